@@ -1,0 +1,253 @@
+"""What a layer of a CNN can be: one frozen, validated record a kind, each with its shape rule and its parameters.
+
+Shapes are without the batch: (H, W, C) for images, (F,) for vectors.  Parameters follow PyTorch's names and layouts:
+a convolution's weight is (K, C / groups, R, S), a linear layer's (K, C).
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Shape = tuple[int, ...]
+Size = Annotated[int, Field(ge=1, le=1 << 20)]
+Padding = Annotated[int, Field(ge=0, le=1 << 16)]
+
+
+class _Layer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
+        """Shape of the output.  Raises ValueError if the inputs do not fit."""
+        return _only(inputs)
+
+    def parameters(self) -> dict[str, Shape]:
+        """Name and shape of each stored array."""
+        return {}
+
+
+class Conv(_Layer):
+    """2-D correlation with zero padding."""
+
+    op: Literal["conv"] = "conv"
+    in_channels: Size
+    out_channels: Size
+    kernel: tuple[Size, Size]
+    stride: tuple[Size, Size] = (1, 1)
+    padding: tuple[Padding, Padding] = (0, 0)
+    dilation: tuple[Size, Size] = (1, 1)
+    groups: Size = 1
+    bias: bool = False
+
+    def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
+        H, W, C = _image(_only(inputs))
+        if C != self.in_channels:
+            raise ValueError(f"expected {self.in_channels} input channels, got {C}")
+        if self.in_channels % self.groups or self.out_channels % self.groups:
+            raise ValueError(f"{self.groups} groups do not divide {self.in_channels} -> {self.out_channels} channels")
+        size = _window((H, W), self.kernel, self.stride, self.padding, self.dilation)
+        return (*size, self.out_channels)
+
+    def parameters(self) -> dict[str, Shape]:
+        weight = (self.out_channels, self.in_channels // self.groups, *self.kernel)
+        return {"weight": weight, "bias": (self.out_channels,)} if self.bias else {"weight": weight}
+
+
+class Linear(_Layer):
+    """Fully connected."""
+
+    op: Literal["linear"] = "linear"
+    in_features: Size
+    out_features: Size
+    bias: bool = True
+
+    def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
+        shape = _only(inputs)
+        if shape != (self.in_features,):
+            raise ValueError(f"expected ({self.in_features},), got {shape}")
+        return (self.out_features,)
+
+    def parameters(self) -> dict[str, Shape]:
+        weight = (self.out_features, self.in_features)
+        return {"weight": weight, "bias": (self.out_features,)} if self.bias else {"weight": weight}
+
+
+class BatchNorm(_Layer):
+    """Batch normalisation over the channels, by the running statistics in inference."""
+
+    op: Literal["batch_norm"] = "batch_norm"
+    channels: Size
+    eps: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+
+    def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
+        return _channels(_only(inputs), self.channels)
+
+    def parameters(self) -> dict[str, Shape]:
+        return dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (self.channels,))
+
+
+class Affine(_Layer):
+    """A scale and a shift for each channel: what batch normalisation becomes once its statistics are fixed."""
+
+    op: Literal["affine"] = "affine"
+    channels: Size
+
+    def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
+        return _channels(_only(inputs), self.channels)
+
+    def parameters(self) -> dict[str, Shape]:
+        return {"weight": (self.channels,), "bias": (self.channels,)}
+
+
+class Relu(_Layer):
+    """max(x, 0)."""
+
+    op: Literal["relu"] = "relu"
+
+
+class _Pool(_Layer):
+    kernel: tuple[Size, Size]
+    stride: tuple[Size, Size]
+    padding: tuple[Padding, Padding] = (0, 0)
+    ceil_mode: bool = False
+
+    def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
+        H, W, C = _image(_only(inputs))
+        if any(p > k // 2 for p, k in zip(self.padding, self.kernel, strict=True)):
+            raise ValueError(f"padding {self.padding} is over half the {self.kernel} window")
+        return (*_window((H, W), self.kernel, self.stride, self.padding, (1, 1), self.ceil_mode), C)
+
+
+class MaxPool(_Pool):
+    """Largest of each window; a 1 x 1 window with a stride subsamples."""
+
+    op: Literal["max_pool"] = "max_pool"
+
+
+class AveragePool(_Pool):
+    """Mean of each window, padding counted as zeros; ``ceil_mode`` overhang is not counted."""
+
+    op: Literal["average_pool"] = "average_pool"
+
+
+class GlobalAveragePool(_Layer):
+    """Mean over the whole image: (H, W, C) -> (1, 1, C)."""
+
+    op: Literal["global_average_pool"] = "global_average_pool"
+
+    def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
+        return (1, 1, _image(_only(inputs))[2])
+
+
+class LocalResponseNorm(_Layer):
+    """x / (k + alpha / size * sum of squares over ``size`` neighbouring channels)^beta (AlexNet)."""
+
+    op: Literal["local_response_norm"] = "local_response_norm"
+    size: Size = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 1.0
+
+    def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
+        return _image(_only(inputs))
+
+
+class Add(_Layer):
+    """Element-wise sum of two or more."""
+
+    op: Literal["add"] = "add"
+
+    def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
+        if len(inputs) < 2 or len(set(inputs)) > 1:
+            raise ValueError(f"expected two or more inputs of one shape, got {list(inputs)}")
+        return inputs[0]
+
+
+class Concat(_Layer):
+    """Channels of the inputs, one after the other."""
+
+    op: Literal["concat"] = "concat"
+
+    def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
+        images = [_image(shape) for shape in inputs]
+        if not images or len({image[:2] for image in images}) > 1:
+            raise ValueError(f"expected images of one height and width, got {list(inputs)}")
+        return (*images[0][:2], sum(image[2] for image in images))
+
+
+class PadChannels(_Layer):
+    """Zero channels before and after (the parameter-free shortcut of the CIFAR ResNets)."""
+
+    op: Literal["pad_channels"] = "pad_channels"
+    before: Padding = 0
+    after: Padding = 0
+
+    def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
+        H, W, C = _image(_only(inputs))
+        return (H, W, self.before + C + self.after)
+
+
+class Flatten(_Layer):
+    """(H, W, C) -> (C H W,), channels first, so that PyTorch's and ONNX's weights fit the next linear layer."""
+
+    op: Literal["flatten"] = "flatten"
+
+    def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
+        H, W, C = _image(_only(inputs))
+        return (C * H * W,)
+
+
+Layer = Annotated[
+    Conv
+    | Linear
+    | BatchNorm
+    | Affine
+    | Relu
+    | MaxPool
+    | AveragePool
+    | GlobalAveragePool
+    | LocalResponseNorm
+    | Add
+    | Concat
+    | PadChannels
+    | Flatten,
+    Field(discriminator="op"),
+]
+
+
+def _only(inputs: tuple[Shape, ...]) -> Shape:
+    if len(inputs) != 1:
+        raise ValueError(f"expected one input, got {len(inputs)}")
+    return inputs[0]
+
+
+def _image(shape: Shape) -> tuple[int, int, int]:
+    if len(shape) != 3:
+        raise ValueError(f"expected an image (H, W, C), got {shape}")
+    return shape[0], shape[1], shape[2]
+
+
+def _channels(shape: Shape, channels: int) -> Shape:
+    if shape[-1] != channels:
+        raise ValueError(f"expected {channels} channels, got {shape[-1]}")
+    return shape
+
+
+def _window(
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    ceil_mode: bool = False,
+) -> tuple[int, int]:
+    """Output height and width of a sliding window (PyTorch's rule, also for ``ceil_mode``)."""
+    outputs = []
+    for x, k, s, p, d in zip(size, kernel, stride, padding, dilation, strict=True):
+        span = x + 2 * p - d * (k - 1) - 1
+        if span < 0:
+            raise ValueError(f"a {size} image padded by {padding} is smaller than the {kernel} window")
+        out = -(-span // s) + 1 if ceil_mode else span // s + 1
+        if ceil_mode and (out - 1) * s >= x + p:  # the last window must start inside the image
+            out -= 1
+        outputs.append(out)
+    return outputs[0], outputs[1]
