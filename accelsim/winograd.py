@@ -17,39 +17,35 @@ The matrices come from n - 1 finite interpolation points a_0, a_1, ... and the p
 The row scaling of G is a convention (any row of G may be multiplied by s if the same row of B^T is divided by s) and
 a pruning threshold in the Winograd domain depends on it.  This is the scaling of Lavin & Gray: for F(2, 3),
 G = [[1, 0, 0], [1/2, 1/2, 1/2], [1/2, -1/2, 1/2], [0, 0, 1]].
+
+Rounding follows N. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., 2002, section 3.1 (gamma_k),
+applied to these transforms as in B. Barabasz et al., Error Analysis and Improving the Accuracy of Winograd Convolution
+for Deep Neural Networks, ACM TOMS 46(4), 2020; see ``error_bound``.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from itertools import combinations
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Small and symmetric points keep the matrices' entries, and so the rounding errors, small.
-POINTS = tuple(
-    Fraction(p)
-    for p in (
-        "0",
-        "1",
-        "-1",
-        "2",
-        "-2",
-        "1/2",
-        "-1/2",
-        "3/2",
-        "-3/2",
-        "2/3",
-        "-2/3",
-        "3",
-        "-3",
-        "1/3",
-        "-1/3",
-    )
+# Small and symmetric points keep the matrices' entries, and so the rounding errors, small.  The first five are those of
+# Lavin & Gray for F(2, 3) and F(4, 3); the two quarters and fours were chosen among fractions of 1..4 for the smallest
+# ``amplification`` at n = 9..12.  Up to n = 12 all are powers of two, so A and B hold no rounding error of their own.
+POINTS = (
+    *(Fraction(p) for p in (0, 1, -1, 2, -2)),
+    *(Fraction(p) for p in ("1/2", "-1/2", "4", "-1/4", "-4", "1/4")),
+    *(Fraction(p) for p in ("3/2", "-2/3", "-3/2", "2/3")),
 )
+
+# Winograd-domain values of a block of tiles stay in a core's cache.
+BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -122,25 +118,14 @@ def transform_inputs(x: NDArray[Any], m: int, r: tuple[int, int], padding: tuple
 
     The T_h x T_w = ceil(P / m) x ceil(Q / m) tiles step by m and overlap by r - 1; beyond the image they read zeros.
     """
-    N, H, W, C = x.shape
-    (n_h, n_w), (pad_h, pad_w) = (m + r[0] - 1, m + r[1] - 1), padding
-    T_h, T_w = -(-(H + 2 * pad_h - r[0] + 1) // m), -(-(W + 2 * pad_w - r[1] + 1) // m)
-    padded = np.zeros((N, T_h * m + r[0] - 1, T_w * m + r[1] - 1, C), x.dtype)
-    height, width = min(H, padded.shape[1] - pad_h), min(W, padded.shape[2] - pad_w)
-    padded[:, pad_h : pad_h + height, pad_w : pad_w + width] = x[:, :height, :width]
-    tiles = np.lib.stride_tricks.sliding_window_view(padded, (n_h, n_w), axis=(1, 2))[:, ::m, ::m]
-    B_h, B_w = matrices(m, r[0], x.dtype)[2], matrices(m, r[1], x.dtype)[2]
-    rows = np.tensordot(B_h, tiles, axes=(1, 4))  # (n_h, N, T_h, T_w, C, n_w)
-    return np.moveaxis(rows @ B_w.T, -1, 1)
+    B_h, B_w = (matrices(m, taps, x.dtype)[2] for taps in r)
+    return _transform_tiles(_pad_to_tiles(x, m, r, padding), m, B_h, B_w)
 
 
 def transform_outputs(Y: NDArray[Any], m: int, r: tuple[int, int], size: tuple[int, int]) -> NDArray[Any]:
     """A^T Y A of each tile.  Y: (n_h, n_w, N, T_h, T_w, K) float -> (N, P, Q, K), same dtype, cut to size (P, Q)."""
-    A_h, A_w = matrices(m, r[0], Y.dtype)[0], matrices(m, r[1], Y.dtype)[0]
-    y = np.tensordot(A_h, np.tensordot(A_w, Y, axes=(1, 1)), axes=(1, 1))  # (m, m, N, T_h, T_w, K)
-    _, _, N, T_h, T_w, K = y.shape
-    y = y.transpose(2, 3, 0, 4, 1, 5).reshape(N, T_h * m, T_w * m, K)
-    return np.ascontiguousarray(y[:, : size[0], : size[1]])
+    A_h, A_w = (matrices(m, taps, Y.dtype)[0] for taps in r)
+    return np.ascontiguousarray(_inverse_tiles(Y, A_h, A_w)[:, : size[0], : size[1]])
 
 
 def convolve(
@@ -154,21 +139,152 @@ def convolve(
 
     x: (N, H, W, C) float, w: (K, C, R, S) float -> (N, P, Q, K), P = H + 2 padding - R + 1, Q likewise.
     prune: maps the transformed filters (K, C, n_h, n_w) to the ones that are used; by default all of them.
-    Raises ValueError if an output would be empty.
+    Raises ValueError if an output would be empty, channels differ, or x or w is not floating point.
     """
-    r = (w.shape[2], w.shape[3])
-    size = (x.shape[1] + 2 * padding[0] - r[0] + 1, x.shape[2] + 2 * padding[1] - r[1] + 1)
-    if min(size) < 1:
-        raise ValueError(f"a {x.shape[1]} x {x.shape[2]} input padded by {padding} is smaller than the {r} filter")
+    _check(x, w, padding)
     W = transform_filters(w, m)
     if prune is not None:
         W = prune(W)
-    V = transform_inputs(x, m, r, padding)
-    n_h, n_w, N, T_h, T_w, C = V.shape
-    Y = V.reshape(n_h, n_w, N * T_h * T_w, C) @ W.transpose(2, 3, 1, 0)
-    return transform_outputs(Y.reshape(n_h, n_w, N, T_h, T_w, -1), m, r, size)
+    r = (w.shape[2], w.shape[3])
+    A, B = ([matrices(m, taps, x.dtype)[i] for taps in r] for i in (0, 2))
+    return _convolve(x, W, m, r, padding, (A[0], A[1]), (B[0], B[1]))
+
+
+def error_bound(x: NDArray[Any], w: NDArray[Any], m: int, padding: tuple[int, int] = (0, 0)) -> NDArray[np.float64]:
+    """Largest rounding error of ``convolve(x, w, m, padding)``, for each output, whatever the order of its sums.
+
+    |computed - exact| <= gamma_k sum_c |A^T| ( |G| |g| |G^T| * |B^T| |d| |B| ) |A|,    gamma_k = k u / (1 - k u),
+
+    with u = eps / 2 of x's dtype.  k counts the roundings that any one product g d may pass through: R + S in the two
+    filter transforms and 2 n_h + 2 n_w in the input and inverse transforms (a dot product of length l has one multiply
+    and l - 1 adds), C for the element-wise product and the sum over channels, and 7 for the entries of the six matrices
+    (one more than six, as float32 entries are rounded twice, by way of float64).  The matrices' norms make it grow
+    with m (``amplification``).  Underflow is left out.
+
+    x: (N, H, W, C) float, w: (K, C, R, S) float, one dtype -> (N, P, Q, K).  Raises ValueError as ``convolve`` does.
+    """
+    _check(x, w, padding)
+    C, (R, S) = w.shape[1], w.shape[2:]
+    k = R + S + 2 * (m + R - 1) + 2 * (m + S - 1) + C + 7
+    ku = k * float(np.finfo(x.dtype).eps) / 2
+    (A_h, G_h, B_h), (A_w, G_w, B_w) = (
+        [np.abs(matrix) for matrix in matrices(m, r, np.dtype(np.float64))] for r in (R, S)
+    )
+    W = G_h @ np.abs(w.astype(np.float64)) @ G_w.T
+    magnitude = _convolve(np.abs(x.astype(np.float64)), W, m, (R, S), padding, (A_h, A_w), (B_h, B_w))
+    return np.asarray(magnitude * (ku / (1 - ku)))
+
+
+def amplification(m: int, r: int, points: tuple[Fraction, ...] | None = None) -> Fraction:
+    """max over outputs of |A^T| (|G| 1 * |B^T| 1): how much F(m, r) can enlarge the rounding error of data up to 1.
+
+    The direct form has r.  Nested in two dimensions it is the product of both.  ``error_bound`` of all ones over
+    gamma_k C equals it.
+    """
+    t = cook_toom(m, r, points)
+    products = [sum(map(abs, g)) * sum(map(abs, b)) for g, b in zip(t.G, t.B_T, strict=True)]
+    return max(sum((abs(a) * p for a, p in zip(row, products, strict=True)), start=Fraction(0)) for row in t.A_T)
 
 
 def additions(matrix: tuple[tuple[Fraction, ...], ...]) -> int:
-    """Adders that one matrix-vector product needs, row by row: non-zero entries less one (shifts are wiring)."""
-    return sum(sum(entry != 0 for entry in row) - 1 for row in matrix)
+    """Adders that one matrix-vector product needs; scaling by a constant costs none (shifts, or part of the data).
+
+    Row by row that is the non-zero entries less one.  Two-term sums x_i + c x_j that several rows hold, up to a factor,
+    are computed once: the most frequent first, until none is left that repeats (greedy sharing of subexpressions).
+    """
+    rows = [{j: entry for j, entry in enumerate(row) if entry} for row in matrix]
+    columns = max(len(row) for row in matrix)
+    shared = 0
+    while True:
+        ratios = Counter((i, j, row[j] / row[i]) for row in rows for i, j in combinations(sorted(row), 2))
+        (i, j, ratio), uses = max(ratios.items(), key=lambda item: item[1], default=((0, 0, Fraction(0)), 0))
+        if uses < 2:
+            return shared + sum(max(len(row) - 1, 0) for row in rows)
+        for row in rows:
+            if i in row and j in row and row[j] / row[i] == ratio:
+                row[columns] = row.pop(i)
+                del row[j]
+        columns += 1
+        shared += 1
+
+
+def tile_additions(m: int, r: tuple[int, int]) -> tuple[int, int, int]:
+    """Adders of one 2-D tile of F(m x m, R x S): (filter transform, input transform, inverse transform).
+
+    The first matrix acts on every column, the second on every row of the result; counted by ``additions``.
+    """
+    h, w = cook_toom(m, r[0]), cook_toom(m, r[1])
+    return (
+        r[1] * additions(h.G) + h.n * additions(w.G),
+        w.n * additions(h.B_T) + h.n * additions(w.B_T),
+        w.n * additions(h.A_T) + m * additions(w.A_T),
+    )
+
+
+def _check(x: NDArray[Any], w: NDArray[Any], padding: tuple[int, int]) -> None:
+    if x.dtype.kind != "f" or w.dtype.kind != "f":
+        raise ValueError(f"the transforms need floating-point arrays, got {x.dtype} and {w.dtype}")
+    if x.shape[3] != w.shape[1]:
+        raise ValueError(f"the input has {x.shape[3]} channels, the filters {w.shape[1]}")
+    if x.shape[1] + 2 * padding[0] < w.shape[2] or x.shape[2] + 2 * padding[1] < w.shape[3]:
+        size, kernel = f"{x.shape[1]} x {x.shape[2]}", f"{w.shape[2]} x {w.shape[3]}"
+        raise ValueError(f"a {size} input padded by {padding} is smaller than the {kernel} filter")
+
+
+def _convolve(
+    x: NDArray[Any],
+    W: NDArray[Any],
+    m: int,
+    r: tuple[int, int],
+    padding: tuple[int, int],
+    A: tuple[NDArray[Any], NDArray[Any]],
+    B: tuple[NDArray[Any], NDArray[Any]],
+) -> NDArray[Any]:
+    """The convolution on transformed filters W (K, C, n_h, n_w), block by block of images and rows of tiles."""
+    K, C, n_h, n_w = W.shape
+    padded = _pad_to_tiles(x, m, r, padding)
+    P, Q = (size + 2 * pad - taps + 1 for size, pad, taps in zip(x.shape[1:3], padding, r, strict=True))
+    T_h, T_w = -(-P // m), -(-Q // m)
+    out = np.empty((len(x), P, Q, K), np.result_type(x, W))
+    taps = np.ascontiguousarray(W.transpose(2, 3, 1, 0)).reshape(n_h * n_w, C, K)
+    row_bytes = n_h * n_w * T_w * max(C, K) * out.itemsize
+    rows = max(1, min(T_h, BLOCK_BYTES // row_bytes))
+    images = max(1, BLOCK_BYTES // (row_bytes * rows)) if rows == T_h else 1
+    for first in range(0, len(x), images):
+        for top in range(0, T_h, rows):
+            bottom = min(top + rows, T_h)
+            band = padded[first : first + images, top * m : bottom * m + r[0] - 1]
+            V = _transform_tiles(band, m, *B)
+            Y = V.reshape(n_h * n_w, -1, C) @ taps
+            y = _inverse_tiles(Y.reshape(*V.shape[:-1], K), *A)
+            part = out[first : first + images, top * m : bottom * m]
+            part[...] = y[:, : part.shape[1], :Q]
+    return out
+
+
+def _pad_to_tiles(x: NDArray[Any], m: int, r: tuple[int, int], padding: tuple[int, int]) -> NDArray[Any]:
+    """x with its padding, and zeros to the right and below until whole tiles cover it."""
+    N, H, W, C = x.shape
+    (pad_h, pad_w), (R, S) = padding, r
+    T_h, T_w = -(-(H + 2 * pad_h - R + 1) // m), -(-(W + 2 * pad_w - S + 1) // m)
+    padded = np.zeros((N, T_h * m + R - 1, T_w * m + S - 1, C), x.dtype)
+    padded[:, pad_h : pad_h + H, pad_w : pad_w + W] = x
+    return padded
+
+
+def _transform_tiles(padded: NDArray[Any], m: int, B_h: NDArray[Any], B_w: NDArray[Any]) -> NDArray[Any]:
+    """B_h d B_w^T of the tiles of padded: (N, T_h m + R - 1, T_w m + S - 1, C) -> (n_h, n_w, N, T_h, T_w, C)."""
+    n_h, n_w = len(B_h), len(B_w)
+    tiles = np.lib.stride_tricks.sliding_window_view(padded, (n_h, n_w), axis=(1, 2))[:, ::m, ::m]
+    d = np.ascontiguousarray(tiles.transpose(4, 5, 0, 1, 2, 3))
+    columns = B_h @ d.reshape(n_h, -1)
+    return np.asarray(B_w @ columns.reshape(n_h, n_w, -1)).reshape(d.shape)
+
+
+def _inverse_tiles(Y: NDArray[Any], A_h: NDArray[Any], A_w: NDArray[Any]) -> NDArray[Any]:
+    """A_h Y A_w^T of each tile.  Y: (n_h, n_w, N, T_h, T_w, K) -> (N, T_h m, T_w m, K)."""
+    n_h, n_w, N, T_h, T_w, K = Y.shape
+    m = len(A_h)
+    columns = A_w @ Y.reshape(n_h, n_w, -1)
+    y = np.asarray(A_h @ columns.reshape(n_h, -1)).reshape(m, m, N, T_h, T_w, K)
+    return y.transpose(2, 3, 0, 4, 1, 5).reshape(N, T_h * m, T_w * m, K)
