@@ -1,0 +1,28 @@
+"""What the layers see on real images: the share of non-zero inputs of each channel."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.network import Network, Node, forward
+from accelsim.network.layers import Conv, Linear
+
+Array = NDArray[np.float32]
+
+
+def input_density(network: Network, x: Array, batch: int = 100) -> dict[str, Array]:
+    """Share of non-zero inputs of each channel of every convolution and linear layer, by node name: (C,) float32.
+
+    x: (N, H, W, C) float32, preprocessed.  Padding is not counted.
+    """
+    counts: dict[str, NDArray[np.int64]] = {}
+    sizes: dict[str, int] = {}
+
+    def observe(node: Node, inputs: tuple[Array, ...], _: Array) -> None:
+        if isinstance(node.layer, Conv | Linear):
+            pixels = inputs[0].reshape(-1, inputs[0].shape[-1])
+            counts[node.name] = counts.get(node.name, 0) + np.count_nonzero(pixels, axis=0)
+            sizes[node.name] = sizes.get(node.name, 0) + len(pixels)
+
+    for first in range(0, len(x), batch):
+        forward(network, x[first : first + batch], observe=observe)
+    return {name: (count / sizes[name]).astype(np.float32) for name, count in counts.items()}

@@ -1,0 +1,223 @@
+"""The ``.dual`` file: one compressed network that a spatial and a Winograd machine both decode and run.
+
+Members of the archive (``container``): ``manifest.json`` (``manifest``), ``weights`` (the entropy-coded indices) and
+``values`` (codebook, biases, scales and shifts, input densities).  Byte by byte: docs/dual-format.md.
+A reader trusts nothing: every size follows from the validated manifest and is bounded by the size of the file before
+memory is taken.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.compression.coding import decode_bz2, encode_bz2
+from accelsim.compression.container import ContainerError, pack, unpack
+from accelsim.compression.manifest import (
+    MAX_MANIFEST_BYTES,
+    Coder,
+    Manifest,
+    Quantization,
+    Values,
+    Winograd,
+    parse_manifest,
+    weight_names,
+)
+from accelsim.compression.model import DualModel, winograd_eligible
+from accelsim.compression.quantize import CODEBOOK_UNIT, MAX_LEVEL, Levels, Quantizer, dyadic, plain_codebook
+from accelsim.errors import InputError
+from accelsim.files import write_bytes
+from accelsim.network import Graph, Network
+
+MAX_FILE_BYTES = 1 << 30
+# A file may not claim more numbers than its size makes plausible: 1/64 of a bit each, and a few for free.
+NUMBERS_PER_BYTE, FREE_NUMBERS = 512, 1 << 20
+DENSITY_STEPS = 63
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What a ``.dual`` file is made of.
+
+    graph: the inference graph (no batch-norm).
+    indices: of each convolution's and linear layer's weight, by array name, in graph order, int32.
+    quantizer: how indices become weights.
+    values: every other array (biases, scales, shifts), by array name, float32.
+    winograd_m, winograd_threshold, input_density, accuracy, provenance, parameters: as in ``DualModel``.
+    value_bits: bits of each number of ``values``.
+    """
+
+    graph: Graph
+    indices: Mapping[str, Levels]
+    quantizer: Quantizer
+    values: Mapping[str, Array]
+    winograd_m: Mapping[str, int]
+    winograd_threshold: float
+    input_density: Mapping[str, Array] = field(default_factory=dict)
+    accuracy: Mapping[str, float] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    parameters: int = 0
+    value_bits: int = 10
+
+
+def write_dual(path: Path, compressed: Compressed, coder: Coder = "bz2") -> DualModel:
+    """Write the file atomically and return what a reader gets from it.  The same content gives the same bytes.
+
+    Raises InputError if a reader would refuse the file, ValueError if the content does not fit together.
+    """
+    content = encode_dual(compressed, coder)
+    model = decode_dual(content, str(path))
+    write_bytes(path, content)
+    return model
+
+
+def read_dual(path: Path) -> DualModel:
+    """Read and decode a file.
+
+    Raises InputError, one line, if it cannot be read or is anything but an intact ``.dual`` file of this version.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise InputError(f"{path}: {size} bytes, expected a .dual file of at most {MAX_FILE_BYTES}")
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}, expected a .dual file") from None
+    return decode_dual(content, str(path))
+
+
+def encode_dual(compressed: Compressed, coder: Coder = "bz2") -> bytes:
+    """The bytes of the file."""
+    graph, quantizer = compressed.graph, compressed.quantizer
+    names = weight_names(graph)
+    cells = [quantizer.cells[name] for name in names]
+    common = max(set(cells), key=cells.count) if cells else 1.0
+    others = [name for name in graph.parameters if name not in set(names)]
+    integers, exponents = [_codebook_integers(quantizer)], {}
+    for name in others:
+        q, exponents[name] = dyadic(compressed.values[name], compressed.value_bits)
+        integers.append(q)
+    densities = [node.name for node in graph.nodes if node.name in compressed.input_density]
+    integers += [np.rint(compressed.input_density[name] * DENSITY_STEPS).astype(np.int32) for name in densities]
+    eligible = [node.name for node in graph.nodes if winograd_eligible(node)]
+    m = {name: compressed.winograd_m[name] for name in eligible if name in compressed.winograd_m}
+    uniform = len(set(m.values())) == 1 and len(m) == len(eligible)
+    manifest = Manifest(
+        graph=graph,
+        parameters=compressed.parameters,
+        coder=coder,
+        quantization=Quantization(
+            cell=common,
+            cells={name: cell for name, cell in zip(names, cells, strict=True) if cell != common},
+            codebook=len(quantizer.codebook) // 2,
+            seed=quantizer.seed,
+        ),
+        winograd=Winograd(threshold=compressed.winograd_threshold, m=next(iter(m.values())) if uniform else m),
+        values=Values(
+            bits=compressed.value_bits,
+            exponents=exponents,
+            density_steps=DENSITY_STEPS,
+            densities=None if densities == [name.removesuffix(".weight") for name in names] else densities,
+        ),
+        accuracy=dict(compressed.accuracy),
+        provenance=dict(compressed.provenance),
+    )
+    weights, _ = encode_bz2([compressed.indices[name] for name in names])
+    values, _ = encode_bz2([np.concatenate([q.ravel() for q in integers])])
+    members = {"manifest.json": manifest.to_json(), "weights": weights, "values": values}
+    return pack(members, compressed=frozenset({"manifest.json"}))
+
+
+def decode_dual(content: bytes, where: str) -> DualModel:
+    """The model in the bytes of a file.  Raises InputError that begins with ``where``."""
+    try:
+        members = unpack(content, MAX_MANIFEST_BYTES)
+        expected = ["manifest.json", "weights", "values"]
+        if list(members) != expected:
+            raise ContainerError(f"members are {', '.join(members)[:200]}, expected {', '.join(expected)}")
+        manifest = parse_manifest(members["manifest.json"])
+        model = _decode(manifest, members["weights"], members["values"], len(content))
+    except ContainerError as error:
+        raise InputError(f"{where}: {error}") from None
+    return replace(model, file_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+def _decode(manifest: Manifest, weights: bytes, values: bytes, file_bytes: int) -> DualModel:
+    graph = manifest.graph
+    sizes = {name: int(np.prod(shape, dtype=object)) for name, shape in graph.parameters.items()}
+    limit = NUMBERS_PER_BYTE * file_bytes + FREE_NUMBERS
+    if sum(sizes.values()) > limit:
+        found = sum(sizes.values())
+        raise ContainerError(f"manifest.json: {found} parameters, a file of {file_bytes} bytes has at most {limit}")
+    indices, bits = _decode_weights(manifest, weights)
+    L, value_names, density_names = manifest.quantization.codebook, manifest.value_names, manifest.density_names
+    channels = [_input_channels(graph, name) for name in density_names]
+    lengths = [2 * L + 1 if L else 0, *(sizes[name] for name in value_names), *channels]
+    (integers,), _ = decode_bz2(values, [(sum(lengths),)])
+    parts = np.split(integers, np.cumsum(lengths)[:-1])
+    offsets, numbers, shares = parts[0], parts[1 : 1 + len(value_names)], parts[1 + len(value_names) :]
+    if any(np.abs(q).max(initial=0) >= 1 << (manifest.values.bits - 1) for q in numbers):
+        raise ContainerError(f"values: a number has more than the {manifest.values.bits} bits the manifest states")
+    steps = manifest.values.density_steps
+    if any(q.min(initial=0) < 0 or q.max(initial=0) > steps for q in shares):
+        raise ContainerError("values: an input density is not in 0..1")
+    quantizer = Quantizer(
+        cells={name: manifest.cell(name) for name in indices},
+        codebook=plain_codebook(L) + offsets * CODEBOOK_UNIT if L else np.zeros(0),
+        seed=manifest.quantization.seed,
+    )
+    arrays = {}
+    for name, shape in graph.parameters.items():
+        if name in indices:
+            arrays[name] = _weights(quantizer, name, indices[name])
+        else:
+            q = numbers[value_names.index(name)].reshape(shape)
+            arrays[name] = (q * 2.0 ** manifest.values.exponents[name]).astype(np.float32)
+    return DualModel(
+        network=Network(graph, arrays),
+        winograd_m=manifest.tile_sizes,
+        winograd_threshold=manifest.winograd.threshold,
+        input_density={
+            name: (q / np.float64(steps)).astype(np.float32) for name, q in zip(density_names, shares, strict=True)
+        },
+        accuracy=manifest.accuracy,
+        provenance=manifest.provenance,
+        parameters=manifest.parameters,
+        coded_bits={name.removesuffix(".weight"): count for name, count in zip(indices, bits, strict=True)},
+    )
+
+
+def _decode_weights(manifest: Manifest, content: bytes) -> tuple[dict[str, Levels], list[int]]:
+    """Indices of each weight array, by name, and the bits of each."""
+    names = manifest.weight_names
+    tensors, bits = decode_bz2(content, [manifest.graph.parameters[name] for name in names])
+    for name, n in zip(names, tensors, strict=True):
+        if np.abs(n.astype(np.int64)).max(initial=0) > MAX_LEVEL:
+            raise ContainerError(f"weights: {name} holds an index beyond {MAX_LEVEL}")
+    return dict(zip(names, tensors, strict=True)), bits
+
+
+def _weights(quantizer: Quantizer, name: str, n: Levels) -> Array:
+    try:
+        weights = quantizer.decode(name, n)
+    except ValueError as error:
+        raise ContainerError(f"weights: {error}") from None
+    if not np.isfinite(weights).all():
+        raise ContainerError(f"weights: {name} is not finite at cell size {quantizer.cells[name]}")
+    return weights
+
+
+def _input_channels(graph: Graph, name: str) -> int:
+    return graph.shapes[graph.node(name).inputs[0]][-1]
+
+
+def _codebook_integers(quantizer: Quantizer) -> Levels:
+    L = len(quantizer.codebook) // 2
+    if not L:
+        return np.zeros(0, np.int32)
+    return np.rint((quantizer.codebook - plain_codebook(L)) / CODEBOOK_UNIT).astype(np.int32)
