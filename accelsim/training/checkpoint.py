@@ -1,0 +1,56 @@
+"""What a training run leaves on disk: the model for others, and the state that a resumed run goes on from.
+
+``checkpoint.safetensors``: every array of ``graph.parameters`` by its name, float32, nothing else.
+``checkpoint.json``: ``format`` (1), ``network``, ``theta_sd``, ``theta_wd``, ``sparsity_sd``, ``sparsity_wd``,
+    ``winograd_m`` (by layer), ``recipe`` (as read), ``seed``, ``epochs``, ``hours``, ``accuracy`` (percent: ``unpruned``,
+    ``spatial``, ``winograd``), ``images`` (that they were measured on), ``sha256`` of the safetensors file.
+``state.safetensors``: flat vectors of parameters and optimiser, batch-norm statistics; its header's metadata carries the
+    step, the network and the recipe.
+
+Every file is replaced in one rename, and ``state`` alone decides where a resumed run starts.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from accelsim.errors import InputError
+from accelsim.files import write_bytes, write_text
+from accelsim.training.kernels import Array
+
+STATE = "state.safetensors"
+MODEL = "checkpoint.safetensors"
+CARD = "checkpoint.json"
+
+
+def save_state(folder: Path, arrays: Mapping[str, Array], notes: Mapping[str, Any]) -> None:
+    """Write the state of a run.  notes: anything JSON can hold."""
+    content = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    write_bytes(folder / STATE, save(content, {"state": json.dumps(notes, sort_keys=True)}))
+
+
+def load_state(folder: Path) -> tuple[dict[str, Array], dict[str, Any]]:
+    """(arrays, notes) of a run's state.  Raises InputError if there is none that can be read."""
+    path = folder / STATE
+    try:
+        with safe_open(path, framework="np") as content:
+            notes = json.loads((content.metadata() or {})["state"])
+            return {name: content.get_tensor(name) for name in content.keys()}, notes  # noqa: SIM118
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file, expected the state of a run to resume") from None
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: not the state of a training run ({error})") from None
+
+
+def save_model(folder: Path, arrays: Mapping[str, Array], card: Mapping[str, Any]) -> None:
+    """Write ``checkpoint.safetensors`` and ``checkpoint.json``."""
+    content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    write_bytes(folder / MODEL, content)
+    full = {"format": 1, **card, "sha256": hashlib.sha256(content).hexdigest()}
+    write_text(folder / CARD, json.dumps(full, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,59 @@
+"""Accuracy of a network as it stands, pruned in the spatial domain, and pruned in the Winograd domain."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from accelsim.compression.joint import JointRegularizer
+from accelsim.network.graph import Graph
+from accelsim.training.datasets import Images
+from accelsim.training.kernels import Array
+from accelsim.training.ops import Op
+from accelsim.training.plan import Plan
+from accelsim.training.winograd_op import winograd_operations
+
+
+def top1(
+    graph: Graph,
+    arrays: Mapping[str, Array],
+    images: Images,
+    *,
+    batch: int = 128,
+    workers: int = 1,
+    operations: Mapping[str, Callable[..., Op]] | None = None,
+    xp: Any = np,
+) -> float:
+    """Percent of the images whose largest output is the label."""
+    plan = Plan(graph, arrays, batch, workers=workers, operations=operations, xp=xp)
+    hits = 0
+    for first in range(0, len(images.labels), batch):
+        pixels, labels = images.pixels[first : first + batch], images.labels[first : first + batch]
+        if len(pixels) < batch:  # the last batch is filled up with zeros that do not count
+            pixels = np.concatenate([pixels, np.zeros((batch - len(pixels), *pixels.shape[1:]), np.uint8)])
+        logits = plan.forward(graph.preprocessing.apply(pixels))
+        hits += int((logits[: len(labels)].argmax(axis=1) == xp.asarray(labels)).sum())
+    plan.close()
+    return 100 * hits / len(images.labels)
+
+
+def in_both_domains(
+    graph: Graph,
+    arrays: Mapping[str, Array],
+    images: Images,
+    regularizer: JointRegularizer,
+    thresholds: tuple[float, float],
+    **options: Any,
+) -> dict[str, float]:
+    """Top-1 in percent: ``unpruned``; ``spatial``: zeros where |w| <= theta_SD; ``winograd``: where |W| <= theta_WD.
+
+    thresholds: (theta_SD, theta_WD).  options: as ``top1``.
+    """
+    filters = regularizer.pruned_winograd(arrays, thresholds[1])
+    return {
+        "unpruned": top1(graph, arrays, images, **options),
+        "spatial": top1(graph, regularizer.pruned_spatial(arrays, thresholds[0]), images, **options),
+        "winograd": top1(
+            graph, arrays, images, operations=winograd_operations(filters, regularizer.winograd), **options
+        ),
+    }

@@ -1,0 +1,173 @@
+"""Convolution forward and backward on one block of images, as few large matrix products on data that stays in cache.
+
+A block is (C, H, W, N): channels first, the few images of the block innermost.  Shifting an image by one pixel is then
+a copy of long runs, and shifting it by one row is no copy at all but an offset.  So of the R x S shifted copies that
+im2col makes, only S are made here ("rows"), and the convolution is R products
+
+    y = sum_i  w_i (K, S C) @ rows[:, offset_i : offset_i + P Q N].
+
+Rows of a strided convolution are stored by phase (row index modulo stride), so that they too are plain offsets.
+Leaves out: anything that a block larger than the cache would need (cut the batch into smaller blocks instead).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.network.layers import Conv
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Sizes of one convolution: input C x H x W, kernel R x S, output K x P x Q, G groups, N images a block."""
+
+    C: int
+    H: int
+    W: int
+    K: int
+    P: int
+    Q: int
+    R: int
+    S: int
+    G: int
+    N: int
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+
+    @classmethod
+    def of(cls, layer: Conv, height: int, width: int, images: int) -> "Geometry":
+        """Geometry of a conv layer on images of height x width."""
+        P, Q, K = layer.output_shape(((height, width, layer.in_channels),))
+        return cls(
+            *(layer.in_channels, height, width, K, P, Q, *layer.kernel, layer.groups, images),
+            layer.stride,
+            layer.padding,
+            layer.dilation,
+        )
+
+    @property
+    def reversed(self) -> "Geometry":
+        """The stride-1 convolution that maps the output's gradient to the input's: filters flipped and transposed."""
+        padding = tuple(d * (k - 1) - p for d, k, p in zip(self.dilation, (self.R, self.S), self.padding, strict=True))
+        return Geometry(
+            *(self.K, self.P, self.Q, self.C, self.H, self.W, self.R, self.S, self.G, self.N),
+            (1, 1),
+            (padding[0], padding[1]),
+            self.dilation,
+        )
+
+    @property
+    def reversible(self) -> bool:
+        """Whether ``reversed`` computes the input's gradient."""
+        return self.stride == (1, 1) and min(self.reversed.padding) >= 0
+
+    @property
+    def stored_rows(self) -> int:
+        """Rows kept of each phase: those that the lowest tap of the last output row reaches."""
+        return (self.dilation[0] * (self.R - 1)) // self.stride[0] + self.P
+
+    @property
+    def rows_shape(self) -> tuple[int, ...]:
+        """(phases, G, S, C / G, rows, Q, N)."""
+        return (self.stride[0], self.G, self.S, self.C // self.G, self.stored_rows, self.Q, self.N)
+
+    @property
+    def is_matrix(self) -> bool:
+        """A 1 x 1 convolution at stride 1 reads its input as it stands."""
+        return (self.R, self.S, *self.stride, *self.padding) == (1, 1, 1, 1, 0, 0)
+
+
+def pack_weights(weight: Array, g: Geometry, xp: Any = np) -> Array:
+    """weight: (K, C / G, R, S) -> (R, G, K / G, S C / G), the matrices that ``convolve`` multiplies with."""
+    w = weight.reshape(g.G, g.K // g.G, g.C // g.G, g.R, g.S).transpose(3, 0, 1, 4, 2)
+    return xp.ascontiguousarray(w).reshape(g.R, g.G, g.K // g.G, -1)  # type: ignore[no-any-return]
+
+
+def pack_reversed(weight: Array, g: Geometry, xp: Any = np) -> Array:
+    """weight: (K, C / G, R, S) -> the matrices of ``g.reversed``: (R, G, C / G, S K / G)."""
+    w = weight.reshape(g.G, g.K // g.G, g.C // g.G, g.R, g.S)[..., ::-1, ::-1].transpose(3, 0, 2, 4, 1)
+    return xp.ascontiguousarray(w).reshape(g.R, g.G, g.C // g.G, -1)  # type: ignore[no-any-return]
+
+
+def unpack_gradient(packed: Array, g: Geometry) -> Array:
+    """packed: (R, G, S C / G, K / G) -> (K, C / G, R, S)."""
+    w = packed.reshape(g.R, g.G, g.S, g.C // g.G, g.K // g.G).transpose(1, 4, 3, 0, 2)
+    return w.reshape(g.K, g.C // g.G, g.R, g.S)
+
+
+def _spans(g: Geometry, phase: int, s: int) -> tuple[slice, slice, slice, slice]:
+    """Where tap column s of a phase reads the image: (rows stored, rows read, columns stored, columns read)."""
+    spans = []
+    for first, step, size, count in (
+        (phase - g.padding[0], g.stride[0], g.H, g.stored_rows),
+        (s * g.dilation[1] - g.padding[1], g.stride[1], g.W, g.Q),
+    ):
+        low = max(0, -(first // step))  # the first index that falls inside the image
+        high = max(low, min(count, -((first - size) // step)))
+        spans += [slice(low, high), slice(first + low * step, max(0, first + (high - 1) * step + 1), step)]
+        if high == low:
+            spans[-1] = slice(0, 0)
+    return spans[0], spans[1], spans[2], spans[3]
+
+
+def gather_rows(x: Array, g: Geometry, rows: Array) -> Array:
+    """Fill ``rows`` (``g.rows_shape``), whose padding already is zero, from x: (C, H, W, N); return it."""
+    if g.is_matrix:
+        return x.reshape(g.rows_shape)
+    image = x.reshape(g.G, g.C // g.G, g.H, g.W, g.N)
+    for phase in range(g.stride[0]):
+        for s in range(g.S):
+            to_h, from_h, to_w, from_w = _spans(g, phase, s)
+            rows[phase, :, s, :, to_h, to_w] = image[:, :, from_h, from_w]
+    return rows
+
+
+def _tap(rows: Array, g: Geometry, i: int, group: int) -> Array:
+    """The matrix (S C / G, P Q N) that tap row i multiplies: a view."""
+    offset, phase = divmod(i * g.dilation[0], g.stride[0])
+    flat = rows[phase, group].reshape(g.S * (g.C // g.G), -1)
+    return flat[:, offset * g.Q * g.N : (offset + g.P) * g.Q * g.N]
+
+
+def convolve(rows: Array, packed: Array, g: Geometry, out: Array, scratch: Array, xp: Any = np) -> None:
+    """out (K, P, Q, N) = the convolution of gathered rows.  packed: ``pack_weights``; scratch: (K / G, P Q N)."""
+    y = out.reshape(g.G, g.K // g.G, -1)
+    for group in range(g.G):
+        xp.matmul(packed[0, group], _tap(rows, g, 0, group), out=y[group])
+        for i in range(1, g.R):
+            xp.matmul(packed[i, group], _tap(rows, g, i, group), out=scratch)
+            y[group] += scratch
+
+
+def weight_gradient(rows: Array, dy: Array, g: Geometry, out: Array, xp: Any = np) -> None:
+    """out (R, G, S C / G, K / G) = the gradient of the weights.  dy: (K, P, Q, N).
+
+    BLAS is faster with the longer side (S C / G) first.
+    """
+    d = dy.reshape(g.G, g.K // g.G, -1)
+    for group in range(g.G):
+        for i in range(g.R):
+            xp.matmul(_tap(rows, g, i, group), d[group].T, out=out[i, group])
+
+
+def input_gradient(dy: Array, packed: Array, g: Geometry, rows: Array, dx: Array) -> None:
+    """dx (C, H, W, N) = the gradient of the input, for any stride.  rows: scratch of ``g.rows_shape``.
+
+    The transpose of ``gather_rows`` and ``convolve``; where ``g.reversible``, the reversed convolution is faster.
+    """
+    d = dy.reshape(g.G, g.K // g.G, -1)
+    rows[...] = 0
+    for group in range(g.G):
+        for i in range(g.R):
+            _tap(rows, g, i, group)[...] += packed[i, group].T @ d[group]
+    image = dx.reshape(g.G, g.C // g.G, g.H, g.W, g.N)
+    image[...] = 0
+    for phase in range(g.stride[0]):
+        for s in range(g.S):
+            to_h, from_h, to_w, from_w = _spans(g, phase, s)
+            image[:, :, from_h, from_w] += rows[phase, :, s, :, to_h, to_w]

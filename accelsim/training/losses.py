@@ -1,0 +1,41 @@
+"""Losses with their gradients, all as means over the batch, float32.
+
+Cross-entropy with label smoothing (Szegedy et al. 2016), mean squared error, and distillation (Hinton et al. 2015):
+the student's softened probabilities follow a teacher's, scaled by T^2 so that gradients keep their size.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.training.kernels import Array
+
+
+def log_softmax(logits: Array, xp: Any = np) -> Array:
+    """log softmax along the classes.  logits: (N, K) float32 -> the same shape."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))  # type: ignore[no-any-return]
+
+
+def cross_entropy(logits: Array, labels: NDArray[Any], smoothing: float = 0.0, xp: Any = np) -> tuple[float, Array]:
+    """(loss, its gradient (N, K)).  logits: (N, K) float32, labels: (N,) int; smoothing in [0, 1)."""
+    N, K = logits.shape
+    target = xp.full((N, K), smoothing / K, np.float32)
+    target[xp.arange(N), labels] += np.float32(1 - smoothing)
+    log_p = log_softmax(logits, xp)
+    return -float((target * log_p).sum()) / N, (xp.exp(log_p) - target) / np.float32(N)
+
+
+def mean_squared_error(y: Array, target: Array) -> tuple[float, Array]:
+    """(loss, its gradient), the mean over all elements.  y, target: the same shape, float32."""
+    difference = y - target
+    return float((difference * difference).mean()), difference * np.float32(2 / difference.size)
+
+
+def distillation(logits: Array, teacher: Array, temperature: float, xp: Any = np) -> tuple[float, Array]:
+    """(T^2 KL(teacher || student), its gradient (N, K)) at temperature T.  logits, teacher: (N, K) float32."""
+    N, T = len(logits), np.float32(temperature)
+    log_p, log_q = log_softmax(logits / T, xp), log_softmax(teacher / T, xp)
+    p, q = xp.exp(log_p), xp.exp(log_q)
+    return float((q * (log_q - log_p)).sum()) * float(T * T) / N, (p - q) * (T / np.float32(N))

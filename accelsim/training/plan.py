@@ -1,0 +1,178 @@
+"""A network compiled for one batch size: buffers made once, then forward and backward as a short list of phases.
+
+Consecutive block phases run block by block, so that a block passes through several layers while it is in the cache;
+phases that need the whole batch are barriers.  Blocks are dealt to threads in a fixed way, and NumPy releases the
+interpreter lock in its products and copies.  ``xp`` is the array module (NumPy, or CuPy passed by the caller).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.errors import NumericalError
+from accelsim.network.graph import INPUT, Graph
+from accelsim.network.layers import Add, BatchNorm, Relu
+from accelsim.training.kernels import Array
+from accelsim.training.ops import OPS, BatchNormOp, Op, Phase
+
+
+class Plan:
+    """Forward and backward of ``graph`` on batches of ``batch`` images, by ``workers`` threads.
+
+    arrays: the network's arrays by name; read at every step (batch-norm statistics are updated in place).
+    gradients: arrays by the same names, overwritten by ``backward``; None for a plan that only infers.
+    training: whether batch-norm uses the batch's statistics.
+    block: images a block, cut to the largest divisor of the batch.
+    operations: replaces the operation of the named nodes (Winograd inference), as (layer, inputs, ...) -> Op.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        arrays: Mapping[str, Array],
+        batch: int,
+        *,
+        gradients: Mapping[str, Array] | None = None,
+        training: bool = False,
+        workers: int = 1,
+        block: int = 8,
+        xp: Any = np,
+        operations: Mapping[str, Callable[..., Op]] | None = None,
+    ):
+        self.graph, self.xp, self.workers, self.training = graph, xp, workers, training
+        self.images = max(n for n in range(1, min(block, batch) + 1) if batch % n == 0)
+        self.blocks = batch // self.images
+        self._scratch: dict[Any, list[Array]] = {}
+        H, W, C = graph.input_shape
+        self.input: Array = xp.zeros((self.blocks, C, H, W, self.images), np.float32)
+        self.pool = ThreadPoolExecutor(workers) if workers > 1 else None
+        self._build_forward(arrays, gradients or {}, operations or {})
+        if gradients is not None:
+            self._build_backward()
+
+    def scratch(self, role: str, shape: tuple[int, ...], key: Any = None) -> list[Array]:
+        """Zeroed temporaries, one for each worker, shared by all operations that ask for the same."""
+        name = (role, shape, key)
+        if name not in self._scratch:
+            self._scratch[name] = [self.xp.zeros(shape, np.float32) for _ in range(self.workers)]
+        return self._scratch[name]
+
+    def _build_forward(
+        self,
+        arrays: Mapping[str, Array],
+        gradients: Mapping[str, Array],
+        operations: Mapping[str, Callable[..., Op]],
+    ) -> None:
+        nodes = self.graph.nodes
+        readers = Counter(source for node in nodes for source in node.inputs)
+        only_reader = {source: node for node in nodes for source in node.inputs if readers[source] == 1}
+        self.ops: dict[str, Op] = {}
+        self.alias: dict[str, str] = {}  # a fused ReLU -> the node that does its work
+        values = {INPUT: self.input}
+        for node in nodes:
+            if node.name in self.alias:
+                continue
+            reader = only_reader.get(node.name)
+            fused = isinstance(node.layer, BatchNorm | Add) and reader is not None and isinstance(reader.layer, Relu)
+            names = [f"{node.name}.{key}" for key in node.layer.parameters()]
+            own = {name.rpartition(".")[2]: arrays[name] for name in names}
+            own_gradients = {name.rpartition(".")[2]: gradients[name] for name in names if name in gradients}
+            make = operations.get(node.name, OPS[type(node.layer)])
+            op = make(node.layer, [values[s] for s in node.inputs], own, own_gradients, fused, self)
+            self.ops[node.name] = op
+            values[node.name] = op.y
+            if fused and reader is not None:
+                self.alias[reader.name] = node.name
+                values[reader.name] = op.y
+        self.output = values[nodes[-1].name]
+        self._forward = [(name, op.forward()) for name, op in self.ops.items()]
+
+    def _build_backward(self) -> None:
+        self.d_output: Array = self.xp.zeros_like(self.output)
+        incoming: dict[str, list[Array]] = {self.alias.get(self.graph.nodes[-1].name, self.graph.nodes[-1].name): []}
+        incoming[next(iter(incoming))].append(self.d_output)
+        self._backward: list[tuple[str, list[Phase]]] = []
+        for node in reversed(self.graph.nodes):
+            if node.name in self.alias or node.name not in incoming:
+                continue
+            op, phases = self.ops[node.name], []
+            parts = incoming.pop(node.name)
+            op.dy = parts[0].reshape(op.y.shape)
+            if len(parts) > 1:
+                op.dy = self.xp.zeros_like(op.y)
+                phases.append(Phase(_sum_into(op.dy, parts, self.xp)))
+            op.allocate_gradients([source != INPUT for source in node.inputs])
+            self._backward.append((node.name, phases + op.backward()))
+            for source, dx in zip(node.inputs, op.dxs, strict=True):
+                if source != INPUT and dx is not None:
+                    incoming.setdefault(self.alias.get(source, source), []).append(dx)
+
+    def _run(self, steps: list[tuple[str, list[Phase]]]) -> None:
+        phases = [phase for _, part in steps for phase in part]
+        for whole, group in groupby(phases, key=lambda phase: phase.whole):
+            runs = [phase.run for phase in group]
+            if whole:
+                for run in runs:
+                    run(0, 0)
+            else:
+                self._run_blocks(runs)
+
+    def _run_blocks(self, runs: list[Callable[[int, int], None]]) -> None:
+        def work(worker: int) -> None:
+            for block in range(worker, self.blocks, self.workers):
+                for run in runs:
+                    run(block, worker)
+
+        if self.pool is None:
+            work(0)
+        else:
+            list(self.pool.map(work, range(self.workers)))
+
+    def forward(self, x: NDArray[Any]) -> Array:
+        """x: (batch, H, W, C) float32, preprocessed -> the output: (batch, F) or (batch, H, W, C) float32."""
+        split = x.reshape(self.blocks, self.images, *x.shape[1:])
+        self.input[...] = self.xp.asarray(split).transpose(0, 4, 2, 3, 1)
+        for op in self.ops.values():
+            op.prepare()
+        self._run(self._forward)
+        y = self.output
+        joined = y.transpose(0, y.ndim - 1, *range(2, y.ndim - 1), 1)
+        return joined.reshape(self.blocks * self.images, *joined.shape[2:])
+
+    def backward(self, dy: Array) -> None:
+        """Fill the gradients, from dy: the loss's gradient with respect to ``forward``'s output (same shape)."""
+        split = dy.reshape(self.blocks, self.images, *dy.shape[1:])
+        self.d_output[...] = split.transpose(0, split.ndim - 1, *range(2, split.ndim - 1), 1)
+        self._run(self._backward)
+        for name, _ in self._backward:
+            self.ops[name].finish()
+
+    def batch_norms(self) -> list[BatchNormOp]:
+        """The plan's batch-norm operations."""
+        return [op for op in self.ops.values() if isinstance(op, BatchNormOp)]
+
+    def check_finite(self) -> None:
+        """Raise NumericalError that names the first node whose output is not finite."""
+        for name, op in self.ops.items():
+            if not bool(self.xp.isfinite(op.y).all()):
+                raise NumericalError(f"layer {name}: the output is not finite")
+
+    def close(self) -> None:
+        """End the threads."""
+        if self.pool is not None:
+            self.pool.shutdown()
+
+
+def _sum_into(out: Array, parts: list[Array], xp: Any) -> Callable[[int, int], None]:
+    def run(b: int, _t: int) -> None:
+        xp.add(parts[0][b], parts[1][b], out=out[b])
+        for part in parts[2:]:
+            out_b = out[b]
+            out_b += part[b]
+
+    return run

@@ -1,0 +1,151 @@
+"""A training recipe: one YAML file that says everything a run needs, so that the same file and seed give the same bytes."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from accelsim.errors import InputError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=10_000_000)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Data(_Section):
+    """What to train on: ``kind`` and where, as a path (relative paths start at the folder named by ACCELSIM_DATA).
+
+    cifar10: the lossless mosaics ``{train,test}_NN.webp``.  folder: ImageNet's layout, ``train/CLASS/IMAGE`` and
+    ``val/CLASS/IMAGE``, cut to the network's input size.  npz: arrays train_images, train_labels, test_images, test_labels.
+    """
+
+    kind: Literal["cifar10", "folder", "npz"]
+    path: str
+    crop: Annotated[int, Field(ge=0, le=64)] = 0
+    flip: bool = False
+    cutout: Annotated[int, Field(ge=0, le=224)] = 0
+    limit: Count | None = None
+
+
+class OptimizerSettings(_Section):
+    """The optimiser of the weights, and its learning rate over the training (see ``schedules``)."""
+
+    kind: Literal["sgd", "adam"] = "adam"
+    rate: Positive = 1e-3
+    momentum: Share = 0.9
+    weight_decay: NonNegative = 0.0
+    schedule: Literal["constant", "step", "cosine", "one_cycle"] = "cosine"
+    warmup: Share = 0.0
+    milestones: tuple[Share, ...] = (0.5, 0.75)
+    gamma: Positive = 0.1
+    final: Share = 0.0
+
+
+class Teacher(_Section):
+    """Distillation: loss = (1 - share) cross-entropy + share T^2 KL(teacher || student)."""
+
+    network: str
+    weights: str
+    temperature: Positive = 4.0
+    share: Share = 0.7
+
+
+class Joint(_Section):
+    """The joint-sparsity regularizer (``accelsim.compression.joint``).
+
+    mode: the domains that are regularized.  spatial, winograd: the sparsity targets s_SD and s_WD; both are also what
+    the evaluation prunes to.  grow_from, grow_until: the targets start at this share of themselves and grow until this
+    share of the training.  alpha: what exp(z) R tends to.  z_rate: Adam's rate for z.  z_start: its first value;
+    "balanced" is log(alpha / R) of the first step.  tiles: m of F(m, r) by layer name, ``default`` for the others.
+    """
+
+    mode: Literal["sd", "wd", "joint"] = "joint"
+    spatial: Share = 0.8
+    winograd: Share = 0.8
+    grow_from: Share = 1.0
+    grow_until: Share = 0.0
+    alpha: Positive = 0.1
+    z_rate: NonNegative = 1e-4
+    z_start: float | Literal["balanced"] = 10.0
+    tiles: dict[str, Annotated[int, Field(ge=1, le=6)]] = {"default": 2}
+    exclude: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_default(self) -> "Joint":
+        if "default" not in self.tiles:
+            raise ValueError("tiles: expected a 'default' tile size")
+        return self
+
+
+class Recipe(_Section):
+    """One training run."""
+
+    network: str
+    start: str | None = None
+    data: Data
+    epochs: Count
+    batch: Count = 128
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    optimizer: OptimizerSettings = OptimizerSettings()
+    teacher: Teacher | None = None
+    joint: Joint | None = None
+    ema: Annotated[float, Field(ge=0, lt=1)] | None = None
+    reestimate: Annotated[int, Field(ge=0, le=100_000)] = 0
+    checkpoint_steps: Count | None = None
+    log_steps: Count = 10
+    threads: Annotated[int, Field(ge=1, le=256)] = 2
+    block: Annotated[int, Field(ge=1, le=1024)] = 8
+
+
+def load_recipe(path: Path) -> Recipe:
+    """The recipe in a YAML file.  Raises InputError that names every fault."""
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}, expected a training recipe") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a mapping of keys, got {type(content).__name__}")
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{path}: {'; '.join(describe_faults(error))}") from None
+
+
+def describe_faults(error: ValidationError) -> list[str]:
+    """One phrase a fault: the key, the value, what was expected, and for an unknown key the nearest known one."""
+    import difflib
+
+    faults = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            model: Any = Recipe
+            for part in fault["loc"][:-1]:
+                field = model.model_fields.get(str(part)) if isinstance(model, type) else None
+                model = _section(field.annotation) if field else None
+                if model is None:
+                    break
+            known = sorted(model.model_fields) if model is not None else []
+            near = difflib.get_close_matches(str(fault["loc"][-1]), known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known keys are {', '.join(known)}"
+            faults.append(f"unknown key {key}, {hint}")
+        elif fault["type"] == "missing":
+            faults.append(f"key {key} is missing")
+        else:
+            faults.append(f"{key}: got {fault['input']!r}, {fault['msg'][:1].lower()}{fault['msg'][1:]}")
+    return faults
+
+
+def _section(annotation: Any) -> Any:
+    """The section class in an annotation such as ``Joint | None``."""
+    options = getattr(annotation, "__args__", (annotation,))
+    return next((option for option in options if isinstance(option, type) and issubclass(option, _Section)), None)

@@ -1,0 +1,195 @@
+"""``accelsim train``: from a recipe file to a folder with a log, a resumable state, and a checkpoint for compression."""
+
+import csv
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from accelsim.compression.joint import JointRegularizer
+from accelsim.errors import InputError, NumericalError
+from accelsim.files import write_text
+from accelsim.network.graph import Graph
+from accelsim.network.layers import BatchNorm
+from accelsim.network.weights import load_network
+from accelsim.network.zoo import NETWORKS
+from accelsim.training import checkpoint
+from accelsim.training.datasets import Images, cifar10, from_npz, resolve
+from accelsim.training.evaluate import in_both_domains, top1
+from accelsim.training.kernels import Array
+from accelsim.training.recipe import Data, Recipe, load_recipe
+from accelsim.training.trainer import StepReport, Trainer
+
+LOG = "log.csv"
+COLUMNS = (
+    "step,epoch,seconds,loss,accuracy,rate,s_sd,s_wd,sparsity_sd,sparsity_wd,R_sd,R_wd,theta_sd,theta_wd,"
+    "coefficient_sd,coefficient_wd,images_per_s"
+).split(",")
+
+
+def train_recipe(path: Path, out: Path, resume: bool = False) -> dict[str, Any]:
+    """Train as the recipe says; return the finished checkpoint's card (``checkpoint.json``).
+
+    out: the run's folder.  resume: go on from the state in it.
+    Raises InputError for a bad recipe, missing data or a state of another run; NumericalError if the loss is not finite.
+    """
+    recipe = load_recipe(path)
+    run = Run(recipe, path, out)
+    if resume:
+        run.resume()
+    elif (out / checkpoint.STATE).exists():
+        raise InputError(f"{out}: already holds a run, expected --resume or another folder")
+    return run.train()
+
+
+def find_network(name: str, source: str) -> Graph:
+    """The zoo's graph of that name.  Raises InputError with the nearest known name."""
+    import difflib
+
+    if name not in NETWORKS:
+        near = difflib.get_close_matches(name, NETWORKS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known networks are {', '.join(NETWORKS)}"
+        raise InputError(f"{source}: network {name!r} is not known, {hint}")
+    return NETWORKS[name]()
+
+
+def load_split(data: Data, split: str) -> Images:
+    """The images of one split, ``train`` or ``test``."""
+    path = resolve(data.path)
+    images = cifar10(path, split) if data.kind == "cifar10" else from_npz(path, split)
+    if data.limit is not None:
+        images = Images(images.pixels[: data.limit], images.labels[: data.limit])
+    return images
+
+
+def initial_arrays(graph: Graph, seed: int) -> dict[str, Array]:
+    """Random first weights: He et al. 2015 (normal, fan out) for convolutions, 1 and 0 for batch-norm."""
+    rng = np.random.default_rng(seed)
+    arrays = {}
+    norms = {node.name for node in graph.nodes if isinstance(node.layer, BatchNorm)}
+    for name, shape in graph.parameters.items():
+        node, _, key = name.rpartition(".")
+        if key == "weight" and len(shape) == 4:
+            scale = np.sqrt(2 / (shape[0] * shape[2] * shape[3]))
+            arrays[name] = (scale * rng.standard_normal(shape)).astype(np.float32)
+        elif key == "weight" and len(shape) == 2:
+            arrays[name] = rng.uniform(-1, 1, shape).astype(np.float32) / np.float32(np.sqrt(shape[1]))
+        else:
+            one = key == "running_var" or (key == "weight" and node in norms) or (key == "weight" and len(shape) == 1)
+            arrays[name] = np.full(shape, one, np.float32)
+    return arrays
+
+
+class Run:
+    """One training run in one folder."""
+
+    def __init__(self, recipe: Recipe, path: Path, out: Path):
+        self.recipe, self.path, self.out = recipe, path, out
+        self.graph = find_network(recipe.network, f"{path}: key network")
+        if recipe.start is None:
+            arrays = initial_arrays(self.graph, recipe.seed)
+        else:
+            arrays = dict(load_network(self.graph, resolve(recipe.start)).arrays)
+        teacher = None
+        if recipe.teacher is not None:
+            teacher_graph = find_network(recipe.teacher.network, f"{path}: key teacher.network")
+            teacher = load_network(teacher_graph, resolve(recipe.teacher.weights))
+        self.test = load_split(recipe.data, "test")
+        images = load_split(recipe.data, "train")
+        if len(images.labels) < recipe.batch:
+            raise InputError(f"{path}: key batch: {recipe.batch}, expected at most the {len(images.labels)} images")
+        self.trainer = Trainer(recipe, self.graph, arrays, images, teacher)
+        self.rows: list[dict[str, Any]] = []
+        self.hours = 0.0
+
+    def resume(self) -> None:
+        """Continue from the state in the folder."""
+        arrays, notes = checkpoint.load_state(self.out)
+        where = self.out / checkpoint.STATE
+        if notes.get("recipe") != self.recipe.model_dump(mode="json"):
+            raise InputError(f"{where}: the state of another recipe, expected one of {self.path}")
+        try:
+            self.trainer.restore(arrays, notes)
+        except ValueError as error:
+            raise InputError(f"{where}: {error}") from None
+        self.hours = float(notes["hours"])
+        log = self.out / LOG
+        if log.exists():
+            with log.open(newline="", encoding="utf-8") as stream:
+                self.rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= self.trainer.done]
+
+    def train(self, progress: Callable[[StepReport, float], None] | None = None) -> dict[str, Any]:
+        """Train to the end, with a checkpoint after every epoch.  progress: called with each report and images/s."""
+        trainer, recipe = self.trainer, self.recipe
+        started, first = time.perf_counter(), trainer.done
+        hours_before = self.hours
+        card: dict[str, Any] = {}
+        every = recipe.checkpoint_steps or trainer.steps_per_epoch
+        while trainer.done < trainer.total:
+            try:
+                report = trainer.step()
+            except NumericalError as error:
+                last = self.out / checkpoint.STATE
+                good = f"the last good checkpoint is {last}" if last.exists() else "there is no checkpoint yet"
+                raise NumericalError(f"{self.path}: {error}; {good}") from None
+            elapsed = time.perf_counter() - started
+            self.hours = hours_before + elapsed / 3600
+            speed = (trainer.done - first) * recipe.batch / elapsed
+            if progress is not None:
+                progress(report, speed)
+            if trainer.done % recipe.log_steps == 0 or trainer.done == trainer.total:
+                self._log(report, speed)
+            if trainer.done % every == 0 or trainer.done == trainer.total:
+                card = self._save(final=trainer.done == trainer.total)
+        return card or self._save(final=True)
+
+    def _log(self, report: StepReport, speed: float) -> None:
+        s_sd, s_wd = self.trainer.sparsity_targets()
+        sd, wd = report.spatial, report.winograd
+        values = (
+            *(report.step, (report.step - 1) // self.trainer.steps_per_epoch, f"{self.hours * 3600:.1f}"),
+            *(f"{report.loss:.5f}", f"{report.accuracy:.2f}", f"{report.rate:.3e}", f"{s_sd:.4f}", f"{s_wd:.4f}"),
+            *(f"{penalty.sparsity:.4f}" if penalty else "" for penalty in (sd, wd)),
+            *(f"{penalty.value:.4e}" if penalty else "" for penalty in (sd, wd)),
+            *(f"{penalty.threshold:.4e}" if penalty else "" for penalty in (sd, wd)),
+            *(f"{np.exp(z):.4e}" if p else "" for z, p in ((report.z_sd, sd), (report.z_wd, wd))),
+            f"{speed:.1f}",
+        )
+        self.rows.append(dict(zip(COLUMNS, values, strict=True)))
+
+    def _save(self, final: bool) -> dict[str, Any]:
+        """Write the log, the model and last the state."""
+        trainer, recipe = self.trainer, self.recipe
+        arrays = trainer.reestimated(recipe.reestimate) if recipe.reestimate else trainer.model()
+        images = self.test if final else Images(self.test.pixels[:2000], self.test.labels[:2000])
+        card: dict[str, Any] = {
+            "network": self.graph.name,
+            "recipe": recipe.model_dump(mode="json"),
+            "seed": recipe.seed,
+            "epochs": trainer.done / trainer.steps_per_epoch,
+            "hours": round(self.hours, 4),
+            "images": len(images.labels),
+        }
+        options = {"workers": recipe.threads}
+        if recipe.joint is None:
+            card["accuracy"] = {"unpruned": top1(self.graph, arrays, images, **options)}
+        else:
+            regularizer = JointRegularizer(self.graph, recipe.joint.tiles, recipe.joint.exclude)
+            targets = recipe.joint.spatial, recipe.joint.winograd
+            thresholds = regularizer.thresholds(arrays, *targets)
+            card["accuracy"] = in_both_domains(self.graph, arrays, images, regularizer, thresholds, **options)
+            card |= {"theta_sd": thresholds[0], "theta_wd": thresholds[1], "winograd_m": regularizer.winograd}
+            card |= {"sparsity_sd": targets[0], "sparsity_wd": targets[1]}
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS)
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.out / LOG, text.getvalue())
+        checkpoint.save_model(self.out, arrays, card)
+        state, notes = trainer.state()
+        checkpoint.save_state(self.out, state, notes | {"recipe": recipe.model_dump(mode="json"), "hours": self.hours})
+        return card
+
