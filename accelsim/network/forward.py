@@ -1,6 +1,6 @@
 """Inference in NumPy: every layer's forward pass, float32, images as (N, H, W, C)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ Array = NDArray[np.float32]
 Parameters = Mapping[str, Array]  # of one node: weight, bias, ...
 Convolution = Callable[[Node, Array, Array], Array]  # (node, x, weight) -> y, bias not added
 
-# Columns of an im2col block stay in a core's cache: about 1 MB.
+# The columns of one block of a convolution stay in a core's cache.
 BLOCK_BYTES = 1 << 20
 
 
@@ -45,6 +45,7 @@ def forward(
     arrays = network.arrays
     values: dict[str, Array] = {INPUT: x}
     last_use = {source: i for i, node in enumerate(network.graph.nodes) for source in node.inputs}
+    borrowed = {INPUT}  # values whose memory belongs to somebody else, too
     y = x
     for i, node in enumerate(network.graph.nodes):
         inputs = tuple(values[source] for source in node.inputs)
@@ -54,35 +55,43 @@ def forward(
             if node.layer.bias:
                 y = y + parameters["bias"]
         else:
-            y = apply_layer(node, inputs, parameters)
+            first = node.inputs[0]
+            mine = last_use[first] == i and first not in borrowed and node.inputs.count(first) == 1
+            y = apply_layer(node, inputs, parameters, out=inputs[0] if mine and observe is None else None)
         if observe is not None:
             observe(node, inputs, y)
         values[node.name] = y
+        if isinstance(node.layer, Flatten):  # may be a view
+            borrowed |= {node.name, *node.inputs}
         for source in set(node.inputs):
             if last_use[source] == i:
                 del values[source]
     return y
 
 
-def apply_layer(node: Node, inputs: tuple[Array, ...], parameters: Parameters) -> Array:
-    """The output of one node.  inputs: its input arrays; parameters: its own arrays by short name."""
+def apply_layer(node: Node, inputs: tuple[Array, ...], parameters: Parameters, out: Array | None = None) -> Array:
+    """The output of one node.  inputs: its input arrays; parameters: its own arrays by short name.
+
+    out: an array of the first input's shape that element-wise layers may write their result to.
+    """
     x = inputs[0]
     match node.layer:
         case Conv() as layer:
-            y = convolve(x, parameters["weight"], layer)
-            return np.asarray(y + parameters["bias"]) if layer.bias else y
+            return convolve(x, parameters["weight"], layer, parameters.get("bias"))
         case Linear() as layer:
             y = np.asarray(x @ parameters["weight"].T)
-            return np.asarray(y + parameters["bias"]) if layer.bias else y
+            return np.add(y, parameters["bias"], out=y) if layer.bias else y
         case BatchNorm() as layer:
             scale, shift = fold_statistics(layer, parameters)
-            return np.asarray(x * scale + shift)
+            y = np.multiply(x, scale, out=out)
+            return np.add(y, shift, out=y)
         case Affine():
-            return np.asarray(x * parameters["weight"] + parameters["bias"])
+            y = np.multiply(x, parameters["weight"], out=out)
+            return np.add(y, parameters["bias"], out=y)
         case Relu():
-            return np.maximum(x, np.float32(0))
+            return np.maximum(x, np.float32(0), out=out)
         case MaxPool() as layer:
-            return np.asarray(_pool(x, layer, np.float32(-np.inf)).max(axis=(-2, -1)))
+            return _max_pool(x, layer)
         case AveragePool() as layer:
             return _average_pool(x, layer)
         case GlobalAveragePool():
@@ -90,7 +99,10 @@ def apply_layer(node: Node, inputs: tuple[Array, ...], parameters: Parameters) -
         case LocalResponseNorm() as layer:
             return _local_response_norm(x, layer)
         case Add():
-            return np.asarray(sum(inputs[1:], start=x))
+            y = np.add(x, inputs[1], out=out)
+            for more in inputs[2:]:
+                np.add(y, more, out=y)
+            return y
         case Concat():
             return np.concatenate(inputs, axis=-1)
         case PadChannels() as layer:
@@ -107,65 +119,123 @@ def fold_statistics(layer: BatchNorm, parameters: Parameters) -> tuple[Array, Ar
     return scale, parameters["bias"] - parameters["running_mean"] * scale
 
 
-def convolve(x: Array, weight: Array, layer: Conv) -> Array:
-    """Direct convolution as blocked im2col.  x: (N, H, W, C), weight: (K, C / groups, R, S) -> (N, P, Q, K).
+def convolve(x: Array, weight: Array, layer: Conv, bias: Array | None = None) -> Array:
+    """Direct convolution.  x: (N, H, W, C), weight: (K, C / groups, R, S), bias: (K,) -> (N, P, Q, K).
 
-    Columns are built for a few images at a time, so that they are still in the cache when multiplied.
+    The image is unfolded along its width only, a block of rows at a time, and each row of the kernel is one matrix
+    multiply on rows of it (Cho & Brand, MEC: Memory-efficient Convolution, ICML 2017).
     """
     (R, S), (stride_h, stride_w), (dil_h, dil_w) = layer.kernel, layer.stride, layer.dilation
-    (pad_h, pad_w), G = layer.padding, layer.groups
-    K, C_g = weight.shape[:2]
-    N, H, W, _ = x.shape
-    P = (H + 2 * pad_h - dil_h * (R - 1) - 1) // stride_h + 1
-    Q = (W + 2 * pad_w - dil_w * (S - 1) - 1) // stride_w + 1
-    padded = np.pad(x, ((0, 0), (pad_h, pad_h), (pad_w, pad_w), (0, 0))) if pad_h or pad_w else x
-    # (G, R * S * C_g, K / G): the row order matches the columns' (R, S, C_g).
-    matrix = weight.reshape(G, K // G, C_g, R, S).transpose(0, 3, 4, 2, 1).reshape(G, R * S * C_g, K // G)
-    out = np.empty((N, P, Q, G, K // G), np.float32)
-    block = max(1, BLOCK_BYTES // (4 * P * Q * R * S * C_g))
-    columns = np.empty((block, P, Q, R, S, C_g), np.float32)
-    for first in range(0, N, block):
-        images = padded[first : first + block]
-        part = columns[: len(images)]
-        for g in range(G):
-            for i in range(R):
-                for j in range(S):
-                    part[:, :, :, i, j] = images[
-                        :,
-                        i * dil_h : i * dil_h + (P - 1) * stride_h + 1 : stride_h,
-                        j * dil_w : j * dil_w + (Q - 1) * stride_w + 1 : stride_w,
-                        g * C_g : (g + 1) * C_g,
-                    ]
-            product = part.reshape(-1, R * S * C_g) @ matrix[g]
-            out[first : first + block, :, :, g] = product.reshape(len(images), P, Q, -1)
-    return out.reshape(N, P, Q, K)
+    G, (K, C_g) = layer.groups, weight.shape[:2]
+    padded = _pad(x, layer.padding)
+    N, H, W, C = padded.shape
+    P, Q = (H - dil_h * (R - 1) - 1) // stride_h + 1, (W - dil_w * (S - 1) - 1) // stride_w + 1
+    if C_g == 1 and K == G:
+        return _depthwise(padded, weight, layer, (P, Q), bias)
+    if (R, S) == (1, 1) and G == 1:
+        flat = padded[:, ::stride_h, ::stride_w].reshape(-1, C) @ weight.reshape(K, C).T
+        return (flat if bias is None else np.add(flat, bias, out=flat)).reshape(N, P, Q, K)
+    matrix = np.ascontiguousarray(weight.reshape(G, K // G, C_g, R, S).transpose(0, 3, 4, 2, 1))
+    matrix = matrix.reshape(G, R, S * C_g, K // G)
+    image, row, pixel, channel = padded.strides
+    unfolded = np.lib.stride_tricks.as_strided(  # [image, row, output column, kernel column, channel]
+        padded, (N, H, Q, S, C), (image, row, stride_w * pixel, dil_w * pixel, channel), writeable=False
+    )
+    out = np.empty((N, P, Q, K), np.float32)
+    row_bytes = 4 * stride_h * Q * S * C_g
+    bands = min(P, -(-P * row_bytes // BLOCK_BYTES))
+    height = -(-P // bands)
+    images = max(1, BLOCK_BYTES // (row_bytes * P))
+    columns = np.empty((min(images, N), (height - 1) * stride_h + dil_h * (R - 1) + 1, Q, S, C_g), np.float32)
+    for first in range(0, N, images):
+        for top in range(0, P, height):
+            part = out[first : first + images, top : top + height]
+            n, h = part.shape[:2]
+            rows = (h - 1) * stride_h + dil_h * (R - 1) + 1
+            for g in range(G):
+                source = unfolded[first : first + n, top * stride_h :, :, :, g * C_g : (g + 1) * C_g]
+                if stride_h == 1:  # the kernel's rows share the unfolded rows
+                    columns[:n, :rows] = source[:, :rows]
+                y = part[..., g * (K // G) : (g + 1) * (K // G)]
+                for i in range(R):
+                    if stride_h == 1:
+                        taken = columns[:n, i * dil_h : i * dil_h + h]
+                    else:
+                        taken = columns[:n, :h]
+                        taken[...] = source[:, i * dil_h : rows : stride_h][:, :h]
+                    product = (taken.reshape(n, h * Q, S * C_g) @ matrix[g, i]).reshape(y.shape)
+                    if i:
+                        y += product
+                    else:
+                        y[...] = product
+            if bias is not None:
+                part += bias
+    return out
 
 
-def _pool(x: Array, layer: MaxPool | AveragePool, fill: np.float32) -> Array:
-    """Windows of x: (N, P, Q, C, kernel_h, kernel_w), beyond the image ``fill``."""
+def _depthwise(padded: Array, weight: Array, layer: Conv, size: tuple[int, int], bias: Array | None) -> Array:
+    """One filter a channel: weight (C, 1, R, S), padded (N, H, W, C) -> (N, P, Q, C)."""
+    out = np.zeros((len(padded), *size, len(weight)), np.float32)
+    for i, j in np.ndindex(*layer.kernel):
+        out += _shifted(padded, i * layer.dilation[0], j * layer.dilation[1], layer.stride, size) * weight[:, 0, i, j]
+    return out if bias is None else np.add(out, bias, out=out)
+
+
+def _pad(x: Array, padding: tuple[int, int]) -> Array:
+    """Zeros around each image."""
+    (h, w), (N, H, W, C) = padding, x.shape
+    if not h and not w:
+        return np.ascontiguousarray(x)
+    padded = np.zeros((N, H + 2 * h, W + 2 * w, C), np.float32)
+    padded[:, h : h + H, w : w + W] = x
+    return padded
+
+
+def _shifted(padded: Array, i: int, j: int, stride: tuple[int, int], size: tuple[int, int]) -> Array:
+    """The element (i, j) of each of the P x Q windows: (N, P, Q, C), a view."""
+    (s_h, s_w), (P, Q) = stride, size
+    return padded[:, i : i + (P - 1) * s_h + 1 : s_h, j : j + (Q - 1) * s_w + 1 : s_w]
+
+
+def _pool_windows(x: Array, layer: MaxPool | AveragePool, fill: float) -> Iterator[Array]:
+    """For each element of the window, its value in all windows: (N, P, Q, C); beyond the image it is ``fill``."""
     P, Q, _ = layer.output_shape((x.shape[1:],))
-    spans = [
-        (out - 1) * s + k for out, s, k in zip((P, Q), layer.stride, layer.kernel, strict=True)
-    ]  # padded extent that the windows touch
+    spans = [(out - 1) * s + k for out, s, k in zip((P, Q), layer.stride, layer.kernel, strict=True)]
     pads = [(p, max(0, span - size - p)) for p, span, size in zip(layer.padding, spans, x.shape[1:3], strict=True)]
     padded = np.pad(x, ((0, 0), *pads, (0, 0)), constant_values=fill) if np.any(pads) else x
-    windows = np.lib.stride_tricks.sliding_window_view(padded, layer.kernel, axis=(1, 2))
-    return windows[:, : spans[0] : layer.stride[0], : spans[1] : layer.stride[1]][:, :P, :Q]
+    for i, j in np.ndindex(*layer.kernel):
+        yield _shifted(padded, i, j, layer.stride, (P, Q))
+
+
+def _max_pool(x: Array, layer: MaxPool) -> Array:
+    windows = _pool_windows(x, layer, -np.inf)
+    y = next(windows).copy()
+    for values in windows:
+        np.maximum(y, values, out=y)
+    return y
 
 
 def _average_pool(x: Array, layer: AveragePool) -> Array:
     """Windows' sums over the number of elements inside the image and its padding."""
-    total = _pool(x, layer, np.float32(0)).sum(axis=(-2, -1), dtype=np.float32)
+    windows = _pool_windows(x, layer, 0.0)
+    y = next(windows).copy()
+    for values in windows:
+        y += values
     counts = []
     for axis in range(2):
         k, s, p, size = layer.kernel[axis], layer.stride[axis], layer.padding[axis], x.shape[1 + axis]
-        start = np.arange(total.shape[1 + axis]) * s
+        start = np.arange(y.shape[1 + axis]) * s
         counts.append(np.minimum(start + k, size + 2 * p) - start)
-    return np.asarray(total / np.multiply.outer(counts[0], counts[1]).astype(np.float32)[:, :, None])
+    y /= np.multiply.outer(counts[0], counts[1]).astype(np.float32)[:, :, None]
+    return y
 
 
 def _local_response_norm(x: Array, layer: LocalResponseNorm) -> Array:
-    half = layer.size // 2
+    half, C = layer.size // 2, x.shape[3]
     squares = np.pad(x * x, ((0, 0), (0, 0), (0, 0), (half, layer.size - 1 - half)))
-    total = np.lib.stride_tricks.sliding_window_view(squares, layer.size, axis=3).sum(axis=-1, dtype=np.float32)
-    return np.asarray(x / (layer.k + layer.alpha / layer.size * total) ** np.float32(layer.beta), np.float32)
+    total = squares[..., :C].copy()
+    for shift in range(1, layer.size):
+        total += squares[..., shift : shift + C]
+    total *= np.float32(layer.alpha / layer.size)
+    total += np.float32(layer.k)
+    return np.asarray(x / total ** np.float32(layer.beta))

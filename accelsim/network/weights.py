@@ -1,7 +1,11 @@
-"""Weights to and from safetensors files, with PyTorch's names and layouts; nothing in a file is executed or trusted."""
+"""Weights from safetensors and .npz files, with PyTorch's names and layouts; nothing in a file is executed or trusted.
+
+Safetensors files are written, too.
+"""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +15,7 @@ from safetensors.numpy import load, save
 from accelsim.errors import InputError
 from accelsim.files import write_bytes
 from accelsim.network.graph import Graph, Network
+from accelsim.network.npz import read_npz
 
 MAX_FILE_BYTES = 2 << 30
 
@@ -32,20 +37,27 @@ def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: not a safetensors file ({error})") from None
-    arrays = {}
-    for name, tensor in tensors.items():
-        if tensor.dtype.kind != "f":
-            continue
-        arrays[name] = tensor.astype(np.float32)
-        if not np.isfinite(arrays[name]).all():
-            raise InputError(f"{path}: tensor {name!r} holds NaN or infinity, expected finite numbers")
-    return arrays
+    return _floats(path, tensors)
+
+
+def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
+    """The floating-point arrays of a .safetensors or .npz file as float32, by name.
+
+    In an .npz file a name without a dot is a layer's weight: ``conv00`` becomes ``conv00.weight``.
+    Raises InputError as ``read_safetensors``, or if the file's name ends otherwise.
+    """
+    if path.suffix == ".safetensors":
+        return read_safetensors(path)
+    if path.suffix == ".npz":
+        arrays = read_npz(path, MAX_FILE_BYTES)
+        return _floats(path, {name if "." in name else f"{name}.weight": array for name, array in arrays.items()})
+    raise InputError(f"{path}: expected a .safetensors or .npz file of weights")
 
 
 def load_network(graph: Graph, path: Path) -> Network:
-    """The graph with the weights of a safetensors file.  Raises InputError if they do not fit the graph."""
+    """The graph with the weights of a file (``read_weights``).  Raises InputError if they do not fit the graph."""
     try:
-        return Network(graph, read_safetensors(path))
+        return Network(graph, read_weights(path))
     except ValueError as error:
         if isinstance(error, InputError):
             raise
@@ -56,3 +68,15 @@ def save_network(network: Network, path: Path) -> None:
     """Write the network's arrays as a safetensors file, atomically."""
     arrays = {name: np.ascontiguousarray(network.arrays[name]) for name in network.graph.parameters}
     write_bytes(path, save(arrays))
+
+
+def _floats(path: Path, tensors: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+    """The floating-point tensors as float32; others (counters of batches) are left out."""
+    arrays = {}
+    for name, tensor in tensors.items():
+        if tensor.dtype.kind != "f":
+            continue
+        if not np.isfinite(tensor).all() or np.abs(tensor).max(initial=0) > np.finfo(np.float32).max:
+            raise InputError(f"{path}: tensor {name!r} holds NaN, infinity or beyond float32, expected finite numbers")
+        arrays[name] = tensor.astype(np.float32)
+    return arrays

@@ -1,0 +1,66 @@
+"""How much a network asks for: parameters, dense MACs, and multiplies under Winograd.
+
+A dense MAC is one multiply-accumulate of the spatial, unpruned layer.  Only convolutions and fully-connected layers are
+counted; biases, normalisation, pooling and the Winograd transforms' additions are not.  Winograd multiplies are the
+element-wise ones of F(m x m, R x S), edge tiles padded to whole ones.
+"""
+
+from collections.abc import Mapping
+from math import prod
+
+from accelsim.network.graph import Graph
+from accelsim.network.layers import Conv, Linear
+
+
+def dense_macs(graph: Graph) -> dict[str, int]:
+    """Dense MACs an image of each conv and linear node, by name."""
+    macs = {}
+    for node in graph.nodes:
+        match node.layer:
+            case Conv() as layer:
+                P, Q, K = graph.shapes[node.name]
+                macs[node.name] = P * Q * K * (layer.in_channels // layer.groups) * prod(layer.kernel)
+            case Linear() as layer:
+                macs[node.name] = layer.in_features * layer.out_features
+    return macs
+
+
+def winograd_multiplies(graph: Graph, tiles: Mapping[str, int]) -> dict[str, int]:
+    """Multiplies an image of each conv and linear node, by name, with F(m, r) on the nodes of ``tiles``.
+
+    tiles: m by node name, for convolutions at stride 1; the other nodes count their dense MACs.
+    Raises ValueError if a node of ``tiles`` is no such convolution.
+    """
+    counts = dense_macs(graph)
+    for name, m in tiles.items():
+        layer = graph.node(name).layer
+        if not isinstance(layer, Conv) or layer.stride != (1, 1) or layer.dilation != (1, 1):
+            raise ValueError(f"node {name}: Winograd needs a convolution at stride 1 without dilation")
+        P, Q, K = graph.shapes[name]
+        (R, S), C = layer.kernel, layer.in_channels // layer.groups
+        counts[name] = -(-P // m) * -(-Q // m) * (m + R - 1) * (m + S - 1) * K * C
+    return counts
+
+
+def tiles_by_kernel(graph: Graph, m: Mapping[int, int]) -> dict[str, int]:
+    """The tile size of each convolution at stride 1 with a square kernel r x r in ``m`` (r to m), by node name."""
+    return {
+        node.name: m[node.layer.kernel[0]]
+        for node in graph.nodes
+        if isinstance(node.layer, Conv)
+        and node.layer.stride == node.layer.dilation == (1, 1)
+        and node.layer.kernel[0] == node.layer.kernel[1]
+        and node.layer.kernel[0] in m
+    }
+
+
+def parameters(graph: Graph) -> int:
+    """Trained numbers: weights, biases, and batch normalisation's scale and shift, not its running statistics."""
+    return sum(
+        prod(shape) for name, shape in graph.parameters.items() if not name.endswith((".running_mean", ".running_var"))
+    )
+
+
+def weights(graph: Graph) -> int:
+    """Weights of the convolutions and fully-connected layers alone."""
+    return sum(prod(node.layer.parameters()["weight"]) for node in graph.nodes if isinstance(node.layer, Conv | Linear))

@@ -1,0 +1,74 @@
+"""Reading .npz files from strangers: no pickle, no unknown types, and never more memory than was agreed to."""
+
+import zipfile
+import zlib
+from io import BytesIO
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.errors import InputError
+
+MAX_MEMBERS = 10_000
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def read_npz(path: Path, max_bytes: int) -> dict[str, NDArray[Any]]:
+    """The file's arrays by name, read-only; dtypes are bool, integer or floating point.
+
+    max_bytes: of the file, and of all arrays together once unpacked; checked before anything is unpacked.
+    Raises InputError if the file cannot be read, is damaged, is larger, or holds anything but plain arrays.
+    """
+    try:
+        if (size := path.stat().st_size) > max_bytes:
+            raise InputError(f"{path}: {size} bytes, expected at most {max_bytes}")
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            _check_members(path, members, max_bytes)
+            return {m.filename.removesuffix(".npy"): _array(path, m.filename, archive.read(m)) for m in members}
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}, expected an .npz file") from None
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not a whole .npz file ({_one_line(error)})") from None
+
+
+def _check_members(path: Path, members: list[zipfile.ZipInfo], max_bytes: int) -> None:
+    names = [member.filename for member in members]
+    if len(members) > MAX_MEMBERS:
+        raise InputError(f"{path}: {len(members)} members, expected at most {MAX_MEMBERS}")
+    if len(set(names)) < len(names):
+        raise InputError(f"{path}: two members have one name, expected each once")
+    if (total := sum(member.file_size for member in members)) > max_bytes:
+        raise InputError(f"{path}: {total} bytes once unpacked, expected at most {max_bytes}")
+    for member in members:
+        if not member.filename.endswith(".npy"):
+            raise InputError(f"{path}: member {member.filename!r} is no .npy array")
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise InputError(f"{path}: member {member.filename!r} is neither stored nor deflated")
+
+
+def _array(path: Path, name: str, content: bytes) -> NDArray[Any]:
+    """The array of one .npy member, whose bytes must be exactly those that its header announces."""
+    stream = BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version not in _HEADERS:
+            raise ValueError(f"format version {version} is not known")
+        shape, fortran_order, dtype = _HEADERS[version](stream)
+    except (ValueError, SyntaxError, TypeError, EOFError) as error:
+        raise InputError(f"{path}: member {name!r} is no .npy array ({_one_line(error)})") from None
+    if dtype.kind not in "biuf":
+        raise InputError(f"{path}: member {name!r} holds {dtype}, expected numbers")
+    here = len(content) - stream.tell()
+    if min(shape, default=0) < 0 or prod(shape) * dtype.itemsize != here:
+        raise InputError(f"{path}: member {name!r} announces {shape} {dtype}, but holds {here} bytes")
+    return np.frombuffer(content, dtype, offset=stream.tell()).reshape(shape, order="F" if fortran_order else "C")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,167 @@
+"""Weights survive a file; damaged, foreign and hostile files give one clear line and take no memory."""
+
+import io
+import json
+import struct
+import tracemalloc
+import zipfile
+
+import numpy as np
+import pytest
+
+from accelsim.errors import InputError
+from accelsim.network import INPUT, Graph, Network, Node
+from accelsim.network.layers import Conv
+from accelsim.network.npz import read_npz
+from accelsim.network.weights import load_network, read_safetensors, read_weights, save_network
+
+CONV = Conv(in_channels=2, out_channels=3, kernel=(3, 3), bias=True)
+GRAPH = Graph(name="g", input_shape=(4, 4, 2), nodes=(Node(name="conv", layer=CONV, inputs=(INPUT,)),))
+
+
+def network():
+    rng = np.random.default_rng(0)
+    return Network(GRAPH, {k: rng.standard_normal(s).astype(np.float32) for k, s in GRAPH.parameters.items()})
+
+
+def safetensors(header, body=b""):
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + body
+
+
+def test_safetensors_round_trip_is_exact_and_repeatable(tmp_path):
+    save_network(network(), tmp_path / "a.safetensors")
+    save_network(network(), tmp_path / "b.safetensors")
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    loaded = load_network(GRAPH, tmp_path / "a.safetensors")
+    assert all((loaded.arrays[name] == array).all() for name, array in network().arrays.items())
+
+
+def test_half_precision_is_widened_and_integers_are_left_out(tmp_path):
+    header = {
+        "w": {"dtype": "F16", "shape": [2], "data_offsets": [0, 4]},
+        "batches": {"dtype": "I64", "shape": [1], "data_offsets": [4, 12]},
+    }
+    body = np.array([1.5, -2.25], np.float16).tobytes() + bytes(8)
+    (tmp_path / "w.safetensors").write_bytes(safetensors(header, body))
+    arrays = read_safetensors(tmp_path / "w.safetensors")
+    assert {k: v.tolist() for k, v in arrays.items()} == {"w": [1.5, -2.25]}
+    assert arrays["w"].dtype == np.float32
+
+
+def test_npz_names_without_a_dot_are_weights(tmp_path):
+    arrays = {"conv": np.ones((3, 2, 3, 3), np.float32), "conv.bias": np.ones(3)}
+    np.savez(tmp_path / "w.npz", **arrays)
+    assert set(load_network(GRAPH, tmp_path / "w.npz").arrays) == {"conv.weight", "conv.bias"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.safetensors", None, "No such file or directory, expected a safetensors file"),
+        ("empty.safetensors", b"", "not a safetensors file"),
+        ("text.safetensors", b"hello, this is no tensor at all", "not a safetensors file"),
+        ("huge.safetensors", struct.pack("<Q", 1 << 60) + b"{}", "not a safetensors file"),
+        (
+            "short.safetensors",
+            safetensors({"w": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}, bytes(8)),
+            "not a",
+        ),
+        (
+            "nan.safetensors",
+            safetensors({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, b"\0\0\xc0\x7f"),
+            "NaN",
+        ),
+        (
+            "other.safetensors",
+            safetensors({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, bytes(4)),
+            "'conv.bias' is missing",
+        ),
+        ("weights.bin", b"", "expected a .safetensors or .npz file"),
+        ("text.npz", b"hello", "not a whole .npz file"),
+    ],
+)
+def test_bad_weight_files_are_named(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        load_network(GRAPH, tmp_path / name)
+    assert str(error.value).startswith(str(tmp_path / name))
+    assert "\n" not in str(error.value)
+
+
+def test_numbers_beyond_float32_are_refused(tmp_path):
+    np.savez(tmp_path / "w.npz", conv=np.array([1e300]))
+    with pytest.raises(InputError, match=r"'conv.weight' holds .* beyond float32"):
+        read_weights(tmp_path / "w.npz")
+
+
+def npy(array=None, header=None):
+    """An .npy file; with ``header``, one that lies about what follows."""
+    stream = io.BytesIO()
+    if header is None:
+        np.lib.format.write_array(stream, array, allow_pickle=True)
+    else:
+        np.lib.format.write_array_header_1_0(stream, header)
+        stream.write(bytes(16))
+    return stream.getvalue()
+
+
+def zipped(members, compression=zipfile.ZIP_DEFLATED):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", compression) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+LIE = {"descr": "<f4", "fortran_order": False, "shape": (1 << 40,)}
+GOOD = npy(np.arange(6.0).reshape(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (zipped([("a.npy", npy(np.array([{}], object)))]), "holds object, expected numbers"),
+        (zipped([("a.npy", npy(header=LIE))]), "announces .* but holds 16 bytes"),
+        (zipped([("a.npy", b"\x93NUMPY\x01\x00\x08\x00not a d\n")]), "no .npy array"),
+        (zipped([("a.txt", b"hello")]), "'a.txt' is no .npy array"),
+        (zipped([("a.npy", b"hello")]), "no .npy array"),
+        (zipped([("a.npy", GOOD)], zipfile.ZIP_LZMA), "neither stored nor deflated"),
+        (zipped([("a.npy", GOOD)])[:-30], "not a whole .npz file"),
+        (zipped([("a.npy", GOOD)], zipfile.ZIP_STORED).replace(GOOD, GOOD[:-1] + b"\1"), "CRC"),
+    ],
+)
+def test_bad_npz_files_are_named(tmp_path, content, message):
+    path = tmp_path / "a.npz"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        read_npz(path, 1 << 20)
+    assert str(error.value).startswith(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_zip_bomb_takes_no_memory(tmp_path):
+    path = tmp_path / "bomb.npz"
+    path.write_bytes(zipped([("a.npy", bytes(64 << 20))]))
+    tracemalloc.start()
+    with pytest.raises(InputError, match="67108864 bytes once unpacked, expected at most 1048576"):
+        read_npz(path, 1 << 20)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_npz_keeps_dtypes_shapes_and_order(tmp_path):
+    arrays = {
+        "i": np.arange(6, dtype=np.uint8).reshape(2, 3),
+        "f": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "none": np.zeros((0, 3), np.int16),
+        "one": np.float32(2.5),
+    }
+    np.savez_compressed(tmp_path / "a.npz", **arrays)
+    back = read_npz(tmp_path / "a.npz", 1 << 20)
+    assert set(back) == set(arrays)
+    for name, array in arrays.items():
+        assert back[name].dtype == np.asarray(array).dtype
+        assert np.array_equal(back[name], array)
