@@ -1,0 +1,1 @@
+"""Machine descriptions, and what their parts cost in energy, area and time."""

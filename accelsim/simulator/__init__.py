@@ -1,0 +1,1 @@
+"""Machines as planners of schedules, and the pipeline that times them."""

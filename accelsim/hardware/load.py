@@ -1,0 +1,113 @@
+"""Reading a machine from YAML, with overrides, and saying all that is wrong with it in one line."""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from accelsim.errors import InputError
+from accelsim.hardware.machine import Machine, SpatialMachine, WinogradMachine
+
+MAX_FILE_BYTES = 1 << 20
+_KINDS: dict[str, type[BaseModel]] = {"spatial": SpatialMachine, "winograd": WinogradMachine}
+
+
+def machine_folders() -> tuple[Path, ...]:
+    """Where bare machine names are looked up: ./hwconfigs, the source tree's, the installed package's."""
+    package = Path(__file__).resolve().parents[1]
+    return Path("hwconfigs"), package.parent / "hwconfigs", package / "hwconfigs"
+
+
+def load_hardware(name: str | Path, overrides: Iterable[str] = ()) -> SpatialMachine | WinogradMachine:
+    """Read a machine from a YAML path, or by the bare name of a file in ``hwconfigs/``.
+
+    overrides: ``KEY=VALUE`` with dotted keys (``pe_array.rows=32``), applied in order; values are read as YAML.
+    Raises InputError naming the file and every fault in it.
+    """
+    path = _find(name)
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InputError(f"{path}: over {MAX_FILE_BYTES} bytes, expected a machine description")
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}, expected a machine description") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: expected a mapping of keys to values, got {type(data).__name__}")
+    for override in overrides:
+        _override(data, override)
+    data.setdefault("name", path.stem)
+    try:
+        machine: SpatialMachine | WinogradMachine = TypeAdapter(Machine).validate_python(data)
+    except ValidationError as error:
+        raise InputError(f"{path}: {_explain(error, data)}") from None
+    return machine
+
+
+def _find(name: str | Path) -> Path:
+    path = Path(name)
+    if path.suffix in {".yaml", ".yml"} or path.is_file():
+        return path
+    for folder in machine_folders():
+        candidate = folder / f"{name}.yaml"
+        if candidate.is_file():
+            return candidate
+    known = sorted({p.stem for folder in machine_folders() for p in folder.glob("*.yaml")})
+    raise InputError(f"{name}: no such machine{_nearest(str(name), known)}; hwconfigs/ holds {', '.join(known)}")
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise InputError(f"--set {override}: expected KEY=VALUE, such as pe_array.rows=32")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise InputError(f"--set {override}: {text!r} is not a YAML value") from None
+    *parents, last = key.split(".")
+    target = data
+    for parent in parents:
+        target = target.setdefault(parent, {})
+        if not isinstance(target, dict):
+            raise InputError(f"--set {override}: {parent!r} is a value, not a group of keys")
+    target[last] = value
+
+
+def _explain(error: ValidationError, data: dict[str, Any]) -> str:
+    """All faults, separated by semicolons: the key's path, what is wrong, the nearest valid name."""
+    faults = []
+    for fault in error.errors():
+        path = [str(part) for part in fault["loc"] if part not in _KINDS]
+        key = ".".join(path)
+        if fault["type"] == "extra_forbidden":
+            faults.append(f"{key}: unknown key{_nearest(path[-1], _fields(data, path[:-1]))}")
+        elif fault["type"] == "missing":
+            faults.append(f"{key}: missing")
+        elif fault["type"] in {"union_tag_not_found", "union_tag_invalid"}:
+            faults.append(f"kind: {data.get('kind')!r}, expected one of {sorted(_KINDS)}")
+        elif fault["type"] == "value_error":
+            faults.append(f"{key}: {fault['ctx']['error']}" if key else str(fault["ctx"]["error"]))
+        else:
+            faults.append(f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}")
+    return "; ".join(faults)
+
+
+def _fields(data: dict[str, Any], path: list[str]) -> list[str]:
+    """The keys that the record at a path may have."""
+    model = _KINDS.get(str(data.get("kind")))
+    for part in path:
+        if model is None or part not in model.model_fields:
+            return []
+        annotation = model.model_fields[part].annotation
+        candidates = (annotation, *get_args(annotation))
+        model = next((a for a in candidates if isinstance(a, type) and issubclass(a, BaseModel)), None)
+    return list(model.model_fields) if model else []
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f", did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,183 @@
+"""The description of one accelerator: a YAML file in ``hwconfigs/`` as a typed, validated record.
+
+Two kinds.  ``spatial``: rows x cols multiply-accumulate lanes.  ``winograd``: taps x rows x cols lanes working on
+n x n taps of Winograd-domain filters, with input and inverse transform units.  Both have global buffers for weights,
+inputs and outputs (``winograd`` one more, for transformed inputs), one DMA engine and one DRAM.
+"""
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from accelsim.hardware.dram import DRAM_TYPES, DramType
+from accelsim.hardware.formats import Format
+from accelsim.hardware.technology import ARITHMETIC_TABLES, Number
+
+Count = Annotated[int, Field(ge=1, le=1 << 16)]
+Bits = Annotated[int, Field(ge=1, le=64)]
+Kilobytes = Annotated[float, Field(gt=0, le=1 << 20)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+ZeroHandling = Literal["none", "gate", "skip_weights"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PeArray(_Part):
+    """Lanes of a spatial array."""
+
+    rows: Count
+    cols: Count
+
+
+class WinogradArray(PeArray):
+    """Lanes of a Winograd array: rows = tiles, cols = filters, taps worked on at a time (1 = tap-serial)."""
+
+    taps: Count = 1
+
+
+class Arithmetic(_Part):
+    """Word widths.  ``table``: which published energies (``horowitz`` or ``aladdin``)."""
+
+    number: Number = "int"
+    weight_bits: Bits = 8
+    activation_bits: Bits = 8
+    accumulator_bits: Bits = 24
+    transformed_bits: Bits = 10
+    table: str = "horowitz"
+
+    @model_validator(mode="after")
+    def _check(self) -> "Arithmetic":
+        if self.table not in ARITHMETIC_TABLES:
+            raise ValueError(f"table {self.table!r}, expected one of {sorted(ARITHMETIC_TABLES)}")
+        return self
+
+
+class Buffers(_Part):
+    """Capacity of each global buffer, both halves of its double buffer together, and the width of its port."""
+
+    weight_kb: Kilobytes
+    input_kb: Kilobytes
+    output_kb: Kilobytes
+    port_bits: Count = 128
+
+
+class WinogradBuffers(Buffers):
+    """The same, with the buffer of transformed inputs."""
+
+    transformed_kb: Kilobytes
+
+
+class Dram(_Part):
+    """One DMA engine's memory.  bandwidth_gbs overrides the type's peak rate for each channel (1e9 bytes/s)."""
+
+    type: str
+    channels: Count = 1
+    bandwidth_gbs: Positive | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "Dram":
+        if self.type not in DRAM_TYPES:
+            raise ValueError(f"type {self.type!r}, expected one of {sorted(DRAM_TYPES)}")
+        return self
+
+    @property
+    def timing(self) -> DramType:
+        """The DRAM type with the bandwidth override applied."""
+        preset = DRAM_TYPES[self.type]
+        return preset if self.bandwidth_gbs is None else replace(preset, bandwidth_gbs=self.bandwidth_gbs)
+
+
+class EnergyOverrides(_Part):
+    """Figures that replace the tables', each in the unit of its name; ``accelsim inspect MACHINE`` lists them."""
+
+    mac_pj: NotNegative | None = None
+    gated_share: NotNegative | None = None
+    transform_add_pj: NotNegative | None = None
+    register_pj_per_bit: NotNegative | None = None
+    dram_pj_per_bit: NotNegative | None = None
+    dram_activate_pj: NotNegative | None = None
+    weight_read_pj_per_bit: NotNegative | None = None
+    weight_write_pj_per_bit: NotNegative | None = None
+    input_read_pj_per_bit: NotNegative | None = None
+    input_write_pj_per_bit: NotNegative | None = None
+    transformed_read_pj_per_bit: NotNegative | None = None
+    transformed_write_pj_per_bit: NotNegative | None = None
+    output_read_pj_per_bit: NotNegative | None = None
+    output_write_pj_per_bit: NotNegative | None = None
+    logic_static_mw: NotNegative | None = None
+    sram_leakage_mw: NotNegative | None = None
+
+
+class _Machine(_Part):
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    description: str = ""
+    clock_mhz: Annotated[float, Field(gt=0, le=10_000)]
+    node_nm: Annotated[int, Field(ge=7, le=65)]
+    arithmetic: Arithmetic = Arithmetic()
+    zero_handling: ZeroHandling = "skip_weights"
+    balance: Literal["none", "greedy"] = "none"
+    weight_format: Format = "bitmask"
+    activation_format: Literal["dense", "bitmask"] = "dense"
+    vector_lanes: Count = 16
+    dram: Dram
+    energy: EnergyOverrides = EnergyOverrides()
+    objective: Literal["cycles", "dram"] = "cycles"
+
+    @property
+    def ns_per_cycle(self) -> float:
+        """Clock period."""
+        return 1000.0 / self.clock_mhz
+
+
+class SpatialMachine(_Machine):
+    """A spatial-domain MAC array.  See ``accelsim.simulator.spatial`` for what each dataflow does."""
+
+    kind: Literal["spatial"]
+    dataflow: Literal["output_stationary", "weight_stationary"] = "output_stationary"
+    pe_array: PeArray
+    buffers: Buffers
+
+    @property
+    def lanes(self) -> int:
+        """Multipliers."""
+        return self.pe_array.rows * self.pe_array.cols
+
+    @property
+    def sram_bytes(self) -> int:
+        """Capacity of all global buffers."""
+        b = self.buffers
+        return int(1024 * (b.weight_kb + b.input_kb + b.output_kb))
+
+
+class WinogradMachine(_Machine):
+    """A Winograd-domain accelerator.  See ``accelsim.simulator.winograd`` for what it does.
+
+    tile: m, outputs a tile and dimension.  transform_rate: tile-channels that the input transform unit takes a cycle;
+    inverse_rate: tile-filters that the inverse transform unit gives a cycle.
+    """
+
+    kind: Literal["winograd"]
+    tile: Annotated[int, Field(ge=2, le=6)] = 2
+    pe_array: WinogradArray
+    buffers: WinogradBuffers
+    transform_rate: Count
+    inverse_rate: Count
+
+    @property
+    def lanes(self) -> int:
+        """Multipliers."""
+        return self.pe_array.taps * self.pe_array.rows * self.pe_array.cols
+
+    @property
+    def sram_bytes(self) -> int:
+        """Capacity of all global buffers."""
+        b = self.buffers
+        return int(1024 * (b.weight_kb + b.input_kb + b.output_kb + b.transformed_kb))
+
+
+Machine = Annotated[SpatialMachine | WinogradMachine, Field(discriminator="kind")]

@@ -1,0 +1,76 @@
+"""Energy, area and leakage of an on-chip SRAM, by log-log interpolation of a CACTI 7 table.
+
+``data/sram_cacti.csv`` holds our own CACTI 7 runs (one bank, one read-write port).  Between its capacities and port
+widths every figure is interpolated linearly in logarithms, also between its nodes 65, 45, 32 and 22 nm; beyond its
+largest capacity or port the nearest entry's slope is continued.  Below 22 nm, down to 7 nm, energy and leakage scale
+with the feature size and area with its square from the 22 nm entry.  Left out: the cell type, which moves energy
+about 2x and leakage 1000x or more; leakage is therefore also an explicit parameter of the machine.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+
+import numpy as np
+from scipy.interpolate import RegularGridInterpolator
+
+SOURCE = "CACTI 7 table (accelsim/hardware/data/sram_cacti.csv), log-log interpolation"
+SMALLEST_NM = 22
+SMALLEST_KB = 0.5  # a smaller memory costs what this one costs
+
+
+@dataclass(frozen=True)
+class Sram:
+    """One memory: its capacity and port, and what an access of one port word costs."""
+
+    capacity_bytes: int
+    port_bits: int
+    read_pj: float
+    write_pj: float
+    area_mm2: float
+    leakage_mw: float
+
+    @property
+    def read_pj_per_bit(self) -> float:
+        """Energy of a read, a bit of a full port word."""
+        return self.read_pj / self.port_bits
+
+    @property
+    def write_pj_per_bit(self) -> float:
+        """Energy of a write, a bit of a full port word."""
+        return self.write_pj / self.port_bits
+
+
+@lru_cache(maxsize=1)
+def _table() -> RegularGridInterpolator:
+    """Log (node nm, capacity KB, port bits) -> log (read pJ, write pJ, area mm2, leakage mW)."""
+    path = resources.files("accelsim.hardware") / "data" / "sram_cacti.csv"
+    with path.open() as stream:
+        rows = np.log(np.loadtxt(stream, delimiter=",", skiprows=1))
+    axes = [np.unique(rows[:, column]) for column in range(3)]
+    values = np.full((*(len(axis) for axis in axes), 4), np.nan)
+    values[tuple(np.searchsorted(axis, rows[:, i]) for i, axis in enumerate(axes))] = rows[:, 3:7]
+    # The smallest memories were not run with the widest ports: continue the slope of their two widest.
+    for port in range(2, len(axes[2])):
+        slope = (values[:, :, port - 1] - values[:, :, port - 2]) / (axes[2][port - 1] - axes[2][port - 2])
+        continued = values[:, :, port - 1] + slope * (axes[2][port] - axes[2][port - 1])
+        values[:, :, port] = np.where(np.isnan(values[:, :, port]), continued, values[:, :, port])
+    return RegularGridInterpolator(tuple(axes), values, bounds_error=False, fill_value=None)
+
+
+@lru_cache(maxsize=4096)
+def sram(node_nm: int, capacity_bytes: int, port_bits: int) -> Sram:
+    """The memory of that capacity and port at a node between 7 and 65 nm.
+
+    Raises ValueError if the node is outside the range or a size is not positive.
+    """
+    if not 7 <= node_nm <= 65:
+        raise ValueError(f"no SRAM figures for {node_nm} nm, expected 7 to 65")
+    if capacity_bytes < 1 or port_bits < 1:
+        raise ValueError(f"an SRAM needs a positive capacity and port, got {capacity_bytes} bytes, {port_bits} bits")
+    kb = max(capacity_bytes / 1024, SMALLEST_KB)
+    shrink = min(1.0, node_nm / SMALLEST_NM)
+    figures = np.exp(_table()(np.log([[max(node_nm, SMALLEST_NM), kb, port_bits]]))[0])
+    figures *= (shrink, shrink, shrink**2, shrink)
+    read_pj, write_pj, area_mm2, leakage_mw = (float(figure) for figure in figures)
+    return Sram(capacity_bytes, port_bits, read_pj, write_pj, area_mm2, leakage_mw)

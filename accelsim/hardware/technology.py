@@ -1,0 +1,99 @@
+"""Energy and area of arithmetic and registers, by width and node.
+
+Energies at 45 nm, 0.9 V: Horowitz, ISSCC 2014 (int add 8/16/32 b: 0.03/0.05/0.1 pJ; int multiply 8 b: 0.2, 32 b:
+3.1 pJ; fp16 add/multiply 0.4/1.1, fp32 0.9/3.7).  An integer multiplier grows with the product of its widths, an
+adder and a register with their width; that reproduces the derived multiply-accumulates int8 -> 24 b 0.31,
+int8 x 10 b 0.37, int16 -> 40 b 1.0 pJ.  The second table, Aladdin's (as used by the Accelergy family), puts the int8
+multiplier at 0.91 pJ.  Areas at 45 nm: 8 b add 36, 8 b multiply 282 um2 (Horowitz, quoted from memory);
+6 um2 a register bit at 40 nm (Aladdin).  Node factors: Stillmaker & Baas, Integration 2017.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Number = Literal["int", "fp16", "fp32"]
+
+ENERGY_FACTORS = {
+    65: 1.24,
+    45: 1.0,
+    40: 0.869,
+    32: 0.659,
+    28: 0.513,
+    22: 0.294,
+    16: 0.174,
+    14: 0.139,
+    10: 0.118,
+    7: 0.094,
+}
+AREA_FACTORS = {65: 1.5, 45: 1.0, 40: 0.792, 32: 0.46, 28: 0.377, 22: 0.252, 16: 0.19, 7: 0.059}
+
+NODE_SOURCE = "node factor of Stillmaker & Baas 2017"
+
+
+@dataclass(frozen=True)
+class ArithmeticTable:
+    """Energies at 45 nm in pJ: of a multiplier a bit product, of an adder and an accumulator register a bit."""
+
+    multiply_pj_per_bit2: float
+    add_pj_per_bit: float
+    register_write_pj_per_bit: float
+    floating_mac_pj: dict[str, float]
+    source: str
+
+
+ARITHMETIC_TABLES = {
+    "horowitz": ArithmeticTable(
+        0.2 / 64, 0.1 / 32, 0.035 / 24, {"fp16": 2.1, "fp32": 4.7}, "Horowitz, ISSCC 2014, 45 nm"
+    ),
+    "aladdin": ArithmeticTable(
+        0.91 / 64, 0.1 / 32, 0.035 / 24, {"fp16": 2.1, "fp32": 4.7}, "Aladdin's int8 multiplier, the rest Horowitz"
+    ),
+}
+
+REGISTER_FILE_PJ_PER_BIT = 0.009 / 0.869  # below 0.5 KB; 0.009 at 40 nm (Aladdin)
+REGISTER_FILE_ADDRESS_PJ = 0.03 / 0.869  # an access; 0.02-0.04 at 40 nm
+GATED_SHARE = 0.03  # of an active MAC's energy (Sparseloop, MICRO 2022)
+
+MULTIPLIER_UM2_PER_BIT2 = 282 / 64
+ADDER_UM2_PER_BIT = 36 / 8
+REGISTER_UM2_PER_BIT = 6 / 0.792
+
+
+def node_factor(factors: dict[int, float], node_nm: int) -> float:
+    """Factor against 45 nm at a node, log-log between the published ones and constant in slope beyond them."""
+    nodes = np.array(sorted(factors), float)
+    values = np.log([factors[int(n)] for n in nodes])
+    return float(np.exp(np.interp(np.log(node_nm), np.log(nodes), values)))
+
+
+def mac_pj(
+    table: str, number: Number, weight_bits: int, activation_bits: int, accumulator_bits: int, node_nm: int
+) -> float:
+    """Energy of one multiply-accumulate, its accumulator register included."""
+    t = ARITHMETIC_TABLES[table]
+    if number != "int":
+        energy = t.floating_mac_pj[number]
+    else:
+        accumulate = accumulator_bits * (t.add_pj_per_bit + t.register_write_pj_per_bit)
+        energy = t.multiply_pj_per_bit2 * weight_bits * activation_bits + accumulate
+    return energy * node_factor(ENERGY_FACTORS, node_nm)
+
+
+def add_pj(table: str, bits: int, node_nm: int) -> float:
+    """Energy of one integer addition."""
+    return ARITHMETIC_TABLES[table].add_pj_per_bit * bits * node_factor(ENERGY_FACTORS, node_nm)
+
+
+def mac_um2(weight_bits: int, activation_bits: int, accumulator_bits: int, node_nm: int) -> float:
+    """Area of one integer multiply-accumulate with its accumulator register."""
+    area = MULTIPLIER_UM2_PER_BIT2 * weight_bits * activation_bits
+    area += (ADDER_UM2_PER_BIT + REGISTER_UM2_PER_BIT) * accumulator_bits
+    return area * node_factor(AREA_FACTORS, node_nm)
+
+
+def adders_um2(adders: int, bits: int, node_nm: int) -> float:
+    """Area of a unit of ``adders`` adders with a register behind each."""
+    area = adders * bits * (ADDER_UM2_PER_BIT + REGISTER_UM2_PER_BIT)
+    return area * node_factor(AREA_FACTORS, node_nm)

@@ -1,0 +1,72 @@
+"""What a simulation says: one row a layer and a total, with the units in the column names.
+
+``energy_pj`` is the sum of its parts and every part of the total is the sum over the layers, exactly: energies are
+rounded to 2^-10 pJ, so that their sums are exact in double precision.
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from accelsim.hardware.energy import PARTS
+
+ENERGY_STEP_PJ = 2.0**-10
+
+COUNT_COLUMNS = (
+    "cycles",
+    "compute_cycles",
+    "stall_cycles",
+    "dense_macs",
+    "effectual_macs",
+    "dram_read_bytes",
+    "dram_write_bytes",
+    "dram_weight_bytes",
+    "dram_input_bytes",
+    "dram_output_bytes",
+    "sram_read_bytes",
+    "sram_write_bytes",
+    "dma_cycles",
+    "roofline_cycles",
+)
+ENERGY_COLUMNS = ("energy_pj", *(f"energy_{part}_pj" for part in PARTS))
+
+
+@dataclass(frozen=True)
+class Result:
+    """One model on one machine.  layers: one row a layer; total: sums, and the figures of the whole run."""
+
+    model: str
+    machine: str
+    engine: str
+    layers: pd.DataFrame
+    total: pd.Series
+
+    def to_json(self) -> dict[str, object]:
+        """The object that ``--json`` prints."""
+        return {
+            "model": self.model,
+            "machine": self.machine,
+            "engine": self.engine,
+            "total": _plain(self.total),
+            "layers": [_plain(row) for _, row in self.layers.iterrows()],
+        }
+
+
+def _plain(row: pd.Series) -> dict[str, object]:
+    """A row as plain Python values."""
+    return {str(key): value.item() if hasattr(value, "item") else value for key, value in row.items()}
+
+
+def round_energy(pj: float) -> float:
+    """To the grid on which sums are exact."""
+    return round(pj / ENERGY_STEP_PJ) * ENERGY_STEP_PJ
+
+
+def totals(layers: pd.DataFrame, lanes: int) -> dict[str, object]:
+    """The columns of the total that are sums over the layers, and the utilisation of the lanes over all of them."""
+    total: dict[str, object] = {"name": "total", "kind": "", "mode": ""}
+    for column in (*COUNT_COLUMNS, *ENERGY_COLUMNS):
+        total[column] = layers[column].sum()
+    cycles = int(layers["cycles"].sum())
+    total["utilization"] = float(layers["effectual_macs"].sum() / (lanes * cycles)) if cycles else 0.0
+    return total

@@ -1,0 +1,101 @@
+"""From layer works and a machine to a result: plan each layer, time it, price it."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from accelsim.hardware.energy import PARTS, Price, area_mm2, prices, static_mw
+from accelsim.hardware.machine import SpatialMachine, WinogradMachine
+from accelsim.simulator.event import event
+from accelsim.simulator.pipeline import Durations, Engine, durations, fast
+from accelsim.simulator.result import Result, round_energy, totals
+from accelsim.simulator.schedule import Schedule
+from accelsim.simulator.spatial import plan_spatial
+from accelsim.simulator.vector import plan_vector
+from accelsim.simulator.winograd import plan_winograd
+from accelsim.winograd import tile_additions
+from accelsim.workload import LayerWork
+
+ENGINES: dict[str, Engine] = {"event": event, "fast": fast}
+
+
+def plan(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> Schedule:
+    """The schedule of one layer.  Raises InputError if the machine's buffers are too small for it."""
+    if work.weights is None:
+        return plan_vector(work, machine)
+    if isinstance(machine, WinogradMachine):
+        return plan_winograd(work, machine)
+    return plan_spatial(work, machine)
+
+
+def run(
+    works: Iterable[LayerWork], machine: SpatialMachine | WinogradMachine, model: str = "", engine: str = "event"
+) -> Result:
+    """Simulate the layers one after the other.
+
+    engine: ``event`` (SimPy) or ``fast`` (the same recurrence).  Raises InputError if a layer does not fit the machine,
+    KeyError if there is no such engine.
+    """
+    time = ENGINES[engine]
+    table, static = prices(machine), static_mw(machine)
+    rows = []
+    for work in works:
+        schedule = plan(work, machine)
+        d = durations(schedule, machine)
+        rows.append(_row(work, machine, schedule, d, time(d), table, static))
+    layers = pd.DataFrame(rows)
+    total = totals(layers, machine.lanes)
+    cycles = int(layers["cycles"].sum())
+    total["latency_ms"] = cycles * machine.ns_per_cycle / 1e6
+    adders = tile_additions(machine.tile, (3, 3))[1:] if isinstance(machine, WinogradMachine) else (0, 0)
+    total["area_mm2"] = float(sum(area_mm2(machine, adders).values()))
+    # pJ / ns = mW
+    total["power_mw"] = float(layers["energy_pj"].sum()) / (cycles * machine.ns_per_cycle)
+    return Result(model, machine.name, engine, layers, pd.Series(total, dtype=object))
+
+
+def _row(
+    work: LayerWork,
+    machine: SpatialMachine | WinogradMachine,
+    plan: Schedule,
+    d: Durations,
+    cycles: int,
+    table: dict[str, Price],
+    static: float,
+) -> dict[str, object]:
+    """One layer's row of the result."""
+    compute = int(plan.compute_cycles.sum())
+    weight, inputs, output = (int(t.n_bytes.sum()) for t in (plan.weights, plan.inputs, plan.outputs))
+    energy = dict.fromkeys(PARTS, 0.0)
+    for action, count in plan.actions.items():
+        energy[table[action].part] += count * table[action].pj
+    energy["static"] = static * cycles * machine.ns_per_cycle
+    parts = {f"energy_{part}_pj": round_energy(pj) for part, pj in energy.items()}
+    return {
+        "name": work.name,
+        "kind": work.kind,
+        "mode": plan.mode,
+        "cycles": cycles,
+        "compute_cycles": compute,
+        "stall_cycles": cycles - compute,
+        "dense_macs": work.dense_macs,
+        "effectual_macs": plan.effectual_macs,
+        "utilization": plan.effectual_macs / (machine.lanes * cycles) if cycles else 0.0,
+        "dram_read_bytes": weight + inputs,
+        "dram_write_bytes": output,
+        "dram_weight_bytes": weight,
+        "dram_input_bytes": inputs,
+        "dram_output_bytes": output,
+        "sram_read_bytes": _sram_bytes(plan, "_read"),
+        "sram_write_bytes": _sram_bytes(plan, "_write"),
+        "energy_pj": sum(parts.values()),
+        **parts,
+        "dma_cycles": d.dma_cycles,
+        "roofline_cycles": max(compute, d.dma_cycles, int(d.transform.sum()), int(d.inverse.sum())),
+    }
+
+
+def _sram_bytes(plan: Schedule, direction: str) -> int:
+    """Bytes read from or written to all global buffers."""
+    return int(np.ceil(sum(bits for name, bits in plan.actions.items() if name.endswith(direction)) / 8))

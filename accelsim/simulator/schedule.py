@@ -1,0 +1,41 @@
+"""What a machine plans for one layer: its steps in order, in bytes and cycles, without any notion of time.
+
+A step is one tile of outputs x one tile of filters x one tile of input channels.  A step that starts a new input or
+weight tile loads it; a step that finishes an output tile (its last channel tile) stores it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.hardware.dram import Transfer
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps of one layer on one machine.  Arrays: (steps,) int64, zero where a step does not do the thing.
+
+    inputs, weights: loaded before the step may compute.
+    transform_cycles: input transform of the new input tile; all zero unless ``transforms``.
+    compute_cycles: of the lanes.  inverse_cycles: inverse transform of the finished output tile.
+    outputs: stored when the step finishes an output tile.
+    transforms: whether inputs pass through the transform unit and outputs through the inverse transform unit.
+    actions: how often the layer does each thing that costs energy, by the names of ``hardware.energy``.
+    """
+
+    mode: str
+    inputs: Transfer
+    weights: Transfer
+    transform_cycles: Ints
+    compute_cycles: Ints
+    inverse_cycles: Ints
+    outputs: Transfer
+    transforms: bool
+    effectual_macs: int
+    actions: dict[str, float]
+
+    def __len__(self) -> int:
+        return len(self.compute_cycles)
