@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.compression.deploy import winograd_filters
 from accelsim.compression.model import DualModel, winograd_eligible
 from accelsim.network import INPUT, Graph
 from accelsim.network.layers import (
@@ -28,7 +29,6 @@ from accelsim.network.layers import (
     PadChannels,
     Relu,
 )
-from accelsim.winograd import transform_filters
 
 Kind = Literal["conv", "linear", "pool", "add", "other"]
 
@@ -90,7 +90,7 @@ class LayerWork:
             if m == 1:
                 counts = np.count_nonzero(self.weights, axis=(2, 3))[None].astype(np.int32)
             else:
-                kept = np.abs(transform_filters(self.weights, m)) > np.float32(self.winograd_threshold or 0.0)
+                kept = winograd_filters(self.weights, m, self.winograd_threshold or 0.0) != 0
                 K, C, n_h, n_w = kept.shape
                 counts = kept.reshape(K, C, n_h * n_w).transpose(2, 0, 1).astype(np.int32)
             self._counts[m] = counts
