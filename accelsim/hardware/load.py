@@ -1,14 +1,14 @@
 """Reading a machine from YAML, with overrides, and saying all that is wrong with it in one line."""
 
-import difflib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from accelsim.errors import InputError
+from accelsim.faults import explain, nearest
 from accelsim.hardware.machine import Machine, SpatialMachine, WinogradMachine
 
 MAX_FILE_BYTES = 1 << 20
@@ -44,7 +44,9 @@ def load_hardware(name: str | Path, overrides: Iterable[str] = ()) -> SpatialMac
     try:
         machine: SpatialMachine | WinogradMachine = TypeAdapter(Machine).validate_python(data)
     except ValidationError as error:
-        raise InputError(f"{path}: {_explain(error, data)}") from None
+        if data.get("kind") not in _KINDS:
+            raise InputError(f"{path}: kind: {data.get('kind')!r}, expected one of {sorted(_KINDS)}") from None
+        raise InputError(f"{path}: {explain(error, _KINDS[data['kind']], ignore=_KINDS)}") from None
     return machine
 
 
@@ -57,7 +59,7 @@ def _find(name: str | Path) -> Path:
         if candidate.is_file():
             return candidate
     known = sorted({p.stem for folder in machine_folders() for p in folder.glob("*.yaml")})
-    raise InputError(f"{name}: no such machine{_nearest(str(name), known)}; hwconfigs/ holds {', '.join(known)}")
+    raise InputError(f"{name}: no such machine{nearest(str(name), known)}")
 
 
 def _override(data: dict[str, Any], override: str) -> None:
@@ -75,39 +77,3 @@ def _override(data: dict[str, Any], override: str) -> None:
         if not isinstance(target, dict):
             raise InputError(f"--set {override}: {parent!r} is a value, not a group of keys")
     target[last] = value
-
-
-def _explain(error: ValidationError, data: dict[str, Any]) -> str:
-    """All faults, separated by semicolons: the key's path, what is wrong, the nearest valid name."""
-    faults = []
-    for fault in error.errors():
-        path = [str(part) for part in fault["loc"] if part not in _KINDS]
-        key = ".".join(path)
-        if fault["type"] == "extra_forbidden":
-            faults.append(f"{key}: unknown key{_nearest(path[-1], _fields(data, path[:-1]))}")
-        elif fault["type"] == "missing":
-            faults.append(f"{key}: missing")
-        elif fault["type"] in {"union_tag_not_found", "union_tag_invalid"}:
-            faults.append(f"kind: {data.get('kind')!r}, expected one of {sorted(_KINDS)}")
-        elif fault["type"] == "value_error":
-            faults.append(f"{key}: {fault['ctx']['error']}" if key else str(fault["ctx"]["error"]))
-        else:
-            faults.append(f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}")
-    return "; ".join(faults)
-
-
-def _fields(data: dict[str, Any], path: list[str]) -> list[str]:
-    """The keys that the record at a path may have."""
-    model = _KINDS.get(str(data.get("kind")))
-    for part in path:
-        if model is None or part not in model.model_fields:
-            return []
-        annotation = model.model_fields[part].annotation
-        candidates = (annotation, *get_args(annotation))
-        model = next((a for a in candidates if isinstance(a, type) and issubclass(a, BaseModel)), None)
-    return list(model.model_fields) if model else []
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f", did you mean {close[0]!r}?" if close else ""

@@ -1,4 +1,4 @@
-"""A training recipe: one YAML file that says everything a run needs, so that the same file and seed give the same bytes."""
+"""A training recipe: one YAML file that says all that a run needs, so that the same file gives the same bytes."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -7,6 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from accelsim.errors import InputError
+from accelsim.faults import explain
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -22,10 +23,12 @@ class Data(_Section):
     """What to train on: ``kind`` and where, as a path (relative paths start at the folder named by ACCELSIM_DATA).
 
     cifar10: the lossless mosaics ``{train,test}_NN.webp``.  folder: ImageNet's layout, ``train/CLASS/IMAGE`` and
-    ``val/CLASS/IMAGE``, cut to the network's input size.  npz: arrays train_images, train_labels, test_images, test_labels.
+    ``val/CLASS/IMAGE``, random parts of them in training.  npz: arrays train_images, train_labels, test_images and
+    test_labels.  archives: zip files listed in ``labels.csv``, whose ``calibration`` rows are trained on.
+    crop, flip, cutout: as ``augment``.  limit: use only the first so many images of each split.
     """
 
-    kind: Literal["cifar10", "folder", "npz"]
+    kind: Literal["cifar10", "folder", "npz", "archives"]
     path: str
     crop: Annotated[int, Field(ge=0, le=64)] = 0
     flip: bool = False
@@ -99,7 +102,7 @@ class Recipe(_Section):
     ema: Annotated[float, Field(ge=0, lt=1)] | None = None
     reestimate: Annotated[int, Field(ge=0, le=100_000)] = 0
     checkpoint_steps: Count | None = None
-    log_steps: Count = 10
+    log_steps: Count = 20
     threads: Annotated[int, Field(ge=1, le=256)] = 2
     block: Annotated[int, Field(ge=1, le=1024)] = 8
 
@@ -117,35 +120,4 @@ def load_recipe(path: Path) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise InputError(f"{path}: {'; '.join(describe_faults(error))}") from None
-
-
-def describe_faults(error: ValidationError) -> list[str]:
-    """One phrase a fault: the key, the value, what was expected, and for an unknown key the nearest known one."""
-    import difflib
-
-    faults = []
-    for fault in error.errors():
-        key = ".".join(str(part) for part in fault["loc"])
-        if fault["type"] == "extra_forbidden":
-            model: Any = Recipe
-            for part in fault["loc"][:-1]:
-                field = model.model_fields.get(str(part)) if isinstance(model, type) else None
-                model = _section(field.annotation) if field else None
-                if model is None:
-                    break
-            known = sorted(model.model_fields) if model is not None else []
-            near = difflib.get_close_matches(str(fault["loc"][-1]), known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"known keys are {', '.join(known)}"
-            faults.append(f"unknown key {key}, {hint}")
-        elif fault["type"] == "missing":
-            faults.append(f"key {key} is missing")
-        else:
-            faults.append(f"{key}: got {fault['input']!r}, {fault['msg'][:1].lower()}{fault['msg'][1:]}")
-    return faults
-
-
-def _section(annotation: Any) -> Any:
-    """The section class in an annotation such as ``Joint | None``."""
-    options = getattr(annotation, "__args__", (annotation,))
-    return next((option for option in options if isinstance(option, type) and issubclass(option, _Section)), None)
+        raise InputError(f"{path}: {explain(error, Recipe)}") from None

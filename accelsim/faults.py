@@ -1,0 +1,49 @@
+"""Every fault that pydantic finds in a user's file, as one line that quotes the keys and values and suggests names."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+
+def explain(error: ValidationError, model: type[BaseModel] | None, ignore: Iterable[str] = ()) -> str:
+    """All faults, separated by semicolons: the key's path, what is wrong, what was expected, the nearest valid name.
+
+    model: the record that was validated, for suggestions.  ignore: parts of pydantic's path that are no keys of the
+    file (the tags of a discriminated union).
+    """
+    skip = set(ignore)
+    faults = []
+    for fault in error.errors():
+        path = [str(part) for part in fault["loc"] if part not in skip]
+        key = ".".join(path)
+        if fault["type"] == "extra_forbidden":
+            faults.append(f"{key}: unknown key{nearest(path[-1], _fields(model, path[:-1]))}")
+        elif fault["type"] == "missing":
+            faults.append(f"{key}: missing")
+        elif fault["type"] == "value_error":
+            faults.append(f"{key}: {fault['ctx']['error']}" if key else str(fault["ctx"]["error"]))
+        else:
+            faults.append(f"{key}: {fault['msg'][:1].lower()}{fault['msg'][1:]}, got {fault['input']!r}")
+    return "; ".join(faults)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``, did you mean 'rows'?`` if a known name is close, else the known names if they are few, else nothing."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f", did you mean {close[0]!r}?"
+    return f", expected one of {', '.join(names)}" if 0 < len(names) <= 30 else ""
+
+
+def _fields(model: type[BaseModel] | None, path: list[str]) -> list[str]:
+    """The keys that the record at a path may have."""
+    for part in path:
+        if model is None or part not in model.model_fields:
+            return []
+        annotation: Any = model.model_fields[part].annotation
+        options = (annotation, *get_args(annotation))
+        model = next((a for a in options if isinstance(a, type) and issubclass(a, BaseModel)), None)
+    return list(model.model_fields) if model else []
