@@ -1,0 +1,143 @@
+"""Tables of layers: what is read, and that each fault is named by file, row and column."""
+
+import pytest
+
+from accelsim.errors import InputError
+from accelsim.network.count import dense_macs
+from accelsim.network.layers import Conv, Linear
+from accelsim.network.tables import COLUMNS, TableLayer, read_table
+from accelsim.network.zoo import NETWORKS
+
+HEADER = ",".join(COLUMNS)
+GOOD = "conv1,conv,3,64,32,30,3,5,2,1,1,0.25,0.5"
+
+
+def table(tmp_path, *rows, header=HEADER):
+    path = tmp_path / "network.csv"
+    path.write_text("\n".join((header, *rows)) + "\n")
+    return path
+
+
+def test_a_row_becomes_a_layer(tmp_path):
+    (layer,) = read_table(table(tmp_path, GOOD, ""))
+    assert layer == TableLayer("conv1", "conv", 3, 64, 32, 30, (3, 5), 2, 1, 1, 0.25, 0.5)
+    assert layer.output_size == (16, 14)
+
+
+def test_columns_come_in_any_order_and_some_may_be_left_out(tmp_path):
+    path = table(
+        tmp_path, "1,9,8,7,6,3,linear,a", header="kernel_h,kernel_w,height,width,out_channels,in_channels,kind,name"
+    )
+    with pytest.raises(InputError, match="linear layer has height, width and kernel 1"):
+        read_table(path)
+    path = table(
+        tmp_path, "1,1,1,1,6,3,linear,a", header="kernel_h,kernel_w,height,width,out_channels,in_channels,kind,name"
+    )
+    assert read_table(path) == (TableLayer("a", "linear", 3, 6, 1, 1),)
+
+
+def test_a_network_written_as_a_table_keeps_its_macs(tmp_path):
+    """ResNet-18: the MACs counted from the table's shapes are the graph's."""
+    graph = NETWORKS["resnet18"]()
+    rows = []
+    for node in graph.nodes:
+        shape = graph.shapes[node.inputs[0]]
+        match node.layer:
+            case Conv() as c:
+                H, W, C = shape
+                rows.append(
+                    f"{node.name},conv,{C},{c.out_channels},{H},{W},{c.kernel[0]},{c.kernel[1]},{c.stride[0]},{c.padding[0]},1,1,1"
+                )
+            case Linear() as c:
+                rows.append(f"{node.name},linear,{c.in_features},{c.out_features},1,1,1,1,1,0,1,1,1")
+    macs = {}
+    for layer in read_table(table(tmp_path, *rows)):
+        P, Q = layer.output_size
+        macs[layer.name] = P * Q * layer.out_channels * layer.in_channels * layer.kernel[0] * layer.kernel[1]
+    assert macs == dense_macs(graph)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            GOOD.replace(",64,", ",-64,"),
+            r"row 2, column 'out_channels': '-64', expected a whole number of 1 to 1048576",
+        ),
+        (GOOD.replace(",64,", ",sixty,"), r"row 2, column 'out_channels': 'sixty'"),
+        (GOOD.replace(",64,", ",1e3,"), r"row 2, column 'out_channels': '1e3'"),
+        (GOOD.replace(",64,", ",,"), r"row 2, column 'out_channels': empty"),
+        (GOOD.replace(",64,", ",99999999999,"), r"row 2, column 'out_channels'"),
+        (GOOD.replace("0.25", "1.5"), r"row 2, column 'weight_density': '1.5', expected a number of 0 to 1"),
+        (GOOD.replace("0.25", "nan"), r"row 2, column 'weight_density': 'nan'"),
+        (GOOD.replace(",conv,", ",convolution,"), r"column 'kind': 'convolution', expected one of conv, linear, pool"),
+        (GOOD.replace(",1,0.25", ",2,0.25"), r"column 'groups': 2 does not divide 3 and 64 channels"),
+        (GOOD.replace(",3,5,", ",35,5,"), r"column 'kernel_h': 35 is larger than the padded image, 34"),
+        (GOOD.replace(",conv,", ",add,"), r"column 'out_channels': 64, expected the 3 input channels"),
+        (GOOD + ",7", "row 2: 14 cells, the header has 13"),
+        (f"{GOOD}\n{GOOD}", r"row 3, column 'name': 'conv1' is used twice"),
+    ],
+)
+def test_faults_name_row_and_column(tmp_path, row, message):
+    path = table(tmp_path, row)
+    with pytest.raises(InputError, match=message) as error:
+        read_table(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_all_faults_are_named_at_once_but_not_thousands(tmp_path):
+    with pytest.raises(InputError, match=r"row 2.*; row 3.*; and 3 more"):
+        read_table(table(tmp_path, *(f"c{i},conv,0,64,32,30,3,5,2,1,1,0.25,0.5" for i in range(8))))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty, expected a header line"),
+        (b"\n\n", "empty, expected a header line"),
+        (HEADER.encode(), "no layers"),
+        (
+            HEADER.replace("in_channels", "in_chanels").encode() + b"\n",
+            "'in_chanels' is not known, did you mean 'in_channels'",
+        ),
+        (HEADER.replace(",width", "").encode() + b"\n", "column 'width' is missing"),
+        (HEADER.encode() + b",kind\n", "column 'kind' is there twice"),
+        (b"\xff\xfe\x00", "not a CSV file"),
+        (b"Layer, M, N\n", "expected 'ifmap height'"),
+        (b"x" * (5 << 20), "5242880 bytes, expected a table of at most"),
+        (HEADER.encode() + b"\n" + b"a\n" * 10_001, "10001 layers, expected at most 10000"),
+    ],
+)
+def test_files_that_are_no_tables(tmp_path, content, message):
+    path = tmp_path / "network.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_table(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"none.csv: No such file or directory, expected a table of layers"):
+        read_table(tmp_path / "none.csv")
+
+
+SCALE_SIM = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,"
+
+
+def test_a_scale_sim_topology_is_read_by_position(tmp_path):
+    """The first rows of SCALE-Sim's AlexNet topology, trailing commas and all."""
+    path = table(tmp_path, "Conv1, 227, 227, 11, 11, 3, 96, 4,", "Conv2, 31, 31, 5, 5, 96, 256, 1,", header=SCALE_SIM)
+    first, second = read_table(path)
+    assert first == TableLayer("Conv1", "conv", 3, 96, 227, 227, (11, 11), 4)
+    assert (first.output_size, second.output_size) == ((55, 55), (27, 27))
+
+
+def test_scale_sim_sparsity_and_matrix_products(tmp_path):
+    (layer,) = read_table(table(tmp_path, "c, 9, 9, 3, 3, 8, 4, 1, 2:4,", header=SCALE_SIM + " Sparsity,"))
+    assert layer.weight_density == 0.5
+    (layer,) = read_table(table(tmp_path, "g, 128, 64, 256,", header="Layer, M, N, K,"))
+    assert layer == TableLayer("g", "conv", 256, 64, 128, 1)
+    with pytest.raises(InputError, match=r"column 'sparsity': '5:4', expected N:M"):
+        read_table(table(tmp_path, "c, 9, 9, 3, 3, 8, 4, 1, 5:4,", header=SCALE_SIM + " Sparsity,"))
+    with pytest.raises(InputError, match=r"row 1: column 2 is 'width', expected 'ifmap height'"):
+        read_table(table(tmp_path, "c, 9, 9, 3, 3, 8, 4, 1", header="Layer, width, height, a, b, c, d, e"))
