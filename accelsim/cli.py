@@ -1,0 +1,127 @@
+"""The command line: each command parses, calls the face, and prints.  The names and flags are a contract.
+
+Exit status: 0 done, 1 a check failed, 2 bad input (one line ``error: ...`` on stderr, nothing half-written), 130 Ctrl-C.
+Results go to stdout, everything else to stderr; ``--json`` puts one JSON object there and nothing else.
+
+A new command is a function with ``@app.command()`` that imports what it needs inside, so that ``--help`` and a mistyped
+file name answer at once.  It raises InputError for bad input and leaves printing the error to ``main``.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import accelsim
+from accelsim.errors import InputError, NumericalError
+
+app = typer.Typer(
+    name="accelsim",
+    help="One compressed CNN on simulated spatial-domain and Winograd-domain accelerators.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL.dual", help="A compressed model.", show_default=False)]
+OneMachine = Annotated[
+    str, typer.Argument(metavar="MACHINE", help="A YAML file, or the bare name of one in hwconfigs/.")
+]
+Machines = Annotated[
+    list[str], typer.Argument(metavar="MACHINE...", help="YAML files, or bare names of some in hwconfigs/.")
+]
+Engine = Annotated[
+    str, typer.Option(metavar="event|fast", help="event: discrete events; fast: the same cycles, sooner.")
+]
+Batch = Annotated[int, typer.Option(metavar="N", help="Images that a run works on.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change the machine, such as pe_array.rows=32.  Repeatable."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write CSV, plots and report.html.")]
+
+
+@app.command()
+def compare(
+    model: Model,
+    machines: Machines,
+    output: Output = None,
+    engine: Engine = "event",
+    batch: Batch = 1,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Run one model on several machines and set the results side by side."""
+    from accelsim.report.terminal import console, show_comparison
+
+    loaded = accelsim.load_model(model)
+    descriptions = [accelsim.load_hardware(machine, overrides or ()) for machine in machines]
+    results = accelsim.compare(loaded, descriptions, engine=engine, batch=batch)
+    ratios = accelsim.ratios(results)
+    if json:
+        print_json({"results": [r.to_json() for r in results], "ratios": ratios.to_dict(orient="index")})
+    else:
+        show_comparison(console(), loaded, results, ratios, batch, overrides or ())
+
+
+@app.command()
+def simulate(
+    model: Model,
+    machine: OneMachine,
+    engine: Engine = "event",
+    batch: Batch = 1,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Run one model on one machine, layer by layer."""
+    from accelsim.report.terminal import console, show_result
+
+    loaded = accelsim.load_model(model)
+    result = accelsim.simulate(loaded, accelsim.load_hardware(machine, overrides or ()), engine=engine, batch=batch)
+    if json:
+        print_json(result.to_json())
+    else:
+        show_result(console(), loaded, result, batch, overrides or ())
+
+
+def print_json(content: dict[str, Any]) -> None:
+    """One JSON object on stdout; NaN and infinity, which JSON does not have, become null."""
+    from accelsim.report.plain import to_json
+
+    sys.stdout.write(to_json(content) + "\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status.  The one place where errors become messages."""
+    try:
+        status = app(arguments, prog_name="accelsim", standalone_mode=False)
+        sys.stdout.flush()
+    except InputError as error:
+        return _fail(str(error), 2)
+    except NumericalError as error:
+        return _fail(str(error), 1)
+    except typer.TyperException as error:  # a wrong flag or argument
+        return _fail(error.format_message(), 2)
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        return _fail(f"{error.filename or 'output'}: {error.strerror or error}", 2)
+    except KeyboardInterrupt:
+        return 130
+    return status if isinstance(status, int) else 0
+
+
+def _fail(message: str, status: int) -> int:
+    sys.stderr.write(f"error: {' '.join(message.splitlines())}\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""Results as tables on a terminal or in a pipe, in human units that the row or column names state.
+
+Plain ASCII besides rich's rules; no wider than the console: machines that do not fit beside each other go into a
+further table below.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import pandas as pd
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from accelsim.compression.model import DualModel
+from accelsim.hardware.energy import PARTS
+from accelsim.simulator.result import Result
+
+Row = Callable[[pd.Series], str]
+
+
+def console() -> Console:
+    """Standard output: colours on a terminal, 80 plain columns in a pipe."""
+    return Console(highlight=False, soft_wrap=False)
+
+
+def model_line(model: DualModel, name: str) -> str:
+    """Model, parameters, file size and ratio in one line."""
+    ratio = 4 * model.parameters / model.file_bytes if model.file_bytes else 0.0
+    return (
+        f"{name}: {model.parameters:,} parameters, {model.file_bytes:,} bytes on disk "
+        f"({ratio:.1f}x smaller than float32)"
+    )
+
+
+def settings_line(engine: str, batch: int, overrides: Sequence[str]) -> str:
+    """What the run was told."""
+    return ", ".join([f"engine {engine}", f"batch {batch}", *overrides])
+
+
+def _count(column: str) -> Row:
+    return lambda total: f"{total[column]:,}"
+
+
+def _scaled(column: str, scale: float, digits: int) -> Row:
+    return lambda total: f"{total[column] / scale:,.{digits}f}"
+
+
+SUMMARY: tuple[tuple[str, Row], ...] = (
+    ("cycles", _count("cycles")),
+    ("  stalled", _count("stall_cycles")),
+    ("latency, ms", _scaled("latency_ms", 1, 4)),
+    ("dense MACs, M", _scaled("dense_macs", 1e6, 2)),
+    ("effectual MACs, M", _scaled("effectual_macs", 1e6, 2)),
+    ("lane utilization, %", _scaled("utilization", 0.01, 1)),
+    ("DRAM traffic, MB", lambda t: f"{(t['dram_read_bytes'] + t['dram_write_bytes']) / 1e6:,.3f}"),
+    ("  weights", _scaled("dram_weight_bytes", 1e6, 3)),
+    ("  inputs", _scaled("dram_input_bytes", 1e6, 3)),
+    ("  outputs", _scaled("dram_output_bytes", 1e6, 3)),
+    ("SRAM traffic, MB", lambda t: f"{(t['sram_read_bytes'] + t['sram_write_bytes']) / 1e6:,.3f}"),
+    ("energy, uJ", _scaled("energy_pj", 1e6, 2)),
+    *((f"  {part}", _scaled(f"energy_{part}_pj", 1e6, 2)) for part in PARTS),
+    ("power, mW", _scaled("power_mw", 1, 1)),
+    ("area, mm2", _scaled("area_mm2", 1, 3)),
+)
+
+RATIOS = (
+    ("cycles", "cycles"),
+    ("energy", "energy_pj"),
+    ("DRAM reads", "dram_read_bytes"),
+    ("effectual MACs", "effectual_macs"),
+    ("area", "area_mm2"),
+)
+
+
+def show_comparison(
+    out: Console,
+    model: DualModel,
+    results: Sequence[Result],
+    ratios: pd.DataFrame,
+    batch: int,
+    overrides: Sequence[str] = (),
+) -> None:
+    """A head line, the totals side by side with their ratios to the first machine, and cycles layer by layer."""
+    _line(out, model_line(model, results[0].model))
+    _line(out, settings_line(results[0].engine, batch, overrides))
+    for some in _chunks(results, 26, out.width):
+        table = _table("whole network", *(r.machine for r in some))
+        for name, cell in SUMMARY:
+            table.add_row(name, *(cell(r.total) for r in some))
+        table.add_section()
+        table.add_row(f"times {results[0].machine}:", *("" for _ in some), style="bold")
+        for name, column in RATIOS:
+            table.add_row(f"  {name}", *(f"{ratios.loc[r.machine, column]:.3f}" for r in some))
+        out.print(table)
+    _show_cycles(out, results)
+
+
+def _show_cycles(out: Console, results: Sequence[Result]) -> None:
+    """Cycles of each layer on each machine, and the fastest."""
+    cycles = pd.DataFrame({r.machine: r.layers["cycles"].to_numpy() for r in results})
+    fastest = cycles.idxmin(axis=1)
+    tie = cycles.eq(cycles.min(axis=1), axis=0).sum(axis=1) > 1
+    layers = results[0].layers
+    for some in _chunks(results, 46, out.width):
+        table = _table("cycles of layer", "kind", *(r.machine for r in some), "fastest")
+        for i, name in enumerate(layers["name"]):
+            winner = "tie" if tie[i] else str(fastest[i])
+            numbers = (f"{cycles[r.machine][i]:,}" for r in some)
+            table.add_row(escape(str(name)), str(layers["kind"][i]), *numbers, escape(winner))
+        out.print(table)
+
+
+def show_result(out: Console, model: DualModel, result: Result, batch: int, overrides: Sequence[str] = ()) -> None:
+    """One row a layer and the total."""
+    _line(out, model_line(model, result.model))
+    _line(out, f"on {result.machine}, {settings_line(result.engine, batch, overrides)}")
+    table = _table("layer", "mode", "cycles", "util %", "MACs k", "DRAM kB", "energy uJ")
+    rows = [*result.layers.iterrows(), ("total", result.total)]
+    for index, row in rows:
+        if index == "total":
+            table.add_section()
+        table.add_row(
+            escape(str(row["name"])),
+            str(row["mode"]),
+            f"{row['cycles']:,}",
+            f"{100 * row['utilization']:.1f}",
+            f"{row['effectual_macs'] / 1e3:,.0f}",
+            f"{(row['dram_read_bytes'] + row['dram_write_bytes']) / 1e3:,.1f}",
+            f"{row['energy_pj'] / 1e6:,.3f}",
+        )
+    out.print(table)
+    t = result.total
+    _line(out, f"latency {t['latency_ms']:.4f} ms, power {t['power_mw']:.1f} mW, area {t['area_mm2']:.3f} mm2")
+    energy = ", ".join(f"{part} {t[f'energy_{part}_pj'] / 1e6:.2f}" for part in PARTS)
+    _line(out, f"energy {t['energy_pj'] / 1e6:.2f} uJ: {energy}")
+
+
+def _line(out: Console, text: str) -> None:
+    out.print(escape(text))
+
+
+def _table(first: str, *columns: str) -> Table:
+    table = Table(box=SIMPLE, pad_edge=False, header_style="bold")
+    table.add_column(first, overflow="fold")
+    for column in columns:
+        words = column in {"kind", "mode", "fastest"}
+        table.add_column(escape(column), justify="left" if words else "right", overflow="fold")
+    return table
+
+
+def _chunks(results: Sequence[Result], left_columns: int, width: int) -> Iterator[Sequence[Result]]:
+    """Results in groups that fit beside ``left_columns`` columns of names."""
+    widest = max(12, *(len(r.machine) for r in results)) + 2
+    size = max(1, (width - left_columns) // widest)
+    for first in range(0, len(results), size):
+        yield results[first : first + size]
