@@ -92,8 +92,8 @@ class JointRegularizer:
         self.sizes_wd = [
             int(np.prod(shapes[f"{name}.weight"][:2])) * self.kron[name].shape[0] for name in self.winograd
         ]
-        self.w = xp.empty(sum(self.sizes_sd), np.float32)
-        self.W = xp.empty(sum(self.sizes_wd), np.float32)
+        self.w: Array = xp.empty(sum(self.sizes_sd), np.float32)
+        self.W: Array = xp.empty(sum(self.sizes_wd), np.float32)
         self.percentile_sd, self.percentile_wd = Percentile(xp), Percentile(xp)
 
     def _parts(self, flat: Array, sizes: list[int]) -> list[Array]:

@@ -15,15 +15,15 @@ def augment(images: Pixels, rng: np.random.Generator, *, crop: int = 0, flip: bo
     N, H, W, C = images.shape
     padded = np.zeros((N, H + 2 * crop, W + 2 * crop, C), np.uint8)
     padded[:, crop : crop + H, crop : crop + W] = images
-    rows = rng.integers(0, 2 * crop + 1, N)[:, None] + np.arange(H)
-    columns = rng.integers(0, 2 * crop + 1, N)[:, None] + np.arange(W)
+    rows = rng.integers(0, 2 * crop + 1, (N, 1)) + np.arange(H)
+    columns = rng.integers(0, 2 * crop + 1, (N, 1)) + np.arange(W)
     if flip:
-        columns = np.where(rng.random(N)[:, None] < 0.5, columns[:, ::-1], columns)
-    out = padded[np.arange(N)[:, None, None], rows[:, :, None], columns[:, None, :]]
+        columns = np.where(rng.random((N, 1)) < 0.5, columns[:, ::-1], columns)
+    out: Pixels = padded[np.arange(N)[:, None, None], rows[:, :, None], columns[:, None, :]]
     if cutout:
         half = cutout / 2
-        inside_h = np.abs(np.arange(H) + 0.5 - rng.uniform(0, H, N)[:, None]) <= half
-        inside_w = np.abs(np.arange(W) + 0.5 - rng.uniform(0, W, N)[:, None]) <= half
+        inside_h = np.abs(np.arange(H) + 0.5 - rng.uniform(0, H, (N, 1))) <= half
+        inside_w = np.abs(np.arange(W) + 0.5 - rng.uniform(0, W, (N, 1))) <= half
         hole = inside_h[:, :, None] & inside_w[:, None, :]
         out[hole] = images.mean(axis=(0, 1, 2)).round().astype(np.uint8)
     return out

@@ -1,6 +1,11 @@
 """Labelled images from disk, as uint8 arrays; relative paths start at the folder named by ACCELSIM_DATA."""
 
+import csv
+import io
 import os
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +16,11 @@ from PIL import Image, UnidentifiedImageError
 
 from accelsim.errors import InputError
 from accelsim.training.augment import Pixels
+from accelsim.training.recipe import Data
 
 Labels = NDArray[np.int64]
+SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
+DECODERS = 4  # threads that decode image files
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,129 @@ class Images:
     pixels: Pixels
     labels: Labels
 
+    def take(self, index: NDArray[np.int64], rng: np.random.Generator | None = None) -> Pixels:
+        """The images at ``index``."""
+        return self.pixels[index]
+
+    def first(self, count: int) -> "Images":
+        """The first ``count`` images."""
+        return Images(self.pixels[:count], self.labels[:count])
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Image files of any size, decoded when taken: in training a random part of 8 to 100 % of the area and 3:4 to 4:3
+    in shape (Szegedy et al. 2015), otherwise the central 7/8 of the shorter side; both resized to ``size``.
+    """
+
+    paths: tuple[Path, ...]
+    labels: Labels
+    size: tuple[int, int]
+
+    def take(self, index: NDArray[np.int64], rng: np.random.Generator | None = None) -> Pixels:
+        """The images at ``index``, decoded by a few threads; each has its own random numbers."""
+        seeds = rng.integers(0, 2**63, len(index)) if rng is not None else [None] * len(index)
+        with ThreadPoolExecutor(DECODERS) as pool:
+            return np.stack(list(pool.map(self._one, index.tolist(), seeds)))
+
+    def _one(self, i: int, seed: int | None) -> Pixels:
+        image = Image.fromarray(open_image(self.paths[i]))
+        box = _central(image.size, self.size) if seed is None else _part(image.size, np.random.default_rng(seed))
+        return np.asarray(image.resize(self.size[::-1], Image.Resampling.BILINEAR, box=box))
+
+    def first(self, count: int) -> "Folder":
+        """The first ``count`` images."""
+        return Folder(self.paths[:count], self.labels[:count], self.size)
+
+
+Source = Images | Folder
+
+
+def _central(have: tuple[int, int], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Box (left, top, right, bottom) of size's shape whose scaled-up 8/7 just fits into an image of have = (W, H)."""
+    scale = min(have[0] / size[1], have[1] / size[0]) * 7 / 8
+    width, height = scale * size[1], scale * size[0]
+    left, top = (have[0] - width) / 2, (have[1] - height) / 2
+    return left, top, left + width, top + height
+
+
+def _part(have: tuple[int, int], rng: np.random.Generator) -> tuple[float, float, float, float]:
+    """A random box; the whole image's shape bounds it."""
+    area = have[0] * have[1] * rng.uniform(0.08, 1)
+    ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
+    width, height = min(np.sqrt(area * ratio), have[0]), min(np.sqrt(area / ratio), have[1])
+    left, top = rng.uniform(0, have[0] - width), rng.uniform(0, have[1] - height)
+    return left, top, left + width, top + height
+
+
+def load_split(data: Data, split: str, size: tuple[int, int], classes: int) -> Source:
+    """The images of one split, ``train`` or ``test``.
+
+    size: the network's (H, W); classes: its outputs.  Raises InputError if a file is missing or does not fit them.
+    """
+    path = resolve(data.path)
+    source: Source
+    if data.kind == "cifar10":
+        source = cifar10(path, split)
+    elif data.kind == "npz":
+        source = from_npz(path, split)
+    elif data.kind == "archives":
+        source = archives(path, {"train": "calibration", "test": "test"}[split], size)
+    else:
+        source = folder(path / {"train": "train", "test": "val"}[split], size)
+    if isinstance(source, Images) and source.pixels.shape[1:3] != size:
+        raise InputError(f"{path}: images of {source.pixels.shape[1:3]} pixels, expected {size} for the network")
+    if source.labels.min() < 0 or source.labels.max() >= classes:
+        raise InputError(f"{path}: labels up to {source.labels.max()}, expected 0 to {classes - 1} for the network")
+    return source if data.limit is None else source.first(data.limit)
+
+
+def folder(path: Path, size: tuple[int, int]) -> Folder:
+    """ImageNet's layout: one folder a class, in alphabetical order, each with its images."""
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder, expected one folder a class with its images")
+    paths, labels = [], []
+    for label, name in enumerate(sorted(entry.name for entry in path.iterdir() if entry.is_dir())):
+        for file in sorted((path / name).iterdir()):
+            if file.suffix.lower() in SUFFIXES:
+                paths.append(file)
+                labels.append(label)
+    if not paths:
+        raise InputError(f"{path}: holds no images, expected one folder a class with .jpeg, .jpg, .png or .webp files")
+    return Folder(tuple(paths), np.array(labels, np.int64), size)
+
+
+def archives(path: Path, split: str, size: tuple[int, int]) -> Images:
+    """Zip archives of images, listed in labels.csv by archive, file, label and split; their centres of ``size``."""
+    listing = path / "labels.csv"
+    pixels, labels = [], []
+    try:
+        with listing.open(newline="", encoding="utf-8") as stream, ExitStack() as opened:
+            zips: dict[str, zipfile.ZipFile] = {}
+            for row in csv.DictReader(stream):
+                if row["split"] != split:
+                    continue
+                if row["archive"] not in zips:
+                    zips[row["archive"]] = opened.enter_context(zipfile.ZipFile(path / row["archive"]))
+                with Image.open(io.BytesIO(zips[row["archive"]].read(row["file"]))) as image:
+                    whole = np.asarray(image.convert("RGB"))
+                top, left = (whole.shape[0] - size[0]) // 2, (whole.shape[1] - size[1]) // 2
+                if min(top, left) < 0:
+                    raise InputError(
+                        f"{path / row['archive']}: {row['file']} is {whole.shape}, expected at least {size}"
+                    )
+                pixels.append(whole[top : top + size[0], left : left + size[1]])
+                labels.append(int(row["label"]))
+    except OSError as error:
+        raise InputError(f"{error.filename or listing}: {error.strerror or error}, expected images' archives") from None
+    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{listing}: {error}, expected columns archive, file, label and split") from None
+    if not pixels:
+        raise InputError(f"{listing}: no row with split={split}")
+    return Images(np.stack(pixels), np.array(labels, np.int64))
+
 
 def resolve(path: str) -> Path:
     """The path, taken from the data folder if it is relative.  Raises InputError if that folder is not known."""
@@ -29,7 +160,9 @@ def resolve(path: str) -> Path:
         return Path(path)
     root = os.environ.get("ACCELSIM_DATA")
     if not root:
-        raise InputError(f"{path}: a relative data path, expected the environment variable ACCELSIM_DATA to name its folder")
+        raise InputError(
+            f"{path}: a relative data path, expected the environment variable ACCELSIM_DATA to name its folder"
+        )
     return Path(root) / path
 
 
@@ -65,7 +198,11 @@ def from_npz(path: Path, split: str) -> Images:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}, expected an .npz file") from None
     except (KeyError, ValueError) as error:
-        raise InputError(f"{path}: {' '.join(str(error).split())}, expected {split}_images and {split}_labels") from None
+        raise InputError(
+            f"{path}: {' '.join(str(error).split())}, expected {split}_images and {split}_labels"
+        ) from None
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or labels.shape != pixels.shape[:1]:
-        raise InputError(f"{path}: {split}_images is {pixels.dtype} {pixels.shape}, expected (N, H, W, C) uint8 and N labels")
+        raise InputError(
+            f"{path}: {split}_images is {pixels.dtype} {pixels.shape}, expected (N, H, W, C) uint8 and N labels"
+        )
     return Images(pixels, labels.astype(np.int64))

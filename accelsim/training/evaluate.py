@@ -7,7 +7,7 @@ import numpy as np
 
 from accelsim.compression.joint import JointRegularizer
 from accelsim.network.graph import Graph
-from accelsim.training.datasets import Images
+from accelsim.training.datasets import Source
 from accelsim.training.kernels import Array
 from accelsim.training.ops import Op
 from accelsim.training.plan import Plan
@@ -17,7 +17,7 @@ from accelsim.training.winograd_op import winograd_operations
 def top1(
     graph: Graph,
     arrays: Mapping[str, Array],
-    images: Images,
+    images: Source,
     *,
     batch: int = 128,
     workers: int = 1,
@@ -28,7 +28,8 @@ def top1(
     plan = Plan(graph, arrays, batch, workers=workers, operations=operations, xp=xp)
     hits = 0
     for first in range(0, len(images.labels), batch):
-        pixels, labels = images.pixels[first : first + batch], images.labels[first : first + batch]
+        labels = images.labels[first : first + batch]
+        pixels = images.take(np.arange(first, first + len(labels)))
         if len(pixels) < batch:  # the last batch is filled up with zeros that do not count
             pixels = np.concatenate([pixels, np.zeros((batch - len(pixels), *pixels.shape[1:]), np.uint8)])
         logits = plan.forward(graph.preprocessing.apply(pixels))
@@ -40,7 +41,7 @@ def top1(
 def in_both_domains(
     graph: Graph,
     arrays: Mapping[str, Array],
-    images: Images,
+    images: Source,
     regularizer: JointRegularizer,
     thresholds: tuple[float, float],
     **options: Any,

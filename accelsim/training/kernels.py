@@ -130,7 +130,7 @@ def gather_rows(x: Array, g: Geometry, rows: Array) -> Array:
 def _tap(rows: Array, g: Geometry, i: int, group: int) -> Array:
     """The matrix (S C / G, P Q N) that tap row i multiplies: a view."""
     offset, phase = divmod(i * g.dilation[0], g.stride[0])
-    flat = rows[phase, group].reshape(g.S * (g.C // g.G), -1)
+    flat: Array = rows[phase, group].reshape(g.S * (g.C // g.G), -1)
     return flat[:, offset * g.Q * g.N : (offset + g.P) * g.Q * g.N]
 
 

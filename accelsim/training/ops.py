@@ -238,7 +238,7 @@ class BatchNormOp(Op):
 
     def _masked(self, b: int) -> Array:
         """The output's gradient before the ReLU, (C, L)."""
-        dy = self.dy[b].reshape(self.dy.shape[1], -1)
+        dy: Array = self.dy[b].reshape(self.dy.shape[1], -1)
         if not self.relu:
             return dy
         out: Array = self.dxs[0][b].reshape(dy.shape)  # type: ignore[index]
@@ -440,7 +440,11 @@ class PoolOp(Op):
             max((out - 1) * s + k, size + p)
             for out, s, k, size, p in zip((P, Q), layer.stride, layer.kernel, (H, W), layer.padding, strict=True)
         ]
-        self.inside = (slice(None), slice(self.corner[0], self.corner[0] + H), slice(self.corner[1], self.corner[1] + W))
+        self.inside = (
+            slice(None),
+            slice(self.corner[0], self.corner[0] + H),
+            slice(self.corner[1], self.corner[1] + W),
+        )
         self.padded = [self.xp.zeros((C, *extent, self.images), np.float32) for _ in range(self.workers)]
         counts = [
             np.minimum(np.arange(out) * s + k, size + 2 * p) - np.arange(out) * s

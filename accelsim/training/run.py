@@ -1,9 +1,8 @@
-"""``accelsim train``: from a recipe file to a folder with a log, a resumable state, and a checkpoint for compression."""
+"""``accelsim train``: from a recipe file to a folder with a log, a resumable state, and a checkpoint to compress."""
 
 import csv
 import io
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +14,28 @@ from accelsim.files import write_text
 from accelsim.network.graph import Graph
 from accelsim.network.layers import BatchNorm
 from accelsim.network.weights import load_network
-from accelsim.network.zoo import NETWORKS
+from accelsim.network.zoo import named_graph
 from accelsim.training import checkpoint
-from accelsim.training.datasets import Images, cifar10, from_npz, resolve
+from accelsim.training.datasets import load_split, resolve
 from accelsim.training.evaluate import in_both_domains, top1
 from accelsim.training.kernels import Array
-from accelsim.training.recipe import Data, Recipe, load_recipe
+from accelsim.training.progress import Watch, progress_bar
+from accelsim.training.recipe import Recipe, load_recipe
 from accelsim.training.trainer import StepReport, Trainer
 
 LOG = "log.csv"
+INTERIM_IMAGES = 2000  # of the test split, before the last checkpoint
 COLUMNS = (
-    "step,epoch,seconds,loss,accuracy,rate,s_sd,s_wd,sparsity_sd,sparsity_wd,R_sd,R_wd,theta_sd,theta_wd,"
-    "coefficient_sd,coefficient_wd,images_per_s"
-).split(",")
+    *("step", "epoch", "seconds", "loss", "accuracy", "rate", "s_sd", "s_wd", "sparsity_sd", "sparsity_wd"),
+    *("R_sd", "R_wd", "theta_sd", "theta_wd", "coefficient_sd", "coefficient_wd", "images_per_s"),
+)
 
 
 def train_recipe(path: Path, out: Path, resume: bool = False) -> dict[str, Any]:
     """Train as the recipe says; return the finished checkpoint's card (``checkpoint.json``).
 
     out: the run's folder.  resume: go on from the state in it.
-    Raises InputError for a bad recipe, missing data or a state of another run; NumericalError if the loss is not finite.
+    Raises InputError for a bad recipe, missing data or another run's state; NumericalError if the loss is not finite.
     """
     recipe = load_recipe(path)
     run = Run(recipe, path, out)
@@ -42,27 +43,16 @@ def train_recipe(path: Path, out: Path, resume: bool = False) -> dict[str, Any]:
         run.resume()
     elif (out / checkpoint.STATE).exists():
         raise InputError(f"{out}: already holds a run, expected --resume or another folder")
-    return run.train()
+    with progress_bar(run.trainer.total, run.trainer.done) as watch:
+        return run.train(watch)
 
 
 def find_network(name: str, source: str) -> Graph:
-    """The zoo's graph of that name.  Raises InputError with the nearest known name."""
-    import difflib
-
-    if name not in NETWORKS:
-        near = difflib.get_close_matches(name, NETWORKS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"known networks are {', '.join(NETWORKS)}"
-        raise InputError(f"{source}: network {name!r} is not known, {hint}")
-    return NETWORKS[name]()
-
-
-def load_split(data: Data, split: str) -> Images:
-    """The images of one split, ``train`` or ``test``."""
-    path = resolve(data.path)
-    images = cifar10(path, split) if data.kind == "cifar10" else from_npz(path, split)
-    if data.limit is not None:
-        images = Images(images.pixels[: data.limit], images.labels[: data.limit])
-    return images
+    """The zoo's graph of that name.  Raises InputError that begins with the source of the name."""
+    try:
+        return named_graph(name)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
 
 
 def initial_arrays(graph: Graph, seed: int) -> dict[str, Array]:
@@ -97,8 +87,9 @@ class Run:
         if recipe.teacher is not None:
             teacher_graph = find_network(recipe.teacher.network, f"{path}: key teacher.network")
             teacher = load_network(teacher_graph, resolve(recipe.teacher.weights))
-        self.test = load_split(recipe.data, "test")
-        images = load_split(recipe.data, "train")
+        size, classes = self.graph.input_shape[:2], self.graph.shapes[self.graph.nodes[-1].name][-1]
+        self.test = load_split(recipe.data, "test", size, classes)
+        images = load_split(recipe.data, "train", size, classes)
         if len(images.labels) < recipe.batch:
             raise InputError(f"{path}: key batch: {recipe.batch}, expected at most the {len(images.labels)} images")
         self.trainer = Trainer(recipe, self.graph, arrays, images, teacher)
@@ -121,8 +112,8 @@ class Run:
             with log.open(newline="", encoding="utf-8") as stream:
                 self.rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= self.trainer.done]
 
-    def train(self, progress: Callable[[StepReport, float], None] | None = None) -> dict[str, Any]:
-        """Train to the end, with a checkpoint after every epoch.  progress: called with each report and images/s."""
+    def train(self, watch: Watch | None = None) -> dict[str, Any]:
+        """Train to the end, with a checkpoint after every epoch.  watch: called with each report and images/s."""
         trainer, recipe = self.trainer, self.recipe
         started, first = time.perf_counter(), trainer.done
         hours_before = self.hours
@@ -138,8 +129,8 @@ class Run:
             elapsed = time.perf_counter() - started
             self.hours = hours_before + elapsed / 3600
             speed = (trainer.done - first) * recipe.batch / elapsed
-            if progress is not None:
-                progress(report, speed)
+            if watch is not None:
+                watch(report, speed)
             if trainer.done % recipe.log_steps == 0 or trainer.done == trainer.total:
                 self._log(report, speed)
             if trainer.done % every == 0 or trainer.done == trainer.total:
@@ -159,12 +150,17 @@ class Run:
             f"{speed:.1f}",
         )
         self.rows.append(dict(zip(COLUMNS, values, strict=True)))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.out / LOG, text.getvalue())
 
     def _save(self, final: bool) -> dict[str, Any]:
-        """Write the log, the model and last the state."""
+        """Write the model and last the state."""
         trainer, recipe = self.trainer, self.recipe
         arrays = trainer.reestimated(recipe.reestimate) if recipe.reestimate else trainer.model()
-        images = self.test if final else Images(self.test.pixels[:2000], self.test.labels[:2000])
+        images = self.test if final else self.test.first(INTERIM_IMAGES)
         card: dict[str, Any] = {
             "network": self.graph.name,
             "recipe": recipe.model_dump(mode="json"),
@@ -173,7 +169,7 @@ class Run:
             "hours": round(self.hours, 4),
             "images": len(images.labels),
         }
-        options = {"workers": recipe.threads}
+        options: dict[str, Any] = {"workers": recipe.threads}
         if recipe.joint is None:
             card["accuracy"] = {"unpruned": top1(self.graph, arrays, images, **options)}
         else:
@@ -183,13 +179,7 @@ class Run:
             card["accuracy"] = in_both_domains(self.graph, arrays, images, regularizer, thresholds, **options)
             card |= {"theta_sd": thresholds[0], "theta_wd": thresholds[1], "winograd_m": regularizer.winograd}
             card |= {"sparsity_sd": targets[0], "sparsity_wd": targets[1]}
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS)
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_text(self.out / LOG, text.getvalue())
         checkpoint.save_model(self.out, arrays, card)
         state, notes = trainer.state()
         checkpoint.save_state(self.out, state, notes | {"recipe": recipe.model_dump(mode="json"), "hours": self.hours})
         return card
-

@@ -14,7 +14,7 @@ from accelsim.compression.joint import JointRegularizer, Penalty
 from accelsim.errors import NumericalError
 from accelsim.network.graph import Graph, Network
 from accelsim.training.augment import augment
-from accelsim.training.datasets import Images
+from accelsim.training.datasets import Source
 from accelsim.training.kernels import Array
 from accelsim.training.losses import cross_entropy, distillation
 from accelsim.training.optimizers import Adam, make_optimizer
@@ -50,7 +50,7 @@ class Trainer:
         recipe: Recipe,
         graph: Graph,
         arrays: dict[str, Array],
-        images: Images,
+        images: Source,
         teacher: Network | None = None,
         xp: Any = np,
     ):
@@ -111,7 +111,7 @@ class Trainer:
         index = self._order[1][i * recipe.batch : (i + 1) * recipe.batch]
         rng = np.random.default_rng([recipe.seed, epoch, i])
         data = recipe.data
-        pixels = augment(self.images.pixels[index], rng, crop=data.crop, flip=data.flip, cutout=data.cutout)
+        pixels = augment(self.images.take(index, rng), rng, crop=data.crop, flip=data.flip, cutout=data.cutout)
         return self.graph.preprocessing.apply(pixels), self.xp.asarray(self.images.labels[index])
 
     def step(self) -> StepReport:
@@ -237,4 +237,3 @@ class Trainer:
             if name not in self.spans:
                 array[...] = self.xp.asarray(arrays[f"statistics.{name}"])
         self.done = self.optimizer.steps = self.z_optimizer.steps = int(notes["step"])
-

@@ -25,9 +25,7 @@ class WinogradOp(Op):
         K, _, n_h, n_w = W.shape
         G = layer.groups
         # (n_h n_w, G, K / G, C / G): one product for each tap and group
-        self.filters = self.xp.ascontiguousarray(
-            W.reshape(G, K // G, -1, n_h * n_w).transpose(3, 0, 1, 2)
-        )
+        self.filters = self.xp.ascontiguousarray(W.reshape(G, K // G, -1, n_h * n_w).transpose(3, 0, 1, 2))
         H, width, _ = self.xs[0].shape[2:]
         P, Q, _ = layer.output_shape(((H, width, layer.in_channels),))
         self.tiles = (-(-P // m), -(-Q // m))

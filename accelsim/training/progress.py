@@ -1,0 +1,45 @@
+"""The bar that a person watches while a network trains; it goes to stderr and leaves stdout alone."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from accelsim.training.trainer import StepReport
+
+
+class Watch(Protocol):
+    """Called after each step with what it measured and the speed in images per second."""
+
+    def __call__(self, report: StepReport, images_per_s: float) -> None: ...
+
+
+@contextmanager
+def progress_bar(total_steps: int, done_steps: int) -> Iterator[Watch]:
+    """A bar with loss, accuracy, sparsities, coefficients, images/s and the time left."""
+    columns = (
+        TextColumn("step {task.completed}/{task.total}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), refresh_per_second=2) as progress:
+        task = progress.add_task("", total=total_steps, completed=done_steps, figures="")
+        smooth = np.zeros(2)
+        seen = 0
+
+        def watch(report: StepReport, images_per_s: float) -> None:
+            nonlocal seen, smooth
+            seen += 1
+            smooth = smooth + (np.array([report.loss, report.accuracy]) - smooth) / min(seen, 50)
+            parts = [f"loss {smooth[0]:.3f}", f"train {smooth[1]:.1f} %"]
+            for name, penalty, z in (("SD", report.spatial, report.z_sd), ("WD", report.winograd, report.z_wd)):
+                if penalty is not None:
+                    parts.append(f"{name} {100 * penalty.sparsity:.0f} % R {penalty.value:.1e} x {np.exp(z):.1e}")
+            parts.append(f"{images_per_s:.0f} images/s")
+            progress.update(task, completed=report.step, figures="  ".join(parts))
+
+        yield watch

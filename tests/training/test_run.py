@@ -1,0 +1,215 @@
+"""A whole run on a small synthetic data set: it learns, resumes bit for bit after kill -9, and refuses bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from accelsim.compression.joint import JointRegularizer
+from accelsim.errors import InputError, NumericalError
+from accelsim.network.weights import load_network
+from accelsim.network.zoo import named_graph
+from accelsim.training import checkpoint
+from accelsim.training.recipe import load_recipe
+from accelsim.training.run import initial_arrays, train_recipe
+
+COLOURS = np.random.default_rng(7).integers(0, 256, (10, 3))
+
+
+def coloured_images(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Noise whose mean colour tells the class."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 10
+    pixels = COLOURS[labels][:, None, None] + rng.normal(0, 40, (count, 32, 32, 3))
+    return pixels.clip(0, 255).astype(np.uint8), labels
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "colours.npz"
+    (train, train_labels), (test, test_labels) = coloured_images(96, 0), coloured_images(40, 1)
+    np.savez(path, train_images=train, train_labels=train_labels, test_images=test, test_labels=test_labels)
+    return path
+
+
+def write_recipe(folder: Path, data: Path, **changes: Any) -> Path:
+    content: dict[str, Any] = {
+        "network": "resnet20-cifar10",
+        "data": {"kind": "npz", "path": str(data), "flip": True, "crop": 1},
+        "epochs": 3,
+        "batch": 16,
+        "seed": 3,
+        "threads": 2,
+        "log_steps": 1,
+        "optimizer": {"kind": "adam", "rate": 0.003, "schedule": "cosine", "warmup": 0.1},
+        "joint": {"spatial": 0.6, "winograd": 0.5, "z_start": "balanced", "z_rate": 0.02, "grow_from": 0.5},
+        "ema": 0.9,
+    }
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(content | changes))
+    return path
+
+
+def test_a_run_learns_and_leaves_a_checkpoint_that_fits_the_network(tmp_path: Path, data: Path) -> None:
+    out = tmp_path / "out"
+    card = train_recipe(write_recipe(tmp_path, data, epochs=8, ema=None), out)
+    assert card["accuracy"]["unpruned"] > 50  # ten classes: chance is 10
+    assert card["images"] == 40
+    network = load_network(named_graph("resnet20-cifar10"), out / checkpoint.MODEL)
+    saved = json.loads((out / checkpoint.CARD).read_text())
+    regularizer = JointRegularizer(network.graph, {"default": 2})
+    assert regularizer.thresholds(dict(network.arrays), 0.6, 0.5) == (saved["theta_sd"], saved["theta_wd"])
+    assert saved["winograd_m"] == regularizer.winograd
+    lines = (out / "log.csv").read_text().splitlines()
+    assert len(lines) == 1 + 8 * 6
+    first, last = (dict(zip(lines[0].split(","), lines[i].split(","), strict=True)) for i in (1, -1))
+    assert float(last["loss"]) < float(first["loss"])
+    assert float(last["sparsity_sd"]) == pytest.approx(0.6, abs=1e-3)
+    assert float(last["R_sd"]) < float(first["R_sd"])
+
+
+def test_killed_and_resumed_is_bit_for_bit_the_undisturbed_run(tmp_path: Path, data: Path) -> None:
+    recipe = write_recipe(tmp_path, data, checkpoint_steps=3)
+    whole = train_recipe(recipe, tmp_path / "whole")
+    out = tmp_path / "killed"
+    program = "import sys; from pathlib import Path; from accelsim.training.run import train_recipe; "
+    program += "train_recipe(Path(sys.argv[1]), Path(sys.argv[2]))"
+    with subprocess.Popen([sys.executable, "-c", program, str(recipe), str(out)], stderr=subprocess.DEVNULL) as child:
+        deadline = time.monotonic() + 60
+        while not (out / checkpoint.STATE).exists() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        os.kill(child.pid, signal.SIGKILL)
+    assert child.returncode == -signal.SIGKILL
+    assert checkpoint.load_state(out)[1]["step"] < 18
+    resumed = train_recipe(recipe, out, resume=True)
+    assert (out / checkpoint.MODEL).read_bytes() == (tmp_path / "whole" / checkpoint.MODEL).read_bytes()
+    assert resumed["accuracy"] == whole["accuracy"]
+    states = [checkpoint.load_state(folder)[0] for folder in (out, tmp_path / "whole")]
+    for name, array in states[0].items():
+        np.testing.assert_array_equal(array, states[1][name])
+    steps = [line.split(",")[0] for line in (out / "log.csv").read_text().splitlines()[1:]]
+    assert steps == [str(i + 1) for i in range(18)]
+
+
+def test_a_finished_run_resumes_to_itself(tmp_path: Path, data: Path) -> None:
+    recipe = write_recipe(tmp_path, data, epochs=1)
+    train_recipe(recipe, tmp_path / "out")
+    before = (tmp_path / "out" / checkpoint.MODEL).read_bytes()
+    train_recipe(recipe, tmp_path / "out", resume=True)
+    assert (tmp_path / "out" / checkpoint.MODEL).read_bytes() == before
+
+
+def test_a_run_is_not_overwritten(tmp_path: Path, data: Path) -> None:
+    recipe = write_recipe(tmp_path, data, epochs=1)
+    train_recipe(recipe, tmp_path / "out")
+    with pytest.raises(InputError, match="--resume"):
+        train_recipe(recipe, tmp_path / "out")
+
+
+def test_the_state_of_another_recipe_is_refused(tmp_path: Path, data: Path) -> None:
+    train_recipe(write_recipe(tmp_path, data, epochs=1), tmp_path / "out")
+    with pytest.raises(InputError, match="another recipe"):
+        train_recipe(write_recipe(tmp_path, data, epochs=2), tmp_path / "out", resume=True)
+
+
+def test_a_loss_that_is_not_finite_names_step_layer_and_last_good_checkpoint(tmp_path: Path, data: Path) -> None:
+    recipe = write_recipe(
+        tmp_path, data, joint=None, checkpoint_steps=2, optimizer={"kind": "sgd", "rate": 1e30, "warmup": 0.5}
+    )
+    with pytest.raises(NumericalError, match=r"step \d+: the loss is .*layer [\w.]+:.*checkpoint"):
+        train_recipe(recipe, tmp_path / "out")
+
+
+def test_distillation_needs_a_teacher_of_the_zoo(tmp_path: Path, data: Path) -> None:
+    teacher = {"network": "resnet21-cifar10", "weights": "x.safetensors"}
+    with pytest.raises(InputError, match=r"recipe.yaml: key teacher.network: .*resnet21-cifar10.*resnet20-cifar10"):
+        train_recipe(write_recipe(tmp_path, data, teacher=teacher), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epoch": 3}, "unknown key epoch, did you mean epochs"),
+        ({"joint": {"spacial": 0.5}}, "unknown key joint.spacial, did you mean spatial"),
+        ({"joint": {"spatial": 1.5}}, "joint.spatial: got 1.5"),
+        ({"optimizer": {"kind": "lbfgs"}}, "optimizer.kind: got 'lbfgs'"),
+        ({"batch": 97}, "key batch: 97, expected at most the 96 images"),
+        ({"data": {"kind": "npz", "path": "/nowhere/x.npz"}}, "/nowhere/x.npz: No such file"),
+        ({"data": {"kind": "cifar10", "path": "/nowhere"}}, "test_00.webp: No such file"),
+        ({"start": "/nowhere/w.safetensors"}, "/nowhere/w.safetensors"),
+    ],
+)
+def test_bad_recipes_are_refused_in_one_line(tmp_path: Path, data: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as error:
+        train_recipe(write_recipe(tmp_path, data, **changes), tmp_path / "out")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path, data: Path) -> None:
+    train_recipe(write_recipe(tmp_path, data, epochs=1), tmp_path / "out")
+    with pytest.raises(InputError, match=r"checkpoint.safetensors"):
+        train_recipe(
+            write_recipe(tmp_path, data, network="resnet32-cifar10", start=str(tmp_path / "out" / checkpoint.MODEL)),
+            tmp_path / "other",
+        )
+
+
+def test_relative_paths_need_the_data_folder(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ACCELSIM_DATA", raising=False)
+    recipe = write_recipe(tmp_path, Path("colours.npz"), epochs=1)
+    with pytest.raises(InputError, match="ACCELSIM_DATA"):
+        train_recipe(recipe, tmp_path / "out")
+    monkeypatch.setenv("ACCELSIM_DATA", str(data.parent))
+    assert train_recipe(recipe, tmp_path / "out")["epochs"] == 1
+
+
+def test_first_weights_follow_he() -> None:
+    graph = named_graph("resnet20-cifar10")
+    arrays = initial_arrays(graph, 0)
+    assert arrays.keys() == graph.parameters.keys()
+    w = arrays["layer3.1.conv1.weight"]
+    assert float(w.std()) == pytest.approx(np.sqrt(2 / (64 * 9)), rel=0.02)
+    assert (arrays["bn1.weight"] == 1).all()
+    assert (arrays["bn1.bias"] == 0).all()
+
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_committed_recipes_are_valid(path: Path) -> None:
+    recipe = load_recipe(path)
+    graph = named_graph(recipe.network)
+    if recipe.joint is not None:
+        names = {node.name for node in graph.nodes}
+        assert {*recipe.joint.exclude, *(recipe.joint.tiles.keys() - {"default"})} <= names
+
+
+def test_image_folders_are_read_in_the_standard_layout(tmp_path: Path) -> None:
+    from accelsim.training.datasets import folder
+
+    rng = np.random.default_rng(0)
+    for name, count in (("n02", 2), ("n01", 1)):
+        (tmp_path / name).mkdir()
+        for i in range(count):
+            Image.fromarray(rng.integers(0, 256, (50, 60, 3)).astype(np.uint8)).save(tmp_path / name / f"{i}.png")
+    source = folder(tmp_path, (28, 28))
+    assert source.labels.tolist() == [0, 1, 1]
+    centre = source.take(np.array([0, 2]))
+    assert centre.shape == (2, 28, 28, 3)
+    parts = [source.take(np.array([0, 1, 2]), np.random.default_rng(s)) for s in (1, 1, 2)]
+    np.testing.assert_array_equal(parts[0], parts[1])
+    assert (parts[0] != parts[2]).any()
+    with pytest.raises(InputError, match="no such folder"):
+        folder(tmp_path / "val", (28, 28))
