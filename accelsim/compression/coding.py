@@ -1,18 +1,22 @@
-"""Lossless coding of integer arrays whose shapes the reader knows: bzip2, the paper's baseline.
+"""Lossless coding of integer arrays whose shapes the reader knows, by one of two coders.
 
-One stream a tensor, little-endian, in the narrowest of 1, 2 or 4 bytes that holds it.
+``context`` is ours.  ``bz2`` is the paper's: one stream a tensor, little-endian, in the narrowest of 1, 2 or 4 bytes
+that holds it.
 """
 
 import bz2
 import struct
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.compression.container import ContainerError, bunzip
+from accelsim.compression.context import decode_context, encode_context
 
 Levels = NDArray[np.int32]
+Coder = Literal["bz2", "context"]
 _HEADER = struct.Struct("<BI")  # bytes an integer, bytes of the stream
 
 
@@ -46,3 +50,13 @@ def decode_bz2(content: bytes, shapes: Sequence[tuple[int, ...]]) -> tuple[list[
     if offset != len(content):
         raise ContainerError(f"{len(content) - offset} bytes follow the last tensor")
     return tensors, bits
+
+
+def encode(tensors: Sequence[Levels], coder: Coder) -> tuple[bytes, list[int]]:
+    """The tensors as one byte string, and the bits that each takes in it."""
+    return encode_bz2(tensors) if coder == "bz2" else encode_context(tensors)
+
+
+def decode(content: bytes, shapes: Sequence[tuple[int, ...]], coder: Coder) -> tuple[list[Levels], list[int]]:
+    """What ``encode`` was given, and the bits of each.  Raises ContainerError if the content does not fit."""
+    return decode_bz2(content, shapes) if coder == "bz2" else decode_context(content, shapes)

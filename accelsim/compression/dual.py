@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.compression.coding import decode_bz2, encode_bz2
+from accelsim.compression.coding import Coder, decode, encode
 from accelsim.compression.container import ContainerError, pack, unpack
 from accelsim.compression.manifest import (
     MAX_MANIFEST_BYTES,
-    Coder,
     Manifest,
     Quantization,
     Values,
@@ -27,6 +26,7 @@ from accelsim.compression.manifest import (
     weight_names,
 )
 from accelsim.compression.model import DualModel, winograd_eligible
+from accelsim.compression.numbers import decode_numbers, encode_numbers
 from accelsim.compression.quantize import CODEBOOK_UNIT, MAX_LEVEL, Levels, Quantizer, dyadic, plain_codebook
 from accelsim.errors import InputError
 from accelsim.files import write_bytes
@@ -65,7 +65,7 @@ class Compressed:
     value_bits: int = 10
 
 
-def write_dual(path: Path, compressed: Compressed, coder: Coder = "bz2") -> DualModel:
+def write_dual(path: Path, compressed: Compressed, coder: Coder = "context") -> DualModel:
     """Write the file atomically and return what a reader gets from it.  The same content gives the same bytes.
 
     Raises InputError if a reader would refuse the file, ValueError if the content does not fit together.
@@ -91,7 +91,7 @@ def read_dual(path: Path) -> DualModel:
     return decode_dual(content, str(path))
 
 
-def encode_dual(compressed: Compressed, coder: Coder = "bz2") -> bytes:
+def encode_dual(compressed: Compressed, coder: Coder = "context") -> bytes:
     """The bytes of the file."""
     graph, quantizer = compressed.graph, compressed.quantizer
     names = weight_names(graph)
@@ -127,8 +127,8 @@ def encode_dual(compressed: Compressed, coder: Coder = "bz2") -> bytes:
         accuracy=dict(compressed.accuracy),
         provenance=dict(compressed.provenance),
     )
-    weights, _ = encode_bz2([compressed.indices[name] for name in names])
-    values, _ = encode_bz2([np.concatenate([q.ravel() for q in integers])])
+    weights, _ = encode([compressed.indices[name] for name in names], coder)
+    values = encode_numbers(integers, _kinds(others, len(densities)))
     members = {"manifest.json": manifest.to_json(), "weights": weights, "values": values}
     return pack(members, compressed=frozenset({"manifest.json"}))
 
@@ -158,8 +158,7 @@ def _decode(manifest: Manifest, weights: bytes, values: bytes, file_bytes: int) 
     L, value_names, density_names = manifest.quantization.codebook, manifest.value_names, manifest.density_names
     channels = [_input_channels(graph, name) for name in density_names]
     lengths = [2 * L + 1 if L else 0, *(sizes[name] for name in value_names), *channels]
-    (integers,), _ = decode_bz2(values, [(sum(lengths),)])
-    parts = np.split(integers, np.cumsum(lengths)[:-1])
+    parts = decode_numbers(values, lengths, _kinds(value_names, len(density_names)))
     offsets, numbers, shares = parts[0], parts[1 : 1 + len(value_names)], parts[1 + len(value_names) :]
     if any(np.abs(q).max(initial=0) >= 1 << (manifest.values.bits - 1) for q in numbers):
         raise ContainerError(f"values: a number has more than the {manifest.values.bits} bits the manifest states")
@@ -195,11 +194,16 @@ def _decode(manifest: Manifest, weights: bytes, values: bytes, file_bytes: int) 
 def _decode_weights(manifest: Manifest, content: bytes) -> tuple[dict[str, Levels], list[int]]:
     """Indices of each weight array, by name, and the bits of each."""
     names = manifest.weight_names
-    tensors, bits = decode_bz2(content, [manifest.graph.parameters[name] for name in names])
+    tensors, bits = decode(content, [manifest.graph.parameters[name] for name in names], manifest.coder)
     for name, n in zip(names, tensors, strict=True):
         if np.abs(n.astype(np.int64)).max(initial=0) > MAX_LEVEL:
             raise ContainerError(f"weights: {name} holds an index beyond {MAX_LEVEL}")
     return dict(zip(names, tensors, strict=True)), bits
+
+
+def _kinds(value_names: list[str], densities: int) -> list[int]:
+    """Which statistics the parts of ``values`` share: codebook, scales, shifts and biases, densities."""
+    return [0, *(1 if name.endswith(".weight") else 2 for name in value_names), *[3] * densities]
 
 
 def _weights(quantizer: Quantizer, name: str, n: Levels) -> Array:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from accelsim.compression.coding import Coder
 from accelsim.compression.container import ContainerError
 from accelsim.compression.model import winograd_eligible
 from accelsim.compression.quantize import MAX_LEVEL
@@ -17,7 +18,6 @@ MAX_MANIFEST_BYTES = 8 << 20
 Text = Annotated[str, Field(max_length=1000)]
 Key = Annotated[str, Field(min_length=1, max_length=200)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Coder = Literal["bz2", "context"]
 
 
 class _Record(BaseModel):

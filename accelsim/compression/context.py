@@ -1,0 +1,266 @@
+"""Our own lossless coding of quantized weights: context modelling with a range coder.
+
+Each index is a zero flag, a sign, and a magnitude in unary (beyond ``UNARY``, exponential Golomb).  Each of these bits
+is predicted (``mixing``) from what the decoder already has: neighbours in the same 2-D kernel, the whole kernel so far,
+how many weights of this filter, of this input channel and of this tensor were kept, and how large they were.  A range
+coder (``rangecoder``) turns bits and predictions into bytes.  No parameter is trained or stored: encoder and decoder
+learn the statistics alike as they go.
+
+Order: tensors as given; within one, blocks of input channels; within a block, kernel positions in raster order; within
+a position, the block's channels and all filters.  A block is large enough for array work, small enough to learn from.
+"""
+
+import math
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.compression.container import ContainerError
+from accelsim.compression.mixing import BitModel, Index
+from accelsim.compression.rangecoder import BitCoder
+
+Levels = NDArray[np.int32]
+
+UNARY = 14  # magnitudes up to it have a flag of their own for each step
+MAX_EXPONENT = 16  # of the exponential Golomb code
+POSITIONS = 32  # kernel positions that contexts tell apart
+BLOCK_SHARE, SMALLEST_BLOCK, LARGEST_BLOCK = 64, 128, 8192  # weights of a tensor / bits of a batch
+
+_HEADER = struct.Struct("<I")  # CRC-32 of the indices as little-endian int32
+
+# Slots of a mean magnitude or of a share, on a logarithmic scale.
+SLOTS = 16
+_SHARE = np.array([0] + [min(15, max(1, int(8.5 + 1.4 * math.log(s / 64)))) for s in range(1, 257)], np.int64)
+_MEAN = np.array([min(15, int(3.3 * math.log(1 + t / 8))) for t in range(1024)], np.int64)
+
+
+@dataclass
+class _Seen:
+    """What is known of one tensor: non-zeros and magnitudes of each filter, channel, and channel at each position."""
+
+    filter_nonzeros: Index
+    filter_magnitude: Index
+    weights: int = 0  # of each filter
+
+
+class _Weights:
+    """Codes the tensors of one network, one after the other."""
+
+    def __init__(self, coder: BitCoder, total: int) -> None:
+        self._coder = coder
+        # The context that is the whole kernel so far goes by a hash; one slot a weight, within bounds.
+        self._hash_bits = max(12, min(20, int(total).bit_length()))
+        prefix = 1 << self._hash_bits
+        P, S = POSITIONS, SLOTS
+        self._zero = BitModel((P, P * 144, 2 * S * S, P * 10 * S, prefix, S * 3, P * 625), sets=2)
+        self._sign = BitModel((P * 9, P * 49, P * 49, prefix), sets=1)
+        U = UNARY + 1
+        self._magnitude = BitModel((U * P, U * 16, U * S * S, U * S * S, prefix), sets=U)
+        self._exponent = BitModel((MAX_EXPONENT,))
+
+    def tensor(self, shape: tuple[int, ...], known: Levels | None) -> Levels:
+        """Code one tensor (K, C / groups, ...)."""
+        K = shape[0] if shape else 1
+        C = shape[1] if len(shape) > 1 else 1
+        R, S = _kernel(shape)
+        size = K * C * R * S
+        values = np.zeros((C, K, R * S), np.int64)
+        if size == 0:
+            return values.astype(np.int32).reshape(shape)
+        if known is not None:
+            values[:] = known.reshape(K, C, R * S).swapaxes(0, 1)
+        for model, i in ((self._zero, 0), (self._zero, 5), (self._magnitude, 0)):
+            model.forget(i)
+        seen = _Seen(np.zeros(K, np.int64), np.zeros(K, np.int64))
+        batch = min(LARGEST_BLOCK, max(SMALLEST_BLOCK, size // BLOCK_SHARE))
+        step = max(1, -(-batch // K))
+        for first in range(0, C, step):
+            block = values[first : first + step]
+            self._block(block, seen, R, S, known is not None)
+        return values.swapaxes(0, 1).astype(np.int32).reshape(shape)
+
+    def _block(self, values: Index, seen: _Seen, R: int, S: int, encoding: bool) -> None:
+        """Code values: (channels, K, R * S), which are filled in if they are not known."""
+        a, K, _ = values.shape
+        nothing = np.zeros((a, K), np.int64)
+        kernel_nonzeros, kernel_magnitude, prefix = nothing.copy(), nothing.copy(), nothing.astype(np.uint64)
+        channel_nonzeros, channel_magnitude = np.zeros((a, 1), np.int64), np.zeros((a, 1), np.int64)
+
+        def at(r: int, s: int) -> Index:
+            return values[:, :, r * S + s] if 0 <= r < R and 0 <= s < S else nothing
+
+        for position in range(R * S):
+            r, s = divmod(position, S)
+            p = min(position, POSITIONS - 1)
+            around = [at(r, s - 1), at(r - 1, s), at(r - 1, s - 1), at(r - 1, s + 1), at(r, s - 2), at(r - 2, s)]
+            left, up, up_left, up_right, left2, up2 = around
+            left_size, up_size = np.minimum(np.abs(left), 3), np.minimum(np.abs(up), 3)
+            corner_sizes = np.minimum(np.abs(up_left), 2) * 3 + np.minimum(np.abs(up_right), 2)
+            filter_slot = _share(seen.filter_nonzeros, seen.weights)
+            channel_slot = _share(channel_nonzeros, K * position)
+            kernel_slot = _MEAN[np.minimum(kernel_magnitude * 64, 1023)]
+            hashed = _hash(prefix, position, self._hash_bits)
+            cross = (_clip(left, 2) * 5 + _clip(up, 2)) * 25 + _clip(left2, 2) * 5 + _clip(up2, 2)
+            zero_contexts = [
+                np.full((a, K), p),
+                ((p * 4 + left_size) * 4 + up_size) * 9 + corner_sizes,
+                (int(position > 0) * SLOTS + filter_slot) * SLOTS + channel_slot,
+                (p * 10 + np.minimum(kernel_nonzeros, 9)) * SLOTS + kernel_slot,
+                hashed,
+                filter_slot * 3 + np.minimum(kernel_nonzeros, 2),
+                p * 625 + cross,
+            ]
+            v = values[:, :, position]
+            flags = self._coder.modelled(
+                self._zero, [_flat(c, a, K) for c in zero_contexts], (v != 0).ravel() if encoding else None, int(p > 0)
+            )
+            kept = flags.reshape(a, K)
+            where = np.flatnonzero(flags)
+
+            def pick(context: Index, where: Index = where) -> Index:
+                return _flat(context, a, K)[where]
+
+            sign_contexts = [
+                p * 9 + (np.sign(left) + 1) * 3 + np.sign(up) + 1,
+                p * 49 + _clip(left, 3) * 7 + _clip(left2, 3),
+                p * 49 + _clip(up, 3) * 7 + _clip(up2, 3),
+                hashed,
+            ]
+            known = v.ravel()[where] if encoding else None
+            positive = self._coder.modelled(
+                self._sign, [pick(c) for c in sign_contexts], None if known is None else known > 0
+            )
+            filter_mean = _mean(seen.filter_magnitude, seen.filter_nonzeros)
+            channel_mean = _mean(channel_magnitude, channel_nonzeros)
+            magnitude = self._magnitudes(
+                [
+                    pick(np.full((a, K), p)),
+                    pick(left_size * 4 + up_size),
+                    pick(_mean(kernel_magnitude, kernel_nonzeros) * SLOTS + filter_mean),
+                    pick(filter_mean * SLOTS + channel_mean),
+                ],
+                prefix.ravel()[where] * np.uint64(2) + positive.astype(np.uint64),
+                None if known is None else np.abs(known),
+            )
+            size = np.zeros(a * K, np.int64)
+            size[where] = magnitude
+            if not encoding:
+                signed = np.zeros(a * K, np.int64)
+                signed[where] = np.where(positive, magnitude, -magnitude)
+                values[:, :, position] = signed.reshape(a, K)
+            size = size.reshape(a, K)
+            kernel_nonzeros += kept
+            kernel_magnitude += size
+            channel_nonzeros += kept.sum(axis=1, keepdims=True)
+            channel_magnitude += size.sum(axis=1, keepdims=True)
+            seen.filter_nonzeros += kept.sum(axis=0)
+            seen.filter_magnitude += size.sum(axis=0)
+            seen.weights += a
+            prefix = prefix * np.uint64(0x100000001B3) + values[:, :, position].astype(np.uint64) + np.uint64(1)
+
+    def _magnitudes(self, contexts: list[Index], prefix: NDArray[np.uint64], known: Index | None) -> Index:
+        """Code the absolute values of non-zero indices, (n,)."""
+        magnitude = np.ones(prefix.size, np.int64)
+        alive = np.arange(prefix.size)
+        for u in range(1, UNARY + 1):
+            chosen = [
+                u * size + context[alive]
+                for context, size in zip(contexts, (POSITIONS, 16, SLOTS * SLOTS, SLOTS * SLOTS), strict=True)
+            ]
+            chosen.append(_hash(prefix[alive], u, self._hash_bits))
+            flags = self._coder.modelled(self._magnitude, chosen, None if known is None else known[alive] > u, u)
+            alive = alive[flags]
+            if alive.size == 0:
+                return magnitude
+            magnitude[alive] += 1
+        rest = None if known is None else known[alive] - UNARY  # 1, 2, ...
+        magnitude[alive] = UNARY + self._escape(alive.size, rest)
+        return magnitude
+
+    def _escape(self, count: int, known: Index | None) -> Index:
+        """Exponential Golomb: the number of bits in unary, then the bits.  Numbers from 1."""
+        width = np.zeros(count, np.int64)
+        known_width = None if known is None else np.floor(np.log2(known)).astype(np.int64)
+        alive = np.arange(count)
+        for e in range(MAX_EXPONENT):
+            flags = self._coder.modelled(
+                self._exponent, [np.full(alive.size, e)], None if known_width is None else known_width[alive] > e
+            )
+            alive = alive[flags]
+            width[alive] += 1
+        if alive.size:
+            raise ContainerError(f"the weights are damaged: an index is beyond {1 << MAX_EXPONENT}")
+        return self._coder.tails(width, known)
+
+
+def _share(part: Index, whole: int) -> Index:
+    """Slot of part / whole, 0 where the whole is 0."""
+    return _SHARE[(part * 256) // max(whole, 1)]
+
+
+def _mean(total: Index, count: Index) -> Index:
+    """Slot of total / count, 0 where the count is 0."""
+    return _MEAN[np.minimum(total * 16 // np.maximum(count, 1), 1023)]
+
+
+def _clip(values: Index, limit: int) -> Index:
+    """0..2 limit."""
+    return np.clip(values, -limit, limit) + limit
+
+
+def _flat(context: Index, a: int, K: int) -> Index:
+    return np.broadcast_to(context, (a, K)).ravel()
+
+
+def _hash(prefix: NDArray[np.uint64], salt: int, bits: int) -> Index:
+    mixed = (prefix + np.uint64(salt)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= mixed >> np.uint64(29)
+    return ((mixed * np.uint64(0xBF58476D1CE4E5B9)) >> np.uint64(64 - bits)).astype(np.int64)
+
+
+def _kernel(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width of the kernel; what lies beyond two axes of it is one row."""
+    if len(shape) == 4:
+        return shape[2], shape[3]
+    return 1, math.prod(shape[2:])
+
+
+def encode_context(tensors: Sequence[Levels]) -> tuple[bytes, list[int]]:
+    """The tensors as one byte string, and the bits that each takes in it."""
+    coder = BitCoder(None)
+    bits = _code(coder, [tensor.shape for tensor in tensors], list(tensors))[1]
+    return _HEADER.pack(_checksum(tensors)) + coder.finish(), bits
+
+
+def decode_context(content: bytes, shapes: Sequence[tuple[int, ...]]) -> tuple[list[Levels], list[int]]:
+    """What ``encode_context`` was given, and the bits of each.  Raises ContainerError if the content does not fit."""
+    if len(content) < _HEADER.size or len(content) % 4:
+        raise ContainerError(f"the weights are damaged: {len(content)} bytes, expected a multiple of 4")
+    coder = BitCoder(content[_HEADER.size :])
+    tensors, bits = _code(coder, shapes, None)
+    if _HEADER.pack(_checksum(tensors)) != content[: _HEADER.size]:
+        raise ContainerError("the weights are damaged: their checksum differs")
+    return tensors, bits
+
+
+def _code(
+    coder: BitCoder, shapes: Sequence[tuple[int, ...]], known: list[Levels] | None
+) -> tuple[list[Levels], list[int]]:
+    weights = _Weights(coder, sum(math.prod(shape) for shape in shapes))
+    tensors, bits, before = [], [], 0
+    for i, shape in enumerate(shapes):
+        tensors.append(weights.tensor(shape, None if known is None else known[i]))
+        bits.append((coder.cost - before) >> 16)
+        before = coder.cost
+    return tensors, bits
+
+
+def _checksum(tensors: Sequence[Levels]) -> int:
+    crc = 0
+    for tensor in tensors:
+        crc = zlib.crc32(np.ascontiguousarray(tensor, "<i4").tobytes(), crc)
+    return crc

@@ -1,0 +1,77 @@
+"""A stream of bits with a predicted probability each, as bytes: range coding by the library ``constriction``."""
+
+import math
+from collections.abc import Sequence
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.compression.container import ContainerError
+from accelsim.compression.mixing import BitModel, Index
+
+Bits = NDArray[np.bool_]
+
+_COST = np.array([16 << 16] + [round(-math.log2(p / 65536) * 65536) for p in range(1, 65537)], np.int64)  # 2^-16 bits
+
+
+class BitCoder:
+    """One bit stream, written if ``payload`` is None, else read.  Counts the bits spent."""
+
+    def __init__(self, payload: bytes | None) -> None:
+        self._family = constriction.stream.model.Categorical(perfect=False)
+        self._encoder = constriction.stream.queue.RangeEncoder()
+        self._decoder = None
+        self._available = math.inf
+        if payload is not None:
+            words = np.frombuffer(payload, "<u4").astype(np.uint32)
+            self._decoder = constriction.stream.queue.RangeDecoder(words)
+            self._available = 8 * len(payload) + 64
+        self.cost = 0  # in 2^-16 bits
+
+    def bits(self, probability: Index, known: Bits | None) -> Bits:
+        """Write the known bits or read unknown ones.  probability: of a one, in 1/65536.
+
+        Raises ContainerError once more has been read than the stream can hold.
+        """
+        ones = probability * (1 / 65536)
+        pairs = np.stack([1 - ones, ones], axis=1)
+        if self._decoder is None:
+            assert known is not None
+            self._encoder.encode(known.astype(np.int32), self._family, pairs)
+            bits = known
+        else:
+            bits = self._decoder.decode(self._family, pairs).astype(bool)
+        self.cost += int(_COST[np.where(bits, probability, 65536 - probability)].sum())
+        if self.cost > self._available * 65536:
+            raise ContainerError("the weights are damaged: they need more bits than the file has")
+        return np.asarray(bits)
+
+    def modelled(self, model: BitModel, contexts: Sequence[Index], known: Bits | None, k: int = 0) -> Bits:
+        """Bits predicted by a model, which learns them."""
+        if contexts[0].size == 0:
+            return np.zeros(0, bool)
+        bits = self.bits(model.predict(contexts, k), known)
+        model.learn(bits)
+        return bits
+
+    def plain(self, count: int, width: int, known: Index | None) -> Index:
+        """``count`` numbers of ``width`` equally likely bits each, highest first."""
+        shifts = np.arange(width)[::-1]
+        flags = None if known is None else ((known[:, None] >> shifts) & 1).astype(bool).ravel()
+        half = np.full(count * width, 32768, np.int64)
+        bits = self.bits(half, flags).reshape(count, width)
+        return np.asarray((bits.astype(np.int64) << shifts).sum(axis=1))
+
+    def tails(self, width: Index, known: Index | None) -> Index:
+        """Numbers whose highest bit is bit ``width``, (n,): their lower bits, all equally likely."""
+        number = np.ones(width.size, np.int64)
+        for w in np.unique(width[width > 0]).tolist():
+            chosen = np.flatnonzero(width == w)
+            low = None if known is None else known[chosen] - (1 << w)
+            number[chosen] = (1 << w) + self.plain(chosen.size, w, low)
+        return number
+
+    def finish(self) -> bytes:
+        """What was written."""
+        return bytes(self._encoder.get_compressed().astype("<u4").tobytes())
