@@ -5,49 +5,92 @@ model = accelsim.load_model("models/resnet20-cifar10.dual")
 machine = accelsim.load_hardware("winograd-16x16", ["pe_array.rows=32"])
 result = accelsim.simulate(model, machine)
 result.layers, result.total  # pandas
+
+Each function imports what it needs when it is called, so that importing the package costs nothing.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from accelsim.compression.dual import read_dual
-from accelsim.compression.model import DualModel
 from accelsim.errors import InputError
-from accelsim.hardware.load import load_hardware
-from accelsim.hardware.machine import SpatialMachine, WinogradMachine
-from accelsim.simulator.result import Result
-from accelsim.simulator.run import ENGINES, run
-from accelsim.workload import layer_works
 
-__all__ = ["DualModel", "InputError", "Result", "compare", "load_hardware", "load_model", "ratios", "simulate"]
+if TYPE_CHECKING:
+    import pandas as pd
 
-AnyMachine = SpatialMachine | WinogradMachine
+    from accelsim.compression.model import DualModel
+    from accelsim.datapath.validate import Validation
+    from accelsim.hardware.machine import SpatialMachine, WinogradMachine
+    from accelsim.simulator.result import Result
+
+    AnyMachine = SpatialMachine | WinogradMachine
+
+__all__ = [
+    "DualModel",
+    "InputError",
+    "Result",
+    "Validation",
+    "compare",
+    "load_hardware",
+    "load_model",
+    "ratios",
+    "simulate",
+    "validate",
+]
 
 RATIO_COLUMNS = ("cycles", "energy_pj", "dram_read_bytes", "dram_write_bytes", "effectual_macs", "area_mm2", "power_mw")
+_CLASSES = {
+    "DualModel": "accelsim.compression.model",
+    "Result": "accelsim.simulator.result",
+    "Validation": "accelsim.datapath.validate",
+}
 
 
-def load_model(path: str | Path) -> DualModel:
+def __getattr__(name: str) -> Any:
+    """The classes of ``__all__``, imported when first asked for."""
+    if name not in _CLASSES:
+        raise AttributeError(f"module 'accelsim' has no attribute {name!r}")
+    return getattr(import_module(_CLASSES[name]), name)
+
+
+def load_model(path: str | Path) -> "DualModel":
     """Read a ``.dual`` file.  Raises InputError if it is missing or not a sound one."""
+    from accelsim.compression.dual import read_dual
+
     return read_dual(Path(path))
 
 
+def load_hardware(name: str | Path, overrides: Iterable[str] = ()) -> "AnyMachine":
+    """Read a machine from a YAML path, or by the bare name of a file in ``hwconfigs/``.
+
+    overrides: ``KEY=VALUE`` with dotted keys (``pe_array.rows=32``), applied in order.
+    Raises InputError naming the file and every fault in it.
+    """
+    from accelsim.hardware.load import load_hardware as load
+
+    return load(name, overrides)
+
+
 def simulate(
-    model: DualModel,
-    machine: AnyMachine | str | Path,
+    model: "DualModel",
+    machine: "AnyMachine | str | Path",
     *,
     engine: str = "event",
     batch: int = 1,
     name: str | None = None,
-) -> Result:
+) -> "Result":
     """Run the model on the machine, layer after layer.
 
     machine: a description, or what ``load_hardware`` takes.  engine: ``event`` (SimPy) or ``fast``.
     Raises InputError if the machine is unsound or its buffers are too small, or the engine or batch is not valid.
     """
+    from accelsim.simulator.run import ENGINES, run
+    from accelsim.workload import layer_works
+
     if engine not in ENGINES:
-        raise InputError(f"engine {engine!r}, expected one of {sorted(ENGINES)}")
+        raise InputError(f"engine {engine!r}, expected one of {', '.join(ENGINES)}")
     if batch < 1:
         raise InputError(f"batch {batch}, expected at least 1")
     description = load_hardware(machine) if isinstance(machine, str | Path) else machine
@@ -55,14 +98,49 @@ def simulate(
 
 
 def compare(
-    model: DualModel, machines: Iterable[AnyMachine | str | Path], *, engine: str = "event", batch: int = 1
-) -> list[Result]:
-    """Run the model on each machine.  Raises InputError as ``simulate``."""
-    return [simulate(model, machine, engine=engine, batch=batch) for machine in machines]
+    model: "DualModel", machines: "Iterable[AnyMachine | str | Path]", *, engine: str = "event", batch: int = 1
+) -> "list[Result]":
+    """Run the model on each machine.  Machines of one name are told apart as ``NAME``, ``NAME (2)``, ...
+
+    Raises InputError as ``simulate``.
+    """
+    from dataclasses import replace
+
+    results: list[Result] = []
+    names: Counter[str] = Counter()
+    for machine in machines:
+        result = simulate(model, machine, engine=engine, batch=batch)
+        names[result.machine] += 1
+        again = names[result.machine]
+        results.append(result if again == 1 else replace(result, machine=f"{result.machine} ({again})"))
+    return results
 
 
-def ratios(results: Sequence[Result]) -> pd.DataFrame:
-    """Totals of each result over the first one's: one row a machine, below 1 is less than the first machine."""
+def ratios(results: "Sequence[Result]") -> "pd.DataFrame":
+    """Totals of each result over the first one's: one row a machine, below 1 is less than the first machine.
+
+    A ratio to zero is NaN.
+    """
+    import pandas as pd
+
     first = results[0].total
-    rows = {r.machine: {column: r.total[column] / first[column] for column in RATIO_COLUMNS} for r in results}
+    rows = {r.machine: {c: r.total[c] / first[c] if first[c] else float("nan") for c in RATIO_COLUMNS} for r in results}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def validate(model: "DualModel", machines: "Sequence[AnyMachine | str | Path]", images: str | Path) -> "Validation":
+    """Run the model on real images as each machine would compute it.
+
+    images: an ``.npz`` file or a folder with ``labels.csv`` (see ``accelsim.network.images``).
+    Raises InputError if a machine or the images are unsound or do not fit the model.
+    """
+    from accelsim.datapath.validate import Datapath
+    from accelsim.datapath.validate import validate as run
+    from accelsim.network.images import read_images
+
+    datapaths = []
+    for machine in machines:
+        description = load_hardware(machine) if isinstance(machine, str | Path) else machine
+        m = description.tile if description.kind == "winograd" else None
+        datapaths.append(Datapath(description.name, description.kind, m))
+    return run(model, datapaths, read_images(Path(images)))
