@@ -48,11 +48,16 @@ def run(
     total = totals(layers, machine.lanes)
     cycles = int(layers["cycles"].sum())
     total["latency_ms"] = cycles * machine.ns_per_cycle / 1e6
-    adders = tile_additions(machine.tile, (3, 3))[1:] if isinstance(machine, WinogradMachine) else (0, 0)
-    total["area_mm2"] = float(sum(area_mm2(machine, adders).values()))
+    total["area_mm2"] = float(sum(areas_mm2(machine).values()))
     # pJ / ns = mW
     total["power_mw"] = float(layers["energy_pj"].sum()) / (cycles * machine.ns_per_cycle)
     return Result(model, machine.name, engine, layers, pd.Series(total, dtype=object))
+
+
+def areas_mm2(machine: SpatialMachine | WinogradMachine) -> dict[str, float]:
+    """Area by part; transform units as F(m x m, 3 x 3) needs them."""
+    adders = tile_additions(machine.tile, (3, 3))[1:] if isinstance(machine, WinogradMachine) else (0, 0)
+    return area_mm2(machine, adders)
 
 
 def _row(
