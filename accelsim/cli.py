@@ -1,6 +1,7 @@
 """The command line: each command parses, calls the face, and prints.  The names and flags are a contract.
 
-Exit status: 0 done, 1 a check failed, 2 bad input (one line ``error: ...`` on stderr, nothing half-written), 130 Ctrl-C.
+Exit status: 0 done, 1 a check failed, 2 bad input (one line ``error: ...`` on stderr, nothing half-written), 130
+Ctrl-C.
 Results go to stdout, everything else to stderr; ``--json`` puts one JSON object there and nothing else.
 
 A new command is a function with ``@app.command()`` that imports what it needs inside, so that ``--help`` and a mistyped
@@ -87,6 +88,69 @@ def simulate(
         print_json(result.to_json())
     else:
         show_result(console(), loaded, result, batch, overrides or ())
+
+
+@app.command()
+def inspect(
+    file: Annotated[str, typer.Argument(metavar="MODEL.dual|MACHINE", help="A model, or a machine.")],
+    json: Json = False,
+) -> None:
+    """What a model or a machine is made of: densities and bits, or prices, areas and their sources."""
+    from accelsim.report.describe import describe_machine, describe_model
+    from accelsim.report.terminal import console, show_machine, show_model
+
+    if file.endswith(".dual"):
+        model = accelsim.load_model(file)
+        description = describe_model(model)
+        if not json:
+            show_model(console(), model, description)
+    else:
+        description = describe_machine(accelsim.load_hardware(file))
+        if not json:
+            show_machine(console(), description)
+    if json:
+        print_json(description)
+
+
+@app.command()
+def validate(
+    model: Model,
+    machines: Machines,
+    images: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE|DIR", help="An .npz file or a folder with labels.csv; default: the model's sample."),
+    ] = None,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Run the file on real images as each machine computes it.  Exit status 1 if a machine does not hold the accuracy."""
+    from accelsim.report.terminal import console, show_validation
+
+    loaded = accelsim.load_model(model)
+    descriptions = [accelsim.load_hardware(machine, overrides or ()) for machine in machines]
+    result = accelsim.validate(loaded, descriptions, images or accelsim.sample_images(loaded, model))
+    if json:
+        print_json(result.to_dict())
+    else:
+        show_validation(console(), loaded, result)
+    raise typer.Exit(0 if result.served_by_both else 1)
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="What to train, and how.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Log, state and checkpoint go there.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in DIR.")] = False,
+    json: Json = False,
+) -> None:
+    """Train a network, jointly sparse in both domains if the recipe says so."""
+    from accelsim.training.run import summary, train_recipe
+
+    card = train_recipe(recipe, output, resume)
+    if json:
+        print_json(card)
+    else:
+        typer.echo(summary(card, output))
 
 
 def print_json(content: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ def top1(
     xp: Any = np,
 ) -> float:
     """Percent of the images whose largest output is the label."""
+    batch = min(batch, len(images.labels))
     plan = Plan(graph, arrays, batch, workers=workers, operations=operations, xp=xp)
     hits = 0
     for first in range(0, len(images.labels), batch):

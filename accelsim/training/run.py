@@ -47,6 +47,21 @@ def train_recipe(path: Path, out: Path, resume: bool = False) -> dict[str, Any]:
         return run.train(watch)
 
 
+def summary(card: dict[str, Any], out: Path) -> str:
+    """A few lines that say what a finished run reached and where it lies."""
+    lines = [f"{card['network']}: {card['epochs']:g} epochs, {card['hours']:.2f} h, {card['images']} test images"]
+    names = {
+        "unpruned": "as trained",
+        "spatial": "pruned in the spatial domain",
+        "winograd": "pruned in the Winograd domain",
+    }
+    sparsity = {"spatial": card.get("sparsity_sd"), "winograd": card.get("sparsity_wd")}
+    for key, top1_percent in card["accuracy"].items():
+        share = f" to {100 * sparsity[key]:g} % zeros" if sparsity.get(key) is not None else ""
+        lines.append(f"  {names[key] + share:<50} top-1 {top1_percent:.2f} %")
+    return "\n".join([*lines, f"checkpoint: {out / checkpoint.MODEL}"])
+
+
 def find_network(name: str, source: str) -> Graph:
     """The zoo's graph of that name.  Raises InputError that begins with the source of the name."""
     try:

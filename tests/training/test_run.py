@@ -41,14 +41,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def write_recipe(folder: Path, data: Path, **changes: Any) -> Path:
+def write_recipe(folder: Path, npz: Path, **changes: Any) -> Path:
     content: dict[str, Any] = {
         "network": "resnet20-cifar10",
-        "data": {"kind": "npz", "path": str(data), "flip": True, "crop": 1},
-        "epochs": 3,
+        "data": {"kind": "npz", "path": str(npz), "flip": True, "crop": 1},
+        "epochs": 2,
         "batch": 16,
         "seed": 3,
-        "threads": 2,
+        "threads": 1,
         "log_steps": 1,
         "optimizer": {"kind": "adam", "rate": 0.003, "schedule": "cosine", "warmup": 0.1},
         "joint": {"spatial": 0.6, "winograd": 0.5, "z_start": "balanced", "z_rate": 0.02, "grow_from": 0.5},
@@ -61,7 +61,7 @@ def write_recipe(folder: Path, data: Path, **changes: Any) -> Path:
 
 def test_a_run_learns_and_leaves_a_checkpoint_that_fits_the_network(tmp_path: Path, data: Path) -> None:
     out = tmp_path / "out"
-    card = train_recipe(write_recipe(tmp_path, data, epochs=8, ema=None), out)
+    card = train_recipe(write_recipe(tmp_path, data, epochs=6, ema=None, checkpoint_steps=1000), out)
     assert card["accuracy"]["unpruned"] > 50  # ten classes: chance is 10
     assert card["images"] == 40
     network = load_network(named_graph("resnet20-cifar10"), out / checkpoint.MODEL)
@@ -70,7 +70,7 @@ def test_a_run_learns_and_leaves_a_checkpoint_that_fits_the_network(tmp_path: Pa
     assert regularizer.thresholds(dict(network.arrays), 0.6, 0.5) == (saved["theta_sd"], saved["theta_wd"])
     assert saved["winograd_m"] == regularizer.winograd
     lines = (out / "log.csv").read_text().splitlines()
-    assert len(lines) == 1 + 8 * 6
+    assert len(lines) == 1 + 6 * 6
     first, last = (dict(zip(lines[0].split(","), lines[i].split(","), strict=True)) for i in (1, -1))
     assert float(last["loss"]) < float(first["loss"])
     assert float(last["sparsity_sd"]) == pytest.approx(0.6, abs=1e-3)
@@ -78,7 +78,7 @@ def test_a_run_learns_and_leaves_a_checkpoint_that_fits_the_network(tmp_path: Pa
 
 
 def test_killed_and_resumed_is_bit_for_bit_the_undisturbed_run(tmp_path: Path, data: Path) -> None:
-    recipe = write_recipe(tmp_path, data, checkpoint_steps=3)
+    recipe = write_recipe(tmp_path, data, checkpoint_steps=4, threads=2)
     whole = train_recipe(recipe, tmp_path / "whole")
     out = tmp_path / "killed"
     program = "import sys; from pathlib import Path; from accelsim.training.run import train_recipe; "
@@ -89,7 +89,7 @@ def test_killed_and_resumed_is_bit_for_bit_the_undisturbed_run(tmp_path: Path, d
             time.sleep(0.005)
         os.kill(child.pid, signal.SIGKILL)
     assert child.returncode == -signal.SIGKILL
-    assert checkpoint.load_state(out)[1]["step"] < 18
+    assert checkpoint.load_state(out)[1]["step"] < 12
     resumed = train_recipe(recipe, out, resume=True)
     assert (out / checkpoint.MODEL).read_bytes() == (tmp_path / "whole" / checkpoint.MODEL).read_bytes()
     assert resumed["accuracy"] == whole["accuracy"]
@@ -97,7 +97,7 @@ def test_killed_and_resumed_is_bit_for_bit_the_undisturbed_run(tmp_path: Path, d
     for name, array in states[0].items():
         np.testing.assert_array_equal(array, states[1][name])
     steps = [line.split(",")[0] for line in (out / "log.csv").read_text().splitlines()[1:]]
-    assert steps == [str(i + 1) for i in range(18)]
+    assert steps == [str(i + 1) for i in range(12)]
 
 
 def test_a_finished_run_resumes_to_itself(tmp_path: Path, data: Path) -> None:
@@ -118,9 +118,10 @@ def test_a_run_is_not_overwritten(tmp_path: Path, data: Path) -> None:
 def test_the_state_of_another_recipe_is_refused(tmp_path: Path, data: Path) -> None:
     train_recipe(write_recipe(tmp_path, data, epochs=1), tmp_path / "out")
     with pytest.raises(InputError, match="another recipe"):
-        train_recipe(write_recipe(tmp_path, data, epochs=2), tmp_path / "out", resume=True)
+        train_recipe(write_recipe(tmp_path, data, epochs=3), tmp_path / "out", resume=True)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_loss_that_is_not_finite_names_step_layer_and_last_good_checkpoint(tmp_path: Path, data: Path) -> None:
     recipe = write_recipe(
         tmp_path, data, joint=None, checkpoint_steps=2, optimizer={"kind": "sgd", "rate": 1e30, "warmup": 0.5}
@@ -138,8 +139,8 @@ def test_distillation_needs_a_teacher_of_the_zoo(tmp_path: Path, data: Path) -> 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epoch": 3}, "unknown key epoch, did you mean epochs"),
-        ({"joint": {"spacial": 0.5}}, "unknown key joint.spacial, did you mean spatial"),
+        ({"epoch": 3}, "epoch: unknown key, did you mean 'epochs'"),
+        ({"joint": {"spacial": 0.5}}, "joint.spacial: unknown key, did you mean 'spatial'"),
         ({"joint": {"spatial": 1.5}}, "joint.spatial: got 1.5"),
         ({"optimizer": {"kind": "lbfgs"}}, "optimizer.kind: got 'lbfgs'"),
         ({"batch": 97}, "key batch: 97, expected at most the 96 images"),
