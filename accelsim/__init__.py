@@ -36,6 +36,7 @@ __all__ = [
     "load_hardware",
     "load_model",
     "ratios",
+    "sample_images",
     "simulate",
     "validate",
 ]
@@ -126,6 +127,19 @@ def ratios(results: "Sequence[Result]") -> "pd.DataFrame":
     first = results[0].total
     rows = {r.machine: {c: r.total[c] / first[c] if first[c] else float("nan") for c in RATIO_COLUMNS} for r in results}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def sample_images(model: "DualModel", path: str | Path) -> Path:
+    """The images that the model names as its sample: a file or folder beside the model file ``path``.
+
+    Raises InputError if it names none, or nothing beside it.
+    """
+    name = model.provenance.get("images", "")
+    if not name:
+        raise InputError(f"{path}: names no sample of images, expected --images FILE or DIR")
+    if name in {".", ".."} or Path(name).name != name:
+        raise InputError(f"{path}: provenance.images is {name!r}, expected the name of a file beside the model")
+    return Path(path).parent / name
 
 
 def validate(model: "DualModel", machines: "Sequence[AnyMachine | str | Path]", images: str | Path) -> "Validation":

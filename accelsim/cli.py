@@ -123,7 +123,7 @@ def validate(
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:
-    """Run the file on real images as each machine computes it.  Exit status 1 if a machine does not hold the accuracy."""
+    """Run the file on real images as each machine computes it; exit status 1 if one does not hold the accuracy."""
     from accelsim.report.terminal import console, show_validation
 
     loaded = accelsim.load_model(model)

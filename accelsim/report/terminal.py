@@ -4,7 +4,9 @@ Plain ASCII besides rich's rules; no wider than the console: machines that do no
 further table below.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.box import SIMPLE
@@ -15,6 +17,9 @@ from rich.table import Table
 from accelsim.compression.model import DualModel
 from accelsim.hardware.energy import PARTS
 from accelsim.simulator.result import Result
+
+if TYPE_CHECKING:
+    from accelsim.datapath.validate import Validation
 
 Row = Callable[[pd.Series], str]
 
@@ -91,7 +96,7 @@ def show_comparison(
         table.add_section()
         table.add_row(f"times {results[0].machine}:", *("" for _ in some), style="bold")
         for name, column in RATIOS:
-            table.add_row(f"  {name}", *(f"{ratios.loc[r.machine, column]:.3f}" for r in some))
+            table.add_row(f"  {name}", *(f"{float(ratios[column][r.machine]):.3f}" for r in some))
         out.print(table)
     _show_cycles(out, results)
 
@@ -136,15 +141,85 @@ def show_result(out: Console, model: DualModel, result: Result, batch: int, over
     _line(out, f"energy {t['energy_pj'] / 1e6:.2f} uJ: {energy}")
 
 
+def show_model(out: Console, model: DualModel, description: Mapping[str, Any]) -> None:
+    """Each layer's shape, densities and size in the file; accuracy and provenance."""
+    _line(out, model_line(model, model.network.graph.name))
+    for name, value in description["accuracy"].items():
+        _line(out, f"{name}: {value:.2f}")
+    for name, text in model.provenance.items():
+        _line(out, f"{name}: {text}")
+    table = _table("layer", "shape", "SD %", "WD %", "bits/weight", "file %")
+    coded = 0.0
+    for layer in description["layers"]:
+        size = math.prod(layer["shape"])
+        share = 100 * layer["bits_per_weight"] * size / 8 / model.file_bytes
+        coded += share
+        winograd = layer["winograd_density"]
+        table.add_row(
+            escape(layer["name"]),
+            "x".join(map(str, layer["shape"])),
+            f"{100 * layer['spatial_density']:.1f}",
+            "-" if winograd is None else f"{100 * winograd:.1f}",
+            f"{layer['bits_per_weight']:.3f}",
+            f"{share:.1f}",
+        )
+    out.print(table)
+    _line(out, "SD %, WD %: non-zeros in the spatial and Winograd domain; -: Winograd does not serve the layer")
+    _line(out, f"the rest of the file, {100 - coded:.1f} %: graph, biases, scales, densities")
+
+
+def show_machine(out: Console, description: Mapping[str, Any]) -> None:
+    """Lanes, memories, area by part, static power, and every price with its source."""
+    d = description
+    _line(out, f"{d['machine']}: {d['description']}")
+    _line(out, f"{d['kind']}, {d['lanes']:,} lanes, {d['clock_mhz']:g} MHz, {d['node_nm']} nm")
+    _line(out, f"SRAM {d['sram_bytes']:,} bytes in all")
+    dram = d["dram"]
+    _line(out, f"DRAM {dram['type']}, channels: {dram['channels']}, {dram['bandwidth_gbs']:g} GB/s peak in all")
+    _line(out, f"static power {d['static_mw']:.2f} mW")
+    areas = _table("area of", "mm2")
+    for part, area in d["areas_mm2"].items():
+        areas.add_row(part, f"{area:.4f}")
+    areas.add_section()
+    areas.add_row("all", f"{d['area_mm2']:.4f}")
+    out.print(areas)
+    table = _table("price of", "pJ", "per", "part", "source")
+    sources: dict[str, int] = {}
+    for name, price in d["prices"].items():
+        unit = price["unit"].removeprefix("pJ").removeprefix("/") or "action"
+        number = sources.setdefault(price["source"], len(sources) + 1)
+        table.add_row(name, f"{price['value']:.4g}", unit, price["part"], f"({number})")
+    out.print(table)
+    for source, number in sources.items():
+        _line(out, f"({number}) {source}")
+    _line(out, "Replace any of them in the machine file under `energy:`, or with --set energy.KEY=VALUE")
+
+
+def show_validation(out: Console, model: DualModel, validation: "Validation") -> None:
+    """Each machine's accuracy, and the verdict."""
+    reference = validation.reference_top1
+    stated = "not known" if reference is None else f"{reference:.2f} %"
+    _line(out, model_line(model, model.network.graph.name))
+    _line(out, f"{validation.images} images; top-1 of the uncompressed network: {stated}")
+    table = _table("machine", "top-1 %", "agreement %", "largest difference")
+    for machine in validation.machines:
+        agreement = "-" if machine.agreement is None else f"{machine.agreement:.2f}"
+        table.add_row(escape(machine.machine), f"{machine.top1:.2f}", agreement, f"{machine.max_abs_error:.3g}")
+    out.print(table)
+    _line(out, "agreement: same answer as the uncompressed network")
+    _line(out, "largest difference: of an output, against direct convolution with the decoded weights")
+    _line(out, f"served by both kinds of machine: {'yes' if validation.served_by_both else 'no'}")
+
+
 def _line(out: Console, text: str) -> None:
-    out.print(escape(text))
+    out.print(escape(text), soft_wrap=True)
 
 
 def _table(first: str, *columns: str) -> Table:
     table = Table(box=SIMPLE, pad_edge=False, header_style="bold")
     table.add_column(first, overflow="fold")
     for column in columns:
-        words = column in {"kind", "mode", "fastest"}
+        words = column in {"kind", "mode", "fastest", "per", "part", "source", "shape"}
         table.add_column(escape(column), justify="left" if words else "right", overflow="fold")
     return table
 
