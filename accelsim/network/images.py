@@ -1,0 +1,144 @@
+"""Labelled images to run a network on: from an .npz file, or from a folder of pictures with a labels.csv.
+
+FILE.npz holds ``images`` (N, H, W, 3) uint8 RGB, ``labels`` (N,) integers, and possibly ``reference`` (N,) integers:
+what the uncompressed network answered.  A folder holds ``labels.csv`` with the columns ``file`` and ``label`` (and
+possibly ``reference``) and the pictures it names, all of one size, in any format that Pillow reads.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from accelsim.errors import InputError
+from accelsim.files import atomic_write
+from accelsim.network.npz import read_npz
+
+MAX_BYTES = 1 << 30  # of all pixels together
+MAX_TABLE_BYTES = 64 << 20
+MAX_LABEL = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """pixels: (N, H, W, 3) uint8 RGB; labels: (N,) int64; reference: (N,) int64, the uncompressed network's answers."""
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    reference: NDArray[np.int64] | None = None
+
+
+def read_images(path: Path) -> LabelledImages:
+    """The images of an .npz file or of a folder.  Raises InputError, one line, if anything about them is wrong."""
+    return _read_folder(path) if path.is_dir() else _read_file(path)
+
+
+def write_images(path: Path, images: LabelledImages) -> None:
+    """Write an .npz file that ``read_images`` reads, atomically; the same images give the same bytes."""
+    small = np.uint8 if max(_largest(images.labels), _largest(images.reference)) < 256 else np.uint32
+    arrays: dict[str, NDArray[Any]] = {"images": images.pixels, "labels": images.labels.astype(small)}
+    if images.reference is not None:
+        arrays["reference"] = images.reference.astype(small)
+    with atomic_write(path) as stream:
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
+
+
+def _largest(labels: NDArray[np.int64] | None) -> int:
+    return 0 if labels is None else int(labels.max(initial=0))
+
+
+def _read_file(path: Path) -> LabelledImages:
+    arrays = read_npz(path, MAX_BYTES)
+    if missing := [key for key in ("images", "labels") if key not in arrays]:
+        raise InputError(f"{path}: no array {missing[0]!r} (found {', '.join(arrays)[:100] or 'none'})")
+    pixels = arrays["images"]
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3 or not pixels.size:
+        raise InputError(f"{path}: images is {pixels.dtype} {pixels.shape}, expected uint8 (N, H, W, 3)")
+    labels, reference = (_labels(path, key, arrays.get(key), len(pixels)) for key in ("labels", "reference"))
+    assert labels is not None
+    return LabelledImages(pixels, labels, reference)
+
+
+def _labels(path: Path, key: str, array: NDArray[Any] | None, images: int) -> NDArray[np.int64] | None:
+    if array is None:
+        return None
+    if array.dtype.kind not in "iu" or array.shape != (images,):
+        raise InputError(f"{path}: {key} is {array.dtype} {array.shape}, expected ({images},) integers")
+    if array.min() < 0 or array.max() > MAX_LABEL:
+        raise InputError(f"{path}: {key} holds {array.min()} to {array.max()}, expected 0 to {MAX_LABEL}")
+    return array.astype(np.int64)
+
+
+def _read_folder(folder: Path) -> LabelledImages:
+    table = folder / "labels.csv"
+    rows = _table(table)
+    labels = _column(table, rows, "label")
+    reference = _column(table, rows, "reference") if "reference" in rows[0] else None
+    pixels: NDArray[np.uint8] | None = None
+    for index, row in enumerate(rows):
+        image = _picture(folder, table, index + 2, row["file"])
+        if pixels is None:
+            if len(rows) * image.size > MAX_BYTES:
+                raise InputError(f"{table}: {len(rows)} images of {image.size} bytes, expected {MAX_BYTES} in all")
+            pixels = np.empty((len(rows), *image.shape), np.uint8)
+        if image.shape != pixels.shape[1:]:
+            (h, w, _), (H, W) = image.shape, pixels.shape[1:3]
+            raise InputError(f"{folder / row['file']}: {h} x {w} pixels, expected {H} x {W} like the first image")
+        pixels[index] = image
+    assert pixels is not None
+    return LabelledImages(pixels, labels, reference)
+
+
+def _table(table: Path) -> list[dict[str, str]]:
+    """The rows of labels.csv, at least one."""
+    try:
+        if (size := table.stat().st_size) > MAX_TABLE_BYTES:
+            raise InputError(f"{table}: {size} bytes, expected at most {MAX_TABLE_BYTES}")
+        reader = csv.DictReader(io.StringIO(table.read_text(encoding="utf-8-sig"), newline=""), restval="")
+        rows, found = list(reader), list(reader.fieldnames or [])
+    except OSError as error:
+        raise InputError(f"{table}: {error.strerror}, expected a table with the columns file and label") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{table}: not a CSV file ({error})") from None
+    for column in ("file", "label"):
+        if column not in found:
+            raise InputError(f"{table}: no column {column!r} (found {', '.join(found)[:100] or 'none'})")
+    if not rows:
+        raise InputError(f"{table}: no rows, expected one an image")
+    return rows
+
+
+def _column(table: Path, rows: Sequence[dict[str, str]], column: str) -> NDArray[np.int64]:
+    values = []
+    for number, row in enumerate(rows, start=2):
+        text = row[column].strip()
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= MAX_LABEL):
+            raise InputError(
+                f"{table}: row {number}, column {column!r}: {text[:40]!r}, expected a whole number of 0 to {MAX_LABEL}"
+            )
+        values.append(int(text))
+    return np.array(values, np.int64)
+
+
+def _picture(folder: Path, table: Path, number: int, name: str) -> NDArray[np.uint8]:
+    """One picture (H, W, 3); its size is looked at before its pixels are decoded."""
+    if not name or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise InputError(f"{table}: row {number}, column 'file': {name[:100]!r}, expected a picture in {folder}")
+    path = folder / name
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height * 3 > MAX_BYTES:
+                raise InputError(f"{path}: {image.height} x {image.width} pixels, expected at most {MAX_BYTES} bytes")
+            return np.asarray(image.convert("RGB"))
+    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: no picture that Pillow reads") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}, expected a picture") from None

@@ -1,0 +1,141 @@
+"""Labelled images from a file or a folder; every fault is one line that names the file, and takes no memory."""
+
+import io
+import struct
+import tracemalloc
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from accelsim.errors import InputError
+from accelsim.network.images import LabelledImages, read_images, write_images
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), dtype=np.uint8)
+LABELS = np.array([0, 7, 300])
+
+
+@pytest.mark.parametrize("reference", [None, np.array([1, 2, 3])])
+def test_a_file_keeps_pixels_labels_and_reference(tmp_path, reference):
+    for name in ("a.npz", "b.npz"):
+        write_images(tmp_path / name, LabelledImages(PIXELS, LABELS, reference))
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    back = read_images(tmp_path / "a.npz")
+    assert (back.pixels == PIXELS).all()
+    assert back.labels.tolist() == LABELS.tolist()
+    assert back.reference is None if reference is None else back.reference.tolist() == [1, 2, 3]
+
+
+def folder_with(tmp_path, table, images=3):
+    (tmp_path / "labels.csv").write_text(table)
+    for i in range(images):
+        Image.fromarray(PIXELS[i]).save(tmp_path / f"{i}.png")
+    return tmp_path
+
+
+def test_a_folder_of_pictures_is_read_in_the_tables_order(tmp_path):
+    folder = folder_with(tmp_path, "file,label,reference\n2.png,300,4\n0.png,0,5\n1.png,7,6\n")
+    images = read_images(folder)
+    assert (images.pixels == PIXELS[[2, 0, 1]]).all()
+    assert images.labels.tolist() == [300, 0, 7]
+    assert images.reference.tolist() == [4, 5, 6]
+
+
+def test_grey_and_palette_pictures_become_rgb(tmp_path):
+    folder = folder_with(tmp_path, "file,label\ngrey.png,1\n", images=0)
+    Image.fromarray(PIXELS[0, :, :, 0]).save(folder / "grey.png")
+    images = read_images(folder)
+    assert (images.pixels[0] == PIXELS[0, :, :, :1]).all()
+    assert images.reference is None
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"labels": LABELS}, r"no array 'images' \(found labels\)"),
+        ({"images": PIXELS}, "no array 'labels'"),
+        (
+            {"images": PIXELS.astype(np.float32), "labels": LABELS},
+            r"images is float32 .* expected uint8 \(N, H, W, 3\)",
+        ),
+        ({"images": PIXELS[..., 0], "labels": LABELS}, "expected uint8"),
+        ({"images": PIXELS[:0], "labels": LABELS[:0]}, "expected uint8"),
+        ({"images": PIXELS, "labels": LABELS[:2]}, r"labels is int64 \(2,\), expected \(3,\) integers"),
+        ({"images": PIXELS, "labels": LABELS / 1}, "labels is float64"),
+        ({"images": PIXELS, "labels": LABELS - 1}, "labels holds -1 to 299, expected 0 to"),
+        ({"images": PIXELS, "labels": LABELS, "reference": LABELS[:1]}, r"reference is int64 \(1,\)"),
+        ({"images": np.array([{}]), "labels": LABELS}, "'images.npy' holds object, expected numbers"),
+    ],
+)
+def test_files_that_do_not_hold_images(tmp_path, arrays, message):
+    path = tmp_path / "a.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(InputError, match=message) as error:
+        read_images(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("", "no column 'file'"),
+        ("file,class\n0.png,1\n", r"no column 'label' \(found file, class\)"),
+        ("file,label\n", "no rows"),
+        ("file,label\n0.png,one\n", "row 2, column 'label': 'one', expected a whole number"),
+        ("file,label\n0.png,1\n1.png\n", "row 3, column 'label': ''"),
+        ("file,label\n0.png,-1\n", "row 2, column 'label': '-1'"),
+        ("file,label\n../0.png,1\n", r"row 2, column 'file': '\.\./0.png'"),
+        ("file,label\n/etc/passwd,1\n", "row 2, column 'file'"),
+        ("file,label\n0.png,1\n9.png,1\n", "9.png: No such file or directory, expected a picture"),
+        ("file,label\nlabels.csv,1\n", "labels.csv: no picture that Pillow reads"),
+        ("file,label\n0.png,1\nlarge.png,1\n", "large.png: 9 x 9 pixels, expected 4 x 5 like the first image"),
+        ("file,label\ncut.png,1\n", "cut.png"),
+        ("file,label\nbomb.png,1\n", "bomb.png"),
+    ],
+)
+def test_folders_that_do_not_hold_images(tmp_path, table, message):
+    folder = folder_with(tmp_path, table)
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(folder / "large.png")
+    (folder / "cut.png").write_bytes((folder / "0.png").read_bytes()[:60])
+    (folder / "bomb.png").write_bytes(huge_png(1 << 16, 1 << 16))
+    tracemalloc.start()
+    with pytest.raises(InputError, match=message) as error:
+        read_images(folder)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert str(error.value).startswith(str(folder))
+    assert "\n" not in str(error.value)
+    assert peak < 8 << 20
+
+
+def huge_png(width, height):
+    """A small file that announces a large picture."""
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    )
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.npz: No such file or directory"):
+        read_images(tmp_path / "none.npz")
+
+
+def test_a_table_of_bytes_is_refused(tmp_path):
+    (tmp_path / "labels.csv").write_bytes(b"file,label\n\xff\xfe,1\n")
+    with pytest.raises(InputError, match="not a CSV file"):
+        read_images(tmp_path)
+
+
+def test_pictures_in_any_format_count(tmp_path):
+    stream = io.BytesIO()
+    Image.fromarray(PIXELS[1]).save(stream, "WEBP", lossless=True)
+    (tmp_path / "x.webp").write_bytes(stream.getvalue())
+    (tmp_path / "labels.csv").write_text("file,label\nx.webp,1\n")
+    assert (read_images(tmp_path).pixels[0] == PIXELS[1]).all()
