@@ -6,7 +6,7 @@ or add layer (they ride on its output path); flatten, channel padding and 1 x 1 
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ from accelsim.network.layers import (
 
 Kind = Literal["conv", "linear", "pool", "add", "other"]
 
+CHANNEL_BLOCK = 16  # input channels are counted, stored and tiled in blocks of this many
+
 
 @dataclass(frozen=True, eq=False)
 class LayerWork:
@@ -43,6 +45,7 @@ class LayerWork:
     winograd_threshold: Winograd-domain filter entries up to it are zero; None where Winograd does not apply.
     input_density: (C,) share of non-zero inputs of each channel.
     inputs: how many tensors of the input's shape are read (2 for an addition).
+    output_density: share of non-zero outputs, as the next layer with weights finds them.
     """
 
     name: str
@@ -63,7 +66,8 @@ class LayerWork:
     winograd_threshold: float | None = None
     input_density: NDArray[np.float32] = field(default_factory=lambda: np.ones(1, np.float32))
     inputs: int = 1
-    _counts: dict[int, NDArray[np.int32]] = field(default_factory=dict, repr=False)
+    output_density: float = 1.0
+    _blocks: dict[int, NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
     @property
     def outputs(self) -> int:
@@ -86,15 +90,24 @@ class LayerWork:
         """
         if self.weights is None or (m > 1 and self.winograd_threshold is None):
             raise ValueError(f"layer {self.name}: no weights for F({m}, r)")
-        if m not in self._counts:
-            if m == 1:
-                counts = np.count_nonzero(self.weights, axis=(2, 3))[None].astype(np.int32)
-            else:
-                kept = winograd_filters(self.weights, m, self.winograd_threshold or 0.0) != 0
-                K, C, n_h, n_w = kept.shape
-                counts = kept.reshape(K, C, n_h * n_w).transpose(2, 0, 1).astype(np.int32)
-            self._counts[m] = counts
-        return self._counts[m]
+        if m == 1:
+            return np.asarray(np.count_nonzero(self.weights, axis=(2, 3))[None], np.int32)
+        kept = winograd_filters(self.weights, m, self.winograd_threshold or 0.0) != 0
+        K, C, n_h, n_w = kept.shape
+        return np.asarray(kept.reshape(K, C, n_h * n_w).transpose(2, 0, 1), np.int32)
+
+    def block_nonzeros(self, m: int = 1) -> NDArray[np.int64]:
+        """``nonzeros(m)`` summed over blocks of CHANNEL_BLOCK input channels: (taps, K, blocks) int64.  Kept."""
+        if m not in self._blocks:
+            self._blocks[m] = sum_blocks(self.nonzeros(m))
+        return self._blocks[m]
+
+
+def sum_blocks(values: NDArray[Any]) -> NDArray[Any]:
+    """Sums over blocks of CHANNEL_BLOCK channels: (..., C) -> (..., blocks), integers as int64."""
+    starts = np.arange(0, values.shape[-1], CHANNEL_BLOCK)
+    dtype = np.int64 if values.dtype.kind in "iub" else np.float64
+    return np.asarray(np.add.reduceat(values, starts, axis=-1, dtype=dtype))
 
 
 def layer_works(model: DualModel, batch: int = 1) -> tuple[LayerWork, ...]:

@@ -20,7 +20,7 @@ Kilobytes = Annotated[float, Field(gt=0, le=1 << 20)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
-ZeroHandling = Literal["none", "gate", "skip_weights"]
+ZeroHandling = Literal["none", "gate", "skip_weights", "skip_both"]
 
 
 class _Part(BaseModel):
@@ -28,15 +28,18 @@ class _Part(BaseModel):
 
 
 class PeArray(_Part):
-    """Lanes of a spatial array."""
+    """Lanes of a spatial array.  feed: how operands reach them (``accelsim.simulator.mode``)."""
 
     rows: Count
     cols: Count
+    feed: Literal["broadcast", "systolic", "mesh"] = "broadcast"
 
 
-class WinogradArray(PeArray):
+class WinogradArray(_Part):
     """Lanes of a Winograd array: rows = tiles, cols = filters, taps worked on at a time (1 = tap-serial)."""
 
+    rows: Count
+    cols: Count
     taps: Count = 1
 
 
@@ -121,8 +124,9 @@ class _Machine(_Part):
     arithmetic: Arithmetic = Arithmetic()
     zero_handling: ZeroHandling = "skip_weights"
     balance: Literal["none", "greedy"] = "none"
+    window: Annotated[int, Field(ge=1, le=1 << 10)] = 1
     weight_format: Format = "bitmask"
-    activation_format: Literal["dense", "bitmask"] = "dense"
+    activation_format: Literal["dense", "bitmask", "run_length"] = "dense"
     vector_lanes: Count = 16
     dram: Dram
     energy: EnergyOverrides = EnergyOverrides()
@@ -138,9 +142,30 @@ class SpatialMachine(_Machine):
     """A spatial-domain MAC array.  See ``accelsim.simulator.spatial`` for what each dataflow does."""
 
     kind: Literal["spatial"]
-    dataflow: Literal["output_stationary", "weight_stationary"] = "output_stationary"
+    dataflow: Literal["output_stationary", "weight_stationary", "input_stationary"] = "output_stationary"
     pe_array: PeArray
     buffers: Buffers
+
+    @model_validator(mode="after")
+    def _check(self) -> "SpatialMachine":
+        faults = []
+        skips = self.zero_handling in {"skip_weights", "skip_both"}
+        output_stationary = self.dataflow == "output_stationary"
+        if skips and self.pe_array.feed != "broadcast":
+            faults.append(
+                f"pe_array.feed {self.pe_array.feed!r} keeps lanes in step, expected zero_handling none or gate"
+            )
+        if self.pe_array.feed == "mesh" and not output_stationary:
+            faults.append("pe_array.feed 'mesh' expects dataflow output_stationary")
+        if skips and self.dataflow == "input_stationary":
+            faults.append("dataflow input_stationary expects zero_handling none or gate")
+        if self.zero_handling == "skip_both" and not output_stationary:
+            faults.append("zero_handling skip_both expects dataflow output_stationary")
+        if self.window > 1 and not (skips and output_stationary):
+            faults.append("window over 1 expects zero_handling skip_weights or skip_both, dataflow output_stationary")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
 
     @property
     def lanes(self) -> int:
@@ -167,6 +192,14 @@ class WinogradMachine(_Machine):
     buffers: WinogradBuffers
     transform_rate: Count
     inverse_rate: Count
+
+    @model_validator(mode="after")
+    def _check(self) -> "WinogradMachine":
+        if self.zero_handling == "skip_both":
+            raise ValueError("zero_handling skip_both: Winograd-domain inputs are dense, expected skip_weights")
+        if self.window > 1 and self.zero_handling != "skip_weights":
+            raise ValueError("window over 1 expects zero_handling skip_weights")
+        return self
 
     @property
     def lanes(self) -> int:

@@ -10,40 +10,58 @@ side wait for the fullest of them, at every tap group and every tile of channels
                        ceil(max over the lanes of (sum over c of slots) / reduction_lanes)
 
 ``reduction_lanes`` is 1 where a lane accumulates one output (output-stationary) and the number of rows where the rows
-hold weights of one filter (weight-stationary).
+hold weights of one filter (weight-stationary) or inputs of one position (input-stationary).
+
+``window`` > 1: each lane has a queue, and the barrier comes only after every ``window`` (filter, tap group) pairs of a
+lane; the maximum is then over the sums of that many.  Slots with a ``variance`` are expected values of random counts;
+the fullest lane is then taken as max over the filters of (mean + z sqrt(variance)), z the expected maximum of
+``position_lanes`` standard normals, and at most ``most`` (all positions match).
+
+``feed``: ``broadcast`` reaches all lanes at once.  ``systolic`` adds H + W - 2 cycles to each fold of an H x W array
+where it holds outputs and 2 H + W - 2 where it holds weights or inputs, less one cycle a layer (the closed forms of
+SCALE-Sim 3); ``mesh`` adds rows used + columns used + 3 to each fold (STONNE's output-stationary mesh).
 """
 
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import NormalDist
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from accelsim.hardware.formats import Format, index_bits, stored_values
+from accelsim.hardware.formats import Format
 from accelsim.workload import LayerWork
 
-CHANNEL_BLOCK = 16  # input channels are tiled in blocks of this many
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Stationary = Literal["output", "weight", "input"]
+Feed = Literal["broadcast", "systolic", "mesh"]
 
 
 @dataclass(frozen=True, eq=False)
 class Mode:
     """One way of one machine to execute one convolution or fully connected layer.
 
-    m: outputs a tile and dimension.  slots: (taps, K, C / groups) int32, filters in the order they occupy the lanes.
+    m: outputs a tile and dimension.  slots: (taps, K, blocks of input channels) int64, or float64 where expected;
+    filters in the order they occupy the lanes.  variance, most: of slots that are expected values, same shape.
     executed: multiplies a tile of outputs, the whole layer (less than the slots where lanes are gated).
     gated: slots a tile in which a lane is held still.
-    stored_nonzeros: (taps, K, C / groups) int32 weights kept by the sparse format.
+    stored_bits: (K, blocks) float64, bits of the weights on chip, index included; dram_bits: the same off chip.
+    input_bits, output_bits: of an activation in DRAM, on average, index included.
     transform_rate, inverse_rate: tile-channels and tile-filters a cycle of the transform units; 0 without them.
-    transform_adds: additions of the input and the inverse transform of one tile.
+    transform_adds: additions of the input and the inverse transform of one tile-channel.
+    input_taps, output_taps: values of one tile-channel before the inverse and after the input transform.
     """
 
     name: str
     work: LayerWork
     m: int
-    slots: NDArray[np.int32]
-    stored_nonzeros: NDArray[np.int32]
+    slots: Ints | Floats
     executed: int
     gated: int
+    stored_bits: Floats
+    dram_bits: Floats
     position_lanes: int
     filter_lanes: int
     tap_lanes: int
@@ -53,6 +71,13 @@ class Mode:
     activation_bits: int
     transformed_bits: int
     accumulator_bits: int
+    input_bits: float
+    output_bits: float
+    stationary: Stationary = "output"
+    feed: Feed = "broadcast"
+    window: int = 1
+    variance: Floats | None = None
+    most: Ints | None = None
     transform_rate: int = 0
     inverse_rate: int = 0
     transform_adds: tuple[int, int] = (0, 0)
@@ -68,10 +93,9 @@ class Mode:
         return int(self.slots.shape[0])
 
     @property
-    def window(self) -> int:
-        """Stored weight positions for each filter and input channel: n^2, or R S."""
-        R, S = self.work.kernel
-        return self.taps if self.transforms else R * S
+    def group_channels(self) -> int:
+        """Input channels of one convolution group: C / groups."""
+        return self.work.in_channels // self.work.groups
 
     @property
     def filters_per_group(self) -> int:
@@ -79,42 +103,123 @@ class Mode:
         return self.work.out_channels // self.work.groups
 
     @cached_property
-    def channel_starts(self) -> NDArray[np.int64]:
-        """First channel of each block of input channels."""
-        return np.arange(0, self.slots.shape[2], CHANNEL_BLOCK)
-
-    @cached_property
-    def block_channels(self) -> NDArray[np.int64]:
-        """Channels of each block."""
-        return np.diff(np.append(self.channel_starts, self.slots.shape[2]))
-
-    @cached_property
-    def group_starts(self) -> NDArray[np.int64]:
+    def group_starts(self) -> Ints:
         """First filter of each group of filters that work side by side; none spans two convolution groups."""
         first = np.arange(0, self.filters_per_group, self.filter_lanes)
         return (np.arange(self.work.groups)[:, None] * self.filters_per_group + first).ravel()
 
     @cached_property
-    def _block_slots(self) -> NDArray[np.int64]:
-        """Slots of each tap, filter and channel block."""
-        return np.add.reduceat(self.slots, self.channel_starts, axis=2, dtype=np.int64)
+    def _running(self) -> tuple[NDArray[Any], ...]:
+        """Slots (and variance and most) summed up to each channel block: (taps, K, blocks + 1)."""
+        parts = (self.slots,) if self.variance is None else (self.slots, self.variance, self.most)
+        return tuple(
+            np.concatenate([np.zeros_like(part[..., :1]), part.cumsum(axis=2)], axis=2)
+            for part in parts
+            if part is not None
+        )
 
-    @cached_property
-    def filter_stored_bits(self) -> NDArray[np.float64]:
-        """Stored bits, index included, of each filter and channel block: (K, blocks)."""
-        nonzeros = np.add.reduceat(self.stored_nonzeros.sum(axis=0, dtype=np.int64), self.channel_starts, axis=1)
-        positions = np.broadcast_to(self.block_channels * self.window, nonzeros.shape)
-        row = self.window * self.slots.shape[2]
-        values = stored_values(self.weight_format, positions, nonzeros)
-        return np.asarray(values * self.weight_bits + index_bits(self.weight_format, positions, nonzeros, row))
+    def lane_cycles(self, filters: int, block_edges: Ints) -> Ints:
+        """Cycles for one round of position lanes of each barrier: (barriers, channel tiles) int64.
 
-    def group_cycles(self, block_edges: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Cycles of each filter group for one round of position lanes: (groups, channel tiles).
-
-        block_edges: first channel block of each channel tile, ascending from 0.
+        filters: of a filter tile.  block_edges: first channel block of each channel tile, and the number of blocks.
+        With ``filter_barriers`` they sum up to filter tiles.
         """
-        per_tile = np.add.reduceat(self._block_slots, block_edges, axis=2)
-        fullest = np.maximum.reduceat(per_tile, self.group_starts, axis=1)
-        tap_starts = np.arange(0, self.taps, self.tap_lanes)
-        fullest = np.maximum.reduceat(fullest, tap_starts, axis=0)
+        counts, _ = self._lanes(filters, block_edges)
+        if self.window > 1:
+            return np.asarray(counts.max(axis=1))
+        fullest = np.maximum.reduceat(counts, self.group_starts, axis=1)
+        fullest = np.maximum.reduceat(fullest, np.arange(0, self.taps, self.tap_lanes), axis=0)
         return np.asarray((-(-fullest // self.reduction_lanes)).sum(axis=0))
+
+    def waiting_slots(self, filters: int, block_edges: Ints) -> float:
+        """Slots that filters (and taps) side by side wait for the fullest of them, a tile of outputs."""
+        counts, used = self._lanes(filters, block_edges)
+        if self.window > 1:
+            return float(((used > 0) * counts.max(axis=1, keepdims=True) - used).sum())
+        tap_starts = np.arange(0, self.taps, self.tap_lanes)
+        fullest = np.maximum.reduceat(np.maximum.reduceat(counts, self.group_starts, axis=1), tap_starts, axis=0)
+        side_by_side = np.multiply.outer(
+            np.diff(np.append(tap_starts, self.taps)), np.diff(np.append(self.group_starts, self.work.out_channels))
+        )
+        return float((fullest * side_by_side[:, :, None]).sum() - used.sum())
+
+    def _lanes(self, filters: int, block_edges: Ints) -> tuple[Ints, NDArray[Any]]:
+        """Cycles that each lane spends between barriers, and its (expected) slots.
+
+        (taps, K, channel tiles), or with a window (windows, lanes, channel tiles).
+        """
+        sums = [np.diff(part[:, :, block_edges], axis=2) for part in self._running]
+        if self.window > 1:
+            sums = [self._windows(part, filters) for part in sums]
+        if self.variance is None:
+            return sums[0], sums[0]
+        mean, variance, most = sums
+        worst = np.ceil(mean + _expected_maximum(self.position_lanes) * np.sqrt(np.maximum(variance, 0)) - 1e-6)
+        return np.minimum(most, worst.astype(np.int64)), mean
+
+    def _windows(self, sums: NDArray[Any], filters: int) -> NDArray[Any]:
+        """(taps, K, channel tiles) -> (windows, lanes, channel tiles): sums over what a lane does between barriers."""
+        taps, _, tiles = sums.shape
+        L, rounds = self.filter_lanes, -(-taps // self.tap_lanes)
+        ends = np.append(self.group_starts[1:], self.work.out_channels)
+        member = self.group_starts[:, None] + np.arange(L)
+        real = member < ends[:, None]
+        padded = np.zeros((rounds * self.tap_lanes, len(ends), L, tiles), sums.dtype)
+        padded[:taps] = sums[:, np.where(real, member, 0)] * real[:, :, None]
+        lanes = padded.reshape(rounds, self.tap_lanes, len(ends), L, tiles).transpose(2, 0, 1, 3, 4)
+        sequence = lanes.reshape(len(ends) * rounds, self.tap_lanes * L, tiles)
+        return np.asarray(np.add.reduceat(sequence, self._window_starts(filters), axis=0))
+
+    def _window_starts(self, filters: int) -> Ints:
+        """First (filter group, tap group) pair of each window; windows end with their filter tile."""
+        rounds = -(-self.taps // self.tap_lanes)
+        first = np.searchsorted(self.group_starts, self.filter_starts(filters)) * rounds
+        pair = np.arange(len(self.group_starts) * rounds)
+        in_tile = pair - np.repeat(first, np.diff(np.append(first, len(pair))))
+        return np.flatnonzero(in_tile % self.window == 0)
+
+    def filter_starts(self, filters: int) -> Ints:
+        """First filter of each tile of ``filters``: a part of one convolution group, or several whole groups."""
+        per_group = self.filters_per_group
+        if filters >= per_group:
+            return np.arange(0, self.work.out_channels, filters)
+        return np.add.outer(
+            np.arange(0, self.work.out_channels, per_group), np.arange(0, per_group, filters)
+        ).ravel()  # fmt: skip
+
+    def filter_barriers(self, filters: int) -> Ints:
+        """First row of ``lane_cycles`` of each filter tile."""
+        starts = self.filter_starts(filters)
+        groups = np.searchsorted(self.group_starts, starts)
+        if self.window == 1:
+            return groups
+        return np.searchsorted(self._window_starts(filters), groups * -(-self.taps // self.tap_lanes))
+
+    def fill_cycles(
+        self, positions: ArrayLike, tiles: ArrayLike, rounds: ArrayLike, groups: ArrayLike, filters: ArrayLike,
+        cycles: ArrayLike,
+    ) -> Ints:  # fmt: skip
+        """Cycles that filling and draining the array adds to steps (or, of sums, to a whole layer).
+
+        positions: position tiles.  tiles: outputs.  rounds: of position lanes.  groups: filter groups.
+        filters: in the filter tile.  cycles: of ``lane_cycles``, of the step.
+        """
+        positions, tiles, rounds, groups, filters, cycles = (
+            np.asarray(x, np.int64) for x in (positions, tiles, rounds, groups, filters, cycles)
+        )
+        if self.feed == "broadcast":
+            return np.zeros(np.broadcast_shapes(rounds.shape, groups.shape, cycles.shape), np.int64)
+        if self.feed == "mesh":
+            return np.asarray(3 * rounds * groups + tiles * groups + filters * rounds)
+        if self.stationary == "output":
+            return np.asarray((self.position_lanes + self.filter_lanes - 2) * rounds * groups)
+        columns = self.filter_lanes if self.stationary == "weight" else self.position_lanes
+        fold = 2 * self.reduction_lanes + columns - 2
+        if self.stationary == "weight":
+            return np.asarray(fold * positions * cycles)
+        return np.asarray(fold * rounds * (cycles // filters))
+
+
+def _expected_maximum(n: int) -> float:
+    """Expected maximum of n standard normals (Blom 1958)."""
+    return NormalDist().inv_cdf((n - 0.375) / (n + 0.25))

@@ -47,17 +47,22 @@ class Durations:
     @cached_property
     def input_ends(self) -> Flags:
         """Which steps are the last to use their input tile."""
-        return np.append(self.input_starts[1:], self.input_starts.any())
+        return _ends(self.input_starts)
 
     @cached_property
     def weight_ends(self) -> Flags:
         """Which steps are the last to use their weight tile."""
-        return np.append(self.weight_starts[1:], self.weight_starts.any())
+        return _ends(self.weight_starts)
 
     @property
     def dma_cycles(self) -> int:
         """Cycles that the DMA engine is busy."""
         return int(self.input_load.sum() + self.weight_load.sum() + self.store.sum())
+
+
+def _ends(starts: Flags) -> Flags:
+    """The last step of each run that a start begins."""
+    return np.asarray(np.logical_or.accumulate(starts) & np.append(starts[1:], True))
 
 
 Engine = Callable[[Durations], int]  # -> cycles from the first request to the last byte stored

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from accelsim.hardware.energy import PARTS
+from accelsim.simulator.bound import BOUNDS, bound
 
 ENERGY_STEP_PJ = 2.0**-10
 
@@ -16,6 +17,11 @@ COUNT_COLUMNS = (
     "cycles",
     "compute_cycles",
     "stall_cycles",
+    "useful_cycles",
+    "imbalance_cycles",
+    "edge_cycles",
+    "transform_cycles",
+    "dram_cycles",
     "dense_macs",
     "effectual_macs",
     "dram_read_bytes",
@@ -64,9 +70,10 @@ def round_energy(pj: float) -> float:
 
 def totals(layers: pd.DataFrame, lanes: int) -> dict[str, object]:
     """The columns of the total that are sums over the layers, and the utilisation of the lanes over all of them."""
-    total: dict[str, object] = {"name": "total", "kind": "", "mode": ""}
+    total: dict[str, object] = {"name": "total", "kind": "", "mode": "", "bound": ""}
     for column in (*COUNT_COLUMNS, *ENERGY_COLUMNS):
         total[column] = layers[column].sum()
+    total["bound"] = bound({part: int(layers[f"{part}_cycles"].sum()) for part in BOUNDS})
     cycles = int(layers["cycles"].sum())
     total["utilization"] = float(layers["effectual_macs"].sum() / (lanes * cycles)) if cycles else 0.0
     return total

@@ -7,6 +7,7 @@ import pandas as pd
 
 from accelsim.hardware.energy import PARTS, Price, area_mm2, prices, static_mw
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
+from accelsim.simulator.bound import breakdown
 from accelsim.simulator.event import event
 from accelsim.simulator.pipeline import Durations, Engine, durations, fast
 from accelsim.simulator.result import Result, round_energy, totals
@@ -84,6 +85,7 @@ def _row(
         "cycles": cycles,
         "compute_cycles": compute,
         "stall_cycles": cycles - compute,
+        **breakdown(plan, d, cycles, machine.lanes),
         "dense_macs": work.dense_macs,
         "effectual_macs": plan.effectual_macs,
         "utilization": plan.effectual_macs / (machine.lanes * cycles) if cycles else 0.0,

@@ -23,6 +23,7 @@ class Schedule:
     compute_cycles: of the lanes.  inverse_cycles: inverse transform of the finished output tile.
     outputs: stored when the step finishes an output tile.
     transforms: whether inputs pass through the transform unit and outputs through the inverse transform unit.
+    useful_slots, waiting_slots: cycles times lanes spent on multiplies of real outputs, and waiting for fuller lanes.
     actions: how often the layer does each thing that costs energy, by the names of ``hardware.energy``.
     """
 
@@ -35,6 +36,8 @@ class Schedule:
     outputs: Transfer
     transforms: bool
     effectual_macs: int
+    useful_slots: float
+    waiting_slots: float
     actions: dict[str, float]
 
     def __len__(self) -> int:

@@ -3,30 +3,44 @@
 ``output_stationary``: each row computes one output position, each column one filter; a lane accumulates one output.
 ``weight_stationary``: each column holds weights of one filter, ``rows`` at a time; positions stream past, one a cycle,
 and the column's products are summed on the way.
+``input_stationary``: each column holds inputs of one position, ``rows`` at a time; filters stream past, one a cycle.
 
-Zero handling: ``none`` multiplies everything; ``gate`` takes as long but holds a lane still where its weight or input
-is zero (inputs by their measured density, taken as independent of the weights); ``skip_weights`` streams only the
-non-zero weights of each filter, so that filters side by side take as long as the fullest.  ``balance: greedy`` puts
-filters of similar fullness side by side.
+Zero handling: ``none`` multiplies everything.  ``gate`` takes as long but holds a lane still where its weight or input
+is zero (inputs by their measured density, taken as independent of the weights).  ``skip_weights`` streams only the
+non-zero weights of each filter, so that filters side by side take as long as the fullest.  ``skip_both`` spends a cycle
+only where weight and input are both non-zero (inner join of bitmasks, as SparTen): the weights' mask is the real one,
+the inputs' is taken as random with the measured density of each channel, so the count of each lane is binomial and the
+slowest of the lanes side by side its expected maximum.  ``balance: greedy`` puts filters of similar fullness side by
+side.  ``window``: how many filters a column may run ahead before it waits.
+
+Left out: the inner join's own start-up (one cycle at least for each chunk of a bitmask), conflicts of operand fetches.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.hardware.formats import index_bits, stored_values
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.convolution import best_schedule
-from accelsim.simulator.mode import Mode
+from accelsim.simulator.mode import Feed, Mode, Stationary
 from accelsim.simulator.schedule import Schedule
-from accelsim.workload import LayerWork
+from accelsim.workload import CHANNEL_BLOCK, LayerWork, sum_blocks
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Slots = tuple[Ints | Floats, Floats | None, Ints | None]
 
 
 def plan_spatial(work: LayerWork, machine: SpatialMachine) -> Schedule:
     """The schedule of a conv or linear layer.  Raises InputError if the buffers are too small for one tile."""
-    array = machine.pe_array
-    if machine.dataflow == "output_stationary":
-        mode = gemm_mode(work, machine, "gemm-os", array.rows, array.cols)
-    else:
-        mode = gemm_mode(work, machine, "gemm-ws", 1, array.cols, reduction_lanes=array.rows)
+    rows, cols, feed = machine.pe_array.rows, machine.pe_array.cols, machine.pe_array.feed
+    match machine.dataflow:
+        case "output_stationary":
+            mode = gemm_mode(work, machine, "gemm-os", rows, cols, feed=feed)
+        case "weight_stationary":
+            mode = gemm_mode(work, machine, "gemm-ws", 1, cols, rows, stationary="weight", feed=feed)
+        case "input_stationary":
+            mode = gemm_mode(work, machine, "gemm-is", cols, 1, rows, stationary="input", feed=feed)
     return best_schedule([mode], machine)
 
 
@@ -37,19 +51,29 @@ def gemm_mode(
     position_lanes: int,
     filter_lanes: int,
     reduction_lanes: int = 1,
+    *,
+    stationary: Stationary = "output",
+    feed: Feed = "broadcast",
 ) -> Mode:
     """Plain (sparse) matrix multiplication of the layer in the spatial domain."""
-    nonzeros = work.nonzeros()
-    slots, executed, gated, order = zero_handling(work, machine, nonzeros, work.kernel[0] * work.kernel[1])
+    blocks = work.block_nonzeros()
+    order = filter_order(work, machine, blocks)
+    R, S = work.kernel
+    slots, variance, most = _slots(work, machine, blocks, R * S)
+    executed, gated = _executed(work, machine, blocks, R * S)
     a = machine.arithmetic
+    stored = weight_bits(work, machine, blocks.sum(axis=0), R * S)[order]
     return Mode(
         name=name,
         work=work,
         m=1,
         slots=slots[:, order],
-        stored_nonzeros=nonzeros[:, order],
+        variance=None if variance is None else variance[:, order],
+        most=None if most is None else most[:, order],
         executed=executed,
         gated=gated,
+        stored_bits=stored,
+        dram_bits=stored,
         position_lanes=position_lanes,
         filter_lanes=filter_lanes,
         tap_lanes=1,
@@ -57,32 +81,78 @@ def gemm_mode(
         weight_format=machine.weight_format,
         weight_bits=a.weight_bits,
         activation_bits=a.activation_bits,
-        transformed_bits=a.transformed_bits,
+        transformed_bits=a.activation_bits,
         accumulator_bits=a.accumulator_bits,
+        input_bits=activation_bits(machine, float(np.mean(work.input_density))),
+        output_bits=activation_bits(machine, work.output_density),
+        stationary=stationary,
+        feed=feed,
+        window=machine.window,
     )
 
 
-def zero_handling(
-    work: LayerWork, machine: SpatialMachine | WinogradMachine, nonzeros: NDArray[np.int32], positions: int
-) -> tuple[NDArray[np.int32], int, int, NDArray[np.int64]]:
-    """What the lanes spend on the weights: (slots, executed and gated multiplies a tile, order of the filters).
+def weight_bits(work: LayerWork, machine: SpatialMachine | WinogradMachine, nonzeros: Ints, window: int) -> Floats:
+    """Stored bits, index included, of each filter and block of input channels: (K, blocks).
 
-    nonzeros: (taps, K, C / groups) int32; positions: stored positions of one tap, filter and channel.
+    nonzeros: (K, blocks) int64.  window: stored positions of each filter and input channel.
     """
+    channels = work.in_channels // work.groups
+    in_block = np.minimum(CHANNEL_BLOCK, channels - np.arange(0, channels, CHANNEL_BLOCK))
+    positions = np.broadcast_to(in_block * window, nonzeros.shape)
+    values = stored_values(machine.weight_format, positions, nonzeros)
+    index = index_bits(machine.weight_format, positions, nonzeros, window * channels)
+    return np.asarray(values * machine.arithmetic.weight_bits + index)
+
+
+def activation_bits(machine: SpatialMachine | WinogradMachine, density: float) -> float:
+    """Bits of an activation in DRAM on average, index included, at a density."""
+    positions = 1 << 20  # many: an average
+    values = stored_values(machine.activation_format, positions, density * positions)
+    index = index_bits(machine.activation_format, positions, density * positions, positions)
+    return float(values * machine.arithmetic.activation_bits + index) / positions
+
+
+def filter_order(work: LayerWork, machine: SpatialMachine | WinogradMachine, blocks: Ints) -> Ints:
+    """Filters in the order in which they occupy the lanes.  blocks: (taps, K, blocks) non-zeros."""
     order = np.arange(work.out_channels)
+    if machine.balance == "none" or machine.zero_handling not in {"skip_weights", "skip_both"}:
+        return order
+    fullness = blocks.sum(axis=(0, 2))
+    return np.lexsort((-fullness, order // (work.out_channels // work.groups)))
+
+
+def dense_slots(work: LayerWork, blocks: Ints, positions: int) -> Ints:
+    """Slots of a machine that multiplies everything.  positions: stored positions of one tap, filter and channel."""
+    channels = work.in_channels // work.groups
+    in_block = np.minimum(CHANNEL_BLOCK, channels - np.arange(0, channels, CHANNEL_BLOCK))
+    return np.array(np.broadcast_to(in_block * positions, blocks.shape), np.int64)
+
+
+def _slots(work: LayerWork, machine: SpatialMachine | WinogradMachine, blocks: Ints, positions: int) -> Slots:
+    """What the lanes spend on the weights: slots, and of expected values their variance and their bound."""
     if machine.zero_handling == "skip_weights":
-        if machine.balance == "greedy":
-            fullness = nonzeros.sum(axis=(0, 2), dtype=np.int64)
-            group = order // (work.out_channels // work.groups)
-            order = np.lexsort((-fullness, group))
-        return nonzeros, int(nonzeros.sum(dtype=np.int64)), 0, order
-    slots = np.full_like(nonzeros, positions)
-    total = int(slots.sum(dtype=np.int64))
+        return blocks, None, None
+    if machine.zero_handling == "skip_both":
+        nonzeros = work.nonzeros().astype(np.float64)
+        density = _density_of_filters(work)
+        return sum_blocks(nonzeros * density), sum_blocks(nonzeros * density * (1 - density)), blocks
+    return dense_slots(work, blocks, positions), None, None
+
+
+def _executed(
+    work: LayerWork, machine: SpatialMachine | WinogradMachine, blocks: Ints, positions: int
+) -> tuple[int, int]:
+    """Multiplies executed, and gated, for one output position of all filters."""
+    if machine.zero_handling == "skip_weights":
+        return int(blocks.sum()), 0
+    total = int(dense_slots(work, blocks, positions).sum())
     if machine.zero_handling == "none":
-        return slots, total, 0, order
-    per_channel = nonzeros.sum(axis=0, dtype=np.int64).reshape(work.groups, -1, nonzeros.shape[2]).sum(axis=1)
-    density = np.broadcast_to(work.input_density, (work.in_channels,))
-    # Winograd-domain inputs are dense whatever the density of the pixels.
-    kept = per_channel.ravel() * (density if nonzeros.shape[0] == 1 else 1.0)
-    executed = round(float(kept.sum()))
-    return slots, executed, total - executed, order
+        return total, 0
+    executed = round(float((work.nonzeros() * _density_of_filters(work)).sum()))
+    return executed, total - executed if machine.zero_handling == "gate" else 0
+
+
+def _density_of_filters(work: LayerWork) -> Floats:
+    """Density of the inputs that each filter multiplies: (K, C / groups)."""
+    of_group = np.broadcast_to(work.input_density, (work.in_channels,)).reshape(work.groups, -1)
+    return np.repeat(of_group.astype(np.float64), work.out_channels // work.groups, axis=0)

@@ -1,8 +1,9 @@
 """Layers without weights: pooling, residual addition and other element-wise passes, on ``vector_lanes`` simple lanes.
 
 A lane reads one operand a cycle: an addition of two tensors takes two operands an output, a pool its whole window.
-Tiles are bands of the output's elements in storage order, sized to the double-buffered input and output buffers; a
-pool's overlap between bands is not read twice (rows stay in the buffer).
+Tiles are shares of the tensors in storage order (planes of 16 channels, row by row), sized to the double-buffered input
+and output buffers.  A pool streams: the rows that its windows share stay in the input buffer and are not read twice,
+and running results stay in the output buffer.  A local response normalisation counts as one operand an output.
 """
 
 import numpy as np
@@ -11,31 +12,27 @@ from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.schedule import Schedule
-from accelsim.workload import LayerWork
+from accelsim.workload import CHANNEL_BLOCK, LayerWork
 
 
 def plan_vector(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> Schedule:
-    """The schedule of a pool, add or other layer.  Raises InputError if the buffers are too small for one row."""
+    """The schedule of a pool, add or other layer.  Raises InputError if the input buffer cannot hold a pool's rows."""
     bits = machine.arithmetic.activation_bits
-    in_elements = work.inputs * work.batch * work.height * work.width * work.in_channels
-    out_rows = work.batch * work.out_height
-    in_row_bytes = -(-in_elements * bits // (8 * out_rows))
-    out_row_bytes = -(-work.outputs * bits // (8 * out_rows))
-    room = min(
-        1024 * machine.buffers.input_kb / 2 / (in_row_bytes + _overlap_bytes(work, bits)),
-        1024 * machine.buffers.output_kb / 2 / out_row_bytes,
-    )
-    if room < 1:
+    in_total = -(-work.inputs * work.batch * work.height * work.width * work.in_channels * bits // 8)
+    out_total = -(-work.outputs * bits // 8)
+    kept = _overlap_bytes(work, bits)
+    in_room, out_room = 512 * machine.buffers.input_kb - kept, 512 * machine.buffers.output_kb
+    if in_room < 1:
         raise InputError(
-            f"{machine.name}: buffers are too small for one row of layer {work.name}, expected larger ones"
+            f"{machine.name}: buffers.input_kb is {machine.buffers.input_kb:g}, too small for the rows shared by the "
+            f"windows of layer {work.name} share, expected at least {-(-2 * (kept + 1) // 1024)}"
         )
-    parts = -(-out_rows // int(room))
-    edges = np.arange(parts + 1) * out_rows // parts
+    parts = max(1, int(np.ceil(in_total / in_room)), int(np.ceil(out_total / out_room)))
+    edges = np.arange(parts + 1)
     # Cumulative shares, so that the parts sum to the tensors exactly.
-    in_bytes = np.diff(-(-in_elements * bits // 8) * edges // out_rows)
-    out_bytes = np.diff(-(-work.outputs * bits // 8) * edges // out_rows)
+    in_bytes, out_bytes = np.diff(in_total * edges // parts), np.diff(out_total * edges // parts)
     operands = work.outputs * work.inputs * work.kernel[0] * work.kernel[1]
-    cycles = np.diff(-(-operands * edges // (out_rows * machine.vector_lanes)))
+    cycles = np.diff(-(-operands * edges // (parts * machine.vector_lanes)))
     none = np.zeros(parts, np.int64)
     row_bytes = machine.dram.timing.row_bytes
     one = -(-in_bytes // work.inputs)  # bytes of each input tensor
@@ -51,6 +48,8 @@ def plan_vector(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> S
         outputs=outputs,
         transforms=False,
         effectual_macs=0,
+        useful_slots=float(operands) / machine.vector_lanes * machine.lanes,
+        waiting_slots=0.0,
         actions={
             "input_write": 8 * int(in_bytes.sum()),
             "input_read": operands * bits,
@@ -63,6 +62,6 @@ def plan_vector(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> S
 
 
 def _overlap_bytes(work: LayerWork, bits: int) -> int:
-    """Bytes of the input rows that a pool's window keeps beyond its stride."""
-    rows = max(0, work.kernel[0] - work.stride[0]) if work.kernel[0] < work.height else 0
-    return -(-rows * work.width * work.in_channels * bits // 8)
+    """Bytes of the input rows that a window shares with the one below it, of one plane of 16 channels."""
+    rows = max(0, work.kernel[0] - work.stride[0]) if work.out_height > 1 else 0
+    return -(-rows * work.width * min(work.in_channels, CHANNEL_BLOCK) * bits // 8)

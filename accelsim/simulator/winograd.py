@@ -10,11 +10,13 @@ Layers that Winograd cannot serve run on the same lanes as a sparse matrix multi
 taps x rows positions by cols filters.
 """
 
+import numpy as np
+
 from accelsim.hardware.machine import WinogradMachine
 from accelsim.simulator.convolution import best_schedule
 from accelsim.simulator.mode import Mode
 from accelsim.simulator.schedule import Schedule
-from accelsim.simulator.spatial import gemm_mode, zero_handling
+from accelsim.simulator.spatial import activation_bits, dense_slots, filter_order, gemm_mode, weight_bits
 from accelsim.winograd import tile_additions
 from accelsim.workload import LayerWork
 
@@ -28,19 +30,26 @@ def plan_winograd(work: LayerWork, machine: WinogradMachine) -> Schedule:
 
 
 def winograd_mode(work: LayerWork, machine: WinogradMachine) -> Mode:
-    """F(m x m, R x S) with the machine's tile size m."""
+    """F(m x m, R x S) with the machine's tile size m.
+
+    Gating counts zero weights only: Winograd-domain inputs are dense whatever the density of the pixels.
+    """
     m, array, a = machine.tile, machine.pe_array, machine.arithmetic
-    nonzeros = work.nonzeros(m)
-    slots, executed, gated, order = zero_handling(work, machine, nonzeros, 1)
+    blocks = work.block_nonzeros(m)
+    order = filter_order(work, machine, blocks)
+    dense, kept = dense_slots(work, blocks, 1), int(blocks.sum())
+    skips = machine.zero_handling == "skip_weights"
+    stored = weight_bits(work, machine, blocks.sum(axis=0), blocks.shape[0])[order]
     _, adds_in, adds_out = tile_additions(m, work.kernel)
     return Mode(
         name=f"winograd-f{m}",
         work=work,
         m=m,
-        slots=slots[:, order],
-        stored_nonzeros=nonzeros[:, order],
-        executed=executed,
-        gated=gated,
+        slots=(blocks if skips else dense)[:, order],
+        executed=int(dense.sum()) if machine.zero_handling == "none" else kept,
+        gated=int(dense.sum()) - kept if machine.zero_handling == "gate" else 0,
+        stored_bits=stored,
+        dram_bits=stored,
         position_lanes=array.rows,
         filter_lanes=array.cols,
         tap_lanes=array.taps,
@@ -50,6 +59,9 @@ def winograd_mode(work: LayerWork, machine: WinogradMachine) -> Mode:
         activation_bits=a.activation_bits,
         transformed_bits=a.transformed_bits,
         accumulator_bits=a.accumulator_bits,
+        input_bits=activation_bits(machine, float(np.mean(work.input_density))),
+        output_bits=activation_bits(machine, work.output_density),
+        window=machine.window,
         transform_rate=machine.transform_rate,
         inverse_rate=machine.inverse_rate,
         transform_adds=(adds_in, adds_out),

@@ -1,0 +1,271 @@
+"""The search for the best tiling of a layer: all of them scored at once, as arrays.
+
+Candidates are all balanced cuts (d parts of equal size, the last one the remainder, for every d) of every dimension,
+in both outer orders.  A buffer holds the current tile and, double-buffered, the next; an operand is loaded when its
+tile changes from one step to the next, and an operand that is one tile in the whole layer is loaded once and may fill
+its buffer.  The score is
+
+    cycles = max(DMA, transform, lanes, inverse) + one average step of each of the others (fill and drain),
+
+or the DRAM bytes where that is the machine's objective.  It uses no buffer size, so a larger buffer only adds
+candidates and never worsens the best score.
+
+Cutting the channels costs the lanes barriers that have to be counted from the masks.  So every cut of the channels is
+first scored as if it cost none (a lower bound), and then exactly, from the most promising on, until the bound of the
+next cannot beat the best so far.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.errors import InputError
+from accelsim.hardware.dram import Transfer, transfer_ns
+from accelsim.hardware.machine import SpatialMachine, WinogradMachine
+from accelsim.simulator.mode import Mode
+from accelsim.simulator.tiling import (
+    Tiling,
+    balanced_cuts,
+    block_edges,
+    feature_map_pieces,
+    input_extents,
+    line_bytes,
+    whole_bytes,
+)
+from accelsim.workload import CHANNEL_BLOCK
+
+MAX_STEPS = 1 << 20
+BUFFERS = ("weight", "input", "transformed", "output")
+
+Flags = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def choose(mode: Mode, machine: SpatialMachine | WinogradMachine) -> tuple[Tiling, float]:
+    """The tiling with the lowest score, and the score in the unit of the machine's objective (cycles or DRAM bytes).
+
+    Raises InputError if no tiling fits the buffers.
+    """
+    search = _Search(mode, machine)
+    if not search.fits.any():
+        raise InputError(f"{machine.name}: {search.shortage()}")
+    bound = search.score(search.lanes_bound)
+    of_cut = bound.min(axis=(0, 1, 2, 3, 5))
+    best: tuple[float, float, float] | None = None
+    for cut in np.argsort(of_cut, kind="stable"):
+        if not np.isfinite(of_cut[cut]) or (best is not None and of_cut[cut] > best[0]):
+            break
+        score = search.score(search.lanes(int(cut)), int(cut))
+        dram, steps = (
+            np.broadcast_to(x, search.shape)[..., [cut], :].ravel() for x in (search.dram_bytes, search.steps)
+        )
+        i = int(np.lexsort((steps, dram, score.ravel()))[0])
+        found = (float(score.flat[i]), float(dram[i]), float(steps[i]))
+        if best is None or found < best:
+            best, tiling = found, search.tiling(i, int(cut))
+    assert best is not None  # the bound of a cut that fits is finite
+    return tiling, best[0]
+
+
+class _Search:
+    """All tilings of a layer: arrays over (images, rows, cols, filters, channels, order), broadcast where they can."""
+
+    def __init__(self, mode: Mode, machine: SpatialMachine | WinogradMachine) -> None:
+        self.mode, self.machine = mode, machine
+        work, m = mode.work, mode.m
+        self.cuts = (
+            balanced_cuts(work.batch, 1),
+            balanced_cuts(work.out_height, m),
+            balanced_cuts(work.out_width, m),
+            _filter_cuts(mode),
+            balanced_cuts(mode.group_channels, CHANNEL_BLOCK),
+            [0, 1],
+        )
+        self.shape = tuple(len(cut) for cut in self.cuts)
+        n, p, q, k, c, first = self._sizes = [self._along(axis, cut) for axis, cut in enumerate(self.cuts)]
+        self.weights_first = first.astype(bool)
+        N, P, Q = work.batch, work.out_height, work.out_width
+        per_group = mode.filters_per_group
+        self.positions = -(-N // n) * -(-P // p) * -(-Q // q)
+        self.groups_in_tile = np.maximum(k // per_group, 1)
+        self.input_groups = -(-work.groups // self.groups_in_tile)
+        self.in_group = np.where(k < per_group, -(-per_group // k), 1)  # filter tiles of one input group
+        self.n_k, self.n_c = self.input_groups * self.in_group, -(-mode.group_channels // c)
+        self.steps = self.positions * self.n_k * self.n_c
+        self._measure_dram()
+        self._measure_time()
+        self._measure_room()
+
+    def _along(self, axis: int, values: list[int] | Ints) -> Ints:
+        """Values along one axis of the candidates."""
+        shape = [1] * 6
+        shape[axis] = -1
+        return np.asarray(values, np.int64).reshape(shape)
+
+    def tiling(self, i: int, cut: int) -> Tiling:
+        """Candidate i of one cut of the channels."""
+        shape = (*self.shape[:4], 1, self.shape[5])
+        index = [int(j) for j in np.unravel_index(i, shape)]
+        index[4] = cut
+        n, p, q, k, c, first = (values[j] for values, j in zip(self.cuts, index, strict=True))
+        return Tiling(n, p, q, k, c, bool(first))
+
+    def score(self, lanes: Floats | Ints, cut: int | None = None) -> Floats:
+        """Scores, infinite where a tile does not fit; of one cut of the channels or of all."""
+        at = slice(None) if cut is None else slice(cut, cut + 1)
+
+        def of(values: Floats | Ints | Flags) -> NDArray[np.float64]:
+            return np.asarray(values[..., at, :] if values.shape[4] > 1 else values)
+
+        if self.machine.objective == "dram":
+            score = of(self.dram_bytes).astype(float)
+        else:
+            stages = [of(self.dma_cycles), of(self.transform_cycles), lanes, self.inverse_cycles]
+            longest = np.maximum(np.maximum(stages[0], stages[1]), np.maximum(stages[2], stages[3]))
+            score = longest + (sum(stages) - longest) / of(self.steps)
+        return np.where(of(self.fits), score, np.inf)
+
+    def _measure_dram(self) -> None:
+        mode, work, weights_first = self.mode, self.mode.work, self.weights_first
+        n, p, q, k, c, _ = self._sizes
+        weight_once = np.int64(np.ceil(mode.dram_bits.sum() / 8))
+        once = (self.n_k * self.n_c == 1) | (weights_first & ((self.n_c == 1) | (self.positions == 1)))
+        reloads_w = np.where(once, 1, self.positions)
+
+        rows, cols = ([input_extents(work, axis, size) for size in self.cuts[axis + 1]] for axis in (0, 1))
+        pixels = self._along(1, [int(x.sum()) for x in rows]) * self._along(2, [int(x.sum()) for x in cols])
+        self.in_high, self.in_wide = self._along(1, [x.max() for x in rows]), self._along(2, [x.max() for x in cols])
+        input_once = whole_bytes(work.batch * pixels * work.in_channels, mode.input_bits)
+        once = ~weights_first & (self.n_c == 1) | (self.positions * self.n_c == 1)
+        self.reloads_x = np.where(once, 1, self.in_group)
+        output_bytes = whole_bytes(work.outputs, mode.output_bits)
+        self.dram_bytes = weight_once * reloads_w + input_once * self.reloads_x + output_bytes
+
+        # Requests to the DRAM: every tile as large as the largest.
+        dram = self.machine.dram
+        row_bytes, whole_width = dram.timing.row_bytes, q == work.out_width
+        in_line = line_bytes(work.width, work.in_channels, mode.input_bits)
+        out_line = line_bytes(work.out_width, work.out_channels, mode.output_bits)
+        in_pieces = feature_map_pieces(n, self.in_high, c * self.groups_in_tile, whole_width, in_line, row_bytes)
+        out_pieces = feature_map_pieces(n, p, k, whole_width, out_line, row_bytes)
+        in_loads, out_loads = self.positions * self.n_c * self.input_groups * self.reloads_x, self.positions * self.n_k
+        requests = (
+            Transfer(input_once * self.reloads_x, in_pieces[0] * in_loads, in_pieces[1] * in_loads),
+            Transfer.contiguous(weight_once * reloads_w, row_bytes),
+            Transfer(np.asarray(output_bytes), out_pieces[0] * out_loads, out_pieces[1] * out_loads),
+        )
+        dma_ns = [transfer_ns(dram.timing, dram.channels, request) for request in requests]
+        self.dma_cycles = (dma_ns[0] + dma_ns[1] + dma_ns[2]) / self.machine.ns_per_cycle
+
+    def _measure_time(self) -> None:
+        mode, work, m = self.mode, self.mode.work, self.mode.m
+        self.tiles = work.batch * -(-work.out_height // m) * -(-work.out_width // m)
+        self.rounds = self._rounds()
+        self.lanes_bound: Ints = np.zeros((1,) * 6, np.int64)
+        if mode.window == 1 and mode.variance is None:  # else fewer barriers need not mean fewer cycles
+            self.lanes_bound = self.lanes(len(self.cuts[4]) - 1)
+        none = np.zeros((1,) * 6)
+        self.transform_cycles = self.inverse_cycles = none
+        if mode.transforms:
+            self.transform_cycles = self.tiles * work.in_channels / mode.transform_rate * self.reloads_x
+            self.inverse_cycles = none + self.tiles * work.out_channels / mode.inverse_rate
+
+    def lanes(self, cut: int) -> Ints:
+        """Cycles of the lanes over the whole layer for one cut of the channels."""
+        mode, c = self.mode, self.cuts[4][cut]
+        edges = block_edges(mode.group_channels, c)
+        if mode.window == 1:
+            return self._lanes(mode.lane_cycles(mode.work.out_channels, edges), len(edges) - 1)
+        parts = [self._lanes(mode.lane_cycles(k, edges), len(edges) - 1) for k in self.cuts[3]]
+        return np.concatenate([np.broadcast_to(x, (*x.shape[:3], 1, 1, 1)) for x in parts], axis=3)
+
+    def _lanes(self, cycles: Ints, n_c: int) -> Ints:
+        mode = self.mode
+        total = int(cycles.sum())
+        of_filter = total // mode.work.out_channels * self._sizes[3] if mode.stationary == "input" else total
+        K, G = mode.work.out_channels, len(mode.group_starts)
+        filters = self._sizes[3] if mode.stationary == "input" else K * n_c
+        fill = mode.fill_cycles(
+            self.positions, self.tiles, self.rounds, G * n_c, filters,
+            of_filter * self.n_k if mode.stationary == "input" else total,
+        )  # fmt: skip
+        return np.asarray(self.rounds * total + fill)
+
+    def _rounds(self) -> Ints:
+        """Rounds of position lanes over all position tiles, remainders included."""
+        work, m = self.mode.work, self.mode.m
+        sizes = zip((work.batch, work.out_height, work.out_width), self._sizes[:3], (1, m, m), strict=True)
+        parts = []
+        for size, tile, granule in sizes:
+            whole, rest = size // tile, size % tile
+            parts.append(((whole, -(-tile // granule)), (np.int64(rest > 0), -(-rest // granule))))
+        rounds = np.zeros((1,) * 6, np.int64)
+        for n_count, n_tiles in parts[0]:
+            for p_count, p_tiles in parts[1]:
+                for q_count, q_tiles in parts[2]:
+                    once = -(-n_tiles * p_tiles * q_tiles // self.mode.position_lanes)
+                    rounds = rounds + n_count * p_count * q_count * once
+        return rounds
+
+    def _measure_room(self) -> None:
+        """Bytes that each buffer needs, and which candidates fit."""
+        mode, m = self.mode, self.mode.m
+        n, p, q, k, c, _ = self._sizes
+        tiles = n * -(-p // m) * -(-q // m)
+        single_y = self.positions * self.n_k == 1
+        copies_x = np.where(self.positions * self.n_c * self.input_groups == 1, 1, 2)
+        copies_w, copies_y = np.where(self.n_k * self.n_c == 1, 1, 2), np.where(single_y, 1, 2)
+        in_elements = n * self.in_high * self.in_wide * c * self.groups_in_tile
+        out_elements = n * p * q * k
+        finished = -(-out_elements * mode.activation_bits // 8) * copies_y
+        self.needs = {
+            "weight": self._largest_weight_tile() * copies_w,
+            "input": -(-in_elements * mode.activation_bits // 8) * copies_x,
+        }
+        if mode.transforms:
+            transformed = tiles * c * self.groups_in_tile * mode.taps * mode.transformed_bits
+            self.needs["transformed"] = -(-transformed // 8) * copies_x
+            # The accumulators of one round, double-buffered towards the inverse transform; of the whole tile where the
+            # channels come in several parts.
+            one_round = np.minimum(tiles, mode.position_lanes) * np.minimum(k, mode.filter_lanes)
+            held = np.where(self.n_c > 1, tiles * k * copies_y, one_round * 2) * mode.taps
+            self.needs["output"] = -(-held * mode.accumulator_bits // 8) + finished
+        else:
+            partial = -(-out_elements * mode.accumulator_bits // 8) * copies_y
+            several = (self.n_c > 1) | (mode.stationary != "output")
+            self.needs["output"] = np.where(several, partial, finished)
+        self.fits = np.broadcast_to(self.steps <= MAX_STEPS, self.shape)
+        for name, needed in self.needs.items():
+            self.fits = self.fits & (needed <= self._capacity(name))
+
+    def _capacity(self, name: str) -> int:
+        return int(1024 * getattr(self.machine.buffers, f"{name}_kb"))
+
+    def _largest_weight_tile(self) -> Ints:
+        """Bytes of the largest weight tile of each cut of filters and channels."""
+        bits = np.empty((self.shape[3], self.shape[4]))
+        for i, k in enumerate(self.cuts[3]):
+            rows = np.add.reduceat(self.mode.stored_bits, self.mode.filter_starts(k), axis=0)
+            running = np.concatenate([np.zeros((len(rows), 1)), rows.cumsum(axis=1)], axis=1)
+            for j, c in enumerate(self.cuts[4]):
+                bits[i, j] = np.diff(running[:, block_edges(self.mode.group_channels, c)], axis=1).max()
+        return np.ceil(bits / 8 - 1e-6).astype(np.int64).reshape(1, 1, 1, *bits.shape, 1)
+
+    def shortage(self) -> str:
+        """Which buffer is too small for the layer, and the least it needs."""
+        for name, needed in self.needs.items():
+            capacity = self._capacity(name)
+            if needed.min() > capacity:
+                least = -(-int(needed.min()) // 1024)
+                return (
+                    f"buffers.{name}_kb is {capacity / 1024:g}, too small for one tile of layer "
+                    f"{self.mode.work.name}, expected at least {least}"
+                )
+        return f"no tile of layer {self.mode.work.name} fits all buffers at once, expected larger buffers"
+
+
+def _filter_cuts(mode: Mode) -> list[int]:
+    """Filters of a tile: parts of one convolution group, or several whole groups."""
+    per_group, groups = mode.filters_per_group, mode.work.groups
+    parts = balanced_cuts(per_group, mode.filter_lanes)
+    return parts + [per_group * whole for whole in balanced_cuts(groups, 1) if whole > 1]
