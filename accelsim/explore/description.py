@@ -1,0 +1,287 @@
+"""What a sweep file says: models, axes, derived parameters, constraints, machines, and what to report.
+
+    models: [models/resnet20-cifar10.dual]
+    axes:
+      lanes: [64, 256, 1024]
+      rows: {from: 4, to: 32, count: 4, scale: log}
+      clock_mhz: [400, 800]
+    derived: {cols: lanes / rows}
+    constraints: [cols >= 4, area_mm2 <= 4]
+    machines:
+      spatial: {base: spatial-16x16, set: {pe_array.rows: rows, pe_array.cols: cols}}
+
+A key of a machine is set by a formula under ``set``, or by an axis or derived parameter of the key's own name.
+Every name is checked when the file is read, before the first point: a machine key against the machine's own record, a
+name in a formula against the axes, the derived parameters and what is known of a machine before it runs.
+"""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from accelsim.errors import InputError
+from accelsim.explore import expressions
+from accelsim.explore.machines import MACHINE_FACTS, base_machine, machine_keys
+from accelsim.faults import explain, nearest
+
+MAX_FILE_BYTES, MAX_POINTS, MAX_VALUES = 1 << 20, 5_000_000, 100_000
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$", max_length=60)]
+Scalar = bool | int | float | str
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Range(_Part):
+    """Numbers between two ends, both included.
+
+    step or count: how far apart, or how many; neither: any number between, for sampling only.  scale: ``log`` spaces
+    them by equal factors.  integer: rounded, each number once.
+    """
+
+    start: float = Field(alias="from", allow_inf_nan=False)
+    stop: float = Field(alias="to", allow_inf_nan=False)
+    step: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    count: Annotated[int, Field(ge=2, le=MAX_VALUES)] | None = None
+    scale: Literal["linear", "log"] = "linear"
+    integer: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> "Range":
+        if self.stop <= self.start:
+            raise ValueError(f"from {self.start:g} to {self.stop:g}, expected the larger number last")
+        if self.step is not None and self.count is not None:
+            raise ValueError("has both step and count, expected one of them")
+        if self.scale == "log" and self.start <= 0:
+            raise ValueError(f"from {self.start:g} with scale log, expected a number above 0")
+        if self.step is not None:
+            if self.scale == "log":
+                raise ValueError("has a step with scale log, expected count")
+            if (self.stop - self.start) / self.step >= MAX_VALUES:
+                raise ValueError(f"step {self.step:g} gives over {MAX_VALUES} values, expected a larger one")
+        return self
+
+    @property
+    def continuous(self) -> bool:
+        """Whether any number between the ends may be drawn."""
+        return self.step is None and self.count is None
+
+    def at(self, share: float) -> Scalar:
+        """The number that lies ``share`` (0..1) of the way; for continuous ranges."""
+        if self.scale == "log":
+            value = math.exp(math.log(self.start) + share * math.log(self.stop / self.start))
+        else:
+            value = self.start + share * (self.stop - self.start)
+        value = min(max(value, self.start), self.stop)
+        return round(value) if self.integer else value
+
+    @property
+    def values(self) -> tuple[Scalar, ...]:
+        """All numbers of a range with step or count."""
+        if self.step is not None:
+            steps = math.floor((self.stop - self.start) / self.step * (1 + 1e-12))
+            numbers = [self.start + i * self.step for i in range(steps + 1)]
+        else:
+            numbers = [float(self.at(share)) for share in np.linspace(0, 1, self.count or 2)]
+        # 12 digits: 0.1 + 2 * 0.1 is meant to be 0.3.
+        rounded = (round(x) if self.integer else float(f"{x:.12g}") for x in numbers)
+        return tuple(dict.fromkeys(expressions.whole(x) for x in rounded))
+
+
+def _listed(value: Any) -> Any:
+    """A single value is a list of one."""
+    return value if isinstance(value, list | dict | Range) else [value]
+
+
+Axis = Annotated[
+    Annotated[tuple[Scalar, ...], Field(min_length=1, max_length=MAX_VALUES)] | Range, BeforeValidator(_listed)
+]
+
+
+class ModelEntry(_Part):
+    """One model, or several made from it; lists multiply.
+
+    winograd_sparsity: target shares of zeros among the Winograd-domain filter entries, instead of the file's threshold;
+    scope: one threshold for the network, or one a layer.  winograd_threshold: thresholds instead.
+    spatial_sparsity: further pruning of the weights themselves, smallest first, over the whole network.
+    layer_thresholds: thresholds of single layers, by node name, on top of the others.
+    """
+
+    path: str
+    winograd_sparsity: tuple[Share, ...] = ()
+    winograd_threshold: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = ()
+    spatial_sparsity: tuple[Share, ...] = ()
+    scope: Literal["network", "layer"] = "network"
+    layer_thresholds: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> "ModelEntry":
+        if self.winograd_sparsity and self.winograd_threshold:
+            raise ValueError("has both winograd_sparsity and winograd_threshold, expected one of them")
+        return self
+
+
+def _model_entry(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
+class MachineEntry(_Part):
+    """A family of machines: a machine file, and formulas for the keys that vary.
+
+    axes: of this family only.  set: dotted machine key -> value or formula.
+    """
+
+    base: str
+    axes: dict[Name, Axis] = {}
+    derived: dict[Name, str | int | float] = {}
+    constraints: tuple[str, ...] = ()
+    set: dict[str, Scalar] = {}
+
+
+class Sampling(_Part):
+    """``grid``: every combination.  ``random``, ``latin_hypercube``: ``points`` draws for each family and model."""
+
+    method: Literal["grid", "random", "latin_hypercube"] = "grid"
+    points: Annotated[int, Field(ge=1, le=MAX_POINTS)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> "Sampling":
+        if (self.method == "grid") != (self.points is None):
+            raise ValueError(f"method {self.method}, expected points with random and latin_hypercube, and only there")
+        return self
+
+
+class Accuracy(_Part):
+    """Measure each model variant's accuracy on real images, as each kind of machine computes it."""
+
+    images: str
+    count: Annotated[int, Field(ge=1)] | None = None
+
+
+class Question(_Part):
+    """``cheapest`` machine: the least of a column among those within the limits (column -> largest value)."""
+
+    minimize: str
+    limits: dict[str, float] = {}
+
+
+class ReportOptions(_Part):
+    """objectives: columns of the Pareto front, all to be small (``-column``: to be large)."""
+
+    objectives: tuple[str, ...] = ("cycles", "energy_pj", "area_mm2")
+    cheapest: tuple[Question, ...] = ()
+    heat_map: tuple[str, str] | None = None
+
+
+class Description(_Part):
+    """A whole sweep file."""
+
+    name: str = "sweep"
+    description: str = ""
+    models: Annotated[tuple[Annotated[ModelEntry, BeforeValidator(_model_entry)], ...], Field(min_length=1)]
+    machines: Annotated[dict[Name, MachineEntry], Field(min_length=1)]
+    axes: dict[Name, Axis] = {}
+    derived: dict[Name, str | int | float] = {}
+    constraints: tuple[str, ...] = ()
+    sampling: Sampling = Sampling()
+    engine: Literal["fast", "event"] = "fast"
+    batch: Annotated[int, Field(ge=1, le=1 << 16)] = 1
+    accuracy: Accuracy | None = None
+    report: ReportOptions = ReportOptions()
+
+    @model_validator(mode="after")
+    def _check(self) -> "Description":
+        faults = []
+        for family, entry in self.machines.items():
+            faults += [f"machines.{family}.{fault}" for fault in _family_faults(self, entry)]
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    def derived_of(self, entry: MachineEntry) -> dict[str, str | int | float]:
+        """Derived parameters of a family, in the order they are computed."""
+        return {**self.derived, **entry.derived}
+
+    def constraints_of(self, entry: MachineEntry) -> tuple[str, ...]:
+        """Constraints on a family."""
+        return (*self.constraints, *entry.constraints)
+
+
+def _family_faults(sweep: Description, entry: MachineEntry) -> list[str]:
+    """What is wrong with one family's names."""
+    try:
+        base = base_machine(entry.base)
+    except InputError as error:
+        return [f"base: {error}"]
+    keys = machine_keys(base.kind)
+    faults = [f"set: {base.kind} machines have no key {k!r}{nearest(k, keys)}" for k in entry.set if k not in keys]
+    axes = {**sweep.axes, **entry.axes}
+    faults += [f"axes: {n!r} is an axis of the sweep already" for n in entry.axes if n in sweep.axes]
+    if sweep.sampling.method == "grid":
+        faults += [
+            f"axes.{n}: a range without step or count needs sampling random or latin_hypercube"
+            for n, axis in axes.items()
+            if isinstance(axis, Range) and axis.continuous
+        ]
+    known = {*axes, "kind"}
+    derived = sweep.derived_of(entry)
+    for n, formula in derived.items():
+        faults += [f"derived.{n}: {fault}" for fault in _formula_faults(str(formula), known)]
+        if n in known:
+            faults.append(f"derived.{n}: is the name of an axis or of another parameter")
+        known.add(n)
+    for key, value in entry.set.items():
+        if isinstance(value, str) and not (keys.get(key) and is_word(value, known)):
+            faults += [f"set.{key}: {fault}" for fault in _formula_faults(value, known)]
+    constraints = sweep.constraints_of(entry)
+    for constraint in constraints:
+        faults += [f"constraints: {fault}" for fault in _formula_faults(constraint, known | MACHINE_FACTS)]
+    texts = [*entry.set.values(), *derived.values(), *constraints]
+    used = set(keys).union(*(expressions.names(str(text)) for text in texts if not is_word(str(text), known)))
+    for n in sorted({*axes, *derived} - used):
+        faults.append(f"axes.{n}: sets no key and no formula uses it{nearest(n, {*keys, *known} - {n})}")
+    return faults
+
+
+def is_word(text: str, known: Iterable[str]) -> bool:
+    """Whether a text is meant as it stands (a DRAM type) and not as a formula of known parameters."""
+    try:
+        return not expressions.names(text) <= set(known)
+    except InputError:
+        return True
+
+
+def _formula_faults(text: str, known: set[str]) -> list[str]:
+    try:
+        unknown = sorted(expressions.names(text) - known)
+    except InputError as error:
+        return [str(error)]
+    return [f"{text!r}: no parameter {name!r}{nearest(name, known)}" for name in unknown]
+
+
+def read_description(path: Path) -> Description:
+    """Read a sweep file.  Raises InputError naming the file and every fault in it, with the nearest valid names."""
+    try:
+        if (size := path.stat().st_size) > MAX_FILE_BYTES:
+            raise InputError(f"{path}: {size} bytes, expected a sweep of at most {MAX_FILE_BYTES}")
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}, expected a sweep file") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: expected a mapping of keys to values, got {type(data).__name__}")
+    data.setdefault("name", path.stem)
+    try:
+        return Description.model_validate(data)
+    except ValidationError as error:
+        raise InputError(f"{path}: {explain(error, Description)}") from None

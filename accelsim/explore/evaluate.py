@@ -1,0 +1,149 @@
+"""One task of a sweep, from plain data to plain data, so that any process on any computer can do it.
+
+A task is identified by the content of all that decides its result: model, machine, engine and code.  Results hold no
+time of day, so that equal tasks have equal bytes wherever they ran.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import accelsim
+from accelsim.errors import InputError
+from accelsim.explore.machines import machine_from
+from accelsim.explore.space import Variant, content_key
+
+# Parts of the package that decide what a result is.
+CODE = ("compression", "datapath", "explore/evaluate.py", "explore/variants.py", "hardware", "network", "simulator")
+CODE_FILES = ("winograd.py", "workload.py")
+LAYER_COLUMNS = ("name", "kind", "mode", "cycles", "effectual_macs", "energy_pj", "dram_read_bytes", "dram_write_bytes")
+
+Status = Literal["done", "failed", "crashed"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to do.  kind: ``simulate`` or ``accuracy``; options: what it needs, as plain data."""
+
+    key: str
+    kind: str
+    variant: Variant
+    code: str
+    options: Mapping[str, Any]
+
+    def to_json(self) -> str:
+        """One line, for another process."""
+        return to_text(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> "Task":
+        """The task that ``to_json`` wrote."""
+        data = json.loads(text)
+        pairs = tuple((name, value) for name, value in data["variant"].pop("layer_thresholds"))
+        return Task(**data | {"variant": Variant(**data["variant"], layer_thresholds=pairs)})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a task.
+
+    status: ``done``; ``failed``, the input is at fault and will be again; ``crashed``, to be tried again another time.
+    total, layers: JSON texts, empty unless done; layers: column -> values.
+    """
+
+    key: str
+    status: Status
+    error: str = ""
+    total: str = ""
+    layers: str = ""
+
+    def to_json(self) -> str:
+        """One line, for another process."""
+        return to_text(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> "Outcome":
+        """The outcome that ``to_json`` wrote."""
+        return Outcome(**json.loads(text))
+
+
+@cache
+def code_version() -> str:
+    """SHA-256 over the source files that decide results, and the package's version."""
+    root = Path(accelsim.__file__).parent
+    digest = hashlib.sha256()
+    for part in (*CODE, *CODE_FILES):
+        path = root / part
+        files = sorted(p for p in path.rglob("*") if p.suffix in {".py", ".csv"}) if path.is_dir() else [path]
+        for file in files:
+            digest.update(f"{file.relative_to(root).as_posix()}\0".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def simulate_task(variant: Variant, machine: Mapping[str, Any], engine: str, batch: int) -> Task:
+    """Simulate a model variant on a machine (its ``model_dump``, whose name and description do not matter)."""
+    identity = {key: value for key, value in machine.items() if key not in {"name", "description"}}
+    key = content_key("simulate", code_version(), variant.identity, identity, engine, batch)
+    options = {"machine": {**identity, "name": "machine"}, "engine": engine, "batch": batch}
+    return Task(key, "simulate", variant, code_version(), options)
+
+
+def accuracy_task(variant: Variant, kind: str, m: int | None, images: Path, count: int | None) -> Task:
+    """Measure top-1 of a model variant as a kind of machine computes it.  Raises InputError without the images."""
+    try:
+        sha256 = hashlib.sha256(images.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"{images}: {error.strerror}, expected a file of images") from None
+    key = content_key("accuracy", code_version(), variant.identity, kind, m, sha256, count)
+    return Task(key, "accuracy", variant, code_version(), {"kind": kind, "m": m, "images": str(images), "count": count})
+
+
+def evaluate(task: Task) -> Outcome:
+    """Do a task.  Never raises an Exception: what went wrong is in the outcome."""
+    try:
+        if task.code != code_version():
+            raise RuntimeError("this computer has another version of accelsim than the sweep began with")
+        total, layers = _WORK[task.kind](task.variant, task.options)
+    except InputError as error:
+        return Outcome(task.key, "failed", str(error))
+    except Exception as error:
+        return Outcome(task.key, "crashed", f"{type(error).__name__}: {error}")
+    return Outcome(task.key, "done", "", to_text(total), to_text(layers))
+
+
+def evaluate_text(task: str) -> str:
+    """``evaluate``, between lines of JSON."""
+    return evaluate(Task.from_json(task)).to_json()
+
+
+def to_text(content: Mapping[str, Any]) -> str:
+    """Compact JSON; floats keep every bit."""
+    return json.dumps(content, separators=(",", ":"), allow_nan=False, default=lambda number: number.item())
+
+
+def _simulate(variant: Variant, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    from accelsim.explore.variants import variant_works
+    from accelsim.simulator.run import run
+
+    machine = machine_from(options["machine"])
+    tile = getattr(machine, "tile", None)
+    if variant.winograd_sparsity is not None and tile is not None and not isinstance(tile, int):
+        raise InputError(f"tile is {tile!r}, a target of Winograd sparsity needs one tile size")
+    works = variant_works(variant, tile if isinstance(tile, int) else None, options["batch"])
+    result = run(works, machine, "", options["engine"])
+    total = {str(key): value for key, value in result.total.items() if key not in {"name", "kind", "mode"}}
+    return total, {column: result.layers[column].tolist() for column in LAYER_COLUMNS}
+
+
+def _accuracy(variant: Variant, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    from accelsim.explore.codesign import measure
+
+    return measure(variant, options["kind"], options["m"], Path(options["images"]), options["count"])
+
+
+_WORK = {"simulate": _simulate, "accuracy": _accuracy}

@@ -1,0 +1,216 @@
+"""From a sweep's description to its points, always the same and in the same order.
+
+A point is one model variant on one machine.  Points that a constraint excludes do not exist; a machine whose values
+its own record refuses is a point that fails.
+"""
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import qmc
+
+from accelsim.errors import InputError
+from accelsim.explore import expressions
+from accelsim.explore.description import MAX_POINTS, Axis, Description, MachineEntry, ModelEntry, Range, Scalar, is_word
+from accelsim.explore.expressions import Value
+from accelsim.explore.machines import base_machine, facts, machine_keys, make_machine
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A model file, and what is changed of it.  See ``ModelEntry`` for the fields; sha256: of the file."""
+
+    path: str
+    sha256: str
+    spatial_sparsity: float | None = None
+    winograd_sparsity: float | None = None
+    winograd_threshold: float | None = None
+    scope: str = "network"
+    layer_thresholds: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that decides what the variant is, which its place on disk does not."""
+        return {key: value for key, value in asdict(self).items() if key != "path"}
+
+    @property
+    def columns(self) -> dict[str, Scalar]:
+        """The variant as columns of a table."""
+        shares = ("spatial_sparsity", "winograd_sparsity", "winograd_threshold")
+        given = {key: value for key in shares if (value := getattr(self, key)) is not None}
+        return {"model": Path(self.path).stem, **given}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One model variant on one machine.
+
+    parameters: axes and derived.  machine: ``model_dump`` of the description, None where ``error`` says why not.
+    facts: what is known of the machine before a run.
+    """
+
+    index: int
+    variant: Variant
+    family: str
+    parameters: Mapping[str, Value]
+    machine: Mapping[str, Any] | None
+    facts: Mapping[str, Value]
+    error: str = ""
+
+
+def model_variants(entry: ModelEntry, root: Path) -> list[Variant]:
+    """The variants of one entry; a relative path is looked up from the working folder, then beside the sweep file.
+
+    Raises InputError if the file cannot be read.
+    """
+    path = next((p for p in (Path(entry.path), root / entry.path) if p.is_file()), Path(entry.path))
+    try:
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}, expected a model") from None
+    original = Variant(str(path), sha256, scope=entry.scope, layer_thresholds=tuple(entry.layer_thresholds.items()))
+    # `scope` says nothing where no target sparsity is given; one meaning, one key.
+    if not entry.winograd_sparsity:
+        original = replace(original, scope="network")
+    return [
+        replace(original, spatial_sparsity=s, winograd_sparsity=w, winograd_threshold=t)
+        for s in entry.spatial_sparsity or (None,)
+        for w in entry.winograd_sparsity or (None,)
+        for t in entry.winograd_threshold or (None,)
+    ]
+
+
+def axis_values(axis: Axis) -> tuple[Scalar, ...]:
+    """All values of an axis that has a finite number of them."""
+    return axis.values if isinstance(axis, Range) else axis
+
+
+def samples(description: Description, entry: MachineEntry) -> Iterator[dict[str, Value]]:
+    """Values of the axes of one family, sample by sample.
+
+    Sampled axes of the whole sweep take the same values in each family, sample by sample, so that the kinds of machine
+    are compared at equal lanes, memory and bandwidth.
+    """
+    sampling = description.sampling
+    if sampling.method == "grid":
+        axes = {**description.axes, **entry.axes}
+        for values in itertools.product(*(axis_values(axis) for axis in axes.values())):
+            yield dict(zip(axes, values, strict=True))
+        return
+    points = sampling.points or 0
+    shares = [
+        _shares(len(axes), points, sampling.method, [sampling.seed, *entropy])
+        for axes, entropy in ((description.axes, []), (entry.axes, list(entry.base.encode())))
+    ]
+    for common, own in zip(*shares, strict=True):
+        drawn = (*common, *own)
+        axes = {**description.axes, **entry.axes}
+        yield {name: _pick(axis, share) for (name, axis), share in zip(axes.items(), drawn, strict=True)}
+
+
+def _shares(dimensions: int, points: int, method: str, entropy: list[int]) -> np.ndarray:
+    """Points in the unit cube: (points, dimensions) float64."""
+    rng = np.random.default_rng(entropy)
+    if dimensions and method == "latin_hypercube":
+        return np.asarray(qmc.LatinHypercube(dimensions, rng=rng).random(points))
+    return rng.random((points, dimensions))
+
+
+def _pick(axis: Axis, share: float) -> Value:
+    if isinstance(axis, Range) and axis.continuous:
+        return axis.at(share)
+    values = axis_values(axis)
+    return values[min(int(share * len(values)), len(values) - 1)]
+
+
+def size(description: Description) -> int:
+    """Samples of all families and models before constraints.  Cheap, however many they are."""
+    variants = sum(
+        math.prod(max(1, len(v)) for v in (e.spatial_sparsity, e.winograd_sparsity, e.winograd_threshold))
+        for e in description.models
+    )
+    machines = 0
+    for entry in description.machines.values():
+        if description.sampling.method == "grid":
+            axes = (*description.axes.values(), *entry.axes.values())
+            machines += math.prod(len(axis_values(axis)) for axis in axes)
+        else:
+            machines += description.sampling.points or 0
+    return variants * machines
+
+
+def machine_points(description: Description) -> Iterator[tuple[str, dict[str, Value], dict[str, Any] | None, Any]]:
+    """Every machine that no constraint excludes: family, parameters, ``model_dump`` (or None), facts (or the error)."""
+    for family, entry in description.machines.items():
+        for sample in samples(description, entry):
+            made = make(description, family, sample)
+            if made is not None:
+                yield family, *made
+
+
+def make(
+    description: Description, family: str, sample: Mapping[str, Value]
+) -> tuple[dict[str, Value], dict[str, Any] | None, Any] | None:
+    """The machine of one sample: parameters, ``model_dump`` (or None), facts (or the error); None if it is excluded."""
+    entry = description.machines[family]
+    base = base_machine(entry.base)
+    keys = machine_keys(base.kind)
+    parameters: dict[str, Value] = {name: expressions.whole(value) for name, value in sample.items()}
+    values = {**parameters, "kind": base.kind}
+    try:
+        for name, formula in description.derived_of(entry).items():
+            values[name] = parameters[name] = expressions.evaluate(str(formula), values)
+        settings: dict[str, Value] = {key: value for key, value in parameters.items() if key in keys}
+        for key, value in entry.set.items():
+            word = not isinstance(value, str) or (keys[key] and is_word(value, values))
+            settings[key] = value if word else expressions.evaluate(str(value), values)
+    except InputError as error:
+        return parameters, None, f"{family}: {error}"
+    constraints = description.constraints_of(entry)
+    # What needs no machine first: many samples are no machine at all (16 lanes in 32 rows).
+    early = [c for c in constraints if expressions.names(c) <= values.keys()]
+    try:
+        if not all(expressions.evaluate(c, values) for c in early):
+            return None
+        machine = make_machine(base, family, settings)
+        known = facts(machine)
+        if not all(expressions.evaluate(c, {**known, **values}) for c in constraints if c not in early):
+            return None
+    except InputError as error:
+        return parameters, None, str(error)
+    return parameters, machine.model_dump(mode="json"), known
+
+
+def points(description: Description, root: Path) -> list[Point]:
+    """All points in order: model by model, family by family.
+
+    Raises InputError if there are none or too many, a model is missing, or not one machine is sound.
+    """
+    if (count := size(description)) > MAX_POINTS:
+        raise InputError(f"{description.name}: {count} samples, expected at most {MAX_POINTS}")
+    machines = list(machine_points(description))
+    if not machines:
+        raise InputError(f"{description.name}: no point meets the constraints")
+    for family in description.machines:
+        mine = [m for m in machines if m[0] == family]
+        if mine and all(m[2] is None for m in mine):
+            raise InputError(f"machines.{mine[0][3]} (and no other point of this family is sound)")
+    variants = [variant for entry in description.models for variant in model_variants(entry, root)]
+    made = itertools.product(variants, machines)
+    return [
+        Point(i, variant, family, parameters, machine, known if machine else {}, "" if machine else known)
+        for i, (variant, (family, parameters, machine, known)) in enumerate(made)
+    ]
+
+
+def content_key(*parts: Any) -> str:
+    """SHA-256 of plain data, whatever order its mappings are in."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,92 @@
+"""The results of a sweep: one SQLite file, keyed by what decides a result.
+
+SQLite because it is in Python's standard library, a row is either in the file or not whatever kills the process, any
+tool opens it, and a few thousand small rows a minute are nothing to it.  One process writes (the others send it their
+results); each result is a transaction of its own in write-ahead mode, so a finished point is lost only if the computer
+itself goes down before the system has written its cache, and the file is sound even then.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from accelsim.errors import InputError
+from accelsim.explore.evaluate import Outcome
+
+FILE_NAME = "results.sqlite"
+APPLICATION_ID = 0x61736964  # "asid": a database of ours and not somebody's bookmarks
+SCHEMA_VERSION = 1
+BATCH = 500
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS results (
+    key TEXT PRIMARY KEY,
+    status TEXT NOT NULL CHECK (status IN ('done', 'failed', 'crashed')),
+    error TEXT NOT NULL,
+    total TEXT NOT NULL,
+    layers TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+class Store:
+    """Outcomes by key, on disk.  Raises InputError if the file is not such a store, or can no longer be written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+            self._open()
+        except sqlite3.Error as error:
+            raise InputError(f"{path}: {error}, expected the results of a sweep") from None
+
+    def _open(self) -> None:
+        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        (mine,) = self._db.execute("PRAGMA application_id").fetchone()
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if tables and (mine, version) != (APPLICATION_ID, SCHEMA_VERSION):
+            raise InputError(f"{self.path}: a database of something else, expected the results of a sweep")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        if not tables:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            self._db.execute(_SCHEMA)
+            self._db.execute("COMMIT")
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def add(self, outcome: Outcome) -> None:
+        """Keep an outcome.  A finished one stays as it is, one that crashed gives way to a later one.
+
+        Raises InputError if the disk is full; nothing kept before is lost.
+        """
+        values = (outcome.key, outcome.status, outcome.error, outcome.total, outcome.layers)
+        try:
+            self._db.execute(
+                "INSERT INTO results VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET status = excluded.status, "
+                "error = excluded.error, total = excluded.total, layers = excluded.layers WHERE status = 'crashed'",
+                values,
+            )
+        except sqlite3.OperationalError as error:
+            raise InputError(f"{self.path}: {error}; what was finished is kept, run the sweep again to go on") from None
+
+    def finished(self) -> set[str]:
+        """Keys of all outcomes that need not be computed again."""
+        return {key for (key,) in self._db.execute("SELECT key FROM results WHERE status <> 'crashed'")}
+
+    def get(self, keys: Iterable[str]) -> Iterator[Outcome]:
+        """The outcomes of the keys that have one, in the order of the keys."""
+        wanted = list(keys)
+        for start in range(0, len(wanted), BATCH):
+            some = wanted[start : start + BATCH]
+            marks = ",".join("?" * len(some))
+            rows = self._db.execute(f"SELECT * FROM results WHERE key IN ({marks})", some)
+            found = {row[0]: Outcome(*row) for row in rows}
+            yield from (found[key] for key in some if key in found)

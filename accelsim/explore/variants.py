@@ -1,0 +1,81 @@
+"""Model variants: one ``.dual`` file, deployed at other thresholds or pruned further, and what that makes of it.
+
+winograd_sparsity: the threshold is chosen so that this share of the Winograd-domain entries is zero, for the tile size
+of the machine at hand, over the network (as the model was trained) or layer by layer.  spatial_sparsity: the smallest
+weights are removed until this share of all convolution and linear weights is zero; nothing is trained again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from accelsim.compression.deploy import percentile, sparsity_threshold, winograd_filters
+from accelsim.compression.dual import read_dual
+from accelsim.compression.manifest import weight_names
+from accelsim.compression.model import DualModel
+from accelsim.errors import InputError
+from accelsim.explore.space import Variant
+from accelsim.network import Network
+from accelsim.workload import LayerWork, layer_works
+
+CACHED = 4  # variants kept in memory, each with the counts of its masks
+
+
+@lru_cache(maxsize=CACHED)
+def _original(path: str, sha256: str) -> DualModel:
+    """The file's model.  Raises InputError if it is not the file that the sweep was planned with."""
+    model = read_dual(Path(path))
+    if model.sha256 != sha256:
+        raise InputError(f"{path}: is not the file the sweep began with, expected one with SHA-256 {sha256[:12]}...")
+    return model
+
+
+@lru_cache(maxsize=CACHED)
+def variant_model(variant: Variant) -> DualModel:
+    """The model with its weights pruned further, if the variant says so."""
+    model = _original(variant.path, variant.sha256)
+    if variant.spatial_sparsity is None:
+        return model
+    arrays = dict(model.network.arrays)
+    magnitudes = {name: np.abs(arrays[name]) for name in weight_names(model.network.graph)}
+    threshold = np.float32(percentile(magnitudes, variant.spatial_sparsity))
+    for name, magnitude in magnitudes.items():
+        arrays[name] = np.where(magnitude <= threshold, np.float32(0), arrays[name])
+    return replace(model, network=Network(model.network.graph, arrays))
+
+
+@lru_cache(maxsize=64)
+def thresholds(variant: Variant, m: int | None) -> Mapping[str, float]:
+    """Threshold of each Winograd-eligible convolution at tile size m, by node name; None: of the file's own tiles."""
+    model = variant_model(variant)
+    names = list(model.winograd_m)
+    if variant.winograd_sparsity is None:
+        given = variant.winograd_threshold
+        result = dict.fromkeys(names, model.winograd_threshold if given is None else given)
+    elif variant.scope == "network":
+        result = dict.fromkeys(names, sparsity_threshold(model, variant.winograd_sparsity, m))
+    else:
+        result = {}
+        for name in names:
+            W = winograd_filters(model.network.arrays[f"{name}.weight"], m or model.winograd_m[name], 0.0)
+            result[name] = percentile({name: np.abs(W)}, variant.winograd_sparsity)
+    unknown = [name for name, _ in variant.layer_thresholds if name not in result]
+    if unknown:
+        raise InputError(f"{variant.path}: layer_thresholds: {unknown[0]!r} is no convolution that Winograd can serve")
+    return result | dict(variant.layer_thresholds)
+
+
+@lru_cache(maxsize=CACHED)
+def variant_works(variant: Variant, m: int | None, batch: int) -> tuple[LayerWork, ...]:
+    """Layer works of the variant for machines of tile size m; a machine without tiles has None.
+
+    Built once for each process: they keep the counts of their masks, which all machines share.
+    """
+    works = layer_works(variant_model(variant), batch)
+    own = thresholds(variant, m)
+    return tuple(
+        work if work.winograd_threshold is None else replace(work, winograd_threshold=own[work.name]) for work in works
+    )

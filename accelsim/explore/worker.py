@@ -1,0 +1,24 @@
+"""A worker process of a local sweep: tasks in on standard input, outcomes out on standard output, a line of JSON each.
+
+It ends when its input does, so it never outlives the sweep, however that ends.
+"""
+
+import os
+import signal
+import sys
+
+from accelsim.explore.evaluate import evaluate_text
+
+
+def main() -> None:
+    """Do tasks until there are no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the sweep, which then lets go of us
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no answer
+    for line in sys.stdin:
+        answers.write(evaluate_text(line) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
