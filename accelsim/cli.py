@@ -64,10 +64,17 @@ def compare(
     descriptions = [accelsim.load_hardware(machine, overrides or ()) for machine in machines]
     results = accelsim.compare(loaded, descriptions, engine=engine, batch=batch)
     ratios = accelsim.ratios(results)
+    if output is not None:
+        from accelsim.report.tables import gather
+        from accelsim.report.write import report_files, write_files
+
+        write_files(output, report_files(gather(loaded, descriptions, results, batch, overrides or ())))
     if json:
         print_json({"results": [r.to_json() for r in results], "ratios": ratios.to_dict(orient="index")})
     else:
         show_comparison(console(), loaded, results, ratios, batch, overrides or ())
+    if output is not None:
+        say(f"report: {output / 'report.html'}")
 
 
 @app.command()
@@ -77,13 +84,26 @@ def simulate(
     engine: Engine = "event",
     batch: Batch = 1,
     overrides: Overrides = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Write a timeline of the event engine for ui.perfetto.dev."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run one model on one machine, layer by layer."""
     from accelsim.report.terminal import console, show_result
 
     loaded = accelsim.load_model(model)
-    result = accelsim.simulate(loaded, accelsim.load_hardware(machine, overrides or ()), engine=engine, batch=batch)
+    description = accelsim.load_hardware(machine, overrides or ())
+    if trace is not None and engine != "event":
+        raise InputError(f"--trace with engine {engine!r}, expected engine 'event'")
+    result = accelsim.simulate(loaded, description, engine=engine, batch=batch)
+    if trace is not None:
+        from accelsim.report.plain import to_json
+        from accelsim.report.trace import trace as timeline
+        from accelsim.report.write import write_files
+
+        write_files(trace.parent, {trace.name: to_json(timeline(loaded, description, batch)).encode()})
     if json:
         print_json(result.to_json())
     else:
@@ -151,6 +171,27 @@ def train(
         print_json(card)
     else:
         typer.echo(summary(card, output))
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `accelsim compare -o DIR` wrote.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where to write; default: the same folder.")
+    ] = None,
+) -> None:
+    """Draw the plots and the page of a comparison again from its CSV files."""
+    from accelsim.report.tables import read_csv
+    from accelsim.report.write import report_files, write_files
+
+    target = output or folder
+    write_files(target, report_files(read_csv(folder), with_tables=output is not None))
+    say(f"report: {target / 'report.html'}")
+
+
+def say(line: str) -> None:
+    """A word to the user on stderr, where it is in no result's way."""
+    sys.stderr.write(line + "\n")
 
 
 def print_json(content: dict[str, Any]) -> None:

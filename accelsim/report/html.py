@@ -1,0 +1,127 @@
+"""The report as one HTML page: tables and plots inline, nothing fetched from anywhere."""
+
+from collections.abc import Mapping
+from html import escape
+
+import pandas as pd
+
+from accelsim.hardware.energy import PARTS
+from accelsim.report.tables import Comparison
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+p.facts { color: #555; margin-top: .2rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }
+th, td { padding: .2rem .7rem; text-align: right; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
+thead th { border-bottom: 1.5px solid #444; } tbody tr:nth-child(even) { background: #f5f6f7; }
+td.best { font-weight: 600; }
+svg { max-width: 100%; height: auto; }
+"""
+
+ROWS: tuple[tuple[str, str, float, int], ...] = (
+    ("cycles", "cycles", 1, 0),
+    ("of these stalled", "stall_cycles", 1, 0),
+    ("latency, ms", "latency_ms", 1, 4),
+    ("dense MACs, M", "dense_macs", 1e6, 2),
+    ("effectual MACs, M", "effectual_macs", 1e6, 2),
+    ("lane utilization, %", "utilization", 0.01, 1),
+    ("DRAM weights, MB", "dram_weight_bytes", 1e6, 3),
+    ("DRAM inputs, MB", "dram_input_bytes", 1e6, 3),
+    ("DRAM outputs, MB", "dram_output_bytes", 1e6, 3),
+    ("SRAM read, MB", "sram_read_bytes", 1e6, 3),
+    ("SRAM written, MB", "sram_write_bytes", 1e6, 3),
+    ("energy, \N{MICRO SIGN}J", "energy_pj", 1e6, 2),
+    *((f"of this {part}", f"energy_{part}_pj", 1e6, 2) for part in PARTS),
+    ("power, mW", "power_mw", 1, 1),
+    ("area, mm\N{SUPERSCRIPT TWO}", "area_mm2", 1, 3),
+    ("lanes", "lanes", 1, 0),
+    ("SRAM, KiB", "sram_bytes", 1024, 0),
+    ("clock, MHz", "clock_mhz", 1, 0),
+    ("DRAM peak, bytes/cycle", "dram_bytes_per_cycle", 1, 1),
+)
+PLOTS = (
+    ("cycles", "Cycles of each layer"),
+    ("energy", "Energy by part"),
+    ("dram", "DRAM traffic by tensor"),
+    ("roofline", "Roofline"),
+)
+
+
+def page(comparison: Comparison, svgs: Mapping[str, bytes]) -> str:
+    """The page.  svgs: each plot of ``PLOTS`` by its name."""
+    first = comparison.totals.iloc[0]
+    title = f"{first['model']} on {len(comparison.machines)} machines"
+    parts = [f"<h1>{escape(title)}</h1>", f'<p class="facts">{escape(_facts(first))}</p>']
+    parts += ["<h2>Whole network</h2>", _totals(comparison.totals)]
+    for name, heading in PLOTS:
+        parts += [f"<h2>{heading}</h2>", _inline(svgs[name])]
+    parts += ["<h2>Cycles layer by layer</h2>", _layers(comparison)]
+    body = "\n".join(parts)
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{STYLE}</style>\n</head>\n'
+        f"<body>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def _facts(row: pd.Series) -> str:
+    ratio = 4 * row["parameters"] / row["file_bytes"] if row["file_bytes"] else 0
+    facts = [
+        f"{int(row['parameters']):,} parameters",
+        f"{int(row['file_bytes']):,} bytes on disk ({ratio:.1f}x smaller than float32)",
+        f"engine {row['engine']}",
+        f"batch {int(row['batch'])}",
+        *([row["settings"]] if row["settings"] else []),
+        f"SHA-256 {str(row['sha256'])[:12]}",
+    ]
+    return ", ".join(facts)
+
+
+def _totals(totals: pd.DataFrame) -> str:
+    """The figures of each machine; beside each, how many times the first machine's it is."""
+    head = [""]
+    for i, machine in enumerate(totals["machine"]):
+        head += [str(machine)] + ([f"times {totals['machine'].iloc[0]}"] if i else [])
+    rows = []
+    for label, column, scale, digits in ROWS:
+        values = totals[column].astype(float)
+        cells = [label]
+        for i, value in enumerate(values):
+            cells.append(f"{value / scale:,.{digits}f}")
+            if i:
+                cells.append(f"{value / values.iloc[0]:.3f}" if 0 < values.iloc[0] < float("inf") else "")
+        rows.append("".join(f"<td>{escape(cell)}</td>" for cell in cells))
+    return _table(head, rows)
+
+
+def _layers(comparison: Comparison) -> str:
+    """Cycles of each layer on each machine, the fewest in bold, with the mode in which the machine ran it."""
+    machines = comparison.machines
+    head = ["layer", "kind"] + [text for machine in machines for text in (machine, "mode")]
+    first = comparison.layers[machines[0]]
+    cycles = pd.DataFrame({machine: comparison.layers[machine]["cycles"].to_numpy() for machine in machines})
+    fewest = cycles.min(axis=1)
+    rows = []
+    for i in range(len(first)):
+        cells = [f"<td>{escape(str(first[column].iloc[i]))}</td>" for column in ("name", "kind")]
+        for machine in machines:
+            best = ' class="best"' if cycles[machine][i] == fewest[i] else ""
+            mode = escape(str(comparison.layers[machine]["mode"].iloc[i]))
+            cells.append(f"<td{best}>{int(cycles[machine][i]):,}</td><td>{mode}</td>")
+        rows.append("".join(cells))
+    return _table(head, rows)
+
+
+def _table(head: list[str], rows: list[str]) -> str:
+    header = "".join(f"<th>{escape(text)}</th>" for text in head)
+    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    return f'<div class="wide"><table>\n<thead><tr>{header}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>'
+
+
+def _inline(svg: bytes) -> str:
+    """The <svg> element without the XML declaration and document type."""
+    text = svg.decode()
+    return text[text.index("<svg") :]

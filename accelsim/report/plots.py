@@ -1,0 +1,229 @@
+"""Plots of a comparison: cycles of each layer, energy by part, DRAM traffic by tensor, roofline.
+
+Bars lie on their side so that layer names stay legible.  Colours are those of Okabe & Ito, which colour-blind readers
+can tell apart.  The same comparison gives the same bytes: no dates, fixed identifiers.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import EngFormatter
+from numpy.typing import NDArray
+
+from accelsim.hardware.energy import PARTS
+from accelsim.report.tables import Comparison
+
+Floats = NDArray[np.float64]
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#7F7F7F", "#000000")
+MARKERS = "osD^vP*X"
+LINES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
+ROOF_COLOUR = "#444444"
+STYLE: Any = {
+    "svg.hashsalt": "accelsim",
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.titlesize": 11.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "figure.dpi": 100.0,
+}
+PART_NAMES = {"mac": "MAC", "transform": "transforms", "register": "registers", "sram": "SRAM", "dram": "DRAM"}
+DPI = 150
+BAR_INCHES, THIN_BAR_INCHES = 0.13, 0.09  # height of one bar of a group; where the group has many
+MAX_INCHES = 200.0
+
+
+def plots(comparison: Comparison) -> dict[str, bytes]:
+    """Each plot as PNG and SVG, by file name."""
+    draw = {
+        "cycles": _cycles,
+        "energy": _energy,
+        "dram": _dram,
+        "roofline": _roofline,
+    }
+    files = {}
+    with _style():
+        for name, function in draw.items():
+            figure = function(comparison)
+            for kind in ("png", "svg"):
+                files[f"{name}.{kind}"] = _render(figure, kind)
+    return files
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    with matplotlib.rc_context(STYLE):
+        yield
+
+
+def _render(figure: Figure, kind: str) -> bytes:
+    """The figure's bytes, the same every time."""
+    metadata: dict[str, Any] = {"Date": None, "Creator": "accelsim"} if kind == "svg" else {"Software": "accelsim"}
+    stream = io.BytesIO()
+    figure.savefig(stream, format=kind, dpi=DPI, metadata=metadata)
+    return stream.getvalue()
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, min(height, MAX_INCHES)), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _colour(index: int) -> str:
+    return COLOURS[index % len(COLOURS)]
+
+
+def _cycles(comparison: Comparison) -> Figure:
+    """Bars of each layer's cycles, one a machine; the pale end is when the lanes stall."""
+    machines = comparison.machines
+    names = [str(name) for name in comparison.layers[machines[0]]["name"]]
+    bars = len(machines)
+    height = BAR_INCHES if bars <= 3 else THIN_BAR_INCHES
+    group = bars * height + 0.1
+    figure, axes = _figure(8, 1.3 + group * len(names))
+    bar = height / group
+    for i, machine in enumerate(machines):
+        table = comparison.layers[machine]
+        y = np.arange(len(names)) + (i - (bars - 1) / 2) * bar
+        compute = table["compute_cycles"].to_numpy()
+        axes.barh(y, compute, 0.92 * bar, color=_colour(i))
+        axes.barh(y, table["stall_cycles"].to_numpy(), 0.92 * bar, left=compute, color=_colour(i), alpha=0.35)
+    axes.set_yticks(np.arange(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("cycles (dark: lanes work; pale: lanes wait for memory or transforms)")
+    axes.xaxis.set_major_formatter(EngFormatter())
+    axes.grid(axis="x")
+    axes.set_title(f"Cycles of each layer: {_model(comparison)}")
+    handles = [Patch(color=_colour(i), label=_legend(comparison, i)) for i in range(bars)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(bars, 2))
+    return figure
+
+
+def _energy(comparison: Comparison) -> Figure:
+    parts = {PART_NAMES.get(part, part): comparison.totals[f"energy_{part}_pj"].to_numpy(float) / 1e6 for part in PARTS}
+    return _stacked(comparison, parts, "energy, \N{MICRO SIGN}J", f"Energy by part: {_model(comparison)}")
+
+
+def _dram(comparison: Comparison) -> Figure:
+    tensors = {"weights": "dram_weight_bytes", "inputs": "dram_input_bytes", "outputs": "dram_output_bytes"}
+    parts = {name: comparison.totals[column].to_numpy(float) / 1e6 for name, column in tensors.items()}
+    return _stacked(comparison, parts, "DRAM traffic, MB (1e6 bytes)", f"DRAM traffic: {_model(comparison)}")
+
+
+def _stacked(comparison: Comparison, parts: dict[str, Floats], label: str, title: str) -> Figure:
+    """One stacked bar a machine, its sum at the end."""
+    machines = comparison.machines
+    figure, axes = _figure(8, 1.7 + 0.45 * len(machines))
+    left = np.zeros(len(machines))
+    y = np.arange(len(machines))
+    for i, (name, values) in enumerate(parts.items()):
+        axes.barh(y, values, 0.7, left=left, color=_colour(i), label=name, edgecolor="white", linewidth=0.5)
+        left += values
+    for position, total in zip(y, left, strict=True):
+        axes.annotate(f"{total:,.3g}", (total, position), (4, 0), textcoords="offset points", va="center")
+    axes.set_yticks(y, machines)
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", length=0)
+    axes.margins(x=0.1)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(label)
+    axes.grid(axis="x")
+    axes.set_title(title)
+    figure.legend(loc="outside lower center", ncols=len(parts))
+    return figure
+
+
+def _roofline(comparison: Comparison) -> Figure:
+    """Two rooflines of the layers with weights and of the whole.
+
+    Left: multiplies that the machine executes, under its roof of lanes and DRAM bandwidth.  Right: those of the dense
+    spatial layer, so that skipped zeros and Winograd count as speed; they may pass the lanes.
+    """
+    figure = Figure(figsize=(11, 5.5), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    figure.suptitle(f"Roofline: {_model(comparison)} (small: layers, large: the whole network)", fontweight="bold")
+    roofs = _roofs(comparison.totals)
+    for axes, column, what in zip(panels, ("effectual_macs", "dense_macs"), ("effectual", "dense"), strict=True):
+        _roofline_panel(axes, comparison, roofs, column, what)
+    handles = [
+        Line2D([], [], color=_colour(i), marker=MARKERS[i % len(MARKERS)], linestyle="", label=name)
+        for i, name in enumerate(comparison.machines)
+    ]
+    handles += [
+        Line2D([], [], color=ROOF_COLOUR, linestyle=LINES[i % len(LINES)], label=_roof_name(lanes, rate))
+        for i, (lanes, rate) in enumerate(roofs)
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4))
+    return figure
+
+
+def _roofline_panel(
+    axes: Axes, comparison: Comparison, roofs: Sequence[tuple[int, float]], column: str, what: str
+) -> None:
+    totals = comparison.totals
+    layers = [_intensity(comparison.layers[machine], column) for machine in comparison.machines]
+    whole = [_intensity(totals.iloc[[i]], column) for i in range(len(totals))]
+    for i, (some, every) in enumerate(zip(layers, whole, strict=True)):
+        marker = MARKERS[i % len(MARKERS)]
+        axes.scatter(*some, 22, color=_colour(i), marker=marker, alpha=0.75, linewidths=0, zorder=2)
+        axes.scatter(*every, 110, color=_colour(i), marker=marker, edgecolors="black", zorder=3)
+    xs = np.concatenate([x for x, _ in (*layers, *whole)])
+    ys = np.concatenate([y for _, y in (*layers, *whole)])
+    for i, (lanes, rate) in enumerate(roofs):
+        ridge = lanes / rate
+        x = np.array([min(xs.min(initial=1), ridge) / 2, ridge, 2 * max(xs.max(initial=1), 2 * ridge)])
+        y = np.minimum(lanes, rate * x) if np.isfinite(rate) else np.full(3, lanes)
+        axes.plot(x, y, color=ROOF_COLOUR, linestyle=LINES[i % len(LINES)], linewidth=1.2, zorder=1)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_ylim(ys.min(initial=1) / 2, 3 * max(ys.max(initial=1), totals["lanes"].max()))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.set_xlabel(f"{what} MACs per byte of DRAM traffic")
+    axes.set_ylabel(f"{what} MACs per cycle")
+    axes.grid(which="major")
+
+
+def _intensity(table: pd.DataFrame, column: str) -> tuple[Floats, Floats]:
+    """MACs a byte and MACs a cycle of the rows that multiply."""
+    rows = table[(table[column] > 0) & (table["cycles"] > 0)]
+    macs = rows[column].to_numpy(float)
+    traffic = (rows["dram_read_bytes"] + rows["dram_write_bytes"]).to_numpy(float)
+    return macs / np.maximum(traffic, 1), macs / rows["cycles"].to_numpy(float)
+
+
+def _roofs(totals: pd.DataFrame) -> list[tuple[int, float]]:
+    """Lanes and DRAM bytes a cycle of each roof that there is."""
+    lanes, rates = totals["lanes"].to_numpy(int), totals["dram_bytes_per_cycle"].to_numpy(float)
+    return list(dict.fromkeys(zip(lanes.tolist(), rates.tolist(), strict=True)))
+
+
+def _roof_name(lanes: int, rate: float) -> str:
+    dram = f"{rate:g} bytes/cycle of DRAM" if np.isfinite(rate) else "unlimited DRAM"
+    return f"roof: {lanes:,} lanes, {dram}"
+
+
+def _legend(comparison: Comparison, index: int) -> str:
+    row = comparison.totals.iloc[index]
+    return f"{row['machine']}: {int(row['cycles']):,} cycles in all"
+
+
+def _model(comparison: Comparison) -> str:
+    return str(comparison.totals["model"].iloc[0])

@@ -1,0 +1,148 @@
+"""A comparison as CSV files: one a machine with its layers, and ``totals.csv`` with one row a machine.
+
+``totals.csv`` also holds what plots need to know of the model and the machines, so that a report can be made again
+from the CSV files alone.
+"""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from accelsim.compression.model import DualModel
+from accelsim.errors import InputError
+from accelsim.hardware.machine import SpatialMachine, WinogradMachine
+from accelsim.simulator.result import ENERGY_COLUMNS, Result
+
+TOTALS = "totals.csv"
+MAX_FILE_BYTES = 64 << 20
+
+TEXT = ("machine", "layers_csv", "model", "engine", "settings", "sha256")
+FACTS = ("batch", "parameters", "file_bytes", "lanes", "sram_bytes", "clock_mhz", "dram_bytes_per_cycle")
+WHOLE = ("latency_ms", "area_mm2", "power_mw")
+LAYER_TEXT = ("name", "kind", "mode")
+FIGURES = (  # those that a report shows; the tables hold all that the simulator says
+    *("cycles", "compute_cycles", "stall_cycles", "dense_macs", "effectual_macs", "utilization"),
+    *("dram_read_bytes", "dram_write_bytes", "dram_weight_bytes", "dram_input_bytes", "dram_output_bytes"),
+    *("sram_read_bytes", "sram_write_bytes", *ENERGY_COLUMNS),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Several results of one model.
+
+    totals: one row a machine with the columns ``TEXT``, ``FACTS``, ``FIGURES`` and ``WHOLE`` (and others).
+    layers: by machine, one row a layer with ``LAYER_TEXT`` and ``FIGURES`` (and others).
+    """
+
+    totals: pd.DataFrame
+    layers: Mapping[str, pd.DataFrame]
+
+    @property
+    def machines(self) -> list[str]:
+        """Names, in order."""
+        return [str(name) for name in self.totals["machine"]]
+
+
+def gather(
+    model: DualModel,
+    machines: Sequence[SpatialMachine | WinogradMachine],
+    results: Sequence[Result],
+    batch: int = 1,
+    overrides: Sequence[str] = (),
+) -> Comparison:
+    """The results of ``machines``, in the same order, with what a report says about model and machines."""
+    rows = []
+    files: set[str] = set()
+    for machine, result in zip(machines, results, strict=True):
+        dram_gbs = machine.dram.timing.bandwidth_gbs * machine.dram.channels
+        facts = {
+            "machine": result.machine,
+            "layers_csv": _file_name(result.machine, files),
+            "model": result.model,
+            "engine": result.engine,
+            "settings": "; ".join(overrides),
+            "sha256": model.sha256,
+            "batch": batch,
+            "parameters": model.parameters,
+            "file_bytes": model.file_bytes,
+            "lanes": machine.lanes,
+            "sram_bytes": machine.sram_bytes,
+            "clock_mhz": machine.clock_mhz,
+            "dram_bytes_per_cycle": dram_gbs * machine.ns_per_cycle,
+        }
+        rows.append(facts | result.total.drop([*LAYER_TEXT]).to_dict())
+    return Comparison(pd.DataFrame(rows), {r.machine: r.layers for r in results})
+
+
+def _file_name(machine: str, taken: set[str]) -> str:
+    """A file name for the machine's layers that no other machine has."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", machine).strip("._") or "machine"
+    name, number = f"{stem}.csv", 1
+    while name in taken or name == TOTALS:
+        number += 1
+        name = f"{stem}_{number}.csv"
+    taken.add(name)
+    return name
+
+
+def to_csv(comparison: Comparison) -> dict[str, bytes]:
+    """Content of each CSV file by its name."""
+    files = {TOTALS: _csv(comparison.totals)}
+    for row in comparison.totals.itertuples():
+        files[str(row.layers_csv)] = _csv(comparison.layers[str(row.machine)])
+    return files
+
+
+def read_csv(folder: Path) -> Comparison:
+    """The comparison in a folder that ``accelsim compare -o`` wrote.
+
+    Raises InputError naming the file and the column if one is missing or holds something else than it should.
+    """
+    totals = _read(folder / TOTALS, TEXT, (*FACTS, *FIGURES, *WHOLE))
+    layers: dict[str, pd.DataFrame] = {}
+    for row in totals.itertuples():
+        name, machine = str(row.layers_csv), str(row.machine)
+        if Path(name).name != name or name in {"", ".", ".."}:
+            raise InputError(f"{folder / TOTALS}: layers_csv is {name!r}, expected the name of a file beside it")
+        if machine in layers:
+            raise InputError(f"{folder / TOTALS}: machine {machine!r} is there twice, expected once")
+        layers[machine] = _read(folder / name, LAYER_TEXT, FIGURES)
+    names = [list(table["name"]) for table in layers.values()]
+    if any(other != names[0] for other in names):
+        raise InputError(f"{folder}: the machines' layers differ, expected the results of one comparison")
+    return Comparison(totals, layers)
+
+
+def _csv(table: pd.DataFrame) -> bytes:
+    return table.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _read(path: Path, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
+    """A table with these columns, the numbers finite except for an unlimited bandwidth."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InputError(f"{path}: over {MAX_FILE_BYTES} bytes, expected a table of `accelsim compare -o`")
+        content = path.read_text(encoding="utf-8")
+        table = pd.read_csv(io.StringIO(content), dtype=dict.fromkeys(text, str), keep_default_na=False)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}, expected a table of `accelsim compare -o`") from None
+    except (ValueError, pd.errors.ParserError) as error:
+        raise InputError(f"{path}: not a CSV table ({' '.join(str(error).split())[:200]})") from None
+    if missing := [column for column in (*text, *numbers) if column not in table.columns]:
+        raise InputError(f"{path}: no column {missing[0]!r} ({len(missing)} missing in all)")
+    if table.empty:
+        raise InputError(f"{path}: no rows, expected at least one")
+    for column in numbers:
+        values = pd.to_numeric(table[column], errors="coerce")
+        wrong = values.isna() | (values < 0)
+        if wrong.any():
+            row = int(wrong.to_numpy().argmax())
+            found = str(table[column].iloc[row])[:40]
+            raise InputError(f"{path}: row {row + 2}, column {column!r}: {found!r}, expected a number of 0 or more")
+        table[column] = values
+    return table

@@ -1,0 +1,49 @@
+"""A timeline of the event engine in the Trace Event Format of Chrome, which ui.perfetto.dev and chrome://tracing read.
+
+One track a unit (DMA, input transform, lanes, inverse transform) and one for the layers.  ``ts`` and ``dur`` are
+microseconds of simulated time, cycles x the clock period; cycles stand in ``args``.
+"""
+
+from typing import Any
+
+from accelsim.compression.model import DualModel
+from accelsim.hardware.machine import SpatialMachine, WinogradMachine
+from accelsim.simulator.event import UNITS, Span, event
+from accelsim.simulator.pipeline import durations
+from accelsim.simulator.run import plan
+from accelsim.workload import layer_works
+
+
+def trace(model: DualModel, machine: SpatialMachine | WinogradMachine, batch: int = 1) -> dict[str, Any]:
+    """The timeline of one run, as the object to write as JSON.  Raises InputError if a buffer is too small."""
+    us = machine.ns_per_cycle / 1e3
+    tracks = ("layers", *UNITS)
+    events: list[dict[str, Any]] = [_name("process_name", 0, f"{model.network.graph.name} on {machine.name}")]
+    for track, unit in enumerate(tracks):
+        events += [_name("thread_name", track, unit)]
+        events += [{"ph": "M", "name": "thread_sort_index", "pid": 0, "tid": track, "args": {"sort_index": track}}]
+    now = 0
+    for work in layer_works(model, batch):
+        spans: list[Span] = []
+        cycles = event(durations(plan(work, machine), machine), spans.append)
+        events.append(_span("layers", work.name, now, cycles, tracks, us))
+        events += [_span(s.unit, f"{work.name}: {s.task}", now + s.start, s.cycles, tracks, us) for s in spans]
+        now += cycles
+    return {"displayTimeUnit": "ns", "traceEvents": events}
+
+
+def _name(kind: str, track: int, name: str) -> dict[str, Any]:
+    return {"ph": "M", "name": kind, "pid": 0, "tid": track, "args": {"name": name}}
+
+
+def _span(unit: str, name: str, start: int, cycles: int, tracks: tuple[str, ...], us: float) -> dict[str, Any]:
+    return {
+        "ph": "X",
+        "name": name,
+        "cat": unit,
+        "pid": 0,
+        "tid": tracks.index(unit),
+        "ts": start * us,
+        "dur": cycles * us,
+        "args": {"start_cycle": start, "cycles": cycles},
+    }

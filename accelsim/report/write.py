@@ -1,0 +1,27 @@
+"""A folder of results: CSV tables, plots as PNG and SVG, and ``report.html``."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from accelsim.errors import InputError
+from accelsim.files import write_bytes
+from accelsim.report.html import PLOTS, page
+from accelsim.report.plots import plots
+from accelsim.report.tables import Comparison, to_csv
+
+
+def report_files(comparison: Comparison, *, with_tables: bool = True) -> dict[str, bytes]:
+    """Content of each file of the report by its name; the same comparison gives the same bytes."""
+    files = to_csv(comparison) if with_tables else {}
+    drawn = plots(comparison)
+    html = page(comparison, {name: drawn[f"{name}.svg"] for name, _ in PLOTS})
+    return files | drawn | {"report.html": html.encode()}
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write each file atomically.  Raises InputError if the folder cannot be written."""
+    try:
+        for name, content in files.items():
+            write_bytes(folder / name, content)
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror or error}, expected a folder to write to") from None
