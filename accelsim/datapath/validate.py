@@ -124,12 +124,14 @@ def _check(model: DualModel, datapaths: Sequence[Datapath], images: LabelledImag
     if not datapaths:
         raise InputError("no machine to validate, expected at least one")
     if images.pixels.shape[1:] != graph.input_shape:
-        raise InputError(f"images of {images.pixels.shape[1:]}, {graph.name} expects {graph.input_shape}")
+        raise InputError(
+            f"{images.source}: images of {images.pixels.shape[1:]}, {graph.name} expects {graph.input_shape}"
+        )
     shape = graph.shapes[graph.nodes[-1].name]
     if len(shape) != 1:
         raise InputError(f"{graph.name} gives {shape}, expected a classifier with one output a class")
     if (largest := int(images.labels.max())) >= shape[0]:
-        raise InputError(f"label {largest}, {graph.name} has the classes 0 to {shape[0] - 1}")
+        raise InputError(f"{images.source}: label {largest}, {graph.name} has the classes 0 to {shape[0] - 1}")
 
 
 def _convolution(model: DualModel, datapath: Datapath) -> Convolution:

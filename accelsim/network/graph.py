@@ -103,7 +103,7 @@ class Graph(BaseModel):
 class Network:
     """A graph and its arrays, float32, by the names of ``graph.parameters``.
 
-    Raises ValueError if an array is missing, superfluous, or of the wrong shape.
+    Raises ValueError if an array is missing, superfluous, of the wrong shape, or a variance that is negative.
     """
 
     graph: Graph
@@ -120,3 +120,5 @@ class Network:
                 raise ValueError(
                     f"{self.graph.name}: array {name!r} has shape {self.arrays[name].shape}, expected {shape}"
                 )
+            if name.endswith(".running_var") and not (self.arrays[name] >= 0).all():
+                raise ValueError(f"{self.graph.name}: array {name!r} holds a negative variance")

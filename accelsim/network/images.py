@@ -27,11 +27,16 @@ MAX_LABEL = 1_000_000
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
-    """pixels: (N, H, W, 3) uint8 RGB; labels: (N,) int64; reference: (N,) int64, the uncompressed network's answers."""
+    """Pictures and what they show.
+
+    pixels: (N, H, W, 3) uint8 RGB; labels: (N,) int64; reference: (N,) int64, the uncompressed network's answers.
+    source: the file or folder, for messages.
+    """
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
     reference: NDArray[np.int64] | None = None
+    source: str = "images"
 
 
 def read_images(path: Path) -> LabelledImages:
@@ -62,7 +67,7 @@ def _read_file(path: Path) -> LabelledImages:
         raise InputError(f"{path}: images is {pixels.dtype} {pixels.shape}, expected uint8 (N, H, W, 3)")
     labels, reference = (_labels(path, key, arrays.get(key), len(pixels)) for key in ("labels", "reference"))
     assert labels is not None
-    return LabelledImages(pixels, labels, reference)
+    return LabelledImages(pixels, labels, reference, str(path))
 
 
 def _labels(path: Path, key: str, array: NDArray[Any] | None, images: int) -> NDArray[np.int64] | None:
@@ -92,7 +97,7 @@ def _read_folder(folder: Path) -> LabelledImages:
             raise InputError(f"{folder / row['file']}: {h} x {w} pixels, expected {H} x {W} like the first image")
         pixels[index] = image
     assert pixels is not None
-    return LabelledImages(pixels, labels, reference)
+    return LabelledImages(pixels, labels, reference, str(folder))
 
 
 def _table(table: Path) -> list[dict[str, str]]:

@@ -125,6 +125,15 @@ def test_networks_say_which_array_is_wrong(arrays, message):
         Network(graph, {name: np.zeros(shape, np.float32) for name, shape in arrays.items()})
 
 
+def test_a_negative_variance_is_refused():
+    node = Node(name="bn", layer=BatchNorm(channels=2), inputs=(INPUT,))
+    graph = Graph(name="g", input_shape=(8, 8, 2), nodes=(node,))
+    arrays = {name: np.ones(2, np.float32) for name in graph.parameters}
+    Network(graph, arrays)
+    with pytest.raises(ValueError, match=r"'bn\.running_var' holds a negative variance"):
+        Network(graph, arrays | {"bn.running_var": np.array([1, -1], np.float32)})
+
+
 def test_preprocessing_scales_centres_and_orders_channels():
     pixels = np.array([[[[0, 51, 255]]]], np.uint8)
     rgb = Preprocessing(mean=(0.0, 0.1, 0.5), std=(1.0, 0.5, 0.25)).apply(pixels)

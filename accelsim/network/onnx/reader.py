@@ -1,0 +1,167 @@
+"""A network from an ONNX file; nothing in it is executed or trusted, and its weights must lie in the file itself."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from accelsim.errors import InputError
+from accelsim.network.graph import INPUT, Graph, Network, Node, Preprocessing
+from accelsim.network.layers import Shape
+from accelsim.network.onnx.operators import LAYERS, Unfit
+from accelsim.network.onnx.package import METADATA, one_line, package
+
+MAX_FILE_BYTES = 2 << 30
+MAX_NODES = 10_000
+
+Array = NDArray[np.float32]
+
+
+def read_onnx(path: Path) -> Network:
+    """The network in an ONNX file, which needs one image input of fixed size and one output.
+
+    Raises InputError, one line, if the file cannot be read, is over 2 GiB, or holds anything this module does not know.
+    """
+    onnx = package(path)
+    try:
+        if (size := path.stat().st_size) > MAX_FILE_BYTES:
+            raise InputError(f"{path}: {size} bytes, expected at most {MAX_FILE_BYTES}")
+        model = onnx.load_model_from_string(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}, expected an ONNX file") from None
+    except Exception as error:  # protobuf's own class of error differs from version to version
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not an ONNX file ({one_line(error)})") from None
+    try:
+        return _Reader(onnx, model.graph).network(_preprocessing(model))
+    except Unfit as error:
+        raise InputError(f"{path}: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{path}: {one_line(first['msg'])} ({first['loc']})") from None
+    except ValueError as error:
+        raise InputError(f"{path}: {one_line(error)}") from None
+
+
+def _preprocessing(model: Any) -> Preprocessing:
+    for entry in model.metadata_props:
+        if entry.key == METADATA:
+            return Preprocessing.model_validate_json(entry.value)
+    return Preprocessing()
+
+
+class _Reader:
+    """An ONNX graph on its way to becoming ours."""
+
+    def __init__(self, onnx: Any, graph: Any) -> None:
+        self.onnx, self.graph = onnx, graph
+        self.constants: dict[str, NDArray[Any]] = {}
+        self.sources: dict[str, str] = {}  # our node by the ONNX tensor it gives
+        self.shapes: dict[str, Shape] = {}
+        self.nodes: dict[str, Node] = {}
+        self.arrays: dict[str, Array] = {}
+
+    def network(self, preprocessing: Preprocessing) -> Network:
+        if len(self.graph.node) > MAX_NODES:
+            raise Unfit(f"{len(self.graph.node)} nodes, expected at most {MAX_NODES}")
+        for tensor in self.graph.initializer:
+            self.constants[tensor.name] = self._constant(tensor)
+        self._input()
+        for node in self.graph.node:
+            try:
+                self._node(node)
+            except (ValueError, TypeError, IndexError) as error:  # the latter two: attributes of a wrong type
+                name = node.name or next(iter(node.output), "")
+                raise Unfit(f"node {name!r} ({node.op_type}): {one_line(error)}") from None
+        if len(self.graph.output) != 1 or self.graph.output[0].name not in self.sources:
+            raise Unfit(f"{len(self.graph.output)} outputs, expected one that a node gives")
+        kept = self._needed(self.sources[self.graph.output[0].name])
+        if not kept:
+            raise Unfit("no layer between input and output")
+        name = re.sub(r"[^A-Za-z0-9_.\-/]", "_", self.graph.name)[:200] or "network"
+        graph = Graph(name=name, input_shape=self._image(), nodes=tuple(kept), preprocessing=preprocessing)
+        return Network(graph, {key: self.arrays[key] for key in graph.parameters})
+
+    def _image(self) -> tuple[int, int, int]:
+        H, W, C = self.shapes[INPUT]
+        return H, W, C
+
+    def _needed(self, output: str) -> list[Node]:
+        """The nodes that the output depends on; it is the last of them."""
+        wanted, kept = {output}, []
+        for node in reversed(self.nodes.values()):
+            if node.name in wanted:
+                kept.append(node)
+                wanted.update(node.inputs)
+        return kept[::-1]
+
+    def _constant(self, tensor: Any) -> NDArray[Any]:
+        if tensor.data_location == self.onnx.TensorProto.EXTERNAL or tensor.external_data:
+            raise Unfit(f"tensor {tensor.name!r} lies in another file, expected all weights in this one")
+        try:
+            array = np.asarray(self.onnx.numpy_helper.to_array(tensor))
+        except (ValueError, TypeError, KeyError) as error:
+            raise Unfit(f"tensor {tensor.name!r} is damaged ({one_line(error)})") from None
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise Unfit(f"tensor {tensor.name!r} holds NaN or infinity, expected finite numbers")
+        return array
+
+    def _input(self) -> None:
+        inputs = [value for value in self.graph.input if value.name not in self.constants]
+        if len(inputs) != 1:
+            raise Unfit(f"{len(inputs)} inputs, expected one image")
+        sizes = [dim.dim_value for dim in inputs[0].type.tensor_type.shape.dim]
+        if len(sizes) != 4 or min(sizes[1:]) < 1:
+            raise Unfit(f"input {inputs[0].name!r} is {sizes}, expected (N, C, H, W) of fixed size (0: not fixed)")
+        _, C, H, W = sizes
+        self.sources[inputs[0].name], self.shapes[INPUT] = INPUT, (H, W, C)
+
+    def _node(self, node: Any) -> None:
+        """Append the layers of one ONNX node."""
+        attributes = {a.name: self.onnx.helper.get_attribute_value(a) for a in node.attribute}
+        if node.domain not in ("", "ai.onnx") or node.op_type not in (*LAYERS, "Constant", "Identity", "Dropout"):
+            raise Unfit(f"not known, expected one of {', '.join(LAYERS)}")
+        if not node.output or any(node.output[1:]):
+            raise Unfit("expected one output")
+        if node.op_type == "Constant":
+            if "value" not in attributes:
+                raise Unfit("expected the attribute value")
+            self.constants[node.output[0]] = self._constant(attributes["value"])
+            return
+        inputs = [name for name in node.input if name in self.sources]
+        constants = [self.constants.get(name) for name in node.input if name not in self.sources]
+        if missing := [n for n in node.input if n and n not in self.sources and n not in self.constants]:
+            raise Unfit(f"reads {missing[0]!r}, which no earlier node gives")
+        if not inputs or node.input[: len(inputs)] != inputs:
+            raise Unfit("expected images first and constants after them")
+        shapes = tuple(self.shapes[self.sources[name]] for name in inputs)
+        if node.op_type in ("Identity", "Dropout"):
+            self.sources[node.output[0]] = self.sources[inputs[0]]
+            return
+        layer, arrays = LAYERS[node.op_type](attributes, constants, shapes)
+        if attributes:
+            raise Unfit(f"attribute {next(iter(attributes))!r} is not known or not of this value")
+        if layer is None:
+            self.sources[node.output[0]] = self.sources[inputs[0]]
+            return
+        name = self._name(node, bool(arrays))
+        self.shapes[name] = layer.output_shape(shapes)
+        self.nodes[name] = Node(name=name, layer=layer, inputs=tuple(self.sources[source] for source in inputs))
+        self.arrays |= {f"{name}.{key}": np.asarray(array, np.float32) for key, array in arrays.items()}
+        self.sources[node.output[0]] = name
+
+    def _name(self, node: Any, has_weight: bool) -> str:
+        """The weight's name without its ending, else the node's, else its output's; made fit and unique."""
+        name = node.name or node.output[0]
+        if has_weight and len(node.input) > 1 and node.input[1].endswith(".weight"):
+            name = node.input[1].removesuffix(".weight")
+        name = base = re.sub(r"[^A-Za-z0-9_.\-/]", "_", name)[:180] or "node"
+        again = 1
+        while name in self.nodes or name == INPUT:
+            again += 1
+            name = f"{base}_{again}"
+        return name

@@ -1,0 +1,261 @@
+"""Networks survive ONNX, other runtimes agree on what they compute, and foreign or broken files get one clear line."""
+
+import contextlib
+
+import numpy as np
+import pytest
+
+from accelsim.errors import InputError
+from accelsim.network import INPUT, Graph, Network, Node, forward
+from accelsim.network.graph import Preprocessing
+from accelsim.network.layers import (
+    Add,
+    Affine,
+    AveragePool,
+    BatchNorm,
+    Concat,
+    Conv,
+    Flatten,
+    Linear,
+    LocalResponseNorm,
+    MaxPool,
+    PadChannels,
+    Relu,
+)
+from accelsim.network.onnx import read_onnx, write_onnx
+from accelsim.network.zoo import NETWORKS
+
+onnx = pytest.importorskip("onnx")
+helper, FLOAT = onnx.helper, onnx.TensorProto.FLOAT
+
+
+def every_layer():
+    """One graph with each kind of layer, in settings that are not the defaults."""
+    settings = {"kernel": (3, 2), "stride": (2, 1), "padding": (1, 0), "dilation": (1, 2), "groups": 2, "bias": True}
+    nodes = (
+        Node(name="c", layer=Conv(in_channels=4, out_channels=6, **settings), inputs=(INPUT,)),
+        Node(name="b", layer=BatchNorm(channels=6, eps=1e-3), inputs=("c",)),
+        Node(name="r", layer=Relu(), inputs=("b",)),
+        Node(name="m", layer=MaxPool(kernel=(3, 3), stride=(1, 1), padding=(1, 1)), inputs=("r",)),
+        Node(name="a", layer=AveragePool(kernel=(3, 3), stride=(1, 1), padding=(1, 1)), inputs=("r",)),
+        Node(name="s", layer=Add(), inputs=("m", "a")),
+        Node(name="n", layer=LocalResponseNorm(size=3, alpha=0.1, beta=0.6, k=2.0), inputs=("s",)),
+        Node(name="cat", layer=Concat(), inputs=("n", "r", "s")),
+        Node(name="pad", layer=PadChannels(before=1, after=2), inputs=("cat",)),
+        Node(name="af", layer=Affine(channels=21), inputs=("pad",)),
+        Node(name="sub", layer=MaxPool(kernel=(2, 2), stride=(2, 2), ceil_mode=True), inputs=("af",)),
+        Node(name="f", layer=Flatten(), inputs=("sub",)),
+        Node(name="l", layer=Linear(in_features=21 * 3 * 4, out_features=5), inputs=("f",)),
+        Node(name="l2", layer=Linear(in_features=5, out_features=3, bias=False), inputs=("l",)),
+    )  # fmt: skip
+    prepare = Preprocessing(scale=1.0, mean=(1.0, 2.0, 3.0, 4.0), order="bgr")
+    return random_network(Graph(name="every", input_shape=(10, 9, 4), nodes=nodes, preprocessing=prepare))
+
+
+def random_network(graph, seed=0):
+    rng = np.random.default_rng(seed)
+    arrays = {}
+    for name, shape in graph.parameters.items():
+        spread = np.sqrt(2 / np.prod(shape[1:])) if len(shape) > 1 else 0.2
+        arrays[name] = rng.normal(0.5 if len(shape) == 1 else 0, spread, shape).astype(np.float32)
+        if name.endswith("running_var"):
+            arrays[name] = np.abs(arrays[name]) + np.float32(0.5)
+    return Network(graph, arrays)
+
+
+SMALL = ("resnet20-cifar10", "squeezenet11", "googlenet", "mobilenet-v1", "vdsr")
+
+
+def small(name):
+    """A network of the zoo on small images."""
+    graph = NETWORKS[name]()
+    size = 32 if "cifar" in name else 48 if name == "vdsr" else 96
+    return random_network(graph.with_input_shape((size, size, graph.input_shape[2])))
+
+
+@pytest.mark.parametrize("network", [every_layer(), *map(small, SMALL)], ids=lambda network: network.graph.name)
+def test_a_network_survives_the_file(tmp_path, network):
+    write_onnx(network, tmp_path / "a.onnx")
+    write_onnx(network, tmp_path / "b.onnx")
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+    back = read_onnx(tmp_path / "a.onnx")
+    assert back.graph == network.graph
+    assert all((back.arrays[name] == array).all() for name, array in network.arrays.items())
+
+
+@pytest.mark.parametrize("network", [every_layer(), *map(small, SMALL)], ids=lambda network: network.graph.name)
+def test_another_runtime_computes_the_same(tmp_path, network):
+    runtime = pytest.importorskip("onnxruntime")
+    write_onnx(network, tmp_path / "a.onnx")
+    onnx.checker.check_model(onnx.load(tmp_path / "a.onnx"), full_check=True)
+    x = np.random.default_rng(1).standard_normal((3, *network.graph.input_shape)).astype(np.float32)
+    session = runtime.InferenceSession((tmp_path / "a.onnx").read_bytes(), providers=["CPUExecutionProvider"])
+    (theirs,) = session.run(None, {INPUT: x.transpose(0, 3, 1, 2)})
+    ours = forward(network, x)
+    ours = ours.transpose(0, 3, 1, 2) if ours.ndim == 4 else ours
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-4 * np.abs(theirs).max())
+
+
+def file(tmp_path, nodes, constants=None, shape=("N", 3, 8, 8), inputs=1, outputs=("y",), **changes):
+    """An ONNX file from the parts of a graph."""
+    tensors = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in (constants or {}).items()]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info(f"x{i}" if i else "x", FLOAT, shape) for i in range(inputs)],
+        [helper.make_tensor_value_info(name, FLOAT, None) for name in outputs],
+        tensors,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    for tensor in model.graph.initializer:
+        if tensor.name in changes:
+            changes[tensor.name](tensor)
+    path = tmp_path / "a.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+WEIGHT = np.ones((4, 3, 3, 3), np.float32)
+CONV = helper.make_node("Conv", ["x", "net.w.weight"], ["y"], "conv_7")
+
+
+def test_layers_are_named_by_their_weights(tmp_path):
+    relu = helper.make_node("Relu", ["y"], ["z"], "my relu!")
+    again = helper.make_node("Relu", ["z"], ["out"], "my relu!")
+    path = file(tmp_path, [CONV, relu, again], {"net.w.weight": WEIGHT}, outputs=("out",))
+    network = read_onnx(path)
+    assert [node.name for node in network.graph.nodes] == ["net.w", "my_relu_", "my_relu__2"]
+    assert (network.arrays["net.w.weight"] == WEIGHT).all()
+
+
+def test_half_precision_weights_and_constants_in_nodes_are_read(tmp_path):
+    weight = onnx.numpy_helper.from_array(WEIGHT.astype(np.float16) * np.float16(0.5), "c")
+    nodes = [
+        helper.make_node("Constant", [], ["w"], value=weight),
+        helper.make_node("Conv", ["x", "w"], ["y"]),
+        helper.make_node("Dropout", ["y"], ["d"]),
+        helper.make_node("Identity", ["d"], ["i"]),
+        helper.make_node("GlobalAveragePool", ["i"], ["p"]),
+        helper.make_node("Reshape", ["p", "shape"], ["v"]),
+        helper.make_node("Flatten", ["v"], ["f"]),
+        helper.make_node("Gemm", ["f", "m", "bias"], ["o"]),
+        helper.make_node("Relu", ["y"], ["unused"]),
+    ]
+    constants = {"shape": np.array([0, -1]), "m": np.eye(4, 2, dtype=np.float32), "bias": np.ones((1, 2), np.float32)}
+    network = read_onnx(file(tmp_path, nodes, constants, outputs=("o",)))
+    assert [node.layer.op for node in network.graph.nodes] == ["conv", "global_average_pool", "flatten", "linear"]
+    y = forward(network, np.ones((1, 8, 8, 3), np.float32))
+    assert y.tolist() == [[13.5 + 1, 13.5 + 1]]
+
+
+def conv(**attributes):
+    return [helper.make_node("Conv", ["x", "w"], ["y"], "c", **attributes)], {"w": WEIGHT}
+
+
+def one(operator, *constants, **attributes):
+    names = {f"k{i}": value for i, value in enumerate(constants)}
+    return [helper.make_node(operator, ["x", *names], ["y"], "n", **attributes)], names
+
+
+def external(tensor):
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+
+
+def oversized(tensor):
+    tensor.dims[0] = 1 << 40
+
+
+@pytest.mark.parametrize(
+    ("parts", "changes", "message"),
+    [
+        (one("Softmax"), {}, r"node 'n' \(Softmax\): not known, expected one of Conv, Gemm"),
+        (one("Relu", domain="my.own"), {}, "not known, expected one of"),
+        (conv(pads=[0, 1, 1, 0]), {}, r"node 'c' \(Conv\): pads \[0, 1, 1, 0\], expected the same on both sides"),
+        (conv(auto_pad="SAME_UPPER"), {}, "auto_pad is not known"),
+        (conv(kernel_shape=[5, 5]), {}, r"kernel_shape is \[5, 5\], expected \[3, 3\]"),
+        (conv(group=0), {}, "Conv"),
+        (conv(group=2), {}, "expected 6 input channels, got 3"),
+        (conv(strides=[0, 1]), {}, "stride"),
+        (conv(strides=[1]), {}, "expected two dimensions"),
+        (conv(surprise=3), {}, "attribute 'surprise' is not known"),
+        (one("Conv", np.ones((4, 3, 3), np.float32)), {}, "the first of 4 dimensions"),
+        (one("Conv", np.full((4, 3, 3, 3), np.nan, np.float32)), {}, "tensor 'k0' holds NaN"),
+        (one("Conv", WEIGHT, np.ones(3, np.float32)), {}, "has shape"),
+        (one("Gemm", np.eye(3, dtype=np.float32), alpha=2.0), {}, "alpha is 2.0, expected 1.0"),
+        (one("Gemm", np.eye(3, dtype=np.float32)), {}, r"expected \(3,\), got"),
+        (one("BatchNormalization", *[np.ones(3, np.float32)] * 3), {}, "expected 4 to 4 constant inputs"),
+        (one("BatchNormalization", *[np.full(3, -1, np.float32)] * 4), {}, "expected variances above 0"),
+        (([helper.make_node("Relu", ["x"], [], "n")], {}), {}, "expected one output"),
+        (one("Add", np.ones(3, np.float32)), {}, "constant inputs are not known here"),
+        (one("LRN", size=4), {}, "size 4, expected an odd number"),
+        (one("Concat", axis=2), {}, "axis 1, the channels"),
+        (one("Pad", np.array([0, 0, 1, 1, 0, 0, 1, 1])), {}, "expected channels only"),
+        (one("Pad", np.array([0, 1, 0, 0, 0, 1, 0, 0]), mode="reflect"), {}, "mode is b'reflect'"),
+        (one("Pad", np.array([0, 1, 0, 0, 0, 1, 0, 0]), np.float32(1)), {}, "expected zeros"),
+        (one("Flatten", axis=2), {}, "axis is 2, expected 1"),
+        (one("Reshape", np.array([-1, 8])), {}, r"to \[-1, 8\], expected one vector an image"),
+        (one("MaxPool", kernel_shape=[9, 9]), {}, "smaller than the"),
+        (one("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1]), {}, "count_include_pad is 0"),
+        (one("Relu"), {"shape": ("N", 3, "H", "W")}, r"input 'x' is \[0, 3, 0, 0\], expected \(N, C, H, W\)"),
+        (one("Relu"), {"shape": ("N", 3)}, r"expected \(N, C, H, W\)"),
+        (one("Relu"), {"inputs": 2}, "2 inputs, expected one image"),
+        (one("Relu"), {"outputs": ("y", "x")}, "2 outputs"),
+        (one("Relu"), {"outputs": ("z",)}, "1 outputs, expected one that a node gives"),
+        (([helper.make_node("Relu", ["q"], ["y"], "n")], {}), {}, "reads 'q', which no earlier node gives"),
+        (([helper.make_node("Identity", ["x"], ["y"])], {}), {}, "no layer between input and output"),
+        (one("Conv", WEIGHT), {"k0": external}, "tensor 'k0' lies in another file"),
+        (one("Conv", WEIGHT), {"k0": oversized}, "tensor 'k0' is damaged"),
+    ],
+)  # fmt: skip
+def test_what_is_not_known_is_named(tmp_path, parts, changes, message):
+    path = file(tmp_path, *parts, **changes)
+    with pytest.raises(InputError, match=message) as error:
+        read_onnx(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"hello", "not an ONNX file"), (b"", "0 inputs"), (None, "No such file")]
+)
+def test_files_that_are_no_onnx(tmp_path, content, message):
+    path = tmp_path / "a.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_onnx(path)
+
+
+def test_a_truncated_file_is_refused(tmp_path):
+    write_onnx(every_layer(), tmp_path / "a.onnx")
+    content = (tmp_path / "a.onnx").read_bytes()
+    for length in range(0, len(content), len(content) // 40):
+        (tmp_path / "b.onnx").write_bytes(content[:length])
+        with pytest.raises(InputError):
+            read_onnx(tmp_path / "b.onnx")
+
+
+def test_flipped_bytes_are_refused_or_read_but_never_crash(tmp_path):
+    write_onnx(every_layer(), tmp_path / "a.onnx")
+    content, rng = bytearray((tmp_path / "a.onnx").read_bytes()), np.random.default_rng(0)
+    for _ in range(300):
+        changed = bytearray(content)
+        for position in rng.integers(0, len(content), 3):
+            changed[position] = rng.integers(0, 256)
+        (tmp_path / "b.onnx").write_bytes(changed)
+        with contextlib.suppress(InputError):
+            network = read_onnx(tmp_path / "b.onnx")
+            if max(network.graph.input_shape) > 100:  # a flipped size may be huge, yet fit the layers
+                continue
+            with np.errstate(all="ignore"):
+                forward(network, np.zeros((1, *network.graph.input_shape), np.float32))
+
+
+def test_what_onnx_means_otherwise_is_not_written(tmp_path):
+    graph = Graph(
+        name="g", input_shape=(4, 4, 6), nodes=(Node(name="n", layer=LocalResponseNorm(size=4), inputs=(INPUT,)),)
+    )
+    with pytest.raises(InputError, match="node n: ONNX's LRN of 4 channels differs"):
+        write_onnx(Network(graph, {}), tmp_path / "a.onnx")
+    assert not (tmp_path / "a.onnx").exists()
