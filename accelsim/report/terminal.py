@@ -102,41 +102,51 @@ def show_comparison(
 
 
 def _show_cycles(out: Console, results: Sequence[Result]) -> None:
-    """Cycles of each layer on each machine, and the fastest."""
+    """Cycles of each layer on each machine and, where there is room, what bounds them; the fewest are marked."""
     cycles = pd.DataFrame({r.machine: r.layers["cycles"].to_numpy() for r in results})
-    fastest = cycles.idxmin(axis=1)
-    tie = cycles.eq(cycles.min(axis=1), axis=0).sum(axis=1) > 1
-    layers = results[0].layers
-    for some in _chunks(results, 46, out.width):
-        table = _table("cycles of layer", "kind", *(r.machine for r in some), "fastest")
-        for i, name in enumerate(layers["name"]):
-            winner = "tie" if tie[i] else str(fastest[i])
-            numbers = (f"{cycles[r.machine][i]:,}" for r in some)
-            table.add_row(escape(str(name)), str(layers["kind"][i]), *numbers, escape(winner))
+    fewest = cycles.eq(cycles.min(axis=1), axis=0)
+    names = [escape(str(name)) for name in results[0].layers["name"]]
+    left = max(map(len, names)) + 2
+    why = len(next(_chunks(results, left, out.width, beside=12))) == len(results)
+    for some in _chunks(results, left, out.width, beside=12 if why else 0):
+        table = _table("cycles of", *(column for r in some for column in (r.machine, "bound by")[: 1 + why]))
+        for i, name in enumerate(names):
+            cells = []
+            for r in some:
+                mark = "* " if fewest[r.machine][i] else ""
+                cells += [f"{mark}{cycles[r.machine][i]:,}", *([str(r.layers["bound"][i])] if why else [])]
+            table.add_row(name, *cells)
         out.print(table)
+    if len(results) > 1:
+        alone = fewest[fewest.sum(axis=1) == 1].sum()
+        counts = [f"{r.machine} in {alone[r.machine]}" for r in results if alone[r.machine]]
+        shared = len(names) - int(alone.sum())
+        _line(out, f"*: fewest cycles; alone: {', '.join(counts) or 'none'}; shared: {shared} of {len(names)} layers")
+    if why:
+        _line(out, "bound by: where most cycles go: compute, imbalance or edge of the lanes, transform, dram")
 
 
 def show_result(out: Console, model: DualModel, result: Result, batch: int, overrides: Sequence[str] = ()) -> None:
     """One row a layer and the total."""
     _line(out, model_line(model, result.model))
     _line(out, f"on {result.machine}, {settings_line(result.engine, batch, overrides)}")
-    table = _table("layer", "mode", "cycles", "util %", "MACs k", "DRAM kB", "energy uJ")
-    rows = [*result.layers.iterrows(), ("total", result.total)]
-    for index, row in rows:
+    table = _table("layer", "mode", "cycles", "bound by", "util %", "DRAM kB", "energy uJ")
+    for index, row in [*result.layers.iterrows(), ("total", result.total)]:
         if index == "total":
             table.add_section()
         table.add_row(
             escape(str(row["name"])),
             str(row["mode"]),
             f"{row['cycles']:,}",
+            str(row["bound"]),
             f"{100 * row['utilization']:.1f}",
-            f"{row['effectual_macs'] / 1e3:,.0f}",
             f"{(row['dram_read_bytes'] + row['dram_write_bytes']) / 1e3:,.1f}",
             f"{row['energy_pj'] / 1e6:,.3f}",
         )
     out.print(table)
     t = result.total
     _line(out, f"latency {t['latency_ms']:.4f} ms, power {t['power_mw']:.1f} mW, area {t['area_mm2']:.3f} mm2")
+    _line(out, f"MACs: dense {t['dense_macs'] / 1e6:.2f} M, effectual {t['effectual_macs'] / 1e6:.2f} M")
     energy = ", ".join(f"{part} {t[f'energy_{part}_pj'] / 1e6:.2f}" for part in PARTS)
     _line(out, f"energy {t['energy_pj'] / 1e6:.2f} uJ: {energy}")
 
@@ -216,17 +226,17 @@ def _line(out: Console, text: str) -> None:
 
 
 def _table(first: str, *columns: str) -> Table:
-    table = Table(box=SIMPLE, pad_edge=False, header_style="bold")
+    table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True, header_style="bold")
     table.add_column(first, overflow="fold")
     for column in columns:
-        words = column in {"kind", "mode", "fastest", "per", "part", "source", "shape"}
+        words = column in {"mode", "bound by", "per", "part", "source", "shape"}
         table.add_column(escape(column), justify="left" if words else "right", overflow="fold")
     return table
 
 
-def _chunks(results: Sequence[Result], left_columns: int, width: int) -> Iterator[Sequence[Result]]:
-    """Results in groups that fit beside ``left_columns`` columns of names."""
-    widest = max(12, *(len(r.machine) for r in results)) + 2
-    size = max(1, (width - left_columns) // widest)
+def _chunks(results: Sequence[Result], left: int, width: int, beside: int = 0) -> Iterator[Sequence[Result]]:
+    """Results in groups that fit right of ``left`` characters, each with ``beside`` more characters of its own."""
+    widest = max(12, *(len(r.machine) for r in results)) + 2 + beside
+    size = max(1, (width - left) // widest)
     for first in range(0, len(results), size):
         yield results[first : first + size]
