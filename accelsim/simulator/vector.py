@@ -1,8 +1,8 @@
 """Layers without weights: pooling, residual addition and other element-wise passes, on ``vector_lanes`` simple lanes.
 
 A lane reads one operand a cycle: an addition of two tensors takes two operands an output, a pool its whole window.
-Tiles are shares of the tensors in storage order (planes of 16 channels, row by row), sized to the double-buffered input
-and output buffers.  A pool streams: the rows that its windows share stay in the input buffer and are not read twice,
+Tiles are shares of the tensors in storage order (planes of 16 channels, row by row), each a DRAM row or what the
+double-buffered input and output buffers hold.  A pool streams: the rows that its windows share stay in the input buffer and are not read twice,
 and running results stay in the output buffer.  A local response normalisation counts as one operand an output.
 """
 
@@ -25,16 +25,19 @@ def plan_vector(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> S
     if in_room < 1:
         raise InputError(
             f"{machine.name}: buffers.input_kb is {machine.buffers.input_kb:g}, too small for the rows shared by the "
-            f"windows of layer {work.name} share, expected at least {-(-2 * (kept + 1) // 1024)}"
+            f"windows of layer {work.name}, expected at least {-(-2 * (kept + 1) // 1024)}"
         )
-    parts = max(1, int(np.ceil(in_total / in_room)), int(np.ceil(out_total / out_room)))
+    # A DRAM row of each input at a time, or less where the buffers are smaller: finer parts overlap better, and parts
+    # below a row would open it twice.
+    row_bytes = machine.dram.timing.row_bytes
+    streamed = -(-in_total // (work.inputs * row_bytes))
+    parts = max(streamed, int(np.ceil(in_total / in_room)), int(np.ceil(out_total / out_room)))
     edges = np.arange(parts + 1)
     # Cumulative shares, so that the parts sum to the tensors exactly.
     in_bytes, out_bytes = np.diff(in_total * edges // parts), np.diff(out_total * edges // parts)
     operands = work.outputs * work.inputs * work.kernel[0] * work.kernel[1]
     cycles = np.diff(-(-operands * edges // (parts * machine.vector_lanes)))
     none = np.zeros(parts, np.int64)
-    row_bytes = machine.dram.timing.row_bytes
     one = -(-in_bytes // work.inputs)  # bytes of each input tensor
     inputs = Transfer(in_bytes, np.full(parts, work.inputs), work.inputs * -(-one // row_bytes))
     outputs = Transfer.contiguous(out_bytes, row_bytes)
