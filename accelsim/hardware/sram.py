@@ -1,10 +1,11 @@
 """Energy, area and leakage of an on-chip SRAM, by log-log interpolation of a CACTI 7 table.
 
 ``data/sram_cacti.csv`` holds our own CACTI 7 runs (one bank, one read-write port).  Between its capacities and port
-widths every figure is interpolated linearly in logarithms, also between its nodes 65, 45, 32 and 22 nm; beyond its
-largest capacity or port the nearest entry's slope is continued.  Below 22 nm, down to 7 nm, energy and leakage scale
-with the feature size and area with its square from the 22 nm entry.  Left out: the cell type, which moves energy
-about 2x and leakage 1000x or more; leakage is therefore also an explicit parameter of the machine.
+widths every figure is interpolated linearly in logarithms, beyond the largest capacity or port the nearest entry's
+slope is continued; between its nodes 65, 45, 32 and 22 nm it is interpolated linearly in nm.  Below 22 nm, down to
+7 nm, energy scales from the 22 nm entry with the square root of the feature size (wires shrink, their capacitance a
+length hardly does), leakage with the feature size and area with its square.  Left out: the cell type, which moves
+energy about 2x and leakage 1000x or more; leakage is therefore also an explicit parameter of the machine.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
 SOURCE = "CACTI 7 table (accelsim/hardware/data/sram_cacti.csv), log-log interpolation"
-SMALLEST_NM = 22
+NODES_NM = (22, 32, 45, 65)
 SMALLEST_KB = 0.5  # a smaller memory costs what this one costs
 
 
@@ -69,8 +70,10 @@ def sram(node_nm: int, capacity_bytes: int, port_bits: int) -> Sram:
     if capacity_bytes < 1 or port_bits < 1:
         raise ValueError(f"an SRAM needs a positive capacity and port, got {capacity_bytes} bytes, {port_bits} bits")
     kb = max(capacity_bytes / 1024, SMALLEST_KB)
-    shrink = min(1.0, node_nm / SMALLEST_NM)
-    figures = np.exp(_table()(np.log([[max(node_nm, SMALLEST_NM), kb, port_bits]]))[0])
-    figures *= (shrink, shrink, shrink**2, shrink)
+    query = np.log([[node, kb, port_bits] for node in NODES_NM])
+    at_nodes = np.exp(_table()(query))
+    figures = np.array([np.interp(node_nm, NODES_NM, column) for column in at_nodes.T])
+    shrink = min(1.0, node_nm / NODES_NM[0])
+    figures *= (shrink**0.5, shrink**0.5, shrink**2, shrink)
     read_pj, write_pj, area_mm2, leakage_mw = (float(figure) for figure in figures)
     return Sram(capacity_bytes, port_bits, read_pj, write_pj, area_mm2, leakage_mw)

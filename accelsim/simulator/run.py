@@ -51,7 +51,7 @@ def run(
     total["latency_ms"] = cycles * machine.ns_per_cycle / 1e6
     total["area_mm2"] = float(sum(areas_mm2(machine).values()))
     # pJ / ns = mW
-    total["power_mw"] = float(layers["energy_pj"].sum()) / (cycles * machine.ns_per_cycle)
+    total["power_mw"] = float(layers["energy_pj"].sum()) / (cycles * machine.ns_per_cycle) if cycles else 0.0
     return Result(model, machine.name, engine, layers, pd.Series(total, dtype=object))
 
 

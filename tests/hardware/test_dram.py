@@ -1,0 +1,57 @@
+"""DRAM times against the presets of DRAMsim3 and Ramulator 2: DDR4-2400, tRCD = tRP = CL = 14.1 ns, 64 B bursts,
+8 KB rows, 19.2 GB/s, tRFC / tREFI = 4.5 %; a row hit costs 17.4 ns and a conflict 45.6 ns."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accelsim.hardware.dram import DRAM_TYPES, Transfer, transfer_ns
+
+DDR4 = DRAM_TYPES["DDR4-2400"]
+
+
+def requests(n_bytes: int, pieces: int = 1, rows: int = 1) -> Transfer:
+    return Transfer(np.array([n_bytes]), np.array([pieces]), np.array([rows]))
+
+
+def test_a_conflict_costs_precharge_and_activation_beyond_a_hit() -> None:
+    hit, conflict = 17.4, 45.6
+    burst = 64 / 19.2
+    ours = transfer_ns(DDR4, 1, requests(64))[0] * (1 - DDR4.refresh)
+    assert ours - burst == pytest.approx(conflict - hit, rel=0.001)
+
+
+def test_a_long_stream_reaches_the_peak_rate_less_refresh_and_row_misses() -> None:
+    n_bytes = 1 << 24
+    stream = Transfer.contiguous(n_bytes, DDR4.row_bytes)
+    efficiency = n_bytes / 19.2 / float(transfer_ns(DDR4, 1, stream))
+    assert efficiency == pytest.approx((1 - 0.045) * (1 / (1 + 28.2 / (8192 / 19.2))))
+    assert 0.88 < efficiency < 0.90
+
+
+@pytest.mark.parametrize(
+    ("name", "gbs", "burst"), [("DDR4-2400", 19.2, 64), ("LPDDR5-6400", 12.8, 32), ("HBM2", 256, 32)]
+)
+def test_presets(name: str, gbs: float, burst: int) -> None:
+    assert (DRAM_TYPES[name].bandwidth_gbs, DRAM_TYPES[name].burst_bytes) == (gbs, burst)
+    assert DRAM_TYPES[name].row_miss_ns == pytest.approx({"LPDDR5-6400": 37.5}.get(name, 28.1), rel=0.01)
+
+
+@pytest.mark.parametrize(("name", "pj_per_bit"), [("LPDDR4-3200", 8), ("DDR3-1600", 70), ("HBM2", 3.9)])
+def test_energy_of_three_bursts_an_activation_is_the_published_average(name: str, pj_per_bit: float) -> None:
+    dram = DRAM_TYPES[name]
+    bits = 8 * 3 * dram.burst_bytes
+    assert (dram.activate_pj + bits * dram.pj_per_bit) / bits == pytest.approx(pj_per_bit)
+
+
+@given(st.sampled_from(sorted(DRAM_TYPES)), st.integers(0, 1 << 20), st.integers(1, 8), st.integers(1, 8))
+def test_more_bytes_and_rows_take_longer_and_more_channels_do_not(name: str, n: int, pieces: int, rows: int) -> None:
+    dram = DRAM_TYPES[name]
+    one = transfer_ns(dram, 1, requests(n, pieces, rows))[0]
+    assert (one == 0) == (n == 0 or name == "ideal")
+    assert transfer_ns(dram, 1, requests(n + 64 * pieces, pieces, rows))[0] >= one
+    assert transfer_ns(dram, 1, requests(n, pieces, rows + 1))[0] >= one
+    assert transfer_ns(dram, 2, requests(n, pieces, rows))[0] <= one
+    if n and name != "ideal":  # whole bursts never take less than the bytes at the peak rate
+        assert one >= n / dram.bandwidth_gbs
