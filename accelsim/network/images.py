@@ -47,11 +47,11 @@ def read_images(path: Path) -> LabelledImages:
 def write_images(path: Path, images: LabelledImages) -> None:
     """Write an .npz file that ``read_images`` reads, atomically; the same images give the same bytes."""
     small = np.uint8 if max(_largest(images.labels), _largest(images.reference)) < 256 else np.uint32
-    arrays: dict[str, NDArray[Any]] = {"images": images.pixels, "labels": images.labels.astype(small)}
+    arrays: dict[str, Any] = {"images": images.pixels, "labels": images.labels.astype(small)}
     if images.reference is not None:
         arrays["reference"] = images.reference.astype(small)
     with atomic_write(path) as stream:
-        np.savez_compressed(stream, allow_pickle=False, **arrays)
+        np.savez_compressed(stream, **arrays)
 
 
 def _largest(labels: NDArray[np.int64] | None) -> int:
