@@ -174,6 +174,33 @@ def train(
 
 
 @app.command()
+def compress(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A run's folder, or a .safetensors file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="MODEL.dual", help="The file to write.")],
+    recipe: Annotated[Path | None, typer.Option("--recipe", metavar="RECIPE.yaml", help="Cell size, data, ...")] = None,
+    json: Json = False,
+) -> None:
+    """Prune, quantize and code a trained network into one file for both kinds of machine."""
+    from accelsim.training.compress import CompressionRecipe, compress_checkpoint, load_compression_recipe, summary
+
+    settings = CompressionRecipe() if recipe is None else load_compression_recipe(recipe)
+    model = compress_checkpoint(checkpoint, output, settings, say)
+    if json:
+        print_json(summary(model, output))
+
+
+@app.command()
+def export(
+    model: Model,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help=".safetensors or .onnx")],
+) -> None:
+    """Write the decoded weights for other tools: as safetensors, or the whole network as ONNX."""
+    from accelsim.compression.export import export_model
+
+    export_model(accelsim.load_model(model), output)
+
+
+@app.command()
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `accelsim compare -o DIR` wrote.")],
     output: Annotated[

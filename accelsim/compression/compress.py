@@ -1,20 +1,30 @@
-"""From trained weights to what a ``.dual`` file holds: fold batch-norm, prune, quantize, calibrate."""
+"""From trained weights to what a ``.dual`` file holds: prune, quantize, fold batch-norm, calibrate."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.compression.calibrate import input_density
-from accelsim.compression.deploy import percentile
+from accelsim.compression.deploy import percentile, winograd_filters
 from accelsim.compression.dual import Compressed
 from accelsim.compression.fold import fold_batch_norm, parameter_count
 from accelsim.compression.manifest import weight_names
 from accelsim.compression.model import winograd_eligible
-from accelsim.compression.quantize import Quantizer
+from accelsim.compression.quantize import Levels, Quantizer, plain_codebook
 from accelsim.network import Network
 
 Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A network with its weights decoded, their indices by array name, and what the indices stand for."""
+
+    network: Network
+    indices: Mapping[str, Levels]
+    quantizer: Quantizer
 
 
 def spatial_threshold(network: Network, sparsity: float) -> float:
@@ -22,40 +32,65 @@ def spatial_threshold(network: Network, sparsity: float) -> float:
     return percentile({name: np.abs(network.arrays[name]) for name in weight_names(network.graph)}, sparsity)
 
 
-def compress(
+def winograd_threshold(network: Network, m: int, sparsity: float) -> float:
+    """theta_WD: the one threshold up to which ``sparsity`` of all Winograd-domain filter entries together lie."""
+    eligible = [node.name for node in network.graph.nodes if winograd_eligible(node)]
+    if not eligible:
+        return 0.0
+    filters = {name: np.abs(winograd_filters(network.arrays[f"{name}.weight"], m, 0.0)) for name in eligible}
+    return percentile(filters, sparsity)
+
+
+def quantize(
     network: Network,
-    *,
-    cell: float | Mapping[str, float],
+    cell: float,
     threshold: float,
+    *,
+    cells: Mapping[str, float] | None = None,
+    seed: int | None = None,
+) -> Quantized:
+    """Prune and quantize the weights of convolutions and linear layers.
+
+    cell: D.  cells: that of single arrays, by name.  threshold: weights up to it become zero (theta_SD).
+    seed: of the dither; None for uniform quantization.  Raises ValueError if a cell is too small for its weights.
+    """
+    names = weight_names(network.graph)
+    quantizer = Quantizer({name: (cells or {}).get(name, cell) for name in names}, np.zeros(0), seed)
+    indices = {name: quantizer.indices(name, network.arrays[name], threshold) for name in names}
+    largest = max((int(np.abs(n).max(initial=0)) for n in indices.values()), default=0)
+    quantizer = Quantizer(quantizer.cells, plain_codebook(largest), seed)
+    decoded = {name: quantizer.decode(name, n) for name, n in indices.items()}
+    return Quantized(Network(network.graph, {**network.arrays, **decoded}), indices, quantizer)
+
+
+def seal(
+    quantized: Quantized,
+    *,
     winograd_m: int = 2,
     winograd_threshold: float,
-    seed: int | None = None,
     calibration: Array | None = None,
     value_bits: int = 10,
+    provenance: Mapping[str, str] | None = None,
 ) -> Compressed:
-    """Prune at ``threshold`` and quantize a trained network.
+    """What a ``.dual`` file of the quantized network is made of.
 
-    cell: D, for all weight arrays or by array name.  threshold: weights up to it become zero (theta_SD).
-    winograd_m, winograd_threshold: how Winograd machines run it.  seed: of the dither; None for uniform quantization.
-    calibration: (N, H, W, C) float32 preprocessed images on which input densities are measured.
-    Raises ValueError if a cell is too small for its weights.
+    winograd_m, winograd_threshold: how Winograd machines run it.  calibration: (N, H, W, C) float32 preprocessed images
+    on which input densities are measured.  value_bits: of each bias, scale and shift.
     """
-    parameters = parameter_count(network)
-    network = fold_batch_norm(network)
-    graph = network.graph
-    names = weight_names(graph)
-    cells = dict.fromkeys(names, cell) if isinstance(cell, float) else {name: cell[name] for name in names}
-    quantizer = Quantizer(cells, np.zeros(0), seed)
-    indices = {name: quantizer.indices(name, network.arrays[name], threshold) for name in names}
-    decoded = dict(network.arrays) | {name: quantizer.decode(name, n) for name, n in indices.items()}
+    folded = fold_batch_norm(quantized.network)
+    graph = folded.graph
+    codebook = quantized.quantizer.codebook
+    plain = np.array_equal(codebook, plain_codebook(len(codebook) // 2))
+    quantizer = quantized.quantizer
     return Compressed(
         graph=graph,
-        indices=indices,
-        quantizer=quantizer,
-        values={name: array for name, array in network.arrays.items() if name not in indices},
+        indices=quantized.indices,
+        quantizer=Quantizer(quantizer.cells, np.zeros(0), quantizer.seed) if plain else quantizer,
+        values={name: array for name, array in folded.arrays.items() if name not in quantized.indices},
         winograd_m={node.name: winograd_m for node in graph.nodes if winograd_eligible(node)},
         winograd_threshold=winograd_threshold,
-        input_density={} if calibration is None else input_density(Network(graph, decoded), calibration),
-        parameters=parameters,
+        input_density={} if calibration is None else input_density(folded, calibration),
+        provenance=provenance or {},
+        parameters=parameter_count(quantized.network),
         value_bits=value_bits,
     )

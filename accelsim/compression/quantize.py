@@ -78,26 +78,22 @@ def rounded_codebook(codebook: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.rint(codebook / CODEBOOK_UNIT) * CODEBOOK_UNIT)
 
 
-def codebook_step(
-    codebook: NDArray[np.float64],
-    indices: Mapping[str, Levels],
-    slopes: Mapping[str, Array],
-    cells: Mapping[str, float],
-    rate: float,
+def codebook_slope(
+    quantizer: Quantizer, indices: Mapping[str, Levels], slopes: Mapping[str, Array]
 ) -> NDArray[np.float64]:
-    """One step of c_n <- c_n - rate * mean over the weights of index n of dC/dc_n, n != 0.
+    """The mean of dC/dw over the weights of each index, in cells: (2 L + 1,) float64, 0 for n = 0 and unused indices.
 
-    slopes: dC/dw by array name.  The codebook is in cells, so the step in weights is divided by D.
+    slopes: dC/dw by array name.
     """
-    L = len(codebook) // 2
+    L = len(quantizer.codebook) // 2
     total, count = np.zeros(2 * L + 1), np.zeros(2 * L + 1)
     for name, n in indices.items():
         index = n.ravel() + L
-        total += np.bincount(index, slopes[name].ravel().astype(np.float64) / cells[name], minlength=2 * L + 1)
+        total += np.bincount(index, slopes[name].ravel() * np.float64(quantizer.cells[name]), minlength=2 * L + 1)
         count += np.bincount(index, minlength=2 * L + 1)
-    step = rate * total / np.maximum(count, 1)
-    step[L] = 0
-    return np.asarray(codebook - step)
+    slope = total / np.maximum(count, 1)
+    slope[L] = 0
+    return np.asarray(slope)
 
 
 def dyadic(values: Array, bits: int) -> tuple[Levels, int]:

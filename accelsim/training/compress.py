@@ -1,0 +1,228 @@
+"""``accelsim compress``: from a checkpoint to a ``.dual`` file by a recipe, measured on the test images.
+
+Prune and quantize, fine-tune codebook and batch-norm, fold, calibrate, code, write, measure in both domains.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from accelsim.compression.compress import Quantized, quantize, seal, spatial_threshold, winograd_threshold
+from accelsim.compression.deploy import winograd_model
+from accelsim.compression.dual import write_dual
+from accelsim.compression.joint import JointRegularizer
+from accelsim.compression.model import DualModel
+from accelsim.errors import InputError
+from accelsim.faults import explain
+from accelsim.network.graph import Network
+from accelsim.network.weights import load_network
+from accelsim.training.checkpoint import CARD, MODEL
+from accelsim.training.codebook import Tuning, fine_tune
+from accelsim.training.datasets import Source, load_split, resolve
+from accelsim.training.evaluate import top1
+from accelsim.training.recipe import Data
+from accelsim.training.run import find_network
+from accelsim.training.winograd_op import winograd_operations
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Text = Annotated[str, Field(max_length=1000)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Reference(_Section):
+    """The dense network: what accuracy is compared with, and the teacher of fine-tuning."""
+
+    network: str
+    weights: str
+
+
+class TuningSettings(_Section):
+    """Fine-tuning after quantization (``codebook.Tuning``)."""
+
+    steps: Annotated[int, Field(ge=1, le=1_000_000)] = 300
+    batch: Annotated[int, Field(ge=1, le=4096)] = 128
+    codebook_rate: Annotated[float, Field(ge=0, lt=1)] = 4e-3
+    value_rate: Annotated[float, Field(ge=0, lt=1)] = 1e-3
+    alpha: Positive = 0.1
+    statistics: Annotated[int, Field(ge=0, le=10_000)] = 50
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+
+
+class CompressionRecipe(_Section):
+    """How to compress one checkpoint.
+
+    network: of a bare weight file; a checkpoint of ``accelsim train`` says it itself.  cell: D; by default theta_SD.
+    cells: D of single arrays.  spatial, winograd: sparsities to prune to; by default the checkpoint's.  tile: m of
+    F(m, r).  dither: its seed, for dithered quantization.  data: training images calibrate (the first ``calibration``)
+    and fine-tune, test images measure; without it nothing is measured.  images: sample images beside the model.
+    """
+
+    network: str | None = None
+    cell: Positive | None = None
+    cells: dict[str, Positive] = {}
+    spatial: Share | None = None
+    winograd: Share | None = None
+    tile: Annotated[int, Field(ge=1, le=6)] = 2
+    dither: Annotated[int, Field(ge=0, lt=1 << 63)] | None = None
+    value_bits: Annotated[int, Field(ge=2, le=24)] = 10
+    data: Data | None = None
+    calibration: Annotated[int, Field(ge=1, le=100_000)] = 300
+    reference: Reference | None = None
+    tune: TuningSettings | None = None
+    workers: Annotated[int, Field(ge=1, le=256)] = 2
+    images: Text | None = None
+    provenance: dict[str, Text] = {}
+
+
+def load_compression_recipe(path: Path) -> CompressionRecipe:
+    """The recipe in a YAML file.  Raises InputError that names every fault."""
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return CompressionRecipe.model_validate(content if content is not None else {})
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}, expected a compression recipe") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    except ValidationError as error:
+        raise InputError(f"{path}: {explain(error, CompressionRecipe)}") from None
+
+
+def compress_checkpoint(checkpoint: Path, out: Path, recipe: CompressionRecipe, log: Any = None) -> DualModel:
+    """Compress a checkpoint into the ``.dual`` file ``out``; return what that decodes to.
+
+    checkpoint: a folder of ``accelsim train``, or a safetensors file.  log: called with a line of progress.
+    Raises InputError if the checkpoint, the recipe or the data do not fit together.
+    """
+    say = log or (lambda _: None)
+    network, notes = load_checkpoint(checkpoint, recipe)
+    graph = network.graph
+    s_sd = _target(recipe.spatial, notes, "sparsity_sd", checkpoint)
+    s_wd = _target(recipe.winograd, notes, "sparsity_wd", checkpoint)
+    theta = spatial_threshold(network, s_sd)
+    try:
+        quantized = quantize(network, recipe.cell or theta or 1.0, theta, cells=recipe.cells, seed=recipe.dither)
+    except ValueError as error:
+        raise InputError(f"{checkpoint}: {error}") from None
+    calibration = train = test = reference = None
+    if recipe.data is not None:
+        size, classes = graph.input_shape[:2], graph.shapes[graph.nodes[-1].name][-1]
+        train, test = (load_split(recipe.data, split, size, classes) for split in ("train", "test"))
+        calibration = graph.preprocessing.apply(train.take(np.arange(min(recipe.calibration, len(train.labels)))))
+    if recipe.reference is not None:
+        dense = find_network(recipe.reference.network, "reference.network")
+        reference = load_network(dense, resolve(recipe.reference.weights))
+    if recipe.tune is not None:
+        if train is None or recipe.data is None:
+            raise InputError("tune: expected the key data to name its images")
+        quantized = _tuned(quantized, recipe, recipe.data, train, reference, s_wd, say)
+    theta_wd = winograd_threshold(quantized.network, recipe.tile, s_wd)
+    compressed = seal(
+        quantized,
+        winograd_m=recipe.tile,
+        winograd_threshold=theta_wd,
+        calibration=calibration,
+        value_bits=recipe.value_bits,
+        provenance=_provenance(recipe, notes),
+    )
+    model = write_dual(out, compressed)
+    say(f"{out}: {model.file_bytes} bytes, {4 * model.parameters / model.file_bytes:.2f}x")
+    if test is not None:
+        accuracy = measure(model, test, reference, recipe.workers)
+        say(", ".join(f"{name} {value:.2f}" for name, value in accuracy.items()))
+        model = write_dual(out, replace(compressed, accuracy=accuracy))
+    return model
+
+
+def load_checkpoint(checkpoint: Path, recipe: CompressionRecipe) -> tuple[Network, dict[str, Any]]:
+    """The network of a checkpoint, and what its card says (empty for a bare weight file)."""
+    weights = checkpoint / MODEL if checkpoint.is_dir() else checkpoint
+    card = weights.with_name(CARD)
+    notes: dict[str, Any] = {}
+    if weights.name == MODEL and card.exists():
+        try:
+            notes = json.loads(card.read_text(encoding="utf-8"))
+            name = recipe.network or str(notes["network"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{card}: not a checkpoint's card ({error})") from None
+    elif recipe.network is None:
+        raise InputError(f"{weights}: a bare weight file, expected a recipe with the key network")
+    else:
+        name = recipe.network
+    return load_network(find_network(name, str(weights)), weights), notes
+
+
+def measure(model: DualModel, test: Source, reference: Network | None, workers: int) -> dict[str, float]:
+    """Top-1 in percent on the test images: the dense network, and the decoded file in each domain."""
+    graph, arrays = model.network.graph, model.network.arrays
+    operations = winograd_operations(winograd_model(model), dict(model.winograd_m))
+    accuracy = {}
+    if reference is not None:
+        accuracy["top1_reference"] = top1(reference.graph, reference.arrays, test, workers=workers)
+    accuracy["top1_spatial"] = top1(graph, arrays, test, workers=workers)
+    accuracy["top1_winograd"] = top1(graph, arrays, test, workers=workers, operations=operations)
+    return {name: round(value, 4) for name, value in accuracy.items()}
+
+
+def _target(asked: float | None, notes: dict[str, Any], key: str, checkpoint: Path) -> float:
+    if asked is not None:
+        return asked
+    found = notes.get(key)
+    if isinstance(found, int | float) and 0 <= found < 1:
+        return float(found)
+    name = {"sparsity_sd": "spatial", "sparsity_wd": "winograd"}[key]
+    raise InputError(f"{checkpoint}: states no {key}, expected a recipe with the key {name}")
+
+
+def _tuned(
+    quantized: Quantized,
+    recipe: CompressionRecipe,
+    data: Data,
+    train: Source,
+    teacher: Network | None,
+    winograd_sparsity: float,
+    say: Any,
+) -> Quantized:
+    settings = recipe.tune
+    assert settings is not None
+    tuning = Tuning(**settings.model_dump(), crop=data.crop, flip=data.flip, workers=recipe.workers)
+    graph = quantized.network.graph
+    arrays, quantizer = fine_tune(
+        graph,
+        quantized.network.arrays,
+        quantized.indices,
+        quantized.quantizer,
+        train,
+        tuning,
+        regularizer=JointRegularizer(graph, {"default": recipe.tile}),
+        winograd_sparsity=winograd_sparsity,
+        teacher=teacher,
+        watch=lambda step, loss: say(f"fine-tuning step {step}: loss {loss:.4f}") if step % 20 == 0 else None,
+    )
+    return Quantized(Network(graph, arrays), quantized.indices, quantizer)
+
+
+def _provenance(recipe: CompressionRecipe, notes: dict[str, Any]) -> dict[str, str]:
+    provenance: dict[str, str] = {key: str(notes[key]) for key in ("seed", "epochs", "hours") if key in notes}
+    if recipe.images is not None:
+        provenance["images"] = recipe.images
+    return provenance | recipe.provenance
+
+
+def summary(model: DualModel, out: Path) -> dict[str, Any]:
+    """What ``accelsim compress --json`` prints."""
+    return {
+        "file": str(out),
+        "file_bytes": model.file_bytes,
+        "parameters": model.parameters,
+        "compression_ratio": 4 * model.parameters / model.file_bytes,
+        "accuracy": dict(model.accuracy),
+    }
