@@ -24,7 +24,6 @@ for Deep Neural Networks, ACM TOMS 46(4), 2020; see ``error_bound``.
 """
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -110,7 +109,7 @@ def matrices(m: int, r: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArra
 def transform_filters(w: NDArray[Any], m: int) -> NDArray[Any]:
     """G w G^T of each 2-D slice.  w: (K, C, R, S) float -> (K, C, m + R - 1, m + S - 1), same dtype."""
     G_h, G_w = (matrices(m, r, w.dtype)[1] for r in w.shape[2:])
-    return np.asarray(G_h @ w @ G_w.T)
+    return _filters(w, G_h, G_w)
 
 
 def transform_inputs(x: NDArray[Any], m: int, r: tuple[int, int], padding: tuple[int, int]) -> NDArray[Any]:
@@ -128,26 +127,24 @@ def transform_outputs(Y: NDArray[Any], m: int, r: tuple[int, int], size: tuple[i
     return np.ascontiguousarray(_inverse_tiles(Y, A_h, A_w)[:, : size[0], : size[1]])
 
 
-def convolve(
-    x: NDArray[Any],
-    w: NDArray[Any],
-    m: int,
-    padding: tuple[int, int] = (0, 0),
-    prune: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
-) -> NDArray[Any]:
-    """Correlate x with w at stride 1 by F(m x m, R x S), optionally on pruned Winograd-domain filters.
+def convolve(x: NDArray[Any], w: NDArray[Any], m: int, padding: tuple[int, int] = (0, 0)) -> NDArray[Any]:
+    """Correlate x with w at stride 1 by F(m x m, R x S).
 
     x: (N, H, W, C) float, w: (K, C, R, S) float -> (N, P, Q, K), P = H + 2 padding - R + 1, Q likewise.
-    prune: maps the transformed filters (K, C, n_h, n_w) to the ones that are used; by default all of them.
     Raises ValueError if an output would be empty, channels differ, or x or w is not floating point.
     """
-    _check(x, w, padding)
-    W = transform_filters(w, m)
-    if prune is not None:
-        W = prune(W)
-    r = (w.shape[2], w.shape[3])
-    A, B = ([matrices(m, taps, x.dtype)[i] for taps in r] for i in (0, 2))
-    return _convolve(x, W, m, r, padding, (A[0], A[1]), (B[0], B[1]))
+    return convolve_transformed(x, transform_filters(_float(w), m), m, (w.shape[2], w.shape[3]), padding)
+
+
+def convolve_transformed(
+    x: NDArray[Any], W: NDArray[Any], m: int, r: tuple[int, int], padding: tuple[int, int] = (0, 0)
+) -> NDArray[Any]:
+    """``convolve`` with r = (R, S) filters that are transformed already, and perhaps pruned: W (K, C, n_h, n_w) float.
+
+    Raises ValueError as ``convolve`` does.
+    """
+    A, B = ([matrices(m, taps, _float(x).dtype)[i] for taps in r] for i in (0, 2))
+    return _convolve(x, _float(W), m, r, padding, (A[0], A[1]), (B[0], B[1]))
 
 
 def error_bound(x: NDArray[Any], w: NDArray[Any], m: int, padding: tuple[int, int] = (0, 0)) -> NDArray[np.float64]:
@@ -163,14 +160,13 @@ def error_bound(x: NDArray[Any], w: NDArray[Any], m: int, padding: tuple[int, in
 
     x: (N, H, W, C) float, w: (K, C, R, S) float, one dtype -> (N, P, Q, K).  Raises ValueError as ``convolve`` does.
     """
-    _check(x, w, padding)
     C, (R, S) = w.shape[1], w.shape[2:]
     k = R + S + 2 * (m + R - 1) + 2 * (m + S - 1) + C + 7
-    ku = k * float(np.finfo(x.dtype).eps) / 2
+    ku = k * float(np.finfo(_float(x).dtype).eps) / 2
     (A_h, G_h, B_h), (A_w, G_w, B_w) = (
         [np.abs(matrix) for matrix in matrices(m, r, np.dtype(np.float64))] for r in (R, S)
     )
-    W = G_h @ np.abs(w.astype(np.float64)) @ G_w.T
+    W = _filters(np.abs(w.astype(np.float64)), G_h, G_w)
     magnitude = _convolve(np.abs(x.astype(np.float64)), W, m, (R, S), padding, (A_h, A_w), (B_h, B_w))
     return np.asarray(magnitude * (ku / (1 - ku)))
 
@@ -221,14 +217,18 @@ def tile_additions(m: int, r: tuple[int, int]) -> tuple[int, int, int]:
     )
 
 
-def _check(x: NDArray[Any], w: NDArray[Any], padding: tuple[int, int]) -> None:
-    if x.dtype.kind != "f" or w.dtype.kind != "f":
-        raise ValueError(f"the transforms need floating-point arrays, got {x.dtype} and {w.dtype}")
-    if x.shape[3] != w.shape[1]:
-        raise ValueError(f"the input has {x.shape[3]} channels, the filters {w.shape[1]}")
-    if x.shape[1] + 2 * padding[0] < w.shape[2] or x.shape[2] + 2 * padding[1] < w.shape[3]:
-        size, kernel = f"{x.shape[1]} x {x.shape[2]}", f"{w.shape[2]} x {w.shape[3]}"
-        raise ValueError(f"a {size} input padded by {padding} is smaller than the {kernel} filter")
+def _float(array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype.kind != "f":
+        raise ValueError(f"the transforms need floating-point arrays, got {array.dtype}")
+    return array
+
+
+def _filters(w: NDArray[Any], G_h: NDArray[Any], G_w: NDArray[Any]) -> NDArray[Any]:
+    """G_h w G_w^T of each 2-D slice, as products with all slices at once."""
+    K, C, R, S = w.shape
+    columns = G_h @ w.transpose(2, 3, 0, 1).reshape(R, -1)
+    W = G_w @ columns.reshape(len(G_h), S, K * C)
+    return np.asarray(W.reshape(len(G_h), len(G_w), K, C).transpose(2, 3, 0, 1))
 
 
 def _convolve(
@@ -242,6 +242,11 @@ def _convolve(
 ) -> NDArray[Any]:
     """The convolution on transformed filters W (K, C, n_h, n_w), block by block of images and rows of tiles."""
     K, C, n_h, n_w = W.shape
+    if x.shape[3] != C:
+        raise ValueError(f"the input has {x.shape[3]} channels, the filters {C}")
+    if x.shape[1] + 2 * padding[0] < r[0] or x.shape[2] + 2 * padding[1] < r[1]:
+        size, kernel = f"{x.shape[1]} x {x.shape[2]}", f"{r[0]} x {r[1]}"
+        raise ValueError(f"a {size} input padded by {padding} is smaller than the {kernel} filter")
     padded = _pad_to_tiles(x, m, r, padding)
     P, Q = (size + 2 * pad - taps + 1 for size, pad, taps in zip(x.shape[1:3], padding, r, strict=True))
     T_h, T_w = -(-P // m), -(-Q // m)

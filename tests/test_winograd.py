@@ -14,6 +14,7 @@ from accelsim.winograd import (
     additions,
     amplification,
     convolve,
+    convolve_transformed,
     cook_toom,
     error_bound,
     matrices,
@@ -239,7 +240,8 @@ def test_a_pruned_convolution_uses_exactly_the_kept_taps():
     x, w = rng.standard_normal((2, 9, 11, 4)), rng.standard_normal((3, 4, 3, 3))
 
     def run(keep):
-        return convolve(x, w, 4, (1, 1), prune=lambda W: np.where(keep(np.abs(W)), W, 0))
+        W = transform_filters(w, 4)
+        return convolve_transformed(x, np.where(keep(np.abs(W)), W, 0), 4, (3, 3), (1, 1))
 
     kept, dropped = run(lambda a: a > 0.5), run(lambda a: a <= 0.5)
     np.testing.assert_allclose(kept + dropped, convolve(x, w, 4, (1, 1)), rtol=0, atol=1e-11)

@@ -8,7 +8,6 @@ order in float64 and rounded once to float32, so that values and masks are the s
 to sum in another).
 """
 
-import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -18,8 +17,7 @@ from accelsim.compression.model import DualModel, winograd_eligible
 from accelsim.network import Node
 from accelsim.network.forward import Convolution, convolve
 from accelsim.network.layers import Conv
-from accelsim.winograd import convolve as winograd_convolve
-from accelsim.winograd import matrices
+from accelsim.winograd import convolve_transformed, matrices
 
 Array = NDArray[np.float32]
 
@@ -128,15 +126,9 @@ def winograd_convolution(model: DualModel, *, m: int | None = None, threshold: f
         if node.name not in sizes:
             return convolve(x, weight, node.layer)
         G = node.layer.groups
-        groups = zip(np.split(x, G, axis=3), np.split(weight, G), np.split(filters[node.name], G), strict=True)
-        parts = []
-        for x_g, w_g, W_g in groups:
-            pruned = functools.partial(_instead, W_g)
-            parts.append(winograd_convolve(x_g, w_g, sizes[node.name], node.layer.padding, pruned))
+        m, kernel, padding = sizes[node.name], node.layer.kernel, node.layer.padding
+        groups = zip(np.split(x, G, axis=3), np.split(filters[node.name], G), strict=True)
+        parts = [convolve_transformed(x_g, W_g, m, kernel, padding) for x_g, W_g in groups]
         return parts[0] if G == 1 else np.concatenate(parts, axis=3)
 
     return run
-
-
-def _instead(pruned: Array, _: Array) -> Array:
-    return pruned
