@@ -65,7 +65,9 @@ class Joint(_Section):
     mode: the domains that are regularized.  spatial, winograd: the sparsity targets s_SD and s_WD; both are also what
     the evaluation prunes to.  grow_from, grow_until: the targets start at this share of themselves and grow until this
     share of the training.  alpha: what exp(z) R tends to.  z_rate: Adam's rate for z.  z_start: its first value;
-    "balanced" is log(alpha / R) of the first step.  tiles: m of F(m, r) by layer name, ``default`` for the others.
+    "balanced" is log(alpha / R) of the first step.  prune_from: from this share of the training on, the weights that
+    are then up to theta_SD are zero for good (what the compression does anyway), and only R_WD goes on.
+    tiles: m of F(m, r) by layer name, ``default`` for the others.  exclude: layers left alone in both domains.
     """
 
     mode: Literal["sd", "wd", "joint"] = "joint"
@@ -76,6 +78,7 @@ class Joint(_Section):
     alpha: Positive = 0.1
     z_rate: NonNegative = 1e-4
     z_start: float | Literal["balanced"] = 10.0
+    prune_from: Share | None = None
     tiles: dict[str, Annotated[int, Field(ge=1, le=6)]] = {"default": 2}
     exclude: tuple[str, ...] = ()
 

@@ -11,9 +11,9 @@ import numpy as np
 from accelsim.compression.joint import JointRegularizer
 from accelsim.errors import InputError, NumericalError
 from accelsim.files import write_text
-from accelsim.network.graph import Graph
-from accelsim.network.layers import BatchNorm
-from accelsim.network.weights import load_network
+from accelsim.network.graph import Graph, Network
+from accelsim.network.layers import BatchNorm, Conv
+from accelsim.network.weights import load_network, read_safetensors
 from accelsim.network.zoo import named_graph
 from accelsim.training import checkpoint
 from accelsim.training.datasets import load_split, resolve
@@ -55,9 +55,10 @@ def summary(card: dict[str, Any], out: Path) -> str:
         "spatial": "pruned in the spatial domain",
         "winograd": "pruned in the Winograd domain",
     }
-    sparsity = {"spatial": card.get("sparsity_sd"), "winograd": card.get("sparsity_wd")}
+    sparsity = {"spatial": card.get("sparsity_sd"), "winograd": card.get("sparsity_wd"), "unpruned": None}
     for key, top1_percent in card["accuracy"].items():
-        share = f" to {100 * sparsity[key]:g} % zeros" if sparsity.get(key) is not None else ""
+        target = sparsity[key]
+        share = "" if target is None else f" to {100 * target:g} % zeros"
         lines.append(f"  {names[key] + share:<50} top-1 {top1_percent:.2f} %")
     return "\n".join([*lines, f"checkpoint: {out / checkpoint.MODEL}"])
 
@@ -88,6 +89,33 @@ def initial_arrays(graph: Graph, seed: int) -> dict[str, Array]:
     return arrays
 
 
+def start_arrays(graph: Graph, path: Path) -> dict[str, Array]:
+    """The graph's arrays from a safetensors file; 1 x 1 convolutions that it lacks, with their batch-norm, start as the
+    identity (the projection that arXiv:1902.08192 adds to ResNet-18).
+
+    Raises InputError if any other array is missing or an array does not fit.
+    """
+    arrays = read_safetensors(path)
+    identities = {
+        node.name
+        for node in graph.nodes
+        if isinstance(node.layer, Conv) and node.layer.kernel == (1, 1) and f"{node.name}.weight" not in arrays
+    }
+    identities |= {
+        node.name for node in graph.nodes if isinstance(node.layer, BatchNorm) and identities.issuperset(node.inputs)
+    }
+    for name, shape in graph.parameters.items():
+        node, _, key = name.rpartition(".")
+        if node in identities and name not in arrays:
+            square = key == "weight" and len(shape) == 4
+            one = key in ("weight", "running_var")
+            arrays[name] = np.eye(*shape[:2], dtype=np.float32).reshape(shape) if square else np.full(shape, one, "f4")
+    try:
+        return dict(Network(graph, arrays).arrays)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
 class Run:
     """One training run in one folder."""
 
@@ -97,7 +125,7 @@ class Run:
         if recipe.start is None:
             arrays = initial_arrays(self.graph, recipe.seed)
         else:
-            arrays = dict(load_network(self.graph, resolve(recipe.start)).arrays)
+            arrays = start_arrays(self.graph, resolve(recipe.start))
         teacher = None
         if recipe.teacher is not None:
             teacher_graph = find_network(recipe.teacher.network, f"{path}: key teacher.network")

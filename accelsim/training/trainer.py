@@ -83,6 +83,7 @@ class Trainer:
             fixed = {name: xp.asarray(array) for name, array in teacher.arrays.items()}
             self.teacher = Plan(teacher.graph, fixed, recipe.batch, **options)
         self.regularizer: JointRegularizer | None = None
+        self.kept: Array | None = None  # 1 for each weight, 0 for those pruned for good
         self.z = np.zeros(2, np.float32)  # z_SD, z_WD
         self.z_optimizer = Adam(2)
         if recipe.joint is not None:
@@ -144,11 +145,28 @@ class Trainer:
         )
         self.optimizer.step(self.values, self.gradient, rate)
         self.done += 1
+        self._prune()
         if self.average is not None and recipe.ema is not None:
             decay = min(recipe.ema, (1 + self.done) / (10 + self.done))  # short memory while there is little to average
             self.average += np.float32(1 - decay) * (self.values - self.average)
+            if self.kept is not None:
+                self.average *= self.kept
         accuracy = 100 * float((logits.argmax(axis=1) == labels).mean())
         return StepReport(self.done, loss, accuracy, rate, spatial, winograd, float(self.z[0]), float(self.z[1]))
+
+    def _prune(self) -> None:
+        """Keep pruned weights at zero; choose them once the recipe's moment has come."""
+        joint = self.recipe.joint
+        if joint is None or self.regularizer is None or joint.prune_from is None:
+            return
+        if self.kept is None and self.done >= joint.prune_from * self.total:
+            theta, _ = self.regularizer.thresholds(self.arrays, joint.spatial, 0.0)
+            self.kept = self.xp.ones_like(self.values)
+            for name in self.regularizer.spatial:
+                span = self.spans[f"{name}.weight"]
+                self.kept[span] = self.xp.abs(self.values[span]) > theta
+        if self.kept is not None:
+            self.values *= self.kept
 
     def _regularize(self) -> tuple[Penalty | None, Penalty | None]:
         """Add the regularizer's gradients and move z."""
@@ -161,7 +179,7 @@ class Trainer:
             for i, measure in enumerate((regularizer.spatial_penalty, regularizer.winograd_penalty)):
                 self.z[i] = np.log(joint.alpha / max(measure(self.arrays, targets[i], nothing, 0.0).value, 1e-12))
         spatial = winograd = None
-        if joint.mode != "wd":
+        if joint.mode != "wd" and self.kept is None:
             spatial = regularizer.spatial_penalty(self.arrays, targets[0], self.gradients, float(self.z[0]))
         if joint.mode != "sd":
             winograd = regularizer.winograd_penalty(self.arrays, targets[1], self.gradients, float(self.z[1]))
@@ -208,6 +226,8 @@ class Trainer:
         arrays = {"values": self._to_host(self.values), "z": self.z.copy()}
         if self.average is not None:
             arrays["average"] = self._to_host(self.average)
+        if self.kept is not None:
+            arrays["kept"] = self._to_host(self.kept)
         for name, array in self.optimizer.state.items():
             arrays[f"optimizer.{name}"] = self._to_host(array)
         for name, array in self.z_optimizer.state.items():
@@ -219,6 +239,8 @@ class Trainer:
 
     def restore(self, arrays: dict[str, Array], notes: dict[str, Any]) -> None:
         """Go on from a ``state``.  Raises ValueError if it is another network's or another optimiser's."""
+        if "kept" in arrays:
+            self.kept = self.xp.asarray(arrays["kept"])
         expected, _ = self.state()
         if notes.get("network") != self.graph.name or arrays.keys() != expected.keys():
             raise ValueError(f"the state of network {notes.get('network')!r}, expected one of {self.graph.name!r}")

@@ -16,7 +16,8 @@ from PIL import Image
 
 from accelsim.compression.joint import JointRegularizer
 from accelsim.errors import InputError, NumericalError
-from accelsim.network.weights import load_network
+from accelsim.network.graph import Network
+from accelsim.network.weights import load_network, save_network
 from accelsim.network.zoo import named_graph
 from accelsim.training import checkpoint
 from accelsim.training.recipe import load_recipe
@@ -141,8 +142,8 @@ def test_distillation_needs_a_teacher_of_the_zoo(tmp_path: Path, data: Path) -> 
     [
         ({"epoch": 3}, "epoch: unknown key, did you mean 'epochs'"),
         ({"joint": {"spacial": 0.5}}, "joint.spacial: unknown key, did you mean 'spatial'"),
-        ({"joint": {"spatial": 1.5}}, "joint.spatial: got 1.5"),
-        ({"optimizer": {"kind": "lbfgs"}}, "optimizer.kind: got 'lbfgs'"),
+        ({"joint": {"spatial": 1.5}}, "joint.spatial: input should be less than or equal to 1, got 1.5"),
+        ({"optimizer": {"kind": "lbfgs"}}, "optimizer.kind: input should be 'sgd' or 'adam', got 'lbfgs'"),
         ({"batch": 97}, "key batch: 97, expected at most the 96 images"),
         ({"data": {"kind": "npz", "path": "/nowhere/x.npz"}}, "/nowhere/x.npz: No such file"),
         ({"data": {"kind": "cifar10", "path": "/nowhere"}}, "test_00.webp: No such file"),
@@ -195,6 +196,65 @@ def test_committed_recipes_are_valid(path: Path) -> None:
     if recipe.joint is not None:
         names = {node.name for node in graph.nodes}
         assert {*recipe.joint.exclude, *(recipe.joint.tiles.keys() - {"default"})} <= names
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet18-imagenet-joint80",
+        pytest.param("alexnet-imagenet-joint70", marks=pytest.mark.slow),  # writes a gigabyte
+    ],
+)
+def test_imagenet_recipes_take_a_step_on_a_stand_in_folder(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recipe as committed, but for the batch, the thread count and the length."""
+    monkeypatch.setenv("ACCELSIM_DATA", str(tmp_path))
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 2), ("val", 1)):
+        for label in ("n01440764", "n01443537"):
+            folder = tmp_path / "ILSVRC2012" / split / label
+            folder.mkdir(parents=True)
+            for i in range(count):
+                Image.fromarray(rng.integers(0, 256, (240, 260, 3)).astype(np.uint8)).save(folder / f"{i}.JPEG")
+    recipe = yaml.safe_load((RECIPES[0].parent / f"{name}.yaml").read_text())
+    torchvisions = named_graph(recipe["network"].replace("-pooled", ""))
+    weights = Network(torchvisions, initial_arrays(torchvisions, 0))
+    save_network(weights, tmp_path / recipe["start"])
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe | {"epochs": 1, "batch": 2, "threads": 1, "log_steps": 1}))
+    card = train_recipe(tmp_path / "r.yaml", tmp_path / "out")
+    assert card["epochs"] == 1
+    assert card["images"] == 2
+    assert set(card["accuracy"]) == {"unpruned", "spatial", "winograd"}
+    trained = load_network(named_graph(recipe["network"]), tmp_path / "out" / checkpoint.MODEL)
+    moved = [key for key, array in weights.arrays.items() if (trained.arrays[key] != array).any()]
+    assert len(moved) > 0.9 * len(weights.arrays)
+    rows = (tmp_path / "out" / "log.csv").read_text().splitlines()
+    assert len(rows) == 3
+    assert "nan" not in rows[-1]
+
+
+def test_weights_that_lack_more_than_a_projection_are_refused(tmp_path: Path) -> None:
+    from accelsim.training.run import start_arrays
+
+    plain, pooled = named_graph("resnet18"), named_graph("resnet18-pooled")
+    arrays = initial_arrays(plain, 0)
+    save_network(Network(plain, arrays), tmp_path / "w.safetensors")
+    started = start_arrays(pooled, tmp_path / "w.safetensors")
+    np.testing.assert_array_equal(started["layer1.0.downsample.0.weight"][:, :, 0, 0], np.eye(64))
+    with pytest.raises(InputError, match=r"w.safetensors: resnet20-cifar10: array .* is missing"):
+        start_arrays(named_graph("resnet20-cifar10"), tmp_path / "w.safetensors")
+
+
+def test_weights_pruned_on_the_way_stay_zero(tmp_path: Path, data: Path) -> None:
+    joint = {"spatial": 0.7, "winograd": 0.3, "prune_from": 0.5, "z_start": 3.0}
+    card = train_recipe(write_recipe(tmp_path, data, joint=joint, checkpoint_steps=1000), tmp_path / "out")
+    graph = named_graph("resnet20-cifar10")
+    network = load_network(graph, tmp_path / "out" / checkpoint.MODEL)
+    w = JointRegularizer(graph, {"default": 2}).collect(network.arrays)
+    assert np.count_nonzero(w == 0) == int(np.ceil(0.7 * w.size))
+    assert card["accuracy"]["spatial"] == card["accuracy"]["unpruned"]
+    assert card["theta_sd"] == 0
 
 
 def test_image_folders_are_read_in_the_standard_layout(tmp_path: Path) -> None:

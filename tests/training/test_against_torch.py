@@ -1,0 +1,64 @@
+"""Forward, gradients and running statistics of whole networks against PyTorch (optional: ``pip install .[peers]``)."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from accelsim.network.graph import Graph  # noqa: E402
+from accelsim.network.zoo import alexnet, resnet18, resnet20, squeezenet11  # noqa: E402
+from accelsim.training.losses import cross_entropy  # noqa: E402
+from accelsim.training.plan import Plan  # noqa: E402
+from accelsim.training.run import initial_arrays  # noqa: E402
+from tests.training.torch_twin import Twin  # noqa: E402
+
+CASES = {
+    "resnet20": (resnet20().with_input_shape((16, 16, 3)), 6),
+    "resnet18": (resnet18().with_input_shape((64, 64, 3)), 4),
+    "resnet18-pooled": (resnet18(pooled=True).with_input_shape((64, 64, 3)), 4),
+    "alexnet": (alexnet(), 2),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_training_step_equals_pytorchs(name: str) -> None:
+    graph, batch = CASES[name]
+    assert isinstance(graph, Graph)
+    rng = np.random.default_rng(0)
+    arrays = initial_arrays(graph, 0)
+    x = rng.standard_normal((batch, *graph.input_shape)).astype(np.float32)
+    classes = graph.shapes[graph.nodes[-1].name][-1]
+    labels = rng.integers(0, classes, batch)
+
+    twin = Twin(graph, arrays).train()
+    output = twin(torch.from_numpy(x.transpose(0, 3, 1, 2).copy()))
+    torch.nn.functional.cross_entropy(output, torch.from_numpy(labels), label_smoothing=0.1).backward()
+
+    gradients = {name: np.zeros_like(array) for name, array in arrays.items() if "running" not in name}
+    plan = Plan(graph, arrays, batch, gradients=gradients, training=True, block=2)
+    logits = plan.forward(x)
+    _, d_logits = cross_entropy(logits, labels, 0.1)
+    plan.backward(d_logits)
+
+    expected = output.detach().numpy()
+    np.testing.assert_allclose(logits, expected, atol=1e-4 * np.abs(expected).max())
+    for key, gradient in gradients.items():
+        theirs = twin.array(key).grad.numpy()
+        # Batch-norm over few positions magnifies rounding, so a deep network meets float32 only to about a percent.
+        scale = np.linalg.norm(theirs) + 1e-6
+        assert np.linalg.norm(gradient - theirs) < 1e-2 * scale, key
+    for key, array in arrays.items():
+        if "running" in key:
+            np.testing.assert_allclose(array, twin.array(key).numpy(), rtol=1e-3, atol=1e-5, err_msg=key)
+
+
+def test_squeezenet_infers_as_the_inference_pass() -> None:
+    """Concat has no twin above; the inference pass is tested against published accuracies."""
+    from accelsim.network.forward import forward
+    from accelsim.network.graph import Network
+
+    graph = squeezenet11()
+    arrays = initial_arrays(graph, 0)
+    x = np.random.default_rng(0).standard_normal((2, *graph.input_shape)).astype(np.float32)
+    expected = forward(Network(graph, arrays), x)
+    np.testing.assert_allclose(Plan(graph, arrays, 2).forward(x), expected, atol=1e-4 * np.abs(expected).max())
