@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 RATIO_COLUMNS = ("cycles", "energy_pj", "dram_read_bytes", "dram_write_bytes", "effectual_macs", "area_mm2", "power_mw")
+MAX_BATCH = 4096
 _CLASSES = {
     "DualModel": "accelsim.compression.model",
     "Result": "accelsim.simulator.result",
@@ -91,9 +92,9 @@ def simulate(
     from accelsim.workload import layer_works
 
     if engine not in ENGINES:
-        raise InputError(f"engine {engine!r}, expected one of {', '.join(ENGINES)}")
-    if batch < 1:
-        raise InputError(f"batch {batch}, expected at least 1")
+        raise InputError(f"engine {engine!r}, expected {' or '.join(ENGINES)}")
+    if not 1 <= batch <= MAX_BATCH:
+        raise InputError(f"batch {batch}, expected 1 to {MAX_BATCH}")
     description = load_hardware(machine) if isinstance(machine, str | Path) else machine
     return run(layer_works(model, batch), description, name or model.network.graph.name, engine)
 
