@@ -161,10 +161,14 @@ class Sampling(_Part):
 
 
 class Accuracy(_Part):
-    """Measure each model variant's accuracy on real images, as each kind of machine computes it."""
+    """Measure each model variant's accuracy on real images, as each kind of machine computes it.
+
+    count: of the first images only.  word_widths: in words of the machine's weight_bits and activation_bits.
+    """
 
     images: str
     count: Annotated[int, Field(ge=1)] | None = None
+    word_widths: bool = False
 
 
 class Question(_Part):

@@ -14,12 +14,18 @@ from typing import Any, Literal
 
 import accelsim
 from accelsim.errors import InputError
+from accelsim.explore.codesign import measure, variant_densities
 from accelsim.explore.machines import machine_from
 from accelsim.explore.space import Variant, content_key
+from accelsim.explore.variants import variant_works
+from accelsim.simulator.run import run
 
 # Parts of the package that decide what a result is.
-CODE = ("compression", "datapath", "explore/evaluate.py", "explore/variants.py", "hardware", "network", "simulator")
-CODE_FILES = ("winograd.py", "workload.py")
+CODE = ("compression", "datapath", "hardware", "network", "simulator")
+CODE_FILES = (
+    *(f"explore/{name}.py" for name in ("codesign", "evaluate", "machines", "variants")),
+    *("winograd.py", "workload.py"),
+)
 LAYER_COLUMNS = ("name", "kind", "mode", "cycles", "effectual_macs", "energy_pj", "dram_read_bytes", "dram_write_bytes")
 
 Status = Literal["done", "failed", "crashed"]
@@ -88,19 +94,32 @@ def code_version() -> str:
 def simulate_task(variant: Variant, machine: Mapping[str, Any], engine: str, batch: int) -> Task:
     """Simulate a model variant on a machine (its ``model_dump``, whose name and description do not matter)."""
     identity = {key: value for key, value in machine.items() if key not in {"name", "description"}}
+    variant = variant.seen_by(str(machine["kind"]))
     key = content_key("simulate", code_version(), variant.identity, identity, engine, batch)
     options = {"machine": {**identity, "name": "machine"}, "engine": engine, "batch": batch}
     return Task(key, "simulate", variant, code_version(), options)
 
 
-def accuracy_task(variant: Variant, kind: str, m: int | None, images: Path, count: int | None) -> Task:
-    """Measure top-1 of a model variant as a kind of machine computes it.  Raises InputError without the images."""
+def accuracy_task(
+    variant: Variant, kind: str, m: int | None, images: Path, count: int | None, bits: tuple[int, int] | None
+) -> Task:
+    """Measure top-1 of a model variant as a kind of machine computes it (``codesign.measure``).
+
+    Raises InputError without the images.
+    """
     try:
-        sha256 = hashlib.sha256(images.read_bytes()).hexdigest()
+        sha256 = _file_hash(images)
     except OSError as error:
-        raise InputError(f"{images}: {error.strerror}, expected a file of images") from None
-    key = content_key("accuracy", code_version(), variant.identity, kind, m, sha256, count)
-    return Task(key, "accuracy", variant, code_version(), {"kind": kind, "m": m, "images": str(images), "count": count})
+        raise InputError(f"{images}: {error.strerror}, expected an .npz file of images") from None
+    variant = variant.seen_by(kind)
+    key = content_key("accuracy", code_version(), variant.identity, kind, m, sha256, count, bits)
+    options = {"kind": kind, "m": m, "images": str(images), "count": count, "bits": bits}
+    return Task(key, "accuracy", variant, code_version(), options)
+
+
+@cache
+def _file_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def evaluate(task: Task) -> Outcome:
@@ -127,23 +146,22 @@ def to_text(content: Mapping[str, Any]) -> str:
 
 
 def _simulate(variant: Variant, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    from accelsim.explore.variants import variant_works
-    from accelsim.simulator.run import run
-
     machine = machine_from(options["machine"])
     tile = getattr(machine, "tile", None)
-    if variant.winograd_sparsity is not None and tile is not None and not isinstance(tile, int):
+    m = tile if isinstance(tile, int) else None
+    if variant.winograd_sparsity is not None and tile is not None and m is None:
         raise InputError(f"tile is {tile!r}, a target of Winograd sparsity needs one tile size")
-    works = variant_works(variant, tile if isinstance(tile, int) else None, options["batch"])
-    result = run(works, machine, "", options["engine"])
+    result = run(variant_works(variant, m, options["batch"]), machine, "", options["engine"])
     total = {str(key): value for key, value in result.total.items() if key not in {"name", "kind", "mode"}}
-    return total, {column: result.layers[column].tolist() for column in LAYER_COLUMNS}
+    layers: dict[str, Any] = {column: result.layers[column].tolist() for column in LAYER_COLUMNS}
+    densities = {} if tile is None else variant_densities(variant, m)
+    layers["winograd_density"] = [densities.get(name) for name in layers["name"]]
+    return total, layers
 
 
 def _accuracy(variant: Variant, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    from accelsim.explore.codesign import measure
-
-    return measure(variant, options["kind"], options["m"], Path(options["images"]), options["count"])
+    bits = None if options["bits"] is None else (options["bits"][0], options["bits"][1])
+    return measure(variant, options["kind"], options["m"], Path(options["images"]), options["count"], bits)
 
 
 _WORK = {"simulate": _simulate, "accuracy": _accuracy}

@@ -10,7 +10,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 from accelsim.explore.evaluate import Outcome, Task, evaluate
 
@@ -24,7 +24,7 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_local(tasks: Iterable[Task], workers: int) -> Iterator[Outcome]:
+def run_local(tasks: Iterable[Task], workers: int) -> Generator[Outcome, None, None]:
     """Outcomes as they come, in any order.  One worker: this very process.
 
     Closing the iterator ends the workers at once.

@@ -8,13 +8,13 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import qmc
+from numpy.typing import NDArray
 
 from accelsim.errors import InputError
 from accelsim.explore import expressions
@@ -34,6 +34,12 @@ class Variant:
     winograd_threshold: float | None = None
     scope: str = "network"
     layer_thresholds: tuple[tuple[str, float], ...] = ()
+
+    def seen_by(self, kind: str) -> "Variant":
+        """The variant without what makes no difference to a kind of machine."""
+        if kind == "winograd":
+            return self
+        return replace(self, winograd_sparsity=None, winograd_threshold=None, scope="network", layer_thresholds=())
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -115,12 +121,17 @@ def samples(description: Description, entry: MachineEntry) -> Iterator[dict[str,
         yield {name: _pick(axis, share) for (name, axis), share in zip(axes.items(), drawn, strict=True)}
 
 
-def _shares(dimensions: int, points: int, method: str, entropy: list[int]) -> np.ndarray:
-    """Points in the unit cube: (points, dimensions) float64."""
+def _shares(dimensions: int, points: int, method: str, entropy: list[int]) -> NDArray[np.float64]:
+    """Points in the unit cube: (points, dimensions).
+
+    A Latin hypercube cuts each dimension into as many slices as there are points and draws once from each slice.
+    """
     rng = np.random.default_rng(entropy)
-    if dimensions and method == "latin_hypercube":
-        return np.asarray(qmc.LatinHypercube(dimensions, rng=rng).random(points))
-    return rng.random((points, dimensions))
+    shares = rng.random((points, dimensions))
+    if method == "latin_hypercube":
+        slices = np.tile(np.arange(points)[:, None], (1, dimensions))
+        shares = (rng.permuted(slices, axis=0) + shares) / points
+    return shares
 
 
 def _pick(axis: Axis, share: float) -> Value:
@@ -202,12 +213,43 @@ def points(description: Description, root: Path) -> list[Point]:
         mine = [m for m in machines if m[0] == family]
         if mine and all(m[2] is None for m in mine):
             raise InputError(f"machines.{mine[0][3]} (and no other point of this family is sound)")
-    variants = [variant for entry in description.models for variant in model_variants(entry, root)]
-    made = itertools.product(variants, machines)
-    return [
-        Point(i, variant, family, parameters, machine, known if machine else {}, "" if machine else known)
-        for i, (variant, (family, parameters, machine, known)) in enumerate(made)
-    ]
+    variants = all_variants(description, root)
+    seen = {family: variants_for(variants, kind_of(description, family)) for family in description.machines}
+    made = itertools.product(range(len(variants)), machines)
+    chosen = [(seen_as, *machine) for i, machine in made if (seen_as := seen[machine[0]].get(i)) is not None]
+    return [point_of(i, *parts) for i, parts in enumerate(chosen)]
+
+
+def kind_of(description: Description, family: str) -> str:
+    """The kind of a family's machines."""
+    return base_machine(description.machines[family].base).kind
+
+
+def variants_for(variants: Sequence[Variant], kind: str) -> dict[int, Variant]:
+    """The variants as a kind of machine sees them, each once, by the position of the first that looks so."""
+    seen: dict[Variant, int] = {}
+    for i, variant in enumerate(variants):
+        seen.setdefault(variant.seen_by(kind), i)
+    return {i: variant for variant, i in seen.items()}
+
+
+def all_variants(description: Description, root: Path) -> list[Variant]:
+    """The variants of all models, in order."""
+    return [variant for entry in description.models for variant in model_variants(entry, root)]
+
+
+def point_of(
+    index: int,
+    variant: Variant,
+    family: str,
+    parameters: Mapping[str, Value],
+    machine: Mapping[str, Any] | None,
+    known: Any,
+) -> Point:
+    """A point from a variant and what ``make`` says of its machine."""
+    if machine is None:
+        return Point(index, variant, family, parameters, None, {}, str(known))
+    return Point(index, variant, family, parameters, machine, known)
 
 
 def content_key(*parts: Any) -> str:

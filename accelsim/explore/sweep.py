@@ -1,28 +1,30 @@
-"""A sweep from its file to its table: plan the points, compute those that are not stored yet, read all back.
+"""A sweep from its file to its results: plan the points, compute those that are not stored yet, read all back.
 
 The folder of a sweep holds ``sweep.yaml`` (a copy of its description), ``results.sqlite`` and ``points.csv``.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
 from accelsim.errors import InputError
+from accelsim.explore.answers import Answers, answer, parameters_of
 from accelsim.explore.description import Accuracy, Description, read_description
 from accelsim.explore.evaluate import Outcome, Task, accuracy_task, evaluate, simulate_task
 from accelsim.explore.local import default_workers, run_local
+from accelsim.explore.search import check_search, search_points
 from accelsim.explore.space import Point, points
 from accelsim.explore.store import FILE_NAME, Store
-from accelsim.explore.table import make_table, write_table
+from accelsim.explore.table import layer_table, make_table, write_table
 from accelsim.files import write_bytes
 
-Executor = Callable[[Iterable[Task]], Iterator[Outcome]]
-Progress = Callable[[int, int], None]  # finished, failed so far
+Executor = Callable[[Iterable[Task]], Generator[Outcome, None, None]]
+Progress = Callable[[int, int, int], None]  # finished and failed so far, of how many
 
 DRY_RUN_POINTS, DRY_RUN_SECONDS = 12, 10.0
 
@@ -66,17 +68,21 @@ class Estimate:
 def plan(path: Path) -> Plan:
     """Read a sweep file and lay out its points.  Raises InputError as ``read_description`` and ``points``."""
     description = read_description(path)
-    laid = points(description, path.parent)
+    return lay_out(description, points(description, path.parent), path.parent)
+
+
+def lay_out(description: Description, some: Sequence[Point], root: Path) -> Plan:
+    """The tasks of some points.  Raises InputError if the images to measure accuracy on are missing."""
     tasks = [
         None
         if point.machine is None
         else simulate_task(point.variant, point.machine, description.engine, description.batch)
-        for point in laid
+        for point in some
     ]
-    accuracy: list[Task | None] = [None] * len(laid)
+    accuracy: list[Task | None] = [None] * len(some)
     if description.accuracy is not None:
-        accuracy = [_accuracy(point, description.accuracy, path.parent) for point in laid]
-    return Plan(description, laid, tasks, accuracy)
+        accuracy = [_accuracy(point, description.accuracy, root) for point in some]
+    return Plan(description, some, tasks, accuracy)
 
 
 def _accuracy(point: Point, accuracy: Accuracy, root: Path) -> Task | None:
@@ -85,7 +91,37 @@ def _accuracy(point: Point, accuracy: Accuracy, root: Path) -> Task | None:
     images = next((p for p in (Path(accuracy.images), root / accuracy.images) if p.exists()), Path(accuracy.images))
     kind = str(point.machine["kind"])
     m = point.machine.get("tile")
-    return accuracy_task(point.variant, kind, m if isinstance(m, int) else None, images, accuracy.count)
+    widths = point.machine["arithmetic"]
+    bits = (widths["weight_bits"], widths["activation_bits"]) if accuracy.word_widths else None
+    return accuracy_task(point.variant, kind, m if isinstance(m, int) else None, images, accuracy.count, bits)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A finished sweep.
+
+    table: one row a point (``make_table``).  layers: one row a layer of each finished point (``layer_table``).
+    """
+
+    description: Description
+    table: pd.DataFrame
+    layers: pd.DataFrame
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many points are done, failed, crashed and missing."""
+        counts = Counter(self.table["status"])
+        return {status: int(counts.get(status, 0)) for status in ("done", "failed", "crashed", "missing")}
+
+    @property
+    def parameters(self) -> list[str]:
+        """The columns of the table that are the sweep's axes and derived parameters."""
+        return parameters_of(self.description, self.table)
+
+    @cached_property
+    def answers(self) -> Answers:
+        """Fronts, knees, cheapest machines, sensitivities."""
+        return answer(self.description, self.table)
 
 
 def run_sweep(
@@ -94,22 +130,38 @@ def run_sweep(
     *,
     workers: int | None = None,
     scheduler: str | None = None,
+    search: int | None = None,
     progress: Progress | None = None,
-) -> pd.DataFrame:
-    """Compute the points of a sweep that ``folder`` does not hold yet, and return all as a table, one row a point.
+) -> Sweep:
+    """Compute the points of a sweep that ``folder`` does not hold yet, and return all.
 
     workers: processes on this computer, all its cores by default.  scheduler: address of a Dask cluster instead.
-    Raises InputError if the sweep file is not sound, the folder cannot be written, or the cluster is not to be had.
+    search: visit at most so many points, guided by the results, instead of all.
+    Raises InputError if the sweep file is not sound, the folder cannot be written, the cluster is not to be had, or not
+    one point can be simulated.
     """
-    laid = plan(path)
+    execute = executor(workers, scheduler)
+    if search is None:
+        laid = plan(path)
+    else:
+        description = read_description(path)
+        check_search(description, search)
     folder.mkdir(parents=True, exist_ok=True)
     with Store(folder / FILE_NAME) as store:
         write_bytes(folder / "sweep.yaml", path.read_bytes())
-        pending = laid.pending(store)
-        run_tasks(pending, store, executor(workers, scheduler), progress)
-        table = make_table(laid.points, laid.tasks, laid.accuracy, store)
-    write_table(table, folder / "points.csv")
-    return table
+        if search is None:
+            run_tasks(laid.pending(store), store, execute, progress)
+        else:
+            laid = guided(description, path.parent, search, store, execute, progress)
+        sweep = read_back(laid, store)
+    write_table(sweep.table, folder / "points.csv")
+    return sweep
+
+
+def read_back(laid: Plan, store: Store) -> Sweep:
+    """What is stored of a plan's points."""
+    table = make_table(laid.points, laid.tasks, laid.accuracy, store)
+    return Sweep(laid.description, table, layer_table(laid.points, laid.tasks, store))
 
 
 def run_tasks(tasks: Sequence[Task], store: Store, execute: Executor, progress: Progress | None = None) -> None:
@@ -117,13 +169,42 @@ def run_tasks(tasks: Sequence[Task], store: Store, execute: Executor, progress: 
     if not tasks:
         return
     finished, failed = 0, 0
-    with closing(execute(tasks)) as outcomes:  # type: ignore[type-var]
+    outcomes = execute(tasks)
+    try:
         for outcome in outcomes:
             store.add(outcome)
             finished += 1
             failed += outcome.status != "done"
             if progress is not None:
-                progress(finished, failed)
+                progress(finished, failed, len(tasks))
+    finally:
+        outcomes.close()
+
+
+def guided(
+    description: Description,
+    root: Path,
+    budget: int,
+    store: Store,
+    execute: Executor,
+    progress: Progress | None = None,
+) -> Plan:
+    """The points that a guided search visits, in that order, computed and stored."""
+    visited: list[Point] = []
+    finished = 0
+
+    def visit(some: Sequence[Point]) -> pd.DataFrame:
+        nonlocal finished
+        visited.extend(some)
+        batch = lay_out(description, some, root)
+        run_tasks(batch.pending(store), store, execute)
+        finished += len(some)
+        if progress is not None:
+            progress(finished, 0, budget)
+        return make_table(batch.points, batch.tasks, batch.accuracy, store)
+
+    search_points(description, root, budget, visit)
+    return lay_out(description, visited, root)
 
 
 def executor(workers: int | None, scheduler: str | None) -> Executor:
@@ -164,9 +245,3 @@ def estimate(path: Path, folder: Path, workers: int | None = None) -> Estimate:
             break
     each = sum(times) / len(times)
     return Estimate(len(laid.points), stored, len(pending), count, each, each * len(pending) / count)
-
-
-def summary(table: pd.DataFrame) -> dict[str, int]:
-    """How many points are done, failed, crashed and missing."""
-    counts = Counter(table["status"])
-    return {status: int(counts.get(status, 0)) for status in ("done", "failed", "crashed", "missing")}

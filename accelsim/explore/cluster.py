@@ -1,0 +1,54 @@
+"""Tasks on an existing Dask cluster (extra ``cluster``).
+
+The cluster's workers need this version of accelsim and the model files at the same paths; a worker with other code or
+another file refuses its tasks.  A worker that is lost in mid-task loses only that task: Dask gives it to another.
+"""
+
+import os
+from collections.abc import Generator, Iterable
+from importlib import import_module
+from itertools import islice
+from typing import Any
+
+from accelsim.errors import InputError
+from accelsim.explore.evaluate import Outcome, Task, evaluate_text
+
+CONNECT_SECONDS = 30
+# Tasks that the cluster holds at a time, for each of its threads: enough to keep it busy, few enough to remember.
+AHEAD = 8
+
+
+def run_cluster(tasks: Iterable[Task], scheduler: str) -> Generator[Outcome, None, None]:
+    """Outcomes as they come, in any order.  Closing the iterator takes the waiting tasks off the cluster.
+
+    scheduler: ``tcp://HOST:PORT``, or a file that ``dask scheduler --scheduler-file`` wrote.
+    Raises InputError if Dask is not installed or no cluster answers.
+    """
+    try:
+        distributed: Any = import_module("distributed")
+    except ImportError:
+        raise InputError("--scheduler needs Dask, expected pip install 'accelsim[cluster]'") from None
+    where = {"scheduler_file": scheduler} if os.path.isfile(scheduler) else {"address": scheduler}
+    try:
+        client = distributed.Client(**where, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--scheduler {scheduler}: no Dask scheduler answers ({error or 'timeout'})") from None
+    todo = iter(tasks)
+    with client:
+        keys: dict[str, str] = {}
+
+        def submit(count: int) -> list[Any]:
+            futures = []
+            for task in islice(todo, count):
+                future = client.submit(evaluate_text, task.to_json(), key=f"accelsim-{task.key}", pure=False)
+                keys[future.key] = task.key
+                futures.append(future)
+            return futures
+
+        running = distributed.as_completed(submit(AHEAD * max(1, sum(client.nthreads().values()))))
+        for future in running:
+            if future.status == "finished":
+                yield Outcome.from_json(future.result())
+            else:
+                yield Outcome(keys[future.key], "crashed", f"{future.status} on the cluster: {future.exception()!r}")
+            running.update(submit(1))
