@@ -1,27 +1,40 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check clean
+.PHONY: demo test test-all clean
 
+# Each set-up is a stamp file, so that it is done once and again when the dependencies change.
 $(VENV)/.demo: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("accelsim needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(PIP) --editable .
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) --editable '.[dev]'
+	touch $@
+
+$(VENV)/.all: $(VENV)/.dev
+	$(PIP) --editable '.[dev,peers,cluster,search]'
 	touch $@
 
 demo: $(VENV)/.demo
 	$(BIN)/accelsim compare models/resnet20-cifar10.dual spatial-16x16 winograd-16x16 -o demo-out
 	$(BIN)/accelsim validate models/resnet20-cifar10.dual spatial-16x16 winograd-16x16
 
+test: export OPENBLAS_NUM_THREADS = 1
 test: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict accelsim
 	$(BIN)/python -m pytest -m 'not big_data and not slow'
+
+# Everything, with the extras; the tests marked big_data need ACCELSIM_DATA.
+test-all: export OPENBLAS_NUM_THREADS = 1
+test-all: $(VENV)/.all
+	$(BIN)/python -m pytest $(if $(ACCELSIM_DATA),,-m 'not big_data')
 
 clean:
 	rm -rf $(VENV) demo-out build dist
