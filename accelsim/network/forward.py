@@ -39,8 +39,9 @@ def forward(
 ) -> Array:
     """Run the network on x: (N, H, W, C) float32, already preprocessed -> (N, ...) the last node's output.
 
-    convolution: replaces the direct convolution of conv layers (another machine's arithmetic).
-    observe: called as observe(node, inputs, output) after each node.
+    convolution: replaces the direct convolution of conv layers (another machine's arithmetic); the array it returns may
+        be overwritten.
+    observe: called as observe(node, inputs, output) after each node; then nothing is overwritten.
     """
     arrays = network.arrays
     values: dict[str, Array] = {INPUT: x}
