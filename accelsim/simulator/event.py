@@ -28,7 +28,7 @@ class Span:
 
 @dataclass
 class _Layer:
-    """State of one layer's run: slots, and an event a step for each thing that others wait for."""
+    """State of one layer's run: slots, and for each step the events that others wait for."""
 
     d: Durations
     env: simpy.Environment
@@ -43,10 +43,18 @@ class _Layer:
     def __post_init__(self) -> None:
         buffers = ("input", "weight", "transformed", "accumulator", "output")
         self.slots = {name: simpy.Container(self.env, SLOTS, SLOTS) for name in buffers}
-        steps = len(self.d.compute)
-        self.inputs_loaded, self.weights_loaded, self.transformed, self.computed, self.finished = (
-            [self.env.event() for _ in range(steps)] for _ in range(5)
+        self.inputs_loaded, self.weights_loaded, self.transformed = (
+            self.per_tile(starts.tolist())
+            for starts in (self.d.input_starts, self.d.weight_starts, self.d.input_starts)
         )
+        self.computed, self.finished = ([self.env.event() for _ in self.d.compute] for _ in range(2))
+
+    def per_tile(self, starts: list[bool]) -> list[simpy.Event]:
+        """For each step the event of its tile: its own where a tile starts, else that of the step before."""
+        events = [self.env.event().succeed()]
+        for start in starts:
+            events.append(self.env.event() if start else events[-1])
+        return events[1:]
 
     def busy(self, unit: str, task: str, cycles: int) -> Generator:
         """Occupy a unit."""
@@ -58,11 +66,11 @@ class _Layer:
         if self.d.input_starts[i]:
             yield self.slots["input"].get(1)
             yield from self.busy("dma", f"load inputs {i}", int(self.d.input_load[i]))
-        self.inputs_loaded[i].succeed()
+            self.inputs_loaded[i].succeed()
         if self.d.weight_starts[i]:
             yield self.slots["weight"].get(1)
             yield from self.busy("dma", f"load weights {i}", int(self.d.weight_load[i]))
-        self.weights_loaded[i].succeed()
+            self.weights_loaded[i].succeed()
 
     def dma(self) -> Generator:
         """Loads two steps ahead, stores in between, in the fixed order."""
@@ -80,12 +88,12 @@ class _Layer:
     def transform(self) -> Generator:
         """The input transform unit: raw inputs in, transformed inputs out."""
         for i, new in enumerate(self.d.input_starts):
-            yield self.inputs_loaded[i]
             if new:
+                yield self.inputs_loaded[i]
                 yield self.slots["transformed"].get(1)
                 yield from self.busy("transform", f"transform {i}", int(self.d.transform[i]))
                 yield self.slots["input"].put(1)
-            self.transformed[i].succeed()
+                self.transformed[i].succeed()
 
     def lanes(self) -> Generator:
         """The multiply-accumulate lanes."""

@@ -149,9 +149,14 @@ class _Search:
         in_pieces = feature_map_pieces(n, self.in_high, c * self.groups_in_tile, whole_width, in_line, row_bytes)
         out_pieces = feature_map_pieces(n, p, k, whole_width, out_line, row_bytes)
         in_loads, out_loads = self.positions * self.n_c * self.input_groups * self.reloads_x, self.positions * self.n_k
+        w_loads = self.n_k * self.n_c * reloads_w
         requests = (
             Transfer(input_once * self.reloads_x, in_pieces[0] * in_loads, in_pieces[1] * in_loads),
-            Transfer.contiguous(weight_once * reloads_w, row_bytes),
+            Transfer(
+                weight_once * reloads_w,
+                w_loads,
+                np.asarray(-(-weight_once // (self.n_k * self.n_c * row_bytes)) * w_loads),
+            ),
             Transfer(np.asarray(output_bytes), out_pieces[0] * out_loads, out_pieces[1] * out_loads),
         )
         dma_ns = [transfer_ns(dram.timing, dram.channels, request) for request in requests]

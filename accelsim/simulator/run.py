@@ -8,26 +8,29 @@ import pandas as pd
 from accelsim.hardware.energy import PARTS, Price, area_mm2, prices, static_mw
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.bound import breakdown
+from accelsim.simulator.convolution import best_schedule
 from accelsim.simulator.event import event
+from accelsim.simulator.mode import Mode
 from accelsim.simulator.pipeline import Durations, Engine, durations, fast
 from accelsim.simulator.result import Result, round_energy, totals
 from accelsim.simulator.schedule import Schedule
-from accelsim.simulator.spatial import plan_spatial
+from accelsim.simulator.spatial import spatial_modes
 from accelsim.simulator.vector import plan_vector
-from accelsim.simulator.winograd import plan_winograd
+from accelsim.simulator.winograd import winograd_modes
 from accelsim.winograd import tile_additions
 from accelsim.workload import LayerWork
 
 ENGINES: dict[str, Engine] = {"event": event, "fast": fast}
 
 
+def modes(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> list[Mode]:
+    """The ways in which the machine can execute a conv or linear layer."""
+    return winograd_modes(work, machine) if isinstance(machine, WinogradMachine) else spatial_modes(work, machine)
+
+
 def plan(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> Schedule:
     """The schedule of one layer.  Raises InputError if the machine's buffers are too small for it."""
-    if work.weights is None:
-        return plan_vector(work, machine)
-    if isinstance(machine, WinogradMachine):
-        return plan_winograd(work, machine)
-    return plan_spatial(work, machine)
+    return plan_vector(work, machine) if work.weights is None else best_schedule(modes(work, machine), machine)
 
 
 def run(

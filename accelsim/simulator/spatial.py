@@ -21,9 +21,7 @@ from numpy.typing import NDArray
 
 from accelsim.hardware.formats import index_bits, stored_values
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
-from accelsim.simulator.convolution import best_schedule
 from accelsim.simulator.mode import Feed, Mode, Stationary
-from accelsim.simulator.schedule import Schedule
 from accelsim.workload import CHANNEL_BLOCK, LayerWork, sum_blocks
 
 Ints = NDArray[np.int64]
@@ -31,17 +29,16 @@ Floats = NDArray[np.float64]
 Slots = tuple[Ints | Floats, Floats | None, Ints | None]
 
 
-def plan_spatial(work: LayerWork, machine: SpatialMachine) -> Schedule:
-    """The schedule of a conv or linear layer.  Raises InputError if the buffers are too small for one tile."""
+def spatial_modes(work: LayerWork, machine: SpatialMachine) -> list[Mode]:
+    """The one way in which the array executes a conv or linear layer: its dataflow."""
     rows, cols, feed = machine.pe_array.rows, machine.pe_array.cols, machine.pe_array.feed
     match machine.dataflow:
         case "output_stationary":
-            mode = gemm_mode(work, machine, "gemm-os", rows, cols, feed=feed)
+            return [gemm_mode(work, machine, "gemm-os", rows, cols, feed=feed)]
         case "weight_stationary":
-            mode = gemm_mode(work, machine, "gemm-ws", 1, cols, rows, stationary="weight", feed=feed)
+            return [gemm_mode(work, machine, "gemm-ws", 1, cols, rows, stationary="weight", feed=feed)]
         case "input_stationary":
-            mode = gemm_mode(work, machine, "gemm-is", cols, 1, rows, stationary="input", feed=feed)
-    return best_schedule([mode], machine)
+            return [gemm_mode(work, machine, "gemm-is", cols, 1, rows, stationary="input", feed=feed)]
 
 
 def gemm_mode(

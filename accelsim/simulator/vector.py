@@ -2,8 +2,9 @@
 
 A lane reads one operand a cycle: an addition of two tensors takes two operands an output, a pool its whole window.
 Tiles are shares of the tensors in storage order (planes of 16 channels, row by row), each a DRAM row or what the
-double-buffered input and output buffers hold.  A pool streams: the rows that its windows share stay in the input buffer and are not read twice,
-and running results stay in the output buffer.  A local response normalisation counts as one operand an output.
+double-buffered input and output buffers hold.  A pool streams: the rows that its windows share stay in the input
+buffer and are not read twice, and running results stay in the output buffer.  A local response normalisation counts
+as one operand an output.
 """
 
 import numpy as np

@@ -13,20 +13,18 @@ taps x rows positions by cols filters.
 import numpy as np
 
 from accelsim.hardware.machine import WinogradMachine
-from accelsim.simulator.convolution import best_schedule
 from accelsim.simulator.mode import Mode
-from accelsim.simulator.schedule import Schedule
 from accelsim.simulator.spatial import activation_bits, dense_slots, filter_order, gemm_mode, weight_bits
 from accelsim.winograd import tile_additions
 from accelsim.workload import LayerWork
 
 
-def plan_winograd(work: LayerWork, machine: WinogradMachine) -> Schedule:
-    """The schedule of a conv or linear layer.  Raises InputError if the buffers are too small for one tile."""
+def winograd_modes(work: LayerWork, machine: WinogradMachine) -> list[Mode]:
+    """The ways in which the machine executes a conv or linear layer: Winograd, or GEMM where that does not apply."""
     array = machine.pe_array
     if work.winograd_threshold is None:
-        return best_schedule([gemm_mode(work, machine, "gemm-os", array.taps * array.rows, array.cols)], machine)
-    return best_schedule([winograd_mode(work, machine)], machine)
+        return [gemm_mode(work, machine, "gemm-os", array.taps * array.rows, array.cols)]
+    return [winograd_mode(work, machine)]
 
 
 def winograd_mode(work: LayerWork, machine: WinogradMachine) -> Mode:

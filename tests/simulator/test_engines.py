@@ -1,0 +1,67 @@
+"""The two engines mean the same: the recurrence gives the cycles of the SimPy processes, exactly."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accelsim.hardware.load import load_hardware
+from accelsim.simulator.event import Span, event
+from accelsim.simulator.pipeline import Durations, durations, fast
+from accelsim.simulator.run import plan, run
+from accelsim.workload import LayerWork, layer_works
+
+from .random_layers import AnyMachine, layers, machines, random_model
+
+HWCONFIGS = sorted(Path(__file__).parents[2].glob("hwconfigs/*.yaml"))
+
+
+@settings(max_examples=250, deadline=None)
+@given(layers(), machines())
+def test_engines_agree_on_random_layers_and_machines(work: LayerWork, machine: AnyMachine) -> None:
+    d = durations(plan(work, machine), machine)
+    assert fast(d) == event(d)
+
+
+@st.composite
+def any_durations(draw: st.DrawFn) -> Durations:
+    """Steps that no machine plans: any times, any pattern of loads and stores, the last step stores."""
+    steps = draw(st.integers(1, 12))
+    rng = np.random.default_rng(draw(st.integers(0, 1 << 16)))
+    times = [rng.integers(0, draw(st.sampled_from([1, 3, 50])) + 1, steps) for _ in range(6)]
+    starts = [rng.random(steps) < draw(st.floats(0, 1)) for _ in range(3)]
+    starts[2][-1] = True
+    for i, flags in ((0, starts[0]), (1, starts[1]), (5, starts[2])):
+        times[i] = times[i] * flags
+    transforms = draw(st.booleans())
+    return Durations(*times, *starts, transforms)
+
+
+@settings(max_examples=300, deadline=None)
+@given(any_durations())
+def test_engines_agree_on_any_schedule(d: Durations) -> None:
+    assert fast(d) == event(d)
+
+
+@settings(max_examples=100, deadline=None)
+@given(any_durations())
+def test_the_trace_shows_each_unit_busy_with_one_thing_at_a_time(d: Durations) -> None:
+    spans: list[Span] = []
+    cycles = event(d, spans.append)
+    for unit in {span.unit for span in spans}:
+        own = sorted((span.start, span.start + span.cycles) for span in spans if span.unit == unit)
+        assert all(end <= start for (_, end), (start, _) in pairwise(own))
+        assert own[-1][1] <= cycles
+    lanes = sum(span.cycles for span in spans if span.unit == "lanes")
+    assert lanes == d.compute.sum()
+    assert sum(span.cycles for span in spans if span.unit == "dma") == d.dma_cycles
+
+
+@pytest.mark.parametrize("path", HWCONFIGS, ids=lambda path: path.stem)
+def test_engines_agree_on_the_shipped_machines(path: Path) -> None:
+    works = layer_works(random_model("resnet20-cifar10"))
+    by_event, by_fast = (run(works, load_hardware(path), engine=engine) for engine in ("event", "fast"))
+    assert (by_event.layers == by_fast.layers).all(axis=None)

@@ -1,0 +1,227 @@
+"""Laws of the simulator, each with the condition under which it is true."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from accelsim.hardware.energy import prices, static_mw
+from accelsim.hardware.machine import SpatialMachine, WinogradMachine
+from accelsim.simulator.convolution import schedule
+from accelsim.simulator.mapping import choose
+from accelsim.simulator.mode import Mode
+from accelsim.simulator.pipeline import durations, fast
+from accelsim.simulator.run import modes, plan, run
+from accelsim.simulator.tiling import input_extents
+from accelsim.workload import LayerWork
+
+from .random_layers import AnyMachine, changed, layer, layers, machines, spatial, spatial_machines, winograd
+
+LAW = settings(max_examples=60, deadline=None)
+PARTS = ("useful_cycles", "imbalance_cycles", "edge_cycles", "transform_cycles", "dram_cycles")
+
+
+def only_mode(work: LayerWork, machine: AnyMachine) -> Mode:
+    return modes(work, machine)[0]
+
+
+@LAW
+@given(layers(), machines())
+def test_parts_sum_to_their_wholes_exactly(work: LayerWork, machine: AnyMachine) -> None:
+    result = run([work, work], machine, engine="fast")
+    total = result.total
+    assert (result.layers["energy_pj"] == result.layers.filter(regex=r"energy_.+_pj").sum(axis=1)).all()
+    for column in ("cycles", "energy_pj", "dram_read_bytes", "effectual_macs", "energy_dram_pj", *PARTS):
+        assert total[column] == result.layers[column].sum()
+    assert total["cycles"] == sum(total[part] for part in PARTS)
+    assert min(total[part] for part in PARTS) >= 0
+    assert total["stall_cycles"] == total["transform_cycles"] + total["dram_cycles"]
+    assert total["dram_read_bytes"] == total["dram_weight_bytes"] + total["dram_input_bytes"]
+    assert total["dram_write_bytes"] == total["dram_output_bytes"]
+
+
+@LAW
+@given(layers(), machines())
+def test_cycles_are_not_below_the_roofline(work: LayerWork, machine: AnyMachine) -> None:
+    total = run([work], machine, engine="fast").total
+    assert total["cycles"] >= total["roofline_cycles"]
+    # Nor below what the lanes could do at best (skip_both and gating execute expected counts, rounded).
+    assert machine.lanes * (total["cycles"] + 1) >= total["effectual_macs"]
+    assert total["utilization"] <= 1 + machine.lanes / max(1, total["cycles"])
+
+
+@LAW
+@given(layers(), machines(), st.sampled_from(["rows", "cols", "taps"]))
+def test_doubling_the_lanes_at_a_fixed_mapping_never_costs_compute_cycles(
+    work: LayerWork, machine: AnyMachine, key: str
+) -> None:
+    """On machines without systolic fill, where filter groups nest: a barrier after every group, whole filter tiles.
+
+    Not with queues (windows of other filters), nor for more rows where inputs are random: their slowest is slower.
+    """
+    assume(key != "taps" or isinstance(machine, WinogradMachine))
+    assume(not isinstance(machine, SpatialMachine) or machine.pe_array.feed == "broadcast")
+    assume(machine.window == 1)
+    assume(not (machine.zero_handling == "skip_both" and key == "rows"))
+    twice = changed(machine, **{f"pe_array__{key}": 2 * getattr(machine.pe_array, key)})
+    before, after = only_mode(work, machine), only_mode(work, twice)
+    tiling = replace(choose(before, machine)[0], filters=work.out_channels)
+    plans = schedule(before, tiling, machine), schedule(after, tiling, twice)
+    assert (plans[1].compute_cycles <= plans[0].compute_cycles).all()
+    assert plans[1].effectual_macs == plans[0].effectual_macs
+
+
+def test_lanes_that_do_not_nest_can_cost_cycles() -> None:
+    """The condition above is needed: columns 2 -> 3 put other filters side by side."""
+    work = layer(4, 1, 4, 4, padding=0, density=1.0)
+    weights = np.zeros_like(work.weights)
+    for k, nonzeros in enumerate((1, 1, 10, 10)):
+        weights[k].flat[:nonzeros] = 1
+    work = replace(work, weights=weights, _blocks={})
+    cycles = [int(plan(work, spatial(pe_array__cols=cols, pe_array__rows=1)).compute_cycles.sum()) for cols in (2, 3)]
+    assert cycles == [11, 20]
+
+
+@LAW
+@given(layers(), machines(dram__type="LPDDR4-3200"), st.floats(1, 8))
+def test_more_bandwidth_at_a_fixed_mapping_never_costs_cycles(
+    work: LayerWork, machine: AnyMachine, more: float
+) -> None:
+    fixed = plan(work, machine)
+    wider = changed(machine, dram__bandwidth_gbs=12.8 * more)
+    channels = changed(machine, dram__channels=2 * machine.dram.channels)
+    now = fast(durations(fixed, machine))
+    assert fast(durations(fixed, wider)) <= now
+    assert fast(durations(fixed, channels)) <= now
+
+
+@LAW
+@given(layers(), machines(), st.sampled_from(["weight", "input", "transformed", "output"]), st.floats(1, 16))
+def test_a_larger_buffer_never_worsens_the_objective(
+    work: LayerWork, machine: AnyMachine, buffer: str, more: float
+) -> None:
+    """The objective is the mapping's score; the timed cycles may differ from it by fill and drain."""
+    assume(hasattr(machine.buffers, f"{buffer}_kb"))
+    larger = changed(machine, **{f"buffers__{buffer}_kb": more * getattr(machine.buffers, f"{buffer}_kb")})
+    assert choose(only_mode(work, larger), larger)[1] <= choose(only_mode(work, machine), machine)[1]
+
+
+@LAW
+@given(layers(), machines(dram__type="ideal"))
+def test_unlimited_bandwidth_leaves_the_compute_bound_and_fill_and_drain(work: LayerWork, machine: AnyMachine) -> None:
+    d = durations(plan(work, machine), machine)
+    compute = int(d.compute.sum())
+    if not d.transforms:
+        assert fast(d) == compute
+        return
+    # In lock-step: fill with the first transform, then the slowest unit of each step, drain with the last inverse.
+    ahead, behind = np.append(d.transform[1:], 0), np.append(0, d.inverse[:-1])
+    lock_step = d.transform[0] + np.maximum(np.maximum(ahead, d.compute), behind).sum() + d.inverse[-1]
+    assert compute + d.transform[0] + d.inverse[-1] <= fast(d) <= lock_step
+
+
+@LAW
+@given(layers(density=1.0), machines(weight_format="dense"))
+def test_without_zeros_skipping_machines_equal_dense_ones(work: LayerWork, machine: AnyMachine) -> None:
+    """At the same weight format, no input zero, no Winograd-domain weight pruned."""
+    if work.winograd_threshold is not None:
+        work = replace(work, winograd_threshold=0.0)
+    work = replace(work, input_density=np.ones(work.in_channels, np.float32))
+    feeds = {"pe_array__feed": "broadcast"} if isinstance(machine, SpatialMachine) else {}
+    handlings = ["none", "gate", "skip_weights", "skip_both"]
+    if isinstance(machine, WinogradMachine):
+        handlings.remove("skip_both")
+    elif machine.dataflow != "output_stationary":
+        handlings.remove("skip_both")
+        if machine.dataflow == "input_stationary":
+            handlings.remove("skip_weights")
+    results = [
+        run([work], changed(machine, zero_handling=handling, window=1, **feeds), engine="fast").total
+        for handling in handlings
+    ]
+    for result in results[1:]:
+        assert (result.drop("mode") == results[0].drop("mode")).all()
+
+
+@LAW
+@given(layers(), machines())
+def test_energy_is_linear_in_the_counts(work: LayerWork, machine: AnyMachine) -> None:
+    actions, table = plan(work, machine).actions, prices(machine)
+    total = run([work], machine, engine="fast").total
+    dynamic = sum(count * table[name].pj for name, count in actions.items())
+    static = static_mw(machine) * total["cycles"] * machine.ns_per_cycle
+    assert total["energy_pj"] == pytest.approx(dynamic + static, rel=1e-9, abs=0.01)
+    doubled = changed(machine, energy__mac_pj=2 * table["mac"].pj, energy__gated_share=0.0)
+    single = changed(machine, energy__mac_pj=table["mac"].pj, energy__gated_share=0.0)
+    more, less = (run([work], m, engine="fast").total for m in (doubled, single))
+    assert more["energy_mac_pj"] == pytest.approx(2 * less["energy_mac_pj"], rel=1e-9, abs=0.01)
+    assert more["energy_dram_pj"] == less["energy_dram_pj"]
+
+
+@LAW
+@given(layers(), machines())
+def test_dram_traffic_is_not_below_the_tensors(work: LayerWork, machine: AnyMachine) -> None:
+    """Where the windows leave no gap; a stride beyond the kernel skips rows that no output needs."""
+    mode, total = only_mode(work, machine), run([work], machine, engine="fast").total
+    assert total["dram_weight_bytes"] >= np.floor(mode.dram_bits.sum() / 8)
+    assert total["dram_output_bytes"] >= np.floor(work.outputs * mode.output_bits / 8)
+    if work.stride[0] <= work.dilation[0] * (work.kernel[0] - 1) + 1:
+        pixels = work.batch * input_extents(work, 0, work.out_height)[0] * input_extents(work, 1, work.out_width)[0]
+        assert pixels == work.batch * work.height * work.width or work.padding[0] > 0
+        assert total["dram_input_bytes"] >= np.floor(pixels * work.in_channels * mode.input_bits / 8 - 1e-6)
+
+
+@LAW
+@given(layers(), machines(objective="dram"))
+def test_buffers_that_hold_the_layer_leave_the_tensors_alone(work: LayerWork, machine: AnyMachine) -> None:
+    assume(work.stride[0] <= work.dilation[0] * (work.kernel[0] - 1) + 1)  # else tiles can skip rows that none needs
+    names = (name for name in type(machine.buffers).model_fields if name.endswith("_kb"))
+    large = changed(machine, **{f"buffers__{name}": 1 << 16 for name in names})
+    mode, total = only_mode(work, large), run([work], large, engine="fast").total
+    assert total["dram_weight_bytes"] == pytest.approx(mode.dram_bits.sum() / 8, abs=1)
+    assert total["dram_output_bytes"] == pytest.approx(work.outputs * mode.output_bits / 8, abs=1)
+    inputs = work.batch * work.height * work.width * work.in_channels * mode.input_bits / 8
+    assert total["dram_input_bytes"] <= inputs + 1
+
+
+@LAW
+@given(layers(), spatial_machines(dataflow="output_stationary", pe_array__feed="broadcast"))
+def test_skipping_more_never_costs_compute_cycles(work: LayerWork, machine: AnyMachine) -> None:
+    """At a fixed mapping: dense >= weights skipped >= weights and inputs skipped."""
+    cycles = []
+    tiling = None
+    for handling in ("none", "skip_weights", "skip_both"):
+        variant = changed(machine, zero_handling=handling, window=1)
+        mode = only_mode(work, variant)
+        tiling = tiling or replace(choose(mode, variant)[0], filters=work.out_channels)
+        cycles.append(int(schedule(mode, tiling, variant).compute_cycles.sum()))
+    assert cycles[0] >= cycles[1] >= cycles[2]
+
+
+@LAW
+@given(layers(), st.integers(1, 3), st.booleans())
+def test_longer_queues_never_cost_compute_cycles(work: LayerWork, window: int, in_winograd: bool) -> None:
+    """At a fixed mapping, where the windows nest: 1, w, 2 w, ..."""
+    cycles = []
+    tiling = None
+    for w in (1, window, 2 * window, 4 * window):
+        machine = winograd(window=w) if in_winograd else spatial(window=w)
+        mode = only_mode(work, machine)
+        tiling = tiling or choose(mode, machine)[0]
+        cycles.append(int(schedule(mode, tiling, machine).compute_cycles.sum()))
+    assert cycles == sorted(cycles, reverse=True)
+
+
+@LAW
+@given(layers(), machines())
+def test_the_score_is_close_to_the_timed_cycles(work: LayerWork, machine: AnyMachine) -> None:
+    """What the mapping minimises stands for what the engines time: a pipeline's bound, fill and drain included."""
+    machine = changed(machine, objective="cycles")
+    mode = only_mode(work, machine)
+    tiling, score = choose(mode, machine)
+    d = durations(schedule(mode, tiling, machine), machine)
+    assert int(d.compute.sum()) <= score + 1e-6
+    if machine.dram.type != "ideal":  # requests of unequal tiles and rounding up to cycles, three requests a step
+        assert d.dma_cycles <= 1.25 * score + 6 * len(d.compute)
