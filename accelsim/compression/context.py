@@ -11,8 +11,6 @@ a position, the block's channels and all filters.  A block is large enough for a
 """
 
 import math
-import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,7 +19,7 @@ from numpy.typing import NDArray
 
 from accelsim.compression.container import ContainerError
 from accelsim.compression.mixing import BitModel, Index
-from accelsim.compression.rangecoder import BitCoder
+from accelsim.compression.rangecoder import BitCoder, checksum
 
 Levels = NDArray[np.int32]
 
@@ -30,7 +28,6 @@ MAX_EXPONENT = 16  # of the exponential Golomb code
 POSITIONS = 32  # kernel positions that contexts tell apart
 BLOCK_SHARE, SMALLEST_BLOCK, LARGEST_BLOCK = 64, 128, 8192  # weights of a tensor / bits of a batch
 
-_HEADER = struct.Struct("<I")  # CRC-32 of the indices as little-endian int32
 
 # Slots of a mean magnitude or of a share, on a logarithmic scale.
 SLOTS = 16
@@ -56,7 +53,7 @@ class _Weights:
         self._hash_bits = max(12, min(20, int(total).bit_length()))
         prefix = 1 << self._hash_bits
         P, S = POSITIONS, SLOTS
-        self._zero = BitModel((P, P * 144, 2 * S * S, P * 10 * S, prefix, S * 3, P * 625), sets=2)
+        self._zero = BitModel((P, P * 144, 2 * S * S, P * 10 * S, prefix, S * 3, P * 625), sets=2, bias=-1.5)
         self._sign = BitModel((P * 9, P * 49, P * 49, prefix), sets=1)
         U = UNARY + 1
         self._magnitude = BitModel((U * P, U * 16, U * S * S, U * S * S, prefix), sets=U)
@@ -193,7 +190,7 @@ class _Weights:
             alive = alive[flags]
             width[alive] += 1
         if alive.size:
-            raise ContainerError(f"the weights are damaged: an index is beyond {1 << MAX_EXPONENT}")
+            raise ContainerError(f"damaged: an index is beyond {1 << MAX_EXPONENT}")
         return self._coder.tails(width, known)
 
 
@@ -233,17 +230,14 @@ def encode_context(tensors: Sequence[Levels]) -> tuple[bytes, list[int]]:
     """The tensors as one byte string, and the bits that each takes in it."""
     coder = BitCoder(None)
     bits = _code(coder, [tensor.shape for tensor in tensors], list(tensors))[1]
-    return _HEADER.pack(_checksum(tensors)) + coder.finish(), bits
+    return checksum(tensors) + coder.finish(), bits
 
 
 def decode_context(content: bytes, shapes: Sequence[tuple[int, ...]]) -> tuple[list[Levels], list[int]]:
     """What ``encode_context`` was given, and the bits of each.  Raises ContainerError if the content does not fit."""
-    if len(content) < _HEADER.size or len(content) % 4:
-        raise ContainerError(f"the weights are damaged: {len(content)} bytes, expected a multiple of 4")
-    coder = BitCoder(content[_HEADER.size :])
-    tensors, bits = _code(coder, shapes, None)
-    if _HEADER.pack(_checksum(tensors)) != content[: _HEADER.size]:
-        raise ContainerError("the weights are damaged: their checksum differs")
+    tensors, bits = _code(BitCoder(content[4:]), shapes, None)
+    if checksum(tensors) != content[:4]:
+        raise ContainerError("damaged: the checksum of the weights differs")
     return tensors, bits
 
 
@@ -257,10 +251,3 @@ def _code(
         bits.append((coder.cost - before) >> 16)
         before = coder.cost
     return tensors, bits
-
-
-def _checksum(tensors: Sequence[Levels]) -> int:
-    crc = 0
-    for tensor in tensors:
-        crc = zlib.crc32(np.ascontiguousarray(tensor, "<i4").tobytes(), crc)
-    return crc

@@ -154,17 +154,19 @@ def _decode(manifest: Manifest, weights: bytes, values: bytes, file_bytes: int) 
     if sum(sizes.values()) > limit:
         found = sum(sizes.values())
         raise ContainerError(f"manifest.json: {found} parameters, a file of {file_bytes} bytes has at most {limit}")
-    indices, bits = _decode_weights(manifest, weights)
     L, value_names, density_names = manifest.quantization.codebook, manifest.value_names, manifest.density_names
     channels = [_input_channels(graph, name) for name in density_names]
     lengths = [2 * L + 1 if L else 0, *(sizes[name] for name in value_names), *channels]
     parts = decode_numbers(values, lengths, _kinds(value_names, len(density_names)))
     offsets, numbers, shares = parts[0], parts[1 : 1 + len(value_names)], parts[1 + len(value_names) :]
     if any(np.abs(q).max(initial=0) >= 1 << (manifest.values.bits - 1) for q in numbers):
-        raise ContainerError(f"values: a number has more than the {manifest.values.bits} bits the manifest states")
+        raise ContainerError(
+            f"damaged values: a number has more than the {manifest.values.bits} bits the manifest states"
+        )
     steps = manifest.values.density_steps
     if any(q.min(initial=0) < 0 or q.max(initial=0) > steps for q in shares):
-        raise ContainerError("values: an input density is not in 0..1")
+        raise ContainerError("damaged values: an input density is not in 0..1")
+    indices, bits = _decode_weights(manifest, weights)
     quantizer = Quantizer(
         cells={name: manifest.cell(name) for name in indices},
         codebook=plain_codebook(L) + offsets * CODEBOOK_UNIT if L else np.zeros(0),
@@ -197,7 +199,7 @@ def _decode_weights(manifest: Manifest, content: bytes) -> tuple[dict[str, Level
     tensors, bits = decode(content, [manifest.graph.parameters[name] for name in names], manifest.coder)
     for name, n in zip(names, tensors, strict=True):
         if np.abs(n.astype(np.int64)).max(initial=0) > MAX_LEVEL:
-            raise ContainerError(f"weights: {name} holds an index beyond {MAX_LEVEL}")
+            raise ContainerError(f"damaged: {name} holds an index beyond {MAX_LEVEL}")
     return dict(zip(names, tensors, strict=True)), bits
 
 
@@ -208,7 +210,8 @@ def _kinds(value_names: list[str], densities: int) -> list[int]:
 
 def _weights(quantizer: Quantizer, name: str, n: Levels) -> Array:
     try:
-        weights = quantizer.decode(name, n)
+        with np.errstate(over="ignore"):  # checked below
+            weights = quantizer.decode(name, n)
     except ValueError as error:
         raise ContainerError(f"weights: {error}") from None
     if not np.isfinite(weights).all():

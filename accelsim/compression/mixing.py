@@ -42,15 +42,15 @@ _PROBABILITY = np.array(
 class BitModel:
     """Predicts bits from ``len(sizes)`` contexts; context i is an index below sizes[i].
 
-    sets: independent mixing weights, chosen by the caller for each batch.
+    sets: independent mixing weights, chosen by the caller for each batch.  bias: the first w_0.
     """
 
-    def __init__(self, sizes: Sequence[int], sets: int = 1) -> None:
+    def __init__(self, sizes: Sequence[int], sets: int = 1, bias: float = 0.0) -> None:
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self._inputs = len(sizes)
         self._counts = np.zeros(2 * self._starts[-1], np.int32)  # zeros and ones of each entry, side by side
         self._logits = np.zeros(self._starts[-1], np.float32)
-        self._weights = [[FIRST_WEIGHT] * self._inputs + [0.0] for _ in range(sets)]
+        self._weights = [[FIRST_WEIGHT] * self._inputs + [bias] for _ in range(sets)]
         self._curvature = [np.zeros((self._inputs + 1, self._inputs + 1)) for _ in range(sets)]
 
     def forget(self, i: int) -> None:

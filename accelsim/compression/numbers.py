@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from accelsim.compression.container import ContainerError
 from accelsim.compression.mixing import BitModel, Index
-from accelsim.compression.rangecoder import BitCoder
+from accelsim.compression.rangecoder import BitCoder, checksum
 
 Levels = NDArray[np.int32]
 
@@ -52,7 +52,7 @@ class _Numbers:
             alive = alive[flags]
             width[alive] += 1
         if alive.size:
-            raise ContainerError(f"the values are damaged: a number has {WIDTHS} bits or more")
+            raise ContainerError(f"damaged: a number has {WIDTHS} bits or more")
         return width
 
     def _magnitudes(self, kind: int, width: Index, known: Index | None) -> Index:
@@ -78,12 +78,13 @@ def encode_numbers(arrays: Sequence[Levels], kinds: Sequence[int]) -> bytes:
     numbers = _Numbers(coder)
     for array, kind in zip(arrays, kinds, strict=True):
         numbers.code(kind, array.size, array.astype(np.int64).ravel())
-    return coder.finish()
+    return checksum(arrays) + coder.finish()
 
 
 def decode_numbers(content: bytes, sizes: Sequence[int], kinds: Sequence[int]) -> list[Levels]:
     """What ``encode_numbers`` was given.  Raises ContainerError if the content does not fit."""
-    if len(content) % 4:
-        raise ContainerError(f"the values are damaged: {len(content)} bytes, expected a multiple of 4")
-    numbers = _Numbers(BitCoder(content))
-    return [numbers.code(kind, size, None).astype(np.int32) for size, kind in zip(sizes, kinds, strict=True)]
+    numbers = _Numbers(BitCoder(content[4:]))
+    arrays = [numbers.code(kind, size, None).astype(np.int32) for size, kind in zip(sizes, kinds, strict=True)]
+    if checksum(arrays) != content[:4]:
+        raise ContainerError("damaged: the checksum of the values differs")
+    return arrays

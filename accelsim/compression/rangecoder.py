@@ -1,6 +1,7 @@
 """A stream of bits with a predicted probability each, as bytes: range coding by the library ``constriction``."""
 
 import math
+import zlib
 from collections.abc import Sequence
 
 import constriction
@@ -16,7 +17,10 @@ _COST = np.array([16 << 16] + [round(-math.log2(p / 65536) * 65536) for p in ran
 
 
 class BitCoder:
-    """One bit stream, written if ``payload`` is None, else read.  Counts the bits spent."""
+    """One bit stream, written if ``payload`` is None, else read.  Counts the bits spent.
+
+    Raises ContainerError if the payload is no whole number of words.
+    """
 
     def __init__(self, payload: bytes | None) -> None:
         self._family = constriction.stream.model.Categorical(perfect=False)
@@ -24,6 +28,8 @@ class BitCoder:
         self._decoder = None
         self._available = math.inf
         if payload is not None:
+            if len(payload) % 4:
+                raise ContainerError(f"damaged: {len(payload)} bytes of code, expected a multiple of 4")
             words = np.frombuffer(payload, "<u4").astype(np.uint32)
             self._decoder = constriction.stream.queue.RangeDecoder(words)
             self._available = 8 * len(payload) + 64
@@ -32,7 +38,7 @@ class BitCoder:
     def bits(self, probability: Index, known: Bits | None) -> Bits:
         """Write the known bits or read unknown ones.  probability: of a one, in 1/65536.
 
-        Raises ContainerError once more has been read than the stream can hold.
+        Raises ContainerError if the stream is damaged, or once more has been read than it can hold.
         """
         ones = probability * (1 / 65536)
         pairs = np.stack([1 - ones, ones], axis=1)
@@ -41,10 +47,13 @@ class BitCoder:
             self._encoder.encode(known.astype(np.int32), self._family, pairs)
             bits = known
         else:
-            bits = self._decoder.decode(self._family, pairs).astype(bool)
+            try:
+                bits = self._decoder.decode(self._family, pairs).astype(bool)
+            except AssertionError as error:  # constriction's word for bytes that no encoder wrote
+                raise ContainerError(f"damaged: {str(error)[:100]}") from None
         self.cost += int(_COST[np.where(bits, probability, 65536 - probability)].sum())
         if self.cost > self._available * 65536:
-            raise ContainerError("the weights are damaged: they need more bits than the file has")
+            raise ContainerError("damaged: the numbers need more bits than the file has")
         return np.asarray(bits)
 
     def modelled(self, model: BitModel, contexts: Sequence[Index], known: Bits | None, k: int = 0) -> Bits:
@@ -75,3 +84,11 @@ class BitCoder:
     def finish(self) -> bytes:
         """What was written."""
         return bytes(self._encoder.get_compressed().astype("<u4").tobytes())
+
+
+def checksum(arrays: Sequence[NDArray[np.int32]]) -> bytes:
+    """CRC-32 of the arrays as little-endian int32, one after the other: 4 bytes."""
+    crc = 0
+    for array in arrays:
+        crc = zlib.crc32(np.ascontiguousarray(array, "<i4").tobytes(), crc)
+    return crc.to_bytes(4, "little")
