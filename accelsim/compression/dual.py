@@ -7,6 +7,7 @@ memory is taken.
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,8 +34,8 @@ from accelsim.files import write_bytes
 from accelsim.network import Graph, Network
 
 MAX_FILE_BYTES = 1 << 30
-# A file may not claim more numbers than its size makes plausible: 1/64 of a bit each, and a few for free.
-NUMBERS_PER_BYTE, FREE_NUMBERS = 512, 1 << 20
+# A file may not claim more numbers than its size makes plausible: 1/8 of a bit each, and some for free.
+NUMBERS_PER_BYTE, FREE_NUMBERS = 64, 1 << 18
 DENSITY_STEPS = 63
 
 Array = NDArray[np.float32]
@@ -81,14 +82,26 @@ def read_dual(path: Path) -> DualModel:
 
     Raises InputError, one line, if it cannot be read or is anything but an intact ``.dual`` file of this version.
     """
+    return decode_dual(_content(path), str(path))
+
+
+def read_indices(path: Path) -> dict[str, Levels]:
+    """The quantization indices of each weight array of a file, by name.  Raises InputError as ``read_dual``."""
+    try:
+        manifest, weights, _ = _open(_content(path))
+        return _decode_weights(manifest, weights)[0]
+    except ContainerError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _content(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
             raise InputError(f"{path}: {size} bytes, expected a .dual file of at most {MAX_FILE_BYTES}")
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}, expected a .dual file") from None
-    return decode_dual(content, str(path))
 
 
 def encode_dual(compressed: Compressed, coder: Coder = "context") -> bytes:
@@ -136,27 +149,31 @@ def encode_dual(compressed: Compressed, coder: Coder = "context") -> bytes:
 def decode_dual(content: bytes, where: str) -> DualModel:
     """The model in the bytes of a file.  Raises InputError that begins with ``where``."""
     try:
-        members = unpack(content, MAX_MANIFEST_BYTES)
-        expected = ["manifest.json", "weights", "values"]
-        if list(members) != expected:
-            raise ContainerError(f"members are {', '.join(members)[:200]}, expected {', '.join(expected)}")
-        manifest = parse_manifest(members["manifest.json"])
-        model = _decode(manifest, members["weights"], members["values"], len(content))
+        model = _decode(*_open(content))
     except ContainerError as error:
         raise InputError(f"{where}: {error}") from None
     return replace(model, file_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
-def _decode(manifest: Manifest, weights: bytes, values: bytes, file_bytes: int) -> DualModel:
+def _open(content: bytes) -> tuple[Manifest, bytes, bytes]:
+    """The manifest and the members ``weights`` and ``values``; what they decode to is plausible in size."""
+    members = unpack(content, MAX_MANIFEST_BYTES)
+    expected = ["manifest.json", "weights", "values"]
+    if list(members) != expected:
+        raise ContainerError(f"members are {', '.join(members)[:200]}, expected {', '.join(expected)}")
+    manifest = parse_manifest(members["manifest.json"])
+    found = sum(math.prod(shape) for shape in manifest.graph.parameters.values())
+    limit = NUMBERS_PER_BYTE * len(content) + FREE_NUMBERS
+    if found > limit:
+        raise ContainerError(f"manifest.json: {found} parameters, a file of {len(content)} bytes has at most {limit}")
+    return manifest, members["weights"], members["values"]
+
+
+def _decode(manifest: Manifest, weights: bytes, values: bytes) -> DualModel:
     graph = manifest.graph
-    sizes = {name: int(np.prod(shape, dtype=object)) for name, shape in graph.parameters.items()}
-    limit = NUMBERS_PER_BYTE * file_bytes + FREE_NUMBERS
-    if sum(sizes.values()) > limit:
-        found = sum(sizes.values())
-        raise ContainerError(f"manifest.json: {found} parameters, a file of {file_bytes} bytes has at most {limit}")
     L, value_names, density_names = manifest.quantization.codebook, manifest.value_names, manifest.density_names
     channels = [_input_channels(graph, name) for name in density_names]
-    lengths = [2 * L + 1 if L else 0, *(sizes[name] for name in value_names), *channels]
+    lengths = [2 * L + 1 if L else 0, *(math.prod(graph.parameters[name]) for name in value_names), *channels]
     parts = decode_numbers(values, lengths, _kinds(value_names, len(density_names)))
     offsets, numbers, shares = parts[0], parts[1 : 1 + len(value_names)], parts[1 + len(value_names) :]
     if any(np.abs(q).max(initial=0) >= 1 << (manifest.values.bits - 1) for q in numbers):
