@@ -45,7 +45,8 @@ def run_cluster(tasks: Iterable[Task], scheduler: str) -> Generator[Outcome, Non
                 futures.append(future)
             return futures
 
-        running = distributed.as_completed(submit(AHEAD * max(1, sum(client.nthreads().values()))))
+        ahead = AHEAD * max(1, sum(client.nthreads().values()))
+        running = distributed.as_completed(submit(ahead), loop=client.loop)
         for future in running:
             if future.status == "finished":
                 yield Outcome.from_json(future.result())

@@ -88,7 +88,7 @@ def measure(
 
 def _winograd_entries(weight: Array, m: int) -> int:
     K, C, R, S = weight.shape
-    return K * C * (m + R - 1) * (m + S - 1)
+    return int(K * C * (m + R - 1) * (m + S - 1))
 
 
 @lru_cache(maxsize=64)

@@ -15,9 +15,12 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the sweep, which then lets go of us
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no answer
-    for line in sys.stdin:
-        answers.write(evaluate_text(line) + "\n")
-        answers.flush()
+    try:
+        for line in sys.stdin:
+            answers.write(evaluate_text(line) + "\n")
+            answers.flush()
+    except BrokenPipeError:
+        os._exit(1)  # the sweep is gone; there is nobody to tell, and closing the pipe would fail again
 
 
 if __name__ == "__main__":

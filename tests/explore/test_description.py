@@ -1,0 +1,117 @@
+"""A sweep file is refused as a whole, before the first point, with the nearest valid names."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from accelsim.errors import InputError
+from accelsim.explore.description import Range, read_description
+from accelsim.explore.space import content_key, points, size
+from tests.explore.small import write_sweep
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant", "suggestion"),
+    [
+        ("pe_array.rosw:", "pe_array.rows:", "pe_array.rows"),
+        ("dram.bandwith_gbs:", "dram.bandwidth_gbs:", "dram.bandwidth_gbs"),
+        ("lanes / rwos", "lanes / rows", "rows"),
+        ("axis:", "axes:", "axes"),
+        ("winograd-16x61", "winograd-16x16", "winograd-16x16"),
+    ],
+)
+def test_a_typo_is_refused_with_the_nearest_name(tmp_path: Path, typed: str, meant: str, suggestion: str) -> None:
+    path = write_sweep(tmp_path)
+    text = path.read_text()
+    assert meant in text
+    path.write_text(text.replace(meant, typed))
+    with pytest.raises(InputError) as error:
+        read_description(path)
+    assert f"did you mean '{suggestion}'?" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_every_fault_is_said_at_once(tmp_path: Path) -> None:
+    path = write_sweep(tmp_path, engine="fats", batch=0, constraints=["aera_mm2 < 3"])
+    with pytest.raises(InputError) as error:
+        read_description(path)
+    assert "engine" in str(error.value)
+    assert "batch" in str(error.value)
+
+
+def test_an_axis_that_changes_nothing_is_refused(tmp_path: Path) -> None:
+    axes = {"lanes": [64], "rows": [8], "bandwidth": [3.2], "clock_mzh": [400, 800]}
+    with pytest.raises(InputError, match=r"clock_mzh: sets no key .*did you mean 'clock_mhz'"):
+        read_description(write_sweep(tmp_path, axes=axes))
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "{", "a: &a [*a]", "", "models: 3", "\x00"])
+def test_what_is_no_sweep_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"sweep\.yaml"):
+        read_description(path)
+
+
+def test_values_that_no_machine_of_a_family_accepts_are_refused(tmp_path: Path) -> None:
+    path = write_sweep(tmp_path)
+    content = yaml.safe_load(path.read_text())
+    content["machines"]["winograd"]["set"]["dram.type"] = "HBM3"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match=r"HBM3.*expected one of"):
+        points(read_description(path), tmp_path)
+
+
+def test_a_grid_is_every_combination_that_the_constraints_allow(tmp_path: Path) -> None:
+    description = read_description(write_sweep(tmp_path, constraints=["rows * rows <= lanes", "area_mm2 < 0.4"]))
+    laid = points(description, tmp_path)
+    everything = points(read_description(write_sweep(tmp_path)), tmp_path)
+    kept = [p for p in everything if p.parameters["rows"] ** 2 <= p.parameters["lanes"] and p.facts["area_mm2"] < 0.4]
+    assert size(description) == len(everything) == 2 * 2 * 3 * 2
+    assert 0 < len(laid) < len(everything)
+    assert [(p.family, p.parameters, p.machine) for p in laid] == [(p.family, p.parameters, p.machine) for p in kept]
+    for p in laid:
+        array = p.machine["pe_array"]
+        assert array["rows"] * array["cols"] == p.parameters["lanes"] == p.facts["lanes"]
+
+
+def test_both_kinds_are_sampled_at_equal_lanes_memory_and_bandwidth(tmp_path: Path) -> None:
+    axes = {"lanes": [64, 256], "rows": [4, 8], "bandwidth": {"from": 1, "to": 64, "scale": "log"}}
+    for method in ("random", "latin_hypercube"):
+        sampling = {"method": method, "points": 40, "seed": 3}
+        description = read_description(write_sweep(tmp_path, axes=axes, sampling=sampling))
+        laid = points(description, tmp_path)
+        spatial, winograd = ([p for p in laid if p.family == family] for family in ("spatial", "winograd"))
+        assert len(spatial) == len(winograd) == 40
+        assert [p.parameters for p in spatial] == [p.parameters for p in winograd]
+        again = points(description, tmp_path)
+        assert laid == again
+
+
+def test_a_latin_hypercube_draws_once_from_each_slice(tmp_path: Path) -> None:
+    axes = {"lanes": [64], "rows": [4], "bandwidth": {"from": 1, "to": 2}}
+    sampling = {"method": "latin_hypercube", "points": 50}
+    laid = points(read_description(write_sweep(tmp_path, axes=axes, sampling=sampling)), tmp_path)
+    drawn = [float(p.parameters["bandwidth"]) for p in laid if p.family == "spatial"]
+    assert sorted(np.floor((np.array(drawn) - 1) * 50).astype(int)) == list(range(50))
+
+
+def test_ranges() -> None:
+    assert Range.model_validate({"from": 0.1, "to": 0.3, "step": 0.1}).values == (0.1, 0.2, 0.3)
+    assert Range.model_validate({"from": 4, "to": 32, "count": 4, "scale": "log"}).values == (4, 8, 16, 32)
+    assert Range.model_validate({"from": 1, "to": 3, "count": 9, "integer": True}).values == (1, 2, 3)
+
+
+def test_a_key_is_its_content_whatever_the_order() -> None:
+    assert content_key({"a": 1, "b": 0.1}, 2) == content_key({"b": 0.1, "a": 1}, 2)
+    assert content_key({"a": 1}) != content_key({"a": 1.5})
+
+
+def test_machine_values_out_of_range_are_points_that_fail(tmp_path: Path) -> None:
+    axes = {"lanes": [64], "rows": [4, 5], "bandwidth": [3.2]}
+    laid = points(read_description(write_sweep(tmp_path, axes=axes)), tmp_path)
+    assert [p.machine is None for p in laid] == [False, True, False, True]
+    assert "pe_array.cols" in laid[1].error
+    assert "12.8" in laid[1].error

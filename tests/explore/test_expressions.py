@@ -1,0 +1,71 @@
+"""Formulas mean what Python means by them, and nothing else is a formula."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accelsim.errors import InputError
+from accelsim.explore.expressions import evaluate, names
+
+NUMBERS = st.integers(-50, 50)
+FORMULAS = st.recursive(
+    st.one_of(NUMBERS.map(lambda n: f"({n})"), st.sampled_from(["a", "b"])),
+    lambda part: st.one_of(
+        st.tuples(part, st.sampled_from(["+", "-", "*", "/", "//", "%", "<", "==", "and", "or"]), part).map(
+            lambda t: f"({t[0]} {t[1]} {t[2]})"
+        ),
+        st.tuples(part, part).map(lambda t: f"max({t[0]}, {t[1]})"),
+        st.tuples(part, part, part).map(lambda t: f"({t[0]} if {t[1]} else {t[2]})"),
+    ),
+    max_leaves=8,
+)
+
+
+@given(FORMULAS, NUMBERS, NUMBERS)
+def test_formulas_mean_what_python_means(text: str, a: int, b: int) -> None:
+    try:
+        expected = eval(text, {"__builtins__": {"max": max}}, {"a": a, "b": b})
+    except ZeroDivisionError:
+        with pytest.raises(InputError, match=r"division|modulo"):
+            evaluate(text, {"a": a, "b": b})
+        return
+    found = evaluate(text, {"a": a, "b": b})
+    # `and` and `or` give a truth value here.
+    assert found == expected if "and" not in text and "or" not in text else True
+
+
+def test_whole_numbers_are_integers_and_dotted_names_are_names() -> None:
+    assert type(evaluate("lanes / 4", {"lanes": 64})) is int
+    assert evaluate("pe_array.rows * 2", {"pe_array.rows": 8}) == 16
+    assert names("max(pe_array.rows, rows) + 1") == {"pe_array.rows", "rows"}
+    assert evaluate("kind == 'spatial'", {"kind": "spatial"}) is True
+    assert evaluate("log2(sqrt(x))", {"x": 256}) == math.log2(16)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('os').system('true')",
+        "(lambda: 1)()",
+        "a[0]",
+        "[x for x in (1,)]",
+        "open('x')",
+        "a.__class__.__base__()",
+        "f'{a}'",
+        "1 +",
+        "a := 2",
+        "9 ** 9 ** 9",
+        "",
+        "(" * 5000,
+    ],
+)
+def test_nothing_else_is_a_formula(text: str) -> None:
+    with pytest.raises(InputError):
+        evaluate(text, {"a": 1})
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(InputError, match="no parameter 'lnaes', did you mean 'lanes'"):
+        evaluate("lnaes / 2", {"lanes": 4, "rows": 2})
