@@ -94,7 +94,7 @@ def show_comparison(
         for name, cell in SUMMARY:
             table.add_row(name, *(cell(r.total) for r in some))
         table.add_section()
-        table.add_row(f"times {results[0].machine}:", *("" for _ in some), style="bold")
+        table.add_row(escape(f"times {results[0].machine}:"), *("" for _ in some), style="bold")
         for name, column in RATIOS:
             table.add_row(f"  {name}", *(f"{float(ratios[column][r.machine]):.3f}" for r in some))
         out.print(table)
