@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from accelsim.compression.calibrate import input_density
 from accelsim.compression.deploy import percentile, winograd_filters
 from accelsim.compression.dual import Compressed
-from accelsim.compression.fold import fold_batch_norm, parameter_count
+from accelsim.compression.fold import fold_batch_norm
 from accelsim.compression.manifest import weight_names
 from accelsim.compression.model import winograd_eligible
 from accelsim.compression.quantize import Levels, Quantizer, plain_codebook
 from accelsim.network import Network
+from accelsim.network.count import parameters
 
 Array = NDArray[np.float32]
 
@@ -91,6 +92,6 @@ def seal(
         winograd_threshold=winograd_threshold,
         input_density={} if calibration is None else input_density(folded, calibration),
         provenance=provenance or {},
-        parameters=parameter_count(quantized.network),
+        parameters=parameters(quantized.network.graph),
         value_bits=value_bits,
     )

@@ -21,10 +21,3 @@ def fold_batch_norm(network: Network) -> Network:
         name=graph.name, input_shape=graph.input_shape, nodes=tuple(nodes), preprocessing=graph.preprocessing
     )
     return Network(folded, arrays)
-
-
-def parameter_count(network: Network) -> int:
-    """Trained numbers of the network: weights, biases, scales and shifts; running statistics are not counted."""
-    return sum(
-        array.size for name, array in network.arrays.items() if not name.endswith((".running_mean", ".running_var"))
-    )

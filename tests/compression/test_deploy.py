@@ -18,9 +18,8 @@ from accelsim.compression.deploy import (
     winograd_model,
 )
 from accelsim.compression.dual import decode_dual, encode_dual
-from accelsim.compression.fold import fold_batch_norm, parameter_count
+from accelsim.compression.fold import fold_batch_norm
 from accelsim.network import forward
-from accelsim.network.zoo import resnet20
 from accelsim.winograd import cook_toom
 from tests.compression.small import small_compressed, small_images, small_network
 
@@ -123,10 +122,3 @@ def test_folded_batch_norm_is_the_same_function():
     x = small_images()
     np.testing.assert_allclose(forward(fold_batch_norm(network), x), forward(network, x), atol=1e-5)
     assert not any(node.layer.op == "batch_norm" for node in fold_batch_norm(network).graph.nodes)
-
-
-def test_parameters_are_counted_as_published():
-    """ResNet-20 for CIFAR-10: 0.27 M (He et al. 2016, table 6); 269,722 by akamaster/pytorch_resnet_cifar10."""
-    graph = resnet20()
-    arrays = {name: np.zeros(shape, np.float32) for name, shape in graph.parameters.items()}
-    assert parameter_count(type(small_network())(graph, arrays)) == 269_722
