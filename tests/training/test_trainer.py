@@ -1,0 +1,138 @@
+"""The training step's own laws: coefficients, moving average, batch-norm re-estimation, and the array module."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from accelsim.network.graph import INPUT, Graph, Node
+from accelsim.network.layers import BatchNorm, Conv, Flatten, GlobalAveragePool, Linear, Relu
+from accelsim.training.datasets import Images
+from accelsim.training.recipe import Recipe
+from accelsim.training.run import initial_arrays
+from accelsim.training.trainer import Trainer
+
+
+def small_graph() -> Graph:
+    layers = (
+        Conv(in_channels=3, out_channels=4, kernel=(3, 3), padding=(1, 1)),
+        BatchNorm(channels=4),
+        Relu(),
+        Conv(in_channels=4, out_channels=6, kernel=(3, 3), padding=(1, 1)),
+        BatchNorm(channels=6),
+        Relu(),
+        GlobalAveragePool(),
+        Flatten(),
+        Linear(in_features=6, out_features=3),
+    )
+    nodes = tuple(
+        Node(name=f"n{i}", layer=layer, inputs=(f"n{i - 1}" if i else INPUT,)) for i, layer in enumerate(layers)
+    )
+    return Graph(name="small", input_shape=(8, 8, 3), nodes=nodes)
+
+
+GRAPH = small_graph()
+IMAGES = Images(np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3)).astype(np.uint8), np.arange(40) % 3)
+
+
+def trainer(xp: Any = np, **changes: Any) -> Trainer:
+    content = {
+        "network": "small",
+        "data": {"kind": "npz", "path": "/unused"},
+        "epochs": 2,
+        "batch": 8,
+        "threads": 1,
+        "joint": {"spatial": 0.6, "winograd": 0.5, "alpha": 0.3, "z_start": 2.0, "z_rate": 0.01},
+    }
+    return Trainer(Recipe.model_validate(content | changes), GRAPH, initial_arrays(GRAPH, 0), IMAGES, xp=xp)
+
+
+def test_balanced_coefficients_start_where_the_pull_equals_alpha() -> None:
+    run = trainer(joint={"alpha": 0.3, "z_start": "balanced", "z_rate": 0.0})
+    report = run.step()
+    assert report.spatial is not None
+    assert report.winograd is not None
+    assert np.exp(report.z_sd) * report.spatial.value == pytest.approx(0.3, rel=1e-3)
+    assert np.exp(report.z_wd) * report.winograd.value == pytest.approx(0.3, rel=1e-3)
+
+
+def test_coefficients_move_against_exp_z_times_r_minus_alpha() -> None:
+    """dC/dz = exp(z) R - alpha, and Adam's first step is the rate against its sign."""
+    for z_start in (-6.0, 6.0):
+        run = trainer(joint={"alpha": 0.1, "z_start": z_start, "z_rate": 0.01})
+        report = run.step()
+        assert report.spatial is not None
+        slope = np.exp(z_start) * report.spatial.value - 0.1
+        assert report.z_sd == pytest.approx(z_start - 0.01 * np.sign(slope), abs=1e-5)
+
+
+@pytest.mark.parametrize(("mode", "still"), [("sd", "winograd"), ("wd", "spatial")])
+def test_a_mode_of_one_domain_leaves_the_other_alone(mode: str, still: str) -> None:
+    run = trainer(joint={"mode": mode, "z_start": 2.0, "z_rate": 0.01})
+    report = run.step()
+    assert getattr(report, still) is None
+    assert {"winograd": report.z_wd, "spatial": report.z_sd}[still] == 2.0
+
+
+def test_moving_average_stays_among_the_weights_it_saw() -> None:
+    run = trainer(ema=0.5)
+    seen = [run.values.copy()]
+    for _ in range(6):
+        run.step()
+        seen.append(run.values.copy())
+    assert run.average is not None
+    assert (run.average >= np.min(seen, axis=0) - 1e-6).all()
+    assert (run.average <= np.max(seen, axis=0) + 1e-6).all()
+    np.testing.assert_array_equal(run.model()["n8.weight"].ravel(), run.average[run.spans["n8.weight"]])
+
+
+def test_reestimated_statistics_are_those_of_the_data() -> None:
+    """Over the whole set in one batch, the first layer's statistics are its output's mean and unbiased variance."""
+    run = trainer(batch=40, epochs=3)
+    run.step()
+    before = run.values.copy()
+    model = run.reestimated(1)
+    run.done = 0
+    x, _ = run.batch()
+    run.done = 1
+    run.plan.forward(x)
+    y = run.plan.ops["n0"].y.transpose(1, 0, 2, 3, 4).reshape(4, -1)
+    np.testing.assert_allclose(model["n1.running_mean"], y.mean(axis=1), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(model["n1.running_var"], y.var(axis=1, ddof=1), rtol=1e-3)
+    np.testing.assert_array_equal(run.values, before)
+
+
+def test_state_restores_every_number() -> None:
+    first, second = trainer(ema=0.9), trainer(ema=0.9)
+    for _ in range(3):
+        first.step()
+    second.restore(*first.state())
+    reports = [[run.step() for _ in range(3)] for run in (first, second)]
+    assert reports[0] == reports[1]
+    np.testing.assert_array_equal(first.values, second.values)
+
+
+def test_the_state_of_another_network_is_refused() -> None:
+    arrays, notes = trainer().state()
+    with pytest.raises(ValueError, match="expected one of 'small'"):
+        trainer().restore(arrays, notes | {"network": "other"})
+    with pytest.raises(ValueError, match="shape"):
+        trainer().restore(arrays | {"values": np.zeros(3, np.float32)}, notes)
+
+
+class CountingModule:
+    """NumPy under another name: what a different array module would be asked for."""
+
+    def __init__(self) -> None:
+        self.asked: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked.add(name)
+        return getattr(np, name)
+
+
+def test_another_array_module_does_the_heavy_work() -> None:
+    module = CountingModule()
+    other, plain = trainer(module), trainer()
+    assert [other.step() for _ in range(2)] == [plain.step() for _ in range(2)]
+    assert {"zeros", "matmul", "maximum", "einsum", "exp", "partition", "multiply"} <= module.asked
