@@ -1,6 +1,6 @@
 """The report as one HTML page: tables and plots inline, nothing fetched from anywhere."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import pandas as pd
@@ -57,8 +57,13 @@ def page(comparison: Comparison, svgs: Mapping[str, bytes]) -> str:
     parts = [f"<h1>{escape(title)}</h1>", f'<p class="facts">{escape(_facts(first))}</p>']
     parts += ["<h2>Whole network</h2>", _totals(comparison.totals)]
     for name, heading in PLOTS:
-        parts += [f"<h2>{heading}</h2>", _inline(svgs[name])]
+        parts += [f"<h2>{heading}</h2>", inline(svgs[name])]
     parts += ["<h2>Cycles layer by layer</h2>", _layers(comparison)]
+    return document(title, parts)
+
+
+def document(title: str, parts: Sequence[str]) -> str:
+    """A whole page of parts that are HTML already."""
     body = "\n".join(parts)
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
@@ -94,7 +99,7 @@ def _totals(totals: pd.DataFrame) -> str:
             if i:
                 cells.append(f"{value / values.iloc[0]:.3f}" if 0 < values.iloc[0] < float("inf") else "")
         rows.append("".join(f"<td>{escape(cell)}</td>" for cell in cells))
-    return _table(head, rows)
+    return table_of(head, rows)
 
 
 def _layers(comparison: Comparison) -> str:
@@ -112,16 +117,17 @@ def _layers(comparison: Comparison) -> str:
             mode = escape(str(comparison.layers[machine]["mode"].iloc[i]))
             cells.append(f"<td{best}>{int(cycles[machine][i]):,}</td><td>{mode}</td>")
         rows.append("".join(cells))
-    return _table(head, rows)
+    return table_of(head, rows)
 
 
-def _table(head: list[str], rows: list[str]) -> str:
+def table_of(head: Sequence[str], rows: Sequence[str]) -> str:
+    """A table.  head: texts; rows: the cells of each row as HTML."""
     header = "".join(f"<th>{escape(text)}</th>" for text in head)
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
     return f'<div class="wide"><table>\n<thead><tr>{header}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>'
 
 
-def _inline(svg: bytes) -> str:
+def inline(svg: bytes) -> str:
     """The <svg> element without the XML declaration and document type."""
     text = svg.decode()
     return text[text.index("<svg") :]

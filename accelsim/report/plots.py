@@ -58,21 +58,22 @@ def plots(comparison: Comparison) -> dict[str, bytes]:
         "roofline": _roofline,
     }
     files = {}
-    with _style():
+    with style():
         for name, function in draw.items():
             figure = function(comparison)
             for kind in ("png", "svg"):
-                files[f"{name}.{kind}"] = _render(figure, kind)
+                files[f"{name}.{kind}"] = render(figure, kind)
     return files
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
+    """The look of all plots."""
     with matplotlib.rc_context(STYLE):
         yield
 
 
-def _render(figure: Figure, kind: str) -> bytes:
+def render(figure: Figure, kind: str) -> bytes:
     """The figure's bytes, the same every time."""
     metadata: dict[str, Any] = {"Date": None, "Creator": "accelsim"} if kind == "svg" else {"Software": "accelsim"}
     stream = io.BytesIO()
