@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from accelsim.hardware.dram import Transfer
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
+from accelsim.simulator.array import TRANSFORM_STEP_CYCLES
 from accelsim.simulator.mapping import choose
 from accelsim.simulator.mode import Mode
 from accelsim.simulator.schedule import Schedule
@@ -79,7 +80,7 @@ def schedule(mode: Mode, tiling: Tiling, machine: SpatialMachine | WinogradMachi
 
     rounds = -(-tiles // mode.position_lanes)
     compute = rounds[i_t] * cycles[i_k, i_c]
-    compute += mode.fill_cycles(1, tiles[i_t], rounds[i_t], groups[i_k], k[i_k], cycles[i_k, i_c])
+    compute += mode.fill_cycles(1, 1, tiles[i_t], rounds[i_t], groups[i_k], k[i_k], cycles[i_k, i_c])
     if mode.feed == "systolic":
         compute[-1] -= 1  # the closed forms count from cycle 0
     channels = c[i_c] * conv_groups[i_k]
@@ -92,8 +93,8 @@ def schedule(mode: Mode, tiling: Tiling, machine: SpatialMachine | WinogradMachi
     out_bytes = whole_bytes(outputs[i_t] * k[i_k], mode.output_bits)
     transform_cycles = inverse_cycles = np.zeros(len(i_k), np.int64)
     if mode.transforms:
-        transform_cycles = -(-tiles[i_t] * channels // mode.transform_rate) * new_inputs
-        inverse_cycles = -(-tiles[i_t] * k[i_k] // mode.inverse_rate) * last
+        transform_cycles = (-(-tiles[i_t] * channels // mode.transform_rate) + TRANSFORM_STEP_CYCLES) * new_inputs
+        inverse_cycles = (-(-tiles[i_t] * k[i_k] // mode.inverse_rate) + TRANSFORM_STEP_CYCLES) * last
     total_tiles = int(tiles.sum())
     plan = Schedule(
         mode=mode.name,

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer, transfer_ns
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
+from accelsim.simulator.array import TRANSFORM_STEP_CYCLES
 from accelsim.simulator.mode import Mode
 from accelsim.simulator.tiling import (
     Tiling,
@@ -172,8 +173,12 @@ class _Search:
         none = np.zeros((1,) * 6)
         self.transform_cycles = self.inverse_cycles = none
         if mode.transforms:
-            self.transform_cycles = self.tiles * work.in_channels / mode.transform_rate * self.reloads_x
-            self.inverse_cycles = none + self.tiles * work.out_channels / mode.inverse_rate
+            loads = self.positions * self.n_c * self.input_groups * self.reloads_x
+            self.transform_cycles = (
+                self.tiles * work.in_channels / mode.transform_rate * self.reloads_x + TRANSFORM_STEP_CYCLES * loads
+            )
+            stores = TRANSFORM_STEP_CYCLES * self.positions * self.n_k
+            self.inverse_cycles = none + self.tiles * work.out_channels / mode.inverse_rate + stores
 
     def lanes(self, cut: int) -> Ints:
         """Cycles of the lanes over the whole layer for one cut of the channels."""
@@ -181,8 +186,11 @@ class _Search:
         edges = block_edges(mode.group_channels, c)
         if mode.window == 1:
             return self._lanes(mode.lane_cycles(mode.work.out_channels, edges), len(edges) - 1)
-        parts = [self._lanes(mode.lane_cycles(k, edges), len(edges) - 1) for k in self.cuts[3]]
-        return np.concatenate([np.broadcast_to(x, (*x.shape[:3], 1, 1, 1)) for x in parts], axis=3)
+        parts = []
+        for i, k in enumerate(self.cuts[3]):
+            of_all = self._lanes(mode.lane_cycles(k, edges), len(edges) - 1)
+            parts.append(np.broadcast_to(of_all, (*of_all.shape[:3], len(self.cuts[3]), 1, 1))[:, :, :, i : i + 1])
+        return np.concatenate(parts, axis=3)
 
     def _lanes(self, cycles: Ints, n_c: int) -> Ints:
         mode = self.mode
@@ -191,7 +199,7 @@ class _Search:
         K, G = mode.work.out_channels, len(mode.group_starts)
         filters = self._sizes[3] if mode.stationary == "input" else K * n_c
         fill = mode.fill_cycles(
-            self.positions, self.tiles, self.rounds, G * n_c, filters,
+            self.positions * self.n_k * n_c, self.positions, self.tiles, self.rounds, G * n_c, filters,
             of_filter * self.n_k if mode.stationary == "input" else total,
         )  # fmt: skip
         return np.asarray(self.rounds * total + fill)

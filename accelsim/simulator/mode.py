@@ -7,7 +7,8 @@ domain of F(m x m, R x S) there are n^2 taps and at most one slot.  ``filter_lan
 side wait for the fullest of them, at every tap group and every tile of channels (a barrier):
 
     cycles of a step = ceil(tiles / position_lanes) * sum over filter groups and tap groups of
-                       ceil(max over the lanes of (sum over c of slots) / reduction_lanes)
+                       max(1, ceil(max over the lanes of (sum over c of slots) / reduction_lanes))
+                     + start-up and drain (``array``)
 
 ``reduction_lanes`` is 1 where a lane accumulates one output (output-stationary) and the number of rows where the rows
 hold weights of one filter (weight-stationary) or inputs of one position (input-stationary).
@@ -17,9 +18,10 @@ lane; the maximum is then over the sums of that many.  Slots with a ``variance``
 the fullest lane is then taken as max over the filters of (mean + z sqrt(variance)), z the expected maximum of
 ``position_lanes`` standard normals, and at most ``most`` (all positions match).
 
-``feed``: ``broadcast`` reaches all lanes at once.  ``systolic`` adds H + W - 2 cycles to each fold of an H x W array
-where it holds outputs and 2 H + W - 2 where it holds weights or inputs, less one cycle a layer (the closed forms of
-SCALE-Sim 3); ``mesh`` adds rows used + columns used + 3 to each fold (STONNE's output-stationary mesh).
+``feed``: ``broadcast`` reaches all lanes at once (start-up and drain: ``array``).  ``systolic`` adds H + W - 2 cycles
+to each fold of an H x W array where it holds outputs and 2 H + W - 2 where it holds weights or inputs, less one cycle a
+layer (the closed forms of SCALE-Sim 3); ``mesh`` adds rows used + columns used + 3 to each fold (STONNE's
+output-stationary mesh).
 """
 
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from accelsim.hardware.formats import Format
+from accelsim.simulator.array import EMPTY_GROUP_CYCLES, step_cycles
 from accelsim.workload import LayerWork
 
 Ints = NDArray[np.int64]
@@ -126,10 +129,10 @@ class Mode:
         """
         counts, _ = self._lanes(filters, block_edges)
         if self.window > 1:
-            return np.asarray(counts.max(axis=1))
+            return np.asarray(np.maximum(counts.max(axis=1), EMPTY_GROUP_CYCLES))
         fullest = np.maximum.reduceat(counts, self.group_starts, axis=1)
         fullest = np.maximum.reduceat(fullest, np.arange(0, self.taps, self.tap_lanes), axis=0)
-        return np.asarray((-(-fullest // self.reduction_lanes)).sum(axis=0))
+        return np.asarray(np.maximum(-(-fullest // self.reduction_lanes), EMPTY_GROUP_CYCLES).sum(axis=0))
 
     def waiting_slots(self, filters: int, block_edges: Ints) -> float:
         """Slots that filters (and taps) side by side wait for the fullest of them, a tile of outputs."""
@@ -196,19 +199,21 @@ class Mode:
         return np.searchsorted(self._window_starts(filters), groups * -(-self.taps // self.tap_lanes))
 
     def fill_cycles(
-        self, positions: ArrayLike, tiles: ArrayLike, rounds: ArrayLike, groups: ArrayLike, filters: ArrayLike,
-        cycles: ArrayLike,
+        self, steps: ArrayLike, positions: ArrayLike, tiles: ArrayLike, rounds: ArrayLike, groups: ArrayLike,
+        filters: ArrayLike, cycles: ArrayLike,
     ) -> Ints:  # fmt: skip
         """Cycles that filling and draining the array adds to steps (or, of sums, to a whole layer).
 
-        positions: position tiles.  tiles: outputs.  rounds: of position lanes.  groups: filter groups.
-        filters: in the filter tile.  cycles: of ``lane_cycles``, of the step.
+        steps: how many.  positions: position tiles.  tiles: outputs.  rounds: of position lanes.  groups: filter
+        groups.  filters: in the filter tile.  cycles: of ``lane_cycles``, of the step.
         """
-        positions, tiles, rounds, groups, filters, cycles = (
-            np.asarray(x, np.int64) for x in (positions, tiles, rounds, groups, filters, cycles)
+        steps, positions, tiles, rounds, groups, filters, cycles = (
+            np.asarray(x, np.int64) for x in (steps, positions, tiles, rounds, groups, filters, cycles)
         )
         if self.feed == "broadcast":
-            return np.zeros(np.broadcast_shapes(rounds.shape, groups.shape, cycles.shape), np.int64)
+            passes = positions * cycles
+            extra = step_cycles(self.stationary, self.reduction_lanes, steps, tiles // positions, passes)
+            return np.asarray(np.zeros_like(rounds + groups + cycles) + extra)
         if self.feed == "mesh":
             return np.asarray(3 * rounds * groups + tiles * groups + filters * rounds)
         if self.stationary == "output":

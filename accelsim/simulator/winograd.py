@@ -37,7 +37,8 @@ def winograd_mode(work: LayerWork, machine: WinogradMachine) -> Mode:
     order = filter_order(work, machine, blocks)
     dense, kept = dense_slots(work, blocks, 1), int(blocks.sum())
     skips = machine.zero_handling == "skip_weights"
-    stored = weight_bits(work, machine, blocks.sum(axis=0), blocks.shape[0])[order]
+    # In CSR each tap of a filter is a row of its own, so that the lanes find it.
+    stored = weight_bits(work, machine, blocks.sum(axis=0), len(blocks), work.in_channels // work.groups)[order]
     _, adds_in, adds_out = tile_additions(m, work.kernel)
     return Mode(
         name=f"winograd-f{m}",

@@ -57,7 +57,7 @@ def test_grouped_convolution_keeps_groups_apart():
     padding=st.integers(0, 1),
 )  # fmt: skip
 def test_winograd_is_exact_for_filters_that_are_whole_in_the_winograd_domain(seed, m, size, shifts, padding):
-    """24 G w 24 G^T is whole for F(4, 3), so the integer machine must give 24^2 (or 2^2) times the direct sum exactly."""
+    """24 G w 24 G^T is whole for F(4, 3), so the machine must give 24^2 (for F(2, 3): 2^2) times the direct sum."""
     rng = np.random.default_rng(seed)
     scale = {2: 2, 4: 24}[m]
     x, w = rng.integers(-128, 128, (1, size, size + 1, 3)), rng.integers(-8, 9, (4, 3, 3, 3))

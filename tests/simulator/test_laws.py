@@ -59,12 +59,14 @@ def test_doubling_the_lanes_at_a_fixed_mapping_never_costs_compute_cycles(
 ) -> None:
     """On machines without systolic fill, where filter groups nest: a barrier after every group, whole filter tiles.
 
-    Not with queues (windows of other filters), nor for more rows where inputs are random: their slowest is slower.
+    Not with queues (windows of other filters), nor for more rows where inputs are random (their slowest is slower) or
+    where rows hold weights (a row more is a row more to load).
     """
     assume(key != "taps" or isinstance(machine, WinogradMachine))
     assume(not isinstance(machine, SpatialMachine) or machine.pe_array.feed == "broadcast")
     assume(machine.window == 1)
     assume(not (machine.zero_handling == "skip_both" and key == "rows"))
+    assume(not (isinstance(machine, SpatialMachine) and machine.dataflow == "weight_stationary" and key == "rows"))
     twice = changed(machine, **{f"pe_array__{key}": 2 * getattr(machine.pe_array, key)})
     before, after = only_mode(work, machine), only_mode(work, twice)
     tiling = replace(choose(before, machine)[0], filters=work.out_channels)
@@ -81,7 +83,7 @@ def test_lanes_that_do_not_nest_can_cost_cycles() -> None:
         weights[k].flat[:nonzeros] = 1
     work = replace(work, weights=weights, _blocks={})
     cycles = [int(plan(work, spatial(pe_array__cols=cols, pe_array__rows=1)).compute_cycles.sum()) for cols in (2, 3)]
-    assert cycles == [11, 20]
+    assert cycles == [11 + 6, 20 + 6]  # and 6 to start and drain
 
 
 @LAW

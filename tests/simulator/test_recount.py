@@ -57,7 +57,8 @@ def step(
     groups = {k // per_group for k in filters}
     input_bytes = len(images) * len(high) * len(wide) * len(channels) * len(groups)
 
-    # Cycles: every filter group waits for its fullest lane, at every tap group.
+    # Cycles: every filter group waits for its fullest lane, at every tap group, and takes one cycle at least; a step
+    # takes 6 cycles to start and drain.
     tiles = len(images) * ceil(len(rows) / m) * ceil(len(cols) / m)
     cycles = 0
     for group in sorted(groups):
@@ -67,15 +68,15 @@ def step(
             if in_winograd:
                 for tap in range(0, len(kept), array.taps):
                     lanes = [(mask, k) for mask in kept[tap : tap + array.taps] for k in side_by_side]
-                    cycles += max(sum(bool(mask[k, c]) for c in channels) for mask, k in lanes)
+                    cycles += max(1, *(sum(bool(mask[k, c]) for c in channels) for mask, k in lanes))
             else:
-                cycles += max(sum(bool(mask[k, c]) for mask in kept for c in channels) for k in side_by_side)
-    cycles *= ceil(tiles / position_lanes)
+                cycles += max(1, *(sum(bool(mask[k, c]) for mask in kept for c in channels) for k in side_by_side))
+    cycles = cycles * ceil(tiles / position_lanes) + 6
     return ceil(bits / 8), input_bytes, cycles, len(images) * len(rows) * len(cols) * len(filters)
 
 
 def recount(work: LayerWork, machine: AnyMachine, tiling: Tiling) -> tuple[list[Step], int]:
-    """Steps in order, an operand loaded where its tile changes; and the multiplies of all."""
+    """Steps in order, an operand loaded where its tile is not yet here; and the multiplies of all."""
     m = machine.tile if machine.kind == "winograd" and work.winograd_threshold is not None else 1
     kept = lane_weights(work, machine)
     per_group, C_g = work.out_channels // work.groups, work.in_channels // work.groups
@@ -100,13 +101,16 @@ def recount(work: LayerWork, machine: AnyMachine, tiling: Tiling) -> tuple[list[
         else [(f, p) for p in positions for f in filter_tiles]
     )
     steps, macs = [], 0
-    loaded_weights = loaded_inputs = None
+    weights_here: list[object] = []
+    inputs_here: list[object] = []
     for f, p in order:
         for c in channel_tiles:
             weights, inputs, cycles, outputs = step(work, machine, kept, m, *p, f, c)
             first_group, last_group = f[0] // per_group, f[-1] // per_group
-            new_weights, new_inputs = (f, c) != loaded_weights, (p, first_group, last_group, c) != loaded_inputs
-            loaded_weights, loaded_inputs = (f, c), (p, first_group, last_group, c)
+            weight_tile, input_tile = (f, c), (p, first_group, last_group, c)
+            new_weights, new_inputs = weight_tile not in weights_here, input_tile not in inputs_here
+            weights_here = [weight_tile, *(weights_here if tiling.weights_stay else [])]
+            inputs_here = [input_tile, *(inputs_here if tiling.inputs_stay else [])]
             ends = c == channel_tiles[-1]
             steps.append((weights * new_weights, inputs * new_inputs, cycles, outputs * ends))
             tiles = len(p[0]) * ceil(len(p[1]) / m) * ceil(len(p[2]) / m)
@@ -137,6 +141,8 @@ def test_the_schedule_is_the_one_counted_by_hand(
         filters=data.draw(st.one_of(whole_groups, part) if per_group >= cols else whole_groups),
         channels=min(16 * data.draw(st.integers(1, 3)), work.in_channels // work.groups),
         weights_first=data.draw(st.booleans()),
+        weights_stay=data.draw(st.booleans()),
+        inputs_stay=data.draw(st.booleans()),
     )
     plan = schedule(mode, tiling, machine)
     steps, macs = recount(work, machine, tiling)
