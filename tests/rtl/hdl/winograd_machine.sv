@@ -1,0 +1,314 @@
+// A Winograd-domain machine for 3 x 3 kernels at stride 1: tile control, buffers, input transform unit, lanes, inverse
+// transform unit.  TAP_LANES taps x ROWS tiles x COLS filters of lanes: 1 tap lane is tap-serial, N * N tap-parallel.
+//
+// The input transform unit takes TRANSFORM_RATE tile-channels a cycle, the inverse unit gives INVERSE_RATE tile-filters.
+// Each takes 1 cycle to start and 2 to drain.  The buffers are behavioural arrays with as many ports as the units use.
+module winograd_machine
+  import machine_pkg::*;
+#(
+    parameter int M = 2,
+    parameter int TAP_LANES = 1,
+    parameter int SKIP = 1,
+    parameter int ROWS = 4,
+    parameter int COLS = 4,
+    parameter int TRANSFORM_RATE = 4,
+    parameter int INVERSE_RATE = 4,
+    parameter int BANDWIDTH = 8,
+    parameter int ACC_BITS = 32,
+    parameter int RAW_BITS = 48,
+    parameter int IN_BYTES = 65536,      // of one slot
+    parameter int W_BYTES = 65536,
+    parameter int TILE_CHANNELS = 4096,  // rounds x channels of one slot of transformed inputs
+    parameter int TILE_FILTERS = 8192,   // rounds x filters of one slot of accumulators
+    parameter int OUTPUTS = 65536,
+    localparam int N = M + 2,
+    localparam int TAPS = N * N,
+    localparam int X_BITS = M == 2 ? 10 : 15,
+    localparam int STREAMS = TAP_LANES * COLS
+) (
+    input logic clk,
+    input logic rst,
+    input logic go,
+    input logic host_we,
+    input logic [1:0] host_space,
+    input logic [15:0] host_index,
+    input logic [7:0] host_word,
+    input logic [31:0] host_data,
+    output logic finished,
+    output logic compute_start,
+    output logic compute_done,
+    output logic transform_start,
+    output logic transform_done,
+    output logic inverse_start,
+    output logic inverse_done,
+    output logic beat,
+    output logic [1:0] beat_kind,
+    output logic [31:0] beat_address,
+    output logic [31:0] beat_bytes,
+    input logic [7:0] read_data[BANDWIDTH],
+    output logic [7:0] write_data[BANDWIDTH],
+    output logic signed [RAW_BITS-1:0] write_raw[BANDWIDTH]
+);
+  logic [SETTINGS-1:0][31:0] settings;
+  logic [STEP_WORDS-1:0][31:0] step, t_step, i_step;
+  logic beat_slot, transform_slot, inverse_slot;
+  logic [31:0] beat_offset;
+  tile_control #(
+      .BANDWIDTH(BANDWIDTH),
+      .TRANSFORMS(1)
+  ) control (
+      .clk, .rst, .go, .host_we, .host_space, .host_index, .host_word, .host_data, .settings, .finished,
+      .beat, .beat_kind, .beat_slot, .beat_address, .beat_offset, .beat_bytes,
+      .transform_start, .compute_start, .inverse_start, .transform_done, .compute_done, .inverse_done,
+      .transform_step(t_step), .compute_step(step), .inverse_step(i_step), .transform_slot, .inverse_slot
+  );
+
+  // Buffers: two slots each.
+  logic signed [7:0] inputs[2*IN_BYTES];
+  logic [7:0] weights[2*W_BYTES];
+  logic signed [X_BITS-1:0] transformed[2*TILE_CHANNELS*TAPS*ROWS];
+  logic signed [ACC_BITS-1:0] sums[2*TILE_FILTERS*TAPS*ROWS];
+  logic signed [RAW_BITS-1:0] outputs[2*OUTPUTS];
+
+  always_ff @(posedge clk) begin
+    if (beat) begin
+      for (int b = 0; b < BANDWIDTH; b++) begin
+        if (b < beat_bytes) begin
+          if (beat_kind == 0) inputs[(beat_slot ? IN_BYTES : 0)+beat_offset+b] <= read_data[b];
+          if (beat_kind == 1) weights[(beat_slot ? W_BYTES : 0)+beat_offset+b] <= read_data[b];
+        end
+      end
+    end
+  end
+  always_comb begin
+    for (int b = 0; b < BANDWIDTH; b++) write_raw[b] = outputs[(beat_slot ? OUTPUTS : 0)+beat_offset+b];
+  end
+  output_path #(
+      .BANDWIDTH(BANDWIDTH),
+      .BITS(RAW_BITS)
+  ) path (
+      .shift(settings[OUT_SHIFT][5:0]),
+      .value(write_raw),
+      .result(write_data)
+  );
+
+  // Input transform: tile-channels in order, channels innermost.  at[i] is the i-th of this cycle.
+  typedef struct packed {
+    logic [15:0] channel, tile_h, tile_w;
+    logic [31:0] tile;
+  } item_t;
+  item_t t_at[TRANSFORM_RATE+1], t_next;
+  logic t_running, t_last;
+  logic t_first_done, t_second_done;  // pipeline: the last tile-channels are in the first, second pass
+  logic t_valid[TRANSFORM_RATE], t_valid1[TRANSFORM_RATE], t_valid2[TRANSFORM_RATE];
+  logic [31:0] t_to[TRANSFORM_RATE], t_to1[TRANSFORM_RATE], t_to2[TRANSFORM_RATE];
+  logic signed [7:0] pixels[TRANSFORM_RATE][TAPS];
+  logic signed [X_BITS-1:0] t_result[TRANSFORM_RATE][TAPS];
+  int t_h[TRANSFORM_RATE][TAPS], t_w[TRANSFORM_RATE][TAPS];
+
+  always_comb begin
+    t_at[0] = t_next;
+    for (int u = 0; u < TRANSFORM_RATE; u++) begin
+      t_at[u+1] = t_at[u];
+      t_at[u+1].channel = t_at[u].channel + 1;
+      if (32'(t_at[u].channel) + 1 == t_step[CHANNELS]) begin
+        t_at[u+1].channel = 0;
+        t_at[u+1].tile = t_at[u].tile + 1;
+        t_at[u+1].tile_w = t_at[u].tile_w + 1;
+        if (32'(t_at[u].tile_w) + 1 == t_step[TILES_W]) begin
+          t_at[u+1].tile_w = 0;
+          t_at[u+1].tile_h = t_at[u].tile_h + 1;
+        end
+      end
+      t_valid[u] = t_running && t_at[u].tile < t_step[POSITIONS];
+      t_to[u] = (transform_slot ? TILE_CHANNELS * TAPS * ROWS : 0)
+          + ((t_at[u].tile / ROWS * t_step[CHANNELS] + 32'(t_at[u].channel)) * TAPS) * ROWS + t_at[u].tile % ROWS;
+    end
+    t_last = t_running && t_at[TRANSFORM_RATE].tile >= t_step[POSITIONS];
+  end
+
+  always_ff @(posedge clk) begin
+    if (rst) begin
+      {t_running, t_first_done, t_second_done} <= 0;
+    end else begin
+      if (transform_start) begin
+        t_running <= 1;
+        t_next <= 0;
+      end else if (t_running) begin
+        t_next <= t_at[TRANSFORM_RATE];
+        if (t_last) t_running <= 0;
+      end
+      t_first_done <= t_last;
+      t_second_done <= t_first_done;
+    end
+    for (int u = 0; u < TRANSFORM_RATE; u++) begin
+      for (int tap = 0; tap < TAPS; tap++) begin
+        if (t_h[u][tap] >= 0 && t_h[u][tap] < t_step[TILE_H] && t_w[u][tap] >= 0 && t_w[u][tap] < t_step[TILE_W]
+            && t_valid[u])
+          pixels[u][tap] <= inputs[(transform_step_slot ? IN_BYTES : 0)
+              + (t_h[u][tap]*t_step[TILE_W]+t_w[u][tap])*t_step[CHANNELS]+32'(t_at[u].channel)];
+        else pixels[u][tap] <= 0;
+        if (t_valid2[u]) transformed[t_to2[u]+tap*ROWS] <= t_result[u][tap];
+      end
+    end
+    t_valid1 <= t_valid;
+    t_valid2 <= t_valid1;
+    t_to1 <= t_to;
+    t_to2 <= t_to1;
+  end
+  logic transform_step_slot;
+  assign transform_step_slot = t_step[IN_INDEX][0];
+  assign transform_done = t_second_done;
+  always_comb begin
+    for (int u = 0; u < TRANSFORM_RATE; u++) begin
+      for (int tap = 0; tap < TAPS; tap++) begin
+        t_h[u][tap] = 32'(t_at[u].tile_h) * M + tap / N - t_step[PAD_TOP];
+        t_w[u][tap] = 32'(t_at[u].tile_w) * M + tap % N - t_step[PAD_LEFT];
+      end
+    end
+  end
+  for (genvar u = 0; u < TRANSFORM_RATE; u++) begin : transform
+    input_transform #(
+        .M(M),
+        .BITS(X_BITS)
+    ) unit (
+        .clk,
+        .tile(pixels[u]),
+        .result(t_result[u])
+    );
+  end
+
+  // Lanes
+  logic [23:0] count_at[STREAMS], record_at[STREAMS];
+  logic [31:0] count_word[STREAMS], record_word[STREAMS];
+  logic [15:0] index[STREAMS];
+  logic [15:0] operand_round, operand_taps, write_round, write_filter, write_tap;
+  logic round_ends, write;
+  logic signed [X_BITS-1:0] operand[STREAMS][ROWS];
+  logic signed [ACC_BITS-1:0] sum[STREAMS][ROWS];
+  logic [31:0] w_base, x_base, sum_base;
+  assign w_base = step[W_INDEX][0] ? W_BYTES : 0;
+  assign x_base = step[IN_INDEX][0] ? TILE_CHANNELS * TAPS * ROWS : 0;
+  assign sum_base = step[OUT_INDEX][0] ? TILE_FILTERS * TAPS * ROWS : 0;
+
+  lane_array #(
+      .ROWS(ROWS),
+      .COLS(COLS),
+      .TAP_LANES(TAP_LANES),
+      .TAPS(TAPS),
+      .X_BITS(X_BITS),
+      .ACC_BITS(ACC_BITS),
+      .SKIP(SKIP)
+  ) lanes (
+      .clk, .rst, .start(compute_start), .step, .settings, .done(compute_done),
+      .count_at, .count_word, .record_at, .record_word,
+      .index, .operand_round, .operand_taps, .round_ends, .operand,
+      .write, .write_round, .write_filter, .write_tap, .sum
+  );
+
+  function automatic logic [31:0] window(input logic [31:0] base, input logic [23:0] bit_at);
+    logic [31:0] at;
+    at = base + 32'(bit_at[23:3]);
+    return 32'({weights[at+3], weights[at+2], weights[at+1], weights[at]} >> bit_at[2:0]);
+  endfunction
+  int x_at[STREAMS], sum_at[STREAMS];
+  always_comb for (int v = 0; v < STREAMS; v++) count_word[v] = window(w_base, count_at[v]);
+  always_comb for (int v = 0; v < STREAMS; v++) record_word[v] = window(w_base, record_at[v]);
+  always_comb begin
+    for (int v = 0; v < STREAMS; v++) begin
+      x_at[v] = x_base
+          + ((32'(operand_round) * step[CHANNELS] + 32'(index[v])) * TAPS + 32'(operand_taps) + v / COLS) * ROWS;
+      for (int i = 0; i < ROWS; i++) operand[v][i] = transformed[x_at[v]+i];
+    end
+  end
+  always_comb begin
+    for (int v = 0; v < STREAMS; v++) begin
+      sum_at[v] = sum_base
+          + ((32'(write_round) * step[FILTERS] + 32'(write_filter) + v % COLS) * TAPS + 32'(write_tap) + v / COLS)
+          * ROWS;
+    end
+  end
+  always_ff @(posedge clk) begin
+    if (write) begin
+      for (int v = 0; v < STREAMS; v++) begin
+        if (32'(write_filter) + v % COLS < step[FILTERS] && 32'(write_tap) + v / COLS < TAPS) begin
+          for (int i = 0; i < ROWS; i++) sums[sum_at[v]+i] <= (step[FLAGS][0] ? '0 : sums[sum_at[v]+i]) + sum[v][i];
+        end
+      end
+    end
+  end
+
+  // Inverse transform: tile-filters in order, filters innermost.
+  item_t i_at[INVERSE_RATE+1], i_next;  // channel: the filter
+  item_t i_item1[INVERSE_RATE], i_item2[INVERSE_RATE];
+  logic i_running, i_last, i_first_done, i_second_done;
+  logic i_valid[INVERSE_RATE], i_valid1[INVERSE_RATE], i_valid2[INVERSE_RATE];
+  int i_from[INVERSE_RATE];
+  logic signed [RAW_BITS-1:0] aligned[INVERSE_RATE][TAPS];
+  logic signed [RAW_BITS-1:0] i_result[INVERSE_RATE][M*M];
+
+  always_comb begin
+    i_at[0] = i_next;
+    for (int u = 0; u < INVERSE_RATE; u++) begin
+      i_at[u+1] = i_at[u];
+      i_at[u+1].channel = i_at[u].channel + 1;
+      if (32'(i_at[u].channel) + 1 == i_step[FILTERS]) begin
+        i_at[u+1].channel = 0;
+        i_at[u+1].tile = i_at[u].tile + 1;
+        i_at[u+1].tile_w = i_at[u].tile_w + 1;
+        if (32'(i_at[u].tile_w) + 1 == i_step[TILES_W]) begin
+          i_at[u+1].tile_w = 0;
+          i_at[u+1].tile_h = i_at[u].tile_h + 1;
+        end
+      end
+      i_valid[u] = i_running && i_at[u].tile < i_step[POSITIONS];
+      i_from[u] = (inverse_slot ? TILE_FILTERS * TAPS * ROWS : 0)
+          + ((i_at[u].tile / ROWS * i_step[FILTERS] + 32'(i_at[u].channel)) * TAPS) * ROWS + i_at[u].tile % ROWS;
+    end
+    i_last = i_running && i_at[INVERSE_RATE].tile >= i_step[POSITIONS];
+  end
+  always_ff @(posedge clk) begin
+    if (rst) begin
+      {i_running, i_first_done, i_second_done} <= 0;
+    end else begin
+      if (inverse_start) begin
+        i_running <= 1;
+        i_next <= 0;
+      end else if (i_running) begin
+        i_next <= i_at[INVERSE_RATE];
+        if (i_last) i_running <= 0;
+      end
+      i_first_done <= i_last;
+      i_second_done <= i_first_done;
+    end
+    for (int u = 0; u < INVERSE_RATE; u++) begin
+      for (int tap = 0; tap < TAPS; tap++) begin
+        if (i_valid[u]) aligned[u][tap] <= RAW_BITS'(sums[i_from[u]+tap*ROWS]) <<< settings[TAP_SHIFT+tap][4:0];
+      end
+      i_item1[u] <= i_at[u];
+      if (i_valid2[u]) begin
+        for (int o = 0; o < M * M; o++) begin
+          if (32'(i_item2[u].tile_h) * M + o / M < i_step[OUT_H] && 32'(i_item2[u].tile_w) * M + o % M < i_step[OUT_W]) begin
+            outputs[(i_step[OUT_INDEX][0] ? OUTPUTS : 0)
+                + ((32'(i_item2[u].tile_h)*M+o/M)*i_step[OUT_W]+32'(i_item2[u].tile_w)*M+o%M)*i_step[FILTERS]
+                + 32'(i_item2[u].channel)] <= i_result[u][o];
+          end
+        end
+      end
+    end
+    i_item2 <= i_item1;
+    i_valid1 <= i_valid;
+    i_valid2 <= i_valid1;
+  end
+  assign inverse_done = i_second_done;
+  for (genvar u = 0; u < INVERSE_RATE; u++) begin : inverse
+    inverse_transform #(
+        .M(M),
+        .BITS(RAW_BITS)
+    ) unit (
+        .clk,
+        .tile(aligned[u]),
+        .result(i_result[u])
+    );
+  end
+endmodule
