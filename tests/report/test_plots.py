@@ -33,7 +33,7 @@ def some(comparison, machines, repeat=1):
 
 def drawn(function, comparison):
     """The figure after a draw, and its renderer."""
-    with plots._style():
+    with plots.style():
         figure = function(comparison)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
