@@ -144,6 +144,7 @@ def validate(
     json: Json = False,
 ) -> None:
     """Run the file on real images as each machine computes it; exit status 1 if one does not hold the accuracy."""
+    from accelsim.datapath.validate import TOLERANCE_POINTS
     from accelsim.report.terminal import console, show_validation
 
     loaded = accelsim.load_model(model)
@@ -152,7 +153,7 @@ def validate(
     if json:
         print_json(result.to_dict())
     else:
-        show_validation(console(), loaded, result)
+        show_validation(console(), loaded, result, TOLERANCE_POINTS)
     raise typer.Exit(0 if result.served_by_both else 1)
 
 
@@ -251,7 +252,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, status: int) -> int:
-    sys.stderr.write(f"error: {' '.join(message.splitlines())}\n")
+    if message:  # there is none where the help has said it all
+        sys.stderr.write(f"error: {' '.join(message.splitlines())}\n")
     return status
 
 

@@ -205,8 +205,8 @@ def show_machine(out: Console, description: Mapping[str, Any]) -> None:
     _line(out, "Replace any of them in the machine file under `energy:`, or with --set energy.KEY=VALUE")
 
 
-def show_validation(out: Console, model: DualModel, validation: "Validation") -> None:
-    """Each machine's accuracy, and the verdict."""
+def show_validation(out: Console, model: DualModel, validation: "Validation", tolerance: float) -> None:
+    """Each machine's accuracy, and the verdict with its tolerance in points of top-1."""
     reference = validation.reference_top1
     stated = "not known" if reference is None else f"{reference:.2f} %"
     _line(out, model_line(model, model.network.graph.name))
@@ -219,6 +219,7 @@ def show_validation(out: Console, model: DualModel, validation: "Validation") ->
     _line(out, "agreement: same answer as the uncompressed network")
     _line(out, "largest difference: of an output, against direct convolution with the decoded weights")
     _line(out, f"served by both kinds of machine: {'yes' if validation.served_by_both else 'no'}")
+    _line(out, f"yes: machines of both kinds, each at most {tolerance:g} points below the uncompressed network")
 
 
 def _line(out: Console, text: str) -> None:
