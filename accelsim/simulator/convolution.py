@@ -76,6 +76,10 @@ def schedule(mode: Mode, tiling: Tiling, machine: SpatialMachine | WinogradMachi
     i_k, i_t = (first, second) if tiling.weights_first else (second, first)
     new_weights = _changes(i_k * len(c) + i_c)
     new_inputs = _changes((i_t * len(k) + input_group[i_k]) * len(c) + i_c)
+    if tiling.weights_stay:
+        new_weights *= i_t == 0
+    if tiling.inputs_stay:
+        new_inputs *= _changes(input_group)[i_k]
     last = i_c == len(c) - 1
 
     rounds = -(-tiles // mode.position_lanes)

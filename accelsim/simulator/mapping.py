@@ -2,13 +2,13 @@
 
 Candidates are all balanced cuts (d parts of equal size, the last one the remainder, for every d) of every dimension,
 in both outer orders.  A buffer holds the current tile and, double-buffered, the next; an operand is loaded when its
-tile changes from one step to the next, and an operand that is one tile in the whole layer is loaded once and may fill
-its buffer.  The score is
+tile changes from one step to the next.  An operand all of whose tiles fit its buffer stays there and is loaded once
+(Winograd: inputs stay transformed).  The score is
 
     cycles = max(DMA, transform, lanes, inverse) + one average step of each of the others (fill and drain),
 
-or the DRAM bytes where that is the machine's objective.  It uses no buffer size, so a larger buffer only adds
-candidates and never worsens the best score.
+or the DRAM bytes where that is the machine's objective.  A larger buffer only adds candidates and lets more operands
+stay, so it never worsens the best score.
 
 Cutting the channels costs the lanes barriers that have to be counted from the masks.  So every cut of the channels is
 first scored as if it cost none (a lower bound), and then exactly, from the most promising on, until the bound of the
@@ -93,6 +93,8 @@ class _Search:
         self.in_group = np.where(k < per_group, -(-per_group // k), 1)  # filter tiles of one input group
         self.n_k, self.n_c = self.input_groups * self.in_group, -(-mode.group_channels // c)
         self.steps = self.positions * self.n_k * self.n_c
+        self.copies_x = np.where(self.positions * self.n_c * self.input_groups == 1, 1, 2)
+        self._measure_tiles()
         self._measure_dram()
         self._measure_time()
         self._measure_room()
@@ -109,7 +111,10 @@ class _Search:
         index = [int(j) for j in np.unravel_index(i, shape)]
         index[4] = cut
         n, p, q, k, c, first = (values[j] for values, j in zip(self.cuts, index, strict=True))
-        return Tiling(n, p, q, k, c, bool(first))
+        stay = (
+            bool(np.broadcast_to(flags, self.shape)[tuple(index)]) for flags in (self.weights_stay, self.inputs_stay)
+        )
+        return Tiling(n, p, q, k, c, bool(first), *stay)
 
     def score(self, lanes: Floats | Ints, cut: int | None = None) -> Floats:
         """Scores, infinite where a tile does not fit; of one cut of the channels or of all."""
@@ -126,19 +131,39 @@ class _Search:
             score = longest + (sum(stages) - longest) / of(self.steps)
         return np.where(of(self.fits), score, np.inf)
 
+    def _measure_tiles(self) -> None:
+        """What the tiles of each operand hold, the largest one and all of them, and which operands stay."""
+        mode, work, m = self.mode, self.mode.work, self.mode.m
+        n, p, q, _, c, _ = self._sizes
+        rows, cols = ([input_extents(work, axis, size) for size in self.cuts[axis + 1]] for axis in (0, 1))
+        self.in_high, self.in_wide = self._along(1, [x.max() for x in rows]), self._along(2, [x.max() for x in cols])
+        self.pixels = (
+            work.batch * self._along(1, [int(x.sum()) for x in rows]) * self._along(2, [int(x.sum()) for x in cols])
+        )
+        self.tiles = work.batch * -(-work.out_height // m) * -(-work.out_width // m)
+        self.weight_tile, all_weights = self._weight_bytes()
+        self.weights_stay = all_weights <= self._capacity("weight")
+        if mode.transforms:
+            all_inputs = np.full((1,) * 6, -(-self.tiles * work.in_channels * mode.taps * mode.transformed_bits // 8))
+            self.inputs_stay = all_inputs <= self._capacity("transformed")
+            tile_bits = n * -(-p // m) * -(-q // m) * c * self.groups_in_tile * mode.taps * mode.transformed_bits
+            self.transformed_room = np.where(self.inputs_stay, all_inputs, -(-tile_bits // 8) * self.copies_x)
+        else:
+            all_inputs = -(-self.pixels * work.in_channels * mode.activation_bits // 8)
+            self.inputs_stay = all_inputs <= self._capacity("input")
+        tile = -(-n * self.in_high * self.in_wide * c * self.groups_in_tile * mode.activation_bits // 8)
+        self.input_room = np.where(self.inputs_stay & (not mode.transforms), all_inputs, tile * self.copies_x)
+        self.weight_room = np.where(self.weights_stay, all_weights, 2 * self.weight_tile)
+
     def _measure_dram(self) -> None:
         mode, work, weights_first = self.mode, self.mode.work, self.weights_first
         n, p, q, k, c, _ = self._sizes
         weight_once = np.int64(np.ceil(mode.dram_bits.sum() / 8))
         once = (self.n_k * self.n_c == 1) | (weights_first & ((self.n_c == 1) | (self.positions == 1)))
-        reloads_w = np.where(once, 1, self.positions)
-
-        rows, cols = ([input_extents(work, axis, size) for size in self.cuts[axis + 1]] for axis in (0, 1))
-        pixels = self._along(1, [int(x.sum()) for x in rows]) * self._along(2, [int(x.sum()) for x in cols])
-        self.in_high, self.in_wide = self._along(1, [x.max() for x in rows]), self._along(2, [x.max() for x in cols])
-        input_once = whole_bytes(work.batch * pixels * work.in_channels, mode.input_bits)
+        reloads_w = np.where(once | self.weights_stay, 1, self.positions)
+        input_once = whole_bytes(self.pixels * work.in_channels, mode.input_bits)
         once = ~weights_first & (self.n_c == 1) | (self.positions * self.n_c == 1)
-        self.reloads_x = np.where(once, 1, self.in_group)
+        self.reloads_x = np.where(once | self.inputs_stay, 1, self.in_group)
         output_bytes = whole_bytes(work.outputs, mode.output_bits)
         self.dram_bytes = weight_once * reloads_w + input_once * self.reloads_x + output_bytes
 
@@ -164,8 +189,7 @@ class _Search:
         self.dma_cycles = (dma_ns[0] + dma_ns[1] + dma_ns[2]) / self.machine.ns_per_cycle
 
     def _measure_time(self) -> None:
-        mode, work, m = self.mode, self.mode.work, self.mode.m
-        self.tiles = work.batch * -(-work.out_height // m) * -(-work.out_width // m)
+        mode, work = self.mode, self.mode.work
         self.rounds = self._rounds()
         self.lanes_bound: Ints = np.zeros((1,) * 6, np.int64)
         if mode.window == 1 and mode.variance is None:  # else fewer barriers need not mean fewer cycles
@@ -223,21 +247,14 @@ class _Search:
     def _measure_room(self) -> None:
         """Bytes that each buffer needs, and which candidates fit."""
         mode, m = self.mode, self.mode.m
-        n, p, q, k, c, _ = self._sizes
+        n, p, q, k, _, _ = self._sizes
         tiles = n * -(-p // m) * -(-q // m)
-        single_y = self.positions * self.n_k == 1
-        copies_x = np.where(self.positions * self.n_c * self.input_groups == 1, 1, 2)
-        copies_w, copies_y = np.where(self.n_k * self.n_c == 1, 1, 2), np.where(single_y, 1, 2)
-        in_elements = n * self.in_high * self.in_wide * c * self.groups_in_tile
+        copies_y = np.where(self.positions * self.n_k == 1, 1, 2)
         out_elements = n * p * q * k
         finished = -(-out_elements * mode.activation_bits // 8) * copies_y
-        self.needs = {
-            "weight": self._largest_weight_tile() * copies_w,
-            "input": -(-in_elements * mode.activation_bits // 8) * copies_x,
-        }
+        self.needs = {"weight": self.weight_room, "input": self.input_room}
         if mode.transforms:
-            transformed = tiles * c * self.groups_in_tile * mode.taps * mode.transformed_bits
-            self.needs["transformed"] = -(-transformed // 8) * copies_x
+            self.needs["transformed"] = self.transformed_room
             # The accumulators of one round, double-buffered towards the inverse transform; of the whole tile where the
             # channels come in several parts.
             one_round = np.minimum(tiles, mode.position_lanes) * np.minimum(k, mode.filter_lanes)
@@ -254,15 +271,18 @@ class _Search:
     def _capacity(self, name: str) -> int:
         return int(1024 * getattr(self.machine.buffers, f"{name}_kb"))
 
-    def _largest_weight_tile(self) -> Ints:
-        """Bytes of the largest weight tile of each cut of filters and channels."""
-        bits = np.empty((self.shape[3], self.shape[4]))
+    def _weight_bytes(self) -> tuple[Ints, Ints]:
+        """Bytes of the largest weight tile, and of all tiles, of each cut of filters and channels."""
+        largest = np.empty((self.shape[3], self.shape[4]))
+        total = np.empty_like(largest)
         for i, k in enumerate(self.cuts[3]):
             rows = np.add.reduceat(self.mode.stored_bits, self.mode.filter_starts(k), axis=0)
             running = np.concatenate([np.zeros((len(rows), 1)), rows.cumsum(axis=1)], axis=1)
             for j, c in enumerate(self.cuts[4]):
-                bits[i, j] = np.diff(running[:, block_edges(self.mode.group_channels, c)], axis=1).max()
-        return np.ceil(bits / 8 - 1e-6).astype(np.int64).reshape(1, 1, 1, *bits.shape, 1)
+                tiles = np.ceil(np.diff(running[:, block_edges(self.mode.group_channels, c)], axis=1) / 8 - 1e-6)
+                largest[i, j], total[i, j] = tiles.max(), tiles.sum()
+        shape = (1, 1, 1, *largest.shape, 1)
+        return largest.astype(np.int64).reshape(shape), total.astype(np.int64).reshape(shape)
 
     def shortage(self) -> str:
         """Which buffer is too small for the layer, and the least it needs."""

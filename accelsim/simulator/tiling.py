@@ -17,7 +17,10 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Tiling:
-    """Sizes of a tile: images, output rows and columns, filters, input channels of a group; and the outer order."""
+    """Sizes of a tile: images, output rows and columns, filters, input channels of a group; and the outer order.
+
+    weights_stay, inputs_stay: the buffer holds all tiles of the layer, so each is loaded once.
+    """
 
     images: int
     rows: int
@@ -25,6 +28,8 @@ class Tiling:
     filters: int
     channels: int
     weights_first: bool
+    weights_stay: bool = False
+    inputs_stay: bool = False
 
 
 def balanced_cuts(size: int, granule: int) -> list[int]:
