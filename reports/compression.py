@@ -1,0 +1,211 @@
+"""Write reports/compression.md and its plot from the shipped models and the figures in reports/compression.json.
+
+    python reports/compression.py                                          tables and plot from what was measured
+    python reports/compression.py --curve CHECKPOINT-FOLDER [--images N]    measure accuracy against ratio again
+    python reports/compression.py --coding CODING.json                     take over `tests/benchmarks/coding.py --json`
+
+Measuring needs the data folder named by ACCELSIM_DATA.
+"""
+
+import argparse
+import json
+import os
+import platform
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+from accelsim.compression.compress import quantize, seal, spatial_threshold, winograd_threshold
+from accelsim.compression.deploy import density, spatial_densities, tile_sizes, winograd_model
+from accelsim.compression.dual import decode_dual, encode_dual, read_dual
+from accelsim.compression.model import DualModel
+from accelsim.network.count import dense_macs, winograd_multiplies
+from accelsim.network.layers import Conv
+from accelsim.training.compress import CompressionRecipe, load_checkpoint, measure
+from accelsim.training.datasets import load_split
+from accelsim.training.recipe import Data
+from accelsim.winograd import tile_additions
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+MEASURED = HERE / "compression.json"
+CELLS = (0.04, 0.06, 0.08, 0.10, 0.13)
+
+PAPER = """| ResNet-18, ImageNet, paper (arXiv:1902.08192) | 24.2 | 67.4 (68.2) | 67.4 | | 4.5x | |
+| AlexNet, paper | 47.7 | | | | 5.1x | |
+| CT-SRCNN, paper | 35.4 | | | | 23.5x | |"""
+
+
+def operations(model: DualModel) -> dict[str, float]:
+    """Of one image: dense MACs, effectual MACs in each domain (zero activations not used), transform additions."""
+    graph = model.network.graph
+    dense = dense_macs(graph)
+    tiles = tile_sizes(model)
+    multiplies = winograd_multiplies(graph, tiles)
+    spatial = spatial_densities(model)
+    winograd = {name: density(W) for name, W in winograd_model(model).items()}
+    additions = 0
+    for name, m in tiles.items():
+        layer = graph.node(name).layer
+        assert isinstance(layer, Conv)
+        P, Q, K = graph.shapes[name]
+        _, inputs, outputs = tile_additions(m, layer.kernel)
+        additions += -(-P // m) * -(-Q // m) * (layer.in_channels * inputs + K * outputs)
+    return {
+        "dense": sum(dense.values()),
+        "spatial": sum(macs * spatial[name] for name, macs in dense.items()),
+        "winograd": sum(n * winograd.get(name, spatial[name]) for name, n in multiplies.items()),
+        "transforms": additions,
+    }
+
+
+def table_of_models() -> list[str]:
+    """One row a shipped model, then the paper's."""
+    lines = [
+        "| network | ratio (whole file) | top-1 in SD, % (dense network) | top-1 in WD, % | effectual MACs SD / WD |"
+        " cost reduction, paper's definition | with transforms' additions |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for path in sorted((ROOT / "models").glob("*.dual")):
+        model = read_dual(path)
+        ops, accuracy = operations(model), model.accuracy
+        lines.append(
+            f"| {path.stem} | {4 * model.parameters / model.file_bytes:.2f} ({model.file_bytes} bytes) "
+            f"| {accuracy['top1_spatial']:.2f} ({accuracy['top1_reference']:.2f}) | {accuracy['top1_winograd']:.2f} "
+            f"| {ops['spatial'] / 1e6:.2f} M / {ops['winograd'] / 1e6:.2f} M of {ops['dense'] / 1e6:.2f} M "
+            f"| {ops['dense'] / ops['winograd']:.2f}x "
+            f"| {ops['dense'] / (ops['winograd'] + ops['transforms']):.2f}x |"
+        )
+    return [*lines, *PAPER.splitlines()]
+
+
+def densities() -> list[str]:
+    """Sparsity of each shipped model over all its layers together."""
+    lines = ["| network | spatial sparsity | Winograd sparsity | threshold |", "|---|---|---|---|"]
+    for path in sorted((ROOT / "models").glob("*.dual")):
+        model = read_dual(path)
+        names = spatial_densities(model)
+        weights = np.concatenate([model.network.arrays[f"{name}.weight"].ravel() for name in names])
+        filters = np.concatenate([W.ravel() for W in winograd_model(model).values()])
+        lines.append(
+            f"| {path.stem} | {100 * (1 - density(weights)):.1f} % | {100 * (1 - density(filters)):.1f} % of "
+            f"F({', '.join(str(m) for m in sorted(set(model.winograd_m.values())))}, r) "
+            f"| {model.winograd_threshold:.5f} |"
+        )
+    return lines
+
+
+def curve(checkpoint: Path, images: int) -> dict[str, Any]:
+    """Accuracy in both domains against the ratio, for uniform and dithered quantization, no fine-tuning."""
+    recipe = CompressionRecipe(data=Data(kind="cifar10", path="cifar10"))
+    network, notes = load_checkpoint(checkpoint, recipe)
+    assert recipe.data is not None
+    test = load_split(recipe.data, "test", network.graph.input_shape[:2], 10).first(images)
+    theta = spatial_threshold(network, notes["sparsity_sd"])
+    points = []
+    for kind, seed in (("UQ", None), ("DUQ", 1)):
+        for cell in CELLS:
+            quantized = quantize(network, cell, theta, seed=seed)
+            sealed = seal(quantized, winograd_threshold=winograd_threshold(quantized.network, 2, notes["sparsity_wd"]))
+            model = decode_dual(encode_dual(sealed), kind)
+            accuracy = measure(model, test, None, workers=1)
+            ratio = 4 * model.parameters / model.file_bytes
+            points.append({"kind": kind, "cell": cell, "ratio": ratio, **accuracy})
+            print(points[-1], flush=True)
+    unquantized = measure(replace(model, network=network), test, None, workers=1)
+    return {
+        "images": len(test.labels),
+        "checkpoint": notes["sha256"],
+        "sparsity_sd": notes["sparsity_sd"],
+        "sparsity_wd": notes["sparsity_wd"],
+        "unpruned": unquantized["top1_spatial"],
+        "points": points,
+    }
+
+
+def plot(content: dict[str, Any], path: Path) -> None:
+    """Accuracy against ratio."""
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    for kind, marker in (("UQ", "o"), ("DUQ", "s")):
+        points = [point for point in content["points"] if point["kind"] == kind]
+        ratios = [point["ratio"] for point in points]
+        axes.plot(ratios, [point["top1_spatial"] for point in points], f"{marker}-", label=f"{kind}, spatial domain")
+        axes.plot(ratios, [point["top1_winograd"] for point in points], f"{marker}--", label=f"{kind}, Winograd domain")
+    axes.set(xlabel="compression ratio (whole file)", ylabel=f"top-1, % ({content['images']} test images)")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
+def page(measured: dict[str, Any]) -> str:
+    """The report."""
+    lines = ["# Compression", "", "Written by `python reports/compression.py`.", ""]
+    lines += ["## Models", "", *table_of_models(), ""]
+    lines += [
+        "Ratio: 4 bytes x parameters of the original network / bytes of the file on disk, manifest and calibration",
+        "included. MACs: zero activations not used; layers that Winograd cannot serve count their spatial MACs. Cost",
+        "reduction by the paper's definition: dense MACs / effectual MACs in the Winograd domain; beside it with every",
+        "addition of the input and inverse transforms counted as one MAC (narrow layers pay much for them). The network",
+        "is the unmodified one. Paper's rows: ratio and cost reduction as published; its accuracies are reconstructed.",
+        "",
+        *densities(),
+        "",
+    ]
+    if "curve" in measured:
+        content = measured["curve"]
+        lines += ["## Accuracy against ratio, before fine-tuning", "", "![curve](compression.png)", ""]
+        lines += [
+            f"Checkpoint `{content['checkpoint'][:12]}`, sparsities {content['sparsity_sd']} (spatial) and "
+            f"{content['sparsity_wd']} (Winograd), first {content['images']} test images; the checkpoint itself has "
+            f"{content['unpruned']:.2f} % on them. UQ: uniform, DUQ: dithered.",
+            "",
+            "| quantizer | cell D | ratio | top-1 SD | top-1 WD |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {p['kind']} | {p['cell']} | {p['ratio']:.2f} | {p['top1_spatial']:.2f} | {p['top1_winograd']:.2f} |"
+            for p in content["points"]
+        ]
+        lines.append("")
+    if "coding" in measured:
+        lines += [
+            "## Lossless coding at equal quantized weights",
+            "",
+            f"Measured on {measured['coding']['machine']}.",
+            "",
+        ]
+        lines += ["| case | peer | ours | peer's | ratio |", "|---|---|---|---|---|"]
+        for row in measured["coding"]["rows"]:
+            ours, theirs = (f"{row[key]:.2f} s" if row["unit"] == "s" else f"{row[key]} B" for key in ("ours", "peer"))
+            lines.append(f"| {row['case']} | {row['peer_name']} | {ours} | {theirs} | {row['ratio']:.3f} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure what is asked for, then write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--curve", type=Path, metavar="FOLDER")
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--coding", type=Path, metavar="CODING.json")
+    arguments = parser.parse_args()
+    measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
+    if arguments.curve is not None:
+        measured["curve"] = curve(arguments.curve, arguments.images)
+    if arguments.coding is not None:
+        machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}"
+        measured["coding"] = {"machine": machine, "rows": json.loads(arguments.coding.read_text())["rows"]}
+    MEASURED.write_text(json.dumps(measured, indent=1) + "\n")
+    if "curve" in measured:
+        plot(measured["curve"], HERE / "compression.png")
+    (HERE / "compression.md").write_text(page(measured))
+
+
+if __name__ == "__main__":
+    main()
