@@ -151,7 +151,7 @@ def page(measured: dict[str, Any]) -> str:
         "Ratio: 4 bytes x parameters of the original network / bytes of the file on disk, manifest and calibration",
         "included. MACs: zero activations not used; layers that Winograd cannot serve count their spatial MACs. Cost",
         "reduction by the paper's definition: dense MACs / effectual MACs in the Winograd domain; beside it with every",
-        "addition of the input and inverse transforms counted as one MAC (narrow layers pay much for them). The network",
+        "addition of the input and inverse transforms counted as one MAC (narrow layers pay much). The network",
         "is the unmodified one. Paper's rows: ratio and cost reduction as published; its accuracies are reconstructed.",
         "",
         *densities(),
