@@ -41,7 +41,10 @@ __all__ = [
     "validate",
 ]
 
-RATIO_COLUMNS = ("cycles", "energy_pj", "dram_read_bytes", "dram_write_bytes", "effectual_macs", "area_mm2", "power_mw")
+RATIO_COLUMNS = (
+    *("cycles", "latency_ms", "energy_pj", "dram_read_bytes", "dram_write_bytes", "effectual_macs"),
+    *("area_mm2", "power_mw"),
+)
 MAX_BATCH = 4096
 _CLASSES = {
     "DualModel": "accelsim.compression.model",

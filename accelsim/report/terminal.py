@@ -71,6 +71,7 @@ SUMMARY: tuple[tuple[str, Row], ...] = (
 
 RATIOS = (
     ("cycles", "cycles"),
+    ("latency", "latency_ms"),
     ("energy", "energy_pj"),
     ("DRAM reads", "dram_read_bytes"),
     ("effectual MACs", "effectual_macs"),
