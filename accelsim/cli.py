@@ -12,6 +12,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -203,18 +204,69 @@ def export(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `accelsim compare -o DIR` wrote.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="What `accelsim compare -o DIR` or `sweep -o DIR` wrote.")
+    ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where to write; default: the same folder.")
     ] = None,
 ) -> None:
-    """Draw the plots and the page of a comparison again from its CSV files."""
+    """Draw the plots and the page of a comparison or a sweep again from what it wrote."""
+    from accelsim.explore.store import FILE_NAME
     from accelsim.report.tables import read_csv
     from accelsim.report.write import report_files, write_files
 
     target = output or folder
+    if (folder / FILE_NAME).is_file():
+        from accelsim.explore.sweep import read_sweep
+        from accelsim.report.sweep_report import write_sweep_report
+
+        write_sweep_report(read_sweep(folder), target)
+        say(f"report: {target / 'report.html'}")
+        return
     write_files(target, report_files(read_csv(folder), with_tables=output is not None))
     say(f"report: {target / 'report.html'}")
+
+
+@app.command()
+def sweep(
+    description: Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="Models, machines, axes, constraints.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where results are kept.")],
+    workers: Annotated[int | None, typer.Option(metavar="N", help="Processes; default: one a core.")] = None,
+    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Run on this Dask cluster instead.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a sweep that DIR must hold.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many points and how long, and do nothing.")
+    ] = False,
+    search: Annotated[
+        int | None, typer.Option(metavar="N", help="Guided search: at most N points of the grid.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run models on thousands of machines and find the few worth building.  What DIR holds is not computed again."""
+    from accelsim.explore.store import FILE_NAME
+    from accelsim.explore.sweep import estimate, run_sweep
+    from accelsim.report.sweep_report import write_sweep_report
+    from accelsim.report.sweep_terminal import progress_bar, show_answers, show_estimate
+    from accelsim.report.terminal import console
+
+    if resume and not (output / FILE_NAME).is_file():
+        raise InputError(f"{output}: holds no sweep, expected a folder with {FILE_NAME} for --resume")
+    if dry_run:
+        found = estimate(description, output, workers)
+        if json:
+            print_json(asdict(found))
+        else:
+            show_estimate(console(), found)
+        return
+    with progress_bar() as progress:
+        done = run_sweep(description, output, workers=workers, scheduler=scheduler, search=search, progress=progress)
+    write_sweep_report(done, output)
+    if json:
+        print_json({"counts": done.counts, **done.answers.to_json(done.parameters)})
+    else:
+        show_answers(console(), done.answers, done.counts, done.parameters)
+    say(f"report: {output / 'report.html'}")
 
 
 def say(line: str) -> None:

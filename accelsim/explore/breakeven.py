@@ -13,34 +13,41 @@ from numpy.typing import NDArray
 
 
 def break_even(
-    table: pd.DataFrame, layers: pd.DataFrame, groups: Sequence[str], metric: str = "cycles"
+    table: pd.DataFrame,
+    layers: pd.DataFrame,
+    groups: Sequence[str],
+    own: Sequence[str] = (),
+    metric: str = "cycles",
 ) -> pd.DataFrame:
     """At which Winograd density of a layer the Winograd machine costs as much as the spatial one.
 
-    Winograd machines of one group (equal in the columns ``groups``) run variants of many densities; the best spatial
-    machine of the group with the same weights is what they are held against.  One row a layer that Winograd serves and
-    a group: the columns ``groups``, ``layer``, ``spatial`` (the metric there), ``lowest`` and ``highest`` density seen,
-    ``break_even``: below it Winograd pays, linearly between the densities seen; 0 where it never pays, and the highest
-    density seen where it pays throughout (``always``).
+    In a group (points equal in the columns ``groups``) the Winograd machines run variants of many densities.  At each
+    density the best of them is held against the best spatial machine of the group.  own: columns that tell Winograd
+    machines apart beside, such as ``tile``.
+    One row a layer that Winograd serves, a group and a value of ``own``: these columns, ``layer``, ``spatial`` (the
+    metric there), ``lowest`` and ``highest`` density seen, and ``break_even``: below it Winograd pays, linearly between
+    the densities seen; 0 where it pays at none of them, the highest seen where it pays at all (``always``).
     """
     done = table[table["status"] == "done"]
-    keys = [*groups, "point"]
-    rows = layers.merge(done[[*dict.fromkeys((*keys, "kind"))]], on="point", suffixes=("_layer", ""))
-    winograd = rows[rows["winograd_density"].notna()]
-    spatial = rows[rows["kind"] == "spatial"]
-    by = [*groups, "name"]
-    best: dict[Any, float] = spatial.groupby(by, sort=False, dropna=False)[metric].min().to_dict()
+    columns = list(dict.fromkeys((*groups, *own, "family_kind", "point")))
+    done = done.assign(family_kind=done["kind"])
+    rows = layers.merge(done[columns], on="point")
+    spatial = rows[rows["family_kind"] == "spatial"]
+    best: dict[Any, float] = spatial.groupby([*groups, "name"], sort=False)[metric].min().to_dict()
+    winograd = rows[(rows["family_kind"] == "winograd") & rows["winograd_density"].notna()]
     found = []
-    for key, group in winograd.groupby(by, sort=False, dropna=False):
-        if key not in best:
+    for key, group in winograd.groupby([*groups, "name", *own], sort=False):
+        parts = key if isinstance(key, tuple) else (key,)
+        at = parts[: len(groups) + 1]
+        limit = best.get(at if len(at) > 1 else at[0])
+        if limit is None:
             continue
         curve = group.groupby("winograd_density")[metric].min()
-        limit = float(best[key])
-        at, always = crossing(curve.index.to_numpy(float), curve.to_numpy(float), limit)
+        even, always = crossing(curve.index.to_numpy(float), curve.to_numpy(float), float(limit))
         found.append(
-            dict(zip(groups, key, strict=False))
-            | {"layer": key[-1], "spatial": limit, "lowest": curve.index[0], "highest": curve.index[-1]}
-            | {"break_even": at, "always": always}
+            dict(zip((*groups, "layer", *own), parts, strict=True))
+            | {"spatial": limit, "lowest": curve.index[0], "highest": curve.index[-1]}
+            | {"break_even": even, "always": always}
         )
     return pd.DataFrame(found)
 

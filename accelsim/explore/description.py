@@ -179,11 +179,13 @@ class Question(_Part):
 
 
 class ReportOptions(_Part):
-    """objectives: columns of the Pareto front, all to be small (``-column``: to be large)."""
+    """objectives: columns of the Pareto front, all to be small (``-column``: to be large).  heat_map: axes of a map.
+    break_even: the column along which the break-even density of each layer is shown."""
 
     objectives: tuple[str, ...] = ("cycles", "energy_pj", "area_mm2")
     cheapest: tuple[Question, ...] = ()
     heat_map: tuple[str, str] | None = None
+    break_even: str = "bandwidth_gbs"
 
 
 class Description(_Part):

@@ -158,6 +158,18 @@ def run_sweep(
     return sweep
 
 
+def read_sweep(folder: Path) -> Sweep:
+    """The sweep that a folder holds, points without a result included; nothing is computed.
+
+    Raises InputError if the folder holds none, or its model files are gone.
+    """
+    if not (folder / FILE_NAME).is_file():
+        raise InputError(f"{folder}: holds no sweep, expected a folder with {FILE_NAME}")
+    laid = plan(folder / "sweep.yaml")
+    with Store(folder / FILE_NAME) as store:
+        return read_back(laid, store)
+
+
 def read_back(laid: Plan, store: Store) -> Sweep:
     """What is stored of a plan's points."""
     table = make_table(laid.points, laid.tasks, laid.accuracy, store)

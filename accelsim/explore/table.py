@@ -55,8 +55,13 @@ def layer_table(points: Iterable[Point], tasks: Iterable[Task | None], store: St
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
-def write_table(table: pd.DataFrame, path: Path) -> None:
-    """As CSV, floats with all their digits; the same table gives the same bytes."""
+def to_csv(table: pd.DataFrame) -> str:
+    """As CSV, floats with all their digits; the same table gives the same text."""
     text = io.StringIO()
     table.to_csv(text, index=False, lineterminator="\n")
-    write_text(path, text.getvalue())
+    return text.getvalue()
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, atomically."""
+    write_text(path, to_csv(table))

@@ -1,0 +1,340 @@
+"""Plots of a sweep: Pareto scatter, heat maps, parallel coordinates, sensitivity, roofline, break-even maps.
+
+Families of machines keep their colour and marker from plot to plot.  Clouds of points are drawn as pixels, also in SVG
+files, so that a sweep of many thousand points stays a small page.  The same sweep gives the same bytes.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter
+
+from accelsim.explore.breakeven import break_even
+from accelsim.explore.pareto import front
+from accelsim.explore.sweep import Sweep
+from accelsim.report.plots import COLOURS, MARKERS, ROOF_COLOUR, render, style
+
+MAX_LINES = 400  # of parallel coordinates
+LABELS = {
+    "cycles": "cycles",
+    "energy_pj": "energy, pJ",
+    "area_mm2": "area, mm\N{SUPERSCRIPT TWO}",
+    "latency_ms": "latency, ms",
+    "edp_pj_ms": "energy x latency, pJ ms",
+    "top1": "top-1, %",
+    "file_bytes": "file, bytes",
+    "bandwidth_gbs": "DRAM bandwidth, GB/s",
+    "sram_kb": "SRAM, KiB",
+}
+
+
+def sweep_plots(sweep: Sweep) -> dict[str, bytes]:
+    """Each plot that the sweep has something to show in, as PNG and SVG, by file name."""
+    draw: dict[str, Callable[[Sweep], Figure | None]] = {
+        "pareto": _pareto,
+        "heat_map": _heat_map,
+        "parallel": _parallel,
+        "sensitivity": _sensitivity,
+        "roofline": _roofline,
+        "break_even": _break_even,
+    }
+    files: dict[str, bytes] = {}
+    with style():
+        for name, function in draw.items():
+            figure = function(sweep)
+            if figure is not None:
+                files |= {f"{name}.{kind}": render(figure, kind) for kind in ("png", "svg")}
+    return files
+
+
+def label(column: str) -> str:
+    """A column in words, with its unit."""
+    return LABELS.get(column, column)
+
+
+def families(sweep: Sweep) -> list[str]:
+    """The families of machines, in the order of their colours."""
+    return [str(family) for family in dict.fromkeys(sweep.table["family"])]
+
+
+def _done(sweep: Sweep) -> pd.DataFrame:
+    return sweep.table[sweep.table["status"] == "done"]
+
+
+def _family_handles(sweep: Sweep) -> list[Line2D]:
+    return [
+        Line2D([], [], color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)], linestyle="", label=family)
+        for i, family in enumerate(families(sweep))
+    ]
+
+
+def _numbers(axes: Axes) -> None:
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(EngFormatter(sep=""))
+    axes.grid(which="major")
+
+
+def _pareto(sweep: Sweep) -> Figure | None:
+    """The first objective against each of the others; each panel with the fronts of the two objectives in it."""
+    names = [objective.removeprefix("-") for objective in sweep.description.report.objectives]
+    signs = [-1 if objective.startswith("-") else 1 for objective in sweep.description.report.objectives]
+    if len(names) < 2:
+        return None
+    done = _done(sweep)
+    others = list(zip(names[1:], signs[1:], strict=True))
+    figure = Figure(figsize=(5.2 * len(others) + 0.4, 4.6), layout="constrained")
+    panels = figure.subplots(1, len(others), squeeze=False)[0]
+    for axes, (other, sign) in zip(panels, others, strict=True):
+        for i, family in enumerate(families(sweep)):
+            rows = done[done["family"] == family]
+            x, y = rows[names[0]].to_numpy(float), rows[other].to_numpy(float)
+            colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+            axes.scatter(x, y, 9, color=colour, marker=marker, alpha=0.25, linewidths=0, rasterized=True)
+            best = front(np.stack([signs[0] * x, sign * y], axis=1))
+            order = np.argsort(x[best], kind="stable")
+            axes.plot(x[best][order], y[best][order], color=colour, marker=marker, markersize=4, linewidth=1.2)
+        knee = sweep.answers.knees.get("all")
+        if knee is not None:
+            star = sweep.table.iloc[knee]
+            axes.scatter(star[names[0]], star[other], 160, color="none", edgecolors="black", marker="o", zorder=4)
+        for scale, column in ((axes.set_xscale, names[0]), (axes.set_yscale, other)):
+            if (done[column] > 0).all() and done[column].max() > 4 * done[column].min():
+                scale("log")
+        axes.set_xlabel(label(names[0]))
+        axes.set_ylabel(label(other))
+        _numbers(axes)
+    figure.suptitle("All points, and the front of each family in each pair of objectives", fontweight="bold")
+    knee_handle = Line2D([], [], color="none", marker="o", markeredgecolor="black", markersize=11, label="knee of all")
+    figure.legend(handles=[*_family_handles(sweep), knee_handle], loc="outside lower center", ncols=5)
+    return figure
+
+
+def varied(sweep: Sweep, rows: pd.DataFrame) -> list[str]:
+    """The parameters that take several values among some rows."""
+    return [name for name in sweep.parameters if rows[name].nunique() > 1]
+
+
+def _heat_map(sweep: Sweep) -> Figure | None:
+    """The least of the first objective over everything else, for two parameters; one panel a family."""
+    done = _done(sweep)
+    chosen = sweep.description.report.heat_map
+    if chosen is None:
+        numeric = [name for name in varied(sweep, done) if 1 < done[name].nunique() <= 24]
+        if len(numeric) < 2:
+            return None
+        chosen = (numeric[0], numeric[1])
+    down, across = chosen
+    objective = sweep.description.report.objectives[0].removeprefix("-")
+    shown = [
+        family
+        for family in families(sweep)
+        if done.loc[done["family"] == family, [down, across]].notna().all(axis=None)
+    ]
+    if not shown:
+        return None
+    grids = {
+        family: done[done["family"] == family].pivot_table(index=down, columns=across, values=objective, aggfunc="min")
+        for family in shown
+    }
+    low, high = (f([g.to_numpy(float)[~np.isnan(g.to_numpy(float))] for g in grids.values()]) for f in (_least, _most))
+    figure = Figure(figsize=(5.0 * len(shown) + 0.8, 4.4), layout="constrained")
+    panels = figure.subplots(1, len(shown), squeeze=False)[0]
+    logarithmic = low > 0
+    for axes, (family, grid) in zip(panels, grids.items(), strict=True):
+        values = grid.to_numpy(float)
+        image = axes.imshow(
+            np.log10(values) if logarithmic else values,
+            aspect="auto",
+            origin="lower",
+            cmap="viridis_r",
+            vmin=np.log10(low) if logarithmic else low,
+            vmax=np.log10(high) if logarithmic else high,
+        )
+        axes.set_xticks(
+            range(grid.shape[1]), [_short(v) for v in grid.columns], rotation=45 if grid.shape[1] > 8 else 0
+        )
+        axes.set_yticks(range(grid.shape[0]), [_short(v) for v in grid.index])
+        axes.set_xlabel(label(across))
+        axes.set_ylabel(label(down))
+        axes.set_title(family)
+        if grid.size <= 80:
+            for (i, j), value in np.ndenumerate(values):
+                if np.isfinite(value):
+                    axes.text(j, i, _short(value), ha="center", va="center", fontsize=7, color="white")
+                    axes.texts[-1].set_bbox({"facecolor": "#00000055", "edgecolor": "none", "pad": 1})
+    bar = figure.colorbar(image, ax=list(panels), shrink=0.85)
+    bar.set_label(f"log10 of {label(objective)}" if logarithmic else label(objective))
+    figure.suptitle(f"Least {label(objective)} over all other parameters", fontweight="bold")
+    return figure
+
+
+def _least(parts: Sequence[np.ndarray]) -> float:
+    return float(min(part.min() for part in parts))
+
+
+def _most(parts: Sequence[np.ndarray]) -> float:
+    return float(max(part.max() for part in parts))
+
+
+def _short(value: object) -> str:
+    if isinstance(value, int | float | np.number):
+        number = float(value)
+        if abs(number) >= 10_000:
+            return EngFormatter(places=1, sep="")(number)
+        return f"{number:.3g}" if abs(number) < 1000 else f"{number:.0f}"
+    return str(value)
+
+
+def _parallel(sweep: Sweep) -> Figure | None:
+    """One line a point through its parameters and objectives; those on the front of their family in colour."""
+    done = _done(sweep)
+    objectives = [objective.removeprefix("-") for objective in sweep.description.report.objectives]
+    names = [*varied(sweep, done), *objectives]
+    if len(names) < 3:
+        return None
+    scaled = pd.DataFrame({name: _scaled(done[name], name in objectives) for name in names}, index=done.index)
+    figure = Figure(figsize=(max(6.0, 1.25 * len(names)), 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    step = max(1, len(done) // MAX_LINES)
+    axes.plot(np.arange(len(names)), scaled.iloc[::step].to_numpy().T, color="#BBBBBB", alpha=0.25, linewidth=0.5)
+    for line in axes.lines:
+        line.set_rasterized(True)
+    for i, family in enumerate(families(sweep)):
+        if family in sweep.answers.fronts:
+            lines = scaled.loc[sweep.answers.fronts[family].index].iloc[:MAX_LINES]
+            axes.plot(
+                np.arange(len(names)), lines.to_numpy().T, color=COLOURS[i % len(COLOURS)], alpha=0.6, linewidth=0.9
+            )
+    for x, name in enumerate(names):
+        axes.axvline(x, color=ROOF_COLOUR, linewidth=0.8)
+        numeric = pd.api.types.is_numeric_dtype(done[name])
+        ends = (
+            (done[name].min(), done[name].max())
+            if numeric
+            else tuple(sorted(done[name].dropna().unique())[i] for i in (0, -1))
+        )
+        for y, end in zip((-0.03, 1.03), ends, strict=True):
+            axes.text(x, y, _short(end), ha="center", va="top" if y < 0 else "bottom", fontsize=7)
+    axes.set_xticks(range(len(names)), [label(name).replace(", ", ",\n") for name in names], fontsize=8)
+    axes.tick_params(axis="x", length=0, pad=12)
+    axes.set_ylim(-0.1, 1.1)
+    axes.yaxis.set_visible(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    figure.suptitle(
+        "Every point through its parameters and results; coloured: the front of each family", fontweight="bold"
+    )
+    figure.legend(handles=_family_handles(sweep), loc="outside lower center", ncols=4)
+    return figure
+
+
+def _scaled(values: pd.Series, objective: bool) -> np.ndarray:
+    """To 0..1: by rank of the distinct values for parameters, on a logarithmic scale for objectives."""
+    if objective and (values.dropna() > 0).all():
+        logs = np.log(values.to_numpy(float))
+        return np.asarray((logs - np.nanmin(logs)) / max(float(np.ptp(logs[~np.isnan(logs)])), 1e-12))
+    order = {value: i for i, value in enumerate(sorted(values.dropna().unique()))}
+    return np.asarray(values.map(order).to_numpy(float) / max(1, len(order) - 1))
+
+
+def _sensitivity(sweep: Sweep) -> Figure | None:
+    """Which parameter moves which objective: share of the variance, one panel an objective."""
+    ranked = sweep.answers.sensitivity
+    names = list(dict.fromkeys(str(a) for by in ranked.values() for table in by.values() for a in table["axis"]))
+    if not names:
+        return None
+    figure = Figure(figsize=(3.6 * len(ranked) + 1.2, 1.6 + 0.32 * len(names)), layout="constrained")
+    panels = figure.subplots(1, len(ranked), squeeze=False, sharey=True)[0]
+    shown = families(sweep)
+    for axes, (objective, by_family) in zip(panels, ranked.items(), strict=True):
+        for i, family in enumerate(shown):
+            table = by_family[family].set_index("axis")
+            shares = [float(table["share"].get(name, 0.0)) for name in names]
+            y = np.arange(len(names)) + (i - (len(shown) - 1) / 2) * 0.8 / len(shown)
+            axes.barh(y, shares, 0.75 / len(shown), color=COLOURS[i % len(COLOURS)])
+        axes.set_title(label(objective))
+        axes.set_xlim(0, 1)
+        axes.set_xlabel("share of the variance (of the logarithm)")
+        axes.grid(axis="x")
+    panels[0].set_yticks(np.arange(len(names)), names)
+    panels[0].invert_yaxis()
+    figure.legend(handles=_family_handles(sweep), loc="outside lower center", ncols=4)
+    return figure
+
+
+def _roofline(sweep: Sweep) -> Figure | None:
+    """All points under one roof, each scaled to its own lanes and memory.
+
+    Across: how long the multiplies alone would take over how long the memory transfers alone take; up: multiplies a
+    lane and cycle.  Left of 1 a machine is bound by memory, right of 1 by its lanes.
+    """
+    done = _done(sweep)
+    done = done[(done["dma_cycles"] > 0) & (done["effectual_macs"] > 0)]
+    if done.empty:
+        return None
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+    x = (done["effectual_macs"] / done["lanes"] / done["dma_cycles"]).to_numpy(float)
+    for i, family in enumerate(families(sweep)):
+        mine = (done["family"] == family).to_numpy()
+        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+        y = done["utilization"].to_numpy(float)[mine]
+        axes.scatter(x[mine], y, 12, color=colour, marker=marker, alpha=0.35, linewidths=0, rasterized=True)
+    ends = np.array([min(x.min(), 0.5) / 1.5, 1.0, max(x.max(), 2.0) * 1.5])
+    axes.plot(ends, np.minimum(1, ends), color=ROOF_COLOUR, linewidth=1.2)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("cycles of the multiplies alone / cycles of the DRAM transfers alone")
+    axes.set_ylabel("effectual multiplies a lane and cycle")
+    axes.grid(which="major")
+    axes.set_title("Roofline of all points, scaled to each machine")
+    figure.legend(handles=_family_handles(sweep), loc="outside lower center", ncols=4)
+    return figure
+
+
+def break_even_table(sweep: Sweep, metric: str = "cycles") -> pd.DataFrame:
+    """``break_even`` of the sweep by its report's column, and by tile size if that varies; empty without both kinds."""
+    column = sweep.description.report.break_even
+    done = _done(sweep)
+    if "winograd_density" not in sweep.layers or set(done["kind"]) != {"spatial", "winograd"} or column not in done:
+        return pd.DataFrame()
+    densities = sweep.layers.groupby("name")["winograd_density"].nunique()
+    if densities.max() < 2:
+        return pd.DataFrame()
+    own = [name for name in ("tile",) if name in done and done[name].nunique() > 1]
+    groups = [name for name in ("model",) if done[name].nunique() > 1]
+    return break_even(sweep.table, sweep.layers, [*groups, column], own, metric)
+
+
+def _break_even(sweep: Sweep) -> Figure | None:
+    """Layers down, bandwidth across: the density below which the Winograd machine takes fewer cycles."""
+    table = break_even_table(sweep)
+    if table.empty:
+        return None
+    column = sweep.description.report.break_even
+    panels_by = [name for name in ("model", "tile") if name in table]
+    panels = list(table.groupby(panels_by, sort=False)) if panels_by else [((), table)]
+    layers = list(dict.fromkeys(table["layer"]))
+    figure = Figure(figsize=(3.8 * len(panels) + 2.2, 1.6 + 0.26 * len(layers)), layout="constrained")
+    drawn = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axes, (key, rows) in zip(drawn, panels, strict=True):
+        grid = rows.pivot_table(index="layer", columns=column, values="break_even").reindex(layers)
+        always = rows.pivot_table(index="layer", columns=column, values="always", aggfunc="max").reindex(layers)
+        image = axes.imshow(grid.to_numpy(float), aspect="auto", cmap="cividis", vmin=0, vmax=1)
+        for (i, j), value in np.ndenumerate(grid.to_numpy(float)):
+            if np.isfinite(value):
+                mark = ">" if bool(always.iloc[i, j]) else ""
+                text = "never" if value == 0 else f"{mark}{value:.2f}"
+                axes.text(j, i, text, ha="center", va="center", fontsize=7, color="white" if value < 0.55 else "black")
+        axes.set_xticks(range(grid.shape[1]), [_short(v) for v in grid.columns])
+        axes.set_xlabel(label(column))
+        names = key if isinstance(key, tuple) else (key,)
+        axes.set_title(", ".join(f"{n} {_short(v)}" for n, v in zip(panels_by, names, strict=True)) or "all machines")
+    drawn[0].set_yticks(range(len(layers)), layers)
+    figure.colorbar(image, ax=list(drawn), label="break-even Winograd density", shrink=0.8)
+    figure.suptitle("Winograd pays below this density (>: at every density tried; never: at none)", fontweight="bold")
+    return figure
