@@ -77,6 +77,13 @@ def write_dual(path: Path, compressed: Compressed, coder: Coder = "context") -> 
     return model
 
 
+def with_accuracy(content: bytes, accuracy: Mapping[str, float]) -> bytes:
+    """The same file with other measured figures in its manifest."""
+    members = unpack(content, MAX_MANIFEST_BYTES)
+    manifest = parse_manifest(members["manifest.json"]).model_copy(update={"accuracy": dict(accuracy)})
+    return pack(members | {"manifest.json": manifest.to_json()}, compressed=frozenset({"manifest.json"}))
+
+
 def read_dual(path: Path) -> DualModel:
     """Read and decode a file.
 

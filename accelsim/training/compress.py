@@ -3,6 +3,7 @@
 Prune and quantize, fine-tune codebook and batch-norm, fold, calibrate, code, write, measure in both domains.
 """
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from accelsim.compression.compress import Quantized, quantize, seal, spatial_threshold, winograd_threshold
 from accelsim.compression.deploy import winograd_model
-from accelsim.compression.dual import write_dual
+from accelsim.compression.dual import decode_dual, encode_dual, with_accuracy
 from accelsim.compression.joint import JointRegularizer
 from accelsim.compression.model import DualModel
 from accelsim.errors import InputError
 from accelsim.faults import explain
+from accelsim.files import write_bytes
 from accelsim.network.graph import Network
 from accelsim.network.weights import load_network
 from accelsim.training.checkpoint import CARD, MODEL
@@ -133,12 +135,16 @@ def compress_checkpoint(checkpoint: Path, out: Path, recipe: CompressionRecipe, 
         value_bits=recipe.value_bits,
         provenance=_provenance(recipe, notes),
     )
-    model = write_dual(out, compressed)
+    content = encode_dual(compressed)
+    model = decode_dual(content, str(out))
     say(f"{out}: {model.file_bytes} bytes, {4 * model.parameters / model.file_bytes:.2f}x")
     if test is not None:
         accuracy = measure(model, test, reference, recipe.workers)
         say(", ".join(f"{name} {value:.2f}" for name, value in accuracy.items()))
-        model = write_dual(out, replace(compressed, accuracy=accuracy))
+        content = with_accuracy(content, accuracy)
+        sha256 = hashlib.sha256(content).hexdigest()
+        model = replace(model, accuracy=accuracy, file_bytes=len(content), sha256=sha256)
+    write_bytes(out, content)
     return model
 
 

@@ -1,0 +1,144 @@
+"""accelsim compress: a checkpoint becomes a file, fine-tuning lowers the loss, faults are one line."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from accelsim.compression.compress import quantize
+from accelsim.compression.deploy import spatial_densities, winograd_densities
+from accelsim.compression.dual import read_dual
+from accelsim.compression.joint import JointRegularizer
+from accelsim.errors import InputError
+from accelsim.network.zoo import resnet20
+from accelsim.training.codebook import Tuning, fine_tune
+from accelsim.training.compress import (
+    CompressionRecipe,
+    compress_checkpoint,
+    load_compression_recipe,
+    summary,
+)
+from accelsim.training.datasets import Images
+from accelsim.training.run import initial_arrays
+from tests.compression.small import small_graph, small_network
+
+
+def image_set(count, seed=0):
+    """Images whose mean brightness is their class, (N, 8, 8, 3)."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 4
+    pixels = rng.integers(0, 60, (count, 8, 8, 3)) + 60 * labels[:, None, None, None]
+    return Images(pixels.astype(np.uint8), labels.astype(np.int64))
+
+
+def test_fine_tuning_moves_the_codebook_not_the_indices():
+    quantized = quantize(small_network(), 0.15, 0.2)
+    images = image_set(64)
+    losses = []
+    graph = small_graph()
+    arrays, quantizer = fine_tune(
+        graph,
+        quantized.network.arrays,
+        quantized.indices,
+        quantized.quantizer,
+        images,
+        Tuning(steps=40, batch=32, codebook_rate=0.02, value_rate=0.01, statistics=2),
+        regularizer=JointRegularizer(graph, {"default": 2}),
+        winograd_sparsity=0.5,
+        watch=lambda _, loss: losses.append(loss),
+    )
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+    assert not np.array_equal(quantizer.codebook, quantized.quantizer.codebook)
+    for name, n in quantized.indices.items():
+        np.testing.assert_array_equal(arrays[name], quantizer.decode(name, n))
+        assert ((arrays[name] == 0) >= (n == 0)).all()
+    np.testing.assert_allclose(quantizer.codebook * 1024, np.rint(quantizer.codebook * 1024))
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    save_file(initial_arrays(resnet20(), 0), folder / "checkpoint.safetensors")
+    card = {"network": "resnet20-cifar10", "sparsity_sd": 0.8, "sparsity_wd": 0.7, "seed": 5}
+    (folder / "checkpoint.json").write_text(json.dumps(card))
+    return folder
+
+
+def test_a_checkpoint_becomes_a_file_of_the_sparsities_it_states(checkpoint, tmp_path):
+    out = tmp_path / "x.dual"
+    model = compress_checkpoint(checkpoint, out, CompressionRecipe(cell=0.2))
+    assert read_dual(out).sha256 == model.sha256
+    assert summary(model, out)["parameters"] == 269_722  # akamaster/pytorch_resnet_cifar10: 0.27 M
+    assert summary(model, out)["compression_ratio"] == 4 * 269_722 / out.stat().st_size
+    arrays = model.network.arrays
+    weights = np.concatenate([arrays[f"{name}.weight"].ravel() for name in spatial_densities(model)])
+    assert (weights == 0).mean() >= 0.8  # more: what quantization rounds to zero stays zero
+    assert np.average(list(winograd_densities(model).values())) < 0.5
+    assert model.provenance["seed"] == "5"
+    assert model.accuracy == {}
+
+
+def test_a_recipe_measures_on_the_test_images(tmp_path):
+    images = image_set(40)
+    content = {
+        f"{split}_{key}": value
+        for split in ("train", "test")
+        for key, value in (("images", np.repeat(np.repeat(images.pixels, 4, 1), 4, 2)), ("labels", images.labels))
+    }
+    np.savez(tmp_path / "data.npz", **content)
+    save_file(initial_arrays(resnet20(), 1), tmp_path / "w.safetensors")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"network: resnet20-cifar10\ncell: 0.3\nspatial: 0.9\nwinograd: 0.5\ncalibration: 4\n"
+        f"data: {{kind: npz, path: {tmp_path / 'data.npz'}}}\n"
+        f"reference: {{network: resnet20-cifar10, weights: {tmp_path / 'w.safetensors'}}}\nworkers: 1\n"
+        "tune: {steps: 1, batch: 8, statistics: 1}\n"
+    )
+    lines = []
+    model = compress_checkpoint(
+        tmp_path / "w.safetensors", tmp_path / "x.dual", load_compression_recipe(recipe), lines.append
+    )
+    assert set(model.accuracy) == {"top1_reference", "top1_spatial", "top1_winograd"}
+    assert all(0 <= value <= 100 for value in model.accuracy.values())
+    assert set(model.input_density) == {f"{name}" for name in spatial_densities(model)}
+    assert any("fine-tuning" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("cel: 0.1", "cel: unknown key, did you mean 'cell'"),
+        ("cell: -1", "cell"),
+        ("cell: [", "not YAML"),
+        ("winograd: 2", "winograd"),
+        ("tune: {step: 1}", "tune.step"),
+    ],
+)
+def test_faults_of_a_recipe_are_one_line(tmp_path, text, match):
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=match) as caught:
+        load_compression_recipe(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_faults_of_a_checkpoint_are_one_line(checkpoint, tmp_path):
+    out = tmp_path / "x.dual"
+    with pytest.raises(InputError, match="bare weight file"):
+        compress_checkpoint(tmp_path / "none.safetensors", out, CompressionRecipe())
+    with pytest.raises(InputError, match="network 'resnet21' is not known"):
+        compress_checkpoint(checkpoint, out, CompressionRecipe(network="resnet21"))
+    with pytest.raises(InputError, match="too small"):
+        compress_checkpoint(checkpoint, out, CompressionRecipe(cell=1e-9))
+    with pytest.raises(InputError, match="tune: expected the key data"):
+        compress_checkpoint(checkpoint, out, CompressionRecipe(tune={"steps": 1}))
+    (checkpoint / "checkpoint.json").write_text('{"network": "resnet20-cifar10"}')
+    with pytest.raises(InputError, match="states no sparsity_sd, expected a recipe with the key spatial"):
+        compress_checkpoint(checkpoint, out, CompressionRecipe())
+    (checkpoint / "checkpoint.json").write_text("{")
+    with pytest.raises(InputError, match="not a checkpoint's card"):
+        compress_checkpoint(checkpoint, out, CompressionRecipe())
+    assert not out.exists()
