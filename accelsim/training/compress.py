@@ -18,6 +18,7 @@ from accelsim.compression.deploy import winograd_model
 from accelsim.compression.dual import decode_dual, encode_dual, with_accuracy
 from accelsim.compression.joint import JointRegularizer
 from accelsim.compression.model import DualModel
+from accelsim.compression.ratedistortion import search_cells
 from accelsim.errors import InputError
 from accelsim.faults import explain
 from accelsim.files import write_bytes
@@ -59,18 +60,27 @@ class TuningSettings(_Section):
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
 
 
+class SearchSettings(_Section):
+    """A cell for each layer: ``factors`` of the common one are tried on so many training images."""
+
+    images: Annotated[int, Field(ge=1, le=10_000)] = 100
+    factors: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=16)] = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
+
+
 class CompressionRecipe(_Section):
     """How to compress one checkpoint.
 
     network: of a bare weight file; a checkpoint of ``accelsim train`` says it itself.  cell: D; by default theta_SD.
-    cells: D of single arrays.  spatial, winograd: sparsities to prune to; by default the checkpoint's.  tile: m of
-    F(m, r).  dither: its seed, for dithered quantization.  data: training images calibrate (the first ``calibration``)
-    and fine-tune, test images measure; without it nothing is measured.  images: sample images beside the model.
+    cells: D of single arrays; search: finds them (``ratedistortion``).  spatial, winograd: sparsities to prune to; by
+    default the checkpoint's.  tile: m of F(m, r).  dither: its seed, for dithered quantization.  data: training images
+    calibrate (the first ``calibration``) and fine-tune, test images measure; without it nothing is measured.
+    images: sample images beside the model.
     """
 
     network: str | None = None
     cell: Positive | None = None
     cells: dict[str, Positive] = {}
+    search: SearchSettings | None = None
     spatial: Share | None = None
     winograd: Share | None = None
     tile: Annotated[int, Field(ge=1, le=6)] = 2
@@ -110,15 +120,24 @@ def compress_checkpoint(checkpoint: Path, out: Path, recipe: CompressionRecipe, 
     s_sd = _target(recipe.spatial, notes, "sparsity_sd", checkpoint)
     s_wd = _target(recipe.winograd, notes, "sparsity_wd", checkpoint)
     theta = spatial_threshold(network, s_sd)
-    try:
-        quantized = quantize(network, recipe.cell or theta or 1.0, theta, cells=recipe.cells, seed=recipe.dither)
-    except ValueError as error:
-        raise InputError(f"{checkpoint}: {error}") from None
+    cell, cells = recipe.cell or theta or 1.0, dict(recipe.cells)
     calibration = train = test = reference = None
     if recipe.data is not None:
         size, classes = graph.input_shape[:2], graph.shapes[graph.nodes[-1].name][-1]
         train, test = (load_split(recipe.data, split, size, classes) for split in ("train", "test"))
         calibration = graph.preprocessing.apply(train.take(np.arange(min(recipe.calibration, len(train.labels)))))
+    try:
+        if recipe.search is not None:
+            if train is None:
+                raise InputError("search: expected the key data to name its images")
+            images = graph.preprocessing.apply(train.take(np.arange(min(recipe.search.images, len(train.labels)))))
+            factors = recipe.search.factors
+            found = search_cells(network, images, cell, theta, factors=factors, m=recipe.tile, winograd_sparsity=s_wd)
+            cells = found | cells
+            say("cells: " + ", ".join(f"{name} {value:.4g}" for name, value in cells.items()))
+        quantized = quantize(network, cell, theta, cells=cells, seed=recipe.dither)
+    except ValueError as error:
+        raise error if isinstance(error, InputError) else InputError(f"{checkpoint}: {error}") from None
     if recipe.reference is not None:
         dense = find_network(recipe.reference.network, "reference.network")
         reference = load_network(dense, resolve(recipe.reference.weights))
