@@ -1,0 +1,69 @@
+"""Write the card of a model from what its file says.
+
+python models/card.py models/resnet20-cifar10.dual
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from accelsim.compression.deploy import density, spatial_densities, winograd_densities, winograd_model
+from accelsim.compression.dual import read_dual
+from accelsim.errors import InputError
+
+
+def card(path: Path) -> str:
+    """The card as Markdown."""
+    model = read_dual(path)
+    accuracy = model.accuracy
+    dense = accuracy["top1_reference"]
+    spatial, winograd = spatial_densities(model), winograd_densities(model)
+    weights = np.concatenate([model.network.arrays[f"{name}.weight"].ravel() for name in spatial])
+    filters = np.concatenate([W.ravel() for W in winograd_model(model).values()])
+    lines = [
+        f"# {path.stem}",
+        "",
+        "ResNet-20 for CIFAR-10 (He et al. 2016), one set of weights sparse in the spatial and in the Winograd domain",
+        "(Choi et al., arXiv:1902.08192), pruned, quantized and coded. Fine-tuned by `accelsim train` from the weights",
+        "of akamaster/pytorch_resnet_cifar10 (revision d5489e89, BSD-2-Clause, copyright Yerlan Idelbayev; notice in",
+        "`LICENSE-resnet-cifar10.txt`), which are also the uncompressed reference; compressed by `accelsim compress`.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| file | {model.file_bytes} bytes, {4 * model.parameters / model.file_bytes:.2f}x smaller than "
+        f"{model.parameters} parameters in float32 |",
+        f"| top-1, all 10,000 test images, uncompressed | {dense:.2f} % |",
+        f"| top-1, decoded, spatial domain | {accuracy['top1_spatial']:.2f} % "
+        f"({accuracy['top1_spatial'] - dense:+.2f} points) |",
+        f"| top-1, decoded, Winograd domain, F(2, 3) | {accuracy['top1_winograd']:.2f} % "
+        f"({accuracy['top1_winograd'] - dense:+.2f} points) |",
+        f"| spatial zeros | {100 * (1 - density(weights)):.1f} % |",
+        f"| Winograd-domain zeros | {100 * (1 - density(filters)):.1f} % (threshold {model.winograd_threshold:.5f}) |",
+        *(f"| {key} | {value} |" for key, value in model.provenance.items()),
+        f"| SHA-256 | `{model.sha256}` |",
+        "",
+        "| layer | shape | spatial density | Winograd density | bits per weight |",
+        "|---|---|---|---|---|",
+    ]
+    for name, share in spatial.items():
+        weight = model.network.arrays[f"{name}.weight"]
+        other = f"{winograd[name]:.3f}" if name in winograd else ""
+        bits = model.coded_bits[name] / weight.size
+        shape = " x ".join(map(str, weight.shape))
+        lines.append(f"| {name} | {shape} | {share:.3f} | {other} | {bits:.3f} |")
+    lines += [
+        "",
+        "Accuracies were measured once, by the command that made the file, on the full test split; the sample beside",
+        "it (`cifar10-sample.npz`) is its first 600 images. Input densities were measured on training images.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    try:
+        Path(sys.argv[1]).with_suffix(".md").write_text(card(Path(sys.argv[1])))
+    except InputError as error:
+        sys.exit(f"error: {error}")
