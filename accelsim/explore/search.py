@@ -22,9 +22,9 @@ from accelsim.explore.description import Description
 from accelsim.explore.pareto import costs_of, front
 from accelsim.explore.space import Point, all_variants, axis_values, kind_of, make, point_of, variants_for
 
-BATCH = 16
-STARTUP = 48  # random points of a family before proposals are guided
-PATIENCE = 64  # proposals in a row that are known already or no machine: then all further ones are drawn at random
+BATCH = 16  # at most, and at most 1/12 of a family's budget
+STARTUP = 48  # random points of a family before proposals are guided, and at most 1/4 of its budget
+PATIENCE = 16  # proposals in a row that are known already or no machine: then the rest of a batch is drawn at random
 
 Position = tuple[int, ...]
 Visit = Callable[[Sequence[Point]], pd.DataFrame]
@@ -55,8 +55,8 @@ def search_points(description: Description, root: Path, budget: int, visit: Visi
         variants = list(variants_for(every, kind_of(description, family)).values())
         axes = {**description.axes, **description.machines[family].axes}
         values = [("", tuple(range(len(variants)))), *((name, axis_values(axis)) for name, axis in axes.items())]
-        walk = _Walk([len(v) for _, v in values], description.sampling.seed)
-        for batch in walk.batches(share, partial(_machine, description, family, values)):
+        walk = _Walk([len(v) for _, v in values], share, description.sampling.seed)
+        for batch in walk.batches(partial(_machine, description, family, values)):
             points = [point_of(index + j, variants[at[0]], family, *walk.machines[at]) for j, at in enumerate(batch)]
             index += len(points)
             walk.learn(batch, costs_of(visit(points), description.report.objectives))
@@ -74,6 +74,7 @@ class _Walk:
     """The search of one family: which positions of the grid are known, and what they cost."""
 
     sizes: Sequence[int]
+    budget: int
     seed: int
     machines: dict[Position, Any] = field(default_factory=dict)  # None: excluded by a constraint
     costs: dict[Position, tuple[float, ...]] = field(default_factory=dict)
@@ -85,16 +86,18 @@ class _Walk:
         self._space: Mapping[str, Any] = {
             str(i): optuna.distributions.IntDistribution(0, size - 1) for i, size in enumerate(self.sizes)
         }
-        self._sampler = optuna.samplers.TPESampler(seed=self.seed, n_startup_trials=STARTUP, multivariate=True)
+        self._sampler = optuna.samplers.TPESampler(
+            seed=self.seed, n_startup_trials=min(STARTUP, self.budget // 4), multivariate=True
+        )
         self._study: Any = None
         self._random = random.Random(self.seed)
 
-    def batches(self, budget: int, machine: Callable[[Position], Any]) -> Iterator[list[Position]]:
-        """Batches of new positions whose machine exists, ``budget`` in all, fewer if the grid has no more."""
-        left = budget
+    def batches(self, machine: Callable[[Position], Any]) -> Iterator[list[Position]]:
+        """Batches of new positions whose machine exists, the budget in all, fewer if the grid has no more."""
+        left, size = self.budget, min(BATCH, max(2, self.budget // 12))
         while left > 0:
             batch: list[Position] = []
-            sources = ((self._neighbours(), BATCH // 2), (self._proposals(), BATCH), (self._draws(), BATCH))
+            sources = ((self._neighbours(), size // 2), (self._proposals(), size), (self._draws(), size))
             for source, most in sources:
                 goal = min(left, most)
                 for at in source:

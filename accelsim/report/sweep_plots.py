@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter
 
 from accelsim.explore.breakeven import break_even
 from accelsim.explore.pareto import front
@@ -73,8 +73,13 @@ def _family_handles(sweep: Sweep) -> list[Line2D]:
 
 
 def _numbers(axes: Axes) -> None:
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(EngFormatter(sep=""))
+    """Plain numbers on both axes, between the powers of ten too where a logarithmic axis has few of those."""
+    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+        if axis.get_scale() == "log":
+            few = high < 20 * low
+            axis.set_minor_formatter(FuncFormatter(lambda value, _: _short(value)) if few else NullFormatter())
+            axis.set_tick_params(which="minor", labelsize=7)
     axes.grid(which="major")
 
 
