@@ -1,10 +1,13 @@
-"""Fine-tuning after quantization: which weight has which index stays, what an index stands for moves.
+"""Fine-tuning after quantization: first what an index stands for, then, if asked for, which index a weight has.
 
     c_n <- c_n - rate * mean over the weights of index n of dC/dw,   n != 0,      C = E + exp(z_WD) R_WD - alpha z_WD
 
 (Choi et al., arXiv:1802.02271 and 1902.08192; only the Winograd term of the regularizer stays, at its balance
 exp(z_WD) R_WD = alpha).  The averaged gradients go through Adam.  Beyond the paper, batch-norm's scales and shifts and
 the biases, which a file holds at their own precision anyway, move along, by distillation from the dense network.
+
+With a weight rate, the weights themselves go on training, too: the forward pass sees their quantized values, the
+gradient passes to them as if quantization were the identity (straight-through, Bengio et al. 2013).  Zeros stay zeros.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accelsim.compression.joint import JointRegularizer
 from accelsim.compression.quantize import Levels, Quantizer, codebook_slope, rounded_codebook
@@ -31,14 +35,16 @@ STATISTICS = ("running_mean", "running_var")
 class Tuning:
     """How to fine-tune: ``steps`` batches of ``batch`` images, Adam's rates falling to zero (cosine).
 
-    codebook_rate: in cells.  value_rate: of batch-norm and biases.  share, temperature: of distillation (``losses``).
-    alpha: pull of the Winograd term.  statistics: batches that batch-norm's statistics are averaged over at the end.
+    weight_rate: of the weights behind the indices; 0 keeps every index.  codebook_rate: in cells.  value_rate: of
+    batch-norm and biases.  share, temperature: of distillation (``losses``).  alpha: pull of the Winograd term.
+    statistics: batches that batch-norm's statistics are averaged over at the end.
     """
 
     steps: int = 300
     batch: int = 128
     codebook_rate: float = 4e-3
     value_rate: float = 1e-3
+    weight_rate: float = 0.0
     share: float = 0.7
     temperature: float = 4.0
     alpha: float = 0.1
@@ -61,22 +67,30 @@ def fine_tune(
     winograd_sparsity: float,
     teacher: Network | None = None,
     watch: Callable[[int, float], None] | None = None,
-) -> tuple[dict[str, Array], Quantizer]:
-    """The network's arrays (weights decoded, batch-norm unfolded) and the quantizer after fine-tuning.
+) -> tuple[dict[str, Array], dict[str, Levels], Quantizer]:
+    """(arrays, indices, quantizer) after fine-tuning: weights decoded, batch-norm unfolded.
 
-    graph, arrays: the network with batch-norm apart.  indices: of each weight array.  quantizer: with a codebook.
+    graph, arrays: the network with batch-norm apart, its weights before quantization.  indices: of each weight array;
+    where they are 0 weights stay 0.  quantizer: with a codebook.
     regularizer, winograd_sparsity: the Winograd term.  watch: called with the step and its loss.
     Raises NumericalError if the loss is not finite.
     """
+    indices = dict(indices)
     current = {name: np.array(arrays[name], np.float32) for name in graph.parameters}
+    kept = {name: (n != 0).astype(np.float32) for name, n in indices.items()}
+    moving = list(indices) if tuning.weight_rate else []
     trained = [name for name in current if name.rpartition(".")[2] not in STATISTICS]
     gradients = {name: np.zeros_like(current[name]) for name in trained}
     values = [name for name in trained if name not in indices]
-    sizes = [len(quantizer.codebook), *(current[name].size for name in values)]
-    ends = np.cumsum(sizes)
-    vector = np.concatenate([quantizer.codebook, *(current[name] for name in values)]).astype(np.float32)
-    rates = np.repeat([tuning.codebook_rate, tuning.value_rate], [sizes[0], ends[-1] - sizes[0]]).astype(np.float32)
-    parts = np.split(vector, ends[:-1])
+    groups: list[list[NDArray[Any]]]
+    groups = [[quantizer.codebook], [current[name] for name in values], [arrays[name] * kept[name] for name in moving]]
+    vector = np.concatenate([array.ravel() for group in groups for array in group]).astype(np.float32)
+    rates = np.repeat(
+        np.array([tuning.codebook_rate, tuning.value_rate, tuning.weight_rate], np.float32),
+        [sum(array.size for array in group) for group in groups],
+    )
+    parts = np.split(vector, np.cumsum([array.size for group in groups for array in group])[:-1])
+    L = len(quantizer.codebook) // 2
     options: dict[str, Any] = {"workers": tuning.workers}
     plan = Plan(graph, current, tuning.batch, gradients=gradients, training=True, **options)
     guide = None if teacher is None else Plan(teacher.graph, teacher.arrays, tuning.batch, **options)
@@ -87,9 +101,11 @@ def fine_tune(
     def install() -> None:
         nonlocal quantizer
         quantizer = replace(quantizer, codebook=parts[0].astype(np.float64))
+        for name, part in zip(moving, parts[1 + len(values) :], strict=True):
+            indices[name] = quantizer.indices(name, part.reshape(kept[name].shape)).clip(-L, L)
         for name, n in indices.items():
             current[name][...] = quantizer.decode(name, n)
-        for name, part in zip(values, parts[1:], strict=True):
+        for name, part in zip(values, parts[1:], strict=False):
             current[name][...] = part.reshape(current[name].shape)
 
     for step in range(tuning.steps):
@@ -107,7 +123,8 @@ def fine_tune(
         R = regularizer.winograd_penalty(current, winograd_sparsity, nothing, -np.inf).value
         regularizer.winograd_penalty(current, winograd_sparsity, gradients, np.log(tuning.alpha / max(R, 1e-12)))
         codebook_gradient = codebook_slope(quantizer, indices, gradients)
-        gradient = np.concatenate([codebook_gradient, *(gradients[name] for name in values)]).astype(np.float32)
+        slopes = [*(gradients[name] for name in values), *(gradients[name] * kept[name] for name in moving)]
+        gradient = np.concatenate([codebook_gradient, *(array.ravel() for array in slopes)]).astype(np.float32)
         steps[...] = 0
         optimizer.step(steps, gradient, 0.5 * (1 + np.cos(np.pi * step / tuning.steps)))
         vector += rates * steps
@@ -118,7 +135,7 @@ def fine_tune(
     plan.close()
     if guide is not None:
         guide.close()
-    return _with_statistics(graph, current, images, tuning), quantizer
+    return _with_statistics(graph, current, images, tuning), indices, quantizer
 
 
 def _batch(graph: Graph, images: Source, tuning: Tuning, step: int) -> tuple[Array, Any]:

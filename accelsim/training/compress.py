@@ -5,6 +5,7 @@ Prune and quantize, fine-tune codebook and batch-norm, fold, calibrate, code, wr
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +29,7 @@ from accelsim.training.checkpoint import CARD, MODEL
 from accelsim.training.codebook import Tuning, fine_tune
 from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import top1
+from accelsim.training.kernels import Array
 from accelsim.training.recipe import Data
 from accelsim.training.run import find_network
 from accelsim.training.winograd_op import winograd_operations
@@ -55,6 +57,7 @@ class TuningSettings(_Section):
     batch: Annotated[int, Field(ge=1, le=4096)] = 128
     codebook_rate: Annotated[float, Field(ge=0, lt=1)] = 4e-3
     value_rate: Annotated[float, Field(ge=0, lt=1)] = 1e-3
+    weight_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
     alpha: Positive = 0.1
     statistics: Annotated[int, Field(ge=0, le=10_000)] = 50
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
@@ -144,7 +147,7 @@ def compress_checkpoint(checkpoint: Path, out: Path, recipe: CompressionRecipe, 
     if recipe.tune is not None:
         if train is None or recipe.data is None:
             raise InputError("tune: expected the key data to name its images")
-        quantized = _tuned(quantized, recipe, recipe.data, train, reference, s_wd, say)
+        quantized = _tuned(quantized, network.arrays, recipe, recipe.data, train, reference, s_wd, say)
     theta_wd = winograd_threshold(quantized.network, recipe.tile, s_wd)
     compressed = seal(
         quantized,
@@ -209,6 +212,7 @@ def _target(asked: float | None, notes: dict[str, Any], key: str, checkpoint: Pa
 
 def _tuned(
     quantized: Quantized,
+    arrays: Mapping[str, Array],
     recipe: CompressionRecipe,
     data: Data,
     train: Source,
@@ -220,9 +224,9 @@ def _tuned(
     assert settings is not None
     tuning = Tuning(**settings.model_dump(), crop=data.crop, flip=data.flip, workers=recipe.workers)
     graph = quantized.network.graph
-    arrays, quantizer = fine_tune(
+    arrays, indices, quantizer = fine_tune(
         graph,
-        quantized.network.arrays,
+        arrays,
         quantized.indices,
         quantized.quantizer,
         train,
@@ -232,7 +236,7 @@ def _tuned(
         teacher=teacher,
         watch=lambda step, loss: say(f"fine-tuning step {step}: loss {loss:.4f}") if step % 20 == 0 else None,
     )
-    return Quantized(Network(graph, arrays), quantized.indices, quantizer)
+    return Quantized(Network(graph, arrays), indices, quantizer)
 
 
 def _provenance(recipe: CompressionRecipe, notes: dict[str, Any]) -> dict[str, str]:

@@ -32,27 +32,30 @@ def image_set(count, seed=0):
     return Images(pixels.astype(np.uint8), labels.astype(np.int64))
 
 
-def test_fine_tuning_moves_the_codebook_not_the_indices():
+@pytest.mark.parametrize("weight_rate", [0.0, 0.01])
+def test_fine_tuning_moves_the_codebook_and_indices_only_if_asked(weight_rate):
     quantized = quantize(small_network(), 0.15, 0.2)
     images = image_set(64)
     losses = []
     graph = small_graph()
-    arrays, quantizer = fine_tune(
+    arrays, indices, quantizer = fine_tune(
         graph,
-        quantized.network.arrays,
+        small_network().arrays,
         quantized.indices,
         quantized.quantizer,
         images,
-        Tuning(steps=40, batch=32, codebook_rate=0.02, value_rate=0.01, statistics=2),
+        Tuning(steps=40, batch=32, codebook_rate=0.02, value_rate=0.01, weight_rate=weight_rate, statistics=2),
         regularizer=JointRegularizer(graph, {"default": 2}),
         winograd_sparsity=0.5,
         watch=lambda _, loss: losses.append(loss),
     )
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
     assert not np.array_equal(quantizer.codebook, quantized.quantizer.codebook)
-    for name, n in quantized.indices.items():
+    for name, n in indices.items():
         np.testing.assert_array_equal(arrays[name], quantizer.decode(name, n))
-        assert ((arrays[name] == 0) >= (n == 0)).all()
+        assert (n[quantized.indices[name] == 0] == 0).all()
+    changed = any((n != quantized.indices[name]).any() for name, n in indices.items())
+    assert changed == (weight_rate > 0)
     np.testing.assert_allclose(quantizer.codebook * 1024, np.rint(quantizer.codebook * 1024))
 
 
