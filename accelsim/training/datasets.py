@@ -155,8 +155,11 @@ def archives(path: Path, split: str, size: tuple[int, int]) -> Images:
 
 
 def resolve(path: str) -> Path:
-    """The path, taken from the data folder if it is relative.  Raises InputError if that folder is not known."""
-    if Path(path).is_absolute():
+    """The path, from the data folder if it is relative, from the working directory if it begins with ``./``.
+
+    Raises InputError if the data folder is not known.
+    """
+    if Path(path).is_absolute() or path.startswith("./"):
         return Path(path)
     root = os.environ.get("ACCELSIM_DATA")
     if not root:

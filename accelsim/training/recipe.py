@@ -90,12 +90,20 @@ class Joint(_Section):
 
 
 class Recipe(_Section):
-    """One training run."""
+    """One training run.
+
+    start: a safetensors file of first weights (a path as in ``Data``; ``./`` begins at the working directory).
+    epochs: the length of all schedules.  stop_after: end after so many of them.  smoothing: of the labels.
+    ema: decay of the weights' moving average, which then is the checkpoint.  reestimate: batches over which the
+    checkpoint's batch-norm statistics are measured anew.  checkpoint_steps: steps between checkpoints (an epoch).
+    block: images that pass through the layers together, a matter of speed.
+    """
 
     network: str
     start: str | None = None
     data: Data
     epochs: Count
+    stop_after: Count | None = None
     batch: Count = 128
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0

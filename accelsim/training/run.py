@@ -43,7 +43,7 @@ def train_recipe(path: Path, out: Path, resume: bool = False) -> dict[str, Any]:
         run.resume()
     elif (out / checkpoint.STATE).exists():
         raise InputError(f"{out}: already holds a run, expected --resume or another folder")
-    with progress_bar(run.trainer.total, run.trainer.done) as watch:
+    with progress_bar(run.trainer.end, run.trainer.done) as watch:
         return run.train(watch)
 
 
@@ -162,7 +162,7 @@ class Run:
         hours_before = self.hours
         card: dict[str, Any] = {}
         every = recipe.checkpoint_steps or trainer.steps_per_epoch
-        while trainer.done < trainer.total:
+        while trainer.done < trainer.end:
             try:
                 report = trainer.step()
             except NumericalError as error:
@@ -174,10 +174,10 @@ class Run:
             speed = (trainer.done - first) * recipe.batch / elapsed
             if watch is not None:
                 watch(report, speed)
-            if trainer.done % recipe.log_steps == 0 or trainer.done == trainer.total:
+            if trainer.done % recipe.log_steps == 0 or trainer.done == trainer.end:
                 self._log(report, speed)
-            if trainer.done % every == 0 or trainer.done == trainer.total:
-                card = self._save(final=trainer.done == trainer.total)
+            if trainer.done % every == 0 or trainer.done == trainer.end:
+                card = self._save(final=trainer.done == trainer.end)
         return card or self._save(final=True)
 
     def _log(self, report: StepReport, speed: float) -> None:

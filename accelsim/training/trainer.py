@@ -93,6 +93,7 @@ class Trainer:
         self.done = 0
         self.steps_per_epoch = len(images.labels) // recipe.batch
         self.total = self.steps_per_epoch * recipe.epochs
+        self.end = min(self.total, self.steps_per_epoch * (recipe.stop_after or recipe.epochs))
         self._order: tuple[int, np.ndarray[Any, Any]] = (-1, np.empty(0, np.int64))
 
     def sparsity_targets(self) -> tuple[float, float]:

@@ -39,6 +39,11 @@ class Twin(nn.Module):
             else:
                 self.register_parameter(name.replace(".", "_"), nn.Parameter(tensor))
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+        return next(self.parameters()).dtype
+
     def array(self, name: str) -> torch.Tensor:
         """The parameter, buffer or gradient's owner of that name."""
         return getattr(self, name.replace(".", "_"))
@@ -47,10 +52,10 @@ class Twin(nn.Module):
         """x: (N, C, H, W) -> the last node's output."""
         values = {INPUT: x}
         for node in self.graph.nodes:
-            values[node.name] = self._apply(node, [values[source] for source in node.inputs])
+            values[node.name] = self._compute(node, [values[source] for source in node.inputs])
         return values[self.graph.nodes[-1].name]
 
-    def _apply(self, node: Node, inputs: list[torch.Tensor]) -> torch.Tensor:
+    def _compute(self, node: Node, inputs: list[torch.Tensor]) -> torch.Tensor:
         x, layer = inputs[0], node.layer
         own: dict[str, Any] = {key: self.array(f"{node.name}.{key}") for key in layer.parameters()}
         if isinstance(layer, Conv):
