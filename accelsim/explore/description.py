@@ -28,8 +28,11 @@ from accelsim.errors import InputError
 from accelsim.explore import expressions
 from accelsim.explore.machines import MACHINE_FACTS, base_machine, machine_keys
 from accelsim.faults import explain, nearest
+from accelsim.simulator.result import COUNT_COLUMNS, ENERGY_COLUMNS
 
 MAX_FILE_BYTES, MAX_POINTS, MAX_VALUES = 1 << 20, 5_000_000, 100_000
+# Columns of a result besides counts and energies.
+RESULT_COLUMNS = ("edp_pj_ms", "latency_ms", "power_mw", "utilization")
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$", max_length=60)]
 Scalar = bool | int | float | str
@@ -209,6 +212,7 @@ class Description(_Part):
         faults = []
         for family, entry in self.machines.items():
             faults += [f"machines.{family}.{fault}" for fault in _family_faults(self, entry)]
+        faults += _report_faults(self)
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -256,6 +260,25 @@ def _family_faults(sweep: Description, entry: MachineEntry) -> list[str]:
     for n in sorted({*axes, *derived} - used):
         faults.append(f"axes.{n}: sets no key and no formula uses it{nearest(n, {*keys, *known} - {n})}")
     return faults
+
+
+def _report_faults(sweep: Description) -> list[str]:
+    """Columns that the report asks for and no point will have."""
+    parameters = {*sweep.axes, *sweep.derived}
+    for entry in sweep.machines.values():
+        parameters |= {*entry.axes, *entry.derived}
+    results = {*COUNT_COLUMNS, *ENERGY_COLUMNS, *RESULT_COLUMNS, *MACHINE_FACTS} - {"kind"}
+    known = parameters | results | {"spatial_sparsity", "winograd_sparsity", "winograd_threshold"}
+    if sweep.accuracy is not None:
+        known |= {"top1", "images", "file_bytes", "spatial_density", "winograd_density"}
+    report = sweep.report
+    asked = [("objectives", objective.removeprefix("-")) for objective in report.objectives]
+    asked += [("cheapest", column) for q in report.cheapest for column in (q.minimize.removeprefix("-"), *q.limits)]
+    asked += [("heat_map", column) for column in report.heat_map or ()]
+    asked += [("break_even", report.break_even)]
+    return [
+        f"report.{key}: no column {column!r}{nearest(column, known)}" for key, column in asked if column not in known
+    ]
 
 
 def is_word(text: str, known: Iterable[str]) -> bool:

@@ -49,8 +49,7 @@ class Task:
     def from_json(text: str) -> "Task":
         """The task that ``to_json`` wrote."""
         data = json.loads(text)
-        pairs = tuple((name, value) for name, value in data["variant"].pop("layer_thresholds"))
-        return Task(**data | {"variant": Variant(**data["variant"], layer_thresholds=pairs)})
+        return Task(**{**data, "variant": Variant.from_plain(data["variant"])})
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from accelsim.errors import InputError
 from accelsim.explore.expressions import Value
 from accelsim.faults import explain
-from accelsim.hardware.energy import area_mm2
 from accelsim.hardware.load import load_hardware
 from accelsim.hardware.machine import Machine, SpatialMachine, WinogradMachine
-from accelsim.winograd import tile_additions
+from accelsim.simulator.run import areas_mm2
 
 AnyMachine = SpatialMachine | WinogradMachine
 
@@ -71,12 +70,6 @@ def machine_from(data: Mapping[str, Any]) -> AnyMachine:
         raise InputError(f"{data.get('name')}: {explain(error, KINDS[data['kind']], ignore=KINDS)}") from None
 
 
-def area(machine: AnyMachine) -> float:
-    """Area in mm2, as a simulation reports it."""
-    adders = tile_additions(machine.tile, (3, 3))[1:] if isinstance(machine, WinogradMachine) else (0, 0)
-    return float(sum(area_mm2(machine, adders).values()))
-
-
 def facts(machine: AnyMachine) -> dict[str, Value]:
     """What is known before a run: kind, lanes, SRAM, bandwidth, area.  The names are ``MACHINE_FACTS``."""
     return {
@@ -84,5 +77,5 @@ def facts(machine: AnyMachine) -> dict[str, Value]:
         "lanes": machine.lanes,
         "sram_kb": machine.sram_bytes / 1024,
         "bandwidth_gbs": machine.dram.timing.bandwidth_gbs * machine.dram.channels,
-        "area_mm2": area(machine),
+        "area_mm2": float(sum(areas_mm2(machine).values())),
     }

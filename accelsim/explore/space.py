@@ -41,6 +41,12 @@ class Variant:
             return self
         return replace(self, winograd_sparsity=None, winograd_threshold=None, scope="network", layer_thresholds=())
 
+    @staticmethod
+    def from_plain(content: Mapping[str, Any]) -> "Variant":
+        """The variant that ``dataclasses.asdict`` and JSON made plain."""
+        pairs = tuple((str(name), float(value)) for name, value in content["layer_thresholds"])
+        return Variant(**{**content, "layer_thresholds": pairs})
+
     @property
     def identity(self) -> dict[str, Any]:
         """All that decides what the variant is, which its place on disk does not."""
@@ -69,6 +75,11 @@ class Point:
     machine: Mapping[str, Any] | None
     facts: Mapping[str, Value]
     error: str = ""
+
+    @staticmethod
+    def from_plain(content: Mapping[str, Any]) -> "Point":
+        """The point that ``dataclasses.asdict`` and JSON made plain."""
+        return Point(**{**content, "variant": Variant.from_plain(content["variant"])})
 
 
 def model_variants(entry: ModelEntry, root: Path) -> list[Variant]:

@@ -8,6 +8,7 @@ itself goes down before the system has written its cache, and the file is sound 
 
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from accelsim.errors import InputError
@@ -27,6 +28,7 @@ CREATE TABLE IF NOT EXISTS results (
     layers TEXT NOT NULL
 ) WITHOUT ROWID;
 """
+_POINTS = "CREATE TABLE IF NOT EXISTS points (point INTEGER PRIMARY KEY, content TEXT NOT NULL)"
 
 
 class Store:
@@ -54,6 +56,7 @@ class Store:
             self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             self._db.execute(_SCHEMA)
+            self._db.execute(_POINTS)
             self._db.execute("COMMIT")
 
     def __enter__(self) -> "Store":
@@ -68,12 +71,29 @@ class Store:
         Raises InputError if the disk is full; nothing kept before is lost.
         """
         values = (outcome.key, outcome.status, outcome.error, outcome.total, outcome.layers)
-        try:
+        with self._writing():
             self._db.execute(
                 "INSERT INTO results VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET status = excluded.status, "
                 "error = excluded.error, total = excluded.total, layers = excluded.layers WHERE status = 'crashed'",
                 values,
             )
+
+    def put_points(self, contents: Iterable[str]) -> None:
+        """Keep what the sweep's points are, in order, instead of those kept before.  Raises InputError as ``add``."""
+        with self._writing():
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("DELETE FROM points")
+            self._db.executemany("INSERT INTO points (content) VALUES (?)", ((content,) for content in contents))
+            self._db.execute("COMMIT")
+
+    def points(self) -> list[str]:
+        """What ``put_points`` kept."""
+        return [content for (content,) in self._db.execute("SELECT content FROM points ORDER BY point")]
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except sqlite3.OperationalError as error:
             raise InputError(f"{self.path}: {error}; what was finished is kept, run the sweep again to go on") from None
 

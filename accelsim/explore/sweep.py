@@ -3,10 +3,11 @@
 The folder of a sweep holds ``sweep.yaml`` (a copy of its description), ``results.sqlite`` and ``points.csv``.
 """
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pandas as pd
 from accelsim.errors import InputError
 from accelsim.explore.answers import Answers, answer, parameters_of
 from accelsim.explore.description import Accuracy, Description, read_description
-from accelsim.explore.evaluate import Outcome, Task, accuracy_task, evaluate, simulate_task
+from accelsim.explore.evaluate import Outcome, Task, accuracy_task, evaluate, simulate_task, to_text
 from accelsim.explore.local import default_workers, run_local
 from accelsim.explore.search import check_search, search_points
 from accelsim.explore.space import Point, points
@@ -148,7 +149,8 @@ def run_sweep(
         check_search(description, search)
     folder.mkdir(parents=True, exist_ok=True)
     with Store(folder / FILE_NAME) as store:
-        write_bytes(folder / "sweep.yaml", path.read_bytes())
+        if path.resolve() != (folder / "sweep.yaml").resolve():
+            write_bytes(folder / "sweep.yaml", path.read_bytes())
         if search is None:
             run_tasks(laid.pending(store), store, execute, progress)
         else:
@@ -159,21 +161,42 @@ def run_sweep(
 
 
 def read_sweep(folder: Path) -> Sweep:
-    """The sweep that a folder holds, points without a result included; nothing is computed.
+    """The sweep that a folder holds, as its last run left it; nothing is computed, no model is read.
 
-    Raises InputError if the folder holds none, or its model files are gone.
+    Raises InputError if the folder holds none.
     """
     if not (folder / FILE_NAME).is_file():
         raise InputError(f"{folder}: holds no sweep, expected a folder with {FILE_NAME}")
-    laid = plan(folder / "sweep.yaml")
+    description = read_description(folder / "sweep.yaml")
     with Store(folder / FILE_NAME) as store:
-        return read_back(laid, store)
+        kept = [json.loads(content) for content in store.points()]
+        some = [Point.from_plain(content["point"]) for content in kept]
+        keys, accuracy = [content["key"] for content in kept], [content["accuracy"] for content in kept]
+        return _tables(description, some, keys, accuracy, store)
 
 
 def read_back(laid: Plan, store: Store) -> Sweep:
-    """What is stored of a plan's points."""
-    table = make_table(laid.points, laid.tasks, laid.accuracy, store)
-    return Sweep(laid.description, table, layer_table(laid.points, laid.tasks, store))
+    """What is stored of a plan's points; the store learns what they are."""
+    keys, accuracy = _keys(laid.tasks), _keys(laid.accuracy)
+    store.put_points(
+        to_text({"point": asdict(point), "key": key, "accuracy": measured})
+        for point, key, measured in zip(laid.points, keys, accuracy, strict=True)
+    )
+    return _tables(laid.description, laid.points, keys, accuracy, store)
+
+
+def _keys(tasks: Sequence[Task | None]) -> list[str | None]:
+    return [None if task is None else task.key for task in tasks]
+
+
+def _tables(
+    description: Description,
+    some: Sequence[Point],
+    keys: Sequence[str | None],
+    accuracy: Sequence[str | None],
+    store: Store,
+) -> Sweep:
+    return Sweep(description, make_table(some, keys, accuracy, store), layer_table(some, keys, store))
 
 
 def run_tasks(tasks: Sequence[Task], store: Store, execute: Executor, progress: Progress | None = None) -> None:
@@ -213,7 +236,7 @@ def guided(
         finished += len(some)
         if progress is not None:
             progress(finished, 0, budget)
-        return make_table(batch.points, batch.tasks, batch.accuracy, store)
+        return make_table(batch.points, _keys(batch.tasks), _keys(batch.accuracy), store)
 
     search_points(description, root, budget, visit)
     return lay_out(description, visited, root)

@@ -2,32 +2,33 @@
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from accelsim.explore.evaluate import Outcome, Task
+from accelsim.explore.evaluate import Outcome
 from accelsim.explore.space import Point
 from accelsim.explore.store import Store
 from accelsim.files import write_text
 
 
 def make_table(
-    points: Sequence[Point], tasks: Sequence[Task | None], accuracy: Sequence[Task | None], store: Store
+    points: Sequence[Point], keys: Sequence[str | None], accuracy: Sequence[str | None], store: Store
 ) -> pd.DataFrame:
     """One row a point.
 
+    keys, accuracy: of each point's simulation and of the measurement of its model variant; None where there is none.
     Columns: point, model and its variant, family, the parameters, what is known of the machine, status (done, failed,
     crashed, missing), error, every column of a result's total, ``edp_pj_ms`` (energy x latency), and of the model
     variant what its measurement of accuracy says.
     """
-    keys = [task.key for task in (*tasks, *accuracy) if task is not None]
-    outcomes = {outcome.key: outcome for outcome in store.get(dict.fromkeys(keys))}
+    wanted = dict.fromkeys(key for key in (*keys, *accuracy) if key is not None)
+    outcomes = {outcome.key: outcome for outcome in store.get(wanted)}
     rows = []
-    for point, task, measured in zip(points, tasks, accuracy, strict=True):
-        outcome = Outcome("", "failed", point.error) if task is None else outcomes.get(task.key)
+    for point, key, measured in zip(points, keys, accuracy, strict=True):
+        outcome = Outcome("", "failed", point.error) if key is None else outcomes.get(key)
         row: dict[str, Any] = {"point": point.index, **point.variant.columns, "family": point.family}
         row |= {**point.parameters, **point.facts}
         row["status"] = "missing" if outcome is None else outcome.status
@@ -36,21 +37,21 @@ def make_table(
             total = json.loads(outcome.total)
             row |= total
             row["edp_pj_ms"] = total["energy_pj"] * total["latency_ms"]
-        other = outcomes.get(measured.key) if measured is not None else None
+        other = outcomes.get(measured) if measured is not None else None
         if other is not None and other.total:
             row |= json.loads(other.total)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def layer_table(points: Iterable[Point], tasks: Iterable[Task | None], store: Store) -> pd.DataFrame:
+def layer_table(points: Sequence[Point], keys: Sequence[str | None], store: Store) -> pd.DataFrame:
     """One row a layer of each finished point: ``point`` and the layer's columns."""
-    wanted = {task.key: None for task in tasks if task is not None}
+    wanted = dict.fromkeys(key for key in keys if key is not None)
     texts = {outcome.key: outcome.layers for outcome in store.get(wanted) if outcome.layers}
     frames = [
-        pd.DataFrame(json.loads(texts[task.key])).assign(point=point.index)
-        for point, task in zip(points, tasks, strict=True)
-        if task is not None and task.key in texts
+        pd.DataFrame(json.loads(texts[key])).assign(point=point.index)
+        for point, key in zip(points, keys, strict=True)
+        if key in texts
     ]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 

@@ -1,0 +1,143 @@
+"""Points a second of a sweep: a pruned ResNet-18 on machines of both kinds, mapping included.
+
+    python tests/benchmarks/sweep.py [--json] [--points N] [--workers N]
+
+A point is one network on one machine, on the ``fast`` engine.  The masks are those of ResNet-18 pruned at 80 % in both
+domains: real weights from the folder named by ACCELSIM_DATA, else random ones from a seed (the row says which).  The
+time is that of the whole command in this process: workers' start, model, masks, results on disk.  ``ours`` is seconds a
+point on all workers; peers' seconds a point are CPU seconds of one process on one core for ResNet-18 on one dense
+32 x 32 machine, measured elsewhere, so the ratio is a size, not a race.
+"""
+
+import argparse
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from accelsim.compression.compress import quantize, seal, spatial_threshold, winograd_threshold  # noqa: E402
+from accelsim.compression.dual import write_dual  # noqa: E402
+from accelsim.explore.local import default_workers  # noqa: E402
+from accelsim.explore.sweep import run_sweep  # noqa: E402
+from accelsim.network import Network  # noqa: E402
+from accelsim.network.weights import load_network  # noqa: E402
+from accelsim.network.zoo import named_graph  # noqa: E402
+
+PEERS = {"SCALE-Sim 3.0.0": 507.0, "ZigZag 3.9.1": 87.0, "AccelForge 1.0.467": 600.0, "STONNE": 3700.0}
+SPARSITY = 0.8
+
+
+def write_model(path: Path) -> str:
+    """A pruned ResNet-18; returns where its weights are from."""
+    graph = named_graph("resnet18-folded")
+    data = os.environ.get("ACCELSIM_DATA")
+    if data:
+        source, network = "real weights", load_network(graph, Path(data) / "weights/resnet18_imagenet_fp16.safetensors")
+    else:
+        rng = np.random.default_rng(0)
+        arrays = {
+            name: (rng.standard_normal(shape) / np.sqrt(max(1, np.prod(shape[1:])))).astype(np.float32)
+            for name, shape in graph.parameters.items()
+        }
+        source, network = "random weights", Network(graph, arrays)
+    pruned = quantize(network, 0.01, spatial_threshold(network, SPARSITY))
+    write_dual(path, seal(pruned, winograd_threshold=winograd_threshold(network, 2, SPARSITY)), "bz2")
+    return source
+
+
+def write_sweep(folder: Path, points: int) -> Path:
+    """A Latin hypercube of machines, half of each kind."""
+    machine = {"pe_array.rows": "rows", "pe_array.cols": "cols", "dram.bandwidth_gbs": "bandwidth"}
+    buffers = {f"buffers.{name}_kb": f"{share} * sram" for name, share in (("weight", 0.4), ("output", 0.3))}
+    spatial = {**machine, **buffers, "buffers.input_kb": "0.3 * sram"}
+    winograd = {**machine, **buffers, "buffers.input_kb": "0.1 * sram", "buffers.transformed_kb": "0.2 * sram"}
+    content = {
+        "models": ["resnet18.dual"],
+        "axes": {
+            "rows": [8, 16, 32, 64],
+            "cols": [8, 16, 32, 64],
+            "sram": {"from": 256, "to": 1024, "scale": "log", "integer": True},
+            "bandwidth": {"from": 6.4, "to": 102.4, "scale": "log"},
+        },
+        "sampling": {"method": "latin_hypercube", "points": points // 2},
+        "machines": {
+            "spatial": {"base": "spatial-32x32", "set": spatial},
+            "winograd": {"base": "winograd-32x32", "axes": {"tile": [2, 4]}, "set": winograd},
+        },
+    }
+    path = folder / "sweep.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def measure(points: int, workers: int) -> dict[str, Any]:
+    """Rows and memory, as every benchmark reports them, and the points a second."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = write_model(folder / "resnet18.dual")
+        path = write_sweep(folder, points)
+        ticks: list[float] = []
+        start = time.perf_counter()
+        done = run_sweep(path, folder / "out", workers=workers, progress=lambda *_: ticks.append(time.perf_counter()))
+        seconds = time.perf_counter() - start
+    # The second half of the points: what a long sweep runs at, the start of the workers left out.
+    half = len(ticks) // 2
+    steady = (len(ticks) - half) / (ticks[-1] - ticks[half - 1])
+    case = f"ResNet-18 ({source}), {done.counts['done']} points, {workers} workers"
+    rows = [
+        {
+            "case": case,
+            "ours": seconds / len(done.table),
+            "peer": peer,
+            "peer_name": f"{peer_name}, one dense machine",
+            "unit": "s/point",
+            "ratio": seconds / len(done.table) / peer,
+            "peer_measured": "elsewhere",
+        }
+        for peer_name, peer in PEERS.items()
+    ]
+    own, children = (
+        resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return {
+        "rows": rows,
+        "peak_rss_mb": own + workers * children,  # the largest worker, counted for each
+        "points_per_second": len(done.table) / seconds,
+        "steady_points_per_second": steady,
+        "failed": len(done.table) - done.counts["done"],
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--points", type=int, default=400)
+    parser.add_argument("--workers", type=int, default=min(2, default_workers()))
+    options = parser.parse_args()
+    found = measure(options.points, options.workers)
+    if options.json:
+        print(json.dumps(found))
+        return
+    print(found["rows"][0]["case"])
+    print(f"{found['points_per_second']:.1f} points/s in all, {found['steady_points_per_second']:.1f} once running")
+    print(f"at most {found['peak_rss_mb']:.0f} MB on all processes; load average {found['load_average']:.1f}")
+    for row in found["rows"]:
+        print(
+            f"{row['peer_name']}: {row['peer']:.0f} s a point, {1 / row['ratio']:,.0f} times ours (measured elsewhere)"
+        )
+
+
+if __name__ == "__main__":
+    main()
