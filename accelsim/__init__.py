@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from accelsim.compression.model import DualModel
     from accelsim.datapath.validate import Validation
+    from accelsim.explore.sweep import Sweep
     from accelsim.hardware.machine import SpatialMachine, WinogradMachine
     from accelsim.simulator.result import Result
 
@@ -38,6 +39,7 @@ __all__ = [
     "ratios",
     "sample_images",
     "simulate",
+    "sweep",
     "validate",
 ]
 
@@ -162,3 +164,22 @@ def validate(model: "DualModel", machines: "Sequence[AnyMachine | str | Path]", 
         m = description.tile if description.kind == "winograd" else None
         datapaths.append(Datapath(description.name, description.kind, m))
     return run(model, datapaths, read_images(Path(images)))
+
+
+def sweep(
+    description: str | Path,
+    folder: str | Path,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    search: int | None = None,
+) -> "Sweep":
+    """Compute the points of a sweep file that ``folder`` does not hold yet, and return all (``table``, ``answers``).
+
+    workers: processes on this computer, all its cores by default.  scheduler: address of a Dask cluster instead.
+    search: visit at most so many points, guided by the results, instead of all.
+    Raises InputError if the file is not sound, the folder cannot be written, or the cluster is not to be had.
+    """
+    from accelsim.explore.sweep import run_sweep
+
+    return run_sweep(Path(description), Path(folder), workers=workers, scheduler=scheduler, search=search)
