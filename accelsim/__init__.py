@@ -25,17 +25,20 @@ if TYPE_CHECKING:
     from accelsim.explore.sweep import Sweep
     from accelsim.hardware.machine import SpatialMachine, WinogradMachine
     from accelsim.simulator.result import Result
+    from accelsim.workload import LayerTable
 
     AnyMachine = SpatialMachine | WinogradMachine
 
 __all__ = [
     "DualModel",
     "InputError",
+    "LayerTable",
     "Result",
     "Validation",
     "compare",
     "load_hardware",
     "load_model",
+    "load_workload",
     "ratios",
     "sample_images",
     "simulate",
@@ -50,6 +53,7 @@ RATIO_COLUMNS = (
 MAX_BATCH = 4096
 _CLASSES = {
     "DualModel": "accelsim.compression.model",
+    "LayerTable": "accelsim.workload",
     "Result": "accelsim.simulator.result",
     "Validation": "accelsim.datapath.validate",
 }
@@ -69,6 +73,25 @@ def load_model(path: str | Path) -> "DualModel":
     return read_dual(Path(path))
 
 
+def load_workload(path: str | Path, seed: int = 0) -> "DualModel | LayerTable":
+    """Read a ``.dual`` file, or a table of layers without weights (``.csv``) whose zeros are drawn from the seed.
+
+    A table is a NETWORK.csv, a SCALE-Sim topology, or the bare name of one in ``workloads/``.
+    Raises InputError if it is missing or not a sound one.
+    """
+    from hashlib import sha256
+
+    from accelsim.network.tables import read_table
+    from accelsim.workload import LayerTable, find_table
+
+    table = find_table(path)
+    if table is None:
+        return load_model(path)
+    layers = read_table(table)
+    content = table.read_bytes()
+    return LayerTable(table.stem, layers, seed, len(content), sha256(content).hexdigest())
+
+
 def load_hardware(name: str | Path, overrides: Iterable[str] = ()) -> "AnyMachine":
     """Read a machine from a YAML path, or by the bare name of a file in ``hwconfigs/``.
 
@@ -81,31 +104,37 @@ def load_hardware(name: str | Path, overrides: Iterable[str] = ()) -> "AnyMachin
 
 
 def simulate(
-    model: "DualModel",
+    model: "DualModel | LayerTable",
     machine: "AnyMachine | str | Path",
     *,
     engine: str = "event",
     batch: int = 1,
     name: str | None = None,
 ) -> "Result":
-    """Run the model on the machine, layer after layer.
+    """Run the model, or a table's layers with random weights, on the machine, layer after layer.
 
     machine: a description, or what ``load_hardware`` takes.  engine: ``event`` (SimPy) or ``fast``.
     Raises InputError if the machine is unsound or its buffers are too small, or the engine or batch is not valid.
     """
     from accelsim.simulator.run import ENGINES, run
-    from accelsim.workload import layer_works
+    from accelsim.workload import LayerTable, layer_works
 
     if engine not in ENGINES:
         raise InputError(f"engine {engine!r}, expected {' or '.join(ENGINES)}")
     if not 1 <= batch <= MAX_BATCH:
         raise InputError(f"batch {batch}, expected 1 to {MAX_BATCH}")
     description = load_hardware(machine) if isinstance(machine, str | Path) else machine
-    return run(layer_works(model, batch), description, name or model.network.graph.name, engine)
+    synthetic = isinstance(model, LayerTable)
+    known = model.name if isinstance(model, LayerTable) else model.network.graph.name
+    return run(layer_works(model, batch), description, name or known, engine, synthetic)
 
 
 def compare(
-    model: "DualModel", machines: "Iterable[AnyMachine | str | Path]", *, engine: str = "event", batch: int = 1
+    model: "DualModel | LayerTable",
+    machines: "Iterable[AnyMachine | str | Path]",
+    *,
+    engine: str = "event",
+    batch: int = 1,
 ) -> "list[Result]":
     """Run the model on each machine.  Machines of one name are told apart as ``NAME``, ``NAME (2)``, ...
 

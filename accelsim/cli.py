@@ -61,7 +61,7 @@ def compare(
     """Run one model on several machines and set the results side by side."""
     from accelsim.report.terminal import console, show_comparison
 
-    loaded = accelsim.load_model(model)
+    loaded = accelsim.load_workload(model)
     descriptions = [accelsim.load_hardware(machine, overrides or ()) for machine in machines]
     results = accelsim.compare(loaded, descriptions, engine=engine, batch=batch)
     ratios = accelsim.ratios(results)
@@ -94,7 +94,7 @@ def simulate(
     """Run one model on one machine, layer by layer."""
     from accelsim.report.terminal import console, show_result
 
-    loaded = accelsim.load_model(model)
+    loaded = accelsim.load_workload(model)
     description = accelsim.load_hardware(machine, overrides or ())
     if trace is not None and engine != "event":
         raise InputError(f"--trace with engine {engine!r}, expected engine 'event'")

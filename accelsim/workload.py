@@ -1,11 +1,14 @@
 """From a model to what each of its layers asks of any machine.
 
 A layer work is a convolution, a fully connected layer (a 1 x 1 convolution of a 1 x 1 image), a pooling, an addition
-or another element-wise pass.  Folded away, at no cost: ReLU, batch-norm and affine right behind a convolution, linear
-or add layer (they ride on its output path); flatten, channel padding and 1 x 1 subsampling (addressing).
+or another element-wise pass; of a ``.dual`` file, or of a table (``accelsim.network.tables``) with random weights.
+Folded away, at no cost: ReLU, batch-norm and affine right behind a convolution, linear or add layer (they ride on its
+output path); flatten, channel padding and 1 x 1 subsampling (addressing).
 """
 
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +16,7 @@ from numpy.typing import NDArray
 
 from accelsim.compression.deploy import winograd_filters
 from accelsim.compression.model import DualModel, winograd_eligible
+from accelsim.errors import InputError
 from accelsim.network import INPUT, Graph
 from accelsim.network.layers import (
     Add,
@@ -29,9 +33,11 @@ from accelsim.network.layers import (
     PadChannels,
     Relu,
 )
+from accelsim.network.tables import TableLayer
 
 Kind = Literal["conv", "linear", "pool", "add", "other"]
 
+MAX_WEIGHTS = 1 << 28  # of a layer of a table: a gigabyte
 CHANNEL_BLOCK = 16  # input channels are counted, stored and tiled in blocks of this many
 
 
@@ -43,6 +49,7 @@ class LayerWork:
     kernel (R, S), stride, padding, dilation as (vertical, horizontal).
     weights: (K, C / groups, R, S) float32 of a conv or linear layer, else None.
     winograd_threshold: Winograd-domain filter entries up to it are zero; None where Winograd does not apply.
+    winograd_density: of a synthetic layer: this share of them is kept, the largest, whatever the threshold.
     input_density: (C,) share of non-zero inputs of each channel.
     inputs: how many tensors of the input's shape are read (2 for an addition).
     output_density: share of non-zero outputs, as the next layer with weights finds them.
@@ -64,6 +71,7 @@ class LayerWork:
     groups: int = 1
     weights: NDArray[np.float32] | None = None
     winograd_threshold: float | None = None
+    winograd_density: float | None = None
     input_density: NDArray[np.float32] = field(default_factory=lambda: np.ones(1, np.float32))
     inputs: int = 1
     output_density: float = 1.0
@@ -92,7 +100,12 @@ class LayerWork:
             raise ValueError(f"layer {self.name}: no weights for F({m}, r)")
         if m == 1:
             return np.asarray(np.count_nonzero(self.weights, axis=(2, 3))[None], np.int32)
-        kept = winograd_filters(self.weights, m, self.winograd_threshold or 0.0) != 0
+        if self.winograd_density is None:
+            kept = winograd_filters(self.weights, m, self.winograd_threshold or 0.0) != 0
+        else:
+            W = np.abs(winograd_filters(self.weights, m, 0.0))
+            rank = round((1 - self.winograd_density) * W.size)
+            kept = W > (np.partition(W.ravel(), rank - 1)[rank - 1] if rank else -1)
         K, C, n_h, n_w = kept.shape
         return np.asarray(kept.reshape(K, C, n_h * n_w).transpose(2, 0, 1), np.int32)
 
@@ -110,11 +123,47 @@ def sum_blocks(values: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(np.add.reduceat(values, starts, axis=-1, dtype=dtype))
 
 
-def layer_works(model: DualModel, batch: int = 1) -> tuple[LayerWork, ...]:
-    """What each layer of the model asks, in order, for a batch of images.  Raises ValueError if batch < 1."""
+def find_table(name: str | Path) -> Path | None:
+    """The path of a table: a ``.csv`` as it is, or a bare name in a ``workloads`` folder, as machines are; or None."""
+    path = Path(name)
+    if path.suffix == ".csv":
+        return path
+    package = Path(__file__).resolve().parent
+    folders = (Path("workloads"), package.parent / "workloads", package / "workloads")
+    found = (folder / f"{name}.csv" for folder in folders if path.name == str(name))
+    return next((candidate for candidate in found if candidate.is_file()), None)
+
+
+@dataclass(frozen=True)
+class LayerTable:
+    """A network without weights: rows of a table, whose zeros are drawn from a seed.  Its results are synthetic.
+
+    file_bytes, sha256: of the table's file.
+    """
+
+    name: str
+    layers: tuple[TableLayer, ...]
+    seed: int = 0
+    file_bytes: int = 0
+    sha256: str = ""
+
+    @property
+    def parameters(self) -> int:
+        """Weights of all layers."""
+        return sum(_weights(layer) for layer in self.layers)
+
+
+def layer_works(model: DualModel | LayerTable, batch: int = 1) -> tuple[LayerWork, ...]:
+    """What each layer of the model asks, in order, for a batch of images.
+
+    Raises ValueError if batch < 1, InputError if a layer of a table has over MAX_WEIGHTS weights.
+    """
     if batch < 1:
         raise ValueError(f"batch is {batch}, expected at least 1")
+    if isinstance(model, LayerTable):
+        return tuple(_table_work(model, i, batch) for i in range(len(model.layers)))
     graph = model.network.graph
+    measured = _densities(model)
     works = []
     for node in graph.nodes:
         layer = node.layer
@@ -122,40 +171,95 @@ def layer_works(model: DualModel, batch: int = 1) -> tuple[LayerWork, ...]:
         H, W, C = source if len(source) == 3 else (1, 1, source[0])
         target = graph.shapes[node.name]
         P, Q, K = target if len(target) == 3 else (1, 1, target[0])
-        shape = (batch, C, H, W, K, P, Q)
-        density = model.input_density.get(node.name, np.ones(1, np.float32))
-        density = np.broadcast_to(density, (C,))
+        density = model.input_density.get(node.name)
+        if density is None:
+            density = np.array([np.mean([measured[source] for source in node.inputs])], np.float32)
+        make = partial(
+            LayerWork, node.name, batch=batch, in_channels=C, height=H, width=W, out_channels=K, out_height=P,
+            out_width=Q, input_density=np.broadcast_to(density, (C,)), output_density=measured[node.name],
+        )  # fmt: skip
         match layer:
             case Conv():
-                weights = model.network.arrays[f"{node.name}.weight"]
-                threshold = model.winograd_threshold if winograd_eligible(node) else None
                 works.append(
-                    LayerWork(
-                        node.name, "conv", *shape, layer.kernel, layer.stride, layer.padding, layer.dilation,
-                        layer.groups, weights, threshold, density,
+                    make(
+                        "conv", kernel=layer.kernel, stride=layer.stride, padding=layer.padding,
+                        dilation=layer.dilation, groups=layer.groups,
+                        weights=model.network.arrays[f"{node.name}.weight"],
+                        winograd_threshold=model.winograd_threshold if winograd_eligible(node) else None,
                     )
                 )  # fmt: skip
             case Linear():
-                weights = model.network.arrays[f"{node.name}.weight"][:, :, None, None]
-                works.append(LayerWork(node.name, "linear", *shape, weights=weights, input_density=density))
+                works.append(make("linear", weights=model.network.arrays[f"{node.name}.weight"][:, :, None, None]))
             case MaxPool() | AveragePool() if layer.kernel == (1, 1):
                 continue
             case MaxPool() | AveragePool():
-                works.append(LayerWork(node.name, "pool", *shape, layer.kernel, layer.stride, layer.padding))
+                works.append(make("pool", kernel=layer.kernel, stride=layer.stride, padding=layer.padding))
             case GlobalAveragePool():
-                works.append(LayerWork(node.name, "pool", *shape, kernel=(H, W)))
+                works.append(make("pool", kernel=(H, W), stride=(H, W)))
             case Add():
-                works.append(LayerWork(node.name, "add", *shape, inputs=len(node.inputs)))
+                works.append(make("add", inputs=len(node.inputs)))
             case LocalResponseNorm():
-                works.append(LayerWork(node.name, "other", *shape))
+                works.append(make("other"))
             case Relu() | Affine() | BatchNorm():
                 if not _rides_along(graph, node.inputs[0]):
-                    works.append(LayerWork(node.name, "other", *shape))
+                    works.append(make("other"))
             case Concat() | Flatten() | PadChannels():
                 continue
             case _:
                 raise TypeError(f"node {node.name}: no layer work for {type(layer).__name__}")
     return tuple(works)
+
+
+def _table_work(table: LayerTable, i: int, batch: int) -> LayerWork:
+    """Layer i of a table, with random weights of its density.
+
+    Every layer draws from (seed, i) alone.  In the Winograd domain the layer is taken to be as sparse as in the spatial
+    one, as joint training makes it: the largest entries of the transformed filters are kept.
+    """
+    layer = table.layers[i]
+    P, Q = layer.output_size
+    make = partial(
+        LayerWork, layer.name, layer.kind, batch, layer.in_channels, layer.height, layer.width, layer.out_channels, P,
+        Q, layer.kernel, (layer.stride, layer.stride), (layer.padding, layer.padding), (1, 1), layer.groups,
+        input_density=np.full(layer.in_channels, layer.activation_density, np.float32),
+        output_density=table.layers[min(i + 1, len(table.layers) - 1)].activation_density,
+    )  # fmt: skip
+    if layer.kind not in ("conv", "linear"):
+        return make(inputs=2 if layer.kind == "add" else 1)
+    if _weights(layer) > MAX_WEIGHTS:
+        raise InputError(
+            f"{table.name}: layer {layer.name} has {_weights(layer)} weights, expected at most {MAX_WEIGHTS}"
+        )
+    rng = np.random.default_rng((table.seed, i))
+    shape = (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel)
+    weights = rng.standard_normal(shape, np.float32)
+    weights[rng.random(shape, np.float32) >= layer.weight_density] = 0
+    winograd = layer.kind == "conv" and layer.stride == 1 and min(layer.kernel) >= 2
+    return make(
+        weights=weights,
+        winograd_threshold=0.0 if winograd else None,
+        winograd_density=layer.weight_density if winograd else None,
+    )
+
+
+def _weights(layer: TableLayer) -> int:
+    """Weights of a row; 0 for a layer that has none."""
+    if layer.kind not in ("conv", "linear"):
+        return 0
+    return layer.out_channels * layer.in_channels // layer.groups * layer.kernel[0] * layer.kernel[1]
+
+
+def _densities(model: DualModel) -> dict[str, float]:
+    """Density of the input's and each node's tensor, as a layer with weights finds it there; 1 where none does."""
+    graph = model.network.graph
+    density = dict.fromkeys([INPUT, *graph.shapes], 1.0)
+    for node in reversed(graph.nodes):
+        found = model.input_density.get(node.name)
+        if found is not None:
+            density[node.inputs[0]] = float(np.mean(found))
+        elif isinstance(node.layer, Relu | Affine | BatchNorm | Flatten) and density[node.inputs[0]] == 1.0:
+            density[node.inputs[0]] = density[node.name]
+    return density
 
 
 def _rides_along(graph: Graph, producer: str) -> bool:

@@ -16,6 +16,7 @@ from accelsim.compression.model import DualModel
 from accelsim.errors import InputError
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.result import ENERGY_COLUMNS, Result
+from accelsim.workload import LayerTable
 
 TOTALS = "totals.csv"
 MAX_FILE_BYTES = 64 << 20
@@ -49,7 +50,7 @@ class Comparison:
 
 
 def gather(
-    model: DualModel,
+    model: DualModel | LayerTable,
     machines: Sequence[SpatialMachine | WinogradMachine],
     results: Sequence[Result],
     batch: int = 1,

@@ -17,6 +17,7 @@ from rich.table import Table
 from accelsim.compression.model import DualModel
 from accelsim.hardware.energy import PARTS
 from accelsim.simulator.result import Result
+from accelsim.workload import LayerTable
 
 if TYPE_CHECKING:
     from accelsim.datapath.validate import Validation
@@ -29,8 +30,10 @@ def console() -> Console:
     return Console(highlight=False, soft_wrap=False)
 
 
-def model_line(model: DualModel, name: str) -> str:
-    """Model, parameters, file size and ratio in one line."""
+def model_line(model: DualModel | LayerTable, name: str) -> str:
+    """Model, parameters, file size and ratio in one line; of a table, that its zeros are random."""
+    if isinstance(model, LayerTable):
+        return f"{name}: {model.parameters:,} weights, synthetic (random zeros, seed {model.seed})"
     ratio = 4 * model.parameters / model.file_bytes if model.file_bytes else 0.0
     return (
         f"{name}: {model.parameters:,} parameters, {model.file_bytes:,} bytes on disk "
@@ -81,7 +84,7 @@ RATIOS = (
 
 def show_comparison(
     out: Console,
-    model: DualModel,
+    model: DualModel | LayerTable,
     results: Sequence[Result],
     ratios: pd.DataFrame,
     batch: int,
@@ -127,7 +130,9 @@ def _show_cycles(out: Console, results: Sequence[Result]) -> None:
         _line(out, "bound by: where most cycles go: compute, imbalance or edge of the lanes, transform, dram")
 
 
-def show_result(out: Console, model: DualModel, result: Result, batch: int, overrides: Sequence[str] = ()) -> None:
+def show_result(
+    out: Console, model: DualModel | LayerTable, result: Result, batch: int, overrides: Sequence[str] = ()
+) -> None:
     """One row a layer and the total."""
     _line(out, model_line(model, result.model))
     _line(out, f"on {result.machine}, {settings_line(result.engine, batch, overrides)}")

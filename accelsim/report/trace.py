@@ -11,14 +11,15 @@ from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.event import UNITS, Span, event
 from accelsim.simulator.pipeline import durations
 from accelsim.simulator.run import plan
-from accelsim.workload import layer_works
+from accelsim.workload import LayerTable, layer_works
 
 
-def trace(model: DualModel, machine: SpatialMachine | WinogradMachine, batch: int = 1) -> dict[str, Any]:
+def trace(model: DualModel | LayerTable, machine: SpatialMachine | WinogradMachine, batch: int = 1) -> dict[str, Any]:
     """The timeline of one run, as the object to write as JSON.  Raises InputError if a buffer is too small."""
+    name = model.name if isinstance(model, LayerTable) else model.network.graph.name
     us = machine.ns_per_cycle / 1e3
     tracks = ("layers", *UNITS)
-    events: list[dict[str, Any]] = [_name("process_name", 0, f"{model.network.graph.name} on {machine.name}")]
+    events: list[dict[str, Any]] = [_name("process_name", 0, f"{name} on {machine.name}")]
     for track, unit in enumerate(tracks):
         events += [_name("thread_name", track, unit)]
         events += [{"ph": "M", "name": "thread_sort_index", "pid": 0, "tid": track, "args": {"sort_index": track}}]

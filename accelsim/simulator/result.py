@@ -39,13 +39,17 @@ ENERGY_COLUMNS = ("energy_pj", *(f"energy_{part}_pj" for part in PARTS))
 
 @dataclass(frozen=True)
 class Result:
-    """One model on one machine.  layers: one row a layer; total: sums, and the figures of the whole run."""
+    """One model on one machine.  layers: one row a layer; total: sums, and the figures of the whole run.
+
+    synthetic: the zeros of the weights were drawn from a seed, not trained.
+    """
 
     model: str
     machine: str
     engine: str
     layers: pd.DataFrame
     total: pd.Series
+    synthetic: bool = False
 
     def to_json(self) -> dict[str, object]:
         """The object that ``--json`` prints."""
@@ -53,6 +57,7 @@ class Result:
             "model": self.model,
             "machine": self.machine,
             "engine": self.engine,
+            **({"synthetic": True} if self.synthetic else {}),
             "total": _plain(self.total),
             "layers": [_plain(row) for _, row in self.layers.iterrows()],
         }

@@ -34,7 +34,11 @@ def plan(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> Schedule
 
 
 def run(
-    works: Iterable[LayerWork], machine: SpatialMachine | WinogradMachine, model: str = "", engine: str = "event"
+    works: Iterable[LayerWork],
+    machine: SpatialMachine | WinogradMachine,
+    model: str = "",
+    engine: str = "event",
+    synthetic: bool = False,
 ) -> Result:
     """Simulate the layers one after the other.
 
@@ -55,7 +59,7 @@ def run(
     total["area_mm2"] = float(sum(areas_mm2(machine).values()))
     # pJ / ns = mW
     total["power_mw"] = float(layers["energy_pj"].sum()) / (cycles * machine.ns_per_cycle) if cycles else 0.0
-    return Result(model, machine.name, engine, layers, pd.Series(total, dtype=object))
+    return Result(model, machine.name, engine, layers, pd.Series(total, dtype=object), synthetic)
 
 
 def areas_mm2(machine: SpatialMachine | WinogradMachine) -> dict[str, float]:

@@ -13,14 +13,17 @@ from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.schedule import Schedule
+from accelsim.simulator.spatial import activation_bits
+from accelsim.simulator.tiling import whole_bytes
 from accelsim.workload import CHANNEL_BLOCK, LayerWork
 
 
 def plan_vector(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> Schedule:
     """The schedule of a pool, add or other layer.  Raises InputError if the input buffer cannot hold a pool's rows."""
     bits = machine.arithmetic.activation_bits
-    in_total = -(-work.inputs * work.batch * work.height * work.width * work.in_channels * bits // 8)
-    out_total = -(-work.outputs * bits // 8)
+    elements = work.inputs * work.batch * work.height * work.width * work.in_channels
+    in_total = int(whole_bytes(elements, activation_bits(machine, float(np.mean(work.input_density)))))
+    out_total = int(whole_bytes(work.outputs, activation_bits(machine, work.output_density)))
     kept = _overlap_bytes(work, bits)
     in_room, out_room = 512 * machine.buffers.input_kb - kept, 512 * machine.buffers.output_kb
     if in_room < 1:

@@ -1,0 +1,103 @@
+"""From models and tables to layer works."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import accelsim
+from accelsim.errors import InputError
+from accelsim.network.tables import TableLayer
+from accelsim.workload import MAX_WEIGHTS, LayerTable, layer_works
+
+from .simulator.random_layers import random_model
+
+WORKLOADS = sorted(path.stem for path in (Path(__file__).parents[1] / "workloads").glob("*.csv"))
+
+PUBLISHED_MACS = {  # of the convolutions and classifiers, an image
+    "alexnet": 724_406_816,  # grouped, He's and Park's count
+    "vgg16": 15_470_264_320,
+    "resnet50": 4_089_184_256,
+    "mobilenet-v1": 568_740_352,  # 569 M (Howard et al. 2017)
+}
+
+
+def test_resnet20_asks_for_its_convolutions_additions_pool_and_classifier() -> None:
+    works = layer_works(random_model("resnet20-cifar10"), batch=3)
+    kinds = [work.kind for work in works]
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {"conv": 19, "add": 9, "pool": 1, "linear": 1}
+    assert all(work.batch == 3 for work in works)
+    assert sum(work.dense_macs for work in works) == 3 * (40_550_400 + 640)
+
+
+def test_densities_measured_at_a_layer_are_those_of_the_outputs_before_it() -> None:
+    model = random_model("resnet18-folded")
+    density = np.linspace(0, 1, 64, dtype=np.float32)
+    model.input_density["layer1.0.conv2"] = density  # type: ignore[index]
+    works = {work.name: work for work in layer_works(model)}
+    assert (works["layer1.0.conv2"].input_density == density).all()
+    assert works["layer1.0.conv1"].output_density == pytest.approx(0.5)
+    assert works["layer1.0.conv2"].output_density == 1.0
+
+
+def test_a_batch_below_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="batch"):
+        layer_works(random_model("resnet20-cifar10"), batch=0)
+
+
+TABLE = LayerTable(
+    "small",
+    (
+        TableLayer("a", "conv", 16, 32, 14, 14, (3, 3), 1, 1, 2, 0.25, 0.5),
+        TableLayer("b", "conv", 32, 32, 14, 14, (3, 3), 2, 1, 1, 0.5, 0.75),
+        TableLayer("c", "pool", 32, 32, 7, 7, (7, 7)),
+        TableLayer("d", "linear", 32, 10, 1, 1, weight_density=0.1),
+    ),
+)
+
+
+def test_a_table_draws_its_zeros_from_the_seed() -> None:
+    works = layer_works(TABLE)
+    again = layer_works(TABLE)
+    other = layer_works(LayerTable(TABLE.name, TABLE.layers, seed=1))
+    for i in (0, 1, 3):
+        assert (works[i].weights == again[i].weights).all()
+        assert (works[i].weights != other[i].weights).any()
+        density = np.count_nonzero(works[i].weights) / works[i].weights.size
+        assert density == pytest.approx(TABLE.layers[i].weight_density, abs=0.05)
+    assert works[0].output_density == 0.75
+    assert works[0].nonzeros(2).mean() == pytest.approx(0.25, abs=5e-3)  # as sparse in the Winograd domain
+    assert works[0].nonzeros(4).mean() == pytest.approx(0.25, abs=5e-3)
+    assert works[1].winograd_threshold is None  # stride 2
+
+
+def test_results_of_tables_are_marked_synthetic() -> None:
+    result = accelsim.simulate(TABLE, "spatial-16x16", engine="fast")
+    assert result.synthetic
+    assert result.to_json()["synthetic"] is True
+    assert "synthetic" not in accelsim.simulate(random_model("resnet20-cifar10"), "spatial-16x16").to_json()
+
+
+def test_a_table_too_large_for_memory_is_refused() -> None:
+    size = int(MAX_WEIGHTS**0.5) + 1
+    with pytest.raises(InputError, match="expected at most"):
+        layer_works(LayerTable("large", (TableLayer("fc", "linear", size, size, 1, 1),)))
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED_MACS))
+def test_shipped_tables_have_the_published_macs(name: str) -> None:
+    table = accelsim.load_workload(name)
+    assert isinstance(table, LayerTable)
+    macs = 0
+    for layer in table.layers:
+        P, Q = layer.output_size
+        if layer.kind in ("conv", "linear"):
+            weights = layer.out_channels * layer.in_channels // layer.groups * layer.kernel[0] * layer.kernel[1]
+            macs += P * Q * weights
+    assert macs == PUBLISHED_MACS[name]
+
+
+def test_the_shipped_tables_are_all_sound() -> None:
+    assert len(WORKLOADS) == 8
+    for name in WORKLOADS:
+        assert isinstance(accelsim.load_workload(name), LayerTable)
