@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-all clean
+.PHONY: demo test test-all test-rtl clean
 
 # Each set-up is a stamp file, so that it is done once and again when the dependencies change.
 $(VENV)/.demo: pyproject.toml
@@ -35,6 +35,13 @@ test: $(VENV)/.dev
 test-all: export OPENBLAS_NUM_THREADS = 1
 test-all: $(VENV)/.all
 	$(BIN)/python -m pytest $(if $(ACCELSIM_DATA),,-m 'not big_data')
+
+# The simulator against register-transfer hardware; writes reports/rtl.md.  UPDATE=1 records tests/rtl/golden.json anew.
+# Verilator 5 comes from the Debian package where it is missing.
+test-rtl: export OPENBLAS_NUM_THREADS = 1
+test-rtl: $(VENV)/.dev
+	command -v verilator >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends verilator g++ make; }
+	$(BIN)/python -m tests.rtl.run $(if $(UPDATE),--update)
 
 clean:
 	rm -rf $(VENV) demo-out build dist

@@ -88,19 +88,16 @@ def gemm_mode(
     )
 
 
-def weight_bits(
-    work: LayerWork, machine: SpatialMachine | WinogradMachine, nonzeros: Ints, window: int, row: int = 0
-) -> Floats:
+def weight_bits(work: LayerWork, machine: SpatialMachine | WinogradMachine, nonzeros: Ints, window: int) -> Floats:
     """Stored bits, index included, of each filter and block of input channels: (K, blocks).
 
     nonzeros: (K, blocks) int64.  window: stored positions of each filter and input channel.
-    row: positions of one row of a CSR matrix; by default a whole filter.
     """
     channels = work.in_channels // work.groups
     in_block = np.minimum(CHANNEL_BLOCK, channels - np.arange(0, channels, CHANNEL_BLOCK))
     positions = np.broadcast_to(in_block * window, nonzeros.shape)
     values = stored_values(machine.weight_format, positions, nonzeros)
-    index = index_bits(machine.weight_format, positions, nonzeros, row or window * channels)
+    index = index_bits(machine.weight_format, positions, nonzeros, window * channels)
     return np.asarray(values * machine.arithmetic.weight_bits + index)
 
 

@@ -37,8 +37,9 @@ def winograd_mode(work: LayerWork, machine: WinogradMachine) -> Mode:
     order = filter_order(work, machine, blocks)
     dense, kept = dense_slots(work, blocks, 1), int(blocks.sum())
     skips = machine.zero_handling == "skip_weights"
-    # In CSR each tap of a filter is a row of its own, so that the lanes find it.
-    stored = weight_bits(work, machine, blocks.sum(axis=0), len(blocks), work.in_channels // work.groups)[order]
+    # In CSR each tap of a filter is a row of its own, so that its lane finds it.
+    rows = blocks if machine.weight_format == "csr" else blocks.sum(axis=0, keepdims=True)
+    stored = np.sum([weight_bits(work, machine, row, len(blocks) // len(rows)) for row in rows], axis=0)[order]
     _, adds_in, adds_out = tile_additions(m, work.kernel)
     return Mode(
         name=f"winograd-f{m}",

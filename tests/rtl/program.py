@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.simulator.tiling import Tiling
+from accelsim.workload import CHANNEL_BLOCK
 
 STEP_WORDS, DMA_WORDS, SETTINGS, TAP_SHIFT = 21, 3, 64, 16
 INPUT, WEIGHT, OUTPUT = 0, 1, 2
@@ -39,13 +40,12 @@ class Layer:
 
 @dataclass(frozen=True)
 class Array:
-    """The lanes: rows, columns, taps side by side; whether zero weights are skipped; order of a filter's weights."""
+    """The lanes: rows, columns, taps side by side; whether zero weights are skipped."""
 
     rows: int
     cols: int
     tap_lanes: int
     skip: bool
-    weight_stationary: bool
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def build(layer: Layer, array: Array, tiling: Tiling) -> Program:
     taps, (R, S) = len(layer.w), layer.w.shape[3:]
     fields = index_fields(C, (R, S))
     record_bits = 8 + sum(fields) if array.skip else 8
-    count_bits = length_bits(tiling.channels, layer.kernel)
+    count_bits = length_bits(min(tiling.channels, C), (R, S))
     k_tiles = [(k, min(tiling.filters, K - k)) for k in range(0, K, tiling.filters)]
     c_tiles = [(c, min(tiling.channels, C - c)) for c in range(0, C, tiling.channels)]
     positions = [
@@ -189,8 +189,12 @@ def extent(start: int, length: int, stride: int, padding: int, kernel: int, size
 
 
 def length_bits(channels: int, kernel: tuple[int, int]) -> int:
-    """Bits of the length of one stream."""
-    return ceil(log2(channels * kernel[0] * kernel[1] + 1))
+    """Bits of the field that holds the length of one stream: enough for each block of 16 channels on its own, added up.
+
+    So a layer's tables take as many bits however its channels are cut into tiles.
+    """
+    blocks = [min(CHANNEL_BLOCK, channels - start) for start in range(0, channels, CHANNEL_BLOCK)]
+    return sum(ceil(log2(block * kernel[0] * kernel[1] + 1)) for block in blocks)
 
 
 def weight_image(

@@ -1,0 +1,258 @@
+"""The machines and layers on which the simulator and the register-transfer model are compared.
+
+Layers: every distinct convolution shape of the shipped ResNet-20 and its classifier, with the masks and weights of
+the ``.dual`` file and the inputs that a sample image gives them; and six layers of ResNet-18 cut to size (see
+``cut_resnet18``).  Winograd with m = 4 uses the threshold that makes 80 % of the filters' entries zero, since the
+file's own belongs to m = 2.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.compression.deploy import percentile, winograd_filters
+from accelsim.compression.dual import read_dual
+from accelsim.compression.model import DualModel
+from accelsim.compression.quantize import dyadic
+from accelsim.datapath import integer
+from accelsim.hardware.machine import SpatialMachine, WinogradMachine
+from accelsim.network import forward
+from accelsim.network.layers import Conv
+from accelsim.simulator.convolution import schedule
+from accelsim.simulator.event import event
+from accelsim.simulator.mapping import choose
+from accelsim.simulator.pipeline import durations, fast
+from accelsim.simulator.run import modes
+from accelsim.simulator.tiling import Tiling
+from accelsim.workload import LayerWork, layer_works
+
+from .program import Array, Layer
+
+HERE = Path(__file__).parent
+MODEL = HERE.parents[1] / "models" / "resnet20-cifar10.dual"
+IMAGES = HERE.parents[1] / "models" / "cifar10-sample.npz"
+CUT_RESNET18 = HERE / "resnet18_cut.npz"
+BANDWIDTH = 8  # bytes a cycle
+CLOCK_MHZ = 500
+RATE = 4  # of both transform units
+
+# The distinct shapes; conv1 of the first block of a stage strides.
+RESNET20 = (
+    "conv1", "layer1.0.conv1", "layer2.0.conv1", "layer2.0.conv2", "layer3.0.conv1", "layer3.1.conv1", "linear",
+)  # fmt: skip
+WINOGRAD_SPARSITY = 0.8  # for m = 4, and for the ResNet-18 layers
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One build of the RTL and the simulator's description of the same machine.
+
+    kind: ``os`` (output-stationary), ``ws`` (weight-stationary) or ``winograd`` with tile size m and tap lanes.
+    """
+
+    kind: str
+    rows: int
+    cols: int
+    skip: bool
+    m: int = 1
+    taps: int = 1
+
+    @property
+    def name(self) -> str:
+        """For example ``winograd-f2-1x8x8-skip``: taps x rows x cols."""
+        zeros = "skip" if self.skip else "dense"
+        if self.kind == "winograd":
+            return f"winograd-f{self.m}-{self.taps}x{self.rows}x{self.cols}-{zeros}"
+        return f"{self.kind}-{self.rows}x{self.cols}-{zeros}"
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """Verilog parameters."""
+        common = {"ROWS": self.rows, "COLS": self.cols, "SKIP": int(self.skip), "BANDWIDTH": BANDWIDTH}
+        if self.kind == "winograd":
+            rates = {"TRANSFORM_RATE": RATE, "INVERSE_RATE": RATE}
+            return {**common, "M": self.m, "TAP_LANES": self.taps, **rates}
+        return {**common, "DATAFLOW": int(self.kind == "ws")}
+
+    @property
+    def array(self) -> Array:
+        """What the program builder has to know."""
+        return Array(self.rows, self.cols, self.taps, self.skip)
+
+    @cached_property
+    def description(self) -> SpatialMachine | WinogradMachine:
+        """The simulator's machine."""
+        common = {
+            "name": self.name,
+            "clock_mhz": CLOCK_MHZ,
+            "node_nm": 28,
+            "zero_handling": "skip_weights" if self.skip else "none",
+            "weight_format": "csr" if self.skip else "dense",
+            "dram": {"type": "ideal", "bandwidth_gbs": BANDWIDTH * CLOCK_MHZ / 1000},
+        }
+        array = {"rows": self.rows, "cols": self.cols}
+        buffers = {"weight_kb": 16, "input_kb": 12, "output_kb": 64}
+        if self.kind == "winograd":
+            return WinogradMachine.model_validate(
+                {
+                    **common, "kind": "winograd", "tile": self.m, "pe_array": {**array, "taps": self.taps},
+                    "transform_rate": RATE, "inverse_rate": RATE, "buffers": {**buffers, "transformed_kb": 64},
+                }
+            )  # fmt: skip
+        dataflow = "output_stationary" if self.kind == "os" else "weight_stationary"
+        return SpatialMachine.model_validate(
+            {**common, "kind": "spatial", "dataflow": dataflow, "pe_array": array, "buffers": buffers}
+        )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the simulator says of one case, in cycles; cycles: with the DMA."""
+
+    compute: int
+    transform: int
+    inverse: int
+    dma: int
+    cycles: int
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One layer on one machine."""
+
+    network: str
+    work: LayerWork
+    machine: Machine
+
+    @property
+    def name(self) -> str:
+        """Network, layer and machine."""
+        return f"{self.network}/{self.work.name}/{self.machine.name}"
+
+    @cached_property
+    def tiling(self) -> Tiling:
+        """The simulator's choice; the RTL's buffers hold two tiles, so no operand stays longer than a tile."""
+        best, _ = choose(modes(self.work, self.machine.description)[0], self.machine.description)
+        return replace(best, weights_stay=False, inputs_stay=False)
+
+    def predict(self) -> Prediction:
+        """Run both engines, which must agree."""
+        machine = self.machine.description
+        plan = schedule(modes(self.work, machine)[0], self.tiling, machine)
+        d = durations(plan, machine)
+        cycles = fast(d)
+        assert cycles == event(d)
+        return Prediction(int(d.compute.sum()), int(d.transform.sum()), int(d.inverse.sum()), d.dma_cycles, cycles)
+
+    def integers(self, x: NDArray[np.float32]) -> Layer:
+        """The layer in whole numbers.  x: (H, W, C) float32, its input."""
+        work = self.work
+        assert work.weights is not None
+        quantized = dyadic(x, 8)[0].astype(np.int8)
+        K, C, R, S = work.weights.shape
+        layer = Conv(in_channels=C, out_channels=K, kernel=(R, S), stride=work.stride, padding=work.padding)
+        if self.machine.kind == "winograd":
+            m, n = self.machine.m, self.machine.m + 2
+            W = winograd_filters(work.weights, m, work.winograd_threshold or 0.0)
+            filters = integer.quantize_filters(W, m)
+            y = integer.convolve_winograd(quantized[None], filters, (R, S), work.padding)[0]
+            w = filters.values.transpose(2, 3, 0, 1).reshape(n * n, K, C, 1, 1)
+            shifts = filters.shifts.ravel()
+        else:
+            values, _ = integer.quantize_weights(work.weights)
+            y = integer.convolve(quantized[None], values, layer)[0]
+            w, m, shifts = values[None], 1, np.zeros(1, np.int64)
+        return Layer(quantized, w, y, (R, S), work.stride[0], work.padding[0], m, shifts, integer.output_shift(y))
+
+
+def machines() -> Iterator[Machine]:
+    """All builds."""
+    for size in (4, 8, 16):
+        yield Machine("os", size, size, True)
+        yield Machine("os", size, size, False)
+        yield Machine("ws", size, size, False)
+        yield Machine("winograd", size, size, True, 2)
+    yield Machine("winograd", 8, 8, False, 2)
+    yield Machine("winograd", 4, 4, True, 4)
+    yield Machine("winograd", 16, 16, True, 4)
+    yield Machine("winograd", 4, 4, True, 2, 16)
+    yield Machine("winograd", 2, 4, True, 4, 36)
+
+
+def resnet18_machines() -> Iterator[Machine]:
+    """The builds that also run the layers of ResNet-18."""
+    yield Machine("os", 8, 8, True)
+    yield Machine("os", 16, 16, False)
+    yield Machine("ws", 8, 8, False)
+    yield Machine("winograd", 8, 8, True, 2)
+    yield Machine("winograd", 16, 16, True, 4)
+
+
+def cases(model: DualModel) -> list[Case]:
+    """Every layer on every machine that can run it."""
+    found = []
+    works = {work.name: work for work in layer_works(model)}
+    resnet20 = {name: works[name] for name in RESNET20}
+    resnet18 = {name: work for name, (work, _) in cut_layers().items()}
+    for network, layers, builds in (
+        ("resnet20", resnet20, machines()),
+        ("resnet18", resnet18, resnet18_machines()),
+    ):
+        for machine in builds:
+            for work in layers.values():
+                if machine.kind != "winograd":
+                    found.append(Case(network, work, machine))
+                elif work.kernel == (3, 3) and work.stride == (1, 1):
+                    found.append(Case(network, _with_threshold(network, work, machine.m), machine))
+    return found
+
+
+def _with_threshold(network: str, work: LayerWork, m: int) -> LayerWork:
+    """The file's threshold for m = 2 of ResNet-20, else the one that gives the wanted sparsity."""
+    if network == "resnet20" and m == 2:
+        return work
+    assert work.weights is not None
+    filters = np.abs(winograd_filters(work.weights, m, 0.0))
+    return replace(work, winograd_threshold=percentile({work.name: filters}, WINOGRAD_SPARSITY), _blocks={})
+
+
+@lru_cache(maxsize=1)
+def cut_layers() -> dict[str, tuple[LayerWork, NDArray[np.float32]]]:
+    """Layers of ResNet-18 and their inputs (H, W, C), by name."""
+    layers = {}
+    with np.load(CUT_RESNET18) as file:
+        for name in sorted({key.rpartition(":")[0] for key in file.files}):
+            w, x = file[f"{name}:w"].astype(np.float32), file[f"{name}:x"].astype(np.float32)
+            stride, padding = (int(v) for v in file[f"{name}:geometry"])
+            K, C, R, S = w.shape
+            H, W = x.shape[:2]
+            P, Q = ((size + 2 * padding - kernel) // stride + 1 for size, kernel in ((H, R), (W, S)))
+            threshold = 0.0 if (R, S, stride) == (3, 3, 1) else None
+            work = LayerWork(
+                name, "conv", 1, C, H, W, K, P, Q, (R, S), (stride, stride), (padding, padding),
+                weights=w, winograd_threshold=threshold,
+            )  # fmt: skip
+            layers[name] = work, x
+    return layers
+
+
+def layer_inputs(model: DualModel) -> dict[str, NDArray[np.float32]]:
+    """The input of every conv and linear layer of the model for the first sample image: (H, W, C) float32, by name."""
+    found: dict[str, NDArray[np.float32]] = {}
+    with np.load(IMAGES) as file:
+        x = model.network.graph.preprocessing.apply(file["images"][:1])
+
+    def note(node: object, inputs: tuple[NDArray[np.float32], ...], output: NDArray[np.float32]) -> None:
+        found[node.name] = inputs[0].reshape(inputs[0].shape[1:] if inputs[0].ndim == 4 else (1, 1, -1)).copy()  # type: ignore[attr-defined]
+
+    forward(model.network, x, observe=note)
+    return found
+
+
+def load_model(path: Path = MODEL) -> DualModel:
+    """The model whose layers are run."""
+    return read_dual(path)

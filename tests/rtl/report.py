@@ -1,0 +1,112 @@
+"""reports/rtl.md: what the register-transfer model and the simulator say of each case."""
+
+from pathlib import Path
+from typing import Any
+
+from accelsim.files import write_bytes
+
+HEAD = """# Simulator against register-transfer hardware
+
+Written by `make test-rtl`: {cases} cases, each a real layer on a machine of our own in SystemVerilog
+(`tests/rtl/hdl`), run by Verilator. Weights and masks: `models/{file}` (sha256 {sha}...) and layers of
+ResNet-18 cut to size (80 % of the weights pruned by magnitude); inputs: what a real image gives the layer, as int8.
+
+| what is compared, in cycles | cases | agree exactly | mean error | worst error | worst case |
+|---|---|---|---|---|---|
+{summary}
+
+Every one of the {outputs} output values was compared with `accelsim.datapath.integer`, both before rounding and as
+stored (int8): {wrong} differ. Errors are |simulator - RTL| / RTL, in cycles of a whole layer.
+
+## What is in the RTL
+
+- `lane_array.sv`: TAP_LANES x COLS weight streams, each broadcast to ROWS lanes. SKIP = 1: compressed streams (weight
+  and index, lengths in a table in front), a barrier after every filter group; SKIP = 0: dense, in lock step. It is the
+  output-stationary array, and the tap-serial or tap-parallel Winograd array (machine names: taps x rows x columns).
+- `weight_stationary.sv`: dense weight-stationary array with shadow weights, loaded a row a cycle.
+- `winograd_transforms.sv`: input and inverse transforms of F(2 x 2, 3 x 3) and F(4 x 4, 3 x 3), adders and shifts only.
+- `tile_control.sv`: double-buffered tile control; a DMA engine of {bandwidth} bytes a cycle that works through its
+  program in order. `output_path.sv`: shift, round, saturate to int8.
+- Buffers are behavioural arrays with as many ports as the lanes use (the simulator assumes the same): banks, bank
+  conflicts and wires are in neither. Nor are DRAM rows and bursts: the DMA has bandwidth only.
+- Not in the RTL, so not proved by it: bias and activation functions, layers without weights, grouped convolutions,
+  lane queues (`window` > 1), `skip_both`, gating, systolic feeds, input-stationary arrays, operands that stay on chip
+  for the whole layer, buffer capacities.
+- Tilings and tile order are the simulator's; the loops over tiles, the DMA program and the bytes of every tile are
+  built on their own (`tests/rtl/program.py`).
+
+## What the RTL taught the simulator
+
+- A step (one tile of outputs x filters x channels) costs more than its multiplies: 6 cycles of start-up and drain for
+  the lanes, 3 for either transform unit. Before, it cost none.
+- A filter group without any weight (tap by tap, sparse layers have many) takes one cycle, not zero: its zero sums must
+  be handed over.
+- A weight-stationary array waits for its weights: `rows` cycles before the first pass, and max(positions, rows) a
+  pass. On a fully connected layer that is up to `rows` times the cycles assumed before.
+- Compressed Winograd weights need the length of each tap of each filter, so in CSR each tap is a row of its own:
+  shorter indices, more row lengths.
+
+Where cycles with the DMA still differ, the reason is bytes: the simulator counts CSR row lengths by blocks of 16
+channels, the RTL's table has one length a stream.
+
+## All cases
+
+Cycles. lanes: the compute array, start-up and drain included. in, out: the transform units. layer: from the first byte
+loaded to the last byte stored.
+
+| layer | machine | weights kept | lanes RTL | sim | in RTL | sim | out RTL | sim | layer RTL | sim | error |
+|---|---|---|---|---|---|---|---|---|---|---|---|
+"""
+
+
+def write_report(path: Path, rows: list[dict[str, Any]], model: Any, file: str, bandwidth: int) -> None:
+    """Write the report.  rows: as ``run.run_machine`` gives them."""
+    summary = []
+    for title, key, wanted in (
+        ("output-stationary lanes, dense", "compute", ("os", False)),
+        ("output-stationary lanes, weights skipped", "compute", ("os", True)),
+        ("weight-stationary array, dense", "compute", ("ws", False)),
+        ("Winograd lanes, dense", "compute", ("winograd", False)),
+        ("Winograd lanes, weights skipped tap by tap", "compute", ("winograd", True)),
+        ("input transform unit", "transform", ("winograd", None)),
+        ("inverse transform unit", "inverse", ("winograd", None)),
+        ("whole layer with the DMA, dense", "cycles", (None, False)),
+        ("whole layer with the DMA, weights skipped", "cycles", (None, True)),
+    ):
+        kind, skip = wanted
+        chosen = [
+            row for row in rows if kind in (None, row["case"].machine.kind) and skip in (None, row["case"].machine.skip)
+        ]
+        errors = [error(row, key) for row in chosen]
+        worst = max(range(len(chosen)), key=lambda i: errors[i])
+        exact = sum(row["model"][key] == row["rtl"][key] for row in chosen)
+        at = chosen[worst]["name"] if errors[worst] else "-"
+        summary.append(
+            f"| {title} | {len(chosen)} | {exact} | {sum(errors) / len(errors):.2%} | {errors[worst]:.2%} | {at} |"
+        )
+    lines = []
+    for row in rows:
+        case, rtl, sim = row["case"], row["rtl"], row["model"]
+        pairs = " | ".join(
+            f"{rtl[key]} | {sim[key]}" if case.machine.kind == "winograd" or key in ("compute", "cycles") else "- | -"
+            for key in ("compute", "transform", "inverse", "cycles")
+        )
+        lines.append(
+            f"| {case.network} {case.work.name} | {case.machine.name} | {row['kept']:.1%} | {pairs} "
+            f"| {error(row, 'cycles'):.2%} |"
+        )
+    head = HEAD.format(
+        cases=len(rows),
+        file=file,
+        sha=model.sha256[:12],
+        summary="\n".join(summary),
+        outputs=sum(row["rtl"]["checked"] for row in rows),
+        wrong=sum(row["rtl"]["wrong"] for row in rows),
+        bandwidth=bandwidth,
+    )
+    write_bytes(path, (head + "\n".join(lines) + "\n").encode())
+
+
+def error(row: dict[str, Any], key: str) -> float:
+    """|simulator - RTL| / RTL."""
+    return abs(row["model"][key] - row["rtl"][key]) / row["rtl"][key]
