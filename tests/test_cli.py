@@ -322,7 +322,6 @@ def test_interrupt_is_silent(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.skipif(not RESNET20.exists(), reason="the model is not in models/ yet")
 def test_shipped_model_has_the_macs_of_resnet20(run):
     """He et al. 2016: 40.55 M multiply-accumulates of the convolutions, 640 of the classifier."""
     for machine in ("spatial-16x16", "winograd-16x16"):
