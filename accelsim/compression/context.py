@@ -7,7 +7,8 @@ coder (``rangecoder``) turns bits and predictions into bytes.  No parameter is t
 learn the statistics alike as they go.
 
 Order: tensors as given; within one, blocks of input channels; within a block, kernel positions in raster order; within
-a position, the block's channels and all filters.  A block is large enough for array work, small enough to learn from.
+a position, the block's channels and all filters.  Magnitudes of ``NEAR`` or more are told apart at the end of the
+block, all positions together.  A block is large enough for array work, small enough to learn from.
 """
 
 import math
@@ -23,6 +24,7 @@ from accelsim.compression.rangecoder import BitCoder, checksum
 
 Levels = NDArray[np.int32]
 
+NEAR = 6  # magnitudes up to it are coded position by position, and contexts see no larger ones
 UNARY = 14  # magnitudes up to it have a flag of their own for each step
 MAX_EXPONENT = 16  # of the exponential Golomb code
 POSITIONS = 32  # kernel positions that contexts tell apart
@@ -55,8 +57,9 @@ class _Weights:
         P, S = POSITIONS, SLOTS
         self._zero = BitModel((P, P * 144, 2 * S * S, P * 10 * S, prefix, S * 3, P * 625), sets=2, bias=-1.5)
         self._sign = BitModel((P * 9, P * 49, P * 49, prefix), sets=1)
+        self._magnitude = BitModel((NEAR * P, NEAR * 16, NEAR * S * S, NEAR * S * S, prefix), sets=NEAR)
         U = UNARY + 1
-        self._magnitude = BitModel((U * P, U * 16, U * S * S, U * S * S, prefix), sets=U)
+        self._excess = BitModel((U * P, U * S * S, U), sets=U)
         self._exponent = BitModel((MAX_EXPONENT,))
 
     def tensor(self, shape: tuple[int, ...], known: Levels | None) -> Levels:
@@ -83,6 +86,7 @@ class _Weights:
     def _block(self, values: Index, seen: _Seen, R: int, S: int, encoding: bool) -> None:
         """Code values: (channels, K, R * S), which are filled in if they are not known."""
         a, K, _ = values.shape
+        whole, values = values, values.clip(-NEAR, NEAR)
         nothing = np.zeros((a, K), np.int64)
         kernel_nonzeros, kernel_magnitude, prefix = nothing.copy(), nothing.copy(), nothing.astype(np.uint64)
         channel_nonzeros, channel_magnitude = np.zeros((a, 1), np.int64), np.zeros((a, 1), np.int64)
@@ -158,18 +162,41 @@ class _Weights:
             seen.filter_magnitude += size.sum(axis=0)
             seen.weights += a
             prefix = prefix * np.uint64(0x100000001B3) + values[:, :, position].astype(np.uint64) + np.uint64(1)
+        channel, filter_, position_ = np.nonzero(np.abs(values) == NEAR)
+        means = [
+            _mean(seen.filter_magnitude, seen.filter_nonzeros)[filter_],
+            _mean(channel_magnitude, channel_nonzeros)[channel, 0],
+        ]
+        known = np.abs(whole[channel, filter_, position_]) if encoding else None
+        large = self._large(np.minimum(position_, POSITIONS - 1), means[0] * SLOTS + means[1], known)
+        if not encoding:
+            whole[:] = values
+            whole[channel, filter_, position_] = np.sign(values[channel, filter_, position_]) * large
 
     def _magnitudes(self, contexts: list[Index], prefix: NDArray[np.uint64], known: Index | None) -> Index:
-        """Code the absolute values of non-zero indices, (n,)."""
+        """Code the absolute values of non-zero indices as far as ``NEAR``, (n,)."""
         magnitude = np.ones(prefix.size, np.int64)
         alive = np.arange(prefix.size)
-        for u in range(1, UNARY + 1):
+        for u in range(1, NEAR):
             chosen = [
                 u * size + context[alive]
                 for context, size in zip(contexts, (POSITIONS, 16, SLOTS * SLOTS, SLOTS * SLOTS), strict=True)
             ]
             chosen.append(_hash(prefix[alive], u, self._hash_bits))
             flags = self._coder.modelled(self._magnitude, chosen, None if known is None else known[alive] > u, u)
+            alive = alive[flags]
+            if alive.size == 0:
+                return magnitude
+            magnitude[alive] += 1
+        return magnitude
+
+    def _large(self, position: Index, means: Index, known: Index | None) -> Index:
+        """Code magnitudes of ``NEAR`` or more, (n,)."""
+        magnitude = np.full(position.size, NEAR, np.int64)
+        alive = np.arange(position.size)
+        for u in range(NEAR, UNARY + 1):
+            contexts = [u * POSITIONS + position[alive], u * SLOTS * SLOTS + means[alive], np.full(alive.size, u)]
+            flags = self._coder.modelled(self._excess, contexts, None if known is None else known[alive] > u, u)
             alive = alive[flags]
             if alive.size == 0:
                 return magnitude

@@ -1,0 +1,63 @@
+"""The shipped model: the file is what its card says, and no mutation of it passes with other weights."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from accelsim.compression.dual import read_dual, read_indices
+from accelsim.compression.model import winograd_eligible
+from accelsim.network import forward
+from accelsim.network.images import read_images
+from tests.compression.test_dual import survives
+
+PATH = Path(__file__).parents[2] / "models" / "resnet20-cifar10.dual"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return read_dual(PATH)
+
+
+def test_the_card_is_of_this_file(model):
+    card = PATH.with_suffix(".md").read_text()
+    assert model.sha256 in card
+    assert f"{model.file_bytes} bytes" in card
+    measured = [float(value) for value in re.findall(r"^\| top-1.*\| (\d+\.\d+) %", card, re.MULTILINE)]
+    names = ("top1_reference", "top1_spatial", "top1_winograd")
+    assert measured == [pytest.approx(model.accuracy[name], abs=0.005) for name in names]
+
+
+def test_it_is_smaller_than_the_papers_figure(model):
+    assert model.parameters == 269_722  # akamaster/pytorch_resnet_cifar10
+    assert 4 * model.parameters / PATH.stat().st_size >= 24.2  # arXiv:1902.08192, for ResNet-18
+
+
+def test_every_eligible_layer_has_its_tile_and_every_layer_its_density(model):
+    graph = model.network.graph
+    assert set(model.winograd_m) == {node.name for node in graph.nodes if winograd_eligible(node)}
+    assert len(model.winograd_m) == 17
+    assert set(model.input_density) == {node.name for node in graph.nodes if node.layer.op in ("conv", "linear")}
+    assert all(((0 <= d) & (d <= 1)).all() for d in model.input_density.values())
+
+
+def test_indices_are_zero_where_weights_are(model):
+    for name, n in read_indices(PATH).items():
+        np.testing.assert_array_equal(n == 0, model.network.arrays[name] == 0)
+
+
+def test_it_knows_the_sample_images(model):
+    images = read_images(PATH.parent / model.provenance["images"])
+    x = model.network.graph.preprocessing.apply(images.pixels[:100])
+    hits = (forward(model.network, x).argmax(axis=1) == images.labels[:100]).mean()
+    assert 100 * hits >= model.accuracy["top1_spatial"] - 12  # four standard errors of 100 images
+
+
+def test_mutations_of_the_real_file_are_refused(model):
+    assert survives(PATH.read_bytes(), model, 300, seed=8) > 250
+
+
+@pytest.mark.slow
+def test_ten_thousand_mutations_of_the_real_file_are_refused(model):
+    assert survives(PATH.read_bytes(), model, 10_000, seed=9) > 9_000
