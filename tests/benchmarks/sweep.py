@@ -80,6 +80,12 @@ def write_sweep(folder: Path, points: int) -> Path:
     return path
 
 
+def cpu_seconds() -> float:
+    """CPU time of this process and of its children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
 def measure(points: int, workers: int) -> dict[str, Any]:
     """Rows and memory, as every benchmark reports them, and the points a second."""
     with tempfile.TemporaryDirectory() as name:
@@ -87,9 +93,9 @@ def measure(points: int, workers: int) -> dict[str, Any]:
         source = write_model(folder / "resnet18.dual")
         path = write_sweep(folder, points)
         ticks: list[float] = []
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), cpu_seconds()
         done = run_sweep(path, folder / "out", workers=workers, progress=lambda *_: ticks.append(time.perf_counter()))
-        seconds = time.perf_counter() - start
+        seconds, busy = time.perf_counter() - start, cpu_seconds() - busy
     # The second half of the points: what a long sweep runs at, the start of the workers left out.
     half = len(ticks) // 2
     steady = (len(ticks) - half) / (ticks[-1] - ticks[half - 1])
@@ -114,6 +120,7 @@ def measure(points: int, workers: int) -> dict[str, Any]:
         "peak_rss_mb": own + workers * children,  # the largest worker, counted for each
         "points_per_second": len(done.table) / seconds,
         "steady_points_per_second": steady,
+        "cpu_seconds_per_point": busy / len(done.table),
         "failed": len(done.table) - done.counts["done"],
         "load_average": os.getloadavg()[0],
     }
@@ -132,6 +139,7 @@ def main() -> None:
         return
     print(found["rows"][0]["case"])
     print(f"{found['points_per_second']:.1f} points/s in all, {found['steady_points_per_second']:.1f} once running")
+    print(f"{1000 * found['cpu_seconds_per_point']:.0f} ms of CPU time a point, workers' start included")
     print(f"at most {found['peak_rss_mb']:.0f} MB on all processes; load average {found['load_average']:.1f}")
     for row in found["rows"]:
         print(
