@@ -8,19 +8,19 @@ file's own belongs to m = 2.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.compression.deploy import percentile, winograd_filters
-from accelsim.compression.dual import read_dual
 from accelsim.compression.model import DualModel
 from accelsim.compression.quantize import dyadic
 from accelsim.datapath import integer
+from accelsim.files import atomic_write
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
-from accelsim.network import forward
+from accelsim.network import Node, forward
 from accelsim.network.layers import Conv
 from accelsim.simulator.convolution import schedule
 from accelsim.simulator.event import event
@@ -36,6 +36,7 @@ HERE = Path(__file__).parent
 MODEL = HERE.parents[1] / "models" / "resnet20-cifar10.dual"
 IMAGES = HERE.parents[1] / "models" / "cifar10-sample.npz"
 CUT_RESNET18 = HERE / "resnet18_cut.npz"
+RECORDED_RESNET20 = HERE / "resnet20_layers.npz"
 BANDWIDTH = 8  # bytes a cycle
 CLOCK_MHZ = 500
 RATE = 4  # of both transform units
@@ -45,6 +46,8 @@ RESNET20 = (
     "conv1", "layer1.0.conv1", "layer2.0.conv1", "layer2.0.conv2", "layer3.0.conv1", "layer3.1.conv1", "linear",
 )  # fmt: skip
 WINOGRAD_SPARSITY = 0.8  # for m = 4, and for the ResNet-18 layers
+
+Layers = dict[str, tuple[LayerWork, NDArray[np.float32]]]  # by name, with the input (H, W, C)
 
 
 @dataclass(frozen=True)
@@ -122,10 +125,11 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One layer on one machine."""
+    """One layer, with its input x (H, W, C), on one machine."""
 
     network: str
     work: LayerWork
+    x: NDArray[np.float32]
     machine: Machine
 
     @property
@@ -148,11 +152,11 @@ class Case:
         assert cycles == event(d)
         return Prediction(int(d.compute.sum()), int(d.transform.sum()), int(d.inverse.sum()), d.dma_cycles, cycles)
 
-    def integers(self, x: NDArray[np.float32]) -> Layer:
-        """The layer in whole numbers.  x: (H, W, C) float32, its input."""
+    def integers(self) -> Layer:
+        """The layer in whole numbers."""
         work = self.work
         assert work.weights is not None
-        quantized = dyadic(x, 8)[0].astype(np.int8)
+        quantized = dyadic(self.x, 8)[0].astype(np.int8)
         K, C, R, S = work.weights.shape
         layer = Conv(in_channels=C, out_channels=K, kernel=(R, S), stride=work.stride, padding=work.padding)
         if self.machine.kind == "winograd":
@@ -192,22 +196,19 @@ def resnet18_machines() -> Iterator[Machine]:
     yield Machine("winograd", 16, 16, True, 4)
 
 
-def cases(model: DualModel) -> list[Case]:
-    """Every layer on every machine that can run it."""
+def cases(resnet20: Layers) -> list[Case]:
+    """Every layer on every machine that can run it.  resnet20: from ``model_layers`` or ``read_layers``."""
     found = []
-    works = {work.name: work for work in layer_works(model)}
-    resnet20 = {name: works[name] for name in RESNET20}
-    resnet18 = {name: work for name, (work, _) in cut_layers().items()}
     for network, layers, builds in (
         ("resnet20", resnet20, machines()),
-        ("resnet18", resnet18, resnet18_machines()),
+        ("resnet18", read_layers(CUT_RESNET18), resnet18_machines()),
     ):
         for machine in builds:
-            for work in layers.values():
+            for work, x in layers.values():
                 if machine.kind != "winograd":
-                    found.append(Case(network, work, machine))
+                    found.append(Case(network, work, x, machine))
                 elif work.kernel == (3, 3) and work.stride == (1, 1):
-                    found.append(Case(network, _with_threshold(network, work, machine.m), machine))
+                    found.append(Case(network, _with_threshold(network, work, machine.m), x, machine))
     return found
 
 
@@ -220,39 +221,47 @@ def _with_threshold(network: str, work: LayerWork, m: int) -> LayerWork:
     return replace(work, winograd_threshold=percentile({work.name: filters}, WINOGRAD_SPARSITY), _blocks={})
 
 
-@lru_cache(maxsize=1)
-def cut_layers() -> dict[str, tuple[LayerWork, NDArray[np.float32]]]:
-    """Layers of ResNet-18 and their inputs (H, W, C), by name."""
+def model_layers(model: DualModel) -> Layers:
+    """The layers of RESNET20 and their inputs for the first sample image."""
+    inputs: dict[str, NDArray[np.float32]] = {}
+    with np.load(IMAGES) as file:
+        pixels = model.network.graph.preprocessing.apply(file["images"][:1])
+
+    def note(node: Node, read: tuple[NDArray[np.float32], ...], output: NDArray[np.float32]) -> None:
+        if node.name in RESNET20:
+            inputs[node.name] = read[0][0].reshape((1, 1, -1) if read[0].ndim == 2 else read[0].shape[1:]).copy()
+
+    forward(model.network, pixels, observe=note)
+    works = {work.name: work for work in layer_works(model)}
+    return {name: (works[name], inputs[name]) for name in RESNET20}
+
+
+def write_layers(path: Path, layers: Layers) -> None:
+    """Keep layers for ``read_layers``; inputs as int8."""
+    arrays = {}
+    for name, (work, x) in layers.items():
+        arrays[f"{name}:w"], arrays[f"{name}:x"] = work.weights, dyadic(x, 8)[0].astype(np.int8)
+        arrays[f"{name}:geometry"] = np.array([work.stride[0], work.padding[0]])
+        if work.winograd_threshold is not None:
+            arrays[f"{name}:threshold"] = np.float64(work.winograd_threshold)
+    with atomic_write(path) as stream:
+        np.savez_compressed(stream, **arrays)
+
+
+def read_layers(path: Path) -> Layers:
+    """Layers from an .npz file: NAME:w (K, C, R, S), NAME:x (H, W, C), NAME:geometry (stride, padding)."""
     layers = {}
-    with np.load(CUT_RESNET18) as file:
+    with np.load(path) as file:
         for name in sorted({key.rpartition(":")[0] for key in file.files}):
             w, x = file[f"{name}:w"].astype(np.float32), file[f"{name}:x"].astype(np.float32)
             stride, padding = (int(v) for v in file[f"{name}:geometry"])
             K, C, R, S = w.shape
             H, W = x.shape[:2]
             P, Q = ((size + 2 * padding - kernel) // stride + 1 for size, kernel in ((H, R), (W, S)))
-            threshold = 0.0 if (R, S, stride) == (3, 3, 1) else None
+            threshold = float(file[f"{name}:threshold"]) if f"{name}:threshold" in file.files else None
             work = LayerWork(
                 name, "conv", 1, C, H, W, K, P, Q, (R, S), (stride, stride), (padding, padding),
                 weights=w, winograd_threshold=threshold,
             )  # fmt: skip
             layers[name] = work, x
     return layers
-
-
-def layer_inputs(model: DualModel) -> dict[str, NDArray[np.float32]]:
-    """The input of every conv and linear layer of the model for the first sample image: (H, W, C) float32, by name."""
-    found: dict[str, NDArray[np.float32]] = {}
-    with np.load(IMAGES) as file:
-        x = model.network.graph.preprocessing.apply(file["images"][:1])
-
-    def note(node: object, inputs: tuple[NDArray[np.float32], ...], output: NDArray[np.float32]) -> None:
-        found[node.name] = inputs[0].reshape(inputs[0].shape[1:] if inputs[0].ndim == 4 else (1, 1, -1)).copy()  # type: ignore[attr-defined]
-
-    forward(model.network, x, observe=note)
-    return found
-
-
-def load_model(path: Path = MODEL) -> DualModel:
-    """The model whose layers are run."""
-    return read_dual(path)

@@ -8,8 +8,8 @@ from accelsim.files import write_bytes
 HEAD = """# Simulator against register-transfer hardware
 
 Written by `make test-rtl`: {cases} cases, each a real layer on a machine of our own in SystemVerilog
-(`tests/rtl/hdl`), run by Verilator. Weights and masks: `models/{file}` (sha256 {sha}...) and layers of
-ResNet-18 cut to size (80 % of the weights pruned by magnitude); inputs: what a real image gives the layer, as int8.
+(`tests/rtl/hdl`), run by Verilator. Weights and masks: `models/{file}` (sha256 {sha}...) and
+layers of ResNet-18 cut to size (80 % of the weights pruned by magnitude); inputs: what a real image gives, as int8.
 
 | what is compared, in cycles | cases | agree exactly | mean error | worst error | worst case |
 |---|---|---|---|---|---|
