@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from accelsim.compression.joint import JointRegularizer
 from accelsim.errors import InputError, NumericalError
@@ -143,7 +144,11 @@ class Run:
         """Continue from the state in the folder."""
         arrays, notes = checkpoint.load_state(self.out)
         where = self.out / checkpoint.STATE
-        if notes.get("recipe") != self.recipe.model_dump(mode="json"):
+        try:
+            same = Recipe.model_validate(notes.get("recipe")) == self.recipe
+        except ValidationError:
+            same = False
+        if not same:
             raise InputError(f"{where}: the state of another recipe, expected one of {self.path}")
         try:
             self.trainer.restore(arrays, notes)
