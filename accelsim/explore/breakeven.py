@@ -24,9 +24,9 @@ def break_even(
     In a group (points equal in the columns ``groups``) the Winograd machines run variants of many densities.  At each
     density the best of them is held against the best spatial machine of the group.  own: columns that tell Winograd
     machines apart beside, such as ``tile``.
-    One row a layer that Winograd serves, a group and a value of ``own``: these columns, ``layer``, ``spatial`` (the
-    metric there), ``lowest`` and ``highest`` density seen, and ``break_even``: below it Winograd pays, linearly between
-    the densities seen; 0 where it pays at none of them, the highest seen where it pays at all (``always``).
+    One row a layer that runs at several densities, a group and a value of ``own``: these columns, ``layer``,
+    ``spatial`` (the metric there), ``lowest`` and ``highest`` density seen, and ``break_even``: below it Winograd pays,
+    linearly between the densities seen; 0 where it pays at none, the highest seen where it pays at all (``always``).
     """
     done = table[table["status"] == "done"]
     columns = list(dict.fromkeys((*groups, *own, "family_kind", "point")))
@@ -43,6 +43,8 @@ def break_even(
         if limit is None:
             continue
         curve = group.groupby("winograd_density")[metric].min()
+        if len(curve) < 2:
+            continue
         even, always = crossing(curve.index.to_numpy(float), curve.to_numpy(float), float(limit))
         found.append(
             dict(zip((*groups, "layer", *own), parts, strict=True))

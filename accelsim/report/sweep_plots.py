@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 from accelsim.explore.breakeven import break_even
 from accelsim.explore.pareto import front
@@ -78,6 +78,7 @@ def _numbers(axes: Axes) -> None:
         axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
         if axis.get_scale() == "log":
             few = high < 20 * low
+            axis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
             axis.set_minor_formatter(FuncFormatter(lambda value, _: _short(value)) if few else NullFormatter())
             axis.set_tick_params(which="minor", labelsize=7)
     axes.grid(which="major")
@@ -306,9 +307,6 @@ def break_even_table(sweep: Sweep, metric: str = "cycles") -> pd.DataFrame:
     column = sweep.description.report.break_even
     done = _done(sweep)
     if "winograd_density" not in sweep.layers or set(done["kind"]) != {"spatial", "winograd"} or column not in done:
-        return pd.DataFrame()
-    densities = sweep.layers.groupby("name")["winograd_density"].nunique()
-    if densities.max() < 2:
         return pd.DataFrame()
     own = [name for name in ("tile",) if name in done and done[name].nunique() > 1]
     groups = [name for name in ("model",) if done[name].nunique() > 1]
