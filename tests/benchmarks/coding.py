@@ -1,6 +1,6 @@
 """Bytes that lossless coders need for the same quantized weights, and how long the slowest decoding takes.
 
-    python tests/benchmarks/coding.py [--json] [--nncodec PYTHON]
+    python tests/benchmarks/coding.py [--json] [--nncodec PYTHON] [--only CASE]
 
 Cases: the shipped ResNet-20 as it is; SqueezeNet 1.1 and ResNet-18 from the folder named by ACCELSIM_DATA, each layer
 pruned at the 80th percentile of its magnitudes (theta) and quantized with D = 0.7 theta.  The same integers go to every
@@ -103,10 +103,12 @@ def peers(tensors: list[Levels], nncodec: str | None) -> dict[str, dict[str, flo
     return sizes
 
 
-def measure(data: Path | None, nncodec: str | None) -> dict[str, Any]:
-    """The object that --json prints."""
+def measure(data: Path | None, nncodec: str | None, only: str) -> dict[str, Any]:
+    """The object that --json prints.  only: part of the names of the cases to run."""
     rows = []
     for case, tensors in cases(data).items():
+        if only not in case:
+            continue
         content, _ = encode_context(tensors)
         seconds = []
         for _ in range(3):
@@ -132,9 +134,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--nncodec", metavar="PYTHON", default=os.environ.get("ACCELSIM_NNCODEC"))
+    parser.add_argument("--only", metavar="CASE", default="")
     arguments = parser.parse_args()
     folder = os.environ.get("ACCELSIM_DATA")
-    result = measure(Path(folder) if folder else None, arguments.nncodec)
+    result = measure(Path(folder) if folder else None, arguments.nncodec, arguments.only)
     if arguments.json:
         print(json.dumps(result, indent=1))
         return
