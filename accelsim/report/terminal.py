@@ -217,15 +217,16 @@ def show_validation(out: Console, model: DualModel, validation: "Validation", to
     stated = "not known" if reference is None else f"{reference:.2f} %"
     _line(out, model_line(model, model.network.graph.name))
     _line(out, f"{validation.images} images; top-1 of the uncompressed network: {stated}")
-    table = _table("machine", "top-1 %", "agreement %", "largest difference")
+    table = _table("machine", "top-1 %", "loss, points", "agreement %", "largest difference")
     for machine in validation.machines:
         agreement = "-" if machine.agreement is None else f"{machine.agreement:.2f}"
-        table.add_row(escape(machine.machine), f"{machine.top1:.2f}", agreement, f"{machine.max_abs_error:.3g}")
+        loss = f"{machine.loss_points:.2f} +- {machine.loss_standard_error:.2f}"
+        table.add_row(escape(machine.machine), f"{machine.top1:.2f}", loss, agreement, f"{machine.max_abs_error:.3g}")
     out.print(table)
-    _line(out, "agreement: same answer as the uncompressed network")
+    _line(out, "loss: below the uncompressed network, +- one standard error; agreement: same answer as it gives")
     _line(out, "largest difference: of an output, against direct convolution with the decoded weights")
     _line(out, f"served by both kinds of machine: {'yes' if validation.served_by_both else 'no'}")
-    _line(out, f"yes: machines of both kinds, each at most {tolerance:g} points below the uncompressed network")
+    _line(out, f"yes: machines of both kinds, and no loss above {tolerance:g} points shown (95 % confidence)")
 
 
 def _line(out: Console, text: str) -> None:

@@ -133,7 +133,8 @@ def test_the_json_contract():
     validation = validate(model_of(classifier()), [SPATIAL, WINOGRAD], pictures(reference=reference))
     said = json.loads(json.dumps(validation.to_dict()))
     assert list(said) == ["images", "reference_top1", "machines", "served_by_both"]
-    assert [list(machine) for machine in said["machines"]] == [["machine", "top1", "agreement", "max_abs_error"]] * 2
+    keys = ["machine", "top1", "loss_points", "loss_standard_error", "agreement", "max_abs_error"]
+    assert [list(machine) for machine in said["machines"]] == [keys] * 2
     assert [machine["machine"] for machine in said["machines"]] == ["array", "wino"]
     assert said["images"] == 20
 
@@ -166,6 +167,24 @@ def test_served_by_both_needs_both_kinds_and_the_accuracy():
     assert not validation.served_by_both
     assert validation.machines[2].top1 < 90
     assert validate(model, [SPATIAL, WINOGRAD, collapsed], images, tolerance_points=100).served_by_both
+
+
+def test_a_loss_counts_against_the_file_once_the_images_are_enough_to_show_it():
+    """The same share of lost answers: on few images it may be chance, on many it is not (McNemar's setting)."""
+    model = model_of(classifier())
+    verdicts = []
+    for copies in (1, 40):
+        images = pictures(images=25)
+        right = forward(model.network, model.network.graph.preprocessing.apply(images.pixels)).argmax(1)
+        pixels, right = np.tile(images.pixels, (copies, 1, 1, 1)), np.tile(right, copies)
+        labels = right.copy()
+        labels[::25] = (labels[::25] + 1) % 4  # the file is wrong on 4 %, the uncompressed network never
+        validation = validate(model, [SPATIAL, WINOGRAD], LabelledImages(pixels, labels, labels))
+        for machine in validation.machines:
+            assert machine.loss_points == pytest.approx(4.0)
+            assert machine.loss_standard_error == pytest.approx(100 * np.sqrt(0.04 * 0.96 / (25 * copies)))
+        verdicts.append(validation.served_by_both)
+    assert verdicts == [True, False]
 
 
 def test_an_unknown_reference_is_not_made_up():
