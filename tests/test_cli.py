@@ -204,7 +204,8 @@ def test_validate_says_how_many_answers_are_right(run, model, tmp_path):
     assert list(found) == ["images", "reference_top1", "machines", "served_by_both"]
     assert found["images"] == 20
     spatial, winograd = found["machines"]
-    assert list(spatial) == ["machine", "top1", "agreement", "max_abs_error"]
+    keys = ["machine", "top1", "loss_points", "loss_standard_error", "agreement", "max_abs_error"]
+    assert list(spatial) == keys
     assert (spatial["machine"], spatial["top1"]) == ("spatial-16x16", 100.0)
     assert spatial["max_abs_error"] < 1e-3 < winograd["max_abs_error"] < 10
     assert found["served_by_both"] is True
