@@ -16,7 +16,9 @@ $(VENV)/.dev: $(VENV)/.demo
 	$(PIP) --editable '.[dev]'
 	touch $@
 
+# The release of PyTorch that the peer tests were run with: a newer one would bring gigabytes of CUDA along.
 $(VENV)/.all: $(VENV)/.dev
+	$(PIP) torch==2.13.0
 	$(PIP) --editable '.[dev,peers,cluster,search]'
 	touch $@
 
