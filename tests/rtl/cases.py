@@ -6,10 +6,12 @@ the ``.dual`` file and the inputs that a sample image gives them; and six layers
 file's own belongs to m = 2.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +37,7 @@ from .program import Array, Layer
 HERE = Path(__file__).parent
 MODEL = HERE.parents[1] / "models" / "resnet20-cifar10.dual"
 IMAGES = HERE.parents[1] / "models" / "cifar10-sample.npz"
+GOLDEN = HERE / "golden.json"
 CUT_RESNET18 = HERE / "resnet18_cut.npz"
 RECORDED_RESNET20 = HERE / "resnet20_layers.npz"
 BANDWIDTH = 8  # bytes a cycle
@@ -125,12 +128,16 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One layer, with its input x (H, W, C), on one machine."""
+    """One layer, with its input x (H, W, C), on one machine.
+
+    given: the tiling; the simulator's choice by default.  The RTL's buffers hold two tiles, so no operand stays longer.
+    """
 
     network: str
     work: LayerWork
     x: NDArray[np.float32]
     machine: Machine
+    given: Tiling | None = None
 
     @property
     def name(self) -> str:
@@ -139,7 +146,9 @@ class Case:
 
     @cached_property
     def tiling(self) -> Tiling:
-        """The simulator's choice; the RTL's buffers hold two tiles, so no operand stays longer than a tile."""
+        """Tile sizes and order."""
+        if self.given is not None:
+            return self.given
         best, _ = choose(modes(self.work, self.machine.description)[0], self.machine.description)
         return replace(best, weights_stay=False, inputs_stay=False)
 
@@ -196,8 +205,27 @@ def resnet18_machines() -> Iterator[Machine]:
     yield Machine("winograd", 16, 16, True, 4)
 
 
-def cases(resnet20: Layers) -> list[Case]:
-    """Every layer on every machine that can run it.  resnet20: from ``model_layers`` or ``read_layers``."""
+def recorded() -> dict[str, Any]:
+    """golden.json: ``model_sha256``, and ``cases`` by name.
+
+    ``tiling``: the fields of Tiling up to weights_first.  ``cycles``: of the lanes, the input transform, the inverse
+    transform, and the layer with the DMA.
+    """
+    return dict(json.loads(GOLDEN.read_text()))
+
+
+def cases(resnet20: Layers, tilings: dict[str, Any] | None = None) -> list[Case]:
+    """Every layer on every machine that can run it.
+
+    resnet20: from ``model_layers`` or ``read_layers``.  tilings: ``recorded()["cases"]``; by default chosen anew.
+    """
+    found = _cases(resnet20)
+    if tilings is None:
+        return found
+    return [replace(case, given=Tiling(*tilings[case.name]["tiling"])) for case in found]
+
+
+def _cases(resnet20: Layers) -> list[Case]:
     found = []
     for network, layers, builds in (
         ("resnet20", resnet20, machines()),

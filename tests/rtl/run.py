@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,22 @@ from accelsim.compression.dual import read_dual
 from accelsim.datapath.integer import requantize
 from accelsim.files import write_bytes
 
-from .cases import BANDWIDTH, HERE, MODEL, RECORDED_RESNET20, Case, Machine, cases, model_layers, write_layers
+from .cases import (
+    BANDWIDTH,
+    GOLDEN,
+    HERE,
+    MODEL,
+    RECORDED_RESNET20,
+    Case,
+    Machine,
+    cases,
+    model_layers,
+    recorded,
+    write_layers,
+)
 from .program import build, stimulus
 from .report import write_report
 
-GOLDEN = HERE / "golden.json"
 HDL = HERE / "hdl"
 SOURCES = (
     "machine_pkg", "tile_control", "lane_array", "weight_stationary", "output_path", "winograd_transforms",
@@ -55,7 +66,7 @@ def main() -> int:
     model = read_dual(arguments.model)
     layers = model_layers(model)
     todo: dict[Machine, list[Case]] = {}
-    for case in cases(layers):
+    for case in cases(layers, None if arguments.update else recorded()["cases"]):
         if arguments.only in case.machine.name:
             todo.setdefault(case.machine, []).append(case)
 
@@ -70,22 +81,25 @@ def main() -> int:
 
     failures = [f"{row['name']}: {fault}" for row in rows for fault in faults(row)]
     golden = {
-        "model_sha256": model.sha256,
-        "cycles": {
-            row["name"]: [row["rtl"][key] for key in ("compute", "transform", "inverse", "cycles")] for row in rows
-        },
+        row["name"]: {
+            "tiling": astuple(row["case"].tiling)[:6],
+            "cycles": [row["rtl"][key] for key in ("compute", "transform", "inverse", "cycles")],
+        }
+        for row in rows
     }
-    recorded = json.loads(GOLDEN.read_text())
-    if arguments.update and not failures:
-        write_bytes(GOLDEN, (json.dumps(golden, indent=0, sort_keys=True) + "\n").encode())
-        write_layers(RECORDED_RESNET20, layers)
-    elif recorded["model_sha256"] != model.sha256:
+    if arguments.update:
+        if not failures and not arguments.only:
+            content = {"model_sha256": model.sha256, "cases": golden}
+            write_bytes(GOLDEN, (json.dumps(content, indent=0, sort_keys=True) + "\n").encode())
+            write_layers(RECORDED_RESNET20, layers)
+    elif recorded()["model_sha256"] != model.sha256:
         print(f"golden.json was recorded with another {MODEL.name}, so it is not compared (--update)", file=sys.stderr)
     else:
+        known = recorded()["cases"]
         failures += [
-            f"{name}: cycles {values}, golden.json says {recorded['cycles'].get(name)}"
-            for name, values in golden["cycles"].items()
-            if recorded["cycles"].get(name) != values
+            f"{name}: cycles {case['cycles']}, golden.json says {known[name]['cycles']}"
+            for name, case in golden.items()
+            if known[name]["cycles"] != case["cycles"]
         ]
     if not arguments.only:
         write_report(arguments.report, rows, model, MODEL.name, BANDWIDTH)

@@ -1,14 +1,12 @@
 """The simulator's cycles against those that the register-transfer model took, without running it (see ``run``)."""
 
-import json
-
 import pytest
 
-from tests.rtl.cases import RECORDED_RESNET20, cases, read_layers
-from tests.rtl.run import GOLDEN, TOLERANCE
+from tests.rtl.cases import RECORDED_RESNET20, cases, read_layers, recorded
+from tests.rtl.run import TOLERANCE
 
-RECORDED = json.loads(GOLDEN.read_text())["cycles"]
-CASES = {case.name: case for case in cases(read_layers(RECORDED_RESNET20))}
+RECORDED = recorded()["cases"]
+CASES = {case.name: case for case in cases(read_layers(RECORDED_RESNET20), RECORDED)}
 
 
 def test_every_case_was_recorded() -> None:
@@ -19,7 +17,7 @@ def test_every_case_was_recorded() -> None:
 @pytest.mark.parametrize("name", sorted(RECORDED))
 def test_the_simulator_gives_the_recorded_cycles(name: str) -> None:
     """The units' cycles exactly, the layer's with the DMA within the tolerance."""
-    compute, transform, inverse, cycles = RECORDED[name]
+    compute, transform, inverse, cycles = RECORDED[name]["cycles"]
     prediction = CASES[name].predict()
     assert (prediction.compute, prediction.transform, prediction.inverse) == (compute, transform, inverse)
     assert prediction.cycles == pytest.approx(cycles, rel=TOLERANCE)
