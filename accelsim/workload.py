@@ -37,6 +37,7 @@ from accelsim.network.tables import TableLayer
 
 Kind = Literal["conv", "linear", "pool", "add", "other"]
 
+POLYPHASES = ((0, 0), (0, 1), (1, 0), (1, 1))
 MAX_WEIGHTS = 1 << 28  # of a layer of a table: a gigabyte
 CHANNEL_BLOCK = 16  # input channels are counted, stored and tiled in blocks of this many
 
@@ -49,10 +50,10 @@ class LayerWork:
     kernel (R, S), stride, padding, dilation as (vertical, horizontal).
     weights: (K, C / groups, R, S) float32 of a conv or linear layer, else None.
     winograd_threshold: Winograd-domain filter entries up to it are zero; None where Winograd does not apply.
-    winograd_density: of a synthetic layer: this share of them is kept, the largest, whatever the threshold.
     input_density: (C,) share of non-zero inputs of each channel.
     inputs: how many tensors of the input's shape are read (2 for an addition).
     output_density: share of non-zero outputs, as the next layer with weights finds them.
+    winograd_density: of a synthetic layer: this share of its Winograd-domain entries is kept, the largest.
     """
 
     name: str
@@ -71,11 +72,11 @@ class LayerWork:
     groups: int = 1
     weights: NDArray[np.float32] | None = None
     winograd_threshold: float | None = None
-    winograd_density: float | None = None
     input_density: NDArray[np.float32] = field(default_factory=lambda: np.ones(1, np.float32))
     inputs: int = 1
     output_density: float = 1.0
-    _blocks: dict[int, NDArray[np.int64]] = field(default_factory=dict, repr=False)
+    winograd_density: float | None = None
+    _blocks: dict[tuple[int, bool], NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
     @property
     def outputs(self) -> int:
@@ -109,11 +110,30 @@ class LayerWork:
         K, C, n_h, n_w = kept.shape
         return np.asarray(kept.reshape(K, C, n_h * n_w).transpose(2, 0, 1), np.int32)
 
-    def block_nonzeros(self, m: int = 1) -> NDArray[np.int64]:
-        """``nonzeros(m)`` summed over blocks of CHANNEL_BLOCK input channels: (taps, K, blocks) int64.  Kept."""
-        if m not in self._blocks:
-            self._blocks[m] = sum_blocks(self.nonzeros(m))
-        return self._blocks[m]
+    def polyphase_nonzeros(self, m: int) -> NDArray[np.int32]:
+        """Non-zeros of a layer at stride 2 split into four at stride 1, one tap after the other: (taps, K, C / groups).
+
+        Phase (a, b) of the filters is w[a::2, b::2], run by F(m x m, its size).  Nothing is pruned.
+        """
+        if self.weights is None or self.stride != (2, 2):
+            raise ValueError(f"layer {self.name}: no weights at stride 2")
+        parts = []
+        for a, b in POLYPHASES:
+            phase = self.weights[:, :, a::2, b::2]
+            if phase.size:
+                kept = winograd_filters(phase, m, 0.0) != 0
+                parts.append(kept.reshape(*kept.shape[:2], -1).transpose(2, 0, 1))
+        return np.concatenate(parts).astype(np.int32)
+
+    def block_nonzeros(self, m: int = 1, polyphase: bool = False) -> NDArray[np.int64]:
+        """``nonzeros(m)`` summed over blocks of CHANNEL_BLOCK input channels: (taps, K, blocks) int64.  Kept.
+
+        polyphase: of ``polyphase_nonzeros(m)``.
+        """
+        key = (m, polyphase)
+        if key not in self._blocks:
+            self._blocks[key] = sum_blocks(self.polyphase_nonzeros(m) if polyphase else self.nonzeros(m))
+        return self._blocks[key]
 
 
 def sum_blocks(values: NDArray[Any]) -> NDArray[Any]:

@@ -113,7 +113,10 @@ def area_mm2(machine: SpatialMachine | WinogradMachine, transform_adders: tuple[
     for name, memory in memories(machine).items():
         parts[f"{name}_buffer"] = 2 * memory.area_mm2
     if isinstance(machine, WinogradMachine):
-        inputs, outputs = transform_adders
-        parts["input_transform"] = machine.transform_rate * adders_um2(inputs, a.transformed_bits, node) / 1e6
-        parts["inverse_transform"] = machine.inverse_rate * adders_um2(outputs, a.accumulator_bits, node) / 1e6
+        (inputs, outputs), m, n = transform_adders, machine.tile, machine.tile + 2
+        # A register between the two passes of each transform, for 3 x 3 kernels.
+        input_um2 = adders_um2(inputs, n * n, a.transformed_bits, node)
+        inverse_um2 = adders_um2(outputs, m * n, a.accumulator_bits, node)
+        parts["input_transform"] = machine.transform_rate * input_um2 / 1e6
+        parts["inverse_transform"] = machine.inverse_rate * inverse_um2 / 1e6
     return parts

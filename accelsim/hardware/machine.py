@@ -184,6 +184,9 @@ class WinogradMachine(_Machine):
 
     tile: m, outputs a tile and dimension.  transform_rate: tile-channels that the input transform unit takes a cycle;
     inverse_rate: tile-filters that the inverse transform unit gives a cycle.
+    polyphase: layers at stride 2 may run as four at stride 1 by Winograd; hybrid: any layer may run as a plain matrix
+    multiplication; the mapping takes what scores lowest.  weight_transform: where filters are transformed, and
+    weight_transform_rate: filter-channels that the on-chip unit takes a cycle.
     """
 
     kind: Literal["winograd"]
@@ -192,6 +195,10 @@ class WinogradMachine(_Machine):
     buffers: WinogradBuffers
     transform_rate: Count
     inverse_rate: Count
+    polyphase: bool = False
+    hybrid: bool = False
+    weight_transform: Literal["off_line", "on_chip"] = "off_line"
+    weight_transform_rate: Count = 4
 
     @model_validator(mode="after")
     def _check(self) -> "WinogradMachine":

@@ -93,7 +93,7 @@ def mac_um2(weight_bits: int, activation_bits: int, accumulator_bits: int, node_
     return area * node_factor(AREA_FACTORS, node_nm)
 
 
-def adders_um2(adders: int, bits: int, node_nm: int) -> float:
-    """Area of a unit of ``adders`` adders with a register behind each."""
-    area = adders * bits * (ADDER_UM2_PER_BIT + REGISTER_UM2_PER_BIT)
+def adders_um2(adders: int, registers: int, bits: int, node_nm: int) -> float:
+    """Area of a unit of ``adders`` adders and ``registers`` registers, all ``bits`` wide."""
+    area = bits * (adders * ADDER_UM2_PER_BIT + registers * REGISTER_UM2_PER_BIT)
     return area * node_factor(AREA_FACTORS, node_nm)

@@ -29,7 +29,7 @@ def breakdown(plan: Schedule, d: Durations, cycles: int, lanes: int) -> dict[str
     without_dram = compute
     if plan.transforms:
         none = np.zeros_like(d.store)
-        without_dram = fast(replace(d, input_load=none, weight_load=none, store=none))
+        without_dram = fast(replace(d, input_load=none, weight_load=plan.weight_transform_cycles, store=none))
     parts = {
         "useful": useful,
         "imbalance": imbalance,

@@ -97,8 +97,13 @@ def schedule(mode: Mode, tiling: Tiling, machine: SpatialMachine | WinogradMachi
     out_bytes = whole_bytes(outputs[i_t] * k[i_k], mode.output_bits)
     transform_cycles = inverse_cycles = np.zeros(len(i_k), np.int64)
     if mode.transforms:
-        transform_cycles = (-(-tiles[i_t] * channels // mode.transform_rate) + TRANSFORM_STEP_CYCLES) * new_inputs
-        inverse_cycles = (-(-tiles[i_t] * k[i_k] // mode.inverse_rate) + TRANSFORM_STEP_CYCLES) * last
+        transform_cycles = (
+            -(-tiles[i_t] * channels * mode.phases // mode.transform_rate) + TRANSFORM_STEP_CYCLES
+        ) * new_inputs
+        inverse_cycles = (-(-tiles[i_t] * k[i_k] * mode.phases // mode.inverse_rate) + TRANSFORM_STEP_CYCLES) * last
+    weight_transform_cycles = np.zeros(len(i_k), np.int64)
+    if mode.weight_transform_rate:
+        weight_transform_cycles = -(-k[i_k] * c[i_c] // mode.weight_transform_rate) * new_weights
     total_tiles = int(tiles.sum())
     plan = Schedule(
         mode=mode.name,
@@ -108,14 +113,16 @@ def schedule(mode: Mode, tiling: Tiling, machine: SpatialMachine | WinogradMachi
         compute_cycles=compute,
         inverse_cycles=inverse_cycles,
         outputs=Transfer(out_bytes * last, out_pieces[0] * last, out_pieces[1] * last),
+        weight_transform_cycles=weight_transform_cycles,
         transforms=mode.transforms,
         effectual_macs=int(mode.executed * total_tiles),
         useful_slots=(mode.executed + mode.gated) * work.outputs / (m * m * K),
         waiting_slots=mode.waiting_slots(tiling.filters, edges) * total_tiles,
         actions={},
     )
+    new_filters = int((k[i_k] * c[i_c] * new_weights).sum())
     new_tiles = int((tiles[i_t] * channels * new_inputs).sum())
-    return replace(plan, actions=_actions(mode, tiling, plan, tiles, barriers, len(c), len(k), new_tiles))
+    return replace(plan, actions=_actions(mode, tiling, plan, tiles, barriers, len(c), len(k), new_tiles, new_filters))
 
 
 def _weight_tile_bytes(bits: NDArray[np.float64], k_starts: Ints, edges: Ints) -> Ints:
@@ -138,11 +145,13 @@ def _actions(
     channel_parts: int,
     filter_parts: int,
     tile_channels: int,
+    filter_channels: int,
 ) -> dict[str, float]:
     """How often the layer does each thing that costs energy (module docstring), by the names of the price list.
 
     tiles: output tiles of each position tile.  barriers: cycles of ``lane_cycles``.  channel_parts, filter_parts:
     tiles of each.  tile_channels: channels of tiles that the input transform takes.
+    filter_channels: that are loaded.
     """
     work = mode.work
     act, acc = mode.activation_bits, mode.accumulator_bits
@@ -170,6 +179,7 @@ def _actions(
     if mode.transforms:
         adds_in, adds_out = mode.transform_adds
         actions["transform_add"] = tile_channels * adds_in + total_tiles * K * adds_out
+        actions["transform_add"] += filter_channels * mode.weight_transform_adds
         actions["input_read"] = tile_channels * mode.taps * act
         actions["transformed_write"] = tile_channels * mode.taps * mode.transformed_bits
         actions["transformed_read"] = total_tiles * C_g * mode.taps * groups * mode.transformed_bits

@@ -53,8 +53,8 @@ def choose(mode: Mode, machine: SpatialMachine | WinogradMachine) -> tuple[Tilin
     bound = search.score(search.lanes_bound)
     of_cut = bound.min(axis=(0, 1, 2, 3, 5))
     best: tuple[float, float, float] | None = None
-    for cut in np.argsort(of_cut, kind="stable"):
-        if not np.isfinite(of_cut[cut]) or (best is not None and of_cut[cut] > best[0]):
+    for cut in np.lexsort((-np.arange(len(of_cut)), of_cut)):  # of equal ones the least cut
+        if not np.isfinite(of_cut[cut]) or (best is not None and of_cut[cut] >= best[0]):
             break
         score = search.score(search.lanes(int(cut)), int(cut))
         dram, steps = (
@@ -186,23 +186,30 @@ class _Search:
             Transfer(np.asarray(output_bytes), out_pieces[0] * out_loads, out_pieces[1] * out_loads),
         )
         dma_ns = [transfer_ns(dram.timing, dram.channels, request) for request in requests]
-        self.dma_cycles = (dma_ns[0] + dma_ns[1] + dma_ns[2]) / self.machine.ns_per_cycle
+        weights = dma_ns[1] / self.machine.ns_per_cycle
+        if mode.weight_transform_rate:
+            filter_channels = work.out_channels * mode.group_channels
+            weights = np.maximum(weights, filter_channels / mode.weight_transform_rate * reloads_w)
+        self.dma_cycles = (dma_ns[0] + dma_ns[2]) / self.machine.ns_per_cycle + weights
 
     def _measure_time(self) -> None:
         mode, work = self.mode, self.mode.work
         self.rounds = self._rounds()
         self.lanes_bound: Ints = np.zeros((1,) * 6, np.int64)
         if mode.window == 1 and mode.variance is None:  # else fewer barriers need not mean fewer cycles
-            self.lanes_bound = self.lanes(len(self.cuts[4]) - 1)
+            uncut = mode.lane_cycles(work.out_channels, block_edges(mode.group_channels, mode.group_channels))
+            parts = [self._lanes(uncut, int(n_c)) for n_c in self.n_c.ravel()]
+            self.lanes_bound = np.concatenate(parts, axis=4)
         none = np.zeros((1,) * 6)
         self.transform_cycles = self.inverse_cycles = none
         if mode.transforms:
             loads = self.positions * self.n_c * self.input_groups * self.reloads_x
             self.transform_cycles = (
-                self.tiles * work.in_channels / mode.transform_rate * self.reloads_x + TRANSFORM_STEP_CYCLES * loads
+                self.tiles * work.in_channels * mode.phases / mode.transform_rate * self.reloads_x
+                + TRANSFORM_STEP_CYCLES * loads
             )
             stores = TRANSFORM_STEP_CYCLES * self.positions * self.n_k
-            self.inverse_cycles = none + self.tiles * work.out_channels / mode.inverse_rate + stores
+            self.inverse_cycles = none + self.tiles * work.out_channels * mode.phases / mode.inverse_rate + stores
 
     def lanes(self, cut: int) -> Ints:
         """Cycles of the lanes over the whole layer for one cut of the channels."""
@@ -273,13 +280,19 @@ class _Search:
 
     def _weight_bytes(self) -> tuple[Ints, Ints]:
         """Bytes of the largest weight tile, and of all tiles, of each cut of filters and channels."""
+        mode = self.mode
         largest = np.empty((self.shape[3], self.shape[4]))
         total = np.empty_like(largest)
-        for i, k in enumerate(self.cuts[3]):
-            rows = np.add.reduceat(self.mode.stored_bits, self.mode.filter_starts(k), axis=0)
-            running = np.concatenate([np.zeros((len(rows), 1)), rows.cumsum(axis=1)], axis=1)
-            for j, c in enumerate(self.cuts[4]):
-                tiles = np.ceil(np.diff(running[:, block_edges(self.mode.group_channels, c)], axis=1) / 8 - 1e-6)
+        running = np.zeros((mode.work.out_channels + 1, mode.stored_bits.shape[1] + 1))
+        mode.stored_bits.cumsum(axis=0, out=running[1:, 1:])
+        running[1:, 1:].cumsum(axis=1, out=running[1:, 1:])
+        filter_edges = [np.append(mode.filter_starts(k), mode.work.out_channels) for k in self.cuts[3]]
+        for j, c in enumerate(self.cuts[4]):
+            columns = running[:, block_edges(mode.group_channels, c)]
+            columns = columns[:, 1:] - columns[:, :-1]
+            for i, edges in enumerate(filter_edges):
+                rows = columns[edges]
+                tiles = np.ceil((rows[1:] - rows[:-1]) / 8 - 1e-6)
                 largest[i, j], total[i, j] = tiles.max(), tiles.sum()
         shape = (1, 1, 1, *largest.shape, 1)
         return largest.astype(np.int64).reshape(shape), total.astype(np.int64).reshape(shape)

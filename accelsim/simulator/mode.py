@@ -54,6 +54,8 @@ class Mode:
     input_bits, output_bits: of an activation in DRAM, on average, index included.
     transform_rate, inverse_rate: tile-channels and tile-filters a cycle of the transform units; 0 without them.
     transform_adds: additions of the input and the inverse transform of one tile-channel.
+    phases: transforms of each tile-channel and tile-filter (4 of a stride-2 layer split into four).
+    weight_transform_rate: filter-channels that an on-chip filter transform takes a cycle, 0 without one; its additions.
     input_taps, output_taps: values of one tile-channel before the inverse and after the input transform.
     """
 
@@ -84,6 +86,9 @@ class Mode:
     transform_rate: int = 0
     inverse_rate: int = 0
     transform_adds: tuple[int, int] = (0, 0)
+    phases: int = 1
+    weight_transform_rate: int = 0
+    weight_transform_adds: int = 0
 
     @property
     def transforms(self) -> bool:

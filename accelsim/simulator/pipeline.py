@@ -77,7 +77,7 @@ def durations(plan: Schedule, machine: SpatialMachine | WinogradMachine) -> Dura
 
     return Durations(
         input_load=dma(plan.inputs),
-        weight_load=dma(plan.weights),
+        weight_load=np.maximum(dma(plan.weights), plan.weight_transform_cycles),
         transform=plan.transform_cycles,
         compute=plan.compute_cycles,
         inverse=plan.inverse_cycles,

@@ -6,6 +6,7 @@ stream past) or positions-then-filters.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,14 +51,20 @@ def input_extents(work: LayerWork, axis: int, tile: int) -> Ints:
     The last tile reads to the image's edge, also where a stride leaves the last rows unused.
     """
     size, outputs = ((work.height, work.out_height), (work.width, work.out_width))[axis]
-    stride, kernel, dilation = work.stride[axis], work.kernel[axis], work.dilation[axis]
+    reach = work.dilation[axis] * (work.kernel[axis] - 1) + 1
+    return _extents(size, outputs, work.stride[axis], reach, work.padding[axis], tile)
+
+
+@lru_cache(maxsize=1 << 14)
+def _extents(size: int, outputs: int, stride: int, reach: int, padding: int, tile: int) -> Ints:
     start = np.arange(0, outputs, tile)
     length = np.minimum(tile, outputs - start)
-    first = np.maximum(start * stride - work.padding[axis], 0)
-    span = (length - 1) * stride + dilation * (kernel - 1) + 1
-    last = np.minimum(start * stride - work.padding[axis] + span, size)
+    first = np.maximum(start * stride - padding, 0)
+    last = np.minimum(start * stride - padding + (length - 1) * stride + reach, size)
     last[-1] = size
-    return np.asarray(np.maximum(last - first, 0))
+    extents = np.maximum(last - first, 0)
+    extents.flags.writeable = False
+    return np.asarray(extents)
 
 
 def block_edges(group_channels: int, channels: int) -> Ints:

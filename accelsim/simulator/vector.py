@@ -53,6 +53,7 @@ def plan_vector(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> S
         compute_cycles=cycles,
         inverse_cycles=none,
         outputs=outputs,
+        weight_transform_cycles=none,
         transforms=False,
         effectual_macs=0,
         useful_slots=float(operands) / machine.vector_lanes * machine.lanes,

@@ -4,7 +4,11 @@ Each row works on one m x m tile of outputs, each column on one filter, and ``ta
 a time (1: tap-serial; n^2: tap-parallel).  A lane walks through the input channels of its tap and filter, skipping
 zero weights as the machine's zero handling says; lanes side by side wait for the fullest at every tap group.  Inputs
 pass through the input transform unit once for each load of a tile, results through the inverse transform unit.
-Weights are transformed and pruned off line and stored with n^2 positions a filter and channel.
+Weights are transformed and pruned off line and stored with n^2 positions a filter and channel; or they come in the
+file's spatial form and are transformed and pruned on chip as they arrive (``weight_transform: on_chip``).
+
+A layer at stride 2 can be split into four at stride 1 on every other row and column (``polyphase``): 25 multiplies for
+36 where the kernel is 3 x 3 and m = 2.  Its filters are not pruned in the Winograd domain, so its result is exact.
 
 Layers that Winograd cannot serve run on the same lanes as a sparse matrix multiplication in the spatial domain:
 taps x rows positions by cols filters.
@@ -15,41 +19,57 @@ import numpy as np
 from accelsim.hardware.machine import WinogradMachine
 from accelsim.simulator.mode import Mode
 from accelsim.simulator.spatial import activation_bits, dense_slots, filter_order, gemm_mode, weight_bits
-from accelsim.winograd import tile_additions
-from accelsim.workload import LayerWork
+from accelsim.winograd import POINTS, tile_additions
+from accelsim.workload import POLYPHASES, LayerWork
+
+MAX_POINTS = len(POINTS)
 
 
 def winograd_modes(work: LayerWork, machine: WinogradMachine) -> list[Mode]:
     """The ways in which the machine executes a conv or linear layer: Winograd, or GEMM where that does not apply."""
     array = machine.pe_array
-    if work.winograd_threshold is None:
-        return [gemm_mode(work, machine, "gemm-os", array.taps * array.rows, array.cols)]
-    return [winograd_mode(work, machine)]
+    gemm = gemm_mode(work, machine, "gemm-os", array.taps * array.rows, array.cols)
+    n = machine.tile + max(work.kernel) - 1
+    if work.winograd_threshold is not None and n <= MAX_POINTS + 1:
+        return [winograd_mode(work, machine), *([gemm] if machine.hybrid else [])]
+    if machine.polyphase and work.stride == (2, 2) and work.dilation == (1, 1) and 2 <= min(work.kernel) <= 7:
+        return [gemm, winograd_mode(work, machine, polyphase=True)]
+    return [gemm]
 
 
-def winograd_mode(work: LayerWork, machine: WinogradMachine) -> Mode:
-    """F(m x m, R x S) with the machine's tile size m.
+def winograd_mode(work: LayerWork, machine: WinogradMachine, polyphase: bool = False) -> Mode:
+    """F(m x m, R x S) with the machine's tile size m; or of each phase of a layer at stride 2.
 
     Gating counts zero weights only: Winograd-domain inputs are dense whatever the density of the pixels.
     """
     m, array, a = machine.tile, machine.pe_array, machine.arithmetic
-    blocks = work.block_nonzeros(m)
+    blocks = work.block_nonzeros(m, polyphase)
     order = filter_order(work, machine, blocks)
     dense, kept = dense_slots(work, blocks, 1), int(blocks.sum())
     skips = machine.zero_handling == "skip_weights"
     # In CSR each tap of a filter is a row of its own, so that its lane finds it.
     rows = blocks if machine.weight_format == "csr" else blocks.sum(axis=0, keepdims=True)
     stored = np.sum([weight_bits(work, machine, row, len(blocks) // len(rows)) for row in rows], axis=0)[order]
-    _, adds_in, adds_out = tile_additions(m, work.kernel)
+    kernels = [work.kernel]
+    if polyphase:
+        R, S = work.kernel
+        kernels = [(-(-(R - a) // 2), -(-(S - b) // 2)) for a, b in POLYPHASES]
+    adds_w, adds_in, adds_out = np.sum([tile_additions(m, kernel) for kernel in kernels], axis=0).tolist()
+    adds_out += (len(kernels) - 1) * m * m  # the phases' outputs are added up
+    on_chip = machine.weight_transform == "on_chip"
+    dram_bits = stored
+    if on_chip:  # weights travel in the file's spatial form
+        window = work.kernel[0] * work.kernel[1]
+        dram_bits = weight_bits(work, machine, work.block_nonzeros().sum(axis=0), window)[order]
     return Mode(
-        name=f"winograd-f{m}",
+        name=f"winograd-f{m}{'-polyphase' if polyphase else ''}",
         work=work,
         m=m,
         slots=(blocks if skips else dense)[:, order],
         executed=int(dense.sum()) if machine.zero_handling == "none" else kept,
         gated=int(dense.sum()) - kept if machine.zero_handling == "gate" else 0,
         stored_bits=stored,
-        dram_bits=stored,
+        dram_bits=dram_bits,
         position_lanes=array.rows,
         filter_lanes=array.cols,
         tap_lanes=array.taps,
@@ -65,4 +85,7 @@ def winograd_mode(work: LayerWork, machine: WinogradMachine) -> Mode:
         transform_rate=machine.transform_rate,
         inverse_rate=machine.inverse_rate,
         transform_adds=(adds_in, adds_out),
+        phases=len(kernels),
+        weight_transform_rate=machine.weight_transform_rate if on_chip else 0,
+        weight_transform_adds=adds_w if on_chip else 0,
     )

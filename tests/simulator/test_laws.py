@@ -27,6 +27,11 @@ def only_mode(work: LayerWork, machine: AnyMachine) -> Mode:
     return modes(work, machine)[0]
 
 
+def one_way(machine: AnyMachine) -> AnyMachine:
+    """The machine without a choice of modes."""
+    return machine if isinstance(machine, SpatialMachine) else changed(machine, hybrid=False, polyphase=False)
+
+
 @LAW
 @given(layers(), machines())
 def test_parts_sum_to_their_wholes_exactly(work: LayerWork, machine: AnyMachine) -> None:
@@ -113,6 +118,8 @@ def test_a_larger_buffer_never_worsens_the_objective(
 @LAW
 @given(layers(), machines(dram__type="ideal"))
 def test_unlimited_bandwidth_leaves_the_compute_bound_and_fill_and_drain(work: LayerWork, machine: AnyMachine) -> None:
+    if isinstance(machine, WinogradMachine):  # else weights wait for their transform
+        machine = changed(machine, weight_transform="off_line")
     d = durations(plan(work, machine), machine)
     compute = int(d.compute.sum())
     if not d.transforms:
@@ -166,6 +173,7 @@ def test_energy_is_linear_in_the_counts(work: LayerWork, machine: AnyMachine) ->
 @given(layers(), machines())
 def test_dram_traffic_is_not_below_the_tensors(work: LayerWork, machine: AnyMachine) -> None:
     """Where the windows leave no gap; a stride beyond the kernel skips rows that no output needs."""
+    machine = one_way(machine)
     mode, total = only_mode(work, machine), run([work], machine, engine="fast").total
     assert total["dram_weight_bytes"] >= np.floor(mode.dram_bits.sum() / 8)
     assert total["dram_output_bytes"] >= np.floor(work.outputs * mode.output_bits / 8)
@@ -180,12 +188,13 @@ def test_dram_traffic_is_not_below_the_tensors(work: LayerWork, machine: AnyMach
 def test_buffers_that_hold_the_layer_leave_the_tensors_alone(work: LayerWork, machine: AnyMachine) -> None:
     assume(work.stride[0] <= work.dilation[0] * (work.kernel[0] - 1) + 1)  # else tiles can skip rows that none needs
     names = (name for name in type(machine.buffers).model_fields if name.endswith("_kb"))
-    large = changed(machine, **{f"buffers__{name}": 1 << 16 for name in names})
+    large = changed(one_way(machine), **{f"buffers__{name}": 1 << 16 for name in names})
     mode, total = only_mode(work, large), run([work], large, engine="fast").total
-    assert total["dram_weight_bytes"] == pytest.approx(mode.dram_bits.sum() / 8, abs=1)
-    assert total["dram_output_bytes"] == pytest.approx(work.outputs * mode.output_bits / 8, abs=1)
+    tiles = len(plan(work, large))  # each rounded up to whole bytes
+    assert total["dram_weight_bytes"] == pytest.approx(mode.dram_bits.sum() / 8, abs=tiles)
+    assert total["dram_output_bytes"] == pytest.approx(work.outputs * mode.output_bits / 8, abs=tiles)
     inputs = work.batch * work.height * work.width * work.in_channels * mode.input_bits / 8
-    assert total["dram_input_bytes"] <= inputs + 1
+    assert total["dram_input_bytes"] <= inputs + tiles
 
 
 @LAW
