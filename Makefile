@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-all test-rtl clean
+.PHONY: demo test test-all test-rtl rtl-area clean
 
 # Each set-up is a stamp file, so that it is done once and again when the dependencies change.
 $(VENV)/.demo: pyproject.toml
@@ -44,6 +44,11 @@ test-rtl: export OPENBLAS_NUM_THREADS = 1
 test-rtl: $(VENV)/.dev
 	command -v verilator >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends verilator g++ make; }
 	$(BIN)/python -m tests.rtl.run $(if $(UPDATE),--update)
+
+# Gate counts of the RTL's units, by Yosys, against the area model; writes reports/rtl-area.md.
+rtl-area: $(VENV)/.dev
+	command -v yosys >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends yosys; }
+	$(BIN)/python -m tests.rtl.synthesis
 
 clean:
 	rm -rf $(VENV) demo-out build dist

@@ -1,32 +1,36 @@
 // The transforms of F(2 x 2, 3 x 3) and F(4 x 4, 3 x 3) as adders and shifts, without multipliers: points 0, 1, -1 (and
 // 2, -2), in the scaling of Lavin & Gray (CVPR 2016).  Both passes of a 2-D transform, a register between them.
 
-// y = B^T x of one row or column.
+// y = B^T x of one row or column; entry 0 in the lowest bits.
 module input_transform_1d #(
     parameter int M = 2,
     parameter int BITS = 10,
     localparam int N = M + 2
 ) (
-    input logic signed [BITS-1:0] x[N],
-    output logic signed [BITS-1:0] y[N]
+    input logic [N*BITS-1:0] x,
+    output logic [N*BITS-1:0] y
 );
+  logic signed [BITS-1:0] x0, x1, x2, x3;
+  assign {x3, x2, x1, x0} = x[4*BITS-1:0];
   if (M == 2) begin : f2
-    assign y[0] = x[0] - x[2];
-    assign y[1] = x[1] + x[2];
-    assign y[2] = x[2] - x[1];
-    assign y[3] = x[3] - x[1];
+    assign y[0*BITS+:BITS] = x0 - x2;
+    assign y[1*BITS+:BITS] = x1 + x2;
+    assign y[2*BITS+:BITS] = x2 - x1;
+    assign y[3*BITS+:BITS] = x3 - x1;
   end else begin : f4
+    logic signed [BITS-1:0] x4, x5;
+    assign {x5, x4} = x[6*BITS-1:4*BITS];
     logic signed [BITS-1:0] even1, odd1, even2, odd2;  // of the points 1 and -1, 2 and -2
-    assign even1 = (x[2] <<< 2) - x[4];
-    assign odd1 = (x[1] <<< 2) - x[3];
-    assign even2 = x[4] - x[2];
-    assign odd2 = (x[3] - x[1]) <<< 1;
-    assign y[0] = ((x[0] - x[2]) <<< 2) + even2;
-    assign y[1] = even1 + odd1;
-    assign y[2] = even1 - odd1;
-    assign y[3] = even2 + odd2;
-    assign y[4] = even2 - odd2;
-    assign y[5] = ((x[1] - x[3]) <<< 2) - x[3] + x[5];
+    assign even1 = (x2 <<< 2) - x4;
+    assign odd1 = (x1 <<< 2) - x3;
+    assign even2 = x4 - x2;
+    assign odd2 = (x3 - x1) <<< 1;
+    assign y[0*BITS+:BITS] = ((x0 - x2) <<< 2) + even2;
+    assign y[1*BITS+:BITS] = even1 + odd1;
+    assign y[2*BITS+:BITS] = even1 - odd1;
+    assign y[3*BITS+:BITS] = even2 + odd2;
+    assign y[4*BITS+:BITS] = even2 - odd2;
+    assign y[5*BITS+:BITS] = ((x1 - x3) <<< 2) - x3 + x5;
   end
 endmodule
 
@@ -36,23 +40,27 @@ module inverse_transform_1d #(
     parameter int BITS = 32,
     localparam int N = M + 2
 ) (
-    input logic signed [BITS-1:0] x[N],
-    output logic signed [BITS-1:0] y[M]
+    input logic [N*BITS-1:0] x,
+    output logic [M*BITS-1:0] y
 );
+  logic signed [BITS-1:0] x0, x1, x2, x3;
+  assign {x3, x2, x1, x0} = x[4*BITS-1:0];
   logic signed [BITS-1:0] sum1, difference1;
-  assign sum1 = x[1] + x[2];
-  assign difference1 = x[1] - x[2];
+  assign sum1 = x1 + x2;
+  assign difference1 = x1 - x2;
   if (M == 2) begin : f2
-    assign y[0] = x[0] + sum1;
-    assign y[1] = difference1 + x[3];
+    assign y[0*BITS+:BITS] = x0 + sum1;
+    assign y[1*BITS+:BITS] = difference1 + x3;
   end else begin : f4
+    logic signed [BITS-1:0] x4, x5;
+    assign {x5, x4} = x[6*BITS-1:4*BITS];
     logic signed [BITS-1:0] sum2, difference2;
-    assign sum2 = x[3] + x[4];
-    assign difference2 = x[3] - x[4];
-    assign y[0] = x[0] + sum1 + sum2;
-    assign y[1] = difference1 + (difference2 <<< 1);
-    assign y[2] = sum1 + (sum2 <<< 2);
-    assign y[3] = difference1 + (difference2 <<< 3) + x[5];
+    assign sum2 = x3 + x4;
+    assign difference2 = x3 - x4;
+    assign y[0*BITS+:BITS] = x0 + sum1 + sum2;
+    assign y[1*BITS+:BITS] = difference1 + (difference2 <<< 1);
+    assign y[2*BITS+:BITS] = sum1 + (sum2 <<< 2);
+    assign y[3*BITS+:BITS] = difference1 + (difference2 <<< 3) + x5;
   end
 endmodule
 
@@ -69,14 +77,14 @@ module input_transform #(
 );
   logic signed [BITS-1:0] half[N*N];
   for (genvar i = 0; i < N; i++) begin : pass
-    logic signed [BITS-1:0] column[N], column_y[N], row[N], row_y[N];
+    logic [N*BITS-1:0] column, column_y, row, row_y;
     input_transform_1d #(.M(M), .BITS(BITS)) down (.x(column), .y(column_y));
     input_transform_1d #(.M(M), .BITS(BITS)) across (.x(row), .y(row_y));
     for (genvar k = 0; k < N; k++) begin : wire_up
-      assign column[k] = BITS'(tile[k*N+i]);
-      assign row[k] = half[i*N+k];
-      assign result[i*N+k] = row_y[k];
-      always_ff @(posedge clk) half[k*N+i] <= column_y[k];
+      assign column[k*BITS+:BITS] = BITS'(tile[k*N+i]);
+      assign row[k*BITS+:BITS] = half[i*N+k];
+      assign result[i*N+k] = row_y[k*BITS+:BITS];
+      always_ff @(posedge clk) half[k*N+i] <= column_y[k*BITS+:BITS];
     end
   end
 endmodule
@@ -93,23 +101,25 @@ module inverse_transform #(
 );
   logic signed [BITS-1:0] half[M*N];
   for (genvar i = 0; i < N; i++) begin : pass_down
-    logic signed [BITS-1:0] column[N], column_y[M];
+    logic [N*BITS-1:0] column;
+    logic [M*BITS-1:0] column_y;
     inverse_transform_1d #(.M(M), .BITS(BITS)) down (.x(column), .y(column_y));
     for (genvar k = 0; k < N; k++) begin : wire_in
-      assign column[k] = tile[k*N+i];
+      assign column[k*BITS+:BITS] = tile[k*N+i];
     end
     for (genvar k = 0; k < M; k++) begin : wire_out
-      always_ff @(posedge clk) half[k*N+i] <= column_y[k];
+      always_ff @(posedge clk) half[k*N+i] <= column_y[k*BITS+:BITS];
     end
   end
   for (genvar i = 0; i < M; i++) begin : pass_across
-    logic signed [BITS-1:0] row[N], row_y[M];
+    logic [N*BITS-1:0] row;
+    logic [M*BITS-1:0] row_y;
     inverse_transform_1d #(.M(M), .BITS(BITS)) across (.x(row), .y(row_y));
     for (genvar k = 0; k < N; k++) begin : wire_in
-      assign row[k] = half[i*N+k];
+      assign row[k*BITS+:BITS] = half[i*N+k];
     end
     for (genvar k = 0; k < M; k++) begin : wire_out
-      assign result[i*M+k] = row_y[k];
+      assign result[i*M+k] = row_y[k*BITS+:BITS];
     end
   end
 endmodule
