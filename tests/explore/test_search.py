@@ -14,7 +14,7 @@ from tests.explore.test_sweep import many_points
 
 pytest.importorskip("optuna")
 
-BUDGET = 72  # of 288
+BUDGET = 96  # of 288
 
 
 def volume(sweep: Sweep, reference: np.ndarray | None = None) -> tuple[float, np.ndarray]:
