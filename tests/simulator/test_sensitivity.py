@@ -1,0 +1,27 @@
+"""The same runs under both arithmetic tables."""
+
+import pytest
+
+from accelsim.hardware.load import load_hardware
+from accelsim.simulator.run import run
+from accelsim.simulator.sensitivity import sensitivity
+from accelsim.workload import layer_works
+
+from .random_layers import random_model
+
+
+def test_only_arithmetic_is_priced_anew() -> None:
+    works = layer_works(random_model("resnet20-cifar10"))
+    machines = [load_hardware(name) for name in ("spatial-16x16", "winograd-16x16")]
+    table = sensitivity(works, machines).set_index(["table", "machine"])
+    for machine in machines:
+        own = run(works, machine, engine="fast").total  # horowitz is the default
+        horowitz, aladdin = (table.loc[(name, machine.name)] for name in ("horowitz", "aladdin"))
+        assert horowitz["energy_pj"] == own["energy_pj"]
+        assert aladdin["energy_pj"] - horowitz["energy_pj"] == pytest.approx(
+            aladdin["energy_mac_pj"] - horowitz["energy_mac_pj"]
+        )
+    # 28 nm, 8 x 8 -> 24 bits: the multiplier alone, 0.2 -> 0.91 of 0.31 pJ.
+    spatial = table.xs("spatial-16x16", level="machine")["energy_mac_pj"]
+    assert spatial["aladdin"] / spatial["horowitz"] == pytest.approx(1.02 / 0.31)
+    assert (table.xs("spatial-16x16", level="machine")["ratio"] == 1).all()
