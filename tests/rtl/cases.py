@@ -38,7 +38,8 @@ HERE = Path(__file__).parent
 MODEL = HERE.parents[1] / "models" / "resnet20-cifar10.dual"
 IMAGES = HERE.parents[1] / "models" / "cifar10-sample.npz"
 GOLDEN = HERE / "golden.json"
-CUT_RESNET18 = HERE / "resnet18_cut.npz"
+# Cut from weights that are not free to ship, so made from the data folder (``cut_resnet18``) and never committed.
+CUT_RESNET18 = HERE.parents[1] / "build" / "rtl" / "resnet18_cut.npz"
 RECORDED_RESNET20 = HERE / "resnet20_layers.npz"
 BANDWIDTH = 8  # bytes a cycle
 CLOCK_MHZ = 500
@@ -215,7 +216,7 @@ def recorded() -> dict[str, Any]:
 
 
 def cases(resnet20: Layers, tilings: dict[str, Any] | None = None) -> list[Case]:
-    """Every layer on every machine that can run it.
+    """Every layer on every machine that can run it; those of ResNet-18 where they have been cut.
 
     resnet20: from ``model_layers`` or ``read_layers``.  tilings: ``recorded()["cases"]``; by default chosen anew.
     """
@@ -229,7 +230,7 @@ def _cases(resnet20: Layers) -> list[Case]:
     found = []
     for network, layers, builds in (
         ("resnet20", resnet20, machines()),
-        ("resnet18", read_layers(CUT_RESNET18), resnet18_machines()),
+        ("resnet18", read_layers(CUT_RESNET18) if CUT_RESNET18.exists() else {}, resnet18_machines()),
     ):
         for machine in builds:
             for work, x in layers.values():

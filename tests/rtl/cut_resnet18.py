@@ -5,8 +5,6 @@ and its val800 images), prunes the weights to 80 % by magnitude and stores both 
 the folder holds only as a reconstruction, are not used.
 """
 
-from pathlib import Path
-
 import numpy as np
 
 from accelsim.compression.deploy import percentile
@@ -17,6 +15,7 @@ from accelsim.network import forward
 from accelsim.network.weights import load_network
 from accelsim.network.zoo import resnet18
 from tests.network.reference_data import data_folder, imagenet_test
+from tests.rtl.cases import CUT_RESNET18
 
 # name: filters, channels, input rows and columns kept
 CUTS = {
@@ -31,7 +30,7 @@ SPARSITY = 0.8
 
 
 def main() -> None:
-    """Write resnet18_cut.npz."""
+    """Write the file that ``cases`` reads."""
     network = load_network(resnet18(folded=True), data_folder() / "weights" / "resnet18_imagenet_fp16.safetensors")
     images, _ = imagenet_test("val800.zip", 100)
     arrays = {}
@@ -46,7 +45,7 @@ def main() -> None:
             arrays[f"{node.name}:geometry"] = np.array([node.layer.stride[0], node.layer.padding[0]])
 
     forward(network, network.graph.preprocessing.apply(images[:1]), observe=note)
-    with atomic_write(Path(__file__).parent / "resnet18_cut.npz") as stream:
+    with atomic_write(CUT_RESNET18) as stream:
         np.savez_compressed(stream, **arrays)
 
 
