@@ -154,7 +154,8 @@ def test_a_full_disk_stops_the_sweep_and_keeps_what_is_done(tmp_path: Path) -> N
 def sweep_process(path: Path, folder: Path, workers: int) -> "subprocess.Popen[str]":
     """A sweep in a fresh interpreter, as a user's command runs it."""
     code = (
-        "import sys; from pathlib import Path; from accelsim.explore.sweep import run_sweep\n"
+        "import signal, sys; from pathlib import Path; from accelsim.explore.sweep import run_sweep\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores Ctrl-C\n"
         "try: run_sweep(Path(sys.argv[1]), Path(sys.argv[2]), workers=int(sys.argv[3]))\n"
         "except KeyboardInterrupt: sys.exit(130)\n"
     )
