@@ -8,8 +8,8 @@ from accelsim.files import write_bytes
 HEAD = """# Simulator against register-transfer hardware
 
 Written by `make test-rtl`: {cases} cases, each a real layer on a machine of our own in SystemVerilog
-(`tests/rtl/hdl`), run by Verilator. Weights and masks: `models/{file}` (sha256 {sha}...) and
-layers of ResNet-18 cut to size (80 % of the weights pruned by magnitude); inputs: what a real image gives, as int8.
+(`tests/rtl/hdl`), run by Verilator. Weights and masks: `models/{file}` (sha256 {sha}...){others}
+Inputs: what a real image gives the layer, as int8.
 
 | what is compared, in cycles | cases | agree exactly | mean error | worst error | worst case |
 |---|---|---|---|---|---|
@@ -95,7 +95,11 @@ def write_report(path: Path, rows: list[dict[str, Any]], model: Any, file: str, 
             f"| {case.network} {case.work.name} | {case.machine.name} | {row['kept']:.1%} | {pairs} "
             f"| {error(row, 'cycles'):.2%} |"
         )
+    cut = any(row["case"].network == "resnet18" for row in rows)
     head = HEAD.format(
+        others=" and\nlayers of ResNet-18 from the data folder, cut to size, 80 % of the weights pruned by magnitude."
+        if cut
+        else ".\nWithout the layers of ResNet-18, which need the data folder (`ACCELSIM_DATA`).",
         cases=len(rows),
         file=file,
         sha=model.sha256[:12],
