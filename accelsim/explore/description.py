@@ -21,16 +21,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from accelsim.errors import InputError
 from accelsim.explore import expressions
 from accelsim.explore.machines import MACHINE_FACTS, base_machine, machine_keys
 from accelsim.faults import explain, nearest
+from accelsim.settings import read_settings
 from accelsim.simulator.result import COUNT_COLUMNS, ENERGY_COLUMNS
 
-MAX_FILE_BYTES, MAX_POINTS, MAX_VALUES = 1 << 20, 5_000_000, 100_000
+MAX_POINTS, MAX_VALUES = 5_000_000, 100_000
 # Columns of a result besides counts and energies.
 RESULT_COLUMNS = ("edp_pj_ms", "latency_ms", "power_mw", "utilization")
 
@@ -299,16 +299,7 @@ def _formula_faults(text: str, known: set[str]) -> list[str]:
 
 def read_description(path: Path) -> Description:
     """Read a sweep file.  Raises InputError naming the file and every fault in it, with the nearest valid names."""
-    try:
-        if (size := path.stat().st_size) > MAX_FILE_BYTES:
-            raise InputError(f"{path}: {size} bytes, expected a sweep of at most {MAX_FILE_BYTES}")
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}, expected a sweep file") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: expected a mapping of keys to values, got {type(data).__name__}")
+    data = read_settings(path, "sweep file")
     data.setdefault("name", path.stem)
     try:
         return Description.model_validate(data)

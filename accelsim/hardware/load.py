@@ -10,8 +10,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from accelsim.errors import InputError
 from accelsim.faults import explain, nearest
 from accelsim.hardware.machine import Machine, SpatialMachine, WinogradMachine
+from accelsim.settings import read_settings
 
-MAX_FILE_BYTES = 1 << 20
 _KINDS: dict[str, type[BaseModel]] = {"spatial": SpatialMachine, "winograd": WinogradMachine}
 
 
@@ -28,16 +28,7 @@ def load_hardware(name: str | Path, overrides: Iterable[str] = ()) -> SpatialMac
     Raises InputError naming the file and every fault in it.
     """
     path = _find(name)
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(f"{path}: over {MAX_FILE_BYTES} bytes, expected a machine description")
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}, expected a machine description") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: expected a mapping of keys to values, got {type(data).__name__}")
+    data = read_settings(path, "machine description")
     for override in overrides:
         _override(data, override)
     data.setdefault("name", path.stem)

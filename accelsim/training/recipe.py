@@ -1,13 +1,13 @@
 """A training recipe: one YAML file that says all that a run needs, so that the same file gives the same bytes."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from accelsim.errors import InputError
 from accelsim.faults import explain
+from accelsim.settings import read_settings
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -120,14 +120,7 @@ class Recipe(_Section):
 
 def load_recipe(path: Path) -> Recipe:
     """The recipe in a YAML file.  Raises InputError that names every fault."""
-    try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}, expected a training recipe") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a mapping of keys, got {type(content).__name__}")
+    content = read_settings(path, "training recipe")
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
