@@ -48,7 +48,8 @@ def run_cluster(tasks: Iterable[Task], scheduler: str) -> Generator[Outcome, Non
         ahead = AHEAD * max(1, sum(client.nthreads().values()))
         running = distributed.as_completed(submit(ahead), loop=client.loop)
         for future in running:
-            if future.status == "finished":
+            # A result that went with its worker is computed again: result() waits for it.
+            if future.status not in ("error", "cancelled"):
                 yield Outcome.from_json(future.result())
             else:
                 yield Outcome(keys[future.key], "crashed", f"{future.status} on the cluster: {future.exception()!r}")
