@@ -95,7 +95,8 @@ class Recipe(_Section):
     start: a safetensors file of first weights (a path as in ``Data``; ``./`` begins at the working directory).
     epochs: the length of all schedules.  stop_after: end after so many of them.  smoothing: of the labels.
     ema: decay of the weights' moving average, which then is the checkpoint.  reestimate: batches over which the
-    checkpoint's batch-norm statistics are measured anew.  checkpoint_steps: steps between checkpoints (an epoch).
+    checkpoint's batch-norm statistics are measured anew.  checkpoint_steps: steps between the states that a
+    killed run resumes from, beside that of every epoch's end, when the model is measured and written, too.
     block: images that pass through the layers together, a matter of speed.
     """
 

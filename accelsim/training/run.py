@@ -161,7 +161,10 @@ class Run:
                 self.rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= self.trainer.done]
 
     def train(self, watch: Watch | None = None) -> dict[str, Any]:
-        """Train to the end, with a checkpoint after every epoch.  watch: called with each report and images/s."""
+        """Train to the end.  The model is measured and written after every epoch, the state more often if asked for.
+
+        watch: called with each report and images/s.
+        """
         trainer, recipe = self.trainer, self.recipe
         started, first = time.perf_counter(), trainer.done
         hours_before = self.hours
@@ -181,8 +184,10 @@ class Run:
                 watch(report, speed)
             if trainer.done % recipe.log_steps == 0 or trainer.done == trainer.end:
                 self._log(report, speed)
-            if trainer.done % every == 0 or trainer.done == trainer.end:
+            if trainer.done % trainer.steps_per_epoch == 0 or trainer.done == trainer.end:
                 card = self._save(final=trainer.done == trainer.end)
+            elif trainer.done % every == 0:
+                self._save_state()
         return card or self._save(final=True)
 
     def _log(self, report: StepReport, speed: float) -> None:
@@ -228,6 +233,11 @@ class Run:
             card |= {"theta_sd": thresholds[0], "theta_wd": thresholds[1], "winograd_m": regularizer.winograd}
             card |= {"sparsity_sd": targets[0], "sparsity_wd": targets[1]}
         checkpoint.save_model(self.out, arrays, card)
-        state, notes = trainer.state()
-        checkpoint.save_state(self.out, state, notes | {"recipe": recipe.model_dump(mode="json"), "hours": self.hours})
+        self._save_state()
         return card
+
+    def _save_state(self) -> None:
+        """Write what a resumed run goes on from."""
+        state, notes = self.trainer.state()
+        notes = notes | {"recipe": self.recipe.model_dump(mode="json"), "hours": self.hours}
+        checkpoint.save_state(self.out, state, notes)
