@@ -1,6 +1,7 @@
 """Print the README's examples again: each block after ``<!-- run: COMMAND -->`` becomes what the command prints.
 
-Run from the repository's root: ``python reports/readme.py``.
+Between ``<!-- worst rows -->`` and ``<!-- end -->`` come the rows of reports/validation.md with the largest errors.
+Run from the repository's root: ``python reports/readme.py``; with ``--worst`` only these rows are renewed.
 """
 
 import os
@@ -12,6 +13,8 @@ from pathlib import Path
 from accelsim.files import write_text
 
 ROOT = Path(__file__).parents[1]
+WORST = 5
+ROWS = re.compile(r"<!-- worst rows -->.*?<!-- end -->", re.DOTALL)
 BLOCK = re.compile(r"<!-- run: (.*?) -->\n```text\n.*?```", re.DOTALL)
 
 
@@ -28,6 +31,18 @@ def block(match: re.Match[str]) -> str:
     return f"<!-- run: {command} -->\n```text\n$ {command}\n" + "\n".join(filter(None, lines)) + "\n```"
 
 
+def worst_rows() -> str:
+    """The rows of the validation report with the largest worst error, without their commands."""
+    text = (ROOT / "reports" / "validation.md").read_text(encoding="utf-8")
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    rows = sorted(table[2:], key=lambda cells: -float(cells[4].split()[0]))[:WORST]
+    lines = ["| " + " | ".join(cells[i] for i in (0, 1, 2, 3, 4, 6)) + " |" for cells in [*table[:1], *rows]]
+    return "\n".join(["<!-- worst rows -->", lines[0], "|---|---|---|---|---|---|", *lines[1:], "<!-- end -->"])
+
+
 if __name__ == "__main__":
     readme = ROOT / "README.md"
-    write_text(readme, BLOCK.sub(block, readme.read_text(encoding="utf-8")))
+    content = readme.read_text(encoding="utf-8")
+    if "--worst" not in sys.argv:
+        content = BLOCK.sub(block, content)
+    write_text(readme, ROWS.sub(lambda _: worst_rows(), content))

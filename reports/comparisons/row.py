@@ -1,0 +1,30 @@
+"""One row of the validation report."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One quantity compared with one reference over some cases.
+
+    mean_percent, worst_percent: of |simulator - reference| / reference, in percent; where points of a share are
+    compared (a utilization, an efficiency), the points.  command: makes the comparison again.  remark: the worst case,
+    and what was fitted on what, if anything was.
+    """
+
+    what: str
+    reference: str
+    cases: int
+    mean_percent: float
+    worst_percent: float
+    command: str
+    remark: str = ""
+
+
+def errors(pairs: list[tuple[float, float]]) -> tuple[float, float]:
+    """Mean and worst |simulator - reference| / reference of (simulator, reference) pairs, in percent."""
+    found = [100 * abs(ours - theirs) / abs(theirs) for ours, theirs in pairs]
+    return sum(found) / len(found), max(found)
