@@ -31,7 +31,7 @@ test: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict accelsim
-	$(BIN)/python -m pytest -m 'not big_data and not slow'
+	$(BIN)/python -m pytest -m 'not big_data and not slow and not peers'
 
 # Everything, with the extras; the tests marked big_data need ACCELSIM_DATA.
 test-all: export OPENBLAS_NUM_THREADS = 1

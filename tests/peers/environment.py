@@ -1,0 +1,36 @@
+"""An environment of its own for a peer whose dependencies do not agree with ours, made once under ``build/peers``."""
+
+import fcntl
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[2] / "build" / "peers"
+
+
+class Unavailable(Exception):
+    """The peer cannot be installed here; the message says why in one line."""
+
+
+def environment(name: str, requirements: tuple[str, ...]) -> Path:
+    """The interpreter of ``build/peers/NAME``, which has the requirements installed.
+
+    Made when it is first asked for, and again when the requirements change.  Raises Unavailable where pip cannot.
+    """
+    folder, wanted = FOLDER / name, "\n".join(requirements)
+    python, stamp = folder / "bin" / "python", folder / "requirements.txt"
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stamp.exists() or stamp.read_text() != wanted:
+            _run(sys.executable, "-m", "venv", "--clear", str(folder))
+            _run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements)
+            stamp.write_text(wanted)
+    return python
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
+        raise Unavailable(f"{' '.join(command[1:4])} ...: {last[:200]}")

@@ -1,0 +1,106 @@
+"""SCALE-Sim 3 beside us: the same dense layers on the same systolic array, run live in its own Python."""
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelsim.workload import LayerWork
+
+from .environment import environment
+
+REQUIREMENTS = ("scalesim==3.0.0", "numpy<2.4")
+DATAFLOWS = {"output_stationary": "os", "weight_stationary": "ws", "input_stationary": "is"}
+WORKER = Path(__file__).with_name("scale_sim_worker.py")
+
+CONFIG = """[general]
+run_name = run
+[architecture_presets]
+ArrayHeight = {rows}
+ArrayWidth = {cols}
+IfmapSramSzkB = {input_kb}
+FilterSramSzkB = {weight_kb}
+OfmapSramSzkB = {output_kb}
+IfmapOffset = 0
+FilterOffset = 100000000
+OfmapOffset = 200000000
+Dataflow = {dataflow}
+Bandwidth = 10
+ReadRequestBuffer = 32
+WriteRequestBuffer = 32
+[layout]
+IfmapCustomLayout = False
+IfmapSRAMBankBandwidth = 10
+IfmapSRAMBankNum = 10
+IfmapSRAMBankPort = 2
+FilterCustomLayout = False
+FilterSRAMBankBandwidth = 10
+FilterSRAMBankNum = 10
+FilterSRAMBankPort = 2
+[sparsity]
+SparsitySupport = false
+[run_presets]
+InterfaceBandwidth = CALC
+UseRamulatorTrace = False
+"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What SCALE-Sim says of one layer.
+
+    cycles: of the array, without the prefetch before it.  dram_..._words: from and to DRAM, a word an element.
+    cpu_seconds: of simulating it, reading of files and start of Python not counted.
+    """
+
+    cycles: int
+    dram_input_words: int
+    dram_weight_words: int
+    dram_output_words: int
+    cpu_seconds: float
+
+
+def python() -> Path:
+    """SCALE-Sim's interpreter.  Raises ``environment.Unavailable``."""
+    return environment("scalesim", REQUIREMENTS)
+
+
+def topology(works: Sequence[LayerWork]) -> str:
+    """The layers as SCALE-Sim's topology file; images carry their padding, as it has none of its own.
+
+    Raises ValueError for layers without weights, with groups or with several images.
+    """
+    lines = ["Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,"]
+    for work in works:
+        if work.weights is None or work.groups > 1 or work.batch > 1 or work.stride[0] != work.stride[1]:
+            raise ValueError(f"{work.name}: not a layer for SCALE-Sim")
+        (R, S), stride = work.kernel, work.stride[0]
+        H, W = (work.out_height - 1) * stride + R, (work.out_width - 1) * stride + S
+        # Names that hold "DP" mean depthwise layers, so they are numbered.
+        lines.append(f"L{len(lines)}, {H}, {W}, {R}, {S}, {work.in_channels}, {work.out_channels}, {stride},")
+    return "\n".join(lines) + "\n"
+
+
+def simulate(
+    works: Sequence[LayerWork], rows: int, cols: int, dataflow: str, buffers_kb: tuple[int, int, int] = (1 << 16,) * 3
+) -> list[Measured]:
+    """Run the layers on a rows x cols array.  dataflow: our name.  buffers_kb: for weights, inputs and outputs.
+
+    Its buffers are double: half of each is filled while the other half is in use.
+    Raises ``environment.Unavailable``; RuntimeError if SCALE-Sim fails.
+    """
+    interpreter = python()
+    weight_kb, input_kb, output_kb = buffers_kb
+    config = CONFIG.format(
+        rows=rows, cols=cols, dataflow=DATAFLOWS[dataflow], weight_kb=weight_kb, input_kb=input_kb, output_kb=output_kb
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "scale.cfg").write_text(config)
+        (folder / "topology.csv").write_text(topology(works))
+        done = subprocess.run([interpreter, WORKER, folder], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"SCALE-Sim: {done.stderr.strip()[-300:]}")
+        return [Measured(**row) for row in json.loads((folder / "result.json").read_text())]
