@@ -1,0 +1,106 @@
+"""The ablation of ``joint-sparsity.md``: what weights trained for one domain, for both or for none keep in each domain.
+
+    for r in recipes/ablation/*.yaml; do accelsim train $r -o runs/ablation/$(basename $r .yaml); done
+    python reports/ablation.py runs/ablation      writes ablation.json and ablation.png beside this file
+
+A finished run's ``checkpoint.json`` holds its accuracy as trained, pruned in the spatial domain and pruned in the
+F(2, 3) domain; here the same weights are pruned in the F(4, 3) domain, too, and the dense network in all of them.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from accelsim.compression.joint import JointRegularizer
+from accelsim.network.graph import Network
+from accelsim.network.weights import load_network
+from accelsim.network.zoo import named_graph
+from accelsim.training.datasets import Source, cifar10, resolve
+from accelsim.training.evaluate import in_both_domains, top1
+from accelsim.training.winograd_op import winograd_operations
+
+HERE = Path(__file__).parent
+NETWORK, WEIGHTS = "resnet20-cifar10", "weights/resnet20_cifar10.safetensors"
+MODES = {"dense": "dense, not regularized", "sd": "spatial only", "wd": "Winograd only", "joint": "joint"}
+SPARSITIES = (70, 80, 90)
+KEYS = ("unpruned", "spatial", "winograd", "winograd_f4")
+
+
+def in_larger_tiles(network: Network, images: Source, sparsity: float) -> float:
+    """Top-1 in percent, pruned to this sparsity in the F(4, 3) domain."""
+    regularizer = JointRegularizer(network.graph, {"default": 4})
+    theta = regularizer.thresholds(network.arrays, sparsity, sparsity)[1]
+    filters = regularizer.pruned_winograd(network.arrays, theta)
+    operations = winograd_operations(filters, regularizer.winograd)
+    return top1(network.graph, network.arrays, images, operations=operations)
+
+
+def dense_accuracy(network: Network, images: Source, sparsity: float) -> dict[str, float]:
+    """Of the network as it was imported, pruned to this sparsity in each domain."""
+    regularizer = JointRegularizer(network.graph, {"default": 2})
+    thresholds = regularizer.thresholds(network.arrays, sparsity, sparsity)
+    return in_both_domains(network.graph, network.arrays, images, regularizer, thresholds)
+
+
+def measure(runs: Path, images: Source) -> list[dict[str, Any]]:
+    """One row for each mode and sparsity: its accuracies by the names of ``KEYS``, in percent."""
+    graph, rows = named_graph(NETWORK), []
+    for percent in SPARSITIES:
+        for mode in MODES:
+            run = runs / f"resnet20-{mode}-{percent}"
+            network = load_network(graph, resolve(WEIGHTS) if mode == "dense" else run / "checkpoint.safetensors")
+            if mode == "dense":
+                accuracy = dense_accuracy(network, images, percent / 100)
+            else:
+                card = json.loads((run / "checkpoint.json").read_text(encoding="utf-8"))
+                if card["images"] != len(images.labels):
+                    raise SystemExit(f"{run}: measured on {card['images']} images, expected {len(images.labels)}")
+                accuracy = card["accuracy"]
+            larger = {"winograd_f4": in_larger_tiles(network, images, percent / 100)}
+            rows.append({"mode": mode, "percent": percent, **accuracy, **larger})
+            print(rows[-1], flush=True)
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows in Markdown."""
+    lines = ["| weights | zeros | as trained | pruned, spatial | pruned, F(2, 3) | pruned, F(4, 3) |", "|---" * 6 + "|"]
+    for row in rows:
+        figures = " | ".join(f"{row[key]:.2f}" for key in KEYS)
+        lines.append(f"| {MODES[row['mode']]} | {row['percent']} % | {figures} |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """Accuracy over sparsity, a panel for each domain and a line for each mode."""
+    figure, panels = plt.subplots(1, 3, figsize=(9, 3), sharey=True)
+    titles = ("pruned, spatial", "pruned, F(2, 3)", "pruned, F(4, 3)")
+    for panel, key, title in zip(panels, KEYS[1:], titles, strict=True):
+        for mode, name in MODES.items():
+            points = [(row["percent"], row[key]) for row in rows if row["mode"] == mode]
+            panel.plot(*zip(*points, strict=True), marker="o", label=name)
+        panel.set(title=title, xlabel="zeros, %", xticks=SPARSITIES)
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel("top-1, %")
+    panels[0].legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
+def main() -> None:
+    """Measure the runs and write both files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, help="the folder of the nine finished runs")
+    rows = measure(parser.parse_args().runs, cifar10(resolve("cifar10"), "test"))
+    (HERE / "ablation.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    plot(rows, HERE / "ablation.png")
+
+
+if __name__ == "__main__":
+    main()
