@@ -61,18 +61,37 @@ class Arithmetic(_Part):
 
 
 class Buffers(_Part):
-    """Capacity of each global buffer, both halves of its double buffer together, and the width of its port."""
+    """Capacity of each global buffer, both halves of its double buffer together, and the width of its port.
+
+    shared: weights and inputs share weight_kb + input_kb, divided for each layer as it suits.
+    """
 
     weight_kb: Kilobytes
     input_kb: Kilobytes
     output_kb: Kilobytes
     port_bits: Count = 128
+    shared: bool = False
 
 
 class WinogradBuffers(Buffers):
-    """The same, with the buffer of transformed inputs."""
+    """The same, with the buffer of transformed inputs; 0 where ``cells`` transform them on the fly."""
 
-    transformed_kb: Kilobytes
+    transformed_kb: Annotated[float, Field(ge=0, le=1 << 20)]
+
+
+class Cells(_Part):
+    """Multiplier cells that sum several channels at once and transform on the fly (``accelsim.simulator.cells``).
+
+    channels: summed at each tap; taps x channels are where a layer runs directly.  channel_atom: channels come in
+    multiples of it.  block: outputs are padded to block x block tiles.  kernel: the kernel size that Winograd serves,
+    null for none.  stripe: output positions for which a cell holds its weights.
+    """
+
+    channels: Count
+    channel_atom: Literal[1, 2, 4, 8, 16] = 16
+    block: Annotated[int, Field(ge=1, le=4)] = 1
+    kernel: Annotated[int, Field(ge=2, le=5)] | None = 3
+    stripe: Count = 16
 
 
 class Dram(_Part):
@@ -187,6 +206,7 @@ class WinogradMachine(_Machine):
     polyphase: layers at stride 2 may run as four at stride 1 by Winograd; hybrid: any layer may run as a plain matrix
     multiplication; the mapping takes what scores lowest.  weight_transform: where filters are transformed, and
     weight_transform_rate: filter-channels that the on-chip unit takes a cycle.
+    cells: the lanes come in cells, one a filter (column).
     """
 
     kind: Literal["winograd"]
@@ -199,25 +219,55 @@ class WinogradMachine(_Machine):
     hybrid: bool = False
     weight_transform: Literal["off_line", "on_chip"] = "off_line"
     weight_transform_rate: Count = 4
+    cells: Cells | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "WinogradMachine":
+        faults = []
         if self.zero_handling == "skip_both":
-            raise ValueError("zero_handling skip_both: Winograd-domain inputs are dense, expected skip_weights")
+            faults.append("zero_handling skip_both: Winograd-domain inputs are dense, expected skip_weights")
         if self.window > 1 and self.zero_handling != "skip_weights":
-            raise ValueError("window over 1 expects zero_handling skip_weights")
+            faults.append("window over 1 expects zero_handling skip_weights")
+        if self.cells is None:
+            if self.buffers.transformed_kb == 0:
+                faults.append("buffers.transformed_kb 0 expects cells, which transform on the fly")
+        else:
+            faults += _cell_faults(self, self.cells)
+        if faults:
+            raise ValueError("; ".join(faults))
         return self
 
     @property
     def lanes(self) -> int:
         """Multipliers."""
-        return self.pe_array.taps * self.pe_array.rows * self.pe_array.cols
+        channels = 1 if self.cells is None else self.cells.channels
+        return self.pe_array.taps * channels * self.pe_array.rows * self.pe_array.cols
 
     @property
     def sram_bytes(self) -> int:
         """Capacity of all global buffers."""
         b = self.buffers
         return int(1024 * (b.weight_kb + b.input_kb + b.output_kb + b.transformed_kb))
+
+
+def _cell_faults(machine: WinogradMachine, cells: Cells) -> list[str]:
+    """What does not go together with cells."""
+    faults, array = [], machine.pe_array
+    if machine.zero_handling not in {"none", "gate"}:
+        faults.append(f"zero_handling {machine.zero_handling!r}: cells work in step, expected none or gate")
+    if machine.weight_transform != "off_line" or machine.polyphase:
+        faults.append("cells expect weight_transform off_line and no polyphase")
+    if cells.kernel is not None:
+        taps = (machine.tile + cells.kernel - 1) ** 2
+        if taps % array.taps:
+            faults.append(f"pe_array.taps {array.taps}, expected a divisor of the {taps} taps of cells")
+    for key, rate, needed in (
+        ("transform_rate", machine.transform_rate, array.rows * cells.channels),
+        ("inverse_rate", machine.inverse_rate, array.rows * array.cols),
+    ):
+        if rate < needed:
+            faults.append(f"{key} {rate}, expected at least {needed} to keep pace with the cells")
+    return faults
 
 
 Machine = Annotated[SpatialMachine | WinogradMachine, Field(discriminator="kind")]

@@ -167,7 +167,8 @@ def _actions(
         "gated_mac": mode.gated * total_tiles,
         "register_bit": plan.effectual_macs * (mode.weight_bits + operand_bits),
         "index": plan.effectual_macs if skips else 0,
-        "weight_read": (len(tiles) if mode.stationary == "weight" else rounds) * float(mode.stored_bits.sum()),
+        "weight_read": (len(tiles) if mode.stationary == "weight" else -(-rounds // mode.weight_reuse))
+        * float(mode.stored_bits.sum()),
         "weight_write": 8 * int(plan.weights.n_bytes.sum()),
         "input_write": 8 * int(plan.inputs.n_bytes.sum()),
         "output_read": outputs * act,
@@ -185,6 +186,12 @@ def _actions(
         actions["transformed_read"] = total_tiles * C_g * mode.taps * groups * mode.transformed_bits
         leaves = channel_parts if channel_parts > 1 or mode.tap_lanes < mode.taps else 0
         partial_sums = total_tiles * K * mode.taps * leaves
+    elif any(mode.transform_adds):  # on the fly: inputs at every read, results of every fold of the channels
+        adds_in, adds_out = mode.transform_adds
+        reads, folds = total_tiles * C_g * groups, -(-C_g // mode.reduction_lanes)
+        actions["transform_add"] = reads * adds_in + total_tiles * K * folds * adds_out
+        actions["input_read"] = reads * mode.taps * act
+        partial_sums = outputs * (channel_parts - 1)
     elif mode.stationary == "weight":
         folds = barriers.sum(axis=1)  # of each filter group
         actions["input_read"] = total_tiles * int(folds.sum()) * mode.reduction_lanes * act

@@ -152,6 +152,10 @@ class _Search:
             all_inputs = -(-self.pixels * work.in_channels * mode.activation_bits // 8)
             self.inputs_stay = all_inputs <= self._capacity("input")
         tile = -(-n * self.in_high * self.in_wide * c * self.groups_in_tile * mode.activation_bits // 8)
+        if self.machine.buffers.shared and not mode.transforms:
+            both, room = all_weights + all_inputs, self._shared()
+            self.weights_stay = (both <= room) | ~self.weights_first & (all_weights + tile * self.copies_x <= room)
+            self.inputs_stay = (both <= room) | self.weights_first & (all_inputs + 2 * self.weight_tile <= room)
         self.input_room = np.where(self.inputs_stay & (not mode.transforms), all_inputs, tile * self.copies_x)
         self.weight_room = np.where(self.weights_stay, all_weights, 2 * self.weight_tile)
 
@@ -272,11 +276,19 @@ class _Search:
             several = (self.n_c > 1) | (mode.stationary != "output")
             self.needs["output"] = np.where(several, partial, finished)
         self.fits = np.broadcast_to(self.steps <= MAX_STEPS, self.shape)
+        if self.machine.buffers.shared:
+            self.fits = self.fits & (self.weight_room + self.input_room <= self._shared())
         for name, needed in self.needs.items():
             self.fits = self.fits & (needed <= self._capacity(name))
 
     def _capacity(self, name: str) -> int:
+        if self.machine.buffers.shared and name in {"weight", "input"}:
+            return self._shared()
         return int(1024 * getattr(self.machine.buffers, f"{name}_kb"))
+
+    def _shared(self) -> int:
+        """Bytes of a buffer that weights and inputs share."""
+        return int(1024 * (self.machine.buffers.weight_kb + self.machine.buffers.input_kb))
 
     def _weight_bytes(self) -> tuple[Ints, Ints]:
         """Bytes of the largest weight tile, and of all tiles, of each cut of filters and channels."""

@@ -56,6 +56,7 @@ class Mode:
     transform_adds: additions of the input and the inverse transform of one tile-channel.
     phases: transforms of each tile-channel and tile-filter (4 of a stride-2 layer split into four).
     weight_transform_rate: filter-channels that an on-chip filter transform takes a cycle, 0 without one; its additions.
+    weight_reuse: rounds of position lanes for which a lane holds the weights that it read.
     input_taps, output_taps: values of one tile-channel before the inverse and after the input transform.
     """
 
@@ -89,10 +90,11 @@ class Mode:
     phases: int = 1
     weight_transform_rate: int = 0
     weight_transform_adds: int = 0
+    weight_reuse: int = 1
 
     @property
     def transforms(self) -> bool:
-        """Whether the layer runs in the Winograd domain."""
+        """Whether the layer passes through transform units; cells transform on the fly (``transform_adds`` alone)."""
         return self.transform_rate > 0
 
     @property

@@ -8,6 +8,7 @@ import pandas as pd
 from accelsim.hardware.energy import PARTS, Price, area_mm2, prices, static_mw
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.bound import breakdown
+from accelsim.simulator.cells import cell_modes
 from accelsim.simulator.convolution import best_schedule
 from accelsim.simulator.event import event
 from accelsim.simulator.mode import Mode
@@ -25,7 +26,9 @@ ENGINES: dict[str, Engine] = {"event": event, "fast": fast}
 
 def modes(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> list[Mode]:
     """The ways in which the machine can execute a conv or linear layer."""
-    return winograd_modes(work, machine) if isinstance(machine, WinogradMachine) else spatial_modes(work, machine)
+    if isinstance(machine, SpatialMachine):
+        return spatial_modes(work, machine)
+    return winograd_modes(work, machine) if machine.cells is None else cell_modes(work, machine, machine.cells)
 
 
 def plan(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> Schedule:
