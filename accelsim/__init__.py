@@ -190,8 +190,10 @@ def validate(model: "DualModel", machines: "Sequence[AnyMachine | str | Path]", 
     datapaths = []
     for machine in machines:
         description = load_hardware(machine) if isinstance(machine, str | Path) else machine
-        m = description.tile if description.kind == "winograd" else None
-        datapaths.append(Datapath(description.name, description.kind, m))
+        m, largest = None, None
+        if description.kind == "winograd":
+            m, largest = description.tile, description.largest_kernel
+        datapaths.append(Datapath(description.name, description.kind, m, largest_kernel=largest))
     return run(model, datapaths, read_images(Path(images)))
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from accelsim.compression.deploy import winograd_filters
 from accelsim.compression.model import DualModel, winograd_eligible
+from accelsim.decomposition import Piece
 from accelsim.errors import InputError
 from accelsim.network import INPUT, Graph
 from accelsim.network.layers import (
@@ -37,7 +38,6 @@ from accelsim.network.tables import TableLayer
 
 Kind = Literal["conv", "linear", "pool", "add", "other"]
 
-POLYPHASES = ((0, 0), (0, 1), (1, 0), (1, 1))
 MAX_WEIGHTS = 1 << 28  # of a layer of a table: a gigabyte
 CHANNEL_BLOCK = 16  # input channels are counted, stored and tiled in blocks of this many
 
@@ -76,7 +76,7 @@ class LayerWork:
     inputs: int = 1
     output_density: float = 1.0
     winograd_density: float | None = None
-    _blocks: dict[tuple[int, bool], NDArray[np.int64]] = field(default_factory=dict, repr=False)
+    _blocks: dict[tuple[int, tuple[Piece, ...]], NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
     @property
     def outputs(self) -> int:
@@ -110,29 +110,27 @@ class LayerWork:
         K, C, n_h, n_w = kept.shape
         return np.asarray(kept.reshape(K, C, n_h * n_w).transpose(2, 0, 1), np.int32)
 
-    def polyphase_nonzeros(self, m: int) -> NDArray[np.int32]:
-        """Non-zeros of a layer at stride 2 split into four at stride 1, one tap after the other: (taps, K, C / groups).
+    def piece_nonzeros(self, m: int, parts: tuple[Piece, ...]) -> NDArray[np.int32]:
+        """Non-zeros of a layer cut into pieces at stride 1, one tap after the other: (taps, K, C / groups) int32.
 
-        Phase (a, b) of the filters is w[a::2, b::2], run by F(m x m, its size).  Nothing is pruned.
+        Each piece is run by F(m x m, its size).  Nothing is pruned.  Raises ValueError if the layer has no weights.
         """
-        if self.weights is None or self.stride != (2, 2):
-            raise ValueError(f"layer {self.name}: no weights at stride 2")
-        parts = []
-        for a, b in POLYPHASES:
-            phase = self.weights[:, :, a::2, b::2]
-            if phase.size:
-                kept = winograd_filters(phase, m, 0.0) != 0
-                parts.append(kept.reshape(*kept.shape[:2], -1).transpose(2, 0, 1))
-        return np.concatenate(parts).astype(np.int32)
+        if self.weights is None:
+            raise ValueError(f"layer {self.name}: no weights to cut into pieces")
+        taps = []
+        for piece in parts:
+            kept = winograd_filters(self.weights[:, :, *piece.window], m, 0.0) != 0
+            taps.append(kept.reshape(*kept.shape[:2], -1).transpose(2, 0, 1))
+        return np.concatenate(taps).astype(np.int32)
 
-    def block_nonzeros(self, m: int = 1, polyphase: bool = False) -> NDArray[np.int64]:
+    def block_nonzeros(self, m: int = 1, parts: tuple[Piece, ...] = ()) -> NDArray[np.int64]:
         """``nonzeros(m)`` summed over blocks of CHANNEL_BLOCK input channels: (taps, K, blocks) int64.  Kept.
 
-        polyphase: of ``polyphase_nonzeros(m)``.
+        parts: of ``piece_nonzeros(m, parts)`` instead.
         """
-        key = (m, polyphase)
+        key = (m, parts)
         if key not in self._blocks:
-            self._blocks[key] = sum_blocks(self.polyphase_nonzeros(m) if polyphase else self.nonzeros(m))
+            self._blocks[key] = sum_blocks(self.piece_nonzeros(m, parts) if parts else self.nonzeros(m))
         return self._blocks[key]
 
 

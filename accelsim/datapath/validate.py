@@ -18,9 +18,10 @@ from accelsim.compression.deploy import winograd_convolution
 from accelsim.compression.model import DualModel
 from accelsim.datapath.spatial import sparse_convolution
 from accelsim.errors import InputError
-from accelsim.network import Network, forward
-from accelsim.network.forward import Convolution
+from accelsim.network import Network, Node, forward
+from accelsim.network.forward import Convolution, convolve
 from accelsim.network.images import LabelledImages
+from accelsim.network.layers import Conv
 
 Array = NDArray[np.float32]
 
@@ -33,13 +34,15 @@ CONFIDENCE = 1.645  # standard errors: 95 %, one-sided
 class Datapath:
     """What of a machine decides the numbers that it computes.
 
-    machine: its name.  m, threshold: of a Winograd machine, instead of the model's own.
+    machine: its name.  m, threshold: of a Winograd machine, instead of the model's own.  largest_kernel: of its
+    transform units; larger kernels run in pieces that are not pruned, or directly: the same numbers.
     """
 
     machine: str
     kind: Literal["spatial", "winograd"]
     m: int | None = None
     threshold: float | None = None
+    largest_kernel: int | None = None
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,18 @@ def _check(model: DualModel, datapaths: Sequence[Datapath], images: LabelledImag
 def _convolution(model: DualModel, datapath: Datapath) -> Convolution:
     if datapath.kind == "spatial":
         return sparse_convolution(model.network)
-    return winograd_convolution(model, m=datapath.m, threshold=datapath.threshold)
+    winograd = winograd_convolution(model, m=datapath.m, threshold=datapath.threshold)
+    largest = datapath.largest_kernel
+    if largest is None:
+        return winograd
+
+    def run(node: Node, x: Array, weight: Array) -> Array:
+        assert isinstance(node.layer, Conv)
+        if max(node.layer.kernel) > largest:
+            return convolve(x, weight, node.layer)
+        return winograd(node, x, weight)
+
+    return run
 
 
 def _outputs(network: Network, pixels: NDArray[np.uint8], convolution: Convolution | None) -> Array:

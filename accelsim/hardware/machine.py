@@ -203,7 +203,8 @@ class WinogradMachine(_Machine):
 
     tile: m, outputs a tile and dimension.  transform_rate: tile-channels that the input transform unit takes a cycle;
     inverse_rate: tile-filters that the inverse transform unit gives a cycle.
-    polyphase: layers at stride 2 may run as four at stride 1 by Winograd; hybrid: any layer may run as a plain matrix
+    polyphase: layers at a stride may run by Winograd, as several at stride 1; largest_kernel: of the transform units,
+    larger kernels may run as several smaller ones (null: no limit); hybrid: any layer may run as a plain matrix
     multiplication; the mapping takes what scores lowest.  weight_transform: where filters are transformed, and
     weight_transform_rate: filter-channels that the on-chip unit takes a cycle.
     cells: the lanes come in cells, one a filter (column).
@@ -216,6 +217,7 @@ class WinogradMachine(_Machine):
     transform_rate: Count
     inverse_rate: Count
     polyphase: bool = False
+    largest_kernel: Annotated[int, Field(ge=2, le=11)] | None = None
     hybrid: bool = False
     weight_transform: Literal["off_line", "on_chip"] = "off_line"
     weight_transform_rate: Count = 4

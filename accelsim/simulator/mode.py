@@ -54,7 +54,7 @@ class Mode:
     input_bits, output_bits: of an activation in DRAM, on average, index included.
     transform_rate, inverse_rate: tile-channels and tile-filters a cycle of the transform units; 0 without them.
     transform_adds: additions of the input and the inverse transform of one tile-channel.
-    phases: transforms of each tile-channel and tile-filter (4 of a stride-2 layer split into four).
+    phases: transforms of each tile-channel and tile-filter (4 of a stride-2 layer split into four pieces).
     weight_transform_rate: filter-channels that an on-chip filter transform takes a cycle, 0 without one; its additions.
     weight_reuse: rounds of position lanes for which a lane holds the weights that it read.
     input_taps, output_taps: values of one tile-channel before the inverse and after the input transform.

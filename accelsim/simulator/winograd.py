@@ -7,8 +7,11 @@ pass through the input transform unit once for each load of a tile, results thro
 Weights are transformed and pruned off line and stored with n^2 positions a filter and channel; or they come in the
 file's spatial form and are transformed and pruned on chip as they arrive (``weight_transform: on_chip``).
 
-A layer at stride 2 can be split into four at stride 1 on every other row and column (``polyphase``): 25 multiplies for
-36 where the kernel is 3 x 3 and m = 2.  Its filters are not pruned in the Winograd domain, so its result is exact.
+A layer at a stride can be split into layers at stride 1 on every stride-th row and column (``polyphase``): 25
+multiplies for 36 where the kernel is 3 x 3, the stride 2 and m = 2.  A kernel beyond ``largest_kernel`` can be split
+into smaller ones (``accelsim.decomposition``; ``accelsim.datapath.pieces`` computes it).  Each piece passes through the
+transform units by itself.  Filters of pieces are not pruned in the Winograd domain, so the result is exact.  The
+mapping runs a split layer as a plain matrix multiplication where that scores lower.
 
 Layers that Winograd cannot serve run on the same lanes as a sparse matrix multiplication in the spatial domain:
 taps x rows positions by cols filters.
@@ -16,11 +19,12 @@ taps x rows positions by cols filters.
 
 import numpy as np
 
+from accelsim.decomposition import Piece, pieces
 from accelsim.hardware.machine import WinogradMachine
 from accelsim.simulator.mode import Mode
 from accelsim.simulator.spatial import activation_bits, dense_slots, filter_order, gemm_mode, weight_bits
 from accelsim.winograd import POINTS, tile_additions
-from accelsim.workload import POLYPHASES, LayerWork
+from accelsim.workload import LayerWork
 
 MAX_POINTS = len(POINTS)
 
@@ -29,40 +33,46 @@ def winograd_modes(work: LayerWork, machine: WinogradMachine) -> list[Mode]:
     """The ways in which the machine executes a conv or linear layer: Winograd, or GEMM where that does not apply."""
     array = machine.pe_array
     gemm = gemm_mode(work, machine, "gemm-os", array.taps * array.rows, array.cols)
-    n = machine.tile + max(work.kernel) - 1
-    if work.winograd_threshold is not None and n <= MAX_POINTS + 1:
+    largest = machine.largest_kernel
+    whole = largest is None or max(work.kernel) <= largest
+    if work.winograd_threshold is not None and whole and _has_points(machine, work.kernel):
         return [winograd_mode(work, machine), *([gemm] if machine.hybrid else [])]
-    if machine.polyphase and work.stride == (2, 2) and work.dilation == (1, 1) and 2 <= min(work.kernel) <= 7:
-        return [gemm, winograd_mode(work, machine, polyphase=True)]
+    split = machine.polyphase if max(work.stride) > 1 else not whole
+    if split and work.kind == "conv" and work.dilation == (1, 1) and min(work.kernel) >= 2:
+        parts = pieces(work.kernel, work.stride, largest)
+        if all(_has_points(machine, piece.size) for piece in parts):
+            return [gemm, winograd_mode(work, machine, parts)]
     return [gemm]
 
 
-def winograd_mode(work: LayerWork, machine: WinogradMachine, polyphase: bool = False) -> Mode:
-    """F(m x m, R x S) with the machine's tile size m; or of each phase of a layer at stride 2.
+def _has_points(machine: WinogradMachine, kernel: tuple[int, int]) -> bool:
+    """Whether there are interpolation points enough for F(m, r) of the kernel's longer side."""
+    return machine.tile + max(kernel) - 1 <= MAX_POINTS + 1
+
+
+def winograd_mode(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, ...] = ()) -> Mode:
+    """F(m x m, R x S) with the machine's tile size m; or of each of the pieces that the layer is split into.
 
     Gating counts zero weights only: Winograd-domain inputs are dense whatever the density of the pixels.
     """
     m, array, a = machine.tile, machine.pe_array, machine.arithmetic
-    blocks = work.block_nonzeros(m, polyphase)
+    blocks = work.block_nonzeros(m, parts)
     order = filter_order(work, machine, blocks)
     dense, kept = dense_slots(work, blocks, 1), int(blocks.sum())
     skips = machine.zero_handling == "skip_weights"
     # In CSR each tap of a filter is a row of its own, so that its lane finds it.
     rows = blocks if machine.weight_format == "csr" else blocks.sum(axis=0, keepdims=True)
     stored = np.sum([weight_bits(work, machine, row, len(blocks) // len(rows)) for row in rows], axis=0)[order]
-    kernels = [work.kernel]
-    if polyphase:
-        R, S = work.kernel
-        kernels = [(-(-(R - a) // 2), -(-(S - b) // 2)) for a, b in POLYPHASES]
+    kernels = [piece.size for piece in parts] or [work.kernel]
     adds_w, adds_in, adds_out = np.sum([tile_additions(m, kernel) for kernel in kernels], axis=0).tolist()
-    adds_out += (len(kernels) - 1) * m * m  # the phases' outputs are added up
+    adds_out += (len(kernels) - 1) * m * m  # the pieces' outputs are added up
     on_chip = machine.weight_transform == "on_chip"
     dram_bits = stored
     if on_chip:  # weights travel in the file's spatial form
         window = work.kernel[0] * work.kernel[1]
         dram_bits = weight_bits(work, machine, work.block_nonzeros().sum(axis=0), window)[order]
     return Mode(
-        name=f"winograd-f{m}{'-polyphase' if polyphase else ''}",
+        name=f"winograd-f{m}" + ("" if not parts else "-polyphase" if max(work.stride) > 1 else "-split"),
         work=work,
         m=m,
         slots=(blocks if skips else dense)[:, order],

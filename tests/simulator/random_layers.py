@@ -139,6 +139,7 @@ def winograd_machines(draw: st.DrawFn, **fixed: Any) -> WinogradMachine:
             "transform_rate": draw(st.integers(1, 8)),
             "inverse_rate": draw(st.integers(1, 8)),
             "polyphase": draw(st.booleans()),
+            "largest_kernel": draw(st.sampled_from([None, 2, 3])),
             "hybrid": draw(st.booleans()),
             "weight_transform": draw(st.sampled_from(["off_line", "on_chip"])),
             **draw(_common()),

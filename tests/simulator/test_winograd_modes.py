@@ -1,14 +1,9 @@
 """What a Winograd machine can do besides F(m, 3) on layers at stride 1."""
 
-import numpy as np
 import pytest
 
 from accelsim.hardware.load import load_hardware
-from accelsim.network.forward import convolve as direct
-from accelsim.network.layers import Conv
-from accelsim.simulator.run import modes, run
-from accelsim.winograd import convolve
-from accelsim.workload import POLYPHASES
+from accelsim.simulator.run import modes, plan, run
 
 from .random_layers import layer, winograd
 
@@ -35,14 +30,39 @@ def test_a_polyphase_split_takes_25_multiplies_for_36() -> None:
     assert split.executed * 4 * 4 == 25 / 36 * (gemm.executed * 8 * 8)
 
 
-def test_the_polyphase_split_is_the_same_convolution() -> None:
-    rng = np.random.default_rng(0)
-    x, w = rng.standard_normal((1, 12, 12, 3)).astype(np.float32), rng.standard_normal((4, 3, 3, 3)).astype(np.float32)
-    expected = direct(x, w, Conv(in_channels=3, out_channels=4, kernel=(3, 3), stride=(2, 2)))
-    parts = [convolve(np.ascontiguousarray(x[:, a::2, b::2]), w[:, :, a::2, b::2], 2) for a, b in POLYPHASES]
-    split = sum(part[:, :5, :5] for part in parts)
-    assert expected.shape == split.shape
-    np.testing.assert_allclose(split, expected, rtol=1e-4, atol=1e-4)
+@pytest.mark.parametrize(
+    ("kernel", "stride", "largest", "taps", "name"),
+    [
+        # F(2, r) of each piece, (r + 1)^2 multiplies a tile of 2 x 2 outputs:
+        (5, 1, 3, (3 + 4) ** 2, "winograd-f2-split"),  # 2 + 3 taps a side
+        (7, 1, 3, (3 + 3 + 4) ** 2, "winograd-f2-split"),  # 2 + 2 + 3
+        (11, 1, 3, (3 + 4 + 4 + 4) ** 2, "winograd-f2-split"),  # 2 + 3 + 3 + 3
+        (7, 2, None, (5 + 4) ** 2, "winograd-f2-polyphase"),  # ResNet's first layer: phases of 4 and 3
+        (11, 4, None, (4 + 4 + 4 + 3) ** 2, "winograd-f2-polyphase"),  # AlexNet's: phases of 3, 3, 3 and 2
+        (5, 2, None, (4 + 3) ** 2, "winograd-f2-polyphase"),
+    ],
+)
+def test_multiplies_of_kernels_in_pieces(kernel: int, stride: int, largest: int | None, taps: int, name: str) -> None:
+    work = layer(4, 16, 24, kernel, stride=stride, padding=kernel // 2, density=1.0)
+    machine = winograd(polyphase=True, largest_kernel=largest, zero_handling="none", **ROOMY)
+    gemm, split = modes(work, machine)
+    assert (gemm.name, split.name, split.taps) == ("gemm-os", name, taps)
+    assert split.executed == taps * 4 * 16
+    assert gemm.executed == kernel**2 * 4 * 16
+
+
+def test_kernels_that_the_units_take_are_not_split() -> None:
+    work = layer(4, 16, 12, 5, padding=2)
+    assert [mode.name for mode in modes(work, winograd(largest_kernel=5))] == ["winograd-f2"]
+    assert [mode.name for mode in modes(work, winograd())] == ["winograd-f2"]
+
+
+def test_a_split_layer_runs_as_gemm_where_that_scores_lower() -> None:
+    """5 x 5 in pieces takes 49 multiplies for 100; with 3 % of the weights the transformed pieces are too full."""
+    full, sparse = (layer(16, 32, 16, 5, padding=2, density=density) for density in (1.0, 0.03))
+    machine = winograd(largest_kernel=3, **{**ROOMY, "transform_rate": 64, "inverse_rate": 64})
+    assert plan(full, machine).mode == "winograd-f2-split"
+    assert plan(sparse, machine).mode == "gemm-os"
 
 
 def test_a_machine_with_a_choice_takes_the_lower_score() -> None:
