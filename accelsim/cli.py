@@ -191,6 +191,22 @@ def compress(
         print_json(summary(model, output))
 
 
+@app.command("import")
+def import_(
+    source: Annotated[
+        Path, typer.Argument(metavar="FILE", help=".onnx, .safetensors, .npz, or a topology.csv", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help=".dual, .safetensors or .csv")],
+    network: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The network that a weight file belongs to, by the zoo's name.")
+    ] = None,
+) -> None:
+    """Take over another tool's file: a network as a .dual file of 8-bit weights, weights, or a table of layers."""
+    from accelsim.compression.importing import import_file
+
+    say(import_file(source, output, network))
+
+
 @app.command()
 def export(
     model: Model,

@@ -5,8 +5,6 @@ Weight densities of AlexNet: Han et al. 2015 (alexnet-han) and the CaffeNet rele
 Input densities of AlexNet's convolutions: Eyeriss, JSSC 2017, share of zeros of the input maps.  Elsewhere 1.
 """
 
-import csv
-import io
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,7 @@ import numpy as np
 from accelsim.compression.model import DualModel
 from accelsim.files import write_text
 from accelsim.network import Network
-from accelsim.network.tables import COLUMNS
+from accelsim.network.tables import TableLayer, table_text
 from accelsim.network.zoo import named_graph
 from accelsim.workload import layer_works
 
@@ -29,9 +27,7 @@ def table(network: str, weights: tuple[float, ...] = (), inputs: tuple[float, ..
     """The network's layers as NETWORK.csv; densities of its first layers with weights, in order, else 1."""
     graph = named_graph(network)
     arrays = {name: np.zeros(shape, np.float32) for name, shape in graph.parameters.items()}
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(COLUMNS)
+    layers = []
     weighted = 0
     for work in layer_works(DualModel(Network(graph, arrays), {}, 0.0)):
         weight = activation = 1.0
@@ -41,12 +37,13 @@ def table(network: str, weights: tuple[float, ...] = (), inputs: tuple[float, ..
             weighted += 1
         assert work.stride[0] == work.stride[1]
         assert work.padding[0] == work.padding[1]
-        kind, padding = work.kind, work.padding[0]
-        rows.writerow(
-            [work.name, kind, work.in_channels, work.out_channels, work.height, work.width, *work.kernel]
-            + [work.stride[0], padding, work.groups, f"{weight:g}", f"{activation:g}"]
-        )
-    return text.getvalue()
+        layers.append(
+            TableLayer(
+                work.name, work.kind, work.in_channels, work.out_channels, work.height, work.width, work.kernel,
+                work.stride[0], work.padding[0], work.groups, weight, activation,
+            )
+        )  # fmt: skip
+    return table_text(layers)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ their padding already, so padding is 0; version 3 adds a sparsity ``N:M``, N of 
 
 import csv
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -91,6 +92,20 @@ def read_table(path: Path) -> tuple[TableLayer, ...]:
         more = f"; and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
         raise InputError(f"{path}: {'; '.join(faults[:SHOWN_FAULTS])}{more}")
     return tuple(layers)
+
+
+def table_text(layers: Iterable[TableLayer]) -> str:
+    """The layers as the text of a NETWORK.csv."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    for layer in layers:
+        rows.writerow(
+            [layer.name, layer.kind, layer.in_channels, layer.out_channels, layer.height, layer.width, *layer.kernel]
+            + [layer.stride, layer.padding, layer.groups]
+            + [f"{density:g}" for density in (layer.weight_density, layer.activation_density)]
+        )
+    return text.getvalue()
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:

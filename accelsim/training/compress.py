@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from accelsim.compression.compress import Quantized, quantize, seal, spatial_threshold, winograd_threshold
@@ -24,7 +23,9 @@ from accelsim.errors import InputError
 from accelsim.faults import explain
 from accelsim.files import write_bytes
 from accelsim.network.graph import Network
+from accelsim.network.onnx import read_onnx
 from accelsim.network.weights import load_network
+from accelsim.settings import read_settings
 from accelsim.training.checkpoint import CARD, MODEL
 from accelsim.training.codebook import Tuning, fine_tune
 from accelsim.training.datasets import Source, load_split, resolve
@@ -73,7 +74,8 @@ class SearchSettings(_Section):
 class CompressionRecipe(_Section):
     """How to compress one checkpoint.
 
-    network: of a bare weight file; a checkpoint of ``accelsim train`` says it itself.  cell: D; by default theta_SD.
+    network: of a bare weight file; a checkpoint of ``accelsim train`` and ONNX say it themselves.
+    cell: D; by default theta_SD.
     cells: D of single arrays; search: finds them (``ratedistortion``).  spatial, winograd: sparsities to prune to; by
     default the checkpoint's.  tile: m of F(m, r).  dither: its seed, for dithered quantization.  data: training images
     calibrate (the first ``calibration``) and fine-tune, test images measure; without it nothing is measured.
@@ -100,13 +102,9 @@ class CompressionRecipe(_Section):
 
 def load_compression_recipe(path: Path) -> CompressionRecipe:
     """The recipe in a YAML file.  Raises InputError that names every fault."""
+    content = read_settings(path, "compression recipe")
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return CompressionRecipe.model_validate(content if content is not None else {})
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}, expected a compression recipe") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+        return CompressionRecipe.model_validate(content)
     except ValidationError as error:
         raise InputError(f"{path}: {explain(error, CompressionRecipe)}") from None
 
@@ -114,7 +112,8 @@ def load_compression_recipe(path: Path) -> CompressionRecipe:
 def compress_checkpoint(checkpoint: Path, out: Path, recipe: CompressionRecipe, log: Any = None) -> DualModel:
     """Compress a checkpoint into the ``.dual`` file ``out``; return what that decodes to.
 
-    checkpoint: a folder of ``accelsim train``, or a safetensors file.  log: called with a line of progress.
+    checkpoint: a folder of ``accelsim train``, or a safetensors, .npz or ONNX file.
+    log: called with a line of progress.
     Raises InputError if the checkpoint, the recipe or the data do not fit together.
     """
     say = log or (lambda _: None)
@@ -171,7 +170,9 @@ def compress_checkpoint(checkpoint: Path, out: Path, recipe: CompressionRecipe, 
 
 
 def load_checkpoint(checkpoint: Path, recipe: CompressionRecipe) -> tuple[Network, dict[str, Any]]:
-    """The network of a checkpoint, and what its card says (empty for a bare weight file)."""
+    """The network of a checkpoint, and what its card says (empty for a bare weight file and for ONNX)."""
+    if checkpoint.suffix == ".onnx":
+        return read_onnx(checkpoint), {}
     weights = checkpoint / MODEL if checkpoint.is_dir() else checkpoint
     card = weights.with_name(CARD)
     notes: dict[str, Any] = {}

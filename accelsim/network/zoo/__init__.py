@@ -6,7 +6,15 @@ from functools import partial
 
 from accelsim.errors import InputError
 from accelsim.network.graph import Graph
-from accelsim.network.zoo.classic import alexnet, alexnet_torchvision, googlenet, mobilenet_v1, squeezenet11, vgg16
+from accelsim.network.zoo.classic import (
+    alexnet,
+    alexnet_torchvision,
+    googlenet,
+    mobilenet_v1,
+    squeezenet11,
+    squeezenet11_torchvision,
+    vgg16,
+)
 from accelsim.network.zoo.resnet import resnet18, resnet50, resnet_cifar
 from accelsim.network.zoo.superresolution import ct_srcnn9, vdsr
 
@@ -23,6 +31,7 @@ NETWORKS: dict[str, Callable[[], Graph]] = {
     "alexnet-torchvision": alexnet_torchvision,
     "vgg16": vgg16,
     "squeezenet11": squeezenet11,
+    "squeezenet11-torchvision": squeezenet11_torchvision,
     "googlenet": googlenet,
     "mobilenet-v1": mobilenet_v1,
     "ct-srcnn9": ct_srcnn9,

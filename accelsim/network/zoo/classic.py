@@ -1,6 +1,6 @@
 """Plain and branched image classifiers without shortcuts: AlexNet, VGG-16, SqueezeNet, GoogLeNet, MobileNet."""
 
-from accelsim.network.graph import Graph, Preprocessing
+from accelsim.network.graph import Graph, Node, Preprocessing
 from accelsim.network.layers import Concat, Flatten, GlobalAveragePool, Linear, MaxPool
 from accelsim.network.zoo.builder import IMAGENET, Builder
 
@@ -104,6 +104,19 @@ def squeezenet11() -> Graph:
     b.add("pool10", GlobalAveragePool())
     b.add("flatten", Flatten())
     return b.graph()
+
+
+def squeezenet11_torchvision() -> Graph:
+    """SqueezeNet 1.1 with torchvision's names and preprocessing; the same layers."""
+    names = {"conv1": "features.0", "conv10": "classifier.1"}
+    for fire, index in zip(range(2, 10), (3, 4, 6, 7, 9, 10, 11, 12), strict=True):
+        names[f"fire{fire}/squeeze1x1"] = f"features.{index}.squeeze"
+        names |= {f"fire{fire}/expand{k}": f"features.{index}.expand{k}" for k in ("1x1", "3x3")}
+    nodes = tuple(
+        Node(name=names.get(node.name, node.name), layer=node.layer, inputs=tuple(names.get(i, i) for i in node.inputs))
+        for node in squeezenet11().nodes
+    )
+    return Graph(name="squeezenet11-torchvision", input_shape=(224, 224, 3), nodes=nodes, preprocessing=IMAGENET)
 
 
 # GoogLeNet's inception modules: 1x1, reduction and 3x3, reduction and 5x5, projection (Szegedy et al., table 1).
