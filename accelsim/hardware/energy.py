@@ -30,6 +30,8 @@ BUFFERS = ("weight", "input", "transformed", "output")
 
 # 30 mW for the 168 lanes of Eyeriss at 65 nm (calibration published with its energy model); scales with area.
 STATIC_MW_PER_LANE_45NM = 30 / 168 / AREA_FACTORS[65]
+# A word to the next processing element: 4 pJ for 16 bits at 65 nm (calibration published with Eyeriss' energy model).
+HOP_PJ_PER_BIT_45NM = 4 / 16 / ENERGY_FACTORS[65]
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ def prices(machine: SpatialMachine | WinogradMachine) -> dict[str, Price]:
     """Price of each action by name, overrides applied.
 
     mac, gated_mac: a multiply-accumulate, active and gated.  transform_add: an addition of a transform unit.
-    register_bit: a bit read from an operand register.  index: the address of a skipped-to operand.
+    register_bit: a bit read from or written to an operand register.  hop_bit: a bit handed to the next lane or taken
+    from a bus (row-stationary arrays; counted with the registers).  index: the address of a skipped-to operand.
     weight_read, weight_write, input_read, ...: a bit of a global buffer.  dram_bit, dram_activate: off chip.
     """
     a, node, e = machine.arithmetic, machine.node_nm, machine.energy
@@ -72,6 +75,9 @@ def prices(machine: SpatialMachine | WinogradMachine) -> dict[str, Price]:
     for name, memory in memories(machine).items():
         table[f"{name}_read"] = Price(memory.read_pj_per_bit, "pJ/bit", "sram", SRAM_SOURCE)
         table[f"{name}_write"] = Price(memory.write_pj_per_bit, "pJ/bit", "sram", SRAM_SOURCE)
+    if isinstance(machine, SpatialMachine) and machine.row_stationary is not None:
+        hop = Price(HOP_PJ_PER_BIT_45NM * scale, "pJ/bit", "register", f"Eyeriss, 4 pJ for 16 bits; {NODE_SOURCE}")
+        table["hop_bit"] = hop
     dram = machine.dram.timing
     table["dram_bit"] = Price(dram.pj_per_bit, "pJ/bit", "dram", f"{machine.dram.type}: {dram.source}")
     table["dram_activate"] = Price(dram.activate_pj, "pJ/row", "dram", f"{machine.dram.type}: {dram.source}")
@@ -79,6 +85,7 @@ def prices(machine: SpatialMachine | WinogradMachine) -> dict[str, Price]:
         "gated_mac": None if e.gated_share is None else e.gated_share * mac,
         "transform_add": e.transform_add_pj,
         "register_bit": e.register_pj_per_bit,
+        "hop_bit": e.hop_pj_per_bit,
         "dram_bit": e.dram_pj_per_bit,
         "dram_activate": e.dram_activate_pj,
     }
@@ -112,6 +119,10 @@ def area_mm2(machine: SpatialMachine | WinogradMachine, transform_adders: tuple[
     parts = {"lanes": machine.lanes * mac_um2(a.weight_bits, operand_bits, a.accumulator_bits, node) / 1e6}
     for name, memory in memories(machine).items():
         parts[f"{name}_buffer"] = 2 * memory.area_mm2
+    if isinstance(machine, SpatialMachine) and (pads := machine.row_stationary) is not None:
+        bits = pads.filter_words * a.weight_bits + pads.input_words * a.activation_bits
+        bits += pads.psum_words * a.accumulator_bits
+        parts["scratch_pads"] = machine.lanes * adders_um2(0, 1, bits, node) / 1e6
     if isinstance(machine, WinogradMachine):
         (inputs, outputs), m, n = transform_adders, machine.tile, machine.tile + 2
         # A register between the two passes of each transform, for 3 x 3 kernels.

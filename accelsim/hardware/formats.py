@@ -2,7 +2,9 @@
 
 dense: every position.  bitmask: one bit a position, then the non-zeros.  csr: an index within its row for each
 non-zero, and one pointer a row.  run_length: each value with a count of the zeros before it; a run longer than the
-count can say inserts a zero value (Eyeriss, EIE).  Expected padding of run-length coding for randomly placed zeros:
+count can say inserts a zero value (Eyeriss, EIE).  packed_run_length: the same with a count of 5 bits, three pairs and
+a flag to a word (64 bits at 16-bit values), as Eyeriss moves feature maps (JSSC 2017).  Expected padding of run-length
+coding for randomly placed zeros:
 pad = (1 - d)^(2^i) / (1 - (1 - d)^(2^i)), d the density, i the index width (EIE, ISCA 2016).
 """
 
@@ -11,9 +13,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Format = Literal["dense", "bitmask", "csr", "run_length"]
+Format = Literal["dense", "bitmask", "csr", "run_length", "packed_run_length"]
 
-RUN_BITS = 4  # the count in front of each run-length coded value
+RUN_BITS = {"run_length": 4, "packed_run_length": 5}  # the count in front of each run-length coded value
+FLAG_BITS = {"run_length": 0.0, "packed_run_length": 1 / 3}  # of each, its share of a word's flag
 
 
 def stored_values(fmt: Format, positions: ArrayLike, nonzeros: ArrayLike) -> NDArray[np.float64]:
@@ -21,11 +24,12 @@ def stored_values(fmt: Format, positions: ArrayLike, nonzeros: ArrayLike) -> NDA
     p, nz = np.asarray(positions, np.float64), np.asarray(nonzeros, np.float64)
     if fmt == "dense":
         return np.asarray(p + 0 * nz)
-    if fmt == "run_length":
-        zeros_run = (1 - nz / np.maximum(p, 1)) ** (2**RUN_BITS)
+    if fmt in RUN_BITS:
+        longest = 2 ** RUN_BITS[fmt]
+        zeros_run = (1 - nz / np.maximum(p, 1)) ** longest
         with np.errstate(divide="ignore", invalid="ignore"):
             values = nz * (1 + zeros_run / (1 - zeros_run))
-        return np.asarray(np.where(nz > 0, np.minimum(values, p), np.minimum(p, np.ceil(p / 2**RUN_BITS))))
+        return np.asarray(np.where(nz > 0, np.minimum(values, p), np.minimum(p, np.ceil(p / longest))))
     return np.asarray(nz + 0 * p)
 
 
@@ -40,7 +44,7 @@ def index_bits(fmt: Format, positions: ArrayLike, nonzeros: ArrayLike, row: int)
         column_bits = max(1, int(np.ceil(np.log2(max(row, 2)))))
         pointer_bits = np.ceil(np.log2(np.maximum(p, 2) + 1))
         return np.asarray(nz * column_bits + np.ceil(p / max(row, 1)) * pointer_bits)
-    return np.asarray(stored_values(fmt, p, nz) * RUN_BITS)
+    return np.asarray(stored_values(fmt, p, nz) * (RUN_BITS[fmt] + FLAG_BITS[fmt]))
 
 
 def stored_bytes(

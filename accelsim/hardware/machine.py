@@ -43,6 +43,22 @@ class WinogradArray(_Part):
     taps: Count = 1
 
 
+class RowStationary(_Part):
+    """What a row-stationary array has beside its lanes (``accelsim.simulator.row_stationary``).
+
+    filter_words, input_words, psum_words: each lane's scratch-pads.  The three buses join buffers and array, the one of
+    partial sums once in each direction.  bank_kb: inputs and partial sums share input_kb + output_kb in whole banks.
+    """
+
+    filter_words: Count
+    input_words: Count
+    psum_words: Count
+    filter_bus_bits: Count
+    input_bus_bits: Count
+    psum_bus_bits: Count
+    bank_kb: Kilobytes
+
+
 class Arithmetic(_Part):
     """Word widths.  ``table``: which published energies (``horowitz`` or ``aladdin``)."""
 
@@ -121,6 +137,7 @@ class EnergyOverrides(_Part):
     gated_share: NotNegative | None = None
     transform_add_pj: NotNegative | None = None
     register_pj_per_bit: NotNegative | None = None
+    hop_pj_per_bit: NotNegative | None = None
     dram_pj_per_bit: NotNegative | None = None
     dram_activate_pj: NotNegative | None = None
     weight_read_pj_per_bit: NotNegative | None = None
@@ -145,11 +162,11 @@ class _Machine(_Part):
     balance: Literal["none", "greedy"] = "none"
     window: Annotated[int, Field(ge=1, le=1 << 10)] = 1
     weight_format: Format = "bitmask"
-    activation_format: Literal["dense", "bitmask", "run_length"] = "dense"
+    activation_format: Literal["dense", "bitmask", "run_length", "packed_run_length"] = "dense"
     vector_lanes: Count = 16
     dram: Dram
     energy: EnergyOverrides = EnergyOverrides()
-    objective: Literal["cycles", "dram"] = "cycles"
+    objective: Literal["cycles", "dram", "energy"] = "cycles"
 
     @property
     def ns_per_cycle(self) -> float:
@@ -161,9 +178,12 @@ class SpatialMachine(_Machine):
     """A spatial-domain MAC array.  See ``accelsim.simulator.spatial`` for what each dataflow does."""
 
     kind: Literal["spatial"]
-    dataflow: Literal["output_stationary", "weight_stationary", "input_stationary"] = "output_stationary"
+    dataflow: Literal["output_stationary", "weight_stationary", "input_stationary", "row_stationary"] = (
+        "output_stationary"
+    )
     pe_array: PeArray
     buffers: Buffers
+    row_stationary: RowStationary | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "SpatialMachine":
@@ -176,8 +196,16 @@ class SpatialMachine(_Machine):
             )
         if self.pe_array.feed == "mesh" and not output_stationary:
             faults.append("pe_array.feed 'mesh' expects dataflow output_stationary")
-        if skips and self.dataflow == "input_stationary":
-            faults.append("dataflow input_stationary expects zero_handling none or gate")
+        if skips and self.dataflow in {"input_stationary", "row_stationary"}:
+            faults.append(f"dataflow {self.dataflow} expects zero_handling none or gate")
+        if (self.dataflow == "row_stationary") != (self.row_stationary is not None):
+            faults.append("dataflow row_stationary and the group row_stationary expect each other")
+        if self.dataflow == "row_stationary" and self.pe_array.feed != "broadcast":
+            faults.append("dataflow row_stationary expects no pe_array.feed: it has buses of its own")
+        if self.dataflow == "row_stationary" and self.buffers.shared:
+            faults.append("dataflow row_stationary expects no buffers.shared: inputs share with partial sums")
+        if self.objective == "energy" and self.dataflow != "row_stationary":
+            faults.append("objective energy expects dataflow row_stationary")
         if self.zero_handling == "skip_both" and not output_stationary:
             faults.append("zero_handling skip_both expects dataflow output_stationary")
         if self.window > 1 and not (skips and output_stationary):
@@ -230,6 +258,8 @@ class WinogradMachine(_Machine):
             faults.append("zero_handling skip_both: Winograd-domain inputs are dense, expected skip_weights")
         if self.window > 1 and self.zero_handling != "skip_weights":
             faults.append("window over 1 expects zero_handling skip_weights")
+        if self.objective == "energy":
+            faults.append("objective energy expects a row-stationary machine, here cycles or dram")
         if self.cells is None:
             if self.buffers.transformed_kb == 0:
                 faults.append("buffers.transformed_kb 0 expects cells, which transform on the fly")

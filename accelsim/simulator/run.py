@@ -14,6 +14,7 @@ from accelsim.simulator.event import event
 from accelsim.simulator.mode import Mode
 from accelsim.simulator.pipeline import Durations, Engine, durations, fast
 from accelsim.simulator.result import Result, round_energy, totals
+from accelsim.simulator.row_mapping import plan_row_stationary
 from accelsim.simulator.schedule import Schedule
 from accelsim.simulator.spatial import spatial_modes
 from accelsim.simulator.vector import plan_vector
@@ -33,7 +34,11 @@ def modes(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> list[Mo
 
 def plan(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> Schedule:
     """The schedule of one layer.  Raises InputError if the machine's buffers are too small for it."""
-    return plan_vector(work, machine) if work.weights is None else best_schedule(modes(work, machine), machine)
+    if work.weights is None:
+        return plan_vector(work, machine)
+    if isinstance(machine, SpatialMachine) and machine.dataflow == "row_stationary":
+        return plan_row_stationary(work, machine)
+    return best_schedule(modes(work, machine), machine)
 
 
 def run(

@@ -4,6 +4,7 @@
 ``weight_stationary``: each column holds weights of one filter, ``rows`` at a time; positions stream past, one a cycle,
 and the column's products are summed on the way.
 ``input_stationary``: each column holds inputs of one position, ``rows`` at a time; filters stream past, one a cycle.
+``row_stationary`` is a matter of its own: ``row_stationary.py``.
 
 Zero handling: ``none`` multiplies everything.  ``gate`` takes as long but holds a lane still where its weight or input
 is zero (inputs by their measured density, taken as independent of the weights).  ``skip_weights`` streams only the
@@ -39,6 +40,8 @@ def spatial_modes(work: LayerWork, machine: SpatialMachine) -> list[Mode]:
             return [gemm_mode(work, machine, "gemm-ws", 1, cols, rows, stationary="weight", feed=feed)]
         case "input_stationary":
             return [gemm_mode(work, machine, "gemm-is", cols, 1, rows, stationary="input", feed=feed)]
+        case "row_stationary":
+            raise ValueError("a row-stationary array works in passes: row_mapping.plan_row_stationary")
 
 
 def gemm_mode(
@@ -57,7 +60,7 @@ def gemm_mode(
     order = filter_order(work, machine, blocks)
     R, S = work.kernel
     slots, variance, most = _slots(work, machine, blocks, R * S)
-    executed, gated = _executed(work, machine, blocks, R * S)
+    executed, gated = executed_macs(work, machine)
     a = machine.arithmetic
     stored = weight_bits(work, machine, blocks.sum(axis=0), R * S)[order]
     return Mode(
@@ -102,11 +105,15 @@ def weight_bits(work: LayerWork, machine: SpatialMachine | WinogradMachine, nonz
 
 
 def activation_bits(machine: SpatialMachine | WinogradMachine, density: float) -> float:
-    """Bits of an activation in DRAM on average, index included, at a density."""
+    """Bits of an activation in DRAM on average, index included, at a density.
+
+    A packed run-length code is used only where it is smaller than the plain values.
+    """
     positions = 1 << 20  # many: an average
     values = stored_values(machine.activation_format, positions, density * positions)
     index = index_bits(machine.activation_format, positions, density * positions, positions)
-    return float(values * machine.arithmetic.activation_bits + index) / positions
+    bits = float(values * machine.arithmetic.activation_bits + index) / positions
+    return min(bits, machine.arithmetic.activation_bits) if machine.activation_format == "packed_run_length" else bits
 
 
 def filter_order(work: LayerWork, machine: SpatialMachine | WinogradMachine, blocks: Ints) -> Ints:
@@ -136,13 +143,12 @@ def _slots(work: LayerWork, machine: SpatialMachine | WinogradMachine, blocks: I
     return dense_slots(work, blocks, positions), None, None
 
 
-def _executed(
-    work: LayerWork, machine: SpatialMachine | WinogradMachine, blocks: Ints, positions: int
-) -> tuple[int, int]:
-    """Multiplies executed, and gated, for one output position of all filters."""
+def executed_macs(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> tuple[int, int]:
+    """Multiplies executed, and gated, for one output position of all filters, in the spatial domain."""
+    blocks = work.block_nonzeros()
     if machine.zero_handling == "skip_weights":
         return int(blocks.sum()), 0
-    total = int(dense_slots(work, blocks, positions).sum())
+    total = int(dense_slots(work, blocks, work.kernel[0] * work.kernel[1]).sum())
     if machine.zero_handling == "none":
         return total, 0
     executed = round(float((work.nonzeros() * _density_of_filters(work)).sum()))

@@ -23,12 +23,12 @@ def encode_csr(mask: list[bool], row: int, value_bits: int) -> str:
     return "".join(symbols)
 
 
-def encode_run_length(mask: list[bool], value_bits: int) -> list[str]:
+def encode_run_length(mask: list[bool], value_bits: int, run_bits: int) -> list[str]:
     """One symbol a stored value: a count of zeros, then a value; a zero is inserted where the count is full."""
     symbols, run = [], 0
     for kept in mask:
-        if kept or run == 2**RUN_BITS - 1:
-            symbols.append("r" * RUN_BITS + "v" * value_bits)
+        if kept or run == 2**run_bits - 1:
+            symbols.append("r" * run_bits + "v" * value_bits)
             run = 0
         else:
             run += 1
@@ -55,10 +55,18 @@ def test_dense_bits(mask: list[bool], value_bits: int) -> None:
 
 
 @pytest.mark.parametrize("density", [0.02, 0.05, 0.1, 0.3, 0.7])
-def test_run_length_padding_is_the_expected_one(density: float) -> None:
+@pytest.mark.parametrize("fmt", ["run_length", "packed_run_length"])
+def test_run_length_padding_is_the_expected_one(fmt: str, density: float) -> None:
     mask = (np.random.default_rng(0).random(200_000) < density).tolist()
-    values = stored_values("run_length", len(mask), sum(mask))
-    assert float(values) == pytest.approx(len(encode_run_length(mask, 8)), rel=0.01)
+    values = stored_values(fmt, len(mask), sum(mask))
+    assert float(values) == pytest.approx(len(encode_run_length(mask, 8, RUN_BITS[fmt])), rel=0.01)
+
+
+def test_packed_run_length_fills_64_bit_words() -> None:
+    """Eyeriss: three pairs of a 5-bit run and a 16-bit value, and a flag."""
+    mask = (np.random.default_rng(0).random(30_000) < 0.3).tolist()
+    words = -(-len(encode_run_length(mask, 16, 5)) // 3)
+    assert float(stored_bytes("packed_run_length", len(mask), sum(mask), 16, 1)) == pytest.approx(8 * words, rel=0.001)
 
 
 def test_bitmask_beats_run_length_above_a_quarter_density_only() -> None:
@@ -70,7 +78,7 @@ def test_bitmask_beats_run_length_above_a_quarter_density_only() -> None:
     assert bits("bitmask", 0.3) < bits("run_length", 0.3)
 
 
-@given(st.sampled_from(["dense", "bitmask", "csr", "run_length"]), st.integers(1, 4096))
+@given(st.sampled_from(["dense", "bitmask", "csr", "run_length", "packed_run_length"]), st.integers(1, 4096))
 def test_no_nonzeros_store_no_more_than_all_of_them(fmt: str, positions: int) -> None:
     none, every = (stored_bytes(fmt, positions, n, 8, positions) for n in (0, positions))
     assert 0 <= none <= every

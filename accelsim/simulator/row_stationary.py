@@ -1,0 +1,233 @@
+"""The row-stationary array: a convolution as passes over sets of processing elements, as on Eyeriss.
+
+Words and structure are those of Chen et al., JSSC 52(1), 2017.  A processing element (PE) slides one filter row over
+one input row.  A set of R x e of them computes e rows of one output plane: filter rows lie along its rows, output rows
+along its columns, input rows run diagonally, and partial sums are added up along a column.  A set wider than the array
+is folded below itself.  r x t sets work at once: r stacked in the same columns, which hand their sums on, work on other
+input channels, t on other filters.  Each PE interleaves q channels of p filters, as its scratch-pads allow:
+
+    p <= psum words        q (span of the window) <= input words        p q S <= filter words
+
+Such a pass works on n images, e x f outputs, p t filters and q r channels.  Passes of a layer are all configured alike:
+where p t or q r do not divide the layer, the last pass has idle slots.  The order is, from outside: groups, tiles of m
+filters, images, columns, strips of e rows, channels, the m / (p t) passes.  Partial sums of n m e f outputs stay in the
+buffer, which they share with the q r input channels of a step; every pass reads and writes those of its filters.
+
+A pass takes as long as its PEs multiply, n f p q S, or as the slowest bus between buffer and array moves what it needs,
+whichever is longer; and before and behind it the array waits (ramp-up):
+
+- for the filters of the pass, which each scratch-pad holds once, unless they are there already,
+- for the first window of every input row,
+- for the last partial sums of every filter and output row.
+
+A kernel with more rows than the array, or a window longer than the pad, is folded into parts that follow one another.
+Hops (``hop_bit``): each word that a PE receives from a bus, each partial sum handed to the next PE, and each that
+crosses the bus to or from the buffer.  A gated PE reads its input, finds the zero and holds all else still.  Left out:
+skew between PEs, biases, filter reuse between layers.  Input tiles are loaded ahead although the buffer has room for
+one only: its rows fall free one by one.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from accelsim.hardware.dram import Transfer
+from accelsim.hardware.machine import RowStationary, SpatialMachine
+from accelsim.simulator.schedule import Schedule
+from accelsim.simulator.spatial import activation_bits, executed_macs, weight_bits
+from accelsim.simulator.tiling import feature_map_pieces, input_extents, line_bytes, tile_sizes, whole_bytes
+from accelsim.workload import LayerWork
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """Sizes of a pass and of what stays in the buffer; the letters are those of the published mapping.
+
+    m: filters whose partial sums the buffer holds.  n: images, e: output rows, f: output columns of a pass.
+    p, q: filters and channels that each PE interleaves.  r, t: sets side by side on other channels and filters.
+    """
+
+    m: int
+    n: int
+    e: int
+    f: int
+    p: int
+    q: int
+    r: int
+    t: int
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The part of a kernel that a pass works on: rows R, taps a row S, inputs that a row's window spans; and parts."""
+
+    rows: int
+    taps: int
+    span: int
+    parts: int
+
+
+def fold_kernel(work: LayerWork, machine: SpatialMachine) -> Fold:
+    """The whole kernel where the array and the scratch-pads can hold it, else equal parts of it."""
+    (R, S), dilation, pads = work.kernel, work.dilation[1], row_stationary(machine)
+    folds = -(-R // machine.pe_array.rows)
+    longest = min(pads.filter_words, (pads.input_words - 1) // dilation + 1)
+    cuts = -(-S // longest)
+    taps = -(-S // cuts)
+    return Fold(-(-R // folds), taps, dilation * (taps - 1) + 1, folds * cuts)
+
+
+def row_stationary(machine: SpatialMachine) -> RowStationary:
+    """What a machine with this dataflow describes; the description is refused without it."""
+    assert machine.row_stationary is not None
+    return machine.row_stationary
+
+
+def sets_of(kernel_rows: int, e: int, rows: int, cols: int) -> tuple[int, int]:
+    """How many sets of kernel_rows x e PEs lie on rows x cols of them: below and beside each other; wide ones fold."""
+    folds = -(-e // cols)
+    return rows // kernel_rows // folds, cols // e if folds == 1 else 1
+
+
+def active_pes(work: LayerWork, machine: SpatialMachine, mapping: Mapping) -> int:
+    """PEs that a full pass uses."""
+    return fold_kernel(work, machine).rows * mapping.e * mapping.r * mapping.t
+
+
+def padded(work: LayerWork, axis: int, outputs: ArrayLike, kernel: int) -> Ints:
+    """Input rows (axis 0) or columns (axis 1) under some outputs, padding included, for a kernel of that size."""
+    reach = work.dilation[axis] * (kernel - 1) + 1
+    return np.asarray((np.asarray(outputs, np.int64) - 1) * work.stride[axis] + reach)
+
+
+def filters_stay(work: LayerWork, machine: SpatialMachine, m: ArrayLike) -> NDArray[np.bool_]:
+    """Whether the filter buffer holds all filters of a tile, so that they come from DRAM once."""
+    assert work.weights is not None
+    bits = np.asarray(m) * (work.weights[0].size * machine.arithmetic.weight_bits)
+    return np.asarray(bits <= 8 * 1024 * machine.buffers.weight_kb)
+
+
+def schedule_passes(work: LayerWork, machine: SpatialMachine, mapping: Mapping) -> Schedule:
+    """The steps of the layer, one a (filter tile, images, columns, strip, channels of a pass), for one mapping.
+
+    The mapping must fit the machine (``row_mapping.fits``); a given one may be worse than the one searched for.
+    """
+    a, x, fold = machine.arithmetic, row_stationary(machine), fold_kernel(work, machine)
+    G, per_group, channels = work.groups, work.out_channels // work.groups, work.in_channels // work.groups
+    p, q, r, t = mapping.p, mapping.q, mapping.r, mapping.t
+    sizes = (
+        np.ones(G, np.int64),
+        tile_sizes(per_group, mapping.m),
+        tile_sizes(work.batch, mapping.n),
+        tile_sizes(work.out_width, mapping.f),
+        tile_sizes(work.out_height, mapping.e),
+        tile_sizes(channels, q * r),
+    )
+    shape = tuple(len(size) for size in sizes)
+    i_g, i_m, i_n, i_f, i_e, i_c = (index.ravel() for index in np.indices(shape))
+    m, n, f, e, c = (size[i] for size, i in zip(sizes[1:], (i_m, i_n, i_f, i_e, i_c), strict=True))
+    position = (i_n * shape[3] + i_f) * shape[4] + i_e
+    first_position, first_channel, last_channel = position == 0, i_c == 0, i_c == shape[5] - 1
+
+    # What one pass of k filters moves, in words, and how long it takes.
+    high, wide = padded(work, 0, e, fold.rows), padded(work, 1, f, work.kernel[1])
+    in_pads = shape[5] * fold.parts * -(-mapping.m // (p * t)) == 1
+    loads_filters = first_position if in_pads else np.ones_like(first_position)
+    inputs = n * high * wide * c
+
+    def bus(words: Ints, word_bits: int, bus_bits: int) -> Ints:
+        return -(-words * word_bits // bus_bits)
+
+    def cycles(k: Ints) -> Ints:
+        steady = np.maximum(n * f * p * q * fold.taps, bus(k * e * f * n, a.accumulator_bits, x.psum_bus_bits))
+        steady = np.maximum(steady, bus(inputs, a.activation_bits, x.input_bus_bits))
+        ramp = loads_filters * bus(k * c * fold.rows * fold.taps, a.weight_bits, x.filter_bus_bits)
+        ramp = ramp + bus(high * fold.span * c, a.activation_bits, x.input_bus_bits)
+        return np.asarray(steady + ramp + bus(k * e, a.accumulator_bits, x.psum_bus_bits))
+
+    full, rest = m // (p * t), m % (p * t)
+    compute = fold.parts * (full * cycles(np.full_like(m, p * t)) + (rest > 0) * cycles(rest))
+    passes = fold.parts * -(-m // (p * t))
+
+    # DRAM.  The filters of a tile come once where the buffer holds them or nothing takes their place.
+    stay = bool(filters_stay(work, machine, mapping.m)) or shape[5] == 1
+    new_weights = first_position if stay else np.ones_like(first_position)
+    weights = (_weight_tiles(work, machine, sizes)[i_g, i_m, i_c] * new_weights).astype(np.int64)
+    new_inputs = np.append(True, np.diff(((i_g * shape[2] * shape[3] * shape[4]) + position) * shape[5] + i_c) != 0)
+    rows, cols = (input_extents(work, axis, size)[i] for axis, size, i in ((0, mapping.e, i_e), (1, mapping.f, i_f)))
+    in_bits = activation_bits(machine, float(np.mean(work.input_density)))
+    out_bits = activation_bits(machine, work.output_density)
+    row_bytes, whole_width = machine.dram.timing.row_bytes, np.bool_(shape[3] == 1)
+    in_pieces = feature_map_pieces(
+        n, rows, c, whole_width, line_bytes(work.width, work.in_channels, in_bits), row_bytes
+    )
+    out_pieces = feature_map_pieces(
+        n, e, m, whole_width, line_bytes(work.out_width, work.out_channels, out_bits), row_bytes
+    )
+    loaded = n * rows * cols * c * new_inputs
+    in_bytes = whole_bytes(loaded, in_bits)
+    out_bytes = whole_bytes(n * e * f * m * last_channel, out_bits)
+    executed, gated = executed_macs(work, machine)
+    positions = work.outputs // work.out_channels
+    none = np.zeros(len(m), np.int64)
+    inputs_, weights_, outputs_ = (
+        Transfer(in_bytes, in_pieces[0] * new_inputs, in_pieces[1] * new_inputs),
+        Transfer.contiguous(weights, row_bytes),
+        Transfer(out_bytes, out_pieces[0] * last_channel, out_pieces[1] * last_channel),
+    )
+
+    # Words between buffer, buses and PEs, of all passes.
+    filter_words = float((m * c * fold.rows * fold.taps * fold.parts * loads_filters).sum())
+    filters_received = float((m * c * fold.rows * fold.taps * fold.parts * loads_filters * e).sum())
+    inputs_received = float((n * wide * c * fold.rows * e * fold.parts * -(-m // p)).sum())
+    psums_out = float((n * e * f * m * fold.parts).sum())
+    psums_in = psums_out - float((n * e * f * m * first_channel).sum())
+    handed_on = float((n * e * f * m * fold.parts * (fold.rows * -(-c // q) - 1)).sum())
+    received = filters_received * a.weight_bits + inputs_received * a.activation_bits
+    macs, idle = executed * positions, gated * positions
+    operands = a.weight_bits + a.activation_bits + 2 * a.accumulator_bits
+    actions: dict[str, float] = {
+        "mac": macs,
+        "gated_mac": idle,
+        "register_bit": macs * operands + idle * a.activation_bits + received,
+        "hop_bit": received + (handed_on + psums_in + psums_out) * a.accumulator_bits,
+        "weight_read": filter_words * a.weight_bits,
+        "weight_write": 8 * float(weights.sum()),
+        "input_read": float((inputs * passes).sum()) * a.activation_bits,
+        "input_write": float(loaded.sum()) * a.activation_bits,
+        "output_write": psums_out * a.accumulator_bits,
+        "output_read": psums_in * a.accumulator_bits + work.outputs * a.activation_bits,
+        "dram_bit": 8 * float(in_bytes.sum() + weights.sum() + out_bytes.sum()),
+        "dram_activate": float(sum(moved.rows.sum() for moved in (inputs_, weights_, outputs_))),
+    }
+    return Schedule(
+        mode="row-stationary",
+        inputs=inputs_,
+        weights=weights_,
+        transform_cycles=none,
+        compute_cycles=compute,
+        inverse_cycles=none,
+        outputs=outputs_,
+        weight_transform_cycles=none,
+        transforms=False,
+        effectual_macs=macs,
+        useful_slots=float(macs + idle),
+        waiting_slots=0.0,
+        actions=actions,
+    )
+
+
+def _weight_tiles(work: LayerWork, machine: SpatialMachine, sizes: tuple[Ints, ...]) -> Ints:
+    """Stored bytes of each tile of filters and channels: (groups, filter tiles, channel tiles).
+
+    A tile of filters is stored in one piece; its channels share it evenly.
+    """
+    filters, channels = sizes[1], sizes[5]
+    bits = weight_bits(work, machine, work.block_nonzeros().sum(axis=0), work.kernel[0] * work.kernel[1])
+    of_filter = bits.sum(axis=1).reshape(work.groups, -1)
+    of_tile = np.ceil(np.add.reduceat(of_filter, np.append(0, filters.cumsum()[:-1]), axis=1) / 8 - 1e-6)
+    share = np.append(0, channels.cumsum()) / channels.sum()
+    return np.asarray(np.diff(np.round(of_tile[..., None] * share).astype(np.int64), axis=-1))
