@@ -30,6 +30,9 @@ class Images:
     pixels: Pixels
     labels: Labels
 
+    def __len__(self) -> int:
+        return len(self.labels)
+
     def take(self, index: NDArray[np.int64], rng: np.random.Generator | None = None) -> Pixels:
         """The images at ``index``."""
         return self.pixels[index]
@@ -48,6 +51,9 @@ class Folder:
     paths: tuple[Path, ...]
     labels: Labels
     size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
     def take(self, index: NDArray[np.int64], rng: np.random.Generator | None = None) -> Pixels:
         """The images at ``index``, decoded by a few threads; each has its own random numbers."""

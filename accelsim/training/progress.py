@@ -18,8 +18,8 @@ class Watch(Protocol):
 
 
 @contextmanager
-def progress_bar(total_steps: int, done_steps: int) -> Iterator[Watch]:
-    """A bar with loss, accuracy, sparsities, coefficients, images/s and the time left."""
+def progress_bar(total_steps: int, done_steps: int, unit: str = "%") -> Iterator[Watch]:
+    """A bar with loss, accuracy in its unit, sparsities, coefficients, images/s and the time left."""
     columns = (
         TextColumn("step {task.completed}/{task.total}"),
         BarColumn(bar_width=20),
@@ -35,7 +35,7 @@ def progress_bar(total_steps: int, done_steps: int) -> Iterator[Watch]:
             nonlocal seen, smooth
             seen += 1
             smooth = smooth + (np.array([report.loss, report.accuracy]) - smooth) / min(seen, 50)
-            parts = [f"loss {smooth[0]:.3f}", f"train {smooth[1]:.1f} %"]
+            parts = [f"loss {smooth[0]:.3g}", f"train {smooth[1]:.1f} {unit}"]
             for name, penalty, z in (("SD", report.spatial, report.z_sd), ("WD", report.winograd, report.z_wd)):
                 if penalty is not None:
                     parts.append(f"{name} {100 * penalty.sparsity:.0f} % R {penalty.value:.1e} x {np.exp(z):.1e}")

@@ -25,11 +25,15 @@ class Data(_Section):
     cifar10: the lossless mosaics ``{train,test}_NN.webp``.  folder: ImageNet's layout, ``train/CLASS/IMAGE`` and
     ``val/CLASS/IMAGE``, random parts of them in training.  npz: arrays train_images, train_labels, test_images and
     test_labels.  archives: zip files listed in ``labels.csv``, whose ``calibration`` rows are trained on.
-    crop, flip, cutout: as ``augment``.  limit: use only the first so many images of each split.
+    super_resolution: ``train91.zip``, ``set5.zip`` and ``set14.zip``; luminance reduced by ``scale`` and enlarged again
+    (``superresolution``), trained on in patches of ``patch`` pixels in 8 orientations by their mean squared error.
+    crop, flip, cutout: as ``augment``.  limit: use only the first so many images (patches) of each split.
     """
 
-    kind: Literal["cifar10", "folder", "npz", "archives"]
+    kind: Literal["cifar10", "folder", "npz", "archives", "super_resolution"]
     path: str
+    scale: Annotated[int, Field(ge=2, le=8)] = 3
+    patch: Annotated[int, Field(ge=8, le=512)] = 48
     crop: Annotated[int, Field(ge=0, le=64)] = 0
     flip: bool = False
     cutout: Annotated[int, Field(ge=0, le=224)] = 0
@@ -51,7 +55,10 @@ class OptimizerSettings(_Section):
 
 
 class Teacher(_Section):
-    """Distillation: loss = (1 - share) cross-entropy + share T^2 KL(teacher || student)."""
+    """Distillation: loss = (1 - share) cross-entropy + share T^2 KL(teacher || student).
+
+    For super-resolution: (1 - share) |y - truth|^2 + share |y - teacher|^2, means over the pixels.
+    """
 
     network: str
     weights: str
@@ -92,7 +99,9 @@ class Joint(_Section):
 class Recipe(_Section):
     """One training run.
 
-    start: a safetensors file of first weights (a path as in ``Data``; ``./`` begins at the working directory).
+    start: a safetensors file of first weights (a path as in ``Data``; ``./`` begins at the working directory); without
+    it they are random, or ``identity``: random, but the network's first channel carries its input to the output as it
+    is, to which all else adds nothing yet (a super-resolution network then starts as bicubic enlargement).
     epochs: the length of all schedules.  stop_after: end after so many of them.  smoothing: of the labels.
     ema: decay of the weights' moving average, which then is the checkpoint.  reestimate: batches over which the
     checkpoint's batch-norm statistics are measured anew.  checkpoint_steps: steps between the states that a

@@ -13,15 +13,24 @@ from accelsim.compression.joint import JointRegularizer
 from accelsim.errors import InputError, NumericalError
 from accelsim.files import write_text
 from accelsim.network.graph import Graph, Network
-from accelsim.network.layers import BatchNorm, Conv
+from accelsim.network.layers import BatchNorm, Conv, Relu
 from accelsim.network.weights import load_network, read_safetensors
 from accelsim.network.zoo import named_graph
 from accelsim.training import checkpoint
-from accelsim.training.datasets import load_split, resolve
+from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import in_both_domains, top1
 from accelsim.training.kernels import Array
 from accelsim.training.progress import Watch, progress_bar
+from accelsim.training.psnr import bicubic_psnr, psnr_by_set, psnr_in_both_domains
 from accelsim.training.recipe import Recipe, load_recipe
+from accelsim.training.superresolution import (
+    TEST,
+    Patches,
+    Photographs,
+    photographs,
+    super_resolver,
+    training_patches,
+)
 from accelsim.training.trainer import StepReport, Trainer
 
 LOG = "log.csv"
@@ -44,7 +53,8 @@ def train_recipe(path: Path, out: Path, resume: bool = False) -> dict[str, Any]:
         run.resume()
     elif (out / checkpoint.STATE).exists():
         raise InputError(f"{out}: already holds a run, expected --resume or another folder")
-    with progress_bar(run.trainer.end, run.trainer.done) as watch:
+    unit = "dB" if isinstance(run.test, Photographs) else "%"
+    with progress_bar(run.trainer.end, run.trainer.done, unit) as watch:
         return run.train(watch)
 
 
@@ -52,16 +62,22 @@ def summary(card: dict[str, Any], out: Path) -> str:
     """A few lines that say what a finished run reached and where it lies."""
     lines = [f"{card['network']}: {card['epochs']:g} epochs, {card['hours']:.2f} h, {card['images']} test images"]
     names = {
+        "bicubic": "enlarged only",
         "unpruned": "as trained",
         "spatial": "pruned in the spatial domain",
         "winograd": "pruned in the Winograd domain",
     }
-    sparsity = {"spatial": card.get("sparsity_sd"), "winograd": card.get("sparsity_wd"), "unpruned": None}
-    for key, top1_percent in card["accuracy"].items():
-        target = sparsity[key]
+    sparsity = {"spatial": card.get("sparsity_sd"), "winograd": card.get("sparsity_wd")}
+    for key, figure in (card.get("accuracy") or card["psnr"]).items():
+        target = sparsity.get(key)
         share = "" if target is None else f" to {100 * target:g} % zeros"
-        lines.append(f"  {names[key] + share:<50} top-1 {top1_percent:.2f} %")
+        reached = f"top-1 {figure:.2f} %" if "accuracy" in card else _in_db(figure)
+        lines.append(f"  {names[key] + share:<50} {reached}")
     return "\n".join([*lines, f"checkpoint: {out / checkpoint.MODEL}"])
+
+
+def _in_db(figures: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.2f} dB" for name, value in figures.items())
 
 
 def find_network(name: str, source: str) -> Graph:
@@ -87,6 +103,23 @@ def initial_arrays(graph: Graph, seed: int) -> dict[str, Array]:
         else:
             one = key == "running_var" or (key == "weight" and node in norms) or (key == "weight" and len(shape) == 1)
             arrays[name] = np.full(shape, one, np.float32)
+    return arrays
+
+
+def identity_arrays(graph: Graph, seed: int) -> dict[str, Array]:
+    """Random first weights, but the first channel of every convolution hands on the first channel of its input.
+
+    The last convolution does only that, so that the network starts as the identity wherever its input is not negative.
+    Raises InputError if the network is not one chain of convolutions.
+    """
+    convs = [node.name for node in graph.nodes if isinstance(node.layer, Conv)]
+    if not convs or not all(isinstance(node.layer, Conv | Relu) for node in graph.nodes):
+        raise InputError(f"start: identity, expected a network of convolutions and ReLU only, got {graph.name}")
+    arrays = initial_arrays(graph, seed)
+    for name in convs:
+        w = arrays[f"{name}.weight"]
+        w[:1] = 0
+        w[0, 0, w.shape[2] // 2, w.shape[3] // 2] = 1
     return arrays
 
 
@@ -123,19 +156,32 @@ class Run:
     def __init__(self, recipe: Recipe, path: Path, out: Path):
         self.recipe, self.path, self.out = recipe, path, out
         self.graph = find_network(recipe.network, f"{path}: key network")
+        data = recipe.data
+        if data.kind == "super_resolution":
+            self.graph = super_resolver(self.graph, data.patch, f"{path}: key network")
         if recipe.start is None:
             arrays = initial_arrays(self.graph, recipe.seed)
+        elif recipe.start == "identity":
+            arrays = identity_arrays(self.graph, recipe.seed)
         else:
             arrays = start_arrays(self.graph, resolve(recipe.start))
         teacher = None
         if recipe.teacher is not None:
             teacher_graph = find_network(recipe.teacher.network, f"{path}: key teacher.network")
+            if data.kind == "super_resolution":
+                teacher_graph = super_resolver(teacher_graph, data.patch, f"{path}: key teacher.network")
             teacher = load_network(teacher_graph, resolve(recipe.teacher.weights))
         size, classes = self.graph.input_shape[:2], self.graph.shapes[self.graph.nodes[-1].name][-1]
-        self.test = load_split(recipe.data, "test", size, classes)
-        images = load_split(recipe.data, "train", size, classes)
-        if len(images.labels) < recipe.batch:
-            raise InputError(f"{path}: key batch: {recipe.batch}, expected at most the {len(images.labels)} images")
+        self.test: Source | Photographs
+        images: Source | Patches
+        if data.kind == "super_resolution":
+            self.test = photographs(data, resolve(data.path))
+            images = training_patches(data, resolve(data.path))
+        else:
+            self.test = load_split(data, "test", size, classes)
+            images = load_split(data, "train", size, classes)
+        if len(images) < recipe.batch:
+            raise InputError(f"{path}: key batch: {recipe.batch}, expected at most the {len(images)} images")
         self.trainer = Trainer(recipe, self.graph, arrays, images, teacher)
         self.rows: list[dict[str, Any]] = []
         self.hours = 0.0
@@ -213,25 +259,36 @@ class Run:
         """Write the model and last the state."""
         trainer, recipe = self.trainer, self.recipe
         arrays = trainer.reestimated(recipe.reestimate) if recipe.reestimate else trainer.model()
-        images = self.test if final else self.test.first(INTERIM_IMAGES)
+        images: Source | Photographs = self.test
+        if not final:
+            images = images.only(TEST[:1]) if isinstance(images, Photographs) else images.first(INTERIM_IMAGES)
         card: dict[str, Any] = {
             "network": self.graph.name,
             "recipe": recipe.model_dump(mode="json"),
             "seed": recipe.seed,
             "epochs": trainer.done / trainer.steps_per_epoch,
             "hours": round(self.hours, 4),
-            "images": len(images.labels),
+            "images": len(images),
         }
         options: dict[str, Any] = {"workers": recipe.threads}
-        if recipe.joint is None:
-            card["accuracy"] = {"unpruned": top1(self.graph, arrays, images, **options)}
-        else:
+        regularizer: JointRegularizer | None = None
+        thresholds = (0.0, 0.0)
+        if recipe.joint is not None:
             regularizer = JointRegularizer(self.graph, recipe.joint.tiles, recipe.joint.exclude)
             targets = recipe.joint.spatial, recipe.joint.winograd
             thresholds = regularizer.thresholds(arrays, *targets)
-            card["accuracy"] = in_both_domains(self.graph, arrays, images, regularizer, thresholds, **options)
             card |= {"theta_sd": thresholds[0], "theta_wd": thresholds[1], "winograd_m": regularizer.winograd}
             card |= {"sparsity_sd": targets[0], "sparsity_wd": targets[1]}
+        if isinstance(images, Photographs):
+            card["psnr"] = {"bicubic": bicubic_psnr(images)}
+            if regularizer is None:
+                card["psnr"]["unpruned"] = psnr_by_set(self.graph, arrays, images, **options)
+            else:
+                card["psnr"] |= psnr_in_both_domains(self.graph, arrays, images, regularizer, thresholds, **options)
+        elif regularizer is None:
+            card["accuracy"] = {"unpruned": top1(self.graph, arrays, images, **options)}
+        else:
+            card["accuracy"] = in_both_domains(self.graph, arrays, images, regularizer, thresholds, **options)
         checkpoint.save_model(self.out, arrays, card)
         self._save_state()
         return card

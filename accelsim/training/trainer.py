@@ -16,18 +16,19 @@ from accelsim.network.graph import Graph, Network
 from accelsim.training.augment import augment
 from accelsim.training.datasets import Source
 from accelsim.training.kernels import Array
-from accelsim.training.losses import cross_entropy, distillation
+from accelsim.training.losses import cross_entropy, distillation, mean_squared_error
 from accelsim.training.optimizers import Adam, make_optimizer
 from accelsim.training.plan import Plan
 from accelsim.training.recipe import Recipe
 from accelsim.training.schedules import growing, learning_rate
+from accelsim.training.superresolution import Patches
 
 STATISTICS = ("running_mean", "running_var")
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one step measured."""
+    """What one step measured.  accuracy: percent, or in super-resolution PSNR in dB (of values up to 1)."""
 
     step: int
     loss: float
@@ -50,7 +51,7 @@ class Trainer:
         recipe: Recipe,
         graph: Graph,
         arrays: dict[str, Array],
-        images: Source,
+        images: Source | Patches,
         teacher: Network | None = None,
         xp: Any = np,
     ):
@@ -91,7 +92,7 @@ class Trainer:
             if recipe.joint.z_start != "balanced":
                 self.z[:] = recipe.joint.z_start
         self.done = 0
-        self.steps_per_epoch = len(images.labels) // recipe.batch
+        self.steps_per_epoch = len(images) // recipe.batch
         self.total = self.steps_per_epoch * recipe.epochs
         self.end = min(self.total, self.steps_per_epoch * (recipe.stop_after or recipe.epochs))
         self._order: tuple[int, np.ndarray[Any, Any]] = (-1, np.empty(0, np.int64))
@@ -105,35 +106,33 @@ class Trainer:
         return share * joint.spatial, share * joint.winograd
 
     def batch(self) -> tuple[Array, Any]:
-        """The images (preprocessed, (N, H, W, C) float32) and labels of the coming step."""
+        """The images (preprocessed, (N, H, W, C) float32) and labels, or true images, of the coming step."""
         recipe = self.recipe
         epoch, i = divmod(self.done, self.steps_per_epoch)
         if self._order[0] != epoch:
-            self._order = (epoch, np.random.default_rng([recipe.seed, epoch]).permutation(len(self.images.labels)))
+            self._order = (epoch, np.random.default_rng([recipe.seed, epoch]).permutation(len(self.images)))
         index = self._order[1][i * recipe.batch : (i + 1) * recipe.batch]
         rng = np.random.default_rng([recipe.seed, epoch, i])
         data = recipe.data
+        if isinstance(self.images, Patches):
+            low, high = self.images.pairs(index, rng)
+            return self.graph.preprocessing.apply(low), self.xp.asarray(self.graph.preprocessing.apply(high))
         pixels = augment(self.images.take(index, rng), rng, crop=data.crop, flip=data.flip, cutout=data.cutout)
         return self.graph.preprocessing.apply(pixels), self.xp.asarray(self.images.labels[index])
 
     def step(self) -> StepReport:
         """One step.  Raises NumericalError, naming the step and the layer, if the loss is not finite."""
         recipe, settings = self.recipe, self.recipe.optimizer
-        x, labels = self.batch()
-        logits = self.plan.forward(x)
-        loss, d_logits = cross_entropy(logits, labels, recipe.smoothing, self.xp)
-        if self.teacher is not None and recipe.teacher is not None:
-            share = recipe.teacher.share
-            soft, d_soft = distillation(logits, self.teacher.forward(x), recipe.teacher.temperature, self.xp)
-            loss = (1 - share) * loss + share * soft
-            d_logits = np.float32(1 - share) * d_logits + np.float32(share) * d_soft
+        x, target = self.batch()
+        y = self.plan.forward(x)
+        loss, accuracy, slope = self._loss(x, y, target)
         if not np.isfinite(loss):
             try:
                 self.plan.check_finite()
             except NumericalError as error:
                 raise NumericalError(f"step {self.done}: the loss is {loss}; {error}") from None
             raise NumericalError(f"step {self.done}: the loss is {loss}, every layer's output is finite")
-        self.plan.backward(d_logits)
+        self.plan.backward(slope)
         spatial, winograd = self._regularize()
         rate = learning_rate(
             (self.done + 1) / self.total if settings.schedule != "step" else self.done / self.total,
@@ -152,8 +151,26 @@ class Trainer:
             self.average += np.float32(1 - decay) * (self.values - self.average)
             if self.kept is not None:
                 self.average *= self.kept
-        accuracy = 100 * float((logits.argmax(axis=1) == labels).mean())
         return StepReport(self.done, loss, accuracy, rate, spatial, winograd, float(self.z[0]), float(self.z[1]))
+
+    def _loss(self, x: Array, y: Array, target: Any) -> tuple[float, float, Array]:
+        """(loss, accuracy, the loss's gradient with respect to the network's output y) on the batch x."""
+        recipe, teacher = self.recipe, self.recipe.teacher
+        if isinstance(self.images, Patches):
+            loss, slope = mean_squared_error(y, target)
+            accuracy = -10 * float(np.log10(max(loss, 1e-12)))
+        else:
+            loss, slope = cross_entropy(y, target, recipe.smoothing, self.xp)
+            accuracy = 100 * float((y.argmax(axis=1) == target).mean())
+        if self.teacher is not None and teacher is not None:
+            guide = self.teacher.forward(x)
+            if isinstance(self.images, Patches):
+                soft, d_soft = mean_squared_error(y, guide)
+            else:
+                soft, d_soft = distillation(y, guide, teacher.temperature, self.xp)
+            loss = (1 - teacher.share) * loss + teacher.share * soft
+            slope = np.float32(1 - teacher.share) * slope + np.float32(teacher.share) * d_soft
+        return loss, accuracy, slope
 
     def _prune(self) -> None:
         """Keep pruned weights at zero; choose them once the recipe's moment has come."""
