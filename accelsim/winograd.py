@@ -204,6 +204,7 @@ def additions(matrix: tuple[tuple[Fraction, ...], ...]) -> int:
         shared += 1
 
 
+@lru_cache(maxsize=256)
 def tile_additions(m: int, r: tuple[int, int]) -> tuple[int, int, int]:
     """Adders of one 2-D tile of F(m x m, R x S): (filter transform, input transform, inverse transform).
 

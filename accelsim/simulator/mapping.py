@@ -13,33 +13,41 @@ stay, so it never worsens the best score.
 Cutting the channels costs the lanes barriers that have to be counted from the masks.  So every cut of the channels is
 first scored as if it cost none (a lower bound), and then exactly, from the most promising on, until the bound of the
 next cannot beat the best so far.
+
+Arrays are over (order, filters, channels, positions), each axis of length 1 where a quantity does not depend on it;
+the last one holds every combination of tile sizes of images, rows and columns (``positions``).
 """
 
+from functools import cached_property
+from typing import Any
+
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer, transfer_ns
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.array import TRANSFORM_STEP_CYCLES
 from accelsim.simulator.mode import Mode
+from accelsim.simulator.positions import positions, rounds
 from accelsim.simulator.tiling import (
     Tiling,
     balanced_cuts,
     block_edges,
     feature_map_pieces,
-    input_extents,
     line_bytes,
     whole_bytes,
 )
 from accelsim.workload import CHANNEL_BLOCK
 
 MAX_STEPS = 1 << 20
-BUFFERS = ("weight", "input", "transformed", "output")
 
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+ORDER, FILTERS, CHANNELS, POSITIONS = range(4)
+WEIGHTS_FIRST = np.array([False, True]).reshape(2, 1, 1, 1)
 
 
 def choose(mode: Mode, machine: SpatialMachine | WinogradMachine) -> tuple[Tiling, float]:
@@ -50,264 +58,207 @@ def choose(mode: Mode, machine: SpatialMachine | WinogradMachine) -> tuple[Tilin
     search = _Search(mode, machine)
     if not search.fits.any():
         raise InputError(f"{machine.name}: {search.shortage()}")
-    bound = search.score(search.lanes_bound)
-    of_cut = bound.min(axis=(0, 1, 2, 3, 5))
-    best: tuple[float, float, float] | None = None
+    of_cut = search.score(search.least_lanes).min(axis=(ORDER, FILTERS, POSITIONS))
+    best: tuple[float, int, int] | None = None
     for cut in np.lexsort((-np.arange(len(of_cut)), of_cut)):  # of equal ones the least cut
         if not np.isfinite(of_cut[cut]) or (best is not None and of_cut[cut] >= best[0]):
             break
-        score = search.score(search.lanes(int(cut)), int(cut))
-        dram, steps = (
-            np.broadcast_to(x, search.shape)[..., [cut], :].ravel() for x in (search.dram_bytes, search.steps)
-        )
-        i = int(np.lexsort((steps, dram, score.ravel()))[0])
-        found = (float(score.flat[i]), float(dram[i]), float(steps[i]))
+        found, at = search.best_of_cut(int(cut))
         if best is None or found < best:
-            best, tiling = found, search.tiling(i, int(cut))
+            best, tiling = found, search.tiling(at)
     assert best is not None  # the bound of a cut that fits is finite
     return tiling, best[0]
 
 
 class _Search:
-    """All tilings of a layer: arrays over (images, rows, cols, filters, channels, order), broadcast where they can."""
+    """All tilings of a layer."""
 
     def __init__(self, mode: Mode, machine: SpatialMachine | WinogradMachine) -> None:
         self.mode, self.machine = mode, machine
-        work, m = mode.work, mode.m
-        self.cuts = (
-            balanced_cuts(work.batch, 1),
-            balanced_cuts(work.out_height, m),
-            balanced_cuts(work.out_width, m),
-            _filter_cuts(mode),
-            balanced_cuts(mode.group_channels, CHANNEL_BLOCK),
-            [0, 1],
-        )
-        self.shape = tuple(len(cut) for cut in self.cuts)
-        n, p, q, k, c, first = self._sizes = [self._along(axis, cut) for axis, cut in enumerate(self.cuts)]
-        self.weights_first = first.astype(bool)
-        N, P, Q = work.batch, work.out_height, work.out_width
-        per_group = mode.filters_per_group
-        self.positions = -(-N // n) * -(-P // p) * -(-Q // q)
-        self.groups_in_tile = np.maximum(k // per_group, 1)
+        work, per_group = mode.work, mode.filters_per_group
+        self.filter_cuts = _filter_cuts(mode)
+        self.channel_cuts = balanced_cuts(mode.group_channels, CHANNEL_BLOCK)
+        self.positions = positions(work, mode.m)
+        self.count = _along(POSITIONS, self.positions.count)  # of tiles of positions
+        self.shape = (2, len(self.filter_cuts), len(self.channel_cuts), self.count.size)
+        self.k = k = _along(FILTERS, self.filter_cuts)
+        self.c = _along(CHANNELS, self.channel_cuts)
+        self.groups_in_tile = np.maximum(k // per_group, 1) if work.groups > 1 else _along(FILTERS, (1,))
         self.input_groups = -(-work.groups // self.groups_in_tile)
         self.in_group = np.where(k < per_group, -(-per_group // k), 1)  # filter tiles of one input group
-        self.n_k, self.n_c = self.input_groups * self.in_group, -(-mode.group_channels // c)
-        self.steps = self.positions * self.n_k * self.n_c
-        self.copies_x = np.where(self.positions * self.n_c * self.input_groups == 1, 1, 2)
-        self._measure_tiles()
-        self._measure_dram()
-        self._measure_time()
-        self._measure_room()
+        self.n_k, self.n_c = self.input_groups * self.in_group, -(-mode.group_channels // self.c)
+        self.steps = self.count * (self.n_k * self.n_c)
+        self._measure_rooms()
+        self._measure_stages()
 
-    def _along(self, axis: int, values: list[int] | Ints) -> Ints:
-        """Values along one axis of the candidates."""
-        shape = [1] * 6
-        shape[axis] = -1
-        return np.asarray(values, np.int64).reshape(shape)
-
-    def tiling(self, i: int, cut: int) -> Tiling:
-        """Candidate i of one cut of the channels."""
-        shape = (*self.shape[:4], 1, self.shape[5])
-        index = [int(j) for j in np.unravel_index(i, shape)]
-        index[4] = cut
-        n, p, q, k, c, first = (values[j] for values, j in zip(self.cuts, index, strict=True))
-        stay = (
-            bool(np.broadcast_to(flags, self.shape)[tuple(index)]) for flags in (self.weights_stay, self.inputs_stay)
-        )
-        return Tiling(n, p, q, k, c, bool(first), *stay)
+    def tiling(self, at: tuple[int, int, int, int]) -> Tiling:
+        """The candidate at a position of the arrays."""
+        order, i, j, x = at
+        images, rows, cols = (int(sizes[x]) for sizes in self.positions.sizes)
+        stay = (bool(np.broadcast_to(flags, self.shape)[at]) for flags in (self.weights_stay, self.inputs_stay))
+        return Tiling(images, rows, cols, self.filter_cuts[i], self.channel_cuts[j], order == 1, *stay)
 
     def score(self, lanes: Floats | Ints, cut: int | None = None) -> Floats:
         """Scores, infinite where a tile does not fit; of one cut of the channels or of all."""
-        at = slice(None) if cut is None else slice(cut, cut + 1)
 
-        def of(values: Floats | Ints | Flags) -> NDArray[np.float64]:
-            return np.asarray(values[..., at, :] if values.shape[4] > 1 else values)
+        def of(values: NDArray[Any]) -> NDArray[Any]:
+            return values if cut is None or values.shape[CHANNELS] == 1 else values[:, :, cut : cut + 1]
 
         if self.machine.objective == "dram":
             score = of(self.dram_bytes).astype(float)
         else:
-            stages = [of(self.dma_cycles), of(self.transform_cycles), lanes, self.inverse_cycles]
-            longest = np.maximum(np.maximum(stages[0], stages[1]), np.maximum(stages[2], stages[3]))
-            score = longest + (sum(stages) - longest) / of(self.steps)
+            total = longest = lanes
+            for stage in self.stages:
+                cycles = of(stage)
+                total, longest = total + cycles, np.maximum(longest, cycles)
+            score = longest + (total - longest) / of(self.steps)
         return np.where(of(self.fits), score, np.inf)
 
-    def _measure_tiles(self) -> None:
-        """What the tiles of each operand hold, the largest one and all of them, and which operands stay."""
-        mode, work, m = self.mode, self.mode.work, self.mode.m
-        n, p, q, _, c, _ = self._sizes
-        rows, cols = ([input_extents(work, axis, size) for size in self.cuts[axis + 1]] for axis in (0, 1))
-        self.in_high, self.in_wide = self._along(1, [x.max() for x in rows]), self._along(2, [x.max() for x in cols])
-        self.pixels = (
-            work.batch * self._along(1, [int(x.sum()) for x in rows]) * self._along(2, [int(x.sum()) for x in cols])
+    def best_of_cut(self, cut: int) -> tuple[tuple[float, int, int], tuple[int, int, int, int]]:
+        """Score, DRAM bytes and steps of the best tiling with one cut of the channels, and where it is.
+
+        Of equal scores the one with the least traffic, then the fewest steps, then the smallest tile.
+        """
+        score = self.score(self.lanes(cut), cut)
+        lowest = score.min()
+        order, i, _, x = np.nonzero(score == lowest)
+        dram, steps = (
+            np.broadcast_to(of_all, self.shape)[order, i, cut, x] for of_all in (self.dram_bytes, self.steps)
         )
-        self.tiles = work.batch * -(-work.out_height // m) * -(-work.out_width // m)
-        self.weight_tile, all_weights = self._weight_bytes()
+        j = np.lexsort((order, i, x, steps, dram))[0]
+        return (float(lowest), int(dram[j]), int(steps[j])), (int(order[j]), int(i[j]), cut, int(x[j]))
+
+    def _measure_rooms(self) -> None:
+        """Bytes that each buffer needs, which operands stay in theirs, and which candidates fit."""
+        mode, at = self.mode, self.positions
+        work = mode.work
+        weight_tile, all_weights = _weight_bytes(mode, self.filter_cuts, self.channel_cuts)
         self.weights_stay = all_weights <= self._capacity("weight")
+        copies_x = np.where(self.count * self.n_c * self.input_groups == 1, 1, 2)
+        channels = self.c * self.groups_in_tile
+        in_tile = -(-at.in_pixels * channels * mode.activation_bits // 8) * copies_x
         if mode.transforms:
-            all_inputs = np.full((1,) * 6, -(-self.tiles * work.in_channels * mode.taps * mode.transformed_bits // 8))
+            bits = mode.taps * mode.transformed_bits
+            all_inputs = np.full((1,) * 4, -(-at.all_tiles * work.in_channels * bits // 8))
             self.inputs_stay = all_inputs <= self._capacity("transformed")
-            tile_bits = n * -(-p // m) * -(-q // m) * c * self.groups_in_tile * mode.taps * mode.transformed_bits
-            self.transformed_room = np.where(self.inputs_stay, all_inputs, -(-tile_bits // 8) * self.copies_x)
+            tile = -(-at.tiles * channels * bits // 8) * copies_x
+            self.needs = {"input": in_tile, "transformed": np.where(self.inputs_stay, all_inputs, tile)}
         else:
-            all_inputs = -(-self.pixels * work.in_channels * mode.activation_bits // 8)
+            all_inputs = _along(POSITIONS, -(-at.all_pixels * work.in_channels * mode.activation_bits // 8))
             self.inputs_stay = all_inputs <= self._capacity("input")
-        tile = -(-n * self.in_high * self.in_wide * c * self.groups_in_tile * mode.activation_bits // 8)
-        if self.machine.buffers.shared and not mode.transforms:
-            both, room = all_weights + all_inputs, self._shared()
-            self.weights_stay = (both <= room) | ~self.weights_first & (all_weights + tile * self.copies_x <= room)
-            self.inputs_stay = (both <= room) | self.weights_first & (all_inputs + 2 * self.weight_tile <= room)
-        self.input_room = np.where(self.inputs_stay & (not mode.transforms), all_inputs, tile * self.copies_x)
-        self.weight_room = np.where(self.weights_stay, all_weights, 2 * self.weight_tile)
+            if self.machine.buffers.shared:
+                both, room = all_weights + all_inputs, self._capacity("input")
+                self.weights_stay = (both <= room) | ~WEIGHTS_FIRST & (all_weights + in_tile <= room)
+                self.inputs_stay = (both <= room) | WEIGHTS_FIRST & (all_inputs + 2 * weight_tile <= room)
+            self.needs = {"input": np.where(self.inputs_stay, all_inputs, in_tile)}
+        self.needs |= {
+            "weight": np.where(self.weights_stay, all_weights, 2 * weight_tile),
+            "output": self._output_room(),
+        }
+        self.fits = self.steps <= MAX_STEPS
+        for name, needed in self.needs.items():
+            self.fits = self.fits & (needed <= self._capacity(name))
+        if self.machine.buffers.shared:
+            self.fits = self.fits & (self.needs["weight"] + self.needs["input"] <= self._capacity("input"))
 
-    def _measure_dram(self) -> None:
-        mode, work, weights_first = self.mode, self.mode.work, self.weights_first
-        n, p, q, k, c, _ = self._sizes
-        weight_once = np.int64(np.ceil(mode.dram_bits.sum() / 8))
-        once = (self.n_k * self.n_c == 1) | (weights_first & ((self.n_c == 1) | (self.positions == 1)))
-        reloads_w = np.where(once | self.weights_stay, 1, self.positions)
-        input_once = whole_bytes(self.pixels * work.in_channels, mode.input_bits)
-        once = ~weights_first & (self.n_c == 1) | (self.positions * self.n_c == 1)
-        self.reloads_x = np.where(once | self.inputs_stay, 1, self.in_group)
-        output_bytes = whole_bytes(work.outputs, mode.output_bits)
-        self.dram_bytes = weight_once * reloads_w + input_once * self.reloads_x + output_bytes
+    def _output_room(self) -> Ints:
+        """Bytes of finished outputs and of partial sums."""
+        mode, at, k = self.mode, self.positions, self.k
+        copies_y = np.where(self.count * self.n_k == 1, 1, 2)
+        outputs = at.outputs * k
+        finished = -(-outputs * mode.activation_bits // 8) * copies_y
+        if not mode.transforms:
+            partial = -(-outputs * mode.accumulator_bits // 8) * copies_y
+            return np.where((self.n_c > 1) | (mode.stationary != "output"), partial, finished)
+        # The accumulators of one round, double-buffered towards the inverse transform; of the whole tile where the
+        # channels come in several parts.
+        one_round = np.minimum(at.tiles, mode.position_lanes) * np.minimum(k, mode.filter_lanes)
+        held = np.where(self.n_c > 1, at.tiles * k * copies_y, one_round * 2) * mode.taps
+        return np.asarray(-(-held * mode.accumulator_bits // 8) + finished)
 
-        # Requests to the DRAM: every tile as large as the largest.
-        dram = self.machine.dram
-        row_bytes, whole_width = dram.timing.row_bytes, q == work.out_width
+    def _measure_stages(self) -> None:
+        """How often each operand is loaded, and cycles of DMA, transform and inverse transform over the whole layer."""
+        mode, work = self.mode, self.mode.work
+        self.reloads_w = np.where(
+            self.weights_stay | ((self.n_c == 1) & WEIGHTS_FIRST) | (self.n_k * self.n_c == 1), 1, self.count
+        )
+        self.reloads_x = np.where(
+            self.inputs_stay | ((self.n_c == 1) & ~WEIGHTS_FIRST) | (self.count * self.n_c == 1), 1, self.in_group
+        )
+        self.weight_bytes = np.int64(np.ceil(mode.dram_bits.sum() / 8))
+        self.input_bytes = _along(POSITIONS, whole_bytes(self.positions.all_pixels * work.in_channels, mode.input_bits))
+        self.output_bytes = whole_bytes(work.outputs, mode.output_bits)
+        in_loads, out_loads = self.count * self.n_c * self.input_groups, self.count * self.n_k
+        inputs, weights, outputs = (ns / self.machine.ns_per_cycle for ns in self._dma_ns(in_loads, out_loads))
+        if mode.weight_transform_rate:
+            weights = np.maximum(weights, work.out_channels * mode.group_channels / mode.weight_transform_rate)
+        self.stages: list[NDArray[np.floating]] = [inputs * self.reloads_x + outputs + weights * self.reloads_w]
+        if mode.transforms:
+            transform = self.positions.all_tiles * work.in_channels * mode.phases / mode.transform_rate
+            inverse = self.positions.all_tiles * work.out_channels * mode.phases / mode.inverse_rate
+            self.stages.append((transform + TRANSFORM_STEP_CYCLES * in_loads) * self.reloads_x)
+            self.stages.append(inverse + TRANSFORM_STEP_CYCLES * out_loads)
+
+    def _dma_ns(self, in_loads: Ints, out_loads: Ints) -> list[Floats]:
+        """Time of the DRAM for all inputs, weights and outputs once.  Every tile counts as large as the largest."""
+        mode, at, work, dram = self.mode, self.positions, self.mode.work, self.machine.dram
+        timing = dram.timing
         in_line = line_bytes(work.width, work.in_channels, mode.input_bits)
         out_line = line_bytes(work.out_width, work.out_channels, mode.output_bits)
-        in_pieces = feature_map_pieces(n, self.in_high, c * self.groups_in_tile, whole_width, in_line, row_bytes)
-        out_pieces = feature_map_pieces(n, p, k, whole_width, out_line, row_bytes)
-        in_loads, out_loads = self.positions * self.n_c * self.input_groups * self.reloads_x, self.positions * self.n_k
-        w_loads = self.n_k * self.n_c * reloads_w
-        requests = (
-            Transfer(input_once * self.reloads_x, in_pieces[0] * in_loads, in_pieces[1] * in_loads),
-            Transfer(
-                weight_once * reloads_w,
-                w_loads,
-                np.asarray(-(-weight_once // (self.n_k * self.n_c * row_bytes)) * w_loads),
-            ),
-            Transfer(np.asarray(output_bytes), out_pieces[0] * out_loads, out_pieces[1] * out_loads),
+        images, rows, cols = at.sizes
+        whole_width, row_bytes = cols == work.out_width, timing.row_bytes
+        in_pieces = feature_map_pieces(
+            images, at.in_high, self.c * self.groups_in_tile, whole_width, in_line, row_bytes
         )
-        dma_ns = [transfer_ns(dram.timing, dram.channels, request) for request in requests]
-        weights = dma_ns[1] / self.machine.ns_per_cycle
-        if mode.weight_transform_rate:
-            filter_channels = work.out_channels * mode.group_channels
-            weights = np.maximum(weights, filter_channels / mode.weight_transform_rate * reloads_w)
-        self.dma_cycles = (dma_ns[0] + dma_ns[2]) / self.machine.ns_per_cycle + weights
+        out_pieces = feature_map_pieces(images, rows, self.k, whole_width, out_line, row_bytes)
+        w_loads = self.n_k * self.n_c
+        requests = (
+            Transfer(self.input_bytes, in_pieces[0] * in_loads, in_pieces[1] * in_loads),
+            Transfer(np.asarray(self.weight_bytes), w_loads, -(-self.weight_bytes // (w_loads * row_bytes)) * w_loads),
+            Transfer(self.output_bytes, out_pieces[0] * out_loads, out_pieces[1] * out_loads),
+        )
+        return [transfer_ns(timing, dram.channels, request) for request in requests]
 
-    def _measure_time(self) -> None:
-        mode, work = self.mode, self.mode.work
-        self.rounds = self._rounds()
-        self.lanes_bound: Ints = np.zeros((1,) * 6, np.int64)
-        if mode.window == 1 and mode.variance is None:  # else fewer barriers need not mean fewer cycles
-            uncut = mode.lane_cycles(work.out_channels, block_edges(mode.group_channels, mode.group_channels))
-            parts = [self._lanes(uncut, int(n_c)) for n_c in self.n_c.ravel()]
-            self.lanes_bound = np.concatenate(parts, axis=4)
-        none = np.zeros((1,) * 6)
-        self.transform_cycles = self.inverse_cycles = none
-        if mode.transforms:
-            loads = self.positions * self.n_c * self.input_groups * self.reloads_x
-            self.transform_cycles = (
-                self.tiles * work.in_channels * mode.phases / mode.transform_rate * self.reloads_x
-                + TRANSFORM_STEP_CYCLES * loads
-            )
-            stores = TRANSFORM_STEP_CYCLES * self.positions * self.n_k
-            self.inverse_cycles = none + self.tiles * work.out_channels * mode.phases / mode.inverse_rate + stores
+    @cached_property
+    def dram_bytes(self) -> Ints:
+        """Traffic of the whole layer."""
+        return np.asarray(self.weight_bytes * self.reloads_w + self.input_bytes * self.reloads_x + self.output_bytes)
+
+    @property
+    def least_lanes(self) -> Ints:
+        """Cycles of the lanes that no cut of the channels can undercut."""
+        mode = self.mode
+        if mode.window > 1 or mode.variance is not None:  # fewer barriers need not mean fewer cycles
+            return np.zeros((1,) * 4, np.int64)
+        uncut = mode.lane_cycles(mode.work.out_channels, block_edges(mode.group_channels, mode.group_channels))
+        return self._lanes(uncut, self.n_c, self.steps)
 
     def lanes(self, cut: int) -> Ints:
         """Cycles of the lanes over the whole layer for one cut of the channels."""
-        mode, c = self.mode, self.cuts[4][cut]
-        edges = block_edges(mode.group_channels, c)
+        mode, edges = self.mode, block_edges(self.mode.group_channels, self.channel_cuts[cut])
+        n_c, steps = self.n_c[:, :, cut : cut + 1], self.steps[:, :, cut : cut + 1]
         if mode.window == 1:
-            return self._lanes(mode.lane_cycles(mode.work.out_channels, edges), len(edges) - 1)
+            return self._lanes(mode.lane_cycles(mode.work.out_channels, edges), n_c, steps)
         parts = []
-        for i, k in enumerate(self.cuts[3]):
-            of_all = self._lanes(mode.lane_cycles(k, edges), len(edges) - 1)
-            parts.append(np.broadcast_to(of_all, (*of_all.shape[:3], len(self.cuts[3]), 1, 1))[:, :, :, i : i + 1])
-        return np.concatenate(parts, axis=3)
+        for i, k in enumerate(self.filter_cuts):
+            of_all = self._lanes(mode.lane_cycles(k, edges), n_c, steps)
+            parts.append(of_all[:, i : i + 1] if of_all.shape[FILTERS] > 1 else of_all)
+        return np.concatenate(parts, axis=FILTERS)
 
-    def _lanes(self, cycles: Ints, n_c: int) -> Ints:
-        mode = self.mode
-        total = int(cycles.sum())
-        of_filter = total // mode.work.out_channels * self._sizes[3] if mode.stationary == "input" else total
+    def _lanes(self, cycles: Ints, n_c: Ints, steps: Ints) -> Ints:
+        mode, lane_rounds = self.mode, rounds(self.positions, self.mode.position_lanes)
         K, G = mode.work.out_channels, len(mode.group_starts)
-        filters = self._sizes[3] if mode.stationary == "input" else K * n_c
-        fill = mode.fill_cycles(
-            self.positions * self.n_k * n_c, self.positions, self.tiles, self.rounds, G * n_c, filters,
-            of_filter * self.n_k if mode.stationary == "input" else total,
-        )  # fmt: skip
-        return np.asarray(self.rounds * total + fill)
-
-    def _rounds(self) -> Ints:
-        """Rounds of position lanes over all position tiles, remainders included."""
-        work, m = self.mode.work, self.mode.m
-        sizes = zip((work.batch, work.out_height, work.out_width), self._sizes[:3], (1, m, m), strict=True)
-        parts = []
-        for size, tile, granule in sizes:
-            whole, rest = size // tile, size % tile
-            parts.append(((whole, -(-tile // granule)), (np.int64(rest > 0), -(-rest // granule))))
-        rounds = np.zeros((1,) * 6, np.int64)
-        for n_count, n_tiles in parts[0]:
-            for p_count, p_tiles in parts[1]:
-                for q_count, q_tiles in parts[2]:
-                    once = -(-n_tiles * p_tiles * q_tiles // self.mode.position_lanes)
-                    rounds = rounds + n_count * p_count * q_count * once
-        return rounds
-
-    def _measure_room(self) -> None:
-        """Bytes that each buffer needs, and which candidates fit."""
-        mode, m = self.mode, self.mode.m
-        n, p, q, k, _, _ = self._sizes
-        tiles = n * -(-p // m) * -(-q // m)
-        copies_y = np.where(self.positions * self.n_k == 1, 1, 2)
-        out_elements = n * p * q * k
-        finished = -(-out_elements * mode.activation_bits // 8) * copies_y
-        self.needs = {"weight": self.weight_room, "input": self.input_room}
-        if mode.transforms:
-            self.needs["transformed"] = self.transformed_room
-            # The accumulators of one round, double-buffered towards the inverse transform; of the whole tile where the
-            # channels come in several parts.
-            one_round = np.minimum(tiles, mode.position_lanes) * np.minimum(k, mode.filter_lanes)
-            held = np.where(self.n_c > 1, tiles * k * copies_y, one_round * 2) * mode.taps
-            self.needs["output"] = -(-held * mode.accumulator_bits // 8) + finished
-        else:
-            partial = -(-out_elements * mode.accumulator_bits // 8) * copies_y
-            several = (self.n_c > 1) | (mode.stationary != "output")
-            self.needs["output"] = np.where(several, partial, finished)
-        self.fits = np.broadcast_to(self.steps <= MAX_STEPS, self.shape)
-        if self.machine.buffers.shared:
-            self.fits = self.fits & (self.weight_room + self.input_room <= self._shared())
-        for name, needed in self.needs.items():
-            self.fits = self.fits & (needed <= self._capacity(name))
+        total = int(cycles.sum())
+        filters, of_filters = (
+            (self.k, total // K * self.k * self.n_k) if mode.stationary == "input" else (K * n_c, total)
+        )
+        fill = mode.fill_cycles(steps, self.count, self.positions.all_tiles, lane_rounds, G * n_c, filters, of_filters)
+        return np.asarray(lane_rounds * total + fill)
 
     def _capacity(self, name: str) -> int:
         if self.machine.buffers.shared and name in {"weight", "input"}:
-            return self._shared()
+            return int(1024 * (self.machine.buffers.weight_kb + self.machine.buffers.input_kb))
         return int(1024 * getattr(self.machine.buffers, f"{name}_kb"))
-
-    def _shared(self) -> int:
-        """Bytes of a buffer that weights and inputs share."""
-        return int(1024 * (self.machine.buffers.weight_kb + self.machine.buffers.input_kb))
-
-    def _weight_bytes(self) -> tuple[Ints, Ints]:
-        """Bytes of the largest weight tile, and of all tiles, of each cut of filters and channels."""
-        mode = self.mode
-        largest = np.empty((self.shape[3], self.shape[4]))
-        total = np.empty_like(largest)
-        running = np.zeros((mode.work.out_channels + 1, mode.stored_bits.shape[1] + 1))
-        mode.stored_bits.cumsum(axis=0, out=running[1:, 1:])
-        running[1:, 1:].cumsum(axis=1, out=running[1:, 1:])
-        filter_edges = [np.append(mode.filter_starts(k), mode.work.out_channels) for k in self.cuts[3]]
-        for j, c in enumerate(self.cuts[4]):
-            columns = running[:, block_edges(mode.group_channels, c)]
-            columns = columns[:, 1:] - columns[:, :-1]
-            for i, edges in enumerate(filter_edges):
-                rows = columns[edges]
-                tiles = np.ceil((rows[1:] - rows[:-1]) / 8 - 1e-6)
-                largest[i, j], total[i, j] = tiles.max(), tiles.sum()
-        shape = (1, 1, 1, *largest.shape, 1)
-        return largest.astype(np.int64).reshape(shape), total.astype(np.int64).reshape(shape)
 
     def shortage(self) -> str:
         """Which buffer is too small for the layer, and the least it needs."""
@@ -322,8 +273,42 @@ class _Search:
         return f"no tile of layer {self.mode.work.name} fits all buffers at once, expected larger buffers"
 
 
-def _filter_cuts(mode: Mode) -> list[int]:
+def _along(axis: int, values: ArrayLike) -> Ints:
+    """Values along one axis of the candidates."""
+    shape = [1] * 4
+    shape[axis] = -1
+    return np.asarray(values, np.int64).reshape(shape)
+
+
+def _filter_cuts(mode: Mode) -> tuple[int, ...]:
     """Filters of a tile: parts of one convolution group, or several whole groups."""
     per_group, groups = mode.filters_per_group, mode.work.groups
     parts = balanced_cuts(per_group, mode.filter_lanes)
-    return parts + [per_group * whole for whole in balanced_cuts(groups, 1) if whole > 1]
+    return (*parts, *(per_group * whole for whole in balanced_cuts(groups, 1) if whole > 1))
+
+
+def _weight_bytes(mode: Mode, filter_cuts: tuple[int, ...], channel_cuts: tuple[int, ...]) -> tuple[Ints, Ints]:
+    """Bytes of the largest weight tile, and of all tiles, of each cut of filters and channels: (1, cuts, cuts, 1)."""
+    key = ("weight bytes", filter_cuts)
+    if key not in mode.kept:
+        mode.kept[key] = _count_weight_bytes(mode, filter_cuts, channel_cuts)
+    largest, total = mode.kept[key]
+    return largest, total
+
+
+def _count_weight_bytes(mode: Mode, filter_cuts: tuple[int, ...], channel_cuts: tuple[int, ...]) -> tuple[Ints, Ints]:
+    bits = np.zeros((mode.work.out_channels + 1, mode.stored_bits.shape[1] + 1))
+    mode.stored_bits.cumsum(axis=0, out=bits[1:, 1:])
+    bits[1:, 1:].cumsum(axis=1, out=bits[1:, 1:])
+    # The filter tiles of all cuts one behind the other.
+    starts = [mode.filter_starts(k) for k in filter_cuts]
+    ends = [np.append(first[1:], mode.work.out_channels) for first in starts]
+    of_cut = np.cumsum([0, *(len(first) for first in starts[:-1])])
+    of_tiles = bits[np.concatenate(ends)] - bits[np.concatenate(starts)]
+    largest = np.empty((len(filter_cuts), len(channel_cuts)), np.int64)
+    total = np.empty_like(largest)
+    for j, c in enumerate(channel_cuts):
+        tiles = np.ceil(np.diff(of_tiles[:, block_edges(mode.group_channels, c)]) / 8 - 1e-6)
+        largest[:, j] = np.maximum.reduceat(tiles.max(axis=1), of_cut)
+        total[:, j] = np.add.reduceat(tiles.sum(axis=1), of_cut)
+    return largest[None, :, :, None], total[None, :, :, None]

@@ -24,7 +24,7 @@ layer (the closed forms of SCALE-Sim 3); ``mesh`` adds rows used + columns used 
 output-stationary mesh).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import NormalDist
 from typing import Any, Literal
@@ -57,7 +57,7 @@ class Mode:
     phases: transforms of each tile-channel and tile-filter (4 of a stride-2 layer split into four pieces).
     weight_transform_rate: filter-channels that an on-chip filter transform takes a cycle, 0 without one; its additions.
     weight_reuse: rounds of position lanes for which a lane holds the weights that it read.
-    input_taps, output_taps: values of one tile-channel before the inverse and after the input transform.
+    kept: sums over the filters at the groupings asked for so far; modes of the same slots and bits may share it.
     """
 
     name: str
@@ -91,6 +91,7 @@ class Mode:
     weight_transform_rate: int = 0
     weight_transform_adds: int = 0
     weight_reuse: int = 1
+    kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
     def transforms(self) -> bool:
@@ -118,15 +119,23 @@ class Mode:
         first = np.arange(0, self.filters_per_group, self.filter_lanes)
         return (np.arange(self.work.groups)[:, None] * self.filters_per_group + first).ravel()
 
-    @cached_property
+    @property
     def _running(self) -> tuple[NDArray[Any], ...]:
         """Slots (and variance and most) summed up to each channel block: (taps, K, blocks + 1)."""
-        parts = (self.slots,) if self.variance is None else (self.slots, self.variance, self.most)
-        return tuple(
-            np.concatenate([np.zeros_like(part[..., :1]), part.cumsum(axis=2)], axis=2)
-            for part in parts
-            if part is not None
-        )
+        if "running" not in self.kept:
+            parts = (self.slots,) if self.variance is None else (self.slots, self.variance, self.most)
+            self.kept["running"] = tuple(
+                np.concatenate([np.zeros_like(part[..., :1]), part.cumsum(axis=2)], axis=2)
+                for part in parts
+                if part is not None
+            )
+        running: tuple[NDArray[Any], ...] = self.kept["running"]
+        return running
+
+    def _grouping(self, filters: int, block_edges: Ints) -> tuple[int, ...]:
+        """All that decides which slots are summed, and between which the lanes wait."""
+        lanes = (self.position_lanes if self.variance is not None else 0, self.filter_lanes, self.tap_lanes)
+        return (*lanes, self.reduction_lanes, self.window, filters if self.window > 1 else 0, int(block_edges[1]))
 
     def lane_cycles(self, filters: int, block_edges: Ints) -> Ints:
         """Cycles for one round of position lanes of each barrier: (barriers, channel tiles) int64.
@@ -134,6 +143,13 @@ class Mode:
         filters: of a filter tile.  block_edges: first channel block of each channel tile, and the number of blocks.
         With ``filter_barriers`` they sum up to filter tiles.
         """
+        key = ("lane cycles", *self._grouping(filters, block_edges))
+        if key not in self.kept:
+            self.kept[key] = self._lane_cycles(filters, block_edges)
+        cycles: Ints = self.kept[key]
+        return cycles
+
+    def _lane_cycles(self, filters: int, block_edges: Ints) -> Ints:
         counts, _ = self._lanes(filters, block_edges)
         if self.window > 1:
             return np.asarray(np.maximum(counts.max(axis=1), EMPTY_GROUP_CYCLES))
@@ -143,6 +159,12 @@ class Mode:
 
     def waiting_slots(self, filters: int, block_edges: Ints) -> float:
         """Slots that filters (and taps) side by side wait for the fullest of them, a tile of outputs."""
+        key = ("waiting slots", *self._grouping(filters, block_edges))
+        if key not in self.kept:
+            self.kept[key] = self._waiting_slots(filters, block_edges)
+        return float(self.kept[key])
+
+    def _waiting_slots(self, filters: int, block_edges: Ints) -> float:
         counts, used = self._lanes(filters, block_edges)
         if self.window > 1:
             return float(((used > 0) * counts.max(axis=1, keepdims=True) - used).sum())

@@ -7,6 +7,7 @@ stream past) or positions-then-filters.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,11 +34,12 @@ class Tiling:
     inputs_stay: bool = False
 
 
-def balanced_cuts(size: int, granule: int) -> list[int]:
-    """Tile sizes that cut ``size`` into 1, 2, 3, ... nearly equal parts, each a multiple of ``granule``."""
+@lru_cache(maxsize=1 << 14)
+def balanced_cuts(size: int, granule: int) -> tuple[int, ...]:
+    """Tile sizes that cut ``size`` into 1, 2, 3, ... nearly equal parts, each a multiple of ``granule``; ascending."""
     units = -(-size // granule)
     parts = np.arange(1, units + 1)
-    return [min(size, granule * int(units_each)) for units_each in np.unique(-(-units // parts))]
+    return tuple(min(size, granule * int(units_each)) for units_each in np.unique(-(-units // parts)))
 
 
 def tile_sizes(size: int, tile: int) -> Ints:
@@ -45,32 +47,51 @@ def tile_sizes(size: int, tile: int) -> Ints:
     return np.minimum(tile, size - np.arange(0, size, tile))
 
 
+class Axis(NamedTuple):
+    """Rows or columns of a layer: input size, outputs, stride, inputs that one output reaches over, padding."""
+
+    size: int
+    outputs: int
+    stride: int
+    reach: int
+    padding: int
+
+    @staticmethod
+    def of(work: LayerWork, axis: int) -> "Axis":
+        """Rows (axis 0) or columns (axis 1) of a layer."""
+        size, outputs = ((work.height, work.out_height), (work.width, work.out_width))[axis]
+        reach = work.dilation[axis] * (work.kernel[axis] - 1) + 1
+        return Axis(size, outputs, work.stride[axis], reach, work.padding[axis])
+
+
 def input_extents(work: LayerWork, axis: int, tile: int) -> Ints:
     """Input rows (axis 0) or columns (axis 1) that each output tile reads, padding left out.  (tiles,) int64.
 
     The last tile reads to the image's edge, also where a stride leaves the last rows unused.
     """
-    size, outputs = ((work.height, work.out_height), (work.width, work.out_width))[axis]
-    reach = work.dilation[axis] * (work.kernel[axis] - 1) + 1
-    return _extents(size, outputs, work.stride[axis], reach, work.padding[axis], tile)
+    return extents(Axis.of(work, axis), tile)
 
 
 @lru_cache(maxsize=1 << 14)
-def _extents(size: int, outputs: int, stride: int, reach: int, padding: int, tile: int) -> Ints:
-    start = np.arange(0, outputs, tile)
-    length = np.minimum(tile, outputs - start)
-    first = np.maximum(start * stride - padding, 0)
-    last = np.minimum(start * stride - padding + (length - 1) * stride + reach, size)
-    last[-1] = size
-    extents = np.maximum(last - first, 0)
-    extents.flags.writeable = False
-    return np.asarray(extents)
+def extents(axis: Axis, tile: int) -> Ints:
+    """``input_extents`` of one axis."""
+    start = np.arange(0, axis.outputs, tile)
+    length = np.minimum(tile, axis.outputs - start)
+    first = np.maximum(start * axis.stride - axis.padding, 0)
+    last = np.minimum(start * axis.stride - axis.padding + (length - 1) * axis.stride + axis.reach, axis.size)
+    last[-1] = axis.size
+    sizes = np.maximum(last - first, 0)
+    sizes.flags.writeable = False
+    return np.asarray(sizes)
 
 
+@lru_cache(maxsize=1 << 14)
 def block_edges(group_channels: int, channels: int) -> Ints:
     """First channel block of each tile of ``channels`` input channels, and the number of blocks."""
     blocks = -(-group_channels // CHANNEL_BLOCK)
-    return np.append(np.arange(0, blocks, -(-channels // CHANNEL_BLOCK)), blocks)
+    edges = np.append(np.arange(0, blocks, -(-channels // CHANNEL_BLOCK)), blocks)
+    edges.flags.writeable = False
+    return edges
 
 
 def line_bytes(width: int, channels: int, bits: float) -> int:
