@@ -166,7 +166,7 @@ class _Machine(_Part):
     vector_lanes: Count = 16
     dram: Dram
     energy: EnergyOverrides = EnergyOverrides()
-    objective: Literal["cycles", "dram", "energy"] = "cycles"
+    objective: Literal["cycles", "dram", "energy", "edp"] = "cycles"
 
     @property
     def ns_per_cycle(self) -> float:
@@ -204,8 +204,6 @@ class SpatialMachine(_Machine):
             faults.append("dataflow row_stationary expects no pe_array.feed: it has buses of its own")
         if self.dataflow == "row_stationary" and self.buffers.shared:
             faults.append("dataflow row_stationary expects no buffers.shared: inputs share with partial sums")
-        if self.objective == "energy" and self.dataflow != "row_stationary":
-            faults.append("objective energy expects dataflow row_stationary")
         if self.zero_handling == "skip_both" and not output_stationary:
             faults.append("zero_handling skip_both expects dataflow output_stationary")
         if self.window > 1 and not (skips and output_stationary):
@@ -258,8 +256,6 @@ class WinogradMachine(_Machine):
             faults.append("zero_handling skip_both: Winograd-domain inputs are dense, expected skip_weights")
         if self.window > 1 and self.zero_handling != "skip_weights":
             faults.append("window over 1 expects zero_handling skip_weights")
-        if self.objective == "energy":
-            faults.append("objective energy expects a row-stationary machine, here cycles or dram")
         if self.cells is None:
             if self.buffers.transformed_kb == 0:
                 faults.append("buffers.transformed_kb 0 expects cells, which transform on the fly")

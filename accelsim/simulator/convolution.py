@@ -1,29 +1,18 @@
-"""From a mode and a tiling to the steps of a layer, and the count of everything that costs energy.
-
-Memory accesses, each of whole operands at the width they are stored with:
-
-- a weight, index included, is read once for each round of position lanes (output-stationary) or once a step
-  (weight-stationary: it then stays in its lane), and broadcast to the lanes that share it;
-- spatial inputs: a round of position lanes reads each distinct pixel under its outputs once for each filter group and
-  multicasts it (weight-stationary: once for each position and row of weights);
-- Winograd: the transform reads the n^2 pixels of each tile-channel and writes its n^2 transformed values; the lanes
-  read those once for each filter group, whether or not a filter skips them;
-- partial sums that leave the lanes (several channel tiles, or taps one after the other) are written to the output
-  buffer and read back at accumulator width; finished outputs are written once and read once by the DMA.
-
-Left out: network-on-chip wires, the post-processing unit's own energy.
-"""
+"""From a mode and a tiling to the steps of a layer."""
 
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
+from accelsim.simulator.actions import Totals, count_actions, fold_counts
 from accelsim.simulator.array import TRANSFORM_STEP_CYCLES
 from accelsim.simulator.mapping import choose
 from accelsim.simulator.mode import Mode
+from accelsim.simulator.objective import measured
 from accelsim.simulator.schedule import Schedule
 from accelsim.simulator.tiling import (
     Tiling,
@@ -39,10 +28,19 @@ Ints = NDArray[np.int64]
 
 
 def best_schedule(modes: list[Mode], machine: SpatialMachine | WinogradMachine) -> Schedule:
-    """The schedule of the mode whose best tiling scores lowest.  Raises InputError if none fits the buffers."""
-    scored = [(choose(mode, machine), mode) for mode in modes]
-    (tiling, _), mode = min(scored, key=lambda entry: entry[0][1])
-    return schedule(mode, tiling, machine)
+    """The best mode's schedule by the machine's objective, each mode at its best tiling.
+
+    Raises InputError if no mode fits the buffers.
+    """
+    plans, faults = [], []
+    for mode in modes:
+        try:
+            plans.append(schedule(mode, choose(mode, machine)[0], machine))
+        except InputError as fault:
+            faults.append(fault)
+    if not plans:
+        raise faults[0]
+    return plans[0] if len(plans) == 1 else min(plans, key=lambda plan: measured(plan, machine))
 
 
 def schedule(mode: Mode, tiling: Tiling, machine: SpatialMachine | WinogradMachine) -> Schedule:
@@ -120,9 +118,26 @@ def schedule(mode: Mode, tiling: Tiling, machine: SpatialMachine | WinogradMachi
         waiting_slots=mode.waiting_slots(tiling.filters, edges) * total_tiles,
         actions={},
     )
-    new_filters = int((k[i_k] * c[i_c] * new_weights).sum())
-    new_tiles = int((tiles[i_t] * channels * new_inputs).sum())
-    return replace(plan, actions=_actions(mode, tiling, plan, tiles, barriers, len(c), len(k), new_tiles, new_filters))
+    actions = count_actions(
+        mode,
+        Totals(
+            tiles=total_tiles,
+            rounds=int(rounds.sum()),
+            position_tiles=len(tiles),
+            filter_tiles=len(k),
+            channel_tiles=len(c),
+            rows=tiling.rows,
+            cols=tiling.cols,
+            tile_channels=int((tiles[i_t] * channels * new_inputs).sum()),
+            filter_channels=int((k[i_k] * c[i_c] * new_weights).sum()),
+            weight_bytes=int(plan.weights.n_bytes.sum()),
+            input_bytes=int(plan.inputs.n_bytes.sum()),
+            output_bytes=int(plan.outputs.n_bytes.sum()),
+            dram_rows=sum(int(t.rows.sum()) for t in (plan.inputs, plan.weights, plan.outputs)),
+            folds=fold_counts(mode, barriers),
+        ),
+    )
+    return replace(plan, actions={name: float(count) for name, count in actions.items()})
 
 
 def _weight_tile_bytes(bits: NDArray[np.float64], k_starts: Ints, edges: Ints) -> Ints:
@@ -134,86 +149,3 @@ def _weight_tile_bytes(bits: NDArray[np.float64], k_starts: Ints, edges: Ints) -
 def _changes(index: Ints) -> Ints:
     """1 where a step works on another tile than the step before, else 0."""
     return np.append(1, (np.diff(index) != 0).astype(np.int64))
-
-
-def _actions(
-    mode: Mode,
-    tiling: Tiling,
-    plan: Schedule,
-    tiles: Ints,
-    barriers: Ints,
-    channel_parts: int,
-    filter_parts: int,
-    tile_channels: int,
-    filter_channels: int,
-) -> dict[str, float]:
-    """How often the layer does each thing that costs energy (module docstring), by the names of the price list.
-
-    tiles: output tiles of each position tile.  barriers: cycles of ``lane_cycles``.  channel_parts, filter_parts:
-    tiles of each.  tile_channels: channels of tiles that the input transform takes.
-    filter_channels: that are loaded.
-    """
-    work = mode.work
-    act, acc = mode.activation_bits, mode.accumulator_bits
-    C_g, K = mode.group_channels, work.out_channels
-    total_tiles, groups = int(tiles.sum()), len(mode.group_starts)
-    rounds = int((-(-tiles // mode.position_lanes)).sum())
-    operand_bits = mode.transformed_bits if mode.transforms else act
-    dram = (plan.inputs, plan.weights, plan.outputs)
-    outputs = work.outputs
-    skips = mode.weight_format != "dense"
-    actions: dict[str, float] = {
-        "mac": plan.effectual_macs,
-        "gated_mac": mode.gated * total_tiles,
-        "register_bit": plan.effectual_macs * (mode.weight_bits + operand_bits),
-        "index": plan.effectual_macs if skips else 0,
-        "weight_read": (len(tiles) if mode.stationary == "weight" else -(-rounds // mode.weight_reuse))
-        * float(mode.stored_bits.sum()),
-        "weight_write": 8 * int(plan.weights.n_bytes.sum()),
-        "input_write": 8 * int(plan.inputs.n_bytes.sum()),
-        "output_read": outputs * act,
-        "output_write": outputs * act,
-        "dram_bit": 8 * sum(int(t.n_bytes.sum()) for t in dram),
-        "dram_activate": sum(int(t.rows.sum()) for t in dram),
-    }
-    partial_sums = 0.0  # values written to the output buffer and read back
-    if mode.transforms:
-        adds_in, adds_out = mode.transform_adds
-        actions["transform_add"] = tile_channels * adds_in + total_tiles * K * adds_out
-        actions["transform_add"] += filter_channels * mode.weight_transform_adds
-        actions["input_read"] = tile_channels * mode.taps * act
-        actions["transformed_write"] = tile_channels * mode.taps * mode.transformed_bits
-        actions["transformed_read"] = total_tiles * C_g * mode.taps * groups * mode.transformed_bits
-        leaves = channel_parts if channel_parts > 1 or mode.tap_lanes < mode.taps else 0
-        partial_sums = total_tiles * K * mode.taps * leaves
-    elif any(mode.transform_adds):  # on the fly: inputs at every read, results of every fold of the channels
-        adds_in, adds_out = mode.transform_adds
-        reads, folds = total_tiles * C_g * groups, -(-C_g // mode.reduction_lanes)
-        actions["transform_add"] = reads * adds_in + total_tiles * K * folds * adds_out
-        actions["input_read"] = reads * mode.taps * act
-        partial_sums = outputs * (channel_parts - 1)
-    elif mode.stationary == "weight":
-        folds = barriers.sum(axis=1)  # of each filter group
-        actions["input_read"] = total_tiles * int(folds.sum()) * mode.reduction_lanes * act
-        in_group = np.diff(np.append(mode.group_starts, K))
-        partial_sums = total_tiles * (int((folds * in_group).sum()) - K)
-    elif mode.stationary == "input":
-        folds = barriers.sum(axis=1)  # of each filter
-        actions["input_read"] = total_tiles * int(folds.max()) * filter_parts * mode.reduction_lanes * act
-        partial_sums = total_tiles * (int(folds.sum()) - K)
-    else:
-        actions["input_read"] = total_tiles * _pixels_per_output(mode, tiling) * C_g * groups * act
-        partial_sums = outputs * (channel_parts - 1)
-    actions["output_write"] += partial_sums * acc
-    actions["output_read"] += partial_sums * acc
-    return actions
-
-
-def _pixels_per_output(mode: Mode, tiling: Tiling) -> float:
-    """Distinct pixels that a full round of position lanes reads, for each of its outputs; at most R S."""
-    (R, S), (stride_h, stride_w), (dil_h, dil_w) = mode.work.kernel, mode.work.stride, mode.work.dilation
-    cols = min(mode.position_lanes, tiling.cols)
-    rows = min(tiling.rows, -(-mode.position_lanes // cols))
-    high = (rows - 1) * stride_h + dil_h * (R - 1) + 1
-    wide = (cols - 1) * stride_w + dil_w * (S - 1) + 1
-    return min(R * S, high * wide / (rows * cols))

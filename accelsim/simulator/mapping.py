@@ -7,8 +7,9 @@ tile changes from one step to the next.  An operand all of whose tiles fit its b
 
     cycles = max(DMA, transform, lanes, inverse) + one average step of each of the others (fill and drain),
 
-or the DRAM bytes where that is the machine's objective.  A larger buffer only adds candidates and lets more operands
-stay, so it never worsens the best score.
+or the DRAM bytes, energy or energy x cycles where that is the machine's objective (``objective``).  A larger buffer
+only adds candidates and lets more operands stay, so it never worsens the best score in cycles or bytes (an access of
+it costs more energy).
 
 Cutting the channels costs the lanes barriers that have to be counted from the masks.  So every cut of the channels is
 first scored as if it cost none (a lower bound), and then exactly, from the most promising on, until the bound of the
@@ -18,6 +19,7 @@ Arrays are over (order, filters, channels, positions), each axis of length 1 whe
 the last one holds every combination of tile sizes of images, rows and columns (``positions``).
 """
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -27,6 +29,8 @@ from numpy.typing import ArrayLike, NDArray
 from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer, transfer_ns
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
+from accelsim.simulator import objective
+from accelsim.simulator.actions import Counts, Totals, count_actions, fold_counts
 from accelsim.simulator.array import TRANSFORM_STEP_CYCLES
 from accelsim.simulator.mode import Mode
 from accelsim.simulator.positions import positions, rounds
@@ -51,7 +55,7 @@ WEIGHTS_FIRST = np.array([False, True]).reshape(2, 1, 1, 1)
 
 
 def choose(mode: Mode, machine: SpatialMachine | WinogradMachine) -> tuple[Tiling, float]:
-    """The tiling with the lowest score, and the score in the unit of the machine's objective (cycles or DRAM bytes).
+    """The tiling with the lowest score, and the score in the unit of the machine's objective.
 
     Raises InputError if no tiling fits the buffers.
     """
@@ -112,7 +116,39 @@ class _Search:
                 cycles = of(stage)
                 total, longest = total + cycles, np.maximum(longest, cycles)
             score = longest + (total - longest) / of(self.steps)
+            if self.machine.objective != "cycles":
+                score = objective.score(self.machine, score, self._actions(of, cut))
         return np.where(of(self.fits), score, np.inf)
+
+    def _actions(self, of: Callable[[NDArray[Any]], NDArray[Any]], cut: int | None) -> Counts:
+        """What costs energy, of one cut of the channels; of all cuts at least that."""
+        mode, at, (_, rows, cols) = self.mode, self.positions, self.positions.sizes
+        folds = (0, 0)
+        if mode.stationary != "output":
+            channels = mode.group_channels if cut is None else self.channel_cuts[cut]
+            edges = block_edges(mode.group_channels, channels)
+            folds = fold_counts(mode, mode.lane_cycles(mode.work.out_channels, edges))
+        inputs, weights, outputs = self.requests
+        reloads_x, reloads_w = of(self.reloads_x), of(self.reloads_w)
+        return count_actions(
+            mode,
+            Totals(
+                tiles=at.all_tiles,
+                rounds=_along(POSITIONS, rounds(at, mode.position_lanes)),
+                position_tiles=self.count,
+                filter_tiles=self.n_k,
+                channel_tiles=of(self.n_c),
+                rows=_along(POSITIONS, rows),
+                cols=_along(POSITIONS, cols),
+                tile_channels=at.all_tiles * mode.work.in_channels * reloads_x,
+                filter_channels=mode.work.out_channels * mode.group_channels * reloads_w,
+                weight_bytes=self.weight_bytes * reloads_w,
+                input_bytes=self.input_bytes * reloads_x,
+                output_bytes=self.output_bytes,
+                dram_rows=of(inputs.rows) * reloads_x + of(weights.rows) * reloads_w + of(outputs.rows),
+                folds=folds,
+            ),
+        )
 
     def best_of_cut(self, cut: int) -> tuple[tuple[float, int, int], tuple[int, int, int, int]]:
         """Score, DRAM bytes and steps of the best tiling with one cut of the channels, and where it is.
@@ -212,12 +248,12 @@ class _Search:
         )
         out_pieces = feature_map_pieces(images, rows, self.k, whole_width, out_line, row_bytes)
         w_loads = self.n_k * self.n_c
-        requests = (
+        self.requests = (
             Transfer(self.input_bytes, in_pieces[0] * in_loads, in_pieces[1] * in_loads),
             Transfer(np.asarray(self.weight_bytes), w_loads, -(-self.weight_bytes // (w_loads * row_bytes)) * w_loads),
             Transfer(self.output_bytes, out_pieces[0] * out_loads, out_pieces[1] * out_loads),
         )
-        return [transfer_ns(timing, dram.channels, request) for request in requests]
+        return [transfer_ns(timing, dram.channels, request) for request in self.requests]
 
     @cached_property
     def dram_bytes(self) -> Ints:

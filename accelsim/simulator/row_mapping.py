@@ -6,7 +6,7 @@ Candidates are all combinations of
 - tiles of m filters, of images and of columns, whose partial sums fit the buffer beside the q r input channels of a
   step, both in whole banks;
 scored all at once, as arrays, by sums over the layer: cycles (compute and ramp-up of all passes, or DRAM, whichever is
-more, and a step of the other), DRAM bytes, or energy, as the machine's objective says.  As on the chip, whose mappings
+more, and a step of the other), DRAM bytes, energy or energy x cycles, as the machine's objective says.  As on the chip, whose mappings
 were chosen for energy, a mapping is chosen before the data are known: every activation counts as non-zero and is moved
 as it is.  The sums take every filter and channel tile as full where a bus decides, so a score may lie above the
 schedule's figure for such data.
@@ -245,7 +245,7 @@ class _Totals:
         ) / self.machine.ns_per_cycle
 
     def score(self, objective: str) -> Floats:
-        """Cycles, DRAM bytes or energy of all candidates."""
+        """Cycles, DRAM bytes, energy or energy x cycles of all candidates."""
         if objective == "dram":
             return np.asarray(self.dram_bytes, np.float64)
         longest = np.maximum(self.compute_cycles, self.dma_cycles)
@@ -259,4 +259,4 @@ class _Totals:
         energy = energy + static_mw(self.machine) * cycles * self.machine.ns_per_cycle
         for name, bits in self.counts.items():
             energy = energy + bits * table[name].pj
-        return np.asarray(energy, np.float64)
+        return np.asarray(energy * cycles if objective == "edp" else energy, np.float64)

@@ -38,3 +38,10 @@ def test_dense_variants_differ_from_their_originals_in_zeros_alone(name: str) ->
     assert {key for key in dense if dense[key] != sparse[key]} <= {
         "name", "description", "zero_handling", "weight_format"
     }  # fmt: skip
+
+
+def test_the_hybrid_is_the_winograd_machine_with_a_choice() -> None:
+    hybrid, winograd = (load_hardware(f"{name}-16x16").model_dump() for name in ("hybrid", "winograd"))
+    assert {key for key in hybrid if hybrid[key] != winograd[key]} == {
+        "name", "description", "hybrid", "polyphase", "largest_kernel"
+    }  # fmt: skip

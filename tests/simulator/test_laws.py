@@ -29,7 +29,9 @@ def only_mode(work: LayerWork, machine: AnyMachine) -> Mode:
 
 def one_way(machine: AnyMachine) -> AnyMachine:
     """The machine without a choice of modes."""
-    return machine if isinstance(machine, SpatialMachine) else changed(machine, hybrid=False, polyphase=False)
+    if isinstance(machine, SpatialMachine):
+        return machine
+    return changed(machine, hybrid=False, polyphase=False, largest_kernel=None)
 
 
 @LAW

@@ -1,0 +1,91 @@
+"""What a machine minimises: cycles, DRAM bytes, energy, energy x delay; and the choice between modes."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accelsim.errors import InputError
+from accelsim.hardware.energy import prices
+from accelsim.simulator.convolution import schedule
+from accelsim.simulator.mapping import choose
+from accelsim.simulator.objective import measured
+from accelsim.simulator.run import modes, plan, run
+from accelsim.workload import LayerWork
+
+from .random_layers import AnyMachine, changed, layer, layers, machines, winograd, winograd_machines
+
+LAW = settings(max_examples=40, deadline=None)
+OBJECTIVES = ("cycles", "dram", "energy", "edp")
+# Energy without what a prediction only estimates: time, and DRAM rows (every tile as large as the largest).
+COUNTED = {"energy__logic_static_mw": 0.0, "energy__sram_leakage_mw": 0.0, "energy__dram_activate_pj": 0.0}
+
+
+def energy_pj(work: LayerWork, machine: AnyMachine) -> float:
+    return float(run([work], machine, engine="fast").total["energy_pj"])
+
+
+@LAW
+@given(layers(), machines(objective="energy", **COUNTED))
+def test_the_energy_that_the_search_predicts_is_the_one_counted(work: LayerWork, machine: AnyMachine) -> None:
+    for mode in modes(work, machine):
+        try:
+            tiling, predicted = choose(mode, machine)
+        except InputError:
+            continue
+        steps = schedule(mode, tiling, machine)
+        counted = sum(count * prices(machine)[name].pj for name, count in steps.actions.items())
+        rounding = len(steps) * 3 * 8 * sum(price.pj for price in prices(machine).values() if price.unit == "pJ/bit")
+        assert predicted == pytest.approx(counted, rel=1e-9, abs=rounding)
+
+
+@LAW
+@given(layers(), machines(**COUNTED))
+def test_least_energy_is_not_above_that_of_other_objectives(work: LayerWork, machine: AnyMachine) -> None:
+    least, other = (energy_pj(work, changed(machine, objective=objective)) for objective in ("energy", "cycles"))
+    bits = 3 * 8 * sum(price.pj for price in prices(machine).values() if price.unit == "pJ/bit")
+    assert least <= other + bits * len(plan(work, changed(machine, objective="energy")))
+
+
+@LAW
+@given(
+    layers(),
+    winograd_machines(hybrid=True, polyphase=True, largest_kernel=3),
+    st.sampled_from(OBJECTIVES),
+)
+def test_a_machine_with_a_choice_is_never_worse_than_any_of_its_modes(
+    work: LayerWork, machine: AnyMachine, objective: str
+) -> None:
+    machine = changed(machine, objective=objective)
+    chosen = measured(plan(work, machine), machine)
+    for mode in modes(work, machine):
+        try:
+            alone = schedule(mode, choose(mode, machine)[0], machine)
+        except InputError:
+            continue
+        assert chosen <= measured(alone, machine)
+
+
+def test_the_objectives_choose_differently() -> None:
+    """Winograd saves multiplies, so cycles, at the price of traffic in the Winograd domain, so energy."""
+    roomy = {f"buffers__{name}_kb": 1024 for name in ("weight", "input", "transformed", "output")}
+    work = layer(64, 64, 28, 3, density=0.3, threshold=0.4)
+    chosen = {}
+    for objective in OBJECTIVES:
+        machine = winograd(
+            hybrid=True, objective=objective, pe_array__rows=8, pe_array__cols=8, transform_rate=16, inverse_rate=16,
+            **roomy,
+        )  # fmt: skip
+        chosen[objective] = plan(work, machine).mode
+    assert chosen["cycles"] == "winograd-f2"
+    assert chosen["energy"] == "gemm-os"
+
+
+def test_a_mode_that_does_not_fit_leaves_the_other() -> None:
+    work = layer(16, 16, 16, 3)
+    machine = winograd(hybrid=True, buffers__transformed_kb=0.01)
+    assert plan(work, machine).mode == "gemm-os"
+    with pytest.raises(InputError, match="transformed_kb"):
+        plan(work, winograd(buffers__transformed_kb=0.01))
+    assert plan(replace(work, winograd_threshold=None, _blocks={}), machine).mode == "gemm-os"
