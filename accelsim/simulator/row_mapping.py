@@ -6,10 +6,10 @@ Candidates are all combinations of
 - tiles of m filters, of images and of columns, whose partial sums fit the buffer beside the q r input channels of a
   step, both in whole banks;
 scored all at once, as arrays, by sums over the layer: cycles (compute and ramp-up of all passes, or DRAM, whichever is
-more, and a step of the other), DRAM bytes, energy or energy x cycles, as the machine's objective says.  As on the chip, whose mappings
-were chosen for energy, a mapping is chosen before the data are known: every activation counts as non-zero and is moved
-as it is.  The sums take every filter and channel tile as full where a bus decides, so a score may lie above the
-schedule's figure for such data.
+more, and a step of the other), DRAM bytes, energy or energy x cycles, as the machine's objective says.  As on the chip,
+whose mappings were chosen for energy, a mapping is chosen before the data are known: every activation counts as
+non-zero and is moved as it is.  The sums take every filter and channel tile as full where a bus decides, so a score may
+lie above the schedule's figure for such data.
 """
 
 from collections.abc import Callable
