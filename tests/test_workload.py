@@ -98,6 +98,6 @@ def test_shipped_tables_have_the_published_macs(name: str) -> None:
 
 
 def test_the_shipped_tables_are_all_sound() -> None:
-    assert len(WORKLOADS) == 8
+    assert len(WORKLOADS) == 10
     for name in WORKLOADS:
         assert isinstance(accelsim.load_workload(name), LayerTable)

@@ -39,7 +39,8 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 MAX_STEPS = 1 << 17
-KEPT_CUTS = 8  # largest cuts of filters, channels and columns that are tried
+KEPT_CUTS = 8  # largest cuts of filters and channels that are tried
+COLUMN_PARTS = (1, 2, 3, 4, 5, 6, 8, 16, 64, 1 << 20)  # how many parts of the columns are tried; last: single columns
 
 
 def plan_row_stationary(work: LayerWork, machine: SpatialMachine) -> Schedule:
@@ -105,7 +106,7 @@ def _candidates(work: LayerWork, machine: SpatialMachine) -> _Candidates:
     tiles = np.array(sorted({*range(1, 9), *(2**i for i in range(4, 13))})).reshape(1, -1, 1, 1)
     m = np.minimum(-(-passes // np.minimum(tiles, passes)) * in_pass, filters)
     n = np.array(balanced_cuts(work.batch, 1), np.int64).reshape(1, 1, -1, 1)
-    f = np.array(balanced_cuts(work.out_width, 1)[-KEPT_CUTS:], np.int64)
+    f = np.unique(-(-work.out_width // np.array(COLUMN_PARTS)))
     return _Candidates(of_pass[0], of_pass[1], of_pass[2], of_pass[3], of_pass[4], m, n, f)
 
 
@@ -239,7 +240,8 @@ class _Totals:
             ramp = ramp + pt * e * a.accumulator_bits / bus.psum_bus_bits + np.where(self.in_pads, 0, filters)
             tiles = self.image_tiles * self.column_tiles
             cycles = cycles + count * (work.batch * work.out_width * steady + tiles * ramp)
-        self.compute_cycles = self.passes * cycles
+        loaded_once = np.where(self.in_pads, self.work.groups * self.filter_tiles * filters, 0)
+        self.compute_cycles = self.passes * cycles + loaded_once
         self.dma_cycles = (
             self.dram_bytes / (self.machine.dram.timing.bandwidth_gbs * self.machine.dram.channels)
         ) / self.machine.ns_per_cycle

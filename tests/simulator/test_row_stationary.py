@@ -1,0 +1,243 @@
+"""Laws of the row-stationary array, and a recount of small layers pass by pass in plain Python."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accelsim.errors import InputError
+from accelsim.hardware.energy import prices, static_mw
+from accelsim.hardware.load import load_hardware
+from accelsim.hardware.machine import SpatialMachine
+from accelsim.simulator.event import event
+from accelsim.simulator.pipeline import durations, fast
+from accelsim.simulator.row_mapping import choose_mapping, score_mapping
+from accelsim.simulator.row_stationary import Mapping, fold_kernel, schedule_passes
+from accelsim.simulator.run import plan, run
+from accelsim.workload import LayerWork
+
+from .random_layers import changed, layer, layers, spatial
+
+LAW = settings(max_examples=60, deadline=None)
+
+
+def row_machine(**changes: Any) -> SpatialMachine:
+    """A small row-stationary machine."""
+    base = {
+        "dataflow": "row_stationary",
+        "zero_handling": "none",
+        "weight_format": "dense",
+        "row_stationary": {
+            "filter_words": 30, "input_words": 10, "psum_words": 6, "filter_bus_bits": 32, "input_bus_bits": 8,
+            "psum_bus_bits": 48, "bank_kb": 0.5,
+        },
+        "pe_array__rows": 6,
+        "pe_array__cols": 7,
+        **{f"buffers__{name}_kb": 8 for name in ("weight", "input", "output")},
+    }  # fmt: skip
+    return spatial(**{**base, **changes})
+
+
+@st.composite
+def row_machines(draw: st.DrawFn, **fixed: Any) -> SpatialMachine:
+    """Small arrays and pads, every format, DRAM and objective."""
+    pads = {
+        "filter_words": st.integers(5, 60), "input_words": st.integers(1, 20), "psum_words": st.integers(1, 24),
+        "filter_bus_bits": st.sampled_from([8, 24, 64]), "input_bus_bits": st.sampled_from([8, 16, 64]),
+        "psum_bus_bits": st.sampled_from([16, 24, 64]), "bank_kb": st.sampled_from([0.25, 1, 4]),
+    }  # fmt: skip
+    return row_machine(
+        **{
+            "zero_handling": draw(st.sampled_from(["none", "gate"])),
+            "row_stationary": {key: draw(value) for key, value in pads.items()},
+            "pe_array__rows": draw(st.integers(1, 9)),
+            "pe_array__cols": draw(st.integers(1, 9)),
+            "weight_format": draw(st.sampled_from(["dense", "bitmask"])),
+            "activation_format": draw(st.sampled_from(["dense", "bitmask", "packed_run_length"])),
+            "dram__type": draw(st.sampled_from(["DDR4-2400", "LPDDR4-3200", "HBM2"])),
+            "objective": draw(st.sampled_from(["cycles", "dram", "energy", "edp"])),
+            **{f"buffers__{name}_kb": draw(st.sampled_from([12, 32])) for name in ("weight", "input", "output")},
+            **fixed,
+        }
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(layers(), row_machines())
+def test_engines_agree(work: LayerWork, machine: SpatialMachine) -> None:
+    d = durations(plan(work, machine), machine)
+    assert fast(d) == event(d)
+
+
+@LAW
+@given(layers(), row_machines())
+def test_parts_sum_and_counts_are_those_of_the_layer(work: LayerWork, machine: SpatialMachine) -> None:
+    total = run([work], machine, engine="fast").total
+    parts = [total[f"{part}_cycles"] for part in ("useful", "imbalance", "edge", "transform", "dram")]
+    assert total["cycles"] == sum(parts)
+    assert min(parts) >= 0
+    assert machine.lanes * total["compute_cycles"] >= total["dense_macs"]
+    if machine.zero_handling == "none":
+        assert total["effectual_macs"] == total["dense_macs"]
+    else:
+        assert work.weights is not None
+        positions = work.outputs // work.out_channels
+        expected = round(float(np.count_nonzero(work.weights) * work.input_density[0])) * positions
+        assert total["effectual_macs"] == pytest.approx(expected, abs=positions)
+    actions, table = plan(work, machine).actions, prices(machine)
+    dynamic = sum(count * table[name].pj for name, count in actions.items())
+    static = static_mw(machine) * total["cycles"] * machine.ns_per_cycle
+    assert total["energy_pj"] == pytest.approx(dynamic + static, rel=1e-9, abs=0.01)
+
+
+@LAW
+@given(layers(), row_machines(activation_format="dense", weight_format="dense"))
+def test_dram_traffic_is_not_below_the_tensors(work: LayerWork, machine: SpatialMachine) -> None:
+    schedule = plan(work, machine)
+    assert work.weights is not None
+    assert schedule.weights.n_bytes.sum() >= work.weights.size
+    assert schedule.outputs.n_bytes.sum() == work.outputs
+    if work.stride[0] <= work.dilation[0] * (work.kernel[0] - 1) + 1:
+        assert schedule.inputs.n_bytes.sum() >= work.batch * work.height * work.width * work.in_channels
+
+
+@LAW
+@given(layers(), row_machines(), st.sampled_from(["filter_bus_bits", "input_bus_bits", "psum_bus_bits"]))
+def test_wider_buses_never_cost_compute_cycles_at_a_fixed_mapping(
+    work: LayerWork, machine: SpatialMachine, bus: str
+) -> None:
+    mapping = choose_mapping(work, machine)[0]
+    assert machine.row_stationary is not None
+    wider = changed(machine, **{f"row_stationary__{bus}": 2 * getattr(machine.row_stationary, bus)})
+    assert isinstance(wider, SpatialMachine)
+    before, after = (schedule_passes(work, m, mapping).compute_cycles for m in (machine, wider))
+    assert (after <= before).all()
+
+
+@LAW
+@given(layers(), row_machines(), st.sampled_from(["weight", "input", "output"]), st.integers(2, 8))
+def test_a_larger_buffer_never_worsens_the_objective(
+    work: LayerWork, machine: SpatialMachine, buffer: str, more: int
+) -> None:
+    """At the same energies: a larger memory's accesses cost more."""
+    accesses = [
+        f"energy__{name}_{way}_pj_per_bit" for name in ("weight", "input", "output") for way in ("read", "write")
+    ]
+    machine = changed(machine, energy__sram_leakage_mw=0.0, **dict.fromkeys(accesses, 1.0))  # type: ignore[assignment]
+    larger = changed(machine, **{f"buffers__{buffer}_kb": more * getattr(machine.buffers, f"{buffer}_kb")})
+    assert isinstance(larger, SpatialMachine)
+    assert choose_mapping(work, larger)[1] <= choose_mapping(work, machine)[1] * (1 + 1e-12)
+
+
+@LAW
+@given(layers(), row_machines(zero_handling="gate"), st.floats(0, 1))
+def test_gating_saves_energy_and_no_time(work: LayerWork, machine: SpatialMachine, density: float) -> None:
+    sparse = replace(work, input_density=np.full(work.in_channels, density, np.float32))
+    mapping = choose_mapping(work, machine)[0]
+    assert choose_mapping(sparse, machine)[0] == mapping  # chosen before the data are known
+    gated, plain = (schedule_passes(sparse, m, mapping) for m in (machine, changed(machine, zero_handling="none")))  # type: ignore[arg-type]
+    assert (gated.compute_cycles == plain.compute_cycles).all()
+    assert gated.actions["mac"] <= plain.actions["mac"]
+    assert gated.actions["register_bit"] <= plain.actions["register_bit"]
+
+
+@LAW
+@given(layers(density=1.0), row_machines(activation_format="dense", weight_format="dense", zero_handling="none"))
+def test_the_score_is_close_to_the_schedule(work: LayerWork, machine: SpatialMachine) -> None:
+    """Of bytes exactly; of cycles at least, up to rounding on the buses, for full tiles count where a bus decides."""
+    mapping, dram = choose_mapping(work, changed(machine, objective="dram"))  # type: ignore[arg-type]
+    schedule = schedule_passes(work, machine, mapping)
+    moved = sum(int(t.n_bytes.sum()) for t in (schedule.inputs, schedule.weights, schedule.outputs))
+    assert moved == pytest.approx(dram, abs=3 * len(schedule))
+    cycles = score_mapping(work, changed(machine, objective="cycles"), mapping)  # type: ignore[arg-type]
+    fold = fold_kernel(work, machine)
+    passes = len(schedule) * fold.parts * -(-mapping.m // (mapping.p * mapping.t))
+    assert schedule.compute_cycles.sum() <= cycles + 4 * passes
+
+
+CASES = [
+    ({"K": 8, "C": 6, "size": 9}, Mapping(8, 1, 3, 9, 4, 2, 1, 2)),
+    ({"K": 10, "C": 5, "size": 10, "batch": 3}, Mapping(6, 2, 4, 5, 3, 2, 2, 1)),
+    ({"K": 8, "C": 8, "size": 11, "kernel": 5, "stride": 2, "groups": 2}, Mapping(4, 1, 5, 5, 2, 1, 1, 1)),
+    ({"K": 3, "C": 4, "size": 6, "kernel": 1, "padding": 0}, Mapping(3, 1, 6, 6, 3, 4, 1, 1)),
+]
+
+
+@pytest.mark.parametrize(("shape", "mapping"), CASES)
+def test_a_recount_pass_by_pass(shape: dict[str, Any], mapping: Mapping) -> None:
+    """Every pass of every tile as a plain loop, from the description at the head of row_stationary.py."""
+    work, machine = layer(**shape), row_machine()
+    x, a = machine.row_stationary, machine.arithmetic
+    assert x is not None
+    R, stride = work.kernel[0], work.stride[0]
+    filters, channels = work.out_channels // work.groups, work.in_channels // work.groups
+
+    def cuts(size: int, tile: int) -> list[int]:
+        return [min(tile, size - start) for start in range(0, size, tile)]
+
+    def bus(words: int, bits: int, width: int) -> int:
+        return -(-words * bits // width)
+
+    cycles = psums_out = psums_in = inputs_read = filters_read = 0
+    p, q, r, t = mapping.p, mapping.q, mapping.r, mapping.t
+    for _ in range(work.groups):
+        for m in cuts(filters, mapping.m):
+            in_pads = False
+            for n in cuts(work.batch, mapping.n):
+                for f in cuts(work.out_width, mapping.f):
+                    for e in cuts(work.out_height, mapping.e):
+                        for step, c in enumerate(cuts(channels, q * r)):
+                            for k in cuts(m, p * t):
+                                high, wide = (e - 1) * stride + R, (f - 1) * stride + R
+                                multiply = n * f * p * q * R
+                                sums = bus(k * e * f * n, a.accumulator_bits, x.psum_bus_bits)
+                                maps = bus(n * high * wide * c, a.activation_bits, x.input_bus_bits)
+                                cycles += max(multiply, sums, maps)
+                                cycles += bus(high * R * c, a.activation_bits, x.input_bus_bits)
+                                cycles += bus(k * e, a.accumulator_bits, x.psum_bus_bits)
+                                only = len(cuts(channels, q * r)) * len(cuts(mapping.m, p * t)) == 1
+                                if not (only and in_pads):
+                                    cycles += bus(k * c * R * R, a.weight_bits, x.filter_bus_bits)
+                                    filters_read += k * c * R * R
+                                in_pads = True
+                                psums_out += n * e * f * k
+                                psums_in += n * e * f * k * (step > 0)
+                                inputs_read += n * high * wide * c
+    plan = schedule_passes(work, machine, mapping)
+    assert plan.compute_cycles.sum() == cycles
+    assert plan.actions["output_write"] == psums_out * a.accumulator_bits
+    assert plan.actions["output_read"] == psums_in * a.accumulator_bits + work.outputs * a.activation_bits
+    assert plan.actions["input_read"] == inputs_read * a.activation_bits
+    assert plan.actions["weight_read"] == filters_read * a.weight_bits
+
+
+def test_a_kernel_larger_than_the_array_is_folded() -> None:
+    work = layer(4, 2, 12, kernel=9, padding=4)
+    fold = fold_kernel(work, row_machine())
+    assert (fold.rows, fold.taps, fold.parts) == (5, 9, 2)  # 9 rows on 6 rows of PEs
+    total = run([work], row_machine(), engine="fast").total
+    assert total["effectual_macs"] == 12 * 12 * 81 * 4 * 2
+
+
+def test_a_layer_that_does_not_fit_is_refused_by_key() -> None:
+    tiny = row_machine(buffers__input_kb=0.5, buffers__output_kb=0.25)
+    with pytest.raises(InputError, match=r"buffers.input_kb \+ output_kb"):
+        plan(layer(4, 4, 20), tiny)
+
+
+@pytest.mark.parametrize(
+    ("override", "fault"),
+    [
+        ("zero_handling=skip_weights", "expects zero_handling none or gate"),
+        ("dataflow=output_stationary", "expect each other"),
+        ("row_stationary.psum_wrods=3", "psum_words"),
+        ("pe_array.feed=systolic", "pe_array.feed"),
+        ("buffers.shared=true", "buffers.shared"),
+    ],
+)
+def test_contradictions_are_refused(override: str, fault: str) -> None:
+    with pytest.raises(InputError, match=fault):
+        load_hardware("eyeriss", [override])
