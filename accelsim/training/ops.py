@@ -103,6 +103,7 @@ class ConvOp(Op):
             self.back_product = self.scratch("product", (g.C // g.G, g.H * g.W * g.N))
         else:
             self.back_rows = self.scratch("fold", g.rows_shape)
+            self.back_product = self.scratch("product", (g.S * (g.C // g.G), g.P * g.Q * g.N))
 
     def prepare(self) -> None:
         self.packed = kernels.pack_weights(self.params["weight"], self.g, self.xp)
@@ -138,7 +139,7 @@ class ConvOp(Op):
             back = kernels.gather_rows(dy, self.g.reversed, self.back_rows[t])
             kernels.convolve(back, self.packed_back, self.g.reversed, dx[b], self.back_product[t], self.xp)
         else:
-            kernels.input_gradient(dy, self.packed, self.g, self.back_rows[t], dx[b])
+            kernels.input_gradient(dy, self.packed, self.g, self.back_rows[t], dx[b], self.back_product[t], self.xp)
 
 
 class LinearOp(Op):
