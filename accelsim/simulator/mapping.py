@@ -7,9 +7,10 @@ tile changes from one step to the next.  An operand all of whose tiles fit its b
 
     cycles = max(DMA, transform, lanes, inverse) + one average step of each of the others (fill and drain),
 
-or the DRAM bytes, energy or energy x cycles where that is the machine's objective (``objective``).  A larger buffer
-only adds candidates and lets more operands stay, so it never worsens the best score in cycles or bytes (an access of
-it costs more energy).
+where weights and inputs share a buffer with the first pass of the outer loop, in which alone what stays is loaded,
+apart from the rest; or the DRAM bytes, energy or energy x cycles where that is the machine's objective (``objective``).  A
+larger buffer only adds candidates and lets more operands stay, so it never worsens the best score in cycles or bytes
+(an access of it costs more energy).
 
 Cutting the channels costs the lanes barriers that have to be counted from the masks.  So every cut of the channels is
 first scored as if it cost none (a lower bound), and then exactly, from the most promising on, until the bound of the
@@ -115,6 +116,10 @@ class _Search:
             for stage in self.stages:
                 cycles = of(stage)
                 total, longest = total + cycles, np.maximum(longest, cycles)
+            if self.machine.buffers.shared and not self.mode.transforms:
+                again = of(self.stages[0]) - of(self.dma_once)
+                first = np.maximum(of(self.dma_once) + self.first_pass * again, self.first_pass * lanes)
+                longest = first + (1 - self.first_pass) * np.maximum(again, lanes)
             score = longest + (total - longest) / of(self.steps)
             if self.machine.objective != "cycles":
                 score = objective.score(self.machine, score, self._actions(of, cut))
@@ -229,6 +234,11 @@ class _Search:
         if mode.weight_transform_rate:
             weights = np.maximum(weights, work.out_channels * mode.group_channels / mode.weight_transform_rate)
         self.stages: list[NDArray[np.floating]] = [inputs * self.reloads_x + outputs + weights * self.reloads_w]
+        # What stays is loaded in the first pass of the outer loop.
+        self.first_pass = np.where(WEIGHTS_FIRST, 1 / self.in_group, 1 / self.count)
+        self.dma_once = np.where(
+            WEIGHTS_FIRST, np.where(self.reloads_x == 1, inputs, 0), np.where(self.reloads_w == 1, weights, 0)
+        )
         if mode.transforms:
             transform = self.positions.all_tiles * work.in_channels * mode.phases / mode.transform_rate
             inverse = self.positions.all_tiles * work.out_channels * mode.phases / mode.inverse_rate

@@ -149,6 +149,34 @@ def winograd_machines(draw: st.DrawFn, **fixed: Any) -> WinogradMachine:
     )
 
 
+@st.composite
+def cell_machines(draw: st.DrawFn, **fixed: Any) -> WinogradMachine:
+    """Cells as NVDLA's: every size, with and without a Winograd mode, buffers shared or not."""
+    rows, cols, channels = (draw(st.integers(1, 4)) for _ in range(3))
+    return winograd(
+        **{
+            "tile": draw(st.sampled_from([2, 4])),
+            "zero_handling": draw(st.sampled_from(["none", "gate"])),
+            "hybrid": draw(st.booleans()),
+            "pe_array": {"rows": rows, "cols": cols, "taps": draw(st.sampled_from([1, 4]))},
+            "transform_rate": 2 * rows * channels,
+            "inverse_rate": 4 * rows * cols,
+            "cells": {
+                "channels": channels,
+                "channel_atom": draw(st.sampled_from([1, 4, 16])),
+                "block": draw(st.integers(1, 2)),
+                "kernel": draw(st.sampled_from([None, 3])),
+                "stripe": draw(st.sampled_from([1, 16])),
+            },
+            **draw(_common()),
+            "balance": "none",
+            **{f"buffers__{name}_kb": draw(st.sampled_from([96, 256])) for name in BUFFERS},
+            "buffers__shared": draw(st.booleans()),
+            **fixed,
+        }
+    )
+
+
 BUFFERS = ("weight", "input", "transformed", "output")
 
 
@@ -165,8 +193,8 @@ def _common(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def machines(**fixed: Any) -> st.SearchStrategy[AnyMachine]:
-    """Machines of both kinds."""
-    return st.one_of(spatial_machines(**fixed), winograd_machines(**fixed))
+    """Machines of both kinds, those of cells apart."""
+    return st.one_of(spatial_machines(**fixed), winograd_machines(**fixed), cell_machines(**fixed))
 
 
 def random_model(name: str, density: float = 0.4) -> DualModel:
