@@ -1,0 +1,42 @@
+"""Forward and backward of every layer kind, as phases that a ``Plan`` strings together (see ``base``)."""
+
+from collections.abc import Callable
+
+from accelsim.network.layers import (
+    Add,
+    Affine,
+    AveragePool,
+    BatchNorm,
+    Concat,
+    Conv,
+    Flatten,
+    GlobalAveragePool,
+    Linear,
+    LocalResponseNorm,
+    MaxPool,
+    PadChannels,
+    Relu,
+)
+from accelsim.training.ops.base import Op, Phase
+from accelsim.training.ops.norm import AffineOp, BatchNormOp, LocalResponseNormOp
+from accelsim.training.ops.pointwise import AddOp, ConcatOp, FlattenOp, PadChannelsOp, ReluOp
+from accelsim.training.ops.pool import AveragePoolOp, GlobalAveragePoolOp, MaxPoolOp
+from accelsim.training.ops.products import ConvOp, LinearOp
+
+__all__ = ["OPS", "BatchNormOp", "Op", "Phase"]
+
+OPS: dict[type, Callable[..., Op]] = {
+    Conv: ConvOp,
+    Linear: LinearOp,
+    BatchNorm: BatchNormOp,
+    Affine: AffineOp,
+    Relu: ReluOp,
+    MaxPool: MaxPoolOp,
+    AveragePool: AveragePoolOp,
+    GlobalAveragePool: GlobalAveragePoolOp,
+    LocalResponseNorm: LocalResponseNormOp,
+    Add: AddOp,
+    Concat: ConcatOp,
+    PadChannels: PadChannelsOp,
+    Flatten: FlattenOp,
+}

@@ -1,0 +1,61 @@
+"""What an operation of a ``Plan`` is: one layer's forward and backward as phases.
+
+An activation is held as blocks: (B, C, H, W, N) float32, B blocks of N images (a vector is (B, F, N)).  An op emits
+*block phases*, which touch one block only and so can run in any thread and while that block is in the cache, and
+*batch phases*, which need all blocks (batch statistics, fully-connected products).  Sums over the batch are taken per
+block and then added in block order, so the result does not depend on the number of threads.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from accelsim.training.kernels import Array
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One piece of work: ``run(block, worker)`` for every block, or, if ``whole``, ``run(0, 0)`` once."""
+
+    run: Callable[[int, int], None]
+    whole: bool = False
+
+
+class Op:
+    """One layer in a plan.  ``xs``: its input activations, ``y``: its output; ``dxs[i]`` may be None (not wanted).
+
+    ``params`` and ``grads`` hold the node's own arrays by short name; ``grads`` are overwritten, not added to.
+    """
+
+    def __init__(self, xs: list[Array], params: dict[str, Array], grads: dict[str, Array], relu: bool, context: Any):
+        self.xs, self.params, self.grads, self.relu = xs, params, grads, relu
+        self.xp, self.workers, self.training = context.xp, context.workers, context.training
+        self.scratch: Callable[..., list[Array]] = context.scratch
+        self.blocks, self.images = xs[0].shape[0], xs[0].shape[-1]
+        self.y: Array = xs[0]
+        self.dy: Array = xs[0]
+        self.dxs: list[Array | None] = []
+
+    def new(self, *shape: int) -> Array:
+        """Zeroed blocks of the given image shape."""
+        return self.xp.zeros((self.blocks, *shape, self.images), np.float32)  # type: ignore[no-any-return]
+
+    def allocate_gradients(self, wanted: list[bool]) -> None:
+        """Make ``dxs``; called once ``dy`` is known.  An op may hand on ``dy`` itself: gradients are never changed."""
+        self.dxs = [
+            self.xp.zeros(x.shape, np.float32) if want else None for x, want in zip(self.xs, wanted, strict=True)
+        ]
+
+    def prepare(self) -> None:
+        """Work before the step's first phase that depends on parameters only."""
+
+    def finish(self) -> None:
+        """Work after the step's last phase: sums over blocks."""
+
+    def forward(self) -> list[Phase]:
+        raise NotImplementedError
+
+    def backward(self) -> list[Phase]:
+        raise NotImplementedError

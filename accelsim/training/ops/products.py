@@ -1,0 +1,109 @@
+"""Layers that multiply by a matrix of weights: convolution by blocks, fully connected by the whole batch."""
+
+from typing import Any
+
+import numpy as np
+
+from accelsim.network.layers import Conv, Linear
+from accelsim.training import kernels
+from accelsim.training.kernels import Array, Geometry
+from accelsim.training.ops.base import Op, Phase
+
+
+class ConvOp(Op):
+    """Convolution by ``kernels``; the bias, if any, is added in the same phase."""
+
+    def __init__(self, layer: Conv, *args: Any):
+        super().__init__(*args)
+        _, _, H, W, N = self.xs[0].shape
+        self.g = g = Geometry.of(layer, H, W, N)
+        self.y = self.new(g.K, g.P, g.Q)
+        self.bias = layer.bias
+        self.rows = self.scratch("rows", g.rows_shape, g)
+        self.product = self.scratch("product", (g.K // g.G, g.P * g.Q * g.N))
+
+    def allocate_gradients(self, wanted: list[bool]) -> None:
+        super().allocate_gradients(wanted)
+        g, r = self.g, self.g.reversed
+        self.partial = self.xp.zeros((self.blocks, g.R, g.G, g.S * (g.C // g.G), g.K // g.G), np.float32)
+        self.partial_bias = self.xp.zeros((self.blocks, g.K), np.float32)
+        if self.dxs[0] is None:
+            return
+        if g.reversible:
+            self.back_rows = self.scratch("rows", r.rows_shape, r)
+            self.back_product = self.scratch("product", (g.C // g.G, g.H * g.W * g.N))
+        else:
+            self.back_rows = self.scratch("fold", g.rows_shape)
+            self.back_product = self.scratch("product", (g.S * (g.C // g.G), g.P * g.Q * g.N))
+
+    def prepare(self) -> None:
+        self.packed = kernels.pack_weights(self.params["weight"], self.g, self.xp)
+        if self.dxs and self.dxs[0] is not None and self.g.reversible:
+            self.packed_back = kernels.pack_reversed(self.params["weight"], self.g, self.xp)
+
+    def finish(self) -> None:
+        self.grads["weight"][...] = kernels.unpack_gradient(self.partial.sum(axis=0), self.g)
+        if self.bias:
+            self.grads["bias"][...] = self.partial_bias.sum(axis=0)
+
+    def forward(self) -> list[Phase]:
+        return [Phase(self._forward)]
+
+    def backward(self) -> list[Phase]:
+        return [Phase(self._backward)]
+
+    def _forward(self, b: int, t: int) -> None:
+        rows = kernels.gather_rows(self.xs[0][b], self.g, self.rows[t])
+        kernels.convolve(rows, self.packed, self.g, self.y[b], self.product[t], self.xp)
+        if self.bias:
+            self.y[b] += self.params["bias"][:, None, None, None]
+
+    def _backward(self, b: int, t: int) -> None:
+        dy, dx = self.dy[b], self.dxs[0]
+        rows = kernels.gather_rows(self.xs[0][b], self.g, self.rows[t])
+        kernels.weight_gradient(rows, dy, self.g, self.partial[b], self.xp)
+        if self.bias:
+            self.partial_bias[b] = dy.sum(axis=(1, 2, 3))
+        if dx is None:
+            return
+        if self.g.reversible:
+            back = kernels.gather_rows(dy, self.g.reversed, self.back_rows[t])
+            kernels.convolve(back, self.packed_back, self.g.reversed, dx[b], self.back_product[t], self.xp)
+        else:
+            kernels.input_gradient(dy, self.packed, self.g, self.back_rows[t], dx[b], self.back_product[t], self.xp)
+
+
+class LinearOp(Op):
+    """y = W x + b on the whole batch at once, so that the weights are read once."""
+
+    def __init__(self, layer: Linear, *args: Any):
+        super().__init__(*args)
+        self.bias = layer.bias
+        self.y = self.new(layer.out_features)
+
+    def forward(self) -> list[Phase]:
+        return [Phase(self._forward, whole=True)]
+
+    def backward(self) -> list[Phase]:
+        return [Phase(self._backward, whole=True)]
+
+    @staticmethod
+    def _joined(x: Array) -> Array:
+        return x.transpose(1, 0, 2).reshape(x.shape[1], -1)  # (F, B N)
+
+    def _split(self, x: Array, out: Array) -> None:
+        out[...] = x.reshape(-1, self.blocks, self.images).transpose(1, 0, 2)
+
+    def _forward(self, _b: int, _t: int) -> None:
+        y = self.params["weight"] @ self._joined(self.xs[0])
+        if self.bias:
+            y += self.params["bias"][:, None]
+        self._split(y, self.y)
+
+    def _backward(self, _b: int, _t: int) -> None:
+        dy = self._joined(self.dy)
+        self.xp.matmul(dy, self._joined(self.xs[0]).T, out=self.grads["weight"])
+        if self.bias:
+            self.grads["bias"][...] = dy.sum(axis=1)
+        if self.dxs[0] is not None:
+            self._split(self.params["weight"].T @ dy, self.dxs[0])
