@@ -163,9 +163,11 @@ class Plan:
                 raise NumericalError(f"layer {name}: the output is not finite")
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads and let go of all buffers: operations and plan refer to each other."""
         if self.pool is not None:
             self.pool.shutdown()
+        self.ops.clear()
+        self._forward.clear()
 
 
 def _sum_into(out: Array, parts: list[Array], xp: Any) -> Callable[[int, int], None]:
