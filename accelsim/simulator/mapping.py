@@ -211,10 +211,9 @@ class _Search:
         if not mode.transforms:
             partial = -(-outputs * mode.accumulator_bits // 8) * copies_y
             return np.where((self.n_c > 1) | (mode.stationary != "output"), partial, finished)
-        # The accumulators of one round, double-buffered towards the inverse transform; of the whole tile where the
-        # channels come in several parts.
-        one_round = np.minimum(at.tiles, mode.position_lanes) * np.minimum(k, mode.filter_lanes)
-        held = np.where(self.n_c > 1, at.tiles * k * copies_y, one_round * 2) * mode.taps
+        # The inverse transform starts when the lanes are done with the whole tile (``pipeline``), so all of its sums are
+        # held, and those of the tile before.
+        held = at.tiles * k * copies_y * mode.taps
         return np.asarray(-(-held * mode.accumulator_bits // 8) + finished)
 
     def _measure_stages(self) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from accelsim.errors import InputError
 from accelsim.hardware.energy import prices, static_mw
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.convolution import schedule
@@ -17,7 +18,17 @@ from accelsim.simulator.run import modes, plan, run
 from accelsim.simulator.tiling import input_extents
 from accelsim.workload import LayerWork
 
-from .random_layers import AnyMachine, changed, layer, layers, machines, spatial, spatial_machines, winograd
+from .random_layers import (
+    AnyMachine,
+    changed,
+    layer,
+    layers,
+    machines,
+    spatial,
+    spatial_machines,
+    winograd,
+    winograd_machines,
+)
 
 LAW = settings(max_examples=60, deadline=None)
 PARTS = ("useful_cycles", "imbalance_cycles", "edge_cycles", "transform_cycles", "dram_cycles")
@@ -197,6 +208,24 @@ def test_buffers_that_hold_the_layer_leave_the_tensors_alone(work: LayerWork, ma
     assert total["dram_output_bytes"] == pytest.approx(work.outputs * mode.output_bits / 8, abs=tiles)
     inputs = work.batch * work.height * work.width * work.in_channels * mode.input_bits / 8
     assert total["dram_input_bytes"] <= inputs + tiles
+
+
+@LAW
+@given(layers(winograd=True), winograd_machines(buffers__output_kb=48))
+def test_the_output_buffer_holds_the_sums_that_the_pipeline_holds(work: LayerWork, machine: WinogradMachine) -> None:
+    """Sums of a whole tile until the inverse transform has taken them, and the outputs; twice where there are more."""
+    mode = modes(work, machine)[0]
+    assume(mode.transforms)
+    try:
+        tiling, _ = choose(mode, machine)
+    except InputError:
+        return
+    slots = 1 if int(durations(schedule(mode, tiling, machine), machine).output_ends.sum()) == 1 else 2
+    m = machine.tile
+    tiles = tiling.images * -(-tiling.rows // m) * -(-tiling.cols // m)
+    sums = tiles * tiling.filters * mode.taps * mode.accumulator_bits // 8
+    outputs = tiling.images * tiling.rows * tiling.cols * tiling.filters * mode.activation_bits // 8
+    assert slots * (sums + outputs) <= 1024 * machine.buffers.output_kb
 
 
 @LAW
