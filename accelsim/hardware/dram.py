@@ -1,9 +1,14 @@
 """Off-chip memory: how long a transfer takes and what it costs.
 
-One DRAM serves one DMA engine, open page, requests in order.  A request of some contiguous pieces
-moves whole bursts at the peak rate; every row that it touches costs tRP + tRCD before its data flows (no overlap
-between banks: a conservative choice, worth 7 % on a sequential DDR4-2400 stream); refresh takes its share of all time.
-Timing presets follow DRAMsim3 and Ramulator 2; energies are published pJ/bit, marked where quoted from memory.
+One DRAM serves one DMA engine, open page, requests in order.  A request of some contiguous pieces moves whole bursts at
+the peak rate; every row that it touches costs tRP + tRCD before its data flows; refresh takes its share of all time.
+Between a read and a write the data bus idles: 2 clocks before the write, tWTR + CL before the next read (``pipeline``
+knows the order of requests).  With ``bank_overlap`` rows are opened in other banks while data flow, one each
+max(tRRD, tFAW / 4): then a request pays for its first row, and beyond that for whichever takes longer, data or rows.
+Without it (the default) no row is opened ahead, a conservative choice: 7 % of a sequential DDR4-2400 stream.
+
+Timing presets follow DRAMsim3 (DDR3, DDR4, HBM2) and Ramulator 2 (LPDDR5, GDDR6); LPDDR4 is JESD209-4 quoted from
+memory.  Energies are published pJ/bit, marked where quoted from memory.
 """
 
 from dataclasses import dataclass
@@ -13,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -20,7 +26,9 @@ class DramType:
     """One DRAM channel (or stack).
 
     bandwidth_gbs: peak, 1e9 bytes/s.  row_miss_ns: tRP + tRCD.  refresh: share of time lost, tRFC / tREFI.
-    activate_pj: energy to open a row; pj_per_bit: moving and I/O of one bit.  source: of the energy figures.
+    read_to_write_ns, write_to_read_ns: idle time of the data bus where its direction turns.
+    activate_gap_ns: between rows opened in different banks.  activate_pj: energy to open a row; pj_per_bit: moving and
+    I/O of one bit.  timing_source, source: of the times, of the energies.  bank_overlap: see the module.
     """
 
     bandwidth_gbs: float
@@ -28,9 +36,14 @@ class DramType:
     row_bytes: int
     row_miss_ns: float
     refresh: float
+    read_to_write_ns: float
+    write_to_read_ns: float
+    activate_gap_ns: float
     activate_pj: float
     pj_per_bit: float
+    timing_source: str
     source: str
+    bank_overlap: bool = False
 
 
 def _split(pj_per_bit: float, burst_bytes: int) -> tuple[float, float]:
@@ -43,15 +56,35 @@ def _split(pj_per_bit: float, burst_bytes: int) -> tuple[float, float]:
     return pj_per_bit * 0.31 * 3 * burst_bytes * 8, pj_per_bit * 0.69
 
 
+_DRAMSIM = "DRAMsim3's preset"
+_RAMULATOR = "Ramulator 2's preset"
+# Times in ns; a stack of HBM2 opens rows in its eight channels side by side.
 DRAM_TYPES = {
-    "ideal": DramType(inf, 1, 1 << 30, 0.0, 0.0, 0.0, 0.0, "no memory at all: unlimited bandwidth, no energy"),
-    "DDR3-1600": DramType(12.8, 64, 8192, 27.5, 0.045, *_split(70, 64), "70 pJ/bit, published"),
-    "DDR4-2400": DramType(19.2, 64, 8192, 28.2, 0.045, *_split(17.5, 64), "15-20 pJ/bit, quoted from memory"),
-    "LPDDR4-3200": DramType(12.8, 64, 4096, 36.0, 0.045, *_split(8, 64), "8 pJ/bit, published"),
-    "LPDDR5-6400": DramType(12.8, 32, 2048, 37.5, 0.045, *_split(5, 32), "4-6 pJ/bit, quoted from memory"),
-    "GDDR6": DramType(64.0, 64, 2048, 28.0, 0.045, *_split(6.75, 64), "6-7.5 pJ/bit, quoted from memory"),
-    "HBM2": DramType(256.0, 32, 1024, 28.0, 0.045, *_split(3.9, 32), "1.21 + 2.24 + 0.3 pJ/bit, published"),
-}
+    "ideal": DramType(
+        inf, 1, 1 << 30, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, "unlimited", "no memory at all: unlimited bandwidth, no energy"
+    ),
+    "DDR3-1600": DramType(
+        12.8, 64, 8192, 27.5, 0.045, 2.5, 21.25, 10.0, *_split(70, 64), f"{_DRAMSIM} 8Gb_x8", "70 pJ/bit, published"
+    ),
+    "DDR4-2400": DramType(
+        19.2, 64, 8192, 28.2, 0.045, 1.7, 20.8, 5.4, *_split(17.5, 64), f"{_DRAMSIM} 8Gb_x8",
+        "15-20 pJ/bit, quoted from memory",
+    ),
+    "LPDDR4-3200": DramType(
+        12.8, 64, 4096, 36.0, 0.045, 1.25, 27.5, 10.0, *_split(8, 64), "JESD209-4, quoted from memory",
+        "8 pJ/bit, published",
+    ),
+    "LPDDR5-6400": DramType(
+        12.8, 32, 2048, 37.5, 0.045, 2.5, 37.5, 5.0, *_split(5, 32), _RAMULATOR, "4-6 pJ/bit, quoted from memory"
+    ),
+    "GDDR6": DramType(
+        64.0, 64, 2048, 28.0, 0.045, 2.3, 20.0, 4.0, *_split(6.75, 64), _RAMULATOR, "6-7.5 pJ/bit, quoted from memory"
+    ),
+    "HBM2": DramType(
+        256.0, 32, 1024, 28.0, 0.045, 2.0, 22.0, 0.94, *_split(3.9, 32), f"{_DRAMSIM} 8Gb_x128",
+        "1.21 + 2.24 + 0.3 pJ/bit, published",
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,11 +106,23 @@ class Transfer:
 
 
 def transfer_ns(dram: DramType, channels: int, t: Transfer) -> NDArray[np.float64]:
-    """Time of each request: its pieces in whole bursts, and tRP + tRCD for each row; no bytes take no time.
+    """Time of each request: its pieces in whole bursts, and its rows; no bytes take no time.
 
-    Channels interleave the bursts, so that they multiply the rate but not the time to open a row.
+    Channels interleave the bursts, so that they multiply the rate (and the rows opened ahead) but not the time to open
+    a row.
     """
     piece_bytes = -(-t.n_bytes // np.maximum(t.pieces, 1))
     moved = t.pieces * (-(-piece_bytes // dram.burst_bytes) * dram.burst_bytes)
     stream_ns = moved / (dram.bandwidth_gbs * channels)
-    return np.where(t.n_bytes > 0, (stream_ns + t.rows * dram.row_miss_ns) / (1 - dram.refresh), 0.0)
+    if dram.bank_overlap:
+        busy_ns = dram.row_miss_ns + np.maximum(stream_ns, (t.rows - 1) * (dram.activate_gap_ns / channels))
+    else:
+        busy_ns = stream_ns + t.rows * dram.row_miss_ns
+    return np.where(t.n_bytes > 0, busy_ns / (1 - dram.refresh), 0.0)
+
+
+def turnaround_ns(dram: DramType, writes: Flags) -> NDArray[np.float64]:
+    """Idle time of the data bus before each request of a sequence.  writes: (requests,) bool, in order; no time before
+    the first one."""
+    turns = np.append(False, writes[1:] != writes[:-1])
+    return np.where(turns, np.where(writes, dram.read_to_write_ns, dram.write_to_read_ns), 0.0)

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from accelsim.faults import nearest
 from accelsim.hardware.dram import DRAM_TYPES, DramType
 from accelsim.hardware.formats import Format
 from accelsim.hardware.technology import ARITHMETIC_TABLES, Number
@@ -72,7 +73,7 @@ class Arithmetic(_Part):
     @model_validator(mode="after")
     def _check(self) -> "Arithmetic":
         if self.table not in ARITHMETIC_TABLES:
-            raise ValueError(f"table {self.table!r}, expected one of {sorted(ARITHMETIC_TABLES)}")
+            raise ValueError(f"table {self.table!r}{nearest(self.table, ARITHMETIC_TABLES)}")
         return self
 
 
@@ -111,23 +112,34 @@ class Cells(_Part):
 
 
 class Dram(_Part):
-    """One DMA engine's memory.  bandwidth_gbs overrides the type's peak rate for each channel (1e9 bytes/s)."""
+    """One DMA engine's memory.  The type's figures for each channel, and what replaces them (units in the names).
+
+    bandwidth_gbs: peak, 1e9 bytes/s.  bank_overlap: whether rows are opened ahead (``accelsim.hardware.dram``).
+    """
 
     type: str
     channels: Count = 1
+    bank_overlap: bool = False
     bandwidth_gbs: Positive | None = None
+    burst_bytes: Count | None = None
+    row_bytes: Annotated[int, Field(ge=1, le=1 << 30)] | None = None
+    row_miss_ns: NotNegative | None = None
+    refresh: Annotated[float, Field(ge=0, lt=1)] | None = None
+    read_to_write_ns: NotNegative | None = None
+    write_to_read_ns: NotNegative | None = None
+    activate_gap_ns: NotNegative | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "Dram":
         if self.type not in DRAM_TYPES:
-            raise ValueError(f"type {self.type!r}, expected one of {sorted(DRAM_TYPES)}")
+            raise ValueError(f"type {self.type!r}{nearest(self.type, DRAM_TYPES)}")
         return self
 
     @property
     def timing(self) -> DramType:
-        """The DRAM type with the bandwidth override applied."""
-        preset = DRAM_TYPES[self.type]
-        return preset if self.bandwidth_gbs is None else replace(preset, bandwidth_gbs=self.bandwidth_gbs)
+        """The DRAM type with the overrides applied."""
+        own = {key: value for key, value in self if key not in {"type", "channels"} and value is not None}
+        return replace(DRAM_TYPES[self.type], **own)
 
 
 class EnergyOverrides(_Part):

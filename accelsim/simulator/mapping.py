@@ -211,8 +211,8 @@ class _Search:
         if not mode.transforms:
             partial = -(-outputs * mode.accumulator_bits // 8) * copies_y
             return np.where((self.n_c > 1) | (mode.stationary != "output"), partial, finished)
-        # The inverse transform starts when the lanes are done with the whole tile (``pipeline``), so all of its sums are
-        # held, and those of the tile before.
+        # The inverse transform starts when the lanes are done with the whole tile (``pipeline``): so all of its sums
+        # are held, and those of the tile before.
         held = at.tiles * k * copies_y * mode.taps
         return np.asarray(-(-held * mode.accumulator_bits // 8) + finished)
 
@@ -230,6 +230,9 @@ class _Search:
         self.output_bytes = whole_bytes(work.outputs, mode.output_bits)
         in_loads, out_loads = self.count * self.n_c * self.input_groups, self.count * self.n_k
         inputs, weights, outputs = (ns / self.machine.ns_per_cycle for ns in self._dma_ns(in_loads, out_loads))
+        timing = self.machine.dram.timing  # every store but the last one stands between loads
+        turns = (out_loads - 1) * (timing.read_to_write_ns + timing.write_to_read_ns) + timing.read_to_write_ns
+        outputs = outputs + turns / self.machine.ns_per_cycle
         if mode.weight_transform_rate:
             weights = np.maximum(weights, work.out_channels * mode.group_channels / mode.weight_transform_rate)
         self.stages: list[NDArray[np.floating]] = [inputs * self.reloads_x + outputs + weights * self.reloads_w]

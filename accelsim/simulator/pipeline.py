@@ -3,7 +3,8 @@
 What both engines mean, in cycles:
 
 - one DMA engine works through a fixed program, in order: the loads of steps 0 and 1, then for each step i the loads of
-  step i + 2 and, if step i finished an output tile, its store.  Each request takes whole cycles;
+  step i + 2 and, if step i finished an output tile, its store.  Each request takes whole cycles, and where it turns the
+  DRAM's bus from reading to writing or back, the idle time before it;
 - there are two slots each for input tiles, weight tiles, transformed inputs, accumulators (where there is an inverse
   transform) and output tiles.  A unit takes a slot before it starts and the reader behind it frees it when done;
 - the transform unit, the lanes and the inverse transform unit each do one step at a time, in order;
@@ -20,7 +21,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.hardware.dram import Transfer, transfer_ns
+from accelsim.hardware.dram import DramType, Transfer, transfer_ns, turnaround_ns
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.schedule import Schedule
 
@@ -71,22 +72,41 @@ Engine = Callable[[Durations], int]  # -> cycles from the first request to the l
 def durations(plan: Schedule, machine: SpatialMachine | WinogradMachine) -> Durations:
     """The schedule in cycles of the machine's clock and DRAM."""
 
-    def dma(transfer: Transfer) -> Ints:
-        ns = transfer_ns(machine.dram.timing, machine.dram.channels, transfer)
+    dram = machine.dram
+    loads, stores = plan.inputs.n_bytes + plan.weights.n_bytes > 0, plan.outputs.n_bytes > 0
+    before_load, before_store = _turnarounds(dram.timing, loads, stores)
+    new_inputs = plan.inputs.n_bytes > 0
+
+    def dma(transfer: Transfer, before: NDArray[np.float64]) -> Ints:
+        ns = transfer_ns(dram.timing, dram.channels, transfer) + before
         return np.ceil(ns / machine.ns_per_cycle - 1e-9).astype(np.int64)
 
+    weight_load = dma(plan.weights, np.where(new_inputs, 0.0, before_load))
     return Durations(
-        input_load=dma(plan.inputs),
-        weight_load=np.maximum(dma(plan.weights), plan.weight_transform_cycles),
+        input_load=dma(plan.inputs, np.where(new_inputs, before_load, 0.0)),
+        weight_load=np.maximum(weight_load, plan.weight_transform_cycles),
         transform=plan.transform_cycles,
         compute=plan.compute_cycles,
         inverse=plan.inverse_cycles,
-        store=dma(plan.outputs),
-        input_starts=plan.inputs.n_bytes > 0,
+        store=dma(plan.outputs, before_store),
+        input_starts=new_inputs,
         weight_starts=plan.weights.n_bytes > 0,
-        output_ends=plan.outputs.n_bytes > 0,
+        output_ends=stores,
         transforms=plan.transforms,
     )
+
+
+def _turnarounds(dram: DramType, loads: Flags, stores: Flags) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Idle time of the DRAM's bus before each step's load and before its store, in the DMA's order: ns, (steps,)."""
+    steps = len(loads)
+    i = np.arange(steps)
+    # Loads of steps 0 and 1, then load i + 2, store i.
+    turn = np.concatenate([np.where(i < 2, i, 2 * i - 2), 2 * i + 3])
+    order = np.argsort(turn)
+    order = order[np.concatenate([loads, stores])[order]]
+    before = np.zeros(2 * steps)
+    before[order] = turnaround_ns(dram, order >= steps)
+    return before[:steps], before[steps:]
 
 
 def fast(d: Durations) -> int:

@@ -1,12 +1,15 @@
 """DRAM times against the presets of DRAMsim3 and Ramulator 2: DDR4-2400, tRCD = tRP = CL = 14.1 ns, 64 B bursts,
 8 KB rows, 19.2 GB/s, tRFC / tREFI = 4.5 %; a row hit costs 17.4 ns and a conflict 45.6 ns."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accelsim.hardware.dram import DRAM_TYPES, Transfer, transfer_ns
+from accelsim.hardware.dram import DRAM_TYPES, Transfer, transfer_ns, turnaround_ns
+from accelsim.hardware.machine import Dram
 
 DDR4 = DRAM_TYPES["DDR4-2400"]
 
@@ -55,3 +58,44 @@ def test_more_bytes_and_rows_take_longer_and_more_channels_do_not(name: str, n: 
     assert transfer_ns(dram, 2, requests(n, pieces, rows))[0] <= one
     if n and name != "ideal":  # whole bursts never take less than the bytes at the peak rate
         assert one >= n / dram.bandwidth_gbs
+
+
+def test_a_turn_of_the_bus_costs_its_gap_and_no_turn_none() -> None:
+    """DRAMsim3's DDR4-2400: 2 clocks before a write; tWTR_L + CL = 9 + 16 clocks of 0.833 ns before a read."""
+    writes = np.array([False, False, True, True, False, True])
+    gaps = turnaround_ns(DDR4, writes)
+    assert gaps[[0, 1, 3]].tolist() == [0, 0, 0]
+    assert gaps[[2, 5]] == pytest.approx(2 * 0.833, abs=0.05)
+    assert gaps[4] == pytest.approx(25 * 0.833, abs=0.05)
+    assert turnaround_ns(DRAM_TYPES["ideal"], writes).sum() == 0
+    assert turnaround_ns(DDR4, np.zeros(0, bool)).shape == (0,)
+
+
+def test_rows_opened_ahead_hide_behind_the_data() -> None:
+    """A sequential stream then loses its first row and refresh alone; scattered bursts one row each tFAW / 4."""
+    ahead = replace(DDR4, bank_overlap=True)
+    n_bytes = 1 << 24
+    stream = float(transfer_ns(ahead, 1, Transfer.contiguous(n_bytes, DDR4.row_bytes)))
+    assert stream * (1 - 0.045) == pytest.approx(n_bytes / 19.2 + 28.2)
+    scattered = transfer_ns(ahead, 1, requests(64 * 1000, 1000, 1000))[0] * (1 - 0.045)
+    assert scattered == pytest.approx(28.2 + 999 * 26 / 4 * 0.833, rel=0.01)
+
+
+@given(st.sampled_from(sorted(DRAM_TYPES)), st.integers(1, 1 << 20), st.integers(1, 64), st.integers(1, 4))
+def test_opening_rows_ahead_never_takes_longer(name: str, n: int, rows: int, channels: int) -> None:
+    dram = DRAM_TYPES[name]
+    conservative, ahead = (
+        transfer_ns(replace(dram, bank_overlap=overlap), channels, requests(n, 1, rows))[0] for overlap in (False, True)
+    )
+    assert ahead <= conservative
+    assert ahead >= conservative / (rows + 1)
+
+
+def test_every_figure_can_be_replaced() -> None:
+    own = {
+        "bandwidth_gbs": 1.5, "burst_bytes": 16, "row_bytes": 512, "row_miss_ns": 3.0, "refresh": 0.25,
+        "read_to_write_ns": 4.0, "write_to_read_ns": 5.0, "activate_gap_ns": 6.0, "bank_overlap": True,
+    }  # fmt: skip
+    timing = Dram(type="DDR4-2400", **own).timing
+    assert {key: getattr(timing, key) for key in own} == own
+    assert timing.pj_per_bit == DDR4.pj_per_bit
