@@ -61,7 +61,7 @@ _RAMULATOR = "Ramulator 2's preset"
 # Times in ns; a stack of HBM2 opens rows in its eight channels side by side.
 DRAM_TYPES = {
     "ideal": DramType(
-        inf, 1, 1 << 30, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, "unlimited", "no memory at all: unlimited bandwidth, no energy"
+        inf, 1, 1 << 30, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, "unlimited bandwidth", "no memory at all, no energy"
     ),
     "DDR3-1600": DramType(
         12.8, 64, 8192, 27.5, 0.045, 2.5, 21.25, 10.0, *_split(70, 64), f"{_DRAMSIM} 8Gb_x8", "70 pJ/bit, published"

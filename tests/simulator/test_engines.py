@@ -14,7 +14,7 @@ from accelsim.simulator.pipeline import Durations, durations, fast
 from accelsim.simulator.run import plan, run
 from accelsim.workload import LayerWork, layer_works
 
-from .random_layers import AnyMachine, layers, machines, random_model
+from .random_layers import AnyMachine, changed, layers, machines, random_model
 
 HWCONFIGS = sorted(Path(__file__).parents[2].glob("hwconfigs/*.yaml"))
 
@@ -24,6 +24,41 @@ HWCONFIGS = sorted(Path(__file__).parents[2].glob("hwconfigs/*.yaml"))
 def test_engines_agree_on_random_layers_and_machines(work: LayerWork, machine: AnyMachine) -> None:
     d = durations(plan(work, machine), machine)
     assert fast(d) == event(d)
+
+
+@settings(max_examples=80, deadline=None)
+@given(layers(), machines(dram__type="ideal"))
+def test_the_bus_turns_where_loads_and_stores_alternate(work: LayerWork, machine: AnyMachine) -> None:
+    """On a memory that takes 3 cycles before a write that follows a read, 5 before a read that follows a write."""
+    ns = machine.ns_per_cycle
+    machine = changed(machine, dram__read_to_write_ns=3 * ns, dram__write_to_read_ns=5 * ns)
+    if machine.kind == "winograd":
+        machine = changed(machine, weight_transform="off_line")
+    steps = plan(work, machine)
+    d = durations(steps, machine)
+    expected = {"input": [0] * len(steps), "weight": [0] * len(steps), "store": [0] * len(steps)}
+    writing = None
+
+    def request(kind: str, i: int, n_bytes: int) -> None:
+        nonlocal writing
+        if n_bytes:
+            now = kind == "store"
+            expected[kind][i] = 0 if writing in (None, now) else 3 if now else 5
+            writing = now
+
+    def load(i: int) -> None:
+        if i < len(steps):
+            request("input", i, steps.inputs.n_bytes[i])
+            request("weight", i, steps.weights.n_bytes[i])
+
+    load(0)
+    load(1)
+    for i in range(len(steps)):
+        load(i + 2)
+        request("store", i, steps.outputs.n_bytes[i])
+    assert d.input_load.tolist() == expected["input"]
+    assert d.weight_load.tolist() == expected["weight"]
+    assert d.store.tolist() == expected["store"]
 
 
 @st.composite
