@@ -40,6 +40,7 @@ Floats = NDArray[np.float64]
 
 MAX_STEPS = 1 << 17
 KEPT_CUTS = 8  # largest cuts of filters and channels that are tried
+FILTER_TILES = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128, 256, 1 << 20)  # how many tiles of filters are tried
 COLUMN_PARTS = (1, 2, 3, 4, 5, 6, 8, 16, 64, 1 << 20)  # how many parts of the columns are tried; last: single columns
 
 
@@ -56,12 +57,11 @@ def choose_mapping(work: LayerWork, machine: SpatialMachine) -> tuple[Mapping, f
     totals = _Totals(work, machine, _candidates(work, machine))
     if not totals.fits.any():
         raise InputError(f"{machine.name}: {totals.shortage()}")
-    score = totals.score(machine.objective)
-    shape = np.broadcast_shapes(score.shape, totals.fits.shape)
-    keys = [np.broadcast_to(x, shape).ravel() for x in (totals.steps, totals.dram_bytes, score)]
-    keys[2] = np.where(np.broadcast_to(totals.fits, shape).ravel(), keys[2], np.inf)
-    best = int(np.lexsort(keys)[0])
-    return totals.mapping(np.unravel_index(best, shape)), float(keys[2][best])
+    score = np.where(totals.fits, totals.score(machine.objective), np.inf)
+    ties = np.flatnonzero(score == score.min())
+    keys = [np.broadcast_to(x, score.shape).ravel()[ties] for x in (totals.steps, totals.dram_bytes)]
+    best = int(ties[np.lexsort(keys)[0]])
+    return totals.mapping(np.unravel_index(best, score.shape)), float(score.flat[best])
 
 
 def score_mapping(work: LayerWork, machine: SpatialMachine, mapping: Mapping) -> float:
@@ -72,7 +72,7 @@ def score_mapping(work: LayerWork, machine: SpatialMachine, mapping: Mapping) ->
 
 @dataclass(frozen=True)
 class _Candidates:
-    """Int64 arrays that broadcast: e, p, q, r, t (passes, 1, 1, 1), m (passes, filter tiles, 1, 1), n, f their own."""
+    """Int64 arrays that broadcast: e, p, q, r, t, m (passes, 1, 1), n (image tiles, 1), f (column tiles,)."""
 
     e: Ints
     p: Ints
@@ -87,7 +87,7 @@ class _Candidates:
     def of(mapping: Mapping) -> "_Candidates":
         """One candidate."""
         letters = (getattr(mapping, letter) for letter in "epqrtmnf")
-        return _Candidates(*(np.full((1, 1, 1, 1), value, np.int64) for value in letters))
+        return _Candidates(*(np.full((1, 1, 1), value, np.int64) for value in letters))
 
 
 def _candidates(work: LayerWork, machine: SpatialMachine) -> _Candidates:
@@ -100,14 +100,16 @@ def _candidates(work: LayerWork, machine: SpatialMachine) -> _Candidates:
             for q in _largest(-(-channels // r), pads.input_words // fold.span):
                 room = min(pads.psum_words, pads.filter_words // (q * fold.taps))
                 rows += [(e, p, q, r, t) for p in _largest(-(-filters // t), room)]
-    of_pass = np.array(rows, np.int64).reshape(-1, 5).T[:, :, None, None, None]
-    in_pass = of_pass[1] * of_pass[4]
+    of_pass = np.array(rows, np.int64).reshape(-1, 5)
+    in_pass = of_pass[:, 1] * of_pass[:, 4]
     passes = -(-filters // in_pass)
-    tiles = np.array(sorted({*range(1, 9), *(2**i for i in range(4, 13))})).reshape(1, -1, 1, 1)
-    m = np.minimum(-(-passes // np.minimum(tiles, passes)) * in_pass, filters)
-    n = np.array(balanced_cuts(work.batch, 1), np.int64).reshape(1, 1, -1, 1)
+    m = np.minimum(-(-passes[:, None] // np.array(FILTER_TILES)) * in_pass[:, None], filters)
+    distinct = np.diff(m, axis=1, prepend=0) != 0
+    of_pass = np.column_stack([of_pass[np.nonzero(distinct)[0]], m[distinct]])
+    e, p, q, r, t, m = of_pass.T[:, :, None, None]
+    n = np.array(balanced_cuts(work.batch, 1), np.int64)[:, None]
     f = np.unique(-(-work.out_width // np.array(COLUMN_PARTS)))
-    return _Candidates(of_pass[0], of_pass[1], of_pass[2], of_pass[3], of_pass[4], m, n, f)
+    return _Candidates(e, p, q, r, t, m, n, f)
 
 
 def _largest(size: int, most: int) -> list[int]:
