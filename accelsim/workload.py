@@ -6,10 +6,11 @@ Folded away, at no cost: ReLU, batch-norm and affine right behind a convolution,
 output path); flatten, channel padding and 1 x 1 subsampling (addressing).
 """
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,8 @@ Kind = Literal["conv", "linear", "pool", "add", "other"]
 
 MAX_WEIGHTS = 1 << 28  # of a layer of a table: a gigabyte
 CHANNEL_BLOCK = 16  # input channels are counted, stored and tiled in blocks of this many
+MOST_KEPT = 16  # countings of a layer that are kept, each of the size of its masks
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +57,7 @@ class LayerWork:
     inputs: how many tensors of the input's shape are read (2 for an addition).
     output_density: share of non-zero outputs, as the next layer with weights finds them.
     winograd_density: of a synthetic layer: this share of its Winograd-domain entries is kept, the largest.
+    kept: what has been counted from the weights so far (``keep``); all machines share it.
     """
 
     name: str
@@ -76,7 +80,7 @@ class LayerWork:
     inputs: int = 1
     output_density: float = 1.0
     winograd_density: float | None = None
-    _blocks: dict[tuple[int, tuple[Piece, ...]], NDArray[np.int64]] = field(default_factory=dict, repr=False)
+    kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def outputs(self) -> int:
@@ -128,10 +132,19 @@ class LayerWork:
 
         parts: of ``piece_nonzeros(m, parts)`` instead.
         """
-        key = (m, parts)
-        if key not in self._blocks:
-            self._blocks[key] = sum_blocks(self.piece_nonzeros(m, parts) if parts else self.nonzeros(m))
-        return self._blocks[key]
+        return keep(
+            self.kept, ("blocks", m, parts),
+            lambda: sum_blocks(self.piece_nonzeros(m, parts) if parts else self.nonzeros(m)),
+        )  # fmt: skip
+
+
+def keep(kept: dict[Any, Any], key: Hashable, make: Callable[[], T], most: int = MOST_KEPT) -> T:
+    """What ``make`` gives, kept under a key; of over ``most`` the one that was longest not asked for goes."""
+    found: T = kept.pop(key) if key in kept else make()
+    while len(kept) >= most:
+        kept.pop(next(iter(kept)))
+    kept[key] = found
+    return found
 
 
 def sum_blocks(values: NDArray[Any]) -> NDArray[Any]:

@@ -18,7 +18,7 @@ from accelsim.explore.codesign import measure, variant_densities
 from accelsim.explore.machines import machine_from
 from accelsim.explore.space import Variant, content_key
 from accelsim.explore.variants import variant_works
-from accelsim.simulator.run import run
+from accelsim.simulator.run import run_rows
 
 # Parts of the package that decide what a result is.
 CODE = ("compression", "datapath", "hardware", "network", "simulator")
@@ -150,9 +150,9 @@ def _simulate(variant: Variant, options: Mapping[str, Any]) -> tuple[dict[str, A
     m = tile if isinstance(tile, int) else None
     if variant.winograd_sparsity is not None and tile is not None and m is None:
         raise InputError(f"tile is {tile!r}, a target of Winograd sparsity needs one tile size")
-    result = run(variant_works(variant, m, options["batch"]), machine, "", options["engine"])
-    total = {str(key): value for key, value in result.total.items() if key not in {"name", "kind", "mode"}}
-    layers: dict[str, Any] = {column: result.layers[column].tolist() for column in LAYER_COLUMNS}
+    rows, total = run_rows(variant_works(variant, m, options["batch"]), machine, options["engine"])
+    total = {key: value for key, value in total.items() if key not in {"name", "kind", "mode"}}
+    layers: dict[str, Any] = {column: [row[column] for row in rows] for column in LAYER_COLUMNS}
     densities = {} if tile is None else variant_densities(variant, m)
     layers["winograd_density"] = [densities.get(name) for name in layers["name"]]
     return total, layers

@@ -21,6 +21,12 @@ Kilobytes = Annotated[float, Field(gt=0, le=1 << 20)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
+# Keys that make no difference to how many bits and multiplies a layer's masks come to.
+MASK_FREE = {
+    "name", "description", "clock_mhz", "node_nm", "pe_array", "buffers", "dram", "energy", "objective", "vector_lanes",
+    "transform_rate", "inverse_rate", "weight_transform_rate",
+}  # fmt: skip
+
 ZeroHandling = Literal["none", "gate", "skip_weights", "skip_both"]
 
 
@@ -179,6 +185,11 @@ class _Machine(_Part):
     dram: Dram
     energy: EnergyOverrides = EnergyOverrides()
     objective: Literal["cycles", "dram", "energy", "edp"] = "cycles"
+
+    @property
+    def mask_settings(self) -> str:
+        """All of the description but what makes no difference to the counts of a layer's masks, as one text."""
+        return self.model_dump_json(exclude=MASK_FREE)
 
     @property
     def ns_per_cycle(self) -> float:

@@ -33,7 +33,7 @@ from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator import objective
 from accelsim.simulator.actions import Counts, Totals, count_actions, fold_counts
 from accelsim.simulator.array import TRANSFORM_STEP_CYCLES
-from accelsim.simulator.mode import Mode
+from accelsim.simulator.mode import MOST_SUMS, Mode
 from accelsim.simulator.positions import positions, rounds
 from accelsim.simulator.tiling import (
     Tiling,
@@ -43,7 +43,7 @@ from accelsim.simulator.tiling import (
     line_bytes,
     whole_bytes,
 )
-from accelsim.workload import CHANNEL_BLOCK
+from accelsim.workload import CHANNEL_BLOCK, keep
 
 MAX_STEPS = 1 << 20
 
@@ -338,10 +338,7 @@ def _filter_cuts(mode: Mode) -> tuple[int, ...]:
 def _weight_bytes(mode: Mode, filter_cuts: tuple[int, ...], channel_cuts: tuple[int, ...]) -> tuple[Ints, Ints]:
     """Bytes of the largest weight tile, and of all tiles, of each cut of filters and channels: (1, cuts, cuts, 1)."""
     key = ("weight bytes", filter_cuts)
-    if key not in mode.kept:
-        mode.kept[key] = _count_weight_bytes(mode, filter_cuts, channel_cuts)
-    largest, total = mode.kept[key]
-    return largest, total
+    return keep(mode.kept, key, lambda: _count_weight_bytes(mode, filter_cuts, channel_cuts), MOST_SUMS)
 
 
 def _count_weight_bytes(mode: Mode, filter_cuts: tuple[int, ...], channel_cuts: tuple[int, ...]) -> tuple[Ints, Ints]:

@@ -34,12 +34,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from accelsim.hardware.formats import Format
 from accelsim.simulator.array import EMPTY_GROUP_CYCLES, step_cycles
-from accelsim.workload import LayerWork
+from accelsim.workload import LayerWork, keep
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Stationary = Literal["output", "weight", "input"]
 Feed = Literal["broadcast", "systolic", "mesh"]
+MOST_SUMS = 512  # of the filters of a mode that are kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,15 +123,10 @@ class Mode:
     @property
     def _running(self) -> tuple[NDArray[Any], ...]:
         """Slots (and variance and most) summed up to each channel block: (taps, K, blocks + 1)."""
-        if "running" not in self.kept:
-            parts = (self.slots,) if self.variance is None else (self.slots, self.variance, self.most)
-            self.kept["running"] = tuple(
-                np.concatenate([np.zeros_like(part[..., :1]), part.cumsum(axis=2)], axis=2)
-                for part in parts
-                if part is not None
-            )
-        running: tuple[NDArray[Any], ...] = self.kept["running"]
-        return running
+        parts = (self.slots,) if self.variance is None else (self.slots, self.variance, self.most)
+        return keep(
+            self.kept, "running", lambda: tuple(_running_sums(part) for part in parts if part is not None), MOST_SUMS
+        )
 
     def _grouping(self, filters: int, block_edges: Ints) -> tuple[int, ...]:
         """All that decides which slots are summed, and between which the lanes wait."""
@@ -144,15 +140,12 @@ class Mode:
         With ``filter_barriers`` they sum up to filter tiles.
         """
         key = ("lane cycles", *self._grouping(filters, block_edges))
-        if key not in self.kept:
-            self.kept[key] = self._lane_cycles(filters, block_edges)
-        cycles: Ints = self.kept[key]
-        return cycles
+        return keep(self.kept, key, lambda: self._lane_cycles(filters, block_edges), MOST_SUMS)
 
     def _lane_cycles(self, filters: int, block_edges: Ints) -> Ints:
         counts, _ = self._lanes(filters, block_edges)
         if self.window > 1:
-            return np.asarray(np.maximum(counts.max(axis=1), EMPTY_GROUP_CYCLES))
+            return np.asarray(np.maximum(counts.max(axis=1), EMPTY_GROUP_CYCLES), np.int64)
         fullest = np.maximum.reduceat(counts, self.group_starts, axis=1)
         fullest = np.maximum.reduceat(fullest, np.arange(0, self.taps, self.tap_lanes), axis=0)
         return np.asarray(np.maximum(-(-fullest // self.reduction_lanes), EMPTY_GROUP_CYCLES).sum(axis=0))
@@ -160,9 +153,7 @@ class Mode:
     def waiting_slots(self, filters: int, block_edges: Ints) -> float:
         """Slots that filters (and taps) side by side wait for the fullest of them, a tile of outputs."""
         key = ("waiting slots", *self._grouping(filters, block_edges))
-        if key not in self.kept:
-            self.kept[key] = self._waiting_slots(filters, block_edges)
-        return float(self.kept[key])
+        return keep(self.kept, key, lambda: self._waiting_slots(filters, block_edges), MOST_SUMS)
 
     def _waiting_slots(self, filters: int, block_edges: Ints) -> float:
         counts, used = self._lanes(filters, block_edges)
@@ -252,6 +243,14 @@ class Mode:
         if self.stationary == "weight":
             return np.asarray(fold * positions * cycles)
         return np.asarray(fold * rounds * (cycles // filters))
+
+
+def _running_sums(values: NDArray[Any]) -> NDArray[Any]:
+    """(taps, K, blocks) -> (taps, K, blocks + 1): sums before each block.  Counts as int32: 2^28 weights at most."""
+    dtype = np.float64 if values.dtype.kind == "f" else np.int32
+    sums = np.zeros((*values.shape[:2], values.shape[2] + 1), dtype)
+    values.cumsum(axis=2, dtype=dtype, out=sums[..., 1:])
+    return sums
 
 
 def _expected_maximum(n: int) -> float:

@@ -4,7 +4,9 @@
 rounded to 2^-10 pJ, so that their sums are exact in double precision.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -73,12 +75,12 @@ def round_energy(pj: float) -> float:
     return round(pj / ENERGY_STEP_PJ) * ENERGY_STEP_PJ
 
 
-def totals(layers: pd.DataFrame, lanes: int) -> dict[str, object]:
-    """The columns of the total that are sums over the layers, and the utilisation of the lanes over all of them."""
-    total: dict[str, object] = {"name": "total", "kind": "", "mode": "", "bound": ""}
+def totals(rows: Sequence[Mapping[str, Any]], lanes: int) -> dict[str, Any]:
+    """The columns of the total that are sums over the layers' rows, and the utilisation of the lanes over all."""
+    total: dict[str, Any] = {"name": "total", "kind": "", "mode": "", "bound": ""}
     for column in (*COUNT_COLUMNS, *ENERGY_COLUMNS):
-        total[column] = layers[column].sum()
-    total["bound"] = bound({part: int(layers[f"{part}_cycles"].sum()) for part in BOUNDS})
-    cycles = int(layers["cycles"].sum())
-    total["utilization"] = float(layers["effectual_macs"].sum() / (lanes * cycles)) if cycles else 0.0
+        total[column] = sum(row[column] for row in rows)
+    total["bound"] = bound({part: total[f"{part}_cycles"] for part in BOUNDS})
+    slots = lanes * total["cycles"]
+    total["utilization"] = total["effectual_macs"] / slots if slots else 0.0
     return total

@@ -1,6 +1,7 @@
 """From layer works and a machine to a result: plan each layer, time it, price it."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,6 +54,14 @@ def run(
     engine: ``event`` (SimPy) or ``fast`` (the same recurrence).  Raises InputError if a layer does not fit the machine,
     KeyError if there is no such engine.
     """
+    rows, total = run_rows(works, machine, engine)
+    return Result(model, machine.name, engine, pd.DataFrame(rows), pd.Series(total, dtype=object), synthetic)
+
+
+def run_rows(
+    works: Iterable[LayerWork], machine: SpatialMachine | WinogradMachine, engine: str
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """``run`` as plain values, for sweeps: one row a layer, and the total."""
     time = ENGINES[engine]
     table, static = prices(machine), static_mw(machine)
     rows = []
@@ -60,14 +69,12 @@ def run(
         schedule = plan(work, machine)
         d = durations(schedule, machine)
         rows.append(_row(work, machine, schedule, d, time(d), table, static))
-    layers = pd.DataFrame(rows)
-    total = totals(layers, machine.lanes)
-    cycles = int(layers["cycles"].sum())
-    total["latency_ms"] = cycles * machine.ns_per_cycle / 1e6
+    total = totals(rows, machine.lanes)
+    ns = total["cycles"] * machine.ns_per_cycle
+    total["latency_ms"] = ns / 1e6
     total["area_mm2"] = float(sum(areas_mm2(machine).values()))
-    # pJ / ns = mW
-    total["power_mw"] = float(layers["energy_pj"].sum()) / (cycles * machine.ns_per_cycle) if cycles else 0.0
-    return Result(model, machine.name, engine, layers, pd.Series(total, dtype=object), synthetic)
+    total["power_mw"] = total["energy_pj"] / ns if ns else 0.0  # pJ / ns = mW
+    return rows, total
 
 
 def areas_mm2(machine: SpatialMachine | WinogradMachine) -> dict[str, float]:
@@ -84,7 +91,7 @@ def _row(
     cycles: int,
     table: dict[str, Price],
     static: float,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """One layer's row of the result."""
     compute = int(plan.compute_cycles.sum())
     weight, inputs, output = (int(t.n_bytes.sum()) for t in (plan.weights, plan.inputs, plan.outputs))

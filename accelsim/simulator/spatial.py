@@ -17,13 +17,15 @@ side.  ``window``: how many filters a column may run ahead before it waits.
 Left out: the inner join's own start-up (one cycle at least for each chunk of a bitmask), conflicts of operand fetches.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.hardware.formats import index_bits, stored_values
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.mode import Feed, Mode, Stationary
-from accelsim.workload import CHANNEL_BLOCK, LayerWork, sum_blocks
+from accelsim.workload import CHANNEL_BLOCK, LayerWork, keep, sum_blocks
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -56,6 +58,21 @@ def gemm_mode(
     feed: Feed = "broadcast",
 ) -> Mode:
     """Plain (sparse) matrix multiplication of the layer in the spatial domain."""
+    # Counted once for all arrays and buffers.
+    mode = keep(work.kept, ("gemm", machine.mask_settings), lambda: _gemm_mode(work, machine))
+    return replace(
+        mode,
+        name=name,
+        position_lanes=position_lanes,
+        filter_lanes=filter_lanes,
+        reduction_lanes=reduction_lanes,
+        stationary=stationary,
+        feed=feed,
+    )
+
+
+def _gemm_mode(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> Mode:
+    """The same on a single lane."""
     blocks = work.block_nonzeros()
     order = filter_order(work, machine, blocks)
     R, S = work.kernel
@@ -64,7 +81,7 @@ def gemm_mode(
     a = machine.arithmetic
     stored = weight_bits(work, machine, blocks.sum(axis=0), R * S)[order]
     return Mode(
-        name=name,
+        name="gemm",
         work=work,
         m=1,
         slots=slots[:, order],
@@ -74,10 +91,10 @@ def gemm_mode(
         gated=gated,
         stored_bits=stored,
         dram_bits=stored,
-        position_lanes=position_lanes,
-        filter_lanes=filter_lanes,
+        position_lanes=1,
+        filter_lanes=1,
         tap_lanes=1,
-        reduction_lanes=reduction_lanes,
+        reduction_lanes=1,
         weight_format=machine.weight_format,
         weight_bits=a.weight_bits,
         activation_bits=a.activation_bits,
@@ -85,8 +102,6 @@ def gemm_mode(
         accumulator_bits=a.accumulator_bits,
         input_bits=activation_bits(machine, float(np.mean(work.input_density))),
         output_bits=activation_bits(machine, work.output_density),
-        stationary=stationary,
-        feed=feed,
         window=machine.window,
     )
 

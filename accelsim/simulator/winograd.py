@@ -17,6 +17,8 @@ Layers that Winograd cannot serve run on the same lanes as a sparse matrix multi
 taps x rows positions by cols filters.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from accelsim.decomposition import Piece, pieces
@@ -24,7 +26,7 @@ from accelsim.hardware.machine import WinogradMachine
 from accelsim.simulator.mode import Mode
 from accelsim.simulator.spatial import activation_bits, dense_slots, filter_order, gemm_mode, weight_bits
 from accelsim.winograd import POINTS, tile_additions
-from accelsim.workload import LayerWork
+from accelsim.workload import LayerWork, keep
 
 MAX_POINTS = len(POINTS)
 
@@ -55,7 +57,23 @@ def winograd_mode(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece,
 
     Gating counts zero weights only: Winograd-domain inputs are dense whatever the density of the pixels.
     """
-    m, array, a = machine.tile, machine.pe_array, machine.arithmetic
+    array = machine.pe_array
+    # Counted once for all arrays and buffers.
+    mode = keep(work.kept, ("winograd", parts, machine.mask_settings), lambda: _winograd_mode(work, machine, parts))
+    return replace(
+        mode,
+        position_lanes=array.rows,
+        filter_lanes=array.cols,
+        tap_lanes=array.taps,
+        transform_rate=machine.transform_rate,
+        inverse_rate=machine.inverse_rate,
+        weight_transform_rate=machine.weight_transform_rate if machine.weight_transform == "on_chip" else 0,
+    )
+
+
+def _winograd_mode(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, ...]) -> Mode:
+    """The same on a single lane, with transform units of rate 1."""
+    m, a = machine.tile, machine.arithmetic
     blocks = work.block_nonzeros(m, parts)
     order = filter_order(work, machine, blocks)
     dense, kept = dense_slots(work, blocks, 1), int(blocks.sum())
@@ -80,9 +98,9 @@ def winograd_mode(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece,
         gated=int(dense.sum()) - kept if machine.zero_handling == "gate" else 0,
         stored_bits=stored,
         dram_bits=dram_bits,
-        position_lanes=array.rows,
-        filter_lanes=array.cols,
-        tap_lanes=array.taps,
+        position_lanes=1,
+        filter_lanes=1,
+        tap_lanes=1,
         reduction_lanes=1,
         weight_format=machine.weight_format,
         weight_bits=a.weight_bits,
@@ -92,10 +110,9 @@ def winograd_mode(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece,
         input_bits=activation_bits(machine, float(np.mean(work.input_density))),
         output_bits=activation_bits(machine, work.output_density),
         window=machine.window,
-        transform_rate=machine.transform_rate,
-        inverse_rate=machine.inverse_rate,
+        transform_rate=1,
+        inverse_rate=1,
         transform_adds=(adds_in, adds_out),
         phases=len(kernels),
-        weight_transform_rate=machine.weight_transform_rate if on_chip else 0,
         weight_transform_adds=adds_w if on_chip else 0,
     )

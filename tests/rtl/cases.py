@@ -247,7 +247,7 @@ def _with_threshold(network: str, work: LayerWork, m: int) -> LayerWork:
         return work
     assert work.weights is not None
     filters = np.abs(winograd_filters(work.weights, m, 0.0))
-    return replace(work, winograd_threshold=percentile({work.name: filters}, WINOGRAD_SPARSITY), _blocks={})
+    return replace(work, winograd_threshold=percentile({work.name: filters}, WINOGRAD_SPARSITY))
 
 
 def model_layers(model: DualModel) -> Layers:

@@ -99,7 +99,7 @@ def test_lanes_that_do_not_nest_can_cost_cycles() -> None:
     weights = np.zeros_like(work.weights)
     for k, nonzeros in enumerate((1, 1, 10, 10)):
         weights[k].flat[:nonzeros] = 1
-    work = replace(work, weights=weights, _blocks={})
+    work = replace(work, weights=weights)
     cycles = [int(plan(work, spatial(pe_array__cols=cols, pe_array__rows=1)).compute_cycles.sum()) for cols in (2, 3)]
     assert cycles == [11 + 6, 20 + 6]  # and 6 to start and drain
 

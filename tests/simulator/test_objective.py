@@ -88,4 +88,4 @@ def test_a_mode_that_does_not_fit_leaves_the_other() -> None:
     assert plan(work, machine).mode == "gemm-os"
     with pytest.raises(InputError, match="transformed_kb"):
         plan(work, winograd(buffers__transformed_kb=0.01))
-    assert plan(replace(work, winograd_threshold=None, _blocks={}), machine).mode == "gemm-os"
+    assert plan(replace(work, winograd_threshold=None), machine).mode == "gemm-os"
