@@ -52,9 +52,11 @@ def in_both_domains(
     thresholds: (theta_SD, theta_WD).  options: as ``top1``.
     """
     filters = regularizer.pruned_winograd(arrays, thresholds[1])
+    unpruned = top1(graph, arrays, images, **options)
+    pruned = regularizer.pruned_spatial(arrays, thresholds[0])
     return {
-        "unpruned": top1(graph, arrays, images, **options),
-        "spatial": top1(graph, regularizer.pruned_spatial(arrays, thresholds[0]), images, **options),
+        "unpruned": unpruned,
+        "spatial": top1(graph, pruned, images, **options) if thresholds[0] > 0 else unpruned,
         "winograd": top1(
             graph, arrays, images, operations=winograd_operations(filters, regularizer.winograd), **options
         ),

@@ -8,6 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from accelsim.training.reconstruction import LayerReport
 from accelsim.training.trainer import StepReport
 
 
@@ -43,3 +44,10 @@ def progress_bar(total_steps: int, done_steps: int, unit: str = "%") -> Iterator
             progress.update(task, completed=report.step, figures="  ".join(parts))
 
         yield watch
+
+
+def show_layer(report: LayerReport) -> None:
+    """One line on stderr for a reconstructed layer."""
+    winograd = f", {100 * report.zeros_wd:.0f} % small in the Winograd domain" if report.zeros_wd else ""
+    line = f"{report.name}: {100 * report.zeros_sd:.0f} % zeros{winograd}, error {100 * report.error:.2f} %"
+    Console(stderr=True).print(f"{line}, {report.seconds:.1f} s", highlight=False)

@@ -76,9 +76,10 @@ def psnr_in_both_domains(
     """
     filters = regularizer.pruned_winograd(arrays, thresholds[1])
     spatial = regularizer.pruned_spatial(arrays, thresholds[0])
+    unpruned = psnr_by_set(graph, arrays, photographs, **options)
     return {
-        "unpruned": psnr_by_set(graph, arrays, photographs, **options),
-        "spatial": psnr_by_set(graph, spatial, photographs, **options),
+        "unpruned": unpruned,
+        "spatial": psnr_by_set(graph, spatial, photographs, **options) if thresholds[0] > 0 else unpruned,
         "winograd": psnr_by_set(graph, arrays, photographs, filters=filters, tiles=regularizer.winograd, **options),
     }
 

@@ -96,13 +96,32 @@ class Joint(_Section):
         return self
 
 
+class Reconstruction(_Section):
+    """Layer-wise reconstruction to the sparsities of ``joint`` before the first epoch (``reconstruction``).
+
+    images: of the training split, the first so many.  positions: random ones of each image that a layer is fitted to.
+    iterations, polish: of ADMM and of the conjugate gradients after it.  spatial_pull, winograd_pull: ADMM's penalties,
+    where a weight's output has weight 1.  damping: pull towards the dense weights.
+    """
+
+    images: Count = 512
+    positions: Count = 100
+    iterations: Annotated[int, Field(ge=1, le=1000)] = 30
+    polish: Annotated[int, Field(ge=0, le=1000)] = 15
+    spatial_pull: Positive = 1.0
+    winograd_pull: Positive = 1.0
+    damping: Positive = 0.03
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+
+
 class Recipe(_Section):
     """One training run.
 
-    start: a safetensors file of first weights (a path as in ``Data``; ``./`` begins at the working directory); without
+    start: a .safetensors or .npz file of first weights (a path as in ``Data``; ``./`` begins at the working directory); without
     it they are random, or ``identity``: random, but the network's first channel carries its input to the output as it
     is, to which all else adds nothing yet (a super-resolution network then starts as bicubic enlargement).
     epochs: the length of all schedules.  stop_after: end after so many of them.  smoothing: of the labels.
+    reconstruction: before the first epoch; ``epochs: 0`` leaves it at that.
     ema: decay of the weights' moving average, which then is the checkpoint.  reestimate: batches over which the
     checkpoint's batch-norm statistics are measured anew.  checkpoint_steps: steps between the states that a
     killed run resumes from, beside that of every epoch's end, when the model is measured and written, too.
@@ -112,7 +131,7 @@ class Recipe(_Section):
     network: str
     start: str | None = None
     data: Data
-    epochs: Count
+    epochs: Annotated[int, Field(ge=0, le=10_000_000)]
     stop_after: Count | None = None
     batch: Count = 128
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
@@ -120,12 +139,19 @@ class Recipe(_Section):
     optimizer: OptimizerSettings = OptimizerSettings()
     teacher: Teacher | None = None
     joint: Joint | None = None
+    reconstruction: Reconstruction | None = None
     ema: Annotated[float, Field(ge=0, lt=1)] | None = None
     reestimate: Annotated[int, Field(ge=0, le=100_000)] = 0
     checkpoint_steps: Count | None = None
     log_steps: Count = 20
     threads: Annotated[int, Field(ge=1, le=256)] = 2
     block: Annotated[int, Field(ge=1, le=1024)] = 8
+
+    @model_validator(mode="after")
+    def _has_targets(self) -> "Recipe":
+        if self.reconstruction is not None and self.joint is None:
+            raise ValueError("reconstruction: expected the key joint to say how sparse")
+        return self
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -3,6 +3,8 @@
 import csv
 import io
 import time
+from collections.abc import Callable
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,16 @@ from accelsim.errors import InputError, NumericalError
 from accelsim.files import write_text
 from accelsim.network.graph import Graph, Network
 from accelsim.network.layers import BatchNorm, Conv, Relu
-from accelsim.network.weights import load_network, read_safetensors
+from accelsim.network.weights import load_network, read_weights
 from accelsim.network.zoo import named_graph
 from accelsim.training import checkpoint
 from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import in_both_domains, top1
 from accelsim.training.kernels import Array
-from accelsim.training.progress import Watch, progress_bar
+from accelsim.training.progress import Watch, progress_bar, show_layer
 from accelsim.training.psnr import bicubic_psnr, psnr_by_set, psnr_in_both_domains
 from accelsim.training.recipe import Recipe, load_recipe
+from accelsim.training.reconstruction import LayerReport, reconstruct
 from accelsim.training.superresolution import (
     TEST,
     Patches,
@@ -34,6 +37,8 @@ from accelsim.training.superresolution import (
 from accelsim.training.trainer import StepReport, Trainer
 
 LOG = "log.csv"
+LAYERS = "reconstruction.csv"
+LAYER_COLUMNS = tuple(field.name for field in fields(LayerReport))
 INTERIM_IMAGES = 2000  # of the test split, before the last checkpoint
 COLUMNS = (
     *("step", "epoch", "seconds", "loss", "accuracy", "rate", "s_sd", "s_wd", "sparsity_sd", "sparsity_wd"),
@@ -53,6 +58,8 @@ def train_recipe(path: Path, out: Path, resume: bool = False) -> dict[str, Any]:
         run.resume()
     elif (out / checkpoint.STATE).exists():
         raise InputError(f"{out}: already holds a run, expected --resume or another folder")
+    elif recipe.reconstruction is not None:
+        run.reconstruct(show_layer)
     unit = "dB" if isinstance(run.test, Photographs) else "%"
     with progress_bar(run.trainer.end, run.trainer.done, unit) as watch:
         return run.train(watch)
@@ -124,12 +131,12 @@ def identity_arrays(graph: Graph, seed: int) -> dict[str, Array]:
 
 
 def start_arrays(graph: Graph, path: Path) -> dict[str, Array]:
-    """The graph's arrays from a safetensors file; 1 x 1 convolutions that it lacks, with their batch-norm, start as the
+    """The graph's arrays from a .safetensors or .npz file; 1 x 1 convolutions that it lacks, with their batch-norm, start as the
     identity (the projection that arXiv:1902.08192 adds to ResNet-18).
 
     Raises InputError if any other array is missing or an array does not fit.
     """
-    arrays = read_safetensors(path)
+    arrays = read_weights(path)
     identities = {
         node.name
         for node in graph.nodes
@@ -206,6 +213,31 @@ class Run:
             with log.open(newline="", encoding="utf-8") as stream:
                 self.rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= self.trainer.done]
 
+    def reconstruct(self, watch: Callable[[LayerReport], None] | None = None) -> None:
+        """Make the first weights sparse layer by layer, as the recipe says.  watch: called after each layer."""
+        settings, joint = self.recipe.reconstruction, self.recipe.joint
+        assert settings is not None
+        assert joint is not None
+        started, rows = time.perf_counter(), [LAYER_COLUMNS]
+
+        def note(report: LayerReport) -> None:
+            rows.append(tuple(f"{value:.5g}" if isinstance(value, float) else value for value in astuple(report)))
+            write_text(self.out / LAYERS, "".join(",".join(row) + "\n" for row in rows))
+            if watch is not None:
+                watch(report)
+
+        source = self.trainer.images
+        index = np.arange(min(settings.images, len(source)))
+        index = np.random.default_rng(settings.seed).permutation(len(source))[: len(index)]
+        pixels = source.pairs(index)[0] if isinstance(source, Patches) else source.take(index)
+        sparsity = (joint.spatial * (joint.mode != "wd"), joint.winograd * (joint.mode != "sd"))
+        regularizer = JointRegularizer(self.graph, joint.tiles, joint.exclude)
+        network = Network(self.graph, self.trainer.model())
+        images = self.graph.preprocessing.apply(pixels)
+        self.trainer.replace(reconstruct(network, images, regularizer, sparsity, settings, note))
+        self.hours = (time.perf_counter() - started) / 3600
+        self._save_state()
+
     def train(self, watch: Watch | None = None) -> dict[str, Any]:
         """Train to the end.  The model is measured and written after every epoch, the state more often if asked for.
 
@@ -266,7 +298,7 @@ class Run:
             "network": self.graph.name,
             "recipe": recipe.model_dump(mode="json"),
             "seed": recipe.seed,
-            "epochs": trainer.done / trainer.steps_per_epoch,
+            "epochs": trainer.done / max(trainer.steps_per_epoch, 1),
             "hours": round(self.hours, 4),
             "images": len(images),
         }

@@ -4,7 +4,7 @@ Every random choice is drawn from (seed, epoch, step), so a run that stops at an
 what an undisturbed run would have done (on the same machine, with the same number of threads).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,6 +123,7 @@ class Trainer:
     def step(self) -> StepReport:
         """One step.  Raises NumericalError, naming the step and the layer, if the loss is not finite."""
         recipe, settings = self.recipe, self.recipe.optimizer
+        self._prune()
         x, target = self.batch()
         y = self.plan.forward(x)
         loss, accuracy, slope = self._loss(x, y, target)
@@ -207,6 +208,13 @@ class Trainer:
         ]
         self.z_optimizer.step(self.z, np.array(slopes, np.float32), joint.z_rate)
         return spatial, winograd
+
+    def replace(self, arrays: Mapping[str, Array]) -> None:
+        """Go on from other weights, by name."""
+        for name, array in arrays.items():
+            self.arrays[name][...] = self.xp.asarray(array)
+        if self.average is not None:
+            self.average[...] = self.values
 
     def model(self) -> dict[str, Array]:
         """The network's arrays as they would be used: the moving average of the weights, if the recipe keeps one."""
