@@ -8,8 +8,8 @@ tile changes from one step to the next.  An operand all of whose tiles fit its b
     cycles = max(DMA, transform, lanes, inverse) + one average step of each of the others (fill and drain),
 
 where weights and inputs share a buffer with the first pass of the outer loop, in which alone what stays is loaded,
-apart from the rest; or the DRAM bytes, energy or energy x cycles where that is the machine's objective (``objective``).  A
-larger buffer only adds candidates and lets more operands stay, so it never worsens the best score in cycles or bytes
+apart from the rest; or the DRAM bytes, energy or energy x cycles where that is the machine's objective (``objective``).
+A larger buffer only adds candidates and lets more operands stay, so it never worsens the best score in cycles or bytes
 (an access of it costs more energy).
 
 Cutting the channels costs the lanes barriers that have to be counted from the masks.  So every cut of the channels is
