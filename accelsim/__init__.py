@@ -41,6 +41,7 @@ __all__ = [
     "load_workload",
     "ratios",
     "sample_images",
+    "sensitivity",
     "simulate",
     "sweep",
     "validate",
@@ -162,6 +163,23 @@ def ratios(results: "Sequence[Result]") -> "pd.DataFrame":
     first = results[0].total
     rows = {r.machine: {c: r.total[c] / first[c] if first[c] else float("nan") for c in RATIO_COLUMNS} for r in results}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def sensitivity(
+    model: "DualModel | LayerTable", machines: "Iterable[AnyMachine | str | Path]", *, batch: int = 1
+) -> "pd.DataFrame":
+    """Energies of the machines under each published arithmetic table, whatever table their descriptions name.
+
+    One row a table and machine: ``table, machine, energy_pj, energy_mac_pj, ratio`` (energy over the first machine's).
+    Raises InputError as ``simulate``.
+    """
+    from accelsim.simulator.sensitivity import sensitivity as run
+    from accelsim.workload import layer_works
+
+    if not 1 <= batch <= MAX_BATCH:
+        raise InputError(f"batch {batch}, expected 1 to {MAX_BATCH}")
+    loaded = [load_hardware(machine) if isinstance(machine, str | Path) else machine for machine in machines]
+    return run(layer_works(model, batch), loaded)
 
 
 def sample_images(model: "DualModel", path: str | Path) -> Path:

@@ -30,6 +30,15 @@ app = typer.Typer(
 )
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL.dual", help="A compressed model.", show_default=False)]
+Workload = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="A compressed model (.dual); or a table of layers without weights: NETWORK.csv, a SCALE-Sim topology, or "
+        "the bare name of one in workloads/.",
+        show_default=False,
+    ),
+]
 OneMachine = Annotated[
     str, typer.Argument(metavar="MACHINE", help="A YAML file, or the bare name of one in hwconfigs/.")
 ]
@@ -45,42 +54,50 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change the machine, such as pe_array.rows=32.  Repeatable."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Sensitivity = Annotated[
+    bool, typer.Option("--sensitivity", help="Show the energies under each published arithmetic table, too.")
+]
 Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write CSV, plots and report.html.")]
 
 
 @app.command()
 def compare(
-    model: Model,
+    model: Workload,
     machines: Machines,
     output: Output = None,
     engine: Engine = "event",
     batch: Batch = 1,
     overrides: Overrides = None,
+    sensitivity: Sensitivity = False,
     json: Json = False,
 ) -> None:
     """Run one model on several machines and set the results side by side."""
-    from accelsim.report.terminal import console, show_comparison
+    from accelsim.report.terminal import console, show_comparison, show_sensitivity
 
     loaded = accelsim.load_workload(model)
     descriptions = [accelsim.load_hardware(machine, overrides or ()) for machine in machines]
     results = accelsim.compare(loaded, descriptions, engine=engine, batch=batch)
     ratios = accelsim.ratios(results)
+    energies = accelsim.sensitivity(loaded, descriptions, batch=batch) if sensitivity else None
     if output is not None:
         from accelsim.report.tables import gather
         from accelsim.report.write import report_files, write_files
 
         write_files(output, report_files(gather(loaded, descriptions, results, batch, overrides or ())))
     if json:
-        print_json({"results": [r.to_json() for r in results], "ratios": ratios.to_dict(orient="index")})
+        tables = {} if energies is None else {"sensitivity": energies.to_dict(orient="records")}
+        print_json({"results": [r.to_json() for r in results], "ratios": ratios.to_dict(orient="index"), **tables})
     else:
         show_comparison(console(), loaded, results, ratios, batch, overrides or ())
+        if energies is not None:
+            show_sensitivity(console(), energies)
     if output is not None:
         say(f"report: {output / 'report.html'}")
 
 
 @app.command()
 def simulate(
-    model: Model,
+    model: Workload,
     machine: OneMachine,
     engine: Engine = "event",
     batch: Batch = 1,
@@ -89,16 +106,18 @@ def simulate(
         Path | None,
         typer.Option(metavar="FILE.json", help="Write a timeline of the event engine for ui.perfetto.dev."),
     ] = None,
+    sensitivity: Sensitivity = False,
     json: Json = False,
 ) -> None:
     """Run one model on one machine, layer by layer."""
-    from accelsim.report.terminal import console, show_result
+    from accelsim.report.terminal import console, show_result, show_sensitivity
 
     loaded = accelsim.load_workload(model)
     description = accelsim.load_hardware(machine, overrides or ())
     if trace is not None and engine != "event":
         raise InputError(f"--trace with engine {engine!r}, expected engine 'event'")
     result = accelsim.simulate(loaded, description, engine=engine, batch=batch)
+    energies = accelsim.sensitivity(loaded, [description], batch=batch) if sensitivity else None
     if trace is not None:
         from accelsim.report.plain import to_json
         from accelsim.report.trace import trace as timeline
@@ -106,9 +125,12 @@ def simulate(
 
         write_files(trace.parent, {trace.name: to_json(timeline(loaded, description, batch)).encode()})
     if json:
-        print_json(result.to_json())
+        tables = {} if energies is None else {"sensitivity": energies.to_dict(orient="records")}
+        print_json(result.to_json() | tables)
     else:
         show_result(console(), loaded, result, batch, overrides or ())
+        if energies is not None:
+            show_sensitivity(console(), energies)
 
 
 @app.command()

@@ -17,6 +17,7 @@ from rich.table import Table
 from accelsim.compression.model import DualModel
 from accelsim.hardware.energy import PARTS
 from accelsim.simulator.result import Result
+from accelsim.simulator.sensitivity import least
 from accelsim.workload import LayerTable
 
 if TYPE_CHECKING:
@@ -155,6 +156,26 @@ def show_result(
     _line(out, f"MACs: dense {t['dense_macs'] / 1e6:.2f} M, effectual {t['effectual_macs'] / 1e6:.2f} M")
     energy = ", ".join(f"{part} {t[f'energy_{part}_pj'] / 1e6:.2f}" for part in PARTS)
     _line(out, f"energy {t['energy_pj'] / 1e6:.2f} uJ: {energy}")
+
+
+def show_sensitivity(out: Console, energies: pd.DataFrame) -> None:
+    """Energies under each arithmetic table, and whether the conclusion is the same under all."""
+    tables = list(energies["table"].unique())
+    show = _table("energy with", *(f"{table}, {unit}" for table in tables for unit in ("uJ", "ratio")))
+    for machine, rows in energies.groupby("machine", sort=False):
+        cells = [
+            (f"{row['energy_pj'] / 1e6:,.2f}", f"{row['ratio']:.3f}") for _, row in rows.set_index("table").iterrows()
+        ]
+        show.add_row(escape(str(machine)), *(cell for pair in cells for cell in pair))
+    out.print(show)
+    best = least(energies)
+    if len(set(energies["machine"])) == 1:
+        first, *others = energies["energy_pj"]
+        _line(out, f"with {tables[-1]}: {others[-1] / first:.2f} times the energy with {tables[0]}")
+    elif len(set(best.values())) == 1:
+        _line(out, f"least energy under every table: {next(iter(best.values()))}")
+    else:
+        _line(out, "least energy: " + ", ".join(f"{machine} with {table}" for table, machine in best.items()))
 
 
 def show_model(out: Console, model: DualModel, description: Mapping[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """Does a comparison hold under other published energies?  The same runs priced with every arithmetic table.
 
 Published energies of an int8 multiplier differ 4.5 times (Horowitz 0.2 pJ, Aladdin 0.91 pJ at 45 nm), so a conclusion
-about energy should not hang on one of them.  Cycles and traffic do not depend on the table.
+about energy should not hang on one of them.  Cycles and traffic do not depend on the table, but where a machine's
+objective is energy.
 """
 
 from collections.abc import Sequence
@@ -20,19 +21,32 @@ def sensitivity(works: Sequence[LayerWork], machines: Sequence[SpatialMachine | 
     Raises InputError if a layer does not fit a machine.
     """
     rows = []
+    names = [_nth(machine.name, [m.name for m in machines[:i]]) for i, machine in enumerate(machines)]
     for table in ARITHMETIC_TABLES:
         first = None
-        for machine in machines:
+        for name, machine in zip(names, machines, strict=True):
             arithmetic = machine.arithmetic.model_copy(update={"table": table})
             total = run(works, machine.model_copy(update={"arithmetic": arithmetic}), engine="fast").total
             first = first or float(total["energy_pj"])
             rows.append(
                 {
                     "table": table,
-                    "machine": machine.name,
+                    "machine": name,
                     "energy_pj": float(total["energy_pj"]),
                     "energy_mac_pj": float(total["energy_mac_pj"]),
                     "ratio": float(total["energy_pj"]) / first,
                 }
             )
     return pd.DataFrame(rows)
+
+
+def least(energies: pd.DataFrame) -> dict[str, str]:
+    """The machine with the least energy under each table.  energies: of ``sensitivity``."""
+    lowest = energies.sort_values("energy_pj", kind="stable").drop_duplicates("table").sort_index()
+    return {str(row.table): str(row.machine) for row in lowest.itertuples()}
+
+
+def _nth(name: str, before: Sequence[str]) -> str:
+    """``NAME``, ``NAME (2)``, ... as ``compare`` tells machines of one name apart."""
+    again = before.count(name)
+    return f"{name} ({again + 1})" if again else name

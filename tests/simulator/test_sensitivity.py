@@ -4,7 +4,7 @@ import pytest
 
 from accelsim.hardware.load import load_hardware
 from accelsim.simulator.run import run
-from accelsim.simulator.sensitivity import sensitivity
+from accelsim.simulator.sensitivity import least, sensitivity
 from accelsim.workload import layer_works
 
 from .random_layers import random_model
@@ -25,3 +25,12 @@ def test_only_arithmetic_is_priced_anew() -> None:
     spatial = table.xs("spatial-16x16", level="machine")["energy_mac_pj"]
     assert spatial["aladdin"] / spatial["horowitz"] == pytest.approx(1.02 / 0.31)
     assert (table.xs("spatial-16x16", level="machine")["ratio"] == 1).all()
+
+
+def test_the_least_energy_under_each_table_and_machines_of_one_name() -> None:
+    works = layer_works(random_model("resnet20-cifar10"))
+    machine = load_hardware("spatial-16x16")
+    dear = load_hardware("spatial-16x16", ["dram.type=DDR3-1600"])
+    table = sensitivity(works, [dear, machine])
+    assert list(table["machine"]) == ["spatial-16x16", "spatial-16x16 (2)"] * 2
+    assert least(table) == {"horowitz": "spatial-16x16 (2)", "aladdin": "spatial-16x16 (2)"}
