@@ -80,17 +80,10 @@ def load_workload(path: str | Path, seed: int = 0) -> "DualModel | LayerTable":
     A table is a NETWORK.csv, a SCALE-Sim topology, or the bare name of one in ``workloads/``.
     Raises InputError if it is missing or not a sound one.
     """
-    from hashlib import sha256
-
-    from accelsim.network.tables import read_table
-    from accelsim.workload import LayerTable, find_table
+    from accelsim.workload import find_table, load_table
 
     table = find_table(path)
-    if table is None:
-        return load_model(path)
-    layers = read_table(table)
-    content = table.read_bytes()
-    return LayerTable(table.stem, layers, seed, len(content), sha256(content).hexdigest())
+    return load_model(path) if table is None else load_table(table, seed)
 
 
 def load_hardware(name: str | Path, overrides: Iterable[str] = ()) -> "AnyMachine":

@@ -301,8 +301,11 @@ def sweep(
         done = run_sweep(description, output, workers=workers, scheduler=scheduler, search=search, progress=progress)
     write_sweep_report(done, output)
     if json:
-        print_json({"counts": done.counts, **done.answers.to_json(done.parameters)})
+        synthetic = {"synthetic": done.synthetic} if done.synthetic else {}
+        print_json({"counts": done.counts, **synthetic, **done.answers.to_json(done.parameters)})
     else:
+        if done.synthetic:
+            say(f"synthetic (tables of layers, random zeros): {', '.join(done.synthetic)}")
         show_answers(console(), done.answers, done.counts, done.parameters)
     say(f"report: {output / 'report.html'}")
 

@@ -6,6 +6,7 @@ Folded away, at no cost: ReLU, batch-norm and affine right behind a convolution,
 output path); flatten, channel padding and 1 x 1 subsampling (addressing).
 """
 
+import hashlib
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,7 +36,7 @@ from accelsim.network.layers import (
     PadChannels,
     Relu,
 )
-from accelsim.network.tables import TableLayer
+from accelsim.network.tables import TableLayer, read_table
 
 Kind = Literal["conv", "linear", "pool", "add", "other"]
 
@@ -152,6 +153,13 @@ def sum_blocks(values: NDArray[Any]) -> NDArray[Any]:
     starts = np.arange(0, values.shape[-1], CHANNEL_BLOCK)
     dtype = np.int64 if values.dtype.kind in "iub" else np.float64
     return np.asarray(np.add.reduceat(values, starts, axis=-1, dtype=dtype))
+
+
+def load_table(path: Path, seed: int = 0) -> "LayerTable":
+    """The table of layers in a file, its zeros to be drawn from the seed.  Raises InputError as ``read_table``."""
+    layers = read_table(path)
+    content = path.read_bytes()
+    return LayerTable(path.stem, layers, seed, len(content), hashlib.sha256(content).hexdigest())
 
 
 def find_table(name: str | Path) -> Path | None:

@@ -110,7 +110,7 @@ Axis = Annotated[
 
 
 class ModelEntry(_Part):
-    """One model, or several made from it; lists multiply.
+    """One model, or several made from it; lists multiply.  A table of layers (``.csv``) is one model, as it is.
 
     winograd_sparsity: target shares of zeros among the Winograd-domain filter entries, instead of the file's threshold;
     scope: one threshold for the network, or one a layer.  winograd_threshold: thresholds instead.

@@ -153,7 +153,7 @@ def _simulate(variant: Variant, options: Mapping[str, Any]) -> tuple[dict[str, A
     rows, total = run_rows(variant_works(variant, m, options["batch"]), machine, options["engine"])
     total = {key: value for key, value in total.items() if key not in {"name", "kind", "mode"}}
     layers: dict[str, Any] = {column: [row[column] for row in rows] for column in LAYER_COLUMNS}
-    densities = {} if tile is None else variant_densities(variant, m)
+    densities = {} if tile is None or variant.is_table else variant_densities(variant, m)
     layers["winograd_density"] = [densities.get(name) for name in layers["name"]]
     return total, layers
 

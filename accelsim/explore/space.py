@@ -21,6 +21,7 @@ from accelsim.explore import expressions
 from accelsim.explore.description import MAX_POINTS, Axis, Description, MachineEntry, ModelEntry, Range, Scalar, is_word
 from accelsim.explore.expressions import Value
 from accelsim.explore.machines import base_machine, facts, machine_keys, make_machine
+from accelsim.workload import find_table
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class Variant:
         return Variant(**{**content, "layer_thresholds": pairs})
 
     @property
+    def is_table(self) -> bool:
+        """Whether it is a table of layers, whose weights are drawn from a seed: its results are synthetic."""
+        return Path(self.path).suffix == ".csv"
+
+    @property
     def identity(self) -> dict[str, Any]:
         """All that decides what the variant is, which its place on disk does not."""
         return {key: value for key, value in asdict(self).items() if key != "path"}
@@ -57,7 +63,7 @@ class Variant:
         """The variant as columns of a table."""
         shares = ("spatial_sparsity", "winograd_sparsity", "winograd_threshold")
         given = {key: value for key in shares if (value := getattr(self, key)) is not None}
-        return {"model": Path(self.path).stem, **given}
+        return {"model": Path(self.path).stem, **({"synthetic": True} if self.is_table else {}), **given}
 
 
 @dataclass(frozen=True)
@@ -85,13 +91,19 @@ class Point:
 def model_variants(entry: ModelEntry, root: Path) -> list[Variant]:
     """The variants of one entry; a relative path is looked up from the working folder, then beside the sweep file.
 
+    A table of layers, or the bare name of one in ``workloads/``, is one variant.
+
     Raises InputError if the file cannot be read.
     """
-    path = next((p for p in (Path(entry.path), root / entry.path) if p.is_file()), Path(entry.path))
+    places = (Path(entry.path), root / entry.path, find_table(entry.path) or Path(entry.path))
+    path = next((p for p in places if p.is_file()), Path(entry.path))
     try:
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}, expected a model") from None
+    pruning = {"spatial_sparsity", "winograd_sparsity", "winograd_threshold", "layer_thresholds"}
+    if path.suffix == ".csv" and (asked := sorted(name for name in pruning if getattr(entry, name))):
+        raise InputError(f"models: {entry.path}: {asked[0]} of a table, which has no weights, expected a .dual file")
     original = Variant(str(path), sha256, scope=entry.scope, layer_thresholds=tuple(entry.layer_thresholds.items()))
     # `scope` says nothing where no target sparsity is given; one meaning, one key.
     if not entry.winograd_sparsity:

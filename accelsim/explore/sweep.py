@@ -87,7 +87,7 @@ def lay_out(description: Description, some: Sequence[Point], root: Path) -> Plan
 
 
 def _accuracy(point: Point, accuracy: Accuracy, root: Path) -> Task | None:
-    if point.machine is None:
+    if point.machine is None or point.variant.is_table:
         return None
     images = next((p for p in (Path(accuracy.images), root / accuracy.images) if p.exists()), Path(accuracy.images))
     kind = str(point.machine["kind"])
@@ -113,6 +113,13 @@ class Sweep:
         """How many points are done, failed, crashed and missing."""
         counts = Counter(self.table["status"])
         return {status: int(counts.get(status, 0)) for status in ("done", "failed", "crashed", "missing")}
+
+    @property
+    def synthetic(self) -> list[str]:
+        """The models that are tables of layers, with random weights."""
+        if "synthetic" not in self.table:
+            return []
+        return [str(name) for name in self.table.loc[self.table["synthetic"].notna(), "model"].unique()]
 
     @property
     def parameters(self) -> list[str]:

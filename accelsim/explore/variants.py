@@ -19,7 +19,7 @@ from accelsim.compression.model import DualModel
 from accelsim.errors import InputError
 from accelsim.explore.space import Variant
 from accelsim.network import Network
-from accelsim.workload import LayerWork, layer_works
+from accelsim.workload import LayerWork, layer_works, load_table
 
 CACHED = 4  # variants kept in memory, each with the counts of its masks
 
@@ -29,8 +29,13 @@ def _original(path: str, sha256: str) -> DualModel:
     """The file's model.  Raises InputError if it is not the file that the sweep was planned with."""
     model = read_dual(Path(path))
     if model.sha256 != sha256:
-        raise InputError(f"{path}: is not the file the sweep began with, expected one with SHA-256 {sha256[:12]}...")
+        raise changed(path, sha256)
     return model
+
+
+def changed(path: str, sha256: str) -> InputError:
+    """What to raise for another file than the sweep was planned with."""
+    return InputError(f"{path}: is not the file the sweep began with, expected one with SHA-256 {sha256[:12]}...")
 
 
 @lru_cache(maxsize=CACHED)
@@ -69,11 +74,21 @@ def thresholds(variant: Variant, m: int | None) -> Mapping[str, float]:
 
 
 @lru_cache(maxsize=CACHED)
+def _table_works(variant: Variant, batch: int) -> tuple[LayerWork, ...]:
+    table = load_table(Path(variant.path))
+    if table.sha256 != variant.sha256:
+        raise changed(variant.path, variant.sha256)
+    return layer_works(table, batch)
+
+
+@lru_cache(maxsize=CACHED)
 def variant_works(variant: Variant, m: int | None, batch: int) -> tuple[LayerWork, ...]:
     """Layer works of the variant for machines of tile size m; a machine without tiles has None.
 
     Built once for each process: they keep the counts of their masks, which all machines share.
     """
+    if variant.is_table:
+        return _table_works(variant, batch)
     works = layer_works(variant_model(variant), batch)
     own = thresholds(variant, m)
     return tuple(

@@ -52,6 +52,9 @@ def page(sweep: Sweep, plots: dict[str, bytes]) -> str:
     parts = [f"<h1>{escape(title)}</h1>", f'<p class="facts">{counts}, engine {sweep.description.engine}</p>']
     if sweep.description.description:
         parts.append(f"<p>{escape(sweep.description.description)}</p>")
+    if sweep.synthetic:
+        names = escape(", ".join(sweep.synthetic))
+        parts.append(f"<p><b>Synthetic</b>: {names}, tables of layers whose zeros are drawn from a seed.</p>")
     parts += ["<h2>Answers</h2>", *_answers(sweep)]
     for name, heading in HEADINGS.items():
         if f"{name}.svg" in plots:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import accelsim
 from accelsim.errors import InputError
 from accelsim.explore import local, sweep
 from accelsim.explore.evaluate import Outcome, Task, evaluate
@@ -268,3 +269,42 @@ def test_sweep_is_what_the_module_says(tmp_path: Path) -> None:
     assert set(done.layers["point"]) == set(done.table["point"])
     sums = done.layers.groupby("point")["cycles"].sum()
     assert (sums.to_numpy() == done.table["cycles"].to_numpy()).all()
+
+
+TABLE = """name,kind,in_channels,out_channels,height,width,kernel_h,kernel_w,padding,weight_density
+c1,conv,8,16,12,12,3,3,1,0.4
+fc,linear,16,10,1,1,1,1,0,1
+"""
+TOPOLOGY = """Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,
+c1, 14, 14, 3, 3, 8, 16, 1,
+"""
+
+
+def test_tables_without_weights_are_models_whose_results_are_synthetic(tmp_path: Path) -> None:
+    (tmp_path / "network.csv").write_text(TABLE)
+    (tmp_path / "topology.csv").write_text(TOPOLOGY)
+    path = write_sweep(tmp_path, models=["network.csv", "small.dual", "topology.csv", "alexnet"])
+    laid = plan(path)
+    models = [point.variant.columns["model"] for point in laid.points[::24]]
+    assert models == ["network", "small", "topology", "alexnet"]
+    path = write_sweep(
+        tmp_path,
+        models=["network.csv", "small.dual", "topology.csv"],
+        axes={"lanes": [64], "rows": [8], "bandwidth": [3.2]},
+    )
+    done = run_sweep(path, tmp_path / "out", workers=1)
+    assert done.counts["done"] == len(done.table) == 6
+    assert done.synthetic == ["network", "topology"]
+    for name in done.synthetic:
+        row = done.table[(done.table["model"] == name) & (done.table["family"] == "spatial")].iloc[0]
+        settings = ["pe_array.rows=8", "pe_array.cols=8", "dram.bandwidth_gbs=3.2"]
+        machine = accelsim.load_hardware("spatial-16x16", settings)
+        alone = accelsim.simulate(accelsim.load_workload(tmp_path / f"{name}.csv"), machine, engine="fast")
+        assert row["cycles"] == alone.total["cycles"]
+
+
+def test_a_table_cannot_be_pruned(tmp_path: Path) -> None:
+    (tmp_path / "network.csv").write_text(TABLE)
+    models = [{"path": "network.csv", "winograd_sparsity": [0.5]}]
+    with pytest.raises(InputError, match=r"network.csv: winograd_sparsity of a table, .* expected a .dual file"):
+        plan(write_sweep(tmp_path, models=models))
