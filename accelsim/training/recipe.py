@@ -117,9 +117,9 @@ class Reconstruction(_Section):
 class Recipe(_Section):
     """One training run.
 
-    start: a .safetensors or .npz file of first weights (a path as in ``Data``; ``./`` begins at the working directory); without
-    it they are random, or ``identity``: random, but the network's first channel carries its input to the output as it
-    is, to which all else adds nothing yet (a super-resolution network then starts as bicubic enlargement).
+    start: a .safetensors or .npz file of first weights (a path as in ``Data``; ``./`` begins at the working directory);
+    without it they are random, or ``identity``: random, but the network's first channel carries its input to the
+    output as it is, to which all else adds nothing yet (super-resolution then starts as bicubic enlargement).
     epochs: the length of all schedules.  stop_after: end after so many of them.  smoothing: of the labels.
     reconstruction: before the first epoch; ``epochs: 0`` leaves it at that.
     ema: decay of the weights' moving average, which then is the checkpoint.  reestimate: batches over which the

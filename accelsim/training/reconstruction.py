@@ -10,14 +10,15 @@ domain, solved by ADMM (Boyd et al. 2011; for one domain Boza, arXiv:2401.02938)
 iteration solves for w with w pulled to Z and G w G^T to V, and prunes both to a sparsity that grows.  Then the zeros
 of Z stay, and conjugate gradients find the best weights among the others, with the small Winograd entries pulled to
 zero.  Weights are measured in units of their input channel's root mean square, so what is zeroed costs least in the
-output.  How many zeros a layer gets follows from one threshold on the dense weights of all layers, as in
-arXiv:1902.08192.  A bias takes up what is left of the mean error.
+output.  How many zeros a layer gets follows from one threshold on the LAMP scores of the dense weights (Lee et al.,
+arXiv:2010.07611), in each domain, which do not depend on the scale of a layer: batch-norm may be folded.  A bias takes
+up what is left of the mean error.
 
 Layers with groups are left as they are.  H is summed over some random positions of each image.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +75,9 @@ def reconstruct(
     all layers together.  watch: called after each layer.
     """
     graph, arrays = network.graph, {name: array.copy() for name, array in network.arrays.items()}
-    thresholds = regularizer.thresholds(arrays, *sparsity)
+    spatial = {name: arrays[f"{name}.weight"] for name in regularizer.spatial}
+    zeros = zeros_by_layer(spatial, sparsity[0])
+    small = zeros_by_layer(regularizer.pruned_winograd(arrays, -1.0), sparsity[1])
     last = {source: i for i, node in enumerate(graph.nodes) for source in node.inputs}
     chunks = [images[first : first + CHUNK] for first in range(0, len(images), CHUNK)]
     dense: dict[str, list[Array]] = {INPUT: chunks}
@@ -86,27 +89,40 @@ def reconstruct(
             moments = _moments(node, sparse, dense, settings.positions, settings.seed)
             w = arrays[f"{node.name}.weight"]
             K, C = w.shape[:2]
-            zeros = int(np.count_nonzero(np.abs(w) <= thresholds[0]))
-            kron = regularizer.kron.get(node.name)
-            small = 0
-            if kron is not None:
-                small = int(np.count_nonzero(np.abs(w.reshape(-1, kron.shape[1]) @ kron.T) <= thresholds[1]))
+            kron, goals = regularizer.kron.get(node.name), (zeros[node.name], small.get(node.name, 0))
             start = w.reshape(K, C, -1).transpose(2, 1, 0)  # (taps, C, K)
-            found, lost = solve(moments.H, moments.B, start, kron, zeros, small, settings)
+            found, lost = solve(moments.H, moments.B, start, kron, *goals, settings)
             arrays[f"{node.name}.weight"] = np.ascontiguousarray(found.transpose(2, 1, 0)).reshape(w.shape)
             flat = found.reshape(-1, K)
             if f"{node.name}.bias" in arrays:
                 arrays[f"{node.name}.bias"] = moments.y - flat.T @ moments.x
             error = moments.energy + float(np.sum(flat * (moments.H @ flat - 2 * moments.B)))
             if watch is not None:
-                wd = small / (kron.shape[0] * K * C) if kron is not None else 0.0
+                shares = goals[0] / w.size, goals[1] / (kron.shape[0] * K * C) if kron is not None else 0.0
                 relative = error / max(moments.energy, 1e-20)
-                watch(LayerReport(node.name, zeros / w.size, wd, relative, lost, time.perf_counter() - started))
+                watch(LayerReport(node.name, *shares, relative, lost, time.perf_counter() - started))
         _advance(node, arrays, sparse)
         for source in set(node.inputs):
             if last[source] == i:
                 del dense[source], sparse[source]
     return arrays
+
+
+def zeros_by_layer(weights: Mapping[str, Array], sparsity: float) -> dict[str, int]:
+    """How many weights of each layer are zeroed by one threshold on all LAMP scores that zeros this share of all.
+
+    The score of a weight: its square over the sum of the squares of its layer's weights that are not smaller.
+    """
+    if not weights:
+        return {}
+    scores = {}
+    for name, w in weights.items():
+        squares = np.sort(w.astype(np.float64).ravel() ** 2)
+        scores[name] = squares / np.maximum(np.cumsum(squares[::-1])[::-1], 1e-300)
+    everything = np.concatenate(list(scores.values()))
+    count = int(np.ceil(sparsity * everything.size))
+    threshold = np.partition(everything, count - 1)[count - 1] if count else -1.0
+    return {name: int(np.count_nonzero(score <= threshold)) for name, score in scores.items()}
 
 
 def solve(

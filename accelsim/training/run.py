@@ -131,8 +131,8 @@ def identity_arrays(graph: Graph, seed: int) -> dict[str, Array]:
 
 
 def start_arrays(graph: Graph, path: Path) -> dict[str, Array]:
-    """The graph's arrays from a .safetensors or .npz file; 1 x 1 convolutions that it lacks, with their batch-norm, start as the
-    identity (the projection that arXiv:1902.08192 adds to ResNet-18).
+    """The graph's arrays from a .safetensors or .npz file; 1 x 1 convolutions that it lacks, with their batch-norm,
+    start as the identity (the projection that arXiv:1902.08192 adds to ResNet-18).
 
     Raises InputError if any other array is missing or an array does not fit.
     """
