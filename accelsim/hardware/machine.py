@@ -66,6 +66,18 @@ class RowStationary(_Part):
     bank_kb: Kilobytes
 
 
+class Cartesian(_Part):
+    """Multipliers of each element of a planar array (``accelsim.simulator.cartesian``).
+
+    weights, inputs: non-zeros of each that meet, all with all, in a cycle.
+    accumulators: sums that an element holds.
+    """
+
+    weights: Count
+    inputs: Count
+    accumulators: Count
+
+
 class Arithmetic(_Part):
     """Word widths.  ``table``: which published energies (``horowitz`` or ``aladdin``)."""
 
@@ -201,12 +213,13 @@ class SpatialMachine(_Machine):
     """A spatial-domain MAC array.  See ``accelsim.simulator.spatial`` for what each dataflow does."""
 
     kind: Literal["spatial"]
-    dataflow: Literal["output_stationary", "weight_stationary", "input_stationary", "row_stationary"] = (
+    dataflow: Literal["output_stationary", "weight_stationary", "input_stationary", "row_stationary", "cartesian"] = (
         "output_stationary"
     )
     pe_array: PeArray
     buffers: Buffers
     row_stationary: RowStationary | None = None
+    cartesian: Cartesian | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "SpatialMachine":
@@ -227,8 +240,14 @@ class SpatialMachine(_Machine):
             faults.append("dataflow row_stationary expects no pe_array.feed: it has buses of its own")
         if self.dataflow == "row_stationary" and self.buffers.shared:
             faults.append("dataflow row_stationary expects no buffers.shared: inputs share with partial sums")
-        if self.zero_handling == "skip_both" and not output_stationary:
-            faults.append("zero_handling skip_both expects dataflow output_stationary")
+        if self.zero_handling == "skip_both" and not (output_stationary or self.dataflow == "cartesian"):
+            faults.append("zero_handling skip_both expects dataflow output_stationary or cartesian")
+        if (self.dataflow == "cartesian") != (self.cartesian is not None):
+            faults.append("dataflow cartesian and the group cartesian expect each other")
+        if self.dataflow == "cartesian" and self.zero_handling not in {"none", "skip_both"}:
+            faults.append(f"zero_handling {self.zero_handling!r}: dataflow cartesian expects none or skip_both")
+        if self.dataflow == "cartesian" and (self.pe_array.feed != "broadcast" or self.buffers.shared):
+            faults.append("dataflow cartesian expects no pe_array.feed and no buffers.shared")
         if self.window > 1 and not (skips and output_stationary):
             faults.append("window over 1 expects zero_handling skip_weights or skip_both, dataflow output_stationary")
         if faults:
@@ -238,7 +257,8 @@ class SpatialMachine(_Machine):
     @property
     def lanes(self) -> int:
         """Multipliers."""
-        return self.pe_array.rows * self.pe_array.cols
+        each = 1 if self.cartesian is None else self.cartesian.weights * self.cartesian.inputs
+        return self.pe_array.rows * self.pe_array.cols * each
 
     @property
     def sram_bytes(self) -> int:

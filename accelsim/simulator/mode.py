@@ -177,7 +177,7 @@ class Mode:
         if self.variance is None:
             return sums[0], sums[0]
         mean, variance, most = sums
-        worst = np.ceil(mean + _expected_maximum(self.position_lanes) * np.sqrt(np.maximum(variance, 0)) - 1e-6)
+        worst = np.ceil(mean + expected_maximum(self.position_lanes) * np.sqrt(np.maximum(variance, 0)) - 1e-6)
         return np.minimum(most, worst.astype(np.int64)), mean
 
     def _windows(self, sums: NDArray[Any], filters: int) -> NDArray[Any]:
@@ -253,6 +253,6 @@ def _running_sums(values: NDArray[Any]) -> NDArray[Any]:
     return sums
 
 
-def _expected_maximum(n: int) -> float:
+def expected_maximum(n: int) -> float:
     """Expected maximum of n standard normals (Blom 1958)."""
     return NormalDist().inv_cdf((n - 0.375) / (n + 0.25))

@@ -9,6 +9,7 @@ import pandas as pd
 from accelsim.hardware.energy import PARTS, Price, area_mm2, prices, static_mw
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.bound import breakdown
+from accelsim.simulator.cartesian import plan_cartesian
 from accelsim.simulator.cells import cell_modes
 from accelsim.simulator.convolution import best_schedule
 from accelsim.simulator.event import event
@@ -39,6 +40,8 @@ def plan(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> Schedule
         return plan_vector(work, machine)
     if isinstance(machine, SpatialMachine) and machine.dataflow == "row_stationary":
         return plan_row_stationary(work, machine)
+    if isinstance(machine, SpatialMachine) and machine.dataflow == "cartesian":
+        return plan_cartesian(work, machine)
     return best_schedule(modes(work, machine), machine)
 
 

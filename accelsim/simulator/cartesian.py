@@ -1,0 +1,303 @@
+"""Cartesian products of sparse operands: planar tiles of the input stay, weights are broadcast, as SCNN does.
+
+Each of rows x cols processing elements (PEs) holds a tile of the input plane, all channels, compressed.  Filters come
+in groups of as many as its accumulators hold; for each channel of a group a PE multiplies ``inputs`` of its non-zero
+inputs by ``weights`` non-zero weights a cycle, all with all, and scatters the products into accumulator banks:
+
+    cycles of a PE and group = sum over channels c of ceil(nnz_A[c] / inputs) * ceil(nnz_W[c] / weights)
+
+PEs wait for the slowest after every group (a barrier), where they exchange the sums of their halos.  Weight masks are
+the real ones; inputs are random with each channel's density, so nnz_A is binomial and the slowest PE the expected
+maximum of those with the largest tile (normal approximation, at most all pixels).  The zeros that run-length coding
+stores in long runs take a multiplier as any value.  At a stride s only operands of the same phase meet: s^2 phases take
+the place of a channel.  A layer too large for the input RAMs or the accumulators is cut into regions of the output
+plane, each loaded with its halo; weights come again for each region unless they all fit.
+
+``zero_handling: none`` is the dense twin, with dot products of weights x inputs operands over channels and kernel:
+outputs of the PE's tile * K * ceil(C R S / (weights * inputs)).
+
+Source: Parashar et al., SCNN, ISCA 2017.  Left out: contention of accumulator banks (the paper: rare with two banks a
+multiplier), the exchange of halos itself, inputs left on chip by the layer before (each layer loads its inputs).
+Products at the image's edge that no output takes count as work, as there.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+from math import ceil, lgamma, sqrt
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from accelsim.errors import InputError
+from accelsim.hardware.dram import Transfer
+from accelsim.hardware.formats import RUN_BITS, Format, stored_values
+from accelsim.hardware.machine import Cartesian, SpatialMachine
+from accelsim.simulator.mode import expected_maximum
+from accelsim.simulator.schedule import Schedule
+from accelsim.simulator.spatial import activation_bits, weight_bits
+from accelsim.simulator.tiling import (
+    feature_map_pieces,
+    input_extents,
+    line_bytes,
+    tile_sizes,
+    whole_bytes,
+)
+from accelsim.workload import LayerWork
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+STEP_CYCLES = 2  # to hand over a group's accumulators, double-buffered, and start the next
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """One way to cut the output plane into regions, and the filters of a group that the accumulators then hold.
+
+    heights, widths: outputs of each region row and column; in_heights, in_widths: inputs that they read.
+    """
+
+    heights: Ints
+    widths: Ints
+    in_heights: Ints
+    in_widths: Ints
+    filters: int
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Non-zero weights by phase: (K, C / groups, phases), and the density of the inputs: (groups, C / groups)."""
+
+    nonzeros: Ints
+    density: Floats
+
+
+def plan_cartesian(work: LayerWork, machine: SpatialMachine) -> Schedule:
+    """The schedule of a conv or linear layer with the cut that takes the fewest cycles of the slower of lanes and DMA.
+
+    Raises InputError if the buffers or accumulators hold no part of the layer.
+    """
+    part = machine.cartesian
+    assert part is not None
+    cuts = _cuts(work, machine, part)
+    masks = _masks(work)
+    bits = weight_bits(work, machine, work.block_nonzeros().sum(axis=0), work.kernel[0] * work.kernel[1])
+    plans = [_schedule(work, machine, part, masks, bits.sum(axis=1), cut) for cut in cuts]
+    rate = machine.dram.timing.bandwidth_gbs * machine.dram.channels * machine.ns_per_cycle
+
+    def score(plan: Schedule) -> tuple[float, int]:
+        moved = sum(int(t.n_bytes.sum()) for t in (plan.inputs, plan.weights, plan.outputs))
+        return max(int(plan.compute_cycles.sum()), moved / rate), moved
+
+    return min(plans, key=score)
+
+
+def _cuts(work: LayerWork, machine: SpatialMachine, part: Cartesian) -> list[_Cut]:
+    """Cuts by powers of two of the output rows and columns that fit input RAMs and accumulators."""
+    rows, cols = machine.pe_array.rows, machine.pe_array.cols
+    room = 1024 * machine.buffers.input_kb / (rows * cols)
+    bits = activation_bits(machine, float(np.mean(work.input_density)))
+    found = []
+    for parts_h, parts_w in product(_powers(work.out_height), _powers(work.out_width)):
+        high, wide = -(-work.out_height // parts_h), -(-work.out_width // parts_w)
+        in_heights, in_widths = input_extents(work, 0, high), input_extents(work, 1, wide)
+        pe_high, pe_wide = -(-int(in_heights.max()) // rows), -(-int(in_widths.max()) // cols)
+        if pe_high * pe_wide * work.in_channels * bits / 8 > room:
+            continue
+        sums = _accumulators(work, 0, pe_high) * _accumulators(work, 1, pe_wide)
+        if sums > part.accumulators:
+            continue
+        filters = min(part.accumulators // sums, work.out_channels // work.groups)
+        heights, widths = tile_sizes(work.out_height, high), tile_sizes(work.out_width, wide)
+        found.append(_Cut(heights, widths, in_heights, in_widths, filters))
+    if not found:
+        raise InputError(
+            f"{machine.name}: buffers.input_kb {machine.buffers.input_kb:g} or cartesian.accumulators "
+            f"{part.accumulators} too small for one pixel a PE of layer {work.name}, expected larger ones"
+        )
+    return found
+
+
+def _powers(size: int) -> list[int]:
+    """1, 2, 4, ... parts, and one output each."""
+    return sorted({*(1 << i for i in range(size.bit_length()) if 1 << i <= size), size})
+
+
+def _accumulators(work: LayerWork, axis: int, inputs: int) -> int:
+    """Outputs along one axis to which a run of inputs adds."""
+    reach = work.dilation[axis] * (work.kernel[axis] - 1)
+    outputs = (work.out_height, work.out_width)[axis]
+    return min((inputs - 1 + reach) // work.stride[axis] + 1, outputs)
+
+
+def _phases(work: LayerWork) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """The rows and columns of the kernel that meet each phase of the input."""
+    rows, cols = (np.arange(k) * d % s for k, d, s in zip(work.kernel, work.dilation, work.stride, strict=True))
+    return [(rows == a, cols == b) for a, b in product(range(work.stride[0]), range(work.stride[1]))]
+
+
+def _taps(work: LayerWork) -> Ints:
+    """Kernel positions of each phase: (phases,)."""
+    return np.array([np.count_nonzero(rows) * np.count_nonzero(cols) for rows, cols in _phases(work)], np.int64)
+
+
+def _masks(work: LayerWork) -> _Work:
+    assert work.weights is not None
+    kept = work.weights != 0
+    phases = [np.count_nonzero(kept[:, :, rows][:, :, :, cols], axis=(2, 3)) for rows, cols in _phases(work)]
+    density = np.broadcast_to(work.input_density, (work.in_channels,)).reshape(work.groups, -1).astype(np.float64)
+    return _Work(np.stack(phases, axis=2), density)
+
+
+def _with_padding(fmt: Format, positions: ArrayLike, nonzeros: ArrayLike) -> Floats:
+    """Values that take a multiplier: the zeros that run-length coding puts into long runs among them."""
+    if fmt not in RUN_BITS:
+        return np.asarray(nonzeros, np.float64)
+    values = np.ceil(stored_values(fmt, positions, nonzeros) - 1e-6)
+    return np.where((np.asarray(positions) > 1 << RUN_BITS[fmt]) & (np.asarray(nonzeros) > 0), values, nonzeros)
+
+
+def _vectors(pixels: int, density: Floats, width: int, fmt: Format) -> tuple[Floats, Floats]:
+    """Mean and variance of ceil(n / width), n the values stored of ``pixels`` that are non-zero with each density."""
+    values, inverse = np.unique(np.round(density, 3), return_inverse=True)
+    n = np.arange(pixels + 1)
+    choose = np.array([lgamma(pixels + 1) - lgamma(i + 1) - lgamma(pixels - i + 1) for i in range(pixels + 1)])
+    p = np.clip(values, 1e-12, 1 - 1e-12)[:, None]
+    weights = np.exp(choose + n * np.log(p) + (pixels - n) * np.log1p(-p))
+    weights /= weights.sum(axis=1, keepdims=True)
+    count = np.ceil(_with_padding(fmt, pixels, n) / width)
+    mean = weights @ count
+    variance = np.maximum(weights @ count**2 - mean**2, 0)
+    return mean[inverse].reshape(density.shape), variance[inverse].reshape(density.shape)
+
+
+def _pe_cycles(
+    work: LayerWork, machine: SpatialMachine, part: Cartesian, masks: _Work, size: tuple[int, int], cut: _Cut
+) -> tuple[Ints, Floats]:
+    """Cycles of each group of filters in a region of ``size`` inputs, and the mean over all PEs."""
+    per_group = work.out_channels // work.groups
+    starts = _group_starts(work, cut.filters)
+    nnz = np.add.reduceat(masks.nonzeros, starts, axis=0)  # (groups of filters, C / groups, phases)
+    ends = np.append(starts[1:], work.out_channels)
+    positions = (ends - starts)[:, None, None] * _taps(work)
+    vectors = np.ceil(_with_padding(machine.weight_format, positions, nnz) / part.weights)
+    of_conv_group = starts // per_group
+    (s_h, s_w), (rows, cols) = work.stride, (machine.pe_array.rows, machine.pe_array.cols)
+    high, wide = -(-size[0] // rows), -(-size[1] // cols)
+    # Pixels of each phase in the largest tile: every s-th row and column.
+    largest = [-(-high // s_h) * -(-wide // s_w)] * (s_h * s_w)
+    if high * wide < s_h * s_w:  # a PE then holds some phases only; the fullest holds these
+        largest = [1 if i < high * wide else 0 for i in range(s_h * s_w)]
+    slowest = max(1, (size[0] // high) * (size[1] // wide))  # PEs with the largest tile
+    mean, variance, most = (np.zeros(len(starts)) for _ in range(3))
+    for phase, pixels in enumerate(largest):
+        m, v = _vectors(pixels, masks.density, part.inputs, machine.activation_format)
+        w = vectors[:, :, phase]
+        mean += (w * m[of_conv_group]).sum(axis=1)
+        variance += (w**2 * v[of_conv_group]).sum(axis=1)
+        most += w.sum(axis=1) * -(-pixels // part.inputs)
+    worst = np.minimum(most, np.ceil(mean + max(0.0, expected_maximum(slowest)) * np.sqrt(variance) - 1e-6))
+    share = size[0] * size[1] / (high * wide * rows * cols)  # of the PEs' pixels that exist
+    return worst.astype(np.int64), mean * share
+
+
+def _group_starts(work: LayerWork, filters: int) -> Ints:
+    """First filter of each group; none spans two convolution groups."""
+    per_group = work.out_channels // work.groups
+    return np.add.outer(np.arange(0, work.out_channels, per_group), np.arange(0, per_group, filters)).ravel()
+
+
+def _schedule(
+    work: LayerWork, machine: SpatialMachine, part: Cartesian, masks: _Work, filter_bits: Floats, cut: _Cut
+) -> Schedule:
+    """Steps: images, then regions, then groups of filters."""
+    a, row_bytes = machine.arithmetic, machine.dram.timing.row_bytes
+    in_bits = activation_bits(machine, float(np.mean(work.input_density)))
+    out_bits = activation_bits(machine, work.output_density)
+    starts = _group_starts(work, cut.filters)
+    in_group = np.diff(np.append(starts, work.out_channels))
+    weight_bytes = np.ceil(np.add.reduceat(filter_bits, starts) / 8 - 1e-6).astype(np.int64)
+    pes = machine.pe_array.rows * machine.pe_array.cols
+    wide = part.weights * part.inputs
+
+    # Cycles of each region and group; regions of one size share them.
+    dense = machine.zero_handling == "none"
+    taps = work.kernel[0] * work.kernel[1] * work.in_channels // work.groups
+    regions = list(product(range(len(cut.heights)), range(len(cut.widths))))
+    cycles, busy = (np.zeros((len(regions), len(starts))) for _ in range(2))
+    known: dict[tuple[int, int], tuple[Ints | Floats, Floats]] = {}
+    for i, (y, x) in enumerate(regions):
+        outputs, size = (int(cut.heights[y]), int(cut.widths[x])), (int(cut.in_heights[y]), int(cut.in_widths[x]))
+        key = outputs if dense else size
+        if key not in known:
+            if dense:
+                pe = -(-outputs[0] // machine.pe_array.rows) * -(-outputs[1] // machine.pe_array.cols)
+                each = in_group * ceil(taps / wide)
+                known[key] = pe * each, outputs[0] * outputs[1] / pes * each
+            else:
+                known[key] = _pe_cycles(work, machine, part, masks, (max(1, size[0]), max(1, size[1])), cut)
+        cycles[i], busy[i] = known[key]
+
+    # One row a step.
+    N, G = work.batch, len(starts)
+    shape = (N, len(regions), G)
+    image, region, group = (index.ravel() for index in np.indices(shape))
+    new_inputs = (group == 0).astype(np.int64)
+    stays = int(weight_bytes.sum()) <= 1024 * machine.buffers.weight_kb
+    new_weights = ((image == 0) & (region == 0)).astype(np.int64) if stays else np.ones(N * len(regions) * G, np.int64)
+    y_of, x_of = np.array(regions, np.int64)[region].T
+    out_high, out_wide = cut.heights[y_of], cut.widths[x_of]
+    in_high, in_wide = cut.in_heights[y_of], cut.in_widths[x_of]
+    in_bytes = whole_bytes(in_high * in_wide * work.in_channels, in_bits) * new_inputs
+    out_bytes = whole_bytes(out_high * out_wide * in_group[group], out_bits)
+    whole_width = np.bool_(len(cut.widths) == 1)
+    in_pieces = feature_map_pieces(
+        1, in_high, work.in_channels, whole_width, line_bytes(work.width, work.in_channels, in_bits), row_bytes
+    )
+    out_pieces = feature_map_pieces(
+        1, out_high, in_group[group], whole_width, line_bytes(work.out_width, work.out_channels, out_bits), row_bytes
+    )
+    compute = np.maximum(cycles[region, group].astype(np.int64), 1) + STEP_CYCLES
+    none = np.zeros(len(compute), np.int64)
+    weights = Transfer.contiguous(weight_bytes[group] * new_weights, row_bytes)
+    inputs = Transfer(in_bytes, in_pieces[0] * new_inputs, in_pieces[1] * new_inputs)
+    stored = Transfer(out_bytes, *out_pieces)
+
+    if dense:
+        macs = work.dense_macs
+    else:  # products of non-zeros of all regions
+        per_group = work.out_channels // work.groups
+        of_channel = np.add.reduceat(masks.nonzeros.sum(axis=2), np.arange(0, work.out_channels, per_group), axis=0)
+        pixels = int(cut.in_heights.sum() * cut.in_widths.sum()) / (work.stride[0] * work.stride[1])
+        macs = round(work.batch * pixels * float((of_channel * masks.density).sum()))
+        macs = min(macs, int(compute.sum()) * machine.lanes)
+    dram = (inputs, weights, stored)
+    operand_bits = a.weight_bits + a.activation_bits
+    actions = {
+        "mac": macs,
+        "register_bit": macs * (2 * a.accumulator_bits + operand_bits / sqrt(wide)),
+        "index": 0 if dense else macs,
+        "weight_read": N * len(regions) * float(filter_bits.sum()),
+        "weight_write": 8 * int(weights.n_bytes.sum()),
+        "input_read": 8 * int(in_bytes.sum()) * G,
+        "input_write": 8 * int(in_bytes.sum()),
+        "output_write": work.outputs * a.activation_bits,
+        "output_read": work.outputs * a.activation_bits,
+        "dram_bit": 8 * sum(int(t.n_bytes.sum()) for t in dram),
+        "dram_activate": sum(int(t.rows.sum()) for t in dram),
+    }
+    waiting = float((cycles - busy)[region, group].sum())
+    return Schedule(
+        mode="planar-dense" if dense else "cartesian",
+        inputs=inputs,
+        weights=weights,
+        transform_cycles=none,
+        compute_cycles=compute,
+        inverse_cycles=none,
+        outputs=stored,
+        weight_transform_cycles=none,
+        transforms=False,
+        effectual_macs=macs,
+        useful_slots=float(macs),
+        waiting_slots=waiting * machine.lanes,
+        actions=actions,
+    )
