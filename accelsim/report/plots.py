@@ -171,7 +171,7 @@ def _roofline(comparison: Comparison) -> Figure:
         Line2D([], [], color=ROOF_COLOUR, linestyle=LINES[i % len(LINES)], label=_roof_name(lanes, rate))
         for i, (lanes, rate) in enumerate(roofs)
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3))
     return figure
 
 
