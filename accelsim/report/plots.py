@@ -73,11 +73,11 @@ def style() -> Iterator[None]:
         yield
 
 
-def render(figure: Figure, kind: str) -> bytes:
-    """The figure's bytes, the same every time."""
+def render(figure: Figure, kind: str, dpi: int = DPI) -> bytes:
+    """The figure's bytes, the same every time.  dpi: also of clouds of points that are pixels in an SVG file."""
     metadata: dict[str, Any] = {"Date": None, "Creator": "accelsim"} if kind == "svg" else {"Software": "accelsim"}
     stream = io.BytesIO()
-    figure.savefig(stream, format=kind, dpi=DPI, metadata=metadata)
+    figure.savefig(stream, format=kind, dpi=dpi, metadata=metadata)
     return stream.getvalue()
 
 

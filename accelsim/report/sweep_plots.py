@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -18,7 +19,10 @@ from accelsim.explore.pareto import front
 from accelsim.explore.sweep import Sweep
 from accelsim.report.plots import COLOURS, MARKERS, ROOF_COLOUR, render, style
 
-MAX_LINES = 400  # of parallel coordinates
+MAX_LINES = 250  # of parallel coordinates
+CLOUD_DPI = 90  # of points drawn as pixels in SVG files
+# Text as text: half the page would be outlines of letters, the same in every plot.
+TEXT = {"svg.fonttype": "none", "font.family": ["sans-serif"], "font.sans-serif": ["DejaVu Sans"]}
 LABELS = {
     "cycles": "cycles",
     "energy_pj": "energy, pJ",
@@ -43,11 +47,11 @@ def sweep_plots(sweep: Sweep) -> dict[str, bytes]:
         "break_even": _break_even,
     }
     files: dict[str, bytes] = {}
-    with style():
+    with style(), rc_context(TEXT):
         for name, function in draw.items():
             figure = function(sweep)
             if figure is not None:
-                files |= {f"{name}.{kind}": render(figure, kind) for kind in ("png", "svg")}
+                files |= {f"{name}.png": render(figure, "png"), f"{name}.svg": render(figure, "svg", CLOUD_DPI)}
     return files
 
 
@@ -206,15 +210,11 @@ def _parallel(sweep: Sweep) -> Figure | None:
     figure = Figure(figsize=(max(6.0, 1.25 * len(names)), 4.6), layout="constrained")
     axes = figure.add_subplot()
     step = max(1, len(done) // MAX_LINES)
-    axes.plot(np.arange(len(names)), scaled.iloc[::step].to_numpy().T, color="#BBBBBB", alpha=0.25, linewidth=0.5)
-    for line in axes.lines:
-        line.set_rasterized(True)
+    axes.plot(*_joined(scaled.iloc[::step]), color="#BBBBBB", alpha=0.5, linewidth=0.4)
     for i, family in enumerate(families(sweep)):
         if family in sweep.answers.fronts:
             lines = scaled.loc[sweep.answers.fronts[family].index].iloc[:MAX_LINES]
-            axes.plot(
-                np.arange(len(names)), lines.to_numpy().T, color=COLOURS[i % len(COLOURS)], alpha=0.6, linewidth=0.9
-            )
+            axes.plot(*_joined(lines), color=COLOURS[i % len(COLOURS)], alpha=0.6, linewidth=0.9)
     for x, name in enumerate(names):
         axes.axvline(x, color=ROOF_COLOUR, linewidth=0.8)
         numeric = pd.api.types.is_numeric_dtype(done[name])
@@ -236,6 +236,12 @@ def _parallel(sweep: Sweep) -> Figure | None:
     )
     figure.legend(handles=_family_handles(sweep), loc="outside lower center", ncols=4)
     return figure
+
+
+def _joined(lines: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """One line a row as a single path with gaps: x and y."""
+    y = np.column_stack([lines.to_numpy(float), np.full(len(lines), np.nan)])
+    return np.tile(np.arange(y.shape[1]), len(lines)), y.ravel()
 
 
 def _scaled(values: pd.Series, objective: bool) -> np.ndarray:
