@@ -226,9 +226,8 @@ class Trainer:
     def reestimated(self, batches: int) -> dict[str, Array]:
         """``model`` with batch-norm statistics averaged over so many batches of augmented training images."""
         model = {name: self.xp.asarray(array) for name, array in self.model().items()}
-        plan = Plan(
-            self.graph, model, self.recipe.batch, training=True, workers=self.recipe.threads, block=self.recipe.block
-        )
+        options = {"workers": self.recipe.threads, "block": self.recipe.block, "xp": self.xp}
+        plan = Plan(self.graph, model, self.recipe.batch, training=True, **options)
         totals = {name: np.zeros(array.shape) for name, array in model.items() if name.rpartition(".")[2] in STATISTICS}
         done = self.done
         for norm in plan.batch_norms():

@@ -30,6 +30,7 @@ from accelsim.network.layers import (
 )
 from accelsim.training.kernels import Array
 from accelsim.training.plan import Plan
+from tests.training import foreign
 
 FEW = settings(max_examples=25, deadline=None)
 
@@ -228,6 +229,23 @@ def test_inference_equals_the_networks_forward_pass(name: str) -> None:
     lab = Lab(GRAPHS[name], 4, training=False)
     expected = forward(Network(lab.graph, lab.arrays), lab.x)
     np.testing.assert_allclose(lab.run(), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", [*GRAPHS, *LINEAR])
+def test_another_array_module_computes_the_same(name: str) -> None:
+    graph = GRAPHS[name] if name in GRAPHS else chain(LINEAR[name][0], *LINEAR[name][1])
+    lab = Lab(graph, 4, block=2)
+    expected = lab.run()
+    lab.backward(np.ones_like(expected))
+    xp = foreign.module
+    arrays = {key: xp.asarray(array) for key, array in Lab(graph, 4, block=2).arrays.items()}
+    gradients = {key: xp.zeros_like(arrays[key]) for key in lab.gradients}
+    plan = Plan(lab.graph, arrays, 4, gradients=gradients, training=True, block=2, xp=xp)
+    y = plan.forward(lab.x)
+    np.testing.assert_array_equal(y.get(), expected)
+    plan.backward(xp.ones_like(y))
+    for key, gradient in lab.gradients.items():
+        np.testing.assert_array_equal(gradients[key].get(), gradient, err_msg=key)
 
 
 def test_running_statistics_follow_the_batches() -> None:
