@@ -213,9 +213,9 @@ class SpatialMachine(_Machine):
     """A spatial-domain MAC array.  See ``accelsim.simulator.spatial`` for what each dataflow does."""
 
     kind: Literal["spatial"]
-    dataflow: Literal["output_stationary", "weight_stationary", "input_stationary", "row_stationary", "cartesian"] = (
-        "output_stationary"
-    )
+    dataflow: Literal[
+        "output_stationary", "weight_stationary", "input_stationary", "row_stationary", "cartesian", "interleaved"
+    ] = "output_stationary"
     pe_array: PeArray
     buffers: Buffers
     row_stationary: RowStationary | None = None
@@ -240,16 +240,25 @@ class SpatialMachine(_Machine):
             faults.append("dataflow row_stationary expects no pe_array.feed: it has buses of its own")
         if self.dataflow == "row_stationary" and self.buffers.shared:
             faults.append("dataflow row_stationary expects no buffers.shared: inputs share with partial sums")
-        if self.zero_handling == "skip_both" and not (output_stationary or self.dataflow == "cartesian"):
-            faults.append("zero_handling skip_both expects dataflow output_stationary or cartesian")
+        if self.zero_handling == "skip_both" and not (
+            output_stationary or self.dataflow in {"cartesian", "interleaved"}
+        ):
+            faults.append("zero_handling skip_both expects dataflow output_stationary, cartesian or interleaved")
+        if self.dataflow == "interleaved" and self.zero_handling != "skip_both":
+            faults.append(f"zero_handling {self.zero_handling!r}: dataflow interleaved expects skip_both")
+        if self.dataflow == "interleaved" and (self.pe_array.feed != "broadcast" or self.buffers.shared):
+            faults.append("dataflow interleaved expects no pe_array.feed and no buffers.shared")
         if (self.dataflow == "cartesian") != (self.cartesian is not None):
             faults.append("dataflow cartesian and the group cartesian expect each other")
         if self.dataflow == "cartesian" and self.zero_handling not in {"none", "skip_both"}:
             faults.append(f"zero_handling {self.zero_handling!r}: dataflow cartesian expects none or skip_both")
         if self.dataflow == "cartesian" and (self.pe_array.feed != "broadcast" or self.buffers.shared):
             faults.append("dataflow cartesian expects no pe_array.feed and no buffers.shared")
-        if self.window > 1 and not (skips and output_stationary):
-            faults.append("window over 1 expects zero_handling skip_weights or skip_both, dataflow output_stationary")
+        if self.window > 1 and not (skips and (output_stationary or self.dataflow == "interleaved")):
+            faults.append(
+                "window over 1 expects zero_handling skip_weights or skip_both, "
+                "dataflow output_stationary or interleaved"
+            )
         if faults:
             raise ValueError("; ".join(faults))
         return self

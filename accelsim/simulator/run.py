@@ -13,6 +13,7 @@ from accelsim.simulator.cartesian import plan_cartesian
 from accelsim.simulator.cells import cell_modes
 from accelsim.simulator.convolution import best_schedule
 from accelsim.simulator.event import event
+from accelsim.simulator.interleaved import plan_interleaved
 from accelsim.simulator.mode import Mode
 from accelsim.simulator.pipeline import Durations, Engine, durations, fast
 from accelsim.simulator.result import Result, round_energy, totals
@@ -42,6 +43,8 @@ def plan(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> Schedule
         return plan_row_stationary(work, machine)
     if isinstance(machine, SpatialMachine) and machine.dataflow == "cartesian":
         return plan_cartesian(work, machine)
+    if isinstance(machine, SpatialMachine) and machine.dataflow == "interleaved":
+        return plan_interleaved(work, machine)
     return best_schedule(modes(work, machine), machine)
 
 

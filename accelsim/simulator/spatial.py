@@ -4,7 +4,7 @@
 ``weight_stationary``: each column holds weights of one filter, ``rows`` at a time; positions stream past, one a cycle,
 and the column's products are summed on the way.
 ``input_stationary``: each column holds inputs of one position, ``rows`` at a time; filters stream past, one a cycle.
-``row_stationary`` and ``cartesian`` are matters of their own: ``row_stationary.py``, ``cartesian.py``.
+``row_stationary``, ``cartesian`` and ``interleaved`` are matters of their own, in files of these names.
 
 Zero handling: ``none`` multiplies everything.  ``gate`` takes as long but holds a lane still where its weight or input
 is zero (inputs by their measured density, taken as independent of the weights).  ``skip_weights`` streams only the
@@ -42,6 +42,8 @@ def spatial_modes(work: LayerWork, machine: SpatialMachine) -> list[Mode]:
             return [gemm_mode(work, machine, "gemm-ws", 1, cols, rows, stationary="weight", feed=feed)]
         case "input_stationary":
             return [gemm_mode(work, machine, "gemm-is", cols, 1, rows, stationary="input", feed=feed)]
+        case "interleaved":
+            raise ValueError("matrix-vector products have no mode: interleaved.plan_interleaved")
         case "cartesian":
             raise ValueError("Cartesian products of planar tiles have no mode: cartesian.plan_cartesian")
         case "row_stationary":
