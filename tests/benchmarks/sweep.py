@@ -19,40 +19,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from accelsim.compression.compress import quantize, seal, spatial_threshold, winograd_threshold  # noqa: E402
-from accelsim.compression.dual import write_dual  # noqa: E402
 from accelsim.explore.local import default_workers  # noqa: E402
 from accelsim.explore.sweep import run_sweep  # noqa: E402
-from accelsim.network import Network  # noqa: E402
-from accelsim.network.weights import load_network  # noqa: E402
-from accelsim.network.zoo import named_graph  # noqa: E402
+from tests.benchmarks.resnet18 import write_model  # noqa: E402
 
 PEERS = {"SCALE-Sim 3.0.0": 507.0, "ZigZag 3.9.1": 87.0, "AccelForge 1.0.467": 600.0, "STONNE": 3700.0}
-SPARSITY = 0.8
-
-
-def write_model(path: Path) -> str:
-    """A pruned ResNet-18; returns where its weights are from."""
-    graph = named_graph("resnet18-folded")
-    data = os.environ.get("ACCELSIM_DATA")
-    if data:
-        source, network = "real weights", load_network(graph, Path(data) / "weights/resnet18_imagenet_fp16.safetensors")
-    else:
-        rng = np.random.default_rng(0)
-        arrays = {
-            name: (rng.standard_normal(shape) / np.sqrt(max(1, np.prod(shape[1:])))).astype(np.float32)
-            for name, shape in graph.parameters.items()
-        }
-        source, network = "random weights", Network(graph, arrays)
-    pruned = quantize(network, 0.01, spatial_threshold(network, SPARSITY))
-    write_dual(path, seal(pruned, winograd_threshold=winograd_threshold(network, 2, SPARSITY)), "bz2")
-    return source
 
 
 def write_sweep(folder: Path, points: int) -> Path:
