@@ -27,7 +27,8 @@ convolutions of AlexNet (batch 4) and VGG-16 (batch 3), `workloads/{alexnet,vgg1
 published zeros of the input maps. Written by `python reports/eyeriss.py`.
 
 Each cell: simulated / measured (error). Processing time is without waiting for the DRAM, power without the DRAM, MB are
-2^20 bytes, buffer bytes those of inputs and partial sums (the filters' 8 kB apart).
+2^20 bytes, buffer bytes those of inputs and partial sums (the filters' 8 kB apart). The last column, time with DRAM, is
+no claim: the chip overlaps transfers less than our two slots do, and its link's rate is quoted from memory.
 
 **Calibrated on what.** Time, PEs and bytes: nothing; they follow from array, scratch-pads, buses, banks and mapping.
 Power: pJ for 16 bits (MAC 2, scratch-pad 1, hop 4, buffer 15) and 30 mW are calibrations published by others on this
