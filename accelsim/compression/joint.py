@@ -50,11 +50,14 @@ def winograd_layers(graph: Graph, tiles: Mapping[str, int], exclude: Collection[
 class Percentile:
     """The s-th percentile of |values|, exactly, cheaply when the values change little from call to call.
 
-    It keeps the last threshold and sorts only the values near it; if the rank falls outside, it selects among all.
+    It keeps the last threshold and selects among the values near it, as near as the threshold's last change lets
+    expect; if the rank falls outside, it selects among all.
     """
 
-    def __init__(self, xp: Any = np, width: float = 0.02):
-        self.xp, self.width, self.last = xp, width, 0.0
+    narrowest, widest = 0.001, 0.05
+
+    def __init__(self, xp: Any = np):
+        self.xp, self.width, self.last = xp, self.widest, 0.0
 
     def threshold(self, magnitudes: Array, sparsity: float) -> float:
         """Smallest theta with at least ceil(sparsity N) magnitudes <= theta.  magnitudes: (N,) float32, >= 0."""
@@ -62,12 +65,15 @@ class Percentile:
         if rank < 0:
             return -1.0  # below every magnitude: nothing is pruned
         low, high = self.last * (1 - self.width), self.last * (1 + self.width)
-        near = magnitudes[(magnitudes > low) & (magnitudes <= high)]
-        below = int(self.xp.count_nonzero(magnitudes <= low))
+        above = magnitudes > low
+        below = magnitudes.size - int(self.xp.count_nonzero(above))
+        near = magnitudes[above & (magnitudes <= high)]
         if not 0 <= rank - below < near.size:
             near, below = magnitudes, 0
-        self.last = float(self.xp.partition(near, rank - below)[rank - below])
-        return self.last
+        theta = float(self.xp.partition(near, rank - below)[rank - below])
+        change = abs(theta - self.last) / theta if theta > 0 else 1.0
+        self.width, self.last = min(max(4 * change, self.narrowest), self.widest), theta
+        return theta
 
 
 class JointRegularizer:
