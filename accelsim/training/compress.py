@@ -17,6 +17,7 @@ from accelsim.compression.compress import Quantized, quantize, seal, spatial_thr
 from accelsim.compression.deploy import winograd_model
 from accelsim.compression.dual import decode_dual, encode_dual, with_accuracy
 from accelsim.compression.joint import JointRegularizer
+from accelsim.compression.manifest import weight_names
 from accelsim.compression.model import DualModel
 from accelsim.compression.ratedistortion import search_cells
 from accelsim.errors import InputError
@@ -31,8 +32,10 @@ from accelsim.training.codebook import Tuning, fine_tune
 from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import top1
 from accelsim.training.kernels import Array
+from accelsim.training.psnr import psnr_by_set
 from accelsim.training.recipe import Data
 from accelsim.training.run import find_network
+from accelsim.training.superresolution import Photographs, photographs, training_patches
 from accelsim.training.winograd_op import winograd_operations
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -76,6 +79,7 @@ class CompressionRecipe(_Section):
 
     network: of a bare weight file; a checkpoint of ``accelsim train`` and ONNX say it themselves.
     cell: D; by default theta_SD.
+    relative_cell: D of each array, as a multiple of the root mean square of its weights that are not zero.
     cells: D of single arrays; search: finds them (``ratedistortion``).  spatial, winograd: sparsities to prune to; by
     default the checkpoint's.  tile: m of F(m, r).  dither: its seed, for dithered quantization.  data: training images
     calibrate (the first ``calibration``) and fine-tune, test images measure; without it nothing is measured.
@@ -84,6 +88,7 @@ class CompressionRecipe(_Section):
 
     network: str | None = None
     cell: Positive | None = None
+    relative_cell: Positive | None = None
     cells: dict[str, Positive] = {}
     search: SearchSettings | None = None
     spatial: Share | None = None
@@ -123,8 +128,18 @@ def compress_checkpoint(checkpoint: Path, out: Path, recipe: CompressionRecipe, 
     s_wd = _target(recipe.winograd, notes, "sparsity_wd", checkpoint)
     theta = spatial_threshold(network, s_sd)
     cell, cells = recipe.cell or theta or 1.0, dict(recipe.cells)
-    calibration = train = test = reference = None
-    if recipe.data is not None:
+    if recipe.relative_cell is not None:
+        cells = _relative_cells(network, recipe.relative_cell, theta) | cells
+    calibration = train = reference = None
+    test: Source | Photographs | None = None
+    if recipe.data is not None and recipe.data.kind == "super_resolution":
+        if recipe.search is not None or recipe.tune is not None:
+            raise InputError("search, tune: expected images with labels, not super_resolution")
+        folder = resolve(recipe.data.path)
+        patches, test = training_patches(recipe.data, folder), photographs(recipe.data, folder)
+        first = np.arange(min(recipe.calibration, len(patches)))
+        calibration = graph.preprocessing.apply(patches.pairs(first)[0])
+    elif recipe.data is not None:
         size, classes = graph.input_shape[:2], graph.shapes[graph.nodes[-1].name][-1]
         train, test = (load_split(recipe.data, split, size, classes) for split in ("train", "test"))
         calibration = graph.preprocessing.apply(train.take(np.arange(min(recipe.calibration, len(train.labels)))))
@@ -189,9 +204,33 @@ def load_checkpoint(checkpoint: Path, recipe: CompressionRecipe) -> tuple[Networ
     return load_network(find_network(name, str(weights)), weights), notes
 
 
-def measure(model: DualModel, test: Source, reference: Network | None, workers: int) -> dict[str, float]:
-    """Top-1 in percent on the test images: the dense network, and the decoded file in each domain."""
+def _relative_cells(network: Network, factor: float, theta: float) -> dict[str, float]:
+    """D of each weight array: the factor times the root mean square of its weights above theta_SD."""
+    cells = {}
+    for name in weight_names(network.graph):
+        w = network.arrays[name]
+        kept = w[np.abs(w) > theta].astype(np.float64)
+        if kept.size:
+            cells[name] = factor * float(np.sqrt((kept**2).mean()))
+    return cells
+
+
+def measure(model: DualModel, test: Source | Photographs, reference: Network | None, workers: int) -> dict[str, float]:
+    """The dense network, and the decoded file in each domain, on the test images.
+
+    Top-1 in percent (``top1_spatial`` ...), or of photographs PSNR by set in dB (``psnr_set5_spatial`` ...).
+    """
     graph, arrays = model.network.graph, model.network.arrays
+    if isinstance(test, Photographs):
+        filters: dict[str, Any] = {"filters": winograd_model(model), "tiles": model.winograd_m}
+        figures = {} if reference is None else {"reference": psnr_by_set(reference.graph, reference.arrays, test)}
+        figures["spatial"] = psnr_by_set(graph, arrays, test)
+        figures["winograd"] = psnr_by_set(graph, arrays, test, **filters)
+        return {
+            f"psnr_{name}_{domain}": round(value, 4)
+            for domain, by_set in figures.items()
+            for name, value in by_set.items()
+        }
     operations = winograd_operations(winograd_model(model), dict(model.winograd_m))
     accuracy = {}
     if reference is not None:

@@ -50,4 +50,4 @@ def show_layer(report: LayerReport) -> None:
     """One line on stderr for a reconstructed layer."""
     winograd = f", {100 * report.zeros_wd:.0f} % small in the Winograd domain" if report.zeros_wd else ""
     line = f"{report.name}: {100 * report.zeros_sd:.0f} % zeros{winograd}, error {100 * report.error:.2f} %"
-    Console(stderr=True).print(f"{line}, {report.seconds:.1f} s", highlight=False)
+    Console(stderr=True).print(f"{line}, {report.seconds:.1f} s", highlight=False, soft_wrap=True)

@@ -11,8 +11,11 @@ from PIL import Image
 
 from accelsim.compression.joint import JointRegularizer
 from accelsim.errors import InputError
+from accelsim.network.graph import Network
+from accelsim.network.weights import save_network
 from accelsim.network.zoo import named_graph
 from accelsim.training import psnr as evaluation
+from accelsim.training.compress import CompressionRecipe, compress_checkpoint
 from accelsim.training.plan import Plan
 from accelsim.training.psnr import bicubic_psnr, enhance, psnr
 from accelsim.training.recipe import Data
@@ -206,3 +209,32 @@ def test_planes_are_degraded_and_keep_their_size() -> None:
     low = degrade(plane, 2)
     assert low.shape == plane.shape
     assert low.std() < 0.3 * plane.std()
+
+
+def test_a_super_resolution_network_is_compressed_and_measured_in_db(tmp_path: Path, archives: Path) -> None:
+    graph = named_graph("ct-srcnn9")
+    arrays = identity_arrays(graph, 1)
+    save_network(Network(graph, arrays), tmp_path / "w.safetensors")
+    content = {
+        "network": "ct-srcnn9",
+        "relative_cell": 0.01,
+        "spatial": 0.0,
+        "winograd": 0.0,
+        "value_bits": 16,
+        "calibration": 2,
+        "data": {"kind": "super_resolution", "path": str(archives), "patch": 24},
+        "reference": {"network": "ct-srcnn9", "weights": str(tmp_path / "w.safetensors")},
+    }
+    model = compress_checkpoint(
+        tmp_path / "w.safetensors", tmp_path / "m.dual", CompressionRecipe.model_validate(content)
+    )
+    names = [f"psnr_{name}_{domain}" for domain in ("reference", "spatial", "winograd") for name in ("set5", "set14")]
+    assert sorted(model.accuracy) == sorted(names)
+    bicubic = bicubic_psnr(photographs(settings(archives), archives))
+    for name in names:
+        assert model.accuracy[name] == pytest.approx(bicubic[name.split("_")[1]], abs=0.05)
+    assert 0 < model.input_density["conv2"].mean() < 1
+    with pytest.raises(InputError, match="search, tune: expected images with labels"):
+        compress_checkpoint(
+            tmp_path / "w.safetensors", tmp_path / "n.dual", CompressionRecipe.model_validate(content | {"tune": {}})
+        )
