@@ -135,20 +135,19 @@ def activation_bits(machine: SpatialMachine | WinogradMachine, density: float) -
     return min(bits, machine.arithmetic.activation_bits) if machine.activation_format == "packed_run_length" else bits
 
 
-def filter_order(work: LayerWork, machine: SpatialMachine | WinogradMachine, blocks: Ints) -> Ints:
-    """Filters in the order in which they occupy the lanes.  blocks: (taps, K, blocks) non-zeros."""
-    order = np.arange(work.out_channels)
+def filter_order(work: LayerWork, machine: SpatialMachine | WinogradMachine, blocks: Ints) -> Ints | slice:
+    """Filters in the order in which they occupy the lanes, as an index.  blocks: (taps, K, blocks) non-zeros."""
     if machine.balance == "none" or machine.zero_handling not in {"skip_weights", "skip_both"}:
-        return order
+        return slice(None)
     fullness = blocks.sum(axis=(0, 2))
-    return np.lexsort((-fullness, order // (work.out_channels // work.groups)))
+    return np.lexsort((-fullness, np.arange(work.out_channels) // (work.out_channels // work.groups)))
 
 
 def dense_slots(work: LayerWork, blocks: Ints, positions: int) -> Ints:
     """Slots of a machine that multiplies everything.  positions: stored positions of one tap, filter and channel."""
     channels = work.in_channels // work.groups
     in_block = np.minimum(CHANNEL_BLOCK, channels - np.arange(0, channels, CHANNEL_BLOCK))
-    return np.array(np.broadcast_to(in_block * positions, blocks.shape), np.int64)
+    return np.broadcast_to(in_block.astype(np.int64) * positions, blocks.shape)
 
 
 def _slots(work: LayerWork, machine: SpatialMachine | WinogradMachine, blocks: Ints, positions: int) -> Slots:
