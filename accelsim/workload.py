@@ -58,6 +58,7 @@ class LayerWork:
     inputs: how many tensors of the input's shape are read (2 for an addition).
     output_density: share of non-zero outputs, as the next layer with weights finds them.
     winograd_density: of a synthetic layer: this share of its Winograd-domain entries is kept, the largest.
+    coded_bits: bits that the file's own entropy code spends on the weights; None where there is no file.
     kept: what has been counted from the weights so far (``keep``); all machines share it.
     """
 
@@ -81,6 +82,7 @@ class LayerWork:
     inputs: int = 1
     output_density: float = 1.0
     winograd_density: float | None = None
+    coded_bits: int | None = None
     kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -216,6 +218,7 @@ def layer_works(model: DualModel | LayerTable, batch: int = 1) -> tuple[LayerWor
         make = partial(
             LayerWork, node.name, batch=batch, in_channels=C, height=H, width=W, out_channels=K, out_height=P,
             out_width=Q, input_density=np.broadcast_to(density, (C,)), output_density=measured[node.name],
+            coded_bits=model.coded_bits.get(node.name),
         )  # fmt: skip
         match layer:
             case Conv():

@@ -6,6 +6,8 @@ Energy is the dot product of a layer's action counts and these prices, plus stat
 from dataclasses import dataclass
 from typing import Literal
 
+from accelsim.hardware.decoder import SOURCE as DECODER_SOURCE
+from accelsim.hardware.decoder import decoder_mm2, symbol_pj
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.hardware.sram import SOURCE as SRAM_SOURCE
 from accelsim.hardware.sram import Sram, sram
@@ -58,6 +60,7 @@ def prices(machine: SpatialMachine | WinogradMachine) -> dict[str, Price]:
     register_bit: a bit read from or written to an operand register.  hop_bit: a bit handed to the next lane or taken
     from a bus (row-stationary arrays; counted with the registers).  index: the address of a skipped-to operand.
     weight_read, weight_write, input_read, ...: a bit of a global buffer.  dram_bit, dram_activate: off chip.
+    decode_symbol: a weight that the decoder of the file's entropy code gives (counted with the transforms).
     """
     a, node, e = machine.arithmetic, machine.node_nm, machine.energy
     logic = f"{ARITHMETIC_TABLES[a.table].source}; {NODE_SOURCE}"
@@ -78,6 +81,9 @@ def prices(machine: SpatialMachine | WinogradMachine) -> dict[str, Price]:
     if isinstance(machine, SpatialMachine) and machine.row_stationary is not None:
         hop = Price(HOP_PJ_PER_BIT_45NM * scale, "pJ/bit", "register", f"Eyeriss, 4 pJ for 16 bits; {NODE_SOURCE}")
         table["hop_bit"] = hop
+    if machine.decoder is not None:
+        symbol = symbol_pj(a.table, node, machine.decoder.table_kb)
+        table["decode_symbol"] = Price(symbol, "pJ/symbol", "transform", DECODER_SOURCE)
     dram = machine.dram.timing
     table["dram_bit"] = Price(dram.pj_per_bit, "pJ/bit", "dram", f"{machine.dram.type}: {dram.source}")
     table["dram_activate"] = Price(dram.activate_pj, "pJ/row", "dram", f"{machine.dram.type}: {dram.source}")
@@ -88,6 +94,7 @@ def prices(machine: SpatialMachine | WinogradMachine) -> dict[str, Price]:
         "hop_bit": e.hop_pj_per_bit,
         "dram_bit": e.dram_pj_per_bit,
         "dram_activate": e.dram_activate_pj,
+        "decode_symbol": e.decode_symbol_pj,
     }
     for name in BUFFERS:
         keys[f"{name}_read"] = getattr(e, f"{name}_read_pj_per_bit")
@@ -130,4 +137,6 @@ def area_mm2(machine: SpatialMachine | WinogradMachine, transform_adders: tuple[
         inverse_um2 = adders_um2(outputs, m * n, a.accumulator_bits, node)
         parts["input_transform"] = machine.transform_rate * input_um2 / 1e6
         parts["inverse_transform"] = machine.inverse_rate * inverse_um2 / 1e6
+    if machine.decoder is not None:
+        parts["decoder"] = decoder_mm2(node, machine.decoder.symbols_per_cycle, machine.decoder.table_kb)
     return parts

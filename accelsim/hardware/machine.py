@@ -78,6 +78,16 @@ class Cartesian(_Part):
     accumulators: Count
 
 
+class Decoder(_Part):
+    """A decoder of the file's own entropy code between DRAM and weight buffer (``accelsim.hardware.decoder``).
+
+    symbols_per_cycle: weights, zero ones included, that it gives a cycle.  table_kb: its adaptive statistics.
+    """
+
+    symbols_per_cycle: Positive
+    table_kb: Kilobytes = 64
+
+
 class Arithmetic(_Part):
     """Word widths.  ``table``: which published energies (``horowitz`` or ``aladdin``)."""
 
@@ -170,6 +180,7 @@ class EnergyOverrides(_Part):
     hop_pj_per_bit: NotNegative | None = None
     dram_pj_per_bit: NotNegative | None = None
     dram_activate_pj: NotNegative | None = None
+    decode_symbol_pj: NotNegative | None = None
     weight_read_pj_per_bit: NotNegative | None = None
     weight_write_pj_per_bit: NotNegative | None = None
     input_read_pj_per_bit: NotNegative | None = None
@@ -192,6 +203,7 @@ class _Machine(_Part):
     balance: Literal["none", "greedy"] = "none"
     window: Annotated[int, Field(ge=1, le=1 << 10)] = 1
     weight_format: Format = "bitmask"
+    decoder: Decoder | None = None
     activation_format: Literal["dense", "bitmask", "run_length", "packed_run_length"] = "dense"
     vector_lanes: Count = 16
     dram: Dram
@@ -240,6 +252,8 @@ class SpatialMachine(_Machine):
             faults.append("dataflow row_stationary expects no pe_array.feed: it has buses of its own")
         if self.dataflow == "row_stationary" and self.buffers.shared:
             faults.append("dataflow row_stationary expects no buffers.shared: inputs share with partial sums")
+        if self.decoder is not None and self.dataflow in {"row_stationary", "cartesian", "interleaved"}:
+            faults.append(f"decoder expects another dataflow than {self.dataflow}")
         if self.zero_handling == "skip_both" and not (
             output_stationary or self.dataflow in {"cartesian", "interleaved"}
         ):
@@ -308,6 +322,8 @@ class WinogradMachine(_Machine):
             faults.append("zero_handling skip_both: Winograd-domain inputs are dense, expected skip_weights")
         if self.window > 1 and self.zero_handling != "skip_weights":
             faults.append("window over 1 expects zero_handling skip_weights")
+        if self.decoder is not None and self.weight_transform != "on_chip":
+            faults.append("decoder expects weight_transform on_chip: the file holds spatial weights")
         if self.cells is None:
             if self.buffers.transformed_kb == 0:
                 faults.append("buffers.transformed_kb 0 expects cells, which transform on the fly")

@@ -87,6 +87,8 @@ def count_actions(mode: Mode, t: Totals) -> Counts:
         "dram_bit": 8 * (t.weight_bytes + t.input_bytes + t.output_bytes),
         "dram_activate": t.dram_rows,
     }
+    if mode.decoder_rate:
+        actions["decode_symbol"] = t.filter_channels * mode.kernel_size
     partial_sums: Number  # values written to the output buffer and read back
     adds_in, adds_out = mode.transform_adds
     if mode.transforms:

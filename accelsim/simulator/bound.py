@@ -4,7 +4,8 @@
     imbalance   lanes wait for a fuller filter (or tap) beside them;
     edge        the rest of the lanes' cycles: no output, filter or tap for a lane, outputs of padded tiles that are cut
                 off, remainders of a fold, filling and draining of a systolic array;
-    transform   what the layer would still take beyond the lanes' cycles with a DRAM that needs no time;
+    transform   what the layer would still take beyond the lanes' cycles with a DRAM that needs no time: transform
+                units, weights that are decoded or transformed as they arrive;
     dram        the rest: waiting for loads and stores.
 
 Lane-cycles become cycles by division by the number of lanes, rounded down; the remainder counts as edge.
@@ -27,7 +28,7 @@ def breakdown(plan: Schedule, d: Durations, cycles: int, lanes: int) -> dict[str
     useful = min(compute, int(plan.useful_slots / lanes))
     imbalance = min(compute - useful, int(plan.waiting_slots / lanes))
     without_dram = compute
-    if plan.transforms:
+    if plan.transforms or plan.weight_transform_cycles.any():
         none = np.zeros_like(d.store)
         without_dram = fast(replace(d, input_load=none, weight_load=plan.weight_transform_cycles, store=none))
     parts = {

@@ -100,8 +100,9 @@ def schedule(mode: Mode, tiling: Tiling, machine: SpatialMachine | WinogradMachi
         ) * new_inputs
         inverse_cycles = (-(-tiles[i_t] * k[i_k] * mode.phases // mode.inverse_rate) + TRANSFORM_STEP_CYCLES) * last
     weight_transform_cycles = np.zeros(len(i_k), np.int64)
-    if mode.weight_transform_rate:
-        weight_transform_cycles = -(-k[i_k] * c[i_c] // mode.weight_transform_rate) * new_weights
+    if mode.arrival_cycles:
+        arrival = np.ceil(k[i_k] * c[i_c] * mode.arrival_cycles - 1e-6).astype(np.int64)
+        weight_transform_cycles = arrival * new_weights
     total_tiles = int(tiles.sum())
     plan = Schedule(
         mode=mode.name,

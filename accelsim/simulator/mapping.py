@@ -233,8 +233,8 @@ class _Search:
         timing = self.machine.dram.timing  # every store but the last one stands between loads
         turns = (out_loads - 1) * (timing.read_to_write_ns + timing.write_to_read_ns) + timing.read_to_write_ns
         outputs = outputs + turns / self.machine.ns_per_cycle
-        if mode.weight_transform_rate:
-            weights = np.maximum(weights, work.out_channels * mode.group_channels / mode.weight_transform_rate)
+        if mode.arrival_cycles:
+            weights = np.maximum(weights, work.out_channels * mode.group_channels * mode.arrival_cycles)
         self.stages: list[NDArray[np.floating]] = [inputs * self.reloads_x + outputs + weights * self.reloads_w]
         # What stays is loaded in the first pass of the outer loop.
         self.first_pass = np.where(WEIGHTS_FIRST, 1 / self.in_group, 1 / self.count)

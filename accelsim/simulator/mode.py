@@ -57,6 +57,7 @@ class Mode:
     transform_adds: additions of the input and the inverse transform of one tile-channel.
     phases: transforms of each tile-channel and tile-filter (4 of a stride-2 layer split into four pieces).
     weight_transform_rate: filter-channels that an on-chip filter transform takes a cycle, 0 without one; its additions.
+    decoder_rate: weights that an on-chip decoder of the file's entropy code gives a cycle, 0 without one.
     weight_reuse: rounds of position lanes for which a lane holds the weights that it read.
     kept: sums over the filters at the groupings asked for so far; modes of the same slots and bits may share it.
     """
@@ -91,6 +92,7 @@ class Mode:
     phases: int = 1
     weight_transform_rate: int = 0
     weight_transform_adds: int = 0
+    decoder_rate: float = 0.0
     weight_reuse: int = 1
     kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
@@ -98,6 +100,17 @@ class Mode:
     def transforms(self) -> bool:
         """Whether the layer passes through transform units; cells transform on the fly (``transform_adds`` alone)."""
         return self.transform_rate > 0
+
+    @property
+    def arrival_cycles(self) -> float:
+        """Cycles that the weights of a filter-channel take to be decoded and transformed as they arrive."""
+        decode = self.kernel_size / self.decoder_rate if self.decoder_rate else 0.0
+        return max(decode, 1 / self.weight_transform_rate if self.weight_transform_rate else 0.0)
+
+    @property
+    def kernel_size(self) -> int:
+        """R S."""
+        return self.work.kernel[0] * self.work.kernel[1]
 
     @property
     def taps(self) -> int:

@@ -20,7 +20,8 @@ class Schedule:
 
     inputs, weights: loaded before the step may compute.
     transform_cycles: input transform of the new input tile; all zero unless ``transforms``.
-    weight_transform_cycles: of the new weight tile, transformed as it arrives; zero where that is off line.
+    weight_transform_cycles: of the new weight tile, decoded and transformed as it arrives; zero where that is
+        off line.
     compute_cycles: of the lanes.  inverse_cycles: inverse transform of the finished output tile.
     outputs: stored when the step finishes an output tile.
     transforms: whether inputs pass through the transform unit and outputs through the inverse transform unit.

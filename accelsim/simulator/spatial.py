@@ -21,7 +21,9 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import xlogy
 
+from accelsim.errors import InputError
 from accelsim.hardware.formats import index_bits, stored_values
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.mode import Feed, Mode, Stationary
@@ -94,7 +96,7 @@ def _gemm_mode(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> Mo
         executed=executed,
         gated=gated,
         stored_bits=stored,
-        dram_bits=stored,
+        dram_bits=stored if machine.decoder is None else coded_bits(work, machine)[order],
         position_lanes=1,
         filter_lanes=1,
         tap_lanes=1,
@@ -107,7 +109,28 @@ def _gemm_mode(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> Mo
         input_bits=activation_bits(machine, float(np.mean(work.input_density))),
         output_bits=activation_bits(machine, work.output_density),
         window=machine.window,
+        decoder_rate=0.0 if machine.decoder is None else machine.decoder.symbols_per_cycle,
     )
+
+
+def coded_bits(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> Floats:
+    """Bits of each filter and block of input channels in the file's own code: (K, blocks), in all as measured there.
+
+    A filter's share is not stored: the zero map is spread as the entropy of each block's density, the rest evenly over
+    the non-zeros.  Raises InputError if the layer has no coded bits (it is of a table).
+    """
+    if work.coded_bits is None:
+        raise InputError(
+            f"{machine.name}: decoder: layer {work.name} has no entropy-coded weights, expected a .dual file"
+        )
+    R, S = work.kernel
+    nonzeros = work.block_nonzeros()[0]
+    positions = dense_slots(work, nonzeros, R * S)
+    d = nonzeros / np.maximum(positions, 1)
+    zero_map = positions * -(xlogy(d, d) + xlogy(1 - d, 1 - d)) / np.log(2)
+    rest = max(0.0, work.coded_bits - float(zero_map.sum())) / max(1, int(nonzeros.sum()))
+    bits = zero_map + rest * nonzeros + 1e-9 * positions
+    return np.asarray(bits * (work.coded_bits / bits.sum()))
 
 
 def weight_bits(work: LayerWork, machine: SpatialMachine | WinogradMachine, nonzeros: Ints, window: int) -> Floats:

@@ -24,7 +24,7 @@ import numpy as np
 from accelsim.decomposition import Piece, pieces
 from accelsim.hardware.machine import WinogradMachine
 from accelsim.simulator.mode import Mode
-from accelsim.simulator.spatial import activation_bits, dense_slots, filter_order, gemm_mode, weight_bits
+from accelsim.simulator.spatial import activation_bits, coded_bits, dense_slots, filter_order, gemm_mode, weight_bits
 from accelsim.winograd import POINTS, tile_additions
 from accelsim.workload import LayerWork, keep
 
@@ -89,6 +89,8 @@ def _winograd_mode(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece
     if on_chip:  # weights travel in the file's spatial form
         window = work.kernel[0] * work.kernel[1]
         dram_bits = weight_bits(work, machine, work.block_nonzeros().sum(axis=0), window)[order]
+    if machine.decoder is not None:
+        dram_bits = coded_bits(work, machine)[order]
     return Mode(
         name=f"winograd-f{m}" + ("" if not parts else "-polyphase" if max(work.stride) > 1 else "-split"),
         work=work,
@@ -115,4 +117,5 @@ def _winograd_mode(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece
         transform_adds=(adds_in, adds_out),
         phases=len(kernels),
         weight_transform_adds=adds_w if on_chip else 0,
+        decoder_rate=0.0 if machine.decoder is None else machine.decoder.symbols_per_cycle,
     )

@@ -26,10 +26,11 @@ def layer(
     P = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
     assert P > 0
     winograd = stride == 1 and dilation == 1 and kernel > 1
+    coded = 50 + 3 * int(np.count_nonzero(weights)) + weights.size // 2
     return LayerWork(
         "layer", "conv", batch, C, size, size, K, P, P, (kernel, kernel), (stride, stride), (padding, padding),
         (dilation, dilation), groups, weights, threshold if winograd else None,
-        np.full(C, input_density, np.float32),
+        np.full(C, input_density, np.float32), coded_bits=coded,
     )  # fmt: skip
 
 
@@ -95,6 +96,9 @@ def _changed(data: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
+DECODERS = st.sampled_from([None, None, {"symbols_per_cycle": 0.3}, {"symbols_per_cycle": 8, "table_kb": 4}])
+
+
 @st.composite
 def spatial_machines(draw: st.DrawFn, **fixed: Any) -> SpatialMachine:
     """Every dataflow, zero handling, feed, format and DRAM, in valid combinations, with room for the random layers."""
@@ -117,6 +121,7 @@ def spatial_machines(draw: st.DrawFn, **fixed: Any) -> SpatialMachine:
             "window": draw(st.integers(1, 4)) if skips and dataflow == "output_stationary" else 1,
             "pe_array__rows": draw(st.integers(1, 9)),
             "pe_array__cols": draw(st.integers(1, 9)),
+            "decoder": draw(DECODERS),
             **draw(_common()),
             **{f"buffers__{name}_kb": draw(st.sampled_from([24, 64])) for name in ("weight", "input", "output")},
             **fixed,
@@ -128,6 +133,7 @@ def spatial_machines(draw: st.DrawFn, **fixed: Any) -> SpatialMachine:
 def winograd_machines(draw: st.DrawFn, **fixed: Any) -> WinogradMachine:
     """Every tile size, zero handling and lane arrangement, with room for the random layers."""
     zero_handling = draw(st.sampled_from(["none", "gate", "skip_weights", "skip_weights"]))
+    weight_transform = draw(st.sampled_from(["off_line", "on_chip"]))
     return winograd(
         **{
             "tile": draw(st.sampled_from([2, 3, 4, 6])),
@@ -141,7 +147,8 @@ def winograd_machines(draw: st.DrawFn, **fixed: Any) -> WinogradMachine:
             "polyphase": draw(st.booleans()),
             "largest_kernel": draw(st.sampled_from([None, 2, 3])),
             "hybrid": draw(st.booleans()),
-            "weight_transform": draw(st.sampled_from(["off_line", "on_chip"])),
+            "weight_transform": weight_transform,
+            "decoder": draw(DECODERS) if weight_transform == "on_chip" else None,
             **draw(_common()),
             **{f"buffers__{name}_kb": draw(st.sampled_from([96, 256])) for name in BUFFERS},
             **fixed,
