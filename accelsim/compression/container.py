@@ -31,7 +31,7 @@ class _Member:
     method: int
     crc: int
     size: int
-    packed: bytes
+    packed: bytes | memoryview
 
     def local(self) -> bytes:
         version = 46 if self.method == BZIP2 else 20
@@ -54,8 +54,9 @@ def pack(members: Mapping[str, bytes], compressed: frozenset[str] = frozenset())
     return b"".join(_pieces(records))
 
 
-def _pieces(members: list[_Member]) -> list[bytes]:
-    pieces, directory, offset = [], [], 0
+def _pieces(members: list[_Member]) -> list[bytes | memoryview]:
+    pieces: list[bytes | memoryview] = []
+    directory, offset = [], 0
     for member in members:
         directory.append(member.central(offset))
         pieces += [member.local(), member.packed]
@@ -72,7 +73,7 @@ def unpack(archive: bytes, max_member_bytes: int) -> dict[str, bytes]:
     ``max_member_bytes``; no more memory than that is taken to find out.
     """
     members: list[_Member] = []
-    offset = 0
+    offset, whole = 0, memoryview(archive)  # members are not copied
     while archive[offset : offset + 4] == b"PK\3\4":
         if len(members) == MAX_MEMBERS:
             raise ContainerError(f"more than {MAX_MEMBERS} members")
@@ -81,14 +82,14 @@ def unpack(archive: bytes, max_member_bytes: int) -> dict[str, bytes]:
             raise ContainerError(f"truncated in the header at byte {offset}")
         _, _, _, method, _, _, crc, packed_size, size, name_length, _ = _LOCAL.unpack_from(archive, offset)
         name, start = archive[body : body + name_length], body + name_length
-        packed = archive[start : start + packed_size]
+        packed = whole[start : start + packed_size]
         if len(packed) < packed_size:
             raise ContainerError(f"truncated: member at byte {offset} has {len(packed)} of its {packed_size} bytes")
         members.append(_Member(name, method, crc, size, packed))
         offset = start + packed_size
     if not members:
         raise ContainerError("no .dual file: it does not start as a ZIP archive")
-    if b"".join(_pieces(members)) != archive:
+    if not _same(_pieces(members), whole):
         raise ContainerError(
             "damaged, truncated or rewritten by another tool: its headers are not those it should have"
         )
@@ -101,18 +102,31 @@ def unpack(archive: bytes, max_member_bytes: int) -> dict[str, bytes]:
     return contents
 
 
+def _same(pieces: list[bytes | memoryview], whole: memoryview) -> bool:
+    """Whether the pieces, one after the other, are the whole."""
+    offset = 0
+    for piece in pieces:
+        if whole[offset : offset + len(piece)] != piece:
+            return False
+        offset += len(piece)
+    return offset == len(whole)
+
+
 def _content(member: _Member, name: str, max_bytes: int) -> bytes:
-    content = member.packed
+    content = bytes(member.packed)
     if member.method == BZIP2:
         if member.size > max_bytes:
             raise ContainerError(f"member {name!r} unpacks to {member.size} bytes, expected at most {max_bytes}")
-        content = bunzip(member.packed, member.size, f"member {name!r}")
+        content = bunzip(content, member.size, f"member {name!r}")
     elif member.method != STORED:
         raise ContainerError(
             f"member {name!r} is packed by ZIP method {member.method}, expected 0 (stored) or 12 (bzip2)"
         )
     if len(content) != member.size or zlib.crc32(content) != member.crc:
         raise ContainerError(f"member {name!r} is damaged: its size or CRC-32 differs from its header")
+    # A bzip2 stream has bits that mean nothing, and other streams unpack to the same.
+    if member.method == BZIP2 and bz2.compress(content) != member.packed:
+        raise ContainerError(f"member {name!r} is damaged: not the bytes that bzip2 packs its content into")
     return content
 
 

@@ -34,6 +34,8 @@ BLOCK_SHARE, SMALLEST_BLOCK, LARGEST_BLOCK = 64, 128, 8192  # weights of a tenso
 # Slots of a mean magnitude or of a share, on a logarithmic scale.
 SLOTS = 16
 _SHARE = np.array([0] + [min(15, max(1, int(8.5 + 1.4 * math.log(s / 64)))) for s in range(1, 257)], np.int64)
+_V = np.arange(-NEAR, NEAR + 1)
+_TABLES = (np.minimum(np.abs(_V), 3), np.sign(_V) + 1, np.clip(_V, -2, 2) + 2, np.clip(_V, -3, 3) + 3)
 _MEAN = np.array([min(15, int(3.3 * math.log(1 + t / 8))) for t in range(1024)], np.int64)
 
 
@@ -44,6 +46,25 @@ class _Seen:
     filter_nonzeros: Index
     filter_magnitude: Index
     weights: int = 0  # of each filter
+
+
+@dataclass(frozen=True)
+class _Near:
+    """What contexts see of the indices at one kernel position: (a, K) each, or (1, 1) outside the kernel.
+
+    size: min(|v|, 3).  sign: 0..2.  clip2, clip3: v clipped to +-2 and +-3, from 0.
+    """
+
+    size: Index
+    sign: Index
+    clip2: Index
+    clip3: Index
+
+    @staticmethod
+    def of(v: Index) -> "_Near":
+        """v: indices clipped to +-NEAR."""
+        v = v + NEAR
+        return _Near(*(table.take(v) for table in _TABLES))
 
 
 class _Weights:
@@ -86,65 +107,75 @@ class _Weights:
     def _block(self, values: Index, seen: _Seen, R: int, S: int, encoding: bool) -> None:
         """Code values: (channels, K, R * S), which are filled in if they are not known."""
         a, K, _ = values.shape
-        whole, values = values, values.clip(-NEAR, NEAR)
-        nothing = np.zeros((a, K), np.int64)
-        kernel_nonzeros, kernel_magnitude, prefix = nothing.copy(), nothing.copy(), nothing.astype(np.uint64)
+        whole, values = values, np.minimum(np.maximum(values, -NEAR), NEAR)
+        kernel_nonzeros, kernel_magnitude = np.zeros((a, K), np.int64), np.zeros((a, K), np.int64)
+        prefix = np.zeros((a, K), np.uint64)
         channel_nonzeros, channel_magnitude = np.zeros((a, 1), np.int64), np.zeros((a, 1), np.int64)
+        outside = _Near.of(np.zeros((1, 1), np.int64))
+        done: list[_Near] = []
 
-        def at(r: int, s: int) -> Index:
-            return values[:, :, r * S + s] if 0 <= r < R and 0 <= s < S else nothing
+        def at(r: int, s: int) -> _Near:
+            return done[r * S + s] if 0 <= r and 0 <= s < S else outside
 
         for position in range(R * S):
             r, s = divmod(position, S)
             p = min(position, POSITIONS - 1)
-            around = [at(r, s - 1), at(r - 1, s), at(r - 1, s - 1), at(r - 1, s + 1), at(r, s - 2), at(r - 2, s)]
-            left, up, up_left, up_right, left2, up2 = around
-            left_size, up_size = np.minimum(np.abs(left), 3), np.minimum(np.abs(up), 3)
-            corner_sizes = np.minimum(np.abs(up_left), 2) * 3 + np.minimum(np.abs(up_right), 2)
+            left, up, up_left, up_right = at(r, s - 1), at(r - 1, s), at(r - 1, s - 1), at(r - 1, s + 1)
+            left2, up2 = at(r, s - 2), at(r - 2, s)
+            sizes = left.size * 4 + up.size
             filter_slot = _share(seen.filter_nonzeros, seen.weights)
             channel_slot = _share(channel_nonzeros, K * position)
-            kernel_slot = _MEAN[np.minimum(kernel_magnitude * 64, 1023)]
+            kernel_slot = _MEAN.take(np.minimum(kernel_magnitude * 64, 1023))
             hashed = _hash(prefix, position, self._hash_bits)
-            cross = (_clip(left, 2) * 5 + _clip(up, 2)) * 25 + _clip(left2, 2) * 5 + _clip(up2, 2)
             zero_contexts = [
-                np.full((a, K), p),
-                ((p * 4 + left_size) * 4 + up_size) * 9 + corner_sizes,
+                p,
+                (p * 16 + sizes) * 9 + (np.minimum(up_left.size, 2) * 3 + np.minimum(up_right.size, 2)),
                 (int(position > 0) * SLOTS + filter_slot) * SLOTS + channel_slot,
                 (p * 10 + np.minimum(kernel_nonzeros, 9)) * SLOTS + kernel_slot,
                 hashed,
                 filter_slot * 3 + np.minimum(kernel_nonzeros, 2),
-                p * 625 + cross,
+                p * 625 + (left.clip2 * 5 + up.clip2) * 25 + left2.clip2 * 5 + up2.clip2,
             ]
             v = values[:, :, position]
             flags = self._coder.modelled(
-                self._zero, [_flat(c, a, K) for c in zero_contexts], (v != 0).ravel() if encoding else None, int(p > 0)
+                self._zero, zero_contexts, (a, K), (v != 0).ravel() if encoding else None, int(p > 0)
             )
             kept = flags.reshape(a, K)
             where = np.flatnonzero(flags)
+            channel, filter_ = np.divmod(where, K)
 
-            def pick(context: Index, where: Index = where) -> Index:
-                return _flat(context, a, K)[where]
+            def pick(
+                context: Index, where: Index = where, channel: Index = channel, filter_: Index = filter_
+            ) -> Index | int:
+                """A context (a, K), (a, 1), (1, K) or (1, 1) of the weights that are not zero."""
+                if context.shape == (a, K):
+                    return context.ravel().take(where)
+                if context.shape == (1, 1):
+                    return int(context[0, 0])
+                return context[:, 0].take(channel) if context.shape[1] == 1 else context[0].take(filter_)
 
+            picked_hash = pick(hashed)
             sign_contexts = [
-                p * 9 + (np.sign(left) + 1) * 3 + np.sign(up) + 1,
-                p * 49 + _clip(left, 3) * 7 + _clip(left2, 3),
-                p * 49 + _clip(up, 3) * 7 + _clip(up2, 3),
-                hashed,
+                p * 9 + pick(left.sign * 3 + up.sign),
+                p * 49 + pick(left.clip3 * 7 + left2.clip3),
+                p * 49 + pick(up.clip3 * 7 + up2.clip3),
+                picked_hash,
             ]
-            known = v.ravel()[where] if encoding else None
+            known = v.ravel().take(where) if encoding else None
             positive = self._coder.modelled(
-                self._sign, [pick(c) for c in sign_contexts], None if known is None else known > 0
+                self._sign, sign_contexts, where.shape, None if known is None else known > 0
             )
             filter_mean = _mean(seen.filter_magnitude, seen.filter_nonzeros)
             channel_mean = _mean(channel_magnitude, channel_nonzeros)
+            picked_mean = filter_mean.take(filter_)
             magnitude = self._magnitudes(
                 [
-                    pick(np.full((a, K), p)),
-                    pick(left_size * 4 + up_size),
-                    pick(_mean(kernel_magnitude, kernel_nonzeros) * SLOTS + filter_mean),
-                    pick(filter_mean * SLOTS + channel_mean),
+                    p,
+                    pick(sizes),
+                    pick(_mean(kernel_magnitude, kernel_nonzeros)) * SLOTS + picked_mean,
+                    picked_mean * SLOTS + channel_mean[:, 0].take(channel),
                 ],
-                prefix.ravel()[where] * np.uint64(2) + positive.astype(np.uint64),
+                prefix.ravel().take(where) * np.uint64(2) + positive.astype(np.uint64),
                 None if known is None else np.abs(known),
             )
             size = np.zeros(a * K, np.int64)
@@ -161,7 +192,9 @@ class _Weights:
             seen.filter_nonzeros += kept.sum(axis=0)
             seen.filter_magnitude += size.sum(axis=0)
             seen.weights += a
-            prefix = prefix * np.uint64(0x100000001B3) + values[:, :, position].astype(np.uint64) + np.uint64(1)
+            if position + 1 < R * S:
+                done.append(_Near.of(v))
+                prefix = prefix * np.uint64(0x100000001B3) + v.astype(np.uint64) + np.uint64(1)
         channel, filter_, position_ = np.nonzero(np.abs(values) == NEAR)
         means = [
             _mean(seen.filter_magnitude, seen.filter_nonzeros)[filter_],
@@ -173,21 +206,25 @@ class _Weights:
             whole[:] = values
             whole[channel, filter_, position_] = np.sign(values[channel, filter_, position_]) * large
 
-    def _magnitudes(self, contexts: list[Index], prefix: NDArray[np.uint64], known: Index | None) -> Index:
+    def _magnitudes(self, contexts: list[Index | int], prefix: NDArray[np.uint64], known: Index | None) -> Index:
         """Code the absolute values of non-zero indices as far as ``NEAR``, (n,)."""
         magnitude = np.ones(prefix.size, np.int64)
         alive = np.arange(prefix.size)
         for u in range(1, NEAR):
-            chosen = [
-                u * size + context[alive]
-                for context, size in zip(contexts, (POSITIONS, 16, SLOTS * SLOTS, SLOTS * SLOTS), strict=True)
+            chosen: list[Index | int] = [
+                u * size + context
+                for size, context in zip((POSITIONS, 16, SLOTS * SLOTS, SLOTS * SLOTS), contexts, strict=True)
             ]
-            chosen.append(_hash(prefix[alive], u, self._hash_bits))
-            flags = self._coder.modelled(self._magnitude, chosen, None if known is None else known[alive] > u, u)
+            chosen.append(_hash(prefix, u, self._hash_bits))
+            flags = self._coder.modelled(
+                self._magnitude, chosen, alive.shape, None if known is None else known[alive] > u, u
+            )
             alive = alive[flags]
             if alive.size == 0:
                 return magnitude
             magnitude[alive] += 1
+            prefix = prefix[flags]
+            contexts = [context[flags] if isinstance(context, np.ndarray) else context for context in contexts]
         return magnitude
 
     def _large(self, position: Index, means: Index, known: Index | None) -> Index:
@@ -195,8 +232,10 @@ class _Weights:
         magnitude = np.full(position.size, NEAR, np.int64)
         alive = np.arange(position.size)
         for u in range(NEAR, UNARY + 1):
-            contexts = [u * POSITIONS + position[alive], u * SLOTS * SLOTS + means[alive], np.full(alive.size, u)]
-            flags = self._coder.modelled(self._excess, contexts, None if known is None else known[alive] > u, u)
+            contexts: list[Index | int] = [u * POSITIONS + position[alive], u * SLOTS * SLOTS + means[alive], u]
+            flags = self._coder.modelled(
+                self._excess, contexts, alive.shape, None if known is None else known[alive] > u, u
+            )
             alive = alive[flags]
             if alive.size == 0:
                 return magnitude
@@ -212,7 +251,7 @@ class _Weights:
         alive = np.arange(count)
         for e in range(MAX_EXPONENT):
             flags = self._coder.modelled(
-                self._exponent, [np.full(alive.size, e)], None if known_width is None else known_width[alive] > e
+                self._exponent, [e], alive.shape, None if known_width is None else known_width[alive] > e
             )
             alive = alive[flags]
             width[alive] += 1
@@ -223,21 +262,12 @@ class _Weights:
 
 def _share(part: Index, whole: int) -> Index:
     """Slot of part / whole, 0 where the whole is 0."""
-    return _SHARE[(part * 256) // max(whole, 1)]
+    return _SHARE.take((part * 256) // max(whole, 1))
 
 
 def _mean(total: Index, count: Index) -> Index:
     """Slot of total / count, 0 where the count is 0."""
-    return _MEAN[np.minimum(total * 16 // np.maximum(count, 1), 1023)]
-
-
-def _clip(values: Index, limit: int) -> Index:
-    """0..2 limit."""
-    return np.clip(values, -limit, limit) + limit
-
-
-def _flat(context: Index, a: int, K: int) -> Index:
-    return np.broadcast_to(context, (a, K)).ravel()
+    return _MEAN.take(np.minimum(total * 16 // np.maximum(count, 1), 1023))
 
 
 def _hash(prefix: NDArray[np.uint64], salt: int, bits: int) -> Index:

@@ -33,9 +33,9 @@ from accelsim.errors import InputError
 from accelsim.files import write_bytes
 from accelsim.network import Graph, Network
 
-MAX_FILE_BYTES = 1 << 30
-# A file may not claim more numbers than its size makes plausible: 1/8 of a bit each, and some for free.
-NUMBERS_PER_BYTE, FREE_NUMBERS = 64, 1 << 18
+MAX_FILE_BYTES = 128 << 20
+# A file may not claim more numbers than its size makes plausible: 1/4 of a bit each, and some for free.
+NUMBERS_PER_BYTE, FREE_NUMBERS = 32, 1 << 18
 DENSITY_STEPS = 63
 
 Array = NDArray[np.float32]

@@ -13,7 +13,7 @@ from accelsim.network import Graph
 
 FORMAT: Final = "accelsim-dual"
 VERSION: Final = 1
-MAX_MANIFEST_BYTES = 8 << 20
+MAX_MANIFEST_BYTES = 1 << 20
 
 Text = Annotated[str, Field(max_length=1000)]
 Key = Annotated[str, Field(min_length=1, max_length=200)]

@@ -13,6 +13,7 @@ Encoder and decoder must agree to the last bit on every machine.  So logits are 
 what cannot be exact (the Newton step) is done in plain Python floats, one operation after the other.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -26,6 +27,8 @@ UNIT = 256  # steps of a logit
 LOGIT_RANGE = 12 * UNIT
 COUNT_BITS = 10  # of the largest sum of both counts
 COUNT_OFFSET = 0.4  # a
+ONE_BITS = 32  # both counts are kept in one integer
+ONE = 1 << ONE_BITS
 WEIGHT_UNIT = 1 << 16
 FIRST_WEIGHT = 0.3
 DECAY = 0.998  # of the remembered curvature, a batch
@@ -46,53 +49,60 @@ class BitModel:
     """
 
     def __init__(self, sizes: Sequence[int], sets: int = 1, bias: float = 0.0) -> None:
-        self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        self._starts = [0, *itertools.accumulate(sizes)]
         self._inputs = len(sizes)
-        self._counts = np.zeros(2 * self._starts[-1], np.int32)  # zeros and ones of each entry, side by side
-        self._logits = np.zeros(self._starts[-1], np.float32)
+        self._counts = np.zeros(self._starts[-1], np.int64)  # of each entry: zeros + ONE ones
         self._weights = [[FIRST_WEIGHT] * self._inputs + [bias] for _ in range(sets)]
         self._curvature = [np.zeros((self._inputs + 1, self._inputs + 1)) for _ in range(sets)]
 
     def forget(self, i: int) -> None:
         """Clear the statistics of context i."""
-        first, last = self._starts[i], self._starts[i + 1]
-        self._counts[2 * first : 2 * last] = 0
-        self._logits[first:last] = 0
+        self._counts[self._starts[i] : self._starts[i + 1]] = 0
 
-    def predict(self, contexts: Sequence[Index], k: int = 0) -> Index:
-        """Probability of a one for each bit of a batch, in 1/65536, by the weights of set k.
+    def predict(self, contexts: Sequence[Index | int], shape: tuple[int, ...], k: int = 0) -> Index:
+        """Probability of a one for each bit of a batch of a shape, in 1/65536 and flat, by the weights of set k.
 
-        contexts: I arrays (n,) of indices.
+        contexts: I arrays of indices that broadcast to the shape.
         """
-        n = contexts[0].size
-        entries = np.empty((self._inputs, n), np.int64)
-        for row, context, start in zip(entries, contexts, self._starts[:-1], strict=True):
+        entries = np.empty((self._inputs, *shape), np.int64)
+        for row, context, start in zip(entries, contexts, self._starts, strict=False):
             np.add(context, start, out=row)
-        x = np.empty((self._inputs + 1, n))
-        x[:-1] = self._logits[entries]
+        entries = entries.reshape(self._inputs, -1)
+        zeros, ones = self._seen(entries)
+        x = np.empty((self._inputs + 1, entries.shape[1]))
+        np.subtract(_LOG.take(ones), _LOG.take(zeros), out=x[:-1])
         x[-1] = UNIT
         weights = np.array([round(w * WEIGHT_UNIT) for w in self._weights[k]], np.float64)
-        logit = np.rint(weights @ x * (1 / WEIGHT_UNIT)).clip(-LOGIT_RANGE, LOGIT_RANGE).astype(np.int64)
-        probability = _PROBABILITY[logit + LOGIT_RANGE]
+        logit = weights @ x
+        logit *= 1 / WEIGHT_UNIT
+        np.rint(logit, out=logit)
+        np.minimum(logit, LOGIT_RANGE, out=logit)
+        np.maximum(logit, -LOGIT_RANGE, out=logit)
+        logit += LOGIT_RANGE
+        probability = _PROBABILITY.take(logit.astype(np.int64))
         self._batch = (entries, x, probability, k)
         return probability
+
+    def _seen(self, entries: Index) -> tuple[Index, Index]:
+        """Zeros and ones of each entry; counts that have grown beyond the limit are halved as often as it takes."""
+        both = self._counts.take(entries)
+        zeros, ones = both & (ONE - 1), both >> ONE_BITS
+        total = zeros + ones
+        if total.max() >= 1 << COUNT_BITS:
+            over = total >= 1 << COUNT_BITS
+            shift = np.frexp(total[over].astype(np.float64))[1] - COUNT_BITS
+            zeros[over] >>= shift
+            ones[over] >>= shift
+            self._counts[entries[over]] = zeros[over] + (ones[over] << ONE_BITS)
+        return zeros, ones
 
     def learn(self, bits: Bits) -> None:
         """Take in the bits of the batch that ``predict`` was last asked about."""
         entries, x, probability, k = self._batch
         self._step(x, bits, probability, k)
-        where = entries.ravel()
-        zeros = 2 * where
-        np.add.at(self._counts, (2 * entries + bits).ravel(), np.int32(1))
-        n_0, n_1 = self._counts[zeros], self._counts[zeros + 1]
-        over = np.flatnonzero(n_0 + n_1 >= 1 << COUNT_BITS)
-        if over.size:  # halve as often as it takes
-            shift = np.frexp((n_0[over] + n_1[over]).astype(np.float64))[1].astype(np.int32) - COUNT_BITS
-            n_0[over] >>= shift
-            n_1[over] >>= shift
-            self._counts[zeros[over]] = n_0[over]
-            self._counts[zeros[over] + 1] = n_1[over]
-        self._logits[where] = _LOG[n_1] - _LOG[n_0]
+        seen = np.where(bits, ONE, 1)
+        for row in entries:
+            np.add.at(self._counts, row, seen)
 
     def _step(self, x: NDArray[np.float64], bits: Bits, probability: Index, k: int) -> None:
         """One damped Newton step of the weights of set k on the cost of the batch."""

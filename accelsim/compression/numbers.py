@@ -33,9 +33,7 @@ class _Numbers:
         known_width = None if size is None else np.frexp(size.astype(np.float64))[1].astype(np.int64)  # 0 for 0
         width = self._widths(kind, count, known_width)
         where = np.flatnonzero(width)
-        sign = self._coder.modelled(
-            self._sign, [np.full(where.size, kind)], None if known is None else known[where] < 0
-        )
+        sign = self._coder.modelled(self._sign, [kind], where.shape, None if known is None else known[where] < 0)
         magnitude = np.zeros(count, np.int64)
         magnitude[where] = self._magnitudes(kind, width[where] - 1, None if size is None else size[where])
         magnitude[where[sign]] *= -1
@@ -45,9 +43,8 @@ class _Numbers:
         width = np.zeros(count, np.int64)
         alive = np.arange(count)
         for w in range(WIDTHS - 1):
-            slot = np.full(alive.size, w)
             flags = self._coder.modelled(
-                self._width, [kind * WIDTHS + slot, slot], None if known is None else known[alive] > w
+                self._width, [kind * WIDTHS + w, w], alive.shape, None if known is None else known[alive] > w
             )
             alive = alive[flags]
             width[alive] += 1
@@ -62,7 +59,7 @@ class _Numbers:
             alive = np.flatnonzero(width > bit)
             slot = (width[alive] << TOP) + number[alive] - 1
             wanted = None if known is None else (known[alive] >> (width[alive] - bit - 1)) & 1 == 1
-            flags = self._coder.modelled(self._top, [kind * (WIDTHS << TOP) + slot, slot], wanted)
+            flags = self._coder.modelled(self._top, [kind * (WIDTHS << TOP) + slot, slot], slot.shape, wanted)
             number[alive] = 2 * number[alive] + flags
         rest = np.maximum(width - TOP, 0)
         for w in np.unique(rest[rest > 0]).tolist():

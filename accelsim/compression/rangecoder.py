@@ -40,8 +40,9 @@ class BitCoder:
 
         Raises ContainerError if the stream is damaged, or once more has been read than it can hold.
         """
-        ones = probability * (1 / 65536)
-        pairs = np.stack([1 - ones, ones], axis=1)
+        pairs = np.empty((probability.size, 2))
+        np.multiply(probability, 1 / 65536, out=pairs[:, 1])
+        np.subtract(1, pairs[:, 1], out=pairs[:, 0])
         if self._decoder is None:
             assert known is not None
             self._encoder.encode(known.astype(np.int32), self._family, pairs)
@@ -51,16 +52,23 @@ class BitCoder:
                 bits = self._decoder.decode(self._family, pairs).astype(bool)
             except AssertionError as error:  # constriction's word for bytes that no encoder wrote
                 raise ContainerError(f"damaged: {str(error)[:100]}") from None
-        self.cost += int(_COST[np.where(bits, probability, 65536 - probability)].sum())
+        self.cost += int(_COST.take(np.where(bits, probability, 65536 - probability)).sum())
         if self.cost > self._available * 65536:
             raise ContainerError("damaged: the numbers need more bits than the file has")
         return np.asarray(bits)
 
-    def modelled(self, model: BitModel, contexts: Sequence[Index], known: Bits | None, k: int = 0) -> Bits:
-        """Bits predicted by a model, which learns them."""
-        if contexts[0].size == 0:
+    def modelled(
+        self,
+        model: BitModel,
+        contexts: Sequence[Index | int],
+        shape: tuple[int, ...],
+        known: Bits | None,
+        k: int = 0,
+    ) -> Bits:
+        """Bits predicted by a model, which learns them; flat.  contexts: broadcast to the shape."""
+        if 0 in shape:
             return np.zeros(0, bool)
-        bits = self.bits(model.predict(contexts, k), known)
+        bits = self.bits(model.predict(contexts, shape, k), known)
         model.learn(bits)
         return bits
 
