@@ -123,7 +123,7 @@ def test_an_oversized_file_is_refused_before_it_is_read(tmp_path):
     with (tmp_path / "large.dual").open("wb") as stream:
         stream.truncate(2 << 30)  # takes no room on disk
     start = time.process_time()
-    with pytest.raises(InputError, match="2147483648 bytes, expected a .dual file of at most"):
+    with pytest.raises(InputError, match=r"2147483648 bytes, expected a \.dual file of at most"):
         read_dual(tmp_path / "large.dual")
     assert time.process_time() - start < 1
 
