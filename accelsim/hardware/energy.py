@@ -16,6 +16,7 @@ from accelsim.hardware.technology import (
     ARITHMETIC_TABLES,
     ENERGY_FACTORS,
     GATED_SHARE,
+    LOGIC_AREA_SOURCE,
     NODE_SOURCE,
     REGISTER_FILE_ADDRESS_PJ,
     REGISTER_FILE_PJ_PER_BIT,
@@ -32,6 +33,7 @@ BUFFERS = ("weight", "input", "transformed", "output")
 
 # 30 mW for the 168 lanes of Eyeriss at 65 nm (calibration published with its energy model); scales with area.
 STATIC_MW_PER_LANE_45NM = 30 / 168 / AREA_FACTORS[65]
+STATIC_SOURCE = f"Eyeriss, 30 mW for 168 lanes at 65 nm, scaled with area; {NODE_SOURCE}"
 # A word to the next processing element: 4 pJ for 16 bits at 65 nm (calibration published with Eyeriss' energy model).
 HOP_PJ_PER_BIT_45NM = 4 / 16 / ENERGY_FACTORS[65]
 
@@ -95,6 +97,7 @@ def prices(machine: SpatialMachine | WinogradMachine) -> dict[str, Price]:
         "dram_bit": e.dram_pj_per_bit,
         "dram_activate": e.dram_activate_pj,
         "decode_symbol": e.decode_symbol_pj,
+        "index": e.index_pj,
     }
     for name in BUFFERS:
         keys[f"{name}_read"] = getattr(e, f"{name}_read_pj_per_bit")
@@ -139,4 +142,22 @@ def area_mm2(machine: SpatialMachine | WinogradMachine, transform_adders: tuple[
         parts["inverse_transform"] = machine.inverse_rate * inverse_um2 / 1e6
     if machine.decoder is not None:
         parts["decoder"] = decoder_mm2(node, machine.decoder.symbols_per_cycle, machine.decoder.table_kb)
-    return parts
+    own = {name: getattr(machine.area, f"{name}_mm2") for name in parts}
+    return {name: mm2 if own[name] is None else own[name] for name, mm2 in parts.items()}
+
+
+def area_source(machine: SpatialMachine | WinogradMachine, part: str) -> str:
+    """Where the area of a part of ``area_mm2`` comes from."""
+    if getattr(machine.area, f"{part}_mm2") is not None:
+        return "machine file"
+    if part.endswith("_buffer"):
+        return SRAM_SOURCE
+    return DECODER_SOURCE if part == "decoder" else LOGIC_AREA_SOURCE
+
+
+def static_source(machine: SpatialMachine | WinogradMachine) -> str:
+    """Where the static power comes from: of the buffers; of the logic."""
+    own = machine.energy
+    buffers = SRAM_SOURCE if own.sram_leakage_mw is None else "machine file"
+    logic = STATIC_SOURCE if own.logic_static_mw is None else "machine file"
+    return f"buffers: {buffers}; logic: {logic}"

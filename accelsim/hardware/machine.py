@@ -23,8 +23,8 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 # Keys that make no difference to how many bits and multiplies a layer's masks come to.
 MASK_FREE = {
-    "name", "description", "clock_mhz", "node_nm", "pe_array", "buffers", "dram", "energy", "objective", "vector_lanes",
-    "transform_rate", "inverse_rate", "weight_transform_rate",
+    "name", "description", "clock_mhz", "node_nm", "pe_array", "buffers", "dram", "energy", "area", "objective",
+    "vector_lanes", "transform_rate", "inverse_rate", "weight_transform_rate",
 }  # fmt: skip
 
 ZeroHandling = Literal["none", "gate", "skip_weights", "skip_both"]
@@ -169,6 +169,13 @@ class Dram(_Part):
         own = {key: value for key, value in self if key not in {"type", "channels"} and value is not None}
         return replace(DRAM_TYPES[self.type], **own)
 
+    @property
+    def timing_source(self) -> str:
+        """Where the times come from, and which are the machine's own."""
+        own = [key for key, value in self if key not in {"type", "channels", "bank_overlap"} and value is not None]
+        source = f"{self.type}: {DRAM_TYPES[self.type].timing_source}"
+        return f"{source}; machine file: {', '.join(own)}" if own else source
+
 
 class EnergyOverrides(_Part):
     """Figures that replace the tables', each in the unit of its name; ``accelsim inspect MACHINE`` lists them."""
@@ -181,6 +188,7 @@ class EnergyOverrides(_Part):
     dram_pj_per_bit: NotNegative | None = None
     dram_activate_pj: NotNegative | None = None
     decode_symbol_pj: NotNegative | None = None
+    index_pj: NotNegative | None = None
     weight_read_pj_per_bit: NotNegative | None = None
     weight_write_pj_per_bit: NotNegative | None = None
     input_read_pj_per_bit: NotNegative | None = None
@@ -191,6 +199,20 @@ class EnergyOverrides(_Part):
     output_write_pj_per_bit: NotNegative | None = None
     logic_static_mw: NotNegative | None = None
     sram_leakage_mw: NotNegative | None = None
+
+
+class AreaOverrides(_Part):
+    """Areas of parts that replace the tables', in mm2; ``accelsim inspect MACHINE`` lists the parts."""
+
+    lanes_mm2: NotNegative | None = None
+    weight_buffer_mm2: NotNegative | None = None
+    input_buffer_mm2: NotNegative | None = None
+    transformed_buffer_mm2: NotNegative | None = None
+    output_buffer_mm2: NotNegative | None = None
+    scratch_pads_mm2: NotNegative | None = None
+    input_transform_mm2: NotNegative | None = None
+    inverse_transform_mm2: NotNegative | None = None
+    decoder_mm2: NotNegative | None = None
 
 
 class _Machine(_Part):
@@ -208,6 +230,7 @@ class _Machine(_Part):
     vector_lanes: Count = 16
     dram: Dram
     energy: EnergyOverrides = EnergyOverrides()
+    area: AreaOverrides = AreaOverrides()
     objective: Literal["cycles", "dram", "energy", "edp"] = "cycles"
 
     @property

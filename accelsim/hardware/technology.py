@@ -30,6 +30,7 @@ ENERGY_FACTORS = {
 AREA_FACTORS = {65: 1.5, 45: 1.0, 40: 0.792, 32: 0.46, 28: 0.377, 22: 0.252, 16: 0.19, 7: 0.059}
 
 NODE_SOURCE = "node factor of Stillmaker & Baas 2017"
+LOGIC_AREA_SOURCE = f"multiplier and adder of Horowitz, quoted from memory, register bit of Aladdin; {NODE_SOURCE}"
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """What ``accelsim inspect`` says: a compressed model layer by layer, and a machine with every price and its source."""
 
+from dataclasses import asdict
 from typing import Any
 
 from accelsim.compression.deploy import spatial_densities, winograd_densities
 from accelsim.compression.model import DualModel
-from accelsim.hardware.energy import prices, static_mw
+from accelsim.hardware.energy import area_source, prices, static_mw, static_source
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.run import areas_mm2
 
@@ -57,10 +58,16 @@ def describe_machine(machine: SpatialMachine | WinogradMachine) -> dict[str, Any
             "type": dram.type,
             "channels": dram.channels,
             "bandwidth_gbs": dram.timing.bandwidth_gbs * dram.channels,
+            "timing": {
+                name: value for name, value in asdict(dram.timing).items() if name not in {"source", "timing_source"}
+            },
+            "timing_source": dram.timing_source,
         },
         "static_mw": static_mw(machine),
+        "static_source": static_source(machine),
         "area_mm2": sum(areas_mm2(machine).values()),
         "areas_mm2": areas_mm2(machine),
+        "area_sources": {part: area_source(machine, part) for part in areas_mm2(machine)},
         "prices": {
             name: {"value": price.pj, "unit": price.unit, "part": price.part, "source": price.source}
             for name, price in prices(machine).items()

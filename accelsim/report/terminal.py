@@ -213,23 +213,33 @@ def show_machine(out: Console, description: Mapping[str, Any]) -> None:
     _line(out, f"SRAM {d['sram_bytes']:,} bytes in all")
     dram = d["dram"]
     _line(out, f"DRAM {dram['type']}, channels: {dram['channels']}, {dram['bandwidth_gbs']:g} GB/s peak in all")
-    _line(out, f"static power {d['static_mw']:.2f} mW")
-    areas = _table("area of", "mm2")
+    sources: dict[str, int] = {}
+
+    def note(source: str) -> str:
+        return f"({sources.setdefault(source, len(sources) + 1)})"
+
+    times = ", ".join(
+        f"{name} {value:g}" for name, value in dram["timing"].items() if name.endswith(("_ns", "refresh"))
+    )
+    _line(out, f"DRAM times: {times} {note(dram['timing_source'])}")
+    _line(out, f"static power {d['static_mw']:.2f} mW {note(d['static_source'])}")
+    areas = _table("area of", "mm2", "source")
     for part, area in d["areas_mm2"].items():
-        areas.add_row(part, f"{area:.4f}")
+        areas.add_row(part, f"{area:.4f}", note(d["area_sources"][part]))
     areas.add_section()
-    areas.add_row("all", f"{d['area_mm2']:.4f}")
+    areas.add_row("all", f"{d['area_mm2']:.4f}", "")
     out.print(areas)
     table = _table("price of", "pJ", "per", "part", "source")
-    sources: dict[str, int] = {}
     for name, price in d["prices"].items():
         unit = price["unit"].removeprefix("pJ").removeprefix("/") or "action"
-        number = sources.setdefault(price["source"], len(sources) + 1)
-        table.add_row(name, f"{price['value']:.4g}", unit, price["part"], f"({number})")
+        table.add_row(name, f"{price['value']:.4g}", unit, price["part"], note(price["source"]))
     out.print(table)
     for source, number in sources.items():
         _line(out, f"({number}) {source}")
-    _line(out, "Replace any of them in the machine file under `energy:`, or with --set energy.KEY=VALUE")
+    _line(
+        out,
+        "Replace any of them in the machine file under `energy:`, `area:` or `dram:`, or with --set energy.KEY=VALUE",
+    )
 
 
 def show_validation(out: Console, model: DualModel, validation: "Validation", tolerance: float) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from accelsim.errors import InputError
 from accelsim.hardware.load import load_hardware
+from accelsim.report.describe import describe_machine
 
 GOOD = """\
 kind: spatial
@@ -77,3 +78,23 @@ def test_overrides_are_applied_in_order_and_checked(tmp_path: Path) -> None:
     assert "pe_array.rosw" in fault(tmp_path, GOOD, "pe_array.rosw=8")
     assert "KEY=VALUE" in fault(tmp_path, GOOD, "pe_array.rows")
     assert "clock_mhz" in fault(tmp_path, GOOD, "clock_mhz.fast=1")
+
+
+def test_every_area_and_price_has_a_source_and_can_be_replaced() -> None:
+    plain = describe_machine(load_hardware("winograd-16x16"))
+    assert set(plain["area_sources"]) == set(plain["areas_mm2"])
+    assert all(plain["area_sources"].values())
+    assert all(price["source"] for price in plain["prices"].values())
+    assert "JESD209-4" in plain["dram"]["timing_source"]
+    keys = {"dram_bit": "dram_pj_per_bit", "register_bit": "register_pj_per_bit", "gated_mac": "gated_share"}
+    prices = [
+        f"energy.{keys.get(name, name + ('_pj_per_bit' if price['unit'] == 'pJ/bit' else '_pj'))}=0.5"
+        for name, price in plain["prices"].items()
+    ]
+    areas = [f"area.{part}_mm2=0.25" for part in plain["areas_mm2"]]
+    own = describe_machine(load_hardware("winograd-16x16", [*prices, *areas, "dram.refresh=0.1"]))
+    assert own["area_mm2"] == 0.25 * len(own["areas_mm2"])
+    assert set(own["area_sources"].values()) == {"machine file"}
+    assert {price["source"] for price in own["prices"].values()} == {"machine file"}
+    assert {price["value"] for name, price in own["prices"].items() if name != "gated_mac"} == {0.5}
+    assert own["dram"]["timing_source"].endswith("machine file: refresh")
