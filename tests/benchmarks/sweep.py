@@ -10,6 +10,7 @@ point on all workers; peers' seconds a point are CPU seconds of one process on o
 """
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -72,9 +73,11 @@ def measure(points: int, workers: int) -> dict[str, Any]:
         start, busy = time.perf_counter(), cpu_seconds()
         done = run_sweep(path, folder / "out", workers=workers, progress=lambda *_: ticks.append(time.perf_counter()))
         seconds, busy = time.perf_counter() - start, cpu_seconds() - busy
-    # The second half of the points: what a long sweep runs at, the start of the workers left out.
-    half = len(ticks) // 2
-    steady = (len(ticks) - half) / (ticks[-1] - ticks[half - 1])
+    # Quarters of the points, in the order they were done: the first one has the start of the workers and of the model,
+    # the others say whether a point costs the same however many there are.
+    edges = [0, *(len(ticks) * i // 4 - 1 for i in range(1, 5))]
+    quarters = [(ticks[b] - ticks[a]) / (b - a) for a, b in itertools.pairwise(edges)]
+    steady = 3 / sum(quarters[1:])
     case = f"ResNet-18 ({source}), {done.counts['done']} points, {workers} workers"
     rows = [
         {
@@ -96,6 +99,7 @@ def measure(points: int, workers: int) -> dict[str, Any]:
         "peak_rss_mb": own + workers * children,  # the largest worker, counted for each
         "points_per_second": len(done.table) / seconds,
         "steady_points_per_second": steady,
+        "seconds_per_point_by_quarter": quarters,
         "cpu_seconds_per_point": busy / len(done.table),
         "failed": len(done.table) - done.counts["done"],
         "load_average": os.getloadavg()[0],
@@ -115,7 +119,10 @@ def main() -> None:
         return
     print(found["rows"][0]["case"])
     print(f"{found['points_per_second']:.1f} points/s in all, {found['steady_points_per_second']:.1f} once running")
-    print(f"{1000 * found['cpu_seconds_per_point']:.0f} ms of CPU time a point, workers' start included")
+    each = found["cpu_seconds_per_point"]
+    print(f"{1000 * each:.0f} ms of CPU time a point, workers' start included: {2 / each:.0f} points/s on 2 idle cores")
+    quarters = ", ".join(f"{1000 * seconds:.0f}" for seconds in found["seconds_per_point_by_quarter"])
+    print(f"ms a point in each quarter of the points: {quarters} (linear: the last three are alike)")
     print(f"at most {found['peak_rss_mb']:.0f} MB on all processes; load average {found['load_average']:.1f}")
     for row in found["rows"]:
         print(
