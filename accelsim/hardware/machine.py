@@ -222,7 +222,7 @@ class _Machine(_Part):
     node_nm: Annotated[int, Field(ge=7, le=65)]
     arithmetic: Arithmetic = Arithmetic()
     zero_handling: ZeroHandling = "skip_weights"
-    balance: Literal["none", "greedy"] = "none"
+    balance: Literal["none", "greedy", "paired"] = "none"
     window: Annotated[int, Field(ge=1, le=1 << 10)] = 1
     weight_format: Format = "bitmask"
     decoder: Decoder | None = None
@@ -236,7 +236,8 @@ class _Machine(_Part):
     @property
     def mask_settings(self) -> str:
         """All of the description but what makes no difference to the counts of a layer's masks, as one text."""
-        return self.model_dump_json(exclude=MASK_FREE)
+        free = MASK_FREE - {"pe_array"} if self.balance == "paired" else MASK_FREE  # pairs depend on the columns
+        return self.model_dump_json(exclude=free)
 
     @property
     def ns_per_cycle(self) -> float:
@@ -245,7 +246,10 @@ class _Machine(_Part):
 
 
 class SpatialMachine(_Machine):
-    """A spatial-domain MAC array.  See ``accelsim.simulator.spatial`` for what each dataflow does."""
+    """A spatial-domain MAC array.  See ``accelsim.simulator.spatial`` for what each dataflow does.
+
+    chunk: positions of a bitmask that an inner join takes at once, each chunk a cycle at least; null: no such bound.
+    """
 
     kind: Literal["spatial"]
     dataflow: Literal[
@@ -255,6 +259,7 @@ class SpatialMachine(_Machine):
     buffers: Buffers
     row_stationary: RowStationary | None = None
     cartesian: Cartesian | None = None
+    chunk: Count | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "SpatialMachine":
@@ -285,6 +290,8 @@ class SpatialMachine(_Machine):
             faults.append(f"zero_handling {self.zero_handling!r}: dataflow interleaved expects skip_both")
         if self.dataflow == "interleaved" and (self.pe_array.feed != "broadcast" or self.buffers.shared):
             faults.append("dataflow interleaved expects no pe_array.feed and no buffers.shared")
+        if self.chunk is not None and not (self.zero_handling == "skip_both" and output_stationary):
+            faults.append("chunk expects zero_handling skip_both, dataflow output_stationary")
         if (self.dataflow == "cartesian") != (self.cartesian is not None):
             faults.append("dataflow cartesian and the group cartesian expect each other")
         if self.dataflow == "cartesian" and self.zero_handling not in {"none", "skip_both"}:

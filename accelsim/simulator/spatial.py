@@ -12,9 +12,11 @@ non-zero weights of each filter, so that filters side by side take as long as th
 only where weight and input are both non-zero (inner join of bitmasks, as SparTen): the weights' mask is the real one,
 the inputs' is taken as random with the measured density of each channel, so the count of each lane is binomial and the
 slowest of the lanes side by side its expected maximum.  ``balance: greedy`` puts filters of similar fullness side by
-side.  ``window``: how many filters a column may run ahead before it waits.
+side; ``balance: paired`` gives each lane a full filter and behind it an empty one, worth a window of 2.  With ``chunk``
+an inner join spends a cycle at least on each chunk of so many bitmask positions.  ``window``: how many filters a column
+may run ahead before it waits.
 
-Left out: the inner join's own start-up (one cycle at least for each chunk of a bitmask), conflicts of operand fetches.
+Left out: conflicts of operand fetches; without ``chunk``, the inner join's own start-up.
 """
 
 from dataclasses import replace
@@ -163,7 +165,22 @@ def filter_order(work: LayerWork, machine: SpatialMachine | WinogradMachine, blo
     if machine.balance == "none" or machine.zero_handling not in {"skip_weights", "skip_both"}:
         return slice(None)
     fullness = blocks.sum(axis=(0, 2))
-    return np.lexsort((-fullness, np.arange(work.out_channels) // (work.out_channels // work.groups)))
+    per_group = work.out_channels // work.groups
+    order = np.lexsort((-fullness, np.arange(work.out_channels) // per_group))
+    if machine.balance == "paired":
+        lanes = machine.pe_array.cols
+        return np.concatenate([_paired(order[g : g + per_group], lanes) for g in range(0, len(order), per_group)])
+    return order
+
+
+def _paired(order: Ints, lanes: int) -> Ints:
+    """Filters from full to empty -> as many as there are lanes of the fullest, the emptiest behind them, and so on."""
+    parts = []
+    while len(order):
+        rest = order[lanes:]
+        parts += [order[:lanes], rest[::-1][:lanes]]
+        order = rest[: max(0, len(rest) - lanes)]
+    return np.concatenate(parts)
 
 
 def dense_slots(work: LayerWork, blocks: Ints, positions: int) -> Ints:
@@ -180,8 +197,33 @@ def _slots(work: LayerWork, machine: SpatialMachine | WinogradMachine, blocks: I
     if machine.zero_handling == "skip_both":
         nonzeros = work.nonzeros().astype(np.float64)
         density = _density_of_filters(work)
-        return sum_blocks(nonzeros * density), sum_blocks(nonzeros * density * (1 - density)), blocks
+        mean, variance = sum_blocks(nonzeros * density), sum_blocks(nonzeros * density * (1 - density))
+        if isinstance(machine, SpatialMachine) and machine.chunk is not None:
+            chunks, empty = _empty_chunks(work, machine.chunk)
+            share = dense_slots(work, blocks, 1) / (work.in_channels // work.groups)
+            return mean + empty[:, None] * share, variance, blocks + np.ceil(chunks * share).astype(np.int64)
+        return mean, variance, blocks
     return dense_slots(work, blocks, positions), None, None
+
+
+def _empty_chunks(work: LayerWork, size: int) -> tuple[int, Floats]:
+    """Chunks of a filter, and of each filter those expected to have no match: (K,).
+
+    A chunk is ``size`` positions of a filter laid out kernel position by kernel position, channels innermost.
+    """
+    assert work.weights is not None
+    per_group = work.out_channels // work.groups
+    of_group = np.broadcast_to(work.input_density, (work.in_channels,)).reshape(work.groups, -1)
+    with np.errstate(divide="ignore"):
+        misses = np.log1p(-np.minimum(of_group.astype(np.float64), 1))  # of one position, a logarithm
+    positions = work.weights.shape[1] * work.kernel[0] * work.kernel[1]
+    starts = np.arange(0, positions, size)
+    empty = []
+    for g in range(work.groups):  # a group at a time: the whole layer's would take eight times its weights
+        kept = work.weights[g * per_group : (g + 1) * per_group].transpose(0, 2, 3, 1) != 0
+        none = np.where(kept, misses[g], 0.0).reshape(per_group, positions)
+        empty.append(np.exp(np.add.reduceat(none, starts, axis=1)).sum(axis=1))
+    return len(starts), np.concatenate(empty)
 
 
 def executed_macs(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> tuple[int, int]:

@@ -1,0 +1,66 @@
+"""The inner join of SparTen: chunks of a bitmask, and full filters paired with empty ones."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accelsim.hardware.machine import SpatialMachine
+from accelsim.simulator.event import event
+from accelsim.simulator.pipeline import durations, fast
+from accelsim.simulator.run import modes, plan
+from accelsim.workload import LayerWork
+
+from .random_layers import layer, layers, spatial
+
+
+def machine(**changes: object) -> SpatialMachine:
+    return spatial(**{"zero_handling": "skip_both", "dram__type": "ideal", **changes})
+
+
+@settings(max_examples=60, deadline=None)
+@given(layers(), st.integers(1, 40))
+def test_each_chunk_takes_a_cycle_at_least(work: LayerWork, chunk: int) -> None:
+    """With all inputs there, the slots of a filter are counted chunk by chunk."""
+    work = replace(work, input_density=np.ones(work.in_channels, np.float32))
+    mode = modes(work, machine(chunk=chunk))[0]
+    for k in range(work.out_channels):
+        flat = work.weights[k].transpose(1, 2, 0).ravel() != 0
+        expected = sum(max(1, np.count_nonzero(flat[i : i + chunk])) for i in range(0, len(flat), chunk))
+        assert mode.slots[0, k].sum() == pytest.approx(expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(layers(), st.integers(1, 64), st.sampled_from(["none", "greedy", "paired"]))
+def test_chunks_never_save_cycles_and_engines_agree(work: LayerWork, chunk: int, balance: str) -> None:
+    without, with_chunks = (machine(chunk=size, balance=balance, window=2) for size in (None, chunk))
+    slots = [modes(work, array)[0].slots.sum() for array in (without, with_chunks)]
+    assert slots[0] <= slots[1] + 1e-9
+    d = durations(plan(work, with_chunks), with_chunks)
+    assert fast(d) == event(d)
+
+
+def test_paired_filters_share_a_lane() -> None:
+    """Fullness 8, 7, ..., 1 on four lanes: 8 + 1, 7 + 2, 6 + 3, 5 + 4 are equal, so nothing waits."""
+    work = layer(8, 8, 4, 1, padding=0, density=1.0)
+    weights = np.zeros_like(work.weights)
+    for k in range(8):
+        weights[k, : 8 - k] = 1
+    work = replace(work, weights=weights)
+    cycles = {}
+    for balance, window in (("greedy", 2), ("paired", 2)):
+        array = spatial(balance=balance, window=window, pe_array={"rows": 16, "cols": 4}, dram__type="ideal")
+        cycles[balance] = int(plan(work, array).compute_cycles.sum()) - 6  # to start and drain
+    assert cycles == {"greedy": 8 + 4, "paired": 9}
+
+
+def test_pairs_are_made_for_each_number_of_columns() -> None:
+    """What is kept of a layer's masks for one machine is not taken for another."""
+    work = layer(24, 8, 4, 1, padding=0, density=0.5)
+    arrays = [spatial(balance="paired", window=2, pe_array={"rows": 16, "cols": cols}) for cols in (4, 8)]
+    shared = [modes(work, array)[0].slots for array in arrays]
+    fresh = [modes(layer(24, 8, 4, 1, padding=0, density=0.5), array)[0].slots for array in arrays]
+    assert all((a == b).all() for a, b in zip(shared, fresh, strict=True))
+    assert (shared[0] != shared[1]).any()
