@@ -1,5 +1,6 @@
 """Reading a machine from YAML, with overrides, and saying all that is wrong with it in one line."""
 
+import copy
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from accelsim.hardware.machine import Machine, SpatialMachine, WinogradMachine
 from accelsim.settings import read_settings
 
 _KINDS: dict[str, type[BaseModel]] = {"spatial": SpatialMachine, "winograd": WinogradMachine}
+
+
+STAND_IN = 8  # for a number that is wrong or missing, to see what else is
 
 
 def machine_folders() -> tuple[Path, ...]:
@@ -37,8 +41,30 @@ def load_hardware(name: str | Path, overrides: Iterable[str] = ()) -> SpatialMac
     except ValidationError as error:
         if data.get("kind") not in _KINDS:
             raise InputError(f"{path}: kind: {data.get('kind')!r}, expected one of {sorted(_KINDS)}") from None
-        raise InputError(f"{path}: {explain(error, _KINDS[data['kind']], ignore=_KINDS)}") from None
+        faults = [explain(error, _KINDS[data["kind"]], ignore=_KINDS), *_contradictions(data, error)]
+        raise InputError(f"{path}: {'; '.join(faults)}") from None
     return machine
+
+
+def _contradictions(data: dict[str, Any], error: ValidationError) -> list[str]:
+    """What else does not go together, were it not for wrong keys and values: these hide it from the checks."""
+    rest = copy.deepcopy(data)
+    for fault in error.errors():
+        *parents, last = [part for part in fault["loc"] if part not in _KINDS] or [""]
+        target: Any = rest
+        for parent in parents:
+            target = target.get(parent, {}) if isinstance(target, dict) else {}
+        if not isinstance(target, dict):
+            continue
+        target.pop(last, None)
+        if fault["type"].startswith(("int_", "float_", "greater_", "less_", "missing")):
+            target[last] = STAND_IN
+    try:
+        TypeAdapter(Machine).validate_python(rest)
+    except ValidationError as further:
+        said = {fault["msg"] for fault in error.errors()}
+        return [str(f["ctx"]["error"]) for f in further.errors() if f["type"] == "value_error" and f["msg"] not in said]
+    return []
 
 
 def _find(name: str | Path) -> Path:

@@ -58,6 +58,15 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
     assert "buffers.input_kb" in message
 
 
+def test_contradictions_are_told_beside_wrong_keys_and_values(tmp_path: Path) -> None:
+    text = GOOD.replace("cols: 4", "cols: 4, feed: systolic, depth: 2").replace("clock_mhz: 800", "clock_mhz: fast")
+    message = fault(tmp_path, text + "dataflow: input_stationary\nwindow: 3\n")
+    for words in ("pe_array.depth: unknown key", "clock_mhz", "pe_array.feed 'systolic'", "input_stationary", "window"):
+        assert words in message, message
+    alone = fault(tmp_path, GOOD + "window: 3\nzero_handling: none\n")
+    assert alone.count("window over 1") == 1
+
+
 @pytest.mark.parametrize("text", ["", "[1, 2]", "kind: [", "\x00"])
 def test_what_is_no_machine(tmp_path: Path, text: str) -> None:
     fault(tmp_path, text)
