@@ -39,11 +39,11 @@ def spatial_layers(graph: Graph, exclude: Collection[str] = ()) -> tuple[str, ..
 
 
 def winograd_layers(graph: Graph, tiles: Mapping[str, int], exclude: Collection[str] = ()) -> dict[str, int]:
-    """Output tile size m of each Winograd-eligible layer: ``tiles`` by layer name, or by ``"default"``."""
+    """Output tile size m of each Winograd-eligible layer: ``tiles`` by name, or by ``"default"``; none of m = 0."""
     return {
         node.name: tiles.get(node.name, tiles["default"])
         for node in graph.nodes
-        if winograd_eligible(node) and node.name not in exclude
+        if winograd_eligible(node) and node.name not in exclude and tiles.get(node.name, tiles["default"])
     }
 
 

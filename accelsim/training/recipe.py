@@ -74,7 +74,8 @@ class Joint(_Section):
     share of the training.  alpha: what exp(z) R tends to.  z_rate: Adam's rate for z.  z_start: its first value;
     "balanced" is log(alpha / R) of the first step.  prune_from: from this share of the training on, the weights that
     are then up to theta_SD are zero for good (what the compression does anyway), and only R_WD goes on.
-    tiles: m of F(m, r) by layer name, ``default`` for the others.  exclude: layers left alone in both domains.
+    tiles: m of F(m, r) by layer name, ``default`` for the others; 0: not by Winograd.  exclude: layers left alone in
+    both domains.
     """
 
     mode: Literal["sd", "wd", "joint"] = "joint"
@@ -86,7 +87,7 @@ class Joint(_Section):
     z_rate: NonNegative = 1e-4
     z_start: float | Literal["balanced"] = 10.0
     prune_from: Share | None = None
-    tiles: dict[str, Annotated[int, Field(ge=1, le=6)]] = {"default": 2}
+    tiles: dict[str, Annotated[int, Field(ge=0, le=6)]] = {"default": 2}
     exclude: tuple[str, ...] = ()
 
     @model_validator(mode="after")

@@ -123,7 +123,9 @@ def test_strips_equal_the_whole_image(m: int, monkeypatch: pytest.MonkeyPatch) -
     """Also with pruned Winograd filters, which are no convolution: what they do depends on where a tile begins."""
     graph = named_graph("ct-srcnn9")
     arrays = initial_arrays(graph, 3)
-    regularizer = JointRegularizer(graph, {"default": m}, ["conv1"])
+    regularizer = JointRegularizer(graph, {"default": m, "conv1": 0})
+    assert "conv1" in regularizer.spatial
+    assert "conv1" not in regularizer.winograd
     filters = regularizer.pruned_winograd(arrays, regularizer.thresholds(arrays, 0, 0.7)[1])
     plane = (255 * np.random.default_rng(2).random((135, 20))).astype(np.float32)
     whole_graph = graph.with_input_shape((135, 20, 1))
