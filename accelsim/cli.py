@@ -53,6 +53,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change the machine, such as pe_array.rows=32.  Repeatable."),
 ]
+MAX_TILE = 16  # as in a .dual file
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Sensitivity = Annotated[
     bool, typer.Option("--sensitivity", help="Show the energies under each published arithmetic table, too.")
@@ -136,6 +137,13 @@ def simulate(
 @app.command()
 def inspect(
     file: Annotated[str, typer.Argument(metavar="MODEL.dual|MACHINE", help="A model, or a machine.")],
+    tile: Annotated[int | None, typer.Option(metavar="M", help="A model in F(M, r) instead of the file's.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(metavar="T", help="Winograd entries up to T are zero, instead of the file's.")
+    ] = None,
+    sparsity: Annotated[
+        float | None, typer.Option(metavar="S", help="Instead of a threshold, this share of zeros, 0 to 1.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """What a model or a machine is made of: densities and bits, or prices, areas and their sources."""
@@ -144,9 +152,16 @@ def inspect(
 
     if file.endswith(".dual"):
         model = accelsim.load_model(file)
-        description = describe_model(model)
+        if tile is not None and not 1 <= tile <= MAX_TILE:
+            raise InputError(f"--tile {tile}, expected 1 to {MAX_TILE}")
+        try:
+            description = describe_model(model, m=tile, threshold=threshold, sparsity=sparsity)
+        except ValueError as error:
+            raise InputError(f"{file}: {error}") from None
         if not json:
             show_model(console(), model, description)
+    elif (tile, threshold, sparsity) != (None, None, None):
+        raise InputError(f"{file}: --tile, --threshold and --sparsity are of a model, expected a .dual file")
     else:
         description = describe_machine(accelsim.load_hardware(file))
         if not json:

@@ -192,7 +192,7 @@ def main() -> None:
     """Measure what is asked for, then write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--curve", type=Path, metavar="FOLDER")
-    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--coding", type=Path, metavar="CODING.json")
     arguments = parser.parse_args()
     measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}

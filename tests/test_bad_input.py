@@ -60,6 +60,24 @@ def test_missing_file_to_inspect(fail):
     fail("inspect", "nowhere.dual", words=["nowhere.dual", "expected a .dual file"])
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--tile", "0"], ["--tile 0", "expected 1 to 16"]),
+        (["--tile", "17"], ["--tile 17"]),
+        (["--threshold", "-1"], ["small.dual", "must be 0 or more"]),
+        (["--sparsity", "2"], ["small.dual", "must be in 0..1"]),
+        (["--sparsity", "0.5", "--threshold", "0.5"], ["not both"]),
+    ],
+)
+def test_bad_deployment(fail, model, options, words):
+    fail("inspect", model, *options, words=words)
+
+
+def test_deployment_of_a_machine(fail):
+    fail("inspect", "spatial-16x16", "--tile", "2", words=["spatial-16x16", "expected a .dual file"])
+
+
 def test_folder_instead_of_a_model(fail, tmp_path):
     fail("inspect", tmp_path / "", "--json", words=[str(tmp_path)])
     (tmp_path / "folder.dual").mkdir()

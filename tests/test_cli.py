@@ -153,7 +153,7 @@ def test_ratio_to_zero_is_null(run, model, tmp_path):
 
 def test_inspect_model(run, model):
     found = strict_json(run("inspect", model, "--json"))
-    expected = ["parameters", "float32_bytes", "file_bytes", "compression_ratio", "layers", "accuracy"]
+    expected = ["parameters", "float32_bytes", "file_bytes", "compression_ratio", "layers", "winograd", "accuracy"]
     assert list(found) == expected
     assert found["parameters"] == PARAMETERS
     assert found["file_bytes"] == os.path.getsize(model)
@@ -170,6 +170,18 @@ def test_inspect_model(run, model):
         assert (layer["winograd_density"] is None) == (layer["name"] in {"down", "classes"})
         bits += layer["bits_per_weight"] * w.size
     assert 0 < bits / 8 < found["file_bytes"]
+
+
+def test_inspect_deploys_in_any_winograd_set(run, model):
+    """At least the share of zeros that is asked for; a threshold of 0 keeps all that a higher one keeps."""
+    sparse = json.loads(run("inspect", model, "--tile", "4", "--sparsity", "0.7", "--json"))["winograd"]
+    assert sparse["tile"] == 4
+    assert sparse["density"] <= 0.3
+    again = json.loads(run("inspect", model, "--tile", "4", "--threshold", str(sparse["threshold"]), "--json"))[
+        "winograd"
+    ]
+    assert again == sparse
+    assert json.loads(run("inspect", model, "--threshold", "0", "--json"))["winograd"]["density"] > sparse["density"]
 
 
 @pytest.mark.parametrize("machine", MACHINES)

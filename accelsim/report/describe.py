@@ -3,29 +3,39 @@
 from dataclasses import asdict
 from typing import Any
 
-from accelsim.compression.deploy import spatial_densities, winograd_densities
+import numpy as np
+
+from accelsim.compression.deploy import density, sparsity_threshold, spatial_densities, winograd_model
 from accelsim.compression.model import DualModel
 from accelsim.hardware.energy import area_source, prices, static_mw, static_source
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.run import areas_mm2
 
 
-def describe_model(model: DualModel) -> dict[str, Any]:
+def describe_model(
+    model: DualModel, *, m: int | None = None, threshold: float | None = None, sparsity: float | None = None
+) -> dict[str, Any]:
     """The object that ``accelsim inspect MODEL.dual --json`` prints.
+
+    m, threshold, sparsity: how a Winograd machine would deploy the file, instead of how the file says: F(m, r), and the
+    threshold or the share of zeros over all Winograd layers together.  Raises ValueError if they are out of range.
 
     compression_ratio: 4 bytes x parameters of the original network / bytes of the whole file.  layers: convolutions and
     linear layers; winograd_density is null where Winograd does not apply.
     """
-    spatial, winograd = spatial_densities(model), winograd_densities(model)
+    filters = winograd_model(model, m=m, threshold=threshold, sparsity=sparsity)
+    spatial, winograd = spatial_densities(model), {name: density(W) for name, W in filters.items()}
+    if sparsity is not None:
+        threshold = sparsity_threshold(model, sparsity, m)
     float32_bytes = 4 * model.parameters
     layers = []
-    for name, density in spatial.items():
+    for name, share in spatial.items():
         weight = model.network.arrays[f"{name}.weight"]
         layers.append(
             {
                 "name": name,
                 "shape": list(weight.shape),
-                "spatial_density": density,
+                "spatial_density": share,
                 "winograd_density": winograd.get(name),
                 "bits_per_weight": model.coded_bits[name] / weight.size,
             }
@@ -36,6 +46,12 @@ def describe_model(model: DualModel) -> dict[str, Any]:
         "file_bytes": model.file_bytes,
         "compression_ratio": float32_bytes / model.file_bytes,
         "layers": layers,
+        "winograd": {
+            "tile": m if m is not None else sorted(set(model.winograd_m.values())),
+            "threshold": model.winograd_threshold if threshold is None else threshold,
+            "density": sum(np.count_nonzero(W) for W in filters.values())
+            / max(1, sum(W.size for W in filters.values())),
+        },
         "accuracy": dict(model.accuracy),
     }
 

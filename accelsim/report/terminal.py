@@ -202,6 +202,12 @@ def show_model(out: Console, model: DualModel, description: Mapping[str, Any]) -
         )
     out.print(table)
     _line(out, "SD %, WD %: non-zeros in the spatial and Winograd domain; -: Winograd does not serve the layer")
+    deployed = description["winograd"]
+    tiles = [deployed["tile"]] if isinstance(deployed["tile"], int) else deployed["tile"]
+    if tiles:
+        sets = ", ".join(f"F({m}, r)" for m in tiles)
+        share = 100 * deployed["density"]
+        _line(out, f"{sets}, threshold {deployed['threshold']:.6g}: {share:.1f} % of these layers' entries are left")
     _line(out, f"the rest of the file, {100 - coded:.1f} %: graph, biases, scales, densities")
 
 

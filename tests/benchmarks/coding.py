@@ -53,7 +53,7 @@ def cases(data: Path | None) -> dict[str, list[Levels]]:
 def quantized(path: Path) -> list[Levels]:
     """The file's weight tensors, each pruned and quantized by its own magnitudes."""
     tensors = []
-    for weight in read_safetensors(path).values():
+    for _, weight in sorted(read_safetensors(path).items()):  # the order in the file's index is not fixed
         if weight.ndim in (2, 4):
             magnitude = np.abs(weight)
             theta = np.quantile(magnitude, SPARSITY)
