@@ -10,9 +10,12 @@ Rows of a strided convolution are stored by phase (row index modulo stride), so 
 The columns of these products are cut into pieces that BLAS multiplies as they lie: OpenBLAS copies both matrices of a
 product into an order of its own first, unless the product has at most a million multiplications, and for few channels
 that copy takes as long as the product (16 channels, AMD EPYC 9004: 39 GFLOP/s whole, 83 in pieces).
+Large kernels on few input channels (a network's first layer) make thin products that only move y about; there the R
+tap rows are copied one below the other, strip by strip of the columns, for one product.
 Leaves out: anything that a block larger than the cache would need (cut the batch into smaller blocks instead).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -25,6 +28,7 @@ from accelsim.network.layers import Conv
 Array = NDArray[np.float32]
 
 UNPACKED = 1_000_000  # multiplications of the largest product that OpenBLAS computes without packing
+STRIP = 1024  # columns of a stacked product, at most (one row of the output at least)
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,23 @@ class Geometry:
     def is_matrix(self) -> bool:
         """A 1 x 1 convolution at stride 1 reads its input as it stands."""
         return (self.R, self.S, *self.stride, *self.padding) == (1, 1, 1, 1, 0, 0)
+
+    @property
+    def is_thin(self) -> bool:
+        """Whether the products of single tap rows are so thin that stacking all R of them is faster."""
+        return self.R > 3 and self.S * self.C // self.G < 64
+
+    @property
+    def strip(self) -> int:
+        """Columns of one stacked product: some rows of the output, few enough to stay in the cache."""
+        fitting = (n for n in range(1, self.P + 1) if self.P % n == 0 and n * self.Q * self.N <= STRIP)
+        return max(fitting, default=1) * self.Q * self.N
+
+    @property
+    def scratch_size(self) -> int:
+        """Floats of temporary memory that ``convolve`` and ``weight_gradient`` ask for."""
+        stacked = self.R * self.S * (self.C // self.G) * self.strip
+        return stacked if self.is_thin else self.K // self.G * self.P * self.Q * self.N
 
 
 def pack_weights(weight: Array, g: Geometry, xp: Any = np) -> Array:
@@ -152,23 +173,47 @@ def _tap(rows: Array, g: Geometry, i: int, group: int) -> Array:
     return flat[:, offset * g.Q * g.N : (offset + g.P) * g.Q * g.N]
 
 
+def _stacked(rows: Array, g: Geometry, group: int, scratch: Array) -> Iterator[tuple[slice, Array]]:
+    """Strip by strip, (its columns, all tap rows one below the other (R S C / G, columns)), copied into scratch."""
+    taps = [_tap(rows, g, i, group) for i in range(g.R)]
+    copy = scratch[: g.R * len(taps[0]) * g.strip].reshape(g.R, -1, g.strip)
+    for first in range(0, g.P * g.Q * g.N, g.strip):
+        columns = slice(first, first + g.strip)
+        for i, tap in enumerate(taps):
+            copy[i] = tap[:, columns]
+        yield columns, copy.reshape(-1, g.strip)
+
+
 def convolve(rows: Array, packed: Array, g: Geometry, out: Array, scratch: Array, xp: Any = np) -> None:
-    """out (K, P, Q, N) = the convolution of gathered rows.  packed: ``pack_weights``; scratch: (K / G, P Q N)."""
+    """out (K, P, Q, N) = the convolution of gathered rows.  packed: ``pack_weights``; scratch: (g.scratch_size,)."""
     y = out.reshape(g.G, g.K // g.G, -1)
+    if g.is_thin:
+        for group in range(g.G):
+            w = xp.ascontiguousarray(packed[:, group].transpose(1, 0, 2)).reshape(g.K // g.G, -1)
+            for columns, stack in _stacked(rows, g, group, scratch):
+                xp.matmul(w, stack, out=y[group][:, columns])
+        return
     n = _pieces(y.shape[2], packed[0, 0].size, 32)
+    product = scratch[: y[0].size].reshape(y[0].shape)
     for group in range(g.G):
         xp.matmul(packed[0, group], _cut(_tap(rows, g, 0, group), n), out=_cut(y[group], n))
         for i in range(1, g.R):
-            xp.matmul(packed[i, group], _cut(_tap(rows, g, i, group), n), out=_cut(scratch, n))
-            y[group] += scratch
+            xp.matmul(packed[i, group], _cut(_tap(rows, g, i, group), n), out=_cut(product, n))
+            y[group] += product
 
 
-def weight_gradient(rows: Array, dy: Array, g: Geometry, out: Array, xp: Any = np) -> None:
-    """out (R, G, S C / G, K / G) = the gradient of the weights.  dy: (K, P, Q, N).
+def weight_gradient(rows: Array, dy: Array, g: Geometry, out: Array, scratch: Array, xp: Any = np) -> None:
+    """out (R, G, S C / G, K / G) = the gradient of the weights.  dy: (K, P, Q, N); scratch: (g.scratch_size,).
 
     BLAS is faster with the longer side (S C / G) first.
     """
     d = dy.reshape(g.G, g.K // g.G, -1)
+    if g.is_thin:
+        out[...] = 0
+        for group in range(g.G):
+            for columns, stack in _stacked(rows, g, group, scratch):
+                out[:, group] += xp.matmul(stack, d[group][:, columns].T).reshape(g.R, -1, g.K // g.G)
+        return
     n = _pieces(d.shape[2], out[0, 0].size, 256)
     for group in range(g.G):
         for i in range(g.R):

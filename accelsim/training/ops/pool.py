@@ -40,8 +40,11 @@ def _extent(layer: MaxPool | AveragePool, height: int, width: int) -> tuple[int,
 class MaxPoolOp(Op):
     """The largest value of each window: over the columns of each row first, then over the rows.
 
-    The padded image is held by column modulo stride, so that every tap of a window is a view with long runs.
+    The padded image is held by column modulo stride, so that every tap of a window is a view with long runs; a few
+    channels at a time, so that it stays in the cache.
     """
+
+    cached_floats = 1 << 16  # of the padded image
 
     def __init__(self, layer: MaxPool, *args: Any):
         super().__init__(*args)
@@ -51,10 +54,13 @@ class MaxPoolOp(Op):
         self.kernel, self.stride, self.padding, self.size = layer.kernel, layer.stride, layer.padding, (P, Q)
         height, width = _extent(layer, H, W)
         s = layer.stride[1]
-        self.padded = self.scratch("max pool", (C, height, s, -(-width // s), self.images), layer)
+        most = max(1, self.cached_floats // (height * width * self.images))
+        c = max(n for n in range(1, C + 1) if C % n == 0 and n <= most)
+        self.parts = [slice(first, first + c) for first in range(0, C, c)]
+        self.padded = self.scratch("max pool", (c, height, s, -(-width // s), self.images), layer)
         for padded in self.padded:
             padded[...] = -np.inf  # what lies outside the image stays so
-        self.columns = self.scratch("max of columns", (C, height, Q, self.images))
+        self.columns = self.scratch("max of columns", (c, height, Q, self.images))
 
     def allocate_gradients(self, wanted: list[bool]) -> None:
         super().allocate_gradients(wanted)
@@ -93,14 +99,15 @@ class MaxPoolOp(Op):
         for tap in taps[2:]:
             self.xp.maximum(tap, out, out=out)
 
-    def _fill(self, b: int, t: int) -> None:
-        for inside, image in self._phases(self.padded[t], self.xs[0][b]):
+    def _fill(self, x: Array, t: int) -> None:
+        for inside, image in self._phases(self.padded[t], x):
             inside[...] = image
         self._maximum(self._column_taps(self.padded[t]), self.columns[t])
 
     def _forward(self, b: int, t: int) -> None:
-        self._fill(b, t)
-        self._maximum(self._row_taps(self.columns[t]), self.y[b])
+        for part in self.parts:
+            self._fill(self.xs[0][b, part], t)
+            self._maximum(self._row_taps(self.columns[t]), self.y[b, part])
 
     def _share(self, taps: list[Array], largest: Array, d_taps: list[Array], d_largest: Array) -> None:
         """Add the gradient of the largest to the first tap that equals it (rows, then columns: as in PyTorch)."""
@@ -114,13 +121,14 @@ class MaxPoolOp(Op):
     def _backward(self, b: int, t: int) -> None:
         dx, d_columns, d_padded = self.dxs[0], self.d_columns[t], self.d_padded[t]
         assert dx is not None
-        self._fill(b, t)
-        d_columns[...] = 0
-        self._share(self._row_taps(self.columns[t]), self.y[b], self._row_taps(d_columns), self.dy[b])
-        d_padded[...] = 0
-        self._share(self._column_taps(self.padded[t]), self.columns[t], self._column_taps(d_padded), d_columns)
-        for inside, image in self._phases(d_padded, dx[b]):
-            image[...] = inside
+        for part in self.parts:
+            self._fill(self.xs[0][b, part], t)
+            d_columns[...] = 0
+            self._share(self._row_taps(self.columns[t]), self.y[b, part], self._row_taps(d_columns), self.dy[b, part])
+            d_padded[...] = 0
+            self._share(self._column_taps(self.padded[t]), self.columns[t], self._column_taps(d_padded), d_columns)
+            for inside, image in self._phases(d_padded, dx[b, part]):
+                image[...] = inside
 
 
 class AveragePoolOp(Op):

@@ -20,7 +20,7 @@ class ConvOp(Op):
         self.y = self.new(g.K, g.P, g.Q)
         self.bias = layer.bias
         self.rows = self.scratch("rows", g.rows_shape, g)
-        self.product = self.scratch("product", (g.K // g.G, g.P * g.Q * g.N))
+        self.product = self.scratch("product", (g.scratch_size,))
 
     def allocate_gradients(self, wanted: list[bool]) -> None:
         super().allocate_gradients(wanted)
@@ -31,7 +31,7 @@ class ConvOp(Op):
             return
         if g.reversible:
             self.back_rows = self.scratch("rows", r.rows_shape, r)
-            self.back_product = self.scratch("product", (g.C // g.G, g.H * g.W * g.N))
+            self.back_product = self.scratch("product", (r.scratch_size,))
         else:
             self.back_rows = self.scratch("fold", g.rows_shape)
             self.back_product = self.scratch("product", (g.S * (g.C // g.G), g.P * g.Q * g.N))
@@ -42,7 +42,8 @@ class ConvOp(Op):
             self.packed_back = kernels.pack_reversed(self.params["weight"], self.g, self.xp)
 
     def finish(self) -> None:
-        self.grads["weight"][...] = kernels.unpack_gradient(self.partial.sum(axis=0), self.g)
+        total = self.partial[0] if self.blocks == 1 else self.partial.sum(axis=0)
+        self.grads["weight"][...] = kernels.unpack_gradient(total, self.g)
         if self.bias:
             self.grads["bias"][...] = self.partial_bias.sum(axis=0)
 
@@ -61,7 +62,7 @@ class ConvOp(Op):
     def _backward(self, b: int, t: int) -> None:
         dy, dx = self.dy[b], self.dxs[0]
         rows = kernels.gather_rows(self.xs[0][b], self.g, self.rows[t])
-        kernels.weight_gradient(rows, dy, self.g, self.partial[b], self.xp)
+        kernels.weight_gradient(rows, dy, self.g, self.partial[b], self.product[t], self.xp)
         if self.bias:
             self.partial_bias[b] = dy.sum(axis=(1, 2, 3))
         if dx is None:
