@@ -275,11 +275,7 @@ class _Search:
     @property
     def least_lanes(self) -> Ints:
         """Cycles of the lanes that no cut of the channels can undercut."""
-        mode = self.mode
-        if mode.window > 1 or mode.variance is not None:  # fewer barriers need not mean fewer cycles
-            return np.zeros((1,) * 4, np.int64)
-        uncut = mode.lane_cycles(mode.work.out_channels, block_edges(mode.group_channels, mode.group_channels))
-        return self._lanes(uncut, self.n_c, self.steps)
+        return self._lanes(self.mode.least_cycles(), self.n_c, self.steps)
 
     def lanes(self, cut: int) -> Ints:
         """Cycles of the lanes over the whole layer for one cut of the channels."""

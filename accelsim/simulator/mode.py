@@ -163,6 +163,23 @@ class Mode:
         fullest = np.maximum.reduceat(fullest, np.arange(0, self.taps, self.tap_lanes), axis=0)
         return np.asarray(np.maximum(-(-fullest // self.reduction_lanes), EMPTY_GROUP_CYCLES).sum(axis=0))
 
+    def least_cycles(self) -> Ints:
+        """What ``lane_cycles`` sums up to at least, however filters and channels are cut: (barriers, 1) int64."""
+        K, uncut = self.work.out_channels, np.array([0, self.slots.shape[2]])
+        if self.window == 1 and self.variance is None:
+            return self.lane_cycles(K, uncut)
+        # Fewer barriers need not mean fewer cycles here; but each lane does its expected slots.
+        return keep(self.kept, ("least cycles", *self._grouping(K, uncut)), self._least_cycles, MOST_SUMS)
+
+    def _least_cycles(self) -> Ints:
+        expected = self._running[0][:, :, -1:]
+        if self.window > 1:
+            lanes = self._windows(expected, np.zeros(1, np.int64))
+            return np.asarray(np.floor(lanes.max(axis=1)), np.int64)
+        fullest = np.maximum.reduceat(expected, self.group_starts, axis=1)
+        fullest = np.maximum.reduceat(fullest, np.arange(0, self.taps, self.tap_lanes), axis=0)
+        return np.asarray(np.floor(-(-fullest // self.reduction_lanes).sum(axis=0)), np.int64)
+
     def waiting_slots(self, filters: int, block_edges: Ints) -> float:
         """Slots that filters (and taps) side by side wait for the fullest of them, a tile of outputs."""
         key = ("waiting slots", *self._grouping(filters, block_edges))
@@ -186,15 +203,18 @@ class Mode:
         """
         sums = [np.diff(part[:, :, block_edges], axis=2) for part in self._running]
         if self.window > 1:
-            sums = [self._windows(part, filters) for part in sums]
+            sums = [self._windows(part, self._window_starts(filters)) for part in sums]
         if self.variance is None:
             return sums[0], sums[0]
         mean, variance, most = sums
         worst = np.ceil(mean + expected_maximum(self.position_lanes) * np.sqrt(np.maximum(variance, 0)) - 1e-6)
         return np.minimum(most, worst.astype(np.int64)), mean
 
-    def _windows(self, sums: NDArray[Any], filters: int) -> NDArray[Any]:
-        """(taps, K, channel tiles) -> (windows, lanes, channel tiles): sums over what a lane does between barriers."""
+    def _windows(self, sums: NDArray[Any], starts: Ints) -> NDArray[Any]:
+        """(taps, K, channel tiles) -> (windows, lanes, channel tiles): sums over what a lane does between barriers.
+
+        starts: of ``_window_starts``.
+        """
         taps, _, tiles = sums.shape
         L, rounds = self.filter_lanes, -(-taps // self.tap_lanes)
         ends = np.append(self.group_starts[1:], self.work.out_channels)
@@ -204,7 +224,7 @@ class Mode:
         padded[:taps] = sums[:, np.where(real, member, 0)] * real[:, :, None]
         lanes = padded.reshape(rounds, self.tap_lanes, len(ends), L, tiles).transpose(2, 0, 1, 3, 4)
         sequence = lanes.reshape(len(ends) * rounds, self.tap_lanes * L, tiles)
-        return np.asarray(np.add.reduceat(sequence, self._window_starts(filters), axis=0))
+        return np.asarray(np.add.reduceat(sequence, starts, axis=0))
 
     def _window_starts(self, filters: int) -> Ints:
         """First (filter group, tap group) pair of each window; windows end with their filter tile."""
