@@ -108,6 +108,7 @@ class Arithmetic(_Part):
 class Buffers(_Part):
     """Capacity of each global buffer, both halves of its double buffer together, and the width of its port.
 
+    banks: of port_bits each, of every buffer (``accelsim.simulator.ports``); null: as many as the lanes need.
     shared: weights and inputs share weight_kb + input_kb, divided for each layer as it suits.
     """
 
@@ -115,6 +116,7 @@ class Buffers(_Part):
     input_kb: Kilobytes
     output_kb: Kilobytes
     port_bits: Count = 128
+    banks: Count | None = None
     shared: bool = False
 
 
@@ -280,8 +282,11 @@ class SpatialMachine(_Machine):
             faults.append("dataflow row_stationary expects no pe_array.feed: it has buses of its own")
         if self.dataflow == "row_stationary" and self.buffers.shared:
             faults.append("dataflow row_stationary expects no buffers.shared: inputs share with partial sums")
-        if self.decoder is not None and self.dataflow in {"row_stationary", "cartesian", "interleaved"}:
-            faults.append(f"decoder expects another dataflow than {self.dataflow}")
+        if self.dataflow in {"row_stationary", "cartesian", "interleaved"}:
+            if self.decoder is not None:
+                faults.append(f"decoder expects another dataflow than {self.dataflow}")
+            if self.buffers.banks is not None:
+                faults.append(f"buffers.banks expects another dataflow than {self.dataflow}")
         if self.zero_handling == "skip_both" and not (
             output_stationary or self.dataflow in {"cartesian", "interleaved"}
         ):

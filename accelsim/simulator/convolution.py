@@ -13,6 +13,7 @@ from accelsim.simulator.array import TRANSFORM_STEP_CYCLES
 from accelsim.simulator.mapping import choose
 from accelsim.simulator.mode import Mode
 from accelsim.simulator.objective import measured
+from accelsim.simulator.ports import lane_bits, through_ports
 from accelsim.simulator.schedule import Schedule
 from accelsim.simulator.tiling import (
     Tiling,
@@ -138,7 +139,16 @@ def schedule(mode: Mode, tiling: Tiling, machine: SpatialMachine | WinogradMachi
             folds=fold_counts(mode, barriers),
         ),
     )
-    return replace(plan, actions={name: float(count) for name, count in actions.items()})
+    busiest = max(lane_bits(mode, actions).values())
+    if mode.transforms:
+        transform_bits = float(max(actions["input_read"], actions["transformed_write"]))
+        transform_cycles = through_ports(transform_cycles, transform_bits, machine.buffers)
+    return replace(
+        plan,
+        compute_cycles=through_ports(compute, busiest, machine.buffers),
+        transform_cycles=transform_cycles,
+        actions={name: float(count) for name, count in actions.items()},
+    )
 
 
 def _weight_tile_bytes(bits: NDArray[np.float64], k_starts: Ints, edges: Ints) -> Ints:

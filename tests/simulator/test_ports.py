@@ -1,0 +1,59 @@
+"""Buffers with few ports."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accelsim.errors import InputError
+from accelsim.hardware.load import load_hardware
+from accelsim.simulator.convolution import schedule
+from accelsim.simulator.mapping import choose
+from accelsim.simulator.pipeline import durations, fast
+from accelsim.simulator.ports import lane_bits
+from accelsim.simulator.run import modes, run
+from accelsim.workload import LayerWork
+
+from .random_layers import AnyMachine, changed, layer, layers, machines, spatial
+
+
+@settings(max_examples=60, deadline=None)
+@given(layers(), machines(), st.sampled_from([1, 2, 8]))
+def test_accesses_pass_through_the_ports_and_more_banks_never_cost_cycles(
+    work: LayerWork, machine: AnyMachine, banks: int
+) -> None:
+    """At a fixed mapping; what is moved and multiplied does not change."""
+    mode = modes(work, machine)[0]
+    tiling, _ = choose(mode, machine)
+    few, more = (changed(machine, buffers__banks=n, buffers__port_bits=32) for n in (banks, 2 * banks))
+    plans = [schedule(mode, tiling, m) for m in (few, more, machine)]
+    bits = max(lane_bits(mode, plans[0].actions).values())
+    assert plans[0].compute_cycles.sum() >= bits / (32 * banks) - 1
+    for fewer, better in ((plans[0], plans[1]), (plans[1], plans[2])):
+        assert (fewer.compute_cycles >= better.compute_cycles).all()
+        assert (fewer.transform_cycles >= better.transform_cycles).all()
+        assert fewer.actions == better.actions
+    assert fast(durations(plans[0], machine)) >= fast(durations(plans[2], machine))
+
+
+@settings(max_examples=40, deadline=None)
+@given(layers(), machines(buffers__banks=1, buffers__port_bits=16))
+def test_parts_of_the_cycles_still_sum(work: LayerWork, machine: AnyMachine) -> None:
+    row = run([work], machine, engine="fast").total
+    parts = ("useful", "imbalance", "edge", "transform", "dram")
+    assert row["cycles"] == sum(row[f"{part}_cycles"] for part in parts)
+    assert (run([work], machine, engine="event").layers == run([work], machine, engine="fast").layers).all(axis=None)
+
+
+def test_dataflows_with_buses_of_their_own_take_no_banks() -> None:
+    with pytest.raises(InputError, match=r"buffers\.banks expects another dataflow than row_stationary"):
+        load_hardware("eyeriss", ["buffers.banks=2"])
+
+
+def test_a_dense_layer_reads_each_weight_once_a_round() -> None:
+    """4 x 4 lanes, 16 channels of 3 x 3 weights of 8 bits, 16 outputs, 4 filters: one round, so 16 x 9 x 4 bytes."""
+    machine = spatial(zero_handling="none", weight_format="dense", buffers__port_bits=8, dram__type="ideal")
+    work = layer(4, 16, 2, 3, density=1.0)
+    free, bound = (run([work], m, engine="fast").total for m in (machine, changed(machine, buffers__banks=1)))
+    assert free["compute_cycles"] == 16 * 9 + 6
+    assert bound["compute_cycles"] == np.ceil(16 * 9 * 4)
