@@ -5,6 +5,7 @@ files, so that a sweep of many thousand points stays a small page.  The same swe
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from accelsim.report.plots import COLOURS, MARKERS, ROOF_COLOUR, render, style
 MAX_LINES = 250  # of parallel coordinates
 CLOUD_DPI = 90  # of points drawn as pixels in SVG files
 # Text as text: half the page would be outlines of letters, the same in every plot.
-TEXT = {"svg.fonttype": "none", "font.family": ["sans-serif"], "font.sans-serif": ["DejaVu Sans"]}
+TEXT: dict[Any, Any] = {"svg.fonttype": "none", "font.family": ["sans-serif"], "font.sans-serif": ["DejaVu Sans"]}
 LABELS = {
     "cycles": "cycles",
     "energy_pj": "energy, pJ",
