@@ -13,7 +13,7 @@ from accelsim.compression.fold import fold_batch_norm
 from accelsim.compression.manifest import weight_names
 from accelsim.compression.model import winograd_eligible
 from accelsim.compression.quantize import Levels, Quantizer, plain_codebook
-from accelsim.network import Network
+from accelsim.network import Graph, Network
 from accelsim.network.count import parameters
 
 Array = NDArray[np.float32]
@@ -33,12 +33,19 @@ def spatial_threshold(network: Network, sparsity: float) -> float:
     return percentile({name: np.abs(network.arrays[name]) for name in weight_names(network.graph)}, sparsity)
 
 
-def winograd_threshold(network: Network, m: int, sparsity: float) -> float:
+def winograd_tiles(graph: Graph, m: int | Mapping[str, int]) -> dict[str, int]:
+    """Output tile size by node name: m for every convolution that Winograd serves, or as named."""
+    return dict(m) if isinstance(m, Mapping) else {node.name: m for node in graph.nodes if winograd_eligible(node)}
+
+
+def winograd_threshold(network: Network, m: int | Mapping[str, int], sparsity: float) -> float:
     """theta_WD: the one threshold up to which ``sparsity`` of all Winograd-domain filter entries together lie."""
-    eligible = [node.name for node in network.graph.nodes if winograd_eligible(node)]
-    if not eligible:
+    tiles = winograd_tiles(network.graph, m)
+    if not tiles:
         return 0.0
-    filters = {name: np.abs(winograd_filters(network.arrays[f"{name}.weight"], m, 0.0)) for name in eligible}
+    filters = {
+        name: np.abs(winograd_filters(network.arrays[f"{name}.weight"], size, 0.0)) for name, size in tiles.items()
+    }
     return percentile(filters, sparsity)
 
 
@@ -67,7 +74,7 @@ def quantize(
 def seal(
     quantized: Quantized,
     *,
-    winograd_m: int = 2,
+    winograd_m: int | Mapping[str, int] = 2,
     winograd_threshold: float,
     calibration: Array | None = None,
     value_bits: int = 10,
@@ -88,7 +95,7 @@ def seal(
         indices=quantized.indices,
         quantizer=Quantizer(quantizer.cells, np.zeros(0), quantizer.seed) if plain else quantizer,
         values={name: array for name, array in folded.arrays.items() if name not in quantized.indices},
-        winograd_m={node.name: winograd_m for node in graph.nodes if winograd_eligible(node)},
+        winograd_m=winograd_tiles(graph, winograd_m),
         winograd_threshold=winograd_threshold,
         input_density={} if calibration is None else input_density(folded, calibration),
         provenance=provenance or {},

@@ -13,7 +13,14 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from accelsim.compression.compress import Quantized, quantize, seal, spatial_threshold, winograd_threshold
+from accelsim.compression.compress import (
+    Quantized,
+    quantize,
+    seal,
+    spatial_threshold,
+    winograd_threshold,
+    winograd_tiles,
+)
 from accelsim.compression.deploy import winograd_model
 from accelsim.compression.dual import decode_dual, encode_dual, with_accuracy
 from accelsim.compression.joint import JointRegularizer
@@ -23,7 +30,7 @@ from accelsim.compression.ratedistortion import search_cells
 from accelsim.errors import InputError
 from accelsim.faults import explain
 from accelsim.files import write_bytes
-from accelsim.network.graph import Network
+from accelsim.network.graph import Graph, Network
 from accelsim.network.onnx import read_onnx
 from accelsim.network.weights import load_network
 from accelsim.settings import read_settings
@@ -78,10 +85,10 @@ class CompressionRecipe(_Section):
     """How to compress one checkpoint.
 
     network: of a bare weight file; a checkpoint of ``accelsim train`` and ONNX say it themselves.
-    cell: D; by default theta_SD.
-    relative_cell: D of each array, as a multiple of the root mean square of its weights that are not zero.
-    cells: D of single arrays; search: finds them (``ratedistortion``).  spatial, winograd: sparsities to prune to; by
-    default the checkpoint's.  tile: m of F(m, r).  dither: its seed, for dithered quantization.  data: training images
+    cell: D; by default theta_SD.  relative_cell: D of each array, as a multiple of the root mean square of its weights
+    that are not zero.  cells: D of single arrays; search: finds them (``ratedistortion``).
+    spatial, winograd: sparsities to prune to; by default the checkpoint's.  tile: m of F(m, r), for the layers that the
+    checkpoint has in the Winograd domain.  dither: its seed, for dithered quantization.  data: training images
     calibrate (the first ``calibration``) and fine-tune, test images measure; without it nothing is measured.
     images: sample images beside the model.
     """
@@ -125,6 +132,7 @@ def compress_checkpoint(checkpoint: Path, out: Path, recipe: CompressionRecipe, 
     network, notes = load_checkpoint(checkpoint, recipe)
     graph = network.graph
     s_sd = _target(recipe.spatial, notes, "sparsity_sd", checkpoint)
+    tiles = _tiles(graph, recipe, notes)
     s_wd = _target(recipe.winograd, notes, "sparsity_wd", checkpoint)
     theta = spatial_threshold(network, s_sd)
     cell, cells = recipe.cell or theta or 1.0, dict(recipe.cells)
@@ -161,11 +169,11 @@ def compress_checkpoint(checkpoint: Path, out: Path, recipe: CompressionRecipe, 
     if recipe.tune is not None:
         if train is None or recipe.data is None:
             raise InputError("tune: expected the key data to name its images")
-        quantized = _tuned(quantized, network.arrays, recipe, recipe.data, train, reference, s_wd, say)
-    theta_wd = winograd_threshold(quantized.network, recipe.tile, s_wd)
+        quantized = _tuned(quantized, network.arrays, recipe, recipe.data, train, reference, s_wd, tiles, say)
+    theta_wd = winograd_threshold(quantized.network, tiles, s_wd)
     compressed = seal(
         quantized,
-        winograd_m=recipe.tile,
+        winograd_m=tiles,
         winograd_threshold=theta_wd,
         calibration=calibration,
         value_bits=recipe.value_bits,
@@ -202,6 +210,16 @@ def load_checkpoint(checkpoint: Path, recipe: CompressionRecipe) -> tuple[Networ
     else:
         name = recipe.network
     return load_network(find_network(name, str(weights)), weights), notes
+
+
+def _tiles(graph: Graph, recipe: CompressionRecipe, notes: dict[str, Any]) -> dict[str, int]:
+    """m of each Winograd layer: those of the checkpoint, if it names them."""
+    named = notes.get("winograd_m")
+    return {
+        name: m
+        for name, m in winograd_tiles(graph, recipe.tile).items()
+        if not isinstance(named, dict) or name in named
+    }
 
 
 def _relative_cells(network: Network, factor: float, theta: float) -> dict[str, float]:
@@ -258,6 +276,7 @@ def _tuned(
     train: Source,
     teacher: Network | None,
     winograd_sparsity: float,
+    tiles: dict[str, int],
     say: Any,
 ) -> Quantized:
     settings = recipe.tune
@@ -271,7 +290,7 @@ def _tuned(
         quantized.quantizer,
         train,
         tuning,
-        regularizer=JointRegularizer(graph, {"default": recipe.tile}),
+        regularizer=JointRegularizer(graph, {"default": 0} | tiles),
         winograd_sparsity=winograd_sparsity,
         teacher=teacher,
         watch=lambda step, loss: say(f"fine-tuning step {step}: loss {loss:.4f}") if step % 20 == 0 else None,

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from accelsim.compression.compress import quantize
+from accelsim.compression.compress import quantize, seal, winograd_threshold
 from accelsim.compression.deploy import spatial_densities, winograd_densities
-from accelsim.compression.dual import read_dual
+from accelsim.compression.dual import decode_dual, encode_dual, read_dual
 from accelsim.compression.joint import JointRegularizer
 from accelsim.errors import InputError
 from accelsim.network.zoo import resnet20
 from accelsim.training.codebook import Tuning, fine_tune
 from accelsim.training.compress import (
     CompressionRecipe,
+    _tiles,
     compress_checkpoint,
     load_compression_recipe,
     summary,
@@ -145,3 +146,18 @@ def test_faults_of_a_checkpoint_are_one_line(checkpoint, tmp_path):
     with pytest.raises(InputError, match="not a checkpoint's card"):
         compress_checkpoint(checkpoint, out, CompressionRecipe())
     assert not out.exists()
+
+
+def test_layers_that_the_checkpoint_keeps_out_of_the_winograd_domain_stay_out():
+    network = small_network()
+    regularizer = JointRegularizer(network.graph, {"default": 2})
+    first, *rest = regularizer.winograd
+    card = {"network": "resnet20-cifar10", "sparsity_sd": 0.2, "sparsity_wd": 0.3, "winograd_m": dict.fromkeys(rest, 2)}
+    tiles = _tiles(network.graph, CompressionRecipe(tile=4), card)
+    assert tiles == dict.fromkeys(rest, 4)
+    assert _tiles(network.graph, CompressionRecipe(), {}) == {first: 2} | dict.fromkeys(rest, 2)
+    theta = winograd_threshold(network, tiles, 0.5)
+    sealed = seal(quantize(network, 0.1, 0.1), winograd_m=tiles, winograd_threshold=theta)
+    model = decode_dual(encode_dual(sealed), "m.dual")
+    assert model.winograd_m == tiles
+    assert first not in winograd_densities(model)
