@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 CASES = {
     "resnet20-cifar10, batch 128, 32 px": ("resnet20-cifar10", 128, 8),
-    "resnet18, batch 8, 224 px": ("resnet18", 8, 2),
+    "resnet18, batch 8, 224 px": ("resnet18", 8, 8),
 }
 RESNET18_WEIGHTS = 11_678_912  # in convolutions and the fully-connected layer
 
