@@ -43,7 +43,8 @@ network. The rows with 2,000 images are on the first 2,000 test images.
 
 Left out, because the time for training was short: training from scratch, the ablation by domain
 (`recipes/resnet20-ablation-{sd,wd,joint}.yaml` are ready), 70 and 90 %, F(4, 3) and ResNet-18. Super-resolution is in
-[reconstruction.md](reconstruction.md). The bar of 1.0 point below the dense network in both domains is not met: the last stage is 1.48 points below it in both.
+[reconstruction.md](reconstruction.md). The bar of 1.0 point below the dense network in both domains is not met: the
+last stage is 1.48 points below it in both.
 
 Regenerate: the three commands at the top of `recipes/resnet20-joint-{1,2,3}.yaml`, then
 `python reports/joint_sparsity.py runs/resnet20-joint-{1,2,3}`.
