@@ -85,8 +85,8 @@ the tiling with the least traffic (`objective=dram`). Bytes; `once` is every ope
 """
 
 FOOT = """
-Not run: ZigZag, and Timeloop, of which there is no package to install. Of ZigZag 3.9.1 on a TPU-like machine of 32 x 32
-only the totals are known, measured elsewhere (3,863,768 cycles, 1.87 mJ), not its DRAM traffic; so it has no column.
+Reasons are inferred from the figures and from how either tool fetches. Not run: ZigZag and Timeloop. Of ZigZag 3.9.1 on
+a TPU-like machine of 32 x 32 only totals are known, measured elsewhere (3,863,768 cycles, 1.87 mJ), not DRAM traffic.
 """
 
 
