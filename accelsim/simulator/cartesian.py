@@ -95,7 +95,7 @@ def _cuts(work: LayerWork, machine: SpatialMachine, part: Cartesian) -> list[_Cu
     """Cuts by powers of two of the output rows and columns that fit input RAMs and accumulators."""
     rows, cols = machine.pe_array.rows, machine.pe_array.cols
     room = 1024 * machine.buffers.input_kb / (rows * cols)
-    bits = activation_bits(machine, float(np.mean(work.input_density)))
+    bits = activation_bits(machine, work.input_density)
     found = []
     for parts_h, parts_w in product(_powers(work.out_height), _powers(work.out_width)):
         high, wide = -(-work.out_height // parts_h), -(-work.out_width // parts_w)
@@ -211,7 +211,7 @@ def _schedule(
 ) -> Schedule:
     """Steps: images, then regions, then groups of filters."""
     a, row_bytes = machine.arithmetic, machine.dram.timing.row_bytes
-    in_bits = activation_bits(machine, float(np.mean(work.input_density)))
+    in_bits = activation_bits(machine, work.input_density)
     out_bits = activation_bits(machine, work.output_density)
     starts = _group_starts(work, cut.filters)
     in_group = np.diff(np.append(starts, work.out_channels))

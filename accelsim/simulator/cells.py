@@ -75,7 +75,7 @@ def _mode(work: LayerWork, machine: WinogradMachine, cells: Cells, m: int) -> Mo
         activation_bits=a.activation_bits,
         transformed_bits=a.activation_bits,
         accumulator_bits=a.accumulator_bits,
-        input_bits=activation_bits(machine, float(np.mean(work.input_density))),
+        input_bits=activation_bits(machine, work.input_density),
         output_bits=activation_bits(machine, work.output_density),
         transform_adds=(tiles * adds_in, tiles * adds_out),
         weight_reuse=cells.stripe,

@@ -89,7 +89,7 @@ def plan_interleaved(work: LayerWork, machine: SpatialMachine) -> Schedule:
     filters = max((k for k in balanced_cuts(per_group, lanes) if k * largest <= room), default=min(lanes, per_group))
     starts = np.add.outer(np.arange(0, K, per_group), np.arange(0, per_group, filters)).ravel()
     in_tile = np.diff(np.append(starts, K))
-    in_bits = activation_bits(machine, float(np.mean(work.input_density)))
+    in_bits = activation_bits(machine, work.input_density)
     fitting = [
         rows
         for rows in balanced_cuts(work.out_height, 1)

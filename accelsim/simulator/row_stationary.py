@@ -158,7 +158,7 @@ def schedule_passes(work: LayerWork, machine: SpatialMachine, mapping: Mapping) 
     weights = (_weight_tiles(work, machine, sizes)[i_g, i_m, i_c] * new_weights).astype(np.int64)
     new_inputs = np.append(True, np.diff(((i_g * shape[2] * shape[3] * shape[4]) + position) * shape[5] + i_c) != 0)
     rows, cols = (input_extents(work, axis, size)[i] for axis, size, i in ((0, mapping.e, i_e), (1, mapping.f, i_f)))
-    in_bits = activation_bits(machine, float(np.mean(work.input_density)))
+    in_bits = activation_bits(machine, work.input_density)
     out_bits = activation_bits(machine, work.output_density)
     row_bytes, whole_width = machine.dram.timing.row_bytes, np.bool_(shape[3] == 1)
     in_pieces = feature_map_pieces(

@@ -22,7 +22,7 @@ Left out: conflicts of operand fetches; without ``chunk``, the inner join's own 
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 
 from accelsim.errors import InputError
@@ -108,7 +108,7 @@ def _gemm_mode(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> Mo
         activation_bits=a.activation_bits,
         transformed_bits=a.activation_bits,
         accumulator_bits=a.accumulator_bits,
-        input_bits=activation_bits(machine, float(np.mean(work.input_density))),
+        input_bits=activation_bits(machine, work.input_density),
         output_bits=activation_bits(machine, work.output_density),
         window=machine.window,
         decoder_rate=0.0 if machine.decoder is None else machine.decoder.symbols_per_cycle,
@@ -148,16 +148,19 @@ def weight_bits(work: LayerWork, machine: SpatialMachine | WinogradMachine, nonz
     return np.asarray(values * machine.arithmetic.weight_bits + index)
 
 
-def activation_bits(machine: SpatialMachine | WinogradMachine, density: float) -> float:
-    """Bits of an activation in DRAM on average, index included, at a density.
+def activation_bits(machine: SpatialMachine | WinogradMachine, density: ArrayLike) -> float:
+    """Bits of an activation in DRAM, index included, on average over channels of these densities.
 
     A packed run-length code is used only where it is smaller than the plain values.
     """
     positions = 1 << 20  # many: an average
-    values = stored_values(machine.activation_format, positions, density * positions)
-    index = index_bits(machine.activation_format, positions, density * positions, positions)
-    bits = float(values * machine.arithmetic.activation_bits + index) / positions
-    return min(bits, machine.arithmetic.activation_bits) if machine.activation_format == "packed_run_length" else bits
+    nonzeros = np.asarray(density, np.float64) * positions
+    values = stored_values(machine.activation_format, positions, nonzeros)
+    index = index_bits(machine.activation_format, positions, nonzeros, positions)
+    bits = (values * machine.arithmetic.activation_bits + index) / positions
+    if machine.activation_format == "packed_run_length":
+        bits = np.minimum(bits, machine.arithmetic.activation_bits)
+    return float(bits.mean())
 
 
 def filter_order(work: LayerWork, machine: SpatialMachine | WinogradMachine, blocks: Ints) -> Ints | slice:

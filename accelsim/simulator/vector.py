@@ -22,7 +22,7 @@ def plan_vector(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> S
     """The schedule of a pool, add or other layer.  Raises InputError if the input buffer cannot hold a pool's rows."""
     bits = machine.arithmetic.activation_bits
     elements = work.inputs * work.batch * work.height * work.width * work.in_channels
-    in_total = int(whole_bytes(elements, activation_bits(machine, float(np.mean(work.input_density)))))
+    in_total = int(whole_bytes(elements, activation_bits(machine, work.input_density)))
     out_total = int(whole_bytes(work.outputs, activation_bits(machine, work.output_density)))
     kept = _overlap_bytes(work, bits)
     in_room, out_room = 512 * machine.buffers.input_kb - kept, 512 * machine.buffers.output_kb

@@ -109,7 +109,7 @@ def _winograd_mode(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece
         activation_bits=a.activation_bits,
         transformed_bits=a.transformed_bits,
         accumulator_bits=a.accumulator_bits,
-        input_bits=activation_bits(machine, float(np.mean(work.input_density))),
+        input_bits=activation_bits(machine, work.input_density),
         output_bits=activation_bits(machine, work.output_density),
         window=machine.window,
         transform_rate=1,

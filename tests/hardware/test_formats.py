@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.hardware.formats import RUN_BITS, index_bits, stored_bytes, stored_values
+from accelsim.hardware.load import load_hardware
+from accelsim.simulator.spatial import activation_bits
 
 MASKS = st.lists(st.booleans(), min_size=1, max_size=200)
 
@@ -82,3 +84,13 @@ def test_bitmask_beats_run_length_above_a_quarter_density_only() -> None:
 def test_no_nonzeros_store_no_more_than_all_of_them(fmt: str, positions: int) -> None:
     none, every = (stored_bytes(fmt, positions, n, 8, positions) for n in (0, positions))
     assert 0 <= none <= every
+
+
+def test_activations_are_stored_at_the_density_of_each_channel() -> None:
+    """Run lengths are not linear in the density: an empty and a full channel are not two half-full ones."""
+    machine = load_hardware("spatial-16x16", ["activation_format=run_length"])
+    empty, full, half = (activation_bits(machine, d) for d in (0.0, 1.0, 0.5))
+    assert activation_bits(machine, np.array([0.0, 1.0])) == pytest.approx((empty + full) / 2)
+    assert abs(half - (empty + full) / 2) > 0.01
+    dense = load_hardware("spatial-16x16")
+    assert activation_bits(dense, np.array([0.1, 0.7])) == 8
