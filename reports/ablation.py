@@ -28,7 +28,7 @@ from accelsim.training.winograd_op import winograd_operations
 HERE = Path(__file__).parent
 NETWORK, WEIGHTS = "resnet20-cifar10", "weights/resnet20_cifar10.safetensors"
 MODES = {"dense": "dense, not regularized", "sd": "spatial only", "wd": "Winograd only", "joint": "joint"}
-SPARSITIES = (70, 80, 90)
+SPARSITIES = (70, 80, 90)  # percent; those whose three runs are finished are measured
 KEYS = ("unpruned", "spatial", "winograd", "winograd_f4")
 
 
@@ -52,6 +52,8 @@ def measure(runs: Path, images: Source) -> list[dict[str, Any]]:
     """One row for each mode and sparsity: its accuracies by the names of ``KEYS``, in percent."""
     graph, rows = named_graph(NETWORK), []
     for percent in SPARSITIES:
+        if not all((runs / f"resnet20-{mode}-{percent}" / "checkpoint.json").exists() for mode in list(MODES)[1:]):
+            continue
         for mode in MODES:
             run = runs / f"resnet20-{mode}-{percent}"
             network = load_network(graph, resolve(WEIGHTS) if mode == "dense" else run / "checkpoint.safetensors")

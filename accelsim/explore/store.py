@@ -16,7 +16,7 @@ from accelsim.explore.evaluate import Outcome
 
 FILE_NAME = "results.sqlite"
 APPLICATION_ID = 0x61736964  # "asid": a database of ours and not somebody's bookmarks
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BATCH = 500
 
 _SCHEMA = """
