@@ -85,8 +85,7 @@ def plan_cartesian(work: LayerWork, machine: SpatialMachine) -> Schedule:
     rate = machine.dram.timing.bandwidth_gbs * machine.dram.channels * machine.ns_per_cycle
 
     def score(plan: Schedule) -> tuple[float, int]:
-        moved = sum(int(t.n_bytes.sum()) for t in (plan.inputs, plan.weights, plan.outputs))
-        return max(int(plan.compute_cycles.sum()), moved / rate), moved
+        return max(int(plan.compute_cycles.sum()), plan.dram_bytes / rate), plan.dram_bytes
 
     return min(plans, key=score)
 

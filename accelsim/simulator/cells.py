@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from accelsim.hardware.machine import Cells, WinogradMachine
 from accelsim.simulator.mode import Mode
-from accelsim.simulator.spatial import activation_bits, dense_slots, weight_bits
+from accelsim.simulator.spatial import dense_slots, operand_settings, weight_bits
 from accelsim.winograd import tile_additions
 from accelsim.workload import CHANNEL_BLOCK, LayerWork
 
@@ -41,7 +41,7 @@ def cell_modes(work: LayerWork, machine: WinogradMachine, cells: Cells) -> list[
 
 def _mode(work: LayerWork, machine: WinogradMachine, cells: Cells, m: int) -> Mode:
     """Directly (m = 1), or by F(m x m, r x r)."""
-    array, a = machine.pe_array, machine.arithmetic
+    array = machine.pe_array
     blocks = work.block_nonzeros(m)
     (R, S), in_winograd = work.kernel, m > 1
     tiles = cells.block**2 if in_winograd else 1
@@ -70,13 +70,8 @@ def _mode(work: LayerWork, machine: WinogradMachine, cells: Cells, m: int) -> Mo
         filter_lanes=array.cols,
         tap_lanes=array.taps if in_winograd else 1,
         reduction_lanes=cells.channels * (1 if in_winograd else array.taps),
-        weight_format=machine.weight_format,
-        weight_bits=a.weight_bits,
-        activation_bits=a.activation_bits,
-        transformed_bits=a.activation_bits,
-        accumulator_bits=a.accumulator_bits,
-        input_bits=activation_bits(machine, work.input_density),
-        output_bits=activation_bits(machine, work.output_density),
+        transformed_bits=machine.arithmetic.activation_bits,
+        **operand_settings(work, machine),
         transform_adds=(tiles * adds_in, tiles * adds_out),
         weight_reuse=cells.stripe,
     )

@@ -135,7 +135,7 @@ def schedule(mode: Mode, tiling: Tiling, machine: SpatialMachine | WinogradMachi
             weight_bytes=int(plan.weights.n_bytes.sum()),
             input_bytes=int(plan.inputs.n_bytes.sum()),
             output_bytes=int(plan.outputs.n_bytes.sum()),
-            dram_rows=sum(int(t.rows.sum()) for t in (plan.inputs, plan.weights, plan.outputs)),
+            dram_rows=sum(int(t.rows.sum()) for t in plan.transfers),
             folds=fold_counts(mode, barriers),
         ),
     )

@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 def measured(plan: Schedule, machine: SpatialMachine | WinogradMachine) -> float:
     """What a schedule scores by the machine's objective: cycles, DRAM bytes, pJ, or pJ x cycles."""
     if machine.objective == "dram":
-        return float(sum(int(t.n_bytes.sum()) for t in (plan.inputs, plan.weights, plan.outputs)))
+        return float(plan.dram_bytes)
     cycles = fast(durations(plan, machine))
     return float(score(machine, np.float64(cycles), plan.actions))
 

@@ -26,6 +26,8 @@ from accelsim.winograd import tile_additions
 from accelsim.workload import LayerWork
 
 ENGINES: dict[str, Engine] = {"event": event, "fast": fast}
+# Dataflows that are not tiles of a matrix product plan a layer on their own.
+PLANNERS = {"row_stationary": plan_row_stationary, "cartesian": plan_cartesian, "interleaved": plan_interleaved}
 
 
 def modes(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> list[Mode]:
@@ -39,12 +41,8 @@ def plan(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> Schedule
     """The schedule of one layer.  Raises InputError if the machine's buffers are too small for it."""
     if work.weights is None:
         return plan_vector(work, machine)
-    if isinstance(machine, SpatialMachine) and machine.dataflow == "row_stationary":
-        return plan_row_stationary(work, machine)
-    if isinstance(machine, SpatialMachine) and machine.dataflow == "cartesian":
-        return plan_cartesian(work, machine)
-    if isinstance(machine, SpatialMachine) and machine.dataflow == "interleaved":
-        return plan_interleaved(work, machine)
+    if isinstance(machine, SpatialMachine) and machine.dataflow in PLANNERS:
+        return PLANNERS[machine.dataflow](work, machine)
     return best_schedule(modes(work, machine), machine)
 
 

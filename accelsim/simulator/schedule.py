@@ -43,5 +43,15 @@ class Schedule:
     waiting_slots: float
     actions: dict[str, float]
 
+    @property
+    def transfers(self) -> tuple[Transfer, Transfer, Transfer]:
+        """All that moves to and from DRAM."""
+        return self.inputs, self.weights, self.outputs
+
+    @property
+    def dram_bytes(self) -> int:
+        """Of all transfers together."""
+        return sum(int(transfer.n_bytes.sum()) for transfer in self.transfers)
+
     def __len__(self) -> int:
         return len(self.compute_cycles)

@@ -20,6 +20,7 @@ Left out: conflicts of operand fetches; without ``chunk``, the inner join's own 
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -86,7 +87,6 @@ def _gemm_mode(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> Mo
     R, S = work.kernel
     slots, variance, most = _slots(work, machine, blocks, R * S)
     executed, gated = executed_macs(work, machine)
-    a = machine.arithmetic
     stored = weight_bits(work, machine, blocks.sum(axis=0), R * S)[order]
     return Mode(
         name="gemm",
@@ -103,13 +103,8 @@ def _gemm_mode(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> Mo
         filter_lanes=1,
         tap_lanes=1,
         reduction_lanes=1,
-        weight_format=machine.weight_format,
-        weight_bits=a.weight_bits,
-        activation_bits=a.activation_bits,
-        transformed_bits=a.activation_bits,
-        accumulator_bits=a.accumulator_bits,
-        input_bits=activation_bits(machine, work.input_density),
-        output_bits=activation_bits(machine, work.output_density),
+        transformed_bits=machine.arithmetic.activation_bits,
+        **operand_settings(work, machine),
         window=machine.window,
         decoder_rate=0.0 if machine.decoder is None else machine.decoder.symbols_per_cycle,
     )
@@ -146,6 +141,19 @@ def weight_bits(work: LayerWork, machine: SpatialMachine | WinogradMachine, nonz
     values = stored_values(machine.weight_format, positions, nonzeros)
     index = index_bits(machine.weight_format, positions, nonzeros, window * channels)
     return np.asarray(values * machine.arithmetic.weight_bits + index)
+
+
+def operand_settings(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> dict[str, Any]:
+    """The fields of a ``Mode`` that say how the machine stores weights, activations and sums, by name."""
+    a = machine.arithmetic
+    return {
+        "weight_format": machine.weight_format,
+        "weight_bits": a.weight_bits,
+        "activation_bits": a.activation_bits,
+        "accumulator_bits": a.accumulator_bits,
+        "input_bits": activation_bits(machine, work.input_density),
+        "output_bits": activation_bits(machine, work.output_density),
+    }
 
 
 def activation_bits(machine: SpatialMachine | WinogradMachine, density: ArrayLike) -> float:

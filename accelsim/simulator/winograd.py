@@ -24,7 +24,7 @@ import numpy as np
 from accelsim.decomposition import Piece, pieces
 from accelsim.hardware.machine import WinogradMachine
 from accelsim.simulator.mode import Mode
-from accelsim.simulator.spatial import activation_bits, coded_bits, dense_slots, filter_order, gemm_mode, weight_bits
+from accelsim.simulator.spatial import coded_bits, dense_slots, filter_order, gemm_mode, operand_settings, weight_bits
 from accelsim.winograd import POINTS, tile_additions
 from accelsim.workload import LayerWork, keep
 
@@ -73,7 +73,7 @@ def winograd_mode(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece,
 
 def _winograd_mode(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, ...]) -> Mode:
     """The same on a single lane, with transform units of rate 1."""
-    m, a = machine.tile, machine.arithmetic
+    m = machine.tile
     blocks = work.block_nonzeros(m, parts)
     order = filter_order(work, machine, blocks)
     dense, kept = dense_slots(work, blocks, 1), int(blocks.sum())
@@ -104,13 +104,8 @@ def _winograd_mode(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece
         filter_lanes=1,
         tap_lanes=1,
         reduction_lanes=1,
-        weight_format=machine.weight_format,
-        weight_bits=a.weight_bits,
-        activation_bits=a.activation_bits,
-        transformed_bits=a.transformed_bits,
-        accumulator_bits=a.accumulator_bits,
-        input_bits=activation_bits(machine, work.input_density),
-        output_bits=activation_bits(machine, work.output_density),
+        transformed_bits=machine.arithmetic.transformed_bits,
+        **operand_settings(work, machine),
         window=machine.window,
         transform_rate=1,
         inverse_rate=1,

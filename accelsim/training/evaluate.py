@@ -1,7 +1,7 @@
 """Accuracy of a network as it stands, pruned in the spatial domain, and pruned in the Winograd domain."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from accelsim.training.kernels import Array
 from accelsim.training.ops import Op
 from accelsim.training.plan import Plan
 from accelsim.training.winograd_op import winograd_operations
+
+T = TypeVar("T")
 
 
 def top1(
@@ -51,13 +53,24 @@ def in_both_domains(
 
     thresholds: (theta_SD, theta_WD).  options: as ``top1``.
     """
-    filters = regularizer.pruned_winograd(arrays, thresholds[1])
-    unpruned = top1(graph, arrays, images, **options)
+
+    def measure(some: Mapping[str, Array], filters: dict[str, Array]) -> float:
+        return top1(graph, some, images, operations=winograd_operations(filters, regularizer.winograd), **options)
+
+    return by_domain(measure, arrays, regularizer, thresholds)
+
+
+def by_domain(
+    measure: Callable[[Mapping[str, Array], dict[str, Array]], T],
+    arrays: Mapping[str, Array],
+    regularizer: JointRegularizer,
+    thresholds: tuple[float, float],
+) -> dict[str, T]:
+    """``measure`` (of arrays, and of Winograd-domain filters by layer) unpruned and pruned in either domain."""
+    unpruned = measure(arrays, {})
     pruned = regularizer.pruned_spatial(arrays, thresholds[0])
     return {
         "unpruned": unpruned,
-        "spatial": top1(graph, pruned, images, **options) if thresholds[0] > 0 else unpruned,
-        "winograd": top1(
-            graph, arrays, images, operations=winograd_operations(filters, regularizer.winograd), **options
-        ),
+        "spatial": measure(pruned, {}) if thresholds[0] > 0 else unpruned,
+        "winograd": measure(arrays, regularizer.pruned_winograd(arrays, thresholds[1])),
     }

@@ -12,6 +12,7 @@ import numpy as np
 from accelsim.compression.joint import JointRegularizer
 from accelsim.network.graph import Graph
 from accelsim.network.layers import Conv
+from accelsim.training.evaluate import by_domain
 from accelsim.training.kernels import Array
 from accelsim.training.ops import Op
 from accelsim.training.plan import Plan
@@ -74,14 +75,12 @@ def psnr_in_both_domains(
 
     thresholds: (theta_SD, theta_WD).  options: as ``psnr_by_set``.
     """
-    filters = regularizer.pruned_winograd(arrays, thresholds[1])
-    spatial = regularizer.pruned_spatial(arrays, thresholds[0])
-    unpruned = psnr_by_set(graph, arrays, photographs, **options)
-    return {
-        "unpruned": unpruned,
-        "spatial": psnr_by_set(graph, spatial, photographs, **options) if thresholds[0] > 0 else unpruned,
-        "winograd": psnr_by_set(graph, arrays, photographs, filters=filters, tiles=regularizer.winograd, **options),
-    }
+
+    def measure(some: Mapping[str, Array], filters: dict[str, Array]) -> dict[str, float]:
+        tiles = regularizer.winograd if filters else {}
+        return psnr_by_set(graph, some, photographs, filters=filters, tiles=tiles, **options)
+
+    return by_domain(measure, arrays, regularizer, thresholds)
 
 
 def enhance(

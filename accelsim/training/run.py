@@ -227,8 +227,7 @@ class Run:
                 watch(report)
 
         source = self.trainer.images
-        index = np.arange(min(settings.images, len(source)))
-        index = np.random.default_rng(settings.seed).permutation(len(source))[: len(index)]
+        index = np.random.default_rng(settings.seed).permutation(len(source))[: settings.images]
         pixels = source.pairs(index)[0] if isinstance(source, Patches) else source.take(index)
         sparsity = (joint.spatial * (joint.mode != "wd"), joint.winograd * (joint.mode != "sd"))
         regularizer = JointRegularizer(self.graph, joint.tiles, joint.exclude)
