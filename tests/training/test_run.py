@@ -85,7 +85,7 @@ def test_killed_and_resumed_is_bit_for_bit_the_undisturbed_run(tmp_path: Path, d
     program = "import sys; from pathlib import Path; from accelsim.training.run import train_recipe; "
     program += "train_recipe(Path(sys.argv[1]), Path(sys.argv[2]))"
     with subprocess.Popen([sys.executable, "-c", program, str(recipe), str(out)], stderr=subprocess.DEVNULL) as child:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 600
         while not (out / checkpoint.STATE).exists() and time.monotonic() < deadline:
             time.sleep(0.005)
         os.kill(child.pid, signal.SIGKILL)
