@@ -104,41 +104,38 @@ class LayerWork:
         m > 1: in the Winograd domain of F(m x m, R x S), n_h n_w taps, 0 or 1 each.
         Raises ValueError if the layer has no weights, or m > 1 and Winograd does not apply.
         """
-        if self.weights is None or (m > 1 and self.winograd_threshold is None):
-            raise ValueError(f"layer {self.name}: no weights for F({m}, r)")
-        if m == 1:
+        if m == 1 and self.weights is not None:
             return np.asarray(np.count_nonzero(self.weights, axis=(2, 3))[None], np.int32)
-        if self.winograd_density is None:
-            kept = winograd_filters(self.weights, m, self.winograd_threshold or 0.0) != 0
+        return self._kept(m).astype(np.int32)
+
+    def _kept(self, m: int, parts: tuple[Piece, ...] = ()) -> NDArray[np.bool_]:
+        """Which Winograd-domain entries are not zero, one tap after the other: (taps, K, C / groups) bool.
+
+        parts: of a layer cut into pieces at stride 1, each run by F(m x m, its size); of these nothing is pruned.
+        Raises ValueError if the layer has no weights, or Winograd does not apply.
+        """
+        if self.weights is None or (not parts and self.winograd_threshold is None):
+            raise ValueError(f"layer {self.name}: no weights for F({m}, r)")
+        filters: list[NDArray[Any]]
+        if parts:
+            filters = [winograd_filters(self.weights[:, :, *piece.window], m, 0.0) for piece in parts]
+        elif self.winograd_density is None:
+            filters = [winograd_filters(self.weights, m, self.winograd_threshold or 0.0)]
         else:
             W = np.abs(winograd_filters(self.weights, m, 0.0))
             rank = round((1 - self.winograd_density) * W.size)
-            kept = W > (np.partition(W.ravel(), rank - 1)[rank - 1] if rank else -1)
-        K, C, n_h, n_w = kept.shape
-        return np.asarray(kept.reshape(K, C, n_h * n_w).transpose(2, 0, 1), np.int32)
-
-    def piece_nonzeros(self, m: int, parts: tuple[Piece, ...]) -> NDArray[np.int32]:
-        """Non-zeros of a layer cut into pieces at stride 1, one tap after the other: (taps, K, C / groups) int32.
-
-        Each piece is run by F(m x m, its size).  Nothing is pruned.  Raises ValueError if the layer has no weights.
-        """
-        if self.weights is None:
-            raise ValueError(f"layer {self.name}: no weights to cut into pieces")
-        taps = []
-        for piece in parts:
-            kept = winograd_filters(self.weights[:, :, *piece.window], m, 0.0) != 0
-            taps.append(kept.reshape(*kept.shape[:2], -1).transpose(2, 0, 1))
-        return np.concatenate(taps).astype(np.int32)
+            filters = [W > (np.partition(W.ravel(), rank - 1)[rank - 1] if rank else -1)]
+        K, C = self.weights.shape[:2]
+        return np.concatenate([(W != 0).transpose(2, 3, 0, 1).reshape(-1, K, C) for W in filters])
 
     def block_nonzeros(self, m: int = 1, parts: tuple[Piece, ...] = ()) -> NDArray[np.int64]:
         """``nonzeros(m)`` summed over blocks of CHANNEL_BLOCK input channels: (taps, K, blocks) int64.  Kept.
 
-        parts: of ``piece_nonzeros(m, parts)`` instead.
+        parts: of the layer cut into these pieces instead, each run by F(m x m, its size), not pruned.
         """
         return keep(
-            self.kept, ("blocks", m, parts),
-            lambda: sum_blocks(self.piece_nonzeros(m, parts) if parts else self.nonzeros(m)),
-        )  # fmt: skip
+            self.kept, ("blocks", m, parts), lambda: sum_blocks(self.nonzeros() if m == 1 else self._kept(m, parts))
+        )
 
 
 def keep(kept: dict[Any, Any], key: Hashable, make: Callable[[], T], most: int = MOST_KEPT) -> T:
@@ -151,9 +148,13 @@ def keep(kept: dict[Any, Any], key: Hashable, make: Callable[[], T], most: int =
 
 
 def sum_blocks(values: NDArray[Any]) -> NDArray[Any]:
-    """Sums over blocks of CHANNEL_BLOCK channels: (..., C) -> (..., blocks), integers as int64."""
+    """Sums over blocks of CHANNEL_BLOCK channels: (..., C) -> (..., blocks), flags and integers as int64."""
+    if values.dtype == np.bool_:  # a block's sum fits a byte, and bytes add up many at a time
+        padded = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, -values.shape[-1] % CHANNEL_BLOCK)])
+        blocks = padded.view(np.uint8).reshape(*values.shape[:-1], -1, CHANNEL_BLOCK)
+        return np.asarray(np.einsum("...i->...", blocks), np.int64)
     starts = np.arange(0, values.shape[-1], CHANNEL_BLOCK)
-    dtype = np.int64 if values.dtype.kind in "iub" else np.float64
+    dtype = np.int64 if values.dtype.kind in "iu" else np.float64
     return np.asarray(np.add.reduceat(values, starts, axis=-1, dtype=dtype))
 
 

@@ -21,26 +21,38 @@ from accelsim.winograd import convolve_transformed, matrices
 
 Array = NDArray[np.float32]
 
+BLOCK_FILTERS = 1 << 13  # transformed at a time: what their taps take stays in a core's cache
+
 
 def winograd_filters(weights: Array, m: int, threshold: float) -> Array:
     """The pruned Winograd-domain filters of F(m x m, R x S).
 
     weights: (K, C / groups, R, S) float32 -> (K, C / groups, m + R - 1, m + S - 1) float32, 0 where |W| <= threshold.
+    In memory it lies tap by tap.
     """
-    w = weights.astype(np.float64)
-    for axis in (2, 3):  # G along the rows, then along the columns
-        G = matrices(m, weights.shape[axis], np.dtype(np.float64))[1]
-        taps = np.moveaxis(w, axis, 0)
-        rows = []
-        for coefficients in G:
-            row = coefficients[0] * taps[0]
-            for g, tap in zip(coefficients[1:], taps[1:], strict=True):
-                row = row + g * tap
-            rows.append(row)
-        w = np.stack(rows, axis=axis)
-    W = w.astype(np.float32)
-    W[np.abs(W) <= np.float32(threshold)] = 0
-    return W
+    K, C, R, S = weights.shape
+    G_h, G_w = (matrices(m, r, np.dtype(np.float64))[1] for r in (R, S))
+    filters = weights.reshape(K * C, R, S).transpose(1, 2, 0)
+    W = np.empty((len(G_h), len(G_w), K * C), np.float32)
+    for first in range(0, K * C, BLOCK_FILTERS):
+        block = slice(first, first + BLOCK_FILTERS)
+        w = filters[:, :, block].astype(np.float64, order="C")
+        for i, coefficients in enumerate(G_h):
+            rows = _combination(coefficients, w)
+            for j, coefficients in enumerate(G_w):
+                tap = W[i, j, block]
+                tap[...] = _combination(coefficients, rows)
+                tap[np.abs(tap) <= np.float32(threshold)] = 0
+    return W.reshape(*W.shape[:2], K, C).transpose(2, 3, 0, 1)
+
+
+def _combination(coefficients: NDArray[np.float64], taps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sum of coefficients times taps, in order; no row of G is all zero.  taps: (r, ...)."""
+    (first, tap), *rest = [(g, tap) for g, tap in zip(coefficients, taps, strict=True) if g]
+    total = first * tap
+    for g, tap in rest:
+        total += g * tap
+    return np.asarray(total)
 
 
 def tile_sizes(model: DualModel, m: int | None = None) -> dict[str, int]:

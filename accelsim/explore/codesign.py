@@ -6,7 +6,6 @@ the widths of transformed inputs and of accumulators, which are exact at the def
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,12 @@ from threadpoolctl import threadpool_limits
 
 from accelsim.compression.coding import decode, encode
 from accelsim.compression.container import unpack
-from accelsim.compression.deploy import density, winograd_densities, winograd_filters
+from accelsim.compression.deploy import density, winograd_filters
 from accelsim.compression.manifest import MAX_MANIFEST_BYTES, parse_manifest
 from accelsim.compression.quantize import dyadic
 from accelsim.errors import InputError
 from accelsim.explore.space import Variant
-from accelsim.explore.variants import thresholds, variant_model
+from accelsim.explore.variants import thresholds, variant_densities, variant_model
 from accelsim.network import Network, Node, forward
 from accelsim.network.forward import Convolution, convolve
 from accelsim.network.images import LabelledImages, read_images
@@ -89,18 +88,6 @@ def measure(
 def _winograd_entries(weight: Array, m: int) -> int:
     K, C, R, S = weight.shape
     return int(K * C * (m + R - 1) * (m + S - 1))
-
-
-@lru_cache(maxsize=64)
-def variant_densities(variant: Variant, m: int | None) -> Mapping[str, float]:
-    """Density of each eligible convolution's pruned Winograd-domain filters, by node name."""
-    model = variant_model(variant)
-    own = thresholds(variant, m)
-    densities: dict[str, float] = {}
-    for name, threshold in own.items():
-        one = replace(model, winograd_m={name: m or model.winograd_m[name]})
-        densities |= winograd_densities(one, threshold=threshold)
-    return densities
 
 
 def file_bytes(variant: Variant) -> int:

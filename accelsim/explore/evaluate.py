@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 import accelsim
 from accelsim.errors import InputError
-from accelsim.explore.codesign import measure, variant_densities
+from accelsim.explore.codesign import measure
 from accelsim.explore.machines import machine_from
 from accelsim.explore.space import Variant, content_key
-from accelsim.explore.variants import variant_works
+from accelsim.explore.variants import variant_densities, variant_works
 from accelsim.simulator.run import run_rows
 
 # Parts of the package that decide what a result is.
@@ -153,7 +153,7 @@ def _simulate(variant: Variant, options: Mapping[str, Any]) -> tuple[dict[str, A
     rows, total = run_rows(variant_works(variant, m, options["batch"]), machine, options["engine"])
     total = {key: value for key, value in total.items() if key not in {"name", "kind", "mode"}}
     layers: dict[str, Any] = {column: [row[column] for row in rows] for column in LAYER_COLUMNS}
-    densities = {} if tile is None or variant.is_table else variant_densities(variant, m)
+    densities = {} if tile is None or variant.is_table else variant_densities(variant, m, options["batch"])
     layers["winograd_density"] = [densities.get(name) for name in layers["name"]]
     return total, layers
 

@@ -94,3 +94,15 @@ def variant_works(variant: Variant, m: int | None, batch: int) -> tuple[LayerWor
     return tuple(
         work if work.winograd_threshold is None else replace(work, winograd_threshold=own[work.name]) for work in works
     )
+
+
+@lru_cache(maxsize=64)
+def variant_densities(variant: Variant, m: int | None, batch: int = 1) -> Mapping[str, float]:
+    """Density of each eligible convolution's pruned Winograd-domain filters, by node name; counted with the works."""
+    model = variant_model(variant)
+    densities = {}
+    for work in variant_works(variant, m, batch):
+        if work.winograd_threshold is not None and work.weights is not None:
+            kept = work.block_nonzeros(m or model.winograd_m[work.name])
+            densities[work.name] = int(kept.sum()) / (len(kept) * work.weights.shape[0] * work.weights.shape[1])
+    return densities

@@ -12,11 +12,11 @@ from accelsim.compression.dual import read_dual
 from accelsim.datapath.validate import Datapath, validate
 from accelsim.errors import InputError
 from accelsim.explore.breakeven import best_tiles, break_even, crossing
-from accelsim.explore.codesign import file_bytes, measure, variant_densities
+from accelsim.explore.codesign import file_bytes, measure
 from accelsim.explore.description import ModelEntry
 from accelsim.explore.space import Variant, model_variants
 from accelsim.explore.sweep import run_sweep
-from accelsim.explore.variants import thresholds, variant_model, variant_works
+from accelsim.explore.variants import thresholds, variant_densities, variant_model, variant_works
 from accelsim.network.images import read_images
 from tests.explore.small import write_small, write_sweep
 
