@@ -217,13 +217,14 @@ def compress(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A run's folder, or a .safetensors file.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="MODEL.dual", help="The file to write.")],
     recipe: Annotated[Path | None, typer.Option("--recipe", metavar="RECIPE.yaml", help="Cell size, data, ...")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted fine-tuning.")] = False,
     json: Json = False,
 ) -> None:
     """Prune, quantize and code a trained network into one file for both kinds of machine."""
     from accelsim.training.compress import CompressionRecipe, compress_checkpoint, load_compression_recipe, summary
 
     settings = CompressionRecipe() if recipe is None else load_compression_recipe(recipe)
-    model = compress_checkpoint(checkpoint, output, settings, say)
+    model = compress_checkpoint(checkpoint, output, settings, say, resume)
     if json:
         print_json(summary(model, output))
 

@@ -4,10 +4,13 @@
 
 (Choi et al., arXiv:1802.02271 and 1902.08192; only the Winograd term of the regularizer stays, at its balance
 exp(z_WD) R_WD = alpha).  The averaged gradients go through Adam.  Beyond the paper, batch-norm's scales and shifts and
-the biases, which a file holds at their own precision anyway, move along, by distillation from the dense network.
+the biases, which a file holds at their own precision anyway, move along, by distillation from the dense network, and
+the codebook stays odd (c_-n = -c_n), so that weights that cancel in the Winograd domain go on cancelling.
 
 With a weight rate, the weights themselves go on training, too: the forward pass sees their quantized values, the
-gradient passes to them as if quantization were the identity (straight-through, Bengio et al. 2013).  Zeros stay zeros.
+gradient passes to them as if quantization were the identity (straight-through, Bengio et al. 2013).  Zeros stay zeros
+in both domains: every 2-D filter moves only within the linear space of those that have its zeros
+(``winograd_projectors``).
 """
 
 from collections.abc import Callable, Mapping
@@ -24,11 +27,12 @@ from accelsim.network.graph import Graph, Network
 from accelsim.training.augment import augment
 from accelsim.training.datasets import Source
 from accelsim.training.kernels import Array
-from accelsim.training.losses import cross_entropy, distillation
+from accelsim.training.losses import blend, cross_entropy, distillation
 from accelsim.training.optimizers import Adam
 from accelsim.training.plan import Plan
 
 STATISTICS = ("running_mean", "running_var")
+NOTHING = 1 / 8  # of a cell: a Winograd-domain entry up to it is rounding, not a weight
 
 
 @dataclass(frozen=True)
@@ -55,87 +59,171 @@ class Tuning:
     workers: int = 1
 
 
-def fine_tune(
-    graph: Graph,
-    arrays: Mapping[str, Array],
-    indices: Mapping[str, Levels],
-    quantizer: Quantizer,
-    images: Source,
-    tuning: Tuning,
-    *,
-    regularizer: JointRegularizer,
-    winograd_sparsity: float,
-    teacher: Network | None = None,
-    watch: Callable[[int, float], None] | None = None,
-) -> tuple[dict[str, Array], dict[str, Levels], Quantizer]:
-    """(arrays, indices, quantizer) after fine-tuning: weights decoded, batch-norm unfolded.
+class Tuner:
+    """The state of one fine-tuning.  ``state()`` and ``restore()`` are what an interrupted one goes on from.
 
     graph, arrays: the network with batch-norm apart, its weights before quantization.  indices: of each weight array;
     where they are 0 weights stay 0.  quantizer: with a codebook.
-    regularizer, winograd_sparsity: the Winograd term.  watch: called with the step and its loss.
-    Raises NumericalError if the loss is not finite.
+    regularizer, winograd_sparsity: the Winograd term.  teacher: the network to distil from.
     """
-    indices = dict(indices)
-    current = {name: np.array(arrays[name], np.float32) for name in graph.parameters}
-    kept = {name: (n != 0).astype(np.float32) for name, n in indices.items()}
-    moving = list(indices) if tuning.weight_rate else []
-    trained = [name for name in current if name.rpartition(".")[2] not in STATISTICS]
-    gradients = {name: np.zeros_like(current[name]) for name in trained}
-    values = [name for name in trained if name not in indices]
-    groups: list[list[NDArray[Any]]]
-    groups = [[quantizer.codebook], [current[name] for name in values], [arrays[name] * kept[name] for name in moving]]
-    vector = np.concatenate([array.ravel() for group in groups for array in group]).astype(np.float32)
-    rates = np.repeat(
-        np.array([tuning.codebook_rate, tuning.value_rate, tuning.weight_rate], np.float32),
-        [sum(array.size for array in group) for group in groups],
-    )
-    parts = np.split(vector, np.cumsum([array.size for group in groups for array in group])[:-1])
-    L = len(quantizer.codebook) // 2
-    options: dict[str, Any] = {"workers": tuning.workers}
-    plan = Plan(graph, current, tuning.batch, gradients=gradients, training=True, **options)
-    guide = None if teacher is None else Plan(teacher.graph, teacher.arrays, tuning.batch, **options)
-    optimizer = Adam(vector.size)
-    steps = np.zeros_like(vector)
-    nothing = {name: np.zeros_like(gradient) for name, gradient in gradients.items()}
 
-    def install() -> None:
-        nonlocal quantizer
-        quantizer = replace(quantizer, codebook=parts[0].astype(np.float64))
-        for name, part in zip(moving, parts[1 + len(values) :], strict=True):
-            indices[name] = quantizer.indices(name, part.reshape(kept[name].shape)).clip(-L, L)
-        for name, n in indices.items():
-            current[name][...] = quantizer.decode(name, n)
-        for name, part in zip(values, parts[1:], strict=False):
-            current[name][...] = part.reshape(current[name].shape)
+    def __init__(
+        self,
+        graph: Graph,
+        arrays: Mapping[str, Array],
+        indices: Mapping[str, Levels],
+        quantizer: Quantizer,
+        images: Source,
+        tuning: Tuning,
+        *,
+        regularizer: JointRegularizer,
+        winograd_sparsity: float,
+        teacher: Network | None = None,
+    ):
+        self.graph, self.images, self.tuning, self.quantizer = graph, images, tuning, quantizer
+        self.regularizer, self.winograd_sparsity = regularizer, winograd_sparsity
+        self.indices = dict(indices)
+        self.arrays = {name: np.array(arrays[name], np.float32) for name in graph.parameters}
+        self.kept = {name: (n != 0).astype(np.float32) for name, n in self.indices.items()}
+        for name, kept in self.kept.items():
+            self.arrays[name] *= kept
+        trained = [name for name in self.arrays if name.rpartition(".")[2] not in STATISTICS]
+        self.gradients = {name: np.zeros_like(self.arrays[name]) for name in trained}
+        self.values = [name for name in trained if name not in self.indices]
+        self.moving = list(self.indices) if tuning.weight_rate else []
+        self.projectors: dict[str, Array] = {}
+        if self.moving:
+            _, theta = regularizer.thresholds(self.arrays, 0.0, winograd_sparsity)
+            smallest = min(quantizer.cells.values())
+            self.projectors = winograd_projectors(regularizer, self.arrays, self.kept, min(theta, NOTHING * smallest))
+            for name, projector in self.projectors.items():
+                _project(self.arrays[name], projector)
+        groups: list[list[NDArray[Any]]]
+        groups = [[quantizer.codebook], [self.arrays[n] for n in self.values], [self.arrays[n] for n in self.moving]]
+        self.vector = np.concatenate([array.ravel() for group in groups for array in group]).astype(np.float32)
+        self.rates = np.repeat(
+            np.array([tuning.codebook_rate, tuning.value_rate, tuning.weight_rate], np.float32),
+            [sum(array.size for array in group) for group in groups],
+        )
+        self.cuts = np.cumsum([array.size for group in groups for array in group])[:-1]
+        # Rounding alone leaves this much in R_WD: below it there is nothing to pull at.
+        self.floor = min(quantizer.cells.values(), default=1.0) ** 2 / 12
+        options: dict[str, Any] = {"workers": tuning.workers}
+        self.plan = Plan(graph, self.arrays, tuning.batch, gradients=self.gradients, training=True, **options)
+        self.guide = None if teacher is None else Plan(teacher.graph, teacher.arrays, tuning.batch, **options)
+        self.optimizer = Adam(self.vector.size)
+        self.done = 0
 
-    for step in range(tuning.steps):
-        install()
-        x, labels = _batch(graph, images, tuning, step)
-        logits = plan.forward(x)
+    def step(self) -> float:
+        """One step; its loss.  Raises NumericalError if the loss is not finite."""
+        tuning, regularizer = self.tuning, self.regularizer
+        self._install()
+        x, labels = _batch(self.graph, self.images, tuning, self.done)
+        logits = self.plan.forward(x)
         loss, slope = cross_entropy(logits, labels)
-        if guide is not None:
-            soft, soft_slope = distillation(logits, guide.forward(x), tuning.temperature)
-            loss = (1 - tuning.share) * loss + tuning.share * soft
-            slope = np.float32(1 - tuning.share) * slope + np.float32(tuning.share) * soft_slope
+        if self.guide is not None:
+            soft = distillation(logits, self.guide.forward(x), tuning.temperature)
+            loss, slope = blend((loss, slope), soft, tuning.share)
         if not np.isfinite(loss):
-            raise NumericalError(f"fine-tuning step {step}: the loss is {loss}")
-        plan.backward(slope)
-        R = regularizer.winograd_penalty(current, winograd_sparsity, nothing, -np.inf).value
-        regularizer.winograd_penalty(current, winograd_sparsity, gradients, np.log(tuning.alpha / max(R, 1e-12)))
-        codebook_gradient = codebook_slope(quantizer, indices, gradients)
-        slopes = [*(gradients[name] for name in values), *(gradients[name] * kept[name] for name in moving)]
-        gradient = np.concatenate([codebook_gradient, *(array.ravel() for array in slopes)]).astype(np.float32)
-        steps[...] = 0
-        optimizer.step(steps, gradient, 0.5 * (1 + np.cos(np.pi * step / tuning.steps)))
-        vector += rates * steps
+            raise NumericalError(f"fine-tuning step {self.done}: the loss is {loss}")
+        self.plan.backward(slope)
+        nothing = {name: np.zeros_like(gradient) for name, gradient in self.gradients.items()}
+        R = regularizer.winograd_penalty(self.arrays, self.winograd_sparsity, nothing, -np.inf).value
+        z = np.log(tuning.alpha / max(R, self.floor))
+        regularizer.winograd_penalty(self.arrays, self.winograd_sparsity, self.gradients, z)
+        codebook = codebook_slope(self.quantizer, self.indices, self.gradients)
+        slopes = [self.gradients[name] for name in self.values]
+        slopes += [self.gradients[name] * self.kept[name] for name in self.moving]
+        gradient = np.concatenate([(codebook - codebook[::-1]) / 2, *(array.ravel() for array in slopes)])
+        change = np.zeros_like(self.vector)
+        rate = 0.5 * (1 + np.cos(np.pi * self.done / tuning.steps))
+        self.optimizer.step(change, gradient.astype(np.float32), rate)
+        change *= self.rates
+        for name, part in zip(self.moving, np.split(change, self.cuts)[1 + len(self.values) :], strict=True):
+            if name in self.projectors:
+                _project(part, self.projectors[name])
+        self.vector += change
+        self.done += 1
+        return loss
+
+    def finish(self) -> tuple[dict[str, Array], dict[str, Levels], Quantizer]:
+        """(arrays, indices, quantizer): weights decoded, batch-norm unfolded, its statistics averaged anew."""
+        L = len(self.quantizer.codebook)
+        self.vector[:L] = rounded_codebook(self.vector[:L].astype(np.float64))
+        self._install()
+        self.close()
+        return _with_statistics(self.graph, self.arrays, self.images, self.tuning), self.indices, self.quantizer
+
+    def close(self) -> None:
+        """End the threads."""
+        self.plan.close()
+        if self.guide is not None:
+            self.guide.close()
+
+    def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """(arrays, notes): all that ``restore`` needs."""
+        statistics = {name: array for name, array in self.arrays.items() if name.rpartition(".")[2] in STATISTICS}
+        return {"vector": self.vector, **self.optimizer.state, **statistics}, {"step": self.done}
+
+    def restore(self, arrays: Mapping[str, Array], notes: Mapping[str, Any]) -> None:
+        """Go on from a ``state``.  Raises ValueError if it is another network's."""
+        mine, _ = self.state()
+        if {name: array.shape for name, array in mine.items()} != {name: a.shape for name, a in arrays.items()}:
+            raise ValueError("the state of another network")
+        for name, array in mine.items():
+            array[...] = arrays[name]
+        self.done = self.optimizer.steps = int(notes["step"])
+
+    def _install(self) -> None:
+        """Set the network's arrays, the indices and the codebook to what the vector says."""
+        parts = np.split(self.vector, self.cuts)
+        self.quantizer = replace(self.quantizer, codebook=parts[0].astype(np.float64))
+        L = len(parts[0]) // 2
+        for name, part in zip(self.moving, parts[1 + len(self.values) :], strict=True):
+            self.indices[name] = self.quantizer.indices(name, part.reshape(self.kept[name].shape)).clip(-L, L)
+        for name, n in self.indices.items():
+            self.arrays[name][...] = self.quantizer.decode(name, n)
+        for name, part in zip(self.values, parts[1:], strict=False):
+            self.arrays[name][...] = part.reshape(self.arrays[name].shape)
+
+
+def fine_tune(
+    tuner: Tuner, watch: Callable[[int, float], None] | None = None
+) -> tuple[dict[str, Array], dict[str, Levels], Quantizer]:
+    """What ``tuner`` has after all its steps.  watch: called with the number of each step done and its loss."""
+    while tuner.done < tuner.tuning.steps:
+        loss = tuner.step()
         if watch is not None:
-            watch(step, loss)
-    parts[0][...] = rounded_codebook(parts[0].astype(np.float64))
-    install()
-    plan.close()
-    if guide is not None:
-        guide.close()
-    return _with_statistics(graph, current, images, tuning), indices, quantizer
+            watch(tuner.done, loss)
+    return tuner.finish()
+
+
+def winograd_projectors(
+    regularizer: JointRegularizer, weights: Mapping[str, Array], kept: Mapping[str, Array], theta: float
+) -> dict[str, Array]:
+    """By array name, for each 2-D filter the orthogonal projection onto the filters with its zeros in both domains.
+
+    weights: (K, C, R, S) by array name; kept: 0 where they stay 0; theta: up to it |W| counts as zero.
+    Each result is (K C, R S, R S) float32, symmetric.
+    """
+    projectors = {}
+    for layer in regularizer.winograd:
+        name, kron = f"{layer}.weight", regularizer.kron[layer].astype(np.float64)
+        size = kron.shape[1]
+        w = weights[name].reshape(-1, size).astype(np.float64)
+        in_winograd = (np.abs(w @ kron.T) <= theta)[:, :, None] * kron
+        in_space = (kept[name].reshape(-1, size) == 0)[:, :, None] * np.eye(size)
+        conditions = np.concatenate([in_winograd, in_space], axis=1)
+        eigenvalues, vectors = np.linalg.eigh(conditions.swapaxes(1, 2) @ conditions)
+        free = vectors * (eigenvalues < 1e-6)[:, None, :]
+        projectors[name] = (free @ free.swapaxes(1, 2)).astype(np.float32)
+    return projectors
+
+
+def _project(values: Array, projector: Array) -> None:
+    """Project each 2-D filter of ``values``, in place; any shape of K C R S elements, contiguous."""
+    filters = values.reshape(len(projector), -1, 1)
+    filters[...] = projector @ filters
 
 
 def _batch(graph: Graph, images: Source, tuning: Tuning, step: int) -> tuple[Array, Any]:

@@ -5,6 +5,7 @@ Prune and quantize, fine-tune codebook and batch-norm, fold, calibrate, code, wr
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -34,8 +35,8 @@ from accelsim.network.graph import Graph, Network
 from accelsim.network.onnx import read_onnx
 from accelsim.network.weights import load_network
 from accelsim.settings import read_settings
-from accelsim.training.checkpoint import CARD, MODEL
-from accelsim.training.codebook import Tuning, fine_tune
+from accelsim.training.checkpoint import CARD, MODEL, STATE, load_state, save_state
+from accelsim.training.codebook import Tuner, Tuning, fine_tune
 from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import top1
 from accelsim.training.kernels import Array
@@ -62,7 +63,7 @@ class Reference(_Section):
 
 
 class TuningSettings(_Section):
-    """Fine-tuning after quantization (``codebook.Tuning``)."""
+    """Fine-tuning after quantization (``codebook.Tuning``); its state is saved every ``checkpoint_steps``."""
 
     steps: Annotated[int, Field(ge=1, le=1_000_000)] = 300
     batch: Annotated[int, Field(ge=1, le=4096)] = 128
@@ -72,6 +73,7 @@ class TuningSettings(_Section):
     alpha: Positive = 0.1
     statistics: Annotated[int, Field(ge=0, le=10_000)] = 50
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+    checkpoint_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 100
 
 
 class SearchSettings(_Section):
@@ -121,12 +123,15 @@ def load_compression_recipe(path: Path) -> CompressionRecipe:
         raise InputError(f"{path}: {explain(error, CompressionRecipe)}") from None
 
 
-def compress_checkpoint(checkpoint: Path, out: Path, recipe: CompressionRecipe, log: Any = None) -> DualModel:
+def compress_checkpoint(
+    checkpoint: Path, out: Path, recipe: CompressionRecipe, log: Any = None, resume: bool = False
+) -> DualModel:
     """Compress a checkpoint into the ``.dual`` file ``out``; return what that decodes to.
 
     checkpoint: a folder of ``accelsim train``, or a safetensors, .npz or ONNX file.
-    log: called with a line of progress.
-    Raises InputError if the checkpoint, the recipe or the data do not fit together.
+    log: called with a line of progress.  resume: go on with the fine-tuning that was interrupted on its way to ``out``
+    (its state is in ``out``.tuning until the file is written).
+    Raises InputError if the checkpoint, the recipe, the data or the state do not fit together.
     """
     say = log or (lambda _: None)
     network, notes = load_checkpoint(checkpoint, recipe)
@@ -169,7 +174,9 @@ def compress_checkpoint(checkpoint: Path, out: Path, recipe: CompressionRecipe, 
     if recipe.tune is not None:
         if train is None or recipe.data is None:
             raise InputError("tune: expected the key data to name its images")
-        quantized = _tuned(quantized, network.arrays, recipe, recipe.data, train, reference, s_wd, tiles, say)
+        quantized = _tuned(
+            quantized, network.arrays, recipe, recipe.data, train, reference, s_wd, tiles, out, resume, say
+        )
     theta_wd = winograd_threshold(quantized.network, tiles, s_wd)
     compressed = seal(
         quantized,
@@ -189,7 +196,13 @@ def compress_checkpoint(checkpoint: Path, out: Path, recipe: CompressionRecipe, 
         sha256 = hashlib.sha256(content).hexdigest()
         model = replace(model, accuracy=accuracy, file_bytes=len(content), sha256=sha256)
     write_bytes(out, content)
+    if recipe.tune is not None:
+        shutil.rmtree(_state_folder(out), ignore_errors=True)
     return model
+
+
+def _state_folder(out: Path) -> Path:
+    return out.with_name(f"{out.name}.tuning")
 
 
 def load_checkpoint(checkpoint: Path, recipe: CompressionRecipe) -> tuple[Network, dict[str, Any]]:
@@ -277,13 +290,18 @@ def _tuned(
     teacher: Network | None,
     winograd_sparsity: float,
     tiles: dict[str, int],
+    out: Path,
+    resume: bool,
     say: Any,
 ) -> Quantized:
+    """``quantized`` fine-tuned; stopped in any way it goes on from the state beside ``out``, if resume."""
     settings = recipe.tune
     assert settings is not None
-    tuning = Tuning(**settings.model_dump(), crop=data.crop, flip=data.flip, workers=recipe.workers)
+    tuning = Tuning(
+        **settings.model_dump(exclude={"checkpoint_steps"}), crop=data.crop, flip=data.flip, workers=recipe.workers
+    )
     graph = quantized.network.graph
-    arrays, indices, quantizer = fine_tune(
+    tuner = Tuner(
         graph,
         arrays,
         quantized.indices,
@@ -293,9 +311,36 @@ def _tuned(
         regularizer=JointRegularizer(graph, {"default": 0} | tiles),
         winograd_sparsity=winograd_sparsity,
         teacher=teacher,
-        watch=lambda step, loss: say(f"fine-tuning step {step}: loss {loss:.4f}") if step % 20 == 0 else None,
     )
+    folder = _state_folder(out)
+    whole = recipe.model_dump(mode="json") | {"arrays": _digest(arrays)}
+    if resume:
+        state, notes = load_state(folder)
+        if notes.get("recipe") != whole:
+            raise InputError(f"{folder / STATE}: the state of another recipe or checkpoint")
+        try:
+            tuner.restore(state, notes)
+        except ValueError as error:
+            raise InputError(f"{folder / STATE}: {error}") from None
+    elif (folder / STATE).exists():
+        raise InputError(f"{folder}: holds an interrupted fine-tuning, expected --resume or no such folder")
+
+    def watch(step: int, loss: float) -> None:
+        if step % 20 == 0 or step == tuning.steps:
+            say(f"fine-tuning step {step} of {tuning.steps}: loss {loss:.4f}")
+        if step % settings.checkpoint_steps == 0:
+            state, notes = tuner.state()
+            save_state(folder, state, notes | {"recipe": whole})
+
+    arrays, indices, quantizer = fine_tune(tuner, watch)
     return Quantized(Network(graph, arrays), indices, quantizer)
+
+
+def _digest(arrays: Mapping[str, Array]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(name.encode() + arrays[name].tobytes())
+    return digest.hexdigest()
 
 
 def _provenance(recipe: CompressionRecipe, notes: dict[str, Any]) -> dict[str, str]:

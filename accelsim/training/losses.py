@@ -39,3 +39,9 @@ def distillation(logits: Array, teacher: Array, temperature: float, xp: Any = np
     log_p, log_q = log_softmax(logits / T, xp), log_softmax(teacher / T, xp)
     p, q = xp.exp(log_p), xp.exp(log_q)
     return float((q * (log_q - log_p)).sum()) * float(T * T) / N, (p - q) * (T / np.float32(N))
+
+
+def blend(hard: tuple[float, Array], soft: tuple[float, Array], share: float) -> tuple[float, Array]:
+    """(1 - share) of a loss on the labels and ``share`` of one on a teacher's outputs, each with its gradient."""
+    loss = (1 - share) * hard[0] + share * soft[0]
+    return loss, np.float32(1 - share) * hard[1] + np.float32(share) * soft[1]

@@ -16,7 +16,7 @@ from accelsim.network.graph import Graph, Network
 from accelsim.training.augment import augment
 from accelsim.training.datasets import Source
 from accelsim.training.kernels import Array
-from accelsim.training.losses import cross_entropy, distillation, mean_squared_error
+from accelsim.training.losses import blend, cross_entropy, distillation, mean_squared_error
 from accelsim.training.optimizers import Adam, make_optimizer
 from accelsim.training.plan import Plan
 from accelsim.training.recipe import Recipe
@@ -166,11 +166,10 @@ class Trainer:
         if self.teacher is not None and teacher is not None:
             guide = self.teacher.forward(x)
             if isinstance(self.images, Patches):
-                soft, d_soft = mean_squared_error(y, guide)
+                soft = mean_squared_error(y, guide)
             else:
-                soft, d_soft = distillation(y, guide, teacher.temperature, self.xp)
-            loss = (1 - teacher.share) * loss + teacher.share * soft
-            slope = np.float32(1 - teacher.share) * slope + np.float32(teacher.share) * d_soft
+                soft = distillation(y, guide, teacher.temperature, self.xp)
+            loss, slope = blend((loss, slope), soft, teacher.share)
         return loss, accuracy, slope
 
     def _prune(self) -> None:

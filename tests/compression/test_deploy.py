@@ -19,7 +19,7 @@ from accelsim.compression.deploy import (
 )
 from accelsim.compression.dual import decode_dual, encode_dual
 from accelsim.compression.fold import fold_batch_norm
-from accelsim.network import forward
+from accelsim.network import Network, forward
 from accelsim.winograd import cook_toom
 from tests.compression.small import small_compressed, small_images, small_network
 
@@ -122,3 +122,15 @@ def test_folded_batch_norm_is_the_same_function():
     x = small_images()
     np.testing.assert_allclose(forward(fold_batch_norm(network), x), forward(network, x), atol=1e-5)
     assert not any(node.layer.op == "batch_norm" for node in fold_batch_norm(network).graph.nodes)
+
+
+def test_a_filter_of_zeros_takes_no_precision_from_the_others():
+    network = small_network()
+    arrays = dict(network.arrays)
+    arrays["a.weight"], arrays["a_norm.running_var"] = arrays["a.weight"].copy(), arrays["a_norm.running_var"].copy()
+    arrays["a.weight"][2], arrays["a_norm.running_var"][2] = 0, 0
+    network, x = Network(network.graph, arrays), small_images()
+    folded = fold_batch_norm(network)
+    assert folded.arrays["a_norm.weight"][2] == 0
+    assert np.abs(folded.arrays["a_norm.weight"]).max() < 2
+    np.testing.assert_allclose(forward(folded, x), forward(network, x), atol=1e-5)

@@ -11,8 +11,9 @@ from accelsim.compression.deploy import spatial_densities, winograd_densities
 from accelsim.compression.dual import decode_dual, encode_dual, read_dual
 from accelsim.compression.joint import JointRegularizer
 from accelsim.errors import InputError
+from accelsim.network import Network
 from accelsim.network.zoo import resnet20
-from accelsim.training.codebook import Tuning, fine_tune
+from accelsim.training.codebook import Tuner, Tuning, fine_tune
 from accelsim.training.compress import (
     CompressionRecipe,
     _tiles,
@@ -39,7 +40,7 @@ def test_fine_tuning_moves_the_codebook_and_indices_only_if_asked(weight_rate):
     images = image_set(64)
     losses = []
     graph = small_graph()
-    arrays, indices, quantizer = fine_tune(
+    tuner = Tuner(
         graph,
         small_network().arrays,
         quantized.indices,
@@ -48,8 +49,8 @@ def test_fine_tuning_moves_the_codebook_and_indices_only_if_asked(weight_rate):
         Tuning(steps=40, batch=32, codebook_rate=0.02, value_rate=0.01, weight_rate=weight_rate, statistics=2),
         regularizer=JointRegularizer(graph, {"default": 2}),
         winograd_sparsity=0.5,
-        watch=lambda _, loss: losses.append(loss),
     )
+    arrays, indices, quantizer = fine_tune(tuner, lambda _, loss: losses.append(loss))
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
     assert not np.array_equal(quantizer.codebook, quantized.quantizer.codebook)
     for name, n in indices.items():
@@ -58,6 +59,33 @@ def test_fine_tuning_moves_the_codebook_and_indices_only_if_asked(weight_rate):
     changed = any((n != quantized.indices[name]).any() for name, n in indices.items())
     assert changed == (weight_rate > 0)
     np.testing.assert_allclose(quantizer.codebook * 1024, np.rint(quantizer.codebook * 1024))
+
+
+def test_zeros_of_both_domains_stay_while_weights_move():
+    """3 x 3 filters of the form (a, -a; b, c): zeros of F(2, 3) that only their relations hold."""
+    graph, arrays = small_graph(), dict(small_network().arrays)
+    regularizer = JointRegularizer(graph, {"default": 2})
+    w = np.zeros_like(arrays["a.weight"])
+    w[:, :, 0, 0] = arrays["a.weight"][:, :, 0, 0]
+    w[:, :, 0, 2] = -w[:, :, 0, 0]
+    w[:4, :, 2, 1] = arrays["a.weight"][:4, :, 2, 1]
+    arrays["a.weight"] = w
+    quantized = quantize(Network(graph, arrays), 0.02, 0.0)
+    before = regularizer.pruned_winograd(quantized.network.arrays, 1e-6)
+    tuner = Tuner(
+        graph,
+        arrays,
+        quantized.indices,
+        quantized.quantizer,
+        image_set(64),
+        Tuning(steps=10, batch=32, codebook_rate=0.02, weight_rate=0.02, statistics=1),
+        regularizer=regularizer,
+        winograd_sparsity=0.3,
+    )
+    tuned, indices, _ = fine_tune(tuner)
+    after = regularizer.pruned_winograd(tuned, 1e-6)
+    assert np.mean(indices["a.weight"] != quantized.indices["a.weight"]) > 0.1
+    assert np.abs(after["a"][before["a"] == 0]).max() <= 1e-6
 
 
 @pytest.fixture
@@ -101,13 +129,50 @@ def test_a_recipe_measures_on_the_test_images(tmp_path):
         "tune: {steps: 1, batch: 8, statistics: 1}\n"
     )
     lines = []
-    model = compress_checkpoint(
-        tmp_path / "w.safetensors", tmp_path / "x.dual", load_compression_recipe(recipe), lines.append
-    )
+    settings = load_compression_recipe(recipe)
+    model = compress_checkpoint(tmp_path / "w.safetensors", tmp_path / "x.dual", settings, lines.append)
     assert set(model.accuracy) == {"top1_reference", "top1_spatial", "top1_winograd"}
     assert all(0 <= value <= 100 for value in model.accuracy.values())
     assert set(model.input_density) == {f"{name}" for name in spatial_densities(model)}
     assert any("fine-tuning" in line for line in lines)
+
+
+def test_an_interrupted_fine_tuning_goes_on_to_the_same_file(tmp_path):
+    images = image_set(40)
+    pixels = np.repeat(np.repeat(images.pixels, 4, 1), 4, 2)
+    content = {f"{split}_images": pixels for split in ("train", "test")}
+    np.savez(tmp_path / "data.npz", **content, train_labels=images.labels, test_labels=images.labels)
+    weights = tmp_path / "w.safetensors"
+    save_file(initial_arrays(resnet20(), 1), weights)
+    tune = {"steps": 3, "batch": 8, "statistics": 1, "weight_rate": 0.01, "checkpoint_steps": 2}
+    recipe = CompressionRecipe(
+        network="resnet20-cifar10",
+        cell=0.3,
+        spatial=0.5,
+        winograd=0.5,
+        data={"kind": "npz", "path": str(tmp_path / "data.npz")},
+        calibration=4,
+        tune=tune,
+        workers=1,
+    )
+    whole = compress_checkpoint(weights, tmp_path / "whole.dual", recipe)
+
+    def stop(line):
+        if "step 3" in line:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "x.dual"
+    with pytest.raises(KeyboardInterrupt):
+        compress_checkpoint(weights, out, recipe, stop)
+    with pytest.raises(InputError, match="expected --resume"):
+        compress_checkpoint(weights, out, recipe)
+    other = recipe.model_copy(update={"cell": 0.25})
+    with pytest.raises(InputError, match="another recipe"):
+        compress_checkpoint(weights, out, other, resume=True)
+    assert compress_checkpoint(weights, out, recipe, resume=True).sha256 == whole.sha256
+    assert sorted(path.name for path in tmp_path.glob("*.dual*")) == ["whole.dual", "x.dual"]
+    with pytest.raises(InputError, match="no such file, expected the state"):
+        compress_checkpoint(weights, out, recipe, resume=True)
 
 
 @pytest.mark.parametrize(
