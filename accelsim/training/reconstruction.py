@@ -10,9 +10,10 @@ domain, solved by ADMM (Boyd et al. 2011; for one domain Boza, arXiv:2401.02938)
 iteration solves for w with w pulled to Z and G w G^T to V, and prunes both to a sparsity that grows.  Then the zeros
 of Z stay, and conjugate gradients find the best weights among the others, with the small Winograd entries pulled to
 zero.  Weights are measured in units of their input channel's root mean square, so what is zeroed costs least in the
-output.  How many zeros a layer gets follows from one threshold on the LAMP scores of the dense weights (Lee et al.,
-arXiv:2010.07611), in each domain, which do not depend on the scale of a layer: batch-norm may be folded.  A bias takes
-up what is left of the mean error.
+output.  A layer whose output is added to another's that is there already makes up for what that one has lost, too
+(He et al., arXiv:1707.06168).  How many zeros a layer gets follows from one threshold on the LAMP scores of the dense
+weights (Lee et al., arXiv:2010.07611), in each domain, which do not depend on the scale of a layer: batch-norm may be
+folded.  A bias takes up what is left of the mean error.
 
 Layers with groups are left as they are.  H is summed over some random positions of each image.
 """
@@ -28,8 +29,8 @@ from scipy import linalg
 
 from accelsim.compression.joint import JointRegularizer
 from accelsim.network.forward import apply_layer
-from accelsim.network.graph import INPUT, Network, Node
-from accelsim.network.layers import Conv, Linear
+from accelsim.network.graph import INPUT, Graph, Network, Node
+from accelsim.network.layers import Add, Conv, Linear
 from accelsim.training.kernels import Array
 from accelsim.training.recipe import Reconstruction
 
@@ -86,7 +87,8 @@ def reconstruct(
         started = time.perf_counter()
         _advance(node, network.arrays, dense)
         if node.name in regularizer.spatial and (isinstance(node.layer, Linear) or _plain(node)):
-            moments = _moments(node, sparse, dense, settings.positions, settings.seed)
+            target = _target(graph, node, dense, sparse)
+            moments = _moments(node, sparse[node.inputs[0]], target, settings.positions, settings.seed)
             w = arrays[f"{node.name}.weight"]
             K, C = w.shape[:2]
             kron, goals = regularizer.kron.get(node.name), (zeros[node.name], small.get(node.name, 0))
@@ -221,15 +223,27 @@ def _advance(node: Node, arrays: Any, values: dict[str, list[Array]]) -> None:
     values[node.name] = [apply_layer(node, inputs, parameters) for inputs in parts]
 
 
-def _moments(
-    node: Node, sparse: dict[str, list[Array]], dense: dict[str, list[Array]], positions: int, seed: int
-) -> Moments:
-    """Of X, the inputs of the sparse network, and Y, the outputs of the dense one."""
+def _target(graph: Graph, node: Node, dense: dict[str, list[Array]], sparse: dict[str, list[Array]]) -> list[Array]:
+    """What the node should give in the sparse network: the dense one's outputs; if these only go into a sum whose other
+    parts are there already, so that the sum is the dense one's.
+    """
+    readers = [reader for reader in graph.nodes if node.name in reader.inputs]
+    target = dense[node.name]
+    if len(readers) == 1 and isinstance(readers[0].layer, Add):
+        others = [name for name in readers[0].inputs if name != node.name]
+        if all(name in dense for name in others):
+            for name in others:
+                target = [y + (a - b) for y, a, b in zip(target, dense[name], sparse[name], strict=True)]
+    return target
+
+
+def _moments(node: Node, inputs: list[Array], target: list[Array], positions: int, seed: int) -> Moments:
+    """Of X, the inputs of the sparse network, and Y, what the layer should make of them."""
     rng = np.random.default_rng(seed)
     layer = node.layer
     H = B = x_sum = y_sum = None
     energy, rows = 0.0, 0
-    for x, y in zip(sparse[node.inputs[0]], dense[node.name], strict=True):
+    for x, y in zip(inputs, target, strict=True):
         if isinstance(layer, Conv):
             X, Y = _windows(x, y, layer, positions, rng)
         else:

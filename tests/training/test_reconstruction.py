@@ -101,6 +101,28 @@ def small_network() -> Network:
     return Network(graph, arrays)
 
 
+def test_a_layer_makes_up_for_what_its_partner_in_a_sum_has_lost() -> None:
+    """The first part has one large weight; LAMP zeros all its others, which the second part, of the same input, can be
+    given instead.
+    """
+    b = Builder("parts", (16, 16, 3))
+    x = b.relu("relu0")
+    short = b.conv("short", 16, 1, source=x)
+    last = b.conv("last", 16, 1, source=x)
+    b.add("sum", Add(), last, short)
+    graph = b.graph()
+    rng = np.random.default_rng(5)
+    arrays = {name: rng.uniform(0.5, 1.5, shape).astype(np.float32) for name, shape in graph.parameters.items()}
+    arrays["short.weight"][0, 0] = 1000
+    network, images = Network(graph, arrays), np.abs(smooth_images(64, 1))
+    found = reconstruct(network, images, JointRegularizer(graph, {"default": 2}), (47 / 96, 0.0), SETTINGS)
+    assert np.count_nonzero(found["short.weight"]) == 1
+    x = np.abs(smooth_images(16, 2))
+    lost = forward(Network(graph, arrays | {"short.weight": found["short.weight"]}), x) - forward(network, x)
+    left = forward(Network(graph, found), x) - forward(network, x)
+    assert (left[..., 1:] ** 2).mean() < 0.01 * (lost[..., 1:] ** 2).mean()
+
+
 def smooth_images(count: int, seed: int) -> np.ndarray:
     x = np.random.default_rng(seed).standard_normal((count, 16, 16, 3))
     for axis in (1, 2):
