@@ -6,6 +6,7 @@ inputs and outputs (``winograd`` one more, for transformed inputs), one DMA engi
 """
 
 from dataclasses import replace
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -165,7 +166,7 @@ class Dram(_Part):
             raise ValueError(f"type {self.type!r}{nearest(self.type, DRAM_TYPES)}")
         return self
 
-    @property
+    @cached_property
     def timing(self) -> DramType:
         """The DRAM type with the overrides applied."""
         own = {key: value for key, value in self if key not in {"type", "channels"} and value is not None}
@@ -235,7 +236,7 @@ class _Machine(_Part):
     area: AreaOverrides = AreaOverrides()
     objective: Literal["cycles", "dram", "energy", "edp"] = "cycles"
 
-    @property
+    @cached_property
     def mask_settings(self) -> str:
         """All of the description but what makes no difference to the counts of a layer's masks, as one text."""
         free = MASK_FREE - {"pe_array"} if self.balance == "paired" else MASK_FREE  # pairs depend on the columns

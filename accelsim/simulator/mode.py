@@ -34,6 +34,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from accelsim.hardware.formats import Format
 from accelsim.simulator.array import EMPTY_GROUP_CYCLES, step_cycles
+from accelsim.simulator.tiling import Axis, Shape, filter_starts, group_starts
 from accelsim.workload import LayerWork, keep
 
 Ints = NDArray[np.int64]
@@ -128,10 +129,19 @@ class Mode:
         return self.work.out_channels // self.work.groups
 
     @cached_property
+    def shape(self) -> Shape:
+        """All that decides which tilings there are and what their tiles hold, but for the weights."""
+        work = self.work
+        return Shape(
+            work.batch, work.in_channels, work.out_channels, work.groups, Axis.of(work, 0), Axis.of(work, 1), self.m,
+            self.filter_lanes, self.taps, self.activation_bits, self.transformed_bits if self.transforms else 0,
+            self.accumulator_bits, self.input_bits, self.output_bits, self.stationary == "output",
+        )  # fmt: skip
+
+    @property
     def group_starts(self) -> Ints:
         """First filter of each group of filters that work side by side; none spans two convolution groups."""
-        first = np.arange(0, self.filters_per_group, self.filter_lanes)
-        return (np.arange(self.work.groups)[:, None] * self.filters_per_group + first).ravel()
+        return group_starts(self.work.out_channels, self.work.groups, self.filter_lanes)
 
     @property
     def _running(self) -> tuple[NDArray[Any], ...]:
@@ -236,12 +246,7 @@ class Mode:
 
     def filter_starts(self, filters: int) -> Ints:
         """First filter of each tile of ``filters``: a part of one convolution group, or several whole groups."""
-        per_group = self.filters_per_group
-        if filters >= per_group:
-            return np.arange(0, self.work.out_channels, filters)
-        return np.add.outer(
-            np.arange(0, self.work.out_channels, per_group), np.arange(0, per_group, filters)
-        ).ravel()  # fmt: skip
+        return filter_starts(self.work.out_channels, self.work.groups, filters)
 
     def filter_barriers(self, filters: int) -> Ints:
         """First row of ``lane_cycles`` of each filter tile."""

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.simulator.tiling import Axis, balanced_cuts, extents
-from accelsim.workload import LayerWork
 
 Ints = NDArray[np.int64]
 
@@ -57,13 +56,9 @@ class Positions:
         return self.batch * -(-self.height // self.m) * -(-self.width // self.m)
 
 
-def positions(work: LayerWork, m: int) -> Positions:
-    """The cuts of a layer's output positions into tiles of whole m x m tiles."""
-    return _positions(work.batch, m, Axis.of(work, 0), Axis.of(work, 1))
-
-
 @lru_cache(maxsize=1 << 10)
-def _positions(batch: int, m: int, vertical: Axis, horizontal: Axis) -> Positions:
+def positions(batch: int, m: int, vertical: Axis, horizontal: Axis) -> Positions:
+    """The cuts of a layer's output positions into tiles of whole m x m tiles."""
     cuts = (balanced_cuts(batch, 1), balanced_cuts(vertical.outputs, m), balanced_cuts(horizontal.outputs, m))
     n, p, q = (grid.ravel() for grid in np.meshgrid(*(np.array(cut, np.int64) for cut in cuts), indexing="ij"))
     i, j = (np.searchsorted(cut, size) for cut, size in zip(cuts[1:], (p, q), strict=True))

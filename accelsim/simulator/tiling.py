@@ -64,6 +64,35 @@ class Axis(NamedTuple):
         return Axis(size, outputs, work.stride[axis], reach, work.padding[axis])
 
 
+class Shape(NamedTuple):
+    """All of a layer and a mode that decides which tilings there are and what their tiles hold, but for the weights.
+
+    taps: of a filter in the Winograd domain; transformed_bits: 0 without transform units.  input_bits, output_bits: of
+    an activation in DRAM, on average.  lanes_hold_outputs: whether sums stay in the lanes.  The rest: see ``Mode``.
+    """
+
+    batch: int
+    in_channels: int
+    out_channels: int
+    groups: int
+    vertical: Axis
+    horizontal: Axis
+    m: int
+    filter_lanes: int
+    taps: int
+    activation_bits: int
+    transformed_bits: int
+    accumulator_bits: int
+    input_bits: float
+    output_bits: float
+    lanes_hold_outputs: bool
+
+    @property
+    def outputs(self) -> int:
+        """Elements of the output: N P Q K."""
+        return self.batch * self.vertical.outputs * self.horizontal.outputs * self.out_channels
+
+
 def input_extents(work: LayerWork, axis: int, tile: int) -> Ints:
     """Input rows (axis 0) or columns (axis 1) that each output tile reads, padding left out.  (tiles,) int64.
 
@@ -83,6 +112,25 @@ def extents(axis: Axis, tile: int) -> Ints:
     sizes = np.maximum(last - first, 0)
     sizes.flags.writeable = False
     return np.asarray(sizes)
+
+
+@lru_cache(maxsize=1 << 12)
+def group_starts(filters: int, groups: int, lanes: int) -> Ints:
+    """First filter of each group of filters that work side by side; none spans two convolution groups."""
+    per_group = filters // groups
+    starts = np.add.outer(np.arange(0, filters, per_group), np.arange(0, per_group, lanes)).ravel()
+    starts.flags.writeable = False
+    return np.asarray(starts)
+
+
+@lru_cache(maxsize=1 << 12)
+def filter_starts(filters: int, groups: int, tile: int) -> Ints:
+    """First filter of each tile of ``tile``: a part of one convolution group, or several whole groups."""
+    if tile < filters // groups:
+        return group_starts(filters, groups, tile)
+    starts = np.arange(0, filters, tile)
+    starts.flags.writeable = False
+    return starts
 
 
 @lru_cache(maxsize=1 << 14)
