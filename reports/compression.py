@@ -3,6 +3,7 @@
     python reports/compression.py                                          tables and plot from what was measured
     python reports/compression.py --curve CHECKPOINT-FOLDER [--images N]    measure accuracy against ratio again
     python reports/compression.py --coding CODING.json                     take over `tests/benchmarks/coding.py --json`
+    python reports/compression.py --built FILE.dual ...                    take over models that are not shipped
 
 Measuring needs the data folder named by ACCELSIM_DATA.
 """
@@ -65,19 +66,43 @@ def operations(model: DualModel) -> dict[str, float]:
     }
 
 
-def table_of_models() -> list[str]:
-    """One row a shipped model, then the paper's."""
+def figures(path: Path) -> dict[str, Any]:
+    """What the tables say of one model."""
+    model = read_dual(path)
+    names = spatial_densities(model)
+    weights = np.concatenate([model.network.arrays[f"{name}.weight"].ravel() for name in names])
+    filters = np.concatenate([W.ravel() for W in winograd_model(model).values()])
+    return {
+        "parameters": model.parameters,
+        "file_bytes": model.file_bytes,
+        "accuracy": dict(model.accuracy),
+        "operations": operations(model),
+        "zeros_sd": 1 - density(weights),
+        "zeros_wd": 1 - density(filters),
+        "tiles": sorted(set(model.winograd_m.values())),
+        "threshold": model.winograd_threshold,
+    }
+
+
+def quality(accuracy: dict[str, float], domain: str) -> str:
+    """Top-1 in percent, or PSNR in dB on Set5 / Set14."""
+    if f"top1_{domain}" in accuracy:
+        return f"{accuracy[f'top1_{domain}']:.2f}"
+    return " / ".join(f"{accuracy[f'psnr_{name}_{domain}']:.2f}" for name in ("set5", "set14")) + " dB"
+
+
+def table_of_models(models: dict[str, dict[str, Any]]) -> list[str]:
+    """One row a model, then the paper's."""
     lines = [
         "| network | ratio (whole file) | top-1 in SD, % (dense network) | top-1 in WD, % | effectual MACs SD / WD |"
         " cost reduction, paper's definition | with transforms' additions |",
         "|---|---|---|---|---|---|---|",
     ]
-    for path in sorted((ROOT / "models").glob("*.dual")):
-        model = read_dual(path)
-        ops, accuracy = operations(model), model.accuracy
+    for name, model in models.items():
+        ops, accuracy = model["operations"], model["accuracy"]
         lines.append(
-            f"| {path.stem} | {4 * model.parameters / model.file_bytes:.2f} ({model.file_bytes} bytes) "
-            f"| {accuracy['top1_spatial']:.2f} ({accuracy['top1_reference']:.2f}) | {accuracy['top1_winograd']:.2f} "
+            f"| {name} | {4 * model['parameters'] / model['file_bytes']:.2f} ({model['file_bytes']} bytes) "
+            f"| {quality(accuracy, 'spatial')} ({quality(accuracy, 'reference')}) | {quality(accuracy, 'winograd')} "
             f"| {ops['spatial'] / 1e6:.2f} M / {ops['winograd'] / 1e6:.2f} M of {ops['dense'] / 1e6:.2f} M "
             f"| {ops['dense'] / ops['winograd']:.2f}x "
             f"| {ops['dense'] / (ops['winograd'] + ops['transforms']):.2f}x |"
@@ -85,18 +110,13 @@ def table_of_models() -> list[str]:
     return [*lines, *PAPER.splitlines()]
 
 
-def densities() -> list[str]:
-    """Sparsity of each shipped model over all its layers together."""
+def densities(models: dict[str, dict[str, Any]]) -> list[str]:
+    """Sparsity of each model over all its layers together."""
     lines = ["| network | spatial sparsity | Winograd sparsity | threshold |", "|---|---|---|---|"]
-    for path in sorted((ROOT / "models").glob("*.dual")):
-        model = read_dual(path)
-        names = spatial_densities(model)
-        weights = np.concatenate([model.network.arrays[f"{name}.weight"].ravel() for name in names])
-        filters = np.concatenate([W.ravel() for W in winograd_model(model).values()])
+    for name, model in models.items():
         lines.append(
-            f"| {path.stem} | {100 * (1 - density(weights)):.1f} % | {100 * (1 - density(filters)):.1f} % of "
-            f"F({', '.join(str(m) for m in sorted(set(model.winograd_m.values())))}, r) "
-            f"| {model.winograd_threshold:.5f} |"
+            f"| {name} | {100 * model['zeros_sd']:.1f} % | {100 * model['zeros_wd']:.1f} % of "
+            f"F({', '.join(map(str, model['tiles']))}, r) | {model['threshold']:.5f} |"
         )
     return lines
 
@@ -146,7 +166,10 @@ def plot(content: dict[str, Any], path: Path) -> None:
 def page(measured: dict[str, Any]) -> str:
     """The report."""
     lines = ["# Compression", "", "Written by `python reports/compression.py`.", ""]
-    lines += ["## Models", "", *table_of_models(), ""]
+    models = {path.stem: figures(path) for path in sorted((ROOT / "models").glob("*.dual"))}
+    built = measured.get("built", {})
+    models |= {f"{name}, not shipped": model for name, model in built.items()}
+    lines += ["## Models", "", *table_of_models(models), ""]
     lines += [
         "Ratio: 4 bytes x parameters of the original network / bytes of the file on disk, manifest and calibration",
         "included. MACs: zero activations not used; layers that Winograd cannot serve count their spatial MACs. Cost",
@@ -154,7 +177,7 @@ def page(measured: dict[str, Any]) -> str:
         "addition of the input and inverse transforms counted as one MAC (narrow layers pay much). The network",
         "is the unmodified one. Paper's rows: ratio and cost reduction as published; its accuracies are reconstructed.",
         "",
-        *densities(),
+        *densities(models),
         "",
     ]
     if "curve" in measured:
@@ -194,6 +217,7 @@ def main() -> None:
     parser.add_argument("--curve", type=Path, metavar="FOLDER")
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--coding", type=Path, metavar="CODING.json")
+    parser.add_argument("--built", type=Path, nargs="+", default=[], metavar="FILE.dual")
     arguments = parser.parse_args()
     measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
     if arguments.curve is not None:
@@ -201,6 +225,7 @@ def main() -> None:
     if arguments.coding is not None:
         machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}"
         measured["coding"] = {"machine": machine, "rows": json.loads(arguments.coding.read_text())["rows"]}
+    measured["built"] = measured.get("built", {}) | {path.stem: figures(path) for path in arguments.built}
     MEASURED.write_text(json.dumps(measured, indent=1) + "\n")
     if "curve" in measured:
         plot(measured["curve"], HERE / "compression.png")
