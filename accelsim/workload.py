@@ -104,16 +104,18 @@ class LayerWork:
         m > 1: in the Winograd domain of F(m x m, R x S), n_h n_w taps, 0 or 1 each.
         Raises ValueError if the layer has no weights, or m > 1 and Winograd does not apply.
         """
-        if m == 1 and self.weights is not None:
+        if m == 1 and self.weights is not None and self.kernel != (1, 1):
             return np.asarray(np.count_nonzero(self.weights, axis=(2, 3))[None], np.int32)
         return self._kept(m).astype(np.int32)
 
     def _kept(self, m: int, parts: tuple[Piece, ...] = ()) -> NDArray[np.bool_]:
-        """Which Winograd-domain entries are not zero, one tap after the other: (taps, K, C / groups) bool.
+        """Which Winograd-domain entries, or 1 x 1 weights, are not zero, tap after tap: (taps, K, C / groups) bool.
 
         parts: of a layer cut into pieces at stride 1, each run by F(m x m, its size); of these nothing is pruned.
         Raises ValueError if the layer has no weights, or Winograd does not apply.
         """
+        if m == 1 and self.kernel == (1, 1) and self.weights is not None:
+            return np.asarray(self.weights[None, :, :, 0, 0] != 0)
         if self.weights is None or (not parts and self.winograd_threshold is None):
             raise ValueError(f"layer {self.name}: no weights for F({m}, r)")
         filters: list[NDArray[Any]]
@@ -134,8 +136,9 @@ class LayerWork:
         parts: of the layer cut into these pieces instead, each run by F(m x m, its size), not pruned.
         """
         return keep(
-            self.kept, ("blocks", m, parts), lambda: sum_blocks(self.nonzeros() if m == 1 else self._kept(m, parts))
-        )
+            self.kept, ("blocks", m, parts),
+            lambda: sum_blocks(self.nonzeros() if m == 1 and self.kernel != (1, 1) else self._kept(m, parts)),
+        )  # fmt: skip
 
 
 def keep(kept: dict[Any, Any], key: Hashable, make: Callable[[], T], most: int = MOST_KEPT) -> T:

@@ -10,42 +10,45 @@ PEs wait for the slowest after every group (a barrier), where they exchange the 
 the real ones; inputs are random with each channel's density, so nnz_A is binomial and the slowest PE the expected
 maximum of those with the largest tile (normal approximation, at most all pixels).  The zeros that run-length coding
 stores in long runs take a multiplier as any value.  At a stride s only operands of the same phase meet: s^2 phases take
-the place of a channel.  A layer too large for the input RAMs or the accumulators is cut into regions of the output
-plane, each loaded with its halo; weights come again for each region unless they all fit.
+the place of a channel.
+
+A layer too large for the input RAMs or the accumulators is cut into regions of the output plane, each loaded with its
+halo; weights come again for each region unless they all fit.  Where a region's channels do not all fit, they come in
+parts, again for every group of filters.  Of all cuts by powers of two the one is taken whose slower one of lanes and
+DMA, or DRAM bytes, energy or energy x cycles, is lowest, as the machine's objective says.
 
 ``zero_handling: none`` is the dense twin, with dot products of weights x inputs operands over channels and kernel:
 outputs of the PE's tile * K * ceil(C R S / (weights * inputs)).
 
-Source: Parashar et al., SCNN, ISCA 2017.  Left out: contention of accumulator banks (the paper: rare with two banks a
-multiplier), the exchange of halos itself, inputs left on chip by the layer before (each layer loads its inputs).
-Products at the image's edge that no output takes count as work, as there.
+Source: Parashar et al., SCNN, ISCA 2017; parts of the channels are ours.  Left out: contention of accumulator banks
+(the paper: rare with two banks a multiplier), the exchange of halos itself, inputs left on chip by the layer before
+(each layer loads its inputs).  Products at the image's edge that no output takes count as work, as there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
-from math import ceil, lgamma, sqrt
+from math import sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import gammaln
 
 from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer
 from accelsim.hardware.formats import RUN_BITS, Format, stored_values
 from accelsim.hardware.machine import Cartesian, SpatialMachine
+from accelsim.simulator.feature_map import feature_maps
 from accelsim.simulator.mode import expected_maximum
-from accelsim.simulator.schedule import Schedule
-from accelsim.simulator.spatial import activation_bits, weight_bits
-from accelsim.simulator.tiling import (
-    feature_map_pieces,
-    input_extents,
-    line_bytes,
-    tile_sizes,
-    whole_bytes,
-)
-from accelsim.workload import LayerWork
+from accelsim.simulator.objective import predicted
+from accelsim.simulator.schedule import Schedule, untransformed
+from accelsim.simulator.spatial import activation_bits, filter_bits, weight_tile_bytes
+from accelsim.simulator.tiling import input_extents, tile_sizes
+from accelsim.workload import LayerWork, keep
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+MOST_KEPT = 1 << 10  # numbers of pixels of a layer
 STEP_CYCLES = 2  # to hand over a group's accumulators, double-buffered, and start the next
 
 
@@ -54,6 +57,8 @@ class _Cut:
     """One way to cut the output plane into regions, and the filters of a group that the accumulators then hold.
 
     heights, widths: outputs of each region row and column; in_heights, in_widths: inputs that they read.
+    channels: of each part of a convolution group's channels.  stay: all channels of a region come once, else its parts
+    come again for every group of filters.
     """
 
     heights: Ints
@@ -61,33 +66,32 @@ class _Cut:
     in_heights: Ints
     in_widths: Ints
     filters: int
+    channels: Ints
+    stay: bool
 
 
 @dataclass(frozen=True)
 class _Work:
-    """Non-zero weights by phase: (K, C / groups, phases), and the density of the inputs: (groups, C / groups)."""
+    """Non-zero weights by phase: (K, C / groups, phases), and the density of the inputs: (groups, C / groups).
+
+    kept: of ``_vectors``, by the number of pixels.
+    """
 
     nonzeros: Ints
     density: Floats
+    kept: dict[int, tuple[Floats, Floats]] = field(default_factory=dict)
 
 
 def plan_cartesian(work: LayerWork, machine: SpatialMachine) -> Schedule:
-    """The schedule of a conv or linear layer with the cut that takes the fewest cycles of the slower of lanes and DMA.
+    """The schedule of a conv or linear layer by its best cut.
 
     Raises InputError if the buffers or accumulators hold no part of the layer.
     """
     part = machine.cartesian
     assert part is not None
-    cuts = _cuts(work, machine, part)
     masks = _masks(work)
-    bits = weight_bits(work, machine, work.block_nonzeros().sum(axis=0), work.kernel[0] * work.kernel[1])
-    plans = [_schedule(work, machine, part, masks, bits.sum(axis=1), cut) for cut in cuts]
-    rate = machine.dram.timing.bandwidth_gbs * machine.dram.channels * machine.ns_per_cycle
-
-    def score(plan: Schedule) -> tuple[float, int]:
-        return max(int(plan.compute_cycles.sum()), plan.dram_bytes / rate), plan.dram_bytes
-
-    return min(plans, key=score)
+    plans = [_schedule(work, machine, part, masks, cut) for cut in _cuts(work, machine, part)]
+    return min(plans, key=lambda plan: (predicted(plan, machine), plan.dram_bytes, len(plan)))
 
 
 def _cuts(work: LayerWork, machine: SpatialMachine, part: Cartesian) -> list[_Cut]:
@@ -100,14 +104,17 @@ def _cuts(work: LayerWork, machine: SpatialMachine, part: Cartesian) -> list[_Cu
         high, wide = -(-work.out_height // parts_h), -(-work.out_width // parts_w)
         in_heights, in_widths = input_extents(work, 0, high), input_extents(work, 1, wide)
         pe_high, pe_wide = -(-int(in_heights.max()) // rows), -(-int(in_widths.max()) // cols)
-        if pe_high * pe_wide * work.in_channels * bits / 8 > room:
-            continue
+        fitting = int(room / (pe_high * pe_wide * bits / 8))
         sums = _accumulators(work, 0, pe_high) * _accumulators(work, 1, pe_wide)
-        if sums > part.accumulators:
+        if fitting < 1 or sums > part.accumulators:
             continue
         filters = min(part.accumulators // sums, work.out_channels // work.groups)
+        of_group = work.in_channels // work.groups
+        # Parts of powers of two nest, so that a larger RAM never splits channels that a smaller one kept together.
+        channels = of_group if fitting >= of_group else 1 << fitting.bit_length() - 1
         heights, widths = tile_sizes(work.out_height, high), tile_sizes(work.out_width, wide)
-        found.append(_Cut(heights, widths, in_heights, in_widths, filters))
+        parts, stay = tile_sizes(of_group, channels), fitting >= work.in_channels
+        found.append(_Cut(heights, widths, in_heights, in_widths, filters, parts, stay))
     if not found:
         raise InputError(
             f"{machine.name}: buffers.input_kb {machine.buffers.input_kb:g} or cartesian.accumulators "
@@ -155,24 +162,25 @@ def _with_padding(fmt: Format, positions: ArrayLike, nonzeros: ArrayLike) -> Flo
     return np.where((np.asarray(positions) > 1 << RUN_BITS[fmt]) & (np.asarray(nonzeros) > 0), values, nonzeros)
 
 
-def _vectors(pixels: int, density: Floats, width: int, fmt: Format) -> tuple[Floats, Floats]:
+def _vectors(masks: _Work, pixels: int, width: int, fmt: Format) -> tuple[Floats, Floats]:
     """Mean and variance of ceil(n / width), n the values stored of ``pixels`` that are non-zero with each density."""
-    values, inverse = np.unique(np.round(density, 3), return_inverse=True)
+    values, inverse = np.unique(np.round(masks.density, 3), return_inverse=True)
     n = np.arange(pixels + 1)
-    choose = np.array([lgamma(pixels + 1) - lgamma(i + 1) - lgamma(pixels - i + 1) for i in range(pixels + 1)])
+    choose = gammaln(pixels + 1) - gammaln(n + 1) - gammaln(pixels - n + 1)
     p = np.clip(values, 1e-12, 1 - 1e-12)[:, None]
     weights = np.exp(choose + n * np.log(p) + (pixels - n) * np.log1p(-p))
     weights /= weights.sum(axis=1, keepdims=True)
     count = np.ceil(_with_padding(fmt, pixels, n) / width)
     mean = weights @ count
     variance = np.maximum(weights @ count**2 - mean**2, 0)
-    return mean[inverse].reshape(density.shape), variance[inverse].reshape(density.shape)
+    return mean[inverse].reshape(masks.density.shape), variance[inverse].reshape(masks.density.shape)
 
 
 def _pe_cycles(
     work: LayerWork, machine: SpatialMachine, part: Cartesian, masks: _Work, size: tuple[int, int], cut: _Cut
-) -> tuple[Ints, Floats]:
-    """Cycles of each group of filters in a region of ``size`` inputs, and the mean over all PEs."""
+) -> tuple[Floats, Floats]:
+    """Cycles of each group of filters and part of the channels in a region of ``size`` inputs, and the mean over all
+    PEs."""
     per_group = work.out_channels // work.groups
     starts = _group_starts(work, cut.filters)
     nnz = np.add.reduceat(masks.nonzeros, starts, axis=0)  # (groups of filters, C / groups, phases)
@@ -187,16 +195,19 @@ def _pe_cycles(
     if high * wide < s_h * s_w:  # a PE then holds some phases only; the fullest holds these
         largest = [1 if i < high * wide else 0 for i in range(s_h * s_w)]
     slowest = max(1, (size[0] // high) * (size[1] // wide))  # PEs with the largest tile
-    mean, variance, most = (np.zeros(len(starts)) for _ in range(3))
+    mean, variance, most = (np.zeros(vectors.shape[:2]) for _ in range(3))
     for phase, pixels in enumerate(largest):
-        m, v = _vectors(pixels, masks.density, part.inputs, machine.activation_format)
+        vectors_of = partial(_vectors, masks, pixels, part.inputs, machine.activation_format)
+        m, v = keep(masks.kept, pixels, vectors_of, MOST_KEPT)
         w = vectors[:, :, phase]
-        mean += (w * m[of_conv_group]).sum(axis=1)
-        variance += (w**2 * v[of_conv_group]).sum(axis=1)
-        most += w.sum(axis=1) * -(-pixels // part.inputs)
+        mean += w * m[of_conv_group]
+        variance += w**2 * v[of_conv_group]
+        most += w * -(-pixels // part.inputs)
+    first = np.append(0, cut.channels.cumsum()[:-1])
+    mean, variance, most = (np.add.reduceat(x, first, axis=1) for x in (mean, variance, most))
     worst = np.minimum(most, np.ceil(mean + max(0.0, expected_maximum(slowest)) * np.sqrt(variance) - 1e-6))
     share = size[0] * size[1] / (high * wide * rows * cols)  # of the PEs' pixels that exist
-    return worst.astype(np.int64), mean * share
+    return worst, mean * share
 
 
 def _group_starts(work: LayerWork, filters: int) -> Ints:
@@ -205,61 +216,57 @@ def _group_starts(work: LayerWork, filters: int) -> Ints:
     return np.add.outer(np.arange(0, work.out_channels, per_group), np.arange(0, per_group, filters)).ravel()
 
 
-def _schedule(
-    work: LayerWork, machine: SpatialMachine, part: Cartesian, masks: _Work, filter_bits: Floats, cut: _Cut
-) -> Schedule:
-    """Steps: images, then regions, then groups of filters."""
-    a, row_bytes = machine.arithmetic, machine.dram.timing.row_bytes
-    in_bits = activation_bits(machine, work.input_density)
-    out_bits = activation_bits(machine, work.output_density)
-    starts = _group_starts(work, cut.filters)
-    in_group = np.diff(np.append(starts, work.out_channels))
-    weight_bytes = np.ceil(np.add.reduceat(filter_bits, starts) / 8 - 1e-6).astype(np.int64)
-    pes = machine.pe_array.rows * machine.pe_array.cols
-    wide = part.weights * part.inputs
+def _lane_cycles(
+    work: LayerWork, machine: SpatialMachine, part: Cartesian, masks: _Work, cut: _Cut
+) -> tuple[Floats, Floats]:
+    """Cycles of each step of an image, and the mean over all PEs: (regions, groups of filters, parts of the channels).
 
-    # Cycles of each region and group; regions of one size share them.
-    dense = machine.zero_handling == "none"
-    taps = work.kernel[0] * work.kernel[1] * work.in_channels // work.groups
-    regions = list(product(range(len(cut.heights)), range(len(cut.widths))))
-    cycles, busy = (np.zeros((len(regions), len(starts))) for _ in range(2))
-    known: dict[tuple[int, int], tuple[Ints | Floats, Floats]] = {}
-    for i, (y, x) in enumerate(regions):
+    Regions of one size share them.
+    """
+    in_group = np.diff(np.append(_group_starts(work, cut.filters), work.out_channels))
+    operands = np.ceil(cut.channels * (work.kernel[0] * work.kernel[1]) / (part.weights * part.inputs))
+    known: dict[tuple[int, int], tuple[Floats, Floats]] = {}
+    found = []
+    for y, x in product(range(len(cut.heights)), range(len(cut.widths))):
         outputs, size = (int(cut.heights[y]), int(cut.widths[x])), (int(cut.in_heights[y]), int(cut.in_widths[x]))
-        key = outputs if dense else size
+        dense = machine.zero_handling == "none"
+        key = outputs if dense else (max(1, size[0]), max(1, size[1]))
         if key not in known:
             if dense:
                 pe = -(-outputs[0] // machine.pe_array.rows) * -(-outputs[1] // machine.pe_array.cols)
-                each = in_group * ceil(taps / wide)
-                known[key] = pe * each, outputs[0] * outputs[1] / pes * each
+                each = np.multiply.outer(in_group, operands)
+                share = outputs[0] * outputs[1] / (machine.pe_array.rows * machine.pe_array.cols)
+                known[key] = pe * each, share * each
             else:
-                known[key] = _pe_cycles(work, machine, part, masks, (max(1, size[0]), max(1, size[1])), cut)
-        cycles[i], busy[i] = known[key]
+                known[key] = _pe_cycles(work, machine, part, masks, key, cut)
+        found.append(known[key])
+    cycles, busy = zip(*found, strict=True)
+    return np.stack(cycles), np.stack(busy)
+
+
+def _schedule(work: LayerWork, machine: SpatialMachine, part: Cartesian, masks: _Work, cut: _Cut) -> Schedule:
+    """Steps: images, then regions, then groups of filters, then parts of the channels."""
+    a, dense = machine.arithmetic, machine.zero_handling == "none"
+    starts = _group_starts(work, cut.filters)
+    in_group = np.diff(np.append(starts, work.out_channels))
+    cycles, busy = _lane_cycles(work, machine, part, masks, cut)
 
     # One row a step.
-    N, G = work.batch, len(starts)
-    shape = (N, len(regions), G)
-    image, region, group = (index.ravel() for index in np.indices(shape))
-    new_inputs = (group == 0).astype(np.int64)
+    shape = (work.batch, *cycles.shape)
+    image, region, group, channel = (index.ravel() for index in np.indices(shape))
+    y, x = np.divmod(region, len(cut.widths))
+    new_inputs = ((group == 0) & (channel == 0)).astype(np.int64) if cut.stay else np.ones(len(group), np.int64)
+    channels = np.full(len(group), work.in_channels) if cut.stay else cut.channels[channel]
+    weight_bytes = weight_tile_bytes(work, machine, starts, cut.channels)
     stays = int(weight_bytes.sum()) <= 1024 * machine.buffers.weight_kb
-    new_weights = ((image == 0) & (region == 0)).astype(np.int64) if stays else np.ones(N * len(regions) * G, np.int64)
-    y_of, x_of = np.array(regions, np.int64)[region].T
-    out_high, out_wide = cut.heights[y_of], cut.widths[x_of]
-    in_high, in_wide = cut.in_heights[y_of], cut.in_widths[x_of]
-    in_bytes = whole_bytes(in_high * in_wide * work.in_channels, in_bits) * new_inputs
-    out_bytes = whole_bytes(out_high * out_wide * in_group[group], out_bits)
-    whole_width = np.bool_(len(cut.widths) == 1)
-    in_pieces = feature_map_pieces(
-        1, in_high, work.in_channels, whole_width, line_bytes(work.width, work.in_channels, in_bits), row_bytes
-    )
-    out_pieces = feature_map_pieces(
-        1, out_high, in_group[group], whole_width, line_bytes(work.out_width, work.out_channels, out_bits), row_bytes
-    )
-    compute = np.maximum(cycles[region, group].astype(np.int64), 1) + STEP_CYCLES
-    none = np.zeros(len(compute), np.int64)
-    weights = Transfer.contiguous(weight_bytes[group] * new_weights, row_bytes)
-    inputs = Transfer(in_bytes, in_pieces[0] * new_inputs, in_pieces[1] * new_inputs)
-    stored = Transfer(out_bytes, *out_pieces)
+    new_weights = ((image == 0) & (region == 0) | (not stays)).astype(np.int64)
+    last = (channel == len(cut.channels) - 1).astype(np.int64)
+    whole_width = len(cut.widths) == 1
+    input_map, output_map = feature_maps(work, machine)
+    inputs = input_map.transfer(1, cut.in_heights[y], cut.in_widths[x], channels, whole_width, new_inputs)
+    outputs = output_map.transfer(1, cut.heights[y], cut.widths[x], in_group[group], whole_width, last)
+    weights = Transfer.contiguous(weight_bytes[group, channel] * new_weights, machine.dram.timing.row_bytes)
+    compute = np.maximum(cycles[region, group, channel].astype(np.int64), 1) + STEP_CYCLES
 
     if dense:
         macs = work.dense_macs
@@ -269,34 +276,27 @@ def _schedule(
         pixels = int(cut.in_heights.sum() * cut.in_widths.sum()) / (work.stride[0] * work.stride[1])
         macs = round(work.batch * pixels * float((of_channel * masks.density).sum()))
         macs = min(macs, int(compute.sum()) * machine.lanes)
-    dram = (inputs, weights, stored)
-    operand_bits = a.weight_bits + a.activation_bits
-    actions = {
-        "mac": macs,
-        "register_bit": macs * (2 * a.accumulator_bits + operand_bits / sqrt(wide)),
-        "index": 0 if dense else macs,
-        "weight_read": N * len(regions) * float(filter_bits.sum()),
-        "weight_write": 8 * int(weights.n_bytes.sum()),
-        "input_read": 8 * int(in_bytes.sum()) * G,
-        "input_write": 8 * int(in_bytes.sum()),
-        "output_write": work.outputs * a.activation_bits,
-        "output_read": work.outputs * a.activation_bits,
-        "dram_bit": 8 * sum(int(t.n_bytes.sum()) for t in dram),
-        "dram_activate": sum(int(t.rows.sum()) for t in dram),
-    }
-    waiting = float((cycles - busy)[region, group].sum())
-    return Schedule(
-        mode="planar-dense" if dense else "cartesian",
-        inputs=inputs,
-        weights=weights,
-        transform_cycles=none,
-        compute_cycles=compute,
-        inverse_cycles=none,
-        outputs=stored,
-        weight_transform_cycles=none,
-        transforms=False,
+    loaded_bits = 8 * int(inputs.n_bytes.sum())
+    operand_bits = (a.weight_bits + a.activation_bits) / sqrt(part.weights * part.inputs)
+    waiting = float((cycles - busy).sum()) * work.batch
+    return untransformed(
+        "planar-dense" if dense else "cartesian",
+        inputs,
+        weights,
+        compute,
+        outputs,
         effectual_macs=macs,
         useful_slots=float(macs),
         waiting_slots=waiting * machine.lanes,
-        actions=actions,
+        actions={
+            "mac": macs,
+            "register_bit": macs * (2 * a.accumulator_bits + operand_bits),
+            "index": 0 if dense else macs,
+            "weight_read": work.batch * len(cycles) * float(filter_bits(work, machine).sum()),
+            "weight_write": 8 * int(weights.n_bytes.sum()),
+            "input_read": loaded_bits * (len(starts) // work.groups if cut.stay else 1),
+            "input_write": loaded_bits,
+            "output_write": work.outputs * a.activation_bits,
+            "output_read": work.outputs * a.activation_bits,
+        },
     )

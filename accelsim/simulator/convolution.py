@@ -14,7 +14,7 @@ from accelsim.simulator.mapping import choose
 from accelsim.simulator.mode import Mode
 from accelsim.simulator.objective import measured
 from accelsim.simulator.ports import lane_bits, through_ports
-from accelsim.simulator.schedule import Schedule
+from accelsim.simulator.schedule import Schedule, changes
 from accelsim.simulator.tiling import (
     Tiling,
     block_edges,
@@ -73,12 +73,12 @@ def schedule(mode: Mode, tiling: Tiling, machine: SpatialMachine | WinogradMachi
     shape = (len(k), len(tiles), len(c)) if tiling.weights_first else (len(tiles), len(k), len(c))
     first, second, i_c = (index.ravel() for index in np.indices(shape))
     i_k, i_t = (first, second) if tiling.weights_first else (second, first)
-    new_weights = _changes(i_k * len(c) + i_c)
-    new_inputs = _changes((i_t * len(k) + input_group[i_k]) * len(c) + i_c)
+    new_weights = changes(i_k * len(c) + i_c)
+    new_inputs = changes((i_t * len(k) + input_group[i_k]) * len(c) + i_c)
     if tiling.weights_stay:
         new_weights *= i_t == 0
     if tiling.inputs_stay:
-        new_inputs *= _changes(input_group)[i_k]
+        new_inputs *= changes(input_group)[i_k]
     last = i_c == len(c) - 1
 
     rounds = -(-tiles // mode.position_lanes)
@@ -155,8 +155,3 @@ def _weight_tile_bytes(bits: NDArray[np.float64], k_starts: Ints, edges: Ints) -
     """Stored bytes of each weight tile: (filter tiles, channel tiles)."""
     of_tile = np.add.reduceat(np.add.reduceat(bits, k_starts, axis=0), edges[:-1], axis=1)
     return np.ceil(of_tile / 8 - 1e-6).astype(np.int64)
-
-
-def _changes(index: Ints) -> Ints:
-    """1 where a step works on another tile than the step before, else 0."""
-    return np.append(1, (np.diff(index) != 0).astype(np.int64))

@@ -13,6 +13,9 @@ within a column with stored zeros, counted one by one.  Inputs are drawn: ``DRAW
 position, if those are fewer) by each channel's density, from a fixed seed; other positions take their average.  A
 convolution is one such product for each output position.
 
+A tile holds as many filters as half the weight buffer does (each lane its own, as EIE holds whole layers); the output
+rows of a tile, and whether weights or inputs change last, are searched for by the machine's objective.
+
 Source: Han et al., EIE, ISCA 2016 (recurrences ours, after its description).  Left out: the detection of non-zeros and
 the pipeline's four stages, reading the column pointers, the codebook of shared weights.
 """
@@ -26,33 +29,34 @@ from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer
 from accelsim.hardware.formats import RUN_BITS
 from accelsim.hardware.machine import SpatialMachine
-from accelsim.simulator.schedule import Schedule
-from accelsim.simulator.spatial import activation_bits, weight_bits
-from accelsim.simulator.tiling import (
-    balanced_cuts,
-    feature_map_pieces,
-    input_extents,
-    line_bytes,
-    tile_sizes,
-    whole_bytes,
-)
+from accelsim.simulator.feature_map import feature_maps
+from accelsim.simulator.objective import predicted
+from accelsim.simulator.schedule import Schedule, changes, untransformed
+from accelsim.simulator.spatial import activation_bits, filter_bits, weight_tile_bytes
+from accelsim.simulator.tiling import balanced_cuts, input_extents, tile_sizes
 from accelsim.workload import LayerWork
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 DRAWS = 4
 
 
-def queue_cycles(stored: Ints, places: int) -> int:
-    """Cycles until all lanes are done.  stored: (inputs, lanes) weights of each broadcast input; places: of a queue."""
-    work, done = np.maximum(stored, 1), np.zeros(stored.shape[1], np.int64)
-    freed: list[int] = []  # when each input has left all queues
-    sent = -1
-    for j in range(len(work)):
-        sent = max(sent + 1, freed[j - places]) if j >= places else sent + 1
-        done = np.maximum(done, sent) + work[j]
-        freed.append(int(done.max()))
-    return freed[-1] if freed else 0
+def queue_cycles(stored: Ints, inputs: Ints, places: int) -> Ints:
+    """Cycles until all lanes are done with each draw: (draws,) int64.
+
+    stored: (draws, inputs, lanes) weights of each broadcast input.  inputs: (draws,) how many of these there are, the
+    rest stands for nothing.  places: of a queue.
+    """
+    work, done = np.maximum(stored, 1), np.zeros((len(stored), stored.shape[2]), np.int64)
+    sent = np.full(len(stored), -1)
+    freed = np.zeros((work.shape[1] + 1, len(stored)), np.int64)  # when each input has left all queues; the last: never
+    for j in range(work.shape[1]):
+        sent = np.maximum(sent + 1, freed[j - places]) if j >= places else sent + 1
+        np.maximum(done, sent[:, None], out=done)
+        done += work[:, j]
+        done.max(axis=1, out=freed[j])
+    return np.asarray(np.where(inputs > 0, freed[inputs - 1, np.arange(len(stored))], 0))
 
 
 def stored_weights(mask: Flags, lanes: int, fmt: str) -> tuple[Ints, Ints]:
@@ -65,82 +69,91 @@ def stored_weights(mask: Flags, lanes: int, fmt: str) -> tuple[Ints, Ints]:
     padded = np.zeros((rows * lanes, columns), bool)
     padded[:filters] = mask
     kept = padded.reshape(rows, lanes, columns)
-    nonzeros = kept.sum(axis=0).astype(np.int64)
+    nonzeros = np.zeros((lanes, columns), np.int64)
+    for row in kept:
+        nonzeros += row
     stored = nonzeros
-    if fmt in RUN_BITS:
-        at = np.where(kept, np.arange(rows, dtype=np.int32)[:, None, None], np.int32(-1))
-        before = np.maximum.accumulate(at, axis=0)
-        zeros = at[1:] - before[:-1] - 1  # in front of each non-zero, of the first row none
-        stored = nonzeros + ((zeros >> RUN_BITS[fmt]) * kept[1:]).sum(axis=0)
+    if fmt in RUN_BITS and rows > 1 << RUN_BITS[fmt]:
+        stored, last = nonzeros.copy(), np.full((lanes, columns), -1, np.int16 if rows < 1 << 15 else np.int32)
+        for i, row in enumerate(kept):
+            zeros = i - last - 1  # in front of each non-zero
+            stored += (zeros >> RUN_BITS[fmt]) * (row & (i > 0))
+            last[row] = i
     return nonzeros.T, stored.T
 
 
 def plan_interleaved(work: LayerWork, machine: SpatialMachine) -> Schedule:
-    """The schedule of a conv or linear layer.  Raises InputError if its rows do not fit the input buffer."""
-    assert work.weights is not None
-    a, row_bytes, lanes = machine.arithmetic, machine.dram.timing.row_bytes, machine.lanes
-    N, K, per_group = work.batch, work.out_channels, work.out_channels // work.groups
-    channels, (R, S) = work.in_channels // work.groups, work.kernel
+    """The schedule of a conv or linear layer by its best rows and order.
 
-    # Tiles of filters, each half a weight buffer at most, and tiles of output rows, each half an input buffer.
-    filter_bits = weight_bits(work, machine, work.block_nonzeros().sum(axis=0), R * S).sum(axis=1)
-    largest = float(filter_bits.max()) / 8
-    room = 512 * machine.buffers.weight_kb
-    filters = max((k for k in balanced_cuts(per_group, lanes) if k * largest <= room), default=min(lanes, per_group))
-    starts = np.add.outer(np.arange(0, K, per_group), np.arange(0, per_group, filters)).ravel()
-    in_tile = np.diff(np.append(starts, K))
-    in_bits = activation_bits(machine, work.input_density)
+    Raises InputError if its rows do not fit the input buffer.
+    """
+    starts = _tile_starts(work, machine)
+    tiles = _products(work, machine, starts)
+    plans = [
+        _schedule(work, machine, starts, tiles, rows, weights_first)
+        for rows in _fitting_rows(work, machine)
+        for weights_first in ((True, False) if len(starts) > 1 else (True,))
+    ]
+    return min(plans, key=lambda plan: (predicted(plan, machine), plan.dram_bytes, len(plan)))
+
+
+def _tile_starts(work: LayerWork, machine: SpatialMachine) -> Ints:
+    """First filter of each tile of filters, each of them half a weight buffer at most."""
+    per_group = work.out_channels // work.groups
+    largest, room = float(filter_bits(work, machine).max()) / 8, 512 * machine.buffers.weight_kb
+    fitting = (k for k in balanced_cuts(per_group, machine.lanes) if k * largest <= room)
+    filters = max(fitting, default=min(machine.lanes, per_group))
+    return np.add.outer(np.arange(0, work.out_channels, per_group), np.arange(0, per_group, filters)).ravel()
+
+
+def _fitting_rows(work: LayerWork, machine: SpatialMachine) -> list[int]:
+    """Sizes of tiles of output rows whose inputs are half the input buffer at most."""
+    row_bytes = work.width * (work.in_channels // work.groups) * activation_bits(machine, work.input_density) / 8
+    room = 512 * machine.buffers.input_kb
     fitting = [
-        rows
-        for rows in balanced_cuts(work.out_height, 1)
-        if int(input_extents(work, 0, rows).max()) * work.width * channels * in_bits / 8
-        <= 512 * machine.buffers.input_kb
+        rows for rows in balanced_cuts(work.out_height, 1) if input_extents(work, 0, rows).max() * row_bytes <= room
     ]
     if not fitting:
         raise InputError(
             f"{machine.name}: buffers.input_kb is {machine.buffers.input_kb:g}, too small for one output row of layer "
             f"{work.name}, expected a larger one"
         )
-    out_rows, in_rows = tile_sizes(work.out_height, max(fitting)), input_extents(work, 0, max(fitting))
+    return fitting
 
-    cycles, stored, products = np.array(
-        [_product(work, machine, start, count) for start, count in zip(starts, in_tile, strict=True)]
-    ).T
 
-    # One row a step: tiles of filters, then images and rows.
-    n_t = N * len(out_rows)
-    i_k, i_t = (index.ravel() for index in np.indices((len(starts), n_t)))
-    rows, in_high = out_rows[i_t % len(out_rows)], in_rows[i_t % len(out_rows)]
-    positions = rows * work.out_width
-    new_weights = (i_t == 0).astype(np.int64)
-    conv_group = starts // per_group
-    again = np.append(False, np.diff(conv_group[i_k]) == 0) & (n_t == 1)
-    new_inputs = 1 - again.astype(np.int64)
-    in_bytes = whole_bytes(in_high * work.width * channels, in_bits) * new_inputs
-    out_bits = activation_bits(machine, work.output_density)
-    out_bytes = whole_bytes(positions * in_tile[i_k], out_bits)
-    weight_bytes = np.ceil(np.add.reduceat(filter_bits, starts) / 8 - 1e-6).astype(np.int64)
-    line = line_bytes(work.width, work.in_channels, in_bits)
-    in_pieces = feature_map_pieces(1, in_high, channels, True, line, row_bytes)
-    line = line_bytes(work.out_width, K, out_bits)
-    out_pieces = feature_map_pieces(1, rows, in_tile[i_k], True, line, row_bytes)
-    inputs = Transfer(in_bytes, in_pieces[0] * new_inputs, in_pieces[1] * new_inputs)
-    weights = Transfer.contiguous(weight_bytes[i_k] * new_weights, row_bytes)
-    outputs = Transfer(out_bytes, *out_pieces)
+def _schedule(
+    work: LayerWork, machine: SpatialMachine, starts: Ints, tiles: Floats, rows: int, weights_first: bool
+) -> Schedule:
+    """Steps: tiles of filters, then images and rows; or these the other way round.  tiles: of ``_products``."""
+    a, lanes = machine.arithmetic, machine.lanes
+    K, channels = work.out_channels, work.in_channels // work.groups
+    window = work.kernel[0] * work.kernel[1]
+    in_tile, conv_group = np.diff(np.append(starts, K)), starts // (K // work.groups)
+    cycles, stored, products = tiles.T
+    out_rows, in_rows = tile_sizes(work.out_height, rows), input_extents(work, 0, rows)
+
+    # One row a step.
+    sizes = len(starts), work.batch * len(out_rows)
+    first, second = (index.ravel() for index in np.indices(sizes if weights_first else sizes[::-1]))
+    i_k, i_t = (first, second) if weights_first else (second, first)
+    high = out_rows[i_t % len(out_rows)]
+    positions = high * work.out_width
+    weight_bytes = weight_tile_bytes(work, machine, starts, np.array([channels]))[:, 0]
+    stay = not weights_first and int(weight_bytes.sum()) <= 1024 * machine.buffers.weight_kb
+    new_weights = (i_t == 0).astype(np.int64) if stay else changes(i_k)
+    new_inputs = changes(i_t * work.groups + conv_group[i_k])
+    input_map, output_map = feature_maps(work, machine)
+    inputs = input_map.transfer(1, in_rows[i_t % len(out_rows)], work.width, channels, True, new_inputs)
+    outputs = output_map.transfer(1, high, work.out_width, in_tile[i_k], True, np.ones_like(i_k))
+    weights = Transfer.contiguous(weight_bytes[i_k] * new_weights, machine.dram.timing.row_bytes)
     compute = np.maximum(1, np.ceil(cycles[i_k] * positions - 1e-9)).astype(np.int64)
-    none = np.zeros(len(compute), np.int64)
     macs, read = (int((values[i_k] * positions).sum()) for values in (products, stored))
-    dram = (inputs, weights, outputs)
-    return Schedule(
-        mode="matrix-vector",
-        inputs=inputs,
-        weights=weights,
-        transform_cycles=none,
-        compute_cycles=compute,
-        inverse_cycles=none,
-        outputs=outputs,
-        weight_transform_cycles=none,
-        transforms=False,
+    return untransformed(
+        "matrix-vector",
+        inputs,
+        weights,
+        compute,
+        outputs,
         effectual_macs=macs,
         useful_slots=float(macs),
         waiting_slots=float(lanes * int(compute.sum()) - read),
@@ -150,29 +163,32 @@ def plan_interleaved(work: LayerWork, machine: SpatialMachine) -> Schedule:
             "index": macs,
             "weight_read": read * (a.weight_bits + RUN_BITS.get(machine.weight_format, 0)),
             "weight_write": 8 * int(weights.n_bytes.sum()),
-            "input_read": float((positions * R * S * channels).sum()) * a.activation_bits,
-            "input_write": 8 * int(in_bytes.sum()),
+            "input_read": float(positions.sum()) * window * channels * a.activation_bits,
+            "input_write": 8 * int(inputs.n_bytes.sum()),
             "output_write": work.outputs * a.activation_bits,
             "output_read": work.outputs * a.activation_bits,
-            "dram_bit": 8 * sum(int(t.n_bytes.sum()) for t in dram),
-            "dram_activate": sum(int(t.rows.sum()) for t in dram),
         },
     )
 
 
-def _product(work: LayerWork, machine: SpatialMachine, start: int, filters: int) -> tuple[float, float, float]:
-    """Cycles, stored weights read and products of one output position, on average, of a tile of filters."""
+def _products(work: LayerWork, machine: SpatialMachine, starts: Ints) -> Floats:
+    """Cycles, stored weights read and products of one output position, on average, of each tile of filters: (tiles, 3).
+
+    Cycles are rounded up.
+    """
     assert work.weights is not None
-    group = start // (work.out_channels // work.groups)
-    matrix = work.weights[start : start + filters].reshape(filters, -1)
-    density = np.broadcast_to(work.input_density, (work.in_channels,)).reshape(work.groups, -1)[group]
-    density = np.repeat(density, work.kernel[0] * work.kernel[1])
-    rng = np.random.default_rng(0)
+    per_group, window = work.out_channels // work.groups, work.kernel[0] * work.kernel[1]
+    densities = np.broadcast_to(work.input_density, (work.in_channels,)).reshape(work.groups, -1)
     draws = min(DRAWS, work.batch * work.out_height * work.out_width)
-    total = np.zeros(3)
-    for _ in range(draws):
-        active = np.flatnonzero(rng.random(len(density)) < density)
-        nonzeros, stored = stored_weights(matrix[:, active] != 0, machine.lanes, machine.weight_format)
-        total += queue_cycles(stored, machine.window), stored.sum(), nonzeros.sum()
-    cycles, stored_reads, products = (float(value) for value in total / draws)
-    return ceil(cycles), min(stored_reads, ceil(cycles) * machine.lanes), products
+    found = []
+    for start, end in zip(starts, np.append(starts[1:], work.out_channels), strict=True):
+        density = np.repeat(densities[start // per_group], window)
+        active = np.random.default_rng(0).random((draws, len(density))) < density
+        mask = (work.weights[start:end] != 0).reshape(end - start, -1)
+        nonzeros, stored = stored_weights(mask, machine.lanes, machine.weight_format)
+        inputs = active.sum(axis=1)
+        order = np.argsort(~active, axis=1, kind="stable")[:, : int(inputs.max())]
+        cycles = ceil(queue_cycles(stored[order], inputs, machine.window).mean())
+        reads, products = (float((active @ of_column.sum(axis=1)).mean()) for of_column in (stored, nonzeros))
+        found.append((cycles, min(reads, cycles * machine.lanes), products))
+    return np.array(found, np.float64)

@@ -31,7 +31,7 @@ from accelsim.simulator.row_stationary import (
     sets_of,
 )
 from accelsim.simulator.schedule import Schedule
-from accelsim.simulator.spatial import weight_bits
+from accelsim.simulator.spatial import filter_bits
 from accelsim.simulator.tiling import balanced_cuts, input_extents, tile_sizes
 from accelsim.workload import LayerWork
 
@@ -195,11 +195,10 @@ class _Totals:
         """Bytes from and to DRAM, and bits that move on the chip, by the names of the price list."""
         work, machine, c, a = self.work, self.machine, self.c, self.machine.arithmetic
         fold, N, C, K = fold_kernel(work, machine), work.batch, work.in_channels, work.out_channels
-        window = work.kernel[0] * work.kernel[1]
         pixels = N * self.real_high * self.real_wide * C
         loaded = pixels * np.where(self.positions * self.channel_steps == 1, 1, self.filter_tiles)
         once = filters_stay(work, machine, c.m) | (self.channel_steps == 1)
-        stored = float(weight_bits(work, machine, work.block_nonzeros().sum(axis=0), window).sum())
+        stored = float(filter_bits(work, machine).sum())
         weights = stored * np.where(once, 1, self.positions)
         self.dram_bytes = ((loaded + work.outputs) * a.activation_bits + weights) / 8
         fetched = np.where(self.in_pads, 1, self.positions)

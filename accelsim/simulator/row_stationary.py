@@ -34,9 +34,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from accelsim.hardware.dram import Transfer
 from accelsim.hardware.machine import RowStationary, SpatialMachine
-from accelsim.simulator.schedule import Schedule
-from accelsim.simulator.spatial import activation_bits, executed_macs, weight_bits
-from accelsim.simulator.tiling import feature_map_pieces, input_extents, line_bytes, tile_sizes, whole_bytes
+from accelsim.simulator.feature_map import feature_maps
+from accelsim.simulator.schedule import Schedule, changes, untransformed
+from accelsim.simulator.spatial import executed_macs, weight_tile_bytes
+from accelsim.simulator.tiling import input_extents, tile_sizes
 from accelsim.workload import LayerWork
 
 Ints = NDArray[np.int64]
@@ -155,29 +156,17 @@ def schedule_passes(work: LayerWork, machine: SpatialMachine, mapping: Mapping) 
     # DRAM.  The filters of a tile come once where the buffer holds them or nothing takes their place.
     stay = bool(filters_stay(work, machine, mapping.m)) or shape[5] == 1
     new_weights = first_position if stay else np.ones_like(first_position)
-    weights = (_weight_tiles(work, machine, sizes)[i_g, i_m, i_c] * new_weights).astype(np.int64)
-    new_inputs = np.append(True, np.diff(((i_g * shape[2] * shape[3] * shape[4]) + position) * shape[5] + i_c) != 0)
+    starts = np.add.outer(np.arange(0, work.out_channels, per_group), np.append(0, sizes[1].cumsum()[:-1])).ravel()
+    tiles = weight_tile_bytes(work, machine, starts, sizes[5])
+    weights = Transfer.contiguous(tiles[i_g * shape[1] + i_m, i_c] * new_weights, machine.dram.timing.row_bytes)
+    new_inputs = changes((i_g * shape[2] * shape[3] * shape[4] + position) * shape[5] + i_c)
     rows, cols = (input_extents(work, axis, size)[i] for axis, size, i in ((0, mapping.e, i_e), (1, mapping.f, i_f)))
-    in_bits = activation_bits(machine, work.input_density)
-    out_bits = activation_bits(machine, work.output_density)
-    row_bytes, whole_width = machine.dram.timing.row_bytes, np.bool_(shape[3] == 1)
-    in_pieces = feature_map_pieces(
-        n, rows, c, whole_width, line_bytes(work.width, work.in_channels, in_bits), row_bytes
-    )
-    out_pieces = feature_map_pieces(
-        n, e, m, whole_width, line_bytes(work.out_width, work.out_channels, out_bits), row_bytes
-    )
-    loaded = n * rows * cols * c * new_inputs
-    in_bytes = whole_bytes(loaded, in_bits)
-    out_bytes = whole_bytes(n * e * f * m * last_channel, out_bits)
+    whole_width = shape[3] == 1
+    input_map, output_map = feature_maps(work, machine)
+    loads = input_map.transfer(n, rows, cols, c, whole_width, new_inputs)
+    stores = output_map.transfer(n, e, f, m, whole_width, last_channel.astype(np.int64))
     executed, gated = executed_macs(work, machine)
     positions = work.outputs // work.out_channels
-    none = np.zeros(len(m), np.int64)
-    inputs_, weights_, outputs_ = (
-        Transfer(in_bytes, in_pieces[0] * new_inputs, in_pieces[1] * new_inputs),
-        Transfer.contiguous(weights, row_bytes),
-        Transfer(out_bytes, out_pieces[0] * last_channel, out_pieces[1] * last_channel),
-    )
 
     # Words between buffer, buses and PEs, of all passes.
     filter_words = float((m * c * fold.rows * fold.taps * fold.parts * loads_filters).sum())
@@ -195,39 +184,20 @@ def schedule_passes(work: LayerWork, machine: SpatialMachine, mapping: Mapping) 
         "register_bit": macs * operands + idle * a.activation_bits + received,
         "hop_bit": received + (handed_on + psums_in + psums_out) * a.accumulator_bits,
         "weight_read": filter_words * a.weight_bits,
-        "weight_write": 8 * float(weights.sum()),
+        "weight_write": 8 * float(weights.n_bytes.sum()),
         "input_read": float((inputs * passes).sum()) * a.activation_bits,
-        "input_write": float(loaded.sum()) * a.activation_bits,
+        "input_write": float((n * rows * cols * c * new_inputs).sum()) * a.activation_bits,
         "output_write": psums_out * a.accumulator_bits,
         "output_read": psums_in * a.accumulator_bits + work.outputs * a.activation_bits,
-        "dram_bit": 8 * float(in_bytes.sum() + weights.sum() + out_bytes.sum()),
-        "dram_activate": float(sum(moved.rows.sum() for moved in (inputs_, weights_, outputs_))),
     }
-    return Schedule(
-        mode="row-stationary",
-        inputs=inputs_,
-        weights=weights_,
-        transform_cycles=none,
-        compute_cycles=compute,
-        inverse_cycles=none,
-        outputs=outputs_,
-        weight_transform_cycles=none,
-        transforms=False,
+    return untransformed(
+        "row-stationary",
+        loads,
+        weights,
+        compute,
+        stores,
         effectual_macs=macs,
         useful_slots=float(macs + idle),
         waiting_slots=0.0,
         actions=actions,
     )
-
-
-def _weight_tiles(work: LayerWork, machine: SpatialMachine, sizes: tuple[Ints, ...]) -> Ints:
-    """Stored bytes of each tile of filters and channels: (groups, filter tiles, channel tiles).
-
-    A tile of filters is stored in one piece; its channels share it evenly.
-    """
-    filters, channels = sizes[1], sizes[5]
-    bits = weight_bits(work, machine, work.block_nonzeros().sum(axis=0), work.kernel[0] * work.kernel[1])
-    of_filter = bits.sum(axis=1).reshape(work.groups, -1)
-    of_tile = np.ceil(np.add.reduceat(of_filter, np.append(0, filters.cumsum()[:-1]), axis=1) / 8 - 1e-6)
-    share = np.append(0, channels.cumsum()) / channels.sum()
-    return np.asarray(np.diff(np.round(of_tile[..., None] * share).astype(np.int64), axis=-1))

@@ -55,3 +55,41 @@ class Schedule:
 
     def __len__(self) -> int:
         return len(self.compute_cycles)
+
+
+def untransformed(
+    mode: str,
+    inputs: Transfer,
+    weights: Transfer,
+    compute_cycles: Ints,
+    outputs: Transfer,
+    *,
+    effectual_macs: int,
+    useful_slots: float,
+    waiting_slots: float,
+    actions: dict[str, float],
+) -> Schedule:
+    """Steps of a machine without transform units.  actions: on the chip; what the DRAM does is added to them."""
+    none = np.zeros_like(compute_cycles)
+    moved_bits = 8 * sum(int(t.n_bytes.sum()) for t in (inputs, weights, outputs))
+    rows = sum(int(t.rows.sum()) for t in (inputs, weights, outputs))
+    return Schedule(
+        mode=mode,
+        inputs=inputs,
+        weights=weights,
+        transform_cycles=none,
+        compute_cycles=compute_cycles,
+        inverse_cycles=none,
+        outputs=outputs,
+        weight_transform_cycles=none,
+        transforms=False,
+        effectual_macs=effectual_macs,
+        useful_slots=useful_slots,
+        waiting_slots=waiting_slots,
+        actions={**actions, "dram_bit": moved_bits, "dram_activate": rows},
+    )
+
+
+def changes(index: Ints) -> Ints:
+    """1 where a step works on another tile than the step before, else 0.  index: of each step's tile."""
+    return np.append(1, (np.diff(index) != 0).astype(np.int64))

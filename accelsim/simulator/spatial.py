@@ -30,7 +30,7 @@ from accelsim.errors import InputError
 from accelsim.hardware.formats import index_bits, stored_values
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.mode import Feed, Mode, Stationary
-from accelsim.workload import CHANNEL_BLOCK, LayerWork, keep, sum_blocks
+from accelsim.workload import CHANNEL_BLOCK, LayerWork, keep
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -143,6 +143,26 @@ def weight_bits(work: LayerWork, machine: SpatialMachine | WinogradMachine, nonz
     return np.asarray(values * machine.arithmetic.weight_bits + index)
 
 
+def filter_bits(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> Floats:
+    """Stored bits, index included, of each filter in the spatial domain: (K,).  Kept."""
+    R, S = work.kernel
+    return keep(
+        work.kept, ("filter bits", machine.mask_settings),
+        lambda: weight_bits(work, machine, work.block_nonzeros()[0], R * S).sum(axis=1),
+    )  # fmt: skip
+
+
+def weight_tile_bytes(work: LayerWork, machine: SpatialMachine, starts: Ints, channels: Ints) -> Ints:
+    """Stored bytes of each tile of filters and channels: (filter tiles, channel tiles).
+
+    starts: first filter of each tile.  channels: of each channel tile.  A tile of filters is stored in one piece; its
+    channels share it evenly.
+    """
+    of_tile = np.ceil(np.add.reduceat(filter_bits(work, machine), starts) / 8 - 1e-6)
+    share = np.append(0, channels.cumsum()) / channels.sum()
+    return np.asarray(np.diff(np.round(of_tile[:, None] * share).astype(np.int64), axis=1))
+
+
 def operand_settings(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> dict[str, Any]:
     """The fields of a ``Mode`` that say how the machine stores weights, activations and sums, by name."""
     a = machine.arithmetic
@@ -206,9 +226,8 @@ def _slots(work: LayerWork, machine: SpatialMachine | WinogradMachine, blocks: I
     if machine.zero_handling == "skip_weights":
         return blocks, None, None
     if machine.zero_handling == "skip_both":
-        nonzeros = work.nonzeros().astype(np.float64)
-        density = _density_of_filters(work)
-        mean, variance = sum_blocks(nonzeros * density), sum_blocks(nonzeros * density * (1 - density))
+        density = _group_density(work)
+        mean, variance = _weighted_blocks(work, density, density * (1 - density))
         if isinstance(machine, SpatialMachine) and machine.chunk is not None:
             chunks, empty = _empty_chunks(work, machine.chunk)
             share = dense_slots(work, blocks, 1) / (work.in_channels // work.groups)
@@ -217,24 +236,37 @@ def _slots(work: LayerWork, machine: SpatialMachine | WinogradMachine, blocks: I
     return dense_slots(work, blocks, positions), None, None
 
 
+def _weighted_blocks(work: LayerWork, *of_channel: Floats) -> list[Floats]:
+    """Non-zeros of each filter and block of channels, each channel's times a figure: (1, K, blocks) for each figure.
+
+    of_channel: figures, (groups, C / groups) each.
+    """
+    groups, channels = of_channel[0].shape
+    padding = [(0, 0), (0, -channels % CHANNEL_BLOCK)]
+    nonzeros = work.nonzeros()[0]
+    nonzeros = np.pad(nonzeros, padding) if padding[1][1] else nonzeros
+    nonzeros = nonzeros.reshape(groups, work.out_channels // groups, -1, CHANNEL_BLOCK)
+    figures = [np.pad(x, padding).reshape(groups, -1, CHANNEL_BLOCK) for x in of_channel]
+    return [np.einsum("gkbc,gbc->gkb", nonzeros, x).reshape(1, work.out_channels, -1) for x in figures]
+
+
 def _empty_chunks(work: LayerWork, size: int) -> tuple[int, Floats]:
     """Chunks of a filter, and of each filter those expected to have no match: (K,).
 
     A chunk is ``size`` positions of a filter laid out kernel position by kernel position, channels innermost.
     """
     assert work.weights is not None
-    per_group = work.out_channels // work.groups
-    of_group = np.broadcast_to(work.input_density, (work.in_channels,)).reshape(work.groups, -1)
-    with np.errstate(divide="ignore"):
-        misses = np.log1p(-np.minimum(of_group.astype(np.float64), 1))  # of one position, a logarithm
-    positions = work.weights.shape[1] * work.kernel[0] * work.kernel[1]
-    starts = np.arange(0, positions, size)
+    (R, S), per_group = work.kernel, work.out_channels // work.groups
+    # Logarithm of the probability that an input is zero; of inputs that are all there, as good as none.
+    misses = np.tile(np.log1p(-np.minimum(_group_density(work), 1 - 1e-15)), R * S)
+    pad = -misses.shape[1] % size
+    misses = np.pad(misses, [(0, 0), (0, pad)]).reshape(work.groups, -1, size)
     empty = []
     for g in range(work.groups):  # a group at a time: the whole layer's would take eight times its weights
-        kept = work.weights[g * per_group : (g + 1) * per_group].transpose(0, 2, 3, 1) != 0
-        none = np.where(kept, misses[g], 0.0).reshape(per_group, positions)
-        empty.append(np.exp(np.add.reduceat(none, starts, axis=1)).sum(axis=1))
-    return len(starts), np.concatenate(empty)
+        kept = (work.weights[g * per_group : (g + 1) * per_group] != 0).transpose(0, 2, 3, 1).reshape(per_group, -1)
+        chunks = np.pad(kept, [(0, 0), (0, pad)]).reshape(per_group, -1, size)
+        empty.append(np.exp(np.einsum("kns,ns->kn", chunks, misses[g])).sum(axis=1))
+    return misses.shape[1], np.concatenate(empty)
 
 
 def executed_macs(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> tuple[int, int]:
@@ -245,11 +277,12 @@ def executed_macs(work: LayerWork, machine: SpatialMachine | WinogradMachine) ->
     total = int(dense_slots(work, blocks, work.kernel[0] * work.kernel[1]).sum())
     if machine.zero_handling == "none":
         return total, 0
-    executed = round(float((work.nonzeros() * _density_of_filters(work)).sum()))
+    of_channel = work.nonzeros().reshape(work.groups, work.out_channels // work.groups, -1).sum(axis=1)
+    executed = round(float((of_channel * _group_density(work)).sum()))
     return executed, total - executed if machine.zero_handling == "gate" else 0
 
 
-def _density_of_filters(work: LayerWork) -> Floats:
-    """Density of the inputs that each filter multiplies: (K, C / groups)."""
+def _group_density(work: LayerWork) -> Floats:
+    """Density of the inputs of each convolution group: (groups, C / groups)."""
     of_group = np.broadcast_to(work.input_density, (work.in_channels,)).reshape(work.groups, -1)
-    return np.repeat(of_group.astype(np.float64), work.out_channels // work.groups, axis=0)
+    return of_group.astype(np.float64)

@@ -12,7 +12,7 @@ import numpy as np
 from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
-from accelsim.simulator.schedule import Schedule
+from accelsim.simulator.schedule import Schedule, untransformed
 from accelsim.simulator.spatial import activation_bits
 from accelsim.simulator.tiling import whole_bytes
 from accelsim.workload import CHANNEL_BLOCK, LayerWork
@@ -45,16 +45,12 @@ def plan_vector(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> S
     one = -(-in_bytes // work.inputs)  # bytes of each input tensor
     inputs = Transfer(in_bytes, np.full(parts, work.inputs), work.inputs * -(-one // row_bytes))
     outputs = Transfer.contiguous(out_bytes, row_bytes)
-    return Schedule(
-        mode="vector",
-        inputs=inputs,
-        weights=Transfer(none, none, none),
-        transform_cycles=none,
-        compute_cycles=cycles,
-        inverse_cycles=none,
-        outputs=outputs,
-        weight_transform_cycles=none,
-        transforms=False,
+    return untransformed(
+        "vector",
+        inputs,
+        Transfer(none, none, none),
+        cycles,
+        outputs,
         effectual_macs=0,
         useful_slots=float(operands) / machine.vector_lanes * machine.lanes,
         waiting_slots=0.0,
@@ -63,8 +59,6 @@ def plan_vector(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> S
             "input_read": operands * bits,
             "output_write": work.outputs * bits,
             "output_read": work.outputs * bits,
-            "dram_bit": 8 * int(in_bytes.sum() + out_bytes.sum()),
-            "dram_activate": float(inputs.rows.sum() + outputs.rows.sum()),
         },
     )
 

@@ -52,9 +52,12 @@ def cycle_by_cycle(stored: np.ndarray, places: int) -> int:
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 12), st.integers(1, 4), st.integers(1, 6), st.integers(0, 99))
-def test_queues_counted_cycle_by_cycle(inputs: int, lanes: int, places: int, seed: int) -> None:
-    stored = np.random.default_rng(seed).integers(0, 6, (inputs, lanes))
-    assert queue_cycles(stored, places) == cycle_by_cycle(stored, places)
+def test_queues_counted_cycle_by_cycle(most: int, lanes: int, places: int, seed: int) -> None:
+    """Of several draws, some with fewer inputs, at once."""
+    rng = np.random.default_rng(seed)
+    stored, inputs = rng.integers(0, 6, (3, most, lanes)), np.sort(rng.integers(0, most + 1, 3))
+    expected = [cycle_by_cycle(draw[:n], places) for draw, n in zip(stored, inputs, strict=True)]
+    assert queue_cycles(stored, inputs, places).tolist() == expected
 
 
 @settings(max_examples=60, deadline=None)
@@ -97,7 +100,7 @@ def test_laws_of_every_machine(work: LayerWork, lanes: int, window: int, dram: s
 def test_a_fully_connected_layer_takes_its_queues_cycles() -> None:
     work = layer(32, 40, 1, 1, padding=0, density=0.3)
     _, stored = stored_weights(work.weights[:, :, 0, 0] != 0, 4, "run_length")
-    assert int(plan(work, machine()).compute_cycles.sum()) == queue_cycles(stored, 4)
+    assert int(plan(work, machine()).compute_cycles.sum()) == cycle_by_cycle(stored, 4)
 
 
 def test_what_does_not_fit_is_refused() -> None:
