@@ -1,6 +1,6 @@
-"""Write ``reconstruction.md``: networks made jointly sparse without, or almost without, training.
+"""The tables of ``joint-sparsity.md`` on networks made jointly sparse without, or almost without, training.
 
-    accelsim train recipes/resnet18-joint.yaml -o runs/resnet18-joint          (and the other recipes of the table)
+    accelsim train recipes/resnet18-joint.yaml -o runs/resnet18-joint          (and the other recipes of the tables)
     python reports/reconstruction.py runs/ct-srcnn9-x3-dense runs/resnet18-joint ...    takes over their figures
 
 The figures are those of each run's ``checkpoint.json``; of a classifier's dense network, which no run trains, accuracy
@@ -20,16 +20,8 @@ from accelsim.training.datasets import load_split, resolve
 from accelsim.training.evaluate import top1
 from accelsim.training.recipe import Recipe
 
-HERE = Path(__file__).parent
+STORED = Path(__file__).with_name("reconstruction.json")
 KEYS = ("unpruned", "spatial", "winograd")
-HEAD = """\
-# Joint sparsity by layer-wise reconstruction
-
-Written by `python reports/reconstruction.py`. A trained network becomes sparse in both domains layer by layer, from a
-few hundred images (`accelsim/training/reconstruction.py`, recipe key `reconstruction`); then the same weights run as
-they are (their spatial zeros are exact) or are pruned in the Winograd domain, F(2, 3), by one threshold for all layers.
-Sparsities are over all layers together; LAMP scores share them out among the layers.
-"""
 
 
 def dense_top1(recipe: Recipe, images: int) -> float:
@@ -51,7 +43,13 @@ def take_over(run: Path) -> dict[str, Any]:
     return kept
 
 
-def classifiers(runs: dict[str, Any]) -> list[str]:
+def standard_error(percent: float, images: int) -> float:
+    """Of a share of so many images, in percent."""
+    p = percent / 100
+    return 100 * float(np.sqrt(p * (1 - p) / images))
+
+
+def classifiers(runs: dict[str, Any]) -> str:
     """The table of top-1, with one standard error of the dense network's."""
     lines = [
         "| run | test images | s_SD | s_WD | dense | pruned, spatial | pruned, Winograd |",
@@ -59,17 +57,17 @@ def classifiers(runs: dict[str, Any]) -> list[str]:
     ]
     for name, run in runs.items():
         if "accuracy" in run:
-            p = run["accuracy"]["dense"] / 100
-            error = 100 * np.sqrt(p * (1 - p) / run["images"])
+            dense = run["accuracy"]["dense"]
+            error = standard_error(dense, run["images"])
             figures = " | ".join(f"{run['accuracy'][key]:.2f}" for key in ("spatial", "winograd"))
             lines.append(
                 f"| {name}, {run['epochs']:g} epochs | {run['images']} | {100 * run['sparsity_sd']:g} % "
-                f"| {100 * run['sparsity_wd']:g} % | {100 * p:.2f} +- {error:.2f} | {figures} |"
+                f"| {100 * run['sparsity_wd']:g} % | {dense:.2f} +- {error:.2f} | {figures} |"
             )
-    return lines if len(lines) > 2 else []
+    return "\n".join(lines) + "\n"
 
 
-def super_resolvers(runs: dict[str, Any]) -> list[str]:
+def super_resolvers(runs: dict[str, Any]) -> str:
     """The table of PSNR in dB, Set5 / Set14."""
     lines = [
         "| run | s_SD | s_WD | bicubic | as trained | pruned, spatial | pruned, Winograd |",
@@ -84,39 +82,17 @@ def super_resolvers(runs: dict[str, Any]) -> list[str]:
             ]
             targets = [f"{100 * run[key]:g} %" if key in run else "" for key in ("sparsity_sd", "sparsity_wd")]
             lines.append(f"| {name}, {run['epochs']:g} epochs | {' | '.join([*targets, *cells])} |")
-    return lines if len(lines) > 2 else []
-
-
-def page(runs: dict[str, Any]) -> str:
-    """The report."""
-    lines = [HEAD]
-    if table := super_resolvers(runs):
-        lines += ["## Super-resolution x3, PSNR in dB on Set5 / Set14 (Y, border of 3 pixels left out)", "", *table, ""]
-        lines += [
-            "Published: bicubic 30.39 / 27.55, SRCNN trained on the same 91 images 32.39 / 29.00. Each command is",
-            "`accelsim train recipes/RUN.yaml -o runs/RUN`, RUN as in the table.",
-            "",
-        ]
-    if table := classifiers(runs):
-        lines += ["## ImageNet classifiers, top-1 in percent", "", *table, ""]
-        lines += [
-            "Trained on nothing but the calibration images, measured on those held apart; of a part of these, on the",
-            "first ones (`data.limit`). The subsets are easier than the whole validation set: compare within a row.",
-            "",
-        ]
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    """Take over what is named, then write the page."""
+    """Take over what is named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="*", type=Path, help="folders of finished runs")
-    stored = HERE / "reconstruction.json"
-    runs: dict[str, Any] = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs")
+    figures: dict[str, Any] = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
     for run in parser.parse_args().runs:
-        runs[run.name] = take_over(run)
-    stored.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
-    (HERE / "reconstruction.md").write_text(page(runs), encoding="utf-8")
+        figures[run.name] = take_over(run)
+    STORED.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
