@@ -61,7 +61,8 @@ def prices(machine: SpatialMachine | WinogradMachine) -> dict[str, Price]:
     mac, gated_mac: a multiply-accumulate, active and gated.  transform_add: an addition of a transform unit.
     register_bit: a bit read from or written to an operand register.  hop_bit: a bit handed to the next lane or taken
     from a bus (row-stationary arrays; counted with the registers).  index: the address of a skipped-to operand.
-    weight_read, weight_write, input_read, ...: a bit of a global buffer.  dram_bit, dram_activate: off chip.
+    weight_read, weight_write, input_read, ...: a bit of a global buffer.  dram_activate, dram_move_bit,
+    dram_io_bit: off chip.
     decode_symbol: a weight that the decoder of the file's entropy code gives (counted with the transforms).
     """
     a, node, e = machine.arithmetic, machine.node_nm, machine.energy
@@ -87,15 +88,18 @@ def prices(machine: SpatialMachine | WinogradMachine) -> dict[str, Price]:
         symbol = symbol_pj(a.table, node, machine.decoder.table_kb)
         table["decode_symbol"] = Price(symbol, "pJ/symbol", "transform", DECODER_SOURCE)
     dram = machine.dram.timing
-    table["dram_bit"] = Price(dram.pj_per_bit, "pJ/bit", "dram", f"{machine.dram.type}: {dram.source}")
-    table["dram_activate"] = Price(dram.activate_pj, "pJ/row", "dram", f"{machine.dram.type}: {dram.source}")
+    activate, move = (f"{machine.dram.type}: {share} of {dram.source}" for share in ("31 %, as HBM2's,", "the rest"))
+    table["dram_activate"] = Price(dram.activate_pj, "pJ/row", "dram", activate)
+    table["dram_move_bit"] = Price(dram.move_pj_per_bit, "pJ/bit", "dram", move)
+    table["dram_io_bit"] = Price(dram.io_pj_per_bit, "pJ/bit", "dram", f"{machine.dram.type}: {dram.io_source}")
     keys = {
         "gated_mac": None if e.gated_share is None else e.gated_share * mac,
         "transform_add": e.transform_add_pj,
         "register_bit": e.register_pj_per_bit,
         "hop_bit": e.hop_pj_per_bit,
-        "dram_bit": e.dram_pj_per_bit,
         "dram_activate": e.dram_activate_pj,
+        "dram_move_bit": e.dram_move_pj_per_bit,
+        "dram_io_bit": e.dram_io_pj_per_bit,
         "decode_symbol": e.decode_symbol_pj,
         "index": e.index_pj,
     }

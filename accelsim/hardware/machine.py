@@ -7,7 +7,7 @@ inputs and outputs (``winograd`` one more, for transformed inputs), one DMA engi
 
 from dataclasses import replace
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -166,16 +166,21 @@ class Dram(_Part):
             raise ValueError(f"type {self.type!r}{nearest(self.type, DRAM_TYPES)}")
         return self
 
+    @property
+    def _settings(self) -> list[tuple[str, Any]]:
+        """What may replace the type's."""
+        return [(key, getattr(self, key)) for key in type(self).model_fields if key not in {"type", "channels"}]
+
     @cached_property
     def timing(self) -> DramType:
         """The DRAM type with the overrides applied."""
-        own = {key: value for key, value in self if key not in {"type", "channels"} and value is not None}
+        own = {key: value for key, value in self._settings if value is not None}
         return replace(DRAM_TYPES[self.type], **own)
 
     @property
     def timing_source(self) -> str:
         """Where the times come from, and which are the machine's own."""
-        own = [key for key, value in self if key not in {"type", "channels", "bank_overlap"} and value is not None]
+        own = [key for key, value in self._settings if key != "bank_overlap" and value is not None]
         source = f"{self.type}: {DRAM_TYPES[self.type].timing_source}"
         return f"{source}; machine file: {', '.join(own)}" if own else source
 
@@ -188,8 +193,9 @@ class EnergyOverrides(_Part):
     transform_add_pj: NotNegative | None = None
     register_pj_per_bit: NotNegative | None = None
     hop_pj_per_bit: NotNegative | None = None
-    dram_pj_per_bit: NotNegative | None = None
     dram_activate_pj: NotNegative | None = None
+    dram_move_pj_per_bit: NotNegative | None = None
+    dram_io_pj_per_bit: NotNegative | None = None
     decode_symbol_pj: NotNegative | None = None
     index_pj: NotNegative | None = None
     weight_read_pj_per_bit: NotNegative | None = None

@@ -84,8 +84,7 @@ def count_actions(mode: Mode, t: Totals) -> Counts:
         "weight_read": weight_reads * float(mode.stored_bits.sum()),
         "weight_write": 8 * t.weight_bytes,
         "input_write": 8 * t.input_bytes,
-        "dram_bit": 8 * (t.weight_bytes + t.input_bytes + t.output_bytes),
-        "dram_activate": t.dram_rows,
+        **dram_actions(t.weight_bytes + t.input_bytes + t.output_bytes, t.dram_rows),
     }
     if mode.decoder_rate:
         actions["decode_symbol"] = t.filter_channels * mode.kernel_size
@@ -116,6 +115,11 @@ def count_actions(mode: Mode, t: Totals) -> Counts:
     actions["output_write"] = outputs * act + partial_sums * acc
     actions["output_read"] = outputs * act + partial_sums * acc
     return actions
+
+
+def dram_actions(n_bytes: Number, rows: Number) -> Counts:
+    """What moving bytes to and from DRAM costs: rows opened, bits moved on its chips, bits driven over the line."""
+    return {"dram_activate": rows, "dram_move_bit": 8 * n_bytes, "dram_io_bit": 8 * n_bytes}
 
 
 def _pixels_per_output(mode: Mode, t: Totals) -> NDArray[np.float64]:

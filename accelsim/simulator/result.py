@@ -1,7 +1,8 @@
 """What a simulation says: one row a layer and a total, with the units in the column names.
 
-``energy_pj`` is the sum of its parts and every part of the total is the sum over the layers, exactly: energies are
-rounded to 2^-10 pJ, so that their sums are exact in double precision.
+``energy_pj`` is the sum of its parts, ``energy_dram_pj`` that of opening rows, moving and I/O, and every part of the
+total is the sum over the layers, exactly: energies are rounded to 2^-10 pJ, so that their sums are exact in double
+precision.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,12 @@ COUNT_COLUMNS = (
     "roofline_cycles",
 )
 ENERGY_COLUMNS = ("energy_pj", *(f"energy_{part}_pj" for part in PARTS))
+# Parts of energy_dram_pj, and the actions that they price.
+DRAM_COLUMNS = {
+    "dram_activate_pj": "dram_activate",
+    "dram_move_pj": "dram_move_bit",
+    "dram_io_pj": "dram_io_bit",
+}
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ def round_energy(pj: float) -> float:
 def totals(rows: Sequence[Mapping[str, Any]], lanes: int) -> dict[str, Any]:
     """The columns of the total that are sums over the layers' rows, and the utilisation of the lanes over all."""
     total: dict[str, Any] = {"name": "total", "kind": "", "mode": "", "bound": ""}
-    for column in (*COUNT_COLUMNS, *ENERGY_COLUMNS):
+    for column in (*COUNT_COLUMNS, *ENERGY_COLUMNS, *DRAM_COLUMNS):
         total[column] = sum(row[column] for row in rows)
     total["bound"] = bound({part: total[f"{part}_cycles"] for part in BOUNDS})
     slots = lanes * total["cycles"]

@@ -21,11 +21,16 @@ from numpy.typing import NDArray
 from accelsim.errors import InputError
 from accelsim.hardware.energy import prices, static_mw
 from accelsim.hardware.machine import SpatialMachine
+from accelsim.simulator.actions import dram_actions
 from accelsim.simulator.row_stationary import (
     Mapping,
+    bank_count,
     filters_stay,
     fold_kernel,
+    fresh_extents,
+    inputs_stay,
     padded,
+    psum_bytes,
     row_stationary,
     schedule_passes,
     sets_of,
@@ -148,6 +153,8 @@ class _Totals:
         self.wide = self._sum(c.f, work.out_width, lambda f: int(padded(work, 1, f, work.kernel[1]).sum()))
         self.real_high = self._each(c.e, lambda e: int(input_extents(work, 0, e).sum()))
         self.real_wide = self._each(c.f, lambda f: int(input_extents(work, 1, f).sum()))
+        self.fresh_high = self._each(c.e, lambda e: int(fresh_extents(work, 0, e).sum()))
+        self.fresh_wide = self._each(c.f, lambda f: int(fresh_extents(work, 1, f).sum()))
 
     @staticmethod
     def _each(sizes: Ints, value: Callable[[int], int]) -> Ints:
@@ -163,12 +170,13 @@ class _Totals:
         """Banks and bytes of the buffers, words of the scratch-pads, lanes of the array."""
         work, c, a, fold = self.work, self.c, self.machine.arithmetic, fold_kernel(self.work, self.machine)
         pads, array, buffers = row_stationary(self.machine), self.machine.pe_array, self.machine.buffers
-        held = c.n * c.m * c.e * c.f * a.accumulator_bits / 8
+        held = psum_bytes(self.machine, c.n, c.m, c.e, c.f)
+        self.inputs_stay = inputs_stay(work, self.machine, held)
         step = c.n * padded(work, 0, c.e, work.kernel[0]) * padded(work, 1, c.f, work.kernel[1])
         step = step * np.minimum(c.q * c.r, self.channels) * a.activation_bits / 8
         bank = 1024 * pads.bank_kb
         self.banks = np.ceil(held / bank) + np.ceil(step / bank)
-        self.bank_count = int((buffers.input_kb + buffers.output_kb) / pads.bank_kb)
+        self.bank_count = bank_count(self.machine)
         self.filter_bytes = c.p * c.t * c.q * c.r * fold.rows * fold.taps * a.weight_bits / 8
         in_pads = (c.p <= pads.psum_words) & (c.q * fold.span <= pads.input_words)
         in_pads = in_pads & (c.p * c.q * fold.taps <= pads.filter_words)
@@ -197,6 +205,7 @@ class _Totals:
         fold, N, C, K = fold_kernel(work, machine), work.batch, work.in_channels, work.out_channels
         pixels = N * self.real_high * self.real_wide * C
         loaded = pixels * np.where(self.positions * self.channel_steps == 1, 1, self.filter_tiles)
+        loaded = np.where(self.inputs_stay, N * self.fresh_high * self.fresh_wide * C, loaded)
         once = filters_stay(work, machine, c.m) | (self.channel_steps == 1)
         stored = float(filter_bits(work, machine).sum())
         weights = stored * np.where(once, 1, self.positions)
@@ -223,7 +232,7 @@ class _Totals:
             "input_write": loaded * a.activation_bits,
             "output_write": psums * a.accumulator_bits,
             "output_read": (psums - work.outputs) * a.accumulator_bits + work.outputs * a.activation_bits,
-            "dram_bit": 8 * self.dram_bytes,
+            **dram_actions(self.dram_bytes, 0),
         }
 
     def _measure_time(self) -> None:

@@ -12,6 +12,7 @@ Such a pass works on n images, e x f outputs, p t filters and q r channels.  Pas
 where p t or q r do not divide the layer, the last pass has idle slots.  The order is, from outside: groups, tiles of m
 filters, images, columns, strips of e rows, channels, the m / (p t) passes.  Partial sums of n m e f outputs stay in the
 buffer, which they share with the q r input channels of a step; every pass reads and writes those of its filters.
+Where the buffer holds all inputs of a group beside them, these are loaded once, also the rows that strips share.
 
 A pass takes as long as its PEs multiply, n f p q S, or as the slowest bus between buffer and array moves what it needs,
 whichever is longer; and before and behind it the array waits (ramp-up):
@@ -37,10 +38,11 @@ from accelsim.hardware.machine import RowStationary, SpatialMachine
 from accelsim.simulator.feature_map import feature_maps
 from accelsim.simulator.schedule import Schedule, changes, untransformed
 from accelsim.simulator.spatial import executed_macs, weight_tile_bytes
-from accelsim.simulator.tiling import input_extents, tile_sizes
+from accelsim.simulator.tiling import Axis, input_extents, tile_sizes
 from accelsim.workload import LayerWork
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,33 @@ def filters_stay(work: LayerWork, machine: SpatialMachine, m: ArrayLike) -> NDAr
     return np.asarray(bits <= 8 * 1024 * machine.buffers.weight_kb)
 
 
+def psum_bytes(machine: SpatialMachine, n: ArrayLike, m: ArrayLike, e: ArrayLike, f: ArrayLike) -> Floats:
+    """Bytes of the partial sums that stay in the buffer."""
+    words = np.asarray(n) * np.asarray(m) * np.asarray(e) * np.asarray(f)
+    return np.asarray(words * machine.arithmetic.accumulator_bits / 8)
+
+
+def inputs_stay(work: LayerWork, machine: SpatialMachine, held_bytes: ArrayLike) -> NDArray[np.bool_]:
+    """Whether all inputs of a group fit beside the partial sums, both in whole banks."""
+    bank = 1024 * row_stationary(machine).bank_kb
+    pixels = work.batch * work.height * work.width * (work.in_channels // work.groups)
+    banks = np.ceil(np.asarray(held_bytes) / bank) + np.ceil(pixels * machine.arithmetic.activation_bits / 8 / bank)
+    return np.asarray(banks <= bank_count(machine))
+
+
+def bank_count(machine: SpatialMachine) -> int:
+    """Banks that inputs and partial sums share."""
+    return int((machine.buffers.input_kb + machine.buffers.output_kb) / row_stationary(machine).bank_kb)
+
+
+def fresh_extents(work: LayerWork, axis: int, tile: int) -> Ints:
+    """Input rows (axis 0) or columns (axis 1) that each output tile is the first to read: (tiles,) int64."""
+    of = Axis.of(work, axis)
+    first = np.maximum(np.arange(0, of.outputs, tile) * of.stride - of.padding, 0)
+    last = first + input_extents(work, axis, tile)
+    return np.asarray(np.maximum(last - np.maximum(first, np.append(0, last[:-1])), 0))
+
+
 def schedule_passes(work: LayerWork, machine: SpatialMachine, mapping: Mapping) -> Schedule:
     """The steps of the layer, one a (filter tile, images, columns, strip, channels of a pass), for one mapping.
 
@@ -160,7 +189,10 @@ def schedule_passes(work: LayerWork, machine: SpatialMachine, mapping: Mapping) 
     tiles = weight_tile_bytes(work, machine, starts, sizes[5])
     weights = Transfer.contiguous(tiles[i_g * shape[1] + i_m, i_c] * new_weights, machine.dram.timing.row_bytes)
     new_inputs = changes((i_g * shape[2] * shape[3] * shape[4] + position) * shape[5] + i_c)
-    rows, cols = (input_extents(work, axis, size)[i] for axis, size, i in ((0, mapping.e, i_e), (1, mapping.f, i_f)))
+    extents = input_extents
+    if inputs_stay(work, machine, psum_bytes(machine, mapping.n, mapping.m, mapping.e, mapping.f)):
+        extents, new_inputs = fresh_extents, new_inputs * (i_m == 0)
+    rows, cols = (extents(work, axis, size)[i] for axis, size, i in ((0, mapping.e, i_e), (1, mapping.f, i_f)))
     whole_width = shape[3] == 1
     input_map, output_map = feature_maps(work, machine)
     loads = input_map.transfer(n, rows, cols, c, whole_width, new_inputs)

@@ -16,7 +16,7 @@ from accelsim.simulator.event import event
 from accelsim.simulator.interleaved import plan_interleaved
 from accelsim.simulator.mode import Mode
 from accelsim.simulator.pipeline import Durations, Engine, durations, fast
-from accelsim.simulator.result import Result, round_energy, totals
+from accelsim.simulator.result import DRAM_COLUMNS, Result, round_energy, totals
 from accelsim.simulator.row_mapping import plan_row_stationary
 from accelsim.simulator.schedule import Schedule
 from accelsim.simulator.spatial import spatial_modes
@@ -99,11 +99,12 @@ def _row(
     """One layer's row of the result."""
     compute = int(plan.compute_cycles.sum())
     weight, inputs, output = (int(t.n_bytes.sum()) for t in (plan.weights, plan.inputs, plan.outputs))
+    priced = {action: round_energy(count * table[action].pj) for action, count in plan.actions.items()}
     energy = dict.fromkeys(PARTS, 0.0)
-    for action, count in plan.actions.items():
-        energy[table[action].part] += count * table[action].pj
-    energy["static"] = static * cycles * machine.ns_per_cycle
-    parts = {f"energy_{part}_pj": round_energy(pj) for part, pj in energy.items()}
+    for action, pj in priced.items():
+        energy[table[action].part] += pj
+    energy["static"] = round_energy(static * cycles * machine.ns_per_cycle)
+    parts = {f"energy_{part}_pj": pj for part, pj in energy.items()}
     return {
         "name": work.name,
         "kind": work.kind,
@@ -124,6 +125,7 @@ def _row(
         "sram_write_bytes": _sram_bytes(plan, "_write"),
         "energy_pj": sum(parts.values()),
         **parts,
+        **{column: priced[action] for column, action in DRAM_COLUMNS.items()},
         "dma_cycles": d.dma_cycles,
         "roofline_cycles": max(compute, d.dma_cycles, int(d.transform.sum()), int(d.inverse.sum())),
     }

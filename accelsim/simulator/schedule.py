@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.hardware.dram import Transfer
+from accelsim.simulator.actions import dram_actions
 
 Ints = NDArray[np.int64]
 
@@ -71,8 +72,9 @@ def untransformed(
 ) -> Schedule:
     """Steps of a machine without transform units.  actions: on the chip; what the DRAM does is added to them."""
     none = np.zeros_like(compute_cycles)
-    moved_bits = 8 * sum(int(t.n_bytes.sum()) for t in (inputs, weights, outputs))
-    rows = sum(int(t.rows.sum()) for t in (inputs, weights, outputs))
+    n_bytes, rows = (
+        sum(int(getattr(t, what).sum()) for t in (inputs, weights, outputs)) for what in ("n_bytes", "rows")
+    )
     return Schedule(
         mode=mode,
         inputs=inputs,
@@ -86,7 +88,7 @@ def untransformed(
         effectual_macs=effectual_macs,
         useful_slots=useful_slots,
         waiting_slots=waiting_slots,
-        actions={**actions, "dram_bit": moved_bits, "dram_activate": rows},
+        actions={**actions, **{name: float(count) for name, count in dram_actions(n_bytes, rows).items()}},
     )
 
 

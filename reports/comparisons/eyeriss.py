@@ -113,7 +113,7 @@ def simulate(work: LayerWork, mapping: Mapping | None = None) -> Figures:
         processing_ms=ms,
         active_pes=active_pes(work, m, mapping),
         buffer_mb=buffer / 8 / MB,
-        dram_mb=plan.actions["dram_bit"] / 8 / MB,
+        dram_mb=plan.dram_bytes / MB,
     )
 
 

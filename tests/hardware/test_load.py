@@ -89,13 +89,20 @@ def test_overrides_are_applied_in_order_and_checked(tmp_path: Path) -> None:
     assert "clock_mhz" in fault(tmp_path, GOOD, "clock_mhz.fast=1")
 
 
+def test_the_source_of_the_times_names_only_what_the_file_replaces() -> None:
+    dram = load_hardware("spatial-16x16", ["dram.refresh=0.1"]).dram
+    assert dram.timing.refresh == 0.1
+    assert dram.timing_source.endswith("; machine file: refresh")
+
+
 def test_every_area_and_price_has_a_source_and_can_be_replaced() -> None:
     plain = describe_machine(load_hardware("winograd-16x16"))
     assert set(plain["area_sources"]) == set(plain["areas_mm2"])
     assert all(plain["area_sources"].values())
     assert all(price["source"] for price in plain["prices"].values())
     assert "JESD209-4" in plain["dram"]["timing_source"]
-    keys = {"dram_bit": "dram_pj_per_bit", "register_bit": "register_pj_per_bit", "gated_mac": "gated_share"}
+    keys = {f"dram_{part}_bit": f"dram_{part}_pj_per_bit" for part in ("move", "io")}
+    keys |= {"register_bit": "register_pj_per_bit", "gated_mac": "gated_share"}
     prices = [
         f"energy.{keys.get(name, name + ('_pj_per_bit' if price['unit'] == 'pJ/bit' else '_pj'))}=0.5"
         for name, price in plain["prices"].items()
