@@ -14,7 +14,8 @@ from accelsim.simulator.pipeline import Durations, durations, fast
 from accelsim.simulator.run import plan, run
 from accelsim.workload import LayerWork, layer_works
 
-from .random_layers import AnyMachine, changed, layers, machines, random_model
+from .random_layers import AnyMachine, changed, layers, random_model
+from .random_machines import IDEAL, machines
 
 HWCONFIGS = sorted(Path(__file__).parents[2].glob("hwconfigs/*.yaml"))
 
@@ -27,11 +28,11 @@ def test_engines_agree_on_random_layers_and_machines(work: LayerWork, machine: A
 
 
 @settings(max_examples=80, deadline=None)
-@given(layers(), machines(dram__type="ideal"))
+@given(layers(), machines(dram=IDEAL, decoder=None))
 def test_the_bus_turns_where_loads_and_stores_alternate(work: LayerWork, machine: AnyMachine) -> None:
     """On a memory that takes 3 cycles before a write that follows a read, 5 before a read that follows a write."""
     ns = machine.ns_per_cycle
-    machine = changed(machine, dram__read_to_write_ns=3 * ns, dram__write_to_read_ns=5 * ns, decoder=None)
+    machine = changed(machine, dram__read_to_write_ns=3 * ns, dram__write_to_read_ns=5 * ns)
     if machine.kind == "winograd":
         machine = changed(machine, weight_transform="off_line")
     steps = plan(work, machine)

@@ -13,20 +13,23 @@ from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.convolution import schedule
 from accelsim.simulator.mapping import choose
 from accelsim.simulator.mode import Mode
+from accelsim.simulator.objective import predicted
 from accelsim.simulator.pipeline import durations, fast
-from accelsim.simulator.run import modes, plan, run
+from accelsim.simulator.result import DRAM_COLUMNS
+from accelsim.simulator.row_mapping import choose_mapping
+from accelsim.simulator.run import PLANNERS, modes, plan, run
+from accelsim.simulator.spatial import activation_bits, filter_bits
 from accelsim.simulator.tiling import input_extents
 from accelsim.workload import LayerWork
 
-from .random_layers import (
-    AnyMachine,
-    changed,
-    layer,
-    layers,
+from .random_layers import AnyMachine, changed, layer, layers, spatial, winograd
+from .random_machines import (
+    BUFFERS,
+    IDEAL,
     machines,
-    spatial,
-    spatial_machines,
-    winograd,
+    row_machines,
+    tiled_machines,
+    tiled_spatial_machines,
     winograd_machines,
 )
 
@@ -38,6 +41,17 @@ def only_mode(work: LayerWork, machine: AnyMachine) -> Mode:
     return modes(work, machine)[0]
 
 
+def lowest_score(work: LayerWork, machine: AnyMachine) -> float:
+    """What the mapping found least, by the machine's objective."""
+    match machine.dataflow if isinstance(machine, SpatialMachine) else "":
+        case "row_stationary":
+            return choose_mapping(work, machine)[1]
+        case "cartesian" | "interleaved":
+            return predicted(plan(work, machine), machine)
+        case _:
+            return choose(only_mode(work, machine), machine)[1]
+
+
 def one_way(machine: AnyMachine) -> AnyMachine:
     """The machine without a choice of modes."""
     if isinstance(machine, SpatialMachine):
@@ -45,13 +59,34 @@ def one_way(machine: AnyMachine) -> AnyMachine:
     return changed(machine, hybrid=False, polyphase=False, largest_kernel=None)
 
 
+def test_every_key_of_the_description_is_drawn() -> None:
+    """Each with more than one value, so that no law leaves a key out."""
+    drawn: dict[str, set[str]] = {}
+
+    def note(value: object, path: str) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                note(inner, f"{path}.{key}")
+        drawn.setdefault(path, set()).add(repr(value))
+
+    @settings(max_examples=1000, deadline=None, derandomize=True, database=None)
+    @given(machines())
+    def draw(machine: AnyMachine) -> None:
+        note(machine.model_dump(), machine.kind)
+
+    draw()
+    same = {path for path, values in drawn.items() if len(values) == 1}
+    assert same == {f"{kind}.{key}" for kind in ("spatial", "winograd") for key in ("name", "description", "kind")}
+
+
 @LAW
 @given(layers(), machines())
 def test_parts_sum_to_their_wholes_exactly(work: LayerWork, machine: AnyMachine) -> None:
     result = run([work, work], machine, engine="fast")
     total = result.total
+    assert (result.layers["energy_dram_pj"] == result.layers[[*DRAM_COLUMNS]].sum(axis=1)).all()
     assert (result.layers["energy_pj"] == result.layers.filter(regex=r"energy_.+_pj").sum(axis=1)).all()
-    for column in ("cycles", "energy_pj", "dram_read_bytes", "effectual_macs", "energy_dram_pj", *PARTS):
+    for column in ("cycles", "energy_pj", "dram_read_bytes", "effectual_macs", "energy_dram_pj", *DRAM_COLUMNS, *PARTS):
         assert total[column] == result.layers[column].sum()
     assert total["cycles"] == sum(total[part] for part in PARTS)
     assert min(total[part] for part in PARTS) >= 0
@@ -71,21 +106,21 @@ def test_cycles_are_not_below_the_roofline(work: LayerWork, machine: AnyMachine)
 
 
 @LAW
-@given(layers(), machines(), st.sampled_from(["rows", "cols", "taps"]))
+@given(layers(), tiled_machines(buffers__banks=None), st.sampled_from(["rows", "cols", "taps"]))
 def test_doubling_the_lanes_at_a_fixed_mapping_never_costs_compute_cycles(
     work: LayerWork, machine: AnyMachine, key: str
 ) -> None:
     """On machines without systolic fill, where filter groups nest: a barrier after every group, whole filter tiles.
 
-    Not with queues (windows of other filters), nor for more rows where inputs are random (their slowest is slower) or
-    where rows hold weights (a row more is a row more to load).
+    Not with queues (windows of other filters), pairs (made for the columns) or few ports (they bound), nor for more
+    rows where inputs are random (their slowest is slower) or where rows hold weights (one more is one more to load).
     """
     if key == "taps":
         assume(isinstance(machine, WinogradMachine))
         if machine.cells is not None and machine.cells.kernel is not None:  # the taps of cells divide a tile's
             assume((machine.tile + machine.cells.kernel - 1) ** 2 % (2 * machine.pe_array.taps) == 0)
     assume(not isinstance(machine, SpatialMachine) or machine.pe_array.feed == "broadcast")
-    assume(machine.window == 1)
+    assume(machine.window == 1 and machine.balance != "paired")
     assume(not (machine.zero_handling == "skip_both" and key == "rows"))
     assume(not (isinstance(machine, SpatialMachine) and machine.dataflow == "weight_stationary" and key == "rows"))
     twice = changed(machine, **{f"pe_array__{key}": 2 * getattr(machine.pe_array, key)})
@@ -108,12 +143,13 @@ def test_lanes_that_do_not_nest_can_cost_cycles() -> None:
 
 
 @LAW
-@given(layers(), machines(dram__type="LPDDR4-3200"), st.floats(1, 8))
+@given(layers(), machines(), st.floats(1, 8))
 def test_more_bandwidth_at_a_fixed_mapping_never_costs_cycles(
     work: LayerWork, machine: AnyMachine, more: float
 ) -> None:
     fixed = plan(work, machine)
-    wider = changed(machine, dram__bandwidth_gbs=12.8 * more)
+    assume(np.isfinite(machine.dram.timing.bandwidth_gbs))
+    wider = changed(machine, dram__bandwidth_gbs=machine.dram.timing.bandwidth_gbs * more)
     channels = changed(machine, dram__channels=2 * machine.dram.channels)
     now = fast(durations(fixed, machine))
     assert fast(durations(fixed, wider)) <= now
@@ -125,16 +161,27 @@ def test_more_bandwidth_at_a_fixed_mapping_never_costs_cycles(
 def test_a_larger_buffer_never_worsens_the_objective(
     work: LayerWork, machine: AnyMachine, buffer: str, more: float
 ) -> None:
-    """The objective is the mapping's score; the timed cycles may differ from it by fill and drain."""
+    """The objective is the mapping's score; the timed cycles may differ from it by fill and drain.
+
+    At the same energies: a larger memory's accesses cost more.  The filters of a tile of interleaved rows are as many
+    as the weight buffer holds, which is no choice.
+    """
     assume(hasattr(machine.buffers, f"{buffer}_kb"))
+    assume(not (isinstance(machine, SpatialMachine) and machine.dataflow == "interleaved" and buffer == "weight"))
+    accesses = [f"energy__{name}_{way}_pj_per_bit" for name in BUFFERS for way in ("read", "write")]
+    machine = changed(machine, energy__sram_leakage_mw=0.0, **dict.fromkeys(accesses, 1.0))
     larger = changed(machine, **{f"buffers__{buffer}_kb": more * getattr(machine.buffers, f"{buffer}_kb")})
-    assert choose(only_mode(work, larger), larger)[1] <= choose(only_mode(work, machine), machine)[1]
+    try:
+        score = lowest_score(work, machine)
+    except InputError:
+        return
+    assert lowest_score(work, larger) <= score * (1 + 1e-12)
 
 
 @LAW
-@given(layers(), machines(dram__type="ideal"))
+@given(layers(), machines(dram=IDEAL, decoder=None))
 def test_unlimited_bandwidth_leaves_the_compute_bound_and_fill_and_drain(work: LayerWork, machine: AnyMachine) -> None:
-    machine = changed(machine, decoder=None)  # else weights wait for it, or for their transform
+    # Without a decoder: else weights wait for it, or for their transform.
     if isinstance(machine, WinogradMachine):
         machine = changed(machine, weight_transform="off_line")
     d = durations(plan(work, machine), machine)
@@ -149,19 +196,22 @@ def test_unlimited_bandwidth_leaves_the_compute_bound_and_fill_and_drain(work: L
 
 
 @LAW
-@given(layers(density=1.0), machines(weight_format="dense"))
+@given(layers(density=1.0), st.one_of(tiled_machines(weight_format="dense"), row_machines(weight_format="dense")))
 def test_without_zeros_skipping_machines_equal_dense_ones(work: LayerWork, machine: AnyMachine) -> None:
-    """At the same weight format, no input zero, no Winograd-domain weight pruned."""
+    """At the same weight format, no input zero, no Winograd-domain weight pruned.
+
+    Cartesian products are no dense array's: fragments of tiles fill their vectors badly (SCNN: 0.79 of its speed).
+    """
     if work.winograd_threshold is not None:
         work = replace(work, winograd_threshold=0.0)
     work = replace(work, input_density=np.ones(work.in_channels, np.float32))
-    feeds = {"pe_array__feed": "broadcast"} if isinstance(machine, SpatialMachine) else {}
+    feeds = {"pe_array__feed": "broadcast", "chunk": None} if isinstance(machine, SpatialMachine) else {}
     handlings = ["none", "gate", "skip_weights", "skip_both"]
     if isinstance(machine, WinogradMachine):
         handlings = ["none", "gate"] if machine.cells else handlings[:3]
     elif machine.dataflow != "output_stationary":
         handlings.remove("skip_both")
-        if machine.dataflow == "input_stationary":
+        if machine.dataflow in {"input_stationary", "row_stationary"}:
             handlings.remove("skip_weights")
     results = [
         run([work], changed(machine, zero_handling=handling, window=1, **feeds), engine="fast").total
@@ -186,18 +236,27 @@ def test_energy_is_linear_in_the_counts(work: LayerWork, machine: AnyMachine) ->
     assert more["energy_dram_pj"] == less["energy_dram_pj"]
 
 
+def tensor_bits(work: LayerWork, machine: AnyMachine) -> tuple[float, float, float]:
+    """Bits of all weights, of an input and of an output, as the machine stores them in DRAM."""
+    if isinstance(machine, SpatialMachine) and machine.dataflow in PLANNERS:
+        inputs, outputs = (activation_bits(machine, density) for density in (work.input_density, work.output_density))
+        return float(filter_bits(work, machine).sum()), inputs, outputs
+    mode = only_mode(work, machine)
+    return float(mode.dram_bits.sum()), mode.input_bits, mode.output_bits
+
+
 @LAW
 @given(layers(), machines())
 def test_dram_traffic_is_not_below_the_tensors(work: LayerWork, machine: AnyMachine) -> None:
     """Where the windows leave no gap; a stride beyond the kernel skips rows that no output needs."""
     machine = one_way(machine)
-    mode, total = only_mode(work, machine), run([work], machine, engine="fast").total
-    assert total["dram_weight_bytes"] >= np.floor(mode.dram_bits.sum() / 8)
-    assert total["dram_output_bytes"] >= np.floor(work.outputs * mode.output_bits / 8)
+    (weights, inputs, outputs), total = tensor_bits(work, machine), run([work], machine, engine="fast").total
+    assert total["dram_weight_bytes"] >= np.floor(weights / 8 - 1e-6)
+    assert total["dram_output_bytes"] >= np.floor(work.outputs * outputs / 8 - 1e-6)
     if work.stride[0] <= work.dilation[0] * (work.kernel[0] - 1) + 1:
         pixels = work.batch * input_extents(work, 0, work.out_height)[0] * input_extents(work, 1, work.out_width)[0]
         assert pixels == work.batch * work.height * work.width or work.padding[0] > 0
-        assert total["dram_input_bytes"] >= np.floor(pixels * work.in_channels * mode.input_bits / 8 - 1e-6)
+        assert total["dram_input_bytes"] >= np.floor(pixels * work.in_channels * inputs / 8 - 1e-6)
 
 
 @LAW
@@ -206,12 +265,14 @@ def test_buffers_that_hold_the_layer_leave_the_tensors_alone(work: LayerWork, ma
     assume(work.stride[0] <= work.dilation[0] * (work.kernel[0] - 1) + 1)  # else tiles can skip rows that none needs
     names = (name for name in type(machine.buffers).model_fields if name.endswith("_kb"))
     large = changed(one_way(machine), **{f"buffers__{name}": 1 << 16 for name in names})
-    mode, total = only_mode(work, large), run([work], large, engine="fast").total
+    if isinstance(large, SpatialMachine) and large.cartesian is not None:  # sums are kept there
+        large = changed(large, cartesian__accumulators=1 << 16)
+    (weights, inputs, outputs), total = tensor_bits(work, large), run([work], large, engine="fast").total
     tiles = len(plan(work, large))  # each rounded up to whole bytes
-    assert total["dram_weight_bytes"] == pytest.approx(mode.dram_bits.sum() / 8, abs=tiles)
-    assert total["dram_output_bytes"] == pytest.approx(work.outputs * mode.output_bits / 8, abs=tiles)
-    inputs = work.batch * work.height * work.width * work.in_channels * mode.input_bits / 8
-    assert total["dram_input_bytes"] <= inputs + tiles
+    assert total["dram_weight_bytes"] == pytest.approx(weights / 8, abs=tiles)
+    assert total["dram_output_bytes"] == pytest.approx(work.outputs * outputs / 8, abs=tiles)
+    all_inputs = work.batch * work.height * work.width * work.in_channels * inputs / 8
+    assert total["dram_input_bytes"] <= all_inputs + tiles
 
 
 @LAW
@@ -233,13 +294,13 @@ def test_the_output_buffer_holds_the_sums_that_the_pipeline_holds(work: LayerWor
 
 
 @LAW
-@given(layers(), spatial_machines(dataflow="output_stationary", pe_array__feed="broadcast"))
+@given(layers(), tiled_spatial_machines(dataflow="output_stationary", pe_array__feed="broadcast", buffers__banks=None))
 def test_skipping_more_never_costs_compute_cycles(work: LayerWork, machine: AnyMachine) -> None:
     """At a fixed mapping: dense >= weights skipped >= weights and inputs skipped."""
     cycles = []
     tiling = None
     for handling in ("none", "skip_weights", "skip_both"):
-        variant = changed(machine, zero_handling=handling, window=1)
+        variant = changed(machine, zero_handling=handling, window=1, chunk=None)
         mode = only_mode(work, variant)
         tiling = tiling or replace(choose(mode, variant)[0], filters=work.out_channels)
         cycles.append(int(schedule(mode, tiling, variant).compute_cycles.sum()))
@@ -261,7 +322,7 @@ def test_longer_queues_never_cost_compute_cycles(work: LayerWork, window: int, i
 
 
 @LAW
-@given(layers(), machines())
+@given(layers(), tiled_machines(buffers__banks=None))
 def test_the_score_is_close_to_the_timed_cycles(work: LayerWork, machine: AnyMachine) -> None:
     """What the mapping minimises stands for what the engines time: a pipeline's bound, fill and drain included."""
     machine = changed(machine, objective="cycles")

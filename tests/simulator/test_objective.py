@@ -14,7 +14,8 @@ from accelsim.simulator.objective import measured
 from accelsim.simulator.run import modes, plan, run
 from accelsim.workload import LayerWork
 
-from .random_layers import AnyMachine, changed, layer, layers, machines, winograd, winograd_machines
+from .random_layers import AnyMachine, changed, layer, layers, winograd
+from .random_machines import tiled_machines, winograd_machines
 
 LAW = settings(max_examples=40, deadline=None)
 OBJECTIVES = ("cycles", "dram", "energy", "edp")
@@ -27,7 +28,7 @@ def energy_pj(work: LayerWork, machine: AnyMachine) -> float:
 
 
 @LAW
-@given(layers(), machines(objective="energy", **COUNTED))
+@given(layers(), tiled_machines(objective="energy", **COUNTED))
 def test_the_energy_that_the_search_predicts_is_the_one_counted(work: LayerWork, machine: AnyMachine) -> None:
     for mode in modes(work, machine):
         try:
@@ -41,7 +42,7 @@ def test_the_energy_that_the_search_predicts_is_the_one_counted(work: LayerWork,
 
 
 @LAW
-@given(layers(), machines(**COUNTED))
+@given(layers(), tiled_machines(**COUNTED))
 def test_least_energy_is_not_above_that_of_other_objectives(work: LayerWork, machine: AnyMachine) -> None:
     least, other = (energy_pj(work, changed(machine, objective=objective)) for objective in ("energy", "cycles"))
     bits = 3 * 8 * sum(price.pj for price in prices(machine).values() if price.unit == "pJ/bit")

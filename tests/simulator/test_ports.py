@@ -14,11 +14,12 @@ from accelsim.simulator.ports import lane_bits
 from accelsim.simulator.run import modes, run
 from accelsim.workload import LayerWork
 
-from .random_layers import AnyMachine, changed, layer, layers, machines, spatial
+from .random_layers import AnyMachine, changed, layer, layers, spatial
+from .random_machines import tiled_machines
 
 
 @settings(max_examples=60, deadline=None)
-@given(layers(), machines(), st.sampled_from([1, 2, 8]))
+@given(layers(), tiled_machines(), st.sampled_from([1, 2, 8]))
 def test_accesses_pass_through_the_ports_and_more_banks_never_cost_cycles(
     work: LayerWork, machine: AnyMachine, banks: int
 ) -> None:
@@ -37,7 +38,7 @@ def test_accesses_pass_through_the_ports_and_more_banks_never_cost_cycles(
 
 
 @settings(max_examples=40, deadline=None)
-@given(layers(), machines(buffers__banks=1, buffers__port_bits=16))
+@given(layers(), tiled_machines(buffers__banks=1, buffers__port_bits=16))
 def test_parts_of_the_cycles_still_sum(work: LayerWork, machine: AnyMachine) -> None:
     row = run([work], machine, engine="fast").total
     parts = ("useful", "imbalance", "edge", "transform", "dram")

@@ -12,14 +12,13 @@ from accelsim.errors import InputError
 from accelsim.hardware.energy import prices, static_mw
 from accelsim.hardware.load import load_hardware
 from accelsim.hardware.machine import SpatialMachine
-from accelsim.simulator.event import event
-from accelsim.simulator.pipeline import durations, fast
 from accelsim.simulator.row_mapping import choose_mapping, score_mapping
 from accelsim.simulator.row_stationary import Mapping, fold_kernel, schedule_passes
 from accelsim.simulator.run import plan, run
 from accelsim.workload import LayerWork
 
 from .random_layers import changed, layer, layers, spatial
+from .random_machines import row_machines
 
 LAW = settings(max_examples=60, deadline=None)
 
@@ -39,37 +38,6 @@ def row_machine(**changes: Any) -> SpatialMachine:
         **{f"buffers__{name}_kb": 8 for name in ("weight", "input", "output")},
     }  # fmt: skip
     return spatial(**{**base, **changes})
-
-
-@st.composite
-def row_machines(draw: st.DrawFn, **fixed: Any) -> SpatialMachine:
-    """Small arrays and pads, every format, DRAM and objective."""
-    pads = {
-        "filter_words": st.integers(5, 60), "input_words": st.integers(1, 20), "psum_words": st.integers(1, 24),
-        "filter_bus_bits": st.sampled_from([8, 24, 64]), "input_bus_bits": st.sampled_from([8, 16, 64]),
-        "psum_bus_bits": st.sampled_from([16, 24, 64]), "bank_kb": st.sampled_from([0.25, 1, 4]),
-    }  # fmt: skip
-    return row_machine(
-        **{
-            "zero_handling": draw(st.sampled_from(["none", "gate"])),
-            "row_stationary": {key: draw(value) for key, value in pads.items()},
-            "pe_array__rows": draw(st.integers(1, 9)),
-            "pe_array__cols": draw(st.integers(1, 9)),
-            "weight_format": draw(st.sampled_from(["dense", "bitmask"])),
-            "activation_format": draw(st.sampled_from(["dense", "bitmask", "packed_run_length"])),
-            "dram__type": draw(st.sampled_from(["DDR4-2400", "LPDDR4-3200", "HBM2"])),
-            "objective": draw(st.sampled_from(["cycles", "dram", "energy", "edp"])),
-            **{f"buffers__{name}_kb": draw(st.sampled_from([12, 32])) for name in ("weight", "input", "output")},
-            **fixed,
-        }
-    )
-
-
-@settings(max_examples=100, deadline=None)
-@given(layers(), row_machines())
-def test_engines_agree(work: LayerWork, machine: SpatialMachine) -> None:
-    d = durations(plan(work, machine), machine)
-    assert fast(d) == event(d)
 
 
 @LAW
@@ -94,17 +62,6 @@ def test_parts_sum_and_counts_are_those_of_the_layer(work: LayerWork, machine: S
 
 
 @LAW
-@given(layers(), row_machines(activation_format="dense", weight_format="dense"))
-def test_dram_traffic_is_not_below_the_tensors(work: LayerWork, machine: SpatialMachine) -> None:
-    schedule = plan(work, machine)
-    assert work.weights is not None
-    assert schedule.weights.n_bytes.sum() >= work.weights.size
-    assert schedule.outputs.n_bytes.sum() == work.outputs
-    if work.stride[0] <= work.dilation[0] * (work.kernel[0] - 1) + 1:
-        assert schedule.inputs.n_bytes.sum() >= work.batch * work.height * work.width * work.in_channels
-
-
-@LAW
 @given(layers(), row_machines(), st.sampled_from(["filter_bus_bits", "input_bus_bits", "psum_bus_bits"]))
 def test_wider_buses_never_cost_compute_cycles_at_a_fixed_mapping(
     work: LayerWork, machine: SpatialMachine, bus: str
@@ -115,21 +72,6 @@ def test_wider_buses_never_cost_compute_cycles_at_a_fixed_mapping(
     assert isinstance(wider, SpatialMachine)
     before, after = (schedule_passes(work, m, mapping).compute_cycles for m in (machine, wider))
     assert (after <= before).all()
-
-
-@LAW
-@given(layers(), row_machines(), st.sampled_from(["weight", "input", "output"]), st.integers(2, 8))
-def test_a_larger_buffer_never_worsens_the_objective(
-    work: LayerWork, machine: SpatialMachine, buffer: str, more: int
-) -> None:
-    """At the same energies: a larger memory's accesses cost more."""
-    accesses = [
-        f"energy__{name}_{way}_pj_per_bit" for name in ("weight", "input", "output") for way in ("read", "write")
-    ]
-    machine = changed(machine, energy__sram_leakage_mw=0.0, **dict.fromkeys(accesses, 1.0))  # type: ignore[assignment]
-    larger = changed(machine, **{f"buffers__{buffer}_kb": more * getattr(machine.buffers, f"{buffer}_kb")})
-    assert isinstance(larger, SpatialMachine)
-    assert choose_mapping(work, larger)[1] <= choose_mapping(work, machine)[1] * (1 + 1e-12)
 
 
 @LAW
