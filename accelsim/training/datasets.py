@@ -110,7 +110,8 @@ def load_split(data: Data, split: str, size: tuple[int, int], classes: int) -> S
         raise InputError(f"{path}: images of {source.pixels.shape[1:3]} pixels, expected {size} for the network")
     if source.labels.min() < 0 or source.labels.max() >= classes:
         raise InputError(f"{path}: labels up to {source.labels.max()}, expected 0 to {classes - 1} for the network")
-    return source if data.limit is None else source.first(data.limit)
+    limit = data.limit if split == "train" or data.test_limit is None else data.test_limit
+    return source if limit is None else source.first(limit)
 
 
 def folder(path: Path, size: tuple[int, int]) -> Folder:

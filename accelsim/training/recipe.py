@@ -27,7 +27,8 @@ class Data(_Section):
     test_labels.  archives: zip files listed in ``labels.csv``, whose ``calibration`` rows are trained on.
     super_resolution: ``train91.zip``, ``set5.zip`` and ``set14.zip``; luminance reduced by ``scale`` and enlarged again
     (``superresolution``), trained on in patches of ``patch`` pixels in 8 orientations by their mean squared error.
-    crop, flip, cutout: as ``augment``.  limit: use only the first so many images (patches) of each split.
+    crop, flip, cutout: as ``augment``.  limit: use only the first so many images (patches) of each split; test_limit:
+    of the test split.
     """
 
     kind: Literal["cifar10", "folder", "npz", "archives", "super_resolution"]
@@ -38,6 +39,7 @@ class Data(_Section):
     flip: bool = False
     cutout: Annotated[int, Field(ge=0, le=224)] = 0
     limit: Count | None = None
+    test_limit: Count | None = None
 
 
 class OptimizerSettings(_Section):

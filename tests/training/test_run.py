@@ -20,7 +20,8 @@ from accelsim.network.graph import Network
 from accelsim.network.weights import load_network, save_network
 from accelsim.network.zoo import named_graph
 from accelsim.training import checkpoint
-from accelsim.training.recipe import load_recipe
+from accelsim.training.datasets import load_split
+from accelsim.training.recipe import Data, load_recipe
 from accelsim.training.run import initial_arrays, train_recipe
 
 COLOURS = np.random.default_rng(7).integers(0, 256, (10, 3))
@@ -115,6 +116,14 @@ def test_a_run_may_stop_before_its_schedules_end(tmp_path: Path, data: Path) -> 
     last = (tmp_path / "out" / "log.csv").read_text().splitlines()[-1].split(",")
     assert last[0] == "6"
     assert float(last[5]) > 0.002  # of 0.003: the cosine of three epochs, not of one
+
+
+@pytest.mark.parametrize(
+    ("limits", "sizes"), [({}, (96, 40)), ({"limit": 20}, (20, 20)), ({"limit": 20, "test_limit": 9}, (20, 9))]
+)
+def test_splits_are_cut_together_or_the_test_split_by_itself(data: Path, limits: dict[str, int], sizes: tuple) -> None:
+    source = Data(kind="npz", path=str(data), **limits)
+    assert tuple(len(load_split(source, split, (32, 32), 10)) for split in ("train", "test")) == sizes
 
 
 def test_a_run_is_not_overwritten(tmp_path: Path, data: Path) -> None:
