@@ -8,13 +8,14 @@ and PEs are no evidence, its times and powers are.  The tables of the paper are 
 only its total is compared.  MB: 2^20 bytes; with 10^6 the partial sums alone would exceed VGG-16's buffer bytes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 
 import accelsim
 from accelsim.hardware.energy import prices, static_mw
 from accelsim.hardware.machine import SpatialMachine
 from accelsim.simulator.pipeline import durations, fast
-from accelsim.simulator.row_mapping import choose_mapping
+from accelsim.simulator.row_mapping import choose_mapping, score_mapping
 from accelsim.simulator.row_stationary import Mapping, active_pes, schedule_passes
 from accelsim.workload import LayerWork, layer_works
 from reports.comparisons.row import ROOT, Row, errors
@@ -58,6 +59,7 @@ ALEXNET = Network(
     },
     Figures(278, 115.3, 103.5, 148, 208.5, 15.4),
 )
+PAD_WORDS = 12  # of inputs, a PE
 CONV3_AS_CONV4 = _SAME  # the mapping whose traffic is CONV3's published one
 
 _WIDE, _MIDDLE = Mapping(64, 1, 13, 56, 16, 1, 1, 4), Mapping(64, 1, 13, 56, 16, 2, 1, 4)
@@ -117,6 +119,25 @@ def simulate(work: LayerWork, mapping: Mapping | None = None) -> Figures:
     )
 
 
+def conv3_mappings() -> dict[Mapping, Figures]:
+    """All mappings of AlexNet's conv3 that fit, with its published m, n, e and p: any q, r and t."""
+    work, given = works(ALEXNET)["conv3"], ALEXNET.layers["conv3"][1]
+    sets = machine().lanes // (work.kernel[0] * given.e)
+    tried = (
+        replace(given, q=q, r=r, t=t)
+        for q in range(1, PAD_WORDS // work.kernel[1] + 1)
+        for r in range(1, sets + 1)
+        for t in range(1, sets // r + 1)
+    )
+    return {mapping: simulate(work, mapping) for mapping in tried if score_mapping(work, machine(), mapping) < inf}
+
+
+def meets(ours: Figures, published: Figures) -> bool:
+    """All bars at once: time 10 %, active PEs, buffer and DRAM bytes 15 %, power 25 %."""
+    bars = {"processing_ms": 0.10, "active_pes": 0, "buffer_mb": 0.15, "dram_mb": 0.15, "power_mw": 0.25}
+    return all(abs(_off(getattr(ours, key), getattr(published, key))) <= 100 * bar for key, bar in bars.items())
+
+
 def _row(what: str, pairs: dict[str, tuple[float, float]], remark: str = "") -> Row:
     """One row; pairs: (simulator, published) by layer."""
     mean, worst = errors(list(pairs.values()))
@@ -147,11 +168,15 @@ def rows() -> list[Row]:
             buffers = pairs("buffer_mb")
             conv3 = buffers.pop("conv3")
             result.append(_row("global-buffer bytes, all but conv3", buffers))
+            tried = conv3_mappings()
+            meeting = [mapping for mapping, figures in tried.items() if meets(figures, published["conv3"])]
             remark = (
-                "by the published mapping, whose partial sums alone exceed the published bytes; by conv4's {:+.1f} %"
+                f"by the published mapping, whose partial sums alone exceed the published bytes; of the {len(tried)} "
+                f"mappings with its m, n, e, p that fit, {len(meeting)} meets every figure of conv3: conv4's, with "
+                f"{_off(tried[CONV3_AS_CONV4].buffer_mb, conv3[1]):+.1f} % of bytes"
             )
-            again = simulate(works(network)["conv3"], CONV3_AS_CONV4).buffer_mb
-            result.append(_row("global-buffer bytes, conv3", {"conv3": conv3}, remark.format(_off(again, conv3[1]))))
+            assert meeting == [CONV3_AS_CONV4]
+            result.append(_row("global-buffer bytes, conv3", {"conv3": conv3}, remark))
             result.append(_row("DRAM bytes of AlexNet's layers", pairs("dram_mb")))
         else:
             total = sum(figures.dram_mb for figures in ours.values())

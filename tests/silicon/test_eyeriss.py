@@ -17,7 +17,9 @@ from reports.comparisons.eyeriss import (
     VGG16,
     Figures,
     Network,
+    conv3_mappings,
     machine,
+    meets,
     simulate,
     works,
 )
@@ -74,9 +76,7 @@ def test_buffer_bytes_of_conv3_fit_another_mapping_than_the_published_one() -> N
     published, mapping = ALEXNET.layers["conv3"]
     steps = 256 // (mapping.q * mapping.r)
     assert 2 * steps * (4 * 384 * 13 * 13) * 2 / MB > 1.25 * published.buffer_mb
-    ours = simulate(layers(ALEXNET.table)["conv3"], CONV3_AS_CONV4)
-    assert ours.buffer_mb == pytest.approx(published.buffer_mb, rel=0.15)
-    assert ours.processing_ms == pytest.approx(published.processing_ms, rel=0.10)
+    assert [tried for tried, ours in conv3_mappings().items() if meets(ours, published)] == [CONV3_AS_CONV4]
 
 
 def test_dram_bytes_of_vgg16_within_15_percent() -> None:
