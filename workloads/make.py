@@ -69,6 +69,7 @@ def main() -> None:
             "vgg16", tuple(1 - s for s in SCNN_WEIGHT_SPARSITY), tuple(1 - s for s in SCNN_INPUT_SPARSITY)
         ),
         "googlenet": table("googlenet"),
+        "resnet18": table("resnet18"),
         "resnet50": table("resnet50"),
         "mobilenet-v1": table("mobilenet-v1"),
     }

@@ -19,7 +19,7 @@ from .random_machines import tiled_machines
 
 
 @settings(max_examples=60, deadline=None)
-@given(layers(), tiled_machines(), st.sampled_from([1, 2, 8]))
+@given(layers(), tiled_machines(buffers__banks=None), st.sampled_from([1, 2, 8]))
 def test_accesses_pass_through_the_ports_and_more_banks_never_cost_cycles(
     work: LayerWork, machine: AnyMachine, banks: int
 ) -> None:
