@@ -37,7 +37,8 @@ from scipy.special import gammaln
 from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer
 from accelsim.hardware.formats import RUN_BITS, Format, stored_values
-from accelsim.hardware.machine import Cartesian, SpatialMachine
+from accelsim.hardware.machine import SpatialMachine
+from accelsim.hardware.parts import Cartesian
 from accelsim.simulator.feature_map import feature_maps
 from accelsim.simulator.mode import expected_maximum
 from accelsim.simulator.objective import predicted

@@ -21,7 +21,8 @@ stored weights by the compressed weight format (moved fewer, multiplied all).
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.hardware.machine import Cells, WinogradMachine
+from accelsim.hardware.machine import WinogradMachine
+from accelsim.hardware.parts import Cells
 from accelsim.simulator.mode import Mode
 from accelsim.simulator.spatial import dense_slots, operand_settings, weight_bits
 from accelsim.winograd import tile_additions

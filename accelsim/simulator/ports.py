@@ -12,7 +12,7 @@ Left out: conflicts of accesses that meet in one bank while another is idle; the
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.hardware.machine import Buffers
+from accelsim.hardware.parts import Buffers
 from accelsim.simulator.actions import Counts
 from accelsim.simulator.mode import Mode
 

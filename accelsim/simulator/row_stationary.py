@@ -34,7 +34,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from accelsim.hardware.dram import Transfer
-from accelsim.hardware.machine import RowStationary, SpatialMachine
+from accelsim.hardware.machine import SpatialMachine
+from accelsim.hardware.parts import RowStationary
 from accelsim.simulator.feature_map import feature_maps
 from accelsim.simulator.schedule import Schedule, changes, untransformed
 from accelsim.simulator.spatial import executed_macs, weight_tile_bytes

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.hardware.dram import DRAM_TYPES, Transfer, transfer_ns, turnaround_ns
-from accelsim.hardware.machine import Dram
+from accelsim.hardware.parts import Dram
 
 DDR4 = DRAM_TYPES["DDR4-2400"]
 

@@ -9,7 +9,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from accelsim.hardware.dram import DRAM_TYPES
-from accelsim.hardware.machine import AreaOverrides, EnergyOverrides, SpatialMachine, WinogradMachine
+from accelsim.hardware.machine import SpatialMachine, WinogradMachine
+from accelsim.hardware.parts import AreaOverrides, EnergyOverrides
 
 from .random_layers import AnyMachine, spatial, winograd
 
