@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+Counts = int | Ints
 
 LANE_STEP_CYCLES = 6
 STATIONARY_STEP_CYCLES = 3
@@ -28,16 +29,17 @@ EMPTY_GROUP_CYCLES = 1
 
 
 def step_cycles(
-    stationary: Literal["output", "weight", "input"], rows: int, steps: Ints, positions: Ints, passes: Ints
-) -> Ints:
+    stationary: Literal["output", "weight", "input"], rows: int, steps: Counts, parts: Counts, tiles: Counts,
+    passes: Counts,
+) -> Ints:  # fmt: skip
     """Start-up, drain and waits for weights of broadcast arrays: of each step, or of all steps together.
 
-    steps: 1 for each step, or their number.  positions: that stream past one set of weights.  passes: sets of weights.
-    The last two count for ``weight`` only, where ``rows`` is how many weights of a filter a column holds.
+    steps: 1 for each step, or their number.  The rest counts for ``weight`` only: rows, how many weights of a filter a
+    column holds; tiles of outputs, that stream past in so many parts; passes, sets of weights of a part.
     """
     if stationary == "output":
         return np.asarray(LANE_STEP_CYCLES * steps)
     if stationary == "weight":
-        waits = (passes - steps) * np.maximum(rows - positions, 0)
+        waits = (parts * passes - steps) * np.maximum(rows - tiles // parts, 0)
         return np.asarray((STATIONARY_STEP_CYCLES + rows) * steps + waits)
-    return np.zeros_like(steps)
+    return np.zeros_like(steps, np.int64)

@@ -49,15 +49,16 @@ def choose(mode: Mode, machine: SpatialMachine | WinogradMachine) -> tuple[Tilin
     if not search.fits.any():
         raise InputError(f"{machine.name}: {search.shortage()}")
     of_cut = search.score(search.least_lanes).min(axis=(ORDER, FILTERS, POSITIONS))
-    best: tuple[float, int, int] | None = None
+    best: tuple[float, Where] | None = None
     for cut in np.lexsort((-np.arange(len(of_cut)), of_cut)):  # of equal ones the least cut
         if not np.isfinite(of_cut[cut]) or (best is not None and of_cut[cut] >= best[0]):
             break
-        found, at = search.best_of_cut(int(cut))
-        if best is None or found < best:
-            best, tiling = found, search.tiling(at)
+        lowest, at = search.best_of_cut(int(cut))
+        tie = best is not None and lowest == best[0]
+        if best is None or lowest < best[0] or (tie and search.ranks(at) < search.ranks(best[1])):
+            best = lowest, at
     assert best is not None  # the bound of a cut that fits is finite
-    return tiling, best[0]
+    return search.tiling(best[1]), best[0]
 
 
 class _Search:
@@ -127,24 +128,22 @@ class _Search:
             ),
         )
 
-    def best_of_cut(self, cut: int) -> tuple[tuple[float, int, int], Where]:
-        """Score, DRAM bytes and steps of the best tiling with one cut of the channels, and where it is.
-
-        Of equal scores the one with the least traffic, then the fewest steps, then the smallest tile.
-        """
+    def best_of_cut(self, cut: int) -> tuple[float, Where]:
+        """Score of the best tiling with one cut of the channels, and where it is; of equal ones the smallest tile."""
         score = self.score(self.lanes(cut), cut)
         lowest = score.min()
         order, i, _, x = np.nonzero(score == lowest)
-        at: Any = (order, i, cut, x)
-        keys = (order, i, x, _at(self.of.steps, at), self._dram_bytes(at))
-        first = np.lexsort(np.broadcast_arrays(*keys))[0] if len(x) > 1 else 0
-        at = (int(order[first]), int(i[first]), cut, int(x[first]))
-        return (float(lowest), int(self._dram_bytes(at)), int(_at(self.of.steps, at))), at
+        first = 0
+        if len(x) > 1:
+            traffic, steps = self.ranks((order, i, cut, x))
+            first = np.lexsort(np.broadcast_arrays(order, i, x, steps, traffic))[0]
+        return float(lowest), (int(order[first]), int(i[first]), cut, int(x[first]))
 
-    def _dram_bytes(self, at: Where) -> Any:
-        """Traffic of one candidate, or of several whose indices are arrays."""
+    def ranks(self, at: Any) -> tuple[Any, Any]:
+        """What decides between candidates of equal score: DRAM bytes, then steps.  at: one, or arrays of indices."""
         weights, inputs = self.weights.n_bytes * _at(self.reloads_w, at), _at(self.of.inputs.n_bytes, at)
-        return weights + inputs * _at(self.reloads_x, at) + self.of.outputs.n_bytes
+        traffic = weights + inputs * _at(self.reloads_x, at) + self.of.outputs.n_bytes
+        return traffic, _at(self.of.steps, at)
 
     def _measure_rooms(self) -> None:
         """Bytes that each buffer needs, which operands stay in theirs, and which candidates fit."""
@@ -259,7 +258,7 @@ def _cut(values: NDArray[Any], cut: int | None) -> NDArray[Any]:
     return values if cut is None or values.shape[2] == 1 else values[:, :, cut : cut + 1]
 
 
-def _at(values: NDArray[Any], at: Where) -> Any:
+def _at(values: NDArray[Any], at: Any) -> Any:
     """The value of one candidate, or the values of several whose indices are arrays."""
     return values[tuple(i if size > 1 else 0 for i, size in zip(at, values.shape, strict=True))]
 

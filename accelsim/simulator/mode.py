@@ -30,10 +30,10 @@ from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from accelsim.hardware.formats import Format
-from accelsim.simulator.array import EMPTY_GROUP_CYCLES, step_cycles
+from accelsim.simulator.array import EMPTY_GROUP_CYCLES, Counts, step_cycles
 from accelsim.simulator.tiling import Axis, Shape, filter_starts, group_starts
 from accelsim.workload import LayerWork, keep
 
@@ -257,21 +257,16 @@ class Mode:
         return np.searchsorted(self._window_starts(filters), groups * -(-self.taps // self.tap_lanes))
 
     def fill_cycles(
-        self, steps: ArrayLike, positions: ArrayLike, tiles: ArrayLike, rounds: ArrayLike, groups: ArrayLike,
-        filters: ArrayLike, cycles: ArrayLike,
+        self, steps: Counts, positions: Counts, tiles: Counts, rounds: Counts, groups: Counts, filters: Counts,
+        cycles: Counts,
     ) -> Ints:  # fmt: skip
         """Cycles that filling and draining the array adds to steps (or, of sums, to a whole layer).
 
         steps: how many.  positions: position tiles.  tiles: outputs.  rounds: of position lanes.  groups: filter
         groups.  filters: in the filter tile.  cycles: of ``lane_cycles``, of the step.
         """
-        steps, positions, tiles, rounds, groups, filters, cycles = (
-            np.asarray(x, np.int64) for x in (steps, positions, tiles, rounds, groups, filters, cycles)
-        )
         if self.feed == "broadcast":
-            passes = positions * cycles
-            extra = step_cycles(self.stationary, self.reduction_lanes, steps, tiles // positions, passes)
-            return np.asarray(np.zeros_like(rounds + groups + cycles) + extra)
+            return step_cycles(self.stationary, self.reduction_lanes, steps, positions, tiles, cycles)
         if self.feed == "mesh":
             return np.asarray(3 * rounds * groups + tiles * groups + filters * rounds)
         if self.stationary == "output":

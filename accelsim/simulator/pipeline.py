@@ -16,7 +16,7 @@ The order is fixed, so no change of speed can reorder the work: faster memory or
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,9 @@ class Durations:
 
 def _ends(starts: Flags) -> Flags:
     """The last step of each run that a start begins."""
-    return np.asarray(np.logical_or.accumulate(starts) & np.append(starts[1:], True))
+    ends = np.logical_or.accumulate(starts)
+    ends[:-1] &= starts[1:]
+    return ends
 
 
 Engine = Callable[[Durations], int]  # -> cycles from the first request to the last byte stored
@@ -71,26 +73,26 @@ Engine = Callable[[Durations], int]  # -> cycles from the first request to the l
 
 def durations(plan: Schedule, machine: SpatialMachine | WinogradMachine) -> Durations:
     """The schedule in cycles of the machine's clock and DRAM."""
-
-    dram = machine.dram
-    loads, stores = plan.inputs.n_bytes + plan.weights.n_bytes > 0, plan.outputs.n_bytes > 0
-    before_load, before_store = _turnarounds(dram.timing, loads, stores)
-    new_inputs = plan.inputs.n_bytes > 0
-
-    def dma(transfer: Transfer, before: NDArray[np.float64]) -> Ints:
-        ns = transfer_ns(dram.timing, dram.channels, transfer) + before
-        return np.ceil(ns / machine.ns_per_cycle - 1e-9).astype(np.int64)
-
-    weight_load = dma(plan.weights, np.where(new_inputs, 0.0, before_load))
+    dram, transfers = machine.dram, plan.transfers
+    requests = Transfer(
+        np.array([t.n_bytes for t in transfers]),
+        np.array([t.pieces for t in transfers]),
+        np.array([t.rows for t in transfers]),
+    )
+    new_inputs, new_weights, stores = requests.n_bytes > 0
+    before_load, before_store = _turnarounds(dram.timing, new_inputs | new_weights, stores)
+    before = np.array([before_load * new_inputs, before_load * ~new_inputs, before_store])
+    ns = transfer_ns(dram.timing, dram.channels, requests) + before
+    input_load, weight_load, store = np.ceil(ns / machine.ns_per_cycle - 1e-9).astype(np.int64)
     return Durations(
-        input_load=dma(plan.inputs, np.where(new_inputs, before_load, 0.0)),
+        input_load=input_load,
         weight_load=np.maximum(weight_load, plan.weight_transform_cycles),
         transform=plan.transform_cycles,
         compute=plan.compute_cycles,
         inverse=plan.inverse_cycles,
-        store=dma(plan.outputs, before_store),
+        store=store,
         input_starts=new_inputs,
-        weight_starts=plan.weights.n_bytes > 0,
+        weight_starts=new_weights,
         output_ends=stores,
         transforms=plan.transforms,
     )
@@ -98,15 +100,18 @@ def durations(plan: Schedule, machine: SpatialMachine | WinogradMachine) -> Dura
 
 def _turnarounds(dram: DramType, loads: Flags, stores: Flags) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Idle time of the DRAM's bus before each step's load and before its store, in the DMA's order: ns, (steps,)."""
-    steps = len(loads)
-    i = np.arange(steps)
-    # Loads of steps 0 and 1, then load i + 2, store i.
-    turn = np.concatenate([np.where(i < 2, i, 2 * i - 2), 2 * i + 3])
-    order = np.argsort(turn)
+    steps, order = len(loads), _program(len(loads))
     order = order[np.concatenate([loads, stores])[order]]
     before = np.zeros(2 * steps)
     before[order] = turnaround_ns(dram, order >= steps)
     return before[:steps], before[steps:]
+
+
+@lru_cache(maxsize=256)
+def _program(steps: int) -> Ints:
+    """The DMA's order: loads of steps 0 and 1, then load i + 2, store i; the loads numbered before the stores."""
+    i = np.arange(steps)
+    return np.argsort(np.concatenate([np.where(i < 2, i, 2 * i - 2), 2 * i + 3]))
 
 
 def fast(d: Durations) -> int:

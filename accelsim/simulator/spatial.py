@@ -181,6 +181,8 @@ def activation_bits(machine: SpatialMachine | WinogradMachine, density: ArrayLik
 
     A packed run-length code is used only where it is smaller than the plain values.
     """
+    if machine.activation_format == "dense":
+        return float(machine.arithmetic.activation_bits)
     positions = 1 << 20  # many: an average
     nonzeros = np.asarray(density, np.float64) * positions
     values = stored_values(machine.activation_format, positions, nonzeros)

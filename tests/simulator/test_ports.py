@@ -26,8 +26,8 @@ def test_accesses_pass_through_the_ports_and_more_banks_never_cost_cycles(
     """At a fixed mapping; what is moved and multiplied does not change."""
     mode = modes(work, machine)[0]
     tiling, _ = choose(mode, machine)
-    few, more = (changed(machine, buffers__banks=n, buffers__port_bits=32) for n in (banks, 2 * banks))
-    plans = [schedule(mode, tiling, m) for m in (few, more, machine)]
+    few, more, free = (changed(machine, buffers__banks=n, buffers__port_bits=32) for n in (banks, 2 * banks, None))
+    plans = [schedule(mode, tiling, m) for m in (few, more, free)]
     bits = max(lane_bits(mode, plans[0].actions).values())
     assert plans[0].compute_cycles.sum() >= bits / (32 * banks) - 1
     for fewer, better in ((plans[0], plans[1]), (plans[1], plans[2])):
