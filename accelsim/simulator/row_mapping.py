@@ -252,9 +252,11 @@ class _Totals:
             cycles = cycles + count * (work.batch * work.out_width * steady + tiles * ramp)
         loaded_once = np.where(self.in_pads, self.work.groups * self.filter_tiles * filters, 0)
         self.compute_cycles = self.passes * cycles + loaded_once
-        self.dma_cycles = (
-            self.dram_bytes / (self.machine.dram.timing.bandwidth_gbs * self.machine.dram.channels)
-        ) / self.machine.ns_per_cycle
+        dram = self.machine.dram
+        timing = dram.timing
+        # Each step opens a row at least.
+        busy_ns = self.dram_bytes / (timing.bandwidth_gbs * dram.channels) + self.steps * timing.row_miss_ns
+        self.dma_cycles = busy_ns / (1 - timing.refresh) / self.machine.ns_per_cycle
 
     def score(self, objective: str) -> Floats:
         """Cycles, DRAM bytes, energy or energy x cycles of all candidates."""
