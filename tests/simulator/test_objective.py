@@ -10,12 +10,12 @@ from accelsim.errors import InputError
 from accelsim.hardware.energy import prices
 from accelsim.simulator.convolution import schedule
 from accelsim.simulator.mapping import choose
-from accelsim.simulator.objective import measured
+from accelsim.simulator.objective import measured, predicted
 from accelsim.simulator.run import modes, plan, run
 from accelsim.workload import LayerWork
 
-from .random_layers import AnyMachine, changed, layer, layers, winograd
-from .random_machines import tiled_machines, winograd_machines
+from .random_layers import AnyMachine, changed, layer, layers, spatial, winograd
+from .random_machines import cartesian_machines, interleaved_machines, tiled_machines, winograd_machines
 
 LAW = settings(max_examples=40, deadline=None)
 OBJECTIVES = ("cycles", "dram", "energy", "edp")
@@ -90,3 +90,27 @@ def test_a_mode_that_does_not_fit_leaves_the_other() -> None:
     with pytest.raises(InputError, match="transformed_kb"):
         plan(work, winograd(buffers__transformed_kb=0.01))
     assert plan(replace(work, winograd_threshold=None), machine).mode == "gemm-os"
+
+
+@LAW
+@given(layers(), st.one_of(cartesian_machines(), interleaved_machines()), st.sampled_from(OBJECTIVES))
+def test_no_other_objective_finds_a_better_schedule(work: LayerWork, machine: AnyMachine, objective: str) -> None:
+    """On machines that plan a layer on their own: all that they search is scored by the machine's objective."""
+    try:
+        chosen, other = plan(work, machine), plan(work, changed(machine, objective=objective))
+    except InputError:
+        return
+    assert predicted(chosen, machine) <= predicted(other, machine)
+
+
+def test_cartesian_products_are_cut_as_the_objective_says() -> None:
+    work = layer(64, 64, 8, 1, stride=2, padding=0, density=0.4, input_density=0.5)
+    found = {}
+    for objective in OBJECTIVES:
+        machine = spatial(
+            dataflow="cartesian", zero_handling="skip_both", objective=objective, pe_array={"rows": 2, "cols": 2},
+            cartesian={"weights": 4, "inputs": 4, "accumulators": 64},
+        )  # fmt: skip
+        found[objective] = plan(work, machine)
+    assert found["cycles"].compute_cycles.sum() < found["dram"].compute_cycles.sum()
+    assert found["dram"].dram_bytes < found["energy"].dram_bytes < found["cycles"].dram_bytes
