@@ -95,7 +95,7 @@ class Steps:
         return len(self.position)
 
 
-_kept = lru_cache(maxsize=1 << 10)(Steps)
+kept_steps = lru_cache(maxsize=1 << 10)(Steps)
 
 
 def steps(shape: Shape, tiling: Tiling, row_bytes: int) -> Steps:
@@ -108,4 +108,4 @@ def steps(shape: Shape, tiling: Tiling, row_bytes: int) -> Steps:
         (shape.in_channels // shape.groups, tiling.channels),
     ):
         count *= -(-size // tile)
-    return (_kept if count <= MOST_KEPT_STEPS else Steps)(shape, tiling, row_bytes)
+    return (kept_steps if count <= MOST_KEPT_STEPS else Steps)(shape, tiling, row_bytes)

@@ -18,6 +18,7 @@ taps x rows positions by cols filters.
 """
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -34,17 +35,17 @@ MAX_POINTS = len(POINTS)
 def winograd_modes(work: LayerWork, machine: WinogradMachine) -> list[Mode]:
     """The ways in which the machine executes a conv or linear layer: Winograd, or GEMM where that does not apply."""
     array = machine.pe_array
-    gemm = gemm_mode(work, machine, "gemm-os", array.taps * array.rows, array.cols)
+    gemm = partial(gemm_mode, work, machine, "gemm-os", array.taps * array.rows, array.cols)
     largest = machine.largest_kernel
     whole = largest is None or max(work.kernel) <= largest
     if work.winograd_threshold is not None and whole and _has_points(machine, work.kernel):
-        return [winograd_mode(work, machine), *([gemm] if machine.hybrid else [])]
+        return [winograd_mode(work, machine), *([gemm()] if machine.hybrid else [])]
     split = machine.polyphase if max(work.stride) > 1 else not whole
     if split and work.kind == "conv" and work.dilation == (1, 1) and min(work.kernel) >= 2:
         parts = pieces(work.kernel, work.stride, largest)
         if all(_has_points(machine, piece.size) for piece in parts):
-            return [gemm, winograd_mode(work, machine, parts)]
-    return [gemm]
+            return [gemm(), winograd_mode(work, machine, parts)]
+    return [gemm()]
 
 
 def _has_points(machine: WinogradMachine, kernel: tuple[int, int]) -> bool:

@@ -4,8 +4,9 @@
 
 CPU seconds of one process on one core, the model already loaded and its zeros counted, mapping and energy included;
 the median of several runs.  The network is pruned at 80 % in both domains: real weights from the folder named by
-ACCELSIM_DATA, else random ones from a seed (the rows say which).  ``alone``: nothing is known of the machine's
-groupings of lanes; ``in a sweep``: the layers' masks were summed at these groupings for another machine.
+ACCELSIM_DATA, else random ones from a seed (the rows say which).  ``alone``: nothing is known of the layers' tilings
+and of the machine's groupings of lanes; ``in a sweep``: the tilings were laid out, and the masks summed at these
+groupings, for another machine.
 
 Live beside us, once: SCALE-Sim 3 on one dense layer of the network, in an environment of its own that is made under
 ``build/peers`` when it is not there (``--no-peer`` leaves it out).  The other rows hold ours against CPU seconds of the
@@ -29,7 +30,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from accelsim.compression.dual import read_dual
 from accelsim.hardware.load import load_hardware
+from accelsim.simulator.candidates import candidates
 from accelsim.simulator.run import run
+from accelsim.simulator.steps import kept_steps
 from accelsim.workload import LayerWork, layer_works
 from tests.benchmarks.resnet18 import write_model
 from tests.peers import scale_sim
@@ -53,7 +56,9 @@ def cpu_seconds(call: Callable[[], object], runs: int, prepare: Callable[[], obj
 
 
 def forget(works: Sequence[LayerWork]) -> None:
-    """Forget what was summed from the masks for a machine, but not the count of the zeros."""
+    """Forget the tilings of the layers and what was summed from the masks for a machine, not the count of the zeros."""
+    candidates.cache_clear()
+    kept_steps.cache_clear()
     for work in works:
         for key in [key for key in work.kept if key[0] != "blocks"]:
             del work.kept[key]
