@@ -57,9 +57,8 @@ def card(path: Path) -> str:
         "Accuracies were measured once, by the command that made the file, on the full test split; the sample beside",
         "it (`cifar10-sample.npz`) is its first 600 images. Input densities were measured on training images.",
         "",
-        "Recipes, in order: `recipes/resnet20-joint-1.yaml` (seed 1, the first epoch of four, 0.15 hours),",
-        "`recipes/resnet20-joint-2.yaml` (the seed, epochs and hours above), `recipes/resnet20-compress.yaml`. The two",
-        "trainings were run from files with the same settings before these recipes were written down.",
+        "Recipes, in order: `recipes/resnet20-joint.yaml`, `recipes/resnet20-joint-refined.yaml` (the seed, epochs and",
+        "hours above), `recipes/resnet20-compress.yaml`; the checkpoints of both trainings are in `checkpoints/`.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -34,6 +34,11 @@ def test_it_is_smaller_than_the_papers_figure(model):
     assert 4 * model.parameters / PATH.stat().st_size >= 24.2  # arXiv:1902.08192, for ResNet-18
 
 
+def test_it_loses_at_most_a_point_in_both_domains(model):
+    dense, *decoded = (model.accuracy[f"top1_{name}"] for name in ("reference", "spatial", "winograd"))
+    assert dense - min(decoded) <= 1.0
+
+
 def test_every_eligible_layer_has_its_tile_and_every_layer_its_density(model):
     graph = model.network.graph
     assert set(model.winograd_m) == {node.name for node in graph.nodes if winograd_eligible(node)}
