@@ -1,13 +1,16 @@
-"""Write reports/peers.md: DRAM traffic of dense ResNet-18 beside SCALE-Sim's, layer by layer.
+"""Write reports/peers.md: DRAM traffic of dense ResNet-18 beside SCALE-Sim's, ZigZag's and AccelForge's, by layer.
 
-python reports/peers.py               the page, from what SCALE-Sim was measured to say (reports/peers.json)
-python reports/peers.py --measure     run SCALE-Sim live on the layers that reports/peers.json lacks, small ones first
-                                      (all of them take about four minutes of one core; delete the file to start anew)
+python reports/peers.py               the page, from what the peers were measured to say (reports/peers.json)
+python reports/peers.py --measure     run the peers live on the layers that reports/peers.json lacks, small ones first;
+                                      each is installed under build/peers when first asked for; AccelForge needs a
+                                      Python 3.12 on the search path (delete the file to start anew: SCALE-Sim takes
+                                      ten minutes of one core, the others three)
 """
 
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,11 +27,20 @@ from accelsim.network import Network  # noqa: E402
 from accelsim.network.zoo import named_graph  # noqa: E402
 from accelsim.simulator.run import run  # noqa: E402
 from accelsim.workload import LayerWork, layer_works  # noqa: E402
-from tests.peers.scale_sim import REQUIREMENTS, simulate  # noqa: E402
+from reports.scale_sim_reads import padded_words, reads  # noqa: E402
+from tests.peers import accelforge, scale_sim, zigzag  # noqa: E402
+from tests.peers.environment import Unavailable  # noqa: E402
+from tests.peers.traffic import Traffic  # noqa: E402
 
 MEASURED = ROOT / "reports" / "peers.json"
-MACHINE = "systolic-os-32x32"
+MACHINE, LANES = "systolic-os-32x32", (32, 32)
+BUFFERS_KB = ((256, 256, 512), (32, 32, 64))  # for weights, inputs and outputs: the machine's, and an eighth of it
 OPERANDS = ("input", "weight", "output")
+PEERS = {
+    "SCALE-Sim": scale_sim.REQUIREMENTS,
+    "ZigZag": zigzag.REQUIREMENTS,
+    "AccelForge": accelforge.REQUIREMENTS,
+}
 
 
 def distinct_layers() -> dict[str, tuple[LayerWork, int]]:
@@ -44,9 +56,10 @@ def distinct_layers() -> dict[str, tuple[LayerWork, int]]:
     return {work.name: (work, count) for work, count in found.values()}
 
 
-def ours(works: list[LayerWork], objective: str) -> list[dict[str, int]]:
-    """DRAM bytes of each layer on our machine, by operand."""
-    machine = load_hardware(MACHINE, [f"objective={objective}"])
+def ours(works: list[LayerWork], buffers_kb: Sequence[int]) -> list[dict[str, int]]:
+    """DRAM bytes of each layer on our machine by operand, tiled for the least traffic."""
+    sizes = [f"buffers.{name}_kb={kb}" for name, kb in zip(("weight", "input", "output"), buffers_kb, strict=True)]
+    machine = load_hardware(MACHINE, ["objective=dram", *sizes])
     rows = run(works, machine, engine="fast").layers.to_dict(orient="records")
     return [{operand: int(row[f"dram_{operand}_bytes"]) for operand in OPERANDS} for row in rows]
 
@@ -61,79 +74,162 @@ def once(work: LayerWork) -> dict[str, int]:
     return {"input": inputs, "weight": work.weights.size, "output": work.outputs}
 
 
+def measured(peer: str, buffers_kb: Sequence[int]) -> dict[str, dict[str, Any]]:
+    """What a peer said of each layer it was run on."""
+    runs = json.loads(MEASURED.read_text(encoding="utf-8"))["runs"] if MEASURED.exists() else []
+    return next((run["layers"] for run in runs if (run["peer"], run["buffers_kb"]) == (peer, list(buffers_kb))), {})
+
+
+def ask(peer: str, work: LayerWork, buffers_kb: tuple[int, int, int]) -> Traffic:
+    """Run a peer on one layer."""
+    if peer == "SCALE-Sim":
+        return scale_sim.simulate([work], *LANES, "output_stationary", buffers_kb)[0]
+    return {"ZigZag": zigzag, "AccelForge": accelforge}[peer].simulate([work], buffers_kb)[0]
+
+
 def measure() -> None:
-    """Run SCALE-Sim on the distinct layers with the buffers of our machine; keeps what is done after every layer."""
-    buffers = load_hardware(MACHINE).buffers
-    sizes = (int(buffers.weight_kb), int(buffers.input_kb), int(buffers.output_kb))
-    layers = json.loads(MEASURED.read_text())["layers"] if MEASURED.exists() else {}
-    waiting = {name: layer for name, layer in distinct_layers().items() if name not in layers}
-    for name, (work, count) in sorted(waiting.items(), key=lambda item: item[1][0].dense_macs):
-        layers[name] = {"count": count, **asdict(simulate([work], 32, 32, "output_stationary", sizes)[0])}
-        print(name, layers[name], file=sys.stderr, flush=True)
-        content = {"peer": REQUIREMENTS[0], "machine": MACHINE, "buffers_kb": sizes, "layers": layers}
-        write_text(MEASURED, json.dumps(content, indent=1) + "\n")
+    """Run the peers on what is missing; keeps what is done after every layer."""
+    layers = sorted(distinct_layers().items(), key=lambda item: item[1][0].dense_macs)
+    for peer, requirements in PEERS.items():
+        for buffers_kb in BUFFERS_KB:
+            for name, (work, _) in layers:
+                if name in measured(peer, buffers_kb):
+                    continue
+                try:
+                    row = asdict(ask(peer, work, buffers_kb))
+                except (Unavailable, RuntimeError) as error:
+                    print(f"{peer}, {name}: {error}", file=sys.stderr, flush=True)
+                    break
+                row["cpu_seconds"] = round(row["cpu_seconds"], 2)
+                print(peer, buffers_kb, name, row, file=sys.stderr, flush=True)
+                _keep(peer, requirements, buffers_kb, name, row)
 
 
-HEAD = """# DRAM traffic of dense ResNet-18 beside SCALE-Sim
+def _keep(peer: str, requirements: Sequence[str], buffers_kb: Sequence[int], name: str, row: dict[str, Any]) -> None:
+    """Add one layer to reports/peers.json."""
+    content = json.loads(MEASURED.read_text()) if MEASURED.exists() else {"machine": MACHINE, "runs": []}
+    of_peer = [run for run in content["runs"] if (run["peer"], run["buffers_kb"]) == (peer, list(buffers_kb))]
+    if not of_peer:
+        of_peer = [{"peer": peer, "installed": list(requirements), "buffers_kb": list(buffers_kb), "layers": {}}]
+        content["runs"] += of_peer
+    of_peer[0]["layers"][name] = row
+    write_text(MEASURED, json.dumps(content, indent=1) + "\n")
 
-Written by `python reports/peers.py`. {peer} was run live on {count} of the {all} distinct layers; the array is
-`{machine}`, with buffers of {buffers} KB for weights, inputs and outputs, one byte a word. Ours is
-the tiling with the least traffic (`objective=dram`). Bytes; `once` is every operand that is used, moved once.
 
-| layer | times | inputs: SCALE-Sim | ours | once | weights: SCALE-Sim | ours | once | outputs: both | reason |
-|---|---|---|---|---|---|---|---|---|---|
+HEAD = """# DRAM traffic of dense ResNet-18 beside SCALE-Sim, ZigZag and AccelForge
+
+Written by `python reports/peers.py` from `reports/peers.json`, which `python reports/peers.py --measure` fills with
+live runs of {versions}. Timeloop itself can be had from no package index;
+AccelForge is what its authors offer in its place. All are given the array of `{machine}` (AccelForge, which is
+not asked for cycles, one multiplier), a double-buffered memory an operand, 8-bit words and 32-bit sums. ZigZag,
+AccelForge and ours take the mapping with the least DRAM traffic (ours: `objective=dram`), SCALE-Sim has one order.
+`least` is every operand that is used, moved once.
 """
+SECTION = """
+## Buffers of {buffers} KB for weights, inputs and outputs
 
+Bytes of a layer; `times` it occurs in the network.
+
+| layer | times | least | ours | {titles} |
+|---|---|---|---|{rules}
+{lines}
+| ResNet-18 | | {totals} |
+
+Above the least, in bytes:
+
+{reasons}
+"""
 FOOT = """
-Reasons are inferred from the figures and from how either tool fetches. Not run: ZigZag and Timeloop. Of ZigZag 3.9.1 on
-a TPU-like machine of 32 x 32 only totals are known, measured elsewhere (3,863,768 cycles, 1.87 mJ), not DRAM traffic.
+## The reasons
+
+- **padding**: SCALE-Sim and AccelForge have no padding of their own; their images carry it, and it is read like
+  pixels. Ours and ZigZag's do not fetch it. The figure is the padded image less the image, as far as outputs reach.
+- **edge**: with a stride beyond the kernel our last tile reads to the image's edge, one row and one column that no
+  output uses; the others skip them.
+- **again (SCALE-Sim)**: filters outside, pixels inside, and half a buffer that starts empty whenever it is full.
+  `reports/scale_sim_reads.py` replays just that and counts what SCALE-Sim reports, for inputs and weights,
+  in {replayed} of {replays} cases exactly. It does not choose tilings, so a buffer that just misses an operand reads
+  all of it again.
+- **again (ours)**: tiles of rows overlap by the kernel's edge, and what a buffer does not hold is read for each tile
+  of the other operand. Tiles are nearly equal parts, the last one smaller, both outer orders; sums stay on chip.
+- **again, sums (ZigZag)**: its search cuts sizes into prime factors, joins them to at most six loops (`lpf_limit`, its
+  default) and gives each memory whole loops, 32 output columns side by side; a tile is a product of such factors. Where
+  that does not fit, operands are read again, or unfinished sums of 4 bytes travel to DRAM and back.
+- **again (AccelForge)**: exhaustive, but tiles must divide the sizes, and no operand may use both halves of its buffer;
+  ours keeps an operand that fits the whole buffer.
+- **line (SCALE-Sim)**: of its half-full output buffer the last line of 32 words holds one and is counted whole.
+
+Padding, edge and SCALE-Sim's reads are computed; the rest is inferred from each tool's rules.
 """
 
 
-def reasons(work: LayerWork, own: dict[str, int], theirs: dict[str, int]) -> str:
-    """Why the bytes differ, from what is known of either model."""
-    found = []
-    (R, _), stride = work.kernel, work.stride[0]
-    if theirs["input"] < own["input"]:
-        skipped = stride > R
-        found.append("we fetch pixels that the stride skips" if skipped else "our tiles overlap by the kernel's edge")
-    if theirs["input"] > own["input"]:
-        padded = ((work.out_height - 1) * stride + R) * ((work.out_width - 1) * stride + R) * work.in_channels
-        if theirs["input"] <= padded:
-            found.append("its images carry their padding")
-        else:
-            found.append("it reads inputs again for later filters, in one fixed order")
-    if theirs["weight"] > own["weight"]:
-        found.append(
-            "it reads weights again for later pixels: its prefetch is one fixed order, half a buffer at a time"
-        )
-    return "; ".join(found) or "equal"
+def parts(peer: str, work: LayerWork, theirs: dict[str, int]) -> dict[str, int]:
+    """Bytes above the least by reason."""
+    least, stride = once(work), work.stride[0]
+    inputs = theirs["input"] - least["input"]
+    found: dict[str, int] = {}
+    if peer in {"SCALE-Sim", "AccelForge"} and stride <= work.kernel[0]:
+        found["padding"] = padded_words(work) - least["input"]
+    elif peer == "ours" and stride > work.kernel[0]:
+        found["edge"] = (work.out_height + 1) * (work.out_width + 1) * work.in_channels - least["input"]
+    found["inputs again"] = inputs - sum(found.values())
+    found["weights again"] = theirs["weight"] - least["weight"]
+    found["line" if peer == "SCALE-Sim" else "sums"] = theirs["output"] - least["output"]
+    return {reason: count for reason, count in found.items() if count}
+
+
+def by_operand(row: dict[str, Any]) -> dict[str, int]:
+    """Bytes of a measured layer."""
+    return {operand: row[f"dram_{operand}_bytes"] for operand in OPERANDS}
+
+
+def section(layers: dict[str, tuple[LayerWork, int]], buffers_kb: tuple[int, int, int]) -> str:
+    """The tables of one size of buffers."""
+    tools: dict[str, dict[str, dict[str, int]]] = {}
+    tools["ours"] = dict(zip(layers, ours([work for work, _ in layers.values()], buffers_kb), strict=True))
+    for peer in PEERS:
+        if found := measured(peer, buffers_kb):
+            tools[peer] = {name: by_operand(row) for name, row in found.items()}
+    lines, reasons = [], []
+    totals = dict.fromkeys(("least", *tools), 0)
+    for name, (work, count) in layers.items():
+        bytes_of = {"least": sum(once(work).values())}
+        bytes_of |= {tool: sum(found[name].values()) for tool, found in tools.items() if name in found}
+        totals = {tool: totals[tool] + count * bytes_of.get(tool, 0) for tool in totals}
+        cells = [f"{bytes_of[tool]:,}" if tool in bytes_of else "not run" for tool in totals]
+        lines.append(f"| {name} | {count} | " + " | ".join(cells) + " |")
+        for tool, found in tools.items():
+            if name in found and (above := parts(tool, work, found[name])):
+                text = ", ".join(f"{reason} {extra:+,}" for reason, extra in above.items())
+                reasons.append(f"| {name} | {tool} | {text} |")
+    whole = [f"{total:,}" if set(tools.get(tool, layers)) == set(layers) else "" for tool, total in totals.items()]
+    return SECTION.format(
+        buffers=", ".join(map(str, buffers_kb)),
+        titles=" | ".join(list(tools)[1:]),
+        rules="---|" * (len(tools) - 1),
+        lines="\n".join(lines),
+        totals=" | ".join(whole),
+        reasons="\n".join(["| layer | tool | reasons |", "|---|---|---|", *reasons]),
+    )
+
+
+def replays() -> tuple[int, int]:
+    """In how many of how many layers the replay counts exactly the reads that SCALE-Sim reports, inputs and weights."""
+    layers, right, cases = distinct_layers(), 0, 0
+    for buffers_kb in BUFFERS_KB:
+        for name, row in measured("SCALE-Sim", buffers_kb).items():
+            counted = reads(layers[name][0], *LANES, input_kb=buffers_kb[1], weight_kb=buffers_kb[0])
+            right, cases = right + (counted == (row["dram_input_bytes"], row["dram_weight_bytes"])), cases + 1
+    return right, cases
 
 
 def page() -> str:
     """The report."""
-    measured = json.loads(MEASURED.read_text(encoding="utf-8"))
-    layers = distinct_layers()
-    names = [name for name in layers if name in measured["layers"]]
-    lines = []
-    for name, own in zip(names, ours([layers[name][0] for name in names], "dram"), strict=True):
-        work, count = layers[name]
-        theirs = {operand: measured["layers"][name][f"dram_{operand}_words"] for operand in OPERANDS}
-        least = once(work)
-        cells = [name, count]
-        for operand in ("input", "weight"):
-            cells += [theirs[operand], own[operand], least[operand]]
-        assert theirs["output"] == own["output"]
-        cells += [own["output"], reasons(work, own, theirs)]
-        lines.append("| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in cells) + " |")
-    head = HEAD.format(
-        peer=measured["peer"].replace("scalesim==", "SCALE-Sim "),
-        count=len(names),
-        all=len(layers),
-        machine=measured["machine"],
-        buffers=", ".join(str(size) for size in measured["buffers_kb"]),
-    )
-    return head + "\n".join(lines) + "\n" + FOOT
+    layers, (replayed, cases) = distinct_layers(), replays()
+    versions = ", ".join(f"{peer} {requirements[0].split('==')[1]}" for peer, requirements in PEERS.items())
+    sections = [section(layers, buffers_kb) for buffers_kb in BUFFERS_KB]
+    foot = FOOT.format(replayed=replayed, replays=cases)
+    return HEAD.format(versions=versions, machine=MACHINE) + "".join(sections) + foot
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from accelsim.files import write_text
 ROOT = Path(__file__).parents[1]
 WORST = 5
 ROWS = re.compile(r"<!-- worst rows -->.*?<!-- end -->", re.DOTALL)
+LINK = re.compile(r"\]\((\w+\.md)\)")  # of a page beside the validation report
 BLOCK = re.compile(r"<!-- run: (.*?) -->\n```text\n.*?```", re.DOTALL)
 
 
@@ -38,6 +39,7 @@ def worst_rows() -> str:
     wrong = [cells for cells in table[2:] if cells[4] != "0"]
     rows = sorted(wrong, key=lambda cells: -float(cells[4].split()[0]))[:WORST]
     lines = ["| " + " | ".join(cells[i] for i in (0, 1, 2, 3, 4, 6)) + " |" for cells in [*table[:1], *rows]]
+    lines = [LINK.sub(r"](reports/\1)", line) for line in lines]
     return "\n".join(["<!-- worst rows -->", lines[0], "|---|---|---|---|---|---|", *lines[1:], "<!-- end -->"])
 
 

@@ -1,6 +1,7 @@
 """An environment of its own for a peer whose dependencies do not agree with ours, made once under ``build/peers``."""
 
 import fcntl
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,8 @@ class Unavailable(Exception):
     """The peer cannot be installed here; the message says why in one line."""
 
 
-def environment(name: str, requirements: tuple[str, ...]) -> Path:
-    """The interpreter of ``build/peers/NAME``, which has the requirements installed.
+def environment(name: str, requirements: tuple[str, ...], base: str = sys.executable) -> Path:
+    """The interpreter of ``build/peers/NAME``, which has the requirements installed.  base: the Python it is made of.
 
     Made when it is first asked for, and again when the requirements change.  Raises Unavailable where pip cannot.
     """
@@ -23,10 +24,20 @@ def environment(name: str, requirements: tuple[str, ...]) -> Path:
     with (FOLDER / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stamp.exists() or stamp.read_text() != wanted:
-            _run(sys.executable, "-m", "venv", "--clear", str(folder))
+            _run(base, "-m", "venv", "--clear", str(folder))
             _run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements)
             stamp.write_text(wanted)
     return python
+
+
+def newer_python(major: int, minor: int) -> str:
+    """A Python of at least this version: the running one or one on the search path.  Raises Unavailable."""
+    if sys.version_info >= (major, minor):
+        return sys.executable
+    for found in (shutil.which(f"python{major}.{newer}") for newer in range(minor, minor + 3)):
+        if found and not subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode:
+            return found
+    raise Unavailable(f"no Python {major}.{minor} or newer on the search path")
 
 
 def _run(*command: str) -> None:

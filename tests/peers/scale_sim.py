@@ -10,6 +10,7 @@ from pathlib import Path
 from accelsim.workload import LayerWork
 
 from .environment import environment
+from .traffic import Traffic
 
 REQUIREMENTS = ("scalesim==3.0.0", "numpy<2.4")
 DATAFLOWS = {"output_stationary": "os", "weight_stationary": "ws", "input_stationary": "is"}
@@ -48,18 +49,10 @@ UseRamulatorTrace = False
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What SCALE-Sim says of one layer.
-
-    cycles: of the array, without the prefetch before it.  dram_..._words: from and to DRAM, a word an element.
-    cpu_seconds: of simulating it, reading of files and start of Python not counted.
-    """
+class Measured(Traffic):
+    """What SCALE-Sim says of one layer, a byte an element.  cycles: of the array, without the prefetch before it."""
 
     cycles: int
-    dram_input_words: int
-    dram_weight_words: int
-    dram_output_words: int
-    cpu_seconds: float
 
 
 def python() -> Path:
@@ -100,7 +93,7 @@ def simulate(
         folder = Path(name)
         (folder / "scale.cfg").write_text(config)
         (folder / "topology.csv").write_text(topology(works))
-        done = subprocess.run([interpreter, WORKER, folder], capture_output=True, text=True, check=False)
+        done = subprocess.run([interpreter, "-P", WORKER, folder], capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"SCALE-Sim: {done.stderr.strip()[-300:]}")
         return [Measured(**row) for row in json.loads((folder / "result.json").read_text())]

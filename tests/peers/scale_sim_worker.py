@@ -31,9 +31,9 @@ def main(folder: Path) -> None:
         rows.append(
             {
                 "cycles": int(cycles),
-                "dram_input_words": int(detail[11]),
-                "dram_weight_words": int(detail[14]),
-                "dram_output_words": int(detail[17]),
+                "dram_input_bytes": int(detail[11]),
+                "dram_weight_bytes": int(detail[14]),
+                "dram_output_bytes": int(detail[17]),
                 "cpu_seconds": seconds,
             }
         )

@@ -1,0 +1,56 @@
+"""DRAM traffic of layers as a peer counts it: the question in plain data, the peer's answer from its own Python."""
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelsim.workload import LayerWork
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes from and to DRAM of one layer with words of 8 bits, by operand.
+
+    cpu_seconds: of the search for its mapping, start of Python not counted.
+    """
+
+    dram_input_bytes: int
+    dram_weight_bytes: int
+    dram_output_bytes: int
+    cpu_seconds: float
+
+
+def shape(work: LayerWork) -> dict[str, int]:
+    """What a peer has to know of a layer.  Raises ValueError for layers without weights, with groups or several images.
+
+    H, W: of the inputs, padding left out; P, Q: of the outputs.
+    """
+    uneven = work.stride[0] != work.stride[1] or work.padding[0] != work.padding[1]
+    if work.weights is None or work.groups > 1 or work.batch > 1 or uneven:
+        raise ValueError(f"{work.name}: not a layer for the peers")
+    R, S = work.kernel
+    return {
+        "K": work.out_channels, "C": work.in_channels, "P": work.out_height, "Q": work.out_width, "R": R, "S": S,
+        "stride": work.stride[0], "padding": work.padding[0], "H": work.height, "W": work.width,
+    }  # fmt: skip
+
+
+def ask(interpreter: Path, worker: Path, works: Sequence[LayerWork], buffers_kb: tuple[int, int, int]) -> list[Traffic]:
+    """Run ``worker FOLDER`` on FOLDER/job.json; it writes FOLDER/result.json.  Raises RuntimeError if it fails.
+
+    buffers_kb: for weights, inputs and outputs.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        job = {"buffers_kb": buffers_kb, "layers": [shape(work) for work in works]}
+        (folder / "job.json").write_text(json.dumps(job))
+        # -P: the worker's folder holds modules named as the peers are.  cwd: AccelForge leaves a drawing.
+        done = subprocess.run(
+            [interpreter, "-P", worker, folder], capture_output=True, text=True, check=False, cwd=folder
+        )
+        if done.returncode:
+            raise RuntimeError(f"{worker.stem}: {done.stderr.strip()[-300:]}")
+        return [Traffic(**row) for row in json.loads((folder / "result.json").read_text())]
