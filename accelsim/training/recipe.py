@@ -124,7 +124,8 @@ class Recipe(_Section):
     without it they are random, or ``identity``: random, but the network's first channel carries its input to the
     output as it is, to which all else adds nothing yet (super-resolution then starts as bicubic enlargement).
     epochs: the length of all schedules.  stop_after: end after so many of them.  smoothing: of the labels.
-    reconstruction: before the first epoch; ``epochs: 0`` leaves it at that.
+    reconstruction: before the first epoch; ``epochs: 0`` leaves it at that.  balance: then rescale layers so that one
+    Winograd-domain threshold fits all (``balance``), for the sparsity of ``joint``.
     ema: decay of the weights' moving average, which then is the checkpoint.  reestimate: batches over which the
     checkpoint's batch-norm statistics are measured anew.  checkpoint_steps: steps between the states that a
     killed run resumes from, beside that of every epoch's end, when the model is measured and written, too.
@@ -143,6 +144,7 @@ class Recipe(_Section):
     teacher: Teacher | None = None
     joint: Joint | None = None
     reconstruction: Reconstruction | None = None
+    balance: bool = False
     ema: Annotated[float, Field(ge=0, lt=1)] | None = None
     reestimate: Annotated[int, Field(ge=0, le=100_000)] = 0
     checkpoint_steps: Count | None = None
@@ -154,6 +156,8 @@ class Recipe(_Section):
     def _has_targets(self) -> "Recipe":
         if self.reconstruction is not None and self.joint is None:
             raise ValueError("reconstruction: expected the key joint to say how sparse")
+        if self.balance and self.joint is None:
+            raise ValueError("balance: expected the key joint to say how sparse")
         return self
 
 

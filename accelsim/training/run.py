@@ -19,6 +19,7 @@ from accelsim.network.layers import BatchNorm, Conv, Relu
 from accelsim.network.weights import load_network, read_weights
 from accelsim.network.zoo import named_graph
 from accelsim.training import checkpoint
+from accelsim.training.balance import balanced
 from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import in_both_domains, top1
 from accelsim.training.kernels import Array
@@ -58,8 +59,8 @@ def train_recipe(path: Path, out: Path, resume: bool = False) -> dict[str, Any]:
         run.resume()
     elif (out / checkpoint.STATE).exists():
         raise InputError(f"{out}: already holds a run, expected --resume or another folder")
-    elif recipe.reconstruction is not None:
-        run.reconstruct(show_layer)
+    else:
+        run.prepare(show_layer)
     unit = "dB" if isinstance(run.test, Photographs) else "%"
     with progress_bar(run.trainer.end, run.trainer.done, unit) as watch:
         return run.train(watch)
@@ -212,6 +213,16 @@ class Run:
         if log.exists():
             with log.open(newline="", encoding="utf-8") as stream:
                 self.rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= self.trainer.done]
+
+    def prepare(self, watch: Callable[[LayerReport], None] | None = None) -> None:
+        """What the recipe wants done to the first weights.  watch: called after each reconstructed layer."""
+        if self.recipe.reconstruction is not None:
+            self.reconstruct(watch)
+        joint = self.recipe.joint
+        if self.recipe.balance and joint is not None:
+            regularizer = JointRegularizer(self.graph, joint.tiles, joint.exclude)
+            self.trainer.replace(balanced(Network(self.graph, self.trainer.model()), regularizer, joint.winograd))
+            self._save_state()
 
     def reconstruct(self, watch: Callable[[LayerReport], None] | None = None) -> None:
         """Make the first weights sparse layer by layer, as the recipe says.  watch: called after each layer."""
