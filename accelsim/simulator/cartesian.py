@@ -86,7 +86,7 @@ class _Work:
 def plan_cartesian(work: LayerWork, machine: SpatialMachine) -> Schedule:
     """The schedule of a conv or linear layer by its best cut.
 
-    Raises InputError if the buffers or accumulators hold no part of the layer.
+    Raises InputError if the input RAMs hold no part of the layer.
     """
     part = machine.cartesian
     assert part is not None
@@ -106,7 +106,7 @@ def _cuts(work: LayerWork, machine: SpatialMachine, part: Cartesian) -> list[_Cu
         in_heights, in_widths = input_extents(work, 0, high), input_extents(work, 1, wide)
         pe_high, pe_wide = -(-int(in_heights.max()) // rows), -(-int(in_widths.max()) // cols)
         fitting = int(room / (pe_high * pe_wide * bits / 8))
-        sums = _accumulators(work, 0, pe_high) * _accumulators(work, 1, pe_wide)
+        sums = _accumulators(work, 0, pe_high, high) * _accumulators(work, 1, pe_wide, wide)
         if fitting < 1 or sums > part.accumulators:
             continue
         filters = min(part.accumulators // sums, work.out_channels // work.groups)
@@ -118,8 +118,8 @@ def _cuts(work: LayerWork, machine: SpatialMachine, part: Cartesian) -> list[_Cu
         found.append(_Cut(heights, widths, in_heights, in_widths, filters, parts, stay))
     if not found:
         raise InputError(
-            f"{machine.name}: buffers.input_kb {machine.buffers.input_kb:g} or cartesian.accumulators "
-            f"{part.accumulators} too small for one pixel a PE of layer {work.name}, expected larger ones"
+            f"{machine.name}: buffers.input_kb is {machine.buffers.input_kb:g}, too small for one output of layer "
+            f"{work.name}, expected a larger one"
         )
     return found
 
@@ -129,10 +129,9 @@ def _powers(size: int) -> list[int]:
     return sorted({*(1 << i for i in range(size.bit_length()) if 1 << i <= size), size})
 
 
-def _accumulators(work: LayerWork, axis: int, inputs: int) -> int:
-    """Outputs along one axis to which a run of inputs adds."""
+def _accumulators(work: LayerWork, axis: int, inputs: int, outputs: int) -> int:
+    """Outputs along one axis, of those of a region, to which a run of inputs adds."""
     reach = work.dilation[axis] * (work.kernel[axis] - 1)
-    outputs = (work.out_height, work.out_width)[axis]
     return min((inputs - 1 + reach) // work.stride[axis] + 1, outputs)
 
 

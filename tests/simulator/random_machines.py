@@ -224,7 +224,7 @@ def interleaved_machines(draw: st.DrawFn, **fixed: Any) -> SpatialMachine:
             **_array(draw, 4),
             **draw(_common()),
             "buffers__weight_kb": draw(st.sampled_from([1, 64])),
-            "buffers__input_kb": draw(st.sampled_from([32, 128])),
+            "buffers__input_kb": draw(st.sampled_from([48, 128])),
             **fixed,
         }
     )

@@ -97,6 +97,14 @@ def test_laws_of_every_machine(work: LayerWork, lanes: int, window: int, dram: s
     assert total["dram_output_bytes"] >= work.outputs
 
 
+@settings(max_examples=60, deadline=None)
+@given(layers(), st.integers(1, 9), st.integers(1, 8))
+def test_doubling_the_lanes_never_costs_compute_cycles(work: LayerWork, lanes: int, window: int) -> None:
+    """Where the weight buffer holds all filters: each lane then has a part of what one had before."""
+    once, twice = (machine(pe_array={"rows": 1, "cols": n}, window=window) for n in (lanes, 2 * lanes))
+    assert plan(work, twice).compute_cycles.sum() <= plan(work, once).compute_cycles.sum()
+
+
 def test_a_fully_connected_layer_takes_its_queues_cycles() -> None:
     work = layer(32, 40, 1, 1, padding=0, density=0.3)
     _, stored = stored_weights(work.weights[:, :, 0, 0] != 0, 4, "run_length")
