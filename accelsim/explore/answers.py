@@ -10,7 +10,7 @@ import pandas as pd
 from accelsim.errors import InputError
 from accelsim.explore.description import Description, Question
 from accelsim.explore.pareto import cheapest, costs_of, front, knee, sensitivity
-from accelsim.explore.space import Variant
+from accelsim.explore.space import LAYER_THRESHOLD, Variant
 
 VARIANT_AXES = tuple(name for name in Variant.__dataclass_fields__ if name.endswith(("sparsity", "threshold")))
 
@@ -69,7 +69,12 @@ def parameters_of(description: Description, table: pd.DataFrame) -> list[str]:
     names = [*description.axes, *description.derived]
     for entry in description.machines.values():
         names += [*entry.axes, *entry.derived]
-    return [name for name in dict.fromkeys((*VARIANT_AXES, *names)) if name in table.columns]
+    return [name for name in dict.fromkeys((*variant_axes(table), *names)) if name in table.columns]
+
+
+def variant_axes(table: pd.DataFrame) -> list[str]:
+    """What can vary of a model, as columns of the table."""
+    return [name for name in table.columns if name in VARIANT_AXES or name.startswith(LAYER_THRESHOLD)]
 
 
 def answer(description: Description, table: pd.DataFrame) -> Answers:

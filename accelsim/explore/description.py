@@ -109,21 +109,26 @@ Axis = Annotated[
 ]
 
 
+Threshold = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class ModelEntry(_Part):
     """One model, or several made from it; lists multiply.  A table of layers (``.csv``) is one model, as it is.
 
     winograd_sparsity: target shares of zeros among the Winograd-domain filter entries, instead of the file's threshold;
     scope: one threshold for the network, or one a layer.  winograd_threshold: thresholds instead.
     spatial_sparsity: further pruning of the weights themselves, smallest first, over the whole network.
-    layer_thresholds: thresholds of single layers, by node name, on top of the others.
+    layer_thresholds: thresholds of single layers, by node name, on top of the others; one or several each.
     """
 
     path: str
     winograd_sparsity: tuple[Share, ...] = ()
-    winograd_threshold: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = ()
+    winograd_threshold: tuple[Threshold, ...] = ()
     spatial_sparsity: tuple[Share, ...] = ()
     scope: Literal["network", "layer"] = "network"
-    layer_thresholds: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
+    layer_thresholds: dict[
+        str, Annotated[tuple[Threshold, ...], Field(min_length=1, max_length=MAX_VALUES), BeforeValidator(_listed)]
+    ] = {}
 
     @model_validator(mode="after")
     def _check(self) -> "ModelEntry":
@@ -269,6 +274,7 @@ def _report_faults(sweep: Description) -> list[str]:
         parameters |= {*entry.axes, *entry.derived}
     results = {*COUNT_COLUMNS, *ENERGY_COLUMNS, *RESULT_COLUMNS, *MACHINE_FACTS} - {"kind"}
     known = parameters | results | {"spatial_sparsity", "winograd_sparsity", "winograd_threshold"}
+    known |= {f"threshold.{name}" for entry in sweep.models for name in entry.layer_thresholds}
     if sweep.accuracy is not None:
         known |= {"top1", "images", "file_bytes", "spatial_density", "winograd_density"}
     report = sweep.report

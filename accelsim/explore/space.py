@@ -23,6 +23,8 @@ from accelsim.explore.expressions import Value
 from accelsim.explore.machines import base_machine, facts, machine_keys, make_machine
 from accelsim.workload import find_table
 
+LAYER_THRESHOLD = "threshold."  # and the layer's name: the column of a threshold of its own
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -63,7 +65,8 @@ class Variant:
         """The variant as columns of a table."""
         shares = ("spatial_sparsity", "winograd_sparsity", "winograd_threshold")
         given = {key: value for key in shares if (value := getattr(self, key)) is not None}
-        return {"model": Path(self.path).stem, **({"synthetic": True} if self.is_table else {}), **given}
+        own = {f"{LAYER_THRESHOLD}{name}": threshold for name, threshold in self.layer_thresholds}
+        return {"model": Path(self.path).stem, **({"synthetic": True} if self.is_table else {}), **given, **own}
 
 
 @dataclass(frozen=True)
@@ -104,15 +107,18 @@ def model_variants(entry: ModelEntry, root: Path) -> list[Variant]:
     pruning = {"spatial_sparsity", "winograd_sparsity", "winograd_threshold", "layer_thresholds"}
     if path.suffix == ".csv" and (asked := sorted(name for name in pruning if getattr(entry, name))):
         raise InputError(f"models: {entry.path}: {asked[0]} of a table, which has no weights, expected a .dual file")
-    original = Variant(str(path), sha256, scope=entry.scope, layer_thresholds=tuple(entry.layer_thresholds.items()))
+    original = Variant(str(path), sha256, scope=entry.scope)
     # `scope` says nothing where no target sparsity is given; one meaning, one key.
     if not entry.winograd_sparsity:
         original = replace(original, scope="network")
+    names, lists = entry.layer_thresholds, entry.layer_thresholds.values()
+    layers = [tuple(zip(names, values, strict=True)) for values in itertools.product(*lists)]
     return [
-        replace(original, spatial_sparsity=s, winograd_sparsity=w, winograd_threshold=t)
+        replace(original, spatial_sparsity=s, winograd_sparsity=w, winograd_threshold=t, layer_thresholds=own)
         for s in entry.spatial_sparsity or (None,)
         for w in entry.winograd_sparsity or (None,)
         for t in entry.winograd_threshold or (None,)
+        for own in layers
     ]
 
 
@@ -166,10 +172,10 @@ def _pick(axis: Axis, share: float) -> Value:
 
 def size(description: Description) -> int:
     """Samples of all families and models before constraints.  Cheap, however many they are."""
-    variants = sum(
-        math.prod(max(1, len(v)) for v in (e.spatial_sparsity, e.winograd_sparsity, e.winograd_threshold))
-        for e in description.models
-    )
+    variants = 0
+    for model in description.models:
+        lists = (model.spatial_sparsity, model.winograd_sparsity, model.winograd_threshold)
+        variants += math.prod(max(1, len(values)) for values in (*lists, *model.layer_thresholds.values()))
     machines = 0
     for entry in description.machines.values():
         if description.sampling.method == "grid":

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from accelsim.explore.answers import VARIANT_AXES
+from accelsim.explore.answers import variant_axes
 from accelsim.explore.breakeven import best_tiles
 from accelsim.explore.sweep import Sweep
 from accelsim.explore.table import to_csv
@@ -105,7 +105,7 @@ def _codesign(sweep: Sweep) -> list[str]:
     """What each model variant is worth, and the best tile size of each layer."""
     parts: list[str] = []
     done = sweep.table[sweep.table["status"] == "done"]
-    variants = [name for name in ("model", *VARIANT_AXES) if name in done and done[name].nunique(dropna=False) > 1]
+    variants = [name for name in ("model", *variant_axes(done)) if done[name].nunique(dropna=False) > 1]
     tiles = ["tile"] if "tile" in done and done["tile"].nunique() > 1 else []
     facts = [name for name in ("top1", "file_bytes", "spatial_density", "winograd_density") if name in done]
     if variants:

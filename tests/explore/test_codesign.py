@@ -69,6 +69,11 @@ def test_thresholds_of_single_layers(tmp_path: Path) -> None:
     (variant,) = variants(tmp_path, winograd_threshold=[0.1], layer_thresholds={"c2": 100.0})
     assert thresholds(variant, 2) == {"c1": 0.1, "c2": 100.0}
     assert variant_densities(variant, 2)["c2"] == 0
+    four = variants(tmp_path, layer_thresholds={"c1": [0.0, 0.2], "c2": [0.1, 0.3]})  # lists multiply
+    assert [dict(v.layer_thresholds) for v in four] == [
+        {"c1": one, "c2": two} for one in (0.0, 0.2) for two in (0.1, 0.3)
+    ]
+    assert four[1].columns == {"model": "small", "threshold.c1": 0.0, "threshold.c2": 0.3}
     (wrong,) = variants(tmp_path, layer_thresholds={"c3": 1.0})
     with pytest.raises(InputError, match="'c3' is no convolution that Winograd can serve"):
         thresholds(wrong, 2)
