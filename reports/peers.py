@@ -4,7 +4,8 @@ python reports/peers.py               the page, from what the peers were measure
 python reports/peers.py --measure     run the peers live on the layers that reports/peers.json lacks, small ones first;
                                       each is installed under build/peers when first asked for; AccelForge needs a
                                       Python 3.12 on the search path (delete the file to start anew: SCALE-Sim takes
-                                      ten minutes of one core, the others three)
+                                      ten minutes of one core, ZigZag two, AccelForge one with the larger buffers and
+                                      minutes a layer with the smaller ones)
 """
 
 import argparse
@@ -128,7 +129,7 @@ AccelForge and ours take the mapping with the least DRAM traffic (ours: `objecti
 SECTION = """
 ## Buffers of {buffers} KB for weights, inputs and outputs
 
-Bytes of a layer; `times` it occurs in the network.
+Bytes of a layer; `times` it occurs in the network; `not run`: for want of time alone.
 
 | layer | times | least | ours | {titles} |
 |---|---|---|---|{rules}
@@ -155,8 +156,8 @@ FOOT = """
 - **again, sums (ZigZag)**: its search cuts sizes into prime factors, joins them to at most six loops (`lpf_limit`, its
   default) and gives each memory whole loops, 32 output columns side by side; a tile is a product of such factors. Where
   that does not fit, operands are read again, or unfinished sums of 4 bytes travel to DRAM and back.
-- **again (AccelForge)**: exhaustive, but tiles must divide the sizes, and no operand may use both halves of its buffer;
-  ours keeps an operand that fits the whole buffer.
+- **again, sums (AccelForge)**: exhaustive, but tiles must divide the sizes, no operand may use both halves of its
+  buffer (ours keeps an operand that fits the whole buffer), and unfinished sums travel to DRAM and back as bytes.
 - **line (SCALE-Sim)**: of its half-full output buffer the last line of 32 words holds one and is counted whole.
 
 Padding, edge and SCALE-Sim's reads are computed; the rest is inferred from each tool's rules.
