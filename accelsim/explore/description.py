@@ -28,7 +28,7 @@ from accelsim.explore import expressions
 from accelsim.explore.machines import MACHINE_FACTS, base_machine, machine_keys
 from accelsim.faults import explain, nearest
 from accelsim.settings import read_settings
-from accelsim.simulator.result import COUNT_COLUMNS, ENERGY_COLUMNS
+from accelsim.simulator.result import COUNT_COLUMNS, DRAM_COLUMNS, ENERGY_COLUMNS
 
 MAX_POINTS, MAX_VALUES = 5_000_000, 100_000
 # Columns of a result besides counts and energies.
@@ -272,7 +272,7 @@ def _report_faults(sweep: Description) -> list[str]:
     parameters = {*sweep.axes, *sweep.derived}
     for entry in sweep.machines.values():
         parameters |= {*entry.axes, *entry.derived}
-    results = {*COUNT_COLUMNS, *ENERGY_COLUMNS, *RESULT_COLUMNS, *MACHINE_FACTS} - {"kind"}
+    results = {*COUNT_COLUMNS, *ENERGY_COLUMNS, *DRAM_COLUMNS, *RESULT_COLUMNS, *MACHINE_FACTS} - {"kind"}
     known = parameters | results | {"spatial_sparsity", "winograd_sparsity", "winograd_threshold"}
     known |= {f"threshold.{name}" for entry in sweep.models for name in entry.layer_thresholds}
     if sweep.accuracy is not None:
