@@ -13,7 +13,7 @@ from pathlib import Path
 from accelsim.files import write_text
 
 ROOT = Path(__file__).parents[1]
-WORST = 5
+WORST = 8
 ROWS = re.compile(r"<!-- worst rows -->.*?<!-- end -->", re.DOTALL)
 LINK = re.compile(r"\]\((\w+\.md)\)")  # of a page beside the validation report
 BLOCK = re.compile(r"<!-- run: (.*?) -->\n```text\n.*?```", re.DOTALL)
