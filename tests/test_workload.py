@@ -17,6 +17,7 @@ WORKLOADS = sorted(path.stem for path in (Path(__file__).parents[1] / "workloads
 PUBLISHED_MACS = {  # of the convolutions and classifiers, an image
     "alexnet": 724_406_816,  # grouped, He's and Park's count
     "vgg16": 15_470_264_320,
+    "resnet18": 1_814_073_344,  # 1.81 G (torchvision)
     "resnet50": 4_089_184_256,
     "mobilenet-v1": 568_740_352,  # 569 M (Howard et al. 2017)
 }
@@ -98,6 +99,6 @@ def test_shipped_tables_have_the_published_macs(name: str) -> None:
 
 
 def test_the_shipped_tables_are_all_sound() -> None:
-    assert len(WORKLOADS) == 10
+    assert len(WORKLOADS) == 11
     for name in WORKLOADS:
         assert isinstance(accelsim.load_workload(name), LayerTable)
