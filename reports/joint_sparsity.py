@@ -78,6 +78,7 @@ out of the Winograd domain; which, and the settings of the reconstruction, were 
 ### ImageNet classifiers: top-1 in percent
 
 {classifiers}
+`squeezenet11-joint` adds one pass of distillation over the 1,600 calibration images to the reconstruction from 256.
 Trained on nothing but calibration images, measured on those held apart, beside one standard error. These are easier
 than the whole validation set: compare within a row. `resnet18-joint` was measured before layers made up for what their
 partner in a sum has lost; the `balanced` runs start from the ablation's weights. Not done: training ResNet-18 further
