@@ -3,6 +3,7 @@
     python reports/compression.py                                          tables and plot from what was measured
     python reports/compression.py --curve CHECKPOINT-FOLDER [--images N]    measure accuracy against ratio again
     python reports/compression.py --coding CODING.json                     take over `tests/benchmarks/coding.py --json`
+    python reports/compression.py --beside MODEL.dual                       take over a coarser file's measured figures
     python reports/compression.py --built FILE.dual ...                    take over models that are not shipped
 
 Measuring needs the data folder named by ACCELSIM_DATA.
@@ -12,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,7 @@ import matplotlib.pyplot as plt
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 MEASURED = HERE / "compression.json"
-CELLS = (0.04, 0.06, 0.08, 0.10, 0.13)
+CELLS = (0.02, 0.03, 0.04, 0.06, 0.09)
 
 PAPER = """| ResNet-18, ImageNet, paper (arXiv:1902.08192) | 24.2 | 67.4 (68.2) | 67.4 | | 4.5x | |
 | AlexNet, paper | 47.7 | | | | 5.1x | |
@@ -149,6 +151,15 @@ def curve(checkpoint: Path, images: int) -> dict[str, Any]:
     }
 
 
+def beside(path: Path) -> dict[str, float]:
+    """Cell size, size and measured accuracy of a file."""
+    model = read_dual(path)
+    with zipfile.ZipFile(path) as archive:
+        cell = json.loads(archive.read("manifest.json"))["quantization"]["cell"]
+    ratio = 4 * model.parameters / model.file_bytes
+    return {"cell": cell, "bytes": model.file_bytes, "ratio": ratio, **model.accuracy}
+
+
 def plot(content: dict[str, Any], path: Path) -> None:
     """Accuracy against ratio."""
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
@@ -182,6 +193,12 @@ def page(measured: dict[str, Any]) -> str:
         *densities(models),
         "",
     ]
+    if "beside" in measured:
+        lines += [
+            "Of the same checkpoint and recipe, but for the cell size {cell:g}: {ratio:.2f}x ({bytes} bytes), top-1 "
+            "{top1_spatial:.2f} % in SD, {top1_winograd:.2f} % in WD on all 10,000 test images.".format(**measured["beside"]),
+            "",
+        ]
     if "curve" in measured:
         content = measured["curve"]
         lines += ["## Accuracy against ratio, before fine-tuning", "", "![curve](compression.png)", ""]
@@ -220,6 +237,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--coding", type=Path, metavar="CODING.json")
     parser.add_argument("--built", type=Path, nargs="+", default=[], metavar="FILE.dual")
+    parser.add_argument("--beside", type=Path, metavar="MODEL.dual")
     arguments = parser.parse_args()
     measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
     if arguments.curve is not None:
@@ -228,6 +246,8 @@ def main() -> None:
         machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}"
         measured["coding"] = {"machine": machine, "rows": json.loads(arguments.coding.read_text())["rows"]}
     measured["built"] = measured.get("built", {}) | {path.stem: figures(path) for path in arguments.built}
+    if arguments.beside is not None:
+        measured["beside"] = beside(arguments.beside)
     MEASURED.write_text(json.dumps(measured, indent=1) + "\n")
     if "curve" in measured:
         plot(measured["curve"], HERE / "compression.png")
