@@ -194,9 +194,11 @@ def page(measured: dict[str, Any]) -> str:
         "",
     ]
     if "beside" in measured:
+        coarser = measured["beside"]
         lines += [
-            "Of the same checkpoint and recipe, but for the cell size {cell:g}: {ratio:.2f}x ({bytes} bytes), top-1 "
-            "{top1_spatial:.2f} % in SD, {top1_winograd:.2f} % in WD on all 10,000 test images.".format(**measured["beside"]),
+            f"Of the same checkpoint and recipe, but for the cell size {coarser['cell']:g}: {coarser['ratio']:.2f}x "
+            f"({coarser['bytes']} bytes), top-1 {coarser['top1_spatial']:.2f} % in SD, "
+            f"{coarser['top1_winograd']:.2f} % in WD on all 10,000 test images.",
             "",
         ]
     if "curve" in measured:
