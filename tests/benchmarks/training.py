@@ -88,6 +88,7 @@ def steps(network: str, batch: int, block: int, threads: int) -> dict[str, Calla
 def measure(case: str, threads: int, repeats: int) -> dict[str, Any]:
     """One row of the table: median seconds of a step."""
     network, batch, block = CASES[case]
+    block = min(block, batch // threads)  # a block for each thread at least
     ways = steps(network, batch, block, threads)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for repeat in range(repeats + 1):
