@@ -330,5 +330,7 @@ def test_the_score_is_close_to_the_timed_cycles(work: LayerWork, machine: AnyMac
     tiling, score = choose(mode, machine)
     d = durations(schedule(mode, tiling, machine), machine)
     assert int(d.compute.sum()) <= score + 1e-6
-    if machine.dram.type != "ideal":  # requests of unequal tiles and rounding up to cycles, three requests a step
-        assert d.dma_cycles <= 1.25 * score + 6 * len(d.compute)
+    dram = machine.dram.timing
+    if machine.dram.type != "ideal":  # three requests a step, of unequal tiles, each rounded up to bursts and to cycles
+        burst_ns = dram.burst_bytes / (dram.bandwidth_gbs * machine.dram.channels * (1 - dram.refresh))
+        assert d.dma_cycles <= 1.25 * score + 3 * len(d.compute) * (2 + burst_ns / machine.ns_per_cycle)
