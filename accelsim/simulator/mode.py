@@ -123,11 +123,6 @@ class Mode:
         """Input channels of one convolution group: C / groups."""
         return self.work.in_channels // self.work.groups
 
-    @property
-    def filters_per_group(self) -> int:
-        """Filters of one convolution group."""
-        return self.work.out_channels // self.work.groups
-
     @cached_property
     def shape(self) -> Shape:
         """All that decides which tilings there are and what their tiles hold, but for the weights."""
