@@ -1,10 +1,10 @@
 """Write reports/compression.md and its plot from the shipped models and the figures in reports/compression.json.
 
-    python reports/compression.py                                          tables and plot from what was measured
-    python reports/compression.py --curve CHECKPOINT-FOLDER [--images N]    measure accuracy against ratio again
-    python reports/compression.py --coding CODING.json                     take over `tests/benchmarks/coding.py --json`
-    python reports/compression.py --beside MODEL.dual                       take over a coarser file's measured figures
-    python reports/compression.py --built FILE.dual ...                    take over models that are not shipped
+    python reports/compression.py                                  tables and plot from what was measured
+    python reports/compression.py --curve FOLDER [--images N]      measure accuracy against ratio, or go on with it
+    python reports/compression.py --coding CODING.json             take over `tests/benchmarks/coding.py --json`
+    python reports/compression.py --beside MODEL.dual              take over a coarser file's measured figures
+    python reports/compression.py --built FILE.dual ...            take over models that are not shipped
 
 Measuring needs the data folder named by ACCELSIM_DATA.
 """
@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from accelsim.network.count import dense_macs, winograd_multiplies
 from accelsim.network.layers import Conv
 from accelsim.training.compress import CompressionRecipe, load_checkpoint, measure
 from accelsim.training.datasets import load_split
+from accelsim.training.evaluate import top1
 from accelsim.training.recipe import Data
 from accelsim.winograd import tile_additions
 
@@ -38,7 +38,7 @@ import matplotlib.pyplot as plt
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 MEASURED = HERE / "compression.json"
-CELLS = (0.02, 0.03, 0.04, 0.06, 0.09)
+CELLS = (0.02, 0.03, 0.04, 0.06, 0.09, 0.13)
 
 PAPER = """| ResNet-18, ImageNet, paper (arXiv:1902.08192) | 24.2 | 67.4 (68.2) | 67.4 | | 4.5x | |
 | AlexNet, paper | 47.7 | | | | 5.1x | |
@@ -123,32 +123,50 @@ def densities(models: dict[str, dict[str, Any]]) -> list[str]:
     return lines
 
 
-def curve(checkpoint: Path, images: int) -> dict[str, Any]:
-    """Accuracy in both domains against the ratio, for uniform and dithered quantization, no fine-tuning."""
+def curve(checkpoint: Path, images: int, measured: dict[str, Any]) -> None:
+    """Accuracy in both domains against the ratio, for uniform and dithered quantization, no fine-tuning.
+
+    Each point is kept in ``measured`` and saved as soon as it is known; those that are there already stay.
+    """
     recipe = CompressionRecipe(data=Data(kind="cifar10", path="cifar10"))
     network, notes = load_checkpoint(checkpoint, recipe)
     assert recipe.data is not None
     test = load_split(recipe.data, "test", network.graph.input_shape[:2], 10).first(images)
     theta = spatial_threshold(network, notes["sparsity_sd"])
-    points = []
+    of = {"images": len(test.labels), "checkpoint": notes["sha256"]}
+    content = measured.get("curve", {})
+    if any(content.get(key) != value for key, value in of.items()):
+        content = of | {"sparsity_sd": notes["sparsity_sd"], "sparsity_wd": notes["sparsity_wd"], "points": []}
+        measured["curve"] = content
+    known = {(point["kind"], point["cell"]) for point in content["points"]}
     for kind, seed in (("UQ", None), ("DUQ", 1)):
         for cell in CELLS:
+            if (kind, cell) in known:
+                continue
             quantized = quantize(network, cell, theta, seed=seed)
             sealed = seal(quantized, winograd_threshold=winograd_threshold(quantized.network, 2, notes["sparsity_wd"]))
             model = decode_dual(encode_dual(sealed), kind)
             accuracy = measure(model, test, None, workers=1)
             ratio = 4 * model.parameters / model.file_bytes
-            points.append({"kind": kind, "cell": cell, "ratio": ratio, **accuracy})
-            print(points[-1], flush=True)
-    unquantized = measure(replace(model, network=network), test, None, workers=1)
-    return {
-        "images": len(test.labels),
-        "checkpoint": notes["sha256"],
-        "sparsity_sd": notes["sparsity_sd"],
-        "sparsity_wd": notes["sparsity_wd"],
-        "unpruned": unquantized["top1_spatial"],
-        "points": points,
-    }
+            content["points"].append({"kind": kind, "cell": cell, "ratio": ratio, **accuracy})
+            save(measured)
+            print(content["points"][-1], flush=True)
+    content["points"].sort(key=lambda point: (point["kind"] == "DUQ", point["cell"]))
+    if "unpruned" not in content:
+        content["unpruned"] = top1(network.graph, network.arrays, test)
+
+
+def knee(points: list[dict[str, Any]]) -> dict[str, Any]:
+    """The point of a curve that is farthest above the line between its ends, worse domain counted."""
+    ratio = np.array([point["ratio"] for point in points])
+    accuracy = np.array([min(point["top1_spatial"], point["top1_winograd"]) for point in points])
+    line = np.interp(ratio, ratio[[0, -1]], accuracy[[0, -1]])
+    return points[int((accuracy - line).argmax())]
+
+
+def save(measured: dict[str, Any]) -> None:
+    """Write what was measured to where the next run finds it."""
+    MEASURED.write_text(json.dumps(measured, indent=1) + "\n")
 
 
 def beside(path: Path) -> dict[str, float]:
@@ -205,6 +223,7 @@ def page(measured: dict[str, Any]) -> str:
     if "curve" in measured:
         content = measured["curve"]
         lines += ["## Accuracy against ratio, before fine-tuning", "", "![curve](compression.png)", ""]
+        knees = {kind: knee([p for p in content["points"] if p["kind"] == kind]) for kind in ("UQ", "DUQ")}
         lines += [
             f"Checkpoint `{content['checkpoint'][:12]}`, sparsities {content['sparsity_sd']} (spatial) and "
             f"{content['sparsity_wd']} (Winograd), first {content['images']} test images; the checkpoint itself has "
@@ -217,7 +236,13 @@ def page(measured: dict[str, Any]) -> str:
             f"| {p['kind']} | {p['cell']} | {p['ratio']:.2f} | {p['top1_spatial']:.2f} | {p['top1_winograd']:.2f} |"
             for p in content["points"]
         ]
-        lines.append("")
+        lines += [
+            "",
+            "The knee, the point farthest above the line between a curve's ends: "
+            + ", ".join(f"D = {p['cell']:g} for {kind} ({p['ratio']:.2f}x)" for kind, p in knees.items())
+            + ".",
+            "",
+        ]
     if "coding" in measured:
         lines += [
             "## Lossless coding at equal quantized weights",
@@ -244,14 +269,14 @@ def main() -> None:
     arguments = parser.parse_args()
     measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
     if arguments.curve is not None:
-        measured["curve"] = curve(arguments.curve, arguments.images)
+        curve(arguments.curve, arguments.images, measured)
     if arguments.coding is not None:
         machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}"
         measured["coding"] = {"machine": machine, "rows": json.loads(arguments.coding.read_text())["rows"]}
     measured["built"] = measured.get("built", {}) | {path.stem: figures(path) for path in arguments.built}
     if arguments.beside is not None:
         measured["beside"] = beside(arguments.beside)
-    MEASURED.write_text(json.dumps(measured, indent=1) + "\n")
+    save(measured)
     if "curve" in measured:
         plot(measured["curve"], HERE / "compression.png")
     (HERE / "compression.md").write_text(page(measured))
