@@ -4,12 +4,13 @@ python reports/peers.py               the page, from what the peers were measure
 python reports/peers.py --measure     run the peers live on the layers that reports/peers.json lacks, small ones first;
                                       each is installed under build/peers when first asked for; AccelForge needs a
                                       Python 3.12 on the search path (delete the file to start anew: SCALE-Sim takes
-                                      ten minutes of one core, ZigZag two, AccelForge one with the larger buffers and
-                                      minutes a layer with the smaller ones)
+                                      ten minutes of one core, ZigZag and AccelForge two); a layer that takes more than --limit
+                                      seconds of CPU is stopped, and said to be
 """
 
 import argparse
 import json
+import resource
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -37,6 +38,7 @@ MEASURED = ROOT / "reports" / "peers.json"
 MACHINE, LANES = "systolic-os-32x32", (32, 32)
 BUFFERS_KB = ((256, 256, 512), (32, 32, 64))  # for weights, inputs and outputs: the machine's, and an eighth of it
 OPERANDS = ("input", "weight", "output")
+STOPPED = "stopped_after_cpu_seconds"
 PEERS = {
     "SCALE-Sim": scale_sim.REQUIREMENTS,
     "ZigZag": zigzag.REQUIREMENTS,
@@ -77,6 +79,11 @@ def once(work: LayerWork) -> dict[str, int]:
 
 def measured(peer: str, buffers_kb: Sequence[int]) -> dict[str, dict[str, Any]]:
     """What a peer said of each layer it was run on."""
+    return {name: row for name, row in _asked(peer, buffers_kb).items() if STOPPED not in row}
+
+
+def _asked(peer: str, buffers_kb: Sequence[int]) -> dict[str, dict[str, Any]]:
+    """All layers that a peer was asked for, those that were stopped included."""
     runs = json.loads(MEASURED.read_text(encoding="utf-8"))["runs"] if MEASURED.exists() else []
     return next((run["layers"] for run in runs if (run["peer"], run["buffers_kb"]) == (peer, list(buffers_kb))), {})
 
@@ -88,22 +95,33 @@ def ask(peer: str, work: LayerWork, buffers_kb: tuple[int, int, int]) -> Traffic
     return {"ZigZag": zigzag, "AccelForge": accelforge}[peer].simulate([work], buffers_kb)[0]
 
 
-def measure() -> None:
-    """Run the peers on what is missing; keeps what is done after every layer."""
+def measure(limit_seconds: int) -> None:
+    """Run the peers on what is missing; keeps what is done after every layer.  limit_seconds: of CPU, a layer."""
     layers = sorted(distinct_layers().items(), key=lambda item: item[1][0].dense_macs)
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (limit_seconds, hard))  # the peer's process inherits it
     for peer, requirements in PEERS.items():
         for buffers_kb in BUFFERS_KB:
             for name, (work, _) in layers:
-                if name in measured(peer, buffers_kb):
+                if name in _asked(peer, buffers_kb):
                     continue
+                before = _children_seconds()
                 try:
                     row = asdict(ask(peer, work, buffers_kb))
+                    row["cpu_seconds"] = round(row["cpu_seconds"], 2)
                 except (Unavailable, RuntimeError) as error:
-                    print(f"{peer}, {name}: {error}", file=sys.stderr, flush=True)
-                    break
-                row["cpu_seconds"] = round(row["cpu_seconds"], 2)
+                    if _children_seconds() - before < limit_seconds:
+                        print(f"{peer}, {name}: {error}", file=sys.stderr, flush=True)
+                        break
+                    row = {STOPPED: limit_seconds}
                 print(peer, buffers_kb, name, row, file=sys.stderr, flush=True)
                 _keep(peer, requirements, buffers_kb, name, row)
+
+
+def _children_seconds() -> float:
+    """CPU time of the processes that were started and have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _keep(peer: str, requirements: Sequence[str], buffers_kb: Sequence[int], name: str, row: dict[str, Any]) -> None:
@@ -120,16 +138,20 @@ def _keep(peer: str, requirements: Sequence[str], buffers_kb: Sequence[int], nam
 HEAD = """# DRAM traffic of dense ResNet-18 beside SCALE-Sim, ZigZag and AccelForge
 
 Written by `python reports/peers.py` from `reports/peers.json`, which `python reports/peers.py --measure` fills with
-live runs of {versions}. Timeloop itself can be had from no package index;
-AccelForge is what its authors offer in its place. All are given the array of `{machine}` (AccelForge, which is
-not asked for cycles, one multiplier), a double-buffered memory an operand, 8-bit words and 32-bit sums. ZigZag,
-AccelForge and ours take the mapping with the least DRAM traffic (ours: `objective=dram`), SCALE-Sim has one order.
-`least` is every operand that is used, moved once.
+live runs of {versions}.
+
+Timeloop itself is not here: PyPI has no `timeloopfe`, `pytimeloop`, `timeloop-python` or `accelergy` (its `timeloop` is
+a timer of tasks), Debian 12 has no package, both last asked in November 2026; it comes as a container or is built from
+its repository, which these comparisons do not presuppose. AccelForge, which its authors offer in its place, stands in.
+
+All are given the array of `{machine}` (AccelForge, which is not asked for cycles, one multiplier), a
+double-buffered memory an operand, 8-bit words and 32-bit sums. ZigZag, AccelForge and ours take the mapping with the
+least DRAM traffic (ours: `objective=dram`), SCALE-Sim has one order. `least` is every operand that is used, moved once.
 """
 SECTION = """
 ## Buffers of {buffers} KB for weights, inputs and outputs
 
-Bytes of a layer; `times` it occurs in the network; `not run`: for want of time alone.
+Bytes of a layer; `times` it occurs in the network.
 
 | layer | times | least | ours | {titles} |
 |---|---|---|---|{rules}
@@ -153,6 +175,7 @@ FOOT = """
   all of it again.
 - **again (ours)**: tiles of rows overlap by the kernel's edge, and what a buffer does not hold is read for each tile
   of the other operand. Tiles are nearly equal parts, the last one smaller, both outer orders; sums stay on chip.
+  A tile is loaded whole; AccelForge keeps what it shares with the tile before, and so moves less in some layers.
 - **again, sums (ZigZag)**: its search cuts sizes into prime factors, joins them to at most six loops (`lpf_limit`, its
   default) and gives each memory whole loops, 32 output columns side by side; a tile is a product of such factors. Where
   that does not fit, operands are read again, or unfinished sums of 4 bytes travel to DRAM and back.
@@ -197,7 +220,7 @@ def section(layers: dict[str, tuple[LayerWork, int]], buffers_kb: tuple[int, int
         bytes_of = {"least": sum(once(work).values())}
         bytes_of |= {tool: sum(found[name].values()) for tool, found in tools.items() if name in found}
         totals = {tool: totals[tool] + count * bytes_of.get(tool, 0) for tool in totals}
-        cells = [f"{bytes_of[tool]:,}" if tool in bytes_of else "not run" for tool in totals]
+        cells = [f"{bytes_of[tool]:,}" if tool in bytes_of else _missing(tool, name, buffers_kb) for tool in totals]
         lines.append(f"| {name} | {count} | " + " | ".join(cells) + " |")
         for tool, found in tools.items():
             if name in found and (above := parts(tool, work, found[name])):
@@ -212,6 +235,12 @@ def section(layers: dict[str, tuple[LayerWork, int]], buffers_kb: tuple[int, int
         totals=" | ".join(whole),
         reasons="\n".join(["| layer | tool | reasons |", "|---|---|---|", *reasons]),
     )
+
+
+def _missing(peer: str, name: str, buffers_kb: Sequence[int]) -> str:
+    """Why a peer has no figure of a layer."""
+    row = _asked(peer, buffers_kb).get(name)
+    return "not run" if row is None else f"stopped after {row[STOPPED]} s"
 
 
 def replays() -> tuple[int, int]:
@@ -236,6 +265,7 @@ def page() -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measure", action="store_true")
-    if parser.parse_args().measure:
-        measure()
+    parser.add_argument("--limit", type=int, default=900, metavar="SECONDS", help="of CPU, a layer")
+    if (options := parser.parse_args()).measure:
+        measure(options.limit)
     write_text(ROOT / "reports" / "peers.md", page())
