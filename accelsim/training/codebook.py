@@ -10,7 +10,7 @@ the codebook stays odd (c_-n = -c_n), so that weights that cancel in the Winogra
 With a weight rate, the weights themselves go on training, too: the forward pass sees their quantized values, the
 gradient passes to them as if quantization were the identity (straight-through, Bengio et al. 2013).  Zeros stay zeros
 in both domains: every 2-D filter moves only within the linear space of those that have its zeros
-(``winograd_projectors``).
+(``held``).
 """
 
 from collections.abc import Callable, Mapping
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.compression.held import HeldZeros, hold
 from accelsim.compression.joint import JointRegularizer
 from accelsim.compression.quantize import Levels, Quantizer, codebook_slope, rounded_codebook
 from accelsim.errors import NumericalError
@@ -91,13 +92,14 @@ class Tuner:
         self.gradients = {name: np.zeros_like(self.arrays[name]) for name in trained}
         self.values = [name for name in trained if name not in self.indices]
         self.moving = list(self.indices) if tuning.weight_rate else []
-        self.projectors: dict[str, Array] = {}
+        self.held: dict[str, HeldZeros] = {}
         if self.moving:
             _, theta = regularizer.thresholds(self.arrays, 0.0, winograd_sparsity)
-            smallest = min(quantizer.cells.values())
-            self.projectors = winograd_projectors(regularizer, self.arrays, self.kept, min(theta, NOTHING * smallest))
-            for name, projector in self.projectors.items():
-                _project(self.arrays[name], projector)
+            theta = min(theta, NOTHING * min(quantizer.cells.values()))
+            for layer, W in regularizer.pruned_winograd(self.arrays, theta).items():
+                name = f"{layer}.weight"
+                self.held[name] = hold(self.kept[name] == 0, W == 0, regularizer.kron[layer])
+                self.held[name].project(self.arrays[name])
         groups: list[list[NDArray[Any]]]
         groups = [[quantizer.codebook], [self.arrays[n] for n in self.values], [self.arrays[n] for n in self.moving]]
         self.vector = np.concatenate([array.ravel() for group in groups for array in group]).astype(np.float32)
@@ -140,8 +142,8 @@ class Tuner:
         self.optimizer.step(change, gradient.astype(np.float32), rate)
         change *= self.rates
         for name, part in zip(self.moving, np.split(change, self.cuts)[1 + len(self.values) :], strict=True):
-            if name in self.projectors:
-                _project(part, self.projectors[name])
+            if name in self.held:
+                self.held[name].project(part.reshape(self.kept[name].shape))
         self.vector += change
         self.done += 1
         return loss
@@ -196,34 +198,6 @@ def fine_tune(
         if watch is not None:
             watch(tuner.done, loss)
     return tuner.finish()
-
-
-def winograd_projectors(
-    regularizer: JointRegularizer, weights: Mapping[str, Array], kept: Mapping[str, Array], theta: float
-) -> dict[str, Array]:
-    """By array name, for each 2-D filter the orthogonal projection onto the filters with its zeros in both domains.
-
-    weights: (K, C, R, S) by array name; kept: 0 where they stay 0; theta: up to it |W| counts as zero.
-    Each result is (K C, R S, R S) float32, symmetric.
-    """
-    projectors = {}
-    for layer in regularizer.winograd:
-        name, kron = f"{layer}.weight", regularizer.kron[layer].astype(np.float64)
-        size = kron.shape[1]
-        w = weights[name].reshape(-1, size).astype(np.float64)
-        in_winograd = (np.abs(w @ kron.T) <= theta)[:, :, None] * kron
-        in_space = (kept[name].reshape(-1, size) == 0)[:, :, None] * np.eye(size)
-        conditions = np.concatenate([in_winograd, in_space], axis=1)
-        eigenvalues, vectors = np.linalg.eigh(conditions.swapaxes(1, 2) @ conditions)
-        free = vectors * (eigenvalues < 1e-6)[:, None, :]
-        projectors[name] = (free @ free.swapaxes(1, 2)).astype(np.float32)
-    return projectors
-
-
-def _project(values: Array, projector: Array) -> None:
-    """Project each 2-D filter of ``values``, in place; any shape of K C R S elements, contiguous."""
-    filters = values.reshape(len(projector), -1, 1)
-    filters[...] = projector @ filters
 
 
 def _batch(graph: Graph, images: Source, tuning: Tuning, step: int) -> tuple[Array, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from accelsim.compression.compress import (
     Quantized,
@@ -24,9 +24,11 @@ from accelsim.compression.compress import (
 )
 from accelsim.compression.deploy import winograd_model
 from accelsim.compression.dual import decode_dual, encode_dual, with_accuracy
+from accelsim.compression.held import whole_with_zeros
 from accelsim.compression.joint import JointRegularizer
 from accelsim.compression.manifest import weight_names
 from accelsim.compression.model import DualModel
+from accelsim.compression.quantize import plain_codebook
 from accelsim.compression.ratedistortion import search_cells
 from accelsim.errors import InputError
 from accelsim.faults import explain
@@ -36,7 +38,7 @@ from accelsim.network.onnx import read_onnx
 from accelsim.network.weights import load_network
 from accelsim.settings import read_settings
 from accelsim.training.checkpoint import CARD, MODEL, STATE, load_state, save_state
-from accelsim.training.codebook import Tuner, Tuning, fine_tune
+from accelsim.training.codebook import NOTHING, Tuner, Tuning, fine_tune
 from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import top1
 from accelsim.training.kernels import Array
@@ -89,10 +91,11 @@ class CompressionRecipe(_Section):
     network: of a bare weight file; a checkpoint of ``accelsim train`` and ONNX say it themselves.
     cell: D; by default theta_SD.  relative_cell: D of each array, as a multiple of the root mean square of its weights
     that are not zero.  cells: D of single arrays; search: finds them (``ratedistortion``).
-    spatial, winograd: sparsities to prune to; by default the checkpoint's.  tile: m of F(m, r), for the layers that the
-    checkpoint has in the Winograd domain.  dither: its seed, for dithered quantization.  data: training images
-    calibrate (the first ``calibration``) and fine-tune, test images measure; without it nothing is measured.
-    images: sample images beside the model.
+    spatial, winograd: sparsities to prune to; by default the checkpoint's.  hold: round weights that cancel in the
+    Winograd domain together, so that the zeros there stay exact (``held``; not dithered, not tuned).
+    tile: m of F(m, r), for the layers that the checkpoint has in the Winograd domain.  dither: its seed, for dithered
+    quantization.  data: training images calibrate (the first ``calibration``) and fine-tune, test images measure;
+    without it nothing is measured.  images: sample images beside the model.
     """
 
     network: str | None = None
@@ -102,6 +105,7 @@ class CompressionRecipe(_Section):
     search: SearchSettings | None = None
     spatial: Share | None = None
     winograd: Share | None = None
+    hold: bool = False
     tile: Annotated[int, Field(ge=1, le=6)] = 2
     dither: Annotated[int, Field(ge=0, lt=1 << 63)] | None = None
     value_bits: Annotated[int, Field(ge=2, le=24)] = 10
@@ -112,6 +116,12 @@ class CompressionRecipe(_Section):
     workers: Annotated[int, Field(ge=1, le=256)] = 2
     images: Text | None = None
     provenance: dict[str, Text] = {}
+
+    @model_validator(mode="after")
+    def _holds(self) -> "CompressionRecipe":
+        if self.hold and (self.dither is not None or self.tune is not None):
+            raise ValueError("hold: expected neither dither nor tune, which would move weights that cancel apart")
+        return self
 
 
 def load_compression_recipe(path: Path) -> CompressionRecipe:
@@ -177,7 +187,11 @@ def compress_checkpoint(
         quantized = _tuned(
             quantized, network.arrays, recipe, recipe.data, train, reference, s_wd, tiles, out, resume, say
         )
+    if recipe.hold:
+        quantized = _with_zeros(quantized, network, tiles, s_wd)
     theta_wd = winograd_threshold(quantized.network, tiles, s_wd)
+    if recipe.hold:
+        theta_wd = max(theta_wd, NOTHING * min(quantized.quantizer.cells.values()))
     compressed = seal(
         quantized,
         winograd_m=tiles,
@@ -199,6 +213,25 @@ def compress_checkpoint(
     if recipe.tune is not None:
         shutil.rmtree(_state_folder(out), ignore_errors=True)
     return model
+
+
+def _with_zeros(quantized: Quantized, network: Network, tiles: dict[str, int], sparsity: float) -> Quantized:
+    """``quantized``, but each layer that Winograd serves rounded so that zeros of both domains stay.
+
+    network: before quantization; the sparsity says which entries of W are zeros.
+    """
+    regularizer = JointRegularizer(network.graph, {"default": 0} | tiles)
+    indices, quantizer = dict(quantized.indices), quantized.quantizer
+    # Exact zeros are sums of float32 numbers: a thousandth of a cell is nothing.
+    theta = max(winograd_threshold(network, tiles, sparsity), 1e-3 * min(quantizer.cells.values()))
+    for layer, W in regularizer.pruned_winograd(network.arrays, theta).items():
+        name = f"{layer}.weight"
+        w = network.arrays[name]
+        indices[name] = whole_with_zeros(w / quantizer.cells[name], w == 0, W == 0, regularizer.kron[layer])
+    largest = max(int(np.abs(n).max(initial=0)) for n in indices.values())
+    quantizer = replace(quantizer, codebook=plain_codebook(largest))
+    decoded = {name: quantizer.decode(name, n) for name, n in indices.items()}
+    return Quantized(Network(network.graph, {**network.arrays, **decoded}), indices, quantizer)
 
 
 def _state_folder(out: Path) -> Path:

@@ -76,6 +76,7 @@ class Joint(_Section):
     share of the training.  alpha: what exp(z) R tends to.  z_rate: Adam's rate for z.  z_start: its first value;
     "balanced" is log(alpha / R) of the first step.  prune_from: from this share of the training on, the weights that
     are then up to theta_SD are zero for good (what the compression does anyway), and only R_WD goes on.
+    hold: no regularizer; the zeros that the first weights have in either domain are made exact and stay (``hold``).
     tiles: m of F(m, r) by layer name, ``default`` for the others; 0: not by Winograd.  exclude: layers left alone in
     both domains.
     """
@@ -89,6 +90,7 @@ class Joint(_Section):
     z_rate: NonNegative = 1e-4
     z_start: float | Literal["balanced"] = 10.0
     prune_from: Share | None = None
+    hold: bool = False
     tiles: dict[str, Annotated[int, Field(ge=0, le=6)]] = {"default": 2}
     exclude: tuple[str, ...] = ()
 
@@ -124,8 +126,9 @@ class Recipe(_Section):
     without it they are random, or ``identity``: random, but the network's first channel carries its input to the
     output as it is, to which all else adds nothing yet (super-resolution then starts as bicubic enlargement).
     epochs: the length of all schedules.  stop_after: end after so many of them.  smoothing: of the labels.
-    reconstruction: before the first epoch; ``epochs: 0`` leaves it at that.  balance: then rescale layers so that one
-    Winograd-domain threshold fits all (``balance``), for the sparsity of ``joint``.
+    reconstruction: before the first epoch; ``epochs: 0`` leaves it at that.
+    train_from: a node; only it and what comes after it are trained, on what the layers before make of the images as
+    they are and, with ``data.flip``, mirrored (``tail``).
     ema: decay of the weights' moving average, which then is the checkpoint.  reestimate: batches over which the
     checkpoint's batch-norm statistics are measured anew.  checkpoint_steps: steps between the states that a
     killed run resumes from, beside that of every epoch's end, when the model is measured and written, too.
@@ -144,7 +147,7 @@ class Recipe(_Section):
     teacher: Teacher | None = None
     joint: Joint | None = None
     reconstruction: Reconstruction | None = None
-    balance: bool = False
+    train_from: str | None = None
     ema: Annotated[float, Field(ge=0, lt=1)] | None = None
     reestimate: Annotated[int, Field(ge=0, le=100_000)] = 0
     checkpoint_steps: Count | None = None
@@ -156,8 +159,12 @@ class Recipe(_Section):
     def _has_targets(self) -> "Recipe":
         if self.reconstruction is not None and self.joint is None:
             raise ValueError("reconstruction: expected the key joint to say how sparse")
-        if self.balance and self.joint is None:
-            raise ValueError("balance: expected the key joint to say how sparse")
+        if self.joint is not None and self.joint.hold and (self.reconstruction is not None or self.start is None):
+            raise ValueError("joint.hold: expected first weights that are sparse (key start, no reconstruction)")
+        if self.train_from is not None and (self.data.kind == "super_resolution" or self.reconstruction is not None):
+            raise ValueError("train_from: expected images with labels and no reconstruction")
+        if self.train_from is not None and (self.data.crop or self.data.cutout or self.reestimate):
+            raise ValueError("train_from: expected no data.crop, data.cutout or reestimate")
         return self
 
 

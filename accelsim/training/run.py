@@ -19,9 +19,9 @@ from accelsim.network.layers import BatchNorm, Conv, Relu
 from accelsim.network.weights import load_network, read_weights
 from accelsim.network.zoo import named_graph
 from accelsim.training import checkpoint
-from accelsim.training.balance import balanced
 from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import in_both_domains, top1
+from accelsim.training.hold import held_zeros, projected
 from accelsim.training.kernels import Array
 from accelsim.training.progress import Watch, progress_bar, show_layer
 from accelsim.training.psnr import bicubic_psnr, psnr_by_set, psnr_in_both_domains
@@ -35,6 +35,7 @@ from accelsim.training.superresolution import (
     super_resolver,
     training_patches,
 )
+from accelsim.training.tail import Features, features, split
 from accelsim.training.trainer import StepReport, Trainer
 
 LOG = "log.csv"
@@ -181,7 +182,7 @@ class Run:
             teacher = load_network(teacher_graph, resolve(recipe.teacher.weights))
         size, classes = self.graph.input_shape[:2], self.graph.shapes[self.graph.nodes[-1].name][-1]
         self.test: Source | Photographs
-        images: Source | Patches
+        images: Source | Patches | Features
         if data.kind == "super_resolution":
             self.test = photographs(data, resolve(data.path))
             images = training_patches(data, resolve(data.path))
@@ -190,7 +191,22 @@ class Run:
             images = load_split(data, "train", size, classes)
         if len(images) < recipe.batch:
             raise InputError(f"{path}: key batch: {recipe.batch}, expected at most the {len(images)} images")
-        self.trainer = Trainer(recipe, self.graph, arrays, images, teacher)
+        held = {}
+        if recipe.joint is not None and recipe.joint.hold:
+            held = held_zeros(self.graph, arrays, recipe.joint)
+            arrays = projected(arrays, held)
+        graph, self.fixed = self.graph, {}
+        if recipe.train_from is not None and not isinstance(images, Patches):
+            try:
+                head, graph = split(self.graph, recipe.train_from)
+            except ValueError as error:
+                raise InputError(f"{path}: key train_from: {error}") from None
+            self.fixed = {name: arrays[name] for name in head.parameters}
+            if recipe.epochs:
+                images = features(Network(head, self.fixed), images, data.flip, teacher, recipe.threads)
+            held = {name: zeros for name, zeros in held.items() if name in graph.parameters}
+            teacher = None
+        self.trainer = Trainer(recipe, graph, arrays, images, teacher, held=held)
         self.rows: list[dict[str, Any]] = []
         self.hours = 0.0
 
@@ -218,11 +234,6 @@ class Run:
         """What the recipe wants done to the first weights.  watch: called after each reconstructed layer."""
         if self.recipe.reconstruction is not None:
             self.reconstruct(watch)
-        joint = self.recipe.joint
-        if self.recipe.balance and joint is not None:
-            regularizer = JointRegularizer(self.graph, joint.tiles, joint.exclude)
-            self.trainer.replace(balanced(Network(self.graph, self.trainer.model()), regularizer, joint.winograd))
-            self._save_state()
 
     def reconstruct(self, watch: Callable[[LayerReport], None] | None = None) -> None:
         """Make the first weights sparse layer by layer, as the recipe says.  watch: called after each layer."""
@@ -238,6 +249,7 @@ class Run:
                 watch(report)
 
         source = self.trainer.images
+        assert not isinstance(source, Features)
         index = np.random.default_rng(settings.seed).permutation(len(source))[: settings.images]
         pixels = source.pairs(index)[0] if isinstance(source, Patches) else source.take(index)
         sparsity = (joint.spatial * (joint.mode != "wd"), joint.winograd * (joint.mode != "sd"))
@@ -300,7 +312,7 @@ class Run:
     def _save(self, final: bool) -> dict[str, Any]:
         """Write the model and last the state."""
         trainer, recipe = self.trainer, self.recipe
-        arrays = trainer.reestimated(recipe.reestimate) if recipe.reestimate else trainer.model()
+        arrays = self.fixed | (trainer.reestimated(recipe.reestimate) if recipe.reestimate else trainer.model())
         images: Source | Photographs = self.test
         if not final:
             images = images.only(TEST[:1]) if isinstance(images, Photographs) else images.first(INTERIM_IMAGES)

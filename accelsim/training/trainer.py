@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from accelsim.compression.held import HeldZeros
 from accelsim.compression.joint import JointRegularizer, Penalty
 from accelsim.errors import NumericalError
 from accelsim.network.graph import Graph, Network
@@ -22,6 +23,7 @@ from accelsim.training.plan import Plan
 from accelsim.training.recipe import Recipe
 from accelsim.training.schedules import growing, learning_rate
 from accelsim.training.superresolution import Patches
+from accelsim.training.tail import Features
 
 STATISTICS = ("running_mean", "running_var")
 
@@ -43,7 +45,8 @@ class StepReport:
 class Trainer:
     """The state of one run.  ``step()`` makes one step; ``state()`` and ``restore()`` are what a checkpoint holds.
 
-    graph, arrays: the network to train and its first weights (copied).  teacher: the network to distil from.
+    graph, arrays: the network to train and its first weights (copied).  teacher: the network to distil from (what
+    features of images do not need: they hold what it says).  held: zeros that stay, by array name.
     """
 
     def __init__(
@@ -51,9 +54,10 @@ class Trainer:
         recipe: Recipe,
         graph: Graph,
         arrays: dict[str, Array],
-        images: Source | Patches,
+        images: Source | Patches | Features,
         teacher: Network | None = None,
         xp: Any = np,
+        held: Mapping[str, HeldZeros] | None = None,
     ):
         self.recipe, self.graph, self.images, self.xp = recipe, graph, images, xp
         trained = [name for name in graph.parameters if name.rpartition(".")[2] not in STATISTICS]
@@ -87,7 +91,8 @@ class Trainer:
         self.kept: Array | None = None  # 1 for each weight, 0 for those pruned for good
         self.z = np.zeros(2, np.float32)  # z_SD, z_WD
         self.z_optimizer = Adam(2)
-        if recipe.joint is not None:
+        self.held = dict(held or {})
+        if recipe.joint is not None and not recipe.joint.hold:
             self.regularizer = JointRegularizer(graph, recipe.joint.tiles, recipe.joint.exclude, xp)
             if recipe.joint.z_start != "balanced":
                 self.z[:] = recipe.joint.z_start
@@ -105,8 +110,11 @@ class Trainer:
         share = growing(self.done / self.total, joint.grow_from, 1.0, joint.grow_until)
         return share * joint.spatial, share * joint.winograd
 
-    def batch(self) -> tuple[Array, Any]:
-        """The images (preprocessed, (N, H, W, C) float32) and labels, or true images, of the coming step."""
+    def batch(self) -> tuple[Array, Any, Array | None]:
+        """The images (preprocessed, (N, H, W, C) float32) and labels, or true images, of the coming step.
+
+        With features of images, also what the teacher says of them.
+        """
         recipe = self.recipe
         epoch, i = divmod(self.done, self.steps_per_epoch)
         if self._order[0] != epoch:
@@ -116,17 +124,22 @@ class Trainer:
         data = recipe.data
         if isinstance(self.images, Patches):
             low, high = self.images.pairs(index, rng)
-            return self.graph.preprocessing.apply(low), self.xp.asarray(self.graph.preprocessing.apply(high))
+            return self.graph.preprocessing.apply(low), self.xp.asarray(self.graph.preprocessing.apply(high)), None
+        if isinstance(self.images, Features):
+            x, labels, guide = self.images.take(index, rng)
+            return x, self.xp.asarray(labels), None if guide is None else self.xp.asarray(guide)
         pixels = augment(self.images.take(index, rng), rng, crop=data.crop, flip=data.flip, cutout=data.cutout)
-        return self.graph.preprocessing.apply(pixels), self.xp.asarray(self.images.labels[index])
+        return self.graph.preprocessing.apply(pixels), self.xp.asarray(self.images.labels[index]), None
 
     def step(self) -> StepReport:
         """One step.  Raises NumericalError, naming the step and the layer, if the loss is not finite."""
         recipe, settings = self.recipe, self.recipe.optimizer
         self._prune()
-        x, target = self.batch()
+        x, target, guide = self.batch()
         y = self.plan.forward(x)
-        loss, accuracy, slope = self._loss(x, y, target)
+        if guide is None and self.teacher is not None:
+            guide = self.teacher.forward(x)
+        loss, accuracy, slope = self._loss(y, target, guide)
         if not np.isfinite(loss):
             try:
                 self.plan.check_finite()
@@ -154,8 +167,8 @@ class Trainer:
                 self.average *= self.kept
         return StepReport(self.done, loss, accuracy, rate, spatial, winograd, float(self.z[0]), float(self.z[1]))
 
-    def _loss(self, x: Array, y: Array, target: Any) -> tuple[float, float, Array]:
-        """(loss, accuracy, the loss's gradient with respect to the network's output y) on the batch x."""
+    def _loss(self, y: Array, target: Any, guide: Array | None) -> tuple[float, float, Array]:
+        """(loss, accuracy, the loss's gradient with respect to the output y).  guide: the teacher's output."""
         recipe, teacher = self.recipe, self.recipe.teacher
         if isinstance(self.images, Patches):
             loss, slope = mean_squared_error(y, target)
@@ -163,8 +176,7 @@ class Trainer:
         else:
             loss, slope = cross_entropy(y, target, recipe.smoothing, self.xp)
             accuracy = 100 * float((y.argmax(axis=1) == target).mean())
-        if self.teacher is not None and teacher is not None:
-            guide = self.teacher.forward(x)
+        if guide is not None and teacher is not None:
             if isinstance(self.images, Patches):
                 soft = mean_squared_error(y, guide)
             else:
@@ -173,7 +185,9 @@ class Trainer:
         return loss, accuracy, slope
 
     def _prune(self) -> None:
-        """Keep pruned weights at zero; choose them once the recipe's moment has come."""
+        """Keep zeros; choose those of the spatial domain once the recipe's moment has come."""
+        for name, zeros in self.held.items():
+            zeros.project(self.arrays[name])
         joint = self.recipe.joint
         if joint is None or self.regularizer is None or joint.prune_from is None:
             return

@@ -94,7 +94,7 @@ def test_reestimated_statistics_are_those_of_the_data() -> None:
     before = run.values.copy()
     model = run.reestimated(1)
     run.done = 0
-    x, _ = run.batch()
+    x, _, _ = run.batch()
     run.done = 1
     run.plan.forward(x)
     y = run.plan.ops["n0"].y.transpose(1, 0, 2, 3, 4).reshape(4, -1)

@@ -1,0 +1,96 @@
+"""Only the last layers are trained: what goes into them is computed once.
+
+The layers before a node stay as they are, so that every image (and, if the recipe flips, its mirror image) always
+enters the last ones with the same values, and the teacher always says the same of it.  Both are kept, the values as
+float16; a step then costs what the last layers cost.  In a ResNet these hold most of the weights, and few multiplies.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.network.graph import INPUT, Graph, Network, Node, Preprocessing
+from accelsim.training.datasets import Labels, Source
+from accelsim.training.kernels import Array
+from accelsim.training.plan import Plan
+
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Features:
+    """What enters the last layers.
+
+    values: (V, N, H, W, C) float16, V = 2 if mirror images are in, else 1.  labels: (N,).  guide: (V, N, classes)
+    float32, the teacher's outputs, or None without one.
+    """
+
+    values: NDArray[np.float16]
+    labels: Labels
+    guide: Array | None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: NDArray[np.int64], rng: np.random.Generator) -> tuple[Array, Labels, Array | None]:
+        """(values (n, H, W, C) float32, labels, guide) of the images at ``index``, each as it is or mirrored."""
+        view = rng.integers(0, len(self.values), len(index))
+        guide = None if self.guide is None else self.guide[view, index]
+        return self.values[view, index].astype(np.float32), self.labels[index], guide
+
+
+def split(graph: Graph, name: str) -> tuple[Graph, Graph]:
+    """(the layers before the node, the node and those after it), joined by the one value that the node reads.
+
+    Raises ValueError if there is no such node, or if later layers read others of the layers before it.
+    """
+    names = [node.name for node in graph.nodes]
+    if name not in names[1:]:
+        raise ValueError(f"no node {name!r} with others before it, expected one of {', '.join(names[1:])}")
+    at = names.index(name)
+    joint = graph.nodes[at].inputs[0]
+    if names[at - 1] != joint:
+        raise ValueError(f"node {name!r} reads {joint!r}, expected one that reads the node before it")
+    tail = []
+    for node in graph.nodes[at:]:
+        inputs = tuple(INPUT if source == joint else source for source in node.inputs)
+        if set(node.inputs) & {INPUT, *names[: at - 1]}:
+            raise ValueError(
+                f"node {node.name!r} reads a layer before {joint!r}, expected a node where all pass one value"
+            )
+        tail.append(Node(name=node.name, layer=node.layer, inputs=inputs))
+    shape = graph.shapes[joint]
+    if len(shape) != 3:
+        raise ValueError(f"node {name!r} reads a vector, expected one that reads an image")
+    head = Graph(
+        name=graph.name, input_shape=graph.input_shape, nodes=graph.nodes[:at], preprocessing=graph.preprocessing
+    )
+    after = Graph(name=graph.name, input_shape=shape, nodes=tuple(tail), preprocessing=Preprocessing(scale=1.0))
+    return head, after
+
+
+def features(head: Network, images: Source, flip: bool, teacher: Network | None, workers: int) -> Features:
+    """What the layers before make of the images, and what the teacher says of them."""
+    count = len(images)
+    plan = Plan(head.graph, head.arrays, BATCH, workers=workers)
+    guide_plan = None if teacher is None else Plan(teacher.graph, teacher.arrays, BATCH, workers=workers)
+    views = 2 if flip else 1
+    shape = head.graph.shapes[head.graph.nodes[-1].name]
+    values = np.empty((views, count, *shape), np.float16)
+    guide = (
+        None if teacher is None else np.empty((views, count, *teacher.graph.shapes[teacher.graph.nodes[-1].name]), "f4")
+    )
+    for first in range(0, count, BATCH):
+        index = np.arange(first, first + BATCH).clip(max=count - 1)  # the last batch is filled up with its last image
+        some = slice(first, min(first + BATCH, count))
+        pixels = images.take(index)
+        for view in range(views):
+            x = head.graph.preprocessing.apply(pixels[:, :, ::-1] if view else pixels)
+            values[view, some] = plan.forward(x)[: some.stop - first]
+            if guide is not None and guide_plan is not None:
+                guide[view, some] = guide_plan.forward(x)[: some.stop - first]
+    plan.close()
+    if guide_plan is not None:
+        guide_plan.close()
+    return Features(values, images.labels, guide)
