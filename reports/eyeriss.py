@@ -43,8 +43,8 @@ ALEXNET_TEXT = """
 ## AlexNet
 
 By the published mapping's m, n, e and p; q, r and t are those that fit and score best by the simulator's own objective
-(energy, before the data are known), blind to everything measured. It chooses the published ones in {same} of {layers} layers;
-in {other} it chooses q {q}, r {r}, t {t}, as published for conv4.
+(energy, before the data are known), blind to everything measured. It chooses the published ones in
+{same} of {layers} layers; in {other} it chooses q {q}, r {r}, t {t}, as published for conv4.
 
 {table}
 
