@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.compression.container import ContainerError
-from accelsim.compression.mixing import BitModel, Index
+from accelsim.compression.mixing import BitModel, Context, Index
 from accelsim.compression.rangecoder import BitCoder, checksum
 
 Levels = NDArray[np.int32]
@@ -76,12 +76,14 @@ class _Weights:
         self._hash_bits = max(12, min(20, int(total).bit_length()))
         prefix = 1 << self._hash_bits
         P, S = POSITIONS, SLOTS
-        self._zero = BitModel((P, P * 144, 2 * S * S, P * 10 * S, prefix, S * 3, P * 625), sets=2, bias=-1.5)
-        self._sign = BitModel((P * 9, P * 49, P * 49, prefix), sets=1)
-        self._magnitude = BitModel((NEAR * P, NEAR * 16, NEAR * S * S, NEAR * S * S, prefix), sets=NEAR)
+        self._zero = BitModel(
+            ((P, 1), (P, 144), (2, S * S), (P, 10 * S), (1, prefix), (1, S * 3), (P, 625)), sets=2, bias=-1.5
+        )
+        self._sign = BitModel(((P, 9), (P, 49), (P, 49), (1, prefix)))
+        self._magnitude = BitModel(((NEAR, P), (NEAR, 16), (NEAR, S * S), (NEAR, S * S), (1, prefix)), sets=NEAR)
         U = UNARY + 1
-        self._excess = BitModel((U * P, U * S * S, U), sets=U)
-        self._exponent = BitModel((MAX_EXPONENT,))
+        self._excess = BitModel(((U, P), (U, S * S), (U, 1)), sets=U)
+        self._exponent = BitModel(((MAX_EXPONENT, 1),))
 
     def tensor(self, shape: tuple[int, ...], known: Levels | None) -> Levels:
         """Code one tensor (K, C / groups, ...)."""
@@ -127,14 +129,14 @@ class _Weights:
             channel_slot = _share(channel_nonzeros, K * position)
             kernel_slot = _MEAN.take(np.minimum(kernel_magnitude * 64, 1023))
             hashed = _hash(prefix, position, self._hash_bits)
-            zero_contexts = [
-                p,
-                (p * 16 + sizes) * 9 + (np.minimum(up_left.size, 2) * 3 + np.minimum(up_right.size, 2)),
-                (int(position > 0) * SLOTS + filter_slot) * SLOTS + channel_slot,
-                (p * 10 + np.minimum(kernel_nonzeros, 9)) * SLOTS + kernel_slot,
-                hashed,
-                filter_slot * 3 + np.minimum(kernel_nonzeros, 2),
-                p * 625 + (left.clip2 * 5 + up.clip2) * 25 + left2.clip2 * 5 + up2.clip2,
+            zero_contexts: list[Context] = [
+                (p, 0),
+                (p, sizes * 9 + (np.minimum(up_left.size, 2) * 3 + np.minimum(up_right.size, 2))),
+                (int(position > 0), filter_slot * SLOTS + channel_slot),
+                (p, np.minimum(kernel_nonzeros, 9) * SLOTS + kernel_slot),
+                (0, hashed),
+                (0, filter_slot * 3 + np.minimum(kernel_nonzeros, 2)),
+                (p, (left.clip2 * 5 + up.clip2) * 25 + left2.clip2 * 5 + up2.clip2),
             ]
             v = values[:, :, position]
             flags = self._coder.modelled(
@@ -154,12 +156,11 @@ class _Weights:
                     return int(context[0, 0])
                 return context[:, 0].take(channel) if context.shape[1] == 1 else context[0].take(filter_)
 
-            picked_hash = pick(hashed)
-            sign_contexts = [
-                p * 9 + pick(left.sign * 3 + up.sign),
-                p * 49 + pick(left.clip3 * 7 + left2.clip3),
-                p * 49 + pick(up.clip3 * 7 + up2.clip3),
-                picked_hash,
+            sign_contexts: list[Context] = [
+                (p, pick(left.sign * 3 + up.sign)),
+                (p, pick(left.clip3 * 7 + left2.clip3)),
+                (p, pick(up.clip3 * 7 + up2.clip3)),
+                (0, pick(hashed)),
             ]
             known = v.ravel().take(where) if encoding else None
             positive = self._coder.modelled(
@@ -211,11 +212,7 @@ class _Weights:
         magnitude = np.ones(prefix.size, np.int64)
         alive = np.arange(prefix.size)
         for u in range(1, NEAR):
-            chosen: list[Index | int] = [
-                u * size + context
-                for size, context in zip((POSITIONS, 16, SLOTS * SLOTS, SLOTS * SLOTS), contexts, strict=True)
-            ]
-            chosen.append(_hash(prefix, u, self._hash_bits))
+            chosen: list[Context] = [*((u, context) for context in contexts), (0, _hash(prefix, u, self._hash_bits))]
             flags = self._coder.modelled(
                 self._magnitude, chosen, alive.shape, None if known is None else known[alive] > u, u
             )
@@ -232,7 +229,7 @@ class _Weights:
         magnitude = np.full(position.size, NEAR, np.int64)
         alive = np.arange(position.size)
         for u in range(NEAR, UNARY + 1):
-            contexts: list[Index | int] = [u * POSITIONS + position[alive], u * SLOTS * SLOTS + means[alive], u]
+            contexts: list[Context] = [(u, position[alive]), (u, means[alive]), (u, 0)]
             flags = self._coder.modelled(
                 self._excess, contexts, alive.shape, None if known is None else known[alive] > u, u
             )
@@ -251,7 +248,7 @@ class _Weights:
         alive = np.arange(count)
         for e in range(MAX_EXPONENT):
             flags = self._coder.modelled(
-                self._exponent, [e], alive.shape, None if known_width is None else known_width[alive] > e
+                self._exponent, [(e, 0)], alive.shape, None if known_width is None else known_width[alive] > e
             )
             alive = alive[flags]
             width[alive] += 1
@@ -305,6 +302,7 @@ def _code(
     tensors, bits, before = [], [], 0
     for i, shape in enumerate(shapes):
         tensors.append(weights.tensor(shape, None if known is None else known[i]))
-        bits.append((coder.cost - before) >> 16)
-        before = coder.cost
+        spent = coder.spent()
+        bits.append((spent - before) >> 16)
+        before = spent
     return tensors, bits

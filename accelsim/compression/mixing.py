@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 Bits = NDArray[np.bool_]
 Index = NDArray[np.int64]
+Numbers = NDArray[np.float64]
+Context = tuple[int, Index | int]
 
 UNIT = 256  # steps of a logit
 LOGIT_RANGE = 12 * UNIT
@@ -29,94 +31,119 @@ COUNT_BITS = 10  # of the largest sum of both counts
 COUNT_OFFSET = 0.4  # a
 ONE_BITS = 32  # both counts are kept in one integer
 ONE = 1 << ONE_BITS
+NARROW = 4096  # columns of a table
 WEIGHT_UNIT = 1 << 16
 FIRST_WEIGHT = 0.3
 DECAY = 0.998  # of the remembered curvature, a batch
 DAMPING = 40.0
 LARGEST_STEP = 0.3  # of a weight, a batch
 
-_LOG = np.array([round(UNIT * math.log(n + COUNT_OFFSET)) for n in range(1 << COUNT_BITS)], np.float32)
-_PROBABILITY = np.array(
+_LOG = np.array([round(UNIT * math.log(n + COUNT_OFFSET)) for n in range(1 << COUNT_BITS)], np.float64)
+# Of each prediction, the logits -LOGIT_RANGE..LOGIT_RANGE in order.
+PROBABILITY = np.array(
     [min(65528, max(8, round(65536 / (1 + math.exp(-x / UNIT))))) for x in range(-LOGIT_RANGE, LOGIT_RANGE + 1)],
-    np.int64,
-)
+    np.float64,
+)  # of a one, in 1/65536
+EVEN = LOGIT_RANGE  # the prediction that is 1/2
+_VARIANCE = np.floor(PROBABILITY * (65536 - PROBABILITY) * 2.0**-20)  # in 2^-12
 
 
 class BitModel:
-    """Predicts bits from ``len(sizes)`` contexts; context i is an index below sizes[i].
+    """Predicts bits from ``len(tables)`` contexts; context i is a row and a column of a table of tables[i] entries.
 
+    A batch has one row of each table, and each of its bits a column.  Rows of up to ``NARROW`` columns are updated as a
+    whole, which costs less than bit by bit; at most one table is wider.
     sets: independent mixing weights, chosen by the caller for each batch.  bias: the first w_0.
     """
 
-    def __init__(self, sizes: Sequence[int], sets: int = 1, bias: float = 0.0) -> None:
-        self._starts = [0, *itertools.accumulate(sizes)]
-        self._inputs = len(sizes)
+    def __init__(self, tables: Sequence[tuple[int, int]], sets: int = 1, bias: float = 0.0) -> None:
+        self._starts = [0, *itertools.accumulate(rows * columns for rows, columns in tables)]
+        self._columns = [columns for _, columns in tables]
+        self._wide = next((i for i, columns in enumerate(self._columns) if columns > NARROW), None)
+        narrow = [0 if columns > NARROW else columns for columns in self._columns]
+        self._offsets = [0, *itertools.accumulate(narrow)]  # of the rows of a batch, one after the other
         self._counts = np.zeros(self._starts[-1], np.int64)  # of each entry: zeros + ONE ones
-        self._weights = [[FIRST_WEIGHT] * self._inputs + [bias] for _ in range(sets)]
-        self._curvature = [np.zeros((self._inputs + 1, self._inputs + 1)) for _ in range(sets)]
+        self._windows: dict[tuple[int, ...], Index] = {}
+        self._weights = [np.array([FIRST_WEIGHT] * len(tables) + [bias]) for _ in range(sets)]
+        self._curvature = [np.zeros((len(tables) + 1, len(tables) + 1)) for _ in range(sets)]
+        self._damping = DAMPING * np.eye(len(tables) + 1)
 
     def forget(self, i: int) -> None:
         """Clear the statistics of context i."""
         self._counts[self._starts[i] : self._starts[i + 1]] = 0
 
-    def predict(self, contexts: Sequence[Index | int], shape: tuple[int, ...], k: int = 0) -> Index:
-        """Probability of a one for each bit of a batch of a shape, in 1/65536 and flat, by the weights of set k.
+    def predict(self, contexts: Sequence[Context], shape: tuple[int, ...], k: int = 0) -> Index:
+        """Predictions (places in ``PROBABILITY``) of the bits of a batch of a shape, flat, by the weights of set k.
 
-        contexts: I arrays of indices that broadcast to the shape.
+        contexts: I pairs of a row and of columns that broadcast to the shape.
         """
-        entries = np.empty((self._inputs, *shape), np.int64)
-        for row, context, start in zip(entries, contexts, self._starts, strict=False):
-            np.add(context, start, out=row)
-        entries = entries.reshape(self._inputs, -1)
-        zeros, ones = self._seen(entries)
-        x = np.empty((self._inputs + 1, entries.shape[1]))
-        np.subtract(_LOG.take(ones), _LOG.take(zeros), out=x[:-1])
-        x[-1] = UNIT
-        weights = np.array([round(w * WEIGHT_UNIT) for w in self._weights[k]], np.float64)
-        logit = weights @ x
-        logit *= 1 / WEIGHT_UNIT
-        np.rint(logit, out=logit)
-        np.minimum(logit, LOGIT_RANGE, out=logit)
-        np.maximum(logit, -LOGIT_RANGE, out=logit)
-        logit += LOGIT_RANGE
-        probability = _PROBABILITY.take(logit.astype(np.int64))
-        self._batch = (entries, x, probability, k)
-        return probability
-
-    def _seen(self, entries: Index) -> tuple[Index, Index]:
-        """Zeros and ones of each entry; counts that have grown beyond the limit are halved as often as it takes."""
-        both = self._counts.take(entries)
-        zeros, ones = both & (ONE - 1), both >> ONE_BITS
+        inputs, wide = len(self._columns), self._wide
+        slots = np.empty((inputs, *shape), np.int64)  # of each bit, among the entries
+        for slot, (_, column), offset in zip(slots, contexts, self._offsets, strict=False):
+            np.add(column, offset, out=slot)
+        slots = slots.reshape(inputs, -1)
+        entries = self._window(tuple(row for row, _ in contexts))
+        if wide is not None:  # its entries follow, one for each bit
+            first = self._starts[wide] + contexts[wide][0] * self._columns[wide] - self._offsets[wide]
+            narrow, entries = len(entries), np.concatenate([entries, slots[wide] + first])
+            slots[wide] = np.arange(narrow, len(entries))
+        seen = self._counts.take(entries)
+        zeros, ones = seen & (ONE - 1), seen >> ONE_BITS
         total = zeros + ones
         if total.max() >= 1 << COUNT_BITS:
-            over = total >= 1 << COUNT_BITS
-            shift = np.frexp(total[over].astype(np.float64))[1] - COUNT_BITS
-            zeros[over] >>= shift
-            ones[over] >>= shift
-            self._counts[entries[over]] = zeros[over] + (ones[over] << ONE_BITS)
-        return zeros, ones
+            self._halve(entries, seen, zeros, ones, total)
+        x = np.empty((inputs + 1, slots.shape[1]))
+        (_LOG.take(ones) - _LOG.take(zeros)).take(slots, out=x[:-1], mode="clip")
+        x[-1] = UNIT
+        logit = (np.rint(self._weights[k] * WEIGHT_UNIT) / WEIGHT_UNIT) @ x
+        prediction: Index = np.rint(logit, out=logit).astype(np.int64)
+        prediction += LOGIT_RANGE
+        np.maximum(prediction, 0, out=prediction)
+        np.minimum(prediction, 2 * LOGIT_RANGE, out=prediction)
+        self._batch = (entries, seen, slots, x, prediction, k)
+        return prediction
+
+    def _window(self, rows: tuple[int, ...]) -> Index:
+        """The entries of these rows of the narrow tables, one after the other."""
+        if rows not in self._windows:
+            parts = [
+                np.arange(start + row * columns, start + (row + 1) * columns)
+                for row, start, columns in zip(rows, self._starts, self._columns, strict=False)
+                if columns <= NARROW
+            ]
+            self._windows[rows] = np.concatenate(parts)
+        return self._windows[rows]
+
+    def _halve(self, entries: Index, seen: Index, zeros: Index, ones: Index, total: Index) -> None:
+        """Halve, in place, what has grown beyond the limit as often as it takes."""
+        over = np.flatnonzero(total >= 1 << COUNT_BITS)
+        shift = np.frexp(total.take(over).astype(np.float64))[1] - COUNT_BITS
+        zeros[over] = fewer_zeros = zeros.take(over) >> shift
+        ones[over] = fewer_ones = ones.take(over) >> shift
+        seen[over] = self._counts[entries.take(over)] = fewer_zeros + (fewer_ones << ONE_BITS)
 
     def learn(self, bits: Bits) -> None:
         """Take in the bits of the batch that ``predict`` was last asked about."""
-        entries, x, probability, k = self._batch
-        self._step(x, bits, probability, k)
-        seen = np.where(bits, ONE, 1)
-        for row in entries:
-            np.add.at(self._counts, row, seen)
+        entries, seen, slots, x, prediction, k = self._batch
+        narrow = self._offsets[-1]
+        self._step(x, bits * 65536.0 - PROBABILITY.take(prediction), _VARIANCE.take(prediction), k)
+        slots += slots
+        slots += bits
+        counted = np.bincount(slots.ravel(), minlength=2 * narrow)
+        self._counts[entries[:narrow]] = seen[:narrow] + (
+            counted[0 : 2 * narrow : 2] + (counted[1 : 2 * narrow : 2] << ONE_BITS)
+        )
+        if self._wide is not None:
+            np.add.at(self._counts, entries[narrow:], np.where(bits, ONE, 1))
 
-    def _step(self, x: NDArray[np.float64], bits: Bits, probability: Index, k: int) -> None:
+    def _step(self, x: Numbers, error: Numbers, variance: Numbers, k: int) -> None:
         """One damped Newton step of the weights of set k on the cost of the batch."""
-        error = bits * 65536.0 - probability
-        variance = (probability * (65536 - probability)) >> 20  # in 2^-12
-        gradient = (x @ error).tolist()
-        self._curvature[k] = self._curvature[k] * DECAY + (x * variance) @ x.T
-        matrix = (self._curvature[k] * (1 / (UNIT * UNIT * 4096))).tolist()
-        for i, row in enumerate(matrix):
-            row[i] += DAMPING
-        step = _solve(matrix, [g / (UNIT * 65536) for g in gradient])
-        weights = self._weights[k]
-        for i, s in enumerate(step):
-            weights[i] += min(LARGEST_STEP, max(-LARGEST_STEP, s))
+        curvature = self._curvature[k]
+        curvature *= DECAY
+        curvature += (x * variance) @ x.T
+        matrix = (curvature * (1 / (UNIT * UNIT * 4096)) + self._damping).tolist()
+        step = _solve(matrix, ((x @ error) / (UNIT * 65536)).tolist())
+        self._weights[k] += [min(LARGEST_STEP, max(-LARGEST_STEP, s)) for s in step]
 
 
 def _solve(matrix: list[list[float]], right: list[float]) -> list[float]:
@@ -124,10 +151,10 @@ def _solve(matrix: list[list[float]], right: list[float]) -> list[float]:
     n = len(right)
     rows = [[*row, b] for row, b in zip(matrix, right, strict=True)]
     for i in range(n):
-        pivot = rows[i]
-        for j in range(i + 1, n):
-            factor = rows[j][i] / pivot[i]
-            rows[j] = [a - factor * b for a, b in zip(rows[j], pivot, strict=True)]
+        pivot, tail = rows[i][i], rows[i][i + 1 :]
+        for row in rows[i + 1 :]:
+            factor = row[i] / pivot
+            row[i + 1 :] = [a - factor * b for a, b in zip(row[i + 1 :], tail, strict=True)]
     x = [0.0] * n
     for i in reversed(range(n)):
         known = 0.0

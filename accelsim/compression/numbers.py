@@ -23,9 +23,9 @@ TOP = 2  # modelled bits below the leading one
 class _Numbers:
     def __init__(self, coder: BitCoder) -> None:
         self._coder = coder
-        self._width = BitModel((KINDS * WIDTHS, WIDTHS))
-        self._sign = BitModel((KINDS,))
-        self._top = BitModel((KINDS * WIDTHS << TOP, WIDTHS << TOP))
+        self._width = BitModel(((KINDS * WIDTHS, 1), (WIDTHS, 1)))
+        self._sign = BitModel(((KINDS, 1),))
+        self._top = BitModel(((KINDS, WIDTHS << TOP), (1, WIDTHS << TOP)))
 
     def code(self, kind: int, count: int, known: Index | None) -> Index:
         """One array of numbers of a kind, (count,)."""
@@ -33,7 +33,7 @@ class _Numbers:
         known_width = None if size is None else np.frexp(size.astype(np.float64))[1].astype(np.int64)  # 0 for 0
         width = self._widths(kind, count, known_width)
         where = np.flatnonzero(width)
-        sign = self._coder.modelled(self._sign, [kind], where.shape, None if known is None else known[where] < 0)
+        sign = self._coder.modelled(self._sign, [(kind, 0)], where.shape, None if known is None else known[where] < 0)
         magnitude = np.zeros(count, np.int64)
         magnitude[where] = self._magnitudes(kind, width[where] - 1, None if size is None else size[where])
         magnitude[where[sign]] *= -1
@@ -44,7 +44,7 @@ class _Numbers:
         alive = np.arange(count)
         for w in range(WIDTHS - 1):
             flags = self._coder.modelled(
-                self._width, [kind * WIDTHS + w, w], alive.shape, None if known is None else known[alive] > w
+                self._width, [(kind * WIDTHS + w, 0), (w, 0)], alive.shape, None if known is None else known[alive] > w
             )
             alive = alive[flags]
             width[alive] += 1
@@ -59,7 +59,7 @@ class _Numbers:
             alive = np.flatnonzero(width > bit)
             slot = (width[alive] << TOP) + number[alive] - 1
             wanted = None if known is None else (known[alive] >> (width[alive] - bit - 1)) & 1 == 1
-            flags = self._coder.modelled(self._top, [kind * (WIDTHS << TOP) + slot, slot], slot.shape, wanted)
+            flags = self._coder.modelled(self._top, [(kind, slot), (0, slot)], slot.shape, wanted)
             number[alive] = 2 * number[alive] + flags
         rest = np.maximum(width - TOP, 0)
         for w in np.unique(rest[rest > 0]).tolist():

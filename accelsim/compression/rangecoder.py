@@ -9,11 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.compression.container import ContainerError
-from accelsim.compression.mixing import BitModel, Index
+from accelsim.compression.mixing import EVEN, PROBABILITY, BitModel, Context, Index
 
 Bits = NDArray[np.bool_]
 
-_COST = np.array([16 << 16] + [round(-math.log2(p / 65536) * 65536) for p in range(1, 65537)], np.int64)  # 2^-16 bits
+# Of each prediction: the probabilities of a zero and of a one (as one complex number); of each prediction and bit: the
+# cost in 2^-16 bits.
+_PAIR = (1 - PROBABILITY / 65536) + 1j * (PROBABILITY / 65536)
+_COST = np.array([[round(-math.log2(p / 65536) * 65536) for p in (65536 - one, one)] for one in PROBABILITY]).ravel()
+PENDING = 64  # batches whose cost is summed at once
+TAIL = 64  # bits that a decoder holds after it has read the last word
 
 
 class BitCoder:
@@ -26,23 +31,22 @@ class BitCoder:
         self._family = constriction.stream.model.Categorical(perfect=False)
         self._encoder = constriction.stream.queue.RangeEncoder()
         self._decoder = None
-        self._available = math.inf
         if payload is not None:
             if len(payload) % 4:
                 raise ContainerError(f"damaged: {len(payload)} bytes of code, expected a multiple of 4")
             words = np.frombuffer(payload, "<u4").astype(np.uint32)
             self._decoder = constriction.stream.queue.RangeDecoder(words)
-            self._available = 8 * len(payload) + 64
-        self.cost = 0  # in 2^-16 bits
+        self._beyond = 0  # bits after the decoder has read the last word
+        self._spent = 0
+        self._coded: list[Index] = []  # cases (prediction and bit) that ``_spent`` does not count yet
 
-    def bits(self, probability: Index, known: Bits | None) -> Bits:
-        """Write the known bits or read unknown ones.  probability: of a one, in 1/65536.
+    def bits(self, prediction: Index, known: Bits | None) -> Bits:
+        """Write the known bits or read unknown ones.  prediction: of each, as ``BitModel.predict`` gives it.
 
         Raises ContainerError if the stream is damaged, or once more has been read than it can hold.
         """
-        pairs = np.empty((probability.size, 2))
-        np.multiply(probability, 1 / 65536, out=pairs[:, 1])
-        np.subtract(1, pairs[:, 1], out=pairs[:, 0])
+        pairs = _PAIR.take(prediction).view(np.float64).reshape(-1, 2)
+        exhausted = self._decoder is not None and self._decoder.maybe_exhausted()
         if self._decoder is None:
             assert known is not None
             self._encoder.encode(known.astype(np.int32), self._family, pairs)
@@ -52,15 +56,25 @@ class BitCoder:
                 bits = self._decoder.decode(self._family, pairs).astype(bool)
             except AssertionError as error:  # constriction's word for bytes that no encoder wrote
                 raise ContainerError(f"damaged: {str(error)[:100]}") from None
-        self.cost += int(_COST.take(np.where(bits, probability, 65536 - probability)).sum())
-        if self.cost > self._available * 65536:
-            raise ContainerError("damaged: the numbers need more bits than the file has")
+        self._coded.append(2 * prediction + bits)
+        if exhausted:
+            self._beyond += int(_COST.take(self._coded[-1]).sum())
+            if self._beyond > TAIL << 16:
+                raise ContainerError("damaged: the numbers need more bits than the file has")
+        if len(self._coded) == PENDING:
+            self.spent()
         return np.asarray(bits)
+
+    def spent(self) -> int:
+        """The cost of all bits so far, in 2^-16 bits."""
+        self._spent += int(_COST.take(np.concatenate(self._coded)).sum()) if self._coded else 0
+        self._coded.clear()
+        return self._spent
 
     def modelled(
         self,
         model: BitModel,
-        contexts: Sequence[Index | int],
+        contexts: Sequence[Context],
         shape: tuple[int, ...],
         known: Bits | None,
         k: int = 0,
@@ -76,8 +90,7 @@ class BitCoder:
         """``count`` numbers of ``width`` equally likely bits each, highest first."""
         shifts = np.arange(width)[::-1]
         flags = None if known is None else ((known[:, None] >> shifts) & 1).astype(bool).ravel()
-        half = np.full(count * width, 32768, np.int64)
-        bits = self.bits(half, flags).reshape(count, width)
+        bits = self.bits(np.full(count * width, EVEN), flags).reshape(count, width)
         return np.asarray((bits.astype(np.int64) << shifts).sum(axis=1))
 
     def tails(self, width: Index, known: Index | None) -> Index:
