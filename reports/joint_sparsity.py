@@ -3,7 +3,7 @@
     accelsim train recipes/resnet20-joint.yaml -o runs/resnet20-joint
     accelsim train recipes/resnet20-joint-refined.yaml -o runs/resnet20-joint-refined
     python reports/ablation.py runs/ablation                             (see there)
-    python reports/reconstruction.py runs/resnet18-joint ...             (see there)
+    python reports/reconstruction.py runs/resnet18-joint-held ...        (see there)
     python reports/joint_sparsity.py runs/resnet20-joint models/checkpoints/resnet20-joint-refined
 
 Nothing is measured here: the runs' accuracies are those of their ``checkpoint.json``, the others those of
@@ -78,11 +78,11 @@ out of the Winograd domain; which, and the settings of the reconstruction, were 
 ### ImageNet classifiers: top-1 in percent
 
 {classifiers}
-`squeezenet11-joint` adds one pass of distillation over the 1,600 calibration images to the reconstruction from 256.
 Trained on nothing but calibration images, measured on those held apart, beside one standard error. These are easier
-than the whole validation set: compare within a row. `resnet18-joint` was measured before layers made up for what their
-partner in a sum has lost; the `balanced` runs start from the ablation's weights. Not done: training ResNet-18 further
-by distillation.
+than the whole validation set: compare within a row. The `held` runs start from the ablation's weights and make their
+zeros exact (recipe key `joint.hold`). `resnet18-joint-distilled` goes on from there: the layers from `layer3.1` on,
+86 % of the weights, are distilled from the dense network on the 1,600 calibration images with those zeros held
+(`train_from`). `squeezenet11-joint` adds one pass of distillation over the same images to the reconstruction from 256.
 
 ## Left out
 
@@ -98,8 +98,8 @@ images, where one standard error of the dense network is {error:.1f} points.
 {ablation}
 Weights made sparse in the spatial domain alone collapse in the Winograd domain, and the other way round. Those for the
 Winograd domain alone suffer even there, and the joint ones lose some points: batch-norm is folded into the weights, so
-layers differ in scale, and the one threshold prunes small-scale layers bare. Rescaled with their function unchanged
-(recipe key `balance`; `resnet18-joint-balanced` in the last table) the joint weights hold in both.
+layers differ in scale, and the one threshold prunes small-scale layers bare. With the zeros made exact, layer by layer,
+no threshold is needed, and what holds in one domain holds in the other (the `held` runs of the last table).
 
 ![Accuracy by domain](ablation-resnet18.png)
 

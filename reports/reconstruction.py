@@ -1,7 +1,7 @@
 """The tables of ``joint-sparsity.md`` on networks made jointly sparse without, or almost without, training.
 
-    accelsim train recipes/resnet18-joint.yaml -o runs/resnet18-joint          (and the other recipes of the tables)
-    python reports/reconstruction.py runs/ct-srcnn9-x3-dense runs/resnet18-joint ...    takes over their figures
+    accelsim train recipes/RUN.yaml -o runs/RUN                               for each run of the tables
+    python reports/reconstruction.py runs/ct-srcnn9-x3-dense runs/resnet18-joint-held ...    takes over their figures
 
 The figures are those of each run's ``checkpoint.json``; of a classifier's dense network, which no run trains, accuracy
 is measured here, on the same images, and kept in ``reconstruction.json`` with the rest.
@@ -20,15 +20,18 @@ from accelsim.training.datasets import load_split, resolve
 from accelsim.training.evaluate import top1
 from accelsim.training.recipe import Recipe
 
+DENSE = {
+    "resnet18-folded": "weights/resnet18_imagenet_fp16.safetensors",
+    "squeezenet11": "weights/squeezenet11_imagenet_fp16.safetensors",
+}
 STORED = Path(__file__).with_name("reconstruction.json")
 KEYS = ("unpruned", "spatial", "winograd")
 
 
 def dense_top1(recipe: Recipe, images: int) -> float:
-    """Percent right of the network that a run started from, on the first test images."""
+    """Percent right of the dense network, on the first test images."""
     graph = named_graph(recipe.network)
-    assert recipe.start is not None
-    network = load_network(graph, resolve(recipe.start))
+    network = load_network(graph, resolve(DENSE[recipe.network]))
     size, classes = graph.input_shape[:2], graph.shapes[graph.nodes[-1].name][-1]
     return top1(graph, network.arrays, load_split(recipe.data, "test", size, classes).first(images), batch=50)
 

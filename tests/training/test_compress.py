@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from accelsim.compression.compress import quantize, seal, winograd_threshold
-from accelsim.compression.deploy import spatial_densities, winograd_densities
+from accelsim.compression.deploy import spatial_densities, winograd_densities, winograd_model
 from accelsim.compression.dual import decode_dual, encode_dual, read_dual
 from accelsim.compression.joint import JointRegularizer
 from accelsim.errors import InputError
@@ -22,6 +22,8 @@ from accelsim.training.compress import (
     summary,
 )
 from accelsim.training.datasets import Images
+from accelsim.training.hold import held_zeros, projected
+from accelsim.training.recipe import Joint
 from accelsim.training.run import initial_arrays
 from tests.compression.small import small_graph, small_network
 
@@ -112,6 +114,32 @@ def test_a_checkpoint_becomes_a_file_of_the_sparsities_it_states(checkpoint, tmp
     assert model.accuracy == {}
 
 
+def test_held_zeros_of_the_winograd_domain_are_zeros_of_the_file(tmp_path):
+    """Rounded one by one, weights that cancel no longer do; held, the file has the checkpoint's zeros."""
+    graph, arrays = resnet20(), initial_arrays(resnet20(), 0)
+    for w in arrays.values():
+        if w.ndim > 1:
+            w[np.abs(w) < np.median(np.abs(w))] = 0
+    arrays = projected(arrays, held_zeros(graph, arrays, Joint(spatial=0.5, winograd=0.6)))
+    save_file(arrays, tmp_path / "checkpoint.safetensors")
+    card = {"network": "resnet20-cifar10", "sparsity_sd": 0.5, "sparsity_wd": 0.6}
+    (tmp_path / "checkpoint.json").write_text(json.dumps(card))
+    regularizer = JointRegularizer(graph, {"default": 2})
+    before = np.abs(regularizer.transform(arrays).copy()) < 1e-6
+    zeros = {}
+    for hold in (False, True):
+        recipe = CompressionRecipe(relative_cell=0.3, hold=hold)
+        model = compress_checkpoint(tmp_path, tmp_path / "m.dual", recipe)
+        zeros[hold] = (np.abs(regularizer.transform(dict(model.network.arrays))) < 1e-6)[before].mean()
+        if hold:
+            filters = winograd_model(model)
+            of_file = np.concatenate([(W == 0).ravel() for W in filters.values()])
+            assert of_file[before].all()
+    assert before.mean() >= 0.6
+    assert zeros[True] == 1.0
+    assert zeros[False] < 1.0
+
+
 def test_a_recipe_measures_on_the_test_images(tmp_path):
     images = image_set(40)
     content = {
@@ -183,6 +211,7 @@ def test_an_interrupted_fine_tuning_goes_on_to_the_same_file(tmp_path):
         ("cell: [", "not YAML"),
         ("winograd: 2", "winograd"),
         ("tune: {step: 1}", "tune.step"),
+        ("{hold: true, dither: 1}", "hold: expected neither dither nor tune"),
     ],
 )
 def test_faults_of_a_recipe_are_one_line(tmp_path, text, match):
