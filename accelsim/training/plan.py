@@ -45,6 +45,7 @@ class Plan:
         operations: Mapping[str, Callable[..., Op]] | None = None,
     ):
         self.graph, self.xp, self.workers, self.training = graph, xp, workers, training
+        self.differentiable = gradients is not None
         self.images = max(n for n in range(1, min(block, batch) + 1) if batch % n == 0)
         self.blocks = batch // self.images
         self._scratch: dict[Any, list[Array]] = {}

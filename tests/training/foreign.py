@@ -6,6 +6,7 @@ Foreign array and of an operation that mixes one with a NumPy array; only ``asar
 
 import operator
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,8 @@ _operators()
 
 class Module:
     """NumPy's functions on Foreign arrays."""
+
+    lib = SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=wrapped(np.lib.stride_tricks.as_strided)))
 
     def asarray(self, value: Any, *args: Any) -> Foreign:
         """As CuPy's: takes a NumPy array across, leaves a Foreign one alone."""

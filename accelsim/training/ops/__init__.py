@@ -21,12 +21,12 @@ from accelsim.training.ops.base import Op, Phase
 from accelsim.training.ops.norm import AffineOp, BatchNormOp, LocalResponseNormOp
 from accelsim.training.ops.pointwise import AddOp, ConcatOp, FlattenOp, PadChannelsOp, ReluOp
 from accelsim.training.ops.pool import AveragePoolOp, GlobalAveragePoolOp, MaxPoolOp
-from accelsim.training.ops.products import ConvOp, LinearOp
+from accelsim.training.ops.products import LinearOp, conv_op
 
 __all__ = ["OPS", "BatchNormOp", "Op", "Phase"]
 
 OPS: dict[type, Callable[..., Op]] = {
-    Conv: ConvOp,
+    Conv: conv_op,
     Linear: LinearOp,
     BatchNorm: BatchNormOp,
     Affine: AffineOp,

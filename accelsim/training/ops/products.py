@@ -7,7 +7,15 @@ import numpy as np
 from accelsim.network.layers import Conv, Linear
 from accelsim.training import kernels
 from accelsim.training.kernels import Array, Geometry
+from accelsim.training.minimal import MinimalFilter
 from accelsim.training.ops.base import Op, Phase
+
+
+def conv_op(layer: Conv, xs: list[Array], params: Any, grads: Any, relu: bool, context: Any) -> Op:
+    """The faster of two operations, where the network is trained; inference is by the definition of a convolution."""
+    _, _, H, W, N = xs[0].shape
+    minimal = context.differentiable and MinimalFilter.pays(Geometry.of(layer, H, W, N))
+    return (MinimalConvOp if minimal else ConvOp)(layer, xs, params, grads, relu, context)
 
 
 class ConvOp(Op):
@@ -72,6 +80,65 @@ class ConvOp(Op):
             kernels.convolve(back, self.packed_back, self.g.reversed, dx[b], self.back_product[t], self.xp)
         else:
             kernels.input_gradient(dy, self.packed, self.g, self.back_rows[t], dx[b], self.back_product[t], self.xp)
+
+
+class MinimalConvOp(Op):
+    """Convolution by ``minimal``; the bias, if any, is added in the same phase."""
+
+    def __init__(self, layer: Conv, *args: Any):
+        super().__init__(*args)
+        _, _, H, W, N = self.xs[0].shape
+        self.g = g = Geometry.of(layer, H, W, N)
+        self.y = self.new(g.K, g.P, g.Q)
+        self.bias = layer.bias
+        self.filter = MinimalFilter(g, self.xp)
+        self.U = self.xp.empty((self.filter.taps, g.K, g.C), np.float32)
+        self.x_read, self.y_made = self.filter.read_windows(self.xs[0]), self.filter.made_windows(self.y)
+        self.temporaries = self._temporaries(self.filter)
+
+    def _temporaries(self, f: MinimalFilter) -> list[tuple[Array, ...]]:
+        parts = [self.scratch(role, (size,)) for role, size in (("half", f.half_size), ("V", f.size), ("M", f.size))]
+        return list(zip(*parts, strict=True))
+
+    def allocate_gradients(self, wanted: list[bool]) -> None:
+        super().allocate_gradients(wanted)
+        self.partial = self.xp.zeros((self.blocks, *self.U.shape), np.float32)
+        self.partial_bias = self.xp.zeros((self.blocks, self.g.K), np.float32)
+        self.dy_made = self.filter.made_windows(self.dy)
+        if self.dxs[0] is not None:
+            self.back = MinimalFilter(self.g.reversed, self.xp)
+            self.U_back = self.xp.empty((self.back.taps, self.g.C, self.g.K), np.float32)
+            self.dy_read, self.dx_made = self.back.read_windows(self.dy), self.back.made_windows(self.dxs[0])
+            self.back_temporaries = self._temporaries(self.back)
+
+    def prepare(self) -> None:
+        weight = self.params["weight"]
+        self.filter.pack(weight, self.U)
+        if self.dxs and self.dxs[0] is not None:
+            self.back.pack(weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3), self.U_back)
+
+    def finish(self) -> None:
+        self.grads["weight"][...] = self.filter.unpack_gradient(self.partial)
+        if self.bias:
+            self.grads["bias"][...] = self.partial_bias.sum(axis=0)
+
+    def forward(self) -> list[Phase]:
+        return [Phase(self._forward)]
+
+    def backward(self) -> list[Phase]:
+        return [Phase(self._backward)]
+
+    def _forward(self, b: int, t: int) -> None:
+        self.filter.convolve(self.x_read[b], self.U, self.y_made[b], self.temporaries[t])
+        if self.bias:
+            self.y[b] += self.params["bias"][:, None, None, None]
+
+    def _backward(self, b: int, t: int) -> None:
+        self.filter.weight_gradient(self.x_read[b], self.dy_made[b], self.partial[b], self.temporaries[t])
+        if self.bias:
+            self.partial_bias[b] = self.dy[b].sum(axis=(1, 2, 3))
+        if self.dxs[0] is not None:
+            self.back.convolve(self.dy_read[b], self.U_back, self.dx_made[b], self.back_temporaries[t])
 
 
 class LinearOp(Op):
