@@ -71,6 +71,7 @@ class SpatialMachine(_Machine):
     """A spatial-domain MAC array.  See ``accelsim.simulator.spatial`` for what each dataflow does.
 
     chunk: positions of a bitmask that an inner join takes at once, each chunk a cycle at least; null: no such bound.
+    vector_registers: inputs that a lane of interleaved rows holds; longer vectors come in batches; null: all of them.
     """
 
     kind: Literal["spatial"]
@@ -82,6 +83,7 @@ class SpatialMachine(_Machine):
     row_stationary: RowStationary | None = None
     cartesian: Cartesian | None = None
     chunk: Count | None = None
+    vector_registers: Count | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "SpatialMachine":
@@ -115,6 +117,8 @@ class SpatialMachine(_Machine):
             faults.append(f"zero_handling {self.zero_handling!r}: dataflow interleaved expects skip_both")
         if self.dataflow == "interleaved" and (self.pe_array.feed != "broadcast" or self.buffers.shared):
             faults.append("dataflow interleaved expects no pe_array.feed and no buffers.shared")
+        if self.vector_registers is not None and self.dataflow != "interleaved":
+            faults.append("vector_registers expects dataflow interleaved")
         if self.chunk is not None and not (self.zero_handling == "skip_both" and output_stationary):
             faults.append("chunk expects zero_handling skip_both, dataflow output_stationary")
         if (self.dataflow == "cartesian") != (self.cartesian is not None):

@@ -8,16 +8,20 @@ stored weight of its column a cycle (one cycle at least), and the broadcast wait
     f[j, lane] = max(f[j - 1, lane], t[j]) + max(1, stored[j, lane])       the lane is done with it
 
 So ``window`` is how many inputs a lane may run ahead of the slowest; where other dataflows set a barrier after every
-window, here the window slides.  Weight masks are the real ones; run-length coding pads runs of over 15 rows of a lane
-within a column with stored zeros, counted one by one.  Inputs are drawn: ``DRAWS`` vectors (or one for each output
-position, if those are fewer) by each channel's density, from a fixed seed; other positions take their average.  A
-convolution is one such product for each output position.
+window, here the window slides.  With ``vector_registers`` a lane holds that many inputs of a vector, zeros included: a
+longer one is worked off in batches, with a barrier after each; before it each lane reads its inputs of the batch from
+its activation memory, after it it writes its sums there, a value a cycle.
+
+Weight masks are the real ones; run-length coding pads runs of over 15 rows of a lane within a column with stored zeros,
+counted one by one.  Inputs are drawn: ``DRAWS`` vectors (or one for each output position, if those are fewer) by each
+channel's density, from a fixed seed; other positions take their average.  A convolution is one such product for each
+output position.
 
 A tile holds as many filters as half the weight buffer does (each lane its own, as EIE holds whole layers); the output
 rows of a tile, and whether weights or inputs change last, are searched for by the machine's objective.
 
-Source: Han et al., EIE, ISCA 2016 (recurrences ours, after its description).  Left out: the detection of non-zeros and
-the pipeline's four stages, reading the column pointers, the codebook of shared weights.
+Source: Han et al., EIE, ISCA 2016 (recurrences ours, after its description; so is a value a cycle).  Left out: the
+detection of non-zeros and the pipeline's four stages, reading the column pointers, the codebook of shared weights.
 """
 
 from math import ceil
@@ -57,6 +61,24 @@ def queue_cycles(stored: Ints, inputs: Ints, places: int) -> Ints:
         done += work[:, j]
         done.max(axis=1, out=freed[j])
     return np.asarray(np.where(inputs > 0, freed[inputs - 1, np.arange(len(stored))], 0))
+
+
+def product_cycles(stored: Ints, active: Flags, filters: int, machine: SpatialMachine) -> Ints:
+    """Cycles of one matrix-vector product, batch after batch: (draws,) int64.
+
+    stored: (columns, lanes) weights of each column and lane.  active: (draws, columns) the non-zero inputs.
+    """
+    columns, lanes = stored.shape
+    batch = columns if machine.vector_registers is None else lanes * machine.vector_registers
+    cycles = np.zeros(len(active), np.int64)
+    for first in range(0, columns, batch):
+        part = active[:, first : first + batch]
+        inputs = part.sum(axis=1)
+        order = np.argsort(~part, axis=1, kind="stable")[:, : int(inputs.max())]
+        cycles += queue_cycles(stored[first : first + batch][order], inputs, machine.window)
+        if columns > batch:
+            cycles += -(-part.shape[1] // lanes) - (-filters // lanes)
+    return cycles
 
 
 def stored_weights(mask: Flags, lanes: int, fmt: str) -> tuple[Ints, Ints]:
@@ -186,9 +208,7 @@ def _products(work: LayerWork, machine: SpatialMachine, starts: Ints) -> Floats:
         active = np.random.default_rng(0).random((draws, len(density))) < density
         mask = (work.weights[start:end] != 0).reshape(end - start, -1)
         nonzeros, stored = stored_weights(mask, machine.lanes, machine.weight_format)
-        inputs = active.sum(axis=1)
-        order = np.argsort(~active, axis=1, kind="stable")[:, : int(inputs.max())]
-        cycles = ceil(queue_cycles(stored[order], inputs, machine.window).mean())
+        cycles = ceil(product_cycles(stored, active, int(end - start), machine).mean())
         reads, products = (float((active @ of_column.sum(axis=1)).mean()) for of_column in (stored, nonzeros))
         found.append((cycles, min(reads, cycles * machine.lanes), products))
     return np.array(found, np.float64)

@@ -1,37 +1,41 @@
 """eie-like beside EIE's published load-balance efficiencies (see ``reports/comparisons/eie.py``)."""
 
+import os
+from pathlib import Path
+
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from reports.comparisons import eie
 
+# The paper's figure 8, 64 PEs and queues of 8.
+EFFICIENCY = {
+    "AlexNet FC6": 0.93, "AlexNet FC7": 0.96, "AlexNet FC8": 0.90, "VGG FC6": 0.82, "VGG FC7": 0.91, "VGG FC8": 0.87,
+}  # fmt: skip
 
-@pytest.mark.parametrize("name", [name for name in eie.LAYERS if name != "VGG FC6"])
+
+@pytest.mark.parametrize("name", eie.LAYERS)
 def test_load_balance_is_within_five_points(name: str) -> None:
-    assert eie.efficiency(name) == pytest.approx(eie.LAYERS[name][-1], abs=0.05)
+    assert eie.efficiency(name) == pytest.approx(eie.published(name), abs=0.05)
 
 
-def test_random_masks_of_vgg_fc6_are_more_even_than_the_trained_one() -> None:
-    """The bar of five points is not met: 0.82 published; with random masks the model stays above it, by 11 at most."""
-    published = eie.LAYERS["VGG FC6"][-1]
-    assert published < eie.efficiency("VGG FC6") < published + 0.11
-
-
-def test_published_times_of_vgg_fc6_ask_for_more_weights_than_its_published_densities() -> None:
-    """With all PEs busy: half as much again as a random mask of these densities holds, padding included.
-
-    Of the other layers none is further away than a fifth.
-    """
-    ratio = {name: published / eie.simulate(name)[1] for name, published in eie.BUSY_US.items()}
-    assert ratio.pop("VGG FC6") > 1.4
-    assert all(0.9 < value < 1.2 for value in ratio.values())
-
-
-@pytest.mark.parametrize("name", eie.BUSY_US)
+@pytest.mark.parametrize("name", eie.LAYERS)
 def test_published_times_are_the_published_efficiencies(name: str) -> None:
-    actual = {"AlexNet FC6": 30.3, "AlexNet FC7": 12.2, "AlexNet FC8": 9.9} | {
-        "VGG FC6": 41.9, "VGG FC7": 9.6, "VGG FC8": 8.6,
-    }  # fmt: skip
-    assert eie.BUSY_US[name] / actual[name] == pytest.approx(eie.LAYERS[name][-1], abs=0.006)
+    assert eie.published(name) == pytest.approx(EFFICIENCY[name], abs=0.006)
+
+
+def test_work_follows_from_the_published_densities() -> None:
+    """Microseconds with all PEs busy: within 7 % in four layers; two ask for up to a quarter more weights."""
+    apart = {name: theoretical / eie.simulate(name)[1] - 1 for name, (theoretical, _) in eie.PUBLISHED_US.items()}
+    assert 0 < apart.pop("AlexNet FC8") < apart.pop("VGG FC6") < 0.27
+    assert all(abs(value) < 0.07 for value in apart.values())
+
+
+def test_even_masks_are_better_balanced_and_only_long_vectors_come_in_batches() -> None:
+    for name in ("AlexNet FC7", "VGG FC8"):
+        assert eie.efficiency(name, uneven=False) > eie.efficiency(name)
+    assert [name for name, (inputs, *_) in eie.LAYERS.items() if inputs > 64 * 64] == ["AlexNet FC6", "VGG FC6"]
 
 
 def test_longer_queues_balance_better() -> None:
@@ -40,3 +44,12 @@ def test_longer_queues_balance_better() -> None:
     assert found == sorted(found)
     assert found[0] < 0.65
     assert found[3] - found[2] < 0.06
+
+
+@pytest.mark.big_data
+def test_unevenness_is_that_of_a_real_classifier() -> None:
+    folder = Path(os.environ["ACCELSIM_DATA"])
+    weights = load_file(folder / "weights" / "squeezenet11_imagenet_fp16.safetensors")["conv10.weight"]
+    matrix = weights.astype(np.float32).reshape(len(weights), -1)
+    for density, expected in eie.UNEVEN.items():
+        assert eie.spreads(matrix, density) == pytest.approx(expected, abs=0.006)

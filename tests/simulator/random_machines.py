@@ -221,6 +221,7 @@ def interleaved_machines(draw: st.DrawFn, **fixed: Any) -> SpatialMachine:
             "dataflow": "interleaved",
             "zero_handling": "skip_both",
             "window": draw(st.integers(1, 8)),
+            "vector_registers": draw(st.sampled_from([None, 1, 7])),
             **_array(draw, 4),
             **draw(_common()),
             "buffers__weight_kb": draw(st.sampled_from([1, 64])),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from accelsim.errors import InputError
 from accelsim.hardware.machine import SpatialMachine
 from accelsim.simulator.event import event
-from accelsim.simulator.interleaved import queue_cycles, stored_weights
+from accelsim.simulator.interleaved import product_cycles, queue_cycles, stored_weights
 from accelsim.simulator.pipeline import durations, fast
 from accelsim.simulator.run import plan, run
 from accelsim.workload import LayerWork
@@ -58,6 +58,24 @@ def test_queues_counted_cycle_by_cycle(most: int, lanes: int, places: int, seed:
     stored, inputs = rng.integers(0, 6, (3, most, lanes)), np.sort(rng.integers(0, most + 1, 3))
     expected = [cycle_by_cycle(draw[:n], places) for draw, n in zip(stored, inputs, strict=True)]
     assert queue_cycles(stored, inputs, places).tolist() == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 4), st.integers(1, 5), st.integers(0, 99))
+def test_long_vectors_in_batches(columns: int, lanes: int, registers: int, seed: int) -> None:
+    """Batch after batch as on its own, with one cycle for each input that a lane reads, each sum that it writes."""
+    rng, filters = np.random.default_rng(seed), 5
+    stored, active = rng.integers(0, 6, (columns, lanes)), rng.random((2, columns)) < 0.5
+    array = machine(pe_array={"rows": 1, "cols": lanes}, vector_registers=registers)
+    batch, expected = lanes * registers, np.zeros(2, int)
+    for first in range(0, columns, batch):
+        size = min(batch, columns - first)
+        for draw in (0, 1):
+            kept = active[draw, first : first + size]
+            expected[draw] += cycle_by_cycle(stored[first : first + size][kept], array.window)
+        if columns > batch:
+            expected += -(-size // lanes) + -(-filters // lanes)
+    assert product_cycles(stored, active, filters, array).tolist() == expected.tolist()
 
 
 @settings(max_examples=60, deadline=None)
