@@ -23,11 +23,9 @@ applied to these transforms as in B. Barabasz et al., Error Analysis and Improvi
 for Deep Neural Networks, ACM TOMS 46(4), 2020; see ``error_bound``.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from itertools import combinations
 from math import prod
 from typing import Any
 
@@ -180,42 +178,6 @@ def amplification(m: int, r: int, points: tuple[Fraction, ...] | None = None) ->
     t = cook_toom(m, r, points)
     products = [sum(map(abs, g)) * sum(map(abs, b)) for g, b in zip(t.G, t.B_T, strict=True)]
     return max(sum((abs(a) * p for a, p in zip(row, products, strict=True)), start=Fraction(0)) for row in t.A_T)
-
-
-def additions(matrix: tuple[tuple[Fraction, ...], ...]) -> int:
-    """Adders that one matrix-vector product needs; scaling by a constant costs none (shifts, or part of the data).
-
-    Row by row that is the non-zero entries less one.  Two-term sums x_i + c x_j that several rows hold, up to a factor,
-    are computed once: the most frequent first, until none is left that repeats (greedy sharing of subexpressions).
-    """
-    rows = [{j: entry for j, entry in enumerate(row) if entry} for row in matrix]
-    columns = max(len(row) for row in matrix)
-    shared = 0
-    while True:
-        ratios = Counter((i, j, row[j] / row[i]) for row in rows for i, j in combinations(sorted(row), 2))
-        (i, j, ratio), uses = max(ratios.items(), key=lambda item: item[1], default=((0, 0, Fraction(0)), 0))
-        if uses < 2:
-            return shared + sum(max(len(row) - 1, 0) for row in rows)
-        for row in rows:
-            if i in row and j in row and row[j] / row[i] == ratio:
-                row[columns] = row.pop(i)
-                del row[j]
-        columns += 1
-        shared += 1
-
-
-@lru_cache(maxsize=256)
-def tile_additions(m: int, r: tuple[int, int]) -> tuple[int, int, int]:
-    """Adders of one 2-D tile of F(m x m, R x S): (filter transform, input transform, inverse transform).
-
-    The first matrix acts on every column, the second on every row of the result; counted by ``additions``.
-    """
-    h, w = cook_toom(m, r[0]), cook_toom(m, r[1])
-    return (
-        r[1] * additions(h.G) + h.n * additions(w.G),
-        w.n * additions(h.B_T) + h.n * additions(w.B_T),
-        w.n * additions(h.A_T) + m * additions(w.A_T),
-    )
 
 
 def _float(array: NDArray[Any]) -> NDArray[Any]:

@@ -20,6 +20,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
+from accelsim.adders import tile_additions
 from accelsim.compression.compress import quantize, seal, spatial_threshold, winograd_threshold
 from accelsim.compression.deploy import density, spatial_densities, tile_sizes, winograd_model
 from accelsim.compression.dual import decode_dual, encode_dual, read_dual
@@ -30,7 +31,6 @@ from accelsim.training.compress import CompressionRecipe, load_checkpoint, measu
 from accelsim.training.datasets import load_split
 from accelsim.training.evaluate import top1
 from accelsim.training.recipe import Data
-from accelsim.winograd import tile_additions
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

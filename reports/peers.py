@@ -4,8 +4,8 @@ python reports/peers.py               the page, from what the peers were measure
 python reports/peers.py --measure     run the peers live on the layers that reports/peers.json lacks, small ones first;
                                       each is installed under build/peers when first asked for; AccelForge needs a
                                       Python 3.12 on the search path (delete the file to start anew: SCALE-Sim takes
-                                      ten minutes of one core, ZigZag and AccelForge two); a layer that takes more than --limit
-                                      seconds of CPU is stopped, and said to be
+                                      ten minutes of one core, ZigZag and AccelForge two); a layer that
+                                      takes more than --limit seconds of CPU is stopped, and said to be
 """
 
 import argparse

@@ -11,14 +11,12 @@ from scipy.signal import correlate
 
 from accelsim.winograd import (
     POINTS,
-    additions,
     amplification,
     convolve,
     convolve_transformed,
     cook_toom,
     error_bound,
     matrices,
-    tile_additions,
     transform_filters,
     transform_inputs,
     transform_outputs,
@@ -192,32 +190,6 @@ def test_the_points_beat_the_smallest_fractions(n):
     obvious = (*POINTS[:7], *map(Fraction, ("3/2", "-3/2", "2/3", "-2/3")))
     r = 7
     assert amplification(n - r + 1, r) < amplification(n - r + 1, r, obvious)
-
-
-@pytest.mark.parametrize(
-    ("m", "r", "points", "adds_in", "adds_out"),
-    [
-        (2, 3, None, 32, 24),
-        (4, 3, None, 144, 100),
-        (4, 3, ("0", "1", "-1", "1/2", "-2"), 192, 120),
-        (6, 3, None, 384, 280),
-        (2, 5, None, 144, 64),
-    ],
-)
-def test_adders_of_a_tile_are_the_published_ones(m, r, points, adds_in, adds_out):
-    """F(2,3): Lavin & Gray, section 4.1.1 (32 and 24 adds), the others: synthesized transforms."""
-    t = cook_toom(m, r, None if points is None else tuple(map(Fraction, points)))
-    assert 2 * t.n * additions(t.B_T) == adds_in
-    assert (t.n + m) * additions(t.A_T) == adds_out
-    if points is None:
-        assert tile_additions(m, (r, r))[1:] == (adds_in, adds_out)
-
-
-def test_sharing_never_needs_more_adders_than_row_by_row():
-    for m, r in ALL:
-        t = cook_toom(m, r)
-        for matrix in (t.A_T, t.G, t.B_T):
-            assert 0 <= additions(matrix) <= sum(max(sum(e != 0 for e in row) - 1, 0) for row in matrix)
 
 
 @settings(deadline=None, max_examples=40)

@@ -18,13 +18,15 @@ from accelsim.hardware.technology import (
     GATED_SHARE,
     LOGIC_AREA_SOURCE,
     NODE_SOURCE,
+    PADS_AREA_SOURCE,
     REGISTER_FILE_ADDRESS_PJ,
     REGISTER_FILE_PJ_PER_BIT,
     add_pj,
-    adders_um2,
     mac_pj,
     mac_um2,
     node_factor,
+    register_file_um2,
+    transform_um2,
 )
 
 Part = Literal["mac", "transform", "register", "sram", "dram", "static"]
@@ -123,10 +125,14 @@ def static_mw(machine: SpatialMachine | WinogradMachine) -> float:
     return leakage + (logic if e.logic_static_mw is None else e.logic_static_mw)
 
 
-def area_mm2(machine: SpatialMachine | WinogradMachine, transform_adders: tuple[int, int] = (0, 0)) -> dict[str, float]:
+def area_mm2(
+    machine: SpatialMachine | WinogradMachine,
+    input_unit: tuple[int, int, int] = (0, 0, 0),
+    inverse_unit: tuple[int, int, int] = (0, 0, 0),
+) -> dict[str, float]:
     """Area by part: lanes, buffers and, of a Winograd machine, transform units.
 
-    transform_adders: of the input and of the inverse transform of one 2-D tile.
+    input_unit, inverse_unit: adder bits, twins' bits and register bits of one unit (``accelsim.adders``).
     """
     a, node = machine.arithmetic, machine.node_nm
     operand_bits = a.transformed_bits if isinstance(machine, WinogradMachine) else a.activation_bits
@@ -136,14 +142,10 @@ def area_mm2(machine: SpatialMachine | WinogradMachine, transform_adders: tuple[
     if isinstance(machine, SpatialMachine) and (pads := machine.row_stationary) is not None:
         bits = pads.filter_words * a.weight_bits + pads.input_words * a.activation_bits
         bits += pads.psum_words * a.accumulator_bits
-        parts["scratch_pads"] = machine.lanes * adders_um2(0, 1, bits, node) / 1e6
+        parts["scratch_pads"] = machine.lanes * register_file_um2(bits, node) / 1e6
     if isinstance(machine, WinogradMachine):
-        (inputs, outputs), m, n = transform_adders, machine.tile, machine.tile + 2
-        # A register between the two passes of each transform, for 3 x 3 kernels.
-        input_um2 = adders_um2(inputs, n * n, a.transformed_bits, node)
-        inverse_um2 = adders_um2(outputs, m * n, a.accumulator_bits, node)
-        parts["input_transform"] = machine.transform_rate * input_um2 / 1e6
-        parts["inverse_transform"] = machine.inverse_rate * inverse_um2 / 1e6
+        parts["input_transform"] = machine.transform_rate * transform_um2(*input_unit, node) / 1e6
+        parts["inverse_transform"] = machine.inverse_rate * transform_um2(*inverse_unit, node) / 1e6
     if machine.decoder is not None:
         parts["decoder"] = decoder_mm2(node, machine.decoder.symbols_per_cycle, machine.decoder.table_kb)
     own = {name: getattr(machine.area, f"{name}_mm2") for name in parts}
@@ -156,7 +158,7 @@ def area_source(machine: SpatialMachine | WinogradMachine, part: str) -> str:
         return "machine file"
     if part.endswith("_buffer"):
         return SRAM_SOURCE
-    return DECODER_SOURCE if part == "decoder" else LOGIC_AREA_SOURCE
+    return {"decoder": DECODER_SOURCE, "scratch_pads": PADS_AREA_SOURCE}.get(part, LOGIC_AREA_SOURCE)
 
 
 def static_source(machine: SpatialMachine | WinogradMachine) -> str:

@@ -4,8 +4,10 @@ Energies at 45 nm, 0.9 V: Horowitz, ISSCC 2014 (int add 8/16/32 b: 0.03/0.05/0.1
 3.1 pJ; fp16 add/multiply 0.4/1.1, fp32 0.9/3.7).  An integer multiplier grows with the product of its widths, an
 adder and a register with their width; that reproduces the derived multiply-accumulates int8 -> 24 b 0.31,
 int8 x 10 b 0.37, int16 -> 40 b 1.0 pJ.  The second table, Aladdin's (as used by the Accelergy family), puts the int8
-multiplier at 0.91 pJ.  Areas at 45 nm: 8 b add 36, 8 b multiply 282 um2 (Horowitz, quoted from memory);
-6 um2 a register bit at 40 nm (Aladdin).  Node factors: Stillmaker & Baas, Integration 2017.
+multiplier at 0.91 pJ.  Areas at 45 nm: counted in cells of the Nangate Open Cell Library (FreePDK45), a full adder for
+each bit of an adder and each but the first row of an array multiplier; that gives 34 um2 for an 8 b add and 306 for an
+8 b multiply (36 and 282: Horowitz, quoted from memory).  A register file: 6 um2 a bit at 40 nm (Aladdin).  Left out:
+look-ahead, wires, sizing for speed.  Node factors: Stillmaker & Baas, Integration 2017.
 """
 
 from dataclasses import dataclass
@@ -30,7 +32,8 @@ ENERGY_FACTORS = {
 AREA_FACTORS = {65: 1.5, 45: 1.0, 40: 0.792, 32: 0.46, 28: 0.377, 22: 0.252, 16: 0.19, 7: 0.059}
 
 NODE_SOURCE = "node factor of Stillmaker & Baas 2017"
-LOGIC_AREA_SOURCE = f"multiplier and adder of Horowitz, quoted from memory, register bit of Aladdin; {NODE_SOURCE}"
+LOGIC_AREA_SOURCE = f"cells of the Nangate 45 nm Open Cell Library; {NODE_SOURCE}"
+PADS_AREA_SOURCE = f"register file of Aladdin; {NODE_SOURCE}"
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,9 @@ REGISTER_FILE_PJ_PER_BIT = 0.009 / 0.869  # below 0.5 KB; 0.009 at 40 nm (Aladdi
 REGISTER_FILE_ADDRESS_PJ = 0.03 / 0.869  # an access; 0.02-0.04 at 40 nm
 GATED_SHARE = 0.03  # of an active MAC's energy (Sparseloop, MICRO 2022)
 
-MULTIPLIER_UM2_PER_BIT2 = 282 / 64
-ADDER_UM2_PER_BIT = 36 / 8
-REGISTER_UM2_PER_BIT = 6 / 0.792
+# Cells FA_X1, DFF_X1, AND2_X1 and XOR2_X1: width x the row height of 1.4 um.
+FULL_ADDER_UM2, FLIP_FLOP_UM2, AND_UM2, XOR_UM2 = 3.04 * 1.4, 3.23 * 1.4, 0.76 * 1.4, 1.14 * 1.4
+REGISTER_FILE_UM2_PER_BIT = 6 / 0.792
 
 
 def node_factor(factors: dict[int, float], node_nm: int) -> float:
@@ -88,13 +91,19 @@ def add_pj(table: str, bits: int, node_nm: int) -> float:
 
 
 def mac_um2(weight_bits: int, activation_bits: int, accumulator_bits: int, node_nm: int) -> float:
-    """Area of one integer multiply-accumulate with its accumulator register."""
-    area = MULTIPLIER_UM2_PER_BIT2 * weight_bits * activation_bits
-    area += (ADDER_UM2_PER_BIT + REGISTER_UM2_PER_BIT) * accumulator_bits
+    """Area of one integer multiply-accumulate with its accumulator register, cleared and held by gates before it."""
+    products = weight_bits * activation_bits * AND_UM2 + (weight_bits - 1) * activation_bits * FULL_ADDER_UM2
+    sums = accumulator_bits * (FULL_ADDER_UM2 + FLIP_FLOP_UM2)
+    gates = (accumulator_bits + weight_bits + activation_bits) * AND_UM2
+    return (products + sums + gates) * node_factor(AREA_FACTORS, node_nm)
+
+
+def transform_um2(adder_bits: int, twin_bits: int, register_bits: int, node_nm: int) -> float:
+    """Area of adders and registers.  twin_bits: of adders that share each bit's exclusive or with another adder."""
+    area = adder_bits * FULL_ADDER_UM2 - twin_bits * XOR_UM2 + register_bits * FLIP_FLOP_UM2
     return area * node_factor(AREA_FACTORS, node_nm)
 
 
-def adders_um2(adders: int, registers: int, bits: int, node_nm: int) -> float:
-    """Area of a unit of ``adders`` adders and ``registers`` registers, all ``bits`` wide."""
-    area = bits * (adders * ADDER_UM2_PER_BIT + registers * REGISTER_UM2_PER_BIT)
-    return area * node_factor(AREA_FACTORS, node_nm)
+def register_file_um2(bits: int, node_nm: int) -> float:
+    """Area of a small register file, its ports included."""
+    return bits * REGISTER_FILE_UM2_PER_BIT * node_factor(AREA_FACTORS, node_nm)

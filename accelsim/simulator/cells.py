@@ -21,11 +21,11 @@ stored weights by the compressed weight format (moved fewer, multiplied all).
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.adders import tile_additions
 from accelsim.hardware.machine import WinogradMachine
 from accelsim.hardware.parts import Cells
 from accelsim.simulator.mode import Mode
 from accelsim.simulator.spatial import dense_slots, operand_settings, weight_bits
-from accelsim.winograd import tile_additions
 from accelsim.workload import CHANNEL_BLOCK, LayerWork
 
 Ints = NDArray[np.int64]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from accelsim.adders import input_unit, inverse_unit
 from accelsim.hardware.energy import PARTS, Price, area_mm2, prices, static_mw
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.bound import breakdown
@@ -22,7 +23,6 @@ from accelsim.simulator.schedule import Schedule
 from accelsim.simulator.spatial import spatial_modes
 from accelsim.simulator.vector import plan_vector
 from accelsim.simulator.winograd import winograd_modes
-from accelsim.winograd import tile_additions
 from accelsim.workload import LayerWork
 
 ENGINES: dict[str, Engine] = {"event": event, "fast": fast}
@@ -83,8 +83,11 @@ def run_rows(
 
 def areas_mm2(machine: SpatialMachine | WinogradMachine) -> dict[str, float]:
     """Area by part; transform units as F(m x m, 3 x 3) needs them."""
-    adders = tile_additions(machine.tile, (3, 3))[1:] if isinstance(machine, WinogradMachine) else (0, 0)
-    return area_mm2(machine, adders)
+    if isinstance(machine, SpatialMachine):
+        return area_mm2(machine)
+    m, a = machine.tile, machine.arithmetic
+    units = input_unit(m, a.activation_bits, a.transformed_bits), inverse_unit(m, a.accumulator_bits)
+    return area_mm2(machine, *units)
 
 
 def _row(

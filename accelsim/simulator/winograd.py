@@ -22,11 +22,12 @@ from functools import partial
 
 import numpy as np
 
+from accelsim.adders import tile_additions
 from accelsim.decomposition import Piece, pieces
 from accelsim.hardware.machine import WinogradMachine
 from accelsim.simulator.mode import Mode
 from accelsim.simulator.spatial import coded_bits, dense_slots, filter_order, gemm_mode, operand_settings, weight_bits
-from accelsim.winograd import POINTS, tile_additions
+from accelsim.winograd import POINTS
 from accelsim.workload import LayerWork, keep
 
 MAX_POINTS = len(POINTS)

@@ -102,8 +102,8 @@ module winograd_machine
   logic t_first_done, t_second_done;  // pipeline: the last tile-channels are in the first, second pass
   logic t_valid[TRANSFORM_RATE], t_valid1[TRANSFORM_RATE], t_valid2[TRANSFORM_RATE];
   logic [31:0] t_to[TRANSFORM_RATE], t_to1[TRANSFORM_RATE], t_to2[TRANSFORM_RATE];
-  logic signed [7:0] pixels[TRANSFORM_RATE][TAPS];
-  logic signed [X_BITS-1:0] t_result[TRANSFORM_RATE][TAPS];
+  logic [TAPS-1:0][7:0] pixels[TRANSFORM_RATE];
+  logic [TAPS-1:0][X_BITS-1:0] t_result[TRANSFORM_RATE];
   int t_h[TRANSFORM_RATE][TAPS], t_w[TRANSFORM_RATE][TAPS];
 
   always_comb begin
@@ -244,8 +244,8 @@ module winograd_machine
   logic i_running, i_last, i_first_done, i_second_done;
   logic i_valid[INVERSE_RATE], i_valid1[INVERSE_RATE], i_valid2[INVERSE_RATE];
   int i_from[INVERSE_RATE];
-  logic signed [RAW_BITS-1:0] aligned[INVERSE_RATE][TAPS];
-  logic signed [RAW_BITS-1:0] i_result[INVERSE_RATE][M*M];
+  logic [TAPS-1:0][RAW_BITS-1:0] aligned[INVERSE_RATE];
+  logic [M*M-1:0][RAW_BITS-1:0] i_result[INVERSE_RATE];
 
   always_comb begin
     i_at[0] = i_next;

@@ -30,7 +30,7 @@ module input_transform_1d #(
     assign y[2*BITS+:BITS] = even1 - odd1;
     assign y[3*BITS+:BITS] = even2 + odd2;
     assign y[4*BITS+:BITS] = even2 - odd2;
-    assign y[5*BITS+:BITS] = ((x1 - x3) <<< 2) - x3 + x5;
+    assign y[5*BITS+:BITS] = x5 - x3 - (odd2 <<< 1);
   end
 endmodule
 
@@ -72,19 +72,19 @@ module input_transform #(
     localparam int N = M + 2
 ) (
     input logic clk,
-    input logic signed [X_BITS-1:0] tile[N*N],
-    output logic signed [BITS-1:0] result[N*N]
+    input logic [N*N*X_BITS-1:0] tile,
+    output logic [N*N*BITS-1:0] result
 );
-  logic signed [BITS-1:0] half[N*N];
+  logic [N*N*BITS-1:0] half;
   for (genvar i = 0; i < N; i++) begin : pass
     logic [N*BITS-1:0] column, column_y, row, row_y;
     input_transform_1d #(.M(M), .BITS(BITS)) down (.x(column), .y(column_y));
     input_transform_1d #(.M(M), .BITS(BITS)) across (.x(row), .y(row_y));
     for (genvar k = 0; k < N; k++) begin : wire_up
-      assign column[k*BITS+:BITS] = BITS'(tile[k*N+i]);
-      assign row[k*BITS+:BITS] = half[i*N+k];
-      assign result[i*N+k] = row_y[k*BITS+:BITS];
-      always_ff @(posedge clk) half[k*N+i] <= column_y[k*BITS+:BITS];
+      assign column[k*BITS+:BITS] = BITS'($signed(tile[(k*N+i)*X_BITS+:X_BITS]));
+      assign row[k*BITS+:BITS] = half[(i*N+k)*BITS+:BITS];
+      assign result[(i*N+k)*BITS+:BITS] = row_y[k*BITS+:BITS];
+      always_ff @(posedge clk) half[(k*N+i)*BITS+:BITS] <= column_y[k*BITS+:BITS];
     end
   end
 endmodule
@@ -96,19 +96,19 @@ module inverse_transform #(
     localparam int N = M + 2
 ) (
     input logic clk,
-    input logic signed [BITS-1:0] tile[N*N],
-    output logic signed [BITS-1:0] result[M*M]
+    input logic [N*N*BITS-1:0] tile,
+    output logic [M*M*BITS-1:0] result
 );
-  logic signed [BITS-1:0] half[M*N];
+  logic [M*N*BITS-1:0] half;
   for (genvar i = 0; i < N; i++) begin : pass_down
     logic [N*BITS-1:0] column;
     logic [M*BITS-1:0] column_y;
     inverse_transform_1d #(.M(M), .BITS(BITS)) down (.x(column), .y(column_y));
     for (genvar k = 0; k < N; k++) begin : wire_in
-      assign column[k*BITS+:BITS] = tile[k*N+i];
+      assign column[k*BITS+:BITS] = tile[(k*N+i)*BITS+:BITS];
     end
     for (genvar k = 0; k < M; k++) begin : wire_out
-      always_ff @(posedge clk) half[k*N+i] <= column_y[k*BITS+:BITS];
+      always_ff @(posedge clk) half[(k*N+i)*BITS+:BITS] <= column_y[k*BITS+:BITS];
     end
   end
   for (genvar i = 0; i < M; i++) begin : pass_across
@@ -116,10 +116,10 @@ module inverse_transform #(
     logic [M*BITS-1:0] row_y;
     inverse_transform_1d #(.M(M), .BITS(BITS)) across (.x(row), .y(row_y));
     for (genvar k = 0; k < N; k++) begin : wire_in
-      assign row[k*BITS+:BITS] = half[i*N+k];
+      assign row[k*BITS+:BITS] = half[(i*N+k)*BITS+:BITS];
     end
     for (genvar k = 0; k < M; k++) begin : wire_out
-      assign result[i*M+k] = row_y[k*BITS+:BITS];
+      assign result[(i*M+k)*BITS+:BITS] = row_y[k*BITS+:BITS];
     end
   end
 endmodule
