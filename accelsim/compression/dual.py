@@ -1,7 +1,9 @@
 """The ``.dual`` file: one compressed network that a spatial and a Winograd machine both decode and run.
 
 Members of the archive (``container``): ``manifest.json`` (``manifest``), ``weights`` (the entropy-coded indices) and
-``values`` (codebook, biases, scales and shifts, input densities).  Byte by byte: docs/dual-format.md.
+``values`` (codebook, biases, scales and shifts, input densities).  A file of many weights (version 2) has a fourth,
+``digest``: what was altered in it is refused at once, not after seconds of decoding.
+Byte by byte: docs/dual-format.md.
 A reader trusts nothing: every size follows from the validated manifest and is bounded by the size of the file before
 memory is taken.
 """
@@ -37,6 +39,7 @@ MAX_FILE_BYTES = 128 << 20
 # A file may not claim more numbers than its size makes plausible: 1/4 of a bit each, and some for free.
 NUMBERS_PER_BYTE, FREE_NUMBERS = 32, 1 << 18
 DENSITY_STEPS = 63
+MANY_WEIGHTS = 1 << 20  # a file of more has a digest: their checksum is known only after a second of decoding or more
 
 Array = NDArray[np.float32]
 
@@ -81,7 +84,19 @@ def with_accuracy(content: bytes, accuracy: Mapping[str, float]) -> bytes:
     """The same file with other measured figures in its manifest."""
     members = unpack(content, MAX_MANIFEST_BYTES)
     manifest = parse_manifest(members["manifest.json"]).model_copy(update={"accuracy": dict(accuracy)})
-    return pack(members | {"manifest.json": manifest.to_json()}, compressed=frozenset({"manifest.json"}))
+    return _archive(manifest, members["weights"], members["values"])
+
+
+def _archive(manifest: Manifest, weights: bytes, values: bytes) -> bytes:
+    members = {"manifest.json": manifest.to_json(), "weights": weights, "values": values}
+    if manifest.version == 2:
+        members["digest"] = _digest(members)
+    return pack(members, compressed=frozenset({"manifest.json"}))
+
+
+def _digest(members: Mapping[str, bytes]) -> bytes:
+    """SHA-256 of the contents of all members but itself, one after the other."""
+    return hashlib.sha256(b"".join(content for name, content in members.items() if name != "digest")).digest()
 
 
 def read_dual(path: Path) -> DualModel:
@@ -128,6 +143,7 @@ def encode_dual(compressed: Compressed, coder: Coder = "context") -> bytes:
     m = {name: compressed.winograd_m[name] for name in eligible if name in compressed.winograd_m}
     uniform = len(set(m.values())) == 1 and len(m) == len(eligible)
     manifest = Manifest(
+        version=2 if sum(compressed.indices[name].size for name in names) > MANY_WEIGHTS else 1,
         graph=graph,
         parameters=compressed.parameters,
         coder=coder,
@@ -149,8 +165,7 @@ def encode_dual(compressed: Compressed, coder: Coder = "context") -> bytes:
     )
     weights, _ = encode([compressed.indices[name] for name in names], coder)
     values = encode_numbers(integers, _kinds(others, len(densities)))
-    members = {"manifest.json": manifest.to_json(), "weights": weights, "values": values}
-    return pack(members, compressed=frozenset({"manifest.json"}))
+    return _archive(manifest, weights, values)
 
 
 def decode_dual(content: bytes, where: str) -> DualModel:
@@ -166,9 +181,13 @@ def _open(content: bytes) -> tuple[Manifest, bytes, bytes]:
     """The manifest and the members ``weights`` and ``values``; what they decode to is plausible in size."""
     members = unpack(content, MAX_MANIFEST_BYTES)
     expected = ["manifest.json", "weights", "values"]
-    if list(members) != expected:
+    if list(members) not in (expected, [*expected, "digest"]):
         raise ContainerError(f"members are {', '.join(members)[:200]}, expected {', '.join(expected)}")
+    if "digest" in members and members["digest"] != _digest(members):
+        raise ContainerError("damaged: the digest of the members differs")
     manifest = parse_manifest(members["manifest.json"])
+    if manifest.version != (2 if "digest" in members else 1):
+        raise ContainerError(f"manifest.json: version {manifest.version}, expected 2 with a member digest, else 1")
     found = sum(math.prod(shape) for shape in manifest.graph.parameters.values())
     limit = NUMBERS_PER_BYTE * len(content) + FREE_NUMBERS
     if found > limit:

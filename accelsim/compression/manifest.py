@@ -12,7 +12,7 @@ from accelsim.compression.quantize import MAX_LEVEL
 from accelsim.network import Graph
 
 FORMAT: Final = "accelsim-dual"
-VERSION: Final = 1
+VERSIONS: Final = (1, 2)  # 2: with a digest of the whole file
 MAX_MANIFEST_BYTES = 1 << 20
 
 Text = Annotated[str, Field(max_length=1000)]
@@ -56,7 +56,7 @@ class Manifest(_Record):
     """The whole manifest."""
 
     format: Literal["accelsim-dual"] = FORMAT
-    version: Literal[1] = VERSION
+    version: Literal[1, 2] = 1
     graph: Graph
     parameters: Annotated[int, Field(ge=0, lt=1 << 40)]
     coder: Coder
@@ -124,7 +124,7 @@ class Manifest(_Record):
             if record["inputs"] == [previous]:
                 del record["inputs"]
             previous = node.name
-        content = {"format": FORMAT, "version": VERSION, **content}
+        content = {"format": FORMAT, "version": self.version, **content}
         return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
 
 
@@ -141,9 +141,10 @@ def parse_manifest(content: bytes) -> Manifest:
         raise ContainerError(f"manifest.json is no JSON ({str(error)[:200]})") from None
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise ContainerError(f"manifest.json: no .dual file: its 'format' is not {FORMAT!r}")
-    if raw.get("version") != VERSION:
+    if raw.get("version") not in VERSIONS:
         found = str(raw.get("version"))[:40]
-        raise ContainerError(f"manifest.json: format version {found}, this accelsim reads version {VERSION}")
+        known = " and ".join(map(str, VERSIONS))
+        raise ContainerError(f"manifest.json: format version {found}, this accelsim reads versions {known}")
     _restore_inputs(raw)
     try:
         return Manifest.model_validate(raw)

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.compression.compress import winograd_threshold
+from accelsim.compression.compress import winograd_threshold, winograd_tiles
 from accelsim.compression.deploy import winograd_convolution
-from accelsim.compression.manifest import weight_names
-from accelsim.compression.model import DualModel, winograd_eligible
+from accelsim.compression.model import DualModel
 from accelsim.compression.quantize import Quantizer
 from accelsim.network import Network, forward
 
@@ -41,30 +40,35 @@ def entropy_bits(indices: NDArray[np.int32]) -> float:
 
 
 def choices(
-    network: Network, x: Array, cells: Sequence[float], threshold: float, m: int, winograd_sparsity: float
+    network: Network,
+    x: Array,
+    cells: Mapping[str, Sequence[float]],
+    threshold: float,
+    m: int | Mapping[str, int],
+    winograd_sparsity: float,
 ) -> dict[str, list[Choice]]:
-    """What each cell size would cost each weight array, by name, in the order of ``cells``.
+    """What each cell size would cost each weight array, by name, in the order of its ``cells``.
 
     x: (N, H, W, C) float32 preprocessed images.  threshold: theta_SD.  m, winograd_sparsity: of the Winograd domain.
     """
-    names = weight_names(network.graph)
     pruned = {
-        name: np.where(np.abs(network.arrays[name]) <= threshold, np.float32(0), network.arrays[name]) for name in names
+        name: np.where(np.abs(network.arrays[name]) <= threshold, np.float32(0), network.arrays[name]) for name in cells
     }
     arrays = {**network.arrays, **pruned}
     base = Network(network.graph, arrays)
-    theta = winograd_threshold(base, m, winograd_sparsity)
-    target = _outputs(base, x, m, None)
-    floor = _distance(_outputs(base, x, m, theta), target)
+    tiles = winograd_tiles(network.graph, m)
+    theta = winograd_threshold(base, tiles, winograd_sparsity)
+    target = _outputs(base, x, tiles, None)
+    floor = _distance(_outputs(base, x, tiles, theta), target)
     table: dict[str, list[Choice]] = {}
-    for name in names:
+    for name, tried in cells.items():
         table[name] = []
-        for cell in cells:
+        for cell in tried:
             quantizer = Quantizer({name: cell}, np.zeros(0))
             n = quantizer.indices(name, pruned[name])
             changed = Network(network.graph, {**arrays, name: quantizer.decode(name, n)})
-            moved = _distance(_outputs(changed, x, m, None), target)
-            moved += max(0.0, _distance(_outputs(changed, x, m, theta), target) - floor)
+            moved = _distance(_outputs(changed, x, tiles, None), target)
+            moved += max(0.0, _distance(_outputs(changed, x, tiles, theta), target) - floor)
             table[name].append(Choice(cell, entropy_bits(n), moved))
     return table
 
@@ -93,26 +97,23 @@ def best_cells(table: Mapping[str, Sequence[Choice]], bound: float) -> dict[str,
 def search_cells(
     network: Network,
     x: Array,
-    cell: float,
+    cells: Mapping[str, float],
     threshold: float,
     *,
     factors: Sequence[float] = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8),
-    m: int = 2,
+    m: int | Mapping[str, int] = 2,
     winograd_sparsity: float = 0.7,
 ) -> dict[str, float]:
-    """A cell for each weight array, together no worse than ``cell`` for all; ``factors`` of it are tried."""
-    tried = sorted({cell, *(cell * factor for factor in factors)})
+    """A cell for each weight array, together no worse than ``cells``; ``factors`` of those are tried."""
+    tried = {name: sorted({cell, *(cell * factor for factor in factors)}) for name, cell in cells.items()}
     table = choices(network, x, tried, threshold, m, winograd_sparsity)
-    bound = sum(row[tried.index(cell)].distortion for row in table.values())
+    bound = sum(row[tried[name].index(cells[name])].distortion for name, row in table.items())
     return best_cells(table, bound)
 
 
-def _outputs(network: Network, x: Array, m: int, theta: float | None) -> Array:
+def _outputs(network: Network, x: Array, tiles: dict[str, int], theta: float | None) -> Array:
     """In the spatial domain, or with Winograd filters pruned at theta."""
-    convolution = None
-    if theta is not None:
-        sizes = {node.name: m for node in network.graph.nodes if winograd_eligible(node)}
-        convolution = winograd_convolution(DualModel(network, sizes, theta))
+    convolution = None if theta is None else winograd_convolution(DualModel(network, tiles, theta))
     parts = [forward(network, x[i : i + BATCH], convolution=convolution) for i in range(0, len(x), BATCH)]
     return np.concatenate(parts)
 

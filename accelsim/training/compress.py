@@ -172,8 +172,9 @@ def compress_checkpoint(
                 raise InputError("search: expected the key data to name its images")
             images = graph.preprocessing.apply(train.take(np.arange(min(recipe.search.images, len(train.labels)))))
             factors = recipe.search.factors
-            found = search_cells(network, images, cell, theta, factors=factors, m=recipe.tile, winograd_sparsity=s_wd)
-            cells = found | cells
+            tried = {name: cells.get(name, cell) for name in weight_names(graph)}
+            found = search_cells(network, images, tried, theta, factors=factors, m=tiles, winograd_sparsity=s_wd)
+            cells = found | recipe.cells
             say("cells: " + ", ".join(f"{name} {value:.4g}" for name, value in cells.items()))
         quantized = quantize(network, cell, theta, cells=cells, seed=recipe.dither)
     except ValueError as error:

@@ -1,6 +1,7 @@
 """The .dual file: what is written is read, the bytes are the same each time, and nothing damaged gets through."""
 
 import bz2
+import hashlib
 import json
 import time
 import tracemalloc
@@ -9,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from accelsim.compression import dual
 from accelsim.compression.container import pack, unpack
-from accelsim.compression.dual import decode_dual, encode_dual, read_dual, write_dual
+from accelsim.compression.dual import decode_dual, encode_dual, read_dual, with_accuracy, write_dual
 from accelsim.compression.fold import fold_batch_norm
 from accelsim.errors import InputError
 from accelsim.network import forward
@@ -139,7 +141,8 @@ def deep(manifest):
 
 
 CHANGES = {
-    "a version to come": (lambda m: m.update(version=2), "version 2, this accelsim reads version 1"),
+    "a version to come": (lambda m: m.update(version=3), "version 3, this accelsim reads versions 1 and 2"),
+    "a version without its digest": (lambda m: m.update(version=2), "version 2, expected 2 with a member digest"),
     "another format": (lambda m: m.update(format="onnx"), "no .dual file"),
     "an unknown key": (lambda m: m.update(extra=1), "extra"),
     "a missing key": (lambda m: m.pop("winograd"), "winograd: Field required"),
@@ -187,6 +190,42 @@ def test_other_members_are_refused():
     refused(rebuilt(values=members()["values"] + bytes(1)), "multiple of 4")
     refused(rebuilt(more=b""), "members are")
     refused(pack({"manifest.json": members()["manifest.json"]}), "members are")
+
+
+@pytest.fixture
+def with_digest(monkeypatch):
+    """The small file as one of many weights."""
+    monkeypatch.setattr(dual, "MANY_WEIGHTS", 100)
+    return encode_dual(small_compressed())
+
+
+def test_what_was_altered_in_a_file_of_many_weights_is_refused_by_its_digest(with_digest, monkeypatch):
+    """Sound archives around mutated members: no weight is decoded to find out."""
+    parts = members(with_digest)
+    assert list(parts) == ["manifest.json", "weights", "values", "digest"]
+    assert hashlib.sha256(b"".join(list(parts.values())[:3])).digest() == parts["digest"]
+    decoded, plain = decode_dual(with_digest, "x"), decode_dual(FILE, "x")
+    for name, array in plain.network.arrays.items():
+        np.testing.assert_array_equal(decoded.network.arrays[name], array)
+    monkeypatch.setattr(dual, "decode", None)
+    for i, name in enumerate([*parts] * 25):
+        mutation = next(mutations(parts[name], 1, seed=i))
+        if mutation != parts[name]:
+            with pytest.raises(InputError, match=r"digest|manifest\.json"):
+                decode_dual(pack({**parts, name: mutation}, frozenset({"manifest.json"})), "x.dual")
+
+
+def test_a_digest_goes_with_other_figures_of_accuracy(with_digest):
+    again = with_accuracy(with_digest, {"top1_spatial": 1.5})
+    assert decode_dual(again, "x").accuracy == {"top1_spatial": 1.5}
+
+
+def test_a_digest_belongs_to_version_2(with_digest):
+    parts = members(with_digest)
+    manifest = parts["manifest.json"].replace(b'"version":2', b'"version":1')
+    digest = hashlib.sha256(manifest + parts["weights"] + parts["values"]).digest()
+    content = pack({**parts, "manifest.json": manifest, "digest": digest}, frozenset({"manifest.json"}))
+    refused(content, "version 1, expected 2 with a member digest")
 
 
 def mutations(content, count, seed):
