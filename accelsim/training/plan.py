@@ -1,14 +1,16 @@
 """A network compiled for one batch size: buffers made once, then forward and backward as a short list of phases.
 
 Consecutive block phases run block by block, so that a block passes through several layers while it is in the cache;
-phases that need the whole batch are barriers.  Blocks are dealt to threads in a fixed way, and NumPy releases the
-interpreter lock in its products and copies.  ``xp`` is the array module (NumPy, or CuPy passed by the caller).
+phases that need the whole batch are barriers.  A thread takes the next block when it is free: what a block adds to a
+sum over the batch has its own place, so results do not depend on the threads, and NumPy releases the interpreter lock
+in its products and copies.  ``xp`` is the array module (NumPy, or CuPy passed by the caller).
 """
 
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,9 @@ from accelsim.network.layers import Add, BatchNorm, Relu
 from accelsim.training.kernels import Array
 from accelsim.training.ops import OPS, BatchNormOp, Op, Phase
 
+FEWEST, MOST = 8, 32  # images in a block
+BLOCK_FLOATS = 1 << 19  # of a block's largest activation, unless that takes fewer than ``FEWEST`` images
+
 
 class Plan:
     """Forward and backward of ``graph`` on batches of ``batch`` images, by ``workers`` threads.
@@ -27,7 +32,7 @@ class Plan:
     arrays: the network's arrays by name; read at every step (batch-norm statistics are updated in place).
     gradients: arrays by the same names, overwritten by ``backward``; None for a plan that only infers.
     training: whether batch-norm uses the batch's statistics.
-    block: images a block, cut to the largest divisor of the batch.
+    block: images a block, cut to the largest divisor of the batch; by default as many as suit the kernels.
     operations: replaces the operation of the named nodes (Winograd inference), as (layer, inputs, ...) -> Op.
     """
 
@@ -40,18 +45,21 @@ class Plan:
         gradients: Mapping[str, Array] | None = None,
         training: bool = False,
         workers: int = 1,
-        block: int = 8,
+        block: int | None = None,
         xp: Any = np,
         operations: Mapping[str, Callable[..., Op]] | None = None,
     ):
         self.graph, self.xp, self.workers, self.training = graph, xp, workers, training
         self.differentiable = gradients is not None
+        if block is None:
+            largest = max(map(prod, graph.shapes.values()))
+            block = FEWEST if gradients is None else min(max(FEWEST, BLOCK_FLOATS // largest), MOST)
         self.images = max(n for n in range(1, min(block, batch) + 1) if batch % n == 0)
         self.blocks = batch // self.images
         self._scratch: dict[Any, list[Array]] = {}
         H, W, C = graph.input_shape
         self.input: Array = xp.zeros((self.blocks, C, H, W, self.images), np.float32)
-        self.pool = ThreadPoolExecutor(workers) if workers > 1 else None
+        self.pools = [ThreadPoolExecutor(1) for _ in range(workers - 1)]  # beside the calling thread
         self._build_forward(arrays, gradients or {}, operations or {})
         if gradients is not None:
             self._build_backward()
@@ -123,23 +131,32 @@ class Plan:
             else:
                 self._run_blocks(runs)
 
-    def _run_blocks(self, runs: list[Callable[[int, int], None]]) -> None:
-        def work(worker: int) -> None:
-            for block in range(worker, self.blocks, self.workers):
-                for run in runs:
-                    run(block, worker)
+    def _each(self, count: int, work: Callable[[int, int], None]) -> None:
+        """work(i, worker) for all i below count, by all threads."""
+        left = iter(range(count))
 
-        if self.pool is None:
-            work(0)
-        else:
-            list(self.pool.map(work, range(self.workers)))
+        def take(worker: int) -> None:
+            for i in left:
+                work(i, worker)
+
+        others = [pool.submit(take, worker) for worker, pool in enumerate(self.pools, 1)]
+        take(0)
+        for other in others:
+            other.result()
+
+    def _run_blocks(self, runs: list[Callable[[int, int], None]]) -> None:
+        def work(block: int, worker: int) -> None:
+            for run in runs:
+                run(block, worker)
+
+        self._each(self.blocks, work)
 
     def forward(self, x: NDArray[Any]) -> Array:
         """x: (batch, H, W, C) float32, preprocessed -> the output: (batch, F) or (batch, H, W, C) float32."""
         split = x.reshape(self.blocks, self.images, *x.shape[1:])
         self.input[...] = self.xp.asarray(split).transpose(0, 4, 2, 3, 1)
-        for op in self.ops.values():
-            op.prepare()
+        ops = list(self.ops.values())
+        self._each(len(ops), lambda i, _worker: ops[i].prepare())
         self._run(self._forward)
         y = self.output
         joined = y.transpose(0, y.ndim - 1, *range(2, y.ndim - 1), 1)
@@ -150,8 +167,7 @@ class Plan:
         split = dy.reshape(self.blocks, self.images, *dy.shape[1:])
         self.d_output[...] = split.transpose(0, split.ndim - 1, *range(2, split.ndim - 1), 1)
         self._run(self._backward)
-        for name, _ in self._backward:
-            self.ops[name].finish()
+        self._each(len(self._backward), lambda i, _worker: self.ops[self._backward[i][0]].finish())
 
     def batch_norms(self) -> list[BatchNormOp]:
         """The plan's batch-norm operations."""
@@ -165,8 +181,8 @@ class Plan:
 
     def close(self) -> None:
         """End the threads and let go of all buffers: operations and plan refer to each other."""
-        if self.pool is not None:
-            self.pool.shutdown()
+        for pool in self.pools:
+            pool.shutdown()
         self.ops.clear()
         self._forward.clear()
 

@@ -132,7 +132,8 @@ class Recipe(_Section):
     ema: decay of the weights' moving average, which then is the checkpoint.  reestimate: batches over which the
     checkpoint's batch-norm statistics are measured anew.  checkpoint_steps: steps between the states that a
     killed run resumes from, beside that of every epoch's end, when the model is measured and written, too.
-    block: images that pass through the layers together, a matter of speed.
+    block: images that pass through the layers together, a matter of speed (``Plan`` has a default).  threads: as many
+    as you like, the results are the same.
     """
 
     network: str
@@ -153,7 +154,7 @@ class Recipe(_Section):
     checkpoint_steps: Count | None = None
     log_steps: Count = 20
     threads: Annotated[int, Field(ge=1, le=256)] = 2
-    block: Annotated[int, Field(ge=1, le=1024)] = 8
+    block: Annotated[int, Field(ge=1, le=1024)] | None = None
 
     @model_validator(mode="after")
     def _has_targets(self) -> "Recipe":

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
+from threadpoolctl import threadpool_limits
 
 from accelsim.compression.joint import JointRegularizer
 from accelsim.errors import InputError, NumericalError
@@ -265,6 +266,10 @@ class Run:
 
         watch: called with each report and images/s.
         """
+        with threadpool_limits(1, user_api="blas"):  # the recipe's threads multiply, each alone
+            return self._train(watch)
+
+    def _train(self, watch: Watch | None) -> dict[str, Any]:
         trainer, recipe = self.trainer, self.recipe
         started, first = time.perf_counter(), trainer.done
         hours_before = self.hours

@@ -1,7 +1,7 @@
 """The training loop: distillation, joint sparsity, checkpoints, and a resume that continues bit for bit.
 
 Every random choice is drawn from (seed, epoch, step), so a run that stops at any checkpoint and resumes repeats exactly
-what an undisturbed run would have done (on the same machine, with the same number of threads).
+what an undisturbed run would have done (on the same kind of processor, with any number of threads).
 """
 
 from collections.abc import Callable, Mapping

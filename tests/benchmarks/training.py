@@ -25,13 +25,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 CASES = {
-    "resnet20-cifar10, batch 128, 32 px": ("resnet20-cifar10", 128, 8),
-    "resnet18, batch 8, 224 px": ("resnet18", 8, 8),
+    "resnet20-cifar10, batch 128, 32 px": ("resnet20-cifar10", 128),
+    "resnet18, batch 8, 224 px": ("resnet18", 8),
 }
 RESNET18_WEIGHTS = 11_678_912  # in convolutions and the fully-connected layer
 
 
-def steps(network: str, batch: int, block: int, threads: int) -> dict[str, Callable[[], None]]:
+def steps(network: str, batch: int, threads: int) -> dict[str, Callable[[], None]]:
     """One function for each way to make a step, all on the same network and images."""
     import numpy as np
     import torch
@@ -39,12 +39,13 @@ def steps(network: str, batch: int, block: int, threads: int) -> dict[str, Calla
     from accelsim.network.zoo import named_graph
     from accelsim.training.losses import cross_entropy
     from accelsim.training.optimizers import Sgd
-    from accelsim.training.plan import Plan
+    from accelsim.training.plan import MOST, Plan
     from accelsim.training.run import initial_arrays
     from tests.training.torch_twin import Twin
 
     graph = named_graph(network)
     first = initial_arrays(graph, 0)
+    block = min(MOST, batch // threads)  # a block for each thread at least
     rng = np.random.default_rng(0)
     x = rng.standard_normal((batch, *graph.input_shape)).astype(np.float32)
     labels = rng.integers(0, graph.shapes[graph.nodes[-1].name][-1], batch)
@@ -87,9 +88,7 @@ def steps(network: str, batch: int, block: int, threads: int) -> dict[str, Calla
 
 def measure(case: str, threads: int, repeats: int) -> dict[str, Any]:
     """One row of the table: median seconds of a step."""
-    network, batch, block = CASES[case]
-    block = min(block, batch // threads)  # a block for each thread at least
-    ways = steps(network, batch, block, threads)
+    ways = steps(*CASES[case], threads)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for repeat in range(repeats + 1):
         for name, step in ways.items():
@@ -197,16 +196,21 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument(
+        "--network", choices=[network for network, _ in CASES.values()], help="the step of this one only"
+    )
     options = parser.parse_args()
     # Our threads each multiply alone, so BLAS gets one; it must be told before NumPy is loaded.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     import torch
 
     torch.set_num_threads(options.threads)
-    rows = [measure(case, options.threads, options.repeats) for case in CASES]
-    for row in rows[: len(CASES)]:
-        rows += overhead(row["case"], row["ours"], options.repeats)
-    rows += percentiles(RESNET18_WEIGHTS, options.repeats)
+    cases = [case for case, (network, _) in CASES.items() if options.network in (None, network)]
+    rows = [measure(case, options.threads, options.repeats) for case in cases]
+    if options.network is None:
+        for row in rows[: len(cases)]:
+            rows += overhead(row["case"], row["ours"], options.repeats)
+        rows += percentiles(RESNET18_WEIGHTS, options.repeats)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if options.json:
         print(json.dumps({"rows": rows, "peak_rss_mb": round(peak_mb, 1)}))

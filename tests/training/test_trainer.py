@@ -1,5 +1,6 @@
 """The training step's own laws: coefficients, moving average, batch-norm re-estimation, and the array module."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,24 +8,26 @@ import pytest
 
 from accelsim.network.graph import INPUT, Graph, Network, Node
 from accelsim.network.layers import BatchNorm, Conv, Flatten, GlobalAveragePool, Linear, Relu
+from accelsim.training import checkpoint
 from accelsim.training.datasets import Images
+from accelsim.training.ops.products import ConvOp, MinimalConvOp
 from accelsim.training.recipe import Recipe
 from accelsim.training.run import initial_arrays
 from accelsim.training.trainer import Trainer
 from tests.training import foreign
 
 
-def small_graph() -> Graph:
+def small_graph(first: int = 4, second: int = 6) -> Graph:
     layers = (
-        Conv(in_channels=3, out_channels=4, kernel=(3, 3), padding=(1, 1)),
-        BatchNorm(channels=4),
+        Conv(in_channels=3, out_channels=first, kernel=(3, 3), padding=(1, 1)),
+        BatchNorm(channels=first),
         Relu(),
-        Conv(in_channels=4, out_channels=6, kernel=(3, 3), padding=(1, 1)),
-        BatchNorm(channels=6),
+        Conv(in_channels=first, out_channels=second, kernel=(3, 3), padding=(1, 1)),
+        BatchNorm(channels=second),
         Relu(),
         GlobalAveragePool(),
         Flatten(),
-        Linear(in_features=6, out_features=3),
+        Linear(in_features=second, out_features=3),
     )
     nodes = tuple(
         Node(name=f"n{i}", layer=layer, inputs=(f"n{i - 1}" if i else INPUT,)) for i, layer in enumerate(layers)
@@ -36,7 +39,7 @@ GRAPH = small_graph()
 IMAGES = Images(np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3)).astype(np.uint8), np.arange(40) % 3)
 
 
-def trainer(xp: Any = np, dense: Network | None = None, **changes: Any) -> Trainer:
+def trainer(xp: Any = np, dense: Network | None = None, graph: Graph = GRAPH, **changes: Any) -> Trainer:
     content = {
         "network": "small",
         "data": {"kind": "npz", "path": "/unused"},
@@ -45,7 +48,7 @@ def trainer(xp: Any = np, dense: Network | None = None, **changes: Any) -> Train
         "threads": 1,
         "joint": {"spatial": 0.6, "winograd": 0.5, "alpha": 0.3, "z_start": 2.0, "z_rate": 0.01},
     }
-    return Trainer(Recipe.model_validate(content | changes), GRAPH, initial_arrays(GRAPH, 0), IMAGES, dense, xp)
+    return Trainer(Recipe.model_validate(content | changes), graph, initial_arrays(graph, 0), IMAGES, dense, xp)
 
 
 def test_balanced_coefficients_start_where_the_pull_equals_alpha() -> None:
@@ -111,6 +114,19 @@ def test_state_restores_every_number() -> None:
     reports = [[run.step() for _ in range(3)] for run in (first, second)]
     assert reports[0] == reports[1]
     np.testing.assert_array_equal(first.values, second.values)
+
+
+def test_threads_do_not_change_a_byte_of_the_checkpoint(tmp_path: Path) -> None:
+    """With a convolution by the definition and one by minimal filtering, in five blocks."""
+    graph, files = small_graph(32, 32), []
+    for threads in (1, 2, 3):
+        run = trainer(graph=graph, threads=threads, batch=40, block=8, epochs=4)
+        assert [type(run.plan.ops[name]) for name in ("n0", "n3")] == [ConvOp, MinimalConvOp]
+        for _ in range(4):
+            run.step()
+        checkpoint.save_state(tmp_path / str(threads), *run.state())
+        files.append((tmp_path / str(threads) / checkpoint.STATE).read_bytes())
+    assert files[0] == files[1] == files[2]
 
 
 def test_the_state_of_another_network_is_refused() -> None:

@@ -20,7 +20,7 @@ from accelsim.network.layers import (
 from accelsim.training.ops.base import Op, Phase
 from accelsim.training.ops.norm import AffineOp, BatchNormOp, LocalResponseNormOp
 from accelsim.training.ops.pointwise import AddOp, ConcatOp, FlattenOp, PadChannelsOp, ReluOp
-from accelsim.training.ops.pool import AveragePoolOp, GlobalAveragePoolOp, MaxPoolOp
+from accelsim.training.ops.pool import AveragePoolOp, GlobalAveragePoolOp, max_pool_op
 from accelsim.training.ops.products import LinearOp, conv_op
 
 __all__ = ["OPS", "BatchNormOp", "Op", "Phase"]
@@ -31,7 +31,7 @@ OPS: dict[type, Callable[..., Op]] = {
     BatchNorm: BatchNormOp,
     Affine: AffineOp,
     Relu: ReluOp,
-    MaxPool: MaxPoolOp,
+    MaxPool: max_pool_op,
     AveragePool: AveragePoolOp,
     GlobalAveragePool: GlobalAveragePoolOp,
     LocalResponseNorm: LocalResponseNormOp,

@@ -131,6 +131,34 @@ class MaxPoolOp(Op):
                 image[...] = inside
 
 
+class SubsampleOp(Op):
+    """Max-pooling of 1 x 1 windows: every so many pixels of the image."""
+
+    def __init__(self, layer: MaxPool, *args: Any):
+        super().__init__(*args)
+        C, H, W = self.xs[0].shape[1:4]
+        P, Q, _ = layer.output_shape(((H, W, C),))
+        self.y = self.new(C, P, Q)
+        self.taken = (..., slice(0, H, layer.stride[0]), slice(0, W, layer.stride[1]), slice(None))
+
+    def forward(self) -> list[Phase]:
+        def run(b: int, _t: int) -> None:
+            self.y[b] = self.xs[0][b][self.taken]
+
+        return [Phase(run)]
+
+    def backward(self) -> list[Phase]:
+        def run(b: int, _t: int) -> None:
+            self.dxs[0][b][self.taken] = self.dy[b]  # type: ignore[index]  # the other pixels are zero from the start
+
+        return [Phase(run)]
+
+
+def max_pool_op(layer: MaxPool, *args: Any) -> Op:
+    """The operation that suits the window."""
+    return (SubsampleOp if layer.kernel == (1, 1) and layer.padding == (0, 0) else MaxPoolOp)(layer, *args)
+
+
 class AveragePoolOp(Op):
     """The mean of each window: one strided view of the padded image for each position in it."""
 
