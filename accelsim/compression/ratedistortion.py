@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.compression.compress import winograd_threshold, winograd_tiles
+from accelsim.compression.correct import corrected_biases
 from accelsim.compression.deploy import winograd_convolution
 from accelsim.compression.model import DualModel
 from accelsim.compression.quantize import Quantizer
@@ -46,10 +47,12 @@ def choices(
     threshold: float,
     m: int | Mapping[str, int],
     winograd_sparsity: float,
+    correct: bool = False,
 ) -> dict[str, list[Choice]]:
     """What each cell size would cost each weight array, by name, in the order of its ``cells``.
 
     x: (N, H, W, C) float32 preprocessed images.  threshold: theta_SD.  m, winograd_sparsity: of the Winograd domain.
+    correct: biases will be corrected on such images, so that what a layer does to the means is no distortion.
     """
     pruned = {
         name: np.where(np.abs(network.arrays[name]) <= threshold, np.float32(0), network.arrays[name]) for name in cells
@@ -67,6 +70,8 @@ def choices(
             quantizer = Quantizer({name: cell}, np.zeros(0))
             n = quantizer.indices(name, pruned[name])
             changed = Network(network.graph, {**arrays, name: quantizer.decode(name, n)})
+            if correct:
+                changed = Network(network.graph, {**changed.arrays, **corrected_biases(base, changed, x)})
             moved = _distance(_outputs(changed, x, tiles, None), target)
             moved += max(0.0, _distance(_outputs(changed, x, tiles, theta), target) - floor)
             table[name].append(Choice(cell, entropy_bits(n), moved))
@@ -103,10 +108,11 @@ def search_cells(
     factors: Sequence[float] = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8),
     m: int | Mapping[str, int] = 2,
     winograd_sparsity: float = 0.7,
+    correct: bool = False,
 ) -> dict[str, float]:
     """A cell for each weight array, together no worse than ``cells``; ``factors`` of those are tried."""
     tried = {name: sorted({cell, *(cell * factor for factor in factors)}) for name, cell in cells.items()}
-    table = choices(network, x, tried, threshold, m, winograd_sparsity)
+    table = choices(network, x, tried, threshold, m, winograd_sparsity, correct)
     bound = sum(row[tried[name].index(cells[name])].distortion for name, row in table.items())
     return best_cells(table, bound)
 

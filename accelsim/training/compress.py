@@ -6,12 +6,13 @@ Prune and quantize, fine-tune codebook and batch-norm, fold, calibrate, code, wr
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from accelsim.compression.compress import (
@@ -22,6 +23,7 @@ from accelsim.compression.compress import (
     winograd_threshold,
     winograd_tiles,
 )
+from accelsim.compression.correct import corrected_biases
 from accelsim.compression.deploy import winograd_model
 from accelsim.compression.dual import decode_dual, encode_dual, with_accuracy
 from accelsim.compression.held import whole_with_zeros
@@ -93,6 +95,7 @@ class CompressionRecipe(_Section):
     that are not zero.  cells: D of single arrays; search: finds them (``ratedistortion``).
     spatial, winograd: sparsities to prune to; by default the checkpoint's.  hold: round weights that cancel in the
     Winograd domain together, so that the zeros there stay exact (``held``; not dithered, not tuned).
+    correct: biases make up for what the mean output of each channel has lost on the calibration images (``correct``).
     tile: m of F(m, r), for the layers that the checkpoint has in the Winograd domain.  dither: its seed, for dithered
     quantization.  data: training images calibrate (the first ``calibration``) and fine-tune, test images measure;
     without it nothing is measured.  images: sample images beside the model.
@@ -106,6 +109,7 @@ class CompressionRecipe(_Section):
     spatial: Share | None = None
     winograd: Share | None = None
     hold: bool = False
+    correct: bool = False
     tile: Annotated[int, Field(ge=1, le=6)] = 2
     dither: Annotated[int, Field(ge=0, lt=1 << 63)] | None = None
     value_bits: Annotated[int, Field(ge=2, le=24)] = 10
@@ -153,27 +157,28 @@ def compress_checkpoint(
     cell, cells = recipe.cell or theta or 1.0, dict(recipe.cells)
     if recipe.relative_cell is not None:
         cells = _relative_cells(network, recipe.relative_cell, theta) | cells
-    calibration = train = reference = None
+    train = reference = None
     test: Source | Photographs | None = None
+    take: Callable[[NDArray[np.int64]], NDArray[Any]] | None = None  # training images
     if recipe.data is not None and recipe.data.kind == "super_resolution":
-        if recipe.search is not None or recipe.tune is not None:
-            raise InputError("search, tune: expected images with labels, not super_resolution")
+        if recipe.tune is not None:
+            raise InputError("tune: expected images with labels, not super_resolution")
         folder = resolve(recipe.data.path)
         patches, test = training_patches(recipe.data, folder), photographs(recipe.data, folder)
-        first = np.arange(min(recipe.calibration, len(patches)))
-        calibration = graph.preprocessing.apply(patches.pairs(first)[0])
+        take, count = (lambda i: patches.pairs(i)[0]), len(patches)
     elif recipe.data is not None:
         size, classes = graph.input_shape[:2], graph.shapes[graph.nodes[-1].name][-1]
         train, test = (load_split(recipe.data, split, size, classes) for split in ("train", "test"))
-        calibration = graph.preprocessing.apply(train.take(np.arange(min(recipe.calibration, len(train.labels)))))
+        take, count = train.take, len(train.labels)
+    calibration = None if take is None else graph.preprocessing.apply(take(np.arange(min(recipe.calibration, count))))
     try:
         if recipe.search is not None:
-            if train is None:
+            if take is None:
                 raise InputError("search: expected the key data to name its images")
-            images = graph.preprocessing.apply(train.take(np.arange(min(recipe.search.images, len(train.labels)))))
-            factors = recipe.search.factors
+            images = graph.preprocessing.apply(take(np.arange(min(recipe.search.images, count))))
             tried = {name: cells.get(name, cell) for name in weight_names(graph)}
-            found = search_cells(network, images, tried, theta, factors=factors, m=tiles, winograd_sparsity=s_wd)
+            options: dict[str, Any] = {"factors": recipe.search.factors, "m": tiles, "correct": recipe.correct}
+            found = search_cells(network, images, tried, theta, winograd_sparsity=s_wd, **options)
             cells = found | recipe.cells
             say("cells: " + ", ".join(f"{name} {value:.4g}" for name, value in cells.items()))
         quantized = quantize(network, cell, theta, cells=cells, seed=recipe.dither)
@@ -193,6 +198,11 @@ def compress_checkpoint(
     theta_wd = winograd_threshold(quantized.network, tiles, s_wd)
     if recipe.hold:
         theta_wd = max(theta_wd, NOTHING * min(quantized.quantizer.cells.values()))
+    if recipe.correct:
+        if calibration is None:
+            raise InputError("correct: expected the key data to name its images")
+        arrays = {**quantized.network.arrays, **corrected_biases(network, quantized.network, calibration)}
+        quantized = replace(quantized, network=Network(graph, arrays))
     compressed = seal(
         quantized,
         winograd_m=tiles,
@@ -271,13 +281,8 @@ def _tiles(graph: Graph, recipe: CompressionRecipe, notes: dict[str, Any]) -> di
 
 def _relative_cells(network: Network, factor: float, theta: float) -> dict[str, float]:
     """D of each weight array: the factor times the root mean square of its weights above theta_SD."""
-    cells = {}
-    for name in weight_names(network.graph):
-        w = network.arrays[name]
-        kept = w[np.abs(w) > theta].astype(np.float64)
-        if kept.size:
-            cells[name] = factor * float(np.sqrt((kept**2).mean()))
-    return cells
+    kept = {name: network.arrays[name][np.abs(network.arrays[name]) > theta] for name in weight_names(network.graph)}
+    return {name: factor * float(np.sqrt((w.astype(np.float64) ** 2).mean())) for name, w in kept.items() if w.size}
 
 
 def measure(model: DualModel, test: Source | Photographs, reference: Network | None, workers: int) -> dict[str, float]:

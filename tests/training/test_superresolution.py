@@ -236,7 +236,13 @@ def test_a_super_resolution_network_is_compressed_and_measured_in_db(tmp_path: P
     for name in names:
         assert model.accuracy[name] == pytest.approx(bicubic[name.split("_")[1]], abs=0.05)
     assert 0 < model.input_density["conv2"].mean() < 1
-    with pytest.raises(InputError, match="search, tune: expected images with labels"):
+    searched = compress_checkpoint(
+        tmp_path / "w.safetensors",
+        tmp_path / "s.dual",
+        CompressionRecipe.model_validate(content | {"search": {"images": 2, "factors": [0.5, 2]}, "correct": True}),
+    )
+    assert searched.accuracy["psnr_set5_spatial"] == pytest.approx(bicubic["set5"], abs=0.05)
+    with pytest.raises(InputError, match="tune: expected images with labels"):
         compress_checkpoint(
             tmp_path / "w.safetensors", tmp_path / "n.dual", CompressionRecipe.model_validate(content | {"tune": {}})
         )

@@ -1,0 +1,45 @@
+"""Biases that make up for what pruning and quantization do to the mean output of each channel.
+
+    b_k <- b_k + mean(y_k) - mean(y'_k),    y: of the network as trained,  y': of the quantized one so far
+
+over images and positions, layer after layer, each on the inputs that the corrected layers before it give (Nagel et al.,
+arXiv:1906.04721, with images in place of batch-norm's statistics).  For networks without batch-norm, whose statistics
+could be measured anew.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.network import Network, Node, forward
+from accelsim.network.forward import convolve
+from accelsim.network.layers import Conv
+
+Array = NDArray[np.float32]
+
+
+def corrected_biases(network: Network, quantized: Network, x: Array) -> dict[str, Array]:
+    """New biases of the quantized network's convolutions that have one, by array name.
+
+    network: as trained, of the same graph.  x: (N, H, W, C) float32 preprocessed images, passed through together.
+    """
+    wanted: dict[str, Array] = {}
+
+    def note(node: Node, _: tuple[Array, ...], y: Array) -> None:
+        if isinstance(node.layer, Conv) and node.layer.bias:
+            wanted[f"{node.name}.bias"] = y.mean(axis=(0, 1, 2), dtype=np.float64)
+
+    forward(network, x, observe=note)
+    biases = {name: quantized.arrays[name] for name in wanted}
+
+    def correct(node: Node, x: Array, weight: Array) -> Array:
+        assert isinstance(node.layer, Conv)
+        y = convolve(x, weight, node.layer)
+        name = f"{node.name}.bias"
+        if name in biases:
+            old = biases[name]
+            biases[name] = (wanted[name] - y.mean(axis=(0, 1, 2), dtype=np.float64)).astype(np.float32)
+            y = y + (biases[name] - old)  # ``forward`` adds the old one
+        return y
+
+    forward(quantized, x, convolution=correct)
+    return biases
