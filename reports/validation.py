@@ -29,7 +29,7 @@ made again by its command, from a clean clone; the 22 cases of ResNet-18 among t
 FOOT = """
 What the RTL comparisons leave out: [rtl.md](rtl.md), [rtl-area.md](rtl-area.md). The simulator was corrected on these
 very cases (start-up and drain, empty groups, loading of stationary weights, row lengths of Winograd CSR, registers of
-the transforms): formulas that follow from the RTL's structure, no fitted constant.
+the transforms, their widths): formulas that follow from the RTL's structure, no fitted constant.
 """
 
 
