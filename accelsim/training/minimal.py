@@ -78,7 +78,7 @@ class MinimalFilter:
     def pays(cls, g: Geometry) -> bool:
         """Whether it is faster than ``kernels``, as measured: the transforms need channels that share them and images
         for long products, the longer weights need tiles that share them."""
-        plain = g.stride == g.dilation == (1, 1) and g.G == 1 and (g.R, g.S) == (3, 3)
+        plain = g.reversible and g.dilation == (1, 1) and g.G == 1 and (g.R, g.S) == (3, 3)
         return plain and min(g.C, g.K) * g.N >= 256 and -(-g.P // TILE) * -(-g.Q // TILE) * g.N >= 32
 
     def _place_down(self) -> None:

@@ -6,7 +6,7 @@ sum over the batch has its own place, so results do not depend on the threads, a
 in its products and copies.  ``xp`` is the array module (NumPy, or CuPy passed by the caller).
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -71,6 +71,23 @@ class Plan:
             self._scratch[name] = [self.xp.zeros(shape, np.float32) for _ in range(self.workers)]
         return self._scratch[name]
 
+    def gradient(self, shape: tuple[int, ...]) -> Array:
+        """A block array for a gradient, perhaps one that is no longer read; what it holds is not said."""
+        free = self._free[shape]
+        if free:
+            return free.pop()
+        made: Array = self.xp.zeros(shape, np.float32)
+        self._recycled.append(made)
+        return made
+
+    def _release(self, arrays: list[Array], waiting: list[Array]) -> None:
+        """Arrays that were read for the last time, unless one that waits to be read is the same."""
+        for array in arrays:
+            own = any(array is other for other in self._recycled)
+            twice = any(array is other for other in self._free[array.shape])
+            if own and not twice and not any(self.xp.may_share_memory(array, other) for other in waiting):
+                self._free[array.shape].append(array)
+
     def _build_forward(
         self,
         arrays: Mapping[str, Array],
@@ -106,20 +123,23 @@ class Plan:
         incoming: dict[str, list[Array]] = {self.alias.get(self.graph.nodes[-1].name, self.graph.nodes[-1].name): []}
         incoming[next(iter(incoming))].append(self.d_output)
         self._backward: list[tuple[str, list[Phase]]] = []
+        self._free: defaultdict[tuple[int, ...], list[Array]] = defaultdict(list)
+        self._recycled: list[Array] = []
         for node in reversed(self.graph.nodes):
             if node.name in self.alias or node.name not in incoming:
                 continue
             op, phases = self.ops[node.name], []
             parts = incoming.pop(node.name)
-            op.dy = parts[0].reshape(op.y.shape)
+            op.dy = parts[0] if parts[0].shape == op.y.shape else parts[0].reshape(op.y.shape)
             if len(parts) > 1:
-                op.dy = self.xp.zeros_like(op.y)
+                op.dy = self.gradient(op.y.shape)
                 phases.append(Phase(_sum_into(op.dy, parts, self.xp)))
             op.allocate_gradients([source != INPUT for source in node.inputs])
             self._backward.append((node.name, phases + op.backward()))
             for source, dx in zip(node.inputs, op.dxs, strict=True):
                 if source != INPUT and dx is not None:
                     incoming.setdefault(self.alias.get(source, source), []).append(dx)
+            self._release([*parts, op.dy], [array for arrays in incoming.values() for array in arrays])
 
     def _run(self, steps: list[tuple[str, list[Phase]]]) -> None:
         phases = [phase for _, part in steps for phase in part]

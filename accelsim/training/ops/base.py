@@ -33,6 +33,7 @@ class Op:
         self.xs, self.params, self.grads, self.relu = xs, params, grads, relu
         self.xp, self.workers, self.training = context.xp, context.workers, context.training
         self.scratch: Callable[..., list[Array]] = context.scratch
+        self.gradient: Callable[[tuple[int, ...]], Array] = context.gradient
         self.blocks, self.images = xs[0].shape[0], xs[0].shape[-1]
         self.y: Array = xs[0]
         self.dy: Array = xs[0]
@@ -43,10 +44,9 @@ class Op:
         return self.xp.zeros((self.blocks, *shape, self.images), np.float32)  # type: ignore[no-any-return]
 
     def allocate_gradients(self, wanted: list[bool]) -> None:
-        """Make ``dxs``; called once ``dy`` is known.  An op may hand on ``dy`` itself: gradients are never changed."""
-        self.dxs = [
-            self.xp.zeros(x.shape, np.float32) if want else None for x, want in zip(self.xs, wanted, strict=True)
-        ]
+        """Make ``dxs``; called once ``dy`` is known.  An op may hand on ``dy`` itself: gradients do not change before
+        their last reader is done, and may hold anything after that."""
+        self.dxs = [self.gradient(x.shape) if want else None for x, want in zip(self.xs, wanted, strict=True)]
 
     def prepare(self) -> None:
         """Work before the step's first phase that depends on parameters only."""

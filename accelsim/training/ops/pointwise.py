@@ -30,7 +30,7 @@ class AddOp(Op):
         self.y = self.xp.zeros_like(self.xs[0])
 
     def allocate_gradients(self, wanted: list[bool]) -> None:
-        shared = self.xp.zeros_like(self.y) if self.relu else self.dy
+        shared = self.gradient(self.y.shape) if self.relu else self.dy
         self.dxs = [shared] * len(self.xs)
 
     def forward(self) -> list[Phase]:
@@ -59,9 +59,6 @@ class ConcatOp(Op):
         ends = np.cumsum(sizes).tolist()
         self.parts = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
         self.y = self.new(ends[-1], *self.xs[0].shape[2:-1])
-
-    def allocate_gradients(self, wanted: list[bool]) -> None:
-        super().allocate_gradients(wanted)
 
     def forward(self) -> list[Phase]:
         def run(b: int, _t: int) -> None:

@@ -141,6 +141,9 @@ class SubsampleOp(Op):
         self.y = self.new(C, P, Q)
         self.taken = (..., slice(0, H, layer.stride[0]), slice(0, W, layer.stride[1]), slice(None))
 
+    def allocate_gradients(self, wanted: list[bool]) -> None:
+        self.dxs = [self.xp.zeros_like(self.xs[0])]  # its own: the pixels that are not taken stay zero
+
     def forward(self) -> list[Phase]:
         def run(b: int, _t: int) -> None:
             self.y[b] = self.xs[0][b][self.taken]
@@ -149,7 +152,7 @@ class SubsampleOp(Op):
 
     def backward(self) -> list[Phase]:
         def run(b: int, _t: int) -> None:
-            self.dxs[0][b][self.taken] = self.dy[b]  # type: ignore[index]  # the other pixels are zero from the start
+            self.dxs[0][b][self.taken] = self.dy[b]  # type: ignore[index]
 
         return [Phase(run)]
 
