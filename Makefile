@@ -45,9 +45,9 @@ test-rtl: $(VENV)/.dev
 	command -v verilator >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends verilator g++ make; }
 	$(BIN)/python -m tests.rtl.run $(if $(UPDATE),--update)
 
-# Gate counts of the RTL's units, by Yosys, against the area model; writes reports/rtl-area.md.
+# Gate counts of the RTL's units, by Yosys (installed in build/peers/yosys), against the area model; writes
+# reports/rtl-area.md.
 rtl-area: $(VENV)/.dev
-	command -v yosys >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends yosys; }
 	$(BIN)/python -m tests.rtl.synthesis
 
 clean:

