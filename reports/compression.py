@@ -224,7 +224,8 @@ def page(measured: dict[str, Any]) -> str:
     if "curve" in measured:
         content = measured["curve"]
         lines += ["## Accuracy against ratio, before fine-tuning", "", "![curve](compression.png)", ""]
-        knees = {kind: knee([p for p in content["points"] if p["kind"] == kind]) for kind in ("UQ", "DUQ")}
+        curves = {kind: [p for p in content["points"] if p["kind"] == kind] for kind in ("UQ", "DUQ")}
+        knees = {kind: knee(points) for kind, points in curves.items() if len(points) > 2}
         lines += [
             f"Checkpoint `{content['checkpoint'][:12]}`, sparsities {content['sparsity_sd']} (spatial) and "
             f"{content['sparsity_wd']} (Winograd), first {content['images']} test images; the checkpoint itself has "

@@ -1,18 +1,23 @@
-"""The shipped model: the file is what its card says, and no mutation of it passes with other weights."""
+"""The shipped models: each file is what its card says, and no mutation of it passes with other weights."""
 
 import re
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from accelsim.compression.dual import read_dual, read_indices
+from accelsim.compression.container import pack, unpack
+from accelsim.compression.dual import decode_dual, read_dual, read_indices
+from accelsim.compression.manifest import MAX_MANIFEST_BYTES
 from accelsim.compression.model import winograd_eligible
+from accelsim.errors import InputError
 from accelsim.network import forward
 from accelsim.network.images import read_images
 from tests.compression.test_dual import survives
 
 PATH = Path(__file__).parents[2] / "models" / "resnet20-cifar10.dual"
+SQUEEZENET = PATH.with_name("squeezenet11-imagenet.dual")
 
 
 @pytest.fixture(scope="module")
@@ -20,13 +25,31 @@ def model():
     return read_dual(PATH)
 
 
-def test_the_card_is_of_this_file(model):
-    card = PATH.with_suffix(".md").read_text()
+@pytest.mark.parametrize("path", [PATH, SQUEEZENET], ids=lambda path: path.stem)
+def test_the_card_is_of_this_file(path):
+    model = read_dual(path)
+    card = path.with_suffix(".md").read_text()
     assert model.sha256 in card
     assert f"{model.file_bytes} bytes" in card
     measured = [float(value) for value in re.findall(r"^\| top-1.*\| (\d+\.\d+) %", card, re.MULTILINE)]
     names = ("top1_reference", "top1_spatial", "top1_winograd")
     assert measured == [pytest.approx(model.accuracy[name], abs=0.005) for name in names]
+    licences = re.findall(r"`(LICENSE-[^`]+)`", card)
+    assert licences
+    assert all(path.with_name(name).exists() for name in licences)
+
+
+@pytest.mark.parametrize("member", ["manifest.json", "weights", "values"])
+def test_a_large_shipped_file_is_refused_at_once_when_altered(member):
+    """Its CRCs right again."""
+    parts = unpack(SQUEEZENET.read_bytes(), MAX_MANIFEST_BYTES)
+    middle = len(parts[member]) // 2
+    parts[member] = parts[member][:middle] + bytes([parts[member][middle] ^ 1]) + parts[member][middle + 1 :]
+    content = pack(parts, frozenset({"manifest.json"}))
+    start = time.process_time()
+    with pytest.raises(InputError, match="digest"):
+        decode_dual(content, "x.dual")
+    assert time.process_time() - start < 0.5
 
 
 def test_it_is_smaller_than_the_papers_figure(model):
