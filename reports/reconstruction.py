@@ -1,10 +1,11 @@
 """The tables of ``joint-sparsity.md`` on networks made jointly sparse without, or almost without, training.
 
     accelsim train recipes/RUN.yaml -o runs/RUN                               for each run of the tables
-    python reports/reconstruction.py runs/ct-srcnn9-x3-dense runs/resnet18-joint-held ...    takes over their figures
+    python reports/reconstruction.py runs/ct-srcnn9-x3-dense runs/squeezenet11-joint ...    takes over their figures
 
 The figures are those of each run's ``checkpoint.json``; of a classifier's dense network, which no run trains, accuracy
-is measured here, on the same images, and kept in ``reconstruction.json`` with the rest.
+is measured here, on the same images, and kept in ``reconstruction.json`` with the rest.  Rows of runs that are not
+named stay, as long as their recipe does.
 """
 
 import argparse
@@ -14,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from accelsim.network.graph import Graph, Network
 from accelsim.network.weights import load_network
 from accelsim.network.zoo import named_graph
-from accelsim.training.datasets import load_split, resolve
+from accelsim.training.datasets import Images, Source, load_split, resolve
 from accelsim.training.evaluate import top1
 from accelsim.training.recipe import Recipe
 
@@ -25,15 +27,29 @@ DENSE = {
     "squeezenet11": "weights/squeezenet11_imagenet_fp16.safetensors",
 }
 STORED = Path(__file__).with_name("reconstruction.json")
+RECIPES = STORED.parents[1] / "recipes"
 KEYS = ("unpruned", "spatial", "winograd")
+BATCH = 50
+SEEN = 300  # training images on which a distilled network is measured, too
 
 
-def dense_top1(recipe: Recipe, images: int) -> float:
-    """Percent right of the dense network, on the first test images."""
-    graph = named_graph(recipe.network)
-    network = load_network(graph, resolve(DENSE[recipe.network]))
-    size, classes = graph.input_shape[:2], graph.shapes[graph.nodes[-1].name][-1]
-    return top1(graph, network.arrays, load_split(recipe.data, "test", size, classes).first(images), batch=50)
+def dense_network(recipe: Recipe) -> Network:
+    """What the runs of this network are compared with."""
+    return load_network(named_graph(recipe.network), resolve(DENSE[recipe.network]))
+
+
+def split_of(recipe: Recipe, graph: Graph, split: str) -> Source:
+    """The images of a run, ``train`` or ``test``."""
+    return load_split(recipe.data, split, graph.input_shape[:2], graph.shapes[graph.nodes[-1].name][-1])
+
+
+def seen_top1(recipe: Recipe, networks: dict[str, Network]) -> dict[str, float]:
+    """Percent right on some of the images that a run was trained on."""
+    graph = next(iter(networks.values())).graph
+    images = split_of(recipe, graph, "train")
+    index = np.random.default_rng(0).permutation(len(images))[:SEEN]
+    some = Images(images.take(index), images.labels[index])
+    return {name: top1(graph, network.arrays, some, batch=BATCH) for name, network in networks.items()}
 
 
 def take_over(run: Path) -> dict[str, Any]:
@@ -42,7 +58,13 @@ def take_over(run: Path) -> dict[str, Any]:
     kept = {key: card[key] for key in ("network", "images", "epochs", "hours", "accuracy", "psnr") if key in card}
     kept |= {key: card[key] for key in ("sparsity_sd", "sparsity_wd") if key in card}
     if "accuracy" in card:
-        kept["accuracy"]["dense"] = dense_top1(Recipe.model_validate(card["recipe"]), card["images"])
+        recipe = Recipe.model_validate(card["recipe"])
+        dense = dense_network(recipe)
+        images = split_of(recipe, dense.graph, "test").first(card["images"])
+        kept["accuracy"]["dense"] = top1(dense.graph, dense.arrays, images, batch=BATCH)
+        if recipe.train_from is not None:
+            found = load_network(dense.graph, run / "checkpoint.safetensors")
+            kept["seen"] = seen_top1(recipe, {"dense": dense, "spatial": found})
     return kept
 
 
@@ -92,9 +114,9 @@ def main() -> None:
     """Take over what is named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs")
-    figures: dict[str, Any] = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
-    for run in parser.parse_args().runs:
-        figures[run.name] = take_over(run)
+    taken = {run.name: take_over(run) for run in parser.parse_args().runs}
+    stored: dict[str, Any] = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
+    figures = {name: run for name, run in (stored | taken).items() if (RECIPES / f"{name}.yaml").exists()}
     STORED.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
