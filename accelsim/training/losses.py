@@ -1,15 +1,23 @@
 """Losses with their gradients, all as means over the batch, float32.
 
 Cross-entropy with label smoothing (Szegedy et al. 2016), mean squared error, and distillation (Hinton et al. 2015):
-the student's softened probabilities follow a teacher's, scaled by T^2 so that gradients keep their size.
+the student's softened probabilities follow a teacher's, scaled by T^2 so that gradients keep their size.  A hint
+(Romero et al. 2015) is the output of a layer inside that follows the teacher's.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.training.kernels import Array
+
+
+class Guide(NamedTuple):
+    """What a teacher makes of a batch: its output and, if wanted, its hint, (N, ...) float32 each."""
+
+    output: Array
+    hint: Array | None = None
 
 
 def log_softmax(logits: Array, xp: Any = np) -> Array:
@@ -31,6 +39,13 @@ def mean_squared_error(y: Array, target: Array) -> tuple[float, Array]:
     """(loss, its gradient), the mean over all elements.  y, target: the same shape, float32."""
     difference = y - target
     return float((difference * difference).mean()), difference * np.float32(2 / difference.size)
+
+
+def relative_squared_error(y: Array, target: Array) -> tuple[float, Array]:
+    """(|y - target|^2 / |target|^2, its gradient).  y, target: the same shape, float32."""
+    difference = y - target
+    scale = 1 / max(float((target * target).sum()), 1e-12)
+    return float((difference * difference).sum()) * scale, difference * np.float32(2 * scale)
 
 
 def distillation(logits: Array, teacher: Array, temperature: float, xp: Any = np) -> tuple[float, Array]:

@@ -33,6 +33,7 @@ class Plan:
     gradients: arrays by the same names, overwritten by ``backward``; None for a plan that only infers.
     training: whether batch-norm uses the batch's statistics.
     block: images a block, cut to the largest divisor of the batch; by default as many as suit the kernels.
+    hint: a node whose output a loss reads, too (``hinted``, ``backward``).
     operations: replaces the operation of the named nodes (Winograd inference), as (layer, inputs, ...) -> Op.
     """
 
@@ -46,6 +47,7 @@ class Plan:
         training: bool = False,
         workers: int = 1,
         block: int | None = None,
+        hint: str | None = None,
         xp: Any = np,
         operations: Mapping[str, Callable[..., Op]] | None = None,
     ):
@@ -60,9 +62,9 @@ class Plan:
         H, W, C = graph.input_shape
         self.input: Array = xp.zeros((self.blocks, C, H, W, self.images), np.float32)
         self.pools = [ThreadPoolExecutor(1) for _ in range(workers - 1)]  # beside the calling thread
-        self._build_forward(arrays, gradients or {}, operations or {})
+        self._build_forward(arrays, gradients or {}, operations or {}, hint)
         if gradients is not None:
-            self._build_backward()
+            self._build_backward(hint)
 
     def scratch(self, role: str, shape: tuple[int, ...], key: Any = None) -> list[Array]:
         """Zeroed temporaries, one for each worker, shared by all operations that ask for the same."""
@@ -93,6 +95,7 @@ class Plan:
         arrays: Mapping[str, Array],
         gradients: Mapping[str, Array],
         operations: Mapping[str, Callable[..., Op]],
+        hint: str | None,
     ) -> None:
         nodes = self.graph.nodes
         readers = Counter(source for node in nodes for source in node.inputs)
@@ -105,6 +108,7 @@ class Plan:
                 continue
             reader = only_reader.get(node.name)
             fused = isinstance(node.layer, BatchNorm | Add) and reader is not None and isinstance(reader.layer, Relu)
+            fused = fused and node.name != hint
             names = [f"{node.name}.{key}" for key in node.layer.parameters()]
             own = {name.rpartition(".")[2]: arrays[name] for name in names}
             own_gradients = {name.rpartition(".")[2]: gradients[name] for name in names if name in gradients}
@@ -116,12 +120,17 @@ class Plan:
                 self.alias[reader.name] = node.name
                 values[reader.name] = op.y
         self.output = values[nodes[-1].name]
+        self._hint = None if hint is None else values[hint]
         self._forward = [(name, op.forward()) for name, op in self.ops.items()]
 
-    def _build_backward(self) -> None:
+    def _build_backward(self, hint: str | None) -> None:
         self.d_output: Array = self.xp.zeros_like(self.output)
         incoming: dict[str, list[Array]] = {self.alias.get(self.graph.nodes[-1].name, self.graph.nodes[-1].name): []}
         incoming[next(iter(incoming))].append(self.d_output)
+        self._d_hint: Array | None = None
+        if hint is not None:
+            self._d_hint = self.xp.zeros_like(self._hint)
+            incoming.setdefault(self.alias.get(hint, hint), []).append(self._d_hint)
         self._backward: list[tuple[str, list[Phase]]] = []
         self._free: defaultdict[tuple[int, ...], list[Array]] = defaultdict(list)
         self._recycled: list[Array] = []
@@ -130,10 +139,11 @@ class Plan:
                 continue
             op, phases = self.ops[node.name], []
             parts = incoming.pop(node.name)
-            op.dy = parts[0] if parts[0].shape == op.y.shape else parts[0].reshape(op.y.shape)
+            shaped = [part.reshape(op.y.shape) for part in parts]
+            op.dy = shaped[0]
             if len(parts) > 1:
                 op.dy = self.gradient(op.y.shape)
-                phases.append(Phase(_sum_into(op.dy, parts, self.xp)))
+                phases.append(Phase(_sum_into(op.dy, shaped, self.xp)))
             op.allocate_gradients([source != INPUT for source in node.inputs])
             self._backward.append((node.name, phases + op.backward()))
             for source, dx in zip(node.inputs, op.dxs, strict=True):
@@ -173,21 +183,37 @@ class Plan:
 
     def forward(self, x: NDArray[Any]) -> Array:
         """x: (batch, H, W, C) float32, preprocessed -> the output: (batch, F) or (batch, H, W, C) float32."""
-        split = x.reshape(self.blocks, self.images, *x.shape[1:])
-        self.input[...] = self.xp.asarray(split).transpose(0, 4, 2, 3, 1)
+        self._spread(self.xp.asarray(x), self.input)
         ops = list(self.ops.values())
         self._each(len(ops), lambda i, _worker: ops[i].prepare())
         self._run(self._forward)
-        y = self.output
+        return self._joined(self.output)
+
+    def hinted(self) -> Array:
+        """The hint's output of the last ``forward``, (batch, F) or (batch, H, W, C) float32."""
+        assert self._hint is not None
+        return self._joined(self._hint)
+
+    def backward(self, dy: Array, d_hint: Array | None = None) -> None:
+        """Fill the gradients, from dy: the loss's gradient with respect to ``forward``'s output (same shape).
+
+        d_hint: with respect to the hint's output, beside what reaches it by dy.
+        """
+        self._spread(dy, self.d_output)
+        if d_hint is not None and self._d_hint is not None:
+            self._spread(d_hint, self._d_hint)
+        self._run(self._backward)
+        self._each(len(self._backward), lambda i, _worker: self.ops[self._backward[i][0]].finish())
+
+    def _joined(self, y: Array) -> Array:
+        """Blocks (blocks, C, ..., images) as one batch (batch, ..., C)."""
         joined = y.transpose(0, y.ndim - 1, *range(2, y.ndim - 1), 1)
         return joined.reshape(self.blocks * self.images, *joined.shape[2:])
 
-    def backward(self, dy: Array) -> None:
-        """Fill the gradients, from dy: the loss's gradient with respect to ``forward``'s output (same shape)."""
-        split = dy.reshape(self.blocks, self.images, *dy.shape[1:])
-        self.d_output[...] = split.transpose(0, split.ndim - 1, *range(2, split.ndim - 1), 1)
-        self._run(self._backward)
-        self._each(len(self._backward), lambda i, _worker: self.ops[self._backward[i][0]].finish())
+    def _spread(self, y: Array, out: Array) -> None:
+        """The way back of ``_joined``."""
+        split = y.reshape(self.blocks, self.images, *y.shape[1:])
+        out[...] = split.transpose(0, split.ndim - 1, *range(2, split.ndim - 1), 1)
 
     def batch_norms(self) -> list[BatchNormOp]:
         """The plan's batch-norm operations."""

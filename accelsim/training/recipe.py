@@ -60,12 +60,17 @@ class Teacher(_Section):
     """Distillation: loss = (1 - share) cross-entropy + share T^2 KL(teacher || student).
 
     For super-resolution: (1 - share) |y - truth|^2 + share |y - teacher|^2, means over the pixels.
+    hint: a node, in both networks of one shape, whose output follows the teacher's: the loss has, too,
+    hint_weight |student's - teacher's|^2 / |teacher's|^2.  It says more of an image than the class scores do, and so
+    carries further where images are few.
     """
 
     network: str
     weights: str
     temperature: Positive = 4.0
     share: Share = 0.7
+    hint: str | None = None
+    hint_weight: Positive = 20.0
 
 
 class Joint(_Section):

@@ -14,8 +14,9 @@ from threadpoolctl import threadpool_limits
 
 from accelsim.compression.joint import JointRegularizer
 from accelsim.errors import InputError, NumericalError
+from accelsim.faults import nearest
 from accelsim.files import write_text
-from accelsim.network.graph import Graph, Network
+from accelsim.network.graph import INPUT, Graph, Network
 from accelsim.network.layers import BatchNorm, Conv, Relu
 from accelsim.network.weights import load_network, read_weights
 from accelsim.network.zoo import named_graph
@@ -160,6 +161,19 @@ def start_arrays(graph: Graph, path: Path) -> dict[str, Array]:
         raise InputError(f"{path}: {error}") from None
 
 
+def check_hint(name: str, graph: Graph, teacher: Graph, path: Path) -> None:
+    """Raise InputError unless both networks have such a node, of one shape."""
+    for network in (graph, teacher):
+        if name not in network.shapes or name == INPUT:
+            close = nearest(name, network.shapes)
+            raise InputError(f"{path}: key teacher.hint: {network.name} has no node {name!r}{close}")
+    if graph.shapes[name] != teacher.shapes[name]:
+        raise InputError(
+            f"{path}: key teacher.hint: node {name!r} is {teacher.shapes[name]} in the teacher, "
+            f"expected {graph.shapes[name]} as in {graph.name}"
+        )
+
+
 class Run:
     """One training run in one folder."""
 
@@ -175,12 +189,15 @@ class Run:
             arrays = identity_arrays(self.graph, recipe.seed)
         else:
             arrays = start_arrays(self.graph, resolve(recipe.start))
-        teacher = None
+        teacher, hint = None, None
         if recipe.teacher is not None:
+            hint = recipe.teacher.hint
             teacher_graph = find_network(recipe.teacher.network, f"{path}: key teacher.network")
             if data.kind == "super_resolution":
                 teacher_graph = super_resolver(teacher_graph, data.patch, f"{path}: key teacher.network")
             teacher = load_network(teacher_graph, resolve(recipe.teacher.weights))
+            if hint is not None:
+                check_hint(hint, self.graph, teacher_graph, path)
         size, classes = self.graph.input_shape[:2], self.graph.shapes[self.graph.nodes[-1].name][-1]
         self.test: Source | Photographs
         images: Source | Patches | Features
@@ -204,9 +221,13 @@ class Run:
                 raise InputError(f"{path}: key train_from: {error}") from None
             self.fixed = {name: arrays[name] for name in head.parameters}
             if recipe.epochs:
-                images = features(Network(head, self.fixed), images, data.flip, teacher, recipe.threads)
+                images = features(Network(head, self.fixed), images, data.flip, teacher, recipe.threads, hint)
             held = {name: zeros for name, zeros in held.items() if name in graph.parameters}
             teacher = None
+            if hint is not None and hint not in graph.shapes:
+                raise InputError(
+                    f"{path}: key teacher.hint: {hint!r} comes before {recipe.train_from!r}, expected a node after"
+                )
         self.trainer = Trainer(recipe, graph, arrays, images, teacher, held=held)
         self.rows: list[dict[str, Any]] = []
         self.hours = 0.0

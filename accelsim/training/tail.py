@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from accelsim.network.graph import INPUT, Graph, Network, Node, Preprocessing
 from accelsim.training.datasets import Labels, Source
 from accelsim.training.kernels import Array
+from accelsim.training.losses import Guide
 from accelsim.training.plan import Plan
 
 BATCH = 16
@@ -23,20 +24,22 @@ class Features:
     """What enters the last layers.
 
     values: (V, N, H, W, C) float16, V = 2 if mirror images are in, else 1.  labels: (N,).  guide: (V, N, classes)
-    float32, the teacher's outputs, or None without one.
+    float32, the teacher's outputs, or None without one.  hint: (V, N, ...) float16, its hints, or None.
     """
 
     values: NDArray[np.float16]
     labels: Labels
     guide: Array | None
+    hint: NDArray[np.float16] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, index: NDArray[np.int64], rng: np.random.Generator) -> tuple[Array, Labels, Array | None]:
+    def take(self, index: NDArray[np.int64], rng: np.random.Generator) -> tuple[Array, Labels, Guide | None]:
         """(values (n, H, W, C) float32, labels, guide) of the images at ``index``, each as it is or mirrored."""
         view = rng.integers(0, len(self.values), len(index))
-        guide = None if self.guide is None else self.guide[view, index]
+        hint = None if self.hint is None else self.hint[view, index].astype(np.float32)
+        guide = None if self.guide is None else Guide(self.guide[view, index], hint)
         return self.values[view, index].astype(np.float32), self.labels[index], guide
 
 
@@ -70,17 +73,18 @@ def split(graph: Graph, name: str) -> tuple[Graph, Graph]:
     return head, after
 
 
-def features(head: Network, images: Source, flip: bool, teacher: Network | None, workers: int) -> Features:
-    """What the layers before make of the images, and what the teacher says of them."""
-    count = len(images)
+def features(
+    head: Network, images: Source, flip: bool, teacher: Network | None, workers: int, hint: str | None = None
+) -> Features:
+    """What the layers before make of the images, and what the teacher says of them, at the node ``hint``, too."""
+    count, views = len(images), 2 if flip else 1
     plan = Plan(head.graph, head.arrays, BATCH, workers=workers)
-    guide_plan = None if teacher is None else Plan(teacher.graph, teacher.arrays, BATCH, workers=workers)
-    views = 2 if flip else 1
-    shape = head.graph.shapes[head.graph.nodes[-1].name]
-    values = np.empty((views, count, *shape), np.float16)
-    guide = (
-        None if teacher is None else np.empty((views, count, *teacher.graph.shapes[teacher.graph.nodes[-1].name]), "f4")
-    )
+    values = np.empty((views, count, *_output(head.graph)), np.float16)
+    guide = hints = guide_plan = None
+    if teacher is not None:
+        guide_plan = Plan(teacher.graph, teacher.arrays, BATCH, workers=workers, hint=hint)
+        guide = np.empty((views, count, *_output(teacher.graph)), np.float32)
+        hints = None if hint is None else np.empty((views, count, *teacher.graph.shapes[hint]), np.float16)
     for first in range(0, count, BATCH):
         index = np.arange(first, first + BATCH).clip(max=count - 1)  # the last batch is filled up with its last image
         some = slice(first, min(first + BATCH, count))
@@ -90,7 +94,13 @@ def features(head: Network, images: Source, flip: bool, teacher: Network | None,
             values[view, some] = plan.forward(x)[: some.stop - first]
             if guide is not None and guide_plan is not None:
                 guide[view, some] = guide_plan.forward(x)[: some.stop - first]
+                if hints is not None:
+                    hints[view, some] = guide_plan.hinted()[: some.stop - first]
     plan.close()
     if guide_plan is not None:
         guide_plan.close()
-    return Features(values, images.labels, guide)
+    return Features(values, images.labels, guide, hints)
+
+
+def _output(graph: Graph) -> tuple[int, ...]:
+    return graph.shapes[graph.nodes[-1].name]

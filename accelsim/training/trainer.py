@@ -17,7 +17,14 @@ from accelsim.network.graph import Graph, Network
 from accelsim.training.augment import augment
 from accelsim.training.datasets import Source
 from accelsim.training.kernels import Array
-from accelsim.training.losses import blend, cross_entropy, distillation, mean_squared_error
+from accelsim.training.losses import (
+    Guide,
+    blend,
+    cross_entropy,
+    distillation,
+    mean_squared_error,
+    relative_squared_error,
+)
 from accelsim.training.optimizers import Adam, make_optimizer
 from accelsim.training.plan import Plan
 from accelsim.training.recipe import Recipe
@@ -82,11 +89,13 @@ class Trainer:
         settings = recipe.optimizer
         self.optimizer = make_optimizer(settings.kind, ends[-1], settings.weight_decay, settings.momentum, xp)
         options = {"workers": recipe.threads, "block": recipe.block, "xp": xp}
-        self.plan = Plan(graph, self.arrays, recipe.batch, gradients=self.gradients, training=True, **options)
+        self.hint = None if recipe.teacher is None else recipe.teacher.hint
+        guided = options | {"hint": self.hint}
+        self.plan = Plan(graph, self.arrays, recipe.batch, gradients=self.gradients, training=True, **guided)
         self.teacher = None
         if teacher is not None:
             fixed = {name: xp.asarray(array) for name, array in teacher.arrays.items()}
-            self.teacher = Plan(teacher.graph, fixed, recipe.batch, **options)
+            self.teacher = Plan(teacher.graph, fixed, recipe.batch, **guided)
         self.regularizer: JointRegularizer | None = None
         self.kept: Array | None = None  # 1 for each weight, 0 for those pruned for good
         self.z = np.zeros(2, np.float32)  # z_SD, z_WD
@@ -110,7 +119,7 @@ class Trainer:
         share = growing(self.done / self.total, joint.grow_from, 1.0, joint.grow_until)
         return share * joint.spatial, share * joint.winograd
 
-    def batch(self) -> tuple[Array, Any, Array | None]:
+    def batch(self) -> tuple[Array, Any, Guide | None]:
         """The images (preprocessed, (N, H, W, C) float32) and labels, or true images, of the coming step.
 
         With features of images, also what the teacher says of them.
@@ -127,7 +136,10 @@ class Trainer:
             return self.graph.preprocessing.apply(low), self.xp.asarray(self.graph.preprocessing.apply(high)), None
         if isinstance(self.images, Features):
             x, labels, guide = self.images.take(index, rng)
-            return x, self.xp.asarray(labels), None if guide is None else self.xp.asarray(guide)
+            if guide is not None:
+                hint = None if guide.hint is None else self.xp.asarray(guide.hint)
+                guide = Guide(self.xp.asarray(guide.output), hint)
+            return x, self.xp.asarray(labels), guide
         pixels = augment(self.images.take(index, rng), rng, crop=data.crop, flip=data.flip, cutout=data.cutout)
         return self.graph.preprocessing.apply(pixels), self.xp.asarray(self.images.labels[index]), None
 
@@ -138,15 +150,20 @@ class Trainer:
         x, target, guide = self.batch()
         y = self.plan.forward(x)
         if guide is None and self.teacher is not None:
-            guide = self.teacher.forward(x)
+            guide = Guide(self.teacher.forward(x), None if self.hint is None else self.teacher.hinted())
         loss, accuracy, slope = self._loss(y, target, guide)
+        d_hint = None
+        if guide is not None and guide.hint is not None and recipe.teacher is not None:
+            apart, d_hint = relative_squared_error(self.plan.hinted(), guide.hint)
+            loss += recipe.teacher.hint_weight * apart
+            d_hint *= np.float32(recipe.teacher.hint_weight)
         if not np.isfinite(loss):
             try:
                 self.plan.check_finite()
             except NumericalError as error:
                 raise NumericalError(f"step {self.done}: the loss is {loss}; {error}") from None
             raise NumericalError(f"step {self.done}: the loss is {loss}, every layer's output is finite")
-        self.plan.backward(slope)
+        self.plan.backward(slope, d_hint)
         spatial, winograd = self._regularize()
         rate = learning_rate(
             (self.done + 1) / self.total if settings.schedule != "step" else self.done / self.total,
@@ -167,8 +184,8 @@ class Trainer:
                 self.average *= self.kept
         return StepReport(self.done, loss, accuracy, rate, spatial, winograd, float(self.z[0]), float(self.z[1]))
 
-    def _loss(self, y: Array, target: Any, guide: Array | None) -> tuple[float, float, Array]:
-        """(loss, accuracy, the loss's gradient with respect to the output y).  guide: the teacher's output."""
+    def _loss(self, y: Array, target: Any, guide: Guide | None) -> tuple[float, float, Array]:
+        """(loss, accuracy, the loss's gradient with respect to the output y), but for the hint's part."""
         recipe, teacher = self.recipe, self.recipe.teacher
         if isinstance(self.images, Patches):
             loss, slope = mean_squared_error(y, target)
@@ -178,9 +195,9 @@ class Trainer:
             accuracy = 100 * float((y.argmax(axis=1) == target).mean())
         if guide is not None and teacher is not None:
             if isinstance(self.images, Patches):
-                soft = mean_squared_error(y, guide)
+                soft = mean_squared_error(y, guide.output)
             else:
-                soft = distillation(y, guide, teacher.temperature, self.xp)
+                soft = distillation(y, guide.output, teacher.temperature, self.xp)
             loss, slope = blend((loss, slope), soft, teacher.share)
         return loss, accuracy, slope
 

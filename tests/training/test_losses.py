@@ -7,7 +7,7 @@ import pytest
 from scipy.special import log_softmax as scipy_log_softmax
 from scipy.special import softmax
 
-from accelsim.training.losses import cross_entropy, distillation, mean_squared_error
+from accelsim.training.losses import cross_entropy, distillation, mean_squared_error, relative_squared_error
 
 rng = np.random.default_rng(0)
 LOGITS = (3 * rng.standard_normal((5, 7))).astype(np.float32)
@@ -60,3 +60,13 @@ def test_mean_squared_error() -> None:
     assert float(gradient.sum()) == pytest.approx(
         slope(lambda x: mean_squared_error(x, OTHER)[0], LOGITS, direction), rel=1e-3, abs=1e-4
     )
+
+
+def test_relative_squared_error() -> None:
+    loss, gradient = relative_squared_error(LOGITS, OTHER)
+    assert loss == pytest.approx(np.linalg.norm(LOGITS - OTHER) ** 2 / np.linalg.norm(OTHER) ** 2, rel=1e-5)
+    direction = OTHER[::-1].copy()
+    assert (gradient * direction).sum() == pytest.approx(
+        slope(lambda y: relative_squared_error(y, OTHER)[0], LOGITS, direction), rel=1e-3
+    )
+    assert relative_squared_error(np.zeros((2, 3), np.float32), np.zeros((2, 3), np.float32))[0] == 0

@@ -57,7 +57,15 @@ def test_features_are_what_the_layers_before_make_of_the_image_and_its_mirror_im
     assert values.dtype == np.float32
     np.testing.assert_array_equal(labels, images.labels[[3, 18]])
     assert guide is not None
-    assert guide.shape == (2, 10)
+    assert guide.output.shape == (2, 10)
+    assert guide.hint is None
+    hinted = features(head, images, True, network, 1, hint="layer3.1.add")
+    assert hinted.hint is not None
+    names = [node.name for node in network.graph.nodes]
+    body = network.graph.model_copy(update={"nodes": network.graph.nodes[: names.index("layer3.1.add") + 1]})
+    inner = Network(body, {name: network.arrays[name] for name in body.parameters})
+    x = network.graph.preprocessing.apply(images.pixels)
+    np.testing.assert_allclose(hinted.hint[0], forward(inner, x), rtol=2e-3, atol=2e-3)
 
 
 @pytest.fixture
@@ -73,7 +81,7 @@ def held_recipe(tmp_path: Path, data: Path) -> dict[str, Any]:  # noqa: F811
         "start": str(tmp_path / "sparse.safetensors"),
         "data": {"kind": "npz", "path": str(data), "flip": True},
         "joint": {"spatial": 0.5, "winograd": 0.6, "hold": True},
-        "teacher": {"network": NETWORK, "weights": str(tmp_path / "sparse.safetensors")},
+        "teacher": {"network": NETWORK, "weights": str(tmp_path / "sparse.safetensors"), "hint": "layer3.2.relu2"},
         "train_from": FROM,
         "ema": None,
         "checkpoint_steps": 4,
@@ -143,3 +151,22 @@ def test_bad_recipes_are_refused_in_one_line(
         train_recipe(write_recipe(tmp_path, data, **held_recipe | changes), tmp_path / "out")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("hint", "message"),
+    [
+        ("layer3.2.relu9", "resnet20-cifar10 has no node 'layer3.2.relu9', did you mean 'layer3.2.relu"),
+        ("layer2.0.bn1", "'layer2.0.bn1' comes before 'layer3.1.conv1', expected a node after"),
+    ],
+)
+def test_a_hint_that_the_trained_layers_do_not_give_is_refused(
+    tmp_path: Path,
+    data: Path,  # noqa: F811
+    held_recipe: dict[str, Any],
+    hint: str,
+    message: str,
+) -> None:
+    recipe = write_recipe(tmp_path, data, **held_recipe | {"teacher": held_recipe["teacher"] | {"hint": hint}})
+    with pytest.raises(InputError, match=f"key teacher.hint: .*{message}"):
+        train_recipe(recipe, tmp_path / "out")
