@@ -138,7 +138,8 @@ class Recipe(_Section):
     checkpoint's batch-norm statistics are measured anew.  checkpoint_steps: steps between the states that a
     killed run resumes from, beside that of every epoch's end, when the model is measured and written, too.
     block: images that pass through the layers together, a matter of speed (``Plan`` has a default).  threads: as many
-    as you like, the results are the same.
+    as you like, the results are the same.  interim_images: of the test split, measured at the end of every epoch but
+    the last, after which all are.
     """
 
     network: str
@@ -158,6 +159,7 @@ class Recipe(_Section):
     reestimate: Annotated[int, Field(ge=0, le=100_000)] = 0
     checkpoint_steps: Count | None = None
     log_steps: Count = 20
+    interim_images: Count = 2000
     threads: Annotated[int, Field(ge=1, le=256)] = 2
     block: Annotated[int, Field(ge=1, le=1024)] | None = None
 

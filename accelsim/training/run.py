@@ -43,7 +43,6 @@ from accelsim.training.trainer import StepReport, Trainer
 LOG = "log.csv"
 LAYERS = "reconstruction.csv"
 LAYER_COLUMNS = tuple(field.name for field in fields(LayerReport))
-INTERIM_IMAGES = 2000  # of the test split, before the last checkpoint
 COLUMNS = (
     *("step", "epoch", "seconds", "loss", "accuracy", "rate", "s_sd", "s_wd", "sparsity_sd", "sparsity_wd"),
     *("R_sd", "R_wd", "theta_sd", "theta_wd", "coefficient_sd", "coefficient_wd", "images_per_s"),
@@ -341,7 +340,7 @@ class Run:
         arrays = self.fixed | (trainer.reestimated(recipe.reestimate) if recipe.reestimate else trainer.model())
         images: Source | Photographs = self.test
         if not final:
-            images = images.only(TEST[:1]) if isinstance(images, Photographs) else images.first(INTERIM_IMAGES)
+            images = images.only(TEST[:1]) if isinstance(images, Photographs) else images.first(recipe.interim_images)
         card: dict[str, Any] = {
             "network": self.graph.name,
             "recipe": recipe.model_dump(mode="json"),

@@ -22,7 +22,8 @@ from accelsim.network.zoo import named_graph
 from accelsim.training import checkpoint
 from accelsim.training.datasets import load_split
 from accelsim.training.recipe import Data, load_recipe
-from accelsim.training.run import initial_arrays, train_recipe
+from accelsim.training.run import Run, initial_arrays, train_recipe
+from accelsim.training.trainer import StepReport
 
 COLOURS = np.random.default_rng(7).integers(0, 256, (10, 3))
 
@@ -108,6 +109,18 @@ def test_a_finished_run_resumes_to_itself(tmp_path: Path, data: Path) -> None:
     before = (tmp_path / "out" / checkpoint.MODEL).read_bytes()
     train_recipe(recipe, tmp_path / "out", resume=True)
     assert (tmp_path / "out" / checkpoint.MODEL).read_bytes() == before
+
+
+def test_between_epochs_only_the_interim_images_are_measured(tmp_path: Path, data: Path) -> None:
+    recipe, seen = write_recipe(tmp_path, data, interim_images=10), []
+
+    def watch(report: StepReport, _: float) -> None:
+        if report.step in (7, 12):  # six steps an epoch; the card of the first lies there during the second
+            seen.append(json.loads((tmp_path / "out" / checkpoint.CARD).read_text())["images"])
+
+    run = Run(load_recipe(recipe), recipe, tmp_path / "out")
+    assert run.train(watch)["images"] == 40
+    assert seen == [10, 10]
 
 
 def test_a_run_may_stop_before_its_schedules_end(tmp_path: Path, data: Path) -> None:
