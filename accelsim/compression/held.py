@@ -10,6 +10,7 @@ rounded to whole multiples of the cell that lie in the space themselves, near th
 basis (Babai's rounding), improved one at a time.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,17 +75,38 @@ def whole_with_zeros(w: Array, zero: Mask, zero_wd: Mask, kron: Array) -> NDArra
     w: (K, C, R, S), in cells.  zero, zero_wd, kron: as ``hold``.  Same shape as w.
     """
     taps = kron.shape[1]
-    of_w, of_W = zero.reshape(-1, taps), zero_wd.reshape(-1, len(kron))
-    wanted = np.where(of_w, 0, w.reshape(-1, taps)).astype(np.float64)
+    wanted = np.where(zero, 0, w).reshape(-1, taps).astype(np.float64)
     n = np.rint(wanted)
+    for some, bases in _bound_bases(zero, zero_wd, kron):
+        n[some] = _nearest(wanted[some], bases)
+    return n.reshape(w.shape).astype(np.int32)
+
+
+def whole_bases(zero: Mask, zero_wd: Mask | None = None, kron: Array | None = None) -> NDArray[np.float64]:
+    """Of each 2-D filter a basis, in whole numbers, of the space of filters with its zeros.
+
+    zero, zero_wd, kron: as ``hold``.  Result: (F, taps, taps), a basis vector in the column of each free tap, zeros
+    elsewhere.
+    """
+    taps = int(np.prod(zero.shape[2:]))
+    bases = np.eye(taps) * ~zero.reshape(-1, 1, taps)
+    if zero_wd is not None and kron is not None:
+        for some, found in _bound_bases(zero, zero_wd, kron):
+            bases[some] = found
+    return bases
+
+
+def _bound_bases(zero: Mask, zero_wd: Mask, kron: Array) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """(which, bases (F, taps, taps)) of the filters whose zeros of W need weights that cancel, some at a time."""
+    taps = kron.shape[1]
+    of_w, of_W = zero.reshape(-1, taps), zero_wd.reshape(-1, len(kron))
     needed = _cancelling(of_w, of_W, kron)
     rows = _whole_rows(kron)
     bound = np.flatnonzero(needed.any(axis=1))
     for first in range(0, len(bound), BLOCK):
         some = bound[first : first + BLOCK]
         conditions = needed[some][:, :, None] * rows * ~of_w[some][:, None, :]
-        n[some] = _nearest(wanted[some], _whole_basis(conditions, ~of_w[some]))
-    return n.reshape(w.shape).astype(np.int32)
+        yield some, _whole_basis(conditions, ~of_w[some])
 
 
 def _whole_rows(kron: Array) -> NDArray[np.float64]:

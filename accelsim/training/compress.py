@@ -26,11 +26,9 @@ from accelsim.compression.compress import (
 from accelsim.compression.correct import corrected_biases
 from accelsim.compression.deploy import winograd_model
 from accelsim.compression.dual import decode_dual, encode_dual, with_accuracy
-from accelsim.compression.held import whole_with_zeros
 from accelsim.compression.joint import JointRegularizer
 from accelsim.compression.manifest import weight_names
 from accelsim.compression.model import DualModel
-from accelsim.compression.quantize import plain_codebook
 from accelsim.compression.ratedistortion import search_cells
 from accelsim.errors import InputError
 from accelsim.faults import explain
@@ -46,6 +44,7 @@ from accelsim.training.evaluate import top1
 from accelsim.training.kernels import Array
 from accelsim.training.psnr import psnr_by_set
 from accelsim.training.recipe import Data
+from accelsim.training.rounding import Zeros, fitted, with_zeros, zeros_of_filters
 from accelsim.training.run import find_network
 from accelsim.training.superresolution import Photographs, photographs, training_patches
 from accelsim.training.winograd_op import winograd_operations
@@ -94,7 +93,8 @@ class CompressionRecipe(_Section):
     cell: D; by default theta_SD.  relative_cell: D of each array, as a multiple of the root mean square of its weights
     that are not zero.  cells: D of single arrays; search: finds them (``ratedistortion``).
     spatial, winograd: sparsities to prune to; by default the checkpoint's.  hold: round weights that cancel in the
-    Winograd domain together, so that the zeros there stay exact (``held``; not dithered, not tuned).
+    Winograd domain together, so that the zeros there stay exact (``held``; not dithered, not tuned).  fit: on so many
+    training images each weight rounded makes up for what those before it lost (``rounding``; not dithered, not tuned).
     correct: biases make up for what the mean output of each channel has lost on the calibration images (``correct``).
     tile: m of F(m, r), for the layers that the checkpoint has in the Winograd domain.  dither: its seed, for dithered
     quantization.  data: training images calibrate (the first ``calibration``) and fine-tune, test images measure;
@@ -109,6 +109,7 @@ class CompressionRecipe(_Section):
     spatial: Share | None = None
     winograd: Share | None = None
     hold: bool = False
+    fit: Annotated[int, Field(ge=1, le=100_000)] | None = None
     correct: bool = False
     tile: Annotated[int, Field(ge=1, le=6)] = 2
     dither: Annotated[int, Field(ge=0, lt=1 << 63)] | None = None
@@ -125,6 +126,8 @@ class CompressionRecipe(_Section):
     def _holds(self) -> "CompressionRecipe":
         if self.hold and (self.dither is not None or self.tune is not None):
             raise ValueError("hold: expected neither dither nor tune, which would move weights that cancel apart")
+        if self.fit is not None and (self.dither is not None or self.tune is not None):
+            raise ValueError("fit: expected neither dither nor tune, for it chooses the indices itself")
         return self
 
 
@@ -193,8 +196,15 @@ def compress_checkpoint(
         quantized = _tuned(
             quantized, network.arrays, recipe, recipe.data, train, reference, s_wd, tiles, out, resume, say
         )
+    zeros: Zeros = {}
     if recipe.hold:
-        quantized = _with_zeros(quantized, network, tiles, s_wd)
+        zeros = zeros_of_filters(network, tiles, s_wd, quantized.quantizer)
+        quantized = with_zeros(quantized, network, zeros)
+    if recipe.fit is not None:
+        if take is None:
+            raise InputError("fit: expected the key data to name its images")
+        index = np.random.default_rng(0).permutation(count)[: recipe.fit]
+        quantized = fitted(quantized, network, zeros, graph.preprocessing.apply(take(index)))
     theta_wd = winograd_threshold(quantized.network, tiles, s_wd)
     if recipe.hold:
         theta_wd = max(theta_wd, NOTHING * min(quantized.quantizer.cells.values()))
@@ -224,25 +234,6 @@ def compress_checkpoint(
     if recipe.tune is not None:
         shutil.rmtree(_state_folder(out), ignore_errors=True)
     return model
-
-
-def _with_zeros(quantized: Quantized, network: Network, tiles: dict[str, int], sparsity: float) -> Quantized:
-    """``quantized``, but each layer that Winograd serves rounded so that zeros of both domains stay.
-
-    network: before quantization; the sparsity says which entries of W are zeros.
-    """
-    regularizer = JointRegularizer(network.graph, {"default": 0} | tiles)
-    indices, quantizer = dict(quantized.indices), quantized.quantizer
-    # Exact zeros are sums of float32 numbers: a thousandth of a cell is nothing.
-    theta = max(winograd_threshold(network, tiles, sparsity), 1e-3 * min(quantizer.cells.values()))
-    for layer, W in regularizer.pruned_winograd(network.arrays, theta).items():
-        name = f"{layer}.weight"
-        w = network.arrays[name]
-        indices[name] = whole_with_zeros(w / quantizer.cells[name], w == 0, W == 0, regularizer.kron[layer])
-    largest = max(int(np.abs(n).max(initial=0)) for n in indices.values())
-    quantizer = replace(quantizer, codebook=plain_codebook(largest))
-    decoded = {name: quantizer.decode(name, n) for name, n in indices.items()}
-    return Quantized(Network(network.graph, {**network.arrays, **decoded}), indices, quantizer)
 
 
 def _state_folder(out: Path) -> Path:

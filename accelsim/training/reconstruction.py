@@ -19,7 +19,7 @@ Layers with groups are left as they are.  H is summed over some random positions
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,34 +75,59 @@ def reconstruct(
     images: (N, H, W, C) float32, preprocessed.  regularizer: the layers, and m of F(m, r).  sparsity: (s_SD, s_WD) over
     all layers together.  watch: called after each layer.
     """
-    graph, arrays = network.graph, {name: array.copy() for name, array in network.arrays.items()}
-    spatial = {name: arrays[f"{name}.weight"] for name in regularizer.spatial}
-    zeros = zeros_by_layer(spatial, sparsity[0])
+    arrays = network.arrays
+    zeros = zeros_by_layer({name: arrays[f"{name}.weight"] for name in regularizer.spatial}, sparsity[0])
     small = zeros_by_layer(regularizer.pruned_winograd(arrays, -1.0), sparsity[1])
+    started = time.perf_counter()
+
+    def find(name: str, moments: Moments) -> Array:
+        nonlocal started
+        w = arrays[f"{name}.weight"]
+        K, C = w.shape[:2]
+        kron, goals = regularizer.kron.get(name), (zeros[name], small.get(name, 0))
+        start = w.reshape(K, C, -1).transpose(2, 1, 0)  # (taps, C, K)
+        found, lost = solve(moments.H, moments.B, start, kron, *goals, settings)
+        flat = found.reshape(-1, K)
+        error = moments.energy + float(np.sum(flat * (moments.H @ flat - 2 * moments.B)))
+        if watch is not None:
+            shares = goals[0] / w.size, goals[1] / (kron.shape[0] * K * C) if kron is not None else 0.0
+            relative = error / max(moments.energy, 1e-20)
+            watch(LayerReport(name, *shares, relative, lost, time.perf_counter() - started))
+        started = time.perf_counter()
+        return found
+
+    return refit(network, arrays, images, regularizer.spatial, find, settings.positions, settings.seed)
+
+
+def refit(
+    network: Network,
+    start: Mapping[str, Array],
+    images: Array,
+    layers: Sequence[str],
+    find: Callable[[str, Moments], Array],
+    positions: int,
+    seed: int = 0,
+) -> dict[str, Array]:
+    """``start`` with the weights of these layers found anew, one layer after another, biases with them.
+
+    find: the weights (taps, C, K) of a layer, by its name and the moments of X, its inputs from the layers found before
+    it, and Y, what it should make of them for the network to give what it did.  images: as ``reconstruct``.
+    """
+    graph, arrays = network.graph, {name: array.copy() for name, array in start.items()}
     last = {source: i for i, node in enumerate(graph.nodes) for source in node.inputs}
     chunks = [images[first : first + CHUNK] for first in range(0, len(images), CHUNK)]
     dense: dict[str, list[Array]] = {INPUT: chunks}
     sparse: dict[str, list[Array]] = {INPUT: chunks}
     for i, node in enumerate(graph.nodes):
-        started = time.perf_counter()
         _advance(node, network.arrays, dense)
-        if node.name in regularizer.spatial and (isinstance(node.layer, Linear) or _plain(node)):
+        if node.name in layers and (isinstance(node.layer, Linear) or _plain(node)):
             target = _target(graph, node, dense, sparse)
-            moments = _moments(node, sparse[node.inputs[0]], target, settings.positions, settings.seed)
+            moments = _moments(node, sparse[node.inputs[0]], target, positions, seed)
+            found = find(node.name, moments)
             w = arrays[f"{node.name}.weight"]
-            K, C = w.shape[:2]
-            kron, goals = regularizer.kron.get(node.name), (zeros[node.name], small.get(node.name, 0))
-            start = w.reshape(K, C, -1).transpose(2, 1, 0)  # (taps, C, K)
-            found, lost = solve(moments.H, moments.B, start, kron, *goals, settings)
             arrays[f"{node.name}.weight"] = np.ascontiguousarray(found.transpose(2, 1, 0)).reshape(w.shape)
-            flat = found.reshape(-1, K)
             if f"{node.name}.bias" in arrays:
-                arrays[f"{node.name}.bias"] = moments.y - flat.T @ moments.x
-            error = moments.energy + float(np.sum(flat * (moments.H @ flat - 2 * moments.B)))
-            if watch is not None:
-                shares = goals[0] / w.size, goals[1] / (kron.shape[0] * K * C) if kron is not None else 0.0
-                relative = error / max(moments.energy, 1e-20)
-                watch(LayerReport(node.name, *shares, relative, lost, time.perf_counter() - started))
+                arrays[f"{node.name}.bias"] = moments.y - found.reshape(-1, len(w)).T @ moments.x
         _advance(node, arrays, sparse)
         for source in set(node.inputs):
             if last[source] == i:
