@@ -4,7 +4,7 @@
     accelsim train recipes/resnet20-joint-refined.yaml -o runs/resnet20-joint-refined
     python reports/ablation.py runs/ablation                             (see there)
     python reports/reconstruction.py runs/resnet18-joint-distilled ...   (see there)
-    python reports/joint_sparsity.py runs/resnet20-joint models/checkpoints/resnet20-joint-refined
+    python reports/joint_sparsity.py runs/resnet20-joint models/checkpoints/resnet20-{joint-refined,dense,dense-refined}
 
 Nothing is measured here: the runs' accuracies are those of their ``checkpoint.json``, the others those of
 ``ablation.json``, ``reconstruction.json`` and ``compression.json``.
@@ -43,7 +43,8 @@ The imported dense network is the teacher and the start of `resnet20-joint`, fro
 the recipe's moment has come the spatial zeros are exact, so "as trained" and "pruned, spatial" are the same network;
 by the end the small Winograd-domain weights are zero, too (thresholds {thetas}). The bar is 1.0 point below the dense
 network in both domains, the last column's larger loss. One core of a busy machine; `resnet20-joint` was resumed once
-with faster kernels, whose sums round differently.
+with faster kernels, whose sums round differently. `resnet20-dense` starts from random weights, `resnet20-dense-refined`
+from where it ends (published for ResNet-20: 91.25).
 Commands: `accelsim train recipes/RUN.yaml -o runs/RUN` for each run in turn. Their checkpoints are in
 `models/checkpoints`; the shipped `models/resnet20-cifar10.dual` is made from `resnet20-joint-refined`.
 
@@ -81,7 +82,8 @@ out of the Winograd domain; which, and the settings of the reconstruction, were 
 Trained on nothing but calibration images, measured on those held apart, beside one standard error. These are easier
 than the whole validation set: compare within a row. `resnet18-joint-distilled` starts from the ablation's joint
 weights, whose zeros it makes exact in both domains and holds (recipe key `joint.hold`); the layers from `layer3.1` on,
-86 % of the weights, are distilled from the dense network on the 1,600 calibration images (`train_from`).
+86 % of the weights (`train_from`), follow the dense network's scores and its last feature map (`teacher.hint`) on the
+1,600 calibration images and their mirror images, without their labels; `-400` and `-800` on the first so many.
 `squeezenet11-joint` adds one pass of distillation over the same images to the reconstruction from 256.
 
 {distance}"""
@@ -106,6 +108,7 @@ Commands: `for r in recipes/ablation-resnet18/*.yaml; do accelsim train $r -o ru
 """
 
 
+DISTILLED, TRAINED = "resnet18-joint-distilled", "1,600"  # the run, and the calibration images that it has
 DISTANCE = """\
 ### ResNet-18: how far from the paper, and why
 
@@ -119,16 +122,26 @@ The paper loses 0.8 points at 24.2x, trained for 500,000 steps of 128 of ImageNe
 | quantized and coded, {ratio:.2f}x | {file_sd:.2f} | {file_wd:.2f} | {coded:.2f} |
 
 On {count} of the calibration images themselves the dense network has {seen_dense:.2f}, the distilled one
-{seen:.2f}: {seen_gap:.2f} points below. So most of the distance is not for want of images: {epochs:g} passes over the
-last layers are too little training for 80 % zeros (which part the zeros themselves cost is not measured). Another
-{unseen_gap:.2f} points are lost on images that were held apart, as more images would mend. A finer cell, for which
-{ratio:.2f}x leaves room, would take back a part of what quantization costs.
+{seen:.2f}: {seen_gap:.2f} points below, which the zeros and {epochs:g} passes over the last layers leave. The other
+{unseen_gap:.2f} of the {sparse:.2f} points are lost on images that were held apart only: as much as more images could
+mend. How far images carry, in as many steps each:
+
+| calibration images | spatial | Winograd |
+|---|---|---|
+{carry}
 
 """
 
 
-def distance(run: dict[str, Any], model: dict[str, Any]) -> str:
-    """Where ResNet-18 loses, from the distilled run's figures and those of its file."""
+def distance(others: dict[str, Any], model: dict[str, Any]) -> str:
+    """Where ResNet-18 loses, from the distilled runs' figures and those of its file."""
+    run = others[DISTILLED]
+    fewer = {name.removeprefix(f"{DISTILLED}-"): other for name, other in others.items() if name.startswith(DISTILLED)}
+    carry = [
+        f"| {TRAINED if name == DISTILLED else name} | {other['accuracy']['spatial']:.2f} "
+        f"| {other['accuracy']['winograd']:.2f} |"
+        for name, other in sorted(fewer.items(), key=lambda item: (item[0] == DISTILLED, item[0]))
+    ]
     accuracy, coded, seen = run["accuracy"], model["accuracy"], run["seen"]
     worst = min(accuracy["spatial"], accuracy["winograd"])
     sparse, seen_gap = accuracy["dense"] - worst, seen["dense"] - seen["spatial"]
@@ -146,6 +159,7 @@ def distance(run: dict[str, Any], model: dict[str, Any]) -> str:
         seen=seen["spatial"],
         seen_gap=seen_gap,
         unseen_gap=sparse - seen_gap,
+        carry="\n".join(carry),
     )
 
 
@@ -166,7 +180,7 @@ def text(
         resnet18=resnet18(ablations["resnet18"]) if "resnet18" in ablations else "",
         super_resolvers=super_resolvers(others),
         classifiers=classifiers(others),
-        distance=distance(others["resnet18-joint-distilled"], models["resnet18"]),
+        distance=distance(others, models["resnet18"]),
     )
 
 
