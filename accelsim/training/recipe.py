@@ -61,8 +61,7 @@ class Teacher(_Section):
 
     For super-resolution: (1 - share) |y - truth|^2 + share |y - teacher|^2, means over the pixels.
     hint: a node, in both networks of one shape, whose output follows the teacher's: the loss has, too,
-    hint_weight |student's - teacher's|^2 / |teacher's|^2.  It says more of an image than the class scores do, and so
-    carries further where images are few.
+    hint_weight |student's - teacher's|^2 / |teacher's|^2 (Romero et al. 2015).
     """
 
     network: str
