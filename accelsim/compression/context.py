@@ -87,20 +87,16 @@ class _Weights:
 
     def tensor(self, shape: tuple[int, ...], known: Levels | None) -> Levels:
         """Code one tensor (K, C / groups, ...)."""
-        K = shape[0] if shape else 1
-        C = shape[1] if len(shape) > 1 else 1
-        R, S = _kernel(shape)
-        size = K * C * R * S
+        K, C, R, S = _axes(shape)
         values = np.zeros((C, K, R * S), np.int64)
-        if size == 0:
+        if values.size == 0:
             return values.astype(np.int32).reshape(shape)
         if known is not None:
             values[:] = known.reshape(K, C, R * S).swapaxes(0, 1)
         for model, i in ((self._zero, 0), (self._zero, 5), (self._magnitude, 0)):
             model.forget(i)
         seen = _Seen(np.zeros(K, np.int64), np.zeros(K, np.int64))
-        batch = min(LARGEST_BLOCK, max(SMALLEST_BLOCK, size // BLOCK_SHARE))
-        step = max(1, -(-batch // K))
+        step = _block_channels(shape)
         for first in range(0, C, step):
             block = values[first : first + step]
             self._block(block, seen, R, S, known is not None)
@@ -273,11 +269,27 @@ def _hash(prefix: NDArray[np.uint64], salt: int, bits: int) -> Index:
     return ((mixed * np.uint64(0xBF58476D1CE4E5B9)) >> np.uint64(64 - bits)).astype(np.int64)
 
 
-def _kernel(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Height and width of the kernel; what lies beyond two axes of it is one row."""
-    if len(shape) == 4:
-        return shape[2], shape[3]
-    return 1, math.prod(shape[2:])
+def _axes(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Filters, channels, height and width of the kernel; what lies beyond two axes of it is one row."""
+    K, C = (*shape[:2], 1, 1)[:2]
+    R, S = shape[2:] if len(shape) == 4 else (1, math.prod(shape[2:]))
+    return K, C, R, S
+
+
+def _block_channels(shape: tuple[int, ...]) -> int:
+    """Channels of a block of a tensor that is not empty."""
+    batch = min(LARGEST_BLOCK, max(SMALLEST_BLOCK, math.prod(shape) // BLOCK_SHARE))
+    return -(-batch // _axes(shape)[0])
+
+
+def coding_steps(shapes: Sequence[tuple[int, ...]]) -> int:
+    """Kernel positions of all blocks.  They are coded one after the other, and each takes time even for one weight."""
+    steps = 0
+    for shape in shapes:
+        _, C, R, S = _axes(shape)
+        if math.prod(shape):
+            steps += -(-C // _block_channels(shape)) * R * S
+    return steps
 
 
 def encode_context(tensors: Sequence[Levels]) -> tuple[bytes, list[int]]:

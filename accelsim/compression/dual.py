@@ -1,8 +1,8 @@
 """The ``.dual`` file: one compressed network that a spatial and a Winograd machine both decode and run.
 
 Members of the archive (``container``): ``manifest.json`` (``manifest``), ``weights`` (the entropy-coded indices) and
-``values`` (codebook, biases, scales and shifts, input densities).  A file of many weights (version 2) has a fourth,
-``digest``: what was altered in it is refused at once, not after seconds of decoding.
+``values`` (codebook, biases, scales and shifts, input densities), and ``digest``: what was altered in the file is
+refused at once, not after seconds of decoding.  Version 1 had none and is read where decoding takes less than a second.
 Byte by byte: docs/dual-format.md.
 A reader trusts nothing: every size follows from the validated manifest and is bounded by the size of the file before
 memory is taken.
@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from accelsim.compression.coding import Coder, decode, encode
 from accelsim.compression.container import ContainerError, pack, unpack
+from accelsim.compression.context import coding_steps
 from accelsim.compression.manifest import (
     MAX_MANIFEST_BYTES,
+    VERSIONS,
     Manifest,
     Quantization,
     Values,
@@ -39,7 +41,9 @@ MAX_FILE_BYTES = 128 << 20
 # A file may not claim more numbers than its size makes plausible: 1/4 of a bit each, and some for free.
 NUMBERS_PER_BYTE, FREE_NUMBERS = 32, 1 << 18
 DENSITY_STEPS = 63
-MANY_WEIGHTS = 1 << 20  # a file of more has a digest: their checksum is known only after a second of decoding or more
+# Nor more steps of decoding, which take time however few numbers they yield.
+BYTES_PER_STEP, FREE_STEPS = 16, 1 << 13
+UNDIGESTED_WEIGHTS, UNDIGESTED_STEPS = 1 << 16, 1 << 8  # version 1: decoded in less than a second
 
 Array = NDArray[np.float32]
 
@@ -81,17 +85,16 @@ def write_dual(path: Path, compressed: Compressed, coder: Coder = "context") -> 
 
 
 def with_accuracy(content: bytes, accuracy: Mapping[str, float]) -> bytes:
-    """The same file with other measured figures in its manifest."""
+    """The same file, in the newest version, with other measured figures in its manifest."""
     members = unpack(content, MAX_MANIFEST_BYTES)
-    manifest = parse_manifest(members["manifest.json"]).model_copy(update={"accuracy": dict(accuracy)})
+    figures = {"version": VERSIONS[-1], "accuracy": dict(accuracy)}
+    manifest = parse_manifest(members["manifest.json"]).model_copy(update=figures)
     return _archive(manifest, members["weights"], members["values"])
 
 
 def _archive(manifest: Manifest, weights: bytes, values: bytes) -> bytes:
     members = {"manifest.json": manifest.to_json(), "weights": weights, "values": values}
-    if manifest.version == 2:
-        members["digest"] = _digest(members)
-    return pack(members, compressed=frozenset({"manifest.json"}))
+    return pack({**members, "digest": _digest(members)}, compressed=frozenset({"manifest.json"}))
 
 
 def _digest(members: Mapping[str, bytes]) -> bytes:
@@ -143,7 +146,6 @@ def encode_dual(compressed: Compressed, coder: Coder = "context") -> bytes:
     m = {name: compressed.winograd_m[name] for name in eligible if name in compressed.winograd_m}
     uniform = len(set(m.values())) == 1 and len(m) == len(eligible)
     manifest = Manifest(
-        version=2 if sum(compressed.indices[name].size for name in names) > MANY_WEIGHTS else 1,
         graph=graph,
         parameters=compressed.parameters,
         coder=coder,
@@ -188,10 +190,16 @@ def _open(content: bytes) -> tuple[Manifest, bytes, bytes]:
     manifest = parse_manifest(members["manifest.json"])
     if manifest.version != (2 if "digest" in members else 1):
         raise ContainerError(f"manifest.json: version {manifest.version}, expected 2 with a member digest, else 1")
-    found = sum(math.prod(shape) for shape in manifest.graph.parameters.values())
-    limit = NUMBERS_PER_BYTE * len(content) + FREE_NUMBERS
+    shapes = manifest.graph.parameters
+    weights = [shapes[name] for name in manifest.weight_names]
+    found, steps = sum(map(math.prod, shapes.values())), coding_steps(weights)
+    limit, most = NUMBERS_PER_BYTE * len(content) + FREE_NUMBERS, len(content) // BYTES_PER_STEP + FREE_STEPS
     if found > limit:
         raise ContainerError(f"manifest.json: {found} parameters, a file of {len(content)} bytes has at most {limit}")
+    if steps > most:
+        raise ContainerError(f"manifest.json: {steps} steps of decoding, {len(content)} bytes have at most {most}")
+    if manifest.version == 1 and (sum(map(math.prod, weights)) > UNDIGESTED_WEIGHTS or steps > UNDIGESTED_STEPS):
+        raise ContainerError("manifest.json: version 1, expected 2 with a member digest for a network of this size")
     return manifest, members["weights"], members["values"]
 
 

@@ -12,7 +12,7 @@ from accelsim.compression.quantize import MAX_LEVEL
 from accelsim.network import Graph
 
 FORMAT: Final = "accelsim-dual"
-VERSIONS: Final = (1, 2)  # 2: with a digest of the whole file
+VERSIONS: Final = (1, 2)  # 1: without a digest of the whole file
 MAX_MANIFEST_BYTES = 1 << 20
 
 Text = Annotated[str, Field(max_length=1000)]
@@ -56,7 +56,7 @@ class Manifest(_Record):
     """The whole manifest."""
 
     format: Literal["accelsim-dual"] = FORMAT
-    version: Literal[1, 2] = 1
+    version: Literal[1, 2] = 2
     graph: Graph
     parameters: Annotated[int, Field(ge=0, lt=1 << 40)]
     coder: Coder

@@ -3,6 +3,7 @@
 import bz2
 import hashlib
 import json
+import math
 import time
 import tracemalloc
 from dataclasses import replace
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 
 from accelsim.compression import dual
-from accelsim.compression.container import pack, unpack
+from accelsim.compression.coding import decode, encode
+from accelsim.compression.container import ContainerError, pack, unpack
+from accelsim.compression.context import coding_steps
 from accelsim.compression.dual import decode_dual, encode_dual, read_dual, with_accuracy, write_dual
 from accelsim.compression.fold import fold_batch_norm
 from accelsim.errors import InputError
@@ -25,11 +28,16 @@ def members(content=FILE):
     return unpack(content, 1 << 20)
 
 
+def packed(parts):
+    return pack(parts, frozenset({"manifest.json"}))
+
+
 def rebuilt(**changed):
-    """A file with other members, in a sound archive."""
+    """A file with other members, in a sound archive, with the digest that belongs to them."""
     parts = members()
     parts.update({name.replace("manifest", "manifest.json"): content for name, content in changed.items()})
-    return pack(parts, frozenset({"manifest.json"}))
+    digest = hashlib.sha256(b"".join(content for name, content in parts.items() if name != "digest")).digest()
+    return packed({**parts, "digest": digest})
 
 
 def with_manifest(change):
@@ -135,6 +143,10 @@ def huge(manifest):
     layer["out_channels"] = manifest["graph"]["nodes"][4]["layer"]["in_channels"] = 1 << 20
 
 
+def endless(manifest):
+    manifest["graph"]["nodes"][0]["layer"].update(kernel=[101, 101], padding=[50, 50])
+
+
 def deep(manifest):
     for _ in range(500):
         manifest["provenance"] = {"x": manifest["provenance"]}
@@ -142,7 +154,7 @@ def deep(manifest):
 
 CHANGES = {
     "a version to come": (lambda m: m.update(version=3), "version 3, this accelsim reads versions 1 and 2"),
-    "a version without its digest": (lambda m: m.update(version=2), "version 2, expected 2 with a member digest"),
+    "version 1 with a digest": (lambda m: m.update(version=1), "version 1, expected 2 with a member digest"),
     "another format": (lambda m: m.update(format="onnx"), "no .dual file"),
     "an unknown key": (lambda m: m.update(extra=1), "extra"),
     "a missing key": (lambda m: m.pop("winograd"), "winograd: Field required"),
@@ -151,6 +163,7 @@ CHANGES = {
     "an endless cell": (lambda m: m["quantization"].update(cell=float("inf")), "quantization.cell"),
     "an overflowing cell": (lambda m: m["quantization"].update(cell=1e300), "not finite"),
     "a million channels": (huge, "parameters"),
+    "a kernel of more steps than bytes": (endless, "steps of decoding"),
     "deep nesting": (deep, "provenance"),
     "long text": (lambda m: m["provenance"].update(x="y" * 2000), "provenance"),
     "an unknown coder": (lambda m: m.update(coder="exec"), "coder"),
@@ -188,44 +201,66 @@ def test_other_members_are_refused():
     refused(rebuilt(weights=members()["weights"][:-8]), "damaged")
     refused(rebuilt(values=b""), "damaged")
     refused(rebuilt(values=members()["values"] + bytes(1)), "multiple of 4")
-    refused(rebuilt(more=b""), "members are")
+    refused(packed({**members(), "more": b""}), "members are")
+    refused(packed({name: content for name, content in members().items() if name != "digest"}), "version 2, expected 2")
     refused(pack({"manifest.json": members()["manifest.json"]}), "members are")
 
 
-@pytest.fixture
-def with_digest(monkeypatch):
-    """The small file as one of many weights."""
-    monkeypatch.setattr(dual, "MANY_WEIGHTS", 100)
-    return encode_dual(small_compressed())
-
-
-def test_what_was_altered_in_a_file_of_many_weights_is_refused_by_its_digest(with_digest, monkeypatch):
+def test_what_was_altered_is_refused_by_its_digest(monkeypatch):
     """Sound archives around mutated members: no weight is decoded to find out."""
-    parts = members(with_digest)
+    parts = members()
     assert list(parts) == ["manifest.json", "weights", "values", "digest"]
     assert hashlib.sha256(b"".join(list(parts.values())[:3])).digest() == parts["digest"]
-    decoded, plain = decode_dual(with_digest, "x"), decode_dual(FILE, "x")
-    for name, array in plain.network.arrays.items():
-        np.testing.assert_array_equal(decoded.network.arrays[name], array)
     monkeypatch.setattr(dual, "decode", None)
     for i, name in enumerate([*parts] * 25):
         mutation = next(mutations(parts[name], 1, seed=i))
         if mutation != parts[name]:
-            with pytest.raises(InputError, match=r"digest|manifest\.json"):
-                decode_dual(pack({**parts, name: mutation}, frozenset({"manifest.json"})), "x.dual")
+            with pytest.raises(InputError, match="digest"):
+                decode_dual(packed({**parts, name: mutation}), "x.dual")
 
 
-def test_a_digest_goes_with_other_figures_of_accuracy(with_digest):
-    again = with_accuracy(with_digest, {"top1_spatial": 1.5})
+def test_a_digest_goes_with_other_figures_of_accuracy():
+    again = with_accuracy(FILE, {"top1_spatial": 1.5})
     assert decode_dual(again, "x").accuracy == {"top1_spatial": 1.5}
+    assert with_accuracy(again, {}) == FILE
 
 
-def test_a_digest_belongs_to_version_2(with_digest):
-    parts = members(with_digest)
+@pytest.fixture
+def version_1():
+    """The file as it was before it had a digest."""
+    parts = members()
     manifest = parts["manifest.json"].replace(b'"version":2', b'"version":1')
-    digest = hashlib.sha256(manifest + parts["weights"] + parts["values"]).digest()
-    content = pack({**parts, "manifest.json": manifest, "digest": digest}, frozenset({"manifest.json"}))
-    refused(content, "version 1, expected 2 with a member digest")
+    return packed({"manifest.json": manifest, "weights": parts["weights"], "values": parts["values"]})
+
+
+def test_version_1_is_read(version_1):
+    old, new = decode_dual(version_1, "x"), decode_dual(FILE, "x")
+    for name, array in new.network.arrays.items():
+        np.testing.assert_array_equal(old.network.arrays[name], array)
+    assert with_accuracy(version_1, {}) == FILE
+
+
+@pytest.mark.parametrize("limit", ["UNDIGESTED_WEIGHTS", "UNDIGESTED_STEPS"])
+def test_version_1_is_refused_where_decoding_takes_long(version_1, monkeypatch, limit):
+    monkeypatch.setattr(dual, limit, 10)
+    monkeypatch.setattr(dual, "decode", None)
+    with pytest.raises(InputError, match="version 1, expected 2 with a member digest for a network of this size"):
+        decode_dual(version_1, "x")
+
+
+@pytest.mark.parametrize(("count", "shape"), [(1, (256, 1, 15, 17)), (1, (64, 64, 3, 3)), (14, (16, 16, 3, 3))])
+def test_the_slowest_weights_that_version_1_may_hold_are_refused_within_a_second(count, shape):
+    """Large, without a pattern, nearly as many or nearly as many steps as allowed; the checksum comes last of all."""
+    shapes = [shape] * count
+    assert coding_steps(shapes) <= dual.UNDIGESTED_STEPS
+    assert sum(map(math.prod, shapes)) <= dual.UNDIGESTED_WEIGHTS
+    rng = np.random.default_rng(0)
+    content, _ = encode([rng.integers(-60, 61, shape).astype(np.int32) for shape in shapes], "context")
+    damaged = bytes([content[0] ^ 1]) + content[1:]
+    start = time.process_time()
+    with pytest.raises(ContainerError, match="checksum of the weights"):
+        decode(damaged, shapes, "context")
+    assert time.process_time() - start < 1
 
 
 def mutations(content, count, seed):
@@ -276,13 +311,13 @@ def test_mutated_files_are_refused():
 
 
 def mutated_members(count, seed):
-    """Sound archives around mutated members: what gets past the checksums."""
+    """Sound archives around mutated members, the digest made to fit: what gets past the checksums."""
     rng = np.random.default_rng(seed)
     parts = members()
     for i in range(count):
         name = list(parts)[rng.integers(3)]
         mutation = next(mutations(parts[name], 1, seed + i))
-        yield pack({**parts, name: mutation}, frozenset({"manifest.json"}))
+        yield rebuilt(**{name.removesuffix(".json"): mutation})
 
 
 def decodes_or_refuses(count, seed):
