@@ -75,6 +75,8 @@ from), then `python reports/reconstruction.py runs/RUN`.
 {super_resolvers}
 Published: bicubic 30.39 / 27.55, SRCNN trained on the same 91 images 32.39 / 29.00. The first and the last layer stay
 out of the Winograd domain; which, and the settings of the reconstruction, were chosen by PSNR on training patches.
+`ct-srcnn9-x3-held` goes on from the reconstruction with the zeros of both domains held, for twice as many passes over
+the images as the dense network had.
 
 ### ImageNet classifiers: top-1 in percent
 
