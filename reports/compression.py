@@ -208,7 +208,7 @@ def page(measured: dict[str, Any]) -> str:
         "is the unmodified one. Paper's rows: ratio and cost reduction as published; its accuracies are reconstructed.",
         "Models that are not shipped are built by `recipes/NAME-compress.yaml`, whose head says on which images they",
         "are measured (ResNet-18 and SqueezeNet: 900 held apart, one standard error 1.6 points; both learn from 1,600",
-        "calibration images, ResNet-18 twice and in its last layers only: `joint-sparsity.md` says where it loses).",
+        "calibration images, ResNet-18 in its last layers only: `joint-sparsity.md` says where it loses).",
         "",
         *densities(models),
         "",
