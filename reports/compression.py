@@ -216,9 +216,9 @@ def page(measured: dict[str, Any]) -> str:
     if "beside" in measured:
         coarser = measured["beside"]
         lines += [
-            f"Of the same checkpoint and recipe, but for the cell size {coarser['cell']:g}: {coarser['ratio']:.2f}x "
-            f"({coarser['bytes']} bytes), top-1 {coarser['top1_spatial']:.2f} % in SD, "
-            f"{coarser['top1_winograd']:.2f} % in WD on all 10,000 test images.",
+            f"ResNet-20's checkpoint by `recipes/resnet20-compress-fitted.yaml`, cells of {coarser['cell']:g}, each",
+            f"weight rounded to make up for those before it: {coarser['ratio']:.2f}x ({coarser['bytes']} bytes), top-1 "
+            f"{coarser['top1_spatial']:.2f} % in SD, {coarser['top1_winograd']:.2f} % in WD on all 10,000 test images.",
             "",
         ]
     if "curve" in measured:

@@ -85,7 +85,7 @@ Trained on nothing but calibration images, measured on those held apart, beside 
 than the whole validation set: compare within a row. `resnet18-joint-distilled` starts from the ablation's joint
 weights, whose zeros it makes exact in both domains and holds (recipe key `joint.hold`); the layers from `layer3.1` on,
 86 % of the weights (`train_from`), follow the dense network's scores and its last feature map (`teacher.hint`) on the
-1,600 calibration images and their mirror images, without their labels; `-400` and `-800` on the first so many.
+1,600 calibration images and their mirror images, without their labels; `-400` on the first 400.
 `squeezenet11-joint` adds one pass of distillation over the same images to the reconstruction from 256.
 
 {distance}"""
@@ -125,11 +125,12 @@ The paper loses 0.8 points at 24.2x, trained for 500,000 steps of 128 of ImageNe
 | quantized and coded, {ratio:.2f}x | {file_sd:.2f} | {file_wd:.2f} | {coded:.2f} |
 
 Rounded so that each weight makes up in its layer's output for those before it (`fit` of the compression recipe), the
-coarse cells cost nothing that 900 images show. On {count} of the calibration images themselves the dense network has {seen_dense:.2f}, the distilled one
-{seen:.2f}: {seen_gap:.2f} points below, which the zeros and {epochs:g} passes over the last layers leave. The other
-{unseen_gap:.2f} of the {sparse:.2f} points are lost on images that were held apart only: as much as more images could
-mend. With labels, but without hint and mirror images (`resnet18-joint-labelled`): {labelled_seen:.2f} and, held
-apart, {labelled:.2f}: it learns the images by heart and knows others as well, within one standard error of {error:.1f}.
+coarse cells cost nothing that {images} images show. On {count} of the calibration images themselves the dense network
+has {seen_dense:.2f}, the distilled one {seen:.2f}: {seen_gap:.2f} points below, which the zeros and {epochs:g} passes
+over the last layers leave. The other {unseen_gap:.2f} of the {sparse:.2f} points are lost on images that were held
+apart only: as much as more images could mend. With labels, but without hint and mirror images
+(`resnet18-joint-labelled`): {labelled_seen:.2f} and, held apart, {labelled:.2f}: it learns the images by heart and
+knows others as well, within one standard error of {error:.1f}.
 How far images carry, in as many steps each:
 
 | calibration images | spatial | Winograd |
