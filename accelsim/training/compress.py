@@ -38,13 +38,13 @@ from accelsim.network.onnx import read_onnx
 from accelsim.network.weights import load_network
 from accelsim.settings import read_settings
 from accelsim.training.checkpoint import CARD, MODEL, STATE, load_state, save_state
-from accelsim.training.codebook import NOTHING, Tuner, Tuning, fine_tune
+from accelsim.training.codebook import Tuner, Tuning, fine_tune
 from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import top1
 from accelsim.training.kernels import Array
 from accelsim.training.psnr import psnr_by_set
 from accelsim.training.recipe import Data
-from accelsim.training.rounding import Zeros, fitted, with_zeros, zeros_of_filters
+from accelsim.training.rounding import EXACT, Zeros, fitted, with_zeros, zeros_of_filters
 from accelsim.training.run import find_network
 from accelsim.training.superresolution import Photographs, photographs, training_patches
 from accelsim.training.winograd_op import winograd_operations
@@ -207,7 +207,7 @@ def compress_checkpoint(
         quantized = fitted(quantized, network, zeros, graph.preprocessing.apply(take(index)))
     theta_wd = winograd_threshold(quantized.network, tiles, s_wd)
     if recipe.hold:
-        theta_wd = max(theta_wd, NOTHING * min(quantized.quantizer.cells.values()))
+        theta_wd = max(theta_wd, EXACT * min(quantized.quantizer.cells.values()))
     if recipe.correct:
         if calibration is None:
             raise InputError("correct: expected the key data to name its images")

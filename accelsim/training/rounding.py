@@ -28,6 +28,7 @@ from accelsim.training.kernels import Array
 from accelsim.training.reconstruction import Moments, refit
 
 Matrix = NDArray[np.float64]
+EXACT = 1e-3  # of a cell: exact zeros of W are sums of float32 numbers; the least W of F(2, 5) or F(4, 3) is 1/576
 POSITIONS = 300  # of each image
 DAMPING = 1e-3  # times the mean square of the inputs
 CHANNELS = 32  # solved at a time
@@ -38,8 +39,7 @@ Zeros = Mapping[str, tuple[Mask, Array]]  # of W, and kron (vec(W) = kron vec(w)
 def zeros_of_filters(network: Network, tiles: Mapping[str, int], sparsity: float, quantizer: Quantizer) -> Zeros:
     """Which entries of W are zeros: the smallest of all layers together, and those that are nothing beside a cell."""
     regularizer = JointRegularizer(network.graph, {"default": 0} | dict(tiles))
-    # Exact zeros are sums of float32 numbers: a thousandth of a cell is nothing.
-    theta = max(winograd_threshold(network, tiles, sparsity), 1e-3 * min(quantizer.cells.values()))
+    theta = max(winograd_threshold(network, tiles, sparsity), EXACT * min(quantizer.cells.values()))
     filters = regularizer.pruned_winograd(network.arrays, theta)
     return {layer: (W == 0, regularizer.kron[layer]) for layer, W in filters.items()}
 

@@ -6,11 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.compression.compress import quantize
+from accelsim.compression.deploy import winograd_model
 from accelsim.compression.joint import JointRegularizer
 from accelsim.errors import InputError
 from accelsim.network.forward import forward
 from accelsim.network.graph import Network
-from accelsim.network.zoo import resnet20
+from accelsim.network.zoo import named_graph, resnet20
 from accelsim.network.zoo.builder import Builder
 from accelsim.training.compress import CompressionRecipe, compress_checkpoint
 from accelsim.training.hold import held_zeros, projected
@@ -103,3 +104,19 @@ def test_fitting_needs_images_and_no_dither(tmp_path) -> None:
     recipe = CompressionRecipe(network="resnet20-cifar10", cell=0.2, spatial=0.5, winograd=0.5, fit=8)
     with pytest.raises(InputError, match="fit: expected the key data"):
         compress_checkpoint(tmp_path / "w.npz", tmp_path / "x.dual", recipe)
+
+
+def test_the_file_prunes_no_entry_of_a_5_x_5_filter_that_is_not_zero(tmp_path) -> None:
+    """The least W of whole weights in F(2, 5) is 1/576 of a cell."""
+    graph = named_graph("ct-srcnn9")
+    arrays = initial_arrays(graph, 0)
+    rng = np.random.default_rng(0)
+    for name, w in arrays.items():
+        if name.endswith("weight"):
+            w *= rng.random(w.shape) < 0.1
+    np.savez(tmp_path / "w.npz", **arrays)
+    recipe = CompressionRecipe(network="ct-srcnn9", relative_cell=0.3, spatial=0.9, winograd=0.2, hold=True)
+    model = compress_checkpoint(tmp_path / "w.npz", tmp_path / "x.dual", recipe)
+    regularizer = JointRegularizer(graph, {"default": 0} | dict(model.winograd_m))
+    every = regularizer.pruned_winograd(dict(model.network.arrays), 1e-6)["conv2"]
+    np.testing.assert_array_equal(winograd_model(model)["conv2"] != 0, every != 0)
