@@ -37,7 +37,8 @@ def gates(source: str, top: str, parameters: dict[str, int]) -> float:
             shutil.copy(HDL / file, folder)
         script = (
             f"read_slang --threads 1 --top {top} {settings} {' '.join(files)}; "
-            f"synth -flatten -top {top} -run begin:fine; memory -nomap; opt -fast -full; techmap; opt -fast; dfflegalize -cell $_DFF_P_ x; abc -g NAND; "
+            f"synth -flatten -top {top} -run begin:fine; memory -nomap; opt -fast -full; techmap; opt -fast; "
+            "dfflegalize -cell $_DFF_P_ x; abc -g NAND; "
             "opt_clean; tee -q -o found.txt stat"
         )
         subprocess.run([yosys, "-q", "-p", script], check=True, cwd=folder)
