@@ -20,7 +20,6 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import numpy as np
 
 from accelsim.compression.joint import JointRegularizer
 from accelsim.network.graph import Network
@@ -109,22 +108,17 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Accuracy over sparsity, a panel for each domain and a line for each mode; of one sparsity, bars."""
-    several = len({row["percent"] for row in rows}) > 1
-    figure, panels = plt.subplots(1, 3 if several else 1, figsize=(9 if several else 6, 3), sharey=True, squeeze=False)
-    for i, (mode, name) in enumerate(MODES.items()):
+    """Accuracy over sparsity, a panel for each domain and a line for each mode."""
+    figure, panels = plt.subplots(1, 3, figsize=(9, 3), sharey=True)
+    for mode, name in MODES.items():
         own = [row for row in rows if row["mode"] == mode]
-        if several:
-            for panel, key, title in zip(panels[0], KEYS[1:], TITLES[1:], strict=True):
-                panel.plot([row["percent"] for row in own], [row[key] for row in own], marker="o", label=name)
-                panel.set(title=title, xlabel="zeros, %", xticks=SPARSITIES)
-        else:
-            panels[0, 0].bar(np.arange(len(KEYS)) + 0.2 * (i - 1.5), [own[0][key] for key in KEYS], 0.2, label=name)
-            panels[0, 0].set_xticks(range(len(KEYS)), TITLES)
-    for panel in panels[0]:
+        for panel, key in zip(panels, KEYS[1:], strict=True):
+            panel.plot([row["percent"] for row in own], [row[key] for row in own], marker="o", label=name)
+    for panel, title in zip(panels, TITLES[1:], strict=True):
+        panel.set(title=title, xlabel="zeros, %", xticks=SPARSITIES)
         panel.grid(alpha=0.3, axis="y")
-    panels[0, 0].set_ylabel("top-1, %")
-    panels[0, 0].legend(fontsize=8)
+    panels[0].set_ylabel("top-1, %")
+    panels[0].legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
