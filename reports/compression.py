@@ -216,7 +216,7 @@ def page(measured: dict[str, Any]) -> str:
     if "beside" in measured:
         coarser = measured["beside"]
         lines += [
-            f"ResNet-20's checkpoint by `recipes/resnet20-compress-fitted.yaml`, cells of {coarser['cell']:g}, each",
+            f"ResNet-20's checkpoint by `recipes/resnet20-fitted-compress.yaml`, cells of {coarser['cell']:g}, each",
             f"weight rounded to make up for those before it: {coarser['ratio']:.2f}x ({coarser['bytes']} bytes), top-1 "
             f"{coarser['top1_spatial']:.2f} % in SD, {coarser['top1_winograd']:.2f} % in WD on all 10,000 test images.",
             "",
