@@ -128,6 +128,11 @@ class CompressionRecipe(_Section):
             raise ValueError("hold: expected neither dither nor tune, which would move weights that cancel apart")
         if self.fit is not None and (self.dither is not None or self.tune is not None):
             raise ValueError("fit: expected neither dither nor tune, for it chooses the indices itself")
+        for key in ("search", "fit", "correct", "tune"):
+            if getattr(self, key) and self.data is None:
+                raise ValueError(f"{key}: expected the key data to name its images")
+        if self.tune is not None and self.data is not None and self.data.kind == "super_resolution":
+            raise ValueError("tune: expected images with labels, not super_resolution")
         return self
 
 
@@ -154,65 +159,35 @@ def compress_checkpoint(
     network, notes = load_checkpoint(checkpoint, recipe)
     graph = network.graph
     s_sd = _target(recipe.spatial, notes, "sparsity_sd", checkpoint)
-    tiles = _tiles(graph, recipe, notes)
     s_wd = _target(recipe.winograd, notes, "sparsity_wd", checkpoint)
-    theta = spatial_threshold(network, s_sd)
-    cell, cells = recipe.cell or theta or 1.0, dict(recipe.cells)
-    if recipe.relative_cell is not None:
-        cells = _relative_cells(network, recipe.relative_cell, theta) | cells
-    train = reference = None
-    test: Source | Photographs | None = None
-    take: Callable[[NDArray[np.int64]], NDArray[Any]] | None = None  # training images
-    if recipe.data is not None and recipe.data.kind == "super_resolution":
-        if recipe.tune is not None:
-            raise InputError("tune: expected images with labels, not super_resolution")
-        folder = resolve(recipe.data.path)
-        patches, test = training_patches(recipe.data, folder), photographs(recipe.data, folder)
-        take, count = (lambda i: patches.pairs(i)[0]), len(patches)
-    elif recipe.data is not None:
-        size, classes = graph.input_shape[:2], graph.shapes[graph.nodes[-1].name][-1]
-        train, test = (load_split(recipe.data, split, size, classes) for split in ("train", "test"))
-        take, count = train.take, len(train.labels)
-    calibration = None if take is None else graph.preprocessing.apply(take(np.arange(min(recipe.calibration, count))))
+    tiles, theta = _tiles(graph, recipe, notes), spatial_threshold(network, s_sd)
+    images = _Images(recipe, graph)
+    calibration = None if recipe.data is None else images.first(recipe.calibration)
     try:
+        cell, cells = _cells(network, recipe, images, theta, s_wd, tiles)
         if recipe.search is not None:
-            if take is None:
-                raise InputError("search: expected the key data to name its images")
-            images = graph.preprocessing.apply(take(np.arange(min(recipe.search.images, count))))
-            tried = {name: cells.get(name, cell) for name in weight_names(graph)}
-            options: dict[str, Any] = {"factors": recipe.search.factors, "m": tiles, "correct": recipe.correct}
-            found = search_cells(network, images, tried, theta, winograd_sparsity=s_wd, **options)
-            cells = found | recipe.cells
             say("cells: " + ", ".join(f"{name} {value:.4g}" for name, value in cells.items()))
         quantized = quantize(network, cell, theta, cells=cells, seed=recipe.dither)
     except ValueError as error:
         raise error if isinstance(error, InputError) else InputError(f"{checkpoint}: {error}") from None
+    reference: Network | None = None
     if recipe.reference is not None:
         dense = find_network(recipe.reference.network, "reference.network")
         reference = load_network(dense, resolve(recipe.reference.weights))
     if recipe.tune is not None:
-        if train is None or recipe.data is None:
-            raise InputError("tune: expected the key data to name its images")
-        quantized = _tuned(
-            quantized, network.arrays, recipe, recipe.data, train, reference, s_wd, tiles, out, resume, say
-        )
+        quantized = _tuned(quantized, network.arrays, recipe, images, reference, s_wd, tiles, out, resume, say)
     zeros: Zeros = {}
     if recipe.hold:
         zeros = zeros_of_filters(network, tiles, s_wd, quantized.quantizer)
         quantized = with_zeros(quantized, network, zeros)
     if recipe.fit is not None:
-        if take is None:
-            raise InputError("fit: expected the key data to name its images")
-        index = np.random.default_rng(0).permutation(count)[: recipe.fit]
-        quantized = fitted(quantized, network, zeros, graph.preprocessing.apply(take(index)))
+        quantized = fitted(quantized, network, zeros, images.drawn(recipe.fit))
     theta_wd = winograd_threshold(quantized.network, tiles, s_wd)
     if recipe.hold:
         theta_wd = max(theta_wd, EXACT * min(quantized.quantizer.cells.values()))
-    if recipe.correct:
-        if calibration is None:
-            raise InputError("correct: expected the key data to name its images")
-        arrays = {**quantized.network.arrays, **corrected_biases(network, quantized.network, calibration)}
-        quantized = replace(quantized, network=Network(graph, arrays))
+    if recipe.correct and calibration is not None:
+        biases = corrected_biases(network, quantized.network, calibration)
+        quantized = replace(quantized, network=Network(graph, {**quantized.network.arrays, **biases}))
     compressed = seal(
         quantized,
         winograd_m=tiles,
@@ -224,8 +199,8 @@ def compress_checkpoint(
     content = encode_dual(compressed)
     model = decode_dual(content, str(out))
     say(f"{out}: {model.file_bytes} bytes, {4 * model.parameters / model.file_bytes:.2f}x")
-    if test is not None:
-        accuracy = measure(model, test, reference, recipe.workers)
+    if images.test is not None:
+        accuracy = measure(model, images.test, reference, recipe.workers)
         say(", ".join(f"{name} {value:.2f}" for name, value in accuracy.items()))
         content = with_accuracy(content, accuracy)
         sha256 = hashlib.sha256(content).hexdigest()
@@ -234,6 +209,36 @@ def compress_checkpoint(
     if recipe.tune is not None:
         shutil.rmtree(_state_folder(out), ignore_errors=True)
     return model
+
+
+class _Images:
+    """The images that a recipe names, if any: training images as the network takes them, test images to measure on."""
+
+    def __init__(self, recipe: CompressionRecipe, graph: Graph):
+        self.train: Source | None = None  # with labels
+        self.test: Source | Photographs | None = None
+        self._preprocess = graph.preprocessing.apply
+        self._count = 0
+        data = recipe.data
+        if data is None:
+            return
+        if data.kind == "super_resolution":
+            folder = resolve(data.path)
+            patches, self.test = training_patches(data, folder), photographs(data, folder)
+            self._count = len(patches)
+            self._take: Callable[[NDArray[np.int64]], NDArray[Any]] = lambda index: patches.pairs(index)[0]
+        else:
+            size, classes = graph.input_shape[:2], graph.shapes[graph.nodes[-1].name][-1]
+            self.train, self.test = (load_split(data, split, size, classes) for split in ("train", "test"))
+            self._count, self._take = len(self.train.labels), self.train.take
+
+    def first(self, number: int) -> NDArray[np.float32]:
+        """The first training images."""
+        return self._preprocess(self._take(np.arange(min(number, self._count))))
+
+    def drawn(self, number: int) -> NDArray[np.float32]:
+        """Training images drawn by a fixed seed."""
+        return self._preprocess(self._take(np.random.default_rng(0).permutation(self._count)[:number]))
 
 
 def _state_folder(out: Path) -> Path:
@@ -270,10 +275,36 @@ def _tiles(graph: Graph, recipe: CompressionRecipe, notes: dict[str, Any]) -> di
     }
 
 
-def _relative_cells(network: Network, factor: float, theta: float) -> dict[str, float]:
-    """D of each weight array: the factor times the root mean square of its weights above theta_SD."""
-    kept = {name: network.arrays[name][np.abs(network.arrays[name]) > theta] for name in weight_names(network.graph)}
-    return {name: factor * float(np.sqrt((w.astype(np.float64) ** 2).mean())) for name, w in kept.items() if w.size}
+def _cells(
+    network: Network,
+    recipe: CompressionRecipe,
+    images: _Images,
+    theta: float,
+    winograd_sparsity: float,
+    tiles: dict[str, int],
+) -> tuple[float, dict[str, float]]:
+    """D, and D of the arrays that have their own.  theta: theta_SD."""
+    cell, cells = recipe.cell or theta or 1.0, dict(recipe.cells)
+    if recipe.relative_cell is not None:
+        for name in weight_names(network.graph):
+            w = network.arrays[name]
+            w = w[np.abs(w) > theta].astype(np.float64)
+            if w.size:
+                cells.setdefault(name, recipe.relative_cell * float(np.sqrt((w**2).mean())))
+    if recipe.search is not None:
+        tried = {name: cells.get(name, cell) for name in weight_names(network.graph)}
+        found = search_cells(
+            network,
+            images.first(recipe.search.images),
+            tried,
+            theta,
+            winograd_sparsity=winograd_sparsity,
+            factors=recipe.search.factors,
+            m=tiles,
+            correct=recipe.correct,
+        )
+        cells = found | recipe.cells
+    return cell, cells
 
 
 def measure(model: DualModel, test: Source | Photographs, reference: Network | None, workers: int) -> dict[str, float]:
@@ -315,8 +346,7 @@ def _tuned(
     quantized: Quantized,
     arrays: Mapping[str, Array],
     recipe: CompressionRecipe,
-    data: Data,
-    train: Source,
+    images: _Images,
     teacher: Network | None,
     winograd_sparsity: float,
     tiles: dict[str, int],
@@ -325,8 +355,10 @@ def _tuned(
     say: Any,
 ) -> Quantized:
     """``quantized`` fine-tuned; stopped in any way it goes on from the state beside ``out``, if resume."""
-    settings = recipe.tune
+    settings, data = recipe.tune, recipe.data
     assert settings is not None
+    assert data is not None
+    assert images.train is not None
     tuning = Tuning(
         **settings.model_dump(exclude={"checkpoint_steps"}), crop=data.crop, flip=data.flip, workers=recipe.workers
     )
@@ -336,7 +368,7 @@ def _tuned(
         arrays,
         quantized.indices,
         quantized.quantizer,
-        train,
+        images.train,
         tuning,
         regularizer=JointRegularizer(graph, {"default": 0} | tiles),
         winograd_sparsity=winograd_sparsity,
