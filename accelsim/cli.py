@@ -221,7 +221,8 @@ def compress(
     json: Json = False,
 ) -> None:
     """Prune, quantize and code a trained network into one file for both kinds of machine."""
-    from accelsim.training.compress import CompressionRecipe, compress_checkpoint, load_compression_recipe, summary
+    from accelsim.training.compress import compress_checkpoint, summary
+    from accelsim.training.compression_recipe import CompressionRecipe, load_compression_recipe
 
     settings = CompressionRecipe() if recipe is None else load_compression_recipe(recipe)
     model = compress_checkpoint(checkpoint, output, settings, say, resume)

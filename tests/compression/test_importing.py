@@ -103,7 +103,8 @@ def test_an_imported_network_runs(resnet20, tmp_path, capsys):
 def test_compress_takes_onnx(tmp_path):
     pytest.importorskip("onnx")
     from accelsim.network.onnx import write_onnx
-    from accelsim.training.compress import CompressionRecipe, compress_checkpoint
+    from accelsim.training.compress import compress_checkpoint
+    from accelsim.training.compression_recipe import CompressionRecipe
 
     write_onnx(small_network(), tmp_path / "small.onnx")
     model = compress_checkpoint(

@@ -14,13 +14,8 @@ from accelsim.errors import InputError
 from accelsim.network import Network
 from accelsim.network.zoo import resnet20
 from accelsim.training.codebook import Tuner, Tuning, fine_tune
-from accelsim.training.compress import (
-    CompressionRecipe,
-    _tiles,
-    compress_checkpoint,
-    load_compression_recipe,
-    summary,
-)
+from accelsim.training.compress import _tiles, compress_checkpoint, summary
+from accelsim.training.compression_recipe import CompressionRecipe, load_compression_recipe
 from accelsim.training.datasets import Images
 from accelsim.training.hold import held_zeros, projected
 from accelsim.training.recipe import Joint

@@ -12,7 +12,8 @@ from accelsim.network.forward import forward
 from accelsim.network.graph import Network
 from accelsim.network.zoo import named_graph
 from accelsim.network.zoo.builder import Builder
-from accelsim.training.compress import CompressionRecipe, compress_checkpoint
+from accelsim.training.compress import compress_checkpoint
+from accelsim.training.compression_recipe import CompressionRecipe
 from accelsim.training.hold import held_zeros, projected
 from accelsim.training.recipe import Joint
 from accelsim.training.rounding import fitted, nearest_point, with_zeros, zeros_of_filters
