@@ -146,91 +146,128 @@ def schedule_passes(work: LayerWork, machine: SpatialMachine, mapping: Mapping) 
 
     The mapping must fit the machine (``row_mapping.fits``); a given one may be worse than the one searched for.
     """
-    a, x, fold = machine.arithmetic, row_stationary(machine), fold_kernel(work, machine)
-    G, per_group, channels = work.groups, work.out_channels // work.groups, work.in_channels // work.groups
-    p, q, r, t = mapping.p, mapping.q, mapping.r, mapping.t
-    sizes = (
-        np.ones(G, np.int64),
-        tile_sizes(per_group, mapping.m),
-        tile_sizes(work.batch, mapping.n),
-        tile_sizes(work.out_width, mapping.f),
-        tile_sizes(work.out_height, mapping.e),
-        tile_sizes(channels, q * r),
-    )
-    shape = tuple(len(size) for size in sizes)
-    i_g, i_m, i_n, i_f, i_e, i_c = (index.ravel() for index in np.indices(shape))
-    m, n, f, e, c = (size[i] for size, i in zip(sizes[1:], (i_m, i_n, i_f, i_e, i_c), strict=True))
-    position = (i_n * shape[3] + i_f) * shape[4] + i_e
-    first_position, first_channel, last_channel = position == 0, i_c == 0, i_c == shape[5] - 1
-
-    # What one pass of k filters moves, in words, and how long it takes.
-    high, wide = padded(work, 0, e, fold.rows), padded(work, 1, f, work.kernel[1])
-    in_pads = shape[5] * fold.parts * -(-mapping.m // (p * t)) == 1
-    loads_filters = first_position if in_pads else np.ones_like(first_position)
-    inputs = n * high * wide * c
-
-    def bus(words: Ints, word_bits: int, bus_bits: int) -> Ints:
-        return -(-words * word_bits // bus_bits)
-
-    def cycles(k: Ints) -> Ints:
-        steady = np.maximum(n * f * p * q * fold.taps, bus(k * e * f * n, a.accumulator_bits, x.psum_bus_bits))
-        steady = np.maximum(steady, bus(inputs, a.activation_bits, x.input_bus_bits))
-        ramp = loads_filters * bus(k * c * fold.rows * fold.taps, a.weight_bits, x.filter_bus_bits)
-        ramp = ramp + bus(high * fold.span * c, a.activation_bits, x.input_bus_bits)
-        return np.asarray(steady + ramp + bus(k * e, a.accumulator_bits, x.psum_bus_bits))
-
-    full, rest = m // (p * t), m % (p * t)
-    compute = fold.parts * (full * cycles(np.full_like(m, p * t)) + (rest > 0) * cycles(rest))
-    passes = fold.parts * -(-m // (p * t))
-
-    # DRAM.  The filters of a tile come once where the buffer holds them or nothing takes their place.
-    stay = bool(filters_stay(work, machine, mapping.m)) or shape[5] == 1
-    new_weights = first_position if stay else np.ones_like(first_position)
-    starts = np.add.outer(np.arange(0, work.out_channels, per_group), np.append(0, sizes[1].cumsum()[:-1])).ravel()
-    tiles = weight_tile_bytes(work, machine, starts, sizes[5])
-    weights = Transfer.contiguous(tiles[i_g * shape[1] + i_m, i_c] * new_weights, machine.dram.timing.row_bytes)
-    new_inputs = changes((i_g * shape[2] * shape[3] * shape[4] + position) * shape[5] + i_c)
-    extents = input_extents
-    if inputs_stay(work, machine, psum_bytes(machine, mapping.n, mapping.m, mapping.e, mapping.f)):
-        extents, new_inputs = fresh_extents, new_inputs * (i_m == 0)
-    rows, cols = (extents(work, axis, size)[i] for axis, size, i in ((0, mapping.e, i_e), (1, mapping.f, i_f)))
-    whole_width = shape[3] == 1
-    input_map, output_map = feature_maps(work, machine)
-    loads = input_map.transfer(n, rows, cols, c, whole_width, new_inputs)
-    stores = output_map.transfer(n, e, f, m, whole_width, last_channel.astype(np.int64))
+    steps = _Steps(work, machine, mapping)
+    weights = steps.weights()
     executed, gated = executed_macs(work, machine)
     positions = work.outputs // work.out_channels
-
-    # Words between buffer, buses and PEs, of all passes.
-    filter_words = float((m * c * fold.rows * fold.taps * fold.parts * loads_filters).sum())
-    filters_received = float((m * c * fold.rows * fold.taps * fold.parts * loads_filters * e).sum())
-    inputs_received = float((n * wide * c * fold.rows * e * fold.parts * -(-m // p)).sum())
-    psums_out = float((n * e * f * m * fold.parts).sum())
-    psums_in = psums_out - float((n * e * f * m * first_channel).sum())
-    handed_on = float((n * e * f * m * fold.parts * (fold.rows * -(-c // q) - 1)).sum())
-    received = filters_received * a.weight_bits + inputs_received * a.activation_bits
     macs, idle = executed * positions, gated * positions
-    operands = a.weight_bits + a.activation_bits + 2 * a.accumulator_bits
-    actions: dict[str, float] = {
-        "mac": macs,
-        "gated_mac": idle,
-        "register_bit": macs * operands + idle * a.activation_bits + received,
-        "hop_bit": received + (handed_on + psums_in + psums_out) * a.accumulator_bits,
-        "weight_read": filter_words * a.weight_bits,
-        "weight_write": 8 * float(weights.n_bytes.sum()),
-        "input_read": float((inputs * passes).sum()) * a.activation_bits,
-        "input_write": float((n * rows * cols * c * new_inputs).sum()) * a.activation_bits,
-        "output_write": psums_out * a.accumulator_bits,
-        "output_read": psums_in * a.accumulator_bits + work.outputs * a.activation_bits,
-    }
     return untransformed(
         "row-stationary",
-        loads,
+        steps.loads(),
         weights,
-        compute,
-        stores,
+        steps.cycles(),
+        steps.stores(),
         effectual_macs=macs,
         useful_slots=float(macs + idle),
         waiting_slots=0.0,
-        actions=actions,
+        actions=steps.actions(macs, idle) | {"weight_write": 8 * float(weights.n_bytes.sum())},
     )
+
+
+class _Steps:
+    """The steps of one layer under one mapping; an array holds one entry a step.
+
+    m, n, f, e, c: filters, images, output columns, output rows and channels.  k: filters of a full pass.
+    inputs: words under the outputs of a pass, padding included.  loads_filters: whether the passes load theirs into the
+    scratch-pads.  new_inputs: whether inputs come from DRAM, ``rows`` x ``cols`` of them.
+    """
+
+    def __init__(self, work: LayerWork, machine: SpatialMachine, mapping: Mapping):
+        self.work, self.machine, self.mapping = work, machine, mapping
+        self.fold, self.k = fold_kernel(work, machine), mapping.p * mapping.t
+        self.sizes = (
+            np.ones(work.groups, np.int64),
+            tile_sizes(work.out_channels // work.groups, mapping.m),
+            tile_sizes(work.batch, mapping.n),
+            tile_sizes(work.out_width, mapping.f),
+            tile_sizes(work.out_height, mapping.e),
+            tile_sizes(work.in_channels // work.groups, mapping.q * mapping.r),
+        )
+        self.shape = tuple(len(size) for size in self.sizes)
+        N, F, E, C = self.shape[2:]
+        self.i_g, self.i_m, i_n, i_f, i_e, self.i_c = (index.ravel() for index in np.indices(self.shape))
+        self.m, self.n, self.f = self.sizes[1][self.i_m], self.sizes[2][i_n], self.sizes[3][i_f]
+        self.e, self.c = self.sizes[4][i_e], self.sizes[5][self.i_c]
+        position = (i_n * F + i_f) * E + i_e
+        self.first_position = position == 0
+
+        self.high, self.wide = padded(work, 0, self.e, self.fold.rows), padded(work, 1, self.f, work.kernel[1])
+        self.inputs = self.n * self.high * self.wide * self.c
+        in_pads = C * self.fold.parts * -(-mapping.m // self.k) == 1
+        self.loads_filters = self.first_position if in_pads else np.ones_like(self.first_position)
+
+        extents, self.new_inputs = input_extents, changes((self.i_g * N * F * E + position) * C + self.i_c)
+        if inputs_stay(work, machine, psum_bytes(machine, mapping.n, mapping.m, mapping.e, mapping.f)):
+            extents, self.new_inputs = fresh_extents, self.new_inputs * (self.i_m == 0)
+        self.rows, self.cols = extents(work, 0, mapping.e)[i_e], extents(work, 1, mapping.f)[i_f]
+
+    def cycles(self) -> Ints:
+        """Of all passes of each step."""
+        full, rest = self.m // self.k, self.m % self.k
+        full_pass, last_pass = self._pass_cycles(np.full_like(self.m, self.k)), self._pass_cycles(rest)
+        return np.asarray(self.fold.parts * (full * full_pass + (rest > 0) * last_pass))
+
+    def _pass_cycles(self, k: Ints) -> Ints:
+        """Of one pass of k filters: its multiplications or its slowest bus, and the ramp-up."""
+        a, x, fold = self.machine.arithmetic, row_stationary(self.machine), self.fold
+
+        def bus(words: Ints, word_bits: int, bus_bits: int) -> Ints:
+            return -(-words * word_bits // bus_bits)
+
+        steady = np.maximum(
+            self.n * self.f * self.mapping.p * self.mapping.q * fold.taps,
+            bus(k * self.e * self.f * self.n, a.accumulator_bits, x.psum_bus_bits),
+        )
+        steady = np.maximum(steady, bus(self.inputs, a.activation_bits, x.input_bus_bits))
+        ramp = self.loads_filters * bus(k * self.c * fold.rows * fold.taps, a.weight_bits, x.filter_bus_bits)
+        ramp = ramp + bus(self.high * fold.span * self.c, a.activation_bits, x.input_bus_bits)
+        return np.asarray(steady + ramp + bus(k * self.e, a.accumulator_bits, x.psum_bus_bits))
+
+    def weights(self) -> Transfer:
+        """Filters from DRAM: those of a tile come once where the buffer holds them or nothing takes their place."""
+        stay = bool(filters_stay(self.work, self.machine, self.mapping.m)) or self.shape[5] == 1
+        new = self.first_position if stay else np.ones_like(self.first_position)
+        groups = np.arange(0, self.work.out_channels, self.work.out_channels // self.work.groups)
+        starts = np.add.outer(groups, np.append(0, self.sizes[1].cumsum()[:-1])).ravel()
+        tiles = weight_tile_bytes(self.work, self.machine, starts, self.sizes[5])
+        n_bytes = tiles[self.i_g * self.shape[1] + self.i_m, self.i_c] * new
+        return Transfer.contiguous(n_bytes, self.machine.dram.timing.row_bytes)
+
+    def loads(self) -> Transfer:
+        """Inputs from DRAM."""
+        inputs, _ = feature_maps(self.work, self.machine)
+        return inputs.transfer(self.n, self.rows, self.cols, self.c, self.shape[3] == 1, self.new_inputs)
+
+    def stores(self) -> Transfer:
+        """Outputs to DRAM, once their last channel is added."""
+        _, outputs = feature_maps(self.work, self.machine)
+        done = (self.i_c == self.shape[5] - 1).astype(np.int64)
+        return outputs.transfer(self.n, self.e, self.f, self.m, self.shape[3] == 1, done)
+
+    def actions(self, macs: int, idle: int) -> dict[str, float]:
+        """What moves between buffers, buses and PEs, of all passes.  macs, idle: multiplies executed and gated."""
+        a, fold, mapping = self.machine.arithmetic, self.fold, self.mapping
+        filters = self.m * self.c * fold.rows * fold.taps * fold.parts * self.loads_filters
+        psums = self.n * self.e * self.f * self.m
+        filter_words, filters_received = float(filters.sum()), float((filters * self.e).sum())
+        inputs_received = float(
+            (self.n * self.wide * self.c * fold.rows * self.e * fold.parts * -(-self.m // mapping.p)).sum()
+        )
+        psums_out = float((psums * fold.parts).sum())
+        psums_in = psums_out - float((psums * (self.i_c == 0)).sum())
+        handed_on = float((psums * fold.parts * (fold.rows * -(-self.c // mapping.q) - 1)).sum())
+        received = filters_received * a.weight_bits + inputs_received * a.activation_bits
+        operands = a.weight_bits + a.activation_bits + 2 * a.accumulator_bits
+        input_words = float((self.inputs * fold.parts * -(-self.m // self.k)).sum())
+        loaded_words = float((self.n * self.rows * self.cols * self.c * self.new_inputs).sum())
+        return {
+            "mac": macs,
+            "gated_mac": idle,
+            "register_bit": macs * operands + idle * a.activation_bits + received,
+            "hop_bit": received + (handed_on + psums_in + psums_out) * a.accumulator_bits,
+            "weight_read": filter_words * a.weight_bits,
+            "input_read": input_words * a.activation_bits,
+            "input_write": loaded_words * a.activation_bits,
+            "output_write": psums_out * a.accumulator_bits,
+            "output_read": psums_in * a.accumulator_bits + self.work.outputs * a.activation_bits,
+        }
