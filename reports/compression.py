@@ -3,7 +3,6 @@
     python reports/compression.py                                  tables and plot from what was measured
     python reports/compression.py --curve FOLDER [--images N]      measure accuracy against ratio, or go on with it
     python reports/compression.py --coding CODING.json             take over `tests/benchmarks/coding.py --json`
-    python reports/compression.py --beside MODEL.dual              take over a coarser file's measured figures
     python reports/compression.py --built FILE.dual ...            take over models that are not shipped
 
 Measuring needs the data folder named by ACCELSIM_DATA.
@@ -13,8 +12,9 @@ import argparse
 import json
 import os
 import platform
-import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import matplotlib as mpl
@@ -27,10 +27,10 @@ from accelsim.compression.dual import decode_dual, encode_dual, read_dual
 from accelsim.compression.model import DualModel
 from accelsim.network.count import dense_macs, winograd_multiplies
 from accelsim.network.layers import Conv
-from accelsim.training.compress import CompressionRecipe, load_checkpoint, measure
+from accelsim.training.compress import compress_checkpoint, load_checkpoint, measure
+from accelsim.training.compression_recipe import load_compression_recipe
 from accelsim.training.datasets import load_split
 from accelsim.training.evaluate import top1
-from accelsim.training.recipe import Data
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -39,6 +39,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 MEASURED = HERE / "compression.json"
 CELLS = (0.02, 0.03, 0.04, 0.06, 0.09, 0.13)
+KINDS = ("UQ", "DUQ", "fitted")
+SHIPPED = load_compression_recipe(ROOT / "recipes" / "resnet20-compress.yaml")
 
 PAPER = """| ResNet-18, ImageNet, paper (arXiv:1902.08192) | 24.2 | 67.4 (68.2) | 67.4 | | 4.5x | |
 | AlexNet, paper | 47.7 | | | | 5.1x | |
@@ -123,35 +125,49 @@ def densities(models: dict[str, dict[str, Any]]) -> list[str]:
     return lines
 
 
-def curve(checkpoint: Path, images: int, measured: dict[str, Any]) -> None:
-    """Accuracy in both domains against the ratio, for uniform and dithered quantization, no fine-tuning.
+def curves(checkpoint: Path, images: int, measured: dict[str, Any]) -> None:
+    """Accuracy in both domains against the ratio, by quantizer: rounded to nearest (UQ, DUQ), and as shipped (fitted).
 
     Each point is kept in ``measured`` and saved as soon as it is known; those that are there already stay.
     """
-    recipe = CompressionRecipe(data=Data(kind="cifar10", path="cifar10"))
-    network, notes = load_checkpoint(checkpoint, recipe)
-    assert recipe.data is not None
-    test = load_split(recipe.data, "test", network.graph.input_shape[:2], 10).first(images)
+    network, notes = load_checkpoint(checkpoint, SHIPPED)
+    assert SHIPPED.data is not None
+    data = SHIPPED.data.model_copy(update={"test_limit": images})
+    test = load_split(data, "test", network.graph.input_shape[:2], 10)
     theta = spatial_threshold(network, notes["sparsity_sd"])
     of = {"images": len(test.labels), "checkpoint": notes["sha256"]}
     content = measured.get("curve", {})
     if any(content.get(key) != value for key, value in of.items()):
         content = of | {"sparsity_sd": notes["sparsity_sd"], "sparsity_wd": notes["sparsity_wd"], "points": []}
         measured["curve"] = content
+
+    def rounded(cell: float, seed: int | None) -> DualModel:
+        quantized = quantize(network, cell, theta, seed=seed)
+        sealed = seal(quantized, winograd_threshold=winograd_threshold(quantized.network, 2, notes["sparsity_wd"]))
+        return decode_dual(encode_dual(sealed), checkpoint.name)
+
+    def fitted(cell: float) -> DualModel:
+        recipe = SHIPPED.model_copy(update={"cell": cell, "data": data, "reference": None})
+        with TemporaryDirectory() as folder:
+            return compress_checkpoint(checkpoint, Path(folder) / "fitted.dual", recipe)
+
+    makers: dict[str, Callable[[float], DualModel]] = {
+        "UQ": lambda cell: rounded(cell, None),
+        "DUQ": lambda cell: rounded(cell, 1),
+        "fitted": fitted,
+    }
     known = {(point["kind"], point["cell"]) for point in content["points"]}
-    for kind, seed in (("UQ", None), ("DUQ", 1)):
+    for kind, make in makers.items():
         for cell in CELLS:
             if (kind, cell) in known:
                 continue
-            quantized = quantize(network, cell, theta, seed=seed)
-            sealed = seal(quantized, winograd_threshold=winograd_threshold(quantized.network, 2, notes["sparsity_wd"]))
-            model = decode_dual(encode_dual(sealed), kind)
-            accuracy = measure(model, test, None, workers=1)
+            model = make(cell)
             ratio = 4 * model.parameters / model.file_bytes
+            accuracy = dict(model.accuracy) or measure(model, test, None, workers=1)
             content["points"].append({"kind": kind, "cell": cell, "ratio": ratio, **accuracy})
+            content["points"].sort(key=lambda point: (KINDS.index(point["kind"]), point["cell"]))
             save(measured)
-            print(content["points"][-1], flush=True)
-    content["points"].sort(key=lambda point: (point["kind"] == "DUQ", point["cell"]))
+            print(f"{kind}, cell {cell}: {ratio:.2f}x, {accuracy}", flush=True)
     if "unpruned" not in content:
         same = notes["images"] == len(test.labels)  # as when it was trained
         content["unpruned"] = notes["accuracy"]["unpruned"] if same else top1(network.graph, network.arrays, test)
@@ -170,24 +186,18 @@ def save(measured: dict[str, Any]) -> None:
     MEASURED.write_text(json.dumps(measured, indent=1) + "\n")
 
 
-def beside(path: Path) -> dict[str, float]:
-    """Cell size, size and measured accuracy of a file."""
-    model = read_dual(path)
-    with zipfile.ZipFile(path) as archive:
-        cell = json.loads(archive.read("manifest.json"))["quantization"]["cell"]
-    ratio = 4 * model.parameters / model.file_bytes
-    return {"cell": cell, "bytes": model.file_bytes, "ratio": ratio, **model.accuracy}
-
-
 def plot(content: dict[str, Any], path: Path) -> None:
-    """Accuracy against ratio."""
+    """Accuracy against ratio, the spatial domain broad, the Winograd domain dashed; the bar of 1.0 point of loss."""
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    for kind, marker in (("UQ", "o"), ("DUQ", "s")):
+    for kind, marker, colour in zip(KINDS, "os^", ("#0072b2", "#e69f00", "#009e73"), strict=True):
         points = [point for point in content["points"] if point["kind"] == kind]
         ratios = [point["ratio"] for point in points]
-        axes.plot(ratios, [point["top1_spatial"] for point in points], f"{marker}-", label=f"{kind}, spatial domain")
-        axes.plot(ratios, [point["top1_winograd"] for point in points], f"{marker}--", label=f"{kind}, Winograd domain")
-    axes.set(xlabel="compression ratio (whole file)", ylabel=f"top-1, % ({content['images']} test images)")
+        spatial, winograd = ([point[f"top1_{domain}"] for point in points] for domain in ("spatial", "winograd"))
+        axes.plot(ratios, spatial, "-", color=colour, linewidth=5, alpha=0.35, label=f"{kind}, spatial domain")
+        axes.plot(ratios, winograd, f"{marker}--", color=colour, label=f"{kind}, Winograd domain")
+    bar = read_dual(ROOT / "models" / "resnet20-cifar10.dual").accuracy["top1_reference"] - 1.0
+    axes.axhline(bar, color="#444444", linewidth=1, linestyle=":", label="dense network less 1.0 point")
+    axes.set(xlabel="compression ratio (whole file)", ylabel=f"top-1, % ({content['images']:,} test images)")
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=120, metadata={"Software": None})
@@ -213,23 +223,18 @@ def page(measured: dict[str, Any]) -> str:
         *densities(models),
         "",
     ]
-    if "beside" in measured:
-        coarser = measured["beside"]
-        lines += [
-            f"ResNet-20's checkpoint by `recipes/resnet20-fitted-compress.yaml`, cells of {coarser['cell']:g}, each",
-            f"weight rounded to make up for those before it: {coarser['ratio']:.2f}x ({coarser['bytes']} bytes), top-1 "
-            f"{coarser['top1_spatial']:.2f} % in SD, {coarser['top1_winograd']:.2f} % in WD on all 10,000 test images.",
-            "",
-        ]
     if "curve" in measured:
         content = measured["curve"]
-        lines += ["## Accuracy against ratio, before fine-tuning", "", "![curve](compression.png)", ""]
-        curves = {kind: [p for p in content["points"] if p["kind"] == kind] for kind in ("UQ", "DUQ")}
-        knees = {kind: knee(points) for kind, points in curves.items() if len(points) > 2}
+        lines += ["## ResNet-20: accuracy against ratio", "", "![curve](compression.png)", ""]
+        by_kind = {kind: [p for p in content["points"] if p["kind"] == kind] for kind in KINDS}
+        knees = {kind: knee(points) for kind, points in by_kind.items() if len(points) > 2}
         lines += [
             f"Checkpoint `{content['checkpoint'][:12]}`, sparsities {content['sparsity_sd']} (spatial) and "
-            f"{content['sparsity_wd']} (Winograd), first {content['images']} test images; the checkpoint itself has "
-            f"{content['unpruned']:.2f} % on them. UQ: uniform, DUQ: dithered.",
+            f"{content['sparsity_wd']} (Winograd), the first {content['images']:,}",
+            f"test images, of which the checkpoint itself has {content['unpruned']:.2f} % right. UQ: uniform, each",
+            "weight to its nearest point; DUQ: the same, dithered; fitted: uniform, each weight rounded to make up in",
+            "its layer's output for those before it, the zeros of both domains kept, as in the shipped file",
+            "(`recipes/resnet20-compress.yaml`, other cells).",
             "",
             "| quantizer | cell D | ratio | top-1 SD | top-1 WD |",
             "|---|---|---|---|---|",
@@ -267,17 +272,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--coding", type=Path, metavar="CODING.json")
     parser.add_argument("--built", type=Path, nargs="+", default=[], metavar="FILE.dual")
-    parser.add_argument("--beside", type=Path, metavar="MODEL.dual")
     arguments = parser.parse_args()
     measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
     if arguments.curve is not None:
-        curve(arguments.curve, arguments.images, measured)
+        curves(arguments.curve, arguments.images, measured)
     if arguments.coding is not None:
         machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}"
         measured["coding"] = {"machine": machine, "rows": json.loads(arguments.coding.read_text())["rows"]}
     measured["built"] = measured.get("built", {}) | {path.stem: figures(path) for path in arguments.built}
-    if arguments.beside is not None:
-        measured["beside"] = beside(arguments.beside)
     save(measured)
     if "curve" in measured:
         plot(measured["curve"], HERE / "compression.png")
