@@ -4,7 +4,8 @@
     accelsim train recipes/resnet20-joint-refined.yaml -o runs/resnet20-joint-refined
     python reports/ablation.py runs/ablation                             (see there)
     python reports/reconstruction.py runs/resnet18-joint-distilled ...   (see there)
-    python reports/joint_sparsity.py runs/resnet20-joint models/checkpoints/resnet20-{joint-refined,dense,dense-refined}
+    python reports/joint_sparsity.py runs/resnet20-joint \\
+        models/checkpoints/resnet20-{joint-refined,joint-winograd,dense,dense-refined}
 
 Nothing is measured here: the runs' accuracies are those of their ``checkpoint.json``, the others those of
 ``ablation.json``, ``reconstruction.json`` and ``compression.json``.
@@ -39,12 +40,13 @@ Top-1 in percent on all 10,000 test images.
 | dense, imported | 0 | | | | {dense:.2f} | | | |
 {runs}
 
-The imported dense network is the teacher and the start of `resnet20-joint`, from which the refined run goes on. Once
-the recipe's moment has come the spatial zeros are exact, so "as trained" and "pruned, spatial" are the same network;
-by the end the small Winograd-domain weights are zero, too (thresholds {thetas}). The bar is 1.0 point below the dense
-network in both domains, the last column's larger loss. One core of a busy machine; `resnet20-joint` was resumed once
-with faster kernels, whose sums round differently. `resnet20-dense` starts from random weights, `resnet20-dense-refined`
-from where it ends (published for ResNet-20: 91.25).
+The imported dense network is the teacher and the start of `resnet20-joint`; `-refined` goes on from there, `-winograd`
+from where that ends, with fewer spatial zeros for more in the Winograd domain. Once the recipe's moment has come the
+spatial zeros are exact, so "as trained" and "pruned, spatial" are the same network; by the end the small
+Winograd-domain weights are zero, too (thresholds {thetas}). The bar is 1.0 point below the dense network in
+both domains, the last column's larger loss. One core of a busy machine; `resnet20-joint` was resumed once with faster
+kernels, whose sums round differently. `resnet20-dense` starts from random weights, `resnet20-dense-refined` from where
+it ends (published for ResNet-20: 91.25).
 Commands: `accelsim train recipes/RUN.yaml -o runs/RUN` for each run in turn. Their checkpoints are in
 `models/checkpoints`; the shipped `models/resnet20-cifar10.dual` is made from `resnet20-joint-refined`.
 
