@@ -23,20 +23,35 @@ class About:
     outro: str
 
 
-ABOUT = {
-    "resnet20-cifar10": About(
-        intro="""\
+RESNET20 = """\
 ResNet-20 for CIFAR-10 (He et al. 2016), one set of weights sparse in the spatial and in the Winograd domain
 (Choi et al., arXiv:1902.08192), pruned, quantized and coded. Fine-tuned by `accelsim train` from the weights
 of akamaster/pytorch_resnet_cifar10 (revision d5489e89, BSD-2-Clause, copyright Yerlan Idelbayev; notice in
-`LICENSE-resnet-cifar10.txt`), which are also the uncompressed reference; compressed by `accelsim compress`.""",
-        images="all 10,000 test images",
-        outro="""\
+`LICENSE-resnet-cifar10.txt`), which are also the uncompressed reference; compressed by `accelsim compress`."""
+
+MEASURED = """\
 Accuracies were measured once, by the command that made the file, on the full test split; the sample beside
 it (`cifar10-sample.npz`) is its first 600 images. Input densities were measured on training images.
 
-Recipes, in order: `recipes/resnet20-joint.yaml`, `recipes/resnet20-joint-refined.yaml` (the seed, epochs and
+Recipes, in order: `recipes/resnet20-joint.yaml`, `recipes/resnet20-joint-refined.yaml`"""
+
+ABOUT = {
+    "resnet20-cifar10": About(
+        intro=RESNET20,
+        images="all 10,000 test images",
+        outro=f"""\
+{MEASURED} (the seed, epochs and
 hours above), `recipes/resnet20-compress.yaml`; the checkpoints of both trainings are in `checkpoints/`.""",
+    ),
+    "resnet20-cifar10-winograd": About(
+        intro=f"""\
+{RESNET20}
+Its sister `resnet20-cifar10` has more zeros in the spatial domain and fewer in the Winograd domain.""",
+        images="all 10,000 test images",
+        outro=f"""\
+{MEASURED},
+`recipes/resnet20-joint-winograd.yaml` (the seed, epochs and hours above),
+`recipes/resnet20-winograd-compress.yaml`; the checkpoints of all trainings are in `checkpoints/`.""",
     ),
     "squeezenet11-imagenet": About(
         intro="""\

@@ -206,7 +206,7 @@ def plot(content: dict[str, Any], path: Path) -> None:
 def page(measured: dict[str, Any]) -> str:
     """The report."""
     lines = ["# Compression", "", "Written by `python reports/compression.py`.", ""]
-    models = {path.stem: figures(path) for path in sorted((ROOT / "models").glob("*.dual"))}
+    models = {path.stem: figures(path) for path in sorted((ROOT / "models").glob("*.dual"), key=lambda path: path.stem)}
     built = measured.get("built", {})
     models |= {f"{name}, not shipped": model for name, model in built.items()}
     lines += ["## Models", "", *table_of_models(models), ""]
