@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import accelsim
 from accelsim.compression.container import pack, unpack
 from accelsim.compression.dual import decode_dual, read_dual, read_indices
 from accelsim.compression.manifest import MAX_MANIFEST_BYTES
@@ -75,6 +76,19 @@ def test_it_is_smaller_than_the_papers_figure(model):
 def test_it_loses_at_most_a_point_in_both_domains(model):
     dense, *decoded = (model.accuracy[f"top1_{name}"] for name in ("reference", "spatial", "winograd"))
     assert dense - min(decoded) <= 1.0
+
+
+def test_which_machine_wins_is_a_matter_of_the_weights():
+    """What README.md says of the two: fewer zeros in one domain, more in the other, and who is the faster then."""
+    totals = [
+        [result.total for result in accelsim.compare(read_dual(path), ["spatial-16x16", "winograd-16x16"])]
+        for path in RESNET20
+    ]
+    (spatial, winograd), (other_spatial, other_winograd) = totals
+    assert other_spatial["effectual_macs"] > spatial["effectual_macs"]
+    assert other_winograd["effectual_macs"] < winograd["effectual_macs"]
+    assert winograd["cycles"] > spatial["cycles"]
+    assert other_winograd["cycles"] < other_spatial["cycles"]
 
 
 def test_every_eligible_layer_has_its_tile_and_every_layer_its_density(model):
