@@ -1,10 +1,23 @@
 """Every fault that pydantic finds in a user's file, as one line that quotes the keys and values and suggests names."""
 
 import difflib
-from collections.abc import Iterable
-from typing import Any, get_args
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+
+from accelsim.errors import InputError
+
+Record = TypeVar("Record", bound=BaseModel)
+
+
+def validated(path: Path, schema: type[Record], data: Mapping[str, Any]) -> Record:
+    """The record that a file's content describes.  Raises InputError that names the file and every fault."""
+    try:
+        return schema.model_validate(data)
+    except ValidationError as error:
+        raise InputError(f"{path}: {explain(error, schema)}") from None
 
 
 def explain(error: ValidationError, model: type[BaseModel] | None, ignore: Iterable[str] = ()) -> str:

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from accelsim.errors import InputError
 from accelsim.explore import expressions
 from accelsim.explore.machines import MACHINE_FACTS, base_machine, machine_keys
-from accelsim.faults import explain, nearest
+from accelsim.faults import nearest, validated
 from accelsim.settings import read_settings
 from accelsim.simulator.result import COUNT_COLUMNS, DRAM_COLUMNS, ENERGY_COLUMNS
 
@@ -307,7 +307,4 @@ def read_description(path: Path) -> Description:
     """Read a sweep file.  Raises InputError naming the file and every fault in it, with the nearest valid names."""
     data = read_settings(path, "sweep file")
     data.setdefault("name", path.stem)
-    try:
-        return Description.model_validate(data)
-    except ValidationError as error:
-        raise InputError(f"{path}: {explain(error, Description)}") from None
+    return validated(path, Description, data)

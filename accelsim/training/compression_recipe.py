@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from accelsim.errors import InputError
-from accelsim.faults import explain
+from accelsim.faults import validated
 from accelsim.settings import read_settings
 from accelsim.training.recipe import Data
 
@@ -99,8 +98,4 @@ class CompressionRecipe(_Section):
 
 def load_compression_recipe(path: Path) -> CompressionRecipe:
     """The recipe in a YAML file.  Raises InputError that names every fault."""
-    content = read_settings(path, "compression recipe")
-    try:
-        return CompressionRecipe.model_validate(content)
-    except ValidationError as error:
-        raise InputError(f"{path}: {explain(error, CompressionRecipe)}") from None
+    return validated(path, CompressionRecipe, read_settings(path, "compression recipe"))

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from accelsim.errors import InputError
-from accelsim.faults import explain
+from accelsim.faults import validated
 from accelsim.settings import read_settings
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -177,8 +176,4 @@ class Recipe(_Section):
 
 def load_recipe(path: Path) -> Recipe:
     """The recipe in a YAML file.  Raises InputError that names every fault."""
-    content = read_settings(path, "training recipe")
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        raise InputError(f"{path}: {explain(error, Recipe)}") from None
+    return validated(path, Recipe, read_settings(path, "training recipe"))
