@@ -50,7 +50,8 @@ Its sister `resnet20-cifar10` has more zeros in the spatial domain and fewer in 
         images="all 10,000 test images",
         outro=f"""\
 {MEASURED},
-`recipes/resnet20-joint-winograd.yaml` (the seed, epochs and hours above),
+`recipes/resnet20-joint-winograd.yaml`,
+`recipes/resnet20-joint-even.yaml` (the seed, epochs and hours above),
 `recipes/resnet20-winograd-compress.yaml`; the checkpoints of all trainings are in `checkpoints/`.""",
     ),
     "squeezenet11-imagenet": About(

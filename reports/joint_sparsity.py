@@ -5,7 +5,7 @@
     python reports/ablation.py runs/ablation                             (see there)
     python reports/reconstruction.py runs/resnet18-joint-distilled ...   (see there)
     python reports/joint_sparsity.py runs/resnet20-joint \\
-        models/checkpoints/resnet20-{joint-refined,joint-winograd,dense,dense-refined}
+        models/checkpoints/resnet20-{joint-refined,joint-winograd,joint-even,dense,dense-refined}
 
 Nothing is measured here: the runs' accuracies are those of their ``checkpoint.json``, the others those of
 ``ablation.json``, ``reconstruction.json`` and ``compression.json``.
@@ -40,15 +40,16 @@ Top-1 in percent on all 10,000 test images.
 | dense, imported | 0 | | | | {dense:.2f} | | | |
 {runs}
 
-The imported dense network is the teacher and the start of `resnet20-joint`; `-refined` goes on from there, `-winograd`
-from where that ends, with fewer spatial zeros for more in the Winograd domain. Once the recipe's moment has come the
+The imported dense network is the teacher and the start of `resnet20-joint`; `-refined` goes on from there, and so on:
+`-winograd` and `-even` have fewer spatial zeros and more in the Winograd domain. Once the recipe's moment has come the
 spatial zeros are exact, so "as trained" and "pruned, spatial" are the same network; by the end the small
-Winograd-domain weights are zero, too (thresholds {thetas}). The bar is 1.0 point below the dense network in
-both domains, the last column's larger loss. One core of a busy machine; `resnet20-joint` was resumed once with faster
-kernels, whose sums round differently. `resnet20-dense` starts from random weights, `resnet20-dense-refined` from where
-it ends (published for ResNet-20: 91.25).
+Winograd-domain weights are next to zero, too (thresholds {thetas}). The bar is 1.0 point
+below the dense network in both domains, the last column's larger loss. One core of a busy machine; `resnet20-joint` was
+resumed once with faster kernels, whose sums round differently. `resnet20-dense` starts from random weights,
+`resnet20-dense-refined` from where it ends (published for ResNet-20: 91.25).
 Commands: `accelsim train recipes/RUN.yaml -o runs/RUN` for each run in turn. Their checkpoints are in
-`models/checkpoints`; the shipped `models/resnet20-cifar10.dual` is made from `resnet20-joint-refined`.
+`models/checkpoints`; the shipped `models/resnet20-cifar10.dual` is made from `resnet20-joint-refined`,
+`models/resnet20-cifar10-winograd.dual` from `resnet20-joint-even`.
 
 ![What is left of the small weights](joint-sparsity.png)
 
