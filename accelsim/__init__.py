@@ -20,7 +20,7 @@ from accelsim.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from accelsim.compression.model import DualModel
+    from accelsim.dual.model import DualModel
     from accelsim.datapath.validate import Validation
     from accelsim.explore.sweep import Sweep
     from accelsim.hardware.machine import SpatialMachine, WinogradMachine
@@ -53,7 +53,7 @@ RATIO_COLUMNS = (
 )
 MAX_BATCH = 4096
 _CLASSES = {
-    "DualModel": "accelsim.compression.model",
+    "DualModel": "accelsim.dual.model",
     "LayerTable": "accelsim.workload",
     "Result": "accelsim.simulator.result",
     "Validation": "accelsim.datapath.validate",
@@ -69,7 +69,7 @@ def __getattr__(name: str) -> Any:
 
 def load_model(path: str | Path) -> "DualModel":
     """Read a ``.dual`` file.  Raises InputError if it is missing or not a sound one."""
-    from accelsim.compression.dual import read_dual
+    from accelsim.dual.file import read_dual
 
     return read_dual(Path(path))
 

@@ -221,8 +221,8 @@ def compress(
     json: Json = False,
 ) -> None:
     """Prune, quantize and code a trained network into one file for both kinds of machine."""
-    from accelsim.training.compress import compress_checkpoint, summary
-    from accelsim.training.compression_recipe import CompressionRecipe, load_compression_recipe
+    from accelsim.compression.pipeline import compress_checkpoint, summary
+    from accelsim.compression.recipe import CompressionRecipe, load_compression_recipe
 
     settings = CompressionRecipe() if recipe is None else load_compression_recipe(recipe)
     model = compress_checkpoint(checkpoint, output, settings, say, resume)
@@ -252,7 +252,7 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help=".safetensors or .onnx")],
 ) -> None:
     """Write the decoded weights for other tools: as safetensors, or the whole network as ONNX."""
-    from accelsim.compression.export import export_model
+    from accelsim.dual.export import export_model
 
     export_model(accelsim.load_model(model), output)
 

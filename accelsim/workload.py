@@ -16,9 +16,9 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.compression.deploy import winograd_filters
-from accelsim.compression.model import DualModel, winograd_eligible
-from accelsim.decomposition import Piece
+from accelsim.dual.deploy import winograd_filters
+from accelsim.dual.model import DualModel, winograd_eligible
+from accelsim.transforms.decomposition import Piece
 from accelsim.errors import InputError
 from accelsim.network import INPUT, Graph
 from accelsim.network.layers import (

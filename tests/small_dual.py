@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from accelsim.compression.dual import Compressed, write_dual
-from accelsim.compression.quantize import Quantizer
+from accelsim.dual.file import Compressed, write_dual
+from accelsim.dual.quantizer import Quantizer
 from accelsim.network import INPUT, Graph, Node
 from accelsim.network.layers import Add, Conv, Flatten, GlobalAveragePool, Linear, MaxPool, Relu
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from accelsim.compression.compress import quantize, seal
-from accelsim.compression.dual import Compressed, write_dual
-from accelsim.compression.manifest import weight_names
+from accelsim.compression.quantize import quantize, seal
+from accelsim.dual.file import Compressed, write_dual
+from accelsim.dual.manifest import weight_names
 from accelsim.errors import InputError
 from accelsim.files import write_text
 from accelsim.network import Graph, Network

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.compression.compress import winograd_threshold, winograd_tiles
+from accelsim.compression.quantize import winograd_threshold, winograd_tiles
 from accelsim.compression.correct import corrected_biases
-from accelsim.compression.deploy import winograd_convolution
-from accelsim.compression.model import DualModel
-from accelsim.compression.quantize import Quantizer
+from accelsim.dual.deploy import winograd_convolution
+from accelsim.dual.model import DualModel
+from accelsim.dual.quantizer import Quantizer
 from accelsim.network import Network, forward
 
 Array = NDArray[np.float32]

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.compression.quantize import dyadic
+from accelsim.dual.quantizer import dyadic
 from accelsim.network.layers import Conv
-from accelsim.winograd import cook_toom
+from accelsim.transforms.winograd import cook_toom
 
 Ints = NDArray[np.int64]
 

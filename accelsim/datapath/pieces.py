@@ -1,4 +1,4 @@
-"""Exact integer execution of a convolution in pieces by Winograd: what ``accelsim.decomposition`` means, computed.
+"""Exact integer execution of a convolution in pieces by Winograd: what ``accelsim.transforms.decomposition`` means, computed.
 
 Each piece runs through F(m x m, its size) on its own image, the outputs are added up.  The matrices of F(m, r) hold
 fractions; each is multiplied by the common denominator of its entries, so that everything is a whole number, and the
@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.decomposition import Piece, pieces
-from accelsim.winograd import cook_toom
+from accelsim.transforms.decomposition import Piece, pieces
+from accelsim.transforms.winograd import cook_toom
 
 Whole = NDArray[np.object_]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from accelsim.compression.model import DualModel
+from accelsim.dual.model import DualModel
 from accelsim.network import Network, Node, forward
 from accelsim.network.forward import Convolution
 from accelsim.network.layers import Conv

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from accelsim.compression.deploy import winograd_convolution
-from accelsim.compression.model import DualModel
+from accelsim.dual.deploy import winograd_convolution
+from accelsim.dual.model import DualModel
 from accelsim.datapath.spatial import sparse_convolution
 from accelsim.errors import InputError
 from accelsim.network import Network, Node, forward

@@ -8,8 +8,8 @@ machine's integer widths is left out.
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.compression.deploy import winograd_convolution
-from accelsim.compression.model import DualModel
+from accelsim.dual.deploy import winograd_convolution
+from accelsim.dual.model import DualModel
 from accelsim.network import forward
 
 Array = NDArray[np.float32]

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from accelsim.compression.coding import decode, encode
-from accelsim.compression.container import unpack
-from accelsim.compression.deploy import density, winograd_filters
-from accelsim.compression.manifest import MAX_MANIFEST_BYTES, parse_manifest
-from accelsim.compression.quantize import dyadic
+from accelsim.dual.coding.coding import decode, encode
+from accelsim.dual.container import unpack
+from accelsim.dual.deploy import density, winograd_filters
+from accelsim.dual.manifest import MAX_MANIFEST_BYTES, parse_manifest
+from accelsim.dual.quantizer import dyadic
 from accelsim.errors import InputError
 from accelsim.explore.space import Variant
 from accelsim.explore.variants import thresholds, variant_densities, variant_model
@@ -26,7 +26,7 @@ from accelsim.network import Network, Node, forward
 from accelsim.network.forward import Convolution, convolve
 from accelsim.network.images import LabelledImages, read_images
 from accelsim.network.layers import Conv
-from accelsim.winograd import convolve_transformed
+from accelsim.transforms.winograd import convolve_transformed
 
 Array = NDArray[np.float32]
 

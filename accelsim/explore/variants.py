@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from accelsim.compression.deploy import percentile, sparsity_threshold, winograd_filters
-from accelsim.compression.dual import read_dual
-from accelsim.compression.manifest import weight_names
-from accelsim.compression.model import DualModel
+from accelsim.dual.deploy import percentile, sparsity_threshold, winograd_filters
+from accelsim.dual.file import read_dual
+from accelsim.dual.manifest import weight_names
+from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
 from accelsim.explore.space import Variant
 from accelsim.network import Network

@@ -4,7 +4,7 @@ Weights travel in the file's code and are decoded as they arrive, before they ar
 the weight buffer in its own format; the bits of each layer are those measured in the file.  A symbol is one weight,
 zero or not.  The decoder's rate is the machine's to state: the load of a weight tile takes at least its symbols / rate.
 
-Energy and area are estimates, not measurements: the operations of our code (``accelsim.compression.mixing``,
+Energy and area are estimates, not measurements: the operations of our code (``accelsim.dual.coding.mixing``,
 ``context``) priced as arithmetic and SRAM.  A symbol takes 2.0 binary decisions (539,094 for the 268,336 weights of the
 shipped ResNet-20, counted); a decision mixes 7 contexts, each with two counts of 10 bits, read and written, and needs a
 multiply-accumulate for each and two for the range coder.  A faster decoder needs more arithmetic on the same tables.

@@ -132,7 +132,7 @@ def area_mm2(
 ) -> dict[str, float]:
     """Area by part: lanes, buffers and, of a Winograd machine, transform units.
 
-    input_unit, inverse_unit: adder bits, twins' bits and register bits of one unit (``accelsim.adders``).
+    input_unit, inverse_unit: adder bits, twins' bits and register bits of one unit (``accelsim.transforms.adders``).
     """
     a, node = machine.arithmetic, machine.node_nm
     operand_bits = a.transformed_bits if isinstance(machine, WinogradMachine) else a.activation_bits

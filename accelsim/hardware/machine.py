@@ -68,7 +68,7 @@ class _Machine(Part):
 
 
 class SpatialMachine(_Machine):
-    """A spatial-domain MAC array.  See ``accelsim.simulator.spatial`` for what each dataflow does.
+    """A spatial-domain MAC array.  See ``accelsim.simulator.machines.stationary`` for what each dataflow does.
 
     chunk: positions of a bitmask that an inner join takes at once, each chunk a cycle at least; null: no such bound.
     vector_registers: inputs that a lane of interleaved rows holds; longer vectors come in batches; null: all of them.
@@ -150,7 +150,7 @@ class SpatialMachine(_Machine):
 
 
 class WinogradMachine(_Machine):
-    """A Winograd-domain accelerator.  See ``accelsim.simulator.winograd`` for what it does.
+    """A Winograd-domain accelerator.  See ``accelsim.simulator.machines.winograd`` for what it does.
 
     tile: m, outputs a tile and dimension.  transform_rate: tile-channels that the input transform unit takes a cycle;
     inverse_rate: tile-filters that the inverse transform unit gives a cycle.

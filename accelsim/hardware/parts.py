@@ -24,7 +24,7 @@ class Part(BaseModel):
 
 
 class PeArray(Part):
-    """Lanes of a spatial array.  feed: how operands reach them (``accelsim.simulator.mode``)."""
+    """Lanes of a spatial array.  feed: how operands reach them (``accelsim.simulator.tiles.mode``)."""
 
     rows: Count
     cols: Count
@@ -40,7 +40,7 @@ class WinogradArray(Part):
 
 
 class RowStationary(Part):
-    """What a row-stationary array has beside its lanes (``accelsim.simulator.row_stationary``).
+    """What a row-stationary array has beside its lanes (``accelsim.simulator.machines.row_stationary.passes``).
 
     filter_words, input_words, psum_words: each lane's scratch-pads.  The three buses join buffers and array, the one of
     partial sums once in each direction.  bank_kb: inputs and partial sums share input_kb + output_kb in whole banks.
@@ -56,7 +56,7 @@ class RowStationary(Part):
 
 
 class Cartesian(Part):
-    """Multipliers of each element of a planar array (``accelsim.simulator.cartesian``).
+    """Multipliers of each element of a planar array (``accelsim.simulator.machines.cartesian``).
 
     weights, inputs: non-zeros of each that meet, all with all, in a cycle.
     accumulators: sums that an element holds.
@@ -97,7 +97,7 @@ class Arithmetic(Part):
 class Buffers(Part):
     """Capacity of each global buffer, both halves of its double buffer together, and the width of its port.
 
-    banks: of port_bits each, of every buffer (``accelsim.simulator.ports``); null: as many as the lanes need.
+    banks: of port_bits each, of every buffer (``accelsim.simulator.tiles.ports``); null: as many as the lanes need.
     shared: weights and inputs share weight_kb + input_kb, divided for each layer as it suits.
     """
 
@@ -116,7 +116,7 @@ class WinogradBuffers(Buffers):
 
 
 class Cells(Part):
-    """Multiplier cells that sum several channels at once and transform on the fly (``accelsim.simulator.cells``).
+    """Multiplier cells that sum several channels at once and transform on the fly (``accelsim.simulator.machines.cells``).
 
     channels: summed at each tap; taps x channels are where a layer runs directly.  channel_atom: channels come in
     multiples of it.  block: outputs are padded to block x block tiles.  kernel: the kernel size that Winograd serves,

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.compression.deploy import density, sparsity_threshold, spatial_densities, winograd_model
-from accelsim.compression.model import DualModel
+from accelsim.dual.deploy import density, sparsity_threshold, spatial_densities, winograd_model
+from accelsim.dual.model import DualModel
 from accelsim.hardware.energy import area_source, prices, static_mw, static_source
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.run import areas_mm2

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from accelsim.compression.model import DualModel
+from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.result import ENERGY_COLUMNS, Result

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from accelsim.compression.model import DualModel
+from accelsim.dual.model import DualModel
 from accelsim.hardware.energy import PARTS
 from accelsim.simulator.result import Result
 from accelsim.simulator.sensitivity import least

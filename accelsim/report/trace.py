@@ -6,10 +6,10 @@ microseconds of simulated time, cycles x the clock period; cycles stand in ``arg
 
 from typing import Any
 
-from accelsim.compression.model import DualModel
+from accelsim.dual.model import DualModel
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
-from accelsim.simulator.event import UNITS, Span, event
-from accelsim.simulator.pipeline import durations
+from accelsim.simulator.time.event import UNITS, Span, event
+from accelsim.simulator.time.pipeline import durations
 from accelsim.simulator.run import plan
 from accelsim.workload import LayerTable, layer_works
 

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from accelsim.hardware.energy import PARTS
-from accelsim.simulator.bound import BOUNDS, bound
+from accelsim.simulator.time.bottleneck import BOUNDS, bound
 
 ENERGY_STEP_PJ = 2.0**-10
 

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from accelsim.compression.joint import JointRegularizer
+from accelsim.sparsity.joint import JointRegularizer
 from accelsim.network.graph import Graph
 from accelsim.training.datasets import Source
 from accelsim.training.kernels import Array

@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from accelsim.training.reconstruction import LayerReport
+from accelsim.sparsity.reconstruction import LayerReport
 from accelsim.training.trainer import StepReport
 
 

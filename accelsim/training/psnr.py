@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.compression.joint import JointRegularizer
+from accelsim.sparsity.joint import JointRegularizer
 from accelsim.network.graph import Graph
 from accelsim.network.layers import Conv
 from accelsim.training.evaluate import by_domain

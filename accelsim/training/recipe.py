@@ -72,7 +72,7 @@ class Teacher(_Section):
 
 
 class Joint(_Section):
-    """The joint-sparsity regularizer (``accelsim.compression.joint``).
+    """The joint-sparsity regularizer (``accelsim.sparsity.joint``).
 
     mode: the domains that are regularized.  spatial, winograd: the sparsity targets s_SD and s_WD; both are also what
     the evaluation prunes to.  grow_from, grow_until: the targets start at this share of themselves and grow until this

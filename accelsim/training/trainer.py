@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.compression.held import HeldZeros
-from accelsim.compression.joint import JointRegularizer, Penalty
+from accelsim.sparsity.held_zeros import HeldZeros
+from accelsim.sparsity.joint import JointRegularizer, Penalty
 from accelsim.errors import NumericalError
 from accelsim.network.graph import Graph, Network
 from accelsim.training.augment import augment

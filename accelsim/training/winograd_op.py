@@ -8,7 +8,7 @@ import numpy as np
 from accelsim.network.layers import Conv
 from accelsim.training.kernels import Array
 from accelsim.training.ops import Op, Phase
-from accelsim.winograd import matrices
+from accelsim.transforms.winograd import matrices
 
 
 class WinogradOp(Op):

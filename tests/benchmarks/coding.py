@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from accelsim.compression.context import decode_context, encode_context  # noqa: E402
-from accelsim.compression.dual import read_indices  # noqa: E402
+from accelsim.dual.coding.context import decode_context, encode_context  # noqa: E402
+from accelsim.dual.file import read_indices  # noqa: E402
 from accelsim.network.weights import read_safetensors  # noqa: E402
 
 Levels = NDArray[np.int32]

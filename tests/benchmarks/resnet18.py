@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from accelsim.compression.compress import quantize, seal, spatial_threshold, winograd_threshold
-from accelsim.compression.dual import write_dual
+from accelsim.compression.quantize import quantize, seal, spatial_threshold, winograd_threshold
+from accelsim.dual.file import write_dual
 from accelsim.network import Network
 from accelsim.network.weights import load_network
 from accelsim.network.zoo import named_graph

@@ -28,15 +28,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from accelsim.compression.dual import read_dual
+from accelsim.dual.file import read_dual
 from accelsim.hardware.load import load_hardware
-from accelsim.simulator.candidates import candidates
+from accelsim.simulator.tiles.candidates import candidates
 from accelsim.simulator.run import run
-from accelsim.simulator.steps import kept_steps
+from accelsim.simulator.tiles.steps import kept_steps
 from accelsim.workload import LayerWork, layer_works
 from tests.benchmarks.resnet18 import write_model
-from tests.peers import scale_sim
-from tests.peers.environment import Unavailable
+from experiments.peers import scale_sim
+from experiments.peers.environment import Unavailable
 
 PEERS = {"SCALE-Sim 3.0.0": 221.0, "ZigZag 3.9.1": 87.0, "STONNE": 3700.0}
 MACHINES = ("spatial-32x32", "winograd-32x32", "systolic-os-32x32")

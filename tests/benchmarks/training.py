@@ -112,7 +112,7 @@ def overhead(case: str, layers_s: float, repeats: int) -> list[dict[str, Any]]:
     """Rows for the work of a step outside of its layers: median seconds, beside the layers' seconds."""
     import numpy as np
 
-    from accelsim.compression.joint import JointRegularizer
+    from accelsim.sparsity.joint import JointRegularizer
     from accelsim.network.zoo import named_graph
     from accelsim.training.optimizers import Adam
     from accelsim.training.run import initial_arrays
@@ -155,7 +155,7 @@ def percentiles(size: int, repeats: int) -> list[dict[str, Any]]:
     """Rows for the 80th percentile of so many magnitudes that change by a thousandth from call to call."""
     import numpy as np
 
-    from accelsim.compression.joint import Percentile
+    from accelsim.sparsity.joint import Percentile
 
     rng = np.random.default_rng(0)
     magnitudes = np.abs(rng.standard_normal(size, dtype=np.float32))

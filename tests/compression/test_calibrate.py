@@ -5,12 +5,12 @@ import pytest
 from safetensors.numpy import load_file
 
 from accelsim.compression.calibrate import input_density
-from accelsim.compression.dual import decode_dual, encode_dual
-from accelsim.compression.export import export_model
+from accelsim.dual.file import decode_dual, encode_dual
+from accelsim.dual.export import export_model
 from accelsim.errors import InputError
 from accelsim.network import forward
 from accelsim.network.onnx import read_onnx
-from tests.compression.small import small_compressed, small_images, small_network
+from tests.dual.small import small_compressed, small_images, small_network
 
 
 def test_densities_are_the_shares_of_non_zero_inputs():

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from accelsim.compression.compress import quantize
+from accelsim.compression.quantize import quantize
 from accelsim.compression.correct import corrected_biases
 from accelsim.network import Network, forward
-from tests.compression.small import small_images, small_network
+from tests.dual.small import small_images, small_network
 
 
 def means(network, x):

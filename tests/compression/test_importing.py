@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from accelsim.cli import main
-from accelsim.compression.dual import read_dual
+from accelsim.dual.file import read_dual
 from accelsim.compression.fold import fold_batch_norm
 from accelsim.compression.importing import import_file, zoo_network
 from accelsim.errors import InputError
@@ -14,7 +14,7 @@ from accelsim.network import Network, forward
 from accelsim.network.tables import read_table
 from accelsim.network.weights import save_network
 from accelsim.network.zoo import named_graph
-from tests.compression.small import small_images, small_network
+from tests.dual.small import small_images, small_network
 
 CSV = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,\n"
 
@@ -103,8 +103,8 @@ def test_an_imported_network_runs(resnet20, tmp_path, capsys):
 def test_compress_takes_onnx(tmp_path):
     pytest.importorskip("onnx")
     from accelsim.network.onnx import write_onnx
-    from accelsim.training.compress import compress_checkpoint
-    from accelsim.training.compression_recipe import CompressionRecipe
+    from accelsim.compression.pipeline import compress_checkpoint
+    from accelsim.compression.recipe import CompressionRecipe
 
     write_onnx(small_network(), tmp_path / "small.onnx")
     model = compress_checkpoint(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from accelsim.compression.ratedistortion import Choice, best_cells, choices, entropy_bits, search_cells
-from tests.compression.small import small_images, small_network
+from tests.dual.small import small_images, small_network
 
 
 def test_entropy_is_shannons():

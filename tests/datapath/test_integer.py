@@ -10,7 +10,7 @@ from scipy.signal import correlate
 
 from accelsim.datapath import integer
 from accelsim.network.layers import Conv
-from accelsim.winograd import cook_toom
+from accelsim.transforms.winograd import cook_toom
 
 
 def direct(x: np.ndarray, w: np.ndarray, padding: int, stride: int = 1) -> np.ndarray:

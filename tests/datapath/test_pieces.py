@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.datapath.pieces import convolve_in_pieces
-from accelsim.decomposition import pieces
+from accelsim.transforms.decomposition import pieces
 
 from .test_integer import direct
 

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.compression.model import DualModel
+from accelsim.dual.model import DualModel
 from accelsim.datapath import Datapath, run_spatial, run_winograd, validate
 from accelsim.errors import InputError
 from accelsim.network import INPUT, Graph, Network, Node, forward
 from accelsim.network.images import LabelledImages
 from accelsim.network.layers import Conv, Flatten, GlobalAveragePool, Linear, MaxPool, Relu
-from accelsim.winograd import transform_filters
+from accelsim.transforms.winograd import transform_filters
 
 SPATIAL, WINOGRAD = Datapath("array", "spatial"), Datapath("wino", "winograd")
 

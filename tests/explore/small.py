@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from accelsim.compression.compress import quantize, seal
-from accelsim.compression.dual import write_dual
+from accelsim.compression.quantize import quantize, seal
+from accelsim.dual.file import write_dual
 from accelsim.network import Graph, Network
 from accelsim.network.images import LabelledImages, write_images
 from accelsim.network.layers import Flatten, GlobalAveragePool, Linear

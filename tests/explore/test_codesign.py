@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accelsim.compression.dual import read_dual
+from accelsim.dual.file import read_dual
 from accelsim.datapath.validate import Datapath, validate
 from accelsim.errors import InputError
 from accelsim.explore.breakeven import best_tiles, break_even, crossing

@@ -3,7 +3,7 @@ logic areas synthesised for this project."""
 
 import pytest
 
-from accelsim.adders import input_unit, inverse_unit
+from accelsim.transforms.adders import input_unit, inverse_unit
 from accelsim.hardware.technology import add_pj, mac_pj, mac_um2, transform_um2
 
 

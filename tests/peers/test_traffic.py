@@ -3,8 +3,8 @@
 import pytest
 
 from accelsim.workload import LayerWork, layer_works
-from reports.peers import BUFFERS_KB, LANES, by_operand, distinct_layers, measured, ours
-from reports.scale_sim_reads import padded_words, reads
+from experiments.peers.report import BUFFERS_KB, LANES, by_operand, distinct_layers, measured, ours
+from experiments.peers.scale_sim_reads import padded_words, reads
 from tests.simulator.random_layers import layer, random_model
 
 from . import accelforge, zigzag

@@ -7,8 +7,8 @@ the folder holds only as a reconstruction, are not used.
 
 import numpy as np
 
-from accelsim.compression.deploy import percentile
-from accelsim.compression.quantize import dyadic
+from accelsim.dual.deploy import percentile
+from accelsim.dual.quantizer import dyadic
 from accelsim.datapath.integer import quantize_weights
 from accelsim.files import atomic_write
 from accelsim.network import forward

@@ -11,7 +11,7 @@ from math import ceil, log2
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.simulator.tiling import Tiling
+from accelsim.simulator.tiles.tiling import Tiling
 from accelsim.workload import CHANNEL_BLOCK
 
 STEP_WORDS, DMA_WORDS, SETTINGS, TAP_SHIFT = 21, 3, 64, 16
@@ -68,7 +68,7 @@ def index_fields(channels: int, kernel: tuple[int, int]) -> tuple[int, int, int]
 
 
 def build(layer: Layer, array: Array, tiling: Tiling) -> Program:
-    """The program of a layer.  tiling: from ``accelsim.simulator.tiling.choose``, with one image."""
+    """The program of a layer.  tiling: from ``accelsim.simulator.tiles.tiling.choose``, with one image."""
     H, W, C = layer.x.shape
     P, Q, K = layer.y.shape
     taps, (R, S) = len(layer.w), layer.w.shape[3:]

@@ -18,7 +18,7 @@ from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
-from accelsim.compression.dual import read_dual
+from accelsim.dual.file import read_dual
 from accelsim.datapath.integer import requantize
 from accelsim.files import write_bytes
 

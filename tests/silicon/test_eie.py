@@ -1,4 +1,4 @@
-"""eie-like beside EIE's published load-balance efficiencies (see ``reports/comparisons/eie.py``)."""
+"""eie-like beside EIE's published load-balance efficiencies (see ``experiments/comparisons/eie.py``)."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from reports.comparisons import eie
+from experiments.comparisons import eie
 
 # The paper's figure 8, 64 PEs and queues of 8.
 EFFICIENCY = {

@@ -4,12 +4,12 @@ from functools import cache
 
 import pytest
 
-from accelsim.simulator.event import event
-from accelsim.simulator.pipeline import durations, fast
-from accelsim.simulator.row_mapping import choose_mapping, score_mapping
-from accelsim.simulator.row_stationary import Mapping, schedule_passes
+from accelsim.simulator.time.event import event
+from accelsim.simulator.time.pipeline import durations, fast
+from accelsim.simulator.machines.row_stationary.search import choose_mapping, score_mapping
+from accelsim.simulator.machines.row_stationary.passes import Mapping, schedule_passes
 from accelsim.workload import LayerWork
-from reports.comparisons.eyeriss import (
+from experiments.comparisons.eyeriss import (
     ALEXNET,
     CALIBRATED,
     CONV3,

@@ -1,8 +1,8 @@
-"""nvdla-full beside NVDLA's open performance sheet (published figures; see ``reports/comparisons/nvdla.py``)."""
+"""nvdla-full beside NVDLA's open performance sheet (published figures; see ``experiments/comparisons/nvdla.py``)."""
 
 import pytest
 
-from reports.comparisons import nvdla
+from experiments.comparisons import nvdla
 
 
 def test_the_sheet_is_read_as_it_was_written() -> None:

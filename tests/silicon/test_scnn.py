@@ -1,8 +1,8 @@
-"""scnn-like beside SCNN's published figures, with the bar of 15 % (see ``reports/comparisons/scnn.py``)."""
+"""scnn-like beside SCNN's published figures, with the bar of 15 % (see ``experiments/comparisons/scnn.py``)."""
 
 import pytest
 
-from reports.comparisons import scnn
+from experiments.comparisons import scnn
 
 
 def test_dense_data_run_slower_than_on_the_dense_twin() -> None:

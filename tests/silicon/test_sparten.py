@@ -1,8 +1,8 @@
-"""sparten-like beside SparTen's published speed-ups (see ``reports/comparisons/sparten.py``)."""
+"""sparten-like beside SparTen's published speed-ups (see ``experiments/comparisons/sparten.py``)."""
 
 import pytest
 
-from reports.comparisons import sparten
+from experiments.comparisons import sparten
 
 
 @pytest.mark.parametrize("over", ["dense", "one-sided"])

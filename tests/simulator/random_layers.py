@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from accelsim.compression.model import DualModel, winograd_eligible
+from accelsim.dual.model import DualModel, winograd_eligible
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.network import Network
 from accelsim.network.zoo import named_graph

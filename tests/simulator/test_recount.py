@@ -7,9 +7,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.simulator.convolution import schedule
+from accelsim.simulator.tiles.schedule import schedule
 from accelsim.simulator.run import modes
-from accelsim.simulator.tiling import Tiling
+from accelsim.simulator.tiles.tiling import Tiling
 from accelsim.workload import LayerWork
 
 from .random_layers import AnyMachine, layers, spatial, winograd

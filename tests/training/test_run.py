@@ -14,7 +14,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from accelsim.compression.joint import JointRegularizer
+from accelsim.sparsity.joint import JointRegularizer
 from accelsim.errors import InputError, NumericalError
 from accelsim.network.graph import Network
 from accelsim.network.weights import load_network, save_network

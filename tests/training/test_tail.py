@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accelsim.compression.joint import JointRegularizer
+from accelsim.sparsity.joint import JointRegularizer
 from accelsim.errors import InputError
 from accelsim.network.forward import forward
 from accelsim.network.graph import Network

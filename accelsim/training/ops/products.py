@@ -7,7 +7,7 @@ import numpy as np
 from accelsim.network.layers import Conv, Linear
 from accelsim.training import kernels
 from accelsim.training.kernels import Array, Geometry
-from accelsim.training.minimal import MinimalFilter
+from accelsim.training.winograd_kernels import MinimalFilter
 from accelsim.training.ops.base import Op, Phase
 
 

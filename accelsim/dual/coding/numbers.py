@@ -1,0 +1,87 @@
+"""Lossless coding of the few numbers beside the weights: biases, scales and shifts, codebook, input densities.
+
+A number is the width of its magnitude in bits (unary), its sign, its highest bits below the leading one, and the rest
+plain.  All but the rest are predicted from the statistics of numbers of the same kind.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.dual.container import ContainerError
+from accelsim.dual.coding.mixing import BitModel, Index
+from accelsim.dual.coding.rangecoder import BitCoder, checksum
+
+Levels = NDArray[np.int32]
+
+KINDS = 8
+WIDTHS = 32
+TOP = 2  # modelled bits below the leading one
+
+
+class _Numbers:
+    def __init__(self, coder: BitCoder) -> None:
+        self._coder = coder
+        self._width = BitModel(((KINDS * WIDTHS, 1), (WIDTHS, 1)))
+        self._sign = BitModel(((KINDS, 1),))
+        self._top = BitModel(((KINDS, WIDTHS << TOP), (1, WIDTHS << TOP)))
+
+    def code(self, kind: int, count: int, known: Index | None) -> Index:
+        """One array of numbers of a kind, (count,)."""
+        size = None if known is None else np.abs(known)
+        known_width = None if size is None else np.frexp(size.astype(np.float64))[1].astype(np.int64)  # 0 for 0
+        width = self._widths(kind, count, known_width)
+        where = np.flatnonzero(width)
+        sign = self._coder.modelled(self._sign, [(kind, 0)], where.shape, None if known is None else known[where] < 0)
+        magnitude = np.zeros(count, np.int64)
+        magnitude[where] = self._magnitudes(kind, width[where] - 1, None if size is None else size[where])
+        magnitude[where[sign]] *= -1
+        return magnitude
+
+    def _widths(self, kind: int, count: int, known: Index | None) -> Index:
+        width = np.zeros(count, np.int64)
+        alive = np.arange(count)
+        for w in range(WIDTHS - 1):
+            flags = self._coder.modelled(
+                self._width, [(kind * WIDTHS + w, 0), (w, 0)], alive.shape, None if known is None else known[alive] > w
+            )
+            alive = alive[flags]
+            width[alive] += 1
+        if alive.size:
+            raise ContainerError(f"damaged: a number has {WIDTHS} bits or more")
+        return width
+
+    def _magnitudes(self, kind: int, width: Index, known: Index | None) -> Index:
+        """Magnitudes whose highest bit is bit ``width``, (n,)."""
+        number = np.ones(width.size, np.int64)
+        for bit in range(TOP):
+            alive = np.flatnonzero(width > bit)
+            slot = (width[alive] << TOP) + number[alive] - 1
+            wanted = None if known is None else (known[alive] >> (width[alive] - bit - 1)) & 1 == 1
+            flags = self._coder.modelled(self._top, [(kind, slot), (0, slot)], slot.shape, wanted)
+            number[alive] = 2 * number[alive] + flags
+        rest = np.maximum(width - TOP, 0)
+        for w in np.unique(rest[rest > 0]).tolist():
+            chosen = np.flatnonzero(rest == w)
+            low = None if known is None else known[chosen] & ((1 << w) - 1)
+            number[chosen] = (number[chosen] << w) + self._coder.plain(chosen.size, w, low)
+        return number
+
+
+def encode_numbers(arrays: Sequence[Levels], kinds: Sequence[int]) -> bytes:
+    """The arrays (n,) of int32, each of a kind 0..``KINDS`` - 1, as one byte string."""
+    coder = BitCoder(None)
+    numbers = _Numbers(coder)
+    for array, kind in zip(arrays, kinds, strict=True):
+        numbers.code(kind, array.size, array.astype(np.int64).ravel())
+    return checksum(arrays) + coder.finish()
+
+
+def decode_numbers(content: bytes, sizes: Sequence[int], kinds: Sequence[int]) -> list[Levels]:
+    """What ``encode_numbers`` was given.  Raises ContainerError if the content does not fit."""
+    numbers = _Numbers(BitCoder(content[4:]))
+    arrays = [numbers.code(kind, size, None).astype(np.int32) for size, kind in zip(sizes, kinds, strict=True)]
+    if checksum(arrays) != content[:4]:
+        raise ContainerError("damaged: the checksum of the values differs")
+    return arrays

@@ -1,0 +1,115 @@
+"""A stream of bits with a predicted probability each, as bytes: range coding by the library ``constriction``."""
+
+import math
+import zlib
+from collections.abc import Sequence
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.dual.container import ContainerError
+from accelsim.dual.coding.mixing import EVEN, PROBABILITY, BitModel, Context, Index
+
+Bits = NDArray[np.bool_]
+
+# Of each prediction: the probabilities of a zero and of a one (as one complex number); of each prediction and bit: the
+# cost in 2^-16 bits.
+_PAIR = (1 - PROBABILITY / 65536) + 1j * (PROBABILITY / 65536)
+_COST = np.array([[round(-math.log2(p / 65536) * 65536) for p in (65536 - one, one)] for one in PROBABILITY]).ravel()
+PENDING = 64  # batches whose cost is summed at once
+TAIL = 64  # bits that a decoder holds after it has read the last word
+
+
+class BitCoder:
+    """One bit stream, written if ``payload`` is None, else read.  Counts the bits spent.
+
+    Raises ContainerError if the payload is no whole number of words.
+    """
+
+    def __init__(self, payload: bytes | None) -> None:
+        self._family = constriction.stream.model.Categorical(perfect=False)
+        self._encoder = constriction.stream.queue.RangeEncoder()
+        self._decoder = None
+        if payload is not None:
+            if len(payload) % 4:
+                raise ContainerError(f"damaged: {len(payload)} bytes of code, expected a multiple of 4")
+            words = np.frombuffer(payload, "<u4").astype(np.uint32)
+            self._decoder = constriction.stream.queue.RangeDecoder(words)
+        self._beyond = 0  # bits after the decoder has read the last word
+        self._spent = 0
+        self._coded: list[Index] = []  # cases (prediction and bit) that ``_spent`` does not count yet
+
+    def bits(self, prediction: Index, known: Bits | None) -> Bits:
+        """Write the known bits or read unknown ones.  prediction: of each, as ``BitModel.predict`` gives it.
+
+        Raises ContainerError if the stream is damaged, or once more has been read than it can hold.
+        """
+        pairs = _PAIR.take(prediction).view(np.float64).reshape(-1, 2)
+        exhausted = self._decoder is not None and self._decoder.maybe_exhausted()
+        if self._decoder is None:
+            assert known is not None
+            self._encoder.encode(known.astype(np.int32), self._family, pairs)
+            bits = known
+        else:
+            try:
+                bits = self._decoder.decode(self._family, pairs).astype(bool)
+            except AssertionError as error:  # constriction's word for bytes that no encoder wrote
+                raise ContainerError(f"damaged: {str(error)[:100]}") from None
+        self._coded.append(2 * prediction + bits)
+        if exhausted:
+            self._beyond += int(_COST.take(self._coded[-1]).sum())
+            if self._beyond > TAIL << 16:
+                raise ContainerError("damaged: the numbers need more bits than the file has")
+        if len(self._coded) == PENDING:
+            self.spent()
+        return np.asarray(bits)
+
+    def spent(self) -> int:
+        """The cost of all bits so far, in 2^-16 bits."""
+        self._spent += int(_COST.take(np.concatenate(self._coded)).sum()) if self._coded else 0
+        self._coded.clear()
+        return self._spent
+
+    def modelled(
+        self,
+        model: BitModel,
+        contexts: Sequence[Context],
+        shape: tuple[int, ...],
+        known: Bits | None,
+        k: int = 0,
+    ) -> Bits:
+        """Bits predicted by a model, which learns them; flat.  contexts: broadcast to the shape."""
+        if 0 in shape:
+            return np.zeros(0, bool)
+        bits = self.bits(model.predict(contexts, shape, k), known)
+        model.learn(bits)
+        return bits
+
+    def plain(self, count: int, width: int, known: Index | None) -> Index:
+        """``count`` numbers of ``width`` equally likely bits each, highest first."""
+        shifts = np.arange(width)[::-1]
+        flags = None if known is None else ((known[:, None] >> shifts) & 1).astype(bool).ravel()
+        bits = self.bits(np.full(count * width, EVEN), flags).reshape(count, width)
+        return np.asarray((bits.astype(np.int64) << shifts).sum(axis=1))
+
+    def tails(self, width: Index, known: Index | None) -> Index:
+        """Numbers whose highest bit is bit ``width``, (n,): their lower bits, all equally likely."""
+        number = np.ones(width.size, np.int64)
+        for w in np.unique(width[width > 0]).tolist():
+            chosen = np.flatnonzero(width == w)
+            low = None if known is None else known[chosen] - (1 << w)
+            number[chosen] = (1 << w) + self.plain(chosen.size, w, low)
+        return number
+
+    def finish(self) -> bytes:
+        """What was written."""
+        return bytes(self._encoder.get_compressed().astype("<u4").tobytes())
+
+
+def checksum(arrays: Sequence[NDArray[np.int32]]) -> bytes:
+    """CRC-32 of the arrays as little-endian int32, one after the other: 4 bytes."""
+    crc = 0
+    for array in arrays:
+        crc = zlib.crc32(np.ascontiguousarray(array, "<i4").tobytes(), crc)
+    return crc.to_bytes(4, "little")

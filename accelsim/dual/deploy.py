@@ -1,0 +1,146 @@
+"""From one decoded model to either machine, without data: spatial filters as they are, or Winograd-domain filters.
+
+    W = G w G^T per 2-D slice, zero where |W| <= threshold          (Choi et al., arXiv:1902.08192)
+
+The threshold belongs to the scaling of G that ``accelsim.transforms.winograd`` states, and to the tile size m it was trained for;
+at any other m or target sparsity the density that results is the caller's to look at.  The transform is summed in one
+order in float64 and rounded once to float32, so that values and masks are the same on every machine (a BLAS is free
+to sum in another).
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.dual.model import DualModel, winograd_eligible
+from accelsim.network import Node
+from accelsim.network.forward import Convolution, convolve
+from accelsim.network.layers import Conv
+from accelsim.transforms.winograd import convolve_transformed, matrices
+
+Array = NDArray[np.float32]
+
+BLOCK_FILTERS = 1 << 13  # transformed at a time: what their taps take stays in a core's cache
+
+
+def winograd_filters(weights: Array, m: int, threshold: float) -> Array:
+    """The pruned Winograd-domain filters of F(m x m, R x S).
+
+    weights: (K, C / groups, R, S) float32 -> (K, C / groups, m + R - 1, m + S - 1) float32, 0 where |W| <= threshold.
+    In memory it lies tap by tap.
+    """
+    K, C, R, S = weights.shape
+    G_h, G_w = (matrices(m, r, np.dtype(np.float64))[1] for r in (R, S))
+    filters = weights.reshape(K * C, R, S).transpose(1, 2, 0)
+    W = np.empty((len(G_h), len(G_w), K * C), np.float32)
+    for first in range(0, K * C, BLOCK_FILTERS):
+        block = slice(first, first + BLOCK_FILTERS)
+        w = filters[:, :, block].astype(np.float64, order="C")
+        for i, coefficients in enumerate(G_h):
+            rows = _combination(coefficients, w)
+            for j, coefficients in enumerate(G_w):
+                tap = W[i, j, block]
+                tap[...] = _combination(coefficients, rows)
+                tap[np.abs(tap) <= np.float32(threshold)] = 0
+    return W.reshape(*W.shape[:2], K, C).transpose(2, 3, 0, 1)
+
+
+def _combination(coefficients: NDArray[np.float64], taps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sum of coefficients times taps, in order; no row of G is all zero.  taps: (r, ...)."""
+    (first, tap), *rest = [(g, tap) for g, tap in zip(coefficients, taps, strict=True) if g]
+    total = first * tap
+    for g, tap in rest:
+        total += g * tap
+    return np.asarray(total)
+
+
+def tile_sizes(model: DualModel, m: int | None = None) -> dict[str, int]:
+    """m of each Winograd-eligible convolution, by node name: the model's own, or ``m`` for all of them.
+
+    Raises ValueError if m is below 1.
+    """
+    if m is None:
+        return dict(model.winograd_m)
+    if m < 1:
+        raise ValueError(f"the output tile size m must be at least 1, got {m}")
+    return {node.name: m for node in model.network.graph.nodes if winograd_eligible(node)}
+
+
+def winograd_model(
+    model: DualModel, *, m: int | None = None, threshold: float | None = None, sparsity: float | None = None
+) -> dict[str, Array]:
+    """Pruned Winograd-domain filters of every eligible convolution, by node name.
+
+    m: overrides every layer's tile size.  threshold: overrides the stored one.  sparsity: instead of a threshold, the
+    share of zeros over all these layers together, 0..1.
+    Raises ValueError if both are given or one is out of range.
+    """
+    if sparsity is not None:
+        if threshold is not None:
+            raise ValueError("give a Winograd threshold or a target sparsity, not both")
+        threshold = sparsity_threshold(model, sparsity, m)
+    threshold = model.winograd_threshold if threshold is None else threshold
+    if not threshold >= 0:
+        raise ValueError(f"the Winograd threshold must be 0 or more, got {threshold}")
+    arrays = model.network.arrays
+    return {
+        name: winograd_filters(arrays[f"{name}.weight"], size, threshold) for name, size in tile_sizes(model, m).items()
+    }
+
+
+def sparsity_threshold(model: DualModel, sparsity: float, m: int | None = None) -> float:
+    """The one threshold that makes at least ``sparsity`` of all Winograd-domain filter entries zero.
+
+    Raises ValueError if the sparsity is not in 0..1.
+    """
+    if not 0 <= sparsity <= 1:
+        raise ValueError(f"the target sparsity must be in 0..1, got {sparsity}")
+    filters = winograd_model(model, m=m, threshold=0.0)
+    if not filters:
+        return 0.0
+    return percentile({name: np.abs(W) for name, W in filters.items()}, sparsity)
+
+
+def percentile(magnitudes: Mapping[str, Array], share: float) -> float:
+    """The smallest magnitude t such that at least ``share`` of all entries are <= t; 0 for a share of 0."""
+    entries = np.concatenate([array.ravel() for array in magnitudes.values()])
+    rank = int(np.ceil(share * entries.size))
+    return float(np.partition(entries, rank - 1)[rank - 1]) if rank else 0.0
+
+
+def density(array: Array) -> float:
+    """Non-zeros over all; 0 for an empty array."""
+    return float(np.count_nonzero(array)) / max(array.size, 1)
+
+
+def spatial_densities(model: DualModel) -> dict[str, float]:
+    """Density of each convolution's and linear layer's weight, by node name."""
+    return {
+        node.name: density(model.network.arrays[f"{node.name}.weight"])
+        for node in model.network.graph.nodes
+        if node.layer.op in ("conv", "linear")
+    }
+
+
+def winograd_densities(model: DualModel, *, m: int | None = None, threshold: float | None = None) -> dict[str, float]:
+    """Density of each eligible convolution's pruned Winograd-domain filters, by node name."""
+    return {name: density(W) for name, W in winograd_model(model, m=m, threshold=threshold).items()}
+
+
+def winograd_convolution(model: DualModel, *, m: int | None = None, threshold: float | None = None) -> Convolution:
+    """A convolution for ``accelsim.network.forward`` that runs eligible layers on their pruned Winograd filters."""
+    sizes = tile_sizes(model, m)
+    filters = winograd_model(model, m=m, threshold=threshold)
+
+    def run(node: Node, x: Array, weight: Array) -> Array:
+        assert isinstance(node.layer, Conv)
+        if node.name not in sizes:
+            return convolve(x, weight, node.layer)
+        G = node.layer.groups
+        m, kernel, padding = sizes[node.name], node.layer.kernel, node.layer.padding
+        groups = zip(np.split(x, G, axis=3), np.split(filters[node.name], G), strict=True)
+        parts = [convolve_transformed(x_g, W_g, m, kernel, padding) for x_g, W_g in groups]
+        return parts[0] if G == 1 else np.concatenate(parts, axis=3)
+
+    return run

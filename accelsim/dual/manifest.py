@@ -1,0 +1,169 @@
+"""What a ``.dual`` file says about itself: the JSON member ``manifest.json``, validated before anything is believed."""
+
+import json
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from accelsim.dual.coding.coding import Coder
+from accelsim.dual.container import ContainerError
+from accelsim.dual.model import winograd_eligible
+from accelsim.dual.quantizer import MAX_LEVEL
+from accelsim.network import Graph
+
+FORMAT: Final = "accelsim-dual"
+VERSIONS: Final = (1, 2)  # 1: without a digest of the whole file
+MAX_MANIFEST_BYTES = 1 << 20
+
+Text = Annotated[str, Field(max_length=1000)]
+Key = Annotated[str, Field(min_length=1, max_length=200)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Quantization(_Record):
+    """cell: D of every weight array.  cells: those of single arrays that differ.  codebook: largest index with an
+    entry of its own, 0 if c_n = n for all.  seed: of the dither."""
+
+    cell: Positive
+    cells: dict[Key, Positive] = {}
+    codebook: Annotated[int, Field(ge=0, le=MAX_LEVEL)] = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] | None = None
+
+
+class Winograd(_Record):
+    """threshold: filter entries up to it are zero.  m: tile size of the eligible convolutions, by node name; one number
+    stands for all of them."""
+
+    threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    m: Annotated[int, Field(ge=1, le=16)] | dict[Key, Annotated[int, Field(ge=1, le=16)]]
+
+
+class Values(_Record):
+    """How the other arrays are kept: integers of ``bits`` bits, each array times its own power of two (by array name);
+    densities (in 1/``density_steps``) of the inputs of the nodes named."""
+
+    bits: Annotated[int, Field(ge=2, le=24)]
+    exponents: dict[Key, Annotated[int, Field(ge=-126, le=126)]]
+    density_steps: Annotated[int, Field(ge=1, le=MAX_LEVEL)] = 1
+    densities: list[Key] | None = None  # None: every convolution and linear layer
+
+
+class Manifest(_Record):
+    """The whole manifest."""
+
+    format: Literal["accelsim-dual"] = FORMAT
+    version: Literal[1, 2] = 2
+    graph: Graph
+    parameters: Annotated[int, Field(ge=0, lt=1 << 40)]
+    coder: Coder
+    quantization: Quantization
+    winograd: Winograd
+    values: Values
+    accuracy: dict[Key, Annotated[float, Field(allow_inf_nan=False)]] = {}
+    provenance: dict[Key, Text] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> "Manifest":
+        nodes = {node.name: node for node in self.graph.nodes}
+        names = self.weight_names
+        if unknown := sorted(self.quantization.cells.keys() - set(names)):
+            raise ValueError(f"quantization.cells: {unknown[0]!r} is no weight array of the graph")
+        if isinstance(self.winograd.m, dict):
+            for name in self.winograd.m:
+                if name not in nodes or not winograd_eligible(nodes[name]):
+                    raise ValueError(f"winograd.m: {name!r} is no convolution that Winograd can serve")
+        if set(self.values.exponents) != set(self.value_names):
+            raise ValueError("values.exponents: expected one entry for each bias, scale and shift array of the graph")
+        density_nodes = self.density_names
+        if len(set(density_nodes)) < len(density_nodes):
+            raise ValueError("values.densities: a node is named twice")
+        for name in density_nodes:
+            if name not in nodes or nodes[name].layer.op not in ("conv", "linear"):
+                raise ValueError(f"values.densities: {name!r} is no convolution or linear layer")
+        return self
+
+    @property
+    def weight_names(self) -> list[str]:
+        """Arrays that are quantized by a cell size and coded as weights, in graph order."""
+        return weight_names(self.graph)
+
+    @property
+    def value_names(self) -> list[str]:
+        """All other arrays, in graph order."""
+        weights = set(self.weight_names)
+        return [name for name in self.graph.parameters if name not in weights]
+
+    @property
+    def density_names(self) -> list[str]:
+        """Nodes whose input densities the file holds."""
+        if self.values.densities is not None:
+            return self.values.densities
+        return [node.name for node in self.graph.nodes if node.layer.op in ("conv", "linear")]
+
+    @property
+    def tile_sizes(self) -> dict[str, int]:
+        """m of each Winograd-eligible convolution that has one, by node name."""
+        if isinstance(self.winograd.m, dict):
+            return dict(self.winograd.m)
+        return {node.name: self.winograd.m for node in self.graph.nodes if winograd_eligible(node)}
+
+    def cell(self, name: str) -> float:
+        """D of the weight array ``name``."""
+        return self.quantization.cells.get(name, self.quantization.cell)
+
+    def to_json(self) -> bytes:
+        """Compact JSON without defaults; a node that reads the node before it does not say so."""
+        content = self.model_dump(mode="json", exclude_defaults=True)
+        previous = "input"
+        for node, record in zip(self.graph.nodes, content["graph"]["nodes"], strict=True):
+            record["layer"] = {"op": node.layer.op, **record["layer"]}
+            if record["inputs"] == [previous]:
+                del record["inputs"]
+            previous = node.name
+        content = {"format": FORMAT, "version": self.version, **content}
+        return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
+
+
+def weight_names(graph: Graph) -> list[str]:
+    """The weight arrays of convolutions and linear layers, in graph order."""
+    return [f"{node.name}.weight" for node in graph.nodes if node.layer.op in ("conv", "linear")]
+
+
+def parse_manifest(content: bytes) -> Manifest:
+    """The manifest.  Raises ContainerError naming the first fault, and how many there are."""
+    try:
+        raw: Any = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ContainerError(f"manifest.json is no JSON ({str(error)[:200]})") from None
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        raise ContainerError(f"manifest.json: no .dual file: its 'format' is not {FORMAT!r}")
+    if raw.get("version") not in VERSIONS:
+        found = str(raw.get("version"))[:40]
+        known = " and ".join(map(str, VERSIONS))
+        raise ContainerError(f"manifest.json: format version {found}, this accelsim reads versions {known}")
+    _restore_inputs(raw)
+    try:
+        return Manifest.model_validate(raw)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)
+        first = faults[0]
+        where = ".".join(str(part) for part in first["loc"])[:200]
+        rest = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
+        message = " ".join(first["msg"].split())[:300]
+        raise ContainerError(f"manifest.json: {where or 'manifest'}: {message}{rest}") from None
+
+
+def _restore_inputs(raw: dict[str, Any]) -> None:
+    graph = raw.get("graph")
+    nodes = graph.get("nodes") if isinstance(graph, dict) else None
+    previous = "input"
+    for node in nodes if isinstance(nodes, list) else ():
+        if not isinstance(node, dict):
+            return
+        node.setdefault("inputs", [previous])
+        name = node.get("name")
+        previous = name if isinstance(name, str) else ""

@@ -1,0 +1,111 @@
+"""Uniform and dithered scalar quantization with a codebook (Choi et al., arXiv:1802.02271).
+
+    n = round((w + U) / D),    U = 0 (uniform, UQ) or U ~ uniform(-D/2, D/2) from a shared seed (dithered, DUQ).
+
+n = 0 stays zero for good.  Every other index decodes to D c_n - U; the codebook c (in cells, at first c_n = n) is
+shared by all tensors and may be fine-tuned.  D is the cell size, one for the network or one for each tensor.
+The dither comes from the raw output of PCG64, which NumPy keeps the same in all versions and on all machines.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Levels = NDArray[np.int32]
+
+MAX_LEVEL = 1 << 15  # an index's largest absolute value
+CODEBOOK_UNIT = 1 / 1024  # the precision at which c_n - n is stored
+
+
+@dataclass(frozen=True)
+class Quantizer:
+    """How indices become weights.
+
+    cells: D of each weight array, by its name in the network.
+    codebook: (2 L + 1,) float64, c_n for n = -L..L in cells; empty means c_n = n for every n.
+    seed: of the dither; None for uniform quantization.
+    """
+
+    cells: Mapping[str, float]
+    codebook: NDArray[np.float64]
+    seed: int | None = None
+
+    def dither(self, name: str, size: int) -> Array:
+        """U of the array ``name``: (size,) float32 in (-D/2, D/2)."""
+        if self.seed is None:
+            return np.zeros(size, np.float32)
+        order = list(self.cells).index(name)  # every tensor draws its own stream
+        raw = np.random.PCG64(np.random.SeedSequence([self.seed, order])).random_raw(size)
+        uniform = ((raw >> np.uint64(40)).astype(np.float64) + 0.5) / (1 << 24) - 0.5
+        return (uniform * self.cells[name]).astype(np.float32)
+
+    def indices(self, name: str, weight: Array, threshold: float = 0.0) -> Levels:
+        """n of each weight, zero where |w| <= threshold.  Same shape as the weight, int32.
+
+        Raises ValueError if an index leaves the range that a file can hold: the cell is too small.
+        """
+        D = self.cells[name]
+        n = np.rint((weight + self.dither(name, weight.size).reshape(weight.shape)) / np.float64(D))
+        n[np.abs(weight) <= threshold] = 0
+        if n.size and np.abs(n).max() > MAX_LEVEL:
+            raise ValueError(f"{name}: cell size {D} is too small for weights up to {np.abs(weight).max():.4g}")
+        return n.astype(np.int32)
+
+    def decode(self, name: str, n: Levels) -> Array:
+        """The weights that the indices stand for.  Same shape, float32.
+
+        Raises ValueError if an index is beyond the codebook.
+        """
+        D, L = self.cells[name], len(self.codebook) // 2
+        if L and n.size and np.abs(n).max() > L:
+            raise ValueError(f"{name}: index {n.flat[np.abs(n).argmax()]} is beyond the codebook of {-L}..{L}")
+        values = (self.codebook[n + L] if L else n.astype(np.float64)) * D
+        if self.seed is not None:
+            values = values - self.dither(name, n.size).reshape(n.shape)
+        return np.where(n == 0, 0, values).astype(np.float32)
+
+
+def plain_codebook(largest: int) -> NDArray[np.float64]:
+    """c_n = n for n = -largest..largest."""
+    return np.arange(-largest, largest + 1, dtype=np.float64)
+
+
+def rounded_codebook(codebook: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The codebook at the precision a file keeps: multiples of ``CODEBOOK_UNIT``."""
+    return np.asarray(np.rint(codebook / CODEBOOK_UNIT) * CODEBOOK_UNIT)
+
+
+def codebook_slope(
+    quantizer: Quantizer, indices: Mapping[str, Levels], slopes: Mapping[str, Array]
+) -> NDArray[np.float64]:
+    """The mean of dC/dw over the weights of each index, in cells: (2 L + 1,) float64, 0 for n = 0 and unused indices.
+
+    slopes: dC/dw by array name.
+    """
+    L = len(quantizer.codebook) // 2
+    total, count = np.zeros(2 * L + 1), np.zeros(2 * L + 1)
+    for name, n in indices.items():
+        index = n.ravel() + L
+        total += np.bincount(index, slopes[name].ravel() * np.float64(quantizer.cells[name]), minlength=2 * L + 1)
+        count += np.bincount(index, minlength=2 * L + 1)
+    slope = total / np.maximum(count, 1)
+    slope[L] = 0
+    return np.asarray(slope)
+
+
+def dyadic(values: Array, bits: int) -> tuple[Levels, int]:
+    """Integers q and the exponent e of q 2^e ~ values, with |q| < 2^(bits - 1) and e as small as that allows.
+
+    values: any shape, finite.  The largest error is 2^(e - 1).
+    """
+    largest = float(np.abs(values).max(initial=0))
+    if largest == 0:
+        return np.zeros(values.shape, np.int32), 0
+    limit = (1 << (bits - 1)) - 1
+    e = int(np.ceil(np.log2(largest / (limit + 0.5))))
+    if np.rint(largest / 2.0**e) > limit:
+        e += 1
+    return np.rint(values / np.float64(2.0**e)).astype(np.int32), e

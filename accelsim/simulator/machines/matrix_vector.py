@@ -1,0 +1,214 @@
+"""Matrix-vector products on lanes that hold interleaved rows of the matrix, with a queue of inputs each, as EIE does.
+
+Filter k of a tile belongs to lane k mod lanes, which stores its weights column by column.  Non-zero inputs are
+broadcast, one a cycle, into queues of ``window`` places, one before each lane; a lane works off the oldest input, a
+stored weight of its column a cycle (one cycle at least), and the broadcast waits while any queue is full:
+
+    t[j] = max(t[j - 1] + 1, max over lanes of f[j - window, lane])        input j is broadcast
+    f[j, lane] = max(f[j - 1, lane], t[j]) + max(1, stored[j, lane])       the lane is done with it
+
+So ``window`` is how many inputs a lane may run ahead of the slowest; where other dataflows set a barrier after every
+window, here the window slides.  With ``vector_registers`` a lane holds that many inputs of a vector, zeros included: a
+longer one is worked off in batches, with a barrier after each; before it each lane reads its inputs of the batch from
+its activation memory, after it it writes its sums there, a value a cycle.
+
+Weight masks are the real ones; run-length coding pads runs of over 15 rows of a lane within a column with stored zeros,
+counted one by one.  Inputs are drawn: ``DRAWS`` vectors (or one for each output position, if those are fewer) by each
+channel's density, from a fixed seed; other positions take their average.  A convolution is one such product for each
+output position.
+
+A tile holds as many filters as half the weight buffer does (each lane its own, as EIE holds whole layers); the output
+rows of a tile, and whether weights or inputs change last, are searched for by the machine's objective.
+
+Source: Han et al., EIE, ISCA 2016 (recurrences ours, after its description; so is a value a cycle).  Left out: the
+detection of non-zeros and the pipeline's four stages, reading the column pointers, the codebook of shared weights.
+"""
+
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.errors import InputError
+from accelsim.hardware.dram import Transfer
+from accelsim.hardware.formats import RUN_BITS
+from accelsim.hardware.machine import SpatialMachine
+from accelsim.simulator.storage.feature_map import feature_maps
+from accelsim.simulator.time.objective import predicted
+from accelsim.simulator.time.schedule import Schedule, changes, untransformed
+from accelsim.simulator.machines.stationary import activation_bits, filter_bits, weight_tile_bytes
+from accelsim.simulator.tiles.tiling import balanced_cuts, input_extents, tile_sizes
+from accelsim.workload import LayerWork
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+DRAWS = 4
+
+
+def queue_cycles(stored: Ints, inputs: Ints, places: int) -> Ints:
+    """Cycles until all lanes are done with each draw: (draws,) int64.
+
+    stored: (draws, inputs, lanes) weights of each broadcast input.  inputs: (draws,) how many of these there are, the
+    rest stands for nothing.  places: of a queue.
+    """
+    work, done = np.maximum(stored, 1), np.zeros((len(stored), stored.shape[2]), np.int64)
+    sent = np.full(len(stored), -1)
+    freed = np.zeros((work.shape[1] + 1, len(stored)), np.int64)  # when each input has left all queues; the last: never
+    for j in range(work.shape[1]):
+        sent = np.maximum(sent + 1, freed[j - places]) if j >= places else sent + 1
+        np.maximum(done, sent[:, None], out=done)
+        done += work[:, j]
+        done.max(axis=1, out=freed[j])
+    return np.asarray(np.where(inputs > 0, freed[inputs - 1, np.arange(len(stored))], 0))
+
+
+def product_cycles(stored: Ints, active: Flags, filters: int, machine: SpatialMachine) -> Ints:
+    """Cycles of one matrix-vector product, batch after batch: (draws,) int64.
+
+    stored: (columns, lanes) weights of each column and lane.  active: (draws, columns) the non-zero inputs.
+    """
+    columns, lanes = stored.shape
+    batch = columns if machine.vector_registers is None else lanes * machine.vector_registers
+    cycles = np.zeros(len(active), np.int64)
+    for first in range(0, columns, batch):
+        part = active[:, first : first + batch]
+        inputs = part.sum(axis=1)
+        order = np.argsort(~part, axis=1, kind="stable")[:, : int(inputs.max())]
+        cycles += queue_cycles(stored[first : first + batch][order], inputs, machine.window)
+        if columns > batch:
+            cycles += -(-part.shape[1] // lanes) - (-filters // lanes)
+    return cycles
+
+
+def stored_weights(mask: Flags, lanes: int, fmt: str) -> tuple[Ints, Ints]:
+    """Non-zero weights, and those stored with padding zeros, of each column and lane: (columns, lanes) both.
+
+    mask: (filters, columns) of non-zero weights.
+    """
+    filters, columns = mask.shape
+    rows = -(-filters // lanes)
+    padded = np.zeros((rows * lanes, columns), bool)
+    padded[:filters] = mask
+    kept = padded.reshape(rows, lanes, columns)
+    nonzeros = np.zeros((lanes, columns), np.int64)
+    for row in kept:
+        nonzeros += row
+    stored = nonzeros
+    if fmt in RUN_BITS and rows > 1 << RUN_BITS[fmt]:
+        stored, last = nonzeros.copy(), np.full((lanes, columns), -1, np.int16 if rows < 1 << 15 else np.int32)
+        for i, row in enumerate(kept):
+            zeros = i - last - 1  # in front of each non-zero
+            stored += (zeros >> RUN_BITS[fmt]) * (row & (i > 0))
+            last[row] = i
+    return nonzeros.T, stored.T
+
+
+def plan_interleaved(work: LayerWork, machine: SpatialMachine) -> Schedule:
+    """The schedule of a conv or linear layer by its best rows and order.
+
+    Raises InputError if its rows do not fit the input buffer.
+    """
+    starts = _tile_starts(work, machine)
+    tiles = _products(work, machine, starts)
+    plans = [
+        _schedule(work, machine, starts, tiles, rows, weights_first)
+        for rows in _fitting_rows(work, machine)
+        for weights_first in ((True, False) if len(starts) > 1 else (True,))
+    ]
+    return min(plans, key=lambda plan: (predicted(plan, machine), plan.dram_bytes, len(plan)))
+
+
+def _tile_starts(work: LayerWork, machine: SpatialMachine) -> Ints:
+    """First filter of each tile of filters, each of them half a weight buffer at most."""
+    per_group = work.out_channels // work.groups
+    largest, room = float(filter_bits(work, machine).max()) / 8, 512 * machine.buffers.weight_kb
+    fitting = (k for k in balanced_cuts(per_group, machine.lanes) if k * largest <= room)
+    filters = max(fitting, default=min(machine.lanes, per_group))
+    return np.add.outer(np.arange(0, work.out_channels, per_group), np.arange(0, per_group, filters)).ravel()
+
+
+def _fitting_rows(work: LayerWork, machine: SpatialMachine) -> list[int]:
+    """Sizes of tiles of output rows whose inputs are half the input buffer at most."""
+    row_bytes = work.width * (work.in_channels // work.groups) * activation_bits(machine, work.input_density) / 8
+    room = 512 * machine.buffers.input_kb
+    fitting = [
+        rows for rows in balanced_cuts(work.out_height, 1) if input_extents(work, 0, rows).max() * row_bytes <= room
+    ]
+    if not fitting:
+        raise InputError(
+            f"{machine.name}: buffers.input_kb is {machine.buffers.input_kb:g}, too small for one output row of layer "
+            f"{work.name}, expected a larger one"
+        )
+    return fitting
+
+
+def _schedule(
+    work: LayerWork, machine: SpatialMachine, starts: Ints, tiles: Floats, rows: int, weights_first: bool
+) -> Schedule:
+    """Steps: tiles of filters, then images and rows; or these the other way round.  tiles: of ``_products``."""
+    a, lanes = machine.arithmetic, machine.lanes
+    K, channels = work.out_channels, work.in_channels // work.groups
+    window = work.kernel[0] * work.kernel[1]
+    in_tile, conv_group = np.diff(np.append(starts, K)), starts // (K // work.groups)
+    cycles, stored, products = tiles.T
+    out_rows, in_rows = tile_sizes(work.out_height, rows), input_extents(work, 0, rows)
+
+    # One row a step.
+    sizes = len(starts), work.batch * len(out_rows)
+    first, second = (index.ravel() for index in np.indices(sizes if weights_first else sizes[::-1]))
+    i_k, i_t = (first, second) if weights_first else (second, first)
+    high = out_rows[i_t % len(out_rows)]
+    positions = high * work.out_width
+    weight_bytes = weight_tile_bytes(work, machine, starts, np.array([channels]))[:, 0]
+    stay = not weights_first and int(weight_bytes.sum()) <= 1024 * machine.buffers.weight_kb
+    new_weights = (i_t == 0).astype(np.int64) if stay else changes(i_k)
+    new_inputs = changes(i_t * work.groups + conv_group[i_k])
+    input_map, output_map = feature_maps(work, machine)
+    inputs = input_map.transfer(1, in_rows[i_t % len(out_rows)], work.width, channels, True, new_inputs)
+    outputs = output_map.transfer(1, high, work.out_width, in_tile[i_k], True, np.ones_like(i_k))
+    weights = Transfer.contiguous(weight_bytes[i_k] * new_weights, machine.dram.timing.row_bytes)
+    compute = np.maximum(1, np.ceil(cycles[i_k] * positions - 1e-9)).astype(np.int64)
+    macs, read = (int((values[i_k] * positions).sum()) for values in (products, stored))
+    return untransformed(
+        "matrix-vector",
+        inputs,
+        weights,
+        compute,
+        outputs,
+        effectual_macs=macs,
+        useful_slots=float(macs),
+        waiting_slots=float(lanes * int(compute.sum()) - read),
+        actions={
+            "mac": macs,
+            "register_bit": macs * 2 * a.accumulator_bits,
+            "index": macs,
+            "weight_read": read * (a.weight_bits + RUN_BITS.get(machine.weight_format, 0)),
+            "weight_write": 8 * int(weights.n_bytes.sum()),
+            "input_read": float(positions.sum()) * window * channels * a.activation_bits,
+            "input_write": 8 * int(inputs.n_bytes.sum()),
+            "output_write": work.outputs * a.activation_bits,
+            "output_read": work.outputs * a.activation_bits,
+        },
+    )
+
+
+def _products(work: LayerWork, machine: SpatialMachine, starts: Ints) -> Floats:
+    """Cycles, stored weights read and products of one output position, on average, of each tile of filters: (tiles, 3).
+
+    Cycles are rounded up.
+    """
+    assert work.weights is not None
+    per_group, window = work.out_channels // work.groups, work.kernel[0] * work.kernel[1]
+    densities = np.broadcast_to(work.input_density, (work.in_channels,)).reshape(work.groups, -1)
+    draws = min(DRAWS, work.batch * work.out_height * work.out_width)
+    found = []
+    for start, end in zip(starts, np.append(starts[1:], work.out_channels), strict=True):
+        density = np.repeat(densities[start // per_group], window)
+        active = np.random.default_rng(0).random((draws, len(density))) < density
+        mask = (work.weights[start:end] != 0).reshape(end - start, -1)
+        nonzeros, stored = stored_weights(mask, machine.lanes, machine.weight_format)
+        cycles = ceil(product_cycles(stored, active, int(end - start), machine).mean())
+        reads, products = (float((active @ of_column.sum(axis=1)).mean()) for of_column in (stored, nonzeros))
+        found.append((cycles, min(reads, cycles * machine.lanes), products))
+    return np.array(found, np.float64)

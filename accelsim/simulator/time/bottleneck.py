@@ -1,0 +1,47 @@
+"""Where the cycles of a layer go, and so what bounds it: parts that sum to the layer's cycles exactly.
+
+    useful      lanes multiply for real outputs (gated multiplies too): slots / lanes;
+    imbalance   lanes wait for a fuller filter (or tap) beside them;
+    edge        the rest of the lanes' cycles: no output, filter or tap for a lane, outputs of padded tiles that are cut
+                off, remainders of a fold, filling and draining of a systolic array;
+    transform   what the layer would still take beyond the lanes' cycles with a DRAM that needs no time: transform
+                units, weights that are decoded or transformed as they arrive;
+    dram        the rest: waiting for loads and stores.
+
+Lane-cycles become cycles by division by the number of lanes, rounded down; the remainder counts as edge.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from accelsim.simulator.time.pipeline import Durations, fast
+from accelsim.simulator.time.schedule import Schedule
+
+BOUNDS = ("useful", "imbalance", "edge", "transform", "dram")
+NAMES = {"useful": "compute"}  # how ``bound`` calls a part, where not by its name
+
+
+def breakdown(plan: Schedule, d: Durations, cycles: int, lanes: int) -> dict[str, int | str]:
+    """The parts as ``PART_cycles``, and ``bound``: the largest of them.  cycles: of the layer as timed from ``d``."""
+    compute = int(plan.compute_cycles.sum())
+    useful = min(compute, int(plan.useful_slots / lanes))
+    imbalance = min(compute - useful, int(plan.waiting_slots / lanes))
+    without_dram = compute
+    if plan.transforms or plan.weight_transform_cycles.any():
+        none = np.zeros_like(d.store)
+        without_dram = fast(replace(d, input_load=none, weight_load=plan.weight_transform_cycles, store=none))
+    parts = {
+        "useful": useful,
+        "imbalance": imbalance,
+        "edge": compute - useful - imbalance,
+        "transform": without_dram - compute,
+        "dram": cycles - without_dram,
+    }
+    return {**{f"{part}_cycles": value for part, value in parts.items()}, "bound": bound(parts)}
+
+
+def bound(parts: dict[str, int]) -> str:
+    """The name of the largest part: compute, imbalance, edge, transform or dram."""
+    largest = max(parts, key=lambda part: parts[part])
+    return NAMES.get(largest, largest)

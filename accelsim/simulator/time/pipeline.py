@@ -1,0 +1,169 @@
+"""Timing a schedule: DMA in, input transform, lanes, inverse transform, DMA out, double-buffered, one DRAM.
+
+What both engines mean, in cycles:
+
+- one DMA engine works through a fixed program, in order: the loads of steps 0 and 1, then for each step i the loads of
+  step i + 2 and, if step i finished an output tile, its store.  Each request takes whole cycles, and where it turns the
+  DRAM's bus from reading to writing or back, the idle time before it;
+- there are two slots each for input tiles, weight tiles, transformed inputs, accumulators (where there is an inverse
+  transform) and output tiles.  A unit takes a slot before it starts and the reader behind it frees it when done;
+- the transform unit, the lanes and the inverse transform unit each do one step at a time, in order;
+- layers follow one another without overlap.
+
+The order is fixed, so no change of speed can reorder the work: faster memory or units never cost cycles.
+``fast`` computes these times by recurrence; ``accelsim.simulator.time.event`` runs the same units as SimPy processes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.hardware.dram import DramType, Transfer, transfer_ns, turnaround_ns
+from accelsim.hardware.machine import SpatialMachine, WinogradMachine
+from accelsim.simulator.time.schedule import Schedule
+
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+SLOTS = 2  # double-buffering
+
+
+@dataclass(frozen=True)
+class Durations:
+    """Cycles of each thing that a step does: (steps,) int64; and which steps do it: (steps,) bool."""
+
+    input_load: Ints
+    weight_load: Ints
+    transform: Ints
+    compute: Ints
+    inverse: Ints
+    store: Ints
+    input_starts: Flags
+    weight_starts: Flags
+    output_ends: Flags
+    transforms: bool
+
+    @cached_property
+    def input_ends(self) -> Flags:
+        """Which steps are the last to use their input tile."""
+        return _ends(self.input_starts)
+
+    @cached_property
+    def weight_ends(self) -> Flags:
+        """Which steps are the last to use their weight tile."""
+        return _ends(self.weight_starts)
+
+    @property
+    def dma_cycles(self) -> int:
+        """Cycles that the DMA engine is busy."""
+        return int(self.input_load.sum() + self.weight_load.sum() + self.store.sum())
+
+
+def _ends(starts: Flags) -> Flags:
+    """The last step of each run that a start begins."""
+    ends = np.logical_or.accumulate(starts)
+    ends[:-1] &= starts[1:]
+    return ends
+
+
+Engine = Callable[[Durations], int]  # -> cycles from the first request to the last byte stored
+
+
+def durations(plan: Schedule, machine: SpatialMachine | WinogradMachine) -> Durations:
+    """The schedule in cycles of the machine's clock and DRAM."""
+    dram, transfers = machine.dram, plan.transfers
+    requests = Transfer(
+        np.array([t.n_bytes for t in transfers]),
+        np.array([t.pieces for t in transfers]),
+        np.array([t.rows for t in transfers]),
+    )
+    new_inputs, new_weights, stores = requests.n_bytes > 0
+    before_load, before_store = _turnarounds(dram.timing, new_inputs | new_weights, stores)
+    before = np.array([before_load * new_inputs, before_load * ~new_inputs, before_store])
+    ns = transfer_ns(dram.timing, dram.channels, requests) + before
+    input_load, weight_load, store = np.ceil(ns / machine.ns_per_cycle - 1e-9).astype(np.int64)
+    return Durations(
+        input_load=input_load,
+        weight_load=np.maximum(weight_load, plan.weight_transform_cycles),
+        transform=plan.transform_cycles,
+        compute=plan.compute_cycles,
+        inverse=plan.inverse_cycles,
+        store=store,
+        input_starts=new_inputs,
+        weight_starts=new_weights,
+        output_ends=stores,
+        transforms=plan.transforms,
+    )
+
+
+def _turnarounds(dram: DramType, loads: Flags, stores: Flags) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Idle time of the DRAM's bus before each step's load and before its store, in the DMA's order: ns, (steps,)."""
+    steps, order = len(loads), _program(len(loads))
+    order = order[np.concatenate([loads, stores])[order]]
+    before = np.zeros(2 * steps)
+    before[order] = turnaround_ns(dram, order >= steps)
+    return before[:steps], before[steps:]
+
+
+@lru_cache(maxsize=256)
+def _program(steps: int) -> Ints:
+    """The DMA's order: loads of steps 0 and 1, then load i + 2, store i; the loads numbered before the stores."""
+    i = np.arange(steps)
+    return np.argsort(np.concatenate([np.where(i < 2, i, 2 * i - 2), 2 * i + 3]))
+
+
+def fast(d: Durations) -> int:
+    """Cycles of one layer by recurrence over its steps."""
+    steps = len(d.compute)
+    input_load, weight_load, store = d.input_load.tolist(), d.weight_load.tolist(), d.store.tolist()
+    transform, compute, inverse = d.transform.tolist(), d.compute.tolist(), d.inverse.tolist()
+    new_input, new_weight, last = d.input_starts.tolist(), d.weight_starts.tolist(), d.output_ends.tolist()
+    input_ends, weight_ends = d.input_ends.tolist(), d.weight_ends.tolist()
+
+    dma = transformed = computed = inverted = 0  # when each unit is free again
+    input_ready = weight_ready = transformed_ready = 0
+    # When the last SLOTS tiles of each kind were freed, oldest first.
+    input_free, weight_free, transformed_free = [0] * SLOTS, [0] * SLOTS, [0] * SLOTS
+    accumulator_free, output_free = [0] * SLOTS, [0] * SLOTS
+    ready: list[tuple[int, int]] = []  # of each step: when its input and weight tiles are loaded
+
+    def load(i: int) -> None:
+        nonlocal dma, input_ready, weight_ready
+        if new_input[i]:
+            dma = input_ready = max(dma, input_free.pop(0)) + input_load[i]
+        if new_weight[i]:
+            dma = weight_ready = max(dma, weight_free.pop(0)) + weight_load[i]
+        ready.append((input_ready, weight_ready))
+
+    for i in range(min(2, steps)):
+        load(i)
+    first_of_output = True
+    for i in range(steps):
+        inputs, weights = ready[i]
+        if d.transforms:
+            if new_input[i]:
+                transformed = max(transformed, inputs, transformed_free.pop(0)) + transform[i]
+                transformed_ready = transformed
+                input_free.append(transformed)
+            inputs = transformed_ready
+        start = max(computed, inputs, weights)
+        if first_of_output:
+            start = max(start, (accumulator_free if d.transforms else output_free).pop(0))
+        computed = start + compute[i]
+        first_of_output = last[i]
+        if input_ends[i]:
+            (transformed_free if d.transforms else input_free).append(computed)
+        if weight_ends[i]:
+            weight_free.append(computed)
+        done = computed
+        if last[i] and d.transforms:
+            done = inverted = max(inverted, computed, output_free.pop(0)) + inverse[i]
+            accumulator_free.append(inverted)
+        if i + 2 < steps:
+            load(i + 2)
+        if last[i]:
+            dma = max(dma, done) + store[i]
+            output_free.append(dma)
+    return dma

@@ -1,0 +1,139 @@
+"""The adders of a Winograd transform: how many, how wide, and which of them share their gates.
+
+A transform of a tile is one matrix on every column and one on every row of the result, as adders and shifts.  Sums of
+two terms that several rows of the matrix hold are computed once, and values grow as they are added: a value whose terms
+are at most g times an input of b bits has b + ceil(log2 g) bits.  An adder has a full adder for each bit of its wider
+operand.  An adder and a subtractor of the same two operands are twins (x + y and x - y): of each bit they compute the
+exclusive or of the two operands once.  Left out: bits below the point of fractional coefficients, and the
+multiplications by constants that no sum of shifts shares (3 x 3 kernels with the points 0, +-1, +-2 need none).
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from itertools import combinations
+from typing import NamedTuple
+
+from accelsim.transforms.winograd import cook_toom
+
+Matrix = tuple[tuple[Fraction, ...], ...]
+
+
+@dataclass(frozen=True)
+class Adder:
+    """One adder of a matrix-vector product.
+
+    gain: how many times the range of an input its wider operand has.  twin: another adder has the same two operands.
+    """
+
+    gain: Fraction
+    twin: bool
+
+
+class UnitBits(NamedTuple):
+    """What a 2-D transform unit is made of: bits of its adders, of those the twins', and of the register between."""
+
+    adder_bits: int
+    twin_bits: int
+    register_bits: int
+
+
+def adders(matrix: Matrix) -> list[Adder]:
+    """The adders of one matrix-vector product; scaling by a constant costs none (shifts, or part of the data).
+
+    Row by row that is the non-zero entries less one.  Two-term sums x_i + c x_j that several rows hold, up to a factor,
+    are computed once: the most frequent first, until none is left that repeats (greedy sharing of subexpressions).
+    Then those that differ in the sign of c alone are put side by side.
+    """
+    rows = [{j: entry for j, entry in enumerate(row) if entry} for row in matrix]
+    gains = {j: Fraction(1) for j in range(max(len(row) for row in matrix))}
+    found: list[Adder] = []
+    pairs: set[tuple[int, int, Fraction]] = set()
+
+    def add(i: int, j: int, ratio: Fraction) -> int:
+        """A new value x_i + ratio x_j, scaled so that the smaller of its two terms is not."""
+        scale = 1 / min(Fraction(1), abs(ratio))
+        terms = gains[i] * scale, gains[j] * abs(ratio) * scale
+        found.append(Adder(max(terms), (i, j, abs(ratio)) in pairs))
+        pairs.add((i, j, abs(ratio)))
+        gains[len(gains)] = sum(terms, start=Fraction(0))
+        return len(gains) - 1
+
+    for signs in (True, False):
+        while True:
+            ratios = Counter(
+                (i, j, row[j] / row[i] if signs else abs(row[j] / row[i]))
+                for row in rows
+                for i, j in combinations(sorted(row), 2)
+            )
+            (i, j, ratio), uses = max(ratios.items(), key=lambda item: item[1], default=((0, 0, Fraction(0)), 0))
+            if uses < 2:
+                break
+            made: dict[Fraction, int] = {}
+            for row in rows:
+                if i in row and j in row and (own := row[j] / row[i]) in {ratio, ratio if signs else -ratio}:
+                    if own not in made:
+                        made[own] = add(i, j, own)
+                    row[made[own]] = row.pop(i) * min(Fraction(1), abs(own))
+                    del row[j]
+    for row in rows:
+        terms = sorted(abs(entry) / min(map(abs, row.values())) * gains[j] for j, entry in row.items())
+        found += [Adder(max(sum(terms[:k], start=Fraction(0)), terms[k]), False) for k in range(1, len(terms))]
+    return found
+
+
+def additions(matrix: Matrix) -> int:
+    """Adders that one matrix-vector product needs."""
+    return len(adders(matrix))
+
+
+@lru_cache(maxsize=256)
+def tile_additions(m: int, r: tuple[int, int]) -> tuple[int, int, int]:
+    """Adders of one 2-D tile of F(m x m, R x S): (filter transform, input transform, inverse transform).
+
+    The first matrix acts on every column, the second on every row of the result.
+    """
+    h, w = cook_toom(m, r[0]), cook_toom(m, r[1])
+    return (
+        r[1] * additions(h.G) + h.n * additions(w.G),
+        w.n * additions(h.B_T) + h.n * additions(w.B_T),
+        w.n * additions(h.A_T) + m * additions(w.A_T),
+    )
+
+
+@lru_cache(maxsize=256)
+def unit_bits(matrix: Matrix, bits: int, most_bits: int) -> UnitBits:
+    """A unit of ``matrix`` x tile x its transpose, one tile a cycle, a register between the two passes.
+
+    bits: of the tile's values.  most_bits: no value has more (of transformed inputs, of accumulators).
+    """
+
+    def width(gain: Fraction) -> int:
+        return min(most_bits, bits + max(0, _log2_ceiling(gain)))
+
+    rows = [sum(map(abs, row), start=Fraction(0)) for row in matrix]  # ranges after the first pass
+    columns = len(matrix[0])
+    made = adders(matrix)
+    # The first pass has an equal set of adders for each column, the second one for each row, on what came out of it.
+    widths = [(adder, width(adder.gain * before)) for before in (*[Fraction(1)] * columns, *rows) for adder in made]
+    return UnitBits(
+        adder_bits=sum(bits_of for _, bits_of in widths),
+        twin_bits=sum(bits_of for adder, bits_of in widths if adder.twin),
+        register_bits=columns * sum(width(gain) for gain in rows),
+    )
+
+
+def input_unit(m: int, bits: int, most_bits: int) -> UnitBits:
+    """The input-transform unit of F(m x m, 3 x 3); ``bits`` and ``most_bits`` as for ``unit_bits``."""
+    return unit_bits(cook_toom(m, 3).B_T, bits, most_bits)
+
+
+def inverse_unit(m: int, bits: int) -> UnitBits:
+    """The inverse-transform unit of F(m x m, 3 x 3) on sums of ``bits`` bits, which it does not exceed."""
+    return unit_bits(cook_toom(m, 3).A_T, bits, bits)
+
+
+def _log2_ceiling(value: Fraction) -> int:
+    """ceil(log2(value)), exactly, of a value of at least 1."""
+    return (-(-value.numerator // value.denominator) - 1).bit_length()

@@ -1,0 +1,245 @@
+"""Write ``joint-sparsity.md`` and its plot from finished training runs and the figures of the other reports.
+
+    accelsim train recipes/resnet20-joint.yaml -o runs/resnet20-joint
+    accelsim train recipes/resnet20-joint-refined.yaml -o runs/resnet20-joint-refined
+    python -m experiments.ablation runs/ablation                             (see there)
+    python -m experiments.reconstruction runs/resnet18-joint-distilled ...   (see there)
+    python -m experiments.joint_sparsity runs/resnet20-joint \\
+        models/checkpoints/resnet20-{joint-refined,joint-winograd,joint-even,dense,dense-refined}
+
+Nothing is measured here: the runs' accuracies are those of their ``checkpoint.json``, the others those of
+``ablation.json``, ``reconstruction.json`` and ``compression.json``.
+"""
+
+import argparse
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from ablation import HERE, KEYS, table
+from reconstruction import SEEN, STORED, classifiers, standard_error, super_resolvers
+
+TEXT = """\
+# Joint sparsity
+
+Written by `python -m experiments.joint_sparsity`. One set of weights, trained by the NumPy backend and then pruned in the
+spatial domain (all conv and fully-connected weights, one threshold) or in the Winograd domain (convolutions of stride 1
+but the 1 x 1, one threshold). Nothing is retrained after the pruning.
+
+## ResNet-20, CIFAR-10: both domains at once
+
+Top-1 in percent on all 10,000 test images.
+
+| weights | epochs | hours | s_SD | s_WD | as trained | pruned, spatial | pruned, F(2, 3) | below dense |
+|---|---|---|---|---|---|---|---|---|
+| dense, imported | 0 | | | | {dense:.2f} | | | |
+{runs}
+
+The imported dense network is the teacher and the start of `resnet20-joint`; `-refined` goes on from there, and so on:
+`-winograd` and `-even` have fewer spatial zeros and more in the Winograd domain. Once the recipe's moment has come the
+spatial zeros are exact, so "as trained" and "pruned, spatial" are the same network; by the end the small
+Winograd-domain weights are next to zero, too (thresholds {thetas}). The bar is 1.0 point
+below the dense network in both domains, the last column's larger loss. One core of a busy machine; `resnet20-joint` was
+resumed once with faster kernels, whose sums round differently. `resnet20-dense` starts from random weights,
+`resnet20-dense-refined` from where it ends (published for ResNet-20: 91.25).
+Commands: `accelsim train recipes/RUN.yaml -o runs/RUN` for each run in turn. Their checkpoints are in
+`models/checkpoints`; the shipped `models/resnet20-cifar10.dual` is made from `resnet20-joint-refined`,
+`models/resnet20-cifar10-winograd.dual` from `resnet20-joint-even`.
+
+![What is left of the small weights](joint-sparsity.png)
+
+## ResNet-20: ablation by domain
+
+The same sparsity in both domains, one epoch from the imported network with the same settings but for the mode
+(`recipes/ablation/`). Trained for one domain the weights collapse in the other; trained for both they hold in both.
+What was trained for F(2, 3) does not carry over to the larger tiles of F(4, 3).
+
+{ablation}
+![Accuracy by domain](ablation-resnet20.png)
+
+Commands: `for r in recipes/ablation/*.yaml; do accelsim train $r -o runs/ablation/$(basename $r .yaml); done`, then
+`python -m experiments.ablation runs/ablation`.
+
+{resnet18}## From a few hundred images: layer-wise reconstruction
+
+A trained network becomes sparse in both domains layer by layer, from a few hundred images and without their labels
+(`accelsim/sparsity/reconstruction.py`, recipe key `reconstruction`); its spatial zeros are exact, so "as trained" and
+"pruned, spatial" are the same network. Sparsities are over all layers together; LAMP scores share them out among the
+layers. Each command is `accelsim train recipes/RUN.yaml -o runs/RUN`, RUN as in the table (first the run it starts
+from), then `python -m experiments.reconstruction runs/RUN`.
+
+### Super-resolution x3: PSNR in dB on Set5 / Set14 (Y, border of 3 pixels left out)
+
+{super_resolvers}
+Published: bicubic 30.39 / 27.55, SRCNN trained on the same 91 images 32.39 / 29.00. The first and the last layer stay
+out of the Winograd domain; which, and the settings of the reconstruction, were chosen by PSNR on training patches.
+`ct-srcnn9-x3-held` goes on from the reconstruction with the zeros of both domains held, for twice as many passes over
+the images as the dense network had.
+
+### ImageNet classifiers: top-1 in percent
+
+{classifiers}
+Trained on nothing but calibration images, measured on those held apart, beside one standard error. These are easier
+than the whole validation set: compare within a row. `resnet18-joint-distilled` starts from the ablation's joint
+weights, whose zeros it makes exact in both domains and holds (recipe key `joint.hold`); the layers from `layer3.1` on,
+86 % of the weights (`train_from`), follow the dense network's scores and its last feature map (`teacher.hint`) on the
+1,600 calibration images and their mirror images, without their labels; `-400` on the first 400.
+`squeezenet11-joint` adds one pass of distillation over the same images to the reconstruction from 256.
+
+{distance}"""
+
+RESNET18 = """\
+## ResNet-18, ImageNet images: ablation by domain
+
+Layer-wise reconstruction (below) from 256 calibration images, no training; top-1 on the first {images} held-apart
+images, where one standard error of the dense network is {error:.1f} points.
+
+{ablation}
+Weights made sparse in the spatial domain alone collapse in the Winograd domain, and the other way round. Those for the
+Winograd domain alone suffer even there, and the joint ones lose some points: batch-norm is folded into the weights, so
+layers differ in scale, and the one threshold prunes small-scale layers bare. With the zeros made exact, layer by layer,
+no threshold is needed, and what holds in one domain holds in the other (`resnet18-joint-distilled` below).
+
+![Accuracy by domain](ablation-resnet18.png)
+
+Commands: `for r in recipes/ablation-resnet18/*.yaml; do accelsim train $r -o runs/ablation-resnet18/$(basename $r
+.yaml); done`, then `python -m experiments.ablation runs/ablation-resnet18 --network resnet18`.
+
+"""
+
+
+DISTILLED, TRAINED = "resnet18-joint-distilled", "1,600"  # the run, and the calibration images that it has
+LABELLED = "resnet18-joint-labelled"
+DISTANCE = """\
+### ResNet-18: how far from the paper, and why
+
+The paper loses 0.8 points at 24.2x, trained for 500,000 steps of 128 of ImageNet's 1.28 million images. Here, with
+1,600 images, top-1 on the {images} held-apart ones:
+
+| network | spatial | Winograd | below the one before |
+|---|---|---|---|
+| dense | {dense:.2f} | | |
+| 80 % zeros in both domains, distilled | {spatial:.2f} | {winograd:.2f} | {sparse:.2f} |
+| quantized and coded, {ratio:.2f}x | {file_sd:.2f} | {file_wd:.2f} | {coded:.2f} |
+
+Rounded so that each weight makes up in its layer's output for those before it (`fit` of the compression recipe), the
+coarse cells cost nothing that {images} images show. On {count} of the calibration images themselves the dense network
+has {seen_dense:.2f}, the distilled one {seen:.2f}: {seen_gap:.2f} points below, which the zeros and {epochs:g} passes
+over the last layers leave. The other {unseen_gap:.2f} of the {sparse:.2f} points are lost on images that were held
+apart only: as much as more images could mend. With labels, but without hint and mirror images
+(`resnet18-joint-labelled`): {labelled_seen:.2f} and, held apart, {labelled:.2f}: it learns the images by heart and
+knows others as well, within one standard error of {error:.1f}.
+How far images carry, in as many steps each:
+
+| calibration images | spatial | Winograd |
+|---|---|---|
+{carry}
+
+"""
+
+
+def distance(others: dict[str, Any], model: dict[str, Any]) -> str:
+    """Where ResNet-18 loses, from the distilled runs' figures and those of its file."""
+    run = others[DISTILLED]
+    fewer = {name.removeprefix(f"{DISTILLED}-"): other for name, other in others.items() if name.startswith(DISTILLED)}
+    carry = [
+        f"| {TRAINED if name == DISTILLED else name} | {other['accuracy']['spatial']:.2f} "
+        f"| {other['accuracy']['winograd']:.2f} |"
+        for name, other in sorted(fewer.items(), key=lambda item: (item[0] == DISTILLED, item[0]))
+    ]
+    accuracy, coded, seen = run["accuracy"], model["accuracy"], run["seen"]
+    worst = min(accuracy["spatial"], accuracy["winograd"])
+    sparse, seen_gap = accuracy["dense"] - worst, seen["dense"] - seen["spatial"]
+    return DISTANCE.format(
+        images=run["images"],
+        epochs=run["epochs"],
+        **{key: accuracy[key] for key in ("dense", "spatial", "winograd")},
+        sparse=sparse,
+        ratio=4 * model["parameters"] / model["file_bytes"],
+        file_sd=coded["top1_spatial"],
+        file_wd=coded["top1_winograd"],
+        coded=worst - min(coded["top1_spatial"], coded["top1_winograd"]),
+        count=SEEN,
+        seen_dense=seen["dense"],
+        seen=seen["spatial"],
+        seen_gap=seen_gap,
+        unseen_gap=sparse - seen_gap,
+        labelled=others[LABELLED]["accuracy"]["spatial"],
+        labelled_seen=others[LABELLED]["seen"]["spatial"],
+        error=standard_error(worst, run["images"]),
+        carry="\n".join(carry),
+    )
+
+
+def text(
+    cards: dict[str, dict[str, Any]],
+    ablations: dict[str, list[dict[str, Any]]],
+    others: dict[str, Any],
+    models: dict[str, Any],
+) -> str:
+    """The page, from the runs' cards by name, the rows of the ablations, the figures of the other runs and of files."""
+    rows = ablations["resnet20"]
+    dense = next(row["unpruned"] for row in rows if row["mode"] == "dense")
+    return TEXT.format(
+        dense=dense,
+        runs="\n".join(run_row(name, card, dense) for name, card in cards.items()),
+        thetas=", ".join(f"{card['theta_wd']:.1e}" for card in cards.values() if "theta_wd" in card),
+        ablation=table(rows),
+        resnet18=resnet18(ablations["resnet18"]) if "resnet18" in ablations else "",
+        super_resolvers=super_resolvers(others),
+        classifiers=classifiers(others),
+        distance=distance(others, models["resnet18"]),
+    )
+
+
+def run_row(name: str, card: dict[str, Any], dense: float) -> str:
+    """One finished run in the table; a dense one has no sparsities and is not pruned."""
+    if "spatial" not in card["accuracy"]:
+        cells = [f"{name}, from scratch", f"{card['epochs']:g}", f"{card['hours']:.2f}", "", ""]
+        return f"| {' | '.join([*cells, format(card['accuracy']['unpruned'], '.2f'), '', '', ''])} |"
+    accuracy = [card["accuracy"][key] for key in KEYS[:3]]
+    cells = [name, f"{card['epochs']:g}", f"{card['hours']:.2f}"]
+    cells += [f"{100 * card[key]:g} %" for key in ("sparsity_sd", "sparsity_wd")]
+    cells += [f"{value:.2f}" for value in (*accuracy, dense - min(accuracy[1:]))]
+    return f"| {' | '.join(cells)} |"
+
+
+def resnet18(rows: list[dict[str, Any]]) -> str:
+    """The section on ResNet-18's ablation."""
+    images, dense = rows[0]["images"], rows[0]["unpruned"]
+    return RESNET18.format(images=images, error=standard_error(dense, images), ablation=table(rows))
+
+
+def plot(run: Path, path: Path) -> None:
+    """R_SD and R_WD over the steps."""
+    figure, axes = plt.subplots(figsize=(7, 3))
+    with (run / "log.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    for key, colour in (("R_sd", "tab:blue"), ("R_wd", "tab:orange")):
+        points = [(int(row["step"]), float(row[key])) for row in rows if row[key]]
+        axes.semilogy(*zip(*points, strict=True), color=colour, label=f"${key[0]}_{{{key[2:].upper()}}}$")
+    axes.set(xlabel="step", ylabel="mean square of the small weights")
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
+def main() -> None:
+    """Write both files beside this one."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+", help="the folders of the finished runs; the plot is the first's")
+    runs = [run.resolve() for run in parser.parse_args().runs]
+    cards = {run.name: json.loads((run / "checkpoint.json").read_text(encoding="utf-8")) for run in runs}
+    ablations, others = (json.loads(path.read_text(encoding="utf-8")) for path in (HERE / "ablation.json", STORED))
+    models = json.loads((HERE / "compression.json").read_text(encoding="utf-8"))["built"]
+    (HERE / "joint-sparsity.md").write_text(text(cards, ablations, others, models), encoding="utf-8")
+    plot(runs[0], HERE / "joint-sparsity.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Rounding by a layer's output: the nearest lattice point, zeros of both domains, less error at equal cells."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accelsim.compression.quantize import quantize
+from accelsim.dual.deploy import winograd_model
+from accelsim.sparsity.joint import JointRegularizer
+from accelsim.network.forward import forward
+from accelsim.network.graph import Network
+from accelsim.network.zoo import named_graph
+from accelsim.network.zoo.builder import Builder
+from accelsim.compression.pipeline import compress_checkpoint
+from accelsim.compression.recipe import CompressionRecipe
+from accelsim.sparsity.initial_zeros import held_zeros, projected
+from accelsim.training.recipe import Joint
+from accelsim.compression.rounding import fitted, nearest_point, with_zeros, zeros_of_filters
+from accelsim.training.run import initial_arrays
+
+TILES = {"b": 2, "c": 2}
+
+
+def positive_definite(seed: int, K: int, d: int) -> np.ndarray:
+    X = np.random.default_rng(seed).standard_normal((K, 3 * d + 3, d)) + 1.0  # a mean: columns much alike
+    return X.swapaxes(1, 2) @ X
+
+
+@given(seed=st.integers(0, 10_000), d=st.integers(0, 12))
+def test_the_nearest_point_of_a_point_of_the_lattice_is_itself(seed: int, d: int) -> None:
+    A = positive_definite(seed, 3, d)
+    z = np.random.default_rng(seed).integers(-9, 10, (3, d)).astype(float)
+    np.testing.assert_array_equal(nearest_point(A, np.einsum("kij,kj->ki", A, z)), z)
+
+
+@given(seed=st.integers(0, 10_000), d=st.integers(1, 4))
+def test_the_point_found_is_close_to_the_best_of_all(seed: int, d: int) -> None:
+    A = positive_definite(seed, 5, d)
+    real = np.random.default_rng(seed).uniform(-3, 3, (5, d))
+    b = np.einsum("kij,kj->ki", A, real)
+
+    def cost(z: np.ndarray) -> np.ndarray:
+        rest = z - real
+        return np.einsum("...ki,kij,...kj->...k", rest, A, rest)
+
+    found = cost(nearest_point(A, b))
+    steps = np.concatenate([np.eye(d), -np.eye(d)])[:, None]
+    assert (found <= cost(nearest_point(A, b) + steps) + 1e-9).all()  # no single step is an improvement
+    offsets = np.stack(np.meshgrid(*[np.arange(-2, 3)] * d, indexing="ij"), axis=-1).reshape(-1, 1, d)
+    best = cost(np.floor(real) + offsets).min(axis=0)
+    assert found.sum() <= 2.0 * best.sum() + 1e-9
+
+
+def test_equal_independent_inputs_round_to_the_nearest() -> None:
+    b = np.random.default_rng(0).uniform(-9, 9, (4, 7))
+    np.testing.assert_array_equal(nearest_point(np.tile(2 * np.eye(7), (4, 1, 1)), 2 * b), np.rint(b))
+
+
+def chain() -> Network:
+    """Three convolutions as of a super-resolution network, half of the weights zero, with zeros of W held."""
+    b = Builder("chain", (24, 24, 1))
+    b.conv("a", 12, 5, bias=True)
+    b.relu("relu_a")
+    b.conv("b", 12, 3, bias=True)
+    b.relu("relu_b")
+    b.conv("c", 4, 3, bias=True)
+    graph = b.graph()
+    arrays = initial_arrays(graph, 3)
+    rng = np.random.default_rng(1)
+    for name, w in arrays.items():
+        if name.endswith("weight"):
+            w *= rng.random(w.shape) < 0.5
+    joint = Joint(mode="joint", spatial=0.5, winograd=0.5, tiles={"default": 2, "a": 0}, hold=True)
+    return Network(graph, projected(arrays, held_zeros(graph, arrays, joint)))
+
+
+def test_outputs_move_less_than_by_rounding_each_weight_and_the_zeros_stay() -> None:
+    network = chain()
+    rng = np.random.default_rng(2)
+    smooth = rng.standard_normal((32, 24, 24, 1)).cumsum(axis=1).cumsum(axis=2) / 20
+    images, others = np.split((smooth + 0.5).astype(np.float32), [24])
+    quantized = quantize(network, 0.1, 0.0)
+    zeros = zeros_of_filters(network, TILES, 0.5, quantized.quantizer)
+    rounded = with_zeros(quantized, network, zeros)
+    better = fitted(rounded, network, zeros, images)
+    y = forward(network, others)
+    errors = [np.square(forward(some.network, others) - y).mean() for some in (rounded, better)]
+    assert errors[1] < 0.1 * errors[0]
+    regularizer = JointRegularizer(network.graph, {"default": 0} | TILES)
+    W = regularizer.pruned_winograd(network.arrays, 1e-6)
+    for layer, after in regularizer.pruned_winograd(better.network.arrays, 1e-6).items():
+        assert (W[layer] == 0).mean() > 0.4
+        assert not after[W[layer] == 0].any()
+    for name, n in better.indices.items():
+        assert not n[network.arrays[name] == 0].any()
+        np.testing.assert_array_equal(better.network.arrays[name], better.quantizer.decode(name, n))
+
+
+def test_fitting_goes_without_dither() -> None:
+    with pytest.raises(ValueError, match="fit: expected neither dither nor tune"):
+        CompressionRecipe(fit=8, dither=1)
+
+
+def test_the_file_prunes_no_entry_of_a_5_x_5_filter_that_is_not_zero(tmp_path) -> None:
+    """The least W of whole weights in F(2, 5) is 1/576 of a cell."""
+    graph = named_graph("ct-srcnn9")
+    arrays = initial_arrays(graph, 0)
+    rng = np.random.default_rng(0)
+    for name, w in arrays.items():
+        if name.endswith("weight"):
+            w *= rng.random(w.shape) < 0.1
+    np.savez(tmp_path / "w.npz", **arrays)
+    recipe = CompressionRecipe(network="ct-srcnn9", relative_cell=0.3, spatial=0.9, winograd=0.2, hold=True)
+    model = compress_checkpoint(tmp_path / "w.npz", tmp_path / "x.dual", recipe)
+    regularizer = JointRegularizer(graph, {"default": 0} | dict(model.winograd_m))
+    every = regularizer.pruned_winograd(dict(model.network.arrays), 1e-6)["conv2"]
+    np.testing.assert_array_equal(winograd_model(model)["conv2"] != 0, every != 0)
