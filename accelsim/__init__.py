@@ -20,8 +20,8 @@ from accelsim.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from accelsim.dual.model import DualModel
     from accelsim.datapath.validate import Validation
+    from accelsim.dual.model import DualModel
     from accelsim.explore.sweep import Sweep
     from accelsim.hardware.machine import SpatialMachine, WinogradMachine
     from accelsim.simulator.result import Result

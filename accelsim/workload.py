@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from accelsim.dual.deploy import winograd_filters
 from accelsim.dual.model import DualModel, winograd_eligible
-from accelsim.transforms.decomposition import Piece
 from accelsim.errors import InputError
 from accelsim.network import INPUT, Graph
 from accelsim.network.layers import (
@@ -37,6 +36,7 @@ from accelsim.network.layers import (
     Relu,
 )
 from accelsim.network.tables import TableLayer, read_table
+from accelsim.transforms.decomposition import Piece
 
 Kind = Literal["conv", "linear", "pool", "add", "other"]
 

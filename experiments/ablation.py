@@ -21,10 +21,10 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from accelsim.sparsity.joint import JointRegularizer
 from accelsim.network.graph import Network
 from accelsim.network.weights import load_network
 from accelsim.network.zoo import named_graph
+from accelsim.sparsity.joint import JointRegularizer
 from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import in_both_domains, top1
 from accelsim.training.recipe import Data

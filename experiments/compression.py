@@ -20,17 +20,17 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from accelsim.transforms.adders import tile_additions
+from accelsim.compression.pipeline import compress_checkpoint, load_checkpoint, measure
 from accelsim.compression.quantize import quantize, seal, spatial_threshold, winograd_threshold
+from accelsim.compression.recipe import load_compression_recipe
 from accelsim.dual.deploy import density, spatial_densities, tile_sizes, winograd_model
 from accelsim.dual.file import decode_dual, encode_dual, read_dual
 from accelsim.dual.model import DualModel
 from accelsim.network.count import dense_macs, winograd_multiplies
 from accelsim.network.layers import Conv
-from accelsim.compression.pipeline import compress_checkpoint, load_checkpoint, measure
-from accelsim.compression.recipe import load_compression_recipe
 from accelsim.training.datasets import load_split
 from accelsim.training.evaluate import top1
+from accelsim.transforms.adders import tile_additions
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

@@ -7,8 +7,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from accelsim.files import write_text  # noqa: E402
-from accelsim.simulator.machines.row_stationary.search import choose_mapping, score_mapping  # noqa: E402
 from accelsim.simulator.machines.row_stationary.passes import Mapping  # noqa: E402
+from accelsim.simulator.machines.row_stationary.search import choose_mapping, score_mapping  # noqa: E402
 from experiments.comparisons.eyeriss import (  # noqa: E402
     ALEXNET,
     CONV3,

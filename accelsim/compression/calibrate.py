@@ -3,10 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.arrays import Array
 from accelsim.network import Network, Node, forward
 from accelsim.network.layers import Conv, Linear
-
-Array = NDArray[np.float32]
 
 
 def input_density(network: Network, x: Array, batch: int = 100) -> dict[str, Array]:

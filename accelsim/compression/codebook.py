@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.sparsity.held_zeros import HeldZeros, hold
-from accelsim.sparsity.joint import JointRegularizer
+from accelsim.arrays import Array
 from accelsim.dual.quantizer import Levels, Quantizer, codebook_slope, rounded_codebook
 from accelsim.errors import NumericalError
 from accelsim.network.graph import Graph, Network
+from accelsim.sparsity.held_zeros import HeldZeros, hold
+from accelsim.sparsity.joint import JointRegularizer
 from accelsim.training.augment import augment
 from accelsim.training.datasets import Source
-from accelsim.training.kernels import Array
 from accelsim.training.losses import blend, cross_entropy, distillation
 from accelsim.training.optimizers import Adam
 from accelsim.training.plan import Plan

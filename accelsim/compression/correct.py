@@ -8,13 +8,11 @@ could be measured anew.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accelsim.arrays import Array
 from accelsim.network import Network, Node, forward
 from accelsim.network.forward import convolve
 from accelsim.network.layers import Conv
-
-Array = NDArray[np.float32]
 
 
 def corrected_biases(network: Network, quantized: Network, x: Array) -> dict[str, Array]:

@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.arrays import Array
+from accelsim.compression.codebook import Tuner, Tuning, fine_tune
+from accelsim.compression.correct import corrected_biases
 from accelsim.compression.quantize import (
     Quantized,
     quantize,
@@ -22,26 +25,23 @@ from accelsim.compression.quantize import (
     winograd_threshold,
     winograd_tiles,
 )
-from accelsim.compression.correct import corrected_biases
+from accelsim.compression.ratedistortion import search_cells
+from accelsim.compression.recipe import CompressionRecipe
+from accelsim.compression.rounding import EXACT, Zeros, fitted, with_zeros, zeros_of_filters
 from accelsim.dual.deploy import winograd_model
 from accelsim.dual.file import decode_dual, encode_dual, with_accuracy
-from accelsim.sparsity.joint import JointRegularizer
 from accelsim.dual.manifest import weight_names
 from accelsim.dual.model import DualModel
-from accelsim.compression.ratedistortion import search_cells
 from accelsim.errors import InputError
 from accelsim.files import write_bytes
 from accelsim.network.graph import Graph, Network
 from accelsim.network.onnx import read_onnx
 from accelsim.network.weights import load_network
+from accelsim.sparsity.joint import JointRegularizer
 from accelsim.training.checkpoint import CARD, MODEL, STATE, load_state, save_state
-from accelsim.compression.codebook import Tuner, Tuning, fine_tune
-from accelsim.compression.recipe import CompressionRecipe
 from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import top1
-from accelsim.training.kernels import Array
 from accelsim.training.psnr import psnr_by_set
-from accelsim.compression.rounding import EXACT, Zeros, fitted, with_zeros, zeros_of_filters
 from accelsim.training.run import find_network
 from accelsim.training.superresolution import Photographs, photographs, training_patches
 from accelsim.training.winograd_op import winograd_operations

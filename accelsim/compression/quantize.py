@@ -4,19 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accelsim.arrays import Array
 from accelsim.compression.calibrate import input_density
+from accelsim.compression.fold import fold_batch_norm
 from accelsim.dual.deploy import percentile, winograd_filters
 from accelsim.dual.file import Compressed
-from accelsim.compression.fold import fold_batch_norm
 from accelsim.dual.manifest import weight_names
 from accelsim.dual.model import winograd_eligible
 from accelsim.dual.quantizer import Levels, Quantizer, plain_codebook
 from accelsim.network import Graph, Network
 from accelsim.network.count import parameters
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.compression.quantize import winograd_threshold, winograd_tiles
+from accelsim.arrays import Array
 from accelsim.compression.correct import corrected_biases
+from accelsim.compression.quantize import winograd_threshold, winograd_tiles
 from accelsim.dual.deploy import winograd_convolution
 from accelsim.dual.model import DualModel
 from accelsim.dual.quantizer import Quantizer
 from accelsim.network import Network, forward
-
-Array = NDArray[np.float32]
 
 BATCH = 50
 BISECTIONS = 60

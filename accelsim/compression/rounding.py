@@ -19,12 +19,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.arrays import Array
 from accelsim.compression.quantize import Quantized, winograd_threshold
-from accelsim.sparsity.held_zeros import Mask, whole_bases, whole_with_zeros
-from accelsim.sparsity.joint import JointRegularizer
 from accelsim.dual.quantizer import Levels, Quantizer, plain_codebook
 from accelsim.network.graph import Network
-from accelsim.training.kernels import Array
+from accelsim.sparsity.held_zeros import Mask, whole_bases, whole_with_zeros
+from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.reconstruction import Moments, refit
 
 Matrix = NDArray[np.float64]

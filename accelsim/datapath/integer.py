@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.arrays import Ints
 from accelsim.dual.quantizer import dyadic
 from accelsim.network.layers import Conv
 from accelsim.transforms.winograd import cook_toom
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

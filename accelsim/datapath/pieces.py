@@ -1,4 +1,4 @@
-"""Exact integer execution of a convolution in pieces by Winograd: what ``accelsim.transforms.decomposition`` means, computed.
+"""Exact integer execution of a convolution in pieces by Winograd, as ``transforms.decomposition`` cuts it.
 
 Each piece runs through F(m x m, its size) on its own image, the outputs are added up.  The matrices of F(m, r) hold
 fractions; each is multiplied by the common denominator of its entries, so that everything is a whole number, and the

@@ -6,15 +6,13 @@ stream's order in float32; rounding to the machine's integer widths is left out.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from accelsim.arrays import Array
 from accelsim.dual.model import DualModel
 from accelsim.network import Network, Node, forward
 from accelsim.network.forward import Convolution
 from accelsim.network.layers import Conv
-
-Array = NDArray[np.float32]
 
 # Unfolded inputs of one block of output positions stay in a core's cache.
 BLOCK_BYTES = 1 << 20

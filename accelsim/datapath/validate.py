@@ -14,16 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from accelsim.arrays import Array
+from accelsim.datapath.spatial import sparse_convolution
 from accelsim.dual.deploy import winograd_convolution
 from accelsim.dual.model import DualModel
-from accelsim.datapath.spatial import sparse_convolution
 from accelsim.errors import InputError
 from accelsim.network import Network, Node, forward
 from accelsim.network.forward import Convolution, convolve
 from accelsim.network.images import LabelledImages
 from accelsim.network.layers import Conv
-
-Array = NDArray[np.float32]
 
 BATCH = 50
 TOLERANCE_POINTS = 2.0

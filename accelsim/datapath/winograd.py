@@ -5,14 +5,10 @@ input tiles, and sums over the channels in the Winograd domain; the other layers
 machine's integer widths is left out.
 """
 
-import numpy as np
-from numpy.typing import NDArray
-
+from accelsim.arrays import Array
 from accelsim.dual.deploy import winograd_convolution
 from accelsim.dual.model import DualModel
 from accelsim.network import forward
-
-Array = NDArray[np.float32]
 
 
 def run_winograd(model: DualModel, x: Array, *, m: int | None = None, threshold: float | None = None) -> Array:

@@ -2,8 +2,8 @@
 
     W = G w G^T per 2-D slice, zero where |W| <= threshold          (Choi et al., arXiv:1902.08192)
 
-The threshold belongs to the scaling of G that ``accelsim.transforms.winograd`` states, and to the tile size m it was trained for;
-at any other m or target sparsity the density that results is the caller's to look at.  The transform is summed in one
+The threshold belongs to the scaling of G that ``accelsim.transforms.winograd`` states, and to the tile size m it was
+trained for; at any other m or target sparsity the density that results is the caller's to look at.  The transform is summed in one
 order in float64 and rounded once to float32, so that values and masks are the same on every machine (a BLAS is free
 to sum in another).
 """
@@ -13,13 +13,12 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.arrays import Array
 from accelsim.dual.model import DualModel, winograd_eligible
 from accelsim.network import Node
 from accelsim.network.forward import Convolution, convolve
 from accelsim.network.layers import Conv
 from accelsim.transforms.winograd import convolve_transformed, matrices
-
-Array = NDArray[np.float32]
 
 BLOCK_FILTERS = 1 << 13  # transformed at a time: what their taps take stays in a core's cache
 

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accelsim.arrays import Array
 from accelsim.dual.coding.coding import Coder, decode, encode
-from accelsim.dual.container import ContainerError, pack, unpack
 from accelsim.dual.coding.context import coding_steps
+from accelsim.dual.coding.numbers import decode_numbers, encode_numbers
+from accelsim.dual.container import ContainerError, pack, unpack
 from accelsim.dual.manifest import (
     MAX_MANIFEST_BYTES,
     VERSIONS,
@@ -31,7 +32,6 @@ from accelsim.dual.manifest import (
     weight_names,
 )
 from accelsim.dual.model import DualModel, winograd_eligible
-from accelsim.dual.coding.numbers import decode_numbers, encode_numbers
 from accelsim.dual.quantizer import CODEBOOK_UNIT, MAX_LEVEL, Levels, Quantizer, dyadic, plain_codebook
 from accelsim.errors import InputError
 from accelsim.files import write_bytes
@@ -44,8 +44,6 @@ DENSITY_STEPS = 63
 # Nor more steps of decoding, which take time however few numbers they yield.
 BYTES_PER_STEP, FREE_STEPS = 16, 1 << 13
 UNDIGESTED_WEIGHTS, UNDIGESTED_STEPS = 1 << 16, 1 << 8  # version 1: decoded in less than a second
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from accelsim.arrays import Array
+
 Levels = NDArray[np.int32]
 
 MAX_LEVEL = 1 << 15  # an index's largest absolute value

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from accelsim.arrays import Array
 from accelsim.dual.coding.coding import decode, encode
 from accelsim.dual.container import unpack
 from accelsim.dual.deploy import density, winograd_filters
@@ -27,8 +27,6 @@ from accelsim.network.forward import Convolution, convolve
 from accelsim.network.images import LabelledImages, read_images
 from accelsim.network.layers import Conv
 from accelsim.transforms.winograd import convolve_transformed
-
-Array = NDArray[np.float32]
 
 IMAGES_AT_A_TIME = 50
 

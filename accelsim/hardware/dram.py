@@ -18,8 +18,7 @@ from math import inf
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
+from accelsim.arrays import Flags, Ints
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ class WinogradBuffers(Buffers):
 
 
 class Cells(Part):
-    """Multiplier cells that sum several channels at once and transform on the fly (``accelsim.simulator.machines.cells``).
+    """Multiplier cells that sum several channels at once and transform on the fly (``simulator.machines.cells``).
 
     channels: summed at each tap; taps x channels are where a layer runs directly.  channel_atom: channels come in
     multiples of it.  block: outputs are padded to block x block tiles.  kernel: the kernel size that Winograd serves,

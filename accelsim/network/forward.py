@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accelsim.arrays import Array
 from accelsim.network.graph import INPUT, Network, Node
 from accelsim.network.layers import (
     Add,
@@ -22,7 +22,6 @@ from accelsim.network.layers import (
     Relu,
 )
 
-Array = NDArray[np.float32]
 Parameters = Mapping[str, Array]  # of one node: weight, bias, ...
 Convolution = Callable[[Node, Array, Array], Array]  # (node, x, weight) -> y, bias not added
 

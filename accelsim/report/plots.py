@@ -17,12 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter
-from numpy.typing import NDArray
 
+from accelsim.arrays import Floats
 from accelsim.hardware.energy import PARTS
 from accelsim.report.tables import Comparison
-
-Floats = NDArray[np.float64]
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#7F7F7F", "#000000")
 MARKERS = "osD^vP*X"

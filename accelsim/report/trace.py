@@ -8,9 +8,9 @@ from typing import Any
 
 from accelsim.dual.model import DualModel
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
+from accelsim.simulator.run import plan
 from accelsim.simulator.time.event import UNITS, Span, event
 from accelsim.simulator.time.pipeline import durations
-from accelsim.simulator.run import plan
 from accelsim.workload import LayerTable, layer_works
 
 

@@ -6,23 +6,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from accelsim.transforms.adders import input_unit, inverse_unit
 from accelsim.hardware.energy import PARTS, Price, area_mm2, prices, static_mw
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
-from accelsim.simulator.time.bottleneck import breakdown
 from accelsim.simulator.machines.cartesian import plan_cartesian
 from accelsim.simulator.machines.cells import cell_modes
-from accelsim.simulator.tiles.schedule import best_schedule
-from accelsim.simulator.time.event import event
 from accelsim.simulator.machines.matrix_vector import plan_interleaved
-from accelsim.simulator.tiles.mode import Mode
-from accelsim.simulator.time.pipeline import Durations, Engine, durations, fast
-from accelsim.simulator.result import DRAM_COLUMNS, Result, round_energy, totals
 from accelsim.simulator.machines.row_stationary.search import plan_row_stationary
-from accelsim.simulator.time.schedule import Schedule
 from accelsim.simulator.machines.stationary import spatial_modes
 from accelsim.simulator.machines.vector import plan_vector
 from accelsim.simulator.machines.winograd import winograd_modes
+from accelsim.simulator.result import DRAM_COLUMNS, Result, round_energy, totals
+from accelsim.simulator.tiles.mode import Mode
+from accelsim.simulator.tiles.schedule import best_schedule
+from accelsim.simulator.time.bottleneck import breakdown
+from accelsim.simulator.time.event import event
+from accelsim.simulator.time.pipeline import Durations, Engine, durations, fast
+from accelsim.simulator.time.schedule import Schedule
+from accelsim.transforms.adders import input_unit, inverse_unit
 from accelsim.workload import LayerWork
 
 ENGINES: dict[str, Engine] = {"event": event, "fast": fast}

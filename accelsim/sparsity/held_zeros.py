@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from accelsim.arrays import Array
+
 Mask = NDArray[np.bool_]
 BLOCK = 1 << 14  # filters worked on at a time
 SCALES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 24)  # that may make a basis vector whole

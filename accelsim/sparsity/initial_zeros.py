@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from accelsim.arrays import Array
+from accelsim.network.graph import Graph
 from accelsim.sparsity.held_zeros import HeldZeros, hold
 from accelsim.sparsity.joint import JointRegularizer
-from accelsim.network.graph import Graph
-from accelsim.training.kernels import Array
-from accelsim.training.recipe import Joint
 from accelsim.sparsity.reconstruction import zeros_by_layer
+from accelsim.training.recipe import Joint
 
 
 def held_zeros(graph: Graph, arrays: Mapping[str, Array], joint: Joint) -> dict[str, HeldZeros]:

@@ -14,14 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accelsim.arrays import Array
 from accelsim.dual.model import winograd_eligible
 from accelsim.network.graph import Graph
 from accelsim.network.layers import Conv, Linear
 from accelsim.transforms.winograd import matrices
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from accelsim.sparsity.joint import JointRegularizer
+from accelsim.arrays import Array
 from accelsim.network.forward import apply_layer
 from accelsim.network.graph import INPUT, Graph, Network, Node
 from accelsim.network.layers import Add, Conv, Linear
-from accelsim.training.kernels import Array
+from accelsim.sparsity.joint import JointRegularizer
 from accelsim.training.recipe import Reconstruction
 
 CHUNK = 32  # images that pass through a layer together

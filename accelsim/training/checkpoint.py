@@ -20,9 +20,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from accelsim.arrays import Array
 from accelsim.errors import InputError
 from accelsim.files import write_bytes, write_text
-from accelsim.training.kernels import Array
 
 STATE = "state.safetensors"
 MODEL = "checkpoint.safetensors"

@@ -5,10 +5,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from accelsim.sparsity.joint import JointRegularizer
+from accelsim.arrays import Array
 from accelsim.network.graph import Graph
+from accelsim.sparsity.joint import JointRegularizer
 from accelsim.training.datasets import Source
-from accelsim.training.kernels import Array
 from accelsim.training.ops import Op
 from accelsim.training.plan import Plan
 from accelsim.training.winograd_op import winograd_operations

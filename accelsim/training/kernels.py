@@ -21,11 +21,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accelsim.arrays import Array
 from accelsim.network.layers import Conv
-
-Array = NDArray[np.float32]
 
 UNPACKED = 1_000_000  # multiplications of the largest product that OpenBLAS computes without packing
 STRIP = 1024  # columns of a stacked product, at most (one row of the output at least)

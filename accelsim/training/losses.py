@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.training.kernels import Array
+from accelsim.arrays import Array
 
 
 class Guide(NamedTuple):

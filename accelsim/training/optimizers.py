@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from accelsim.training.kernels import Array
+from accelsim.arrays import Array
 
 
 class Optimizer:

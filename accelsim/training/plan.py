@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.arrays import Array
 from accelsim.errors import NumericalError
 from accelsim.network.graph import INPUT, Graph
 from accelsim.network.layers import Add, BatchNorm, Relu
-from accelsim.training.kernels import Array
 from accelsim.training.ops import OPS, BatchNormOp, Op, Phase
 
 FEWEST, MOST = 8, 32  # images in a block

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.sparsity.joint import JointRegularizer
+from accelsim.arrays import Array
 from accelsim.network.graph import Graph
 from accelsim.network.layers import Conv
+from accelsim.sparsity.joint import JointRegularizer
 from accelsim.training.evaluate import by_domain
-from accelsim.training.kernels import Array
 from accelsim.training.ops import Op
 from accelsim.training.plan import Plan
 from accelsim.training.superresolution import Photographs, Plane

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
-from accelsim.sparsity.joint import JointRegularizer
+from accelsim.arrays import Array
 from accelsim.errors import InputError, NumericalError
 from accelsim.faults import nearest
 from accelsim.files import write_text
@@ -20,15 +20,15 @@ from accelsim.network.graph import INPUT, Graph, Network
 from accelsim.network.layers import BatchNorm, Conv, Relu
 from accelsim.network.weights import load_network, read_weights
 from accelsim.network.zoo import named_graph
+from accelsim.sparsity.initial_zeros import held_zeros, projected
+from accelsim.sparsity.joint import JointRegularizer
+from accelsim.sparsity.reconstruction import LayerReport, reconstruct
 from accelsim.training import checkpoint
 from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import in_both_domains, top1
-from accelsim.sparsity.initial_zeros import held_zeros, projected
-from accelsim.training.kernels import Array
 from accelsim.training.progress import Watch, progress_bar, show_layer
 from accelsim.training.psnr import bicubic_psnr, psnr_by_set, psnr_in_both_domains
 from accelsim.training.recipe import Recipe, load_recipe
-from accelsim.sparsity.reconstruction import LayerReport, reconstruct
 from accelsim.training.superresolution import (
     TEST,
     Patches,

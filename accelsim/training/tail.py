@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.arrays import Array
 from accelsim.network.graph import INPUT, Graph, Network, Node, Preprocessing
 from accelsim.training.datasets import Labels, Source
-from accelsim.training.kernels import Array
 from accelsim.training.losses import Guide
 from accelsim.training.plan import Plan
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.sparsity.held_zeros import HeldZeros
-from accelsim.sparsity.joint import JointRegularizer, Penalty
+from accelsim.arrays import Array
 from accelsim.errors import NumericalError
 from accelsim.network.graph import Graph, Network
+from accelsim.sparsity.held_zeros import HeldZeros
+from accelsim.sparsity.joint import JointRegularizer, Penalty
 from accelsim.training.augment import augment
 from accelsim.training.datasets import Source
-from accelsim.training.kernels import Array
 from accelsim.training.losses import (
     Guide,
     blend,

@@ -1,6 +1,6 @@
 """Convolution on one block of images by Winograd's minimal filtering: the convolution and its weights' gradient.
 
-Of F(m, r), nested in two dimensions (``accelsim.transforms.winograd``), with V = B^T x B, U = G g G^T and M = U V at each tap,
+Of F(m, r), nested in two dimensions (``transforms.winograd``), with V = B^T x B, U = G g G^T and M = U V at each tap,
 
     y = A^T M A,    dM = A dy A^T,    dU = dM V^T,    dg = G^T dU G;
 
@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.training.kernels import Array, Geometry
+from accelsim.arrays import Array
+from accelsim.training.kernels import Geometry
 from accelsim.transforms.winograd import matrices
 
 TILE = 4  # m

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from accelsim.arrays import Array
 from accelsim.network.layers import Conv
-from accelsim.training.kernels import Array
 from accelsim.training.ops import Op, Phase
 from accelsim.transforms.winograd import matrices
 

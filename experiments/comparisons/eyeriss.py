@@ -17,9 +17,9 @@ from functools import cache
 import accelsim
 from accelsim.hardware.energy import prices, static_mw
 from accelsim.hardware.machine import SpatialMachine
-from accelsim.simulator.time.pipeline import durations, fast
-from accelsim.simulator.machines.row_stationary.search import choose_mapping, score_mapping
 from accelsim.simulator.machines.row_stationary.passes import Mapping, active_pes, schedule_passes
+from accelsim.simulator.machines.row_stationary.search import choose_mapping, score_mapping
+from accelsim.simulator.time.pipeline import durations, fast
 from accelsim.workload import LayerWork, layer_works
 from experiments.comparisons.row import ROOT, Row, errors
 

@@ -29,10 +29,10 @@ from accelsim.network import Network  # noqa: E402
 from accelsim.network.zoo import named_graph  # noqa: E402
 from accelsim.simulator.run import run  # noqa: E402
 from accelsim.workload import LayerWork, layer_works  # noqa: E402
-from experiments.peers.scale_sim_reads import padded_words, reads  # noqa: E402
-from tests.peers import accelforge, scale_sim, zigzag  # noqa: E402
 from experiments.peers.environment import Unavailable  # noqa: E402
+from experiments.peers.scale_sim_reads import padded_words, reads  # noqa: E402
 from experiments.peers.traffic import Traffic  # noqa: E402
+from tests.peers import accelforge, scale_sim, zigzag  # noqa: E402
 
 MEASURED = ROOT / "reports" / "peers.json"
 MACHINE, LANES = "systolic-os-32x32", (32, 32)

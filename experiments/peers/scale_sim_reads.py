@@ -12,11 +12,10 @@ table), so the difference to our traffic is this order and this forgetting, and 
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accelsim.arrays import Ints
 from accelsim.workload import LayerWork
 
-Ints = NDArray[np.int64]
 SETS, SETS_IN_HALF = 100, 50
 
 

@@ -30,13 +30,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from accelsim.dual.file import read_dual
 from accelsim.hardware.load import load_hardware
-from accelsim.simulator.tiles.candidates import candidates
 from accelsim.simulator.run import run
+from accelsim.simulator.tiles.candidates import candidates
 from accelsim.simulator.tiles.steps import kept_steps
 from accelsim.workload import LayerWork, layer_works
-from tests.benchmarks.resnet18 import write_model
 from experiments.peers import scale_sim
 from experiments.peers.environment import Unavailable
+from tests.benchmarks.resnet18 import write_model
 
 PEERS = {"SCALE-Sim 3.0.0": 221.0, "ZigZag 3.9.1": 87.0, "STONNE": 3700.0}
 MACHINES = ("spatial-32x32", "winograd-32x32", "systolic-os-32x32")

@@ -112,8 +112,8 @@ def overhead(case: str, layers_s: float, repeats: int) -> list[dict[str, Any]]:
     """Rows for the work of a step outside of its layers: median seconds, beside the layers' seconds."""
     import numpy as np
 
-    from accelsim.sparsity.joint import JointRegularizer
     from accelsim.network.zoo import named_graph
+    from accelsim.sparsity.joint import JointRegularizer
     from accelsim.training.optimizers import Adam
     from accelsim.training.run import initial_arrays
 

@@ -5,8 +5,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from accelsim.compression.calibrate import input_density
-from accelsim.dual.file import decode_dual, encode_dual
 from accelsim.dual.export import export_model
+from accelsim.dual.file import decode_dual, encode_dual
 from accelsim.errors import InputError
 from accelsim.network import forward
 from accelsim.network.onnx import read_onnx

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from accelsim.compression.quantize import quantize
 from accelsim.compression.correct import corrected_biases
+from accelsim.compression.quantize import quantize
 from accelsim.network import Network, forward
 from tests.dual.small import small_images, small_network
 

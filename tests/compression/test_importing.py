@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from accelsim.cli import main
-from accelsim.dual.file import read_dual
 from accelsim.compression.fold import fold_batch_norm
 from accelsim.compression.importing import import_file, zoo_network
+from accelsim.dual.file import read_dual
 from accelsim.errors import InputError
 from accelsim.network import Network, forward
 from accelsim.network.tables import read_table
@@ -102,9 +102,9 @@ def test_an_imported_network_runs(resnet20, tmp_path, capsys):
 
 def test_compress_takes_onnx(tmp_path):
     pytest.importorskip("onnx")
-    from accelsim.network.onnx import write_onnx
     from accelsim.compression.pipeline import compress_checkpoint
     from accelsim.compression.recipe import CompressionRecipe
+    from accelsim.network.onnx import write_onnx
 
     write_onnx(small_network(), tmp_path / "small.onnx")
     model = compress_checkpoint(

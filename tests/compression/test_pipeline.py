@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from accelsim.compression.codebook import Tuner, Tuning, fine_tune
+from accelsim.compression.pipeline import _tiles, compress_checkpoint, summary
 from accelsim.compression.quantize import quantize, seal, winograd_threshold
+from accelsim.compression.recipe import CompressionRecipe, load_compression_recipe
 from accelsim.dual.deploy import spatial_densities, winograd_densities, winograd_model
 from accelsim.dual.file import decode_dual, encode_dual, read_dual
-from accelsim.sparsity.joint import JointRegularizer
 from accelsim.errors import InputError
 from accelsim.network import Network
 from accelsim.network.zoo import resnet20
-from accelsim.compression.codebook import Tuner, Tuning, fine_tune
-from accelsim.compression.pipeline import _tiles, compress_checkpoint, summary
-from accelsim.compression.recipe import CompressionRecipe, load_compression_recipe
-from accelsim.training.datasets import Images
 from accelsim.sparsity.initial_zeros import held_zeros, projected
+from accelsim.sparsity.joint import JointRegularizer
+from accelsim.training.datasets import Images
 from accelsim.training.recipe import Joint
 from accelsim.training.run import initial_arrays
 from tests.dual.small import small_graph, small_network

@@ -5,18 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accelsim.compression.pipeline import compress_checkpoint
 from accelsim.compression.quantize import quantize
+from accelsim.compression.recipe import CompressionRecipe
+from accelsim.compression.rounding import fitted, nearest_point, with_zeros, zeros_of_filters
 from accelsim.dual.deploy import winograd_model
-from accelsim.sparsity.joint import JointRegularizer
 from accelsim.network.forward import forward
 from accelsim.network.graph import Network
 from accelsim.network.zoo import named_graph
 from accelsim.network.zoo.builder import Builder
-from accelsim.compression.pipeline import compress_checkpoint
-from accelsim.compression.recipe import CompressionRecipe
 from accelsim.sparsity.initial_zeros import held_zeros, projected
+from accelsim.sparsity.joint import JointRegularizer
 from accelsim.training.recipe import Joint
-from accelsim.compression.rounding import fitted, nearest_point, with_zeros, zeros_of_filters
 from accelsim.training.run import initial_arrays
 
 TILES = {"b": 2, "c": 2}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.dual.model import DualModel
 from accelsim.datapath import Datapath, run_spatial, run_winograd, validate
+from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
 from accelsim.network import INPUT, Graph, Network, Node, forward
 from accelsim.network.images import LabelledImages

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.dual.coding.coding import decode, encode
-from accelsim.dual.container import ContainerError
 from accelsim.dual.coding.numbers import decode_numbers, encode_numbers
+from accelsim.dual.container import ContainerError
 
 CODERS = ("bz2", "context")
 

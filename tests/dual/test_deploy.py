@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.signal import correlate2d
 
+from accelsim.compression.fold import fold_batch_norm
 from accelsim.dual.deploy import (
     density,
     percentile,
@@ -18,7 +19,6 @@ from accelsim.dual.deploy import (
     winograd_model,
 )
 from accelsim.dual.file import decode_dual, encode_dual
-from accelsim.compression.fold import fold_batch_norm
 from accelsim.network import Network, forward
 from accelsim.transforms.winograd import cook_toom
 from tests.dual.small import small_compressed, small_images, small_network

@@ -11,12 +11,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from accelsim.compression.fold import fold_batch_norm
 from accelsim.dual import file as dual
 from accelsim.dual.coding.coding import decode, encode
-from accelsim.dual.container import ContainerError, pack, unpack
 from accelsim.dual.coding.context import coding_steps
+from accelsim.dual.container import ContainerError, pack, unpack
 from accelsim.dual.file import decode_dual, encode_dual, read_dual, with_accuracy, write_dual
-from accelsim.compression.fold import fold_batch_norm
 from accelsim.errors import InputError
 from accelsim.network import forward
 from tests.dual.small import small_compressed, small_graph, small_images, small_network

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accelsim.dual.file import read_dual
 from accelsim.datapath.validate import Datapath, validate
+from accelsim.dual.file import read_dual
 from accelsim.errors import InputError
 from accelsim.explore.breakeven import best_tiles, break_even, crossing
 from accelsim.explore.codesign import file_bytes, measure

@@ -3,8 +3,8 @@ logic areas synthesised for this project."""
 
 import pytest
 
-from accelsim.transforms.adders import input_unit, inverse_unit
 from accelsim.hardware.technology import add_pj, mac_pj, mac_um2, transform_um2
+from accelsim.transforms.adders import input_unit, inverse_unit
 
 
 @pytest.mark.parametrize(("bits", "pj"), [(16, 0.05), (32, 0.1)])

@@ -16,20 +16,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.datapath import integer
 from accelsim.dual.deploy import percentile, winograd_filters
 from accelsim.dual.model import DualModel
 from accelsim.dual.quantizer import dyadic
-from accelsim.datapath import integer
 from accelsim.files import atomic_write
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.network import Node, forward
 from accelsim.network.layers import Conv
-from accelsim.simulator.tiles.schedule import schedule
-from accelsim.simulator.time.event import event
-from accelsim.simulator.tiles.search import choose
-from accelsim.simulator.time.pipeline import durations, fast
 from accelsim.simulator.run import modes
+from accelsim.simulator.tiles.schedule import schedule
+from accelsim.simulator.tiles.search import choose
 from accelsim.simulator.tiles.tiling import Tiling
+from accelsim.simulator.time.event import event
+from accelsim.simulator.time.pipeline import durations, fast
 from accelsim.workload import LayerWork, layer_works
 
 from .program import Array, Layer

@@ -7,9 +7,9 @@ the folder holds only as a reconstruction, are not used.
 
 import numpy as np
 
+from accelsim.datapath.integer import quantize_weights
 from accelsim.dual.deploy import percentile
 from accelsim.dual.quantizer import dyadic
-from accelsim.datapath.integer import quantize_weights
 from accelsim.files import atomic_write
 from accelsim.network import forward
 from accelsim.network.weights import load_network

@@ -18,8 +18,8 @@ from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
-from accelsim.dual.file import read_dual
 from accelsim.datapath.integer import requantize
+from accelsim.dual.file import read_dual
 from accelsim.files import write_bytes
 
 from . import cut_resnet18

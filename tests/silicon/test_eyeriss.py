@@ -4,10 +4,10 @@ from functools import cache
 
 import pytest
 
+from accelsim.simulator.machines.row_stationary.passes import Mapping, schedule_passes
+from accelsim.simulator.machines.row_stationary.search import choose_mapping, score_mapping
 from accelsim.simulator.time.event import event
 from accelsim.simulator.time.pipeline import durations, fast
-from accelsim.simulator.machines.row_stationary.search import choose_mapping, score_mapping
-from accelsim.simulator.machines.row_stationary.passes import Mapping, schedule_passes
 from accelsim.workload import LayerWork
 from experiments.comparisons.eyeriss import (
     ALEXNET,

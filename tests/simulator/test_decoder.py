@@ -12,8 +12,8 @@ from accelsim.dual.file import read_dual
 from accelsim.errors import InputError
 from accelsim.hardware.energy import area_mm2, prices
 from accelsim.hardware.load import load_hardware
-from accelsim.simulator.run import plan, run
 from accelsim.simulator.machines.stationary import coded_bits
+from accelsim.simulator.run import plan, run
 from accelsim.workload import LayerWork, layer_works
 
 from .random_layers import layer, layers, spatial

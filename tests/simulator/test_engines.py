@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.hardware.load import load_hardware
+from accelsim.simulator.run import plan, run
 from accelsim.simulator.time.event import Span, event
 from accelsim.simulator.time.pipeline import Durations, durations, fast
-from accelsim.simulator.run import plan, run
 from accelsim.workload import LayerWork, layer_works
 
 from .random_layers import AnyMachine, changed, layers, random_model

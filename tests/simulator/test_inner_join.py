@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.hardware.machine import SpatialMachine
+from accelsim.simulator.run import modes, plan
 from accelsim.simulator.time.event import event
 from accelsim.simulator.time.pipeline import durations, fast
-from accelsim.simulator.run import modes, plan
 from accelsim.workload import LayerWork
 
 from .random_layers import layer, layers, spatial

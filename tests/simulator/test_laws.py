@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from accelsim.errors import InputError
 from accelsim.hardware.energy import prices, static_mw
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
+from accelsim.simulator.machines.row_stationary.search import choose_mapping
+from accelsim.simulator.machines.stationary import activation_bits, filter_bits
+from accelsim.simulator.result import DRAM_COLUMNS
+from accelsim.simulator.run import PLANNERS, modes, plan, run
+from accelsim.simulator.tiles.mode import Mode
 from accelsim.simulator.tiles.schedule import schedule
 from accelsim.simulator.tiles.search import choose
-from accelsim.simulator.tiles.mode import Mode
+from accelsim.simulator.tiles.tiling import input_extents
 from accelsim.simulator.time.objective import predicted
 from accelsim.simulator.time.pipeline import durations, fast
-from accelsim.simulator.result import DRAM_COLUMNS
-from accelsim.simulator.machines.row_stationary.search import choose_mapping
-from accelsim.simulator.run import PLANNERS, modes, plan, run
-from accelsim.simulator.machines.stationary import activation_bits, filter_bits
-from accelsim.simulator.tiles.tiling import input_extents
 from accelsim.workload import LayerWork
 
 from .random_layers import AnyMachine, changed, layer, layers, spatial, winograd

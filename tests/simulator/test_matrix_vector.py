@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from accelsim.errors import InputError
 from accelsim.hardware.machine import SpatialMachine
-from accelsim.simulator.time.event import event
 from accelsim.simulator.machines.matrix_vector import product_cycles, queue_cycles, stored_weights
-from accelsim.simulator.time.pipeline import durations, fast
 from accelsim.simulator.run import plan, run
+from accelsim.simulator.time.event import event
+from accelsim.simulator.time.pipeline import durations, fast
 from accelsim.workload import LayerWork
 
 from .random_layers import layer, layers, spatial

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from accelsim.errors import InputError
 from accelsim.hardware.energy import prices
+from accelsim.simulator.run import modes, plan, run
 from accelsim.simulator.tiles.schedule import schedule
 from accelsim.simulator.tiles.search import choose
 from accelsim.simulator.time.objective import measured, predicted
-from accelsim.simulator.run import modes, plan, run
 from accelsim.workload import LayerWork
 
 from .random_layers import AnyMachine, changed, layer, layers, spatial, winograd

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from accelsim.errors import InputError
 from accelsim.hardware.load import load_hardware
+from accelsim.simulator.run import modes, run
+from accelsim.simulator.tiles.ports import lane_bits
 from accelsim.simulator.tiles.schedule import schedule
 from accelsim.simulator.tiles.search import choose
 from accelsim.simulator.time.pipeline import durations, fast
-from accelsim.simulator.tiles.ports import lane_bits
-from accelsim.simulator.run import modes, run
 from accelsim.workload import LayerWork
 
 from .random_layers import AnyMachine, changed, layer, layers, spatial

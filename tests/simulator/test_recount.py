@@ -7,8 +7,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.simulator.tiles.schedule import schedule
 from accelsim.simulator.run import modes
+from accelsim.simulator.tiles.schedule import schedule
 from accelsim.simulator.tiles.tiling import Tiling
 from accelsim.workload import LayerWork
 

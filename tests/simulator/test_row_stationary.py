@@ -12,8 +12,8 @@ from accelsim.errors import InputError
 from accelsim.hardware.energy import prices, static_mw
 from accelsim.hardware.load import load_hardware
 from accelsim.hardware.machine import SpatialMachine
-from accelsim.simulator.machines.row_stationary.search import choose_mapping, score_mapping
 from accelsim.simulator.machines.row_stationary.passes import Mapping, fold_kernel, schedule_passes
+from accelsim.simulator.machines.row_stationary.search import choose_mapping, score_mapping
 from accelsim.simulator.run import plan, run
 from accelsim.workload import LayerWork
 

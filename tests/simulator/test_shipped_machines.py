@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from accelsim.hardware.load import load_hardware
+from accelsim.simulator.run import plan
 from accelsim.simulator.time.event import event
 from accelsim.simulator.time.pipeline import durations, fast
-from accelsim.simulator.run import plan
 from accelsim.workload import LayerWork
 
 from .random_layers import layer, layers

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.sparsity.joint import JointRegularizer, Percentile, spatial_layers, winograd_layers
 from accelsim.network.graph import INPUT, Graph, Node
 from accelsim.network.layers import Conv, Flatten, Linear
+from accelsim.sparsity.joint import JointRegularizer, Percentile, spatial_layers, winograd_layers
 from accelsim.transforms.winograd import transform_filters
 
 FEW = settings(max_examples=50, deadline=None)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import correlate
 
+from accelsim.arrays import Array
 from accelsim.network.forward import forward
 from accelsim.network.graph import INPUT, Graph, Network, Node
 from accelsim.network.layers import (
@@ -28,7 +29,6 @@ from accelsim.network.layers import (
     PadChannels,
     Relu,
 )
-from accelsim.training.kernels import Array
 from accelsim.training.plan import Plan
 from tests.training import foreign
 

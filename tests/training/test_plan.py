@@ -6,9 +6,9 @@ import weakref
 import numpy as np
 import pytest
 
+from accelsim.arrays import Array
 from accelsim.network.graph import Graph
 from accelsim.network.zoo import named_graph
-from accelsim.training.kernels import Array
 from accelsim.training.plan import Plan
 from accelsim.training.run import initial_arrays
 

@@ -14,11 +14,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from accelsim.sparsity.joint import JointRegularizer
 from accelsim.errors import InputError, NumericalError
 from accelsim.network.graph import Network
 from accelsim.network.weights import load_network, save_network
 from accelsim.network.zoo import named_graph
+from accelsim.sparsity.joint import JointRegularizer
 from accelsim.training import checkpoint
 from accelsim.training.datasets import load_split
 from accelsim.training.recipe import Data, load_recipe

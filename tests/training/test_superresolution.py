@@ -9,14 +9,14 @@ import pytest
 import yaml
 from PIL import Image
 
-from accelsim.sparsity.joint import JointRegularizer
+from accelsim.compression.pipeline import compress_checkpoint
+from accelsim.compression.recipe import CompressionRecipe
 from accelsim.errors import InputError
 from accelsim.network.graph import Network
 from accelsim.network.weights import save_network
 from accelsim.network.zoo import named_graph
+from accelsim.sparsity.joint import JointRegularizer
 from accelsim.training import psnr as evaluation
-from accelsim.compression.pipeline import compress_checkpoint
-from accelsim.compression.recipe import CompressionRecipe
 from accelsim.training.plan import Plan
 from accelsim.training.psnr import bicubic_psnr, enhance, psnr
 from accelsim.training.recipe import Data

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accelsim.sparsity.joint import JointRegularizer
 from accelsim.errors import InputError
 from accelsim.network.forward import forward
 from accelsim.network.graph import Network
 from accelsim.network.weights import load_network, save_network
 from accelsim.network.zoo import named_graph
+from accelsim.sparsity.joint import JointRegularizer
 from accelsim.training import checkpoint
 from accelsim.training.datasets import Images
 from accelsim.training.recipe import load_recipe

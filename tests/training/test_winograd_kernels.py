@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import correlate
 
+from accelsim.arrays import Array
 from accelsim.network.layers import Conv
 from accelsim.training import winograd_kernels as minimal
-from accelsim.training.kernels import Array, Geometry
+from accelsim.training.kernels import Geometry
 from accelsim.training.winograd_kernels import MinimalFilter
 from tests.training import foreign
 

@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.dual.container import ContainerError, bunzip
 from accelsim.dual.coding.context import decode_context, encode_context
+from accelsim.dual.container import ContainerError, bunzip
 
 Levels = NDArray[np.int32]
 Coder = Literal["bz2", "context"]

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.dual.container import ContainerError
 from accelsim.dual.coding.mixing import BitModel, Context, Index
 from accelsim.dual.coding.rangecoder import BitCoder, checksum
+from accelsim.dual.container import ContainerError
 
 Levels = NDArray[np.int32]
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.dual.container import ContainerError
 from accelsim.dual.coding.mixing import BitModel, Index
 from accelsim.dual.coding.rangecoder import BitCoder, checksum
+from accelsim.dual.container import ContainerError
 
 Levels = NDArray[np.int32]
 

@@ -8,8 +8,8 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.dual.container import ContainerError
 from accelsim.dual.coding.mixing import EVEN, PROBABILITY, BitModel, Context, Index
+from accelsim.dual.container import ContainerError
 
 Bits = NDArray[np.bool_]
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from accelsim.arrays import Array
 from accelsim.errors import InputError
 from accelsim.network.graph import INPUT, Graph, Network, Node, Preprocessing
 from accelsim.network.layers import Shape
@@ -16,8 +17,6 @@ from accelsim.network.onnx.package import METADATA, one_line, package
 
 MAX_FILE_BYTES = 2 << 30
 MAX_NODES = 10_000
-
-Array = NDArray[np.float32]
 
 
 def read_onnx(path: Path) -> Network:

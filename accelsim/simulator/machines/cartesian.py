@@ -34,21 +34,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
+from accelsim.arrays import Floats, Ints
 from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer
 from accelsim.hardware.formats import RUN_BITS, Format, stored_values
 from accelsim.hardware.machine import SpatialMachine
 from accelsim.hardware.parts import Cartesian
+from accelsim.simulator.machines.stationary import activation_bits, filter_bits, weight_tile_bytes
 from accelsim.simulator.storage.feature_map import feature_maps
 from accelsim.simulator.tiles.mode import expected_maximum
+from accelsim.simulator.tiles.tiling import input_extents, tile_sizes
 from accelsim.simulator.time.objective import predicted
 from accelsim.simulator.time.schedule import Schedule, untransformed
-from accelsim.simulator.machines.stationary import activation_bits, filter_bits, weight_tile_bytes
-from accelsim.simulator.tiles.tiling import input_extents, tile_sizes
 from accelsim.workload import LayerWork, keep
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 MOST_KEPT = 1 << 10  # numbers of pixels of a layer
 STEP_CYCLES = 2  # to hand over a group's accumulators, double-buffered, and start the next
 

@@ -19,16 +19,14 @@ stored weights by the compressed weight format (moved fewer, multiplied all).
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from accelsim.transforms.adders import tile_additions
+from accelsim.arrays import Ints
 from accelsim.hardware.machine import WinogradMachine
 from accelsim.hardware.parts import Cells
-from accelsim.simulator.tiles.mode import Mode
 from accelsim.simulator.machines.stationary import dense_slots, operand_settings, weight_bits
+from accelsim.simulator.tiles.mode import Mode
+from accelsim.transforms.adders import tile_additions
 from accelsim.workload import CHANNEL_BLOCK, LayerWork
-
-Ints = NDArray[np.int64]
 
 
 def cell_modes(work: LayerWork, machine: WinogradMachine, cells: Cells) -> list[Mode]:

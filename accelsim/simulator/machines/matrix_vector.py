@@ -27,22 +27,19 @@ detection of non-zeros and the pipeline's four stages, reading the column pointe
 from math import ceil
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accelsim.arrays import Flags, Floats, Ints
 from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer
 from accelsim.hardware.formats import RUN_BITS
 from accelsim.hardware.machine import SpatialMachine
+from accelsim.simulator.machines.stationary import activation_bits, filter_bits, weight_tile_bytes
 from accelsim.simulator.storage.feature_map import feature_maps
+from accelsim.simulator.tiles.tiling import balanced_cuts, input_extents, tile_sizes
 from accelsim.simulator.time.objective import predicted
 from accelsim.simulator.time.schedule import Schedule, changes, untransformed
-from accelsim.simulator.machines.stationary import activation_bits, filter_bits, weight_tile_bytes
-from accelsim.simulator.tiles.tiling import balanced_cuts, input_extents, tile_sizes
 from accelsim.workload import LayerWork
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 DRAWS = 4
 
 

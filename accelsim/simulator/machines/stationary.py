@@ -23,17 +23,16 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import xlogy
 
+from accelsim.arrays import Floats, Ints
 from accelsim.errors import InputError
 from accelsim.hardware.formats import index_bits, stored_values
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.tiles.mode import Feed, Mode, Stationary
 from accelsim.workload import CHANNEL_BLOCK, LayerWork, keep
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 Slots = tuple[Ints | Floats, Floats | None, Ints | None]
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
-from accelsim.simulator.time.schedule import Schedule, untransformed
 from accelsim.simulator.machines.stationary import activation_bits
 from accelsim.simulator.tiles.tiling import whole_bytes
+from accelsim.simulator.time.schedule import Schedule, untransformed
 from accelsim.workload import CHANNEL_BLOCK, LayerWork
 
 

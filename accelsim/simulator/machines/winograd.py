@@ -9,7 +9,7 @@ file's spatial form and are transformed and pruned on chip as they arrive (``wei
 
 A layer at a stride can be split into layers at stride 1 on every stride-th row and column (``polyphase``): 25
 multiplies for 36 where the kernel is 3 x 3, the stride 2 and m = 2.  A kernel beyond ``largest_kernel`` can be split
-into smaller ones (``accelsim.transforms.decomposition``; ``accelsim.datapath.pieces`` computes it).  Each piece passes through the
+into smaller ones (``transforms.decomposition``; ``datapath.pieces`` computes it).  Each piece passes through the
 transform units by itself.  Filters of pieces are not pruned in the Winograd domain, so the result is exact.  The
 mapping runs a split layer as a plain matrix multiplication where that scores lower.
 
@@ -22,11 +22,18 @@ from functools import partial
 
 import numpy as np
 
+from accelsim.hardware.machine import WinogradMachine
+from accelsim.simulator.machines.stationary import (
+    coded_bits,
+    dense_slots,
+    filter_order,
+    gemm_mode,
+    operand_settings,
+    weight_bits,
+)
+from accelsim.simulator.tiles.mode import Mode
 from accelsim.transforms.adders import tile_additions
 from accelsim.transforms.decomposition import Piece, pieces
-from accelsim.hardware.machine import WinogradMachine
-from accelsim.simulator.tiles.mode import Mode
-from accelsim.simulator.machines.stationary import coded_bits, dense_slots, filter_order, gemm_mode, operand_settings, weight_bits
 from accelsim.transforms.winograd import POINTS
 from accelsim.workload import LayerWork, keep
 

@@ -3,15 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from accelsim.arrays import Ints
 from accelsim.hardware.dram import Transfer
 from accelsim.hardware.machine import SpatialMachine
 from accelsim.simulator.machines.stationary import activation_bits
 from accelsim.simulator.tiles.tiling import feature_map_pieces, line_bytes, whole_bytes
 from accelsim.workload import LayerWork
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.arrays import Ints
 from accelsim.simulator.tiles.mode import Mode
 
-Ints = NDArray[np.int64]
 Number = int | float | NDArray[Any]
 Counts = dict[str, Number]
 

@@ -11,8 +11,9 @@ the last one holds every combination of tile sizes of images, rows and columns (
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from accelsim.arrays import Ints
 from accelsim.hardware.dram import Transfer
 from accelsim.simulator.tiles.positions import positions
 from accelsim.simulator.tiles.tiling import Shape, balanced_cuts, feature_map_pieces, line_bytes, whole_bytes
@@ -20,8 +21,6 @@ from accelsim.workload import CHANNEL_BLOCK
 
 MAX_STEPS = 1 << 20
 
-Flags = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 ORDER, FILTERS, CHANNELS, POSITIONS = range(4)
 WEIGHTS_FIRST = np.array([False, True]).reshape(2, 1, 1, 1)

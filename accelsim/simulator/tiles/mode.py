@@ -32,13 +32,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.arrays import Floats, Ints
 from accelsim.hardware.formats import Format
 from accelsim.simulator.tiles.overhead import EMPTY_GROUP_CYCLES, Counts, step_cycles
 from accelsim.simulator.tiles.tiling import Axis, Shape, filter_starts, group_starts
 from accelsim.workload import LayerWork, keep
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 Stationary = Literal["output", "weight", "input"]
 Feed = Literal["broadcast", "systolic", "mesh"]
 MOST_SUMS = 512  # of the filters of a mode that are kept

@@ -17,9 +17,9 @@ nothing here.  Systolic and mesh feeds: see ``mode``.
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from accelsim.arrays import Ints
+
 Counts = int | Ints
 
 LANE_STEP_CYCLES = 6

@@ -10,13 +10,11 @@ Left out: conflicts of accesses that meet in one bank while another is idle; the
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accelsim.arrays import Ints
 from accelsim.hardware.parts import Buffers
 from accelsim.simulator.tiles.actions import Counts
 from accelsim.simulator.tiles.mode import Mode
-
-Ints = NDArray[np.int64]
 
 
 def lane_bits(mode: Mode, actions: Counts) -> dict[str, float]:

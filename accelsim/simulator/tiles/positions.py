@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accelsim.arrays import Ints
 from accelsim.simulator.tiles.tiling import Axis, balanced_cuts, extents
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

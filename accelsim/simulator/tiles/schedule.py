@@ -3,21 +3,20 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.arrays import Ints
 from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.tiles.actions import Totals, count_actions, fold_counts
-from accelsim.simulator.tiles.overhead import TRANSFORM_STEP_CYCLES
-from accelsim.simulator.tiles.search import choose
 from accelsim.simulator.tiles.mode import MOST_SUMS, Mode
-from accelsim.simulator.time.objective import measured
+from accelsim.simulator.tiles.overhead import TRANSFORM_STEP_CYCLES
 from accelsim.simulator.tiles.ports import lane_bits, through_ports
-from accelsim.simulator.time.schedule import Schedule
+from accelsim.simulator.tiles.search import choose
 from accelsim.simulator.tiles.steps import steps
 from accelsim.simulator.tiles.tiling import Tiling
+from accelsim.simulator.time.objective import measured
+from accelsim.simulator.time.schedule import Schedule
 from accelsim.workload import keep
-
-Ints = NDArray[np.int64]
 
 
 def best_schedule(modes: list[Mode], machine: SpatialMachine | WinogradMachine) -> Schedule:

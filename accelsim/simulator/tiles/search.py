@@ -22,21 +22,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.arrays import Floats, Ints
 from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer, transfer_ns
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
-from accelsim.simulator.time import objective
 from accelsim.simulator.tiles.actions import Counts, Totals, count_actions, fold_counts
-from accelsim.simulator.tiles.overhead import TRANSFORM_STEP_CYCLES
 from accelsim.simulator.tiles.candidates import FILTERS, ORDER, POSITIONS, WEIGHTS_FIRST, Candidates, along, candidates
 from accelsim.simulator.tiles.mode import MOST_SUMS, Mode
+from accelsim.simulator.tiles.overhead import TRANSFORM_STEP_CYCLES
 from accelsim.simulator.tiles.positions import rounds
 from accelsim.simulator.tiles.tiling import Tiling, block_edges
+from accelsim.simulator.time import objective
 from accelsim.workload import keep
 
-Flags = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Where = tuple[int, int, int, int]  # a candidate, as an index of the arrays
 
 

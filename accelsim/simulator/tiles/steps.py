@@ -7,10 +7,8 @@ that choose the same tiling.
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from accelsim.hardware.dram import Transfer
-from accelsim.simulator.time.schedule import changes
 from accelsim.simulator.tiles.tiling import (
     Shape,
     Tiling,
@@ -23,10 +21,9 @@ from accelsim.simulator.tiles.tiling import (
     tile_sizes,
     whole_bytes,
 )
+from accelsim.simulator.time.schedule import changes
 
 MOST_KEPT_STEPS = 512  # of a tiling that is kept: a few ten KB
-
-Ints = NDArray[np.int64]
 
 
 class Steps:

@@ -10,11 +10,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from accelsim.arrays import Ints
 from accelsim.workload import CHANNEL_BLOCK, LayerWork
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

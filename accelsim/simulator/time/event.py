@@ -1,4 +1,4 @@
-"""The reference engine: the units of ``accelsim.simulator.time.pipeline`` as SimPy processes that share slots and the DMA.
+"""The reference engine: the units of ``simulator.time.pipeline`` as SimPy processes that share slots and the DMA.
 
 In the real machine: a DMA engine in front of one DRAM, an input transform unit, the lanes, an inverse transform unit,
 and between them double buffers.  A buffer's free slots are a ``simpy.Container``: a unit gets one before it starts to

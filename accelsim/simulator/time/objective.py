@@ -10,15 +10,13 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accelsim.arrays import Floats
 from accelsim.hardware.energy import Price, prices, static_mw
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.tiles.actions import Number
 from accelsim.simulator.time.pipeline import durations, fast
 from accelsim.simulator.time.schedule import Schedule
-
-Floats = NDArray[np.float64]
 
 
 def measured(plan: Schedule, machine: SpatialMachine | WinogradMachine) -> float:

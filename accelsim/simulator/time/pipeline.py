@@ -21,12 +21,11 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.arrays import Flags, Ints
 from accelsim.hardware.dram import DramType, Transfer, transfer_ns, turnaround_ns
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.time.schedule import Schedule
 
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 SLOTS = 2  # double-buffering
 
 

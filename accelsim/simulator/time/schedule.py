@@ -7,12 +7,10 @@ weight tile loads it; a step that finishes an output tile (its last channel tile
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accelsim.arrays import Ints
 from accelsim.hardware.dram import Transfer
 from accelsim.simulator.tiles.actions import dram_actions
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

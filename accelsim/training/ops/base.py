@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.training.kernels import Array
+from accelsim.arrays import Array
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from accelsim.arrays import Array
 from accelsim.network.layers import Affine, BatchNorm, LocalResponseNorm
-from accelsim.training.kernels import Array
 from accelsim.training.ops.base import Op, Phase
 
 

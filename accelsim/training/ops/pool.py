@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from accelsim.arrays import Array
 from accelsim.network.layers import AveragePool, GlobalAveragePool, MaxPool
-from accelsim.training.kernels import Array
 from accelsim.training.ops.base import Op, Phase
 
 

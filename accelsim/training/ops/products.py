@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 
+from accelsim.arrays import Array
 from accelsim.network.layers import Conv, Linear
 from accelsim.training import kernels
-from accelsim.training.kernels import Array, Geometry
-from accelsim.training.winograd_kernels import MinimalFilter
+from accelsim.training.kernels import Geometry
 from accelsim.training.ops.base import Op, Phase
+from accelsim.training.winograd_kernels import MinimalFilter
 
 
 def conv_op(layer: Conv, xs: list[Array], params: Any, grads: Any, relu: bool, context: Any) -> Op:

@@ -33,17 +33,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from accelsim.arrays import Floats, Ints
 from accelsim.hardware.dram import Transfer
 from accelsim.hardware.machine import SpatialMachine
 from accelsim.hardware.parts import RowStationary
-from accelsim.simulator.storage.feature_map import feature_maps
-from accelsim.simulator.time.schedule import Schedule, changes, untransformed
 from accelsim.simulator.machines.stationary import executed_macs, weight_tile_bytes
+from accelsim.simulator.storage.feature_map import feature_maps
 from accelsim.simulator.tiles.tiling import Axis, input_extents, tile_sizes
+from accelsim.simulator.time.schedule import Schedule, changes, untransformed
 from accelsim.workload import LayerWork
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

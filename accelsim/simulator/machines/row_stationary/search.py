@@ -16,12 +16,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accelsim.arrays import Floats, Ints
 from accelsim.errors import InputError
 from accelsim.hardware.energy import prices, static_mw
 from accelsim.hardware.machine import SpatialMachine
-from accelsim.simulator.tiles.actions import dram_actions
 from accelsim.simulator.machines.row_stationary.passes import (
     Mapping,
     bank_count,
@@ -35,13 +34,11 @@ from accelsim.simulator.machines.row_stationary.passes import (
     schedule_passes,
     sets_of,
 )
-from accelsim.simulator.time.schedule import Schedule
 from accelsim.simulator.machines.stationary import filter_bits
+from accelsim.simulator.tiles.actions import dram_actions
 from accelsim.simulator.tiles.tiling import balanced_cuts, input_extents, tile_sizes
+from accelsim.simulator.time.schedule import Schedule
 from accelsim.workload import LayerWork
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 MAX_STEPS = 1 << 17
 KEPT_CUTS = 8  # largest cuts of filters and channels that are tried
