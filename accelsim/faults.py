@@ -1,6 +1,7 @@
 """Every fault that pydantic finds in a user's file, as one line that quotes the keys and values and suggests names."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -10,6 +11,15 @@ from pydantic import BaseModel, ValidationError
 from accelsim.errors import InputError
 
 Record = TypeVar("Record", bound=BaseModel)
+
+SHOWN_FAULTS = 12
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 60, 60
+
+
+def shown(value: object) -> str:
+    """A value as a message quotes it: ``repr``, cut where it is long or deep."""
+    return _SHORT.repr(value)
 
 
 def validated(path: Path, schema: type[Record], data: Mapping[str, Any]) -> Record:
@@ -28,8 +38,9 @@ def explain(error: ValidationError, model: type[BaseModel] | None, ignore: Itera
     """
     skip = set(ignore)
     faults = []
-    for fault in error.errors():
-        path = [str(part) for part in fault["loc"] if part not in skip]
+    found = error.errors(include_url=False)
+    for fault in found[:SHOWN_FAULTS]:
+        path = [str(part)[:60] for part in fault["loc"] if part not in skip]
         key = ".".join(path)
         if fault["type"] == "extra_forbidden":
             faults.append(f"{key}: unknown key{nearest(path[-1], _fields(model, path[:-1]))}")
@@ -38,14 +49,15 @@ def explain(error: ValidationError, model: type[BaseModel] | None, ignore: Itera
         elif fault["type"] == "value_error":
             faults.append(f"{key}: {fault['ctx']['error']}" if key else str(fault["ctx"]["error"]))
         else:
-            faults.append(f"{key}: {fault['msg'][:1].lower()}{fault['msg'][1:]}, got {fault['input']!r}")
-    return "; ".join(faults)
+            faults.append(f"{key}: {fault['msg'][:1].lower()}{fault['msg'][1:]}, got {shown(fault['input'])}")
+    more = f"; and {len(found) - SHOWN_FAULTS} more faults" if len(found) > SHOWN_FAULTS else ""
+    return "; ".join(faults) + more
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """``, did you mean 'rows'?`` if a known name is close, else the known names if they are few, else nothing."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
+    close = difflib.get_close_matches(name[:60], names, n=1)
     if close:
         return f", did you mean {close[0]!r}?"
     return f", expected one of {', '.join(names)}" if 0 < len(names) <= 30 else ""

@@ -1,28 +1,171 @@
-"""Reading a user's YAML file of settings: a machine, a sweep, a recipe.  Bounded in size; nothing in it is executed."""
+"""Reading a user's YAML file of settings: a machine, a sweep, a recipe.  Bounded in size; nothing in it is executed.
 
+YAML is read as its version 1.2 means it where 1.1 would turn one thing into another in silence: ``1:30`` is no 90,
+``2024-05-01`` no date, ``010`` no 8; all are text, which a number's key refuses.  A key stands in a mapping once,
+aliases are few, and nesting is shallow.  A record of settings takes a boolean for no number (``Section``).
+"""
+
+import re
+from collections.abc import Hashable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from accelsim.errors import InputError
+from accelsim.files import Kind, read_text
 
-MAX_FILE_BYTES = 1 << 20
+MAX_ALIASES, MAX_DEPTH = 32, 32
+MAX_NODES = 1 << 19  # with every alias written out: what a megabyte of text can hold
+MAX_VALUE_LENGTH = 1 << 16  # of the text of one value that is given on the command line
+
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NUMBERS = {
+    "tag:yaml.org,2002:int": re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0o[0-7]+)"),
+    "tag:yaml.org,2002:float": re.compile(
+        r"[-+]?(?:(?:[0-9][0-9_]*)?\.[0-9_]+|[0-9][0-9_]*\.)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+    ),
+}
+_TEXT = "tag:yaml.org,2002:str"
 
 
-def read_settings(path: Path, what: str) -> dict[str, Any]:
-    """The mapping that the file holds.  what: its kind for messages, such as ``machine description``.
+class _Loader(_Base):  # type: ignore[misc]  # yaml's own types say nothing of a loader in a variable
+    """A safe loader that refuses what would be read otherwise than it is meant."""
 
-    Raises InputError if the file cannot be read, is over a megabyte, or is no YAML mapping.
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+        tag = super().resolve(kind, value, implicit)
+        if kind is yaml.ScalarNode and implicit[0]:
+            if tag == "tag:yaml.org,2002:timestamp":
+                return _TEXT
+            if tag in _NUMBERS or tag == _TEXT:
+                return next((t for t, number in _NUMBERS.items() if number.fullmatch(value)), _TEXT)
+        return tag
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen: dict[Hashable, int] = {}
+        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            key = self.construct_object(key_node, deep=True)
+            line = key_node.start_mark.line + 1
+            if not isinstance(key, Hashable):
+                raise yaml.YAMLError(f"line {line}: a key that is a list or a mapping, expected a name")
+            if key in seen:
+                raise yaml.YAMLError(f"line {line}: key {str(key)[:60]!r} is there twice, first in line {seen[key]}")
+            seen[key] = line
+        return super().construct_mapping(node, deep)
+
+
+def read_settings(path: Path, kind: Kind) -> dict[str, Any]:
+    """The mapping that the file holds.
+
+    Raises InputError if the file cannot be read, is over its kind's bound, or is no YAML mapping as described above.
     """
     try:
-        if (size := path.stat().st_size) > MAX_FILE_BYTES:
-            raise InputError(f"{path}: {size} bytes, expected a {what} of at most {MAX_FILE_BYTES}")
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}, expected a {what}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+        data = _parsed(read_text(path, kind))
+    except (yaml.YAMLError, ValueError, ArithmeticError, TypeError, RecursionError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())[:300]})") from None
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected a mapping of keys to values, got {type(data).__name__}")
     return data
+
+
+def read_value(text: str) -> Any:
+    """One YAML value as it is written on the command line.  Raises ValueError if it is none."""
+    if len(text) > MAX_VALUE_LENGTH:
+        raise ValueError(f"{len(text)} characters, expected at most {MAX_VALUE_LENGTH}")
+    try:
+        return _parsed(text)
+    except (yaml.YAMLError, ArithmeticError, TypeError, RecursionError, AttributeError) as error:
+        raise ValueError(" ".join(str(error).split())[:300]) from None
+
+
+def _parsed(text: str) -> Any:
+    _check_size(text)
+    return yaml.load(text, Loader=_Loader)
+
+
+def _check_size(text: str) -> None:
+    """Aliases, depth, and the values there are once aliases are written out, before anything is built."""
+    sizes: dict[str, int] = {}  # of what each anchor names, once it is complete
+    open_: list[tuple[str | None, int]] = [(None, 0)]  # anchor and size so far of each collection around
+    aliases = 0
+
+    def add(size: int) -> None:
+        anchor, sum_ = open_.pop()
+        open_.append((anchor, sum_ + size))
+        if sum_ + size > MAX_NODES:
+            raise yaml.YAMLError(f"over {MAX_NODES} values, aliases written out")
+
+    for event in _events(text):
+        if isinstance(event, yaml.AliasEvent):
+            aliases += 1
+            if aliases > MAX_ALIASES:
+                raise yaml.YAMLError(f"line {event.start_mark.line + 1}: over {MAX_ALIASES} aliases")
+            if event.anchor not in sizes:
+                raise yaml.YAMLError(f"line {event.start_mark.line + 1}: alias {event.anchor[:60]!r} of nothing before")
+            add(sizes[event.anchor])
+        elif isinstance(event, yaml.ScalarEvent):
+            if event.anchor:
+                sizes[event.anchor] = 1
+            add(1)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            if event.anchor:
+                sizes.pop(event.anchor, None)
+            open_.append((event.anchor, 1))
+            if len(open_) > MAX_DEPTH:
+                raise yaml.YAMLError(f"line {event.start_mark.line + 1}: nested more than {MAX_DEPTH} deep")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, size = open_.pop()
+            if anchor:
+                sizes[anchor] = size
+            add(size)
+
+
+def _events(text: str) -> Iterator[Any]:
+    yield from yaml.parse(text, Loader=_Loader)
+
+
+class Section(BaseModel):
+    """A group of keys in a file of settings: others are refused, values do not change, true is not 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _booleans_are_no_numbers(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        fields = {name: field for name, field in cls.model_fields.items() if not _takes(field.annotation, bool)}
+        return {key: _marked(value) if key in fields else value for key, value in data.items()}
+
+
+class _Boolean:
+    """Stands for a boolean where none is meant: pydantic would take true for the number 1."""
+
+    def __init__(self, value: bool):
+        self.value = value
+
+    def __repr__(self) -> str:
+        return str(self.value).lower()
+
+
+def _marked(value: Any) -> Any:
+    if isinstance(value, bool):
+        return _Boolean(value)
+    if isinstance(value, list | tuple):
+        return [_marked(part) for part in value] if any(isinstance(part, bool) for part in value) else value
+    if isinstance(value, dict):
+        return {key: _Boolean(part) if isinstance(part, bool) else part for key, part in value.items()}
+    return value
+
+
+def _takes(annotation: Any, wanted: type) -> bool:
+    """Whether a value of the wanted type, or a record that looks for itself, is among what an annotation names."""
+    if annotation is wanted or annotation is Any or annotation is object:
+        return True
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return True
+    return any(_takes(part, wanted) for part in get_args(annotation))

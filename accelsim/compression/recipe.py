@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from accelsim.faults import validated
-from accelsim.settings import read_settings
+from accelsim.files import COMPRESSION_RECIPE
+from accelsim.settings import Section, read_settings
 from accelsim.training.recipe import Data
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -14,18 +15,14 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=1000)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Reference(_Section):
+class Reference(Section):
     """The dense network: what accuracy is compared with, and the teacher of fine-tuning."""
 
     network: str
     weights: str
 
 
-class TuningSettings(_Section):
+class TuningSettings(Section):
     """Fine-tuning after quantization (``codebook.Tuning``); its state is saved every ``checkpoint_steps``."""
 
     steps: Annotated[int, Field(ge=1, le=1_000_000)] = 300
@@ -39,14 +36,14 @@ class TuningSettings(_Section):
     checkpoint_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 100
 
 
-class SearchSettings(_Section):
+class SearchSettings(Section):
     """A cell for each layer: ``factors`` of the common one are tried on so many training images."""
 
     images: Annotated[int, Field(ge=1, le=10_000)] = 100
     factors: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=16)] = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
 
 
-class CompressionRecipe(_Section):
+class CompressionRecipe(Section):
     """How to compress one checkpoint.
 
     network: of a bare weight file; a checkpoint of ``accelsim train`` and ONNX say it themselves.
@@ -64,7 +61,7 @@ class CompressionRecipe(_Section):
     network: str | None = None
     cell: Positive | None = None
     relative_cell: Positive | None = None
-    cells: dict[str, Positive] = {}
+    cells: dict[str, Positive] = Field(default_factory=dict)
     search: SearchSettings | None = None
     spatial: Share | None = None
     winograd: Share | None = None
@@ -80,7 +77,7 @@ class CompressionRecipe(_Section):
     tune: TuningSettings | None = None
     workers: Annotated[int, Field(ge=1, le=256)] = 2
     images: Text | None = None
-    provenance: dict[str, Text] = {}
+    provenance: dict[str, Text] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _holds(self) -> "CompressionRecipe":
@@ -98,4 +95,4 @@ class CompressionRecipe(_Section):
 
 def load_compression_recipe(path: Path) -> CompressionRecipe:
     """The recipe in a YAML file.  Raises InputError that names every fault."""
-    return validated(path, CompressionRecipe, read_settings(path, "compression recipe"))
+    return validated(path, CompressionRecipe, read_settings(path, COMPRESSION_RECIPE))

@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from accelsim.errors import InputError
 from accelsim.explore import expressions
 from accelsim.explore.machines import MACHINE_FACTS, base_machine, machine_keys
 from accelsim.faults import nearest, validated
-from accelsim.settings import read_settings
+from accelsim.files import SWEEP
+from accelsim.settings import Section, read_settings
 from accelsim.simulator.result import COUNT_COLUMNS, DRAM_COLUMNS, ENERGY_COLUMNS
 
 MAX_POINTS, MAX_VALUES = 5_000_000, 100_000
@@ -39,8 +40,8 @@ Scalar = bool | int | float | str
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+class _Part(Section):
+    model_config = ConfigDict(populate_by_name=True)
 
 
 class Range(_Part):
@@ -128,7 +129,7 @@ class ModelEntry(_Part):
     scope: Literal["network", "layer"] = "network"
     layer_thresholds: dict[
         str, Annotated[tuple[Threshold, ...], Field(min_length=1, max_length=MAX_VALUES), BeforeValidator(_listed)]
-    ] = {}
+    ] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check(self) -> "ModelEntry":
@@ -148,10 +149,10 @@ class MachineEntry(_Part):
     """
 
     base: str
-    axes: dict[Name, Axis] = {}
-    derived: dict[Name, str | int | float] = {}
+    axes: dict[Name, Axis] = Field(default_factory=dict)
+    derived: dict[Name, str | int | float] = Field(default_factory=dict)
     constraints: tuple[str, ...] = ()
-    set: dict[str, Scalar] = {}
+    set: dict[str, Scalar] = Field(default_factory=dict)
 
 
 class Sampling(_Part):
@@ -183,7 +184,7 @@ class Question(_Part):
     """``cheapest`` machine: the least of a column among those within the limits (column -> largest value)."""
 
     minimize: str
-    limits: dict[str, float] = {}
+    limits: dict[str, float] = Field(default_factory=dict)
 
 
 class ReportOptions(_Part):
@@ -203,8 +204,8 @@ class Description(_Part):
     description: str = ""
     models: Annotated[tuple[Annotated[ModelEntry, BeforeValidator(_model_entry)], ...], Field(min_length=1)]
     machines: Annotated[dict[Name, MachineEntry], Field(min_length=1)]
-    axes: dict[Name, Axis] = {}
-    derived: dict[Name, str | int | float] = {}
+    axes: dict[Name, Axis] = Field(default_factory=dict)
+    derived: dict[Name, str | int | float] = Field(default_factory=dict)
     constraints: tuple[str, ...] = ()
     sampling: Sampling = Sampling()
     engine: Literal["fast", "event"] = "fast"
@@ -305,6 +306,6 @@ def _formula_faults(text: str, known: set[str]) -> list[str]:
 
 def read_description(path: Path) -> Description:
     """Read a sweep file.  Raises InputError naming the file and every fault in it, with the nearest valid names."""
-    data = read_settings(path, "sweep file")
+    data = read_settings(path, SWEEP)
     data.setdefault("name", path.stem)
     return validated(path, Description, data)

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from accelsim.errors import InputError
-from accelsim.faults import explain, nearest
+from accelsim.faults import explain, nearest, shown
+from accelsim.files import MACHINE
 from accelsim.hardware.machine import Machine, SpatialMachine, WinogradMachine
-from accelsim.settings import read_settings
+from accelsim.settings import read_settings, read_value
 
 _KINDS: dict[str, type[BaseModel]] = {"spatial": SpatialMachine, "winograd": WinogradMachine}
 
@@ -32,16 +32,16 @@ def load_hardware(name: str | Path, overrides: Iterable[str] = ()) -> SpatialMac
     Raises InputError naming the file and every fault in it.
     """
     path = _find(name)
-    data = read_settings(path, "machine description")
+    data = read_settings(path, MACHINE)
     for override in overrides:
         _override(data, override)
     data.setdefault("name", path.stem)
     try:
         machine: SpatialMachine | WinogradMachine = TypeAdapter(Machine).validate_python(data)
     except ValidationError as error:
-        if data.get("kind") not in _KINDS:
-            raise InputError(f"{path}: kind: {data.get('kind')!r}, expected one of {sorted(_KINDS)}") from None
-        faults = [explain(error, _KINDS[data["kind"]], ignore=_KINDS), *_contradictions(data, error)]
+        if not isinstance(kind := data.get("kind"), str) or kind not in _KINDS:
+            raise InputError(f"{path}: kind: {shown(kind)}, expected one of {sorted(_KINDS)}") from None
+        faults = [explain(error, _KINDS[kind], ignore=_KINDS), *_contradictions(data, error)]
         raise InputError(f"{path}: {'; '.join(faults)}") from None
     return machine
 
@@ -84,9 +84,9 @@ def _override(data: dict[str, Any], override: str) -> None:
     if not separator or not key:
         raise InputError(f"--set {override}: expected KEY=VALUE, such as pe_array.rows=32")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise InputError(f"--set {override}: {text!r} is not a YAML value") from None
+        value = read_value(text)
+    except ValueError:
+        raise InputError(f"--set {override[:200]}: {text[:100]!r} is not a YAML value") from None
     *parents, last = key.split(".")
     target = data
     for parent in parents:

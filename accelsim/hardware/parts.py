@@ -4,11 +4,12 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from accelsim.faults import nearest
 from accelsim.hardware.dram import DRAM_TYPES, DramType
 from accelsim.hardware.technology import ARITHMETIC_TABLES, Number
+from accelsim.settings import Section
 
 Count = Annotated[int, Field(ge=1, le=1 << 16)]
 Bits = Annotated[int, Field(ge=1, le=64)]
@@ -17,10 +18,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class Part(BaseModel):
-    """A group of keys: others are refused, values do not change."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Part(Section):
+    """A group of keys of a machine."""
 
 
 class PeArray(Part):

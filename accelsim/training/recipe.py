@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from accelsim.faults import validated
-from accelsim.settings import read_settings
+from accelsim.files import TRAINING_RECIPE
+from accelsim.settings import Section, read_settings
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -14,11 +15,7 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Data(_Section):
+class Data(Section):
     """What to train on: ``kind`` and where, as a path (relative paths start at the folder named by ACCELSIM_DATA).
 
     cifar10: the lossless mosaics ``{train,test}_NN.webp``.  folder: ImageNet's layout, ``train/CLASS/IMAGE`` and
@@ -41,7 +38,7 @@ class Data(_Section):
     test_limit: Count | None = None
 
 
-class OptimizerSettings(_Section):
+class OptimizerSettings(Section):
     """The optimiser of the weights, and its learning rate over the training (see ``schedules``)."""
 
     kind: Literal["sgd", "adam"] = "adam"
@@ -55,7 +52,7 @@ class OptimizerSettings(_Section):
     final: Share = 0.0
 
 
-class Teacher(_Section):
+class Teacher(Section):
     """Distillation: loss = (1 - share) cross-entropy + share T^2 KL(teacher || student).
 
     For super-resolution: (1 - share) |y - truth|^2 + share |y - teacher|^2, means over the pixels.
@@ -71,7 +68,7 @@ class Teacher(_Section):
     hint_weight: Positive = 20.0
 
 
-class Joint(_Section):
+class Joint(Section):
     """The joint-sparsity regularizer (``accelsim.sparsity.joint``).
 
     mode: the domains that are regularized.  spatial, winograd: the sparsity targets s_SD and s_WD; both are also what
@@ -94,7 +91,7 @@ class Joint(_Section):
     z_start: float | Literal["balanced"] = 10.0
     prune_from: Share | None = None
     hold: bool = False
-    tiles: dict[str, Annotated[int, Field(ge=0, le=6)]] = {"default": 2}
+    tiles: dict[str, Annotated[int, Field(ge=0, le=6)]] = Field(default_factory=lambda: {"default": 2})
     exclude: tuple[str, ...] = ()
 
     @model_validator(mode="after")
@@ -104,7 +101,7 @@ class Joint(_Section):
         return self
 
 
-class Reconstruction(_Section):
+class Reconstruction(Section):
     """Layer-wise reconstruction to the sparsities of ``joint`` before the first epoch (``reconstruction``).
 
     images: of the training split, the first so many.  positions: random ones of each image that a layer is fitted to.
@@ -122,7 +119,7 @@ class Reconstruction(_Section):
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """One training run.
 
     start: a .safetensors or .npz file of first weights (a path as in ``Data``; ``./`` begins at the working directory);
@@ -176,4 +173,4 @@ class Recipe(_Section):
 
 def load_recipe(path: Path) -> Recipe:
     """The recipe in a YAML file.  Raises InputError that names every fault."""
-    return validated(path, Recipe, read_settings(path, "training recipe"))
+    return validated(path, Recipe, read_settings(path, TRAINING_RECIPE))
