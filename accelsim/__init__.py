@@ -205,7 +205,7 @@ def validate(model: "DualModel", machines: "Sequence[AnyMachine | str | Path]", 
         if description.kind == "winograd":
             m, largest = description.tile, description.largest_kernel
         datapaths.append(Datapath(description.name, description.kind, m, largest_kernel=largest))
-    return run(model, datapaths, read_images(Path(images)))
+    return run(model, datapaths, read_images(Path(images), model.network.graph.input_shape[:2]))
 
 
 def sweep(

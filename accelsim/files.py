@@ -52,12 +52,13 @@ LOG = Kind("the log of a run", 256 << 20)
 RESULTS = Kind("a table of `accelsim compare -o`", 64 << 20)
 
 _TYPES = {
-    stat.S_IFDIR: "a folder",
+    stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a FIFO",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
     stat.S_IFSOCK: "a socket",
 }
+_CHUNK = 1 << 20
 _PARTIAL = ".partial"
 _EXCHANGE, _HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of renameat2(2)
 
@@ -88,7 +89,9 @@ def opened(path: Path, kind: Kind) -> Iterator[BinaryIO]:
 def read_bytes(path: Path, kind: Kind) -> bytes:
     """All bytes of a file.  Raises InputError as ``opened``, or if more can be read than the kind's bound."""
     with opened(path, kind) as stream:
-        content = stream.read(kind.most_bytes + 1)
+        content = stream.read(os.fstat(stream.fileno()).st_size + 1)
+        while (more := stream.read(_CHUNK)) and len(content) <= kind.most_bytes:  # stat need not be right
+            content += more
     if len(content) > kind.most_bytes:
         raise InputError(f"{path}: over {kind.most_bytes} bytes, expected {kind.name} of at most that")
     return content

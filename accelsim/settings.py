@@ -31,6 +31,10 @@ _NUMBERS = {
 _TEXT = "tag:yaml.org,2002:str"
 
 
+class _Refused(yaml.YAMLError):
+    """YAML that is sound and yet not read; the message begins with the line."""
+
+
 class _Loader(_Base):  # type: ignore[misc]  # yaml's own types say nothing of a loader in a variable
     """A safe loader that refuses what would be read otherwise than it is meant."""
 
@@ -49,9 +53,9 @@ class _Loader(_Base):  # type: ignore[misc]  # yaml's own types say nothing of a
             key = self.construct_object(key_node, deep=True)
             line = key_node.start_mark.line + 1
             if not isinstance(key, Hashable):
-                raise yaml.YAMLError(f"line {line}: a key that is a list or a mapping, expected a name")
+                raise _Refused(f"line {line}: a key that is a list or a mapping, expected a name")
             if key in seen:
-                raise yaml.YAMLError(f"line {line}: key {str(key)[:60]!r} is there twice, first in line {seen[key]}")
+                raise _Refused(f"line {line}: key {str(key)[:60]!r} is there twice, first in line {seen[key]}")
             seen[key] = line
         return super().construct_mapping(node, deep)
 
@@ -66,7 +70,8 @@ def read_settings(path: Path, kind: Kind) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, ArithmeticError, TypeError, RecursionError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())[:300]})") from None
+        fault = " ".join(str(error).split())[:300]
+        raise InputError(f"{path}: {fault if isinstance(error, _Refused) else f'not YAML ({fault})'}") from None
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected a mapping of keys to values, got {type(data).__name__}")
     return data
@@ -97,15 +102,15 @@ def _check_size(text: str) -> None:
         anchor, sum_ = open_.pop()
         open_.append((anchor, sum_ + size))
         if sum_ + size > MAX_NODES:
-            raise yaml.YAMLError(f"over {MAX_NODES} values, aliases written out")
+            raise _Refused(f"over {MAX_NODES} values, aliases written out")
 
     for event in _events(text):
         if isinstance(event, yaml.AliasEvent):
             aliases += 1
             if aliases > MAX_ALIASES:
-                raise yaml.YAMLError(f"line {event.start_mark.line + 1}: over {MAX_ALIASES} aliases")
+                raise _Refused(f"line {event.start_mark.line + 1}: over {MAX_ALIASES} aliases")
             if event.anchor not in sizes:
-                raise yaml.YAMLError(f"line {event.start_mark.line + 1}: alias {event.anchor[:60]!r} of nothing before")
+                raise _Refused(f"line {event.start_mark.line + 1}: alias {event.anchor[:60]!r} of nothing before")
             add(sizes[event.anchor])
         elif isinstance(event, yaml.ScalarEvent):
             if event.anchor:
@@ -116,7 +121,7 @@ def _check_size(text: str) -> None:
                 sizes.pop(event.anchor, None)
             open_.append((event.anchor, 1))
             if len(open_) > MAX_DEPTH:
-                raise yaml.YAMLError(f"line {event.start_mark.line + 1}: nested more than {MAX_DEPTH} deep")
+                raise _Refused(f"line {event.start_mark.line + 1}: nested more than {MAX_DEPTH} deep")
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, size = open_.pop()
             if anchor:

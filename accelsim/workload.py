@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from accelsim.dual.deploy import winograd_filters
 from accelsim.dual.model import DualModel, winograd_eligible
 from accelsim.errors import InputError
+from accelsim.files import LAYER_TABLE, read_bytes
 from accelsim.network import INPUT, Graph
 from accelsim.network.layers import (
     Add,
@@ -164,7 +165,7 @@ def sum_blocks(values: NDArray[Any]) -> NDArray[Any]:
 def load_table(path: Path, seed: int = 0) -> "LayerTable":
     """The table of layers in a file, its zeros to be drawn from the seed.  Raises InputError as ``read_table``."""
     layers = read_table(path)
-    content = path.read_bytes()
+    content = read_bytes(path, LAYER_TABLE)
     return LayerTable(path.stem, layers, seed, len(content), hashlib.sha256(content).hexdigest())
 
 
@@ -265,8 +266,8 @@ def _table_work(table: LayerTable, i: int, batch: int) -> LayerWork:
     layer = table.layers[i]
     P, Q = layer.output_size
     make = partial(
-        LayerWork, layer.name, layer.kind, batch, layer.in_channels, layer.height, layer.width, layer.out_channels, P,
-        Q, layer.kernel, (layer.stride, layer.stride), (layer.padding, layer.padding), (1, 1), layer.groups,
+        LayerWork, layer.name, layer.kind, batch * layer.batch, layer.in_channels, layer.height, layer.width,
+        layer.out_channels, P, Q, layer.kernel, layer.strides, (layer.padding, layer.padding), (1, 1), layer.groups,
         input_density=np.full(layer.in_channels, layer.activation_density, np.float32),
         output_density=table.layers[min(i + 1, len(table.layers) - 1)].activation_density,
     )  # fmt: skip
@@ -280,7 +281,7 @@ def _table_work(table: LayerTable, i: int, batch: int) -> LayerWork:
     shape = (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel)
     weights = rng.standard_normal(shape, np.float32)
     weights[rng.random(shape, np.float32) >= layer.weight_density] = 0
-    winograd = layer.kind == "conv" and layer.stride == 1 and min(layer.kernel) >= 2
+    winograd = layer.kind == "conv" and layer.strides == (1, 1) and min(layer.kernel) >= 2
     return make(
         weights=weights,
         winograd_threshold=0.0 if winograd else None,

@@ -33,7 +33,8 @@ from accelsim.dual.file import decode_dual, encode_dual, with_accuracy
 from accelsim.dual.manifest import weight_names
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
-from accelsim.files import write_bytes
+from accelsim.files import CARD as CARD_FILE
+from accelsim.files import SAFETENSORS, read_bytes, read_text, write_bytes
 from accelsim.network.graph import Graph, Network
 from accelsim.network.onnx import read_onnx
 from accelsim.network.weights import load_network
@@ -156,15 +157,21 @@ def load_checkpoint(checkpoint: Path, recipe: CompressionRecipe) -> tuple[Networ
     notes: dict[str, Any] = {}
     if weights.name == MODEL and card.exists():
         try:
-            notes = json.loads(card.read_text(encoding="utf-8"))
+            notes = json.loads(read_text(card, CARD_FILE))
             name = recipe.network or str(notes["network"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            if isinstance(error, InputError):
+                raise
             raise InputError(f"{card}: not a checkpoint's card ({error})") from None
     elif recipe.network is None:
         raise InputError(f"{weights}: a bare weight file, expected a recipe with the key network")
     else:
         name = recipe.network
-    return load_network(find_network(name, str(weights)), weights), notes
+    network = load_network(find_network(name, str(weights)), weights)
+    stated = notes.get("sha256")
+    if stated is not None and stated != hashlib.sha256(read_bytes(weights, SAFETENSORS)).hexdigest():
+        raise InputError(f"{weights}: not the weights that {card} is about (sha256), expected a checkpoint of one run")
+    return network, notes
 
 
 def _tiles(graph: Graph, recipe: CompressionRecipe, notes: dict[str, Any]) -> dict[str, int]:

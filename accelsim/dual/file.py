@@ -34,10 +34,9 @@ from accelsim.dual.manifest import (
 from accelsim.dual.model import DualModel, winograd_eligible
 from accelsim.dual.quantizer import CODEBOOK_UNIT, MAX_LEVEL, Levels, Quantizer, dyadic, plain_codebook
 from accelsim.errors import InputError
-from accelsim.files import write_bytes
+from accelsim.files import DUAL, read_bytes, write_bytes
 from accelsim.network import Graph, Network
 
-MAX_FILE_BYTES = 128 << 20
 # A file may not claim more numbers than its size makes plausible: 1/4 of a bit each, and some for free.
 NUMBERS_PER_BYTE, FREE_NUMBERS = 32, 1 << 18
 DENSITY_STEPS = 63
@@ -105,26 +104,16 @@ def read_dual(path: Path) -> DualModel:
 
     Raises InputError, one line, if it cannot be read or is anything but an intact ``.dual`` file of this version.
     """
-    return decode_dual(_content(path), str(path))
+    return decode_dual(read_bytes(path, DUAL), str(path))
 
 
 def read_indices(path: Path) -> dict[str, Levels]:
     """The quantization indices of each weight array of a file, by name.  Raises InputError as ``read_dual``."""
     try:
-        manifest, weights, _ = _open(_content(path))
+        manifest, weights, _ = _open(read_bytes(path, DUAL))
         return _decode_weights(manifest, weights)[0]
     except ContainerError as error:
         raise InputError(f"{path}: {error}") from None
-
-
-def _content(path: Path) -> bytes:
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise InputError(f"{path}: {size} bytes, expected a .dual file of at most {MAX_FILE_BYTES}")
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}, expected a .dual file") from None
 
 
 def encode_dual(compressed: Compressed, coder: Coder = "context") -> bytes:

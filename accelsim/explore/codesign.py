@@ -22,6 +22,7 @@ from accelsim.dual.quantizer import dyadic
 from accelsim.errors import InputError
 from accelsim.explore.space import Variant
 from accelsim.explore.variants import thresholds, variant_densities, variant_model
+from accelsim.files import DUAL, read_bytes
 from accelsim.network import Network, Node, forward
 from accelsim.network.forward import Convolution, convolve
 from accelsim.network.images import LabelledImages, read_images
@@ -93,7 +94,7 @@ def file_bytes(variant: Variant) -> int:
     model = variant_model(variant)
     if variant.spatial_sparsity is None:
         return model.file_bytes
-    members = unpack(Path(variant.path).read_bytes(), MAX_MANIFEST_BYTES)
+    members = unpack(read_bytes(Path(variant.path), DUAL), MAX_MANIFEST_BYTES)
     manifest = parse_manifest(members["manifest.json"])
     names = manifest.weight_names
     indices, _ = decode(members["weights"], [manifest.graph.parameters[name] for name in names], manifest.coder)

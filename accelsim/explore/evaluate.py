@@ -18,6 +18,7 @@ from accelsim.explore.codesign import measure
 from accelsim.explore.machines import machine_from
 from accelsim.explore.space import Variant, content_key
 from accelsim.explore.variants import variant_densities, variant_works
+from accelsim.files import IMAGES, read_bytes
 from accelsim.simulator.run import run_rows
 
 # Parts of the package that decide what a result is.
@@ -106,10 +107,7 @@ def accuracy_task(
 
     Raises InputError without the images.
     """
-    try:
-        sha256 = _file_hash(images)
-    except OSError as error:
-        raise InputError(f"{images}: {error.strerror}, expected an .npz file of images") from None
+    sha256 = _file_hash(images)
     variant = variant.seen_by(kind)
     key = content_key("accuracy", code_version(), variant.identity, kind, m, sha256, count, bits)
     options = {"kind": kind, "m": m, "images": str(images), "count": count, "bits": bits}
@@ -118,7 +116,7 @@ def accuracy_task(
 
 @cache
 def _file_hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_bytes(path, IMAGES)).hexdigest()
 
 
 def evaluate(task: Task) -> Outcome:

@@ -21,6 +21,7 @@ from accelsim.explore import expressions
 from accelsim.explore.description import MAX_POINTS, Axis, Description, MachineEntry, ModelEntry, Range, Scalar, is_word
 from accelsim.explore.expressions import Value
 from accelsim.explore.machines import base_machine, facts, machine_keys, make_machine
+from accelsim.files import MODEL, read_bytes
 from accelsim.workload import find_table
 
 LAYER_THRESHOLD = "threshold."  # and the layer's name: the column of a threshold of its own
@@ -100,10 +101,7 @@ def model_variants(entry: ModelEntry, root: Path) -> list[Variant]:
     """
     places = (Path(entry.path), root / entry.path, find_table(entry.path) or Path(entry.path))
     path = next((p for p in places if p.is_file()), Path(entry.path))
-    try:
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}, expected a model") from None
+    sha256 = hashlib.sha256(read_bytes(path, MODEL)).hexdigest()
     pruning = {"spatial_sparsity", "winograd_sparsity", "winograd_threshold", "layer_thresholds"}
     if path.suffix == ".csv" and (asked := sorted(name for name in pruning if getattr(entry, name))):
         raise InputError(f"models: {entry.path}: {asked[0]} of a table, which has no weights, expected a .dual file")

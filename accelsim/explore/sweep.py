@@ -22,7 +22,7 @@ from accelsim.explore.search import check_search, search_points
 from accelsim.explore.space import Point, points
 from accelsim.explore.store import FILE_NAME, Store
 from accelsim.explore.table import layer_table, make_table, write_table
-from accelsim.files import write_bytes
+from accelsim.files import SWEEP, read_bytes, write_bytes
 
 Executor = Callable[[Iterable[Task]], Generator[Outcome, None, None]]
 Progress = Callable[[int, int, int], None]  # finished and failed so far, of how many
@@ -157,7 +157,7 @@ def run_sweep(
     folder.mkdir(parents=True, exist_ok=True)
     with Store(folder / FILE_NAME) as store:
         if path.resolve() != (folder / "sweep.yaml").resolve():
-            write_bytes(folder / "sweep.yaml", path.read_bytes())
+            write_bytes(folder / "sweep.yaml", read_bytes(path, SWEEP))
         if search is None:
             run_tasks(laid.pending(store), store, execute, progress)
         else:

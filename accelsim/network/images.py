@@ -2,7 +2,8 @@
 
 FILE.npz holds ``images`` (N, H, W, 3) uint8 RGB, ``labels`` (N,) integers, and possibly ``reference`` (N,) integers:
 what the uncompressed network answered.  A folder holds ``labels.csv`` with the columns ``file`` and ``label`` (and
-possibly ``reference``) and the pictures it names, all of one size, in any format that Pillow reads.
+possibly ``reference``) and the pictures it names, all of one size, in a format of ``pictures.FORMATS``.  An array or a
+column of another name is refused.
 """
 
 import csv
@@ -14,14 +15,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from accelsim.errors import InputError
-from accelsim.files import atomic_write
+from accelsim.files import IMAGES, LABELS, atomic_write, read_text
 from accelsim.network.npz import read_npz
+from accelsim.network.pictures import read_picture
 
-MAX_BYTES = 1 << 30  # of all pixels together
-MAX_TABLE_BYTES = 64 << 20
+KEYS = ("images", "labels", "reference")
+COLUMNS = ("file", "label", "reference")
+MAX_BYTES = IMAGES.most_bytes  # of all pixels together
 MAX_LABEL = 1_000_000
 
 
@@ -39,9 +41,13 @@ class LabelledImages:
     source: str = "images"
 
 
-def read_images(path: Path) -> LabelledImages:
-    """The images of an .npz file or of a folder.  Raises InputError, one line, if anything about them is wrong."""
-    return _read_folder(path) if path.is_dir() else _read_file(path)
+def read_images(path: Path, size: tuple[int, int] | None = None) -> LabelledImages:
+    """The images of an .npz file or of a folder.
+
+    size: the (H, W) that pictures of a folder must have, known before one is decoded; by default the first one's.
+    Raises InputError, one line, if anything about them is wrong.
+    """
+    return _read_folder(path, size) if path.is_dir() else _read_file(path)
 
 
 def write_images(path: Path, images: LabelledImages) -> None:
@@ -59,9 +65,11 @@ def _largest(labels: NDArray[np.int64] | None) -> int:
 
 
 def _read_file(path: Path) -> LabelledImages:
-    arrays = read_npz(path, MAX_BYTES)
+    arrays = read_npz(path, MAX_BYTES, IMAGES)
     if missing := [key for key in ("images", "labels") if key not in arrays]:
         raise InputError(f"{path}: no array {missing[0]!r} (found {', '.join(arrays)[:100] or 'none'})")
+    if unknown := [key for key in arrays if key not in KEYS]:
+        raise InputError(f"{path}: array {unknown[0][:60]!r} is not known, expected {', '.join(KEYS)}")
     pixels = arrays["images"]
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3 or not pixels.size:
         raise InputError(f"{path}: images is {pixels.dtype} {pixels.shape}, expected uint8 (N, H, W, 3)")
@@ -80,21 +88,19 @@ def _labels(path: Path, key: str, array: NDArray[Any] | None, images: int) -> ND
     return array.astype(np.int64)
 
 
-def _read_folder(folder: Path) -> LabelledImages:
+def _read_folder(folder: Path, size: tuple[int, int] | None) -> LabelledImages:
     table = folder / "labels.csv"
     rows = _table(table)
     labels = _column(table, rows, "label")
     reference = _column(table, rows, "reference") if "reference" in rows[0] else None
     pixels: NDArray[np.uint8] | None = None
     for index, row in enumerate(rows):
-        image = _picture(folder, table, index + 2, row["file"])
+        image = _picture(folder, table, index + 2, row["file"], size)
         if pixels is None:
             if len(rows) * image.size > MAX_BYTES:
                 raise InputError(f"{table}: {len(rows)} images of {image.size} bytes, expected {MAX_BYTES} in all")
             pixels = np.empty((len(rows), *image.shape), np.uint8)
-        if image.shape != pixels.shape[1:]:
-            (h, w, _), (H, W) = image.shape, pixels.shape[1:3]
-            raise InputError(f"{folder / row['file']}: {h} x {w} pixels, expected {H} x {W} like the first image")
+            size = (image.shape[0], image.shape[1])  # of all
         pixels[index] = image
     assert pixels is not None
     return LabelledImages(pixels, labels, reference, str(folder))
@@ -102,18 +108,21 @@ def _read_folder(folder: Path) -> LabelledImages:
 
 def _table(table: Path) -> list[dict[str, str]]:
     """The rows of labels.csv, at least one."""
+    text = read_text(table, LABELS)
     try:
-        if (size := table.stat().st_size) > MAX_TABLE_BYTES:
-            raise InputError(f"{table}: {size} bytes, expected at most {MAX_TABLE_BYTES}")
-        reader = csv.DictReader(io.StringIO(table.read_text(encoding="utf-8-sig"), newline=""), restval="")
+        reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
         rows, found = list(reader), list(reader.fieldnames or [])
-    except OSError as error:
-        raise InputError(f"{table}: {error.strerror}, expected a table with the columns file and label") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
         raise InputError(f"{table}: not a CSV file ({error})") from None
     for column in ("file", "label"):
         if column not in found:
             raise InputError(f"{table}: no column {column!r} (found {', '.join(found)[:100] or 'none'})")
+    if unknown := [column for column in found if column not in COLUMNS]:
+        raise InputError(f"{table}: column {unknown[0][:60]!r} is not known, expected {', '.join(COLUMNS)}")
+    if len(set(found)) < len(found):
+        raise InputError(f"{table}: two columns have one name (found {', '.join(found)}), expected each once")
+    if long := next((number for number, row in enumerate(rows, start=2) if None in row), None):
+        raise InputError(f"{table}: row {long}: more cells than the {len(found)} of the header")
     if not rows:
         raise InputError(f"{table}: no rows, expected one an image")
     return rows
@@ -131,19 +140,8 @@ def _column(table: Path, rows: Sequence[dict[str, str]], column: str) -> NDArray
     return np.array(values, np.int64)
 
 
-def _picture(folder: Path, table: Path, number: int, name: str) -> NDArray[np.uint8]:
-    """One picture (H, W, 3); its size is looked at before its pixels are decoded."""
+def _picture(folder: Path, table: Path, number: int, name: str, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+    """One picture (H, W, 3) that lies in the folder."""
     if not name or Path(name).is_absolute() or ".." in Path(name).parts:
         raise InputError(f"{table}: row {number}, column 'file': {name[:100]!r}, expected a picture in {folder}")
-    path = folder / name
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height * 3 > MAX_BYTES:
-                raise InputError(f"{path}: {image.height} x {image.width} pixels, expected at most {MAX_BYTES} bytes")
-            return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: no picture that Pillow reads") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}, expected a picture") from None
+    return read_picture(folder / name, size)

@@ -1,5 +1,6 @@
 """Reading .npz files from strangers: no pickle, no unknown types, and never more memory than was agreed to."""
 
+import struct
 import zipfile
 import zlib
 from io import BytesIO
@@ -11,27 +12,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.errors import InputError
+from accelsim.files import WEIGHTS, Kind, opened
 
 MAX_MEMBERS = 10_000
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def read_npz(path: Path, max_bytes: int) -> dict[str, NDArray[Any]]:
+def read_npz(path: Path, max_bytes: int, kind: Kind = WEIGHTS) -> dict[str, NDArray[Any]]:
     """The file's arrays by name, read-only; dtypes are bool, integer or floating point.
 
     max_bytes: of the file, and of all arrays together once unpacked; checked before anything is unpacked.
+    kind: what messages call it.
     Raises InputError if the file cannot be read, is damaged, is larger, or holds anything but plain arrays.
     """
     try:
-        if (size := path.stat().st_size) > max_bytes:
-            raise InputError(f"{path}: {size} bytes, expected at most {max_bytes}")
-        with zipfile.ZipFile(path) as archive:
+        with opened(path, kind._replace(most_bytes=max_bytes)) as stream, zipfile.ZipFile(stream) as archive:
             members = archive.infolist()
             _check_members(path, members, max_bytes)
             return {m.filename.removesuffix(".npy"): _array(path, m.filename, archive.read(m)) for m in members}
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}, expected an .npz file") from None
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError) as error:
+        raise InputError(f"{path}: {error.strerror or error}, expected {kind.name}") from None
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError, IndexError, struct.error) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: not a whole .npz file ({_one_line(error)})") from None

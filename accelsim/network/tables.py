@@ -1,20 +1,26 @@
 """Networks as tables of layers, without weights: NETWORK.csv, and the topology files of SCALE-Sim.
 
-NETWORK.csv has one layer a row and the columns of ``COLUMNS``.  A SCALE-Sim topology has a header line and either
-``Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides`` (its images carry
-their padding already, so padding is 0; version 3 adds a sparsity ``N:M``, N of M weights kept) or ``Layer, M, N, K``
-(an M x K times K x N matrix product).  Layers' names need not be connected to one another: a table is a list.
+NETWORK.csv has one layer a row and the columns of ``COLUMNS``, and where they are wanted those of ``MORE_COLUMNS``.
+A SCALE-Sim topology has a header line and either ``Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width,
+Channels, Num Filter, Strides`` or ``Layer, M, N, K`` (an M x K times K x N matrix product), read by position, and
+behind them by name: a second stride (down, then across), a sparsity ``N:M`` (N of M weights kept), a batch size.  Its
+images carry their padding already, so padding is 0.  As in SCALE-Sim a row with ``DP`` in its name is depthwise: it
+becomes a layer of one channel for each of its channels.  Layers of one name are told apart as ``NAME (2)``.
+
+A column that is none of these is refused.  Layers need not be connected to one another: a table is a list.
 """
 
 import csv
 import io
-from collections.abc import Iterable
-from dataclasses import dataclass
+import itertools
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, get_args
 
 from accelsim.errors import InputError
+from accelsim.files import LAYER_TABLE, read_text
 
 Kind = Literal["conv", "linear", "pool", "add", "other"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -22,11 +28,16 @@ COLUMNS = (
     *("name", "kind", "in_channels", "out_channels", "height", "width", "kernel_h", "kernel_w"),
     *("stride", "padding", "groups", "weight_density", "activation_density"),
 )
+MORE_COLUMNS = ("stride_w", "batch")  # the stride across, where it is another than down; images that go in together
 DEFAULTS = {"stride": "1", "padding": "0", "groups": "1", "weight_density": "1", "activation_density": "1"}
-MAX_FILE_BYTES, MAX_LAYERS, MAX_SIZE, SHOWN_FAULTS = 4 << 20, 10_000, 1 << 20, 5
+DEFAULTS |= {"stride_w": "", "batch": "1"}
+MAX_LAYERS, MAX_SIZE, SHOWN_FAULTS = 10_000, 1 << 20, 5
+MAX_ELEMENTS = 1 << 36  # of an input or an output, a batch together: 64 GB of 8-bit values
+MAX_DIGITS = 9  # of either number of a sparsity N:M
 
 TOPOLOGY = ("layer", "ifmap height", "ifmap width", "filter height", "filter width", "channels", "num filter", "stride")
 GEMM = ("layer", "m", "n", "k")
+EXTRA = ("sparsity", "batch")  # beginnings of what SCALE-Sim's variants have behind these
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,8 @@ class TableLayer:
     """One row: a layer's shape, and the share of its weights and of its inputs that are not zero.
 
     kind: conv, linear, pool, add or other.  height H, width W of the input without padding; a linear layer has
-    H = W = 1.  kernel (R, S); stride and padding are the same in both directions.
+    H = W = 1.  kernel (R, S); padding is the same in both directions, and stride, too, unless stride_w is another
+    across.  batch: images in one go, times those of the run.
     """
 
     name: str
@@ -49,13 +61,20 @@ class TableLayer:
     groups: int = 1
     weight_density: float = 1.0
     activation_density: float = 1.0
+    stride_w: int | None = None
+    batch: int = 1
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """Down and across."""
+        return self.stride, self.stride if self.stride_w is None else self.stride_w
 
     @property
     def output_size(self) -> tuple[int, int]:
         """Height P and width Q of the output, rounded down."""
         P, Q = (
-            (size + 2 * self.padding - k) // self.stride + 1
-            for size, k in zip((self.height, self.width), self.kernel, strict=True)
+            (size + 2 * self.padding - k) // stride + 1
+            for size, k, stride in zip((self.height, self.width), self.kernel, self.strides, strict=True)
         )
         return P, Q
 
@@ -69,9 +88,9 @@ def read_table(path: Path) -> tuple[TableLayer, ...]:
     header = [cell.lower() for cell in rows[0][1]]
     scale_sim = bool(header) and header[0].startswith("layer")
     if scale_sim and tuple(header[1:4]) == GEMM[1:]:
-        read, faults = _gemm, _header_faults(header, len(GEMM), GEMM)
+        read, faults = _gemm, _header_faults(header, GEMM, strides=False)
     elif scale_sim:
-        read, faults = _topology, _header_faults(header, len(TOPOLOGY), TOPOLOGY)
+        read, faults = _topology, _header_faults(header, TOPOLOGY, strides=True)
     else:
         read, faults = _network, _column_faults(header)
     layers: list[TableLayer] = []
@@ -81,11 +100,14 @@ def read_table(path: Path) -> tuple[TableLayer, ...]:
         layer = read(row)
         if not row.faults:
             _check(layer, row)
-        if layer.name in names:
-            row.fault("name", f"{layer.name!r} is used twice")
-        names.add(layer.name)
-        layers.append(layer)
+        if layer.name in names and not scale_sim:
+            row.fault("name", f"{layer.name[:60]!r} is used twice")
         faults += row.faults
+        for part in _depthwise(layer) if scale_sim and "DP" in layer.name else [layer]:
+            layers.append(replace(part, name=_free_name(part.name, names)))
+            names.add(layers[-1].name)
+        if len(layers) > MAX_LAYERS:
+            raise InputError(f"{path}: row {number}: over {MAX_LAYERS} layers, depthwise ones a channel each")
     if not faults and not layers:
         faults = ["no layers, expected at least one row below the header"]
     if faults:
@@ -94,33 +116,49 @@ def read_table(path: Path) -> tuple[TableLayer, ...]:
     return tuple(layers)
 
 
-def table_text(layers: Iterable[TableLayer]) -> str:
+def _depthwise(layer: TableLayer) -> list[TableLayer]:
+    """SCALE-Sim's reading of a depthwise row: each input channel by itself, with all of the row's filters."""
+    return [
+        replace(layer, name=f"{layer.name}Channel_{channel}", in_channels=1) for channel in range(layer.in_channels)
+    ]
+
+
+def _free_name(name: str, taken: Collection[str]) -> str:
+    """The name, or the first of ``NAME (2)``, ``NAME (3)`` ... that no layer has yet."""
+    if name not in taken:
+        return name
+    return next(free for number in itertools.count(2) if (free := f"{name} ({number})") not in taken)
+
+
+def table_text(layers: Sequence[TableLayer]) -> str:
     """The layers as the text of a NETWORK.csv."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(COLUMNS)
+    more = [
+        column
+        for column, usual in zip(MORE_COLUMNS, (None, 1), strict=True)
+        if any(getattr(layer, column) != usual for layer in layers)
+    ]
+    rows.writerow([*COLUMNS, *more])
     for layer in layers:
         rows.writerow(
             [layer.name, layer.kind, layer.in_channels, layer.out_channels, layer.height, layer.width, *layer.kernel]
             + [layer.stride, layer.padding, layer.groups]
             + [f"{density:g}" for density in (layer.weight_density, layer.activation_density)]
+            + [getattr(layer, column) for column in more]
         )
     return text.getvalue()
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
     """Row numbers and stripped cells of all rows that are not blank, trailing commas dropped."""
+    text = read_text(path, LAYER_TABLE)
     try:
-        if (size := path.stat().st_size) > MAX_FILE_BYTES:
-            raise InputError(f"{path}: {size} bytes, expected a table of at most {MAX_FILE_BYTES}")
-        text = path.read_text(encoding="utf-8-sig")
         rows = [
             (number, [cell.strip() for cell in row])
             for number, row in enumerate(csv.reader(io.StringIO(text, newline="")), start=1)
         ]
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}, expected a table of layers") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
         raise InputError(f"{path}: not a CSV file ({error})") from None
     for _, cells in rows:
         while cells and not cells[-1]:
@@ -135,25 +173,40 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
 
 def _column_faults(header: list[str]) -> list[str]:
     faults = []
+    known = (*COLUMNS, *MORE_COLUMNS)
     for cell in header:
-        if cell not in COLUMNS:
-            near = get_close_matches(cell, COLUMNS, n=1)
+        if cell not in known:
+            near = get_close_matches(cell[:60], known, n=1)
             hint = f", did you mean {near[0]!r}?" if near else f" (expected {', '.join(COLUMNS)})"
             faults.append(f"row 1: column {cell[:60]!r} is not known{hint}")
     faults += [f"row 1: column {c!r} is missing" for c in COLUMNS if c not in DEFAULTS and c not in header]
-    return faults + [f"row 1: column {c!r} is there twice" for c in COLUMNS if header.count(c) > 1]
+    return faults + [f"row 1: column {c!r} is there twice" for c in known if header.count(c) > 1]
 
 
-def _header_faults(header: list[str], columns: int, expected: tuple[str, ...]) -> list[str]:
-    """SCALE-Sim reads by position; a header of another meaning would be read wrongly."""
+def _header_faults(header: list[str], expected: tuple[str, ...], strides: bool) -> list[str]:
+    """SCALE-Sim reads by position; a header of another meaning would be read wrongly.  strides: whether it has them."""
     faults = [
         f"row 1: column {position + 1} is {cell[:60]!r}, expected {name!r}"
         for position, (cell, name) in enumerate(zip(header, expected, strict=False))
         if not cell.startswith(name)
     ]
-    if len(header) < columns:
+    if len(header) < len(expected):
         faults.append(f"row 1: {len(header)} columns, expected {', '.join(expected)}")
-    return faults
+    behind = header[len(expected) :]
+    if strides and header[len(expected) - 1 :][:1] == ["stride width"]:
+        faults.append(
+            f"row 1: column {len(expected)} is 'stride width', expected the stride down before the one across"
+        )
+    if strides and behind and behind[0].startswith("stride"):
+        behind = behind[1:]
+    found = [next((start for start in EXTRA if cell.startswith(start)), "") for cell in behind]
+    what = ", ".join((*(["a second stride"] if strides else []), *EXTRA))
+    faults += [
+        f"row 1: column {cell[:60]!r} is not known behind {expected[-1]!r} (expected {what})"
+        for cell, start in zip(behind, found, strict=True)
+        if not start
+    ]
+    return faults + [f"row 1: column {start!r} is there twice" for start in EXTRA if found.count(start) > 1]
 
 
 class _Row:
@@ -164,6 +217,10 @@ class _Row:
         self.cells = dict(zip(header, cells, strict=False))
         if len(cells) > len(header):
             self.faults.append(f"row {number}: {len(cells)} cells, the header has {len(header)}")
+
+    def column(self, start: str) -> str:
+        """The name of the column that begins so, or the beginning where there is none."""
+        return next((name for name in self.header if name.startswith(start)), start)
 
     def fault(self, column: str, message: str) -> None:
         self.faults.append(f"row {self.number}, column {column!r}: {message}")
@@ -213,11 +270,14 @@ def _network(row: _Row) -> TableLayer:
         groups=row.integer("groups"),
         weight_density=row.share("weight_density"),
         activation_density=row.share("activation_density"),
+        stride_w=row.integer("stride_w") if row.cells.get("stride_w") else None,
+        batch=row.integer("batch"),
     )
 
 
 def _topology(row: _Row) -> TableLayer:
     name, height, width, kernel_h, kernel_w, channels, filters, stride = row.header[:8]
+    across = next(iter(row.header[8:9]), "")
     return TableLayer(
         name=row.text(name),
         kind="conv",
@@ -228,6 +288,8 @@ def _topology(row: _Row) -> TableLayer:
         kernel=(row.integer(kernel_h), row.integer(kernel_w)),
         stride=row.integer(stride),
         weight_density=_kept(row),
+        stride_w=row.integer(across) if across.startswith("stride") else None,
+        batch=_batch(row),
     )
 
 
@@ -241,17 +303,26 @@ def _gemm(row: _Row) -> TableLayer:
         height=row.integer(M),
         width=1,
         weight_density=_kept(row),
+        batch=_batch(row),
     )
 
 
 def _kept(row: _Row) -> float:
     """SCALE-Sim 3's sparsity N:M as a density; 1 without that column."""
-    value = row.cells.get("sparsity", "") or "1:1"
+    column = row.column("sparsity")
+    value = row.cells.get(column, "") or "1:1"
     kept, _, of = value.partition(":")
-    if not (kept.isascii() and kept.isdigit() and of.isascii() and of.isdigit() and 0 < int(kept) <= int(of)):
-        row.fault("sparsity", f"{value[:40]!r}, expected N:M with N of 1 to M")
+    digits = all(part.isascii() and part.isdigit() and len(part) <= MAX_DIGITS for part in (kept, of))
+    if not (digits and 0 < int(kept) <= int(of)):
+        row.fault(column, f"{value[:40]!r}, expected N:M with N of 1 to M")
         return 1.0
     return int(kept) / int(of)
+
+
+def _batch(row: _Row) -> int:
+    """The batch size of a variant of SCALE-Sim; 1 without that column."""
+    column = row.column("batch")
+    return row.integer(column) if row.cells.get(column) else 1
 
 
 def _check(layer: TableLayer, row: _Row) -> None:
@@ -260,6 +331,13 @@ def _check(layer: TableLayer, row: _Row) -> None:
     for column, size, k in zip(("kernel_h", "kernel_w"), padded, layer.kernel, strict=True):
         if k > size:
             row.fault(column, f"{k} is larger than the padded image, {size}")
+    P, Q = layer.output_size
+    for what, channels, H, W in (
+        ("input", layer.in_channels, *padded),
+        ("output", layer.out_channels, P, Q),
+    ):
+        if (elements := layer.batch * channels * H * W) > MAX_ELEMENTS:
+            row.fault("height", f"an {what} of {elements} elements, expected at most {MAX_ELEMENTS}")
     if layer.in_channels % layer.groups or layer.out_channels % layer.groups:
         row.fault("groups", f"{layer.groups} does not divide {layer.in_channels} and {layer.out_channels} channels")
     if layer.kind == "linear" and (layer.height, layer.width, *layer.kernel) != (1, 1, 1, 1):

@@ -13,11 +13,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from accelsim.errors import InputError
-from accelsim.files import write_bytes
+from accelsim.files import SAFETENSORS, WEIGHTS, read_bytes, write_bytes
 from accelsim.network.graph import Graph, Network
 from accelsim.network.npz import read_npz
-
-MAX_FILE_BYTES = 2 << 30
 
 
 def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
@@ -26,17 +24,11 @@ def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
     Raises InputError if the file cannot be read, is over 2 GiB, is no safetensors file, or holds a number that is
     not finite.
     """
+    content = read_bytes(path, SAFETENSORS)
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise InputError(f"{path}: {size} bytes, expected at most {MAX_FILE_BYTES}")
-        tensors = load(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}, expected a safetensors file") from None
+        tensors = load(content)
     except (SafetensorError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: not a safetensors file ({error})") from None
+        raise InputError(f"{path}: not a safetensors file ({' '.join(str(error).split())[:200]})") from None
     return _floats(path, tensors)
 
 
@@ -49,7 +41,7 @@ def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
     if path.suffix == ".safetensors":
         return read_safetensors(path)
     if path.suffix == ".npz":
-        arrays = read_npz(path, MAX_FILE_BYTES)
+        arrays = read_npz(path, WEIGHTS.most_bytes)
         return _floats(path, {name if "." in name else f"{name}.weight": array for name, array in arrays.items()})
     raise InputError(f"{path}: expected a .safetensors or .npz file of weights")
 

@@ -14,12 +14,12 @@ import pandas as pd
 
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
+from accelsim.files import RESULTS, read_text
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.result import ENERGY_COLUMNS, Result
 from accelsim.workload import LayerTable
 
 TOTALS = "totals.csv"
-MAX_FILE_BYTES = 64 << 20
 
 TEXT = ("machine", "layers_csv", "model", "engine", "settings", "sha256")
 FACTS = ("batch", "parameters", "file_bytes", "lanes", "sram_bytes", "clock_mhz", "dram_bytes_per_cycle")
@@ -125,13 +125,9 @@ def _csv(table: pd.DataFrame) -> bytes:
 
 def _read(path: Path, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
     """A table with these columns, the numbers finite except for an unlimited bandwidth."""
+    content = read_text(path, RESULTS)
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(f"{path}: over {MAX_FILE_BYTES} bytes, expected a table of `accelsim compare -o`")
-        content = path.read_text(encoding="utf-8")
         table = pd.read_csv(io.StringIO(content), dtype=dict.fromkeys(text, str), keep_default_na=False)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}, expected a table of `accelsim compare -o`") from None
     except (ValueError, pd.errors.ParserError) as error:
         raise InputError(f"{path}: not a CSV table ({' '.join(str(error).split())[:200]})") from None
     if missing := [column for column in (*text, *numbers) if column not in table.columns]:

@@ -22,7 +22,8 @@ from safetensors.numpy import save
 
 from accelsim.arrays import Array
 from accelsim.errors import InputError
-from accelsim.files import write_bytes, write_text
+from accelsim.files import STATE as STATE_FILE
+from accelsim.files import opened, write_bytes, write_text
 
 STATE = "state.safetensors"
 MODEL = "checkpoint.safetensors"
@@ -39,13 +40,15 @@ def load_state(folder: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     """(arrays, notes) of a run's state.  Raises InputError if there is none that can be read."""
     path = folder / STATE
     try:
-        with safe_open(path, framework="np") as content:
+        with opened(path, STATE_FILE), safe_open(path, framework="np") as content:
             notes = json.loads((content.metadata() or {})["state"])
-            return {name: content.get_tensor(name) for name in content.keys()}, notes  # noqa: SIM118
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file, expected the state of a run to resume") from None
+            arrays = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: not the state of a training run ({error})") from None
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise InputError(f"{path}: array {name!r} holds NaN or infinity, expected the state of a sound run")
+    return arrays, notes
 
 
 def save_model(folder: Path, arrays: Mapping[str, Array], card: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import zipfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,9 +13,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from accelsim.errors import InputError
+from accelsim.files import ARCHIVE, DATA, LABELS, PICTURE, opened, read_text
+from accelsim.network.npz import read_npz
+from accelsim.network.pictures import decode, read_picture
 from accelsim.training.augment import Pixels
 from accelsim.training.recipe import Data
 
@@ -133,16 +137,22 @@ def archives(path: Path, split: str, size: tuple[int, int]) -> Images:
     """Zip archives of images, listed in labels.csv by archive, file, label and split; their centres of ``size``."""
     listing = path / "labels.csv"
     pixels, labels = [], []
+    rows = csv.DictReader(io.StringIO(read_text(listing, LABELS), newline=""))
     try:
-        with listing.open(newline="", encoding="utf-8") as stream, ExitStack() as opened:
+        with ExitStack() as stack:
             zips: dict[str, zipfile.ZipFile] = {}
-            for row in csv.DictReader(stream):
+            for row in rows:
                 if row["split"] != split:
                     continue
-                if row["archive"] not in zips:
-                    zips[row["archive"]] = opened.enter_context(zipfile.ZipFile(path / row["archive"]))
-                with Image.open(io.BytesIO(zips[row["archive"]].read(row["file"]))) as image:
-                    whole = np.asarray(image.convert("RGB"))
+                name = row["archive"]
+                if Path(name).name != name:
+                    raise InputError(f"{listing}: archive {name[:100]!r}, expected the name of a file beside it")
+                if name not in zips:
+                    stream = stack.enter_context(opened(path / name, ARCHIVE))
+                    zips[name] = stack.enter_context(zipfile.ZipFile(stream))
+                if zips[name].getinfo(row["file"]).file_size > PICTURE.most_bytes:
+                    raise InputError(f"{path / name}: {row['file'][:100]!r} is over {PICTURE.most_bytes} bytes")
+                whole = decode(io.BytesIO(zips[name].read(row["file"])), f"{path / name}: {row['file']}")
                 top, left = (whole.shape[0] - size[0]) // 2, (whole.shape[1] - size[1]) // 2
                 if min(top, left) < 0:
                     raise InputError(
@@ -152,7 +162,7 @@ def archives(path: Path, split: str, size: tuple[int, int]) -> Images:
                 labels.append(int(row["label"]))
     except OSError as error:
         raise InputError(f"{error.filename or listing}: {error.strerror or error}, expected images' archives") from None
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError, TypeError, csv.Error, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{listing}: {error}, expected columns archive, file, label and split") from None
@@ -190,27 +200,17 @@ def cifar10(folder: Path, split: str) -> Images:
 
 def open_image(path: Path) -> Pixels:
     """One image as (H, W, 3) uint8.  Raises InputError if it is missing or no image."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except UnidentifiedImageError:
-        raise InputError(f"{path}: no image that Pillow can read") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}, expected an image") from None
+    return read_picture(path)
 
 
 def from_npz(path: Path, split: str) -> Images:
     """Arrays SPLIT_images (N, H, W, C) uint8 and SPLIT_labels (N,) of an .npz file."""
+    arrays = read_npz(path, DATA.most_bytes, DATA)
     try:
-        with np.load(path, allow_pickle=False) as content:
-            pixels: NDArray[Any] = content[f"{split}_images"]
-            labels: NDArray[Any] = content[f"{split}_labels"]
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}, expected an .npz file") from None
-    except (KeyError, ValueError) as error:
-        raise InputError(
-            f"{path}: {' '.join(str(error).split())}, expected {split}_images and {split}_labels"
-        ) from None
+        pixels: NDArray[Any] = arrays[f"{split}_images"]
+        labels: NDArray[Any] = arrays[f"{split}_labels"]
+    except KeyError as error:
+        raise InputError(f"{path}: no array {error}, expected {split}_images and {split}_labels") from None
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or labels.shape != pixels.shape[:1]:
         raise InputError(
             f"{path}: {split}_images is {pixels.dtype} {pixels.shape}, expected (N, H, W, C) uint8 and N labels"

@@ -15,7 +15,8 @@ from threadpoolctl import threadpool_limits
 from accelsim.arrays import Array
 from accelsim.errors import InputError, NumericalError
 from accelsim.faults import nearest
-from accelsim.files import write_text
+from accelsim.files import LOG as LOG_FILE
+from accelsim.files import read_text, write_text
 from accelsim.network.graph import INPUT, Graph, Network
 from accelsim.network.layers import BatchNorm, Conv, Relu
 from accelsim.network.weights import load_network, read_weights
@@ -248,8 +249,13 @@ class Run:
         self.hours = float(notes["hours"])
         log = self.out / LOG
         if log.exists():
-            with log.open(newline="", encoding="utf-8") as stream:
-                self.rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= self.trainer.done]
+            try:
+                rows = csv.DictReader(io.StringIO(read_text(log, LOG_FILE), newline=""))
+                self.rows = [row for row in rows if int(row["step"]) <= self.trainer.done]
+            except (KeyError, TypeError, ValueError, csv.Error) as error:
+                if isinstance(error, InputError):
+                    raise
+                raise InputError(f"{log}: {error}, expected the log of this run") from None
 
     def prepare(self, watch: Callable[[LayerReport], None] | None = None) -> None:
         """What the recipe wants done to the first weights.  watch: called after each reconstructed layer."""

@@ -10,16 +10,18 @@ counts as a file of one channel, and as they are equal otherwise, it is ``bridge
 
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from pydantic import ValidationError
 
 from accelsim.errors import InputError
+from accelsim.files import ARCHIVE, PICTURE, opened
 from accelsim.network.graph import Graph
+from accelsim.network.pictures import decode
 from accelsim.training.recipe import Data
 
 Plane = NDArray[np.float32]  # (H, W), 0 to 255
@@ -115,17 +117,16 @@ def read_planes(path: Path, scale: int) -> dict[str, Plane]:
     """Luminance by file name of a zip archive's images, cut to a multiple of the scale.  Raises InputError."""
     planes = {}
     try:
-        with zipfile.ZipFile(path) as archive:
+        with opened(path, ARCHIVE) as stream, zipfile.ZipFile(stream) as archive:
             for name in sorted(archive.namelist()):
-                with Image.open(io.BytesIO(archive.read(name))) as image:
-                    pixels = np.asarray(image.convert("RGB"))
+                if archive.getinfo(name).file_size > PICTURE.most_bytes:
+                    raise InputError(f"{path}: {name[:100]!r} is over {PICTURE.most_bytes} bytes")
+                pixels = decode(io.BytesIO(archive.read(name)), f"{path}: {name}")
                 y = pixels[..., 0].astype(np.float32) if Path(name).stem in ONE_CHANNEL else luminance(pixels)
                 planes[name] = y[: y.shape[0] // scale * scale, : y.shape[1] // scale * scale]
-    except UnidentifiedImageError:
-        raise InputError(f"{path}: {name} is no image that Pillow can read") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}, expected a zip archive of images") from None
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, RuntimeError, zlib.error) as error:
         raise InputError(f"{path}: {error}, expected a zip archive of images") from None
     if not planes:
         raise InputError(f"{path}: holds no images")

@@ -194,7 +194,7 @@ def test_an_interrupted_fine_tuning_goes_on_to_the_same_file(tmp_path):
         compress_checkpoint(weights, out, other, resume=True)
     assert compress_checkpoint(weights, out, recipe, resume=True).sha256 == whole.sha256
     assert sorted(path.name for path in tmp_path.glob("*.dual*")) == ["whole.dual", "x.dual"]
-    with pytest.raises(InputError, match="no such file, expected the state"):
+    with pytest.raises(InputError, match="No such file or directory, expected the state"):
         compress_checkpoint(weights, out, recipe, resume=True)
 
 

@@ -89,8 +89,8 @@ def test_files_that_do_not_hold_images(tmp_path, arrays, message):
         ("file,label\n../0.png,1\n", r"row 2, column 'file': '\.\./0.png'"),
         ("file,label\n/etc/passwd,1\n", "row 2, column 'file'"),
         ("file,label\n0.png,1\n9.png,1\n", "9.png: No such file or directory, expected a picture"),
-        ("file,label\nlabels.csv,1\n", "labels.csv: no picture that Pillow reads"),
-        ("file,label\n0.png,1\nlarge.png,1\n", "large.png: 9 x 9 pixels, expected 4 x 5 like the first image"),
+        ("file,label\nlabels.csv,1\n", "labels.csv: no picture, expected one of PNG"),
+        ("file,label\n0.png,1\nlarge.png,1\n", "large.png: 9 x 9 pixels, expected 4 x 5"),
         ("file,label\ncut.png,1\n", "cut.png"),
         ("file,label\nbomb.png,1\n", "bomb.png"),
     ],
@@ -129,7 +129,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_a_table_of_bytes_is_refused(tmp_path):
     (tmp_path / "labels.csv").write_bytes(b"file,label\n\xff\xfe,1\n")
-    with pytest.raises(InputError, match="not a CSV file"):
+    with pytest.raises(InputError, match="byte 11 is no UTF-8 text, expected a table with the columns file and label"):
         read_images(tmp_path)
 
 

@@ -103,9 +103,9 @@ def test_all_faults_are_named_at_once_but_not_thousands(tmp_path):
         ),
         (HEADER.replace(",width", "").encode() + b"\n", "column 'width' is missing"),
         (HEADER.encode() + b",kind\n", "column 'kind' is there twice"),
-        (b"\xff\xfe\x00", "not a CSV file"),
+        (b"\xff\xfe\x00", "byte 0 is no UTF-8 text, expected a table of layers"),
         (b"Layer, M, N\n", "expected 'ifmap height'"),
-        (b"x" * (5 << 20), "5242880 bytes, expected a table of at most"),
+        (b"x" * (5 << 20), "5242880 bytes, expected a table of layers of at most"),
         (HEADER.encode() + b"\n" + b"a\n" * 10_001, "10001 layers, expected at most 10000"),
     ],
 )

@@ -1,0 +1,66 @@
+"""One picture from a stranger's file: of a known format, its size looked at before its pixels are decoded.
+
+Pillow knows dozens of formats, some of which start other programs (EPS runs Ghostscript); only those of ``FORMATS`` are
+read, whatever the file's name ends in.  What 8 bits a colour and channel cannot say is refused and not rounded away.
+"""
+
+import warnings
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from accelsim.errors import InputError
+from accelsim.files import PICTURE, opened
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "PPM", "TIFF")
+MAX_PIXELS = 1 << 26
+
+
+def read_picture(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """The picture (H, W, 3) uint8, RGB.
+
+    size: the (H, W) that it must have.  Raises InputError if the file cannot be read or is no such picture.
+    """
+    with opened(path, PICTURE) as stream:
+        return decode(stream, str(path), size)
+
+
+def decode(stream: BinaryIO, where: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """The picture (H, W, 3) uint8, RGB, in a stream.  Raises InputError that begins with ``where``."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bounds here are tighter
+            image = Image.open(stream, formats=FORMATS)
+        with image:
+            _check(image, where, size)
+            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+                pixels = np.asarray(image.convert("RGBA"))
+                if pixels[..., 3].min() < 255:
+                    raise InputError(f"{where}: transparent pixels, expected an opaque picture")
+                return pixels[..., :3]
+            return np.asarray(image.convert("RGB"))
+    except UnidentifiedImageError:
+        raise InputError(f"{where}: no picture, expected one of {', '.join(FORMATS)}") from None
+    except Image.DecompressionBombError:
+        raise InputError(f"{where}: far too many pixels, expected at most {MAX_PIXELS}") from None
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError, EOFError, zlib.error, ArithmeticError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{where}: a damaged picture ({' '.join(str(error).split())[:100]})") from None
+
+
+def _check(image: Image.Image, where: str, size: tuple[int, int] | None) -> None:
+    """What the header alone says."""
+    H, W = image.height, image.width
+    if size is not None and (H, W) != size:
+        raise InputError(f"{where}: {H} x {W} pixels, expected {size[0]} x {size[1]}")
+    if H * W > MAX_PIXELS or not H * W:
+        raise InputError(f"{where}: {H} x {W} pixels, expected at most {MAX_PIXELS}")
+    if image.mode.startswith(("I", "F")):
+        raise InputError(f"{where}: over 8 bits a colour, expected 8")
+    if (frames := getattr(image, "n_frames", 1)) > 1:
+        raise InputError(f"{where}: {frames} pictures in one file, expected one")
