@@ -9,6 +9,7 @@ file name answer at once.  It raises InputError for bad input and leaves printin
 """
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ import typer
 
 import accelsim
 from accelsim.errors import InputError, NumericalError
+from accelsim.files import write_text
+from accelsim.names import one_line, visible
 
 app = typer.Typer(
     name="accelsim",
@@ -82,9 +85,9 @@ def compare(
     energies = accelsim.sensitivity(loaded, descriptions, batch=batch) if sensitivity else None
     if output is not None:
         from accelsim.report.tables import gather
-        from accelsim.report.write import report_files, write_files
+        from accelsim.report.write import report_files, write_comparison
 
-        write_files(output, report_files(gather(loaded, descriptions, results, batch, overrides or ())))
+        write_comparison(output, report_files(gather(loaded, descriptions, results, batch, overrides or ())))
     if json:
         tables = {} if energies is None else {"sensitivity": energies.to_dict(orient="records")}
         print_json({"results": [r.to_json() for r in results], "ratios": ratios.to_dict(orient="index"), **tables})
@@ -122,9 +125,8 @@ def simulate(
     if trace is not None:
         from accelsim.report.plain import to_json
         from accelsim.report.trace import trace as timeline
-        from accelsim.report.write import write_files
 
-        write_files(trace.parent, {trace.name: to_json(timeline(loaded, description, batch)).encode()})
+        write_text(trace, to_json(timeline(loaded, description, batch)))
     if json:
         tables = {} if energies is None else {"sensitivity": energies.to_dict(orient="records")}
         print_json(result.to_json() | tables)
@@ -269,7 +271,7 @@ def report(
     """Draw the plots and the page of a comparison or a sweep again from what it wrote."""
     from accelsim.explore.store import FILE_NAME
     from accelsim.report.tables import read_csv
-    from accelsim.report.write import report_files, write_files
+    from accelsim.report.write import report_files, write_comparison
 
     target = output or folder
     if (folder / FILE_NAME).is_file():
@@ -279,7 +281,7 @@ def report(
         write_sweep_report(read_sweep(folder), target)
         say(f"report: {target / 'report.html'}")
         return
-    write_files(target, report_files(read_csv(folder), with_tables=output is not None))
+    write_comparison(target, report_files(read_csv(folder), with_tables=output is not None))
     say(f"report: {target / 'report.html'}")
 
 
@@ -329,7 +331,7 @@ def sweep(
 
 def say(line: str) -> None:
     """A word to the user on stderr, where it is in no result's way."""
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(visible(line) + "\n")
 
 
 def print_json(content: dict[str, Any]) -> None:
@@ -341,6 +343,13 @@ def print_json(content: dict[str, Any]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.  The one place where errors become messages."""
+    if sys.stderr is None:  # closed by whoever called us
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        return _fail("standard output is closed, expected somewhere to write to", 2)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a name that the terminal's encoding lacks is no reason to stop
     try:
         status = app(arguments, prog_name="accelsim", standalone_mode=False)
         sys.stdout.flush()
@@ -351,11 +360,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:  # a wrong flag or argument
         return _fail(error.format_message(), 2)
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 141
     except OSError as error:
+        if error.filename is None:  # our own output: what is left of it must not be tried again at exit
+            _drop_output()
         return _fail(f"{error.filename or 'output'}: {error.strerror or error}", 2)
+    except (MemoryError, OverflowError, RecursionError) as error:
+        return _fail(f"too large to compute: {error or 'out of memory'}", 2)
     except KeyboardInterrupt:
         return 130
     return status if isinstance(status, int) else 0
@@ -363,8 +375,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _fail(message: str, status: int) -> int:
     if message:  # there is none where the help has said it all
-        sys.stderr.write(f"error: {' '.join(message.splitlines())}\n")
+        sys.stderr.write(f"error: {one_line(message)}\n")
     return status
+
+
+def _drop_output() -> None:
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -120,6 +120,8 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     Permissions are those of any new file (umask).  Raises OSError if the folder cannot be written.
     """
     path = path.resolve() if path.is_symlink() else path
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if _special(path):
         descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO that nobody reads: ENXIO
         os.set_blocking(descriptor, True)

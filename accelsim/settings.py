@@ -105,12 +105,13 @@ def _check_size(text: str) -> None:
             raise _Refused(f"over {MAX_NODES} values, aliases written out")
 
     for event in _events(text):
+        line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent):
             aliases += 1
             if aliases > MAX_ALIASES:
-                raise _Refused(f"line {event.start_mark.line + 1}: over {MAX_ALIASES} aliases")
+                raise _Refused(f"line {line}: over {MAX_ALIASES} aliases")
             if event.anchor not in sizes:
-                raise _Refused(f"line {event.start_mark.line + 1}: alias {event.anchor[:60]!r} of nothing before")
+                raise _Refused(f"line {line}: alias {event.anchor[:60]!r} of nothing before")
             add(sizes[event.anchor])
         elif isinstance(event, yaml.ScalarEvent):
             if event.anchor:
@@ -121,7 +122,7 @@ def _check_size(text: str) -> None:
                 sizes.pop(event.anchor, None)
             open_.append((event.anchor, 1))
             if len(open_) > MAX_DEPTH:
-                raise _Refused(f"line {event.start_mark.line + 1}: nested more than {MAX_DEPTH} deep")
+                raise _Refused(f"line {line}: nested more than {MAX_DEPTH} deep")
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, size = open_.pop()
             if anchor:
@@ -130,6 +131,7 @@ def _check_size(text: str) -> None:
 
 
 def _events(text: str) -> Iterator[Any]:
+    """What the parser finds, one after the other; nothing is built."""
     yield from yaml.parse(text, Loader=_Loader)
 
 

@@ -12,6 +12,7 @@ from accelsim.explore.evaluate import Outcome
 from accelsim.explore.space import Point
 from accelsim.explore.store import Store
 from accelsim.files import write_text
+from accelsim.names import cell
 
 
 def make_table(
@@ -57,9 +58,11 @@ def layer_table(points: Sequence[Point], keys: Sequence[str | None], store: Stor
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    """As CSV, floats with all their digits; the same table gives the same text."""
+    """As CSV, floats with all their digits, texts as no formulas; the same table gives the same text."""
     text = io.StringIO()
-    table.to_csv(text, index=False, lineterminator="\n")
+    texts = table.select_dtypes(include="object").columns
+    shown = {column: table[column].map(lambda v: cell(v) if isinstance(v, str) else v) for column in texts}
+    table.assign(**shown).to_csv(text, index=False, lineterminator="\n")
     return text.getvalue()
 
 

@@ -21,6 +21,7 @@ from typing import Literal, get_args
 
 from accelsim.errors import InputError
 from accelsim.files import LAYER_TABLE, read_text
+from accelsim.names import cell, from_cell
 
 Kind = Literal["conv", "linear", "pool", "add", "other"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -85,7 +86,7 @@ def read_table(path: Path) -> tuple[TableLayer, ...]:
     Raises InputError that names the file and, for each fault, the row (the header is row 1) and the column.
     """
     rows = _rows(path)
-    header = [cell.lower() for cell in rows[0][1]]
+    header = [column.lower() for column in rows[0][1]]
     scale_sim = bool(header) and header[0].startswith("layer")
     if scale_sim and tuple(header[1:4]) == GEMM[1:]:
         read, faults = _gemm, _header_faults(header, GEMM, strides=False)
@@ -142,7 +143,15 @@ def table_text(layers: Sequence[TableLayer]) -> str:
     rows.writerow([*COLUMNS, *more])
     for layer in layers:
         rows.writerow(
-            [layer.name, layer.kind, layer.in_channels, layer.out_channels, layer.height, layer.width, *layer.kernel]
+            [
+                cell(layer.name),
+                layer.kind,
+                layer.in_channels,
+                layer.out_channels,
+                layer.height,
+                layer.width,
+                *layer.kernel,
+            ]
             + [layer.stride, layer.padding, layer.groups]
             + [f"{density:g}" for density in (layer.weight_density, layer.activation_density)]
             + [getattr(layer, column) for column in more]
@@ -155,7 +164,7 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
     text = read_text(path, LAYER_TABLE)
     try:
         rows = [
-            (number, [cell.strip() for cell in row])
+            (number, [text.strip() for text in row])
             for number, row in enumerate(csv.reader(io.StringIO(text, newline="")), start=1)
         ]
     except csv.Error as error:
@@ -174,11 +183,11 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
 def _column_faults(header: list[str]) -> list[str]:
     faults = []
     known = (*COLUMNS, *MORE_COLUMNS)
-    for cell in header:
-        if cell not in known:
-            near = get_close_matches(cell[:60], known, n=1)
+    for column in header:
+        if column not in known:
+            near = get_close_matches(column[:60], known, n=1)
             hint = f", did you mean {near[0]!r}?" if near else f" (expected {', '.join(COLUMNS)})"
-            faults.append(f"row 1: column {cell[:60]!r} is not known{hint}")
+            faults.append(f"row 1: column {column[:60]!r} is not known{hint}")
     faults += [f"row 1: column {c!r} is missing" for c in COLUMNS if c not in DEFAULTS and c not in header]
     return faults + [f"row 1: column {c!r} is there twice" for c in known if header.count(c) > 1]
 
@@ -186,9 +195,9 @@ def _column_faults(header: list[str]) -> list[str]:
 def _header_faults(header: list[str], expected: tuple[str, ...], strides: bool) -> list[str]:
     """SCALE-Sim reads by position; a header of another meaning would be read wrongly.  strides: whether it has them."""
     faults = [
-        f"row 1: column {position + 1} is {cell[:60]!r}, expected {name!r}"
-        for position, (cell, name) in enumerate(zip(header, expected, strict=False))
-        if not cell.startswith(name)
+        f"row 1: column {position + 1} is {column[:60]!r}, expected {name!r}"
+        for position, (column, name) in enumerate(zip(header, expected, strict=False))
+        if not column.startswith(name)
     ]
     if len(header) < len(expected):
         faults.append(f"row 1: {len(header)} columns, expected {', '.join(expected)}")
@@ -199,11 +208,11 @@ def _header_faults(header: list[str], expected: tuple[str, ...], strides: bool) 
         )
     if strides and behind and behind[0].startswith("stride"):
         behind = behind[1:]
-    found = [next((start for start in EXTRA if cell.startswith(start)), "") for cell in behind]
+    found = [next((start for start in EXTRA if column.startswith(start)), "") for column in behind]
     what = ", ".join((*(["a second stride"] if strides else []), *EXTRA))
     faults += [
-        f"row 1: column {cell[:60]!r} is not known behind {expected[-1]!r} (expected {what})"
-        for cell, start in zip(behind, found, strict=True)
+        f"row 1: column {column[:60]!r} is not known behind {expected[-1]!r} (expected {what})"
+        for column, start in zip(behind, found, strict=True)
         if not start
     ]
     return faults + [f"row 1: column {start!r} is there twice" for start in EXTRA if found.count(start) > 1]
@@ -258,7 +267,7 @@ def _network(row: _Row) -> TableLayer:
     if kind and kind not in KINDS:
         row.fault("kind", f"{kind[:40]!r}, expected one of {', '.join(KINDS)}")
     return TableLayer(
-        name=row.text("name"),
+        name=from_cell(row.text("name")),
         kind=next((known for known in KINDS if known == kind), "other"),
         in_channels=row.integer("in_channels"),
         out_channels=row.integer("out_channels"),
@@ -332,11 +341,9 @@ def _check(layer: TableLayer, row: _Row) -> None:
         if k > size:
             row.fault(column, f"{k} is larger than the padded image, {size}")
     P, Q = layer.output_size
-    for what, channels, H, W in (
-        ("input", layer.in_channels, *padded),
-        ("output", layer.out_channels, P, Q),
-    ):
-        if (elements := layer.batch * channels * H * W) > MAX_ELEMENTS:
+    inputs, outputs = layer.in_channels * padded[0] * padded[1], layer.out_channels * P * Q
+    for what, elements in (("input", layer.batch * inputs), ("output", layer.batch * outputs)):
+        if elements > MAX_ELEMENTS:
             row.fault("height", f"an {what} of {elements} elements, expected at most {MAX_ELEMENTS}")
     if layer.in_channels % layer.groups or layer.out_channels % layer.groups:
         row.fault("groups", f"{layer.groups} does not divide {layer.in_channels} and {layer.out_channels} channels")

@@ -1,11 +1,12 @@
 """The report as one HTML page: tables and plots inline, nothing fetched from anywhere."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
+from html import escape as html_escape
 
 import pandas as pd
 
 from accelsim.hardware.energy import PARTS
+from accelsim.names import visible
 from accelsim.report.tables import Comparison
 
 STYLE = """
@@ -48,6 +49,11 @@ PLOTS = (
     ("dram", "DRAM traffic by tensor"),
     ("roofline", "Roofline"),
 )
+
+
+def escape(text: str) -> str:
+    """The text as HTML that shows it, hidden characters as their codes."""
+    return html_escape(visible(text))
 
 
 def page(comparison: Comparison, svgs: Mapping[str, bytes]) -> str:

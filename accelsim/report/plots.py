@@ -5,6 +5,7 @@ can tell apart.  The same comparison gives the same bytes: no dates, fixed ident
 """
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from matplotlib.ticker import EngFormatter
 
 from accelsim.arrays import Floats
 from accelsim.hardware.energy import PARTS
+from accelsim.names import in_plot
 from accelsim.report.tables import Comparison
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#7F7F7F", "#000000")
@@ -56,6 +58,7 @@ def plots(comparison: Comparison) -> dict[str, bytes]:
         "roofline": _roofline,
     }
     files = {}
+    comparison = _drawable(comparison)
     with style():
         for name, function in draw.items():
             figure = function(comparison)
@@ -64,10 +67,20 @@ def plots(comparison: Comparison) -> dict[str, bytes]:
     return files
 
 
+def _drawable(comparison: Comparison) -> Comparison:
+    """The same comparison, its names as Matplotlib is to be given them."""
+    names = {column: comparison.totals[column].map(in_plot) for column in ("machine", "model")}
+    layers = {
+        in_plot(name): rows.assign(name=rows["name"].map(str).map(in_plot)) for name, rows in comparison.layers.items()
+    }
+    return Comparison(comparison.totals.assign(**names), layers)
+
+
 @contextmanager
 def style() -> Iterator[None]:
-    """The look of all plots."""
-    with matplotlib.rc_context(STYLE):
+    """The look of all plots; letters that the font lacks are boxes, without a word."""
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
 
 

@@ -18,6 +18,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullForma
 from accelsim.explore.breakeven import break_even
 from accelsim.explore.pareto import front
 from accelsim.explore.sweep import Sweep
+from accelsim.names import in_plot
 from accelsim.report.plots import COLOURS, MARKERS, ROOF_COLOUR, render, style
 
 MAX_LINES = 250  # of parallel coordinates
@@ -197,7 +198,7 @@ def _short(value: object) -> str:
         if abs(number) >= 10_000:
             return EngFormatter(places=1, sep="")(number)
         return f"{number:.3g}" if abs(number) < 1000 else f"{number:.0f}"
-    return str(value)
+    return in_plot(str(value))
 
 
 def _parallel(sweep: Sweep) -> Figure | None:
@@ -344,7 +345,7 @@ def _break_even(sweep: Sweep) -> Figure | None:
         axes.set_xlabel(label(column))
         names = key if isinstance(key, tuple) else (key,)
         axes.set_title(", ".join(f"{n} {_short(v)}" for n, v in zip(panels_by, names, strict=True)) or "all machines")
-    drawn[0].set_yticks(range(len(layers)), layers)
+    drawn[0].set_yticks(range(len(layers)), [in_plot(str(name)) for name in layers])
     figure.colorbar(image, ax=list(drawn), label="break-even Winograd density", shrink=0.8)
     figure.suptitle("Winograd pays below this density (>: at every density tried; never: at none)", fontweight="bold")
     return figure

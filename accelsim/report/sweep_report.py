@@ -1,7 +1,6 @@
 """The folder of a sweep as a report: plots, the front as CSV, and one HTML page that needs nothing else."""
 
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from accelsim.explore.answers import variant_axes
 from accelsim.explore.breakeven import best_tiles
 from accelsim.explore.sweep import Sweep
 from accelsim.explore.table import to_csv
-from accelsim.report.html import document, inline, table_of
+from accelsim.report.html import document, escape, inline, table_of
 from accelsim.report.sweep_plots import break_even_table, label, sweep_plots, varied
 from accelsim.report.write import write_files
 
@@ -31,7 +30,8 @@ def write_sweep_report(sweep: Sweep, folder: Path) -> None:
 
     Raises InputError if no point is done or the folder cannot be written.
     """
-    write_files(folder, sweep_report(sweep))
+    plots = {f"{name}.{kind}" for name in HEADINGS for kind in ("png", "svg")}
+    write_files(folder, sweep_report(sweep), replaced={*plots, "break_even.csv"})
 
 
 def sweep_report(sweep: Sweep) -> dict[str, bytes]:

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 import pandas as pd
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from accelsim.explore.answers import Answers
 from accelsim.explore.sweep import Estimate
+from accelsim.report.terminal import escape
 
 FRONT_ROWS = 12
 

@@ -16,6 +16,7 @@ from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
 from accelsim.files import RESULTS, read_text
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
+from accelsim.names import cell, from_cell
 from accelsim.simulator.result import ENERGY_COLUMNS, Result
 from accelsim.workload import LayerTable
 
@@ -119,8 +120,21 @@ def read_csv(folder: Path) -> Comparison:
     return Comparison(totals, layers)
 
 
+def older_files(folder: Path) -> list[str]:
+    """The tables of the report that a folder holds, by name; none if it holds no sound one."""
+    try:
+        return [TOTALS, *(name for name in _read(folder / TOTALS, TEXT, ())["layers_csv"] if Path(name).name == name)]
+    except InputError:
+        return []
+
+
 def _csv(table: pd.DataFrame) -> bytes:
-    return table.to_csv(index=False, lineterminator="\n").encode()
+    """The table as CSV, its texts as cells that are no formulas."""
+    texts = table.select_dtypes(exclude="number").columns
+    shown = table.assign(
+        **{column: table[column].map(lambda v: cell(v) if isinstance(v, str) else v) for column in texts}
+    )
+    return shown.to_csv(index=False, lineterminator="\n").encode()
 
 
 def _read(path: Path, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
@@ -142,4 +156,6 @@ def _read(path: Path, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFra
             found = str(table[column].iloc[row])[:40]
             raise InputError(f"{path}: row {row + 2}, column {column!r}: {found!r}, expected a number of 0 or more")
         table[column] = values
+    for column in text:
+        table[column] = table[column].map(from_cell)
     return table

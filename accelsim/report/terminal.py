@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as no_markup
 from rich.table import Table
 
 from accelsim.dual.model import DualModel
 from accelsim.hardware.energy import PARTS
+from accelsim.names import visible
 from accelsim.simulator.result import Result
 from accelsim.simulator.sensitivity import least
 from accelsim.workload import LayerTable
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from accelsim.datapath.validate import Validation
 
 Row = Callable[[pd.Series], str]
+
+
+def escape(text: str) -> str:
+    """The text as rich shows it: no markup in it, hidden characters as their codes."""
+    return no_markup(visible(text))
 
 
 def console() -> Console:

@@ -1,13 +1,13 @@
 """A folder of results: CSV tables, plots as PNG and SVG, and ``report.html``."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from accelsim.errors import InputError
-from accelsim.files import write_bytes
+from accelsim.files import write_folder
 from accelsim.report.html import PLOTS, page
 from accelsim.report.plots import plots
-from accelsim.report.tables import Comparison, to_csv
+from accelsim.report.tables import TOTALS, Comparison, older_files, to_csv
 
 
 def report_files(comparison: Comparison, *, with_tables: bool = True) -> dict[str, bytes]:
@@ -18,10 +18,17 @@ def report_files(comparison: Comparison, *, with_tables: bool = True) -> dict[st
     return files | drawn | {"report.html": html.encode()}
 
 
-def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write each file atomically.  Raises InputError if the folder cannot be written."""
+def write_comparison(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a report's files, all at once, in the place of those of an older report.
+
+    Raises InputError if the folder cannot be written.
+    """
+    write_files(folder, files, older_files(folder) if TOTALS in files else ())
+
+
+def write_files(folder: Path, files: Mapping[str, bytes], replaced: Collection[str] = ()) -> None:
+    """Write the files all at once; ``replaced`` go.  Raises InputError if the folder cannot be written."""
     try:
-        for name, content in files.items():
-            write_bytes(folder / name, content)
+        write_folder(folder, files, replaced)
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror or error}, expected a folder to write to") from None

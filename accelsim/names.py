@@ -1,0 +1,41 @@
+"""Names from a user's file as they are shown: on a terminal, in a CSV file, in a plot.
+
+A layer may be called anything.  What would move the cursor, start a formula in a spreadsheet or be set as mathematics
+is shown as the characters that it is made of; all else stays.
+"""
+
+import unicodedata
+
+MAX_MESSAGE = 2000
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode's control, format, surrogate, unassigned, line ends
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def visible(text: str) -> str:
+    """The text with a backslash code for each character that has no shape of its own, line ends and tabs included."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in _HIDDEN else c for c in text)
+
+
+def one_line(message: str) -> str:
+    """A message in one line of bounded length, its beginning and its end."""
+    text = visible(" ".join(message.split()))
+    return text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE - 300]} [...] {text[-200:]}"
+
+
+def cell(text: str) -> str:
+    """The text as a CSV cell that no spreadsheet takes for a formula: an apostrophe before what begins like one."""
+    shown = visible(text)
+    return f"'{shown}" if shown.startswith((*_FORMULA, "'")) else shown
+
+
+def from_cell(text: str) -> str:
+    """What ``cell`` was given, but for hidden characters."""
+    return text[1:] if text.startswith("'") and text[1:].startswith((*_FORMULA, "'")) else text
+
+
+def in_plot(text: str) -> str:
+    """The text as Matplotlib draws it letter for letter: no mathematics, and no label that is left out of a legend."""
+    shown = visible(text).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
