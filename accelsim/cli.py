@@ -183,7 +183,7 @@ def validate(
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:
-    """Run the file on real images as each machine computes it; exit status 1 if one does not hold the accuracy."""
+    """Run the file on real images as each machine computes it; exit status 1 unless all hold the accuracy."""
     from accelsim.datapath.validate import TOLERANCE_POINTS
     from accelsim.report.terminal import console, show_validation
 
@@ -330,8 +330,9 @@ def sweep(
 
 
 def say(line: str) -> None:
-    """A word to the user on stderr, where it is in no result's way."""
-    sys.stderr.write(visible(line) + "\n")
+    """A word to the user on stderr, where it is in no result's way; without one it goes unsaid."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(visible(line) + "\n")
 
 
 def print_json(content: dict[str, Any]) -> None:
@@ -375,7 +376,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _fail(message: str, status: int) -> int:
     if message:  # there is none where the help has said it all
-        sys.stderr.write(f"error: {one_line(message)}\n")
+        say(f"error: {one_line(message)}")
     return status
 
 

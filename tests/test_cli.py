@@ -211,7 +211,7 @@ def test_validate_says_how_many_answers_are_right(run, model, tmp_path):
     with np.load(write_images(tmp_path / "random.npz")) as archive:
         pixels = archive["images"]
     answers = forward(loaded.network, loaded.network.graph.preprocessing.apply(pixels)).argmax(axis=1)
-    images = write_images(tmp_path / "own.npz", answers)
+    images = write_images(tmp_path / "own.npz", answers, reference=answers)
     found = strict_json(run("validate", model, "spatial-16x16", "winograd-16x16", "--images", images, "--json"))
     assert list(found) == ["images", "reference_top1", "machines", "served_by_both"]
     assert found["images"] == 20
@@ -221,6 +221,11 @@ def test_validate_says_how_many_answers_are_right(run, model, tmp_path):
     assert (spatial["machine"], spatial["top1"]) == ("spatial-16x16", 100.0)
     assert spatial["max_abs_error"] < 1e-3 < winograd["max_abs_error"] < 10
     assert found["served_by_both"] is True
+
+    alone = write_images(tmp_path / "alone.npz", answers)  # without the uncompressed network's answers
+    found = strict_json(run("validate", model, "spatial-16x16", "winograd-16x16", "--images", alone, "--json", status=1))
+    assert [machine["loss_points"] for machine in found["machines"]] == [None, None]
+    assert found["served_by_both"] is None
 
     right = (answers + 1) % 10  # the uncompressed network knew better
     worse = write_images(tmp_path / "worse.npz", right, reference=right)

@@ -18,13 +18,15 @@ from accelsim.arrays import Array
 from accelsim.datapath.spatial import sparse_convolution
 from accelsim.dual.deploy import winograd_convolution
 from accelsim.dual.model import DualModel
-from accelsim.errors import InputError
+from accelsim.errors import InputError, NumericalError
 from accelsim.network import Network, Node, forward
+from accelsim.network.count import peak_bytes
 from accelsim.network.forward import Convolution, convolve
 from accelsim.network.images import LabelledImages
 from accelsim.network.layers import Conv
 
 BATCH = 50
+MAX_BYTES = 1 << 30  # that the activations of a batch may take
 TOLERANCE_POINTS = 2.0
 CONFIDENCE = 1.645  # standard errors: 95 %, one-sided
 
@@ -49,15 +51,15 @@ class MachineValidation:
     """How one machine did.
 
     top1: percent of answers that are the label.  loss_points: how far that is below the uncompressed network on the
-    same images (below the decoded one where its answers are not known), and its standard error, image by image.
-    agreement: percent that are the uncompressed network's, None where that is not known.
+    same images, and its standard error, image by image.  agreement: percent that are the uncompressed network's.  All
+    three are None where the uncompressed network's answers are not known.
     max_abs_error: largest difference of an output from the decoded network's by direct convolution.
     """
 
     machine: str
     top1: float
-    loss_points: float
-    loss_standard_error: float
+    loss_points: float | None
+    loss_standard_error: float | None
     agreement: float | None
     max_abs_error: float
 
@@ -68,13 +70,14 @@ class Validation:
 
     images: how many.  reference_top1: the uncompressed network's top-1 in percent, on these images if its answers are
     known, else as the model states it, else None.  served_by_both: machines of both kinds ran the file, and for none of
-    them do these images show, at 95 % confidence, a loss above the tolerance: the more images, the stricter.
+    them do these images show, at 95 % confidence, a loss above the tolerance: the more images, the stricter.  None
+    where machines of both kinds ran it, but what the uncompressed network answers is not known, and so neither a loss.
     """
 
     images: int
     reference_top1: float | None
     machines: tuple[MachineValidation, ...]
-    served_by_both: bool
+    served_by_both: bool | None
 
     def to_dict(self) -> dict[str, Any]:
         """The object that ``accelsim validate --json`` prints."""
@@ -92,27 +95,28 @@ def validate(
     """Run the model on the images as each machine would.
 
     reference: the uncompressed network; without it its answers are those stored with the images, if any.
-    Raises InputError if the images or labels do not fit the network, or no machine is given.
+    Raises InputError if the images or labels do not fit the network, no machine is given, or an image takes more memory
+    than ``MAX_BYTES``; NumericalError if an output is not a finite number.
     """
     _check(model, datapaths, images)
     expected = answers(reference, images.pixels) if reference is not None else images.reference
     plain = _outputs(model.network, images.pixels, None)
-    right = (plain.argmax(axis=1) if expected is None else expected) == images.labels
+    right = None if expected is None else expected == images.labels
     outputs: dict[Datapath, Array] = {}
     results = []
     for datapath in datapaths:
         key = replace(datapath, machine="")
         if key not in outputs:
-            outputs[key] = _outputs(model.network, images.pixels, _convolution(model, datapath))
+            outputs[key] = _outputs(model.network, images.pixels, _convolution(model, datapath), datapath.machine)
         y = outputs[key]
         hits = y.argmax(axis=1) == images.labels
-        lost = right.astype(np.float64) - hits
+        lost = None if right is None else right.astype(np.float64) - hits
         results.append(
             MachineValidation(
                 machine=datapath.machine,
                 top1=_percent(hits),
-                loss_points=float(100 * lost.mean()),
-                loss_standard_error=float(100 * lost.std() / np.sqrt(len(lost))),
+                loss_points=None if lost is None else float(100 * lost.mean()),
+                loss_standard_error=None if lost is None else float(100 * lost.std() / np.sqrt(len(lost))),
                 agreement=None if expected is None else _percent(y.argmax(axis=1) == expected),
                 max_abs_error=float(np.abs(y - plain).max()),
             )
@@ -120,8 +124,18 @@ def validate(
     stated = model.accuracy.get("top1_reference")
     reference_top1 = stated if expected is None else _percent(expected == images.labels)
     both = {datapath.kind for datapath in datapaths} == {"spatial", "winograd"}
-    served = both and all(r.loss_points - CONFIDENCE * r.loss_standard_error <= tolerance_points for r in results)
+    served = _served(results, tolerance_points) if both else False
     return Validation(len(images.labels), reference_top1, tuple(results), served)
+
+
+def _served(results: Sequence[MachineValidation], tolerance_points: float) -> bool | None:
+    """Whether no machine shows a loss above the tolerance; None where a loss is not known."""
+    held = []
+    for result in results:
+        if result.loss_points is None or result.loss_standard_error is None:
+            return None
+        held.append(result.loss_points - CONFIDENCE * result.loss_standard_error <= tolerance_points)
+    return all(held)
 
 
 def answers(network: Network, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -161,12 +175,28 @@ def _convolution(model: DualModel, datapath: Datapath) -> Convolution:
     return run
 
 
-def _outputs(network: Network, pixels: NDArray[np.uint8], convolution: Convolution | None) -> Array:
-    """The network's outputs: (N, classes).  One BLAS thread: on products this small more only wait for each other."""
-    prepare = network.graph.preprocessing.apply
-    parts = [pixels[first : first + BATCH] for first in range(0, len(pixels), BATCH)]
-    with threadpool_limits(1, user_api="blas"):
-        return np.concatenate([forward(network, prepare(part), convolution=convolution) for part in parts])
+def _outputs(network: Network, pixels: NDArray[np.uint8], convolution: Convolution | None, machine: str = "") -> Array:
+    """The network's outputs: (N, classes).  One BLAS thread: on products this small more only wait for each other.
+
+    Raises InputError if an image needs over MAX_BYTES, NumericalError if an output is not finite.
+    """
+    each = peak_bytes(network.graph)
+    if each > MAX_BYTES:
+        raise InputError(
+            f"{network.graph.name}: an image needs {each} bytes of activations, expected at most {MAX_BYTES}"
+        )
+    prepare, batch = network.graph.preprocessing.apply, max(1, min(BATCH, MAX_BYTES // each))
+    parts = [pixels[first : first + batch] for first in range(0, len(pixels), batch)]
+    with threadpool_limits(1, user_api="blas"), np.errstate(all="ignore"):
+        y = np.concatenate([forward(network, prepare(part), convolution=convolution) for part in parts])
+    if not np.isfinite(y).all():
+        image = int(np.argmin(np.isfinite(y.reshape(len(y), -1)).all(axis=1)))
+        where = f" on {machine}" if machine else ""
+        raise NumericalError(
+            f"{network.graph.name}{where}: outputs of image {image} are no finite numbers, so that nothing can be said "
+            "of its accuracy; expected weights and scales that float32 can hold"
+        )
+    return y
 
 
 def _percent(hits: NDArray[np.bool_]) -> float:

@@ -3,9 +3,9 @@
     W = G w G^T per 2-D slice, zero where |W| <= threshold          (Choi et al., arXiv:1902.08192)
 
 The threshold belongs to the scaling of G that ``accelsim.transforms.winograd`` states, and to the tile size m it was
-trained for; at any other m or target sparsity the density that results is the caller's to look at.  The transform is summed in one
-order in float64 and rounded once to float32, so that values and masks are the same on every machine (a BLAS is free
-to sum in another).
+trained for; at any other m or target sparsity the density that results is the caller's to look at.  The transform is
+summed in one order in float64 and rounded once to float32, so that values and masks are the same on every machine (a
+BLAS is free to sum in another).
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from accelsim.dual.model import DualModel, winograd_eligible
 from accelsim.network import Node
 from accelsim.network.forward import Convolution, convolve
 from accelsim.network.layers import Conv
-from accelsim.transforms.winograd import convolve_transformed, matrices
+from accelsim.transforms.winograd import POINTS, convolve_transformed, matrices
 
 BLOCK_FILTERS = 1 << 13  # transformed at a time: what their taps take stays in a core's cache
 
@@ -57,13 +57,20 @@ def _combination(coefficients: NDArray[np.float64], taps: NDArray[np.float64]) -
 def tile_sizes(model: DualModel, m: int | None = None) -> dict[str, int]:
     """m of each Winograd-eligible convolution, by node name: the model's own, or ``m`` for all of them.
 
+    Convolutions whose kernel is too large for F(m, r) are left out: they run directly.
     Raises ValueError if m is below 1.
     """
-    if m is None:
-        return dict(model.winograd_m)
-    if m < 1:
+    if m is not None and m < 1:
         raise ValueError(f"the output tile size m must be at least 1, got {m}")
-    return {node.name: m for node in model.network.graph.nodes if winograd_eligible(node)}
+    eligible = {node.name: node.layer for node in model.network.graph.nodes if winograd_eligible(node)}
+    asked = dict(model.winograd_m) if m is None else dict.fromkeys(eligible, m)
+    found = {}
+    for name, size in asked.items():
+        layer = eligible[name]
+        assert isinstance(layer, Conv)
+        if size + max(layer.kernel) - 2 <= len(POINTS):
+            found[name] = size
+    return found
 
 
 def winograd_model(

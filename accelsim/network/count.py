@@ -8,8 +8,10 @@ element-wise ones of F(m x m, R x S), edge tiles padded to whole ones.
 from collections.abc import Mapping
 from math import prod
 
-from accelsim.network.graph import Graph
+from accelsim.network.graph import INPUT, Graph
 from accelsim.network.layers import Conv, Linear
+
+WORKING_COPIES = 4
 
 
 def dense_macs(graph: Graph) -> dict[str, int]:
@@ -40,6 +42,29 @@ def winograd_multiplies(graph: Graph, tiles: Mapping[str, int]) -> dict[str, int
         (R, S), C = layer.kernel, layer.in_channels // layer.groups
         counts[name] = -(-P // m) * -(-Q // m) * (m + R - 1) * (m + S - 1) * K * C
     return counts
+
+
+def peak_bytes(graph: Graph) -> int:
+    """Bytes that the float32 values of one image take at once in a forward pass, on the safe side.
+
+    All values that later nodes still read, the node's output, and ``WORKING_COPIES`` of its inputs (padded, unfolded,
+    transformed).
+    """
+    last_use = {source: i for i, node in enumerate(graph.nodes) for source in node.inputs}
+    live, peak = {INPUT: prod(graph.input_shape)}, 0
+    for i, node in enumerate(graph.nodes):
+        live[node.name] = prod(graph.shapes[node.name])
+        padding = getattr(node.layer, "padding", (0, 0))
+        copies = 0
+        for source in node.inputs:
+            *size, channels = graph.shapes[source]
+            padded = [x + 2 * p for x, p in zip(size, padding, strict=False)]
+            copies += WORKING_COPIES * prod(padded) * channels
+        peak = max(peak, sum(live.values()) + copies)
+        for source in set(node.inputs):
+            if last_use[source] == i:
+                del live[source]
+    return 4 * peak
 
 
 def tiles_by_kernel(graph: Graph, m: Mapping[int, int]) -> dict[str, int]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.dual.deploy import density, sparsity_threshold, spatial_densities, winograd_model
+from accelsim.dual.deploy import density, sparsity_threshold, spatial_densities, tile_sizes, winograd_model
 from accelsim.dual.model import DualModel
 from accelsim.hardware.energy import area_source, prices, static_mw, static_source
 from accelsim.hardware.machine import SpatialMachine, WinogradMachine
@@ -24,6 +24,8 @@ def describe_model(
     linear layers; winograd_density is null where Winograd does not apply.
     """
     filters = winograd_model(model, m=m, threshold=threshold, sparsity=sparsity)
+    if m is not None and not filters and model.winograd_m:
+        raise ValueError(f"no layer's kernel has an F({m}, r), expected a smaller tile")
     spatial, winograd = spatial_densities(model), {name: density(W) for name, W in filters.items()}
     if sparsity is not None:
         threshold = sparsity_threshold(model, sparsity, m)
@@ -47,7 +49,7 @@ def describe_model(
         "compression_ratio": float32_bytes / model.file_bytes,
         "layers": layers,
         "winograd": {
-            "tile": m if m is not None else sorted(set(model.winograd_m.values())),
+            "tile": m if m is not None else sorted(set(tile_sizes(model).values())),
             "threshold": model.winograd_threshold if threshold is None else threshold,
             "density": sum(np.count_nonzero(W) for W in filters.values())
             / max(1, sum(W.size for W in filters.values())),

@@ -263,12 +263,19 @@ def show_validation(out: Console, model: DualModel, validation: "Validation", to
     table = _table("machine", "top-1 %", "loss, points", "agreement %", "largest difference")
     for machine in validation.machines:
         agreement = "-" if machine.agreement is None else f"{machine.agreement:.2f}"
-        loss = f"{machine.loss_points:.2f} +- {machine.loss_standard_error:.2f}"
+        loss = "-"
+        if machine.loss_points is not None and machine.loss_standard_error is not None:
+            loss = f"{machine.loss_points:.2f} +- {machine.loss_standard_error:.2f}"
         table.add_row(escape(machine.machine), f"{machine.top1:.2f}", loss, agreement, f"{machine.max_abs_error:.3g}")
     out.print(table)
     _line(out, "loss: below the uncompressed network, +- one standard error; agreement: same answer as it gives")
     _line(out, "largest difference: of an output, against direct convolution with the decoded weights")
-    _line(out, f"served by both kinds of machine: {'yes' if validation.served_by_both else 'no'}")
+    verdict = {
+        True: "yes",
+        False: "no",
+        None: "not known (no reference with the images: what the uncompressed network answers)",
+    }
+    _line(out, f"served by both kinds of machine: {verdict[validation.served_by_both]}")
     _line(out, f"yes: machines of both kinds, and no loss above {tolerance:g} points shown (95 % confidence)")
 
 

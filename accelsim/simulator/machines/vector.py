@@ -17,6 +17,8 @@ from accelsim.simulator.tiles.tiling import whole_bytes
 from accelsim.simulator.time.schedule import Schedule, untransformed
 from accelsim.workload import CHANNEL_BLOCK, LayerWork
 
+MAX_PARTS = 1 << 22  # of a layer: some 400 MB of schedule
+
 
 def plan_vector(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> Schedule:
     """The schedule of a pool, add or other layer.  Raises InputError if the input buffer cannot hold a pool's rows."""
@@ -36,6 +38,11 @@ def plan_vector(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> S
     row_bytes = machine.dram.timing.row_bytes
     streamed = -(-in_total // (work.inputs * row_bytes))
     parts = max(streamed, int(np.ceil(in_total / in_room)), int(np.ceil(out_total / out_room)))
+    if parts > MAX_PARTS:
+        raise InputError(
+            f"{machine.name}: layer {work.name} passes {in_total} bytes in {parts} parts (DRAM rows, or what a buffer "
+            f"holds), expected at most {MAX_PARTS}"
+        )
     edges = np.arange(parts + 1)
     # Cumulative shares, so that the parts sum to the tensors exactly.
     in_bytes, out_bytes = np.diff(in_total * edges // parts), np.diff(out_total * edges // parts)
