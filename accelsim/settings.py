@@ -111,7 +111,7 @@ def _check_size(text: str) -> None:
             if aliases > MAX_ALIASES:
                 raise _Refused(f"line {line}: over {MAX_ALIASES} aliases")
             if event.anchor not in sizes:
-                raise _Refused(f"line {line}: alias {event.anchor[:60]!r} of nothing before")
+                raise _Refused(f"line {line}: alias {str(event.anchor)[:60]!r} of nothing before")
             add(sizes[event.anchor])
         elif isinstance(event, yaml.ScalarEvent):
             if event.anchor:

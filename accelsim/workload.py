@@ -2,8 +2,8 @@
 
 A layer work is a convolution, a fully connected layer (a 1 x 1 convolution of a 1 x 1 image), a pooling, an addition
 or another element-wise pass; of a ``.dual`` file, or of a table (``accelsim.network.tables``) with random weights.
-Folded away, at no cost: ReLU, batch-norm and affine right behind a convolution, linear or add layer (they ride on its
-output path); flatten, channel padding and 1 x 1 subsampling (addressing).
+Folded away, at no cost: ReLU, clipping, batch-norm and affine right behind a convolution, linear or add layer (they
+ride on its output path); flatten, padding and 1 x 1 subsampling (addressing).
 """
 
 import hashlib
@@ -26,6 +26,7 @@ from accelsim.network.layers import (
     Affine,
     AveragePool,
     BatchNorm,
+    Clip,
     Concat,
     Conv,
     Flatten,
@@ -34,6 +35,7 @@ from accelsim.network.layers import (
     LocalResponseNorm,
     MaxPool,
     PadChannels,
+    PadImage,
     Relu,
 )
 from accelsim.network.tables import TableLayer, read_table
@@ -247,10 +249,10 @@ def layer_works(model: DualModel | LayerTable, batch: int = 1) -> tuple[LayerWor
                 works.append(make("add", inputs=len(node.inputs)))
             case LocalResponseNorm():
                 works.append(make("other"))
-            case Relu() | Affine() | BatchNorm():
+            case Relu() | Clip() | Affine() | BatchNorm():
                 if not _rides_along(graph, node.inputs[0]):
                     works.append(make("other"))
-            case Concat() | Flatten() | PadChannels():
+            case Concat() | Flatten() | PadChannels() | PadImage():
                 continue
             case _:
                 raise TypeError(f"node {node.name}: no layer work for {type(layer).__name__}")
@@ -304,7 +306,7 @@ def _densities(model: DualModel) -> dict[str, float]:
         found = model.input_density.get(node.name)
         if found is not None:
             density[node.inputs[0]] = float(np.mean(found))
-        elif isinstance(node.layer, Relu | Affine | BatchNorm | Flatten) and density[node.inputs[0]] == 1.0:
+        elif isinstance(node.layer, Relu | Clip | Affine | BatchNorm | Flatten) and density[node.inputs[0]] == 1.0:
             density[node.inputs[0]] = density[node.name]
     return density
 
@@ -315,7 +317,7 @@ def _rides_along(graph: Graph, producer: str) -> bool:
         node = graph.node(producer)
         if isinstance(node.layer, Conv | Linear | Add | AveragePool | GlobalAveragePool):
             return True
-        if not isinstance(node.layer, Relu | Affine | BatchNorm):
+        if not isinstance(node.layer, Relu | Clip | Affine | BatchNorm):
             return False
         producer = node.inputs[0]
     return False

@@ -223,7 +223,9 @@ def test_validate_says_how_many_answers_are_right(run, model, tmp_path):
     assert found["served_by_both"] is True
 
     alone = write_images(tmp_path / "alone.npz", answers)  # without the uncompressed network's answers
-    found = strict_json(run("validate", model, "spatial-16x16", "winograd-16x16", "--images", alone, "--json", status=1))
+    found = strict_json(
+        run("validate", model, "spatial-16x16", "winograd-16x16", "--images", alone, "--json", status=1)
+    )
     assert [machine["loss_points"] for machine in found["machines"]] == [None, None]
     assert found["served_by_both"] is None
 

@@ -11,6 +11,7 @@ from accelsim.network.layers import (
     Affine,
     AveragePool,
     BatchNorm,
+    Clip,
     Concat,
     Conv,
     Flatten,
@@ -19,6 +20,7 @@ from accelsim.network.layers import (
     LocalResponseNorm,
     MaxPool,
     PadChannels,
+    PadImage,
     Relu,
 )
 
@@ -90,6 +92,9 @@ def apply_layer(node: Node, inputs: tuple[Array, ...], parameters: Parameters, o
             return np.add(y, parameters["bias"], out=y)
         case Relu():
             return np.maximum(x, np.float32(0), out=out)
+        case Clip() as layer:
+            low, high = (None if bound is None else np.float32(bound) for bound in (layer.low, layer.high))
+            return np.asarray(x if low is high is None else np.clip(x, low, high, out=out))
         case MaxPool() as layer:
             return _max_pool(x, layer)
         case AveragePool() as layer:
@@ -107,6 +112,8 @@ def apply_layer(node: Node, inputs: tuple[Array, ...], parameters: Parameters, o
             return np.concatenate(inputs, axis=-1)
         case PadChannels() as layer:
             return np.pad(x, ((0, 0), (0, 0), (0, 0), (layer.before, layer.after)))
+        case PadImage() as layer:
+            return np.pad(x, ((0, 0), *zip(layer.before, layer.after, strict=True), (0, 0)))
         case Flatten():
             return np.ascontiguousarray(x.transpose(0, 3, 1, 2)).reshape(len(x), -1)
         case _:

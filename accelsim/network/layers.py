@@ -6,7 +6,7 @@ a convolution's weight is (K, C / groups, R, S), a linear layer's (K, C).
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Shape = tuple[int, ...]
 Size = Annotated[int, Field(ge=1, le=1 << 20)]
@@ -104,6 +104,20 @@ class Relu(_Layer):
     op: Literal["relu"] = "relu"
 
 
+class Clip(_Layer):
+    """min(max(x, low), high), either bound left out if None (ReLU6 is 0 to 6)."""
+
+    op: Literal["clip"] = "clip"
+    low: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    high: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Clip":
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"clip from {self.low:g} to {self.high:g}, expected the larger number last")
+        return self
+
+
 class _Pool(_Layer):
     kernel: tuple[Size, Size]
     stride: tuple[Size, Size]
@@ -186,6 +200,18 @@ class PadChannels(_Layer):
         return (H, W, self.before + C + self.after)
 
 
+class PadImage(_Layer):
+    """Zero rows and columns around the image, where they differ from side to side (else the layer behind has them)."""
+
+    op: Literal["pad_image"] = "pad_image"
+    before: tuple[Padding, Padding] = (0, 0)
+    after: tuple[Padding, Padding] = (0, 0)
+
+    def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
+        H, W, C = _image(_only(inputs))
+        return (self.before[0] + H + self.after[0], self.before[1] + W + self.after[1], C)
+
+
 class Flatten(_Layer):
     """(H, W, C) -> (C H W,), channels first, so that PyTorch's and ONNX's weights fit the next linear layer."""
 
@@ -202,6 +228,7 @@ Layer = Annotated[
     | BatchNorm
     | Affine
     | Relu
+    | Clip
     | MaxPool
     | AveragePool
     | GlobalAveragePool
@@ -209,6 +236,7 @@ Layer = Annotated[
     | Add
     | Concat
     | PadChannels
+    | PadImage
     | Flatten,
     Field(discriminator="op"),
 ]

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.arrays import Array
-from accelsim.errors import NumericalError
+from accelsim.errors import InputError, NumericalError
 from accelsim.network.graph import INPUT, Graph
 from accelsim.network.layers import Add, BatchNorm, Relu
 from accelsim.training.ops import OPS, BatchNormOp, Op, Phase
@@ -112,6 +112,8 @@ class Plan:
             names = [f"{node.name}.{key}" for key in node.layer.parameters()]
             own = {name.rpartition(".")[2]: arrays[name] for name in names}
             own_gradients = {name.rpartition(".")[2]: gradients[name] for name in names if name in gradients}
+            if type(node.layer) not in OPS:
+                raise InputError(f"{self.graph.name}: node {node.name}: {node.layer.op} is not known to the trainer")
             make = operations.get(node.name, OPS[type(node.layer)])
             op = make(node.layer, [values[s] for s in node.inputs], own, own_gradients, fused, self)
             self.ops[node.name] = op

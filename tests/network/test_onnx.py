@@ -1,6 +1,7 @@
 """Networks survive ONNX, other runtimes agree on what they compute, and foreign or broken files get one clear line."""
 
 import contextlib
+import os
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from accelsim.network.layers import (
     Affine,
     AveragePool,
     BatchNorm,
+    Clip,
     Concat,
     Conv,
     Flatten,
@@ -20,6 +22,7 @@ from accelsim.network.layers import (
     LocalResponseNorm,
     MaxPool,
     PadChannels,
+    PadImage,
     Relu,
 )
 from accelsim.network.onnx import read_onnx, write_onnx
@@ -42,10 +45,13 @@ def every_layer():
         Node(name="n", layer=LocalResponseNorm(size=3, alpha=0.1, beta=0.6, k=2.0), inputs=("s",)),
         Node(name="cat", layer=Concat(), inputs=("n", "r", "s")),
         Node(name="pad", layer=PadChannels(before=1, after=2), inputs=("cat",)),
-        Node(name="af", layer=Affine(channels=21), inputs=("pad",)),
+        Node(name="clip", layer=Clip(low=-0.5, high=2.0), inputs=("pad",)),
+        Node(name="under", layer=Clip(high=1.5), inputs=("clip",)),
+        Node(name="af", layer=Affine(channels=21), inputs=("under",)),
         Node(name="sub", layer=MaxPool(kernel=(2, 2), stride=(2, 2), ceil_mode=True), inputs=("af",)),
-        Node(name="f", layer=Flatten(), inputs=("sub",)),
-        Node(name="l", layer=Linear(in_features=21 * 3 * 4, out_features=5), inputs=("f",)),
+        Node(name="edge", layer=PadImage(before=(1, 0), after=(0, 2)), inputs=("sub",)),
+        Node(name="f", layer=Flatten(), inputs=("edge",)),
+        Node(name="l", layer=Linear(in_features=21 * 4 * 6, out_features=5), inputs=("f",)),
         Node(name="l2", layer=Linear(in_features=5, out_features=3, bias=False), inputs=("l",)),
     )  # fmt: skip
     prepare = Preprocessing(scale=1.0, mean=(1.0, 2.0, 3.0, 4.0), order="bgr")
@@ -171,8 +177,9 @@ def oversized(tensor):
     [
         (one("Softmax"), {}, r"node 'n' \(Softmax\): not known, expected one of Conv, Gemm"),
         (one("Relu", domain="my.own"), {}, "not known, expected one of"),
-        (conv(pads=[0, 1, 1, 0]), {}, r"node 'c' \(Conv\): pads \[0, 1, 1, 0\], expected the same on both sides"),
-        (conv(auto_pad="SAME_UPPER"), {}, "auto_pad is not known"),
+        (conv(pads=[0, -1, 1, 0]), {}, r"node 'c' \(Conv\): .* expected positive sizes"),
+        (conv(auto_pad="SAME_LEFT"), {}, "auto_pad b'SAME_LEFT' is not known"),
+        (conv(auto_pad="SAME_UPPER", pads=[1, 1, 1, 1]), {}, "auto_pad and pads, expected one of them"),
         (conv(kernel_shape=[5, 5]), {}, r"kernel_shape is \[5, 5\], expected \[3, 3\]"),
         (conv(group=0), {}, "Conv"),
         (conv(group=2), {}, "expected 6 input channels, got 3"),
@@ -190,10 +197,17 @@ def oversized(tensor):
         (one("Add", np.ones(3, np.float32)), {}, "constant inputs are not known here"),
         (one("LRN", size=4), {}, "size 4, expected an odd number"),
         (one("Concat", axis=2), {}, "axis 1, the channels"),
-        (one("Pad", np.array([0, 0, 1, 1, 0, 0, 1, 1])), {}, "expected channels only"),
+        (one("Pad", np.array([1, 0, 1, 1, 0, 0, 1, 1])), {}, "expected zeros or more around the channels"),
+        (one("Pad", np.array([0, 0, -1, 1, 0, 0, 1, 1])), {}, "expected zeros or more around the channels"),
+        (one("MaxPool", kernel_shape=[3, 3], pads=[0, 0, 1, 1]), {}, "expected values of 0 or more then"),
+        (one("ReduceMean", axes=[1]), {}, r"over axes \[1\], expected 2 and 3"),
+        (one("ReduceMean"), {}, "over axes all, expected 2 and 3"),
+        (one("Clip", np.float32(3), np.float32(1)), {}, "clip from 3 to 1"),
+        (one("Reshape", np.array([-1, -1])), {}, "expected one vector an image"),
+        (one("Reshape", np.array([0, 192]), allowzero=1), {}, r"to \[0, 192\], expected one vector an image"),
         (one("Pad", np.array([0, 1, 0, 0, 0, 1, 0, 0]), mode="reflect"), {}, "mode is b'reflect'"),
         (one("Pad", np.array([0, 1, 0, 0, 0, 1, 0, 0]), np.float32(1)), {}, "expected zeros"),
-        (one("Flatten", axis=2), {}, "axis is 2, expected 1"),
+        (one("Flatten", axis=2), {}, "expected axis 1, one vector an image"),
         (one("Reshape", np.array([-1, 8])), {}, r"to \[-1, 8\], expected one vector an image"),
         (one("MaxPool", kernel_shape=[9, 9]), {}, "smaller than the"),
         (one("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1]), {}, "count_include_pad is 0"),
@@ -204,7 +218,7 @@ def oversized(tensor):
         (one("Relu"), {"outputs": ("z",)}, "1 outputs, expected one that a node gives"),
         (([helper.make_node("Relu", ["q"], ["y"], "n")], {}), {}, "reads 'q', which no earlier node gives"),
         (([helper.make_node("Identity", ["x"], ["y"])], {}), {}, "no layer between input and output"),
-        (one("Conv", WEIGHT), {"k0": external}, "tensor 'k0' lies in another file"),
+        (one("Conv", WEIGHT), {"k0": external}, "tensor 'k0' lies in '/etc/passwd', expected a file beside this one"),
         (one("Conv", WEIGHT), {"k0": oversized}, "tensor 'k0' is damaged"),
     ],
 )  # fmt: skip
@@ -214,6 +228,101 @@ def test_what_is_not_known_is_named(tmp_path, parts, changes, message):
         read_onnx(path)
     assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
+
+
+SIX = np.random.default_rng(5).standard_normal((8, 3, 4, 3)).astype(np.float32)
+WIDE = np.random.default_rng(6).standard_normal((192, 5)).astype(np.float32)
+
+
+def chain(*steps):
+    """Nodes one behind the other.  steps: (operator, constants, attributes)."""
+    nodes, names = [], {}
+    for i, (operator, constants, attributes) in enumerate(steps):
+        own = {f"k{i}_{j}": value for j, value in enumerate(constants)}
+        names |= own
+        last = i == len(steps) - 1
+        inputs = [f"t{i - 1}" if i else "x", *own]
+        nodes.append(helper.make_node(operator, inputs, ["y" if last else f"t{i}"], **attributes))
+    return nodes, names
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [("Conv", [SIX], {"pads": [0, 0, 1, 1]})],
+        [("Conv", [SIX], {"pads": [3, 1, 1, 2], "strides": [2, 3]})],
+        [("Conv", [SIX], {"pads": [0, 2, 1, 0], "dilations": [2, 1]})],
+        [("Conv", [SIX], {"auto_pad": "SAME_UPPER", "strides": [1, 2]})],
+        [("Conv", [SIX], {"auto_pad": "SAME_LOWER", "strides": [2, 1]})],
+        [("Conv", [SIX], {"auto_pad": "VALID"})],
+        [("Clip", [np.float32(-0.5), np.float32(1)], {})],
+        [("Clip", [np.float32(0)], {})],
+        [("Relu", [], {}), ("MaxPool", [], {"kernel_shape": [3, 2], "pads": [0, 0, 1, 1], "strides": [2, 2]})],
+        [("AveragePool", [], {"kernel_shape": [3, 3], "pads": [0, 1, 1, 0], "count_include_pad": 1})],
+        [("ReduceMean", [], {"axes": [2, 3]})],
+        [("ReduceMean", [], {"axes": [-1, -2], "keepdims": 0})],
+        [("GlobalAveragePool", [], {}), ("Squeeze", [np.array([2, 3])], {})],
+        [("Pad", [np.array([0, 1, 2, 0, 0, 0, 1, 3])], {})],
+        [("Flatten", [], {}), ("MatMul", [WIDE], {})],
+        [("Reshape", [np.array([-1, 192])], {}), ("Gemm", [WIDE, np.float32([[2.5]])], {})],
+        [("Reshape", [np.array([0, -1])], {}), ("Gemm", [WIDE, np.float32(1.5)], {})],
+    ],
+    ids=lambda steps: " ".join(operator + str(attributes or "") for operator, _, attributes in steps),
+)
+def test_what_is_read_means_what_it_means_to_another_runtime(tmp_path, steps):
+    runtime = pytest.importorskip("onnxruntime")
+    path = file(tmp_path, *chain(*steps))
+    x = np.random.default_rng(1).standard_normal((2, 3, 8, 8)).astype(np.float32)
+    session = runtime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    (theirs,) = session.run(None, {"x": x})
+    ours = forward(read_onnx(path), x.transpose(0, 2, 3, 1))
+    ours = ours.transpose(0, 3, 1, 2) if ours.ndim == 4 else ours
+    assert ours.shape == theirs.shape or theirs.shape[2:] == (1, 1)
+    np.testing.assert_allclose(ours.reshape(theirs.shape), theirs, rtol=0, atol=1e-5 * max(1, np.abs(theirs).max()))
+
+
+def outside(path, name="w.data"):
+    """The file of one convolution, its weights in another file beside it."""
+    model = onnx.load(file(path, *one("Conv", SIX)))
+    onnx.save_model(model, path / "a.onnx", save_as_external_data=True, location=name, size_threshold=0)
+    return path / "a.onnx"
+
+
+def test_weights_are_read_from_a_file_beside(tmp_path):
+    assert (read_onnx(outside(tmp_path)).arrays["n.weight"] == SIX).all()
+
+
+def change(path, key, value):
+    model = onnx.load(path, load_external_data=False)
+    for entry in model.graph.initializer[0].external_data:
+        if entry.key == key:
+            entry.value = value
+    path.write_bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("location", "../w.data", "expected a file beside this one"),
+        ("location", "sub/w.data", "expected a file beside this one"),
+        ("location", "..", "expected a file beside this one"),
+        ("location", "", "expected a file beside this one"),
+        ("location", "none.data", "none.data: No such file or directory, expected the ONNX file's weights"),
+        ("location", "pipe", "pipe: a FIFO, expected the ONNX file's weights"),
+        ("location", "link", "expected a file beside this one"),
+        ("offset", "-4", "'-4', expected a number of bytes"),
+        ("offset", "9" * 30, "expected a number of bytes"),
+        ("offset", "4", "beyond the end of 'w.data'"),
+        ("length", "4", r"4 bytes in 'w.data', expected 1152 for \[8, 3, 4, 3\]"),
+    ],
+)
+def test_weights_beside_the_file_are_not_looked_for_elsewhere(tmp_path, key, value, message):
+    path = outside(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "w.data")
+    change(path, key, value)
+    with pytest.raises(InputError, match=message):
+        read_onnx(path)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Networks from and to ONNX files: the operators of plain convolutional networks, and a clear word on any other.
 
-Read and written: Conv, Gemm, BatchNormalization, Relu, MaxPool, AveragePool, GlobalAveragePool, LRN, Add, Concat, Pad
-(of channels) and Flatten; read, too: Reshape to vectors, Identity and Dropout.  Images are (N, C, H, W) in ONNX.
+Read and written: Conv, Gemm, BatchNormalization, Relu, Clip, MaxPool, AveragePool, GlobalAveragePool, LRN, Add, Concat,
+Pad (with zeros) and Flatten; read, too: MatMul, ReduceMean over the image, Reshape and Squeeze to vectors, Identity,
+Constant and Dropout.  Images are (N, C, H, W) in ONNX.  Weights lie in the file or in a file beside it.
 Preprocessing is no part of ONNX: it is kept in the metadata entry ``accelsim.preprocessing``.
 """
 

@@ -1,6 +1,12 @@
-"""A network from an ONNX file; nothing in it is executed or trusted, and its weights must lie in the file itself."""
+"""A network from an ONNX file; nothing in it is executed or trusted.
 
+Weights lie in the file, or in a file beside it that the ONNX file names (PyTorch's default): no path leads elsewhere,
+and all that is read of such files is bounded.
+"""
+
+import os
 import re
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +16,12 @@ from pydantic import ValidationError
 
 from accelsim.arrays import Array
 from accelsim.errors import InputError
+from accelsim.files import ONNX, ONNX_DATA, opened, read_bytes
 from accelsim.network.graph import INPUT, Graph, Network, Node, Preprocessing
-from accelsim.network.layers import Shape
-from accelsim.network.onnx.operators import LAYERS, Unfit
+from accelsim.network.layers import AveragePool, Clip, MaxPool, PadChannels, PadImage, Relu, Shape
+from accelsim.network.onnx.operators import LAYERS, Inputs, Unfit
 from accelsim.network.onnx.package import METADATA, one_line, package
 
-MAX_FILE_BYTES = 2 << 30
 MAX_NODES = 10_000
 
 
@@ -25,24 +31,21 @@ def read_onnx(path: Path) -> Network:
     Raises InputError, one line, if the file cannot be read, is over 2 GiB, or holds anything this module does not know.
     """
     onnx = package(path)
+    content = read_bytes(path, ONNX)
     try:
-        if (size := path.stat().st_size) > MAX_FILE_BYTES:
-            raise InputError(f"{path}: {size} bytes, expected at most {MAX_FILE_BYTES}")
-        model = onnx.load_model_from_string(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}, expected an ONNX file") from None
+        model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's own class of error differs from version to version
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{path}: not an ONNX file ({one_line(error)})") from None
     try:
-        return _Reader(onnx, model.graph).network(_preprocessing(model))
+        return _Reader(onnx, model.graph, path).network(_preprocessing(model))
     except Unfit as error:
         raise InputError(f"{path}: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"{path}: {one_line(first['msg'])} ({first['loc']})") from None
-    except ValueError as error:
+    except (ValueError, TypeError, IndexError, AttributeError, ArithmeticError) as error:  # fields of a wrong type
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{path}: {one_line(error)}") from None
 
 
@@ -56,8 +59,10 @@ def _preprocessing(model: Any) -> Preprocessing:
 class _Reader:
     """An ONNX graph on its way to becoming ours."""
 
-    def __init__(self, onnx: Any, graph: Any) -> None:
-        self.onnx, self.graph = onnx, graph
+    def __init__(self, onnx: Any, graph: Any, path: Path) -> None:
+        self.onnx, self.graph, self.path = onnx, graph, path
+        self.read_bytes = 0  # of files beside this one
+        self.batch = 0
         self.constants: dict[str, NDArray[Any]] = {}
         self.sources: dict[str, str] = {}  # our node by the ONNX tensor it gives
         self.shapes: dict[str, Shape] = {}
@@ -99,15 +104,54 @@ class _Reader:
         return kept[::-1]
 
     def _constant(self, tensor: Any) -> NDArray[Any]:
-        if tensor.data_location == self.onnx.TensorProto.EXTERNAL or tensor.external_data:
-            raise Unfit(f"tensor {tensor.name!r} lies in another file, expected all weights in this one")
         try:
-            array = np.asarray(self.onnx.numpy_helper.to_array(tensor))
+            if tensor.data_location == self.onnx.TensorProto.EXTERNAL or tensor.external_data:
+                array = self._beside(tensor)
+            else:
+                array = np.asarray(self.onnx.numpy_helper.to_array(tensor))
         except (ValueError, TypeError, KeyError) as error:
+            if isinstance(error, InputError | Unfit):
+                raise
             raise Unfit(f"tensor {tensor.name!r} is damaged ({one_line(error)})") from None
+        if array.dtype.kind not in "biuf":
+            raise Unfit(f"tensor {tensor.name!r} holds {array.dtype}, expected numbers")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise Unfit(f"tensor {tensor.name!r} holds NaN or infinity, expected finite numbers")
         return array
+
+    def _beside(self, tensor: Any) -> NDArray[Any]:
+        """A tensor whose values lie in a file beside the ONNX file."""
+        keys = {entry.key: entry.value for entry in tensor.external_data}
+        name = keys.get("location", "")
+        file = self.path.parent / name
+        if not name or Path(name).name != name or "\\" in name or name in {".", ".."} or file.is_symlink():
+            raise Unfit(f"tensor {tensor.name!r} lies in {name[:100]!r}, expected a file beside this one")
+        dtype = np.dtype(self.onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
+        shape = tuple(tensor.dims)
+        wanted = prod(shape) * dtype.itemsize
+        offset, length = (
+            self._size(tensor, keys.get(key, usual)) for key, usual in (("offset", 0), ("length", wanted))
+        )
+        if min(shape, default=0) < 0 or length != wanted:
+            raise Unfit(
+                f"tensor {tensor.name!r}: {length} bytes in {name[:100]!r}, expected {wanted} for {list(shape)}"
+            )
+        self.read_bytes += wanted
+        if self.read_bytes > ONNX_DATA.most_bytes:
+            raise Unfit(f"over {ONNX_DATA.most_bytes} bytes of weights in other files, expected at most that")
+        with opened(file, ONNX_DATA) as stream:
+            if offset + wanted > os.fstat(stream.fileno()).st_size:
+                raise Unfit(f"tensor {tensor.name!r} ends at byte {offset + wanted}, beyond the end of {name[:100]!r}")
+            stream.seek(offset)
+            content = stream.read(wanted)
+        return np.frombuffer(content, dtype.newbyteorder("<")).reshape(shape)
+
+    @staticmethod
+    def _size(tensor: Any, value: str | int) -> int:
+        text = str(value)
+        if not (text.isascii() and text.isdigit() and len(text) < 20):
+            raise Unfit(f"tensor {tensor.name!r}: {text[:40]!r}, expected a number of bytes")
+        return int(text)
 
     def _input(self) -> None:
         inputs = [value for value in self.graph.input if value.name not in self.constants]
@@ -116,7 +160,7 @@ class _Reader:
         sizes = [dim.dim_value for dim in inputs[0].type.tensor_type.shape.dim]
         if len(sizes) != 4 or min(sizes[1:]) < 1:
             raise Unfit(f"input {inputs[0].name!r} is {sizes}, expected (N, C, H, W) of fixed size (0: not fixed)")
-        _, C, H, W = sizes
+        self.batch, C, H, W = sizes
         self.sources[inputs[0].name], self.shapes[INPUT] = INPUT, (H, W, C)
 
     def _node(self, node: Any) -> None:
@@ -124,12 +168,13 @@ class _Reader:
         attributes = {a.name: self.onnx.helper.get_attribute_value(a) for a in node.attribute}
         if node.domain not in ("", "ai.onnx") or node.op_type not in (*LAYERS, "Constant", "Identity", "Dropout"):
             raise Unfit(f"not known, expected one of {', '.join(LAYERS)}")
-        if not node.output or any(node.output[1:]):
-            raise Unfit("expected one output")
+        if not node.output or (any(node.output[1:]) and node.op_type not in ("Dropout", "MaxPool")):
+            raise Unfit("expected one output")  # a mask or indices may be there, and are of no use to any node here
         if node.op_type == "Constant":
-            if "value" not in attributes:
-                raise Unfit("expected the attribute value")
-            self.constants[node.output[0]] = self._constant(attributes["value"])
+            self.constants[node.output[0]] = self._value(attributes)
+            return
+        if node.op_type == "Identity" and len(node.input) == 1 and node.input[0] in self.constants:
+            self.constants[node.output[0]] = self.constants[node.input[0]]
             return
         inputs = [name for name in node.input if name in self.sources]
         constants = [self.constants.get(name) for name in node.input if name not in self.sources]
@@ -139,19 +184,45 @@ class _Reader:
             raise Unfit("expected images first and constants after them")
         shapes = tuple(self.shapes[self.sources[name]] for name in inputs)
         if node.op_type in ("Identity", "Dropout"):
+            if any(value is not None and value.dtype == np.bool_ and value.any() for value in constants):
+                raise Unfit("training_mode is true, expected a network for inference")
             self.sources[node.output[0]] = self.sources[inputs[0]]
             return
-        layer, arrays = LAYERS[node.op_type](attributes, constants, shapes)
+        sources = tuple(self.sources[name] for name in inputs)
+        positive = all(self._positive(source) for source in sources)
+        steps = LAYERS[node.op_type](attributes, Inputs(constants, shapes, self.batch, positive))
         if attributes:
             raise Unfit(f"attribute {next(iter(attributes))!r} is not known or not of this value")
-        if layer is None:
-            self.sources[node.output[0]] = self.sources[inputs[0]]
-            return
-        name = self._name(node, bool(arrays))
-        self.shapes[name] = layer.output_shape(shapes)
-        self.nodes[name] = Node(name=name, layer=layer, inputs=tuple(self.sources[source] for source in inputs))
-        self.arrays |= {f"{name}.{key}": np.asarray(array, np.float32) for key, array in arrays.items()}
-        self.sources[node.output[0]] = name
+        for layer, arrays in steps:
+            name = self._name(node, bool(arrays))
+            self.shapes[name] = layer.output_shape(tuple(self.shapes[source] for source in sources))
+            self.nodes[name] = Node(name=name, layer=layer, inputs=sources)
+            self.arrays |= {f"{name}.{key}": np.asarray(array, np.float32) for key, array in arrays.items()}
+            sources = (name,)
+        self.sources[node.output[0]] = sources[0]
+
+    def _positive(self, source: str) -> bool:
+        """Whether no value of a tensor is below 0."""
+        while source != INPUT:
+            node = self.nodes[source]
+            if isinstance(node.layer, Relu) or (
+                isinstance(node.layer, Clip) and node.layer.low is not None and node.layer.low >= 0
+            ):
+                return True
+            if not isinstance(node.layer, MaxPool | AveragePool | PadImage | PadChannels):
+                return False
+            source = node.inputs[0]
+        return False
+
+    def _value(self, attributes: dict[str, Any]) -> NDArray[Any]:
+        """What a Constant node holds."""
+        if len(attributes) == 1:
+            name, value = next(iter(attributes.items()))
+            if name == "value":
+                return self._constant(value)
+            if name in ("value_int", "value_ints", "value_float", "value_floats"):
+                return np.asarray(value, np.int64 if "int" in name else np.float32)
+        raise Unfit("expected the attribute value, or one of value_int, value_ints, value_float and value_floats")
 
     def _name(self, node: Any, has_weight: bool) -> str:
         """The weight's name without its ending, else the node's, else its output's; made fit and unique."""

@@ -14,6 +14,7 @@ from accelsim.network.layers import (
     Affine,
     AveragePool,
     BatchNorm,
+    Clip,
     Concat,
     Conv,
     Flatten,
@@ -22,6 +23,7 @@ from accelsim.network.layers import (
     LocalResponseNorm,
     MaxPool,
     PadChannels,
+    PadImage,
     Relu,
 )
 from accelsim.network.onnx.package import METADATA, package
@@ -94,6 +96,17 @@ def _operator(node: Node, network: Network) -> tuple[str, list[str], dict[str, A
         case PadChannels() as layer:
             pads = np.array([0, layer.before, 0, 0, 0, layer.after, 0, 0], np.int64)
             return "Pad", [f"{node.name}.pads"], {}, {f"{node.name}.pads": pads}
+        case PadImage() as layer:
+            pads = np.array([0, 0, *layer.before, 0, 0, *layer.after], np.int64)
+            return "Pad", [f"{node.name}.pads"], {}, {f"{node.name}.pads": pads}
+        case Clip() as layer:
+            bounds = {
+                f"{node.name}.{key}": np.array(bound, np.float32)
+                for key, bound in (("low", layer.low), ("high", layer.high))
+                if bound is not None
+            }
+            wanted = [f"{node.name}.{key}" for key in ("low", "high")]
+            return "Clip", [name if name in bounds else "" for name in wanted], {}, bounds
         case Flatten():
             return "Flatten", [], {"axis": 1}, {}
         case Relu() | GlobalAveragePool() | Add() as layer:
