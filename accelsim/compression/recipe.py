@@ -47,8 +47,9 @@ class CompressionRecipe(Section):
     """How to compress one checkpoint.
 
     network: of a bare weight file; a checkpoint of ``accelsim train`` and ONNX say it themselves.
-    cell: D; by default theta_SD.  relative_cell: D of each array, as a multiple of the root mean square of its weights
-    that are not zero.  cells: D of single arrays; search: finds them (``ratedistortion``).
+    cell: D.  relative_cell: D of each array, as a multiple of the root mean square of its weights that are not zero;
+    by default 0.15, but with ``tune`` D is theta_SD.  cells: D of single arrays; search: finds them
+    (``ratedistortion``).
     spatial, winograd: sparsities to prune to; by default the checkpoint's.  hold: round weights that cancel in the
     Winograd domain together, so that the zeros there stay exact (``held``; not dithered, not tuned).  fit: on so many
     training images each weight rounded makes up for what those before it lost (``rounding``; not dithered, not tuned).
