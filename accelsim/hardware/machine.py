@@ -40,7 +40,7 @@ ZeroHandling = Literal["none", "gate", "skip_weights", "skip_both"]
 class _Machine(Part):
     name: Annotated[str, Field(min_length=1, max_length=100)]
     description: str = ""
-    clock_mhz: Annotated[float, Field(gt=0, le=10_000)]
+    clock_mhz: Annotated[float, Field(ge=0.01, le=10_000)]  # 10 kHz to 10 GHz
     node_nm: Annotated[int, Field(ge=7, le=65)]
     arithmetic: Arithmetic = Arithmetic()
     zero_handling: ZeroHandling = "skip_weights"

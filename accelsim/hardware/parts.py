@@ -13,9 +13,14 @@ from accelsim.settings import Section
 
 Count = Annotated[int, Field(ge=1, le=1 << 16)]
 Bits = Annotated[int, Field(ge=1, le=64)]
-Kilobytes = Annotated[float, Field(gt=0, le=1 << 20)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+# Physical ranges: what lies outside is a slip of the units, and may be beyond what cycles can be counted in.
+Kilobytes = Annotated[float, Field(ge=1 / 1024, le=1 << 20)]  # a byte to a gigabyte
+GigabytesPerSecond = Annotated[float, Field(ge=1e-3, le=1e6)]
+PerCycle = Annotated[float, Field(ge=1e-3, le=1 << 16)]
+Nanoseconds = Annotated[float, Field(ge=0, le=1e6)]  # up to a millisecond
+Picojoules = Annotated[float, Field(ge=0, le=1e6)]  # up to a microjoule
+Milliwatts = Annotated[float, Field(ge=0, le=1e6)]  # up to a kilowatt
+SquareMillimetres = Annotated[float, Field(ge=0, le=1e6)]
 
 
 class Part(Section):
@@ -69,10 +74,11 @@ class Cartesian(Part):
 class Decoder(Part):
     """A decoder of the file's own entropy code between DRAM and weight buffer (``accelsim.hardware.decoder``).
 
-    symbols_per_cycle: weights, zero ones included, that it gives a cycle.  table_kb: its adaptive statistics.
+    symbols_per_cycle: weights, zero ones included, that it gives a cycle, 0.001 to 65536.  table_kb: its adaptive
+    statistics.
     """
 
-    symbols_per_cycle: Positive
+    symbols_per_cycle: PerCycle
     table_kb: Kilobytes = 64
 
 
@@ -96,6 +102,7 @@ class Arithmetic(Part):
 class Buffers(Part):
     """Capacity of each global buffer, both halves of its double buffer together, and the width of its port.
 
+    A capacity is 1/1024 to 2^20 kB.
     banks: of port_bits each, of every buffer (``accelsim.simulator.tiles.ports``); null: as many as the lanes need.
     shared: weights and inputs share weight_kb + input_kb, divided for each layer as it suits.
     """
@@ -132,20 +139,21 @@ class Cells(Part):
 class Dram(Part):
     """One DMA engine's memory.  The type's figures for each channel, and what replaces them (units in the names).
 
-    bandwidth_gbs: peak, 1e9 bytes/s.  bank_overlap: whether rows are opened ahead (``accelsim.hardware.dram``).
+    bandwidth_gbs: peak, 1e9 bytes/s, 0.001 to 1e6 (unlimited: the type ``ideal``).  Times are up to 1e6 ns, refresh
+    (the share of the time that it takes) up to 0.9.  bank_overlap: whether rows are opened ahead (``accelsim.hardware.dram``).
     """
 
     type: str
     channels: Count = 1
     bank_overlap: bool = False
-    bandwidth_gbs: Positive | None = None
+    bandwidth_gbs: GigabytesPerSecond | None = None
     burst_bytes: Count | None = None
     row_bytes: Annotated[int, Field(ge=1, le=1 << 30)] | None = None
-    row_miss_ns: NotNegative | None = None
-    refresh: Annotated[float, Field(ge=0, lt=1)] | None = None
-    read_to_write_ns: NotNegative | None = None
-    write_to_read_ns: NotNegative | None = None
-    activate_gap_ns: NotNegative | None = None
+    row_miss_ns: Nanoseconds | None = None
+    refresh: Annotated[float, Field(ge=0, le=0.9)] | None = None
+    read_to_write_ns: Nanoseconds | None = None
+    write_to_read_ns: Nanoseconds | None = None
+    activate_gap_ns: Nanoseconds | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "Dram":
@@ -173,39 +181,42 @@ class Dram(Part):
 
 
 class EnergyOverrides(Part):
-    """Figures that replace the tables', each in the unit of its name; ``accelsim inspect MACHINE`` lists them."""
+    """Figures that replace the tables', each in the unit of its name; ``accelsim inspect MACHINE`` lists them.
 
-    mac_pj: NotNegative | None = None
-    gated_share: NotNegative | None = None
-    transform_add_pj: NotNegative | None = None
-    register_pj_per_bit: NotNegative | None = None
-    hop_pj_per_bit: NotNegative | None = None
-    dram_activate_pj: NotNegative | None = None
-    dram_move_pj_per_bit: NotNegative | None = None
-    dram_io_pj_per_bit: NotNegative | None = None
-    decode_symbol_pj: NotNegative | None = None
-    index_pj: NotNegative | None = None
-    weight_read_pj_per_bit: NotNegative | None = None
-    weight_write_pj_per_bit: NotNegative | None = None
-    input_read_pj_per_bit: NotNegative | None = None
-    input_write_pj_per_bit: NotNegative | None = None
-    transformed_read_pj_per_bit: NotNegative | None = None
-    transformed_write_pj_per_bit: NotNegative | None = None
-    output_read_pj_per_bit: NotNegative | None = None
-    output_write_pj_per_bit: NotNegative | None = None
-    logic_static_mw: NotNegative | None = None
-    sram_leakage_mw: NotNegative | None = None
+    Energies are 0 to 1e6 pJ, powers 0 to 1e6 mW, ``gated_share`` (of an active multiply's energy) 0 to 1.
+    """
+
+    mac_pj: Picojoules | None = None
+    gated_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    transform_add_pj: Picojoules | None = None
+    register_pj_per_bit: Picojoules | None = None
+    hop_pj_per_bit: Picojoules | None = None
+    dram_activate_pj: Picojoules | None = None
+    dram_move_pj_per_bit: Picojoules | None = None
+    dram_io_pj_per_bit: Picojoules | None = None
+    decode_symbol_pj: Picojoules | None = None
+    index_pj: Picojoules | None = None
+    weight_read_pj_per_bit: Picojoules | None = None
+    weight_write_pj_per_bit: Picojoules | None = None
+    input_read_pj_per_bit: Picojoules | None = None
+    input_write_pj_per_bit: Picojoules | None = None
+    transformed_read_pj_per_bit: Picojoules | None = None
+    transformed_write_pj_per_bit: Picojoules | None = None
+    output_read_pj_per_bit: Picojoules | None = None
+    output_write_pj_per_bit: Picojoules | None = None
+    logic_static_mw: Milliwatts | None = None
+    sram_leakage_mw: Milliwatts | None = None
 
 
 class AreaOverrides(Part):
-    """Areas of parts that replace the tables', in mm2; ``accelsim inspect MACHINE`` lists the parts."""
+    """Areas of parts that replace the tables', 0 to 1e6 mm2; ``accelsim inspect MACHINE`` lists the parts."""
 
-    lanes_mm2: NotNegative | None = None
-    weight_buffer_mm2: NotNegative | None = None
-    input_buffer_mm2: NotNegative | None = None
-    transformed_buffer_mm2: NotNegative | None = None
-    output_buffer_mm2: NotNegative | None = None
-    scratch_pads_mm2: NotNegative | None = None
-    input_transform_mm2: NotNegative | None = None
-    inverse_transform_mm2: NotNegative | None = None
-    decoder_mm2: NotNegative | None = None
+    lanes_mm2: SquareMillimetres | None = None
+    weight_buffer_mm2: SquareMillimetres | None = None
+    input_buffer_mm2: SquareMillimetres | None = None
+    transformed_buffer_mm2: SquareMillimetres | None = None
+    output_buffer_mm2: SquareMillimetres | None = None
+    scratch_pads_mm2: SquareMillimetres | None = None
+    input_transform_mm2: SquareMillimetres | None = None
+    inverse_transform_mm2: SquareMillimetres | None = None
+    decoder_mm2: SquareMillimetres | None = None
