@@ -140,7 +140,8 @@ class Dram(Part):
     """One DMA engine's memory.  The type's figures for each channel, and what replaces them (units in the names).
 
     bandwidth_gbs: peak, 1e9 bytes/s, 0.001 to 1e6 (unlimited: the type ``ideal``).  Times are up to 1e6 ns, refresh
-    (the share of the time that it takes) up to 0.9.  bank_overlap: whether rows are opened ahead (``accelsim.hardware.dram``).
+    (the share of the time that it takes) up to 0.9.  bank_overlap: whether rows are opened ahead
+    (``accelsim.hardware.dram``).
     """
 
     type: str
