@@ -3,9 +3,9 @@
     W = G w G^T per 2-D slice, zero where |W| <= threshold          (Choi et al., arXiv:1902.08192)
 
 The threshold belongs to the scaling of G that ``accelsim.transforms.winograd`` states, and to the tile size m it was
-trained for; at any other m or target sparsity the density that results is the caller's to look at.  The transform is summed in one
-order in float64 and rounded once to float32, so that values and masks are the same on every machine (a BLAS is free
-to sum in another).
+trained for; at any other m or target sparsity the density that results is the caller's to look at.  The transform is
+summed in one order in float64 and rounded once to float32, so that values and masks are the same on every machine (a
+BLAS is free to sum in another).
 """
 
 from collections.abc import Mapping

@@ -12,20 +12,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import accelsim
 from accelsim.errors import InputError
+from accelsim.explore.code import code_version
 from accelsim.explore.codesign import measure
 from accelsim.explore.machines import machine_from
 from accelsim.explore.space import Variant, content_key
 from accelsim.explore.variants import variant_densities, variant_works
 from accelsim.simulator.run import run_rows
 
-# Parts of the package that decide what a result is.
-CODE = ("compression", "datapath", "hardware", "network", "simulator")
-CODE_FILES = (
-    *(f"explore/{name}.py" for name in ("codesign", "evaluate", "machines", "variants")),
-    *("winograd.py", "workload.py"),
-)
+MODULE = "accelsim.explore.evaluate"  # this one: what it imports decides what a result is
 LAYER_COLUMNS = ("name", "kind", "mode", "cycles", "effectual_macs", "energy_pj", "dram_read_bytes", "dram_write_bytes")
 
 Status = Literal["done", "failed", "crashed"]
@@ -76,27 +71,13 @@ class Outcome:
         return Outcome(**json.loads(text))
 
 
-@cache
-def code_version() -> str:
-    """SHA-256 over the source files that decide results, and the package's version."""
-    root = Path(accelsim.__file__).parent
-    digest = hashlib.sha256()
-    for part in (*CODE, *CODE_FILES):
-        path = root / part
-        files = sorted(p for p in path.rglob("*") if p.suffix in {".py", ".csv"}) if path.is_dir() else [path]
-        for file in files:
-            digest.update(f"{file.relative_to(root).as_posix()}\0".encode())
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
 def simulate_task(variant: Variant, machine: Mapping[str, Any], engine: str, batch: int) -> Task:
     """Simulate a model variant on a machine (its ``model_dump``, whose name and description do not matter)."""
     identity = {key: value for key, value in machine.items() if key not in {"name", "description"}}
     variant = variant.seen_by(str(machine["kind"]))
-    key = content_key("simulate", code_version(), variant.identity, identity, engine, batch)
+    key = content_key("simulate", code_version(MODULE), variant.identity, identity, engine, batch)
     options = {"machine": {**identity, "name": "machine"}, "engine": engine, "batch": batch}
-    return Task(key, "simulate", variant, code_version(), options)
+    return Task(key, "simulate", variant, code_version(MODULE), options)
 
 
 def accuracy_task(
@@ -111,9 +92,9 @@ def accuracy_task(
     except OSError as error:
         raise InputError(f"{images}: {error.strerror}, expected an .npz file of images") from None
     variant = variant.seen_by(kind)
-    key = content_key("accuracy", code_version(), variant.identity, kind, m, sha256, count, bits)
+    key = content_key("accuracy", code_version(MODULE), variant.identity, kind, m, sha256, count, bits)
     options = {"kind": kind, "m": m, "images": str(images), "count": count, "bits": bits}
-    return Task(key, "accuracy", variant, code_version(), options)
+    return Task(key, "accuracy", variant, code_version(MODULE), options)
 
 
 @cache
@@ -124,7 +105,7 @@ def _file_hash(path: Path) -> str:
 def evaluate(task: Task) -> Outcome:
     """Do a task.  Never raises an Exception: what went wrong is in the outcome."""
     try:
-        if task.code != code_version():
+        if task.code != code_version(MODULE):
             raise RuntimeError("this computer has another version of accelsim than the sweep began with")
         total, layers = _WORK[task.kind](task.variant, task.options)
     except InputError as error:
