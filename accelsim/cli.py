@@ -14,12 +14,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import accelsim
 from accelsim.errors import InputError, NumericalError
+
+if TYPE_CHECKING:
+    from accelsim.simulator.machines import Families
+    from accelsim.simulator.machines.machine import Machine
 
 app = typer.Typer(
     name="accelsim",
@@ -63,6 +67,7 @@ Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", he
 
 @app.command()
 def compare(
+    context: typer.Context,
     model: Workload,
     machines: Machines,
     output: Output = None,
@@ -76,7 +81,7 @@ def compare(
     from accelsim.report.terminal import console, show_comparison, show_sensitivity
 
     loaded = accelsim.load_workload(model)
-    descriptions = [accelsim.load_hardware(machine, overrides or ()) for machine in machines]
+    descriptions = [hardware(context, machine, overrides) for machine in machines]
     results = accelsim.compare(loaded, descriptions, engine=engine, batch=batch)
     ratios = accelsim.ratios(results)
     energies = accelsim.sensitivity(loaded, descriptions, batch=batch) if sensitivity else None
@@ -98,6 +103,7 @@ def compare(
 
 @app.command()
 def simulate(
+    context: typer.Context,
     model: Workload,
     machine: OneMachine,
     engine: Engine = "event",
@@ -114,7 +120,7 @@ def simulate(
     from accelsim.report.terminal import console, show_result, show_sensitivity
 
     loaded = accelsim.load_workload(model)
-    description = accelsim.load_hardware(machine, overrides or ())
+    description = hardware(context, machine, overrides)
     if trace is not None and engine != "event":
         raise InputError(f"--trace with engine {engine!r}, expected engine 'event'")
     result = accelsim.simulate(loaded, description, engine=engine, batch=batch)
@@ -136,6 +142,7 @@ def simulate(
 
 @app.command()
 def inspect(
+    context: typer.Context,
     file: Annotated[str, typer.Argument(metavar="MODEL.dual|MACHINE", help="A model, or a machine.")],
     tile: Annotated[int | None, typer.Option(metavar="M", help="A model in F(M, r) instead of the file's.")] = None,
     threshold: Annotated[
@@ -163,7 +170,7 @@ def inspect(
     elif (tile, threshold, sparsity) != (None, None, None):
         raise InputError(f"{file}: --tile, --threshold and --sparsity are of a model, expected a .dual file")
     else:
-        description = describe_machine(accelsim.load_hardware(file))
+        description = describe_machine(hardware(context, file))
         if not json:
             show_machine(console(), description)
     if json:
@@ -172,6 +179,7 @@ def inspect(
 
 @app.command()
 def validate(
+    context: typer.Context,
     model: Model,
     machines: Machines,
     images: Annotated[
@@ -186,7 +194,7 @@ def validate(
     from accelsim.report.terminal import console, show_validation
 
     loaded = accelsim.load_model(model)
-    descriptions = [accelsim.load_hardware(machine, overrides or ()) for machine in machines]
+    descriptions = [hardware(context, machine, overrides) for machine in machines]
     result = accelsim.validate(loaded, descriptions, images or accelsim.sample_images(loaded, model))
     if json:
         print_json(result.to_dict())
@@ -327,6 +335,11 @@ def sweep(
     say(f"report: {output / 'report.html'}")
 
 
+def hardware(context: typer.Context, name: str, overrides: Sequence[str] | None = None) -> "Machine":
+    """A machine of the package's families, or of those that ``main`` was given."""
+    return accelsim.load_hardware(name, overrides or (), context.obj or ())
+
+
 def say(line: str) -> None:
     """A word to the user on stderr, where it is in no result's way."""
     sys.stderr.write(line + "\n")
@@ -339,10 +352,14 @@ def print_json(content: dict[str, Any]) -> None:
     sys.stdout.write(to_json(content) + "\n")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status.  The one place where errors become messages."""
+def main(arguments: Sequence[str] | None = None, own_families: "Families" = ()) -> int:
+    """Run one command and return its exit status.  The one place where errors become messages.
+
+    own_families: classes of machines that ``compare``, ``simulate``, ``validate`` and ``inspect`` know beside the
+    package's own.
+    """
     try:
-        status = app(arguments, prog_name="accelsim", standalone_mode=False)
+        status = app(arguments, prog_name="accelsim", standalone_mode=False, obj=own_families)
         sys.stdout.flush()
     except InputError as error:
         return _fail(str(error), 2)

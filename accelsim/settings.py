@@ -26,3 +26,18 @@ def read_settings(path: Path, what: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected a mapping of keys to values, got {type(data).__name__}")
     return data
+
+
+def set_dotted(data: dict[str, Any], key: str, value: object) -> None:
+    """Set a key of nested mappings, ``pe_array.rows``, making groups on the way.
+
+    Raises KeyError with the name of a part that is a value, not a group of keys.
+    """
+    *parents, last = key.split(".")
+    target = data
+    for parent in parents:
+        inner = target.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise KeyError(parent)
+        target = inner
+    target[last] = value

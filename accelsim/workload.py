@@ -7,18 +7,19 @@ output path); flatten, channel padding and 1 x 1 subsampling (addressing).
 """
 
 import hashlib
-from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.arrays import Array, Floats, Ints
 from accelsim.dual.deploy import winograd_filters
 from accelsim.dual.model import DualModel, winograd_eligible
 from accelsim.errors import InputError
+from accelsim.memo import Memo
 from accelsim.network import INPUT, Graph
 from accelsim.network.layers import (
     Add,
@@ -42,48 +43,36 @@ Kind = Literal["conv", "linear", "pool", "add", "other"]
 
 MAX_WEIGHTS = 1 << 28  # of a layer of a table: a gigabyte
 CHANNEL_BLOCK = 16  # input channels are counted, stored and tiled in blocks of this many
-MOST_KEPT = 16  # countings of a layer that are kept, each of the size of its masks
-T = TypeVar("T")
+REMEMBERED = 16  # counts of a layer, each of the size of its masks
 
 
 @dataclass(frozen=True, eq=False)
 class LayerWork:
-    """One layer, with its real weights.
-
-    batch N images; in_channels C, height H, width W of the input, unpadded; out_channels K, out_height P, out_width Q.
-    kernel (R, S), stride, padding, dilation as (vertical, horizontal).
-    weights: (K, C / groups, R, S) float32 of a conv or linear layer, else None.
-    winograd_threshold: Winograd-domain filter entries up to it are zero; None where Winograd does not apply.
-    input_density: (C,) share of non-zero inputs of each channel.
-    inputs: how many tensors of the input's shape are read (2 for an addition).
-    output_density: share of non-zero outputs, as the next layer with weights finds them.
-    winograd_density: of a synthetic layer: this share of its Winograd-domain entries is kept, the largest.
-    coded_bits: bits that the file's own entropy code spends on the weights; None where there is no file.
-    kept: what has been counted from the weights so far (``keep``); all machines share it.
-    """
+    """One layer, with its real weights."""
 
     name: str
     kind: Kind
-    batch: int
-    in_channels: int
-    height: int
-    width: int
-    out_channels: int
-    out_height: int
-    out_width: int
-    kernel: tuple[int, int] = (1, 1)
-    stride: tuple[int, int] = (1, 1)
+    batch: int  # N images
+    in_channels: int  # C
+    height: int  # H of the input, unpadded
+    width: int  # W of the input, unpadded
+    out_channels: int  # K
+    out_height: int  # P
+    out_width: int  # Q
+    kernel: tuple[int, int] = (1, 1)  # (R, S)
+    stride: tuple[int, int] = (1, 1)  # (vertical, horizontal)
     padding: tuple[int, int] = (0, 0)
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
-    weights: NDArray[np.float32] | None = None
-    winograd_threshold: float | None = None
-    input_density: NDArray[np.float32] = field(default_factory=lambda: np.ones(1, np.float32))
-    inputs: int = 1
-    output_density: float = 1.0
-    winograd_density: float | None = None
-    coded_bits: int | None = None
-    kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+    weights: Array | None = None  # (K, C / groups, R, S) of a conv or linear layer
+    winograd_threshold: float | None = None  # Winograd-domain entries up to it are zero; None: Winograd does not apply
+    input_density: Array = field(default_factory=lambda: np.ones(1, np.float32))  # (C,) share of non-zero inputs
+    inputs: int = 1  # tensors of the input's shape that are read, 2 for an addition
+    output_density: float = 1.0  # share of non-zero outputs, as the next layer with weights finds them
+    winograd_density: float | None = None  # of a synthetic layer: this share of its W is kept, the largest
+    coded_bits: int | None = None  # that the file's own entropy code spends on the weights; None without a file
+    block_counts: Memo[Ints] = field(default_factory=lambda: Memo(REMEMBERED), init=False, repr=False)
+    derived: Memo[Any] = field(default_factory=lambda: Memo(REMEMBERED), init=False, repr=False)  # by machines
 
     @property
     def outputs(self) -> int:
@@ -106,9 +95,9 @@ class LayerWork:
         """
         if m == 1 and self.weights is not None and self.kernel != (1, 1):
             return np.asarray(np.count_nonzero(self.weights, axis=(2, 3))[None], np.int32)
-        return self._kept(m).astype(np.int32)
+        return self._mask(m).astype(np.int32)
 
-    def _kept(self, m: int, parts: tuple[Piece, ...] = ()) -> NDArray[np.bool_]:
+    def _mask(self, m: int, parts: tuple[Piece, ...] = ()) -> NDArray[np.bool_]:
         """Which Winograd-domain entries, or 1 x 1 weights, are not zero, tap after tap: (taps, K, C / groups) bool.
 
         parts: of a layer cut into pieces at stride 1, each run by F(m x m, its size); of these nothing is pruned.
@@ -135,19 +124,22 @@ class LayerWork:
 
         parts: of the layer cut into these pieces instead, each run by F(m x m, its size), not pruned.
         """
-        return keep(
-            self.kept, ("blocks", m, parts),
-            lambda: sum_blocks(self.nonzeros() if m == 1 and self.kernel != (1, 1) else self._kept(m, parts)),
-        )  # fmt: skip
+
+        def count() -> Ints:
+            whole_kernels = m == 1 and self.kernel != (1, 1)
+            return sum_blocks(self.nonzeros() if whole_kernels else self._mask(m, parts))
+
+        return self.block_counts.get((m, parts), count)
+
+    def group_density(self) -> Floats:
+        """Density of the inputs of each convolution group: (groups, C / groups)."""
+        density = np.broadcast_to(self.input_density, (self.in_channels,)).reshape(self.groups, -1)
+        return density.astype(np.float64)
 
 
-def keep(kept: dict[Any, Any], key: Hashable, make: Callable[[], T], most: int = MOST_KEPT) -> T:
-    """What ``make`` gives, kept under a key; of over ``most`` the one that was longest not asked for goes."""
-    found: T = kept.pop(key) if key in kept else make()
-    while len(kept) >= most:
-        kept.pop(next(iter(kept)))
-    kept[key] = found
-    return found
+def block_sizes(channels: int) -> Ints:
+    """Channels of each block of CHANNEL_BLOCK, the last one what remains: (blocks,) int64."""
+    return np.minimum(CHANNEL_BLOCK, channels - np.arange(0, channels, CHANNEL_BLOCK))
 
 
 def sum_blocks(values: NDArray[Any]) -> NDArray[Any]:

@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from accelsim.files import write_text  # noqa: E402
-from accelsim.simulator.machines.row_stationary.passes import Mapping  # noqa: E402
+from accelsim.simulator.machines.row_stationary.passes import PassMapping  # noqa: E402
 from accelsim.simulator.machines.row_stationary.search import choose_mapping, score_mapping  # noqa: E402
 from experiments.comparisons.eyeriss import (  # noqa: E402
     ALEXNET,
@@ -116,7 +116,7 @@ def cells(ours: Figures, published: Figures) -> str:
     return " | ".join(cell(getattr(ours, key), getattr(published, key)) for key in keys)
 
 
-def letters(mapping: Mapping) -> str:
+def letters(mapping: PassMapping) -> str:
     """The eight sizes."""
     return " ".join(str(getattr(mapping, letter)) for letter in "mnefpqrt")
 

@@ -127,14 +127,11 @@ def to_text(content: Mapping[str, Any]) -> str:
 
 def _simulate(variant: Variant, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     machine = machine_from(options["machine"])
-    tile = getattr(machine, "tile", None)
-    m = tile if isinstance(tile, int) else None
-    if variant.winograd_sparsity is not None and tile is not None and m is None:
-        raise InputError(f"tile is {tile!r}, a target of Winograd sparsity needs one tile size")
+    m = machine.datapath.m
     rows, total = run_rows(variant_works(variant, m, options["batch"]), machine, options["engine"])
     total = {key: value for key, value in total.items() if key not in {"name", "kind", "mode"}}
     layers: dict[str, Any] = {column: [row[column] for row in rows] for column in LAYER_COLUMNS}
-    densities = {} if tile is None or variant.is_table else variant_densities(variant, m, options["batch"])
+    densities = {} if m is None or variant.is_table else variant_densities(variant, m, options["batch"])
     layers["winograd_density"] = [densities.get(name) for name in layers["name"]]
     return total, layers
 

@@ -19,7 +19,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter
 
 from accelsim.arrays import Floats
-from accelsim.hardware.energy import PARTS
+from accelsim.hardware.price import ENERGY_PARTS
 from accelsim.report.tables import Comparison
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#7F7F7F", "#000000")
@@ -116,7 +116,10 @@ def _cycles(comparison: Comparison) -> Figure:
 
 
 def _energy(comparison: Comparison) -> Figure:
-    parts = {PART_NAMES.get(part, part): comparison.totals[f"energy_{part}_pj"].to_numpy(float) / 1e6 for part in PARTS}
+    parts = {
+        PART_NAMES.get(part, part): comparison.totals[f"energy_{part}_pj"].to_numpy(float) / 1e6
+        for part in ENERGY_PARTS
+    }
     return _stacked(comparison, parts, "energy, \N{MICRO SIGN}J", f"Energy by part: {_model(comparison)}")
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
-from accelsim.hardware.machine import SpatialMachine, WinogradMachine
+from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.result import ENERGY_COLUMNS, Result
 from accelsim.workload import LayerTable
 
@@ -51,7 +51,7 @@ class Comparison:
 
 def gather(
     model: DualModel | LayerTable,
-    machines: Sequence[SpatialMachine | WinogradMachine],
+    machines: Sequence[Machine],
     results: Sequence[Result],
     batch: int = 1,
     overrides: Sequence[str] = (),

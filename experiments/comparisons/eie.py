@@ -11,8 +11,7 @@ from functools import cache
 import numpy as np
 
 import accelsim
-from accelsim.hardware.machine import SpatialMachine
-from accelsim.simulator.machines.matrix_vector import product_cycles, stored_weights
+from accelsim.simulator.machines.matrix_vector import MatrixVectorMachine, product_cycles, stored_weights
 from experiments.comparisons.row import Row, errors
 
 # name: inputs, outputs, density of weights and of inputs
@@ -62,10 +61,10 @@ def draw(name: str, places: int = 8, uneven: bool = True, seed: int = 0) -> tupl
 
 
 @cache
-def _machine(places: int) -> SpatialMachine:
+def _machine(places: int) -> MatrixVectorMachine:
     """eie-like with queues of so many places."""
     machine = accelsim.load_hardware("eie-like", [f"window={places}"])
-    assert isinstance(machine, SpatialMachine)
+    assert isinstance(machine, MatrixVectorMachine)
     return machine
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from math import ceil
 
 import accelsim
-from accelsim.hardware.machine import WinogradMachine
+from accelsim.simulator.machines.cells import CellsMachine
 from accelsim.simulator.run import run
 from accelsim.workload import LayerTable, layer_works
 from experiments.comparisons.row import Row, errors
@@ -126,7 +126,7 @@ def _table(name: str) -> LayerTable:
 
 def rows() -> list[Row]:
     """The sheet's formula as read, AlexNet, the Winograd mode's gain, ResNet-50."""
-    assert isinstance(accelsim.load_hardware("nvdla-full"), WinogradMachine)
+    assert isinstance(accelsim.load_hardware("nvdla-full"), CellsMachine)
     read, alexnet = errors([(sheet_cycles(), PUBLISHED_CYCLES)])[0], errors([(alexnet_ms(), PUBLISHED_MS)])[0]
     gains = winograd_gains()
     aligned = [(gain, 2.25) for name, gain in gains.items() if name not in UNALIGNED]

@@ -3,7 +3,7 @@
 STONNE's was measured elsewhere.
 """
 
-from accelsim.hardware.load import load_hardware
+from accelsim.simulator.machines.load import load_hardware
 from accelsim.simulator.run import run
 from experiments.comparisons.row import Row, errors
 from experiments.peers.report import BUFFERS_KB, LANES, MACHINE, PEERS, by_operand, distinct_layers, measured, ours

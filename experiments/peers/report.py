@@ -24,9 +24,9 @@ sys.path.insert(0, str(ROOT))
 
 from accelsim.dual.model import DualModel  # noqa: E402
 from accelsim.files import write_text  # noqa: E402
-from accelsim.hardware.load import load_hardware  # noqa: E402
 from accelsim.network import Network  # noqa: E402
 from accelsim.network.zoo import named_graph  # noqa: E402
+from accelsim.simulator.machines.load import load_hardware  # noqa: E402
 from accelsim.simulator.run import run  # noqa: E402
 from accelsim.workload import LayerWork, layer_works  # noqa: E402
 from experiments.peers.environment import Unavailable  # noqa: E402

@@ -17,7 +17,7 @@ import hashlib, json, sys
 from pathlib import Path
 from accelsim.explore.evaluate import accuracy_task, evaluate, simulate_task
 from accelsim.explore.space import Variant
-from accelsim.hardware.load import load_hardware
+from accelsim.simulator.machines.load import load_hardware
 model = Path("models/resnet20-cifar10.dual")
 variant = Variant(str(model), hashlib.sha256(model.read_bytes()).hexdigest())
 for name in {machines}:

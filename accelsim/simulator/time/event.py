@@ -124,7 +124,7 @@ class _Layer:
             self.finished[i].succeed()
 
 
-def event(d: Durations, record: Callable[[Span], None] | None = None) -> int:
+def event_cycles(d: Durations, record: Callable[[Span], None] | None = None) -> int:
     """Cycles of one layer by discrete-event simulation.
 
     record: called with each span of each unit's work, in order of its start, for a timeline.

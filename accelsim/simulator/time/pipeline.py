@@ -11,19 +11,18 @@ What both engines mean, in cycles:
 - layers follow one another without overlap.
 
 The order is fixed, so no change of speed can reorder the work: faster memory or units never cost cycles.
-``fast`` computes these times by recurrence; ``accelsim.simulator.time.event`` runs the same units as SimPy processes.
+``pipeline_cycles`` computes these times by recurrence; ``event`` runs the same units as SimPy processes.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Flags, Ints
+from accelsim.arrays import Flags, Ints, round_up
+from accelsim.hardware.description import MachineDescription
 from accelsim.hardware.dram import DramType, Transfer, transfer_ns, turnaround_ns
-from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.time.schedule import Schedule
 
 SLOTS = 2  # double-buffering
@@ -31,18 +30,18 @@ SLOTS = 2  # double-buffering
 
 @dataclass(frozen=True)
 class Durations:
-    """Cycles of each thing that a step does: (steps,) int64; and which steps do it: (steps,) bool."""
+    """Cycles of each thing that a step does, (steps,) int64, and which steps do it, (steps,) bool."""
 
     input_load: Ints
     weight_load: Ints
-    transform: Ints
+    transform: Ints  # of the new input tile
     compute: Ints
-    inverse: Ints
+    inverse: Ints  # of the finished output tile
     store: Ints
-    input_starts: Flags
-    weight_starts: Flags
-    output_ends: Flags
-    transforms: bool
+    input_starts: Flags  # steps that load an input tile
+    weight_starts: Flags  # steps that load a weight tile
+    output_ends: Flags  # steps that store an output tile
+    transforms: bool  # whether inputs and outputs pass through transform units
 
     @cached_property
     def input_ends(self) -> Flags:
@@ -67,33 +66,30 @@ def _ends(starts: Flags) -> Flags:
     return ends
 
 
-Engine = Callable[[Durations], int]  # -> cycles from the first request to the last byte stored
-
-
-def durations(plan: Schedule, machine: SpatialMachine | WinogradMachine) -> Durations:
+def durations(schedule: Schedule, machine: MachineDescription) -> Durations:
     """The schedule in cycles of the machine's clock and DRAM."""
-    dram, transfers = machine.dram, plan.transfers
+    dram = machine.dram
     requests = Transfer(
-        np.array([t.n_bytes for t in transfers]),
-        np.array([t.pieces for t in transfers]),
-        np.array([t.rows for t in transfers]),
+        n_bytes=np.array([transfer.n_bytes for transfer in schedule.transfers]),
+        pieces=np.array([transfer.pieces for transfer in schedule.transfers]),
+        rows=np.array([transfer.rows for transfer in schedule.transfers]),
     )
     new_inputs, new_weights, stores = requests.n_bytes > 0
     before_load, before_store = _turnarounds(dram.timing, new_inputs | new_weights, stores)
     before = np.array([before_load * new_inputs, before_load * ~new_inputs, before_store])
     ns = transfer_ns(dram.timing, dram.channels, requests) + before
-    input_load, weight_load, store = np.ceil(ns / machine.ns_per_cycle - 1e-9).astype(np.int64)
+    input_load, weight_load, store = round_up(ns / machine.ns_per_cycle)
     return Durations(
         input_load=input_load,
-        weight_load=np.maximum(weight_load, plan.weight_transform_cycles),
-        transform=plan.transform_cycles,
-        compute=plan.compute_cycles,
-        inverse=plan.inverse_cycles,
+        weight_load=np.maximum(weight_load, schedule.weight_transform_cycles),
+        transform=schedule.transform_cycles,
+        compute=schedule.compute_cycles,
+        inverse=schedule.inverse_cycles,
         store=store,
         input_starts=new_inputs,
         weight_starts=new_weights,
         output_ends=stores,
-        transforms=plan.transforms,
+        transforms=schedule.transforms,
     )
 
 
@@ -113,7 +109,7 @@ def _program(steps: int) -> Ints:
     return np.argsort(np.concatenate([np.where(i < 2, i, 2 * i - 2), 2 * i + 3]))
 
 
-def fast(d: Durations) -> int:
+def pipeline_cycles(d: Durations) -> int:
     """Cycles of one layer by recurrence over its steps."""
     steps = len(d.compute)
     input_load, weight_load, store = d.input_load.tolist(), d.weight_load.tolist(), d.store.tolist()
