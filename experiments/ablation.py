@@ -1,13 +1,13 @@
-"""The ablation of ``joint-sparsity.md``: what weights trained for one domain, for both or for none keep in each domain.
+"""The ablation of reports/joint-sparsity.md: what weights trained for one domain, both or none keep in each domain.
 
     for r in recipes/ablation/*.yaml; do accelsim train $r -o runs/ablation/$(basename $r .yaml); done
     python -m experiments.ablation runs/ablation
     for r in recipes/ablation-resnet18/*.yaml; do accelsim train $r -o runs/ablation-resnet18/$(basename $r .yaml); done
     python -m experiments.ablation runs/ablation-resnet18 --network resnet18
 
-writes the network's part of ablation.json, and its plot, beside this file.  A finished run's ``checkpoint.json`` holds
-its accuracy as trained, pruned in the spatial domain and pruned in the F(2, 3) domain; here the same weights are pruned
-in the F(4, 3) domain, too, and the dense network in all of them.
+writes the network's part of reports/ablation.json, and its plot.  A finished run's ``checkpoint.json`` holds its
+accuracy as trained, pruned in the spatial domain and pruned in the F(2, 3) domain; here the same weights are pruned in
+the F(4, 3) domain, too, and the dense network in all of them.
 """
 
 import argparse
@@ -29,8 +29,9 @@ from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import in_both_domains, top1
 from accelsim.training.recipe import Data
 from accelsim.training.winograd_op import winograd_operations
+from experiments.paths import REPORTS
 
-HERE = Path(__file__).parent
+STORED = REPORTS / "ablation.json"
 
 
 @dataclass(frozen=True)
@@ -124,17 +125,16 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    """Measure the runs and write both files."""
+    """Measure the runs; write reports/ablation.json and the plots."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, help="the folder of the finished runs")
     parser.add_argument("--network", choices=STUDIES, default="resnet20")
     arguments = parser.parse_args()
-    stored = HERE / "ablation.json"
-    measured = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
+    measured = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
     measured[arguments.network] = measure(arguments.network, arguments.runs)
-    stored.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    STORED.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     for name, rows in measured.items():
-        plot(rows, HERE / f"ablation-{name}.png")
+        plot(rows, REPORTS / f"ablation-{name}.png")
 
 
 if __name__ == "__main__":

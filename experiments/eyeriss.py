@@ -1,15 +1,9 @@
 """Write reports/eyeriss.md, the simulated Eyeriss beside the measured one: ``python -m experiments.eyeriss``."""
 
-import sys
-from pathlib import Path
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from accelsim.files import write_text  # noqa: E402
-from accelsim.simulator.machines.row_stationary.passes import Mapping  # noqa: E402
-from accelsim.simulator.machines.row_stationary.search import choose_mapping, score_mapping  # noqa: E402
-from experiments.comparisons.eyeriss import (  # noqa: E402
+from accelsim.files import write_text
+from accelsim.simulator.machines.row_stationary.passes import Mapping
+from accelsim.simulator.machines.row_stationary.search import choose_mapping, score_mapping
+from experiments.comparisons.eyeriss import (
     ALEXNET,
     CONV3,
     VGG16,
@@ -21,6 +15,7 @@ from experiments.comparisons.eyeriss import (  # noqa: E402
     used,
     works,
 )
+from experiments.paths import REPORTS
 
 HEAD = """# Eyeriss: the simulator beside the silicon
 
@@ -69,8 +64,9 @@ conv4_3 are the ones that a mapping cannot explain together.
 SEARCH_TEXT = """
 ## What our search finds instead
 
-The search (`simulator/row_mapping.py`, for energy, before the data are known) never scores worse than the mapping
-above: at most 1 in the last column, 1 where both agree. The letters are those of the paper; f: output columns.
+The search (`accelsim/simulator/machines/row_stationary/search.py`, for energy, before the data are known) never scores
+worse than the mapping above: at most 1 in the last column, 1 where both agree. The letters are those of the paper; f:
+output columns.
 
 | layer | mapping used above: m n e f p q r t | found | processing ms | measured | score, found / above |
 |---|---|---|---|---|---|
@@ -160,7 +156,7 @@ def main() -> None:
         published=published.buffer_mb,
     )
     text = HEAD + alexnet + VGG_TEXT.format(table=table(VGG16)) + SEARCH_TEXT.format(lines=searched())
-    write_text(ROOT / "reports" / "eyeriss.md", text)
+    write_text(REPORTS / "eyeriss.md", text)
 
 
 if __name__ == "__main__":

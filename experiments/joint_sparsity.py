@@ -1,14 +1,14 @@
-"""Write ``joint-sparsity.md`` and its plot from finished training runs and the figures of the other reports.
+"""Write reports/joint-sparsity.md and its plot from finished training runs and the figures of the other reports.
 
     accelsim train recipes/resnet20-joint.yaml -o runs/resnet20-joint
     accelsim train recipes/resnet20-joint-refined.yaml -o runs/resnet20-joint-refined
-    python -m experiments.ablation runs/ablation                             (see there)
-    python -m experiments.reconstruction runs/resnet18-joint-distilled ...   (see there)
+    python -m experiments.ablation runs/ablation                               (see there)
+    python -m experiments.reconstruction runs/resnet18-joint-distilled ...     (see there)
     python -m experiments.joint_sparsity runs/resnet20-joint \\
         models/checkpoints/resnet20-{joint-refined,joint-winograd,joint-even,dense,dense-refined}
 
 Nothing is measured here: the runs' accuracies are those of their ``checkpoint.json``, the others those of
-``ablation.json``, ``reconstruction.json`` and ``compression.json``.
+reports/ablation.json, reports/reconstruction.json and reports/compression.json.
 """
 
 import argparse
@@ -21,15 +21,18 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from ablation import HERE, KEYS, table
-from reconstruction import SEEN, STORED, classifiers, standard_error, super_resolvers
+
+from experiments import ablation, compression, reconstruction
+from experiments.ablation import KEYS, table
+from experiments.paths import REPORTS
+from experiments.reconstruction import SEEN, classifiers, standard_error, super_resolvers
 
 TEXT = """\
 # Joint sparsity
 
-Written by `python -m experiments.joint_sparsity`. One set of weights, trained by the NumPy backend and then pruned in the
-spatial domain (all conv and fully-connected weights, one threshold) or in the Winograd domain (convolutions of stride 1
-but the 1 x 1, one threshold). Nothing is retrained after the pruning.
+Written by `python -m experiments.joint_sparsity`. One set of weights, trained by the NumPy backend and then pruned in
+the spatial domain (all conv and fully-connected weights, one threshold) or in the Winograd domain (convolutions of
+stride 1 but the 1 x 1, one threshold). Nothing is retrained after the pruning.
 
 ## ResNet-20, CIFAR-10: both domains at once
 
@@ -230,15 +233,16 @@ def plot(run: Path, path: Path) -> None:
 
 
 def main() -> None:
-    """Write both files beside this one."""
+    """Write reports/joint-sparsity.md and the plot beside it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", help="the folders of the finished runs; the plot is the first's")
     runs = [run.resolve() for run in parser.parse_args().runs]
     cards = {run.name: json.loads((run / "checkpoint.json").read_text(encoding="utf-8")) for run in runs}
-    ablations, others = (json.loads(path.read_text(encoding="utf-8")) for path in (HERE / "ablation.json", STORED))
-    models = json.loads((HERE / "compression.json").read_text(encoding="utf-8"))["built"]
-    (HERE / "joint-sparsity.md").write_text(text(cards, ablations, others, models), encoding="utf-8")
-    plot(runs[0], HERE / "joint-sparsity.png")
+    ablations = json.loads(ablation.STORED.read_text(encoding="utf-8"))
+    others = json.loads(reconstruction.STORED.read_text(encoding="utf-8"))
+    models = json.loads(compression.STORED.read_text(encoding="utf-8"))["built"]
+    (REPORTS / "joint-sparsity.md").write_text(text(cards, ablations, others, models), encoding="utf-8")
+    plot(runs[0], REPORTS / "joint-sparsity.png")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""The tables of ``joint-sparsity.md`` on networks made jointly sparse without, or almost without, training.
+"""The tables of reports/joint-sparsity.md on networks made jointly sparse with hardly any training, or none.
 
-    accelsim train recipes/RUN.yaml -o runs/RUN                               for each run of the tables
-    python -m experiments.reconstruction runs/ct-srcnn9-x3-dense runs/squeezenet11-joint ...    takes over their figures
+    accelsim train recipes/RUN.yaml -o runs/RUN             for each run of the tables
+    python -m experiments.reconstruction runs/RUN ...       takes over their figures
 
 The figures are those of each run's ``checkpoint.json``; of a classifier's dense network, which no run trains, accuracy
-is measured here, on the same images, and kept in ``reconstruction.json`` with the rest.  Rows of runs that are not
+is measured here, on the same images, and kept in reports/reconstruction.json with the rest.  Rows of runs that are not
 named stay, as long as their recipe does.
 """
 
@@ -21,13 +21,13 @@ from accelsim.network.zoo import named_graph
 from accelsim.training.datasets import Images, Source, load_split, resolve
 from accelsim.training.evaluate import top1
 from accelsim.training.recipe import Recipe
+from experiments.paths import RECIPES, REPORTS
 
 DENSE = {
     "resnet18-folded": "weights/resnet18_imagenet_fp16.safetensors",
     "squeezenet11": "weights/squeezenet11_imagenet_fp16.safetensors",
 }
-STORED = Path(__file__).with_name("reconstruction.json")
-RECIPES = STORED.parents[1] / "recipes"
+STORED = REPORTS / "reconstruction.json"
 KEYS = ("unpruned", "spatial", "winograd")
 BATCH = 50
 SEEN = 300  # training images on which a distilled network is measured, too

@@ -1,4 +1,4 @@
-"""Writes the tables of this folder from the zoo's graphs: ``python -m experiments.workloads``.
+"""Write the tables of ``workloads/`` from the zoo's graphs: ``python -m experiments.workloads``.
 
 Weight densities of AlexNet: Han et al. 2015 (alexnet-han) and the CaffeNet released with Park et al., ICLR 2017
 (alexnet-park).  Densities of VGG-16's weights and inputs: SCNN, ISCA 2017, table of sparsities (vgg16-scnn).
@@ -6,8 +6,6 @@ Input densities of AlexNet's convolutions: Eyeriss, JSSC 2017, share of zeros of
 alexnet-eyeriss and vgg16-eyeriss: the convolutions alone, as the chip was measured on them, dense weights, and the
 published zeros of the input maps; a layer's output then has the density that the next convolution finds.
 """
-
-from pathlib import Path
 
 import numpy as np
 
@@ -17,6 +15,7 @@ from accelsim.network import Network
 from accelsim.network.tables import TableLayer, table_text
 from accelsim.network.zoo import named_graph
 from accelsim.workload import layer_works
+from experiments.paths import WORKLOADS
 
 EYERISS_INPUTS = (0.9999, 0.613, 0.275, 0.207, 0.224, 1, 1, 1)
 EYERISS_VGG_INPUTS = (0.984, 0.523, 0.752, 0.613, 0.603, 0.419, 0.413, 0.357, 0.253, 0.146, 0.206, 0.126, 0.115)
@@ -57,7 +56,7 @@ def table(
 
 
 def main() -> None:
-    """Write all tables beside this file."""
+    """Write all tables."""
     tables = {
         "alexnet": table("alexnet"),
         "alexnet-han": table("alexnet", HAN, EYERISS_INPUTS),
@@ -74,7 +73,7 @@ def main() -> None:
         "mobilenet-v1": table("mobilenet-v1"),
     }
     for name, content in tables.items():
-        write_text(Path(__file__).parent / f"{name}.csv", content)
+        write_text(WORKLOADS / f"{name}.csv", content)
 
 
 if __name__ == "__main__":

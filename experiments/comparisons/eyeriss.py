@@ -21,7 +21,8 @@ from accelsim.simulator.machines.row_stationary.passes import Mapping, active_pe
 from accelsim.simulator.machines.row_stationary.search import choose_mapping, score_mapping
 from accelsim.simulator.time.pipeline import durations, fast
 from accelsim.workload import LayerWork, layer_works
-from experiments.comparisons.row import ROOT, Row, errors
+from experiments.comparisons.row import Row, errors
+from experiments.paths import HWCONFIGS, WORKLOADS
 
 CHIP, COMMAND = "Eyeriss, silicon", "python -m experiments.eyeriss"
 MB = 2**20
@@ -92,14 +93,14 @@ CALIBRATED = "conv1"  # the layer of AlexNet that gave the clock network's power
 
 def machine() -> SpatialMachine:
     """The shipped description."""
-    found = accelsim.load_hardware(ROOT / "hwconfigs" / "eyeriss.yaml")
+    found = accelsim.load_hardware(HWCONFIGS / "eyeriss.yaml")
     assert isinstance(found, SpatialMachine)
     return found
 
 
 def works(network: Network) -> dict[str, LayerWork]:
     """Its convolutions, in order, by name."""
-    model = accelsim.load_workload(ROOT / "workloads" / f"{network.table}.csv")
+    model = accelsim.load_workload(WORKLOADS / f"{network.table}.csv")
     found = layer_works(model, network.batch)
     return dict(zip(network.layers, found, strict=True))
 

@@ -68,7 +68,10 @@ def _replay() -> list[Row]:
         for name, row in measured("SCALE-Sim", buffers_kb).items():
             inputs, weights = reads(layers[name][0], *LANES, input_kb=buffers_kb[1], weight_kb=buffers_kb[0])
             pairs += [(inputs, row["dram_input_bytes"]), (weights, row["dram_weight_bytes"])]
-    remark = "its order and its halves of a buffer replayed (`experiments/peers/scale_sim_reads.py`): why its bytes differ from ours"
+    remark = (
+        "its order and its halves of a buffer replayed (`experiments/peers/scale_sim_reads.py`): why its bytes differ "
+        "from ours"
+    )
     return [Row("SCALE-Sim's own DRAM reads, inputs and weights", _title("SCALE-Sim"), len(pairs), *errors(pairs),
                 "python -m experiments.validation", remark)]  # fmt: skip
 

@@ -1,9 +1,7 @@
 """One row of the validation report."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,7 @@ class Row:
     remark: str = ""
 
 
-def errors(pairs: list[tuple[float, float]]) -> tuple[float, float]:
+def errors(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Mean and worst |simulator - reference| / reference of (simulator, reference) pairs, in percent."""
     found = [100 * abs(ours - theirs) / abs(theirs) for ours, theirs in pairs]
     return sum(found) / len(found), max(found)

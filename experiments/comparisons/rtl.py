@@ -2,7 +2,8 @@
 
 import re
 
-from experiments.comparisons.row import ROOT, Row, errors
+from experiments.comparisons.row import Row, errors
+from experiments.paths import REPORTS
 
 VERILATOR, YOSYS = "register-transfer model, Verilator", "Yosys, the RTL's gates"
 
@@ -13,7 +14,7 @@ def rows() -> list[Row]:
 
 
 def _cycles() -> list[Row]:
-    text = (ROOT / "reports" / "rtl.md").read_text(encoding="utf-8")
+    text = (REPORTS / "rtl.md").read_text(encoding="utf-8")
     found = re.search(r"one of the (\d+) output values .*?: (\d+) differ", text, re.DOTALL)
     assert found is not None, "reports/rtl.md"
     values, differ = map(int, found.groups())
@@ -46,7 +47,7 @@ def _row(what: str, cases: list[list[str]], column: int) -> Row:
 
 
 def _areas() -> list[Row]:
-    text = (ROOT / "reports" / "rtl-area.md").read_text(encoding="utf-8")
+    text = (REPORTS / "rtl-area.md").read_text(encoding="utf-8")
     units = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
     sizes = [(cells[0], float(cells[3]), float(cells[2])) for cells in units if len(cells) == 6 and cells[1].isdigit()]
     result = []

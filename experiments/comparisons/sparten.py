@@ -1,8 +1,8 @@
 """SparTen: sparten-like beside the speed-ups published for SparTen (Gondimalla et al., MICRO 2019).
 
 Published: means over networks of the authors' own choice and pruning.  Here: cycles of the lanes of the convolutions of
-AlexNet and VGG-16 at published densities (``experiments/comparisons/scnn.py``), geometric mean; the dense machine and the
-one that skips weights alone are the same array with other zero handling, SCNN is scnn-like.  All have 1024 lanes.
+AlexNet and VGG-16 at published densities (``experiments/comparisons/scnn.py``), geometric mean; the dense machine and
+the one that skips weights alone are the same array with other zero handling, SCNN is scnn-like.  All have 1024 lanes.
 """
 
 from functools import cache

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from accelsim.workload import LayerWork
-
-from .environment import environment, newer_python
-from .traffic import Traffic, ask
+from experiments.peers.environment import environment, newer_python
+from experiments.peers.traffic import Traffic, ask
 
 REQUIREMENTS = ("accelforge==1.0.467",)
 WORKER = Path(__file__).with_name("accelforge_worker.py")

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[2] / "build" / "peers"
+from experiments.paths import PEERS
 
 
 class Unavailable(Exception):
@@ -18,10 +18,10 @@ def environment(name: str, requirements: tuple[str, ...], base: str = sys.execut
 
     Made when it is first asked for, and again when the requirements change.  Raises Unavailable where pip cannot.
     """
-    folder, wanted = FOLDER / name, "\n".join(requirements)
+    folder, wanted = PEERS / name, "\n".join(requirements)
     python, stamp = folder / "bin" / "python", folder / "requirements.txt"
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with (FOLDER / f"{name}.lock").open("w") as lock:
+    PEERS.mkdir(parents=True, exist_ok=True)
+    with (PEERS / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stamp.exists() or stamp.read_text() != wanted:
             _run(base, "-m", "venv", "--clear", str(folder))

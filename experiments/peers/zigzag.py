@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from accelsim.workload import LayerWork
-
-from .environment import environment
-from .traffic import Traffic, ask
+from experiments.peers.environment import environment
+from experiments.peers.traffic import Traffic, ask
 
 REQUIREMENTS = ("zigzag-dse==3.9.1", "six")  # it imports six without requiring it
 WORKER = Path(__file__).with_name("zigzag_worker.py")
