@@ -1,4 +1,4 @@
-"""Does a change of the code leave every result as it was?  Digests of all that the tool computes, and what differs.
+"""Digests of all that the tool computes, and what differs from those of another tree.
 
     python -m experiments.same_results before.json                     # in the tree before the change
     python -m experiments.same_results after.json --against before.json
@@ -20,8 +20,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-ROOT = Path.cwd()
+if TYPE_CHECKING:  # an older tree may have them elsewhere
+    from accelsim.dual.model import DualModel
+    from accelsim.workload import LayerTable, LayerWork
+
+ROOT = Path.cwd()  # of the tree that is looked at, which may be older than this file
 MODELS = tuple(sorted(f"models/{path.name}" for path in (ROOT / "models").glob("*.dual")))
 TABLES = tuple(sorted(path.stem for path in (ROOT / "workloads").glob("*.csv")))
 MACHINES = tuple(sorted(path.stem for path in (ROOT / "hwconfigs").glob("*.yaml")))
@@ -183,12 +188,14 @@ def _remember_the_model() -> None:
     if hasattr(accelsim.load_workload, "cache_info"):
         return
     accelsim.load_workload = functools.lru_cache(maxsize=1)(accelsim.load_workload)
-    count, last = workload.layer_works, [(None, 0, ())]
+    count = workload.layer_works
+    last: tuple[object, int, tuple[LayerWork, ...]] = (None, 0, ())
 
-    def layer_works(model, batch=1):
-        if last[0][0] is not model or last[0][1] != batch:
-            last[0] = (model, batch, count(model, batch))
-        return last[0][2]
+    def layer_works(model: "DualModel | LayerTable", batch: int = 1) -> "tuple[LayerWork, ...]":
+        nonlocal last
+        if last[0] is not model or last[1] != batch:
+            last = (model, batch, count(model, batch))
+        return last[2]
 
     workload.layer_works = layer_works
 

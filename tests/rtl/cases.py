@@ -31,8 +31,7 @@ from accelsim.simulator.tiles.tiling import Tiling
 from accelsim.simulator.time.event import event
 from accelsim.simulator.time.pipeline import durations, fast
 from accelsim.workload import LayerWork, layer_works
-
-from .program import Array, Layer
+from tests.rtl.program import Array, Layer
 
 HERE = Path(__file__).parent
 MODEL = HERE.parents[1] / "models" / "resnet20-cifar10.dual"
