@@ -36,11 +36,11 @@ STORED = REPORTS / "ablation.json"
 
 @dataclass(frozen=True)
 class Study:
-    """network: of the zoo, as its runs are.  weights: the dense ones.  data: whose test images are measured on."""
+    """One network whose runs are compared."""
 
-    network: str
-    weights: str
-    data: Data
+    network: str  # of the zoo, as in the runs' recipes
+    weights: str  # of the dense network, below the data folder
+    data: Data  # its test images are measured on
 
 
 STUDIES = {
@@ -68,7 +68,7 @@ def in_larger_tiles(network: Network, images: Source, sparsity: float) -> float:
 
 
 def dense_accuracy(network: Network, images: Source, sparsity: float) -> dict[str, float]:
-    """Of the network as it was imported, pruned to this sparsity in each domain."""
+    """Top-1 in percent of the network as it was imported, pruned to this sparsity in each domain."""
     regularizer = JointRegularizer(network.graph, {"default": 2})
     thresholds = regularizer.thresholds(network.arrays, sparsity, sparsity)
     return in_both_domains(network.graph, network.arrays, images, regularizer, thresholds, batch=BATCH)
@@ -76,7 +76,8 @@ def dense_accuracy(network: Network, images: Source, sparsity: float) -> dict[st
 
 def measure(name: str, runs: Path) -> list[dict[str, Any]]:
     """One row for each mode and sparsity: its accuracies by the names of ``KEYS``, in percent."""
-    study, rows = STUDIES[name], []
+    study = STUDIES[name]
+    rows = []
     graph = named_graph(study.network)
     classes = graph.shapes[graph.nodes[-1].name][-1]
     images = load_split(study.data, "test", graph.input_shape[:2], classes)
@@ -100,7 +101,7 @@ def measure(name: str, runs: Path) -> list[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The rows in Markdown."""
+    """The rows as a table in Markdown."""
     lines = [f"| weights | zeros | {' | '.join(TITLES)} |", "|---" * 6 + "|"]
     for row in rows:
         figures = " | ".join(f"{row[key]:.2f}" for key in KEYS)
@@ -109,7 +110,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Accuracy over sparsity, a panel for each domain and a line for each mode."""
+    """Draw accuracy over sparsity, a panel for each domain and a line for each mode."""
     figure, panels = plt.subplots(1, 3, figsize=(9, 3), sharey=True)
     for mode, name in MODES.items():
         own = [row for row in rows if row["mode"] == mode]

@@ -47,7 +47,10 @@ PAPER = """| ResNet-18, ImageNet, paper (arXiv:1902.08192) | 24.2 | 67.4 (68.2) 
 
 
 def operations(model: DualModel) -> dict[str, float]:
-    """Of one image: dense MACs, effectual MACs in each domain (zero activations not used), transform additions."""
+    """Operations of one image: dense MACs, effectual MACs in each domain, additions of the transforms.
+
+    Zero inputs are not used.
+    """
     graph = model.network.graph
     dense = dense_macs(graph)
     tiles = tile_sizes(model)
@@ -88,21 +91,22 @@ def figures(path: Path) -> dict[str, Any]:
 
 
 def quality(accuracy: dict[str, float], domain: str) -> str:
-    """Top-1 in percent, or PSNR in dB on Set5 / Set14."""
+    """Accuracy in words: top-1 in percent, or PSNR in dB on Set5 / Set14."""
     if f"top1_{domain}" in accuracy:
         return f"{accuracy[f'top1_{domain}']:.2f}"
     return " / ".join(f"{accuracy[f'psnr_{name}_{domain}']:.2f}" for name in ("set5", "set14")) + " dB"
 
 
 def table_of_models(models: dict[str, dict[str, Any]]) -> list[str]:
-    """One row a model, then the paper's."""
+    """The table of all models, one row each, then the paper's rows."""
     lines = [
         "| network | ratio (whole file) | top-1 in SD, % (dense network) | top-1 in WD, % | effectual MACs SD / WD |"
         " cost reduction, paper's definition | with transforms' additions |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, model in models.items():
-        ops, accuracy = model["operations"], model["accuracy"]
+        ops = model["operations"]
+        accuracy = model["accuracy"]
         lines.append(
             f"| {name} | {4 * model['parameters'] / model['file_bytes']:.2f} ({model['file_bytes']} bytes) "
             f"| {quality(accuracy, 'spatial')} ({quality(accuracy, 'reference')}) | {quality(accuracy, 'winograd')} "
@@ -114,7 +118,7 @@ def table_of_models(models: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def densities(models: dict[str, dict[str, Any]]) -> list[str]:
-    """Sparsity of each model over all its layers together."""
+    """The table of sparsities, each over all layers of a model together."""
     lines = ["| network | spatial sparsity | Winograd sparsity | threshold |", "|---|---|---|---|"]
     for name, model in models.items():
         lines.append(
@@ -125,7 +129,7 @@ def densities(models: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def curves(checkpoint: Path, images: int, measured: dict[str, Any]) -> None:
-    """Accuracy in both domains against the ratio, by quantizer: rounded to nearest (UQ, DUQ), and as shipped (fitted).
+    """Measure accuracy against the ratio, by quantizer: rounded to nearest (UQ, DUQ), and as shipped (fitted).
 
     Each point is kept in ``measured`` and saved as soon as it is known; those that are there already stay.
     """
@@ -186,7 +190,7 @@ def save(measured: dict[str, Any]) -> None:
 
 
 def plot(content: dict[str, Any], path: Path) -> None:
-    """Accuracy against ratio, the spatial domain broad, the Winograd domain dashed; the bar of 1.0 point of loss."""
+    """Draw accuracy against ratio, the spatial domain broad, the Winograd domain dashed, and 1.0 point of loss."""
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for kind, marker, colour in zip(KINDS, "os^", ("#0072b2", "#e69f00", "#009e73"), strict=True):
         points = [point for point in content["points"] if point["kind"] == kind]

@@ -81,13 +81,13 @@ TITLES = "| layer | processing ms | active PEs | buffer MB | DRAM MB | power mW 
 
 
 def cell(ours: float, published: float) -> str:
-    """Simulated / measured (error)."""
+    """One cell of a table: simulated / measured (error)."""
     error = 100 * (ours / published - 1)
     return f"{ours:.4g} / {published:.4g} ({error:+.1f} %)" if ours != published else f"{ours:.4g} / {published:.4g}"
 
 
 def table(network: Network) -> str:
-    """All layers, and their totals; power of the total weighted with time."""
+    """The table of a network: all layers and their totals; power of the total is weighted with time."""
     lines = [TITLES, "|" + "---|" * 7]
     found: list[Figures] = []
     mappings = used(network)
@@ -107,23 +107,24 @@ def table(network: Network) -> str:
 
 
 def cells(ours: Figures, published: Figures) -> str:
-    """All columns of a line."""
+    """All columns of one line of a table."""
     keys = (*COLUMNS, "total_ms")
     return " | ".join(cell(getattr(ours, key), getattr(published, key)) for key in keys)
 
 
 def letters(mapping: Mapping) -> str:
-    """The eight sizes."""
+    """The eight sizes of a mapping, in the order of the table's head."""
     return " ".join(str(getattr(mapping, letter)) for letter in "mnefpqrt")
 
 
 def searched() -> str:
-    """One line a layer: both mappings and what they score."""
+    """The lines of the search's table: of each layer both mappings and what they score."""
     lines = []
     for network in (ALEXNET, VGG16):
         mappings = used(network)
         for name, work in works(network).items():
-            published, mapping = network.layers[name][0], mappings[name]
+            published = network.layers[name][0]
+            mapping = mappings[name]
             found, score = choose_mapping(work, machine())
             ratio = score / score_mapping(work, machine(), mapping)
             same = "the same" if found == mapping else letters(found)
@@ -137,7 +138,8 @@ def searched() -> str:
 
 def main() -> None:
     """Simulate both networks and write the page."""
-    mappings, work = used(ALEXNET), works(ALEXNET)[CONV3]
+    mappings = used(ALEXNET)
+    work = works(ALEXNET)[CONV3]
     others = [name for name, (_, mapping) in ALEXNET.layers.items() if mappings[name] != mapping]
     assert others == [CONV3]
     assert mappings[CONV3] == ALEXNET.layers["conv4"][1]

@@ -116,7 +116,8 @@ Commands: `for r in recipes/ablation-resnet18/*.yaml; do accelsim train $r -o ru
 """
 
 
-DISTILLED, TRAINED = "resnet18-joint-distilled", "1,600"  # the run, and the calibration images that it has
+DISTILLED = "resnet18-joint-distilled"
+TRAINED = "1,600"  # calibration images of that run
 LABELLED = "resnet18-joint-labelled"
 DISTANCE = """\
 ### ResNet-18: how far from the paper, and why
@@ -147,7 +148,7 @@ How far images carry, in as many steps each:
 
 
 def distance(others: dict[str, Any], model: dict[str, Any]) -> str:
-    """Where ResNet-18 loses, from the distilled runs' figures and those of its file."""
+    """The section on where ResNet-18 loses, from the figures of the distilled runs and of its file."""
     run = others[DISTILLED]
     fewer = {name.removeprefix(f"{DISTILLED}-"): other for name, other in others.items() if name.startswith(DISTILLED)}
     carry = [
@@ -155,9 +156,12 @@ def distance(others: dict[str, Any], model: dict[str, Any]) -> str:
         f"| {other['accuracy']['winograd']:.2f} |"
         for name, other in sorted(fewer.items(), key=lambda item: (item[0] == DISTILLED, item[0]))
     ]
-    accuracy, coded, seen = run["accuracy"], model["accuracy"], run["seen"]
+    accuracy = run["accuracy"]
+    coded = model["accuracy"]
+    seen = run["seen"]
     worst = min(accuracy["spatial"], accuracy["winograd"])
-    sparse, seen_gap = accuracy["dense"] - worst, seen["dense"] - seen["spatial"]
+    sparse = accuracy["dense"] - worst
+    seen_gap = seen["dense"] - seen["spatial"]
     return DISTANCE.format(
         images=run["images"],
         epochs=run["epochs"],
@@ -201,7 +205,7 @@ def text(
 
 
 def run_row(name: str, card: dict[str, Any], dense: float) -> str:
-    """One finished run in the table; a dense one has no sparsities and is not pruned."""
+    """The row of one finished run; a dense one has no sparsities and is not pruned."""
     if "spatial" not in card["accuracy"]:
         cells = [f"{name}, from scratch", f"{card['epochs']:g}", f"{card['hours']:.2f}", "", ""]
         return f"| {' | '.join([*cells, format(card['accuracy']['unpruned'], '.2f'), '', '', ''])} |"
@@ -214,12 +218,13 @@ def run_row(name: str, card: dict[str, Any], dense: float) -> str:
 
 def resnet18(rows: list[dict[str, Any]]) -> str:
     """The section on ResNet-18's ablation."""
-    images, dense = rows[0]["images"], rows[0]["unpruned"]
+    images = rows[0]["images"]
+    dense = rows[0]["unpruned"]
     return RESNET18.format(images=images, error=standard_error(dense, images), ablation=table(rows))
 
 
 def plot(run: Path, path: Path) -> None:
-    """R_SD and R_WD over the steps."""
+    """Draw R_SD and R_WD over the steps of a run."""
     figure, axes = plt.subplots(figsize=(7, 3))
     with (run / "log.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))

@@ -96,7 +96,8 @@ def run(arguments: tuple[str, ...]) -> str:
     """Exit status and output of one command line."""
     from accelsim.cli import main
 
-    out, err = io.StringIO(), io.StringIO()
+    out = io.StringIO()
+    err = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = main(arguments)
     return f"{status}\n{out.getvalue()}{err.getvalue()}"
@@ -111,10 +112,12 @@ def outputs(case: Case) -> Iterator[tuple[str, str]]:
 
 
 def _json(arguments: tuple[str, ...], folder: Path) -> Iterator[tuple[str, str]]:
+    """What one command prints."""
     yield "", run(arguments)
 
 
 def _machines(arguments: tuple[str, ...], folder: Path) -> Iterator[tuple[str, str]]:
+    """One model on each machine."""
     (model,) = arguments
     engine = "event" if model in QUICK else "fast"
     for machine in MACHINES:
@@ -122,6 +125,7 @@ def _machines(arguments: tuple[str, ...], folder: Path) -> Iterator[tuple[str, s
 
 
 def _folder(arguments: tuple[str, ...], folder: Path) -> Iterator[tuple[str, str]]:
+    """The tables and the page that one command writes."""
     run((*arguments, "-o", str(folder)))
     for path in sorted(folder.iterdir()):
         if path.suffix in {".csv", ".html", ".json"}:
@@ -129,6 +133,7 @@ def _folder(arguments: tuple[str, ...], folder: Path) -> Iterator[tuple[str, str
 
 
 def _sweep(arguments: tuple[str, ...], folder: Path) -> Iterator[tuple[str, str]]:
+    """The tables of a shipped sweep."""
     run(("sweep", f"sweeps/{arguments[0]}.yaml", "-o", str(folder), "--workers", "1"))
     for path in sorted(folder.rglob("*.csv")):
         yield str(path.relative_to(folder)), path.read_text(encoding="utf-8")
@@ -140,7 +145,8 @@ def _train(arguments: tuple[str, ...], folder: Path) -> Iterator[tuple[str, str]
     import yaml
 
     sample = np.load("models/cifar10-sample.npz")
-    pixels, labels = sample["images"], sample["labels"]
+    pixels = sample["images"]
+    labels = sample["labels"]
     data = {"train_images": pixels[:20], "train_labels": labels[:20], "test_images": pixels[20:40]}
     np.savez(folder / "data.npz", **data, test_labels=labels[20:40])
     recipe = RECIPE | {"data": {"kind": "npz", "path": str(folder / "data.npz")}}
@@ -153,7 +159,8 @@ def _train(arguments: tuple[str, ...], folder: Path) -> Iterator[tuple[str, str]
 
 def _compress(arguments: tuple[str, ...], folder: Path) -> Iterator[tuple[str, str]]:
     """The shipped file from its checkpoint and recipe where the data are, else a file without a recipe."""
-    target, checkpoint = folder / "x.dual", "models/checkpoints/resnet20-joint-refined"
+    target = folder / "x.dual"
+    checkpoint = "models/checkpoints/resnet20-joint-refined"
     recipe = ("--recipe", "recipes/resnet20-compress.yaml") if os.environ.get("ACCELSIM_DATA") else ()
     run(("compress", checkpoint, "-o", str(target), *recipe))
     yield "dual", hashlib.sha256(target.read_bytes()).hexdigest() if target.is_file() else "none"

@@ -25,7 +25,9 @@ from accelsim.report.sweep_report import sweep_report
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "reports" / "sweeps"
-SEARCH, MACHINES, CODESIGN = "resnet20-search", "resnet20-machines", "resnet20-codesign"
+SEARCH = "resnet20-search"
+MACHINES = "resnet20-machines"
+CODESIGN = "resnet20-codesign"
 KEPT = ("report.html", "front.csv", "break_even.csv")
 PAIR = ["lanes", "sram_total_kb", "bandwidth", "rows", "balance"]  # what the two machines of a pair share
 CELLS = (("top1", 1), ("winograd_density", 3))  # of each tile size, and digits
@@ -176,7 +178,8 @@ def codesign(sweep: Sweep) -> dict[str, object]:
         ]
         for bandwidth, row in counts.iterrows()
     ]
-    top1, images = float(spatial["top1"].iloc[0]), int(spatial["images"].iloc[0])
+    top1 = float(spatial["top1"].iloc[0])
+    images = int(spatial["images"].iloc[0])
     as_it_is = winograd[(winograd["winograd_sparsity"] == 0) & (winograd["tile"] == tiles[0])].iloc[0]
     return {
         "file_kb": float(spatial["file_bytes"].iloc[0]) / 1000,
@@ -212,7 +215,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
-    folder, workers = options.folder.resolve(), options.workers
+    folder = options.folder.resolve()
+    workers = options.workers
     os.chdir(ROOT)
     found = search(folder, workers, options.seeds)
     # The machines at one of the two clocks are those of the other sweep: what is computed is not computed again.

@@ -30,13 +30,14 @@ the transforms, their widths): formulas that follow from the RTL's structure, no
 
 
 def percent(value: float) -> str:
-    """0, or two digits that count."""
+    """A percentage as it is printed: 0, or two digits that count."""
     return "0" if value == 0 else f"{value:.2g} %" if value < 10 else f"{value:.0f} %"
 
 
 def line(row: Row) -> str:
     """One row of the table."""
-    mean, worst = percent(row.mean_percent), percent(row.worst_percent)
+    mean = percent(row.mean_percent)
+    worst = percent(row.worst_percent)
     return f"| {row.what} | {row.reference} | {row.cases} | {mean} | {worst} | `{row.command}` | {row.remark} |"
 
 

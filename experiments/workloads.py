@@ -28,9 +28,9 @@ SCNN_INPUT_SPARSITY = (0, 0.50, 0.11, 0.21, 0.19, 0.37, 0.31, 0.29, 0.50, 0.55, 
 def table(
     network: str, weights: tuple[float, ...] = (), inputs: tuple[float, ...] = (), convolutions: bool = False
 ) -> str:
-    """The network's layers as NETWORK.csv; densities of its first layers with weights, in order, else 1.
+    """The layers of a network as the text of its table.
 
-    convolutions: these alone.
+    weights, inputs: densities of its first layers with weights, in order; 1 elsewhere.  convolutions: leave out others.
     """
     graph = named_graph(network)
     arrays = {name: np.zeros(shape, np.float32) for name, shape in graph.parameters.items()}
@@ -48,10 +48,20 @@ def table(
         assert work.padding[0] == work.padding[1]
         layers.append(
             TableLayer(
-                work.name, work.kind, work.in_channels, work.out_channels, work.height, work.width, work.kernel,
-                work.stride[0], work.padding[0], work.groups, weight, activation,
+                name=work.name,
+                kind=work.kind,
+                in_channels=work.in_channels,
+                out_channels=work.out_channels,
+                height=work.height,
+                width=work.width,
+                kernel=work.kernel,
+                stride=work.stride[0],
+                padding=work.padding[0],
+                groups=work.groups,
+                weight_density=weight,
+                activation_density=activation,
             )
-        )  # fmt: skip
+        )
     return table_text(layers)
 
 

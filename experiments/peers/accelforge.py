@@ -21,8 +21,9 @@ def python() -> Path:
 
 
 def simulate(works: Sequence[LayerWork], buffers_kb: tuple[int, int, int]) -> list[Traffic]:
-    """Its mappings with the least DRAM traffic.  buffers_kb: for weights, inputs and outputs, each double-buffered.
+    """AccelForge's mappings with the least DRAM traffic, layer by layer.
 
+    buffers_kb: for weights, inputs and outputs, each double-buffered.
     Raises ``environment.Unavailable``; RuntimeError if AccelForge fails.
     """
     return ask(python(), WORKER, works, buffers_kb)

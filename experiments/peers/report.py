@@ -32,7 +32,8 @@ from experiments.peers.scale_sim_reads import padded_words, reads
 from experiments.peers.traffic import Traffic
 
 STORED = REPORTS / "peers.json"
-MACHINE, LANES = "systolic-os-32x32", (32, 32)
+MACHINE = "systolic-os-32x32"
+LANES = (32, 32)
 BUFFERS_KB = ((256, 256, 512), (32, 32, 64))  # for weights, inputs and outputs: the machine's, and an eighth of it
 OPERANDS = ("input", "weight", "output")
 STOPPED = "stopped_after_cpu_seconds"
@@ -65,7 +66,7 @@ def ours(works: list[LayerWork], buffers_kb: Sequence[int]) -> list[dict[str, in
 
 
 def once(work: LayerWork) -> dict[str, int]:
-    """Bytes if every operand that is used moves once; images unpadded."""
+    """Bytes of a layer if every operand that is used moves once; images unpadded."""
     assert work.weights is not None
     (R, S), stride = work.kernel, work.stride[0]
     height = min(work.height, work.out_height * R) if stride >= R else work.height
@@ -86,7 +87,7 @@ def _asked(peer: str, buffers_kb: Sequence[int]) -> dict[str, dict[str, Any]]:
 
 
 def ask(peer: str, work: LayerWork, buffers_kb: tuple[int, int, int]) -> Traffic:
-    """Run a peer on one layer."""
+    """Run a peer on one layer.  Raises ``environment.Unavailable``; RuntimeError if the peer fails."""
     if peer == "SCALE-Sim":
         return scale_sim.simulate([work], *LANES, "output_stationary", buffers_kb)[0]
     simulate = {"ZigZag": zigzag.simulate, "AccelForge": accelforge.simulate}[peer]
@@ -188,8 +189,9 @@ Padding, edge and SCALE-Sim's reads are computed; the rest is inferred from each
 
 
 def parts(peer: str, work: LayerWork, theirs: dict[str, int]) -> dict[str, int]:
-    """Bytes above the least by reason."""
-    least, stride = once(work), work.stride[0]
+    """Bytes of a layer above the least, by reason.  theirs: what the peer moves, by operand."""
+    least = once(work)
+    stride = work.stride[0]
     inputs = theirs["input"] - least["input"]
     found: dict[str, int] = {}
     if peer in {"SCALE-Sim", "AccelForge"} and stride <= work.kernel[0]:
@@ -203,18 +205,19 @@ def parts(peer: str, work: LayerWork, theirs: dict[str, int]) -> dict[str, int]:
 
 
 def by_operand(row: dict[str, Any]) -> dict[str, int]:
-    """Bytes of a measured layer."""
+    """Bytes of a measured layer by operand."""
     return {operand: row[f"dram_{operand}_bytes"] for operand in OPERANDS}
 
 
 def section(layers: dict[str, tuple[LayerWork, int]], buffers_kb: tuple[int, int, int]) -> str:
-    """The tables of one size of buffers."""
+    """The section with the tables of one size of buffers."""
     tools: dict[str, dict[str, dict[str, int]]] = {}
     tools["ours"] = dict(zip(layers, ours([work for work, _ in layers.values()], buffers_kb), strict=True))
     for peer in PEERS:
         if found := measured(peer, buffers_kb):
             tools[peer] = {name: by_operand(row) for name, row in found.items()}
-    lines, reasons = [], []
+    lines = []
+    reasons = []
     totals = dict.fromkeys(("least", *tools), 0)
     for name, (work, count) in layers.items():
         bytes_of = {"least": sum(once(work).values())}
@@ -245,11 +248,14 @@ def _missing(peer: str, name: str, buffers_kb: Sequence[int]) -> str:
 
 def replays() -> tuple[int, int]:
     """In how many of how many layers the replay counts exactly the reads that SCALE-Sim reports, inputs and weights."""
-    layers, right, cases = distinct_layers(), 0, 0
+    layers = distinct_layers()
+    right = 0
+    cases = 0
     for buffers_kb in BUFFERS_KB:
         for name, row in measured("SCALE-Sim", buffers_kb).items():
             counted = reads(layers[name][0], *LANES, input_kb=buffers_kb[1], weight_kb=buffers_kb[0])
-            right, cases = right + (counted == (row["dram_input_bytes"], row["dram_weight_bytes"])), cases + 1
+            right += counted == (row["dram_input_bytes"], row["dram_weight_bytes"])
+            cases += 1
     return right, cases
 
 
