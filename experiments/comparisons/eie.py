@@ -12,7 +12,7 @@ import numpy as np
 
 import accelsim
 from accelsim.simulator.machines.matrix_vector import MatrixVectorMachine, product_cycles, stored_weights
-from experiments.comparisons.row import Row, errors
+from experiments.comparisons.row import Row, compared, errors
 
 # name: inputs, outputs, density of weights and of inputs
 LAYERS = {
@@ -125,9 +125,22 @@ def rows() -> list[Row]:
         f"work alone, before any imbalance; worst {heaviest}, {busy[heaviest][0]:.1f} us for {busy[heaviest][1]:.1f}: "
         "the published densities do not give the published work, its active inputs must keep more weights than others"
     )
-    title, mean = "EIE, ISCA 2016", sum(points.values()) / len(points)
+    paper = "EIE, ISCA 2016"
     return [
-        Row("load balance of fully connected layers", title, len(points), mean, points[worst], COMMAND, balance),
-        Row("time of fully connected layers with all PEs busy", title, len(busy), *errors(list(busy.values())),
-            COMMAND, work),
-    ]  # fmt: skip
+        Row(
+            what="load balance of fully connected layers",
+            reference=paper,
+            cases=len(points),
+            mean_percent=sum(points.values()) / len(points),
+            worst_percent=points[worst],
+            command=COMMAND,
+            remark=balance,
+        ),
+        compared(
+            "time of fully connected layers with all PEs busy",
+            paper,
+            list(busy.values()),
+            COMMAND,
+            work,
+        ),
+    ]

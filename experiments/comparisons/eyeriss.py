@@ -21,15 +21,17 @@ from accelsim.simulator.machines.row_stationary.passes import PassMapping, activ
 from accelsim.simulator.machines.row_stationary.search import choose_mapping, score_mapping
 from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork, layer_works
-from experiments.comparisons.row import ROOT, Row, errors
+from experiments.comparisons.row import Row, compared, errors
+from experiments.paths import HWCONFIGS, WORKLOADS
 
-CHIP, COMMAND = "Eyeriss, silicon", "python -m experiments.eyeriss"
+CHIP = "Eyeriss, silicon"
+COMMAND = "python -m experiments.eyeriss"
 MB = 2**20
 
 
 @dataclass(frozen=True)
 class Figures:
-    """One layer, the whole batch: published or simulated."""
+    """Figures of one layer, the whole batch: published or simulated."""
 
     power_mw: float
     total_ms: float
@@ -65,8 +67,10 @@ ALEXNET = Network(
 PAD_WORDS = 12  # of inputs, a PE
 CONV3 = "conv3"  # the layer whose published mapping and bytes contradict each other
 
-_WIDE, _MIDDLE = PassMapping(64, 1, 13, 56, 16, 1, 1, 4), PassMapping(64, 1, 13, 56, 16, 2, 1, 4)
-_SMALL, _LAST = PassMapping(32, 3, 14, 28, 16, 2, 2, 2), PassMapping(64, 3, 14, 14, 16, 4, 2, 2)
+_WIDE = PassMapping(64, 1, 13, 56, 16, 1, 1, 4)
+_MIDDLE = PassMapping(64, 1, 13, 56, 16, 2, 1, 4)
+_SMALL = PassMapping(32, 3, 14, 28, 16, 2, 2, 2)
+_LAST = PassMapping(64, 3, 14, 14, 16, 4, 2, 2)
 VGG16 = Network(
     "vgg16-eyeriss",
     3,
@@ -91,15 +95,15 @@ CALIBRATED = "conv1"  # the layer of AlexNet that gave the clock network's power
 
 
 def machine() -> RowStationaryMachine:
-    """The shipped description."""
-    found = accelsim.load_hardware(ROOT / "hwconfigs" / "eyeriss.yaml")
+    """The shipped description of Eyeriss."""
+    found = accelsim.load_hardware(HWCONFIGS / "eyeriss.yaml")
     assert isinstance(found, RowStationaryMachine)
     return found
 
 
 def works(network: Network) -> dict[str, LayerWork]:
-    """Its convolutions, in order, by name."""
-    model = accelsim.load_workload(ROOT / "workloads" / f"{network.table}.csv")
+    """A network's convolutions, in order, by name."""
+    model = accelsim.load_workload(WORKLOADS / f"{network.table}.csv")
     found = layer_works(model, network.batch)
     return dict(zip(network.layers, found, strict=True))
 
@@ -108,7 +112,8 @@ def simulate(work: LayerWork, mapping: PassMapping | None = None) -> Figures:
     """The layer by a given mapping, or by the one that the simulator's search finds.  Power: without the DRAM."""
     m = machine()
     mapping = mapping or choose_mapping(work, m)[0]
-    plan, table = schedule_passes(work, m, mapping), prices(m)
+    plan = schedule_passes(work, m, mapping)
+    table = prices(m)
     ms = int(plan.compute_cycles.sum()) * m.ns_per_cycle / 1e6
     chip_pj = sum(n * table[name].pj for name, n in plan.actions.items() if table[name].part != "dram")
     buffer = sum(bits for name, bits in plan.actions.items() if name.startswith(("input_", "output_")))
@@ -125,7 +130,9 @@ def simulate(work: LayerWork, mapping: PassMapping | None = None) -> Figures:
 @cache
 def chosen(name: str) -> PassMapping:
     """The mapping of a layer of AlexNet: its published m, n, e and p, and those q, r and t that fit and cost least."""
-    work, given, m = works(ALEXNET)[name], ALEXNET.layers[name][1], machine()
+    work = works(ALEXNET)[name]
+    given = ALEXNET.layers[name][1]
+    m = machine()
     sets = m.lanes // (work.kernel[0] * given.e)
     tried = (
         replace(given, q=q, r=r, t=t)
@@ -137,11 +144,11 @@ def chosen(name: str) -> PassMapping:
 
 
 def _row(what: str, pairs: dict[str, tuple[float, float]], remark: str = "") -> Row:
-    """One row; pairs: (simulator, published) by layer."""
-    mean, worst = errors(list(pairs.values()))
-    name = max(pairs, key=lambda layer: abs(pairs[layer][0] / pairs[layer][1] - 1))
-    note = f"worst: {name}" if worst and len(pairs) > 1 else ""
-    return Row(what, CHIP, len(pairs), mean, worst, COMMAND, "; ".join(text for text in (note, remark) if text))
+    """One row of the report, which names the worst layer.  pairs: (simulator, published) by layer."""
+    worst = max(pairs, key=lambda layer: abs(pairs[layer][0] / pairs[layer][1] - 1))
+    differs = errors(list(pairs.values()))[1] > 0
+    note = f"worst: {worst}" if differs and len(pairs) > 1 else ""
+    return compared(what, CHIP, list(pairs.values()), COMMAND, "; ".join(text for text in (note, remark) if text))
 
 
 def used(network: Network) -> dict[str, PassMapping]:
@@ -185,7 +192,8 @@ def rows() -> list[Row]:
 
 def published_sums_mb(name: str) -> float:
     """Partial sums alone that a layer of AlexNet writes and reads by its published mapping."""
-    work, mapping = works(ALEXNET)[name], ALEXNET.layers[name][1]
+    work = works(ALEXNET)[name]
+    mapping = ALEXNET.layers[name][1]
     steps = -(-(work.in_channels // work.groups) // (mapping.q * mapping.r))
     return 2 * steps * work.outputs * machine().arithmetic.accumulator_bits / 8 / MB
 

@@ -18,15 +18,14 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where it is run by its path
 
-from accelsim.explore.description import Sampling  # noqa: E402
-from accelsim.explore.evaluate import Outcome  # noqa: E402
-from accelsim.explore.pareto import costs_of, front, hypervolume  # noqa: E402
-from accelsim.explore.store import FILE_NAME, Store  # noqa: E402
-from accelsim.explore.sweep import Plan, Sweep, guided, plan, read_back, run_sweep  # noqa: E402
-from accelsim.files import write_text  # noqa: E402
+from accelsim.explore.description import Sampling
+from accelsim.explore.evaluate import Outcome
+from accelsim.explore.pareto import costs_of, front, hypervolume
+from accelsim.explore.store import FILE_NAME, Store
+from accelsim.explore.sweep import Plan, Sweep, guided, plan, read_back, run_sweep
+from accelsim.files import write_text
 
 
 def search(laid: Plan, root: Path, seed: int, budget: int, store: Store) -> Sweep:

@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where it is run by its path
 
 from accelsim.dual.file import read_dual
 from accelsim.simulator.machines.load import load_hardware

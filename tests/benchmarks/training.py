@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where it is run by its path
 
 CASES = {
     "resnet20-cifar10, batch 128, 32 px": ("resnet20-cifar10", 128),

@@ -23,16 +23,15 @@ from accelsim.dual.quantizer import dyadic
 from accelsim.files import atomic_write
 from accelsim.network import Node, forward
 from accelsim.network.layers import Conv
-from accelsim.simulator.machines.stationary import StationaryMachine
 from accelsim.simulator.machines.winograd import WinogradMachine
+from accelsim.simulator.storage.weights import StationaryMachine
 from accelsim.simulator.tiles.schedule import tiled_schedule
 from accelsim.simulator.tiles.search import choose_tiling
 from accelsim.simulator.tiles.tiling import Tiling
 from accelsim.simulator.time.event import event_cycles
 from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork, layer_works
-
-from .program import Array, Layer
+from tests.rtl.program import Array, Layer
 
 HERE = Path(__file__).parent
 MODEL = HERE.parents[1] / "models" / "resnet20-cifar10.dual"

@@ -16,12 +16,11 @@ from accelsim.simulator.machines.cells import CellsMachine
 from accelsim.simulator.machines.matrix_vector import MatrixVectorMachine
 from accelsim.simulator.machines.row_stationary.machine import RowStationaryMachine
 from accelsim.simulator.machines.row_stationary.search import choose_mapping
-from accelsim.simulator.machines.stationary import StationaryMachine
 from accelsim.simulator.machines.winograd import WinogradDescription, WinogradMachine
 from accelsim.simulator.result import DRAM_COLUMNS
 from accelsim.simulator.run import run, schedule_layer
 from accelsim.simulator.storage.feature_map import activation_bits
-from accelsim.simulator.storage.weights import filter_bits
+from accelsim.simulator.storage.weights import StationaryMachine, filter_bits
 from accelsim.simulator.tiles.mode import Mode
 from accelsim.simulator.tiles.schedule import tiled_schedule
 from accelsim.simulator.tiles.search import choose_tiling
@@ -89,8 +88,7 @@ def test_every_key_of_the_description_is_drawn() -> None:
         for family in FAMILIES
         for key, field in family.model_fields.items()
         if key in {"name", "description"}
-        or len(get_args(field.annotation)) == 1
-        and get_origin(field.annotation) is Literal
+        or (get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1)
     }
     assert same == fixed
 
