@@ -10,3 +10,4 @@ Array = NDArray[np.float32]  # images, weights, features
 Floats = NDArray[np.float64]  # energies, times, expected counts
 Ints = NDArray[np.int64]  # counts, bytes, cycles, indices
 Flags = NDArray[np.bool_]  # masks
+Levels = NDArray[np.int32]  # quantization indices, and other numbers as a file holds them

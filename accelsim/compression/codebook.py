@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Array
-from accelsim.dual.quantizer import Levels, Quantizer, codebook_slope, rounded_codebook
+from accelsim.arrays import Array, Levels
+from accelsim.dual.quantizer import Quantizer, codebook_slope, rounded_codebook
 from accelsim.errors import NumericalError
 from accelsim.network.graph import Graph, Network
 from accelsim.sparsity.held_zeros import HeldZeros, hold

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Ints
 from accelsim.compression.codebook import Tuner, Tuning, fine_tune
 from accelsim.compression.correct import corrected_biases
 from accelsim.compression.quantize import (
@@ -128,17 +128,17 @@ class _Images:
             folder = resolve(data.path)
             patches, self.test = training_patches(data, folder), photographs(data, folder)
             self._count = len(patches)
-            self._take: Callable[[NDArray[np.int64]], NDArray[Any]] = lambda index: patches.pairs(index)[0]
+            self._take: Callable[[Ints], NDArray[Any]] = lambda index: patches.pairs(index)[0]
         else:
             size, classes = graph.input_shape[:2], graph.shapes[graph.nodes[-1].name][-1]
             self.train, self.test = (load_split(data, split, size, classes) for split in ("train", "test"))
             self._count, self._take = len(self.train.labels), self.train.take
 
-    def first(self, number: int) -> NDArray[np.float32]:
+    def first(self, number: int) -> Array:
         """The first training images."""
         return self._preprocess(self._take(np.arange(min(number, self._count))))
 
-    def drawn(self, number: int) -> NDArray[np.float32]:
+    def drawn(self, number: int) -> Array:
         """Training images drawn by a fixed seed."""
         return self._preprocess(self._take(np.random.default_rng(0).permutation(self._count)[:number]))
 

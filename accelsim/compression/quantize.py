@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Levels
 from accelsim.compression.calibrate import input_density
 from accelsim.compression.fold import fold_batch_norm
 from accelsim.dual.deploy import percentile, winograd_filters
 from accelsim.dual.file import Compressed
 from accelsim.dual.manifest import weight_names
 from accelsim.dual.model import winograd_eligible
-from accelsim.dual.quantizer import Levels, Quantizer, plain_codebook
+from accelsim.dual.quantizer import Quantizer, plain_codebook
 from accelsim.network import Graph, Network
 from accelsim.network.count import parameters
 

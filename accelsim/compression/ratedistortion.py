@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Levels
 from accelsim.compression.correct import corrected_biases
 from accelsim.compression.quantize import winograd_threshold, winograd_tiles
 from accelsim.dual.deploy import winograd_convolution
@@ -33,7 +32,7 @@ class Choice:
     distortion: float
 
 
-def entropy_bits(indices: NDArray[np.int32]) -> float:
+def entropy_bits(indices: Levels) -> float:
     """Zero-order entropy of all indices together."""
     _, counts = np.unique(indices, return_counts=True)
     return float(-(counts * np.log2(counts / counts.sum())).sum())

@@ -17,23 +17,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Flags, Floats, Ints, Levels
 from accelsim.compression.quantize import Quantized, winograd_threshold
-from accelsim.dual.quantizer import Levels, Quantizer, plain_codebook
+from accelsim.dual.quantizer import Quantizer, plain_codebook
 from accelsim.network.graph import Network
-from accelsim.sparsity.held_zeros import Mask, whole_bases, whole_with_zeros
+from accelsim.sparsity.held_zeros import whole_bases, whole_with_zeros
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.reconstruction import Moments, refit
 
-Matrix = NDArray[np.float64]
 EXACT = 1e-3  # of a cell: exact zeros of W are sums of float32 numbers; the least W of F(2, 5) or F(4, 3) is 1/576
 POSITIONS = 300  # of each image
 DAMPING = 1e-3  # times the mean square of the inputs
 CHANNELS = 32  # solved at a time
 SWEEPS = 5
-Zeros = Mapping[str, tuple[Mask, Array]]  # of W, and kron (vec(W) = kron vec(w)), by layer that Winograd serves
+Zeros = Mapping[str, tuple[Flags, Array]]  # of W, and kron (vec(W) = kron vec(w)), by layer that Winograd serves
 
 
 def zeros_of_filters(network: Network, tiles: Mapping[str, int], sparsity: float, quantizer: Quantizer) -> Zeros:
@@ -78,7 +76,7 @@ def fitted(quantized: Quantized, network: Network, zeros: Zeros, images: Array) 
     return _of_indices(replace(quantized, network=Network(network.graph, arrays)), indices)
 
 
-def whole_weights(moments: Moments, w: Array, cell: float, bases: Matrix) -> Levels:
+def whole_weights(moments: Moments, w: Array, cell: float, bases: Floats) -> Levels:
     """Indices of a layer's weights: (K, C, taps) int32.
 
     moments: rows of X are (taps x channels).  w: (K, C, taps) before.  bases: (K, C, taps, taps) of each 2-D filter.
@@ -104,7 +102,7 @@ def whole_weights(moments: Moments, w: Array, cell: float, bases: Matrix) -> Lev
     return np.rint(n).reshape(w.shape).astype(np.int32)
 
 
-def nearest_point(A: Matrix, b: Matrix) -> Matrix:
+def nearest_point(A: Floats, b: Floats) -> Floats:
     """Whole z, each (d,), for which z^T A z - 2 b^T z is small.  A: (K, d, d) positive definite, b: (K, d)."""
     each = np.arange(len(b))[:, None]
     order = np.argsort(np.diagonal(A, axis1=1, axis2=2), axis=1, kind="stable")
@@ -125,7 +123,7 @@ def nearest_point(A: Matrix, b: Matrix) -> Matrix:
     return found
 
 
-def _vectors(bases: Matrix) -> tuple[NDArray[np.int64], Matrix]:
+def _vectors(bases: Floats) -> tuple[Ints, Floats]:
     """(which of the C taps weights of a channel enter, (those, basis vectors)).  bases: (C, taps, taps)."""
     taps = bases.shape[1]
     filters, row, column = np.nonzero(bases)
@@ -136,7 +134,7 @@ def _vectors(bases: Matrix) -> tuple[NDArray[np.int64], Matrix]:
     return rows, M
 
 
-def _channels_first(rows: Matrix, C: int, taps: int) -> Matrix:
+def _channels_first(rows: Floats, C: int, taps: int) -> Floats:
     """Rows (taps x C) as (C x taps)."""
     return np.ascontiguousarray(rows.reshape(taps, C, -1).swapaxes(0, 1).reshape(C * taps, -1))
 

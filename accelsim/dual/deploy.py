@@ -3,17 +3,16 @@
     W = G w G^T per 2-D slice, zero where |W| <= threshold          (Choi et al., arXiv:1902.08192)
 
 The threshold belongs to the scaling of G that ``accelsim.transforms.winograd`` states, and to the tile size m it was
-trained for; at any other m or target sparsity the density that results is the caller's to look at.  The transform is summed in one
-order in float64 and rounded once to float32, so that values and masks are the same on every machine (a BLAS is free
-to sum in another).
+trained for; at any other m or target sparsity the density that results is the caller's to look at.  The transform is
+summed in one order in float64 and rounded once to float32, so that values and masks are the same on every machine (a
+BLAS is free to sum in another).
 """
 
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Floats
 from accelsim.dual.model import DualModel, winograd_eligible
 from accelsim.network import Node
 from accelsim.network.forward import Convolution, convolve
@@ -45,7 +44,7 @@ def winograd_filters(weights: Array, m: int, threshold: float) -> Array:
     return W.reshape(*W.shape[:2], K, C).transpose(2, 3, 0, 1)
 
 
-def _combination(coefficients: NDArray[np.float64], taps: NDArray[np.float64]) -> NDArray[np.float64]:
+def _combination(coefficients: Floats, taps: Floats) -> Floats:
     """The sum of coefficients times taps, in order; no row of G is all zero.  taps: (r, ...)."""
     (first, tap), *rest = [(g, tap) for g, tap in zip(coefficients, taps, strict=True) if g]
     total = first * tap

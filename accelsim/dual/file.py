@@ -16,11 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from accelsim.arrays import Array
-from accelsim.dual.coding.coding import Coder, decode, encode
+from accelsim.arrays import Array, Levels
+from accelsim.dual.coding.coders import Coder, decode, encode
 from accelsim.dual.coding.context import coding_steps
+from accelsim.dual.coding.damaged import DamagedFile
 from accelsim.dual.coding.numbers import decode_numbers, encode_numbers
-from accelsim.dual.container import ContainerError, pack, unpack
+from accelsim.dual.container import pack, unpack
 from accelsim.dual.manifest import (
     MAX_MANIFEST_BYTES,
     VERSIONS,
@@ -32,7 +33,7 @@ from accelsim.dual.manifest import (
     weight_names,
 )
 from accelsim.dual.model import DualModel, winograd_eligible
-from accelsim.dual.quantizer import CODEBOOK_UNIT, MAX_LEVEL, Levels, Quantizer, dyadic, plain_codebook
+from accelsim.dual.quantizer import CODEBOOK_UNIT, MAX_LEVEL, Quantizer, dyadic, plain_codebook
 from accelsim.errors import InputError
 from accelsim.files import write_bytes
 from accelsim.network import Graph, Network
@@ -113,7 +114,7 @@ def read_indices(path: Path) -> dict[str, Levels]:
     try:
         manifest, weights, _ = _open(_content(path))
         return _decode_weights(manifest, weights)[0]
-    except ContainerError as error:
+    except DamagedFile as error:
         raise InputError(f"{path}: {error}") from None
 
 
@@ -172,7 +173,7 @@ def decode_dual(content: bytes, where: str) -> DualModel:
     """The model in the bytes of a file.  Raises InputError that begins with ``where``."""
     try:
         model = _decode(*_open(content))
-    except ContainerError as error:
+    except DamagedFile as error:
         raise InputError(f"{where}: {error}") from None
     return replace(model, file_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
@@ -182,22 +183,22 @@ def _open(content: bytes) -> tuple[Manifest, bytes, bytes]:
     members = unpack(content, MAX_MANIFEST_BYTES)
     expected = ["manifest.json", "weights", "values"]
     if list(members) not in (expected, [*expected, "digest"]):
-        raise ContainerError(f"members are {', '.join(members)[:200]}, expected {', '.join(expected)}")
+        raise DamagedFile(f"members are {', '.join(members)[:200]}, expected {', '.join(expected)}")
     if "digest" in members and members["digest"] != _digest(members):
-        raise ContainerError("damaged: the digest of the members differs")
+        raise DamagedFile("damaged: the digest of the members differs")
     manifest = parse_manifest(members["manifest.json"])
     if manifest.version != (2 if "digest" in members else 1):
-        raise ContainerError(f"manifest.json: version {manifest.version}, expected 2 with a member digest, else 1")
+        raise DamagedFile(f"manifest.json: version {manifest.version}, expected 2 with a member digest, else 1")
     shapes = manifest.graph.parameters
     weights = [shapes[name] for name in manifest.weight_names]
     found, steps = sum(map(math.prod, shapes.values())), coding_steps(weights)
     limit, most = NUMBERS_PER_BYTE * len(content) + FREE_NUMBERS, len(content) // BYTES_PER_STEP + FREE_STEPS
     if found > limit:
-        raise ContainerError(f"manifest.json: {found} parameters, a file of {len(content)} bytes has at most {limit}")
+        raise DamagedFile(f"manifest.json: {found} parameters, a file of {len(content)} bytes has at most {limit}")
     if steps > most:
-        raise ContainerError(f"manifest.json: {steps} steps of decoding, {len(content)} bytes have at most {most}")
+        raise DamagedFile(f"manifest.json: {steps} steps of decoding, {len(content)} bytes have at most {most}")
     if manifest.version == 1 and (sum(map(math.prod, weights)) > UNDIGESTED_WEIGHTS or steps > UNDIGESTED_STEPS):
-        raise ContainerError("manifest.json: version 1, expected 2 with a member digest for a network of this size")
+        raise DamagedFile("manifest.json: version 1, expected 2 with a member digest for a network of this size")
     return manifest, members["weights"], members["values"]
 
 
@@ -209,12 +210,10 @@ def _decode(manifest: Manifest, weights: bytes, values: bytes) -> DualModel:
     parts = decode_numbers(values, lengths, _kinds(value_names, len(density_names)))
     offsets, numbers, shares = parts[0], parts[1 : 1 + len(value_names)], parts[1 + len(value_names) :]
     if any(np.abs(q).max(initial=0) >= 1 << (manifest.values.bits - 1) for q in numbers):
-        raise ContainerError(
-            f"damaged values: a number has more than the {manifest.values.bits} bits the manifest states"
-        )
+        raise DamagedFile(f"damaged values: a number has more than the {manifest.values.bits} bits the manifest states")
     steps = manifest.values.density_steps
     if any(q.min(initial=0) < 0 or q.max(initial=0) > steps for q in shares):
-        raise ContainerError("damaged values: an input density is not in 0..1")
+        raise DamagedFile("damaged values: an input density is not in 0..1")
     indices, bits = _decode_weights(manifest, weights)
     quantizer = Quantizer(
         cells={name: manifest.cell(name) for name in indices},
@@ -248,7 +247,7 @@ def _decode_weights(manifest: Manifest, content: bytes) -> tuple[dict[str, Level
     tensors, bits = decode(content, [manifest.graph.parameters[name] for name in names], manifest.coder)
     for name, n in zip(names, tensors, strict=True):
         if np.abs(n.astype(np.int64)).max(initial=0) > MAX_LEVEL:
-            raise ContainerError(f"damaged: {name} holds an index beyond {MAX_LEVEL}")
+            raise DamagedFile(f"damaged: {name} holds an index beyond {MAX_LEVEL}")
     return dict(zip(names, tensors, strict=True)), bits
 
 
@@ -262,9 +261,9 @@ def _weights(quantizer: Quantizer, name: str, n: Levels) -> Array:
         with np.errstate(over="ignore"):  # checked below
             weights = quantizer.decode(name, n)
     except ValueError as error:
-        raise ContainerError(f"weights: {error}") from None
+        raise DamagedFile(f"weights: {error}") from None
     if not np.isfinite(weights).all():
-        raise ContainerError(f"weights: {name} is not finite at cell size {quantizer.cells[name]}")
+        raise DamagedFile(f"weights: {name} is not finite at cell size {quantizer.cells[name]}")
     return weights
 
 

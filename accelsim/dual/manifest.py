@@ -5,8 +5,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from accelsim.dual.coding.coding import Coder
-from accelsim.dual.container import ContainerError
+from accelsim.dual.coding.coders import Coder
+from accelsim.dual.coding.damaged import DamagedFile
 from accelsim.dual.model import winograd_eligible
 from accelsim.dual.quantizer import MAX_LEVEL
 from accelsim.network import Graph
@@ -134,17 +134,17 @@ def weight_names(graph: Graph) -> list[str]:
 
 
 def parse_manifest(content: bytes) -> Manifest:
-    """The manifest.  Raises ContainerError naming the first fault, and how many there are."""
+    """The manifest.  Raises DamagedFile naming the first fault, and how many there are."""
     try:
         raw: Any = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ContainerError(f"manifest.json is no JSON ({str(error)[:200]})") from None
+        raise DamagedFile(f"manifest.json is no JSON ({str(error)[:200]})") from None
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-        raise ContainerError(f"manifest.json: no .dual file: its 'format' is not {FORMAT!r}")
+        raise DamagedFile(f"manifest.json: no .dual file: its 'format' is not {FORMAT!r}")
     if raw.get("version") not in VERSIONS:
         found = str(raw.get("version"))[:40]
         known = " and ".join(map(str, VERSIONS))
-        raise ContainerError(f"manifest.json: format version {found}, this accelsim reads versions {known}")
+        raise DamagedFile(f"manifest.json: format version {found}, this accelsim reads versions {known}")
     _restore_inputs(raw)
     try:
         return Manifest.model_validate(raw)
@@ -154,7 +154,7 @@ def parse_manifest(content: bytes) -> Manifest:
         where = ".".join(str(part) for part in first["loc"])[:200]
         rest = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
         message = " ".join(first["msg"].split())[:300]
-        raise ContainerError(f"manifest.json: {where or 'manifest'}: {message}{rest}") from None
+        raise DamagedFile(f"manifest.json: {where or 'manifest'}: {message}{rest}") from None
 
 
 def _restore_inputs(raw: dict[str, Any]) -> None:

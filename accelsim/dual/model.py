@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
+from accelsim.arrays import Array
 from accelsim.network import Network, Node
 from accelsim.network.layers import Conv
 
@@ -30,7 +28,7 @@ class DualModel:
     network: Network
     winograd_m: Mapping[str, int]
     winograd_threshold: float
-    input_density: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    input_density: Mapping[str, Array] = field(default_factory=dict)
     accuracy: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
     parameters: int = 0

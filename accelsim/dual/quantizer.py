@@ -11,11 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from accelsim.arrays import Array
-
-Levels = NDArray[np.int32]
+from accelsim.arrays import Array, Floats, Levels
 
 MAX_LEVEL = 1 << 15  # an index's largest absolute value
 CODEBOOK_UNIT = 1 / 1024  # the precision at which c_n - n is stored
@@ -31,7 +28,7 @@ class Quantizer:
     """
 
     cells: Mapping[str, float]
-    codebook: NDArray[np.float64]
+    codebook: Floats
     seed: int | None = None
 
     def dither(self, name: str, size: int) -> Array:
@@ -69,19 +66,17 @@ class Quantizer:
         return np.where(n == 0, 0, values).astype(np.float32)
 
 
-def plain_codebook(largest: int) -> NDArray[np.float64]:
+def plain_codebook(largest: int) -> Floats:
     """c_n = n for n = -largest..largest."""
     return np.arange(-largest, largest + 1, dtype=np.float64)
 
 
-def rounded_codebook(codebook: NDArray[np.float64]) -> NDArray[np.float64]:
+def rounded_codebook(codebook: Floats) -> Floats:
     """The codebook at the precision a file keeps: multiples of ``CODEBOOK_UNIT``."""
     return np.asarray(np.rint(codebook / CODEBOOK_UNIT) * CODEBOOK_UNIT)
 
 
-def codebook_slope(
-    quantizer: Quantizer, indices: Mapping[str, Levels], slopes: Mapping[str, Array]
-) -> NDArray[np.float64]:
+def codebook_slope(quantizer: Quantizer, indices: Mapping[str, Levels], slopes: Mapping[str, Array]) -> Floats:
     """The mean of dC/dw over the weights of each index, in cells: (2 L + 1,) float64, 0 for n = 0 and unused indices.
 
     slopes: dC/dw by array name.

@@ -14,11 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Flags, Floats, Ints, Levels
 
-Mask = NDArray[np.bool_]
 BLOCK = 1 << 14  # filters worked on at a time
 SCALES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 24)  # that may make a basis vector whole
 SWEEPS = 3
@@ -33,7 +31,7 @@ class HeldZeros:
     """
 
     kept: Array
-    bound: NDArray[np.int64]
+    bound: Ints
     projectors: Array
 
     def project(self, weights: Array) -> None:
@@ -44,7 +42,7 @@ class HeldZeros:
             filters[self.bound] = np.einsum("fij,fj->fi", self.projectors, filters[self.bound])
 
 
-def hold(zero: Mask, zero_wd: Mask | None = None, kron: Array | None = None) -> HeldZeros:
+def hold(zero: Flags, zero_wd: Flags | None = None, kron: Array | None = None) -> HeldZeros:
     """The zeros of one layer.
 
     zero: (K, C, R, S) where w is zero.  zero_wd: (K, C, n_h, n_w) where W is.  kron: (n_h n_w, R S).
@@ -70,7 +68,7 @@ def hold(zero: Mask, zero_wd: Mask | None = None, kron: Array | None = None) -> 
     return HeldZeros(kept, bound, projectors)
 
 
-def whole_with_zeros(w: Array, zero: Mask, zero_wd: Mask, kron: Array) -> NDArray[np.int32]:
+def whole_with_zeros(w: Array, zero: Flags, zero_wd: Flags, kron: Array) -> Levels:
     """Whole numbers near the weights, with the given zeros in both domains.
 
     w: (K, C, R, S), in cells.  zero, zero_wd, kron: as ``hold``.  Same shape as w.
@@ -83,7 +81,7 @@ def whole_with_zeros(w: Array, zero: Mask, zero_wd: Mask, kron: Array) -> NDArra
     return n.reshape(w.shape).astype(np.int32)
 
 
-def whole_bases(zero: Mask, zero_wd: Mask | None = None, kron: Array | None = None) -> NDArray[np.float64]:
+def whole_bases(zero: Flags, zero_wd: Flags | None = None, kron: Array | None = None) -> Floats:
     """Of each 2-D filter a basis, in whole numbers, of the space of filters with its zeros.
 
     zero, zero_wd, kron: as ``hold``.  Result: (F, taps, taps), a basis vector in the column of each free tap, zeros
@@ -97,7 +95,7 @@ def whole_bases(zero: Mask, zero_wd: Mask | None = None, kron: Array | None = No
     return bases
 
 
-def _bound_bases(zero: Mask, zero_wd: Mask, kron: Array) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+def _bound_bases(zero: Flags, zero_wd: Flags, kron: Array) -> Iterator[tuple[Ints, Floats]]:
     """(which, bases (F, taps, taps)) of the filters whose zeros of W need weights that cancel, some at a time."""
     taps = kron.shape[1]
     of_w, of_W = zero.reshape(-1, taps), zero_wd.reshape(-1, len(kron))
@@ -110,20 +108,20 @@ def _bound_bases(zero: Mask, zero_wd: Mask, kron: Array) -> Iterator[tuple[NDArr
         yield some, _whole_basis(conditions, ~of_w[some])
 
 
-def _whole_rows(kron: Array) -> NDArray[np.float64]:
+def _whole_rows(kron: Array) -> Floats:
     """The rows in whole numbers, exactly: products of powers of a small interpolation point, or of its inverse."""
     magnitudes = np.abs(kron).astype(np.float64)
     smallest = np.where(magnitudes > 0, magnitudes, np.inf).min(axis=1, keepdims=True)
     return np.asarray(np.rint(kron / smallest))
 
 
-def _cancelling(of_w: Mask, of_W: Mask, kron: Array) -> Mask:
+def _cancelling(of_w: Flags, of_W: Flags, kron: Array) -> Flags:
     """Which zeros of W are none by themselves, for a weight that is not zero enters there."""
     entering = (~of_w).astype(np.float32) @ (kron != 0).T.astype(np.float32)
     return np.asarray(of_W & (entering > 0))
 
 
-def _whole_basis(conditions: NDArray[np.float64], kept: Mask) -> NDArray[np.float64]:
+def _whole_basis(conditions: Floats, kept: Flags) -> Floats:
     """A basis of { w : conditions w = 0 } in whole numbers, by Gauss-Jordan elimination.
 
     conditions: (F, rows, taps), whole; kept: (F, taps) where w may differ from zero.  Result: (F, taps, taps), a basis
@@ -156,7 +154,7 @@ def _whole_basis(conditions: NDArray[np.float64], kept: Mask) -> NDArray[np.floa
     return whole
 
 
-def _nearest(w: NDArray[np.float64], basis: NDArray[np.float64]) -> NDArray[np.float64]:
+def _nearest(w: Floats, basis: Floats) -> Floats:
     """A point of each lattice near w: (F, taps).  basis: (F, taps, taps), columns of zeros left out."""
     squares = (basis**2).sum(axis=1)
     gram = basis.swapaxes(1, 2) @ basis

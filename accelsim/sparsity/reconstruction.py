@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Flags
 from accelsim.network.forward import apply_layer
 from accelsim.network.graph import INPUT, Graph, Network, Node
 from accelsim.network.layers import Add, Conv, Linear
@@ -227,7 +227,7 @@ def _inverse(A: NDArray[Any]) -> Array:
     return lower + np.tril(inverse, -1).T
 
 
-def _large(magnitudes: Array, zeros: int) -> NDArray[np.bool_]:
+def _large(magnitudes: Array, zeros: int) -> Flags:
     """All but the smallest ``zeros``."""
     if not zeros:
         return np.ones(magnitudes.shape, np.bool_)

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from accelsim.arrays import Ints
 from accelsim.errors import InputError
 from accelsim.training.augment import Pixels
 from accelsim.training.recipe import Data
 
-Labels = NDArray[np.int64]
 SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
 DECODERS = 4  # threads that decode image files
 
@@ -28,12 +28,12 @@ class Images:
     """pixels: (N, H, W, C) uint8, RGB; labels: (N,) int64."""
 
     pixels: Pixels
-    labels: Labels
+    labels: Ints
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, index: NDArray[np.int64], rng: np.random.Generator | None = None) -> Pixels:
+    def take(self, index: Ints, rng: np.random.Generator | None = None) -> Pixels:
         """The images at ``index``."""
         return self.pixels[index]
 
@@ -49,13 +49,13 @@ class Folder:
     """
 
     paths: tuple[Path, ...]
-    labels: Labels
+    labels: Ints
     size: tuple[int, int]
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, index: NDArray[np.int64], rng: np.random.Generator | None = None) -> Pixels:
+    def take(self, index: Ints, rng: np.random.Generator | None = None) -> Pixels:
         """The images at ``index``, decoded by a few threads; each has its own random numbers."""
         seeds = rng.integers(0, 2**63, len(index)) if rng is not None else [None] * len(index)
         with ThreadPoolExecutor(DECODERS) as pool:

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from pydantic import ValidationError
 
+from accelsim.arrays import Array, Floats, Ints
 from accelsim.errors import InputError
 from accelsim.network.graph import Graph
 from accelsim.training.recipe import Data
 
-Plane = NDArray[np.float32]  # (H, W), 0 to 255
+Plane = Array  # (H, W), 0 to 255
 TRAINING = "train91"
 TEST = ("set5", "set14")
 ONE_CHANNEL = ("bridge",)  # file names without suffix
@@ -38,13 +39,13 @@ class Patches:
 
     low: tuple[Plane, ...]
     high: tuple[Plane, ...]
-    corners: NDArray[np.int64]
+    corners: Ints
     side: int
 
     def __len__(self) -> int:
         return len(self.corners)
 
-    def pairs(self, index: NDArray[np.int64], rng: np.random.Generator | None = None) -> tuple[Plane, Plane]:
+    def pairs(self, index: Ints, rng: np.random.Generator | None = None) -> tuple[Plane, Plane]:
         """(low, high) patches at ``index``, (N, side, side, 1) float32; with an rng in one of 8 orientations each."""
         turns = np.zeros(len(index), np.int64) if rng is None else rng.integers(0, 8, len(index))
         out = np.empty((2, len(index), self.side, self.side, 1), np.float32)
@@ -145,13 +146,13 @@ def degrade(plane: Plane, scale: int) -> Plane:
     return resize(small, (H, W)).astype(np.float32)
 
 
-def resize(plane: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
+def resize(plane: Floats, size: tuple[int, int]) -> Floats:
     """Bicubic: (H, W) -> size."""
     rows, columns = (cubic_matrix(have, want) for have, want in zip(plane.shape, size, strict=True))
     return rows @ plane @ columns.T
 
 
-def cubic_matrix(have: int, want: int) -> NDArray[np.float64]:
+def cubic_matrix(have: int, want: int) -> Floats:
     """What each of ``want`` samples takes from each of ``have``: (want, have), rows sum to 1."""
     ratio = want / have
     squeeze = min(ratio, 1.0)  # the kernel's; it is 4 samples wide, more when reducing

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Ints
 from accelsim.network.graph import INPUT, Graph, Network, Node, Preprocessing
-from accelsim.training.datasets import Labels, Source
+from accelsim.training.datasets import Source
 from accelsim.training.losses import Guide
 from accelsim.training.plan import Plan
 
@@ -28,14 +28,14 @@ class Features:
     """
 
     values: NDArray[np.float16]
-    labels: Labels
+    labels: Ints
     guide: Array | None
     hint: NDArray[np.float16] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, index: NDArray[np.int64], rng: np.random.Generator) -> tuple[Array, Labels, Guide | None]:
+    def take(self, index: Ints, rng: np.random.Generator) -> tuple[Array, Ints, Guide | None]:
         """(values (n, H, W, C) float32, labels, guide) of the images at ``index``, each as it is or mirrored."""
         view = rng.integers(0, len(self.values), len(index))
         hint = None if self.hint is None else self.hint[view, index].astype(np.float32)

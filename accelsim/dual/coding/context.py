@@ -18,11 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.dual.coding.mixing import BitModel, Context, Index
+from accelsim.arrays import Ints, Levels
+from accelsim.dual.coding.damaged import DamagedFile
+from accelsim.dual.coding.mixing import BitModel, Context
 from accelsim.dual.coding.rangecoder import BitCoder, checksum
-from accelsim.dual.container import ContainerError
-
-Levels = NDArray[np.int32]
 
 NEAR = 6  # magnitudes up to it are coded position by position, and contexts see no larger ones
 UNARY = 14  # magnitudes up to it have a flag of their own for each step
@@ -43,8 +42,8 @@ _MEAN = np.array([min(15, int(3.3 * math.log(1 + t / 8))) for t in range(1024)],
 class _Seen:
     """What is known of one tensor: non-zeros and magnitudes of each filter, channel, and channel at each position."""
 
-    filter_nonzeros: Index
-    filter_magnitude: Index
+    filter_nonzeros: Ints
+    filter_magnitude: Ints
     weights: int = 0  # of each filter
 
 
@@ -55,13 +54,13 @@ class _Near:
     size: min(|v|, 3).  sign: 0..2.  clip2, clip3: v clipped to +-2 and +-3, from 0.
     """
 
-    size: Index
-    sign: Index
-    clip2: Index
-    clip3: Index
+    size: Ints
+    sign: Ints
+    clip2: Ints
+    clip3: Ints
 
     @staticmethod
-    def of(v: Index) -> "_Near":
+    def of(v: Ints) -> "_Near":
         """v: indices clipped to +-NEAR."""
         v = v + NEAR
         return _Near(*(table.take(v) for table in _TABLES))
@@ -102,7 +101,7 @@ class _Weights:
             self._block(block, seen, R, S, known is not None)
         return values.swapaxes(0, 1).astype(np.int32).reshape(shape)
 
-    def _block(self, values: Index, seen: _Seen, R: int, S: int, encoding: bool) -> None:
+    def _block(self, values: Ints, seen: _Seen, R: int, S: int, encoding: bool) -> None:
         """Code values: (channels, K, R * S), which are filled in if they are not known."""
         a, K, _ = values.shape
         whole, values = values, np.minimum(np.maximum(values, -NEAR), NEAR)
@@ -143,8 +142,8 @@ class _Weights:
             channel, filter_ = np.divmod(where, K)
 
             def pick(
-                context: Index, where: Index = where, channel: Index = channel, filter_: Index = filter_
-            ) -> Index | int:
+                context: Ints, where: Ints = where, channel: Ints = channel, filter_: Ints = filter_
+            ) -> Ints | int:
                 """A context (a, K), (a, 1), (1, K) or (1, 1) of the weights that are not zero."""
                 if context.shape == (a, K):
                     return context.ravel().take(where)
@@ -203,7 +202,7 @@ class _Weights:
             whole[:] = values
             whole[channel, filter_, position_] = np.sign(values[channel, filter_, position_]) * large
 
-    def _magnitudes(self, contexts: list[Index | int], prefix: NDArray[np.uint64], known: Index | None) -> Index:
+    def _magnitudes(self, contexts: list[Ints | int], prefix: NDArray[np.uint64], known: Ints | None) -> Ints:
         """Code the absolute values of non-zero indices as far as ``NEAR``, (n,)."""
         magnitude = np.ones(prefix.size, np.int64)
         alive = np.arange(prefix.size)
@@ -220,7 +219,7 @@ class _Weights:
             contexts = [context[flags] if isinstance(context, np.ndarray) else context for context in contexts]
         return magnitude
 
-    def _large(self, position: Index, means: Index, known: Index | None) -> Index:
+    def _large(self, position: Ints, means: Ints, known: Ints | None) -> Ints:
         """Code magnitudes of ``NEAR`` or more, (n,)."""
         magnitude = np.full(position.size, NEAR, np.int64)
         alive = np.arange(position.size)
@@ -237,8 +236,8 @@ class _Weights:
         magnitude[alive] = UNARY + self._escape(alive.size, rest)
         return magnitude
 
-    def _escape(self, count: int, known: Index | None) -> Index:
-        """Exponential Golomb: the number of bits in unary, then the bits.  Numbers from 1."""
+    def _escape(self, count: int, known: Ints | None) -> Ints:
+        """Exponential Golomb: the number of bits in unary, then the bits.  Floats from 1."""
         width = np.zeros(count, np.int64)
         known_width = None if known is None else np.floor(np.log2(known)).astype(np.int64)
         alive = np.arange(count)
@@ -249,21 +248,21 @@ class _Weights:
             alive = alive[flags]
             width[alive] += 1
         if alive.size:
-            raise ContainerError(f"damaged: an index is beyond {1 << MAX_EXPONENT}")
+            raise DamagedFile(f"damaged: an index is beyond {1 << MAX_EXPONENT}")
         return self._coder.tails(width, known)
 
 
-def _share(part: Index, whole: int) -> Index:
+def _share(part: Ints, whole: int) -> Ints:
     """Slot of part / whole, 0 where the whole is 0."""
     return _SHARE.take((part * 256) // max(whole, 1))
 
 
-def _mean(total: Index, count: Index) -> Index:
+def _mean(total: Ints, count: Ints) -> Ints:
     """Slot of total / count, 0 where the count is 0."""
     return _MEAN.take(np.minimum(total * 16 // np.maximum(count, 1), 1023))
 
 
-def _hash(prefix: NDArray[np.uint64], salt: int, bits: int) -> Index:
+def _hash(prefix: NDArray[np.uint64], salt: int, bits: int) -> Ints:
     mixed = (prefix + np.uint64(salt)) * np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(29)
     return ((mixed * np.uint64(0xBF58476D1CE4E5B9)) >> np.uint64(64 - bits)).astype(np.int64)
@@ -300,10 +299,10 @@ def encode_context(tensors: Sequence[Levels]) -> tuple[bytes, list[int]]:
 
 
 def decode_context(content: bytes, shapes: Sequence[tuple[int, ...]]) -> tuple[list[Levels], list[int]]:
-    """What ``encode_context`` was given, and the bits of each.  Raises ContainerError if the content does not fit."""
+    """What ``encode_context`` was given, and the bits of each.  Raises DamagedFile if the content does not fit."""
     tensors, bits = _code(BitCoder(content[4:]), shapes, None)
     if checksum(tensors) != content[:4]:
-        raise ContainerError("damaged: the checksum of the weights differs")
+        raise DamagedFile("damaged: the checksum of the weights differs")
     return tensors, bits
 
 

@@ -1,22 +1,17 @@
-"""Lossless coding of integer arrays whose shapes the reader knows, by one of two coders.
+"""Coding of integer arrays by bzip2, as the paper does it, and the unpacking of what a stranger may have packed.
 
-``context`` is ours.  ``bz2`` is the paper's: one stream a tensor, little-endian, in the narrowest of 1, 2 or 4 bytes
-that holds it.
+One stream a tensor, little-endian, in the narrowest of 1, 2 or 4 bytes that holds it.
 """
 
 import bz2
 import struct
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from accelsim.dual.coding.context import decode_context, encode_context
-from accelsim.dual.container import ContainerError, bunzip
+from accelsim.arrays import Levels
+from accelsim.dual.coding.damaged import DamagedFile
 
-Levels = NDArray[np.int32]
-Coder = Literal["bz2", "context"]
 _HEADER = struct.Struct("<BI")  # bytes an integer, bytes of the stream
 
 
@@ -33,14 +28,14 @@ def encode_bz2(tensors: Sequence[Levels]) -> tuple[bytes, list[int]]:
 
 
 def decode_bz2(content: bytes, shapes: Sequence[tuple[int, ...]]) -> tuple[list[Levels], list[int]]:
-    """What ``encode_bz2`` was given, and the bits of each.  Raises ContainerError if the content does not fit."""
+    """What ``encode_bz2`` was given, and the bits of each.  Raises DamagedFile if the content does not fit."""
     tensors, bits, offset = [], [], 0
     for i, shape in enumerate(shapes):
         if offset + _HEADER.size > len(content):
-            raise ContainerError(f"the weights end before tensor {i} of {len(shapes)}")
+            raise DamagedFile(f"the weights end before tensor {i} of {len(shapes)}")
         width, length = _HEADER.unpack_from(content, offset)
         if width not in (1, 2, 4):
-            raise ContainerError(f"tensor {i} has {width}-byte integers, expected 1, 2 or 4")
+            raise DamagedFile(f"tensor {i} has {width}-byte integers, expected 1, 2 or 4")
         start = offset + _HEADER.size
         size = int(np.prod(shape, dtype=np.int64))
         raw = bunzip(content[start : start + length], width * size, f"tensor {i}")
@@ -48,15 +43,17 @@ def decode_bz2(content: bytes, shapes: Sequence[tuple[int, ...]]) -> tuple[list[
         bits.append(8 * (_HEADER.size + length))
         offset = start + length
     if offset != len(content):
-        raise ContainerError(f"{len(content) - offset} bytes follow the last tensor")
+        raise DamagedFile(f"{len(content) - offset} bytes follow the last tensor")
     return tensors, bits
 
 
-def encode(tensors: Sequence[Levels], coder: Coder) -> tuple[bytes, list[int]]:
-    """The tensors as one byte string, and the bits that each takes in it."""
-    return encode_bz2(tensors) if coder == "bz2" else encode_context(tensors)
-
-
-def decode(content: bytes, shapes: Sequence[tuple[int, ...]], coder: Coder) -> tuple[list[Levels], list[int]]:
-    """What ``encode`` was given, and the bits of each.  Raises ContainerError if the content does not fit."""
-    return decode_bz2(content, shapes) if coder == "bz2" else decode_context(content, shapes)
+def bunzip(packed: bytes, size: int, what: str) -> bytes:
+    """The ``size`` bytes of one bzip2 stream.  Raises DamagedFile if it is damaged, longer or shorter."""
+    decompressor = bz2.BZ2Decompressor()
+    try:
+        content = decompressor.decompress(packed, max_length=size + 1)
+    except (OSError, ValueError) as error:
+        raise DamagedFile(f"{what} is damaged ({error})") from None
+    if len(content) != size or not decompressor.eof or decompressor.unused_data:
+        raise DamagedFile(f"{what} is damaged: it does not unpack to the {size} bytes it should")
+    return content
