@@ -14,8 +14,8 @@ from accelsim.arrays import Array
 from accelsim.network.graph import Graph
 from accelsim.sparsity.held_zeros import HeldZeros, hold
 from accelsim.sparsity.joint import JointRegularizer
+from accelsim.sparsity.recipe import Joint
 from accelsim.sparsity.reconstruction import zeros_by_layer
-from accelsim.training.recipe import Joint
 
 
 def held_zeros(graph: Graph, arrays: Mapping[str, Array], joint: Joint) -> dict[str, HeldZeros]:

@@ -32,7 +32,7 @@ from accelsim.network.forward import apply_layer
 from accelsim.network.graph import INPUT, Graph, Network, Node
 from accelsim.network.layers import Add, Conv, Linear
 from accelsim.sparsity.joint import JointRegularizer
-from accelsim.training.recipe import Reconstruction
+from accelsim.sparsity.recipe import Reconstruction
 
 CHUNK = 32  # images that pass through a layer together
 

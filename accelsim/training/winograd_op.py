@@ -11,7 +11,7 @@ from accelsim.training.ops import Op, Phase
 from accelsim.transforms.winograd import matrices
 
 
-class WinogradOp(Op):
+class PrunedWinogradOp(Op):
     """y = A^T [ sum_c W * (B^T d B) ] A on each m x m output tile (groups of channels one after the other)."""
 
     def __init__(self, m: int, W: Array, layer: Conv, *args: Any):
@@ -67,7 +67,7 @@ def winograd_operations(filters: dict[str, Array], tiles: dict[str, int]) -> dic
     """``operations`` of a ``Plan`` that runs the named convolutions by F(m, r) on these filters (K, C, n_h, n_w)."""
 
     def maker(name: str) -> Callable[..., Op]:
-        return lambda layer, *args: WinogradOp(tiles[name], filters[name], layer, *args)
+        return lambda layer, *args: PrunedWinogradOp(tiles[name], filters[name], layer, *args)
 
     return {name: maker(name) for name in filters}
 

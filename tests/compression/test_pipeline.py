@@ -17,8 +17,8 @@ from accelsim.network import Network
 from accelsim.network.zoo import resnet20
 from accelsim.sparsity.initial_zeros import held_zeros, projected
 from accelsim.sparsity.joint import JointRegularizer
+from accelsim.sparsity.recipe import Joint
 from accelsim.training.datasets import Images
-from accelsim.training.recipe import Joint
 from accelsim.training.run import initial_arrays
 from tests.dual.small import small_graph, small_network
 

@@ -16,7 +16,7 @@ from accelsim.network.zoo import named_graph
 from accelsim.network.zoo.builder import Builder
 from accelsim.sparsity.initial_zeros import held_zeros, projected
 from accelsim.sparsity.joint import JointRegularizer
-from accelsim.training.recipe import Joint
+from accelsim.sparsity.recipe import Joint
 from accelsim.training.run import initial_arrays
 
 TILES = {"b": 2, "c": 2}

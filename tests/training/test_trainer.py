@@ -10,7 +10,7 @@ from accelsim.network.graph import INPUT, Graph, Network, Node
 from accelsim.network.layers import BatchNorm, Conv, Flatten, GlobalAveragePool, Linear, Relu
 from accelsim.training import checkpoint
 from accelsim.training.datasets import Images
-from accelsim.training.ops.products import ConvOp, MinimalConvOp
+from accelsim.training.ops.products import ConvOp, WinogradConvOp
 from accelsim.training.recipe import Recipe
 from accelsim.training.run import initial_arrays
 from accelsim.training.trainer import Trainer
@@ -117,11 +117,11 @@ def test_state_restores_every_number() -> None:
 
 
 def test_threads_do_not_change_a_byte_of_the_checkpoint(tmp_path: Path) -> None:
-    """With a convolution by the definition and one by minimal filtering, in five blocks."""
+    """With a convolution by the definition and one by Winograd, in five blocks."""
     graph, files = small_graph(32, 32), []
     for threads in (1, 2, 3):
         run = trainer(graph=graph, threads=threads, batch=40, block=8, epochs=4)
-        assert [type(run.plan.ops[name]) for name in ("n0", "n3")] == [ConvOp, MinimalConvOp]
+        assert [type(run.plan.ops[name]) for name in ("n0", "n3")] == [ConvOp, WinogradConvOp]
         for _ in range(4):
             run.step()
         checkpoint.save_state(tmp_path / str(threads), *run.state())

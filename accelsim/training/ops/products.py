@@ -6,26 +6,26 @@ import numpy as np
 
 from accelsim.arrays import Array
 from accelsim.network.layers import Conv, Linear
-from accelsim.training import kernels
-from accelsim.training.kernels import Geometry
+from accelsim.training.kernels import by_rows
+from accelsim.training.kernels.geometry import Geometry
+from accelsim.training.kernels.winograd import WinogradKernel
 from accelsim.training.ops.base import Op, Phase
-from accelsim.training.winograd_kernels import MinimalFilter
 
 
 def conv_op(layer: Conv, xs: list[Array], params: Any, grads: Any, relu: bool, context: Any) -> Op:
     """The faster of two operations, where the network is trained; inference is by the definition of a convolution."""
     _, _, H, W, N = xs[0].shape
-    minimal = context.differentiable and MinimalFilter.pays(Geometry.of(layer, H, W, N))
-    return (MinimalConvOp if minimal else ConvOp)(layer, xs, params, grads, relu, context)
+    by_winograd = context.differentiable and WinogradKernel.pays(Geometry.of_layer(layer, H, W, N))
+    return (WinogradConvOp if by_winograd else ConvOp)(layer, xs, params, grads, relu, context)
 
 
 class ConvOp(Op):
-    """Convolution by ``kernels``; the bias, if any, is added in the same phase."""
+    """Convolution by ``kernels.by_rows``; the bias, if any, is added in the same phase."""
 
     def __init__(self, layer: Conv, *args: Any):
         super().__init__(*args)
         _, _, H, W, N = self.xs[0].shape
-        self.g = g = Geometry.of(layer, H, W, N)
+        self.g = g = Geometry.of_layer(layer, H, W, N)
         self.y = self.new(g.K, g.P, g.Q)
         self.bias = layer.bias
         self.rows = self.scratch("rows", g.rows_shape, g)
@@ -46,13 +46,13 @@ class ConvOp(Op):
             self.back_product = self.scratch("product", (g.S * (g.C // g.G), g.P * g.Q * g.N))
 
     def prepare(self) -> None:
-        self.packed = kernels.pack_weights(self.params["weight"], self.g, self.xp)
+        self.packed = by_rows.pack_weights(self.params["weight"], self.g, self.xp)
         if self.dxs and self.dxs[0] is not None and self.g.reversible:
-            self.packed_back = kernels.pack_reversed(self.params["weight"], self.g, self.xp)
+            self.packed_back = by_rows.pack_reversed(self.params["weight"], self.g, self.xp)
 
     def finish(self) -> None:
         total = self.partial[0] if self.blocks == 1 else self.partial.sum(axis=0)
-        self.grads["weight"][...] = kernels.unpack_gradient(total, self.g)
+        self.grads["weight"][...] = by_rows.unpack_gradient(total, self.g)
         if self.bias:
             self.grads["bias"][...] = self.partial_bias.sum(axis=0)
 
@@ -63,63 +63,66 @@ class ConvOp(Op):
         return [Phase(self._backward)]
 
     def _forward(self, b: int, t: int) -> None:
-        rows = kernels.gather_rows(self.xs[0][b], self.g, self.rows[t])
-        kernels.convolve(rows, self.packed, self.g, self.y[b], self.product[t], self.xp)
+        rows = by_rows.gather_rows(self.xs[0][b], self.g, self.rows[t])
+        by_rows.convolve(rows, self.packed, self.g, self.y[b], self.product[t], self.xp)
         if self.bias:
             self.y[b] += self.params["bias"][:, None, None, None]
 
     def _backward(self, b: int, t: int) -> None:
         dy, dx = self.dy[b], self.dxs[0]
-        rows = kernels.gather_rows(self.xs[0][b], self.g, self.rows[t])
-        kernels.weight_gradient(rows, dy, self.g, self.partial[b], self.product[t], self.xp)
+        rows = by_rows.gather_rows(self.xs[0][b], self.g, self.rows[t])
+        by_rows.weight_gradient(rows, dy, self.g, self.partial[b], self.product[t], self.xp)
         if self.bias:
             self.partial_bias[b] = dy.sum(axis=(1, 2, 3))
         if dx is None:
             return
         if self.g.reversible:
-            back = kernels.gather_rows(dy, self.g.reversed, self.back_rows[t])
-            kernels.convolve(back, self.packed_back, self.g.reversed, dx[b], self.back_product[t], self.xp)
+            back = by_rows.gather_rows(dy, self.g.reversed, self.back_rows[t])
+            by_rows.convolve(back, self.packed_back, self.g.reversed, dx[b], self.back_product[t], self.xp)
         else:
-            kernels.input_gradient(dy, self.packed, self.g, self.back_rows[t], dx[b], self.back_product[t], self.xp)
+            by_rows.input_gradient(dy, self.packed, self.g, self.back_rows[t], dx[b], self.back_product[t], self.xp)
 
 
-class MinimalConvOp(Op):
-    """Convolution by ``minimal``; the bias, if any, is added in the same phase."""
+class WinogradConvOp(Op):
+    """Convolution by ``kernels.winograd``; the bias, if any, is added in the same phase."""
 
     def __init__(self, layer: Conv, *args: Any):
         super().__init__(*args)
         _, _, H, W, N = self.xs[0].shape
-        self.g = g = Geometry.of(layer, H, W, N)
+        self.g = g = Geometry.of_layer(layer, H, W, N)
         self.y = self.new(g.K, g.P, g.Q)
         self.bias = layer.bias
-        self.filter = MinimalFilter(g, self.xp)
-        self.U = self.xp.empty((self.filter.taps, g.K, g.C), np.float32)
-        self.x_read, self.y_made = self.filter.read_windows(self.xs[0]), self.filter.made_windows(self.y)
-        self.temporaries = self._temporaries(self.filter)
+        self.kernel = WinogradKernel(g, self.xp)
+        self.U = self.xp.empty((self.kernel.taps, g.K, g.C), np.float32)
+        self.x_read, self.y_made = self.kernel.read_windows(self.xs[0]), self.kernel.made_windows(self.y)
+        self.temporaries = self._temporaries(self.kernel)
 
-    def _temporaries(self, f: MinimalFilter) -> list[tuple[Array, ...]]:
-        parts = [self.scratch(role, (size,)) for role, size in (("half", f.half_size), ("V", f.size), ("M", f.size))]
+    def _temporaries(self, kernel: WinogradKernel) -> list[tuple[Array, ...]]:
+        parts = [
+            self.scratch(role, (size,))
+            for role, size in (("half", kernel.half_size), ("V", kernel.size), ("M", kernel.size))
+        ]
         return list(zip(*parts, strict=True))
 
     def allocate_gradients(self, wanted: list[bool]) -> None:
         super().allocate_gradients(wanted)
         self.partial = self.xp.zeros((self.blocks, *self.U.shape), np.float32)
         self.partial_bias = self.xp.zeros((self.blocks, self.g.K), np.float32)
-        self.dy_made = self.filter.made_windows(self.dy)
+        self.dy_made = self.kernel.made_windows(self.dy)
         if self.dxs[0] is not None:
-            self.back = MinimalFilter(self.g.reversed, self.xp)
+            self.back = WinogradKernel(self.g.reversed, self.xp)
             self.U_back = self.xp.empty((self.back.taps, self.g.C, self.g.K), np.float32)
             self.dy_read, self.dx_made = self.back.read_windows(self.dy), self.back.made_windows(self.dxs[0])
             self.back_temporaries = self._temporaries(self.back)
 
     def prepare(self) -> None:
         weight = self.params["weight"]
-        self.filter.pack(weight, self.U)
+        self.kernel.pack(weight, self.U)
         if self.dxs and self.dxs[0] is not None:
             self.back.pack(weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3), self.U_back)
 
     def finish(self) -> None:
-        self.grads["weight"][...] = self.filter.unpack_gradient(self.partial)
+        self.grads["weight"][...] = self.kernel.unpack_gradient(self.partial)
         if self.bias:
             self.grads["bias"][...] = self.partial_bias.sum(axis=0)
 
@@ -130,12 +133,12 @@ class MinimalConvOp(Op):
         return [Phase(self._backward)]
 
     def _forward(self, b: int, t: int) -> None:
-        self.filter.convolve(self.x_read[b], self.U, self.y_made[b], self.temporaries[t])
+        self.kernel.convolve(self.x_read[b], self.U, self.y_made[b], self.temporaries[t])
         if self.bias:
             self.y[b] += self.params["bias"][:, None, None, None]
 
     def _backward(self, b: int, t: int) -> None:
-        self.filter.weight_gradient(self.x_read[b], self.dy_made[b], self.partial[b], self.temporaries[t])
+        self.kernel.weight_gradient(self.x_read[b], self.dy_made[b], self.partial[b], self.temporaries[t])
         if self.bias:
             self.partial_bias[b] = self.dy[b].sum(axis=(1, 2, 3))
         if self.dxs[0] is not None:

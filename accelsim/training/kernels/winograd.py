@@ -6,11 +6,11 @@ Of F(m, r), nested in two dimensions (``transforms.winograd``), with V = B^T x B
 
 the input's gradient is the convolution of dy with ``Geometry.reversed``.
 
-A block is (C, H, W, N) as in ``kernels``, and all transforms are products with it as it lies.  The small matrices of
+A block is (C, H, W, N) as in ``by_rows``, and all transforms are products with it as it lies.  The small matrices of
 a few tiles stand along the diagonal of a large one, cut where the image ends, so padding costs nothing: down the image
 one for each band of tiles, across it one for each window of columns, all windows in one call.  A transformed band is
 (C, n_w, n_h, t_h, t_w, N), which holds the (C, t_h t_w N) matrix of each tap as BLAS reads it.
-Leaves out: strides, dilation and groups (``kernels`` does them), and savings in time: V is computed again backward.
+Leaves out: strides, dilation and groups (``by_rows`` does them), and savings in time: V is computed again backward.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from accelsim.arrays import Array
-from accelsim.training.kernels import Geometry
+from accelsim.training.kernels.geometry import Geometry
 from accelsim.transforms.winograd import matrices
 
 TILE = 4  # m
@@ -59,7 +59,7 @@ def tiles(first: int, end: int, made: int, read: int, padding: int, r: int) -> T
     return Tiles(out, into, A, np.ascontiguousarray(A.T), B)
 
 
-class MinimalFilter:
+class WinogradKernel:
     """F(4, R) x F(4, S) of one convolution on blocks of images."""
 
     def __init__(self, g: Geometry, xp: Any = np):
@@ -77,7 +77,7 @@ class MinimalFilter:
 
     @classmethod
     def pays(cls, g: Geometry) -> bool:
-        """Whether it is faster than ``kernels``, as measured: the transforms need channels that share them and images
+        """Whether it is faster than ``by_rows``, as measured: the transforms need channels that share them and images
         for long products, the longer weights need tiles that share them."""
         plain = g.reversible and g.dilation == (1, 1) and g.G == 1 and (g.R, g.S) == (3, 3)
         return plain and min(g.C, g.K) * g.N >= 256 and -(-g.P // TILE) * -(-g.Q // TILE) * g.N >= 32
