@@ -27,10 +27,10 @@ from accelsim.network.graph import Graph, Network
 from accelsim.sparsity.held_zeros import HeldZeros, hold
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.training.augment import augment
+from accelsim.training.compiled import CompiledNetwork
 from accelsim.training.datasets import Source
 from accelsim.training.losses import blend, cross_entropy, distillation
 from accelsim.training.optimizers import Adam
-from accelsim.training.plan import Plan
 
 STATISTICS = ("running_mean", "running_var")
 NOTHING = 1 / 8  # of a cell: a Winograd-domain entry up to it is rounding, not a weight
@@ -111,8 +111,12 @@ class Tuner:
         # Rounding alone leaves this much in R_WD: below it there is nothing to pull at.
         self.floor = min(quantizer.cells.values(), default=1.0) ** 2 / 12
         options: dict[str, Any] = {"workers": tuning.workers}
-        self.plan = Plan(graph, self.arrays, tuning.batch, gradients=self.gradients, training=True, **options)
-        self.guide = None if teacher is None else Plan(teacher.graph, teacher.arrays, tuning.batch, **options)
+        self.compiled = CompiledNetwork(
+            graph, self.arrays, tuning.batch, gradients=self.gradients, training=True, **options
+        )
+        self.guide = (
+            None if teacher is None else CompiledNetwork(teacher.graph, teacher.arrays, tuning.batch, **options)
+        )
         self.optimizer = Adam(self.vector.size)
         self.done = 0
 
@@ -121,14 +125,14 @@ class Tuner:
         tuning, regularizer = self.tuning, self.regularizer
         self._install()
         x, labels = _batch(self.graph, self.images, tuning, self.done)
-        logits = self.plan.forward(x)
+        logits = self.compiled.forward(x)
         loss, slope = cross_entropy(logits, labels)
         if self.guide is not None:
             soft = distillation(logits, self.guide.forward(x), tuning.temperature)
             loss, slope = blend((loss, slope), soft, tuning.share)
         if not np.isfinite(loss):
             raise NumericalError(f"fine-tuning step {self.done}: the loss is {loss}")
-        self.plan.backward(slope)
+        self.compiled.backward(slope)
         nothing = {name: np.zeros_like(gradient) for name, gradient in self.gradients.items()}
         R = regularizer.winograd_penalty(self.arrays, self.winograd_sparsity, nothing, -np.inf).value
         z = np.log(tuning.alpha / max(R, self.floor))
@@ -158,7 +162,7 @@ class Tuner:
 
     def close(self) -> None:
         """End the threads."""
-        self.plan.close()
+        self.compiled.close()
         if self.guide is not None:
             self.guide.close()
 
@@ -209,14 +213,14 @@ def _batch(graph: Graph, images: Source, tuning: Tuning, step: int) -> tuple[Arr
 
 def _with_statistics(graph: Graph, arrays: dict[str, Array], images: Source, tuning: Tuning) -> dict[str, Array]:
     """The arrays with batch-norm statistics averaged over some batches of training images."""
-    plan = Plan(graph, arrays, tuning.batch, training=True, workers=tuning.workers)
-    for norm in plan.batch_norms():
+    compiled = CompiledNetwork(graph, arrays, tuning.batch, training=True, workers=tuning.workers)
+    for norm in compiled.batch_norms():
         norm.momentum = 1.0
     totals = {name: np.zeros(a.shape) for name, a in arrays.items() if name.rpartition(".")[2] in STATISTICS}
     for step in range(tuning.statistics):
-        plan.forward(_batch(graph, images, replace(tuning, seed=tuning.seed + 1), step)[0])
+        compiled.forward(_batch(graph, images, replace(tuning, seed=tuning.seed + 1), step)[0])
         for name, total in totals.items():
             total += arrays[name]
-    plan.close()
+    compiled.close()
     means = {name: (total / max(tuning.statistics, 1)).astype(np.float32) for name, total in totals.items()}
     return arrays | (means if tuning.statistics else {})

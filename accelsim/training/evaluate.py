@@ -8,9 +8,9 @@ import numpy as np
 from accelsim.arrays import Array
 from accelsim.network.graph import Graph
 from accelsim.sparsity.joint import JointRegularizer
+from accelsim.training.compiled import CompiledNetwork
 from accelsim.training.datasets import Source
 from accelsim.training.ops import Op
-from accelsim.training.plan import Plan
 from accelsim.training.winograd_op import winograd_operations
 
 T = TypeVar("T")
@@ -28,16 +28,16 @@ def top1(
 ) -> float:
     """Percent of the images whose largest output is the label."""
     batch = min(batch, len(images.labels))
-    plan = Plan(graph, arrays, batch, workers=workers, operations=operations, xp=xp)
+    compiled = CompiledNetwork(graph, arrays, batch, workers=workers, operations=operations, xp=xp)
     hits = 0
     for first in range(0, len(images.labels), batch):
         labels = images.labels[first : first + batch]
         pixels = images.take(np.arange(first, first + len(labels)))
         if len(pixels) < batch:  # the last batch is filled up with zeros that do not count
             pixels = np.concatenate([pixels, np.zeros((batch - len(pixels), *pixels.shape[1:]), np.uint8)])
-        logits = plan.forward(graph.preprocessing.apply(pixels))
+        logits = compiled.forward(graph.preprocessing.apply(pixels))
         hits += int((logits[: len(labels)].argmax(axis=1) == xp.asarray(labels)).sum())
-    plan.close()
+    compiled.close()
     return 100 * hits / len(images.labels)
 
 

@@ -13,9 +13,9 @@ from accelsim.arrays import Array
 from accelsim.network.graph import Graph
 from accelsim.network.layers import Conv
 from accelsim.sparsity.joint import JointRegularizer
+from accelsim.training.compiled import CompiledNetwork
 from accelsim.training.evaluate import by_domain
 from accelsim.training.ops import Op
-from accelsim.training.plan import Plan
 from accelsim.training.superresolution import Photographs, Plane
 from accelsim.training.winograd_op import winograd_operations
 
@@ -104,11 +104,11 @@ def enhance(
     for top in range(0, H, height):
         first, last = max(top - margin, 0), min(top + height + margin, H)
         part = graph.with_input_shape((last - first, W, 1))
-        plan = Plan(part, arrays, 1, workers=workers, operations=operations)
+        compiled = CompiledNetwork(part, arrays, 1, workers=workers, operations=operations)
         x = part.preprocessing.apply(plane[None, first:last, :, None])
-        y = plan.forward(x)[0, top - first : top - first + height, :, 0]
+        y = compiled.forward(x)[0, top - first : top - first + height, :, 0]
         out[top : top + height] = y * np.float32(part.preprocessing.scale)
-        plan.close()
+        compiled.close()
     return out
 
 

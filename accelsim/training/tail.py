@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from accelsim.arrays import Array, Ints
 from accelsim.network.graph import INPUT, Graph, Network, Node, Preprocessing
+from accelsim.training.compiled import CompiledNetwork
 from accelsim.training.datasets import Source
 from accelsim.training.losses import Guide
-from accelsim.training.plan import Plan
 
 BATCH = 16
 
@@ -78,11 +78,11 @@ def features(
 ) -> Features:
     """What the layers before make of the images, and what the teacher says of them, at the node ``hint``, too."""
     count, views = len(images), 2 if flip else 1
-    plan = Plan(head.graph, head.arrays, BATCH, workers=workers)
+    compiled = CompiledNetwork(head.graph, head.arrays, BATCH, workers=workers)
     values = np.empty((views, count, *_output(head.graph)), np.float16)
-    guide = hints = guide_plan = None
+    guide = hints = compiled_teacher = None
     if teacher is not None:
-        guide_plan = Plan(teacher.graph, teacher.arrays, BATCH, workers=workers, hint=hint)
+        compiled_teacher = CompiledNetwork(teacher.graph, teacher.arrays, BATCH, workers=workers, hint=hint)
         guide = np.empty((views, count, *_output(teacher.graph)), np.float32)
         hints = None if hint is None else np.empty((views, count, *teacher.graph.shapes[hint]), np.float16)
     for first in range(0, count, BATCH):
@@ -91,14 +91,14 @@ def features(
         pixels = images.take(index)
         for view in range(views):
             x = head.graph.preprocessing.apply(pixels[:, :, ::-1] if view else pixels)
-            values[view, some] = plan.forward(x)[: some.stop - first]
-            if guide is not None and guide_plan is not None:
-                guide[view, some] = guide_plan.forward(x)[: some.stop - first]
+            values[view, some] = compiled.forward(x)[: some.stop - first]
+            if guide is not None and compiled_teacher is not None:
+                guide[view, some] = compiled_teacher.forward(x)[: some.stop - first]
                 if hints is not None:
-                    hints[view, some] = guide_plan.hinted()[: some.stop - first]
-    plan.close()
-    if guide_plan is not None:
-        guide_plan.close()
+                    hints[view, some] = compiled_teacher.hinted()[: some.stop - first]
+    compiled.close()
+    if compiled_teacher is not None:
+        compiled_teacher.close()
     return Features(values, images.labels, guide, hints)
 
 

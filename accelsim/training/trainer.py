@@ -16,6 +16,7 @@ from accelsim.network.graph import Graph, Network
 from accelsim.sparsity.held_zeros import HeldZeros
 from accelsim.sparsity.joint import JointRegularizer, Penalty
 from accelsim.training.augment import augment
+from accelsim.training.compiled import CompiledNetwork
 from accelsim.training.datasets import Source
 from accelsim.training.losses import (
     Guide,
@@ -26,7 +27,6 @@ from accelsim.training.losses import (
     relative_squared_error,
 )
 from accelsim.training.optimizers import Adam, make_optimizer
-from accelsim.training.plan import Plan
 from accelsim.training.recipe import Recipe
 from accelsim.training.schedules import growing, learning_rate
 from accelsim.training.superresolution import Patches
@@ -91,11 +91,13 @@ class Trainer:
         options = {"workers": recipe.threads, "block": recipe.block, "xp": xp}
         self.hint = None if recipe.teacher is None else recipe.teacher.hint
         guided = options | {"hint": self.hint}
-        self.plan = Plan(graph, self.arrays, recipe.batch, gradients=self.gradients, training=True, **guided)
+        self.compiled = CompiledNetwork(
+            graph, self.arrays, recipe.batch, gradients=self.gradients, training=True, **guided
+        )
         self.teacher = None
         if teacher is not None:
             fixed = {name: xp.asarray(array) for name, array in teacher.arrays.items()}
-            self.teacher = Plan(teacher.graph, fixed, recipe.batch, **guided)
+            self.teacher = CompiledNetwork(teacher.graph, fixed, recipe.batch, **guided)
         self.regularizer: JointRegularizer | None = None
         self.kept: Array | None = None  # 1 for each weight, 0 for those pruned for good
         self.z = np.zeros(2, np.float32)  # z_SD, z_WD
@@ -148,22 +150,22 @@ class Trainer:
         recipe, settings = self.recipe, self.recipe.optimizer
         self._prune()
         x, target, guide = self.batch()
-        y = self.plan.forward(x)
+        y = self.compiled.forward(x)
         if guide is None and self.teacher is not None:
             guide = Guide(self.teacher.forward(x), None if self.hint is None else self.teacher.hinted())
         loss, accuracy, slope = self._loss(y, target, guide)
         d_hint = None
         if guide is not None and guide.hint is not None and recipe.teacher is not None:
-            apart, d_hint = relative_squared_error(self.plan.hinted(), guide.hint)
+            apart, d_hint = relative_squared_error(self.compiled.hinted(), guide.hint)
             loss += recipe.teacher.hint_weight * apart
             d_hint *= np.float32(recipe.teacher.hint_weight)
         if not np.isfinite(loss):
             try:
-                self.plan.check_finite()
+                self.compiled.check_finite()
             except NumericalError as error:
                 raise NumericalError(f"step {self.done}: the loss is {loss}; {error}") from None
             raise NumericalError(f"step {self.done}: the loss is {loss}, every layer's output is finite")
-        self.plan.backward(slope, d_hint)
+        self.compiled.backward(slope, d_hint)
         spatial, winograd = self._regularize()
         rate = learning_rate(
             (self.done + 1) / self.total if settings.schedule != "step" else self.done / self.total,
@@ -257,18 +259,18 @@ class Trainer:
         """``model`` with batch-norm statistics averaged over so many batches of augmented training images."""
         model = {name: self.xp.asarray(array) for name, array in self.model().items()}
         options = {"workers": self.recipe.threads, "block": self.recipe.block, "xp": self.xp}
-        plan = Plan(self.graph, model, self.recipe.batch, training=True, **options)
+        compiled = CompiledNetwork(self.graph, model, self.recipe.batch, training=True, **options)
         totals = {name: np.zeros(array.shape) for name, array in model.items() if name.rpartition(".")[2] in STATISTICS}
         done = self.done
-        for norm in plan.batch_norms():
+        for norm in compiled.batch_norms():
             norm.momentum = 1.0
         for i in range(batches):
             self.done = i % self.total
-            plan.forward(self.batch()[0])
+            compiled.forward(self.batch()[0])
             for name, total in totals.items():
                 total += self._to_host(model[name])
         self.done = done
-        plan.close()
+        compiled.close()
         means = {name: (total / max(batches, 1)).astype(np.float32) for name, total in totals.items()}
         return {name: means.get(name, self._to_host(array)) for name, array in model.items()}
 

@@ -64,7 +64,10 @@ class PrunedWinogradOp(Op):
 
 
 def winograd_operations(filters: dict[str, Array], tiles: dict[str, int]) -> dict[str, Callable[..., Op]]:
-    """``operations`` of a ``Plan`` that runs the named convolutions by F(m, r) on these filters (K, C, n_h, n_w)."""
+    """``operations`` of a ``CompiledNetwork`` that run the named convolutions by F(m, r).
+
+    filters: (K, C, n_h, n_w) of each.  tiles: m of each.
+    """
 
     def maker(name: str) -> Callable[..., Op]:
         return lambda layer, *args: PrunedWinogradOp(tiles[name], filters[name], layer, *args)

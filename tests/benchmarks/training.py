@@ -39,7 +39,7 @@ def steps(network: str, batch: int, threads: int) -> dict[str, Callable[[], None
     from accelsim.network.zoo import named_graph
     from accelsim.training.losses import cross_entropy
     from accelsim.training.optimizers import Sgd
-    from accelsim.training.plan import MOST, Plan
+    from accelsim.training.compiled import MOST, CompiledNetwork
     from accelsim.training.run import initial_arrays
     from tests.training.torch_twin import Twin
 
@@ -58,12 +58,12 @@ def steps(network: str, batch: int, threads: int) -> dict[str, Callable[[], None
         span = slice(start, start + array.size)
         arrays[name], gradients[name] = values[span].reshape(array.shape), gradient[span].reshape(array.shape)
         start += array.size
-    plan = Plan(graph, arrays, batch, gradients=gradients, training=True, workers=threads, block=block)
+    compiled = CompiledNetwork(graph, arrays, batch, gradients=gradients, training=True, workers=threads, block=block)
     optimizer = Sgd(values.size)
 
     def ours() -> None:
-        _, d_logits = cross_entropy(plan.forward(x), labels)
-        plan.backward(d_logits)
+        _, d_logits = cross_entropy(compiled.forward(x), labels)
+        compiled.backward(d_logits)
         optimizer.step(values, gradient, 1e-3)
 
     def torchs(layout: Any) -> Callable[[], None]:

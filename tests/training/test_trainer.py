@@ -99,8 +99,8 @@ def test_reestimated_statistics_are_those_of_the_data() -> None:
     run.done = 0
     x, _, _ = run.batch()
     run.done = 1
-    run.plan.forward(x)
-    y = run.plan.ops["n0"].y.transpose(1, 0, 2, 3, 4).reshape(4, -1)
+    run.compiled.forward(x)
+    y = run.compiled.ops["n0"].y.transpose(1, 0, 2, 3, 4).reshape(4, -1)
     np.testing.assert_allclose(model["n1.running_mean"], y.mean(axis=1), rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(model["n1.running_var"], y.var(axis=1, ddof=1), rtol=1e-3)
     np.testing.assert_array_equal(run.values, before)
@@ -121,7 +121,7 @@ def test_threads_do_not_change_a_byte_of_the_checkpoint(tmp_path: Path) -> None:
     graph, files = small_graph(32, 32), []
     for threads in (1, 2, 3):
         run = trainer(graph=graph, threads=threads, batch=40, block=8, epochs=4)
-        assert [type(run.plan.ops[name]) for name in ("n0", "n3")] == [ConvOp, WinogradConvOp]
+        assert [type(run.compiled.ops[name]) for name in ("n0", "n3")] == [ConvOp, WinogradConvOp]
         for _ in range(4):
             run.step()
         checkpoint.save_state(tmp_path / str(threads), *run.state())

@@ -1,4 +1,4 @@
-"""Forward and backward of every layer kind, as phases that a ``Plan`` strings together (see ``base``)."""
+"""Forward and backward of every layer kind, as phases that a ``CompiledNetwork`` strings together (see ``base``)."""
 
 from collections.abc import Callable
 

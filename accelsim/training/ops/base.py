@@ -1,4 +1,4 @@
-"""What an operation of a ``Plan`` is: one layer's forward and backward as phases.
+"""What an operation of a ``CompiledNetwork`` is: one layer's forward and backward as phases.
 
 An activation is held as blocks: (B, C, H, W, N) float32, B blocks of N images (a vector is (B, F, N)).  An op emits
 *block phases*, which touch one block only and so can run in any thread and while that block is in the cache, and
@@ -24,9 +24,10 @@ class Phase:
 
 
 class Op:
-    """One layer in a plan.  ``xs``: its input activations, ``y``: its output; ``dxs[i]`` may be None (not wanted).
+    """One layer of a compiled network.
 
-    ``params`` and ``grads`` hold the node's own arrays by short name; ``grads`` are overwritten, not added to.
+    xs: its input activations.  y: its output.  dy, dxs: the loss's gradients with respect to them; dxs[i] is None
+    where it is not wanted.  params, grads: the node's own arrays by short name; grads are overwritten, not added to.
     """
 
     def __init__(self, xs: list[Array], params: dict[str, Array], grads: dict[str, Array], relu: bool, context: Any):

@@ -26,11 +26,11 @@ FEWEST, MOST = 8, 32  # images in a block
 BLOCK_FLOATS = 1 << 19  # of a block's largest activation, unless that takes fewer than ``FEWEST`` images
 
 
-class Plan:
+class CompiledNetwork:
     """Forward and backward of ``graph`` on batches of ``batch`` images, by ``workers`` threads.
 
     arrays: the network's arrays by name; read at every step (batch-norm statistics are updated in place).
-    gradients: arrays by the same names, overwritten by ``backward``; None for a plan that only infers.
+    gradients: arrays by the same names, overwritten by ``backward``; None to only infer.
     training: whether batch-norm uses the batch's statistics.
     block: images a block, cut to the largest divisor of the batch; by default as many as suit the kernels.
     hint: a node whose output a loss reads, too (``hinted``, ``backward``).
@@ -216,7 +216,7 @@ class Plan:
         out[...] = split.transpose(0, split.ndim - 1, *range(2, split.ndim - 1), 1)
 
     def batch_norms(self) -> list[BatchNormOp]:
-        """The plan's batch-norm operations."""
+        """The batch-norm operations, in the order of the network."""
         return [op for op in self.ops.values() if isinstance(op, BatchNormOp)]
 
     def check_finite(self) -> None:
@@ -226,7 +226,7 @@ class Plan:
                 raise NumericalError(f"layer {name}: the output is not finite")
 
     def close(self) -> None:
-        """End the threads and let go of all buffers: operations and plan refer to each other."""
+        """End the threads and let go of all buffers: operations and network refer to each other."""
         for pool in self.pools:
             pool.shutdown()
         self.ops.clear()
