@@ -110,13 +110,12 @@ class Tuner:
         self.cuts = np.cumsum([array.size for group in groups for array in group])[:-1]
         # Rounding alone leaves this much in R_WD: below it there is nothing to pull at.
         self.floor = min(quantizer.cells.values(), default=1.0) ** 2 / 12
-        options: dict[str, Any] = {"workers": tuning.workers}
         self.compiled = CompiledNetwork(
-            graph, self.arrays, tuning.batch, gradients=self.gradients, training=True, **options
+            graph, self.arrays, tuning.batch, gradients=self.gradients, training=True, workers=tuning.workers
         )
-        self.guide = (
-            None if teacher is None else CompiledNetwork(teacher.graph, teacher.arrays, tuning.batch, **options)
-        )
+        self.teacher: CompiledNetwork | None = None
+        if teacher is not None:
+            self.teacher = CompiledNetwork(teacher.graph, teacher.arrays, tuning.batch, workers=tuning.workers)
         self.optimizer = Adam(self.vector.size)
         self.done = 0
 
@@ -127,8 +126,8 @@ class Tuner:
         x, labels = _batch(self.graph, self.images, tuning, self.done)
         logits = self.compiled.forward(x)
         loss, slope = cross_entropy(logits, labels)
-        if self.guide is not None:
-            soft = distillation(logits, self.guide.forward(x), tuning.temperature)
+        if self.teacher is not None:
+            soft = distillation(logits, self.teacher.forward(x), tuning.temperature)
             loss, slope = blend((loss, slope), soft, tuning.share)
         if not np.isfinite(loss):
             raise NumericalError(f"fine-tuning step {self.done}: the loss is {loss}")
@@ -163,8 +162,8 @@ class Tuner:
     def close(self) -> None:
         """End the threads."""
         self.compiled.close()
-        if self.guide is not None:
-            self.guide.close()
+        if self.teacher is not None:
+            self.teacher.close()
 
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """(arrays, notes): all that ``restore`` needs."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from accelsim.compression.quantize import quantize, seal
+from accelsim.compression.quantize import compressed_network, quantize
 from accelsim.dual.file import Compressed, write_dual
 from accelsim.dual.manifest import weight_names
 from accelsim.errors import InputError
@@ -97,4 +97,4 @@ def _as_it_is(network: Network, source: Path) -> Compressed:
     cells = {name: (size or 1.0) / LARGEST_INDEX for name, size in largest.items()}
     quantized = quantize(network, 1.0, 0.0, cells=cells)
     notes = {"source": source.name[:1000], "made": "imported: 8-bit weights, nothing pruned"}
-    return seal(quantized, winograd_threshold=0.0, value_bits=16, provenance=notes)
+    return compressed_network(quantized, winograd_threshold=0.0, value_bits=16, provenance=notes)

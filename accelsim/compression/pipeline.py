@@ -19,8 +19,8 @@ from accelsim.compression.codebook import Tuner, Tuning, fine_tune
 from accelsim.compression.correct import corrected_biases
 from accelsim.compression.quantize import (
     Quantized,
+    compressed_network,
     quantize,
-    seal,
     spatial_threshold,
     winograd_threshold,
     winograd_tiles,
@@ -90,7 +90,7 @@ def compress_checkpoint(
     if recipe.correct and calibration is not None:
         biases = corrected_biases(network, quantized.network, calibration)
         quantized = replace(quantized, network=Network(graph, {**quantized.network.arrays, **biases}))
-    compressed = seal(
+    compressed = compressed_network(
         quantized,
         winograd_m=tiles,
         winograd_threshold=theta_wd,

@@ -69,7 +69,7 @@ def quantize(
     return Quantized(Network(network.graph, {**network.arrays, **decoded}), indices, quantizer)
 
 
-def seal(
+def compressed_network(
     quantized: Quantized,
     *,
     winograd_m: int | Mapping[str, int] = 2,

@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 
 from accelsim.compression.codebook import Tuner, Tuning, fine_tune
 from accelsim.compression.pipeline import _tiles, compress_checkpoint, summary
-from accelsim.compression.quantize import quantize, seal, winograd_threshold
+from accelsim.compression.quantize import compressed_network, quantize, winograd_threshold
 from accelsim.compression.recipe import CompressionRecipe, load_compression_recipe
 from accelsim.dual.deploy import spatial_densities, winograd_densities, winograd_model
 from accelsim.dual.file import decode_dual, encode_dual, read_dual
@@ -249,7 +249,7 @@ def test_layers_that_the_checkpoint_keeps_out_of_the_winograd_domain_stay_out():
     assert tiles == dict.fromkeys(rest, 4)
     assert _tiles(network.graph, CompressionRecipe(), {}) == {first: 2} | dict.fromkeys(rest, 2)
     theta = winograd_threshold(network, tiles, 0.5)
-    sealed = seal(quantize(network, 0.1, 0.1), winograd_m=tiles, winograd_threshold=theta)
-    model = decode_dual(encode_dual(sealed), "m.dual")
+    compressed = compressed_network(quantize(network, 0.1, 0.1), winograd_m=tiles, winograd_threshold=theta)
+    model = decode_dual(encode_dual(compressed), "m.dual")
     assert model.winograd_m == tiles
     assert first not in winograd_densities(model)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from accelsim.compression.quantize import quantize, seal
+from accelsim.compression.quantize import compressed_network, quantize
 from accelsim.dual.file import Compressed
 from accelsim.network import INPUT, Graph, Network, Node
 from accelsim.network.layers import BatchNorm, Conv, Flatten, GlobalAveragePool, Linear, Relu
@@ -48,7 +48,7 @@ def small_images(seed: int = 1, count: int = 6) -> np.ndarray:
 def small_compressed(seed: int = 0, dither: int | None = None) -> Compressed:
     """The network pruned at 0.2 and quantized with cell 0.1."""
     quantized = quantize(small_network(seed), 0.1, 0.2, seed=dither)
-    return seal(
+    return compressed_network(
         quantized,
         winograd_threshold=0.05,
         calibration=small_images(),

@@ -1,4 +1,4 @@
-"""A compiled's life, and the node inside that a loss may read, too."""
+"""A compiled network's life, and the node inside that a loss may read, too."""
 
 import gc
 import weakref
@@ -13,7 +13,7 @@ from accelsim.training.compiled import CompiledNetwork
 from accelsim.training.run import initial_arrays
 
 
-def test_a_closed_plan_frees_its_buffers_at_once():
+def test_a_closed_network_frees_its_buffers_at_once():
     graph = named_graph("resnet20-cifar10")
     gc.collect()
     gc.disable()  # reference counts alone must free it
