@@ -10,7 +10,7 @@ the codebook stays odd (c_-n = -c_n), so that weights that cancel in the Winogra
 With a weight rate, the weights themselves go on training, too: the forward pass sees their quantized values, the
 gradient passes to them as if quantization were the identity (straight-through, Bengio et al. 2013).  Zeros stay zeros
 in both domains: every 2-D filter moves only within the linear space of those that have its zeros
-(``held``).
+(``accelsim.sparsity.zero_patterns``).
 """
 
 from collections.abc import Callable, Mapping
@@ -24,8 +24,8 @@ from accelsim.arrays import Array, Levels
 from accelsim.dual.quantizer import Quantizer, codebook_slope, rounded_codebook
 from accelsim.errors import NumericalError
 from accelsim.network.graph import Graph, Network
-from accelsim.sparsity.held_zeros import HeldZeros, hold
 from accelsim.sparsity.joint import JointRegularizer
+from accelsim.sparsity.zero_patterns import ZeroPattern, zero_pattern
 from accelsim.training.augment import augment
 from accelsim.training.compiled import CompiledNetwork
 from accelsim.training.datasets import Source
@@ -85,21 +85,21 @@ class Tuner:
         self.regularizer, self.winograd_sparsity = regularizer, winograd_sparsity
         self.indices = dict(indices)
         self.arrays = {name: np.array(arrays[name], np.float32) for name in graph.parameters}
-        self.kept = {name: (n != 0).astype(np.float32) for name, n in self.indices.items()}
-        for name, kept in self.kept.items():
-            self.arrays[name] *= kept
+        self.masks = {name: (n != 0).astype(np.float32) for name, n in self.indices.items()}
+        for name, mask in self.masks.items():
+            self.arrays[name] *= mask
         trained = [name for name in self.arrays if name.rpartition(".")[2] not in STATISTICS]
         self.gradients = {name: np.zeros_like(self.arrays[name]) for name in trained}
         self.values = [name for name in trained if name not in self.indices]
         self.moving = list(self.indices) if tuning.weight_rate else []
-        self.held: dict[str, HeldZeros] = {}
+        self.patterns: dict[str, ZeroPattern] = {}
         if self.moving:
             _, theta = regularizer.thresholds(self.arrays, 0.0, winograd_sparsity)
             theta = min(theta, NOTHING * min(quantizer.cells.values()))
             for layer, W in regularizer.pruned_winograd(self.arrays, theta).items():
                 name = f"{layer}.weight"
-                self.held[name] = hold(self.kept[name] == 0, W == 0, regularizer.kron[layer])
-                self.held[name].project(self.arrays[name])
+                self.patterns[name] = zero_pattern(self.masks[name] == 0, W == 0, regularizer.kron[layer])
+                self.patterns[name].project(self.arrays[name])
         groups: list[list[NDArray[Any]]]
         groups = [[quantizer.codebook], [self.arrays[n] for n in self.values], [self.arrays[n] for n in self.moving]]
         self.vector = np.concatenate([array.ravel() for group in groups for array in group]).astype(np.float32)
@@ -138,15 +138,15 @@ class Tuner:
         regularizer.winograd_penalty(self.arrays, self.winograd_sparsity, self.gradients, z)
         codebook = codebook_slope(self.quantizer, self.indices, self.gradients)
         slopes = [self.gradients[name] for name in self.values]
-        slopes += [self.gradients[name] * self.kept[name] for name in self.moving]
+        slopes += [self.gradients[name] * self.masks[name] for name in self.moving]
         gradient = np.concatenate([(codebook - codebook[::-1]) / 2, *(array.ravel() for array in slopes)])
         change = np.zeros_like(self.vector)
         rate = 0.5 * (1 + np.cos(np.pi * self.done / tuning.steps))
         self.optimizer.step(change, gradient.astype(np.float32), rate)
         change *= self.rates
         for name, part in zip(self.moving, np.split(change, self.cuts)[1 + len(self.values) :], strict=True):
-            if name in self.held:
-                self.held[name].project(part.reshape(self.kept[name].shape))
+            if name in self.patterns:
+                self.patterns[name].project(part.reshape(self.masks[name].shape))
         self.vector += change
         self.done += 1
         return loss
@@ -185,7 +185,7 @@ class Tuner:
         self.quantizer = replace(self.quantizer, codebook=parts[0].astype(np.float64))
         L = len(parts[0]) // 2
         for name, part in zip(self.moving, parts[1 + len(self.values) :], strict=True):
-            self.indices[name] = self.quantizer.indices(name, part.reshape(self.kept[name].shape)).clip(-L, L)
+            self.indices[name] = self.quantizer.indices(name, part.reshape(self.masks[name].shape)).clip(-L, L)
         for name, n in self.indices.items():
             self.arrays[name][...] = self.quantizer.decode(name, n)
         for name, part in zip(self.values, parts[1:], strict=False):

@@ -92,7 +92,7 @@ class CompressionRecipe(Section):
 
     hold: bool = False
     """Round weights that cancel in the Winograd domain together, so that the zeros there stay exact
-    (``accelsim.sparsity.held_zeros``; not dithered, not tuned)."""
+    (``accelsim.sparsity.whole_filters``; not dithered, not tuned)."""
 
     fit: ImageCount | None = None
     """On so many training images each weight rounded makes up for what those before it lost

@@ -1,5 +1,7 @@
-"""Weights rounded to whole multiples of their cell, with the zeros of both domains (``compression.held``) and, if there
-are images, so that a layer's output changes least instead of its weights.
+"""Weights rounded to whole multiples of their cell, with the zeros of both domains.
+
+Zeros by themselves are ``accelsim.sparsity.whole_filters``'; with images, a layer's output changes least instead of its
+weights.
 
 Filters with given zeros are w = D M z: a whole basis M (``whole_bases``), whole numbers z.  For one output channel,
 
@@ -22,9 +24,9 @@ from accelsim.arrays import Array, Flags, Floats, Ints, Levels
 from accelsim.compression.quantize import Quantized, winograd_threshold
 from accelsim.dual.quantizer import Quantizer, plain_codebook
 from accelsim.network.graph import Network
-from accelsim.sparsity.held_zeros import whole_bases, whole_with_zeros
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.reconstruction import Moments, refit
+from accelsim.sparsity.whole_filters import whole_bases, whole_with_zeros
 
 EXACT = 1e-3  # of a cell: exact zeros of W are sums of float32 numbers; the least W of F(2, 5) or F(4, 3) is 1/576
 POSITIONS = 300  # of each image
@@ -52,7 +54,7 @@ def with_zeros(quantized: Quantized, network: Network, zeros: Zeros) -> Quantize
         name = f"{layer}.weight"
         w = network.arrays[name]
         indices[name] = whole_with_zeros(w / quantized.quantizer.cells[name], w == 0, zero_wd, kron)
-    return _of_indices(quantized, indices)
+    return _with_indices(quantized, indices)
 
 
 def fitted(quantized: Quantized, network: Network, zeros: Zeros, images: Array) -> Quantized:
@@ -73,7 +75,7 @@ def fitted(quantized: Quantized, network: Network, zeros: Zeros, images: Array) 
         return whole.decode(name, n).transpose(2, 1, 0)
 
     arrays = refit(network, quantized.network.arrays, images, layers, find, POSITIONS)
-    return _of_indices(replace(quantized, network=Network(network.graph, arrays)), indices)
+    return _with_indices(replace(quantized, network=Network(network.graph, arrays)), indices)
 
 
 def whole_weights(moments: Moments, w: Array, cell: float, bases: Floats) -> Levels:
@@ -139,7 +141,7 @@ def _channels_first(rows: Floats, C: int, taps: int) -> Floats:
     return np.ascontiguousarray(rows.reshape(taps, C, -1).swapaxes(0, 1).reshape(C * taps, -1))
 
 
-def _of_indices(quantized: Quantized, indices: Mapping[str, Levels]) -> Quantized:
+def _with_indices(quantized: Quantized, indices: Mapping[str, Levels]) -> Quantized:
     """``quantized`` with other indices and a plain codebook."""
     largest = max(int(np.abs(n).max(initial=0)) for n in indices.values())
     quantizer = replace(quantized.quantizer, codebook=plain_codebook(largest))

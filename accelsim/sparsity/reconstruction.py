@@ -192,23 +192,23 @@ def solve(
             Q += transformed(w)
             V = Q * _large(np.abs(Q) / scale[:, None], round(share * small))
             Q -= V
-    kept = (Z != 0).astype(np.float32)
+    mask = (Z != 0).astype(np.float32)
     outside = (V == 0).astype(np.float32)
-    Z = _polish(A, target, Z, kept, settings, lambda p: pull_wd * back(outside * transformed(p)))
+    Z = _polish(A, target, Z, mask, settings, lambda p: pull_wd * back(outside * transformed(p)))
     W = transformed(Z) / scale[:, None]
     gone = float((W * W * outside).sum()) / max(float((W * W).sum()), 1e-20) if W.size else 0.0
     return Z.reshape(taps, C, K) / scale[:, None], gone
 
 
 def _polish(
-    A: Array, target: Array, w: Array, kept: Array, settings: Reconstruction, more: Callable[[Array], Array]
+    A: Array, target: Array, w: Array, mask: Array, settings: Reconstruction, more: Callable[[Array], Array]
 ) -> Array:
-    """Conjugate gradients on (A + more) w = target among the kept weights, every filter (column) for itself."""
+    """Conjugate gradients on (A + more) w = target among the weights with mask 1, each filter (column) for itself."""
 
     def apply(p: Array) -> Array:
-        return kept * (A @ p + more(p))
+        return mask * (A @ p + more(p))
 
-    r = kept * target - apply(w)
+    r = mask * target - apply(w)
     p, old = r, (r * r).sum(axis=0)
     for _ in range(settings.polish):
         Ap = apply(p)

@@ -20,7 +20,7 @@ from accelsim.network.graph import INPUT, Graph, Network
 from accelsim.network.layers import BatchNorm, Conv, Relu
 from accelsim.network.weights import load_network, read_weights
 from accelsim.network.zoo import named_graph
-from accelsim.sparsity.initial_zeros import held_zeros, projected
+from accelsim.sparsity.initial_zeros import initial_patterns, projected
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.reconstruction import LayerReport, reconstruct
 from accelsim.training import checkpoint
@@ -208,10 +208,10 @@ class Run:
             images = load_split(data, "train", size, classes)
         if len(images) < recipe.batch:
             raise InputError(f"{path}: key batch: {recipe.batch}, expected at most the {len(images)} images")
-        held = {}
+        patterns = {}
         if recipe.joint is not None and recipe.joint.hold:
-            held = held_zeros(self.graph, arrays, recipe.joint)
-            arrays = projected(arrays, held)
+            patterns = initial_patterns(self.graph, arrays, recipe.joint)
+            arrays = projected(arrays, patterns)
         graph, self.fixed = self.graph, {}
         if recipe.train_from is not None and not isinstance(images, Patches):
             try:
@@ -221,13 +221,13 @@ class Run:
             self.fixed = {name: arrays[name] for name in head.parameters}
             if recipe.epochs:
                 images = features(Network(head, self.fixed), images, data.flip, teacher, recipe.threads, hint)
-            held = {name: zeros for name, zeros in held.items() if name in graph.parameters}
+            patterns = {name: pattern for name, pattern in patterns.items() if name in graph.parameters}
             teacher = None
             if hint is not None and hint not in graph.shapes:
                 raise InputError(
                     f"{path}: key teacher.hint: {hint!r} comes before {recipe.train_from!r}, expected a node after"
                 )
-        self.trainer = Trainer(recipe, graph, arrays, images, teacher, held=held)
+        self.trainer = Trainer(recipe, graph, arrays, images, teacher, patterns=patterns)
         self.rows: list[dict[str, Any]] = []
         self.hours = 0.0
 

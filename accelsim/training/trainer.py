@@ -13,8 +13,8 @@ import numpy as np
 from accelsim.arrays import Array
 from accelsim.errors import NumericalError
 from accelsim.network.graph import Graph, Network
-from accelsim.sparsity.held_zeros import HeldZeros
 from accelsim.sparsity.joint import JointRegularizer, Penalty
+from accelsim.sparsity.zero_patterns import ZeroPattern
 from accelsim.training.augment import augment
 from accelsim.training.compiled import CompiledNetwork
 from accelsim.training.datasets import Source
@@ -53,7 +53,7 @@ class Trainer:
     """The state of one run.  ``step()`` makes one step; ``state()`` and ``restore()`` are what a checkpoint holds.
 
     graph, arrays: the network to train and its first weights (copied).  teacher: the network to distil from (what
-    features of images do not need: they hold what it says).  held: zeros that stay, by array name.
+    features of images do not need: they hold what it says).  patterns: zeros that stay, by array name.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Trainer:
         images: Source | Patches | Features,
         teacher: Network | None = None,
         xp: Any = np,
-        held: Mapping[str, HeldZeros] | None = None,
+        patterns: Mapping[str, ZeroPattern] | None = None,
     ):
         self.recipe, self.graph, self.images, self.xp = recipe, graph, images, xp
         trained = [name for name in graph.parameters if name.rpartition(".")[2] not in STATISTICS]
@@ -99,10 +99,10 @@ class Trainer:
             fixed = {name: xp.asarray(array) for name, array in teacher.arrays.items()}
             self.teacher = CompiledNetwork(teacher.graph, fixed, recipe.batch, **guided)
         self.regularizer: JointRegularizer | None = None
-        self.kept: Array | None = None  # 1 for each weight, 0 for those pruned for good
+        self.mask: Array | None = None  # 1 for each weight, 0 for those pruned for good
         self.z = np.zeros(2, np.float32)  # z_SD, z_WD
         self.z_optimizer = Adam(2)
-        self.held = dict(held or {})
+        self.patterns = dict(patterns or {})
         if recipe.joint is not None and not recipe.joint.hold:
             self.regularizer = JointRegularizer(graph, recipe.joint.tiles, recipe.joint.exclude, xp)
             if recipe.joint.z_start != "balanced":
@@ -182,8 +182,8 @@ class Trainer:
         if self.average is not None and recipe.ema is not None:
             decay = min(recipe.ema, (1 + self.done) / (10 + self.done))  # short memory while there is little to average
             self.average += np.float32(1 - decay) * (self.values - self.average)
-            if self.kept is not None:
-                self.average *= self.kept
+            if self.mask is not None:
+                self.average *= self.mask
         return StepReport(self.done, loss, accuracy, rate, spatial, winograd, float(self.z[0]), float(self.z[1]))
 
     def _loss(self, y: Array, target: Any, guide: Guide | None) -> tuple[float, float, Array]:
@@ -205,19 +205,19 @@ class Trainer:
 
     def _prune(self) -> None:
         """Keep zeros; choose those of the spatial domain once the recipe's moment has come."""
-        for name, zeros in self.held.items():
-            zeros.project(self.arrays[name])
+        for name, pattern in self.patterns.items():
+            pattern.project(self.arrays[name])
         joint = self.recipe.joint
         if joint is None or self.regularizer is None or joint.prune_from is None:
             return
-        if self.kept is None and self.done >= joint.prune_from * self.total:
+        if self.mask is None and self.done >= joint.prune_from * self.total:
             theta, _ = self.regularizer.thresholds(self.arrays, joint.spatial, 0.0)
-            self.kept = self.xp.ones_like(self.values)
+            self.mask = self.xp.ones_like(self.values)
             for name in self.regularizer.spatial:
                 span = self.spans[f"{name}.weight"]
-                self.kept[span] = self.xp.abs(self.values[span]) > theta
-        if self.kept is not None:
-            self.values *= self.kept
+                self.mask[span] = self.xp.abs(self.values[span]) > theta
+        if self.mask is not None:
+            self.values *= self.mask
 
     def _regularize(self) -> tuple[Penalty | None, Penalty | None]:
         """Add the regularizer's gradients and move z."""
@@ -230,7 +230,7 @@ class Trainer:
             for i, measure in enumerate((regularizer.spatial_penalty, regularizer.winograd_penalty)):
                 self.z[i] = np.log(joint.alpha / max(measure(self.arrays, targets[i], nothing, 0.0).value, 1e-12))
         spatial = winograd = None
-        if joint.mode != "wd" and self.kept is None:
+        if joint.mode != "wd" and self.mask is None:
             spatial = regularizer.spatial_penalty(self.arrays, targets[0], self.gradients, float(self.z[0]))
         if joint.mode != "sd":
             winograd = regularizer.winograd_penalty(self.arrays, targets[1], self.gradients, float(self.z[1]))
@@ -283,8 +283,8 @@ class Trainer:
         arrays = {"values": self._to_host(self.values), "z": self.z.copy()}
         if self.average is not None:
             arrays["average"] = self._to_host(self.average)
-        if self.kept is not None:
-            arrays["kept"] = self._to_host(self.kept)
+        if self.mask is not None:
+            arrays["kept"] = self._to_host(self.mask)
         for name, array in self.optimizer.state.items():
             arrays[f"optimizer.{name}"] = self._to_host(array)
         for name, array in self.z_optimizer.state.items():
@@ -297,7 +297,7 @@ class Trainer:
     def restore(self, arrays: dict[str, Array], notes: dict[str, Any]) -> None:
         """Go on from a ``state``.  Raises ValueError if it is another network's or another optimiser's."""
         if "kept" in arrays:
-            self.kept = self.xp.asarray(arrays["kept"])
+            self.mask = self.xp.asarray(arrays["kept"])
         expected, _ = self.state()
         if notes.get("network") != self.graph.name or arrays.keys() != expected.keys():
             raise ValueError(f"the state of network {notes.get('network')!r}, expected one of {self.graph.name!r}")

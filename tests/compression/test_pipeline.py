@@ -15,7 +15,7 @@ from accelsim.dual.file import decode_dual, encode_dual, read_dual
 from accelsim.errors import InputError
 from accelsim.network import Network
 from accelsim.network.zoo import resnet20
-from accelsim.sparsity.initial_zeros import held_zeros, projected
+from accelsim.sparsity.initial_zeros import initial_patterns, projected
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.recipe import Joint
 from accelsim.training.datasets import Images
@@ -109,13 +109,13 @@ def test_a_checkpoint_becomes_a_file_of_the_sparsities_it_states(checkpoint, tmp
     assert model.accuracy == {}
 
 
-def test_held_zeros_of_the_winograd_domain_are_zeros_of_the_file(tmp_path):
-    """Rounded one by one, weights that cancel no longer do; held, the file has the checkpoint's zeros."""
+def test_exact_zeros_of_the_winograd_domain_are_zeros_of_the_file(tmp_path):
+    """Rounded one by one, weights that cancel no longer do; together, the file has the checkpoint's zeros."""
     graph, arrays = resnet20(), initial_arrays(resnet20(), 0)
     for w in arrays.values():
         if w.ndim > 1:
             w[np.abs(w) < np.median(np.abs(w))] = 0
-    arrays = projected(arrays, held_zeros(graph, arrays, Joint(spatial=0.5, winograd=0.6)))
+    arrays = projected(arrays, initial_patterns(graph, arrays, Joint(spatial=0.5, winograd=0.6)))
     save_file(arrays, tmp_path / "checkpoint.safetensors")
     card = {"network": "resnet20-cifar10", "sparsity_sd": 0.5, "sparsity_wd": 0.6}
     (tmp_path / "checkpoint.json").write_text(json.dumps(card))

@@ -1,4 +1,4 @@
-"""Only the last layers trained: the same function, the rest untouched, zeros held, resumed bit for bit."""
+"""Only the last layers trained: the same function, the rest untouched, zeros exact, resumed bit for bit."""
 
 from pathlib import Path
 from typing import Any

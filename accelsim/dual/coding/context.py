@@ -2,9 +2,9 @@
 
 Each index is a zero flag, a sign, and a magnitude in unary (beyond ``UNARY``, exponential Golomb).  Each of these bits
 is predicted (``mixing``) from what the decoder already has: neighbours in the same 2-D kernel, the whole kernel so far,
-how many weights of this filter, of this input channel and of this tensor were kept, and how large they were.  A range
-coder (``rangecoder``) turns bits and predictions into bytes.  No parameter is trained or stored: encoder and decoder
-learn the statistics alike as they go.
+how many weights of this filter, of this input channel and of this tensor are not zero, and how large they were.  A
+range coder (``rangecoder``) turns bits and predictions into bytes.  No parameter is trained or stored: encoder and
+decoder learn the statistics alike as they go.
 
 Order: tensors as given; within one, blocks of input channels; within a block, kernel positions in raster order; within
 a position, the block's channels and all filters.  Magnitudes of ``NEAR`` or more are told apart at the end of the
@@ -137,7 +137,7 @@ class _Weights:
             flags = self._coder.modelled(
                 self._zero, zero_contexts, (a, K), (v != 0).ravel() if encoding else None, int(p > 0)
             )
-            kept = flags.reshape(a, K)
+            nonzero = flags.reshape(a, K)
             where = np.flatnonzero(flags)
             channel, filter_ = np.divmod(where, K)
 
@@ -181,11 +181,11 @@ class _Weights:
                 signed[where] = np.where(positive, magnitude, -magnitude)
                 values[:, :, position] = signed.reshape(a, K)
             size = size.reshape(a, K)
-            kernel_nonzeros += kept
+            kernel_nonzeros += nonzero
             kernel_magnitude += size
-            channel_nonzeros += kept.sum(axis=1, keepdims=True)
+            channel_nonzeros += nonzero.sum(axis=1, keepdims=True)
             channel_magnitude += size.sum(axis=1, keepdims=True)
-            seen.filter_nonzeros += kept.sum(axis=0)
+            seen.filter_nonzeros += nonzero.sum(axis=0)
             seen.filter_magnitude += size.sum(axis=0)
             seen.weights += a
             if position + 1 < R * S:
