@@ -233,6 +233,12 @@ class CompiledNetwork:
         self._forward.clear()
 
 
+def to_host(array: Array) -> Array:
+    """A copy that NumPy owns, whichever array module the array is of."""
+    get: Callable[[], Array] | None = getattr(array, "get", None)  # CuPy's way back to the host
+    return get() if get is not None else array.copy()
+
+
 def _sum_into(out: Array, parts: list[Array], xp: Any) -> Callable[[int, int], None]:
     def run(b: int, _t: int) -> None:
         xp.add(parts[0][b], parts[1][b], out=out[b])

@@ -40,7 +40,7 @@ def steps(network: str, batch: int, threads: int) -> dict[str, Callable[[], None
     from accelsim.training.losses import cross_entropy
     from accelsim.training.optimizers import Sgd
     from accelsim.training.compiled import MOST, CompiledNetwork
-    from accelsim.training.run import initial_arrays
+    from accelsim.training.first_weights import initial_arrays
     from tests.training.torch_twin import Twin
 
     graph = named_graph(network)
@@ -115,7 +115,7 @@ def overhead(case: str, layers_s: float, repeats: int) -> list[dict[str, Any]]:
     from accelsim.network.zoo import named_graph
     from accelsim.sparsity.joint import JointRegularizer
     from accelsim.training.optimizers import Adam
-    from accelsim.training.run import initial_arrays
+    from accelsim.training.first_weights import initial_arrays
 
     graph = named_graph(CASES[case][0])
     arrays = {name: array for name, array in initial_arrays(graph, 0).items() if "running" not in name}

@@ -19,7 +19,7 @@ from accelsim.sparsity.initial_zeros import initial_patterns, projected
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.recipe import Joint
 from accelsim.training.datasets import Images
-from accelsim.training.run import initial_arrays
+from accelsim.training.first_weights import initial_arrays
 from tests.dual.small import small_graph, small_network
 
 

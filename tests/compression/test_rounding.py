@@ -17,7 +17,7 @@ from accelsim.network.zoo.builder import Builder
 from accelsim.sparsity.initial_zeros import initial_patterns, projected
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.recipe import Joint
-from accelsim.training.run import initial_arrays
+from accelsim.training.first_weights import initial_arrays
 
 TILES = {"b": 2, "c": 2}
 

@@ -8,8 +8,8 @@ torch = pytest.importorskip("torch")
 from accelsim.network.graph import Graph  # noqa: E402
 from accelsim.network.zoo import alexnet, resnet18, resnet20, squeezenet11  # noqa: E402
 from accelsim.training.compiled import CompiledNetwork  # noqa: E402
+from accelsim.training.first_weights import initial_arrays  # noqa: E402
 from accelsim.training.losses import cross_entropy  # noqa: E402
-from accelsim.training.run import initial_arrays  # noqa: E402
 from tests.training.torch_twin import Twin  # noqa: E402
 
 CASES = {

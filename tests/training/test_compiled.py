@@ -10,7 +10,7 @@ from accelsim.arrays import Array
 from accelsim.network.graph import Graph
 from accelsim.network.zoo import named_graph
 from accelsim.training.compiled import CompiledNetwork
-from accelsim.training.run import initial_arrays
+from accelsim.training.first_weights import initial_arrays
 
 
 def test_a_closed_network_frees_its_buffers_at_once():

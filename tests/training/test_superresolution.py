@@ -18,9 +18,10 @@ from accelsim.network.zoo import named_graph
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.training import psnr as evaluation
 from accelsim.training.compiled import CompiledNetwork
+from accelsim.training.first_weights import identity_arrays, initial_arrays
 from accelsim.training.psnr import bicubic_psnr, enhance, psnr
 from accelsim.training.recipe import Data
-from accelsim.training.run import identity_arrays, initial_arrays, train_recipe
+from accelsim.training.run import train_recipe
 from accelsim.training.superresolution import (
     ONE_CHANNEL,
     cubic_matrix,

@@ -10,9 +10,9 @@ from accelsim.network.graph import INPUT, Graph, Network, Node
 from accelsim.network.layers import BatchNorm, Conv, Flatten, GlobalAveragePool, Linear, Relu
 from accelsim.training import checkpoint
 from accelsim.training.datasets import Images
+from accelsim.training.first_weights import initial_arrays
 from accelsim.training.ops.products import ConvOp, WinogradConvOp
 from accelsim.training.recipe import Recipe
-from accelsim.training.run import initial_arrays
 from accelsim.training.trainer import Trainer
 from tests.training import foreign
 
@@ -48,7 +48,8 @@ def trainer(xp: Any = np, dense: Network | None = None, graph: Graph = GRAPH, **
         "threads": 1,
         "joint": {"spatial": 0.6, "winograd": 0.5, "alpha": 0.3, "z_start": 2.0, "z_rate": 0.01},
     }
-    return Trainer(Recipe.model_validate(content | changes), graph, initial_arrays(graph, 0), IMAGES, dense, xp)
+    network = Network(graph, initial_arrays(graph, 0))
+    return Trainer(Recipe.model_validate(content | changes), network, IMAGES, dense, xp=xp)
 
 
 def test_balanced_coefficients_start_where_the_pull_equals_alpha() -> None:
@@ -97,7 +98,7 @@ def test_reestimated_statistics_are_those_of_the_data() -> None:
     before = run.values.copy()
     model = run.reestimated(1)
     run.done = 0
-    x, _, _ = run.batch()
+    x, _, _ = run.batch(run.done)
     run.done = 1
     run.compiled.forward(x)
     y = run.compiled.ops["n0"].y.transpose(1, 0, 2, 3, 4).reshape(4, -1)
