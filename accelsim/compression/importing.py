@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from accelsim.compression.quantize import compressed_network, quantize
-from accelsim.dual.file import Compressed, write_dual
+from accelsim.dual.file import CompressedNetwork, write_dual
 from accelsim.dual.manifest import weight_names
 from accelsim.errors import InputError
 from accelsim.files import write_text
@@ -91,7 +91,7 @@ def _only_fit(path: Path, shapes: dict[str, tuple[int, ...]]) -> str:
     )
 
 
-def _as_it_is(network: Network, source: Path) -> Compressed:
+def _as_it_is(network: Network, source: Path) -> CompressedNetwork:
     """The network at 8 bits a weight, unpruned."""
     largest = {name: float(np.abs(network.arrays[name]).max(initial=0)) for name in weight_names(network.graph)}
     cells = {name: (size or 1.0) / LARGEST_INDEX for name, size in largest.items()}

@@ -9,7 +9,7 @@ from accelsim.arrays import Array, Levels
 from accelsim.compression.calibrate import input_density
 from accelsim.compression.fold import fold_batch_norm
 from accelsim.dual.deploy import percentile, winograd_filters
-from accelsim.dual.file import Compressed
+from accelsim.dual.file import CompressedNetwork
 from accelsim.dual.manifest import weight_names
 from accelsim.dual.model import winograd_eligible
 from accelsim.dual.quantizer import Quantizer, plain_codebook
@@ -77,7 +77,7 @@ def compressed_network(
     calibration: Array | None = None,
     value_bits: int = 10,
     provenance: Mapping[str, str] | None = None,
-) -> Compressed:
+) -> CompressedNetwork:
     """What a ``.dual`` file of the quantized network is made of.
 
     winograd_m, winograd_threshold: how Winograd machines run it.  calibration: (N, H, W, C) float32 preprocessed images
@@ -88,7 +88,7 @@ def compressed_network(
     codebook = quantized.quantizer.codebook
     plain = np.array_equal(codebook, plain_codebook(len(codebook) // 2))
     quantizer = quantized.quantizer
-    return Compressed(
+    return CompressedNetwork(
         graph=graph,
         indices=quantized.indices,
         quantizer=Quantizer(quantizer.cells, np.zeros(0), quantizer.seed) if plain else quantizer,

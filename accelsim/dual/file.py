@@ -48,7 +48,7 @@ UNDIGESTED_WEIGHTS, UNDIGESTED_STEPS = 1 << 16, 1 << 8  # version 1: decoded in 
 
 
 @dataclass(frozen=True)
-class Compressed:
+class CompressedNetwork:
     """What a ``.dual`` file is made of.
 
     graph: the inference graph (no batch-norm).
@@ -72,7 +72,7 @@ class Compressed:
     value_bits: int = 10
 
 
-def write_dual(path: Path, compressed: Compressed, coder: Coder = "context") -> DualModel:
+def write_dual(path: Path, compressed: CompressedNetwork, coder: Coder = "context") -> DualModel:
     """Write the file atomically and return what a reader gets from it.  The same content gives the same bytes.
 
     Raises InputError if a reader would refuse the file, ValueError if the content does not fit together.
@@ -128,7 +128,7 @@ def _content(path: Path) -> bytes:
         raise InputError(f"{path}: {error.strerror}, expected a .dual file") from None
 
 
-def encode_dual(compressed: Compressed, coder: Coder = "context") -> bytes:
+def encode_dual(compressed: CompressedNetwork, coder: Coder = "context") -> bytes:
     """The bytes of the file."""
     graph, quantizer = compressed.graph, compressed.quantizer
     names = weight_names(graph)

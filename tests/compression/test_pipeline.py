@@ -37,23 +37,24 @@ def test_fine_tuning_moves_the_codebook_and_indices_only_if_asked(weight_rate):
     images = image_set(64)
     losses = []
     graph = small_graph()
-    tuner = Tuner(
-        graph,
-        small_network().arrays,
-        quantized.indices,
-        quantized.quantizer,
-        images,
-        Tuning(steps=40, batch=32, codebook_rate=0.02, value_rate=0.01, weight_rate=weight_rate, statistics=2),
-        regularizer=JointRegularizer(graph, {"default": 2}),
+    tuning = Tuning(
+        steps=40,
+        batch=32,
+        codebook_rate=0.02,
+        value_rate=0.01,
+        weight_rate=weight_rate,
         winograd_sparsity=0.5,
+        statistics=2,
     )
-    arrays, indices, quantizer = fine_tune(tuner, lambda _, loss: losses.append(loss))
+    tuner = Tuner(small_network(), quantized, images, tuning, JointRegularizer(graph, {"default": 2}))
+    tuned = fine_tune(tuner, lambda _, loss: losses.append(loss))
+    quantizer = tuned.quantizer
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
     assert not np.array_equal(quantizer.codebook, quantized.quantizer.codebook)
-    for name, n in indices.items():
-        np.testing.assert_array_equal(arrays[name], quantizer.decode(name, n))
+    for name, n in tuned.indices.items():
+        np.testing.assert_array_equal(tuned.network.arrays[name], quantizer.decode(name, n))
         assert (n[quantized.indices[name] == 0] == 0).all()
-    changed = any((n != quantized.indices[name]).any() for name, n in indices.items())
+    changed = any((n != quantized.indices[name]).any() for name, n in tuned.indices.items())
     assert changed == (weight_rate > 0)
     np.testing.assert_allclose(quantizer.codebook * 1024, np.rint(quantizer.codebook * 1024))
 
@@ -69,19 +70,10 @@ def test_zeros_of_both_domains_stay_while_weights_move():
     arrays["a.weight"] = w
     quantized = quantize(Network(graph, arrays), 0.02, 0.0)
     before = regularizer.pruned_winograd(quantized.network.arrays, 1e-6)
-    tuner = Tuner(
-        graph,
-        arrays,
-        quantized.indices,
-        quantized.quantizer,
-        image_set(64),
-        Tuning(steps=10, batch=32, codebook_rate=0.02, weight_rate=0.02, statistics=1),
-        regularizer=regularizer,
-        winograd_sparsity=0.3,
-    )
-    tuned, indices, _ = fine_tune(tuner)
-    after = regularizer.pruned_winograd(tuned, 1e-6)
-    assert np.mean(indices["a.weight"] != quantized.indices["a.weight"]) > 0.1
+    tuning = Tuning(steps=10, batch=32, codebook_rate=0.02, weight_rate=0.02, winograd_sparsity=0.3, statistics=1)
+    tuned = fine_tune(Tuner(Network(graph, arrays), quantized, image_set(64), tuning, regularizer))
+    after = regularizer.pruned_winograd(tuned.network.arrays, 1e-6)
+    assert np.mean(tuned.indices["a.weight"] != quantized.indices["a.weight"]) > 0.1
     assert np.abs(after["a"][before["a"] == 0]).max() <= 1e-6
 
 
