@@ -170,13 +170,16 @@ class _Images:
             return
         if data.kind == "super_resolution":
             folder = resolve(data.path)
-            patches, self.test = training_patches(data, folder), photographs(data, folder)
+            patches = training_patches(data, folder)
+            self.test = photographs(data, folder)
             self._count = len(patches)
             self._take: Callable[[Ints], NDArray[Any]] = lambda index: patches.pairs(index)[0]
         else:
-            size, classes = graph.input_shape[:2], graph.shapes[graph.nodes[-1].name][-1]
+            size = graph.input_shape[:2]
+            classes = graph.shapes[graph.nodes[-1].name][-1]
             self.train, self.test = (load_split(data, split, size, classes) for split in ("train", "test"))
-            self._count, self._take = len(self.train.labels), self.train.take
+            self._count = len(self.train.labels)
+            self._take = self.train.take
 
     def first(self, number: int) -> Array:
         """The first training images."""
@@ -252,7 +255,8 @@ def measure(model: DualModel, test: Source | Photographs, reference: Network | N
 
     Top-1 in percent (``top1_spatial`` ...), or of photographs PSNR by set in dB (``psnr_set5_spatial`` ...).
     """
-    graph, arrays = model.network.graph, model.network.arrays
+    graph = model.network.graph
+    arrays = model.network.arrays
     if isinstance(test, Photographs):
         filters: dict[str, Any] = {"filters": winograd_model(model), "tiles": model.winograd_m}
         figures = {} if reference is None else {"reference": psnr_by_set(reference.graph, reference.arrays, test)}

@@ -87,9 +87,11 @@ def best_cells(table: Mapping[str, Sequence[Choice]], bound: float) -> dict[str,
     def chosen(slope: float) -> list[Choice]:
         return [min(row, key=lambda c: (c.bits + slope * c.distortion, c.bits)) for row in table.values()]
 
-    low, high = 0.0, 1.0
+    low = 0.0
+    high = 1.0
     while sum(c.distortion for c in chosen(high)) > bound and high < 1e30:
-        low, high = high, 4 * high
+        low = high
+        high = 4 * high
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         if sum(c.distortion for c in chosen(middle)) > bound:

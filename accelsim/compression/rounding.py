@@ -62,7 +62,8 @@ def fitted(quantized: Quantized, network: Network, zeros: Zeros, images: Array) 
 
     network: before quantization.  images: (N, H, W, C) float32, preprocessed.  Layers with groups stay as they are.
     """
-    indices, whole = dict(quantized.indices), Quantizer(quantized.quantizer.cells, np.zeros(0))
+    indices = dict(quantized.indices)
+    whole = Quantizer(quantized.quantizer.cells, np.zeros(0))
     layers = [name.removesuffix(".weight") for name in indices]
 
     def find(layer: str, moments: Moments) -> Array:
@@ -94,7 +95,8 @@ def whole_weights(moments: Moments, w: Array, cell: float, bases: Floats) -> Lev
         block = range(first, min(first + CHANNELS, K))
         vectors = [_vectors(bases[k]) for k in block]
         free = max(M.shape[1] for _, M in vectors)
-        A, b = np.tile(np.eye(free), (len(block), 1, 1)), np.zeros((len(block), free))
+        A = np.tile(np.eye(free), (len(block), 1, 1))
+        b = np.zeros((len(block), free))
         for i, (k, (rows, M)) in enumerate(zip(block, vectors, strict=True)):
             own = slice(M.shape[1])
             A[i, own, own] = cell**2 * M.T @ H[np.ix_(rows, rows)] @ M
@@ -108,13 +110,16 @@ def nearest_point(A: Floats, b: Floats) -> Floats:
     """Whole z, each (d,), for which z^T A z - 2 b^T z is small.  A: (K, d, d) positive definite, b: (K, d)."""
     each = np.arange(len(b))[:, None]
     order = np.argsort(np.diagonal(A, axis1=1, axis2=2), axis=1, kind="stable")
-    A, b = A[each[:, :, None], order[:, :, None], order[:, None, :]], b[each, order]
+    A = A[each[:, :, None], order[:, :, None], order[:, None, :]]
+    b = b[each, order]
     L = np.linalg.cholesky(A)
-    rest, z = np.linalg.solve(L, b[..., None])[..., 0], np.zeros_like(b)
+    rest = np.linalg.solve(L, b[..., None])[..., 0]
+    z = np.zeros_like(b)
     for i in reversed(range(b.shape[1])):
         z[:, i] = np.rint(rest[:, i] / L[:, i, i])
         rest -= L[:, i, :] * z[:, i, None]
-    slope, diagonal = b - np.einsum("kij,kj->ki", A, z), np.diagonal(A, axis1=1, axis2=2)
+    slope = b - np.einsum("kij,kj->ki", A, z)
+    diagonal = np.diagonal(A, axis1=1, axis2=2)
     for _ in range(SWEEPS):
         for i in range(b.shape[1]):
             move = np.rint(slope[:, i] / diagonal[:, i])

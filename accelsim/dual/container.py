@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from accelsim.dual.coding.bzip2 import bunzip
 from accelsim.dual.coding.damaged import DamagedFile
 
-STORED, BZIP2 = 0, 12
+STORED = 0  # ZIP's number of the method
+BZIP2 = 12
 MAX_MEMBERS = 16
 
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
@@ -55,7 +56,8 @@ def pack(members: Mapping[str, bytes], compressed: frozenset[str] = frozenset())
 
 def _pieces(members: list[_Member]) -> list[bytes | memoryview]:
     pieces: list[bytes | memoryview] = []
-    directory, offset = [], 0
+    directory = []
+    offset = 0
     for member in members:
         directory.append(member.central(offset))
         pieces += [member.local(), member.packed]
@@ -72,7 +74,8 @@ def unpack(archive: bytes, max_member_bytes: int) -> dict[str, bytes]:
     ``max_member_bytes``; no more memory than that is taken to find out.
     """
     members: list[_Member] = []
-    offset, whole = 0, memoryview(archive)  # members are not copied
+    offset = 0
+    whole = memoryview(archive)  # members are not copied
     while archive[offset : offset + 4] == b"PK\3\4":
         if len(members) == MAX_MEMBERS:
             raise DamagedFile(f"more than {MAX_MEMBERS} members")
@@ -80,7 +83,8 @@ def unpack(archive: bytes, max_member_bytes: int) -> dict[str, bytes]:
         if body > len(archive):
             raise DamagedFile(f"truncated in the header at byte {offset}")
         _, _, _, method, _, _, crc, packed_size, size, name_length, _ = _LOCAL.unpack_from(archive, offset)
-        name, start = archive[body : body + name_length], body + name_length
+        name = archive[body : body + name_length]
+        start = body + name_length
         packed = whole[start : start + packed_size]
         if len(packed) < packed_size:
             raise DamagedFile(f"truncated: member at byte {offset} has {len(packed)} of its {packed_size} bytes")

@@ -136,7 +136,9 @@ def winograd_convolution(model: DualModel, *, m: int | None = None, threshold: f
         if node.name not in sizes:
             return convolve(x, weight, node.layer)
         G = node.layer.groups
-        m, kernel, padding = sizes[node.name], node.layer.kernel, node.layer.padding
+        m = sizes[node.name]
+        kernel = node.layer.kernel
+        padding = node.layer.padding
         groups = zip(np.split(x, G, axis=3), np.split(filters[node.name], G), strict=True)
         parts = [convolve_transformed(x_g, W_g, m, kernel, padding) for x_g, W_g in groups]
         return parts[0] if G == 1 else np.concatenate(parts, axis=3)

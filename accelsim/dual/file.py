@@ -39,12 +39,16 @@ from accelsim.files import write_bytes
 from accelsim.network import Graph, Network
 
 MAX_FILE_BYTES = 128 << 20
+DENSITY_STEPS = 63  # the integer of an input density of 1
 # A file may not claim more numbers than its size makes plausible: 1/4 of a bit each, and some for free.
-NUMBERS_PER_BYTE, FREE_NUMBERS = 32, 1 << 18
-DENSITY_STEPS = 63
+NUMBERS_PER_BYTE = 32
+FREE_NUMBERS = 1 << 18
 # Nor more steps of decoding, which take time however few numbers they yield.
-BYTES_PER_STEP, FREE_STEPS = 16, 1 << 13
-UNDIGESTED_WEIGHTS, UNDIGESTED_STEPS = 1 << 16, 1 << 8  # version 1: decoded in less than a second
+BYTES_PER_STEP = 16
+FREE_STEPS = 1 << 13
+# Of version 1, which has no digest, only what is decoded in less than a second.
+UNDIGESTED_WEIGHTS = 1 << 16
+UNDIGESTED_STEPS = 1 << 8
 
 
 @dataclass(frozen=True)
@@ -130,12 +134,14 @@ def _content(path: Path) -> bytes:
 
 def encode_dual(compressed: CompressedNetwork, coder: Coder = "context") -> bytes:
     """The bytes of the file."""
-    graph, quantizer = compressed.graph, compressed.quantizer
+    graph = compressed.graph
+    quantizer = compressed.quantizer
     names = weight_names(graph)
     cells = [quantizer.cells[name] for name in names]
     common = max(set(cells), key=cells.count) if cells else 1.0
     others = [name for name in graph.parameters if name not in set(names)]
-    integers, exponents = [_codebook_integers(quantizer)], {}
+    integers = [_codebook_integers(quantizer)]
+    exponents = {}
     for name in others:
         q, exponents[name] = dyadic(compressed.values[name], compressed.value_bits)
         integers.append(q)
@@ -191,8 +197,10 @@ def _open(content: bytes) -> tuple[Manifest, bytes, bytes]:
         raise DamagedFile(f"manifest.json: version {manifest.version}, expected 2 with a member digest, else 1")
     shapes = manifest.graph.parameters
     weights = [shapes[name] for name in manifest.weight_names]
-    found, steps = sum(map(math.prod, shapes.values())), coding_steps(weights)
-    limit, most = NUMBERS_PER_BYTE * len(content) + FREE_NUMBERS, len(content) // BYTES_PER_STEP + FREE_STEPS
+    found = sum(map(math.prod, shapes.values()))
+    steps = coding_steps(weights)
+    limit = NUMBERS_PER_BYTE * len(content) + FREE_NUMBERS
+    most = len(content) // BYTES_PER_STEP + FREE_STEPS
     if found > limit:
         raise DamagedFile(f"manifest.json: {found} parameters, a file of {len(content)} bytes has at most {limit}")
     if steps > most:
@@ -204,11 +212,15 @@ def _open(content: bytes) -> tuple[Manifest, bytes, bytes]:
 
 def _decode(manifest: Manifest, weights: bytes, values: bytes) -> DualModel:
     graph = manifest.graph
-    L, value_names, density_names = manifest.quantization.codebook, manifest.value_names, manifest.density_names
+    L = manifest.quantization.codebook
+    value_names = manifest.value_names
+    density_names = manifest.density_names
     channels = [_input_channels(graph, name) for name in density_names]
     lengths = [2 * L + 1 if L else 0, *(math.prod(graph.parameters[name]) for name in value_names), *channels]
     parts = decode_numbers(values, lengths, _kinds(value_names, len(density_names)))
-    offsets, numbers, shares = parts[0], parts[1 : 1 + len(value_names)], parts[1 + len(value_names) :]
+    offsets = parts[0]
+    numbers = parts[1 : 1 + len(value_names)]
+    shares = parts[1 + len(value_names) :]
     if any(np.abs(q).max(initial=0) >= 1 << (manifest.values.bits - 1) for q in numbers):
         raise DamagedFile(f"damaged values: a number has more than the {manifest.values.bits} bits the manifest states")
     steps = manifest.values.density_steps

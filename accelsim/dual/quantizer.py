@@ -82,7 +82,8 @@ def codebook_slope(quantizer: Quantizer, indices: Mapping[str, Levels], slopes: 
     slopes: dC/dw by array name.
     """
     L = len(quantizer.codebook) // 2
-    total, count = np.zeros(2 * L + 1), np.zeros(2 * L + 1)
+    total = np.zeros(2 * L + 1)
+    count = np.zeros(2 * L + 1)
     for name, n in indices.items():
         index = n.ravel() + L
         total += np.bincount(index, slopes[name].ravel() * np.float64(quantizer.cells[name]), minlength=2 * L + 1)

@@ -52,25 +52,31 @@ class Percentile:
     expect; if the rank falls outside, it selects among all.
     """
 
-    narrowest, widest = 0.001, 0.05
+    narrowest = 0.001  # share of the last threshold, up and down, that is searched first
+    widest = 0.05
 
     def __init__(self, xp: Any = np):
-        self.xp, self.width, self.last = xp, self.widest, 0.0
+        self.xp = xp
+        self.width = self.widest
+        self.last = 0.0
 
     def threshold(self, magnitudes: Array, sparsity: float) -> float:
         """Smallest theta with at least ceil(sparsity N) magnitudes <= theta.  magnitudes: (N,) float32, >= 0."""
         rank = int(np.ceil(sparsity * magnitudes.size)) - 1  # of the threshold, from 0
         if rank < 0:
             return -1.0  # below every magnitude: nothing is pruned
-        low, high = self.last * (1 - self.width), self.last * (1 + self.width)
+        low = self.last * (1 - self.width)
+        high = self.last * (1 + self.width)
         above = magnitudes > low
         below = magnitudes.size - int(self.xp.count_nonzero(above))
         near = magnitudes[above & (magnitudes <= high)]
         if not 0 <= rank - below < near.size:
-            near, below = magnitudes, 0
+            near = magnitudes
+            below = 0
         theta = float(self.xp.partition(near, rank - below)[rank - below])
         change = abs(theta - self.last) / theta if theta > 0 else 1.0
-        self.width, self.last = min(max(4 * change, self.narrowest), self.widest), theta
+        self.width = min(max(4 * change, self.narrowest), self.widest)
+        self.last = theta
         return theta
 
 
@@ -98,7 +104,8 @@ class JointRegularizer:
         ]
         self.w: Array = xp.empty(sum(self.sizes_sd), np.float32)
         self.W: Array = xp.empty(sum(self.sizes_wd), np.float32)
-        self.percentile_sd, self.percentile_wd = Percentile(xp), Percentile(xp)
+        self.percentile_sd = Percentile(xp)
+        self.percentile_wd = Percentile(xp)
 
     def _parts(self, flat: Array, sizes: list[int]) -> list[Array]:
         ends = np.cumsum(sizes).tolist()
@@ -147,7 +154,8 @@ class JointRegularizer:
         penalty = self._penalty(values, self.percentile_wd, sparsity)
         values *= np.float32(2 * np.exp(z) / max(values.size, 1))
         for name, part in zip(self.winograd, self._parts(values, self.sizes_wd), strict=True):
-            kron, gradient = self.kron[name], gradients[f"{name}.weight"]
+            kron = self.kron[name]
+            gradient = gradients[f"{name}.weight"]
             gradient += (part.reshape(-1, kron.shape[0]) @ kron).reshape(gradient.shape)
         return penalty
 
@@ -169,7 +177,8 @@ class JointRegularizer:
         """By layer name, the Winograd-domain filters (K, C, n_h, n_w) with zeros where |W| <= theta."""
         pruned = {}
         for name in self.winograd:
-            w, kron = weights[f"{name}.weight"], self.kron[name]
+            w = weights[f"{name}.weight"]
+            kron = self.kron[name]
             W = w.reshape(-1, kron.shape[1]) @ kron.T
             n = round(np.sqrt(kron.shape[0])) if w.shape[2] == w.shape[3] else self.winograd[name] + w.shape[2] - 1
             pruned[name] = (W * (self.xp.abs(W) > theta)).reshape(*w.shape[:2], n, -1)

@@ -22,7 +22,8 @@ from accelsim.network.graph import INPUT, Graph
 from accelsim.network.layers import Add, BatchNorm, Relu
 from accelsim.training.ops import OPS, BatchNormOp, Op, Phase
 
-FEWEST, MOST = 8, 32  # images in a block
+FEWEST = 8  # images in a block
+MOST = 32  # images in a block
 BLOCK_FLOATS = 1 << 19  # of a block's largest activation, unless that takes fewer than ``FEWEST`` images
 
 
@@ -51,7 +52,10 @@ class CompiledNetwork:
         xp: Any = np,
         operations: Mapping[str, Callable[..., Op]] | None = None,
     ):
-        self.graph, self.xp, self.workers, self.training = graph, xp, workers, training
+        self.graph = graph
+        self.xp = xp
+        self.workers = workers
+        self.training = training
         self.differentiable = gradients is not None
         if block is None:
             largest = max(map(prod, graph.shapes.values()))
@@ -137,7 +141,8 @@ class CompiledNetwork:
         for node in reversed(self.graph.nodes):
             if node.name in self.alias or node.name not in incoming:
                 continue
-            op, phases = self.ops[node.name], []
+            op = self.ops[node.name]
+            phases = []
             parts = incoming.pop(node.name)
             shaped = [part.reshape(op.y.shape) for part in parts]
             op.dy = shaped[0]

@@ -77,8 +77,10 @@ Source = Images | Folder
 def _central(have: tuple[int, int], size: tuple[int, int]) -> tuple[float, float, float, float]:
     """Box (left, top, right, bottom) of size's shape whose scaled-up 8/7 just fits into an image of have = (W, H)."""
     scale = min(have[0] / size[1], have[1] / size[0]) * 7 / 8
-    width, height = scale * size[1], scale * size[0]
-    left, top = (have[0] - width) / 2, (have[1] - height) / 2
+    width = scale * size[1]
+    height = scale * size[0]
+    left = (have[0] - width) / 2
+    top = (have[1] - height) / 2
     return left, top, left + width, top + height
 
 
@@ -86,8 +88,10 @@ def _part(have: tuple[int, int], rng: np.random.Generator) -> tuple[float, float
     """A random box; the whole image's shape bounds it."""
     area = have[0] * have[1] * rng.uniform(0.08, 1)
     ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
-    width, height = min(np.sqrt(area * ratio), have[0]), min(np.sqrt(area / ratio), have[1])
-    left, top = rng.uniform(0, have[0] - width), rng.uniform(0, have[1] - height)
+    width = min(np.sqrt(area * ratio), have[0])
+    height = min(np.sqrt(area / ratio), have[1])
+    left = rng.uniform(0, have[0] - width)
+    top = rng.uniform(0, have[1] - height)
     return left, top, left + width, top + height
 
 
@@ -118,7 +122,8 @@ def folder(path: Path, size: tuple[int, int]) -> Folder:
     """ImageNet's layout: one folder a class, in alphabetical order, each with its images."""
     if not path.is_dir():
         raise InputError(f"{path}: no such folder, expected one folder a class with its images")
-    paths, labels = [], []
+    paths = []
+    labels = []
     for label, name in enumerate(sorted(entry.name for entry in path.iterdir() if entry.is_dir())):
         for file in sorted((path / name).iterdir()):
             if file.suffix.lower() in SUFFIXES:
@@ -132,7 +137,8 @@ def folder(path: Path, size: tuple[int, int]) -> Folder:
 def archives(path: Path, split: str, size: tuple[int, int]) -> Images:
     """Zip archives of images, listed in labels.csv by archive, file, label and split; their centres of ``size``."""
     listing = path / "labels.csv"
-    pixels, labels = [], []
+    pixels = []
+    labels = []
     try:
         with listing.open(newline="", encoding="utf-8") as stream, ExitStack() as opened:
             zips: dict[str, zipfile.ZipFile] = {}
@@ -143,7 +149,8 @@ def archives(path: Path, split: str, size: tuple[int, int]) -> Images:
                     zips[row["archive"]] = opened.enter_context(zipfile.ZipFile(path / row["archive"]))
                 with Image.open(io.BytesIO(zips[row["archive"]].read(row["file"]))) as image:
                     whole = np.asarray(image.convert("RGB"))
-                top, left = (whole.shape[0] - size[0]) // 2, (whole.shape[1] - size[1]) // 2
+                top = (whole.shape[0] - size[0]) // 2
+                left = (whole.shape[1] - size[1]) // 2
                 if min(top, left) < 0:
                     raise InputError(
                         f"{path / row['archive']}: {row['file']} is {whole.shape}, expected at least {size}"

@@ -51,8 +51,10 @@ def relative_squared_error(y: Array, target: Array) -> tuple[float, Array]:
 def distillation(logits: Array, teacher: Array, temperature: float, xp: Any = np) -> tuple[float, Array]:
     """(T^2 KL(teacher || student), its gradient (N, K)) at temperature T.  logits, teacher: (N, K) float32."""
     N, T = len(logits), np.float32(temperature)
-    log_p, log_q = log_softmax(logits / T, xp), log_softmax(teacher / T, xp)
-    p, q = xp.exp(log_p), xp.exp(log_q)
+    log_p = log_softmax(logits / T, xp)
+    log_q = log_softmax(teacher / T, xp)
+    p = xp.exp(log_p)
+    q = xp.exp(log_q)
     return float((q * (log_q - log_p)).sum()) * float(T * T) / N, (p - q) * (T / np.float32(N))
 
 

@@ -102,7 +102,8 @@ def enhance(
     height = -(-height // whole) * whole
     out = np.empty_like(plane)
     for top in range(0, H, height):
-        first, last = max(top - margin, 0), min(top + height + margin, H)
+        first = max(top - margin, 0)
+        last = min(top + height + margin, H)
         part = graph.with_input_shape((last - first, W, 1))
         compiled = CompiledNetwork(part, arrays, 1, workers=workers, operations=operations)
         x = part.preprocessing.apply(plane[None, first:last, :, None])

@@ -92,7 +92,9 @@ def super_resolver(graph: Graph, side: int, source: str) -> Graph:
 
 def training_patches(data: Data, path: Path) -> Patches:
     """Patches of ``train91.zip``, half a patch apart.  Raises InputError."""
-    low, high, corners = [], [], []
+    low = []
+    high = []
+    corners = []
     for index, (_, plane) in enumerate(read_planes(path / f"{TRAINING}.zip", data.scale).items()):
         high.append(plane)
         low.append(degrade(plane, data.scale))
@@ -160,7 +162,8 @@ def cubic_matrix(have: int, want: int) -> Floats:
     reach = int(np.ceil(4 / squeeze)) + 2
     taps = np.floor(centre - 2 / squeeze)[:, None].astype(np.int64) + np.arange(reach)
     x = np.abs(centre[:, None] - taps) * squeeze
-    near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    near = 1.5 * x**3 - 2.5 * x**2 + 1
+    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
     weights = np.where(x <= 1, near, np.where(x < 2, far, 0.0))
     weights /= weights.sum(axis=1, keepdims=True)
     mirrored = taps % (2 * have)

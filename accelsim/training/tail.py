@@ -77,7 +77,8 @@ def features(
     head: Network, images: Source, flip: bool, teacher: Network | None, workers: int, hint: str | None = None
 ) -> Features:
     """What the layers before make of the images, and what the teacher says of them, at the node ``hint``, too."""
-    count, views = len(images), 2 if flip else 1
+    count = len(images)
+    views = 2 if flip else 1
     compiled = CompiledNetwork(head.graph, head.arrays, BATCH, workers=workers)
     values = np.empty((views, count, *_output(head.graph)), np.float16)
     guide = hints = compiled_teacher = None

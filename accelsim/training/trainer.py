@@ -226,7 +226,8 @@ class Trainer:
 
     def _loss(self, y: Array, target: Any, guide: Guide | None) -> tuple[float, float, Array]:
         """(loss, accuracy, the loss's gradient with respect to the output y), but for the hint's part."""
-        recipe, teacher = self.recipe, self.recipe.teacher
+        recipe = self.recipe
+        teacher = self.recipe.teacher
         if isinstance(self.images, Patches):
             loss, slope = mean_squared_error(y, target)
             accuracy = -10 * float(np.log10(max(loss, 1e-12)))
@@ -259,7 +260,8 @@ class Trainer:
 
     def _regularize(self) -> tuple[Penalty | None, Penalty | None]:
         """Add the regularizer's gradients and move z."""
-        joint, regularizer = self.recipe.joint, self.regularizer
+        joint = self.recipe.joint
+        regularizer = self.regularizer
         if joint is None or regularizer is None:
             return None, None
         targets = self.sparsity_targets()

@@ -94,7 +94,8 @@ def tile_additions(m: int, r: tuple[int, int]) -> tuple[int, int, int]:
 
     The first matrix acts on every column, the second on every row of the result.
     """
-    h, w = cook_toom(m, r[0]), cook_toom(m, r[1])
+    h = cook_toom(m, r[0])
+    w = cook_toom(m, r[1])
     return (
         r[1] * additions(h.G) + h.n * additions(w.G),
         w.n * additions(h.B_T) + h.n * additions(w.B_T),

@@ -75,7 +75,8 @@ def cook_toom(m: int, r: int, points: tuple[Fraction, ...] | None = None) -> Tra
     if len(a) < n - 1 or len(set(a)) < len(a):
         raise ValueError(f"F({m}, {r}) needs {n - 1} distinct points, got {len(set(a))}")
     A_T = tuple(tuple(x**k for x in a) + (Fraction(k == m - 1),) for k in range(m))
-    G, B_T = [], []
+    G = []
+    B_T = []
     for i, x in enumerate(a):
         others = a[:i] + a[i + 1 :]
         N = prod((x - y for y in others), start=Fraction(1))
@@ -158,7 +159,8 @@ def error_bound(x: NDArray[Any], w: NDArray[Any], m: int, padding: tuple[int, in
 
     x: (N, H, W, C) float, w: (K, C, R, S) float, one dtype -> (N, P, Q, K).  Raises ValueError as ``convolve`` does.
     """
-    C, (R, S) = w.shape[1], w.shape[2:]
+    C = w.shape[1]
+    R, S = w.shape[2:]
     k = R + S + 2 * (m + R - 1) + 2 * (m + S - 1) + C + 7
     ku = k * float(np.finfo(_float(x).dtype).eps) / 2
     (A_h, G_h, B_h), (A_w, G_w, B_w) = (
@@ -208,7 +210,8 @@ def _convolve(
     if x.shape[3] != C:
         raise ValueError(f"the input has {x.shape[3]} channels, the filters {C}")
     if x.shape[1] + 2 * padding[0] < r[0] or x.shape[2] + 2 * padding[1] < r[1]:
-        size, kernel = f"{x.shape[1]} x {x.shape[2]}", f"{r[0]} x {r[1]}"
+        size = f"{x.shape[1]} x {x.shape[2]}"
+        kernel = f"{r[0]} x {r[1]}"
         raise ValueError(f"a {size} input padded by {padding} is smaller than the {kernel} filter")
     padded = _pad_to_tiles(x, m, r, padding)
     P, Q = (size + 2 * pad - taps + 1 for size, pad, taps in zip(x.shape[1:3], padding, r, strict=True))
@@ -233,7 +236,8 @@ def _convolve(
 def _pad_to_tiles(x: NDArray[Any], m: int, r: tuple[int, int], padding: tuple[int, int]) -> NDArray[Any]:
     """x with its padding, and zeros to the right and below until whole tiles cover it."""
     N, H, W, C = x.shape
-    (pad_h, pad_w), (R, S) = padding, r
+    pad_h, pad_w = padding
+    R, S = r
     T_h, T_w = -(-(H + 2 * pad_h - R + 1) // m), -(-(W + 2 * pad_w - S + 1) // m)
     padded = np.zeros((N, T_h * m + R - 1, T_w * m + S - 1, C), x.dtype)
     padded[:, pad_h : pad_h + H, pad_w : pad_w + W] = x

@@ -17,7 +17,8 @@ _HEADER = struct.Struct("<BI")  # bytes an integer, bytes of the stream
 
 def encode_bz2(tensors: Sequence[Levels]) -> tuple[bytes, list[int]]:
     """The tensors as one byte string, and the bits that each takes in it."""
-    pieces, bits = [], []
+    pieces = []
+    bits = []
     for tensor in tensors:
         largest = int(np.abs(tensor.astype(np.int64)).max(initial=0))
         width = next(width for width in (1, 2, 4) if largest < 1 << (8 * width - 1))
@@ -29,7 +30,9 @@ def encode_bz2(tensors: Sequence[Levels]) -> tuple[bytes, list[int]]:
 
 def decode_bz2(content: bytes, shapes: Sequence[tuple[int, ...]]) -> tuple[list[Levels], list[int]]:
     """What ``encode_bz2`` was given, and the bits of each.  Raises DamagedFile if the content does not fit."""
-    tensors, bits, offset = [], [], 0
+    tensors = []
+    bits = []
+    offset = 0
     for i, shape in enumerate(shapes):
         if offset + _HEADER.size > len(content):
             raise DamagedFile(f"the weights end before tensor {i} of {len(shapes)}")

@@ -27,7 +27,9 @@ NEAR = 6  # magnitudes up to it are coded position by position, and contexts see
 UNARY = 14  # magnitudes up to it have a flag of their own for each step
 MAX_EXPONENT = 16  # of the exponential Golomb code
 POSITIONS = 32  # kernel positions that contexts tell apart
-BLOCK_SHARE, SMALLEST_BLOCK, LARGEST_BLOCK = 64, 128, 8192  # weights of a tensor / bits of a batch
+BLOCK_SHARE = 64  # batches that a tensor is coded in, about
+SMALLEST_BLOCK = 128  # bits of a batch
+LARGEST_BLOCK = 8192  # bits of a batch
 
 
 # Slots of a mean magnitude or of a share, on a logarithmic scale.
@@ -104,10 +106,13 @@ class _Weights:
     def _block(self, values: Ints, seen: _Seen, R: int, S: int, encoding: bool) -> None:
         """Code values: (channels, K, R * S), which are filled in if they are not known."""
         a, K, _ = values.shape
-        whole, values = values, np.minimum(np.maximum(values, -NEAR), NEAR)
-        kernel_nonzeros, kernel_magnitude = np.zeros((a, K), np.int64), np.zeros((a, K), np.int64)
+        whole = values
+        values = np.minimum(np.maximum(values, -NEAR), NEAR)
+        kernel_nonzeros = np.zeros((a, K), np.int64)
+        kernel_magnitude = np.zeros((a, K), np.int64)
         prefix = np.zeros((a, K), np.uint64)
-        channel_nonzeros, channel_magnitude = np.zeros((a, 1), np.int64), np.zeros((a, 1), np.int64)
+        channel_nonzeros = np.zeros((a, 1), np.int64)
+        channel_magnitude = np.zeros((a, 1), np.int64)
         outside = _Near.of(np.zeros((1, 1), np.int64))
         done: list[_Near] = []
 
@@ -117,8 +122,12 @@ class _Weights:
         for position in range(R * S):
             r, s = divmod(position, S)
             p = min(position, POSITIONS - 1)
-            left, up, up_left, up_right = at(r, s - 1), at(r - 1, s), at(r - 1, s - 1), at(r - 1, s + 1)
-            left2, up2 = at(r, s - 2), at(r - 2, s)
+            left = at(r, s - 1)
+            up = at(r - 1, s)
+            up_left = at(r - 1, s - 1)
+            up_right = at(r - 1, s + 1)
+            left2 = at(r, s - 2)
+            up2 = at(r - 2, s)
             sizes = left.size * 4 + up.size
             filter_slot = _share(seen.filter_nonzeros, seen.weights)
             channel_slot = _share(channel_nonzeros, K * position)
@@ -310,7 +319,9 @@ def _code(
     coder: BitCoder, shapes: Sequence[tuple[int, ...]], known: list[Levels] | None
 ) -> tuple[list[Levels], list[int]]:
     weights = _Weights(coder, sum(math.prod(shape) for shape in shapes))
-    tensors, bits, before = [], [], 0
+    tensors = []
+    bits = []
+    before = 0
     for i, shape in enumerate(shapes):
         tensors.append(weights.tensor(shape, None if known is None else known[i]))
         spent = coder.spent()

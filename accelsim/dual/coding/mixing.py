@@ -75,7 +75,8 @@ class BitModel:
 
         contexts: I pairs of a row and of columns that broadcast to the shape.
         """
-        inputs, wide = len(self._columns), self._wide
+        inputs = len(self._columns)
+        wide = self._wide
         slots = np.empty((inputs, *shape), np.int64)  # of each bit, among the entries
         for slot, (_, column), offset in zip(slots, contexts, self._offsets, strict=False):
             np.add(column, offset, out=slot)
@@ -83,10 +84,12 @@ class BitModel:
         entries = self._window(tuple(row for row, _ in contexts))
         if wide is not None:  # its entries follow, one for each bit
             first = self._starts[wide] + contexts[wide][0] * self._columns[wide] - self._offsets[wide]
-            narrow, entries = len(entries), np.concatenate([entries, slots[wide] + first])
+            narrow = len(entries)
+            entries = np.concatenate([entries, slots[wide] + first])
             slots[wide] = np.arange(narrow, len(entries))
         seen = self._counts.take(entries)
-        zeros, ones = seen & (ONE - 1), seen >> ONE_BITS
+        zeros = seen & (ONE - 1)
+        ones = seen >> ONE_BITS
         total = zeros + ones
         if total.max() >= 1 << COUNT_BITS:
             self._halve(entries, seen, zeros, ones, total)
@@ -149,7 +152,8 @@ def _solve(matrix: list[list[float]], right: list[float]) -> list[float]:
     n = len(right)
     rows = [[*row, b] for row, b in zip(matrix, right, strict=True)]
     for i in range(n):
-        pivot, tail = rows[i][i], rows[i][i + 1 :]
+        pivot = rows[i][i]
+        tail = rows[i][i + 1 :]
         for row in rows[i + 1 :]:
             factor = row[i] / pivot
             row[i + 1 :] = [a - factor * b for a, b in zip(row[i + 1 :], tail, strict=True)]

@@ -45,7 +45,8 @@ class Tiles:
 def tiles(first: int, end: int, made: int, read: int, padding: int, r: int) -> Tiles:
     """Tiles first..end of F(m, r) that makes ``made`` rows of ``read`` ones."""
     A_T, _, B_T = matrices(TILE, r, np.dtype(np.float32))
-    n, t = TILE + r - 1, end - first
+    n = TILE + r - 1
+    t = end - first
     start = first * TILE - padding
     out = slice(first * TILE, min(end * TILE, made))
     into = slice(max(start, 0), min(start + t * TILE + r - 1, read))
@@ -63,8 +64,11 @@ class WinogradKernel:
     """F(4, R) x F(4, S) of one convolution on blocks of images."""
 
     def __init__(self, g: Geometry, xp: Any = np):
-        self.g, self.xp = g, xp
-        self.n_h, self.n_w, self.T_w = TILE + g.R - 1, TILE + g.S - 1, -(-g.Q // TILE)
+        self.g = g
+        self.xp = xp
+        self.n_h = TILE + g.R - 1
+        self.n_w = TILE + g.S - 1
+        self.T_w = -(-g.Q // TILE)
         self.taps = self.n_h * self.n_w
         G_h, G_w = (matrices(TILE, r, np.dtype(np.float32))[1] for r in (g.R, g.S))
         self.G = xp.asarray(np.einsum("ir,js->jirs", G_h, G_w).reshape(self.taps, g.R * g.S))
@@ -84,7 +88,8 @@ class WinogradKernel:
 
     def _place_down(self) -> None:
         """Bands of about equal height.  Where the weights' gradient exceeds the cache, it is added to less often."""
-        g, T = self.g, -(-self.g.P // TILE)
+        g = self.g
+        T = -(-self.g.P // TILE)
         most = max(CACHED, self.taps * g.K * g.C) // (max(g.C, g.K) * self.taps * self.T_w * g.N)
         ends = np.linspace(0, T, -(-T // max(1, most)) + 1).round().astype(int).tolist()
         found = (tiles(first, end, g.P, g.H, g.padding[0], g.R) for first, end in pairwise(ends))
@@ -93,7 +98,8 @@ class WinogradKernel:
 
     def _place_across(self) -> None:
         """Windows of t tiles each, which read ``width`` columns ``step`` apart, none outside of the image."""
-        g, T = self.g, self.T_w
+        g = self.g
+        T = self.T_w
         several = [t for t in range(2, ACROSS + 1) if T > ACROSS and T % t == 0 and g.Q % TILE == 0]
         for t in [*several, T]:
             windows = [tiles(p * t, p * t + t, g.Q, g.W, g.padding[1], g.S) for p in range(T // t)]
@@ -105,8 +111,11 @@ class WinogradKernel:
         B = np.zeros((len(windows), len(windows[0].B), self.width), np.float32)
         for matrix, window, start in zip(B, windows, starts, strict=True):
             matrix[:, window.read.start - start : window.read.stop - start] = window.B
-        self.windows, copy = len(windows), self.xp.asarray
-        self.across_A, self.across_A_T, self.across_B = copy(windows[0].A), copy(windows[0].A_T), copy(B)
+        self.windows = len(windows)
+        copy = self.xp.asarray
+        self.across_A = copy(windows[0].A)
+        self.across_A_T = copy(windows[0].A_T)
+        self.across_B = copy(B)
 
     def pack(self, weight: Array, U: Array) -> None:
         """Fill U (taps, K, C) from weight: (K, C, R, S)."""

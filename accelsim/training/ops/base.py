@@ -31,11 +31,17 @@ class Op:
     """
 
     def __init__(self, xs: list[Array], params: dict[str, Array], grads: dict[str, Array], relu: bool, context: Any):
-        self.xs, self.params, self.grads, self.relu = xs, params, grads, relu
-        self.xp, self.workers, self.training = context.xp, context.workers, context.training
+        self.xs = xs
+        self.params = params
+        self.grads = grads
+        self.relu = relu
+        self.xp = context.xp
+        self.workers = context.workers
+        self.training = context.training
         self.scratch: Callable[..., list[Array]] = context.scratch
         self.gradient: Callable[[tuple[int, ...]], Array] = context.gradient
-        self.blocks, self.images = xs[0].shape[0], xs[0].shape[-1]
+        self.blocks = xs[0].shape[0]
+        self.images = xs[0].shape[-1]
         self.y: Array = xs[0]
         self.dy: Array = xs[0]
         self.dxs: list[Array | None] = []

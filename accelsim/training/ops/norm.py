@@ -20,7 +20,8 @@ class BatchNormOp(Op):
 
     def __init__(self, layer: BatchNorm, *args: Any):
         super().__init__(*args)
-        self.eps, C = layer.eps, layer.channels
+        self.eps = layer.eps
+        C = layer.channels
         self.y = self.xp.zeros_like(self.xs[0])
         self.sums = self.xp.zeros((self.blocks, 2, C), np.float32)
         self.count = self.xs[0].size // C
@@ -34,11 +35,13 @@ class BatchNormOp(Op):
             self._set_scale(self.params["running_mean"], inverse)
 
     def _set_scale(self, mean: Array, inverse: Array) -> None:
-        self.mean, self.inverse = mean, inverse
+        self.mean = mean
+        self.inverse = inverse
         self.scale = (self.params["weight"] * inverse)[:, None]
         self.shift = self.params["bias"][:, None] - mean[:, None] * self.scale
         if self.relu:
-            self.half_scale, self.half_shift = self.scale / 2, self.shift / 2
+            self.half_scale = self.scale / 2
+            self.half_shift = self.shift / 2
 
     def forward(self) -> list[Phase]:
         apply = Phase(self._apply)
@@ -99,7 +102,8 @@ class BatchNormOp(Op):
 
     def _combine_gradients(self, _b: int, _t: int) -> None:
         total, product = self.sums.sum(axis=0, dtype=np.float64)
-        mean, inverse = self.mean.astype(np.float64), self.inverse.astype(np.float64)
+        mean = self.mean.astype(np.float64)
+        inverse = self.inverse.astype(np.float64)
         d_weight = (product - mean * total) * inverse
         self.grads["weight"][...] = d_weight
         self.grads["bias"][...] = total
@@ -141,7 +145,8 @@ class AffineOp(Op):
 
     def backward(self) -> list[Phase]:
         def run(b: int, _t: int) -> None:
-            dy, C = self.dy[b], self.dy.shape[1]
+            dy = self.dy[b]
+            C = self.dy.shape[1]
             self.partial[b, 0] = (dy * self.xs[0][b]).reshape(C, -1).sum(axis=1)
             self.partial[b, 1] = dy.reshape(C, -1).sum(axis=1)
             if self.dxs[0] is not None:
@@ -172,7 +177,8 @@ class LocalResponseNormOp(Op):
 
     def forward(self) -> list[Phase]:
         def run(b: int, _t: int) -> None:
-            half, L = self.layer.size // 2, self.layer
+            half = self.layer.size // 2
+            L = self.layer
             x = self.xs[0][b]
             self.base[b] = np.float32(L.k) + np.float32(L.alpha / L.size) * self._neighbours(
                 x * x, half, L.size - 1 - half
@@ -183,8 +189,12 @@ class LocalResponseNormOp(Op):
 
     def backward(self) -> list[Phase]:
         def run(b: int, _t: int) -> None:
-            half, L = self.layer.size // 2, self.layer
-            x, dy, base, dx = self.xs[0][b], self.dy[b], self.base[b], self.dxs[0]
+            half = self.layer.size // 2
+            L = self.layer
+            x = self.xs[0][b]
+            dy = self.dy[b]
+            base = self.base[b]
+            dx = self.dxs[0]
             assert dx is not None
             inner = self._neighbours(dy * self.y[b] / base, L.size - 1 - half, half)
             dx[b] = dy * base ** np.float32(-L.beta) - np.float32(2 * L.alpha * L.beta / L.size) * x * inner

@@ -51,7 +51,10 @@ class MaxPoolOp(Op):
         C, H, W = self.xs[0].shape[1:4]
         P, Q, _ = layer.output_shape(((H, W, C),))
         self.y = self.new(C, P, Q)
-        self.kernel, self.stride, self.padding, self.size = layer.kernel, layer.stride, layer.padding, (P, Q)
+        self.kernel = layer.kernel
+        self.stride = layer.stride
+        self.padding = layer.padding
+        self.size = (P, Q)
         height, width = _extent(layer, H, W)
         s = layer.stride[1]
         most = max(1, self.cached_floats // (height * width * self.images))
@@ -69,20 +72,25 @@ class MaxPoolOp(Op):
 
     def _phases(self, padded: Array, image: Array) -> list[tuple[Array, Array]]:
         """For each column modulo stride, the part of ``padded`` that lies inside the image, and the image's."""
-        (p_h, p_w), s, (_, H, W, _) = self.padding, self.stride[1], image.shape
+        p_h, p_w = self.padding
+        s = self.stride[1]
+        _, H, W, _ = image.shape
         pairs = []
         for phase in range(s):
             column = (phase - p_w) % s  # the first one of the image
-            first, count = (column + p_w) // s, len(range(column, W, s))
+            first = (column + p_w) // s
+            count = len(range(column, W, s))
             pairs.append((padded[:, p_h : p_h + H, phase, first : first + count], image[:, :, column::s]))
         return pairs
 
     def _column_taps(self, padded: Array) -> list[Array]:
-        Q, s = self.size[1], self.stride[1]
+        Q = self.size[1]
+        s = self.stride[1]
         return [padded[:, :, j % s, j // s : j // s + Q] for j in range(self.kernel[1])]
 
     def _row_taps(self, columns: Array) -> list[Array]:
-        P, s = self.size[0], self.stride[0]
+        P = self.size[0]
+        s = self.stride[0]
         return [columns[:, i : i + (P - 1) * s + 1 : s] for i in range(self.kernel[0])]
 
     def forward(self) -> list[Phase]:
@@ -119,7 +127,9 @@ class MaxPoolOp(Op):
             d_tap += d_largest * hit
 
     def _backward(self, b: int, t: int) -> None:
-        dx, d_columns, d_padded = self.dxs[0], self.d_columns[t], self.d_padded[t]
+        dx = self.dxs[0]
+        d_columns = self.d_columns[t]
+        d_padded = self.d_padded[t]
         assert dx is not None
         for part in self.parts:
             self._fill(self.xs[0][b, part], t)
@@ -170,7 +180,8 @@ class AveragePoolOp(Op):
         C, H, W = self.xs[0].shape[1:4]
         P, Q, _ = layer.output_shape(((H, W, C),))
         self.y = self.new(C, P, Q)
-        self.size, self.stride = (P, Q), layer.stride
+        self.size = (P, Q)
+        self.stride = layer.stride
         self.taps = [(i, j) for i in range(layer.kernel[0]) for j in range(layer.kernel[1])]
         p_h, p_w = layer.padding
         self.inside = (slice(None), slice(p_h, p_h + H), slice(p_w, p_w + W))
@@ -183,7 +194,8 @@ class AveragePoolOp(Op):
         self.share = self.xp.asarray((1 / area).astype(np.float32))  # (P, Q, 1)
 
     def _views(self, padded: Array) -> list[Array]:
-        (P, Q), (s_h, s_w) = self.size, self.stride
+        P, Q = self.size
+        s_h, s_w = self.stride
         return [padded[:, i : i + (P - 1) * s_h + 1 : s_h, j : j + (Q - 1) * s_w + 1 : s_w] for i, j in self.taps]
 
     def forward(self) -> list[Phase]:
@@ -193,7 +205,8 @@ class AveragePoolOp(Op):
         return [Phase(self._backward)]
 
     def _forward(self, b: int, t: int) -> None:
-        padded, y = self.padded[t], self.y[b]
+        padded = self.padded[t]
+        y = self.y[b]
         padded[...] = 0
         padded[self.inside] = self.xs[0][b]
         first, *others = self._views(padded)
@@ -203,7 +216,8 @@ class AveragePoolOp(Op):
         y *= self.share
 
     def _backward(self, b: int, t: int) -> None:
-        padded, dx = self.padded[t], self.dxs[0]
+        padded = self.padded[t]
+        dx = self.dxs[0]
         assert dx is not None
         padded[...] = 0
         share = self.dy[b] * self.share

@@ -33,7 +33,8 @@ class ConvOp(Op):
 
     def allocate_gradients(self, wanted: list[bool]) -> None:
         super().allocate_gradients(wanted)
-        g, r = self.g, self.g.reversed
+        g = self.g
+        r = self.g.reversed
         self.partial = self.xp.zeros((self.blocks, g.R, g.G, g.S * (g.C // g.G), g.K // g.G), np.float32)
         self.partial_bias = self.xp.zeros((self.blocks, g.K), np.float32)
         if self.dxs[0] is None:
@@ -69,7 +70,8 @@ class ConvOp(Op):
             self.y[b] += self.params["bias"][:, None, None, None]
 
     def _backward(self, b: int, t: int) -> None:
-        dy, dx = self.dy[b], self.dxs[0]
+        dy = self.dy[b]
+        dx = self.dxs[0]
         rows = by_rows.gather_rows(self.xs[0][b], self.g, self.rows[t])
         by_rows.weight_gradient(rows, dy, self.g, self.partial[b], self.product[t], self.xp)
         if self.bias:
@@ -94,7 +96,8 @@ class WinogradConvOp(Op):
         self.bias = layer.bias
         self.kernel = WinogradKernel(g, self.xp)
         self.U = self.xp.empty((self.kernel.taps, g.K, g.C), np.float32)
-        self.x_read, self.y_made = self.kernel.read_windows(self.xs[0]), self.kernel.made_windows(self.y)
+        self.x_read = self.kernel.read_windows(self.xs[0])
+        self.y_made = self.kernel.made_windows(self.y)
         self.temporaries = self._temporaries(self.kernel)
 
     def _temporaries(self, kernel: WinogradKernel) -> list[tuple[Array, ...]]:
@@ -112,7 +115,8 @@ class WinogradConvOp(Op):
         if self.dxs[0] is not None:
             self.back = WinogradKernel(self.g.reversed, self.xp)
             self.U_back = self.xp.empty((self.back.taps, self.g.C, self.g.K), np.float32)
-            self.dy_read, self.dx_made = self.back.read_windows(self.dy), self.back.made_windows(self.dxs[0])
+            self.dy_read = self.back.read_windows(self.dy)
+            self.dx_made = self.back.made_windows(self.dxs[0])
             self.back_temporaries = self._temporaries(self.back)
 
     def prepare(self) -> None:
