@@ -19,11 +19,11 @@ from accelsim.network.count import parameters
 
 @dataclass(frozen=True)
 class Quantized:
-    """A network with its weights decoded, their indices by array name, and what the indices stand for."""
+    """A network whose weights are whole indices."""
 
-    network: Network
-    indices: Mapping[str, Levels]
-    quantizer: Quantizer
+    network: Network  # with the weights that the indices stand for
+    indices: Mapping[str, Levels]  # by array name
+    quantizer: Quantizer  # what the indices stand for
 
 
 def spatial_threshold(network: Network, sparsity: float) -> float:

@@ -53,27 +53,19 @@ UNDIGESTED_STEPS = 1 << 8
 
 @dataclass(frozen=True)
 class CompressedNetwork:
-    """What a ``.dual`` file is made of.
+    """What a ``.dual`` file is made of.  Fields without a remark are those of ``DualModel``."""
 
-    graph: the inference graph (no batch-norm).
-    indices: of each convolution's and linear layer's weight, by array name, in graph order, int32.
-    quantizer: how indices become weights.
-    values: every other array (biases, scales, shifts), by array name, float32.
-    winograd_m, winograd_threshold, input_density, accuracy, provenance, parameters: as in ``DualModel``.
-    value_bits: bits of each number of ``values``.
-    """
-
-    graph: Graph
-    indices: Mapping[str, Levels]
-    quantizer: Quantizer
-    values: Mapping[str, Array]
+    graph: Graph  # the inference graph (no batch-norm)
+    indices: Mapping[str, Levels]  # of each weight of a conv or linear node, by array name, in graph order
+    quantizer: Quantizer  # how indices become weights
+    values: Mapping[str, Array]  # every other array (biases, scales, shifts), by array name
     winograd_m: Mapping[str, int]
     winograd_threshold: float
     input_density: Mapping[str, Array] = field(default_factory=dict)
     accuracy: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
     parameters: int = 0
-    value_bits: int = 10
+    value_bits: int = 10  # of each number of ``values``
 
 
 def write_dual(path: Path, compressed: CompressedNetwork, coder: Coder = "context") -> DualModel:
@@ -137,8 +129,6 @@ def encode_dual(compressed: CompressedNetwork, coder: Coder = "context") -> byte
     graph = compressed.graph
     quantizer = compressed.quantizer
     names = weight_names(graph)
-    cells = [quantizer.cells[name] for name in names]
-    common = max(set(cells), key=cells.count) if cells else 1.0
     others = [name for name in graph.parameters if name not in set(names)]
     integers = [_codebook_integers(quantizer)]
     exponents = {}
@@ -146,21 +136,15 @@ def encode_dual(compressed: CompressedNetwork, coder: Coder = "context") -> byte
         q, exponents[name] = dyadic(compressed.values[name], compressed.value_bits)
         integers.append(q)
     densities = [node.name for node in graph.nodes if node.name in compressed.input_density]
-    integers += [np.rint(compressed.input_density[name] * DENSITY_STEPS).astype(np.int32) for name in densities]
-    eligible = [node.name for node in graph.nodes if winograd_eligible(node)]
-    m = {name: compressed.winograd_m[name] for name in eligible if name in compressed.winograd_m}
-    uniform = len(set(m.values())) == 1 and len(m) == len(eligible)
+    for name in densities:
+        steps = np.rint(compressed.input_density[name] * DENSITY_STEPS)
+        integers.append(steps.astype(np.int32))
     manifest = Manifest(
         graph=graph,
         parameters=compressed.parameters,
         coder=coder,
-        quantization=Quantization(
-            cell=common,
-            cells={name: cell for name, cell in zip(names, cells, strict=True) if cell != common},
-            codebook=len(quantizer.codebook) // 2,
-            seed=quantizer.seed,
-        ),
-        winograd=Winograd(threshold=compressed.winograd_threshold, m=next(iter(m.values())) if uniform else m),
+        quantization=_quantization(quantizer, names),
+        winograd=Winograd(threshold=compressed.winograd_threshold, m=_stored_tiles(compressed)),
         values=Values(
             bits=compressed.value_bits,
             exponents=exponents,
@@ -173,6 +157,27 @@ def encode_dual(compressed: CompressedNetwork, coder: Coder = "context") -> byte
     weights, _ = encode([compressed.indices[name] for name in names], coder)
     values = encode_numbers(integers, _kinds(others, len(densities)))
     return _archive(manifest, weights, values)
+
+
+def _quantization(quantizer: Quantizer, names: list[str]) -> Quantization:
+    """What the manifest says of the quantizer: the most common cell, and those that differ."""
+    cells = [quantizer.cells[name] for name in names]
+    common = max(set(cells), key=cells.count) if cells else 1.0
+    return Quantization(
+        cell=common,
+        cells={name: cell for name, cell in zip(names, cells, strict=True) if cell != common},
+        codebook=len(quantizer.codebook) // 2,
+        seed=quantizer.seed,
+    )
+
+
+def _stored_tiles(compressed: CompressedNetwork) -> int | dict[str, int]:
+    """m of the eligible convolutions, by node name; one number if all of them have the same."""
+    eligible = [node.name for node in compressed.graph.nodes if winograd_eligible(node)]
+    m = {name: compressed.winograd_m[name] for name in eligible if name in compressed.winograd_m}
+    if len(set(m.values())) == 1 and len(m) == len(eligible):
+        return next(iter(m.values()))
+    return m
 
 
 def decode_dual(content: bytes, where: str) -> DualModel:

@@ -10,31 +10,39 @@ from accelsim.network.layers import Conv
 
 @dataclass(frozen=True)
 class DualModel:
-    """A compressed network that serves both kinds of machine.
-
-    network: the inference graph (batch-norm folded to ``affine``) with decoded float32 arrays: weights pruned and
-        quantized in the spatial domain.
-    winograd_m: output tile size m of F(m x m, R x S) for each Winograd-eligible convolution, by node name.
-    winograd_threshold: Winograd-domain filter entries with an absolute value up to it are zero.
-    input_density: for each conv and linear node, the share of non-zero inputs of each channel (C,), measured on
-        calibration images; empty if not measured.
-    accuracy: measured figures by name, in percent or dB (``top1_reference``, ``top1_spatial``, ``top1_winograd``).
-    provenance: free text by key (recipe, seed, data, sample images).
-    parameters: parameters of the original network.  file_bytes: size of the whole file.
-    coded_bits: bits of the file spent on each weight tensor, by node name.
-    sha256: of the file.
-    """
+    """A compressed network that serves both kinds of machine."""
 
     network: Network
+    """The inference graph (batch-norm folded to ``affine``) with decoded float32 arrays: weights pruned and quantized
+    in the spatial domain."""
+
     winograd_m: Mapping[str, int]
+    """Output tile size m of F(m x m, R x S) for each Winograd-eligible convolution, by node name."""
+
     winograd_threshold: float
+    """Winograd-domain filter entries with an absolute value up to it are zero."""
+
     input_density: Mapping[str, Array] = field(default_factory=dict)
+    """For each conv and linear node, the share of non-zero inputs of each channel (C,), measured on calibration images;
+    empty if not measured."""
+
     accuracy: Mapping[str, float] = field(default_factory=dict)
+    """Measured figures by name, in percent or dB (``top1_reference``, ``top1_spatial``, ``top1_winograd``)."""
+
     provenance: Mapping[str, str] = field(default_factory=dict)
+    """Free text by key (recipe, seed, data, sample images)."""
+
     parameters: int = 0
+    """Of the original network."""
+
     file_bytes: int = 0
+    """Size of the whole file."""
+
     coded_bits: Mapping[str, int] = field(default_factory=dict)
+    """Bits of the file spent on each weight tensor, by node name."""
+
     sha256: str = ""
+    """Of the file."""
 
 
 def winograd_eligible(node: Node) -> bool:

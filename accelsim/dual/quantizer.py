@@ -20,16 +20,11 @@ CODEBOOK_UNIT = 1 / 1024  # the precision at which c_n - n is stored
 
 @dataclass(frozen=True)
 class Quantizer:
-    """How indices become weights.
+    """How indices become weights."""
 
-    cells: D of each weight array, by its name in the network.
-    codebook: (2 L + 1,) float64, c_n for n = -L..L in cells; empty means c_n = n for every n.
-    seed: of the dither; None for uniform quantization.
-    """
-
-    cells: Mapping[str, float]
-    codebook: Floats
-    seed: int | None = None
+    cells: Mapping[str, float]  # D of each weight array, by its name in the network
+    codebook: Floats  # (2 L + 1,), c_n for n = -L..L in cells; empty: c_n = n for every n
+    seed: int | None = None  # of the dither; None for uniform quantization
 
     def dither(self, name: str, size: int) -> Array:
         """U of the array ``name``: (size,) float32 in (-D/2, D/2)."""

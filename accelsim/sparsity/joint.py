@@ -24,11 +24,11 @@ from accelsim.transforms.winograd import matrices
 
 @dataclass(frozen=True)
 class Penalty:
-    """One domain's regularizer at one step: R, the threshold, and the share of weights at or below it."""
+    """One domain's regularizer at one step."""
 
-    value: float
-    threshold: float
-    sparsity: float
+    value: float  # R
+    threshold: float  # theta
+    sparsity: float  # share of the weights at or below it
 
 
 def spatial_layers(graph: Graph, exclude: Collection[str] = ()) -> tuple[str, ...]:

@@ -39,15 +39,13 @@ CHUNK = 32  # images that pass through a layer together
 
 @dataclass(frozen=True)
 class LayerReport:
-    """How one layer went.  zeros_sd, zeros_wd: shares aimed at; error: |X w - Y|^2 / |Y - mean|^2 with the zeros;
-    small_wd: share of the energy of W that its small entries hold (what pruning there loses); seconds.
-    """
+    """How one layer went."""
 
     name: str
-    zeros_sd: float
-    zeros_wd: float
-    error: float
-    small_wd: float
+    zeros_sd: float  # share aimed at in the spatial domain
+    zeros_wd: float  # share aimed at in the Winograd domain
+    error: float  # |X w - Y|^2 / |Y - mean|^2 with the zeros
+    small_wd: float  # share of the energy of W that its small entries have (what pruning there loses)
     seconds: float
 
 

@@ -25,10 +25,10 @@ DECODERS = 4  # threads that decode image files
 
 @dataclass(frozen=True)
 class Images:
-    """pixels: (N, H, W, C) uint8, RGB; labels: (N,) int64."""
+    """Images of one size, with labels."""
 
-    pixels: Pixels
-    labels: Ints
+    pixels: Pixels  # (N, H, W, C), RGB
+    labels: Ints  # (N,)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,13 +44,15 @@ class Images:
 
 @dataclass(frozen=True)
 class Folder:
-    """Image files of any size, decoded when taken: in training a random part of 8 to 100 % of the area and 3:4 to 4:3
-    in shape (Szegedy et al. 2015), otherwise the central 7/8 of the shorter side; both resized to ``size``.
+    """Image files of any size, decoded when taken.
+
+    In training a random part of 8 to 100 % of the area and 3:4 to 4:3 in shape (Szegedy et al. 2015), otherwise the
+    central 7/8 of the shorter side; both resized to ``size``.
     """
 
     paths: tuple[Path, ...]
-    labels: Ints
-    size: tuple[int, int]
+    labels: Ints  # (N,)
+    size: tuple[int, int]  # height and width in pixels
 
     def __len__(self) -> int:
         return len(self.labels)

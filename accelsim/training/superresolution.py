@@ -31,16 +31,12 @@ ONE_CHANNEL = ("bridge",)  # file names without suffix
 
 @dataclass(frozen=True)
 class Patches:
-    """Training patches, cut when taken.
+    """Training patches, cut when taken."""
 
-    low, high: the planes of each image, (H, W) float32, 0 to 255: reduced and enlarged again, and as it is.
-    corners: (N, 3) image, top row and left column of each patch.  side: of a patch, in pixels.
-    """
-
-    low: tuple[Plane, ...]
-    high: tuple[Plane, ...]
-    corners: Ints
-    side: int
+    low: tuple[Plane, ...]  # of each image, reduced and enlarged again
+    high: tuple[Plane, ...]  # of each image, as it is
+    corners: Ints  # (N, 3) image, top row and left column of each patch
+    side: int  # of a patch, in pixels
 
     def __len__(self) -> int:
         return len(self.corners)
@@ -63,11 +59,11 @@ class Patches:
 
 @dataclass(frozen=True)
 class Photographs:
-    """The test images by set.  low, high: planes by set and file name, as in ``Patches``; scale: of the reduction."""
+    """The test images by set."""
 
-    low: dict[str, dict[str, Plane]]
-    high: dict[str, dict[str, Plane]]
-    scale: int
+    low: dict[str, dict[str, Plane]]  # by set and file name, reduced and enlarged again
+    high: dict[str, dict[str, Plane]]  # by set and file name, as they are
+    scale: int  # of the reduction
 
     def __len__(self) -> int:
         return sum(map(len, self.low.values()))

@@ -21,16 +21,12 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Features:
-    """What enters the last layers.
+    """What enters the last layers, for V = 2 views of each image if mirror images are in, else 1."""
 
-    values: (V, N, H, W, C) float16, V = 2 if mirror images are in, else 1.  labels: (N,).  guide: (V, N, classes)
-    float32, the teacher's outputs, or None without one.  hint: (V, N, ...) float16, its hints, or None.
-    """
-
-    values: NDArray[np.float16]
-    labels: Ints
-    guide: Array | None
-    hint: NDArray[np.float16] | None = None
+    values: NDArray[np.float16]  # (V, N, H, W, C)
+    labels: Ints  # (N,)
+    guide: Array | None  # (V, N, classes), the teacher's outputs, if there is one
+    hint: NDArray[np.float16] | None = None  # (V, N, ...), its hints, if asked for
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -22,21 +22,18 @@ Matrix = tuple[tuple[Fraction, ...], ...]
 
 @dataclass(frozen=True)
 class Adder:
-    """One adder of a matrix-vector product.
+    """One adder of a matrix-vector product."""
 
-    gain: how many times the range of an input its wider operand has.  twin: another adder has the same two operands.
-    """
-
-    gain: Fraction
-    twin: bool
+    gain: Fraction  # how many times the range of an input its wider operand has
+    twin: bool  # another adder has the same two operands
 
 
 class UnitBits(NamedTuple):
-    """What a 2-D transform unit is made of: bits of its adders, of those the twins', and of the register between."""
+    """What a 2-D transform unit is made of."""
 
-    adder_bits: int
-    twin_bits: int
-    register_bits: int
+    adder_bits: int  # of all adders
+    twin_bits: int  # of those that are twins
+    register_bits: int  # of the register between the two passes
 
 
 def adders(matrix: Matrix) -> list[Adder]:

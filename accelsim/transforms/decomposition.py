@@ -19,11 +19,11 @@ from itertools import pairwise, product
 
 @dataclass(frozen=True)
 class Piece:
-    """Part of a kernel: ``size`` taps (vertical, horizontal), the first at ``start``, each ``step`` behind the last."""
+    """Part of a kernel: taps at equal steps.  All fields are (vertical, horizontal)."""
 
-    start: tuple[int, int]
-    step: tuple[int, int]
-    size: tuple[int, int]
+    start: tuple[int, int]  # the first tap
+    step: tuple[int, int]  # from one tap to the next
+    size: tuple[int, int]  # taps
 
     @property
     def window(self) -> tuple[slice, slice]:

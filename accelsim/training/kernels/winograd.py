@@ -30,16 +30,13 @@ ACROSS = 4  # tiles that one window holds, at most, if the image's width allows 
 
 @dataclass(frozen=True)
 class Tiles:
-    """Neighbouring tiles along one direction: the rows that they make and read, and their transforms.
+    """t neighbouring tiles along one direction, with their transforms as one matrix each."""
 
-    A: (n t, rows made), A_T: its transpose, B: (n t, rows read), rows (tap, tile), for t tiles.
-    """
-
-    made: slice
-    read: slice
-    A: Array
-    A_T: Array
-    B: Array
+    made: slice  # the rows that they make
+    read: slice  # the rows that they read
+    A: Array  # (n t, rows made); its rows are (tap, tile)
+    A_T: Array  # its transpose
+    B: Array  # (n t, rows read); its rows are (tap, tile)
 
 
 def tiles(first: int, end: int, made: int, read: int, padding: int, r: int) -> Tiles:

@@ -17,10 +17,10 @@ from accelsim.arrays import Array
 
 @dataclass(frozen=True)
 class Phase:
-    """One piece of work: ``run(block, worker)`` for every block, or, if ``whole``, ``run(0, 0)`` once."""
+    """One piece of work, on each block or on all of them together."""
 
-    run: Callable[[int, int], None]
-    whole: bool = False
+    run: Callable[[int, int], None]  # takes (block, worker)
+    whole: bool = False  # whether it is called once, with (0, 0), for the whole batch
 
 
 class Op:
