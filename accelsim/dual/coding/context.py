@@ -322,7 +322,7 @@ class _Weights:
         return magnitude
 
     def _escape(self, count: int, known: Ints | None) -> Ints:
-        """Exponential Golomb: the number of bits in unary, then the bits.  Floats from 1."""
+        """Exponential Golomb: the number of bits in unary, then the bits.  Numbers from 1."""
         width = np.zeros(count, np.int64)
         known_width = None if known is None else np.floor(np.log2(known)).astype(np.int64)
         alive = np.arange(count)

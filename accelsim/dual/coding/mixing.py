@@ -4,7 +4,7 @@ For a bit with contexts c_1..c_I, each table entry holds the counts n_0, n_1 of 
 
     x_i = ln((n_1 + a) / (n_0 + a)),     p = 1 / (1 + exp(-(w . x + w_0)))
 
-(logistic mixing, Mahoney 2005).  Flags come in batches, predicted together and learned from together, so the work is
+(logistic mixing, Mahoney 2005).  Bits come in batches, predicted together and learned from together, so the work is
 array work.  After a batch the weights take one damped Newton step on the coding cost, with the curvature of earlier
 batches remembered; counts are halved beyond a limit, so that old statistics fade.
 

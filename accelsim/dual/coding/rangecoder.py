@@ -77,7 +77,7 @@ class BitCoder:
         known: Flags | None,
         k: int = 0,
     ) -> Flags:
-        """Flags predicted by a model, which learns them; flat.  contexts: broadcast to the shape."""
+        """Bits predicted by a model, which learns them; flat.  contexts: broadcast to the shape."""
         if 0 in shape:
             return np.zeros(0, bool)
         bits = self.bits(model.predict(contexts, shape, k), known)
@@ -92,7 +92,7 @@ class BitCoder:
         return np.asarray((bits.astype(np.int64) << shifts).sum(axis=1))
 
     def tails(self, width: Ints, known: Ints | None) -> Ints:
-        """Floats whose highest bit is bit ``width``, (n,): their lower bits, all equally likely."""
+        """Numbers whose highest bit is bit ``width``, (n,): their lower bits, all equally likely."""
         number = np.ones(width.size, np.int64)
         for w in np.unique(width[width > 0]).tolist():
             chosen = np.flatnonzero(width == w)
