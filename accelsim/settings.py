@@ -1,4 +1,7 @@
-"""Reading a user's YAML file of settings: a machine, a sweep, a recipe.  Bounded in size; nothing in it is executed."""
+"""Reading a user's YAML file of settings: a machine, a sweep, a recipe.
+
+Bounded in size; nothing in it is executed.
+"""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +28,9 @@ class Section(BaseModel):
 
 
 def read_settings(path: Path, what: str) -> dict[str, Any]:
-    """The mapping that the file holds.  what: its kind for messages, such as ``machine description``.
+    """The mapping that the file holds.
+
+    what: its kind for messages, such as ``machine description``.
 
     Raises InputError if the file cannot be read, is over a megabyte, or is no YAML mapping.
     """

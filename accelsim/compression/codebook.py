@@ -1,17 +1,19 @@
-"""Fine-tuning after quantization: first what an index stands for, then, if asked for, which index a weight has.
+"""Fine-tuning after quantization: first what an index stands for,
+then, if asked for, which index a weight has.
 
     c_n <- c_n - rate * mean over the weights of index n of dC/dw,   n != 0,
     C = E + exp(z_WD) R_WD - alpha z_WD
 
-(Choi et al., arXiv:1802.02271 and 1902.08192; only the Winograd term of the regularizer stays, at its balance
-exp(z_WD) R_WD = alpha).  The averaged gradients go through Adam.  Beyond the paper, batch-norm's scales and shifts and
-the biases, which a file holds at their own precision anyway, move along, by distillation from the dense network, and
-the codebook stays odd (c_-n = -c_n), so that weights that cancel in the Winograd domain go on cancelling.
+(Choi et al., arXiv:1802.02271 and 1902.08192; only the Winograd term of the regularizer stays, at
+its balance exp(z_WD) R_WD = alpha).  The averaged gradients go through Adam.  Beyond the paper,
+batch-norm's scales and shifts and the biases, which a file holds at their own precision anyway,
+move along, by distillation from the dense network, and the codebook stays odd (c_-n = -c_n), so
+that weights that cancel in the Winograd domain go on cancelling.
 
-With a weight rate, the weights themselves go on training, too: the forward pass sees their quantized values, the
-gradient passes to them as if quantization were the identity (straight-through, Bengio et al. 2013).  Zeros stay zeros
-in both domains: every 2-D filter moves only within the linear space of those that have its zeros
-(``accelsim.sparsity.zero_patterns``).
+With a weight rate, the weights themselves go on training, too: the forward pass sees their
+quantized values, the gradient passes to them as if quantization were the identity
+(straight-through, Bengio et al. 2013).  Zeros stay zeros in both domains: every 2-D filter moves
+only within the linear space of those that have its zeros (``accelsim.sparsity.zero_patterns``).
 """
 
 from collections.abc import Callable, Mapping
@@ -58,10 +60,13 @@ class Tuning:
 
 
 class Tuner:
-    """The state of one fine-tuning.  ``state()`` and ``restore()`` are what an interrupted one goes on from.
+    """The state of one fine-tuning.
 
-    network: with batch-norm apart, its weights before quantization.  quantized: the same, with a codebook; where its
-    indices are 0 weights stay 0.  regularizer: its Winograd term.  teacher: the network to distil from.
+    ``state()`` and ``restore()`` are what an interrupted one goes on from.
+
+    network: with batch-norm apart, its weights before quantization.  quantized: the same, with a
+    codebook; where its indices are 0 weights stay 0.  regularizer: its Winograd term.  teacher: the
+    network to distil from.
     """
 
     def __init__(
@@ -106,7 +111,9 @@ class Tuner:
         self.done = 0
 
     def _patterns(self) -> dict[str, ZeroPattern]:
-        """The zeros of each layer that Winograd serves, which the weights get exactly, by array name."""
+        """The zeros of each layer that Winograd serves,
+        which the weights get exactly, by array name.
+        """
         regularizer = self.regularizer
         _, theta = regularizer.thresholds(self.arrays, 0.0, self.tuning.winograd_sparsity)
         theta = min(theta, NOTHING * min(self.quantizer.cells.values()))
@@ -118,7 +125,9 @@ class Tuner:
         return patterns
 
     def _lay_out(self) -> None:
-        """Lay out all that moves as one vector: the codebook, other values, weights; each with its rate."""
+        """Lay out all that moves as one vector: the codebook,
+        other values, weights; each with its rate.
+        """
         tuning = self.tuning
         groups = (
             (tuning.codebook_rate, [self.quantizer.codebook]),
@@ -234,7 +243,10 @@ class Tuner:
 
 
 def fine_tune(tuner: Tuner, watch: Callable[[int, float], None] | None = None) -> Quantized:
-    """What ``tuner`` has after all its steps.  watch: called with the number of each step done and its loss."""
+    """What ``tuner`` has after all its steps.
+
+    watch: called with the number of each step done and its loss.
+    """
     while tuner.done < tuner.tuning.steps:
         loss = tuner.step()
         if watch is not None:

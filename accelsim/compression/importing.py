@@ -1,7 +1,9 @@
-"""Files of other tools as ours: an ONNX network or a zoo network's weights as a ``.dual`` file, a table as NETWORK.csv.
+"""Files of other tools as ours:
+an ONNX network or a zoo network's weights as a ``.dual`` file, a table as NETWORK.csv.
 
-Into a ``.dual`` file the network goes as it is, to be simulated at once: weights to 8 bits, each layer by its own
-largest, zeros stay zeros, and nothing is pruned in either domain.  ``accelsim compress`` makes the small, sparse file.
+Into a ``.dual`` file the network goes as it is, to be simulated at once: weights to 8 bits, each
+layer by its own largest, zeros stay zeros, and nothing is pruned in either domain.  ``accelsim
+compress`` makes the small, sparse file.
 """
 
 from pathlib import Path
@@ -27,10 +29,10 @@ SOURCES[".npz"] = SOURCES[".safetensors"]
 def import_file(source: Path, out: Path, network: str | None = None) -> str:
     """Write ``out``, whose ending says what it becomes, and return a line about it.
 
-    .onnx -> .dual; .safetensors, .npz -> .dual, or .safetensors with the zoo's names, which ``accelsim compress`` and
-    recipes take; a SCALE-Sim topology (.csv) -> NETWORK.csv.
-    network: the zoo's name of the network that a weight file belongs to; by default the one whose arrays have the same
-    names and shapes.
+    .onnx -> .dual; .safetensors, .npz -> .dual, or .safetensors with the zoo's names, which
+    ``accelsim compress`` and recipes take; a SCALE-Sim topology (.csv) -> NETWORK.csv.
+    network: the zoo's name of the network that a weight file belongs to; by default the one whose
+    arrays have the same names and shapes.
     Raises InputError if a file cannot be read, is not sound, or cannot become what is asked for.
     """
     if source.suffix not in SOURCES:
@@ -55,8 +57,8 @@ def import_file(source: Path, out: Path, network: str | None = None) -> str:
 def zoo_network(path: Path, name: str | None = None) -> Network:
     """A weight file with the zoo's graph of that name, or the only graph that it fits.
 
-    A prefix ``module.`` on every array is dropped.  Raises InputError if the file is not sound, fits no graph or
-    several, or not the one that is named.
+    A prefix ``module.`` on every array is dropped.  Raises InputError if the file is not sound,
+    fits no graph or several, or not the one that is named.
     """
     arrays = read_weights(path)
     if arrays and all(key.startswith("module.") for key in arrays):

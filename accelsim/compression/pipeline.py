@@ -1,6 +1,8 @@
-"""``accelsim compress``: from a checkpoint to a ``.dual`` file by a recipe, measured on the test images.
+"""``accelsim compress``: from a checkpoint to a ``.dual`` file by a recipe,
+measured on the test images.
 
-Prune and quantize, fine-tune codebook and batch-norm, fold, calibrate, code, write, measure in both domains.
+Prune and quantize, fine-tune codebook and batch-norm, fold, calibrate, code, write, measure in both
+domains.
 """
 
 import hashlib
@@ -71,8 +73,8 @@ def compress_checkpoint(
     """Compress a checkpoint into the ``.dual`` file ``out``; return what that decodes to.
 
     checkpoint: a folder of ``accelsim train``, or a safetensors, .npz or ONNX file.
-    log: called with a line of progress.  resume: go on with the fine-tuning that was interrupted on its way to ``out``
-    (its state is in ``out``.tuning until the file is written).
+    log: called with a line of progress.  resume: go on with the fine-tuning that was interrupted on
+    its way to ``out`` (its state is in ``out``.tuning until the file is written).
     Raises InputError if the checkpoint, the recipe, the data or the state do not fit together.
     """
     task = _task(checkpoint, out, recipe, log or (lambda _: None))
@@ -98,7 +100,10 @@ def compress_checkpoint(
 
 
 def _task(checkpoint: Path, out: Path, recipe: CompressionRecipe, say: Say) -> _Task:
-    """Read all that the recipe names.  Raises InputError if something is missing or does not fit."""
+    """Read all that the recipe names.
+
+    Raises InputError if something is missing or does not fit.
+    """
     network, notes = load_checkpoint(checkpoint, recipe)
     spatial = _target(recipe.spatial, notes, "sparsity_sd", checkpoint)
     winograd = _target(recipe.winograd, notes, "sparsity_wd", checkpoint)
@@ -121,7 +126,10 @@ def _task(checkpoint: Path, out: Path, recipe: CompressionRecipe, say: Say) -> _
 
 
 def _quantized(task: _Task) -> Quantized:
-    """The network pruned in the spatial domain and quantized.  Raises ValueError if a cell is too small."""
+    """The network pruned in the spatial domain and quantized.
+
+    Raises ValueError if a cell is too small.
+    """
     theta = spatial_threshold(task.network, task.spatial)
     cell, cells = _cells(task, theta)
     if task.recipe.search is not None:
@@ -130,7 +138,9 @@ def _quantized(task: _Task) -> Quantized:
 
 
 def _rounded(task: _Task, quantized: Quantized) -> CompressedNetwork:
-    """The quantized network rounded anew, and its biases corrected, if the recipe says so; as a file takes it."""
+    """The quantized network rounded anew, and its biases corrected,
+    if the recipe says so; as a file takes it.
+    """
     recipe = task.recipe
     images = task.images
     zeros: Zeros = {}
@@ -158,7 +168,9 @@ def _rounded(task: _Task, quantized: Quantized) -> CompressedNetwork:
 
 
 class _Images:
-    """The images that a recipe names, if any: training images as the network takes them, test images to measure on."""
+    """The images that a recipe names, if any:
+    training images as the network takes them, test images to measure on.
+    """
 
     def __init__(self, recipe: CompressionRecipe, graph: Graph):
         self.train: Source | None = None  # with labels
@@ -195,7 +207,9 @@ def _state_folder(out: Path) -> Path:
 
 
 def load_checkpoint(checkpoint: Path, recipe: CompressionRecipe) -> tuple[Network, dict[str, Any]]:
-    """The network of a checkpoint, and what its card says (empty for a bare weight file and for ONNX)."""
+    """The network of a checkpoint,
+    and what its card says (empty for a bare weight file and for ONNX).
+    """
     if checkpoint.suffix == ".onnx":
         return read_onnx(checkpoint), {}
     weights = checkpoint / MODEL if checkpoint.is_dir() else checkpoint
@@ -253,7 +267,8 @@ def _cells(task: _Task, theta: float) -> tuple[float, dict[str, float]]:
 def measure(model: DualModel, test: Source | Photographs, reference: Network | None, workers: int) -> dict[str, float]:
     """The dense network, and the decoded file in each domain, on the test images.
 
-    Top-1 in percent (``top1_spatial`` ...), or of photographs PSNR by set in dB (``psnr_set5_spatial`` ...).
+    Top-1 in percent (``top1_spatial`` ...), or of photographs PSNR by set in dB
+    (``psnr_set5_spatial`` ...).
     """
     graph = model.network.graph
     arrays = model.network.arrays
@@ -287,7 +302,9 @@ def _target(asked: float | None, notes: dict[str, Any], key: str, checkpoint: Pa
 
 
 def _tuned(task: _Task, quantized: Quantized, resume: bool) -> Quantized:
-    """``quantized`` fine-tuned; stopped in any way it goes on from the state beside ``out``, if resume."""
+    """``quantized`` fine-tuned;
+    stopped in any way it goes on from the state beside ``out``, if resume.
+    """
     recipe = task.recipe
     settings = recipe.tune
     assert settings is not None
@@ -320,7 +337,10 @@ def _tuned(task: _Task, quantized: Quantized, resume: bool) -> Quantized:
 
 
 def _resume(tuner: Tuner, folder: Path, recipe: dict[str, Any]) -> None:
-    """Let the tuner go on from the state in the folder.  Raises InputError if it is another recipe's."""
+    """Let the tuner go on from the state in the folder.
+
+    Raises InputError if it is another recipe's.
+    """
     state, notes = load_state(folder)
     if notes.get("recipe") != recipe:
         raise InputError(f"{folder / STATE}: the state of another recipe or checkpoint")

@@ -27,7 +27,9 @@ class Quantized:
 
 
 def spatial_threshold(network: Network, sparsity: float) -> float:
-    """theta_SD: the one threshold up to which ``sparsity`` of all convolution and linear weights together lie."""
+    """theta_SD: the one threshold up to which ``sparsity`` of
+    all convolution and linear weights together lie.
+    """
     return percentile({name: np.abs(network.arrays[name]) for name in weight_names(network.graph)}, sparsity)
 
 
@@ -37,7 +39,9 @@ def winograd_tiles(graph: Graph, m: int | Mapping[str, int]) -> dict[str, int]:
 
 
 def winograd_threshold(network: Network, m: int | Mapping[str, int], sparsity: float) -> float:
-    """theta_WD: the one threshold up to which ``sparsity`` of all Winograd-domain filter entries together lie."""
+    """theta_WD: the one threshold up to which ``sparsity`` of
+    all Winograd-domain filter entries together lie.
+    """
     tiles = winograd_tiles(network.graph, m)
     if not tiles:
         return 0.0
@@ -57,8 +61,10 @@ def quantize(
 ) -> Quantized:
     """Prune and quantize the weights of convolutions and linear layers.
 
-    cell: D.  cells: that of single arrays, by name.  threshold: weights up to it become zero (theta_SD).
-    seed: of the dither; None for uniform quantization.  Raises ValueError if a cell is too small for its weights.
+    cell: D.  cells: that of single arrays, by name.  threshold: weights up to it become zero
+    (theta_SD).
+    seed: of the dither; None for uniform quantization.  Raises ValueError if a cell is too small
+    for its weights.
     """
     names = weight_names(network.graph)
     quantizer = Quantizer({name: (cells or {}).get(name, cell) for name in names}, np.zeros(0), seed)
@@ -80,8 +86,9 @@ def compressed_network(
 ) -> CompressedNetwork:
     """What a ``.dual`` file of the quantized network is made of.
 
-    winograd_m, winograd_threshold: how Winograd machines run it.  calibration: (N, H, W, C) float32 preprocessed images
-    on which input densities are measured.  value_bits: of each bias, scale and shift.
+    winograd_m, winograd_threshold: how Winograd machines run it.  calibration: (N, H, W, C) float32
+    preprocessed images on which input densities are measured.  value_bits: of each bias, scale and
+    shift.
     """
     folded = fold_batch_norm(quantized.network)
     graph = folded.graph

@@ -1,9 +1,12 @@
-"""One cell size for each layer: fewest bits for no more distortion than one cell for all would give.
+"""One cell size for each layer:
+fewest bits for no more distortion than one cell for all would give.
 
-Distortion of a layer at a cell size: how far the network's outputs move (mean square) when that layer alone is
-quantized, summed over the spatial and the Winograd domain (in the latter beyond what pruning alone moves them).
-Small distortions add up, so the best choice minimises, layer by layer, bits + lambda distortion (Shoham & Gersho 1988),
-with the lambda at which the sum of distortions meets the bound.  Bits are each layer's zero-order entropy.
+Distortion of a layer at a cell size: how far the network's outputs move (mean square) when that
+layer alone is quantized, summed over the spatial and the Winograd domain (in the latter beyond what
+pruning alone moves them).
+Small distortions add up, so the best choice minimises, layer by layer, bits + lambda distortion
+(Shoham & Gersho 1988), with the lambda at which the sum of distortions meets the bound.  Bits are
+each layer's zero-order entropy.
 """
 
 from collections.abc import Mapping, Sequence
@@ -79,7 +82,8 @@ def choices(trial: Trial, cells: Mapping[str, Sequence[float]]) -> dict[str, lis
 
 
 def best_cells(table: Mapping[str, Sequence[Choice]], bound: float) -> dict[str, float]:
-    """The cell of each array with the fewest bits in all whose distortions sum to at most ``bound``.
+    """The cell of each array with the fewest bits in all
+    whose distortions sum to at most ``bound``.
 
     Where even the smallest distortions exceed the bound, those are taken.
     """
@@ -104,7 +108,9 @@ def best_cells(table: Mapping[str, Sequence[Choice]], bound: float) -> dict[str,
 def search_cells(
     trial: Trial, cells: Mapping[str, float], factors: Sequence[float] = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
 ) -> dict[str, float]:
-    """A cell for each weight array, together no worse than ``cells``; ``factors`` of those are tried."""
+    """A cell for each weight array, together no worse than ``cells``;
+    ``factors`` of those are tried.
+    """
     tried = {name: sorted({cell, *(cell * factor for factor in factors)}) for name, cell in cells.items()}
     table = choices(trial, tried)
     bound = sum(row[tried[name].index(cells[name])].distortion for name, row in table.items())

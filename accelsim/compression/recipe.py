@@ -112,7 +112,8 @@ class CompressionRecipe(Section):
     """Bits of each bias, scale and shift."""
 
     data: Data | None = None
-    """Training images calibrate and fine-tune, test images measure; without it nothing is measured."""
+    """Training images calibrate and fine-tune, test images measure; without it nothing is measured.
+    """
 
     calibration: ImageCount = 300
     """The first training images, on which input densities are measured."""

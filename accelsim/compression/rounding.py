@@ -1,18 +1,21 @@
 """Weights rounded to whole multiples of their cell, with the zeros of both domains.
 
-Zeros by themselves are ``accelsim.sparsity.whole_filters``'; with images, a layer's output changes least instead of its
-weights.
+Zeros by themselves are ``accelsim.sparsity.whole_filters``'; with images, a layer's output changes
+least instead of its weights.
 
-Filters with given zeros are w = D M z: a whole basis M (``whole_bases``), whole numbers z.  For one output channel,
+Filters with given zeros are w = D M z: a whole basis M (``whole_bases``), whole numbers z.  For one
+output channel,
 
     minimise  || X w - Y ||^2 + damping |w - w_0|^2  =  z^T A z - 2 b^T z + ...
 
-over whole z is the search for the nearest point of a lattice.  Babai's nearest plane: with A = L L^T the coordinates
-are rounded one after another, each where the errors of those before it put its best value (which is what Frantar et
-al., arXiv:2210.17323, do for all channels in one order and without zeros); the coordinates of the largest diagonal come
-first, and some sweeps of single improvements last.  Layer after layer (``reconstruction.refit``): X are the inputs that
-the rounded layers before it give, Y what the layer gave before anything was rounded.  So errors in the directions that
-carry images, their means above all, are made up for at once, where rounding to the nearest lets them add up.
+over whole z is the search for the nearest point of a lattice.  Babai's nearest plane: with A = L
+L^T the coordinates are rounded one after another, each where the errors of those before it put its
+best value (which is what Frantar et al., arXiv:2210.17323, do for all channels in one order and
+without zeros); the coordinates of the largest diagonal come first, and some sweeps of single
+improvements last.  Layer after layer (``reconstruction.refit``): X are the inputs that the rounded
+layers before it give, Y what the layer gave before anything was rounded.  So errors in the
+directions that carry images, their means above all, are made up for at once, where rounding to the
+nearest lets them add up.
 """
 
 from collections.abc import Mapping
@@ -37,7 +40,9 @@ Zeros = Mapping[str, tuple[Flags, Array]]  # of W, and kron (vec(W) = kron vec(w
 
 
 def zeros_of_filters(network: Network, tiles: Mapping[str, int], sparsity: float, quantizer: Quantizer) -> Zeros:
-    """Which entries of W are zeros: the smallest of all layers together, and those that are nothing beside a cell."""
+    """Which entries of W are zeros: the smallest of all layers together,
+    and those that are nothing beside a cell.
+    """
     regularizer = JointRegularizer(network.graph, {"default": 0} | dict(tiles))
     theta = max(winograd_threshold(network, tiles, sparsity), EXACT * min(quantizer.cells.values()))
     filters = regularizer.pruned_winograd(network.arrays, theta)
@@ -45,7 +50,8 @@ def zeros_of_filters(network: Network, tiles: Mapping[str, int], sparsity: float
 
 
 def with_zeros(quantized: Quantized, network: Network, zeros: Zeros) -> Quantized:
-    """``quantized``, but each layer that Winograd serves rounded so that zeros of both domains stay.
+    """``quantized``, but each layer that Winograd serves
+    rounded so that zeros of both domains stay.
 
     network: before quantization.
     """
@@ -58,9 +64,11 @@ def with_zeros(quantized: Quantized, network: Network, zeros: Zeros) -> Quantize
 
 
 def fitted(quantized: Quantized, network: Network, zeros: Zeros, images: Array) -> Quantized:
-    """``quantized``, but rounded anew so that each layer gives what it gave before; biases take up the mean error.
+    """``quantized``, but rounded anew so that each layer gives what it gave before;
+    biases take up the mean error.
 
-    network: before quantization.  images: (N, H, W, C) float32, preprocessed.  Layers with groups stay as they are.
+    network: before quantization.  images: (N, H, W, C) float32, preprocessed.  Layers with groups
+    stay as they are.
     """
     indices = dict(quantized.indices)
     whole = Quantizer(quantized.quantizer.cells, np.zeros(0))
@@ -82,7 +90,8 @@ def fitted(quantized: Quantized, network: Network, zeros: Zeros, images: Array) 
 def whole_weights(moments: Moments, w: Array, cell: float, bases: Floats) -> Levels:
     """Indices of a layer's weights: (K, C, taps) int32.
 
-    moments: rows of X are (taps x channels).  w: (K, C, taps) before.  bases: (K, C, taps, taps) of each 2-D filter.
+    moments: rows of X are (taps x channels).  w: (K, C, taps) before.  bases: (K, C, taps, taps) of
+    each 2-D filter.
     """
     K, C, taps = w.shape
     H = _channels_first(moments.H.astype(np.float64), C, taps)
@@ -107,7 +116,10 @@ def whole_weights(moments: Moments, w: Array, cell: float, bases: Floats) -> Lev
 
 
 def nearest_point(A: Floats, b: Floats) -> Floats:
-    """Whole z, each (d,), for which z^T A z - 2 b^T z is small.  A: (K, d, d) positive definite, b: (K, d)."""
+    """Whole z, each (d,), for which z^T A z - 2 b^T z is small.
+
+    A: (K, d, d) positive definite, b: (K, d).
+    """
     each = np.arange(len(b))[:, None]
     order = np.argsort(np.diagonal(A, axis1=1, axis2=2), axis=1, kind="stable")
     A = A[each[:, :, None], order[:, :, None], order[:, None, :]]
@@ -131,7 +143,10 @@ def nearest_point(A: Floats, b: Floats) -> Floats:
 
 
 def _vectors(bases: Floats) -> tuple[Ints, Floats]:
-    """(which of the C taps weights of a channel enter, (those, basis vectors)).  bases: (C, taps, taps)."""
+    """(which of the C taps weights of a channel enter, (those, basis vectors)).
+
+    bases: (C, taps, taps).
+    """
     taps = bases.shape[1]
     filters, row, column = np.nonzero(bases)
     rows, i = np.unique(filters * taps + row, return_inverse=True)

@@ -1,9 +1,10 @@
-"""The ZIP archive around a ``.dual`` file: one canonical byte string for given members, so that no byte goes unchecked.
+"""The ZIP archive around a ``.dual`` file:
+one canonical byte string for given members, so that no byte goes unchecked.
 
-Members are stored, except those packed with bzip2 (ZIP method 12; libbz2 is one implementation, so the bytes are the
-same everywhere, unlike deflate's).  Dates, attributes and comments are fixed.  The reader rebuilds every header from
-what it parsed and refuses an archive that differs from it in one bit: what any ZIP tool can list and extract is read,
-what another tool has rewritten is not.
+Members are stored, except those packed with bzip2 (ZIP method 12; libbz2 is one implementation, so
+the bytes are the same everywhere, unlike deflate's).  Dates, attributes and comments are fixed.  The
+reader rebuilds every header from what it parsed and refuses an archive that differs from it in one
+bit: what any ZIP tool can list and extract is read, what another tool has rewritten is not.
 """
 
 import bz2
@@ -45,7 +46,9 @@ class _Member:
 
 
 def pack(members: Mapping[str, bytes], compressed: frozenset[str] = frozenset()) -> bytes:
-    """The archive of the members in their order; those named in ``compressed`` are packed with bzip2."""
+    """The archive of the members in their order;
+    those named in ``compressed`` are packed with bzip2.
+    """
     records = []
     for name, content in members.items():
         method = BZIP2 if name in compressed else STORED
@@ -70,8 +73,8 @@ def _pieces(members: list[_Member]) -> list[bytes | memoryview]:
 def unpack(archive: bytes, max_member_bytes: int) -> dict[str, bytes]:
     """The members of an archive that ``pack`` wrote, by name.
 
-    Raises DamagedFile if the archive is anything else, truncated, altered, or if a packed member would grow beyond
-    ``max_member_bytes``; no more memory than that is taken to find out.
+    Raises DamagedFile if the archive is anything else, truncated, altered, or if a packed member
+    would grow beyond ``max_member_bytes``; no more memory than that is taken to find out.
     """
     members: list[_Member] = []
     offset = 0

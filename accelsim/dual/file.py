@@ -1,11 +1,13 @@
-"""The ``.dual`` file: one compressed network that a spatial and a Winograd machine both decode and run.
+"""The ``.dual`` file: one compressed network that a spatial
+and a Winograd machine both decode and run.
 
-Members of the archive (``container``): ``manifest.json`` (``manifest``), ``weights`` (the entropy-coded indices) and
-``values`` (codebook, biases, scales and shifts, input densities), and ``digest``: what was altered in the file is
-refused at once, not after seconds of decoding.  Version 1 had none and is read where decoding takes less than a second.
+Members of the archive (``container``): ``manifest.json`` (``manifest``), ``weights`` (the
+entropy-coded indices) and ``values`` (codebook, biases, scales and shifts, input densities), and
+``digest``: what was altered in the file is refused at once, not after seconds of decoding.  Version
+1 had none and is read where decoding takes less than a second.
 Byte by byte: docs/dual-format.md.
-A reader trusts nothing: every size follows from the validated manifest and is bounded by the size of the file before
-memory is taken.
+A reader trusts nothing: every size follows from the validated manifest and is bounded by the size
+of the file before memory is taken.
 """
 
 import hashlib
@@ -40,7 +42,8 @@ from accelsim.network import Graph, Network
 
 MAX_FILE_BYTES = 128 << 20
 DENSITY_STEPS = 63  # the integer of an input density of 1
-# A file may not claim more numbers than its size makes plausible: 1/4 of a bit each, and some for free.
+# A file may not claim more numbers than its size makes plausible: 1/4 of a bit each, and some for
+# free.
 NUMBERS_PER_BYTE = 32
 FREE_NUMBERS = 1 << 18
 # Nor more steps of decoding, which take time however few numbers they yield.
@@ -69,9 +72,12 @@ class CompressedNetwork:
 
 
 def write_dual(path: Path, compressed: CompressedNetwork, coder: Coder = "context") -> DualModel:
-    """Write the file atomically and return what a reader gets from it.  The same content gives the same bytes.
+    """Write the file atomically and return what a reader gets from it.
 
-    Raises InputError if a reader would refuse the file, ValueError if the content does not fit together.
+    The same content gives the same bytes.
+
+    Raises InputError if a reader would refuse the file, ValueError if the content does not fit
+    together.
     """
     content = encode_dual(compressed, coder)
     model = decode_dual(content, str(path))
@@ -100,13 +106,17 @@ def _digest(members: Mapping[str, bytes]) -> bytes:
 def read_dual(path: Path) -> DualModel:
     """Read and decode a file.
 
-    Raises InputError, one line, if it cannot be read or is anything but an intact ``.dual`` file of this version.
+    Raises InputError, one line, if it cannot be read or is anything but an intact ``.dual`` file of
+    this version.
     """
     return decode_dual(_content(path), str(path))
 
 
 def read_indices(path: Path) -> dict[str, Levels]:
-    """The quantization indices of each weight array of a file, by name.  Raises InputError as ``read_dual``."""
+    """The quantization indices of each weight array of a file, by name.
+
+    Raises InputError as ``read_dual``.
+    """
     try:
         manifest, weights, _ = _open(_content(path))
         return _decode_weights(manifest, weights)[0]
@@ -190,7 +200,9 @@ def decode_dual(content: bytes, where: str) -> DualModel:
 
 
 def _open(content: bytes) -> tuple[Manifest, bytes, bytes]:
-    """The manifest and the members ``weights`` and ``values``; what they decode to is plausible in size."""
+    """The manifest and the members ``weights`` and ``values``;
+    what they decode to is plausible in size.
+    """
     members = unpack(content, MAX_MANIFEST_BYTES)
     expected = ["manifest.json", "weights", "values"]
     if list(members) not in (expected, [*expected, "digest"]):
@@ -269,7 +281,9 @@ def _decode_weights(manifest: Manifest, content: bytes) -> tuple[dict[str, Level
 
 
 def _kinds(value_names: list[str], densities: int) -> list[int]:
-    """Which statistics the parts of ``values`` share: codebook, scales, shifts and biases, densities."""
+    """Which statistics the parts of ``values`` share:
+    codebook, scales, shifts and biases, densities.
+    """
     return [0, *(1 if name.endswith(".weight") else 2 for name in value_names), *[3] * densities]
 
 

@@ -13,21 +13,24 @@ class DualModel:
     """A compressed network that serves both kinds of machine."""
 
     network: Network
-    """The inference graph (batch-norm folded to ``affine``) with decoded float32 arrays: weights pruned and quantized
-    in the spatial domain."""
+    """The inference graph (batch-norm folded to ``affine``) with decoded float32 arrays:
+    weights pruned and quantized in the spatial domain."""
 
     winograd_m: Mapping[str, int]
-    """Output tile size m of F(m x m, R x S) for each Winograd-eligible convolution, by node name."""
+    """Output tile size m of F(m x m, R x S) for each Winograd-eligible convolution, by node name.
+    """
 
     winograd_threshold: float
     """Winograd-domain filter entries with an absolute value up to it are zero."""
 
     input_density: Mapping[str, Array] = field(default_factory=dict)
-    """For each conv and linear node, the share of non-zero inputs of each channel (C,), measured on calibration images;
-    empty if not measured."""
+    """For each conv and linear node, the share of non-zero inputs of each channel (C,),
+    measured on calibration images; empty if not measured."""
 
     accuracy: Mapping[str, float] = field(default_factory=dict)
-    """Measured figures by name, in percent or dB (``top1_reference``, ``top1_spatial``, ``top1_winograd``)."""
+    """Measured figures by name,
+    in percent or dB (``top1_reference``, ``top1_spatial``, ``top1_winograd``).
+    """
 
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Free text by key (recipe, seed, data, sample images)."""
@@ -46,6 +49,8 @@ class DualModel:
 
 
 def winograd_eligible(node: Node) -> bool:
-    """Whether Winograd serves the node as it stands: a convolution at stride 1, undilated, kernel at least 2 x 2."""
+    """Whether Winograd serves the node as it stands:
+    a convolution at stride 1, undilated, kernel at least 2 x 2.
+    """
     layer = node.layer
     return isinstance(layer, Conv) and layer.stride == (1, 1) and layer.dilation == (1, 1) and min(layer.kernel) >= 2

@@ -2,9 +2,11 @@
 
     n = round((w + U) / D),    U = 0 (uniform, UQ) or U ~ uniform(-D/2, D/2) from a shared seed (dithered, DUQ).
 
-n = 0 stays zero for good.  Every other index decodes to D c_n - U; the codebook c (in cells, at first c_n = n) is
-shared by all tensors and may be fine-tuned.  D is the cell size, one for the network or one for each tensor.
-The dither comes from the raw output of PCG64, which NumPy keeps the same in all versions and on all machines.
+n = 0 stays zero for good.  Every other index decodes to D c_n - U; the codebook c (in cells, at
+first c_n = n) is shared by all tensors and may be fine-tuned.  D is the cell size, one for the
+network or one for each tensor.
+The dither comes from the raw output of PCG64, which NumPy keeps the same in all versions and on all
+machines.
 """
 
 from collections.abc import Mapping
@@ -72,7 +74,8 @@ def rounded_codebook(codebook: Floats) -> Floats:
 
 
 def codebook_slope(quantizer: Quantizer, indices: Mapping[str, Levels], slopes: Mapping[str, Array]) -> Floats:
-    """The mean of dC/dw over the weights of each index, in cells: (2 L + 1,) float64, 0 for n = 0 and unused indices.
+    """The mean of dC/dw over the weights of each index, in cells:
+    (2 L + 1,) float64, 0 for n = 0 and unused indices.
 
     slopes: dC/dw by array name.
     """
@@ -89,7 +92,8 @@ def codebook_slope(quantizer: Quantizer, indices: Mapping[str, Levels], slopes: 
 
 
 def dyadic(values: Array, bits: int) -> tuple[Levels, int]:
-    """Integers q and the exponent e of q 2^e ~ values, with |q| < 2^(bits - 1) and e as small as that allows.
+    """Integers q and the exponent e of q 2^e ~ values,
+    with |q| < 2^(bits - 1) and e as small as that allows.
 
     values: any shape, finite.  The largest error is 2^(e - 1).
     """

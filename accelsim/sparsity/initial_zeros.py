@@ -1,9 +1,11 @@
-"""Sparse first weights whose zeros in both domains are made exact, and stay so while the weights move (``joint.hold``).
+"""Sparse first weights whose zeros in both domains are made exact,
+and stay so while the weights move (``joint.hold``).
 
-In the spatial domain the zeros are those that the weights have.  In the Winograd domain they are the smallest entries,
-shared out among the layers by LAMP scores (``reconstruction``).  With batch-norm folded into the weights layers have
-very different scales, and one threshold on all their Winograd-domain weights prunes the small-scale ones bare; entries
-that are exactly zero need no threshold.
+In the spatial domain the zeros are those that the weights have.  In the Winograd domain they are
+the smallest entries, shared out among the layers by LAMP scores (``reconstruction``).  With
+batch-norm folded into the weights layers have very different scales, and one threshold on all their
+Winograd-domain weights prunes the small-scale ones bare; entries that are exactly zero need no
+threshold.
 """
 
 from collections.abc import Mapping

@@ -1,12 +1,15 @@
-"""The joint-sparsity regularizer: one set of spatial weights pulled towards zeros in both domains at once.
+"""The joint-sparsity regularizer:
+one set of spatial weights pulled towards zeros in both domains at once.
 
     R_SD = 1/N_SD  sum_l || w_l * [|w_l| <= theta_SD] ||^2            over all conv and fully-connected layers,
     R_WD = 1/N_WD  sum_l || W_l * [|W_l| <= theta_WD] ||^2            over the Winograd-eligible ones, W = G w G^T,
     C    = E + exp(z_SD) R_SD + exp(z_WD) R_WD - alpha (z_SD + z_WD).
 
-theta is the s-th percentile of |w| (|W|) over all its layers together, taken anew at every step; the indicator counts
-as constant in the gradient ("partial L2").  z is learned: dC/dz = exp(z) R - alpha.
-Source: Choi, El-Khamy, Lee, arXiv:1902.08192; the row scaling of G is that of ``accelsim.transforms.winograd``.
+theta is the s-th percentile of |w| (|W|) over all its layers together, taken anew at every step;
+the indicator counts as constant in the gradient ("partial L2").  z is learned: dC/dz = exp(z) R -
+alpha.
+Source: Choi, El-Khamy, Lee, arXiv:1902.08192; the row scaling of G is that of
+``accelsim.transforms.winograd``.
 """
 
 from collections.abc import Collection, Mapping
@@ -37,7 +40,9 @@ def spatial_layers(graph: Graph, exclude: Collection[str] = ()) -> tuple[str, ..
 
 
 def winograd_layers(graph: Graph, tiles: Mapping[str, int], exclude: Collection[str] = ()) -> dict[str, int]:
-    """Output tile size m of each Winograd-eligible layer: ``tiles`` by name, or by ``"default"``; none of m = 0."""
+    """Output tile size m of each Winograd-eligible layer:
+    ``tiles`` by name, or by ``"default"``; none of m = 0.
+    """
     return {
         node.name: tiles.get(node.name, tiles["default"])
         for node in graph.nodes
@@ -46,10 +51,11 @@ def winograd_layers(graph: Graph, tiles: Mapping[str, int], exclude: Collection[
 
 
 class Percentile:
-    """The s-th percentile of |values|, exactly, cheaply when the values change little from call to call.
+    """The s-th percentile of |values|, exactly,
+    cheaply when the values change little from call to call.
 
-    It keeps the last threshold and selects among the values near it, as near as the threshold's last change lets
-    expect; if the rank falls outside, it selects among all.
+    It keeps the last threshold and selects among the values near it, as near as the threshold's
+    last change lets expect; if the rank falls outside, it selects among all.
     """
 
     narrowest = 0.001  # share of the last threshold, up and down, that is searched first
@@ -61,7 +67,10 @@ class Percentile:
         self.last = 0.0
 
     def threshold(self, magnitudes: Array, sparsity: float) -> float:
-        """Smallest theta with at least ceil(sparsity N) magnitudes <= theta.  magnitudes: (N,) float32, >= 0."""
+        """Smallest theta with at least ceil(sparsity N) magnitudes <= theta.
+
+        magnitudes: (N,) float32, >= 0.
+        """
         rank = int(np.ceil(sparsity * magnitudes.size)) - 1  # of the threshold, from 0
         if rank < 0:
             return -1.0  # below every magnitude: nothing is pruned
@@ -83,7 +92,8 @@ class Percentile:
 class JointRegularizer:
     """R_SD and R_WD, their gradients and their thresholds for the layers of one network.
 
-    graph: the network.  tiles: as ``winograd_layers``.  exclude: names of layers left out in both domains.
+    graph: the network.  tiles: as ``winograd_layers``.  exclude: names of layers left out in both
+    domains.
     xp: the array module.
     """
 
@@ -149,7 +159,9 @@ class JointRegularizer:
     def winograd_penalty(
         self, weights: Mapping[str, Array], sparsity: float, gradients: Mapping[str, Array], z: float
     ) -> Penalty:
-        """R_WD at this sparsity; adds exp(z) dR_WD/dw = exp(z) 2/N G^T (W * [...]) G to the gradients."""
+        """R_WD at this sparsity;
+        adds exp(z) dR_WD/dw = exp(z) 2/N G^T (W * [...]) G to the gradients.
+        """
         values = self.transform(weights)
         penalty = self._penalty(values, self.percentile_wd, sparsity)
         values *= np.float32(2 * np.exp(z) / max(values.size, 1))
@@ -166,7 +178,9 @@ class JointRegularizer:
         return theta_sd, theta_wd
 
     def pruned_spatial(self, weights: Mapping[str, Array], theta: float) -> dict[str, Array]:
-        """The weights, by name, with zeros where |w| <= theta in the regularized layers; the others as they are."""
+        """The weights, by name,
+        with zeros where |w| <= theta in the regularized layers; the others as they are.
+        """
         pruned = dict(weights)
         for name in self.spatial:
             w = weights[f"{name}.weight"]
@@ -174,7 +188,9 @@ class JointRegularizer:
         return pruned
 
     def pruned_winograd(self, weights: Mapping[str, Array], theta: float) -> dict[str, Array]:
-        """By layer name, the Winograd-domain filters (K, C, n_h, n_w) with zeros where |W| <= theta."""
+        """By layer name, the Winograd-domain filters (K, C,
+        n_h, n_w) with zeros where |W| <= theta.
+        """
         pruned = {}
         for name in self.winograd:
             w = weights[f"{name}.weight"]

@@ -8,7 +8,8 @@ from accelsim.settings import Count, NonNegative, Positive, Section, Seed, Share
 
 
 class Joint(Section):
-    """Zeros in both domains at once (``accelsim.sparsity.joint``), pulled for by a regularizer or there from the start.
+    """Zeros in both domains at once (``accelsim.sparsity.joint``),
+    pulled for by a regularizer or there from the start.
 
     C = E + exp(z_SD) R_SD + exp(z_WD) R_WD - alpha (z_SD + z_WD), with z learned.
     """
@@ -17,10 +18,14 @@ class Joint(Section):
     """The domains that are made sparse: spatial, Winograd, or both."""
 
     spatial: Share = 0.8
-    """s_SD: the share of zeros in the spatial domain to aim at, and to prune to when the network is measured."""
+    """s_SD: the share of zeros in the spatial domain to aim at,
+    and to prune to when the network is measured.
+    """
 
     winograd: Share = 0.8
-    """s_WD: the share of zeros in the Winograd domain to aim at, and to prune to when the network is measured."""
+    """s_WD: the share of zeros in the Winograd domain to aim at,
+    and to prune to when the network is measured.
+    """
 
     grow_from: Share = 1.0
     """The targets at the start of the training, as a share of themselves."""
@@ -38,12 +43,12 @@ class Joint(Section):
     """The first z; "balanced" is log(alpha / R) of the first step."""
 
     prune_from: Share | None = None
-    """From this share of the training on, the weights that are then up to theta_SD are zero for good (what the
-    compression does anyway), and only R_WD goes on."""
+    """From this share of the training on, the weights that are then up to theta_SD are
+    zero for good (what the compression does anyway), and only R_WD goes on."""
 
     hold: bool = False
-    """Instead of regularizing, make the zeros that the first weights have in either domain exact and let them stay
-    (``accelsim.sparsity.initial_zeros``)."""
+    """Instead of regularizing, make the zeros that the first weights have in either
+    domain exact and let them stay (``accelsim.sparsity.initial_zeros``)."""
 
     tiles: dict[str, Annotated[int, Field(ge=0, le=6)]] = Field(default_factory=lambda: {"default": 2})
     """m of F(m, r) by layer name, ``default`` for the others; 0: not by Winograd."""
@@ -59,7 +64,9 @@ class Joint(Section):
 
 
 class Reconstruction(Section):
-    """Zeros made layer by layer before the first epoch, as many as ``joint`` says (``reconstruction``)."""
+    """Zeros made layer by layer before the first epoch,
+    as many as ``joint`` says (``reconstruction``).
+    """
 
     images: Count = 512
     """Of the training split, so many drawn at random."""
@@ -74,8 +81,8 @@ class Reconstruction(Section):
     """Steps of the conjugate gradients that follow."""
 
     spatial_pull: Positive = 1.0
-    """ADMM's penalty on what differs from the copy with zeros in the spatial domain, where a weight's output has
-    weight 1."""
+    """ADMM's penalty on what differs from the copy with zeros in the spatial domain,
+    where a weight's output has weight 1."""
 
     winograd_pull: Positive = 1.0
     """ADMM's penalty on what differs from the copy with zeros in the Winograd domain."""

@@ -1,9 +1,10 @@
 """Filters in whole numbers with given zeros in both domains.
 
-Rounding each weight for itself would lose the zeros of W (``zero_patterns``), because weights that cancel are rounded
-apart: what should be zero in W becomes as large as true entries, and a threshold on |W| takes the wrong ones.  So
-filters whose zeros of W need weights that cancel are rounded to whole multiples of the cell that lie in the space
-themselves, near the weights: whole coefficients of a whole basis (Babai's rounding), improved one at a time.
+Rounding each weight for itself would lose the zeros of W (``zero_patterns``), because weights that
+cancel are rounded apart: what should be zero in W becomes as large as true entries, and a threshold
+on |W| takes the wrong ones.  So filters whose zeros of W need weights that cancel are rounded to
+whole multiples of the cell that lie in the space themselves, near the weights: whole coefficients
+of a whole basis (Babai's rounding), improved one at a time.
 """
 
 from collections.abc import Iterator
@@ -45,7 +46,9 @@ def whole_bases(zero: Flags, zero_wd: Flags | None = None, kron: Array | None = 
 
 
 def _bound_bases(zero: Flags, zero_wd: Flags, kron: Array) -> Iterator[tuple[Ints, Floats]]:
-    """(which, bases (F, taps, taps)) of the filters whose zeros of W need weights that cancel, block by block."""
+    """(which, bases (F, taps, taps)) of the filters whose zeros
+    of W need weights that cancel, block by block.
+    """
     zero_w = zero.reshape(-1, kron.shape[1])
     zero_W = zero_wd.reshape(-1, len(kron))
     needed = cancelling(zero_w, zero_W, kron)
@@ -101,7 +104,10 @@ def _made_whole(basis: Floats, free: Flags) -> Floats:
 
 
 def _nearest(w: Floats, basis: Floats) -> Floats:
-    """A point of each lattice near w: (F, taps).  basis: (F, taps, taps), columns of zeros left out."""
+    """A point of each lattice near w: (F, taps).
+
+    basis: (F, taps, taps), columns of zeros left out.
+    """
     taps = w.shape[1]
     squares = (basis**2).sum(axis=1)
     gram = basis.swapaxes(1, 2) @ basis

@@ -1,8 +1,9 @@
 """Zeros of both domains made exact: the linear space of the filters that have them.
 
-A 2-D filter w, as a vector, has the transform W = kron w (``joint``).  Given zeros of w and of W are zeros of both if
-and only if w lies in the linear space { w : w_i = 0, (kron w)_j = 0 }.  Weights projected onto it have no small
-Winograd-domain entries, only zeros: pruning in either domain loses nothing.
+A 2-D filter w, as a vector, has the transform W = kron w (``joint``).  Given zeros of w and of W
+are zeros of both if and only if w lies in the linear space { w : w_i = 0, (kron w)_j = 0 }.  Weights
+projected onto it have no small Winograd-domain entries, only zeros: pruning in either domain loses
+nothing.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,9 @@ class ZeroPattern:
     projectors: Array  # (F, R S, R S) float32, onto the space of each of these
 
     def project(self, weights: Array) -> None:
-        """Move the weights, (K, C, R, S) and contiguous, to the nearest ones with the zeros; in place."""
+        """Move the weights, (K, C, R, S) and contiguous,
+        to the nearest ones with the zeros; in place.
+        """
         weights *= self.mask
         if len(self.bound):
             filters = weights.reshape(-1, self.projectors.shape[1])
@@ -33,7 +36,8 @@ class ZeroPattern:
 def zero_pattern(zero: Flags, zero_wd: Flags | None = None, kron: Array | None = None) -> ZeroPattern:
     """The zeros of one layer.
 
-    zero: (K, C, R, S) where w is zero.  zero_wd: (K, C, n_h, n_w) where W is.  kron: (n_h n_w, R S).
+    zero: (K, C, R, S) where w is zero.  zero_wd: (K, C, n_h, n_w) where W is.  kron: (n_h n_w, R
+    S).
     """
     mask = (~zero).astype(np.float32)
     if zero_wd is None or kron is None:

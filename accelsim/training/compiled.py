@@ -1,9 +1,11 @@
-"""A network compiled for one batch size: buffers made once, then forward and backward as a short list of phases.
+"""A network compiled for one batch size: buffers made once,
+then forward and backward as a short list of phases.
 
-Consecutive block phases run block by block, so that a block passes through several layers while it is in the cache;
-phases that need the whole batch are barriers.  A thread takes the next block when it is free: what a block adds to a
-sum over the batch has its own place, so results do not depend on the threads, and NumPy releases the interpreter lock
-in its products and copies.  ``xp`` is the array module (NumPy, or CuPy passed by the caller).
+Consecutive block phases run block by block, so that a block passes through several layers while it
+is in the cache; phases that need the whole batch are barriers.  A thread takes the next block when
+it is free: what a block adds to a sum over the batch has its own place, so results do not depend on
+the threads, and NumPy releases the interpreter lock in its products and copies.  ``xp`` is the
+array module (NumPy, or CuPy passed by the caller).
 """
 
 from collections import Counter, defaultdict
@@ -30,12 +32,15 @@ BLOCK_FLOATS = 1 << 19  # of a block's largest activation, unless that takes few
 class CompiledNetwork:
     """Forward and backward of ``graph`` on batches of ``batch`` images, by ``workers`` threads.
 
-    arrays: the network's arrays by name; read at every step (batch-norm statistics are updated in place).
+    arrays: the network's arrays by name; read at every step (batch-norm statistics are updated in
+    place).
     gradients: arrays by the same names, overwritten by ``backward``; None to only infer.
     training: whether batch-norm uses the batch's statistics.
-    block: images a block, cut to the largest divisor of the batch; by default as many as suit the kernels.
+    block: images a block, cut to the largest divisor of the batch; by default as many as suit the
+    kernels.
     hint: a node whose output a loss reads, too (``hinted``, ``backward``).
-    operations: replaces the operation of the named nodes (Winograd inference), as (layer, inputs, ...) -> Op.
+    operations: replaces the operation of the named nodes (Winograd inference), as (layer, inputs,
+    ...) -> Op.
     """
 
     def __init__(
@@ -78,7 +83,9 @@ class CompiledNetwork:
         return self._scratch[name]
 
     def gradient(self, shape: tuple[int, ...]) -> Array:
-        """A block array for a gradient, perhaps one that is no longer read; what it holds is not said."""
+        """A block array for a gradient, perhaps one that is no longer read;
+        what it holds is not said.
+        """
         free = self._free[shape]
         if free:
             return free.pop()
@@ -187,7 +194,9 @@ class CompiledNetwork:
         self._each(self.blocks, work)
 
     def forward(self, x: NDArray[Any]) -> Array:
-        """x: (batch, H, W, C) float32, preprocessed -> the output: (batch, F) or (batch, H, W, C) float32."""
+        """x: (batch, H, W, C) float32, preprocessed -> the output:
+        (batch, F) or (batch, H, W, C) float32.
+        """
         self._spread(self.xp.asarray(x), self.input)
         ops = list(self.ops.values())
         self._each(len(ops), lambda i, _worker: ops[i].prepare())
@@ -200,7 +209,8 @@ class CompiledNetwork:
         return self._joined(self._hint)
 
     def backward(self, dy: Array, d_hint: Array | None = None) -> None:
-        """Fill the gradients, from dy: the loss's gradient with respect to ``forward``'s output (same shape).
+        """Fill the gradients, from dy:
+        the loss's gradient with respect to ``forward``'s output (same shape).
 
         d_hint: with respect to the hint's output, beside what reaches it by dy.
         """

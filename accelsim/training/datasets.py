@@ -1,4 +1,6 @@
-"""Labelled images from disk, as uint8 arrays; relative paths start at the folder named by ACCELSIM_DATA."""
+"""Labelled images from disk, as uint8 arrays;
+relative paths start at the folder named by ACCELSIM_DATA.
+"""
 
 import csv
 import io
@@ -46,8 +48,8 @@ class Images:
 class Folder:
     """Image files of any size, decoded when taken.
 
-    In training a random part of 8 to 100 % of the area and 3:4 to 4:3 in shape (Szegedy et al. 2015), otherwise the
-    central 7/8 of the shorter side; both resized to ``size``.
+    In training a random part of 8 to 100 % of the area and 3:4 to 4:3 in shape (Szegedy et al.
+    2015), otherwise the central 7/8 of the shorter side; both resized to ``size``.
     """
 
     paths: tuple[Path, ...]
@@ -77,7 +79,9 @@ Source = Images | Folder
 
 
 def _central(have: tuple[int, int], size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Box (left, top, right, bottom) of size's shape whose scaled-up 8/7 just fits into an image of have = (W, H)."""
+    """Box (left, top, right, bottom) of size's shape whose
+    scaled-up 8/7 just fits into an image of have = (W, H).
+    """
     scale = min(have[0] / size[1], have[1] / size[0]) * 7 / 8
     width = scale * size[1]
     height = scale * size[0]
@@ -100,7 +104,8 @@ def _part(have: tuple[int, int], rng: np.random.Generator) -> tuple[float, float
 def load_split(data: Data, split: str, size: tuple[int, int], classes: int) -> Source:
     """The images of one split, ``train`` or ``test``.
 
-    size: the network's (H, W); classes: its outputs.  Raises InputError if a file is missing or does not fit them.
+    size: the network's (H, W); classes: its outputs.  Raises InputError if a file is missing or
+    does not fit them.
     """
     path = resolve(data.path)
     source: Source
@@ -137,7 +142,9 @@ def folder(path: Path, size: tuple[int, int]) -> Folder:
 
 
 def archives(path: Path, split: str, size: tuple[int, int]) -> Images:
-    """Zip archives of images, listed in labels.csv by archive, file, label and split; their centres of ``size``."""
+    """Zip archives of images, listed in labels.csv by archive,
+    file, label and split; their centres of ``size``.
+    """
     listing = path / "labels.csv"
     pixels = []
     labels = []
@@ -171,7 +178,8 @@ def archives(path: Path, split: str, size: tuple[int, int]) -> Images:
 
 
 def resolve(path: str) -> Path:
-    """The path, from the data folder if it is relative, from the working directory if it begins with ``./``.
+    """The path, from the data folder if it is relative,
+    from the working directory if it begins with ``./``.
 
     Raises InputError if the data folder is not known.
     """
@@ -186,7 +194,10 @@ def resolve(path: str) -> Path:
 
 
 def cifar10(folder: Path, split: str) -> Images:
-    """CIFAR-10 from lossless mosaics of 40 x 25 images; image i has label i mod 10.  split: train or test."""
+    """CIFAR-10 from lossless mosaics of 40 x 25 images; image i has label i mod 10.
+
+    split: train or test.
+    """
     parts = []
     for k in range(10 if split == "test" else 50):
         mosaic = open_image(folder / f"{split}_{k:02d}.webp")

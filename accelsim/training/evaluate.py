@@ -1,4 +1,6 @@
-"""Accuracy of a network as it stands, pruned in the spatial domain, and pruned in the Winograd domain."""
+"""Accuracy of a network as it stands, pruned in the spatial domain,
+and pruned in the Winograd domain.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -49,7 +51,8 @@ def in_both_domains(
     thresholds: tuple[float, float],
     **options: Any,
 ) -> dict[str, float]:
-    """Top-1 in percent: ``unpruned``; ``spatial``: zeros where |w| <= theta_SD; ``winograd``: where |W| <= theta_WD.
+    """Top-1 in percent: ``unpruned``; ``spatial``:
+    zeros where |w| <= theta_SD; ``winograd``: where |W| <= theta_WD.
 
     thresholds: (theta_SD, theta_WD).  options: as ``top1``.
     """
@@ -66,7 +69,9 @@ def by_domain(
     regularizer: JointRegularizer,
     thresholds: tuple[float, float],
 ) -> dict[str, T]:
-    """``measure`` (of arrays, and of Winograd-domain filters by layer) unpruned and pruned in either domain."""
+    """``measure`` (of arrays, and of Winograd-domain filters
+    by layer) unpruned and pruned in either domain.
+    """
     unpruned = measure(arrays, {})
     pruned = regularizer.pruned_spatial(arrays, thresholds[0])
     return {

@@ -12,7 +12,10 @@ from accelsim.network.weights import read_weights
 
 
 def initial_arrays(graph: Graph, seed: int) -> dict[str, Array]:
-    """Random first weights: He et al. 2015 (normal, fan out) for convolutions, 1 and 0 for batch-norm."""
+    """Random first weights: normal for convolutions, 1 and 0 for batch-norm.
+
+    Normal with the variance of He et al. 2015, by fan out.
+    """
     rng = np.random.default_rng(seed)
     arrays = {}
     norms = {node.name for node in graph.nodes if isinstance(node.layer, BatchNorm)}
@@ -30,10 +33,11 @@ def initial_arrays(graph: Graph, seed: int) -> dict[str, Array]:
 
 
 def identity_arrays(graph: Graph, seed: int) -> dict[str, Array]:
-    """Random first weights, but the first channel of every convolution hands on the first channel of its input.
+    """Random first weights,
+    but the first channel of every convolution hands on the first channel of its input.
 
-    The last convolution does only that, so that the network starts as the identity wherever its input is not negative.
-    Raises InputError if the network is not one chain of convolutions.
+    The last convolution does only that, so that the network starts as the identity wherever its
+    input is not negative. Raises InputError if the network is not one chain of convolutions.
     """
     convs = [node.name for node in graph.nodes if isinstance(node.layer, Conv)]
     if not convs or not all(isinstance(node.layer, Conv | Relu) for node in graph.nodes):
@@ -49,8 +53,9 @@ def identity_arrays(graph: Graph, seed: int) -> dict[str, Array]:
 def start_arrays(graph: Graph, path: Path) -> dict[str, Array]:
     """The graph's arrays from a .safetensors or .npz file.
 
-    1 x 1 convolutions that it lacks, with their batch-norm, start as the identity (the projection that arXiv:1902.08192
-    adds to ResNet-18).  Raises InputError if any other array is missing or an array does not fit.
+    1 x 1 convolutions that it lacks, with their batch-norm, start as the identity (the projection
+    that arXiv:1902.08192 adds to ResNet-18).  Raises InputError if any other array is missing or an
+    array does not fit.
     """
     arrays = read_weights(path)
     identities = {

@@ -1,8 +1,9 @@
 """Losses with their gradients, all as means over the batch, float32.
 
-Cross-entropy with label smoothing (Szegedy et al. 2016), mean squared error, and distillation (Hinton et al. 2015):
-the student's softened probabilities follow a teacher's, scaled by T^2 so that gradients keep their size.  A hint
-(Romero et al. 2015) is the output of a layer inside that follows the teacher's.
+Cross-entropy with label smoothing (Szegedy et al. 2016), mean squared error, and distillation
+(Hinton et al. 2015): the student's softened probabilities follow a teacher's, scaled by T^2 so that
+gradients keep their size.  A hint (Romero et al. 2015) is the output of a layer inside that follows
+the teacher's.
 """
 
 from typing import Any, NamedTuple
@@ -27,7 +28,10 @@ def log_softmax(logits: Array, xp: Any = np) -> Array:
 
 
 def cross_entropy(logits: Array, labels: NDArray[Any], smoothing: float = 0.0, xp: Any = np) -> tuple[float, Array]:
-    """(loss, its gradient (N, K)).  logits: (N, K) float32, labels: (N,) int; smoothing in [0, 1)."""
+    """(loss, its gradient (N, K)).
+
+    logits: (N, K) float32, labels: (N,) int; smoothing in [0, 1).
+    """
     N, K = logits.shape
     target = xp.full((N, K), smoothing / K, np.float32)
     target[xp.arange(N), labels] += np.float32(1 - smoothing)
@@ -49,7 +53,10 @@ def relative_squared_error(y: Array, target: Array) -> tuple[float, Array]:
 
 
 def distillation(logits: Array, teacher: Array, temperature: float, xp: Any = np) -> tuple[float, Array]:
-    """(T^2 KL(teacher || student), its gradient (N, K)) at temperature T.  logits, teacher: (N, K) float32."""
+    """(T^2 KL(teacher || student), its gradient (N, K)) at temperature T.
+
+    logits, teacher: (N, K) float32.
+    """
     N, T = len(logits), np.float32(temperature)
     log_p = log_softmax(logits / T, xp)
     log_q = log_softmax(teacher / T, xp)
@@ -59,6 +66,8 @@ def distillation(logits: Array, teacher: Array, temperature: float, xp: Any = np
 
 
 def blend(hard: tuple[float, Array], soft: tuple[float, Array], share: float) -> tuple[float, Array]:
-    """(1 - share) of a loss on the labels and ``share`` of one on a teacher's outputs, each with its gradient."""
+    """(1 - share) of a loss on the labels and ``share`` of one
+    on a teacher's outputs, each with its gradient.
+    """
     loss = (1 - share) * hard[0] + share * soft[0]
     return loss, np.float32(1 - share) * hard[1] + np.float32(share) * soft[1]

@@ -1,6 +1,8 @@
-"""SGD with Nesterov momentum and Adam, on one flat vector of all parameters; and the moving average of it.
+"""SGD with Nesterov momentum and Adam,
+on one flat vector of all parameters; and the moving average of it.
 
-Sources: Sutskever et al. 2013 in PyTorch's formulation; Kingma & Ba 2015.  Weight decay is added to the gradient.
+Sources: Sutskever et al. 2013 in PyTorch's formulation; Kingma & Ba 2015.  Weight decay is added to
+the gradient.
 """
 
 from typing import Any, Literal
@@ -11,7 +13,10 @@ from accelsim.arrays import Array
 
 
 class Optimizer:
-    """Updates a flat parameter vector in place.  ``state`` names the vectors that a checkpoint must keep."""
+    """Updates a flat parameter vector in place.
+
+    ``state`` names the vectors that a checkpoint must keep.
+    """
 
     def __init__(self, size: int, weight_decay: float, xp: Any = np):
         self.weight_decay = np.float32(weight_decay)

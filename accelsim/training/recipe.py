@@ -1,4 +1,6 @@
-"""A training recipe: one YAML file that says all that a run needs, so that the same file gives the same bytes."""
+"""A training recipe: one YAML file that says all that a run needs,
+so that the same file gives the same bytes.
+"""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,15 +18,19 @@ class Data(Section):
     kind: Literal["cifar10", "folder", "npz", "archives", "super_resolution"]
     """How the images lie on disk.
 
-    cifar10: the lossless mosaics ``{train,test}_NN.webp``.  folder: ImageNet's layout, ``train/CLASS/IMAGE`` and
-    ``val/CLASS/IMAGE``, random parts of them in training.  npz: arrays train_images, train_labels, test_images and
-    test_labels.  archives: zip files listed in ``labels.csv``, whose ``calibration`` rows are trained on.
-    super_resolution: ``train91.zip``, ``set5.zip`` and ``set14.zip`` (``accelsim.training.superresolution``), whose
-    luminance is trained on by its mean squared error.
+    cifar10: the lossless mosaics ``{train,test}_NN.webp``.  folder: ImageNet's layout,
+    ``train/CLASS/IMAGE`` and ``val/CLASS/IMAGE``, random parts of them in training.  npz: arrays
+    train_images, train_labels, test_images and test_labels.  archives: zip files listed in
+    ``labels.csv``, whose ``calibration`` rows are trained on.
+    super_resolution: ``train91.zip``, ``set5.zip`` and ``set14.zip``
+    (``accelsim.training.superresolution``), whose luminance is trained on by its mean squared
+    error.
     """
 
     path: str
-    """Where; a relative path starts at the folder named by ACCELSIM_DATA, ``./`` at the working directory."""
+    """Where; a relative path starts at the folder named by ACCELSIM_DATA,
+    ``./`` at the working directory.
+    """
 
     scale: Annotated[int, Field(ge=2, le=8)] = 3
     """Super-resolution: images are reduced by it and enlarged again."""
@@ -49,7 +55,9 @@ class Data(Section):
 
 
 class OptimizerSettings(Section):
-    """The optimiser of the weights, and its learning rate over the training (``accelsim.training.schedules``)."""
+    """The optimiser of the weights,
+    and its learning rate over the training (``accelsim.training.schedules``).
+    """
 
     kind: Literal["sgd", "adam"] = "adam"
     """SGD with Nesterov's momentum, or Adam."""
@@ -114,8 +122,9 @@ class Recipe(Section):
     start: str | None = None
     """The first weights: a .safetensors or .npz file, a path as in ``Data``.
 
-    Without it they are random, or ``identity``: random, but the network's first channel carries its input to the
-    output as it is, to which all else adds nothing yet (super-resolution then starts as bicubic enlargement).
+    Without it they are random, or ``identity``: random, but the network's first channel carries its
+    input to the output as it is, to which all else adds nothing yet (super-resolution then starts
+    as bicubic enlargement).
     """
 
     data: Data
@@ -149,8 +158,8 @@ class Recipe(Section):
     """How the zeros come about before the first epoch."""
 
     train_from: str | None = None
-    """A node; only it and what comes after it are trained, on what the layers before make of the images as they are
-    and, with ``data.flip``, mirrored (``accelsim.training.tail``)."""
+    """A node; only it and what comes after it are trained, on what the layers before make of the
+    images as they are and, with ``data.flip``, mirrored (``accelsim.training.tail``)."""
 
     ema: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Decay of the weights' moving average, which then is the checkpoint."""
@@ -159,8 +168,8 @@ class Recipe(Section):
     """Batches over which the checkpoint's batch-norm statistics are measured anew."""
 
     checkpoint_steps: Count | None = None
-    """Steps between the states that a killed run resumes from, beside that of every epoch's end, when the model is
-    measured and written, too."""
+    """Steps between the states that a killed run resumes from,
+    beside that of every epoch's end, when the model is measured and written, too."""
 
     log_steps: Count = 20
     """Steps between the rows of the log."""
@@ -172,7 +181,9 @@ class Recipe(Section):
     """As many as you like; the results are the same."""
 
     block: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Images that pass through the layers together, a matter of speed; by default as many as suit the layers."""
+    """Images that pass through the layers together,
+    a matter of speed; by default as many as suit the layers.
+    """
 
     @model_validator(mode="after")
     def _has_targets(self) -> "Recipe":

@@ -1,4 +1,6 @@
-"""``accelsim train``: from a recipe file to a folder with a log, a resumable state, and a checkpoint to compress."""
+"""``accelsim train``: from a recipe file to a folder with a log,
+a resumable state, and a checkpoint to compress.
+"""
 
 import time
 from collections.abc import Callable
@@ -49,7 +51,8 @@ def train_recipe(path: Path, out: Path, resume: bool = False) -> dict[str, Any]:
     """Train as the recipe says; return the finished checkpoint's card (``checkpoint.json``).
 
     out: the run's folder.  resume: go on from the state in it.
-    Raises InputError for a bad recipe, missing data or another run's state; NumericalError if the loss is not finite.
+    Raises InputError for a bad recipe, missing data or another run's state; NumericalError if the
+    loss is not finite.
     """
     recipe = load_recipe(path)
     run = Run(recipe, path, out)
@@ -139,14 +142,20 @@ class Run:
         self.hours = 0.0
 
     def _find(self, name: str, key: str) -> Graph:
-        """The graph that a key of the recipe names, as it fits the data.  Raises InputError that names the key."""
+        """The graph that a key of the recipe names, as it fits the data.
+
+        Raises InputError that names the key.
+        """
         source = f"{self.path}: key {key}"
         graph = find_network(name, source)
         data = self.recipe.data
         return super_resolver(graph, data.patch, source) if data.kind == "super_resolution" else graph
 
     def _first_arrays(self) -> dict[str, Array]:
-        """The first weights, as the recipe says.  Raises InputError if a file does not fit the network."""
+        """The first weights, as the recipe says.
+
+        Raises InputError if a file does not fit the network.
+        """
         if self.recipe.start is None:
             return initial_arrays(self.graph, self.recipe.seed)
         if self.recipe.start == "identity":
@@ -154,7 +163,10 @@ class Run:
         return start_arrays(self.graph, resolve(self.recipe.start))
 
     def _find_teacher(self) -> Network | None:
-        """The network to distil from, if the recipe names one.  Raises InputError if it does not fit."""
+        """The network to distil from, if the recipe names one.
+
+        Raises InputError if it does not fit.
+        """
         settings = self.recipe.teacher
         if settings is None:
             return None
@@ -164,7 +176,10 @@ class Run:
         return teacher
 
     def _find_images(self) -> Source | Patches | Features:
-        """The training images, with the test images in ``test``.  Raises InputError if there are too few."""
+        """The training images, with the test images in ``test``.
+
+        Raises InputError if there are too few.
+        """
         data = self.recipe.data
         images: Source | Patches
         if data.kind == "super_resolution":
@@ -181,7 +196,10 @@ class Run:
         return images
 
     def _split(self, node: str) -> tuple[Graph, Graph]:
-        """The layers before the node, and the others.  Raises InputError if they cannot be parted there."""
+        """The layers before the node, and the others.
+
+        Raises InputError if they cannot be parted there.
+        """
         try:
             head, tail = split(self.graph, node)
         except ValueError as error:
@@ -209,12 +227,18 @@ class Run:
         self.log.resume(self.trainer.done)
 
     def prepare(self, watch: Callable[[LayerReport], None] | None = None) -> None:
-        """What the recipe wants done to the first weights.  watch: called after each reconstructed layer."""
+        """What the recipe wants done to the first weights.
+
+        watch: called after each reconstructed layer.
+        """
         if self.recipe.reconstruction is not None:
             self.reconstruct(watch)
 
     def reconstruct(self, watch: Callable[[LayerReport], None] | None = None) -> None:
-        """Make the first weights sparse layer by layer, as the recipe says.  watch: called after each layer."""
+        """Make the first weights sparse layer by layer, as the recipe says.
+
+        watch: called after each layer.
+        """
         settings = self.recipe.reconstruction
         joint = self.recipe.joint
         assert settings is not None
@@ -241,7 +265,9 @@ class Run:
         self._save_state()
 
     def train(self, watch: Watch | None = None) -> dict[str, Any]:
-        """Train to the end.  The model is measured and written after every epoch, the state more often if asked for.
+        """Train to the end.
+
+        The model is measured and written after every epoch, the state more often if asked for.
 
         watch: called with each report and images/s.
         """
@@ -281,7 +307,10 @@ class Run:
         self.log.add(report, epoch, 3600 * self.hours, self.trainer.sparsity_targets(), images_per_s)
 
     def _save(self, final: bool) -> dict[str, Any]:
-        """Write the model and last the state; the model's card.  final: measured on all test images, not on some."""
+        """Write the model and last the state; the model's card.
+
+        final: measured on all test images, not on some.
+        """
         trainer = self.trainer
         recipe = self.recipe
         arrays = self.fixed | (trainer.reestimated(recipe.reestimate) if recipe.reestimate else trainer.model())
@@ -302,7 +331,9 @@ class Run:
         return card
 
     def _measure(self, arrays: dict[str, Array], images: Source | Photographs) -> dict[str, Any]:
-        """Thresholds and tile sizes, if the network is sparse, and accuracy or PSNR: the card's entries."""
+        """Thresholds and tile sizes, if the network is sparse,
+        and accuracy or PSNR: the card's entries.
+        """
         joint = self.recipe.joint
         workers = self.recipe.threads
         entries: dict[str, Any] = {}

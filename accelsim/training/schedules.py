@@ -1,4 +1,6 @@
-"""Learning rates and sparsity targets as functions of the progress through the training, from 0 to 1."""
+"""Learning rates and sparsity targets as functions of
+the progress through the training, from 0 to 1.
+"""
 
 import math
 from collections.abc import Sequence
@@ -17,9 +19,9 @@ def learning_rate(
 ) -> float:
     """The rate at ``progress``.
 
-    warmup: the share of the training over which the rate climbs to ``peak`` (linearly; for ``one_cycle`` by a cosine
-    from peak / 25).  milestones, gamma: where ``step`` multiplies the rate by gamma.  final: the rate that ``cosine``
-    and ``one_cycle`` end at, as a share of peak.
+    warmup: the share of the training over which the rate climbs to ``peak`` (linearly; for
+    ``one_cycle`` by a cosine from peak / 25).  milestones, gamma: where ``step`` multiplies the
+    rate by gamma.  final: the rate that ``cosine`` and ``one_cycle`` end at, as a share of peak.
     """
     if kind == "one_cycle":
         if progress < warmup:
@@ -39,7 +41,9 @@ def _cosine(t: float, start: float, end: float) -> float:
 
 
 def growing(progress: float, start: float, end: float, until: float) -> float:
-    """A sparsity that grows from start to end by the cubic law of Zhu & Gupta (2017), and is ``end`` from ``until``."""
+    """A sparsity that grows from start to end by the cubic law of Zhu & Gupta (2017),
+    and is ``end`` from ``until``.
+    """
     if progress >= until:
         return end
     return end + (start - end) * (1 - progress / until) ** 3

@@ -1,4 +1,5 @@
-"""Batch-norm's statistics, measured anew over batches of training images once the weights stand still.
+"""Batch-norm's statistics,
+measured anew over batches of training images once the weights stand still.
 
 While a network trains, its running statistics are averages over weights that were still moving.
 """

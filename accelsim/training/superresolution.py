@@ -1,10 +1,12 @@
-"""Super-resolution data: photographs, their luminance, and what is left of it after bicubic reduction and enlargement.
+"""Super-resolution data: photographs, their luminance,
+and what is left of it after bicubic reduction and enlargement.
 
-The protocol is the field's own (Dong et al. 2014, Kim et al. 2016): Y of ITU-R BT.601 on its scale of 16 to 235, files
-of one channel as they are; the image cut to a multiple of the scale; reduced, then enlarged again, by Keys' cubic
-kernel (a = -1/2, R. Keys 1981), which is widened by the scale when reducing, against aliasing, and mirrors the image at
-its edges (what MATLAB's imresize does).  PSNR (``psnr``) is of Y rounded to 8 bits, a border as wide as the scale left
-out.  Set14 has two grey images; its published bicubic figures come out to 0.01 dB at x2, x3 and x4 if one of them
+The protocol is the field's own (Dong et al. 2014, Kim et al. 2016): Y of ITU-R BT.601 on its scale
+of 16 to 235, files of one channel as they are; the image cut to a multiple of the scale; reduced,
+then enlarged again, by Keys' cubic kernel (a = -1/2, R. Keys 1981), which is widened by the scale
+when reducing, against aliasing, and mirrors the image at its edges (what MATLAB's imresize does).
+PSNR (``psnr``) is of Y rounded to 8 bits, a border as wide as the scale left out.  Set14 has two
+grey images; its published bicubic figures come out to 0.01 dB at x2, x3 and x4 if one of them
 counts as a file of one channel, and as they are equal otherwise, it is ``bridge`` here.
 """
 
@@ -42,7 +44,9 @@ class Patches:
         return len(self.corners)
 
     def pairs(self, index: Ints, rng: np.random.Generator | None = None) -> tuple[Plane, Plane]:
-        """(low, high) patches at ``index``, (N, side, side, 1) float32; with an rng in one of 8 orientations each."""
+        """(low, high) patches at ``index``, (N, side, side, 1) float32;
+        with an rng in one of 8 orientations each.
+        """
         turns = np.zeros(len(index), np.int64) if rng is None else rng.integers(0, 8, len(index))
         out = np.empty((2, len(index), self.side, self.side, 1), np.float32)
         for n, (i, turn) in enumerate(zip(index.tolist(), turns.tolist(), strict=True)):
@@ -75,7 +79,10 @@ class Photographs:
 
 
 def super_resolver(graph: Graph, side: int, source: str) -> Graph:
-    """The network on patches of that side.  Raises InputError, begun with ``source``, if it does not map Y to Y."""
+    """The network on patches of that side.
+
+    Raises InputError, begun with ``source``, if it does not map Y to Y.
+    """
     shape = (side, side, 1)
     try:
         part = graph.with_input_shape(shape)
@@ -111,7 +118,10 @@ def photographs(data: Data, path: Path, names: tuple[str, ...] = TEST) -> Photog
 
 
 def read_planes(path: Path, scale: int) -> dict[str, Plane]:
-    """Luminance by file name of a zip archive's images, cut to a multiple of the scale.  Raises InputError."""
+    """Luminance by file name of a zip archive's images, cut to a multiple of the scale.
+
+    Raises InputError.
+    """
     planes = {}
     try:
         with zipfile.ZipFile(path) as archive:
@@ -138,7 +148,9 @@ def luminance(pixels: NDArray[np.uint8]) -> Plane:
 
 
 def degrade(plane: Plane, scale: int) -> Plane:
-    """The plane reduced by the scale and enlarged to its own size again; its sides are multiples of the scale."""
+    """The plane reduced by the scale and enlarged to its own size again;
+    its sides are multiples of the scale.
+    """
     H, W = plane.shape
     small = resize(plane.astype(np.float64), (H // scale, W // scale))
     return resize(small, (H, W)).astype(np.float32)

@@ -1,8 +1,9 @@
 """Only the last layers are trained: what goes into them is computed once.
 
-The layers before a node stay as they are, so that every image (and, if the recipe flips, its mirror image) always
-enters the last ones with the same values, and the teacher always says the same of it.  Both are kept, the values as
-float16; a step then costs what the last layers cost.  In a ResNet these hold most of the weights, and few multiplies.
+The layers before a node stay as they are, so that every image (and, if the recipe flips, its mirror
+image) always enters the last ones with the same values, and the teacher always says the same of it.
+Both are kept, the values as float16; a step then costs what the last layers cost.  In a ResNet
+these hold most of the weights, and few multiplies.
 """
 
 from dataclasses import dataclass
@@ -32,7 +33,9 @@ class Features:
         return len(self.labels)
 
     def take(self, index: Ints, rng: np.random.Generator) -> tuple[Array, Ints, Guide | None]:
-        """(values (n, H, W, C) float32, labels, guide) of the images at ``index``, each as it is or mirrored."""
+        """(values (n, H, W, C) float32, labels, guide) of the images at ``index``,
+        each as it is or mirrored.
+        """
         view = rng.integers(0, len(self.values), len(index))
         hint = None if self.hint is None else self.hint[view, index].astype(np.float32)
         guide = None if self.guide is None else Guide(self.guide[view, index], hint)
@@ -40,9 +43,11 @@ class Features:
 
 
 def split(graph: Graph, name: str) -> tuple[Graph, Graph]:
-    """(the layers before the node, the node and those after it), joined by the one value that the node reads.
+    """(the layers before the node, the node and those after it),
+    joined by the one value that the node reads.
 
-    Raises ValueError if there is no such node, or if later layers read others of the layers before it.
+    Raises ValueError if there is no such node, or if later layers read others of the layers before
+    it.
     """
     names = [node.name for node in graph.nodes]
     if name not in names[1:]:
@@ -72,7 +77,9 @@ def split(graph: Graph, name: str) -> tuple[Graph, Graph]:
 def features(
     head: Network, images: Source, flip: bool, teacher: Network | None, workers: int, hint: str | None = None
 ) -> Features:
-    """What the layers before make of the images, and what the teacher says of them, at the node ``hint``, too."""
+    """What the layers before make of the images,
+    and what the teacher says of them, at the node ``hint``, too.
+    """
     count = len(images)
     views = 2 if flip else 1
     compiled = CompiledNetwork(head.graph, head.arrays, BATCH, workers=workers)

@@ -1,7 +1,9 @@
-"""The training loop: distillation, joint sparsity, checkpoints, and a resume that continues bit for bit.
+"""The training loop: distillation, joint sparsity,
+checkpoints, and a resume that continues bit for bit.
 
-Every random choice is drawn from (seed, epoch, step), so a run that stops at any checkpoint and resumes repeats exactly
-what an undisturbed run would have done (on the same kind of processor, with any number of threads).
+Every random choice is drawn from (seed, epoch, step), so a run that stops at any checkpoint and
+resumes repeats exactly what an undisturbed run would have done (on the same kind of processor, with
+any number of threads).
 """
 
 from collections.abc import Mapping
@@ -49,10 +51,13 @@ class StepReport:
 
 
 class Trainer:
-    """The state of one run.  ``step()`` makes one step; ``state()`` and ``restore()`` are what a checkpoint holds.
+    """The state of one run.
 
-    network: what to train, with its first weights (copied).  teacher: the network to distil from (what features of
-    images do not need: they hold what it says).  patterns: zeros that stay, by array name.  xp: the array module.
+    ``step()`` makes one step; ``state()`` and ``restore()`` are what a checkpoint holds.
+
+    network: what to train, with its first weights (copied).  teacher: the network to distil from
+    (what features of images do not need: they hold what it says).  patterns: zeros that stay, by
+    array name.  xp: the array module.
     """
 
     def __init__(
@@ -157,7 +162,10 @@ class Trainer:
         return preprocess(pixels), self.xp.asarray(self.images.labels[index]), None
 
     def step(self) -> StepReport:
-        """One step.  Raises NumericalError, naming the step and the layer, if the loss is not finite."""
+        """One step.
+
+        Raises NumericalError, naming the step and the layer, if the loss is not finite.
+        """
         recipe = self.recipe
         self._prune()
         x, target, guide = self.batch(self.done)
@@ -225,7 +233,9 @@ class Trainer:
             self.average *= self.mask
 
     def _loss(self, y: Array, target: Any, guide: Guide | None) -> tuple[float, float, Array]:
-        """(loss, accuracy, the loss's gradient with respect to the output y), but for the hint's part."""
+        """(loss, accuracy, the loss's gradient with respect to the output y),
+        but for the hint's part.
+        """
         recipe = self.recipe
         teacher = self.recipe.teacher
         if isinstance(self.images, Patches):
@@ -291,7 +301,9 @@ class Trainer:
             self.average[...] = self.values
 
     def model(self) -> dict[str, Array]:
-        """The network's arrays as they would be used: the moving average of the weights, if the recipe keeps one."""
+        """The network's arrays as they would be used:
+        the moving average of the weights, if the recipe keeps one.
+        """
         flat = self.values if self.average is None else self.average
         arrays = {}
         for name, shape in self.graph.parameters.items():
@@ -302,7 +314,9 @@ class Trainer:
         return arrays
 
     def reestimated(self, batches: int) -> dict[str, Array]:
-        """``model`` with batch-norm statistics averaged over so many batches of augmented training images."""
+        """``model`` with batch-norm statistics averaged over
+        so many batches of augmented training images.
+        """
         model = {name: self.xp.asarray(array) for name, array in self.model().items()}
         compiled = CompiledNetwork(self.graph, model, self.recipe.batch, training=True, **self._options)
         images = (self.batch(i % self.total)[0] for i in range(batches))
@@ -327,7 +341,10 @@ class Trainer:
         return arrays, {"step": self.done, "network": self.graph.name}
 
     def restore(self, arrays: dict[str, Array], notes: dict[str, Any]) -> None:
-        """Go on from a ``state``.  Raises ValueError if it is another network's or another optimiser's."""
+        """Go on from a ``state``.
+
+        Raises ValueError if it is another network's or another optimiser's.
+        """
         if "kept" in arrays:
             self.mask = self.xp.asarray(arrays["kept"])
         expected, _ = self.state()

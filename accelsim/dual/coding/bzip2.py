@@ -1,4 +1,5 @@
-"""Coding of integer arrays by bzip2, as the paper does it, and the unpacking of what a stranger may have packed.
+"""Coding of integer arrays by bzip2, as the paper does it,
+and the unpacking of what a stranger may have packed.
 
 One stream a tensor, little-endian, in the narrowest of 1, 2 or 4 bytes that holds it.
 """
@@ -29,7 +30,10 @@ def encode_bz2(tensors: Sequence[Levels]) -> tuple[bytes, list[int]]:
 
 
 def decode_bz2(content: bytes, shapes: Sequence[tuple[int, ...]]) -> tuple[list[Levels], list[int]]:
-    """What ``encode_bz2`` was given, and the bits of each.  Raises DamagedFile if the content does not fit."""
+    """What ``encode_bz2`` was given, and the bits of each.
+
+    Raises DamagedFile if the content does not fit.
+    """
     tensors = []
     bits = []
     offset = 0
@@ -51,7 +55,10 @@ def decode_bz2(content: bytes, shapes: Sequence[tuple[int, ...]]) -> tuple[list[
 
 
 def bunzip(packed: bytes, size: int, what: str) -> bytes:
-    """The ``size`` bytes of one bzip2 stream.  Raises DamagedFile if it is damaged, longer or shorter."""
+    """The ``size`` bytes of one bzip2 stream.
+
+    Raises DamagedFile if it is damaged, longer or shorter.
+    """
     decompressor = bz2.BZ2Decompressor()
     try:
         content = decompressor.decompress(packed, max_length=size + 1)

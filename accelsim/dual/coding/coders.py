@@ -19,5 +19,8 @@ def encode(tensors: Sequence[Levels], coder: Coder) -> tuple[bytes, list[int]]:
 
 
 def decode(content: bytes, shapes: Sequence[tuple[int, ...]], coder: Coder) -> tuple[list[Levels], list[int]]:
-    """What ``encode`` was given, and the bits of each.  Raises DamagedFile if the content does not fit."""
+    """What ``encode`` was given, and the bits of each.
+
+    Raises DamagedFile if the content does not fit.
+    """
     return decode_bz2(content, shapes) if coder == "bz2" else decode_context(content, shapes)

@@ -1,14 +1,16 @@
 """Our own lossless coding of quantized weights: context modelling with a range coder.
 
-Each index is a zero flag, a sign, and a magnitude in unary (beyond ``UNARY``, exponential Golomb).  Each of these bits
-is predicted (``mixing``) from what the decoder already has: neighbours in the same 2-D kernel, the whole kernel so far,
-how many weights of this filter, of this input channel and of this tensor are not zero, and how large they were.  A
-range coder (``rangecoder``) turns bits and predictions into bytes.  No parameter is trained or stored: encoder and
-decoder learn the statistics alike as they go.
+Each index is a zero flag, a sign, and a magnitude in unary (beyond ``UNARY``, exponential Golomb).
+Each of these bits is predicted (``mixing``) from what the decoder already has: neighbours in the
+same 2-D kernel, the whole kernel so far, how many weights of this filter, of this input channel and
+of this tensor are not zero, and how large they were.  A range coder (``rangecoder``) turns bits and
+predictions into bytes.  No parameter is trained or stored: encoder and decoder learn the statistics
+alike as they go.
 
-Order: tensors as given; within one, blocks of input channels; within a block, kernel positions in raster order; within
-a position, the block's channels and all filters.  Magnitudes of ``NEAR`` or more are told apart at the end of the
-block, all positions together.  A block is large enough for array work, small enough to learn from.
+Order: tensors as given; within one, blocks of input channels; within a block, kernel positions in
+raster order; within a position, the block's channels and all filters.  Magnitudes of ``NEAR`` or
+more are told apart at the end of the block, all positions together.  A block is large enough for
+array work, small enough to learn from.
 """
 
 import math
@@ -56,7 +58,9 @@ class _Filters:
 
 
 class _Kernels:
-    """What has been coded of each 2-D kernel and each input channel of one block of a channels and K filters."""
+    """What has been coded of each 2-D kernel and each input
+    channel of one block of a channels and K filters.
+    """
 
     def __init__(self, a: int, K: int) -> None:
         self.nonzeros = np.zeros((a, K), np.int64)
@@ -79,7 +83,9 @@ class _Kernels:
 
 @dataclass(frozen=True)
 class _Near:
-    """What contexts see of the indices v at one kernel position: (a, K) each, or (1, 1) outside the kernel."""
+    """What contexts see of the indices v at one kernel position:
+    (a, K) each, or (1, 1) outside the kernel.
+    """
 
     size: Ints  # min(|v|, 3)
     sign: Ints  # 0..2
@@ -95,7 +101,9 @@ class _Near:
 
 @dataclass(frozen=True)
 class _Neighbours:
-    """The positions of a 2-D kernel around one that is being coded, as far as they are coded already."""
+    """The positions of a 2-D kernel around one that is being coded,
+    as far as they are coded already.
+    """
 
     position: int  # the one that is being coded, in raster order
     slot: int  # the same, up to the last that contexts tell apart
@@ -127,7 +135,9 @@ class _Neighbours:
 
 
 class _Picked:
-    """The weights of a position that are not zero, and how contexts of all its weights are cut down to them."""
+    """The weights of a position that are not zero,
+    and how contexts of all its weights are cut down to them.
+    """
 
     def __init__(self, flags: Flags, a: int, K: int) -> None:
         self.where = np.flatnonzero(flags)
@@ -150,7 +160,8 @@ class _Weights:
 
     def __init__(self, coder: BitCoder, total: int) -> None:
         self._coder = coder
-        # The context that is the whole kernel so far goes by a hash; one slot a weight, within bounds.
+        # The context that is the whole kernel so far goes by a hash; one slot a weight, within
+        # bounds.
         self._hash_bits = max(12, min(20, int(total).bit_length()))
         prefix = 1 << self._hash_bits
         P, S = POSITIONS, SLOTS
@@ -180,7 +191,10 @@ class _Weights:
         return values.swapaxes(0, 1).astype(np.int32).reshape(shape)
 
     def _block(self, whole: Ints, filters: _Filters, S: int, encoding: bool) -> None:
-        """Code a block (channels, K, R S), which is filled in if it is not known.  S: columns of the kernel."""
+        """Code a block (channels, K, R S), which is filled in if it is not known.
+
+        S: columns of the kernel.
+        """
         a, K, positions = whole.shape
         values = np.minimum(np.maximum(whole, -NEAR), NEAR)
         kernels = _Kernels(a, K)
@@ -278,7 +292,10 @@ class _Weights:
         return self._magnitudes(contexts, prefix, None if known is None else np.abs(known))
 
     def _far(self, values: Ints, kernels: _Kernels, filters: _Filters, known: Ints | None) -> Ints:
-        """Code the magnitudes of the block's indices that are at least ``NEAR``, (n,).  values: clipped to it."""
+        """Code the magnitudes of the block's indices that are at least ``NEAR``, (n,).
+
+        values: clipped to it.
+        """
         where = np.nonzero(np.abs(values) == NEAR)
         channel, filter_, position = where
         filter_mean = _mean(filters.magnitude, filters.nonzeros)[filter_]
@@ -354,7 +371,9 @@ def _hash(prefix: NDArray[np.uint64], salt: int, bits: int) -> Ints:
 
 
 def _axes(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Filters, channels, height and width of the kernel; what lies beyond two axes of it is one row."""
+    """Filters, channels, height and width of the kernel;
+    what lies beyond two axes of it is one row.
+    """
     K, C = (*shape[:2], 1, 1)[:2]
     R, S = shape[2:] if len(shape) == 4 else (1, math.prod(shape[2:]))
     return K, C, R, S
@@ -367,7 +386,10 @@ def _block_channels(shape: tuple[int, ...]) -> int:
 
 
 def coding_steps(shapes: Sequence[tuple[int, ...]]) -> int:
-    """Kernel positions of all blocks.  They are coded one after the other, and each takes time even for one weight."""
+    """Kernel positions of all blocks.
+
+    They are coded one after the other, and each takes time even for one weight.
+    """
     steps = 0
     for shape in shapes:
         _, C, R, S = _axes(shape)
@@ -384,7 +406,10 @@ def encode_context(tensors: Sequence[Levels]) -> tuple[bytes, list[int]]:
 
 
 def decode_context(content: bytes, shapes: Sequence[tuple[int, ...]]) -> tuple[list[Levels], list[int]]:
-    """What ``encode_context`` was given, and the bits of each.  Raises DamagedFile if the content does not fit."""
+    """What ``encode_context`` was given, and the bits of each.
+
+    Raises DamagedFile if the content does not fit.
+    """
     tensors, bits = _code(BitCoder(content[4:]), shapes, None)
     if checksum(tensors) != content[:4]:
         raise DamagedFile("damaged: the checksum of the weights differs")

@@ -2,4 +2,6 @@
 
 
 class DamagedFile(ValueError):
-    """The bytes are not those that the writer of such a file writes; the message says what was found where."""
+    """The bytes are not those that the writer of such a file writes;
+    the message says what was found where.
+    """

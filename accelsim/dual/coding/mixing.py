@@ -1,16 +1,20 @@
-"""Adaptive bit prediction: several contexts each keep their own statistics, and a learned mixture predicts the bit.
+"""Adaptive bit prediction: several contexts each keep their own statistics,
+and a learned mixture predicts the bit.
 
-For a bit with contexts c_1..c_I, each table entry holds the counts n_0, n_1 of zeros and ones seen in that context, and
+For a bit with contexts c_1..c_I, each table entry holds the counts n_0, n_1 of zeros and ones seen
+in that context, and
 
     x_i = ln((n_1 + a) / (n_0 + a)),     p = 1 / (1 + exp(-(w . x + w_0)))
 
-(logistic mixing, Mahoney 2005).  Bits come in batches, predicted together and learned from together, so the work is
-array work.  After a batch the weights take one damped Newton step on the coding cost, with the curvature of earlier
-batches remembered; counts are halved beyond a limit, so that old statistics fade.
+(logistic mixing, Mahoney 2005).  Bits come in batches, predicted together and learned from
+together, so the work is array work.  After a batch the weights take one damped Newton step on the
+coding cost, with the curvature of earlier batches remembered; counts are halved beyond a limit, so
+that old statistics fade.
 
-Encoder and decoder must agree to the last bit on every machine.  So logits are whole multiples of 1/256, weights of
-2^-16, probabilities of 2^-16: sums of products stay below 2^53 and are exact in float64 in any order of summation, and
-what cannot be exact (the Newton step) is done in plain Python floats, one operation after the other.
+Encoder and decoder must agree to the last bit on every machine.  So logits are whole multiples of
+1/256, weights of 2^-16, probabilities of 2^-16: sums of products stay below 2^53 and are exact in
+float64 in any order of summation, and what cannot be exact (the Newton step) is done in plain
+Python floats, one operation after the other.
 """
 
 import itertools
@@ -47,10 +51,11 @@ _VARIANCE = np.floor(PROBABILITY * (65536 - PROBABILITY) * 2.0**-20)  # in 2^-12
 
 
 class BitModel:
-    """Predicts bits from ``len(tables)`` contexts; context i is a row and a column of a table of tables[i] entries.
+    """Predicts bits from ``len(tables)`` contexts;
+    context i is a row and a column of a table of tables[i] entries.
 
-    A batch has one row of each table, and each of its bits a column.  Rows of up to ``NARROW`` columns are updated as a
-    whole, which costs less than bit by bit; at most one table is wider.
+    A batch has one row of each table, and each of its bits a column.  Rows of up to ``NARROW``
+    columns are updated as a whole, which costs less than bit by bit; at most one table is wider.
     sets: independent mixing weights, chosen by the caller for each batch.  bias: the first w_0.
     """
 
@@ -71,7 +76,8 @@ class BitModel:
         self._counts[self._starts[i] : self._starts[i + 1]] = 0
 
     def predict(self, contexts: Sequence[Context], shape: tuple[int, ...], k: int = 0) -> Ints:
-        """Predictions (places in ``PROBABILITY``) of the bits of a batch of a shape, flat, by the weights of set k.
+        """Predictions (places in ``PROBABILITY``) of the bits of a batch of a shape,
+        flat, by the weights of set k.
 
         contexts: I pairs of a row and of columns that broadcast to the shape.
         """
@@ -148,7 +154,9 @@ class BitModel:
 
 
 def _solve(matrix: list[list[float]], right: list[float]) -> list[float]:
-    """x of matrix x = right, for a positive definite matrix: Gaussian elimination, always in the same order."""
+    """x of matrix x = right, for a positive definite matrix:
+    Gaussian elimination, always in the same order.
+    """
     n = len(right)
     rows = [[*row, b] for row, b in zip(matrix, right, strict=True)]
     for i in range(n):

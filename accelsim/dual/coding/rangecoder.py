@@ -1,4 +1,6 @@
-"""A stream of bits with a predicted probability each, as bytes: range coding by the library ``constriction``."""
+"""A stream of bits with a predicted probability each, as bytes:
+range coding by the library ``constriction``.
+"""
 
 import math
 import zlib
@@ -11,8 +13,8 @@ from accelsim.arrays import Flags, Ints, Levels
 from accelsim.dual.coding.damaged import DamagedFile
 from accelsim.dual.coding.mixing import EVEN, PROBABILITY, BitModel, Context
 
-# Of each prediction: the probabilities of a zero and of a one (as one complex number); of each prediction and bit: the
-# cost in 2^-16 bits.
+# Of each prediction: the probabilities of a zero and of a one (as one complex number); of each
+# prediction and bit: the cost in 2^-16 bits.
 _PAIR = (1 - PROBABILITY / 65536) + 1j * (PROBABILITY / 65536)
 _COST = np.array([[round(-math.log2(p / 65536) * 65536) for p in (65536 - one, one)] for one in PROBABILITY]).ravel()
 PENDING = 64  # batches whose cost is summed at once
@@ -39,7 +41,9 @@ class BitCoder:
         self._coded: list[Ints] = []  # cases (prediction and bit) that ``_spent`` does not count yet
 
     def bits(self, prediction: Ints, known: Flags | None) -> Flags:
-        """Write the known bits or read unknown ones.  prediction: of each, as ``BitModel.predict`` gives it.
+        """Write the known bits or read unknown ones.
+
+        prediction: of each, as ``BitModel.predict`` gives it.
 
         Raises DamagedFile if the stream is damaged, or once more has been read than it can hold.
         """

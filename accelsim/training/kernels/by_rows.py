@@ -1,18 +1,24 @@
-"""Convolution forward and backward on one block of images, as few large matrix products on data that stays in cache.
+"""Convolution forward and backward on one block of images,
+as few large matrix products on data that stays in cache.
 
-A block is (C, H, W, N): channels first, the few images of the block innermost.  Shifting an image by one pixel is then
-a copy of long runs, and shifting it by one row is no copy at all but an offset.  So of the R x S shifted copies that
-im2col makes, only S are made here ("rows"), and the convolution is R products
+A block is (C, H, W, N): channels first, the few images of the block innermost.  Shifting an image
+by one pixel is then a copy of long runs, and shifting it by one row is no copy at all but an
+offset.  So of the R x S shifted copies that im2col makes, only S are made here ("rows"), and the
+convolution is R products
 
     y = sum_i  w_i (K, S C) @ rows[:, offset_i : offset_i + P Q N].
 
-Rows of a strided convolution are stored by phase (row index modulo stride), so that they too are plain offsets.
-The columns of these products are cut into pieces that BLAS multiplies as they lie: OpenBLAS copies both matrices of a
-product into an order of its own first, unless the product has at most a million multiplications, and for few channels
-that copy takes as long as the product (16 channels, AMD EPYC 9004: 39 GFLOP/s whole, 83 in pieces).
-Large kernels on few input channels (a network's first layer) make thin products that only move y about; there the R
-tap rows are copied one below the other, strip by strip of the columns, for one product.
-Leaves out: anything that a block larger than the cache would need (cut the batch into smaller blocks instead).
+Rows of a strided convolution are stored by phase (row index modulo stride), so that they too are
+plain offsets.
+The columns of these products are cut into pieces that BLAS multiplies as they lie: OpenBLAS copies
+both matrices of a product into an order of its own first, unless the product has at most a million
+multiplications, and for few channels that copy takes as long as the product (16 channels, AMD EPYC
+9004: 39 GFLOP/s whole, 83 in pieces).
+Large kernels on few input channels (a network's first layer) make thin products that only move y
+about; there the R tap rows are copied one below the other, strip by strip of the columns, for one
+product.
+Leaves out: anything that a block larger than the cache would need (cut the batch into smaller
+blocks instead).
 """
 
 from collections.abc import Iterator
@@ -28,7 +34,9 @@ UNPACKED = 1_000_000  # multiplications of the largest product that OpenBLAS com
 
 
 def pack_weights(weight: Array, g: Geometry, xp: Any = np) -> Array:
-    """weight: (K, C / G, R, S) -> (R, G, K / G, S C / G), the matrices that ``convolve`` multiplies with."""
+    """weight: (K, C / G, R, S) -> (R, G, K / G, S C / G),
+    the matrices that ``convolve`` multiplies with.
+    """
     w = weight.reshape(g.G, g.K // g.G, g.C // g.G, g.R, g.S).transpose(3, 0, 1, 4, 2)
     return xp.ascontiguousarray(w).reshape(g.R, g.G, g.K // g.G, -1)  # type: ignore[no-any-return]
 
@@ -46,7 +54,9 @@ def unpack_gradient(packed: Array, g: Geometry) -> Array:
 
 
 def _spans(g: Geometry, phase: int, s: int) -> tuple[slice, slice, slice, slice]:
-    """Where tap column s of a phase reads the image: (rows stored, rows read, columns stored, columns read)."""
+    """Where tap column s of a phase reads the image:
+    (rows stored, rows read, columns stored, columns read).
+    """
     spans = []
     for first, step, size, count in (
         (phase - g.padding[0], g.stride[0], g.H, g.stored_rows),
@@ -61,7 +71,9 @@ def _spans(g: Geometry, phase: int, s: int) -> tuple[slice, slice, slice, slice]
 
 
 def gather_rows(x: Array, g: Geometry, rows: Array) -> Array:
-    """Fill ``rows`` (``g.rows_shape``), whose padding already is zero, from x: (C, H, W, N); return it."""
+    """Fill ``rows`` (``g.rows_shape``), whose padding already is zero,
+    from x: (C, H, W, N); return it.
+    """
     if g.is_matrix:
         return x.reshape(g.rows_shape)
     image = x.reshape(g.G, g.C // g.G, g.H, g.W, g.N)
@@ -74,13 +86,17 @@ def gather_rows(x: Array, g: Geometry, rows: Array) -> Array:
 
 @cache
 def _pieces(columns: int, multiplications: int, least: int) -> int:
-    """Columns a product: the most that stay ``UNPACKED`` at so many multiplications a column, all if under least."""
+    """Columns a product: the most that stay ``UNPACKED`` at so
+    many multiplications a column, all if under least.
+    """
     most = max(n for n in range(1, columns + 1) if columns % n == 0 and (n == 1 or n * multiplications <= UNPACKED))
     return most if most >= least else columns
 
 
 def _cut(matrix: Array, columns: int) -> Array:
-    """(M, L) as (L / columns, M, columns): a view, on which one ``matmul`` makes many small products."""
+    """(M, L) as (L / columns, M, columns): a view,
+    on which one ``matmul`` makes many small products.
+    """
     return matrix.reshape(len(matrix), -1, columns).transpose(1, 0, 2)
 
 
@@ -92,7 +108,9 @@ def _tap(rows: Array, g: Geometry, i: int, group: int) -> Array:
 
 
 def _stacked(rows: Array, g: Geometry, group: int, scratch: Array) -> Iterator[tuple[slice, Array]]:
-    """Strip by strip, (its columns, all tap rows one below the other (R S C / G, columns)), copied into scratch."""
+    """Strip by strip, (its columns, all tap rows one below the
+    other (R S C / G, columns)), copied into scratch.
+    """
     taps = [_tap(rows, g, i, group) for i in range(g.R)]
     copy = scratch[: g.R * len(taps[0]) * g.strip].reshape(g.R, -1, g.strip)
     for first in range(0, g.P * g.Q * g.N, g.strip):
@@ -103,7 +121,10 @@ def _stacked(rows: Array, g: Geometry, group: int, scratch: Array) -> Iterator[t
 
 
 def convolve(rows: Array, packed: Array, g: Geometry, out: Array, scratch: Array, xp: Any = np) -> None:
-    """out (K, P, Q, N) = the convolution of gathered rows.  packed: ``pack_weights``; scratch: (g.scratch_size,)."""
+    """out (K, P, Q, N) = the convolution of gathered rows.
+
+    packed: ``pack_weights``; scratch: (g.scratch_size,).
+    """
     y = out.reshape(g.G, g.K // g.G, -1)
     if g.is_thin:
         for group in range(g.G):
@@ -121,7 +142,9 @@ def convolve(rows: Array, packed: Array, g: Geometry, out: Array, scratch: Array
 
 
 def weight_gradient(rows: Array, dy: Array, g: Geometry, out: Array, scratch: Array, xp: Any = np) -> None:
-    """out (R, G, S C / G, K / G) = the gradient of the weights.  dy: (K, P, Q, N); scratch: (g.scratch_size,).
+    """out (R, G, S C / G, K / G) = the gradient of the weights.
+
+    dy: (K, P, Q, N); scratch: (g.scratch_size,).
 
     BLAS is faster with the longer side (S C / G) first.
     """
@@ -146,7 +169,8 @@ def input_gradient(dy: Array, packed: Array, g: Geometry, rows: Array, dx: Array
     """dx (C, H, W, N) = the gradient of the input, for any stride.
 
     rows: temporary of ``g.rows_shape``; scratch: (S C / G, P Q N).
-    The transpose of ``gather_rows`` and ``convolve``; where ``g.reversible``, the reversed convolution is faster.
+    The transpose of ``gather_rows`` and ``convolve``; where ``g.reversible``, the reversed
+    convolution is faster.
     """
     d = dy.reshape(g.G, g.K // g.G, -1)
     n = _pieces(d.shape[2], packed[0, 0].size, 32)

@@ -1,9 +1,10 @@
 """What an operation of a ``CompiledNetwork`` is: one layer's forward and backward as phases.
 
-An activation is held as blocks: (B, C, H, W, N) float32, B blocks of N images (a vector is (B, F, N)).  An op emits
-*block phases*, which touch one block only and so can run in any thread and while that block is in the cache, and
-*batch phases*, which need all blocks (batch statistics, fully-connected products).  Sums over the batch are taken per
-block and then added in block order, so the result does not depend on the number of threads.
+An activation is held as blocks: (B, C, H, W, N) float32, B blocks of N images (a vector is (B, F,
+N)).  An op emits *block phases*, which touch one block only and so can run in any thread and while
+that block is in the cache, and *batch phases*, which need all blocks (batch statistics,
+fully-connected products).  Sums over the batch are taken per block and then added in block order,
+so the result does not depend on the number of threads.
 """
 
 from collections.abc import Callable
@@ -26,8 +27,9 @@ class Phase:
 class Op:
     """One layer of a compiled network.
 
-    xs: its input activations.  y: its output.  dy, dxs: the loss's gradients with respect to them; dxs[i] is None
-    where it is not wanted.  params, grads: the node's own arrays by short name; grads are overwritten, not added to.
+    xs: its input activations.  y: its output.  dy, dxs: the loss's gradients with respect to them;
+    dxs[i] is None where it is not wanted.  params, grads: the node's own arrays by short name;
+    grads are overwritten, not added to.
     """
 
     def __init__(self, xs: list[Array], params: dict[str, Array], grads: dict[str, Array], relu: bool, context: Any):
@@ -51,8 +53,9 @@ class Op:
         return self.xp.zeros((self.blocks, *shape, self.images), np.float32)  # type: ignore[no-any-return]
 
     def allocate_gradients(self, wanted: list[bool]) -> None:
-        """Make ``dxs``; called once ``dy`` is known.  An op may hand on ``dy`` itself: gradients do not change before
-        their last reader is done, and may hold anything after that."""
+        """Make ``dxs``; called once ``dy`` is known.  An op may hand on ``dy`` itself:
+        gradients do not change before their last reader is done, and may hold anything after that.
+        """
         self.dxs = [self.gradient(x.shape) if want else None for x, want in zip(self.xs, wanted, strict=True)]
 
     def prepare(self) -> None:

@@ -1,7 +1,7 @@
 """Normalisation and scaling of channels, in few passes over each block.
 
-Sources: batch-norm and its gradient, Ioffe & Szegedy 2015; running statistics follow PyTorch (unbiased variance);
-local response normalisation, Krizhevsky et al. 2012.
+Sources: batch-norm and its gradient, Ioffe & Szegedy 2015; running statistics follow PyTorch
+(unbiased variance); local response normalisation, Krizhevsky et al. 2012.
 """
 
 from typing import Any
@@ -14,7 +14,10 @@ from accelsim.training.ops.base import Op, Phase
 
 
 class BatchNormOp(Op):
-    """Batch normalisation, with the ReLU that follows fused in.  In inference by the running statistics."""
+    """Batch normalisation, with the ReLU that follows fused in.
+
+    In inference by the running statistics.
+    """
 
     momentum = 0.1
 
@@ -55,7 +58,9 @@ class BatchNormOp(Op):
         self._sum(x, x, b)
 
     def _sum(self, g: Array, x: Array, b: int) -> None:
-        """Each channel's sums of g and of g x over the block, g, x: (C, L), as products that BLAS computes."""
+        """Each channel's sums of g and of g x over the block,
+        g, x: (C, L), as products that BLAS computes.
+        """
         self.xp.matmul(g, self.ones, out=self.sums[b, 0])
         self.sums[b, 1] = self.xp.matmul(g[:, None, :], x[:, :, None])[:, 0, 0]
 
@@ -84,7 +89,8 @@ class BatchNormOp(Op):
         y += self.temporary[t]
 
     def allocate_gradients(self, wanted: list[bool]) -> None:
-        # The input's gradient is always made: it holds the gradient through the ReLU between the phases.
+        # The input's gradient is always made: it holds the gradient through the ReLU between the
+        # phases.
         super().allocate_gradients([True])
 
     def _masked(self, b: int) -> Array:
@@ -156,7 +162,9 @@ class AffineOp(Op):
 
 
 class LocalResponseNormOp(Op):
-    """x / (k + alpha / size * sum of squares over neighbouring channels)^beta (Krizhevsky et al. 2012)."""
+    """x / (k + alpha / size * sum of squares over neighbouring
+    channels)^beta (Krizhevsky et al. 2012).
+    """
 
     def __init__(self, layer: LocalResponseNorm, *args: Any):
         super().__init__(*args)

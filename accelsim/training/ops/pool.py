@@ -40,8 +40,8 @@ def _extent(layer: MaxPool | AveragePool, height: int, width: int) -> tuple[int,
 class MaxPoolOp(Op):
     """The largest value of each window: over the columns of each row first, then over the rows.
 
-    The padded image is held by column modulo stride, so that every tap of a window is a view with long runs; a few
-    channels at a time, so that it stays in the cache.
+    The padded image is held by column modulo stride, so that every tap of a window is a view with
+    long runs; a few channels at a time, so that it stays in the cache.
     """
 
     cached_floats = 1 << 16  # of the padded image
@@ -71,7 +71,9 @@ class MaxPoolOp(Op):
         self.d_columns = self.scratch("max of columns gradient", self.columns[0].shape)
 
     def _phases(self, padded: Array, image: Array) -> list[tuple[Array, Array]]:
-        """For each column modulo stride, the part of ``padded`` that lies inside the image, and the image's."""
+        """For each column modulo stride,
+        the part of ``padded`` that lies inside the image, and the image's.
+        """
         p_h, p_w = self.padding
         s = self.stride[1]
         _, H, W, _ = image.shape
@@ -118,7 +120,9 @@ class MaxPoolOp(Op):
             self._maximum(self._row_taps(self.columns[t]), self.y[b, part])
 
     def _share(self, taps: list[Array], largest: Array, d_taps: list[Array], d_largest: Array) -> None:
-        """Add the gradient of the largest to the first tap that equals it (rows, then columns: as in PyTorch)."""
+        """Add the gradient of the largest to the first tap that
+        equals it (rows, then columns: as in PyTorch).
+        """
         left = self.xp.ones(largest.shape, bool)
         for tap, d_tap in zip(taps, d_taps, strict=True):
             hit = tap == largest

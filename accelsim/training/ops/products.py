@@ -1,4 +1,6 @@
-"""Layers that multiply by a matrix of weights: convolution by blocks, fully connected by the whole batch."""
+"""Layers that multiply by a matrix of weights:
+convolution by blocks, fully connected by the whole batch.
+"""
 
 from typing import Any
 
@@ -13,7 +15,9 @@ from accelsim.training.ops.base import Op, Phase
 
 
 def conv_op(layer: Conv, xs: list[Array], params: Any, grads: Any, relu: bool, context: Any) -> Op:
-    """The faster of two operations, where the network is trained; inference is by the definition of a convolution."""
+    """The faster of two operations, where the network is trained;
+    inference is by the definition of a convolution.
+    """
     _, _, H, W, N = xs[0].shape
     by_winograd = context.differentiable and WinogradKernel.pays(Geometry.of_layer(layer, H, W, N))
     return (WinogradConvOp if by_winograd else ConvOp)(layer, xs, params, grads, relu, context)
