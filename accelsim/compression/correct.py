@@ -1,6 +1,7 @@
 """Biases that make up for what pruning and quantization do to the mean output of each channel.
 
-    b_k <- b_k + mean(y_k) - mean(y'_k),    y: of the network as trained,  y': of the quantized one so far
+    b_k <- b_k + mean(y_k) - mean(y'_k),
+    y: of the network as trained,  y': of the quantized one so far
 
 over images and positions, layer after layer, each on the inputs that the corrected layers before it
 give (Nagel et al., arXiv:1906.04721, with images in place of batch-norm's statistics).  For

@@ -41,7 +41,8 @@ def import_file(source: Path, out: Path, network: str | None = None) -> str:
         endings = " or ".join(SOURCES[source.suffix])
         raise InputError(f"{out}: ending {out.suffix!r}, expected {endings} from a {source.suffix} file")
     if network is not None and SOURCES[source.suffix] != SOURCES[".safetensors"]:
-        raise InputError(f"--network {network}: expected a .safetensors or .npz file, {source} has its own layers")
+        expected = "expected a .safetensors or .npz file"
+        raise InputError(f"--network {network}: {expected}, {source} has its own layers")
     if source.suffix == ".csv":
         layers = read_table(source)
         write_text(out, table_text(layers))
@@ -83,8 +84,11 @@ def _only_fit(path: Path, shapes: dict[str, tuple[int, ...]]) -> str:
     if len(fits) == 1:
         return fits[0]
     if fits:
-        raise InputError(f"{path}: the arrays are those of {', '.join(fits)}, expected --network with one of them")
-    common = {name: len(graph().parameters.keys() & shapes.keys()) for name, graph in NETWORKS.items()}
+        found = f"the arrays are those of {', '.join(fits)}"
+        raise InputError(f"{path}: {found}, expected --network with one of them")
+    common = {}
+    for name, graph in NETWORKS.items():
+        common[name] = len(graph().parameters.keys() & shapes.keys())
     nearest = max(common, key=lambda name: common[name])
     hint = f"; {common[nearest]} of them are named as in {nearest}" if common[nearest] else ""
     raise InputError(
@@ -95,8 +99,10 @@ def _only_fit(path: Path, shapes: dict[str, tuple[int, ...]]) -> str:
 
 def _as_it_is(network: Network, source: Path) -> CompressedNetwork:
     """The network at 8 bits a weight, unpruned."""
-    largest = {name: float(np.abs(network.arrays[name]).max(initial=0)) for name in weight_names(network.graph)}
-    cells = {name: (size or 1.0) / LARGEST_INDEX for name, size in largest.items()}
+    cells = {}
+    for name in weight_names(network.graph):
+        largest = float(np.abs(network.arrays[name]).max(initial=0))
+        cells[name] = (largest or 1.0) / LARGEST_INDEX
     quantized = quantize(network, 1.0, 0.0, cells=cells)
     notes = {"source": source.name[:1000], "made": "imported: 8-bit weights, nothing pruned"}
     return compressed_network(quantized, winograd_threshold=0.0, value_bits=16, provenance=notes)

@@ -1,4 +1,4 @@
-"""From trained weights to what a ``.dual`` file holds: prune, quantize, fold batch-norm, calibrate."""
+"""From trained weights to what a file holds: prune, quantize, fold batch-norm, calibrate."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,12 +30,15 @@ def spatial_threshold(network: Network, sparsity: float) -> float:
     """theta_SD: the one threshold up to which ``sparsity`` of
     all convolution and linear weights together lie.
     """
-    return percentile({name: np.abs(network.arrays[name]) for name in weight_names(network.graph)}, sparsity)
+    names = weight_names(network.graph)
+    return percentile({name: np.abs(network.arrays[name]) for name in names}, sparsity)
 
 
 def winograd_tiles(graph: Graph, m: int | Mapping[str, int]) -> dict[str, int]:
     """Output tile size by node name: m for every convolution that Winograd serves, or as named."""
-    return dict(m) if isinstance(m, Mapping) else {node.name: m for node in graph.nodes if winograd_eligible(node)}
+    if isinstance(m, Mapping):
+        return dict(m)
+    return {node.name: m for node in graph.nodes if winograd_eligible(node)}
 
 
 def winograd_threshold(network: Network, m: int | Mapping[str, int], sparsity: float) -> float:
@@ -45,10 +48,10 @@ def winograd_threshold(network: Network, m: int | Mapping[str, int], sparsity: f
     tiles = winograd_tiles(network.graph, m)
     if not tiles:
         return 0.0
-    filters = {
-        name: np.abs(winograd_filters(network.arrays[f"{name}.weight"], size, 0.0)) for name, size in tiles.items()
-    }
-    return percentile(filters, sparsity)
+    magnitudes = {}
+    for name, size in tiles.items():
+        magnitudes[name] = np.abs(winograd_filters(network.arrays[f"{name}.weight"], size, 0.0))
+    return percentile(magnitudes, sparsity)
 
 
 def quantize(
@@ -67,7 +70,8 @@ def quantize(
     for its weights.
     """
     names = weight_names(network.graph)
-    quantizer = Quantizer({name: (cells or {}).get(name, cell) for name in names}, np.zeros(0), seed)
+    own = cells or {}
+    quantizer = Quantizer({name: own.get(name, cell) for name in names}, np.zeros(0), seed)
     indices = {name: quantizer.indices(name, network.arrays[name], threshold) for name in names}
     largest = max((int(np.abs(n).max(initial=0)) for n in indices.values()), default=0)
     quantizer = Quantizer(quantizer.cells, plain_codebook(largest), seed)
@@ -92,14 +96,15 @@ def compressed_network(
     """
     folded = fold_batch_norm(quantized.network)
     graph = folded.graph
-    codebook = quantized.quantizer.codebook
-    plain = np.array_equal(codebook, plain_codebook(len(codebook) // 2))
+    values = {name: array for name, array in folded.arrays.items() if name not in quantized.indices}
     quantizer = quantized.quantizer
+    if np.array_equal(quantizer.codebook, plain_codebook(len(quantizer.codebook) // 2)):
+        quantizer = Quantizer(quantizer.cells, np.zeros(0), quantizer.seed)
     return CompressedNetwork(
         graph=graph,
         indices=quantized.indices,
-        quantizer=Quantizer(quantizer.cells, np.zeros(0), quantizer.seed) if plain else quantizer,
-        values={name: array for name, array in folded.arrays.items() if name not in quantized.indices},
+        quantizer=quantizer,
+        values=values,
         winograd_m=winograd_tiles(graph, winograd_m),
         winograd_threshold=winograd_threshold,
         input_density={} if calibration is None else input_density(folded, calibration),

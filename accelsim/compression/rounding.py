@@ -31,12 +31,14 @@ from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.reconstruction import Moments, refit
 from accelsim.sparsity.whole_filters import whole_bases, whole_with_zeros
 
-EXACT = 1e-3  # of a cell: exact zeros of W are sums of float32 numbers; the least W of F(2, 5) or F(4, 3) is 1/576
+# Of a cell: exact zeros of W are sums of float32 numbers; the least W of F(2, 5) or F(4, 3) is 1/576.
+EXACT = 1e-3
 POSITIONS = 300  # of each image
 DAMPING = 1e-3  # times the mean square of the inputs
 CHANNELS = 32  # solved at a time
 SWEEPS = 5
-Zeros = Mapping[str, tuple[Flags, Array]]  # of W, and kron (vec(W) = kron vec(w)), by layer that Winograd serves
+# Of each layer that Winograd serves: where W is zero, and kron (vec(W) = kron vec(w)).
+Zeros = Mapping[str, tuple[Flags, Array]]
 
 
 def zeros_of_filters(network: Network, tiles: Mapping[str, int], sparsity: float, quantizer: Quantizer) -> Zeros:

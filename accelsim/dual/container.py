@@ -2,8 +2,8 @@
 one canonical byte string for given members, so that no byte goes unchecked.
 
 Members are stored, except those packed with bzip2 (ZIP method 12; libbz2 is one implementation, so
-the bytes are the same everywhere, unlike deflate's).  Dates, attributes and comments are fixed.  The
-reader rebuilds every header from what it parsed and refuses an archive that differs from it in one
+the bytes are the same everywhere, unlike deflate's).  Dates, attributes and comments are fixed.
+The reader rebuilds every header from what it parsed and refuses an archive that differs from it in one
 bit: what any ZIP tool can list and extract is read, what another tool has rewritten is not.
 """
 
@@ -96,7 +96,8 @@ def unpack(archive: bytes, max_member_bytes: int) -> dict[str, bytes]:
     if not members:
         raise DamagedFile("no .dual file: it does not start as a ZIP archive")
     if not _same(_pieces(members), whole):
-        raise DamagedFile("damaged, truncated or rewritten by another tool: its headers are not those it should have")
+        fault = "damaged, truncated or rewritten by another tool"
+        raise DamagedFile(f"{fault}: its headers are not those it should have")
     contents: dict[str, bytes] = {}
     for member in members:
         title = member.name.decode("ascii", "backslashreplace")
@@ -123,7 +124,8 @@ def _content(member: _Member, name: str, max_bytes: int) -> bytes:
             raise DamagedFile(f"member {name!r} unpacks to {member.size} bytes, expected at most {max_bytes}")
         content = bunzip(content, member.size, f"member {name!r}")
     elif member.method != STORED:
-        raise DamagedFile(f"member {name!r} is packed by ZIP method {member.method}, expected 0 (stored) or 12 (bzip2)")
+        found = f"member {name!r} is packed by ZIP method {member.method}"
+        raise DamagedFile(f"{found}, expected 0 (stored) or 12 (bzip2)")
     if len(content) != member.size or zlib.crc32(content) != member.crc:
         raise DamagedFile(f"member {name!r} is damaged: its size or CRC-32 differs from its header")
     # A bzip2 stream has bits that mean nothing, and other streams unpack to the same.

@@ -1,4 +1,4 @@
-"""A decoded ``.dual`` file for other tools: weights as safetensors, or the whole network as ONNX."""
+"""A decoded ``.dual`` file for other tools: weights as safetensors, or the network as ONNX."""
 
 from pathlib import Path
 

@@ -59,7 +59,7 @@ class CompressedNetwork:
     """What a ``.dual`` file is made of.  Fields without a remark are those of ``DualModel``."""
 
     graph: Graph  # the inference graph (no batch-norm)
-    indices: Mapping[str, Levels]  # of each weight of a conv or linear node, by array name, in graph order
+    indices: Mapping[str, Levels]  # of each conv's and linear node's weight, by array name, in order
     quantizer: Quantizer  # how indices become weights
     values: Mapping[str, Array]  # every other array (biases, scales, shifts), by array name
     winograd_m: Mapping[str, int]
@@ -239,7 +239,8 @@ def _decode(manifest: Manifest, weights: bytes, values: bytes) -> DualModel:
     numbers = parts[1 : 1 + len(value_names)]
     shares = parts[1 + len(value_names) :]
     if any(np.abs(q).max(initial=0) >= 1 << (manifest.values.bits - 1) for q in numbers):
-        raise DamagedFile(f"damaged values: a number has more than the {manifest.values.bits} bits the manifest states")
+        limit = manifest.values.bits
+        raise DamagedFile(f"damaged values: a number has more than the {limit} bits the manifest states")
     steps = manifest.values.density_steps
     if any(q.min(initial=0) < 0 or q.max(initial=0) > steps for q in shares):
         raise DamagedFile("damaged values: an input density is not in 0..1")

@@ -109,7 +109,8 @@ class Manifest(Section):
                 if name not in nodes or not winograd_eligible(nodes[name]):
                     raise ValueError(f"winograd.m: {name!r} is no convolution that Winograd can serve")
         if set(self.values.exponents) != set(self.value_names):
-            raise ValueError("values.exponents: expected one entry for each bias, scale and shift array of the graph")
+            expected = "one entry for each bias, scale and shift array of the graph"
+            raise ValueError(f"values.exponents: expected {expected}")
         density_nodes = self.density_names
         if len(set(density_nodes)) < len(density_nodes):
             raise ValueError("values.densities: a node is named twice")

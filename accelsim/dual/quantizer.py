@@ -1,6 +1,7 @@
 """Uniform and dithered scalar quantization with a codebook (Choi et al., arXiv:1802.02271).
 
-    n = round((w + U) / D),    U = 0 (uniform, UQ) or U ~ uniform(-D/2, D/2) from a shared seed (dithered, DUQ).
+    n = round((w + U) / D),
+    U = 0 (uniform, UQ) or U ~ uniform(-D/2, D/2) from a shared seed (dithered, DUQ).
 
 n = 0 stays zero for good.  Every other index decodes to D c_n - U; the codebook c (in cells, at
 first c_n = n) is shared by all tensors and may be fine-tuned.  D is the cell size, one for the

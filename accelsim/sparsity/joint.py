@@ -1,9 +1,9 @@
 """The joint-sparsity regularizer:
 one set of spatial weights pulled towards zeros in both domains at once.
 
-    R_SD = 1/N_SD  sum_l || w_l * [|w_l| <= theta_SD] ||^2            over all conv and fully-connected layers,
-    R_WD = 1/N_WD  sum_l || W_l * [|W_l| <= theta_WD] ||^2            over the Winograd-eligible ones, W = G w G^T,
-    C    = E + exp(z_SD) R_SD + exp(z_WD) R_WD - alpha (z_SD + z_WD).
+    R_SD = 1/N_SD  sum_l || w_l * [|w_l| <= theta_SD] ||^2     over all conv and linear layers,
+    R_WD = 1/N_WD  sum_l || W_l * [|W_l| <= theta_WD] ||^2     over the Winograd-eligible ones,
+    C    = E + exp(z_SD) R_SD + exp(z_WD) R_WD - alpha (z_SD + z_WD),      W = G w G^T.
 
 theta is the s-th percentile of |w| (|W|) over all its layers together, taken anew at every step;
 the indicator counts as constant in the gradient ("partial L2").  z is learned: dC/dz = exp(z) R -

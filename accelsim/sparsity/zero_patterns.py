@@ -1,9 +1,9 @@
 """Zeros of both domains made exact: the linear space of the filters that have them.
 
 A 2-D filter w, as a vector, has the transform W = kron w (``joint``).  Given zeros of w and of W
-are zeros of both if and only if w lies in the linear space { w : w_i = 0, (kron w)_j = 0 }.  Weights
-projected onto it have no small Winograd-domain entries, only zeros: pruning in either domain loses
-nothing.
+are zeros of both if and only if w lies in the linear space { w : w_i = 0, (kron w)_j = 0 }.
+Weights projected onto it have no small Winograd-domain entries, only zeros: pruning in either
+domain loses nothing.
 """
 
 from dataclasses import dataclass

@@ -76,7 +76,7 @@ class CompiledNetwork:
             self._build_backward(hint)
 
     def scratch(self, role: str, shape: tuple[int, ...], key: Any = None) -> list[Array]:
-        """Zeroed temporaries, one for each worker, shared by all operations that ask for the same."""
+        """Zeroed temporaries, one for each worker; operations that ask for the same share them."""
         name = (role, shape, key)
         if name not in self._scratch:
             self._scratch[name] = [self.xp.zeros(shape, np.float32) for _ in range(self.workers)]

@@ -120,7 +120,8 @@ def load_split(data: Data, split: str, size: tuple[int, int], classes: int) -> S
     if isinstance(source, Images) and source.pixels.shape[1:3] != size:
         raise InputError(f"{path}: images of {source.pixels.shape[1:3]} pixels, expected {size} for the network")
     if source.labels.min() < 0 or source.labels.max() >= classes:
-        raise InputError(f"{path}: labels up to {source.labels.max()}, expected 0 to {classes - 1} for the network")
+        found = f"labels up to {source.labels.max()}"
+        raise InputError(f"{path}: {found}, expected 0 to {classes - 1} for the network")
     limit = data.limit if split == "train" or data.test_limit is None else data.test_limit
     return source if limit is None else source.first(limit)
 
@@ -137,7 +138,8 @@ def folder(path: Path, size: tuple[int, int]) -> Folder:
                 paths.append(file)
                 labels.append(label)
     if not paths:
-        raise InputError(f"{path}: holds no images, expected one folder a class with .jpeg, .jpg, .png or .webp files")
+        expected = "one folder a class with .jpeg, .jpg, .png or .webp files"
+        raise InputError(f"{path}: holds no images, expected {expected}")
     return Folder(tuple(paths), np.array(labels, np.int64), size)
 
 
@@ -187,9 +189,8 @@ def resolve(path: str) -> Path:
         return Path(path)
     root = os.environ.get("ACCELSIM_DATA")
     if not root:
-        raise InputError(
-            f"{path}: a relative data path, expected the environment variable ACCELSIM_DATA to name its folder"
-        )
+        expected = "the environment variable ACCELSIM_DATA to name its folder"
+        raise InputError(f"{path}: a relative data path, expected {expected}")
     return Path(root) / path
 
 
@@ -200,9 +201,10 @@ def cifar10(folder: Path, split: str) -> Images:
     """
     parts = []
     for k in range(10 if split == "test" else 50):
-        mosaic = open_image(folder / f"{split}_{k:02d}.webp")
+        path = folder / f"{split}_{k:02d}.webp"
+        mosaic = open_image(path)
         if mosaic.shape != (1280, 800, 3):
-            raise InputError(f"{folder / f'{split}_{k:02d}.webp'}: {mosaic.shape} pixels, expected (1280, 800, 3)")
+            raise InputError(f"{path}: {mosaic.shape} pixels, expected (1280, 800, 3)")
         parts.append(mosaic.reshape(40, 32, 25, 32, 3).transpose(0, 2, 1, 3, 4).reshape(1000, 32, 32, 3))
     pixels = np.concatenate(parts)
     return Images(pixels, np.arange(len(pixels)) % 10)
@@ -232,7 +234,6 @@ def from_npz(path: Path, split: str) -> Images:
             f"{path}: {' '.join(str(error).split())}, expected {split}_images and {split}_labels"
         ) from None
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or labels.shape != pixels.shape[:1]:
-        raise InputError(
-            f"{path}: {split}_images is {pixels.dtype} {pixels.shape}, expected (N, H, W, C) uint8 and N labels"
-        )
+        found = f"{split}_images is {pixels.dtype} {pixels.shape}"
+        raise InputError(f"{path}: {found}, expected (N, H, W, C) uint8 and N labels")
     return Images(pixels, labels.astype(np.int64))

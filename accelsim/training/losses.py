@@ -15,7 +15,7 @@ from accelsim.arrays import Array
 
 
 class Guide(NamedTuple):
-    """What a teacher makes of a batch: its output and, if wanted, its hint, (N, ...) float32 each."""
+    """What a teacher makes of a batch, (N, ...) float32: its output and, if wanted, its hint."""
 
     output: Array
     hint: Array | None = None

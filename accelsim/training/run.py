@@ -69,7 +69,8 @@ def train_recipe(path: Path, out: Path, resume: bool = False) -> dict[str, Any]:
 
 def summary(card: dict[str, Any], out: Path) -> str:
     """A few lines that say what a finished run reached and where it lies."""
-    lines = [f"{card['network']}: {card['epochs']:g} epochs, {card['hours']:.2f} h, {card['images']} test images"]
+    length = f"{card['epochs']:g} epochs, {card['hours']:.2f} h"
+    lines = [f"{card['network']}: {length}, {card['images']} test images"]
     names = {
         "bicubic": "enlarged only",
         "unpruned": "as trained",
@@ -206,7 +207,8 @@ class Run:
             raise InputError(f"{self.path}: key train_from: {error}") from None
         hint = None if self.recipe.teacher is None else self.recipe.teacher.hint
         if hint is not None and hint not in tail.shapes:
-            raise InputError(f"{self.path}: key teacher.hint: {hint!r} comes before {node!r}, expected a node after")
+            fault = f"{hint!r} comes before {node!r}, expected a node after"
+            raise InputError(f"{self.path}: key teacher.hint: {fault}")
         return head, tail
 
     def resume(self) -> None:

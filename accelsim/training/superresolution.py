@@ -106,7 +106,8 @@ def training_patches(data: Data, path: Path) -> Patches:
         corners.append(np.column_stack([np.full(len(grid), index), grid]))
     patches = Patches(tuple(low), tuple(high), np.concatenate(corners), data.patch)
     if not len(patches):
-        raise InputError(f"{path / TRAINING}.zip: no image holds a patch of {data.patch} pixels, expected larger ones")
+        fault = f"no image holds a patch of {data.patch} pixels, expected larger ones"
+        raise InputError(f"{path / TRAINING}.zip: {fault}")
     return patches if data.limit is None else patches.first(data.limit)
 
 

@@ -22,7 +22,7 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Features:
-    """What enters the last layers, for V = 2 views of each image if mirror images are in, else 1."""
+    """What enters the last layers; with mirror images for V = 2 views of each image, else 1."""
 
     values: NDArray[np.float16]  # (V, N, H, W, C)
     labels: Ints  # (N,)
@@ -60,9 +60,8 @@ def split(graph: Graph, name: str) -> tuple[Graph, Graph]:
     for node in graph.nodes[at:]:
         inputs = tuple(INPUT if source == joint else source for source in node.inputs)
         if set(node.inputs) & {INPUT, *names[: at - 1]}:
-            raise ValueError(
-                f"node {node.name!r} reads a layer before {joint!r}, expected a node where all pass one value"
-            )
+            fault = f"node {node.name!r} reads a layer before {joint!r}"
+            raise ValueError(f"{fault}, expected a node where all pass one value")
         tail.append(Node(name=node.name, layer=node.layer, inputs=inputs))
     shape = graph.shapes[joint]
     if len(shape) != 3:

@@ -349,7 +349,8 @@ class Trainer:
             self.mask = self.xp.asarray(arrays["kept"])
         expected, _ = self.state()
         if notes.get("network") != self.graph.name or arrays.keys() != expected.keys():
-            raise ValueError(f"the state of network {notes.get('network')!r}, expected one of {self.graph.name!r}")
+            found = f"the state of network {notes.get('network')!r}"
+            raise ValueError(f"{found}, expected one of {self.graph.name!r}")
         for name, array in expected.items():
             if arrays[name].shape != array.shape:
                 raise ValueError(f"array {name!r} has shape {arrays[name].shape}, expected {array.shape}")

@@ -131,7 +131,7 @@ def unit_bits(matrix: Matrix, bits: int, most_bits: int) -> UnitBits:
 
 
 def input_unit(m: int, bits: int, most_bits: int) -> UnitBits:
-    """The input-transform unit of F(m x m, 3 x 3); ``bits`` and ``most_bits`` as for ``unit_bits``."""
+    """The input-transform unit of F(m x m, 3 x 3); ``bits``, ``most_bits`` as for ``unit_bits``."""
     return unit_bits(cook_toom(m, 3).B_T, bits, most_bits)
 
 

@@ -96,7 +96,7 @@ class BitCoder:
         return np.asarray((bits.astype(np.int64) << shifts).sum(axis=1))
 
     def tails(self, width: Ints, known: Ints | None) -> Ints:
-        """Numbers whose highest bit is bit ``width``, (n,): their lower bits, all equally likely."""
+        """Numbers whose highest bit is bit ``width``, (n,): lower bits, all equally likely."""
         number = np.ones(width.size, np.int64)
         for w in np.unique(width[width > 0]).tolist():
             chosen = np.flatnonzero(width == w)

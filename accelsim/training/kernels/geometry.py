@@ -93,7 +93,7 @@ class Geometry:
 
     @property
     def strip(self) -> int:
-        """Columns of one stacked product: some rows of the output, few enough to stay in the cache."""
+        """Columns of one stacked product: some output rows, few enough to stay in the cache."""
         fitting = (n for n in range(1, self.P + 1) if self.P % n == 0 and n * self.Q * self.N <= STRIP)
         return max(fitting, default=1) * self.Q * self.N
 
