@@ -125,7 +125,7 @@ class CompressionRecipe(Section):
     """Fine-tune after quantization."""
 
     workers: Threads = 2
-    """Threads; the results are the same."""
+    """Threads; results do not depend on them."""
 
     images: Text | None = None
     """Sample images beside the model, for its provenance."""

@@ -90,7 +90,7 @@ class Manifest(Section):
     """How a Winograd machine runs the network."""
 
     values: Values
-    """How all other numbers are stored."""
+    """How all other arrays and the input densities are stored."""
 
     accuracy: dict[Key, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
     """Measured figures by name, in percent or dB."""

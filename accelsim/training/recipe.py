@@ -178,7 +178,7 @@ class Recipe(Section):
     """Of the test split, measured at the end of every epoch but the last, after which all are."""
 
     threads: Threads = 2
-    """As many as you like; the results are the same."""
+    """Of the training; results do not depend on them."""
 
     block: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Images that pass through the layers together,

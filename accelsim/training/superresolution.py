@@ -73,7 +73,7 @@ class Photographs:
         return sum(map(len, self.low.values()))
 
     def only(self, names: tuple[str, ...]) -> "Photographs":
-        """Those sets alone."""
+        """The images of these sets alone."""
         low, high = ({name: planes[name] for name in names} for planes in (self.low, self.high))
         return Photographs(low, high, self.scale)
 

@@ -212,15 +212,7 @@ class Trainer:
         """The learning rate of the step under way; steps in the rate come after their milestone."""
         settings = self.recipe.optimizer
         step = self.done if settings.schedule == "step" else self.done + 1
-        return learning_rate(
-            step / self.total,
-            settings.rate,
-            settings.schedule,
-            warmup=settings.warmup,
-            milestones=settings.milestones,
-            gamma=settings.gamma,
-            final=settings.final,
-        )
+        return learning_rate(step / self.total, settings)
 
     def _move_average(self) -> None:
         """Let the average of the weights, if there is one, follow them."""

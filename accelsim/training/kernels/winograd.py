@@ -143,7 +143,7 @@ class WinogradKernel:
         return images.reshape(*outer, self.windows, W // self.windows, N)
 
     def read_windows(self, images: Array) -> Array:
-        """The same of images that are read; windows overlap."""
+        """The windows' columns in images that are read, as ``made_windows``; they overlap."""
         *outer, _, N = images.shape
         *strides, w, n = images.strides
         shape = (*outer, self.windows, self.width, N)

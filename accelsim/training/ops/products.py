@@ -23,41 +23,21 @@ def conv_op(layer: Conv, xs: list[Array], params: Any, grads: Any, relu: bool, c
     return (WinogradConvOp if by_winograd else ConvOp)(layer, xs, params, grads, relu, context)
 
 
-class ConvOp(Op):
-    """Convolution by ``kernels.by_rows``; the bias, if any, is added in the same phase."""
+class ConvolutionOp(Op):
+    """What both ways of convolving share: the sizes, the output, and the bias, if there is one."""
 
     def __init__(self, layer: Conv, *args: Any):
         super().__init__(*args)
         _, _, H, W, N = self.xs[0].shape
-        self.g = g = Geometry.of_layer(layer, H, W, N)
-        self.y = self.new(g.K, g.P, g.Q)
+        self.g = Geometry.of_layer(layer, H, W, N)
+        self.y = self.new(self.g.K, self.g.P, self.g.Q)
         self.bias = layer.bias
-        self.rows = self.scratch("rows", g.rows_shape, g)
-        self.product = self.scratch("product", (g.scratch_size,))
 
     def allocate_gradients(self, wanted: list[bool]) -> None:
         super().allocate_gradients(wanted)
-        g = self.g
-        r = self.g.reversed
-        self.partial = self.xp.zeros((self.blocks, g.R, g.G, g.S * (g.C // g.G), g.K // g.G), np.float32)
-        self.partial_bias = self.xp.zeros((self.blocks, g.K), np.float32)
-        if self.dxs[0] is None:
-            return
-        if g.reversible:
-            self.back_rows = self.scratch("rows", r.rows_shape, r)
-            self.back_product = self.scratch("product", (r.scratch_size,))
-        else:
-            self.back_rows = self.scratch("fold", g.rows_shape)
-            self.back_product = self.scratch("product", (g.S * (g.C // g.G), g.P * g.Q * g.N))
-
-    def prepare(self) -> None:
-        self.packed = by_rows.pack_weights(self.params["weight"], self.g, self.xp)
-        if self.dxs and self.dxs[0] is not None and self.g.reversible:
-            self.packed_back = by_rows.pack_reversed(self.params["weight"], self.g, self.xp)
+        self.partial_bias = self.xp.zeros((self.blocks, self.g.K), np.float32)
 
     def finish(self) -> None:
-        total = self.partial[0] if self.blocks == 1 else self.partial.sum(axis=0)
-        self.grads["weight"][...] = by_rows.unpack_gradient(total, self.g)
         if self.bias:
             self.grads["bias"][...] = self.partial_bias.sum(axis=0)
 
@@ -68,36 +48,88 @@ class ConvOp(Op):
         return [Phase(self._backward)]
 
     def _forward(self, b: int, t: int) -> None:
-        rows = by_rows.gather_rows(self.xs[0][b], self.g, self.rows[t])
-        by_rows.convolve(rows, self.packed, self.g, self.y[b], self.product[t], self.xp)
+        self._convolve(b, t)
         if self.bias:
             self.y[b] += self.params["bias"][:, None, None, None]
 
     def _backward(self, b: int, t: int) -> None:
-        dy = self.dy[b]
-        dx = self.dxs[0]
-        rows = by_rows.gather_rows(self.xs[0][b], self.g, self.rows[t])
-        by_rows.weight_gradient(rows, dy, self.g, self.partial[b], self.product[t], self.xp)
+        self._weight_gradient(b, t)
         if self.bias:
-            self.partial_bias[b] = dy.sum(axis=(1, 2, 3))
-        if dx is None:
-            return
-        if self.g.reversible:
-            back = by_rows.gather_rows(dy, self.g.reversed, self.back_rows[t])
-            by_rows.convolve(back, self.packed_back, self.g.reversed, dx[b], self.back_product[t], self.xp)
-        else:
-            by_rows.input_gradient(dy, self.packed, self.g, self.back_rows[t], dx[b], self.back_product[t], self.xp)
+            self.partial_bias[b] = self.dy[b].sum(axis=(1, 2, 3))
+        if self.dxs[0] is not None:
+            self._input_gradient(b, t, self.dxs[0][b])
+
+    def _convolve(self, b: int, t: int) -> None:
+        """Make the output of block b, as worker t."""
+        raise NotImplementedError
+
+    def _weight_gradient(self, b: int, t: int) -> None:
+        """Make block b's part of the weights' gradient, as worker t."""
+        raise NotImplementedError
+
+    def _input_gradient(self, b: int, t: int, dx: Array) -> None:
+        """Make dx, the gradient of block b's input, as worker t."""
+        raise NotImplementedError
 
 
-class WinogradConvOp(Op):
-    """Convolution by ``kernels.winograd``; the bias, if any, is added in the same phase."""
+class ConvOp(ConvolutionOp):
+    """Convolution by ``kernels.by_rows``."""
 
     def __init__(self, layer: Conv, *args: Any):
-        super().__init__(*args)
-        _, _, H, W, N = self.xs[0].shape
-        self.g = g = Geometry.of_layer(layer, H, W, N)
-        self.y = self.new(g.K, g.P, g.Q)
-        self.bias = layer.bias
+        super().__init__(layer, *args)
+        self.rows = self.scratch("rows", self.g.rows_shape, self.g)
+        self.product = self.scratch("product", (self.g.scratch_size,))
+
+    def allocate_gradients(self, wanted: list[bool]) -> None:
+        super().allocate_gradients(wanted)
+        g = self.g
+        shape = (g.R, g.G, g.S * (g.C // g.G), g.K // g.G)
+        self.partial = self.xp.zeros((self.blocks, *shape), np.float32)
+        if self.dxs[0] is None:
+            return
+        if g.reversible:
+            back = g.reversed
+            self.back_rows = self.scratch("rows", back.rows_shape, back)
+            self.back_product = self.scratch("product", (back.scratch_size,))
+        else:
+            self.back_rows = self.scratch("fold", g.rows_shape)
+            self.back_product = self.scratch("product", (shape[2], g.P * g.Q * g.N))
+
+    def prepare(self) -> None:
+        self.packed = by_rows.pack_weights(self.params["weight"], self.g, self.xp)
+        if self.dxs and self.dxs[0] is not None and self.g.reversible:
+            self.packed_back = by_rows.pack_reversed(self.params["weight"], self.g, self.xp)
+
+    def finish(self) -> None:
+        total = self.partial[0] if self.blocks == 1 else self.partial.sum(axis=0)
+        self.grads["weight"][...] = by_rows.unpack_gradient(total, self.g)
+        super().finish()
+
+    def _convolve(self, b: int, t: int) -> None:
+        rows = by_rows.gather_rows(self.xs[0][b], self.g, self.rows[t])
+        by_rows.convolve(rows, self.packed, self.g, self.y[b], self.product[t], self.xp)
+
+    def _weight_gradient(self, b: int, t: int) -> None:
+        rows = by_rows.gather_rows(self.xs[0][b], self.g, self.rows[t])
+        by_rows.weight_gradient(rows, self.dy[b], self.g, self.partial[b], self.product[t], self.xp)
+
+    def _input_gradient(self, b: int, t: int, dx: Array) -> None:
+        dy = self.dy[b]
+        rows = self.back_rows[t]
+        product = self.back_product[t]
+        if self.g.reversible:
+            back = by_rows.gather_rows(dy, self.g.reversed, rows)
+            by_rows.convolve(back, self.packed_back, self.g.reversed, dx, product, self.xp)
+        else:
+            by_rows.input_gradient(dy, self.packed, self.g, rows, dx, product, self.xp)
+
+
+class WinogradConvOp(ConvolutionOp):
+    """Convolution by ``kernels.winograd``."""
+
+    def __init__(self, layer: Conv, *args: Any):
+        super().__init__(layer, *args)
+        g = self.g
         self.kernel = WinogradKernel(g, self.xp)
         self.U = self.xp.empty((self.kernel.taps, g.K, g.C), np.float32)
         self.x_read = self.kernel.read_windows(self.xs[0])
@@ -105,20 +137,20 @@ class WinogradConvOp(Op):
         self.temporaries = self._temporaries(self.kernel)
 
     def _temporaries(self, kernel: WinogradKernel) -> list[tuple[Array, ...]]:
-        parts = [
-            self.scratch(role, (size,))
-            for role, size in (("half", kernel.half_size), ("V", kernel.size), ("M", kernel.size))
-        ]
-        return list(zip(*parts, strict=True))
+        """Of each worker (half transformed, V, M)."""
+        half = self.scratch("half", (kernel.half_size,))
+        V = self.scratch("V", (kernel.size,))
+        M = self.scratch("M", (kernel.size,))
+        return list(zip(half, V, M, strict=True))
 
     def allocate_gradients(self, wanted: list[bool]) -> None:
         super().allocate_gradients(wanted)
+        g = self.g
         self.partial = self.xp.zeros((self.blocks, *self.U.shape), np.float32)
-        self.partial_bias = self.xp.zeros((self.blocks, self.g.K), np.float32)
         self.dy_made = self.kernel.made_windows(self.dy)
         if self.dxs[0] is not None:
-            self.back = WinogradKernel(self.g.reversed, self.xp)
-            self.U_back = self.xp.empty((self.back.taps, self.g.C, self.g.K), np.float32)
+            self.back = WinogradKernel(g.reversed, self.xp)
+            self.U_back = self.xp.empty((self.back.taps, g.C, g.K), np.float32)
             self.dy_read = self.back.read_windows(self.dy)
             self.dx_made = self.back.made_windows(self.dxs[0])
             self.back_temporaries = self._temporaries(self.back)
@@ -131,26 +163,18 @@ class WinogradConvOp(Op):
 
     def finish(self) -> None:
         self.grads["weight"][...] = self.kernel.unpack_gradient(self.partial)
-        if self.bias:
-            self.grads["bias"][...] = self.partial_bias.sum(axis=0)
+        super().finish()
 
-    def forward(self) -> list[Phase]:
-        return [Phase(self._forward)]
-
-    def backward(self) -> list[Phase]:
-        return [Phase(self._backward)]
-
-    def _forward(self, b: int, t: int) -> None:
+    def _convolve(self, b: int, t: int) -> None:
         self.kernel.convolve(self.x_read[b], self.U, self.y_made[b], self.temporaries[t])
-        if self.bias:
-            self.y[b] += self.params["bias"][:, None, None, None]
 
-    def _backward(self, b: int, t: int) -> None:
-        self.kernel.weight_gradient(self.x_read[b], self.dy_made[b], self.partial[b], self.temporaries[t])
-        if self.bias:
-            self.partial_bias[b] = self.dy[b].sum(axis=(1, 2, 3))
-        if self.dxs[0] is not None:
-            self.back.convolve(self.dy_read[b], self.U_back, self.dx_made[b], self.back_temporaries[t])
+    def _weight_gradient(self, b: int, t: int) -> None:
+        dU = self.partial[b]
+        self.kernel.weight_gradient(self.x_read[b], self.dy_made[b], dU, self.temporaries[t])
+
+    def _input_gradient(self, b: int, t: int, dx: Array) -> None:
+        made = self.dx_made[b]  # a view of dx
+        self.back.convolve(self.dy_read[b], self.U_back, made, self.back_temporaries[t])
 
 
 class LinearOp(Op):
