@@ -24,7 +24,8 @@ class Guide(NamedTuple):
 def log_softmax(logits: Array, xp: Any = np) -> Array:
     """log softmax along the classes.  logits: (N, K) float32 -> the same shape."""
     shifted = logits - logits.max(axis=1, keepdims=True)
-    return shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))  # type: ignore[no-any-return]
+    log_p: Array = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))
+    return log_p
 
 
 def cross_entropy(logits: Array, labels: NDArray[Any], smoothing: float = 0.0, xp: Any = np) -> tuple[float, Array]:

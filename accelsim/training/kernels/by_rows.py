@@ -38,13 +38,15 @@ def pack_weights(weight: Array, g: Geometry, xp: Any = np) -> Array:
     the matrices that ``convolve`` multiplies with.
     """
     w = weight.reshape(g.G, g.K // g.G, g.C // g.G, g.R, g.S).transpose(3, 0, 1, 4, 2)
-    return xp.ascontiguousarray(w).reshape(g.R, g.G, g.K // g.G, -1)  # type: ignore[no-any-return]
+    packed: Array = xp.ascontiguousarray(w).reshape(g.R, g.G, g.K // g.G, -1)
+    return packed
 
 
 def pack_reversed(weight: Array, g: Geometry, xp: Any = np) -> Array:
     """weight: (K, C / G, R, S) -> the matrices of ``g.reversed``: (R, G, C / G, S K / G)."""
     w = weight.reshape(g.G, g.K // g.G, g.C // g.G, g.R, g.S)[..., ::-1, ::-1].transpose(3, 0, 2, 4, 1)
-    return xp.ascontiguousarray(w).reshape(g.R, g.G, g.C // g.G, -1)  # type: ignore[no-any-return]
+    packed: Array = xp.ascontiguousarray(w).reshape(g.R, g.G, g.C // g.G, -1)
+    return packed
 
 
 def unpack_gradient(packed: Array, g: Geometry) -> Array:

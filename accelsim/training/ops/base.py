@@ -50,7 +50,15 @@ class Op:
 
     def new(self, *shape: int) -> Array:
         """Zeroed blocks of the given image shape."""
-        return self.xp.zeros((self.blocks, *shape, self.images), np.float32)  # type: ignore[no-any-return]
+        blocks: Array = self.xp.zeros((self.blocks, *shape, self.images), np.float32)
+        return blocks
+
+    def dx(self, b: int) -> Array:
+        """Block b of the first input's gradient, which is wanted."""
+        gradient = self.dxs[0]
+        assert gradient is not None
+        block: Array = gradient[b]
+        return block
 
     def allocate_gradients(self, wanted: list[bool]) -> None:
         """Make ``dxs``; called once ``dy`` is known.  An op may hand on ``dy`` itself:

@@ -98,7 +98,7 @@ class BatchNormOp(Op):
         dy: Array = self.dy[b].reshape(self.dy.shape[1], -1)
         if not self.relu:
             return dy
-        out: Array = self.dxs[0][b].reshape(dy.shape)  # type: ignore[index]
+        out = self.dx(b).reshape(dy.shape)
         self.xp.multiply(dy, self.y[b].reshape(dy.shape) > 0, out=out)
         return out
 
@@ -119,7 +119,7 @@ class BatchNormOp(Op):
         self.coefficients = slope.astype(np.float32)[:, None], offset.astype(np.float32)[:, None]
 
     def _gradient(self, b: int, t: int) -> None:
-        dx: Array = self.dxs[0][b].reshape(self.xs[0].shape[1], -1)  # type: ignore[index]
+        dx = self.dx(b).reshape(self.xs[0].shape[1], -1)
         g = dx if self.relu else self.dy[b].reshape(dx.shape)
         slope, offset = self.coefficients
         self.xp.multiply(g, self.scale, out=dx)
@@ -188,9 +188,8 @@ class LocalResponseNormOp(Op):
             half = self.layer.size // 2
             L = self.layer
             x = self.xs[0][b]
-            self.base[b] = np.float32(L.k) + np.float32(L.alpha / L.size) * self._neighbours(
-                x * x, half, L.size - 1 - half
-            )
+            squares = self._neighbours(x * x, half, L.size - 1 - half)
+            self.base[b] = np.float32(L.k) + np.float32(L.alpha / L.size) * squares
             self.y[b] = x * self.base[b] ** np.float32(-L.beta)
 
         return [Phase(run)]
@@ -202,9 +201,8 @@ class LocalResponseNormOp(Op):
             x = self.xs[0][b]
             dy = self.dy[b]
             base = self.base[b]
-            dx = self.dxs[0]
-            assert dx is not None
             inner = self._neighbours(dy * self.y[b] / base, L.size - 1 - half, half)
-            dx[b] = dy * base ** np.float32(-L.beta) - np.float32(2 * L.alpha * L.beta / L.size) * x * inner
+            scale = np.float32(2 * L.alpha * L.beta / L.size)
+            self.dx(b)[...] = dy * base ** np.float32(-L.beta) - scale * x * inner
 
         return [Phase(run)]

@@ -24,7 +24,10 @@ class GlobalAveragePoolOp(Op):
         return [Phase(run)]
 
     def backward(self) -> list[Phase]:
-        return [Phase(lambda b, _t: self.dxs[0][b].__setitem__(..., self.dy[b] / self.area))]  # type: ignore[index]
+        def run(b: int, _t: int) -> None:
+            self.dx(b)[...] = self.dy[b] / self.area
+
+        return [Phase(run)]
 
 
 def _extent(layer: MaxPool | AveragePool, height: int, width: int) -> tuple[int, int]:
@@ -131,17 +134,20 @@ class MaxPoolOp(Op):
             d_tap += d_largest * hit
 
     def _backward(self, b: int, t: int) -> None:
-        dx = self.dxs[0]
+        dx = self.dx(b)
+        columns = self.columns[t]
+        padded = self.padded[t]
         d_columns = self.d_columns[t]
         d_padded = self.d_padded[t]
-        assert dx is not None
         for part in self.parts:
             self._fill(self.xs[0][b, part], t)
             d_columns[...] = 0
-            self._share(self._row_taps(self.columns[t]), self.y[b, part], self._row_taps(d_columns), self.dy[b, part])
+            taps = self._row_taps(columns)
+            self._share(taps, self.y[b, part], self._row_taps(d_columns), self.dy[b, part])
             d_padded[...] = 0
-            self._share(self._column_taps(self.padded[t]), self.columns[t], self._column_taps(d_padded), d_columns)
-            for inside, image in self._phases(d_padded, dx[b, part]):
+            taps = self._column_taps(padded)
+            self._share(taps, columns, self._column_taps(d_padded), d_columns)
+            for inside, image in self._phases(d_padded, dx[part]):
                 image[...] = inside
 
 
@@ -166,14 +172,15 @@ class SubsampleOp(Op):
 
     def backward(self) -> list[Phase]:
         def run(b: int, _t: int) -> None:
-            self.dxs[0][b][self.taken] = self.dy[b]  # type: ignore[index]
+            self.dx(b)[self.taken] = self.dy[b]
 
         return [Phase(run)]
 
 
 def max_pool_op(layer: MaxPool, *args: Any) -> Op:
     """The operation that suits the window."""
-    return (SubsampleOp if layer.kernel == (1, 1) and layer.padding == (0, 0) else MaxPoolOp)(layer, *args)
+    single = layer.kernel == (1, 1) and layer.padding == (0, 0)
+    return (SubsampleOp if single else MaxPoolOp)(layer, *args)
 
 
 class AveragePoolOp(Op):
@@ -221,10 +228,8 @@ class AveragePoolOp(Op):
 
     def _backward(self, b: int, t: int) -> None:
         padded = self.padded[t]
-        dx = self.dxs[0]
-        assert dx is not None
         padded[...] = 0
         share = self.dy[b] * self.share
         for view in self._views(padded):
             view += share
-        dx[b] = padded[self.inside]
+        self.dx(b)[...] = padded[self.inside]
