@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from accelsim.arrays import Array
+from accelsim.training.ops.buffers import Buffers
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,17 @@ class Phase:
     whole: bool = False  # whether it is called once, with (0, 0), for the whole batch
 
 
+@dataclass(frozen=True)
+class Context:
+    """What the operations of one compiled network have in common."""
+
+    xp: Any  # the array module
+    workers: int  # threads
+    training: bool  # whether batch-norm uses the batch's statistics
+    differentiable: bool  # whether gradients are wanted
+    buffers: Buffers
+
+
 class Op:
     """One layer of a compiled network.
 
@@ -32,7 +44,9 @@ class Op:
     grads are overwritten, not added to.
     """
 
-    def __init__(self, xs: list[Array], params: dict[str, Array], grads: dict[str, Array], relu: bool, context: Any):
+    def __init__(
+        self, xs: list[Array], params: dict[str, Array], grads: dict[str, Array], relu: bool, context: Context
+    ):
         self.xs = xs
         self.params = params
         self.grads = grads
@@ -40,8 +54,8 @@ class Op:
         self.xp = context.xp
         self.workers = context.workers
         self.training = context.training
-        self.scratch: Callable[..., list[Array]] = context.scratch
-        self.gradient: Callable[[tuple[int, ...]], Array] = context.gradient
+        self.scratch = context.buffers.scratch
+        self.gradient = context.buffers.gradient
         self.blocks = xs[0].shape[0]
         self.images = xs[0].shape[-1]
         self.y: Array = xs[0]

@@ -11,10 +11,10 @@ from accelsim.network.layers import Conv, Linear
 from accelsim.training.kernels import by_rows
 from accelsim.training.kernels.geometry import Geometry
 from accelsim.training.kernels.winograd import WinogradKernel
-from accelsim.training.ops.base import Op, Phase
+from accelsim.training.ops.base import Context, Op, Phase
 
 
-def conv_op(layer: Conv, xs: list[Array], params: Any, grads: Any, relu: bool, context: Any) -> Op:
+def conv_op(layer: Conv, xs: list[Array], params: Any, grads: Any, relu: bool, context: Context) -> Op:
     """The faster of two operations, where the network is trained;
     inference is by the definition of a convolution.
     """
