@@ -19,10 +19,10 @@ class Reference(Section):
     """The dense network: what accuracy is compared with, and the teacher of fine-tuning."""
 
     network: str
-    """Its name in the zoo."""
+    """The network's name in the zoo."""
 
     weights: str
-    """Its weights, a path as in ``Data``."""
+    """The weights of that network, a path as in ``Data``."""
 
 
 class TuningSettings(Section):
@@ -50,7 +50,7 @@ class TuningSettings(Section):
     """Batches that batch-norm's statistics are averaged over at the end."""
 
     seed: Seed = 0
-    """Of the images drawn and their changes."""
+    """Seed of the images drawn and of their changes."""
 
     checkpoint_steps: Steps = 100
     """Steps between the states that an interrupted fine-tuning goes on from."""
@@ -70,7 +70,7 @@ class CompressionRecipe(Section):
     """How to compress one checkpoint."""
 
     network: str | None = None
-    """Of a bare weight file; a checkpoint of ``accelsim train`` and ONNX say it themselves."""
+    """The zoo's name of a bare weight file's network; other checkpoints say it themselves."""
 
     cell: Positive | None = None
     """D, the cell size; by default theta_SD."""
@@ -106,7 +106,7 @@ class CompressionRecipe(Section):
     """m of F(m, r), for the layers that the checkpoint has in the Winograd domain."""
 
     dither: Seed | None = None
-    """Its seed, for dithered quantization."""
+    """Seed of dithered quantization; without it quantization is uniform."""
 
     value_bits: Annotated[int, Field(ge=2, le=24)] = 10
     """Bits of each bias, scale and shift."""

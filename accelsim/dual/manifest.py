@@ -36,7 +36,7 @@ class Quantization(Section):
     """The largest index with an entry of its own; 0 if c_n = n for all."""
 
     seed: Seed | None = None
-    """Of the dither; None for uniform quantization."""
+    """Seed of the dither; None for uniform quantization."""
 
 
 class Winograd(Section):
@@ -53,7 +53,7 @@ class Values(Section):
     """How the other arrays are stored, and input densities: as integers."""
 
     bits: Annotated[int, Field(ge=2, le=24)]
-    """Of each integer of an array."""
+    """Bits of each integer of an array."""
 
     exponents: dict[Key, Annotated[int, Field(ge=-126, le=126)]]
     """The power of two that an array's integers are times, by array name."""
@@ -72,13 +72,13 @@ class Manifest(Section):
     """What kind of file it is."""
 
     version: Literal[1, 2] = 2
-    """Of the format; 2 has a digest of the whole file."""
+    """Version of the format; 2 has a digest of the whole file."""
 
     graph: Graph
     """The inference graph."""
 
     parameters: Annotated[int, Field(ge=0, lt=1 << 40)]
-    """Of the original network."""
+    """Parameters of the original network."""
 
     coder: Coder
     """What the indices are coded by."""

@@ -36,7 +36,7 @@ class DualModel:
     """Free text by key (recipe, seed, data, sample images)."""
 
     parameters: int = 0
-    """Of the original network."""
+    """Parameters of the original network."""
 
     file_bytes: int = 0
     """Size of the whole file."""
@@ -45,7 +45,7 @@ class DualModel:
     """Bits of the file spent on each weight tensor, by node name."""
 
     sha256: str = ""
-    """Of the file."""
+    """SHA-256 of the file, in hexadecimal."""
 
 
 def winograd_eligible(node: Node) -> bool:

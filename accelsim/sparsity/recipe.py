@@ -69,13 +69,13 @@ class Reconstruction(Section):
     """
 
     images: Count = 512
-    """Of the training split, so many drawn at random."""
+    """Training images that layers are fitted to, drawn at random."""
 
     positions: Count = 100
     """Random positions of each image that a layer is fitted to."""
 
     iterations: Annotated[int, Field(ge=1, le=1000)] = 30
-    """Of ADMM."""
+    """Iterations of ADMM."""
 
     polish: Annotated[int, Field(ge=0, le=1000)] = 15
     """Steps of the conjugate gradients that follow."""
@@ -91,4 +91,4 @@ class Reconstruction(Section):
     """Pull towards the dense weights."""
 
     seed: Seed = 0
-    """Of the images and the positions."""
+    """Seed of the choice of images and positions."""

@@ -66,7 +66,7 @@ class OptimizerSettings(Section):
     """The largest learning rate."""
 
     momentum: Share = 0.9
-    """Of SGD; of Adam the first beta."""
+    """Momentum of SGD; Adam's first beta."""
 
     weight_decay: NonNegative = 0.0
     """This share of the weights is added to their gradient."""
@@ -97,10 +97,10 @@ class Teacher(Section):
     """The zoo's name of the network to follow."""
 
     weights: str
-    """Its weights, a path as in ``Data``."""
+    """The weights of that network, a path as in ``Data``."""
 
     temperature: Positive = 4.0
-    """T."""
+    """T, which outputs are divided by before the softmax."""
 
     share: Share = 0.7
     """How much the teacher counts beside the labels."""
@@ -110,7 +110,7 @@ class Teacher(Section):
     hint_weight |student's - teacher's|^2 / |teacher's|^2 (Romero et al. 2015)."""
 
     hint_weight: Positive = 20.0
-    """How much the hint counts."""
+    """How much the hint counts in the loss."""
 
 
 class Recipe(Section):
@@ -140,10 +140,10 @@ class Recipe(Section):
     """Images a step."""
 
     seed: Seed = 0
-    """Of first weights, of the order of the images and of their changes."""
+    """Seed of the first weights, of the order of the images and of their changes."""
 
     smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Of the labels: this share of a label is spread over all classes."""
+    """The share of a label that is spread over all classes."""
 
     optimizer: OptimizerSettings = OptimizerSettings()
     """How the weights move."""
@@ -175,10 +175,10 @@ class Recipe(Section):
     """Steps between the rows of the log."""
 
     interim_images: Count = 2000
-    """Of the test split, measured at the end of every epoch but the last, after which all are."""
+    """Test images measured at the end of every epoch but the last, after which all are."""
 
     threads: Threads = 2
-    """Of the training; results do not depend on them."""
+    """Threads of the training; results do not depend on them."""
 
     block: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Images that pass through the layers together,
