@@ -311,7 +311,8 @@ class Trainer:
         """
         model = {name: self.xp.asarray(array) for name, array in self.model().items()}
         compiled = CompiledNetwork(self.graph, model, self.recipe.batch, training=True, **self._options)
-        images = (self.batch(i % self.total)[0] for i in range(batches))
+        steps = self.total or self.steps_per_epoch  # without an epoch, the images of the first one
+        images = (self.batch(i % steps)[0] for i in range(batches))
         means = averaged_statistics(compiled, model, images)
         compiled.close()
         return {name: means.get(name, to_host(array)) for name, array in model.items()}

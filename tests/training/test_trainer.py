@@ -158,3 +158,10 @@ def test_numpy_functions_on_another_modules_arrays_are_found_out() -> None:
     for fault in (lambda: np.sum(array), lambda: np.exp(array), lambda: array + np.ones(2), lambda: np.asarray(array)):
         with pytest.raises(TypeError):
             fault()
+
+
+def test_statistics_are_measured_anew_without_an_epoch() -> None:
+    """A network that is only reconstructed has as many images to measure on as one that trains."""
+    found, expected = (trainer(epochs=epochs).reestimated(2) for epochs in (0, 1))
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array)
