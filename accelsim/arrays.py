@@ -10,6 +10,7 @@ Array = NDArray[np.float32]  # images, weights, features
 Floats = NDArray[np.float64]  # energies, times, expected counts
 Ints = NDArray[np.int64]  # counts, bytes, cycles, indices
 Flags = NDArray[np.bool_]  # masks
+Levels = NDArray[np.int32]  # quantization indices, and other numbers as a file holds them
 
 ROUNDING_ERROR = 1e-6  # more than sums of many computed parts are off by, less than any part of a byte or cycle
 

@@ -1,17 +1,36 @@
-"""Reading a user's YAML file of settings: a machine, a sweep, a recipe.  Bounded in size; nothing in it is executed."""
+"""Reading a user's YAML file of settings: a machine, a sweep, a recipe.
+
+Bounded in size; nothing in it is executed.
+"""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field
 
 from accelsim.errors import InputError
 
 MAX_FILE_BYTES = 1 << 20
 
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=10_000_000)]
+Seed = Annotated[int, Field(ge=0, lt=1 << 63)]  # of random numbers
+Threads = Annotated[int, Field(ge=1, le=256)]
+
+
+class Section(BaseModel):
+    """A group of keys of a user's file: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
 
 def read_settings(path: Path, what: str) -> dict[str, Any]:
-    """The mapping that the file holds.  what: its kind for messages, such as ``machine description``.
+    """The mapping that the file holds.
+
+    what: its kind for messages, such as ``machine description``.
 
     Raises InputError if the file cannot be read, is over a megabyte, or is no YAML mapping.
     """

@@ -21,7 +21,7 @@ import matplotlib as mpl
 import numpy as np
 
 from accelsim.compression.pipeline import compress_checkpoint, load_checkpoint, measure
-from accelsim.compression.quantize import quantize, seal, spatial_threshold, winograd_threshold
+from accelsim.compression.quantize import compressed_network, quantize, spatial_threshold, winograd_threshold
 from accelsim.compression.recipe import load_compression_recipe
 from accelsim.dual.deploy import density, spatial_densities, tile_sizes, winograd_model
 from accelsim.dual.file import decode_dual, encode_dual, read_dual
@@ -146,8 +146,9 @@ def curves(checkpoint: Path, images: int, measured: dict[str, Any]) -> None:
 
     def rounded(cell: float, seed: int | None) -> DualModel:
         quantized = quantize(network, cell, theta, seed=seed)
-        sealed = seal(quantized, winograd_threshold=winograd_threshold(quantized.network, 2, notes["sparsity_wd"]))
-        return decode_dual(encode_dual(sealed), checkpoint.name)
+        theta_wd = winograd_threshold(quantized.network, 2, notes["sparsity_wd"])
+        compressed = compressed_network(quantized, winograd_threshold=theta_wd)
+        return decode_dual(encode_dual(compressed), checkpoint.name)
 
     def fitted(cell: float) -> DualModel:
         recipe = SHIPPED.model_copy(update={"cell": cell, "data": data, "reference": None})
