@@ -23,8 +23,8 @@ from accelsim.dual.quantizer import dyadic
 from accelsim.files import atomic_write
 from accelsim.network import Node, forward
 from accelsim.network.layers import Conv
+from accelsim.simulator.machines.stationary import StationaryMachine
 from accelsim.simulator.machines.winograd import WinogradMachine
-from accelsim.simulator.storage.weights import StationaryMachine
 from accelsim.simulator.tiles.schedule import tiled_schedule
 from accelsim.simulator.tiles.search import choose_tiling
 from accelsim.simulator.tiles.tiling import Tiling

@@ -15,8 +15,8 @@ from accelsim.simulator.machines.cells import CellsMachine
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.machines.matrix_vector import MatrixVectorMachine
 from accelsim.simulator.machines.row_stationary.machine import RowStationaryMachine
+from accelsim.simulator.machines.stationary import StationaryMachine
 from accelsim.simulator.machines.winograd import WinogradMachine
-from accelsim.simulator.storage.weights import StationaryMachine
 
 from .random_layers import AnyMachine, spatial, winograd
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from accelsim.simulator.machines.stationary import StationaryMachine
 from accelsim.simulator.run import schedule_layer
-from accelsim.simulator.storage.weights import StationaryMachine
 from accelsim.simulator.time.event import event_cycles
 from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork
