@@ -16,11 +16,12 @@ from accelsim.simulator.machines.cells import CellsMachine
 from accelsim.simulator.machines.matrix_vector import MatrixVectorMachine
 from accelsim.simulator.machines.row_stationary.machine import RowStationaryMachine
 from accelsim.simulator.machines.row_stationary.search import choose_mapping
-from accelsim.simulator.machines.stationary import StationaryMachine, filter_bits
+from accelsim.simulator.machines.stationary import StationaryMachine
 from accelsim.simulator.machines.winograd import WinogradDescription, WinogradMachine
 from accelsim.simulator.result import DRAM_COLUMNS
 from accelsim.simulator.run import run, schedule_layer
 from accelsim.simulator.storage.feature_map import activation_bits
+from accelsim.simulator.storage.weights import filter_bits
 from accelsim.simulator.tiles.mode import Mode
 from accelsim.simulator.tiles.schedule import tiled_schedule
 from accelsim.simulator.tiles.search import choose_tiling
