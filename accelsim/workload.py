@@ -7,6 +7,7 @@ output path); flatten, channel padding and 1 x 1 subsampling (addressing).
 """
 
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from accelsim.dual.deploy import winograd_filters
 from accelsim.dual.model import DualModel, winograd_eligible
 from accelsim.errors import InputError
 from accelsim.memo import Memo
-from accelsim.network import INPUT, Graph
+from accelsim.network import INPUT, Graph, Node
 from accelsim.network.layers import (
     Add,
     Affine,
@@ -199,53 +200,77 @@ def layer_works(model: DualModel | LayerTable, batch: int = 1) -> tuple[LayerWor
         raise ValueError(f"batch is {batch}, expected at least 1")
     if isinstance(model, LayerTable):
         return tuple(_table_work(model, i, batch) for i in range(len(model.layers)))
-    graph = model.network.graph
-    measured = _densities(model)
-    works = []
-    for node in graph.nodes:
-        layer = node.layer
-        source = graph.shapes[node.inputs[0]]
-        H, W, C = source if len(source) == 3 else (1, 1, source[0])
-        target = graph.shapes[node.name]
-        P, Q, K = target if len(target) == 3 else (1, 1, target[0])
-        density = model.input_density.get(node.name)
-        if density is None:
-            density = np.array([np.mean([measured[source] for source in node.inputs])], np.float32)
-        make = partial(
-            LayerWork, node.name, batch=batch, in_channels=C, height=H, width=W, out_channels=K, out_height=P,
-            out_width=Q, input_density=np.broadcast_to(density, (C,)), output_density=measured[node.name],
-            coded_bits=model.coded_bits.get(node.name),
-        )  # fmt: skip
-        match layer:
-            case Conv():
-                works.append(
-                    make(
-                        "conv", kernel=layer.kernel, stride=layer.stride, padding=layer.padding,
-                        dilation=layer.dilation, groups=layer.groups,
-                        weights=model.network.arrays[f"{node.name}.weight"],
-                        winograd_threshold=model.winograd_threshold if winograd_eligible(node) else None,
-                    )
-                )  # fmt: skip
-            case Linear():
-                works.append(make("linear", weights=model.network.arrays[f"{node.name}.weight"][:, :, None, None]))
-            case MaxPool() | AveragePool() if layer.kernel == (1, 1):
-                continue
-            case MaxPool() | AveragePool():
-                works.append(make("pool", kernel=layer.kernel, stride=layer.stride, padding=layer.padding))
-            case GlobalAveragePool():
-                works.append(make("pool", kernel=(H, W), stride=(H, W)))
-            case Add():
-                works.append(make("add", inputs=len(node.inputs)))
-            case LocalResponseNorm():
-                works.append(make("other"))
-            case Relu() | Affine() | BatchNorm():
-                if not _rides_along(graph, node.inputs[0]):
-                    works.append(make("other"))
-            case Concat() | Flatten() | PadChannels():
-                continue
-            case _:
-                raise TypeError(f"node {node.name}: no layer work for {type(layer).__name__}")
-    return tuple(works)
+    density = _densities(model)
+    works = (_node_work(model, node, density, batch) for node in model.network.graph.nodes)
+    return tuple(work for work in works if work is not None)
+
+
+def _node_work(model: DualModel, node: Node, density: Mapping[str, float], batch: int) -> LayerWork | None:
+    """What one node of the graph asks; None if it costs nothing.  density: of ``_densities``."""
+    graph, layer = model.network.graph, node.layer
+    make = _work_of_shape(model, node, density, batch)
+    match layer:
+        case Conv():
+            return make(
+                "conv",
+                kernel=layer.kernel,
+                stride=layer.stride,
+                padding=layer.padding,
+                dilation=layer.dilation,
+                groups=layer.groups,
+                weights=model.network.arrays[f"{node.name}.weight"],
+                winograd_threshold=model.winograd_threshold if winograd_eligible(node) else None,
+            )
+        case Linear():
+            return make("linear", weights=model.network.arrays[f"{node.name}.weight"][:, :, None, None])
+        case MaxPool() | AveragePool() if layer.kernel == (1, 1):
+            return None
+        case MaxPool() | AveragePool():
+            return make("pool", kernel=layer.kernel, stride=layer.stride, padding=layer.padding)
+        case GlobalAveragePool():
+            height, width, _ = _image(graph.shapes[node.inputs[0]])
+            return make("pool", kernel=(height, width), stride=(height, width))
+        case Add():
+            return make("add", inputs=len(node.inputs))
+        case LocalResponseNorm():
+            return make("other")
+        case Relu() | Affine() | BatchNorm():
+            return None if _rides_along(graph, node.inputs[0]) else make("other")
+        case Concat() | Flatten() | PadChannels():
+            return None
+    raise TypeError(f"node {node.name}: no layer work for {type(layer).__name__}")
+
+
+def _work_of_shape(model: DualModel, node: Node, density: Mapping[str, float], batch: int) -> Callable[..., LayerWork]:
+    """A layer work with the node's name, sizes and densities, of the kind and with the rest that is given to it."""
+    shapes = model.network.graph.shapes
+    height, width, in_channels = _image(shapes[node.inputs[0]])
+    out_height, out_width, out_channels = _image(shapes[node.name])
+    input_density = model.input_density.get(node.name)
+    if input_density is None:
+        input_density = np.array([np.mean([density[source] for source in node.inputs])], np.float32)
+    return partial(
+        LayerWork,
+        node.name,
+        batch=batch,
+        in_channels=in_channels,
+        height=height,
+        width=width,
+        out_channels=out_channels,
+        out_height=out_height,
+        out_width=out_width,
+        input_density=np.broadcast_to(input_density, (in_channels,)),
+        output_density=density[node.name],
+        coded_bits=model.coded_bits.get(node.name),
+    )
+
+
+def _image(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Height, width and channels of a tensor; a vector is an image of one pixel."""
+    if len(shape) == 1:
+        return 1, 1, shape[0]
+    height, width, channels = shape
+    return height, width, channels
 
 
 def _table_work(table: LayerTable, i: int, batch: int) -> LayerWork:
@@ -255,13 +280,26 @@ def _table_work(table: LayerTable, i: int, batch: int) -> LayerWork:
     one, as joint training makes it: the largest entries of the transformed filters are kept.
     """
     layer = table.layers[i]
-    P, Q = layer.output_size
+    next_layer = table.layers[min(i + 1, len(table.layers) - 1)]
+    out_height, out_width = layer.output_size
     make = partial(
-        LayerWork, layer.name, layer.kind, batch, layer.in_channels, layer.height, layer.width, layer.out_channels, P,
-        Q, layer.kernel, (layer.stride, layer.stride), (layer.padding, layer.padding), (1, 1), layer.groups,
+        LayerWork,
+        layer.name,
+        layer.kind,
+        batch=batch,
+        in_channels=layer.in_channels,
+        height=layer.height,
+        width=layer.width,
+        out_channels=layer.out_channels,
+        out_height=out_height,
+        out_width=out_width,
+        kernel=layer.kernel,
+        stride=(layer.stride, layer.stride),
+        padding=(layer.padding, layer.padding),
+        groups=layer.groups,
         input_density=np.full(layer.in_channels, layer.activation_density, np.float32),
-        output_density=table.layers[min(i + 1, len(table.layers) - 1)].activation_density,
-    )  # fmt: skip
+        output_density=next_layer.activation_density,
+    )
     if layer.kind not in ("conv", "linear"):
         return make(inputs=2 if layer.kind == "add" else 1)
     if _weights(layer) > MAX_WEIGHTS:
