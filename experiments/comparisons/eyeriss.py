@@ -112,18 +112,18 @@ def simulate(work: LayerWork, mapping: PassMapping | None = None) -> Figures:
     """The layer by a given mapping, or by the one that the simulator's search finds.  Power: without the DRAM."""
     m = machine()
     mapping = mapping or choose_mapping(work, m)[0]
-    plan = schedule_passes(work, m, mapping)
+    schedule = schedule_passes(work, m, mapping)
     table = prices(m)
-    ms = int(plan.compute_cycles.sum()) * m.ns_per_cycle / 1e6
-    chip_pj = sum(n * table[name].pj for name, n in plan.actions.items() if table[name].part != "dram")
-    buffer = sum(bits for name, bits in plan.actions.items() if name.startswith(("input_", "output_")))
+    ms = int(schedule.compute_cycles.sum()) * m.ns_per_cycle / 1e6
+    chip_pj = sum(n * table[name].pj for name, n in schedule.actions.items() if table[name].part != "dram")
+    buffer = sum(bits for name, bits in schedule.actions.items() if name.startswith(("input_", "output_")))
     return Figures(
         power_mw=chip_pj / ms / 1e6 + static_mw(m),
-        total_ms=pipeline_cycles(durations(plan, m)) * m.ns_per_cycle / 1e6,
+        total_ms=pipeline_cycles(durations(schedule, m)) * m.ns_per_cycle / 1e6,
         processing_ms=ms,
         active_pes=active_pes(work, m, mapping),
         buffer_mb=buffer / 8 / MB,
-        dram_mb=plan.dram_bytes / MB,
+        dram_mb=schedule.dram_bytes / MB,
     )
 
 
