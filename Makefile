@@ -30,7 +30,7 @@ test: export OPENBLAS_NUM_THREADS = 1
 test: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy --strict accelsim
+	$(BIN)/mypy --strict accelsim experiments
 	$(BIN)/python -m pytest -m 'not big_data and not slow and not peers'
 
 # Everything, with the extras; the tests marked big_data need ACCELSIM_DATA.

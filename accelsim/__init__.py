@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from accelsim.datapath.validate import Validation
     from accelsim.dual.model import DualModel
     from accelsim.explore.sweep import Sweep
-    from accelsim.hardware.machine import SpatialMachine, WinogradMachine
+    from accelsim.simulator.machines import Families
+    from accelsim.simulator.machines.machine import Machine
     from accelsim.simulator.result import Result
     from accelsim.workload import LayerTable
-
-    AnyMachine = SpatialMachine | WinogradMachine
 
 __all__ = [
     "DualModel",
     "InputError",
     "LayerTable",
+    "Machine",
     "Result",
     "Validation",
     "compare",
@@ -55,6 +55,7 @@ MAX_BATCH = 4096
 _CLASSES = {
     "DualModel": "accelsim.dual.model",
     "LayerTable": "accelsim.workload",
+    "Machine": "accelsim.simulator.machines.machine",
     "Result": "accelsim.simulator.result",
     "Validation": "accelsim.datapath.validate",
 }
@@ -86,20 +87,22 @@ def load_workload(path: str | Path, seed: int = 0) -> "DualModel | LayerTable":
     return load_model(path) if table is None else load_table(table, seed)
 
 
-def load_hardware(name: str | Path, overrides: Iterable[str] = ()) -> "AnyMachine":
+def load_hardware(name: str | Path, overrides: Iterable[str] = (), own_families: "Families" = ()) -> "Machine":
     """Read a machine from a YAML path, or by the bare name of a file in ``hwconfigs/``.
 
     overrides: ``KEY=VALUE`` with dotted keys (``pe_array.rows=32``), applied in order.
+    own_families: classes of machines (``accelsim.Machine``) that the file may describe beside the package's own.
     Raises InputError naming the file and every fault in it.
     """
-    from accelsim.hardware.load import load_hardware as load
+    from accelsim.simulator.machines import FAMILIES
+    from accelsim.simulator.machines.load import load_hardware as load
 
-    return load(name, overrides)
+    return load(name, overrides, (*FAMILIES, *own_families))
 
 
 def simulate(
     model: "DualModel | LayerTable",
-    machine: "AnyMachine | str | Path",
+    machine: "Machine | str | Path",
     *,
     engine: str = "event",
     batch: int = 1,
@@ -125,7 +128,7 @@ def simulate(
 
 def compare(
     model: "DualModel | LayerTable",
-    machines: "Iterable[AnyMachine | str | Path]",
+    machines: "Iterable[Machine | str | Path]",
     *,
     engine: str = "event",
     batch: int = 1,
@@ -159,7 +162,7 @@ def ratios(results: "Sequence[Result]") -> "pd.DataFrame":
 
 
 def sensitivity(
-    model: "DualModel | LayerTable", machines: "Iterable[AnyMachine | str | Path]", *, batch: int = 1
+    model: "DualModel | LayerTable", machines: "Iterable[Machine | str | Path]", *, batch: int = 1
 ) -> "pd.DataFrame":
     """Energies of the machines under each published arithmetic table, whatever table their descriptions name.
 
@@ -188,24 +191,18 @@ def sample_images(model: "DualModel", path: str | Path) -> Path:
     return Path(path).parent / name
 
 
-def validate(model: "DualModel", machines: "Sequence[AnyMachine | str | Path]", images: str | Path) -> "Validation":
+def validate(model: "DualModel", machines: "Sequence[Machine | str | Path]", images: str | Path) -> "Validation":
     """Run the model on real images as each machine would compute it.
 
     images: an ``.npz`` file or a folder with ``labels.csv`` (see ``accelsim.network.images``).
     Raises InputError if a machine or the images are unsound or do not fit the model.
     """
-    from accelsim.datapath.validate import Datapath
     from accelsim.datapath.validate import validate as run
     from accelsim.network.images import read_images
 
-    datapaths = []
-    for machine in machines:
-        description = load_hardware(machine) if isinstance(machine, str | Path) else machine
-        m, largest = None, None
-        if description.kind == "winograd":
-            m, largest = description.tile, description.largest_kernel
-        datapaths.append(Datapath(description.name, description.kind, m, largest_kernel=largest))
-    return run(model, datapaths, read_images(Path(images), model.network.graph.input_shape[:2]))
+    loaded = [load_hardware(machine) if isinstance(machine, str | Path) else machine for machine in machines]
+    pictures = read_images(Path(images), model.network.graph.input_shape[:2])
+    return run(model, [machine.datapath for machine in loaded], pictures)
 
 
 def sweep(

@@ -1,12 +1,20 @@
-"""The array types of the package, named once.
+"""The array types of the package, named once, and how a computed number becomes a whole one.
 
-Their shapes and units stand where they are used: in the docstring of each function that takes or gives one.
+Shapes and units stand where the types are used: in the docstring of each function that takes or gives an array.
 """
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float32]  # images, weights, features
 Floats = NDArray[np.float64]  # energies, times, expected counts
 Ints = NDArray[np.int64]  # counts, bytes, cycles, indices
 Flags = NDArray[np.bool_]  # masks
+Levels = NDArray[np.int32]  # quantization indices, and other numbers as a file holds them
+
+ROUNDING_ERROR = 1e-6  # more than sums of many computed parts are off by, less than any part of a byte or cycle
+
+
+def round_up(values: ArrayLike) -> Ints:
+    """Whole numbers of bytes or cycles, rounded up, but not for an error of rounding.  Same shape, int64."""
+    return np.asarray(np.ceil(np.asarray(values, np.float64) - ROUNDING_ERROR)).astype(np.int64)

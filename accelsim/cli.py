@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,10 @@ import accelsim
 from accelsim.errors import InputError, NumericalError
 from accelsim.files import write_text
 from accelsim.names import one_line, visible
+
+if TYPE_CHECKING:
+    from accelsim.simulator.machines import Families
+    from accelsim.simulator.machines.machine import Machine
 
 app = typer.Typer(
     name="accelsim",
@@ -66,6 +70,7 @@ Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", he
 
 @app.command()
 def compare(
+    context: typer.Context,
     model: Workload,
     machines: Machines,
     output: Output = None,
@@ -79,7 +84,7 @@ def compare(
     from accelsim.report.terminal import console, show_comparison, show_sensitivity
 
     loaded = accelsim.load_workload(model)
-    descriptions = [accelsim.load_hardware(machine, overrides or ()) for machine in machines]
+    descriptions = [hardware(context, machine, overrides) for machine in machines]
     results = accelsim.compare(loaded, descriptions, engine=engine, batch=batch)
     ratios = accelsim.ratios(results)
     energies = accelsim.sensitivity(loaded, descriptions, batch=batch) if sensitivity else None
@@ -101,6 +106,7 @@ def compare(
 
 @app.command()
 def simulate(
+    context: typer.Context,
     model: Workload,
     machine: OneMachine,
     engine: Engine = "event",
@@ -117,7 +123,7 @@ def simulate(
     from accelsim.report.terminal import console, show_result, show_sensitivity
 
     loaded = accelsim.load_workload(model)
-    description = accelsim.load_hardware(machine, overrides or ())
+    description = hardware(context, machine, overrides)
     if trace is not None and engine != "event":
         raise InputError(f"--trace with engine {engine!r}, expected engine 'event'")
     result = accelsim.simulate(loaded, description, engine=engine, batch=batch)
@@ -138,6 +144,7 @@ def simulate(
 
 @app.command()
 def inspect(
+    context: typer.Context,
     file: Annotated[str, typer.Argument(metavar="MODEL.dual|MACHINE", help="A model, or a machine.")],
     tile: Annotated[int | None, typer.Option(metavar="M", help="A model in F(M, r) instead of the file's.")] = None,
     threshold: Annotated[
@@ -165,7 +172,7 @@ def inspect(
     elif (tile, threshold, sparsity) != (None, None, None):
         raise InputError(f"{file}: --tile, --threshold and --sparsity are of a model, expected a .dual file")
     else:
-        description = describe_machine(accelsim.load_hardware(file))
+        description = describe_machine(hardware(context, file))
         if not json:
             show_machine(console(), description)
     if json:
@@ -174,6 +181,7 @@ def inspect(
 
 @app.command()
 def validate(
+    context: typer.Context,
     model: Model,
     machines: Machines,
     images: Annotated[
@@ -188,7 +196,7 @@ def validate(
     from accelsim.report.terminal import console, show_validation
 
     loaded = accelsim.load_model(model)
-    descriptions = [accelsim.load_hardware(machine, overrides or ()) for machine in machines]
+    descriptions = [hardware(context, machine, overrides) for machine in machines]
     result = accelsim.validate(loaded, descriptions, images or accelsim.sample_images(loaded, model))
     if json:
         print_json(result.to_dict())
@@ -329,6 +337,11 @@ def sweep(
     say(f"report: {output / 'report.html'}")
 
 
+def hardware(context: typer.Context, name: str, overrides: Sequence[str] | None = None) -> "Machine":
+    """A machine of the package's families, or of those that ``main`` was given."""
+    return accelsim.load_hardware(name, overrides or (), context.obj or ())
+
+
 def say(line: str) -> None:
     """A word to the user on stderr, where it is in no result's way; without one it goes unsaid."""
     with contextlib.suppress(OSError, ValueError):
@@ -342,8 +355,12 @@ def print_json(content: dict[str, Any]) -> None:
     sys.stdout.write(to_json(content) + "\n")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status.  The one place where errors become messages."""
+def main(arguments: Sequence[str] | None = None, own_families: "Families" = ()) -> int:
+    """Run one command and return its exit status.  The one place where errors become messages.
+
+    own_families: classes of machines that ``compare``, ``simulate``, ``validate`` and ``inspect`` know beside the
+    package's own.
+    """
     if sys.stderr is None:  # closed by whoever called us
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     if sys.stdout is None:
@@ -352,7 +369,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a name that the terminal's encoding lacks is no reason to stop
     try:
-        status = app(arguments, prog_name="accelsim", standalone_mode=False)
+        status = app(arguments, prog_name="accelsim", standalone_mode=False, obj=own_families)
         sys.stdout.flush()
     except InputError as error:
         return _fail(str(error), 2)

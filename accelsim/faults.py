@@ -2,11 +2,12 @@
 
 import difflib
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from accelsim.errors import InputError
 
@@ -30,19 +31,19 @@ def validated(path: Path, schema: type[Record], data: Mapping[str, Any]) -> Reco
         raise InputError(f"{path}: {explain(error, schema)}") from None
 
 
-def explain(error: ValidationError, model: type[BaseModel] | None, ignore: Iterable[str] = ()) -> str:
+def explain(error: ValidationError, model: type[BaseModel] | None, elsewhere: Mapping[str, str] | None = None) -> str:
     """All faults, separated by semicolons: the key's path, what is wrong, what was expected, the nearest valid name.
 
-    model: the record that was validated, for suggestions.  ignore: parts of pydantic's path that are no keys of the
-    file (the tags of a discriminated union).
+    model: the record that was validated, for suggestions.  elsewhere: what to say of keys that are unknown here only.
     """
-    skip = set(ignore)
     faults = []
     found = error.errors(include_url=False)
     for fault in found[:SHOWN_FAULTS]:
-        path = [str(part)[:60] for part in fault["loc"] if part not in skip]
+        path = [str(part)[:60] for part in fault["loc"]]
         key = ".".join(path)
-        if fault["type"] == "extra_forbidden":
+        if fault["type"] == "extra_forbidden" and key in (elsewhere or {}):
+            faults.append(f"{key}: {(elsewhere or {})[key]}")
+        elif fault["type"] == "extra_forbidden":
             faults.append(f"{key}: unknown key{nearest(path[-1], _fields(model, path[:-1]))}")
         elif fault["type"] == "missing":
             faults.append(f"{key}: missing")
@@ -63,12 +64,26 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f", expected one of {', '.join(names)}" if 0 < len(names) <= 30 else ""
 
 
+def dotted_keys(record: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every key of a record and of its groups, as ``pe_array.rows``, that holds a value and no group."""
+    for name, field in record.model_fields.items():
+        inner = _group(field.annotation)
+        if inner is None:
+            yield f"{prefix}{name}", field
+        else:
+            yield from dotted_keys(inner, f"{prefix}{name}.")
+
+
+def _group(annotation: Any) -> type[BaseModel] | None:
+    """The record that a key holds, alone or beside None."""
+    options = (annotation, *get_args(annotation))
+    return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+
+
 def _fields(model: type[BaseModel] | None, path: list[str]) -> list[str]:
     """The keys that the record at a path may have."""
     for part in path:
         if model is None or part not in model.model_fields:
             return []
-        annotation: Any = model.model_fields[part].annotation
-        options = (annotation, *get_args(annotation))
-        model = next((a for a in options if isinstance(a, type) and issubclass(a, BaseModel)), None)
+        model = _group(model.model_fields[part].annotation)
     return list(model.model_fields) if model else []

@@ -25,5 +25,9 @@ class Memo(Generic[V]):
         self._answers[key] = answer
         return answer
 
+    def clear(self) -> None:
+        """Forget all answers."""
+        self._answers.clear()
+
     def __len__(self) -> int:
         return len(self._answers)

@@ -8,10 +8,10 @@ aliases are few, and nesting is shallow.  A record of settings takes a boolean f
 import re
 from collections.abc import Hashable, Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from accelsim.errors import InputError
 from accelsim.files import Kind, read_text
@@ -19,6 +19,13 @@ from accelsim.files import Kind, read_text
 MAX_ALIASES, MAX_DEPTH = 32, 32
 MAX_NODES = 1 << 19  # with every alias written out: what a megabyte of text can hold
 MAX_VALUE_LENGTH = 1 << 16  # of the text of one value that is given on the command line
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=10_000_000)]
+Seed = Annotated[int, Field(ge=0, lt=1 << 63)]  # of random numbers
+Threads = Annotated[int, Field(ge=1, le=256)]
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NUMBERS = {
@@ -85,6 +92,21 @@ def read_value(text: str) -> Any:
         return _parsed(text)
     except (yaml.YAMLError, ArithmeticError, TypeError, RecursionError, AttributeError) as error:
         raise ValueError(" ".join(str(error).split())[:300]) from None
+
+
+def set_dotted(data: dict[str, Any], key: str, value: object) -> None:
+    """Set a key of nested mappings, ``pe_array.rows``, making groups on the way.
+
+    Raises KeyError with the name of a part that is a value, not a group of keys.
+    """
+    *parents, last = key.split(".")
+    target = data
+    for parent in parents:
+        inner = target.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise KeyError(parent)
+        target = inner
+    target[last] = value
 
 
 def _parsed(text: str) -> Any:

@@ -7,20 +7,22 @@ ride on its output path); flatten, padding and 1 x 1 subsampling (addressing).
 """
 
 import hashlib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.arrays import Array, Floats, Ints
 from accelsim.dual.deploy import winograd_filters
 from accelsim.dual.model import DualModel, winograd_eligible
 from accelsim.errors import InputError
 from accelsim.files import LAYER_TABLE, read_bytes
-from accelsim.network import INPUT, Graph
+from accelsim.memo import Memo
+from accelsim.network import INPUT, Graph, Node
 from accelsim.network.layers import (
     Add,
     Affine,
@@ -45,48 +47,36 @@ Kind = Literal["conv", "linear", "pool", "add", "other"]
 
 MAX_WEIGHTS = 1 << 28  # of a layer of a table: a gigabyte
 CHANNEL_BLOCK = 16  # input channels are counted, stored and tiled in blocks of this many
-MOST_KEPT = 16  # countings of a layer that are kept, each of the size of its masks
-T = TypeVar("T")
+REMEMBERED = 16  # counts of a layer, each of the size of its masks
 
 
 @dataclass(frozen=True, eq=False)
 class LayerWork:
-    """One layer, with its real weights.
-
-    batch N images; in_channels C, height H, width W of the input, unpadded; out_channels K, out_height P, out_width Q.
-    kernel (R, S), stride, padding, dilation as (vertical, horizontal).
-    weights: (K, C / groups, R, S) float32 of a conv or linear layer, else None.
-    winograd_threshold: Winograd-domain filter entries up to it are zero; None where Winograd does not apply.
-    input_density: (C,) share of non-zero inputs of each channel.
-    inputs: how many tensors of the input's shape are read (2 for an addition).
-    output_density: share of non-zero outputs, as the next layer with weights finds them.
-    winograd_density: of a synthetic layer: this share of its Winograd-domain entries is kept, the largest.
-    coded_bits: bits that the file's own entropy code spends on the weights; None where there is no file.
-    kept: what has been counted from the weights so far (``keep``); all machines share it.
-    """
+    """One layer, with its real weights."""
 
     name: str
     kind: Kind
-    batch: int
-    in_channels: int
-    height: int
-    width: int
-    out_channels: int
-    out_height: int
-    out_width: int
-    kernel: tuple[int, int] = (1, 1)
-    stride: tuple[int, int] = (1, 1)
+    batch: int  # N images
+    in_channels: int  # C
+    height: int  # H of the input, unpadded
+    width: int  # W of the input, unpadded
+    out_channels: int  # K
+    out_height: int  # P
+    out_width: int  # Q
+    kernel: tuple[int, int] = (1, 1)  # (R, S)
+    stride: tuple[int, int] = (1, 1)  # (vertical, horizontal)
     padding: tuple[int, int] = (0, 0)
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
-    weights: NDArray[np.float32] | None = None
-    winograd_threshold: float | None = None
-    input_density: NDArray[np.float32] = field(default_factory=lambda: np.ones(1, np.float32))
-    inputs: int = 1
-    output_density: float = 1.0
-    winograd_density: float | None = None
-    coded_bits: int | None = None
-    kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+    weights: Array | None = None  # (K, C / groups, R, S) of a conv or linear layer
+    winograd_threshold: float | None = None  # Winograd-domain entries up to it are zero; None: Winograd does not apply
+    input_density: Array = field(default_factory=lambda: np.ones(1, np.float32))  # (C,) share of non-zero inputs
+    inputs: int = 1  # tensors of the input's shape that are read, 2 for an addition
+    output_density: float = 1.0  # share of non-zero outputs, as the next layer with weights finds them
+    winograd_density: float | None = None  # of a synthetic layer: this share of its W is kept, the largest
+    coded_bits: int | None = None  # that the file's own entropy code spends on the weights; None without a file
+    block_counts: Memo[Ints] = field(default_factory=lambda: Memo(REMEMBERED), init=False, repr=False)
+    derived: Memo[Any] = field(default_factory=lambda: Memo(REMEMBERED), init=False, repr=False)  # by machines
 
     @property
     def outputs(self) -> int:
@@ -109,9 +99,9 @@ class LayerWork:
         """
         if m == 1 and self.weights is not None and self.kernel != (1, 1):
             return np.asarray(np.count_nonzero(self.weights, axis=(2, 3))[None], np.int32)
-        return self._kept(m).astype(np.int32)
+        return self._mask(m).astype(np.int32)
 
-    def _kept(self, m: int, parts: tuple[Piece, ...] = ()) -> NDArray[np.bool_]:
+    def _mask(self, m: int, parts: tuple[Piece, ...] = ()) -> NDArray[np.bool_]:
         """Which Winograd-domain entries, or 1 x 1 weights, are not zero, tap after tap: (taps, K, C / groups) bool.
 
         parts: of a layer cut into pieces at stride 1, each run by F(m x m, its size); of these nothing is pruned.
@@ -138,19 +128,22 @@ class LayerWork:
 
         parts: of the layer cut into these pieces instead, each run by F(m x m, its size), not pruned.
         """
-        return keep(
-            self.kept, ("blocks", m, parts),
-            lambda: sum_blocks(self.nonzeros() if m == 1 and self.kernel != (1, 1) else self._kept(m, parts)),
-        )  # fmt: skip
+
+        def count() -> Ints:
+            whole_kernels = m == 1 and self.kernel != (1, 1)
+            return sum_blocks(self.nonzeros() if whole_kernels else self._mask(m, parts))
+
+        return self.block_counts.get((m, parts), count)
+
+    def group_density(self) -> Floats:
+        """Density of the inputs of each convolution group: (groups, C / groups)."""
+        density = np.broadcast_to(self.input_density, (self.in_channels,)).reshape(self.groups, -1)
+        return density.astype(np.float64)
 
 
-def keep(kept: dict[Any, Any], key: Hashable, make: Callable[[], T], most: int = MOST_KEPT) -> T:
-    """What ``make`` gives, kept under a key; of over ``most`` the one that was longest not asked for goes."""
-    found: T = kept.pop(key) if key in kept else make()
-    while len(kept) >= most:
-        kept.pop(next(iter(kept)))
-    kept[key] = found
-    return found
+def block_sizes(channels: int) -> Ints:
+    """Channels of each block of CHANNEL_BLOCK, the last one what remains: (blocks,) int64."""
+    return np.minimum(CHANNEL_BLOCK, channels - np.arange(0, channels, CHANNEL_BLOCK))
 
 
 def sum_blocks(values: NDArray[Any]) -> NDArray[Any]:
@@ -210,53 +203,77 @@ def layer_works(model: DualModel | LayerTable, batch: int = 1) -> tuple[LayerWor
         raise ValueError(f"batch is {batch}, expected at least 1")
     if isinstance(model, LayerTable):
         return tuple(_table_work(model, i, batch) for i in range(len(model.layers)))
-    graph = model.network.graph
-    measured = _densities(model)
-    works = []
-    for node in graph.nodes:
-        layer = node.layer
-        source = graph.shapes[node.inputs[0]]
-        H, W, C = source if len(source) == 3 else (1, 1, source[0])
-        target = graph.shapes[node.name]
-        P, Q, K = target if len(target) == 3 else (1, 1, target[0])
-        density = model.input_density.get(node.name)
-        if density is None:
-            density = np.array([np.mean([measured[source] for source in node.inputs])], np.float32)
-        make = partial(
-            LayerWork, node.name, batch=batch, in_channels=C, height=H, width=W, out_channels=K, out_height=P,
-            out_width=Q, input_density=np.broadcast_to(density, (C,)), output_density=measured[node.name],
-            coded_bits=model.coded_bits.get(node.name),
-        )  # fmt: skip
-        match layer:
-            case Conv():
-                works.append(
-                    make(
-                        "conv", kernel=layer.kernel, stride=layer.stride, padding=layer.padding,
-                        dilation=layer.dilation, groups=layer.groups,
-                        weights=model.network.arrays[f"{node.name}.weight"],
-                        winograd_threshold=model.winograd_threshold if winograd_eligible(node) else None,
-                    )
-                )  # fmt: skip
-            case Linear():
-                works.append(make("linear", weights=model.network.arrays[f"{node.name}.weight"][:, :, None, None]))
-            case MaxPool() | AveragePool() if layer.kernel == (1, 1):
-                continue
-            case MaxPool() | AveragePool():
-                works.append(make("pool", kernel=layer.kernel, stride=layer.stride, padding=layer.padding))
-            case GlobalAveragePool():
-                works.append(make("pool", kernel=(H, W), stride=(H, W)))
-            case Add():
-                works.append(make("add", inputs=len(node.inputs)))
-            case LocalResponseNorm():
-                works.append(make("other"))
-            case Relu() | Clip() | Affine() | BatchNorm():
-                if not _rides_along(graph, node.inputs[0]):
-                    works.append(make("other"))
-            case Concat() | Flatten() | PadChannels() | PadImage():
-                continue
-            case _:
-                raise TypeError(f"node {node.name}: no layer work for {type(layer).__name__}")
-    return tuple(works)
+    density = _densities(model)
+    works = (_node_work(model, node, density, batch) for node in model.network.graph.nodes)
+    return tuple(work for work in works if work is not None)
+
+
+def _node_work(model: DualModel, node: Node, density: Mapping[str, float], batch: int) -> LayerWork | None:
+    """What one node of the graph asks; None if it costs nothing.  density: of ``_densities``."""
+    graph, layer = model.network.graph, node.layer
+    make = _work_of_shape(model, node, density, batch)
+    match layer:
+        case Conv():
+            return make(
+                "conv",
+                kernel=layer.kernel,
+                stride=layer.stride,
+                padding=layer.padding,
+                dilation=layer.dilation,
+                groups=layer.groups,
+                weights=model.network.arrays[f"{node.name}.weight"],
+                winograd_threshold=model.winograd_threshold if winograd_eligible(node) else None,
+            )
+        case Linear():
+            return make("linear", weights=model.network.arrays[f"{node.name}.weight"][:, :, None, None])
+        case MaxPool() | AveragePool() if layer.kernel == (1, 1):
+            return None
+        case MaxPool() | AveragePool():
+            return make("pool", kernel=layer.kernel, stride=layer.stride, padding=layer.padding)
+        case GlobalAveragePool():
+            height, width, _ = _image(graph.shapes[node.inputs[0]])
+            return make("pool", kernel=(height, width), stride=(height, width))
+        case Add():
+            return make("add", inputs=len(node.inputs))
+        case LocalResponseNorm():
+            return make("other")
+        case Relu() | Clip() | Affine() | BatchNorm():
+            return None if _rides_along(graph, node.inputs[0]) else make("other")
+        case Concat() | Flatten() | PadChannels() | PadImage():
+            return None
+    raise TypeError(f"node {node.name}: no layer work for {type(layer).__name__}")
+
+
+def _work_of_shape(model: DualModel, node: Node, density: Mapping[str, float], batch: int) -> Callable[..., LayerWork]:
+    """A layer work with the node's name, sizes and densities, of the kind and with the rest that is given to it."""
+    shapes = model.network.graph.shapes
+    height, width, in_channels = _image(shapes[node.inputs[0]])
+    out_height, out_width, out_channels = _image(shapes[node.name])
+    input_density = model.input_density.get(node.name)
+    if input_density is None:
+        input_density = np.array([np.mean([density[source] for source in node.inputs])], np.float32)
+    return partial(
+        LayerWork,
+        node.name,
+        batch=batch,
+        in_channels=in_channels,
+        height=height,
+        width=width,
+        out_channels=out_channels,
+        out_height=out_height,
+        out_width=out_width,
+        input_density=np.broadcast_to(input_density, (in_channels,)),
+        output_density=density[node.name],
+        coded_bits=model.coded_bits.get(node.name),
+    )
+
+
+def _image(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Height, width and channels of a tensor; a vector is an image of one pixel."""
+    if len(shape) == 1:
+        return 1, 1, shape[0]
+    height, width, channels = shape
+    return height, width, channels
 
 
 def _table_work(table: LayerTable, i: int, batch: int) -> LayerWork:
@@ -266,13 +283,26 @@ def _table_work(table: LayerTable, i: int, batch: int) -> LayerWork:
     one, as joint training makes it: the largest entries of the transformed filters are kept.
     """
     layer = table.layers[i]
-    P, Q = layer.output_size
+    next_layer = table.layers[min(i + 1, len(table.layers) - 1)]
+    out_height, out_width = layer.output_size
     make = partial(
-        LayerWork, layer.name, layer.kind, batch * layer.batch, layer.in_channels, layer.height, layer.width,
-        layer.out_channels, P, Q, layer.kernel, layer.strides, (layer.padding, layer.padding), (1, 1), layer.groups,
+        LayerWork,
+        layer.name,
+        layer.kind,
+        batch=batch * layer.batch,
+        in_channels=layer.in_channels,
+        height=layer.height,
+        width=layer.width,
+        out_channels=layer.out_channels,
+        out_height=out_height,
+        out_width=out_width,
+        kernel=layer.kernel,
+        stride=layer.strides,
+        padding=(layer.padding, layer.padding),
+        groups=layer.groups,
         input_density=np.full(layer.in_channels, layer.activation_density, np.float32),
-        output_density=table.layers[min(i + 1, len(table.layers) - 1)].activation_density,
-    )  # fmt: skip
+        output_density=next_layer.activation_density,
+    )
     if layer.kind not in ("conv", "linear"):
         return make(inputs=2 if layer.kind == "add" else 1)
     if _weights(layer) > MAX_WEIGHTS:

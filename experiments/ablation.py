@@ -1,13 +1,13 @@
-"""The ablation of ``joint-sparsity.md``: what weights trained for one domain, for both or for none keep in each domain.
+"""The ablation of reports/joint-sparsity.md: what weights trained for one domain, both or none keep in each domain.
 
     for r in recipes/ablation/*.yaml; do accelsim train $r -o runs/ablation/$(basename $r .yaml); done
     python -m experiments.ablation runs/ablation
     for r in recipes/ablation-resnet18/*.yaml; do accelsim train $r -o runs/ablation-resnet18/$(basename $r .yaml); done
     python -m experiments.ablation runs/ablation-resnet18 --network resnet18
 
-writes the network's part of ablation.json, and its plot, beside this file.  A finished run's ``checkpoint.json`` holds
-its accuracy as trained, pruned in the spatial domain and pruned in the F(2, 3) domain; here the same weights are pruned
-in the F(4, 3) domain, too, and the dense network in all of them.
+writes the network's part of reports/ablation.json, and its plot.  A finished run's ``checkpoint.json`` holds its
+accuracy as trained, pruned in the spatial domain and pruned in the F(2, 3) domain; here the same weights are pruned in
+the F(4, 3) domain, too, and the dense network in all of them.
 """
 
 import argparse
@@ -29,17 +29,18 @@ from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import in_both_domains, top1
 from accelsim.training.recipe import Data
 from accelsim.training.winograd_op import winograd_operations
+from experiments.paths import REPORTS
 
-HERE = Path(__file__).parent
+STORED = REPORTS / "ablation.json"
 
 
 @dataclass(frozen=True)
 class Study:
-    """network: of the zoo, as its runs are.  weights: the dense ones.  data: whose test images are measured on."""
+    """One network whose runs are compared."""
 
-    network: str
-    weights: str
-    data: Data
+    network: str  # of the zoo, as in the runs' recipes
+    weights: str  # of the dense network, below the data folder
+    data: Data  # its test images are measured on
 
 
 STUDIES = {
@@ -67,7 +68,7 @@ def in_larger_tiles(network: Network, images: Source, sparsity: float) -> float:
 
 
 def dense_accuracy(network: Network, images: Source, sparsity: float) -> dict[str, float]:
-    """Of the network as it was imported, pruned to this sparsity in each domain."""
+    """Top-1 in percent of the network as it was imported, pruned to this sparsity in each domain."""
     regularizer = JointRegularizer(network.graph, {"default": 2})
     thresholds = regularizer.thresholds(network.arrays, sparsity, sparsity)
     return in_both_domains(network.graph, network.arrays, images, regularizer, thresholds, batch=BATCH)
@@ -75,7 +76,8 @@ def dense_accuracy(network: Network, images: Source, sparsity: float) -> dict[st
 
 def measure(name: str, runs: Path) -> list[dict[str, Any]]:
     """One row for each mode and sparsity: its accuracies by the names of ``KEYS``, in percent."""
-    study, rows = STUDIES[name], []
+    study = STUDIES[name]
+    rows = []
     graph = named_graph(study.network)
     classes = graph.shapes[graph.nodes[-1].name][-1]
     images = load_split(study.data, "test", graph.input_shape[:2], classes)
@@ -99,7 +101,7 @@ def measure(name: str, runs: Path) -> list[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The rows in Markdown."""
+    """The rows as a table in Markdown."""
     lines = [f"| weights | zeros | {' | '.join(TITLES)} |", "|---" * 6 + "|"]
     for row in rows:
         figures = " | ".join(f"{row[key]:.2f}" for key in KEYS)
@@ -108,7 +110,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Accuracy over sparsity, a panel for each domain and a line for each mode."""
+    """Draw accuracy over sparsity, a panel for each domain and a line for each mode."""
     figure, panels = plt.subplots(1, 3, figsize=(9, 3), sharey=True)
     for mode, name in MODES.items():
         own = [row for row in rows if row["mode"] == mode]
@@ -124,17 +126,16 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    """Measure the runs and write both files."""
+    """Measure the runs; write reports/ablation.json and the plots."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, help="the folder of the finished runs")
     parser.add_argument("--network", choices=STUDIES, default="resnet20")
     arguments = parser.parse_args()
-    stored = HERE / "ablation.json"
-    measured = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
+    measured = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
     measured[arguments.network] = measure(arguments.network, arguments.runs)
-    stored.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    STORED.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     for name, rows in measured.items():
-        plot(rows, HERE / f"ablation-{name}.png")
+        plot(rows, REPORTS / f"ablation-{name}.png")
 
 
 if __name__ == "__main__":

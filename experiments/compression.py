@@ -1,9 +1,9 @@
 """Write reports/compression.md and its plot from the shipped models and the figures in reports/compression.json.
 
-    python -m experiments.compression                                  tables and plot from what was measured
-    python -m experiments.compression --curve FOLDER [--images N]      measure accuracy against ratio, or go on with it
-    python -m experiments.compression --coding CODING.json             take over `tests/benchmarks/coding.py --json`
-    python -m experiments.compression --built FILE.dual ...            take over models that are not shipped
+    python -m experiments.compression                               tables and plot from what was measured
+    python -m experiments.compression --curve FOLDER [--images N]   measure accuracy against ratio, or go on with it
+    python -m experiments.compression --coding CODING.json          take over `tests/benchmarks/coding.py --json`
+    python -m experiments.compression --built FILE.dual ...         take over models that are not shipped
 
 Measuring needs the data folder named by ACCELSIM_DATA.
 """
@@ -21,7 +21,7 @@ import matplotlib as mpl
 import numpy as np
 
 from accelsim.compression.pipeline import compress_checkpoint, load_checkpoint, measure
-from accelsim.compression.quantize import quantize, seal, spatial_threshold, winograd_threshold
+from accelsim.compression.quantize import compressed_network, quantize, spatial_threshold, winograd_threshold
 from accelsim.compression.recipe import load_compression_recipe
 from accelsim.dual.deploy import density, spatial_densities, tile_sizes, winograd_model
 from accelsim.dual.file import decode_dual, encode_dual, read_dual
@@ -31,16 +31,15 @@ from accelsim.network.layers import Conv
 from accelsim.training.datasets import load_split
 from accelsim.training.evaluate import top1
 from accelsim.transforms.adders import tile_additions
+from experiments.paths import MODELS, RECIPES, REPORTS
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent
-MEASURED = HERE / "compression.json"
+STORED = REPORTS / "compression.json"
 CELLS = (0.02, 0.03, 0.04, 0.06, 0.09, 0.13)
 KINDS = ("UQ", "DUQ", "fitted")
-SHIPPED = load_compression_recipe(ROOT / "recipes" / "resnet20-compress.yaml")
+SHIPPED = load_compression_recipe(RECIPES / "resnet20-compress.yaml")
 
 PAPER = """| ResNet-18, ImageNet, paper (arXiv:1902.08192) | 24.2 | 67.4 (68.2) | 67.4 | | 4.5x | |
 | AlexNet, paper | 47.7 | | | | 5.1x | |
@@ -48,7 +47,10 @@ PAPER = """| ResNet-18, ImageNet, paper (arXiv:1902.08192) | 24.2 | 67.4 (68.2) 
 
 
 def operations(model: DualModel) -> dict[str, float]:
-    """Of one image: dense MACs, effectual MACs in each domain (zero activations not used), transform additions."""
+    """Operations of one image: dense MACs, effectual MACs in each domain, additions of the transforms.
+
+    Zero inputs are not used.
+    """
     graph = model.network.graph
     dense = dense_macs(graph)
     tiles = tile_sizes(model)
@@ -89,21 +91,22 @@ def figures(path: Path) -> dict[str, Any]:
 
 
 def quality(accuracy: dict[str, float], domain: str) -> str:
-    """Top-1 in percent, or PSNR in dB on Set5 / Set14."""
+    """Accuracy in words: top-1 in percent, or PSNR in dB on Set5 / Set14."""
     if f"top1_{domain}" in accuracy:
         return f"{accuracy[f'top1_{domain}']:.2f}"
     return " / ".join(f"{accuracy[f'psnr_{name}_{domain}']:.2f}" for name in ("set5", "set14")) + " dB"
 
 
 def table_of_models(models: dict[str, dict[str, Any]]) -> list[str]:
-    """One row a model, then the paper's."""
+    """The table of all models, one row each, then the paper's rows."""
     lines = [
         "| network | ratio (whole file) | top-1 in SD, % (dense network) | top-1 in WD, % | effectual MACs SD / WD |"
         " cost reduction, paper's definition | with transforms' additions |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, model in models.items():
-        ops, accuracy = model["operations"], model["accuracy"]
+        ops = model["operations"]
+        accuracy = model["accuracy"]
         lines.append(
             f"| {name} | {4 * model['parameters'] / model['file_bytes']:.2f} ({model['file_bytes']} bytes) "
             f"| {quality(accuracy, 'spatial')} ({quality(accuracy, 'reference')}) | {quality(accuracy, 'winograd')} "
@@ -115,7 +118,7 @@ def table_of_models(models: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def densities(models: dict[str, dict[str, Any]]) -> list[str]:
-    """Sparsity of each model over all its layers together."""
+    """The table of sparsities, each over all layers of a model together."""
     lines = ["| network | spatial sparsity | Winograd sparsity | threshold |", "|---|---|---|---|"]
     for name, model in models.items():
         lines.append(
@@ -126,7 +129,7 @@ def densities(models: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def curves(checkpoint: Path, images: int, measured: dict[str, Any]) -> None:
-    """Accuracy in both domains against the ratio, by quantizer: rounded to nearest (UQ, DUQ), and as shipped (fitted).
+    """Measure accuracy against the ratio, by quantizer: rounded to nearest (UQ, DUQ), and as shipped (fitted).
 
     Each point is kept in ``measured`` and saved as soon as it is known; those that are there already stay.
     """
@@ -143,8 +146,9 @@ def curves(checkpoint: Path, images: int, measured: dict[str, Any]) -> None:
 
     def rounded(cell: float, seed: int | None) -> DualModel:
         quantized = quantize(network, cell, theta, seed=seed)
-        sealed = seal(quantized, winograd_threshold=winograd_threshold(quantized.network, 2, notes["sparsity_wd"]))
-        return decode_dual(encode_dual(sealed), checkpoint.name)
+        theta_wd = winograd_threshold(quantized.network, 2, notes["sparsity_wd"])
+        compressed = compressed_network(quantized, winograd_threshold=theta_wd)
+        return decode_dual(encode_dual(compressed), checkpoint.name)
 
     def fitted(cell: float) -> DualModel:
         recipe = SHIPPED.model_copy(update={"cell": cell, "data": data, "reference": None})
@@ -183,11 +187,11 @@ def knee(points: list[dict[str, Any]]) -> dict[str, Any]:
 
 def save(measured: dict[str, Any]) -> None:
     """Write what was measured to where the next run finds it."""
-    MEASURED.write_text(json.dumps(measured, indent=1) + "\n")
+    STORED.write_text(json.dumps(measured, indent=1) + "\n")
 
 
 def plot(content: dict[str, Any], path: Path) -> None:
-    """Accuracy against ratio, the spatial domain broad, the Winograd domain dashed; the bar of 1.0 point of loss."""
+    """Draw accuracy against ratio, the spatial domain broad, the Winograd domain dashed, and 1.0 point of loss."""
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for kind, marker, colour in zip(KINDS, "os^", ("#0072b2", "#e69f00", "#009e73"), strict=True):
         points = [point for point in content["points"] if point["kind"] == kind]
@@ -195,7 +199,7 @@ def plot(content: dict[str, Any], path: Path) -> None:
         spatial, winograd = ([point[f"top1_{domain}"] for point in points] for domain in ("spatial", "winograd"))
         axes.plot(ratios, spatial, "-", color=colour, linewidth=5, alpha=0.35, label=f"{kind}, spatial domain")
         axes.plot(ratios, winograd, f"{marker}--", color=colour, label=f"{kind}, Winograd domain")
-    bar = read_dual(ROOT / "models" / "resnet20-cifar10.dual").accuracy["top1_reference"] - 1.0
+    bar = read_dual(MODELS / "resnet20-cifar10.dual").accuracy["top1_reference"] - 1.0
     axes.axhline(bar, color="#444444", linewidth=1, linestyle=":", label="dense network less 1.0 point")
     axes.set(xlabel="compression ratio (whole file)", ylabel=f"top-1, % ({content['images']:,} test images)")
     axes.grid(alpha=0.3)
@@ -203,14 +207,15 @@ def plot(content: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
-def page(measured: dict[str, Any]) -> str:
-    """The report."""
-    lines = ["# Compression", "", "Written by `python -m experiments.compression`.", ""]
-    models = {path.stem: figures(path) for path in sorted((ROOT / "models").glob("*.dual"), key=lambda path: path.stem)}
-    built = measured.get("built", {})
+def models_section(built: dict[str, dict[str, Any]]) -> list[str]:
+    """The shipped models and those that are not shipped, with the reading of their columns."""
+    models = {path.stem: figures(path) for path in sorted(MODELS.glob("*.dual"), key=lambda path: path.stem)}
     models |= {f"{name}, not shipped": model for name, model in built.items()}
-    lines += ["## Models", "", *table_of_models(models), ""]
-    lines += [
+    return [
+        "## Models",
+        "",
+        *table_of_models(models),
+        "",
         "Ratio: 4 bytes x parameters of the original network / bytes of the file on disk, manifest and calibration",
         "included. MACs: zero activations not used; layers that Winograd cannot serve count their spatial MACs. Cost",
         "reduction by the paper's definition: dense MACs / effectual MACs in the Winograd domain; beside it with every",
@@ -223,45 +228,62 @@ def page(measured: dict[str, Any]) -> str:
         *densities(models),
         "",
     ]
-    if "curve" in measured:
-        content = measured["curve"]
-        lines += ["## ResNet-20: accuracy against ratio", "", "![curve](compression.png)", ""]
-        by_kind = {kind: [p for p in content["points"] if p["kind"] == kind] for kind in KINDS}
-        knees = {kind: knee(points) for kind, points in by_kind.items() if len(points) > 2}
-        lines += [
-            f"Checkpoint `{content['checkpoint'][:12]}`, sparsities {content['sparsity_sd']} (spatial) and "
-            f"{content['sparsity_wd']} (Winograd), the first {content['images']:,}",
-            f"test images, of which the checkpoint itself has {content['unpruned']:.2f} % right. UQ: uniform, each",
-            "weight to its nearest point; DUQ: the same, dithered; fitted: uniform, each weight rounded to make up in",
-            "its layer's output for those before it, the zeros of both domains kept, as in the shipped file",
-            "(`recipes/resnet20-compress.yaml`, other cells).",
-            "",
-            "| quantizer | cell D | ratio | top-1 SD | top-1 WD |",
-            "|---|---|---|---|---|",
-        ]
-        lines += [
+
+
+def curve_section(content: dict[str, Any]) -> list[str]:
+    """ResNet-20's accuracy against the ratio, by quantizer, and the knee of each curve."""
+    points = content["points"]
+    by_kind = {kind: [point for point in points if point["kind"] == kind] for kind in KINDS}
+    knees = {kind: knee(own) for kind, own in by_kind.items() if len(own) > 2}
+    at_knees = ", ".join(f"D = {point['cell']:g} for {kind} ({point['ratio']:.2f}x)" for kind, point in knees.items())
+    return [
+        "## ResNet-20: accuracy against ratio",
+        "",
+        "![curve](compression.png)",
+        "",
+        f"Checkpoint `{content['checkpoint'][:12]}`, sparsities {content['sparsity_sd']} (spatial) and "
+        f"{content['sparsity_wd']} (Winograd), the first {content['images']:,}",
+        f"test images, of which the checkpoint itself has {content['unpruned']:.2f} % right. UQ: uniform, each",
+        "weight to its nearest point; DUQ: the same, dithered; fitted: uniform, each weight rounded to make up in",
+        "its layer's output for those before it, the zeros of both domains kept, as in the shipped file",
+        "(`recipes/resnet20-compress.yaml`, other cells).",
+        "",
+        "| quantizer | cell D | ratio | top-1 SD | top-1 WD |",
+        "|---|---|---|---|---|",
+        *(
             f"| {p['kind']} | {p['cell']} | {p['ratio']:.2f} | {p['top1_spatial']:.2f} | {p['top1_winograd']:.2f} |"
-            for p in content["points"]
-        ]
-        lines += [
-            "",
-            "The knee, the point farthest above the line between a curve's ends: "
-            + ", ".join(f"D = {p['cell']:g} for {kind} ({p['ratio']:.2f}x)" for kind, p in knees.items())
-            + ".",
-            "",
-        ]
+            for p in points
+        ),
+        "",
+        f"The knee, the point farthest above the line between a curve's ends: {at_knees}.",
+        "",
+    ]
+
+
+def coding_section(coding: dict[str, Any]) -> list[str]:
+    """Bytes and seconds of lossless coders, as ``tests/benchmarks/coding.py`` measured them."""
+    lines = [
+        "## Lossless coding at equal quantized weights",
+        "",
+        f"Measured on {coding['machine']}.",
+        "",
+        "| case | peer | ours | peer's | ratio |",
+        "|---|---|---|---|---|",
+    ]
+    for row in coding["rows"]:
+        ours, theirs = (f"{row[key]:.2f} s" if row["unit"] == "s" else f"{row[key]} B" for key in ("ours", "peer"))
+        lines.append(f"| {row['case']} | {row['peer_name']} | {ours} | {theirs} | {row['ratio']:.3f} |")
+    return [*lines, ""]
+
+
+def page(measured: dict[str, Any]) -> str:
+    """The report: models, then the curve and the coders where they were measured."""
+    lines = ["# Compression", "", "Written by `python -m experiments.compression`.", ""]
+    lines += models_section(measured.get("built", {}))
+    if "curve" in measured:
+        lines += curve_section(measured["curve"])
     if "coding" in measured:
-        lines += [
-            "## Lossless coding at equal quantized weights",
-            "",
-            f"Measured on {measured['coding']['machine']}.",
-            "",
-        ]
-        lines += ["| case | peer | ours | peer's | ratio |", "|---|---|---|---|---|"]
-        for row in measured["coding"]["rows"]:
-            ours, theirs = (f"{row[key]:.2f} s" if row["unit"] == "s" else f"{row[key]} B" for key in ("ours", "peer"))
-            lines.append(f"| {row['case']} | {row['peer_name']} | {ours} | {theirs} | {row['ratio']:.3f} |")
-        lines.append("")
+        lines += coding_section(measured["coding"])
     return "\n".join(lines)
 
 
@@ -273,7 +295,7 @@ def main() -> None:
     parser.add_argument("--coding", type=Path, metavar="CODING.json")
     parser.add_argument("--built", type=Path, nargs="+", default=[], metavar="FILE.dual")
     arguments = parser.parse_args()
-    measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
+    measured = json.loads(STORED.read_text()) if STORED.exists() else {}
     if arguments.curve is not None:
         curves(arguments.curve, arguments.images, measured)
     if arguments.coding is not None:
@@ -282,8 +304,8 @@ def main() -> None:
     measured["built"] = measured.get("built", {}) | {path.stem: figures(path) for path in arguments.built}
     save(measured)
     if "curve" in measured:
-        plot(measured["curve"], HERE / "compression.png")
-    (HERE / "compression.md").write_text(page(measured))
+        plot(measured["curve"], REPORTS / "compression.png")
+    (REPORTS / "compression.md").write_text(page(measured))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,9 @@
 """Write reports/eyeriss.md, the simulated Eyeriss beside the measured one: ``python -m experiments.eyeriss``."""
 
-import sys
-from pathlib import Path
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from accelsim.files import write_text  # noqa: E402
-from accelsim.simulator.machines.row_stationary.passes import Mapping  # noqa: E402
-from accelsim.simulator.machines.row_stationary.search import choose_mapping, score_mapping  # noqa: E402
-from experiments.comparisons.eyeriss import (  # noqa: E402
+from accelsim.files import write_text
+from accelsim.simulator.machines.row_stationary.passes import PassMapping
+from accelsim.simulator.machines.row_stationary.search import choose_mapping, score_mapping
+from experiments.comparisons.eyeriss import (
     ALEXNET,
     CONV3,
     VGG16,
@@ -21,6 +15,7 @@ from experiments.comparisons.eyeriss import (  # noqa: E402
     used,
     works,
 )
+from experiments.paths import REPORTS
 
 HEAD = """# Eyeriss: the simulator beside the silicon
 
@@ -69,8 +64,9 @@ conv4_3 are the ones that a mapping cannot explain together.
 SEARCH_TEXT = """
 ## What our search finds instead
 
-The search (`simulator/row_mapping.py`, for energy, before the data are known) never scores worse than the mapping
-above: at most 1 in the last column, 1 where both agree. The letters are those of the paper; f: output columns.
+The search (`accelsim/simulator/machines/row_stationary/search.py`, for energy, before the data are known) never scores
+worse than the mapping above: at most 1 in the last column, 1 where both agree. The letters are those of the paper; f:
+output columns.
 
 | layer | mapping used above: m n e f p q r t | found | processing ms | measured | score, found / above |
 |---|---|---|---|---|---|
@@ -85,13 +81,13 @@ TITLES = "| layer | processing ms | active PEs | buffer MB | DRAM MB | power mW 
 
 
 def cell(ours: float, published: float) -> str:
-    """Simulated / measured (error)."""
+    """One cell of a table: simulated / measured (error)."""
     error = 100 * (ours / published - 1)
     return f"{ours:.4g} / {published:.4g} ({error:+.1f} %)" if ours != published else f"{ours:.4g} / {published:.4g}"
 
 
 def table(network: Network) -> str:
-    """All layers, and their totals; power of the total weighted with time."""
+    """The table of a network: all layers and their totals; power of the total is weighted with time."""
     lines = [TITLES, "|" + "---|" * 7]
     found: list[Figures] = []
     mappings = used(network)
@@ -111,23 +107,24 @@ def table(network: Network) -> str:
 
 
 def cells(ours: Figures, published: Figures) -> str:
-    """All columns of a line."""
+    """All columns of one line of a table."""
     keys = (*COLUMNS, "total_ms")
     return " | ".join(cell(getattr(ours, key), getattr(published, key)) for key in keys)
 
 
-def letters(mapping: Mapping) -> str:
-    """The eight sizes."""
+def letters(mapping: PassMapping) -> str:
+    """The eight sizes of a mapping, in the order of the table's head."""
     return " ".join(str(getattr(mapping, letter)) for letter in "mnefpqrt")
 
 
 def searched() -> str:
-    """One line a layer: both mappings and what they score."""
+    """The lines of the search's table: of each layer both mappings and what they score."""
     lines = []
     for network in (ALEXNET, VGG16):
         mappings = used(network)
         for name, work in works(network).items():
-            published, mapping = network.layers[name][0], mappings[name]
+            published = network.layers[name][0]
+            mapping = mappings[name]
             found, score = choose_mapping(work, machine())
             ratio = score / score_mapping(work, machine(), mapping)
             same = "the same" if found == mapping else letters(found)
@@ -141,7 +138,8 @@ def searched() -> str:
 
 def main() -> None:
     """Simulate both networks and write the page."""
-    mappings, work = used(ALEXNET), works(ALEXNET)[CONV3]
+    mappings = used(ALEXNET)
+    work = works(ALEXNET)[CONV3]
     others = [name for name, (_, mapping) in ALEXNET.layers.items() if mappings[name] != mapping]
     assert others == [CONV3]
     assert mappings[CONV3] == ALEXNET.layers["conv4"][1]
@@ -160,7 +158,7 @@ def main() -> None:
         published=published.buffer_mb,
     )
     text = HEAD + alexnet + VGG_TEXT.format(table=table(VGG16)) + SEARCH_TEXT.format(lines=searched())
-    write_text(ROOT / "reports" / "eyeriss.md", text)
+    write_text(REPORTS / "eyeriss.md", text)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Write ``joint-sparsity.md`` and its plot from finished training runs and the figures of the other reports.
+"""Write reports/joint-sparsity.md and its plot from finished training runs and the figures of the other reports.
 
     accelsim train recipes/resnet20-joint.yaml -o runs/resnet20-joint
     accelsim train recipes/resnet20-joint-refined.yaml -o runs/resnet20-joint-refined
-    python -m experiments.ablation runs/ablation                             (see there)
-    python -m experiments.reconstruction runs/resnet18-joint-distilled ...   (see there)
+    python -m experiments.ablation runs/ablation                               (see there)
+    python -m experiments.reconstruction runs/resnet18-joint-distilled ...     (see there)
     python -m experiments.joint_sparsity runs/resnet20-joint \\
         models/checkpoints/resnet20-{joint-refined,joint-winograd,joint-even,dense,dense-refined}
 
 Nothing is measured here: the runs' accuracies are those of their ``checkpoint.json``, the others those of
-``ablation.json``, ``reconstruction.json`` and ``compression.json``.
+reports/ablation.json, reports/reconstruction.json and reports/compression.json.
 """
 
 import argparse
@@ -21,15 +21,18 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from ablation import HERE, KEYS, table
-from reconstruction import SEEN, STORED, classifiers, standard_error, super_resolvers
+
+from experiments import ablation, compression, reconstruction
+from experiments.ablation import KEYS, table
+from experiments.paths import REPORTS
+from experiments.reconstruction import SEEN, classifiers, standard_error, super_resolvers
 
 TEXT = """\
 # Joint sparsity
 
-Written by `python -m experiments.joint_sparsity`. One set of weights, trained by the NumPy backend and then pruned in the
-spatial domain (all conv and fully-connected weights, one threshold) or in the Winograd domain (convolutions of stride 1
-but the 1 x 1, one threshold). Nothing is retrained after the pruning.
+Written by `python -m experiments.joint_sparsity`. One set of weights, trained by the NumPy backend and then pruned in
+the spatial domain (all conv and fully-connected weights, one threshold) or in the Winograd domain (convolutions of
+stride 1 but the 1 x 1, one threshold). Nothing is retrained after the pruning.
 
 ## ResNet-20, CIFAR-10: both domains at once
 
@@ -113,7 +116,8 @@ Commands: `for r in recipes/ablation-resnet18/*.yaml; do accelsim train $r -o ru
 """
 
 
-DISTILLED, TRAINED = "resnet18-joint-distilled", "1,600"  # the run, and the calibration images that it has
+DISTILLED = "resnet18-joint-distilled"
+TRAINED = "1,600"  # calibration images of that run
 LABELLED = "resnet18-joint-labelled"
 DISTANCE = """\
 ### ResNet-18: how far from the paper, and why
@@ -144,7 +148,7 @@ How far images carry, in as many steps each:
 
 
 def distance(others: dict[str, Any], model: dict[str, Any]) -> str:
-    """Where ResNet-18 loses, from the distilled runs' figures and those of its file."""
+    """The section on where ResNet-18 loses, from the figures of the distilled runs and of its file."""
     run = others[DISTILLED]
     fewer = {name.removeprefix(f"{DISTILLED}-"): other for name, other in others.items() if name.startswith(DISTILLED)}
     carry = [
@@ -152,9 +156,12 @@ def distance(others: dict[str, Any], model: dict[str, Any]) -> str:
         f"| {other['accuracy']['winograd']:.2f} |"
         for name, other in sorted(fewer.items(), key=lambda item: (item[0] == DISTILLED, item[0]))
     ]
-    accuracy, coded, seen = run["accuracy"], model["accuracy"], run["seen"]
+    accuracy = run["accuracy"]
+    coded = model["accuracy"]
+    seen = run["seen"]
     worst = min(accuracy["spatial"], accuracy["winograd"])
-    sparse, seen_gap = accuracy["dense"] - worst, seen["dense"] - seen["spatial"]
+    sparse = accuracy["dense"] - worst
+    seen_gap = seen["dense"] - seen["spatial"]
     return DISTANCE.format(
         images=run["images"],
         epochs=run["epochs"],
@@ -198,7 +205,7 @@ def text(
 
 
 def run_row(name: str, card: dict[str, Any], dense: float) -> str:
-    """One finished run in the table; a dense one has no sparsities and is not pruned."""
+    """The row of one finished run; a dense one has no sparsities and is not pruned."""
     if "spatial" not in card["accuracy"]:
         cells = [f"{name}, from scratch", f"{card['epochs']:g}", f"{card['hours']:.2f}", "", ""]
         return f"| {' | '.join([*cells, format(card['accuracy']['unpruned'], '.2f'), '', '', ''])} |"
@@ -211,12 +218,13 @@ def run_row(name: str, card: dict[str, Any], dense: float) -> str:
 
 def resnet18(rows: list[dict[str, Any]]) -> str:
     """The section on ResNet-18's ablation."""
-    images, dense = rows[0]["images"], rows[0]["unpruned"]
+    images = rows[0]["images"]
+    dense = rows[0]["unpruned"]
     return RESNET18.format(images=images, error=standard_error(dense, images), ablation=table(rows))
 
 
 def plot(run: Path, path: Path) -> None:
-    """R_SD and R_WD over the steps."""
+    """Draw R_SD and R_WD over the steps of a run."""
     figure, axes = plt.subplots(figsize=(7, 3))
     with (run / "log.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
@@ -230,15 +238,16 @@ def plot(run: Path, path: Path) -> None:
 
 
 def main() -> None:
-    """Write both files beside this one."""
+    """Write reports/joint-sparsity.md and the plot beside it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", help="the folders of the finished runs; the plot is the first's")
     runs = [run.resolve() for run in parser.parse_args().runs]
     cards = {run.name: json.loads((run / "checkpoint.json").read_text(encoding="utf-8")) for run in runs}
-    ablations, others = (json.loads(path.read_text(encoding="utf-8")) for path in (HERE / "ablation.json", STORED))
-    models = json.loads((HERE / "compression.json").read_text(encoding="utf-8"))["built"]
-    (HERE / "joint-sparsity.md").write_text(text(cards, ablations, others, models), encoding="utf-8")
-    plot(runs[0], HERE / "joint-sparsity.png")
+    ablations = json.loads(ablation.STORED.read_text(encoding="utf-8"))
+    others = json.loads(reconstruction.STORED.read_text(encoding="utf-8"))
+    models = json.loads(compression.STORED.read_text(encoding="utf-8"))["built"]
+    (REPORTS / "joint-sparsity.md").write_text(text(cards, ablations, others, models), encoding="utf-8")
+    plot(runs[0], REPORTS / "joint-sparsity.png")
 
 
 if __name__ == "__main__":

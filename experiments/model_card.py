@@ -73,11 +73,13 @@ Recipes, in order: `recipes/squeezenet11-joint.yaml`, `recipes/squeezenet11-comp
 
 
 def card(path: Path) -> str:
-    """The card as Markdown."""
-    model, about = read_dual(path), ABOUT[path.stem]
+    """The card of a ``.dual`` file as Markdown.  Raises InputError if it cannot be read."""
+    model = read_dual(path)
+    about = ABOUT[path.stem]
     accuracy = model.accuracy
     dense = accuracy["top1_reference"]
-    spatial, winograd = spatial_densities(model), winograd_densities(model)
+    spatial = spatial_densities(model)
+    winograd = winograd_densities(model)
     weights = np.concatenate([model.network.arrays[f"{name}.weight"].ravel() for name in spatial])
     filters = np.concatenate([W.ravel() for W in winograd_model(model).values()])
     lines = [

@@ -1,7 +1,7 @@
 """Print the README's examples again: each block after ``<!-- run: COMMAND -->`` becomes what the command prints.
 
 Between ``<!-- worst rows -->`` and ``<!-- end -->`` come the rows of reports/validation.md with the largest errors.
-Run from the repository's root: ``python -m experiments.readme``; with ``--worst`` only these rows are renewed.
+``python -m experiments.readme``; with ``--worst`` only these rows are renewed.
 """
 
 import os
@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from accelsim.files import write_text
+from experiments.paths import REPORTS, ROOT
 
-ROOT = Path(__file__).parents[1]
 WORST = 8
 ROWS = re.compile(r"<!-- worst rows -->.*?<!-- end -->", re.DOTALL)
 LINK = re.compile(r"\]\((\w+\.md)\)")  # of a page beside the validation report
@@ -34,7 +34,7 @@ def block(match: re.Match[str]) -> str:
 
 def worst_rows() -> str:
     """The rows of the validation report with the largest worst error, without their commands."""
-    text = (ROOT / "reports" / "validation.md").read_text(encoding="utf-8")
+    text = (REPORTS / "validation.md").read_text(encoding="utf-8")
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
     wrong = [cells for cells in table[2:] if cells[4] != "0"]
     rows = sorted(wrong, key=lambda cells: -float(cells[4].split()[0]))[:WORST]

@@ -1,10 +1,10 @@
-"""The tables of ``joint-sparsity.md`` on networks made jointly sparse without, or almost without, training.
+"""The tables of reports/joint-sparsity.md on networks made jointly sparse with hardly any training, or none.
 
-    accelsim train recipes/RUN.yaml -o runs/RUN                               for each run of the tables
-    python -m experiments.reconstruction runs/ct-srcnn9-x3-dense runs/squeezenet11-joint ...    takes over their figures
+    accelsim train recipes/RUN.yaml -o runs/RUN             for each run of the tables
+    python -m experiments.reconstruction runs/RUN ...       takes over their figures
 
 The figures are those of each run's ``checkpoint.json``; of a classifier's dense network, which no run trains, accuracy
-is measured here, on the same images, and kept in ``reconstruction.json`` with the rest.  Rows of runs that are not
+is measured here, on the same images, and kept in reports/reconstruction.json with the rest.  Rows of runs that are not
 named stay, as long as their recipe does.
 """
 
@@ -21,20 +21,20 @@ from accelsim.network.zoo import named_graph
 from accelsim.training.datasets import Images, Source, load_split, resolve
 from accelsim.training.evaluate import top1
 from accelsim.training.recipe import Recipe
+from experiments.paths import RECIPES, REPORTS
 
 DENSE = {
     "resnet18-folded": "weights/resnet18_imagenet_fp16.safetensors",
     "squeezenet11": "weights/squeezenet11_imagenet_fp16.safetensors",
 }
-STORED = Path(__file__).with_name("reconstruction.json")
-RECIPES = STORED.parents[1] / "recipes"
+STORED = REPORTS / "reconstruction.json"
 KEYS = ("unpruned", "spatial", "winograd")
 BATCH = 50
 SEEN = 300  # training images on which a distilled network is measured, too
 
 
 def dense_network(recipe: Recipe) -> Network:
-    """What the runs of this network are compared with."""
+    """The dense network that the runs of a recipe's network are compared with."""
     return load_network(named_graph(recipe.network), resolve(DENSE[recipe.network]))
 
 
@@ -53,7 +53,7 @@ def seen_top1(recipe: Recipe, networks: dict[str, Network]) -> dict[str, float]:
 
 
 def take_over(run: Path) -> dict[str, Any]:
-    """A run's figures."""
+    """The figures of one finished run, with those of the dense network on the same images."""
     card = json.loads((run / "checkpoint.json").read_text(encoding="utf-8"))
     kept = {key: card[key] for key in ("network", "images", "epochs", "hours", "accuracy", "psnr") if key in card}
     kept |= {key: card[key] for key in ("sparsity_sd", "sparsity_wd") if key in card}
@@ -69,7 +69,7 @@ def take_over(run: Path) -> dict[str, Any]:
 
 
 def standard_error(percent: float, images: int) -> float:
-    """Of a share of so many images, in percent."""
+    """Standard error of a share of so many images; both in percent."""
     p = percent / 100
     return 100 * float(np.sqrt(p * (1 - p) / images))
 
@@ -111,7 +111,7 @@ def super_resolvers(runs: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Take over what is named."""
+    """Take over the figures of the runs that are named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs")
     taken = {run.name: take_over(run) for run in parser.parse_args().runs}

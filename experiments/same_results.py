@@ -1,4 +1,4 @@
-"""Does a change of the code leave every result as it was?  Digests of all that the tool computes, and what differs.
+"""Digests of all that the tool computes, and what differs from those of another tree.
 
     python -m experiments.same_results before.json                     # in the tree before the change
     python -m experiments.same_results after.json --against before.json
@@ -20,8 +20,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-ROOT = Path.cwd()
+if TYPE_CHECKING:  # an older tree may have them elsewhere
+    from accelsim.dual.model import DualModel
+    from accelsim.workload import LayerTable, LayerWork
+
+ROOT = Path.cwd()  # of the tree that is looked at, which may be older than this file
 MODELS = tuple(sorted(f"models/{path.name}" for path in (ROOT / "models").glob("*.dual")))
 TABLES = tuple(sorted(path.stem for path in (ROOT / "workloads").glob("*.csv")))
 MACHINES = tuple(sorted(path.stem for path in (ROOT / "hwconfigs").glob("*.yaml")))
@@ -91,7 +96,8 @@ def run(arguments: tuple[str, ...]) -> str:
     """Exit status and output of one command line."""
     from accelsim.cli import main
 
-    out, err = io.StringIO(), io.StringIO()
+    out = io.StringIO()
+    err = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = main(arguments)
     return f"{status}\n{out.getvalue()}{err.getvalue()}"
@@ -106,10 +112,12 @@ def outputs(case: Case) -> Iterator[tuple[str, str]]:
 
 
 def _json(arguments: tuple[str, ...], folder: Path) -> Iterator[tuple[str, str]]:
+    """What one command prints."""
     yield "", run(arguments)
 
 
 def _machines(arguments: tuple[str, ...], folder: Path) -> Iterator[tuple[str, str]]:
+    """One model on each machine."""
     (model,) = arguments
     engine = "event" if model in QUICK else "fast"
     for machine in MACHINES:
@@ -117,6 +125,7 @@ def _machines(arguments: tuple[str, ...], folder: Path) -> Iterator[tuple[str, s
 
 
 def _folder(arguments: tuple[str, ...], folder: Path) -> Iterator[tuple[str, str]]:
+    """The tables and the page that one command writes."""
     run((*arguments, "-o", str(folder)))
     for path in sorted(folder.iterdir()):
         if path.suffix in {".csv", ".html", ".json"}:
@@ -124,6 +133,7 @@ def _folder(arguments: tuple[str, ...], folder: Path) -> Iterator[tuple[str, str
 
 
 def _sweep(arguments: tuple[str, ...], folder: Path) -> Iterator[tuple[str, str]]:
+    """The tables of a shipped sweep."""
     run(("sweep", f"sweeps/{arguments[0]}.yaml", "-o", str(folder), "--workers", "1"))
     for path in sorted(folder.rglob("*.csv")):
         yield str(path.relative_to(folder)), path.read_text(encoding="utf-8")
@@ -135,7 +145,8 @@ def _train(arguments: tuple[str, ...], folder: Path) -> Iterator[tuple[str, str]
     import yaml
 
     sample = np.load("models/cifar10-sample.npz")
-    pixels, labels = sample["images"], sample["labels"]
+    pixels = sample["images"]
+    labels = sample["labels"]
     data = {"train_images": pixels[:20], "train_labels": labels[:20], "test_images": pixels[20:40]}
     np.savez(folder / "data.npz", **data, test_labels=labels[20:40])
     recipe = RECIPE | {"data": {"kind": "npz", "path": str(folder / "data.npz")}}
@@ -148,7 +159,8 @@ def _train(arguments: tuple[str, ...], folder: Path) -> Iterator[tuple[str, str]
 
 def _compress(arguments: tuple[str, ...], folder: Path) -> Iterator[tuple[str, str]]:
     """The shipped file from its checkpoint and recipe where the data are, else a file without a recipe."""
-    target, checkpoint = folder / "x.dual", "models/checkpoints/resnet20-joint-refined"
+    target = folder / "x.dual"
+    checkpoint = "models/checkpoints/resnet20-joint-refined"
     recipe = ("--recipe", "recipes/resnet20-compress.yaml") if os.environ.get("ACCELSIM_DATA") else ()
     run(("compress", checkpoint, "-o", str(target), *recipe))
     yield "dual", hashlib.sha256(target.read_bytes()).hexdigest() if target.is_file() else "none"
@@ -183,12 +195,14 @@ def _remember_the_model() -> None:
     if hasattr(accelsim.load_workload, "cache_info"):
         return
     accelsim.load_workload = functools.lru_cache(maxsize=1)(accelsim.load_workload)
-    count, last = workload.layer_works, [(None, 0, ())]
+    count = workload.layer_works
+    last: tuple[object, int, tuple[LayerWork, ...]] = (None, 0, ())
 
-    def layer_works(model, batch=1):
-        if last[0][0] is not model or last[0][1] != batch:
-            last[0] = (model, batch, count(model, batch))
-        return last[0][2]
+    def layer_works(model: "DualModel | LayerTable", batch: int = 1) -> "tuple[LayerWork, ...]":
+        nonlocal last
+        if last[0] is not model or last[1] != batch:
+            last = (model, batch, count(model, batch))
+        return last[2]
 
     workload.layer_works = layer_works
 

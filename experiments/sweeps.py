@@ -1,14 +1,13 @@
-"""Write ``reports/sweeps`` again: the reports of the shipped sweeps, the check of the guided search, and their page.
+"""Write reports/sweeps again: tables and plots of the shipped sweeps, the check of the guided search, and their page.
 
     python -m experiments.sweeps DIR [--workers N] [--seeds N]
 
-DIR keeps all results, so that a second run, or one that was cut off, computes only what is not there.  Every figure of
-the page is computed here from the sweeps' tables.
+DIR keeps all results, so that a second run, or one that was cut off, computes only what is not there, and the whole
+report of each sweep in a folder of its own.  Every figure of the page is computed here from the sweeps' tables.
 """
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -22,11 +21,17 @@ from accelsim.explore.sweep import Sweep, run_sweep
 from accelsim.files import write_bytes, write_text
 from accelsim.report.sweep_plots import break_even_table
 from accelsim.report.sweep_report import sweep_report
+from accelsim.report.write import write_files
+from experiments.paths import REPORTS, ROOT, SWEEPS
 
-ROOT = Path(__file__).resolve().parents[1]
-OUT = ROOT / "reports" / "sweeps"
-SEARCH, MACHINES, CODESIGN = "resnet20-search", "resnet20-machines", "resnet20-codesign"
-KEPT = ("report.html", "front.csv", "break_even.csv")
+OUT = REPORTS / "sweeps"
+SEARCH = "resnet20-search"
+MACHINES = "resnet20-machines"
+CODESIGN = "resnet20-codesign"
+KEPT = {  # of each sweep's report, in reports/sweeps
+    MACHINES: ("front.csv", "pareto.png", "sensitivity.png"),
+    CODESIGN: ("front.csv", "break_even.csv", "break_even.png"),
+}
 PAIR = ["lanes", "sram_total_kb", "bandwidth", "rows", "balance"]  # what the two machines of a pair share
 CELLS = (("top1", 1), ("winograd_density", 3))  # of each tile size, and digits
 
@@ -35,8 +40,9 @@ PAGE = """\
 
 One file, `models/resnet20-cifar10.dual` ({file_kb:.1f} KB; weight density {spatial_density:.2f},
 Winograd-domain density {winograd_density:.2f} at F(2,3)), on generic machines at equal lanes, SRAM bytes and DRAM
-bandwidth; everything below is simulated, `fast` engine, and written by `python -m experiments.sweeps DIR`. The pages:
-[machines](resnet20-machines/report.html), [co-design](resnet20-codesign/report.html), [search](search.md).
+bandwidth; everything below is simulated, `fast` engine, and written by `python -m experiments.sweeps DIR`. The whole
+pages, `DIR/resnet20-machines/report.html` and `DIR/resnet20-codesign/report.html`, are made by that command or, each by
+itself, by `accelsim sweep sweeps/NAME.yaml -o DIR/NAME`; they are not kept here.
 
 ## Which machine to build (`sweeps/resnet20-machines.yaml`, {machine_points:,} points)
 
@@ -50,7 +56,11 @@ On the front over latency, energy and area are {front} machines ({front_of}). Th
 
 {extremes}
 
+![All points and the fronts](resnet20-machines/pareto.png)
+
 What moves the latency most (share of its variance, each axis alone): {axes}.
+
+![What matters](resnet20-machines/sensitivity.png)
 
 {cheapest}
 
@@ -68,28 +78,32 @@ that density for each layer and bandwidth.
 
 {pays}
 
+![Break-even densities by layer and bandwidth](resnet20-codesign/break_even.png)
+
 ## Guided search (`sweeps/resnet20-search.yaml`, {search_points:,} machines)
 
 With {budget} of them ({share:.0f} %) the search reached {linear:.2f} % of the exhaustive front's hypervolume or more
-({logarithmic:.2f} % over the objectives' logarithms) under each of {seeds} seeds: `search.md`.
+({logarithmic:.2f} % over the objectives' logarithms) under each of {seeds} seeds: [search.md](search.md).
 """
 
 
 def run_and_report(name: str, folder: Path, workers: int | None) -> Sweep:
-    """Compute what is missing of a shipped sweep and keep its page and tables."""
-    done = run_sweep(ROOT / "sweeps" / f"{name}.yaml", folder / name, workers=workers)
+    """Compute what is missing of a shipped sweep, write its report to the folder, and keep tables and plots of it."""
+    done = run_sweep(SWEEPS / f"{name}.yaml", folder / name, workers=workers)
     files = sweep_report(done)
-    for kept in KEPT:
-        if kept in files:
-            write_bytes(OUT / name / kept, files[kept])
+    write_files(folder / name, files)
+    for kept in KEPT[name]:
+        write_bytes(OUT / name / kept, files[kept])
     return done
 
 
 def search(folder: Path, workers: int | None, seeds: int) -> dict[str, object]:
     """Compute the whole space and search it; ``search.md``, and the least share of the hypervolume over the seeds."""
-    command = [sys.executable, "tests/benchmarks/search.py", f"sweeps/{SEARCH}.yaml", str(folder / SEARCH), "--json"]
-    command += ["--seeds", str(seeds), "-o", str(OUT / "search.md"), *(["--workers", str(workers)] if workers else [])]
-    found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    command = [sys.executable, "-m", "tests.benchmarks.search", str(SWEEPS / f"{SEARCH}.yaml"), str(folder / SEARCH)]
+    command += ["--json", "--seeds", str(seeds), "-o", str(OUT / "search.md")]
+    command += ["--workers", str(workers)] if workers else []
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    found = json.loads(done.stdout)
     least = {
         scale: 100 * min(row["ours"] for row in found["rows"] if row["case"].startswith(f"all, {scale}"))
         for scale in ("linear", "log")
@@ -105,7 +119,7 @@ def search(folder: Path, workers: int | None, seeds: int) -> dict[str, object]:
 
 
 def machines(sweep: Sweep) -> dict[str, object]:
-    """The figures of the first part."""
+    """The figures of the page's part on which machine to build."""
     done = sweep.table[sweep.table["status"] == "done"]
     best = done.groupby([*PAIR, "family"])[["latency_ms", "energy_pj"]].min().unstack("family").dropna()
     latency = best["latency_ms"]["winograd"] / best["latency_ms"]["spatial"]
@@ -156,7 +170,7 @@ def answers_of(sweep: Sweep) -> list[str]:
 
 
 def codesign(sweep: Sweep) -> dict[str, object]:
-    """The figures of the second part."""
+    """The figures of the page's part on break-even densities."""
     done = sweep.table[sweep.table["status"] == "done"]
     spatial, winograd = (done[done["family"] == family] for family in ("spatial", "winograd"))
     of_tile = winograd.groupby(["winograd_sparsity", "tile"])[["top1", "winograd_density"]].first().unstack("tile")
@@ -168,15 +182,16 @@ def codesign(sweep: Sweep) -> dict[str, object]:
     even = break_even_table(sweep)
     kinds = np.select([even["always"], even["break_even"] == 0], ["every", "none"], "between")
     counts = even.assign(kind=kinds).groupby(["bandwidth_gbs", "tile", "kind"]).size().unstack("kind", fill_value=0)
-    counts = counts.reindex(columns=["every", "between", "none"], fill_value=0).unstack("tile")
+    by_bandwidth = counts.reindex(columns=["every", "between", "none"], fill_value=0).unstack("tile")
     pays = [
         [
             f"{bandwidth:g}",
             *(" / ".join(str(row[kind, tile]) for kind in ("every", "between", "none")) for tile in tiles),
         ]
-        for bandwidth, row in counts.iterrows()
+        for bandwidth, row in by_bandwidth.iterrows()
     ]
-    top1, images = float(spatial["top1"].iloc[0]), int(spatial["images"].iloc[0])
+    top1 = float(spatial["top1"].iloc[0])
+    images = int(spatial["images"].iloc[0])
     as_it_is = winograd[(winograd["winograd_sparsity"] == 0) & (winograd["tile"] == tiles[0])].iloc[0]
     return {
         "file_kb": float(spatial["file_bytes"].iloc[0]) / 1000,
@@ -196,24 +211,24 @@ def codesign(sweep: Sweep) -> dict[str, object]:
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:
-    """A table."""
+    """A table in Markdown."""
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows))
 
 
 def bullets(lines: Iterable[str]) -> str:
-    """A list."""
+    """A list in Markdown."""
     return "\n".join(f"- {line}" for line in lines)
 
 
 def main() -> None:
-    """Write all of the folder."""
+    """Write all of reports/sweeps."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--workers", type=int)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
-    folder, workers = options.folder.resolve(), options.workers
-    os.chdir(ROOT)
+    folder = options.folder.resolve()
+    workers = options.workers
     found = search(folder, workers, options.seeds)
     # The machines at one of the two clocks are those of the other sweep: what is computed is not computed again.
     if not (folder / MACHINES / FILE_NAME).exists():

@@ -1,25 +1,21 @@
-"""Write reports/validation.md: one table of what the simulator was compared with, from ``reports/comparisons``.
+"""Write reports/validation.md: one table of what the simulator was compared with, from ``experiments/comparisons``.
 
-Run from anywhere: ``python -m experiments.validation``.  A module of ``reports/comparisons`` with a function
-``rows() -> list[Row]`` (``experiments.comparisons.row``) adds its rows; with a text ``NOTE`` it adds a paragraph below.
+A module of ``experiments/comparisons`` with a function ``rows() -> list[Row]`` (``experiments.comparisons.row``) adds
+its rows: ``python -m experiments.validation``.
 """
 
 import pkgutil
-import sys
 from importlib import import_module
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from accelsim.files import write_text  # noqa: E402
-from experiments import comparisons  # noqa: E402
-from experiments.comparisons.row import Row  # noqa: E402
+from accelsim.files import write_text
+from experiments import comparisons
+from experiments.comparisons.row import Row
+from experiments.paths import REPORTS
 
 HEAD = """# What was compared with what
 
-Written by `python -m experiments.validation`. Errors are |simulator - reference| / reference, worst case shown. Each row is
-made again by its command, from a clean clone; the 22 cases of ResNet-18 among the RTL's 117 need the data folder
+Written by `python -m experiments.validation`. Errors are |simulator - reference| / reference, worst case shown. Each
+row is made again by its command, from a clean clone; the 22 cases of ResNet-18 among the RTL's 117 need the data folder
 (`ACCELSIM_DATA`), without it 95 run.
 
 | compared | reference | cases | mean error | worst error | command | remark |
@@ -34,13 +30,14 @@ the transforms, their widths): formulas that follow from the RTL's structure, no
 
 
 def percent(value: float) -> str:
-    """0, or two digits that count."""
+    """A percentage as it is printed: 0, or two digits that count."""
     return "0" if value == 0 else f"{value:.2g} %" if value < 10 else f"{value:.0f} %"
 
 
 def line(row: Row) -> str:
     """One row of the table."""
-    mean, worst = percent(row.mean_percent), percent(row.worst_percent)
+    mean = percent(row.mean_percent)
+    worst = percent(row.worst_percent)
     return f"| {row.what} | {row.reference} | {row.cases} | {mean} | {worst} | `{row.command}` | {row.remark} |"
 
 
@@ -49,8 +46,7 @@ def main() -> None:
     names = sorted((info.name for info in pkgutil.iter_modules(comparisons.__path__)), key=lambda n: (n != "rtl", n))
     modules = [import_module(f"experiments.comparisons.{name}") for name in names if name != "row"]
     lines = [line(row) for module in modules for row in module.rows()]
-    notes = [f"\n{module.NOTE}\n" for module in modules if hasattr(module, "NOTE")]
-    write_text(ROOT / "reports" / "validation.md", HEAD + "\n".join(lines) + "\n" + FOOT + "".join(notes))
+    write_text(REPORTS / "validation.md", HEAD + "\n".join(lines) + "\n" + FOOT)
 
 
 if __name__ == "__main__":

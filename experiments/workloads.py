@@ -1,4 +1,4 @@
-"""Writes the tables of this folder from the zoo's graphs: ``python -m experiments.workloads``.
+"""Write the tables of ``workloads/`` from the zoo's graphs: ``python -m experiments.workloads``.
 
 Weight densities of AlexNet: Han et al. 2015 (alexnet-han) and the CaffeNet released with Park et al., ICLR 2017
 (alexnet-park).  Densities of VGG-16's weights and inputs: SCNN, ISCA 2017, table of sparsities (vgg16-scnn).
@@ -6,8 +6,6 @@ Input densities of AlexNet's convolutions: Eyeriss, JSSC 2017, share of zeros of
 alexnet-eyeriss and vgg16-eyeriss: the convolutions alone, as the chip was measured on them, dense weights, and the
 published zeros of the input maps; a layer's output then has the density that the next convolution finds.
 """
-
-from pathlib import Path
 
 import numpy as np
 
@@ -17,6 +15,7 @@ from accelsim.network import Network
 from accelsim.network.tables import TableLayer, table_text
 from accelsim.network.zoo import named_graph
 from accelsim.workload import layer_works
+from experiments.paths import WORKLOADS
 
 EYERISS_INPUTS = (0.9999, 0.613, 0.275, 0.207, 0.224, 1, 1, 1)
 EYERISS_VGG_INPUTS = (0.984, 0.523, 0.752, 0.613, 0.603, 0.419, 0.413, 0.357, 0.253, 0.146, 0.206, 0.126, 0.115)
@@ -29,9 +28,9 @@ SCNN_INPUT_SPARSITY = (0, 0.50, 0.11, 0.21, 0.19, 0.37, 0.31, 0.29, 0.50, 0.55, 
 def table(
     network: str, weights: tuple[float, ...] = (), inputs: tuple[float, ...] = (), convolutions: bool = False
 ) -> str:
-    """The network's layers as NETWORK.csv; densities of its first layers with weights, in order, else 1.
+    """The layers of a network as the text of its table.
 
-    convolutions: these alone.
+    weights, inputs: densities of its first layers with weights, in order; 1 elsewhere.  convolutions: leave out others.
     """
     graph = named_graph(network)
     arrays = {name: np.zeros(shape, np.float32) for name, shape in graph.parameters.items()}
@@ -49,15 +48,25 @@ def table(
         assert work.padding[0] == work.padding[1]
         layers.append(
             TableLayer(
-                work.name, work.kind, work.in_channels, work.out_channels, work.height, work.width, work.kernel,
-                work.stride[0], work.padding[0], work.groups, weight, activation,
+                name=work.name,
+                kind=work.kind,
+                in_channels=work.in_channels,
+                out_channels=work.out_channels,
+                height=work.height,
+                width=work.width,
+                kernel=work.kernel,
+                stride=work.stride[0],
+                padding=work.padding[0],
+                groups=work.groups,
+                weight_density=weight,
+                activation_density=activation,
             )
-        )  # fmt: skip
+        )
     return table_text(layers)
 
 
 def main() -> None:
-    """Write all tables beside this file."""
+    """Write all tables."""
     tables = {
         "alexnet": table("alexnet"),
         "alexnet-han": table("alexnet", HAN, EYERISS_INPUTS),
@@ -74,7 +83,7 @@ def main() -> None:
         "mobilenet-v1": table("mobilenet-v1"),
     }
     for name, content in tables.items():
-        write_text(Path(__file__).parent / f"{name}.csv", content)
+        write_text(WORKLOADS / f"{name}.csv", content)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from accelsim.dual.file import Compressed, write_dual
+from accelsim.dual.file import CompressedNetwork, write_dual
 from accelsim.dual.quantizer import Quantizer
 from accelsim.network import INPUT, Graph, Node
 from accelsim.network.layers import Add, Conv, Flatten, GlobalAveragePool, Linear, MaxPool, Relu
@@ -63,7 +63,7 @@ def write_small(path: Path, images: str = "images.npz") -> Path:
             indices[name] = (rng.integers(-3, 4, shape) * (rng.random(shape) < 0.4)).astype(np.int32)
         else:
             values[name] = rng.standard_normal(shape).astype(np.float32)
-    compressed = Compressed(
+    compressed = CompressedNetwork(
         graph=graph,
         indices=indices,
         quantizer=Quantizer(dict.fromkeys(indices, 1 / 16), np.zeros(0), None),

@@ -1,19 +1,19 @@
 """What the layers see on real images: the share of non-zero inputs of each channel."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Ints
 from accelsim.network import Network, Node, forward
 from accelsim.network.layers import Conv, Linear
 
 
 def input_density(network: Network, x: Array, batch: int = 100) -> dict[str, Array]:
-    """Share of non-zero inputs of each channel of every convolution and linear layer, by node name: (C,) float32.
+    """Share of non-zero inputs of each channel of every convolution and linear layer,
+    by node name: (C,) float32.
 
     x: (N, H, W, C) float32, preprocessed.  Padding is not counted.
     """
-    counts: dict[str, NDArray[np.int64]] = {}
+    counts: dict[str, Ints] = {}
     sizes: dict[str, int] = {}
 
     def observe(node: Node, inputs: tuple[Array, ...], _: Array) -> None:

@@ -1,10 +1,11 @@
 """Biases that make up for what pruning and quantization do to the mean output of each channel.
 
-    b_k <- b_k + mean(y_k) - mean(y'_k),    y: of the network as trained,  y': of the quantized one so far
+    b_k <- b_k + mean(y_k) - mean(y'_k),
+    y: of the network as trained,  y': of the quantized one so far
 
-over images and positions, layer after layer, each on the inputs that the corrected layers before it give (Nagel et al.,
-arXiv:1906.04721, with images in place of batch-norm's statistics).  For networks without batch-norm, whose statistics
-could be measured anew.
+over images and positions, layer after layer, each on the inputs that the corrected layers before it
+give (Nagel et al., arXiv:1906.04721, with images in place of batch-norm's statistics).  For
+networks without batch-norm, whose statistics could be measured anew.
 """
 
 import numpy as np
@@ -18,7 +19,8 @@ from accelsim.network.layers import Conv
 def corrected_biases(network: Network, quantized: Network, x: Array) -> dict[str, Array]:
     """New biases of the quantized network's convolutions that have one, by array name.
 
-    network: as trained, of the same graph.  x: (N, H, W, C) float32 preprocessed images, passed through together.
+    network: as trained, of the same graph.  x: (N, H, W, C) float32 preprocessed images, passed
+    through together.
     """
     wanted: dict[str, Array] = {}
 

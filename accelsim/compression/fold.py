@@ -1,8 +1,8 @@
 """Batch normalisation with fixed statistics as a scale and a shift per channel, as machines run it.
 
-Where a convolution's filter is all zeros its output is 0, whatever the scale; there the scale becomes 0, too.  Such a
-channel's variance is 0 and its scale up to 1 / sqrt(eps) times any other: with one precision for all scales of a layer,
-it would leave next to none to the others.
+Where a convolution's filter is all zeros its output is 0, whatever the scale; there the scale
+becomes 0, too.  Such a channel's variance is 0 and its scale up to 1 / sqrt(eps) times any other:
+with one precision for all scales of a layer, it would leave next to none to the others.
 """
 
 from accelsim.network import Graph, Network, Node

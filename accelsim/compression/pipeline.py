@@ -1,36 +1,38 @@
-"""``accelsim compress``: from a checkpoint to a ``.dual`` file by a recipe, measured on the test images.
+"""``accelsim compress``: from a checkpoint to a ``.dual`` file by a recipe,
+measured on the test images.
 
-Prune and quantize, fine-tune codebook and batch-norm, fold, calibrate, code, write, measure in both domains.
+Prune and quantize, fine-tune codebook and batch-norm, fold, calibrate, code, write, measure in both
+domains.
 """
 
 import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Ints
 from accelsim.compression.codebook import Tuner, Tuning, fine_tune
 from accelsim.compression.correct import corrected_biases
 from accelsim.compression.loss import card_images, say_accuracy, say_errors, weight_errors
 from accelsim.compression.quantize import (
     Quantized,
+    compressed_network,
     quantize,
-    seal,
     spatial_threshold,
     winograd_threshold,
     winograd_tiles,
 )
-from accelsim.compression.ratedistortion import search_cells
+from accelsim.compression.ratedistortion import Trial, search_cells
 from accelsim.compression.recipe import CompressionRecipe
 from accelsim.compression.rounding import EXACT, Zeros, fitted, with_zeros, zeros_of_filters
 from accelsim.dual.deploy import winograd_model
-from accelsim.dual.file import decode_dual, encode_dual, with_accuracy
+from accelsim.dual.file import CompressedNetwork, decode_dual, encode_dual, with_accuracy
 from accelsim.dual.manifest import weight_names
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
@@ -48,83 +50,137 @@ from accelsim.training.run import find_network
 from accelsim.training.superresolution import Photographs, photographs, training_patches
 from accelsim.training.winograd_op import winograd_operations
 
-# Of 2,000 CIFAR-10 images the ResNet-20 of checkpoints/resnet20-joint answers 87.95 % rightly, and 87.50, 87.40 and
-# 87.65 % with cells of 0.15, 0.1 and 0.07: finer ones only make larger files.
+# Of 2,000 CIFAR-10 images the ResNet-20 of checkpoints/resnet20-joint answers 87.95 % rightly, and
+# 87.50, 87.40 and 87.65 % with cells of 0.15, 0.1 and 0.07: finer ones only make larger files.
 RELATIVE_CELL = 0.15
+
+Say = Callable[[str], None]  # takes a line of progress
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One compression: what it starts from, and what it aims at."""
+
+    recipe: CompressionRecipe
+    network: Network  # before compression
+    notes: dict[str, Any]  # what the checkpoint's card says
+    spatial: float  # share of zeros in the spatial domain
+    winograd: float  # share of zeros in the Winograd domain
+    tiles: dict[str, int]  # m of each Winograd layer
+    images: "_Images"
+    reference: Network | None  # the dense network
+    out: Path
+    say: Say
 
 
 def compress_checkpoint(
-    checkpoint: Path, out: Path, recipe: CompressionRecipe, log: Any = None, resume: bool = False
+    checkpoint: Path, out: Path, recipe: CompressionRecipe, log: Say | None = None, resume: bool = False
 ) -> DualModel:
     """Compress a checkpoint into the ``.dual`` file ``out``; return what that decodes to.
 
     checkpoint: a folder of ``accelsim train``, or a safetensors, .npz or ONNX file.
-    log: called with a line of progress.  resume: go on with the fine-tuning that was interrupted on its way to ``out``
-    (its state is in ``out``.tuning until the file is written).
+    log: called with a line of progress.  resume: go on with the fine-tuning that was interrupted on
+    its way to ``out`` (its state is in ``out``.tuning until the file is written).
     Raises InputError if the checkpoint, the recipe, the data or the state do not fit together.
     """
-    say = log or (lambda _: None)
-    network, notes = load_checkpoint(checkpoint, recipe)
-    graph = network.graph
-    s_sd = _target(recipe.spatial, notes, "sparsity_sd", checkpoint)
-    s_wd = _target(recipe.winograd, notes, "sparsity_wd", checkpoint)
-    tiles, theta = _tiles(graph, recipe, notes), spatial_threshold(network, s_sd)
-    images = _Images(recipe, graph)
-    calibration = None if recipe.data is None else images.first(recipe.calibration)
+    task = _task(checkpoint, out, recipe, log or (lambda _: None))
     try:
-        cell, cells = _cells(network, recipe, images, theta, s_wd, tiles)
-        if recipe.search is not None:
-            say("cells: " + ", ".join(f"{name} {value:.4g}" for name, value in cells.items()))
-        quantized = quantize(network, cell, theta, cells=cells, seed=recipe.dither)
+        quantized = _quantized(task)
     except ValueError as error:
         raise error if isinstance(error, InputError) else InputError(f"{checkpoint}: {error}") from None
-    reference: Network | None = None
-    if recipe.reference is not None:
-        dense = find_network(recipe.reference.network, "reference.network")
-        reference = load_network(dense, resolve(recipe.reference.weights))
     if recipe.tune is not None:
-        quantized = _tuned(quantized, network.arrays, recipe, images, reference, s_wd, tiles, out, resume, say)
-    zeros: Zeros = {}
-    if recipe.hold:
-        zeros = zeros_of_filters(network, tiles, s_wd, quantized.quantizer)
-        quantized = with_zeros(quantized, network, zeros)
-    if recipe.fit is not None:
-        quantized = fitted(quantized, network, zeros, images.drawn(recipe.fit))
-    theta_wd = winograd_threshold(quantized.network, tiles, s_wd)
-    if recipe.hold:
-        theta_wd = max(theta_wd, EXACT * min(quantized.quantizer.cells.values()))
-    if recipe.correct and calibration is not None:
-        biases = corrected_biases(network, quantized.network, calibration)
-        quantized = replace(quantized, network=Network(graph, {**quantized.network.arrays, **biases}))
-    compressed = seal(
-        quantized,
-        winograd_m=tiles,
-        winograd_threshold=theta_wd,
-        calibration=calibration,
-        value_bits=recipe.value_bits,
-        provenance=_provenance(recipe, notes),
-    )
-    content = encode_dual(compressed)
+        quantized = _tuned(task, quantized, resume)
+    content = encode_dual(_rounded(task, quantized))
     model = decode_dual(content, str(out))
-    say(f"{out}: {model.file_bytes} bytes, {4 * model.parameters / model.file_bytes:.2f}x")
-    if images.test is not None:
-        accuracy = measure(model, images.test, reference, recipe.workers)
-        say(", ".join(f"{name} {value:.2f}" for name, value in accuracy.items()))
+    task.say(f"{out}: {model.file_bytes} bytes, {4 * model.parameters / model.file_bytes:.2f}x")
+    if task.images.test is not None:
+        accuracy = measure(model, task.images.test, task.reference, recipe.workers)
+        task.say(", ".join(f"{name} {value:.2f}" for name, value in accuracy.items()))
         content = with_accuracy(content, accuracy)
         sha256 = hashlib.sha256(content).hexdigest()
         model = replace(model, accuracy=accuracy, file_bytes=len(content), sha256=sha256)
-    elif (own := card_images(notes, graph)) is not None:
-        say_accuracy(measure(model, own, network, recipe.workers), len(own), say)
+    elif (own := card_images(task.notes, task.network.graph)) is not None:
+        say_accuracy(measure(model, own, task.network, recipe.workers), len(own), task.say)
     else:
-        say_errors(weight_errors(network, quantized.network), say)
+        say_errors(weight_errors(task.network, quantized.network), task.say)
     write_bytes(out, content)
     if recipe.tune is not None:
         shutil.rmtree(_state_folder(out), ignore_errors=True)
     return model
 
 
+def _task(checkpoint: Path, out: Path, recipe: CompressionRecipe, say: Say) -> _Task:
+    """Read all that the recipe names.
+
+    Raises InputError if something is missing or does not fit.
+    """
+    network, notes = load_checkpoint(checkpoint, recipe)
+    spatial = _target(recipe.spatial, notes, "sparsity_sd", checkpoint)
+    winograd = _target(recipe.winograd, notes, "sparsity_wd", checkpoint)
+    reference: Network | None = None
+    if recipe.reference is not None:
+        dense = find_network(recipe.reference.network, "reference.network")
+        reference = load_network(dense, resolve(recipe.reference.weights))
+    return _Task(
+        recipe=recipe,
+        network=network,
+        notes=notes,
+        spatial=spatial,
+        winograd=winograd,
+        tiles=_tiles(network.graph, recipe, notes),
+        images=_Images(recipe, network.graph),
+        reference=reference,
+        out=out,
+        say=say,
+    )
+
+
+def _quantized(task: _Task) -> Quantized:
+    """The network pruned in the spatial domain and quantized.
+
+    Raises ValueError if a cell is too small.
+    """
+    theta = spatial_threshold(task.network, task.spatial)
+    cell, cells = _cells(task, theta)
+    if task.recipe.search is not None:
+        task.say("cells: " + ", ".join(f"{name} {value:.4g}" for name, value in cells.items()))
+    return quantize(task.network, cell, theta, cells=cells, seed=task.recipe.dither)
+
+
+def _rounded(task: _Task, quantized: Quantized) -> CompressedNetwork:
+    """The quantized network rounded anew, and its biases corrected,
+    if the recipe says so; as a file takes it.
+    """
+    recipe = task.recipe
+    images = task.images
+    zeros: Zeros = {}
+    if recipe.hold:
+        zeros = zeros_of_filters(task.network, task.tiles, task.winograd, quantized.quantizer)
+        quantized = with_zeros(quantized, task.network, zeros)
+    if recipe.fit is not None:
+        quantized = fitted(quantized, task.network, zeros, images.drawn(recipe.fit))
+    theta_wd = winograd_threshold(quantized.network, task.tiles, task.winograd)
+    if recipe.hold:
+        theta_wd = max(theta_wd, EXACT * min(quantized.quantizer.cells.values()))
+    calibration = None if recipe.data is None else images.first(recipe.calibration)
+    if recipe.correct and calibration is not None:
+        biases = corrected_biases(task.network, quantized.network, calibration)
+        arrays = {**quantized.network.arrays, **biases}
+        quantized = replace(quantized, network=Network(task.network.graph, arrays))
+    return compressed_network(
+        quantized,
+        winograd_m=task.tiles,
+        winograd_threshold=theta_wd,
+        calibration=calibration,
+        value_bits=recipe.value_bits,
+        provenance=_provenance(recipe, task.notes),
+    )
+
+
 class _Images:
-    """The images that a recipe names, if any: training images as the network takes them, test images to measure on."""
+    """The images that a recipe names, if any:
+    training images as the network takes them, test images to measure on.
+    """
 
     def __init__(self, recipe: CompressionRecipe, graph: Graph):
         self.train: Source | None = None  # with labels
@@ -136,19 +192,22 @@ class _Images:
             return
         if data.kind == "super_resolution":
             folder = resolve(data.path)
-            patches, self.test = training_patches(data, folder), photographs(data, folder)
+            patches = training_patches(data, folder)
+            self.test = photographs(data, folder)
             self._count = len(patches)
-            self._take: Callable[[NDArray[np.int64]], NDArray[Any]] = lambda index: patches.pairs(index)[0]
+            self._take: Callable[[Ints], NDArray[Any]] = lambda index: patches.pairs(index)[0]
         else:
-            size, classes = graph.input_shape[:2], graph.shapes[graph.nodes[-1].name][-1]
+            size = graph.input_shape[:2]
+            classes = graph.shapes[graph.nodes[-1].name][-1]
             self.train, self.test = (load_split(data, split, size, classes) for split in ("train", "test"))
-            self._count, self._take = len(self.train.labels), self.train.take
+            self._count = len(self.train.labels)
+            self._take = self.train.take
 
-    def first(self, number: int) -> NDArray[np.float32]:
+    def first(self, number: int) -> Array:
         """The first training images."""
         return self._preprocess(self._take(np.arange(min(number, self._count))))
 
-    def drawn(self, number: int) -> NDArray[np.float32]:
+    def drawn(self, number: int) -> Array:
         """Training images drawn by a fixed seed."""
         return self._preprocess(self._take(np.random.default_rng(0).permutation(self._count)[:number]))
 
@@ -158,7 +217,9 @@ def _state_folder(out: Path) -> Path:
 
 
 def load_checkpoint(checkpoint: Path, recipe: CompressionRecipe) -> tuple[Network, dict[str, Any]]:
-    """The network of a checkpoint, and what its card says (empty for a bare weight file and for ONNX)."""
+    """The network of a checkpoint,
+    and what its card says (empty for a bare weight file and for ONNX).
+    """
     if checkpoint.suffix == ".onnx":
         return read_onnx(checkpoint), {}
     weights = checkpoint / MODEL if checkpoint.is_dir() else checkpoint
@@ -193,50 +254,48 @@ def _tiles(graph: Graph, recipe: CompressionRecipe, notes: dict[str, Any]) -> di
     }
 
 
-def _cells(
-    network: Network,
-    recipe: CompressionRecipe,
-    images: _Images,
-    theta: float,
-    winograd_sparsity: float,
-    tiles: dict[str, int],
-) -> tuple[float, dict[str, float]]:
+def _cells(task: _Task, theta: float) -> tuple[float, dict[str, float]]:
     """D, and D of the arrays that have their own.  theta: theta_SD.
 
-    Where the recipe says nothing, D follows from the weights; that of an array without weights makes no difference.
+    Where the recipe says nothing, D follows from the weights; that of an array without weights
+    makes no difference.
     """
-    relative, tuned = recipe.relative_cell, recipe.tune is not None and theta > 0
+    recipe = task.recipe
+    relative = recipe.relative_cell
+    tuned = recipe.tune is not None and theta > 0
     if recipe.cell is None and not tuned:
         relative = relative or RELATIVE_CELL
-    cell, cells = recipe.cell or theta or 1.0, dict(recipe.cells)
+    names = weight_names(task.network.graph)
+    cell = recipe.cell or theta or 1.0
+    cells = dict(recipe.cells)
     if relative is not None:
-        for name in weight_names(network.graph):
-            w = network.arrays[name]
+        for name in names:
+            w = task.network.arrays[name]
             w = w[np.abs(w) > theta].astype(np.float64)
             if w.size:
                 cells.setdefault(name, relative * float(np.sqrt((w**2).mean())))
     if recipe.search is not None:
-        tried = {name: cells.get(name, cell) for name in weight_names(network.graph)}
-        found = search_cells(
-            network,
-            images.first(recipe.search.images),
-            tried,
-            theta,
-            winograd_sparsity=winograd_sparsity,
-            factors=recipe.search.factors,
-            m=tiles,
+        trial = Trial(
+            network=task.network,
+            images=task.images.first(recipe.search.images),
+            threshold=theta,
+            tiles=task.tiles,
+            winograd_sparsity=task.winograd,
             correct=recipe.correct,
         )
-        cells = found | recipe.cells
+        tried = {name: cells.get(name, cell) for name in names}
+        cells = search_cells(trial, tried, recipe.search.factors) | recipe.cells
     return cell, cells
 
 
 def measure(model: DualModel, test: Source | Photographs, reference: Network | None, workers: int) -> dict[str, float]:
     """The dense network, and the decoded file in each domain, on the test images.
 
-    Top-1 in percent (``top1_spatial`` ...), or of photographs PSNR by set in dB (``psnr_set5_spatial`` ...).
+    Top-1 in percent (``top1_spatial`` ...), or of photographs PSNR by set in dB
+    (``psnr_set5_spatial`` ...).
     """
-    graph, arrays = model.network.graph, model.network.arrays
+    graph = model.network.graph
+    arrays = model.network.arrays
     if isinstance(test, Photographs):
         filters: dict[str, Any] = {"filters": winograd_model(model), "tiles": model.winograd_m}
         figures = {} if reference is None else {"reference": psnr_by_set(reference.graph, reference.arrays, test)}
@@ -266,60 +325,53 @@ def _target(asked: float | None, notes: dict[str, Any], key: str, checkpoint: Pa
     raise InputError(f"{checkpoint}: states no {key}, expected a recipe with the key {name}")
 
 
-def _tuned(
-    quantized: Quantized,
-    arrays: Mapping[str, Array],
-    recipe: CompressionRecipe,
-    images: _Images,
-    teacher: Network | None,
-    winograd_sparsity: float,
-    tiles: dict[str, int],
-    out: Path,
-    resume: bool,
-    say: Any,
-) -> Quantized:
-    """``quantized`` fine-tuned; stopped in any way it goes on from the state beside ``out``, if resume."""
-    settings, data = recipe.tune, recipe.data
+def _tuned(task: _Task, quantized: Quantized, resume: bool) -> Quantized:
+    """``quantized`` fine-tuned;
+    stopped in any way it goes on from the state beside ``out``, if resume.
+    """
+    recipe = task.recipe
+    settings = recipe.tune
     assert settings is not None
-    assert data is not None
-    assert images.train is not None
+    assert recipe.data is not None
+    assert task.images.train is not None
     tuning = Tuning(
-        **settings.model_dump(exclude={"checkpoint_steps"}), crop=data.crop, flip=data.flip, workers=recipe.workers
+        **settings.model_dump(exclude={"checkpoint_steps"}),
+        winograd_sparsity=task.winograd,
+        crop=recipe.data.crop,
+        flip=recipe.data.flip,
+        workers=recipe.workers,
     )
-    graph = quantized.network.graph
-    tuner = Tuner(
-        graph,
-        arrays,
-        quantized.indices,
-        quantized.quantizer,
-        images.train,
-        tuning,
-        regularizer=JointRegularizer(graph, {"default": 0} | tiles),
-        winograd_sparsity=winograd_sparsity,
-        teacher=teacher,
-    )
-    folder = _state_folder(out)
-    whole = recipe.model_dump(mode="json") | {"arrays": _digest(arrays)}
+    regularizer = JointRegularizer(task.network.graph, {"default": 0} | task.tiles)
+    tuner = Tuner(task.network, quantized, task.images.train, tuning, regularizer, task.reference)
+    folder = _state_folder(task.out)
+    whole = recipe.model_dump(mode="json") | {"arrays": _digest(task.network.arrays)}
     if resume:
-        state, notes = load_state(folder)
-        if notes.get("recipe") != whole:
-            raise InputError(f"{folder / STATE}: the state of another recipe or checkpoint")
-        try:
-            tuner.restore(state, notes)
-        except ValueError as error:
-            raise InputError(f"{folder / STATE}: {error}") from None
+        _resume(tuner, folder, whole)
     elif (folder / STATE).exists():
         raise InputError(f"{folder}: holds an interrupted fine-tuning, expected --resume or no such folder")
 
     def watch(step: int, loss: float) -> None:
         if step % 20 == 0 or step == tuning.steps:
-            say(f"fine-tuning step {step} of {tuning.steps}: loss {loss:.4f}")
+            task.say(f"fine-tuning step {step} of {tuning.steps}: loss {loss:.4f}")
         if step % settings.checkpoint_steps == 0:
             state, notes = tuner.state()
             save_state(folder, state, notes | {"recipe": whole})
 
-    arrays, indices, quantizer = fine_tune(tuner, watch)
-    return Quantized(Network(graph, arrays), indices, quantizer)
+    return fine_tune(tuner, watch)
+
+
+def _resume(tuner: Tuner, folder: Path, recipe: dict[str, Any]) -> None:
+    """Let the tuner go on from the state in the folder.
+
+    Raises InputError if it is another recipe's.
+    """
+    state, notes = load_state(folder)
+    if notes.get("recipe") != recipe:
+        raise InputError(f"{folder / STATE}: the state of another recipe or checkpoint")
+    try:
+        tuner.restore(state, notes)
+    except ValueError as error:
+        raise InputError(f"{folder / STATE}: {error}") from None
 
 
 def _digest(arrays: Mapping[str, Array]) -> str:

@@ -1,20 +1,22 @@
-"""One cell size for each layer: fewest bits for no more distortion than one cell for all would give.
+"""One cell size for each layer:
+fewest bits for no more distortion than one cell for all would give.
 
-Distortion of a layer at a cell size: how far the network's outputs move (mean square) when that layer alone is
-quantized, summed over the spatial and the Winograd domain (in the latter beyond what pruning alone moves them).
-Small distortions add up, so the best choice minimises, layer by layer, bits + lambda distortion (Shoham & Gersho 1988),
-with the lambda at which the sum of distortions meets the bound.  Bits are each layer's zero-order entropy.
+Distortion of a layer at a cell size: how far the network's outputs move (mean square) when that
+layer alone is quantized, summed over the spatial and the Winograd domain (in the latter beyond what
+pruning alone moves them).
+Small distortions add up, so the best choice minimises, layer by layer, bits + lambda distortion
+(Shoham & Gersho 1988), with the lambda at which the sum of distortions meets the bound.  Bits are
+each layer's zero-order entropy.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Levels
 from accelsim.compression.correct import corrected_biases
-from accelsim.compression.quantize import winograd_threshold, winograd_tiles
+from accelsim.compression.quantize import winograd_threshold
 from accelsim.dual.deploy import winograd_convolution
 from accelsim.dual.model import DualModel
 from accelsim.dual.quantizer import Quantizer
@@ -26,42 +28,43 @@ BISECTIONS = 60
 
 @dataclass(frozen=True)
 class Choice:
-    """One layer at one cell size."""
+    """What one cell size costs one layer."""
 
-    cell: float
-    bits: float
-    distortion: float
+    cell: float  # D
+    bits: float  # of all its indices
+    distortion: float  # mean square of what the outputs move
 
 
-def entropy_bits(indices: NDArray[np.int32]) -> float:
+@dataclass(frozen=True)
+class Trial:
+    """What cell sizes are tried on."""
+
+    network: Network
+    images: Array  # (N, H, W, C) float32, preprocessed
+    threshold: float  # theta_SD
+    tiles: Mapping[str, int]  # m of each layer that Winograd serves, by node name
+    winograd_sparsity: float  # share of the Winograd-domain weights that are pruned
+    correct: bool = False  # biases will be corrected on such images: what moves the means is no distortion
+
+
+def entropy_bits(indices: Levels) -> float:
     """Zero-order entropy of all indices together."""
     _, counts = np.unique(indices, return_counts=True)
     return float(-(counts * np.log2(counts / counts.sum())).sum())
 
 
-def choices(
-    network: Network,
-    x: Array,
-    cells: Mapping[str, Sequence[float]],
-    threshold: float,
-    m: int | Mapping[str, int],
-    winograd_sparsity: float,
-    correct: bool = False,
-) -> dict[str, list[Choice]]:
-    """What each cell size would cost each weight array, by name, in the order of its ``cells``.
-
-    x: (N, H, W, C) float32 preprocessed images.  threshold: theta_SD.  m, winograd_sparsity: of the Winograd domain.
-    correct: biases will be corrected on such images, so that what a layer does to the means is no distortion.
-    """
-    pruned = {
-        name: np.where(np.abs(network.arrays[name]) <= threshold, np.float32(0), network.arrays[name]) for name in cells
-    }
+def choices(trial: Trial, cells: Mapping[str, Sequence[float]]) -> dict[str, list[Choice]]:
+    """What each cell size would cost each weight array, by name, in the order of its ``cells``."""
+    network = trial.network
+    pruned = {}
+    for name in cells:
+        w = network.arrays[name]
+        pruned[name] = np.where(np.abs(w) <= trial.threshold, np.float32(0), w)
     arrays = {**network.arrays, **pruned}
     base = Network(network.graph, arrays)
-    tiles = winograd_tiles(network.graph, m)
-    theta = winograd_threshold(base, tiles, winograd_sparsity)
-    target = _outputs(base, x, tiles, None)
-    floor = _distance(_outputs(base, x, tiles, theta), target)
+    theta = winograd_threshold(base, trial.tiles, trial.winograd_sparsity)
+    target = _outputs(trial, base, None)
+    floor = _distance(_outputs(trial, base, theta), target)
     table: dict[str, list[Choice]] = {}
     for name, tried in cells.items():
         table[name] = []
@@ -69,16 +72,18 @@ def choices(
             quantizer = Quantizer({name: cell}, np.zeros(0))
             n = quantizer.indices(name, pruned[name])
             changed = Network(network.graph, {**arrays, name: quantizer.decode(name, n)})
-            if correct:
-                changed = Network(network.graph, {**changed.arrays, **corrected_biases(base, changed, x)})
-            moved = _distance(_outputs(changed, x, tiles, None), target)
-            moved += max(0.0, _distance(_outputs(changed, x, tiles, theta), target) - floor)
+            if trial.correct:
+                biases = corrected_biases(base, changed, trial.images)
+                changed = Network(network.graph, {**changed.arrays, **biases})
+            moved = _distance(_outputs(trial, changed, None), target)
+            moved += max(0.0, _distance(_outputs(trial, changed, theta), target) - floor)
             table[name].append(Choice(cell, entropy_bits(n), moved))
     return table
 
 
 def best_cells(table: Mapping[str, Sequence[Choice]], bound: float) -> dict[str, float]:
-    """The cell of each array with the fewest bits in all whose distortions sum to at most ``bound``.
+    """The cell of each array with the fewest bits in all
+    whose distortions sum to at most ``bound``.
 
     Where even the smallest distortions exceed the bound, those are taken.
     """
@@ -86,9 +91,11 @@ def best_cells(table: Mapping[str, Sequence[Choice]], bound: float) -> dict[str,
     def chosen(slope: float) -> list[Choice]:
         return [min(row, key=lambda c: (c.bits + slope * c.distortion, c.bits)) for row in table.values()]
 
-    low, high = 0.0, 1.0
+    low = 0.0
+    high = 1.0
     while sum(c.distortion for c in chosen(high)) > bound and high < 1e30:
-        low, high = high, 4 * high
+        low = high
+        high = 4 * high
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         if sum(c.distortion for c in chosen(middle)) > bound:
@@ -99,27 +106,24 @@ def best_cells(table: Mapping[str, Sequence[Choice]], bound: float) -> dict[str,
 
 
 def search_cells(
-    network: Network,
-    x: Array,
-    cells: Mapping[str, float],
-    threshold: float,
-    *,
-    factors: Sequence[float] = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8),
-    m: int | Mapping[str, int] = 2,
-    winograd_sparsity: float = 0.7,
-    correct: bool = False,
+    trial: Trial, cells: Mapping[str, float], factors: Sequence[float] = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
 ) -> dict[str, float]:
-    """A cell for each weight array, together no worse than ``cells``; ``factors`` of those are tried."""
+    """A cell for each weight array, together no worse than ``cells``;
+    ``factors`` of those are tried.
+    """
     tried = {name: sorted({cell, *(cell * factor for factor in factors)}) for name, cell in cells.items()}
-    table = choices(network, x, tried, threshold, m, winograd_sparsity, correct)
+    table = choices(trial, tried)
     bound = sum(row[tried[name].index(cells[name])].distortion for name, row in table.items())
     return best_cells(table, bound)
 
 
-def _outputs(network: Network, x: Array, tiles: dict[str, int], theta: float | None) -> Array:
-    """In the spatial domain, or with Winograd filters pruned at theta."""
-    convolution = None if theta is None else winograd_convolution(DualModel(network, tiles, theta))
-    parts = [forward(network, x[i : i + BATCH], convolution=convolution) for i in range(0, len(x), BATCH)]
+def _outputs(trial: Trial, network: Network, theta: float | None) -> Array:
+    """Of the network in the spatial domain, or with Winograd filters pruned at theta."""
+    convolution = None
+    if theta is not None:
+        convolution = winograd_convolution(DualModel(network, trial.tiles, theta))
+    blocks = range(0, len(trial.images), BATCH)
+    parts = [forward(network, trial.images[i : i + BATCH], convolution=convolution) for i in blocks]
     return np.concatenate(parts)
 
 

@@ -7,11 +7,12 @@ from pydantic import Field, model_validator
 
 from accelsim.faults import validated
 from accelsim.files import COMPRESSION_RECIPE
-from accelsim.settings import Section, read_settings
+from accelsim.settings import Positive, Section, Seed, Threads, read_settings
 from accelsim.training.recipe import Data
 
-Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]  # a sparsity, a learning rate
+ImageCount = Annotated[int, Field(ge=1, le=100_000)]
+Steps = Annotated[int, Field(ge=1, le=1_000_000)]
 Text = Annotated[str, Field(max_length=1000)]
 
 
@@ -19,66 +20,119 @@ class Reference(Section):
     """The dense network: what accuracy is compared with, and the teacher of fine-tuning."""
 
     network: str
+    """The network's name in the zoo."""
+
     weights: str
+    """The weights of that network, a path as in ``Data``."""
 
 
 class TuningSettings(Section):
-    """Fine-tuning after quantization (``codebook.Tuning``); its state is saved every ``checkpoint_steps``."""
+    """Fine-tuning after quantization (``accelsim.compression.codebook``)."""
 
-    steps: Annotated[int, Field(ge=1, le=1_000_000)] = 300
+    steps: Steps = 300
+    """Batches, over which Adam's rates fall to zero (cosine)."""
+
     batch: Annotated[int, Field(ge=1, le=4096)] = 128
-    codebook_rate: Annotated[float, Field(ge=0, lt=1)] = 4e-3
-    value_rate: Annotated[float, Field(ge=0, lt=1)] = 1e-3
-    weight_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Images a step."""
+
+    codebook_rate: BelowOne = 4e-3
+    """Adam's rate for what an index stands for, in cells."""
+
+    value_rate: BelowOne = 1e-3
+    """Adam's rate for batch-norm and biases."""
+
+    weight_rate: BelowOne = 0.0
+    """Adam's rate for the weights behind the indices; 0 keeps every index."""
+
     alpha: Positive = 0.1
+    """Pull of the Winograd term."""
+
     statistics: Annotated[int, Field(ge=0, le=10_000)] = 50
-    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
-    checkpoint_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    """Batches that batch-norm's statistics are averaged over at the end."""
+
+    seed: Seed = 0
+    """Seed of the images drawn and of their changes."""
+
+    checkpoint_steps: Steps = 100
+    """Steps between the states that an interrupted fine-tuning goes on from."""
 
 
 class SearchSettings(Section):
-    """A cell for each layer: ``factors`` of the common one are tried on so many training images."""
+    """A cell for each layer (``accelsim.compression.ratedistortion``)."""
 
     images: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """The first training images, on which cells are tried."""
+
     factors: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=16)] = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
+    """Multiples of the common cell that are tried."""
 
 
 class CompressionRecipe(Section):
-    """How to compress one checkpoint.
-
-    network: of a bare weight file; a checkpoint of ``accelsim train`` and ONNX say it themselves.
-    cell: D.  relative_cell: D of each array, as a multiple of the root mean square of its weights that are not zero;
-    by default 0.15, but with ``tune`` D is theta_SD.  cells: D of single arrays; search: finds them
-    (``ratedistortion``).
-    spatial, winograd: sparsities to prune to; by default the checkpoint's.  hold: round weights that cancel in the
-    Winograd domain together, so that the zeros there stay exact (``held``; not dithered, not tuned).  fit: on so many
-    training images each weight rounded makes up for what those before it lost (``rounding``; not dithered, not tuned).
-    correct: biases make up for what the mean output of each channel has lost on the calibration images (``correct``).
-    tile: m of F(m, r), for the layers that the checkpoint has in the Winograd domain.  dither: its seed, for dithered
-    quantization.  data: training images calibrate (the first ``calibration``) and fine-tune, test images measure;
-    without it nothing is measured.  images: sample images beside the model.
-    """
+    """How to compress one checkpoint."""
 
     network: str | None = None
+    """The zoo's name of a bare weight file's network; other checkpoints say it themselves."""
+
     cell: Positive | None = None
+    """D, the cell size; by default theta_SD."""
+
     relative_cell: Positive | None = None
+    """D of each array, as a multiple of the root mean square of its weights that are not zero."""
+
     cells: dict[str, Positive] = Field(default_factory=dict)
+    """D of single arrays, by name."""
+
     search: SearchSettings | None = None
-    spatial: Share | None = None
-    winograd: Share | None = None
+    """Find D of each array by what it costs and saves."""
+
+    spatial: BelowOne | None = None
+    """Share of zeros in the spatial domain to prune to; by default the checkpoint's."""
+
+    winograd: BelowOne | None = None
+    """Share of zeros in the Winograd domain to prune to; by default the checkpoint's."""
+
     hold: bool = False
-    fit: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """Round weights that cancel in the Winograd domain together, so that the zeros there stay exact
+    (``accelsim.sparsity.whole_filters``; not dithered, not tuned)."""
+
+    fit: ImageCount | None = None
+    """On so many training images each weight rounded makes up for what those before it lost
+    (``accelsim.compression.rounding``; not dithered, not tuned)."""
+
     correct: bool = False
+    """Biases make up for what the mean output of each channel has lost on the calibration images
+    (``accelsim.compression.correct``)."""
+
     tile: Annotated[int, Field(ge=1, le=6)] = 2
-    dither: Annotated[int, Field(ge=0, lt=1 << 63)] | None = None
+    """m of F(m, r), for the layers that the checkpoint has in the Winograd domain."""
+
+    dither: Seed | None = None
+    """Seed of dithered quantization; without it quantization is uniform."""
+
     value_bits: Annotated[int, Field(ge=2, le=24)] = 10
+    """Bits of each bias, scale and shift."""
+
     data: Data | None = None
-    calibration: Annotated[int, Field(ge=1, le=100_000)] = 300
+    """Training images calibrate and fine-tune, test images measure; without it nothing is measured.
+    """
+
+    calibration: ImageCount = 300
+    """The first training images, on which input densities are measured."""
+
     reference: Reference | None = None
+    """The dense network."""
+
     tune: TuningSettings | None = None
-    workers: Annotated[int, Field(ge=1, le=256)] = 2
+    """Fine-tune after quantization."""
+
+    workers: Threads = 2
+    """Threads; results do not depend on them."""
+
     images: Text | None = None
+    """Sample images beside the model, for its provenance."""
+
     provenance: dict[str, Text] = Field(default_factory=dict)
+    """Free text that the file carries, by key."""
 
     @model_validator(mode="after")
     def _holds(self) -> "CompressionRecipe":

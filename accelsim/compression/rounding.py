@@ -1,43 +1,50 @@
-"""Weights rounded to whole multiples of their cell, with the zeros of both domains (``compression.held``) and, if there
-are images, so that a layer's output changes least instead of its weights.
+"""Weights rounded to whole multiples of their cell, with the zeros of both domains.
 
-Filters with given zeros are w = D M z: a whole basis M (``whole_bases``), whole numbers z.  For one output channel,
+Zeros by themselves are ``accelsim.sparsity.whole_filters``'; with images, a layer's output changes
+least instead of its weights.
+
+Filters with given zeros are w = D M z: a whole basis M (``whole_bases``), whole numbers z.  For one
+output channel,
 
     minimise  || X w - Y ||^2 + damping |w - w_0|^2  =  z^T A z - 2 b^T z + ...
 
-over whole z is the search for the nearest point of a lattice.  Babai's nearest plane: with A = L L^T the coordinates
-are rounded one after another, each where the errors of those before it put its best value (which is what Frantar et
-al., arXiv:2210.17323, do for all channels in one order and without zeros); the coordinates of the largest diagonal come
-first, and some sweeps of single improvements last.  Layer after layer (``reconstruction.refit``): X are the inputs that
-the rounded layers before it give, Y what the layer gave before anything was rounded.  So errors in the directions that
-carry images, their means above all, are made up for at once, where rounding to the nearest lets them add up.
+over whole z is the search for the nearest point of a lattice.  Babai's nearest plane: with A = L
+L^T the coordinates are rounded one after another, each where the errors of those before it put its
+best value (which is what Frantar et al., arXiv:2210.17323, do for all channels in one order and
+without zeros); the coordinates of the largest diagonal come first, and some sweeps of single
+improvements last.  Layer after layer (``reconstruction.refit``): X are the inputs that the rounded
+layers before it give, Y what the layer gave before anything was rounded.  So errors in the
+directions that carry images, their means above all, are made up for at once, where rounding to the
+nearest lets them add up.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Flags, Floats, Ints, Levels
 from accelsim.compression.quantize import Quantized, winograd_threshold
-from accelsim.dual.quantizer import Levels, Quantizer, plain_codebook
+from accelsim.dual.quantizer import Quantizer, plain_codebook
 from accelsim.network.graph import Network
-from accelsim.sparsity.held_zeros import Mask, whole_bases, whole_with_zeros
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.reconstruction import Moments, refit
+from accelsim.sparsity.whole_filters import whole_bases, whole_with_zeros
 
-Matrix = NDArray[np.float64]
-EXACT = 1e-3  # of a cell: exact zeros of W are sums of float32 numbers; the least W of F(2, 5) or F(4, 3) is 1/576
+# Of a cell: exact zeros of W are sums of float32 numbers; the least W of F(2, 5) or F(4, 3) is 1/576.
+EXACT = 1e-3
 POSITIONS = 300  # of each image
 DAMPING = 1e-3  # times the mean square of the inputs
 CHANNELS = 32  # solved at a time
 SWEEPS = 5
-Zeros = Mapping[str, tuple[Mask, Array]]  # of W, and kron (vec(W) = kron vec(w)), by layer that Winograd serves
+# Of each layer that Winograd serves: where W is zero, and kron (vec(W) = kron vec(w)).
+Zeros = Mapping[str, tuple[Flags, Array]]
 
 
 def zeros_of_filters(network: Network, tiles: Mapping[str, int], sparsity: float, quantizer: Quantizer) -> Zeros:
-    """Which entries of W are zeros: the smallest of all layers together, and those that are nothing beside a cell."""
+    """Which entries of W are zeros: the smallest of all layers together,
+    and those that are nothing beside a cell.
+    """
     regularizer = JointRegularizer(network.graph, {"default": 0} | dict(tiles))
     theta = max(winograd_threshold(network, tiles, sparsity), EXACT * min(quantizer.cells.values()))
     filters = regularizer.pruned_winograd(network.arrays, theta)
@@ -45,7 +52,8 @@ def zeros_of_filters(network: Network, tiles: Mapping[str, int], sparsity: float
 
 
 def with_zeros(quantized: Quantized, network: Network, zeros: Zeros) -> Quantized:
-    """``quantized``, but each layer that Winograd serves rounded so that zeros of both domains stay.
+    """``quantized``, but each layer that Winograd serves
+    rounded so that zeros of both domains stay.
 
     network: before quantization.
     """
@@ -54,15 +62,18 @@ def with_zeros(quantized: Quantized, network: Network, zeros: Zeros) -> Quantize
         name = f"{layer}.weight"
         w = network.arrays[name]
         indices[name] = whole_with_zeros(w / quantized.quantizer.cells[name], w == 0, zero_wd, kron)
-    return _of_indices(quantized, indices)
+    return _with_indices(quantized, indices)
 
 
 def fitted(quantized: Quantized, network: Network, zeros: Zeros, images: Array) -> Quantized:
-    """``quantized``, but rounded anew so that each layer gives what it gave before; biases take up the mean error.
+    """``quantized``, but rounded anew so that each layer gives what it gave before;
+    biases take up the mean error.
 
-    network: before quantization.  images: (N, H, W, C) float32, preprocessed.  Layers with groups stay as they are.
+    network: before quantization.  images: (N, H, W, C) float32, preprocessed.  Layers with groups
+    stay as they are.
     """
-    indices, whole = dict(quantized.indices), Quantizer(quantized.quantizer.cells, np.zeros(0))
+    indices = dict(quantized.indices)
+    whole = Quantizer(quantized.quantizer.cells, np.zeros(0))
     layers = [name.removesuffix(".weight") for name in indices]
 
     def find(layer: str, moments: Moments) -> Array:
@@ -75,13 +86,14 @@ def fitted(quantized: Quantized, network: Network, zeros: Zeros, images: Array) 
         return whole.decode(name, n).transpose(2, 1, 0)
 
     arrays = refit(network, quantized.network.arrays, images, layers, find, POSITIONS)
-    return _of_indices(replace(quantized, network=Network(network.graph, arrays)), indices)
+    return _with_indices(replace(quantized, network=Network(network.graph, arrays)), indices)
 
 
-def whole_weights(moments: Moments, w: Array, cell: float, bases: Matrix) -> Levels:
+def whole_weights(moments: Moments, w: Array, cell: float, bases: Floats) -> Levels:
     """Indices of a layer's weights: (K, C, taps) int32.
 
-    moments: rows of X are (taps x channels).  w: (K, C, taps) before.  bases: (K, C, taps, taps) of each 2-D filter.
+    moments: rows of X are (taps x channels).  w: (K, C, taps) before.  bases: (K, C, taps, taps) of
+    each 2-D filter.
     """
     K, C, taps = w.shape
     H = _channels_first(moments.H.astype(np.float64), C, taps)
@@ -94,7 +106,8 @@ def whole_weights(moments: Moments, w: Array, cell: float, bases: Matrix) -> Lev
         block = range(first, min(first + CHANNELS, K))
         vectors = [_vectors(bases[k]) for k in block]
         free = max(M.shape[1] for _, M in vectors)
-        A, b = np.tile(np.eye(free), (len(block), 1, 1)), np.zeros((len(block), free))
+        A = np.tile(np.eye(free), (len(block), 1, 1))
+        b = np.zeros((len(block), free))
         for i, (k, (rows, M)) in enumerate(zip(block, vectors, strict=True)):
             own = slice(M.shape[1])
             A[i, own, own] = cell**2 * M.T @ H[np.ix_(rows, rows)] @ M
@@ -104,17 +117,23 @@ def whole_weights(moments: Moments, w: Array, cell: float, bases: Matrix) -> Lev
     return np.rint(n).reshape(w.shape).astype(np.int32)
 
 
-def nearest_point(A: Matrix, b: Matrix) -> Matrix:
-    """Whole z, each (d,), for which z^T A z - 2 b^T z is small.  A: (K, d, d) positive definite, b: (K, d)."""
+def nearest_point(A: Floats, b: Floats) -> Floats:
+    """Whole z, each (d,), for which z^T A z - 2 b^T z is small.
+
+    A: (K, d, d) positive definite, b: (K, d).
+    """
     each = np.arange(len(b))[:, None]
     order = np.argsort(np.diagonal(A, axis1=1, axis2=2), axis=1, kind="stable")
-    A, b = A[each[:, :, None], order[:, :, None], order[:, None, :]], b[each, order]
+    A = A[each[:, :, None], order[:, :, None], order[:, None, :]]
+    b = b[each, order]
     L = np.linalg.cholesky(A)
-    rest, z = np.linalg.solve(L, b[..., None])[..., 0], np.zeros_like(b)
+    rest = np.linalg.solve(L, b[..., None])[..., 0]
+    z = np.zeros_like(b)
     for i in reversed(range(b.shape[1])):
         z[:, i] = np.rint(rest[:, i] / L[:, i, i])
         rest -= L[:, i, :] * z[:, i, None]
-    slope, diagonal = b - np.einsum("kij,kj->ki", A, z), np.diagonal(A, axis1=1, axis2=2)
+    slope = b - np.einsum("kij,kj->ki", A, z)
+    diagonal = np.diagonal(A, axis1=1, axis2=2)
     for _ in range(SWEEPS):
         for i in range(b.shape[1]):
             move = np.rint(slope[:, i] / diagonal[:, i])
@@ -125,8 +144,11 @@ def nearest_point(A: Matrix, b: Matrix) -> Matrix:
     return found
 
 
-def _vectors(bases: Matrix) -> tuple[NDArray[np.int64], Matrix]:
-    """(which of the C taps weights of a channel enter, (those, basis vectors)).  bases: (C, taps, taps)."""
+def _vectors(bases: Floats) -> tuple[Ints, Floats]:
+    """(which of the C taps weights of a channel enter, (those, basis vectors)).
+
+    bases: (C, taps, taps).
+    """
     taps = bases.shape[1]
     filters, row, column = np.nonzero(bases)
     rows, i = np.unique(filters * taps + row, return_inverse=True)
@@ -136,12 +158,12 @@ def _vectors(bases: Matrix) -> tuple[NDArray[np.int64], Matrix]:
     return rows, M
 
 
-def _channels_first(rows: Matrix, C: int, taps: int) -> Matrix:
+def _channels_first(rows: Floats, C: int, taps: int) -> Floats:
     """Rows (taps x C) as (C x taps)."""
     return np.ascontiguousarray(rows.reshape(taps, C, -1).swapaxes(0, 1).reshape(C * taps, -1))
 
 
-def _of_indices(quantized: Quantized, indices: Mapping[str, Levels]) -> Quantized:
+def _with_indices(quantized: Quantized, indices: Mapping[str, Levels]) -> Quantized:
     """``quantized`` with other indices and a plain codebook."""
     largest = max(int(np.abs(n).max(initial=0)) for n in indices.values())
     quantizer = replace(quantized.quantizer, codebook=plain_codebook(largest))

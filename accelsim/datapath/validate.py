@@ -8,7 +8,7 @@ spatial machine that difference is rounding, on a Winograd machine rounding and 
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from accelsim.datapath.spatial import sparse_convolution
 from accelsim.dual.deploy import winograd_convolution
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError, NumericalError
+from accelsim.hardware.datapath import Datapath
 from accelsim.network import Network, Node, forward
 from accelsim.network.count import peak_bytes
 from accelsim.network.forward import Convolution, convolve
@@ -29,21 +30,6 @@ BATCH = 50
 MAX_BYTES = 1 << 30  # that the activations of a batch may take
 TOLERANCE_POINTS = 2.0
 CONFIDENCE = 1.645  # standard errors: 95 %, one-sided
-
-
-@dataclass(frozen=True)
-class Datapath:
-    """What of a machine decides the numbers that it computes.
-
-    machine: its name.  m, threshold: of a Winograd machine, instead of the model's own.  largest_kernel: of its
-    transform units; larger kernels run in pieces that are not pruned, or directly: the same numbers.
-    """
-
-    machine: str
-    kind: Literal["spatial", "winograd"]
-    m: int | None = None
-    threshold: float | None = None
-    largest_kernel: int | None = None
 
 
 @dataclass(frozen=True)

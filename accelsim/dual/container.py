@@ -1,9 +1,10 @@
-"""The ZIP archive around a ``.dual`` file: one canonical byte string for given members, so that no byte goes unchecked.
+"""The ZIP archive around a ``.dual`` file:
+one canonical byte string for given members, so that no byte goes unchecked.
 
-Members are stored, except those packed with bzip2 (ZIP method 12; libbz2 is one implementation, so the bytes are the
-same everywhere, unlike deflate's).  Dates, attributes and comments are fixed.  The reader rebuilds every header from
-what it parsed and refuses an archive that differs from it in one bit: what any ZIP tool can list and extract is read,
-what another tool has rewritten is not.
+Members are stored, except those packed with bzip2 (ZIP method 12; libbz2 is one implementation, so
+the bytes are the same everywhere, unlike deflate's).  Dates, attributes and comments are fixed.
+The reader rebuilds every header from what it parsed and refuses an archive that differs from it in one
+bit: what any ZIP tool can list and extract is read, what another tool has rewritten is not.
 """
 
 import bz2
@@ -12,17 +13,17 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-STORED, BZIP2 = 0, 12
+from accelsim.dual.coding.bzip2 import bunzip
+from accelsim.dual.coding.damaged import DamagedFile
+
+STORED = 0  # ZIP's number of the method
+BZIP2 = 12
 MAX_MEMBERS = 16
 
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
 _CENTRAL = struct.Struct("<4sHHHHHHIIIHHHHHII")
 _END = struct.Struct("<4sHHHHIIH")
 _DATE = 0x21  # 1 January 1980, the first day that a ZIP archive can name
-
-
-class ContainerError(ValueError):
-    """The bytes are no archive as ``pack`` writes it; the message says what was found where."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ class _Member:
 
 
 def pack(members: Mapping[str, bytes], compressed: frozenset[str] = frozenset()) -> bytes:
-    """The archive of the members in their order; those named in ``compressed`` are packed with bzip2."""
+    """The archive of the members in their order;
+    those named in ``compressed`` are packed with bzip2.
+    """
     records = []
     for name, content in members.items():
         method = BZIP2 if name in compressed else STORED
@@ -56,7 +59,8 @@ def pack(members: Mapping[str, bytes], compressed: frozenset[str] = frozenset())
 
 def _pieces(members: list[_Member]) -> list[bytes | memoryview]:
     pieces: list[bytes | memoryview] = []
-    directory, offset = [], 0
+    directory = []
+    offset = 0
     for member in members:
         directory.append(member.central(offset))
         pieces += [member.local(), member.packed]
@@ -69,35 +73,36 @@ def _pieces(members: list[_Member]) -> list[bytes | memoryview]:
 def unpack(archive: bytes, max_member_bytes: int) -> dict[str, bytes]:
     """The members of an archive that ``pack`` wrote, by name.
 
-    Raises ContainerError if the archive is anything else, truncated, altered, or if a packed member would grow beyond
-    ``max_member_bytes``; no more memory than that is taken to find out.
+    Raises DamagedFile if the archive is anything else, truncated, altered, or if a packed member
+    would grow beyond ``max_member_bytes``; no more memory than that is taken to find out.
     """
     members: list[_Member] = []
-    offset, whole = 0, memoryview(archive)  # members are not copied
+    offset = 0
+    whole = memoryview(archive)  # members are not copied
     while archive[offset : offset + 4] == b"PK\3\4":
         if len(members) == MAX_MEMBERS:
-            raise ContainerError(f"more than {MAX_MEMBERS} members")
+            raise DamagedFile(f"more than {MAX_MEMBERS} members")
         body = offset + _LOCAL.size
         if body > len(archive):
-            raise ContainerError(f"truncated in the header at byte {offset}")
+            raise DamagedFile(f"truncated in the header at byte {offset}")
         _, _, _, method, _, _, crc, packed_size, size, name_length, _ = _LOCAL.unpack_from(archive, offset)
-        name, start = archive[body : body + name_length], body + name_length
+        name = archive[body : body + name_length]
+        start = body + name_length
         packed = whole[start : start + packed_size]
         if len(packed) < packed_size:
-            raise ContainerError(f"truncated: member at byte {offset} has {len(packed)} of its {packed_size} bytes")
+            raise DamagedFile(f"truncated: member at byte {offset} has {len(packed)} of its {packed_size} bytes")
         members.append(_Member(name, method, crc, size, packed))
         offset = start + packed_size
     if not members:
-        raise ContainerError("no .dual file: it does not start as a ZIP archive")
+        raise DamagedFile("no .dual file: it does not start as a ZIP archive")
     if not _same(_pieces(members), whole):
-        raise ContainerError(
-            "damaged, truncated or rewritten by another tool: its headers are not those it should have"
-        )
+        fault = "damaged, truncated or rewritten by another tool"
+        raise DamagedFile(f"{fault}: its headers are not those it should have")
     contents: dict[str, bytes] = {}
     for member in members:
         title = member.name.decode("ascii", "backslashreplace")
         if title in contents:
-            raise ContainerError(f"member {title!r} is there twice")
+            raise DamagedFile(f"member {title!r} is there twice")
         contents[title] = _content(member, title, max_member_bytes)
     return contents
 
@@ -116,27 +121,14 @@ def _content(member: _Member, name: str, max_bytes: int) -> bytes:
     content = bytes(member.packed)
     if member.method == BZIP2:
         if member.size > max_bytes:
-            raise ContainerError(f"member {name!r} unpacks to {member.size} bytes, expected at most {max_bytes}")
+            raise DamagedFile(f"member {name!r} unpacks to {member.size} bytes, expected at most {max_bytes}")
         content = bunzip(content, member.size, f"member {name!r}")
     elif member.method != STORED:
-        raise ContainerError(
-            f"member {name!r} is packed by ZIP method {member.method}, expected 0 (stored) or 12 (bzip2)"
-        )
+        found = f"member {name!r} is packed by ZIP method {member.method}"
+        raise DamagedFile(f"{found}, expected 0 (stored) or 12 (bzip2)")
     if len(content) != member.size or zlib.crc32(content) != member.crc:
-        raise ContainerError(f"member {name!r} is damaged: its size or CRC-32 differs from its header")
+        raise DamagedFile(f"member {name!r} is damaged: its size or CRC-32 differs from its header")
     # A bzip2 stream has bits that mean nothing, and other streams unpack to the same.
     if member.method == BZIP2 and bz2.compress(content) != member.packed:
-        raise ContainerError(f"member {name!r} is damaged: not the bytes that bzip2 packs its content into")
-    return content
-
-
-def bunzip(packed: bytes, size: int, what: str) -> bytes:
-    """The ``size`` bytes of one bzip2 stream.  Raises ContainerError if it is damaged, longer or shorter."""
-    decompressor = bz2.BZ2Decompressor()
-    try:
-        content = decompressor.decompress(packed, max_length=size + 1)
-    except (OSError, ValueError) as error:
-        raise ContainerError(f"{what} is damaged ({error})") from None
-    if len(content) != size or not decompressor.eof or decompressor.unused_data:
-        raise ContainerError(f"{what} is damaged: it does not unpack to the {size} bytes it should")
+        raise DamagedFile(f"member {name!r} is damaged: not the bytes that bzip2 packs its content into")
     return content

@@ -1,19 +1,19 @@
-"""From one decoded model to either machine, without data: spatial filters as they are, or Winograd-domain filters.
+"""From one decoded model to either machine, without data:
+spatial filters as they are, or Winograd-domain filters.
 
     W = G w G^T per 2-D slice, zero where |W| <= threshold          (Choi et al., arXiv:1902.08192)
 
-The threshold belongs to the scaling of G that ``accelsim.transforms.winograd`` states, and to the tile size m it was
-trained for; at any other m or target sparsity the density that results is the caller's to look at.  The transform is
-summed in one order in float64 and rounded once to float32, so that values and masks are the same on every machine (a
-BLAS is free to sum in another).
+The threshold belongs to the scaling of G that ``accelsim.transforms.winograd`` states, and to the
+tile size m it was trained for; at any other m or target sparsity the density that results is the
+caller's to look at.  The transform is summed in one order in float64 and rounded once to float32,
+so that values and masks are the same on every machine (a BLAS is free to sum in another).
 """
 
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Floats
 from accelsim.dual.model import DualModel, winograd_eligible
 from accelsim.network import Node
 from accelsim.network.forward import Convolution, convolve
@@ -26,8 +26,8 @@ BLOCK_FILTERS = 1 << 13  # transformed at a time: what their taps take stays in 
 def winograd_filters(weights: Array, m: int, threshold: float) -> Array:
     """The pruned Winograd-domain filters of F(m x m, R x S).
 
-    weights: (K, C / groups, R, S) float32 -> (K, C / groups, m + R - 1, m + S - 1) float32, 0 where |W| <= threshold.
-    In memory it lies tap by tap.
+    weights: (K, C / groups, R, S) float32 -> (K, C / groups, m + R - 1, m + S - 1) float32, 0 where
+    |W| <= threshold. In memory it lies tap by tap.
     """
     K, C, R, S = weights.shape
     G_h, G_w = (matrices(m, r, np.dtype(np.float64))[1] for r in (R, S))
@@ -45,7 +45,7 @@ def winograd_filters(weights: Array, m: int, threshold: float) -> Array:
     return W.reshape(*W.shape[:2], K, C).transpose(2, 3, 0, 1)
 
 
-def _combination(coefficients: NDArray[np.float64], taps: NDArray[np.float64]) -> NDArray[np.float64]:
+def _combination(coefficients: Floats, taps: Floats) -> Floats:
     """The sum of coefficients times taps, in order; no row of G is all zero.  taps: (r, ...)."""
     (first, tap), *rest = [(g, tap) for g, tap in zip(coefficients, taps, strict=True) if g]
     total = first * tap
@@ -55,7 +55,8 @@ def _combination(coefficients: NDArray[np.float64], taps: NDArray[np.float64]) -
 
 
 def tile_sizes(model: DualModel, m: int | None = None) -> dict[str, int]:
-    """m of each Winograd-eligible convolution, by node name: the model's own, or ``m`` for all of them.
+    """m of each Winograd-eligible convolution, by node name:
+    the model's own, or ``m`` for all of them.
 
     Convolutions whose kernel is too large for F(m, r) are left out: they run directly.
     Raises ValueError if m is below 1.
@@ -78,8 +79,8 @@ def winograd_model(
 ) -> dict[str, Array]:
     """Pruned Winograd-domain filters of every eligible convolution, by node name.
 
-    m: overrides every layer's tile size.  threshold: overrides the stored one.  sparsity: instead of a threshold, the
-    share of zeros over all these layers together, 0..1.
+    m: overrides every layer's tile size.  threshold: overrides the stored one.  sparsity: instead
+    of a threshold, the share of zeros over all these layers together, 0..1.
     Raises ValueError if both are given or one is out of range.
     """
     if sparsity is not None:
@@ -96,7 +97,8 @@ def winograd_model(
 
 
 def sparsity_threshold(model: DualModel, sparsity: float, m: int | None = None) -> float:
-    """The one threshold that makes at least ``sparsity`` of all Winograd-domain filter entries zero.
+    """The one threshold that makes at least ``sparsity``
+    of all Winograd-domain filter entries zero.
 
     Raises ValueError if the sparsity is not in 0..1.
     """
@@ -109,7 +111,9 @@ def sparsity_threshold(model: DualModel, sparsity: float, m: int | None = None) 
 
 
 def percentile(magnitudes: Mapping[str, Array], share: float) -> float:
-    """The smallest magnitude t such that at least ``share`` of all entries are <= t; 0 for a share of 0."""
+    """The smallest magnitude t such that at least ``share``
+    of all entries are <= t; 0 for a share of 0.
+    """
     entries = np.concatenate([array.ravel() for array in magnitudes.values()])
     rank = int(np.ceil(share * entries.size))
     return float(np.partition(entries, rank - 1)[rank - 1]) if rank else 0.0
@@ -135,7 +139,9 @@ def winograd_densities(model: DualModel, *, m: int | None = None, threshold: flo
 
 
 def winograd_convolution(model: DualModel, *, m: int | None = None, threshold: float | None = None) -> Convolution:
-    """A convolution for ``accelsim.network.forward`` that runs eligible layers on their pruned Winograd filters."""
+    """A convolution for ``accelsim.network.forward`` that runs
+    eligible layers on their pruned Winograd filters.
+    """
     sizes = tile_sizes(model, m)
     filters = winograd_model(model, m=m, threshold=threshold)
 
@@ -144,7 +150,9 @@ def winograd_convolution(model: DualModel, *, m: int | None = None, threshold: f
         if node.name not in sizes:
             return convolve(x, weight, node.layer)
         G = node.layer.groups
-        m, kernel, padding = sizes[node.name], node.layer.kernel, node.layer.padding
+        m = sizes[node.name]
+        kernel = node.layer.kernel
+        padding = node.layer.padding
         groups = zip(np.split(x, G, axis=3), np.split(filters[node.name], G), strict=True)
         parts = [convolve_transformed(x_g, W_g, m, kernel, padding) for x_g, W_g in groups]
         return parts[0] if G == 1 else np.concatenate(parts, axis=3)

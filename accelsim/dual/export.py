@@ -1,4 +1,4 @@
-"""A decoded ``.dual`` file for other tools: weights as safetensors, or the whole network as ONNX."""
+"""A decoded ``.dual`` file for other tools: weights as safetensors, or the network as ONNX."""
 
 from pathlib import Path
 
@@ -11,7 +11,8 @@ WRITERS = {".safetensors": save_network, ".onnx": write_onnx}
 
 
 def export_model(model: DualModel, path: Path) -> None:
-    """Write the model's network with its pruned, quantized weights; the ending says which kind of file.
+    """Write the model's network with its pruned,
+    quantized weights; the ending says which kind of file.
 
     Raises InputError if the ending is another one, or the onnx package is not installed.
     """

@@ -1,11 +1,13 @@
-"""The ``.dual`` file: one compressed network that a spatial and a Winograd machine both decode and run.
+"""The ``.dual`` file: one compressed network that a spatial
+and a Winograd machine both decode and run.
 
-Members of the archive (``container``): ``manifest.json`` (``manifest``), ``weights`` (the entropy-coded indices) and
-``values`` (codebook, biases, scales and shifts, input densities), and ``digest``: what was altered in the file is
-refused at once, not after seconds of decoding.  Version 1 had none and is read where decoding takes less than a second.
+Members of the archive (``container``): ``manifest.json`` (``manifest``), ``weights`` (the
+entropy-coded indices) and ``values`` (codebook, biases, scales and shifts, input densities), and
+``digest``: what was altered in the file is refused at once, not after seconds of decoding.  Version
+1 had none and is read where decoding takes less than a second.
 Byte by byte: docs/dual-format.md.
-A reader trusts nothing: every size follows from the validated manifest and is bounded by the size of the file before
-memory is taken.
+A reader trusts nothing: every size follows from the validated manifest and is bounded by the size
+of the file before memory is taken.
 """
 
 import hashlib
@@ -16,11 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from accelsim.arrays import Array
-from accelsim.dual.coding.coding import Coder, decode, encode
+from accelsim.arrays import Array, Levels
+from accelsim.dual.coding.coders import Coder, decode, encode
 from accelsim.dual.coding.context import coding_steps
+from accelsim.dual.coding.damaged import DamagedFile
 from accelsim.dual.coding.numbers import decode_numbers, encode_numbers
-from accelsim.dual.container import ContainerError, pack, unpack
+from accelsim.dual.container import pack, unpack
 from accelsim.dual.manifest import (
     MAX_MANIFEST_BYTES,
     VERSIONS,
@@ -32,48 +35,48 @@ from accelsim.dual.manifest import (
     weight_names,
 )
 from accelsim.dual.model import DualModel, winograd_eligible
-from accelsim.dual.quantizer import CODEBOOK_UNIT, MAX_LEVEL, Levels, Quantizer, dyadic, plain_codebook
+from accelsim.dual.quantizer import CODEBOOK_UNIT, MAX_LEVEL, Quantizer, dyadic, plain_codebook
 from accelsim.errors import InputError
 from accelsim.files import DUAL, read_bytes, write_bytes
 from accelsim.network import Graph, Network
 
-# A file may not claim more numbers than its size makes plausible: 1/4 of a bit each, and some for free.
-NUMBERS_PER_BYTE, FREE_NUMBERS = 32, 1 << 18
-DENSITY_STEPS = 63
+DENSITY_STEPS = 63  # the integer of an input density of 1
+# A file may not claim more numbers than its size makes plausible: 1/4 of a bit each, and some for
+# free.
+NUMBERS_PER_BYTE = 32
+FREE_NUMBERS = 1 << 18
 # Nor more steps of decoding, which take time however few numbers they yield.
-BYTES_PER_STEP, FREE_STEPS = 16, 1 << 13
-UNDIGESTED_WEIGHTS, UNDIGESTED_STEPS = 1 << 16, 1 << 8  # version 1: decoded in less than a second
+BYTES_PER_STEP = 16
+FREE_STEPS = 1 << 13
+# Of version 1, which has no digest, only what is decoded in less than a second.
+UNDIGESTED_WEIGHTS = 1 << 16
+UNDIGESTED_STEPS = 1 << 8
 
 
 @dataclass(frozen=True)
-class Compressed:
-    """What a ``.dual`` file is made of.
+class CompressedNetwork:
+    """What a ``.dual`` file is made of.  Fields without a remark are those of ``DualModel``."""
 
-    graph: the inference graph (no batch-norm).
-    indices: of each convolution's and linear layer's weight, by array name, in graph order, int32.
-    quantizer: how indices become weights.
-    values: every other array (biases, scales, shifts), by array name, float32.
-    winograd_m, winograd_threshold, input_density, accuracy, provenance, parameters: as in ``DualModel``.
-    value_bits: bits of each number of ``values``.
-    """
-
-    graph: Graph
-    indices: Mapping[str, Levels]
-    quantizer: Quantizer
-    values: Mapping[str, Array]
+    graph: Graph  # the inference graph (no batch-norm)
+    indices: Mapping[str, Levels]  # of each conv's and linear node's weight, by array name, in order
+    quantizer: Quantizer  # how indices become weights
+    values: Mapping[str, Array]  # every other array (biases, scales, shifts), by array name
     winograd_m: Mapping[str, int]
     winograd_threshold: float
     input_density: Mapping[str, Array] = field(default_factory=dict)
     accuracy: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
     parameters: int = 0
-    value_bits: int = 10
+    value_bits: int = 10  # of each number of ``values``
 
 
-def write_dual(path: Path, compressed: Compressed, coder: Coder = "context") -> DualModel:
-    """Write the file atomically and return what a reader gets from it.  The same content gives the same bytes.
+def write_dual(path: Path, compressed: CompressedNetwork, coder: Coder = "context") -> DualModel:
+    """Write the file atomically and return what a reader gets from it.
 
-    Raises InputError if a reader would refuse the file, ValueError if the content does not fit together.
+    The same content gives the same bytes.
+
+    Raises InputError if a reader would refuse the file, ValueError if the content does not fit
+    together.
     """
     content = encode_dual(compressed, coder)
     model = decode_dual(content, str(path))
@@ -102,47 +105,45 @@ def _digest(members: Mapping[str, bytes]) -> bytes:
 def read_dual(path: Path) -> DualModel:
     """Read and decode a file.
 
-    Raises InputError, one line, if it cannot be read or is anything but an intact ``.dual`` file of this version.
+    Raises InputError, one line, if it cannot be read or is anything but an intact ``.dual`` file of
+    this version.
     """
     return decode_dual(read_bytes(path, DUAL), str(path))
 
 
 def read_indices(path: Path) -> dict[str, Levels]:
-    """The quantization indices of each weight array of a file, by name.  Raises InputError as ``read_dual``."""
+    """The quantization indices of each weight array of a file, by name.
+
+    Raises InputError as ``read_dual``.
+    """
     try:
         manifest, weights, _ = _open(read_bytes(path, DUAL))
         return _decode_weights(manifest, weights)[0]
-    except ContainerError as error:
+    except DamagedFile as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def encode_dual(compressed: Compressed, coder: Coder = "context") -> bytes:
+def encode_dual(compressed: CompressedNetwork, coder: Coder = "context") -> bytes:
     """The bytes of the file."""
-    graph, quantizer = compressed.graph, compressed.quantizer
+    graph = compressed.graph
+    quantizer = compressed.quantizer
     names = weight_names(graph)
-    cells = [quantizer.cells[name] for name in names]
-    common = max(set(cells), key=cells.count) if cells else 1.0
     others = [name for name in graph.parameters if name not in set(names)]
-    integers, exponents = [_codebook_integers(quantizer)], {}
+    integers = [_codebook_integers(quantizer)]
+    exponents = {}
     for name in others:
         q, exponents[name] = dyadic(compressed.values[name], compressed.value_bits)
         integers.append(q)
     densities = [node.name for node in graph.nodes if node.name in compressed.input_density]
-    integers += [np.rint(compressed.input_density[name] * DENSITY_STEPS).astype(np.int32) for name in densities]
-    eligible = [node.name for node in graph.nodes if winograd_eligible(node)]
-    m = {name: compressed.winograd_m[name] for name in eligible if name in compressed.winograd_m}
-    uniform = len(set(m.values())) == 1 and len(m) == len(eligible)
+    for name in densities:
+        steps = np.rint(compressed.input_density[name] * DENSITY_STEPS)
+        integers.append(steps.astype(np.int32))
     manifest = Manifest(
         graph=graph,
         parameters=compressed.parameters,
         coder=coder,
-        quantization=Quantization(
-            cell=common,
-            cells={name: cell for name, cell in zip(names, cells, strict=True) if cell != common},
-            codebook=len(quantizer.codebook) // 2,
-            seed=quantizer.seed,
-        ),
-        winograd=Winograd(threshold=compressed.winograd_threshold, m=next(iter(m.values())) if uniform else m),
+        quantization=_quantization(quantizer, names),
+        winograd=Winograd(threshold=compressed.winograd_threshold, m=_stored_tiles(compressed)),
         values=Values(
             bits=compressed.value_bits,
             exponents=exponents,
@@ -157,53 +158,81 @@ def encode_dual(compressed: Compressed, coder: Coder = "context") -> bytes:
     return _archive(manifest, weights, values)
 
 
+def _quantization(quantizer: Quantizer, names: list[str]) -> Quantization:
+    """What the manifest says of the quantizer: the most common cell, and those that differ."""
+    cells = [quantizer.cells[name] for name in names]
+    common = max(set(cells), key=cells.count) if cells else 1.0
+    return Quantization(
+        cell=common,
+        cells={name: cell for name, cell in zip(names, cells, strict=True) if cell != common},
+        codebook=len(quantizer.codebook) // 2,
+        seed=quantizer.seed,
+    )
+
+
+def _stored_tiles(compressed: CompressedNetwork) -> int | dict[str, int]:
+    """m of the eligible convolutions, by node name; one number if all of them have the same."""
+    eligible = [node.name for node in compressed.graph.nodes if winograd_eligible(node)]
+    m = {name: compressed.winograd_m[name] for name in eligible if name in compressed.winograd_m}
+    if len(set(m.values())) == 1 and len(m) == len(eligible):
+        return next(iter(m.values()))
+    return m
+
+
 def decode_dual(content: bytes, where: str) -> DualModel:
     """The model in the bytes of a file.  Raises InputError that begins with ``where``."""
     try:
         model = _decode(*_open(content))
-    except ContainerError as error:
+    except DamagedFile as error:
         raise InputError(f"{where}: {error}") from None
     return replace(model, file_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
 def _open(content: bytes) -> tuple[Manifest, bytes, bytes]:
-    """The manifest and the members ``weights`` and ``values``; what they decode to is plausible in size."""
+    """The manifest and the members ``weights`` and ``values``;
+    what they decode to is plausible in size.
+    """
     members = unpack(content, MAX_MANIFEST_BYTES)
     expected = ["manifest.json", "weights", "values"]
     if list(members) not in (expected, [*expected, "digest"]):
-        raise ContainerError(f"members are {', '.join(members)[:200]}, expected {', '.join(expected)}")
+        raise DamagedFile(f"members are {', '.join(members)[:200]}, expected {', '.join(expected)}")
     if "digest" in members and members["digest"] != _digest(members):
-        raise ContainerError("damaged: the digest of the members differs")
+        raise DamagedFile("damaged: the digest of the members differs")
     manifest = parse_manifest(members["manifest.json"])
     if manifest.version != (2 if "digest" in members else 1):
-        raise ContainerError(f"manifest.json: version {manifest.version}, expected 2 with a member digest, else 1")
+        raise DamagedFile(f"manifest.json: version {manifest.version}, expected 2 with a member digest, else 1")
     shapes = manifest.graph.parameters
     weights = [shapes[name] for name in manifest.weight_names]
-    found, steps = sum(map(math.prod, shapes.values())), coding_steps(weights)
-    limit, most = NUMBERS_PER_BYTE * len(content) + FREE_NUMBERS, len(content) // BYTES_PER_STEP + FREE_STEPS
+    found = sum(map(math.prod, shapes.values()))
+    steps = coding_steps(weights)
+    limit = NUMBERS_PER_BYTE * len(content) + FREE_NUMBERS
+    most = len(content) // BYTES_PER_STEP + FREE_STEPS
     if found > limit:
-        raise ContainerError(f"manifest.json: {found} parameters, a file of {len(content)} bytes has at most {limit}")
+        raise DamagedFile(f"manifest.json: {found} parameters, a file of {len(content)} bytes has at most {limit}")
     if steps > most:
-        raise ContainerError(f"manifest.json: {steps} steps of decoding, {len(content)} bytes have at most {most}")
+        raise DamagedFile(f"manifest.json: {steps} steps of decoding, {len(content)} bytes have at most {most}")
     if manifest.version == 1 and (sum(map(math.prod, weights)) > UNDIGESTED_WEIGHTS or steps > UNDIGESTED_STEPS):
-        raise ContainerError("manifest.json: version 1, expected 2 with a member digest for a network of this size")
+        raise DamagedFile("manifest.json: version 1, expected 2 with a member digest for a network of this size")
     return manifest, members["weights"], members["values"]
 
 
 def _decode(manifest: Manifest, weights: bytes, values: bytes) -> DualModel:
     graph = manifest.graph
-    L, value_names, density_names = manifest.quantization.codebook, manifest.value_names, manifest.density_names
+    L = manifest.quantization.codebook
+    value_names = manifest.value_names
+    density_names = manifest.density_names
     channels = [_input_channels(graph, name) for name in density_names]
     lengths = [2 * L + 1 if L else 0, *(math.prod(graph.parameters[name]) for name in value_names), *channels]
     parts = decode_numbers(values, lengths, _kinds(value_names, len(density_names)))
-    offsets, numbers, shares = parts[0], parts[1 : 1 + len(value_names)], parts[1 + len(value_names) :]
+    offsets = parts[0]
+    numbers = parts[1 : 1 + len(value_names)]
+    shares = parts[1 + len(value_names) :]
     if any(np.abs(q).max(initial=0) >= 1 << (manifest.values.bits - 1) for q in numbers):
-        raise ContainerError(
-            f"damaged values: a number has more than the {manifest.values.bits} bits the manifest states"
-        )
+        limit = manifest.values.bits
+        raise DamagedFile(f"damaged values: a number has more than the {limit} bits the manifest states")
     steps = manifest.values.density_steps
     if any(q.min(initial=0) < 0 or q.max(initial=0) > steps for q in shares):
-        raise ContainerError("damaged values: an input density is not in 0..1")
+        raise DamagedFile("damaged values: an input density is not in 0..1")
     indices, bits = _decode_weights(manifest, weights)
     quantizer = Quantizer(
         cells={name: manifest.cell(name) for name in indices},
@@ -237,12 +266,14 @@ def _decode_weights(manifest: Manifest, content: bytes) -> tuple[dict[str, Level
     tensors, bits = decode(content, [manifest.graph.parameters[name] for name in names], manifest.coder)
     for name, n in zip(names, tensors, strict=True):
         if np.abs(n.astype(np.int64)).max(initial=0) > MAX_LEVEL:
-            raise ContainerError(f"damaged: {name} holds an index beyond {MAX_LEVEL}")
+            raise DamagedFile(f"damaged: {name} holds an index beyond {MAX_LEVEL}")
     return dict(zip(names, tensors, strict=True)), bits
 
 
 def _kinds(value_names: list[str], densities: int) -> list[int]:
-    """Which statistics the parts of ``values`` share: codebook, scales, shifts and biases, densities."""
+    """Which statistics the parts of ``values`` share:
+    codebook, scales, shifts and biases, densities.
+    """
     return [0, *(1 if name.endswith(".weight") else 2 for name in value_names), *[3] * densities]
 
 
@@ -251,9 +282,9 @@ def _weights(quantizer: Quantizer, name: str, n: Levels) -> Array:
         with np.errstate(over="ignore"):  # checked below
             weights = quantizer.decode(name, n)
     except ValueError as error:
-        raise ContainerError(f"weights: {error}") from None
+        raise DamagedFile(f"weights: {error}") from None
     if not np.isfinite(weights).all():
-        raise ContainerError(f"weights: {name} is not finite at cell size {quantizer.cells[name]}")
+        raise DamagedFile(f"weights: {name} is not finite at cell size {quantizer.cells[name]}")
     return weights
 
 

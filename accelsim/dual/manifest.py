@@ -1,15 +1,18 @@
-"""What a ``.dual`` file says about itself: the JSON member ``manifest.json``, validated before anything is believed."""
+"""What a ``.dual`` file says about itself: the JSON member ``manifest.json``,
+validated before anything is believed.
+"""
 
 import json
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from accelsim.dual.coding.coding import Coder
-from accelsim.dual.container import ContainerError
+from accelsim.dual.coding.coders import Coder
+from accelsim.dual.coding.damaged import DamagedFile
 from accelsim.dual.model import winograd_eligible
 from accelsim.dual.quantizer import MAX_LEVEL
 from accelsim.network import Graph
+from accelsim.settings import NonNegative, Positive, Section, Seed
 
 FORMAT: Final = "accelsim-dual"
 VERSIONS: Final = (1, 2)  # 1: without a digest of the whole file
@@ -17,54 +20,83 @@ MAX_MANIFEST_BYTES = 1 << 20
 
 Text = Annotated[str, Field(max_length=1000)]
 Key = Annotated[str, Field(min_length=1, max_length=200)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+TileSize = Annotated[int, Field(ge=1, le=16)]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Quantization(_Record):
-    """cell: D of every weight array.  cells: those of single arrays that differ.  codebook: largest index with an
-    entry of its own, 0 if c_n = n for all.  seed: of the dither."""
+class Quantization(Section):
+    """How indices become weights (``quantizer``)."""
 
     cell: Positive
-    cells: dict[Key, Positive] = {}
+    """D of every weight array."""
+
+    cells: dict[Key, Positive] = Field(default_factory=dict)
+    """D of single arrays that differ, by array name."""
+
     codebook: Annotated[int, Field(ge=0, le=MAX_LEVEL)] = 0
-    seed: Annotated[int, Field(ge=0, lt=1 << 63)] | None = None
+    """The largest index with an entry of its own; 0 if c_n = n for all."""
+
+    seed: Seed | None = None
+    """Seed of the dither; None for uniform quantization."""
 
 
-class Winograd(_Record):
-    """threshold: filter entries up to it are zero.  m: tile size of the eligible convolutions, by node name; one number
-    stands for all of them."""
+class Winograd(Section):
+    """How a Winograd machine runs the network."""
 
-    threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    m: Annotated[int, Field(ge=1, le=16)] | dict[Key, Annotated[int, Field(ge=1, le=16)]]
+    threshold: NonNegative
+    """Winograd-domain filter entries up to it are zero."""
+
+    m: TileSize | dict[Key, TileSize]
+    """Tile size of the eligible convolutions, by node name; one number stands for all of them."""
 
 
-class Values(_Record):
-    """How the other arrays are kept: integers of ``bits`` bits, each array times its own power of two (by array name);
-    densities (in 1/``density_steps``) of the inputs of the nodes named."""
+class Values(Section):
+    """How the other arrays are stored, and input densities: as integers."""
 
     bits: Annotated[int, Field(ge=2, le=24)]
+    """Bits of each integer of an array."""
+
     exponents: dict[Key, Annotated[int, Field(ge=-126, le=126)]]
+    """The power of two that an array's integers are times, by array name."""
+
     density_steps: Annotated[int, Field(ge=1, le=MAX_LEVEL)] = 1
-    densities: list[Key] | None = None  # None: every convolution and linear layer
+    """The integer of an input density of 1."""
+
+    densities: list[Key] | None = None
+    """The nodes whose input densities the file holds; None: every convolution and linear layer."""
 
 
-class Manifest(_Record):
-    """The whole manifest."""
+class Manifest(Section):
+    """All that a file says about itself."""
 
     format: Literal["accelsim-dual"] = FORMAT
+    """What kind of file it is."""
+
     version: Literal[1, 2] = 2
+    """Version of the format; 2 has a digest of the whole file."""
+
     graph: Graph
+    """The inference graph."""
+
     parameters: Annotated[int, Field(ge=0, lt=1 << 40)]
+    """Parameters of the original network."""
+
     coder: Coder
+    """What the indices are coded by."""
+
     quantization: Quantization
+    """How indices become weights."""
+
     winograd: Winograd
+    """How a Winograd machine runs the network."""
+
     values: Values
-    accuracy: dict[Key, Annotated[float, Field(allow_inf_nan=False)]] = {}
-    provenance: dict[Key, Text] = {}
+    """How all other arrays and the input densities are stored."""
+
+    accuracy: dict[Key, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
+    """Measured figures by name, in percent or dB."""
+
+    provenance: dict[Key, Text] = Field(default_factory=dict)
+    """Free text by key."""
 
     @model_validator(mode="after")
     def _check(self) -> "Manifest":
@@ -77,7 +109,8 @@ class Manifest(_Record):
                 if name not in nodes or not winograd_eligible(nodes[name]):
                     raise ValueError(f"winograd.m: {name!r} is no convolution that Winograd can serve")
         if set(self.values.exponents) != set(self.value_names):
-            raise ValueError("values.exponents: expected one entry for each bias, scale and shift array of the graph")
+            expected = "one entry for each bias, scale and shift array of the graph"
+            raise ValueError(f"values.exponents: expected {expected}")
         density_nodes = self.density_names
         if len(set(density_nodes)) < len(density_nodes):
             raise ValueError("values.densities: a node is named twice")
@@ -134,17 +167,17 @@ def weight_names(graph: Graph) -> list[str]:
 
 
 def parse_manifest(content: bytes) -> Manifest:
-    """The manifest.  Raises ContainerError naming the first fault, and how many there are."""
+    """The manifest.  Raises DamagedFile naming the first fault, and how many there are."""
     try:
         raw: Any = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ContainerError(f"manifest.json is no JSON ({str(error)[:200]})") from None
+        raise DamagedFile(f"manifest.json is no JSON ({str(error)[:200]})") from None
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-        raise ContainerError(f"manifest.json: no .dual file: its 'format' is not {FORMAT!r}")
+        raise DamagedFile(f"manifest.json: no .dual file: its 'format' is not {FORMAT!r}")
     if raw.get("version") not in VERSIONS:
         found = str(raw.get("version"))[:40]
         known = " and ".join(map(str, VERSIONS))
-        raise ContainerError(f"manifest.json: format version {found}, this accelsim reads versions {known}")
+        raise DamagedFile(f"manifest.json: format version {found}, this accelsim reads versions {known}")
     _restore_inputs(raw)
     try:
         return Manifest.model_validate(raw)
@@ -154,7 +187,7 @@ def parse_manifest(content: bytes) -> Manifest:
         where = ".".join(str(part) for part in first["loc"])[:200]
         rest = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
         message = " ".join(first["msg"].split())[:300]
-        raise ContainerError(f"manifest.json: {where or 'manifest'}: {message}{rest}") from None
+        raise DamagedFile(f"manifest.json: {where or 'manifest'}: {message}{rest}") from None
 
 
 def _restore_inputs(raw: dict[str, Any]) -> None:

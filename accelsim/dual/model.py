@@ -3,43 +3,54 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
+from accelsim.arrays import Array
 from accelsim.network import Network, Node
 from accelsim.network.layers import Conv
 
 
 @dataclass(frozen=True)
 class DualModel:
-    """A compressed network that serves both kinds of machine.
-
-    network: the inference graph (batch-norm folded to ``affine``) with decoded float32 arrays: weights pruned and
-        quantized in the spatial domain.
-    winograd_m: output tile size m of F(m x m, R x S) for each Winograd-eligible convolution, by node name.
-    winograd_threshold: Winograd-domain filter entries with an absolute value up to it are zero.
-    input_density: for each conv and linear node, the share of non-zero inputs of each channel (C,), measured on
-        calibration images; empty if not measured.
-    accuracy: measured figures by name, in percent or dB (``top1_reference``, ``top1_spatial``, ``top1_winograd``).
-    provenance: free text by key (recipe, seed, data, sample images).
-    parameters: parameters of the original network.  file_bytes: size of the whole file.
-    coded_bits: bits of the file spent on each weight tensor, by node name.
-    sha256: of the file.
-    """
+    """A compressed network that serves both kinds of machine."""
 
     network: Network
+    """The inference graph (batch-norm folded to ``affine``) with decoded float32 arrays:
+    weights pruned and quantized in the spatial domain."""
+
     winograd_m: Mapping[str, int]
+    """Output tile size m of F(m x m, R x S) for each Winograd-eligible convolution, by node name.
+    """
+
     winograd_threshold: float
-    input_density: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """Winograd-domain filter entries with an absolute value up to it are zero."""
+
+    input_density: Mapping[str, Array] = field(default_factory=dict)
+    """For each conv and linear node, the share of non-zero inputs of each channel (C,),
+    measured on calibration images; empty if not measured."""
+
     accuracy: Mapping[str, float] = field(default_factory=dict)
+    """Measured figures by name,
+    in percent or dB (``top1_reference``, ``top1_spatial``, ``top1_winograd``).
+    """
+
     provenance: Mapping[str, str] = field(default_factory=dict)
+    """Free text by key (recipe, seed, data, sample images)."""
+
     parameters: int = 0
+    """Parameters of the original network."""
+
     file_bytes: int = 0
+    """Size of the whole file."""
+
     coded_bits: Mapping[str, int] = field(default_factory=dict)
+    """Bits of the file spent on each weight tensor, by node name."""
+
     sha256: str = ""
+    """SHA-256 of the file, in hexadecimal."""
 
 
 def winograd_eligible(node: Node) -> bool:
-    """Whether Winograd serves the node as it stands: a convolution at stride 1, undilated, kernel at least 2 x 2."""
+    """Whether Winograd serves the node as it stands:
+    a convolution at stride 1, undilated, kernel at least 2 x 2.
+    """
     layer = node.layer
     return isinstance(layer, Conv) and layer.stride == (1, 1) and layer.dilation == (1, 1) and min(layer.kernel) >= 2

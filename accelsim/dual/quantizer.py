@@ -1,21 +1,21 @@
 """Uniform and dithered scalar quantization with a codebook (Choi et al., arXiv:1802.02271).
 
-    n = round((w + U) / D),    U = 0 (uniform, UQ) or U ~ uniform(-D/2, D/2) from a shared seed (dithered, DUQ).
+    n = round((w + U) / D),
+    U = 0 (uniform, UQ) or U ~ uniform(-D/2, D/2) from a shared seed (dithered, DUQ).
 
-n = 0 stays zero for good.  Every other index decodes to D c_n - U; the codebook c (in cells, at first c_n = n) is
-shared by all tensors and may be fine-tuned.  D is the cell size, one for the network or one for each tensor.
-The dither comes from the raw output of PCG64, which NumPy keeps the same in all versions and on all machines.
+n = 0 stays zero for good.  Every other index decodes to D c_n - U; the codebook c (in cells, at
+first c_n = n) is shared by all tensors and may be fine-tuned.  D is the cell size, one for the
+network or one for each tensor.
+The dither comes from the raw output of PCG64, which NumPy keeps the same in all versions and on all
+machines.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from accelsim.arrays import Array
-
-Levels = NDArray[np.int32]
+from accelsim.arrays import Array, Floats, Levels
 
 MAX_LEVEL = 1 << 15  # an index's largest absolute value
 CODEBOOK_UNIT = 1 / 1024  # the precision at which c_n - n is stored
@@ -23,16 +23,11 @@ CODEBOOK_UNIT = 1 / 1024  # the precision at which c_n - n is stored
 
 @dataclass(frozen=True)
 class Quantizer:
-    """How indices become weights.
+    """How indices become weights."""
 
-    cells: D of each weight array, by its name in the network.
-    codebook: (2 L + 1,) float64, c_n for n = -L..L in cells; empty means c_n = n for every n.
-    seed: of the dither; None for uniform quantization.
-    """
-
-    cells: Mapping[str, float]
-    codebook: NDArray[np.float64]
-    seed: int | None = None
+    cells: Mapping[str, float]  # D of each weight array, by its name in the network
+    codebook: Floats  # (2 L + 1,), c_n for n = -L..L in cells; empty: c_n = n for every n
+    seed: int | None = None  # of the dither; None for uniform quantization
 
     def dither(self, name: str, size: int) -> Array:
         """U of the array ``name``: (size,) float32 in (-D/2, D/2)."""
@@ -69,25 +64,25 @@ class Quantizer:
         return np.where(n == 0, 0, values).astype(np.float32)
 
 
-def plain_codebook(largest: int) -> NDArray[np.float64]:
+def plain_codebook(largest: int) -> Floats:
     """c_n = n for n = -largest..largest."""
     return np.arange(-largest, largest + 1, dtype=np.float64)
 
 
-def rounded_codebook(codebook: NDArray[np.float64]) -> NDArray[np.float64]:
+def rounded_codebook(codebook: Floats) -> Floats:
     """The codebook at the precision a file keeps: multiples of ``CODEBOOK_UNIT``."""
     return np.asarray(np.rint(codebook / CODEBOOK_UNIT) * CODEBOOK_UNIT)
 
 
-def codebook_slope(
-    quantizer: Quantizer, indices: Mapping[str, Levels], slopes: Mapping[str, Array]
-) -> NDArray[np.float64]:
-    """The mean of dC/dw over the weights of each index, in cells: (2 L + 1,) float64, 0 for n = 0 and unused indices.
+def codebook_slope(quantizer: Quantizer, indices: Mapping[str, Levels], slopes: Mapping[str, Array]) -> Floats:
+    """The mean of dC/dw over the weights of each index, in cells:
+    (2 L + 1,) float64, 0 for n = 0 and unused indices.
 
     slopes: dC/dw by array name.
     """
     L = len(quantizer.codebook) // 2
-    total, count = np.zeros(2 * L + 1), np.zeros(2 * L + 1)
+    total = np.zeros(2 * L + 1)
+    count = np.zeros(2 * L + 1)
     for name, n in indices.items():
         index = n.ravel() + L
         total += np.bincount(index, slopes[name].ravel() * np.float64(quantizer.cells[name]), minlength=2 * L + 1)
@@ -98,7 +93,8 @@ def codebook_slope(
 
 
 def dyadic(values: Array, bits: int) -> tuple[Levels, int]:
-    """Integers q and the exponent e of q 2^e ~ values, with |q| < 2^(bits - 1) and e as small as that allows.
+    """Integers q and the exponent e of q 2^e ~ values,
+    with |q| < 2^(bits - 1) and e as small as that allows.
 
     values: any shape, finite.  The largest error is 2^(e - 1).
     """

@@ -14,7 +14,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from accelsim.arrays import Array
-from accelsim.dual.coding.coding import decode, encode
+from accelsim.dual.coding.coders import decode, encode
 from accelsim.dual.container import unpack
 from accelsim.dual.deploy import density, winograd_filters
 from accelsim.dual.manifest import MAX_MANIFEST_BYTES, parse_manifest

@@ -238,7 +238,7 @@ def _family_faults(sweep: Description, entry: MachineEntry) -> list[str]:
         base = base_machine(entry.base)
     except InputError as error:
         return [f"base: {error}"]
-    keys = machine_keys(base.kind)
+    keys = machine_keys(type(base))
     faults = [f"set: {base.kind} machines have no key {k!r}{nearest(k, keys)}" for k in entry.set if k not in keys]
     axes = {**sweep.axes, **entry.axes}
     faults += [f"axes: {n!r} is an axis of the sweep already" for n in entry.axes if n in sweep.axes]

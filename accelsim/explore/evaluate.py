@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import accelsim
 from accelsim.errors import InputError
+from accelsim.explore.code import code_version
 from accelsim.explore.codesign import measure
 from accelsim.explore.machines import machine_from
 from accelsim.explore.space import Variant, content_key
@@ -21,12 +21,7 @@ from accelsim.explore.variants import variant_densities, variant_works
 from accelsim.files import IMAGES, read_bytes
 from accelsim.simulator.run import run_rows
 
-# Parts of the package that decide what a result is.
-CODE = ("compression", "datapath", "hardware", "network", "simulator")
-CODE_FILES = (
-    *(f"explore/{name}.py" for name in ("codesign", "evaluate", "machines", "variants")),
-    *("winograd.py", "workload.py"),
-)
+MODULE = "accelsim.explore.evaluate"  # this one: what it imports decides what a result is
 LAYER_COLUMNS = ("name", "kind", "mode", "cycles", "effectual_macs", "energy_pj", "dram_read_bytes", "dram_write_bytes")
 
 Status = Literal["done", "failed", "crashed"]
@@ -77,27 +72,13 @@ class Outcome:
         return Outcome(**json.loads(text))
 
 
-@cache
-def code_version() -> str:
-    """SHA-256 over the source files that decide results, and the package's version."""
-    root = Path(accelsim.__file__).parent
-    digest = hashlib.sha256()
-    for part in (*CODE, *CODE_FILES):
-        path = root / part
-        files = sorted(p for p in path.rglob("*") if p.suffix in {".py", ".csv"}) if path.is_dir() else [path]
-        for file in files:
-            digest.update(f"{file.relative_to(root).as_posix()}\0".encode())
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
 def simulate_task(variant: Variant, machine: Mapping[str, Any], engine: str, batch: int) -> Task:
     """Simulate a model variant on a machine (its ``model_dump``, whose name and description do not matter)."""
     identity = {key: value for key, value in machine.items() if key not in {"name", "description"}}
     variant = variant.seen_by(str(machine["kind"]))
-    key = content_key("simulate", code_version(), variant.identity, identity, engine, batch)
+    key = content_key("simulate", code_version(MODULE), variant.identity, identity, engine, batch)
     options = {"machine": {**identity, "name": "machine"}, "engine": engine, "batch": batch}
-    return Task(key, "simulate", variant, code_version(), options)
+    return Task(key, "simulate", variant, code_version(MODULE), options)
 
 
 def accuracy_task(
@@ -109,9 +90,9 @@ def accuracy_task(
     """
     sha256 = _file_hash(images)
     variant = variant.seen_by(kind)
-    key = content_key("accuracy", code_version(), variant.identity, kind, m, sha256, count, bits)
+    key = content_key("accuracy", code_version(MODULE), variant.identity, kind, m, sha256, count, bits)
     options = {"kind": kind, "m": m, "images": str(images), "count": count, "bits": bits}
-    return Task(key, "accuracy", variant, code_version(), options)
+    return Task(key, "accuracy", variant, code_version(MODULE), options)
 
 
 @cache
@@ -122,7 +103,7 @@ def _file_hash(path: Path) -> str:
 def evaluate(task: Task) -> Outcome:
     """Do a task.  Never raises an Exception: what went wrong is in the outcome."""
     try:
-        if task.code != code_version():
+        if task.code != code_version(MODULE):
             raise RuntimeError("this computer has another version of accelsim than the sweep began with")
         total, layers = _WORK[task.kind](task.variant, task.options)
     except InputError as error:
@@ -144,14 +125,11 @@ def to_text(content: Mapping[str, Any]) -> str:
 
 def _simulate(variant: Variant, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     machine = machine_from(options["machine"])
-    tile = getattr(machine, "tile", None)
-    m = tile if isinstance(tile, int) else None
-    if variant.winograd_sparsity is not None and tile is not None and m is None:
-        raise InputError(f"tile is {tile!r}, a target of Winograd sparsity needs one tile size")
+    m = machine.datapath.m
     rows, total = run_rows(variant_works(variant, m, options["batch"]), machine, options["engine"])
     total = {key: value for key, value in total.items() if key not in {"name", "kind", "mode"}}
     layers: dict[str, Any] = {column: [row[column] for row in rows] for column in LAYER_COLUMNS}
-    densities = {} if tile is None or variant.is_table else variant_densities(variant, m, options["batch"])
+    densities = {} if m is None or variant.is_table else variant_densities(variant, m, options["batch"])
     layers["winograd_density"] = [densities.get(name) for name in layers["name"]]
     return total, layers
 

@@ -199,7 +199,7 @@ def make(
     """The machine of one sample: parameters, ``model_dump`` (or None), facts (or the error); None if it is excluded."""
     entry = description.machines[family]
     base = base_machine(entry.base)
-    keys = machine_keys(base.kind)
+    keys = machine_keys(type(base))
     parameters: dict[str, Value] = {name: expressions.whole(value) for name, value in sample.items()}
     values = {**parameters, "kind": base.kind}
     try:

@@ -1,4 +1,4 @@
-"""A sweep from its file to its results: plan the points, compute those that are not stored yet, read all back.
+"""A sweep from its file to its results: lay out the points, compute those that are not stored yet, read all back.
 
 The folder of a sweep holds ``sweep.yaml`` (a copy of its description), ``results.sqlite`` and ``points.csv``.
 """
@@ -31,7 +31,7 @@ DRY_RUN_POINTS, DRY_RUN_SECONDS = 12, 10.0
 
 
 @dataclass(frozen=True)
-class Plan:
+class PointTasks:
     """A sweep's points, and the tasks that they need.
 
     tasks: by point, the simulation; accuracy: by point, the measurement of its model variant, or None.
@@ -66,13 +66,13 @@ class Estimate:
     seconds: float | None
 
 
-def plan(path: Path) -> Plan:
+def read_tasks(path: Path) -> PointTasks:
     """Read a sweep file and lay out its points.  Raises InputError as ``read_description`` and ``points``."""
     description = read_description(path)
-    return lay_out(description, points(description, path.parent), path.parent)
+    return tasks_of(description, points(description, path.parent), path.parent)
 
 
-def lay_out(description: Description, some: Sequence[Point], root: Path) -> Plan:
+def tasks_of(description: Description, some: Sequence[Point], root: Path) -> PointTasks:
     """The tasks of some points.  Raises InputError if the images to measure accuracy on are missing."""
     tasks = [
         None
@@ -83,7 +83,7 @@ def lay_out(description: Description, some: Sequence[Point], root: Path) -> Plan
     accuracy: list[Task | None] = [None] * len(some)
     if description.accuracy is not None:
         accuracy = [_accuracy(point, description.accuracy, root) for point in some]
-    return Plan(description, some, tasks, accuracy)
+    return PointTasks(description, some, tasks, accuracy)
 
 
 def _accuracy(point: Point, accuracy: Accuracy, root: Path) -> Task | None:
@@ -150,7 +150,7 @@ def run_sweep(
     """
     execute = executor(workers, scheduler)
     if search is None:
-        laid = plan(path)
+        sweep_tasks = read_tasks(path)
     else:
         description = read_description(path)
         check_search(description, search)
@@ -159,10 +159,10 @@ def run_sweep(
         if path.resolve() != (folder / "sweep.yaml").resolve():
             write_bytes(folder / "sweep.yaml", read_bytes(path, SWEEP))
         if search is None:
-            run_tasks(laid.pending(store), store, execute, progress)
+            run_tasks(sweep_tasks.pending(store), store, execute, progress)
         else:
-            laid = guided(description, path.parent, search, store, execute, progress)
-        sweep = read_back(laid, store)
+            sweep_tasks = guided(description, path.parent, search, store, execute, progress)
+        sweep = read_back(sweep_tasks, store)
     write_table(sweep.table, folder / "points.csv")
     return sweep
 
@@ -182,14 +182,14 @@ def read_sweep(folder: Path) -> Sweep:
         return _tables(description, some, keys, accuracy, store)
 
 
-def read_back(laid: Plan, store: Store) -> Sweep:
-    """What is stored of a plan's points; the store learns what they are."""
-    keys, accuracy = _keys(laid.tasks), _keys(laid.accuracy)
+def read_back(sweep_tasks: PointTasks, store: Store) -> Sweep:
+    """What is stored of a sweep's points; the store learns what they are."""
+    keys, accuracy = _keys(sweep_tasks.tasks), _keys(sweep_tasks.accuracy)
     store.put_points(
         to_text({"point": asdict(point), "key": key, "accuracy": measured})
-        for point, key, measured in zip(laid.points, keys, accuracy, strict=True)
+        for point, key, measured in zip(sweep_tasks.points, keys, accuracy, strict=True)
     )
-    return _tables(laid.description, laid.points, keys, accuracy, store)
+    return _tables(sweep_tasks.description, sweep_tasks.points, keys, accuracy, store)
 
 
 def _keys(tasks: Sequence[Task | None]) -> list[str | None]:
@@ -230,7 +230,7 @@ def guided(
     store: Store,
     execute: Executor,
     progress: Progress | None = None,
-) -> Plan:
+) -> PointTasks:
     """The points that a guided search visits, in that order, computed and stored."""
     visited: list[Point] = []
     finished = 0
@@ -238,7 +238,7 @@ def guided(
     def visit(some: Sequence[Point]) -> pd.DataFrame:
         nonlocal finished
         visited.extend(some)
-        batch = lay_out(description, some, root)
+        batch = tasks_of(description, some, root)
         run_tasks(batch.pending(store), store, execute)
         finished += len(some)
         if progress is not None:
@@ -246,7 +246,7 @@ def guided(
         return make_table(batch.points, _keys(batch.tasks), _keys(batch.accuracy), store)
 
     search_points(description, root, budget, visit)
-    return lay_out(description, visited, root)
+    return tasks_of(description, visited, root)
 
 
 def executor(workers: int | None, scheduler: str | None) -> Executor:
@@ -266,15 +266,15 @@ def estimate(path: Path, folder: Path, workers: int | None = None) -> Estimate:
 
     Writes nothing.
     """
-    laid = plan(path)
+    sweep_tasks = read_tasks(path)
     count = default_workers() if workers is None else workers
-    pending = list(laid.unique.values())
+    pending = list(sweep_tasks.unique.values())
     if (folder / FILE_NAME).is_file():
         with Store(folder / FILE_NAME) as store:
-            pending = laid.pending(store)
-    stored = len(laid.unique) - len(pending)
+            pending = sweep_tasks.pending(store)
+    stored = len(sweep_tasks.unique) - len(pending)
     if not pending:
-        return Estimate(len(laid.points), stored, 0, count, None, None)
+        return Estimate(len(sweep_tasks.points), stored, 0, count, None, None)
     evaluate(pending[0])  # loads the model and everything else that is done once
     step = max(1, len(pending) // DRY_RUN_POINTS)
     times = []
@@ -286,4 +286,4 @@ def estimate(path: Path, folder: Path, workers: int | None = None) -> Estimate:
         if time.perf_counter() - begin > DRY_RUN_SECONDS:
             break
     each = sum(times) / len(times)
-    return Estimate(len(laid.points), stored, len(pending), count, each, each * len(pending) / count)
+    return Estimate(len(sweep_tasks.points), stored, len(pending), count, each, each * len(pending) / count)

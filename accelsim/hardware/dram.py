@@ -9,7 +9,8 @@ Without it (the default) no row is opened ahead, a conservative choice: 7 % of a
 
 Timing presets follow DRAMsim3 (DDR3, DDR4, HBM2) and Ramulator 2 (LPDDR5, GDDR6); LPDDR4 is JESD209-4 quoted from
 memory.  Energies: opening a row, moving a bit from it to the edge of the chip, and driving the bit over the line
-(I/O).  They are split from published averages in pJ/bit, marked where quoted from memory (``_split``).
+(I/O).  They are split from published averages in pJ/bit, marked where quoted from memory.
+An average holds for accesses of about three bursts a row; longer runs cost less.
 """
 
 from dataclasses import dataclass
@@ -23,30 +24,23 @@ from accelsim.arrays import Flags, Ints
 
 @dataclass(frozen=True)
 class DramType:
-    """One DRAM channel (or stack).
+    """One DRAM channel, or one stack of them."""
 
-    bandwidth_gbs: peak, 1e9 bytes/s.  row_miss_ns: tRP + tRCD.  refresh: share of time lost, tRFC / tREFI.
-    read_to_write_ns, write_to_read_ns: idle time of the data bus where its direction turns.
-    activate_gap_ns: between rows opened in different banks.  activate_pj: energy to open a row; move_pj_per_bit,
-    io_pj_per_bit: of one bit.  timing_source, source, io_source: of the times, of the energies, of the I/O's alone.
-    bank_overlap: see the module.
-    """
-
-    bandwidth_gbs: float
-    burst_bytes: int
-    row_bytes: int
-    row_miss_ns: float
-    refresh: float
-    read_to_write_ns: float
-    write_to_read_ns: float
-    activate_gap_ns: float
-    activate_pj: float
-    move_pj_per_bit: float
-    io_pj_per_bit: float
+    bandwidth_gbs: float  # peak, 1e9 bytes/s
+    burst_bytes: int  # of one access
+    row_bytes: int  # that a bank holds open
+    row_miss_ns: float  # tRP + tRCD
+    refresh: float  # share of all time that is lost to it, tRFC / tREFI
+    read_to_write_ns: float  # idle time of the data bus where its direction turns, 2 clocks
+    write_to_read_ns: float  # the same the other way, tWTR + CL
+    activate_gap_ns: float  # between rows opened in different banks, max(tRRD, tFAW / 4)
+    activate_pj: float  # energy to open a row
+    move_pj_per_bit: float  # energy to move a bit from the row to the edge of the chip
+    io_pj_per_bit: float  # energy to drive a bit over the line
     timing_source: str
-    source: str
-    io_source: str
-    bank_overlap: bool = False
+    source: str  # of the energies
+    io_source: str  # of the I/O's energy alone
+    bank_overlap: bool = False  # see the module
 
 
 def _line_pj(volts: float, ohms: float, gbit_s: float, share: float = 0.5) -> float:
@@ -57,67 +51,151 @@ def _line_pj(volts: float, ohms: float, gbit_s: float, share: float = 0.5) -> fl
     return share * volts**2 / ohms / gbit_s * 1000
 
 
-def _split(pj_per_bit: float, burst_bytes: int, io_pj_per_bit: float) -> tuple[float, float, float]:
-    """Split a published average pJ/bit into activate_pj a row, and moving and I/O a bit: what is left moves it.
-
-    Activation is 31 % of HBM2's published energy (1.21 of 3.9 pJ/bit).  An average holds for the accesses it was
-    measured with: about three bursts an activation (HBM2: 909 pJ an activation, O'Connor et al., MICRO 2017, quoted
-    from memory; 909 pJ / 1.21 pJ/bit = 94 bytes).  Longer runs than that cost less than the average.
-    """
-    return pj_per_bit * 0.31 * 3 * burst_bytes * 8, pj_per_bit * 0.69 - io_pj_per_bit, io_pj_per_bit
+ACTIVATION_SHARE = 0.31  # of a published average: HBM2's, 1.21 of 3.9 pJ/bit
+BURSTS_A_ROW = 3  # 909 pJ an activation (O'Connor et al., MICRO 2017, quoted from memory) / 1.21 pJ/bit = 94 bytes
 
 
-_DRAMSIM = "DRAMsim3's preset"
-_RAMULATOR = "Ramulator 2's preset"
+def _activate_pj(average_pj_per_bit: float, burst_bytes: int) -> float:
+    """Energy to open a row, as the part of a published average that it is in the accesses behind the average."""
+    return average_pj_per_bit * ACTIVATION_SHARE * BURSTS_A_ROW * burst_bytes * 8
+
+
+def _move_pj(average_pj_per_bit: float, io_pj_per_bit: float) -> float:
+    """Energy to move a bit: what opening rows and the I/O leave of a published average."""
+    return average_pj_per_bit * (1 - ACTIVATION_SHARE) - io_pj_per_bit
+
+
 _LINE = "V^2 / R of the terminated line, JEDEC's values quoted from memory"
-# Volts and ohms (driver and termination) of each line: DDR3 1.5 V, 34 ohm against 2 x 120 in the middle, so current
-# always flows; DDR4 1.2 V, 34 + 60; LPDDR4 1.1 V, 60 that see a third of it; LPDDR5 0.5 V, 40 + 40; GDDR6 1.35 V,
-# 40 + 60.
-_DDR3_PJ, _DDR4_PJ = _line_pj(1.5, 120 + 34 * 120 / (34 + 120), 1.6, share=1), _line_pj(1.2, 34 + 60, 2.4)
-_LPDDR4_PJ, _LPDDR5_PJ, _GDDR6_PJ = _line_pj(1.1, 3 * 60, 3.2), _line_pj(0.5, 40 + 40, 6.4), _line_pj(1.35, 100, 16)
-# Times in ns; a stack of HBM2 opens rows in its eight channels side by side.
+# Current flows all the time where the termination lies in the middle (DDR3), else for half of random bits.
+_DDR3_LINE_PJ = _line_pj(1.5, 120 + 34 * 120 / (34 + 120), 1.6, share=1)  # 34 ohm against 2 x 120
+_DDR4_LINE_PJ = _line_pj(1.2, 34 + 60, 2.4)
+_LPDDR4_LINE_PJ = _line_pj(1.1, 3 * 60, 3.2)  # 60 ohm that see a third of the voltage
+_LPDDR5_LINE_PJ = _line_pj(0.5, 40 + 40, 6.4)
+_GDDR6_LINE_PJ = _line_pj(1.35, 40 + 60, 16)
+
 DRAM_TYPES = {
     "ideal": DramType(
-        inf, 1, 1 << 30, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, "unlimited bandwidth", "no memory at all, no energy",
-        "no memory at all",
+        bandwidth_gbs=inf,
+        burst_bytes=1,
+        row_bytes=1 << 30,
+        row_miss_ns=0.0,
+        refresh=0.0,
+        read_to_write_ns=0.0,
+        write_to_read_ns=0.0,
+        activate_gap_ns=0.0,
+        activate_pj=0.0,
+        move_pj_per_bit=0.0,
+        io_pj_per_bit=0.0,
+        timing_source="unlimited bandwidth",
+        source="no memory at all, no energy",
+        io_source="no memory at all",
     ),
     "DDR3-1600": DramType(
-        12.8, 64, 8192, 27.5, 0.045, 2.5, 21.25, 10.0, *_split(70, 64, _DDR3_PJ), f"{_DRAMSIM} 8Gb_x8",
-        "70 pJ/bit, published", _LINE,
+        bandwidth_gbs=12.8,
+        burst_bytes=64,
+        row_bytes=8192,
+        row_miss_ns=27.5,
+        refresh=0.045,
+        read_to_write_ns=2.5,
+        write_to_read_ns=21.25,
+        activate_gap_ns=10.0,
+        activate_pj=_activate_pj(70, 64),
+        move_pj_per_bit=_move_pj(70, _DDR3_LINE_PJ),
+        io_pj_per_bit=_DDR3_LINE_PJ,
+        timing_source="DRAMsim3's preset 8Gb_x8",
+        source="70 pJ/bit, published",
+        io_source=_LINE,
     ),
     "DDR4-2400": DramType(
-        19.2, 64, 8192, 28.2, 0.045, 1.7, 20.8, 5.4, *_split(17.5, 64, _DDR4_PJ), f"{_DRAMSIM} 8Gb_x8",
-        "15-20 pJ/bit, quoted from memory", _LINE,
+        bandwidth_gbs=19.2,
+        burst_bytes=64,
+        row_bytes=8192,
+        row_miss_ns=28.2,
+        refresh=0.045,
+        read_to_write_ns=1.7,
+        write_to_read_ns=20.8,
+        activate_gap_ns=5.4,
+        activate_pj=_activate_pj(17.5, 64),
+        move_pj_per_bit=_move_pj(17.5, _DDR4_LINE_PJ),
+        io_pj_per_bit=_DDR4_LINE_PJ,
+        timing_source="DRAMsim3's preset 8Gb_x8",
+        source="15-20 pJ/bit, quoted from memory",
+        io_source=_LINE,
     ),
     "LPDDR4-3200": DramType(
-        12.8, 64, 4096, 36.0, 0.045, 1.25, 27.5, 10.0, *_split(8, 64, _LPDDR4_PJ), "JESD209-4, quoted from memory",
-        "8 pJ/bit, published", _LINE,
+        bandwidth_gbs=12.8,
+        burst_bytes=64,
+        row_bytes=4096,
+        row_miss_ns=36.0,
+        refresh=0.045,
+        read_to_write_ns=1.25,
+        write_to_read_ns=27.5,
+        activate_gap_ns=10.0,
+        activate_pj=_activate_pj(8, 64),
+        move_pj_per_bit=_move_pj(8, _LPDDR4_LINE_PJ),
+        io_pj_per_bit=_LPDDR4_LINE_PJ,
+        timing_source="JESD209-4, quoted from memory",
+        source="8 pJ/bit, published",
+        io_source=_LINE,
     ),
     "LPDDR5-6400": DramType(
-        12.8, 32, 2048, 37.5, 0.045, 2.5, 37.5, 5.0, *_split(5, 32, _LPDDR5_PJ), _RAMULATOR,
-        "4-6 pJ/bit, quoted from memory", _LINE,
+        bandwidth_gbs=12.8,
+        burst_bytes=32,
+        row_bytes=2048,
+        row_miss_ns=37.5,
+        refresh=0.045,
+        read_to_write_ns=2.5,
+        write_to_read_ns=37.5,
+        activate_gap_ns=5.0,
+        activate_pj=_activate_pj(5, 32),
+        move_pj_per_bit=_move_pj(5, _LPDDR5_LINE_PJ),
+        io_pj_per_bit=_LPDDR5_LINE_PJ,
+        timing_source="Ramulator 2's preset",
+        source="4-6 pJ/bit, quoted from memory",
+        io_source=_LINE,
     ),
     "GDDR6": DramType(
-        64.0, 64, 2048, 28.0, 0.045, 2.3, 20.0, 4.0, *_split(6.75, 64, _GDDR6_PJ), _RAMULATOR,
-        "6-7.5 pJ/bit, quoted from memory", _LINE,
+        bandwidth_gbs=64.0,
+        burst_bytes=64,
+        row_bytes=2048,
+        row_miss_ns=28.0,
+        refresh=0.045,
+        read_to_write_ns=2.3,
+        write_to_read_ns=20.0,
+        activate_gap_ns=4.0,
+        activate_pj=_activate_pj(6.75, 64),
+        move_pj_per_bit=_move_pj(6.75, _GDDR6_LINE_PJ),
+        io_pj_per_bit=_GDDR6_LINE_PJ,
+        timing_source="Ramulator 2's preset",
+        source="6-7.5 pJ/bit, quoted from memory",
+        io_source=_LINE,
     ),
     "HBM2": DramType(
-        256.0, 32, 1024, 28.0, 0.045, 2.0, 22.0, 0.94, *_split(3.9, 32, 0.3), f"{_DRAMSIM} 8Gb_x128",
-        "3.9 pJ/bit, of which 1.21 + 2.24 + 0.3 are told apart, published", "0.3 pJ/bit, published",
+        bandwidth_gbs=256.0,
+        burst_bytes=32,
+        row_bytes=1024,
+        row_miss_ns=28.0,
+        refresh=0.045,
+        read_to_write_ns=2.0,
+        write_to_read_ns=22.0,
+        activate_gap_ns=0.94,  # a stack opens rows in its eight channels side by side
+        activate_pj=_activate_pj(3.9, 32),
+        move_pj_per_bit=_move_pj(3.9, 0.3),
+        io_pj_per_bit=0.3,
+        timing_source="DRAMsim3's preset 8Gb_x128",
+        source="3.9 pJ/bit, of which 1.21 + 2.24 + 0.3 are told apart, published",
+        io_source="0.3 pJ/bit, published",
     ),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """Requests to the DRAM, as arrays of one shape.
+    """Requests to the DRAM, as int64 arrays of one shape."""
 
-    n_bytes: of each request, 0 for none.  pieces: contiguous runs of addresses.  rows: DRAM rows that they touch.
-    """
-
-    n_bytes: Ints
-    pieces: Ints
-    rows: Ints
+    n_bytes: Ints  # of each request, 0 for none
+    pieces: Ints  # contiguous runs of addresses
+    rows: Ints  # DRAM rows that they touch
 
     @staticmethod
     def contiguous(n_bytes: ArrayLike, row_bytes: int) -> "Transfer":

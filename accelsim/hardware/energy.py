@@ -1,14 +1,12 @@
-"""The price list of a machine: what each action costs, where the figure comes from, and which part it belongs to.
+"""The price list and the area of a machine: what each action costs, what each part covers, and where figures come from.
 
-Energy is the dot product of a layer's action counts and these prices, plus static power x time.
+Energy is the dot product of a layer's action counts and the prices, plus static power x time.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
 
-from accelsim.hardware.decoder import SOURCE as DECODER_SOURCE
-from accelsim.hardware.decoder import decoder_mm2, symbol_pj
-from accelsim.hardware.machine import SpatialMachine, WinogradMachine
+from accelsim.hardware.description import MachineDescription
+from accelsim.hardware.price import Area, Price
 from accelsim.hardware.sram import SOURCE as SRAM_SOURCE
 from accelsim.hardware.sram import Sram, sram
 from accelsim.hardware.technology import (
@@ -18,152 +16,128 @@ from accelsim.hardware.technology import (
     GATED_SHARE,
     LOGIC_AREA_SOURCE,
     NODE_SOURCE,
-    PADS_AREA_SOURCE,
     REGISTER_FILE_ADDRESS_PJ,
     REGISTER_FILE_PJ_PER_BIT,
     add_pj,
     mac_pj,
     mac_um2,
     node_factor,
-    register_file_um2,
-    transform_um2,
 )
 
-Part = Literal["mac", "transform", "register", "sram", "dram", "static"]
-PARTS: tuple[Part, ...] = ("mac", "transform", "register", "sram", "dram", "static")
 BUFFERS = ("weight", "input", "transformed", "output")
+OWN = "machine file"  # the source of a figure that the machine's YAML replaces
 
 # 30 mW for the 168 lanes of Eyeriss at 65 nm (calibration published with its energy model); scales with area.
 STATIC_MW_PER_LANE_45NM = 30 / 168 / AREA_FACTORS[65]
 STATIC_SOURCE = f"Eyeriss, 30 mW for 168 lanes at 65 nm, scaled with area; {NODE_SOURCE}"
-# A word to the next processing element: 4 pJ for 16 bits at 65 nm (calibration published with Eyeriss' energy model).
-HOP_PJ_PER_BIT_45NM = 4 / 16 / ENERGY_FACTORS[65]
+
+# Keys of ``EnergyOverrides`` that are not named as ACTION_pj or ACTION_pj_per_bit.
+_KEYS = {
+    "register_bit": "register_pj_per_bit",
+    "hop_bit": "hop_pj_per_bit",
+    "dram_move_bit": "dram_move_pj_per_bit",
+    "dram_io_bit": "dram_io_pj_per_bit",
+}
 
 
-@dataclass(frozen=True)
-class Price:
-    """Energy of one action in pJ (``unit``: pJ an action, a bit or an access), the part it belongs to, its source."""
-
-    pj: float
-    unit: str
-    part: Part
-    source: str
+def half_buffer_bytes(kilobytes: float) -> int:
+    """Bytes of one half of a double buffer of so many KB, the half that a tile fills."""
+    return max(1, int(kilobytes * 1024 / 2))
 
 
-def memories(machine: SpatialMachine | WinogradMachine) -> dict[str, Sram]:
+def memories(machine: MachineDescription) -> dict[str, Sram]:
     """The machine's global buffers by name, each one half of its double buffer as one bank."""
-    b = machine.buffers
-    sizes = {name: getattr(b, f"{name}_kb", None) for name in BUFFERS}
-    return {name: sram(machine.node_nm, max(1, int(kb * 1024 / 2)), b.port_bits) for name, kb in sizes.items() if kb}
+    sizes = {name: getattr(machine.buffers, f"{name}_kb", None) for name in BUFFERS}
+    port_bits = machine.buffers.port_bits
+    return {name: sram(machine.node_nm, half_buffer_bytes(kb), port_bits) for name, kb in sizes.items() if kb}
 
 
-def prices(machine: SpatialMachine | WinogradMachine) -> dict[str, Price]:
+def prices(machine: MachineDescription) -> dict[str, Price]:
     """Price of each action by name, overrides applied.
 
     mac, gated_mac: a multiply-accumulate, active and gated.  transform_add: an addition of a transform unit.
-    register_bit: a bit read from or written to an operand register.  hop_bit: a bit handed to the next lane or taken
-    from a bus (row-stationary arrays; counted with the registers).  index: the address of a skipped-to operand.
+    register_bit: a bit read from or written to an operand register.  index: the address of a skipped-to operand.
     weight_read, weight_write, input_read, ...: a bit of a global buffer.  dram_activate, dram_move_bit,
-    dram_io_bit: off chip.
-    decode_symbol: a weight that the decoder of the file's entropy code gives (counted with the transforms).
+    dram_io_bit: off chip.  And what the machine's family adds (``own_prices``).
     """
-    a, node, e = machine.arithmetic, machine.node_nm, machine.energy
-    logic = f"{ARITHMETIC_TABLES[a.table].source}; {NODE_SOURCE}"
-    operand_bits = a.transformed_bits if isinstance(machine, WinogradMachine) else a.activation_bits
-    mac = mac_pj(a.table, a.number, a.weight_bits, operand_bits, a.accumulator_bits, node)
-    mac = mac if e.mac_pj is None else e.mac_pj
-    scale = node_factor(ENERGY_FACTORS, node)
-    table: dict[str, Price] = {
-        "mac": Price(mac, "pJ", "mac", logic),
-        "gated_mac": Price(mac * GATED_SHARE, "pJ", "mac", "3 % of an active MAC (Sparseloop, MICRO 2022)"),
-        "transform_add": Price(add_pj(a.table, a.accumulator_bits, node), "pJ", "transform", logic),
-        "register_bit": Price(REGISTER_FILE_PJ_PER_BIT * scale, "pJ/bit", "register", f"Aladdin; {NODE_SOURCE}"),
-        "index": Price(REGISTER_FILE_ADDRESS_PJ * scale, "pJ/access", "register", f"Aladdin; {NODE_SOURCE}"),
-    }
+    table = _logic_prices(machine)
     for name, memory in memories(machine).items():
         table[f"{name}_read"] = Price(memory.read_pj_per_bit, "pJ/bit", "sram", SRAM_SOURCE)
         table[f"{name}_write"] = Price(memory.write_pj_per_bit, "pJ/bit", "sram", SRAM_SOURCE)
-    if isinstance(machine, SpatialMachine) and machine.row_stationary is not None:
-        hop = Price(HOP_PJ_PER_BIT_45NM * scale, "pJ/bit", "register", f"Eyeriss, 4 pJ for 16 bits; {NODE_SOURCE}")
-        table["hop_bit"] = hop
-    if machine.decoder is not None:
-        symbol = symbol_pj(a.table, node, machine.decoder.table_kb)
-        table["decode_symbol"] = Price(symbol, "pJ/symbol", "transform", DECODER_SOURCE)
-    dram = machine.dram.timing
-    activate, move = (f"{machine.dram.type}: {share} of {dram.source}" for share in ("31 %, as HBM2's,", "the rest"))
-    table["dram_activate"] = Price(dram.activate_pj, "pJ/row", "dram", activate)
-    table["dram_move_bit"] = Price(dram.move_pj_per_bit, "pJ/bit", "dram", move)
-    table["dram_io_bit"] = Price(dram.io_pj_per_bit, "pJ/bit", "dram", f"{machine.dram.type}: {dram.io_source}")
-    keys = {
-        "gated_mac": None if e.gated_share is None else e.gated_share * mac,
-        "transform_add": e.transform_add_pj,
-        "register_bit": e.register_pj_per_bit,
-        "hop_bit": e.hop_pj_per_bit,
-        "dram_activate": e.dram_activate_pj,
-        "dram_move_bit": e.dram_move_pj_per_bit,
-        "dram_io_bit": e.dram_io_pj_per_bit,
-        "decode_symbol": e.decode_symbol_pj,
-        "index": e.index_pj,
-    }
-    for name in BUFFERS:
-        keys[f"{name}_read"] = getattr(e, f"{name}_read_pj_per_bit")
-        keys[f"{name}_write"] = getattr(e, f"{name}_write_pj_per_bit")
-    if e.mac_pj is not None:
-        table["mac"] = Price(mac, "pJ", "mac", "machine file")
-    for name, pj in keys.items():
-        if pj is not None and name in table:
-            table[name] = Price(pj, table[name].unit, table[name].part, "machine file")
+    table |= machine.own_prices()
+    table |= _dram_prices(machine)
+    for name, price in table.items():
+        key = _KEYS.get(name, f"{name}_pj_per_bit" if price.unit == "pJ/bit" else f"{name}_pj")
+        pj = getattr(machine.energy, key, None)
+        if pj is not None:
+            table[name] = replace(price, pj=pj, source=OWN)
+    if machine.energy.gated_share is not None:
+        gated = machine.energy.gated_share * table["mac"].pj
+        table["gated_mac"] = replace(table["gated_mac"], pj=gated, source=OWN)
     return table
 
 
-def static_mw(machine: SpatialMachine | WinogradMachine) -> float:
-    """Leakage and clock of the logic, by area, and leakage of the buffers."""
-    e = machine.energy
-    leakage = 2 * sum(memory.leakage_mw for memory in memories(machine).values())
-    leakage = leakage if e.sram_leakage_mw is None else e.sram_leakage_mw
-    logic = STATIC_MW_PER_LANE_45NM * machine.lanes * node_factor(AREA_FACTORS, machine.node_nm)
-    return leakage + (logic if e.logic_static_mw is None else e.logic_static_mw)
-
-
-def area_mm2(
-    machine: SpatialMachine | WinogradMachine,
-    input_unit: tuple[int, int, int] = (0, 0, 0),
-    inverse_unit: tuple[int, int, int] = (0, 0, 0),
-) -> dict[str, float]:
-    """Area by part: lanes, buffers and, of a Winograd machine, transform units.
-
-    input_unit, inverse_unit: adder bits, twins' bits and register bits of one unit (``accelsim.transforms.adders``).
-    """
+def _logic_prices(machine: MachineDescription) -> dict[str, Price]:
+    """Arithmetic and registers."""
     a, node = machine.arithmetic, machine.node_nm
-    operand_bits = a.transformed_bits if isinstance(machine, WinogradMachine) else a.activation_bits
-    parts = {"lanes": machine.lanes * mac_um2(a.weight_bits, operand_bits, a.accumulator_bits, node) / 1e6}
-    for name, memory in memories(machine).items():
-        parts[f"{name}_buffer"] = 2 * memory.area_mm2
-    if isinstance(machine, SpatialMachine) and (pads := machine.row_stationary) is not None:
-        bits = pads.filter_words * a.weight_bits + pads.input_words * a.activation_bits
-        bits += pads.psum_words * a.accumulator_bits
-        parts["scratch_pads"] = machine.lanes * register_file_um2(bits, node) / 1e6
-    if isinstance(machine, WinogradMachine):
-        parts["input_transform"] = machine.transform_rate * transform_um2(*input_unit, node) / 1e6
-        parts["inverse_transform"] = machine.inverse_rate * transform_um2(*inverse_unit, node) / 1e6
-    if machine.decoder is not None:
-        parts["decoder"] = decoder_mm2(node, machine.decoder.symbols_per_cycle, machine.decoder.table_kb)
-    own = {name: getattr(machine.area, f"{name}_mm2") for name in parts}
-    return {name: mm2 if own[name] is None else own[name] for name, mm2 in parts.items()}
+    logic = f"{ARITHMETIC_TABLES[a.table].source}; {NODE_SOURCE}"
+    registers = f"Aladdin; {NODE_SOURCE}"
+    scale = node_factor(ENERGY_FACTORS, node)
+    mac = mac_pj(a.table, a.number, a.weight_bits, machine.operand_bits, a.accumulator_bits, node)
+    active = mac if machine.energy.mac_pj is None else machine.energy.mac_pj
+    return {
+        "mac": Price(mac, "pJ", "mac", logic),
+        "gated_mac": Price(active * GATED_SHARE, "pJ", "mac", "3 % of an active MAC (Sparseloop, MICRO 2022)"),
+        "transform_add": Price(add_pj(a.table, a.accumulator_bits, node), "pJ", "transform", logic),
+        "register_bit": Price(REGISTER_FILE_PJ_PER_BIT * scale, "pJ/bit", "register", registers),
+        "index": Price(REGISTER_FILE_ADDRESS_PJ * scale, "pJ/access", "register", registers),
+    }
 
 
-def area_source(machine: SpatialMachine | WinogradMachine, part: str) -> str:
-    """Where the area of a part of ``area_mm2`` comes from."""
-    if getattr(machine.area, f"{part}_mm2") is not None:
-        return "machine file"
-    if part.endswith("_buffer"):
-        return SRAM_SOURCE
-    return {"decoder": DECODER_SOURCE, "scratch_pads": PADS_AREA_SOURCE}.get(part, LOGIC_AREA_SOURCE)
+def _dram_prices(machine: MachineDescription) -> dict[str, Price]:
+    """Opening rows, moving bits on the DRAM's chips, driving them over the line."""
+    dram, name = machine.dram.timing, machine.dram.type
+    activate, move = (f"{name}: {share} of {dram.source}" for share in ("31 %, as HBM2's,", "the rest"))
+    return {
+        "dram_activate": Price(dram.activate_pj, "pJ/row", "dram", activate),
+        "dram_move_bit": Price(dram.move_pj_per_bit, "pJ/bit", "dram", move),
+        "dram_io_bit": Price(dram.io_pj_per_bit, "pJ/bit", "dram", f"{name}: {dram.io_source}"),
+    }
 
 
-def static_source(machine: SpatialMachine | WinogradMachine) -> str:
+def static_mw(machine: MachineDescription) -> float:
+    """Leakage and clock of the logic, by area, and leakage of the buffers."""
+    leakage = machine.energy.sram_leakage_mw
+    if leakage is None:
+        leakage = 2 * sum(memory.leakage_mw for memory in memories(machine).values())
+    logic = machine.energy.logic_static_mw
+    if logic is None:
+        logic = STATIC_MW_PER_LANE_45NM * machine.lanes * node_factor(AREA_FACTORS, machine.node_nm)
+    return leakage + logic
+
+
+def static_source(machine: MachineDescription) -> str:
     """Where the static power comes from: of the buffers; of the logic."""
-    own = machine.energy
-    buffers = SRAM_SOURCE if own.sram_leakage_mw is None else "machine file"
-    logic = STATIC_SOURCE if own.logic_static_mw is None else "machine file"
+    buffers = SRAM_SOURCE if machine.energy.sram_leakage_mw is None else OWN
+    logic = STATIC_SOURCE if machine.energy.logic_static_mw is None else OWN
     return f"buffers: {buffers}; logic: {logic}"
+
+
+def areas(machine: MachineDescription) -> dict[str, Area]:
+    """Area of each part by name, overrides applied: lanes, buffers, and what the machine's family adds."""
+    a = machine.arithmetic
+    lane_um2 = mac_um2(a.weight_bits, machine.operand_bits, a.accumulator_bits, machine.node_nm)
+    parts = {"lanes": Area(machine.lanes * lane_um2 / 1e6, LOGIC_AREA_SOURCE)}
+    for name, memory in memories(machine).items():
+        parts[f"{name}_buffer"] = Area(2 * memory.area_mm2, SRAM_SOURCE)
+    parts |= machine.own_areas()
+    for name in parts:
+        mm2 = getattr(machine.area, f"{name}_mm2", None)
+        if mm2 is not None:
+            parts[name] = Area(mm2, OWN)
+    return parts
+
+
+def area_mm2(machine: MachineDescription) -> float:
+    """Area of all parts together."""
+    return float(sum(area.mm2 for area in areas(machine).values()))

@@ -1,10 +1,14 @@
-"""The parts of a machine's description: arrays, buffers, arithmetic, DRAM, and figures that replace the tables'."""
+"""The parts of a machine's description that many machines have: arrays, buffers, arithmetic, DRAM, replaced figures.
+
+A part is a group of keys of the machine's YAML file.  Its own docstring says what it is of the hardware, the docstring
+under each key what the key means, in which unit, and what stands for it where it is left out.
+"""
 
 from dataclasses import replace
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from accelsim.faults import nearest
 from accelsim.hardware.dram import DRAM_TYPES, DramType
@@ -23,74 +27,34 @@ Milliwatts = Annotated[float, Field(ge=0, le=1e6)]  # up to a kilowatt
 SquareMillimetres = Annotated[float, Field(ge=0, le=1e6)]
 
 
-class Part(Section):
-    """A group of keys of a machine."""
+class KeyGroup(Section):
+    """A group of keys of a machine's file."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
-class PeArray(Part):
-    """Lanes of a spatial array.  feed: how operands reach them (``accelsim.simulator.tiles.mode``)."""
-
-    rows: Count
-    cols: Count
-    feed: Literal["broadcast", "systolic", "mesh"] = "broadcast"
-
-
-class WinogradArray(Part):
-    """Lanes of a Winograd array: rows = tiles, cols = filters, taps worked on at a time (1 = tap-serial)."""
+class PeArray(KeyGroup):
+    """Lanes in rows and columns."""
 
     rows: Count
+    """Rows of the array."""
     cols: Count
-    taps: Count = 1
+    """Columns of the array."""
 
 
-class RowStationary(Part):
-    """What a row-stationary array has beside its lanes (``accelsim.simulator.machines.row_stationary.passes``).
-
-    filter_words, input_words, psum_words: each lane's scratch-pads.  The three buses join buffers and array, the one of
-    partial sums once in each direction.  bank_kb: inputs and partial sums share input_kb + output_kb in whole banks.
-    """
-
-    filter_words: Count
-    input_words: Count
-    psum_words: Count
-    filter_bus_bits: Count
-    input_bus_bits: Count
-    psum_bus_bits: Count
-    bank_kb: Kilobytes
-
-
-class Cartesian(Part):
-    """Multipliers of each element of a planar array (``accelsim.simulator.machines.cartesian``).
-
-    weights, inputs: non-zeros of each that meet, all with all, in a cycle.
-    accumulators: sums that an element holds.
-    """
-
-    weights: Count
-    inputs: Count
-    accumulators: Count
-
-
-class Decoder(Part):
-    """A decoder of the file's own entropy code between DRAM and weight buffer (``accelsim.hardware.decoder``).
-
-    symbols_per_cycle: weights, zero ones included, that it gives a cycle, 0.001 to 65536.  table_kb: its adaptive
-    statistics.
-    """
-
-    symbols_per_cycle: PerCycle
-    table_kb: Kilobytes = 64
-
-
-class Arithmetic(Part):
-    """Word widths.  ``table``: which published energies (``horowitz`` or ``aladdin``)."""
+class Arithmetic(KeyGroup):
+    """Word widths of a lane, and what its operations cost."""
 
     number: Number = "int"
+    """``int``, ``fp16`` or ``fp32``; decides what a multiply-accumulate costs.  Default: int."""
     weight_bits: Bits = 8
+    """Bits of a weight.  Default: 8."""
     activation_bits: Bits = 8
+    """Bits of an activation, in every buffer and in DRAM.  Default: 8."""
     accumulator_bits: Bits = 24
-    transformed_bits: Bits = 10
+    """Bits of a sum.  Default: 24."""
     table: str = "horowitz"
+    """Which published energies: ``horowitz`` or ``aladdin`` (``hardware.technology``).  Default: horowitz."""
 
     @model_validator(mode="after")
     def _check(self) -> "Arithmetic":
@@ -99,62 +63,44 @@ class Arithmetic(Part):
         return self
 
 
-class Buffers(Part):
-    """Capacity of each global buffer, both halves of its double buffer together, and the width of its port.
-
-    A capacity is 1/1024 to 2^20 kB.
-    banks: of port_bits each, of every buffer (``accelsim.simulator.tiles.ports``); null: as many as the lanes need.
-    shared: weights and inputs share weight_kb + input_kb, divided for each layer as it suits.
-    """
+class Buffers(KeyGroup):
+    """Global buffers: the capacity of each, both halves of its double buffer together, 1/1024 to 2^20 kB."""
 
     weight_kb: Kilobytes
+    """Weights, 1024 bytes."""
     input_kb: Kilobytes
+    """Inputs, 1024 bytes."""
     output_kb: Kilobytes
+    """Outputs and partial sums, 1024 bytes."""
     port_bits: Count = 128
-    banks: Count | None = None
-    shared: bool = False
+    """Width of a port, which decides what a bit of an access costs.  Default: 128."""
 
 
-class WinogradBuffers(Buffers):
-    """The same, with the buffer of transformed inputs; 0 where ``cells`` transform them on the fly."""
-
-    transformed_kb: Annotated[float, Field(ge=0, le=1 << 20)]
-
-
-class Cells(Part):
-    """Multiplier cells that sum several channels at once and transform on the fly (``simulator.machines.cells``).
-
-    channels: summed at each tap; taps x channels are where a layer runs directly.  channel_atom: channels come in
-    multiples of it.  block: outputs are padded to block x block tiles.  kernel: the kernel size that Winograd serves,
-    null for none.  stripe: output positions for which a cell holds its weights.
-    """
-
-    channels: Count
-    channel_atom: Literal[1, 2, 4, 8, 16] = 16
-    block: Annotated[int, Field(ge=1, le=4)] = 1
-    kernel: Annotated[int, Field(ge=2, le=5)] | None = 3
-    stripe: Count = 16
-
-
-class Dram(Part):
-    """One DMA engine's memory.  The type's figures for each channel, and what replaces them (units in the names).
-
-    bandwidth_gbs: peak, 1e9 bytes/s, 0.001 to 1e6 (unlimited: the type ``ideal``).  Times are up to 1e6 ns, refresh
-    (the share of the time that it takes) up to 0.9.  bank_overlap: whether rows are opened ahead
-    (``accelsim.hardware.dram``).
-    """
+class Dram(KeyGroup):
+    """The memory behind the one DMA engine: a type's figures for each channel, and what replaces them."""
 
     type: str
+    """Name of a type in ``hardware.dram``, such as LPDDR4-3200."""
     channels: Count = 1
+    """Channels that interleave their bursts.  Default: 1."""
     bank_overlap: bool = False
+    """Whether rows are opened ahead in other banks (``hardware.dram``).  Default: no."""
     bandwidth_gbs: GigabytesPerSecond | None = None
+    """Peak rate of a channel, 1e9 bytes/s, 0.001 to 1e6 (unlimited: the type ``ideal``).  Default: the type's."""
     burst_bytes: Count | None = None
+    """Bytes of a burst.  Default: the type's."""
     row_bytes: Annotated[int, Field(ge=1, le=1 << 30)] | None = None
+    """Bytes of a row.  Default: the type's."""
     row_miss_ns: Nanoseconds | None = None
+    """Time to open a row, tRP + tRCD, ns, up to 1e6.  Default: the type's."""
     refresh: Annotated[float, Field(ge=0, le=0.9)] | None = None
+    """Share of all time lost to refresh, tRFC / tREFI, up to 0.9.  Default: the type's."""
     read_to_write_ns: Nanoseconds | None = None
+    """Idle time of the data bus where a write follows a read, ns, up to 1e6.  Default: the type's."""
     write_to_read_ns: Nanoseconds | None = None
+    """Idle time of the data bus where a read follows a write, ns, up to 1e6.  Default: the type's."""
     activate_gap_ns: Nanoseconds | None = None
+    """Time between rows opened in different banks, ns, up to 1e6.  Default: the type's."""
 
     @model_validator(mode="after")
     def _check(self) -> "Dram":
@@ -181,43 +127,72 @@ class Dram(Part):
         return f"{source}; machine file: {', '.join(own)}" if own else source
 
 
-class EnergyOverrides(Part):
+class EnergyOverrides(KeyGroup):
     """Figures that replace the tables', each in the unit of its name; ``accelsim inspect MACHINE`` lists them.
 
-    Energies are 0 to 1e6 pJ, powers 0 to 1e6 mW, ``gated_share`` (of an active multiply's energy) 0 to 1.
+    Energies are 0 to 1e6 pJ, powers 0 to 1e6 mW.
     """
 
     mac_pj: Picojoules | None = None
+    """A multiply-accumulate."""
     gated_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    """A gated multiply-accumulate, as a share of an active one."""
     transform_add_pj: Picojoules | None = None
+    """An addition of a transform unit."""
     register_pj_per_bit: Picojoules | None = None
+    """A bit read from or written to an operand register."""
     hop_pj_per_bit: Picojoules | None = None
+    """A bit handed to the next lane, or taken from a bus."""
     dram_activate_pj: Picojoules | None = None
+    """Opening a DRAM row."""
     dram_move_pj_per_bit: Picojoules | None = None
+    """A bit moved from a row to the edge of its chip, or back."""
     dram_io_pj_per_bit: Picojoules | None = None
+    """A bit driven over the line."""
     decode_symbol_pj: Picojoules | None = None
+    """A weight that the decoder of the file's entropy code gives."""
     index_pj: Picojoules | None = None
+    """The address of an operand that was skipped to."""
     weight_read_pj_per_bit: Picojoules | None = None
+    """A bit read from the weight buffer."""
     weight_write_pj_per_bit: Picojoules | None = None
+    """A bit written to the weight buffer."""
     input_read_pj_per_bit: Picojoules | None = None
+    """A bit read from the input buffer."""
     input_write_pj_per_bit: Picojoules | None = None
+    """A bit written to the input buffer."""
     transformed_read_pj_per_bit: Picojoules | None = None
+    """A bit read from the buffer of transformed inputs."""
     transformed_write_pj_per_bit: Picojoules | None = None
+    """A bit written to the buffer of transformed inputs."""
     output_read_pj_per_bit: Picojoules | None = None
+    """A bit read from the output buffer."""
     output_write_pj_per_bit: Picojoules | None = None
+    """A bit written to the output buffer."""
     logic_static_mw: Milliwatts | None = None
+    """Leakage and clock of all logic."""
     sram_leakage_mw: Milliwatts | None = None
+    """Leakage of all global buffers."""
 
 
-class AreaOverrides(Part):
+class AreaOverrides(KeyGroup):
     """Areas of parts that replace the tables', 0 to 1e6 mm2; ``accelsim inspect MACHINE`` lists the parts."""
 
     lanes_mm2: SquareMillimetres | None = None
+    """All lanes."""
     weight_buffer_mm2: SquareMillimetres | None = None
+    """Both halves of the weight buffer."""
     input_buffer_mm2: SquareMillimetres | None = None
+    """Both halves of the input buffer."""
     transformed_buffer_mm2: SquareMillimetres | None = None
+    """Both halves of the buffer of transformed inputs."""
     output_buffer_mm2: SquareMillimetres | None = None
+    """Both halves of the output buffer."""
     scratch_pads_mm2: SquareMillimetres | None = None
+    """The scratch-pads of all lanes."""
     input_transform_mm2: SquareMillimetres | None = None
+    """All input transform units."""
     inverse_transform_mm2: SquareMillimetres | None = None
+    """All inverse transform units."""
     decoder_mm2: SquareMillimetres | None = None
+    """The decoder of the file's entropy code."""

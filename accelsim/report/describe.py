@@ -7,9 +7,8 @@ import numpy as np
 
 from accelsim.dual.deploy import density, sparsity_threshold, spatial_densities, tile_sizes, winograd_model
 from accelsim.dual.model import DualModel
-from accelsim.hardware.energy import area_source, prices, static_mw, static_source
-from accelsim.hardware.machine import SpatialMachine, WinogradMachine
-from accelsim.simulator.run import areas_mm2
+from accelsim.hardware.energy import area_mm2, areas, prices, static_mw, static_source
+from accelsim.simulator.machines.machine import Machine
 
 
 def describe_model(
@@ -58,7 +57,7 @@ def describe_model(
     }
 
 
-def describe_machine(machine: SpatialMachine | WinogradMachine) -> dict[str, Any]:
+def describe_machine(machine: Machine) -> dict[str, Any]:
     """The object that ``accelsim inspect MACHINE --json`` prints.  Infinite figures of ideal memory become null there.
 
     prices: of each action, by name.  areas_mm2: by part.  parameters: the whole description, defaults included.
@@ -83,9 +82,9 @@ def describe_machine(machine: SpatialMachine | WinogradMachine) -> dict[str, Any
         },
         "static_mw": static_mw(machine),
         "static_source": static_source(machine),
-        "area_mm2": sum(areas_mm2(machine).values()),
-        "areas_mm2": areas_mm2(machine),
-        "area_sources": {part: area_source(machine, part) for part in areas_mm2(machine)},
+        "area_mm2": area_mm2(machine),
+        "areas_mm2": {name: area.mm2 for name, area in areas(machine).items()},
+        "area_sources": {name: area.source for name, area in areas(machine).items()},
         "prices": {
             name: {"value": price.pj, "unit": price.unit, "part": price.part, "source": price.source}
             for name, price in prices(machine).items()

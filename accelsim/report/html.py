@@ -5,7 +5,7 @@ from html import escape as html_escape
 
 import pandas as pd
 
-from accelsim.hardware.energy import PARTS
+from accelsim.hardware.price import ENERGY_PARTS
 from accelsim.names import visible
 from accelsim.report.tables import Comparison
 
@@ -35,7 +35,7 @@ ROWS: tuple[tuple[str, str, float, int], ...] = (
     ("SRAM read, MB", "sram_read_bytes", 1e6, 3),
     ("SRAM written, MB", "sram_write_bytes", 1e6, 3),
     ("energy, \N{MICRO SIGN}J", "energy_pj", 1e6, 2),
-    *((f"of this {part}", f"energy_{part}_pj", 1e6, 2) for part in PARTS),
+    *((f"of this {part}", f"energy_{part}_pj", 1e6, 2) for part in ENERGY_PARTS),
     ("power, mW", "power_mw", 1, 1),
     ("area, mm\N{SUPERSCRIPT TWO}", "area_mm2", 1, 3),
     ("lanes", "lanes", 1, 0),

@@ -20,7 +20,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter
 
 from accelsim.arrays import Floats
-from accelsim.hardware.energy import PARTS
+from accelsim.hardware.price import ENERGY_PARTS
 from accelsim.names import in_plot
 from accelsim.report.tables import Comparison
 
@@ -129,7 +129,10 @@ def _cycles(comparison: Comparison) -> Figure:
 
 
 def _energy(comparison: Comparison) -> Figure:
-    parts = {PART_NAMES.get(part, part): comparison.totals[f"energy_{part}_pj"].to_numpy(float) / 1e6 for part in PARTS}
+    parts = {
+        PART_NAMES.get(part, part): comparison.totals[f"energy_{part}_pj"].to_numpy(float) / 1e6
+        for part in ENERGY_PARTS
+    }
     return _stacked(comparison, parts, "energy, \N{MICRO SIGN}J", f"Energy by part: {_model(comparison)}")
 
 

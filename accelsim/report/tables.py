@@ -15,8 +15,8 @@ import pandas as pd
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
 from accelsim.files import RESULTS, read_text
-from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.names import cell, from_cell
+from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.result import ENERGY_COLUMNS, Result
 from accelsim.workload import LayerTable
 
@@ -52,7 +52,7 @@ class Comparison:
 
 def gather(
     model: DualModel | LayerTable,
-    machines: Sequence[SpatialMachine | WinogradMachine],
+    machines: Sequence[Machine],
     results: Sequence[Result],
     batch: int = 1,
     overrides: Sequence[str] = (),

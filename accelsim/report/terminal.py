@@ -15,7 +15,7 @@ from rich.markup import escape as no_markup
 from rich.table import Table
 
 from accelsim.dual.model import DualModel
-from accelsim.hardware.energy import PARTS
+from accelsim.hardware.price import ENERGY_PARTS
 from accelsim.names import visible
 from accelsim.simulator.result import Result
 from accelsim.simulator.sensitivity import least
@@ -74,7 +74,7 @@ SUMMARY: tuple[tuple[str, Row], ...] = (
     ("  outputs", _scaled("dram_output_bytes", 1e6, 3)),
     ("SRAM traffic, MB", lambda t: f"{(t['sram_read_bytes'] + t['sram_write_bytes']) / 1e6:,.3f}"),
     ("energy, uJ", _scaled("energy_pj", 1e6, 2)),
-    *((f"  {part}", _scaled(f"energy_{part}_pj", 1e6, 2)) for part in PARTS),
+    *((f"  {part}", _scaled(f"energy_{part}_pj", 1e6, 2)) for part in ENERGY_PARTS),
     ("power, mW", _scaled("power_mw", 1, 1)),
     ("area, mm2", _scaled("area_mm2", 1, 3)),
 )
@@ -160,7 +160,7 @@ def show_result(
     t = result.total
     _line(out, f"latency {t['latency_ms']:.4f} ms, power {t['power_mw']:.1f} mW, area {t['area_mm2']:.3f} mm2")
     _line(out, f"MACs: dense {t['dense_macs'] / 1e6:.2f} M, effectual {t['effectual_macs'] / 1e6:.2f} M")
-    energy = ", ".join(f"{part} {t[f'energy_{part}_pj'] / 1e6:.2f}" for part in PARTS)
+    energy = ", ".join(f"{part} {t[f'energy_{part}_pj'] / 1e6:.2f}" for part in ENERGY_PARTS)
     _line(out, f"energy {t['energy_pj'] / 1e6:.2f} uJ: {energy}")
 
 

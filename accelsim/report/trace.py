@@ -7,14 +7,14 @@ microseconds of simulated time, cycles x the clock period; cycles stand in ``arg
 from typing import Any
 
 from accelsim.dual.model import DualModel
-from accelsim.hardware.machine import SpatialMachine, WinogradMachine
-from accelsim.simulator.run import plan
-from accelsim.simulator.time.event import UNITS, Span, event
+from accelsim.simulator.machines.machine import Machine
+from accelsim.simulator.run import schedule_layer
+from accelsim.simulator.time.event import UNITS, Span, event_cycles
 from accelsim.simulator.time.pipeline import durations
 from accelsim.workload import LayerTable, layer_works
 
 
-def trace(model: DualModel | LayerTable, machine: SpatialMachine | WinogradMachine, batch: int = 1) -> dict[str, Any]:
+def trace(model: DualModel | LayerTable, machine: Machine, batch: int = 1) -> dict[str, Any]:
     """The timeline of one run, as the object to write as JSON.  Raises InputError if a buffer is too small."""
     name = model.name if isinstance(model, LayerTable) else model.network.graph.name
     us = machine.ns_per_cycle / 1e3
@@ -26,7 +26,7 @@ def trace(model: DualModel | LayerTable, machine: SpatialMachine | WinogradMachi
     now = 0
     for work in layer_works(model, batch):
         spans: list[Span] = []
-        cycles = event(durations(plan(work, machine), machine), spans.append)
+        cycles = event_cycles(durations(schedule_layer(work, machine), machine), spans.append)
         events.append(_span("layers", work.name, now, cycles, tracks, us))
         events += [_span(s.unit, f"{work.name}: {s.task}", now + s.start, s.cycles, tracks, us) for s in spans]
         now += cycles

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from accelsim.hardware.energy import PARTS
+from accelsim.hardware.price import ENERGY_PARTS
 from accelsim.simulator.time.bottleneck import BOUNDS, bound
 
 ENERGY_STEP_PJ = 2.0**-10
@@ -37,7 +37,7 @@ COUNT_COLUMNS = (
     "dma_cycles",
     "roofline_cycles",
 )
-ENERGY_COLUMNS = ("energy_pj", *(f"energy_{part}_pj" for part in PARTS))
+ENERGY_COLUMNS = ("energy_pj", *(f"energy_{part}_pj" for part in ENERGY_PARTS))
 # Parts of energy_dram_pj, and the actions that they price.
 DRAM_COLUMNS = {
     "dram_activate_pj": "dram_activate",

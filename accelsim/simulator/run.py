@@ -1,54 +1,37 @@
-"""From layer works and a machine to a result: plan each layer, time it, price it."""
+"""From layer works and a machine to a result: schedule each layer, time it, price it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from accelsim.hardware.energy import PARTS, Price, area_mm2, prices, static_mw
-from accelsim.hardware.machine import SpatialMachine, WinogradMachine
-from accelsim.simulator.machines.cartesian import plan_cartesian
-from accelsim.simulator.machines.cells import cell_modes
-from accelsim.simulator.machines.matrix_vector import plan_interleaved
-from accelsim.simulator.machines.row_stationary.search import plan_row_stationary
-from accelsim.simulator.machines.stationary import spatial_modes
-from accelsim.simulator.machines.vector import plan_vector
-from accelsim.simulator.machines.winograd import winograd_modes
+from accelsim.hardware.energy import area_mm2, prices, static_mw
+from accelsim.hardware.price import ENERGY_PARTS, Price
+from accelsim.simulator.machines.machine import Machine
+from accelsim.simulator.machines.vector import vector_schedule
 from accelsim.simulator.result import DRAM_COLUMNS, Result, round_energy, totals
-from accelsim.simulator.tiles.mode import Mode
-from accelsim.simulator.tiles.schedule import best_schedule
 from accelsim.simulator.time.bottleneck import breakdown
-from accelsim.simulator.time.event import event
-from accelsim.simulator.time.pipeline import Durations, Engine, durations, fast
+from accelsim.simulator.time.event import event_cycles
+from accelsim.simulator.time.pipeline import Durations, durations, pipeline_cycles
 from accelsim.simulator.time.schedule import Schedule
-from accelsim.transforms.adders import input_unit, inverse_unit
 from accelsim.workload import LayerWork
 
-ENGINES: dict[str, Engine] = {"event": event, "fast": fast}
-# Dataflows that are not tiles of a matrix product plan a layer on their own.
-PLANNERS = {"row_stationary": plan_row_stationary, "cartesian": plan_cartesian, "interleaved": plan_interleaved}
+Engine = Callable[[Durations], int]  # -> cycles from the first request to the last byte stored
+ENGINES: dict[str, Engine] = {"event": event_cycles, "fast": pipeline_cycles}
 
 
-def modes(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> list[Mode]:
-    """The ways in which the machine can execute a conv or linear layer."""
-    if isinstance(machine, SpatialMachine):
-        return spatial_modes(work, machine)
-    return winograd_modes(work, machine) if machine.cells is None else cell_modes(work, machine, machine.cells)
-
-
-def plan(work: LayerWork, machine: SpatialMachine | WinogradMachine) -> Schedule:
+def schedule_layer(work: LayerWork, machine: Machine) -> Schedule:
     """The schedule of one layer.  Raises InputError if the machine's buffers are too small for it."""
     if work.weights is None:
-        return plan_vector(work, machine)
-    if isinstance(machine, SpatialMachine) and machine.dataflow in PLANNERS:
-        return PLANNERS[machine.dataflow](work, machine)
-    return best_schedule(modes(work, machine), machine)
+        return vector_schedule(work, machine)
+    return machine.schedule(work)
 
 
 def run(
     works: Iterable[LayerWork],
-    machine: SpatialMachine | WinogradMachine,
+    machine: Machine,
     model: str = "",
     engine: str = "event",
     synthetic: bool = False,
@@ -62,78 +45,79 @@ def run(
     return Result(model, machine.name, engine, pd.DataFrame(rows), pd.Series(total, dtype=object), synthetic)
 
 
-def run_rows(
-    works: Iterable[LayerWork], machine: SpatialMachine | WinogradMachine, engine: str
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def run_rows(works: Iterable[LayerWork], machine: Machine, engine: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """``run`` as plain values, for sweeps: one row a layer, and the total."""
-    time = ENGINES[engine]
-    table, static = prices(machine), static_mw(machine)
+    count_cycles = ENGINES[engine]
+    pricing = _Pricing(machine, prices(machine), static_mw(machine))
     rows = []
     for work in works:
-        schedule = plan(work, machine)
-        d = durations(schedule, machine)
-        rows.append(_row(work, machine, schedule, d, time(d), table, static))
+        schedule = schedule_layer(work, machine)
+        steps = durations(schedule, machine)
+        rows.append(_row(work, schedule, steps, count_cycles(steps), pricing))
     total = totals(rows, machine.lanes)
     ns = total["cycles"] * machine.ns_per_cycle
     total["latency_ms"] = ns / 1e6
-    total["area_mm2"] = float(sum(areas_mm2(machine).values()))
+    total["area_mm2"] = area_mm2(machine)
     total["power_mw"] = total["energy_pj"] / ns if ns else 0.0  # pJ / ns = mW
     return rows, total
 
 
-def areas_mm2(machine: SpatialMachine | WinogradMachine) -> dict[str, float]:
-    """Area by part; transform units as F(m x m, 3 x 3) needs them."""
-    if isinstance(machine, SpatialMachine):
-        return area_mm2(machine)
-    m, a = machine.tile, machine.arithmetic
-    units = input_unit(m, a.activation_bits, a.transformed_bits), inverse_unit(m, a.accumulator_bits)
-    return area_mm2(machine, *units)
+@dataclass(frozen=True)
+class _Pricing:
+    """What a machine's cycles and actions cost."""
+
+    machine: Machine
+    prices: dict[str, Price]
+    static_mw: float
+
+    def action_energies(self, schedule: Schedule) -> dict[str, float]:
+        """pJ of each action of a layer."""
+        return {action: round_energy(count * self.prices[action].pj) for action, count in schedule.actions.items()}
+
+    def part_energies(self, actions: dict[str, float], cycles: int) -> dict[str, float]:
+        """pJ of each part of a layer's energy.  actions: of ``action_energies``."""
+        energy: dict[str, float] = dict.fromkeys(ENERGY_PARTS, 0.0)
+        for action, pj in actions.items():
+            energy[self.prices[action].part] += pj
+        energy["static"] = round_energy(self.static_mw * cycles * self.machine.ns_per_cycle)
+        return {f"energy_{part}_pj": pj for part, pj in energy.items()}
 
 
-def _row(
-    work: LayerWork,
-    machine: SpatialMachine | WinogradMachine,
-    plan: Schedule,
-    d: Durations,
-    cycles: int,
-    table: dict[str, Price],
-    static: float,
-) -> dict[str, Any]:
+def _row(work: LayerWork, schedule: Schedule, steps: Durations, cycles: int, pricing: _Pricing) -> dict[str, Any]:
     """One layer's row of the result."""
-    compute = int(plan.compute_cycles.sum())
-    weight, inputs, output = (int(t.n_bytes.sum()) for t in (plan.weights, plan.inputs, plan.outputs))
-    priced = {action: round_energy(count * table[action].pj) for action, count in plan.actions.items()}
-    energy = dict.fromkeys(PARTS, 0.0)
-    for action, pj in priced.items():
-        energy[table[action].part] += pj
-    energy["static"] = round_energy(static * cycles * machine.ns_per_cycle)
-    parts = {f"energy_{part}_pj": pj for part, pj in energy.items()}
+    lanes = pricing.machine.lanes
+    compute = int(schedule.compute_cycles.sum())
+    weights = int(schedule.weights.n_bytes.sum())
+    inputs = int(schedule.inputs.n_bytes.sum())
+    outputs = int(schedule.outputs.n_bytes.sum())
+    actions = pricing.action_energies(schedule)
+    parts = pricing.part_energies(actions, cycles)
     return {
         "name": work.name,
         "kind": work.kind,
-        "mode": plan.mode,
+        "mode": schedule.mode,
         "cycles": cycles,
         "compute_cycles": compute,
         "stall_cycles": cycles - compute,
-        **breakdown(plan, d, cycles, machine.lanes),
+        **breakdown(schedule, steps, cycles, lanes),
         "dense_macs": work.dense_macs,
-        "effectual_macs": plan.effectual_macs,
-        "utilization": plan.effectual_macs / (machine.lanes * cycles) if cycles else 0.0,
-        "dram_read_bytes": weight + inputs,
-        "dram_write_bytes": output,
-        "dram_weight_bytes": weight,
+        "effectual_macs": schedule.effectual_macs,
+        "utilization": schedule.effectual_macs / (lanes * cycles) if cycles else 0.0,
+        "dram_read_bytes": weights + inputs,
+        "dram_write_bytes": outputs,
+        "dram_weight_bytes": weights,
         "dram_input_bytes": inputs,
-        "dram_output_bytes": output,
-        "sram_read_bytes": _sram_bytes(plan, "_read"),
-        "sram_write_bytes": _sram_bytes(plan, "_write"),
+        "dram_output_bytes": outputs,
+        "sram_read_bytes": _sram_bytes(schedule, "_read"),
+        "sram_write_bytes": _sram_bytes(schedule, "_write"),
         "energy_pj": sum(parts.values()),
         **parts,
-        **{column: priced[action] for column, action in DRAM_COLUMNS.items()},
-        "dma_cycles": d.dma_cycles,
-        "roofline_cycles": max(compute, d.dma_cycles, int(d.transform.sum()), int(d.inverse.sum())),
+        **{column: actions[action] for column, action in DRAM_COLUMNS.items()},
+        "dma_cycles": steps.dma_cycles,
+        "roofline_cycles": max(compute, steps.dma_cycles, int(steps.transform.sum()), int(steps.inverse.sum())),
     }
 
 
-def _sram_bytes(plan: Schedule, direction: str) -> int:
+def _sram_bytes(schedule: Schedule, direction: str) -> int:
     """Bytes read from or written to all global buffers."""
-    return int(np.ceil(sum(bits for name, bits in plan.actions.items() if name.endswith(direction)) / 8))
+    return int(np.ceil(sum(bits for name, bits in schedule.actions.items() if name.endswith(direction)) / 8))

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.hardware.technology import ARITHMETIC_TABLES
+from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.run import run
 from accelsim.workload import LayerWork
 
 
-def sensitivity(works: Sequence[LayerWork], machines: Sequence[SpatialMachine | WinogradMachine]) -> pd.DataFrame:
+def sensitivity(works: Sequence[LayerWork], machines: Sequence[Machine]) -> pd.DataFrame:
     """One row a table and machine: ``table, machine, energy_pj, energy_mac_pj, ratio`` (energy over the first's).
 
     Raises InputError if a layer does not fit a machine.

@@ -1,12 +1,15 @@
-"""The joint-sparsity regularizer: one set of spatial weights pulled towards zeros in both domains at once.
+"""The joint-sparsity regularizer:
+one set of spatial weights pulled towards zeros in both domains at once.
 
-    R_SD = 1/N_SD  sum_l || w_l * [|w_l| <= theta_SD] ||^2            over all conv and fully-connected layers,
-    R_WD = 1/N_WD  sum_l || W_l * [|W_l| <= theta_WD] ||^2            over the Winograd-eligible ones, W = G w G^T,
-    C    = E + exp(z_SD) R_SD + exp(z_WD) R_WD - alpha (z_SD + z_WD).
+    R_SD = 1/N_SD  sum_l || w_l * [|w_l| <= theta_SD] ||^2     over all conv and linear layers,
+    R_WD = 1/N_WD  sum_l || W_l * [|W_l| <= theta_WD] ||^2     over the Winograd-eligible ones,
+    C    = E + exp(z_SD) R_SD + exp(z_WD) R_WD - alpha (z_SD + z_WD),      W = G w G^T.
 
-theta is the s-th percentile of |w| (|W|) over all its layers together, taken anew at every step; the indicator counts
-as constant in the gradient ("partial L2").  z is learned: dC/dz = exp(z) R - alpha.
-Source: Choi, El-Khamy, Lee, arXiv:1902.08192; the row scaling of G is that of ``accelsim.transforms.winograd``.
+theta is the s-th percentile of |w| (|W|) over all its layers together, taken anew at every step;
+the indicator counts as constant in the gradient ("partial L2").  z is learned: dC/dz = exp(z) R -
+alpha.
+Source: Choi, El-Khamy, Lee, arXiv:1902.08192; the row scaling of G is that of
+``accelsim.transforms.winograd``.
 """
 
 from collections.abc import Collection, Mapping
@@ -24,11 +27,11 @@ from accelsim.transforms.winograd import matrices
 
 @dataclass(frozen=True)
 class Penalty:
-    """One domain's regularizer at one step: R, the threshold, and the share of weights at or below it."""
+    """One domain's regularizer at one step."""
 
-    value: float
-    threshold: float
-    sparsity: float
+    value: float  # R
+    threshold: float  # theta
+    sparsity: float  # share of the weights at or below it
 
 
 def spatial_layers(graph: Graph, exclude: Collection[str] = ()) -> tuple[str, ...]:
@@ -37,7 +40,9 @@ def spatial_layers(graph: Graph, exclude: Collection[str] = ()) -> tuple[str, ..
 
 
 def winograd_layers(graph: Graph, tiles: Mapping[str, int], exclude: Collection[str] = ()) -> dict[str, int]:
-    """Output tile size m of each Winograd-eligible layer: ``tiles`` by name, or by ``"default"``; none of m = 0."""
+    """Output tile size m of each Winograd-eligible layer:
+    ``tiles`` by name, or by ``"default"``; none of m = 0.
+    """
     return {
         node.name: tiles.get(node.name, tiles["default"])
         for node in graph.nodes
@@ -46,38 +51,49 @@ def winograd_layers(graph: Graph, tiles: Mapping[str, int], exclude: Collection[
 
 
 class Percentile:
-    """The s-th percentile of |values|, exactly, cheaply when the values change little from call to call.
+    """The s-th percentile of |values|, exactly,
+    cheaply when the values change little from call to call.
 
-    It keeps the last threshold and selects among the values near it, as near as the threshold's last change lets
-    expect; if the rank falls outside, it selects among all.
+    It keeps the last threshold and selects among the values near it, as near as the threshold's
+    last change lets expect; if the rank falls outside, it selects among all.
     """
 
-    narrowest, widest = 0.001, 0.05
+    narrowest = 0.001  # share of the last threshold, up and down, that is searched first
+    widest = 0.05
 
     def __init__(self, xp: Any = np):
-        self.xp, self.width, self.last = xp, self.widest, 0.0
+        self.xp = xp
+        self.width = self.widest
+        self.last = 0.0
 
     def threshold(self, magnitudes: Array, sparsity: float) -> float:
-        """Smallest theta with at least ceil(sparsity N) magnitudes <= theta.  magnitudes: (N,) float32, >= 0."""
+        """Smallest theta with at least ceil(sparsity N) magnitudes <= theta.
+
+        magnitudes: (N,) float32, >= 0.
+        """
         rank = int(np.ceil(sparsity * magnitudes.size)) - 1  # of the threshold, from 0
         if rank < 0:
             return -1.0  # below every magnitude: nothing is pruned
-        low, high = self.last * (1 - self.width), self.last * (1 + self.width)
+        low = self.last * (1 - self.width)
+        high = self.last * (1 + self.width)
         above = magnitudes > low
         below = magnitudes.size - int(self.xp.count_nonzero(above))
         near = magnitudes[above & (magnitudes <= high)]
         if not 0 <= rank - below < near.size:
-            near, below = magnitudes, 0
+            near = magnitudes
+            below = 0
         theta = float(self.xp.partition(near, rank - below)[rank - below])
         change = abs(theta - self.last) / theta if theta > 0 else 1.0
-        self.width, self.last = min(max(4 * change, self.narrowest), self.widest), theta
+        self.width = min(max(4 * change, self.narrowest), self.widest)
+        self.last = theta
         return theta
 
 
 class JointRegularizer:
     """R_SD and R_WD, their gradients and their thresholds for the layers of one network.
 
-    graph: the network.  tiles: as ``winograd_layers``.  exclude: names of layers left out in both domains.
+    graph: the network.  tiles: as ``winograd_layers``.  exclude: names of layers left out in both
+    domains.
     xp: the array module.
     """
 
@@ -98,7 +114,8 @@ class JointRegularizer:
         ]
         self.w: Array = xp.empty(sum(self.sizes_sd), np.float32)
         self.W: Array = xp.empty(sum(self.sizes_wd), np.float32)
-        self.percentile_sd, self.percentile_wd = Percentile(xp), Percentile(xp)
+        self.percentile_sd = Percentile(xp)
+        self.percentile_wd = Percentile(xp)
 
     def _parts(self, flat: Array, sizes: list[int]) -> list[Array]:
         ends = np.cumsum(sizes).tolist()
@@ -142,12 +159,15 @@ class JointRegularizer:
     def winograd_penalty(
         self, weights: Mapping[str, Array], sparsity: float, gradients: Mapping[str, Array], z: float
     ) -> Penalty:
-        """R_WD at this sparsity; adds exp(z) dR_WD/dw = exp(z) 2/N G^T (W * [...]) G to the gradients."""
+        """R_WD at this sparsity;
+        adds exp(z) dR_WD/dw = exp(z) 2/N G^T (W * [...]) G to the gradients.
+        """
         values = self.transform(weights)
         penalty = self._penalty(values, self.percentile_wd, sparsity)
         values *= np.float32(2 * np.exp(z) / max(values.size, 1))
         for name, part in zip(self.winograd, self._parts(values, self.sizes_wd), strict=True):
-            kron, gradient = self.kron[name], gradients[f"{name}.weight"]
+            kron = self.kron[name]
+            gradient = gradients[f"{name}.weight"]
             gradient += (part.reshape(-1, kron.shape[0]) @ kron).reshape(gradient.shape)
         return penalty
 
@@ -158,7 +178,9 @@ class JointRegularizer:
         return theta_sd, theta_wd
 
     def pruned_spatial(self, weights: Mapping[str, Array], theta: float) -> dict[str, Array]:
-        """The weights, by name, with zeros where |w| <= theta in the regularized layers; the others as they are."""
+        """The weights, by name,
+        with zeros where |w| <= theta in the regularized layers; the others as they are.
+        """
         pruned = dict(weights)
         for name in self.spatial:
             w = weights[f"{name}.weight"]
@@ -166,10 +188,13 @@ class JointRegularizer:
         return pruned
 
     def pruned_winograd(self, weights: Mapping[str, Array], theta: float) -> dict[str, Array]:
-        """By layer name, the Winograd-domain filters (K, C, n_h, n_w) with zeros where |W| <= theta."""
+        """By layer name, the Winograd-domain filters (K, C,
+        n_h, n_w) with zeros where |W| <= theta.
+        """
         pruned = {}
         for name in self.winograd:
-            w, kron = weights[f"{name}.weight"], self.kron[name]
+            w = weights[f"{name}.weight"]
+            kron = self.kron[name]
             W = w.reshape(-1, kron.shape[1]) @ kron.T
             n = round(np.sqrt(kron.shape[0])) if w.shape[2] == w.shape[3] else self.winograd[name] + w.shape[2] - 1
             pruned[name] = (W * (self.xp.abs(W) > theta)).reshape(*w.shape[:2], n, -1)

@@ -27,27 +27,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Flags
 from accelsim.network.forward import apply_layer
 from accelsim.network.graph import INPUT, Graph, Network, Node
 from accelsim.network.layers import Add, Conv, Linear
 from accelsim.sparsity.joint import JointRegularizer
-from accelsim.training.recipe import Reconstruction
+from accelsim.sparsity.recipe import Reconstruction
 
 CHUNK = 32  # images that pass through a layer together
 
 
 @dataclass(frozen=True)
 class LayerReport:
-    """How one layer went.  zeros_sd, zeros_wd: shares aimed at; error: |X w - Y|^2 / |Y - mean|^2 with the zeros;
-    small_wd: share of the energy of W that its small entries hold (what pruning there loses); seconds.
-    """
+    """How one layer went."""
 
     name: str
-    zeros_sd: float
-    zeros_wd: float
-    error: float
-    small_wd: float
+    zeros_sd: float  # share aimed at in the spatial domain
+    zeros_wd: float  # share aimed at in the Winograd domain
+    error: float  # |X w - Y|^2 / |Y - mean|^2 with the zeros
+    small_wd: float  # share of the energy of W that its small entries have (what pruning there loses)
     seconds: float
 
 
@@ -192,23 +190,23 @@ def solve(
             Q += transformed(w)
             V = Q * _large(np.abs(Q) / scale[:, None], round(share * small))
             Q -= V
-    kept = (Z != 0).astype(np.float32)
+    mask = (Z != 0).astype(np.float32)
     outside = (V == 0).astype(np.float32)
-    Z = _polish(A, target, Z, kept, settings, lambda p: pull_wd * back(outside * transformed(p)))
+    Z = _polish(A, target, Z, mask, settings, lambda p: pull_wd * back(outside * transformed(p)))
     W = transformed(Z) / scale[:, None]
     gone = float((W * W * outside).sum()) / max(float((W * W).sum()), 1e-20) if W.size else 0.0
     return Z.reshape(taps, C, K) / scale[:, None], gone
 
 
 def _polish(
-    A: Array, target: Array, w: Array, kept: Array, settings: Reconstruction, more: Callable[[Array], Array]
+    A: Array, target: Array, w: Array, mask: Array, settings: Reconstruction, more: Callable[[Array], Array]
 ) -> Array:
-    """Conjugate gradients on (A + more) w = target among the kept weights, every filter (column) for itself."""
+    """Conjugate gradients on (A + more) w = target among the weights with mask 1, each filter (column) for itself."""
 
     def apply(p: Array) -> Array:
-        return kept * (A @ p + more(p))
+        return mask * (A @ p + more(p))
 
-    r = kept * target - apply(w)
+    r = mask * target - apply(w)
     p, old = r, (r * r).sum(axis=0)
     for _ in range(settings.polish):
         Ap = apply(p)
@@ -227,7 +225,7 @@ def _inverse(A: NDArray[Any]) -> Array:
     return lower + np.tril(inverse, -1).T
 
 
-def _large(magnitudes: Array, zeros: int) -> NDArray[np.bool_]:
+def _large(magnitudes: Array, zeros: int) -> Flags:
     """All but the smallest ``zeros``."""
     if not zeros:
         return np.ones(magnitudes.shape, np.bool_)

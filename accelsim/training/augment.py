@@ -9,8 +9,10 @@ Pixels = NDArray[np.uint8]
 def augment(images: Pixels, rng: np.random.Generator, *, crop: int = 0, flip: bool = False, cutout: int = 0) -> Pixels:
     """A changed copy of the images, (N, H, W, C) uint8.
 
-    crop: each image is moved by up to so many pixels each way, zeros beyond its edge.  flip: half of them mirrored.
-    cutout: a square of this side is set to the batch's mean colour, its centre anywhere (DeVries & Taylor 2017).
+    crop: each image is moved by up to so many pixels each way, zeros beyond its edge.  flip: half
+    of them mirrored.
+    cutout: a square of this side is set to the batch's mean colour, its centre anywhere (DeVries &
+    Taylor 2017).
     """
     N, H, W, C = images.shape
     padded = np.zeros((N, H + 2 * crop, W + 2 * crop, C), np.uint8)

@@ -1,10 +1,13 @@
-"""What a training run leaves on disk: the model for others, and the state that a resumed run goes on from.
+"""What a training run leaves on disk: the model for others,
+and the state that a resumed run goes on from.
 
 ``checkpoint.safetensors``: every array of ``graph.parameters`` by its name, float32, nothing else.
-``checkpoint.json``: ``format`` (1), ``network``, ``theta_sd``, ``theta_wd``, ``sparsity_sd``, ``sparsity_wd``,
-    ``winograd_m`` (by layer), ``recipe`` (as read), ``seed``, ``epochs``, ``hours``, ``accuracy`` (percent:
-    ``unpruned``, ``spatial``, ``winograd``), ``images`` (that they were measured on), ``sha256`` of the safetensors.
-``state.safetensors``: flat vectors of parameters and optimiser, batch-norm statistics; its header's metadata carries
+``checkpoint.json``: ``format`` (1), ``network``, ``theta_sd``, ``theta_wd``, ``sparsity_sd``,
+    ``sparsity_wd``, ``winograd_m`` (by layer), ``recipe`` (as read), ``seed``, ``epochs``,
+    ``hours``, ``accuracy`` (percent: ``unpruned``, ``spatial``, ``winograd``), ``images`` (that
+    they were measured on), ``sha256`` of the safetensors.
+``state.safetensors``: flat vectors of parameters and optimiser, batch-norm statistics; its header's
+metadata carries
     the step, the network and the recipe.
 
 Every file is replaced in one rename, and ``state`` alone decides where a resumed run starts.

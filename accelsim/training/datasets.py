@@ -1,4 +1,6 @@
-"""Labelled images from disk, as uint8 arrays; relative paths start at the folder named by ACCELSIM_DATA."""
+"""Labelled images from disk, as uint8 arrays;
+relative paths start at the folder named by ACCELSIM_DATA.
+"""
 
 import csv
 import io
@@ -15,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from accelsim.arrays import Ints
 from accelsim.errors import InputError
 from accelsim.files import ARCHIVE, DATA, LABELS, PICTURE, opened, read_text
 from accelsim.network.npz import read_npz
@@ -22,22 +25,21 @@ from accelsim.network.pictures import decode, read_picture
 from accelsim.training.augment import Pixels
 from accelsim.training.recipe import Data
 
-Labels = NDArray[np.int64]
 SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
 DECODERS = 4  # threads that decode image files
 
 
 @dataclass(frozen=True)
 class Images:
-    """pixels: (N, H, W, C) uint8, RGB; labels: (N,) int64."""
+    """Images of one size, with labels."""
 
-    pixels: Pixels
-    labels: Labels
+    pixels: Pixels  # (N, H, W, C), RGB
+    labels: Ints  # (N,)
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, index: NDArray[np.int64], rng: np.random.Generator | None = None) -> Pixels:
+    def take(self, index: Ints, rng: np.random.Generator | None = None) -> Pixels:
         """The images at ``index``."""
         return self.pixels[index]
 
@@ -48,18 +50,20 @@ class Images:
 
 @dataclass(frozen=True)
 class Folder:
-    """Image files of any size, decoded when taken: in training a random part of 8 to 100 % of the area and 3:4 to 4:3
-    in shape (Szegedy et al. 2015), otherwise the central 7/8 of the shorter side; both resized to ``size``.
+    """Image files of any size, decoded when taken.
+
+    In training a random part of 8 to 100 % of the area and 3:4 to 4:3 in shape (Szegedy et al.
+    2015), otherwise the central 7/8 of the shorter side; both resized to ``size``.
     """
 
     paths: tuple[Path, ...]
-    labels: Labels
-    size: tuple[int, int]
+    labels: Ints  # (N,)
+    size: tuple[int, int]  # height and width in pixels
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, index: NDArray[np.int64], rng: np.random.Generator | None = None) -> Pixels:
+    def take(self, index: Ints, rng: np.random.Generator | None = None) -> Pixels:
         """The images at ``index``, decoded by a few threads; each has its own random numbers."""
         seeds = rng.integers(0, 2**63, len(index)) if rng is not None else [None] * len(index)
         with ThreadPoolExecutor(DECODERS) as pool:
@@ -79,10 +83,14 @@ Source = Images | Folder
 
 
 def _central(have: tuple[int, int], size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Box (left, top, right, bottom) of size's shape whose scaled-up 8/7 just fits into an image of have = (W, H)."""
+    """Box (left, top, right, bottom) of size's shape whose
+    scaled-up 8/7 just fits into an image of have = (W, H).
+    """
     scale = min(have[0] / size[1], have[1] / size[0]) * 7 / 8
-    width, height = scale * size[1], scale * size[0]
-    left, top = (have[0] - width) / 2, (have[1] - height) / 2
+    width = scale * size[1]
+    height = scale * size[0]
+    left = (have[0] - width) / 2
+    top = (have[1] - height) / 2
     return left, top, left + width, top + height
 
 
@@ -90,15 +98,18 @@ def _part(have: tuple[int, int], rng: np.random.Generator) -> tuple[float, float
     """A random box; the whole image's shape bounds it."""
     area = have[0] * have[1] * rng.uniform(0.08, 1)
     ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
-    width, height = min(np.sqrt(area * ratio), have[0]), min(np.sqrt(area / ratio), have[1])
-    left, top = rng.uniform(0, have[0] - width), rng.uniform(0, have[1] - height)
+    width = min(np.sqrt(area * ratio), have[0])
+    height = min(np.sqrt(area / ratio), have[1])
+    left = rng.uniform(0, have[0] - width)
+    top = rng.uniform(0, have[1] - height)
     return left, top, left + width, top + height
 
 
 def load_split(data: Data, split: str, size: tuple[int, int], classes: int) -> Source:
     """The images of one split, ``train`` or ``test``.
 
-    size: the network's (H, W); classes: its outputs.  Raises InputError if a file is missing or does not fit them.
+    size: the network's (H, W); classes: its outputs.  Raises InputError if a file is missing or
+    does not fit them.
     """
     path = resolve(data.path)
     source: Source
@@ -113,7 +124,8 @@ def load_split(data: Data, split: str, size: tuple[int, int], classes: int) -> S
     if isinstance(source, Images) and source.pixels.shape[1:3] != size:
         raise InputError(f"{path}: images of {source.pixels.shape[1:3]} pixels, expected {size} for the network")
     if source.labels.min() < 0 or source.labels.max() >= classes:
-        raise InputError(f"{path}: labels up to {source.labels.max()}, expected 0 to {classes - 1} for the network")
+        found = f"labels up to {source.labels.max()}"
+        raise InputError(f"{path}: {found}, expected 0 to {classes - 1} for the network")
     limit = data.limit if split == "train" or data.test_limit is None else data.test_limit
     return source if limit is None else source.first(limit)
 
@@ -122,21 +134,26 @@ def folder(path: Path, size: tuple[int, int]) -> Folder:
     """ImageNet's layout: one folder a class, in alphabetical order, each with its images."""
     if not path.is_dir():
         raise InputError(f"{path}: no such folder, expected one folder a class with its images")
-    paths, labels = [], []
+    paths = []
+    labels = []
     for label, name in enumerate(sorted(entry.name for entry in path.iterdir() if entry.is_dir())):
         for file in sorted((path / name).iterdir()):
             if file.suffix.lower() in SUFFIXES:
                 paths.append(file)
                 labels.append(label)
     if not paths:
-        raise InputError(f"{path}: holds no images, expected one folder a class with .jpeg, .jpg, .png or .webp files")
+        expected = "one folder a class with .jpeg, .jpg, .png or .webp files"
+        raise InputError(f"{path}: holds no images, expected {expected}")
     return Folder(tuple(paths), np.array(labels, np.int64), size)
 
 
 def archives(path: Path, split: str, size: tuple[int, int]) -> Images:
-    """Zip archives of images, listed in labels.csv by archive, file, label and split; their centres of ``size``."""
+    """Zip archives of images, listed in labels.csv by archive,
+    file, label and split; their centres of ``size``.
+    """
     listing = path / "labels.csv"
-    pixels, labels = [], []
+    pixels = []
+    labels = []
     rows = csv.DictReader(io.StringIO(read_text(listing, LABELS), newline=""))
     try:
         with ExitStack() as stack:
@@ -153,7 +170,8 @@ def archives(path: Path, split: str, size: tuple[int, int]) -> Images:
                 if zips[name].getinfo(row["file"]).file_size > PICTURE.most_bytes:
                     raise InputError(f"{path / name}: {row['file'][:100]!r} is over {PICTURE.most_bytes} bytes")
                 whole = decode(io.BytesIO(zips[name].read(row["file"])), f"{path / name}: {row['file']}")
-                top, left = (whole.shape[0] - size[0]) // 2, (whole.shape[1] - size[1]) // 2
+                top = (whole.shape[0] - size[0]) // 2
+                left = (whole.shape[1] - size[1]) // 2
                 if min(top, left) < 0:
                     raise InputError(
                         f"{path / row['archive']}: {row['file']} is {whole.shape}, expected at least {size}"
@@ -172,7 +190,8 @@ def archives(path: Path, split: str, size: tuple[int, int]) -> Images:
 
 
 def resolve(path: str) -> Path:
-    """The path, from the data folder if it is relative, from the working directory if it begins with ``./``.
+    """The path, from the data folder if it is relative,
+    from the working directory if it begins with ``./``.
 
     Raises InputError if the data folder is not known.
     """
@@ -180,19 +199,22 @@ def resolve(path: str) -> Path:
         return Path(path)
     root = os.environ.get("ACCELSIM_DATA")
     if not root:
-        raise InputError(
-            f"{path}: a relative data path, expected the environment variable ACCELSIM_DATA to name its folder"
-        )
+        expected = "the environment variable ACCELSIM_DATA to name its folder"
+        raise InputError(f"{path}: a relative data path, expected {expected}")
     return Path(root) / path
 
 
 def cifar10(folder: Path, split: str) -> Images:
-    """CIFAR-10 from lossless mosaics of 40 x 25 images; image i has label i mod 10.  split: train or test."""
+    """CIFAR-10 from lossless mosaics of 40 x 25 images; image i has label i mod 10.
+
+    split: train or test.
+    """
     parts = []
     for k in range(10 if split == "test" else 50):
-        mosaic = open_image(folder / f"{split}_{k:02d}.webp")
+        path = folder / f"{split}_{k:02d}.webp"
+        mosaic = open_image(path)
         if mosaic.shape != (1280, 800, 3):
-            raise InputError(f"{folder / f'{split}_{k:02d}.webp'}: {mosaic.shape} pixels, expected (1280, 800, 3)")
+            raise InputError(f"{path}: {mosaic.shape} pixels, expected (1280, 800, 3)")
         parts.append(mosaic.reshape(40, 32, 25, 32, 3).transpose(0, 2, 1, 3, 4).reshape(1000, 32, 32, 3))
     pixels = np.concatenate(parts)
     return Images(pixels, np.arange(len(pixels)) % 10)
@@ -212,7 +234,6 @@ def from_npz(path: Path, split: str) -> Images:
     except KeyError as error:
         raise InputError(f"{path}: no array {error}, expected {split}_images and {split}_labels") from None
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or labels.shape != pixels.shape[:1]:
-        raise InputError(
-            f"{path}: {split}_images is {pixels.dtype} {pixels.shape}, expected (N, H, W, C) uint8 and N labels"
-        )
+        found = f"{split}_images is {pixels.dtype} {pixels.shape}"
+        raise InputError(f"{path}: {found}, expected (N, H, W, C) uint8 and N labels")
     return Images(pixels, labels.astype(np.int64))

@@ -1,4 +1,6 @@
-"""Accuracy of a network as it stands, pruned in the spatial domain, and pruned in the Winograd domain."""
+"""Accuracy of a network as it stands, pruned in the spatial domain,
+and pruned in the Winograd domain.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -8,9 +10,9 @@ import numpy as np
 from accelsim.arrays import Array
 from accelsim.network.graph import Graph
 from accelsim.sparsity.joint import JointRegularizer
+from accelsim.training.compiled import CompiledNetwork
 from accelsim.training.datasets import Source
 from accelsim.training.ops import Op
-from accelsim.training.plan import Plan
 from accelsim.training.winograd_op import winograd_operations
 
 T = TypeVar("T")
@@ -28,16 +30,16 @@ def top1(
 ) -> float:
     """Percent of the images whose largest output is the label."""
     batch = min(batch, len(images.labels))
-    plan = Plan(graph, arrays, batch, workers=workers, operations=operations, xp=xp)
+    compiled = CompiledNetwork(graph, arrays, batch, workers=workers, operations=operations, xp=xp)
     hits = 0
     for first in range(0, len(images.labels), batch):
         labels = images.labels[first : first + batch]
         pixels = images.take(np.arange(first, first + len(labels)))
         if len(pixels) < batch:  # the last batch is filled up with zeros that do not count
             pixels = np.concatenate([pixels, np.zeros((batch - len(pixels), *pixels.shape[1:]), np.uint8)])
-        logits = plan.forward(graph.preprocessing.apply(pixels))
+        logits = compiled.forward(graph.preprocessing.apply(pixels))
         hits += int((logits[: len(labels)].argmax(axis=1) == xp.asarray(labels)).sum())
-    plan.close()
+    compiled.close()
     return 100 * hits / len(images.labels)
 
 
@@ -49,7 +51,8 @@ def in_both_domains(
     thresholds: tuple[float, float],
     **options: Any,
 ) -> dict[str, float]:
-    """Top-1 in percent: ``unpruned``; ``spatial``: zeros where |w| <= theta_SD; ``winograd``: where |W| <= theta_WD.
+    """Top-1 in percent: ``unpruned``; ``spatial``:
+    zeros where |w| <= theta_SD; ``winograd``: where |W| <= theta_WD.
 
     thresholds: (theta_SD, theta_WD).  options: as ``top1``.
     """
@@ -66,7 +69,9 @@ def by_domain(
     regularizer: JointRegularizer,
     thresholds: tuple[float, float],
 ) -> dict[str, T]:
-    """``measure`` (of arrays, and of Winograd-domain filters by layer) unpruned and pruned in either domain."""
+    """``measure`` (of arrays, and of Winograd-domain filters
+    by layer) unpruned and pruned in either domain.
+    """
     unpruned = measure(arrays, {})
     pruned = regularizer.pruned_spatial(arrays, thresholds[0])
     return {

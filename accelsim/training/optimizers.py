@@ -1,6 +1,8 @@
-"""SGD with Nesterov momentum and Adam, on one flat vector of all parameters; and the moving average of it.
+"""SGD with Nesterov momentum and Adam,
+on one flat vector of all parameters; and the moving average of it.
 
-Sources: Sutskever et al. 2013 in PyTorch's formulation; Kingma & Ba 2015.  Weight decay is added to the gradient.
+Sources: Sutskever et al. 2013 in PyTorch's formulation; Kingma & Ba 2015.  Weight decay is added to
+the gradient.
 """
 
 from typing import Any, Literal
@@ -11,10 +13,14 @@ from accelsim.arrays import Array
 
 
 class Optimizer:
-    """Updates a flat parameter vector in place.  ``state`` names the vectors that a checkpoint must keep."""
+    """Updates a flat parameter vector in place.
+
+    ``state`` names the vectors that a checkpoint must keep.
+    """
 
     def __init__(self, size: int, weight_decay: float, xp: Any = np):
-        self.weight_decay, self.xp = np.float32(weight_decay), xp
+        self.weight_decay = np.float32(weight_decay)
+        self.xp = xp
         self.state: dict[str, Array] = {}
         self.steps = 0
         self.scratch: Array = xp.empty(size, np.float32)
@@ -63,7 +69,9 @@ class Adam(Optimizer):
     def step(self, values: Array, gradient: Array, rate: float) -> None:
         self.steps += 1
         self._decay(values, gradient)
-        (beta1, beta2), first, second = self.betas, self.state["first"], self.state["second"]
+        beta1, beta2 = self.betas
+        first = self.state["first"]
+        second = self.state["second"]
         first *= np.float32(beta1)
         self.xp.multiply(gradient, np.float32(1 - beta1), out=self.scratch)
         first += self.scratch

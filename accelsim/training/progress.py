@@ -1,4 +1,4 @@
-"""The bar that a person watches while a network trains; it goes to stderr and leaves stdout alone."""
+"""The bar that a person watches while a network trains; on stderr, so stdout is left alone."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ class Watch(Protocol):
 
 @contextmanager
 def progress_bar(total_steps: int, done_steps: int, unit: str = "%") -> Iterator[Watch]:
-    """A bar with loss, accuracy in its unit, sparsities, coefficients, images/s and the time left."""
+    """A bar with loss, accuracy in its unit, sparsities, coefficients, speed and the time left."""
     columns = (
         TextColumn("step {task.completed}/{task.total}"),
         BarColumn(bar_width=20),
@@ -39,7 +39,8 @@ def progress_bar(total_steps: int, done_steps: int, unit: str = "%") -> Iterator
             parts = [f"loss {smooth[0]:.3g}", f"train {smooth[1]:.1f} {unit}"]
             for name, penalty, z in (("SD", report.spatial, report.z_sd), ("WD", report.winograd, report.z_wd)):
                 if penalty is not None:
-                    parts.append(f"{name} {100 * penalty.sparsity:.0f} % R {penalty.value:.1e} x {np.exp(z):.1e}")
+                    pull = f"R {penalty.value:.1e} x {np.exp(z):.1e}"
+                    parts.append(f"{name} {100 * penalty.sparsity:.0f} % {pull}")
             parts.append(f"{images_per_s:.0f} images/s")
             progress.update(task, completed=report.step, figures="  ".join(parts))
 
@@ -49,5 +50,6 @@ def progress_bar(total_steps: int, done_steps: int, unit: str = "%") -> Iterator
 def show_layer(report: LayerReport) -> None:
     """One line on stderr for a reconstructed layer."""
     winograd = f", {100 * report.zeros_wd:.0f} % small in the Winograd domain" if report.zeros_wd else ""
-    line = f"{report.name}: {100 * report.zeros_sd:.0f} % zeros{winograd}, error {100 * report.error:.2f} %"
-    Console(stderr=True).print(f"{line}, {report.seconds:.1f} s", highlight=False, soft_wrap=True)
+    line = f"{report.name}: {100 * report.zeros_sd:.0f} % zeros{winograd}"
+    line += f", error {100 * report.error:.2f} %, {report.seconds:.1f} s"
+    Console(stderr=True).print(line, highlight=False, soft_wrap=True)

@@ -1,7 +1,9 @@
-"""PSNR of a super-resolution network as it stands, pruned in the spatial, and pruned in the Winograd domain.
+"""PSNR of a super-resolution network as it stands,
+pruned in the spatial, and pruned in the Winograd domain.
 
-An image passes through in strips, so that memory does not grow with it.  Strips overlap by all that an output row can
-depend on and start at whole Winograd tiles, so they give exactly what the whole image would.
+An image passes through in strips, so that memory does not grow with it.  Strips overlap by all that
+an output row can depend on and start at whole Winograd tiles, so they give exactly what the whole
+image would.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,9 +15,9 @@ from accelsim.arrays import Array
 from accelsim.network.graph import Graph
 from accelsim.network.layers import Conv
 from accelsim.sparsity.joint import JointRegularizer
+from accelsim.training.compiled import CompiledNetwork
 from accelsim.training.evaluate import by_domain
 from accelsim.training.ops import Op
-from accelsim.training.plan import Plan
 from accelsim.training.superresolution import Photographs, Plane
 from accelsim.training.winograd_op import winograd_operations
 
@@ -23,7 +25,10 @@ STRIP = 100_000  # pixels, about
 
 
 def psnr(y: Plane, truth: Plane, border: int) -> float:
-    """Peak signal-to-noise ratio in dB at 8 bits, a border left out.  y, truth: (H, W), 0 to 255."""
+    """Peak signal-to-noise ratio in dB at 8 bits, a border left out.
+
+    y, truth: (H, W), 0 to 255.
+    """
     inner = slice(border, -border or None)
     rounded = np.floor(y.clip(0, 255).astype(np.float64) + 0.5)
     error = float(((rounded - truth)[inner, inner] ** 2).mean())
@@ -41,7 +46,8 @@ def psnr_by_set(
 ) -> dict[str, float]:
     """Mean PSNR in dB of the images of each set.
 
-    filters, tiles: pruned Winograd-domain filters and m of F(m, r), by layer, of those that run there.
+    filters, tiles: pruned Winograd-domain filters and m of F(m, r), by layer, of those that run
+    there.
     """
     return {
         name: _mean(
@@ -71,7 +77,8 @@ def psnr_in_both_domains(
     thresholds: tuple[float, float],
     **options: Any,
 ) -> dict[str, dict[str, float]]:
-    """PSNR by set in dB: ``unpruned``; ``spatial``: zeros where |w| <= theta_SD; ``winograd``: where |W| <= theta_WD.
+    """PSNR by set in dB: ``unpruned``; ``spatial``:
+    zeros where |w| <= theta_SD; ``winograd``: where |W| <= theta_WD.
 
     thresholds: (theta_SD, theta_WD).  options: as ``psnr_by_set``.
     """
@@ -102,18 +109,21 @@ def enhance(
     height = -(-height // whole) * whole
     out = np.empty_like(plane)
     for top in range(0, H, height):
-        first, last = max(top - margin, 0), min(top + height + margin, H)
+        first = max(top - margin, 0)
+        last = min(top + height + margin, H)
         part = graph.with_input_shape((last - first, W, 1))
-        plan = Plan(part, arrays, 1, workers=workers, operations=operations)
+        compiled = CompiledNetwork(part, arrays, 1, workers=workers, operations=operations)
         x = part.preprocessing.apply(plane[None, first:last, :, None])
-        y = plan.forward(x)[0, top - first : top - first + height, :, 0]
+        y = compiled.forward(x)[0, top - first : top - first + height, :, 0]
         out[top : top + height] = y * np.float32(part.preprocessing.scale)
-        plan.close()
+        compiled.close()
     return out
 
 
 def _reach(graph: Graph, tiles: Mapping[str, int]) -> int:
-    """Rows up or down that an output may depend on, at most: kernels, and the tiles they are computed in, add up."""
+    """Rows up or down that an output may depend on, at most:
+    kernels, and the tiles they are computed in, add up.
+    """
     return sum(
         node.layer.kernel[0] // 2 + tiles.get(node.name, 1) - 1 for node in graph.nodes if isinstance(node.layer, Conv)
     )

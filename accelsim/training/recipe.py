@@ -1,4 +1,6 @@
-"""A training recipe: one YAML file that says all that a run needs, so that the same file gives the same bytes."""
+"""A training recipe: one YAML file that says all that a run needs,
+so that the same file gives the same bytes.
+"""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,156 +9,182 @@ from pydantic import Field, model_validator
 
 from accelsim.faults import validated
 from accelsim.files import TRAINING_RECIPE
-from accelsim.settings import Section, read_settings
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, le=10_000_000)]
+from accelsim.settings import Count, NonNegative, Positive, Section, Seed, Share, Threads, read_settings
+from accelsim.sparsity.recipe import Joint, Reconstruction
 
 
 class Data(Section):
-    """What to train on: ``kind`` and where, as a path (relative paths start at the folder named by ACCELSIM_DATA).
-
-    cifar10: the lossless mosaics ``{train,test}_NN.webp``.  folder: ImageNet's layout, ``train/CLASS/IMAGE`` and
-    ``val/CLASS/IMAGE``, random parts of them in training.  npz: arrays train_images, train_labels, test_images and
-    test_labels.  archives: zip files listed in ``labels.csv``, whose ``calibration`` rows are trained on.
-    super_resolution: ``train91.zip``, ``set5.zip`` and ``set14.zip``; luminance reduced by ``scale`` and enlarged again
-    (``superresolution``), trained on in patches of ``patch`` pixels in 8 orientations by their mean squared error.
-    crop, flip, cutout: as ``augment``.  limit: use only the first so many images (patches) of each split; test_limit:
-    of the test split.
-    """
+    """What to train on, and how the images are changed on the way."""
 
     kind: Literal["cifar10", "folder", "npz", "archives", "super_resolution"]
+    """How the images lie on disk.
+
+    cifar10: the lossless mosaics ``{train,test}_NN.webp``.  folder: ImageNet's layout,
+    ``train/CLASS/IMAGE`` and ``val/CLASS/IMAGE``, random parts of them in training.  npz: arrays
+    train_images, train_labels, test_images and test_labels.  archives: zip files listed in
+    ``labels.csv``, whose ``calibration`` rows are trained on.
+    super_resolution: ``train91.zip``, ``set5.zip`` and ``set14.zip``
+    (``accelsim.training.superresolution``), whose luminance is trained on by its mean squared
+    error.
+    """
+
     path: str
+    """Where; a relative path starts at the folder named by ACCELSIM_DATA,
+    ``./`` at the working directory.
+    """
+
     scale: Annotated[int, Field(ge=2, le=8)] = 3
+    """Super-resolution: images are reduced by it and enlarged again."""
+
     patch: Annotated[int, Field(ge=8, le=512)] = 48
+    """Super-resolution: the side of a training patch in pixels; each comes in 8 orientations."""
+
     crop: Annotated[int, Field(ge=0, le=64)] = 0
+    """Training images are moved by up to so many pixels each way."""
+
     flip: bool = False
+    """Half of the training images are mirrored."""
+
     cutout: Annotated[int, Field(ge=0, le=224)] = 0
+    """The side in pixels of a square of each training image that is covered."""
+
     limit: Count | None = None
+    """Use only the first so many images (patches) of each split."""
+
     test_limit: Count | None = None
+    """Use only the first so many images of the test split."""
 
 
 class OptimizerSettings(Section):
-    """The optimiser of the weights, and its learning rate over the training (see ``schedules``)."""
+    """The optimiser of the weights,
+    and its learning rate over the training (``accelsim.training.schedules``).
+    """
 
     kind: Literal["sgd", "adam"] = "adam"
+    """SGD with Nesterov's momentum, or Adam."""
+
     rate: Positive = 1e-3
+    """The largest learning rate."""
+
     momentum: Share = 0.9
+    """Momentum of SGD; Adam's first beta."""
+
     weight_decay: NonNegative = 0.0
+    """This share of the weights is added to their gradient."""
+
     schedule: Literal["constant", "step", "cosine", "one_cycle"] = "cosine"
+    """How the learning rate moves."""
+
     warmup: Share = 0.0
+    """The share of the training over which the rate climbs."""
+
     milestones: tuple[Share, ...] = (0.5, 0.75)
+    """Shares of the training at which ``step`` multiplies the rate."""
+
     gamma: Positive = 0.1
+    """What ``step`` multiplies the rate by."""
+
     final: Share = 0.0
+    """The rate that ``cosine`` and ``one_cycle`` end at, as a share of the largest."""
 
 
 class Teacher(Section):
     """Distillation: loss = (1 - share) cross-entropy + share T^2 KL(teacher || student).
 
     For super-resolution: (1 - share) |y - truth|^2 + share |y - teacher|^2, means over the pixels.
-    hint: a node, in both networks of one shape, whose output follows the teacher's: the loss has, too,
-    hint_weight |student's - teacher's|^2 / |teacher's|^2 (Romero et al. 2015).
     """
 
     network: str
+    """The zoo's name of the network to follow."""
+
     weights: str
+    """The weights of that network, a path as in ``Data``."""
+
     temperature: Positive = 4.0
+    """T, which outputs are divided by before the softmax."""
+
     share: Share = 0.7
+    """How much the teacher counts beside the labels."""
+
     hint: str | None = None
+    """A node, in both networks of one shape, whose output follows the teacher's: the loss has, too,
+    hint_weight |student's - teacher's|^2 / |teacher's|^2 (Romero et al. 2015)."""
+
     hint_weight: Positive = 20.0
-
-
-class Joint(Section):
-    """The joint-sparsity regularizer (``accelsim.sparsity.joint``).
-
-    mode: the domains that are regularized.  spatial, winograd: the sparsity targets s_SD and s_WD; both are also what
-    the evaluation prunes to.  grow_from, grow_until: the targets start at this share of themselves and grow until this
-    share of the training.  alpha: what exp(z) R tends to.  z_rate: Adam's rate for z.  z_start: its first value;
-    "balanced" is log(alpha / R) of the first step.  prune_from: from this share of the training on, the weights that
-    are then up to theta_SD are zero for good (what the compression does anyway), and only R_WD goes on.
-    hold: no regularizer; the zeros that the first weights have in either domain are made exact and stay (``hold``).
-    tiles: m of F(m, r) by layer name, ``default`` for the others; 0: not by Winograd.  exclude: layers left alone in
-    both domains.
-    """
-
-    mode: Literal["sd", "wd", "joint"] = "joint"
-    spatial: Share = 0.8
-    winograd: Share = 0.8
-    grow_from: Share = 1.0
-    grow_until: Share = 0.0
-    alpha: Positive = 0.1
-    z_rate: NonNegative = 1e-4
-    z_start: float | Literal["balanced"] = 10.0
-    prune_from: Share | None = None
-    hold: bool = False
-    tiles: dict[str, Annotated[int, Field(ge=0, le=6)]] = Field(default_factory=lambda: {"default": 2})
-    exclude: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _has_default(self) -> "Joint":
-        if "default" not in self.tiles:
-            raise ValueError("tiles: expected a 'default' tile size")
-        return self
-
-
-class Reconstruction(Section):
-    """Layer-wise reconstruction to the sparsities of ``joint`` before the first epoch (``reconstruction``).
-
-    images: of the training split, the first so many.  positions: random ones of each image that a layer is fitted to.
-    iterations, polish: of ADMM and of the conjugate gradients after it.  spatial_pull, winograd_pull: ADMM's penalties,
-    where a weight's output has weight 1.  damping: pull towards the dense weights.
-    """
-
-    images: Count = 512
-    positions: Count = 100
-    iterations: Annotated[int, Field(ge=1, le=1000)] = 30
-    polish: Annotated[int, Field(ge=0, le=1000)] = 15
-    spatial_pull: Positive = 1.0
-    winograd_pull: Positive = 1.0
-    damping: Positive = 0.03
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    """How much the hint counts in the loss."""
 
 
 class Recipe(Section):
-    """One training run.
-
-    start: a .safetensors or .npz file of first weights (a path as in ``Data``; ``./`` begins at the working directory);
-    without it they are random, or ``identity``: random, but the network's first channel carries its input to the
-    output as it is, to which all else adds nothing yet (super-resolution then starts as bicubic enlargement).
-    epochs: the length of all schedules.  stop_after: end after so many of them.  smoothing: of the labels.
-    reconstruction: before the first epoch; ``epochs: 0`` leaves it at that.
-    train_from: a node; only it and what comes after it are trained, on what the layers before make of the images as
-    they are and, with ``data.flip``, mirrored (``tail``).
-    ema: decay of the weights' moving average, which then is the checkpoint.  reestimate: batches over which the
-    checkpoint's batch-norm statistics are measured anew.  checkpoint_steps: steps between the states that a
-    killed run resumes from, beside that of every epoch's end, when the model is measured and written, too.
-    block: images that pass through the layers together, a matter of speed (``Plan`` has a default).  threads: as many
-    as you like, the results are the same.  interim_images: of the test split, measured at the end of every epoch but
-    the last, after which all are.
-    """
+    """One training run."""
 
     network: str
+    """The zoo's name of the network to train."""
+
     start: str | None = None
+    """The first weights: a .safetensors or .npz file, a path as in ``Data``.
+
+    Without it they are random, or ``identity``: random, but the network's first channel carries its
+    input to the output as it is, to which all else adds nothing yet (super-resolution then starts
+    as bicubic enlargement).
+    """
+
     data: Data
+    """The images."""
+
     epochs: Annotated[int, Field(ge=0, le=10_000_000)]
+    """The length of all schedules; 0 leaves it at ``reconstruction``."""
+
     stop_after: Count | None = None
+    """End after so many of the epochs."""
+
     batch: Count = 128
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    """Images a step."""
+
+    seed: Seed = 0
+    """Seed of the first weights, of the order of the images and of their changes."""
+
     smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The share of a label that is spread over all classes."""
+
     optimizer: OptimizerSettings = OptimizerSettings()
+    """How the weights move."""
+
     teacher: Teacher | None = None
+    """The network to distil from."""
+
     joint: Joint | None = None
+    """Zeros to aim at; without it the network stays dense."""
+
     reconstruction: Reconstruction | None = None
+    """How the zeros come about before the first epoch."""
+
     train_from: str | None = None
+    """A node; only it and what comes after it are trained, on what the layers before make of the
+    images as they are and, with ``data.flip``, mirrored (``accelsim.training.tail``)."""
+
     ema: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Decay of the weights' moving average, which then is the checkpoint."""
+
     reestimate: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Batches over which the checkpoint's batch-norm statistics are measured anew."""
+
     checkpoint_steps: Count | None = None
+    """Steps between the states that a killed run resumes from,
+    beside that of every epoch's end, when the model is measured and written, too."""
+
     log_steps: Count = 20
+    """Steps between the rows of the log."""
+
     interim_images: Count = 2000
-    threads: Annotated[int, Field(ge=1, le=256)] = 2
+    """Test images measured at the end of every epoch but the last, after which all are."""
+
+    threads: Threads = 2
+    """Threads of the training; results do not depend on them."""
+
     block: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Images that pass through the layers together,
+    a matter of speed; by default as many as suit the layers.
+    """
 
     @model_validator(mode="after")
     def _has_targets(self) -> "Recipe":

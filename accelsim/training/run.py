@@ -1,7 +1,7 @@
-"""``accelsim train``: from a recipe file to a folder with a log, a resumable state, and a checkpoint to compress."""
+"""``accelsim train``: from a recipe file to a folder with a log,
+a resumable state, and a checkpoint to compress.
+"""
 
-import csv
-import io
 import time
 from collections.abc import Callable
 from dataclasses import astuple, fields
@@ -15,18 +15,19 @@ from threadpoolctl import threadpool_limits
 from accelsim.arrays import Array
 from accelsim.errors import InputError, NumericalError
 from accelsim.faults import nearest
-from accelsim.files import LOG as LOG_FILE
-from accelsim.files import read_text, write_text
+from accelsim.files import write_text
 from accelsim.network.graph import INPUT, Graph, Network
-from accelsim.network.layers import BatchNorm, Conv, Relu
-from accelsim.network.weights import load_network, read_weights
+from accelsim.network.weights import load_network
 from accelsim.network.zoo import named_graph
-from accelsim.sparsity.initial_zeros import held_zeros, projected
+from accelsim.sparsity.initial_zeros import initial_patterns, projected
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.reconstruction import LayerReport, reconstruct
+from accelsim.sparsity.zero_patterns import ZeroPattern
 from accelsim.training import checkpoint
 from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import in_both_domains, top1
+from accelsim.training.first_weights import identity_arrays, initial_arrays, start_arrays
+from accelsim.training.log import TrainingLog
 from accelsim.training.progress import Watch, progress_bar, show_layer
 from accelsim.training.psnr import bicubic_psnr, psnr_by_set, psnr_in_both_domains
 from accelsim.training.recipe import Recipe, load_recipe
@@ -44,17 +45,14 @@ from accelsim.training.trainer import StepReport, Trainer
 LOG = "log.csv"
 LAYERS = "reconstruction.csv"
 LAYER_COLUMNS = tuple(field.name for field in fields(LayerReport))
-COLUMNS = (
-    *("step", "epoch", "seconds", "loss", "accuracy", "rate", "s_sd", "s_wd", "sparsity_sd", "sparsity_wd"),
-    *("R_sd", "R_wd", "theta_sd", "theta_wd", "coefficient_sd", "coefficient_wd", "images_per_s"),
-)
 
 
 def train_recipe(path: Path, out: Path, resume: bool = False) -> dict[str, Any]:
     """Train as the recipe says; return the finished checkpoint's card (``checkpoint.json``).
 
     out: the run's folder.  resume: go on from the state in it.
-    Raises InputError for a bad recipe, missing data or another run's state; NumericalError if the loss is not finite.
+    Raises InputError for a bad recipe, missing data or another run's state; NumericalError if the
+    loss is not finite.
     """
     recipe = load_recipe(path)
     run = Run(recipe, path, out)
@@ -71,7 +69,8 @@ def train_recipe(path: Path, out: Path, resume: bool = False) -> dict[str, Any]:
 
 def summary(card: dict[str, Any], out: Path) -> str:
     """A few lines that say what a finished run reached and where it lies."""
-    lines = [f"{card['network']}: {card['epochs']:g} epochs, {card['hours']:.2f} h, {card['images']} test images"]
+    length = f"{card['epochs']:g} epochs, {card['hours']:.2f} h"
+    lines = [f"{card['network']}: {length}, {card['images']} test images"]
     names = {
         "bicubic": "enlarged only",
         "unpruned": "as trained",
@@ -99,68 +98,6 @@ def find_network(name: str, source: str) -> Graph:
         raise InputError(f"{source}: {error}") from None
 
 
-def initial_arrays(graph: Graph, seed: int) -> dict[str, Array]:
-    """Random first weights: He et al. 2015 (normal, fan out) for convolutions, 1 and 0 for batch-norm."""
-    rng = np.random.default_rng(seed)
-    arrays = {}
-    norms = {node.name for node in graph.nodes if isinstance(node.layer, BatchNorm)}
-    for name, shape in graph.parameters.items():
-        node, _, key = name.rpartition(".")
-        if key == "weight" and len(shape) == 4:
-            scale = np.sqrt(2 / (shape[0] * shape[2] * shape[3]))
-            arrays[name] = (scale * rng.standard_normal(shape)).astype(np.float32)
-        elif key == "weight" and len(shape) == 2:
-            arrays[name] = rng.uniform(-1, 1, shape).astype(np.float32) / np.float32(np.sqrt(shape[1]))
-        else:
-            one = key == "running_var" or (key == "weight" and node in norms) or (key == "weight" and len(shape) == 1)
-            arrays[name] = np.full(shape, one, np.float32)
-    return arrays
-
-
-def identity_arrays(graph: Graph, seed: int) -> dict[str, Array]:
-    """Random first weights, but the first channel of every convolution hands on the first channel of its input.
-
-    The last convolution does only that, so that the network starts as the identity wherever its input is not negative.
-    Raises InputError if the network is not one chain of convolutions.
-    """
-    convs = [node.name for node in graph.nodes if isinstance(node.layer, Conv)]
-    if not convs or not all(isinstance(node.layer, Conv | Relu) for node in graph.nodes):
-        raise InputError(f"start: identity, expected a network of convolutions and ReLU only, got {graph.name}")
-    arrays = initial_arrays(graph, seed)
-    for name in convs:
-        w = arrays[f"{name}.weight"]
-        w[:1] = 0
-        w[0, 0, w.shape[2] // 2, w.shape[3] // 2] = 1
-    return arrays
-
-
-def start_arrays(graph: Graph, path: Path) -> dict[str, Array]:
-    """The graph's arrays from a .safetensors or .npz file; 1 x 1 convolutions that it lacks, with their batch-norm,
-    start as the identity (the projection that arXiv:1902.08192 adds to ResNet-18).
-
-    Raises InputError if any other array is missing or an array does not fit.
-    """
-    arrays = read_weights(path)
-    identities = {
-        node.name
-        for node in graph.nodes
-        if isinstance(node.layer, Conv) and node.layer.kernel == (1, 1) and f"{node.name}.weight" not in arrays
-    }
-    identities |= {
-        node.name for node in graph.nodes if isinstance(node.layer, BatchNorm) and identities.issuperset(node.inputs)
-    }
-    for name, shape in graph.parameters.items():
-        node, _, key = name.rpartition(".")
-        if node in identities and name not in arrays:
-            square = key == "weight" and len(shape) == 4
-            one = key in ("weight", "running_var")
-            arrays[name] = np.eye(*shape[:2], dtype=np.float32).reshape(shape) if square else np.full(shape, one, "f4")
-    try:
-        return dict(Network(graph, arrays).arrays)
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from None
-
-
 def check_hint(name: str, graph: Graph, teacher: Graph, path: Path) -> None:
     """Raise InputError unless both networks have such a node, of one shape."""
     for network in (graph, teacher):
@@ -178,59 +115,101 @@ class Run:
     """One training run in one folder."""
 
     def __init__(self, recipe: Recipe, path: Path, out: Path):
-        self.recipe, self.path, self.out = recipe, path, out
-        self.graph = find_network(recipe.network, f"{path}: key network")
-        data = recipe.data
-        if data.kind == "super_resolution":
-            self.graph = super_resolver(self.graph, data.patch, f"{path}: key network")
-        if recipe.start is None:
-            arrays = initial_arrays(self.graph, recipe.seed)
-        elif recipe.start == "identity":
-            arrays = identity_arrays(self.graph, recipe.seed)
-        else:
-            arrays = start_arrays(self.graph, resolve(recipe.start))
-        teacher, hint = None, None
-        if recipe.teacher is not None:
-            hint = recipe.teacher.hint
-            teacher_graph = find_network(recipe.teacher.network, f"{path}: key teacher.network")
-            if data.kind == "super_resolution":
-                teacher_graph = super_resolver(teacher_graph, data.patch, f"{path}: key teacher.network")
-            teacher = load_network(teacher_graph, resolve(recipe.teacher.weights))
-            if hint is not None:
-                check_hint(hint, self.graph, teacher_graph, path)
-        size, classes = self.graph.input_shape[:2], self.graph.shapes[self.graph.nodes[-1].name][-1]
-        self.test: Source | Photographs
-        images: Source | Patches | Features
-        if data.kind == "super_resolution":
-            self.test = photographs(data, resolve(data.path))
-            images = training_patches(data, resolve(data.path))
-        else:
-            self.test = load_split(data, "test", size, classes)
-            images = load_split(data, "train", size, classes)
-        if len(images) < recipe.batch:
-            raise InputError(f"{path}: key batch: {recipe.batch}, expected at most the {len(images)} images")
-        held = {}
+        self.recipe = recipe
+        self.path = path
+        self.out = out
+        self.graph = self._find(recipe.network, "network")
+        arrays = self._first_arrays()
+        teacher = self._find_teacher()
+        images = self._find_images()
+        patterns: dict[str, ZeroPattern] = {}
         if recipe.joint is not None and recipe.joint.hold:
-            held = held_zeros(self.graph, arrays, recipe.joint)
-            arrays = projected(arrays, held)
-        graph, self.fixed = self.graph, {}
-        if recipe.train_from is not None and not isinstance(images, Patches):
-            try:
-                head, graph = split(self.graph, recipe.train_from)
-            except ValueError as error:
-                raise InputError(f"{path}: key train_from: {error}") from None
+            patterns = initial_patterns(self.graph, arrays, recipe.joint)
+            arrays = projected(arrays, patterns)
+        graph = self.graph
+        self.fixed: dict[str, Array] = {}  # the arrays of the layers that are not trained
+        if recipe.train_from is not None and not isinstance(images, Patches | Features):
+            head, graph = self._split(recipe.train_from)
             self.fixed = {name: arrays[name] for name in head.parameters}
             if recipe.epochs:
-                images = features(Network(head, self.fixed), images, data.flip, teacher, recipe.threads, hint)
-            held = {name: zeros for name, zeros in held.items() if name in graph.parameters}
+                hint = None if recipe.teacher is None else recipe.teacher.hint
+                fixed = Network(head, self.fixed)
+                images = features(fixed, images, recipe.data.flip, teacher, recipe.threads, hint)
+            patterns = {name: pattern for name, pattern in patterns.items() if name in graph.parameters}
             teacher = None
-            if hint is not None and hint not in graph.shapes:
-                raise InputError(
-                    f"{path}: key teacher.hint: {hint!r} comes before {recipe.train_from!r}, expected a node after"
-                )
-        self.trainer = Trainer(recipe, graph, arrays, images, teacher, held=held)
-        self.rows: list[dict[str, Any]] = []
+        network = Network(graph, {name: arrays[name] for name in graph.parameters})
+        self.trainer = Trainer(recipe, network, images, teacher, patterns)
+        self.log = TrainingLog(out / LOG)
         self.hours = 0.0
+
+    def _find(self, name: str, key: str) -> Graph:
+        """The graph that a key of the recipe names, as it fits the data.
+
+        Raises InputError that names the key.
+        """
+        source = f"{self.path}: key {key}"
+        graph = find_network(name, source)
+        data = self.recipe.data
+        return super_resolver(graph, data.patch, source) if data.kind == "super_resolution" else graph
+
+    def _first_arrays(self) -> dict[str, Array]:
+        """The first weights, as the recipe says.
+
+        Raises InputError if a file does not fit the network.
+        """
+        if self.recipe.start is None:
+            return initial_arrays(self.graph, self.recipe.seed)
+        if self.recipe.start == "identity":
+            return identity_arrays(self.graph, self.recipe.seed)
+        return start_arrays(self.graph, resolve(self.recipe.start))
+
+    def _find_teacher(self) -> Network | None:
+        """The network to distil from, if the recipe names one.
+
+        Raises InputError if it does not fit.
+        """
+        settings = self.recipe.teacher
+        if settings is None:
+            return None
+        teacher = load_network(self._find(settings.network, "teacher.network"), resolve(settings.weights))
+        if settings.hint is not None:
+            check_hint(settings.hint, self.graph, teacher.graph, self.path)
+        return teacher
+
+    def _find_images(self) -> Source | Patches | Features:
+        """The training images, with the test images in ``test``.
+
+        Raises InputError if there are too few.
+        """
+        data = self.recipe.data
+        images: Source | Patches
+        if data.kind == "super_resolution":
+            self.test: Source | Photographs = photographs(data, resolve(data.path))
+            images = training_patches(data, resolve(data.path))
+        else:
+            size = self.graph.input_shape[:2]
+            classes = self.graph.shapes[self.graph.nodes[-1].name][-1]
+            self.test = load_split(data, "test", size, classes)
+            images = load_split(data, "train", size, classes)
+        batch = self.recipe.batch
+        if len(images) < batch:
+            raise InputError(f"{self.path}: key batch: {batch}, expected at most the {len(images)} images")
+        return images
+
+    def _split(self, node: str) -> tuple[Graph, Graph]:
+        """The layers before the node, and the others.
+
+        Raises InputError if they cannot be parted there.
+        """
+        try:
+            head, tail = split(self.graph, node)
+        except ValueError as error:
+            raise InputError(f"{self.path}: key train_from: {error}") from None
+        hint = None if self.recipe.teacher is None else self.recipe.teacher.hint
+        if hint is not None and hint not in tail.shapes:
+            fault = f"{hint!r} comes before {node!r}, expected a node after"
+            raise InputError(f"{self.path}: key teacher.hint: {fault}")
+        return head, tail
 
     def resume(self) -> None:
         """Continue from the state in the folder."""
@@ -247,27 +226,27 @@ class Run:
         except ValueError as error:
             raise InputError(f"{where}: {error}") from None
         self.hours = float(notes["hours"])
-        log = self.out / LOG
-        if log.exists():
-            try:
-                rows = csv.DictReader(io.StringIO(read_text(log, LOG_FILE), newline=""))
-                self.rows = [row for row in rows if int(row["step"]) <= self.trainer.done]
-            except (KeyError, TypeError, ValueError, csv.Error) as error:
-                if isinstance(error, InputError):
-                    raise
-                raise InputError(f"{log}: {error}, expected the log of this run") from None
+        self.log.resume(self.trainer.done)
 
     def prepare(self, watch: Callable[[LayerReport], None] | None = None) -> None:
-        """What the recipe wants done to the first weights.  watch: called after each reconstructed layer."""
+        """What the recipe wants done to the first weights.
+
+        watch: called after each reconstructed layer.
+        """
         if self.recipe.reconstruction is not None:
             self.reconstruct(watch)
 
     def reconstruct(self, watch: Callable[[LayerReport], None] | None = None) -> None:
-        """Make the first weights sparse layer by layer, as the recipe says.  watch: called after each layer."""
-        settings, joint = self.recipe.reconstruction, self.recipe.joint
+        """Make the first weights sparse layer by layer, as the recipe says.
+
+        watch: called after each layer.
+        """
+        settings = self.recipe.reconstruction
+        joint = self.recipe.joint
         assert settings is not None
         assert joint is not None
-        started, rows = time.perf_counter(), [LAYER_COLUMNS]
+        started = time.perf_counter()
+        rows = [LAYER_COLUMNS]
 
         def note(report: LayerReport) -> None:
             rows.append(tuple(f"{value:.5g}" if isinstance(value, float) else value for value in astuple(report)))
@@ -288,7 +267,9 @@ class Run:
         self._save_state()
 
     def train(self, watch: Watch | None = None) -> dict[str, Any]:
-        """Train to the end.  The model is measured and written after every epoch, the state more often if asked for.
+        """Train to the end.
+
+        The model is measured and written after every epoch, the state more often if asked for.
 
         watch: called with each report and images/s.
         """
@@ -296,8 +277,10 @@ class Run:
             return self._train(watch)
 
     def _train(self, watch: Watch | None) -> dict[str, Any]:
-        trainer, recipe = self.trainer, self.recipe
-        started, first = time.perf_counter(), trainer.done
+        trainer = self.trainer
+        recipe = self.recipe
+        started = time.perf_counter()
+        first = trainer.done
         hours_before = self.hours
         card: dict[str, Any] = {}
         every = recipe.checkpoint_steps or trainer.steps_per_epoch
@@ -314,35 +297,24 @@ class Run:
             if watch is not None:
                 watch(report, speed)
             if trainer.done % recipe.log_steps == 0 or trainer.done == trainer.end:
-                self._log(report, speed)
+                self._write_log(report, speed)
             if trainer.done % trainer.steps_per_epoch == 0 or trainer.done == trainer.end:
                 card = self._save(final=trainer.done == trainer.end)
             elif trainer.done % every == 0:
                 self._save_state()
         return card or self._save(final=True)
 
-    def _log(self, report: StepReport, speed: float) -> None:
-        s_sd, s_wd = self.trainer.sparsity_targets()
-        sd, wd = report.spatial, report.winograd
-        values = (
-            *(report.step, (report.step - 1) // self.trainer.steps_per_epoch, f"{self.hours * 3600:.1f}"),
-            *(f"{report.loss:.5f}", f"{report.accuracy:.2f}", f"{report.rate:.3e}", f"{s_sd:.4f}", f"{s_wd:.4f}"),
-            *(f"{penalty.sparsity:.4f}" if penalty else "" for penalty in (sd, wd)),
-            *(f"{penalty.value:.4e}" if penalty else "" for penalty in (sd, wd)),
-            *(f"{penalty.threshold:.4e}" if penalty else "" for penalty in (sd, wd)),
-            *(f"{np.exp(z):.4e}" if p else "" for z, p in ((report.z_sd, sd), (report.z_wd, wd))),
-            f"{speed:.1f}",
-        )
-        self.rows.append(dict(zip(COLUMNS, values, strict=True)))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_text(self.out / LOG, text.getvalue())
+    def _write_log(self, report: StepReport, images_per_s: float) -> None:
+        epoch = (report.step - 1) // self.trainer.steps_per_epoch
+        self.log.add(report, epoch, 3600 * self.hours, self.trainer.sparsity_targets(), images_per_s)
 
     def _save(self, final: bool) -> dict[str, Any]:
-        """Write the model and last the state."""
-        trainer, recipe = self.trainer, self.recipe
+        """Write the model and last the state; the model's card.
+
+        final: measured on all test images, not on some.
+        """
+        trainer = self.trainer
+        recipe = self.recipe
         arrays = self.fixed | (trainer.reestimated(recipe.reestimate) if recipe.reestimate else trainer.model())
         images: Source | Photographs = self.test
         if not final:
@@ -355,28 +327,41 @@ class Run:
             "hours": round(self.hours, 4),
             "images": len(images),
         }
-        options: dict[str, Any] = {"workers": recipe.threads}
-        regularizer: JointRegularizer | None = None
-        thresholds = (0.0, 0.0)
-        if recipe.joint is not None:
-            regularizer = JointRegularizer(self.graph, recipe.joint.tiles, recipe.joint.exclude)
-            targets = recipe.joint.spatial, recipe.joint.winograd
-            thresholds = regularizer.thresholds(arrays, *targets)
-            card |= {"theta_sd": thresholds[0], "theta_wd": thresholds[1], "winograd_m": regularizer.winograd}
-            card |= {"sparsity_sd": targets[0], "sparsity_wd": targets[1]}
-        if isinstance(images, Photographs):
-            card["psnr"] = {"bicubic": bicubic_psnr(images)}
-            if regularizer is None:
-                card["psnr"]["unpruned"] = psnr_by_set(self.graph, arrays, images, **options)
-            else:
-                card["psnr"] |= psnr_in_both_domains(self.graph, arrays, images, regularizer, thresholds, **options)
-        elif regularizer is None:
-            card["accuracy"] = {"unpruned": top1(self.graph, arrays, images, **options)}
-        else:
-            card["accuracy"] = in_both_domains(self.graph, arrays, images, regularizer, thresholds, **options)
+        card |= self._measure(arrays, images)
         checkpoint.save_model(self.out, arrays, card)
         self._save_state()
         return card
+
+    def _measure(self, arrays: dict[str, Array], images: Source | Photographs) -> dict[str, Any]:
+        """Thresholds and tile sizes, if the network is sparse,
+        and accuracy or PSNR: the card's entries.
+        """
+        joint = self.recipe.joint
+        workers = self.recipe.threads
+        entries: dict[str, Any] = {}
+        regularizer: JointRegularizer | None = None
+        thresholds = (0.0, 0.0)
+        if joint is not None:
+            regularizer = JointRegularizer(self.graph, joint.tiles, joint.exclude)
+            thresholds = regularizer.thresholds(arrays, joint.spatial, joint.winograd)
+            entries = {
+                "theta_sd": thresholds[0],
+                "theta_wd": thresholds[1],
+                "winograd_m": regularizer.winograd,
+                "sparsity_sd": joint.spatial,
+                "sparsity_wd": joint.winograd,
+            }
+        if isinstance(images, Photographs):
+            psnr: dict[str, Any] = {"bicubic": bicubic_psnr(images)}
+            if regularizer is None:
+                psnr["unpruned"] = psnr_by_set(self.graph, arrays, images, workers=workers)
+            else:
+                psnr |= psnr_in_both_domains(self.graph, arrays, images, regularizer, thresholds, workers=workers)
+            return entries | {"psnr": psnr}
+        if regularizer is None:
+            return entries | {"accuracy": {"unpruned": top1(self.graph, arrays, images, workers=workers)}}
+        accuracy = in_both_domains(self.graph, arrays, images, regularizer, thresholds, workers=workers)
+        return entries | {"accuracy": accuracy}
 
     def _save_state(self) -> None:
         """Write what a resumed run goes on from."""

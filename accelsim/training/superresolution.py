@@ -1,10 +1,12 @@
-"""Super-resolution data: photographs, their luminance, and what is left of it after bicubic reduction and enlargement.
+"""Super-resolution data: photographs, their luminance,
+and what is left of it after bicubic reduction and enlargement.
 
-The protocol is the field's own (Dong et al. 2014, Kim et al. 2016): Y of ITU-R BT.601 on its scale of 16 to 235, files
-of one channel as they are; the image cut to a multiple of the scale; reduced, then enlarged again, by Keys' cubic
-kernel (a = -1/2, R. Keys 1981), which is widened by the scale when reducing, against aliasing, and mirrors the image at
-its edges (what MATLAB's imresize does).  PSNR (``psnr``) is of Y rounded to 8 bits, a border as wide as the scale left
-out.  Set14 has two grey images; its published bicubic figures come out to 0.01 dB at x2, x3 and x4 if one of them
+The protocol is the field's own (Dong et al. 2014, Kim et al. 2016): Y of ITU-R BT.601 on its scale
+of 16 to 235, files of one channel as they are; the image cut to a multiple of the scale; reduced,
+then enlarged again, by Keys' cubic kernel (a = -1/2, R. Keys 1981), which is widened by the scale
+when reducing, against aliasing, and mirrors the image at its edges (what MATLAB's imresize does).
+PSNR (``psnr``) is of Y rounded to 8 bits, a border as wide as the scale left out.  Set14 has two
+grey images; its published bicubic figures come out to 0.01 dB at x2, x3 and x4 if one of them
 counts as a file of one channel, and as they are equal otherwise, it is ``bridge`` here.
 """
 
@@ -18,13 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from accelsim.arrays import Array, Floats, Ints
 from accelsim.errors import InputError
 from accelsim.files import ARCHIVE, PICTURE, opened
 from accelsim.network.graph import Graph
 from accelsim.network.pictures import decode
 from accelsim.training.recipe import Data
 
-Plane = NDArray[np.float32]  # (H, W), 0 to 255
+Plane = Array  # (H, W), 0 to 255
 TRAINING = "train91"
 TEST = ("set5", "set14")
 ONE_CHANNEL = ("bridge",)  # file names without suffix
@@ -32,22 +35,20 @@ ONE_CHANNEL = ("bridge",)  # file names without suffix
 
 @dataclass(frozen=True)
 class Patches:
-    """Training patches, cut when taken.
+    """Training patches, cut when taken."""
 
-    low, high: the planes of each image, (H, W) float32, 0 to 255: reduced and enlarged again, and as it is.
-    corners: (N, 3) image, top row and left column of each patch.  side: of a patch, in pixels.
-    """
-
-    low: tuple[Plane, ...]
-    high: tuple[Plane, ...]
-    corners: NDArray[np.int64]
-    side: int
+    low: tuple[Plane, ...]  # of each image, reduced and enlarged again
+    high: tuple[Plane, ...]  # of each image, as it is
+    corners: Ints  # (N, 3) image, top row and left column of each patch
+    side: int  # of a patch, in pixels
 
     def __len__(self) -> int:
         return len(self.corners)
 
-    def pairs(self, index: NDArray[np.int64], rng: np.random.Generator | None = None) -> tuple[Plane, Plane]:
-        """(low, high) patches at ``index``, (N, side, side, 1) float32; with an rng in one of 8 orientations each."""
+    def pairs(self, index: Ints, rng: np.random.Generator | None = None) -> tuple[Plane, Plane]:
+        """(low, high) patches at ``index``, (N, side, side, 1) float32;
+        with an rng in one of 8 orientations each.
+        """
         turns = np.zeros(len(index), np.int64) if rng is None else rng.integers(0, 8, len(index))
         out = np.empty((2, len(index), self.side, self.side, 1), np.float32)
         for n, (i, turn) in enumerate(zip(index.tolist(), turns.tolist(), strict=True)):
@@ -64,23 +65,26 @@ class Patches:
 
 @dataclass(frozen=True)
 class Photographs:
-    """The test images by set.  low, high: planes by set and file name, as in ``Patches``; scale: of the reduction."""
+    """The test images by set."""
 
-    low: dict[str, dict[str, Plane]]
-    high: dict[str, dict[str, Plane]]
-    scale: int
+    low: dict[str, dict[str, Plane]]  # by set and file name, reduced and enlarged again
+    high: dict[str, dict[str, Plane]]  # by set and file name, as they are
+    scale: int  # of the reduction
 
     def __len__(self) -> int:
         return sum(map(len, self.low.values()))
 
     def only(self, names: tuple[str, ...]) -> "Photographs":
-        """Those sets alone."""
+        """The images of these sets alone."""
         low, high = ({name: planes[name] for name in names} for planes in (self.low, self.high))
         return Photographs(low, high, self.scale)
 
 
 def super_resolver(graph: Graph, side: int, source: str) -> Graph:
-    """The network on patches of that side.  Raises InputError, begun with ``source``, if it does not map Y to Y."""
+    """The network on patches of that side.
+
+    Raises InputError, begun with ``source``, if it does not map Y to Y.
+    """
     shape = (side, side, 1)
     try:
         part = graph.with_input_shape(shape)
@@ -93,7 +97,9 @@ def super_resolver(graph: Graph, side: int, source: str) -> Graph:
 
 def training_patches(data: Data, path: Path) -> Patches:
     """Patches of ``train91.zip``, half a patch apart.  Raises InputError."""
-    low, high, corners = [], [], []
+    low = []
+    high = []
+    corners = []
     for index, (_, plane) in enumerate(read_planes(path / f"{TRAINING}.zip", data.scale).items()):
         high.append(plane)
         low.append(degrade(plane, data.scale))
@@ -102,7 +108,8 @@ def training_patches(data: Data, path: Path) -> Patches:
         corners.append(np.column_stack([np.full(len(grid), index), grid]))
     patches = Patches(tuple(low), tuple(high), np.concatenate(corners), data.patch)
     if not len(patches):
-        raise InputError(f"{path / TRAINING}.zip: no image holds a patch of {data.patch} pixels, expected larger ones")
+        fault = f"no image holds a patch of {data.patch} pixels, expected larger ones"
+        raise InputError(f"{path / TRAINING}.zip: {fault}")
     return patches if data.limit is None else patches.first(data.limit)
 
 
@@ -114,7 +121,10 @@ def photographs(data: Data, path: Path, names: tuple[str, ...] = TEST) -> Photog
 
 
 def read_planes(path: Path, scale: int) -> dict[str, Plane]:
-    """Luminance by file name of a zip archive's images, cut to a multiple of the scale.  Raises InputError."""
+    """Luminance by file name of a zip archive's images, cut to a multiple of the scale.
+
+    Raises InputError.
+    """
     planes = {}
     try:
         with opened(path, ARCHIVE) as stream, zipfile.ZipFile(stream) as archive:
@@ -140,19 +150,21 @@ def luminance(pixels: NDArray[np.uint8]) -> Plane:
 
 
 def degrade(plane: Plane, scale: int) -> Plane:
-    """The plane reduced by the scale and enlarged to its own size again; its sides are multiples of the scale."""
+    """The plane reduced by the scale and enlarged to its own size again;
+    its sides are multiples of the scale.
+    """
     H, W = plane.shape
     small = resize(plane.astype(np.float64), (H // scale, W // scale))
     return resize(small, (H, W)).astype(np.float32)
 
 
-def resize(plane: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
+def resize(plane: Floats, size: tuple[int, int]) -> Floats:
     """Bicubic: (H, W) -> size."""
     rows, columns = (cubic_matrix(have, want) for have, want in zip(plane.shape, size, strict=True))
     return rows @ plane @ columns.T
 
 
-def cubic_matrix(have: int, want: int) -> NDArray[np.float64]:
+def cubic_matrix(have: int, want: int) -> Floats:
     """What each of ``want`` samples takes from each of ``have``: (want, have), rows sum to 1."""
     ratio = want / have
     squeeze = min(ratio, 1.0)  # the kernel's; it is 4 samples wide, more when reducing
@@ -160,7 +172,8 @@ def cubic_matrix(have: int, want: int) -> NDArray[np.float64]:
     reach = int(np.ceil(4 / squeeze)) + 2
     taps = np.floor(centre - 2 / squeeze)[:, None].astype(np.int64) + np.arange(reach)
     x = np.abs(centre[:, None] - taps) * squeeze
-    near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    near = 1.5 * x**3 - 2.5 * x**2 + 1
+    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
     weights = np.where(x <= 1, near, np.where(x < 2, far, 0.0))
     weights /= weights.sum(axis=1, keepdims=True)
     mirrored = taps % (2 * have)

@@ -1,8 +1,9 @@
 """Only the last layers are trained: what goes into them is computed once.
 
-The layers before a node stay as they are, so that every image (and, if the recipe flips, its mirror image) always
-enters the last ones with the same values, and the teacher always says the same of it.  Both are kept, the values as
-float16; a step then costs what the last layers cost.  In a ResNet these hold most of the weights, and few multiplies.
+The layers before a node stay as they are, so that every image (and, if the recipe flips, its mirror
+image) always enters the last ones with the same values, and the teacher always says the same of it.
+Both are kept, the values as float16; a step then costs what the last layers cost.  In a ResNet
+these hold most of the weights, and few multiplies.
 """
 
 from dataclasses import dataclass
@@ -10,33 +11,31 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Ints
 from accelsim.network.graph import INPUT, Graph, Network, Node, Preprocessing
-from accelsim.training.datasets import Labels, Source
+from accelsim.training.compiled import CompiledNetwork
+from accelsim.training.datasets import Source
 from accelsim.training.losses import Guide
-from accelsim.training.plan import Plan
 
 BATCH = 16
 
 
 @dataclass(frozen=True)
 class Features:
-    """What enters the last layers.
+    """What enters the last layers; with mirror images for V = 2 views of each image, else 1."""
 
-    values: (V, N, H, W, C) float16, V = 2 if mirror images are in, else 1.  labels: (N,).  guide: (V, N, classes)
-    float32, the teacher's outputs, or None without one.  hint: (V, N, ...) float16, its hints, or None.
-    """
-
-    values: NDArray[np.float16]
-    labels: Labels
-    guide: Array | None
-    hint: NDArray[np.float16] | None = None
+    values: NDArray[np.float16]  # (V, N, H, W, C)
+    labels: Ints  # (N,)
+    guide: Array | None  # (V, N, classes), the teacher's outputs, if there is one
+    hint: NDArray[np.float16] | None = None  # (V, N, ...), its hints, if asked for
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, index: NDArray[np.int64], rng: np.random.Generator) -> tuple[Array, Labels, Guide | None]:
-        """(values (n, H, W, C) float32, labels, guide) of the images at ``index``, each as it is or mirrored."""
+    def take(self, index: Ints, rng: np.random.Generator) -> tuple[Array, Ints, Guide | None]:
+        """(values (n, H, W, C) float32, labels, guide) of the images at ``index``,
+        each as it is or mirrored.
+        """
         view = rng.integers(0, len(self.values), len(index))
         hint = None if self.hint is None else self.hint[view, index].astype(np.float32)
         guide = None if self.guide is None else Guide(self.guide[view, index], hint)
@@ -44,9 +43,11 @@ class Features:
 
 
 def split(graph: Graph, name: str) -> tuple[Graph, Graph]:
-    """(the layers before the node, the node and those after it), joined by the one value that the node reads.
+    """(the layers before the node, the node and those after it),
+    joined by the one value that the node reads.
 
-    Raises ValueError if there is no such node, or if later layers read others of the layers before it.
+    Raises ValueError if there is no such node, or if later layers read others of the layers before
+    it.
     """
     names = [node.name for node in graph.nodes]
     if name not in names[1:]:
@@ -59,9 +60,8 @@ def split(graph: Graph, name: str) -> tuple[Graph, Graph]:
     for node in graph.nodes[at:]:
         inputs = tuple(INPUT if source == joint else source for source in node.inputs)
         if set(node.inputs) & {INPUT, *names[: at - 1]}:
-            raise ValueError(
-                f"node {node.name!r} reads a layer before {joint!r}, expected a node where all pass one value"
-            )
+            fault = f"node {node.name!r} reads a layer before {joint!r}"
+            raise ValueError(f"{fault}, expected a node where all pass one value")
         tail.append(Node(name=node.name, layer=node.layer, inputs=inputs))
     shape = graph.shapes[joint]
     if len(shape) != 3:
@@ -76,13 +76,16 @@ def split(graph: Graph, name: str) -> tuple[Graph, Graph]:
 def features(
     head: Network, images: Source, flip: bool, teacher: Network | None, workers: int, hint: str | None = None
 ) -> Features:
-    """What the layers before make of the images, and what the teacher says of them, at the node ``hint``, too."""
-    count, views = len(images), 2 if flip else 1
-    plan = Plan(head.graph, head.arrays, BATCH, workers=workers)
+    """What the layers before make of the images,
+    and what the teacher says of them, at the node ``hint``, too.
+    """
+    count = len(images)
+    views = 2 if flip else 1
+    compiled = CompiledNetwork(head.graph, head.arrays, BATCH, workers=workers)
     values = np.empty((views, count, *_output(head.graph)), np.float16)
-    guide = hints = guide_plan = None
+    guide = hints = compiled_teacher = None
     if teacher is not None:
-        guide_plan = Plan(teacher.graph, teacher.arrays, BATCH, workers=workers, hint=hint)
+        compiled_teacher = CompiledNetwork(teacher.graph, teacher.arrays, BATCH, workers=workers, hint=hint)
         guide = np.empty((views, count, *_output(teacher.graph)), np.float32)
         hints = None if hint is None else np.empty((views, count, *teacher.graph.shapes[hint]), np.float16)
     for first in range(0, count, BATCH):
@@ -91,14 +94,14 @@ def features(
         pixels = images.take(index)
         for view in range(views):
             x = head.graph.preprocessing.apply(pixels[:, :, ::-1] if view else pixels)
-            values[view, some] = plan.forward(x)[: some.stop - first]
-            if guide is not None and guide_plan is not None:
-                guide[view, some] = guide_plan.forward(x)[: some.stop - first]
+            values[view, some] = compiled.forward(x)[: some.stop - first]
+            if guide is not None and compiled_teacher is not None:
+                guide[view, some] = compiled_teacher.forward(x)[: some.stop - first]
                 if hints is not None:
-                    hints[view, some] = guide_plan.hinted()[: some.stop - first]
-    plan.close()
-    if guide_plan is not None:
-        guide_plan.close()
+                    hints[view, some] = compiled_teacher.hinted()[: some.stop - first]
+    compiled.close()
+    if compiled_teacher is not None:
+        compiled_teacher.close()
     return Features(values, images.labels, guide, hints)
 
 

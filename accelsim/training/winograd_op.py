@@ -11,13 +11,17 @@ from accelsim.training.ops import Op, Phase
 from accelsim.transforms.winograd import matrices
 
 
-class WinogradOp(Op):
-    """y = A^T [ sum_c W * (B^T d B) ] A on each m x m output tile (groups of channels one after the other)."""
+class PrunedWinogradOp(Op):
+    """y = A^T [ sum_c W * (B^T d B) ] A on each m x m output
+    tile (groups of channels one after the other).
+    """
 
     def __init__(self, m: int, W: Array, layer: Conv, *args: Any):
         super().__init__(*args)
-        self.m, self.layer = m, layer
-        self.A, self.B = [], []
+        self.m = m
+        self.layer = layer
+        self.A = []
+        self.B = []
         for r in layer.kernel:
             A, _, B = matrices(m, r, np.dtype(np.float32))
             self.A.append(A)
@@ -35,12 +39,16 @@ class WinogradOp(Op):
         return [Phase(self._forward)]
 
     def _forward(self, b: int, _t: int) -> None:
-        xp, m, layer = self.xp, self.m, self.layer
-        (T_h, T_w), (n_h, n_w) = self.tiles, (len(self.B[0]), len(self.B[1]))
+        xp = self.xp
+        m = self.m
+        layer = self.layer
+        T_h, T_w = self.tiles
+        n_h, n_w = len(self.B[0]), len(self.B[1])
         C, H, width, N = self.xs[0][b].shape
         padded = xp.zeros((C, (T_h - 1) * m + n_h, (T_w - 1) * m + n_w, N), np.float32)
         (pad_h, pad_w) = layer.padding
-        rows, columns = min(H, padded.shape[1] - pad_h), min(width, padded.shape[2] - pad_w)
+        rows = min(H, padded.shape[1] - pad_h)
+        columns = min(width, padded.shape[2] - pad_w)
         padded[:, pad_h : pad_h + rows, pad_w : pad_w + columns] = self.xs[0][b][:, :rows, :columns]
         views = [padded[:, k : k + (T_h - 1) * m + 1 : m] for k in range(n_h)]
         V = xp.empty((n_h, n_w, C, T_h, T_w, N), np.float32)
@@ -64,10 +72,13 @@ class WinogradOp(Op):
 
 
 def winograd_operations(filters: dict[str, Array], tiles: dict[str, int]) -> dict[str, Callable[..., Op]]:
-    """``operations`` of a ``Plan`` that runs the named convolutions by F(m, r) on these filters (K, C, n_h, n_w)."""
+    """``operations`` of a ``CompiledNetwork`` that run the named convolutions by F(m, r).
+
+    filters: (K, C, n_h, n_w) of each.  tiles: m of each.
+    """
 
     def maker(name: str) -> Callable[..., Op]:
-        return lambda layer, *args: WinogradOp(tiles[name], filters[name], layer, *args)
+        return lambda layer, *args: PrunedWinogradOp(tiles[name], filters[name], layer, *args)
 
     return {name: maker(name) for name in filters}
 

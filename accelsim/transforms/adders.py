@@ -1,11 +1,13 @@
 """The adders of a Winograd transform: how many, how wide, and which of them share their gates.
 
-A transform of a tile is one matrix on every column and one on every row of the result, as adders and shifts.  Sums of
-two terms that several rows of the matrix hold are computed once, and values grow as they are added: a value whose terms
-are at most g times an input of b bits has b + ceil(log2 g) bits.  An adder has a full adder for each bit of its wider
-operand.  An adder and a subtractor of the same two operands are twins (x + y and x - y): of each bit they compute the
-exclusive or of the two operands once.  Left out: bits below the point of fractional coefficients, and the
-multiplications by constants that no sum of shifts shares (3 x 3 kernels with the points 0, +-1, +-2 need none).
+A transform of a tile is one matrix on every column and one on every row of the result, as adders
+and shifts.  Sums of two terms that several rows of the matrix hold are computed once, and values
+grow as they are added: a value whose terms are at most g times an input of b bits has b + ceil(log2
+g) bits.  An adder has a full adder for each bit of its wider operand.  An adder and a subtractor of
+the same two operands are twins (x + y and x - y): of each bit they compute the exclusive or of the
+two operands once.  Left out: bits below the point of fractional coefficients, and the
+multiplications by constants that no sum of shifts shares (3 x 3 kernels with the points 0, +-1, +-2
+need none).
 """
 
 from collections import Counter
@@ -22,29 +24,28 @@ Matrix = tuple[tuple[Fraction, ...], ...]
 
 @dataclass(frozen=True)
 class Adder:
-    """One adder of a matrix-vector product.
+    """One adder of a matrix-vector product."""
 
-    gain: how many times the range of an input its wider operand has.  twin: another adder has the same two operands.
-    """
-
-    gain: Fraction
-    twin: bool
+    gain: Fraction  # how many times the range of an input its wider operand has
+    twin: bool  # another adder has the same two operands
 
 
 class UnitBits(NamedTuple):
-    """What a 2-D transform unit is made of: bits of its adders, of those the twins', and of the register between."""
+    """What a 2-D transform unit is made of."""
 
-    adder_bits: int
-    twin_bits: int
-    register_bits: int
+    adder_bits: int  # of all adders
+    twin_bits: int  # of those that are twins
+    register_bits: int  # of the register between the two passes
 
 
 def adders(matrix: Matrix) -> list[Adder]:
-    """The adders of one matrix-vector product; scaling by a constant costs none (shifts, or part of the data).
+    """The adders of one matrix-vector product;
+    scaling by a constant costs none (shifts, or part of the data).
 
-    Row by row that is the non-zero entries less one.  Two-term sums x_i + c x_j that several rows hold, up to a factor,
-    are computed once: the most frequent first, until none is left that repeats (greedy sharing of subexpressions).
-    Then those that differ in the sign of c alone are put side by side.
+    Row by row that is the non-zero entries less one.  Two-term sums x_i + c x_j that several rows
+    hold, up to a factor, are computed once: the most frequent first, until none is left that
+    repeats (greedy sharing of subexpressions). Then those that differ in the sign of c alone are
+    put side by side.
     """
     rows = [{j: entry for j, entry in enumerate(row) if entry} for row in matrix]
     gains = {j: Fraction(1) for j in range(max(len(row) for row in matrix))}
@@ -90,11 +91,13 @@ def additions(matrix: Matrix) -> int:
 
 @lru_cache(maxsize=256)
 def tile_additions(m: int, r: tuple[int, int]) -> tuple[int, int, int]:
-    """Adders of one 2-D tile of F(m x m, R x S): (filter transform, input transform, inverse transform).
+    """Adders of one 2-D tile of F(m x m, R x S):
+    (filter transform, input transform, inverse transform).
 
     The first matrix acts on every column, the second on every row of the result.
     """
-    h, w = cook_toom(m, r[0]), cook_toom(m, r[1])
+    h = cook_toom(m, r[0])
+    w = cook_toom(m, r[1])
     return (
         r[1] * additions(h.G) + h.n * additions(w.G),
         w.n * additions(h.B_T) + h.n * additions(w.B_T),
@@ -104,9 +107,11 @@ def tile_additions(m: int, r: tuple[int, int]) -> tuple[int, int, int]:
 
 @lru_cache(maxsize=256)
 def unit_bits(matrix: Matrix, bits: int, most_bits: int) -> UnitBits:
-    """A unit of ``matrix`` x tile x its transpose, one tile a cycle, a register between the two passes.
+    """A unit of ``matrix`` x tile x its transpose,
+    one tile a cycle, a register between the two passes.
 
-    bits: of the tile's values.  most_bits: no value has more (of transformed inputs, of accumulators).
+    bits: of the tile's values.  most_bits: no value has more (of transformed inputs, of
+    accumulators).
     """
 
     def width(gain: Fraction) -> int:
@@ -115,7 +120,8 @@ def unit_bits(matrix: Matrix, bits: int, most_bits: int) -> UnitBits:
     rows = [sum(map(abs, row), start=Fraction(0)) for row in matrix]  # ranges after the first pass
     columns = len(matrix[0])
     made = adders(matrix)
-    # The first pass has an equal set of adders for each column, the second one for each row, on what came out of it.
+    # The first pass has an equal set of adders for each column, the second one for each row, on
+    # what came out of it.
     widths = [(adder, width(adder.gain * before)) for before in (*[Fraction(1)] * columns, *rows) for adder in made]
     return UnitBits(
         adder_bits=sum(bits_of for _, bits_of in widths),
@@ -125,12 +131,14 @@ def unit_bits(matrix: Matrix, bits: int, most_bits: int) -> UnitBits:
 
 
 def input_unit(m: int, bits: int, most_bits: int) -> UnitBits:
-    """The input-transform unit of F(m x m, 3 x 3); ``bits`` and ``most_bits`` as for ``unit_bits``."""
+    """The input-transform unit of F(m x m, 3 x 3); ``bits``, ``most_bits`` as for ``unit_bits``."""
     return unit_bits(cook_toom(m, 3).B_T, bits, most_bits)
 
 
 def inverse_unit(m: int, bits: int) -> UnitBits:
-    """The inverse-transform unit of F(m x m, 3 x 3) on sums of ``bits`` bits, which it does not exceed."""
+    """The inverse-transform unit of F(m x m, 3 x 3) on sums of ``bits`` bits,
+    which it does not exceed.
+    """
     return unit_bits(cook_toom(m, 3).A_T, bits, bits)
 
 

@@ -1,15 +1,17 @@
-"""A convolution as a sum of smaller ones at stride 1, so that Winograd serves strides and large kernels, too.
+"""A convolution as a sum of smaller ones at stride 1,
+so that Winograd serves strides and large kernels, too.
 
 Two splits of a kernel dimension of R taps, both exact:
 
 - polyphase (stride s): phase a takes every s-th tap from a on, and every s-th input;
 - pieces: at most ``largest`` consecutive taps of a phase.
 
-With both, tap r = start + step j of a piece meets input s p + r - padding = step (p + j) + start - padding, where the
-step is the stride: a correlation at stride 1 of the image x[start - padding + step i].  The outputs of all pieces are
-added up.  (Polyphase filter banks: Vaidyanathan 1990.  AlexNet's 11 x 11 at stride 4 becomes sixteen kernels up to
-3 x 3; ResNet's 3 x 3 at stride 2 becomes 2 x 2, 2 x 1, 1 x 2, 1 x 1: 25 multiplies of F(2, r) for 36.)
-Left out: a dilation, and sharing an input transform between pieces.
+With both, tap r = start + step j of a piece meets input s p + r - padding = step (p + j) + start -
+padding, where the step is the stride: a correlation at stride 1 of the image x[start - padding +
+step i].  The outputs of all pieces are added up.  (Polyphase filter banks: Vaidyanathan 1990.
+AlexNet's 11 x 11 at stride 4 becomes sixteen kernels up to 3 x 3; ResNet's 3 x 3 at stride 2
+becomes 2 x 2, 2 x 1, 1 x 2, 1 x 1: 25 multiplies of F(2, r) for 36.) Left out: a dilation, and
+sharing an input transform between pieces.
 """
 
 from dataclasses import dataclass
@@ -19,11 +21,11 @@ from itertools import pairwise, product
 
 @dataclass(frozen=True)
 class Piece:
-    """Part of a kernel: ``size`` taps (vertical, horizontal), the first at ``start``, each ``step`` behind the last."""
+    """Part of a kernel: taps at equal steps.  All fields are (vertical, horizontal)."""
 
-    start: tuple[int, int]
-    step: tuple[int, int]
-    size: tuple[int, int]
+    start: tuple[int, int]  # the first tap
+    step: tuple[int, int]  # from one tap to the next
+    size: tuple[int, int]  # taps
 
     @property
     def window(self) -> tuple[slice, slice]:
@@ -48,7 +50,9 @@ def pieces(kernel: tuple[int, int], stride: tuple[int, int], largest: int | None
 
 
 def _runs(taps: int, step: int, largest: int | None) -> list[tuple[int, int]]:
-    """(First tap, number of taps) of each piece of one dimension: phase by phase, parts nearly equal."""
+    """(First tap, number of taps) of each piece of one dimension:
+    phase by phase, parts nearly equal.
+    """
     runs = []
     for phase in range(min(step, taps)):
         count = -(-(taps - phase) // step)

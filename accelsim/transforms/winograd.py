@@ -1,7 +1,7 @@
 """Winograd (Cook-Toom) convolution: exact transforms for any F(m, r), and the convolution itself.
 
-F(m, r) computes m outputs of an r-tap correlation with n = m + r - 1 multiplies (Winograd 1980; Lavin & Gray,
-CVPR 2016).  With the filter g (r,) and the input tile d (n,),
+F(m, r) computes m outputs of an r-tap correlation with n = m + r - 1 multiplies (Winograd 1980;
+Lavin & Gray, CVPR 2016).  With the filter g (r,) and the input tile d (n,),
 
     y = A^T [ (G g) * (B^T d) ],
 
@@ -14,13 +14,14 @@ The matrices come from n - 1 finite interpolation points a_0, a_1, ... and the p
     B^T[i]    = sign(N_i) * coefficients of prod_{j != i} (x - a_j),
     B^T[n-1]  = coefficients of prod_j (x - a_j).
 
-The row scaling of G is a convention (any row of G may be multiplied by s if the same row of B^T is divided by s) and
-a pruning threshold in the Winograd domain depends on it.  This is the scaling of Lavin & Gray: for F(2, 3),
-G = [[1, 0, 0], [1/2, 1/2, 1/2], [1/2, -1/2, 1/2], [0, 0, 1]].
+The row scaling of G is a convention (any row of G may be multiplied by s if the same row of B^T is
+divided by s) and a pruning threshold in the Winograd domain depends on it.  This is the scaling of
+Lavin & Gray: for F(2, 3), G = [[1, 0, 0], [1/2, 1/2, 1/2], [1/2, -1/2, 1/2], [0, 0, 1]].
 
-Rounding follows N. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., 2002, section 3.1 (gamma_k),
-applied to these transforms as in B. Barabasz et al., Error Analysis and Improving the Accuracy of Winograd Convolution
-for Deep Neural Networks, ACM TOMS 46(4), 2020; see ``error_bound``.
+Rounding follows N. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., 2002, section
+3.1 (gamma_k), applied to these transforms as in B. Barabasz et al., Error Analysis and Improving
+the Accuracy of Winograd Convolution for Deep Neural Networks, ACM TOMS 46(4), 2020; see
+``error_bound``.
 """
 
 from dataclasses import dataclass
@@ -32,9 +33,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Small and symmetric points keep the matrices' entries, and so the rounding errors, small.  The first five are those of
-# Lavin & Gray for F(2, 3) and F(4, 3); the two quarters and fours were chosen among fractions of 1..4 for the smallest
-# ``amplification`` at n = 9..12.  Up to n = 12 all are powers of two, so A and B hold no rounding error of their own.
+# Small and symmetric points keep the matrices' entries, and so the rounding errors, small.  The
+# first five are those of Lavin & Gray for F(2, 3) and F(4, 3); the two quarters and fours were
+# chosen among fractions of 1..4 for the smallest ``amplification`` at n = 9..12.  Up to n = 12 all
+# are powers of two, so A and B hold no rounding error of their own.
 POINTS = (
     *(Fraction(p) for p in (0, 1, -1, 2, -2)),
     *(Fraction(p) for p in ("1/2", "-1/2", "4", "-1/4", "-4", "1/4")),
@@ -47,7 +49,9 @@ BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Transforms:
-    """The three matrices of F(m, r): A_T (m, n), G (n, r), B_T (n, n), n = m + r - 1, as rows of Fractions."""
+    """The three matrices of F(m, r): A_T (m, n), G (n, r),
+    B_T (n, n), n = m + r - 1, as rows of Fractions.
+    """
 
     m: int
     r: int
@@ -75,7 +79,8 @@ def cook_toom(m: int, r: int, points: tuple[Fraction, ...] | None = None) -> Tra
     if len(a) < n - 1 or len(set(a)) < len(a):
         raise ValueError(f"F({m}, {r}) needs {n - 1} distinct points, got {len(set(a))}")
     A_T = tuple(tuple(x**k for x in a) + (Fraction(k == m - 1),) for k in range(m))
-    G, B_T = [], []
+    G = []
+    B_T = []
     for i, x in enumerate(a):
         others = a[:i] + a[i + 1 :]
         N = prod((x - y for y in others), start=Fraction(1))
@@ -105,7 +110,10 @@ def matrices(m: int, r: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArra
 
 
 def transform_filters(w: NDArray[Any], m: int) -> NDArray[Any]:
-    """G w G^T of each 2-D slice.  w: (K, C, R, S) float -> (K, C, m + R - 1, m + S - 1), same dtype."""
+    """G w G^T of each 2-D slice.
+
+    w: (K, C, R, S) float -> (K, C, m + R - 1, m + S - 1), same dtype.
+    """
     G_h, G_w = (matrices(m, r, w.dtype)[1] for r in w.shape[2:])
     return _filters(w, G_h, G_w)
 
@@ -113,14 +121,18 @@ def transform_filters(w: NDArray[Any], m: int) -> NDArray[Any]:
 def transform_inputs(x: NDArray[Any], m: int, r: tuple[int, int], padding: tuple[int, int]) -> NDArray[Any]:
     """B^T d B of each tile.  x: (N, H, W, C) float -> (n_h, n_w, N, T_h, T_w, C), same dtype.
 
-    The T_h x T_w = ceil(P / m) x ceil(Q / m) tiles step by m and overlap by r - 1; beyond the image they read zeros.
+    The T_h x T_w = ceil(P / m) x ceil(Q / m) tiles step by m and overlap by r - 1; beyond the image
+    they read zeros.
     """
     B_h, B_w = (matrices(m, taps, x.dtype)[2] for taps in r)
     return _transform_tiles(_pad_to_tiles(x, m, r, padding), m, B_h, B_w)
 
 
 def transform_outputs(Y: NDArray[Any], m: int, r: tuple[int, int], size: tuple[int, int]) -> NDArray[Any]:
-    """A^T Y A of each tile.  Y: (n_h, n_w, N, T_h, T_w, K) float -> (N, P, Q, K), same dtype, cut to size (P, Q)."""
+    """A^T Y A of each tile.
+
+    Y: (n_h, n_w, N, T_h, T_w, K) float -> (N, P, Q, K), same dtype, cut to size (P, Q).
+    """
     A_h, A_w = (matrices(m, taps, Y.dtype)[0] for taps in r)
     return np.ascontiguousarray(_inverse_tiles(Y, A_h, A_w)[:, : size[0], : size[1]])
 
@@ -128,7 +140,8 @@ def transform_outputs(Y: NDArray[Any], m: int, r: tuple[int, int], size: tuple[i
 def convolve(x: NDArray[Any], w: NDArray[Any], m: int, padding: tuple[int, int] = (0, 0)) -> NDArray[Any]:
     """Correlate x with w at stride 1 by F(m x m, R x S).
 
-    x: (N, H, W, C) float, w: (K, C, R, S) float -> (N, P, Q, K), P = H + 2 padding - R + 1, Q likewise.
+    x: (N, H, W, C) float, w: (K, C, R, S) float -> (N, P, Q, K), P = H + 2 padding - R + 1, Q
+    likewise.
     Raises ValueError if an output would be empty, channels differ, or x or w is not floating point.
     """
     return convolve_transformed(x, transform_filters(_float(w), m), m, (w.shape[2], w.shape[3]), padding)
@@ -137,7 +150,8 @@ def convolve(x: NDArray[Any], w: NDArray[Any], m: int, padding: tuple[int, int] 
 def convolve_transformed(
     x: NDArray[Any], W: NDArray[Any], m: int, r: tuple[int, int], padding: tuple[int, int] = (0, 0)
 ) -> NDArray[Any]:
-    """``convolve`` with r = (R, S) filters that are transformed already, and perhaps pruned: W (K, C, n_h, n_w) float.
+    """``convolve`` with r = (R, S) filters that are transformed already,
+    and perhaps pruned: W (K, C, n_h, n_w) float.
 
     Raises ValueError as ``convolve`` does.
     """
@@ -146,19 +160,24 @@ def convolve_transformed(
 
 
 def error_bound(x: NDArray[Any], w: NDArray[Any], m: int, padding: tuple[int, int] = (0, 0)) -> NDArray[np.float64]:
-    """Largest rounding error of ``convolve(x, w, m, padding)``, for each output, whatever the order of its sums.
+    """Largest rounding error of ``convolve(x, w, m, padding)``,
+    for each output, whatever the order of its sums.
 
-    |computed - exact| <= gamma_k sum_c |A^T| ( |G| |g| |G^T| * |B^T| |d| |B| ) |A|,    gamma_k = k u / (1 - k u),
+    |computed - exact| <= gamma_k sum_c |A^T| ( |G| |g| |G^T| * |B^T| |d| |B| ) |A|,    gamma_k = k
+    u / (1 - k u),
 
-    with u = eps / 2 of x's dtype.  k counts the roundings that any one product g d may pass through: R + S in the two
-    filter transforms and 2 n_h + 2 n_w in the input and inverse transforms (a dot product of length l has one multiply
-    and l - 1 adds), C for the element-wise product and the sum over channels, and 7 for the entries of the six matrices
-    (one more than six, as float32 entries are rounded twice, by way of float64).  The matrices' norms make it grow
-    with m (``amplification``).  Underflow is left out.
+    with u = eps / 2 of x's dtype.  k counts the roundings that any one product g d may pass
+    through: R + S in the two filter transforms and 2 n_h + 2 n_w in the input and inverse
+    transforms (a dot product of length l has one multiply and l - 1 adds), C for the element-wise
+    product and the sum over channels, and 7 for the entries of the six matrices (one more than six,
+    as float32 entries are rounded twice, by way of float64).  The matrices' norms make it grow with
+    m (``amplification``).  Underflow is left out.
 
-    x: (N, H, W, C) float, w: (K, C, R, S) float, one dtype -> (N, P, Q, K).  Raises ValueError as ``convolve`` does.
+    x: (N, H, W, C) float, w: (K, C, R, S) float, one dtype -> (N, P, Q, K).  Raises ValueError as
+    ``convolve`` does.
     """
-    C, (R, S) = w.shape[1], w.shape[2:]
+    C = w.shape[1]
+    R, S = w.shape[2:]
     k = R + S + 2 * (m + R - 1) + 2 * (m + S - 1) + C + 7
     ku = k * float(np.finfo(_float(x).dtype).eps) / 2
     (A_h, G_h, B_h), (A_w, G_w, B_w) = (
@@ -170,10 +189,11 @@ def error_bound(x: NDArray[Any], w: NDArray[Any], m: int, padding: tuple[int, in
 
 
 def amplification(m: int, r: int, points: tuple[Fraction, ...] | None = None) -> Fraction:
-    """max over outputs of |A^T| (|G| 1 * |B^T| 1): how much F(m, r) can enlarge the rounding error of data up to 1.
+    """max over outputs of |A^T| (|G| 1 * |B^T| 1):
+    how much F(m, r) can enlarge the rounding error of data up to 1.
 
-    The direct form has r.  Nested in two dimensions it is the product of both.  ``error_bound`` of all ones over
-    gamma_k C equals it.
+    The direct form has r.  Nested in two dimensions it is the product of both.  ``error_bound`` of
+    all ones over gamma_k C equals it.
     """
     t = cook_toom(m, r, points)
     products = [sum(map(abs, g)) * sum(map(abs, b)) for g, b in zip(t.G, t.B_T, strict=True)]
@@ -203,12 +223,15 @@ def _convolve(
     A: tuple[NDArray[Any], NDArray[Any]],
     B: tuple[NDArray[Any], NDArray[Any]],
 ) -> NDArray[Any]:
-    """The convolution on transformed filters W (K, C, n_h, n_w), block by block of images and rows of tiles."""
+    """The convolution on transformed filters W (K, C, n_h, n_w),
+    block by block of images and rows of tiles.
+    """
     K, C, n_h, n_w = W.shape
     if x.shape[3] != C:
         raise ValueError(f"the input has {x.shape[3]} channels, the filters {C}")
     if x.shape[1] + 2 * padding[0] < r[0] or x.shape[2] + 2 * padding[1] < r[1]:
-        size, kernel = f"{x.shape[1]} x {x.shape[2]}", f"{r[0]} x {r[1]}"
+        size = f"{x.shape[1]} x {x.shape[2]}"
+        kernel = f"{r[0]} x {r[1]}"
         raise ValueError(f"a {size} input padded by {padding} is smaller than the {kernel} filter")
     padded = _pad_to_tiles(x, m, r, padding)
     P, Q = (size + 2 * pad - taps + 1 for size, pad, taps in zip(x.shape[1:3], padding, r, strict=True))
@@ -233,7 +256,8 @@ def _convolve(
 def _pad_to_tiles(x: NDArray[Any], m: int, r: tuple[int, int], padding: tuple[int, int]) -> NDArray[Any]:
     """x with its padding, and zeros to the right and below until whole tiles cover it."""
     N, H, W, C = x.shape
-    (pad_h, pad_w), (R, S) = padding, r
+    pad_h, pad_w = padding
+    R, S = r
     T_h, T_w = -(-(H + 2 * pad_h - R + 1) // m), -(-(W + 2 * pad_w - S + 1) // m)
     padded = np.zeros((N, T_h * m + R - 1, T_w * m + S - 1, C), x.dtype)
     padded[:, pad_h : pad_h + H, pad_w : pad_w + W] = x
@@ -241,7 +265,9 @@ def _pad_to_tiles(x: NDArray[Any], m: int, r: tuple[int, int], padding: tuple[in
 
 
 def _transform_tiles(padded: NDArray[Any], m: int, B_h: NDArray[Any], B_w: NDArray[Any]) -> NDArray[Any]:
-    """B_h d B_w^T of the tiles of padded: (N, T_h m + R - 1, T_w m + S - 1, C) -> (n_h, n_w, N, T_h, T_w, C)."""
+    """B_h d B_w^T of the tiles of padded:
+    (N, T_h m + R - 1, T_w m + S - 1, C) -> (n_h, n_w, N, T_h, T_w, C).
+    """
     n_h, n_w = len(B_h), len(B_w)
     tiles = np.lib.stride_tricks.sliding_window_view(padded, (n_h, n_w), axis=(1, 2))[:, ::m, ::m]
     d = np.ascontiguousarray(tiles.transpose(4, 5, 0, 1, 2, 3))

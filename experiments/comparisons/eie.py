@@ -11,9 +11,8 @@ from functools import cache
 import numpy as np
 
 import accelsim
-from accelsim.hardware.machine import SpatialMachine
-from accelsim.simulator.machines.matrix_vector import product_cycles, stored_weights
-from experiments.comparisons.row import Row, errors
+from accelsim.simulator.machines.matrix_vector import MatrixVectorMachine, product_cycles, stored_weights
+from experiments.comparisons.row import Row, compared, errors
 
 # name: inputs, outputs, density of weights and of inputs
 LAYERS = {
@@ -62,10 +61,10 @@ def draw(name: str, places: int = 8, uneven: bool = True, seed: int = 0) -> tupl
 
 
 @cache
-def _machine(places: int) -> SpatialMachine:
+def _machine(places: int) -> MatrixVectorMachine:
     """eie-like with queues of so many places."""
     machine = accelsim.load_hardware("eie-like", [f"window={places}"])
-    assert isinstance(machine, SpatialMachine)
+    assert isinstance(machine, MatrixVectorMachine)
     return machine
 
 
@@ -126,9 +125,22 @@ def rows() -> list[Row]:
         f"work alone, before any imbalance; worst {heaviest}, {busy[heaviest][0]:.1f} us for {busy[heaviest][1]:.1f}: "
         "the published densities do not give the published work, its active inputs must keep more weights than others"
     )
-    title, mean = "EIE, ISCA 2016", sum(points.values()) / len(points)
+    paper = "EIE, ISCA 2016"
     return [
-        Row("load balance of fully connected layers", title, len(points), mean, points[worst], COMMAND, balance),
-        Row("time of fully connected layers with all PEs busy", title, len(busy), *errors(list(busy.values())),
-            COMMAND, work),
-    ]  # fmt: skip
+        Row(
+            what="load balance of fully connected layers",
+            reference=paper,
+            cases=len(points),
+            mean_percent=sum(points.values()) / len(points),
+            worst_percent=points[worst],
+            command=COMMAND,
+            remark=balance,
+        ),
+        compared(
+            "time of fully connected layers with all PEs busy",
+            paper,
+            list(busy.values()),
+            COMMAND,
+            work,
+        ),
+    ]

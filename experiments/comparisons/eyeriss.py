@@ -16,20 +16,22 @@ from functools import cache
 
 import accelsim
 from accelsim.hardware.energy import prices, static_mw
-from accelsim.hardware.machine import SpatialMachine
-from accelsim.simulator.machines.row_stationary.passes import Mapping, active_pes, schedule_passes
+from accelsim.simulator.machines.row_stationary.machine import RowStationaryMachine
+from accelsim.simulator.machines.row_stationary.passes import PassMapping, active_pes, schedule_passes
 from accelsim.simulator.machines.row_stationary.search import choose_mapping, score_mapping
-from accelsim.simulator.time.pipeline import durations, fast
+from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork, layer_works
-from experiments.comparisons.row import ROOT, Row, errors
+from experiments.comparisons.row import Row, compared, errors
+from experiments.paths import HWCONFIGS, WORKLOADS
 
-CHIP, COMMAND = "Eyeriss, silicon", "python -m experiments.eyeriss"
+CHIP = "Eyeriss, silicon"
+COMMAND = "python -m experiments.eyeriss"
 MB = 2**20
 
 
 @dataclass(frozen=True)
 class Figures:
-    """One layer, the whole batch: published or simulated."""
+    """Figures of one layer, the whole batch: published or simulated."""
 
     power_mw: float
     total_ms: float
@@ -45,18 +47,18 @@ class Network:
 
     table: str
     batch: int
-    layers: dict[str, tuple[Figures, Mapping]]
+    layers: dict[str, tuple[Figures, PassMapping]]
     total: Figures
 
 
-_SAME = Mapping(64, 4, 13, 13, 16, 3, 2, 2)
+_SAME = PassMapping(64, 4, 13, 13, 16, 3, 2, 2)
 ALEXNET = Network(
     "alexnet-eyeriss",
     4,
     {
-        "conv1": (Figures(332, 20.9, 16.5, 154, 18.5, 5.0), Mapping(96, 1, 7, 55, 16, 1, 1, 2)),
-        "conv2": (Figures(288, 41.9, 39.2, 135, 77.6, 4.0), Mapping(64, 1, 27, 27, 16, 2, 1, 1)),
-        "conv3": (Figures(266, 23.6, 21.8, 156, 50.2, 3.0), Mapping(64, 4, 13, 13, 16, 4, 1, 4)),
+        "conv1": (Figures(332, 20.9, 16.5, 154, 18.5, 5.0), PassMapping(96, 1, 7, 55, 16, 1, 1, 2)),
+        "conv2": (Figures(288, 41.9, 39.2, 135, 77.6, 4.0), PassMapping(64, 1, 27, 27, 16, 2, 1, 1)),
+        "conv3": (Figures(266, 23.6, 21.8, 156, 50.2, 3.0), PassMapping(64, 4, 13, 13, 16, 4, 1, 4)),
         "conv4": (Figures(235, 18.4, 16.0, 156, 37.4, 2.1), _SAME),
         "conv5": (Figures(236, 10.5, 10.0, 156, 24.9, 1.3), _SAME),
     },
@@ -65,8 +67,10 @@ ALEXNET = Network(
 PAD_WORDS = 12  # of inputs, a PE
 CONV3 = "conv3"  # the layer whose published mapping and bytes contradict each other
 
-_WIDE, _MIDDLE = Mapping(64, 1, 13, 56, 16, 1, 1, 4), Mapping(64, 1, 13, 56, 16, 2, 1, 4)
-_SMALL, _LAST = Mapping(32, 3, 14, 28, 16, 2, 2, 2), Mapping(64, 3, 14, 14, 16, 4, 2, 2)
+_WIDE = PassMapping(64, 1, 13, 56, 16, 1, 1, 4)
+_MIDDLE = PassMapping(64, 1, 13, 56, 16, 2, 1, 4)
+_SMALL = PassMapping(32, 3, 14, 28, 16, 2, 2, 2)
+_LAST = PassMapping(64, 3, 14, 14, 16, 4, 2, 2)
 VGG16 = Network(
     "vgg16-eyeriss",
     3,
@@ -90,42 +94,45 @@ VGG16 = Network(
 CALIBRATED = "conv1"  # the layer of AlexNet that gave the clock network's power
 
 
-def machine() -> SpatialMachine:
-    """The shipped description."""
-    found = accelsim.load_hardware(ROOT / "hwconfigs" / "eyeriss.yaml")
-    assert isinstance(found, SpatialMachine)
+def machine() -> RowStationaryMachine:
+    """The shipped description of Eyeriss."""
+    found = accelsim.load_hardware(HWCONFIGS / "eyeriss.yaml")
+    assert isinstance(found, RowStationaryMachine)
     return found
 
 
 def works(network: Network) -> dict[str, LayerWork]:
-    """Its convolutions, in order, by name."""
-    model = accelsim.load_workload(ROOT / "workloads" / f"{network.table}.csv")
+    """A network's convolutions, in order, by name."""
+    model = accelsim.load_workload(WORKLOADS / f"{network.table}.csv")
     found = layer_works(model, network.batch)
     return dict(zip(network.layers, found, strict=True))
 
 
-def simulate(work: LayerWork, mapping: Mapping | None = None) -> Figures:
+def simulate(work: LayerWork, mapping: PassMapping | None = None) -> Figures:
     """The layer by a given mapping, or by the one that the simulator's search finds.  Power: without the DRAM."""
     m = machine()
     mapping = mapping or choose_mapping(work, m)[0]
-    plan, table = schedule_passes(work, m, mapping), prices(m)
-    ms = int(plan.compute_cycles.sum()) * m.ns_per_cycle / 1e6
-    chip_pj = sum(n * table[name].pj for name, n in plan.actions.items() if table[name].part != "dram")
-    buffer = sum(bits for name, bits in plan.actions.items() if name.startswith(("input_", "output_")))
+    schedule = schedule_passes(work, m, mapping)
+    table = prices(m)
+    ms = int(schedule.compute_cycles.sum()) * m.ns_per_cycle / 1e6
+    chip_pj = sum(n * table[name].pj for name, n in schedule.actions.items() if table[name].part != "dram")
+    buffer = sum(bits for name, bits in schedule.actions.items() if name.startswith(("input_", "output_")))
     return Figures(
         power_mw=chip_pj / ms / 1e6 + static_mw(m),
-        total_ms=fast(durations(plan, m)) * m.ns_per_cycle / 1e6,
+        total_ms=pipeline_cycles(durations(schedule, m)) * m.ns_per_cycle / 1e6,
         processing_ms=ms,
         active_pes=active_pes(work, m, mapping),
         buffer_mb=buffer / 8 / MB,
-        dram_mb=plan.dram_bytes / MB,
+        dram_mb=schedule.dram_bytes / MB,
     )
 
 
 @cache
-def chosen(name: str) -> Mapping:
+def chosen(name: str) -> PassMapping:
     """The mapping of a layer of AlexNet: its published m, n, e and p, and those q, r and t that fit and cost least."""
-    work, given, m = works(ALEXNET)[name], ALEXNET.layers[name][1], machine()
+    work = works(ALEXNET)[name]
+    given = ALEXNET.layers[name][1]
+    m = machine()
     sets = m.lanes // (work.kernel[0] * given.e)
     tried = (
         replace(given, q=q, r=r, t=t)
@@ -137,14 +144,14 @@ def chosen(name: str) -> Mapping:
 
 
 def _row(what: str, pairs: dict[str, tuple[float, float]], remark: str = "") -> Row:
-    """One row; pairs: (simulator, published) by layer."""
-    mean, worst = errors(list(pairs.values()))
-    name = max(pairs, key=lambda layer: abs(pairs[layer][0] / pairs[layer][1] - 1))
-    note = f"worst: {name}" if worst and len(pairs) > 1 else ""
-    return Row(what, CHIP, len(pairs), mean, worst, COMMAND, "; ".join(text for text in (note, remark) if text))
+    """One row of the report, which names the worst layer.  pairs: (simulator, published) by layer."""
+    worst = max(pairs, key=lambda layer: abs(pairs[layer][0] / pairs[layer][1] - 1))
+    differs = errors(list(pairs.values()))[1] > 0
+    note = f"worst: {worst}" if differs and len(pairs) > 1 else ""
+    return compared(what, CHIP, list(pairs.values()), COMMAND, "; ".join(text for text in (note, remark) if text))
 
 
-def used(network: Network) -> dict[str, Mapping]:
+def used(network: Network) -> dict[str, PassMapping]:
     """The mapping of each layer that the comparison is made by: chosen for AlexNet, inferred for VGG-16."""
     return {name: chosen(name) if network is ALEXNET else mapping for name, (_, mapping) in network.layers.items()}
 
@@ -185,7 +192,8 @@ def rows() -> list[Row]:
 
 def published_sums_mb(name: str) -> float:
     """Partial sums alone that a layer of AlexNet writes and reads by its published mapping."""
-    work, mapping = works(ALEXNET)[name], ALEXNET.layers[name][1]
+    work = works(ALEXNET)[name]
+    mapping = ALEXNET.layers[name][1]
     steps = -(-(work.in_channels // work.groups) // (mapping.q * mapping.r))
     return 2 * steps * work.outputs * machine().arithmetic.accumulator_bits / 8 / MB
 

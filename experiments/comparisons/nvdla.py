@@ -11,10 +11,10 @@ from dataclasses import replace
 from math import ceil
 
 import accelsim
-from accelsim.hardware.machine import WinogradMachine
+from accelsim.simulator.machines.cells import CellsMachine
 from accelsim.simulator.run import run
 from accelsim.workload import LayerTable, layer_works
-from experiments.comparisons.row import Row, errors
+from experiments.comparisons.row import Row, compared
 
 PUBLISHED_CYCLES = 895_443.563
 PUBLISHED_MS = 0.895
@@ -48,6 +48,7 @@ MACHINES = (
 
 
 def _atoms(channels: int) -> int:
+    """Channels or filters in whole atoms of 16."""
     return 16 * ceil(channels / 16)
 
 
@@ -105,13 +106,16 @@ def small_fps_by_formula(overlap: bool) -> float:
     DRAM: outputs and the smaller of "keep weights" and "keep inputs", in halves of the buffer.  overlap: of transfers
     with the multipliers; a layer takes the longer of both, else their sum.
     """
-    macs, half, total = 64, 512 * 128, 0.0
+    macs = 64
+    half = 512 * 128
+    total = 0.0
     for work in layer_works(_table("resnet50")):
         if work.weights is None:
             continue
         channels, filters = (8 * ceil(n / 8) for n in (work.in_channels, work.out_channels))
         compute = channels * filters * work.kernel[0] * work.kernel[1] * work.out_height * work.out_width / macs
-        inputs, weights = work.in_channels * work.height * work.width, work.weights.size
+        inputs = work.in_channels * work.height * work.width
+        weights = work.weights.size
         least = min(weights + inputs * ceil(weights / half), inputs + weights * ceil(inputs / half))
         transfer = work.outputs + least
         total += max(compute, transfer) if overlap else compute + transfer
@@ -126,21 +130,40 @@ def _table(name: str) -> LayerTable:
 
 def rows() -> list[Row]:
     """The sheet's formula as read, AlexNet, the Winograd mode's gain, ResNet-50."""
-    assert isinstance(accelsim.load_hardware("nvdla-full"), WinogradMachine)
-    read, alexnet = errors([(sheet_cycles(), PUBLISHED_CYCLES)])[0], errors([(alexnet_ms(), PUBLISHED_MS)])[0]
+    assert isinstance(accelsim.load_hardware("nvdla-full"), CellsMachine)
     gains = winograd_gains()
     aligned = [(gain, 2.25) for name, gain in gains.items() if name not in UNALIGNED]
     pairs = resnet50_fps()
     fps = ", ".join(f"{ours:.3g} for {theirs:g}" for ours, theirs in pairs)
     unaligned = min(gains.values())
     return [
-        Row("the sheet's AlexNet cycles by its formula as read", SHEET, 1, read, read, COMMAND,
-            "word size, batch and bytes a cycle chosen by this very figure"),
-        Row("AlexNet, time", SHEET, 1, alexnet, alexnet, COMMAND,
-            "the simulator rounds folds up and fills its pipeline; fully connected layers in batches of 16"),
-        Row("gain of the Winograd mode, lanes", "2.25, NVDLA primer", len(aligned), *errors(aligned), COMMAND,
-            f"VGG-16 at sizes that 4 divides; {unaligned:.2f} at 14 x 14, where outputs are padded to 16 x 16"),
-        Row("ResNet-50, images a second, three sizes", SHEET, len(pairs), *errors(pairs), COMMAND,
+        compared(
+            "the sheet's AlexNet cycles by its formula as read",
+            SHEET,
+            [(sheet_cycles(), PUBLISHED_CYCLES)],
+            COMMAND,
+            "word size, batch and bytes a cycle chosen by this very figure",
+        ),
+        compared(
+            "AlexNet, time",
+            SHEET,
+            [(alexnet_ms(), PUBLISHED_MS)],
+            COMMAND,
+            "the simulator rounds folds up and fills its pipeline; fully connected layers in batches of 16",
+        ),
+        compared(
+            "gain of the Winograd mode, lanes",
+            "2.25, NVDLA primer",
+            aligned,
+            COMMAND,
+            f"VGG-16 at sizes that 4 divides; {unaligned:.2f} at 14 x 14, where outputs are padded to 16 x 16",
+        ),
+        compared(
+            "ResNet-50, images a second, three sizes",
+            SHEET,
+            pairs,
+            COMMAND,
             f"{fps}; by the sheet's kind of formula the smallest gives {small_fps_by_formula(True):.3g}, but "
-            f"{small_fps_by_formula(False):.3g} if its transfers never overlap its multipliers, which ours do"),
-    ]  # fmt: skip
+            f"{small_fps_by_formula(False):.3g} if its transfers never overlap its multipliers, which ours do",
+        ),
+    ]

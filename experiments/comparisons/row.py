@@ -1,9 +1,7 @@
 """One row of the validation report."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,21 @@ class Row:
     remark: str = ""
 
 
-def errors(pairs: list[tuple[float, float]]) -> tuple[float, float]:
+def errors(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Mean and worst |simulator - reference| / reference of (simulator, reference) pairs, in percent."""
     found = [100 * abs(ours - theirs) / abs(theirs) for ours, theirs in pairs]
     return sum(found) / len(found), max(found)
+
+
+def compared(what: str, reference: str, pairs: Sequence[tuple[float, float]], command: str, remark: str = "") -> Row:
+    """The row of (simulator, reference) pairs, one a case."""
+    mean, worst = errors(pairs)
+    return Row(
+        what=what,
+        reference=reference,
+        cases=len(pairs),
+        mean_percent=mean,
+        worst_percent=worst,
+        command=command,
+        remark=remark,
+    )

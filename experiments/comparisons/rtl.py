@@ -2,9 +2,13 @@
 
 import re
 
-from experiments.comparisons.row import ROOT, Row, errors
+from experiments.comparisons.row import Row, compared, errors
+from experiments.paths import REPORTS
 
-VERILATOR, YOSYS = "register-transfer model, Verilator", "Yosys, the RTL's gates"
+VERILATOR = "register-transfer model, Verilator"
+YOSYS = "Yosys, the RTL's gates"
+RUN = "make test-rtl"
+SYNTHESIS = "make rtl-area"
 
 
 def rows() -> list[Row]:
@@ -13,7 +17,8 @@ def rows() -> list[Row]:
 
 
 def _cycles() -> list[Row]:
-    text = (ROOT / "reports" / "rtl.md").read_text(encoding="utf-8")
+    """Output values, and cycles of the units and of whole layers, from reports/rtl.md."""
+    text = (REPORTS / "rtl.md").read_text(encoding="utf-8")
     found = re.search(r"one of the (\d+) output values .*?: (\d+) differ", text, re.DOTALL)
     assert found is not None, "reports/rtl.md"
     values, differ = map(int, found.groups())
@@ -21,32 +26,52 @@ def _cycles() -> list[Row]:
         [cell.strip() for cell in line.strip("|").split("|")] for line in text.split("## All cases")[1].splitlines()
     ]
     cases = [cells for cells in lines if len(cells) == 12 and cells[3].isdigit()]
-    command = "make test-rtl"
     result = [
-        Row(f"output values of the integer datapath, {values:,}", VERILATOR, len(cases), differ, differ, command),
+        Row(
+            what=f"output values of the integer datapath, {values:,}",
+            reference=VERILATOR,
+            cases=len(cases),
+            mean_percent=differ,
+            worst_percent=differ,
+            command=RUN,
+        ),
         _row("cycles of the lanes, start-up and drain included", cases, 3),
     ]
     transforms = [cells for cells in cases if cells[5].isdigit()]
-    into, out = (_row("", transforms, column) for column in (5, 7))
-    mean, worst = (into.mean_percent + out.mean_percent) / 2, max(into.worst_percent, out.worst_percent)
-    result.append(Row("cycles of the Winograd transform units", VERILATOR, len(transforms), mean, worst, command))
+    mean_into, worst_into = errors(_pairs(transforms, 5))
+    mean_out, worst_out = errors(_pairs(transforms, 7))
+    result.append(
+        Row(
+            what="cycles of the Winograd transform units",
+            reference=VERILATOR,
+            cases=len(transforms),
+            mean_percent=(mean_into + mean_out) / 2,
+            worst_percent=max(worst_into, worst_out),
+            command=RUN,
+        )
+    )
     for title, ending in (("dense", "dense"), ("weights skipped", "skip")):
         chosen = [cells for cells in cases if cells[1].endswith(ending)]
         result.append(_row(f"cycles of a layer with the DMA, {title}", chosen, 9))
     return result
 
 
+def _pairs(cases: list[list[str]], column: int) -> list[tuple[float, float]]:
+    """Cycles of the simulator and of the RTL, two neighbouring columns of the table of all cases."""
+    return [(float(cells[column + 1]), float(cells[column])) for cells in cases]
+
+
 def _row(what: str, cases: list[list[str]], column: int) -> Row:
-    """Compare two neighbouring columns of the table of all cases: the RTL's cycles and the simulator's."""
-    pairs = [(float(cells[column + 1]), float(cells[column])) for cells in cases]
-    mean, worst = errors(pairs)
-    name = max(zip(pairs, cases, strict=True), key=lambda item: abs(item[0][0] / item[0][1] - 1))[1][:2]
-    remark = f"worst: {' on '.join(name)}" if worst else ""
-    return Row(what, VERILATOR, len(cases), mean, worst, "make test-rtl", remark)
+    """One quantity over all cases; the remark names the worst."""
+    pairs = _pairs(cases, column)
+    worst = max(range(len(pairs)), key=lambda i: abs(pairs[i][0] / pairs[i][1] - 1))
+    differs = errors(pairs)[1] > 0
+    return compared(what, VERILATOR, pairs, RUN, f"worst: {' on '.join(cases[worst][:2])}" if differs else "")
 
 
 def _areas() -> list[Row]:
-    text = (ROOT / "reports" / "rtl-area.md").read_text(encoding="utf-8")
+    """Areas of units and of whole arrays, from reports/rtl-area.md."""
+    text = (REPORTS / "rtl-area.md").read_text(encoding="utf-8")
     units = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
     sizes = [(cells[0], float(cells[3]), float(cells[2])) for cells in units if len(cells) == 6 and cells[1].isdigit()]
     result = []
@@ -54,15 +79,16 @@ def _areas() -> list[Row]:
         ("area of a lane at 10 and 15 bits, ratio to 8 bits", [s for s in sizes[1:] if s[0].startswith("lane")]),
         ("area of the transform units, ratio to a lane", [s for s in sizes if not s[0].startswith("lane")]),
     ):
-        mean, worst = errors([(model, rtl) for _, model, rtl in chosen])
+        pairs = [(model, rtl) for _, model, rtl in chosen]
         name = max(chosen, key=lambda s: abs(s[1] / s[2] - 1))[0]
-        result.append(Row(what, YOSYS, len(chosen), mean, worst, "make rtl-area", f"worst: {name}"))
+        result.append(compared(what, YOSYS, pairs, SYNTHESIS, f"worst: {name}"))
     arrays = [(cells[0], float(cells[3])) for cells in units if len(cells) == 4 and cells[2].isdigit()]
-    mean, worst = errors([(1, times) for _, times in arrays])
-    (least, best), (most, times) = (of(arrays, key=lambda array: array[1]) for of in (min, max))
+    least, best = min(arrays, key=lambda array: array[1])
+    most, times = max(arrays, key=lambda array: array[1])
     remark = (
         f"the model has the lanes, not what addresses and feeds them: {best} times their gates in {least}, {times} in "
         f"{most}; less in larger arrays, as the control does not grow with the rows"
     )
-    result.append(Row("area of whole arrays of the RTL", YOSYS, len(arrays), mean, worst, "make rtl-area", remark))
+    pairs = [(1.0, ratio) for _, ratio in arrays]
+    result.append(compared("area of whole arrays of the RTL", YOSYS, pairs, SYNTHESIS, remark))
     return result

@@ -13,7 +13,7 @@ from functools import cache
 import accelsim
 from accelsim.simulator.run import run
 from accelsim.workload import LayerTable, layer_works
-from experiments.comparisons.row import Row, errors
+from experiments.comparisons.row import Row, compared
 
 PUBLISHED_SPEEDUPS = {"alexnet-han": 2.37, "vgg16-scnn": 3.52}
 PUBLISHED_DENSE_SPEED = 0.79
@@ -41,25 +41,49 @@ def speedup(name: str, density: float | None = None) -> float:
 
 def break_even() -> float:
     """The density of weights and inputs at which both machines are equally fast, between two that enclose it."""
-    low, high = 0.80, 0.90
-    faster, slower = speedup("googlenet", low), speedup("googlenet", high)
+    low = 0.80
+    high = 0.90
+    faster = speedup("googlenet", low)
+    slower = speedup("googlenet", high)
     assert slower < 1 < faster
     return low + (faster - 1) / (faster - slower) * (high - low)
 
 
 def rows() -> list[Row]:
-    """Networks, dense data, break-even density, a tenth of both."""
+    """Two networks at their densities; GoogLeNet dense, at the break-even density and with a tenth of both operands."""
     networks = {name: speedup(name) for name in PUBLISHED_SPEEDUPS}
     pairs = [(networks[name], published) for name, published in PUBLISHED_SPEEDUPS.items()]
     remark = ", ".join(f"{ours:.2f} for {theirs}" for ours, theirs in pairs)
-    dense, tenth = speedup("googlenet", 1.0), speedup("googlenet", 0.1)
+    dense = speedup("googlenet", 1.0)
+    tenth = speedup("googlenet", 0.1)
+    even = break_even()
     return [
-        Row("speed-up over the dense twin, AlexNet and VGG-16", PAPER, 2, *errors(pairs), COMMAND,
-            f"{remark}; nothing fitted, lanes alone, banks without conflicts"),
-        Row("speed on dense data, GoogLeNet", PAPER, 1, *errors([(dense, PUBLISHED_DENSE_SPEED)]), COMMAND,
-            f"{dense:.3f} for 0.79"),
-        Row("break-even density, GoogLeNet", PAPER, 1, *errors([(break_even(), PUBLISHED_BREAK_EVEN)]), COMMAND,
-            f"{break_even():.3f} for 0.85"),
-        Row("speed-up at densities .1/.1, GoogLeNet", PAPER, 1, *errors([(tenth, PUBLISHED_TENTH)]), COMMAND,
-            f"{tenth:.1f} for 24"),
-    ]  # fmt: skip
+        compared(
+            "speed-up over the dense twin, AlexNet and VGG-16",
+            PAPER,
+            pairs,
+            COMMAND,
+            f"{remark}; nothing fitted, lanes alone, banks without conflicts",
+        ),
+        compared(
+            "speed on dense data, GoogLeNet",
+            PAPER,
+            [(dense, PUBLISHED_DENSE_SPEED)],
+            COMMAND,
+            f"{dense:.3f} for 0.79",
+        ),
+        compared(
+            "break-even density, GoogLeNet",
+            PAPER,
+            [(even, PUBLISHED_BREAK_EVEN)],
+            COMMAND,
+            f"{even:.3f} for 0.85",
+        ),
+        compared(
+            "speed-up at densities .1/.1, GoogLeNet",
+            PAPER,
+            [(tenth, PUBLISHED_TENTH)],
+            COMMAND,
+            f"{tenth:.1f} for 24",
+        ),
+    ]

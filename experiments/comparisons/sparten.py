@@ -1,8 +1,8 @@
 """SparTen: sparten-like beside the speed-ups published for SparTen (Gondimalla et al., MICRO 2019).
 
 Published: means over networks of the authors' own choice and pruning.  Here: cycles of the lanes of the convolutions of
-AlexNet and VGG-16 at published densities (``experiments/comparisons/scnn.py``), geometric mean; the dense machine and the
-one that skips weights alone are the same array with other zero handling, SCNN is scnn-like.  All have 1024 lanes.
+AlexNet and VGG-16 at published densities (``experiments/comparisons/scnn.py``), geometric mean; the dense machine and
+the one that skips weights alone are the same array with other zero handling, SCNN is scnn-like.  All have 1024 lanes.
 """
 
 from functools import cache
@@ -11,7 +11,7 @@ from math import prod
 import accelsim
 from accelsim.simulator.run import run
 from accelsim.workload import layer_works
-from experiments.comparisons.row import Row, errors
+from experiments.comparisons.row import Row, compared
 
 PUBLISHED = {"dense": 4.7, "one-sided": 1.8, "SCNN": 3.0}
 NETWORKS = ("alexnet-han", "vgg16-scnn")
@@ -39,15 +39,25 @@ def speedup(over: str) -> float:
 
 
 def rows() -> list[Row]:
-    """Over the dense and the one-sided array; over SCNN."""
+    """SparTen-like over the dense and the one-sided array, and over SCNN-like."""
     own = [(speedup(name), PUBLISHED[name]) for name in ("dense", "one-sided")]
     scnn = speedup("SCNN")
     paper = "SparTen, MICRO 2019"
     text = ", ".join(f"{ours:.2f} for {theirs}" for ours, theirs in own)
     return [
-        Row("SparTen-like over dense and over weights skipped alone", paper, 2, *errors(own), COMMAND,
-            f"{text}; other networks and pruning than the paper's"),
-        Row("SparTen-like over SCNN-like", paper, 1, *errors([(scnn, PUBLISHED["SCNN"])]), COMMAND,
+        compared(
+            "SparTen-like over dense and over weights skipped alone",
+            paper,
+            own,
+            COMMAND,
+            f"{text}; other networks and pruning than the paper's",
+        ),
+        compared(
+            "SparTen-like over SCNN-like",
+            paper,
+            [(scnn, PUBLISHED["SCNN"])],
+            COMMAND,
             f"{scnn:.2f} for 3.0: the paper's SCNN is 1.6 times its dense machine, SCNN's own paper says 2.4 to 3.5, "
-            "which scnn-like meets"),
-    ]  # fmt: skip
+            "which scnn-like meets",
+        ),
+    ]

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from accelsim.workload import LayerWork
-
-from .environment import environment, newer_python
-from .traffic import Traffic, ask
+from experiments.peers.environment import environment, newer_python
+from experiments.peers.traffic import Traffic, ask
 
 REQUIREMENTS = ("accelforge==1.0.467",)
 WORKER = Path(__file__).with_name("accelforge_worker.py")
@@ -22,8 +21,9 @@ def python() -> Path:
 
 
 def simulate(works: Sequence[LayerWork], buffers_kb: tuple[int, int, int]) -> list[Traffic]:
-    """Its mappings with the least DRAM traffic.  buffers_kb: for weights, inputs and outputs, each double-buffered.
+    """AccelForge's mappings with the least DRAM traffic, layer by layer.
 
+    buffers_kb: for weights, inputs and outputs, each double-buffered.
     Raises ``environment.Unavailable``; RuntimeError if AccelForge fails.
     """
     return ask(python(), WORKER, works, buffers_kb)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[2] / "build" / "peers"
+from experiments.paths import PEERS
 
 
 class Unavailable(Exception):
@@ -14,14 +14,17 @@ class Unavailable(Exception):
 
 
 def environment(name: str, requirements: tuple[str, ...], base: str = sys.executable) -> Path:
-    """The interpreter of ``build/peers/NAME``, which has the requirements installed.  base: the Python it is made of.
+    """The interpreter of ``build/peers/NAME``, which has the requirements installed.
 
-    Made when it is first asked for, and again when the requirements change.  Raises Unavailable where pip cannot.
+    It is made when it is first asked for, and again when the requirements change.  base: the Python that it is made of.
+    Raises Unavailable where pip cannot.
     """
-    folder, wanted = FOLDER / name, "\n".join(requirements)
-    python, stamp = folder / "bin" / "python", folder / "requirements.txt"
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with (FOLDER / f"{name}.lock").open("w") as lock:
+    folder = PEERS / name
+    wanted = "\n".join(requirements)
+    python = folder / "bin" / "python"
+    stamp = folder / "requirements.txt"
+    PEERS.mkdir(parents=True, exist_ok=True)
+    with (PEERS / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stamp.exists() or stamp.read_text() != wanted:
             _run(base, "-m", "venv", "--clear", str(folder))
@@ -41,6 +44,7 @@ def newer_python(major: int, minor: int) -> str:
 
 
 def _run(*command: str) -> None:
+    """Run a command.  Raises Unavailable with its last line if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]

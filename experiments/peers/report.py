@@ -1,11 +1,11 @@
 """Write reports/peers.md: DRAM traffic of dense ResNet-18 beside SCALE-Sim's, ZigZag's and AccelForge's, by layer.
 
-python -m experiments.peers.report               the page, from what the peers were measured to say (reports/peers.json)
-python -m experiments.peers.report --measure     run the peers live on the layers that reports/peers.json lacks, small ones first;
-                                      each is installed under build/peers when first asked for; AccelForge needs a
-                                      Python 3.12 on the search path (delete the file to start anew: SCALE-Sim takes
-                                      ten minutes of one core, ZigZag and AccelForge two); a layer that
-                                      takes more than --limit seconds of CPU is stopped, and said to be
+    python -m experiments.peers.report              the page, from what the peers said (reports/peers.json)
+    python -m experiments.peers.report --measure    ask them first for the layers that reports/peers.json lacks
+
+``--measure`` runs the peers live, small layers first.  Each is installed under build/peers when first asked for;
+AccelForge needs a Python 3.12 on the search path.  A layer that takes more than ``--limit`` seconds of CPU is stopped,
+and said to be.  Delete the file to start anew: SCALE-Sim takes ten minutes of one core, ZigZag and AccelForge two.
 """
 
 import argparse
@@ -14,28 +14,26 @@ import resource
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+from accelsim.dual.model import DualModel
+from accelsim.files import write_text
+from accelsim.network import Network
+from accelsim.network.zoo import named_graph
+from accelsim.simulator.machines.load import load_hardware
+from accelsim.simulator.run import run
+from accelsim.workload import LayerWork, layer_works
+from experiments.paths import REPORTS
+from experiments.peers import accelforge, scale_sim, zigzag
+from experiments.peers.environment import Unavailable
+from experiments.peers.scale_sim_reads import padded_words, reads
+from experiments.peers.traffic import Traffic
 
-from accelsim.dual.model import DualModel  # noqa: E402
-from accelsim.files import write_text  # noqa: E402
-from accelsim.hardware.load import load_hardware  # noqa: E402
-from accelsim.network import Network  # noqa: E402
-from accelsim.network.zoo import named_graph  # noqa: E402
-from accelsim.simulator.run import run  # noqa: E402
-from accelsim.workload import LayerWork, layer_works  # noqa: E402
-from experiments.peers.environment import Unavailable  # noqa: E402
-from experiments.peers.scale_sim_reads import padded_words, reads  # noqa: E402
-from experiments.peers.traffic import Traffic  # noqa: E402
-from tests.peers import accelforge, scale_sim, zigzag  # noqa: E402
-
-MEASURED = ROOT / "reports" / "peers.json"
-MACHINE, LANES = "systolic-os-32x32", (32, 32)
+STORED = REPORTS / "peers.json"
+MACHINE = "systolic-os-32x32"
+LANES = (32, 32)
 BUFFERS_KB = ((256, 256, 512), (32, 32, 64))  # for weights, inputs and outputs: the machine's, and an eighth of it
 OPERANDS = ("input", "weight", "output")
 STOPPED = "stopped_after_cpu_seconds"
@@ -68,7 +66,7 @@ def ours(works: list[LayerWork], buffers_kb: Sequence[int]) -> list[dict[str, in
 
 
 def once(work: LayerWork) -> dict[str, int]:
-    """Bytes if every operand that is used moves once; images unpadded."""
+    """Bytes of a layer if every operand that is used moves once; images unpadded."""
     assert work.weights is not None
     (R, S), stride = work.kernel, work.stride[0]
     height = min(work.height, work.out_height * R) if stride >= R else work.height
@@ -84,15 +82,16 @@ def measured(peer: str, buffers_kb: Sequence[int]) -> dict[str, dict[str, Any]]:
 
 def _asked(peer: str, buffers_kb: Sequence[int]) -> dict[str, dict[str, Any]]:
     """All layers that a peer was asked for, those that were stopped included."""
-    runs = json.loads(MEASURED.read_text(encoding="utf-8"))["runs"] if MEASURED.exists() else []
+    runs = json.loads(STORED.read_text(encoding="utf-8"))["runs"] if STORED.exists() else []
     return next((run["layers"] for run in runs if (run["peer"], run["buffers_kb"]) == (peer, list(buffers_kb))), {})
 
 
 def ask(peer: str, work: LayerWork, buffers_kb: tuple[int, int, int]) -> Traffic:
-    """Run a peer on one layer."""
+    """Run a peer on one layer.  Raises ``environment.Unavailable``; RuntimeError if the peer fails."""
     if peer == "SCALE-Sim":
         return scale_sim.simulate([work], *LANES, "output_stationary", buffers_kb)[0]
-    return {"ZigZag": zigzag, "AccelForge": accelforge}[peer].simulate([work], buffers_kb)[0]
+    simulate = {"ZigZag": zigzag.simulate, "AccelForge": accelforge.simulate}[peer]
+    return simulate([work], buffers_kb)[0]
 
 
 def measure(limit_seconds: int) -> None:
@@ -126,19 +125,21 @@ def _children_seconds() -> float:
 
 def _keep(peer: str, requirements: Sequence[str], buffers_kb: Sequence[int], name: str, row: dict[str, Any]) -> None:
     """Add one layer to reports/peers.json."""
-    content = json.loads(MEASURED.read_text()) if MEASURED.exists() else {"machine": MACHINE, "runs": []}
+    content: dict[str, Any] = {"machine": MACHINE, "runs": []}
+    if STORED.exists():
+        content = json.loads(STORED.read_text(encoding="utf-8"))
     of_peer = [run for run in content["runs"] if (run["peer"], run["buffers_kb"]) == (peer, list(buffers_kb))]
     if not of_peer:
         of_peer = [{"peer": peer, "installed": list(requirements), "buffers_kb": list(buffers_kb), "layers": {}}]
         content["runs"] += of_peer
     of_peer[0]["layers"][name] = row
-    write_text(MEASURED, json.dumps(content, indent=1) + "\n")
+    write_text(STORED, json.dumps(content, indent=1) + "\n")
 
 
 HEAD = """# DRAM traffic of dense ResNet-18 beside SCALE-Sim, ZigZag and AccelForge
 
-Written by `python -m experiments.peers.report` from `reports/peers.json`, which `python -m experiments.peers.report --measure` fills with
-live runs of {versions}.
+Written by `python -m experiments.peers.report` from `reports/peers.json`, which its option `--measure` fills with live
+runs of {versions}.
 
 Timeloop itself is not here: PyPI has no `timeloopfe`, `pytimeloop`, `timeloop-python` or `accelergy` (its `timeloop` is
 a timer of tasks), Debian 12 has no package, both last asked in November 2026; it comes as a container or is built from
@@ -188,8 +189,9 @@ Padding, edge and SCALE-Sim's reads are computed; the rest is inferred from each
 
 
 def parts(peer: str, work: LayerWork, theirs: dict[str, int]) -> dict[str, int]:
-    """Bytes above the least by reason."""
-    least, stride = once(work), work.stride[0]
+    """Bytes of a layer above the least, by reason.  theirs: what the peer moves, by operand."""
+    least = once(work)
+    stride = work.stride[0]
     inputs = theirs["input"] - least["input"]
     found: dict[str, int] = {}
     if peer in {"SCALE-Sim", "AccelForge"} and stride <= work.kernel[0]:
@@ -203,18 +205,19 @@ def parts(peer: str, work: LayerWork, theirs: dict[str, int]) -> dict[str, int]:
 
 
 def by_operand(row: dict[str, Any]) -> dict[str, int]:
-    """Bytes of a measured layer."""
+    """Bytes of a measured layer by operand."""
     return {operand: row[f"dram_{operand}_bytes"] for operand in OPERANDS}
 
 
 def section(layers: dict[str, tuple[LayerWork, int]], buffers_kb: tuple[int, int, int]) -> str:
-    """The tables of one size of buffers."""
+    """The section with the tables of one size of buffers."""
     tools: dict[str, dict[str, dict[str, int]]] = {}
     tools["ours"] = dict(zip(layers, ours([work for work, _ in layers.values()], buffers_kb), strict=True))
     for peer in PEERS:
         if found := measured(peer, buffers_kb):
             tools[peer] = {name: by_operand(row) for name, row in found.items()}
-    lines, reasons = [], []
+    lines = []
+    reasons = []
     totals = dict.fromkeys(("least", *tools), 0)
     for name, (work, count) in layers.items():
         bytes_of = {"least": sum(once(work).values())}
@@ -245,11 +248,14 @@ def _missing(peer: str, name: str, buffers_kb: Sequence[int]) -> str:
 
 def replays() -> tuple[int, int]:
     """In how many of how many layers the replay counts exactly the reads that SCALE-Sim reports, inputs and weights."""
-    layers, right, cases = distinct_layers(), 0, 0
+    layers = distinct_layers()
+    right = 0
+    cases = 0
     for buffers_kb in BUFFERS_KB:
         for name, row in measured("SCALE-Sim", buffers_kb).items():
             counted = reads(layers[name][0], *LANES, input_kb=buffers_kb[1], weight_kb=buffers_kb[0])
-            right, cases = right + (counted == (row["dram_input_bytes"], row["dram_weight_bytes"])), cases + 1
+            right += counted == (row["dram_input_bytes"], row["dram_weight_bytes"])
+            cases += 1
     return right, cases
 
 
@@ -268,4 +274,4 @@ if __name__ == "__main__":
     parser.add_argument("--limit", type=int, default=900, metavar="SECONDS", help="of CPU, a layer")
     if (options := parser.parse_args()).measure:
         measure(options.limit)
-    write_text(ROOT / "reports" / "peers.md", page())
+    write_text(REPORTS / "peers.md", page())

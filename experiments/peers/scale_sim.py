@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelsim.workload import LayerWork
-
-from .environment import environment
-from .traffic import Traffic
+from experiments.peers.environment import environment
+from experiments.peers.traffic import Traffic
 
 REQUIREMENTS = ("scalesim==3.0.0", "numpy<2.4")
 DATAFLOWS = {"output_stationary": "os", "weight_stationary": "ws", "input_stationary": "is"}

@@ -16,7 +16,8 @@ import numpy as np
 from accelsim.arrays import Ints
 from accelsim.workload import LayerWork
 
-SETS, SETS_IN_HALF = 100, 50
+SETS = 100
+SETS_IN_HALF = 50
 
 
 def padded_words(work: LayerWork) -> int:
@@ -27,8 +28,12 @@ def padded_words(work: LayerWork) -> int:
 
 def reads(work: LayerWork, rows: int, cols: int, input_kb: int, weight_kb: int) -> tuple[int, int]:
     """Words of inputs and of weights that SCALE-Sim reads from DRAM on a rows x cols array."""
-    (R, S), stride, C, K = work.kernel, work.stride[0], work.in_channels, work.out_channels
-    pixels, line = work.out_height * work.out_width, ((work.out_width - 1) * stride + S) * C
+    R, S = work.kernel
+    stride = work.stride[0]
+    C = work.in_channels
+    K = work.out_channels
+    pixels = work.out_height * work.out_width
+    line = ((work.out_width - 1) * stride + S) * C
     down, right = np.divmod(np.arange(pixels), work.out_width)
     corner = down * stride * line + right * stride * C  # of the window of each output pixel
     r, rest = np.divmod(np.arange(R * S * C), S * C)
@@ -52,8 +57,13 @@ def _asked(addresses: Ints) -> Ints:
 
 
 def _misses(folds: Iterable[Ints], words: int, half: int) -> int:
-    """Words read: those that the half in use lacks.  words: of the whole operand; half: words of half a buffer."""
-    held, count, total = np.zeros(words, bool), 0, 0
+    """Words that are read because the half in use lacks them.
+
+    folds: the addresses asked for, fold by fold.  words: of the whole operand.  half: words of half a buffer.
+    """
+    held = np.zeros(words, bool)
+    count = 0
+    total = 0
     for asked in folds:
         while asked.size:
             first = np.sort(np.unique(asked, return_index=True)[1])
@@ -63,6 +73,7 @@ def _misses(folds: Iterable[Ints], words: int, half: int) -> int:
             held[asked[taken]] = True
             if count < half:
                 break
-            held[:], count = False, 0
+            held[:] = False
+            count = 0
             asked = asked[taken[-1] + 1 :]
     return total

@@ -15,8 +15,9 @@ from scalesim.topology_utils import topologies
 
 
 def main(folder: Path) -> None:
-    """Each layer by itself, as SCALE-Sim's own loop runs them, without its report files and traces."""
-    config, topology = scale_config(), topologies()
+    """Run each layer by itself, as SCALE-Sim's own loop does, without its report files and traces."""
+    config = scale_config()
+    topology = topologies()
     config.read_conf_file(str(folder / "scale.cfg"))
     topology.load_arrays(str(folder / "topology.csv"))
     rows = []

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from accelsim.workload import LayerWork
-
-from .environment import environment
-from .traffic import Traffic, ask
+from experiments.peers.environment import environment
+from experiments.peers.traffic import Traffic, ask
 
 REQUIREMENTS = ("zigzag-dse==3.9.1", "six")  # it imports six without requiring it
 WORKER = Path(__file__).with_name("zigzag_worker.py")
@@ -18,8 +17,9 @@ def python() -> Path:
 
 
 def simulate(works: Sequence[LayerWork], buffers_kb: tuple[int, int, int]) -> list[Traffic]:
-    """Its mappings with the least DRAM traffic.  buffers_kb: for weights, inputs and outputs, each double-buffered.
+    """ZigZag's mappings with the least DRAM traffic, layer by layer.
 
+    buffers_kb: for weights, inputs and outputs, each double-buffered.
     Raises ``environment.Unavailable``; RuntimeError if ZigZag fails.
     """
     return ask(python(), WORKER, works, buffers_kb)

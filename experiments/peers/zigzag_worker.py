@@ -26,12 +26,12 @@ def memory(bits: int, operands: list[str], ports: list[dict[str, Any]], **more: 
 
 
 def port(name: str, kind: str, bits: int, allocation: list[str]) -> dict[str, Any]:
-    """One port; allocation: operands and directions."""
+    """One port of a memory.  allocation: operands and directions."""
     return {"name": name, "type": kind, "bandwidth_min": 8, "bandwidth_max": bits, "allocation": allocation}
 
 
 def buffer(kb: int, operand: str) -> dict[str, Any]:
-    """The buffer of one operand."""
+    """The double buffer of one operand."""
     sums = operand == "O"
     reads = [f"{operand}, tl"] + ["O, th"] * sums
     writes = [f"{operand}, fh"] + ["O, fl"] * sums
@@ -40,7 +40,7 @@ def buffer(kb: int, operand: str) -> dict[str, Any]:
 
 
 def machine(buffers_kb: list[int]) -> dict[str, Any]:
-    """The accelerator's file."""
+    """The accelerator as ZigZag's file describes it."""
     weight_kb, input_kb, output_kb = buffers_kb
     directions = {"I1": ("fh", "tl"), "I2": ("fh", "tl"), "O": ("fh", "tl", "fl", "th")}
     everything = [f"{operand}, {way}" for operand, ways in directions.items() for way in ways]
@@ -68,7 +68,8 @@ def workload(layer: dict[str, int]) -> list[dict[str, Any]]:
     """One layer as ZigZag's own reader of ONNX writes it."""
     dims = {"B": 1, "K": layer["K"], "OX": layer["Q"], "OY": layer["P"], "C": layer["C"], "FX": layer["S"]}
     dims["FY"] = layer["R"]
-    stride, padding = layer["stride"], [layer["padding"]] * 2
+    stride = layer["stride"]
+    padding = [layer["padding"]] * 2
     return [
         {
             "id": 0,

@@ -27,12 +27,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where it is run by its path
 
-from accelsim.dual.coding.context import decode_context, encode_context  # noqa: E402
-from accelsim.dual.file import read_indices  # noqa: E402
-from accelsim.network.weights import read_safetensors  # noqa: E402
+from accelsim.dual.coding.context import decode_context, encode_context
+from accelsim.dual.file import read_indices
+from accelsim.network.weights import read_safetensors
+from experiments.paths import MODELS
 
 Levels = NDArray[np.int32]
 SPARSITY, CELL = 0.8, 0.7
@@ -41,7 +41,7 @@ SPARSITY, CELL = 0.8, 0.7
 def cases(data: Path | None) -> dict[str, list[Levels]]:
     """Integer tensors by name of the case; those whose files are there."""
     found = {}
-    model = ROOT / "models" / "resnet20-cifar10.dual"
+    model = MODELS / "resnet20-cifar10.dual"
     if model.exists():
         found["ResNet-20"] = list(read_indices(model).values())
     if data is not None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from accelsim.compression.quantize import quantize, seal, spatial_threshold, winograd_threshold
+from accelsim.compression.quantize import compressed_network, quantize, spatial_threshold, winograd_threshold
 from accelsim.dual.file import write_dual
 from accelsim.network import Network
 from accelsim.network.weights import load_network
@@ -28,5 +28,5 @@ def write_model(path: Path) -> str:
         }
         source, network = "random weights", Network(graph, arrays)
     quantized = quantize(network, 0.01, spatial_threshold(network, SPARSITY))
-    write_dual(path, seal(quantized, winograd_threshold=winograd_threshold(network, 2, SPARSITY)), "bz2")
+    write_dual(path, compressed_network(quantized, winograd_threshold=winograd_threshold(network, 2, SPARSITY)), "bz2")
     return source

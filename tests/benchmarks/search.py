@@ -18,18 +18,17 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where it is run by its path
 
-from accelsim.explore.description import Sampling  # noqa: E402
-from accelsim.explore.evaluate import Outcome  # noqa: E402
-from accelsim.explore.pareto import costs_of, front, hypervolume  # noqa: E402
-from accelsim.explore.store import FILE_NAME, Store  # noqa: E402
-from accelsim.explore.sweep import Plan, Sweep, guided, plan, read_back, run_sweep  # noqa: E402
-from accelsim.files import write_text  # noqa: E402
+from accelsim.explore.description import Sampling
+from accelsim.explore.evaluate import Outcome
+from accelsim.explore.pareto import costs_of, front, hypervolume
+from accelsim.explore.store import FILE_NAME, Store
+from accelsim.explore.sweep import PointTasks, Sweep, guided, read_back, read_tasks, run_sweep
+from accelsim.files import write_text
 
 
-def search(laid: Plan, root: Path, seed: int, budget: int, store: Store) -> Sweep:
+def search(laid: PointTasks, root: Path, seed: int, budget: int, store: Store) -> Sweep:
     """A search whose points all come from the store."""
     description = laid.description.model_copy(update={"sampling": Sampling(seed=seed)})
 
@@ -87,7 +86,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     everything = run_sweep(options.sweep, options.folder, workers=options.workers)
-    laid = plan(options.sweep)
+    laid = read_tasks(options.sweep)
     budget = len(laid.points) // 10
     costs = costs_of(everything.table, laid.description.report.objectives)
     family = everything.table["family"].to_numpy()

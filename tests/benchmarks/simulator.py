@@ -26,13 +26,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where it is run by its path
 
 from accelsim.dual.file import read_dual
-from accelsim.hardware.load import load_hardware
+from accelsim.simulator.machines.load import load_hardware
 from accelsim.simulator.run import run
 from accelsim.simulator.tiles.candidates import candidates
-from accelsim.simulator.tiles.steps import kept_steps
+from accelsim.simulator.tiles.steps import remembered_steps
 from accelsim.workload import LayerWork, layer_works
 from experiments.peers import scale_sim
 from experiments.peers.environment import Unavailable
@@ -58,10 +58,9 @@ def cpu_seconds(call: Callable[[], object], runs: int, prepare: Callable[[], obj
 def forget(works: Sequence[LayerWork]) -> None:
     """Forget the tilings of the layers and what was summed from the masks for a machine, not the count of the zeros."""
     candidates.cache_clear()
-    kept_steps.cache_clear()
+    remembered_steps.cache_clear()
     for work in works:
-        for key in [key for key in work.kept if key[0] != "blocks"]:
-            del work.kept[key]
+        work.derived.clear()
 
 
 def whole_network(works: Sequence[LayerWork], source: str) -> list[dict[str, Any]]:

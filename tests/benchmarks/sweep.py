@@ -28,13 +28,12 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where it is run by its path
 
-from accelsim.explore.local import default_workers  # noqa: E402
-from accelsim.explore.store import FILE_NAME, Store  # noqa: E402
-from accelsim.explore.sweep import Sweep, executor, plan, read_back, run_tasks  # noqa: E402
-from tests.benchmarks.resnet18 import write_model  # noqa: E402
+from accelsim.explore.local import default_workers
+from accelsim.explore.store import FILE_NAME, Store
+from accelsim.explore.sweep import Sweep, executor, read_back, read_tasks, run_tasks
+from tests.benchmarks.resnet18 import write_model
 
 PEERS = {"SCALE-Sim 3.0.0": 507.0, "ZigZag 3.9.1": 87.0, "AccelForge 1.0.467": 600.0, "STONNE": 3700.0}
 
@@ -72,7 +71,7 @@ def cpu_seconds() -> float:
 
 def sweep(path: Path, folder: Path, workers: int, progress: Callable[..., None]) -> Sweep:
     """What ``accelsim sweep`` does, the points of both kinds in turns.  progress: called when a point is finished."""
-    laid = plan(path)
+    laid = read_tasks(path)
     with Store(folder / FILE_NAME) as store:
         tasks = laid.pending(store)
         half = -(-len(tasks) // 2)  # of one kind, then as many of the other

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where it is run by its path
 
 CASES = {
     "resnet20-cifar10, batch 128, 32 px": ("resnet20-cifar10", 128),
@@ -37,10 +37,10 @@ def steps(network: str, batch: int, threads: int) -> dict[str, Callable[[], None
     import torch
 
     from accelsim.network.zoo import named_graph
+    from accelsim.training.compiled import MOST, CompiledNetwork
+    from accelsim.training.first_weights import initial_arrays
     from accelsim.training.losses import cross_entropy
     from accelsim.training.optimizers import Sgd
-    from accelsim.training.plan import MOST, Plan
-    from accelsim.training.run import initial_arrays
     from tests.training.torch_twin import Twin
 
     graph = named_graph(network)
@@ -58,12 +58,12 @@ def steps(network: str, batch: int, threads: int) -> dict[str, Callable[[], None
         span = slice(start, start + array.size)
         arrays[name], gradients[name] = values[span].reshape(array.shape), gradient[span].reshape(array.shape)
         start += array.size
-    plan = Plan(graph, arrays, batch, gradients=gradients, training=True, workers=threads, block=block)
+    compiled = CompiledNetwork(graph, arrays, batch, gradients=gradients, training=True, workers=threads, block=block)
     optimizer = Sgd(values.size)
 
     def ours() -> None:
-        _, d_logits = cross_entropy(plan.forward(x), labels)
-        plan.backward(d_logits)
+        _, d_logits = cross_entropy(compiled.forward(x), labels)
+        compiled.backward(d_logits)
         optimizer.step(values, gradient, 1e-3)
 
     def torchs(layout: Any) -> Callable[[], None]:
@@ -114,8 +114,8 @@ def overhead(case: str, layers_s: float, repeats: int) -> list[dict[str, Any]]:
 
     from accelsim.network.zoo import named_graph
     from accelsim.sparsity.joint import JointRegularizer
+    from accelsim.training.first_weights import initial_arrays
     from accelsim.training.optimizers import Adam
-    from accelsim.training.run import initial_arrays
 
     graph = named_graph(CASES[case][0])
     arrays = {name: array for name, array in initial_arrays(graph, 0).items() if "running" not in name}

@@ -8,18 +8,18 @@ from safetensors.numpy import save_file
 
 from accelsim.compression.codebook import Tuner, Tuning, fine_tune
 from accelsim.compression.pipeline import _tiles, compress_checkpoint, summary
-from accelsim.compression.quantize import quantize, seal, winograd_threshold
+from accelsim.compression.quantize import compressed_network, quantize, winograd_threshold
 from accelsim.compression.recipe import CompressionRecipe, load_compression_recipe
 from accelsim.dual.deploy import spatial_densities, winograd_densities, winograd_model
 from accelsim.dual.file import decode_dual, encode_dual, read_dual
 from accelsim.errors import InputError
 from accelsim.network import Network
 from accelsim.network.zoo import resnet20
-from accelsim.sparsity.initial_zeros import held_zeros, projected
+from accelsim.sparsity.initial_zeros import initial_patterns, projected
 from accelsim.sparsity.joint import JointRegularizer
+from accelsim.sparsity.recipe import Joint
 from accelsim.training.datasets import Images
-from accelsim.training.recipe import Joint
-from accelsim.training.run import initial_arrays
+from accelsim.training.first_weights import initial_arrays
 from tests.dual.small import small_graph, small_network
 
 
@@ -37,23 +37,24 @@ def test_fine_tuning_moves_the_codebook_and_indices_only_if_asked(weight_rate):
     images = image_set(64)
     losses = []
     graph = small_graph()
-    tuner = Tuner(
-        graph,
-        small_network().arrays,
-        quantized.indices,
-        quantized.quantizer,
-        images,
-        Tuning(steps=40, batch=32, codebook_rate=0.02, value_rate=0.01, weight_rate=weight_rate, statistics=2),
-        regularizer=JointRegularizer(graph, {"default": 2}),
+    tuning = Tuning(
+        steps=40,
+        batch=32,
+        codebook_rate=0.02,
+        value_rate=0.01,
+        weight_rate=weight_rate,
         winograd_sparsity=0.5,
+        statistics=2,
     )
-    arrays, indices, quantizer = fine_tune(tuner, lambda _, loss: losses.append(loss))
+    tuner = Tuner(small_network(), quantized, images, tuning, JointRegularizer(graph, {"default": 2}))
+    tuned = fine_tune(tuner, lambda _, loss: losses.append(loss))
+    quantizer = tuned.quantizer
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
     assert not np.array_equal(quantizer.codebook, quantized.quantizer.codebook)
-    for name, n in indices.items():
-        np.testing.assert_array_equal(arrays[name], quantizer.decode(name, n))
+    for name, n in tuned.indices.items():
+        np.testing.assert_array_equal(tuned.network.arrays[name], quantizer.decode(name, n))
         assert (n[quantized.indices[name] == 0] == 0).all()
-    changed = any((n != quantized.indices[name]).any() for name, n in indices.items())
+    changed = any((n != quantized.indices[name]).any() for name, n in tuned.indices.items())
     assert changed == (weight_rate > 0)
     np.testing.assert_allclose(quantizer.codebook * 1024, np.rint(quantizer.codebook * 1024))
 
@@ -69,19 +70,10 @@ def test_zeros_of_both_domains_stay_while_weights_move():
     arrays["a.weight"] = w
     quantized = quantize(Network(graph, arrays), 0.02, 0.0)
     before = regularizer.pruned_winograd(quantized.network.arrays, 1e-6)
-    tuner = Tuner(
-        graph,
-        arrays,
-        quantized.indices,
-        quantized.quantizer,
-        image_set(64),
-        Tuning(steps=10, batch=32, codebook_rate=0.02, weight_rate=0.02, statistics=1),
-        regularizer=regularizer,
-        winograd_sparsity=0.3,
-    )
-    tuned, indices, _ = fine_tune(tuner)
-    after = regularizer.pruned_winograd(tuned, 1e-6)
-    assert np.mean(indices["a.weight"] != quantized.indices["a.weight"]) > 0.1
+    tuning = Tuning(steps=10, batch=32, codebook_rate=0.02, weight_rate=0.02, winograd_sparsity=0.3, statistics=1)
+    tuned = fine_tune(Tuner(Network(graph, arrays), quantized, image_set(64), tuning, regularizer))
+    after = regularizer.pruned_winograd(tuned.network.arrays, 1e-6)
+    assert np.mean(tuned.indices["a.weight"] != quantized.indices["a.weight"]) > 0.1
     assert np.abs(after["a"][before["a"] == 0]).max() <= 1e-6
 
 
@@ -109,13 +101,13 @@ def test_a_checkpoint_becomes_a_file_of_the_sparsities_it_states(checkpoint, tmp
     assert model.accuracy == {}
 
 
-def test_held_zeros_of_the_winograd_domain_are_zeros_of_the_file(tmp_path):
-    """Rounded one by one, weights that cancel no longer do; held, the file has the checkpoint's zeros."""
+def test_exact_zeros_of_the_winograd_domain_are_zeros_of_the_file(tmp_path):
+    """Rounded one by one, weights that cancel no longer do; together, the file has the checkpoint's zeros."""
     graph, arrays = resnet20(), initial_arrays(resnet20(), 0)
     for w in arrays.values():
         if w.ndim > 1:
             w[np.abs(w) < np.median(np.abs(w))] = 0
-    arrays = projected(arrays, held_zeros(graph, arrays, Joint(spatial=0.5, winograd=0.6)))
+    arrays = projected(arrays, initial_patterns(graph, arrays, Joint(spatial=0.5, winograd=0.6)))
     save_file(arrays, tmp_path / "checkpoint.safetensors")
     card = {"network": "resnet20-cifar10", "sparsity_sd": 0.5, "sparsity_wd": 0.6}
     (tmp_path / "checkpoint.json").write_text(json.dumps(card))
@@ -249,7 +241,7 @@ def test_layers_that_the_checkpoint_keeps_out_of_the_winograd_domain_stay_out():
     assert tiles == dict.fromkeys(rest, 4)
     assert _tiles(network.graph, CompressionRecipe(), {}) == {first: 2} | dict.fromkeys(rest, 2)
     theta = winograd_threshold(network, tiles, 0.5)
-    sealed = seal(quantize(network, 0.1, 0.1), winograd_m=tiles, winograd_threshold=theta)
-    model = decode_dual(encode_dual(sealed), "m.dual")
+    compressed = compressed_network(quantize(network, 0.1, 0.1), winograd_m=tiles, winograd_threshold=theta)
+    model = decode_dual(encode_dual(compressed), "m.dual")
     assert model.winograd_m == tiles
     assert first not in winograd_densities(model)

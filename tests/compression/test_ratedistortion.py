@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from accelsim.compression.ratedistortion import Choice, best_cells, choices, entropy_bits, search_cells
+from accelsim.compression.quantize import winograd_tiles
+from accelsim.compression.ratedistortion import Choice, Trial, best_cells, choices, entropy_bits, search_cells
 from tests.dual.small import small_images, small_network
 
 
@@ -51,8 +52,10 @@ def test_the_search_costs_no_more_bits_than_the_cells_it_starts_from():
     network, x = small_network(), small_images(count=8)
     cells = {"a.weight": 0.1, "b.weight": 0.2, "c.weight": 0.05, "d.weight": 0.1}
     factors = (0.5, 1.0, 2.0)
-    found = search_cells(network, x, cells, 0.1, factors=factors, winograd_sparsity=0.3)
-    table = choices(network, x, {name: [D * f for f in factors] for name, D in cells.items()}, 0.1, 2, 0.3)
+    tiles = winograd_tiles(network.graph, 2)
+    trial = Trial(network=network, images=x, threshold=0.1, tiles=tiles, winograd_sparsity=0.3)
+    found = search_cells(trial, cells, factors)
+    table = choices(trial, {name: [D * f for f in factors] for name, D in cells.items()})
     chosen = [next(c for c in row if c.cell == found[name]) for name, row in table.items()]
     plain = [next(c for c in row if c.cell == cells[name]) for name, row in table.items()]
     assert sum(c.bits for c in chosen) <= sum(c.bits for c in plain)

@@ -14,10 +14,10 @@ from accelsim.network.forward import forward
 from accelsim.network.graph import Network
 from accelsim.network.zoo import named_graph
 from accelsim.network.zoo.builder import Builder
-from accelsim.sparsity.initial_zeros import held_zeros, projected
+from accelsim.sparsity.initial_zeros import initial_patterns, projected
 from accelsim.sparsity.joint import JointRegularizer
-from accelsim.training.recipe import Joint
-from accelsim.training.run import initial_arrays
+from accelsim.sparsity.recipe import Joint
+from accelsim.training.first_weights import initial_arrays
 
 TILES = {"b": 2, "c": 2}
 
@@ -58,7 +58,7 @@ def test_equal_independent_inputs_round_to_the_nearest() -> None:
 
 
 def chain() -> Network:
-    """Three convolutions as of a super-resolution network, half of the weights zero, with zeros of W held."""
+    """Three convolutions as of a super-resolution network, half of the weights zero, with exact zeros of W."""
     b = Builder("chain", (24, 24, 1))
     b.conv("a", 12, 5, bias=True)
     b.relu("relu_a")
@@ -72,7 +72,7 @@ def chain() -> Network:
         if name.endswith("weight"):
             w *= rng.random(w.shape) < 0.5
     joint = Joint(mode="joint", spatial=0.5, winograd=0.5, tiles={"default": 2, "a": 0}, hold=True)
-    return Network(graph, projected(arrays, held_zeros(graph, arrays, joint)))
+    return Network(graph, projected(arrays, initial_patterns(graph, arrays, joint)))
 
 
 def test_outputs_move_less_than_by_rounding_each_weight_and_the_zeros_stay() -> None:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from accelsim.compression.quantize import quantize, seal
-from accelsim.dual.file import Compressed
+from accelsim.compression.quantize import compressed_network, quantize
+from accelsim.dual.file import CompressedNetwork
 from accelsim.network import INPUT, Graph, Network, Node
 from accelsim.network.layers import BatchNorm, Conv, Flatten, GlobalAveragePool, Linear, Relu
 
@@ -45,10 +45,10 @@ def small_images(seed: int = 1, count: int = 6) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 1, (count, 8, 8, 3)).astype(np.float32)
 
 
-def small_compressed(seed: int = 0, dither: int | None = None) -> Compressed:
+def small_compressed(seed: int = 0, dither: int | None = None) -> CompressedNetwork:
     """The network pruned at 0.2 and quantized with cell 0.1."""
     quantized = quantize(small_network(seed), 0.1, 0.2, seed=dither)
-    return seal(
+    return compressed_network(
         quantized,
         winograd_threshold=0.05,
         calibration=small_images(),

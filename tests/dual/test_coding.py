@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.dual.coding.coding import decode, encode
+from accelsim.dual.coding.coders import decode, encode
+from accelsim.dual.coding.damaged import DamagedFile
 from accelsim.dual.coding.numbers import decode_numbers, encode_numbers
-from accelsim.dual.container import ContainerError
 
 CODERS = ("bz2", "context")
 
@@ -80,23 +80,23 @@ def test_damage_is_found(coder):
     tensor = np.where(rng.random((8, 8, 3, 3)) < 0.3, rng.integers(-5, 6, (8, 8, 3, 3)), 0).astype(np.int32)
     content, _ = encode([tensor], coder)
     for cut in range(len(content)):
-        with pytest.raises(ContainerError):
+        with pytest.raises(DamagedFile):
             decode(content[:cut], [tensor.shape], coder)
-    with pytest.raises(ContainerError):
+    with pytest.raises(DamagedFile):
         decode(content + b"\0\0\0\1", [tensor.shape, (1,)], coder)
     for position in range(0, len(content), 7):
         damaged = bytearray(content)
         damaged[position] ^= 0x10
         try:
             decoded, _ = decode(bytes(damaged), [tensor.shape], coder)
-        except ContainerError:
+        except DamagedFile:
             continue
         np.testing.assert_array_equal(decoded[0], tensor)  # a flip in padding may not matter; it may not change weights
 
 
 def test_zeros_beyond_the_stream_end_the_decoding_soon():
     content, _ = encode([np.ones((4, 4), np.int32)], "context")
-    with pytest.raises(ContainerError, match="damaged"):
+    with pytest.raises(DamagedFile, match="damaged"):
         decode(content[:4] + b"\x55\xaa\x33\x77" * 4, [(1000, 1000)], "context")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from accelsim.compression.quantize import quantize, seal
+from accelsim.compression.quantize import compressed_network, quantize
 from accelsim.dual.file import write_dual
 from accelsim.network import Graph, Network
 from accelsim.network.images import LabelledImages, write_images
@@ -32,7 +32,7 @@ def write_small(folder: Path, seed: int = 0) -> Path:
     network = Network(g, {k: rng.standard_normal(s).astype(np.float32) * 0.3 for k, s in g.parameters.items()})
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "small.dual"
-    write_dual(path, seal(quantize(network, 0.02, 0.2), winograd_threshold=0.2))
+    write_dual(path, compressed_network(quantize(network, 0.02, 0.2), winograd_threshold=0.2))
     pixels = rng.integers(0, 256, (40, 8, 8, 3), np.uint8)
     write_images(folder / "images.npz", LabelledImages(pixels, rng.integers(0, 10, 40)))
     return path

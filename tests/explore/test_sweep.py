@@ -17,7 +17,7 @@ from accelsim.errors import InputError
 from accelsim.explore import local, sweep
 from accelsim.explore.evaluate import Outcome, Task, evaluate
 from accelsim.explore.store import FILE_NAME, Store
-from accelsim.explore.sweep import estimate, plan, run_sweep
+from accelsim.explore.sweep import estimate, read_tasks, run_sweep
 from tests.explore.small import write_small, write_sweep
 
 KILLS = 20
@@ -69,7 +69,7 @@ def finished(folder: Path) -> set[str]:
 def test_a_sweep_killed_twenty_times_loses_and_repeats_no_finished_point(tmp_path: Path) -> None:
     path, folder, log = many_points(tmp_path), tmp_path / "out", tmp_path / "log"
     rng = random.Random(7)
-    plan(path)  # what is cached once is cached for all children
+    read_tasks(path)  # what is cached once is cached for all children
     kills = 0
     for _ in range(KILLS):
         before, seen = finished(folder), len(lines(log))
@@ -220,19 +220,19 @@ def test_a_point_that_no_worker_survives_is_recorded(tmp_path: Path, monkeypatch
 
 def test_another_model_or_machine_is_another_result(tmp_path: Path) -> None:
     path = write_sweep(tmp_path)
-    keys = set(plan(path).unique)
+    keys = set(read_tasks(path).unique)
     assert len(keys) == 24
     write_small(tmp_path, seed=1)
-    assert not keys & set(plan(path).unique)
+    assert not keys & set(read_tasks(path).unique)
 
 
 def test_names_and_places_are_no_part_of_a_result(tmp_path: Path) -> None:
-    first = set(plan(write_sweep(tmp_path)).unique)
+    first = set(read_tasks(write_sweep(tmp_path)).unique)
     moved = tmp_path / "elsewhere"
     other = write_sweep(moved, name="another", description="words")
     text = other.read_text().replace("spatial:", "array:")
     other.write_text(text)
-    assert set(plan(other).unique) == first
+    assert set(read_tasks(other).unique) == first
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_a_foreign_file_is_no_store(tmp_path: Path) -> None:
 def test_accuracy_is_measured_once_for_each_variant_and_kind(tmp_path: Path) -> None:
     models = [{"path": "small.dual", "winograd_sparsity": [0.3, 0.9]}]
     path = write_sweep(tmp_path, models=models, accuracy={"images": "images.npz"})
-    laid = plan(path)
+    laid = read_tasks(path)
     assert sum(task.kind == "accuracy" for task in laid.unique.values()) == 1 + 2
     table = run_sweep(path, tmp_path / "out", workers=1).table
     assert (table.groupby(["family", "winograd_sparsity"], dropna=False)["top1"].nunique() == 1).all()
@@ -284,7 +284,7 @@ def test_tables_without_weights_are_models_whose_results_are_synthetic(tmp_path:
     (tmp_path / "network.csv").write_text(TABLE)
     (tmp_path / "topology.csv").write_text(TOPOLOGY)
     path = write_sweep(tmp_path, models=["network.csv", "small.dual", "topology.csv", "alexnet"])
-    laid = plan(path)
+    laid = read_tasks(path)
     models = [point.variant.columns["model"] for point in laid.points[::24]]
     assert models == ["network", "small", "topology", "alexnet"]
     path = write_sweep(
@@ -307,4 +307,4 @@ def test_a_table_cannot_be_pruned(tmp_path: Path) -> None:
     (tmp_path / "network.csv").write_text(TABLE)
     models = [{"path": "network.csv", "winograd_sparsity": [0.5]}]
     with pytest.raises(InputError, match=r"network.csv: winograd_sparsity of a table, .* expected a .dual file"):
-        plan(write_sweep(tmp_path, models=models))
+        read_tasks(write_sweep(tmp_path, models=models))

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.hardware.formats import RUN_BITS, index_bits, stored_bytes, stored_values
-from accelsim.hardware.load import load_hardware
-from accelsim.simulator.machines.stationary import activation_bits
+from accelsim.simulator.machines.load import load_hardware
+from accelsim.simulator.storage.feature_map import activation_bits
 
 MASKS = st.lists(st.booleans(), min_size=1, max_size=200)
 

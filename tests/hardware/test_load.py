@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from accelsim.errors import InputError
-from accelsim.hardware.load import load_hardware
 from accelsim.report.describe import describe_machine
+from accelsim.simulator.machines.load import load_hardware
 
 GOOD = """\
 kind: spatial

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from accelsim.hardware.load import load_hardware
+from accelsim.simulator.machines.load import load_hardware
 
 FOLDER = Path(__file__).parents[2] / "hwconfigs"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
@@ -27,9 +27,11 @@ def test_pairs_have_equal_lanes_sram_bytes_and_dram(name: str) -> None:
     assert (spatial.kind, winograd.kind) == ("spatial", "winograd")
     for field in (
         "lanes", "sram_bytes", "dram", "clock_mhz", "node_nm", "vector_lanes", "zero_handling", "weight_format",
-        "activation_format", "arithmetic", "balance", "window",
+        "activation_format", "balance", "window",
     ):  # fmt: skip
         assert getattr(spatial, field) == getattr(winograd, field), field
+    widths = winograd.arithmetic.model_dump(exclude={"transformed_bits"})
+    assert spatial.arithmetic.model_dump() == widths
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "-dense-" in name])

@@ -5,11 +5,10 @@ import pytest
 from accelsim.network.tables import read_table
 from accelsim.simulator.run import run
 from accelsim.workload import LayerTable, LayerWork, layer_works
+from experiments.peers.environment import Unavailable
+from experiments.peers.scale_sim import DATAFLOWS, python, simulate, topology
 from tests.simulator.random_layers import layer, random_model, spatial
 from tests.simulator.test_systolic import IDEAL
-
-from .environment import Unavailable
-from .scale_sim import DATAFLOWS, python, simulate, topology
 
 SAMPLED = ("conv1", "layer1.0.conv1", "layer2.0.conv1", "layer3.1.conv2", "linear")
 

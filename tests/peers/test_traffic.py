@@ -3,13 +3,12 @@
 import pytest
 
 from accelsim.workload import LayerWork, layer_works
+from experiments.peers import accelforge, zigzag
+from experiments.peers.environment import Unavailable
 from experiments.peers.report import BUFFERS_KB, LANES, by_operand, distinct_layers, measured, ours
 from experiments.peers.scale_sim_reads import padded_words, reads
+from experiments.peers.traffic import Traffic, shape
 from tests.simulator.random_layers import layer, random_model
-
-from . import accelforge, zigzag
-from .environment import Unavailable
-from .traffic import Traffic, shape
 
 ROOMY = BUFFERS_KB[0]
 

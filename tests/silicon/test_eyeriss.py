@@ -4,10 +4,10 @@ from functools import cache
 
 import pytest
 
-from accelsim.simulator.machines.row_stationary.passes import Mapping, schedule_passes
+from accelsim.simulator.machines.row_stationary.passes import PassMapping, schedule_passes
 from accelsim.simulator.machines.row_stationary.search import choose_mapping, score_mapping
-from accelsim.simulator.time.event import event
-from accelsim.simulator.time.pipeline import durations, fast
+from accelsim.simulator.time.event import event_cycles
+from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork
 from experiments.comparisons.eyeriss import (
     ALEXNET,
@@ -112,11 +112,11 @@ def test_the_buffer_holds_what_was_published(name: str) -> None:
 def test_engines_agree_on_alexnet() -> None:
     for name, work in layers(ALEXNET.table).items():
         d = durations(schedule_passes(work, machine(), ALEXNET.layers[name][1]), machine())
-        assert fast(d) == event(d)
+        assert pipeline_cycles(d) == event_cycles(d)
 
 
 def test_a_mapping_that_does_not_fit_scores_infinity() -> None:
     """Four channels of conv4 in the input pad hold 12 words; five do not, nor do 32 filters in the 24 of the other."""
     work = layers(ALEXNET.table)["conv4"]
-    for mapping in (Mapping(64, 4, 13, 13, 16, 5, 2, 2), Mapping(64, 4, 13, 13, 32, 2, 2, 2)):
+    for mapping in (PassMapping(64, 4, 13, 13, 16, 5, 2, 2), PassMapping(64, 4, 13, 13, 32, 2, 2, 2)):
         assert score_mapping(work, machine(), mapping) == float("inf")

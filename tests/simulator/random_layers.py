@@ -6,12 +6,13 @@ import numpy as np
 from hypothesis import strategies as st
 
 from accelsim.dual.model import DualModel, winograd_eligible
-from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.network import Network
 from accelsim.network.zoo import named_graph
+from accelsim.simulator.machines.choice import machine_from
+from accelsim.simulator.machines.machine import Machine
 from accelsim.workload import LayerWork
 
-AnyMachine = SpatialMachine | WinogradMachine
+AnyMachine = Machine
 
 
 def layer(
@@ -52,9 +53,9 @@ def layers(draw: st.DrawFn, *, winograd: bool | None = None, density: float | No
     )  # fmt: skip
 
 
-def spatial(**changes: Any) -> SpatialMachine:
-    """A small spatial machine; keys with dots change a part (``{"pe_array.rows": 4}``)."""
-    return SpatialMachine.model_validate(
+def spatial(**changes: Any) -> Any:
+    """A small machine of a spatial family; keys with dots change a part (``{"pe_array.rows": 4}``)."""
+    return machine_from(
         _changed(
             {
                 "kind": "spatial", "name": "spatial", "clock_mhz": 500, "node_nm": 28,
@@ -66,9 +67,9 @@ def spatial(**changes: Any) -> SpatialMachine:
     )  # fmt: skip
 
 
-def winograd(**changes: Any) -> WinogradMachine:
-    """A small Winograd machine."""
-    return WinogradMachine.model_validate(
+def winograd(**changes: Any) -> Any:
+    """A small machine of a Winograd family."""
+    return machine_from(
         _changed(
             {
                 "kind": "winograd", "name": "winograd", "clock_mhz": 500, "node_nm": 28, "tile": 2,
@@ -81,9 +82,9 @@ def winograd(**changes: Any) -> WinogradMachine:
     )  # fmt: skip
 
 
-def changed(machine: AnyMachine, **changes: Any) -> AnyMachine:
+def changed(machine: AnyMachine, **changes: Any) -> Any:
     """The machine with other values; dots in a key are written as two underscores."""
-    return type(machine).model_validate(_changed(machine.model_dump(), changes))
+    return machine_from(_changed(machine.model_dump(), changes))
 
 
 def _changed(data: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,14 @@ from typing import Any
 from hypothesis import strategies as st
 
 from accelsim.hardware.dram import DRAM_TYPES
-from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.hardware.parts import AreaOverrides, EnergyOverrides
+from accelsim.simulator.machines.cartesian import CartesianMachine
+from accelsim.simulator.machines.cells import CellsMachine
+from accelsim.simulator.machines.machine import Machine
+from accelsim.simulator.machines.matrix_vector import MatrixVectorMachine
+from accelsim.simulator.machines.row_stationary.machine import RowStationaryMachine
+from accelsim.simulator.machines.stationary import StationaryMachine
+from accelsim.simulator.machines.winograd import WinogradMachine
 
 from .random_layers import AnyMachine, spatial, winograd
 
@@ -57,7 +63,6 @@ def _common(draw: st.DrawFn) -> dict[str, Any]:
             "weight_bits": draw(st.sampled_from([4, 8, 16])),
             "activation_bits": draw(st.sampled_from([4, 8, 16])),
             "accumulator_bits": draw(st.sampled_from([16, 24, 32])),
-            "transformed_bits": draw(st.sampled_from([8, 10, 16])),
             "table": draw(st.sampled_from(["horowitz", "aladdin"])),
         },
         "weight_format": draw(st.sampled_from(["dense", "bitmask", "csr", "run_length", "packed_run_length"])),
@@ -71,6 +76,11 @@ def _common(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+def _transformed(draw: st.DrawFn) -> dict[str, Any]:
+    """What Winograd machines have of their own in a common group."""
+    return {"arithmetic__transformed_bits": draw(st.sampled_from([8, 10, 16]))}
+
+
 def _rooms(
     draw: st.DrawFn, sizes: list[float], names: tuple[str, ...] = ("weight", "input", "output")
 ) -> dict[str, Any]:
@@ -82,7 +92,7 @@ def _array(draw: st.DrawFn, most: int = 9) -> dict[str, Any]:
 
 
 @st.composite
-def tiled_spatial_machines(draw: st.DrawFn, **fixed: Any) -> SpatialMachine:
+def tiled_spatial_machines(draw: st.DrawFn, **fixed: Any) -> StationaryMachine:
     """Output-, weight- and input-stationary arrays in valid combinations, with room for the random layers."""
     dataflow = draw(
         st.sampled_from(["output_stationary", "output_stationary", "weight_stationary", "input_stationary"])
@@ -136,6 +146,7 @@ def winograd_machines(draw: st.DrawFn, **fixed: Any) -> WinogradMachine:
             "weight_transform_rate": draw(st.sampled_from([1, 4])),
             "decoder": draw(DECODERS) if weight_transform == "on_chip" else None,
             **draw(_common()),
+            **_transformed(draw),
             **_rooms(draw, [192, 512], BUFFERS),
             "buffers__banks": draw(BANKS),
             "buffers__shared": draw(st.booleans()),
@@ -145,7 +156,7 @@ def winograd_machines(draw: st.DrawFn, **fixed: Any) -> WinogradMachine:
 
 
 @st.composite
-def cell_machines(draw: st.DrawFn, **fixed: Any) -> WinogradMachine:
+def cell_machines(draw: st.DrawFn, **fixed: Any) -> CellsMachine:
     """Cells as NVDLA's: every size, with and without a Winograd mode, buffers shared or not."""
     rows, cols, channels = (draw(st.integers(1, 4)) for _ in range(3))
     return winograd(
@@ -164,6 +175,7 @@ def cell_machines(draw: st.DrawFn, **fixed: Any) -> WinogradMachine:
                 "stripe": draw(st.sampled_from([1, 16])),
             },
             **draw(_common()),
+            **_transformed(draw),
             **_rooms(draw, [192, 512], BUFFERS),
             "buffers__banks": draw(BANKS),
             "buffers__shared": draw(st.booleans()),
@@ -173,7 +185,7 @@ def cell_machines(draw: st.DrawFn, **fixed: Any) -> WinogradMachine:
 
 
 @st.composite
-def row_machines(draw: st.DrawFn, **fixed: Any) -> SpatialMachine:
+def row_machines(draw: st.DrawFn, **fixed: Any) -> RowStationaryMachine:
     """Row-stationary: small arrays and pads."""
     pads = {
         "filter_words": st.integers(5, 60), "input_words": st.integers(1, 20), "psum_words": st.integers(1, 24),
@@ -194,7 +206,7 @@ def row_machines(draw: st.DrawFn, **fixed: Any) -> SpatialMachine:
 
 
 @st.composite
-def cartesian_machines(draw: st.DrawFn, **fixed: Any) -> SpatialMachine:
+def cartesian_machines(draw: st.DrawFn, **fixed: Any) -> CartesianMachine:
     """Cartesian products: any multipliers, accumulators that hold a layer's sums or not."""
     return spatial(
         **{
@@ -214,7 +226,7 @@ def cartesian_machines(draw: st.DrawFn, **fixed: Any) -> SpatialMachine:
 
 
 @st.composite
-def interleaved_machines(draw: st.DrawFn, **fixed: Any) -> SpatialMachine:
+def matrix_vector_machines(draw: st.DrawFn, **fixed: Any) -> MatrixVectorMachine:
     """Interleaved rows: any number of lanes and places of their queues, filters in one tile or many."""
     return spatial(
         **{
@@ -226,18 +238,31 @@ def interleaved_machines(draw: st.DrawFn, **fixed: Any) -> SpatialMachine:
             **draw(_common()),
             "buffers__weight_kb": draw(st.sampled_from([1, 64])),
             "buffers__input_kb": draw(st.sampled_from([48, 128])),
+            "buffers__output_kb": draw(st.sampled_from([24, 64])),
             **fixed,
         }
     )
 
 
+def _known(family: type[Machine], keys: dict[str, Any]) -> dict[str, Any]:
+    """The keys that mean something to a family."""
+    return {key: value for key, value in keys.items() if key.split("__")[0] in family.model_fields}
+
+
 def tiled_machines(**fixed: Any) -> st.SearchStrategy[AnyMachine]:
     """Machines that cut a layer into tiles of a matrix product, of both kinds, those of cells apart."""
-    return st.one_of(tiled_spatial_machines(**fixed), winograd_machines(**fixed), cell_machines(**fixed))
+    return st.one_of(
+        tiled_spatial_machines(**_known(StationaryMachine, fixed)),
+        winograd_machines(**_known(WinogradMachine, fixed)),
+        cell_machines(**_known(CellsMachine, fixed)),
+    )
 
 
 def machines(**fixed: Any) -> st.SearchStrategy[AnyMachine]:
     """Machines of every kind and dataflow."""
     return st.one_of(
-        tiled_machines(**fixed), row_machines(**fixed), cartesian_machines(**fixed), interleaved_machines(**fixed)
+        tiled_machines(**fixed),
+        row_machines(**_known(RowStationaryMachine, fixed)),
+        cartesian_machines(**_known(CartesianMachine, fixed)),
+        matrix_vector_machines(**_known(MatrixVectorMachine, fixed)),
     )

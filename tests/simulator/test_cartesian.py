@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.errors import InputError
-from accelsim.hardware.machine import SpatialMachine
-from accelsim.simulator.run import plan, run
+from accelsim.simulator.machines.cartesian import CartesianMachine
+from accelsim.simulator.run import run, schedule_layer
 from accelsim.workload import LayerWork
 
 from .random_layers import changed, layer, layers, spatial
 from .random_machines import cartesian_machines
 
 
-def machine(**changes: object) -> SpatialMachine:
+def machine(**changes: object) -> CartesianMachine:
     return spatial(
         **{
             "dataflow": "cartesian",
@@ -33,7 +33,7 @@ def machine(**changes: object) -> SpatialMachine:
 
 @settings(max_examples=60, deadline=None)
 @given(layers(), cartesian_machines(weight_format="dense"))
-def test_what_is_counted_is_the_layers(work: LayerWork, array: SpatialMachine) -> None:
+def test_what_is_counted_is_the_layers(work: LayerWork, array: CartesianMachine) -> None:
     total = run([work], array, engine="fast").total
     assert work.weights is not None
     assert total["dram_weight_bytes"] >= work.weights.size * array.arithmetic.weight_bits // 8
@@ -50,7 +50,7 @@ def test_more_multipliers_never_cost_compute_cycles(work: LayerWork, times: int)
         machine(cartesian={"weights": n, "inputs": n, "accumulators": 1 << 16}, dram__type="ideal")
         for n in (2, 2 * times)
     )
-    assert plan(work, many).compute_cycles.sum() <= plan(work, few).compute_cycles.sum()
+    assert schedule_layer(work, many).compute_cycles.sum() <= schedule_layer(work, few).compute_cycles.sum()
 
 
 @settings(max_examples=60, deadline=None)
@@ -60,7 +60,7 @@ def test_doubling_the_elements_never_costs_compute_cycles(work: LayerWork, handl
     work = replace(work, input_density=np.ones(work.in_channels, np.float32))
     part = {"weights": 4, "inputs": 4, "accumulators": 1 << 16}
     array = machine(zero_handling=handling, cartesian=part, buffers__input_kb=4096, dram__type="ideal")
-    cycles = [plan(work, m).compute_cycles.sum() for m in (array, changed(array, **{f"pe_array__{key}": 4}))]
+    cycles = [schedule_layer(work, m).compute_cycles.sum() for m in (array, changed(array, **{f"pe_array__{key}": 4}))]
     assert cycles[1] <= cycles[0]
 
 
@@ -71,7 +71,7 @@ def test_channels_beyond_the_input_rams_come_in_parts(channels: int) -> None:
     small, large = (
         machine(pe_array={"rows": 1, "cols": 1}, buffers__input_kb=kb, dram__type="ideal") for kb in (0.0625, 64)
     )
-    plans = [plan(work, m) for m in (small, large)]
+    plans = [schedule_layer(work, m) for m in (small, large)]
     assert [len(schedule) for schedule in plans] == [-(-channels // 64), 1]
     assert plans[0].inputs.n_bytes.sum() == plans[1].inputs.n_bytes.sum() == channels
     assert plans[0].effectual_macs == plans[1].effectual_macs == np.count_nonzero(work.weights)
@@ -92,7 +92,7 @@ def test_cycles_recounted_for_dense_inputs(kernel: int, stride: int, groups: int
             pixels = len(range(a, 4, stride)) * len(range(b, 4, stride))  # of 4 x 4 a PE
             expected += ceil(pixels / 4) * ceil(np.count_nonzero(weights[:, c, a::stride, b::stride]) / 4)
         expected += 2  # to hand over the accumulators
-    assert int(plan(work, array).compute_cycles.sum()) == expected
+    assert int(schedule_layer(work, array).compute_cycles.sum()) == expected
 
 
 def test_the_dense_twin_takes_dot_products() -> None:
@@ -100,9 +100,9 @@ def test_the_dense_twin_takes_dot_products() -> None:
     array = machine(
         zero_handling="none", weight_format="dense", cartesian={"weights": 4, "inputs": 4, "accumulators": 1 << 16}
     )
-    assert int(plan(work, array).compute_cycles.sum()) == 4 * 4 * 8 * ceil(6 * 9 / 16) + 2
+    assert int(schedule_layer(work, array).compute_cycles.sum()) == 4 * 4 * 8 * ceil(6 * 9 / 16) + 2
 
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match=r"buffers\.input_kb .*layer layer"):
-        plan(layer(8, 6, 8, 3), machine(buffers__input_kb=0.001))
+        schedule_layer(layer(8, 6, 8, 3), machine(buffers__input_kb=0.001))

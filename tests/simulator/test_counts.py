@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.hardware.load import load_hardware
+from accelsim.simulator.machines.load import load_hardware
 from accelsim.simulator.run import run
 from accelsim.workload import LayerWork, layer_works
 

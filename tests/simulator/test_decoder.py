@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from accelsim.dual.file import read_dual
 from accelsim.errors import InputError
-from accelsim.hardware.energy import area_mm2, prices
-from accelsim.hardware.load import load_hardware
-from accelsim.simulator.machines.stationary import coded_bits
-from accelsim.simulator.run import plan, run
+from accelsim.hardware.energy import areas, prices
+from accelsim.simulator.machines.load import load_hardware
+from accelsim.simulator.run import run, schedule_layer
+from accelsim.simulator.storage.weights import coded_bits
 from accelsim.workload import LayerWork, layer_works
 
 from .random_layers import layer, layers, spatial
@@ -29,7 +29,7 @@ def test_the_dram_moves_the_bits_that_the_file_holds(name: str, keys: list[str])
     works = {work.name: work for work in layer_works(model)}
     rows = run(works.values(), machine, engine="fast").layers.set_index("name")
     for layer_name, bits in model.coded_bits.items():
-        tiles = np.count_nonzero(plan(works[layer_name], machine).weights.n_bytes)
+        tiles = np.count_nonzero(schedule_layer(works[layer_name], machine).weights.n_bytes)
         assert 0 <= rows.loc[layer_name, "dram_weight_bytes"] - bits / 8 <= tiles
         weights = works[layer_name].weights
         assert weights is not None
@@ -47,8 +47,8 @@ def test_shares_of_filters_sum_to_the_layer_and_a_slower_decoder_never_saves_cyc
     bits = coded_bits(work, slow)
     assert (bits >= 0).all()
     assert bits.sum() == pytest.approx(work.coded_bits)
-    assert plan(work, fast_machine).actions["decode_symbol"] >= work.weights.size  # type: ignore[union-attr]
-    d = [plan(work, machine).weight_transform_cycles.sum() for machine in (fast_machine, slow)]
+    assert schedule_layer(work, fast_machine).actions["decode_symbol"] >= work.weights.size  # type: ignore[union-attr]
+    d = [schedule_layer(work, machine).weight_transform_cycles.sum() for machine in (fast_machine, slow)]
     assert d[1] >= work.weights.size / rate - 1  # type: ignore[union-attr]
 
 
@@ -62,16 +62,18 @@ def test_a_decoded_weight_costs_its_estimate_and_the_tables_have_an_area() -> No
     own = spatial(decoder={"symbols_per_cycle": 1}, energy={"decode_symbol_pj": 1.5})
     assert run([work], own, engine="fast").total["energy_transform_pj"] == pytest.approx(1.5 * symbols)
     larger = spatial(decoder={"symbols_per_cycle": 4})
-    assert "decoder" not in area_mm2(spatial())
-    assert area_mm2(larger)["decoder"] > area_mm2(machine)["decoder"] > 0
+    assert "decoder" not in areas(spatial())
+    assert areas(larger)["decoder"].mm2 > areas(machine)["decoder"].mm2 > 0
 
 
 def test_what_has_no_code_is_refused() -> None:
     with pytest.raises(InputError, match=r"layer layer has no entropy-coded weights, expected a \.dual file"):
-        plan(replace(layer(), coded_bits=None), spatial(decoder={"symbols_per_cycle": 1}))
+        schedule_layer(replace(layer(), coded_bits=None), spatial(decoder={"symbols_per_cycle": 1}))
     with pytest.raises(InputError, match=r"expects weight_transform on_chip"):
         load_hardware("winograd-16x16", ["decoder.symbols_per_cycle=1"])
-    with pytest.raises(InputError, match=r"another dataflow than row_stationary"):
+    with pytest.raises(
+        InputError, match=r"decoder: no key of dataflow row_stationary, but of dataflow output_stationary"
+    ):
         load_hardware("eyeriss", ["decoder.symbols_per_cycle=1"])
     with pytest.raises(InputError, match=r"decoder\.symbols_per_cycle"):
         load_hardware("spatial-16x16", ["decoder.symbols_per_cycle=0"])

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.hardware.load import load_hardware
-from accelsim.simulator.run import plan, run
-from accelsim.simulator.time.event import Span, event
-from accelsim.simulator.time.pipeline import Durations, durations, fast
+from accelsim.simulator.machines.load import load_hardware
+from accelsim.simulator.machines.winograd import WinogradMachine
+from accelsim.simulator.run import run, schedule_layer
+from accelsim.simulator.time.event import Span, event_cycles
+from accelsim.simulator.time.pipeline import Durations, durations, pipeline_cycles
 from accelsim.workload import LayerWork, layer_works
 
 from .random_layers import AnyMachine, changed, layers, random_model
@@ -23,8 +24,8 @@ HWCONFIGS = sorted(Path(__file__).parents[2].glob("hwconfigs/*.yaml"))
 @settings(max_examples=250, deadline=None)
 @given(layers(), machines())
 def test_engines_agree_on_random_layers_and_machines(work: LayerWork, machine: AnyMachine) -> None:
-    d = durations(plan(work, machine), machine)
-    assert fast(d) == event(d)
+    d = durations(schedule_layer(work, machine), machine)
+    assert pipeline_cycles(d) == event_cycles(d)
 
 
 @settings(max_examples=80, deadline=None)
@@ -33,9 +34,9 @@ def test_the_bus_turns_where_loads_and_stores_alternate(work: LayerWork, machine
     """On a memory that takes 3 cycles before a write that follows a read, 5 before a read that follows a write."""
     ns = machine.ns_per_cycle
     machine = changed(machine, dram__read_to_write_ns=3 * ns, dram__write_to_read_ns=5 * ns)
-    if machine.kind == "winograd":
+    if isinstance(machine, WinogradMachine):
         machine = changed(machine, weight_transform="off_line")
-    steps = plan(work, machine)
+    steps = schedule_layer(work, machine)
     d = durations(steps, machine)
     expected = {"input": [0] * len(steps), "weight": [0] * len(steps), "store": [0] * len(steps)}
     writing = None
@@ -79,14 +80,14 @@ def any_durations(draw: st.DrawFn) -> Durations:
 @settings(max_examples=300, deadline=None)
 @given(any_durations())
 def test_engines_agree_on_any_schedule(d: Durations) -> None:
-    assert fast(d) == event(d)
+    assert pipeline_cycles(d) == event_cycles(d)
 
 
 @settings(max_examples=100, deadline=None)
 @given(any_durations())
 def test_the_trace_shows_each_unit_busy_with_one_thing_at_a_time(d: Durations) -> None:
     spans: list[Span] = []
-    cycles = event(d, spans.append)
+    cycles = event_cycles(d, spans.append)
     for unit in {span.unit for span in spans}:
         own = sorted((span.start, span.start + span.cycles) for span in spans if span.unit == unit)
         assert all(end <= start for (_, end), (start, _) in pairwise(own))

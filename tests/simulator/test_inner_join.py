@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.hardware.machine import SpatialMachine
-from accelsim.simulator.run import modes, plan
-from accelsim.simulator.time.event import event
-from accelsim.simulator.time.pipeline import durations, fast
+from accelsim.simulator.machines.stationary import StationaryMachine
+from accelsim.simulator.run import schedule_layer
+from accelsim.simulator.time.event import event_cycles
+from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork
 
 from .random_layers import layer, layers, spatial
 
 
-def machine(**changes: object) -> SpatialMachine:
+def machine(**changes: object) -> StationaryMachine:
     return spatial(**{"zero_handling": "skip_both", "dram__type": "ideal", **changes})
 
 
@@ -25,21 +25,21 @@ def machine(**changes: object) -> SpatialMachine:
 def test_each_chunk_takes_a_cycle_at_least(work: LayerWork, chunk: int) -> None:
     """With all inputs there, the slots of a filter are counted chunk by chunk."""
     work = replace(work, input_density=np.ones(work.in_channels, np.float32))
-    mode = modes(work, machine(chunk=chunk))[0]
+    mode = machine(chunk=chunk).modes(work)[0]
     for k in range(work.out_channels):
         flat = work.weights[k].transpose(1, 2, 0).ravel() != 0
         expected = sum(max(1, np.count_nonzero(flat[i : i + chunk])) for i in range(0, len(flat), chunk))
-        assert mode.slots[0, k].sum() == pytest.approx(expected)
+        assert mode.slots.counts[0, k].sum() == pytest.approx(expected)
 
 
 @settings(max_examples=40, deadline=None)
 @given(layers(), st.integers(1, 64), st.sampled_from(["none", "greedy", "paired"]))
 def test_chunks_never_save_cycles_and_engines_agree(work: LayerWork, chunk: int, balance: str) -> None:
     without, with_chunks = (machine(chunk=size, balance=balance, window=2) for size in (None, chunk))
-    slots = [modes(work, array)[0].slots.sum() for array in (without, with_chunks)]
+    slots = [array.modes(work)[0].slots.counts.sum() for array in (without, with_chunks)]
     assert slots[0] <= slots[1] + 1e-9
-    d = durations(plan(work, with_chunks), with_chunks)
-    assert fast(d) == event(d)
+    d = durations(schedule_layer(work, with_chunks), with_chunks)
+    assert pipeline_cycles(d) == event_cycles(d)
 
 
 def test_paired_filters_share_a_lane() -> None:
@@ -52,7 +52,7 @@ def test_paired_filters_share_a_lane() -> None:
     cycles = {}
     for balance, window in (("greedy", 2), ("paired", 2)):
         array = spatial(balance=balance, window=window, pe_array={"rows": 16, "cols": 4}, dram__type="ideal")
-        cycles[balance] = int(plan(work, array).compute_cycles.sum()) - 6  # to start and drain
+        cycles[balance] = int(schedule_layer(work, array).compute_cycles.sum()) - 6  # to start and drain
     assert cycles == {"greedy": 8 + 4, "paired": 9}
 
 
@@ -60,7 +60,7 @@ def test_pairs_are_made_for_each_number_of_columns() -> None:
     """What is kept of a layer's masks for one machine is not taken for another."""
     work = layer(24, 8, 4, 1, padding=0, density=0.5)
     arrays = [spatial(balance="paired", window=2, pe_array={"rows": 16, "cols": cols}) for cols in (4, 8)]
-    shared = [modes(work, array)[0].slots for array in arrays]
-    fresh = [modes(layer(24, 8, 4, 1, padding=0, density=0.5), array)[0].slots for array in arrays]
+    shared = [array.modes(work)[0].slots.counts for array in arrays]
+    fresh = [array.modes(layer(24, 8, 4, 1, padding=0, density=0.5))[0].slots.counts for array in arrays]
     assert all((a == b).all() for a, b in zip(shared, fresh, strict=True))
     assert (shared[0] != shared[1]).any()

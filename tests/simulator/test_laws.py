@@ -1,6 +1,7 @@
 """Laws of the simulator, each with the condition under which it is true."""
 
 from dataclasses import replace
+from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 import pytest
@@ -9,17 +10,24 @@ from hypothesis import strategies as st
 
 from accelsim.errors import InputError
 from accelsim.hardware.energy import prices, static_mw
-from accelsim.hardware.machine import SpatialMachine, WinogradMachine
+from accelsim.simulator.machines import FAMILIES
+from accelsim.simulator.machines.cartesian import CartesianMachine
+from accelsim.simulator.machines.cells import CellsMachine
+from accelsim.simulator.machines.matrix_vector import MatrixVectorMachine
+from accelsim.simulator.machines.row_stationary.machine import RowStationaryMachine
 from accelsim.simulator.machines.row_stationary.search import choose_mapping
-from accelsim.simulator.machines.stationary import activation_bits, filter_bits
+from accelsim.simulator.machines.stationary import StationaryMachine
+from accelsim.simulator.machines.winograd import WinogradDescription, WinogradMachine
 from accelsim.simulator.result import DRAM_COLUMNS
-from accelsim.simulator.run import PLANNERS, modes, plan, run
+from accelsim.simulator.run import run, schedule_layer
+from accelsim.simulator.storage.feature_map import activation_bits
+from accelsim.simulator.storage.weights import filter_bits
 from accelsim.simulator.tiles.mode import Mode
-from accelsim.simulator.tiles.schedule import schedule
-from accelsim.simulator.tiles.search import choose
+from accelsim.simulator.tiles.schedule import tiled_schedule
+from accelsim.simulator.tiles.search import choose_tiling
 from accelsim.simulator.tiles.tiling import input_extents
 from accelsim.simulator.time.objective import predicted
-from accelsim.simulator.time.pipeline import durations, fast
+from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork
 
 from .random_layers import AnyMachine, changed, layer, layers, spatial, winograd
@@ -38,25 +46,25 @@ PARTS = ("useful_cycles", "imbalance_cycles", "edge_cycles", "transform_cycles",
 
 
 def only_mode(work: LayerWork, machine: AnyMachine) -> Mode:
-    return modes(work, machine)[0]
+    return machine.modes(work)[0]
 
 
 def lowest_score(work: LayerWork, machine: AnyMachine) -> float:
     """What the mapping found least, by the machine's objective."""
-    match machine.dataflow if isinstance(machine, SpatialMachine) else "":
-        case "row_stationary":
+    match machine:
+        case RowStationaryMachine():
             return choose_mapping(work, machine)[1]
-        case "cartesian" | "interleaved":
-            return predicted(plan(work, machine), machine)
+        case CartesianMachine() | MatrixVectorMachine():
+            return predicted(schedule_layer(work, machine), machine)
         case _:
-            return choose(only_mode(work, machine), machine)[1]
+            return choose_tiling(only_mode(work, machine), machine)[1]
 
 
 def one_way(machine: AnyMachine) -> AnyMachine:
     """The machine without a choice of modes."""
-    if isinstance(machine, SpatialMachine):
-        return machine
-    return changed(machine, hybrid=False, polyphase=False, largest_kernel=None)
+    if isinstance(machine, WinogradMachine):
+        return changed(machine, hybrid=False, polyphase=False, largest_kernel=None)
+    return changed(machine, hybrid=False) if isinstance(machine, CellsMachine) else machine
 
 
 def test_every_key_of_the_description_is_drawn() -> None:
@@ -72,11 +80,18 @@ def test_every_key_of_the_description_is_drawn() -> None:
     @settings(max_examples=2000, deadline=None, derandomize=True, database=None)
     @given(machines())
     def draw(machine: AnyMachine) -> None:
-        note(machine.model_dump(), machine.kind)
+        note(machine.model_dump(), type(machine).__name__)
 
     draw()
     same = {path for path, values in drawn.items() if len(values) == 1}
-    assert same == {f"{kind}.{key}" for kind in ("spatial", "winograd") for key in ("name", "description", "kind")}
+    fixed = {
+        f"{family.__name__}.{key}"
+        for family in FAMILIES
+        for key, field in family.model_fields.items()
+        if key in {"name", "description"}
+        or (get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1)
+    }
+    assert same == fixed
 
 
 @LAW
@@ -116,17 +131,19 @@ def test_doubling_the_lanes_at_a_fixed_mapping_never_costs_compute_cycles(
     rows where inputs are random (their slowest is slower) or where rows hold weights (one more is one more to load).
     """
     if key == "taps":
-        assume(isinstance(machine, WinogradMachine))
-        if machine.cells is not None and machine.cells.kernel is not None:  # the taps of cells divide a tile's
+        assume(isinstance(machine, WinogradDescription))
+        if isinstance(machine, CellsMachine) and machine.cells.kernel is not None:  # the taps of cells divide a tile's
             assume((machine.tile + machine.cells.kernel - 1) ** 2 % (2 * machine.pe_array.taps) == 0)
-    assume(not isinstance(machine, SpatialMachine) or machine.pe_array.feed == "broadcast")
-    assume(machine.window == 1 and machine.balance != "paired")
+    if isinstance(machine, StationaryMachine):
+        assume(machine.pe_array.feed == "broadcast")
+        assume(not (machine.dataflow == "weight_stationary" and key == "rows"))
+    if not isinstance(machine, CellsMachine):
+        assume(machine.window == 1 and machine.balance != "paired")
     assume(not (machine.zero_handling == "skip_both" and key == "rows"))
-    assume(not (isinstance(machine, SpatialMachine) and machine.dataflow == "weight_stationary" and key == "rows"))
     twice = changed(machine, **{f"pe_array__{key}": 2 * getattr(machine.pe_array, key)})
     before, after = only_mode(work, machine), only_mode(work, twice)
-    tiling = replace(choose(before, machine)[0], filters=work.out_channels)
-    plans = schedule(before, tiling, machine), schedule(after, tiling, twice)
+    tiling = replace(choose_tiling(before, machine)[0], filters=work.out_channels)
+    plans = tiled_schedule(before, tiling, machine), tiled_schedule(after, tiling, twice)
     assert (plans[1].compute_cycles <= plans[0].compute_cycles).all()
     assert plans[1].effectual_macs == plans[0].effectual_macs
 
@@ -138,7 +155,10 @@ def test_lanes_that_do_not_nest_can_cost_cycles() -> None:
     for k, nonzeros in enumerate((1, 1, 10, 10)):
         weights[k].flat[:nonzeros] = 1
     work = replace(work, weights=weights)
-    cycles = [int(plan(work, spatial(pe_array__cols=cols, pe_array__rows=1)).compute_cycles.sum()) for cols in (2, 3)]
+    cycles = [
+        int(schedule_layer(work, spatial(pe_array__cols=cols, pe_array__rows=1)).compute_cycles.sum())
+        for cols in (2, 3)
+    ]
     assert cycles == [11 + 6, 20 + 6]  # and 6 to start and drain
 
 
@@ -147,13 +167,13 @@ def test_lanes_that_do_not_nest_can_cost_cycles() -> None:
 def test_more_bandwidth_at_a_fixed_mapping_never_costs_cycles(
     work: LayerWork, machine: AnyMachine, more: float
 ) -> None:
-    fixed = plan(work, machine)
+    fixed = schedule_layer(work, machine)
     assume(np.isfinite(machine.dram.timing.bandwidth_gbs))
     wider = changed(machine, dram__bandwidth_gbs=machine.dram.timing.bandwidth_gbs * more)
     channels = changed(machine, dram__channels=2 * machine.dram.channels)
-    now = fast(durations(fixed, machine))
-    assert fast(durations(fixed, wider)) <= now
-    assert fast(durations(fixed, channels)) <= now
+    now = pipeline_cycles(durations(fixed, machine))
+    assert pipeline_cycles(durations(fixed, wider)) <= now
+    assert pipeline_cycles(durations(fixed, channels)) <= now
 
 
 @LAW
@@ -167,7 +187,7 @@ def test_a_larger_buffer_never_worsens_the_objective(
     as the weight buffer holds, which is no choice.
     """
     assume(hasattr(machine.buffers, f"{buffer}_kb"))
-    assume(not (isinstance(machine, SpatialMachine) and machine.dataflow == "interleaved" and buffer == "weight"))
+    assume(not (isinstance(machine, MatrixVectorMachine) and buffer == "weight"))
     accesses = [f"energy__{name}_{way}_pj_per_bit" for name in BUFFERS for way in ("read", "write")]
     machine = changed(machine, energy__sram_leakage_mw=0.0, **dict.fromkeys(accesses, 1.0))
     larger = changed(machine, **{f"buffers__{buffer}_kb": more * getattr(machine.buffers, f"{buffer}_kb")})
@@ -184,15 +204,15 @@ def test_unlimited_bandwidth_leaves_the_compute_bound_and_fill_and_drain(work: L
     # Without a decoder: else weights wait for it, or for their transform.
     if isinstance(machine, WinogradMachine):
         machine = changed(machine, weight_transform="off_line")
-    d = durations(plan(work, machine), machine)
+    d = durations(schedule_layer(work, machine), machine)
     compute = int(d.compute.sum())
     if not d.transforms:
-        assert fast(d) == compute
+        assert pipeline_cycles(d) == compute
         return
     # In lock-step: fill with the first transform, then the slowest unit of each step, drain with the last inverse.
     ahead, behind = np.append(d.transform[1:], 0), np.append(0, d.inverse[:-1])
     lock_step = d.transform[0] + np.maximum(np.maximum(ahead, d.compute), behind).sum() + d.inverse[-1]
-    assert compute + d.transform[0] + d.inverse[-1] <= fast(d) <= lock_step
+    assert compute + d.transform[0] + d.inverse[-1] <= pipeline_cycles(d) <= lock_step
 
 
 @LAW
@@ -205,17 +225,19 @@ def test_without_zeros_skipping_machines_equal_dense_ones(work: LayerWork, machi
     if work.winograd_threshold is not None:
         work = replace(work, winograd_threshold=0.0)
     work = replace(work, input_density=np.ones(work.in_channels, np.float32))
-    feeds = {"pe_array__feed": "broadcast", "chunk": None} if isinstance(machine, SpatialMachine) else {}
-    handlings = ["none", "gate", "skip_weights", "skip_both"]
-    if isinstance(machine, WinogradMachine):
-        handlings = ["none", "gate"] if machine.cells else handlings[:3]
-    elif machine.dataflow != "output_stationary":
-        handlings.remove("skip_both")
-        if machine.dataflow in {"input_stationary", "row_stationary"}:
-            handlings.remove("skip_weights")
+    handlings = ["none", "gate"]
+    same: dict[str, Any] = {}
+    if isinstance(machine, StationaryMachine):
+        same = {"window": 1, "pe_array__feed": "broadcast", "chunk": None}
+        if machine.dataflow != "input_stationary":
+            handlings.append("skip_weights")
+        if machine.dataflow == "output_stationary":
+            handlings.append("skip_both")
+    elif isinstance(machine, WinogradMachine):
+        same = {"window": 1}
+        handlings.append("skip_weights")
     results = [
-        run([work], changed(machine, zero_handling=handling, window=1, **feeds), engine="fast").total
-        for handling in handlings
+        run([work], changed(machine, zero_handling=handling, **same), engine="fast").total for handling in handlings
     ]
     for result in results[1:]:
         assert (result.drop("mode") == results[0].drop("mode")).all()
@@ -224,7 +246,7 @@ def test_without_zeros_skipping_machines_equal_dense_ones(work: LayerWork, machi
 @LAW
 @given(layers(), machines())
 def test_energy_is_linear_in_the_counts(work: LayerWork, machine: AnyMachine) -> None:
-    actions, table = plan(work, machine).actions, prices(machine)
+    actions, table = schedule_layer(work, machine).actions, prices(machine)
     total = run([work], machine, engine="fast").total
     dynamic = sum(count * table[name].pj for name, count in actions.items())
     static = static_mw(machine) * total["cycles"] * machine.ns_per_cycle
@@ -238,11 +260,11 @@ def test_energy_is_linear_in_the_counts(work: LayerWork, machine: AnyMachine) ->
 
 def tensor_bits(work: LayerWork, machine: AnyMachine) -> tuple[float, float, float]:
     """Bits of all weights, of an input and of an output, as the machine stores them in DRAM."""
-    if isinstance(machine, SpatialMachine) and machine.dataflow in PLANNERS:
+    if isinstance(machine, RowStationaryMachine | CartesianMachine | MatrixVectorMachine):
         inputs, outputs = (activation_bits(machine, density) for density in (work.input_density, work.output_density))
         return float(filter_bits(work, machine).sum()), inputs, outputs
     mode = only_mode(work, machine)
-    return float(mode.dram_bits.sum()), mode.input_bits, mode.output_bits
+    return float(mode.dram_bits.sum()), mode.widths.input_bits, mode.widths.output_bits
 
 
 @LAW
@@ -265,10 +287,10 @@ def test_buffers_that_hold_the_layer_leave_the_tensors_alone(work: LayerWork, ma
     assume(work.stride[0] <= work.dilation[0] * (work.kernel[0] - 1) + 1)  # else tiles can skip rows that none needs
     names = (name for name in type(machine.buffers).model_fields if name.endswith("_kb"))
     large = changed(one_way(machine), **{f"buffers__{name}": 1 << 16 for name in names})
-    if isinstance(large, SpatialMachine) and large.cartesian is not None:  # sums are kept there
+    if isinstance(large, CartesianMachine):  # sums are kept there
         large = changed(large, cartesian__accumulators=1 << 16)
     (weights, inputs, outputs), total = tensor_bits(work, large), run([work], large, engine="fast").total
-    tiles = len(plan(work, large))  # each rounded up to whole bytes
+    tiles = len(schedule_layer(work, large))  # each rounded up to whole bytes
     assert total["dram_weight_bytes"] == pytest.approx(weights / 8, abs=tiles)
     assert total["dram_output_bytes"] == pytest.approx(work.outputs * outputs / 8, abs=tiles)
     all_inputs = work.batch * work.height * work.width * work.in_channels * inputs / 8
@@ -279,17 +301,17 @@ def test_buffers_that_hold_the_layer_leave_the_tensors_alone(work: LayerWork, ma
 @given(layers(winograd=True), winograd_machines(buffers__output_kb=48))
 def test_the_output_buffer_holds_the_sums_that_the_pipeline_holds(work: LayerWork, machine: WinogradMachine) -> None:
     """Sums of a whole tile until the inverse transform has taken them, and the outputs; twice where there are more."""
-    mode = modes(work, machine)[0]
+    mode = machine.modes(work)[0]
     assume(mode.transforms)
     try:
-        tiling, _ = choose(mode, machine)
+        tiling, _ = choose_tiling(mode, machine)
     except InputError:
         return
-    slots = 1 if int(durations(schedule(mode, tiling, machine), machine).output_ends.sum()) == 1 else 2
+    slots = 1 if int(durations(tiled_schedule(mode, tiling, machine), machine).output_ends.sum()) == 1 else 2
     m = machine.tile
     tiles = tiling.images * -(-tiling.rows // m) * -(-tiling.cols // m)
-    sums = tiles * tiling.filters * mode.taps * mode.accumulator_bits // 8
-    outputs = tiling.images * tiling.rows * tiling.cols * tiling.filters * mode.activation_bits // 8
+    sums = tiles * tiling.filters * mode.taps * mode.widths.accumulator_bits // 8
+    outputs = tiling.images * tiling.rows * tiling.cols * tiling.filters * mode.widths.activation_bits // 8
     assert slots * (sums + outputs) <= 1024 * machine.buffers.output_kb
 
 
@@ -302,8 +324,8 @@ def test_skipping_more_never_costs_compute_cycles(work: LayerWork, machine: AnyM
     for handling in ("none", "skip_weights", "skip_both"):
         variant = changed(machine, zero_handling=handling, window=1, chunk=None)
         mode = only_mode(work, variant)
-        tiling = tiling or replace(choose(mode, variant)[0], filters=work.out_channels)
-        cycles.append(int(schedule(mode, tiling, variant).compute_cycles.sum()))
+        tiling = tiling or replace(choose_tiling(mode, variant)[0], filters=work.out_channels)
+        cycles.append(int(tiled_schedule(mode, tiling, variant).compute_cycles.sum()))
     assert cycles[0] >= cycles[1] >= cycles[2]
 
 
@@ -316,8 +338,8 @@ def test_longer_queues_never_cost_compute_cycles(work: LayerWork, window: int, i
     for w in (1, window, 2 * window, 4 * window):
         machine = winograd(window=w) if in_winograd else spatial(window=w)
         mode = only_mode(work, machine)
-        tiling = tiling or choose(mode, machine)[0]
-        cycles.append(int(schedule(mode, tiling, machine).compute_cycles.sum()))
+        tiling = tiling or choose_tiling(mode, machine)[0]
+        cycles.append(int(tiled_schedule(mode, tiling, machine).compute_cycles.sum()))
     assert cycles == sorted(cycles, reverse=True)
 
 
@@ -327,8 +349,8 @@ def test_the_score_is_close_to_the_timed_cycles(work: LayerWork, machine: AnyMac
     """What the mapping minimises stands for what the engines time: a pipeline's bound, fill and drain included."""
     machine = changed(machine, objective="cycles")
     mode = only_mode(work, machine)
-    tiling, score = choose(mode, machine)
-    d = durations(schedule(mode, tiling, machine), machine)
+    tiling, score = choose_tiling(mode, machine)
+    d = durations(tiled_schedule(mode, tiling, machine), machine)
     assert int(d.compute.sum()) <= score + 1e-6
     dram = machine.dram.timing
     if machine.dram.type != "ideal":  # three requests a step, of unequal tiles, each rounded up to bursts and to cycles

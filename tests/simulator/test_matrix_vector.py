@@ -8,17 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.errors import InputError
-from accelsim.hardware.machine import SpatialMachine
-from accelsim.simulator.machines.matrix_vector import product_cycles, queue_cycles, stored_weights
-from accelsim.simulator.run import plan, run
-from accelsim.simulator.time.event import event
-from accelsim.simulator.time.pipeline import durations, fast
+from accelsim.simulator.machines.matrix_vector import MatrixVectorMachine, product_cycles, queue_cycles, stored_weights
+from accelsim.simulator.run import run, schedule_layer
+from accelsim.simulator.time.event import event_cycles
+from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork
 
 from .random_layers import layer, layers, spatial
 
 
-def machine(**changes: object) -> SpatialMachine:
+def machine(**changes: object) -> MatrixVectorMachine:
     return spatial(
         **{
             "dataflow": "interleaved",
@@ -102,9 +101,9 @@ def test_padding_counted_zero_by_zero(filters: int, columns: int, lanes: int, de
 @given(layers(), st.integers(1, 9), st.integers(1, 8), st.sampled_from(["ideal", "LPDDR4-3200"]))
 def test_laws_of_every_machine(work: LayerWork, lanes: int, window: int, dram: str) -> None:
     array = machine(pe_array={"rows": 1, "cols": lanes}, window=window, dram__type=dram)
-    schedule = plan(work, array)
+    schedule = schedule_layer(work, array)
     d = durations(schedule, array)
-    assert fast(d) == event(d)
+    assert pipeline_cycles(d) == event_cycles(d)
     total = run([work], array, engine="fast").total
     parts = ("useful", "imbalance", "edge", "transform", "dram")
     assert total["cycles"] == sum(total[f"{part}_cycles"] for part in parts)
@@ -120,15 +119,15 @@ def test_laws_of_every_machine(work: LayerWork, lanes: int, window: int, dram: s
 def test_doubling_the_lanes_never_costs_compute_cycles(work: LayerWork, lanes: int, window: int) -> None:
     """Where the weight buffer holds all filters: each lane then has a part of what one had before."""
     once, twice = (machine(pe_array={"rows": 1, "cols": n}, window=window) for n in (lanes, 2 * lanes))
-    assert plan(work, twice).compute_cycles.sum() <= plan(work, once).compute_cycles.sum()
+    assert schedule_layer(work, twice).compute_cycles.sum() <= schedule_layer(work, once).compute_cycles.sum()
 
 
 def test_a_fully_connected_layer_takes_its_queues_cycles() -> None:
     work = layer(32, 40, 1, 1, padding=0, density=0.3)
     _, stored = stored_weights(work.weights[:, :, 0, 0] != 0, 4, "run_length")
-    assert int(plan(work, machine()).compute_cycles.sum()) == cycle_by_cycle(stored, 4)
+    assert int(schedule_layer(work, machine()).compute_cycles.sum()) == cycle_by_cycle(stored, 4)
 
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match=r"buffers\.input_kb .*layer layer"):
-        plan(layer(8, 600, 9, 3), machine(buffers__input_kb=1))
+        schedule_layer(layer(8, 600, 9, 3), machine(buffers__input_kb=1))

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from accelsim.errors import InputError
 from accelsim.hardware.energy import prices
-from accelsim.simulator.run import modes, plan, run
-from accelsim.simulator.tiles.schedule import schedule
-from accelsim.simulator.tiles.search import choose
+from accelsim.simulator.run import run, schedule_layer
+from accelsim.simulator.tiles.schedule import tiled_schedule
+from accelsim.simulator.tiles.search import choose_tiling
 from accelsim.simulator.time.objective import measured, predicted
 from accelsim.workload import LayerWork
 
 from .random_layers import AnyMachine, changed, layer, layers, spatial, winograd
-from .random_machines import cartesian_machines, interleaved_machines, tiled_machines, winograd_machines
+from .random_machines import cartesian_machines, matrix_vector_machines, tiled_machines, winograd_machines
 
 LAW = settings(max_examples=40, deadline=None)
 OBJECTIVES = ("cycles", "dram", "energy", "edp")
@@ -30,12 +30,12 @@ def energy_pj(work: LayerWork, machine: AnyMachine) -> float:
 @LAW
 @given(layers(), tiled_machines(objective="energy", **COUNTED))
 def test_the_energy_that_the_search_predicts_is_the_one_counted(work: LayerWork, machine: AnyMachine) -> None:
-    for mode in modes(work, machine):
+    for mode in machine.modes(work):
         try:
-            tiling, predicted = choose(mode, machine)
+            tiling, predicted = choose_tiling(mode, machine)
         except InputError:
             continue
-        steps = schedule(mode, tiling, machine)
+        steps = tiled_schedule(mode, tiling, machine)
         counted = sum(count * prices(machine)[name].pj for name, count in steps.actions.items())
         rounding = len(steps) * 3 * 8 * sum(price.pj for price in prices(machine).values() if price.unit == "pJ/bit")
         assert predicted == pytest.approx(counted, rel=1e-9, abs=rounding)
@@ -46,7 +46,7 @@ def test_the_energy_that_the_search_predicts_is_the_one_counted(work: LayerWork,
 def test_least_energy_is_not_above_that_of_other_objectives(work: LayerWork, machine: AnyMachine) -> None:
     least, other = (energy_pj(work, changed(machine, objective=objective)) for objective in ("energy", "cycles"))
     bits = 3 * 8 * sum(price.pj for price in prices(machine).values() if price.unit == "pJ/bit")
-    assert least <= other + bits * len(plan(work, changed(machine, objective="energy")))
+    assert least <= other + bits * len(schedule_layer(work, changed(machine, objective="energy")))
 
 
 @LAW
@@ -59,10 +59,10 @@ def test_a_machine_with_a_choice_is_never_worse_than_any_of_its_modes(
     work: LayerWork, machine: AnyMachine, objective: str
 ) -> None:
     machine = changed(machine, objective=objective)
-    chosen = measured(plan(work, machine), machine)
-    for mode in modes(work, machine):
+    chosen = measured(schedule_layer(work, machine), machine)
+    for mode in machine.modes(work):
         try:
-            alone = schedule(mode, choose(mode, machine)[0], machine)
+            alone = tiled_schedule(mode, choose_tiling(mode, machine)[0], machine)
         except InputError:
             continue
         assert chosen <= measured(alone, machine)
@@ -78,7 +78,7 @@ def test_the_objectives_choose_differently() -> None:
             hybrid=True, objective=objective, pe_array__rows=8, pe_array__cols=8, transform_rate=16, inverse_rate=16,
             **roomy,
         )  # fmt: skip
-        chosen[objective] = plan(work, machine).mode
+        chosen[objective] = schedule_layer(work, machine).mode
     assert chosen["cycles"] == "winograd-f2"
     assert chosen["energy"] == "gemm-os"
 
@@ -86,18 +86,18 @@ def test_the_objectives_choose_differently() -> None:
 def test_a_mode_that_does_not_fit_leaves_the_other() -> None:
     work = layer(16, 16, 16, 3)
     machine = winograd(hybrid=True, buffers__transformed_kb=0.01)
-    assert plan(work, machine).mode == "gemm-os"
+    assert schedule_layer(work, machine).mode == "gemm-os"
     with pytest.raises(InputError, match="transformed_kb"):
-        plan(work, winograd(buffers__transformed_kb=0.01))
-    assert plan(replace(work, winograd_threshold=None), machine).mode == "gemm-os"
+        schedule_layer(work, winograd(buffers__transformed_kb=0.01))
+    assert schedule_layer(replace(work, winograd_threshold=None), machine).mode == "gemm-os"
 
 
 @LAW
-@given(layers(), st.one_of(cartesian_machines(), interleaved_machines()), st.sampled_from(OBJECTIVES))
+@given(layers(), st.one_of(cartesian_machines(), matrix_vector_machines()), st.sampled_from(OBJECTIVES))
 def test_no_other_objective_finds_a_better_schedule(work: LayerWork, machine: AnyMachine, objective: str) -> None:
-    """On machines that plan a layer on their own: all that they search is scored by the machine's objective."""
+    """On machines that schedule a layer on their own: all that they search is scored by the machine's objective."""
     try:
-        chosen, other = plan(work, machine), plan(work, changed(machine, objective=objective))
+        chosen, other = schedule_layer(work, machine), schedule_layer(work, changed(machine, objective=objective))
     except InputError:
         return
     assert predicted(chosen, machine) <= predicted(other, machine)
@@ -111,6 +111,6 @@ def test_cartesian_products_are_cut_as_the_objective_says() -> None:
             dataflow="cartesian", zero_handling="skip_both", objective=objective, pe_array={"rows": 2, "cols": 2},
             cartesian={"weights": 4, "inputs": 4, "accumulators": 64},
         )  # fmt: skip
-        found[objective] = plan(work, machine)
+        found[objective] = schedule_layer(work, machine)
     assert found["cycles"].compute_cycles.sum() < found["dram"].compute_cycles.sum()
     assert found["dram"].dram_bytes < found["energy"].dram_bytes < found["cycles"].dram_bytes

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.errors import InputError
-from accelsim.hardware.load import load_hardware
-from accelsim.simulator.run import modes, run
+from accelsim.simulator.machines.load import load_hardware
+from accelsim.simulator.run import run
 from accelsim.simulator.tiles.ports import lane_bits
-from accelsim.simulator.tiles.schedule import schedule
-from accelsim.simulator.tiles.search import choose
-from accelsim.simulator.time.pipeline import durations, fast
+from accelsim.simulator.tiles.schedule import tiled_schedule
+from accelsim.simulator.tiles.search import choose_tiling
+from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork
 
 from .random_layers import AnyMachine, changed, layer, layers, spatial
@@ -24,17 +24,17 @@ def test_accesses_pass_through_the_ports_and_more_banks_never_cost_cycles(
     work: LayerWork, machine: AnyMachine, banks: int
 ) -> None:
     """At a fixed mapping; what is moved and multiplied does not change."""
-    mode = modes(work, machine)[0]
-    tiling, _ = choose(mode, machine)
+    mode = machine.modes(work)[0]
+    tiling, _ = choose_tiling(mode, machine)
     few, more, free = (changed(machine, buffers__banks=n, buffers__port_bits=32) for n in (banks, 2 * banks, None))
-    plans = [schedule(mode, tiling, m) for m in (few, more, free)]
+    plans = [tiled_schedule(mode, tiling, m) for m in (few, more, free)]
     bits = max(lane_bits(mode, plans[0].actions).values())
     assert plans[0].compute_cycles.sum() >= bits / (32 * banks) - 1
     for fewer, better in ((plans[0], plans[1]), (plans[1], plans[2])):
         assert (fewer.compute_cycles >= better.compute_cycles).all()
         assert (fewer.transform_cycles >= better.transform_cycles).all()
         assert fewer.actions == better.actions
-    assert fast(durations(plans[0], machine)) >= fast(durations(plans[2], machine))
+    assert pipeline_cycles(durations(plans[0], machine)) >= pipeline_cycles(durations(plans[2], machine))
 
 
 @settings(max_examples=40, deadline=None)
@@ -47,7 +47,9 @@ def test_parts_of_the_cycles_still_sum(work: LayerWork, machine: AnyMachine) -> 
 
 
 def test_dataflows_with_buses_of_their_own_take_no_banks() -> None:
-    with pytest.raises(InputError, match=r"buffers\.banks expects another dataflow than row_stationary"):
+    with pytest.raises(
+        InputError, match=r"buffers\.banks: no key of dataflow row_stationary, but of dataflow output_stationary"
+    ):
         load_hardware("eyeriss", ["buffers.banks=2"])
 
 

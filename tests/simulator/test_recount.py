@@ -7,8 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.simulator.run import modes
-from accelsim.simulator.tiles.schedule import schedule
+from accelsim.simulator.tiles.schedule import tiled_schedule
 from accelsim.simulator.tiles.tiling import Tiling
 from accelsim.workload import LayerWork
 
@@ -128,7 +127,7 @@ def test_the_schedule_is_the_one_counted_by_hand(
         machine = winograd(pe_array__rows=rows, pe_array__cols=cols, pe_array__taps=taps)
     else:
         machine = spatial(pe_array__rows=rows, pe_array__cols=cols)
-    mode = modes(work, machine)[0]
+    mode = machine.modes(work)[0]
     per_group = work.out_channels // work.groups
     whole_groups = st.integers(1, work.groups).map(lambda groups: groups * per_group)
     part = st.integers(1, per_group).filter(lambda k: k % cols == 0 or k == per_group)
@@ -144,7 +143,7 @@ def test_the_schedule_is_the_one_counted_by_hand(
         weights_stay=data.draw(st.booleans()),
         inputs_stay=data.draw(st.booleans()),
     )
-    plan = schedule(mode, tiling, machine)
+    plan = tiled_schedule(mode, tiling, machine)
     steps, macs = recount(work, machine, tiling)
     ours = zip(
         plan.weights.n_bytes.tolist(), plan.inputs.n_bytes.tolist(), plan.compute_cycles.tolist(),

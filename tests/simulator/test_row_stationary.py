@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from accelsim.errors import InputError
 from accelsim.hardware.energy import prices, static_mw
-from accelsim.hardware.load import load_hardware
-from accelsim.hardware.machine import SpatialMachine
-from accelsim.simulator.machines.row_stationary.passes import Mapping, fold_kernel, schedule_passes
+from accelsim.simulator.machines.load import load_hardware
+from accelsim.simulator.machines.row_stationary.machine import RowStationaryMachine
+from accelsim.simulator.machines.row_stationary.passes import PassMapping, kernel_part, schedule_passes
 from accelsim.simulator.machines.row_stationary.search import choose_mapping, score_mapping
-from accelsim.simulator.run import plan, run
+from accelsim.simulator.run import run, schedule_layer
 from accelsim.workload import LayerWork
 
 from .random_layers import changed, layer, layers, spatial
@@ -23,7 +23,7 @@ from .random_machines import row_machines
 LAW = settings(max_examples=60, deadline=None)
 
 
-def row_machine(**changes: Any) -> SpatialMachine:
+def row_machine(**changes: Any) -> RowStationaryMachine:
     """A small row-stationary machine."""
     base = {
         "dataflow": "row_stationary",
@@ -42,7 +42,7 @@ def row_machine(**changes: Any) -> SpatialMachine:
 
 @LAW
 @given(layers(), row_machines())
-def test_parts_sum_and_counts_are_those_of_the_layer(work: LayerWork, machine: SpatialMachine) -> None:
+def test_parts_sum_and_counts_are_those_of_the_layer(work: LayerWork, machine: RowStationaryMachine) -> None:
     total = run([work], machine, engine="fast").total
     parts = [total[f"{part}_cycles"] for part in ("useful", "imbalance", "edge", "transform", "dram")]
     assert total["cycles"] == sum(parts)
@@ -55,7 +55,7 @@ def test_parts_sum_and_counts_are_those_of_the_layer(work: LayerWork, machine: S
         positions = work.outputs // work.out_channels
         expected = round(float(np.count_nonzero(work.weights) * work.input_density[0])) * positions
         assert total["effectual_macs"] == pytest.approx(expected, abs=positions)
-    actions, table = plan(work, machine).actions, prices(machine)
+    actions, table = schedule_layer(work, machine).actions, prices(machine)
     dynamic = sum(count * table[name].pj for name, count in actions.items())
     static = static_mw(machine) * total["cycles"] * machine.ns_per_cycle
     assert total["energy_pj"] == pytest.approx(dynamic + static, rel=1e-9, abs=0.01)
@@ -64,19 +64,19 @@ def test_parts_sum_and_counts_are_those_of_the_layer(work: LayerWork, machine: S
 @LAW
 @given(layers(), row_machines(), st.sampled_from(["filter_bus_bits", "input_bus_bits", "psum_bus_bits"]))
 def test_wider_buses_never_cost_compute_cycles_at_a_fixed_mapping(
-    work: LayerWork, machine: SpatialMachine, bus: str
+    work: LayerWork, machine: RowStationaryMachine, bus: str
 ) -> None:
     mapping = choose_mapping(work, machine)[0]
     assert machine.row_stationary is not None
     wider = changed(machine, **{f"row_stationary__{bus}": 2 * getattr(machine.row_stationary, bus)})
-    assert isinstance(wider, SpatialMachine)
+    assert isinstance(wider, RowStationaryMachine)
     before, after = (schedule_passes(work, m, mapping).compute_cycles for m in (machine, wider))
     assert (after <= before).all()
 
 
 @LAW
 @given(layers(), row_machines(zero_handling="gate"), st.floats(0, 1))
-def test_gating_saves_energy_and_no_time(work: LayerWork, machine: SpatialMachine, density: float) -> None:
+def test_gating_saves_energy_and_no_time(work: LayerWork, machine: RowStationaryMachine, density: float) -> None:
     sparse = replace(work, input_density=np.full(work.in_channels, density, np.float32))
     mapping = choose_mapping(work, machine)[0]
     assert choose_mapping(sparse, machine)[0] == mapping  # chosen before the data are known
@@ -88,28 +88,28 @@ def test_gating_saves_energy_and_no_time(work: LayerWork, machine: SpatialMachin
 
 @LAW
 @given(layers(density=1.0), row_machines(activation_format="dense", weight_format="dense", zero_handling="none"))
-def test_the_score_is_close_to_the_schedule(work: LayerWork, machine: SpatialMachine) -> None:
+def test_the_score_is_close_to_the_schedule(work: LayerWork, machine: RowStationaryMachine) -> None:
     """Of bytes exactly; of cycles at least, up to rounding on the buses, for full tiles count where a bus decides."""
     mapping, dram = choose_mapping(work, changed(machine, objective="dram"))  # type: ignore[arg-type]
     schedule = schedule_passes(work, machine, mapping)
     moved = sum(int(t.n_bytes.sum()) for t in (schedule.inputs, schedule.weights, schedule.outputs))
     assert moved == pytest.approx(dram, abs=3 * len(schedule))
     cycles = score_mapping(work, changed(machine, objective="cycles"), mapping)  # type: ignore[arg-type]
-    fold = fold_kernel(work, machine)
+    fold = kernel_part(work, machine)
     passes = len(schedule) * fold.parts * -(-mapping.m // (mapping.p * mapping.t))
     assert schedule.compute_cycles.sum() <= cycles + 4 * passes
 
 
 CASES = [
-    ({"K": 8, "C": 6, "size": 9}, Mapping(8, 1, 3, 9, 4, 2, 1, 2)),
-    ({"K": 10, "C": 5, "size": 10, "batch": 3}, Mapping(6, 2, 4, 5, 3, 2, 2, 1)),
-    ({"K": 8, "C": 8, "size": 11, "kernel": 5, "stride": 2, "groups": 2}, Mapping(4, 1, 5, 5, 2, 1, 1, 1)),
-    ({"K": 3, "C": 4, "size": 6, "kernel": 1, "padding": 0}, Mapping(3, 1, 6, 6, 3, 4, 1, 1)),
+    ({"K": 8, "C": 6, "size": 9}, PassMapping(8, 1, 3, 9, 4, 2, 1, 2)),
+    ({"K": 10, "C": 5, "size": 10, "batch": 3}, PassMapping(6, 2, 4, 5, 3, 2, 2, 1)),
+    ({"K": 8, "C": 8, "size": 11, "kernel": 5, "stride": 2, "groups": 2}, PassMapping(4, 1, 5, 5, 2, 1, 1, 1)),
+    ({"K": 3, "C": 4, "size": 6, "kernel": 1, "padding": 0}, PassMapping(3, 1, 6, 6, 3, 4, 1, 1)),
 ]
 
 
 @pytest.mark.parametrize(("shape", "mapping"), CASES)
-def test_a_recount_pass_by_pass(shape: dict[str, Any], mapping: Mapping) -> None:
+def test_a_recount_pass_by_pass(shape: dict[str, Any], mapping: PassMapping) -> None:
     """Every pass of every tile as a plain loop, from the description at the head of row_stationary.py."""
     work, machine = layer(**shape), row_machine()
     x, a = machine.row_stationary, machine.arithmetic
@@ -148,17 +148,17 @@ def test_a_recount_pass_by_pass(shape: dict[str, Any], mapping: Mapping) -> None
                                 psums_out += n * e * f * k
                                 psums_in += n * e * f * k * (step > 0)
                                 inputs_read += n * high * wide * c
-    plan = schedule_passes(work, machine, mapping)
-    assert plan.compute_cycles.sum() == cycles
-    assert plan.actions["output_write"] == psums_out * a.accumulator_bits
-    assert plan.actions["output_read"] == psums_in * a.accumulator_bits + work.outputs * a.activation_bits
-    assert plan.actions["input_read"] == inputs_read * a.activation_bits
-    assert plan.actions["weight_read"] == filters_read * a.weight_bits
+    schedule = schedule_passes(work, machine, mapping)
+    assert schedule.compute_cycles.sum() == cycles
+    assert schedule.actions["output_write"] == psums_out * a.accumulator_bits
+    assert schedule.actions["output_read"] == psums_in * a.accumulator_bits + work.outputs * a.activation_bits
+    assert schedule.actions["input_read"] == inputs_read * a.activation_bits
+    assert schedule.actions["weight_read"] == filters_read * a.weight_bits
 
 
 def test_a_kernel_larger_than_the_array_is_folded() -> None:
     work = layer(4, 2, 12, kernel=9, padding=4)
-    fold = fold_kernel(work, row_machine())
+    fold = kernel_part(work, row_machine())
     assert (fold.rows, fold.taps, fold.parts) == (5, 9, 2)  # 9 rows on 6 rows of PEs
     total = run([work], row_machine(), engine="fast").total
     assert total["effectual_macs"] == 12 * 12 * 81 * 4 * 2
@@ -167,14 +167,14 @@ def test_a_kernel_larger_than_the_array_is_folded() -> None:
 def test_a_layer_that_does_not_fit_is_refused_by_key() -> None:
     tiny = row_machine(buffers__input_kb=0.5, buffers__output_kb=0.25)
     with pytest.raises(InputError, match=r"buffers.input_kb \+ output_kb"):
-        plan(layer(4, 4, 20), tiny)
+        schedule_layer(layer(4, 4, 20), tiny)
 
 
 @pytest.mark.parametrize(
     ("override", "fault"),
     [
-        ("zero_handling=skip_weights", "expects zero_handling none or gate"),
-        ("dataflow=output_stationary", "expect each other"),
+        ("zero_handling=skip_weights", "zero_handling: input should be 'none' or 'gate'"),
+        ("dataflow=output_stationary", "row_stationary: no key of dataflow output_stationary"),
         ("row_stationary.psum_wrods=3", "psum_words"),
         ("pe_array.feed=systolic", "pe_array.feed"),
         ("buffers.shared=true", "buffers.shared"),

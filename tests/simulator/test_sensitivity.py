@@ -2,7 +2,7 @@
 
 import pytest
 
-from accelsim.hardware.load import load_hardware
+from accelsim.simulator.machines.load import load_hardware
 from accelsim.simulator.run import run
 from accelsim.simulator.sensitivity import least, sensitivity
 from accelsim.workload import layer_works

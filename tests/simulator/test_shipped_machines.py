@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from accelsim.hardware.load import load_hardware
-from accelsim.simulator.run import plan
-from accelsim.simulator.time.event import event
-from accelsim.simulator.time.pipeline import durations, fast
+from accelsim.simulator.machines.load import load_hardware
+from accelsim.simulator.run import schedule_layer
+from accelsim.simulator.time.event import event_cycles
+from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork
 
 from .random_layers import layer, layers
@@ -29,8 +29,8 @@ KINDS = {
 def test_each_kind_of_layer_runs_with_both_engines(name: str) -> None:
     machine = load_hardware(name)
     for kind, work in KINDS.items():
-        d = durations(plan(work, machine), machine)
-        assert fast(d) == event(d) > 0, kind
+        d = durations(schedule_layer(work, machine), machine)
+        assert pipeline_cycles(d) == event_cycles(d) > 0, kind
 
 
 @pytest.mark.parametrize("name", MACHINES)
@@ -38,7 +38,7 @@ def test_each_kind_of_layer_runs_with_both_engines(name: str) -> None:
 @given(work=layers())
 def test_random_layers_run_with_both_engines(name: str, work: LayerWork) -> None:
     machine = load_hardware(name)
-    schedule = plan(work, machine)
+    schedule = schedule_layer(work, machine)
     d = durations(schedule, machine)
-    assert fast(d) == event(d)
+    assert pipeline_cycles(d) == event_cycles(d)
     assert schedule.outputs.n_bytes.sum() >= work.outputs * min(1.0, work.output_density) - 1

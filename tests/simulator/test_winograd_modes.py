@@ -2,8 +2,8 @@
 
 import pytest
 
-from accelsim.hardware.load import load_hardware
-from accelsim.simulator.run import modes, plan, run
+from accelsim.simulator.machines.load import load_hardware
+from accelsim.simulator.run import run, schedule_layer
 
 from .random_layers import layer, winograd
 
@@ -25,7 +25,7 @@ def test_a_polyphase_split_takes_25_multiplies_for_36() -> None:
     """3 x 3 at stride 2 by F(2,2) and F(2,1)."""
     work = layer(4, 16, 16, 3, stride=2, density=1.0)
     machine = winograd(polyphase=True, zero_handling="none", **ROOMY)
-    gemm, split = modes(work, machine)
+    gemm, split = machine.modes(work)
     assert (gemm.name, split.name, split.taps) == ("gemm-os", "winograd-f2-polyphase", 25)
     assert split.executed * 4 * 4 == 25 / 36 * (gemm.executed * 8 * 8)
 
@@ -45,7 +45,7 @@ def test_a_polyphase_split_takes_25_multiplies_for_36() -> None:
 def test_multiplies_of_kernels_in_pieces(kernel: int, stride: int, largest: int | None, taps: int, name: str) -> None:
     work = layer(4, 16, 24, kernel, stride=stride, padding=kernel // 2, density=1.0)
     machine = winograd(polyphase=True, largest_kernel=largest, zero_handling="none", **ROOMY)
-    gemm, split = modes(work, machine)
+    gemm, split = machine.modes(work)
     assert (gemm.name, split.name, split.taps) == ("gemm-os", name, taps)
     assert split.executed == taps * 4 * 16
     assert gemm.executed == kernel**2 * 4 * 16
@@ -53,16 +53,16 @@ def test_multiplies_of_kernels_in_pieces(kernel: int, stride: int, largest: int 
 
 def test_kernels_that_the_units_take_are_not_split() -> None:
     work = layer(4, 16, 12, 5, padding=2)
-    assert [mode.name for mode in modes(work, winograd(largest_kernel=5))] == ["winograd-f2"]
-    assert [mode.name for mode in modes(work, winograd())] == ["winograd-f2"]
+    assert [mode.name for mode in winograd(largest_kernel=5).modes(work)] == ["winograd-f2"]
+    assert [mode.name for mode in winograd().modes(work)] == ["winograd-f2"]
 
 
 def test_a_split_layer_runs_as_gemm_where_that_scores_lower() -> None:
     """5 x 5 in pieces takes 49 multiplies for 100; with 3 % of the weights the transformed pieces are too full."""
     full, sparse = (layer(16, 32, 16, 5, padding=2, density=density) for density in (1.0, 0.03))
     machine = winograd(largest_kernel=3, **{**ROOMY, "transform_rate": 64, "inverse_rate": 64})
-    assert plan(full, machine).mode == "winograd-f2-split"
-    assert plan(sparse, machine).mode == "gemm-os"
+    assert schedule_layer(full, machine).mode == "winograd-f2-split"
+    assert schedule_layer(sparse, machine).mode == "gemm-os"
 
 
 def test_a_machine_with_a_choice_takes_the_lower_score() -> None:
@@ -97,5 +97,5 @@ def test_filters_transformed_on_chip_travel_in_their_spatial_form() -> None:
 
 def test_kernels_beyond_the_known_points_run_as_gemm() -> None:
     work = layer(2, 2, 30, 15, padding=0)
-    assert [mode.name for mode in modes(work, winograd(tile=6))] == ["gemm-os"]
+    assert [mode.name for mode in winograd(tile=6).modes(work)] == ["gemm-os"]
     assert load_hardware("winograd-16x16").hybrid is False

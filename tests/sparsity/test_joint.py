@@ -82,10 +82,10 @@ def test_penalties_are_the_papers_formulas(seed: int, s_sd: float, s_wd: float) 
     wd = regularizer.winograd_penalty(weights, s_wd, zeros(), 0.0)
     W = np.concatenate([transform_filters(weights[f"{n}.weight"], m).ravel() for n, m in regularizer.winograd.items()])
     # rounding may move an entry that equals the threshold across it
-    kept = abs(W) <= wd.threshold * (1 + 1e-5)
+    small = abs(W) <= wd.threshold * (1 + 1e-5)
     largest = wd.threshold**2 / W.size if wd.threshold > 0 else 0.0
     assert wd.value == pytest.approx(
-        (W.astype(np.float64) ** 2 * kept).sum() / W.size, rel=1e-4, abs=2 * largest + 1e-9
+        (W.astype(np.float64) ** 2 * small).sum() / W.size, rel=1e-4, abs=2 * largest + 1e-9
     )
 
 
@@ -130,8 +130,8 @@ def test_pruning_leaves_the_wanted_share(seed: int, sparsity: float) -> None:
     weights, regularizer = random_weights(seed), JointRegularizer(GRAPH, TILES, exclude=("n3",))
     theta_sd, theta_wd = regularizer.thresholds(weights, sparsity, sparsity)
     pruned = regularizer.pruned_spatial(weights, theta_sd)
-    kept = np.concatenate([pruned[f"{name}.weight"].ravel() for name in regularizer.spatial])
-    assert np.count_nonzero(kept == 0) == int(np.ceil(sparsity * kept.size))
+    pruned_weights = np.concatenate([pruned[f"{name}.weight"].ravel() for name in regularizer.spatial])
+    assert np.count_nonzero(pruned_weights == 0) == int(np.ceil(sparsity * pruned_weights.size))
     np.testing.assert_array_equal(pruned["n3.weight"], weights["n3.weight"])
     filters = regularizer.pruned_winograd(weights, theta_wd)
     assert filters["n2"].shape == (3, 4, 8, 8)

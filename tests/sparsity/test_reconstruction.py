@@ -9,9 +9,10 @@ from accelsim.network.graph import Network
 from accelsim.network.layers import Add, Flatten, GlobalAveragePool, Linear
 from accelsim.network.zoo.builder import Builder
 from accelsim.sparsity.joint import JointRegularizer
+from accelsim.sparsity.recipe import Reconstruction
 from accelsim.sparsity.reconstruction import LayerReport, reconstruct, solve, zeros_by_layer
-from accelsim.training.recipe import Reconstruction, load_recipe
-from accelsim.training.run import initial_arrays
+from accelsim.training.first_weights import initial_arrays
+from accelsim.training.recipe import load_recipe
 from accelsim.transforms.winograd import convolve_transformed, matrices
 
 SETTINGS = Reconstruction(images=24, positions=64, iterations=30)

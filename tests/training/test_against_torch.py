@@ -7,9 +7,9 @@ torch = pytest.importorskip("torch")
 
 from accelsim.network.graph import Graph  # noqa: E402
 from accelsim.network.zoo import alexnet, resnet18, resnet20, squeezenet11  # noqa: E402
+from accelsim.training.compiled import CompiledNetwork  # noqa: E402
+from accelsim.training.first_weights import initial_arrays  # noqa: E402
 from accelsim.training.losses import cross_entropy  # noqa: E402
-from accelsim.training.plan import Plan  # noqa: E402
-from accelsim.training.run import initial_arrays  # noqa: E402
 from tests.training.torch_twin import Twin  # noqa: E402
 
 CASES = {
@@ -47,10 +47,10 @@ def different_gradients(graph: Graph, batch: int, seed: int) -> list[str]:
         torch.nn.functional.cross_entropy(output, torch.from_numpy(labels), label_smoothing=0.1).backward()
 
     gradients = {name: np.zeros_like(array) for name, array in arrays.items() if "running" not in name}
-    plan = Plan(graph, arrays, batch, gradients=gradients, training=True, block=2)
-    logits = plan.forward(x)
+    compiled = CompiledNetwork(graph, arrays, batch, gradients=gradients, training=True, block=2)
+    logits = compiled.forward(x)
     _, d_logits = cross_entropy(logits, labels, 0.1)
-    plan.backward(d_logits)
+    compiled.backward(d_logits)
 
     # Batch-norm and ReLU magnify rounding, so the measure is PyTorch's own: how far its float32 is from its float64.
     single, double = twins
@@ -76,4 +76,6 @@ def test_squeezenet_infers_as_the_inference_pass() -> None:
     arrays = initial_arrays(graph, 0)
     x = np.random.default_rng(0).standard_normal((2, *graph.input_shape)).astype(np.float32)
     expected = forward(Network(graph, arrays), x)
-    np.testing.assert_allclose(Plan(graph, arrays, 2).forward(x), expected, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(
+        CompiledNetwork(graph, arrays, 2).forward(x), expected, atol=1e-4 * np.abs(expected).max()
+    )

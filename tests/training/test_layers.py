@@ -29,7 +29,7 @@ from accelsim.network.layers import (
     PadChannels,
     Relu,
 )
-from accelsim.training.plan import Plan
+from accelsim.training.compiled import CompiledNetwork
 from tests.training import foreign
 
 FEW = settings(max_examples=25, deadline=None)
@@ -57,7 +57,7 @@ class Lab:
     """One network, one batch: its output for given inputs, and the gradients of <dy, output>."""
 
     def __init__(self, graph: Graph, batch: int, seed: int = 0, training: bool = True, **options: int):
-        # An identity in front makes the plan keep the gradient of the input.
+        # An identity in front makes the network keep the gradient of the input.
         first = Node(name="x", layer=Affine(channels=graph.input_shape[-1]), inputs=(INPUT,))
         nodes = [
             Node(name=n.name, layer=n.layer, inputs=tuple("x" if s == INPUT else s for s in n.inputs))
@@ -69,18 +69,20 @@ class Lab:
         C = graph.input_shape[-1]
         self.arrays["x.weight"], self.arrays["x.bias"] = np.ones(C, np.float32), np.zeros(C, np.float32)
         self.gradients = {name: np.zeros_like(a) for name, a in self.arrays.items() if "running" not in name}
-        self.plan = Plan(self.graph, self.arrays, batch, gradients=self.gradients, training=training, **options)
+        self.compiled = CompiledNetwork(
+            self.graph, self.arrays, batch, gradients=self.gradients, training=training, **options
+        )
         self.x = self.rng.standard_normal((batch, *graph.input_shape)).astype(np.float32)
 
     def run(self, x: Array | None = None) -> Array:
-        return self.plan.forward(self.x if x is None else x).copy()
+        return self.compiled.forward(self.x if x is None else x).copy()
 
     def backward(self, dy: Array) -> Array:
         """Gradients into ``gradients``; returns that of the input (N, H, W, C)."""
-        self.plan.backward(dy)
-        last = [name for name, _ in self.plan._backward][-2]  # the node after the identity
-        dx = self.plan.ops["x"].dy
-        assert last in self.plan.ops
+        self.compiled.backward(dy)
+        last = [name for name, _ in self.compiled._backward][-2]  # the node after the identity
+        dx = self.compiled.ops["x"].dy
+        assert last in self.compiled.ops
         return dx.transpose(0, 4, 2, 3, 1).reshape(self.x.shape)
 
 
@@ -240,10 +242,10 @@ def test_another_array_module_computes_the_same(name: str) -> None:
     xp = foreign.module
     arrays = {key: xp.asarray(array) for key, array in Lab(graph, 4, block=2).arrays.items()}
     gradients = {key: xp.zeros_like(arrays[key]) for key in lab.gradients}
-    plan = Plan(lab.graph, arrays, 4, gradients=gradients, training=True, block=2, xp=xp)
-    y = plan.forward(lab.x)
+    compiled = CompiledNetwork(lab.graph, arrays, 4, gradients=gradients, training=True, block=2, xp=xp)
+    y = compiled.forward(lab.x)
     np.testing.assert_array_equal(y.get(), expected)
-    plan.backward(xp.ones_like(y))
+    compiled.backward(xp.ones_like(y))
     for key, gradient in lab.gradients.items():
         np.testing.assert_array_equal(gradients[key].get(), gradient, err_msg=key)
 
@@ -289,4 +291,4 @@ def test_a_layer_that_overflows_is_named() -> None:
     lab.arrays["n1.weight"][0, 0] = np.nan
     lab.run()
     with pytest.raises(NumericalError, match="layer n1"):
-        lab.plan.check_finite()
+        lab.compiled.check_finite()

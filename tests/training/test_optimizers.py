@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.training.optimizers import Adam, Sgd, make_optimizer
+from accelsim.training.recipe import OptimizerSettings
 from accelsim.training.schedules import growing, learning_rate
 
 FEW = settings(max_examples=50, deadline=None)
@@ -48,16 +49,20 @@ def test_a_quadratic_bowl_is_descended(kind: str) -> None:
     assert float(abs(w).max()) < 0.02
 
 
+def rate_at(progress: float, **settings: object) -> float:
+    return learning_rate(progress, OptimizerSettings.model_validate(settings))
+
+
 def test_schedules_pass_through_their_points() -> None:
-    assert learning_rate(0.3, 2.0, "constant") == 2.0
-    assert learning_rate(0.05, 2.0, "constant", warmup=0.1) == pytest.approx(1.0)
-    assert learning_rate(0.5, 2.0, "cosine", final=0.1) == pytest.approx(1.1)
-    assert learning_rate(1.0, 2.0, "cosine", final=0.1) == pytest.approx(0.2)
-    steps = [learning_rate(p, 1.0, "step", milestones=(0.5, 0.75), gamma=0.1) for p in (0.49, 0.5, 0.74, 0.75)]
+    assert rate_at(0.3, rate=2.0, schedule="constant") == 2.0
+    assert rate_at(0.05, rate=2.0, schedule="constant", warmup=0.1) == pytest.approx(1.0)
+    assert rate_at(0.5, rate=2.0, schedule="cosine", final=0.1) == pytest.approx(1.1)
+    assert rate_at(1.0, rate=2.0, schedule="cosine", final=0.1) == pytest.approx(0.2)
+    steps = [rate_at(p, rate=1.0, schedule="step", milestones=(0.5, 0.75), gamma=0.1) for p in (0.49, 0.5, 0.74, 0.75)]
     assert steps == pytest.approx([1, 0.1, 0.1, 0.01])
-    assert learning_rate(0.0, 1.0, "one_cycle", warmup=0.3) == pytest.approx(1 / 25)
-    assert learning_rate(0.3, 1.0, "one_cycle", warmup=0.3) == pytest.approx(1.0)
-    assert learning_rate(1.0, 1.0, "one_cycle", warmup=0.3) == pytest.approx(0.0)
+    assert rate_at(0.0, rate=1.0, schedule="one_cycle", warmup=0.3) == pytest.approx(1 / 25)
+    assert rate_at(0.3, rate=1.0, schedule="one_cycle", warmup=0.3) == pytest.approx(1.0)
+    assert rate_at(1.0, rate=1.0, schedule="one_cycle", warmup=0.3) == pytest.approx(0.0)
 
 
 @FEW

@@ -21,8 +21,9 @@ from accelsim.network.zoo import named_graph
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.training import checkpoint
 from accelsim.training.datasets import load_split
+from accelsim.training.first_weights import initial_arrays
 from accelsim.training.recipe import Data, load_recipe
-from accelsim.training.run import Run, initial_arrays, train_recipe
+from accelsim.training.run import Run, train_recipe
 from accelsim.training.trainer import StepReport
 
 COLOURS = np.random.default_rng(7).integers(0, 256, (10, 3))
@@ -267,7 +268,7 @@ def test_imagenet_recipes_take_a_step_on_a_stand_in_folder(
 
 
 def test_weights_that_lack_more_than_a_projection_are_refused(tmp_path: Path) -> None:
-    from accelsim.training.run import start_arrays
+    from accelsim.training.first_weights import start_arrays
 
     plain, pooled = named_graph("resnet18"), named_graph("resnet18-pooled")
     arrays = initial_arrays(plain, 0)

@@ -17,10 +17,11 @@ from accelsim.network.weights import save_network
 from accelsim.network.zoo import named_graph
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.training import psnr as evaluation
-from accelsim.training.plan import Plan
+from accelsim.training.compiled import CompiledNetwork
+from accelsim.training.first_weights import identity_arrays, initial_arrays
 from accelsim.training.psnr import bicubic_psnr, enhance, psnr
 from accelsim.training.recipe import Data
-from accelsim.training.run import identity_arrays, initial_arrays, train_recipe
+from accelsim.training.run import train_recipe
 from accelsim.training.superresolution import (
     ONE_CHANNEL,
     cubic_matrix,
@@ -132,8 +133,8 @@ def test_strips_equal_the_whole_image(m: int, monkeypatch: pytest.MonkeyPatch) -
     whole_graph = graph.with_input_shape((135, 20, 1))
     for options in ({}, {"filters": filters, "tiles": regularizer.winograd}):
         operations = winograd_operations(filters, regularizer.winograd) if options else {}
-        plan = Plan(whole_graph, arrays, 1, operations=operations)
-        whole = 255 * plan.forward(plane[None, :, :, None] / np.float32(255))[0, :, :, 0]
+        compiled = CompiledNetwork(whole_graph, arrays, 1, operations=operations)
+        whole = 255 * compiled.forward(plane[None, :, :, None] / np.float32(255))[0, :, :, 0]
         monkeypatch.setattr(evaluation, "STRIP", 20 * 36)
         strips = enhance(graph, arrays, plane, **options)
         np.testing.assert_allclose(strips, whole, rtol=1e-4, atol=1e-3 * np.abs(whole).max())

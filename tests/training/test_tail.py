@@ -1,4 +1,4 @@
-"""Only the last layers trained: the same function, the rest untouched, zeros held, resumed bit for bit."""
+"""Only the last layers trained: the same function, the rest untouched, zeros exact, resumed bit for bit."""
 
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from accelsim.network.zoo import named_graph
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.training import checkpoint
 from accelsim.training.datasets import Images
+from accelsim.training.first_weights import initial_arrays
 from accelsim.training.recipe import load_recipe
-from accelsim.training.run import Run, initial_arrays, train_recipe
+from accelsim.training.run import Run, train_recipe
 from accelsim.training.tail import features, split
 from accelsim.training.trainer import StepReport
 from tests.training.test_run import coloured_images, data, write_recipe  # noqa: F401

@@ -10,9 +10,9 @@ from accelsim.network.graph import INPUT, Graph, Network, Node
 from accelsim.network.layers import BatchNorm, Conv, Flatten, GlobalAveragePool, Linear, Relu
 from accelsim.training import checkpoint
 from accelsim.training.datasets import Images
-from accelsim.training.ops.products import ConvOp, MinimalConvOp
+from accelsim.training.first_weights import initial_arrays
+from accelsim.training.ops.products import ConvOp, WinogradConvOp
 from accelsim.training.recipe import Recipe
-from accelsim.training.run import initial_arrays
 from accelsim.training.trainer import Trainer
 from tests.training import foreign
 
@@ -48,7 +48,8 @@ def trainer(xp: Any = np, dense: Network | None = None, graph: Graph = GRAPH, **
         "threads": 1,
         "joint": {"spatial": 0.6, "winograd": 0.5, "alpha": 0.3, "z_start": 2.0, "z_rate": 0.01},
     }
-    return Trainer(Recipe.model_validate(content | changes), graph, initial_arrays(graph, 0), IMAGES, dense, xp)
+    network = Network(graph, initial_arrays(graph, 0))
+    return Trainer(Recipe.model_validate(content | changes), network, IMAGES, dense, xp=xp)
 
 
 def test_balanced_coefficients_start_where_the_pull_equals_alpha() -> None:
@@ -97,10 +98,10 @@ def test_reestimated_statistics_are_those_of_the_data() -> None:
     before = run.values.copy()
     model = run.reestimated(1)
     run.done = 0
-    x, _, _ = run.batch()
+    x, _, _ = run.batch(run.done)
     run.done = 1
-    run.plan.forward(x)
-    y = run.plan.ops["n0"].y.transpose(1, 0, 2, 3, 4).reshape(4, -1)
+    run.compiled.forward(x)
+    y = run.compiled.ops["n0"].y.transpose(1, 0, 2, 3, 4).reshape(4, -1)
     np.testing.assert_allclose(model["n1.running_mean"], y.mean(axis=1), rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(model["n1.running_var"], y.var(axis=1, ddof=1), rtol=1e-3)
     np.testing.assert_array_equal(run.values, before)
@@ -117,11 +118,11 @@ def test_state_restores_every_number() -> None:
 
 
 def test_threads_do_not_change_a_byte_of_the_checkpoint(tmp_path: Path) -> None:
-    """With a convolution by the definition and one by minimal filtering, in five blocks."""
+    """With a convolution by the definition and one by Winograd, in five blocks."""
     graph, files = small_graph(32, 32), []
     for threads in (1, 2, 3):
         run = trainer(graph=graph, threads=threads, batch=40, block=8, epochs=4)
-        assert [type(run.plan.ops[name]) for name in ("n0", "n3")] == [ConvOp, MinimalConvOp]
+        assert [type(run.compiled.ops[name]) for name in ("n0", "n3")] == [ConvOp, WinogradConvOp]
         for _ in range(4):
             run.step()
         checkpoint.save_state(tmp_path / str(threads), *run.state())
@@ -157,3 +158,10 @@ def test_numpy_functions_on_another_modules_arrays_are_found_out() -> None:
     for fault in (lambda: np.sum(array), lambda: np.exp(array), lambda: array + np.ones(2), lambda: np.asarray(array)):
         with pytest.raises(TypeError):
             fault()
+
+
+def test_statistics_are_measured_anew_without_an_epoch() -> None:
+    """A network that is only reconstructed has as many images to measure on as one that trains."""
+    found, expected = (trainer(epochs=epochs).reestimated(2) for epochs in (0, 1))
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array)

@@ -206,8 +206,8 @@ def test_the_three_transforms_compose_to_the_convolution(problem):
     np.testing.assert_allclose(transform_outputs(Y, m, r, size), y, rtol=0, atol=2 * error_bound(x, w, m, pad).max())
 
 
-def test_a_pruned_convolution_uses_exactly_the_kept_taps():
-    """Linear in the transformed filters: the kept taps' result and the dropped taps' sum to the whole; none gives 0."""
+def test_a_pruned_convolution_uses_exactly_the_taps_that_are_left():
+    """Linear in the transformed filters: the large taps' result and the small taps' sum to the whole; none gives 0."""
     rng = np.random.default_rng(3)
     x, w = rng.standard_normal((2, 9, 11, 4)), rng.standard_normal((3, 4, 3, 3))
 
@@ -215,9 +215,9 @@ def test_a_pruned_convolution_uses_exactly_the_kept_taps():
         W = transform_filters(w, 4)
         return convolve_transformed(x, np.where(keep(np.abs(W)), W, 0), 4, (3, 3), (1, 1))
 
-    kept, dropped = run(lambda a: a > 0.5), run(lambda a: a <= 0.5)
-    np.testing.assert_allclose(kept + dropped, convolve(x, w, 4, (1, 1)), rtol=0, atol=1e-11)
-    assert np.abs(dropped).max() > 0.1
+    large, small = run(lambda a: a > 0.5), run(lambda a: a <= 0.5)
+    np.testing.assert_allclose(large + small, convolve(x, w, 4, (1, 1)), rtol=0, atol=1e-11)
+    assert np.abs(small).max() > 0.1
     assert (run(lambda a: a < 0) == 0).all()
 
 

@@ -1,14 +1,16 @@
 """Our own lossless coding of quantized weights: context modelling with a range coder.
 
-Each index is a zero flag, a sign, and a magnitude in unary (beyond ``UNARY``, exponential Golomb).  Each of these bits
-is predicted (``mixing``) from what the decoder already has: neighbours in the same 2-D kernel, the whole kernel so far,
-how many weights of this filter, of this input channel and of this tensor were kept, and how large they were.  A range
-coder (``rangecoder``) turns bits and predictions into bytes.  No parameter is trained or stored: encoder and decoder
-learn the statistics alike as they go.
+Each index is a zero flag, a sign, and a magnitude in unary (beyond ``UNARY``, exponential Golomb).
+Each of these bits is predicted (``mixing``) from what the decoder already has: neighbours in the
+same 2-D kernel, the whole kernel so far, how many weights of this filter, of this input channel and
+of this tensor are not zero, and how large they were.  A range coder (``rangecoder``) turns bits and
+predictions into bytes.  No parameter is trained or stored: encoder and decoder learn the statistics
+alike as they go.
 
-Order: tensors as given; within one, blocks of input channels; within a block, kernel positions in raster order; within
-a position, the block's channels and all filters.  Magnitudes of ``NEAR`` or more are told apart at the end of the
-block, all positions together.  A block is large enough for array work, small enough to learn from.
+Order: tensors as given; within one, blocks of input channels; within a block, kernel positions in
+raster order; within a position, the block's channels and all filters.  Magnitudes of ``NEAR`` or
+more are told apart at the end of the block, all positions together.  A block is large enough for
+array work, small enough to learn from.
 """
 
 import math
@@ -18,17 +20,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.dual.coding.mixing import BitModel, Context, Index
+from accelsim.arrays import Flags, Ints, Levels
+from accelsim.dual.coding.damaged import DamagedFile
+from accelsim.dual.coding.mixing import BitModel, Context
 from accelsim.dual.coding.rangecoder import BitCoder, checksum
-from accelsim.dual.container import ContainerError
-
-Levels = NDArray[np.int32]
 
 NEAR = 6  # magnitudes up to it are coded position by position, and contexts see no larger ones
 UNARY = 14  # magnitudes up to it have a flag of their own for each step
 MAX_EXPONENT = 16  # of the exponential Golomb code
 POSITIONS = 32  # kernel positions that contexts tell apart
-BLOCK_SHARE, SMALLEST_BLOCK, LARGEST_BLOCK = 64, 128, 8192  # weights of a tensor / bits of a batch
+BLOCK_SHARE = 64  # batches that a tensor is coded in, about
+SMALLEST_BLOCK = 128  # bits of a batch
+LARGEST_BLOCK = 8192  # bits of a batch
 
 
 # Slots of a mean magnitude or of a share, on a logarithmic scale.
@@ -40,31 +43,116 @@ _MEAN = np.array([min(15, int(3.3 * math.log(1 + t / 8))) for t in range(1024)],
 
 
 @dataclass
-class _Seen:
-    """What is known of one tensor: non-zeros and magnitudes of each filter, channel, and channel at each position."""
+class _Filters:
+    """What has been coded of each filter of one tensor."""
 
-    filter_nonzeros: Index
-    filter_magnitude: Index
+    nonzeros: Ints  # (K,)
+    magnitude: Ints  # (K,) their sum
     weights: int = 0  # of each filter
+
+    def add(self, nonzero: Flags, size: Ints) -> None:
+        """Take in one kernel position of a block.  nonzero, size: (a, K)."""
+        self.nonzeros += nonzero.sum(axis=0)
+        self.magnitude += size.sum(axis=0)
+        self.weights += len(nonzero)
+
+
+class _Kernels:
+    """What has been coded of each 2-D kernel and each input
+    channel of one block of a channels and K filters.
+    """
+
+    def __init__(self, a: int, K: int) -> None:
+        self.nonzeros = np.zeros((a, K), np.int64)
+        self.magnitude = np.zeros((a, K), np.int64)
+        self.channel_nonzeros = np.zeros((a, 1), np.int64)
+        self.channel_magnitude = np.zeros((a, 1), np.int64)
+        self.prefix = np.zeros((a, K), np.uint64)  # a hash of all weights so far
+
+    def add(self, nonzero: Flags, size: Ints) -> None:
+        """Take in one kernel position.  nonzero, size: (a, K)."""
+        self.nonzeros += nonzero
+        self.magnitude += size
+        self.channel_nonzeros += nonzero.sum(axis=1, keepdims=True)
+        self.channel_magnitude += size.sum(axis=1, keepdims=True)
+
+    def extend_prefix(self, v: Ints) -> None:
+        """Take one kernel position's weights into the hash.  v: (a, K), clipped to +-NEAR."""
+        self.prefix = self.prefix * np.uint64(0x100000001B3) + v.astype(np.uint64) + np.uint64(1)
 
 
 @dataclass(frozen=True)
 class _Near:
-    """What contexts see of the indices at one kernel position: (a, K) each, or (1, 1) outside the kernel.
-
-    size: min(|v|, 3).  sign: 0..2.  clip2, clip3: v clipped to +-2 and +-3, from 0.
+    """What contexts see of the indices v at one kernel position:
+    (a, K) each, or (1, 1) outside the kernel.
     """
 
-    size: Index
-    sign: Index
-    clip2: Index
-    clip3: Index
+    size: Ints  # min(|v|, 3)
+    sign: Ints  # 0..2
+    clip2: Ints  # v clipped to +-2, from 0
+    clip3: Ints  # v clipped to +-3, from 0
 
     @staticmethod
-    def of(v: Index) -> "_Near":
+    def view(v: Ints) -> "_Near":
         """v: indices clipped to +-NEAR."""
         v = v + NEAR
         return _Near(*(table.take(v) for table in _TABLES))
+
+
+@dataclass(frozen=True)
+class _Neighbours:
+    """The positions of a 2-D kernel around one that is being coded,
+    as far as they are coded already.
+    """
+
+    position: int  # the one that is being coded, in raster order
+    slot: int  # the same, up to the last that contexts tell apart
+    left: _Near
+    left2: _Near
+    up: _Near
+    up2: _Near
+    up_left: _Near
+    up_right: _Near
+
+    @staticmethod
+    def around(position: int, S: int, coded: list[_Near], outside: _Near) -> "_Neighbours":
+        """coded: the positions before this one, in raster order.  S: columns of the kernel."""
+        r, s = divmod(position, S)
+
+        def at(row: int, column: int) -> _Near:
+            return coded[row * S + column] if 0 <= row and 0 <= column < S else outside
+
+        return _Neighbours(
+            position=position,
+            slot=min(position, POSITIONS - 1),
+            left=at(r, s - 1),
+            left2=at(r, s - 2),
+            up=at(r - 1, s),
+            up2=at(r - 2, s),
+            up_left=at(r - 1, s - 1),
+            up_right=at(r - 1, s + 1),
+        )
+
+
+class _Picked:
+    """The weights of a position that are not zero,
+    and how contexts of all its weights are cut down to them.
+    """
+
+    def __init__(self, flags: Flags, a: int, K: int) -> None:
+        self.where = np.flatnonzero(flags)
+        self.channel, self.filter = np.divmod(self.where, K)
+        self._shape = (a, K)
+
+    def pick(self, context: Ints) -> Ints | int:
+        """A context (a, K), (a, 1), (1, K) or (1, 1) of these weights."""
+        if context.shape == self._shape:
+            return np.asarray(context.ravel().take(self.where))
+        if context.shape == (1, 1):
+            return int(context[0, 0])
+        if context.shape[1] == 1:
+            return np.asarray(context[:, 0].take(self.channel))
+        return np.asarray(context[0].take(self.filter))
 
 
 class _Weights:
@@ -72,7 +160,8 @@ class _Weights:
 
     def __init__(self, coder: BitCoder, total: int) -> None:
         self._coder = coder
-        # The context that is the whole kernel so far goes by a hash; one slot a weight, within bounds.
+        # The context that is the whole kernel so far goes by a hash; one slot a weight, within
+        # bounds.
         self._hash_bits = max(12, min(20, int(total).bit_length()))
         prefix = 1 << self._hash_bits
         P, S = POSITIONS, SLOTS
@@ -95,115 +184,127 @@ class _Weights:
             values[:] = known.reshape(K, C, R * S).swapaxes(0, 1)
         for model, i in ((self._zero, 0), (self._zero, 5), (self._magnitude, 0)):
             model.forget(i)
-        seen = _Seen(np.zeros(K, np.int64), np.zeros(K, np.int64))
+        filters = _Filters(np.zeros(K, np.int64), np.zeros(K, np.int64))
         step = _block_channels(shape)
         for first in range(0, C, step):
-            block = values[first : first + step]
-            self._block(block, seen, R, S, known is not None)
+            self._block(values[first : first + step], filters, S, known is not None)
         return values.swapaxes(0, 1).astype(np.int32).reshape(shape)
 
-    def _block(self, values: Index, seen: _Seen, R: int, S: int, encoding: bool) -> None:
-        """Code values: (channels, K, R * S), which are filled in if they are not known."""
-        a, K, _ = values.shape
-        whole, values = values, np.minimum(np.maximum(values, -NEAR), NEAR)
-        kernel_nonzeros, kernel_magnitude = np.zeros((a, K), np.int64), np.zeros((a, K), np.int64)
-        prefix = np.zeros((a, K), np.uint64)
-        channel_nonzeros, channel_magnitude = np.zeros((a, 1), np.int64), np.zeros((a, 1), np.int64)
-        outside = _Near.of(np.zeros((1, 1), np.int64))
-        done: list[_Near] = []
+    def _block(self, whole: Ints, filters: _Filters, S: int, encoding: bool) -> None:
+        """Code a block (channels, K, R S), which is filled in if it is not known.
 
-        def at(r: int, s: int) -> _Near:
-            return done[r * S + s] if 0 <= r and 0 <= s < S else outside
-
-        for position in range(R * S):
-            r, s = divmod(position, S)
-            p = min(position, POSITIONS - 1)
-            left, up, up_left, up_right = at(r, s - 1), at(r - 1, s), at(r - 1, s - 1), at(r - 1, s + 1)
-            left2, up2 = at(r, s - 2), at(r - 2, s)
-            sizes = left.size * 4 + up.size
-            filter_slot = _share(seen.filter_nonzeros, seen.weights)
-            channel_slot = _share(channel_nonzeros, K * position)
-            kernel_slot = _MEAN.take(np.minimum(kernel_magnitude * 64, 1023))
-            hashed = _hash(prefix, position, self._hash_bits)
-            zero_contexts: list[Context] = [
-                (p, 0),
-                (p, sizes * 9 + (np.minimum(up_left.size, 2) * 3 + np.minimum(up_right.size, 2))),
-                (int(position > 0), filter_slot * SLOTS + channel_slot),
-                (p, np.minimum(kernel_nonzeros, 9) * SLOTS + kernel_slot),
-                (0, hashed),
-                (0, filter_slot * 3 + np.minimum(kernel_nonzeros, 2)),
-                (p, (left.clip2 * 5 + up.clip2) * 25 + left2.clip2 * 5 + up2.clip2),
-            ]
+        S: columns of the kernel.
+        """
+        a, K, positions = whole.shape
+        values = np.minimum(np.maximum(whole, -NEAR), NEAR)
+        kernels = _Kernels(a, K)
+        outside = _Near.view(np.zeros((1, 1), np.int64))
+        coded: list[_Near] = []
+        for position in range(positions):
+            near = _Neighbours.around(position, S, coded, outside)
             v = values[:, :, position]
-            flags = self._coder.modelled(
-                self._zero, zero_contexts, (a, K), (v != 0).ravel() if encoding else None, int(p > 0)
-            )
-            kept = flags.reshape(a, K)
-            where = np.flatnonzero(flags)
-            channel, filter_ = np.divmod(where, K)
-
-            def pick(
-                context: Index, where: Index = where, channel: Index = channel, filter_: Index = filter_
-            ) -> Index | int:
-                """A context (a, K), (a, 1), (1, K) or (1, 1) of the weights that are not zero."""
-                if context.shape == (a, K):
-                    return context.ravel().take(where)
-                if context.shape == (1, 1):
-                    return int(context[0, 0])
-                return context[:, 0].take(channel) if context.shape[1] == 1 else context[0].take(filter_)
-
-            sign_contexts: list[Context] = [
-                (p, pick(left.sign * 3 + up.sign)),
-                (p, pick(left.clip3 * 7 + left2.clip3)),
-                (p, pick(up.clip3 * 7 + up2.clip3)),
-                (0, pick(hashed)),
-            ]
-            known = v.ravel().take(where) if encoding else None
-            positive = self._coder.modelled(
-                self._sign, sign_contexts, where.shape, None if known is None else known > 0
-            )
-            filter_mean = _mean(seen.filter_magnitude, seen.filter_nonzeros)
-            channel_mean = _mean(channel_magnitude, channel_nonzeros)
-            picked_mean = filter_mean.take(filter_)
-            magnitude = self._magnitudes(
-                [
-                    p,
-                    pick(sizes),
-                    pick(_mean(kernel_magnitude, kernel_nonzeros)) * SLOTS + picked_mean,
-                    picked_mean * SLOTS + channel_mean[:, 0].take(channel),
-                ],
-                prefix.ravel().take(where) * np.uint64(2) + positive.astype(np.uint64),
-                None if known is None else np.abs(known),
-            )
+            hashed = _hash(kernels.prefix, position, self._hash_bits)
+            flags = self._zeros(near, hashed, kernels, filters, v if encoding else None)
+            picked = _Picked(flags, a, K)
+            known = v.ravel().take(picked.where) if encoding else None
+            positive = self._signs(near, hashed, picked, known)
+            sizes = self._sizes(near, kernels, filters, picked, positive, known)
             size = np.zeros(a * K, np.int64)
-            size[where] = magnitude
+            size[picked.where] = sizes
             if not encoding:
                 signed = np.zeros(a * K, np.int64)
-                signed[where] = np.where(positive, magnitude, -magnitude)
+                signed[picked.where] = np.where(positive, sizes, -sizes)
                 values[:, :, position] = signed.reshape(a, K)
-            size = size.reshape(a, K)
-            kernel_nonzeros += kept
-            kernel_magnitude += size
-            channel_nonzeros += kept.sum(axis=1, keepdims=True)
-            channel_magnitude += size.sum(axis=1, keepdims=True)
-            seen.filter_nonzeros += kept.sum(axis=0)
-            seen.filter_magnitude += size.sum(axis=0)
-            seen.weights += a
-            if position + 1 < R * S:
-                done.append(_Near.of(v))
-                prefix = prefix * np.uint64(0x100000001B3) + v.astype(np.uint64) + np.uint64(1)
-        channel, filter_, position_ = np.nonzero(np.abs(values) == NEAR)
-        means = [
-            _mean(seen.filter_magnitude, seen.filter_nonzeros)[filter_],
-            _mean(channel_magnitude, channel_nonzeros)[channel, 0],
-        ]
-        known = np.abs(whole[channel, filter_, position_]) if encoding else None
-        large = self._large(np.minimum(position_, POSITIONS - 1), means[0] * SLOTS + means[1], known)
+            nonzero = flags.reshape(a, K)
+            kernels.add(nonzero, size.reshape(a, K))
+            filters.add(nonzero, size.reshape(a, K))
+            if position + 1 < positions:
+                coded.append(_Near.view(v))
+                kernels.extend_prefix(v)
+        large = self._far(values, kernels, filters, whole if encoding else None)
         if not encoding:
             whole[:] = values
-            whole[channel, filter_, position_] = np.sign(values[channel, filter_, position_]) * large
+            where = np.abs(values) == NEAR
+            whole[where] = np.sign(values[where]) * large
 
-    def _magnitudes(self, contexts: list[Index | int], prefix: NDArray[np.uint64], known: Index | None) -> Index:
+    def _zeros(
+        self,
+        near: _Neighbours,
+        hashed: Ints,
+        kernels: _Kernels,
+        filters: _Filters,
+        known: Ints | None,
+    ) -> Flags:
+        """Code which indices of a kernel position are not zero: (a K,).  known: (a, K)."""
+        K = kernels.nonzeros.shape[1]
+        p = near.slot
+        sizes = near.left.size * 4 + near.up.size
+        corners = np.minimum(near.up_left.size, 2) * 3 + np.minimum(near.up_right.size, 2)
+        filter_slot = _share(filters.nonzeros, filters.weights)
+        channel_slot = _share(kernels.channel_nonzeros, K * near.position)
+        kernel_slot = _MEAN.take(np.minimum(kernels.magnitude * 64, 1023))
+        close = near.left.clip2 * 5 + near.up.clip2
+        distant = near.left2.clip2 * 5 + near.up2.clip2
+        contexts: list[Context] = [
+            (p, 0),
+            (p, sizes * 9 + corners),
+            (int(near.position > 0), filter_slot * SLOTS + channel_slot),
+            (p, np.minimum(kernels.nonzeros, 9) * SLOTS + kernel_slot),
+            (0, hashed),
+            (0, filter_slot * 3 + np.minimum(kernels.nonzeros, 2)),
+            (p, close * 25 + distant),
+        ]
+        flags = None if known is None else (known != 0).ravel()
+        return self._coder.modelled(self._zero, contexts, kernels.nonzeros.shape, flags, int(near.position > 0))
+
+    def _signs(self, near: _Neighbours, hashed: Ints, picked: _Picked, known: Ints | None) -> Flags:
+        """Code which of the indices that are not zero are positive, (n,)."""
+        p = near.slot
+        contexts: list[Context] = [
+            (p, picked.pick(near.left.sign * 3 + near.up.sign)),
+            (p, picked.pick(near.left.clip3 * 7 + near.left2.clip3)),
+            (p, picked.pick(near.up.clip3 * 7 + near.up2.clip3)),
+            (0, picked.pick(hashed)),
+        ]
+        flags = None if known is None else known > 0
+        return self._coder.modelled(self._sign, contexts, picked.where.shape, flags)
+
+    def _sizes(
+        self,
+        near: _Neighbours,
+        kernels: _Kernels,
+        filters: _Filters,
+        picked: _Picked,
+        positive: Flags,
+        known: Ints | None,
+    ) -> Ints:
+        """Code how large the indices that are not zero are, as far as ``NEAR``: (n,)."""
+        filter_mean = _mean(filters.magnitude, filters.nonzeros).take(picked.filter)
+        channel_mean = _mean(kernels.channel_magnitude, kernels.channel_nonzeros)
+        kernel_mean = picked.pick(_mean(kernels.magnitude, kernels.nonzeros))
+        contexts = [
+            near.slot,
+            picked.pick(near.left.size * 4 + near.up.size),
+            kernel_mean * SLOTS + filter_mean,
+            filter_mean * SLOTS + channel_mean[:, 0].take(picked.channel),
+        ]
+        prefix = kernels.prefix.ravel().take(picked.where) * np.uint64(2) + positive.astype(np.uint64)
+        return self._magnitudes(contexts, prefix, None if known is None else np.abs(known))
+
+    def _far(self, values: Ints, kernels: _Kernels, filters: _Filters, known: Ints | None) -> Ints:
+        """Code the magnitudes of the block's indices that are at least ``NEAR``, (n,).
+
+        values: clipped to it.
+        """
+        where = np.nonzero(np.abs(values) == NEAR)
+        channel, filter_, position = where
+        filter_mean = _mean(filters.magnitude, filters.nonzeros)[filter_]
+        channel_mean = _mean(kernels.channel_magnitude, kernels.channel_nonzeros)[channel, 0]
+        position = np.minimum(position, POSITIONS - 1)
+        magnitudes = None if known is None else np.abs(known[where])
+        return self._large(position, filter_mean * SLOTS + channel_mean, magnitudes)
+
+    def _magnitudes(self, contexts: list[Ints | int], prefix: NDArray[np.uint64], known: Ints | None) -> Ints:
         """Code the absolute values of non-zero indices as far as ``NEAR``, (n,)."""
         magnitude = np.ones(prefix.size, np.int64)
         alive = np.arange(prefix.size)
@@ -220,7 +321,7 @@ class _Weights:
             contexts = [context[flags] if isinstance(context, np.ndarray) else context for context in contexts]
         return magnitude
 
-    def _large(self, position: Index, means: Index, known: Index | None) -> Index:
+    def _large(self, position: Ints, means: Ints, known: Ints | None) -> Ints:
         """Code magnitudes of ``NEAR`` or more, (n,)."""
         magnitude = np.full(position.size, NEAR, np.int64)
         alive = np.arange(position.size)
@@ -237,7 +338,7 @@ class _Weights:
         magnitude[alive] = UNARY + self._escape(alive.size, rest)
         return magnitude
 
-    def _escape(self, count: int, known: Index | None) -> Index:
+    def _escape(self, count: int, known: Ints | None) -> Ints:
         """Exponential Golomb: the number of bits in unary, then the bits.  Numbers from 1."""
         width = np.zeros(count, np.int64)
         known_width = None if known is None else np.floor(np.log2(known)).astype(np.int64)
@@ -249,28 +350,30 @@ class _Weights:
             alive = alive[flags]
             width[alive] += 1
         if alive.size:
-            raise ContainerError(f"damaged: an index is beyond {1 << MAX_EXPONENT}")
+            raise DamagedFile(f"damaged: an index is beyond {1 << MAX_EXPONENT}")
         return self._coder.tails(width, known)
 
 
-def _share(part: Index, whole: int) -> Index:
+def _share(part: Ints, whole: int) -> Ints:
     """Slot of part / whole, 0 where the whole is 0."""
     return _SHARE.take((part * 256) // max(whole, 1))
 
 
-def _mean(total: Index, count: Index) -> Index:
+def _mean(total: Ints, count: Ints) -> Ints:
     """Slot of total / count, 0 where the count is 0."""
     return _MEAN.take(np.minimum(total * 16 // np.maximum(count, 1), 1023))
 
 
-def _hash(prefix: NDArray[np.uint64], salt: int, bits: int) -> Index:
+def _hash(prefix: NDArray[np.uint64], salt: int, bits: int) -> Ints:
     mixed = (prefix + np.uint64(salt)) * np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(29)
     return ((mixed * np.uint64(0xBF58476D1CE4E5B9)) >> np.uint64(64 - bits)).astype(np.int64)
 
 
 def _axes(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Filters, channels, height and width of the kernel; what lies beyond two axes of it is one row."""
+    """Filters, channels, height and width of the kernel;
+    what lies beyond two axes of it is one row.
+    """
     K, C = (*shape[:2], 1, 1)[:2]
     R, S = shape[2:] if len(shape) == 4 else (1, math.prod(shape[2:]))
     return K, C, R, S
@@ -283,7 +386,10 @@ def _block_channels(shape: tuple[int, ...]) -> int:
 
 
 def coding_steps(shapes: Sequence[tuple[int, ...]]) -> int:
-    """Kernel positions of all blocks.  They are coded one after the other, and each takes time even for one weight."""
+    """Kernel positions of all blocks.
+
+    They are coded one after the other, and each takes time even for one weight.
+    """
     steps = 0
     for shape in shapes:
         _, C, R, S = _axes(shape)
@@ -300,10 +406,13 @@ def encode_context(tensors: Sequence[Levels]) -> tuple[bytes, list[int]]:
 
 
 def decode_context(content: bytes, shapes: Sequence[tuple[int, ...]]) -> tuple[list[Levels], list[int]]:
-    """What ``encode_context`` was given, and the bits of each.  Raises ContainerError if the content does not fit."""
+    """What ``encode_context`` was given, and the bits of each.
+
+    Raises DamagedFile if the content does not fit.
+    """
     tensors, bits = _code(BitCoder(content[4:]), shapes, None)
     if checksum(tensors) != content[:4]:
-        raise ContainerError("damaged: the checksum of the weights differs")
+        raise DamagedFile("damaged: the checksum of the weights differs")
     return tensors, bits
 
 
@@ -311,7 +420,9 @@ def _code(
     coder: BitCoder, shapes: Sequence[tuple[int, ...]], known: list[Levels] | None
 ) -> tuple[list[Levels], list[int]]:
     weights = _Weights(coder, sum(math.prod(shape) for shape in shapes))
-    tensors, bits, before = [], [], 0
+    tensors = []
+    bits = []
+    before = 0
     for i, shape in enumerate(shapes):
         tensors.append(weights.tensor(shape, None if known is None else known[i]))
         spent = coder.spent()

@@ -1,16 +1,20 @@
-"""Adaptive bit prediction: several contexts each keep their own statistics, and a learned mixture predicts the bit.
+"""Adaptive bit prediction: several contexts each keep their own statistics,
+and a learned mixture predicts the bit.
 
-For a bit with contexts c_1..c_I, each table entry holds the counts n_0, n_1 of zeros and ones seen in that context, and
+For a bit with contexts c_1..c_I, each table entry holds the counts n_0, n_1 of zeros and ones seen
+in that context, and
 
     x_i = ln((n_1 + a) / (n_0 + a)),     p = 1 / (1 + exp(-(w . x + w_0)))
 
-(logistic mixing, Mahoney 2005).  Bits come in batches, predicted together and learned from together, so the work is
-array work.  After a batch the weights take one damped Newton step on the coding cost, with the curvature of earlier
-batches remembered; counts are halved beyond a limit, so that old statistics fade.
+(logistic mixing, Mahoney 2005).  Bits come in batches, predicted together and learned from
+together, so the work is array work.  After a batch the weights take one damped Newton step on the
+coding cost, with the curvature of earlier batches remembered; counts are halved beyond a limit, so
+that old statistics fade.
 
-Encoder and decoder must agree to the last bit on every machine.  So logits are whole multiples of 1/256, weights of
-2^-16, probabilities of 2^-16: sums of products stay below 2^53 and are exact in float64 in any order of summation, and
-what cannot be exact (the Newton step) is done in plain Python floats, one operation after the other.
+Encoder and decoder must agree to the last bit on every machine.  So logits are whole multiples of
+1/256, weights of 2^-16, probabilities of 2^-16: sums of products stay below 2^53 and are exact in
+float64 in any order of summation, and what cannot be exact (the Newton step) is done in plain
+Python floats, one operation after the other.
 """
 
 import itertools
@@ -18,12 +22,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Bits = NDArray[np.bool_]
-Index = NDArray[np.int64]
-Numbers = NDArray[np.float64]
-Context = tuple[int, Index | int]
+from accelsim.arrays import Flags, Floats, Ints
+
+Context = tuple[int, Ints | int]
 
 UNIT = 256  # steps of a logit
 LOGIT_RANGE = 12 * UNIT
@@ -49,10 +51,11 @@ _VARIANCE = np.floor(PROBABILITY * (65536 - PROBABILITY) * 2.0**-20)  # in 2^-12
 
 
 class BitModel:
-    """Predicts bits from ``len(tables)`` contexts; context i is a row and a column of a table of tables[i] entries.
+    """Predicts bits from ``len(tables)`` contexts;
+    context i is a row and a column of a table of tables[i] entries.
 
-    A batch has one row of each table, and each of its bits a column.  Rows of up to ``NARROW`` columns are updated as a
-    whole, which costs less than bit by bit; at most one table is wider.
+    A batch has one row of each table, and each of its bits a column.  Rows of up to ``NARROW``
+    columns are updated as a whole, which costs less than bit by bit; at most one table is wider.
     sets: independent mixing weights, chosen by the caller for each batch.  bias: the first w_0.
     """
 
@@ -63,7 +66,7 @@ class BitModel:
         narrow = [0 if columns > NARROW else columns for columns in self._columns]
         self._offsets = [0, *itertools.accumulate(narrow)]  # of the rows of a batch, one after the other
         self._counts = np.zeros(self._starts[-1], np.int64)  # of each entry: zeros + ONE ones
-        self._windows: dict[tuple[int, ...], Index] = {}
+        self._windows: dict[tuple[int, ...], Ints] = {}
         self._weights = [np.array([FIRST_WEIGHT] * len(tables) + [bias]) for _ in range(sets)]
         self._curvature = [np.zeros((len(tables) + 1, len(tables) + 1)) for _ in range(sets)]
         self._damping = DAMPING * np.eye(len(tables) + 1)
@@ -72,12 +75,14 @@ class BitModel:
         """Clear the statistics of context i."""
         self._counts[self._starts[i] : self._starts[i + 1]] = 0
 
-    def predict(self, contexts: Sequence[Context], shape: tuple[int, ...], k: int = 0) -> Index:
-        """Predictions (places in ``PROBABILITY``) of the bits of a batch of a shape, flat, by the weights of set k.
+    def predict(self, contexts: Sequence[Context], shape: tuple[int, ...], k: int = 0) -> Ints:
+        """Predictions (places in ``PROBABILITY``) of the bits of a batch of a shape,
+        flat, by the weights of set k.
 
         contexts: I pairs of a row and of columns that broadcast to the shape.
         """
-        inputs, wide = len(self._columns), self._wide
+        inputs = len(self._columns)
+        wide = self._wide
         slots = np.empty((inputs, *shape), np.int64)  # of each bit, among the entries
         for slot, (_, column), offset in zip(slots, contexts, self._offsets, strict=False):
             np.add(column, offset, out=slot)
@@ -85,10 +90,12 @@ class BitModel:
         entries = self._window(tuple(row for row, _ in contexts))
         if wide is not None:  # its entries follow, one for each bit
             first = self._starts[wide] + contexts[wide][0] * self._columns[wide] - self._offsets[wide]
-            narrow, entries = len(entries), np.concatenate([entries, slots[wide] + first])
+            narrow = len(entries)
+            entries = np.concatenate([entries, slots[wide] + first])
             slots[wide] = np.arange(narrow, len(entries))
         seen = self._counts.take(entries)
-        zeros, ones = seen & (ONE - 1), seen >> ONE_BITS
+        zeros = seen & (ONE - 1)
+        ones = seen >> ONE_BITS
         total = zeros + ones
         if total.max() >= 1 << COUNT_BITS:
             self._halve(entries, seen, zeros, ones, total)
@@ -96,14 +103,14 @@ class BitModel:
         (_LOG.take(ones) - _LOG.take(zeros)).take(slots, out=x[:-1], mode="clip")
         x[-1] = UNIT
         logit = (np.rint(self._weights[k] * WEIGHT_UNIT) / WEIGHT_UNIT) @ x
-        prediction: Index = np.rint(logit, out=logit).astype(np.int64)
+        prediction: Ints = np.rint(logit, out=logit).astype(np.int64)
         prediction += LOGIT_RANGE
         np.maximum(prediction, 0, out=prediction)
         np.minimum(prediction, 2 * LOGIT_RANGE, out=prediction)
         self._batch = (entries, seen, slots, x, prediction, k)
         return prediction
 
-    def _window(self, rows: tuple[int, ...]) -> Index:
+    def _window(self, rows: tuple[int, ...]) -> Ints:
         """The entries of these rows of the narrow tables, one after the other."""
         if rows not in self._windows:
             parts = [
@@ -114,7 +121,7 @@ class BitModel:
             self._windows[rows] = np.concatenate(parts)
         return self._windows[rows]
 
-    def _halve(self, entries: Index, seen: Index, zeros: Index, ones: Index, total: Index) -> None:
+    def _halve(self, entries: Ints, seen: Ints, zeros: Ints, ones: Ints, total: Ints) -> None:
         """Halve, in place, what has grown beyond the limit as often as it takes."""
         over = np.flatnonzero(total >= 1 << COUNT_BITS)
         shift = np.frexp(total.take(over).astype(np.float64))[1] - COUNT_BITS
@@ -122,7 +129,7 @@ class BitModel:
         ones[over] = fewer_ones = ones.take(over) >> shift
         seen[over] = self._counts[entries.take(over)] = fewer_zeros + (fewer_ones << ONE_BITS)
 
-    def learn(self, bits: Bits) -> None:
+    def learn(self, bits: Flags) -> None:
         """Take in the bits of the batch that ``predict`` was last asked about."""
         entries, seen, slots, x, prediction, k = self._batch
         narrow = self._offsets[-1]
@@ -136,7 +143,7 @@ class BitModel:
         if self._wide is not None:
             np.add.at(self._counts, entries[narrow:], np.where(bits, ONE, 1))
 
-    def _step(self, x: Numbers, error: Numbers, variance: Numbers, k: int) -> None:
+    def _step(self, x: Floats, error: Floats, variance: Floats, k: int) -> None:
         """One damped Newton step of the weights of set k on the cost of the batch."""
         curvature = self._curvature[k]
         curvature *= DECAY
@@ -147,11 +154,14 @@ class BitModel:
 
 
 def _solve(matrix: list[list[float]], right: list[float]) -> list[float]:
-    """x of matrix x = right, for a positive definite matrix: Gaussian elimination, always in the same order."""
+    """x of matrix x = right, for a positive definite matrix:
+    Gaussian elimination, always in the same order.
+    """
     n = len(right)
     rows = [[*row, b] for row, b in zip(matrix, right, strict=True)]
     for i in range(n):
-        pivot, tail = rows[i][i], rows[i][i + 1 :]
+        pivot = rows[i][i]
+        tail = rows[i][i + 1 :]
         for row in rows[i + 1 :]:
             factor = row[i] / pivot
             row[i + 1 :] = [a - factor * b for a, b in zip(row[i + 1 :], tail, strict=True)]

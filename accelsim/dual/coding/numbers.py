@@ -1,19 +1,19 @@
-"""Lossless coding of the few numbers beside the weights: biases, scales and shifts, codebook, input densities.
+"""Lossless coding of the few numbers beside the weights:
+biases, scales and shifts, codebook, input densities.
 
-A number is the width of its magnitude in bits (unary), its sign, its highest bits below the leading one, and the rest
-plain.  All but the rest are predicted from the statistics of numbers of the same kind.
+A number is the width of its magnitude in bits (unary), its sign, its highest bits below the leading
+one, and the rest plain.  All but the rest are predicted from the statistics of numbers of the same
+kind.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from accelsim.dual.coding.mixing import BitModel, Index
+from accelsim.arrays import Ints, Levels
+from accelsim.dual.coding.damaged import DamagedFile
+from accelsim.dual.coding.mixing import BitModel
 from accelsim.dual.coding.rangecoder import BitCoder, checksum
-from accelsim.dual.container import ContainerError
-
-Levels = NDArray[np.int32]
 
 KINDS = 8
 WIDTHS = 32
@@ -27,7 +27,7 @@ class _Numbers:
         self._sign = BitModel(((KINDS, 1),))
         self._top = BitModel(((KINDS, WIDTHS << TOP), (1, WIDTHS << TOP)))
 
-    def code(self, kind: int, count: int, known: Index | None) -> Index:
+    def code(self, kind: int, count: int, known: Ints | None) -> Ints:
         """One array of numbers of a kind, (count,)."""
         size = None if known is None else np.abs(known)
         known_width = None if size is None else np.frexp(size.astype(np.float64))[1].astype(np.int64)  # 0 for 0
@@ -39,7 +39,7 @@ class _Numbers:
         magnitude[where[sign]] *= -1
         return magnitude
 
-    def _widths(self, kind: int, count: int, known: Index | None) -> Index:
+    def _widths(self, kind: int, count: int, known: Ints | None) -> Ints:
         width = np.zeros(count, np.int64)
         alive = np.arange(count)
         for w in range(WIDTHS - 1):
@@ -49,10 +49,10 @@ class _Numbers:
             alive = alive[flags]
             width[alive] += 1
         if alive.size:
-            raise ContainerError(f"damaged: a number has {WIDTHS} bits or more")
+            raise DamagedFile(f"damaged: a number has {WIDTHS} bits or more")
         return width
 
-    def _magnitudes(self, kind: int, width: Index, known: Index | None) -> Index:
+    def _magnitudes(self, kind: int, width: Ints, known: Ints | None) -> Ints:
         """Magnitudes whose highest bit is bit ``width``, (n,)."""
         number = np.ones(width.size, np.int64)
         for bit in range(TOP):
@@ -79,9 +79,9 @@ def encode_numbers(arrays: Sequence[Levels], kinds: Sequence[int]) -> bytes:
 
 
 def decode_numbers(content: bytes, sizes: Sequence[int], kinds: Sequence[int]) -> list[Levels]:
-    """What ``encode_numbers`` was given.  Raises ContainerError if the content does not fit."""
+    """What ``encode_numbers`` was given.  Raises DamagedFile if the content does not fit."""
     numbers = _Numbers(BitCoder(content[4:]))
     arrays = [numbers.code(kind, size, None).astype(np.int32) for size, kind in zip(sizes, kinds, strict=True)]
     if checksum(arrays) != content[:4]:
-        raise ContainerError("damaged: the checksum of the values differs")
+        raise DamagedFile("damaged: the checksum of the values differs")
     return arrays

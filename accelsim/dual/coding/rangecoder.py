@@ -1,4 +1,6 @@
-"""A stream of bits with a predicted probability each, as bytes: range coding by the library ``constriction``."""
+"""A stream of bits with a predicted probability each, as bytes:
+range coding by the library ``constriction``.
+"""
 
 import math
 import zlib
@@ -6,15 +8,13 @@ from collections.abc import Sequence
 
 import constriction
 import numpy as np
-from numpy.typing import NDArray
 
-from accelsim.dual.coding.mixing import EVEN, PROBABILITY, BitModel, Context, Index
-from accelsim.dual.container import ContainerError
+from accelsim.arrays import Flags, Ints, Levels
+from accelsim.dual.coding.damaged import DamagedFile
+from accelsim.dual.coding.mixing import EVEN, PROBABILITY, BitModel, Context
 
-Bits = NDArray[np.bool_]
-
-# Of each prediction: the probabilities of a zero and of a one (as one complex number); of each prediction and bit: the
-# cost in 2^-16 bits.
+# Of each prediction: the probabilities of a zero and of a one (as one complex number); of each
+# prediction and bit: the cost in 2^-16 bits.
 _PAIR = (1 - PROBABILITY / 65536) + 1j * (PROBABILITY / 65536)
 _COST = np.array([[round(-math.log2(p / 65536) * 65536) for p in (65536 - one, one)] for one in PROBABILITY]).ravel()
 PENDING = 64  # batches whose cost is summed at once
@@ -24,7 +24,7 @@ TAIL = 64  # bits that a decoder holds after it has read the last word
 class BitCoder:
     """One bit stream, written if ``payload`` is None, else read.  Counts the bits spent.
 
-    Raises ContainerError if the payload is no whole number of words.
+    Raises DamagedFile if the payload is no whole number of words.
     """
 
     def __init__(self, payload: bytes | None) -> None:
@@ -33,17 +33,19 @@ class BitCoder:
         self._decoder = None
         if payload is not None:
             if len(payload) % 4:
-                raise ContainerError(f"damaged: {len(payload)} bytes of code, expected a multiple of 4")
+                raise DamagedFile(f"damaged: {len(payload)} bytes of code, expected a multiple of 4")
             words = np.frombuffer(payload, "<u4").astype(np.uint32)
             self._decoder = constriction.stream.queue.RangeDecoder(words)
         self._beyond = 0  # bits after the decoder has read the last word
         self._spent = 0
-        self._coded: list[Index] = []  # cases (prediction and bit) that ``_spent`` does not count yet
+        self._coded: list[Ints] = []  # cases (prediction and bit) that ``_spent`` does not count yet
 
-    def bits(self, prediction: Index, known: Bits | None) -> Bits:
-        """Write the known bits or read unknown ones.  prediction: of each, as ``BitModel.predict`` gives it.
+    def bits(self, prediction: Ints, known: Flags | None) -> Flags:
+        """Write the known bits or read unknown ones.
 
-        Raises ContainerError if the stream is damaged, or once more has been read than it can hold.
+        prediction: of each, as ``BitModel.predict`` gives it.
+
+        Raises DamagedFile if the stream is damaged, or once more has been read than it can hold.
         """
         pairs = _PAIR.take(prediction).view(np.float64).reshape(-1, 2)
         exhausted = self._decoder is not None and self._decoder.maybe_exhausted()
@@ -55,12 +57,12 @@ class BitCoder:
             try:
                 bits = self._decoder.decode(self._family, pairs).astype(bool)
             except AssertionError as error:  # constriction's word for bytes that no encoder wrote
-                raise ContainerError(f"damaged: {str(error)[:100]}") from None
+                raise DamagedFile(f"damaged: {str(error)[:100]}") from None
         self._coded.append(2 * prediction + bits)
         if exhausted:
             self._beyond += int(_COST.take(self._coded[-1]).sum())
             if self._beyond > TAIL << 16:
-                raise ContainerError("damaged: the numbers need more bits than the file has")
+                raise DamagedFile("damaged: the numbers need more bits than the file has")
         if len(self._coded) == PENDING:
             self.spent()
         return np.asarray(bits)
@@ -76,9 +78,9 @@ class BitCoder:
         model: BitModel,
         contexts: Sequence[Context],
         shape: tuple[int, ...],
-        known: Bits | None,
+        known: Flags | None,
         k: int = 0,
-    ) -> Bits:
+    ) -> Flags:
         """Bits predicted by a model, which learns them; flat.  contexts: broadcast to the shape."""
         if 0 in shape:
             return np.zeros(0, bool)
@@ -86,15 +88,15 @@ class BitCoder:
         model.learn(bits)
         return bits
 
-    def plain(self, count: int, width: int, known: Index | None) -> Index:
+    def plain(self, count: int, width: int, known: Ints | None) -> Ints:
         """``count`` numbers of ``width`` equally likely bits each, highest first."""
         shifts = np.arange(width)[::-1]
         flags = None if known is None else ((known[:, None] >> shifts) & 1).astype(bool).ravel()
         bits = self.bits(np.full(count * width, EVEN), flags).reshape(count, width)
         return np.asarray((bits.astype(np.int64) << shifts).sum(axis=1))
 
-    def tails(self, width: Index, known: Index | None) -> Index:
-        """Numbers whose highest bit is bit ``width``, (n,): their lower bits, all equally likely."""
+    def tails(self, width: Ints, known: Ints | None) -> Ints:
+        """Numbers whose highest bit is bit ``width``, (n,): lower bits, all equally likely."""
         number = np.ones(width.size, np.int64)
         for w in np.unique(width[width > 0]).tolist():
             chosen = np.flatnonzero(width == w)
@@ -107,7 +109,7 @@ class BitCoder:
         return bytes(self._encoder.get_compressed().astype("<u4").tobytes())
 
 
-def checksum(arrays: Sequence[NDArray[np.int32]]) -> bytes:
+def checksum(arrays: Sequence[Levels]) -> bytes:
     """CRC-32 of the arrays as little-endian int32, one after the other: 4 bytes."""
     crc = 0
     for array in arrays:

@@ -25,96 +25,140 @@ Source: Parashar et al., SCNN, ISCA 2017; parts of the channels are ours.  Left 
 (each layer loads its inputs).  Products at the image's edge that no output takes count as work, as there.
 """
 
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from itertools import product
 from math import sqrt
+from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import gammaln
 
-from accelsim.arrays import Floats, Ints
+from accelsim.arrays import Flags, Floats, Ints, round_up
 from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer
 from accelsim.hardware.formats import RUN_BITS, Format, stored_values
-from accelsim.hardware.machine import SpatialMachine
-from accelsim.hardware.parts import Cartesian
-from accelsim.simulator.machines.stationary import activation_bits, filter_bits, weight_tile_bytes
-from accelsim.simulator.storage.feature_map import feature_maps
-from accelsim.simulator.tiles.mode import expected_maximum
+from accelsim.hardware.parts import Count, KeyGroup, PeArray
+from accelsim.memo import Memo
+from accelsim.simulator.machines.machine import Machine
+from accelsim.simulator.storage.feature_map import activation_bits, input_map, output_map
+from accelsim.simulator.storage.weights import filter_bits, weight_tile_bytes
+from accelsim.simulator.tiles.lanes import expected_maximum
 from accelsim.simulator.tiles.tiling import input_extents, tile_sizes
 from accelsim.simulator.time.objective import predicted
 from accelsim.simulator.time.schedule import Schedule, untransformed
-from accelsim.workload import LayerWork, keep
+from accelsim.workload import LayerWork
 
-MOST_KEPT = 1 << 10  # numbers of pixels of a layer
+REMEMBERED = 1 << 10  # numbers of pixels of a layer
 STEP_CYCLES = 2  # to hand over a group's accumulators, double-buffered, and start the next
+
+
+class CartesianProduct(KeyGroup):
+    """Multipliers and accumulators of each processing element."""
+
+    weights: Count
+    """Non-zero weights that meet all inputs of a cycle."""
+    inputs: Count
+    """Non-zero inputs that meet all weights of a cycle."""
+    accumulators: Count
+    """Sums that an element holds."""
+
+
+class CartesianMachine(Machine):
+    """A planar array whose elements multiply all non-zero inputs of a tile by all non-zero weights of a channel."""
+
+    kind: Literal["spatial"]
+    """Always ``spatial``."""
+    dataflow: Literal["cartesian"]
+    """Always ``cartesian``."""
+    zero_handling: Literal["none", "skip_both"]
+    """Cartesian products of non-zeros, or dot products of everything."""
+    pe_array: PeArray
+    """Processing elements in rows and columns."""
+    cartesian: CartesianProduct
+    """What an element multiplies and holds."""
+
+    @property
+    def lanes(self) -> int:
+        """Multipliers."""
+        return self.pe_array.rows * self.pe_array.cols * (self.cartesian.weights * self.cartesian.inputs)
+
+    def schedule(self, work: LayerWork) -> Schedule:
+        """The steps of a conv or linear layer by its best cut.
+
+        Raises InputError if the input RAMs hold no part of the layer.
+        """
+        layer = _DenseLayer(work, self) if self.zero_handling == "none" else _SparseLayer(work, self)
+        schedules = [_schedule(layer, cut) for cut in _cuts(work, self)]
+        return min(schedules, key=lambda schedule: (predicted(schedule, self), schedule.dram_bytes, len(schedule)))
 
 
 @dataclass(frozen=True)
 class _Cut:
-    """One way to cut the output plane into regions, and the filters of a group that the accumulators then hold.
+    """One way to cut the output plane into regions, and the filters of a group that the accumulators then hold."""
 
-    heights, widths: outputs of each region row and column; in_heights, in_widths: inputs that they read.
-    channels: of each part of a convolution group's channels.  stay: all channels of a region come once, else its parts
-    come again for every group of filters.
-    """
+    heights: Ints  # outputs of each row of regions
+    widths: Ints  # outputs of each column of regions
+    in_heights: Ints  # inputs that each row of regions reads
+    in_widths: Ints  # inputs that each column of regions reads
+    filters: int  # of a group
+    channels: Ints  # of each part of a convolution group's channels
+    stay: bool  # all channels of a region come once, else its parts come again for every group of filters
 
-    heights: Ints
-    widths: Ints
-    in_heights: Ints
-    in_widths: Ints
-    filters: int
-    channels: Ints
-    stay: bool
+    def first_filters(self, work: LayerWork) -> Ints:
+        """First filter of each group; none spans two convolution groups."""
+        per_group = work.out_channels // work.groups
+        first_of_conv_group = np.arange(0, work.out_channels, per_group)
+        return np.add.outer(first_of_conv_group, np.arange(0, per_group, self.filters)).ravel()
 
 
 @dataclass(frozen=True)
-class _Work:
-    """Non-zero weights by phase: (K, C / groups, phases), and the density of the inputs: (groups, C / groups).
+class _Region:
+    """One region of the output plane: sizes of what it gives and of what it reads."""
 
-    kept: of ``_vectors``, by the number of pixels.
-    """
-
-    nonzeros: Ints
-    density: Floats
-    kept: dict[int, tuple[Floats, Floats]] = field(default_factory=dict)
+    outputs: tuple[int, int]
+    inputs: tuple[int, int]
 
 
-def plan_cartesian(work: LayerWork, machine: SpatialMachine) -> Schedule:
-    """The schedule of a conv or linear layer by its best cut.
+@dataclass(frozen=True)
+class _StepCycles:
+    """Cycles of each step, and the mean over all elements: (groups of filters, parts of the channels)."""
 
-    Raises InputError if the input RAMs hold no part of the layer.
-    """
-    part = machine.cartesian
-    assert part is not None
-    masks = _masks(work)
-    plans = [_schedule(work, machine, part, masks, cut) for cut in _cuts(work, machine, part)]
-    return min(plans, key=lambda plan: (predicted(plan, machine), plan.dram_bytes, len(plan)))
+    slowest: Floats
+    mean: Floats
 
 
-def _cuts(work: LayerWork, machine: SpatialMachine, part: Cartesian) -> list[_Cut]:
+def _cuts(work: LayerWork, machine: CartesianMachine) -> list[_Cut]:
     """Cuts by powers of two of the output rows and columns that fit input RAMs and accumulators."""
     rows, cols = machine.pe_array.rows, machine.pe_array.cols
     room = 1024 * machine.buffers.input_kb / (rows * cols)
     bits = activation_bits(machine, work.input_density)
+    group_channels = work.in_channels // work.groups
     found = []
     for parts_h, parts_w in product(_powers(work.out_height), _powers(work.out_width)):
-        high, wide = -(-work.out_height // parts_h), -(-work.out_width // parts_w)
-        in_heights, in_widths = input_extents(work, 0, high), input_extents(work, 1, wide)
-        pe_high, pe_wide = -(-int(in_heights.max()) // rows), -(-int(in_widths.max()) // cols)
+        high = -(-work.out_height // parts_h)
+        wide = -(-work.out_width // parts_w)
+        in_heights = input_extents(work, 0, high)
+        in_widths = input_extents(work, 1, wide)
+        pe_high = -(-int(in_heights.max()) // rows)
+        pe_wide = -(-int(in_widths.max()) // cols)
         fitting = int(room / (pe_high * pe_wide * bits / 8))
         sums = _accumulators(work, 0, pe_high, high) * _accumulators(work, 1, pe_wide, wide)
-        if fitting < 1 or sums > part.accumulators:
+        if fitting < 1 or sums > machine.cartesian.accumulators:
             continue
-        filters = min(part.accumulators // sums, work.out_channels // work.groups)
-        of_group = work.in_channels // work.groups
         # Parts of powers of two nest, so that a larger RAM never splits channels that a smaller one kept together.
-        channels = of_group if fitting >= of_group else 1 << fitting.bit_length() - 1
-        heights, widths = tile_sizes(work.out_height, high), tile_sizes(work.out_width, wide)
-        parts, stay = tile_sizes(of_group, channels), fitting >= work.in_channels
-        found.append(_Cut(heights, widths, in_heights, in_widths, filters, parts, stay))
+        channels = group_channels if fitting >= group_channels else 1 << fitting.bit_length() - 1
+        found.append(
+            _Cut(
+                heights=tile_sizes(work.out_height, high),
+                widths=tile_sizes(work.out_width, wide),
+                in_heights=in_heights,
+                in_widths=in_widths,
+                filters=min(machine.cartesian.accumulators // sums, work.out_channels // work.groups),
+                channels=tile_sizes(group_channels, channels),
+                stay=fitting >= work.in_channels,
+            )
+        )
     if not found:
         raise InputError(
             f"{machine.name}: buffers.input_kb is {machine.buffers.input_kb:g}, too small for one output of layer "
@@ -134,168 +178,236 @@ def _accumulators(work: LayerWork, axis: int, inputs: int, outputs: int) -> int:
     return min((inputs - 1 + reach) // work.stride[axis] + 1, outputs)
 
 
-def _phases(work: LayerWork) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+def _phases(work: LayerWork) -> list[tuple[Flags, Flags]]:
     """The rows and columns of the kernel that meet each phase of the input."""
-    rows, cols = (np.arange(k) * d % s for k, d, s in zip(work.kernel, work.dilation, work.stride, strict=True))
-    return [(rows == a, cols == b) for a, b in product(range(work.stride[0]), range(work.stride[1]))]
+    (R, S), (dilation_h, dilation_w), (stride_h, stride_w) = work.kernel, work.dilation, work.stride
+    rows = np.arange(R) * dilation_h % stride_h
+    cols = np.arange(S) * dilation_w % stride_w
+    return [(rows == a, cols == b) for a, b in product(range(stride_h), range(stride_w))]
 
 
-def _taps(work: LayerWork) -> Ints:
-    """Kernel positions of each phase: (phases,)."""
-    return np.array([np.count_nonzero(rows) * np.count_nonzero(cols) for rows, cols in _phases(work)], np.int64)
+class _DenseLayer:
+    """A layer whose elements take dot products of weights x inputs operands over channels and kernel."""
+
+    mode = "planar-dense"
+    indexed = False
+
+    def __init__(self, work: LayerWork, machine: CartesianMachine) -> None:
+        self.work = work
+        self.machine = machine
+
+    def step_cycles(self, region: _Region, cut: _Cut) -> _StepCycles:
+        """Cycles of each group of filters and part of the channels."""
+        array = self.machine.pe_array
+        high, wide = region.outputs
+        first = cut.first_filters(self.work)
+        filters = np.diff(np.append(first, self.work.out_channels))
+        window = self.work.kernel[0] * self.work.kernel[1]
+        operands = np.ceil(cut.channels * window / (self.machine.cartesian.weights * self.machine.cartesian.inputs))
+        each = np.multiply.outer(filters, operands)
+        pe_outputs = -(-high // array.rows) * -(-wide // array.cols)
+        share = high * wide / (array.rows * array.cols)
+        return _StepCycles(pe_outputs * each, share * each)
+
+    def key(self, region: _Region) -> tuple[int, int]:
+        """What of a region its cycles depend on."""
+        return region.outputs
+
+    def macs(self, cut: _Cut, cycles: int) -> int:
+        """Multiplies of the whole layer."""
+        return self.work.dense_macs
 
 
-def _masks(work: LayerWork) -> _Work:
-    assert work.weights is not None
-    kept = work.weights != 0
-    phases = [np.count_nonzero(kept[:, :, rows][:, :, :, cols], axis=(2, 3)) for rows, cols in _phases(work)]
-    density = np.broadcast_to(work.input_density, (work.in_channels,)).reshape(work.groups, -1).astype(np.float64)
-    return _Work(np.stack(phases, axis=2), density)
+class _SparseLayer:
+    """A layer whose elements multiply non-zeros, all with all.
+
+    nonzeros: weights by phase, (K, C / groups, phases).  density: of the inputs, (groups, C / groups).
+    """
+
+    mode = "cartesian"
+    indexed = True
+
+    def __init__(self, work: LayerWork, machine: CartesianMachine) -> None:
+        assert work.weights is not None
+        self.work = work
+        self.machine = machine
+        self.density = work.group_density()
+        mask = work.weights != 0
+        phases = [mask[:, :, rows][:, :, :, cols] for rows, cols in _phases(work)]
+        self.nonzeros = np.stack([np.count_nonzero(phase, axis=(2, 3)) for phase in phases], axis=2)
+        self._input_vectors: Memo[tuple[Floats, Floats]] = Memo(REMEMBERED)
+
+    def key(self, region: _Region) -> tuple[int, int]:
+        """What of a region its cycles depend on."""
+        high, wide = region.inputs
+        return max(1, high), max(1, wide)
+
+    def step_cycles(self, region: _Region, cut: _Cut) -> _StepCycles:
+        """Cycles of each group of filters and part of the channels."""
+        high, wide = self.key(region)
+        rows, cols = self.machine.pe_array.rows, self.machine.pe_array.cols
+        pe_high = -(-high // rows)
+        pe_wide = -(-wide // cols)
+        weight_vectors = self._weight_vectors(cut)
+        conv_group = cut.first_filters(self.work) // (self.work.out_channels // self.work.groups)
+        mean, variance, most = (np.zeros(weight_vectors.shape[:2]) for _ in range(3))
+        for phase, pixels in enumerate(self._pixels(pe_high, pe_wide)):
+            vectors = weight_vectors[:, :, phase]
+            of_inputs, spread = self._vectors(pixels)
+            mean += vectors * of_inputs[conv_group]
+            variance += vectors**2 * spread[conv_group]
+            most += vectors * -(-pixels // self.machine.cartesian.inputs)
+        first = np.append(0, cut.channels.cumsum()[:-1])
+        mean, variance, most = (np.add.reduceat(x, first, axis=1) for x in (mean, variance, most))
+        slowest = max(1, (high // pe_high) * (wide // pe_wide))  # elements with the largest tile
+        deviations = max(0.0, expected_maximum(slowest))
+        worst = np.minimum(most, round_up(mean + deviations * np.sqrt(variance)))
+        share = high * wide / (pe_high * pe_wide * rows * cols)  # of the elements' pixels that exist
+        return _StepCycles(worst, mean * share)
+
+    def macs(self, cut: _Cut, cycles: int) -> int:
+        """Products of non-zeros of all regions, at most what the multipliers can do in these cycles."""
+        work = self.work
+        per_group = work.out_channels // work.groups
+        first_filters = np.arange(0, work.out_channels, per_group)
+        channel_nonzeros = np.add.reduceat(self.nonzeros.sum(axis=2), first_filters, axis=0)
+        pixels = int(cut.in_heights.sum() * cut.in_widths.sum()) / (work.stride[0] * work.stride[1])
+        products = round(work.batch * pixels * float((channel_nonzeros * self.density).sum()))
+        return min(products, cycles * self.machine.lanes)
+
+    def _weight_vectors(self, cut: _Cut) -> Floats:
+        """Cycles' worth of non-zero weights: (groups of filters, C / groups, phases)."""
+        first = cut.first_filters(self.work)
+        nonzeros = np.add.reduceat(self.nonzeros, first, axis=0)
+        filters = np.append(first[1:], self.work.out_channels) - first
+        taps = np.array([np.count_nonzero(rows) * np.count_nonzero(cols) for rows, cols in _phases(self.work)])
+        positions = filters[:, None, None] * taps
+        values = _with_padding(self.machine.weight_format, positions, nonzeros)
+        return np.asarray(np.ceil(values / self.machine.cartesian.weights))
+
+    def _pixels(self, high: int, wide: int) -> list[int]:
+        """Pixels of each phase in the largest tile of an element: every s-th row and column."""
+        stride_h, stride_w = self.work.stride
+        phases = stride_h * stride_w
+        if high * wide < phases:  # an element then holds some phases only; the fullest holds these
+            return [1 if i < high * wide else 0 for i in range(phases)]
+        return [-(-high // stride_h) * -(-wide // stride_w)] * phases
+
+    def _vectors(self, pixels: int) -> tuple[Floats, Floats]:
+        """Mean and variance of the cycles' worth of non-zero inputs among so many pixels: (groups, C / groups)."""
+        width, fmt = self.machine.cartesian.inputs, self.machine.activation_format
+
+        def count() -> tuple[Floats, Floats]:
+            values, inverse = np.unique(np.round(self.density, 3), return_inverse=True)
+            n = np.arange(pixels + 1)
+            choose = gammaln(pixels + 1) - gammaln(n + 1) - gammaln(pixels - n + 1)
+            p = np.clip(values, 1e-12, 1 - 1e-12)[:, None]
+            likelihood = np.exp(choose + n * np.log(p) + (pixels - n) * np.log1p(-p))
+            likelihood /= likelihood.sum(axis=1, keepdims=True)
+            vectors = np.ceil(_with_padding(fmt, pixels, n) / width)
+            mean = likelihood @ vectors
+            variance = np.maximum(likelihood @ vectors**2 - mean**2, 0)
+            return mean[inverse].reshape(self.density.shape), variance[inverse].reshape(self.density.shape)
+
+        return self._input_vectors.get(pixels, count)
 
 
 def _with_padding(fmt: Format, positions: ArrayLike, nonzeros: ArrayLike) -> Floats:
     """Values that take a multiplier: the zeros that run-length coding puts into long runs among them."""
     if fmt not in RUN_BITS:
         return np.asarray(nonzeros, np.float64)
-    values = np.ceil(stored_values(fmt, positions, nonzeros) - 1e-6)
-    return np.where((np.asarray(positions) > 1 << RUN_BITS[fmt]) & (np.asarray(nonzeros) > 0), values, nonzeros)
+    values = round_up(stored_values(fmt, positions, nonzeros))
+    long_runs = (np.asarray(positions) > 1 << RUN_BITS[fmt]) & (np.asarray(nonzeros) > 0)
+    return np.where(long_runs, values, nonzeros).astype(np.float64)
 
 
-def _vectors(masks: _Work, pixels: int, width: int, fmt: Format) -> tuple[Floats, Floats]:
-    """Mean and variance of ceil(n / width), n the values stored of ``pixels`` that are non-zero with each density."""
-    values, inverse = np.unique(np.round(masks.density, 3), return_inverse=True)
-    n = np.arange(pixels + 1)
-    choose = gammaln(pixels + 1) - gammaln(n + 1) - gammaln(pixels - n + 1)
-    p = np.clip(values, 1e-12, 1 - 1e-12)[:, None]
-    weights = np.exp(choose + n * np.log(p) + (pixels - n) * np.log1p(-p))
-    weights /= weights.sum(axis=1, keepdims=True)
-    count = np.ceil(_with_padding(fmt, pixels, n) / width)
-    mean = weights @ count
-    variance = np.maximum(weights @ count**2 - mean**2, 0)
-    return mean[inverse].reshape(masks.density.shape), variance[inverse].reshape(masks.density.shape)
-
-
-def _pe_cycles(
-    work: LayerWork, machine: SpatialMachine, part: Cartesian, masks: _Work, size: tuple[int, int], cut: _Cut
-) -> tuple[Floats, Floats]:
-    """Cycles of each group of filters and part of the channels in a region of ``size`` inputs, and the mean over all
-    PEs."""
-    per_group = work.out_channels // work.groups
-    starts = _group_starts(work, cut.filters)
-    nnz = np.add.reduceat(masks.nonzeros, starts, axis=0)  # (groups of filters, C / groups, phases)
-    ends = np.append(starts[1:], work.out_channels)
-    positions = (ends - starts)[:, None, None] * _taps(work)
-    vectors = np.ceil(_with_padding(machine.weight_format, positions, nnz) / part.weights)
-    of_conv_group = starts // per_group
-    (s_h, s_w), (rows, cols) = work.stride, (machine.pe_array.rows, machine.pe_array.cols)
-    high, wide = -(-size[0] // rows), -(-size[1] // cols)
-    # Pixels of each phase in the largest tile: every s-th row and column.
-    largest = [-(-high // s_h) * -(-wide // s_w)] * (s_h * s_w)
-    if high * wide < s_h * s_w:  # a PE then holds some phases only; the fullest holds these
-        largest = [1 if i < high * wide else 0 for i in range(s_h * s_w)]
-    slowest = max(1, (size[0] // high) * (size[1] // wide))  # PEs with the largest tile
-    mean, variance, most = (np.zeros(vectors.shape[:2]) for _ in range(3))
-    for phase, pixels in enumerate(largest):
-        vectors_of = partial(_vectors, masks, pixels, part.inputs, machine.activation_format)
-        m, v = keep(masks.kept, pixels, vectors_of, MOST_KEPT)
-        w = vectors[:, :, phase]
-        mean += w * m[of_conv_group]
-        variance += w**2 * v[of_conv_group]
-        most += w * -(-pixels // part.inputs)
-    first = np.append(0, cut.channels.cumsum()[:-1])
-    mean, variance, most = (np.add.reduceat(x, first, axis=1) for x in (mean, variance, most))
-    worst = np.minimum(most, np.ceil(mean + max(0.0, expected_maximum(slowest)) * np.sqrt(variance) - 1e-6))
-    share = size[0] * size[1] / (high * wide * rows * cols)  # of the PEs' pixels that exist
-    return worst, mean * share
-
-
-def _group_starts(work: LayerWork, filters: int) -> Ints:
-    """First filter of each group; none spans two convolution groups."""
-    per_group = work.out_channels // work.groups
-    return np.add.outer(np.arange(0, work.out_channels, per_group), np.arange(0, per_group, filters)).ravel()
-
-
-def _lane_cycles(
-    work: LayerWork, machine: SpatialMachine, part: Cartesian, masks: _Work, cut: _Cut
-) -> tuple[Floats, Floats]:
-    """Cycles of each step of an image, and the mean over all PEs: (regions, groups of filters, parts of the channels).
+def _region_cycles(layer: _DenseLayer | _SparseLayer, cut: _Cut) -> _StepCycles:
+    """Cycles of each step of an image: (regions, groups of filters, parts of the channels).
 
     Regions of one size share them.
     """
-    in_group = np.diff(np.append(_group_starts(work, cut.filters), work.out_channels))
-    operands = np.ceil(cut.channels * (work.kernel[0] * work.kernel[1]) / (part.weights * part.inputs))
-    known: dict[tuple[int, int], tuple[Floats, Floats]] = {}
+    known: dict[tuple[int, int], _StepCycles] = {}
     found = []
     for y, x in product(range(len(cut.heights)), range(len(cut.widths))):
-        outputs, size = (int(cut.heights[y]), int(cut.widths[x])), (int(cut.in_heights[y]), int(cut.in_widths[x]))
-        dense = machine.zero_handling == "none"
-        key = outputs if dense else (max(1, size[0]), max(1, size[1]))
+        region = _Region(
+            outputs=(int(cut.heights[y]), int(cut.widths[x])),
+            inputs=(int(cut.in_heights[y]), int(cut.in_widths[x])),
+        )
+        key = layer.key(region)
         if key not in known:
-            if dense:
-                pe = -(-outputs[0] // machine.pe_array.rows) * -(-outputs[1] // machine.pe_array.cols)
-                each = np.multiply.outer(in_group, operands)
-                share = outputs[0] * outputs[1] / (machine.pe_array.rows * machine.pe_array.cols)
-                known[key] = pe * each, share * each
-            else:
-                known[key] = _pe_cycles(work, machine, part, masks, key, cut)
+            known[key] = layer.step_cycles(region, cut)
         found.append(known[key])
-    cycles, busy = zip(*found, strict=True)
-    return np.stack(cycles), np.stack(busy)
+    return _StepCycles(
+        slowest=np.stack([cycles.slowest for cycles in found]),
+        mean=np.stack([cycles.mean for cycles in found]),
+    )
 
 
-def _schedule(work: LayerWork, machine: SpatialMachine, part: Cartesian, masks: _Work, cut: _Cut) -> Schedule:
+def _schedule(layer: _DenseLayer | _SparseLayer, cut: _Cut) -> Schedule:
     """Steps: images, then regions, then groups of filters, then parts of the channels."""
-    a, dense = machine.arithmetic, machine.zero_handling == "none"
-    starts = _group_starts(work, cut.filters)
-    in_group = np.diff(np.append(starts, work.out_channels))
-    cycles, busy = _lane_cycles(work, machine, part, masks, cut)
+    work, machine = layer.work, layer.machine
+    first_filters = cut.first_filters(work)
+    group_filters = np.diff(np.append(first_filters, work.out_channels))
+    cycles = _region_cycles(layer, cut)
 
     # One row a step.
-    shape = (work.batch, *cycles.shape)
-    image, region, group, channel = (index.ravel() for index in np.indices(shape))
+    image, region, group, channel = (index.ravel() for index in np.indices((work.batch, *cycles.slowest.shape)))
     y, x = np.divmod(region, len(cut.widths))
-    new_inputs = ((group == 0) & (channel == 0)).astype(np.int64) if cut.stay else np.ones(len(group), np.int64)
-    channels = np.full(len(group), work.in_channels) if cut.stay else cut.channels[channel]
-    weight_bytes = weight_tile_bytes(work, machine, starts, cut.channels)
-    stays = int(weight_bytes.sum()) <= 1024 * machine.buffers.weight_kb
-    new_weights = ((image == 0) & (region == 0) | (not stays)).astype(np.int64)
+    new_inputs = np.ones_like(group)
+    channels = cut.channels[channel]
+    if cut.stay:
+        new_inputs = ((group == 0) & (channel == 0)).astype(np.int64)
+        channels = np.full_like(group, work.in_channels)
     last = (channel == len(cut.channels) - 1).astype(np.int64)
     whole_width = len(cut.widths) == 1
-    input_map, output_map = feature_maps(work, machine)
-    inputs = input_map.transfer(1, cut.in_heights[y], cut.in_widths[x], channels, whole_width, new_inputs)
-    outputs = output_map.transfer(1, cut.heights[y], cut.widths[x], in_group[group], whole_width, last)
+    inputs = input_map(work, machine).transfer(
+        1, cut.in_heights[y], cut.in_widths[x], channels, whole_width, new_inputs
+    )
+    outputs = output_map(work, machine).transfer(
+        1, cut.heights[y], cut.widths[x], group_filters[group], whole_width, last
+    )
+    weight_bytes = weight_tile_bytes(work, machine, first_filters, cut.channels)
+    stays = int(weight_bytes.sum()) <= 1024 * machine.buffers.weight_kb
+    new_weights = ((image == 0) & (region == 0) | (not stays)).astype(np.int64)
     weights = Transfer.contiguous(weight_bytes[group, channel] * new_weights, machine.dram.timing.row_bytes)
-    compute = np.maximum(cycles[region, group, channel].astype(np.int64), 1) + STEP_CYCLES
-
-    if dense:
-        macs = work.dense_macs
-    else:  # products of non-zeros of all regions
-        per_group = work.out_channels // work.groups
-        of_channel = np.add.reduceat(masks.nonzeros.sum(axis=2), np.arange(0, work.out_channels, per_group), axis=0)
-        pixels = int(cut.in_heights.sum() * cut.in_widths.sum()) / (work.stride[0] * work.stride[1])
-        macs = round(work.batch * pixels * float((of_channel * masks.density).sum()))
-        macs = min(macs, int(compute.sum()) * machine.lanes)
-    loaded_bits = 8 * int(inputs.n_bytes.sum())
-    operand_bits = (a.weight_bits + a.activation_bits) / sqrt(part.weights * part.inputs)
-    waiting = float((cycles - busy).sum()) * work.batch
+    compute = np.maximum(cycles.slowest[region, group, channel].astype(np.int64), 1) + STEP_CYCLES
+    macs = layer.macs(cut, int(compute.sum()))
+    waiting = float((cycles.slowest - cycles.mean).sum()) * work.batch
     return untransformed(
-        "planar-dense" if dense else "cartesian",
-        inputs,
-        weights,
-        compute,
-        outputs,
+        mode=layer.mode,
+        inputs=inputs,
+        weights=weights,
+        compute_cycles=compute,
+        outputs=outputs,
         effectual_macs=macs,
         useful_slots=float(macs),
         waiting_slots=waiting * machine.lanes,
-        actions={
-            "mac": macs,
-            "register_bit": macs * (2 * a.accumulator_bits + operand_bits),
-            "index": 0 if dense else macs,
-            "weight_read": work.batch * len(cycles) * float(filter_bits(work, machine).sum()),
-            "weight_write": 8 * int(weights.n_bytes.sum()),
-            "input_read": loaded_bits * (len(starts) // work.groups if cut.stay else 1),
-            "input_write": loaded_bits,
-            "output_write": work.outputs * a.activation_bits,
-            "output_read": work.outputs * a.activation_bits,
-        },
+        actions=_actions(layer, cut, macs, (inputs, weights)),
     )
+
+
+def _actions(
+    layer: _DenseLayer | _SparseLayer,
+    cut: _Cut,
+    macs: int,
+    loads: tuple[Transfer, Transfer],
+) -> dict[str, float]:
+    """What the layer does on the chip.  loads: of inputs and weights."""
+    work, machine = layer.work, layer.machine
+    a = machine.arithmetic
+    inputs, weights = loads
+    loaded_bits = 8 * int(inputs.n_bytes.sum())
+    operand_bits = (a.weight_bits + a.activation_bits) / sqrt(machine.cartesian.weights * machine.cartesian.inputs)
+    regions = len(cut.heights) * len(cut.widths)
+    filter_groups = len(cut.first_filters(work)) // work.groups
+    return {
+        "mac": macs,
+        "register_bit": macs * (2 * a.accumulator_bits + operand_bits),
+        "index": macs if layer.indexed else 0,
+        "weight_read": work.batch * regions * float(filter_bits(work, machine).sum()),
+        "weight_write": 8 * int(weights.n_bytes.sum()),
+        "input_read": loaded_bits * (filter_groups if cut.stay else 1),
+        "input_write": loaded_bits,
+        "output_write": work.outputs * a.activation_bits,
+        "output_read": work.outputs * a.activation_bits,
+    }

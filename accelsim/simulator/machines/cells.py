@@ -18,73 +18,149 @@ Left out: latency of the pipeline beyond a step's start-up, bank conflicts of th
 stored weights by the compressed weight format (moved fewer, multiplied all).
 """
 
+from typing import Annotated, Literal
+
 import numpy as np
+from pydantic import Field, model_validator
 
 from accelsim.arrays import Ints
-from accelsim.hardware.machine import WinogradMachine
-from accelsim.hardware.parts import Cells
-from accelsim.simulator.machines.stationary import dense_slots, operand_settings, weight_bits
-from accelsim.simulator.tiles.mode import Mode
+from accelsim.hardware.parts import Count, KeyGroup
+from accelsim.simulator.machines.machine import Machine
+from accelsim.simulator.machines.winograd import WinogradDescription
+from accelsim.simulator.storage.weights import dense_slots, weight_bits
+from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, TransformUnits, operand_widths
+from accelsim.simulator.tiles.schedule import best_schedule
+from accelsim.simulator.time.schedule import Schedule
 from accelsim.transforms.adders import tile_additions
-from accelsim.workload import CHANNEL_BLOCK, LayerWork
+from accelsim.workload import LayerWork, block_sizes
 
 
-def cell_modes(work: LayerWork, machine: WinogradMachine, cells: Cells) -> list[Mode]:
-    """The ways in which the machine executes a conv or linear layer: Winograd where it applies, or directly."""
-    served = work.winograd_threshold is not None and work.stride == work.dilation == (1, 1)
-    if not served or cells.kernel is None or work.kernel != (cells.kernel, cells.kernel):
-        return [_mode(work, machine, cells, 1)]
-    winograd = _mode(work, machine, cells, machine.tile)
-    return [winograd, _mode(work, machine, cells, 1)] if machine.hybrid else [winograd]
+class Cells(KeyGroup):
+    """What a cell multiplies at once, and in which multiples layers come."""
+
+    channels: Count
+    """Channels summed at each tap; taps x channels where a layer runs directly."""
+    channel_atom: Literal[1, 2, 4, 8, 16] = 16
+    """Channels come in multiples of it.  Default: 16."""
+    block: Annotated[int, Field(ge=1, le=4)] = 1
+    """Outputs are padded to block x block tiles.  Default: 1."""
+    kernel: Annotated[int, Field(ge=2, le=5)] | None = 3
+    """The kernel size that Winograd serves, null for none.  Default: 3."""
+    stripe: Count = 16
+    """Output positions for which a cell holds its weights.  Default: 16."""
 
 
-def _mode(work: LayerWork, machine: WinogradMachine, cells: Cells, m: int) -> Mode:
-    """Directly (m = 1), or by F(m x m, r x r)."""
-    array = machine.pe_array
-    blocks = work.block_nonzeros(m)
-    (R, S), in_winograd = work.kernel, m > 1
-    tiles = cells.block**2 if in_winograd else 1
-    if in_winograd:
-        of_block, window = _in_atoms(work, cells.channel_atom), len(blocks)
-    else:
-        of_block, window = _direct_slots(work, cells.channel_atom), R * S
-    stored = weight_bits(work, machine, blocks.sum(axis=0), window)
-    dense, kept = int(dense_slots(work, blocks, 1 if in_winograd else R * S).sum()), int(blocks.sum())
-    if not in_winograd and machine.zero_handling == "gate":  # zero inputs too; transformed ones are rarely zero
-        density = np.broadcast_to(work.input_density, (work.in_channels,)).reshape(work.groups, -1).astype(np.float64)
-        of_filters = np.repeat(density, work.out_channels // work.groups, axis=0)
-        kept = round(float((work.nonzeros()[0] * of_filters).sum()))
-    gates = machine.zero_handling == "gate"
-    adds_in, adds_out = tile_additions(m, work.kernel)[1:] if in_winograd else (0, 0)
+class CellsMachine(WinogradDescription, Machine):
+    """Cells that work in step, each on one filter, and transform on the fly."""
+
+    zero_handling: Literal["none", "gate"]
+    """What multipliers do about zeros; they never skip."""
+    cells: Cells
+    """The cells, one a filter (column)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "CellsMachine":
+        faults, array = [], self.pe_array
+        if self.cells.kernel is not None:
+            taps = (self.tile + self.cells.kernel - 1) ** 2
+            if taps % array.taps:
+                faults.append(f"pe_array.taps {array.taps}, expected a divisor of the {taps} taps of cells")
+        for key, rate, needed in (
+            ("transform_rate", self.transform_rate, array.rows * self.cells.channels),
+            ("inverse_rate", self.inverse_rate, array.rows * array.cols),
+        ):
+            if rate < needed:
+                faults.append(f"{key} {rate}, expected at least {needed} to keep pace with the cells")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    @property
+    def lanes(self) -> int:
+        """Multipliers."""
+        array = self.pe_array
+        return array.taps * self.cells.channels * array.rows * array.cols
+
+    def schedule(self, work: LayerWork) -> Schedule:
+        """The steps of the layer in its best mode, at its best tiling."""
+        return best_schedule(self.modes(work), self)
+
+    def modes(self, work: LayerWork) -> tuple[Mode, ...]:
+        """The ways in which the machine executes a conv or linear layer: Winograd where it applies, or directly."""
+        kernel = self.cells.kernel
+        served = work.winograd_threshold is not None and work.stride == work.dilation == (1, 1)
+        if not served or kernel is None or work.kernel != (kernel, kernel):
+            return (_direct_mode(work, self),)
+        winograd = _winograd_mode(work, self)
+        return (winograd, _direct_mode(work, self)) if self.hybrid else (winograd,)
+
+
+def _direct_mode(work: LayerWork, machine: CellsMachine) -> Mode:
+    """One kernel position of taps x channels input channels a cycle."""
+    array, cells = machine.pe_array, machine.cells
+    R, S = work.kernel
+    blocks = work.block_nonzeros()
+    stored = weight_bits(work, machine, blocks.sum(axis=0), R * S)
+    dense = int(dense_slots(work, blocks, R * S).sum())
+    executed, gated = dense, 0
+    if machine.zero_handling == "gate":  # zero inputs count, too
+        density = np.repeat(work.group_density(), work.out_channels // work.groups, axis=0)
+        executed = round(float((work.nonzeros()[0] * density).sum()))
+        gated = dense - executed
     return Mode(
-        name=f"winograd-f{m}" if in_winograd else "direct",
+        name="direct",
         work=work,
-        m=m * (cells.block if in_winograd else 1),
-        slots=np.array(np.broadcast_to(of_block, (tiles * len(blocks), *blocks.shape[1:])), np.int64),
-        executed=tiles * (kept if gates else dense),
-        gated=tiles * (dense - kept) if gates else 0,
+        m=1,
+        slots=Slots(np.array(np.broadcast_to(_direct_slots(work, cells.channel_atom), blocks.shape), np.int64)),
+        executed=executed,
+        gated=gated,
         stored_bits=stored,
         dram_bits=stored,
-        position_lanes=array.rows,
-        filter_lanes=array.cols,
-        tap_lanes=array.taps if in_winograd else 1,
-        reduction_lanes=cells.channels * (1 if in_winograd else array.taps),
-        transformed_bits=machine.arithmetic.activation_bits,
-        **operand_settings(work, machine),
-        transform_adds=(tiles * adds_in, tiles * adds_out),
+        widths=operand_widths(work, machine),
+        operand_bits=machine.arithmetic.activation_bits,
+        lanes=LaneArray(positions=array.rows, filters=array.cols, reduction=cells.channels * array.taps),
+        weight_reuse=cells.stripe,
+    )
+
+
+def _winograd_mode(work: LayerWork, machine: CellsMachine) -> Mode:
+    """F(m x m, r x r) on blocks of tiles; transformed inputs are rarely zero, so gating counts zero weights."""
+    array, cells, m = machine.pe_array, machine.cells, machine.tile
+    tiles = cells.block**2
+    blocks = work.block_nonzeros(m)
+    taps, K, channel_blocks = blocks.shape
+    stored = weight_bits(work, machine, blocks.sum(axis=0), taps)
+    dense = int(dense_slots(work, blocks, 1).sum())
+    gates = machine.zero_handling == "gate"
+    nonzeros = int(blocks.sum())
+    slots = np.broadcast_to(_in_atoms(work, cells.channel_atom), (tiles * taps, K, channel_blocks))
+    _, input_adds, inverse_adds = tile_additions(m, work.kernel)
+    return Mode(
+        name=f"winograd-f{m}",
+        work=work,
+        m=m * cells.block,
+        slots=Slots(np.array(slots, np.int64)),
+        executed=tiles * (nonzeros if gates else dense),
+        gated=tiles * (dense - nonzeros) if gates else 0,
+        stored_bits=stored,
+        dram_bits=stored,
+        widths=operand_widths(work, machine),
+        operand_bits=machine.arithmetic.activation_bits,
+        lanes=LaneArray(positions=array.rows, filters=array.cols, taps=array.taps, reduction=cells.channels),
+        units=TransformUnits(input_adds=tiles * input_adds, inverse_adds=tiles * inverse_adds),
         weight_reuse=cells.stripe,
     )
 
 
 def _in_atoms(work: LayerWork, atom: int, fold: int = 1) -> Ints:
     """Channels of each block, ``fold`` pixels folded into each, in whole atoms: (blocks,)."""
-    channels = work.in_channels // work.groups
-    in_block = np.minimum(CHANNEL_BLOCK, channels - np.arange(0, channels, CHANNEL_BLOCK))
-    return np.asarray(-(-in_block * fold // atom) * atom)
+    sizes = block_sizes(work.in_channels // work.groups)
+    return np.asarray(-(-sizes * fold // atom) * atom)
 
 
 def _direct_slots(work: LayerWork, atom: int) -> Ints:
     """Slots of one output of a filter for each block of channels: (blocks,)."""
-    (R, S), (s_h, s_w) = work.kernel, work.stride
-    folded = _in_atoms(work, atom, s_h * s_w) * -(-R // s_h) * -(-S // s_w)
+    R, S = work.kernel
+    stride_h, stride_w = work.stride
+    folded = _in_atoms(work, atom, stride_h * stride_w) * -(-R // stride_h) * -(-S // stride_w)
     return np.minimum(_in_atoms(work, atom) * R * S, folded)

@@ -24,23 +24,74 @@ Source: Han et al., EIE, ISCA 2016 (recurrences ours, after its description; so 
 detection of non-zeros and the pipeline's four stages, reading the column pointers, the codebook of shared weights.
 """
 
+from dataclasses import dataclass
 from math import ceil
+from typing import Literal
 
 import numpy as np
 
-from accelsim.arrays import Flags, Floats, Ints
+from accelsim.arrays import Flags, Floats, Ints, round_up
 from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer
 from accelsim.hardware.formats import RUN_BITS
-from accelsim.hardware.machine import SpatialMachine
-from accelsim.simulator.machines.stationary import activation_bits, filter_bits, weight_tile_bytes
-from accelsim.simulator.storage.feature_map import feature_maps
+from accelsim.hardware.parts import Count, PeArray
+from accelsim.simulator.machines.machine import Machine
+from accelsim.simulator.storage.feature_map import activation_bits, input_map, output_map
+from accelsim.simulator.storage.weights import filter_bits, weight_tile_bytes
+from accelsim.simulator.tiles.description import Window
 from accelsim.simulator.tiles.tiling import balanced_cuts, input_extents, tile_sizes
 from accelsim.simulator.time.objective import predicted
 from accelsim.simulator.time.schedule import Schedule, changes, untransformed
 from accelsim.workload import LayerWork
 
 DRAWS = 4
+HALF_KB = 512  # bytes of half a double buffer, for each KB of its capacity
+
+
+class MatrixVectorMachine(Machine):
+    """Lanes that hold interleaved rows of a sparse matrix, each behind a queue of non-zero inputs."""
+
+    kind: Literal["spatial"]
+    """Always ``spatial``."""
+    dataflow: Literal["interleaved"]
+    """Always ``interleaved``."""
+    zero_handling: Literal["skip_both"]
+    """Zero weights are not stored, zero inputs not broadcast: always ``skip_both``."""
+    pe_array: PeArray
+    """Lanes; rows and columns mean nothing but their product."""
+    window: Window = 1
+    """Places of the queue before each lane.  Default: 1."""
+    vector_registers: Count | None = None
+    """Inputs that a lane holds; longer vectors come in batches.  Default: all of them."""
+
+    @property
+    def lanes(self) -> int:
+        """Multipliers."""
+        return self.pe_array.rows * self.pe_array.cols
+
+    def schedule(self, work: LayerWork) -> Schedule:
+        """The steps of a conv or linear layer by its best rows and order.
+
+        Raises InputError if its rows do not fit the input buffer.
+        """
+        products = _tile_products(work, self)
+        orders = (True, False) if len(products.first_filters) > 1 else (True,)
+        schedules = [
+            _schedule(work, self, products, rows, weights_first)
+            for rows in _fitting_rows(work, self)
+            for weights_first in orders
+        ]
+        return min(schedules, key=lambda schedule: (predicted(schedule, self), schedule.dram_bytes, len(schedule)))
+
+
+@dataclass(frozen=True)
+class _TileProducts:
+    """One output position of each tile of filters, on average over the drawn inputs: (tiles,)."""
+
+    first_filters: Ints
+    cycles: Floats  # rounded up
+    stored: Floats  # weights read, padding zeros among them
+    products: Floats
 
 
 def queue_cycles(stored: Ints, inputs: Ints, places: int) -> Ints:
@@ -49,18 +100,20 @@ def queue_cycles(stored: Ints, inputs: Ints, places: int) -> Ints:
     stored: (draws, inputs, lanes) weights of each broadcast input.  inputs: (draws,) how many of these there are, the
     rest stands for nothing.  places: of a queue.
     """
-    work, done = np.maximum(stored, 1), np.zeros((len(stored), stored.shape[2]), np.int64)
-    sent = np.full(len(stored), -1)
-    freed = np.zeros((work.shape[1] + 1, len(stored)), np.int64)  # when each input has left all queues; the last: never
-    for j in range(work.shape[1]):
+    draws, broadcasts, lanes = stored.shape
+    work = np.maximum(stored, 1)
+    done = np.zeros((draws, lanes), np.int64)
+    sent = np.full(draws, -1)
+    freed = np.zeros((broadcasts + 1, draws), np.int64)  # when each input has left all queues; the last: never
+    for j in range(broadcasts):
         sent = np.maximum(sent + 1, freed[j - places]) if j >= places else sent + 1
         np.maximum(done, sent[:, None], out=done)
         done += work[:, j]
         done.max(axis=1, out=freed[j])
-    return np.asarray(np.where(inputs > 0, freed[inputs - 1, np.arange(len(stored))], 0))
+    return np.asarray(np.where(inputs > 0, freed[inputs - 1, np.arange(draws)], 0))
 
 
-def product_cycles(stored: Ints, active: Flags, filters: int, machine: SpatialMachine) -> Ints:
+def product_cycles(stored: Ints, active: Flags, filters: int, machine: MatrixVectorMachine) -> Ints:
     """Cycles of one matrix-vector product, batch after batch: (draws,) int64.
 
     stored: (columns, lanes) weights of each column and lane.  active: (draws, columns) the non-zero inputs.
@@ -87,51 +140,38 @@ def stored_weights(mask: Flags, lanes: int, fmt: str) -> tuple[Ints, Ints]:
     rows = -(-filters // lanes)
     padded = np.zeros((rows * lanes, columns), bool)
     padded[:filters] = mask
-    kept = padded.reshape(rows, lanes, columns)
+    by_row = padded.reshape(rows, lanes, columns)
     nonzeros = np.zeros((lanes, columns), np.int64)
-    for row in kept:
+    for row in by_row:
         nonzeros += row
     stored = nonzeros
     if fmt in RUN_BITS and rows > 1 << RUN_BITS[fmt]:
-        stored, last = nonzeros.copy(), np.full((lanes, columns), -1, np.int16 if rows < 1 << 15 else np.int32)
-        for i, row in enumerate(kept):
+        stored = nonzeros.copy()
+        last = np.full((lanes, columns), -1, np.int16 if rows < 1 << 15 else np.int32)
+        for i, row in enumerate(by_row):
             zeros = i - last - 1  # in front of each non-zero
             stored += (zeros >> RUN_BITS[fmt]) * (row & (i > 0))
             last[row] = i
     return nonzeros.T, stored.T
 
 
-def plan_interleaved(work: LayerWork, machine: SpatialMachine) -> Schedule:
-    """The schedule of a conv or linear layer by its best rows and order.
-
-    Raises InputError if its rows do not fit the input buffer.
-    """
-    starts = _tile_starts(work, machine)
-    tiles = _products(work, machine, starts)
-    plans = [
-        _schedule(work, machine, starts, tiles, rows, weights_first)
-        for rows in _fitting_rows(work, machine)
-        for weights_first in ((True, False) if len(starts) > 1 else (True,))
-    ]
-    return min(plans, key=lambda plan: (predicted(plan, machine), plan.dram_bytes, len(plan)))
-
-
-def _tile_starts(work: LayerWork, machine: SpatialMachine) -> Ints:
+def _first_filters(work: LayerWork, machine: MatrixVectorMachine) -> Ints:
     """First filter of each tile of filters, each of them half a weight buffer at most."""
     per_group = work.out_channels // work.groups
-    largest, room = float(filter_bits(work, machine).max()) / 8, 512 * machine.buffers.weight_kb
-    fitting = (k for k in balanced_cuts(per_group, machine.lanes) if k * largest <= room)
+    largest_bytes = float(filter_bits(work, machine).max()) / 8
+    room = HALF_KB * machine.buffers.weight_kb
+    fitting = (k for k in balanced_cuts(per_group, machine.lanes) if k * largest_bytes <= room)
     filters = max(fitting, default=min(machine.lanes, per_group))
     return np.add.outer(np.arange(0, work.out_channels, per_group), np.arange(0, per_group, filters)).ravel()
 
 
-def _fitting_rows(work: LayerWork, machine: SpatialMachine) -> list[int]:
+def _fitting_rows(work: LayerWork, machine: MatrixVectorMachine) -> list[int]:
     """Sizes of tiles of output rows whose inputs are half the input buffer at most."""
-    row_bytes = work.width * (work.in_channels // work.groups) * activation_bits(machine, work.input_density) / 8
-    room = 512 * machine.buffers.input_kb
-    fitting = [
-        rows for rows in balanced_cuts(work.out_height, 1) if input_extents(work, 0, rows).max() * row_bytes <= room
-    ]
+    bits = activation_bits(machine, work.input_density)
+    row_bytes = work.width * (work.in_channels // work.groups) * bits / 8
+    room = HALF_KB * machine.buffers.input_kb
+    cuts = balanced_cuts(work.out_height, 1)
+    fitting = [rows for rows in cuts if input_extents(work, 0, rows).max() * row_bytes <= room]
     if not fitting:
         raise InputError(
             f"{machine.name}: buffers.input_kb is {machine.buffers.input_kb:g}, too small for one output row of layer "
@@ -140,67 +180,17 @@ def _fitting_rows(work: LayerWork, machine: SpatialMachine) -> list[int]:
     return fitting
 
 
-def _schedule(
-    work: LayerWork, machine: SpatialMachine, starts: Ints, tiles: Floats, rows: int, weights_first: bool
-) -> Schedule:
-    """Steps: tiles of filters, then images and rows; or these the other way round.  tiles: of ``_products``."""
-    a, lanes = machine.arithmetic, machine.lanes
-    K, channels = work.out_channels, work.in_channels // work.groups
-    window = work.kernel[0] * work.kernel[1]
-    in_tile, conv_group = np.diff(np.append(starts, K)), starts // (K // work.groups)
-    cycles, stored, products = tiles.T
-    out_rows, in_rows = tile_sizes(work.out_height, rows), input_extents(work, 0, rows)
-
-    # One row a step.
-    sizes = len(starts), work.batch * len(out_rows)
-    first, second = (index.ravel() for index in np.indices(sizes if weights_first else sizes[::-1]))
-    i_k, i_t = (first, second) if weights_first else (second, first)
-    high = out_rows[i_t % len(out_rows)]
-    positions = high * work.out_width
-    weight_bytes = weight_tile_bytes(work, machine, starts, np.array([channels]))[:, 0]
-    stay = not weights_first and int(weight_bytes.sum()) <= 1024 * machine.buffers.weight_kb
-    new_weights = (i_t == 0).astype(np.int64) if stay else changes(i_k)
-    new_inputs = changes(i_t * work.groups + conv_group[i_k])
-    input_map, output_map = feature_maps(work, machine)
-    inputs = input_map.transfer(1, in_rows[i_t % len(out_rows)], work.width, channels, True, new_inputs)
-    outputs = output_map.transfer(1, high, work.out_width, in_tile[i_k], True, np.ones_like(i_k))
-    weights = Transfer.contiguous(weight_bytes[i_k] * new_weights, machine.dram.timing.row_bytes)
-    compute = np.maximum(1, np.ceil(cycles[i_k] * positions - 1e-9)).astype(np.int64)
-    macs, read = (int((values[i_k] * positions).sum()) for values in (products, stored))
-    return untransformed(
-        "matrix-vector",
-        inputs,
-        weights,
-        compute,
-        outputs,
-        effectual_macs=macs,
-        useful_slots=float(macs),
-        waiting_slots=float(lanes * int(compute.sum()) - read),
-        actions={
-            "mac": macs,
-            "register_bit": macs * 2 * a.accumulator_bits,
-            "index": macs,
-            "weight_read": read * (a.weight_bits + RUN_BITS.get(machine.weight_format, 0)),
-            "weight_write": 8 * int(weights.n_bytes.sum()),
-            "input_read": float(positions.sum()) * window * channels * a.activation_bits,
-            "input_write": 8 * int(inputs.n_bytes.sum()),
-            "output_write": work.outputs * a.activation_bits,
-            "output_read": work.outputs * a.activation_bits,
-        },
-    )
-
-
-def _products(work: LayerWork, machine: SpatialMachine, starts: Ints) -> Floats:
-    """Cycles, stored weights read and products of one output position, on average, of each tile of filters: (tiles, 3).
-
-    Cycles are rounded up.
-    """
+def _tile_products(work: LayerWork, machine: MatrixVectorMachine) -> _TileProducts:
+    """Draw inputs, and count one output position of each tile of filters."""
     assert work.weights is not None
-    per_group, window = work.out_channels // work.groups, work.kernel[0] * work.kernel[1]
-    densities = np.broadcast_to(work.input_density, (work.in_channels,)).reshape(work.groups, -1)
+    per_group = work.out_channels // work.groups
+    window = work.kernel[0] * work.kernel[1]
+    densities = work.group_density()
     draws = min(DRAWS, work.batch * work.out_height * work.out_width)
+    starts = _first_filters(work, machine)
+    ends = np.append(starts[1:], work.out_channels)
     found = []
-    for start, end in zip(starts, np.append(starts[1:], work.out_channels), strict=True):
+    for start, end in zip(starts, ends, strict=True):
         density = np.repeat(densities[start // per_group], window)
         active = np.random.default_rng(0).random((draws, len(density))) < density
         mask = (work.weights[start:end] != 0).reshape(end - start, -1)
@@ -208,4 +198,81 @@ def _products(work: LayerWork, machine: SpatialMachine, starts: Ints) -> Floats:
         cycles = ceil(product_cycles(stored, active, int(end - start), machine).mean())
         reads, products = (float((active @ of_column.sum(axis=1)).mean()) for of_column in (stored, nonzeros))
         found.append((cycles, min(reads, cycles * machine.lanes), products))
-    return np.array(found, np.float64)
+    return _TileProducts(starts, *np.array(found, np.float64).T)
+
+
+def _schedule(
+    work: LayerWork,
+    machine: MatrixVectorMachine,
+    tiles: _TileProducts,
+    rows: int,
+    weights_first: bool,
+) -> Schedule:
+    """Steps: tiles of filters, then images and rows; or these the other way round."""
+    K, channels = work.out_channels, work.in_channels // work.groups
+    starts = tiles.first_filters
+    tile_filters = np.diff(np.append(starts, K))
+    conv_group = starts // (K // work.groups)
+    out_rows = tile_sizes(work.out_height, rows)
+    in_rows = input_extents(work, 0, rows)
+
+    # One row a step: k counts tiles of filters, t images and tiles of rows.
+    sizes = len(starts), work.batch * len(out_rows)
+    first, second = (index.ravel() for index in np.indices(sizes if weights_first else sizes[::-1]))
+    k, t = (first, second) if weights_first else (second, first)
+    high = out_rows[t % len(out_rows)]
+    positions = high * work.out_width
+
+    weight_bytes = weight_tile_bytes(work, machine, starts, np.array([channels]))[:, 0]
+    stay = not weights_first and int(weight_bytes.sum()) <= 1024 * machine.buffers.weight_kb
+    new_weights = (t == 0).astype(np.int64) if stay else changes(k)
+    new_inputs = changes(t * work.groups + conv_group[k])
+    in_high = in_rows[t % len(out_rows)]
+    every = np.ones_like(k)
+    inputs = input_map(work, machine).transfer(1, in_high, work.width, channels, True, new_inputs)
+    outputs = output_map(work, machine).transfer(1, high, work.out_width, tile_filters[k], True, every)
+    weights = Transfer.contiguous(weight_bytes[k] * new_weights, machine.dram.timing.row_bytes)
+    compute = np.maximum(1, round_up(tiles.cycles[k] * positions))
+    macs = int((tiles.products[k] * positions).sum())
+    read = int((tiles.stored[k] * positions).sum())
+    return untransformed(
+        mode="matrix-vector",
+        inputs=inputs,
+        weights=weights,
+        compute_cycles=compute,
+        outputs=outputs,
+        effectual_macs=macs,
+        useful_slots=float(macs),
+        waiting_slots=float(machine.lanes * int(compute.sum()) - read),
+        actions=_actions(work, machine, macs, read, float(positions.sum()), (inputs, weights)),
+    )
+
+
+def _actions(
+    work: LayerWork,
+    machine: MatrixVectorMachine,
+    macs: int,
+    read: int,
+    positions: float,
+    loads: tuple[Transfer, Transfer],
+) -> dict[str, float]:
+    """What the layer does on the chip.
+
+    read: stored weights that are read.  positions: output positions, over all tiles of filters.  loads: of inputs and
+    weights.
+    """
+    inputs, weights = loads
+    a = machine.arithmetic
+    window = work.kernel[0] * work.kernel[1]
+    channels = work.in_channels // work.groups
+    return {
+        "mac": macs,
+        "register_bit": macs * 2 * a.accumulator_bits,
+        "index": macs,
+        "weight_read": read * (a.weight_bits + RUN_BITS.get(machine.weight_format, 0)),
+        "weight_write": 8 * int(weights.n_bytes.sum()),
+        "input_read": positions * window * channels * a.activation_bits,
+        "input_write": 8 * int(inputs.n_bytes.sum()),
+        "output_write": work.outputs * a.activation_bits,
+        "output_read": work.outputs * a.activation_bits,
+    }

@@ -18,47 +18,155 @@ taps x rows positions by cols filters.
 """
 
 from dataclasses import replace
-from functools import partial
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field, model_validator
 
-from accelsim.hardware.machine import WinogradMachine
-from accelsim.simulator.machines.stationary import (
-    coded_bits,
-    dense_slots,
-    filter_order,
-    gemm_mode,
-    operand_settings,
-    weight_bits,
-)
-from accelsim.simulator.tiles.mode import Mode
-from accelsim.transforms.adders import tile_additions
+from accelsim.hardware.datapath import Datapath
+from accelsim.hardware.parts import Arithmetic, Bits, Count, PeArray
+from accelsim.hardware.price import Area
+from accelsim.hardware.technology import LOGIC_AREA_SOURCE, transform_um2
+from accelsim.simulator.machines.machine import Machine
+from accelsim.simulator.storage.weights import coded_bits, dense_slots, weight_bits
+from accelsim.simulator.tiles.description import SkippingDescription, TiledBuffers, TiledDescription
+from accelsim.simulator.tiles.gemm import filter_order, gemm_mode
+from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, TransformUnits, operand_widths
+from accelsim.simulator.tiles.schedule import best_schedule
+from accelsim.simulator.time.schedule import Schedule
+from accelsim.transforms.adders import input_unit, inverse_unit, tile_additions
 from accelsim.transforms.decomposition import Piece, pieces
 from accelsim.transforms.winograd import POINTS
-from accelsim.workload import LayerWork, keep
+from accelsim.workload import LayerWork
 
 MAX_POINTS = len(POINTS)
+KilobytesOrNone = Annotated[float, Field(ge=0, le=1 << 20)]
 
 
-def winograd_modes(work: LayerWork, machine: WinogradMachine) -> list[Mode]:
-    """The ways in which the machine executes a conv or linear layer: Winograd, or GEMM where that does not apply."""
-    array = machine.pe_array
-    gemm = partial(gemm_mode, work, machine, "gemm-os", array.taps * array.rows, array.cols)
-    largest = machine.largest_kernel
-    whole = largest is None or max(work.kernel) <= largest
-    if work.winograd_threshold is not None and whole and _has_points(machine, work.kernel):
-        return [winograd_mode(work, machine), *([gemm()] if machine.hybrid else [])]
-    split = machine.polyphase if max(work.stride) > 1 else not whole
-    if split and work.kind == "conv" and work.dilation == (1, 1) and min(work.kernel) >= 2:
-        parts = pieces(work.kernel, work.stride, largest)
-        if all(_has_points(machine, piece.size) for piece in parts):
-            return [gemm(), winograd_mode(work, machine, parts)]
-    return [gemm()]
+class WinogradArray(PeArray):
+    """Lanes of a Winograd array: a row works on one tile, a column on one filter."""
+
+    taps: Count = 1
+    """Taps worked on at a time, 1: tap-serial, n^2: tap-parallel.  Default: 1."""
 
 
-def _has_points(machine: WinogradMachine, kernel: tuple[int, int]) -> bool:
-    """Whether there are interpolation points enough for F(m, r) of the kernel's longer side."""
-    return machine.tile + max(kernel) - 1 <= MAX_POINTS + 1
+class WinogradArithmetic(Arithmetic):
+    """Word widths, with that of transformed inputs."""
+
+    transformed_bits: Bits = 10
+    """Bits of a transformed input.  Default: 10, exact for F(2, 3) of 8-bit activations."""
+
+
+class WinogradBuffers(TiledBuffers):
+    """Global buffers, with one of transformed inputs."""
+
+    transformed_kb: KilobytesOrNone
+    """Transformed inputs, 1024 bytes; 0 only where cells transform them on the fly."""
+
+
+class WinogradDescription(TiledDescription):
+    """Keys of machines that compute in the Winograd domain."""
+
+    kind: Literal["winograd"]
+    """Always ``winograd``."""
+    tile: Annotated[int, Field(ge=2, le=6)] = 2
+    """m of F(m x m, r x r), outputs a tile and dimension.  Default: 2."""
+    pe_array: WinogradArray
+    """Lanes."""
+    arithmetic: WinogradArithmetic = WinogradArithmetic()
+    """Word widths.  Default: 8-bit integers, 10 bits transformed, 24-bit sums."""
+    buffers: WinogradBuffers
+    """Global buffers."""
+    transform_rate: Count
+    """Tile-channels that the input transform unit takes a cycle."""
+    inverse_rate: Count
+    """Tile-filters that the inverse transform unit gives a cycle."""
+    hybrid: bool = False
+    """Whether any layer may run as a plain matrix product where that scores lower.  Default: no."""
+
+    @property
+    def operand_bits(self) -> int:
+        """Bits of a transformed input."""
+        return self.arithmetic.transformed_bits
+
+    @property
+    def datapath(self) -> Datapath:
+        """Winograd convolution with the machine's tile size."""
+        return Datapath(self.name, "winograd", m=self.tile)
+
+    def own_areas(self) -> dict[str, Area]:
+        """Transform units as F(m x m, 3 x 3) needs them."""
+        a, m, node = self.arithmetic, self.tile, self.node_nm
+        forward = input_unit(m, a.activation_bits, a.transformed_bits)
+        inverse = inverse_unit(m, a.accumulator_bits)
+        units = {
+            "input_transform": self.transform_rate * transform_um2(*forward, node) / 1e6,
+            "inverse_transform": self.inverse_rate * transform_um2(*inverse, node) / 1e6,
+        }
+        return {name: Area(mm2, LOGIC_AREA_SOURCE) for name, mm2 in units.items()} | super().own_areas()
+
+
+class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
+    """Lanes that skip zero weights tap by tap, between an input and an inverse transform unit."""
+
+    zero_handling: Literal["none", "gate", "skip_weights"] = "skip_weights"
+    """What lanes do about zero weights; Winograd-domain inputs are dense.  Default: skip_weights."""
+    polyphase: bool = False
+    """Whether layers at a stride may run by Winograd, as several at stride 1.  Default: no."""
+    largest_kernel: Annotated[int, Field(ge=2, le=11)] | None = None
+    """Of the transform units; larger kernels may run as several smaller ones.  Default: no limit."""
+    weight_transform: Literal["off_line", "on_chip"] = "off_line"
+    """Where filters are transformed.  Default: off_line."""
+    weight_transform_rate: Count = 4
+    """Filter-channels that an on-chip filter transform takes a cycle.  Default: 4."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "WinogradMachine":
+        faults = []
+        if self.window > 1 and self.zero_handling != "skip_weights":
+            faults.append("window over 1 expects zero_handling skip_weights")
+        if self.decoder is not None and self.weight_transform != "on_chip":
+            faults.append("decoder expects weight_transform on_chip: the file holds spatial weights")
+        if self.buffers.transformed_kb == 0:
+            faults.append("buffers.transformed_kb 0 expects cells, which transform on the fly")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    @property
+    def lanes(self) -> int:
+        """Multipliers."""
+        return self.pe_array.taps * self.pe_array.rows * self.pe_array.cols
+
+    @property
+    def datapath(self) -> Datapath:
+        """Winograd convolution with the machine's tile size, of kernels up to the largest of its units."""
+        return replace(super().datapath, largest_kernel=self.largest_kernel)
+
+    def schedule(self, work: LayerWork) -> Schedule:
+        """The steps of the layer in its best mode, at its best tiling."""
+        return best_schedule(self.modes(work), self)
+
+    def modes(self, work: LayerWork) -> tuple[Mode, ...]:
+        """The ways in which the machine executes a layer: Winograd, or GEMM where that does not apply."""
+        array = self.pe_array
+        lanes = LaneArray(positions=array.taps * array.rows, filters=array.cols, window=self.window)
+        gemm = gemm_mode(work, self, "gemm-os", lanes)
+        largest = self.largest_kernel
+        whole = largest is None or max(work.kernel) <= largest
+        if work.winograd_threshold is not None and whole and self._has_points(work.kernel):
+            winograd = winograd_mode(work, self)
+            return (winograd, gemm) if self.hybrid else (winograd,)
+        split = self.polyphase if max(work.stride) > 1 else not whole
+        if split and work.kind == "conv" and work.dilation == (1, 1) and min(work.kernel) >= 2:
+            parts = pieces(work.kernel, work.stride, largest)
+            if all(self._has_points(piece.size) for piece in parts):
+                return gemm, winograd_mode(work, self, parts)
+        return (gemm,)
+
+    def _has_points(self, kernel: tuple[int, int]) -> bool:
+        """Whether there are interpolation points enough for F(m, r) of the kernel's longer side."""
+        return self.tile + max(kernel) - 1 <= MAX_POINTS + 1
 
 
 def winograd_mode(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, ...] = ()) -> Mode:
@@ -66,60 +174,66 @@ def winograd_mode(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece,
 
     Gating counts zero weights only: Winograd-domain inputs are dense whatever the density of the pixels.
     """
-    array = machine.pe_array
     # Counted once for all arrays and buffers.
-    mode = keep(work.kept, ("winograd", parts, machine.mask_settings), lambda: _winograd_mode(work, machine, parts))
+    key = (winograd_mode, parts, machine.mask_settings)
+    mode: Mode = work.derived.get(key, lambda: _on_one_lane(work, machine, parts))
+    array = machine.pe_array
+    on_chip = machine.weight_transform == "on_chip"
     return replace(
         mode,
-        position_lanes=array.rows,
-        filter_lanes=array.cols,
-        tap_lanes=array.taps,
-        transform_rate=machine.transform_rate,
-        inverse_rate=machine.inverse_rate,
-        weight_transform_rate=machine.weight_transform_rate if machine.weight_transform == "on_chip" else 0,
+        lanes=LaneArray(positions=array.rows, filters=array.cols, taps=array.taps, window=machine.window),
+        units=replace(
+            mode.units,
+            input_rate=machine.transform_rate,
+            inverse_rate=machine.inverse_rate,
+            weight_rate=machine.weight_transform_rate if on_chip else 0,
+        ),
     )
 
 
-def _winograd_mode(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, ...]) -> Mode:
-    """The same on a single lane, with transform units of rate 1."""
+def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, ...]) -> Mode:
+    """The layer on a single lane, whatever the array and the rates of its units."""
     m = machine.tile
     blocks = work.block_nonzeros(m, parts)
     order = filter_order(work, machine, blocks)
-    dense, kept = dense_slots(work, blocks, 1), int(blocks.sum())
-    skips = machine.zero_handling == "skip_weights"
+    dense = dense_slots(work, blocks, 1)
+    nonzeros = int(blocks.sum())
+    counts = blocks if machine.zero_handling == "skip_weights" else dense
     # In CSR each tap of a filter is a row of its own, so that its lane finds it.
     rows = blocks if machine.weight_format == "csr" else blocks.sum(axis=0, keepdims=True)
     stored = np.sum([weight_bits(work, machine, row, len(blocks) // len(rows)) for row in rows], axis=0)[order]
-    kernels = [piece.size for piece in parts] or [work.kernel]
-    adds_w, adds_in, adds_out = np.sum([tile_additions(m, kernel) for kernel in kernels], axis=0).tolist()
-    adds_out += (len(kernels) - 1) * m * m  # the pieces' outputs are added up
-    on_chip = machine.weight_transform == "on_chip"
     dram_bits = stored
+    on_chip = machine.weight_transform == "on_chip"
     if on_chip:  # weights travel in the file's spatial form
         window = work.kernel[0] * work.kernel[1]
         dram_bits = weight_bits(work, machine, work.block_nonzeros().sum(axis=0), window)[order]
     if machine.decoder is not None:
         dram_bits = coded_bits(work, machine)[order]
+    split = "" if not parts else "-polyphase" if max(work.stride) > 1 else "-split"
     return Mode(
-        name=f"winograd-f{m}" + ("" if not parts else "-polyphase" if max(work.stride) > 1 else "-split"),
+        name=f"winograd-f{m}{split}",
         work=work,
         m=m,
-        slots=(blocks if skips else dense)[:, order],
-        executed=int(dense.sum()) if machine.zero_handling == "none" else kept,
-        gated=int(dense.sum()) - kept if machine.zero_handling == "gate" else 0,
+        slots=Slots(counts[:, order]),
+        executed=int(dense.sum()) if machine.zero_handling == "none" else nonzeros,
+        gated=int(dense.sum()) - nonzeros if machine.zero_handling == "gate" else 0,
         stored_bits=stored,
         dram_bits=dram_bits,
-        position_lanes=1,
-        filter_lanes=1,
-        tap_lanes=1,
-        reduction_lanes=1,
-        transformed_bits=machine.arithmetic.transformed_bits,
-        **operand_settings(work, machine),
-        window=machine.window,
-        transform_rate=1,
-        inverse_rate=1,
-        transform_adds=(adds_in, adds_out),
-        phases=len(kernels),
-        weight_transform_adds=adds_w if on_chip else 0,
+        widths=operand_widths(work, machine),
+        operand_bits=machine.arithmetic.transformed_bits,
+        units=_additions([piece.size for piece in parts] or [work.kernel], m, on_chip),
         decoder_rate=0.0 if machine.decoder is None else machine.decoder.symbols_per_cycle,
+    )
+
+
+def _additions(kernels: list[tuple[int, int]], m: int, on_chip: bool) -> TransformUnits:
+    """Additions of the transforms of a layer, or of its pieces, on units of rate 1."""
+    weight_adds, input_adds, inverse_adds = np.sum([tile_additions(m, kernel) for kernel in kernels], axis=0).tolist()
+    return TransformUnits(
+        input_rate=1,
+        inverse_rate=1,
+        input_adds=input_adds,
+        inverse_adds=inverse_adds + (len(kernels) - 1) * m * m,  # the pieces' outputs are added up
+        weight_adds=weight_adds if on_chip else 0,
+        phases=len(kernels),
     )

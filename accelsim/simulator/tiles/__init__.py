@@ -1,0 +1,1 @@
+"""Layers as tiles of a matrix product: how they are cut, which cut is best, and the steps that follow from it."""

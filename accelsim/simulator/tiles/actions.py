@@ -15,118 +15,126 @@ Left out: network-on-chip wires, the post-processing unit's own energy.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from accelsim.arrays import Ints
+from accelsim.arrays import Floats, Ints
 from accelsim.simulator.tiles.mode import Mode
-
-Number = int | float | NDArray[Any]
-Counts = dict[str, Number]
+from accelsim.simulator.time.schedule import ActionCounts, Number, dram_actions
 
 
 @dataclass(frozen=True)
-class Totals:
-    """Sums over a layer: numbers, or arrays over tilings that broadcast.
+class LayerSums:
+    """What the actions of a layer are counted from: numbers, or arrays over tilings that broadcast."""
 
-    tiles: tiles of m x m outputs.  rounds: of position lanes.  position_tiles, filter_tiles, channel_tiles: parts that
-    each dimension is cut into.  rows, cols: outputs of a position tile.  tile_channels: channels of tiles that are
-    loaded; filter_channels: channels of filters.  weight_bytes, input_bytes, output_bytes: moved to and from DRAM,
-    which opens ``dram_rows``.  folds: of ``fold_counts``.
-    """
-
-    tiles: Number
-    rounds: Number
-    position_tiles: Number
-    filter_tiles: Number
-    channel_tiles: Number
-    rows: Number
-    cols: Number
-    tile_channels: Number
-    filter_channels: Number
-    weight_bytes: Number
-    input_bytes: Number
-    output_bytes: Number
-    dram_rows: Number
-    folds: tuple[int, int]
+    tiles: Number  # of m x m outputs
+    rounds: Number  # of position lanes
+    position_tiles: Number  # parts that the positions are cut into
+    filter_tiles: Number  # parts that the filters are cut into
+    channel_tiles: Number  # parts that the channels are cut into
+    rows: Number  # outputs of a position tile
+    cols: Number  # outputs of a position tile
+    tile_channels: Number  # channels of m x m tiles that are loaded
+    filter_channels: Number  # channels of filters that are loaded
+    weight_bytes: Number  # moved from DRAM
+    input_bytes: Number  # moved from DRAM
+    output_bytes: Number  # moved to DRAM
+    dram_rows: Number  # that all of this opens
+    folds: tuple[int, int]  # of ``fold_counts``
 
 
 def fold_counts(mode: Mode, barriers: Ints) -> tuple[int, int]:
     """Folds of the reduction: that inputs are read for, and in which partial sums leave.
 
-    (0, 0) where lanes hold outputs.  barriers: of ``Mode.lane_cycles``.
+    (0, 0) where lanes hold outputs.  barriers: of ``lanes.lane_cycles``.
     """
-    of_group = barriers.sum(axis=1)
-    if mode.stationary == "weight":
-        in_group = np.diff(np.append(mode.group_starts, mode.work.out_channels))
-        return int(of_group.sum()), int((of_group * in_group).sum())
-    if mode.stationary == "input":
-        return int(of_group.max()), int(of_group.sum())
+    folds = barriers.sum(axis=1)
+    if mode.lanes.stationary == "weight":
+        filters = np.diff(np.append(mode.group_starts, mode.work.out_channels))
+        return int(folds.sum()), int((folds * filters).sum())
+    if mode.lanes.stationary == "input":
+        return int(folds.max()), int(folds.sum())
     return 0, 0
 
 
-def count_actions(mode: Mode, t: Totals) -> Counts:
+def count_actions(mode: Mode, sums: LayerSums) -> ActionCounts:
     """How often the layer does each thing that costs energy (module docstring), by the names of the price list."""
-    work = mode.work
-    act, acc = mode.activation_bits, mode.accumulator_bits
-    C_g, K = mode.group_channels, work.out_channels
-    groups, outputs = len(mode.group_starts), work.outputs
-    operand_bits = mode.transformed_bits if mode.transforms else act
-    macs = mode.executed * t.tiles
-    weight_reads = t.position_tiles if mode.stationary == "weight" else -(-t.rounds // mode.weight_reuse)
-    actions: Counts = {
+    widths = mode.widths
+    macs = mode.executed * sums.tiles
+    moved_bytes = sums.weight_bytes + sums.input_bytes + sums.output_bytes
+    actions: ActionCounts = {
         "mac": macs,
-        "gated_mac": mode.gated * t.tiles,
-        "register_bit": macs * (mode.weight_bits + operand_bits),
-        "index": macs if mode.weight_format != "dense" else 0,
-        "weight_read": weight_reads * float(mode.stored_bits.sum()),
-        "weight_write": 8 * t.weight_bytes,
-        "input_write": 8 * t.input_bytes,
-        **dram_actions(t.weight_bytes + t.input_bytes + t.output_bytes, t.dram_rows),
+        "gated_mac": mode.gated * sums.tiles,
+        "register_bit": macs * (widths.weight_bits + mode.operand_bits),
+        "index": macs if widths.weight_format != "dense" else 0,
+        "weight_read": _weight_reads(mode, sums) * float(mode.stored_bits.sum()),
+        "weight_write": 8 * sums.weight_bytes,
+        "input_write": 8 * sums.input_bytes,
+        **dram_actions(moved_bytes, sums.dram_rows),
     }
     if mode.decoder_rate:
-        actions["decode_symbol"] = t.filter_channels * mode.kernel_size
-    partial_sums: Number  # values written to the output buffer and read back
-    adds_in, adds_out = mode.transform_adds
+        actions["decode_symbol"] = sums.filter_channels * mode.kernel_size
     if mode.transforms:
-        transforms = t.tile_channels * adds_in + t.tiles * K * adds_out
-        actions["transform_add"] = transforms + t.filter_channels * mode.weight_transform_adds
-        actions["input_read"] = t.tile_channels * (mode.taps * act)
-        actions["transformed_write"] = t.tile_channels * (mode.taps * mode.transformed_bits)
-        actions["transformed_read"] = t.tiles * (C_g * mode.taps * groups * mode.transformed_bits)
-        serial = mode.tap_lanes < mode.taps
-        leaves = t.channel_tiles if serial else np.where(np.asarray(t.channel_tiles) > 1, t.channel_tiles, 0)
-        partial_sums = t.tiles * K * mode.taps * leaves
-    elif any(mode.transform_adds):  # on the fly: inputs at every read, results of every fold of the channels
-        reads, folds = t.tiles * (C_g * groups), -(-C_g // mode.reduction_lanes)
-        actions["transform_add"] = reads * adds_in + t.tiles * (K * folds * adds_out)
-        actions["input_read"] = reads * (mode.taps * act)
-        partial_sums = outputs * (t.channel_tiles - 1)
-    elif mode.stationary == "output":
-        actions["input_read"] = t.tiles * _pixels_per_output(mode, t) * (C_g * groups * act)
-        partial_sums = outputs * (t.channel_tiles - 1)
+        partial_sums: Number = _count_transforms(mode, sums, actions)
+    elif mode.units.input_adds or mode.units.inverse_adds:
+        partial_sums = _count_transforms_on_the_fly(mode, sums, actions)
+    elif mode.lanes.stationary == "output":
+        read: Number = sums.tiles * _pixels_per_output(mode, sums)
+        actions["input_read"] = read * (mode.group_channels * len(mode.group_starts) * widths.activation_bits)
+        partial_sums = mode.work.outputs * (sums.channel_tiles - 1)
     else:
-        reading, leaving = t.folds
-        streams = t.filter_tiles if mode.stationary == "input" else 1
-        actions["input_read"] = t.tiles * reading * streams * (mode.reduction_lanes * act)
-        partial_sums = t.tiles * (leaving - K)
-    actions["output_write"] = outputs * act + partial_sums * acc
-    actions["output_read"] = outputs * act + partial_sums * acc
+        read_folds, left_folds = sums.folds
+        streams = sums.filter_tiles if mode.lanes.stationary == "input" else 1
+        read = sums.tiles * read_folds * streams
+        actions["input_read"] = read * (mode.lanes.reduction * widths.activation_bits)
+        partial_sums = sums.tiles * (left_folds - mode.work.out_channels)
+    output_bits = mode.work.outputs * widths.activation_bits + partial_sums * widths.accumulator_bits
+    actions["output_write"] = output_bits
+    actions["output_read"] = output_bits
     return actions
 
 
-def dram_actions(n_bytes: Number, rows: Number) -> Counts:
-    """What moving bytes to and from DRAM costs: rows opened, bits moved on its chips, bits driven over the line."""
-    return {"dram_activate": rows, "dram_move_bit": 8 * n_bytes, "dram_io_bit": 8 * n_bytes}
+def _weight_reads(mode: Mode, sums: LayerSums) -> Number:
+    """How often all weights are read from their buffer."""
+    if mode.lanes.stationary == "weight":
+        return sums.position_tiles
+    return -(-sums.rounds // mode.weight_reuse)
 
 
-def _pixels_per_output(mode: Mode, t: Totals) -> NDArray[np.float64]:
+def _count_transforms(mode: Mode, sums: LayerSums, actions: ActionCounts) -> Number:
+    """Add what transform units do; gives the values that are written to the output buffer and read back."""
+    units, K = mode.units, mode.work.out_channels
+    transforms = sums.tile_channels * units.input_adds + sums.tiles * K * units.inverse_adds
+    actions["transform_add"] = transforms + sums.filter_channels * units.weight_adds
+    actions["input_read"] = sums.tile_channels * (mode.taps * mode.widths.activation_bits)
+    actions["transformed_write"] = sums.tile_channels * (mode.taps * mode.operand_bits)
+    operands = mode.group_channels * mode.taps * len(mode.group_starts)
+    actions["transformed_read"] = sums.tiles * (operands * mode.operand_bits)
+    leaves: Number = sums.channel_tiles
+    if mode.lanes.taps >= mode.taps:  # all taps at once: sums leave only between channel tiles
+        leaves = np.where(np.asarray(leaves) > 1, leaves, 0)
+    left: Number = sums.tiles * K * mode.taps * leaves
+    return left
+
+
+def _count_transforms_on_the_fly(mode: Mode, sums: LayerSums, actions: ActionCounts) -> Number:
+    """The same where inputs are transformed at every read, and the results of every fold of the channels."""
+    units = mode.units
+    reads = sums.tiles * (mode.group_channels * len(mode.group_starts))
+    folds = -(-mode.group_channels // mode.lanes.reduction)
+    results = sums.tiles * (mode.work.out_channels * folds * units.inverse_adds)
+    actions["transform_add"] = reads * units.input_adds + results
+    actions["input_read"] = reads * (mode.taps * mode.widths.activation_bits)
+    return mode.work.outputs * (sums.channel_tiles - 1)
+
+
+def _pixels_per_output(mode: Mode, sums: LayerSums) -> Floats:
     """Distinct pixels that a full round of position lanes reads, for each of its outputs; at most R S."""
-    (R, S), (stride_h, stride_w), (dil_h, dil_w) = mode.work.kernel, mode.work.stride, mode.work.dilation
-    cols = np.minimum(mode.position_lanes, t.cols)
-    rows = np.minimum(t.rows, -(-mode.position_lanes // cols))
-    high = (rows - 1) * stride_h + dil_h * (R - 1) + 1
-    wide = (cols - 1) * stride_w + dil_w * (S - 1) + 1
+    R, S = mode.work.kernel
+    stride_h, stride_w = mode.work.stride
+    dilation_h, dilation_w = mode.work.dilation
+    cols = np.minimum(mode.lanes.positions, sums.cols)
+    rows = np.minimum(sums.rows, -(-mode.lanes.positions // cols))
+    high = (rows - 1) * stride_h + dilation_h * (R - 1) + 1
+    wide = (cols - 1) * stride_w + dilation_w * (S - 1) + 1
     return np.asarray(np.minimum(R * S, high * wide / (rows * cols)))

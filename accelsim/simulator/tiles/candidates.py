@@ -15,12 +15,12 @@ from numpy.typing import ArrayLike
 
 from accelsim.arrays import Ints
 from accelsim.hardware.dram import Transfer
-from accelsim.simulator.tiles.positions import positions
-from accelsim.simulator.tiles.tiling import Shape, balanced_cuts, feature_map_pieces, line_bytes, whole_bytes
+from accelsim.simulator.storage.feature_map import feature_map_pieces, line_bytes, whole_bytes
+from accelsim.simulator.tiles.positions import position_cuts
+from accelsim.simulator.tiles.tiling import LayerShape, balanced_cuts
 from accelsim.workload import CHANNEL_BLOCK
 
 MAX_STEPS = 1 << 20
-
 
 ORDER, FILTERS, CHANNELS, POSITIONS = range(4)
 WEIGHTS_FIRST = np.array([False, True]).reshape(2, 1, 1, 1)
@@ -37,62 +37,77 @@ class Candidates:
     inputs, outputs: the requests for each once, every tile as large as the largest.
     """
 
-    def __init__(self, shape: Shape, row_bytes: int) -> None:
-        self._shape, per_group = shape, shape.out_channels // shape.groups
+    def __init__(self, shape: LayerShape, row_bytes: int) -> None:
+        self._shape = shape
         self.filter_cuts = _filter_cuts(shape)
         self.channel_cuts = balanced_cuts(shape.in_channels // shape.groups, CHANNEL_BLOCK)
-        self.positions = positions(shape.batch, shape.m, shape.vertical, shape.horizontal)
+        self.positions = position_cuts(shape.batch, shape.m, shape.vertical, shape.horizontal)
+        self._count_tiles()
+        self._measure_inputs()
+        self._measure_outputs()
+        self._measure_requests(row_bytes)
+
+    def _count_tiles(self) -> None:
+        """Tiles along each dimension, steps, and which operands are loaded once."""
+        shape = self._shape
+        per_group = shape.out_channels // shape.groups
         self.count = along(POSITIONS, self.positions.count)
-        self.k = k = along(FILTERS, self.filter_cuts)
+        self.k = along(FILTERS, self.filter_cuts)
         self.c = along(CHANNELS, self.channel_cuts)
-        groups_in_tile = np.maximum(k // per_group, 1) if shape.groups > 1 else along(FILTERS, (1,))
+        groups_in_tile = np.maximum(self.k // per_group, 1) if shape.groups > 1 else along(FILTERS, (1,))
         input_groups = -(-shape.groups // groups_in_tile)
-        self.in_group = np.where(k < per_group, -(-per_group // k), 1)
-        self.n_k, self.n_c = input_groups * self.in_group, -(-(shape.in_channels // shape.groups) // self.c)
+        self.in_group = np.where(self.k < per_group, -(-per_group // self.k), 1)
+        self.n_k = input_groups * self.in_group
+        self.n_c = -(-(shape.in_channels // shape.groups) // self.c)
         self.steps = self.count * (self.n_k * self.n_c)
         self.few = self.steps <= MAX_STEPS
-        channels = self.c * groups_in_tile
-        self.in_loads, self.out_loads = self.count * self.n_c * input_groups, self.count * self.n_k
-        self._measure_rooms(channels)
+        self.tile_channels = self.c * groups_in_tile
+        self.in_loads = self.count * self.n_c * input_groups
+        self.out_loads = self.count * self.n_k
         single = self.n_c == 1
         self.weight_once = (single & WEIGHTS_FIRST) | (self.n_k * self.n_c == 1)
         self.input_once = (single & ~WEIGHTS_FIRST) | (self.count * self.n_c == 1)
-        self._measure_requests(channels, row_bytes)
 
-    def _measure_rooms(self, channels: Ints) -> None:
-        """Bytes of input tiles, of all inputs, and of outputs.  channels: of an input tile."""
+    def _measure_inputs(self) -> None:
+        """Bytes of input tiles, and of all inputs."""
         shape, at = self._shape, self.positions
         copies = np.where(self.in_loads == 1, 1, 2)
-        self.input_tile = _bytes(at.in_pixels * channels, shape.activation_bits) * copies
+        self.input_tile = _bytes(at.in_pixels * self.tile_channels, shape.activation_bits) * copies
         if shape.transformed_bits:
             bits = shape.taps * shape.transformed_bits
-            self.transformed_tile = _bytes(at.tiles * channels, bits) * copies
+            self.transformed_tile = _bytes(at.tiles * self.tile_channels, bits) * copies
             self.all_inputs = _bytes(np.full((1,) * 4, at.all_tiles * shape.in_channels), bits)
         else:
             self.all_inputs = along(POSITIONS, _bytes(at.all_pixels * shape.in_channels, shape.activation_bits))
+
+    def _measure_outputs(self) -> None:
+        """Bytes of finished outputs and partial sums."""
+        shape, at = self._shape, self.positions
         copies = np.where(self.out_loads == 1, 1, 2)
         outputs = at.outputs * self.k
         finished = _bytes(outputs, shape.activation_bits) * copies
         if shape.transformed_bits:
             # The inverse transform starts when the lanes are done with the whole tile (``pipeline``): so all of its
             # sums are held, and those of the tile before.
-            self.output_room = _bytes(at.tiles * self.k * copies * shape.taps, shape.accumulator_bits) + finished
+            sums = _bytes(at.tiles * self.k * copies * shape.taps, shape.accumulator_bits)
+            self.output_room = sums + finished
         else:
             partial = _bytes(outputs, shape.accumulator_bits) * copies
             self.output_room = np.where((self.n_c > 1) | (not shape.lanes_hold_outputs), partial, finished)
 
-    def _measure_requests(self, channels: Ints, row_bytes: int) -> None:
+    def _measure_requests(self, row_bytes: int) -> None:
+        """Requests to the DRAM for all inputs and all outputs, each once."""
         shape, at = self._shape, self.positions
         images, rows, cols = at.sizes
         wide = cols == shape.horizontal.outputs
         in_line = line_bytes(shape.horizontal.size, shape.in_channels, shape.input_bits)
         out_line = line_bytes(shape.horizontal.outputs, shape.out_channels, shape.output_bits)
-        in_pieces = feature_map_pieces(images, at.in_high, channels, wide, in_line, row_bytes)
-        out_pieces = feature_map_pieces(images, rows, self.k, wide, out_line, row_bytes)
+        in_pieces, in_rows = feature_map_pieces(images, at.in_high, self.tile_channels, wide, in_line, row_bytes)
+        out_pieces, out_rows = feature_map_pieces(images, rows, self.k, wide, out_line, row_bytes)
         in_bytes = along(POSITIONS, whole_bytes(at.all_pixels * shape.in_channels, shape.input_bits))
         out_bytes = whole_bytes(shape.outputs, shape.output_bits)
-        self.inputs = Transfer(in_bytes, in_pieces[0] * self.in_loads, in_pieces[1] * self.in_loads)
-        self.outputs = Transfer(out_bytes, out_pieces[0] * self.out_loads, out_pieces[1] * self.out_loads)
+        self.inputs = Transfer(in_bytes, in_pieces * self.in_loads, in_rows * self.in_loads)
+        self.outputs = Transfer(out_bytes, out_pieces * self.out_loads, out_rows * self.out_loads)
 
 
 candidates = lru_cache(maxsize=512)(Candidates)
@@ -109,7 +124,7 @@ def _bytes(values: Ints, bits: int) -> Ints:
     return np.asarray(-(-values * bits // 8))
 
 
-def _filter_cuts(shape: Shape) -> tuple[int, ...]:
+def _filter_cuts(shape: LayerShape) -> tuple[int, ...]:
     """Filters of a tile: parts of one convolution group, or several whole groups."""
     per_group = shape.out_channels // shape.groups
     parts = balanced_cuts(per_group, shape.filter_lanes)

@@ -9,29 +9,29 @@ The DMA and the inverse transform work on the other half of each double buffer, 
 Left out: conflicts of accesses that meet in one bank while another is idle; the mapping does not know of ports.
 """
 
-import numpy as np
-
-from accelsim.arrays import Ints
-from accelsim.hardware.parts import Buffers
-from accelsim.simulator.tiles.actions import Counts
+from accelsim.arrays import Ints, round_up
+from accelsim.simulator.tiles.description import TiledBuffers
 from accelsim.simulator.tiles.mode import Mode
+from accelsim.simulator.time.schedule import ActionCounts
 
 
-def lane_bits(mode: Mode, actions: Counts) -> dict[str, float]:
+def lane_bits(mode: Mode, actions: ActionCounts) -> dict[str, float]:
     """Bits that the lanes move through each buffer's ports, the whole layer.  actions: of ``count_actions``."""
-    finished = mode.work.outputs * mode.activation_bits
-    operands = "transformed_read" if mode.transforms else "input_read"
+    finished = mode.work.outputs * mode.widths.activation_bits
+    operands = "transformed" if mode.transforms else "input"
+    read_back = float(actions["output_read"]) - finished
+    written = float(actions["output_write"]) - finished
     return {
         "weight": float(actions["weight_read"]),
-        operands.removesuffix("_read"): float(actions[operands]),
-        "output": float(actions["output_read"]) - finished + float(actions["output_write"]) - finished,
+        operands: float(actions[f"{operands}_read"]),
+        "output": read_back + written,
     }
 
 
-def through_ports(cycles: Ints, bits: float, buffers: Buffers) -> Ints:
+def through_ports(cycles: Ints, bits: float, buffers: TiledBuffers) -> Ints:
     """Cycles of each step where all of them move so many bits through one buffer: (steps,) int64, never fewer."""
     total = int(cycles.sum())
     if buffers.banks is None or not total:
         return cycles
     needed = bits / (buffers.banks * buffers.port_bits)
-    return np.asarray(np.ceil(cycles * max(1.0, needed / total) - 1e-9).astype(np.int64))
+    return round_up(cycles * max(1.0, needed / total))

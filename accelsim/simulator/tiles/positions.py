@@ -13,40 +13,35 @@ from accelsim.simulator.tiles.tiling import Axis, balanced_cuts, extents
 
 
 @dataclass(frozen=True, eq=False)
-class Positions:
-    """Combinations of tile sizes of images, rows and columns, the columns' size changing fastest: (cuts,) int64.
+class PositionCuts:
+    """Combinations of tile sizes of images, rows and columns, the columns' size changing fastest: (cuts,) int64."""
 
-    sizes: images, rows and columns of a tile.  m: outputs of an m x m tile.
-    batch, height, width: of the whole layer's outputs.  in_high: input rows of the largest tile; in_pixels: its pixels,
-    padding left out.  all_pixels: of all tiles together.
-    """
-
-    m: int
-    batch: int
-    height: int
-    width: int
-    sizes: tuple[Ints, Ints, Ints]
-    in_high: Ints
-    in_pixels: Ints
-    all_pixels: Ints
+    m: int  # outputs of an m x m tile, a dimension
+    batch: int  # images of the layer
+    height: int  # of the layer's outputs
+    width: int  # of the layer's outputs
+    sizes: tuple[Ints, Ints, Ints]  # images, rows and columns of a tile
+    in_high: Ints  # input rows of the largest tile
+    in_pixels: Ints  # of the largest tile, padding left out
+    all_pixels: Ints  # of all tiles together
 
     @cached_property
     def count(self) -> Ints:
         """Tiles of the layer."""
-        n, p, q = self.sizes
-        return np.asarray(-(-self.batch // n) * -(-self.height // p) * -(-self.width // q))
+        images, rows, cols = self.sizes
+        return np.asarray(-(-self.batch // images) * -(-self.height // rows) * -(-self.width // cols))
 
     @cached_property
     def outputs(self) -> Ints:
         """Outputs a filter of the largest tile."""
-        n, p, q = self.sizes
-        return n * p * q
+        images, rows, cols = self.sizes
+        return images * rows * cols
 
     @cached_property
     def tiles(self) -> Ints:
         """m x m tiles of the largest tile."""
-        n, p, q = self.sizes
-        return np.asarray(n * -(-p // self.m) * -(-q // self.m))
+        images, rows, cols = self.sizes
+        return np.asarray(images * -(-rows // self.m) * -(-cols // self.m))
 
     @property
     def all_tiles(self) -> int:
@@ -55,33 +50,52 @@ class Positions:
 
 
 @lru_cache(maxsize=1 << 10)
-def positions(batch: int, m: int, vertical: Axis, horizontal: Axis) -> Positions:
+def position_cuts(batch: int, m: int, vertical: Axis, horizontal: Axis) -> PositionCuts:
     """The cuts of a layer's output positions into tiles of whole m x m tiles."""
-    cuts = (balanced_cuts(batch, 1), balanced_cuts(vertical.outputs, m), balanced_cuts(horizontal.outputs, m))
-    n, p, q = (grid.ravel() for grid in np.meshgrid(*(np.array(cut, np.int64) for cut in cuts), indexing="ij"))
-    i, j = (np.searchsorted(cut, size) for cut, size in zip(cuts[1:], (p, q), strict=True))
-    rows, cols = (
-        [extents(axis, size) for size in cut] for axis, cut in zip((vertical, horizontal), cuts[1:], strict=True)
+    image_cuts = balanced_cuts(batch, 1)
+    row_cuts = balanced_cuts(vertical.outputs, m)
+    col_cuts = balanced_cuts(horizontal.outputs, m)
+    grid = np.meshgrid(*(np.array(cuts, np.int64) for cuts in (image_cuts, row_cuts, col_cuts)), indexing="ij")
+    images, rows, cols = (sizes.ravel() for sizes in grid)
+    row_extents = [extents(vertical, size) for size in row_cuts]
+    col_extents = [extents(horizontal, size) for size in col_cuts]
+    i = np.searchsorted(row_cuts, rows)
+    j = np.searchsorted(col_cuts, cols)
+    in_high = np.array([extent.max() for extent in row_extents])[i]
+    in_wide = np.array([extent.max() for extent in col_extents])[j]
+    all_high = np.array([extent.sum() for extent in row_extents])[i]
+    all_wide = np.array([extent.sum() for extent in col_extents])[j]
+    return PositionCuts(
+        m=m,
+        batch=batch,
+        height=vertical.outputs,
+        width=horizontal.outputs,
+        sizes=(images, rows, cols),
+        in_high=in_high,
+        in_pixels=images * in_high * in_wide,
+        all_pixels=batch * all_high * all_wide,
     )
-    high, wide = (np.array([extent.max() for extent in some]) for some in (rows, cols))
-    all_high, all_wide = (np.array([extent.sum() for extent in some]) for some in (rows, cols))
-    return Positions(
-        m, batch, vertical.outputs, horizontal.outputs, (n, p, q), high[i], n * high[i] * wide[j],
-        batch * all_high[i] * all_wide[j],
-    )  # fmt: skip
 
 
 @lru_cache(maxsize=1 << 12)
-def rounds(cuts: Positions, lanes: int) -> Ints:
+def rounds(cuts: PositionCuts, lanes: int) -> Ints:
     """Rounds of ``lanes`` position lanes over all tiles of the layer, remainders included: (cuts,) int64."""
-    whole_sizes, granules = (cuts.batch, cuts.height, cuts.width), (1, cuts.m, cuts.m)
-    parts = [
-        ((size // tile, -(-tile // granule)), (np.int64(size % tile > 0), -(-(size % tile) // granule)))
-        for size, tile, granule in zip(whole_sizes, cuts.sizes, granules, strict=True)
-    ]
+    images, rows, cols = (
+        _whole_and_rest(size, tile, granule)
+        for size, tile, granule in zip(
+            (cuts.batch, cuts.height, cuts.width), cuts.sizes, (1, cuts.m, cuts.m), strict=True
+        )
+    )
     total = np.zeros_like(cuts.count)
-    for n_count, n_tiles in parts[0]:
-        for p_count, p_tiles in parts[1]:
-            for q_count, q_tiles in parts[2]:
-                total += n_count * p_count * q_count * -(-(n_tiles * p_tiles * q_tiles) // lanes)
+    for image_count, image_tiles in images:
+        for row_count, row_tiles in rows:
+            for col_count, col_tiles in cols:
+                tiles = image_tiles * row_tiles * col_tiles
+                total += image_count * row_count * col_count * -(-tiles // lanes)
     return total
+
+
+def _whole_and_rest(size: int, tile: Ints, granule: int) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
+    """How many whole tiles, and of the one that remains (0 or 1), each with its size in granules."""
+    rest = size % tile
+    return (size // tile, -(-tile // granule)), ((rest > 0).astype(np.int64), -(-rest // granule))

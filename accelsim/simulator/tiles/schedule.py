@@ -1,112 +1,160 @@
 """From a mode and a tiling to the steps of a layer."""
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from accelsim.arrays import Ints
+import numpy as np
+
+from accelsim.arrays import Ints, round_up
 from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer
-from accelsim.hardware.machine import SpatialMachine, WinogradMachine
-from accelsim.simulator.tiles.actions import Totals, count_actions, fold_counts
-from accelsim.simulator.tiles.mode import MOST_SUMS, Mode
-from accelsim.simulator.tiles.overhead import TRANSFORM_STEP_CYCLES
+from accelsim.simulator.tiles.actions import LayerSums, count_actions, fold_counts
+from accelsim.simulator.tiles.description import TiledDescription
+from accelsim.simulator.tiles.lanes import first_barriers, lane_cycles, waiting_slots
+from accelsim.simulator.tiles.mode import Mode
+from accelsim.simulator.tiles.overhead import TRANSFORM_STEP_CYCLES, FoldSizes, fill_cycles
 from accelsim.simulator.tiles.ports import lane_bits, through_ports
-from accelsim.simulator.tiles.search import choose
-from accelsim.simulator.tiles.steps import steps
+from accelsim.simulator.tiles.search import choose_tiling
+from accelsim.simulator.tiles.steps import Steps, steps_of
 from accelsim.simulator.tiles.tiling import Tiling
 from accelsim.simulator.time.objective import measured
-from accelsim.simulator.time.schedule import Schedule
-from accelsim.workload import keep
+from accelsim.simulator.time.schedule import ActionCounts, Schedule
 
 
-def best_schedule(modes: list[Mode], machine: SpatialMachine | WinogradMachine) -> Schedule:
+def best_schedule(modes: Sequence[Mode], machine: TiledDescription) -> Schedule:
     """The best mode's schedule by the machine's objective, each mode at its best tiling.
 
     Raises InputError if no mode fits the buffers.
     """
-    plans, faults = [], []
+    schedules, faults = [], []
     for mode in modes:
         try:
-            plans.append(schedule(mode, choose(mode, machine)[0], machine))
+            tiling, _ = choose_tiling(mode, machine)
         except InputError as fault:
             faults.append(fault)
-    if not plans:
+        else:
+            schedules.append(tiled_schedule(mode, tiling, machine))
+    if not schedules:
         raise faults[0]
-    return plans[0] if len(plans) == 1 else min(plans, key=lambda plan: measured(plan, machine))
+    if len(schedules) == 1:
+        return schedules[0]
+    return min(schedules, key=lambda schedule: measured(schedule, machine))
 
 
-def schedule(mode: Mode, tiling: Tiling, machine: SpatialMachine | WinogradMachine) -> Schedule:
+def tiled_schedule(mode: Mode, tiling: Tiling, machine: TiledDescription) -> Schedule:
     """The steps of the layer for one tiling, which must fit the machine's buffers."""
-    work, row_bytes = mode.work, machine.dram.timing.row_bytes
-    of = steps(mode.shape, tiling, row_bytes)
-    barriers = mode.lane_cycles(tiling.filters, of.edges)
-    rounds = -(-of.of_positions // mode.position_lanes)
-    # One row a step.
-    cycles = np.add.reduceat(barriers, mode.filter_barriers(tiling.filters), axis=0)[of.filter, of.channel]
-    rounds_of_step = rounds[of.position]
-    compute = rounds_of_step * cycles
-    compute += mode.fill_cycles(1, 1, of.tiles, rounds_of_step, of.lane_groups, of.filters, cycles)
-    if mode.feed == "systolic":
-        compute[-1] -= 1  # the closed forms count from cycle 0
-    weight_bytes = keep(
-        mode.kept,
-        ("weight tiles", tiling.filters, tiling.channels),
-        lambda: _weight_tile_bytes(mode.dram_bits, of.k_starts, of.edges),
-        MOST_SUMS,
-    )
-    none = np.zeros(len(of), np.int64)
-    transform_cycles = inverse_cycles = weight_transform_cycles = none
-    if mode.transforms:
-        transform = -(-of.tiles * of.channels * mode.phases // mode.transform_rate)
-        inverse = -(-of.tiles * of.filters * mode.phases // mode.inverse_rate)
-        transform_cycles = (transform + TRANSFORM_STEP_CYCLES) * of.new_inputs
-        inverse_cycles = (inverse + TRANSFORM_STEP_CYCLES) * of.last
-    if mode.arrival_cycles:
-        arrival = np.ceil(of.weight_channels * mode.arrival_cycles - 1e-6).astype(np.int64)
-        weight_transform_cycles = arrival * of.new_weights
-    weights = Transfer.contiguous(weight_bytes[of.filter, of.channel] * of.new_weights, row_bytes)
-    transfers = (of.inputs, weights, of.outputs)
-    input_bytes, weight_total, output_bytes = (int(t.n_bytes.sum()) for t in transfers)
-    actions = count_actions(
-        mode,
-        Totals(
-            tiles=of.all_tiles,
-            rounds=int(rounds.sum()),
-            position_tiles=of.position_tiles,
-            filter_tiles=of.filter_tiles,
-            channel_tiles=of.channel_tiles,
-            rows=tiling.rows,
-            cols=tiling.cols,
-            tile_channels=of.tile_channels,
-            filter_channels=of.filter_channels,
-            weight_bytes=weight_total,
-            input_bytes=input_bytes,
-            output_bytes=output_bytes,
-            dram_rows=sum(int(t.rows.sum()) for t in transfers),
-            folds=fold_counts(mode, barriers),
-        ),
-    )
+    row_bytes = machine.dram.timing.row_bytes
+    steps = steps_of(mode.shape, tiling, row_bytes)
+    barriers = lane_cycles(mode, tiling.filters, steps.block_edges)
+    weights = Transfer.contiguous(_weight_bytes(mode, tiling, steps) * steps.new_weights, row_bytes)
+    actions = _actions(mode, tiling, steps, weights, barriers)
+    units = _unit_cycles(mode, steps)
+    transform_cycles = units.transform
     if mode.transforms:
         transform_bits = float(max(actions["input_read"], actions["transformed_write"]))
         transform_cycles = through_ports(transform_cycles, transform_bits, machine.buffers)
+    compute_cycles = _compute_cycles(mode, tiling, steps, barriers)
+    lanes_bits = max(lane_bits(mode, actions).values())
+    work = mode.work
+    outputs_of_tile = mode.m * mode.m * work.out_channels
     return Schedule(
         mode=mode.name,
-        inputs=of.inputs,
+        inputs=steps.inputs,
         weights=weights,
         transform_cycles=transform_cycles,
-        compute_cycles=through_ports(compute, max(lane_bits(mode, actions).values()), machine.buffers),
-        inverse_cycles=inverse_cycles,
-        outputs=of.outputs,
-        weight_transform_cycles=weight_transform_cycles,
+        compute_cycles=through_ports(compute_cycles, lanes_bits, machine.buffers),
+        inverse_cycles=units.inverse,
+        outputs=steps.outputs,
+        weight_transform_cycles=units.weight_transform,
         transforms=mode.transforms,
-        effectual_macs=int(mode.executed * of.all_tiles),
-        useful_slots=(mode.executed + mode.gated) * work.outputs / (mode.m * mode.m * work.out_channels),
-        waiting_slots=mode.waiting_slots(tiling.filters, of.edges) * of.all_tiles,
+        effectual_macs=int(mode.executed * steps.all_tiles),
+        useful_slots=(mode.executed + mode.gated) * work.outputs / outputs_of_tile,
+        waiting_slots=waiting_slots(mode, tiling.filters, steps.block_edges) * steps.all_tiles,
         actions={name: float(count) for name, count in actions.items()},
     )
 
 
-def _weight_tile_bytes(bits: NDArray[np.float64], k_starts: Ints, edges: Ints) -> Ints:
-    """Stored bytes of each weight tile: (filter tiles, channel tiles)."""
-    of_tile = np.add.reduceat(np.add.reduceat(bits, k_starts, axis=0), edges[:-1], axis=1)
-    return np.ceil(of_tile / 8 - 1e-6).astype(np.int64)
+def _compute_cycles(mode: Mode, tiling: Tiling, steps: Steps, barriers: Ints) -> Ints:
+    """Cycles of the lanes in each step."""
+    tile_cycles = np.add.reduceat(barriers, first_barriers(mode, tiling.filters), axis=0)
+    cycles = tile_cycles[steps.filter, steps.channel]
+    rounds = _rounds(mode, steps)[steps.position]
+    fill = fill_cycles(
+        mode.lanes,
+        FoldSizes(
+            steps=1,
+            position_tiles=1,
+            tiles=steps.tiles,
+            rounds=rounds,
+            filter_groups=steps.lane_groups,
+            filters=steps.filters,
+            cycles=cycles,
+        ),
+    )
+    compute = np.asarray(rounds * cycles + fill)
+    if mode.lanes.feed == "systolic":
+        compute[-1] -= 1  # the closed forms count from cycle 0
+    return compute
+
+
+def _rounds(mode: Mode, steps: Steps) -> Ints:
+    """Rounds of position lanes of each position tile."""
+    return np.asarray(-(-steps.position_sizes // mode.lanes.positions))
+
+
+@dataclass(frozen=True)
+class _UnitCycles:
+    """Cycles of the transform units, and of weights as they arrive, in each step."""
+
+    transform: Ints
+    inverse: Ints
+    weight_transform: Ints
+
+
+def _unit_cycles(mode: Mode, steps: Steps) -> _UnitCycles:
+    """What each step takes beside the lanes."""
+    units = mode.units
+    none = np.zeros(len(steps), np.int64)
+    transform = inverse = arrival = none
+    if mode.transforms:
+        transform = -(-steps.tiles * steps.channels * units.phases // units.input_rate)
+        transform = (transform + TRANSFORM_STEP_CYCLES) * steps.new_inputs
+        inverse = -(-steps.tiles * steps.filters * units.phases // units.inverse_rate)
+        inverse = (inverse + TRANSFORM_STEP_CYCLES) * steps.last
+    if mode.arrival_cycles:
+        arrival = round_up(steps.weight_channels * mode.arrival_cycles) * steps.new_weights
+    return _UnitCycles(transform, inverse, arrival)
+
+
+def _actions(mode: Mode, tiling: Tiling, steps: Steps, weights: Transfer, barriers: Ints) -> ActionCounts:
+    """What the layer does that costs energy."""
+    transfers = (steps.inputs, weights, steps.outputs)
+    sums = LayerSums(
+        tiles=steps.all_tiles,
+        rounds=int(_rounds(mode, steps).sum()),
+        position_tiles=steps.position_tiles,
+        filter_tiles=steps.filter_tiles,
+        channel_tiles=steps.channel_tiles,
+        rows=tiling.rows,
+        cols=tiling.cols,
+        tile_channels=steps.tile_channels,
+        filter_channels=steps.filter_channels,
+        weight_bytes=int(weights.n_bytes.sum()),
+        input_bytes=int(steps.inputs.n_bytes.sum()),
+        output_bytes=int(steps.outputs.n_bytes.sum()),
+        dram_rows=sum(int(transfer.rows.sum()) for transfer in transfers),
+        folds=fold_counts(mode, barriers),
+    )
+    return count_actions(mode, sums)
+
+
+def _weight_bytes(mode: Mode, tiling: Tiling, steps: Steps) -> Ints:
+    """Stored bytes of each step's weight tile."""
+
+    def count() -> Ints:
+        tile_filters = np.add.reduceat(mode.dram_bits, steps.first_filters, axis=0)
+        bits = np.add.reduceat(tile_filters, steps.block_edges[:-1], axis=1)
+        return round_up(bits / 8)
+
+    tile_bytes = mode.sums.tile_bytes.get((tiling.filters, tiling.channels), count)
+    return np.asarray(tile_bytes[steps.filter, steps.channel])

@@ -8,95 +8,146 @@ from functools import lru_cache
 
 import numpy as np
 
+from accelsim.arrays import Ints
 from accelsim.hardware.dram import Transfer
+from accelsim.simulator.storage.feature_map import feature_map_pieces, line_bytes, whole_bytes
 from accelsim.simulator.tiles.tiling import (
-    Shape,
+    LayerShape,
     Tiling,
     block_edges,
     extents,
-    feature_map_pieces,
     filter_starts,
     group_starts,
-    line_bytes,
     tile_sizes,
-    whole_bytes,
 )
 from accelsim.simulator.time.schedule import changes
 
-MOST_KEPT_STEPS = 512  # of a tiling that is kept: a few ten KB
+FEW_STEPS = 512  # of a tiling that is remembered: a few ten KB
 
 
 class Steps:
     """One row a step: (steps,) int64.
 
     position, filter, channel: which tile of each dimension.  new_inputs, new_weights, last: 1 where the step loads the
-    tile, or is the last to add to its outputs.  tiles: of m x m outputs.  rows: convolution rows.
+    tile, or is the last to add to its outputs.  tiles: of m x m outputs.
     filters, channels, weight_channels: of the step's tiles; channels of all convolution groups, weight_channels of one.
     lane_groups: groups of filters side by side.
-    inputs, outputs: the requests.  Of the whole layer: all_tiles; position_tiles, filter_tiles, channel_tiles; k_starts
-    and edges, the first filter and channel block of each tile; tile_channels and filter_channels, as they are loaded.
+    inputs, outputs: the requests.  Of the whole layer: position_sizes, m x m tiles of each position tile; all_tiles;
+    position_tiles, filter_tiles, channel_tiles; first_filters and block_edges, the first filter and channel block of
+    each tile; tile_channels and filter_channels, as they are loaded.
     """
 
-    def __init__(self, shape: Shape, tiling: Tiling, row_bytes: int) -> None:
-        K, C, per_group = shape.out_channels, shape.in_channels // shape.groups, shape.out_channels // shape.groups
-        m, vertical, horizontal = shape.m, shape.vertical, shape.horizontal
-        # Sizes of each tile along each dimension.
-        n = tile_sizes(shape.batch, tiling.images)
-        p, q = tile_sizes(vertical.outputs, tiling.rows), tile_sizes(horizontal.outputs, tiling.cols)
-        h, w = extents(vertical, tiling.rows), extents(horizontal, tiling.cols)
-        self.k_starts, self.edges = filter_starts(K, shape.groups, tiling.filters), block_edges(C, tiling.channels)
-        k, c = np.diff(np.append(self.k_starts, K)), tile_sizes(C, tiling.channels)
-        conv_groups = np.maximum(k // per_group, 1)
-        input_group = self.k_starts // (per_group * max(tiling.filters // per_group, 1))
-        lane_starts = group_starts(K, shape.groups, shape.filter_lanes)
-        lane_groups = np.diff(np.append(np.searchsorted(lane_starts, self.k_starts), len(lane_starts)))
-
-        # (position tiles,)
-        tiles = np.multiply.outer(n, np.multiply.outer(-(-p // m), -(-q // m))).ravel()
-        outputs = np.multiply.outer(n, np.multiply.outer(p, q)).ravel()
-        pixels = np.multiply.outer(n, np.multiply.outer(h, w)).ravel()
-        in_rows, out_rows = (np.tile(np.repeat(x, len(q)), len(n)) for x in (h, p))
-        images = np.repeat(n, len(p) * len(q))
-        self.all_tiles = int(tiles.sum())
-        self.position_tiles, self.filter_tiles, self.channel_tiles = len(tiles), len(k), len(c)
-
-        order = (len(k), len(tiles), len(c)) if tiling.weights_first else (len(tiles), len(k), len(c))
-        first, second, i_c = (index.ravel() for index in np.indices(order))
-        i_k, i_t = (first, second) if tiling.weights_first else (second, first)
-        new_weights = changes(i_k * len(c) + i_c)
-        new_inputs = changes((i_t * len(k) + input_group[i_k]) * len(c) + i_c)
-        if tiling.weights_stay:
-            new_weights *= i_t == 0
-        if tiling.inputs_stay:
-            new_inputs *= changes(input_group)[i_k]
-        self.position, self.filter, self.channel = i_t, i_k, i_c
-        self.new_weights, self.new_inputs, self.last = new_weights, new_inputs, (i_c == len(c) - 1).astype(np.int64)
-        self.tiles, self.filters, self.lane_groups = tiles[i_t], k[i_k], lane_groups[i_k]
-        self.of_positions = tiles
-        self.channels = c[i_c] * conv_groups[i_k]
-        self.weight_channels = k[i_k] * c[i_c]
-        self.tile_channels = int((self.tiles * self.channels * new_inputs).sum())
-        self.filter_channels = int((self.weight_channels * new_weights).sum())
-
-        whole_width = np.bool_(len(q) == 1)
-        in_line = line_bytes(horizontal.size, shape.in_channels, shape.input_bits)
-        out_line = line_bytes(horizontal.outputs, K, shape.output_bits)
-        in_pieces = feature_map_pieces(images[i_t], in_rows[i_t], self.channels, whole_width, in_line, row_bytes)
-        out_pieces = feature_map_pieces(images[i_t], out_rows[i_t], self.filters, whole_width, out_line, row_bytes)
-        in_bytes = whole_bytes(pixels[i_t] * self.channels, shape.input_bits)
-        out_bytes = whole_bytes(outputs[i_t] * self.filters, shape.output_bits)
-        self.inputs = Transfer(*(x * new_inputs for x in (in_bytes, *in_pieces)))
-        self.outputs = Transfer(*(x * self.last for x in (out_bytes, *out_pieces)))
+    def __init__(self, shape: LayerShape, tiling: Tiling, row_bytes: int) -> None:
+        self._shape = shape
+        self._tiling = tiling
+        self._cut_positions()
+        self._cut_filters_and_channels()
+        self._put_in_order()
+        self._request(row_bytes)
 
     def __len__(self) -> int:
         return len(self.position)
 
+    def _cut_positions(self) -> None:
+        """Sizes of the tiles of images, rows and columns."""
+        shape, tiling, m = self._shape, self._tiling, self._shape.m
+        images = tile_sizes(shape.batch, tiling.images)
+        rows = tile_sizes(shape.vertical.outputs, tiling.rows)
+        cols = tile_sizes(shape.horizontal.outputs, tiling.cols)
+        in_rows = extents(shape.vertical, tiling.rows)
+        in_cols = extents(shape.horizontal, tiling.cols)
+        self.position_sizes = _products(images, -(-rows // m), -(-cols // m))
+        self._outputs = _products(images, rows, cols)
+        self._pixels = _products(images, in_rows, in_cols)
+        self._images = np.repeat(images, len(rows) * len(cols))
+        self._rows = np.tile(np.repeat(rows, len(cols)), len(images))
+        self._in_rows = np.tile(np.repeat(in_rows, len(cols)), len(images))
+        self._whole_width = np.bool_(len(cols) == 1)
+        self.all_tiles = int(self.position_sizes.sum())
+        self.position_tiles = len(self.position_sizes)
 
-kept_steps = lru_cache(maxsize=1 << 10)(Steps)
+    def _cut_filters_and_channels(self) -> None:
+        """Sizes of the tiles of filters and channels, and which convolution groups they belong to."""
+        shape, tiling = self._shape, self._tiling
+        K = shape.out_channels
+        C = shape.in_channels // shape.groups
+        per_group = K // shape.groups
+        self.first_filters = filter_starts(K, shape.groups, tiling.filters)
+        self.block_edges = block_edges(C, tiling.channels)
+        self._filter_sizes = np.diff(np.append(self.first_filters, K))
+        self._channel_sizes = tile_sizes(C, tiling.channels)
+        self._conv_groups = np.maximum(self._filter_sizes // per_group, 1)
+        self._input_group = self.first_filters // (per_group * max(tiling.filters // per_group, 1))
+        lane_starts = group_starts(K, shape.groups, shape.filter_lanes)
+        first_lane_groups = np.searchsorted(lane_starts, self.first_filters)
+        self._lane_groups = np.diff(np.append(first_lane_groups, len(lane_starts)))
+        self.filter_tiles = len(self._filter_sizes)
+        self.channel_tiles = len(self._channel_sizes)
+
+    def _put_in_order(self) -> None:
+        """Which tiles each step works on, and which of them are new."""
+        outer = (self.filter_tiles, self.position_tiles)
+        if not self._tiling.weights_first:
+            outer = outer[::-1]
+        first, second, channel = (index.ravel() for index in np.indices((*outer, self.channel_tiles)))
+        self.filter, self.position = (first, second) if self._tiling.weights_first else (second, first)
+        self.channel = channel
+
+        weight_tile = self.filter * self.channel_tiles + channel
+        input_group = self._input_group[self.filter]
+        input_tile = (self.position * self.filter_tiles + input_group) * self.channel_tiles + channel
+        self.new_weights = changes(weight_tile)
+        self.new_inputs = changes(input_tile)
+        if self._tiling.weights_stay:
+            self.new_weights *= self.position == 0
+        if self._tiling.inputs_stay:
+            self.new_inputs *= changes(self._input_group)[self.filter]
+        self.last = (channel == self.channel_tiles - 1).astype(np.int64)
+
+        self.tiles = self.position_sizes[self.position]
+        self.filters = self._filter_sizes[self.filter]
+        self.lane_groups = self._lane_groups[self.filter]
+        self.channels = self._channel_sizes[channel] * self._conv_groups[self.filter]
+        self.weight_channels = self.filters * self._channel_sizes[channel]
+        self.tile_channels = int((self.tiles * self.channels * self.new_inputs).sum())
+        self.filter_channels = int((self.weight_channels * self.new_weights).sum())
+
+    def _request(self, row_bytes: int) -> None:
+        """Requests to the DRAM for inputs and outputs."""
+        shape, at = self._shape, self.position
+        in_line = line_bytes(shape.horizontal.size, shape.in_channels, shape.input_bits)
+        out_line = line_bytes(shape.horizontal.outputs, shape.out_channels, shape.output_bits)
+        images = self._images[at]
+        in_pieces, in_rows = feature_map_pieces(
+            images, self._in_rows[at], self.channels, self._whole_width, in_line, row_bytes
+        )
+        out_pieces, out_rows = feature_map_pieces(
+            images, self._rows[at], self.filters, self._whole_width, out_line, row_bytes
+        )
+        in_bytes = whole_bytes(self._pixels[at] * self.channels, shape.input_bits)
+        out_bytes = whole_bytes(self._outputs[at] * self.filters, shape.output_bits)
+        self.inputs = Transfer(
+            n_bytes=in_bytes * self.new_inputs,
+            pieces=in_pieces * self.new_inputs,
+            rows=in_rows * self.new_inputs,
+        )
+        self.outputs = Transfer(
+            n_bytes=out_bytes * self.last,
+            pieces=out_pieces * self.last,
+            rows=out_rows * self.last,
+        )
 
 
-def steps(shape: Shape, tiling: Tiling, row_bytes: int) -> Steps:
-    """The steps of a tiling, kept where there are few."""
+def _products(images: Ints, rows: Ints, cols: Ints) -> Ints:
+    """A size of each position tile, images by rows by columns: (position tiles,)."""
+    return np.multiply.outer(images, np.multiply.outer(rows, cols)).ravel()
+
+
+remembered_steps = lru_cache(maxsize=1 << 10)(Steps)
+
+
+def steps_of(shape: LayerShape, tiling: Tiling, row_bytes: int) -> Steps:
+    """The steps of a tiling, remembered where there are few."""
     count = len(filter_starts(shape.out_channels, shape.groups, tiling.filters))
     for size, tile in (
         (shape.batch, tiling.images),
@@ -105,4 +156,4 @@ def steps(shape: Shape, tiling: Tiling, row_bytes: int) -> Steps:
         (shape.in_channels // shape.groups, tiling.channels),
     ):
         count *= -(-size // tile)
-    return (kept_steps if count <= MOST_KEPT_STEPS else Steps)(shape, tiling, row_bytes)
+    return (remembered_steps if count <= FEW_STEPS else Steps)(shape, tiling, row_bytes)

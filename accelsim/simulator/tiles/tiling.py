@@ -1,4 +1,4 @@
-"""How one layer is cut into tiles: sizes, what a tile reads, and how it lies in memory.
+"""How one layer is cut into tiles: their sizes, where each begins, and what each reads.
 
 A step works on n images x p x q outputs, k filters and c input channels.  Channels are innermost, so that partial sums
 stay on chip; the outer order is filters-then-positions (``weights_first``: a tile of weights stays while the inputs
@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from accelsim.arrays import Ints
 from accelsim.workload import CHANNEL_BLOCK, LayerWork
@@ -18,19 +17,16 @@ from accelsim.workload import CHANNEL_BLOCK, LayerWork
 
 @dataclass(frozen=True)
 class Tiling:
-    """Sizes of a tile: images, output rows and columns, filters, input channels of a group; and the outer order.
-
-    weights_stay, inputs_stay: the buffer holds all tiles of the layer, so each is loaded once.
-    """
+    """One way to cut a layer: sizes of a tile, and the outer order."""
 
     images: int
-    rows: int
-    cols: int
+    rows: int  # of outputs
+    cols: int  # of outputs
     filters: int
-    channels: int
-    weights_first: bool
-    weights_stay: bool = False
-    inputs_stay: bool = False
+    channels: int  # input channels of a convolution group
+    weights_first: bool  # outer order: filters, then positions
+    weights_stay: bool = False  # the buffer holds all weight tiles of the layer, so each is loaded once
+    inputs_stay: bool = False  # the buffer holds all input tiles of the layer
 
 
 @lru_cache(maxsize=1 << 14)
@@ -47,12 +43,12 @@ def tile_sizes(size: int, tile: int) -> Ints:
 
 
 class Axis(NamedTuple):
-    """Rows or columns of a layer: input size, outputs, stride, inputs that one output reaches over, padding."""
+    """Rows or columns of a layer."""
 
-    size: int
+    size: int  # of the input
     outputs: int
     stride: int
-    reach: int
+    reach: int  # inputs that one output reaches over
     padding: int
 
     @staticmethod
@@ -63,12 +59,8 @@ class Axis(NamedTuple):
         return Axis(size, outputs, work.stride[axis], reach, work.padding[axis])
 
 
-class Shape(NamedTuple):
-    """All of a layer and a mode that decides which tilings there are and what their tiles hold, but for the weights.
-
-    taps: of a filter in the Winograd domain; transformed_bits: 0 without transform units.  input_bits, output_bits: of
-    an activation in DRAM, on average.  lanes_hold_outputs: whether sums stay in the lanes.  The rest: see ``Mode``.
-    """
+class LayerShape(NamedTuple):
+    """All of a layer and a mode that decides which tilings there are and what their tiles hold, but for the weights."""
 
     batch: int
     in_channels: int
@@ -76,15 +68,15 @@ class Shape(NamedTuple):
     groups: int
     vertical: Axis
     horizontal: Axis
-    m: int
+    m: int  # outputs of an m x m tile, a dimension
     filter_lanes: int
-    taps: int
-    activation_bits: int
-    transformed_bits: int
+    taps: int  # of a filter in the Winograd domain
+    activation_bits: int  # on chip
+    transformed_bits: int  # 0 without transform units
     accumulator_bits: int
-    input_bits: float
-    output_bits: float
-    lanes_hold_outputs: bool
+    input_bits: float  # of an activation in DRAM, on average
+    output_bits: float  # the same of an output
+    lanes_hold_outputs: bool  # whether sums stay in the lanes
 
     @property
     def outputs(self) -> int:
@@ -139,28 +131,3 @@ def block_edges(group_channels: int, channels: int) -> Ints:
     edges = np.append(np.arange(0, blocks, -(-channels // CHANNEL_BLOCK)), blocks)
     edges.flags.writeable = False
     return edges
-
-
-def line_bytes(width: int, channels: int, bits: float) -> int:
-    """Bytes of one image row of one plane of a feature map in DRAM (see ``feature_map_pieces``)."""
-    return int(np.ceil(width * min(channels, CHANNEL_BLOCK) * bits / 8))
-
-
-def whole_bytes(elements: ArrayLike, bits: float) -> Ints:
-    """Bytes of each tile of activations of ``bits`` each."""
-    return np.ceil(np.asarray(elements, np.float64) * bits / 8 - 1e-9).astype(np.int64)
-
-
-def feature_map_pieces(
-    images: ArrayLike, rows: ArrayLike, channels: ArrayLike, whole_width: ArrayLike, line: int, row_bytes: int
-) -> tuple[Ints, Ints]:
-    """Contiguous pieces, and DRAM rows touched, of a tile of a feature map.
-
-    Feature maps lie in DRAM as planes of 16 channels, each plane row by row, 16 channels a pixel.  In a plane a tile is
-    one piece where it is as wide as the image, else a piece an image row, ``line`` bytes apart.
-    """
-    rows = np.asarray(rows, np.int64)
-    planes = np.asarray(images) * -(-np.asarray(channels) // CHANNEL_BLOCK)
-    touched = -(-rows * line // row_bytes)
-    pieces = np.where(whole_width, 1, rows)
-    return planes * pieces, planes * np.where(whole_width, touched, np.minimum(rows, touched))

@@ -15,22 +15,23 @@ from dataclasses import replace
 
 import numpy as np
 
-from accelsim.simulator.time.pipeline import Durations, fast
+from accelsim.simulator.time.pipeline import Durations, pipeline_cycles
 from accelsim.simulator.time.schedule import Schedule
 
 BOUNDS = ("useful", "imbalance", "edge", "transform", "dram")
 NAMES = {"useful": "compute"}  # how ``bound`` calls a part, where not by its name
 
 
-def breakdown(plan: Schedule, d: Durations, cycles: int, lanes: int) -> dict[str, int | str]:
+def breakdown(schedule: Schedule, d: Durations, cycles: int, lanes: int) -> dict[str, int | str]:
     """The parts as ``PART_cycles``, and ``bound``: the largest of them.  cycles: of the layer as timed from ``d``."""
-    compute = int(plan.compute_cycles.sum())
-    useful = min(compute, int(plan.useful_slots / lanes))
-    imbalance = min(compute - useful, int(plan.waiting_slots / lanes))
+    compute = int(schedule.compute_cycles.sum())
+    useful = min(compute, int(schedule.useful_slots / lanes))
+    imbalance = min(compute - useful, int(schedule.waiting_slots / lanes))
     without_dram = compute
-    if plan.transforms or plan.weight_transform_cycles.any():
+    if schedule.transforms or schedule.weight_transform_cycles.any():
         none = np.zeros_like(d.store)
-        without_dram = fast(replace(d, input_load=none, weight_load=plan.weight_transform_cycles, store=none))
+        no_dram = replace(d, input_load=none, weight_load=schedule.weight_transform_cycles, store=none)
+        without_dram = pipeline_cycles(no_dram)
     parts = {
         "useful": useful,
         "imbalance": imbalance,

@@ -6,11 +6,11 @@ fill it, and the unit that empties it puts it back.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import simpy
 
-from accelsim.simulator.time.pipeline import SLOTS, Durations
+from accelsim.simulator.time.pipeline import AHEAD, SLOTS, Durations
 
 UNITS = ("dma", "transform", "lanes", "inverse")
 Generator = simpy.events.ProcessGenerator
@@ -18,51 +18,44 @@ Generator = simpy.events.ProcessGenerator
 
 @dataclass(frozen=True)
 class Span:
-    """One unit busy with one thing: from ``start`` for ``cycles``."""
+    """One unit busy with one thing, for a timeline."""
 
-    unit: str
-    task: str
-    start: int
+    unit: str  # of ``UNITS``
+    task: str  # what it does, and for which step
+    start: int  # cycle
     cycles: int
 
 
-@dataclass
 class _Layer:
     """State of one layer's run: slots, and for each step the events that others wait for."""
 
-    d: Durations
-    env: simpy.Environment
-    record: Callable[[Span], None] | None
-    slots: dict[str, simpy.Container] = field(init=False)
-    inputs_loaded: list[simpy.Event] = field(init=False)
-    weights_loaded: list[simpy.Event] = field(init=False)
-    transformed: list[simpy.Event] = field(init=False)
-    computed: list[simpy.Event] = field(init=False)
-    finished: list[simpy.Event] = field(init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(self, d: Durations, env: simpy.Environment, record: Callable[[Span], None] | None) -> None:
+        self.d = d
+        self.env = env
+        self.record = record
         buffers = ("input", "weight", "transformed", "accumulator", "output")
-        self.slots = {name: simpy.Container(self.env, SLOTS, SLOTS) for name in buffers}
-        self.inputs_loaded, self.weights_loaded, self.transformed = (
-            self.per_tile(starts.tolist())
-            for starts in (self.d.input_starts, self.d.weight_starts, self.d.input_starts)
-        )
-        self.computed, self.finished = ([self.env.event() for _ in self.d.compute] for _ in range(2))
+        self.slots = {name: simpy.Container(env, SLOTS, SLOTS) for name in buffers}
+        self.inputs_loaded = self.per_tile(d.input_starts.tolist())
+        self.weights_loaded = self.per_tile(d.weight_starts.tolist())
+        self.transformed = self.per_tile(d.input_starts.tolist())
+        self.computed = [env.event() for _ in d.compute]
+        self.finished = [env.event() for _ in d.compute]
 
     def per_tile(self, starts: list[bool]) -> list[simpy.Event]:
-        """For each step the event of its tile: its own where a tile starts, else that of the step before."""
+        """For each step the event that its tile is there: where no tile starts, that of the step before."""
         events = [self.env.event().succeed()]
         for start in starts:
             events.append(self.env.event() if start else events[-1])
         return events[1:]
 
     def busy(self, unit: str, task: str, cycles: int) -> Generator:
-        """Occupy a unit."""
+        """Occupy a unit for some cycles."""
         if self.record is not None and cycles:
             self.record(Span(unit, task, int(self.env.now), cycles))
         yield self.env.timeout(cycles)
 
     def load(self, i: int) -> Generator:
+        """The DMA's loads for one step: its input tile, then its weight tile, where they are new."""
         if self.d.input_starts[i]:
             yield self.slots["input"].get(1)
             yield from self.busy("dma", f"load inputs {i}", int(self.d.input_load[i]))
@@ -75,11 +68,11 @@ class _Layer:
     def dma(self) -> Generator:
         """Loads two steps ahead, stores in between, in the fixed order."""
         steps = len(self.d.compute)
-        for i in range(min(2, steps)):
+        for i in range(min(AHEAD, steps)):
             yield from self.load(i)
         for i in range(steps):
-            if i + 2 < steps:
-                yield from self.load(i + 2)
+            if i + AHEAD < steps:
+                yield from self.load(i + AHEAD)
             if self.d.output_ends[i]:
                 yield self.finished[i]
                 yield from self.busy("dma", f"store {i}", int(self.d.store[i]))
@@ -97,12 +90,11 @@ class _Layer:
 
     def lanes(self) -> Generator:
         """The multiply-accumulate lanes."""
-        steps = len(self.d.compute)
         inputs_ready = self.transformed if self.d.transforms else self.inputs_loaded
-        results = "accumulator" if self.d.transforms else "output"
         inputs = "transformed" if self.d.transforms else "input"
+        results = "accumulator" if self.d.transforms else "output"
         starts = [True, *self.d.output_ends[:-1]]
-        for i in range(steps):
+        for i in range(len(self.d.compute)):
             yield inputs_ready[i] & self.weights_loaded[i]
             if starts[i]:
                 yield self.slots[results].get(1)
@@ -124,7 +116,7 @@ class _Layer:
             self.finished[i].succeed()
 
 
-def event(d: Durations, record: Callable[[Span], None] | None = None) -> int:
+def event_cycles(d: Durations, record: Callable[[Span], None] | None = None) -> int:
     """Cycles of one layer by discrete-event simulation.
 
     record: called with each span of each unit's work, in order of its start, for a timeline.

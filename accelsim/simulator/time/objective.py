@@ -12,35 +12,33 @@ from functools import lru_cache
 import numpy as np
 
 from accelsim.arrays import Floats
-from accelsim.hardware.energy import Price, prices, static_mw
-from accelsim.hardware.machine import SpatialMachine, WinogradMachine
-from accelsim.simulator.tiles.actions import Number
-from accelsim.simulator.time.pipeline import durations, fast
-from accelsim.simulator.time.schedule import Schedule
+from accelsim.hardware.description import MachineDescription
+from accelsim.hardware.energy import prices, static_mw
+from accelsim.hardware.price import Price
+from accelsim.simulator.time.pipeline import durations, pipeline_cycles
+from accelsim.simulator.time.schedule import Number, Schedule
 
 
-def measured(plan: Schedule, machine: SpatialMachine | WinogradMachine) -> float:
+def measured(schedule: Schedule, machine: MachineDescription) -> float:
     """What a schedule scores by the machine's objective: cycles, DRAM bytes, pJ, or pJ x cycles."""
     if machine.objective == "dram":
-        return float(plan.dram_bytes)
-    cycles = fast(durations(plan, machine))
-    return float(score(machine, np.float64(cycles), plan.actions))
+        return float(schedule.dram_bytes)
+    cycles = pipeline_cycles(durations(schedule, machine))
+    return float(score(machine, np.float64(cycles), schedule.actions))
 
 
-def predicted(plan: Schedule, machine: SpatialMachine | WinogradMachine) -> float:
+def predicted(schedule: Schedule, machine: MachineDescription) -> float:
     """``measured`` with the slower of lanes and DMA for the cycles: for a search over many schedules.
 
     Of fewer loads, or of steps joined into one, it is never more.
     """
     if machine.objective == "dram":
-        return float(plan.dram_bytes)
-    cycles = max(int(plan.compute_cycles.sum()), durations(plan, machine).dma_cycles)
-    return float(score(machine, np.float64(cycles), plan.actions))
+        return float(schedule.dram_bytes)
+    cycles = max(int(schedule.compute_cycles.sum()), durations(schedule, machine).dma_cycles)
+    return float(score(machine, np.float64(cycles), schedule.actions))
 
 
-def score(
-    machine: SpatialMachine | WinogradMachine, cycles: Floats | np.float64, actions: Mapping[str, Number]
-) -> Floats:
+def score(machine: MachineDescription, cycles: Floats | np.float64, actions: Mapping[str, Number]) -> Floats:
     """Cycles, pJ or pJ x cycles, as the machine's objective says, of candidates with these cycles and action counts."""
     if machine.objective not in {"energy", "edp"}:
         return np.asarray(cycles)
@@ -51,5 +49,5 @@ def score(
 
 
 @lru_cache(maxsize=64)
-def _table(machine: SpatialMachine | WinogradMachine) -> tuple[dict[str, Price], float]:
+def _table(machine: MachineDescription) -> tuple[dict[str, Price], float]:
     return prices(machine), static_mw(machine)

@@ -11,38 +11,37 @@ What both engines mean, in cycles:
 - layers follow one another without overlap.
 
 The order is fixed, so no change of speed can reorder the work: faster memory or units never cost cycles.
-``fast`` computes these times by recurrence; ``accelsim.simulator.time.event`` runs the same units as SimPy processes.
+``pipeline_cycles`` computes these times by recurrence; ``event`` runs the same units as SimPy processes.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-from accelsim.arrays import Flags, Ints
+from accelsim.arrays import Flags, Floats, Ints, round_up
+from accelsim.hardware.description import MachineDescription
 from accelsim.hardware.dram import DramType, Transfer, transfer_ns, turnaround_ns
-from accelsim.hardware.machine import SpatialMachine, WinogradMachine
 from accelsim.simulator.time.schedule import Schedule
 
 SLOTS = 2  # double-buffering
+AHEAD = 2  # steps whose tiles are loaded before a step is done
 
 
 @dataclass(frozen=True)
 class Durations:
-    """Cycles of each thing that a step does: (steps,) int64; and which steps do it: (steps,) bool."""
+    """Cycles of each thing that a step does, (steps,) int64, and which steps do it, (steps,) bool."""
 
     input_load: Ints
     weight_load: Ints
-    transform: Ints
+    transform: Ints  # of the new input tile
     compute: Ints
-    inverse: Ints
+    inverse: Ints  # of the finished output tile
     store: Ints
-    input_starts: Flags
-    weight_starts: Flags
-    output_ends: Flags
-    transforms: bool
+    input_starts: Flags  # steps that load an input tile
+    weight_starts: Flags  # steps that load a weight tile
+    output_ends: Flags  # steps that store an output tile
+    transforms: bool  # whether inputs and outputs pass through transform units
 
     @cached_property
     def input_ends(self) -> Flags:
@@ -67,39 +66,37 @@ def _ends(starts: Flags) -> Flags:
     return ends
 
 
-Engine = Callable[[Durations], int]  # -> cycles from the first request to the last byte stored
-
-
-def durations(plan: Schedule, machine: SpatialMachine | WinogradMachine) -> Durations:
+def durations(schedule: Schedule, machine: MachineDescription) -> Durations:
     """The schedule in cycles of the machine's clock and DRAM."""
-    dram, transfers = machine.dram, plan.transfers
+    dram = machine.dram
     requests = Transfer(
-        np.array([t.n_bytes for t in transfers]),
-        np.array([t.pieces for t in transfers]),
-        np.array([t.rows for t in transfers]),
+        n_bytes=np.array([transfer.n_bytes for transfer in schedule.transfers]),
+        pieces=np.array([transfer.pieces for transfer in schedule.transfers]),
+        rows=np.array([transfer.rows for transfer in schedule.transfers]),
     )
     new_inputs, new_weights, stores = requests.n_bytes > 0
     before_load, before_store = _turnarounds(dram.timing, new_inputs | new_weights, stores)
     before = np.array([before_load * new_inputs, before_load * ~new_inputs, before_store])
     ns = transfer_ns(dram.timing, dram.channels, requests) + before
-    input_load, weight_load, store = np.ceil(ns / machine.ns_per_cycle - 1e-9).astype(np.int64)
+    input_load, weight_load, store = round_up(ns / machine.ns_per_cycle)
     return Durations(
         input_load=input_load,
-        weight_load=np.maximum(weight_load, plan.weight_transform_cycles),
-        transform=plan.transform_cycles,
-        compute=plan.compute_cycles,
-        inverse=plan.inverse_cycles,
+        weight_load=np.maximum(weight_load, schedule.weight_transform_cycles),
+        transform=schedule.transform_cycles,
+        compute=schedule.compute_cycles,
+        inverse=schedule.inverse_cycles,
         store=store,
         input_starts=new_inputs,
         weight_starts=new_weights,
         output_ends=stores,
-        transforms=plan.transforms,
+        transforms=schedule.transforms,
     )
 
 
-def _turnarounds(dram: DramType, loads: Flags, stores: Flags) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _turnarounds(dram: DramType, loads: Flags, stores: Flags) -> tuple[Floats, Floats]:
     """Idle time of the DRAM's bus before each step's load and before its store, in the DMA's order: ns, (steps,)."""
-    steps, order = len(loads), _program(len(loads))
+    steps = len(loads)
+    order = _program(steps)
     order = order[np.concatenate([loads, stores])[order]]
     before = np.zeros(2 * steps)
     before[order] = turnaround_ns(dram, order >= steps)
@@ -109,24 +106,42 @@ def _turnarounds(dram: DramType, loads: Flags, stores: Flags) -> tuple[NDArray[n
 @lru_cache(maxsize=256)
 def _program(steps: int) -> Ints:
     """The DMA's order: loads of steps 0 and 1, then load i + 2, store i; the loads numbered before the stores."""
-    i = np.arange(steps)
-    return np.argsort(np.concatenate([np.where(i < 2, i, 2 * i - 2), 2 * i + 3]))
+    step = np.arange(steps)
+    loads = np.where(step < AHEAD, step, 2 * step - AHEAD)
+    stores = 2 * step + AHEAD + 1
+    return np.argsort(np.concatenate([loads, stores]))
 
 
-def fast(d: Durations) -> int:
-    """Cycles of one layer by recurrence over its steps."""
+def pipeline_cycles(d: Durations) -> int:
+    """Cycles of one layer by recurrence over its steps, from the first request to the last byte stored."""
     steps = len(d.compute)
-    input_load, weight_load, store = d.input_load.tolist(), d.weight_load.tolist(), d.store.tolist()
-    transform, compute, inverse = d.transform.tolist(), d.compute.tolist(), d.inverse.tolist()
-    new_input, new_weight, last = d.input_starts.tolist(), d.weight_starts.tolist(), d.output_ends.tolist()
-    input_ends, weight_ends = d.input_ends.tolist(), d.weight_ends.tolist()
+    # Plain lists: a loop over them is several times as fast as over arrays.
+    input_load = d.input_load.tolist()
+    weight_load = d.weight_load.tolist()
+    transform = d.transform.tolist()
+    compute = d.compute.tolist()
+    inverse = d.inverse.tolist()
+    store = d.store.tolist()
+    new_input = d.input_starts.tolist()
+    new_weight = d.weight_starts.tolist()
+    output_ends = d.output_ends.tolist()
+    input_ends = d.input_ends.tolist()
+    weight_ends = d.weight_ends.tolist()
 
-    dma = transformed = computed = inverted = 0  # when each unit is free again
-    input_ready = weight_ready = transformed_ready = 0
+    # When each unit is free again.
+    dma = transformed = computed = inverted = 0
     # When the last SLOTS tiles of each kind were freed, oldest first.
-    input_free, weight_free, transformed_free = [0] * SLOTS, [0] * SLOTS, [0] * SLOTS
-    accumulator_free, output_free = [0] * SLOTS, [0] * SLOTS
-    ready: list[tuple[int, int]] = []  # of each step: when its input and weight tiles are loaded
+    input_free = [0] * SLOTS
+    weight_free = [0] * SLOTS
+    transformed_free = [0] * SLOTS
+    accumulator_free = [0] * SLOTS
+    output_free = [0] * SLOTS
+    # The slots that the lanes empty, and those that they fill.
+    lanes_empty = transformed_free if d.transforms else input_free
+    lanes_fill = accumulator_free if d.transforms else output_free
+
+    input_ready = weight_ready = transformed_ready = 0
+    loaded: list[tuple[int, int]] = []  # of each step: when its input and weight tiles are there
 
     def load(i: int) -> None:
         nonlocal dma, input_ready, weight_ready
@@ -134,13 +149,13 @@ def fast(d: Durations) -> int:
             dma = input_ready = max(dma, input_free.pop(0)) + input_load[i]
         if new_weight[i]:
             dma = weight_ready = max(dma, weight_free.pop(0)) + weight_load[i]
-        ready.append((input_ready, weight_ready))
+        loaded.append((input_ready, weight_ready))
 
-    for i in range(min(2, steps)):
+    for i in range(min(AHEAD, steps)):
         load(i)
-    first_of_output = True
+    new_output = True
     for i in range(steps):
-        inputs, weights = ready[i]
+        inputs, weights = loaded[i]
         if d.transforms:
             if new_input[i]:
                 transformed = max(transformed, inputs, transformed_free.pop(0)) + transform[i]
@@ -148,21 +163,21 @@ def fast(d: Durations) -> int:
                 input_free.append(transformed)
             inputs = transformed_ready
         start = max(computed, inputs, weights)
-        if first_of_output:
-            start = max(start, (accumulator_free if d.transforms else output_free).pop(0))
+        if new_output:
+            start = max(start, lanes_fill.pop(0))
         computed = start + compute[i]
-        first_of_output = last[i]
         if input_ends[i]:
-            (transformed_free if d.transforms else input_free).append(computed)
+            lanes_empty.append(computed)
         if weight_ends[i]:
             weight_free.append(computed)
-        done = computed
-        if last[i] and d.transforms:
-            done = inverted = max(inverted, computed, output_free.pop(0)) + inverse[i]
+        finished = computed
+        if output_ends[i] and d.transforms:
+            finished = inverted = max(inverted, computed, output_free.pop(0)) + inverse[i]
             accumulator_free.append(inverted)
-        if i + 2 < steps:
-            load(i + 2)
-        if last[i]:
-            dma = max(dma, done) + store[i]
+        if i + AHEAD < steps:
+            load(i + AHEAD)
+        if output_ends[i]:
+            dma = max(dma, finished) + store[i]
             output_free.append(dma)
+        new_output = output_ends[i]
     return dma

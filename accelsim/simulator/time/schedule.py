@@ -5,42 +5,40 @@ weight tile loads it; a step that finishes an output tile (its last channel tile
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accelsim.arrays import Ints
 from accelsim.hardware.dram import Transfer
-from accelsim.simulator.tiles.actions import dram_actions
+
+Number = int | float | NDArray[Any]
+ActionCounts = dict[str, Number]  # how often each thing happens that costs energy, by the names of ``hardware.energy``
+
+
+def dram_actions(n_bytes: Number, rows: Number) -> ActionCounts:
+    """What moving bytes to and from DRAM costs: rows opened, bits moved on its chips, bits driven over the line."""
+    return {"dram_activate": rows, "dram_move_bit": 8 * n_bytes, "dram_io_bit": 8 * n_bytes}
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps of one layer on one machine.  Arrays: (steps,) int64, zero where a step does not do the thing.
+    """Steps of one layer on one machine.  Arrays: (steps,) int64, zero where a step does not do the thing."""
 
-    inputs, weights: loaded before the step may compute.
-    transform_cycles: input transform of the new input tile; all zero unless ``transforms``.
-    weight_transform_cycles: of the new weight tile, decoded and transformed as it arrives; zero where that is
-        off line.
-    compute_cycles: of the lanes.  inverse_cycles: inverse transform of the finished output tile.
-    outputs: stored when the step finishes an output tile.
-    transforms: whether inputs pass through the transform unit and outputs through the inverse transform unit.
-    useful_slots, waiting_slots: cycles times lanes spent on multiplies of real outputs, and waiting for fuller lanes.
-    actions: how often the layer does each thing that costs energy, by the names of ``hardware.energy``.
-    """
-
-    mode: str
-    inputs: Transfer
-    weights: Transfer
-    transform_cycles: Ints
-    compute_cycles: Ints
-    inverse_cycles: Ints
-    outputs: Transfer
-    weight_transform_cycles: Ints
-    transforms: bool
-    effectual_macs: int
-    useful_slots: float
-    waiting_slots: float
-    actions: dict[str, float]
+    mode: str  # how the machine runs the layer
+    inputs: Transfer  # loaded before the step may compute
+    weights: Transfer  # loaded before the step may compute
+    transform_cycles: Ints  # input transform of the new input tile; all zero unless ``transforms``
+    compute_cycles: Ints  # of the lanes
+    inverse_cycles: Ints  # inverse transform of the finished output tile
+    outputs: Transfer  # stored when the step finishes an output tile
+    weight_transform_cycles: Ints  # of the new weight tile, decoded and transformed as it arrives; else zero
+    transforms: bool  # whether inputs pass through a transform unit and outputs through an inverse one
+    effectual_macs: int  # multiplies executed
+    useful_slots: float  # cycles x lanes spent on multiplies of real outputs
+    waiting_slots: float  # cycles x lanes spent waiting for fuller lanes
+    actions: dict[str, float]  # how often the layer does each thing that costs energy
 
     @property
     def transfers(self) -> tuple[Transfer, Transfer, Transfer]:
@@ -49,20 +47,25 @@ class Schedule:
 
     @property
     def dram_bytes(self) -> int:
-        """Of all transfers together."""
+        """Bytes of all transfers together."""
         return sum(int(transfer.n_bytes.sum()) for transfer in self.transfers)
+
+    @property
+    def dram_rows(self) -> int:
+        """DRAM rows that all transfers together open."""
+        return sum(int(transfer.rows.sum()) for transfer in self.transfers)
 
     def __len__(self) -> int:
         return len(self.compute_cycles)
 
 
 def untransformed(
+    *,
     mode: str,
     inputs: Transfer,
     weights: Transfer,
     compute_cycles: Ints,
     outputs: Transfer,
-    *,
     effectual_macs: int,
     useful_slots: float,
     waiting_slots: float,
@@ -70,9 +73,9 @@ def untransformed(
 ) -> Schedule:
     """Steps of a machine without transform units.  actions: on the chip; what the DRAM does is added to them."""
     none = np.zeros_like(compute_cycles)
-    n_bytes, rows = (
-        sum(int(getattr(t, what).sum()) for t in (inputs, weights, outputs)) for what in ("n_bytes", "rows")
-    )
+    n_bytes = sum(int(transfer.n_bytes.sum()) for transfer in (inputs, weights, outputs))
+    rows = sum(int(transfer.rows.sum()) for transfer in (inputs, weights, outputs))
+    off_chip = {name: float(count) for name, count in dram_actions(n_bytes, rows).items()}
     return Schedule(
         mode=mode,
         inputs=inputs,
@@ -86,7 +89,7 @@ def untransformed(
         effectual_macs=effectual_macs,
         useful_slots=useful_slots,
         waiting_slots=waiting_slots,
-        actions={**actions, **{name: float(count) for name, count in dram_actions(n_bytes, rows).items()}},
+        actions={**actions, **off_chip},
     )
 
 

@@ -1,4 +1,6 @@
-"""Forward and backward of every layer kind, as phases that a ``Plan`` strings together (see ``base``)."""
+"""Forward and backward of every layer kind,
+as phases that a ``CompiledNetwork`` strings together (see ``base``).
+"""
 
 from collections.abc import Callable
 
@@ -17,13 +19,14 @@ from accelsim.network.layers import (
     PadChannels,
     Relu,
 )
-from accelsim.training.ops.base import Op, Phase
+from accelsim.training.ops.base import Context, Op, Phase
+from accelsim.training.ops.buffers import Buffers
 from accelsim.training.ops.norm import AffineOp, BatchNormOp, LocalResponseNormOp
 from accelsim.training.ops.pointwise import AddOp, ConcatOp, FlattenOp, PadChannelsOp, ReluOp
 from accelsim.training.ops.pool import AveragePoolOp, GlobalAveragePoolOp, max_pool_op
 from accelsim.training.ops.products import LinearOp, conv_op
 
-__all__ = ["OPS", "BatchNormOp", "Op", "Phase"]
+__all__ = ["OPS", "BatchNormOp", "Buffers", "Context", "Op", "Phase"]
 
 OPS: dict[type, Callable[..., Op]] = {
     Conv: conv_op,

@@ -1,7 +1,7 @@
 """Normalisation and scaling of channels, in few passes over each block.
 
-Sources: batch-norm and its gradient, Ioffe & Szegedy 2015; running statistics follow PyTorch (unbiased variance);
-local response normalisation, Krizhevsky et al. 2012.
+Sources: batch-norm and its gradient, Ioffe & Szegedy 2015; running statistics follow PyTorch
+(unbiased variance); local response normalisation, Krizhevsky et al. 2012.
 """
 
 from typing import Any
@@ -14,13 +14,17 @@ from accelsim.training.ops.base import Op, Phase
 
 
 class BatchNormOp(Op):
-    """Batch normalisation, with the ReLU that follows fused in.  In inference by the running statistics."""
+    """Batch normalisation, with the ReLU that follows fused in.
+
+    In inference by the running statistics.
+    """
 
     momentum = 0.1
 
     def __init__(self, layer: BatchNorm, *args: Any):
         super().__init__(*args)
-        self.eps, C = layer.eps, layer.channels
+        self.eps = layer.eps
+        C = layer.channels
         self.y = self.xp.zeros_like(self.xs[0])
         self.sums = self.xp.zeros((self.blocks, 2, C), np.float32)
         self.count = self.xs[0].size // C
@@ -34,11 +38,13 @@ class BatchNormOp(Op):
             self._set_scale(self.params["running_mean"], inverse)
 
     def _set_scale(self, mean: Array, inverse: Array) -> None:
-        self.mean, self.inverse = mean, inverse
+        self.mean = mean
+        self.inverse = inverse
         self.scale = (self.params["weight"] * inverse)[:, None]
         self.shift = self.params["bias"][:, None] - mean[:, None] * self.scale
         if self.relu:
-            self.half_scale, self.half_shift = self.scale / 2, self.shift / 2
+            self.half_scale = self.scale / 2
+            self.half_shift = self.shift / 2
 
     def forward(self) -> list[Phase]:
         apply = Phase(self._apply)
@@ -52,7 +58,9 @@ class BatchNormOp(Op):
         self._sum(x, x, b)
 
     def _sum(self, g: Array, x: Array, b: int) -> None:
-        """Each channel's sums of g and of g x over the block, g, x: (C, L), as products that BLAS computes."""
+        """Each channel's sums of g and of g x over the block,
+        g, x: (C, L), as products that BLAS computes.
+        """
         self.xp.matmul(g, self.ones, out=self.sums[b, 0])
         self.sums[b, 1] = self.xp.matmul(g[:, None, :], x[:, :, None])[:, 0, 0]
 
@@ -81,7 +89,8 @@ class BatchNormOp(Op):
         y += self.temporary[t]
 
     def allocate_gradients(self, wanted: list[bool]) -> None:
-        # The input's gradient is always made: it holds the gradient through the ReLU between the phases.
+        # The input's gradient is always made: it holds the gradient through the ReLU between the
+        # phases.
         super().allocate_gradients([True])
 
     def _masked(self, b: int) -> Array:
@@ -89,7 +98,7 @@ class BatchNormOp(Op):
         dy: Array = self.dy[b].reshape(self.dy.shape[1], -1)
         if not self.relu:
             return dy
-        out: Array = self.dxs[0][b].reshape(dy.shape)  # type: ignore[index]
+        out = self.dx(b).reshape(dy.shape)
         self.xp.multiply(dy, self.y[b].reshape(dy.shape) > 0, out=out)
         return out
 
@@ -99,7 +108,8 @@ class BatchNormOp(Op):
 
     def _combine_gradients(self, _b: int, _t: int) -> None:
         total, product = self.sums.sum(axis=0, dtype=np.float64)
-        mean, inverse = self.mean.astype(np.float64), self.inverse.astype(np.float64)
+        mean = self.mean.astype(np.float64)
+        inverse = self.inverse.astype(np.float64)
         d_weight = (product - mean * total) * inverse
         self.grads["weight"][...] = d_weight
         self.grads["bias"][...] = total
@@ -109,7 +119,7 @@ class BatchNormOp(Op):
         self.coefficients = slope.astype(np.float32)[:, None], offset.astype(np.float32)[:, None]
 
     def _gradient(self, b: int, t: int) -> None:
-        dx: Array = self.dxs[0][b].reshape(self.xs[0].shape[1], -1)  # type: ignore[index]
+        dx = self.dx(b).reshape(self.xs[0].shape[1], -1)
         g = dx if self.relu else self.dy[b].reshape(dx.shape)
         slope, offset = self.coefficients
         self.xp.multiply(g, self.scale, out=dx)
@@ -141,7 +151,8 @@ class AffineOp(Op):
 
     def backward(self) -> list[Phase]:
         def run(b: int, _t: int) -> None:
-            dy, C = self.dy[b], self.dy.shape[1]
+            dy = self.dy[b]
+            C = self.dy.shape[1]
             self.partial[b, 0] = (dy * self.xs[0][b]).reshape(C, -1).sum(axis=1)
             self.partial[b, 1] = dy.reshape(C, -1).sum(axis=1)
             if self.dxs[0] is not None:
@@ -151,7 +162,9 @@ class AffineOp(Op):
 
 
 class LocalResponseNormOp(Op):
-    """x / (k + alpha / size * sum of squares over neighbouring channels)^beta (Krizhevsky et al. 2012)."""
+    """x / (k + alpha / size * sum of squares over neighbouring
+    channels)^beta (Krizhevsky et al. 2012).
+    """
 
     def __init__(self, layer: LocalResponseNorm, *args: Any):
         super().__init__(*args)
@@ -172,21 +185,24 @@ class LocalResponseNormOp(Op):
 
     def forward(self) -> list[Phase]:
         def run(b: int, _t: int) -> None:
-            half, L = self.layer.size // 2, self.layer
+            half = self.layer.size // 2
+            L = self.layer
             x = self.xs[0][b]
-            self.base[b] = np.float32(L.k) + np.float32(L.alpha / L.size) * self._neighbours(
-                x * x, half, L.size - 1 - half
-            )
+            squares = self._neighbours(x * x, half, L.size - 1 - half)
+            self.base[b] = np.float32(L.k) + np.float32(L.alpha / L.size) * squares
             self.y[b] = x * self.base[b] ** np.float32(-L.beta)
 
         return [Phase(run)]
 
     def backward(self) -> list[Phase]:
         def run(b: int, _t: int) -> None:
-            half, L = self.layer.size // 2, self.layer
-            x, dy, base, dx = self.xs[0][b], self.dy[b], self.base[b], self.dxs[0]
-            assert dx is not None
+            half = self.layer.size // 2
+            L = self.layer
+            x = self.xs[0][b]
+            dy = self.dy[b]
+            base = self.base[b]
             inner = self._neighbours(dy * self.y[b] / base, L.size - 1 - half, half)
-            dx[b] = dy * base ** np.float32(-L.beta) - np.float32(2 * L.alpha * L.beta / L.size) * x * inner
+            scale = np.float32(2 * L.alpha * L.beta / L.size)
+            self.dx(b)[...] = dy * base ** np.float32(-L.beta) - scale * x * inner
 
         return [Phase(run)]

@@ -8,6 +8,15 @@ from accelsim.network.layers import Add, Concat, Flatten, PadChannels, Relu
 from accelsim.training.ops.base import Op, Phase
 
 
+def masked(op: Op) -> Phase:
+    """The gradient passes where the output is positive."""
+
+    def run(b: int, _t: int) -> None:
+        op.xp.multiply(op.dy[b], op.y[b] > 0, out=op.dx(b))
+
+    return Phase(run)
+
+
 class ReluOp(Op):
     """max(x, 0), where it is not fused into the layer before."""
 
@@ -16,10 +25,13 @@ class ReluOp(Op):
         self.y = self.xp.zeros_like(self.xs[0])
 
     def forward(self) -> list[Phase]:
-        return [Phase(lambda b, _t: self.xp.maximum(self.xs[0][b], np.float32(0), out=self.y[b]))]
+        def run(b: int, _t: int) -> None:
+            self.xp.maximum(self.xs[0][b], np.float32(0), out=self.y[b])
+
+        return [Phase(run)]
 
     def backward(self) -> list[Phase]:
-        return [Phase(lambda b, _t: self.xp.multiply(self.dy[b], self.y[b] > 0, out=self.dxs[0][b]))]  # type: ignore[index]
+        return [masked(self)]
 
 
 class AddOp(Op):
@@ -45,9 +57,7 @@ class AddOp(Op):
         return [Phase(run)]
 
     def backward(self) -> list[Phase]:
-        if not self.relu:
-            return []
-        return [Phase(lambda b, _t: self.xp.multiply(self.dy[b], self.y[b] > 0, out=self.dxs[0][b]))]  # type: ignore[index]
+        return [masked(self)] if self.relu else []
 
 
 class ConcatOp(Op):
@@ -86,10 +96,16 @@ class PadChannelsOp(Op):
         self.y = self.new(layer.before + C + layer.after, H, W)
 
     def forward(self) -> list[Phase]:
-        return [Phase(lambda b, _t: self.y[b].__setitem__(self.part, self.xs[0][b]))]
+        def run(b: int, _t: int) -> None:
+            self.y[b, self.part] = self.xs[0][b]
+
+        return [Phase(run)]
 
     def backward(self) -> list[Phase]:
-        return [Phase(lambda b, _t: self.dxs[0][b].__setitem__(..., self.dy[b, self.part]))]  # type: ignore[index]
+        def run(b: int, _t: int) -> None:
+            self.dx(b)[...] = self.dy[b, self.part]
+
+        return [Phase(run)]
 
 
 class FlattenOp(Op):

@@ -24,7 +24,10 @@ class GlobalAveragePoolOp(Op):
         return [Phase(run)]
 
     def backward(self) -> list[Phase]:
-        return [Phase(lambda b, _t: self.dxs[0][b].__setitem__(..., self.dy[b] / self.area))]  # type: ignore[index]
+        def run(b: int, _t: int) -> None:
+            self.dx(b)[...] = self.dy[b] / self.area
+
+        return [Phase(run)]
 
 
 def _extent(layer: MaxPool | AveragePool, height: int, width: int) -> tuple[int, int]:
@@ -40,8 +43,8 @@ def _extent(layer: MaxPool | AveragePool, height: int, width: int) -> tuple[int,
 class MaxPoolOp(Op):
     """The largest value of each window: over the columns of each row first, then over the rows.
 
-    The padded image is held by column modulo stride, so that every tap of a window is a view with long runs; a few
-    channels at a time, so that it stays in the cache.
+    The padded image is held by column modulo stride, so that every tap of a window is a view with
+    long runs; a few channels at a time, so that it stays in the cache.
     """
 
     cached_floats = 1 << 16  # of the padded image
@@ -51,7 +54,10 @@ class MaxPoolOp(Op):
         C, H, W = self.xs[0].shape[1:4]
         P, Q, _ = layer.output_shape(((H, W, C),))
         self.y = self.new(C, P, Q)
-        self.kernel, self.stride, self.padding, self.size = layer.kernel, layer.stride, layer.padding, (P, Q)
+        self.kernel = layer.kernel
+        self.stride = layer.stride
+        self.padding = layer.padding
+        self.size = (P, Q)
         height, width = _extent(layer, H, W)
         s = layer.stride[1]
         most = max(1, self.cached_floats // (height * width * self.images))
@@ -68,21 +74,28 @@ class MaxPoolOp(Op):
         self.d_columns = self.scratch("max of columns gradient", self.columns[0].shape)
 
     def _phases(self, padded: Array, image: Array) -> list[tuple[Array, Array]]:
-        """For each column modulo stride, the part of ``padded`` that lies inside the image, and the image's."""
-        (p_h, p_w), s, (_, H, W, _) = self.padding, self.stride[1], image.shape
+        """For each column modulo stride,
+        the part of ``padded`` that lies inside the image, and the image's.
+        """
+        p_h, p_w = self.padding
+        s = self.stride[1]
+        _, H, W, _ = image.shape
         pairs = []
         for phase in range(s):
             column = (phase - p_w) % s  # the first one of the image
-            first, count = (column + p_w) // s, len(range(column, W, s))
+            first = (column + p_w) // s
+            count = len(range(column, W, s))
             pairs.append((padded[:, p_h : p_h + H, phase, first : first + count], image[:, :, column::s]))
         return pairs
 
     def _column_taps(self, padded: Array) -> list[Array]:
-        Q, s = self.size[1], self.stride[1]
+        Q = self.size[1]
+        s = self.stride[1]
         return [padded[:, :, j % s, j // s : j // s + Q] for j in range(self.kernel[1])]
 
     def _row_taps(self, columns: Array) -> list[Array]:
-        P, s = self.size[0], self.stride[0]
+        P = self.size[0]
+        s = self.stride[0]
         return [columns[:, i : i + (P - 1) * s + 1 : s] for i in range(self.kernel[0])]
 
     def forward(self) -> list[Phase]:
@@ -110,7 +123,9 @@ class MaxPoolOp(Op):
             self._maximum(self._row_taps(self.columns[t]), self.y[b, part])
 
     def _share(self, taps: list[Array], largest: Array, d_taps: list[Array], d_largest: Array) -> None:
-        """Add the gradient of the largest to the first tap that equals it (rows, then columns: as in PyTorch)."""
+        """Add the gradient of the largest to the first tap that
+        equals it (rows, then columns: as in PyTorch).
+        """
         left = self.xp.ones(largest.shape, bool)
         for tap, d_tap in zip(taps, d_taps, strict=True):
             hit = tap == largest
@@ -119,15 +134,20 @@ class MaxPoolOp(Op):
             d_tap += d_largest * hit
 
     def _backward(self, b: int, t: int) -> None:
-        dx, d_columns, d_padded = self.dxs[0], self.d_columns[t], self.d_padded[t]
-        assert dx is not None
+        dx = self.dx(b)
+        columns = self.columns[t]
+        padded = self.padded[t]
+        d_columns = self.d_columns[t]
+        d_padded = self.d_padded[t]
         for part in self.parts:
             self._fill(self.xs[0][b, part], t)
             d_columns[...] = 0
-            self._share(self._row_taps(self.columns[t]), self.y[b, part], self._row_taps(d_columns), self.dy[b, part])
+            taps = self._row_taps(columns)
+            self._share(taps, self.y[b, part], self._row_taps(d_columns), self.dy[b, part])
             d_padded[...] = 0
-            self._share(self._column_taps(self.padded[t]), self.columns[t], self._column_taps(d_padded), d_columns)
-            for inside, image in self._phases(d_padded, dx[b, part]):
+            taps = self._column_taps(padded)
+            self._share(taps, columns, self._column_taps(d_padded), d_columns)
+            for inside, image in self._phases(d_padded, dx[part]):
                 image[...] = inside
 
 
@@ -152,14 +172,15 @@ class SubsampleOp(Op):
 
     def backward(self) -> list[Phase]:
         def run(b: int, _t: int) -> None:
-            self.dxs[0][b][self.taken] = self.dy[b]  # type: ignore[index]
+            self.dx(b)[self.taken] = self.dy[b]
 
         return [Phase(run)]
 
 
 def max_pool_op(layer: MaxPool, *args: Any) -> Op:
     """The operation that suits the window."""
-    return (SubsampleOp if layer.kernel == (1, 1) and layer.padding == (0, 0) else MaxPoolOp)(layer, *args)
+    single = layer.kernel == (1, 1) and layer.padding == (0, 0)
+    return (SubsampleOp if single else MaxPoolOp)(layer, *args)
 
 
 class AveragePoolOp(Op):
@@ -170,7 +191,8 @@ class AveragePoolOp(Op):
         C, H, W = self.xs[0].shape[1:4]
         P, Q, _ = layer.output_shape(((H, W, C),))
         self.y = self.new(C, P, Q)
-        self.size, self.stride = (P, Q), layer.stride
+        self.size = (P, Q)
+        self.stride = layer.stride
         self.taps = [(i, j) for i in range(layer.kernel[0]) for j in range(layer.kernel[1])]
         p_h, p_w = layer.padding
         self.inside = (slice(None), slice(p_h, p_h + H), slice(p_w, p_w + W))
@@ -183,7 +205,8 @@ class AveragePoolOp(Op):
         self.share = self.xp.asarray((1 / area).astype(np.float32))  # (P, Q, 1)
 
     def _views(self, padded: Array) -> list[Array]:
-        (P, Q), (s_h, s_w) = self.size, self.stride
+        P, Q = self.size
+        s_h, s_w = self.stride
         return [padded[:, i : i + (P - 1) * s_h + 1 : s_h, j : j + (Q - 1) * s_w + 1 : s_w] for i, j in self.taps]
 
     def forward(self) -> list[Phase]:
@@ -193,7 +216,8 @@ class AveragePoolOp(Op):
         return [Phase(self._backward)]
 
     def _forward(self, b: int, t: int) -> None:
-        padded, y = self.padded[t], self.y[b]
+        padded = self.padded[t]
+        y = self.y[b]
         padded[...] = 0
         padded[self.inside] = self.xs[0][b]
         first, *others = self._views(padded)
@@ -203,10 +227,9 @@ class AveragePoolOp(Op):
         y *= self.share
 
     def _backward(self, b: int, t: int) -> None:
-        padded, dx = self.padded[t], self.dxs[0]
-        assert dx is not None
+        padded = self.padded[t]
         padded[...] = 0
         share = self.dy[b] * self.share
         for view in self._views(padded):
             view += share
-        dx[b] = padded[self.inside]
+        self.dx(b)[...] = padded[self.inside]

@@ -1,0 +1,1 @@
+"""The row-stationary array: a convolution as passes over sets of processing elements, as on Eyeriss."""

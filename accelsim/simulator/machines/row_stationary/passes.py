@@ -31,61 +31,57 @@ one only: its rows fall free one by one.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from accelsim.arrays import Floats, Ints
+from accelsim.arrays import Flags, Floats, Ints
 from accelsim.hardware.dram import Transfer
-from accelsim.hardware.machine import SpatialMachine
-from accelsim.hardware.parts import RowStationary
-from accelsim.simulator.machines.stationary import executed_macs, weight_tile_bytes
-from accelsim.simulator.storage.feature_map import feature_maps
+from accelsim.simulator.machines.row_stationary.description import RowStationaryDescription
+from accelsim.simulator.storage.feature_map import input_map, output_map
+from accelsim.simulator.storage.weights import executed_macs, weight_tile_bytes
 from accelsim.simulator.tiles.tiling import Axis, input_extents, tile_sizes
 from accelsim.simulator.time.schedule import Schedule, changes, untransformed
 from accelsim.workload import LayerWork
 
 
 @dataclass(frozen=True)
-class Mapping:
-    """Sizes of a pass and of what stays in the buffer; the letters are those of the published mapping.
+class PassMapping:
+    """Sizes of a pass and of what stays in the buffer; the letters are those of the published mapping."""
 
-    m: filters whose partial sums the buffer holds.  n: images, e: output rows, f: output columns of a pass.
-    p, q: filters and channels that each PE interleaves.  r, t: sets side by side on other channels and filters.
-    """
-
-    m: int
-    n: int
-    e: int
-    f: int
-    p: int
-    q: int
-    r: int
-    t: int
+    m: int  # filters whose partial sums the buffer holds
+    n: int  # images of a pass
+    e: int  # output rows of a pass
+    f: int  # output columns of a pass
+    p: int  # filters that each PE interleaves
+    q: int  # channels that each PE interleaves
+    r: int  # sets side by side on other channels
+    t: int  # sets side by side on other filters
 
 
 @dataclass(frozen=True)
-class Fold:
-    """The part of a kernel that a pass works on: rows R, taps a row S, inputs that a row's window spans; and parts."""
+class KernelPart:
+    """The part of a kernel that a pass works on."""
 
-    rows: int
-    taps: int
-    span: int
-    parts: int
+    rows: int  # R of the part
+    taps: int  # of a row, S of the part
+    span: int  # inputs that a row's window spans
+    parts: int  # that the kernel is cut into
 
 
-def fold_kernel(work: LayerWork, machine: SpatialMachine) -> Fold:
+def kernel_part(work: LayerWork, machine: RowStationaryDescription) -> KernelPart:
     """The whole kernel where the array and the scratch-pads can hold it, else equal parts of it."""
-    (R, S), dilation, pads = work.kernel, work.dilation[1], row_stationary(machine)
-    folds = -(-R // machine.pe_array.rows)
+    R, S = work.kernel
+    dilation = work.dilation[1]
+    pads = machine.row_stationary
+    row_parts = -(-R // machine.pe_array.rows)
     longest = min(pads.filter_words, (pads.input_words - 1) // dilation + 1)
-    cuts = -(-S // longest)
-    taps = -(-S // cuts)
-    return Fold(-(-R // folds), taps, dilation * (taps - 1) + 1, folds * cuts)
-
-
-def row_stationary(machine: SpatialMachine) -> RowStationary:
-    """What a machine with this dataflow describes; the description is refused without it."""
-    assert machine.row_stationary is not None
-    return machine.row_stationary
+    tap_parts = -(-S // longest)
+    taps = -(-S // tap_parts)
+    return KernelPart(
+        rows=-(-R // row_parts),
+        taps=taps,
+        span=dilation * (taps - 1) + 1,
+        parts=row_parts * tap_parts,
+    )
 
 
 def sets_of(kernel_rows: int, e: int, rows: int, cols: int) -> tuple[int, int]:
@@ -94,9 +90,9 @@ def sets_of(kernel_rows: int, e: int, rows: int, cols: int) -> tuple[int, int]:
     return rows // kernel_rows // folds, cols // e if folds == 1 else 1
 
 
-def active_pes(work: LayerWork, machine: SpatialMachine, mapping: Mapping) -> int:
+def active_pes(work: LayerWork, machine: RowStationaryDescription, mapping: PassMapping) -> int:
     """PEs that a full pass uses."""
-    return fold_kernel(work, machine).rows * mapping.e * mapping.r * mapping.t
+    return kernel_part(work, machine).rows * mapping.e * mapping.r * mapping.t
 
 
 def padded(work: LayerWork, axis: int, outputs: ArrayLike, kernel: int) -> Ints:
@@ -105,44 +101,45 @@ def padded(work: LayerWork, axis: int, outputs: ArrayLike, kernel: int) -> Ints:
     return np.asarray((np.asarray(outputs, np.int64) - 1) * work.stride[axis] + reach)
 
 
-def filters_stay(work: LayerWork, machine: SpatialMachine, m: ArrayLike) -> NDArray[np.bool_]:
+def filters_stay(work: LayerWork, machine: RowStationaryDescription, m: ArrayLike) -> Flags:
     """Whether the filter buffer holds all filters of a tile, so that they come from DRAM once."""
     assert work.weights is not None
     bits = np.asarray(m) * (work.weights[0].size * machine.arithmetic.weight_bits)
     return np.asarray(bits <= 8 * 1024 * machine.buffers.weight_kb)
 
 
-def psum_bytes(machine: SpatialMachine, n: ArrayLike, m: ArrayLike, e: ArrayLike, f: ArrayLike) -> Floats:
+def psum_bytes(machine: RowStationaryDescription, n: ArrayLike, m: ArrayLike, e: ArrayLike, f: ArrayLike) -> Floats:
     """Bytes of the partial sums that stay in the buffer."""
     words = np.asarray(n) * np.asarray(m) * np.asarray(e) * np.asarray(f)
     return np.asarray(words * machine.arithmetic.accumulator_bits / 8)
 
 
-def inputs_stay(work: LayerWork, machine: SpatialMachine, held_bytes: ArrayLike) -> NDArray[np.bool_]:
+def inputs_stay(work: LayerWork, machine: RowStationaryDescription, held_bytes: ArrayLike) -> Flags:
     """Whether all inputs of a group fit beside the partial sums, both in whole banks."""
-    bank = 1024 * row_stationary(machine).bank_kb
+    bank = 1024 * machine.row_stationary.bank_kb
     pixels = work.batch * work.height * work.width * (work.in_channels // work.groups)
-    banks = np.ceil(np.asarray(held_bytes) / bank) + np.ceil(pixels * machine.arithmetic.activation_bits / 8 / bank)
+    input_bytes = pixels * machine.arithmetic.activation_bits / 8
+    banks = np.ceil(np.asarray(held_bytes) / bank) + np.ceil(input_bytes / bank)
     return np.asarray(banks <= bank_count(machine))
 
 
-def bank_count(machine: SpatialMachine) -> int:
+def bank_count(machine: RowStationaryDescription) -> int:
     """Banks that inputs and partial sums share."""
-    return int((machine.buffers.input_kb + machine.buffers.output_kb) / row_stationary(machine).bank_kb)
+    return int((machine.buffers.input_kb + machine.buffers.output_kb) / machine.row_stationary.bank_kb)
 
 
 def fresh_extents(work: LayerWork, axis: int, tile: int) -> Ints:
     """Input rows (axis 0) or columns (axis 1) that each output tile is the first to read: (tiles,) int64."""
-    of = Axis.of(work, axis)
-    first = np.maximum(np.arange(0, of.outputs, tile) * of.stride - of.padding, 0)
+    along = Axis.of(work, axis)
+    first = np.maximum(np.arange(0, along.outputs, tile) * along.stride - along.padding, 0)
     last = first + input_extents(work, axis, tile)
     return np.asarray(np.maximum(last - np.maximum(first, np.append(0, last[:-1])), 0))
 
 
-def schedule_passes(work: LayerWork, machine: SpatialMachine, mapping: Mapping) -> Schedule:
+def schedule_passes(work: LayerWork, machine: RowStationaryDescription, mapping: PassMapping) -> Schedule:
     """The steps of the layer, one a (filter tile, images, columns, strip, channels of a pass), for one mapping.
 
-    The mapping must fit the machine (``row_mapping.fits``); a given one may be worse than the one searched for.
+    The mapping must fit the machine (``search``); a given one may be worse than the one searched for.
     """
     steps = _Steps(work, machine, mapping)
     weights = steps.weights()
@@ -150,11 +147,11 @@ def schedule_passes(work: LayerWork, machine: SpatialMachine, mapping: Mapping) 
     positions = work.outputs // work.out_channels
     macs, idle = executed * positions, gated * positions
     return untransformed(
-        "row-stationary",
-        steps.loads(),
-        weights,
-        steps.cycles(),
-        steps.stores(),
+        mode="row-stationary",
+        inputs=steps.loads(),
+        weights=weights,
+        compute_cycles=steps.cycles(),
+        outputs=steps.stores(),
         effectual_macs=macs,
         useful_slots=float(macs + idle),
         waiting_slots=0.0,
@@ -165,98 +162,127 @@ def schedule_passes(work: LayerWork, machine: SpatialMachine, mapping: Mapping) 
 class _Steps:
     """The steps of one layer under one mapping; an array holds one entry a step.
 
-    m, n, f, e, c: filters, images, output columns, output rows and channels.  k: filters of a full pass.
-    inputs: words under the outputs of a pass, padding included.  loads_filters: whether the passes load theirs into the
-    scratch-pads.  new_inputs: whether inputs come from DRAM, ``rows`` x ``cols`` of them.
+    m, n, f, e, c: filters, images, output columns, output rows and channels.  pass_filters: of a full pass.
+    high, wide: input rows and columns under the outputs of a pass, padding included; inputs: the words there.
+    loads_filters: whether the passes load theirs into the scratch-pads.  new_inputs: whether inputs come from DRAM,
+    ``rows`` x ``cols`` of them.
     """
 
-    def __init__(self, work: LayerWork, machine: SpatialMachine, mapping: Mapping):
-        self.work, self.machine, self.mapping = work, machine, mapping
-        self.fold, self.k = fold_kernel(work, machine), mapping.p * mapping.t
-        self.sizes = (
-            np.ones(work.groups, np.int64),
-            tile_sizes(work.out_channels // work.groups, mapping.m),
-            tile_sizes(work.batch, mapping.n),
-            tile_sizes(work.out_width, mapping.f),
-            tile_sizes(work.out_height, mapping.e),
-            tile_sizes(work.in_channels // work.groups, mapping.q * mapping.r),
-        )
-        self.shape = tuple(len(size) for size in self.sizes)
-        N, F, E, C = self.shape[2:]
-        self.i_g, self.i_m, i_n, i_f, i_e, self.i_c = (index.ravel() for index in np.indices(self.shape))
-        self.m, self.n, self.f = self.sizes[1][self.i_m], self.sizes[2][i_n], self.sizes[3][i_f]
-        self.e, self.c = self.sizes[4][i_e], self.sizes[5][self.i_c]
-        position = (i_n * F + i_f) * E + i_e
-        self.first_position = position == 0
+    def __init__(self, work: LayerWork, machine: RowStationaryDescription, mapping: PassMapping) -> None:
+        self.work = work
+        self.machine = machine
+        self.mapping = mapping
+        self.part = kernel_part(work, machine)
+        self.pass_filters = mapping.p * mapping.t
+        self._cut()
+        self._measure_inputs()
 
-        self.high, self.wide = padded(work, 0, self.e, self.fold.rows), padded(work, 1, self.f, work.kernel[1])
+    def _cut(self) -> None:
+        """Sizes of the tiles of each dimension, and which of them each step works on."""
+        work, mapping = self.work, self.mapping
+        self.filter_tiles = tile_sizes(work.out_channels // work.groups, mapping.m)
+        self.channel_tiles = tile_sizes(work.in_channels // work.groups, mapping.q * mapping.r)
+        images = tile_sizes(work.batch, mapping.n)
+        columns = tile_sizes(work.out_width, mapping.f)
+        strips = tile_sizes(work.out_height, mapping.e)
+        tiles = (self.filter_tiles, images, columns, strips, self.channel_tiles)
+        self.shape = (work.groups, *(len(sizes) for sizes in tiles))
+        group, i_m, i_n, i_f, i_e, i_c = (index.ravel() for index in np.indices(self.shape))
+        self.group, self.i_m, self.i_f, self.i_e, self.i_c = group, i_m, i_f, i_e, i_c
+        self.m = self.filter_tiles[i_m]
+        self.n = images[i_n]
+        self.f = columns[i_f]
+        self.e = strips[i_e]
+        self.c = self.channel_tiles[i_c]
+        self.position = (i_n * len(columns) + i_f) * len(strips) + i_e
+
+    def _measure_inputs(self) -> None:
+        """Which steps load filters and inputs, and how many inputs."""
+        work, machine, mapping = self.work, self.machine, self.mapping
+        self.high = padded(work, 0, self.e, self.part.rows)
+        self.wide = padded(work, 1, self.f, work.kernel[1])
         self.inputs = self.n * self.high * self.wide * self.c
-        in_pads = C * self.fold.parts * -(-mapping.m // self.k) == 1
-        self.loads_filters = self.first_position if in_pads else np.ones_like(self.first_position)
+        self.first_position = self.position == 0
+        passes = len(self.channel_tiles) * self.part.parts * -(-mapping.m // self.pass_filters)
+        self.loads_filters = self.first_position if passes == 1 else np.ones_like(self.first_position)
 
-        extents, self.new_inputs = input_extents, changes((self.i_g * N * F * E + position) * C + self.i_c)
+        _, _, N, F, E, C = self.shape
+        input_tile = (self.group * N * F * E + self.position) * C + self.i_c
+        self.new_inputs = changes(input_tile)
+        extents = input_extents
         if inputs_stay(work, machine, psum_bytes(machine, mapping.n, mapping.m, mapping.e, mapping.f)):
-            extents, self.new_inputs = fresh_extents, self.new_inputs * (self.i_m == 0)
-        self.rows, self.cols = extents(work, 0, mapping.e)[i_e], extents(work, 1, mapping.f)[i_f]
+            extents = fresh_extents
+            self.new_inputs = self.new_inputs * (self.i_m == 0)
+        self.rows = extents(work, 0, mapping.e)[self.i_e]
+        self.cols = extents(work, 1, mapping.f)[self.i_f]
 
     def cycles(self) -> Ints:
-        """Of all passes of each step."""
-        full, rest = self.m // self.k, self.m % self.k
-        full_pass, last_pass = self._pass_cycles(np.full_like(self.m, self.k)), self._pass_cycles(rest)
-        return np.asarray(self.fold.parts * (full * full_pass + (rest > 0) * last_pass))
+        """Cycles of all passes of each step."""
+        full = self.m // self.pass_filters
+        rest = self.m % self.pass_filters
+        full_pass = self._pass_cycles(np.full_like(self.m, self.pass_filters))
+        last_pass = self._pass_cycles(rest)
+        return np.asarray(self.part.parts * (full * full_pass + (rest > 0) * last_pass))
 
-    def _pass_cycles(self, k: Ints) -> Ints:
-        """Of one pass of k filters: its multiplications or its slowest bus, and the ramp-up."""
-        a, x, fold = self.machine.arithmetic, row_stationary(self.machine), self.fold
+    def _pass_cycles(self, filters: Ints) -> Ints:
+        """Cycles of one pass of so many filters: its multiplications or its slowest bus, and the ramp-up."""
+        a, buses, part = self.machine.arithmetic, self.machine.row_stationary, self.part
 
         def bus(words: Ints, word_bits: int, bus_bits: int) -> Ints:
             return -(-words * word_bits // bus_bits)
 
-        steady = np.maximum(
-            self.n * self.f * self.mapping.p * self.mapping.q * fold.taps,
-            bus(k * self.e * self.f * self.n, a.accumulator_bits, x.psum_bus_bits),
-        )
-        steady = np.maximum(steady, bus(self.inputs, a.activation_bits, x.input_bus_bits))
-        ramp = self.loads_filters * bus(k * self.c * fold.rows * fold.taps, a.weight_bits, x.filter_bus_bits)
-        ramp = ramp + bus(self.high * fold.span * self.c, a.activation_bits, x.input_bus_bits)
-        return np.asarray(steady + ramp + bus(k * self.e, a.accumulator_bits, x.psum_bus_bits))
+        multiplies = self.n * self.f * self.mapping.p * self.mapping.q * part.taps
+        sums = bus(filters * self.e * self.f * self.n, a.accumulator_bits, buses.psum_bus_bits)
+        inputs = bus(self.inputs, a.activation_bits, buses.input_bus_bits)
+        steady = np.maximum(np.maximum(multiplies, sums), inputs)
+
+        weights = filters * self.c * part.rows * part.taps
+        first_weights = self.loads_filters * bus(weights, a.weight_bits, buses.filter_bus_bits)
+        first_windows = bus(self.high * part.span * self.c, a.activation_bits, buses.input_bus_bits)
+        last_sums = bus(filters * self.e, a.accumulator_bits, buses.psum_bus_bits)
+        return np.asarray(steady + first_weights + first_windows + last_sums)
 
     def weights(self) -> Transfer:
         """Filters from DRAM: those of a tile come once where the buffer holds them or nothing takes their place."""
-        stay = bool(filters_stay(self.work, self.machine, self.mapping.m)) or self.shape[5] == 1
-        new = self.first_position if stay else np.ones_like(self.first_position)
+        once = bool(filters_stay(self.work, self.machine, self.mapping.m)) or len(self.channel_tiles) == 1
+        new = self.first_position if once else np.ones_like(self.first_position)
         groups = np.arange(0, self.work.out_channels, self.work.out_channels // self.work.groups)
-        starts = np.add.outer(groups, np.append(0, self.sizes[1].cumsum()[:-1])).ravel()
-        tiles = weight_tile_bytes(self.work, self.machine, starts, self.sizes[5])
-        n_bytes = tiles[self.i_g * self.shape[1] + self.i_m, self.i_c] * new
+        starts = np.add.outer(groups, np.append(0, self.filter_tiles.cumsum()[:-1])).ravel()
+        tiles = weight_tile_bytes(self.work, self.machine, starts, self.channel_tiles)
+        n_bytes = tiles[self.group * len(self.filter_tiles) + self.i_m, self.i_c] * new
         return Transfer.contiguous(n_bytes, self.machine.dram.timing.row_bytes)
 
     def loads(self) -> Transfer:
         """Inputs from DRAM."""
-        inputs, _ = feature_maps(self.work, self.machine)
-        return inputs.transfer(self.n, self.rows, self.cols, self.c, self.shape[3] == 1, self.new_inputs)
+        inputs = input_map(self.work, self.machine)
+        whole_width = self.shape[3] == 1
+        return inputs.transfer(self.n, self.rows, self.cols, self.c, whole_width, self.new_inputs)
 
     def stores(self) -> Transfer:
         """Outputs to DRAM, once their last channel is added."""
-        _, outputs = feature_maps(self.work, self.machine)
-        done = (self.i_c == self.shape[5] - 1).astype(np.int64)
-        return outputs.transfer(self.n, self.e, self.f, self.m, self.shape[3] == 1, done)
+        outputs = output_map(self.work, self.machine)
+        whole_width = self.shape[3] == 1
+        done = (self.i_c == len(self.channel_tiles) - 1).astype(np.int64)
+        return outputs.transfer(self.n, self.e, self.f, self.m, whole_width, done)
 
     def actions(self, macs: int, idle: int) -> dict[str, float]:
         """What moves between buffers, buses and PEs, of all passes.  macs, idle: multiplies executed and gated."""
-        a, fold, mapping = self.machine.arithmetic, self.fold, self.mapping
-        filters = self.m * self.c * fold.rows * fold.taps * fold.parts * self.loads_filters
-        psums = self.n * self.e * self.f * self.m
-        filter_words, filters_received = float(filters.sum()), float((filters * self.e).sum())
-        inputs_received = float(
-            (self.n * self.wide * self.c * fold.rows * self.e * fold.parts * -(-self.m // mapping.p)).sum()
-        )
-        psums_out = float((psums * fold.parts).sum())
-        psums_in = psums_out - float((psums * (self.i_c == 0)).sum())
-        handed_on = float((psums * fold.parts * (fold.rows * -(-self.c // mapping.q) - 1)).sum())
+        a, part, mapping = self.machine.arithmetic, self.part, self.mapping
+        filters = self.m * self.c * part.rows * part.taps * part.parts * self.loads_filters
+        filter_words = float(filters.sum())
+        filters_received = float((filters * self.e).sum())
+        input_rows = self.n * self.wide * self.c * part.rows * self.e * part.parts
+        inputs_received = float((input_rows * -(-self.m // mapping.p)).sum())
         received = filters_received * a.weight_bits + inputs_received * a.activation_bits
+
+        psums = self.n * self.e * self.f * self.m
+        psums_out = float((psums * part.parts).sum())
+        psums_in = psums_out - float((psums * (self.i_c == 0)).sum())
+        hops = part.rows * -(-self.c // mapping.q) - 1
+        handed_on = float((psums * part.parts * hops).sum())
+
         operands = a.weight_bits + a.activation_bits + 2 * a.accumulator_bits
-        input_words = float((self.inputs * fold.parts * -(-self.m // self.k)).sum())
+        input_words = float((self.inputs * part.parts * -(-self.m // self.pass_filters)).sum())
         loaded_words = float((self.n * self.rows * self.cols * self.c * self.new_inputs).sum())
         return {
             "mac": macs,

@@ -1,122 +1,52 @@
-"""Convolution forward and backward on one block of images, as few large matrix products on data that stays in cache.
+"""Convolution forward and backward on one block of images,
+as few large matrix products on data that stays in cache.
 
-A block is (C, H, W, N): channels first, the few images of the block innermost.  Shifting an image by one pixel is then
-a copy of long runs, and shifting it by one row is no copy at all but an offset.  So of the R x S shifted copies that
-im2col makes, only S are made here ("rows"), and the convolution is R products
+A block is (C, H, W, N): channels first, the few images of the block innermost.  Shifting an image
+by one pixel is then a copy of long runs, and shifting it by one row is no copy at all but an
+offset.  So of the R x S shifted copies that im2col makes, only S are made here ("rows"), and the
+convolution is R products
 
     y = sum_i  w_i (K, S C) @ rows[:, offset_i : offset_i + P Q N].
 
-Rows of a strided convolution are stored by phase (row index modulo stride), so that they too are plain offsets.
-The columns of these products are cut into pieces that BLAS multiplies as they lie: OpenBLAS copies both matrices of a
-product into an order of its own first, unless the product has at most a million multiplications, and for few channels
-that copy takes as long as the product (16 channels, AMD EPYC 9004: 39 GFLOP/s whole, 83 in pieces).
-Large kernels on few input channels (a network's first layer) make thin products that only move y about; there the R
-tap rows are copied one below the other, strip by strip of the columns, for one product.
-Leaves out: anything that a block larger than the cache would need (cut the batch into smaller blocks instead).
+Rows of a strided convolution are stored by phase (row index modulo stride), so that they too are
+plain offsets.
+The columns of these products are cut into pieces that BLAS multiplies as they lie: OpenBLAS copies
+both matrices of a product into an order of its own first, unless the product has at most a million
+multiplications, and for few channels that copy takes as long as the product (16 channels, AMD EPYC
+9004: 39 GFLOP/s whole, 83 in pieces).
+Large kernels on few input channels (a network's first layer) make thin products that only move y
+about; there the R tap rows are copied one below the other, strip by strip of the columns, for one
+product.
+Leaves out: anything that a block larger than the cache would need (cut the batch into smaller
+blocks instead).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from accelsim.arrays import Array
-from accelsim.network.layers import Conv
+from accelsim.training.kernels.geometry import Geometry
 
 UNPACKED = 1_000_000  # multiplications of the largest product that OpenBLAS computes without packing
-STRIP = 1024  # columns of a stacked product, at most (one row of the output at least)
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Sizes of one convolution: input C x H x W, kernel R x S, output K x P x Q, G groups, N images a block."""
-
-    C: int
-    H: int
-    W: int
-    K: int
-    P: int
-    Q: int
-    R: int
-    S: int
-    G: int
-    N: int
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
-
-    @classmethod
-    def of(cls, layer: Conv, height: int, width: int, images: int) -> "Geometry":
-        """Geometry of a conv layer on images of height x width."""
-        P, Q, K = layer.output_shape(((height, width, layer.in_channels),))
-        return cls(
-            *(layer.in_channels, height, width, K, P, Q, *layer.kernel, layer.groups, images),
-            layer.stride,
-            layer.padding,
-            layer.dilation,
-        )
-
-    @property
-    def reversed(self) -> "Geometry":
-        """The stride-1 convolution that maps the output's gradient to the input's: filters flipped and transposed."""
-        padding = tuple(d * (k - 1) - p for d, k, p in zip(self.dilation, (self.R, self.S), self.padding, strict=True))
-        return Geometry(
-            *(self.K, self.P, self.Q, self.C, self.H, self.W, self.R, self.S, self.G, self.N),
-            (1, 1),
-            (padding[0], padding[1]),
-            self.dilation,
-        )
-
-    @property
-    def reversible(self) -> bool:
-        """Whether ``reversed`` computes the input's gradient."""
-        return self.stride == (1, 1) and min(self.reversed.padding) >= 0
-
-    @property
-    def stored_rows(self) -> int:
-        """Rows kept of each phase: those that the lowest tap of the last output row reaches."""
-        return (self.dilation[0] * (self.R - 1)) // self.stride[0] + self.P
-
-    @property
-    def rows_shape(self) -> tuple[int, ...]:
-        """(phases, G, S, C / G, rows, Q, N)."""
-        return (self.stride[0], self.G, self.S, self.C // self.G, self.stored_rows, self.Q, self.N)
-
-    @property
-    def is_matrix(self) -> bool:
-        """A 1 x 1 convolution at stride 1 reads its input as it stands."""
-        return (self.R, self.S, *self.stride, *self.padding) == (1, 1, 1, 1, 0, 0)
-
-    @property
-    def is_thin(self) -> bool:
-        """Whether the products of single tap rows are so thin that stacking all R of them is faster."""
-        return self.R > 3 and self.S * self.C // self.G < 64
-
-    @property
-    def strip(self) -> int:
-        """Columns of one stacked product: some rows of the output, few enough to stay in the cache."""
-        fitting = (n for n in range(1, self.P + 1) if self.P % n == 0 and n * self.Q * self.N <= STRIP)
-        return max(fitting, default=1) * self.Q * self.N
-
-    @property
-    def scratch_size(self) -> int:
-        """Floats of temporary memory that ``convolve`` and ``weight_gradient`` ask for."""
-        stacked = self.R * self.S * (self.C // self.G) * self.strip
-        return stacked if self.is_thin else self.K // self.G * self.P * self.Q * self.N
 
 
 def pack_weights(weight: Array, g: Geometry, xp: Any = np) -> Array:
-    """weight: (K, C / G, R, S) -> (R, G, K / G, S C / G), the matrices that ``convolve`` multiplies with."""
+    """weight: (K, C / G, R, S) -> (R, G, K / G, S C / G),
+    the matrices that ``convolve`` multiplies with.
+    """
     w = weight.reshape(g.G, g.K // g.G, g.C // g.G, g.R, g.S).transpose(3, 0, 1, 4, 2)
-    return xp.ascontiguousarray(w).reshape(g.R, g.G, g.K // g.G, -1)  # type: ignore[no-any-return]
+    packed: Array = xp.ascontiguousarray(w).reshape(g.R, g.G, g.K // g.G, -1)
+    return packed
 
 
 def pack_reversed(weight: Array, g: Geometry, xp: Any = np) -> Array:
     """weight: (K, C / G, R, S) -> the matrices of ``g.reversed``: (R, G, C / G, S K / G)."""
     w = weight.reshape(g.G, g.K // g.G, g.C // g.G, g.R, g.S)[..., ::-1, ::-1].transpose(3, 0, 2, 4, 1)
-    return xp.ascontiguousarray(w).reshape(g.R, g.G, g.C // g.G, -1)  # type: ignore[no-any-return]
+    packed: Array = xp.ascontiguousarray(w).reshape(g.R, g.G, g.C // g.G, -1)
+    return packed
 
 
 def unpack_gradient(packed: Array, g: Geometry) -> Array:
@@ -126,7 +56,9 @@ def unpack_gradient(packed: Array, g: Geometry) -> Array:
 
 
 def _spans(g: Geometry, phase: int, s: int) -> tuple[slice, slice, slice, slice]:
-    """Where tap column s of a phase reads the image: (rows stored, rows read, columns stored, columns read)."""
+    """Where tap column s of a phase reads the image:
+    (rows stored, rows read, columns stored, columns read).
+    """
     spans = []
     for first, step, size, count in (
         (phase - g.padding[0], g.stride[0], g.H, g.stored_rows),
@@ -141,7 +73,9 @@ def _spans(g: Geometry, phase: int, s: int) -> tuple[slice, slice, slice, slice]
 
 
 def gather_rows(x: Array, g: Geometry, rows: Array) -> Array:
-    """Fill ``rows`` (``g.rows_shape``), whose padding already is zero, from x: (C, H, W, N); return it."""
+    """Fill ``rows`` (``g.rows_shape``), whose padding already is zero,
+    from x: (C, H, W, N); return it.
+    """
     if g.is_matrix:
         return x.reshape(g.rows_shape)
     image = x.reshape(g.G, g.C // g.G, g.H, g.W, g.N)
@@ -154,13 +88,17 @@ def gather_rows(x: Array, g: Geometry, rows: Array) -> Array:
 
 @cache
 def _pieces(columns: int, multiplications: int, least: int) -> int:
-    """Columns a product: the most that stay ``UNPACKED`` at so many multiplications a column, all if under least."""
+    """Columns a product: the most that stay ``UNPACKED`` at so
+    many multiplications a column, all if under least.
+    """
     most = max(n for n in range(1, columns + 1) if columns % n == 0 and (n == 1 or n * multiplications <= UNPACKED))
     return most if most >= least else columns
 
 
 def _cut(matrix: Array, columns: int) -> Array:
-    """(M, L) as (L / columns, M, columns): a view, on which one ``matmul`` makes many small products."""
+    """(M, L) as (L / columns, M, columns): a view,
+    on which one ``matmul`` makes many small products.
+    """
     return matrix.reshape(len(matrix), -1, columns).transpose(1, 0, 2)
 
 
@@ -172,7 +110,9 @@ def _tap(rows: Array, g: Geometry, i: int, group: int) -> Array:
 
 
 def _stacked(rows: Array, g: Geometry, group: int, scratch: Array) -> Iterator[tuple[slice, Array]]:
-    """Strip by strip, (its columns, all tap rows one below the other (R S C / G, columns)), copied into scratch."""
+    """Strip by strip, (its columns, all tap rows one below the
+    other (R S C / G, columns)), copied into scratch.
+    """
     taps = [_tap(rows, g, i, group) for i in range(g.R)]
     copy = scratch[: g.R * len(taps[0]) * g.strip].reshape(g.R, -1, g.strip)
     for first in range(0, g.P * g.Q * g.N, g.strip):
@@ -183,7 +123,10 @@ def _stacked(rows: Array, g: Geometry, group: int, scratch: Array) -> Iterator[t
 
 
 def convolve(rows: Array, packed: Array, g: Geometry, out: Array, scratch: Array, xp: Any = np) -> None:
-    """out (K, P, Q, N) = the convolution of gathered rows.  packed: ``pack_weights``; scratch: (g.scratch_size,)."""
+    """out (K, P, Q, N) = the convolution of gathered rows.
+
+    packed: ``pack_weights``; scratch: (g.scratch_size,).
+    """
     y = out.reshape(g.G, g.K // g.G, -1)
     if g.is_thin:
         for group in range(g.G):
@@ -201,7 +144,9 @@ def convolve(rows: Array, packed: Array, g: Geometry, out: Array, scratch: Array
 
 
 def weight_gradient(rows: Array, dy: Array, g: Geometry, out: Array, scratch: Array, xp: Any = np) -> None:
-    """out (R, G, S C / G, K / G) = the gradient of the weights.  dy: (K, P, Q, N); scratch: (g.scratch_size,).
+    """out (R, G, S C / G, K / G) = the gradient of the weights.
+
+    dy: (K, P, Q, N); scratch: (g.scratch_size,).
 
     BLAS is faster with the longer side (S C / G) first.
     """
@@ -226,7 +171,8 @@ def input_gradient(dy: Array, packed: Array, g: Geometry, rows: Array, dx: Array
     """dx (C, H, W, N) = the gradient of the input, for any stride.
 
     rows: temporary of ``g.rows_shape``; scratch: (S C / G, P Q N).
-    The transpose of ``gather_rows`` and ``convolve``; where ``g.reversible``, the reversed convolution is faster.
+    The transpose of ``gather_rows`` and ``convolve``; where ``g.reversible``, the reversed
+    convolution is faster.
     """
     d = dy.reshape(g.G, g.K // g.G, -1)
     n = _pieces(d.shape[2], packed[0, 0].size, 32)

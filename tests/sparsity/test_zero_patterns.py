@@ -1,4 +1,4 @@
-"""Zeros of both domains held at once: the projection is the nearest point, whole numbers have them, too."""
+"""Exact zeros of both domains: the projection is the nearest point, whole numbers have them, too."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import null_space
 
-from accelsim.sparsity.held_zeros import hold, whole_with_zeros
+from accelsim.sparsity.whole_filters import whole_with_zeros
+from accelsim.sparsity.zero_patterns import zero_pattern
 from accelsim.transforms.winograd import matrices
 
 
@@ -31,15 +32,16 @@ def test_the_projection_is_the_nearest_filter_with_the_zeros(
     w, zero, small = sparse_filters(seed, m, spatial, winograd)
     kron = kron_of(m)
     moved = w.copy()
-    hold(zero, small, kron).project(moved)
-    for f, p, of_w, of_W in zip(
+    zero_pattern(zero, small, kron).project(moved)
+    for f, p, zero_w, zero_W in zip(
         w.reshape(-1, 9), moved.reshape(-1, 9), zero.reshape(-1, 9), small.reshape(-1, len(kron)), strict=True
     ):
-        free = null_space(np.concatenate([kron[of_W], np.eye(9)[of_w]]).astype(np.float64).reshape(-1, 9), rcond=1e-5)
+        conditions = np.concatenate([kron[zero_W], np.eye(9)[zero_w]]).astype(np.float64)
+        free = null_space(conditions.reshape(-1, 9), rcond=1e-5)
         np.testing.assert_allclose(p, free @ (free.T @ f), atol=1e-5)
     assert (moved[zero] == 0).all()
     again = moved.copy()
-    hold(zero, small, kron).project(again)
+    zero_pattern(zero, small, kron).project(again)
     np.testing.assert_allclose(again, moved, atol=1e-5)
 
 
@@ -49,7 +51,7 @@ def test_whole_numbers_have_the_zeros_exactly_and_lie_near(
 ) -> None:
     w, zero, small = sparse_filters(seed, 2, spatial, winograd)
     kron = kron_of(2)
-    hold(zero, small, kron).project(w)
+    zero_pattern(zero, small, kron).project(w)
     n = whole_with_zeros(w / np.float32(cell), zero, small, kron)
     assert n.dtype == np.int32
     assert (n[zero] == 0).all()
@@ -60,7 +62,7 @@ def test_whole_numbers_have_the_zeros_exactly_and_lie_near(
     assert (error**2).mean() <= 0.25
 
 
-def test_without_zeros_of_W_weights_are_rounded_one_by_one() -> None:
+def test_without_zeros_zero_W_weights_are_rounded_one_by_one() -> None:
     w, zero, _ = sparse_filters(3, 2, 0.5, 0.0)
     n = whole_with_zeros(7 * w, zero, np.zeros((6, 5, 4, 4), np.bool_), kron_of(2))
     np.testing.assert_array_equal(n, np.rint(7 * w))

@@ -1,4 +1,4 @@
-"""A plan's life, and the node inside that a loss may read, too."""
+"""A compiled network's life, and the node inside that a loss may read, too."""
 
 import gc
 import weakref
@@ -9,20 +9,20 @@ import pytest
 from accelsim.arrays import Array
 from accelsim.network.graph import Graph
 from accelsim.network.zoo import named_graph
-from accelsim.training.plan import Plan
-from accelsim.training.run import initial_arrays
+from accelsim.training.compiled import CompiledNetwork
+from accelsim.training.first_weights import initial_arrays
 
 
-def test_a_closed_plan_frees_its_buffers_at_once():
+def test_a_closed_network_frees_its_buffers_at_once():
     graph = named_graph("resnet20-cifar10")
     gc.collect()
     gc.disable()  # reference counts alone must free it
     try:
-        plan = Plan(graph, initial_arrays(graph, 0), 4)
-        plan.forward(np.zeros((4, *graph.input_shape), np.float32))
-        buffers = [weakref.ref(plan), weakref.ref(plan.ops["layer1.0.conv1"])]
-        plan.close()
-        del plan
+        compiled = CompiledNetwork(graph, initial_arrays(graph, 0), 4)
+        compiled.forward(np.zeros((4, *graph.input_shape), np.float32))
+        buffers = [weakref.ref(compiled), weakref.ref(compiled.ops["layer1.0.conv1"])]
+        compiled.close()
+        del compiled
         assert [buffer() for buffer in buffers] == [None, None]
     finally:
         gc.enable()
@@ -37,11 +37,11 @@ def test_a_hint_is_a_second_output_and_gradients_add_up(hint: str) -> None:
     cut = [node.name for node in graph.nodes].index(hint) + 1
     inner = graph.model_copy(update={"nodes": graph.nodes[:cut]})
 
-    def lab(part: Graph, hint: str | None = None) -> tuple[Plan, dict[str, Array]]:
+    def lab(part: Graph, hint: str | None = None) -> tuple[CompiledNetwork, dict[str, Array]]:
         gradients = {name: np.zeros_like(a) for name, a in arrays.items() if "running" not in name}
         own = {name: gradients[name] for name in gradients if name in part.parameters}
         own_arrays = {name: arrays[name].copy() for name in part.parameters}
-        return Plan(part, own_arrays, 6, gradients=own, training=True, block=2, hint=hint), gradients
+        return CompiledNetwork(part, own_arrays, 6, gradients=own, training=True, block=2, hint=hint), gradients
 
     (whole, from_output), (first, from_hint), (both, together) = lab(graph), lab(inner), lab(graph, hint)
     y = both.forward(x)

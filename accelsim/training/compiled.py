@@ -1,12 +1,14 @@
-"""A network compiled for one batch size: buffers made once, then forward and backward as a short list of phases.
+"""A network compiled for one batch size: buffers made once,
+then forward and backward as a short list of phases.
 
-Consecutive block phases run block by block, so that a block passes through several layers while it is in the cache;
-phases that need the whole batch are barriers.  A thread takes the next block when it is free: what a block adds to a
-sum over the batch has its own place, so results do not depend on the threads, and NumPy releases the interpreter lock
-in its products and copies.  ``xp`` is the array module (NumPy, or CuPy passed by the caller).
+Consecutive block phases run block by block, so that a block passes through several layers while it
+is in the cache; phases that need the whole batch are barriers.  A thread takes the next block when
+it is free: what a block adds to a sum over the batch has its own place, so results do not depend on
+the threads, and NumPy releases the interpreter lock in its products and copies.  ``xp`` is the
+array module (NumPy, or CuPy passed by the caller).
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -20,21 +22,25 @@ from accelsim.arrays import Array
 from accelsim.errors import InputError, NumericalError
 from accelsim.network.graph import INPUT, Graph
 from accelsim.network.layers import Add, BatchNorm, Relu
-from accelsim.training.ops import OPS, BatchNormOp, Op, Phase
+from accelsim.training.ops import OPS, BatchNormOp, Buffers, Context, Op, Phase
 
-FEWEST, MOST = 8, 32  # images in a block
+FEWEST = 8  # images in a block
+MOST = 32  # images in a block
 BLOCK_FLOATS = 1 << 19  # of a block's largest activation, unless that takes fewer than ``FEWEST`` images
 
 
-class Plan:
+class CompiledNetwork:
     """Forward and backward of ``graph`` on batches of ``batch`` images, by ``workers`` threads.
 
-    arrays: the network's arrays by name; read at every step (batch-norm statistics are updated in place).
-    gradients: arrays by the same names, overwritten by ``backward``; None for a plan that only infers.
+    arrays: the network's arrays by name; read at every step (batch-norm statistics are updated in
+    place).
+    gradients: arrays by the same names, overwritten by ``backward``; None to only infer.
     training: whether batch-norm uses the batch's statistics.
-    block: images a block, cut to the largest divisor of the batch; by default as many as suit the kernels.
+    block: images a block, cut to the largest divisor of the batch; by default as many as suit the
+    kernels.
     hint: a node whose output a loss reads, too (``hinted``, ``backward``).
-    operations: replaces the operation of the named nodes (Winograd inference), as (layer, inputs, ...) -> Op.
+    operations: replaces the operation of the named nodes (Winograd inference), as (layer, inputs,
+    ...) -> Op.
     """
 
     def __init__(
@@ -51,44 +57,25 @@ class Plan:
         xp: Any = np,
         operations: Mapping[str, Callable[..., Op]] | None = None,
     ):
-        self.graph, self.xp, self.workers, self.training = graph, xp, workers, training
-        self.differentiable = gradients is not None
-        if block is None:
-            largest = max(map(prod, graph.shapes.values()))
-            block = FEWEST if gradients is None else min(max(FEWEST, BLOCK_FLOATS // largest), MOST)
-        self.images = max(n for n in range(1, min(block, batch) + 1) if batch % n == 0)
+        self.graph = graph
+        self.xp = xp
+        self._buffers = Buffers(xp, workers)
+        self._context = Context(
+            xp=xp,
+            workers=workers,
+            training=training,
+            differentiable=gradients is not None,
+            buffers=self._buffers,
+        )
+        most = block or _block(graph, gradients is not None)
+        self.images = max(n for n in range(1, min(most, batch) + 1) if batch % n == 0)
         self.blocks = batch // self.images
-        self._scratch: dict[Any, list[Array]] = {}
         H, W, C = graph.input_shape
         self.input: Array = xp.zeros((self.blocks, C, H, W, self.images), np.float32)
         self.pools = [ThreadPoolExecutor(1) for _ in range(workers - 1)]  # beside the calling thread
         self._build_forward(arrays, gradients or {}, operations or {}, hint)
         if gradients is not None:
             self._build_backward(hint)
-
-    def scratch(self, role: str, shape: tuple[int, ...], key: Any = None) -> list[Array]:
-        """Zeroed temporaries, one for each worker, shared by all operations that ask for the same."""
-        name = (role, shape, key)
-        if name not in self._scratch:
-            self._scratch[name] = [self.xp.zeros(shape, np.float32) for _ in range(self.workers)]
-        return self._scratch[name]
-
-    def gradient(self, shape: tuple[int, ...]) -> Array:
-        """A block array for a gradient, perhaps one that is no longer read; what it holds is not said."""
-        free = self._free[shape]
-        if free:
-            return free.pop()
-        made: Array = self.xp.zeros(shape, np.float32)
-        self._recycled.append(made)
-        return made
-
-    def _release(self, arrays: list[Array], waiting: list[Array]) -> None:
-        """Arrays that were read for the last time, unless one that waits to be read is the same."""
-        for array in arrays:
-            own = any(array is other for other in self._recycled)
-            twice = any(array is other for other in self._free[array.shape])
-            if own and not twice and not any(self.xp.may_share_memory(array, other) for other in waiting):
-                self._free[array.shape].append(array)
 
     def _build_forward(
         self,
@@ -107,51 +94,53 @@ class Plan:
             if node.name in self.alias:
                 continue
             reader = only_reader.get(node.name)
-            fused = isinstance(node.layer, BatchNorm | Add) and reader is not None and isinstance(reader.layer, Relu)
-            fused = fused and node.name != hint
-            names = [f"{node.name}.{key}" for key in node.layer.parameters()]
-            own = {name.rpartition(".")[2]: arrays[name] for name in names}
-            own_gradients = {name.rpartition(".")[2]: gradients[name] for name in names if name in gradients}
+            fused = None  # the ReLU that the operation does, too
+            if isinstance(node.layer, BatchNorm | Add) and node.name != hint:
+                fused = reader if reader is not None and isinstance(reader.layer, Relu) else None
+            names = {key: f"{node.name}.{key}" for key in node.layer.parameters()}
+            own = {key: arrays[name] for key, name in names.items()}
+            own_gradients = {key: gradients[name] for key, name in names.items() if name in gradients}
+            inputs = [values[source] for source in node.inputs]
             if type(node.layer) not in OPS:
                 raise InputError(f"{self.graph.name}: node {node.name}: {node.layer.op} is not known to the trainer")
             make = operations.get(node.name, OPS[type(node.layer)])
-            op = make(node.layer, [values[s] for s in node.inputs], own, own_gradients, fused, self)
+            op = make(node.layer, inputs, own, own_gradients, fused is not None, self._context)
             self.ops[node.name] = op
             values[node.name] = op.y
-            if fused and reader is not None:
-                self.alias[reader.name] = node.name
-                values[reader.name] = op.y
+            if fused is not None:
+                self.alias[fused.name] = node.name
+                values[fused.name] = op.y
         self.output = values[nodes[-1].name]
         self._hint = None if hint is None else values[hint]
         self._forward = [(name, op.forward()) for name, op in self.ops.items()]
 
     def _build_backward(self, hint: str | None) -> None:
         self.d_output: Array = self.xp.zeros_like(self.output)
-        incoming: dict[str, list[Array]] = {self.alias.get(self.graph.nodes[-1].name, self.graph.nodes[-1].name): []}
-        incoming[next(iter(incoming))].append(self.d_output)
+        last = self.graph.nodes[-1].name
+        incoming: dict[str, list[Array]] = {self.alias.get(last, last): [self.d_output]}
         self._d_hint: Array | None = None
         if hint is not None:
             self._d_hint = self.xp.zeros_like(self._hint)
             incoming.setdefault(self.alias.get(hint, hint), []).append(self._d_hint)
         self._backward: list[tuple[str, list[Phase]]] = []
-        self._free: defaultdict[tuple[int, ...], list[Array]] = defaultdict(list)
-        self._recycled: list[Array] = []
         for node in reversed(self.graph.nodes):
             if node.name in self.alias or node.name not in incoming:
                 continue
-            op, phases = self.ops[node.name], []
+            op = self.ops[node.name]
+            phases = []
             parts = incoming.pop(node.name)
             shaped = [part.reshape(op.y.shape) for part in parts]
             op.dy = shaped[0]
             if len(parts) > 1:
-                op.dy = self.gradient(op.y.shape)
+                op.dy = self._buffers.gradient(op.y.shape)
                 phases.append(Phase(_sum_into(op.dy, shaped, self.xp)))
             op.allocate_gradients([source != INPUT for source in node.inputs])
             self._backward.append((node.name, phases + op.backward()))
             for source, dx in zip(node.inputs, op.dxs, strict=True):
                 if source != INPUT and dx is not None:
                     incoming.setdefault(self.alias.get(source, source), []).append(dx)
-            self._release([*parts, op.dy], [array for arrays in incoming.values() for array in arrays])
+            waiting = [array for arrays in incoming.values() for array in arrays]
+            self._buffers.release([*parts, op.dy], waiting)
 
     def _run(self, steps: list[tuple[str, list[Phase]]]) -> None:
         phases = [phase for _, part in steps for phase in part]
@@ -184,7 +173,9 @@ class Plan:
         self._each(self.blocks, work)
 
     def forward(self, x: NDArray[Any]) -> Array:
-        """x: (batch, H, W, C) float32, preprocessed -> the output: (batch, F) or (batch, H, W, C) float32."""
+        """x: (batch, H, W, C) float32, preprocessed -> the output:
+        (batch, F) or (batch, H, W, C) float32.
+        """
         self._spread(self.xp.asarray(x), self.input)
         ops = list(self.ops.values())
         self._each(len(ops), lambda i, _worker: ops[i].prepare())
@@ -197,7 +188,8 @@ class Plan:
         return self._joined(self._hint)
 
     def backward(self, dy: Array, d_hint: Array | None = None) -> None:
-        """Fill the gradients, from dy: the loss's gradient with respect to ``forward``'s output (same shape).
+        """Fill the gradients, from dy:
+        the loss's gradient with respect to ``forward``'s output (same shape).
 
         d_hint: with respect to the hint's output, beside what reaches it by dy.
         """
@@ -218,7 +210,7 @@ class Plan:
         out[...] = split.transpose(0, split.ndim - 1, *range(2, split.ndim - 1), 1)
 
     def batch_norms(self) -> list[BatchNormOp]:
-        """The plan's batch-norm operations."""
+        """The batch-norm operations, in the order of the network."""
         return [op for op in self.ops.values() if isinstance(op, BatchNormOp)]
 
     def check_finite(self) -> None:
@@ -228,11 +220,25 @@ class Plan:
                 raise NumericalError(f"layer {name}: the output is not finite")
 
     def close(self) -> None:
-        """End the threads and let go of all buffers: operations and plan refer to each other."""
+        """End the threads and let go of all buffers: operations and network refer to each other."""
         for pool in self.pools:
             pool.shutdown()
         self.ops.clear()
         self._forward.clear()
+
+
+def _block(graph: Graph, trained: bool) -> int:
+    """Images a block at most, as suits the kernels."""
+    if not trained:
+        return FEWEST
+    largest = max(map(prod, graph.shapes.values()))
+    return min(max(FEWEST, BLOCK_FLOATS // largest), MOST)
+
+
+def to_host(array: Array) -> Array:
+    """A copy that NumPy owns, whichever array module the array is of."""
+    get: Callable[[], Array] | None = getattr(array, "get", None)  # CuPy's way back to the host
+    return get() if get is not None else array.copy()
 
 
 def _sum_into(out: Array, parts: list[Array], xp: Any) -> Callable[[int, int], None]:

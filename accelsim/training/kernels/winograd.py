@@ -1,16 +1,20 @@
-"""Convolution on one block of images by Winograd's minimal filtering: the convolution and its weights' gradient.
+"""Convolution on one block of images by Winograd's minimal filtering:
+the convolution and its weights' gradient.
 
-Of F(m, r), nested in two dimensions (``transforms.winograd``), with V = B^T x B, U = G g G^T and M = U V at each tap,
+Of F(m, r), nested in two dimensions (``transforms.winograd``), with V = B^T x B, U = G g G^T and M
+= U V at each tap,
 
     y = A^T M A,    dM = A dy A^T,    dU = dM V^T,    dg = G^T dU G;
 
 the input's gradient is the convolution of dy with ``Geometry.reversed``.
 
-A block is (C, H, W, N) as in ``kernels``, and all transforms are products with it as it lies.  The small matrices of
-a few tiles stand along the diagonal of a large one, cut where the image ends, so padding costs nothing: down the image
-one for each band of tiles, across it one for each window of columns, all windows in one call.  A transformed band is
-(C, n_w, n_h, t_h, t_w, N), which holds the (C, t_h t_w N) matrix of each tap as BLAS reads it.
-Leaves out: strides, dilation and groups (``kernels`` does them), and savings in time: V is computed again backward.
+A block is (C, H, W, N) as in ``by_rows``, and all transforms are products with it as it lies.  The
+small matrices of a few tiles stand along the diagonal of a large one, cut where the image ends, so
+padding costs nothing: down the image one for each band of tiles, across it one for each window of
+columns, all windows in one call.  A transformed band is (C, n_w, n_h, t_h, t_w, N), which holds the
+(C, t_h t_w N) matrix of each tap as BLAS reads it.
+Leaves out: strides, dilation and groups (``by_rows`` does them), and savings in time: V is computed
+again backward.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from accelsim.arrays import Array
-from accelsim.training.kernels import Geometry
+from accelsim.training.kernels.geometry import Geometry
 from accelsim.transforms.winograd import matrices
 
 TILE = 4  # m
@@ -30,22 +34,20 @@ ACROSS = 4  # tiles that one window holds, at most, if the image's width allows 
 
 @dataclass(frozen=True)
 class Tiles:
-    """Neighbouring tiles along one direction: the rows that they make and read, and their transforms.
+    """t neighbouring tiles along one direction, with their transforms as one matrix each."""
 
-    A: (n t, rows made), A_T: its transpose, B: (n t, rows read), rows (tap, tile), for t tiles.
-    """
-
-    made: slice
-    read: slice
-    A: Array
-    A_T: Array
-    B: Array
+    made: slice  # the rows that they make
+    read: slice  # the rows that they read
+    A: Array  # (n t, rows made); its rows are (tap, tile)
+    A_T: Array  # its transpose
+    B: Array  # (n t, rows read); its rows are (tap, tile)
 
 
 def tiles(first: int, end: int, made: int, read: int, padding: int, r: int) -> Tiles:
     """Tiles first..end of F(m, r) that makes ``made`` rows of ``read`` ones."""
     A_T, _, B_T = matrices(TILE, r, np.dtype(np.float32))
-    n, t = TILE + r - 1, end - first
+    n = TILE + r - 1
+    t = end - first
     start = first * TILE - padding
     out = slice(first * TILE, min(end * TILE, made))
     into = slice(max(start, 0), min(start + t * TILE + r - 1, read))
@@ -59,12 +61,15 @@ def tiles(first: int, end: int, made: int, read: int, padding: int, r: int) -> T
     return Tiles(out, into, A, np.ascontiguousarray(A.T), B)
 
 
-class MinimalFilter:
+class WinogradKernel:
     """F(4, R) x F(4, S) of one convolution on blocks of images."""
 
     def __init__(self, g: Geometry, xp: Any = np):
-        self.g, self.xp = g, xp
-        self.n_h, self.n_w, self.T_w = TILE + g.R - 1, TILE + g.S - 1, -(-g.Q // TILE)
+        self.g = g
+        self.xp = xp
+        self.n_h = TILE + g.R - 1
+        self.n_w = TILE + g.S - 1
+        self.T_w = -(-g.Q // TILE)
         self.taps = self.n_h * self.n_w
         G_h, G_w = (matrices(TILE, r, np.dtype(np.float32))[1] for r in (g.R, g.S))
         self.G = xp.asarray(np.einsum("ir,js->jirs", G_h, G_w).reshape(self.taps, g.R * g.S))
@@ -77,14 +82,18 @@ class MinimalFilter:
 
     @classmethod
     def pays(cls, g: Geometry) -> bool:
-        """Whether it is faster than ``kernels``, as measured: the transforms need channels that share them and images
-        for long products, the longer weights need tiles that share them."""
+        """Whether it is faster than ``by_rows``, as measured: the transforms need channels that
+        share them and images for long products, the longer weights need tiles that share them."""
         plain = g.reversible and g.dilation == (1, 1) and g.G == 1 and (g.R, g.S) == (3, 3)
         return plain and min(g.C, g.K) * g.N >= 256 and -(-g.P // TILE) * -(-g.Q // TILE) * g.N >= 32
 
     def _place_down(self) -> None:
-        """Bands of about equal height.  Where the weights' gradient exceeds the cache, it is added to less often."""
-        g, T = self.g, -(-self.g.P // TILE)
+        """Bands of about equal height.
+
+        Where the weights' gradient exceeds the cache, it is added to less often.
+        """
+        g = self.g
+        T = -(-self.g.P // TILE)
         most = max(CACHED, self.taps * g.K * g.C) // (max(g.C, g.K) * self.taps * self.T_w * g.N)
         ends = np.linspace(0, T, -(-T // max(1, most)) + 1).round().astype(int).tolist()
         found = (tiles(first, end, g.P, g.H, g.padding[0], g.R) for first, end in pairwise(ends))
@@ -92,8 +101,11 @@ class MinimalFilter:
         self.bands = [replace(band, A=copy(band.A), A_T=copy(band.A_T), B=copy(band.B)) for band in found]
 
     def _place_across(self) -> None:
-        """Windows of t tiles each, which read ``width`` columns ``step`` apart, none outside of the image."""
-        g, T = self.g, self.T_w
+        """Windows of t tiles each, which read ``width`` columns ``step`` apart,
+        none outside of the image.
+        """
+        g = self.g
+        T = self.T_w
         several = [t for t in range(2, ACROSS + 1) if T > ACROSS and T % t == 0 and g.Q % TILE == 0]
         for t in [*several, T]:
             windows = [tiles(p * t, p * t + t, g.Q, g.W, g.padding[1], g.S) for p in range(T // t)]
@@ -105,26 +117,33 @@ class MinimalFilter:
         B = np.zeros((len(windows), len(windows[0].B), self.width), np.float32)
         for matrix, window, start in zip(B, windows, starts, strict=True):
             matrix[:, window.read.start - start : window.read.stop - start] = window.B
-        self.windows, copy = len(windows), self.xp.asarray
-        self.across_A, self.across_A_T, self.across_B = copy(windows[0].A), copy(windows[0].A_T), copy(B)
+        self.windows = len(windows)
+        copy = self.xp.asarray
+        self.across_A = copy(windows[0].A)
+        self.across_A_T = copy(windows[0].A_T)
+        self.across_B = copy(B)
 
     def pack(self, weight: Array, U: Array) -> None:
         """Fill U (taps, K, C) from weight: (K, C, R, S)."""
         self.xp.matmul(self.G, weight.reshape(-1, self.G.shape[1]).T, out=U.reshape(self.taps, -1))
 
     def unpack_gradient(self, dU: Array) -> Array:
-        """The weights' gradient (K, C, R, S), from the blocks' dU: (blocks, taps, K, C), summed in one product."""
+        """The weights' gradient (K, C, R, S), from the blocks' dU:
+        (blocks, taps, K, C), summed in one product.
+        """
         G_T = self.xp.concatenate([self.G.T] * len(dU), axis=1)
         flat: Array = self.xp.matmul(G_T, dU.reshape(G_T.shape[1], -1))
         return flat.T.reshape(self.g.K, self.g.C, self.g.R, self.g.S)
 
     def made_windows(self, images: Array) -> Array:
-        """The windows' columns in images that are made, (B, C, H, W, N): (B, C, H, windows, columns, N), a view."""
+        """The windows' columns in images that are made, (B, C, H, W, N):
+        (B, C, H, windows, columns, N), a view.
+        """
         *outer, W, N = images.shape
         return images.reshape(*outer, self.windows, W // self.windows, N)
 
     def read_windows(self, images: Array) -> Array:
-        """The same of images that are read; windows overlap."""
+        """The windows' columns in images that are read, as ``made_windows``; they overlap."""
         *outer, _, N = images.shape
         *strides, w, n = images.strides
         shape = (*outer, self.windows, self.width, N)
@@ -132,15 +151,18 @@ class MinimalFilter:
         return view
 
     def _half(self, buffer: Array, C: int, h: int) -> tuple[Array, Array]:
-        """Room for a band transformed across only, as products across make it (C, h, windows, n_w t, N), and as those
-        down the image read it (C, n_w, h, t_w N)."""
+        """Room for a band transformed across only, as products across make it (C, h,
+        windows, n_w t, N), and as those down the image read it (C, n_w, h, t_w N)."""
         N = self.g.N
         flat = buffer[: C * h * self.n_w * self.T_w * N]
         made = flat.reshape(C, h, -1, self.windows, N).transpose(0, 1, 3, 2, 4)
         return made, flat.reshape(C, h, self.n_w, -1).transpose(0, 2, 1, 3)
 
     def _expand(self, windows: Array, down: Array, across: Array, half: Array, out: Array) -> Array:
-        """down image across^T of each channel, as (taps, C, tiles N).  windows: (C, h, windows, columns, N)."""
+        """down image across^T of each channel, as (taps, C, tiles N).
+
+        windows: (C, h, windows, columns, N).
+        """
         C, h = windows.shape[:2]
         made, read = self._half(half, C, h)
         self.xp.matmul(across, windows, out=made)
@@ -149,8 +171,8 @@ class MinimalFilter:
         return V.reshape(C, self.taps, -1).transpose(1, 0, 2)
 
     def convolve(self, x: Array, U: Array, y: Array, scratch: tuple[Array, ...]) -> None:
-        """y = the convolution of x.  x: a block's ``read_windows``, y: ``made_windows``; scratch: half_size, size and
-        size floats."""
+        """y = the convolution of x.  x: a block's ``read_windows``, y:
+        ``made_windows``; scratch: half_size, size and size floats."""
         half, v, m = scratch
         for band in self.bands:
             V = self._expand(x[:, band.read], band.B, self.across_B, half, v)

@@ -1,4 +1,4 @@
-"""Laws of convolution by minimal filtering: SciPy's correlation, and gradients that are its transposes."""
+"""Laws of convolution by Winograd: SciPy's correlation, and gradients that are its transposes."""
 
 import numpy as np
 import pytest
@@ -8,9 +8,9 @@ from scipy.signal import correlate
 
 from accelsim.arrays import Array
 from accelsim.network.layers import Conv
-from accelsim.training import winograd_kernels as minimal
-from accelsim.training.kernels import Geometry
-from accelsim.training.winograd_kernels import MinimalFilter
+from accelsim.training.kernels import winograd
+from accelsim.training.kernels.geometry import Geometry
+from accelsim.training.kernels.winograd import WinogradKernel
 from tests.training import foreign
 
 
@@ -22,16 +22,16 @@ def geometries(draw: st.DrawFn) -> Geometry:
     H, W = draw(st.integers(R, 20)), draw(st.one_of(st.integers(S, 24), st.sampled_from([32, 40, 56])))
     C, K = draw(st.integers(1, 5)), draw(st.integers(1, 5))
     layer = Conv(in_channels=C, out_channels=K, kernel=(R, S), padding=padding)
-    return Geometry.of(layer, H, W, draw(st.integers(1, 3)))
+    return Geometry.of_layer(layer, H, W, draw(st.integers(1, 3)))
 
 
-def scratch(f: MinimalFilter) -> tuple[Array, Array, Array]:
+def scratch(f: WinogradKernel) -> tuple[Array, Array, Array]:
     half, v, m = (np.full(size, np.nan, np.float32) for size in (f.half_size, f.size, f.size))
     return half, v, m
 
 
 def convolved(g: Geometry, x: Array, w: Array) -> Array:
-    f = MinimalFilter(g)
+    f = WinogradKernel(g)
     U = np.empty((f.taps, g.K, g.C), np.float32)
     f.pack(w, U)
     y = np.full((1, g.K, g.P, g.Q, g.N), np.nan, np.float32)
@@ -47,10 +47,10 @@ def test_convolution_and_gradients(g: Geometry, seed: int, cached: int) -> None:
     w = rng.standard_normal((g.K, g.C, g.R, g.S)).astype(np.float32)
     dy = rng.standard_normal((1, g.K, g.P, g.Q, g.N)).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(minimal, "CACHED", cached)  # many bands or one
+        patch.setattr(winograd, "CACHED", cached)  # many bands or one
         y = convolved(g, x, w)
         dx = convolved(g.reversed, dy, w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
-        f = MinimalFilter(g)
+        f = WinogradKernel(g)
         dU = np.full((1, f.taps, g.K, g.C), np.nan, np.float32)
         f.weight_gradient(f.read_windows(x)[0], f.made_windows(dy)[0], dU[0], scratch(f))
     (p, q), image = g.padding, x[0].transpose(3, 0, 1, 2)
@@ -63,8 +63,8 @@ def test_convolution_and_gradients(g: Geometry, seed: int, cached: int) -> None:
 
 
 def test_the_gradient_of_several_blocks_is_their_sum() -> None:
-    g = Geometry.of(Conv(in_channels=3, out_channels=2, kernel=(3, 3), padding=(1, 1)), 9, 9, 2)
-    f, rng = MinimalFilter(g), np.random.default_rng(0)
+    g = Geometry.of_layer(Conv(in_channels=3, out_channels=2, kernel=(3, 3), padding=(1, 1)), 9, 9, 2)
+    f, rng = WinogradKernel(g), np.random.default_rng(0)
     dU = rng.standard_normal((4, f.taps, g.K, g.C)).astype(np.float32)
     parts = sum(f.unpack_gradient(part[None]) for part in dU)
     np.testing.assert_allclose(f.unpack_gradient(dU), parts, atol=1e-5)
@@ -72,13 +72,13 @@ def test_the_gradient_of_several_blocks_is_their_sum() -> None:
 
 @pytest.mark.parametrize("width", [8, 32])
 def test_another_array_module_computes_the_same(width: int) -> None:
-    g = Geometry.of(Conv(in_channels=2, out_channels=3, kernel=(3, 3), padding=(1, 1)), 9, width, 2)
+    g = Geometry.of_layer(Conv(in_channels=2, out_channels=3, kernel=(3, 3), padding=(1, 1)), 9, width, 2)
     rng = np.random.default_rng(1)
     x, dy = rng.standard_normal((g.C, g.H, width, g.N)), rng.standard_normal((g.K, g.P, g.Q, g.N))
     w = rng.standard_normal((g.K, g.C, 3, 3)).astype(np.float32)
     results = []
     for xp in (np, foreign.module):
-        f = MinimalFilter(g, xp)
+        f = WinogradKernel(g, xp)
         U, y, dU = (xp.zeros(shape, np.float32) for shape in ((f.taps, g.K, g.C), dy.shape, (1, f.taps, g.K, g.C)))
         buffers = tuple(xp.zeros((size,), np.float32) for size in (f.half_size, f.size, f.size))
         read, slope = (

@@ -1,0 +1,69 @@
+"""Coding of integer arrays by bzip2, as the paper does it,
+and the unpacking of what a stranger may have packed.
+
+One stream a tensor, little-endian, in the narrowest of 1, 2 or 4 bytes that holds it.
+"""
+
+import bz2
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+
+from accelsim.arrays import Levels
+from accelsim.dual.coding.damaged import DamagedFile
+
+_HEADER = struct.Struct("<BI")  # bytes an integer, bytes of the stream
+
+
+def encode_bz2(tensors: Sequence[Levels]) -> tuple[bytes, list[int]]:
+    """The tensors as one byte string, and the bits that each takes in it."""
+    pieces = []
+    bits = []
+    for tensor in tensors:
+        largest = int(np.abs(tensor.astype(np.int64)).max(initial=0))
+        width = next(width for width in (1, 2, 4) if largest < 1 << (8 * width - 1))
+        packed = bz2.compress(tensor.astype(f"<i{width}").tobytes())
+        pieces.append(_HEADER.pack(width, len(packed)) + packed)
+        bits.append(8 * len(pieces[-1]))
+    return b"".join(pieces), bits
+
+
+def decode_bz2(content: bytes, shapes: Sequence[tuple[int, ...]]) -> tuple[list[Levels], list[int]]:
+    """What ``encode_bz2`` was given, and the bits of each.
+
+    Raises DamagedFile if the content does not fit.
+    """
+    tensors = []
+    bits = []
+    offset = 0
+    for i, shape in enumerate(shapes):
+        if offset + _HEADER.size > len(content):
+            raise DamagedFile(f"the weights end before tensor {i} of {len(shapes)}")
+        width, length = _HEADER.unpack_from(content, offset)
+        if width not in (1, 2, 4):
+            raise DamagedFile(f"tensor {i} has {width}-byte integers, expected 1, 2 or 4")
+        start = offset + _HEADER.size
+        size = int(np.prod(shape, dtype=np.int64))
+        raw = bunzip(content[start : start + length], width * size, f"tensor {i}")
+        tensors.append(np.frombuffer(raw, f"<i{width}").astype(np.int32).reshape(shape))
+        bits.append(8 * (_HEADER.size + length))
+        offset = start + length
+    if offset != len(content):
+        raise DamagedFile(f"{len(content) - offset} bytes follow the last tensor")
+    return tensors, bits
+
+
+def bunzip(packed: bytes, size: int, what: str) -> bytes:
+    """The ``size`` bytes of one bzip2 stream.
+
+    Raises DamagedFile if it is damaged, longer or shorter.
+    """
+    decompressor = bz2.BZ2Decompressor()
+    try:
+        content = decompressor.decompress(packed, max_length=size + 1)
+    except (OSError, ValueError) as error:
+        raise DamagedFile(f"{what} is damaged ({error})") from None
+    if len(content) != size or not decompressor.eof or decompressor.unused_data:
+        raise DamagedFile(f"{what} is damaged: it does not unpack to the {size} bytes it should")
+    return content

@@ -1,0 +1,118 @@
+"""The description of one accelerator: what every machine's YAML file says, whatever its family.
+
+Every machine has lanes, global buffers for weights, inputs and outputs, one DMA engine and one DRAM.  A family
+(``accelsim.simulator.machines``) adds the keys that mean something there, and may add actions to the price list and
+parts to the area.
+"""
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from accelsim.hardware.datapath import Datapath
+from accelsim.hardware.formats import Format
+from accelsim.hardware.parts import (
+    AreaOverrides,
+    Arithmetic,
+    Buffers,
+    Count,
+    Dram,
+    EnergyOverrides,
+    KeyGroup,
+)
+from accelsim.hardware.price import Area, Price
+
+ZeroHandling = Literal["none", "gate", "skip_weights", "skip_both"]
+
+# Keys that make no difference to how many bits and multiplies a layer's masks come to.
+MASK_FREE = {
+    "name",
+    "description",
+    "clock_mhz",
+    "node_nm",
+    "pe_array",
+    "buffers",
+    "dram",
+    "energy",
+    "area",
+    "objective",
+    "vector_lanes",
+    "transform_rate",
+    "inverse_rate",
+    "weight_transform_rate",
+}
+
+
+class MachineDescription(KeyGroup, ABC):
+    """Keys that every machine has."""
+
+    kind: str
+    """Which families may be meant: ``spatial`` or ``winograd``."""
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    """What results call the machine.  Default: the name of its file."""
+    description: str = ""
+    """A few words for people.  Default: none."""
+    clock_mhz: Annotated[float, Field(ge=0.01, le=10_000)]
+    """Clock of lanes, units and buffers, MHz, 0.01 to 10,000."""
+    node_nm: Annotated[int, Field(ge=7, le=65)]
+    """Technology node, nm."""
+    arithmetic: Arithmetic = Arithmetic()
+    """Word widths.  Default: 8-bit integers, 24-bit sums."""
+    zero_handling: ZeroHandling
+    """What lanes do about zeros: multiply, hold still, or skip those of the weights or of both operands."""
+    weight_format: Format = "bitmask"
+    """How weights are stored, on chip and off (``hardware.formats``).  Default: bitmask."""
+    activation_format: Literal["dense", "bitmask", "run_length", "packed_run_length"] = "dense"
+    """How activations are stored in DRAM.  Default: dense."""
+    vector_lanes: Count = 16
+    """Simple lanes for pooling, additions and other layers without weights.  Default: 16."""
+    buffers: Buffers
+    """Global buffers."""
+    dram: Dram
+    """Off-chip memory."""
+    energy: EnergyOverrides = EnergyOverrides()
+    """Energies that replace the tables'.  Default: none."""
+    area: AreaOverrides = AreaOverrides()
+    """Areas that replace the tables'.  Default: none."""
+    objective: Literal["cycles", "dram", "energy", "edp"] = "cycles"
+    """What the choice of a tiling minimises: cycles, DRAM bytes, energy, or energy x delay.  Default: cycles."""
+
+    @property
+    @abstractmethod
+    def lanes(self) -> int:
+        """Multipliers."""
+
+    @property
+    def sram_bytes(self) -> int:
+        """Capacity of all global buffers."""
+        return int(1024 * sum(kb for name, kb in self.buffers if name.endswith("_kb")))
+
+    @property
+    def ns_per_cycle(self) -> float:
+        """Clock period."""
+        return 1000.0 / self.clock_mhz
+
+    @property
+    def operand_bits(self) -> int:
+        """Bits of the operand that a lane multiplies a weight by."""
+        return self.arithmetic.activation_bits
+
+    @property
+    def datapath(self) -> Datapath:
+        """The arithmetic that the machine computes in: direct convolution, unless a family says otherwise."""
+        return Datapath(self.name, "spatial")
+
+    @cached_property
+    def mask_settings(self) -> str:
+        """All of the description but what makes no difference to the counts of a layer's masks, as one text."""
+        return self.model_dump_json(exclude=MASK_FREE)
+
+    def own_prices(self) -> dict[str, Price]:
+        """Prices of actions that only this family counts, by name."""
+        return {}
+
+    def own_areas(self) -> dict[str, Area]:
+        """Areas of parts that only this family has, by name."""
+        return {}

@@ -1,0 +1,64 @@
+"""Reading a machine from YAML, with overrides, and saying all that is wrong with it in one line."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from accelsim.errors import InputError
+from accelsim.faults import nearest
+from accelsim.files import MACHINE
+from accelsim.settings import read_settings, read_value, set_dotted
+from accelsim.simulator.machines import FAMILIES, Families
+from accelsim.simulator.machines.choice import machine_from
+from accelsim.simulator.machines.machine import Machine
+
+
+def machine_folders() -> tuple[Path, ...]:
+    """Where bare machine names are looked up: ./hwconfigs, the source tree's, the installed package's."""
+    package = Path(__file__).resolve().parents[2]
+    return Path("hwconfigs"), package.parent / "hwconfigs", package / "hwconfigs"
+
+
+def load_hardware(name: str | Path, overrides: Iterable[str] = (), families: Families = FAMILIES) -> Machine:
+    """Read a machine from a YAML path, or by the bare name of a file in ``hwconfigs/``.
+
+    overrides: ``KEY=VALUE`` with dotted keys (``pe_array.rows=32``), applied in order; values are read as YAML.
+    families: that the file may describe; with a user's own, ``(*FAMILIES, MyMachine)``.
+    Raises InputError naming the file and every fault in it.
+    """
+    path = _find(name)
+    data = read_settings(path, MACHINE)
+    for override in overrides:
+        _override(data, override)
+    data.setdefault("name", path.stem)
+    try:
+        return machine_from(data, families)
+    except InputError as fault:
+        raise InputError(f"{path}: {fault}") from None
+
+
+def _find(name: str | Path) -> Path:
+    path = Path(name)
+    if path.suffix in {".yaml", ".yml"} or path.is_file():
+        return path
+    for folder in machine_folders():
+        candidate = folder / f"{name}.yaml"
+        if candidate.is_file():
+            return candidate
+    known = sorted({p.stem for folder in machine_folders() for p in folder.glob("*.yaml")})
+    raise InputError(f"{name}: no such machine{nearest(str(name), known)}")
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    """Set one key of the description."""
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise InputError(f"--set {override}: expected KEY=VALUE, such as pe_array.rows=32")
+    try:
+        value = read_value(text)
+    except ValueError:
+        raise InputError(f"--set {override[:200]}: {text[:100]!r} is not a YAML value") from None
+    try:
+        set_dotted(data, key, value)
+    except KeyError as error:
+        raise InputError(f"--set {override}: {error.args[0]!r} is a value, not a group of keys") from None

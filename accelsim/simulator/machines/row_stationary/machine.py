@@ -1,0 +1,17 @@
+"""The row-stationary array: its keys in ``description``, a pass in ``passes``, the mapping in ``search``."""
+
+from accelsim.simulator.machines.machine import Machine
+from accelsim.simulator.machines.row_stationary.description import RowStationaryDescription
+from accelsim.simulator.machines.row_stationary.passes import schedule_passes
+from accelsim.simulator.machines.row_stationary.search import choose_mapping
+from accelsim.simulator.time.schedule import Schedule
+from accelsim.workload import LayerWork
+
+
+class RowStationaryMachine(RowStationaryDescription, Machine):
+    """An array whose elements slide filter rows over input rows, with scratch-pads of their own."""
+
+    def schedule(self, work: LayerWork) -> Schedule:
+        """The steps of a conv or linear layer by its best mapping.  Raises InputError if none fits the machine."""
+        mapping, _ = choose_mapping(work, self)
+        return schedule_passes(work, self, mapping)

@@ -1,0 +1,185 @@
+"""Cycles of the lanes: slots between barriers, and who waits for whom.
+
+``filters`` filters work side by side on ``positions`` output tiles (single outputs, or m x m tiles) and ``taps`` taps.
+Filters that work side by side wait for the fullest of them, at every tap group and every tile of channels (a barrier):
+
+    cycles of a step = ceil(tiles / positions) * sum over filter groups and tap groups of
+                       max(1, ceil(max over the lanes of (sum over c of slots) / reduction))
+                     + start-up and drain (``overhead``)
+
+``reduction`` is 1 where a lane accumulates one output (output-stationary) and the number of rows where the rows hold
+weights of one filter (weight-stationary) or inputs of one position (input-stationary).
+
+``window`` > 1: each lane has a queue, and the barrier comes only after every ``window`` (filter, tap group) pairs of a
+lane; the maximum is then over the sums of that many.  Slots with a ``variance`` are expected values of random counts;
+the fullest lane is then taken as max over the filters of (mean + z sqrt(variance)), z the expected maximum of
+``positions`` standard normals, and at most ``most`` (all positions match).
+"""
+
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.arrays import Ints, round_up
+from accelsim.simulator.tiles.mode import Mode
+from accelsim.simulator.tiles.overhead import EMPTY_GROUP_CYCLES
+from accelsim.simulator.tiles.tiling import filter_starts
+
+
+def lane_cycles(mode: Mode, filters: int, block_edges: Ints) -> Ints:
+    """Cycles for one round of position lanes of each barrier: (barriers, channel tiles) int64.
+
+    filters: of a filter tile.  block_edges: first channel block of each channel tile, and the number of blocks.
+    With ``first_barriers`` they sum up to filter tiles.
+    """
+
+    def count() -> Ints:
+        counts, _ = _slots_of_lanes(mode, filters, block_edges)
+        if mode.lanes.window > 1:
+            return np.asarray(np.maximum(counts.max(axis=1), EMPTY_GROUP_CYCLES), np.int64)
+        fullest = -(-_fullest(mode, counts) // mode.lanes.reduction)
+        return np.asarray(np.maximum(fullest, EMPTY_GROUP_CYCLES).sum(axis=0))
+
+    return mode.sums.lane_cycles.get(_grouping(mode, filters, block_edges), count)
+
+
+def least_cycles(mode: Mode) -> Ints:
+    """What ``lane_cycles`` sums up to at least, however filters and channels are cut: (barriers, 1) int64."""
+    K, uncut = mode.work.out_channels, np.array([0, mode.slots.counts.shape[2]])
+    if mode.lanes.window == 1 and mode.slots.variance is None:
+        return lane_cycles(mode, K, uncut)
+
+    # Fewer barriers need not mean fewer cycles here; but each lane does its expected slots.
+    def count() -> Ints:
+        expected = _running_sums(mode)[0][:, :, -1:]
+        if mode.lanes.window > 1:
+            windows = _in_windows(mode, expected, np.zeros(1, np.int64))
+            return np.asarray(np.floor(windows.max(axis=1)), np.int64)
+        fullest = -(-_fullest(mode, expected) // mode.lanes.reduction)
+        return np.asarray(np.floor(fullest.sum(axis=0)), np.int64)
+
+    return mode.sums.least_cycles.get(_grouping(mode, K, uncut), count)
+
+
+def waiting_slots(mode: Mode, filters: int, block_edges: Ints) -> float:
+    """Slots that filters (and taps) side by side wait for the fullest of them, a tile of outputs."""
+
+    def count() -> float:
+        counts, used = _slots_of_lanes(mode, filters, block_edges)
+        if mode.lanes.window > 1:
+            return float(((used > 0) * counts.max(axis=1, keepdims=True) - used).sum())
+        taps_of_group = np.diff(np.append(_tap_starts(mode), mode.taps))
+        filters_of_group = np.diff(np.append(mode.group_starts, mode.work.out_channels))
+        side_by_side = np.multiply.outer(taps_of_group, filters_of_group)
+        return float((_fullest(mode, counts) * side_by_side[:, :, None]).sum() - used.sum())
+
+    return mode.sums.waiting_slots.get(_grouping(mode, filters, block_edges), count)
+
+
+def first_barriers(mode: Mode, filters: int) -> Ints:
+    """First row of ``lane_cycles`` of each filter tile."""
+    starts = filter_starts(mode.work.out_channels, mode.work.groups, filters)
+    groups = np.searchsorted(mode.group_starts, starts)
+    if mode.lanes.window == 1:
+        return groups
+    return np.searchsorted(_window_starts(mode, filters), groups * _tap_rounds(mode))
+
+
+def expected_maximum(n: int) -> float:
+    """Expected maximum of n standard normals (Blom 1958)."""
+    return NormalDist().inv_cdf((n - 0.375) / (n + 0.25))
+
+
+def _grouping(mode: Mode, filters: int, block_edges: Ints) -> tuple[int, ...]:
+    """All that decides which slots are summed, and between which the lanes wait."""
+    lanes = mode.lanes
+    return (
+        lanes.positions if mode.slots.variance is not None else 0,
+        lanes.filters,
+        lanes.taps,
+        lanes.reduction,
+        lanes.window,
+        filters if lanes.window > 1 else 0,
+        int(block_edges[1]),
+    )
+
+
+def _tap_starts(mode: Mode) -> Ints:
+    """First tap of each group of taps that are worked on at a time."""
+    return np.arange(0, mode.taps, mode.lanes.taps)
+
+
+def _tap_rounds(mode: Mode) -> int:
+    """Groups of taps."""
+    return -(-mode.taps // mode.lanes.taps)
+
+
+def _fullest(mode: Mode, counts: NDArray[Any]) -> NDArray[Any]:
+    """(taps, K, channel tiles) -> (tap groups, filter groups, channel tiles): slots of the fullest lane of each."""
+    of_filters = np.maximum.reduceat(counts, mode.group_starts, axis=1)
+    return np.asarray(np.maximum.reduceat(of_filters, _tap_starts(mode), axis=0))
+
+
+def _running_sums(mode: Mode) -> tuple[NDArray[Any], ...]:
+    """Slots (and variance and most) summed up to each channel block: (taps, K, blocks + 1)."""
+    slots = mode.slots
+    parts = (slots.counts,) if slots.variance is None else (slots.counts, slots.variance, slots.most)
+
+    def sum_up() -> tuple[NDArray[Any], ...]:
+        return tuple(_summed(part) for part in parts if part is not None)
+
+    return mode.sums.running.get((), sum_up)
+
+
+def _summed(values: NDArray[Any]) -> NDArray[Any]:
+    """(taps, K, blocks) -> (taps, K, blocks + 1): sums before each block.  Counts as int32: 2^28 weights at most."""
+    dtype = np.float64 if values.dtype.kind == "f" else np.int32
+    sums = np.zeros((*values.shape[:2], values.shape[2] + 1), dtype)
+    values.cumsum(axis=2, dtype=dtype, out=sums[..., 1:])
+    return sums
+
+
+def _slots_of_lanes(mode: Mode, filters: int, block_edges: Ints) -> tuple[Ints, NDArray[Any]]:
+    """Slots that each lane spends between barriers at worst, and as expected.
+
+    (taps, K, channel tiles), or with a window (windows, lanes, channel tiles).
+    """
+    sums = [np.diff(part[:, :, block_edges], axis=2) for part in _running_sums(mode)]
+    if mode.lanes.window > 1:
+        sums = [_in_windows(mode, part, _window_starts(mode, filters)) for part in sums]
+    if mode.slots.variance is None:
+        return sums[0], sums[0]
+    mean, variance, most = sums
+    deviations = expected_maximum(mode.lanes.positions)
+    worst = round_up(mean + deviations * np.sqrt(np.maximum(variance, 0)))
+    return np.minimum(most, worst), mean
+
+
+def _in_windows(mode: Mode, sums: NDArray[Any], starts: Ints) -> NDArray[Any]:
+    """(taps, K, channel tiles) -> (windows, lanes, channel tiles): sums over what a lane does between barriers.
+
+    starts: of ``_window_starts``.
+    """
+    taps, _, tiles = sums.shape
+    tap_lanes, filter_lanes, rounds = mode.lanes.taps, mode.lanes.filters, _tap_rounds(mode)
+    ends = np.append(mode.group_starts[1:], mode.work.out_channels)
+    groups = len(ends)
+    member = mode.group_starts[:, None] + np.arange(filter_lanes)
+    real = member < ends[:, None]
+    padded = np.zeros((rounds * tap_lanes, groups, filter_lanes, tiles), sums.dtype)
+    padded[:taps] = sums[:, np.where(real, member, 0)] * real[:, :, None]
+    by_round = padded.reshape(rounds, tap_lanes, groups, filter_lanes, tiles).transpose(2, 0, 1, 3, 4)
+    sequence = by_round.reshape(groups * rounds, tap_lanes * filter_lanes, tiles)
+    return np.asarray(np.add.reduceat(sequence, starts, axis=0))
+
+
+def _window_starts(mode: Mode, filters: int) -> Ints:
+    """First (filter group, tap group) pair of each window; windows end with their filter tile."""
+    rounds = _tap_rounds(mode)
+    starts = filter_starts(mode.work.out_channels, mode.work.groups, filters)
+    first = np.searchsorted(mode.group_starts, starts) * rounds
+    pair = np.arange(len(mode.group_starts) * rounds)
+    in_tile = pair - np.repeat(first, np.diff(np.append(first, len(pair))))
+    return np.flatnonzero(in_tile % mode.lanes.window == 0)

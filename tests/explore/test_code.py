@@ -1,0 +1,65 @@
+"""The digest by which a sweep keeps its results covers all code that computes them."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from accelsim.explore.code import ROOT, source_files
+from accelsim.explore.evaluate import MODULE
+
+# A worker's whole work, and what of the package it has then loaded.
+PROGRAM = """
+import hashlib, json, sys
+from pathlib import Path
+from accelsim.explore.evaluate import accuracy_task, evaluate, simulate_task
+from accelsim.explore.space import Variant
+from accelsim.simulator.machines.load import load_hardware
+model = Path("models/resnet20-cifar10.dual")
+variant = Variant(str(model), hashlib.sha256(model.read_bytes()).hexdigest())
+for name in {machines}:
+    machine = load_hardware(name).model_dump(mode="json")
+    assert evaluate(simulate_task(variant, machine, "fast", 1)).status == "done"
+images = Path("models/cifar10-sample.npz")
+assert evaluate(accuracy_task(variant, "winograd", 2, images, 2, (8, 8))).status == "done"
+loaded = [m.__file__ for name, m in sys.modules.items() if name.split(".")[0] == "accelsim" and m.__file__]
+print(json.dumps(loaded))
+"""
+
+
+def test_every_module_that_a_point_runs_is_in_the_digest() -> None:
+    machines = ["spatial-16x16", "winograd-16x16", "hybrid-16x16"]
+    program = PROGRAM.format(machines=[*machines, "eyeriss", "scnn-like", "eie-like", "nvdla-full"])
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT.parent, check=True)
+    loaded = {Path(path) for path in json.loads(done.stdout)}
+    assert loaded <= set(source_files(MODULE))
+    for name in ("adders", "decomposition"):  # these two were missing once
+        assert ROOT / "transforms" / f"{name}.py" in loaded
+
+
+def test_the_tables_count_and_the_command_line_does_not() -> None:
+    names = {path.relative_to(ROOT).as_posix() for path in source_files(MODULE)}
+    assert "hardware/data/sram_cacti.csv" in names
+    assert not {name for name in names if name.startswith(("report/", "training/")) or name == "cli.py"}
+
+
+@pytest.mark.parametrize(
+    "changed", ["transforms/adders.py", "simulator/time/pipeline.py", "hardware/data/sram_cacti.csv"]
+)
+def test_a_changed_byte_changes_the_digest(tmp_path: Path, changed: str) -> None:
+    copy = tmp_path / "accelsim"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    program = f"from accelsim.explore.code import code_version; print(code_version({MODULE!r}))"
+
+    def digest() -> str:
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True)
+        return done.stdout
+
+    before = digest()
+    assert before == digest()
+    with (copy / changed).open("a") as stream:
+        stream.write("\n")
+    assert digest() != before
