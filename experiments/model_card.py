@@ -117,10 +117,16 @@ def card(path: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write the card beside the model that the command line names."""
     if len(sys.argv) != 2:
         sys.exit(__doc__)
+    path = Path(sys.argv[1])
     try:
-        Path(sys.argv[1]).with_suffix(".md").write_text(card(Path(sys.argv[1])))
+        path.with_suffix(".md").write_text(card(path), encoding="utf-8")
     except InputError as error:
         sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

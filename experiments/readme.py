@@ -43,9 +43,14 @@ def worst_rows() -> str:
     return "\n".join(["<!-- worst rows -->", lines[0], "|---|---|---|---|---|---|", *lines[1:], "<!-- end -->"])
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Renew the README's blocks."""
     readme = ROOT / "README.md"
     content = readme.read_text(encoding="utf-8")
     if "--worst" not in sys.argv:
         content = BLOCK.sub(block, content)
     write_text(readme, ROWS.sub(lambda _: worst_rows(), content))
+
+
+if __name__ == "__main__":
+    main()

@@ -268,10 +268,16 @@ def page() -> str:
     return HEAD.format(versions=versions, machine=MACHINE) + "".join(sections) + foot
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the peers if that is asked for, then write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measure", action="store_true")
     parser.add_argument("--limit", type=int, default=900, metavar="SECONDS", help="of CPU, a layer")
-    if (options := parser.parse_args()).measure:
+    options = parser.parse_args()
+    if options.measure:
         measure(options.limit)
     write_text(REPORTS / "peers.md", page())
+
+
+if __name__ == "__main__":
+    main()

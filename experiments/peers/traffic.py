@@ -33,9 +33,17 @@ def shape(work: LayerWork) -> dict[str, int]:
         raise ValueError(f"{work.name}: not a layer for the peers")
     R, S = work.kernel
     return {
-        "K": work.out_channels, "C": work.in_channels, "P": work.out_height, "Q": work.out_width, "R": R, "S": S,
-        "stride": work.stride[0], "padding": work.padding[0], "H": work.height, "W": work.width,
-    }  # fmt: skip
+        "K": work.out_channels,
+        "C": work.in_channels,
+        "P": work.out_height,
+        "Q": work.out_width,
+        "R": R,
+        "S": S,
+        "stride": work.stride[0],
+        "padding": work.padding[0],
+        "H": work.height,
+        "W": work.width,
+    }
 
 
 def ask(interpreter: Path, worker: Path, works: Sequence[LayerWork], buffers_kb: tuple[int, int, int]) -> list[Traffic]:
