@@ -139,22 +139,25 @@ def winograd_densities(model: DualModel, *, m: int | None = None, threshold: flo
 
 
 def winograd_convolution(model: DualModel, *, m: int | None = None, threshold: float | None = None) -> Convolution:
-    """A convolution for ``accelsim.network.forward`` that runs
-    eligible layers on their pruned Winograd filters.
+    """A convolution for ``accelsim.network.forward`` that runs eligible layers on their pruned Winograd filters."""
+    return transformed_convolution(winograd_model(model, m=m, threshold=threshold), tile_sizes(model, m))
+
+
+def transformed_convolution(filters: Mapping[str, Array], sizes: Mapping[str, int]) -> Convolution:
+    """A convolution that runs some layers on given Winograd-domain filters, the others directly.
+
+    filters: W of each layer, (K, C / groups, n, n).  sizes: m of each, by node name.
     """
-    sizes = tile_sizes(model, m)
-    filters = winograd_model(model, m=m, threshold=threshold)
 
     def run(node: Node, x: Array, weight: Array) -> Array:
-        assert isinstance(node.layer, Conv)
+        layer = node.layer
+        assert isinstance(layer, Conv)
         if node.name not in sizes:
-            return convolve(x, weight, node.layer)
-        G = node.layer.groups
+            return convolve(x, weight, layer)
         m = sizes[node.name]
-        kernel = node.layer.kernel
-        padding = node.layer.padding
-        groups = zip(np.split(x, G, axis=3), np.split(filters[node.name], G), strict=True)
-        parts = [convolve_transformed(x_g, W_g, m, kernel, padding) for x_g, W_g in groups]
-        return parts[0] if G == 1 else np.concatenate(parts, axis=3)
+        inputs = np.split(x, layer.groups, axis=3)
+        groups = zip(inputs, np.split(filters[node.name], layer.groups), strict=True)
+        parts = [convolve_transformed(x_g, W_g, m, layer.kernel, layer.padding) for x_g, W_g in groups]
+        return parts[0] if layer.groups == 1 else np.concatenate(parts, axis=3)
 
     return run

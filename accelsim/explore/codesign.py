@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from accelsim.arrays import Array
 from accelsim.dual.coding.coders import decode, encode
 from accelsim.dual.container import unpack
-from accelsim.dual.deploy import density, winograd_filters
+from accelsim.dual.deploy import density, transformed_convolution, winograd_filters
 from accelsim.dual.manifest import MAX_MANIFEST_BYTES, parse_manifest
 from accelsim.dual.quantizer import dyadic
 from accelsim.errors import InputError
@@ -24,10 +24,9 @@ from accelsim.explore.space import Variant
 from accelsim.explore.variants import thresholds, variant_densities, variant_model
 from accelsim.files import DUAL, read_bytes
 from accelsim.network import Network, Node, forward
-from accelsim.network.forward import Convolution, convolve
+from accelsim.network.forward import Convolution
 from accelsim.network.images import LabelledImages, read_images
 from accelsim.network.layers import Conv
-from accelsim.transforms.winograd import convolve_transformed
 
 IMAGES_AT_A_TIME = 50
 
@@ -126,22 +125,15 @@ def _convolution(
 ) -> Convolution:
     """A convolution that runs the layers of ``tiles`` on pruned Winograd-domain filters, each at its own threshold."""
     filters = {name: winograd_filters(network.arrays[f"{name}.weight"], m, own[name]) for name, m in tiles.items()}
-    if bits is not None:
-        for W in filters.values():
-            for i, j in np.ndindex(W.shape[2:]):
-                W[:, :, i, j] = _rounded(np.ascontiguousarray(W[:, :, i, j]), bits[0])
+    if bits is None:
+        return transformed_convolution(filters, tiles)
+    weight_bits, activation_bits = bits
+    for W in filters.values():
+        for i, j in np.ndindex(W.shape[2:]):
+            W[:, :, i, j] = _rounded(np.ascontiguousarray(W[:, :, i, j]), weight_bits)
+    exact = transformed_convolution(filters, tiles)
 
     def run(node: Node, x: Array, weight: Array) -> Array:
-        assert isinstance(node.layer, Conv)
-        if bits is not None:
-            x = _rounded(x, bits[1])
-        if node.name not in filters:
-            return convolve(x, weight, node.layer)
-        G, m = node.layer.groups, tiles[node.name]
-        parts = [
-            convolve_transformed(x_g, W_g, m, node.layer.kernel, node.layer.padding)
-            for x_g, W_g in zip(np.split(x, G, axis=3), np.split(filters[node.name], G), strict=True)
-        ]
-        return parts[0] if G == 1 else np.concatenate(parts, axis=3)
+        return exact(node, _rounded(x, activation_bits), weight)
 
     return run

@@ -7,6 +7,7 @@ import pandas as pd
 
 from accelsim.hardware.price import ENERGY_PARTS
 from accelsim.names import visible
+from accelsim.report.figures import FIGURES
 from accelsim.report.tables import Comparison
 
 STYLE = """
@@ -22,27 +23,27 @@ td.best { font-weight: 600; }
 svg { max-width: 100%; height: auto; }
 """
 
-ROWS: tuple[tuple[str, str, float, int], ...] = (
-    ("cycles", "cycles", 1, 0),
-    ("of these stalled", "stall_cycles", 1, 0),
-    ("latency, ms", "latency_ms", 1, 4),
-    ("dense MACs, M", "dense_macs", 1e6, 2),
-    ("effectual MACs, M", "effectual_macs", 1e6, 2),
-    ("lane utilization, %", "utilization", 0.01, 1),
-    ("DRAM weights, MB", "dram_weight_bytes", 1e6, 3),
-    ("DRAM inputs, MB", "dram_input_bytes", 1e6, 3),
-    ("DRAM outputs, MB", "dram_output_bytes", 1e6, 3),
-    ("SRAM read, MB", "sram_read_bytes", 1e6, 3),
-    ("SRAM written, MB", "sram_write_bytes", 1e6, 3),
-    ("energy, \N{MICRO SIGN}J", "energy_pj", 1e6, 2),
-    *((f"of this {part}", f"energy_{part}_pj", 1e6, 2) for part in ENERGY_PARTS),
-    ("power, mW", "power_mw", 1, 1),
-    ("area, mm\N{SUPERSCRIPT TWO}", "area_mm2", 1, 3),
-    ("lanes", "lanes", 1, 0),
-    ("SRAM, KiB", "sram_bytes", 1024, 0),
-    ("clock, MHz", "clock_mhz", 1, 0),
-    ("DRAM peak, bytes/cycle", "dram_bytes_per_cycle", 1, 1),
-)
+ROWS = (
+    ("cycles", "cycles"),
+    ("of these stalled", "stalled"),
+    ("latency, ms", "latency, ms"),
+    ("dense MACs, M", "dense MACs, M"),
+    ("effectual MACs, M", "effectual MACs, M"),
+    ("lane utilization, %", "lane utilization, %"),
+    ("DRAM weights, MB", "DRAM weights, MB"),
+    ("DRAM inputs, MB", "DRAM inputs, MB"),
+    ("DRAM outputs, MB", "DRAM outputs, MB"),
+    ("SRAM read, MB", "SRAM read, MB"),
+    ("SRAM written, MB", "SRAM written, MB"),
+    ("energy, \N{MICRO SIGN}J", "energy, uJ"),
+    *((f"of this {part}", f"energy of {part}, uJ") for part in ENERGY_PARTS),
+    ("power, mW", "power, mW"),
+    ("area, mm\N{SUPERSCRIPT TWO}", "area, mm2"),
+    ("lanes", "lanes"),
+    ("SRAM, KiB", "SRAM, KiB"),
+    ("clock, MHz", "clock, MHz"),
+    ("DRAM peak, bytes/cycle", "DRAM peak, bytes/cycle"),
+)  # what a row is called, and the figure of ``FIGURES`` that it shows
 PLOTS = (
     ("cycles", "Cycles of each layer"),
     ("energy", "Energy by part"),
@@ -97,13 +98,15 @@ def _totals(totals: pd.DataFrame) -> str:
     for i, machine in enumerate(totals["machine"]):
         head += [str(machine)] + ([f"times {totals['machine'].iloc[0]}"] if i else [])
     rows = []
-    for label, column, scale, digits in ROWS:
-        values = totals[column].astype(float)
+    runs = [run for _, run in totals.iterrows()]
+    for label, name in ROWS:
+        figure = FIGURES[name]
+        first = figure.value(runs[0])
         cells = [label]
-        for i, value in enumerate(values):
-            cells.append(f"{value / scale:,.{digits}f}")
+        for i, run in enumerate(runs):
+            cells.append(figure.text(run))
             if i:
-                cells.append(f"{value / values.iloc[0]:.3f}" if 0 < values.iloc[0] < float("inf") else "")
+                cells.append(f"{figure.value(run) / first:.3f}" if 0 < first < float("inf") else "")
         rows.append("".join(f"<td>{escape(cell)}</td>" for cell in cells))
     return table_of(head, rows)
 

@@ -5,7 +5,7 @@ further table below.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -17,14 +17,13 @@ from rich.table import Table
 from accelsim.dual.model import DualModel
 from accelsim.hardware.price import ENERGY_PARTS
 from accelsim.names import visible
+from accelsim.report.figures import FIGURES
 from accelsim.simulator.result import Result
 from accelsim.simulator.sensitivity import least
 from accelsim.workload import LayerTable
 
 if TYPE_CHECKING:
     from accelsim.datapath.validate import Validation
-
-Row = Callable[[pd.Series], str]
 
 
 def escape(text: str) -> str:
@@ -53,31 +52,23 @@ def settings_line(engine: str, batch: int, overrides: Sequence[str]) -> str:
     return ", ".join([f"engine {engine}", f"batch {batch}", *overrides])
 
 
-def _count(column: str) -> Row:
-    return lambda total: f"{total[column]:,}"
-
-
-def _scaled(column: str, scale: float, digits: int) -> Row:
-    return lambda total: f"{total[column] / scale:,.{digits}f}"
-
-
-SUMMARY: tuple[tuple[str, Row], ...] = (
-    ("cycles", _count("cycles")),
-    ("  stalled", _count("stall_cycles")),
-    ("latency, ms", _scaled("latency_ms", 1, 4)),
-    ("dense MACs, M", _scaled("dense_macs", 1e6, 2)),
-    ("effectual MACs, M", _scaled("effectual_macs", 1e6, 2)),
-    ("lane utilization, %", _scaled("utilization", 0.01, 1)),
-    ("DRAM traffic, MB", lambda t: f"{(t['dram_read_bytes'] + t['dram_write_bytes']) / 1e6:,.3f}"),
-    ("  weights", _scaled("dram_weight_bytes", 1e6, 3)),
-    ("  inputs", _scaled("dram_input_bytes", 1e6, 3)),
-    ("  outputs", _scaled("dram_output_bytes", 1e6, 3)),
-    ("SRAM traffic, MB", lambda t: f"{(t['sram_read_bytes'] + t['sram_write_bytes']) / 1e6:,.3f}"),
-    ("energy, uJ", _scaled("energy_pj", 1e6, 2)),
-    *((f"  {part}", _scaled(f"energy_{part}_pj", 1e6, 2)) for part in ENERGY_PARTS),
-    ("power, mW", _scaled("power_mw", 1, 1)),
-    ("area, mm2", _scaled("area_mm2", 1, 3)),
-)
+SUMMARY = (
+    ("cycles", "cycles"),
+    ("  stalled", "stalled"),
+    ("latency, ms", "latency, ms"),
+    ("dense MACs, M", "dense MACs, M"),
+    ("effectual MACs, M", "effectual MACs, M"),
+    ("lane utilization, %", "lane utilization, %"),
+    ("DRAM traffic, MB", "DRAM traffic, MB"),
+    ("  weights", "DRAM weights, MB"),
+    ("  inputs", "DRAM inputs, MB"),
+    ("  outputs", "DRAM outputs, MB"),
+    ("SRAM traffic, MB", "SRAM traffic, MB"),
+    ("energy, uJ", "energy, uJ"),
+    *((f"  {part}", f"energy of {part}, uJ") for part in ENERGY_PARTS),
+    ("power, mW", "power, mW"),
+    ("area, mm2", "area, mm2"),
+)  # what a row is called, and the figure of ``FIGURES`` that it shows
 
 RATIOS = (
     ("cycles", "cycles"),
@@ -102,8 +93,8 @@ def show_comparison(
     _line(out, settings_line(results[0].engine, batch, overrides))
     for some in _chunks(results, 26, out.width):
         table = _table("whole network", *(r.machine for r in some))
-        for name, cell in SUMMARY:
-            table.add_row(name, *(cell(r.total) for r in some))
+        for name, figure in SUMMARY:
+            table.add_row(name, *(FIGURES[figure].text(r.total) for r in some))
         table.add_section()
         table.add_row(escape(f"times {results[0].machine}:"), *("" for _ in some), style="bold")
         for name, column in RATIOS:
