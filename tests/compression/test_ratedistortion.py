@@ -36,11 +36,9 @@ def test_the_choice_is_the_best_on_the_convex_hull():
         found = [next(c for c in row if c.cell == cells[name]) for name, row in table.items()]
         assert sum(c.distortion for c in found) <= bound
         best = min(
-            (
-                sum(c.bits for c in combination)
-                for combination in itertools.product(*table.values())
-                if sum(c.distortion for c in combination) <= bound
-            )
+            sum(c.bits for c in combination)
+            for combination in itertools.product(*table.values())
+            if sum(c.distortion for c in combination) <= bound
         )
         assert sum(c.bits for c in found) <= best + 30  # at most one step of one layer off the optimum
 

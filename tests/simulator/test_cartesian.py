@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from accelsim.errors import InputError
 from accelsim.hardware.machine import SpatialMachine
-from accelsim.simulator.run import plan, run
+from accelsim.simulator.run import plan
 from accelsim.workload import LayerWork
 
 from .random_layers import changed, layer, layers, spatial, where_it_fits

@@ -90,9 +90,7 @@ def test_a_mode_that_does_not_fit_leaves_the_other() -> None:
 @given(layers(), st.one_of(cartesian_machines(), interleaved_machines()), st.sampled_from(OBJECTIVES))
 def test_no_other_objective_finds_a_better_schedule(work: LayerWork, machine: AnyMachine, objective: str) -> None:
     """On machines that plan a layer on their own: all that they search is scored by the machine's objective."""
-    chosen, other = (
-        where_it_fits(lambda m=m: plan(work, m)) for m in (machine, changed(machine, objective=objective))
-    )
+    chosen, other = (where_it_fits(lambda m=m: plan(work, m)) for m in (machine, changed(machine, objective=objective)))
     assert predicted(chosen, machine) <= predicted(other, machine)
 
 
