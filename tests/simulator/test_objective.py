@@ -48,7 +48,7 @@ def test_least_energy_is_not_above_that_of_other_objectives(work: LayerWork, mac
 
 @LAW
 @given(
-    layers(),
+    st.one_of(layers(winograd=True), layers(winograd=True), layers()),
     winograd_machines(hybrid=True, polyphase=True, largest_kernel=3),
     st.sampled_from(OBJECTIVES),
 )
