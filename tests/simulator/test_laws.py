@@ -331,7 +331,9 @@ def test_the_score_is_close_to_the_timed_cycles(work: LayerWork, machine: AnyMac
     """What the mapping minimises stands for what the engines time: a pipeline's bound, fill and drain included.
 
     Not below what a unit needs, nor above what all of them need one after the other; up to the rounding of each step to
-    bursts and cycles, and tiles that all count as large as the largest.  (Systolic arrays count from cycle 0.)
+    bursts and cycles, tiles that all count as large as the largest, and turns of the bus that loads ahead save.
+    (Systolic arrays count from cycle 0.)  The score spreads each unit's work over all steps: a layer whose loads all
+    come first may take longer, but not twice as long.
     """
     mode = only_mode(work, machine)
     tiling, score = choose(mode, machine)
@@ -349,13 +351,15 @@ def test_the_score_is_close_to_the_timed_cycles(work: LayerWork, machine: AnyMac
         (work.in_channels // work.groups, tiling.channels),
     ):
         largest *= -(-size // tile) * tile / size
-    assert score <= largest * (sum(units) + d.dma_cycles) + 1
     dram = machine.dram.timing
+    turns = int(d.output_ends.sum()) * (dram.read_to_write_ns + dram.write_to_read_ns) / machine.ns_per_cycle
+    assert score <= largest * (sum(units) + d.dma_cycles) + turns + 1
     rounding = 0.0
     if machine.dram.type != "ideal":  # three requests a step
         burst_ns = dram.burst_bytes / (dram.bandwidth_gbs * machine.dram.channels * (1 - dram.refresh))
         rounding = 3 * len(steps) * (2 + burst_ns / machine.ns_per_cycle)
-    assert max(d.dma_cycles, fast(d)) <= 1.25 * score + rounding
+    assert d.dma_cycles <= 1.25 * score + rounding
+    assert fast(d) <= 2 * score + rounding
 
 
 @pytest.mark.parametrize(
