@@ -297,6 +297,61 @@ def test_the_output_buffer_holds_the_sums_that_the_pipeline_holds(work: LayerWor
     assert slots * (sums + outputs) <= 1024 * machine.buffers.output_kb
 
 
+SMALL = {f"buffers__{name}_kb": st.sampled_from([2, 6, 20]) for name in ("weight", "input", "output")}
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    layers(),
+    st.fixed_dictionaries(SMALL).flatmap(
+        lambda rooms: st.one_of(
+            tiled_spatial_machines(**rooms, activation_format="dense", decoder=None),
+            winograd_machines(
+                **rooms,
+                buffers__transformed_kb=20,
+                activation_format="dense",
+                decoder=None,
+                weight_transform="off_line",
+                hybrid=False,
+                polyphase=False,
+                largest_kernel=None,
+            ),
+        )
+    ),
+)
+def test_buffers_hold_the_tiles_that_the_pipeline_holds(work: LayerWork, machine: AnyMachine) -> None:
+    """An operand that is loaded once: all its tiles; any other: the tile at work and the next.  Outputs likewise.
+
+    On chip as in DRAM: activations dense, weights in their format.
+    """
+    mode = only_mode(work, machine)
+    tiling, _ = where_it_fits(lambda: choose(mode, machine))
+    steps = schedule(mode, tiling, machine)
+
+    def held(n_bytes: np.ndarray, stays: bool) -> int:
+        loads = n_bytes[n_bytes > 0]
+        return int(loads.sum() if stays or len(loads) == 1 else 2 * loads.max())
+
+    # Inputs that stay on a machine with transforms stay transformed, in the buffer behind.
+    weights = held(steps.weights.n_bytes, tiling.weights_stay)
+    inputs = held(steps.inputs.n_bytes, tiling.inputs_stay and not mode.transforms)
+    rooms = machine.buffers
+    if rooms.shared:
+        assert weights + inputs <= 1024 * (rooms.weight_kb + rooms.input_kb)
+    else:
+        assert weights <= 1024 * rooms.weight_kb
+        assert inputs <= 1024 * rooms.input_kb
+    sums = tiling.channels < work.in_channels // work.groups or mode.stationary != "output"
+    bits = mode.accumulator_bits if sums and not mode.transforms else mode.activation_bits
+    assert held(steps.outputs.n_bytes, False) * bits / mode.activation_bits <= 1024 * rooms.output_kb + 2
+    if isinstance(machine, WinogradMachine) and mode.transforms:
+        of_tile = tiling.images * -(-tiling.rows // mode.m) * -(-tiling.cols // mode.m) * tiling.channels
+        tiles = work.batch * -(-work.out_height // mode.m) * -(-work.out_width // mode.m) * work.in_channels
+        one = np.count_nonzero(steps.inputs.n_bytes) == 1
+        transformed = tiles if tiling.inputs_stay else of_tile if one else 2 * of_tile
+        assert transformed * mode.taps * mode.transformed_bits <= 8 * 1024 * machine.buffers.transformed_kb
+
+
 @LAW
 @given(layers(), tiled_spatial_machines(dataflow="output_stationary", pe_array__feed="broadcast", buffers__banks=None))
 def test_skipping_more_never_costs_compute_cycles(work: LayerWork, machine: AnyMachine) -> None:
