@@ -12,7 +12,7 @@ from accelsim.simulator.tiles.schedule import schedule
 from accelsim.simulator.tiles.tiling import Tiling
 from accelsim.workload import LayerWork
 
-from .random_layers import AnyMachine, layers, spatial, winograd
+from .random_layers import AnyMachine, layer, layers, spatial, winograd
 
 Step = tuple[int, int, int, int]  # weight bytes, input bytes, cycles, output bytes
 Request = tuple[int, int]  # contiguous pieces, DRAM rows opened
@@ -245,3 +245,59 @@ def test_requests_and_accesses_are_those_counted_by_hand(
     else:
         sums = outputs * (len(channels) - 1)
     assert plan.actions["output_write"] == plan.actions["output_read"] == outputs * 8 + sums * 24
+
+
+@settings(max_examples=80, deadline=None)
+@given(layers(), st.sampled_from(["weight", "input"]), st.integers(1, 5), st.integers(1, 5), st.data())
+def test_accesses_of_arrays_that_hold_weights_or_inputs_are_those_counted_by_hand(
+    work: LayerWork, holds: str, rows: int, cols: int, data: st.DataObject
+) -> None:
+    """A fold is ``rows`` positions of a filter; the sums of all but the last go to the output buffer and come back."""
+    machine = spatial(
+        dataflow=f"{holds}_stationary",
+        zero_handling="none",
+        weight_format="dense",
+        pe_array={"rows": rows, "cols": cols},
+    )
+    mode = modes(work, machine)[0]
+    side_by_side = cols if holds == "weight" else 1
+    tiling = data.draw(tilings(work, 1, side_by_side))
+    plan = schedule(mode, tiling, machine)
+    per_group, C_g = work.out_channels // work.groups, work.in_channels // work.groups
+    kernel = work.kernel[0] * work.kernel[1]
+    filters = [range(a, b) for a, b in pairwise([*mode.filter_starts(tiling.filters).tolist(), work.out_channels])]
+    weight_read = input_read = sums = 0
+    for n, p, q in product(
+        pieces(work.batch, tiling.images), pieces(work.out_height, tiling.rows), pieces(work.out_width, tiling.cols)
+    ):
+        positions = len(n) * len(p) * len(q)
+        for f, c in product(filters, pieces(C_g, 16 * ceil(tiling.channels / 16))):
+            folds = ceil(kernel * len(c) / rows)
+            times = 1 if holds == "weight" else ceil(positions / cols)
+            weight_read += times * kernel * len(f) * len(c)
+            sums += positions * len(f) * folds
+            for g in range(work.groups):
+                own = len([k for k in f if k // per_group == g])
+                streams = ceil(own / cols) if holds == "weight" else min(own, 1)
+                input_read += positions * folds * rows * streams
+    sums -= work.outputs
+    assert plan.actions["weight_read"] == 8 * weight_read
+    assert plan.actions["output_write"] == plan.actions["output_read"] == 8 * work.outputs + 24 * sums
+    assert plan.actions["input_read"] == 8 * input_read
+
+
+def test_cells_read_their_weights_once_a_stripe() -> None:
+    """64 positions, one at a time, stripes of 16: four reads of 8 x 24 weights; of stripes of 10, seven."""
+    work = layer(8, 24, 8, 1, padding=0, density=1.0)
+    for stripe, reads in ((16, 4), (10, 7), (1, 64)):
+        machine = winograd(
+            zero_handling="none",
+            weight_format="dense",
+            pe_array={"rows": 1, "cols": 8, "taps": 1},
+            transform_rate=64,
+            inverse_rate=64,
+            cells={"channels": 4, "channel_atom": 1, "kernel": None, "stripe": stripe},
+        )
+        assert schedule(modes(work, machine)[0], Tiling(1, 8, 8, 8, 24, False), machine).actions["weight_read"] == (
+            reads * 8 * 24 * 8
+        )
