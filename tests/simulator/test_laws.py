@@ -425,12 +425,23 @@ def test_the_score_is_close_to_the_timed_cycles(work: LayerWork, machine: AnyMac
     [
         (tiled_spatial_machines(), 100),
         (winograd_machines(), 100),
+        (small(tiled_spatial_machines), 95),
+        (small(winograd_machines, buffers__transformed_kb=20), 95),
         (cell_machines(), 100),
         (row_machines(), 98),
         (cartesian_machines(), 98),
         (interleaved_machines(), 98),
     ],
-    ids=["spatial", "winograd", "cells", "row-stationary", "cartesian", "interleaved"],
+    ids=[
+        "spatial",
+        "winograd",
+        "small-spatial",
+        "small-winograd",
+        "cells",
+        "row-stationary",
+        "cartesian",
+        "interleaved",
+    ],
 )
 def test_nearly_every_layer_fits_its_machine(family: st.SearchStrategy[AnyMachine], least: int) -> None:
     """So that the laws, which leave out the others, leave out few: of 100 random layers."""
