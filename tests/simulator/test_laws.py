@@ -304,10 +304,10 @@ def held(n_bytes: Ints, stays: bool = False) -> int:
     return int(loads.sum() if stays or len(loads) == 1 else 2 * loads.max())
 
 
-@pytest.mark.parametrize(("operand", "room_kb"), [("input", 3.0), ("weight", 1.5)])
-def test_an_operand_that_does_not_fit_whole_comes_tile_by_tile(operand: str, room_kb: float) -> None:
-    """4 KB of inputs and 2.25 KB of weights, each in a buffer that holds parts of them alone."""
-    work = layer(16, 16, 16, 3, density=1.0)
+@pytest.mark.parametrize(("operand", "kernel", "room_kb"), [("input", 1, 3.0), ("weight", 3, 1.5)])
+def test_an_operand_that_does_not_fit_whole_comes_tile_by_tile(operand: str, kernel: int, room_kb: float) -> None:
+    """4 KB of inputs (without a halo) or 2.25 KB of weights, in a buffer that holds parts of them alone."""
+    work = layer(16, 16, 16, kernel, padding=kernel // 2, density=1.0)
     machine = spatial(zero_handling="none", weight_format="dense", **{f"buffers__{operand}_kb": room_kb})
     steps = plan(work, machine)
     loads = {"input": steps.inputs, "weight": steps.weights}[operand].n_bytes
@@ -405,10 +405,10 @@ def test_longer_queues_never_cost_compute_cycles(work: LayerWork, window: int, i
 def test_the_score_is_close_to_the_timed_cycles(work: LayerWork, machine: AnyMachine) -> None:
     """What the mapping minimises stands for what the engines time: a pipeline's bound, fill and drain included.
 
-    Not below what a unit needs, nor above what all of them need one after the other; up to the rounding of each piece to
-    bursts and each request to cycles, tiles that all count as large as the largest, and turns of the bus that loads ahead save.
-    (Systolic arrays count from cycle 0.)  The score spreads each unit's work over all steps: a layer whose loads all
-    come first may take longer, but not twice as long.
+    Not below what a unit needs, nor above what all of them need one after the other; up to the rounding of each piece
+    to bursts and each request to cycles, tiles that all count as large as the largest, and turns of the bus that loads
+    ahead save.  (Systolic arrays count from cycle 0.)  The score spreads each unit's work over all steps: a layer whose
+    loads all come first may take longer, but not twice as long.
     """
     mode = only_mode(work, machine)
     tiling, score = choose(mode, machine)
