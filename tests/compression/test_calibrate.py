@@ -28,7 +28,9 @@ def test_densities_are_the_shares_of_non_zero_inputs():
 def test_exported_weights_are_the_decoded_ones(tmp_path):
     model = decode_dual(encode_dual(small_compressed()), "x")
     export_model(model, tmp_path / "x.safetensors")
-    for name, array in load_file(tmp_path / "x.safetensors").items():
+    exported = load_file(tmp_path / "x.safetensors")
+    assert exported.keys() == model.network.arrays.keys()
+    for name, array in exported.items():
         np.testing.assert_array_equal(array, model.network.arrays[name])
 
 

@@ -42,9 +42,10 @@ def test_a_weight_file_becomes_a_dual_file_of_its_network(resnet20, tmp_path):
     assert model.network.graph.name == "resnet20-cifar10"
     assert model.parameters == 269_722  # weights and biases of the published network, without running statistics
     assert model.winograd_threshold == 0
-    for name, array in model.network.arrays.items():
-        if name in source.arrays and array.ndim > 1:
-            assert np.abs(array - source.arrays[name]).max() <= np.abs(source.arrays[name]).max() / 254 * 1.0001
+    weights = {name: array for name, array in source.arrays.items() if array.ndim > 1}
+    assert len(weights) == 20  # 19 convolutions and the classifier
+    for name, array in weights.items():
+        assert np.abs(model.network.arrays[name] - array).max() <= np.abs(array).max() / 254 * 1.0001
 
 
 def test_an_onnx_network_computes_the_same_after_import(tmp_path):

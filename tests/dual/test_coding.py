@@ -84,14 +84,17 @@ def test_damage_is_found(coder):
             decode(content[:cut], [tensor.shape], coder)
     with pytest.raises(DamagedFile):
         decode(content + b"\0\0\0\1", [tensor.shape, (1,)], coder)
+    found = 0
     for position in range(0, len(content), 7):
         damaged = bytearray(content)
         damaged[position] ^= 0x10
         try:
             decoded, _ = decode(bytes(damaged), [tensor.shape], coder)
         except DamagedFile:
-            continue
-        np.testing.assert_array_equal(decoded[0], tensor)  # a flip in padding may not matter; it may not change weights
+            found += 1
+        else:
+            np.testing.assert_array_equal(decoded[0], tensor)  # a flip in padding does not matter
+    assert found >= 0.9 * len(range(0, len(content), 7))
 
 
 def test_zeros_beyond_the_stream_end_the_decoding_soon():

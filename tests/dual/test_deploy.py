@@ -89,8 +89,15 @@ def test_the_winograd_set_is_the_eligible_layers(model):
 def test_a_target_sparsity_is_reached_by_one_threshold(model, sparsity):
     for m in (None, 4):
         filters = winograd_model(model, m=m, sparsity=sparsity)
-        zeros = sum((W == 0).sum() for W in filters.values()) / sum(W.size for W in filters.values())
-        assert zeros >= sparsity
+        pruned, every = (
+            np.concatenate([W.ravel() for W in some.values()])
+            for some in (filters, winograd_model(model, m=m, threshold=0))
+        )
+        assert (pruned == 0).mean() >= sparsity
+        kept, largest = every[pruned != 0], np.abs(every[pruned == 0]).max(initial=0)
+        np.testing.assert_array_equal(pruned[pruned != 0], kept)
+        assert np.abs(kept).min(initial=np.inf) > largest  # the smallest are pruned,
+        assert (np.abs(every) < largest).mean() < sparsity or largest == 0  # and no more than it takes
         same = winograd_model(model, m=m, threshold=sparsity_threshold(model, sparsity, m))
         assert all((same[name] == W).all() for name, W in filters.items())
 
@@ -99,6 +106,7 @@ def test_a_higher_threshold_never_adds_filters(model):
     densities = [winograd_densities(model, threshold=t) for t in (0, 0.05, 0.1, 0.5)]
     for low, high in itertools.pairwise(densities):
         assert all(high[name] <= low[name] for name in low)
+        assert sum(high.values()) < sum(low.values())
 
 
 def test_bad_overrides_are_refused(model):

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.datapath.validate import Datapath, validate
+from accelsim.dual.deploy import winograd_convolution
 from accelsim.dual.file import read_dual
 from accelsim.errors import InputError
 from accelsim.explore.breakeven import best_tiles, break_even, crossing
@@ -17,7 +18,8 @@ from accelsim.explore.description import ModelEntry
 from accelsim.explore.space import Variant, model_variants
 from accelsim.explore.sweep import run_sweep
 from accelsim.explore.variants import thresholds, variant_densities, variant_model, variant_works
-from accelsim.network.images import read_images
+from accelsim.network import forward
+from accelsim.network.images import LabelledImages, read_images, write_images
 from tests.explore.small import write_small, write_sweep
 
 
@@ -79,15 +81,23 @@ def test_thresholds_of_single_layers(tmp_path: Path) -> None:
         thresholds(wrong, 2)
 
 
-def test_narrow_words_change_answers_and_wide_ones_do_not(tmp_path: Path) -> None:
-    write_small(tmp_path)
+@pytest.mark.parametrize(("kind", "m"), [("spatial", None), ("winograd", 2)])
+def test_narrow_words_change_answers_and_wide_ones_do_not(tmp_path: Path, kind: str, m: int | None) -> None:
+    """Labels that are the answers of the same machine in float32."""
+    model = read_dual(write_small(tmp_path))
     (variant,) = variants(tmp_path)
-    images = tmp_path / "images.npz"
-    for kind, m in (("spatial", None), ("winograd", 2)):
-        plain = measure(variant, kind, m, images, None)[0]["top1"]
-        assert measure(variant, kind, m, images, None, (16, 16))[0]["top1"] == plain
-    other = read_images(images)
-    assert len(other.labels) == 40
+    pixels = read_images(tmp_path / "images.npz").pixels
+    x = model.network.graph.preprocessing.apply(pixels)
+    convolution = {} if kind == "spatial" else {"convolution": winograd_convolution(model, m=m)}
+    answers = forward(model.network, x, **convolution).argmax(axis=1)
+    write_images(tmp_path / "own.npz", LabelledImages(pixels, answers))
+
+    def top1(bits: tuple[int, int] | None) -> float:
+        return float(measure(variant, kind, m, tmp_path / "own.npz", None, bits)[0]["top1"])
+
+    assert top1(None) == top1((16, 16)) == 100
+    assert top1((2, 16)) < 100  # narrow weights, narrow activations
+    assert top1((16, 2)) < 100
 
 
 @given(st.lists(st.floats(1, 100), min_size=2, max_size=9), st.floats(1, 100))

@@ -39,6 +39,19 @@ def test_every_fault_is_said_at_once(tmp_path: Path) -> None:
         read_description(path)
     assert "engine" in str(error.value)
     assert "batch" in str(error.value)
+    path = write_sweep(tmp_path, constraints=["aera_mm2 < 3"], report={"objectives": ["cylces"]})
+    with pytest.raises(InputError) as error:
+        read_description(path)
+    assert "did you mean 'area_mm2'?" in str(error.value)
+
+
+@pytest.mark.xfail(strict=True, reason="values of a wrong type hide what does not go together, as formulas and names")
+def test_faults_of_formulas_are_said_beside_those_of_values(tmp_path: Path) -> None:
+    path = write_sweep(tmp_path, engine="fats", constraints=["aera_mm2 < 3"])
+    with pytest.raises(InputError) as error:
+        read_description(path)
+    assert "engine" in str(error.value)
+    assert "did you mean 'area_mm2'?" in str(error.value)
 
 
 def test_an_axis_that_changes_nothing_is_refused(tmp_path: Path) -> None:

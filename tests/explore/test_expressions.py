@@ -1,6 +1,7 @@
 """Formulas mean what Python means by them, and nothing else is a formula."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -10,30 +11,44 @@ from accelsim.errors import InputError
 from accelsim.explore.expressions import evaluate, names
 
 NUMBERS = st.integers(-50, 50)
+
+
+def both(*parts: tuple[str, str], write: Callable[..., str]) -> tuple[str, str]:
+    """A formula and the same in Python, from those of its parts."""
+    ours, pythons = zip(*parts, strict=True)
+    return write(*ours), write(*pythons)
+
+
+def truth(word: str, first: tuple[str, str], second: tuple[str, str]) -> tuple[str, str]:
+    """``and`` or ``or``, which give a truth value in a formula."""
+    return f"({first[0]} {word} {second[0]})", f"(bool({first[1]}) {word} bool({second[1]}))"
+
+
+# (formula, the same in Python)
 FORMULAS = st.recursive(
-    st.one_of(NUMBERS.map(lambda n: f"({n})"), st.sampled_from(["a", "b"])),
+    st.one_of(NUMBERS.map(lambda n: f"({n})"), st.sampled_from(["a", "b"])).map(lambda text: (text, text)),
     lambda part: st.one_of(
-        st.tuples(part, st.sampled_from(["+", "-", "*", "/", "//", "%", "<", "==", "and", "or"]), part).map(
-            lambda t: f"({t[0]} {t[1]} {t[2]})"
+        st.tuples(part, st.sampled_from(["+", "-", "*", "/", "//", "%", "<", "=="]), part).map(
+            lambda t: both(t[0], t[2], write=lambda x, y: f"({x} {t[1]} {y})")
         ),
-        st.tuples(part, part).map(lambda t: f"max({t[0]}, {t[1]})"),
-        st.tuples(part, part, part).map(lambda t: f"({t[0]} if {t[1]} else {t[2]})"),
+        st.tuples(st.sampled_from(["and", "or"]), part, part).map(lambda t: truth(*t)),
+        st.tuples(part, part).map(lambda t: both(*t, write=lambda x, y: f"max({x}, {y})")),
+        st.tuples(part, part, part).map(lambda t: both(*t, write=lambda x, y, z: f"({x} if {y} else {z})")),
     ),
     max_leaves=8,
 )
 
 
 @given(FORMULAS, NUMBERS, NUMBERS)
-def test_formulas_mean_what_python_means(text: str, a: int, b: int) -> None:
+def test_formulas_mean_what_python_means(formula: tuple[str, str], a: int, b: int) -> None:
+    text, python = formula
     try:
-        expected = eval(text, {"__builtins__": {"max": max}}, {"a": a, "b": b})
+        expected = eval(python, {"__builtins__": {"max": max, "bool": bool}}, {"a": a, "b": b})
     except ZeroDivisionError:
         with pytest.raises(InputError, match=r"division|modulo"):
             evaluate(text, {"a": a, "b": b})
-        return
-    found = evaluate(text, {"a": a, "b": b})
-    # `and` and `or` give a truth value here.
-    assert found == expected if "and" not in text and "or" not in text else True
+    else:
+        assert evaluate(text, {"a": a, "b": b}) == expected
 
 
 def test_whole_numbers_are_integers_and_dotted_names_are_names() -> None:

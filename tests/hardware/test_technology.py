@@ -4,6 +4,8 @@ logic areas synthesised for this project."""
 import pytest
 
 from accelsim.hardware.technology import add_pj, mac_pj, mac_um2, transform_um2
+from accelsim.report.describe import describe_machine
+from accelsim.simulator.machines.load import load_hardware
 from accelsim.transforms.adders import input_unit, inverse_unit
 
 
@@ -26,6 +28,14 @@ def test_integer_multiply_accumulates(weight: int, activation: int, accumulator:
 def test_floating_point_multiply_accumulates() -> None:
     assert mac_pj("horowitz", "fp16", 16, 16, 32, 45) == 2.1
     assert mac_pj("horowitz", "fp32", 32, 32, 32, 45) == 4.7
+
+
+def test_a_gated_multiply_takes_3_percent_and_widths_of_the_winograd_domain_count() -> None:
+    """Sparseloop, MICRO 2022; Horowitz' 8 x 10 bits into 24 for transformed inputs, at 45 nm."""
+    for name, pj in (("spatial-16x16", 0.31), ("winograd-16x16", 0.37)):
+        found = describe_machine(load_hardware(name, ["node_nm=45"]))["prices"]
+        assert found["mac"]["value"] == pytest.approx(pj, rel=0.03)
+        assert found["gated_mac"]["value"] == pytest.approx(0.03 * found["mac"]["value"])
 
 
 def test_aladdin_differs_by_its_multiplier_alone() -> None:

@@ -1,11 +1,14 @@
 """Random small layers with random masks, and small machines of both kinds, for the laws of the simulator."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
+from hypothesis import reject
 from hypothesis import strategies as st
 
 from accelsim.dual.model import DualModel, winograd_eligible
+from accelsim.errors import InputError
 from accelsim.network import Network
 from accelsim.network.zoo import named_graph
 from accelsim.simulator.machines.choice import machine_from
@@ -13,6 +16,7 @@ from accelsim.simulator.machines.machine import Machine
 from accelsim.workload import LayerWork
 
 AnyMachine = Machine
+T = TypeVar("T")
 
 
 def layer(
@@ -108,3 +112,11 @@ def random_model(name: str, density: float = 0.4) -> DualModel:
     }
     tiles = {node.name: 2 for node in graph.nodes if winograd_eligible(node)}
     return DualModel(Network(graph, arrays), tiles, 0.5)
+
+
+def where_it_fits(find: Callable[[], T]) -> T:
+    """What is found; a layer too large for its machine is no example of a law."""
+    try:
+        return find()
+    except InputError:
+        reject()

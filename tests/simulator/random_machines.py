@@ -39,7 +39,7 @@ DRAM_TIMES = _sometimes(
         "activate_gap_ns": st.floats(0, 9),
     }
 )  # fmt: skip
-ENERGIES = _sometimes({key: st.floats(0, 10) for key in EnergyOverrides.model_fields})
+ENERGIES = _sometimes({key: st.floats(0, 1 if key == "gated_share" else 10) for key in EnergyOverrides.model_fields})
 AREAS = _sometimes({key: st.floats(0, 10) for key in AreaOverrides.model_fields})
 
 

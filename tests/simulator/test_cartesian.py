@@ -6,15 +6,15 @@ from math import ceil
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from accelsim.errors import InputError
 from accelsim.simulator.machines.cartesian import CartesianMachine
-from accelsim.simulator.run import run, schedule_layer
+from accelsim.simulator.run import schedule_layer
 from accelsim.workload import LayerWork
 
-from .random_layers import changed, layer, layers, spatial
+from .random_layers import changed, layer, layers, spatial, where_it_fits
 from .random_machines import cartesian_machines
 
 
@@ -32,13 +32,31 @@ def machine(**changes: object) -> CartesianMachine:
 
 
 @settings(max_examples=60, deadline=None)
-@given(layers(), cartesian_machines(weight_format="dense"))
+@given(layers(), cartesian_machines(weight_format="dense", activation_format="dense"))
 def test_what_is_counted_is_the_layers(work: LayerWork, array: CartesianMachine) -> None:
-    total = run([work], array, engine="fast").total
+    """Weights come whole, once or for every region; a tile of filters and channels is rounded to bytes."""
+    schedule = where_it_fits(lambda: schedule_layer(work, array))
     assert work.weights is not None
-    assert total["dram_weight_bytes"] >= work.weights.size * array.arithmetic.weight_bits // 8
+    loads = np.count_nonzero(schedule.weights.n_bytes)
+    times = schedule.weights.n_bytes.sum() * 8 / (work.weights.size * array.arithmetic.weight_bits)
+    assert abs(times - round(times)) <= 8 * loads / (work.weights.size * array.arithmetic.weight_bits)
+    assert times >= 1
     if array.zero_handling == "none":
-        assert total["effectual_macs"] == work.dense_macs
+        assert schedule.effectual_macs == work.dense_macs
+
+
+@settings(max_examples=60, deadline=None)
+@given(layers(), st.integers(1, 8))
+def test_products_are_all_inputs_of_a_channel_times_all_its_weights(work: LayerWork, multipliers: int) -> None:
+    """At stride 1 and in one region, also those at the image's edge that no output takes."""
+    assume(work.stride == (1, 1))
+    part = {"weights": multipliers, "inputs": multipliers, "accumulators": 1 << 16}
+    schedule = schedule_layer(work, machine(cartesian=part, buffers__input_kb=4096, dram__type="ideal"))
+    assert np.count_nonzero(schedule.inputs.n_bytes) == work.batch
+    assert work.weights is not None
+    pixels = work.batch * work.height * work.width
+    expected = pixels * np.count_nonzero(work.weights) * float(work.input_density[0])
+    assert schedule.effectual_macs == pytest.approx(expected, abs=1)
 
 
 @settings(max_examples=60, deadline=None)

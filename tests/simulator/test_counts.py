@@ -79,8 +79,8 @@ def test_the_winograd_mask_is_that_of_the_transformed_filters() -> None:
 
 
 @LAW
-@given(layers(), st.floats(0, 1))
-def test_gated_and_joined_macs_are_the_expected_ones(work: LayerWork, density: float) -> None:
+@given(layers())
+def test_gated_and_joined_macs_are_the_expected_ones(work: LayerWork) -> None:
     """Inputs taken as independent of the weights: non-zero weights x positions x input density."""
     positions = work.batch * work.out_height * work.out_width
     assert work.weights is not None

@@ -14,6 +14,9 @@ from accelsim.hardware.energy import areas, prices
 from accelsim.simulator.machines.load import load_hardware
 from accelsim.simulator.run import run, schedule_layer
 from accelsim.simulator.storage.weights import coded_bits
+from accelsim.simulator.tiles.schedule import tiled_schedule
+from accelsim.simulator.tiles.search import choose_tiling
+from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork, layer_works
 
 from .random_layers import layer, layers, spatial
@@ -42,14 +45,22 @@ def test_the_dram_moves_the_bits_that_the_file_holds(name: str, keys: list[str])
 def test_shares_of_filters_sum_to_the_layer_and_a_slower_decoder_never_saves_cycles(
     work: LayerWork, rate: float
 ) -> None:
+    """At a fixed mapping: all weights of a load, zero ones included, at the decoder's rate, in whole cycles."""
     work = replace(work, coded_bits=max(1, work.coded_bits or 0))
-    fast_machine, slow = (spatial(decoder={"symbols_per_cycle": r}) for r in (2 * rate, rate))
+    quick, slow = (spatial(decoder={"symbols_per_cycle": r}) for r in (2 * rate, rate))
     bits = coded_bits(work, slow)
     assert (bits >= 0).all()
     assert bits.sum() == pytest.approx(work.coded_bits)
-    assert schedule_layer(work, fast_machine).actions["decode_symbol"] >= work.weights.size  # type: ignore[union-attr]
-    d = [schedule_layer(work, machine).weight_transform_cycles.sum() for machine in (fast_machine, slow)]
-    assert d[1] >= work.weights.size / rate - 1  # type: ignore[union-attr]
+    assert work.weights is not None
+    tiling, _ = choose_tiling(slow.modes(work)[0], slow)
+    plans = [tiled_schedule(machine.modes(work)[0], tiling, machine) for machine in (quick, slow)]
+    loads = np.count_nonzero(plans[1].weights.n_bytes)
+    symbols = plans[1].actions["decode_symbol"]
+    times = symbols / work.weights.size
+    assert times == int(times) >= 1
+    for steps, r in zip(plans, (2 * rate, rate), strict=True):
+        assert symbols / r - 1e-3 <= steps.weight_transform_cycles.sum() <= symbols / r + loads
+    assert pipeline_cycles(durations(plans[0], quick)) <= pipeline_cycles(durations(plans[1], slow))
 
 
 def test_a_decoded_weight_costs_its_estimate_and_the_tables_have_an_area() -> None:

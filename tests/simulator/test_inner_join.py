@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.simulator.machines.stationary import StationaryMachine
-from accelsim.simulator.run import schedule_layer
+from accelsim.simulator.run import run, schedule_layer
 from accelsim.simulator.time.event import event_cycles
 from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork
@@ -40,6 +40,35 @@ def test_chunks_never_save_cycles_and_engines_agree(work: LayerWork, chunk: int,
     assert slots[0] <= slots[1] + 1e-9
     d = durations(schedule_layer(work, with_chunks), with_chunks)
     assert pipeline_cycles(d) == event_cycles(d)
+
+
+@pytest.mark.parametrize("rows", [1, 4, 16, 64])
+@pytest.mark.parametrize(("kept", "density"), [(1.0, 0.25), (0.5, 0.5), (0.4, 0.9), (0.4, 0.99)])
+def test_rows_wait_for_the_slowest_of_random_joins(rows: int, kept: float, density: float) -> None:
+    """One filter, each row with inputs of its own: the mean of the maximum over many draws.
+
+    Rounded up to a cycle; the normal approximation is another one off where nearly all inputs are there.
+    """
+    work = layer(1, 400, 8, 1, padding=0, density=kept, input_density=density)
+    assert work.weights is not None
+    rng = np.random.default_rng(1)
+    matches = rng.binomial(np.count_nonzero(work.weights), density, (4000, rows))
+    total = run([work], machine(pe_array={"rows": rows, "cols": 1}), engine="fast").total
+    rounds = 64 // rows
+    assert total["compute_cycles"] == pytest.approx(rounds * matches.max(axis=1).mean() + 6, abs=2 * rounds)
+    assert total["compute_cycles"] <= rounds * np.count_nonzero(work.weights) + 6
+    assert total["effectual_macs"] == pytest.approx(64 * matches.mean(), rel=0.01)
+
+
+@pytest.mark.parametrize("density", [0.0, 1.0])
+def test_without_chance_nothing_waits(density: float) -> None:
+    """Inputs that are all there leave the weights, none that is there a cycle for each filter group."""
+    work = layer(6, 40, 8, 3, density=0.5, input_density=density)
+    assert work.weights is not None
+    nonzeros = np.count_nonzero(work.weights, axis=(1, 2, 3))
+    slowest = max(nonzeros[:4]) + max(nonzeros[4:]) if density else 2
+    total = run([work], machine(pe_array={"rows": 64, "cols": 4}), engine="fast").total
+    assert total["compute_cycles"] == slowest + 6  # one round of 64 positions, a step to start and drain
 
 
 def test_paired_filters_share_a_lane() -> None:

@@ -1,6 +1,7 @@
 """Interleaved rows with queues: the queue against a cycle-by-cycle count, padding against plain Python, the laws."""
 
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,6 +113,16 @@ def test_laws_of_every_machine(work: LayerWork, lanes: int, window: int, dram: s
     assert lanes * total["compute_cycles"] >= total["effectual_macs"]
     assert total["effectual_macs"] <= work.dense_macs
     assert total["dram_output_bytes"] >= work.outputs
+
+
+@settings(max_examples=60, deadline=None)
+@given(layers(), st.integers(1, 9))
+def test_with_all_inputs_there_each_weight_is_multiplied_at_each_position(work: LayerWork, lanes: int) -> None:
+    work = replace(work, input_density=np.ones(work.in_channels, np.float32))
+    positions = work.batch * work.out_height * work.out_width
+    assert work.weights is not None
+    expected = np.count_nonzero(work.weights) * positions
+    assert schedule_layer(work, machine(pe_array={"rows": 1, "cols": lanes})).effectual_macs == expected
 
 
 @settings(max_examples=60, deadline=None)

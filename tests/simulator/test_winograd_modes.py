@@ -4,6 +4,8 @@ import pytest
 
 from accelsim.simulator.machines.load import load_hardware
 from accelsim.simulator.run import run, schedule_layer
+from accelsim.simulator.tiles.schedule import tiled_schedule
+from accelsim.simulator.tiles.tiling import Tiling
 
 from .random_layers import layer, winograd
 
@@ -28,6 +30,23 @@ def test_a_polyphase_split_takes_25_multiplies_for_36() -> None:
     gemm, split = machine.modes(work)
     assert (gemm.name, split.name, split.taps) == ("gemm-os", "winograd-f2-polyphase", 25)
     assert split.executed * 4 * 4 == 25 / 36 * (gemm.executed * 8 * 8)
+
+
+def test_each_phase_passes_the_transform_units_by_itself_and_is_added_up() -> None:
+    """3 x 3 at stride 2 on 8 x 8 outputs, 16 tiles: F(2,2) x F(2,2), twice F(2,2) x F(2,1), and F(2,1) x F(2,1).
+
+    F(2,2) = 3 taps: 2 additions of inputs (x0 - x1, x2 - x1) and 2 of outputs in each 1-D pass; F(2,1): none.
+    """
+    machine = winograd(polyphase=True, zero_handling="none", transform_rate=1, inverse_rate=1, **ROOMY)
+    split = machine.modes(layer(4, 16, 16, 3, stride=2, density=1.0))[1]
+    steps = tiled_schedule(split, Tiling(1, 8, 8, 4, 16, False), machine)
+    assert steps.transform_cycles.tolist() == [16 * 16 * 4 + 3]
+    assert steps.inverse_cycles.tolist() == [16 * 4 * 4 + 3]
+    inputs = (
+        2 * 3 + 2 * 3 + 2 * (2 * 2) + 0
+    )  # both passes of the square piece; one pass over 2 lines of the oblong ones
+    outputs = 2 * 3 + 2 * 2 + 2 * (2 * 2) + 0 + 3 * 2 * 2  # and three sums of 2 x 2 outputs
+    assert steps.actions["transform_add"] == 16 * (16 * inputs + 4 * outputs)
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,7 @@ def test_penalties_are_the_papers_formulas(seed: int, s_sd: float, s_wd: float) 
     assert s_sd <= sd.sparsity + 1e-9 <= s_sd + 1 / w.size + 1e-9 or sd.sparsity == 0 == s_sd
     wd = regularizer.winograd_penalty(weights, s_wd, zeros(), 0.0)
     W = np.concatenate([transform_filters(weights[f"{n}.weight"], m).ravel() for n, m in regularizer.winograd.items()])
+    assert s_wd <= wd.sparsity + 1e-9 <= s_wd + 2 / W.size + 1e-9 or wd.sparsity == 0 == s_wd
     # rounding may move an entry that equals the threshold across it
     small = abs(W) <= wd.threshold * (1 + 1e-5)
     largest = wd.threshold**2 / W.size if wd.threshold > 0 else 0.0

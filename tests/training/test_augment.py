@@ -45,6 +45,7 @@ def test_cutout_covers_at_most_a_square() -> None:
         rows, columns = np.nonzero(mask)
         assert len(rows) == 0 or (np.ptp(rows) < 4 and np.ptp(columns) < 4)
     assert 0 < changed.mean() < 16 / 48
+    assert changed.sum(axis=(1, 2)).max() == 4 * 4  # whole where it lies inside the image
 
 
 def test_the_seed_decides() -> None:

@@ -79,15 +79,17 @@ def test_a_mode_of_one_domain_leaves_the_other_alone(mode: str, still: str) -> N
     assert {"winograd": report.z_wd, "spatial": report.z_sd}[still] == 2.0
 
 
-def test_moving_average_stays_among_the_weights_it_saw() -> None:
-    run = trainer(ema=0.5)
-    seen = [run.values.copy()]
-    for _ in range(6):
+def test_the_moving_average_follows_its_recurrence_with_a_short_memory_at_first() -> None:
+    """TensorFlow's ExponentialMovingAverage with num_updates t: decay min(ema, (1 + t) / (10 + t))."""
+    run = trainer(ema=0.5, epochs=40, optimizer={"kind": "sgd", "rate": 0.05})
+    expected = run.values.astype(np.float64)
+    for t in range(1, 13):
         run.step()
-        seen.append(run.values.copy())
+        decay = min(0.5, (1 + t) / (10 + t))
+        expected = decay * expected + (1 - decay) * run.values
     assert run.average is not None
-    assert (run.average >= np.min(seen, axis=0) - 1e-6).all()
-    assert (run.average <= np.max(seen, axis=0) + 1e-6).all()
+    np.testing.assert_allclose(run.average, expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(run.average - run.values).max() > 1e-3
     np.testing.assert_array_equal(run.model()["n8.weight"].ravel(), run.average[run.spans["n8.weight"]])
 
 
