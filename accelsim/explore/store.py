@@ -11,8 +11,10 @@ when the file is opened (``damaged``), and so computed again.
 
 import hashlib
 import sqlite3
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from accelsim.errors import InputError
@@ -33,14 +35,26 @@ CREATE TABLE IF NOT EXISTS results (
     checksum TEXT NOT NULL
 ) WITHOUT ROWID;
 """
+# Many points a row, packed (zlib, a line each): they are much alike, and most of a sweep's bytes otherwise.
 _POINTS = """
-CREATE TABLE IF NOT EXISTS points (point INTEGER PRIMARY KEY, content TEXT NOT NULL, checksum TEXT NOT NULL)
+CREATE TABLE IF NOT EXISTS points (first INTEGER PRIMARY KEY, content BLOB NOT NULL, checksum TEXT NOT NULL)
 """
 
 
-def checksum(*parts: str | int) -> str:
+def checksum(*parts: str | int | bytes) -> str:
     """SHA-256 of a row's other columns, shortened to what chance does not meet."""
-    return hashlib.sha256("\0".join(map(str, parts)).encode(errors="surrogatepass")).hexdigest()[:16]
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else str(part).encode(errors="surrogatepass"))
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _batches(contents: Iterable[str]) -> Iterator[list[str]]:
+    """The contents in order, so many at a time."""
+    rest = iter(contents)
+    while some := list(islice(rest, BATCH)):
+        yield some
 
 
 class Store:
@@ -87,7 +101,7 @@ class Store:
             with self._writing():
                 self._db.execute("BEGIN IMMEDIATE")
                 self._db.executemany("DELETE FROM results WHERE key = ?", ((key,) for key in wrong))
-                self._db.executemany("DELETE FROM points WHERE point = ?", ((point,) for point in points))
+                self._db.executemany("DELETE FROM points WHERE first = ?", ((first,) for first in points))
                 self._db.execute("COMMIT")
 
     def __enter__(self) -> "Store":
@@ -116,13 +130,15 @@ class Store:
         with self._writing():
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("DELETE FROM points")
-            rows = ((number, content, checksum(number, content)) for number, content in enumerate(contents))
-            self._db.executemany("INSERT INTO points VALUES (?, ?, ?)", rows)
+            for first, some in enumerate(_batches(contents)):
+                packed = zlib.compress("\n".join(some).encode())
+                self._db.execute("INSERT INTO points VALUES (?, ?, ?)", (first, packed, checksum(first, packed)))
             self._db.execute("COMMIT")
 
     def points(self) -> list[str]:
         """What ``put_points`` kept."""
-        return [content for (content,) in self._db.execute("SELECT content FROM points ORDER BY point")]
+        rows = self._db.execute("SELECT content FROM points ORDER BY first")
+        return [line for (packed,) in rows for line in zlib.decompress(packed).decode().split("\n")]
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
