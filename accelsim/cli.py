@@ -349,9 +349,7 @@ def say_progress(counts: dict[str, int], damaged: int) -> None:
     """How much of a sweep is there, where it is not all; and stored rows that had to be dropped."""
     total = sum(counts.values())
     if damaged:
-        say(
-            f"{damaged} stored rows did not fit their checksum and are not used; a run of the sweep computes them again"
-        )
+        say(f"{damaged} stored rows do not fit their checksum and are not used; a run computes them again")
     if left := counts["missing"] + counts["crashed"]:
         say(f"{total - left} of {total} points have a result; run the sweep again for the others")
 
