@@ -22,7 +22,12 @@ from PIL import Image
 
 import accelsim
 from accelsim.cli import main
+from accelsim.dual.file import CompressedNetwork, write_dual
+from accelsim.dual.manifest import weight_names
+from accelsim.dual.quantizer import Quantizer
 from accelsim.files import DUAL, read_bytes, write_bytes, write_folder
+from accelsim.network import Graph, Node
+from accelsim.network.layers import Affine, Conv, Flatten, GlobalAveragePool, Linear, MaxPool, PadChannels
 from accelsim.network.tables import read_table, table_text
 from tests.small_dual import ROOT, write_images, write_small
 
@@ -183,7 +188,7 @@ def laughs(levels):
         pytest.param(MACHINE.replace("800", "1" * 5000), "digits", id="huge-number"),
         pytest.param(MACHINE.replace("800", "!!timestamp 2024-13-45"), "not YAML", id="tagged-date"),
         pytest.param(MACHINE.replace("800", ".nan"), "clock_mhz", id="nan"),
-        pytest.param(MACHINE.replace("kind", "k" * 500), "unknown key", id="long-key"),
+        pytest.param(MACHINE.replace("dataflow", "k" * 500), "unknown key", id="long-key"),
     ],
 )
 def test_yaml_that_is_not_what_it_seems_is_refused(tmp_path, text, words):
@@ -336,6 +341,81 @@ def test_no_yes_without_a_reference(tmp_path):
     status, out, _ = run("validate", model, "spatial-16x16", "winograd-16x16", "--images", images)
     assert status == 1
     assert "yes" not in out.split("served by both kinds of machine:")[1].splitlines()[0]
+
+
+def write_network(path, nodes, shape, weight=None, scale=1.0):
+    """A .dual file of these nodes, every weight 1 (or as given) and every other number ``scale``."""
+    graph = Graph(name="g", input_shape=shape, nodes=nodes)
+    indices, values = {}, {}
+    for name, size in graph.parameters.items():
+        if name in weight_names(graph):
+            indices[name] = np.ones(size, np.int32) if weight is None else weight
+        else:
+            values[name] = np.full(size, scale, np.float32)
+    quantizer = Quantizer(dict.fromkeys(indices, 1.0), np.zeros(0), None)
+    parts = {"winograd_m": {}, "winograd_threshold": 0.0}
+    write_dual(path, CompressedNetwork(graph=graph, indices=indices, quantizer=quantizer, values=values, **parts))
+    return path
+
+
+def classifier(*middle, channels=3):
+    """Nodes that end in one vector of ten."""
+    names = [node.name for node in middle]
+    return (
+        *middle,
+        Node(name="mean", layer=GlobalAveragePool(), inputs=(names[-1] if names else "input",)),
+        Node(name="flat", layer=Flatten(), inputs=("mean",)),
+        Node(name="y", layer=Linear(in_features=channels, out_features=10, bias=False), inputs=("flat",)),
+    )
+
+
+def test_outputs_that_are_no_numbers_give_no_verdict(tmp_path):
+    large = [Node(name=f"a{i}", layer=Affine(channels=3), inputs=(f"a{i - 1}" if i else "input",)) for i in range(3)]
+    model = write_network(tmp_path / "m.dual", classifier(*large), (12, 12, 3), scale=1e20)
+    images = write_images(tmp_path / "images.npz", reference=np.zeros(20, int))
+    status, out, err = run("validate", model, "spatial-16x16", "winograd-16x16", "--images", images)
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert "no finite numbers" in err
+
+
+def test_a_kernel_beyond_every_transform_runs_directly(tmp_path):
+    layer = Conv(in_channels=3, out_channels=4, kernel=(21, 21), padding=(10, 10))
+    nodes = classifier(Node(name="c", layer=layer, inputs=("input",)), channels=4)
+    model = write_network(tmp_path / "m.dual", nodes, (12, 12, 3))
+    images = write_images(tmp_path / "images.npz", reference=np.zeros(20, int))
+    status, out, err = run("validate", model, "spatial-16x16", "winograd-16x16", "--images", images, "--json")
+    assert status in (0, 1), err
+    assert all(machine["max_abs_error"] < 1 for machine in json.loads(out)["machines"])
+    assert run("inspect", model)[0] == 0
+    assert run("simulate", model, "winograd-16x16")[0] == 0
+
+
+def test_activations_are_bounded(tmp_path):
+    pad = Node(name="p", layer=PadChannels(before=65536, after=65536), inputs=("input",))
+    nodes = (pad, *classifier(channels=65536 * 2 + 3)[:2])
+    nodes = (pad, Node(name="mean", layer=GlobalAveragePool(), inputs=("p",)), nodes[2])
+    model = write_network(tmp_path / "m.dual", nodes, (32, 32, 3))
+    images = tmp_path / "images.npz"
+    np.savez(images, images=np.zeros((60, 32, 32, 3), np.uint8), labels=np.zeros(60, int))
+    assert "bytes of activations" in one_line(*run("validate", model, "spatial-16x16", "--images", images))
+
+
+def test_a_huge_pool_is_one_line(tmp_path):
+    nodes = (Node(name="a", layer=MaxPool(kernel=(2, 2), stride=(2, 2)), inputs=("input",)),)
+    model = write_network(tmp_path / "m.dual", nodes, (1 << 20, 1 << 20, 4))
+    assert "expected at most" in one_line(*run("simulate", model, "spatial-16x16"))
+
+
+@pytest.mark.parametrize("coder", ["context", "bz2"])
+def test_weights_that_are_all_zero_are_written_and_read(tmp_path, coder):
+    layer = Conv(in_channels=512, out_channels=512, kernel=(3, 3), padding=(1, 1))
+    graph = Graph(name="g", input_shape=(8, 8, 512), nodes=(Node(name="c", layer=layer, inputs=("input",)),))
+    weight = np.zeros((512, 512, 3, 3), np.int32)
+    parts = {"values": {}, "winograd_m": {"c": 2}, "winograd_threshold": 0.0}
+    quantizer = Quantizer({"c.weight": 1.0}, np.zeros(0), None)
+    network = CompressedNetwork(graph=graph, indices={"c.weight": weight}, quantizer=quantizer, **parts)
+    write_dual(tmp_path / "m.dual", network, coder)
+    assert not accelsim.load_model(tmp_path / "m.dual").network.arrays["c.weight"].any()
 
 
 # --- names
