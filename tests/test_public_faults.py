@@ -29,6 +29,7 @@ from accelsim.files import DUAL, read_bytes, write_bytes, write_folder
 from accelsim.network import Graph, Node
 from accelsim.network.layers import Affine, Conv, Flatten, GlobalAveragePool, Linear, MaxPool, PadChannels
 from accelsim.network.tables import read_table, table_text
+from accelsim.training.checkpoint import load_state, save_state
 from tests.small_dual import ROOT, write_images, write_small
 
 SCALE_SIM = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter,"
@@ -664,3 +665,9 @@ def test_weights_of_another_run_than_their_card_are_refused(tmp_path):
     (tmp_path / "checkpoint.safetensors").write_bytes(content)
     (tmp_path / "checkpoint.json").write_bytes((source / "checkpoint.json").read_bytes())
     assert "sha256" in one_line(*run("compress", tmp_path, "-o", tmp_path / "x.dual"))
+
+
+def test_a_state_of_nan_is_not_resumed(tmp_path):
+    save_state(tmp_path, {"values": np.array([1, np.nan], np.float32)}, {"step": 1})
+    with pytest.raises(accelsim.InputError, match="'values' holds NaN or infinity"):
+        load_state(tmp_path)
