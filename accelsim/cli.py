@@ -286,7 +286,9 @@ def report(
         from accelsim.explore.sweep import read_sweep
         from accelsim.report.sweep_report import write_sweep_report
 
-        write_sweep_report(read_sweep(folder), target)
+        stored = read_sweep(folder)
+        say_progress(stored.counts, stored.damaged)
+        write_sweep_report(stored, target)
         say(f"report: {target / 'report.html'}")
         return
     write_comparison(target, report_files(read_csv(folder), with_tables=output is not None))
@@ -326,6 +328,7 @@ def sweep(
         return
     with progress_bar() as progress:
         done = run_sweep(description, output, workers=workers, scheduler=scheduler, search=search, progress=progress)
+    say_progress(done.counts, done.damaged)
     write_sweep_report(done, output)
     if json:
         synthetic = {"synthetic": done.synthetic} if done.synthetic else {}
@@ -340,6 +343,15 @@ def sweep(
 def hardware(context: typer.Context, name: str, overrides: Sequence[str] | None = None) -> "Machine":
     """A machine of the package's families, or of those that ``main`` was given."""
     return accelsim.load_hardware(name, overrides or (), context.obj or ())
+
+
+def say_progress(counts: dict[str, int], damaged: int) -> None:
+    """How much of a sweep is there, where it is not all; and stored rows that had to be dropped."""
+    total = sum(counts.values())
+    if damaged:
+        say(f"{damaged} stored rows do not fit their checksum and are not used; a run computes them again")
+    if left := counts["missing"] + counts["crashed"]:
+        say(f"{total - left} of {total} points have a result; run the sweep again for the others")
 
 
 def say(line: str) -> None:

@@ -42,9 +42,11 @@ from accelsim.network import Graph, Network
 
 DENSITY_STEPS = 63  # the integer of an input density of 1
 # A file may not claim more numbers than its size makes plausible: 1/4 of a bit each, and some for
-# free.
+# free.  Weights that are all zero take next to no bits: of them as many are free as a coder decodes
+# in two seconds, so that what is written is read.
 NUMBERS_PER_BYTE = 32
 FREE_NUMBERS = 1 << 18
+FREE_WEIGHTS: dict[Coder, int] = {"context": 1 << 22, "bz2": 1 << 24}
 # Nor more steps of decoding, which take time however few numbers they yield.
 BYTES_PER_STEP = 16
 FREE_STEPS = 1 << 13
@@ -203,12 +205,16 @@ def _open(content: bytes) -> tuple[Manifest, bytes, bytes]:
         raise DamagedFile(f"manifest.json: version {manifest.version}, expected 2 with a member digest, else 1")
     shapes = manifest.graph.parameters
     weights = [shapes[name] for name in manifest.weight_names]
-    found = sum(map(math.prod, shapes.values()))
+    coded = sum(map(math.prod, weights))
+    others = sum(map(math.prod, shapes.values())) - coded
     steps = coding_steps(weights)
-    limit = NUMBERS_PER_BYTE * len(content) + FREE_NUMBERS
+    plausible = NUMBERS_PER_BYTE * len(content)
     most = len(content) // BYTES_PER_STEP + FREE_STEPS
-    if found > limit:
-        raise DamagedFile(f"manifest.json: {found} parameters, a file of {len(content)} bytes has at most {limit}")
+    for found, free in ((coded, FREE_WEIGHTS[manifest.coder]), (others, FREE_NUMBERS)):
+        if found > plausible + free:
+            raise DamagedFile(
+                f"manifest.json: {found} parameters, a file of {len(content)} bytes has at most {plausible + free}"
+            )
     if steps > most:
         raise DamagedFile(f"manifest.json: {steps} steps of decoding, {len(content)} bytes have at most {most}")
     if manifest.version == 1 and (sum(map(math.prod, weights)) > UNDIGESTED_WEIGHTS or steps > UNDIGESTED_STEPS):

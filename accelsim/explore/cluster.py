@@ -5,6 +5,8 @@ another file refuses its tasks.  A worker that is lost in mid-task loses only th
 """
 
 import os
+import re
+import socket
 from collections.abc import Generator, Iterable
 from importlib import import_module
 from itertools import islice
@@ -13,9 +15,23 @@ from typing import Any
 from accelsim.errors import InputError
 from accelsim.explore.evaluate import Outcome, Task, evaluate_text
 
-CONNECT_SECONDS = 30
+CONNECT_SECONDS, ANSWER_SECONDS = 30, 4
 # Tasks that the cluster holds at a time, for each of its threads: enough to keep it busy, few enough to remember.
 AHEAD = 8
+
+
+def check_scheduler(scheduler: str) -> None:
+    """Raises InputError unless the scheduler is a file, or an address at which something answers."""
+    if os.path.isfile(scheduler):
+        return
+    address = re.fullmatch(r"(?:(?:tcp|tls|ws|wss|ucx)://)?(\[[0-9a-fA-F:.]+\]|[^:/\s]+):([0-9]{1,5})", scheduler)
+    if address is None:
+        raise InputError(f"--scheduler {scheduler}: expected tcp://HOST:PORT, or a scheduler file of Dask")
+    host, port = address[1].strip("[]"), int(address[2])
+    try:
+        socket.create_connection((host, port), timeout=ANSWER_SECONDS).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise InputError(f"--scheduler {scheduler}: no Dask scheduler answers ({error or 'timeout'})") from None
 
 
 def run_cluster(tasks: Iterable[Task], scheduler: str) -> Generator[Outcome, None, None]:

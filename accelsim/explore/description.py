@@ -105,8 +105,17 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, list | dict | Range) else [value]
 
 
+def _finite(value: Any) -> Any:
+    """Neither NaN nor infinity among listed values: unlimited memory is a DRAM type, ``ideal``."""
+    listed = _listed(value)
+    for number in listed if isinstance(listed, list) else ():
+        if isinstance(number, float) and not math.isfinite(number):
+            raise ValueError(f"{number}, expected finite numbers (unlimited bandwidth is dram.type: ideal)")
+    return listed
+
+
 Axis = Annotated[
-    Annotated[tuple[Scalar, ...], Field(min_length=1, max_length=MAX_VALUES)] | Range, BeforeValidator(_listed)
+    Annotated[tuple[Scalar, ...], Field(min_length=1, max_length=MAX_VALUES)] | Range, BeforeValidator(_finite)
 ]
 
 
@@ -184,17 +193,26 @@ class Question(_Part):
     """``cheapest`` machine: the least of a column among those within the limits (column -> largest value)."""
 
     minimize: str
-    limits: dict[str, float] = Field(default_factory=dict)
+    limits: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
 
 
 class ReportOptions(_Part):
     """objectives: columns of the Pareto front, all to be small (``-column``: to be large).  heat_map: axes of a map.
     break_even: the column along which the break-even density of each layer is shown."""
 
-    objectives: tuple[str, ...] = ("cycles", "energy_pj", "area_mm2")
+    objectives: Annotated[tuple[str, ...], Field(min_length=1)] = ("cycles", "energy_pj", "area_mm2")
     cheapest: tuple[Question, ...] = ()
     heat_map: tuple[str, str] | None = None
     break_even: str = "bandwidth_gbs"
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "ReportOptions":
+        columns = [objective.removeprefix("-") for objective in self.objectives]
+        if twice := next((column for column in columns if columns.count(column) > 1), None):
+            raise ValueError(f"objectives: {twice!r} is there twice, expected each column once")
+        if self.heat_map is not None and self.heat_map[0] == self.heat_map[1]:
+            raise ValueError(f"heat_map: {self.heat_map[0]!r} is there twice, expected two columns")
+        return self
 
 
 class Description(_Part):

@@ -17,6 +17,15 @@ from accelsim.faults import nearest
 
 Value = int | float | bool | str
 MAX_LENGTH, MAX_EXPONENT = 500, 64
+MAX_DIGITS = 15  # that ``round`` keeps behind the point, or drops before it
+MAX_NUMBER = 1e100  # of any number on the way: beyond it a formula is a slip, and whole numbers would fill the memory
+
+
+def _round(number: float, digits: int = 0) -> float:
+    if abs(digits) > MAX_DIGITS:
+        raise ValueError(f"round to {digits} digits, expected at most {MAX_DIGITS}")
+    return round(number, digits)
+
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "abs": abs,
@@ -25,7 +34,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "log2": math.log2,
     "max": max,
     "min": min,
-    "round": round,
+    "round": _round,
     "sqrt": math.sqrt,
 }
 
@@ -125,6 +134,20 @@ def evaluate(text: str, values: Mapping[str, Value]) -> Value:
     return whole(value)
 
 
+def _number(value: Any) -> int | float:
+    """The value, which arithmetic needs to be a number.  Raises TypeError for a text."""
+    if not isinstance(value, int | float):
+        raise TypeError(f"arithmetic with {str(value)[:40]!r}, expected numbers")
+    return value
+
+
+def _bounded(value: int | float) -> int | float:
+    """The value, neither huge nor NaN.  Raises ValueError."""
+    if not abs(value) <= MAX_NUMBER:
+        raise ValueError(f"gives a number beyond {MAX_NUMBER:g}" if value == value else "gives NaN")
+    return value
+
+
 def whole(value: Value) -> Value:
     """A float that is a whole number as an int, anything else as it is."""
     return int(value) if isinstance(value, float) and math.isfinite(value) and value.is_integer() else value
@@ -139,9 +162,11 @@ def _value(node: ast.expr, values: Mapping[str, Value]) -> Any:
         case ast.Attribute():
             return values[ast.unparse(node)]
         case ast.BinOp(left=left, op=op, right=right):
-            return _BINARY[type(op)](_value(left, values), _value(right, values))
+            return _bounded(_BINARY[type(op)](_number(_value(left, values)), _number(_value(right, values))))
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return not _value(operand, values)
         case ast.UnaryOp(op=unary, operand=operand):
-            return _UNARY[type(unary)](_value(operand, values))
+            return _UNARY[type(unary)](_number(_value(operand, values)))
         case ast.BoolOp(op=ast.And(), values=parts):
             return all(_value(part, values) for part in parts)
         case ast.BoolOp(values=parts):
@@ -152,5 +177,5 @@ def _value(node: ast.expr, values: Mapping[str, Value]) -> Any:
             operands = [_value(part, values) for part in (left, *comparators)]
             return all(_COMPARE[type(op)](a, b) for a, op, b in zip(operands, ops, operands[1:], strict=False))
         case ast.Call(func=ast.Name(id=function), args=arguments):
-            return FUNCTIONS[function](*(_value(part, values) for part in arguments))
+            return _bounded(FUNCTIONS[function](*(_number(_value(part, values)) for part in arguments)))
     raise TypeError(f"{type(node).__name__} in a formula")  # _check has refused it before

@@ -4,11 +4,17 @@ SQLite because it is in Python's standard library, a row is either in the file o
 tool opens it, and a few thousand small rows a minute are nothing to it.  One process writes (the others send it their
 results); each result is a transaction of its own in write-ahead mode, so a finished point is lost only if the computer
 itself goes down before the system has written its cache, and the file is sound even then.
+
+SQLite does not notice a bit that flips in a row.  Every row carries a checksum; one that does not fit it is dropped
+when the file is opened (``damaged``), and so computed again.
 """
 
+import hashlib
 import sqlite3
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from accelsim.errors import InputError
@@ -16,7 +22,7 @@ from accelsim.explore.evaluate import Outcome
 
 FILE_NAME = "results.sqlite"
 APPLICATION_ID = 0x61736964  # "asid": a database of ours and not somebody's bookmarks
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BATCH = 500
 
 _SCHEMA = """
@@ -25,21 +31,48 @@ CREATE TABLE IF NOT EXISTS results (
     status TEXT NOT NULL CHECK (status IN ('done', 'failed', 'crashed')),
     error TEXT NOT NULL,
     total TEXT NOT NULL,
-    layers TEXT NOT NULL
+    layers TEXT NOT NULL,
+    checksum TEXT NOT NULL
 ) WITHOUT ROWID;
 """
-_POINTS = "CREATE TABLE IF NOT EXISTS points (point INTEGER PRIMARY KEY, content TEXT NOT NULL)"
+# Many points a row, packed (zlib, a line each): they are much alike, and most of a sweep's bytes otherwise.
+_POINTS = """
+CREATE TABLE IF NOT EXISTS points (first INTEGER PRIMARY KEY, content BLOB NOT NULL, checksum TEXT NOT NULL)
+"""
+
+
+def checksum(*parts: str | int | bytes) -> str:
+    """SHA-256 of a row's other columns, shortened to what chance does not meet."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else str(part).encode(errors="surrogatepass"))
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _batches(contents: Iterable[str]) -> Iterator[list[str]]:
+    """The contents in order, so many at a time."""
+    rest = iter(contents)
+    while some := list(islice(rest, BATCH)):
+        yield some
 
 
 class Store:
-    """Outcomes by key, on disk.  Raises InputError if the file is not such a store, or can no longer be written."""
+    """Outcomes by key, on disk.  Raises InputError if the file is not such a store, or can no longer be written.
+
+    damaged: rows that were found so, and dropped.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.damaged = 0
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: no regular file, expected the results of a sweep")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
             self._open()
+            self._drop_damaged()
         except sqlite3.Error as error:
             raise InputError(f"{path}: {error}, expected the results of a sweep") from None
 
@@ -59,6 +92,18 @@ class Store:
             self._db.execute(_POINTS)
             self._db.execute("COMMIT")
 
+    def _drop_damaged(self) -> None:
+        """Delete the rows whose checksum does not fit."""
+        wrong = [row[0] for row in self._db.execute("SELECT * FROM results") if checksum(*row[:-1]) != row[-1]]
+        points = [row[0] for row in self._db.execute("SELECT * FROM points") if checksum(*row[:-1]) != row[-1]]
+        self.damaged = len(wrong) + len(points)
+        if self.damaged:
+            with self._writing():
+                self._db.execute("BEGIN IMMEDIATE")
+                self._db.executemany("DELETE FROM results WHERE key = ?", ((key,) for key in wrong))
+                self._db.executemany("DELETE FROM points WHERE first = ?", ((first,) for first in points))
+                self._db.execute("COMMIT")
+
     def __enter__(self) -> "Store":
         return self
 
@@ -70,11 +115,13 @@ class Store:
 
         Raises InputError if the disk is full; nothing kept before is lost.
         """
-        values = (outcome.key, outcome.status, outcome.error, outcome.total, outcome.layers)
+        content = (outcome.key, outcome.status, outcome.error, outcome.total, outcome.layers)
+        values = (*content, checksum(*content))
         with self._writing():
             self._db.execute(
-                "INSERT INTO results VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET status = excluded.status, "
-                "error = excluded.error, total = excluded.total, layers = excluded.layers WHERE status = 'crashed'",
+                "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
+                "status = excluded.status, error = excluded.error, total = excluded.total, layers = excluded.layers, "
+                "checksum = excluded.checksum WHERE status = 'crashed'",
                 values,
             )
 
@@ -83,12 +130,15 @@ class Store:
         with self._writing():
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("DELETE FROM points")
-            self._db.executemany("INSERT INTO points (content) VALUES (?)", ((content,) for content in contents))
+            for first, some in enumerate(_batches(contents)):
+                packed = zlib.compress("\n".join(some).encode())
+                self._db.execute("INSERT INTO points VALUES (?, ?, ?)", (first, packed, checksum(first, packed)))
             self._db.execute("COMMIT")
 
     def points(self) -> list[str]:
         """What ``put_points`` kept."""
-        return [content for (content,) in self._db.execute("SELECT content FROM points ORDER BY point")]
+        rows = self._db.execute("SELECT content FROM points ORDER BY first")
+        return [line for (packed,) in rows for line in zlib.decompress(packed).decode().split("\n")]
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -108,5 +158,5 @@ class Store:
             some = wanted[start : start + BATCH]
             marks = ",".join("?" * len(some))
             rows = self._db.execute(f"SELECT * FROM results WHERE key IN ({marks})", some)
-            found = {row[0]: Outcome(*row) for row in rows}
+            found = {row[0]: Outcome(*row[:-1]) for row in rows}
             yield from (found[key] for key in some if key in found)

@@ -16,7 +16,7 @@ import pandas as pd
 from accelsim.errors import InputError
 from accelsim.explore.answers import Answers, answer, parameters_of
 from accelsim.explore.description import Accuracy, Description, read_description
-from accelsim.explore.evaluate import Outcome, Task, accuracy_task, evaluate, simulate_task, to_text
+from accelsim.explore.evaluate import Outcome, Task, accuracy_task, evaluate, simulate_task
 from accelsim.explore.local import default_workers, run_local
 from accelsim.explore.search import check_search, search_points
 from accelsim.explore.space import Point, points
@@ -102,11 +102,13 @@ class Sweep:
     """A finished sweep.
 
     table: one row a point (``make_table``).  layers: one row a layer of each finished point (``layer_table``).
+    damaged: stored rows that did not fit their checksum; they were dropped and, in a run, computed again.
     """
 
     description: Description
     table: pd.DataFrame
     layers: pd.DataFrame
+    damaged: int = 0
 
     @property
     def counts(self) -> dict[str, int]:
@@ -159,6 +161,7 @@ def run_sweep(
         if path.resolve() != (folder / "sweep.yaml").resolve():
             write_bytes(folder / "sweep.yaml", read_bytes(path, SWEEP))
         if search is None:
+            _remember(sweep_tasks, store)  # so that an interrupted sweep can be reported
             run_tasks(sweep_tasks.pending(store), store, execute, progress)
         else:
             sweep_tasks = guided(description, path.parent, search, store, execute, progress)
@@ -170,13 +173,15 @@ def run_sweep(
 def read_sweep(folder: Path) -> Sweep:
     """The sweep that a folder holds, as its last run left it; nothing is computed, no model is read.
 
-    Raises InputError if the folder holds none.
+    Points that have no result yet are ``missing``.  Raises InputError if the folder holds none.
     """
     if not (folder / FILE_NAME).is_file():
         raise InputError(f"{folder}: holds no sweep, expected a folder with {FILE_NAME}")
     description = read_description(folder / "sweep.yaml")
     with Store(folder / FILE_NAME) as store:
         kept = [json.loads(content) for content in store.points()]
+        if not kept:
+            raise InputError(f"{folder}: holds no points yet, expected a sweep that was begun; run it again")
         some = [Point.from_plain(content["point"]) for content in kept]
         keys, accuracy = [content["key"] for content in kept], [content["accuracy"] for content in kept]
         return _tables(description, some, keys, accuracy, store)
@@ -184,12 +189,18 @@ def read_sweep(folder: Path) -> Sweep:
 
 def read_back(sweep_tasks: PointTasks, store: Store) -> Sweep:
     """What is stored of a sweep's points; the store learns what they are."""
+    _remember(sweep_tasks, store)
     keys, accuracy = _keys(sweep_tasks.tasks), _keys(sweep_tasks.accuracy)
-    store.put_points(
-        to_text({"point": asdict(point), "key": key, "accuracy": measured})
-        for point, key, measured in zip(sweep_tasks.points, keys, accuracy, strict=True)
-    )
     return _tables(sweep_tasks.description, sweep_tasks.points, keys, accuracy, store)
+
+
+def _remember(sweep_tasks: PointTasks, store: Store) -> None:
+    """Tell the store what the points are.  Their facts may be infinite (unlimited memory), which our JSON can hold."""
+    rows = zip(sweep_tasks.points, _keys(sweep_tasks.tasks), _keys(sweep_tasks.accuracy), strict=True)
+    store.put_points(
+        json.dumps({"point": asdict(point), "key": key, "accuracy": measured}, separators=(",", ":"))
+        for point, key, measured in rows
+    )
 
 
 def _keys(tasks: Sequence[Task | None]) -> list[str | None]:
@@ -203,7 +214,8 @@ def _tables(
     accuracy: Sequence[str | None],
     store: Store,
 ) -> Sweep:
-    return Sweep(description, make_table(some, keys, accuracy, store), layer_table(some, keys, store))
+    table, layers = make_table(some, keys, accuracy, store), layer_table(some, keys, store)
+    return Sweep(description, table, layers, store.damaged)
 
 
 def run_tasks(tasks: Sequence[Task], store: Store, execute: Executor, progress: Progress | None = None) -> None:
@@ -238,6 +250,7 @@ def guided(
     def visit(some: Sequence[Point]) -> pd.DataFrame:
         nonlocal finished
         visited.extend(some)
+        _remember(tasks_of(description, visited, root), store)
         batch = tasks_of(description, some, root)
         run_tasks(batch.pending(store), store, execute)
         finished += len(some)
@@ -252,8 +265,9 @@ def guided(
 def executor(workers: int | None, scheduler: str | None) -> Executor:
     """Where tasks run."""
     if scheduler is not None:
-        from accelsim.explore.cluster import run_cluster
+        from accelsim.explore.cluster import check_scheduler, run_cluster
 
+        check_scheduler(scheduler)
         return lambda tasks: run_cluster(tasks, scheduler)
     count = default_workers() if workers is None else workers
     if count < 1:

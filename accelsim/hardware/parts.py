@@ -135,7 +135,7 @@ class EnergyOverrides(KeyGroup):
 
     mac_pj: Picojoules | None = None
     """A multiply-accumulate."""
-    gated_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    gated_share: Annotated[float, Field(ge=0, le=100)] | None = None
     """A gated multiply-accumulate, as a share of an active one."""
     transform_add_pj: Picojoules | None = None
     """An addition of a transform unit."""

@@ -142,6 +142,8 @@ def _cuts(work: LayerWork, machine: CartesianMachine) -> list[_Cut]:
         in_widths = input_extents(work, 1, wide)
         pe_high = -(-int(in_heights.max()) // rows)
         pe_wide = -(-int(in_widths.max()) // cols)
+        if not pe_high * pe_wide:  # outputs of padding alone: parts so small make no region
+            continue
         fitting = int(room / (pe_high * pe_wide * bits / 8))
         sums = _accumulators(work, 0, pe_high, high) * _accumulators(work, 1, pe_wide, wide)
         if fitting < 1 or sums > machine.cartesian.accumulators:
