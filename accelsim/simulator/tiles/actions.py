@@ -84,14 +84,20 @@ def count_actions(mode: Mode, sums: LayerSums) -> ActionCounts:
         partial_sums = mode.work.outputs * (sums.channel_tiles - 1)
     else:
         read_folds, left_folds = sums.folds
-        streams = sums.filter_tiles if mode.lanes.stationary == "input" else 1
-        read = sums.tiles * read_folds * streams
+        read = sums.tiles * read_folds * _input_streams(mode, sums)
         actions["input_read"] = read * (mode.lanes.reduction * widths.activation_bits)
         partial_sums = sums.tiles * (left_folds - mode.work.out_channels)
     output_bits = mode.work.outputs * widths.activation_bits + partial_sums * widths.accumulator_bits
     actions["output_write"] = output_bits
     actions["output_read"] = output_bits
     return actions
+
+
+def _input_streams(mode: Mode, sums: LayerSums) -> Number:
+    """How often the inputs of a fold are read: lanes that hold inputs read those of each filter tile and its groups."""
+    if mode.lanes.stationary == "weight":
+        return 1
+    return np.maximum(sums.filter_tiles, mode.work.groups)
 
 
 def _weight_reads(mode: Mode, sums: LayerSums) -> Number:
