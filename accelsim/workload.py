@@ -210,7 +210,8 @@ def layer_works(model: DualModel | LayerTable, batch: int = 1) -> tuple[LayerWor
 
 def _node_work(model: DualModel, node: Node, density: Mapping[str, float], batch: int) -> LayerWork | None:
     """What one node of the graph asks; None if it costs nothing.  density: of ``_densities``."""
-    graph, layer = model.network.graph, node.layer
+    graph = model.network.graph
+    layer = node.layer
     make = _work_of_shape(model, node, density, batch)
     match layer:
         case Conv():

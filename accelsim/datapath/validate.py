@@ -171,7 +171,8 @@ def _outputs(network: Network, pixels: NDArray[np.uint8], convolution: Convoluti
         raise InputError(
             f"{network.graph.name}: an image needs {each} bytes of activations, expected at most {MAX_BYTES}"
         )
-    prepare, batch = network.graph.preprocessing.apply, max(1, min(BATCH, MAX_BYTES // each))
+    prepare = network.graph.preprocessing.apply
+    batch = max(1, min(BATCH, MAX_BYTES // each))
     parts = [pixels[first : first + batch] for first in range(0, len(pixels), batch)]
     with threadpool_limits(1, user_api="blas"), np.errstate(all="ignore"):
         y = np.concatenate([forward(network, prepare(part), convolution=convolution) for part in parts])

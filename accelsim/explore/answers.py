@@ -85,7 +85,8 @@ def answer(description: Description, table: pd.DataFrame) -> Answers:
     check_report(description, table)
     objectives = description.report.objectives
     costs = costs_of(table, objectives)
-    fronts, knees = {}, {}
+    fronts = {}
+    knees = {}
     families = list(dict.fromkeys(table["family"]))
     for name in ("all", *families):
         members = np.flatnonzero((table["family"] == name).to_numpy() | (name == "all"))

@@ -31,7 +31,8 @@ from accelsim.files import SWEEP
 from accelsim.settings import Section, read_settings
 from accelsim.simulator.result import COUNT_COLUMNS, DRAM_COLUMNS, ENERGY_COLUMNS
 
-MAX_POINTS, MAX_VALUES = 5_000_000, 100_000
+MAX_POINTS = 5_000_000
+MAX_VALUES = 100_000
 # Columns of a result besides counts and energies.
 RESULT_COLUMNS = ("edp_pj_ms", "latency_ms", "power_mw", "utilization")
 

@@ -16,7 +16,8 @@ from accelsim.errors import InputError
 from accelsim.faults import nearest
 
 Value = int | float | bool | str
-MAX_LENGTH, MAX_EXPONENT = 500, 64
+MAX_LENGTH = 500
+MAX_EXPONENT = 64
 MAX_DIGITS = 15  # that ``round`` keeps behind the point, or drops before it
 MAX_NUMBER = 1e100  # of any number on the way: beyond it a formula is a slip, and whole numbers would fill the memory
 

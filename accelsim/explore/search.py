@@ -94,7 +94,8 @@ class _Walk:
 
     def batches(self, machine: Callable[[Position], Any]) -> Iterator[list[Position]]:
         """Batches of new positions whose machine exists, the budget in all, fewer if the grid has no more."""
-        left, size = self.budget, min(BATCH, max(2, self.budget // 12))
+        left = self.budget
+        size = min(BATCH, max(2, self.budget // 12))
         while left > 0:
             batch: list[Position] = []
             sources = ((self._neighbours(), size // 2), (self._proposals(), size), (self._draws(), size))

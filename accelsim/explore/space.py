@@ -109,7 +109,8 @@ def model_variants(entry: ModelEntry, root: Path) -> list[Variant]:
     # `scope` says nothing where no target sparsity is given; one meaning, one key.
     if not entry.winograd_sparsity:
         original = replace(original, scope="network")
-    names, lists = entry.layer_thresholds, entry.layer_thresholds.values()
+    names = entry.layer_thresholds
+    lists = entry.layer_thresholds.values()
     layers = [tuple(zip(names, values, strict=True)) for values in itertools.product(*lists)]
     return [
         replace(original, spatial_sparsity=s, winograd_sparsity=w, winograd_threshold=t, layer_thresholds=own)

@@ -27,7 +27,8 @@ from accelsim.files import SWEEP, read_bytes, write_bytes
 Executor = Callable[[Iterable[Task]], Generator[Outcome, None, None]]
 Progress = Callable[[int, int, int], None]  # finished and failed so far, of how many
 
-DRY_RUN_POINTS, DRY_RUN_SECONDS = 12, 10.0
+DRY_RUN_POINTS = 12
+DRY_RUN_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -183,14 +184,16 @@ def read_sweep(folder: Path) -> Sweep:
         if not kept:
             raise InputError(f"{folder}: holds no points yet, expected a sweep that was begun; run it again")
         some = [Point.from_plain(content["point"]) for content in kept]
-        keys, accuracy = [content["key"] for content in kept], [content["accuracy"] for content in kept]
+        keys = [content["key"] for content in kept]
+        accuracy = [content["accuracy"] for content in kept]
         return _tables(description, some, keys, accuracy, store)
 
 
 def read_back(sweep_tasks: PointTasks, store: Store) -> Sweep:
     """What is stored of a sweep's points; the store learns what they are."""
     _remember(sweep_tasks, store)
-    keys, accuracy = _keys(sweep_tasks.tasks), _keys(sweep_tasks.accuracy)
+    keys = _keys(sweep_tasks.tasks)
+    accuracy = _keys(sweep_tasks.accuracy)
     return _tables(sweep_tasks.description, sweep_tasks.points, keys, accuracy, store)
 
 
@@ -214,7 +217,8 @@ def _tables(
     accuracy: Sequence[str | None],
     store: Store,
 ) -> Sweep:
-    table, layers = make_table(some, keys, accuracy, store), layer_table(some, keys, store)
+    table = make_table(some, keys, accuracy, store)
+    layers = layer_table(some, keys, store)
     return Sweep(description, table, layers, store.damaged)
 
 
@@ -222,7 +226,8 @@ def run_tasks(tasks: Sequence[Task], store: Store, execute: Executor, progress: 
     """Do the tasks and keep each outcome as it comes."""
     if not tasks:
         return
-    finished, failed = 0, 0
+    finished = 0
+    failed = 0
     outcomes = execute(tasks)
     try:
         for outcome in outcomes:

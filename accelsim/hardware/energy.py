@@ -79,7 +79,8 @@ def prices(machine: MachineDescription) -> dict[str, Price]:
 
 def _logic_prices(machine: MachineDescription) -> dict[str, Price]:
     """Arithmetic and registers."""
-    a, node = machine.arithmetic, machine.node_nm
+    a = machine.arithmetic
+    node = machine.node_nm
     logic = f"{ARITHMETIC_TABLES[a.table].source}; {NODE_SOURCE}"
     registers = f"Aladdin; {NODE_SOURCE}"
     scale = node_factor(ENERGY_FACTORS, node)
@@ -96,7 +97,8 @@ def _logic_prices(machine: MachineDescription) -> dict[str, Price]:
 
 def _dram_prices(machine: MachineDescription) -> dict[str, Price]:
     """Opening rows, moving bits on the DRAM's chips, driving them over the line."""
-    dram, name = machine.dram.timing, machine.dram.type
+    dram = machine.dram.timing
+    name = machine.dram.type
     activate, move = (f"{name}: {share} of {dram.source}" for share in ("31 %, as HBM2's,", "the rest"))
     return {
         "dram_activate": Price(dram.activate_pj, "pJ/row", "dram", activate),

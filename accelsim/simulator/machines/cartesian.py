@@ -130,7 +130,8 @@ class _StepCycles:
 
 def _cuts(work: LayerWork, machine: CartesianMachine) -> list[_Cut]:
     """Cuts by powers of two of the output rows and columns that fit input RAMs and accumulators."""
-    rows, cols = machine.pe_array.rows, machine.pe_array.cols
+    rows = machine.pe_array.rows
+    cols = machine.pe_array.cols
     room = 1024 * machine.buffers.input_kb / (rows * cols)
     bits = activation_bits(machine, work.input_density)
     group_channels = work.in_channels // work.groups
@@ -247,7 +248,8 @@ class _SparseLayer:
     def step_cycles(self, region: _Region, cut: _Cut) -> _StepCycles:
         """Cycles of each group of filters and part of the channels."""
         high, wide = self.key(region)
-        rows, cols = self.machine.pe_array.rows, self.machine.pe_array.cols
+        rows = self.machine.pe_array.rows
+        cols = self.machine.pe_array.cols
         pe_high = -(-high // rows)
         pe_wide = -(-wide // cols)
         weight_vectors = self._weight_vectors(cut)
@@ -297,7 +299,8 @@ class _SparseLayer:
 
     def _vectors(self, pixels: int) -> tuple[Floats, Floats]:
         """Mean and variance of the cycles' worth of non-zero inputs among so many pixels: (groups, C / groups)."""
-        width, fmt = self.machine.cartesian.inputs, self.machine.activation_format
+        width = self.machine.cartesian.inputs
+        fmt = self.machine.activation_format
 
         def count() -> tuple[Floats, Floats]:
             values, inverse = np.unique(np.round(self.density, 3), return_inverse=True)
@@ -347,7 +350,8 @@ def _region_cycles(layer: _DenseLayer | _SparseLayer, cut: _Cut) -> _StepCycles:
 
 def _schedule(layer: _DenseLayer | _SparseLayer, cut: _Cut) -> Schedule:
     """Steps: images, then regions, then groups of filters, then parts of the channels."""
-    work, machine = layer.work, layer.machine
+    work = layer.work
+    machine = layer.machine
     first_filters = cut.first_filters(work)
     group_filters = np.diff(np.append(first_filters, work.out_channels))
     cycles = _region_cycles(layer, cut)
@@ -395,7 +399,8 @@ def _actions(
     loads: tuple[Transfer, Transfer],
 ) -> dict[str, float]:
     """What the layer does on the chip.  loads: of inputs and weights."""
-    work, machine = layer.work, layer.machine
+    work = layer.work
+    machine = layer.machine
     a = machine.arithmetic
     inputs, weights = loads
     loaded_bits = 8 * int(inputs.n_bytes.sum())

@@ -209,7 +209,8 @@ def _schedule(
     weights_first: bool,
 ) -> Schedule:
     """Steps: tiles of filters, then images and rows; or these the other way round."""
-    K, channels = work.out_channels, work.in_channels // work.groups
+    K = work.out_channels
+    channels = work.in_channels // work.groups
     starts = tiles.first_filters
     tile_filters = np.diff(np.append(starts, K))
     conv_group = starts // (K // work.groups)

@@ -82,7 +82,8 @@ class StationaryMachine(SkippingDescription, Machine):
 
     def modes(self, work: LayerWork) -> tuple[Mode, ...]:
         """The one way in which the array executes a conv or linear layer: its dataflow."""
-        rows, cols = self.pe_array.rows, self.pe_array.cols
+        rows = self.pe_array.rows
+        cols = self.pe_array.cols
         match self.dataflow:
             case "output_stationary":
                 name = "gemm-os"

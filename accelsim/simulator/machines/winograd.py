@@ -96,7 +96,9 @@ class WinogradDescription(TiledDescription):
 
     def own_areas(self) -> dict[str, Area]:
         """Transform units as F(m x m, 3 x 3) needs them."""
-        a, m, node = self.arithmetic, self.tile, self.node_nm
+        a = self.arithmetic
+        m = self.tile
+        node = self.node_nm
         forward = input_unit(m, a.activation_bits, a.transformed_bits)
         inverse = inverse_unit(m, a.accumulator_bits)
         units = {

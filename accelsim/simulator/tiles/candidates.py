@@ -70,7 +70,8 @@ class Candidates:
 
     def _measure_inputs(self) -> None:
         """Bytes of input tiles, and of all inputs."""
-        shape, at = self._shape, self.positions
+        shape = self._shape
+        at = self.positions
         copies = np.where(self.in_loads == 1, 1, 2)
         self.input_tile = _bytes(at.in_pixels * self.tile_channels, shape.activation_bits) * copies
         if shape.transformed_bits:
@@ -82,7 +83,8 @@ class Candidates:
 
     def _measure_outputs(self) -> None:
         """Bytes of finished outputs and partial sums."""
-        shape, at = self._shape, self.positions
+        shape = self._shape
+        at = self.positions
         copies = np.where(self.out_loads == 1, 1, 2)
         outputs = at.outputs * self.k
         finished = _bytes(outputs, shape.activation_bits) * copies
@@ -97,7 +99,8 @@ class Candidates:
 
     def _measure_requests(self, row_bytes: int) -> None:
         """Requests to the DRAM for all inputs and all outputs, each once."""
-        shape, at = self._shape, self.positions
+        shape = self._shape
+        at = self.positions
         images, rows, cols = at.sizes
         wide = cols == shape.horizontal.outputs
         in_line = line_bytes(shape.horizontal.size, shape.in_channels, shape.input_bits)

@@ -47,7 +47,8 @@ def lane_cycles(mode: Mode, filters: int, block_edges: Ints) -> Ints:
 
 def least_cycles(mode: Mode) -> Ints:
     """What ``lane_cycles`` sums up to at least, however filters and channels are cut: (barriers, 1) int64."""
-    K, uncut = mode.work.out_channels, np.array([0, mode.slots.counts.shape[2]])
+    K = mode.work.out_channels
+    uncut = np.array([0, mode.slots.counts.shape[2]])
     if mode.lanes.window == 1 and mode.slots.variance is None:
         return lane_cycles(mode, K, uncut)
 
@@ -163,7 +164,9 @@ def _in_windows(mode: Mode, sums: NDArray[Any], starts: Ints) -> NDArray[Any]:
     starts: of ``_window_starts``.
     """
     taps, _, tiles = sums.shape
-    tap_lanes, filter_lanes, rounds = mode.lanes.taps, mode.lanes.filters, _tap_rounds(mode)
+    tap_lanes = mode.lanes.taps
+    filter_lanes = mode.lanes.filters
+    rounds = _tap_rounds(mode)
     ends = np.append(mode.group_starts[1:], mode.work.out_channels)
     groups = len(ends)
     member = mode.group_starts[:, None] + np.arange(filter_lanes)

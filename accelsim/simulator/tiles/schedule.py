@@ -26,7 +26,8 @@ def best_schedule(modes: Sequence[Mode], machine: TiledDescription) -> Schedule:
 
     Raises InputError if no mode fits the buffers.
     """
-    schedules, faults = [], []
+    schedules = []
+    faults = []
     for mode in modes:
         try:
             tiling, _ = choose_tiling(mode, machine)

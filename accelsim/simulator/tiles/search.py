@@ -126,7 +126,8 @@ class _Search:
 
     def _actions(self, cut: int | None) -> ActionCounts:
         """What costs energy, of one cut of the channels; of all cuts at least that."""
-        mode, all_of = self.mode, self.candidates
+        mode = self.mode
+        all_of = self.candidates
         at = all_of.positions
         _, rows, cols = at.sizes
         folds = (0, 0)
@@ -213,7 +214,9 @@ class _Search:
 
     def _measure_dma(self) -> None:
         """Cycles of the DMA over the whole layer, and of what is loaded once.  Every tile counts as the largest."""
-        mode, all_of, timing = self.mode, self.candidates, self.machine.dram.timing
+        mode = self.mode
+        all_of = self.candidates
+        timing = self.machine.dram.timing
         inputs, weights, outputs = (
             transfer_ns(timing, self.machine.dram.channels, transfer) / self.machine.ns_per_cycle
             for transfer in (all_of.inputs, self.weights, all_of.outputs)
@@ -235,7 +238,8 @@ class _Search:
         """Cycles of transform and inverse transform over the whole layer."""
         if not self.mode.transforms:
             return
-        units, all_of = self.mode.units, self.candidates
+        units = self.mode.units
+        all_of = self.candidates
         all_tiles = all_of.positions.all_tiles
         transform = all_tiles * self.mode.work.in_channels * units.phases / units.input_rate
         inverse = all_tiles * self.mode.work.out_channels * units.phases / units.inverse_rate
@@ -268,7 +272,8 @@ class _Search:
 
     def _lanes(self, barriers: Ints, cut: int | None) -> Ints:
         """Cycles of the lanes over the whole layer.  barriers: of ``lane_cycles``, for one round."""
-        mode, all_of = self.mode, self.candidates
+        mode = self.mode
+        all_of = self.candidates
         lane_rounds = rounds(all_of.positions, mode.lanes.positions)
         channel_tiles = _cut(all_of.n_c, cut)
         K = mode.work.out_channels
@@ -320,7 +325,8 @@ def _at(values: NDArray[Any], at: Any) -> Any:
 
 def _weight_bytes(mode: Mode, all_of: Candidates) -> tuple[Ints, Ints]:
     """Bytes of the largest weight tile, and of all tiles, of each cut of filters and channels: (1, cuts, cuts, 1)."""
-    filter_cuts, channel_cuts = all_of.filter_cuts, all_of.channel_cuts
+    filter_cuts = all_of.filter_cuts
+    channel_cuts = all_of.channel_cuts
 
     def count() -> tuple[Ints, Ints]:
         bits = np.zeros((mode.work.out_channels + 1, mode.stored_bits.shape[1] + 1))

@@ -101,8 +101,11 @@ def _candidates(work: LayerWork, machine: RowStationaryDescription) -> _Candidat
 
 def _pass_candidates(work: LayerWork, machine: RowStationaryDescription) -> Ints:
     """All e, p, q, r, t that fit array and scratch-pads: (candidates, 5)."""
-    pads, part, array = machine.row_stationary, kernel_part(work, machine), machine.pe_array
-    filters, channels = work.out_channels // work.groups, work.in_channels // work.groups
+    pads = machine.row_stationary
+    part = kernel_part(work, machine)
+    array = machine.pe_array
+    filters = work.out_channels // work.groups
+    channels = work.in_channels // work.groups
     found: list[tuple[int, ...]] = []
     for e in balanced_cuts(work.out_height, 1):
         below, beside = sets_of(part.rows, e, array.rows, array.cols)
@@ -144,7 +147,8 @@ class _LayerSums:
 
     def _count(self) -> None:
         """Tiles of each dimension, and all passes."""
-        work, c = self.work, self.c
+        work = self.work
+        c = self.c
         self.filter_tiles = -(-self.filters // c.m)
         self.channel_steps = -(-self.channels // (c.q * c.r))
         self.image_tiles = -(-work.batch // c.n)
@@ -158,9 +162,12 @@ class _LayerSums:
 
     def _measure_inputs(self) -> None:
         """Input rows and columns under all strips and column tiles: padded, as passes read them, real, and new."""
-        work, c = self.work, self.c
-        rows, cols = self.part.rows, work.kernel[1]
-        strips, columns = work.out_height, work.out_width
+        work = self.work
+        c = self.c
+        rows = self.part.rows
+        cols = work.kernel[1]
+        strips = work.out_height
+        columns = work.out_width
         self.high = self._each(c.e, lambda e: int(padded(work, 0, tile_sizes(strips, e), rows).sum()))
         self.wide = self._each(c.f, lambda f: int(padded(work, 1, tile_sizes(columns, f), cols).sum()))
         self.real_high = self._each(c.e, lambda e: int(input_extents(work, 0, e).sum()))
@@ -176,8 +183,13 @@ class _LayerSums:
 
     def _measure_room(self) -> None:
         """Banks and bytes of the buffers, words of the scratch-pads, lanes of the array."""
-        work, c, a, part = self.work, self.c, self.machine.arithmetic, self.part
-        pads, array, buffers = self.machine.row_stationary, self.machine.pe_array, self.machine.buffers
+        work = self.work
+        c = self.c
+        a = self.machine.arithmetic
+        part = self.part
+        pads = self.machine.row_stationary
+        array = self.machine.pe_array
+        buffers = self.machine.buffers
         held = psum_bytes(self.machine, c.n, c.m, c.e, c.f)
         self.inputs_stay = inputs_stay(work, self.machine, held)
         pixels = c.n * padded(work, 0, c.e, work.kernel[0]) * padded(work, 1, c.f, work.kernel[1])
@@ -210,8 +222,11 @@ class _LayerSums:
 
     def _measure_dram(self) -> None:
         """Words of inputs and bits of weights that come from DRAM, and all bytes to and from it."""
-        work, machine, c = self.work, self.machine, self.c
-        N, C = work.batch, work.in_channels
+        work = self.work
+        machine = self.machine
+        c = self.c
+        N = work.batch
+        C = work.in_channels
         pixels = N * self.real_high * self.real_wide * C
         loaded = pixels * np.where(self.positions * self.channel_steps == 1, 1, self.filter_tiles)
         self.loaded_words = np.where(self.inputs_stay, N * self.fresh_high * self.fresh_wide * C, loaded)
@@ -223,8 +238,13 @@ class _LayerSums:
 
     def _count_actions(self) -> None:
         """Bits that move on the chip, by the names of the price list."""
-        work, c, a, part = self.work, self.c, self.machine.arithmetic, self.part
-        N, C, K = work.batch, work.in_channels, work.out_channels
+        work = self.work
+        c = self.c
+        a = self.machine.arithmetic
+        part = self.part
+        N = work.batch
+        C = work.in_channels
+        K = work.out_channels
         fetched = np.where(self.in_pads, 1, self.positions)
         filters = K * self.channels * part.rows * part.taps * part.parts
         rows = np.where(self.in_pads, c.e, work.out_height * self.image_tiles * self.column_tiles)
@@ -249,7 +269,10 @@ class _LayerSums:
 
     def _measure_time(self) -> None:
         """Cycles of all passes, and of the DMA."""
-        work, c, a, part = self.work, self.c, self.machine.arithmetic, self.part
+        work = self.work
+        c = self.c
+        a = self.machine.arithmetic
+        part = self.part
         buses = self.machine.row_stationary
         weights = c.p * c.t * np.minimum(c.q * c.r, self.channels) * part.rows * part.taps
         first_weights = weights * a.weight_bits / buses.filter_bus_bits
@@ -270,7 +293,10 @@ class _LayerSums:
 
     def _strip_cycles(self, e: Ints) -> tuple[Floats, Floats]:
         """Cycles of a pass over a strip of e rows: of each output column, and of its ramp-up but for the weights."""
-        work, c, a, part = self.work, self.c, self.machine.arithmetic, self.part
+        work = self.work
+        c = self.c
+        a = self.machine.arithmetic
+        part = self.part
         buses = self.machine.row_stationary
         pass_filters = c.p * c.t
         pass_channels = np.minimum(c.q * c.r, self.channels)
@@ -291,7 +317,8 @@ class _LayerSums:
         if objective == "cycles":
             return np.asarray(cycles)
         table = prices(self.machine)
-        a, macs = self.machine.arithmetic, self.work.dense_macs
+        a = self.machine.arithmetic
+        macs = self.work.dense_macs
         operands = a.weight_bits + a.activation_bits + 2 * a.accumulator_bits
         energy = macs * (table["mac"].pj + operands * table["register_bit"].pj)
         energy = energy + static_mw(self.machine) * cycles * self.machine.ns_per_cycle
