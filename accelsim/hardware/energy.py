@@ -40,16 +40,12 @@ _KEYS = {
 }
 
 
-def half_buffer_bytes(kilobytes: float) -> int:
-    """Bytes of one half of a double buffer of so many KB, the half that a tile fills."""
-    return max(1, int(kilobytes * 1024 / 2))
-
-
 def memories(machine: MachineDescription) -> dict[str, Sram]:
     """The machine's global buffers by name, each one half of its double buffer as one bank."""
-    sizes = {name: getattr(machine.buffers, f"{name}_kb", None) for name in BUFFERS}
-    port_bits = machine.buffers.port_bits
-    return {name: sram(machine.node_nm, half_buffer_bytes(kb), port_bits) for name, kb in sizes.items() if kb}
+    buffers = machine.buffers
+    present = [name for name in BUFFERS if buffers.sizes_kb.get(name)]
+    half_bytes = {name: max(1, int(buffers.half_bytes(name))) for name in present}
+    return {name: sram(machine.node_nm, size, buffers.port_bits) for name, size in half_bytes.items()}
 
 
 def prices(machine: MachineDescription) -> dict[str, Price]:

@@ -132,7 +132,7 @@ def _cuts(work: LayerWork, machine: CartesianMachine) -> list[_Cut]:
     """Cuts by powers of two of the output rows and columns that fit input RAMs and accumulators."""
     rows = machine.pe_array.rows
     cols = machine.pe_array.cols
-    room = 1024 * machine.buffers.input_kb / (rows * cols)
+    room = machine.buffers.capacity_bytes("input") / (rows * cols)
     bits = activation_bits(machine, work.input_density)
     group_channels = work.in_channels // work.groups
     found = []
@@ -373,7 +373,7 @@ def _schedule(layer: _DenseLayer | _SparseLayer, cut: _Cut) -> Schedule:
         1, cut.heights[y], cut.widths[x], group_filters[group], whole_width, last
     )
     weight_bytes = weight_tile_bytes(work, machine, first_filters, cut.channels)
-    stays = int(weight_bytes.sum()) <= 1024 * machine.buffers.weight_kb
+    stays = int(weight_bytes.sum()) <= machine.buffers.capacity_bytes("weight")
     new_weights = ((image == 0) & (region == 0) | (not stays)).astype(np.int64)
     weights = Transfer.contiguous(weight_bytes[group, channel] * new_weights, machine.dram.timing.row_bytes)
     compute = np.maximum(cycles.slowest[region, group, channel].astype(np.int64), 1) + STEP_CYCLES

@@ -45,7 +45,6 @@ from accelsim.simulator.time.schedule import Schedule, changes, untransformed
 from accelsim.workload import LayerWork
 
 DRAWS = 4
-HALF_KB = 512  # bytes of half a double buffer, for each KB of its capacity
 
 
 class MatrixVectorMachine(Machine):
@@ -159,7 +158,7 @@ def _first_filters(work: LayerWork, machine: MatrixVectorMachine) -> Ints:
     """First filter of each tile of filters, each of them half a weight buffer at most."""
     per_group = work.out_channels // work.groups
     largest_bytes = float(filter_bits(work, machine).max()) / 8
-    room = HALF_KB * machine.buffers.weight_kb
+    room = machine.buffers.half_bytes("weight")
     fitting = (k for k in balanced_cuts(per_group, machine.lanes) if k * largest_bytes <= room)
     filters = max(fitting, default=min(machine.lanes, per_group))
     return np.add.outer(np.arange(0, work.out_channels, per_group), np.arange(0, per_group, filters)).ravel()
@@ -169,7 +168,7 @@ def _fitting_rows(work: LayerWork, machine: MatrixVectorMachine) -> list[int]:
     """Sizes of tiles of output rows whose inputs are half the input buffer at most."""
     bits = activation_bits(machine, work.input_density)
     row_bytes = work.width * (work.in_channels // work.groups) * bits / 8
-    room = HALF_KB * machine.buffers.input_kb
+    room = machine.buffers.half_bytes("input")
     cuts = balanced_cuts(work.out_height, 1)
     fitting = [rows for rows in cuts if input_extents(work, 0, rows).max() * row_bytes <= room]
     if not fitting:
@@ -225,7 +224,7 @@ def _schedule(
     positions = high * work.out_width
 
     weight_bytes = weight_tile_bytes(work, machine, starts, np.array([channels]))[:, 0]
-    stay = not weights_first and int(weight_bytes.sum()) <= 1024 * machine.buffers.weight_kb
+    stay = not weights_first and int(weight_bytes.sum()) <= machine.buffers.capacity_bytes("weight")
     new_weights = (t == 0).astype(np.int64) if stay else changes(k)
     new_inputs = changes(t * work.groups + conv_group[k])
     in_high = in_rows[t % len(out_rows)]

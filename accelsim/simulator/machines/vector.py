@@ -17,7 +17,6 @@ from accelsim.simulator.time.schedule import Schedule, untransformed
 from accelsim.workload import CHANNEL_BLOCK, LayerWork
 
 MAX_PARTS = 1 << 22  # of a layer: some 400 MB of schedule
-HALF_KB = 512  # bytes of half a double buffer, for each KB of its capacity
 
 
 def vector_schedule(work: LayerWork, machine: MachineDescription) -> Schedule:
@@ -63,8 +62,8 @@ def _parts(work: LayerWork, machine: MachineDescription, in_bytes: int, out_byte
     below a row would open it twice.
     """
     shared = _shared_bytes(work, machine.arithmetic.activation_bits)
-    in_room = HALF_KB * machine.buffers.input_kb - shared
-    out_room = HALF_KB * machine.buffers.output_kb
+    in_room = machine.buffers.half_bytes("input") - shared
+    out_room = machine.buffers.half_bytes("output")
     if in_room < 1:
         raise InputError(
             f"{machine.name}: buffers.input_kb is {machine.buffers.input_kb:g}, too small for the rows shared by the "

@@ -297,8 +297,8 @@ class _Search:
         """Bytes of a buffer; weights and inputs have theirs together where the machine says so."""
         buffers = self.machine.buffers
         if buffers.shared and name in {"weight", "input"}:
-            return int(1024 * (buffers.weight_kb + buffers.input_kb))
-        return int(1024 * getattr(buffers, f"{name}_kb"))
+            return int(buffers.capacity_bytes("weight") + buffers.capacity_bytes("input"))
+        return int(buffers.capacity_bytes(name))
 
     def shortage(self) -> str:
         """Which buffer is too small for the layer, and the least it needs."""

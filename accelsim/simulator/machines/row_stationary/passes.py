@@ -105,7 +105,7 @@ def filters_stay(work: LayerWork, machine: RowStationaryDescription, m: ArrayLik
     """Whether the filter buffer holds all filters of a tile, so that they come from DRAM once."""
     assert work.weights is not None
     bits = np.asarray(m) * (work.weights[0].size * machine.arithmetic.weight_bits)
-    return np.asarray(bits <= 8 * 1024 * machine.buffers.weight_kb)
+    return np.asarray(bits <= 8 * machine.buffers.capacity_bytes("weight"))
 
 
 def psum_bytes(machine: RowStationaryDescription, n: ArrayLike, m: ArrayLike, e: ArrayLike, f: ArrayLike) -> Floats:

@@ -203,7 +203,7 @@ class _LayerSums:
         below = self._each(c.e, lambda e: sets_of(part.rows, e, array.rows, array.cols)[0])
         beside = self._each(c.e, lambda e: sets_of(part.rows, e, array.rows, array.cols)[1])
         in_array = c.t <= below // c.r * beside
-        self.fits = in_pads & in_array & (self.filter_bytes <= 1024 * buffers.weight_kb)
+        self.fits = in_pads & in_array & (self.filter_bytes <= buffers.capacity_bytes("weight"))
         self.fits = self.fits & (self.banks <= self.bank_count) & (self.steps <= MAX_STEPS)
 
     def shortage(self) -> str:
@@ -215,7 +215,7 @@ class _LayerSums:
                 f"buffers.input_kb + output_kb hold {self.bank_count} banks, too few for one row of layer {layer}, "
                 f"expected at least {least} kB together"
             )
-        if self.c.e.size and self.filter_bytes.min() > 1024 * self.machine.buffers.weight_kb:
+        if self.c.e.size and self.filter_bytes.min() > self.machine.buffers.capacity_bytes("weight"):
             least = int(np.ceil(self.filter_bytes.min() / 1024))
             return f"buffers.weight_kb is too small for one pass of layer {layer}, expected at least {least}"
         return f"no mapping of layer {layer} fits scratch-pads, array and buffers at once, expected larger ones"
