@@ -34,7 +34,7 @@ CONFIDENCE = 1.645  # standard errors: 95 %, one-sided
 
 @dataclass(frozen=True)
 class MachineValidation:
-    """How one machine did.
+    """What the images say of one machine.
 
     top1: percent of answers that are the label.  loss_points: how far that is below the uncompressed network on the
     same images, and its standard error, image by image.  agreement: percent that are the uncompressed network's.  All
@@ -52,7 +52,7 @@ class MachineValidation:
 
 @dataclass(frozen=True)
 class Validation:
-    """How all did.
+    """What the images say of all machines together.
 
     images: how many.  reference_top1: the uncompressed network's top-1 in percent, on these images if its answers are
     known, else as the model states it, else None.  served_by_both: machines of both kinds ran the file, and for none of

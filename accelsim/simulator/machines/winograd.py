@@ -116,7 +116,7 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
     polyphase: bool = False
     """Whether layers at a stride may run by Winograd, as several at stride 1.  Default: no."""
     largest_kernel: Annotated[int, Field(ge=2, le=11)] | None = None
-    """Of the transform units; larger kernels may run as several smaller ones.  Default: no limit."""
+    """The largest kernel of the transform units; larger ones may run as several.  Default: no limit."""
     weight_transform: Literal["off_line", "on_chip"] = "off_line"
     """Where filters are transformed.  Default: off_line."""
     weight_transform_rate: Count = 4

@@ -125,7 +125,7 @@ def _count_transforms(mode: Mode, sums: LayerSums, actions: ActionCounts) -> Num
 
 
 def _count_transforms_on_the_fly(mode: Mode, sums: LayerSums, actions: ActionCounts) -> Number:
-    """The same where inputs are transformed at every read, and the results of every fold of the channels."""
+    """Add transforms of inputs at every read and of results at every fold of the channels; gives partial sums."""
     units = mode.units
     reads = sums.tiles * (mode.group_channels * len(mode.group_starts))
     folds = -(-mode.group_channels // mode.lanes.reduction)
