@@ -34,20 +34,14 @@ CONFIDENCE = 1.645  # standard errors: 95 %, one-sided
 
 @dataclass(frozen=True)
 class MachineValidation:
-    """What the images say of one machine.
+    """What the images say of one machine; a loss is None where the uncompressed network's answers are not known."""
 
-    top1: percent of answers that are the label.  loss_points: how far that is below the uncompressed network on the
-    same images, and its standard error, image by image.  agreement: percent that are the uncompressed network's.  All
-    three are None where the uncompressed network's answers are not known.
-    max_abs_error: largest difference of an output from the decoded network's by direct convolution.
-    """
-
-    machine: str
-    top1: float
-    loss_points: float | None
-    loss_standard_error: float | None
-    agreement: float | None
-    max_abs_error: float
+    machine: str  # its name
+    top1: float  # percent of answers that are the label
+    loss_points: float | None  # how far that is below the uncompressed network on the same images
+    loss_standard_error: float | None  # of the loss, image by image
+    agreement: float | None  # percent of answers that are the uncompressed network's
+    max_abs_error: float  # largest difference of an output from the decoded network's by direct convolution
 
 
 @dataclass(frozen=True)

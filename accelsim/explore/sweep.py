@@ -15,7 +15,7 @@ import pandas as pd
 
 from accelsim.errors import InputError
 from accelsim.explore.answers import Answers, answer, parameters_of
-from accelsim.explore.description import Accuracy, Description, read_description
+from accelsim.explore.description import Accuracy, SweepDescription, read_description
 from accelsim.explore.evaluate import Outcome, Task, accuracy_task, evaluate, simulate_task
 from accelsim.explore.local import default_workers, run_local
 from accelsim.explore.search import check_search, search_points
@@ -33,15 +33,12 @@ DRY_RUN_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class PointTasks:
-    """A sweep's points, and the tasks that they need.
+    """A sweep's points, and the tasks that they need."""
 
-    tasks: by point, the simulation; accuracy: by point, the measurement of its model variant, or None.
-    """
-
-    description: Description
+    description: SweepDescription
     points: Sequence[Point]
-    tasks: Sequence[Task | None]
-    accuracy: Sequence[Task | None]
+    tasks: Sequence[Task | None]  # by point, the simulation
+    accuracy: Sequence[Task | None]  # by point, the measurement of its model variant, or None
 
     @property
     def unique(self) -> dict[str, Task]:
@@ -57,14 +54,14 @@ class PointTasks:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a dry run says.  seconds: None if there is nothing to do."""
+    """What a dry run says."""
 
     points: int
-    stored: int
-    pending: int
+    stored: int  # tasks that have a result
+    pending: int  # tasks that have none
     workers: int
-    point_seconds: float | None
-    seconds: float | None
+    point_seconds: float | None  # None if there is nothing to do
+    seconds: float | None  # of all pending tasks
 
 
 def read_tasks(path: Path) -> PointTasks:
@@ -73,7 +70,7 @@ def read_tasks(path: Path) -> PointTasks:
     return tasks_of(description, points(description, path.parent), path.parent)
 
 
-def tasks_of(description: Description, some: Sequence[Point], root: Path) -> PointTasks:
+def tasks_of(description: SweepDescription, some: Sequence[Point], root: Path) -> PointTasks:
     """The tasks of some points.  Raises InputError if the images to measure accuracy on are missing."""
     tasks = [
         None
@@ -106,7 +103,7 @@ class Sweep:
     damaged: stored rows that did not fit their checksum; they were dropped and, in a run, computed again.
     """
 
-    description: Description
+    description: SweepDescription
     table: pd.DataFrame
     layers: pd.DataFrame
     damaged: int = 0
@@ -211,7 +208,7 @@ def _keys(tasks: Sequence[Task | None]) -> list[str | None]:
 
 
 def _tables(
-    description: Description,
+    description: SweepDescription,
     some: Sequence[Point],
     keys: Sequence[str | None],
     accuracy: Sequence[str | None],
@@ -241,7 +238,7 @@ def run_tasks(tasks: Sequence[Task], store: Store, execute: Executor, progress: 
 
 
 def guided(
-    description: Description,
+    description: SweepDescription,
     root: Path,
     budget: int,
     store: Store,
