@@ -31,12 +31,12 @@ test: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict accelsim experiments
-	$(BIN)/python -m pytest -m 'not big_data and not slow and not peers'
+	$(BIN)/python -m pytest --numprocesses auto -m 'not big_data and not slow and not peers'
 
 # Everything, with the extras; the tests marked big_data need ACCELSIM_DATA.
 test-all: export OPENBLAS_NUM_THREADS = 1
 test-all: $(VENV)/.all
-	$(BIN)/python -m pytest $(if $(ACCELSIM_DATA),,-m 'not big_data')
+	$(BIN)/python -m pytest --numprocesses auto $(if $(ACCELSIM_DATA),,-m 'not big_data')
 
 # The simulator against register-transfer hardware; writes reports/rtl.md.  UPDATE=1 records tests/rtl/golden.json anew.
 # Verilator 5 comes from the Debian package where it is missing.
