@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import gammaln
 
-from accelsim.arrays import Flags, Floats, Ints, round_up
+from accelsim.arrays import SUM_ERROR, Flags, Floats, Ints, round_up
 from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer
 from accelsim.hardware.formats import RUN_BITS, Format, stored_values
@@ -265,7 +265,7 @@ class _SparseLayer:
         mean, variance, most = (np.add.reduceat(x, first, axis=1) for x in (mean, variance, most))
         slowest = max(1, (high // pe_high) * (wide // pe_wide))  # elements with the largest tile
         deviations = max(0.0, expected_maximum(slowest))
-        worst = np.minimum(most, round_up(mean + deviations * np.sqrt(variance)))
+        worst = np.minimum(most, round_up(mean + deviations * np.sqrt(variance), SUM_ERROR))
         share = high * wide / (pe_high * pe_wide * rows * cols)  # of the elements' pixels that exist
         return _StepCycles(worst, mean * share)
 
@@ -321,7 +321,7 @@ def _with_padding(fmt: Format, positions: ArrayLike, nonzeros: ArrayLike) -> Flo
     """Values that take a multiplier: the zeros that run-length coding puts into long runs among them."""
     if fmt not in RUN_BITS:
         return np.asarray(nonzeros, np.float64)
-    values = round_up(stored_values(fmt, positions, nonzeros))
+    values = round_up(stored_values(fmt, positions, nonzeros), SUM_ERROR)
     long_runs = (np.asarray(positions) > 1 << RUN_BITS[fmt]) & (np.asarray(nonzeros) > 0)
     return np.where(long_runs, values, nonzeros).astype(np.float64)
 

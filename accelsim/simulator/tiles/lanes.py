@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Ints, round_up
+from accelsim.arrays import SUM_ERROR, Ints, round_up
 from accelsim.simulator.tiles.mode import Mode
 from accelsim.simulator.tiles.overhead import EMPTY_GROUP_CYCLES
 from accelsim.simulator.tiles.tiling import filter_starts
@@ -154,7 +154,7 @@ def _slots_of_lanes(mode: Mode, filters: int, block_edges: Ints) -> tuple[Ints, 
         return sums[0], sums[0]
     mean, variance, most = sums
     deviations = expected_maximum(mode.lanes.positions)
-    worst = round_up(mean + deviations * np.sqrt(np.maximum(variance, 0)))
+    worst = round_up(mean + deviations * np.sqrt(np.maximum(variance, 0)), SUM_ERROR)
     return np.minimum(most, worst), mean
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accelsim.arrays import Ints, round_up
+from accelsim.arrays import SUM_ERROR, Ints, round_up
 from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer
 from accelsim.simulator.tiles.actions import LayerSums, count_actions, fold_counts
@@ -123,7 +123,7 @@ def _unit_cycles(mode: Mode, steps: Steps) -> _UnitCycles:
         inverse = -(-steps.tiles * steps.filters * units.phases // units.inverse_rate)
         inverse = (inverse + TRANSFORM_STEP_CYCLES) * steps.last
     if mode.arrival_cycles:
-        arrival = round_up(steps.weight_channels * mode.arrival_cycles) * steps.new_weights
+        arrival = round_up(steps.weight_channels * mode.arrival_cycles, SUM_ERROR) * steps.new_weights
     return _UnitCycles(transform, inverse, arrival)
 
 
@@ -155,7 +155,7 @@ def _weight_bytes(mode: Mode, tiling: Tiling, steps: Steps) -> Ints:
     def count() -> Ints:
         tile_filters = np.add.reduceat(mode.dram_bits, steps.first_filters, axis=0)
         bits = np.add.reduceat(tile_filters, steps.block_edges[:-1], axis=1)
-        return round_up(bits / 8)
+        return round_up(bits / 8, SUM_ERROR)
 
     tile_bytes = mode.sums.tile_bytes.get((tiling.filters, tiling.channels), count)
     return np.asarray(tile_bytes[steps.filter, steps.channel])

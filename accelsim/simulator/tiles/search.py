@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Floats, Ints, round_up
+from accelsim.arrays import SUM_ERROR, Floats, Ints, round_up
 from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer, transfer_ns
 from accelsim.simulator.tiles.actions import LayerSums, count_actions, fold_counts
@@ -341,7 +341,7 @@ def _weight_bytes(mode: Mode, all_of: Candidates) -> tuple[Ints, Ints]:
         total = np.empty_like(largest)
         for j, channels in enumerate(channel_cuts):
             edges = block_edges(mode.group_channels, channels)
-            tiles = round_up(np.diff(tile_bits[:, edges]) / 8)
+            tiles = round_up(np.diff(tile_bits[:, edges]) / 8, SUM_ERROR)
             largest[:, j] = np.maximum.reduceat(tiles.max(axis=1), first_of_cut)
             total[:, j] = np.add.reduceat(tiles.sum(axis=1), first_of_cut)
         return largest[None, :, :, None], total[None, :, :, None]
