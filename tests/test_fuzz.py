@@ -165,7 +165,7 @@ def test_damaged_bytes_of_every_reader(reader: str, tmp_path: Path) -> None:
     read(tmp_path / name)
 
     @seed(SEED)
-    @settings(FUZZ, max_examples=150)
+    @settings(FUZZ, max_examples=300)
     @given(damaged(sound))
     def fuzz(content: bytes) -> None:
         (tmp_path / name).write_bytes(content)
@@ -185,7 +185,7 @@ def test_damaged_tables_and_labels_of_folders(tmp_path: Path) -> None:
     read_csv(results)
 
     @seed(SEED)
-    @settings(FUZZ, max_examples=150)
+    @settings(FUZZ, max_examples=300)
     @given(st.data())
     def fuzz(data: st.DataObject) -> None:
         labels.write_bytes(data.draw(damaged(b"file,label,reference\na.png,3,4\n")))
@@ -207,7 +207,7 @@ def test_files_with_the_digest_that_belongs_to_their_damage(tmp_path: Path) -> N
     assert numbers
 
     @seed(SEED)
-    @settings(FUZZ, max_examples=400)
+    @settings(FUZZ, max_examples=800)
     @given(st.data())
     def fuzz(data: st.DataObject) -> None:
         parts = dict(members)
@@ -244,8 +244,9 @@ def value_at(content: object, place: tuple[str | int, ...]) -> object:
 ATOMS = st.sampled_from(["a", "b", "text", "0", "1", "2.5", "1e308", "9" * 40, "'x'", "True", "None", "()", "inf"])
 
 
+@pytest.mark.filterwarnings("error")
 @seed(SEED)
-@settings(FUZZ, max_examples=1500)
+@settings(FUZZ, max_examples=3000)
 @given(
     st.one_of(
         st.recursive(
@@ -271,7 +272,7 @@ def test_formulas(text: str) -> None:
 
 
 @seed(SEED)
-@settings(FUZZ, max_examples=500)
+@settings(FUZZ, max_examples=1000)
 @given(machines(), layers())
 def test_machines_and_layers_of_all_families(machine: accelsim.Machine, work: object) -> None:
     result, message = outcome(lambda: run([work], machine, engine="fast"))
