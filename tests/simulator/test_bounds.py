@@ -139,3 +139,21 @@ def test_the_largest_table_takes_a_gigabyte_and_a_half_at_most():
     line = ["simulate", "vgg16", "spatial-16x16", "--engine", "fast", "--json"]
     done = subprocess.run([sys.executable, "-c", program, *line], cwd=ROOT, capture_output=True, text=True, check=True)
     assert int(done.stderr.splitlines()[-1]) < 1.5 * MEGABYTE  # kilobytes
+
+
+def test_a_machine_without_the_memory_says_so_in_one_line(tmp_path):
+    # 2^28 weights of 4 bytes, where the process may have 300 MB more.
+    path = tmp_path / "large.csv"
+    path.write_text(
+        "name,kind,in_channels,out_channels,height,width,kernel_h,kernel_w\nfc,linear,16384,16384,1,1,1,1\n"
+    )
+    program = (
+        "import resource, sys, accelsim.simulator.run; from accelsim.cli import main; "
+        "pages = int(open('/proc/self/statm').read().split()[0]); "
+        "most = pages * resource.getpagesize() + 300 * 2**20; "
+        "resource.setrlimit(resource.RLIMIT_AS, (most, most)); sys.exit(main(sys.argv[1:]))"
+    )
+    line = [sys.executable, "-c", program, "simulate", str(path), "spatial-16x16", "--engine", "fast"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert done.stderr.startswith("error: too large to compute: ")
