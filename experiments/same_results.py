@@ -201,7 +201,7 @@ def _remember_the_model() -> None:
     def layer_works(model: "DualModel | LayerTable", batch: int = 1) -> "tuple[LayerWork, ...]":
         nonlocal last
         if last[0] is not model or last[1] != batch:
-            last = (model, batch, count(model, batch))
+            last = (model, batch, tuple(count(model, batch)))
         return last[2]
 
     workload.layer_works = layer_works

@@ -8,6 +8,7 @@ of ``FUNCTIONS``.
 import ast
 import math
 import operator
+import warnings
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -75,7 +76,8 @@ def _parse(text: str) -> ast.expr:
     if len(text) > MAX_LENGTH:
         raise InputError(f"formula of {len(text)} characters, expected at most {MAX_LENGTH}")
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings(action="ignore"):  # of a backslash in a text
+            tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise InputError(f"{text!r} is not a formula") from None
     for node in ast.walk(tree):

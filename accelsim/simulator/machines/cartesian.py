@@ -49,6 +49,7 @@ from accelsim.simulator.time.objective import predicted
 from accelsim.simulator.time.schedule import Schedule, untransformed
 from accelsim.workload import LayerWork
 
+MAX_STEPS = 1 << 22  # of a layer: some gigabyte of schedule
 REMEMBERED = 1 << 10  # numbers of pixels of a layer
 STEP_CYCLES = 2  # to hand over a group's accumulators, double-buffered, and start the next
 
@@ -86,11 +87,15 @@ class CartesianMachine(Machine):
     def schedule(self, work: LayerWork) -> Schedule:
         """The steps of a conv or linear layer by its best cut.
 
-        Raises InputError if the input RAMs hold no part of the layer.
+        Raises InputError if the input RAMs hold no part of the layer, or every cut has over MAX_STEPS steps.
         """
         layer = _DenseLayer(work, self) if self.zero_handling == "none" else _SparseLayer(work, self)
         schedules = [_schedule(layer, cut) for cut in _cuts(work, self)]
         return min(schedules, key=lambda schedule: (predicted(schedule, self), schedule.dram_bytes, len(schedule)))
+
+    def check(self, work: LayerWork) -> None:
+        """Refuse a layer all of whose cuts have over MAX_STEPS steps."""
+        _cuts(work, self)
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,11 @@ class _Cut:
         first_of_conv_group = np.arange(0, work.out_channels, per_group)
         return np.add.outer(first_of_conv_group, np.arange(0, per_group, self.filters)).ravel()
 
+    def steps(self, work: LayerWork) -> int:
+        """Of the layer."""
+        groups_of_filters = work.groups * -(-(work.out_channels // work.groups) // self.filters)
+        return work.batch * len(self.heights) * len(self.widths) * groups_of_filters * len(self.channels)
+
 
 @dataclass(frozen=True)
 class _Region:
@@ -129,7 +139,7 @@ class _StepCycles:
 
 
 def _cuts(work: LayerWork, machine: CartesianMachine) -> list[_Cut]:
-    """Cuts by powers of two of the output rows and columns that fit input RAMs and accumulators."""
+    """Cuts by powers of two of the output rows and columns that fit input RAMs and accumulators, in few steps."""
     rows = machine.pe_array.rows
     cols = machine.pe_array.cols
     room = machine.buffers.capacity_bytes("input") / (rows * cols)
@@ -167,7 +177,13 @@ def _cuts(work: LayerWork, machine: CartesianMachine) -> list[_Cut]:
             f"{machine.name}: buffers.input_kb is {machine.buffers.input_kb:g}, too small for one output of layer "
             f"{work.name}, expected a larger one"
         )
-    return found
+    short = [cut for cut in found if cut.steps(work) <= MAX_STEPS]
+    if not short:
+        least = min(cut.steps(work) for cut in found)
+        raise InputError(
+            f"{machine.name}: layer {work.name} needs at least {least} steps, expected at most {MAX_STEPS}"
+        )
+    return short
 
 
 def _powers(size: int) -> list[int]:

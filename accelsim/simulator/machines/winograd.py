@@ -32,7 +32,7 @@ from accelsim.simulator.storage.weights import coded_bits, dense_slots, weight_b
 from accelsim.simulator.tiles.description import SkippingDescription, TiledBuffers, TiledDescription
 from accelsim.simulator.tiles.gemm import filter_order, gemm_mode
 from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, TransformUnits, operand_widths
-from accelsim.simulator.tiles.schedule import best_schedule
+from accelsim.simulator.tiles.schedule import best_schedule, check_steps
 from accelsim.simulator.time.schedule import Schedule
 from accelsim.transforms.adders import input_unit, inverse_unit, tile_additions
 from accelsim.transforms.decomposition import Piece, pieces
@@ -148,6 +148,10 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
     def schedule(self, work: LayerWork) -> Schedule:
         """The steps of the layer in its best mode, at its best tiling."""
         return best_schedule(self.modes(work), self)
+
+    def check(self, work: LayerWork) -> None:
+        """Refuse a layer none of whose tilings fits in MAX_STEPS steps."""
+        check_steps(self.modes(work), self)
 
     def modes(self, work: LayerWork) -> tuple[Mode, ...]:
         """The ways in which the machine executes a layer: Winograd, or GEMM where that does not apply."""

@@ -14,6 +14,7 @@ from accelsim.simulator.tiles.lanes import first_barriers, lane_cycles, waiting_
 from accelsim.simulator.tiles.mode import Mode
 from accelsim.simulator.tiles.overhead import TRANSFORM_STEP_CYCLES, FoldSizes, fill_cycles
 from accelsim.simulator.tiles.ports import lane_bits, through_ports
+from accelsim.simulator.tiles.rooms import worth_scoring
 from accelsim.simulator.tiles.search import choose_tiling
 from accelsim.simulator.tiles.steps import Steps, steps_of
 from accelsim.simulator.tiles.tiling import Tiling
@@ -40,6 +41,19 @@ def best_schedule(modes: Sequence[Mode], machine: TiledDescription) -> Schedule:
     if len(schedules) == 1:
         return schedules[0]
     return min(schedules, key=lambda schedule: measured(schedule, machine))
+
+
+def check_steps(modes: Sequence[Mode], machine: TiledDescription) -> None:
+    """Raises InputError as ``best_schedule``, without a search."""
+    faults = []
+    for mode in modes:
+        try:
+            worth_scoring(mode, machine)
+        except InputError as fault:
+            faults.append(fault)
+        else:
+            return
+    raise faults[0]
 
 
 def tiled_schedule(mode: Mode, tiling: Tiling, machine: TiledDescription) -> Schedule:

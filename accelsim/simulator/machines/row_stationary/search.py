@@ -13,7 +13,8 @@ lie above the schedule's figure for such data.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,7 +38,9 @@ from accelsim.simulator.tiles.tiling import balanced_cuts, input_extents, tile_s
 from accelsim.simulator.time.schedule import dram_actions
 from accelsim.workload import LayerWork
 
-MAX_STEPS = 1 << 17
+MAX_STEPS = 1 << 17  # of a layer
+MAX_CANDIDATES = 1 << 24  # mappings of a layer that are looked at
+AT_ONCE = 1 << 18  # of them: some ten MB
 LARGEST_CUTS = 8  # cuts of filters and channels that are tried, the largest ones
 FILTER_TILES = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128, 256, 1 << 20)  # how many tiles of filters are tried
 COLUMN_PARTS = (1, 2, 3, 4, 5, 6, 8, 16, 64, 1 << 20)  # how many parts of the columns are tried; last: single columns
@@ -46,16 +49,44 @@ COLUMN_PARTS = (1, 2, 3, 4, 5, 6, 8, 16, 64, 1 << 20)  # how many parts of the c
 def choose_mapping(work: LayerWork, machine: RowStationaryDescription) -> tuple[PassMapping, float]:
     """The mapping with the lowest score, and the score: cycles, bytes or pJ by the machine's objective.
 
-    Raises InputError if none fits the scratch-pads, the array and the buffers.
+    Raises InputError if none fits the scratch-pads, the array and the buffers and has no more steps than MAX_STEPS.
     """
-    sums = _LayerSums(work, machine, _candidates(work, machine))
-    if not sums.fits.any():
-        raise InputError(f"{machine.name}: {sums.shortage()}")
+    sums = _LayerSums(work, machine, worth_scoring(work, machine))
     score = np.where(sums.fits, sums.score(machine.objective), np.inf)
     ties = np.flatnonzero(score == score.min())
     keys = [np.broadcast_to(x, score.shape).ravel()[ties] for x in (sums.steps, sums.dram_bytes)]
     best = int(ties[np.lexsort(keys)[0]])
     return sums.mapping(np.unravel_index(best, score.shape)), float(score.flat[best])
+
+
+def worth_scoring(work: LayerWork, machine: RowStationaryDescription) -> "_Candidates":
+    """The mappings of a layer: all of them, or of a large layer those passes and image tiles with which any fits.
+
+    Raises InputError if no mapping fits and has few steps, or there are too many mappings.
+    """
+    found = _candidates(work, machine)
+    passes, image_tiles, column_tiles = len(found.e), len(found.n), len(found.f)
+    count = passes * image_tiles * column_tiles
+    if count > MAX_CANDIDATES:
+        raise InputError(
+            f"{machine.name}: layer {work.name} has {count} mappings to choose from, expected at most {MAX_CANDIDATES}"
+        )
+    at_once = image_tiles if count <= AT_ONCE else max(1, AT_ONCE // max(1, passes * column_tiles))
+    fits = np.zeros((passes, image_tiles), bool)
+    shortages = []
+    for first in range(0, image_tiles, at_once):
+        tiles = slice(first, first + at_once)
+        rooms = _Rooms(work, machine, replace(found, n=found.n[tiles]))
+        shape = np.broadcast_shapes(rooms.fits.shape, (passes, len(found.n[tiles]), column_tiles))
+        fits[:, tiles] = np.broadcast_to(rooms.fits, shape).any(axis=2)
+        shortages.append(rooms.shortage())
+    if not fits.any():
+        raise InputError(f"{machine.name}: {min(shortages).what}")
+    if count <= AT_ONCE:
+        return found
+    of_pass, of_tile = fits.any(axis=1), fits.any(axis=0)
+    letters = {letter: getattr(found, letter)[of_pass] for letter in "epqrtm"}
+    return replace(found, n=found.n[of_tile], **letters)
 
 
 def score_mapping(work: LayerWork, machine: RowStationaryDescription, mapping: PassMapping) -> float:
@@ -122,8 +153,16 @@ def _largest(size: int, most: int) -> list[int]:
     return [cut for cut in balanced_cuts(size, 1) if cut <= most][-LARGEST_CUTS:]
 
 
-class _LayerSums:
-    """What candidates need and cost over a whole layer; arrays that broadcast over the candidates."""
+class _Shortage(NamedTuple):
+    """Why no candidate fits.  Those of least rank, and of these of least need, tell what the layer needs at least."""
+
+    rank: int
+    least: int
+    what: str
+
+
+class _Rooms:
+    """What candidates need of the machine; arrays that broadcast over the candidates."""
 
     def __init__(self, work: LayerWork, machine: RowStationaryDescription, candidates: _Candidates) -> None:
         self.work = work
@@ -133,17 +172,7 @@ class _LayerSums:
         self.filters = work.out_channels // work.groups
         self.channels = work.in_channels // work.groups
         self._count()
-        self._measure_inputs()
         self._measure_room()
-        self._measure_dram()
-        self._count_actions()
-        self._measure_time()
-
-    def mapping(self, index: tuple[np.intp, ...]) -> PassMapping:
-        """Candidate at an index of the broadcast shape."""
-        shape = np.broadcast_shapes(*(getattr(self.c, letter).shape for letter in "mnfe"))
-        letters = {letter: np.broadcast_to(getattr(self.c, letter), shape)[index] for letter in "mnefpqrt"}
-        return PassMapping(**{letter: int(value) for letter, value in letters.items()})
 
     def _count(self) -> None:
         """Tiles of each dimension, and all passes."""
@@ -159,21 +188,6 @@ class _LayerSums:
         self.filter_passes = -(-self.filters // (c.p * c.t))
         self.passes = work.groups * self.filter_passes * self.channel_steps * self.part.parts
         self.in_pads = self.channel_steps * self.part.parts * -(-c.m // (c.p * c.t)) == 1
-
-    def _measure_inputs(self) -> None:
-        """Input rows and columns under all strips and column tiles: padded, as passes read them, real, and new."""
-        work = self.work
-        c = self.c
-        rows = self.part.rows
-        cols = work.kernel[1]
-        strips = work.out_height
-        columns = work.out_width
-        self.high = self._each(c.e, lambda e: int(padded(work, 0, tile_sizes(strips, e), rows).sum()))
-        self.wide = self._each(c.f, lambda f: int(padded(work, 1, tile_sizes(columns, f), cols).sum()))
-        self.real_high = self._each(c.e, lambda e: int(input_extents(work, 0, e).sum()))
-        self.real_wide = self._each(c.f, lambda f: int(input_extents(work, 1, f).sum()))
-        self.fresh_high = self._each(c.e, lambda e: int(fresh_extents(work, 0, e).sum()))
-        self.fresh_wide = self._each(c.f, lambda f: int(fresh_extents(work, 1, f).sum()))
 
     @staticmethod
     def _each(sizes: Ints, value: Callable[[int], int]) -> Ints:
@@ -203,22 +217,60 @@ class _LayerSums:
         below = self._each(c.e, lambda e: sets_of(part.rows, e, array.rows, array.cols)[0])
         beside = self._each(c.e, lambda e: sets_of(part.rows, e, array.rows, array.cols)[1])
         in_array = c.t <= below // c.r * beside
-        self.fits = in_pads & in_array & (self.filter_bytes <= buffers.capacity_bytes("weight"))
-        self.fits = self.fits & (self.banks <= self.bank_count) & (self.steps <= MAX_STEPS)
+        self.held = in_pads & in_array & (self.filter_bytes <= buffers.capacity_bytes("weight"))
+        self.held = np.asarray(self.held & (self.banks <= self.bank_count))
+        self.fits = np.asarray(self.held & (self.steps <= MAX_STEPS))
 
-    def shortage(self) -> str:
-        """What is too small for the layer."""
+    def shortage(self) -> _Shortage:
+        """What is too small for the layer, or what it needs too much of."""
         layer = self.work.name
+        if self.held.any():
+            least = int(np.broadcast_to(self.steps, self.held.shape)[self.held].min())
+            return _Shortage(0, least, f"layer {layer} needs at least {least} steps, expected at most {MAX_STEPS}")
         if self.c.e.size and self.banks.min() > self.bank_count:
             least = int(np.ceil(self.banks.min() * self.machine.row_stationary.bank_kb))
-            return (
+            return _Shortage(
+                3,
+                least,
                 f"buffers.input_kb + output_kb hold {self.bank_count} banks, too few for one row of layer {layer}, "
-                f"expected at least {least} kB together"
+                f"expected at least {least} kB together",
             )
         if self.c.e.size and self.filter_bytes.min() > self.machine.buffers.capacity_bytes("weight"):
             least = int(np.ceil(self.filter_bytes.min() / 1024))
-            return f"buffers.weight_kb is too small for one pass of layer {layer}, expected at least {least}"
-        return f"no mapping of layer {layer} fits scratch-pads, array and buffers at once, expected larger ones"
+            return _Shortage(
+                2, least, f"buffers.weight_kb is too small for one pass of layer {layer}, expected at least {least}"
+            )
+        what = f"no mapping of layer {layer} fits scratch-pads, array and buffers at once, expected larger ones"
+        return _Shortage(1, 0, what)
+
+
+class _LayerSums(_Rooms):
+    """What candidates cost over a whole layer; arrays that broadcast over the candidates."""
+
+    def __init__(self, work: LayerWork, machine: RowStationaryDescription, candidates: _Candidates) -> None:
+        super().__init__(work, machine, candidates)
+        self._measure_inputs()
+        self._measure_dram()
+        self._count_actions()
+        self._measure_time()
+
+    def mapping(self, index: tuple[np.intp, ...]) -> PassMapping:
+        """Candidate at an index of the broadcast shape."""
+        shape = np.broadcast_shapes(*(getattr(self.c, letter).shape for letter in "mnfe"))
+        letters = {letter: np.broadcast_to(getattr(self.c, letter), shape)[index] for letter in "mnefpqrt"}
+        return PassMapping(**{letter: int(value) for letter, value in letters.items()})
+
+    def _measure_inputs(self) -> None:
+        """Input rows and columns under all strips and column tiles: padded, as passes read them, real, and new."""
+        work, c = self.work, self.c
+        rows, cols = self.part.rows, work.kernel[1]
+        strips, columns = work.out_height, work.out_width
+        self.high = self._each(c.e, lambda e: int(padded(work, 0, tile_sizes(strips, e), rows).sum()))
+        self.wide = self._each(c.f, lambda f: int(padded(work, 1, tile_sizes(columns, f), cols).sum()))
+        self.real_high = self._each(c.e, lambda e: int(input_extents(work, 0, e).sum()))
+        self.real_wide = self._each(c.f, lambda f: int(input_extents(work, 1, f).sum()))
+        self.fresh_high = self._each(c.e, lambda e: int(fresh_extents(work, 0, e).sum()))
+        self.fresh_wide = self._each(c.f, lambda f: int(fresh_extents(work, 1, f).sum()))
 
     def _measure_dram(self) -> None:
         """Words of inputs and bits of weights that come from DRAM, and all bytes to and from it."""
