@@ -66,7 +66,8 @@ def compress_checkpoint(
     images = _Images(recipe, graph)
     calibration = None if recipe.data is None else images.first(recipe.calibration)
     try:
-        cell, cells = _cells(network, recipe, images, theta, s_wd, tiles)
+        relative = _relative_cells(graph, recipe, notes, checkpoint)
+        cell, cells = _cells(network, recipe, images, theta, s_wd, tiles, relative)
         if recipe.search is not None:
             say("cells: " + ", ".join(f"{name} {value:.4g}" for name, value in cells.items()))
         quantized = quantize(network, cell, theta, cells=cells, seed=recipe.dither)
@@ -184,15 +185,15 @@ def _cells(
     theta: float,
     winograd_sparsity: float,
     tiles: dict[str, int],
+    relative: Mapping[str, float],
 ) -> tuple[float, dict[str, float]]:
-    """D, and D of the arrays that have their own.  theta: theta_SD."""
+    """D, and D of the arrays that have their own.  theta: theta_SD.  relative: as ``_relative_cells``."""
     cell, cells = recipe.cell or theta or 1.0, dict(recipe.cells)
-    if recipe.relative_cell is not None:
-        for name in weight_names(network.graph):
-            w = network.arrays[name]
-            w = w[np.abs(w) > theta].astype(np.float64)
-            if w.size:
-                cells.setdefault(name, recipe.relative_cell * float(np.sqrt((w**2).mean())))
+    for name, times in relative.items():
+        w = network.arrays[name]
+        w = w[np.abs(w) > theta].astype(np.float64)
+        if w.size:
+            cells.setdefault(name, times * float(np.sqrt((w**2).mean())))
     if recipe.search is not None:
         tried = {name: cells.get(name, cell) for name in weight_names(network.graph)}
         found = search_cells(
@@ -207,6 +208,21 @@ def _cells(
         )
         cells = found | recipe.cells
     return cell, cells
+
+
+def _relative_cells(
+    graph: Graph, recipe: CompressionRecipe, notes: dict[str, Any], checkpoint: Path
+) -> dict[str, float]:
+    """D of some arrays as a multiple of the root mean square of their weights that are not zero."""
+    names = weight_names(graph)
+    if recipe.relative_cell is None:
+        return {}
+    if recipe.relative_cell != "budget":
+        return dict.fromkeys(names, recipe.relative_cell)
+    found = notes.get("relative_cells")
+    if not isinstance(found, dict) or not found:
+        raise InputError(f"{checkpoint}: states no relative_cells, expected weights reconstructed to a budget")
+    return {name: float(found[name]) for name in names if name in found}
 
 
 def measure(model: DualModel, test: Source | Photographs, reference: Network | None, workers: int) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """What a compression recipe may say: the YAML files of ``accelsim compress --recipe``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -51,7 +51,8 @@ class CompressionRecipe(_Section):
 
     network: of a bare weight file; a checkpoint of ``accelsim train`` and ONNX say it themselves.
     cell: D; by default theta_SD.  relative_cell: D of each array, as a multiple of the root mean square of its weights
-    that are not zero.  cells: D of single arrays; search: finds them (``ratedistortion``).
+    that are not zero; ``budget``: that which the checkpoint's budget gave each.  cells: D of single arrays; search:
+    finds them (``ratedistortion``).
     spatial, winograd: sparsities to prune to; by default the checkpoint's.  hold: round weights that cancel in the
     Winograd domain together, so that the zeros there stay exact (``held``; not dithered, not tuned).  fit: on so many
     training images each weight rounded makes up for what those before it lost (``rounding``; not dithered, not tuned).
@@ -63,7 +64,7 @@ class CompressionRecipe(_Section):
 
     network: str | None = None
     cell: Positive | None = None
-    relative_cell: Positive | None = None
+    relative_cell: Positive | Literal["budget"] | None = None
     cells: dict[str, Positive] = {}
     search: SearchSettings | None = None
     spatial: Share | None = None

@@ -3,7 +3,8 @@
 In the spatial domain the zeros are those that the weights have.  In the Winograd domain they are the smallest entries,
 shared out among the layers by LAMP scores (``reconstruction``).  With batch-norm folded into the weights layers have
 very different scales, and one threshold on all their Winograd-domain weights prunes the small-scale ones bare; entries
-that are exactly zero need no threshold.
+that are exactly zero need no threshold.  Weights reconstructed to a budget have such entries already, as many as each
+layer was given.
 """
 
 from collections.abc import Mapping
@@ -17,12 +18,17 @@ from accelsim.training.kernels import Array
 from accelsim.training.recipe import Joint
 from accelsim.training.reconstruction import zeros_by_layer
 
+EXACT = 1e-5  # of the root mean square of W: what is smaller is zero but for float32 sums
+
 
 def held_zeros(graph: Graph, arrays: Mapping[str, Array], joint: Joint) -> dict[str, HeldZeros]:
     """The zeros of each weight array, by its name; ``joint.mode`` says of which domains."""
     regularizer = JointRegularizer(graph, joint.tiles, joint.exclude)
     filters = regularizer.pruned_winograd(arrays, -1.0) if joint.mode != "sd" else {}
-    counts = zeros_by_layer(filters, joint.winograd)
+    if joint.hold == "exact":
+        counts = {name: exact_zeros(W) for name, W in filters.items()}
+    else:
+        counts = zeros_by_layer(filters, joint.winograd)
     held = {}
     for layer in regularizer.spatial:
         w = arrays[f"{layer}.weight"]
@@ -34,6 +40,20 @@ def held_zeros(graph: Graph, arrays: Mapping[str, Array], joint: Joint) -> dict[
         small.reshape(-1)[np.argsort(np.abs(filters[layer]).ravel(), kind="stable")[: counts[layer]]] = True
         held[f"{layer}.weight"] = hold(zero, small, regularizer.kron[layer])
     return held
+
+
+def exact_shares(regularizer: JointRegularizer, arrays: Mapping[str, Array]) -> tuple[float, float]:
+    """(s_SD, s_WD): the shares of all weights that are zero, in the Winograd domain but for float32 sums."""
+    weights = [arrays[f"{name}.weight"] for name in regularizer.spatial]
+    filters = list(regularizer.pruned_winograd(arrays, -1.0).values())
+    zeros_sd = sum(w.size - np.count_nonzero(w) for w in weights) / max(sum(w.size for w in weights), 1)
+    zeros_wd = sum(exact_zeros(W) for W in filters) / max(sum(W.size for W in filters), 1)
+    return float(zeros_sd), zeros_wd
+
+
+def exact_zeros(W: Array) -> int:
+    """Entries that are nothing beside the root mean square."""
+    return int(np.count_nonzero(np.abs(W) <= EXACT * np.sqrt(np.mean(W * W))))
 
 
 def projected(arrays: Mapping[str, Array], held: Mapping[str, HeldZeros]) -> dict[str, Array]:

@@ -8,6 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from accelsim.training.prices import Point
 from accelsim.training.reconstruction import LayerReport
 from accelsim.training.trainer import StepReport
 
@@ -51,3 +52,13 @@ def show_layer(report: LayerReport) -> None:
     winograd = f", {100 * report.zeros_wd:.0f} % small in the Winograd domain" if report.zeros_wd else ""
     line = f"{report.name}: {100 * report.zeros_sd:.0f} % zeros{winograd}, error {100 * report.error:.2f} %"
     Console(stderr=True).print(f"{line}, {report.seconds:.1f} s", highlight=False, soft_wrap=True)
+
+
+def show_prices(name: str, grid: list[list[Point]]) -> None:
+    """One line on stderr for a layer that is measured."""
+    points = [point for row in grid for point in row]
+    losses, bits = [point.loss for point in points], [bits for point in points for bits in point.bits]
+    line = f"{name}: {len(points)} shares of zeros, loss {min(losses):.2g} to {max(losses):.2g}"
+    Console(stderr=True).print(
+        f"{line}, {min(bits) / 8192:.1f} to {max(bits) / 8192:.1f} KiB", highlight=False, soft_wrap=True
+    )

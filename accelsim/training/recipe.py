@@ -79,7 +79,8 @@ class Joint(_Section):
     share of the training.  alpha: what exp(z) R tends to.  z_rate: Adam's rate for z.  z_start: its first value;
     "balanced" is log(alpha / R) of the first step.  prune_from: from this share of the training on, the weights that
     are then up to theta_SD are zero for good (what the compression does anyway), and only R_WD goes on.
-    hold: no regularizer; the zeros that the first weights have in either domain are made exact and stay (``hold``).
+    hold: no regularizer; the zeros that the first weights have in either domain are made exact and stay (``hold``);
+    ``exact``: those of the Winograd domain are exact already, as a reconstruction to a budget leaves them.
     tiles: m of F(m, r) by layer name, ``default`` for the others; 0: not by Winograd.  exclude: layers left alone in
     both domains.
     """
@@ -93,7 +94,7 @@ class Joint(_Section):
     z_rate: NonNegative = 1e-4
     z_start: float | Literal["balanced"] = 10.0
     prune_from: Share | None = None
-    hold: bool = False
+    hold: bool | Literal["exact"] = False
     tiles: dict[str, Annotated[int, Field(ge=0, le=6)]] = {"default": 2}
     exclude: tuple[str, ...] = ()
 
@@ -104,12 +105,39 @@ class Joint(_Section):
         return self
 
 
+class Budget(_Section):
+    """What a reconstructed network may cost, in place of sparsities; how sparse each layer gets follows (``prices``).
+
+    ratio: of the file, at least.  cost_reduction: dense MACs of the unmodified network over multiplies in the Winograd
+    domain, at least.  images: calibration images, kept apart from those reconstructed from, that losses are measured
+    on.  iterations, polish: as of ``Reconstruction``, to measure with.  zeros: shares measured, increasing.  cells: of
+    quantization, relative to the root mean square of a layer's weights that are not zero.
+    """
+
+    ratio: Annotated[float, Field(gt=1, allow_inf_nan=False)]
+    cost_reduction: Annotated[float, Field(gt=1, allow_inf_nan=False)]
+    images: Count = 48
+    iterations: Annotated[int, Field(ge=1, le=1000)] = 15
+    polish: Annotated[int, Field(ge=0, le=1000)] = 8
+    zeros: Annotated[tuple[Annotated[float, Field(ge=0, lt=1)], ...], Field(min_length=2, max_length=20)] = (
+        *(0.3, 0.55, 0.75, 0.87),
+    )
+    cells: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=20)] = (0.2, 0.3, 0.45, 0.65, 0.9, 1.2)
+
+    @model_validator(mode="after")
+    def _increases(self) -> "Budget":
+        if list(self.zeros) != sorted(set(self.zeros)):
+            raise ValueError(f"zeros: {list(self.zeros)}, expected increasing shares")
+        return self
+
+
 class Reconstruction(_Section):
     """Layer-wise reconstruction to the sparsities of ``joint`` before the first epoch (``reconstruction``).
 
     images: of the training split, the first so many.  positions: random ones of each image that a layer is fitted to.
     iterations, polish: of ADMM and of the conjugate gradients after it.  spatial_pull, winograd_pull: ADMM's penalties,
-    where a weight's output has weight 1.  damping: pull towards the dense weights.
+    where a weight's output has weight 1.  damping: pull towards the dense weights.  budget: decides on each layer's
+    sparsity instead of ``joint``.
     """
 
     images: Count = 512
@@ -120,6 +148,7 @@ class Reconstruction(_Section):
     winograd_pull: Positive = 1.0
     damping: Positive = 0.03
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    budget: Budget | None = None
 
 
 class Recipe(_Section):

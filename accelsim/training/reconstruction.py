@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from accelsim.compression.held import hold
 from accelsim.compression.joint import JointRegularizer
 from accelsim.network.forward import apply_layer
 from accelsim.network.graph import INPUT, Graph, Network, Node
@@ -34,6 +35,7 @@ from accelsim.network.layers import Add, Conv, Linear
 from accelsim.training.kernels import Array
 from accelsim.training.recipe import Reconstruction
 
+SOLVED = 1e-5  # of a filter's right-hand side: what is left of it is rounding
 CHUNK = 32  # images that pass through a layer together
 
 
@@ -69,15 +71,20 @@ def reconstruct(
     sparsity: tuple[float, float],
     settings: Reconstruction,
     watch: Callable[[LayerReport], None] | None = None,
+    shares: Mapping[str, tuple[int, int]] | None = None,
 ) -> dict[str, Array]:
     """The network's arrays, made sparse.
 
     images: (N, H, W, C) float32, preprocessed.  regularizer: the layers, and m of F(m, r).  sparsity: (s_SD, s_WD) over
-    all layers together.  watch: called after each layer.
+    all layers together.  watch: called after each layer.  shares: instead of a sparsity, how many zeros w and W = G w
+    G^T of each layer have; those of W are then exact, too.
     """
     arrays = network.arrays
-    zeros = zeros_by_layer({name: arrays[f"{name}.weight"] for name in regularizer.spatial}, sparsity[0])
-    small = zeros_by_layer(regularizer.pruned_winograd(arrays, -1.0), sparsity[1])
+    if shares is None:
+        zeros = zeros_by_layer({name: arrays[f"{name}.weight"] for name in regularizer.spatial}, sparsity[0])
+        small = zeros_by_layer(regularizer.pruned_winograd(arrays, -1.0), sparsity[1])
+    else:
+        zeros, small = ({name: share[i] for name, share in shares.items()} for i in range(2))
     started = time.perf_counter()
 
     def find(name: str, moments: Moments) -> Array:
@@ -86,13 +93,14 @@ def reconstruct(
         K, C = w.shape[:2]
         kron, goals = regularizer.kron.get(name), (zeros[name], small.get(name, 0))
         start = w.reshape(K, C, -1).transpose(2, 1, 0)  # (taps, C, K)
-        found, lost = solve(moments.H, moments.B, start, kron, *goals, settings)
+        least = problem(moments.H, moments.B, start, kron if goals[1] else None, settings)
+        found, lost = sparse_solution(least, *goals, settings, exact=shares is not None)
         flat = found.reshape(-1, K)
         error = moments.energy + float(np.sum(flat * (moments.H @ flat - 2 * moments.B)))
         if watch is not None:
-            shares = goals[0] / w.size, goals[1] / (kron.shape[0] * K * C) if kron is not None else 0.0
+            aims = goals[0] / w.size, goals[1] / (kron.shape[0] * K * C) if kron is not None else 0.0
             relative = error / max(moments.energy, 1e-20)
-            watch(LayerReport(name, *shares, relative, lost, time.perf_counter() - started))
+            watch(LayerReport(name, *aims, relative, lost, time.perf_counter() - started))
         started = time.perf_counter()
         return found
 
@@ -152,14 +160,24 @@ def zeros_by_layer(weights: Mapping[str, Array], sparsity: float) -> dict[str, i
     return {name: int(np.count_nonzero(score <= threshold)) for name, score in scores.items()}
 
 
-def solve(
-    H: Array, B: Array, start: Array, kron: Array | None, zeros: int, small: int, settings: Reconstruction
-) -> tuple[Array, float]:
-    """(weights (taps, C, K) with that many zeros, share of the energy of W in its small entries).
+@dataclass(frozen=True)
+class Problem:
+    """One layer's least squares, in units of its input channels' root mean squares: what ``sparse_solution`` solves.
 
-    H: (taps C, taps C), B: (taps C, K): means of X^T X and X^T Y.  start: (taps, C, K) the dense weights.
-    kron: (n n, taps), vec(W) = kron vec(w), or None where Winograd does not serve.  small: entries of W to be small.
+    A: (taps C, taps C) damped, target: (taps C, K), w_0: (taps C, K) dense weights, inverse: of A with the pulls.
+    scale: (C,) the units.  kron: (n n, taps), of no rows where Winograd does not serve.
     """
+
+    A: Array
+    target: Array
+    w_0: Array
+    inverse: Array
+    scale: Array
+    kron: Array
+
+
+def problem(H: Array, B: Array, start: Array, kron: Array | None, settings: Reconstruction) -> Problem:
+    """H: (taps C, taps C), B: (taps C, K): means of X^T X and X^T Y.  start: (taps, C, K) the dense weights."""
     taps, C, K = start.shape
     scale = np.sqrt(np.diagonal(H).reshape(taps, C).mean(axis=0)) + np.float32(1e-6)  # of each input channel
     scale = np.maximum(scale, 1e-3 * scale.max())
@@ -170,9 +188,31 @@ def solve(
     w_0 = (start * scale[:, None]).reshape(-1, K)
     target = B / each[:, None] + damping * w_0
     pull_sd, pull_wd = np.float32(settings.spatial_pull), np.float32(settings.winograd_pull)
-    if kron is None or not small:
+    if kron is None:
         kron = np.zeros((0, taps), np.float32)
     inverse = _inverse(A + pull_sd * np.eye(len(A), dtype=np.float32) + pull_wd * np.kron(kron.T @ kron, np.eye(C)))
+    return Problem(A, target, w_0, inverse, scale, kron)
+
+
+def solve(
+    H: Array, B: Array, start: Array, kron: Array | None, zeros: int, small: int, settings: Reconstruction
+) -> tuple[Array, float]:
+    """(weights (taps, C, K) with that many zeros, share of the energy of W in its small entries).
+
+    H, B, start: as ``problem``.  kron: (n n, taps), vec(W) = kron vec(w), or None where Winograd does not serve.
+    small: entries of W to be small.
+    """
+    return sparse_solution(problem(H, B, start, kron if small else None, settings), zeros, small, settings)
+
+
+def sparse_solution(
+    problem: Problem, zeros: int, small: int, settings: Reconstruction, exact: bool = False
+) -> tuple[Array, float]:
+    """As ``solve``; several numbers of zeros share one inverse.  exact: the small entries of W are zero, too."""
+    A, target, w_0, inverse = problem.A, problem.target, problem.w_0, problem.inverse
+    scale, kron = problem.scale, problem.kron
+    C, K, taps = len(scale), w_0.shape[1], kron.shape[1]
+    pull_sd, pull_wd = np.float32(settings.spatial_pull), np.float32(settings.winograd_pull)
 
     def transformed(w: Array) -> Array:
         return (kron @ w.reshape(taps, C * K)).reshape(len(kron), C, K)
@@ -192,28 +232,60 @@ def solve(
             Q += transformed(w)
             V = Q * _large(np.abs(Q) / scale[:, None], round(share * small))
             Q -= V
-    kept = (Z != 0).astype(np.float32)
     outside = (V == 0).astype(np.float32)
-    Z = _polish(A, target, Z, kept, settings, lambda p: pull_wd * back(outside * transformed(p)))
+    if exact:
+        allowed = _space(Z == 0, V == 0, kron)
+        Z = _polish(A, target, allowed(Z), allowed, settings)
+    else:
+        kept = (Z != 0).astype(np.float32)
+        Z = _polish(A, target, Z, lambda p: kept * p, settings, lambda p: pull_wd * back(outside * transformed(p)))
     W = transformed(Z) / scale[:, None]
     gone = float((W * W * outside).sum()) / max(float((W * W).sum()), 1e-20) if W.size else 0.0
     return Z.reshape(taps, C, K) / scale[:, None], gone
 
 
+def _space(zero: NDArray[np.bool_], zero_wd: NDArray[np.bool_], kron: Array) -> Callable[[Array], Array]:
+    """Onto the weights (taps C, K) with these zeros.  zero: the same shape, zero_wd: (n n, C, K)."""
+    taps, K = kron.shape[1], zero.shape[1]
+
+    def filters(rows: NDArray[Any]) -> NDArray[Any]:
+        return np.ascontiguousarray(rows.reshape(taps, -1, K).transpose(2, 1, 0))
+
+    of_w = filters(zero)[..., None]
+    of_W = np.ascontiguousarray(zero_wd.transpose(2, 1, 0))[..., None] if len(kron) else None
+    zeros = hold(of_w, of_W, kron if len(kron) else None)
+
+    def project(w: Array) -> Array:
+        each = filters(w)[..., None]
+        zeros.project(each)
+        return np.ascontiguousarray(each[..., 0].transpose(2, 1, 0)).reshape(w.shape)
+
+    return project
+
+
 def _polish(
-    A: Array, target: Array, w: Array, kept: Array, settings: Reconstruction, more: Callable[[Array], Array]
+    A: Array,
+    target: Array,
+    w: Array,
+    allowed: Callable[[Array], Array],
+    settings: Reconstruction,
+    more: Callable[[Array], Array] | None = None,
 ) -> Array:
-    """Conjugate gradients on (A + more) w = target among the kept weights, every filter (column) for itself."""
+    """Conjugate gradients on (A + more) w = target among the weights that ``allowed`` projects onto, every filter
+    (column) for itself.
+    """
 
     def apply(p: Array) -> Array:
-        return kept * (A @ p + more(p))
+        return allowed(A @ p if more is None else A @ p + more(p))
 
-    r = kept * target - apply(w)
+    r = allowed(target) - apply(w)
     p, old = r, (r * r).sum(axis=0)
+    done = np.float32(SOLVED**2) * (target * target).sum(axis=0)
     for _ in range(settings.polish):
         Ap = apply(p)
-        w = w + p * (old / np.maximum((p * Ap).sum(axis=0), np.float32(1e-30)))
-        r = r - Ap * (old / np.maximum((p * Ap).sum(axis=0), np.float32(1e-30)))
+        length = np.where(old > done, old / np.maximum((p * Ap).sum(axis=0), np.float32(1e-30)), np.float32(0))
+        w = w + p * length
+        r = r - Ap * length
         new = (r * r).sum(axis=0)
         p, old = r + p * (new / np.maximum(old, np.float32(1e-30))), new
     return w

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import time
 from collections.abc import Callable
 from dataclasses import astuple, fields
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
@@ -23,9 +25,10 @@ from accelsim.network.zoo import named_graph
 from accelsim.training import checkpoint
 from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import in_both_domains, top1
-from accelsim.training.hold import held_zeros, projected
+from accelsim.training.hold import exact_shares, held_zeros, projected
 from accelsim.training.kernels import Array
-from accelsim.training.progress import Watch, progress_bar, show_layer
+from accelsim.training.prices import Point, Points, as_plain, chosen, measure
+from accelsim.training.progress import Watch, progress_bar, show_layer, show_prices
 from accelsim.training.psnr import bicubic_psnr, psnr_by_set, psnr_in_both_domains
 from accelsim.training.recipe import Recipe, load_recipe
 from accelsim.training.reconstruction import LayerReport, reconstruct
@@ -42,6 +45,7 @@ from accelsim.training.trainer import StepReport, Trainer
 
 LOG = "log.csv"
 LAYERS = "reconstruction.csv"
+PRICES = "prices.json"
 LAYER_COLUMNS = tuple(field.name for field in fields(LayerReport))
 COLUMNS = (
     *("step", "epoch", "seconds", "loss", "accuracy", "rate", "s_sd", "s_wd", "sparsity_sd", "sparsity_wd"),
@@ -57,7 +61,7 @@ def train_recipe(path: Path, out: Path, resume: bool = False) -> dict[str, Any]:
     """
     recipe = load_recipe(path)
     run = Run(recipe, path, out)
-    if resume:
+    if resume and ((out / checkpoint.STATE).exists() or not (out / PRICES).exists()):
         run.resume()
     elif (out / checkpoint.STATE).exists():
         raise InputError(f"{out}: already holds a run, expected --resume or another folder")
@@ -160,6 +164,15 @@ def start_arrays(graph: Graph, path: Path) -> dict[str, Array]:
         raise InputError(f"{path}: {error}") from None
 
 
+def _cells_beside(weights: Path) -> dict[str, float]:
+    """The relative cells that a checkpoint's card states."""
+    card = weights.with_name(checkpoint.CARD)
+    if weights.name != checkpoint.MODEL or not card.exists():
+        return {}
+    cells: dict[str, float] = json.loads(card.read_text(encoding="utf-8")).get("relative_cells", {})
+    return cells
+
+
 def check_hint(name: str, graph: Graph, teacher: Graph, path: Path) -> None:
     """Raise InputError unless both networks have such a node, of one shape."""
     for network in (graph, teacher):
@@ -228,6 +241,7 @@ class Run:
                     f"{path}: key teacher.hint: {hint!r} comes before {recipe.train_from!r}, expected a node after"
                 )
         self.trainer = Trainer(recipe, graph, arrays, images, teacher, held=held)
+        self.cells = _cells_beside(resolve(recipe.start)) if held and recipe.start is not None else {}
         self.rows: list[dict[str, Any]] = []
         self.hours = 0.0
 
@@ -246,6 +260,7 @@ class Run:
         except ValueError as error:
             raise InputError(f"{where}: {error}") from None
         self.hours = float(notes["hours"])
+        self.cells = notes.get("relative_cells", {})
         log = self.out / LOG
         if log.exists():
             with log.open(newline="", encoding="utf-8") as stream:
@@ -271,15 +286,60 @@ class Run:
 
         source = self.trainer.images
         assert not isinstance(source, Features)
-        index = np.random.default_rng(settings.seed).permutation(len(source))[: settings.images]
-        pixels = source.pairs(index)[0] if isinstance(source, Patches) else source.take(index)
+        index = np.random.default_rng(settings.seed).permutation(len(source))
+
+        def take(some: NDArray[np.int64]) -> Array:
+            pixels = source.pairs(some)[0] if isinstance(source, Patches) else source.take(some)
+            return self.graph.preprocessing.apply(pixels)
+
         sparsity = (joint.spatial * (joint.mode != "wd"), joint.winograd * (joint.mode != "sd"))
         regularizer = JointRegularizer(self.graph, joint.tiles, joint.exclude)
         network = Network(self.graph, self.trainer.model())
-        images = self.graph.preprocessing.apply(pixels)
-        self.trainer.replace(reconstruct(network, images, regularizer, sparsity, settings, note))
+        images, shares = take(index[: settings.images]), None
+        if settings.budget is not None:
+            apart = index[settings.images :][-settings.budget.images :]
+            if len(apart) < settings.budget.images:
+                raise InputError(
+                    f"{self.path}: key reconstruction.budget.images: {settings.budget.images} beside the "
+                    f"{settings.images} of reconstruction.images, expected at most {len(index)} together"
+                )
+            points = self._points(network, images, take(apart), regularizer)
+            shares = self._shares(network, points, regularizer)
+        self.trainer.replace(reconstruct(network, images, regularizer, sparsity, settings, note, shares))
         self.hours = (time.perf_counter() - started) / 3600
         self._save_state()
+
+    def _points(self, network: Network, images: Array, apart: Array, regularizer: JointRegularizer) -> Points:
+        """Measured layer by layer; those in the folder that this recipe has measured already stay."""
+        recipe, where = self.recipe, self.out / PRICES
+        settings = recipe.reconstruction
+        assert settings is not None
+        assert settings.budget is not None
+        of = recipe.model_dump(mode="json")
+        del of["reconstruction"]["budget"]["ratio"], of["reconstruction"]["budget"]["cost_reduction"]
+        content: dict[str, Any] = {"of": of, "layers": {}}
+        if where.exists():
+            found = json.loads(where.read_text(encoding="utf-8"))
+            content = found if found.get("of") == of else content
+
+        def note(layer: str, some: list[list[Point]]) -> None:
+            content["layers"] |= as_plain({layer: some})
+            write_text(where, json.dumps(content))
+            show_prices(layer, some)
+
+        return measure(network, images, apart, regularizer, settings.budget, settings, content["layers"], note)
+
+    def _shares(self, network: Network, points: Points, regularizer: JointRegularizer) -> dict[str, tuple[int, int]]:
+        """How many zeros of either domain each layer gets by the budgets."""
+        settings = self.recipe.reconstruction
+        assert settings is not None
+        assert settings.budget is not None
+        try:
+            taken = chosen(network, points, regularizer, settings.budget)
+        except ValueError as error:
+            raise InputError(f"{self.path}: key reconstruction.budget: {error}") from None
+        self.cells = {f"{name}.weight": price.cell for name, price in taken.items()}
+        return {name: (price.zeros_sd, price.zeros_wd) for name, price in taken.items()}
 
     def train(self, watch: Watch | None = None) -> dict[str, Any]:
         """Train to the end.  The model is measured and written after every epoch, the state more often if asked for.
@@ -355,9 +415,13 @@ class Run:
         if recipe.joint is not None:
             regularizer = JointRegularizer(self.graph, recipe.joint.tiles, recipe.joint.exclude)
             targets = recipe.joint.spatial, recipe.joint.winograd
+            if recipe.joint.hold == "exact" or (recipe.reconstruction is not None and recipe.reconstruction.budget):
+                targets = exact_shares(regularizer, arrays)
             thresholds = regularizer.thresholds(arrays, *targets)
             card |= {"theta_sd": thresholds[0], "theta_wd": thresholds[1], "winograd_m": regularizer.winograd}
             card |= {"sparsity_sd": targets[0], "sparsity_wd": targets[1]}
+        if self.cells:
+            card["relative_cells"] = self.cells
         if isinstance(images, Photographs):
             card["psnr"] = {"bicubic": bicubic_psnr(images)}
             if regularizer is None:
@@ -376,4 +440,5 @@ class Run:
         """Write what a resumed run goes on from."""
         state, notes = self.trainer.state()
         notes = notes | {"recipe": self.recipe.model_dump(mode="json"), "hours": self.hours}
+        notes |= {"relative_cells": self.cells} if self.cells else {}
         checkpoint.save_state(self.out, state, notes)
