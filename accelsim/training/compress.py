@@ -84,7 +84,7 @@ def compress_checkpoint(
         zeros = zeros_of_filters(network, tiles, s_wd, quantized.quantizer)
         quantized = with_zeros(quantized, network, zeros)
     if recipe.fit is not None:
-        quantized = fitted(quantized, network, zeros, images.drawn(recipe.fit))
+        quantized = fitted(quantized, network, zeros, images.drawn(recipe.fit), recipe.bit_price)
     theta_wd = winograd_threshold(quantized.network, tiles, s_wd)
     if recipe.hold:
         theta_wd = max(theta_wd, EXACT * min(quantized.quantizer.cells.values()))

@@ -55,7 +55,8 @@ class CompressionRecipe(_Section):
     finds them (``ratedistortion``).
     spatial, winograd: sparsities to prune to; by default the checkpoint's.  hold: round weights that cancel in the
     Winograd domain together, so that the zeros there stay exact (``held``; not dithered, not tuned).  fit: on so many
-    training images each weight rounded makes up for what those before it lost (``rounding``; not dithered, not tuned).
+    training images each weight rounded makes up for what those before it lost (``rounding``; not dithered, not tuned);
+    bit_price: of a bit then, where the squared error of a whole cell costs 1 (about 0.1 suits a coder).
     correct: biases make up for what the mean output of each channel has lost on the calibration images (``correct``).
     tile: m of F(m, r), for the layers that the checkpoint has in the Winograd domain.  dither: its seed, for dithered
     quantization.  data: training images calibrate (the first ``calibration``) and fine-tune, test images measure;
@@ -71,6 +72,7 @@ class CompressionRecipe(_Section):
     winograd: Share | None = None
     hold: bool = False
     fit: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    bit_price: Annotated[float, Field(ge=0, le=10)] = 0.0
     correct: bool = False
     tile: Annotated[int, Field(ge=1, le=6)] = 2
     dither: Annotated[int, Field(ge=0, lt=1 << 63)] | None = None
@@ -89,6 +91,8 @@ class CompressionRecipe(_Section):
             raise ValueError("hold: expected neither dither nor tune, which would move weights that cancel apart")
         if self.fit is not None and (self.dither is not None or self.tune is not None):
             raise ValueError("fit: expected neither dither nor tune, for it chooses the indices itself")
+        if self.bit_price and self.fit is None:
+            raise ValueError("bit_price: expected the key fit, which rounds at a price")
         for key in ("search", "fit", "correct", "tune"):
             if getattr(self, key) and self.data is None:
                 raise ValueError(f"{key}: expected the key data to name its images")

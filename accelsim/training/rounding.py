@@ -8,9 +8,12 @@ Filters with given zeros are w = D M z: a whole basis M (``whole_bases``), whole
 over whole z is the search for the nearest point of a lattice.  Babai's nearest plane: with A = L L^T the coordinates
 are rounded one after another, each where the errors of those before it put its best value (which is what Frantar et
 al., arXiv:2210.17323, do for all channels in one order and without zeros); the coordinates of the largest diagonal come
-first, and some sweeps of single improvements last.  Layer after layer (``reconstruction.refit``): X are the inputs that
-the rounded layers before it give, Y what the layer gave before anything was rounded.  So errors in the directions that
-carry images, their means above all, are made up for at once, where rounding to the nearest lets them add up.
+first, and some sweeps of single improvements last.  With a price on bits (``bitprice``) a coordinate may be zero, too,
+where that saves more than it spoils; zeros of a whole basis's coordinates keep those of the filters.
+
+Layer after layer (``reconstruction.refit``): X are the inputs that the rounded layers before it give, Y what the layer
+gave before anything was rounded.  So errors in the directions that carry images, their means above all, are made up for
+at once, where rounding to the nearest lets them add up.
 """
 
 from collections.abc import Mapping
@@ -24,6 +27,7 @@ from accelsim.compression.held import Mask, whole_bases, whole_with_zeros
 from accelsim.compression.joint import JointRegularizer
 from accelsim.compression.quantize import Levels, Quantizer, plain_codebook
 from accelsim.network.graph import Network
+from accelsim.training.bitprice import CONTEXTS, RunningCounts
 from accelsim.training.kernels import Array
 from accelsim.training.reconstruction import Moments, refit
 
@@ -57,10 +61,11 @@ def with_zeros(quantized: Quantized, network: Network, zeros: Zeros) -> Quantize
     return _of_indices(quantized, indices)
 
 
-def fitted(quantized: Quantized, network: Network, zeros: Zeros, images: Array) -> Quantized:
+def fitted(quantized: Quantized, network: Network, zeros: Zeros, images: Array, price: float = 0.0) -> Quantized:
     """``quantized``, but rounded anew so that each layer gives what it gave before; biases take up the mean error.
 
     network: before quantization.  images: (N, H, W, C) float32, preprocessed.  Layers with groups stay as they are.
+    price: as ``nearest_point``.
     """
     indices, whole = dict(quantized.indices), Quantizer(quantized.quantizer.cells, np.zeros(0))
     layers = [name.removesuffix(".weight") for name in indices]
@@ -70,7 +75,7 @@ def fitted(quantized: Quantized, network: Network, zeros: Zeros, images: Array) 
         w = network.arrays[name]
         K, C = w.shape[:2]
         bases = whole_bases(w.reshape(K, C, -1, 1) == 0, *zeros.get(layer, (None, None)))
-        n = whole_weights(moments, w.reshape(K, C, -1), whole.cells[name], bases.reshape(K, C, *bases.shape[1:]))
+        n = whole_weights(moments, w.reshape(K, C, -1), whole.cells[name], bases.reshape(K, C, *bases.shape[1:]), price)
         indices[name] = n.reshape(w.shape)
         return whole.decode(name, n).transpose(2, 1, 0)
 
@@ -78,10 +83,11 @@ def fitted(quantized: Quantized, network: Network, zeros: Zeros, images: Array) 
     return _of_indices(replace(quantized, network=Network(network.graph, arrays)), indices)
 
 
-def whole_weights(moments: Moments, w: Array, cell: float, bases: Matrix) -> Levels:
+def whole_weights(moments: Moments, w: Array, cell: float, bases: Matrix, price: float = 0.0) -> Levels:
     """Indices of a layer's weights: (K, C, taps) int32.
 
     moments: rows of X are (taps x channels).  w: (K, C, taps) before.  bases: (K, C, taps, taps) of each 2-D filter.
+    price: as ``nearest_point``.
     """
     K, C, taps = w.shape
     H = _channels_first(moments.H.astype(np.float64), C, taps)
@@ -89,7 +95,7 @@ def whole_weights(moments: Moments, w: Array, cell: float, bases: Matrix) -> Lev
     damping = DAMPING * np.diagonal(H).mean() + 1e-12
     H[np.diag_indices_from(H)] += damping
     B = _channels_first(moments.B.astype(np.float64), C, taps) + damping * w.reshape(K, -1).T
-    n = np.zeros((K, C * taps))
+    n, counts = np.zeros((K, C * taps)), RunningCounts()
     for first in range(0, K, CHANNELS):
         block = range(first, min(first + CHANNELS, K))
         vectors = [_vectors(bases[k]) for k in block]
@@ -99,25 +105,48 @@ def whole_weights(moments: Moments, w: Array, cell: float, bases: Matrix) -> Lev
             own = slice(M.shape[1])
             A[i, own, own] = cell**2 * M.T @ H[np.ix_(rows, rows)] @ M
             b[i, own] = cell * M.T @ B[rows, k]
-        for k, (rows, M), z in zip(block, vectors, nearest_point(A, b), strict=True):
+        real = np.arange(free) < np.array([[M.shape[1]] for _, M in vectors])
+        for k, (rows, M), z in zip(block, vectors, nearest_point(A, b, price, counts, real), strict=True):
             n[k, rows] = M @ z[: M.shape[1]]
     return np.rint(n).reshape(w.shape).astype(np.int32)
 
 
-def nearest_point(A: Matrix, b: Matrix) -> Matrix:
-    """Whole z, each (d,), for which z^T A z - 2 b^T z is small.  A: (K, d, d) positive definite, b: (K, d)."""
+def nearest_point(
+    A: Matrix,
+    b: Matrix,
+    price: float = 0.0,
+    counts: RunningCounts | None = None,
+    real: NDArray[np.bool_] | None = None,
+) -> Matrix:
+    """Whole z, each (d,), for which z^T A z - 2 b^T z is small.  A: (K, d, d) positive definite, b: (K, d).
+
+    price: of a bit of z, where the error of a whole step of one coordinate, as they are on average, costs 1; then each
+    is floor, ceil or zero of its best value.  counts: to go on with.  real: (K, d) which coordinates there are; all.
+    """
     each = np.arange(len(b))[:, None]
     order = np.argsort(np.diagonal(A, axis1=1, axis2=2), axis=1, kind="stable")
     A, b = A[each[:, :, None], order[:, :, None], order[:, None, :]], b[each, order]
     L = np.linalg.cholesky(A)
     rest, z = np.linalg.solve(L, b[..., None])[..., 0], np.zeros_like(b)
+    stiffness, diagonal = np.diagonal(L, axis1=1, axis2=2) ** 2, np.diagonal(A, axis1=1, axis2=2)
+    counted = np.ones(b.shape, np.bool_) if real is None else real[each, order]
+    counts = counts or RunningCounts()
+    rank = np.cumsum(counted, axis=1) - counted
+    context = rank * CONTEXTS // np.maximum(counted.sum(axis=1, keepdims=True), 1)
+    cost = price * float(stiffness[counted].mean()) if counted.any() else 0.0
+
+    def whole(i: int, wanted: Matrix, stiff: Matrix) -> Matrix:
+        return np.rint(wanted) if not price else counts.cheapest(wanted, stiff, context[:, i], cost)
+
     for i in reversed(range(b.shape[1])):
-        z[:, i] = np.rint(rest[:, i] / L[:, i, i])
+        z[:, i] = whole(i, rest[:, i] / L[:, i, i], stiffness[:, i])
         rest -= L[:, i, :] * z[:, i, None]
-    slope, diagonal = b - np.einsum("kij,kj->ki", A, z), np.diagonal(A, axis1=1, axis2=2)
+        if price:
+            counts.add(z[counted[:, i], i], context[counted[:, i], i])
+    slope = b - np.einsum("kij,kj->ki", A, z)
     for _ in range(SWEEPS):
         for i in range(b.shape[1]):
-            move = np.rint(slope[:, i] / diagonal[:, i])
+            move = whole(i, z[:, i] + slope[:, i] / diagonal[:, i], diagonal[:, i]) - z[:, i]
             z[:, i] += move
             slope -= A[:, i, :] * move[:, None]
     found = np.empty_like(z)
