@@ -48,6 +48,7 @@ DAMPING = 1e-3  # as in ``rounding``
 SAMPLE = 1 << 14  # filters of a layer, about, that are rounded
 VALUE_BITS = 12  # of biases
 SPARE_BITS = 8 * 4000  # the file's description
+RESERVE = 0.03  # of either budget: a network made sparse layer after layer has not just the zeros of each alone
 
 Values = dict[str, list[Array]]  # chunks of images, by node
 
@@ -159,7 +160,7 @@ def chosen(network: Network, points: Points, regularizer: JointRegularizer, budg
         Options(*(np.array([getattr(price, key) for price in some]) for key in ("loss", "bits", "multiplies")))
         for some in prices.values()
     ]
-    taken = choose(options, bits, dense / budget.cost_reduction)
+    taken = choose(options, (1 - RESERVE) * bits, (1 - RESERVE) * dense / budget.cost_reduction)
     return {name: some[i] for (name, some), i in zip(prices.items(), taken, strict=True)}
 
 
@@ -211,7 +212,7 @@ def _of_layer(
                 used = [1 - exact_zeros(kron @ flat.reshape(kron.shape[1], C * K)) / (len(kron) * K * C)] * len(levels)
             else:
                 used = [np.count_nonzero(n) / n.size for n in levels]
-            bits = [efficiency * w.size / n.size * _entropy(n) for n in levels]
+            bits = [efficiency * _entropy(n) * w.size / n.size for n in levels]
             row.append(
                 Point(
                     loss=max(loss(found), 1e-9),
@@ -249,9 +250,10 @@ def _rounded(found: Array, kron: Array | None, cells: list[float]) -> tuple[list
     gram = bases.swapaxes(1, 2) @ bases
     gram[:, np.arange(free.shape[1]), np.arange(free.shape[1])] += ~free
     k = free.sum(axis=1)
-    weighs = float(np.sum(k * np.linalg.det(gram) ** (1 / np.maximum(k, 1))))
+    volume = np.linalg.det(gram)  # squared
+    weighs = float(np.sum(k * volume ** (1 / np.maximum(k, 1))))
     whole = [whole_with_zeros(filters[..., None] / cell, zero[..., None], zero_wd, kron)[..., 0] for cell in cells]
-    return whole, weighs / max(np.count_nonzero(~zero), 1)
+    return whole, weighs / max(int(np.count_nonzero(~zero)), 1)
 
 
 def between(grid: list[list[Point]], w: Array, kron: Array | None, budget: Budget) -> list[Price]:

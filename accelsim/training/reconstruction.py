@@ -180,7 +180,7 @@ def problem(H: Array, B: Array, start: Array, kron: Array | None, settings: Reco
     """H: (taps C, taps C), B: (taps C, K): means of X^T X and X^T Y.  start: (taps, C, K) the dense weights."""
     taps, C, K = start.shape
     scale = np.sqrt(np.diagonal(H).reshape(taps, C).mean(axis=0)) + np.float32(1e-6)  # of each input channel
-    scale = np.maximum(scale, 1e-3 * scale.max())
+    scale = np.maximum(scale, np.float32(1e-3) * scale.max())
     each = np.tile(scale, taps)
     A = H / each[:, None] / each
     damping = np.float32(settings.damping)
@@ -299,7 +299,7 @@ def _inverse(A: NDArray[Any]) -> Array:
     return lower + np.tril(inverse, -1).T
 
 
-def _large(magnitudes: Array, zeros: int) -> NDArray[np.bool_]:
+def _large(magnitudes: NDArray[Any], zeros: int) -> NDArray[np.bool_]:
     """All but the smallest ``zeros``."""
     if not zeros:
         return np.ones(magnitudes.shape, np.bool_)

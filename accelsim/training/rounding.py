@@ -132,7 +132,7 @@ def nearest_point(
     counted = np.ones(b.shape, np.bool_) if real is None else real[each, order]
     counts = counts or RunningCounts()
     rank = np.cumsum(counted, axis=1) - counted
-    context = rank * CONTEXTS // np.maximum(counted.sum(axis=1, keepdims=True), 1)
+    context = np.minimum(rank * CONTEXTS // np.maximum(counted.sum(axis=1, keepdims=True), 1), CONTEXTS - 1)
     cost = price * float(stiffness[counted].mean()) if counted.any() else 0.0
 
     def whole(i: int, wanted: Matrix, stiff: Matrix) -> Matrix:
