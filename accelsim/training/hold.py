@@ -46,9 +46,14 @@ def exact_shares(regularizer: JointRegularizer, arrays: Mapping[str, Array]) -> 
     """(s_SD, s_WD): the shares of all weights that are zero, in the Winograd domain but for float32 sums."""
     weights = [arrays[f"{name}.weight"] for name in regularizer.spatial]
     filters = list(regularizer.pruned_winograd(arrays, -1.0).values())
-    zeros_sd = sum(w.size - np.count_nonzero(w) for w in weights) / max(sum(w.size for w in weights), 1)
-    zeros_wd = sum(exact_zeros(W) for W in filters) / max(sum(W.size for W in filters), 1)
-    return float(zeros_sd), zeros_wd
+    zeros_sd = sum(w.size - int(np.count_nonzero(w)) for w in weights)
+    zeros_wd = sum(exact_zeros(W) for W in filters)
+    return _share(zeros_sd, sum(w.size for w in weights)), _share(zeros_wd, sum(W.size for W in filters))
+
+
+def _share(zeros: int, size: int) -> float:
+    """Rounded down by half a weight, so that this share of them all is not one more."""
+    return max(zeros - 0.5, 0.0) / max(size, 1)
 
 
 def exact_zeros(W: Array) -> int:

@@ -3,7 +3,8 @@
 One layer at a time is reconstructed alone (``reconstruction``), over a grid of shares of zeros in both domains, which
 are exact, while all others stay dense; the loss is how far the network's output moves from the dense one's on
 calibration images kept apart: the divergence KL(dense || sparse) of a classifier, the relative squared error of any
-other network.  One factorization serves a layer's whole grid; shares between those measured are interpolated.
+other network.  One factorization serves a layer's whole grid; shares between those measured are interpolated.  Of a
+large layer only every so many filters change, and the loss is taken to be so many times as large.
 
 Cells are not tried but reckoned.  Rounding by the nearest plane (``rounding``) adds D^2 / 12 sum L_ii^2 to a filter's
 squared error, with L L^T the moments of the inputs of the weights that are left (of as many at random).  Filters whose
@@ -45,6 +46,7 @@ from accelsim.training.reconstruction import (
 OFFSETS = (-0.08, 0.04)  # of the share of zeros in the Winograd domain from that in the spatial one
 BETWEEN = 4  # steps from one measured share to the next
 DAMPING = 1e-3  # as in ``rounding``
+LARGE = 580_000  # weights of a layer: of a larger one some filters stand for all
 SAMPLE = 1 << 14  # filters of a layer, about, that are rounded
 VALUE_BITS = 12  # of biases
 SPARE_BITS = 8 * 4000  # the file's description
@@ -119,13 +121,16 @@ def measure(
         elif node.name in regularizer.spatial and (isinstance(node.layer, Linear) or _plain(node)):
             moments = _moments(node, dense[node.inputs[0]], dense[node.name], settings.positions, settings.seed)
 
-            def loss(found: Array, own: Moments = moments, i: int = i, before: Values = before) -> float:
+            def loss(found: Array, every: int, own: Moments = moments, i: int = i, before: Values = before) -> float:
                 name = graph.nodes[i].name
-                w = arrays[f"{name}.weight"]
-                changed = {**arrays, f"{name}.weight": found.transpose(2, 1, 0).reshape(w.shape)}
+                w = arrays[f"{name}.weight"].copy()
+                w[::every] = found.transpose(2, 1, 0).reshape(w[::every].shape)
+                changed = {**arrays, f"{name}.weight": w}
                 if f"{name}.bias" in arrays:
-                    changed[f"{name}.bias"] = own.y - found.reshape(-1, len(w)).T @ own.x
-                return _distance(_outcome(network, i, before, changed), truth)
+                    bias = arrays[f"{name}.bias"].copy()
+                    bias[::every] = own.y[::every] - found.reshape(-1, found.shape[2]).T @ own.x
+                    changed[f"{name}.bias"] = bias
+                return every * _distance(_outcome(network, i, before, changed), truth)
 
             kron = regularizer.kron.get(node.name)
             w = arrays[f"{node.name}.weight"]
@@ -186,36 +191,40 @@ def _of_layer(
     w: Array,
     kron: Array | None,
     multiplies: int,
-    loss: Callable[[Array], float],
+    loss: Callable[[Array, int], float],
     budget: Budget,
     settings: Reconstruction,
 ) -> list[list[Point]]:
-    """One layer's grid.  w: its weights.  multiplies: of all of them.  loss: with other weights (taps, C, K)."""
-    K, C = w.shape[:2]
-    start = w.reshape(K, C, -1).transpose(2, 1, 0)
+    """One layer's grid.  w: its weights.  multiplies: of all of them.  loss: with other weights (taps, C, filters) in
+    every so many filters.
+    """
+    every = max(1, w.size // LARGE)
+    K, (some, C) = len(w), w[::every].shape[:2]
+    start = np.ascontiguousarray(w[::every].reshape(some, C, -1).transpose(2, 1, 0))
     settings = settings.model_copy(update={"iterations": budget.iterations, "polish": budget.polish})
-    least = problem(moments.H, moments.B, start, kron, settings)
+    least = problem(moments.H, np.ascontiguousarray(moments.B[:, ::every]), start, kron, settings)
     noise = [_noise(moments.H, 1 - share, settings.seed) for share in budget.zeros]
     efficiency = 0.0
     grid: list[list[Point]] = []
     for offset in OFFSETS if kron is not None else (0.0,):
         row = []
         for share, alone in zip(budget.zeros, noise, strict=True):
-            found, _ = sparse_solution(least, *_goals(w, kron, share, offset), settings, exact=True)
-            flat = found.reshape(-1, K)
-            error = moments.energy + float(np.sum(flat * (moments.H @ flat - 2 * moments.B)))
+            found, _ = sparse_solution(least, *_goals(w[::every], kron, share, offset), settings, exact=True)
+            flat = found.reshape(-1, some)
+            apart = flat - start.reshape(-1, some)
+            error = every * float(np.sum(apart * (moments.H @ apart)))
             square = float(np.mean(flat[flat != 0] ** 2)) if flat.any() else 1e-20
             levels, lattice = _rounded(found, kron, [cell * np.sqrt(square) for cell in budget.cells])
             if not efficiency:
                 efficiency = encode_context([levels[0]])[1][0] / max(_entropy(levels[0]), 1.0)
             if kron is not None:
-                used = [1 - exact_zeros(kron @ flat.reshape(kron.shape[1], C * K)) / (len(kron) * K * C)] * len(levels)
+                used = [1 - exact_zeros(kron @ flat.reshape(len(found), -1)) / (len(kron) * some * C)] * len(levels)
             else:
                 used = [np.count_nonzero(n) / n.size for n in levels]
             bits = [efficiency * _entropy(n) * w.size / n.size for n in levels]
             row.append(
                 Point(
-                    loss=max(loss(found), 1e-9),
+                    loss=max(loss(found, every), 1e-9),
                     error=max(error, 1e-20),
                     noise=K * alone * lattice,
                     square=square,

@@ -41,11 +41,14 @@ Zeros = Mapping[str, tuple[Mask, Array]]  # of W, and kron (vec(W) = kron vec(w)
 
 
 def zeros_of_filters(network: Network, tiles: Mapping[str, int], sparsity: float, quantizer: Quantizer) -> Zeros:
-    """Which entries of W are zeros: the smallest of all layers together, and those that are nothing beside a cell."""
+    """Which entries of W are zeros: the smallest of all layers together, and those that are nothing beside a cell of
+    their layer.
+    """
     regularizer = JointRegularizer(network.graph, {"default": 0} | dict(tiles))
     theta = max(winograd_threshold(network, tiles, sparsity), EXACT * min(quantizer.cells.values()))
     filters = regularizer.pruned_winograd(network.arrays, theta)
-    return {layer: (W == 0, regularizer.kron[layer]) for layer, W in filters.items()}
+    nothing = {layer: EXACT * quantizer.cells[f"{layer}.weight"] for layer in filters}
+    return {layer: (np.abs(W) <= nothing[layer], regularizer.kron[layer]) for layer, W in filters.items()}
 
 
 def with_zeros(quantized: Quantized, network: Network, zeros: Zeros) -> Quantized:
