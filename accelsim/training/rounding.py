@@ -21,6 +21,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import linalg, sparse
 
 from accelsim.compression.compress import Quantized, winograd_threshold
 from accelsim.compression.held import Mask, whole_bases, whole_with_zeros
@@ -106,8 +107,8 @@ def whole_weights(moments: Moments, w: Array, cell: float, bases: Matrix, price:
         A, b = np.tile(np.eye(free), (len(block), 1, 1)), np.zeros((len(block), free))
         for i, (k, (rows, M)) in enumerate(zip(block, vectors, strict=True)):
             own = slice(M.shape[1])
-            A[i, own, own] = cell**2 * M.T @ H[np.ix_(rows, rows)] @ M
-            b[i, own] = cell * M.T @ B[rows, k]
+            A[i, own, own] = cell**2 * (M.T @ (M.T @ H[np.ix_(rows, rows)]).T)
+            b[i, own] = cell * (M.T @ B[rows, k])
         real = np.arange(free) < np.array([[M.shape[1]] for _, M in vectors])
         for k, (rows, M), z in zip(block, vectors, nearest_point(A, b, price, counts, real), strict=True):
             n[k, rows] = M @ z[: M.shape[1]]
@@ -130,7 +131,8 @@ def nearest_point(
     order = np.argsort(np.diagonal(A, axis1=1, axis2=2), axis=1, kind="stable")
     A, b = A[each[:, :, None], order[:, :, None], order[:, None, :]], b[each, order]
     L = np.linalg.cholesky(A)
-    rest, z = np.linalg.solve(L, b[..., None])[..., 0], np.zeros_like(b)
+    rest = np.stack([linalg.solve_triangular(own, of, lower=True) for own, of in zip(L, b, strict=True)])
+    z = np.zeros_like(b)
     stiffness, diagonal = np.diagonal(L, axis1=1, axis2=2) ** 2, np.diagonal(A, axis1=1, axis2=2)
     counted = np.ones(b.shape, np.bool_) if real is None else real[each, order]
     counts = counts or RunningCounts()
@@ -157,15 +159,13 @@ def nearest_point(
     return found
 
 
-def _vectors(bases: Matrix) -> tuple[NDArray[np.int64], Matrix]:
+def _vectors(bases: Matrix) -> tuple[NDArray[np.int64], sparse.csr_array]:
     """(which of the C taps weights of a channel enter, (those, basis vectors)).  bases: (C, taps, taps)."""
     taps = bases.shape[1]
     filters, row, column = np.nonzero(bases)
     rows, i = np.unique(filters * taps + row, return_inverse=True)
     columns, j = np.unique(filters * taps + column, return_inverse=True)
-    M = np.zeros((len(rows), len(columns)))
-    M[i, j] = bases[filters, row, column]
-    return rows, M
+    return rows, sparse.csr_array((bases[filters, row, column], (i, j)), (len(rows), len(columns)))
 
 
 def _channels_first(rows: Matrix, C: int, taps: int) -> Matrix:
