@@ -13,7 +13,7 @@ from accelsim.arrays import Floats, Ints
 
 CONTEXTS = 8
 LARGEST = 15
-FIRST = 8.0  # numbers that the first guess counts for: half of them zeros, a quarter ones, and so on
+FIRST = 8.0  # numbers that the first guess counts for: half zeros, a quarter ones, and so on
 
 
 class RunningCounts:

@@ -50,7 +50,8 @@ def choose(layers: Sequence[Options], bits: float, multiplies: float) -> list[in
     found: Ints | None = None
     least = np.array([np.inf, np.inf])
     for price in per_bit:
-        taken = np.stack([_cheapest(layer, price, per_multiply) for layer in layers])  # (layers, prices)
+        # (layers, prices of a multiply)
+        taken = np.stack([_cheapest(layer, price, per_multiply) for layer in layers])
         chosen = list(zip(layers, taken, strict=True))
         loss = np.sum([layer.loss[own] for layer, own in chosen], axis=0)
         used_bits = np.sum([layer.bits[own] for layer, own in chosen], axis=0)

@@ -132,4 +132,6 @@ class Reconstruction(Section):
     """Seed of the choice of images and positions."""
 
     budget: Budget | None = None
-    """Decides how many zeros each layer gets instead of ``joint``; they are then exact in both domains."""
+    """Decides how many zeros each layer gets instead of ``joint``;
+    they are then exact in both domains.
+    """

@@ -5,16 +5,19 @@ their inputs X are those of the layers already made sparse:
 
     minimise  || X w - Y ||^2 + damping |w - w_0|^2     with s_SD of w zero and s_WD of W = G w G^T small.
 
-It is one least-squares problem with two copies of the unknown, Z sparse in the spatial domain and V in the Winograd
-domain, solved by ADMM (Boyd et al. 2011; for one domain Boza, arXiv:2401.02938): H = X^T X is inverted once, each
-iteration solves for w with w pulled to Z and G w G^T to V, and prunes both to a sparsity that grows.  Then the zeros
-of Z stay, and conjugate gradients find the best weights among the others, with the small Winograd entries pulled to
-zero.  With the zeros of both domains to be exact the gradients are projected onto the filters that have them
-(``zero_patterns``).  Weights are measured in units of their input channel's root mean square, so what is zeroed costs
-least in the output.  A layer whose output is added to another's that is there already makes up for what that one has lost, too
-(He et al., arXiv:1707.06168).  How many zeros a layer gets follows from one threshold on the LAMP scores of the dense
-weights (Lee et al., arXiv:2010.07611), in each domain, which do not depend on the scale of a layer: batch-norm may be
-folded; or is given for each layer (``accelsim.training.prices``).  A bias takes up what is left of the mean error.
+It is one least-squares problem with two copies of the unknown, Z sparse in the spatial domain and V
+in the Winograd domain, solved by ADMM (Boyd et al. 2011; for one domain Boza, arXiv:2401.02938): H
+= X^T X is inverted once, each iteration solves for w with w pulled to Z and G w G^T to V, and
+prunes both to a sparsity that grows.  Then the zeros of Z stay, and conjugate gradients find the
+best weights among the others, with the small Winograd entries pulled to zero.  With the zeros of
+both domains to be exact the gradients are projected onto the filters that have them
+(``zero_patterns``).  Weights are measured in units of their input channel's root mean square, so
+what is zeroed costs least in the output.  A layer whose output is added to another's that is there
+already makes up for what that one has lost, too (He et al., arXiv:1707.06168).  How many zeros a
+layer gets follows from one threshold on the LAMP scores of the dense weights (Lee et al.,
+arXiv:2010.07611), in each domain, which do not depend on the scale of a layer: batch-norm may be
+folded; or is given for each layer (``accelsim.training.prices``).  A bias takes up what is left of
+the mean error.
 
 Layers with groups are left as they are.  H is summed over some random positions of each image.
 """

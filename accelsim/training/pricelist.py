@@ -44,7 +44,9 @@ class PriceList:
     def add(self, layer: str, grid: Grid) -> None:
         """Add a layer, by its name, and write the file."""
         self.grids[layer] = grid
-        layers = {name: [[asdict(point) for point in row] for row in own] for name, own in self.grids.items()}
+        layers = {}
+        for name, own in self.grids.items():
+            layers[name] = [[asdict(point) for point in row] for row in own]
         write_text(self._path, json.dumps({"of": self._of, "layers": layers}))
 
 

@@ -50,7 +50,8 @@ LARGE = 580_000  # weights of a layer: of a larger one some filters stand for al
 SAMPLE = 1 << 14  # filters of a layer, about, that are rounded
 VALUE_BITS = 12  # of biases
 SPARE_BITS = 8 * 4000  # the file's description
-RESERVE = 0.03  # of either budget: a network made sparse layer after layer has not just the zeros of each alone
+# Of either budget: a network made sparse layer after layer has not just the zeros of each alone.
+RESERVE = 0.03
 
 Values = dict[str, list[Array]]  # chunks of images, by node
 
@@ -99,7 +100,7 @@ class _Layer:
     w: Array  # all its weights
     kron: Array | None  # (n n, taps), vec(W) = kron vec(w), or None where Winograd does not serve
     multiplies: int  # of all weights, an image
-    loss: Callable[[Array, int], float]  # with other weights (taps, C, filters) in every so many filters
+    loss: Callable[[Array, int], float]  # with weights (taps, C, filters) in every so many filters
 
 
 def measure(
@@ -130,7 +131,9 @@ def measure(
         if node.name in known:
             points[node.name] = known[node.name]
         elif node.name in regularizer.spatial and is_refitted(node):
-            moments = moments_of(node, dense[node.inputs[0]], dense[node.name], settings.positions, settings.seed)
+            inputs = dense[node.inputs[0]]
+            target = dense[node.name]
+            moments = moments_of(node, inputs, target, settings.positions, settings.seed)
             layer = _Layer(
                 moments=moments,
                 w=arrays[f"{node.name}.weight"],
@@ -270,16 +273,19 @@ def _grid(layer: _Layer, settings: Reconstruction) -> Grid:
     for offset in OFFSETS if kron is not None else (0.0,):
         row = []
         for share, alone in zip(budget.zeros, noise, strict=True):
-            found, _ = sparse_solution(problem, *_goals(w, kron, share, offset), settings, exact=True)
+            goals = _goals(w, kron, share, offset)
+            found, _ = sparse_solution(problem, *goals, settings, exact=True)
             flat = found.reshape(-1, some)
             moved = flat - start.reshape(-1, some)
             error = every * float(np.sum(moved * (H @ moved)))
             square = float(np.mean(flat[flat != 0] ** 2)) if flat.any() else 1e-20
-            levels, lattice = _rounded(found, kron, [cell * np.sqrt(square) for cell in budget.cells])
+            cells = [cell * np.sqrt(square) for cell in budget.cells]
+            levels, lattice = _rounded(found, kron, cells)
             if not efficiency:
                 efficiency = encode_context([levels[0]])[1][0] / max(_entropy(levels[0]), 1.0)
             if kron is not None:
-                used = [1 - exact_zeros(kron @ flat.reshape(len(found), -1)) / (len(kron) * some * C)] * len(levels)
+                W = kron @ flat.reshape(len(found), -1)
+                used = [1 - exact_zeros(W) / W.size] * len(levels)
             else:
                 used = [np.count_nonzero(n) / n.size for n in levels]
             row.append(
@@ -311,7 +317,8 @@ def _rounded(found: Array, kron: Array | None, cells: list[float]) -> tuple[list
     found: (taps, C, K).
     """
     filters = np.ascontiguousarray(found.transpose(2, 1, 0))
-    filters = filters[:: max(1, filters.shape[0] * filters.shape[1] // SAMPLE)]  # whole ones: (some, C, taps)
+    every = max(1, filters.shape[0] * filters.shape[1] // SAMPLE)
+    filters = filters[::every]  # whole ones: (some, C, taps)
     zero = filters == 0
     if kron is None:
         return [np.rint(filters / cell).astype(np.int32) for cell in cells], 1.0
@@ -324,7 +331,10 @@ def _rounded(found: Array, kron: Array | None, cells: list[float]) -> tuple[list
     k = free.sum(axis=1)
     volume = np.linalg.det(gram)  # squared
     weighs = float(np.sum(k * volume ** (1 / np.maximum(k, 1))))
-    whole = [whole_with_zeros(filters[..., None] / cell, zero[..., None], zero_wd, kron)[..., 0] for cell in cells]
+    whole = []
+    for cell in cells:
+        n = whole_with_zeros(filters[..., None] / cell, zero[..., None], zero_wd, kron)
+        whole.append(n[..., 0])
     return whole, weighs / max(int(np.count_nonzero(~zero)), 1)
 
 
