@@ -176,9 +176,9 @@ def _contexts(counted: Flags) -> Ints:
 
     counted: (K, d) which coordinates there are, in the order of a growing diagonal.
     """
-    rank = np.cumsum(counted, axis=1) - counted
-    length = np.maximum(counted.sum(axis=1, keepdims=True), 1)
-    return np.minimum(rank * CONTEXTS // length, CONTEXTS - 1)
+    rank: Ints = np.cumsum(counted, axis=1, dtype=np.int64) - counted
+    length = np.maximum(counted.sum(axis=1, keepdims=True, dtype=np.int64), 1)
+    return np.asarray(np.minimum(rank * CONTEXTS // length, CONTEXTS - 1))
 
 
 def _vectors(bases: Floats) -> tuple[Ints, sparse.csr_array]:
