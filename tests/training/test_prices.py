@@ -19,6 +19,9 @@ from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.recipe import Joint
 from accelsim.training import checkpoint
 from accelsim.training.first_weights import initial_arrays
+from accelsim.training.pricelist import PriceList
+from accelsim.training.prices import Point
+from accelsim.training.recipe import Recipe
 from accelsim.training.run import train_recipe
 
 SETTINGS = {"images": 48, "positions": 16, "iterations": 8, "polish": 8, "spatial_pull": 4, "winograd_pull": 4}
@@ -118,3 +121,36 @@ def test_bad_budgets_are_refused_in_one_line(run: tuple[Path, dict]) -> None:
         with pytest.raises(InputError, match=message) as refused:
             train_recipe(path, out)
         assert "\n" not in str(refused.value)
+
+
+def test_a_file_of_other_or_broken_prices_is_not_taken_over(tmp_path: Path) -> None:
+    recipe = Recipe.model_validate(
+        {
+            "network": "resnet20-cifar10",
+            "data": {"kind": "npz", "path": "x"},
+            "epochs": 0,
+            "joint": {},
+            "reconstruction": SETTINGS | {"budget": BUDGET},
+        }
+    )
+    path = tmp_path / "prices.json"
+    prices = PriceList(path, recipe)
+    prices.add("a", [[Point(loss=0.5, error=2.0, noise=3.0, square=1.0, bits=[8.0, 7.0], multiplies=[6.0, 5.0])]])
+    assert PriceList(path, recipe).grids == prices.grids
+    assert PriceList(path, recipe.model_copy(update={"seed": 1})).grids == {}
+    for change in ('{"of": {}', "[]", "{}", path.read_text().replace('"loss": 0.5', '"loss": "much"')):
+        path.write_text(change)
+        with pytest.raises(InputError, match=r"prices\.json: .*expected the prices of this run's layers") as refused:
+            PriceList(path, recipe)
+        assert "\n" not in str(refused.value)
+
+
+def test_cells_of_a_budget_need_a_checkpoint_that_has_them(tmp_path: Path) -> None:
+    settings = CompressionRecipe(relative_cell="budget", hold=True)
+    checkpoint_folder = Path("models/checkpoints/resnet20-joint-refined")
+    with pytest.raises(InputError, match=r"resnet20-joint-refined: states no relative_cells"):
+        compress_checkpoint(checkpoint_folder, tmp_path / "x.dual", settings)
+    assert checkpoint.relative_cells({}) == {}
+    for cell in (0, -1, "wide", True, None):
+        with pytest.raises(ValueError, match="expected a positive number"):
+            checkpoint.relative_cells({"relative_cells": {"a.weight": cell}})
