@@ -29,6 +29,7 @@ one only: its rows fall free one by one.
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -41,6 +42,8 @@ from accelsim.simulator.storage.weights import executed_macs, weight_tile_bytes
 from accelsim.simulator.tiles.tiling import Axis, input_extents, tile_sizes
 from accelsim.simulator.time.schedule import Schedule, changes, untransformed
 from accelsim.workload import LayerWork
+
+Words = TypeVar("Words", float, Ints)
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,16 @@ class KernelPart:
     span: int  # inputs that a row's window spans
     parts: int  # that the kernel is cut into
 
+    @property
+    def pass_weights(self) -> int:
+        """Weights of a filter and channel that a pass works on."""
+        return self.rows * self.taps
+
+    @property
+    def weights(self) -> int:
+        """Weights of a filter and channel, padding of the parts included."""
+        return self.pass_weights * self.parts
+
 
 def kernel_part(work: LayerWork, machine: RowStationaryDescription) -> KernelPart:
     """The whole kernel where the array and the scratch-pads can hold it, else equal parts of it."""
@@ -82,6 +95,17 @@ def kernel_part(work: LayerWork, machine: RowStationaryDescription) -> KernelPar
         span=dilation * (taps - 1) + 1,
         parts=row_parts * tap_parts,
     )
+
+
+def mac_register_bits(machine: RowStationaryDescription) -> int:
+    """Bits that a multiply-accumulate reads and writes in its lane's registers: operands, and the sum twice."""
+    a = machine.arithmetic
+    return a.weight_bits + a.activation_bits + 2 * a.accumulator_bits
+
+
+def received_bits(machine: RowStationaryDescription, filter_words: Words, input_words: Words) -> Words:
+    """Bits that lanes take from the buses of filters and inputs: of one layer, or of many candidates for it."""
+    return filter_words * machine.arithmetic.weight_bits + input_words * machine.arithmetic.activation_bits
 
 
 def sets_of(kernel_rows: int, e: int, rows: int, cols: int) -> tuple[int, int]:
@@ -246,7 +270,7 @@ class _Steps:
         inputs = bus(self.inputs, a.activation_bits, buses.input_bus_bits)
         steady = np.maximum(np.maximum(multiplies, sums), inputs)
 
-        weights = filters * self.c * part.rows * part.taps
+        weights = filters * self.c * part.pass_weights
         first_weights = self.loads_filters * bus(weights, a.weight_bits, buses.filter_bus_bits)
         first_windows = bus(self.high * part.span * self.c, a.activation_bits, buses.input_bus_bits)
         last_sums = bus(filters * self.e, a.accumulator_bits, buses.psum_bus_bits)
@@ -280,12 +304,12 @@ class _Steps:
         a = self.machine.arithmetic
         part = self.part
         mapping = self.mapping
-        filters = self.m * self.c * part.rows * part.taps * part.parts * self.loads_filters
+        filters = self.m * self.c * part.weights * self.loads_filters
         filter_words = float(filters.sum())
         filters_received = float((filters * self.e).sum())
         input_rows = self.n * self.wide * self.c * part.rows * self.e * part.parts
         inputs_received = float((input_rows * -(-self.m // mapping.p)).sum())
-        received = filters_received * a.weight_bits + inputs_received * a.activation_bits
+        received = received_bits(self.machine, filters_received, inputs_received)
 
         psums = self.n * self.e * self.f * self.m
         psums_out = float((psums * part.parts).sum())
@@ -293,13 +317,12 @@ class _Steps:
         hops = part.rows * -(-self.c // mapping.q) - 1
         handed_on = float((psums * part.parts * hops).sum())
 
-        operands = a.weight_bits + a.activation_bits + 2 * a.accumulator_bits
         input_words = float((self.inputs * part.parts * -(-self.m // self.pass_filters)).sum())
         loaded_words = float((self.n * self.rows * self.cols * self.c * self.new_inputs).sum())
         return {
             "mac": macs,
             "gated_mac": idle,
-            "register_bit": macs * operands + idle * a.activation_bits + received,
+            "register_bit": macs * mac_register_bits(self.machine) + idle * a.activation_bits + received,
             "hop_bit": received + (handed_on + psums_in + psums_out) * a.accumulator_bits,
             "weight_read": filter_words * a.weight_bits,
             "input_read": input_words * a.activation_bits,

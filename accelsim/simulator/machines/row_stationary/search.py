@@ -29,8 +29,10 @@ from accelsim.simulator.machines.row_stationary.passes import (
     fresh_extents,
     inputs_stay,
     kernel_part,
+    mac_register_bits,
     padded,
     psum_bytes,
+    received_bits,
     sets_of,
 )
 from accelsim.simulator.storage.weights import filter_bits
@@ -211,7 +213,7 @@ class _Rooms:
         bank = 1024 * pads.bank_kb
         self.banks = np.ceil(held / bank) + np.ceil(step_bytes / bank)
         self.bank_count = bank_count(self.machine)
-        self.filter_bytes = c.p * c.t * c.q * c.r * part.rows * part.taps * a.weight_bits / 8
+        self.filter_bytes = c.p * c.t * c.q * c.r * part.pass_weights * a.weight_bits / 8
         in_pads = (c.p <= pads.psum_words) & (c.q * part.span <= pads.input_words)
         in_pads = in_pads & (c.p * c.q * part.taps <= pads.filter_words)
         below = self._each(c.e, lambda e: sets_of(part.rows, e, array.rows, array.cols)[0])
@@ -298,12 +300,12 @@ class _LayerSums(_Rooms):
         C = work.in_channels
         K = work.out_channels
         fetched = np.where(self.in_pads, 1, self.positions)
-        filters = K * self.channels * part.rows * part.taps * part.parts
+        filters = K * self.channels * part.weights
         rows = np.where(self.in_pads, c.e, work.out_height * self.image_tiles * self.column_tiles)
         filters_received = filters * rows
         input_rows = part.rows * work.out_height * self.wide * N * C * part.parts
         inputs_received = input_rows * -(-self.filters // c.p)
-        received = filters_received * a.weight_bits + inputs_received * a.activation_bits
+        received = received_bits(self.machine, filters_received, inputs_received)
         psums = work.outputs * self.channel_steps * part.parts
         stacked = np.minimum(c.r, -(-self.channels // c.q))
         input_words = N * self.high * self.wide * C * part.parts * self.filter_passes
@@ -326,7 +328,7 @@ class _LayerSums(_Rooms):
         a = self.machine.arithmetic
         part = self.part
         buses = self.machine.row_stationary
-        weights = c.p * c.t * np.minimum(c.q * c.r, self.channels) * part.rows * part.taps
+        weights = c.p * c.t * np.minimum(c.q * c.r, self.channels) * part.pass_weights
         first_weights = weights * a.weight_bits / buses.filter_bus_bits
         tiles = self.image_tiles * self.column_tiles
         whole_strips = work.out_height // c.e
@@ -369,10 +371,8 @@ class _LayerSums(_Rooms):
         if objective == "cycles":
             return np.asarray(cycles)
         table = prices(self.machine)
-        a = self.machine.arithmetic
         macs = self.work.dense_macs
-        operands = a.weight_bits + a.activation_bits + 2 * a.accumulator_bits
-        energy = macs * (table["mac"].pj + operands * table["register_bit"].pj)
+        energy = macs * (table["mac"].pj + mac_register_bits(self.machine) * table["register_bit"].pj)
         energy = energy + static_mw(self.machine) * cycles * self.machine.ns_per_cycle
         for name, bits in self.actions.items():
             energy = energy + bits * table[name].pj
