@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-all test-rtl rtl-area clean
+.PHONY: demo test test-all test-floors test-newest test-rtl rtl-area clean
 
 # Each set-up is a stamp file, so that it is done once and again when the dependencies change.
 $(VENV)/.demo: pyproject.toml
@@ -31,12 +31,43 @@ test: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict accelsim experiments
-	$(BIN)/python -m pytest -m 'not big_data and not slow and not peers'
+	$(BIN)/python -m pytest --numprocesses logical -m 'not big_data and not slow and not peers'
 
 # Everything, with the extras; the tests marked big_data need ACCELSIM_DATA.
 test-all: export OPENBLAS_NUM_THREADS = 1
 test-all: $(VENV)/.all
-	$(BIN)/python -m pytest $(if $(ACCELSIM_DATA),,-m 'not big_data')
+	$(BIN)/python -m pytest --numprocesses logical $(if $(ACCELSIM_DATA),,-m 'not big_data')
+
+# What touches every dependency, in some minutes: the commands, bad input, files, machines, both engines.
+FAST_TESTS := tests/test_cli.py tests/test_bad_input.py tests/test_workload.py tests/dual tests/hardware \
+	tests/simulator/test_engines.py tests/simulator/test_worked_examples.py
+RUN_FAST_TESTS := -m pytest -p no:cacheprovider -m 'not big_data and not slow and not peers' $(FAST_TESTS)
+
+# The lowest versions that pyproject.toml allows, on the lowest Python: a newer one has no wheels of them.
+FLOOR_PYTHON ?= python3.11
+build/floors/.made: pyproject.toml
+	$(FLOOR_PYTHON) -m venv --clear build/floors
+	build/floors/bin/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	print(*(r.replace(">=", "==") for r in p["dependencies"] + p["optional-dependencies"]["test"]), sep="\n")' \
+	> build/floors/constraints.txt
+	build/floors/bin/python -m pip install --quiet --disable-pip-version-check \
+	--constraint build/floors/constraints.txt --editable '.[test]'
+	touch $@
+
+test-floors: export OPENBLAS_NUM_THREADS = 1
+test-floors: build/floors/.made
+	build/floors/bin/python $(RUN_FAST_TESTS)
+
+# The newest Python that is tried, with the newest versions.
+NEWEST_PYTHON ?= python3.13
+build/newest/.made: pyproject.toml
+	$(NEWEST_PYTHON) -m venv --clear build/newest
+	build/newest/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+test-newest: export OPENBLAS_NUM_THREADS = 1
+test-newest: build/newest/.made
+	build/newest/bin/python $(RUN_FAST_TESTS)
 
 # The simulator against register-transfer hardware; writes reports/rtl.md.  UPDATE=1 records tests/rtl/golden.json anew.
 # Verilator 5 comes from the Debian package where it is missing.

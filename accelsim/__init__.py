@@ -175,7 +175,7 @@ def sensitivity(
     if not 1 <= batch <= MAX_BATCH:
         raise InputError(f"batch {batch}, expected 1 to {MAX_BATCH}")
     loaded = [load_hardware(machine) if isinstance(machine, str | Path) else machine for machine in machines]
-    return run(layer_works(model, batch), loaded)
+    return run(tuple(layer_works(model, batch)), loaded)  # made once for all tables and machines
 
 
 def sample_images(model: "DualModel", path: str | Path) -> Path:

@@ -12,9 +12,11 @@ Ints = NDArray[np.int64]  # counts, bytes, cycles, indices
 Flags = NDArray[np.bool_]  # masks
 Levels = NDArray[np.int32]  # quantization indices, and other numbers as a file holds them
 
-ROUNDING_ERROR = 1e-6  # more than sums of many computed parts are off by, less than any part of a byte or cycle
+# More than a computed number of bytes or cycles is off by, and less than any part of one that is meant.
+PRODUCT_ERROR = 1e-9  # of a product of a few numbers
+SUM_ERROR = 1e-6  # of a sum of many of them
 
 
-def round_up(values: ArrayLike) -> Ints:
+def round_up(values: ArrayLike, error: float = PRODUCT_ERROR) -> Ints:
     """Whole numbers of bytes or cycles, rounded up, but not for an error of rounding.  Same shape, int64."""
-    return np.asarray(np.ceil(np.asarray(values, np.float64) - ROUNDING_ERROR)).astype(np.int64)
+    return np.asarray(np.ceil(np.asarray(values, np.float64) - error)).astype(np.int64)

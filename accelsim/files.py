@@ -49,6 +49,7 @@ ONNX_DATA = Kind("the ONNX file's weights", 2 << 30)
 CARD = Kind("a checkpoint's card", 1 << 20)
 STATE = Kind("the state of a run to resume", 4 << 30)
 LOG = Kind("the log of a run", 256 << 20)
+PRICES = Kind("the prices of a run's layers", 256 << 20)
 RESULTS = Kind("a table of `accelsim compare -o`", 64 << 20)
 
 _TYPES = {

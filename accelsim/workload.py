@@ -7,11 +7,11 @@ ride on its output path); flatten, padding and 1 x 1 subsampling (addressing).
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,7 @@ Kind = Literal["conv", "linear", "pool", "add", "other"]
 
 MAX_WEIGHTS = 1 << 28  # of a layer of a table: a gigabyte
 CHANNEL_BLOCK = 16  # input channels are counted, stored and tiled in blocks of this many
+DRAWN_AT_ONCE = 1 << 22  # random numbers
 REMEMBERED = 16  # counts of a layer, each of the size of its masks
 
 
@@ -194,15 +195,47 @@ class LayerTable:
         return sum(_weights(layer) for layer in self.layers)
 
 
-def layer_works(model: DualModel | LayerTable, batch: int = 1) -> tuple[LayerWork, ...]:
-    """What each layer of the model asks, in order, for a batch of images.
+@dataclass(frozen=True)
+class TableWorks(Sequence[LayerWork]):
+    """The layer works of a table, each made when it is asked for, so that one layer's weights are held at a time."""
+
+    table: LayerTable
+    batch: int
+
+    def __len__(self) -> int:
+        return len(self.table.layers)
+
+    @overload
+    def __getitem__(self, index: int) -> LayerWork: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[LayerWork, ...]: ...
+    def __getitem__(self, index: int | slice) -> LayerWork | tuple[LayerWork, ...]:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        return _table_work(self.table, range(len(self))[index], self.batch)
+
+
+def without_weights(works: Sequence[LayerWork]) -> Iterable[LayerWork]:
+    """The layer works with their shapes alone, where that saves to make the weights."""
+    if isinstance(works, TableWorks):
+        return (_table_work(works.table, i, works.batch, draw=False) for i in range(len(works)))
+    return works
+
+
+def layer_works(model: DualModel | LayerTable, batch: int = 1) -> Sequence[LayerWork]:
+    """What each layer of the model asks, in order, for a batch of images; a table's are made each time they are read.
 
     Raises ValueError if batch < 1, InputError if a layer of a table has over MAX_WEIGHTS weights.
     """
     if batch < 1:
         raise ValueError(f"batch is {batch}, expected at least 1")
     if isinstance(model, LayerTable):
-        return tuple(_table_work(model, i, batch) for i in range(len(model.layers)))
+        for layer in model.layers:
+            if _weights(layer) > MAX_WEIGHTS:
+                raise InputError(
+                    f"{model.name}: layer {layer.name} has {_weights(layer)} weights, expected at most {MAX_WEIGHTS}"
+                )
+        return TableWorks(model, batch)
     density = _densities(model)
     works = (_node_work(model, node, density, batch) for node in model.network.graph.nodes)
     return tuple(work for work in works if work is not None)
@@ -210,7 +243,8 @@ def layer_works(model: DualModel | LayerTable, batch: int = 1) -> tuple[LayerWor
 
 def _node_work(model: DualModel, node: Node, density: Mapping[str, float], batch: int) -> LayerWork | None:
     """What one node of the graph asks; None if it costs nothing.  density: of ``_densities``."""
-    graph, layer = model.network.graph, node.layer
+    graph = model.network.graph
+    layer = node.layer
     make = _work_of_shape(model, node, density, batch)
     match layer:
         case Conv():
@@ -276,8 +310,8 @@ def _image(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return height, width, channels
 
 
-def _table_work(table: LayerTable, i: int, batch: int) -> LayerWork:
-    """Layer i of a table, with random weights of its density.
+def _table_work(table: LayerTable, i: int, batch: int, draw: bool = True) -> LayerWork:
+    """Layer i of a table, with random weights of its density, unless they are not to be drawn.
 
     Every layer draws from (seed, i) alone.  In the Winograd domain the layer is taken to be as sparse as in the spatial
     one, as joint training makes it: the largest entries of the transformed filters are kept.
@@ -305,14 +339,14 @@ def _table_work(table: LayerTable, i: int, batch: int) -> LayerWork:
     )
     if layer.kind not in ("conv", "linear"):
         return make(inputs=2 if layer.kind == "add" else 1)
-    if _weights(layer) > MAX_WEIGHTS:
-        raise InputError(
-            f"{table.name}: layer {layer.name} has {_weights(layer)} weights, expected at most {MAX_WEIGHTS}"
-        )
+    if not draw:
+        return make()
     rng = np.random.default_rng((table.seed, i))
     shape = (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel)
     weights = rng.standard_normal(shape, np.float32)
-    weights[rng.random(shape, np.float32) >= layer.weight_density] = 0
+    parts = min(len(weights), 1 + weights.size // DRAWN_AT_ONCE) if layer.weight_density < 1 else 0
+    for filters in np.array_split(weights, parts) if parts else ():
+        filters[rng.random(filters.shape, np.float32) >= layer.weight_density] = 0
     winograd = layer.kind == "conv" and layer.strides == (1, 1) and min(layer.kernel) >= 2
     return make(
         weights=weights,

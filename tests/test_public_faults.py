@@ -184,9 +184,9 @@ def test_extreme_layers_on_a_planar_array_take_seconds(tmp_path, row, dense_macs
 
 
 def test_more_steps_than_are_kept_are_refused_with_their_number_on_a_planar_array(tmp_path):
-    path = file(tmp_path, "t.csv", f"{NETWORK},batch\nc,conv,64,256,4,4,3,3,1,1,1048576\n")
+    path = file(tmp_path, "t.csv", f"{NETWORK},batch\nc,conv,64,512,4,4,3,3,1,1,1048576\n")
     message = one_line(*run("simulate", path, "scnn-like", "--engine", "fast"))
-    assert "steps or more, expected at most 1048576" in message
+    assert "needs at least 5242880 steps, expected at most 4194304" in message
 
 
 # --- YAML

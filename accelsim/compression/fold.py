@@ -11,7 +11,7 @@ from accelsim.network.layers import Affine, BatchNorm, Conv
 
 
 def fold_batch_norm(network: Network) -> Network:
-    """The same function with each ``batch_norm`` node an ``affine`` one of the same name."""
+    """The network's function with each ``batch_norm`` node as an ``affine`` one of its name."""
     nodes: list[Node] = []
     arrays = dict(network.arrays)
     for node in network.graph.nodes:

@@ -42,7 +42,7 @@ from accelsim.network.graph import Graph, Network
 from accelsim.network.onnx import read_onnx
 from accelsim.network.weights import load_network
 from accelsim.sparsity.joint import JointRegularizer
-from accelsim.training.checkpoint import CARD, MODEL, STATE, load_state, save_state
+from accelsim.training.checkpoint import CARD, MODEL, STATE, load_state, relative_cells, save_state
 from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import top1
 from accelsim.training.psnr import psnr_by_set
@@ -158,7 +158,7 @@ def _rounded(task: _Task, quantized: Quantized) -> CompressedNetwork:
         zeros = zeros_of_filters(task.network, task.tiles, task.winograd, quantized.quantizer)
         quantized = with_zeros(quantized, task.network, zeros)
     if recipe.fit is not None:
-        quantized = fitted(quantized, task.network, zeros, images.drawn(recipe.fit))
+        quantized = fitted(quantized, task.network, zeros, images.drawn(recipe.fit), recipe.bit_price)
     theta_wd = winograd_threshold(quantized.network, task.tiles, task.winograd)
     if recipe.hold:
         theta_wd = max(theta_wd, EXACT * min(quantized.quantizer.cells.values()))
@@ -261,19 +261,14 @@ def _cells(task: _Task, theta: float) -> tuple[float, dict[str, float]]:
     makes no difference.
     """
     recipe = task.recipe
-    relative = recipe.relative_cell
-    tuned = recipe.tune is not None and theta > 0
-    if recipe.cell is None and not tuned:
-        relative = relative or RELATIVE_CELL
     names = weight_names(task.network.graph)
     cell = recipe.cell or theta or 1.0
     cells = dict(recipe.cells)
-    if relative is not None:
-        for name in names:
-            w = task.network.arrays[name]
-            w = w[np.abs(w) > theta].astype(np.float64)
-            if w.size:
-                cells.setdefault(name, relative * float(np.sqrt((w**2).mean())))
+    for name, relative in _relative_cells(task, theta).items():
+        w = task.network.arrays[name]
+        w = w[np.abs(w) > theta].astype(np.float64)
+        if w.size:
+            cells.setdefault(name, relative * float(np.sqrt((w**2).mean())))
     if recipe.search is not None:
         trial = Trial(
             network=task.network,
@@ -286,6 +281,27 @@ def _cells(task: _Task, theta: float) -> tuple[float, dict[str, float]]:
         tried = {name: cells.get(name, cell) for name in names}
         cells = search_cells(trial, tried, recipe.search.factors) | recipe.cells
     return cell, cells
+
+
+def _relative_cells(task: _Task, theta: float) -> dict[str, float]:
+    """D of some arrays, as a multiple of the root mean square of their weights that are not zero.
+
+    theta: theta_SD.  Raises ValueError if a budget should give them and the checkpoint knows none.
+    """
+    recipe = task.recipe
+    relative = recipe.relative_cell
+    tuned = recipe.tune is not None and theta > 0
+    if relative is None and recipe.cell is None and not tuned:
+        relative = RELATIVE_CELL
+    names = weight_names(task.network.graph)
+    if relative is None:
+        return {}
+    if relative != "budget":
+        return dict.fromkeys(names, relative)
+    found = relative_cells(task.notes)
+    if not found:
+        raise ValueError("states no relative_cells, expected weights reconstructed to a budget")
+    return {name: found[name] for name in names if name in found}
 
 
 def measure(model: DualModel, test: Source | Photographs, reference: Network | None, workers: int) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """What a compression recipe may say: the YAML files of ``accelsim compress --recipe``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -76,8 +76,9 @@ class CompressionRecipe(Section):
     cell: Positive | None = None
     """D, the cell size; by default theta_SD."""
 
-    relative_cell: Positive | None = None
-    """D of each array, as a multiple of the root mean square of its weights that are not zero."""
+    relative_cell: Positive | Literal["budget"] | None = None
+    """D of each array, as a multiple of the root mean square of its weights that are not zero;
+    ``budget``: the multiple that the checkpoint's budget gave each."""
 
     cells: dict[str, Positive] = Field(default_factory=dict)
     """D of single arrays, by name."""
@@ -98,6 +99,10 @@ class CompressionRecipe(Section):
     fit: ImageCount | None = None
     """On so many training images each weight rounded makes up for what those before it lost
     (``accelsim.compression.rounding``; not dithered, not tuned)."""
+
+    bit_price: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Price of a bit in ``fit``, where the squared error of a whole cell costs 1; about 0.1 suits a
+    coder (``accelsim.compression.bitprice``)."""
 
     correct: bool = False
     """Biases make up for what the mean output of each channel has lost on the calibration images
@@ -140,6 +145,8 @@ class CompressionRecipe(Section):
             raise ValueError("hold: expected neither dither nor tune, which would move weights that cancel apart")
         if self.fit is not None and (self.dither is not None or self.tune is not None):
             raise ValueError("fit: expected neither dither nor tune, for it chooses the indices itself")
+        if self.bit_price and self.fit is None:
+            raise ValueError("bit_price: expected the key fit, which rounds at a price")
         for key in ("search", "fit", "correct", "tune"):
             if getattr(self, key) and self.data is None:
                 raise ValueError(f"{key}: expected the key data to name its images")

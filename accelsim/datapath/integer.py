@@ -82,12 +82,14 @@ def convolve(x: NDArray[Any], w: NDArray[Any], layer: Conv) -> Ints:
     padded = np.pad(x.astype(np.float64), ((0, 0), (pad_h, pad_h), (pad_w, pad_w), (0, 0)))
     weight = w.astype(np.float64)
     H, W = padded.shape[1:3]
-    P, Q = (H - dil_h * (R - 1) - 1) // stride_h + 1, (W - dil_w * (S - 1) - 1) // stride_w + 1
+    P = (H - dil_h * (R - 1) - 1) // stride_h + 1
+    Q = (W - dil_w * (S - 1) - 1) // stride_w + 1
     parts = []
     for x_g, w_g in zip(np.split(padded, G, axis=3), np.split(weight, G), strict=True):
         y = np.zeros((len(x), P, Q, len(w_g)))
         for r, s in np.ndindex(R, S):
-            top, left = r * dil_h, s * dil_w
+            top = r * dil_h
+            left = s * dil_w
             taken = x_g[
                 :, top : top + (P - 1) * stride_h + 1 : stride_h, left : left + (Q - 1) * stride_w + 1 : stride_w
             ]
@@ -124,8 +126,10 @@ def transform_tiles(x: NDArray[Any], m: int, kernel: tuple[int, int], padding: t
     """B^T d B of each tile.  x: (N, H, W, C) integer -> (n_h, n_w, N, T_h, T_w, C) int64."""
     N, H, W, C = x.shape
     (R, S), (pad_h, pad_w) = kernel, padding
-    B_h, B_w = integer_transforms(m, R)[1], integer_transforms(m, S)[1]
-    T_h, T_w = -(-(H + 2 * pad_h - R + 1) // m), -(-(W + 2 * pad_w - S + 1) // m)
+    B_h = integer_transforms(m, R)[1]
+    B_w = integer_transforms(m, S)[1]
+    T_h = -(-(H + 2 * pad_h - R + 1) // m)
+    T_w = -(-(W + 2 * pad_w - S + 1) // m)
     padded = np.zeros((N, T_h * m + R - 1, T_w * m + S - 1, C), np.int64)
     padded[:, pad_h : pad_h + H, pad_w : pad_w + W] = x
     windows = np.lib.stride_tricks.sliding_window_view(padded, (m + R - 1, m + S - 1), axis=(1, 2))[:, ::m, ::m]

@@ -49,7 +49,8 @@ def _piece(padded: NDArray[Any], w: NDArray[Any], m: int, piece: Piece, size: tu
     """One piece's share of the outputs: (N, P, Q, K)."""
     (A_h, G_h, B_h), scale_h = _whole(m, piece.size[0])
     (A_w, G_w, B_w), scale_w = _whole(m, piece.size[1])
-    n_h, n_w = len(B_h), len(B_w)
+    n_h = len(B_h)
+    n_w = len(B_w)
     tiles = [-(-outputs // m) for outputs in size]
     image = padded[:, piece.start[0] :: piece.step[0], piece.start[1] :: piece.step[1]]
     # Zeros beyond the image until whole tiles cover it; inputs beyond the last tile are not needed.
@@ -73,7 +74,8 @@ def _piece(padded: NDArray[Any], w: NDArray[Any], m: int, piece: Piece, size: tu
 def _whole(m: int, r: int) -> tuple[tuple[Whole, Whole, Whole], int]:
     """A^T, G, B^T of F(m, r) as whole numbers, and the product of what they were multiplied by."""
     t = cook_toom(m, r)
-    scale, matrices = 1, []
+    scale = 1
+    matrices = []
     for matrix in (t.A_T, t.G, t.B_T):
         denominator = lcm(*(entry.denominator for row in matrix for entry in row))
         scale *= denominator

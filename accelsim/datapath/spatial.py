@@ -48,7 +48,8 @@ def _convolve(x: Array, streams: list[csr_array], layer: Conv) -> Array:
     (pad_h, pad_w), (s_h, s_w), (d_h, d_w) = layer.padding, layer.stride, layer.dilation
     P, Q, K = layer.output_shape((x.shape[1:],))
     R, S = layer.kernel
-    K_g, C_g = K // layer.groups, layer.in_channels // layer.groups
+    K_g = K // layer.groups
+    C_g = layer.in_channels // layer.groups
     out = np.empty((len(x), K, P, Q), np.float32)
     height = max(1, min(P, BLOCK_BYTES // (4 * R * S * C_g * Q)))
     for image, target in zip(x, out, strict=True):

@@ -34,25 +34,19 @@ CONFIDENCE = 1.645  # standard errors: 95 %, one-sided
 
 @dataclass(frozen=True)
 class MachineValidation:
-    """How one machine did.
+    """What the images say of one machine; a loss is None where the uncompressed network's answers are not known."""
 
-    top1: percent of answers that are the label.  loss_points: how far that is below the uncompressed network on the
-    same images, and its standard error, image by image.  agreement: percent that are the uncompressed network's.  All
-    three are None where the uncompressed network's answers are not known.
-    max_abs_error: largest difference of an output from the decoded network's by direct convolution.
-    """
-
-    machine: str
-    top1: float
-    loss_points: float | None
-    loss_standard_error: float | None
-    agreement: float | None
-    max_abs_error: float
+    machine: str  # its name
+    top1: float  # percent of answers that are the label
+    loss_points: float | None  # how far that is below the uncompressed network on the same images
+    loss_standard_error: float | None  # of the loss, image by image
+    agreement: float | None  # percent of answers that are the uncompressed network's
+    max_abs_error: float  # largest difference of an output from the decoded network's by direct convolution
 
 
 @dataclass(frozen=True)
 class Validation:
-    """How all did.
+    """What the images say of all machines together.
 
     images: how many.  reference_top1: the uncompressed network's top-1 in percent, on these images if its answers are
     known, else as the model states it, else None.  served_by_both: machines of both kinds ran the file, and for none of
@@ -171,7 +165,8 @@ def _outputs(network: Network, pixels: NDArray[np.uint8], convolution: Convoluti
         raise InputError(
             f"{network.graph.name}: an image needs {each} bytes of activations, expected at most {MAX_BYTES}"
         )
-    prepare, batch = network.graph.preprocessing.apply, max(1, min(BATCH, MAX_BYTES // each))
+    prepare = network.graph.preprocessing.apply
+    batch = max(1, min(BATCH, MAX_BYTES // each))
     parts = [pixels[first : first + batch] for first in range(0, len(pixels), batch)]
     with threadpool_limits(1, user_api="blas"), np.errstate(all="ignore"):
         y = np.concatenate([forward(network, prepare(part), convolution=convolution) for part in parts])

@@ -87,7 +87,7 @@ def write_dual(path: Path, compressed: CompressedNetwork, coder: Coder = "contex
 
 
 def with_accuracy(content: bytes, accuracy: Mapping[str, float]) -> bytes:
-    """The same file, in the newest version, with other measured figures in its manifest."""
+    """A file's content in the newest version, with other measured figures in its manifest."""
     members = unpack(content, MAX_MANIFEST_BYTES)
     figures = {"version": VERSIONS[-1], "accuracy": dict(accuracy)}
     manifest = parse_manifest(members["manifest.json"]).model_copy(update=figures)

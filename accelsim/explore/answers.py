@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from accelsim.errors import InputError
-from accelsim.explore.description import Description, Question
+from accelsim.explore.description import Question, SweepDescription
 from accelsim.explore.pareto import cheapest, costs_of, front, knee, sensitivity
 from accelsim.explore.space import LAYER_THRESHOLD, Variant
 
@@ -17,15 +17,13 @@ VARIANT_AXES = tuple(name for name in Variant.__dataclass_fields__ if name.endsw
 
 @dataclass(frozen=True)
 class Answers:
-    """fronts: rows of the table on the Pareto front, by family and for ``all`` families together.  knees: the front's
-    knee, by the same names (a row's index).  cheapest: each question with its row, None if no machine is within its
-    limits.  sensitivity: by objective and family."""
+    """What a sweep says: fronts, knees, the cheapest machines, and what matters."""
 
-    objectives: tuple[str, ...]
-    fronts: dict[str, pd.DataFrame]
-    knees: dict[str, int]
-    cheapest: list[tuple[Question, pd.Series | None]]
-    sensitivity: dict[str, dict[str, pd.DataFrame]]
+    objectives: tuple[str, ...]  # columns of the fronts
+    fronts: dict[str, pd.DataFrame]  # rows of the table on the Pareto front, by family and for ``all`` together
+    knees: dict[str, int]  # the front's knee, by the same names: a row's index
+    cheapest: list[tuple[Question, pd.Series | None]]  # each with its row, None if no machine is within its limits
+    sensitivity: dict[str, dict[str, pd.DataFrame]]  # by objective and family
 
     def to_json(self, parameters: Sequence[str]) -> dict[str, Any]:
         """The object that ``accelsim sweep --json`` prints, but for the counts."""
@@ -55,7 +53,7 @@ def _records(rows: pd.DataFrame, columns: Sequence[str]) -> list[dict[str, Any]]
     return [{str(k): v for k, v in row.items() if not pd.isna(v)} for row in rows[present].to_dict(orient="records")]
 
 
-def check_report(description: Description, table: pd.DataFrame) -> None:
+def check_report(description: SweepDescription, table: pd.DataFrame) -> None:
     """Raises InputError if the report asks for a column that the table does not have."""
     columns = [*description.report.objectives, *(description.report.heat_map or ())]
     for question in description.report.cheapest:
@@ -64,7 +62,7 @@ def check_report(description: Description, table: pd.DataFrame) -> None:
         costs_of(table, columns)
 
 
-def parameters_of(description: Description, table: pd.DataFrame) -> list[str]:
+def parameters_of(description: SweepDescription, table: pd.DataFrame) -> list[str]:
     """Axes and derived parameters of any family, and what varies of the model, as columns of the table."""
     names = [*description.axes, *description.derived]
     for entry in description.machines.values():
@@ -77,7 +75,7 @@ def variant_axes(table: pd.DataFrame) -> list[str]:
     return [name for name in table.columns if name in VARIANT_AXES or name.startswith(LAYER_THRESHOLD)]
 
 
-def answer(description: Description, table: pd.DataFrame) -> Answers:
+def answer(description: SweepDescription, table: pd.DataFrame) -> Answers:
     """All answers.  Raises InputError if the report asks for a column that the table does not have, or none is done."""
     if not (table["status"] == "done").any():
         first = next(iter(table.loc[table["error"] != "", "error"]), "")
@@ -85,7 +83,8 @@ def answer(description: Description, table: pd.DataFrame) -> Answers:
     check_report(description, table)
     objectives = description.report.objectives
     costs = costs_of(table, objectives)
-    fronts, knees = {}, {}
+    fronts = {}
+    knees = {}
     families = list(dict.fromkeys(table["family"]))
     for name in ("all", *families):
         members = np.flatnonzero((table["family"] == name).to_numpy() | (name == "all"))

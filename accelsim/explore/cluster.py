@@ -15,7 +15,8 @@ from typing import Any
 from accelsim.errors import InputError
 from accelsim.explore.evaluate import Outcome, Task, evaluate_text
 
-CONNECT_SECONDS, ANSWER_SECONDS = 30, 4
+CONNECT_SECONDS = 30
+ANSWER_SECONDS = 4
 # Tasks that the cluster holds at a time, for each of its threads: enough to keep it busy, few enough to remember.
 AHEAD = 8
 
@@ -27,7 +28,8 @@ def check_scheduler(scheduler: str) -> None:
     address = re.fullmatch(r"(?:(?:tcp|tls|ws|wss|ucx)://)?(\[[0-9a-fA-F:.]+\]|[^:/\s]+):([0-9]{1,5})", scheduler)
     if address is None:
         raise InputError(f"--scheduler {scheduler}: expected tcp://HOST:PORT, or a scheduler file of Dask")
-    host, port = address[1].strip("[]"), int(address[2])
+    host = address[1].strip("[]")
+    port = int(address[2])
     try:
         socket.create_connection((host, port), timeout=ANSWER_SECONDS).close()
     except (OSError, OverflowError, UnicodeError) as error:

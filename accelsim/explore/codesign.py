@@ -50,7 +50,8 @@ def measure(
     own = thresholds(variant, m)
     tiles = {name: m or model.winograd_m[name] for name in own}
     sample = _images(str(images))
-    pixels, labels = sample.pixels[:count], sample.labels[:count]
+    pixels = sample.pixels[:count]
+    labels = sample.labels[:count]
     graph = model.network.graph
     if pixels.shape[1:] != graph.input_shape:
         raise InputError(f"{images}: images of {pixels.shape[1:]}, {graph.name} expects {graph.input_shape}")

@@ -31,7 +31,8 @@ from accelsim.files import SWEEP
 from accelsim.settings import Section, read_settings
 from accelsim.simulator.result import COUNT_COLUMNS, DRAM_COLUMNS, ENERGY_COLUMNS
 
-MAX_POINTS, MAX_VALUES = 5_000_000, 100_000
+MAX_POINTS = 5_000_000
+MAX_VALUES = 100_000
 # Columns of a result besides counts and energies.
 RESULT_COLUMNS = ("edp_pj_ms", "latency_ms", "power_mw", "utilization")
 
@@ -45,18 +46,20 @@ class _Part(Section):
 
 
 class Range(_Part):
-    """Numbers between two ends, both included.
-
-    step or count: how far apart, or how many; neither: any number between, for sampling only.  scale: ``log`` spaces
-    them by equal factors.  integer: rounded, each number once.
-    """
+    """Numbers between two ends, both included; without step or count any number between, for sampling only."""
 
     start: float = Field(alias="from", allow_inf_nan=False)
+    """The smallest number (key ``from``)."""
     stop: float = Field(alias="to", allow_inf_nan=False)
+    """The largest number (key ``to``)."""
     step: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """How far apart they are."""
     count: Annotated[int, Field(ge=2, le=MAX_VALUES)] | None = None
+    """How many there are, instead of a step."""
     scale: Literal["linear", "log"] = "linear"
+    """Whether they are spaced by equal differences or by equal factors.  Default: linear."""
     integer: bool = False
+    """Whether they are rounded, each number once.  Default: no."""
 
     @model_validator(mode="after")
     def _check(self) -> "Range":
@@ -123,22 +126,22 @@ Threshold = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class ModelEntry(_Part):
-    """One model, or several made from it; lists multiply.  A table of layers (``.csv``) is one model, as it is.
-
-    winograd_sparsity: target shares of zeros among the Winograd-domain filter entries, instead of the file's threshold;
-    scope: one threshold for the network, or one a layer.  winograd_threshold: thresholds instead.
-    spatial_sparsity: further pruning of the weights themselves, smallest first, over the whole network.
-    layer_thresholds: thresholds of single layers, by node name, on top of the others; one or several each.
-    """
+    """One model, or several made from it; lists multiply.  A table of layers (``.csv``) is one model, as it is."""
 
     path: str
+    """A ``.dual`` file, a table, or the bare name of a table in ``workloads/``."""
     winograd_sparsity: tuple[Share, ...] = ()
+    """Target shares of zeros among the Winograd-domain filter entries, instead of the file's threshold."""
     winograd_threshold: tuple[Threshold, ...] = ()
+    """Thresholds of Winograd-domain filter entries, instead of the file's."""
     spatial_sparsity: tuple[Share, ...] = ()
+    """Shares of zeros that the weights themselves are pruned to further, smallest first, over the whole network."""
     scope: Literal["network", "layer"] = "network"
+    """Whether a target share has one threshold for the network, or one a layer.  Default: network."""
     layer_thresholds: dict[
         str, Annotated[tuple[Threshold, ...], Field(min_length=1, max_length=MAX_VALUES), BeforeValidator(_listed)]
     ] = Field(default_factory=dict)
+    """Thresholds of single layers, by node name, on top of the others; one or several each."""
 
     @model_validator(mode="after")
     def _check(self) -> "ModelEntry":
@@ -152,24 +155,29 @@ def _model_entry(value: Any) -> Any:
 
 
 class MachineEntry(_Part):
-    """A family of machines: a machine file, and formulas for the keys that vary.
-
-    axes: of this family only.  set: dotted machine key -> value or formula.
-    """
+    """A family of machines: a machine file, and formulas for the keys that vary."""
 
     base: str
+    """A machine's file, or its bare name in ``hwconfigs/``."""
     axes: dict[Name, Axis] = Field(default_factory=dict)
+    """Axes of this family only."""
     derived: dict[Name, str | int | float] = Field(default_factory=dict)
+    """Parameters of this family only, by formula."""
     constraints: tuple[str, ...] = ()
+    """Formulas that every machine of this family fulfils."""
     set: dict[str, Scalar] = Field(default_factory=dict)
+    """Dotted machine key -> value or formula."""
 
 
 class Sampling(_Part):
-    """``grid``: every combination.  ``random``, ``latin_hypercube``: ``points`` draws for each family and model."""
+    """Which combinations of the axes' values there are."""
 
     method: Literal["grid", "random", "latin_hypercube"] = "grid"
+    """Every combination, or draws.  Default: grid."""
     points: Annotated[int, Field(ge=1, le=MAX_POINTS)] | None = None
+    """Draws for each family and model."""
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+    """Seed of the draws.  Default: 0."""
 
     @model_validator(mode="after")
     def _check(self) -> "Sampling":
@@ -179,31 +187,36 @@ class Sampling(_Part):
 
 
 class Accuracy(_Part):
-    """Measure each model variant's accuracy on real images, as each kind of machine computes it.
-
-    count: of the first images only.  word_widths: in words of the machine's weight_bits and activation_bits.
-    """
+    """Measure each model variant's accuracy on real images, as each kind of machine computes it."""
 
     images: str
+    """An ``.npz`` file of images."""
     count: Annotated[int, Field(ge=1)] | None = None
+    """Only the first so many images.  Default: all."""
     word_widths: bool = False
+    """Whether in words of the machine's weight_bits and activation_bits.  Default: no, in float32."""
 
 
 class Question(_Part):
     """``cheapest`` machine: the least of a column among those within the limits (column -> largest value)."""
 
     minimize: str
+    """The column of the table that is to be least."""
     limits: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
+    """Column -> largest value."""
 
 
 class ReportOptions(_Part):
-    """objectives: columns of the Pareto front, all to be small (``-column``: to be large).  heat_map: axes of a map.
-    break_even: the column along which the break-even density of each layer is shown."""
+    """What the report shows."""
 
     objectives: Annotated[tuple[str, ...], Field(min_length=1)] = ("cycles", "energy_pj", "area_mm2")
+    """Columns of the Pareto front, all to be small (``-column``: to be large)."""
     cheapest: tuple[Question, ...] = ()
+    """Questions for the least of a column within limits."""
     heat_map: tuple[str, str] | None = None
+    """Two axes of a map of the first objective."""
     break_even: str = "bandwidth_gbs"
+    """The column along which the break-even density of each layer is shown."""
 
     @model_validator(mode="after")
     def _distinct(self) -> "ReportOptions":
@@ -215,7 +228,7 @@ class ReportOptions(_Part):
         return self
 
 
-class Description(_Part):
+class SweepDescription(_Part):
     """A whole sweep file."""
 
     name: str = "sweep"
@@ -232,7 +245,7 @@ class Description(_Part):
     report: ReportOptions = ReportOptions()
 
     @model_validator(mode="after")
-    def _check(self) -> "Description":
+    def _check(self) -> "SweepDescription":
         faults = []
         for family, entry in self.machines.items():
             faults += [f"machines.{family}.{fault}" for fault in _family_faults(self, entry)]
@@ -250,7 +263,7 @@ class Description(_Part):
         return (*self.constraints, *entry.constraints)
 
 
-def _family_faults(sweep: Description, entry: MachineEntry) -> list[str]:
+def _family_faults(sweep: SweepDescription, entry: MachineEntry) -> list[str]:
     """What is wrong with one family's names."""
     try:
         base = base_machine(entry.base)
@@ -286,7 +299,7 @@ def _family_faults(sweep: Description, entry: MachineEntry) -> list[str]:
     return faults
 
 
-def _report_faults(sweep: Description) -> list[str]:
+def _report_faults(sweep: SweepDescription) -> list[str]:
     """Columns that the report asks for and no point will have."""
     parameters = {*sweep.axes, *sweep.derived}
     for entry in sweep.machines.values():
@@ -322,8 +335,8 @@ def _formula_faults(text: str, known: set[str]) -> list[str]:
     return [f"{text!r}: no parameter {name!r}{nearest(name, known)}" for name in unknown]
 
 
-def read_description(path: Path) -> Description:
+def read_description(path: Path) -> SweepDescription:
     """Read a sweep file.  Raises InputError naming the file and every fault in it, with the nearest valid names."""
     data = read_settings(path, SWEEP)
     data.setdefault("name", path.stem)
-    return validated(path, Description, data)
+    return validated(path, SweepDescription, data)

@@ -29,13 +29,13 @@ Status = Literal["done", "failed", "crashed"]
 
 @dataclass(frozen=True)
 class Task:
-    """What to do.  kind: ``simulate`` or ``accuracy``; options: what it needs, as plain data."""
+    """What to do, as plain data."""
 
-    key: str
-    kind: str
+    key: str  # of all that decides the result
+    kind: str  # ``simulate`` or ``accuracy``
     variant: Variant
-    code: str
-    options: Mapping[str, Any]
+    code: str  # version of the code that is to do it
+    options: Mapping[str, Any]  # what the kind needs
 
     def to_json(self) -> str:
         """One line, for another process."""
@@ -53,14 +53,13 @@ class Outcome:
     """What came of a task.
 
     status: ``done``; ``failed``, the input is at fault and will be again; ``crashed``, to be tried again another time.
-    total, layers: JSON texts, empty unless done; layers: column -> values.
     """
 
-    key: str
+    key: str  # of the task
     status: Status
-    error: str = ""
-    total: str = ""
-    layers: str = ""
+    error: str = ""  # what went wrong
+    total: str = ""  # JSON, empty unless done
+    layers: str = ""  # JSON, column -> values, empty unless done
 
     def to_json(self) -> str:
         """One line, for another process."""

@@ -8,6 +8,7 @@ of ``FUNCTIONS``.
 import ast
 import math
 import operator
+import warnings
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -16,7 +17,8 @@ from accelsim.errors import InputError
 from accelsim.faults import nearest
 
 Value = int | float | bool | str
-MAX_LENGTH, MAX_EXPONENT = 500, 64
+MAX_LENGTH = 500
+MAX_EXPONENT = 64
 MAX_DIGITS = 15  # that ``round`` keeps behind the point, or drops before it
 MAX_NUMBER = 1e100  # of any number on the way: beyond it a formula is a slip, and whole numbers would fill the memory
 
@@ -74,7 +76,8 @@ def _parse(text: str) -> ast.expr:
     if len(text) > MAX_LENGTH:
         raise InputError(f"formula of {len(text)} characters, expected at most {MAX_LENGTH}")
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings(action="ignore"):  # of a backslash in a text
+            tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise InputError(f"{text!r} is not a formula") from None
     for node in ast.walk(tree):

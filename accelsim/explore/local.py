@@ -60,7 +60,8 @@ class _Worker(threading.Thread):
 
     def __init__(self, todo: "queue.SimpleQueue[Task | None]", done: "queue.SimpleQueue[Outcome | None]") -> None:
         super().__init__(daemon=True)
-        self._todo, self._done = todo, done
+        self._todo = todo
+        self._done = done
         self._process: subprocess.Popen[str] | None = None
         self._stopped = False
         self._lock = threading.Lock()
@@ -117,7 +118,8 @@ class _Worker(threading.Thread):
     def _end(self) -> int:
         """Let go of the process; its exit status."""
         with self._lock:
-            process, self._process = self._process, None
+            process = self._process
+            self._process = None
         if process is None:
             return 0
         assert process.stdin is not None

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from accelsim.errors import InputError
-from accelsim.explore.description import Description
+from accelsim.explore.description import SweepDescription
 from accelsim.explore.pareto import costs_of, front
 from accelsim.explore.space import Point, all_variants, axis_values, kind_of, make, point_of, variants_for
 
@@ -30,7 +30,7 @@ Position = tuple[int, ...]
 Visit = Callable[[Sequence[Point]], pd.DataFrame]
 
 
-def check_search(description: Description, budget: int) -> None:
+def check_search(description: SweepDescription, budget: int) -> None:
     """Raises InputError if Optuna is not installed or the sweep is no grid."""
     if budget < 1:
         raise InputError(f"--search {budget}, expected at least 1")
@@ -42,7 +42,7 @@ def check_search(description: Description, budget: int) -> None:
         raise InputError("--search needs Optuna, expected pip install 'accelsim[search]'") from None
 
 
-def search_points(description: Description, root: Path, budget: int, visit: Visit) -> None:
+def search_points(description: SweepDescription, root: Path, budget: int, visit: Visit) -> None:
     """Visit at most ``budget`` points of the grid, batch by batch.
 
     visit: computes points and returns their rows of the table.
@@ -63,7 +63,7 @@ def search_points(description: Description, root: Path, budget: int, visit: Visi
 
 
 def _machine(
-    description: Description, family: str, values: Sequence[tuple[str, tuple[Any, ...]]], at: Position
+    description: SweepDescription, family: str, values: Sequence[tuple[str, tuple[Any, ...]]], at: Position
 ) -> tuple[dict[str, Any], dict[str, Any] | None, Any] | None:
     sample = {name: v[i] for (name, v), i in zip(values[1:], at[1:], strict=True)}
     return make(description, family, sample)
@@ -94,7 +94,8 @@ class _Walk:
 
     def batches(self, machine: Callable[[Position], Any]) -> Iterator[list[Position]]:
         """Batches of new positions whose machine exists, the budget in all, fewer if the grid has no more."""
-        left, size = self.budget, min(BATCH, max(2, self.budget // 12))
+        left = self.budget
+        size = min(BATCH, max(2, self.budget // 12))
         while left > 0:
             batch: list[Position] = []
             sources = ((self._neighbours(), size // 2), (self._proposals(), size), (self._draws(), size))

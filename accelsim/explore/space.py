@@ -18,7 +18,16 @@ from numpy.typing import NDArray
 
 from accelsim.errors import InputError
 from accelsim.explore import expressions
-from accelsim.explore.description import MAX_POINTS, Axis, Description, MachineEntry, ModelEntry, Range, Scalar, is_word
+from accelsim.explore.description import (
+    MAX_POINTS,
+    Axis,
+    MachineEntry,
+    ModelEntry,
+    Range,
+    Scalar,
+    SweepDescription,
+    is_word,
+)
 from accelsim.explore.expressions import Value
 from accelsim.explore.machines import base_machine, facts, machine_keys, make_machine
 from accelsim.files import MODEL, read_bytes
@@ -29,15 +38,15 @@ LAYER_THRESHOLD = "threshold."  # and the layer's name: the column of a threshol
 
 @dataclass(frozen=True)
 class Variant:
-    """A model file, and what is changed of it.  See ``ModelEntry`` for the fields; sha256: of the file."""
+    """A model file, and what is changed of it (``ModelEntry``)."""
 
-    path: str
-    sha256: str
-    spatial_sparsity: float | None = None
-    winograd_sparsity: float | None = None
-    winograd_threshold: float | None = None
-    scope: str = "network"
-    layer_thresholds: tuple[tuple[str, float], ...] = ()
+    path: str  # of the file
+    sha256: str  # of the file
+    spatial_sparsity: float | None = None  # share of zeros that the weights are pruned to
+    winograd_sparsity: float | None = None  # share of zeros of the Winograd-domain entries
+    winograd_threshold: float | None = None  # of Winograd-domain entries
+    scope: str = "network"  # of the threshold that a share leads to
+    layer_thresholds: tuple[tuple[str, float], ...] = ()  # of single layers, by node name
 
     def seen_by(self, kind: str) -> "Variant":
         """The variant without what makes no difference to a kind of machine."""
@@ -72,18 +81,14 @@ class Variant:
 
 @dataclass(frozen=True)
 class Point:
-    """One model variant on one machine.
+    """One model variant on one machine."""
 
-    parameters: axes and derived.  machine: ``model_dump`` of the description, None where ``error`` says why not.
-    facts: what is known of the machine before a run.
-    """
-
-    index: int
+    index: int  # of the sweep's points
     variant: Variant
-    family: str
-    parameters: Mapping[str, Value]
-    machine: Mapping[str, Any] | None
-    facts: Mapping[str, Value]
+    family: str  # its name in the sweep file
+    parameters: Mapping[str, Value]  # axes and derived
+    machine: Mapping[str, Any] | None  # ``model_dump`` of the description, None where ``error`` says why not
+    facts: Mapping[str, Value]  # what is known of the machine before a run
     error: str = ""
 
     @staticmethod
@@ -109,7 +114,8 @@ def model_variants(entry: ModelEntry, root: Path) -> list[Variant]:
     # `scope` says nothing where no target sparsity is given; one meaning, one key.
     if not entry.winograd_sparsity:
         original = replace(original, scope="network")
-    names, lists = entry.layer_thresholds, entry.layer_thresholds.values()
+    names = entry.layer_thresholds
+    lists = entry.layer_thresholds.values()
     layers = [tuple(zip(names, values, strict=True)) for values in itertools.product(*lists)]
     return [
         replace(original, spatial_sparsity=s, winograd_sparsity=w, winograd_threshold=t, layer_thresholds=own)
@@ -125,7 +131,7 @@ def axis_values(axis: Axis) -> tuple[Scalar, ...]:
     return axis.values if isinstance(axis, Range) else axis
 
 
-def samples(description: Description, entry: MachineEntry) -> Iterator[dict[str, Value]]:
+def samples(description: SweepDescription, entry: MachineEntry) -> Iterator[dict[str, Value]]:
     """Values of the axes of one family, sample by sample.
 
     Sampled axes of the whole sweep take the same values in each family, sample by sample, so that the kinds of machine
@@ -168,7 +174,7 @@ def _pick(axis: Axis, share: float) -> Value:
     return values[min(int(share * len(values)), len(values) - 1)]
 
 
-def size(description: Description) -> int:
+def size(description: SweepDescription) -> int:
     """Samples of all families and models before constraints.  Cheap, however many they are."""
     variants = 0
     for model in description.models:
@@ -184,7 +190,7 @@ def size(description: Description) -> int:
     return variants * machines
 
 
-def machine_points(description: Description) -> Iterator[tuple[str, dict[str, Value], dict[str, Any] | None, Any]]:
+def machine_points(description: SweepDescription) -> Iterator[tuple[str, dict[str, Value], dict[str, Any] | None, Any]]:
     """Every machine that no constraint excludes: family, parameters, ``model_dump`` (or None), facts (or the error)."""
     for family, entry in description.machines.items():
         for sample in samples(description, entry):
@@ -194,7 +200,7 @@ def machine_points(description: Description) -> Iterator[tuple[str, dict[str, Va
 
 
 def make(
-    description: Description, family: str, sample: Mapping[str, Value]
+    description: SweepDescription, family: str, sample: Mapping[str, Value]
 ) -> tuple[dict[str, Value], dict[str, Any] | None, Any] | None:
     """The machine of one sample: parameters, ``model_dump`` (or None), facts (or the error); None if it is excluded."""
     entry = description.machines[family]
@@ -226,7 +232,7 @@ def make(
     return parameters, machine.model_dump(mode="json"), known
 
 
-def points(description: Description, root: Path) -> list[Point]:
+def points(description: SweepDescription, root: Path) -> list[Point]:
     """All points in order: model by model, family by family.
 
     Raises InputError if there are none or too many, a model is missing, or not one machine is sound.
@@ -247,7 +253,7 @@ def points(description: Description, root: Path) -> list[Point]:
     return [point_of(i, *parts) for i, parts in enumerate(chosen)]
 
 
-def kind_of(description: Description, family: str) -> str:
+def kind_of(description: SweepDescription, family: str) -> str:
     """The kind of a family's machines."""
     return base_machine(description.machines[family].base).kind
 
@@ -260,7 +266,7 @@ def variants_for(variants: Sequence[Variant], kind: str) -> dict[int, Variant]:
     return {i: variant for variant, i in seen.items()}
 
 
-def all_variants(description: Description, root: Path) -> list[Variant]:
+def all_variants(description: SweepDescription, root: Path) -> list[Variant]:
     """The variants of all models, in order."""
     return [variant for entry in description.models for variant in model_variants(entry, root)]
 

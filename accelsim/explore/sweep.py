@@ -15,7 +15,7 @@ import pandas as pd
 
 from accelsim.errors import InputError
 from accelsim.explore.answers import Answers, answer, parameters_of
-from accelsim.explore.description import Accuracy, Description, read_description
+from accelsim.explore.description import Accuracy, SweepDescription, read_description
 from accelsim.explore.evaluate import Outcome, Task, accuracy_task, evaluate, simulate_task
 from accelsim.explore.local import default_workers, run_local
 from accelsim.explore.search import check_search, search_points
@@ -27,20 +27,18 @@ from accelsim.files import SWEEP, read_bytes, write_bytes
 Executor = Callable[[Iterable[Task]], Generator[Outcome, None, None]]
 Progress = Callable[[int, int, int], None]  # finished and failed so far, of how many
 
-DRY_RUN_POINTS, DRY_RUN_SECONDS = 12, 10.0
+DRY_RUN_POINTS = 12
+DRY_RUN_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class PointTasks:
-    """A sweep's points, and the tasks that they need.
+    """A sweep's points, and the tasks that they need."""
 
-    tasks: by point, the simulation; accuracy: by point, the measurement of its model variant, or None.
-    """
-
-    description: Description
+    description: SweepDescription
     points: Sequence[Point]
-    tasks: Sequence[Task | None]
-    accuracy: Sequence[Task | None]
+    tasks: Sequence[Task | None]  # by point, the simulation
+    accuracy: Sequence[Task | None]  # by point, the measurement of its model variant, or None
 
     @property
     def unique(self) -> dict[str, Task]:
@@ -56,14 +54,14 @@ class PointTasks:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a dry run says.  seconds: None if there is nothing to do."""
+    """What a dry run says."""
 
     points: int
-    stored: int
-    pending: int
+    stored: int  # tasks that have a result
+    pending: int  # tasks that have none
     workers: int
-    point_seconds: float | None
-    seconds: float | None
+    point_seconds: float | None  # None if there is nothing to do
+    seconds: float | None  # of all pending tasks
 
 
 def read_tasks(path: Path) -> PointTasks:
@@ -72,7 +70,7 @@ def read_tasks(path: Path) -> PointTasks:
     return tasks_of(description, points(description, path.parent), path.parent)
 
 
-def tasks_of(description: Description, some: Sequence[Point], root: Path) -> PointTasks:
+def tasks_of(description: SweepDescription, some: Sequence[Point], root: Path) -> PointTasks:
     """The tasks of some points.  Raises InputError if the images to measure accuracy on are missing."""
     tasks = [
         None
@@ -105,7 +103,7 @@ class Sweep:
     damaged: stored rows that did not fit their checksum; they were dropped and, in a run, computed again.
     """
 
-    description: Description
+    description: SweepDescription
     table: pd.DataFrame
     layers: pd.DataFrame
     damaged: int = 0
@@ -183,14 +181,16 @@ def read_sweep(folder: Path) -> Sweep:
         if not kept:
             raise InputError(f"{folder}: holds no points yet, expected a sweep that was begun; run it again")
         some = [Point.from_plain(content["point"]) for content in kept]
-        keys, accuracy = [content["key"] for content in kept], [content["accuracy"] for content in kept]
+        keys = [content["key"] for content in kept]
+        accuracy = [content["accuracy"] for content in kept]
         return _tables(description, some, keys, accuracy, store)
 
 
 def read_back(sweep_tasks: PointTasks, store: Store) -> Sweep:
     """What is stored of a sweep's points; the store learns what they are."""
     _remember(sweep_tasks, store)
-    keys, accuracy = _keys(sweep_tasks.tasks), _keys(sweep_tasks.accuracy)
+    keys = _keys(sweep_tasks.tasks)
+    accuracy = _keys(sweep_tasks.accuracy)
     return _tables(sweep_tasks.description, sweep_tasks.points, keys, accuracy, store)
 
 
@@ -208,13 +208,14 @@ def _keys(tasks: Sequence[Task | None]) -> list[str | None]:
 
 
 def _tables(
-    description: Description,
+    description: SweepDescription,
     some: Sequence[Point],
     keys: Sequence[str | None],
     accuracy: Sequence[str | None],
     store: Store,
 ) -> Sweep:
-    table, layers = make_table(some, keys, accuracy, store), layer_table(some, keys, store)
+    table = make_table(some, keys, accuracy, store)
+    layers = layer_table(some, keys, store)
     return Sweep(description, table, layers, store.damaged)
 
 
@@ -222,7 +223,8 @@ def run_tasks(tasks: Sequence[Task], store: Store, execute: Executor, progress: 
     """Do the tasks and keep each outcome as it comes."""
     if not tasks:
         return
-    finished, failed = 0, 0
+    finished = 0
+    failed = 0
     outcomes = execute(tasks)
     try:
         for outcome in outcomes:
@@ -236,7 +238,7 @@ def run_tasks(tasks: Sequence[Task], store: Store, execute: Executor, progress: 
 
 
 def guided(
-    description: Description,
+    description: SweepDescription,
     root: Path,
     budget: int,
     store: Store,

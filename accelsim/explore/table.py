@@ -58,7 +58,7 @@ def layer_table(points: Sequence[Point], keys: Sequence[str | None], store: Stor
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    """As CSV, floats with all their digits, texts as no formulas; the same table gives the same text."""
+    """A table as CSV: floats with all their digits, texts as no formulas; equal tables give equal text."""
     text = io.StringIO()
     texts = table.select_dtypes(exclude="number").columns
     shown = {column: table[column].map(lambda v: cell(v) if isinstance(v, str) else v) for column in texts}

@@ -78,7 +78,7 @@ def _table_works(variant: Variant, batch: int) -> tuple[LayerWork, ...]:
     table = load_table(Path(variant.path))
     if table.sha256 != variant.sha256:
         raise changed(variant.path, variant.sha256)
-    return layer_works(table, batch)
+    return tuple(layer_works(table, batch))
 
 
 @lru_cache(maxsize=CACHED)

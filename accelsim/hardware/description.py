@@ -87,7 +87,7 @@ class MachineDescription(KeyGroup, ABC):
     @property
     def sram_bytes(self) -> int:
         """Capacity of all global buffers."""
-        return int(1024 * sum(kb for name, kb in self.buffers if name.endswith("_kb")))
+        return int(1024 * sum(self.buffers.sizes_kb.values()))
 
     @property
     def ns_per_cycle(self) -> float:

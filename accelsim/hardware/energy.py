@@ -40,16 +40,12 @@ _KEYS = {
 }
 
 
-def half_buffer_bytes(kilobytes: float) -> int:
-    """Bytes of one half of a double buffer of so many KB, the half that a tile fills."""
-    return max(1, int(kilobytes * 1024 / 2))
-
-
 def memories(machine: MachineDescription) -> dict[str, Sram]:
     """The machine's global buffers by name, each one half of its double buffer as one bank."""
-    sizes = {name: getattr(machine.buffers, f"{name}_kb", None) for name in BUFFERS}
-    port_bits = machine.buffers.port_bits
-    return {name: sram(machine.node_nm, half_buffer_bytes(kb), port_bits) for name, kb in sizes.items() if kb}
+    buffers = machine.buffers
+    present = [name for name in BUFFERS if buffers.sizes_kb.get(name)]
+    half_bytes = {name: max(1, int(buffers.half_bytes(name))) for name in present}
+    return {name: sram(machine.node_nm, size, buffers.port_bits) for name, size in half_bytes.items()}
 
 
 def prices(machine: MachineDescription) -> dict[str, Price]:
@@ -79,7 +75,8 @@ def prices(machine: MachineDescription) -> dict[str, Price]:
 
 def _logic_prices(machine: MachineDescription) -> dict[str, Price]:
     """Arithmetic and registers."""
-    a, node = machine.arithmetic, machine.node_nm
+    a = machine.arithmetic
+    node = machine.node_nm
     logic = f"{ARITHMETIC_TABLES[a.table].source}; {NODE_SOURCE}"
     registers = f"Aladdin; {NODE_SOURCE}"
     scale = node_factor(ENERGY_FACTORS, node)
@@ -96,7 +93,8 @@ def _logic_prices(machine: MachineDescription) -> dict[str, Price]:
 
 def _dram_prices(machine: MachineDescription) -> dict[str, Price]:
     """Opening rows, moving bits on the DRAM's chips, driving them over the line."""
-    dram, name = machine.dram.timing, machine.dram.type
+    dram = machine.dram.timing
+    name = machine.dram.type
     activate, move = (f"{name}: {share} of {dram.source}" for share in ("31 %, as HBM2's,", "the rest"))
     return {
         "dram_activate": Price(dram.activate_pj, "pJ/row", "dram", activate),

@@ -21,7 +21,8 @@ FLAG_BITS = {"run_length": 0.0, "packed_run_length": 1 / 3}  # of each, its shar
 
 def stored_values(fmt: Format, positions: ArrayLike, nonzeros: ArrayLike) -> NDArray[np.float64]:
     """Values stored, padding zeros included, for tensors of ``positions`` entries, ``nonzeros`` of them non-zero."""
-    p, nz = np.asarray(positions, np.float64), np.asarray(nonzeros, np.float64)
+    p = np.asarray(positions, np.float64)
+    nz = np.asarray(nonzeros, np.float64)
     if fmt == "dense":
         return np.asarray(p + 0 * nz)
     if fmt in RUN_BITS:
@@ -35,7 +36,8 @@ def stored_values(fmt: Format, positions: ArrayLike, nonzeros: ArrayLike) -> NDA
 
 def index_bits(fmt: Format, positions: ArrayLike, nonzeros: ArrayLike, row: int) -> NDArray[np.float64]:
     """Bits that say where the stored values go; ``row``: positions in one row of a CSR matrix."""
-    p, nz = np.asarray(positions, np.float64), np.asarray(nonzeros, np.float64)
+    p = np.asarray(positions, np.float64)
+    nz = np.asarray(nonzeros, np.float64)
     if fmt == "dense":
         return np.zeros(np.broadcast_shapes(p.shape, nz.shape))
     if fmt == "bitmask":

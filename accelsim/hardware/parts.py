@@ -75,6 +75,19 @@ class Buffers(KeyGroup):
     port_bits: Count = 128
     """Width of a port, which decides what a bit of an access costs.  Default: 128."""
 
+    @property
+    def sizes_kb(self) -> dict[str, float]:
+        """Capacity of each buffer by name, 1024 bytes."""
+        return {name.removesuffix("_kb"): size for name, size in self if name.endswith("_kb")}
+
+    def capacity_bytes(self, name: str) -> float:
+        """Bytes of a buffer, both halves of its double buffer together."""
+        return 1024 * self.sizes_kb[name]
+
+    def half_bytes(self, name: str) -> float:
+        """Bytes of one half of a double buffer: what one tile may fill."""
+        return self.capacity_bytes(name) / 2
+
 
 class Dram(KeyGroup):
     """The memory behind the one DMA engine: a type's figures for each channel, and what replaces them."""

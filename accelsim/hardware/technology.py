@@ -61,7 +61,10 @@ REGISTER_FILE_ADDRESS_PJ = 0.03 / 0.869  # an access; 0.02-0.04 at 40 nm
 GATED_SHARE = 0.03  # of an active MAC's energy (Sparseloop, MICRO 2022)
 
 # Cells FA_X1, DFF_X1, AND2_X1 and XOR2_X1: width x the row height of 1.4 um.
-FULL_ADDER_UM2, FLIP_FLOP_UM2, AND_UM2, XOR_UM2 = 3.04 * 1.4, 3.23 * 1.4, 0.76 * 1.4, 1.14 * 1.4
+FULL_ADDER_UM2 = 3.04 * 1.4
+FLIP_FLOP_UM2 = 3.23 * 1.4
+AND_UM2 = 0.76 * 1.4
+XOR_UM2 = 1.14 * 1.4
 REGISTER_FILE_UM2_PER_BIT = 6 / 0.792
 
 

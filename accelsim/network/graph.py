@@ -95,7 +95,7 @@ class Graph(BaseModel):
         return {node.name: node for node in self.nodes}
 
     def with_input_shape(self, shape: tuple[int, int, int]) -> "Graph":
-        """The same layers on images of another size.  Raises pydantic's ValidationError if they do not fit."""
+        """A graph of these layers on images of another size.  Raises pydantic's ValidationError if they do not fit."""
         return Graph(name=self.name, input_shape=shape, nodes=self.nodes, preprocessing=self.preprocessing)
 
 

@@ -324,12 +324,12 @@ def _kept(row: _Row) -> float:
     """SCALE-Sim 3's sparsity N:M as a density; 1 without that column."""
     column = row.column("sparsity")
     value = row.cells.get(column, "") or "1:1"
-    kept, _, of = value.partition(":")
-    digits = all(part.isascii() and part.isdigit() and len(part) <= MAX_DIGITS for part in (kept, of))
-    if not (digits and 0 < int(kept) <= int(of)):
+    present, _, whole = value.partition(":")
+    digits = all(part.isascii() and part.isdigit() and len(part) <= MAX_DIGITS for part in (present, whole))
+    if not (digits and 0 < int(present) <= int(whole)):
         row.fault(column, f"{value[:40]!r}, expected N:M with N of 1 to M")
         return 1.0
-    return int(kept) / int(of)
+    return int(present) / int(whole)
 
 
 def _batch(row: _Row) -> int:

@@ -68,7 +68,7 @@ def plots(comparison: Comparison) -> dict[str, bytes]:
 
 
 def _drawable(comparison: Comparison) -> Comparison:
-    """The same comparison, its names as Matplotlib is to be given them."""
+    """A comparison with names as Matplotlib is to be given them."""
     names = {column: comparison.totals[column].map(in_plot) for column in ("machine", "model")}
     layers = {
         in_plot(name): rows.assign(name=rows["name"].map(str).map(in_plot)) for name, rows in comparison.layers.items()

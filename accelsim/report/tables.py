@@ -141,7 +141,9 @@ def _read(path: Path, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFra
     """A table with these columns, the numbers finite except for an unlimited bandwidth."""
     content = read_text(path, RESULTS)
     try:
-        table = pd.read_csv(io.StringIO(content), dtype=dict.fromkeys(text, str), keep_default_na=False)
+        table = pd.read_csv(
+            io.StringIO(content), dtype=dict.fromkeys(text, str), keep_default_na=False, float_precision="round_trip"
+        )
     except (ValueError, pd.errors.ParserError) as error:
         raise InputError(f"{path}: not a CSV table ({' '.join(str(error).split())[:200]})") from None
     if missing := [column for column in (*text, *numbers) if column not in table.columns]:

@@ -1,6 +1,6 @@
 """From layer works and a machine to a result: schedule each layer, time it, price it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,15 +10,16 @@ import pandas as pd
 from accelsim.hardware.energy import area_mm2, prices, static_mw
 from accelsim.hardware.price import ENERGY_PARTS, Price
 from accelsim.simulator.machines.machine import Machine
-from accelsim.simulator.machines.vector import vector_schedule
+from accelsim.simulator.machines.vector import count_parts, vector_schedule
 from accelsim.simulator.result import DRAM_COLUMNS, Result, round_energy, totals
 from accelsim.simulator.time.bottleneck import breakdown
 from accelsim.simulator.time.event import event_cycles
 from accelsim.simulator.time.pipeline import Durations, durations, pipeline_cycles
 from accelsim.simulator.time.schedule import Schedule
-from accelsim.workload import LayerWork
+from accelsim.workload import LayerWork, without_weights
 
 Engine = Callable[[Durations], int]  # -> cycles from the first request to the last byte stored
+LARGE_LAYER = 1 << 24  # outputs, all images together
 ENGINES: dict[str, Engine] = {"event": event_cycles, "fast": pipeline_cycles}
 
 
@@ -45,9 +46,22 @@ def run(
     return Result(model, machine.name, engine, pd.DataFrame(rows), pd.Series(total, dtype=object), synthetic)
 
 
+def _check_large_layers(works: Sequence[LayerWork], machine: Machine) -> None:
+    """Raise InputError where a large layer needs too many steps, before an hour goes into the ones in front of it."""
+    for i, work in enumerate(without_weights(works)):
+        if work.outputs <= LARGE_LAYER:
+            continue
+        if work.kind in ("conv", "linear"):
+            machine.check(works[i])
+        else:
+            count_parts(work, machine)
+
+
 def run_rows(works: Iterable[LayerWork], machine: Machine, engine: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """``run`` as plain values, for sweeps: one row a layer, and the total."""
     count_cycles = ENGINES[engine]
+    works = works if isinstance(works, Sequence) else tuple(works)
+    _check_large_layers(works, machine)
     pricing = _Pricing(machine, prices(machine), static_mw(machine))
     rows = []
     for work in works:

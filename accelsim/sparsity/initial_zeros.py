@@ -5,7 +5,8 @@ In the spatial domain the zeros are those that the weights have.  In the Winogra
 the smallest entries, shared out among the layers by LAMP scores (``reconstruction``).  With
 batch-norm folded into the weights layers have very different scales, and one threshold on all their
 Winograd-domain weights prunes the small-scale ones bare; entries that are exactly zero need no
-threshold.
+threshold.  Weights reconstructed to a budget have such entries already, as many as each layer was
+given.
 """
 
 from collections.abc import Mapping
@@ -19,12 +20,18 @@ from accelsim.sparsity.recipe import Joint
 from accelsim.sparsity.reconstruction import zeros_by_layer
 from accelsim.sparsity.zero_patterns import ZeroPattern, zero_pattern
 
+# Of the root mean square of W: what is smaller is zero but for float32 sums of larger weights.
+EXACT = 1e-4
+
 
 def initial_patterns(graph: Graph, arrays: Mapping[str, Array], joint: Joint) -> dict[str, ZeroPattern]:
     """The zeros of each weight array, by its name; ``joint.mode`` says of which domains."""
     regularizer = JointRegularizer(graph, joint.tiles, joint.exclude)
     filters = regularizer.pruned_winograd(arrays, -1.0) if joint.mode != "sd" else {}
-    counts = zeros_by_layer(filters, joint.winograd)
+    if joint.hold == "exact":
+        counts = {name: exact_zeros(W) for name, W in filters.items()}
+    else:
+        counts = zeros_by_layer(filters, joint.winograd)
     patterns = {}
     for layer in regularizer.spatial:
         w = arrays[f"{layer}.weight"]
@@ -46,3 +53,24 @@ def projected(arrays: Mapping[str, Array], patterns: Mapping[str, ZeroPattern]) 
     for name, pattern in patterns.items():
         pattern.project(copies[name])
     return copies
+
+
+def exact_shares(regularizer: JointRegularizer, arrays: Mapping[str, Array]) -> tuple[float, float]:
+    """(s_SD, s_WD): the shares of all weights that are zero,
+    in the Winograd domain but for float32 sums.
+    """
+    weights = [arrays[f"{name}.weight"] for name in regularizer.spatial]
+    filters = list(regularizer.pruned_winograd(arrays, -1.0).values())
+    zeros_sd = sum(w.size - int(np.count_nonzero(w)) for w in weights)
+    zeros_wd = sum(exact_zeros(W) for W in filters)
+    return _share(zeros_sd, sum(w.size for w in weights)), _share(zeros_wd, sum(W.size for W in filters))
+
+
+def exact_zeros(W: Array) -> int:
+    """Entries that are nothing beside the root mean square."""
+    return int(np.count_nonzero(np.abs(W) <= EXACT * np.sqrt(np.mean(W * W))))
+
+
+def _share(zeros: int, size: int) -> float:
+    """Rounded down by half a weight, so that this share of them all is not one more."""
+    return max(zeros - 0.5, 0.0) / max(size, 1)

@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from accelsim.settings import Count, NonNegative, Positive, Section, Seed, Share
 
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+
 
 class Joint(Section):
     """Zeros in both domains at once (``accelsim.sparsity.joint``),
@@ -46,9 +48,10 @@ class Joint(Section):
     """From this share of the training on, the weights that are then up to theta_SD are
     zero for good (what the compression does anyway), and only R_WD goes on."""
 
-    hold: bool = False
+    hold: bool | Literal["exact"] = False
     """Instead of regularizing, make the zeros that the first weights have in either
-    domain exact and let them stay (``accelsim.sparsity.initial_zeros``)."""
+    domain exact and let them stay (``accelsim.sparsity.initial_zeros``); ``exact``: those of the
+    Winograd domain are exact already, as a reconstruction to a budget leaves them."""
 
     tiles: dict[str, Annotated[int, Field(ge=0, le=6)]] = Field(default_factory=lambda: {"default": 2})
     """m of F(m, r) by layer name, ``default`` for the others; 0: not by Winograd."""
@@ -63,9 +66,44 @@ class Joint(Section):
         return self
 
 
+class Budget(Section):
+    """What a reconstructed network may cost;
+    how sparse each layer gets follows (``accelsim.training.prices``).
+    """
+
+    ratio: Annotated[float, Field(gt=1, allow_inf_nan=False)]
+    """Of the file, at least: bytes of all parameters in float32 over those of the file."""
+
+    cost_reduction: Annotated[float, Field(gt=1, allow_inf_nan=False)]
+    """Dense MACs of the unmodified network over multiplies in the Winograd domain, at least."""
+
+    images: Count = 48
+    """Training images, apart from those that layers are fitted to, on which losses are measured."""
+
+    iterations: Annotated[int, Field(ge=1, le=1000)] = 15
+    """Iterations of ADMM, to measure with."""
+
+    polish: Annotated[int, Field(ge=0, le=1000)] = 8
+    """Steps of the conjugate gradients that follow, to measure with."""
+
+    zeros: Annotated[tuple[BelowOne, ...], Field(min_length=2, max_length=20)] = (0.3, 0.55, 0.75, 0.87)
+    """The shares of zeros that each layer is measured at, increasing."""
+
+    cells: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=20)] = (0.2, 0.3, 0.45, 0.65, 0.9, 1.2)
+    """Cells of quantization to choose from,
+    as multiples of the root mean square of a layer's weights that are not zero.
+    """
+
+    @model_validator(mode="after")
+    def _increases(self) -> "Budget":
+        if list(self.zeros) != sorted(set(self.zeros)):
+            raise ValueError(f"zeros: {list(self.zeros)}, expected increasing shares")
+        return self
+
+
 class Reconstruction(Section):
     """Zeros made layer by layer before the first epoch,
-    as many as ``joint`` says (``reconstruction``).
+    as many as ``joint`` says, or ``budget`` (``reconstruction``).
     """
 
     images: Count = 512
@@ -92,3 +130,8 @@ class Reconstruction(Section):
 
     seed: Seed = 0
     """Seed of the choice of images and positions."""
+
+    budget: Budget | None = None
+    """Decides how many zeros each layer gets instead of ``joint``;
+    they are then exact in both domains.
+    """

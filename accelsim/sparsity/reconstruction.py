@@ -5,15 +5,19 @@ their inputs X are those of the layers already made sparse:
 
     minimise  || X w - Y ||^2 + damping |w - w_0|^2     with s_SD of w zero and s_WD of W = G w G^T small.
 
-It is one least-squares problem with two copies of the unknown, Z sparse in the spatial domain and V in the Winograd
-domain, solved by ADMM (Boyd et al. 2011; for one domain Boza, arXiv:2401.02938): H = X^T X is inverted once, each
-iteration solves for w with w pulled to Z and G w G^T to V, and prunes both to a sparsity that grows.  Then the zeros
-of Z stay, and conjugate gradients find the best weights among the others, with the small Winograd entries pulled to
-zero.  Weights are measured in units of their input channel's root mean square, so what is zeroed costs least in the
-output.  A layer whose output is added to another's that is there already makes up for what that one has lost, too
-(He et al., arXiv:1707.06168).  How many zeros a layer gets follows from one threshold on the LAMP scores of the dense
-weights (Lee et al., arXiv:2010.07611), in each domain, which do not depend on the scale of a layer: batch-norm may be
-folded.  A bias takes up what is left of the mean error.
+It is one least-squares problem with two copies of the unknown, Z sparse in the spatial domain and V
+in the Winograd domain, solved by ADMM (Boyd et al. 2011; for one domain Boza, arXiv:2401.02938): H
+= X^T X is inverted once, each iteration solves for w with w pulled to Z and G w G^T to V, and
+prunes both to a sparsity that grows.  Then the zeros of Z stay, and conjugate gradients find the
+best weights among the others, with the small Winograd entries pulled to zero.  With the zeros of
+both domains to be exact the gradients are projected onto the filters that have them
+(``zero_patterns``).  Weights are measured in units of their input channel's root mean square, so
+what is zeroed costs least in the output.  A layer whose output is added to another's that is there
+already makes up for what that one has lost, too (He et al., arXiv:1707.06168).  How many zeros a
+layer gets follows from one threshold on the LAMP scores of the dense weights (Lee et al.,
+arXiv:2010.07611), in each domain, which do not depend on the scale of a layer: batch-norm may be
+folded; or is given for each layer (``accelsim.training.prices``).  A bias takes up what is left of
+the mean error.
 
 Layers with groups are left as they are.  H is summed over some random positions of each image.
 """
@@ -33,7 +37,13 @@ from accelsim.network.graph import INPUT, Graph, Network, Node
 from accelsim.network.layers import Add, Conv, Linear
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.recipe import Reconstruction
+from accelsim.sparsity.zero_patterns import zero_pattern
 
+# Over all layers together (s_SD, s_WD), to be small in the Winograd domain; or of each layer how many entries of w and
+# of W = G w G^T are zero, exactly in both.
+Goals = tuple[float, float] | Mapping[str, tuple[int, int]]
+
+SOLVED = 1e-5  # of a filter's right-hand side: what is left of it is rounding
 CHUNK = 32  # images that pass through a layer together
 
 
@@ -64,18 +74,23 @@ def reconstruct(
     network: Network,
     images: Array,
     regularizer: JointRegularizer,
-    sparsity: tuple[float, float],
+    sparsity: Goals,
     settings: Reconstruction,
     watch: Callable[[LayerReport], None] | None = None,
 ) -> dict[str, Array]:
     """The network's arrays, made sparse.
 
-    images: (N, H, W, C) float32, preprocessed.  regularizer: the layers, and m of F(m, r).  sparsity: (s_SD, s_WD) over
-    all layers together.  watch: called after each layer.
+    images: (N, H, W, C) float32, preprocessed.  regularizer: the layers, and m of F(m, r).
+    watch: called after each layer.
     """
     arrays = network.arrays
-    zeros = zeros_by_layer({name: arrays[f"{name}.weight"] for name in regularizer.spatial}, sparsity[0])
-    small = zeros_by_layer(regularizer.pruned_winograd(arrays, -1.0), sparsity[1])
+    exact = not isinstance(sparsity, tuple)
+    if isinstance(sparsity, tuple):
+        zeros = zeros_by_layer({name: arrays[f"{name}.weight"] for name in regularizer.spatial}, sparsity[0])
+        small = zeros_by_layer(regularizer.pruned_winograd(arrays, -1.0), sparsity[1])
+    else:
+        zeros = {name: own[0] for name, own in sparsity.items()}
+        small = {name: own[1] for name, own in sparsity.items()}
     started = time.perf_counter()
 
     def find(name: str, moments: Moments) -> Array:
@@ -84,7 +99,8 @@ def reconstruct(
         K, C = w.shape[:2]
         kron, goals = regularizer.kron.get(name), (zeros[name], small.get(name, 0))
         start = w.reshape(K, C, -1).transpose(2, 1, 0)  # (taps, C, K)
-        found, lost = solve(moments.H, moments.B, start, kron, *goals, settings)
+        least = least_squares(moments, start, kron if goals[1] else None, settings)
+        found, lost = sparse_solution(least, *goals, settings, exact)
         flat = found.reshape(-1, K)
         error = moments.energy + float(np.sum(flat * (moments.H @ flat - 2 * moments.B)))
         if watch is not None:
@@ -117,16 +133,16 @@ def refit(
     dense: dict[str, list[Array]] = {INPUT: chunks}
     sparse: dict[str, list[Array]] = {INPUT: chunks}
     for i, node in enumerate(graph.nodes):
-        _advance(node, network.arrays, dense)
-        if node.name in layers and (isinstance(node.layer, Linear) or _plain(node)):
+        advance(node, network.arrays, dense)
+        if node.name in layers and is_refitted(node):
             target = _target(graph, node, dense, sparse)
-            moments = _moments(node, sparse[node.inputs[0]], target, positions, seed)
+            moments = moments_of(node, sparse[node.inputs[0]], target, positions, seed)
             found = find(node.name, moments)
             w = arrays[f"{node.name}.weight"]
             arrays[f"{node.name}.weight"] = np.ascontiguousarray(found.transpose(2, 1, 0)).reshape(w.shape)
             if f"{node.name}.bias" in arrays:
                 arrays[f"{node.name}.bias"] = moments.y - found.reshape(-1, len(w)).T @ moments.x
-        _advance(node, arrays, sparse)
+        advance(node, arrays, sparse)
         for source in set(node.inputs):
             if last[source] == i:
                 del dense[source], sparse[source]
@@ -150,14 +166,24 @@ def zeros_by_layer(weights: Mapping[str, Array], sparsity: float) -> dict[str, i
     return {name: int(np.count_nonzero(score <= threshold)) for name, score in scores.items()}
 
 
-def solve(
-    H: Array, B: Array, start: Array, kron: Array | None, zeros: int, small: int, settings: Reconstruction
-) -> tuple[Array, float]:
-    """(weights (taps, C, K) with that many zeros, share of the energy of W in its small entries).
+@dataclass(frozen=True)
+class LeastSquares:
+    """One layer's problem, in units of its input channels' root mean squares: what ``sparse_solution`` solves."""
 
-    H: (taps C, taps C), B: (taps C, K): means of X^T X and X^T Y.  start: (taps, C, K) the dense weights.
-    kron: (n n, taps), vec(W) = kron vec(w), or None where Winograd does not serve.  small: entries of W to be small.
+    A: Array  # (taps C, taps C) damped
+    target: Array  # (taps C, K)
+    w_0: Array  # (taps C, K) dense weights
+    inverse: Array  # of A with the pulls
+    scale: Array  # (C,) the units
+    kron: Array  # (n n, taps), vec(W) = kron vec(w); of no rows where Winograd does not serve
+
+
+def least_squares(moments: Moments, start: Array, kron: Array | None, settings: Reconstruction) -> LeastSquares:
+    """A layer's problem, its matrix inverted: one serves several numbers of zeros.
+
+    start: (taps, C, K) the dense weights.  kron: (n n, taps), or None where Winograd does not serve.
     """
+    H = moments.H
     taps, C, K = start.shape
     scale = np.sqrt(np.diagonal(H).reshape(taps, C).mean(axis=0)) + np.float32(1e-6)  # of each input channel
     scale = np.maximum(scale, 1e-3 * scale.max())
@@ -166,11 +192,28 @@ def solve(
     damping = np.float32(settings.damping)
     A[np.diag_indices_from(A)] += damping
     w_0 = (start * scale[:, None]).reshape(-1, K)
-    target = B / each[:, None] + damping * w_0
+    target = moments.B / each[:, None] + damping * w_0
     pull_sd, pull_wd = np.float32(settings.spatial_pull), np.float32(settings.winograd_pull)
-    if kron is None or not small:
+    if kron is None:
         kron = np.zeros((0, taps), np.float32)
     inverse = _inverse(A + pull_sd * np.eye(len(A), dtype=np.float32) + pull_wd * np.kron(kron.T @ kron, np.eye(C)))
+    return LeastSquares(A, target, w_0, inverse, scale, kron)
+
+
+def sparse_solution(
+    problem: LeastSquares, zeros: int, small: int, settings: Reconstruction, exact: bool = False
+) -> tuple[Array, float]:
+    """(weights (taps, C, K) with that many zeros, share of the energy of W in its small entries).
+
+    small: entries of W to be small; exact: to be zero, too.
+    """
+    A = problem.A
+    target = problem.target
+    w_0 = problem.w_0
+    scale = problem.scale
+    kron = problem.kron
+    C, K, taps = len(scale), w_0.shape[1], kron.shape[1]
+    pull_sd, pull_wd = np.float32(settings.spatial_pull), np.float32(settings.winograd_pull)
 
     def transformed(w: Array) -> Array:
         return (kron @ w.reshape(taps, C * K)).reshape(len(kron), C, K)
@@ -182,7 +225,7 @@ def solve(
     U, Q = np.zeros_like(Z), np.zeros_like(V)
     for step in range(settings.iterations):
         share = 1 - max(0.0, 1 - (step + 1) / (0.6 * settings.iterations)) ** 3
-        w = inverse @ (target + pull_sd * (Z - U) + pull_wd * back(V - Q))
+        w = problem.inverse @ (target + pull_sd * (Z - U) + pull_wd * back(V - Q))
         U += w
         Z = U * _large(np.abs(U), round(share * zeros))
         U -= Z
@@ -190,28 +233,55 @@ def solve(
             Q += transformed(w)
             V = Q * _large(np.abs(Q) / scale[:, None], round(share * small))
             Q -= V
-    mask = (Z != 0).astype(np.float32)
     outside = (V == 0).astype(np.float32)
-    Z = _polish(A, target, Z, mask, settings, lambda p: pull_wd * back(outside * transformed(p)))
+    if exact:
+        allowed = _space(Z == 0, V == 0, kron)
+        Z = _polish(lambda p: allowed(A @ p), allowed(target), allowed(Z), settings.polish, SOLVED)
+    else:
+        mask = (Z != 0).astype(np.float32)
+        Z = _polish(
+            lambda p: mask * (A @ p + pull_wd * back(outside * transformed(p))), mask * target, Z, settings.polish
+        )
     W = transformed(Z) / scale[:, None]
     gone = float((W * W * outside).sum()) / max(float((W * W).sum()), 1e-20) if W.size else 0.0
     return Z.reshape(taps, C, K) / scale[:, None], gone
 
 
-def _polish(
-    A: Array, target: Array, w: Array, mask: Array, settings: Reconstruction, more: Callable[[Array], Array]
-) -> Array:
-    """Conjugate gradients on (A + more) w = target among the weights with mask 1, each filter (column) for itself."""
+def _space(zero: Flags, zero_wd: Flags, kron: Array) -> Callable[[Array], Array]:
+    """The projection of weights (taps C, K) onto those with these zeros.
 
-    def apply(p: Array) -> Array:
-        return mask * (A @ p + more(p))
+    zero: (taps C, K).  zero_wd: (n n, C, K).
+    """
+    taps, K = kron.shape[1], zero.shape[1]
 
-    r = mask * target - apply(w)
+    def filters(rows: NDArray[Any]) -> NDArray[Any]:
+        return np.ascontiguousarray(rows.reshape(taps, -1, K).transpose(2, 1, 0))[..., None]
+
+    of_W = np.ascontiguousarray(zero_wd.transpose(2, 1, 0))[..., None]
+    pattern = zero_pattern(filters(zero), of_W, kron) if len(kron) else zero_pattern(filters(zero))
+
+    def project(w: Array) -> Array:
+        each = filters(w)
+        pattern.project(each)
+        return np.ascontiguousarray(each[..., 0].transpose(2, 1, 0)).reshape(w.shape)
+
+    return project
+
+
+def _polish(apply: Callable[[Array], Array], target: Array, w: Array, steps: int, solved: float = 0.0) -> Array:
+    """Conjugate gradients on apply(w) = target, each filter (column) for itself.
+
+    solved: a filter stays as it is once this share of its right-hand side is left.
+    """
+    r = target - apply(w)
     p, old = r, (r * r).sum(axis=0)
-    for _ in range(settings.polish):
+    done = np.float32(solved**2) * (target * target).sum(axis=0)
+    for _ in range(steps):
         Ap = apply(p)
-        w = w + p * (old / np.maximum((p * Ap).sum(axis=0), np.float32(1e-30)))
-        r = r - Ap * (old / np.maximum((p * Ap).sum(axis=0), np.float32(1e-30)))
+        length = old / np.maximum((p * Ap).sum(axis=0), np.float32(1e-30))
+        length = np.where(old > done, length, np.float32(0))
+        w = w + p * length
+        r = r - Ap * length
         new = (r * r).sum(axis=0)
         p, old = r + p * (new / np.maximum(old, np.float32(1e-30))), new
     return w
@@ -225,7 +295,7 @@ def _inverse(A: NDArray[Any]) -> Array:
     return lower + np.tril(inverse, -1).T
 
 
-def _large(magnitudes: Array, zeros: int) -> Flags:
+def _large(magnitudes: NDArray[Any], zeros: int) -> Flags:
     """All but the smallest ``zeros``."""
     if not zeros:
         return np.ones(magnitudes.shape, np.bool_)
@@ -235,11 +305,14 @@ def _large(magnitudes: Array, zeros: int) -> Flags:
     return keep.reshape(magnitudes.shape)
 
 
-def _plain(node: Node) -> bool:
-    return isinstance(node.layer, Conv) and node.layer.groups == 1 and node.layer.dilation == (1, 1)
+def is_refitted(node: Node) -> bool:
+    """Whether such a layer's weights can be found anew."""
+    layer = node.layer
+    plain = isinstance(layer, Conv) and layer.groups == 1 and layer.dilation == (1, 1)
+    return plain or isinstance(layer, Linear)
 
 
-def _advance(node: Node, arrays: Any, values: dict[str, list[Array]]) -> None:
+def advance(node: Node, arrays: Any, values: dict[str, list[Array]]) -> None:
     """Add the node's output of every chunk."""
     parameters = {key: arrays[f"{node.name}.{key}"] for key in node.layer.parameters()}
     parts = zip(*(values[source] for source in node.inputs), strict=True)
@@ -260,7 +333,7 @@ def _target(graph: Graph, node: Node, dense: dict[str, list[Array]], sparse: dic
     return target
 
 
-def _moments(node: Node, inputs: list[Array], target: list[Array], positions: int, seed: int) -> Moments:
+def moments_of(node: Node, inputs: list[Array], target: list[Array], positions: int, seed: int) -> Moments:
     """Of X, the inputs of the sparse network, and Y, what the layer should make of them."""
     rng = np.random.default_rng(seed)
     layer = node.layer

@@ -3,8 +3,9 @@ and the state that a resumed run goes on from.
 
 ``checkpoint.safetensors``: every array of ``graph.parameters`` by its name, float32, nothing else.
 ``checkpoint.json``: ``format`` (1), ``network``, ``theta_sd``, ``theta_wd``, ``sparsity_sd``,
-    ``sparsity_wd``, ``winograd_m`` (by layer), ``recipe`` (as read), ``seed``, ``epochs``,
-    ``hours``, ``accuracy`` (percent: ``unpruned``, ``spatial``, ``winograd``), ``images`` (that
+    ``sparsity_wd``, ``winograd_m`` (by layer), ``relative_cells`` (by weight array, of a network
+    reconstructed to a budget), ``recipe`` (as read), ``seed``, ``epochs``, ``hours``,
+    ``accuracy`` (percent: ``unpruned``, ``spatial``, ``winograd``), ``images`` (that
     they were measured on), ``sha256`` of the safetensors.
 ``state.safetensors``: flat vectors of parameters and optimiser, batch-norm statistics; its header's
 metadata carries
@@ -25,8 +26,9 @@ from safetensors.numpy import save
 
 from accelsim.arrays import Array
 from accelsim.errors import InputError
+from accelsim.files import CARD as CARD_FILE
 from accelsim.files import STATE as STATE_FILE
-from accelsim.files import opened, write_bytes, write_text
+from accelsim.files import opened, read_text, write_bytes, write_text
 
 STATE = "state.safetensors"
 MODEL = "checkpoint.safetensors"
@@ -60,3 +62,34 @@ def save_model(folder: Path, arrays: Mapping[str, Array], card: Mapping[str, Any
     write_bytes(folder / MODEL, content)
     full = {"format": 1, **card, "sha256": hashlib.sha256(content).hexdigest()}
     write_text(folder / CARD, json.dumps(full, indent=1, sort_keys=True) + "\n")
+
+
+def relative_cells(notes: Mapping[str, Any]) -> dict[str, float]:
+    """The cells that a card or a state gives single weight arrays, relative to their root mean
+    square; empty if it gives none.
+
+    Raises ValueError if one is no positive number.
+    """
+    found = notes.get("relative_cells", {})
+    sound = isinstance(found, dict) and all(
+        isinstance(cell, int | float) and not isinstance(cell, bool) and 0 < cell < np.inf for cell in found.values()
+    )
+    if not sound:
+        raise ValueError(f"relative_cells: {str(found)[:60]}, expected a positive number for each weight array")
+    return {name: float(cell) for name, cell in found.items()}
+
+
+def cells_beside(weights: Path) -> dict[str, float]:
+    """The relative cells of the run that left these weights, from the card beside them.
+
+    Raises InputError if the card cannot be read.
+    """
+    card = weights.with_name(CARD)
+    if weights.name != MODEL or not card.exists():
+        return {}
+    try:
+        return relative_cells(json.loads(read_text(card, CARD_FILE)))
+    except (ValueError, AttributeError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{card}: not a checkpoint's card ({error})") from None

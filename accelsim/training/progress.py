@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from accelsim.sparsity.reconstruction import LayerReport
+from accelsim.training.prices import Grid
 from accelsim.training.trainer import StepReport
 
 
@@ -52,4 +53,14 @@ def show_layer(report: LayerReport) -> None:
     winograd = f", {100 * report.zeros_wd:.0f} % small in the Winograd domain" if report.zeros_wd else ""
     line = f"{report.name}: {100 * report.zeros_sd:.0f} % zeros{winograd}"
     line += f", error {100 * report.error:.2f} %, {report.seconds:.1f} s"
+    Console(stderr=True).print(line, highlight=False, soft_wrap=True)
+
+
+def show_prices(name: str, grid: Grid) -> None:
+    """One line on stderr for a layer whose prices are measured."""
+    points = [point for row in grid for point in row]
+    losses = [point.loss for point in points]
+    bits = [bits for point in points for bits in point.bits]
+    line = f"{name}: {len(points)} shares of zeros, loss {min(losses):.2g} to {max(losses):.2g}"
+    line += f", {min(bits) / 8192:.1f} to {max(bits) / 8192:.1f} KiB"
     Console(stderr=True).print(line, highlight=False, soft_wrap=True)

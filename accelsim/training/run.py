@@ -12,23 +12,25 @@ import numpy as np
 from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Ints
 from accelsim.errors import InputError, NumericalError
 from accelsim.faults import nearest
 from accelsim.files import write_text
 from accelsim.network.graph import INPUT, Graph, Network
 from accelsim.network.weights import load_network
 from accelsim.network.zoo import named_graph
-from accelsim.sparsity.initial_zeros import initial_patterns, projected
+from accelsim.sparsity.initial_zeros import exact_shares, initial_patterns, projected
 from accelsim.sparsity.joint import JointRegularizer
-from accelsim.sparsity.reconstruction import LayerReport, reconstruct
+from accelsim.sparsity.reconstruction import Goals, LayerReport, reconstruct
 from accelsim.sparsity.zero_patterns import ZeroPattern
 from accelsim.training import checkpoint
 from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import in_both_domains, top1
 from accelsim.training.first_weights import identity_arrays, initial_arrays, start_arrays
 from accelsim.training.log import TrainingLog
-from accelsim.training.progress import Watch, progress_bar, show_layer
+from accelsim.training.pricelist import PriceList
+from accelsim.training.prices import Calibration, Grid, chosen, measure
+from accelsim.training.progress import Watch, progress_bar, show_layer, show_prices
 from accelsim.training.psnr import bicubic_psnr, psnr_by_set, psnr_in_both_domains
 from accelsim.training.recipe import Recipe, load_recipe
 from accelsim.training.superresolution import (
@@ -44,19 +46,21 @@ from accelsim.training.trainer import StepReport, Trainer
 
 LOG = "log.csv"
 LAYERS = "reconstruction.csv"
+PRICES = "prices.json"
 LAYER_COLUMNS = tuple(field.name for field in fields(LayerReport))
 
 
 def train_recipe(path: Path, out: Path, resume: bool = False) -> dict[str, Any]:
     """Train as the recipe says; return the finished checkpoint's card (``checkpoint.json``).
 
-    out: the run's folder.  resume: go on from the state in it.
+    out: the run's folder.  resume: go on from the state in it, or from the prices of its layers
+    measured so far.
     Raises InputError for a bad recipe, missing data or another run's state; NumericalError if the
     loss is not finite.
     """
     recipe = load_recipe(path)
     run = Run(recipe, path, out)
-    if resume:
+    if resume and ((out / checkpoint.STATE).exists() or not (out / PRICES).exists()):
         run.resume()
     elif (out / checkpoint.STATE).exists():
         raise InputError(f"{out}: already holds a run, expected --resume or another folder")
@@ -139,6 +143,9 @@ class Run:
             teacher = None
         network = Network(graph, {name: arrays[name] for name in graph.parameters})
         self.trainer = Trainer(recipe, network, images, teacher, patterns)
+        self.cells: dict[str, float] = {}  # of weight arrays, as a budget gave them
+        if patterns and recipe.start is not None:
+            self.cells = checkpoint.cells_beside(resolve(recipe.start))
         self.log = TrainingLog(out / LOG)
         self.hours = 0.0
 
@@ -223,6 +230,7 @@ class Run:
             raise InputError(f"{where}: the state of another recipe, expected one of {self.path}")
         try:
             self.trainer.restore(arrays, notes)
+            self.cells = checkpoint.relative_cells(notes)
         except ValueError as error:
             raise InputError(f"{where}: {error}") from None
         self.hours = float(notes["hours"])
@@ -256,15 +264,52 @@ class Run:
 
         source = self.trainer.images
         assert not isinstance(source, Features)
-        index = np.random.default_rng(settings.seed).permutation(len(source))[: settings.images]
-        pixels = source.pairs(index)[0] if isinstance(source, Patches) else source.take(index)
-        sparsity = (joint.spatial * (joint.mode != "wd"), joint.winograd * (joint.mode != "sd"))
+
+        def take(index: Ints) -> Array:
+            pixels = source.pairs(index)[0] if isinstance(source, Patches) else source.take(index)
+            return self.graph.preprocessing.apply(pixels)
+
+        index = np.random.default_rng(settings.seed).permutation(len(source))
+        images = take(index[: settings.images])
+        goals: Goals = (joint.spatial * (joint.mode != "wd"), joint.winograd * (joint.mode != "sd"))
         regularizer = JointRegularizer(self.graph, joint.tiles, joint.exclude)
         network = Network(self.graph, self.trainer.model())
-        images = self.graph.preprocessing.apply(pixels)
-        self.trainer.replace(reconstruct(network, images, regularizer, sparsity, settings, note))
+        if settings.budget is not None:
+            apart = index[settings.images :][-settings.budget.images :]
+            if len(apart) < settings.budget.images:
+                raise InputError(
+                    f"{self.path}: key reconstruction.budget.images: {settings.budget.images} beside the "
+                    f"{settings.images} of reconstruction.images, expected at most {len(index)} together"
+                )
+            goals = self._shares(network, Calibration(images, take(apart)), regularizer)
+        self.trainer.replace(reconstruct(network, images, regularizer, goals, settings, note))
         self.hours = (time.perf_counter() - started) / 3600
         self._save_state()
+
+    def _shares(
+        self, network: Network, calibration: Calibration, regularizer: JointRegularizer
+    ) -> dict[str, tuple[int, int]]:
+        """How many zeros of either domain each layer gets by the budgets; its cell is noted.
+
+        Layers that the folder has prices of are not measured again.  Raises InputError if the
+        budgets cannot be kept.
+        """
+        settings = self.recipe.reconstruction
+        assert settings is not None
+        assert settings.budget is not None
+        prices = PriceList(self.out / PRICES, self.recipe)
+
+        def note(layer: str, grid: Grid) -> None:
+            prices.add(layer, grid)
+            show_prices(layer, grid)
+
+        points = measure(network, calibration, regularizer, settings, dict(prices.grids), note)
+        try:
+            taken = chosen(network, points, regularizer, settings.budget)
+        except ValueError as error:
+            raise InputError(f"{self.path}: key reconstruction.budget: {error}") from None
+        self.cells = {f"{name}.weight": price.cell for name, price in taken.items()}
+        return {name: (price.zeros_sd, price.zeros_wd) for name, price in taken.items()}
 
     def train(self, watch: Watch | None = None) -> dict[str, Any]:
         """Train to the end.
@@ -343,14 +388,20 @@ class Run:
         thresholds = (0.0, 0.0)
         if joint is not None:
             regularizer = JointRegularizer(self.graph, joint.tiles, joint.exclude)
-            thresholds = regularizer.thresholds(arrays, joint.spatial, joint.winograd)
+            sparsity = (joint.spatial, joint.winograd)
+            reconstruction = self.recipe.reconstruction
+            if joint.hold == "exact" or (reconstruction is not None and reconstruction.budget is not None):
+                sparsity = exact_shares(regularizer, arrays)
+            thresholds = regularizer.thresholds(arrays, *sparsity)
             entries = {
                 "theta_sd": thresholds[0],
                 "theta_wd": thresholds[1],
                 "winograd_m": regularizer.winograd,
-                "sparsity_sd": joint.spatial,
-                "sparsity_wd": joint.winograd,
+                "sparsity_sd": sparsity[0],
+                "sparsity_wd": sparsity[1],
             }
+            if self.cells:
+                entries["relative_cells"] = self.cells
         if isinstance(images, Photographs):
             psnr: dict[str, Any] = {"bicubic": bicubic_psnr(images)}
             if regularizer is None:
@@ -367,4 +418,6 @@ class Run:
         """Write what a resumed run goes on from."""
         state, notes = self.trainer.state()
         notes = notes | {"recipe": self.recipe.model_dump(mode="json"), "hours": self.hours}
+        if self.cells:
+            notes["relative_cells"] = self.cells
         checkpoint.save_state(self.out, state, notes)

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # where it is run by its pat
 from accelsim.dual.file import read_dual
 from accelsim.simulator.machines.load import load_hardware
 from accelsim.simulator.run import run
-from accelsim.simulator.tiles.candidates import candidates
+from accelsim.simulator.tiles.candidates import remembered_candidates
 from accelsim.simulator.tiles.steps import remembered_steps
 from accelsim.workload import LayerWork, layer_works
 from experiments.peers import scale_sim
@@ -57,7 +57,7 @@ def cpu_seconds(call: Callable[[], object], runs: int, prepare: Callable[[], obj
 
 def forget(works: Sequence[LayerWork]) -> None:
     """Forget the tilings of the layers and what was summed from the masks for a machine, not the count of the zeros."""
-    candidates.cache_clear()
+    remembered_candidates.cache_clear()
     remembered_steps.cache_clear()
     for work in works:
         work.derived.clear()

@@ -1,6 +1,7 @@
 """Formulas mean what Python means by them, and nothing else is a formula."""
 
 import math
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -84,3 +85,9 @@ def test_nothing_else_is_a_formula(text: str) -> None:
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(InputError, match="no parameter 'lnaes', did you mean 'lanes'"):
         evaluate("lnaes / 2", {"lanes": 4, "rows": 2})
+
+
+def test_a_backslash_in_a_text_makes_no_noise() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert evaluate(r"a == '\*'", {"a": r"\*"}) is True

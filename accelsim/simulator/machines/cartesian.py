@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import gammaln
 
-from accelsim.arrays import Flags, Floats, Ints, round_up
+from accelsim.arrays import SUM_ERROR, Flags, Floats, Ints, round_up
 from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer
 from accelsim.hardware.formats import RUN_BITS, Format, stored_values
@@ -49,8 +49,8 @@ from accelsim.simulator.time.objective import predicted
 from accelsim.simulator.time.schedule import Schedule, untransformed
 from accelsim.workload import LayerWork
 
+MAX_STEPS = 1 << 22  # of a layer: some gigabyte of schedule
 REMEMBERED = 1 << 10  # numbers of pixels of a layer
-MAX_STEPS = 1 << 20  # of a layer
 STEP_CYCLES = 2  # to hand over a group's accumulators, double-buffered, and start the next
 
 
@@ -87,12 +87,16 @@ class CartesianMachine(Machine):
     def schedule(self, work: LayerWork) -> Schedule:
         """The steps of a conv or linear layer by its best cut.
 
-        Raises InputError if the input RAMs hold no part of the layer, or if it takes over MAX_STEPS steps.
+        Raises InputError if the input RAMs hold no part of the layer, or every cut has over MAX_STEPS steps.
         """
         cuts = _cuts(work, self)
         layer = _DenseLayer(work, self) if self.zero_handling == "none" else _SparseLayer(work, self)
         schedules = (_schedule(layer, cut) for cut in cuts)
         return min(schedules, key=lambda schedule: (predicted(schedule, self), schedule.dram_bytes, len(schedule)))
+
+    def check(self, work: LayerWork) -> None:
+        """Refuse a layer all of whose cuts have over MAX_STEPS steps."""
+        _cuts(work, self)
 
 
 @dataclass(frozen=True)
@@ -114,9 +118,9 @@ class _Cut:
         return np.add.outer(first_of_conv_group, np.arange(0, per_group, self.filters)).ravel()
 
     def steps(self, work: LayerWork) -> int:
-        """Steps of the whole batch."""
-        filter_groups = work.groups * -(-(work.out_channels // work.groups) // self.filters)
-        return work.batch * len(self.heights) * len(self.widths) * filter_groups * len(self.channels)
+        """Of the layer."""
+        groups_of_filters = work.groups * -(-(work.out_channels // work.groups) // self.filters)
+        return work.batch * len(self.heights) * len(self.widths) * groups_of_filters * len(self.channels)
 
 
 @dataclass(frozen=True)
@@ -138,12 +142,10 @@ class _StepCycles:
 
 
 def _cuts(work: LayerWork, machine: CartesianMachine) -> list[_Cut]:
-    """Cuts by powers of two of the output rows and columns that fit input RAMs and accumulators.
-
-    Raises InputError if none fits, or none that does takes at most MAX_STEPS steps.
-    """
-    rows, cols = machine.pe_array.rows, machine.pe_array.cols
-    room = 1024 * machine.buffers.input_kb / (rows * cols)
+    """Cuts by powers of two of the output rows and columns that fit input RAMs and accumulators, in few steps."""
+    rows = machine.pe_array.rows
+    cols = machine.pe_array.cols
+    room = machine.buffers.capacity_bytes("input") / (rows * cols)
     bits = activation_bits(machine, work.input_density)
     group_channels = work.in_channels // work.groups
     found = []
@@ -178,14 +180,13 @@ def _cuts(work: LayerWork, machine: CartesianMachine) -> list[_Cut]:
             f"{machine.name}: buffers.input_kb is {machine.buffers.input_kb:g}, too small for one output of layer "
             f"{work.name}, expected a larger one"
         )
-    few = [cut for cut in found if cut.steps(work) <= MAX_STEPS]
-    if not few:
+    short = [cut for cut in found if cut.steps(work) <= MAX_STEPS]
+    if not short:
         least = min(cut.steps(work) for cut in found)
         raise InputError(
-            f"{machine.name}: layer {work.name} takes {least} steps or more, expected at most {MAX_STEPS}: a smaller "
-            f"layer or batch, or larger elements"
+            f"{machine.name}: layer {work.name} needs at least {least} steps, expected at most {MAX_STEPS}"
         )
-    return few
+    return short
 
 
 def _powers(size: int) -> list[int]:
@@ -278,7 +279,8 @@ class _SparseLayer:
 
     def step_cycles(self, regions: _Regions, cut: _Cut) -> _StepCycles:
         """Cycles of each region's groups of filters and parts of the channels."""
-        rows, cols = self.machine.pe_array.rows, self.machine.pe_array.cols
+        rows = self.machine.pe_array.rows
+        cols = self.machine.pe_array.cols
         high, wide = np.maximum(regions.in_high, 1), np.maximum(regions.in_wide, 1)
         pe_high = -(-high // rows)
         pe_wide = -(-wide // cols)
@@ -289,7 +291,7 @@ class _SparseLayer:
         # Of each region: elements with the largest tile, and how much above its mean the slowest is.
         largest, places = np.unique(np.maximum(1, (high // pe_high) * (wide // pe_wide)), return_inverse=True)
         deviations = np.array([max(0.0, expected_maximum(int(elements))) for elements in largest])[places]
-        worst = np.minimum(most, round_up(mean + deviations[:, None, None] * deviation))
+        worst = np.minimum(most, round_up(mean + deviations[:, None, None] * deviation, SUM_ERROR))
         share = high * wide / (pe_high * pe_wide * rows * cols)  # of the elements' pixels that exist
         return _StepCycles(worst, mean * share[:, None, None])
 
@@ -339,7 +341,8 @@ class _SparseLayer:
 
     def _vectors(self, pixels: int) -> tuple[Floats, Floats]:
         """Mean and variance of the cycles' worth of non-zero inputs among so many pixels: (groups, C / groups)."""
-        width, fmt = self.machine.cartesian.inputs, self.machine.activation_format
+        width = self.machine.cartesian.inputs
+        fmt = self.machine.activation_format
 
         def count() -> tuple[Floats, Floats]:
             values, inverse = np.unique(np.round(self.density, 3), return_inverse=True)
@@ -360,7 +363,7 @@ def _with_padding(fmt: Format, positions: ArrayLike, nonzeros: ArrayLike) -> Flo
     """Values that take a multiplier: the zeros that run-length coding puts into long runs among them."""
     if fmt not in RUN_BITS:
         return np.asarray(nonzeros, np.float64)
-    values = round_up(stored_values(fmt, positions, nonzeros))
+    values = round_up(stored_values(fmt, positions, nonzeros), SUM_ERROR)
     long_runs = (np.asarray(positions) > 1 << RUN_BITS[fmt]) & (np.asarray(nonzeros) > 0)
     return np.where(long_runs, values, nonzeros).astype(np.float64)
 
@@ -380,7 +383,8 @@ def _region_cycles(layer: _DenseLayer | _SparseLayer, cut: _Cut) -> _StepCycles:
 
 def _schedule(layer: _DenseLayer | _SparseLayer, cut: _Cut) -> Schedule:
     """Steps: images, then regions, then groups of filters, then parts of the channels."""
-    work, machine = layer.work, layer.machine
+    work = layer.work
+    machine = layer.machine
     first_filters = cut.first_filters(work)
     group_filters = np.diff(np.append(first_filters, work.out_channels))
     cycles = _region_cycles(layer, cut)
@@ -402,7 +406,7 @@ def _schedule(layer: _DenseLayer | _SparseLayer, cut: _Cut) -> Schedule:
         1, cut.heights[y], cut.widths[x], group_filters[group], whole_width, last
     )
     weight_bytes = weight_tile_bytes(work, machine, first_filters, cut.channels)
-    stays = int(weight_bytes.sum()) <= 1024 * machine.buffers.weight_kb
+    stays = int(weight_bytes.sum()) <= machine.buffers.capacity_bytes("weight")
     new_weights = ((image == 0) & (region == 0) | (not stays)).astype(np.int64)
     weights = Transfer.contiguous(weight_bytes[group, channel] * new_weights, machine.dram.timing.row_bytes)
     compute = np.maximum(cycles.slowest[region, group, channel].astype(np.int64), 1) + STEP_CYCLES
@@ -428,7 +432,8 @@ def _actions(
     loads: tuple[Transfer, Transfer],
 ) -> dict[str, float]:
     """What the layer does on the chip.  loads: of inputs and weights."""
-    work, machine = layer.work, layer.machine
+    work = layer.work
+    machine = layer.machine
     a = machine.arithmetic
     inputs, weights = loads
     loaded_bits = 8 * int(inputs.n_bytes.sum())

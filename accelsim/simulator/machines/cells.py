@@ -29,7 +29,7 @@ from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.machines.winograd import WinogradDescription
 from accelsim.simulator.storage.weights import dense_slots, weight_bits
 from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, TransformUnits, operand_widths
-from accelsim.simulator.tiles.schedule import best_schedule
+from accelsim.simulator.tiles.schedule import best_schedule, check_steps
 from accelsim.simulator.time.schedule import Schedule
 from accelsim.transforms.adders import tile_additions
 from accelsim.workload import LayerWork, block_sizes
@@ -60,7 +60,8 @@ class CellsMachine(WinogradDescription, Machine):
 
     @model_validator(mode="after")
     def _check(self) -> "CellsMachine":
-        faults, array = [], self.pe_array
+        faults = []
+        array = self.pe_array
         if self.cells.kernel is not None:
             taps = (self.tile + self.cells.kernel - 1) ** 2
             if taps % array.taps:
@@ -85,6 +86,10 @@ class CellsMachine(WinogradDescription, Machine):
         """The steps of the layer in its best mode, at its best tiling."""
         return best_schedule(self.modes(work), self)
 
+    def check(self, work: LayerWork) -> None:
+        """Refuse a layer none of whose tilings fits in MAX_STEPS steps."""
+        check_steps(self.modes(work), self)
+
     def modes(self, work: LayerWork) -> tuple[Mode, ...]:
         """The ways in which the machine executes a conv or linear layer: Winograd where it applies, or directly."""
         kernel = self.cells.kernel
@@ -97,12 +102,14 @@ class CellsMachine(WinogradDescription, Machine):
 
 def _direct_mode(work: LayerWork, machine: CellsMachine) -> Mode:
     """One kernel position of taps x channels input channels a cycle."""
-    array, cells = machine.pe_array, machine.cells
+    array = machine.pe_array
+    cells = machine.cells
     R, S = work.kernel
     blocks = work.block_nonzeros()
     stored = weight_bits(work, machine, blocks.sum(axis=0), R * S)
     dense = int(dense_slots(work, blocks, R * S).sum())
-    executed, gated = dense, 0
+    executed = dense
+    gated = 0
     if machine.zero_handling == "gate":  # zero inputs count, too
         density = np.repeat(work.group_density(), work.out_channels // work.groups, axis=0)
         executed = round(float((work.nonzeros()[0] * density).sum()))
@@ -125,7 +132,9 @@ def _direct_mode(work: LayerWork, machine: CellsMachine) -> Mode:
 
 def _winograd_mode(work: LayerWork, machine: CellsMachine) -> Mode:
     """F(m x m, r x r) on blocks of tiles; transformed inputs are rarely zero, so gating counts zero weights."""
-    array, cells, m = machine.pe_array, machine.cells, machine.tile
+    array = machine.pe_array
+    cells = machine.cells
+    m = machine.tile
     tiles = cells.block**2
     blocks = work.block_nonzeros(m)
     taps, K, channel_blocks = blocks.shape

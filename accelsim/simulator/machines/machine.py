@@ -20,3 +20,9 @@ class Machine(MachineDescription):
 
         Raises InputError if the layer does not fit the machine.
         """
+
+    def check(self, work: LayerWork) -> None:
+        """Raise InputError if the layer needs more steps than can be scheduled; before anything large is computed.
+
+        A run asks this of its large layers before it simulates the first.  Default: nothing is refused.
+        """

@@ -45,7 +45,7 @@ from accelsim.simulator.time.schedule import Schedule, changes, untransformed
 from accelsim.workload import LayerWork
 
 DRAWS = 4
-HALF_KB = 512  # bytes of half a double buffer, for each KB of its capacity
+MAX_STEPS = 1 << 22  # of a layer: some gigabyte of schedule
 
 
 class MatrixVectorMachine(Machine):
@@ -72,16 +72,20 @@ class MatrixVectorMachine(Machine):
     def schedule(self, work: LayerWork) -> Schedule:
         """The steps of a conv or linear layer by its best rows and order.
 
-        Raises InputError if its rows do not fit the input buffer.
+        Raises InputError if its rows do not fit the input buffer, or need over MAX_STEPS steps.
         """
-        products = _tile_products(work, self)
+        first_filters = _first_filters(work, self)
+        fitting = _fitting_rows(work, self, len(first_filters))
+        products = _tile_products(work, self, first_filters)
         orders = (True, False) if len(products.first_filters) > 1 else (True,)
         schedules = [
-            _schedule(work, self, products, rows, weights_first)
-            for rows in _fitting_rows(work, self)
-            for weights_first in orders
+            _schedule(work, self, products, rows, weights_first) for rows in fitting for weights_first in orders
         ]
         return min(schedules, key=lambda schedule: (predicted(schedule, self), schedule.dram_bytes, len(schedule)))
+
+    def check(self, work: LayerWork) -> None:
+        """Refuse a layer that needs over MAX_STEPS steps however many rows a tile has."""
+        _fitting_rows(work, self, len(_first_filters(work, self)))
 
 
 @dataclass(frozen=True)
@@ -159,17 +163,17 @@ def _first_filters(work: LayerWork, machine: MatrixVectorMachine) -> Ints:
     """First filter of each tile of filters, each of them half a weight buffer at most."""
     per_group = work.out_channels // work.groups
     largest_bytes = float(filter_bits(work, machine).max()) / 8
-    room = HALF_KB * machine.buffers.weight_kb
+    room = machine.buffers.half_bytes("weight")
     fitting = (k for k in balanced_cuts(per_group, machine.lanes) if k * largest_bytes <= room)
     filters = max(fitting, default=min(machine.lanes, per_group))
     return np.add.outer(np.arange(0, work.out_channels, per_group), np.arange(0, per_group, filters)).ravel()
 
 
-def _fitting_rows(work: LayerWork, machine: MatrixVectorMachine) -> list[int]:
-    """Sizes of tiles of output rows whose inputs are half the input buffer at most."""
+def _fitting_rows(work: LayerWork, machine: MatrixVectorMachine, filter_tiles: int) -> list[int]:
+    """Sizes of tiles of output rows whose inputs are half the input buffer at most, and whose steps are few."""
     bits = activation_bits(machine, work.input_density)
     row_bytes = work.width * (work.in_channels // work.groups) * bits / 8
-    room = HALF_KB * machine.buffers.input_kb
+    room = machine.buffers.half_bytes("input")
     cuts = balanced_cuts(work.out_height, 1)
     fitting = [rows for rows in cuts if input_extents(work, 0, rows).max() * row_bytes <= room]
     if not fitting:
@@ -177,17 +181,23 @@ def _fitting_rows(work: LayerWork, machine: MatrixVectorMachine) -> list[int]:
             f"{machine.name}: buffers.input_kb is {machine.buffers.input_kb:g}, too small for one output row of layer "
             f"{work.name}, expected a larger one"
         )
-    return fitting
+    steps = {rows: filter_tiles * work.batch * -(-work.out_height // rows) for rows in fitting}
+    short = [rows for rows in fitting if steps[rows] <= MAX_STEPS]
+    if not short:
+        raise InputError(
+            f"{machine.name}: layer {work.name} needs at least {min(steps.values())} steps, expected at most "
+            f"{MAX_STEPS}"
+        )
+    return short
 
 
-def _tile_products(work: LayerWork, machine: MatrixVectorMachine) -> _TileProducts:
+def _tile_products(work: LayerWork, machine: MatrixVectorMachine, starts: Ints) -> _TileProducts:
     """Draw inputs, and count one output position of each tile of filters."""
     assert work.weights is not None
     per_group = work.out_channels // work.groups
     window = work.kernel[0] * work.kernel[1]
     densities = work.group_density()
     draws = min(DRAWS, work.batch * work.out_height * work.out_width)
-    starts = _first_filters(work, machine)
     ends = np.append(starts[1:], work.out_channels)
     found = []
     for start, end in zip(starts, ends, strict=True):
@@ -209,7 +219,8 @@ def _schedule(
     weights_first: bool,
 ) -> Schedule:
     """Steps: tiles of filters, then images and rows; or these the other way round."""
-    K, channels = work.out_channels, work.in_channels // work.groups
+    K = work.out_channels
+    channels = work.in_channels // work.groups
     starts = tiles.first_filters
     tile_filters = np.diff(np.append(starts, K))
     conv_group = starts // (K // work.groups)
@@ -224,7 +235,7 @@ def _schedule(
     positions = high * work.out_width
 
     weight_bytes = weight_tile_bytes(work, machine, starts, np.array([channels]))[:, 0]
-    stay = not weights_first and int(weight_bytes.sum()) <= 1024 * machine.buffers.weight_kb
+    stay = not weights_first and int(weight_bytes.sum()) <= machine.buffers.capacity_bytes("weight")
     new_weights = (t == 0).astype(np.int64) if stay else changes(k)
     new_inputs = changes(t * work.groups + conv_group[k])
     in_high = in_rows[t % len(out_rows)]

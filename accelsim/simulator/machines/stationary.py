@@ -17,7 +17,7 @@ from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.tiles.description import SkippingDescription
 from accelsim.simulator.tiles.gemm import gemm_mode
 from accelsim.simulator.tiles.mode import Feed, LaneArray, Mode
-from accelsim.simulator.tiles.schedule import best_schedule
+from accelsim.simulator.tiles.schedule import best_schedule, check_steps
 from accelsim.simulator.time.schedule import Schedule
 from accelsim.workload import LayerWork
 
@@ -80,9 +80,14 @@ class StationaryMachine(SkippingDescription, Machine):
         """The steps of the layer at its best tiling."""
         return best_schedule(self.modes(work), self)
 
+    def check(self, work: LayerWork) -> None:
+        """Refuse a layer none of whose tilings fits in MAX_STEPS steps."""
+        check_steps(self.modes(work), self)
+
     def modes(self, work: LayerWork) -> tuple[Mode, ...]:
         """The one way in which the array executes a conv or linear layer: its dataflow."""
-        rows, cols = self.pe_array.rows, self.pe_array.cols
+        rows = self.pe_array.rows
+        cols = self.pe_array.cols
         match self.dataflow:
             case "output_stationary":
                 name = "gemm-os"

@@ -17,17 +17,16 @@ from accelsim.simulator.time.schedule import Schedule, untransformed
 from accelsim.workload import CHANNEL_BLOCK, LayerWork
 
 MAX_PARTS = 1 << 22  # of a layer: some 400 MB of schedule
-HALF_KB = 512  # bytes of half a double buffer, for each KB of its capacity
 
 
 def vector_schedule(work: LayerWork, machine: MachineDescription) -> Schedule:
-    """The schedule of a pool, add or other layer.  Raises InputError if the input buffer cannot hold a pool's rows."""
+    """The schedule of a pool, add or other layer.  Raises InputError if the input buffer cannot hold a pool's rows,
+    or there are over MAX_PARTS parts.
+    """
     bits = machine.arithmetic.activation_bits
     row_bytes = machine.dram.timing.row_bytes
-    elements = work.inputs * work.batch * work.height * work.width * work.in_channels
-    in_total = int(whole_bytes(elements, activation_bits(machine, work.input_density)))
-    out_total = int(whole_bytes(work.outputs, activation_bits(machine, work.output_density)))
-    parts = _parts(work, machine, in_total, out_total)
+    in_total, out_total = _tensor_bytes(work, machine)
+    parts = count_parts(work, machine)
 
     # Cumulative shares, so that the parts sum to the tensors exactly.
     edges = np.arange(parts + 1)
@@ -56,15 +55,23 @@ def vector_schedule(work: LayerWork, machine: MachineDescription) -> Schedule:
     )
 
 
-def _parts(work: LayerWork, machine: MachineDescription, in_bytes: int, out_bytes: int) -> int:
-    """Into how many parts the tensors are cut.
+def _tensor_bytes(work: LayerWork, machine: MachineDescription) -> tuple[int, int]:
+    """Bytes of all inputs and of the output."""
+    elements = work.inputs * work.batch * work.height * work.width * work.in_channels
+    in_bytes = whole_bytes(elements, activation_bits(machine, work.input_density))
+    return int(in_bytes), int(whole_bytes(work.outputs, activation_bits(machine, work.output_density)))
+
+
+def count_parts(work: LayerWork, machine: MachineDescription) -> int:
+    """Into how many parts the tensors are cut.  Raises InputError as ``vector_schedule``.
 
     A DRAM row of each input at a time, or less where the buffers are smaller: finer parts overlap better, and parts
     below a row would open it twice.
     """
+    in_bytes, out_bytes = _tensor_bytes(work, machine)
     shared = _shared_bytes(work, machine.arithmetic.activation_bits)
-    in_room = HALF_KB * machine.buffers.input_kb - shared
-    out_room = HALF_KB * machine.buffers.output_kb
+    in_room = machine.buffers.half_bytes("input") - shared
+    out_room = machine.buffers.half_bytes("output")
     if in_room < 1:
         raise InputError(
             f"{machine.name}: buffers.input_kb is {machine.buffers.input_kb:g}, too small for the rows shared by the "

@@ -32,7 +32,7 @@ from accelsim.simulator.storage.weights import coded_bits, dense_slots, weight_b
 from accelsim.simulator.tiles.description import SkippingDescription, TiledBuffers, TiledDescription
 from accelsim.simulator.tiles.gemm import filter_order, gemm_mode
 from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, TransformUnits, operand_widths
-from accelsim.simulator.tiles.schedule import best_schedule
+from accelsim.simulator.tiles.schedule import best_schedule, check_steps
 from accelsim.simulator.time.schedule import Schedule
 from accelsim.transforms.adders import input_unit, inverse_unit, tile_additions
 from accelsim.transforms.decomposition import Piece, pieces
@@ -96,7 +96,9 @@ class WinogradDescription(TiledDescription):
 
     def own_areas(self) -> dict[str, Area]:
         """Transform units as F(m x m, 3 x 3) needs them."""
-        a, m, node = self.arithmetic, self.tile, self.node_nm
+        a = self.arithmetic
+        m = self.tile
+        node = self.node_nm
         forward = input_unit(m, a.activation_bits, a.transformed_bits)
         inverse = inverse_unit(m, a.accumulator_bits)
         units = {
@@ -114,7 +116,7 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
     polyphase: bool = False
     """Whether layers at a stride may run by Winograd, as several at stride 1.  Default: no."""
     largest_kernel: Annotated[int, Field(ge=2, le=11)] | None = None
-    """Of the transform units; larger kernels may run as several smaller ones.  Default: no limit."""
+    """The largest kernel of the transform units; larger ones may run as several.  Default: no limit."""
     weight_transform: Literal["off_line", "on_chip"] = "off_line"
     """Where filters are transformed.  Default: off_line."""
     weight_transform_rate: Count = 4
@@ -146,6 +148,10 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
     def schedule(self, work: LayerWork) -> Schedule:
         """The steps of the layer in its best mode, at its best tiling."""
         return best_schedule(self.modes(work), self)
+
+    def check(self, work: LayerWork) -> None:
+        """Refuse a layer none of whose tilings fits in MAX_STEPS steps."""
+        check_steps(self.modes(work), self)
 
     def modes(self, work: LayerWork) -> tuple[Mode, ...]:
         """The ways in which the machine executes a layer: Winograd, or GEMM where that does not apply."""

@@ -7,7 +7,7 @@ unless a decoder of the file's own entropy code stands between: then weights tra
 import numpy as np
 from scipy.special import xlogy
 
-from accelsim.arrays import Floats, Ints, round_up
+from accelsim.arrays import SUM_ERROR, Floats, Ints, round_up
 from accelsim.errors import InputError
 from accelsim.hardware.description import MachineDescription
 from accelsim.hardware.formats import index_bits, stored_values
@@ -44,7 +44,7 @@ def weight_tile_bytes(work: LayerWork, machine: MachineDescription, starts: Ints
     starts: first filter of each tile.  channels: of each channel tile.  A tile of filters is stored in one piece; its
     channels share it evenly.
     """
-    tile_bytes = round_up(np.add.reduceat(filter_bits(work, machine), starts) / 8)
+    tile_bytes = round_up(np.add.reduceat(filter_bits(work, machine), starts) / 8, SUM_ERROR)
     share = np.append(0, channels.cumsum()) / channels.sum()
     return np.asarray(np.diff(np.round(tile_bytes[:, None] * share).astype(np.int64), axis=1))
 

@@ -109,7 +109,8 @@ def _weight_reads(mode: Mode, sums: LayerSums) -> Number:
 
 def _count_transforms(mode: Mode, sums: LayerSums, actions: ActionCounts) -> Number:
     """Add what transform units do; gives the values that are written to the output buffer and read back."""
-    units, K = mode.units, mode.work.out_channels
+    units = mode.units
+    K = mode.work.out_channels
     transforms = sums.tile_channels * units.input_adds + sums.tiles * K * units.inverse_adds
     actions["transform_add"] = transforms + sums.filter_channels * units.weight_adds
     actions["input_read"] = sums.tile_channels * (mode.taps * mode.widths.activation_bits)
@@ -124,7 +125,7 @@ def _count_transforms(mode: Mode, sums: LayerSums, actions: ActionCounts) -> Num
 
 
 def _count_transforms_on_the_fly(mode: Mode, sums: LayerSums, actions: ActionCounts) -> Number:
-    """The same where inputs are transformed at every read, and the results of every fold of the channels."""
+    """Add transforms of inputs at every read and of results at every fold of the channels; gives partial sums."""
     units = mode.units
     reads = sums.tiles * (mode.group_channels * len(mode.group_starts))
     folds = -(-mode.group_channels // mode.lanes.reduction)

@@ -2,7 +2,7 @@
 
 Candidates are all balanced cuts (d parts of equal size, the last one the remainder, for every d) of every dimension,
 in both outer orders.  They depend on the layer's shape, the widths of its values and the filters side by side alone,
-so layers of equal shape share them, on all machines of a sweep.
+so layers of equal shape share them, on all machines of a sweep, where there are not too many to remember.
 
 Arrays are over (order, filters, channels, positions), each axis of length 1 where a quantity does not depend on it;
 the last one holds every combination of tile sizes of images, rows and columns (``positions``).
@@ -16,18 +16,19 @@ from numpy.typing import ArrayLike
 from accelsim.arrays import Ints
 from accelsim.hardware.dram import Transfer
 from accelsim.simulator.storage.feature_map import feature_map_pieces, line_bytes, whole_bytes
-from accelsim.simulator.tiles.positions import position_cuts
+from accelsim.simulator.tiles.positions import PositionCuts, position_cuts
 from accelsim.simulator.tiles.tiling import LayerShape, balanced_cuts
 from accelsim.workload import CHANNEL_BLOCK
 
-MAX_STEPS = 1 << 20
+MAX_STEPS = 1 << 20  # of a layer's schedule
+REMEMBERED_CANDIDATES = 1 << 18  # of a shape: some ten MB
 
 ORDER, FILTERS, CHANNELS, POSITIONS = range(4)
 WEIGHTS_FIRST = np.array([False, True]).reshape(2, 1, 1, 1)
 
 
 class Candidates:
-    """All tilings of a layer's shape.
+    """All tilings of a layer's shape with some cuts of its positions.
 
     count: tiles of positions.  k, c: filters and input channels of a tile; n_k, n_c: tiles of filters and channels.
     in_group: filter tiles of one input group.  steps: of the layer; few: whether they are at most MAX_STEPS.
@@ -37,11 +38,11 @@ class Candidates:
     inputs, outputs: the requests for each once, every tile as large as the largest.
     """
 
-    def __init__(self, shape: LayerShape, row_bytes: int) -> None:
+    def __init__(self, shape: LayerShape, row_bytes: int, positions: PositionCuts) -> None:
         self._shape = shape
         self.filter_cuts = _filter_cuts(shape)
-        self.channel_cuts = balanced_cuts(shape.in_channels // shape.groups, CHANNEL_BLOCK)
-        self.positions = position_cuts(shape.batch, shape.m, shape.vertical, shape.horizontal)
+        self.channel_cuts = _channel_cuts(shape)
+        self.positions = positions
         self._count_tiles()
         self._measure_inputs()
         self._measure_outputs()
@@ -70,7 +71,8 @@ class Candidates:
 
     def _measure_inputs(self) -> None:
         """Bytes of input tiles, and of all inputs."""
-        shape, at = self._shape, self.positions
+        shape = self._shape
+        at = self.positions
         copies = np.where(self.in_loads == 1, 1, 2)
         self.input_tile = _bytes(at.in_pixels * self.tile_channels, shape.activation_bits) * copies
         if shape.transformed_bits:
@@ -82,7 +84,8 @@ class Candidates:
 
     def _measure_outputs(self) -> None:
         """Bytes of finished outputs and partial sums."""
-        shape, at = self._shape, self.positions
+        shape = self._shape
+        at = self.positions
         copies = np.where(self.out_loads == 1, 1, 2)
         outputs = at.outputs * self.k
         finished = _bytes(outputs, shape.activation_bits) * copies
@@ -97,7 +100,8 @@ class Candidates:
 
     def _measure_requests(self, row_bytes: int) -> None:
         """Requests to the DRAM for all inputs and all outputs, each once."""
-        shape, at = self._shape, self.positions
+        shape = self._shape
+        at = self.positions
         images, rows, cols = at.sizes
         wide = cols == shape.horizontal.outputs
         in_line = line_bytes(shape.horizontal.size, shape.in_channels, shape.input_bits)
@@ -110,7 +114,21 @@ class Candidates:
         self.outputs = Transfer(out_bytes, out_pieces * self.out_loads, out_rows * self.out_loads)
 
 
-candidates = lru_cache(maxsize=512)(Candidates)
+@lru_cache(maxsize=512)
+def remembered_candidates(shape: LayerShape, row_bytes: int) -> Candidates:
+    """All tilings of a shape that has no more than REMEMBERED_CANDIDATES."""
+    return Candidates(shape, row_bytes, position_cuts(shape.batch, shape.m, shape.vertical, shape.horizontal))
+
+
+def count_positions(shape: LayerShape) -> int:
+    """How many cuts of its positions a shape has, none of them made."""
+    rows, cols = (balanced_cuts(axis.outputs, shape.m) for axis in (shape.vertical, shape.horizontal))
+    return len(balanced_cuts(shape.batch, 1)) * len(rows) * len(cols)
+
+
+def count_others(shape: LayerShape) -> int:
+    """How many candidates a shape has for each cut of its positions."""
+    return 2 * len(_filter_cuts(shape)) * len(_channel_cuts(shape))
 
 
 def along(axis: int, values: ArrayLike) -> Ints:
@@ -122,6 +140,11 @@ def along(axis: int, values: ArrayLike) -> Ints:
 
 def _bytes(values: Ints, bits: int) -> Ints:
     return np.asarray(-(-values * bits // 8))
+
+
+def _channel_cuts(shape: LayerShape) -> tuple[int, ...]:
+    """Channels of a tile."""
+    return balanced_cuts(shape.in_channels // shape.groups, CHANNEL_BLOCK)
 
 
 def _filter_cuts(shape: LayerShape) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Ints, round_up
+from accelsim.arrays import SUM_ERROR, Ints, round_up
 from accelsim.simulator.tiles.mode import Mode
 from accelsim.simulator.tiles.overhead import EMPTY_GROUP_CYCLES
 from accelsim.simulator.tiles.tiling import filter_starts
@@ -47,7 +47,8 @@ def lane_cycles(mode: Mode, filters: int, block_edges: Ints) -> Ints:
 
 def least_cycles(mode: Mode) -> Ints:
     """What ``lane_cycles`` sums up to at least, however filters and channels are cut: (barriers, 1) int64."""
-    K, uncut = mode.work.out_channels, np.array([0, mode.slots.counts.shape[2]])
+    K = mode.work.out_channels
+    uncut = np.array([0, mode.slots.counts.shape[2]])
     if mode.lanes.window == 1 and mode.slots.variance is None:
         return lane_cycles(mode, K, uncut)
 
@@ -153,7 +154,7 @@ def _slots_of_lanes(mode: Mode, filters: int, block_edges: Ints) -> tuple[Ints, 
         return sums[0], sums[0]
     mean, variance, most = sums
     deviations = expected_maximum(mode.lanes.positions)
-    worst = round_up(mean + deviations * np.sqrt(np.maximum(variance, 0)))
+    worst = round_up(mean + deviations * np.sqrt(np.maximum(variance, 0)), SUM_ERROR)
     return np.minimum(most, worst), mean
 
 
@@ -163,7 +164,9 @@ def _in_windows(mode: Mode, sums: NDArray[Any], starts: Ints) -> NDArray[Any]:
     starts: of ``_window_starts``.
     """
     taps, _, tiles = sums.shape
-    tap_lanes, filter_lanes, rounds = mode.lanes.taps, mode.lanes.filters, _tap_rounds(mode)
+    tap_lanes = mode.lanes.taps
+    filter_lanes = mode.lanes.filters
+    rounds = _tap_rounds(mode)
     ends = np.append(mode.group_starts[1:], mode.work.out_channels)
     groups = len(ends)
     member = mode.group_starts[:, None] + np.arange(filter_lanes)

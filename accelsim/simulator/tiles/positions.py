@@ -3,7 +3,7 @@
 These depend on the layer's shape alone, so layers of equal shape share them, on all machines.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -42,6 +42,17 @@ class PositionCuts:
         """m x m tiles of the largest tile."""
         images, rows, cols = self.sizes
         return np.asarray(images * -(-rows // self.m) * -(-cols // self.m))
+
+    def some(self, which: slice | Ints) -> "PositionCuts":
+        """The cuts of a range, or of indices."""
+        images, rows, cols = self.sizes
+        return replace(
+            self,
+            sizes=(images[which], rows[which], cols[which]),
+            in_high=self.in_high[which],
+            in_pixels=self.in_pixels[which],
+            all_pixels=self.all_pixels[which],
+        )
 
     @property
     def all_tiles(self) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accelsim.arrays import Ints, round_up
+from accelsim.arrays import SUM_ERROR, Ints, round_up
 from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer
 from accelsim.simulator.tiles.actions import LayerSums, count_actions, fold_counts
@@ -14,6 +14,7 @@ from accelsim.simulator.tiles.lanes import first_barriers, lane_cycles, waiting_
 from accelsim.simulator.tiles.mode import Mode
 from accelsim.simulator.tiles.overhead import TRANSFORM_STEP_CYCLES, FoldSizes, fill_cycles
 from accelsim.simulator.tiles.ports import lane_bits, through_ports
+from accelsim.simulator.tiles.rooms import worth_scoring
 from accelsim.simulator.tiles.search import choose_tiling
 from accelsim.simulator.tiles.steps import Steps, steps_of
 from accelsim.simulator.tiles.tiling import Tiling
@@ -26,7 +27,8 @@ def best_schedule(modes: Sequence[Mode], machine: TiledDescription) -> Schedule:
 
     Raises InputError if no mode fits the buffers.
     """
-    schedules, faults = [], []
+    schedules = []
+    faults = []
     for mode in modes:
         try:
             tiling, _ = choose_tiling(mode, machine)
@@ -39,6 +41,19 @@ def best_schedule(modes: Sequence[Mode], machine: TiledDescription) -> Schedule:
     if len(schedules) == 1:
         return schedules[0]
     return min(schedules, key=lambda schedule: measured(schedule, machine))
+
+
+def check_steps(modes: Sequence[Mode], machine: TiledDescription) -> None:
+    """Raises InputError as ``best_schedule``, without a search."""
+    faults = []
+    for mode in modes:
+        try:
+            worth_scoring(mode, machine)
+        except InputError as fault:
+            faults.append(fault)
+        else:
+            return
+    raise faults[0]
 
 
 def tiled_schedule(mode: Mode, tiling: Tiling, machine: TiledDescription) -> Schedule:
@@ -122,7 +137,7 @@ def _unit_cycles(mode: Mode, steps: Steps) -> _UnitCycles:
         inverse = -(-steps.tiles * steps.filters * units.phases // units.inverse_rate)
         inverse = (inverse + TRANSFORM_STEP_CYCLES) * steps.last
     if mode.arrival_cycles:
-        arrival = round_up(steps.weight_channels * mode.arrival_cycles) * steps.new_weights
+        arrival = round_up(steps.weight_channels * mode.arrival_cycles, SUM_ERROR) * steps.new_weights
     return _UnitCycles(transform, inverse, arrival)
 
 
@@ -154,7 +169,7 @@ def _weight_bytes(mode: Mode, tiling: Tiling, steps: Steps) -> Ints:
     def count() -> Ints:
         tile_filters = np.add.reduceat(mode.dram_bits, steps.first_filters, axis=0)
         bits = np.add.reduceat(tile_filters, steps.block_edges[:-1], axis=1)
-        return round_up(bits / 8)
+        return round_up(bits / 8, SUM_ERROR)
 
     tile_bytes = mode.sums.tile_bytes.get((tiling.filters, tiling.channels), count)
     return np.asarray(tile_bytes[steps.filter, steps.channel])

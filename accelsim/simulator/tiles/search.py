@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Floats, Ints, round_up
-from accelsim.errors import InputError
+from accelsim.arrays import Floats, Ints
 from accelsim.hardware.dram import Transfer, transfer_ns
 from accelsim.simulator.tiles.actions import LayerSums, count_actions, fold_counts
 from accelsim.simulator.tiles.candidates import (
@@ -31,16 +30,15 @@ from accelsim.simulator.tiles.candidates import (
     ORDER,
     POSITIONS,
     WEIGHTS_FIRST,
-    Candidates,
     along,
-    candidates,
 )
 from accelsim.simulator.tiles.description import TiledDescription
 from accelsim.simulator.tiles.lanes import lane_cycles, least_cycles
 from accelsim.simulator.tiles.mode import Mode
 from accelsim.simulator.tiles.overhead import TRANSFORM_STEP_CYCLES, FoldSizes, fill_cycles
 from accelsim.simulator.tiles.positions import rounds
-from accelsim.simulator.tiles.tiling import Tiling, block_edges, filter_starts
+from accelsim.simulator.tiles.rooms import Rooms, worth_scoring
+from accelsim.simulator.tiles.tiling import Tiling, block_edges
 from accelsim.simulator.time import objective
 from accelsim.simulator.time.schedule import ActionCounts
 
@@ -50,11 +48,9 @@ Where = tuple[int, int, int, int]  # a candidate, as an index of the arrays
 def choose_tiling(mode: Mode, machine: TiledDescription) -> tuple[Tiling, float]:
     """The tiling with the lowest score, and the score in the unit of the machine's objective.
 
-    Raises InputError if no tiling fits the buffers.
+    Raises InputError if no tiling fits the buffers and has no more steps than MAX_STEPS.
     """
-    search = _Search(mode, machine)
-    if not search.fits.any():
-        raise InputError(f"{machine.name}: {search.shortage()}")
+    search = _Search(mode, machine, worth_scoring(mode, machine))
     bounds = search.score(search.least_lanes).min(axis=(ORDER, FILTERS, POSITIONS))
     best: tuple[float, Where] | None = None
     for cut in np.lexsort((-np.arange(len(bounds)), bounds)):  # of equal ones the least cut
@@ -69,13 +65,15 @@ def choose_tiling(mode: Mode, machine: TiledDescription) -> tuple[Tiling, float]
 
 
 class _Search:
-    """All tilings of a layer, on one machine."""
+    """Some tilings of a layer, on one machine, scored."""
 
-    def __init__(self, mode: Mode, machine: TiledDescription) -> None:
+    def __init__(self, mode: Mode, machine: TiledDescription, rooms: Rooms) -> None:
         self.mode = mode
         self.machine = machine
-        self.candidates = candidates(mode.shape, machine.dram.timing.row_bytes)
-        self._measure_rooms()
+        self.candidates = rooms.candidates
+        self.weights_stay = rooms.weights_stay
+        self.inputs_stay = rooms.inputs_stay
+        self.fits = rooms.fits
         self._count_loads()
         self._measure_dma()
         self._measure_units()
@@ -126,7 +124,8 @@ class _Search:
 
     def _actions(self, cut: int | None) -> ActionCounts:
         """What costs energy, of one cut of the channels; of all cuts at least that."""
-        mode, all_of = self.mode, self.candidates
+        mode = self.mode
+        all_of = self.candidates
         at = all_of.positions
         _, rows, cols = at.sizes
         folds = (0, 0)
@@ -174,33 +173,6 @@ class _Search:
         traffic = weights + inputs + self.candidates.outputs.n_bytes
         return traffic, _at(self.candidates.steps, at)
 
-    def _measure_rooms(self) -> None:
-        """Bytes that each buffer needs, which operands stay in theirs, and which candidates fit."""
-        all_of = self.candidates
-        weight_tile, all_weights = _weight_bytes(self.mode, all_of)
-        self.weights_stay = all_weights <= self._capacity("weight")
-        if self.mode.transforms:
-            self.inputs_stay = all_of.all_inputs <= self._capacity("transformed")
-            transformed = all_of.all_inputs if self.inputs_stay.all() else all_of.transformed_tile
-            self.needs = {"input": all_of.input_tile, "transformed": transformed}
-        else:
-            self.inputs_stay = all_of.all_inputs <= self._capacity("input")
-            if self.machine.buffers.shared:
-                both = all_weights + all_of.all_inputs
-                room = self._capacity("input")
-                weights_and_tile = all_weights + all_of.input_tile
-                inputs_and_tile = all_of.all_inputs + 2 * weight_tile
-                self.weights_stay = (both <= room) | ~WEIGHTS_FIRST & (weights_and_tile <= room)
-                self.inputs_stay = (both <= room) | WEIGHTS_FIRST & (inputs_and_tile <= room)
-            self.needs = {"input": np.where(self.inputs_stay, all_of.all_inputs, all_of.input_tile)}
-        self.needs["weight"] = np.where(self.weights_stay, all_weights, 2 * weight_tile)
-        self.needs["output"] = all_of.output_room
-        self.fits = all_of.few
-        for name, needed in self.needs.items():
-            self.fits = self.fits & (needed <= self._capacity(name))
-        if self.machine.buffers.shared:
-            self.fits = self.fits & (self.needs["weight"] + self.needs["input"] <= self._capacity("input"))
-
     def _count_loads(self) -> None:
         """How often each operand is loaded as a whole, and the request for all weights once."""
         all_of = self.candidates
@@ -213,7 +185,9 @@ class _Search:
 
     def _measure_dma(self) -> None:
         """Cycles of the DMA over the whole layer, and of what is loaded once.  Every tile counts as the largest."""
-        mode, all_of, timing = self.mode, self.candidates, self.machine.dram.timing
+        mode = self.mode
+        all_of = self.candidates
+        timing = self.machine.dram.timing
         inputs, weights, outputs = (
             transfer_ns(timing, self.machine.dram.channels, transfer) / self.machine.ns_per_cycle
             for transfer in (all_of.inputs, self.weights, all_of.outputs)
@@ -235,7 +209,8 @@ class _Search:
         """Cycles of transform and inverse transform over the whole layer."""
         if not self.mode.transforms:
             return
-        units, all_of = self.mode.units, self.candidates
+        units = self.mode.units
+        all_of = self.candidates
         all_tiles = all_of.positions.all_tiles
         transform = all_tiles * self.mode.work.in_channels * units.phases / units.input_rate
         inverse = all_tiles * self.mode.work.out_channels * units.phases / units.inverse_rate
@@ -268,7 +243,8 @@ class _Search:
 
     def _lanes(self, barriers: Ints, cut: int | None) -> Ints:
         """Cycles of the lanes over the whole layer.  barriers: of ``lane_cycles``, for one round."""
-        mode, all_of = self.mode, self.candidates
+        mode = self.mode
+        all_of = self.candidates
         lane_rounds = rounds(all_of.positions, mode.lanes.positions)
         channel_tiles = _cut(all_of.n_c, cut)
         K = mode.work.out_channels
@@ -288,25 +264,6 @@ class _Search:
         )
         return np.asarray(lane_rounds * total + fill)
 
-    def _capacity(self, name: str) -> int:
-        """Bytes of a buffer; weights and inputs have theirs together where the machine says so."""
-        buffers = self.machine.buffers
-        if buffers.shared and name in {"weight", "input"}:
-            return int(1024 * (buffers.weight_kb + buffers.input_kb))
-        return int(1024 * getattr(buffers, f"{name}_kb"))
-
-    def shortage(self) -> str:
-        """Which buffer is too small for the layer, and the least it needs."""
-        for name, needed in self.needs.items():
-            capacity = self._capacity(name)
-            if needed.min() > capacity:
-                least = -(-int(needed.min()) // 1024)
-                return (
-                    f"buffers.{name}_kb is {capacity / 1024:g}, too small for one tile of layer "
-                    f"{self.mode.work.name}, expected at least {least}"
-                )
-        return f"no tile of layer {self.mode.work.name} fits all buffers at once, expected larger buffers"
-
 
 def _cut(values: NDArray[Any], cut: int | None) -> NDArray[Any]:
     """Values of one cut of the channels, or of all."""
@@ -316,28 +273,3 @@ def _cut(values: NDArray[Any], cut: int | None) -> NDArray[Any]:
 def _at(values: NDArray[Any], at: Any) -> Any:
     """The value of one candidate, or the values of several whose indices are arrays."""
     return values[tuple(i if size > 1 else 0 for i, size in zip(at, values.shape, strict=True))]
-
-
-def _weight_bytes(mode: Mode, all_of: Candidates) -> tuple[Ints, Ints]:
-    """Bytes of the largest weight tile, and of all tiles, of each cut of filters and channels: (1, cuts, cuts, 1)."""
-    filter_cuts, channel_cuts = all_of.filter_cuts, all_of.channel_cuts
-
-    def count() -> tuple[Ints, Ints]:
-        bits = np.zeros((mode.work.out_channels + 1, mode.stored_bits.shape[1] + 1))
-        mode.stored_bits.cumsum(axis=0, out=bits[1:, 1:])
-        bits[1:, 1:].cumsum(axis=1, out=bits[1:, 1:])
-        # The filter tiles of all cuts one behind the other.
-        starts = [filter_starts(mode.work.out_channels, mode.work.groups, filters) for filters in filter_cuts]
-        ends = [np.append(first[1:], mode.work.out_channels) for first in starts]
-        first_of_cut = np.cumsum([0, *(len(first) for first in starts[:-1])])
-        tile_bits = bits[np.concatenate(ends)] - bits[np.concatenate(starts)]
-        largest = np.empty((len(filter_cuts), len(channel_cuts)), np.int64)
-        total = np.empty_like(largest)
-        for j, channels in enumerate(channel_cuts):
-            edges = block_edges(mode.group_channels, channels)
-            tiles = round_up(np.diff(tile_bits[:, edges]) / 8)
-            largest[:, j] = np.maximum.reduceat(tiles.max(axis=1), first_of_cut)
-            total[:, j] = np.add.reduceat(tiles.sum(axis=1), first_of_cut)
-        return largest[None, :, :, None], total[None, :, :, None]
-
-    return mode.sums.largest_tile_bytes.get(filter_cuts, count)

@@ -50,7 +50,9 @@ class Steps:
 
     def _cut_positions(self) -> None:
         """Sizes of the tiles of images, rows and columns."""
-        shape, tiling, m = self._shape, self._tiling, self._shape.m
+        shape = self._shape
+        tiling = self._tiling
+        m = self._shape.m
         images = tile_sizes(shape.batch, tiling.images)
         rows = tile_sizes(shape.vertical.outputs, tiling.rows)
         cols = tile_sizes(shape.horizontal.outputs, tiling.cols)
@@ -68,7 +70,8 @@ class Steps:
 
     def _cut_filters_and_channels(self) -> None:
         """Sizes of the tiles of filters and channels, and which convolution groups they belong to."""
-        shape, tiling = self._shape, self._tiling
+        shape = self._shape
+        tiling = self._tiling
         K = shape.out_channels
         C = shape.in_channels // shape.groups
         per_group = K // shape.groups
@@ -114,7 +117,8 @@ class Steps:
 
     def _request(self, row_bytes: int) -> None:
         """Requests to the DRAM for inputs and outputs."""
-        shape, at = self._shape, self.position
+        shape = self._shape
+        at = self.position
         in_line = line_bytes(shape.horizontal.size, shape.in_channels, shape.input_bits)
         out_line = line_bytes(shape.horizontal.outputs, shape.out_channels, shape.output_bits)
         images = self._images[at]

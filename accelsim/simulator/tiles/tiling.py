@@ -7,6 +7,7 @@ stream past) or positions-then-filters.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -32,9 +33,10 @@ class Tiling:
 @lru_cache(maxsize=1 << 14)
 def balanced_cuts(size: int, granule: int) -> tuple[int, ...]:
     """Tile sizes that cut ``size`` into 1, 2, 3, ... nearly equal parts, each a multiple of ``granule``; ascending."""
-    units = -(-size // granule)
-    parts = np.arange(1, units + 1)
-    return tuple(min(size, granule * int(units_each)) for units_each in np.unique(-(-units // parts)))
+    most = -(-size // granule) - 1  # ceil(units / parts) = floor((units - 1) / parts) + 1
+    root = isqrt(most)
+    units_each = {most // parts for parts in range(1, root + 1)} | set(range(root + 1))
+    return tuple(min(size, granule * (units + 1)) for units in sorted(units_each))
 
 
 def tile_sizes(size: int, tile: int) -> Ints:

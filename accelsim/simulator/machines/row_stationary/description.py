@@ -62,7 +62,8 @@ class RowStationaryDescription(MachineDescription):
 
     def own_areas(self) -> dict[str, Area]:
         """The scratch-pads of all lanes."""
-        a, pads = self.arithmetic, self.row_stationary
+        a = self.arithmetic
+        pads = self.row_stationary
         bits = pads.filter_words * a.weight_bits
         bits += pads.input_words * a.activation_bits
         bits += pads.psum_words * a.accumulator_bits

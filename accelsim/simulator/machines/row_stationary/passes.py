@@ -105,7 +105,7 @@ def filters_stay(work: LayerWork, machine: RowStationaryDescription, m: ArrayLik
     """Whether the filter buffer holds all filters of a tile, so that they come from DRAM once."""
     assert work.weights is not None
     bits = np.asarray(m) * (work.weights[0].size * machine.arithmetic.weight_bits)
-    return np.asarray(bits <= 8 * 1024 * machine.buffers.weight_kb)
+    return np.asarray(bits <= 8 * machine.buffers.capacity_bytes("weight"))
 
 
 def psum_bytes(machine: RowStationaryDescription, n: ArrayLike, m: ArrayLike, e: ArrayLike, f: ArrayLike) -> Floats:
@@ -145,7 +145,8 @@ def schedule_passes(work: LayerWork, machine: RowStationaryDescription, mapping:
     weights = steps.weights()
     executed, gated = executed_macs(work, machine)
     positions = work.outputs // work.out_channels
-    macs, idle = executed * positions, gated * positions
+    macs = executed * positions
+    idle = gated * positions
     return untransformed(
         mode="row-stationary",
         inputs=steps.loads(),
@@ -179,7 +180,8 @@ class _Steps:
 
     def _cut(self) -> None:
         """Sizes of the tiles of each dimension, and which of them each step works on."""
-        work, mapping = self.work, self.mapping
+        work = self.work
+        mapping = self.mapping
         self.filter_tiles = tile_sizes(work.out_channels // work.groups, mapping.m)
         self.channel_tiles = tile_sizes(work.in_channels // work.groups, mapping.q * mapping.r)
         images = tile_sizes(work.batch, mapping.n)
@@ -188,7 +190,11 @@ class _Steps:
         tiles = (self.filter_tiles, images, columns, strips, self.channel_tiles)
         self.shape = (work.groups, *(len(sizes) for sizes in tiles))
         group, i_m, i_n, i_f, i_e, i_c = (index.ravel() for index in np.indices(self.shape))
-        self.group, self.i_m, self.i_f, self.i_e, self.i_c = group, i_m, i_f, i_e, i_c
+        self.group = group
+        self.i_m = i_m
+        self.i_f = i_f
+        self.i_e = i_e
+        self.i_c = i_c
         self.m = self.filter_tiles[i_m]
         self.n = images[i_n]
         self.f = columns[i_f]
@@ -198,7 +204,9 @@ class _Steps:
 
     def _measure_inputs(self) -> None:
         """Which steps load filters and inputs, and how many inputs."""
-        work, machine, mapping = self.work, self.machine, self.mapping
+        work = self.work
+        machine = self.machine
+        mapping = self.mapping
         self.high = padded(work, 0, self.e, self.part.rows)
         self.wide = padded(work, 1, self.f, work.kernel[1])
         self.inputs = self.n * self.high * self.wide * self.c
@@ -226,7 +234,9 @@ class _Steps:
 
     def _pass_cycles(self, filters: Ints) -> Ints:
         """Cycles of one pass of so many filters: its multiplications or its slowest bus, and the ramp-up."""
-        a, buses, part = self.machine.arithmetic, self.machine.row_stationary, self.part
+        a = self.machine.arithmetic
+        buses = self.machine.row_stationary
+        part = self.part
 
         def bus(words: Ints, word_bits: int, bus_bits: int) -> Ints:
             return -(-words * word_bits // bus_bits)
@@ -267,7 +277,9 @@ class _Steps:
 
     def actions(self, macs: int, idle: int) -> dict[str, float]:
         """What moves between buffers, buses and PEs, of all passes.  macs, idle: multiplies executed and gated."""
-        a, part, mapping = self.machine.arithmetic, self.part, self.mapping
+        a = self.machine.arithmetic
+        part = self.part
+        mapping = self.mapping
         filters = self.m * self.c * part.rows * part.taps * part.parts * self.loads_filters
         filter_words = float(filters.sum())
         filters_received = float((filters * self.e).sum())

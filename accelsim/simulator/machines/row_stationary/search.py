@@ -13,7 +13,8 @@ lie above the schedule's figure for such data.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,7 +38,9 @@ from accelsim.simulator.tiles.tiling import balanced_cuts, input_extents, tile_s
 from accelsim.simulator.time.schedule import dram_actions
 from accelsim.workload import LayerWork
 
-MAX_STEPS = 1 << 17
+MAX_STEPS = 1 << 17  # of a layer
+MAX_CANDIDATES = 1 << 24  # mappings of a layer that are looked at
+AT_ONCE = 1 << 18  # of them: some ten MB
 LARGEST_CUTS = 8  # cuts of filters and channels that are tried, the largest ones
 FILTER_TILES = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128, 256, 1 << 20)  # how many tiles of filters are tried
 COLUMN_PARTS = (1, 2, 3, 4, 5, 6, 8, 16, 64, 1 << 20)  # how many parts of the columns are tried; last: single columns
@@ -46,16 +49,44 @@ COLUMN_PARTS = (1, 2, 3, 4, 5, 6, 8, 16, 64, 1 << 20)  # how many parts of the c
 def choose_mapping(work: LayerWork, machine: RowStationaryDescription) -> tuple[PassMapping, float]:
     """The mapping with the lowest score, and the score: cycles, bytes or pJ by the machine's objective.
 
-    Raises InputError if none fits the scratch-pads, the array and the buffers.
+    Raises InputError if none fits the scratch-pads, the array and the buffers and has no more steps than MAX_STEPS.
     """
-    sums = _LayerSums(work, machine, _candidates(work, machine))
-    if not sums.fits.any():
-        raise InputError(f"{machine.name}: {sums.shortage()}")
+    sums = _LayerSums(work, machine, worth_scoring(work, machine))
     score = np.where(sums.fits, sums.score(machine.objective), np.inf)
     ties = np.flatnonzero(score == score.min())
     keys = [np.broadcast_to(x, score.shape).ravel()[ties] for x in (sums.steps, sums.dram_bytes)]
     best = int(ties[np.lexsort(keys)[0]])
     return sums.mapping(np.unravel_index(best, score.shape)), float(score.flat[best])
+
+
+def worth_scoring(work: LayerWork, machine: RowStationaryDescription) -> "_Candidates":
+    """The mappings of a layer: all of them, or of a large layer those passes and image tiles with which any fits.
+
+    Raises InputError if no mapping fits and has few steps, or there are too many mappings.
+    """
+    found = _candidates(work, machine)
+    passes, image_tiles, column_tiles = len(found.e), len(found.n), len(found.f)
+    count = passes * image_tiles * column_tiles
+    if count > MAX_CANDIDATES:
+        raise InputError(
+            f"{machine.name}: layer {work.name} has {count} mappings to choose from, expected at most {MAX_CANDIDATES}"
+        )
+    at_once = image_tiles if count <= AT_ONCE else max(1, AT_ONCE // max(1, passes * column_tiles))
+    fits = np.zeros((passes, image_tiles), bool)
+    shortages = []
+    for first in range(0, image_tiles, at_once):
+        tiles = slice(first, first + at_once)
+        rooms = _Rooms(work, machine, replace(found, n=found.n[tiles]))
+        shape = np.broadcast_shapes(rooms.fits.shape, (passes, len(found.n[tiles]), column_tiles))
+        fits[:, tiles] = np.broadcast_to(rooms.fits, shape).any(axis=2)
+        shortages.append(rooms.shortage())
+    if not fits.any():
+        raise InputError(f"{machine.name}: {min(shortages).what}")
+    if count <= AT_ONCE:
+        return found
+    of_pass, of_tile = fits.any(axis=1), fits.any(axis=0)
+    letters = {letter: getattr(found, letter)[of_pass] for letter in "epqrtm"}
+    return replace(found, n=found.n[of_tile], **letters)
 
 
 def score_mapping(work: LayerWork, machine: RowStationaryDescription, mapping: PassMapping) -> float:
@@ -101,8 +132,11 @@ def _candidates(work: LayerWork, machine: RowStationaryDescription) -> _Candidat
 
 def _pass_candidates(work: LayerWork, machine: RowStationaryDescription) -> Ints:
     """All e, p, q, r, t that fit array and scratch-pads: (candidates, 5)."""
-    pads, part, array = machine.row_stationary, kernel_part(work, machine), machine.pe_array
-    filters, channels = work.out_channels // work.groups, work.in_channels // work.groups
+    pads = machine.row_stationary
+    part = kernel_part(work, machine)
+    array = machine.pe_array
+    filters = work.out_channels // work.groups
+    channels = work.in_channels // work.groups
     found: list[tuple[int, ...]] = []
     for e in balanced_cuts(work.out_height, 1):
         below, beside = sets_of(part.rows, e, array.rows, array.cols)
@@ -119,8 +153,16 @@ def _largest(size: int, most: int) -> list[int]:
     return [cut for cut in balanced_cuts(size, 1) if cut <= most][-LARGEST_CUTS:]
 
 
-class _LayerSums:
-    """What candidates need and cost over a whole layer; arrays that broadcast over the candidates."""
+class _Shortage(NamedTuple):
+    """Why no candidate fits.  Those of least rank, and of these of least need, tell what the layer needs at least."""
+
+    rank: int
+    least: int
+    what: str
+
+
+class _Rooms:
+    """What candidates need of the machine; arrays that broadcast over the candidates."""
 
     def __init__(self, work: LayerWork, machine: RowStationaryDescription, candidates: _Candidates) -> None:
         self.work = work
@@ -130,21 +172,12 @@ class _LayerSums:
         self.filters = work.out_channels // work.groups
         self.channels = work.in_channels // work.groups
         self._count()
-        self._measure_inputs()
         self._measure_room()
-        self._measure_dram()
-        self._count_actions()
-        self._measure_time()
-
-    def mapping(self, index: tuple[np.intp, ...]) -> PassMapping:
-        """Candidate at an index of the broadcast shape."""
-        shape = np.broadcast_shapes(*(getattr(self.c, letter).shape for letter in "mnfe"))
-        letters = {letter: np.broadcast_to(getattr(self.c, letter), shape)[index] for letter in "mnefpqrt"}
-        return PassMapping(**{letter: int(value) for letter, value in letters.items()})
 
     def _count(self) -> None:
         """Tiles of each dimension, and all passes."""
-        work, c = self.work, self.c
+        work = self.work
+        c = self.c
         self.filter_tiles = -(-self.filters // c.m)
         self.channel_steps = -(-self.channels // (c.q * c.r))
         self.image_tiles = -(-work.batch // c.n)
@@ -156,18 +189,6 @@ class _LayerSums:
         self.passes = work.groups * self.filter_passes * self.channel_steps * self.part.parts
         self.in_pads = self.channel_steps * self.part.parts * -(-c.m // (c.p * c.t)) == 1
 
-    def _measure_inputs(self) -> None:
-        """Input rows and columns under all strips and column tiles: padded, as passes read them, real, and new."""
-        work, c = self.work, self.c
-        rows, cols = self.part.rows, work.kernel[1]
-        strips, columns = work.out_height, work.out_width
-        self.high = self._each(c.e, lambda e: int(padded(work, 0, tile_sizes(strips, e), rows).sum()))
-        self.wide = self._each(c.f, lambda f: int(padded(work, 1, tile_sizes(columns, f), cols).sum()))
-        self.real_high = self._each(c.e, lambda e: int(input_extents(work, 0, e).sum()))
-        self.real_wide = self._each(c.f, lambda f: int(input_extents(work, 1, f).sum()))
-        self.fresh_high = self._each(c.e, lambda e: int(fresh_extents(work, 0, e).sum()))
-        self.fresh_wide = self._each(c.f, lambda f: int(fresh_extents(work, 1, f).sum()))
-
     @staticmethod
     def _each(sizes: Ints, value: Callable[[int], int]) -> Ints:
         """A figure of each distinct size."""
@@ -176,8 +197,13 @@ class _LayerSums:
 
     def _measure_room(self) -> None:
         """Banks and bytes of the buffers, words of the scratch-pads, lanes of the array."""
-        work, c, a, part = self.work, self.c, self.machine.arithmetic, self.part
-        pads, array, buffers = self.machine.row_stationary, self.machine.pe_array, self.machine.buffers
+        work = self.work
+        c = self.c
+        a = self.machine.arithmetic
+        part = self.part
+        pads = self.machine.row_stationary
+        array = self.machine.pe_array
+        buffers = self.machine.buffers
         held = psum_bytes(self.machine, c.n, c.m, c.e, c.f)
         self.inputs_stay = inputs_stay(work, self.machine, held)
         pixels = c.n * padded(work, 0, c.e, work.kernel[0]) * padded(work, 1, c.f, work.kernel[1])
@@ -191,27 +217,68 @@ class _LayerSums:
         below = self._each(c.e, lambda e: sets_of(part.rows, e, array.rows, array.cols)[0])
         beside = self._each(c.e, lambda e: sets_of(part.rows, e, array.rows, array.cols)[1])
         in_array = c.t <= below // c.r * beside
-        self.fits = in_pads & in_array & (self.filter_bytes <= 1024 * buffers.weight_kb)
-        self.fits = self.fits & (self.banks <= self.bank_count) & (self.steps <= MAX_STEPS)
+        self.held = in_pads & in_array & (self.filter_bytes <= buffers.capacity_bytes("weight"))
+        self.held = np.asarray(self.held & (self.banks <= self.bank_count))
+        self.fits = np.asarray(self.held & (self.steps <= MAX_STEPS))
 
-    def shortage(self) -> str:
-        """What is too small for the layer."""
+    def shortage(self) -> _Shortage:
+        """What is too small for the layer, or what it needs too much of."""
         layer = self.work.name
+        if self.held.any():
+            least = int(np.broadcast_to(self.steps, self.held.shape)[self.held].min())
+            return _Shortage(0, least, f"layer {layer} needs at least {least} steps, expected at most {MAX_STEPS}")
         if self.c.e.size and self.banks.min() > self.bank_count:
             least = int(np.ceil(self.banks.min() * self.machine.row_stationary.bank_kb))
-            return (
+            return _Shortage(
+                3,
+                least,
                 f"buffers.input_kb + output_kb hold {self.bank_count} banks, too few for one row of layer {layer}, "
-                f"expected at least {least} kB together"
+                f"expected at least {least} kB together",
             )
-        if self.c.e.size and self.filter_bytes.min() > 1024 * self.machine.buffers.weight_kb:
+        if self.c.e.size and self.filter_bytes.min() > self.machine.buffers.capacity_bytes("weight"):
             least = int(np.ceil(self.filter_bytes.min() / 1024))
-            return f"buffers.weight_kb is too small for one pass of layer {layer}, expected at least {least}"
-        return f"no mapping of layer {layer} fits scratch-pads, array and buffers at once, expected larger ones"
+            return _Shortage(
+                2, least, f"buffers.weight_kb is too small for one pass of layer {layer}, expected at least {least}"
+            )
+        what = f"no mapping of layer {layer} fits scratch-pads, array and buffers at once, expected larger ones"
+        return _Shortage(1, 0, what)
+
+
+class _LayerSums(_Rooms):
+    """What candidates cost over a whole layer; arrays that broadcast over the candidates."""
+
+    def __init__(self, work: LayerWork, machine: RowStationaryDescription, candidates: _Candidates) -> None:
+        super().__init__(work, machine, candidates)
+        self._measure_inputs()
+        self._measure_dram()
+        self._count_actions()
+        self._measure_time()
+
+    def mapping(self, index: tuple[np.intp, ...]) -> PassMapping:
+        """Candidate at an index of the broadcast shape."""
+        shape = np.broadcast_shapes(*(getattr(self.c, letter).shape for letter in "mnfe"))
+        letters = {letter: np.broadcast_to(getattr(self.c, letter), shape)[index] for letter in "mnefpqrt"}
+        return PassMapping(**{letter: int(value) for letter, value in letters.items()})
+
+    def _measure_inputs(self) -> None:
+        """Input rows and columns under all strips and column tiles: padded, as passes read them, real, and new."""
+        work, c = self.work, self.c
+        rows, cols = self.part.rows, work.kernel[1]
+        strips, columns = work.out_height, work.out_width
+        self.high = self._each(c.e, lambda e: int(padded(work, 0, tile_sizes(strips, e), rows).sum()))
+        self.wide = self._each(c.f, lambda f: int(padded(work, 1, tile_sizes(columns, f), cols).sum()))
+        self.real_high = self._each(c.e, lambda e: int(input_extents(work, 0, e).sum()))
+        self.real_wide = self._each(c.f, lambda f: int(input_extents(work, 1, f).sum()))
+        self.fresh_high = self._each(c.e, lambda e: int(fresh_extents(work, 0, e).sum()))
+        self.fresh_wide = self._each(c.f, lambda f: int(fresh_extents(work, 1, f).sum()))
 
     def _measure_dram(self) -> None:
         """Words of inputs and bits of weights that come from DRAM, and all bytes to and from it."""
-        work, machine, c = self.work, self.machine, self.c
-        N, C = work.batch, work.in_channels
+        work = self.work
+        machine = self.machine
+        c = self.c
+        N = work.batch
+        C = work.in_channels
         pixels = N * self.real_high * self.real_wide * C
         loaded = pixels * np.where(self.positions * self.channel_steps == 1, 1, self.filter_tiles)
         self.loaded_words = np.where(self.inputs_stay, N * self.fresh_high * self.fresh_wide * C, loaded)
@@ -223,8 +290,13 @@ class _LayerSums:
 
     def _count_actions(self) -> None:
         """Bits that move on the chip, by the names of the price list."""
-        work, c, a, part = self.work, self.c, self.machine.arithmetic, self.part
-        N, C, K = work.batch, work.in_channels, work.out_channels
+        work = self.work
+        c = self.c
+        a = self.machine.arithmetic
+        part = self.part
+        N = work.batch
+        C = work.in_channels
+        K = work.out_channels
         fetched = np.where(self.in_pads, 1, self.positions)
         filters = K * self.channels * part.rows * part.taps * part.parts
         rows = np.where(self.in_pads, c.e, work.out_height * self.image_tiles * self.column_tiles)
@@ -249,7 +321,10 @@ class _LayerSums:
 
     def _measure_time(self) -> None:
         """Cycles of all passes, and of the DMA."""
-        work, c, a, part = self.work, self.c, self.machine.arithmetic, self.part
+        work = self.work
+        c = self.c
+        a = self.machine.arithmetic
+        part = self.part
         buses = self.machine.row_stationary
         weights = c.p * c.t * np.minimum(c.q * c.r, self.channels) * part.rows * part.taps
         first_weights = weights * a.weight_bits / buses.filter_bus_bits
@@ -270,7 +345,10 @@ class _LayerSums:
 
     def _strip_cycles(self, e: Ints) -> tuple[Floats, Floats]:
         """Cycles of a pass over a strip of e rows: of each output column, and of its ramp-up but for the weights."""
-        work, c, a, part = self.work, self.c, self.machine.arithmetic, self.part
+        work = self.work
+        c = self.c
+        a = self.machine.arithmetic
+        part = self.part
         buses = self.machine.row_stationary
         pass_filters = c.p * c.t
         pass_channels = np.minimum(c.q * c.r, self.channels)
@@ -291,7 +369,8 @@ class _LayerSums:
         if objective == "cycles":
             return np.asarray(cycles)
         table = prices(self.machine)
-        a, macs = self.machine.arithmetic, self.work.dense_macs
+        a = self.machine.arithmetic
+        macs = self.work.dense_macs
         operands = a.weight_bits + a.activation_bits + 2 * a.accumulator_bits
         energy = macs * (table["mac"].pj + operands * table["register_bit"].pj)
         energy = energy + static_mw(self.machine) * cycles * self.machine.ns_per_cycle

@@ -1,0 +1,160 @@
+"""Which tilings of a layer a machine's buffers hold, and whether they are few enough to be scored.
+
+A schedule holds some two hundred bytes a step, a candidate as many while it is scored.  So a layer is refused that
+needs over ``MAX_STEPS`` steps, or has over ``MAX_CANDIDATES`` tilings.  Both are known before there are large arrays:
+the tilings of a large layer are looked at some at a time, and only cuts with which any of them fits are scored.
+"""
+
+import numpy as np
+
+from accelsim.arrays import SUM_ERROR, Ints, round_up
+from accelsim.errors import InputError
+from accelsim.simulator.tiles.candidates import (
+    MAX_STEPS,
+    POSITIONS,
+    REMEMBERED_CANDIDATES,
+    WEIGHTS_FIRST,
+    Candidates,
+    count_others,
+    count_positions,
+    remembered_candidates,
+)
+from accelsim.simulator.tiles.description import TiledDescription
+from accelsim.simulator.tiles.mode import Mode
+from accelsim.simulator.tiles.positions import position_cuts
+from accelsim.simulator.tiles.tiling import block_edges, filter_starts
+
+MAX_CANDIDATES = 1 << 24  # tilings of a layer
+
+
+class Rooms:
+    """What candidates need of each buffer.
+
+    weights_stay, inputs_stay: whether all of an operand stays in its buffer.  needs: bytes, by buffer.  held: whether
+    the buffers hold all; fits: and whether the steps are few.
+    """
+
+    def __init__(self, mode: Mode, machine: TiledDescription, candidates: Candidates) -> None:
+        self.mode = mode
+        self.machine = machine
+        self.candidates = candidates
+        self._measure_rooms()
+
+    def _measure_rooms(self) -> None:
+        """Bytes that each buffer needs, which operands stay in theirs, and which candidates fit."""
+        all_of = self.candidates
+        weight_tile, all_weights = _weight_bytes(self.mode, all_of)
+        self.weights_stay = all_weights <= self._capacity("weight")
+        if self.mode.transforms:
+            self.inputs_stay = all_of.all_inputs <= self._capacity("transformed")
+            transformed = all_of.all_inputs if self.inputs_stay.all() else all_of.transformed_tile
+            self.needs = {"input": all_of.input_tile, "transformed": transformed}
+        else:
+            self.inputs_stay = all_of.all_inputs <= self._capacity("input")
+            if self.machine.buffers.shared:
+                both = all_weights + all_of.all_inputs
+                room = self._capacity("input")
+                weights_and_tile = all_weights + all_of.input_tile
+                inputs_and_tile = all_of.all_inputs + 2 * weight_tile
+                self.weights_stay = (both <= room) | ~WEIGHTS_FIRST & (weights_and_tile <= room)
+                self.inputs_stay = (both <= room) | WEIGHTS_FIRST & (inputs_and_tile <= room)
+            self.needs = {"input": np.where(self.inputs_stay, all_of.all_inputs, all_of.input_tile)}
+        self.needs["weight"] = np.where(self.weights_stay, all_weights, 2 * weight_tile)
+        self.needs["output"] = all_of.output_room
+        self.held = np.ones((1,) * 4, bool)
+        for name, needed in self.needs.items():
+            self.held = self.held & (needed <= self._capacity(name))
+        if self.machine.buffers.shared:
+            self.held = self.held & (self.needs["weight"] + self.needs["input"] <= self._capacity("input"))
+        self.fits = all_of.few & self.held
+
+    def _capacity(self, name: str) -> int:
+        """Bytes of a buffer; weights and inputs have theirs together where the machine says so."""
+        buffers = self.machine.buffers
+        if buffers.shared and name in {"weight", "input"}:
+            return int(buffers.capacity_bytes("weight") + buffers.capacity_bytes("input"))
+        return int(buffers.capacity_bytes(name))
+
+    def least_steps(self) -> int | None:
+        """Of the candidates that the buffers hold; None if they hold none."""
+        steps = np.broadcast_to(self.candidates.steps, self.fits.shape)[np.broadcast_to(self.held, self.fits.shape)]
+        return int(steps.min()) if steps.size else None
+
+    def least_needs(self) -> dict[str, int]:
+        """The least bytes that any candidate needs of each buffer."""
+        return {name: int(needed.min()) for name, needed in self.needs.items()}
+
+    def shortage(self, needs: dict[str, int], steps: int | None) -> str:
+        """What is too small for the layer, or what it needs too much of.  needs, steps: the least of all candidates."""
+        layer = self.mode.work.name
+        if steps is not None:
+            return f"layer {layer} needs at least {steps} steps, expected at most {MAX_STEPS}"
+        for name, needed in needs.items():
+            capacity = self._capacity(name)
+            if needed > capacity:
+                return (
+                    f"buffers.{name}_kb is {capacity / 1024:g}, too small for one tile of layer {layer}, "
+                    f"expected at least {-(-needed // 1024)}"
+                )
+        return f"no tile of layer {layer} fits all buffers at once, expected larger buffers"
+
+
+def worth_scoring(mode: Mode, machine: TiledDescription) -> Rooms:
+    """The candidates of a layer: all of them, or of a large layer those cuts of the positions with which any fits.
+
+    Raises InputError if no candidate fits the buffers and has few steps, or there are too many candidates.
+    """
+    shape, row_bytes = mode.shape, machine.dram.timing.row_bytes
+    positions, others = count_positions(shape), count_others(shape)
+    if positions * others <= REMEMBERED_CANDIDATES:
+        rooms = Rooms(mode, machine, remembered_candidates(shape, row_bytes))
+        if not rooms.fits.any():
+            raise InputError(f"{machine.name}: {rooms.shortage(rooms.least_needs(), rooms.least_steps())}")
+        return rooms
+    if positions * others > MAX_CANDIDATES:
+        raise InputError(
+            f"{machine.name}: layer {mode.work.name} has {positions * others} tilings to choose from, expected at most "
+            f"{MAX_CANDIDATES}"
+        )
+    cuts = position_cuts(shape.batch, shape.m, shape.vertical, shape.horizontal)
+    at_once = max(1, REMEMBERED_CANDIDATES // others)
+    kept: list[Ints] = []
+    needs: dict[str, int] = {}
+    steps: int | None = None
+    for first in range(0, positions, at_once):
+        rooms = Rooms(mode, machine, Candidates(shape, row_bytes, cuts.some(slice(first, first + at_once))))
+        of_positions = np.broadcast_to(
+            rooms.fits, (*rooms.fits.shape[:POSITIONS], len(rooms.candidates.positions.count))
+        )
+        kept.append(first + np.flatnonzero(of_positions.any(axis=(0, 1, 2))))
+        needs = {name: min(needed, needs.get(name, needed)) for name, needed in rooms.least_needs().items()}
+        steps = min((least for least in (steps, rooms.least_steps()) if least is not None), default=None)
+    found = np.concatenate(kept)
+    if not len(found):
+        raise InputError(f"{machine.name}: {rooms.shortage(needs, steps)}")
+    return Rooms(mode, machine, Candidates(shape, row_bytes, cuts.some(found)))
+
+
+def _weight_bytes(mode: Mode, all_of: Candidates) -> tuple[Ints, Ints]:
+    """Bytes of the largest weight tile, and of all tiles, of each cut of filters and channels: (1, cuts, cuts, 1)."""
+    filter_cuts, channel_cuts = all_of.filter_cuts, all_of.channel_cuts
+
+    def count() -> tuple[Ints, Ints]:
+        bits = np.zeros((mode.work.out_channels + 1, mode.stored_bits.shape[1] + 1))
+        mode.stored_bits.cumsum(axis=0, out=bits[1:, 1:])
+        bits[1:, 1:].cumsum(axis=1, out=bits[1:, 1:])
+        # The filter tiles of all cuts one behind the other.
+        starts = [filter_starts(mode.work.out_channels, mode.work.groups, filters) for filters in filter_cuts]
+        ends = [np.append(first[1:], mode.work.out_channels) for first in starts]
+        first_of_cut = np.cumsum([0, *(len(first) for first in starts[:-1])])
+        tile_bits = bits[np.concatenate(ends)] - bits[np.concatenate(starts)]
+        largest = np.empty((len(filter_cuts), len(channel_cuts)), np.int64)
+        total = np.empty_like(largest)
+        for j, channels in enumerate(channel_cuts):
+            edges = block_edges(mode.group_channels, channels)
+            tiles = round_up(np.diff(tile_bits[:, edges]) / 8, SUM_ERROR)
+            largest[:, j] = np.maximum.reduceat(tiles.max(axis=1), first_of_cut)
+            total[:, j] = np.add.reduceat(tiles.sum(axis=1), first_of_cut)
+        return largest[None, :, :, None], total[None, :, :, None]
+
+    return mode.sums.largest_tile_bytes.get(filter_cuts, count)

@@ -1,0 +1,365 @@
+"""What each layer's zeros and cells cost a network: loss, bits and multiplies,
+for ``accelsim.sparsity.budget`` to choose from.
+
+One layer at a time is reconstructed alone (``accelsim.sparsity.reconstruction``), over a grid of
+shares of zeros in both domains, which are exact, while all others stay dense; the loss is how far
+the network's output moves from the dense one's on images kept apart: the divergence KL(dense ||
+sparse) of a classifier, the relative squared error of any other network.  One factorization serves
+a layer's whole grid; shares between those measured are interpolated.  Of a large layer only every
+so many filters change, and the loss is taken to be so many times as large.
+
+Cells are not tried but reckoned.  Rounding by the nearest plane adds D^2 / 12 sum L_ii^2 to a
+filter's squared error, with L L^T the moments of the inputs of the weights that are left (of as
+many at random).  Filters whose zeros need weights that cancel are points of coarser lattices: k of
+their dimensions weigh k V^(2/k), V the volume of a cell of a whole basis.  The loss is taken to
+grow with that error as it did with that of the zeros.  Bits are the zero-order entropy of some
+filters rounded with their zeros, times what the coder made of it at one point; multiplies those of
+the paper: of weights that are not zero, in the Winograd domain where it serves.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import linalg
+
+from accelsim.arrays import Array, Levels
+from accelsim.dual.coding.context import encode_context
+from accelsim.network.count import dense_macs, parameters, winograd_multiplies
+from accelsim.network.graph import INPUT, Network
+from accelsim.sparsity.budget import Options, choose
+from accelsim.sparsity.initial_zeros import EXACT, exact_zeros
+from accelsim.sparsity.joint import JointRegularizer
+from accelsim.sparsity.recipe import Budget, Reconstruction
+from accelsim.sparsity.reconstruction import (
+    CHUNK,
+    Moments,
+    advance,
+    is_refitted,
+    least_squares,
+    moments_of,
+    sparse_solution,
+)
+from accelsim.sparsity.whole_filters import whole_bases, whole_with_zeros
+from accelsim.training.losses import distillation, relative_squared_error
+
+OFFSETS = (-0.08, 0.04)  # of the share of zeros in the Winograd domain from that in the spatial one
+BETWEEN = 4  # steps from one measured share to the next
+DAMPING = 1e-3  # of the moments, as in rounding by a layer's output
+LARGE = 580_000  # weights of a layer: of a larger one some filters stand for all
+SAMPLE = 1 << 14  # filters of a layer, about, that are rounded
+VALUE_BITS = 12  # of biases
+SPARE_BITS = 8 * 4000  # the file's description
+# Of either budget: a network made sparse layer after layer has not just the zeros of each alone.
+RESERVE = 0.03
+
+Values = dict[str, list[Array]]  # chunks of images, by node
+
+
+@dataclass(frozen=True)
+class Price:
+    """One way for one layer."""
+
+    zeros_sd: int  # entries of w that are zero
+    zeros_wd: int  # entries of W that are zero
+    cell: float  # relative to the root mean square of the weights that are not zero
+    loss: float  # what it costs the network
+    bits: float  # in the file
+    multiplies: float  # an image
+
+
+@dataclass(frozen=True)
+class Point:
+    """A layer measured at one pair of shares of zeros."""
+
+    loss: float  # of the network
+    error: float  # of the layer, squared, as ``Moments.energy``
+    noise: float  # what a cell of 1 adds to the error
+    square: float  # mean square of the weights that are not zero
+    bits: list[float]  # in the file, for each relative cell
+    multiplies: list[float]  # an image, for each relative cell
+
+
+Grid = list[list[Point]]  # one layer's, by offset and share
+Points = Mapping[str, Grid]  # of each layer
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The images that prices are measured with, (N, H, W, C) float32, preprocessed."""
+
+    images: Array  # to reconstruct from
+    apart: Array  # to measure the loss on
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A layer that is priced, or so many of its filters."""
+
+    moments: Moments
+    w: Array  # all its weights
+    kron: Array | None  # (n n, taps), vec(W) = kron vec(w), or None where Winograd does not serve
+    multiplies: int  # of all weights, an image
+    loss: Callable[[Array, int], float]  # with weights (taps, C, filters) in every so many filters
+
+
+def measure(
+    network: Network,
+    calibration: Calibration,
+    regularizer: JointRegularizer,
+    settings: Reconstruction,
+    known: Points,
+    watch: Callable[[str, Grid], None],
+) -> Points:
+    """Every layer, by its name, at the pairs of shares of the grid of ``settings.budget``.
+
+    network: the dense one.  known: layers that are not measured again.  watch: called after each
+    layer that is.
+    """
+    graph = network.graph
+    arrays = dict(network.arrays)
+    last = {source: i for i, node in enumerate(graph.nodes) for source in node.inputs}
+    multiplies = winograd_multiplies(graph, regularizer.winograd)
+    dense: Values = {INPUT: _chunks(calibration.images)}
+    apart: Values = {INPUT: _chunks(calibration.apart)}
+    truth = _outcome(network, 0, apart, arrays)
+    points: dict[str, Grid] = {}
+    for i, node in enumerate(graph.nodes):
+        before = dict(apart)
+        advance(node, arrays, dense)
+        advance(node, arrays, apart)
+        if node.name in known:
+            points[node.name] = known[node.name]
+        elif node.name in regularizer.spatial and is_refitted(node):
+            inputs = dense[node.inputs[0]]
+            target = dense[node.name]
+            moments = moments_of(node, inputs, target, settings.positions, settings.seed)
+            layer = _Layer(
+                moments=moments,
+                w=arrays[f"{node.name}.weight"],
+                kron=regularizer.kron.get(node.name),
+                multiplies=multiplies[node.name],
+                loss=_loss_from(network, i, before, truth, moments),
+            )
+            points[node.name] = _grid(layer, settings)
+            watch(node.name, points[node.name])
+        for source in set(node.inputs):
+            if last[source] == i:
+                del dense[source], apart[source]
+    return points
+
+
+def chosen(network: Network, points: Points, regularizer: JointRegularizer, budget: Budget) -> dict[str, Price]:
+    """What each layer takes, for the whole file and all multiplies to keep to the budgets.
+
+    network: the unmodified one.  Raises ValueError as ``choose``.
+    """
+    dense = sum(dense_macs(network.graph).values())
+    prices = {
+        name: between(grid, network.arrays[f"{name}.weight"], regularizer.kron.get(name), budget)
+        for name, grid in points.items()
+    }
+    weights = {f"{name}.weight" for name in prices}
+    others = sum(array.size for name, array in network.arrays.items() if name not in weights)
+    bits = 32 * parameters(network.graph) / budget.ratio - VALUE_BITS * others - SPARE_BITS
+    options = [
+        Options(
+            loss=np.array([price.loss for price in some]),
+            bits=np.array([price.bits for price in some]),
+            multiplies=np.array([price.multiplies for price in some]),
+        )
+        for some in prices.values()
+    ]
+    taken = choose(options, (1 - RESERVE) * bits, (1 - RESERVE) * dense / budget.cost_reduction)
+    return {name: some[i] for (name, some), i in zip(prices.items(), taken, strict=True)}
+
+
+def between(grid: Grid, w: Array, kron: Array | None, budget: Budget) -> list[Price]:
+    """One layer's prices: of the points measured, and of shares between theirs.
+
+    w: its weights.  kron: (n n, taps), or None where Winograd does not serve.
+    """
+    prices = []
+    for low, high, a in _steps(len(grid)):
+        for at, after, b in _steps(len(budget.zeros)):
+            share = _mixed(budget.zeros[at], budget.zeros[after], b)
+            offset = 0.0 if kron is None else _mixed(OFFSETS[low], OFFSETS[high], a)
+            corners = (grid[low][at], grid[low][after], grid[high][at], grid[high][after])
+            part = np.array([(1 - a) * (1 - b), (1 - a) * b, a * (1 - b), a * b])
+            logs = np.log([(corner.loss, corner.error, corner.noise, corner.square) for corner in corners])
+            loss, error, noise, square = (float(value) for value in np.exp(part @ logs))
+            bits = part @ np.array([corner.bits for corner in corners])
+            multiplies = part @ np.array([corner.multiplies for corner in corners])
+            zeros_sd, zeros_wd = _goals(w, kron, share, offset)
+            for i, cell in enumerate(budget.cells):
+                prices.append(
+                    Price(
+                        zeros_sd=zeros_sd,
+                        zeros_wd=zeros_wd,
+                        cell=cell,
+                        loss=loss * (1 + cell**2 * square * noise / error),
+                        bits=float(bits[i]),
+                        multiplies=float(multiplies[i]),
+                    )
+                )
+    return prices
+
+
+def _chunks(images: Array) -> list[Array]:
+    return [images[first : first + CHUNK] for first in range(0, len(images), CHUNK)]
+
+
+def _outcome(network: Network, first: int, values: Values, arrays: Mapping[str, Array]) -> Array:
+    """The network's output from its node number ``first`` on.
+
+    values: all that it and later ones read.
+    """
+    graph = network.graph
+    last = {source: i for i, node in enumerate(graph.nodes) for source in node.inputs}
+    live = dict(values)
+    for i, node in enumerate(graph.nodes[first:], first):
+        advance(node, arrays, live)
+        for source in set(node.inputs):
+            if last[source] == i:
+                del live[source]
+    return np.concatenate(live[graph.nodes[-1].name])
+
+
+def _loss_from(
+    network: Network, i: int, values: Values, truth: Array, moments: Moments
+) -> Callable[[Array, int], float]:
+    """The loss of the network with other weights in every so many filters of its node number i.
+
+    values: what it and later nodes read.  truth: the dense network's output.  moments: of the
+    layer, for biases to take up the mean error.
+    """
+    name = network.graph.nodes[i].name
+    arrays = network.arrays
+
+    def loss(found: Array, every: int) -> float:
+        w = arrays[f"{name}.weight"].copy()
+        w[::every] = found.transpose(2, 1, 0).reshape(w[::every].shape)
+        changed = {**arrays, f"{name}.weight": w}
+        if f"{name}.bias" in arrays:
+            bias = arrays[f"{name}.bias"].copy()
+            bias[::every] = moments.y[::every] - found.reshape(-1, found.shape[2]).T @ moments.x
+            changed[f"{name}.bias"] = bias
+        return every * _distance(_outcome(network, i, values, changed), truth)
+
+    return loss
+
+
+def _distance(y: Array, truth: Array) -> float:
+    return distillation(y, truth, 1.0)[0] if y.ndim == 2 else relative_squared_error(y, truth)[0]
+
+
+def _grid(layer: _Layer, settings: Reconstruction) -> Grid:
+    """One layer, measured at the pairs of shares of the budget's grid."""
+    budget = settings.budget
+    assert budget is not None
+    every = max(1, layer.w.size // LARGE)
+    w = layer.w[::every]
+    kron = layer.kron
+    K = len(layer.w)
+    some, C = w.shape[:2]
+    start = np.ascontiguousarray(w.reshape(some, C, -1).transpose(2, 1, 0))
+    settings = settings.model_copy(update={"iterations": budget.iterations, "polish": budget.polish})
+    H = layer.moments.H
+    B = np.ascontiguousarray(layer.moments.B[:, ::every])
+    problem = least_squares(replace(layer.moments, B=B), start, kron, settings)
+    noise = [_noise(H, 1 - share, settings.seed) for share in budget.zeros]
+    efficiency = 0.0
+    grid: Grid = []
+    for offset in OFFSETS if kron is not None else (0.0,):
+        row = []
+        for share, alone in zip(budget.zeros, noise, strict=True):
+            goals = _goals(w, kron, share, offset)
+            found, _ = sparse_solution(problem, *goals, settings, exact=True)
+            flat = found.reshape(-1, some)
+            moved = flat - start.reshape(-1, some)
+            error = every * float(np.sum(moved * (H @ moved)))
+            square = float(np.mean(flat[flat != 0] ** 2)) if flat.any() else 1e-20
+            cells = [cell * np.sqrt(square) for cell in budget.cells]
+            levels, lattice = _rounded(found, kron, cells)
+            if not efficiency:
+                efficiency = encode_context([levels[0]])[1][0] / max(_entropy(levels[0]), 1.0)
+            if kron is not None:
+                W = kron @ flat.reshape(len(found), -1)
+                used = [1 - exact_zeros(W) / W.size] * len(levels)
+            else:
+                used = [np.count_nonzero(n) / n.size for n in levels]
+            row.append(
+                Point(
+                    loss=max(layer.loss(found, every), 1e-9),
+                    error=max(error, 1e-20),
+                    noise=K * alone * lattice,
+                    square=square,
+                    bits=[efficiency * _entropy(n) * layer.w.size / n.size for n in levels],
+                    multiplies=[layer.multiplies * part for part in used],
+                )
+            )
+        grid.append(row)
+    return grid
+
+
+def _goals(w: Array, kron: Array | None, share: float, offset: float) -> tuple[int, int]:
+    """How many entries of w and of W are zero at a share,
+    and with this offset from it in the Winograd domain.
+    """
+    size_wd = 0 if kron is None else len(kron) * w.shape[0] * w.shape[1]
+    return round(share * w.size), round(min(max(share + offset, 0.0), 0.99) * size_wd)
+
+
+def _rounded(found: Array, kron: Array | None, cells: list[float]) -> tuple[list[Levels], float]:
+    """(some filters of a layer in cells, with their zeros;
+    how much coarser the lattices are than one weight each).
+
+    found: (taps, C, K).
+    """
+    filters = np.ascontiguousarray(found.transpose(2, 1, 0))
+    every = max(1, filters.shape[0] * filters.shape[1] // SAMPLE)
+    filters = filters[::every]  # whole ones: (some, C, taps)
+    zero = filters == 0
+    if kron is None:
+        return [np.rint(filters / cell).astype(np.int32) for cell in cells], 1.0
+    W = filters @ kron.T
+    zero_wd = np.abs(W) <= EXACT * np.sqrt(np.mean(W * W))
+    bases = whole_bases(zero[..., None], zero_wd, kron)
+    free = bases.any(axis=1)
+    gram = bases.swapaxes(1, 2) @ bases
+    gram[:, np.arange(free.shape[1]), np.arange(free.shape[1])] += ~free
+    k = free.sum(axis=1)
+    volume = np.linalg.det(gram)  # squared
+    weighs = float(np.sum(k * volume ** (1 / np.maximum(k, 1))))
+    whole = []
+    for cell in cells:
+        n = whole_with_zeros(filters[..., None] / cell, zero[..., None], zero_wd, kron)
+        whole.append(n[..., 0])
+    return whole, weighs / max(int(np.count_nonzero(~zero)), 1)
+
+
+def _steps(count: int) -> list[tuple[int, int, float]]:
+    """(from, to, share of the way) of all points measured and between."""
+    inner = [(i, i + 1, k / BETWEEN) for i in range(count - 1) for k in range(BETWEEN)]
+    return [*inner, (count - 1, count - 1, 0.0)]
+
+
+def _mixed(a: float, b: float, share: float) -> float:
+    return (1 - share) * a + share * b
+
+
+def _noise(H: Array, share: float, seed: int) -> float:
+    """sum L_ii^2 / 12 of the moments of this share of the inputs, drawn at random."""
+    n = len(H)
+    some = np.sort(np.random.default_rng(seed).permutation(n)[: max(1, round(share * n))])
+    A = H[np.ix_(some, some)].astype(np.float32)
+    A[np.diag_indices_from(A)] += np.float32(DAMPING * np.diagonal(H).mean() + 1e-12)
+    L = linalg.cholesky(A, lower=True, overwrite_a=True, check_finite=False)
+    return float(np.sum(np.diagonal(L).astype(np.float64) ** 2)) / 12
+
+
+def _entropy(n: Levels) -> float:
+    """Bits of these whole numbers if each stood for itself."""
+    counts = np.bincount((n - n.min()).ravel())
+    share = counts[counts > 0] / n.size
+    return float(-n.size * np.sum(share * np.log2(share)))

@@ -1,0 +1,159 @@
+"""Bounds of what a run takes: layers of too many steps are refused early, by name and number; others stay the same."""
+
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+
+import accelsim
+from accelsim.errors import InputError
+from accelsim.network.tables import TableLayer
+from accelsim.simulator.machines import cartesian, matrix_vector
+from accelsim.simulator.machines.row_stationary import search as row_search
+from accelsim.simulator.tiles import rooms
+from accelsim.simulator.tiles.search import choose_tiling
+from accelsim.workload import LayerTable, layer_works
+from tests.small_dual import ROOT
+
+from .random_layers import layers
+from .random_machines import row_machines, tiled_machines
+
+MEGABYTE = 1 << 20
+
+
+def table(*rows):
+    return LayerTable("rows", tuple(TableLayer(**row) for row in rows))
+
+
+def pointwise(height, width):
+    """A 1 x 1 convolution of 16 channels by 16 filters."""
+    row = {"name": "big", "kind": "conv", "in_channels": 16, "out_channels": 16, "height": height, "width": width}
+    return layer_works(table(row | {"kernel": (1, 1)}))[0]
+
+
+@pytest.mark.parametrize(
+    ("machine", "reason"),
+    [
+        ("spatial-16x16", "layer features.7 needs at least "),
+        ("winograd-16x16", "layer features.0 needs at least "),
+        ("eyeriss", "layer features.0 needs at least "),
+        # 4096 images of 64 channels of 224 x 224, 8 bits a value, in DRAM rows of 2048 bytes: 6.4 million parts.
+        ("eie-like", "layer features.4 passes "),
+    ],
+)
+def test_layers_of_too_many_steps_are_refused_before_anything_is_simulated(machine, reason):
+    line = ["simulate", "vgg16", machine, "--engine", "fast", "--batch", "4096"]
+    program = (
+        "import resource, sys; from accelsim.cli import main; status = main(sys.argv[1:]); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(status)"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", program, *line], cwd=ROOT, capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert reason in done.stderr
+    assert ", expected at most " in done.stderr
+    assert after.ru_utime - before.ru_utime < 5
+    assert int(done.stdout) < 500 * 1024  # kilobytes
+
+
+def test_steps_are_counted_by_hand():
+    # Inputs and outputs of 1 KB hold two tiles of 16 channels of 32 pixels.  So 2^26 pixels take 2^21 steps, and
+    # 2^25 pixels the 2^20 that a schedule may have.
+    machine = accelsim.load_hardware("spatial-16x16", ["buffers.input_kb=1", "buffers.output_kb=1"])
+    with pytest.raises(InputError, match="layer big needs at least 2097152 steps, expected at most 1048576"):
+        machine.check(pointwise(8192, 8192))
+    machine.check(pointwise(4096, 8192))
+
+
+@pytest.mark.parametrize(("name", "module"), [("scnn-like", cartesian), ("eie-like", matrix_vector)])
+def test_other_families_bound_their_steps(name, module, monkeypatch):
+    # One image is one step at least: its 16 filters and the one pixel fit.
+    row = {"name": "fc", "kind": "linear", "in_channels": 16, "out_channels": 16, "height": 1, "width": 1}
+    work = layer_works(table(row), batch=4)[0]
+    machine = accelsim.load_hardware(name)
+    machine.check(work)
+    monkeypatch.setattr(module, "MAX_STEPS", 3)
+    for refuse in (machine.check, machine.schedule):
+        with pytest.raises(InputError, match="layer fc needs at least 4 steps, expected at most 3"):
+            refuse(work)
+
+
+@settings(max_examples=60, deadline=None)
+@given(layers(), tiled_machines())
+def test_a_search_in_parts_finds_the_same_tiling(work, machine):
+    def found():
+        try:
+            return [choose_tiling(mode, machine) for mode in machine.modes(work)]
+        except InputError as fault:
+            return str(fault)
+
+    whole = found()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rooms, "REMEMBERED_CANDIDATES", 3)
+        assert found() == whole
+
+
+@settings(max_examples=60, deadline=None)
+@given(layers(), row_machines())
+def test_a_search_in_parts_finds_the_same_mapping(work, machine):
+    assume(work.weights is not None)
+
+    def found():
+        try:
+            return row_search.choose_mapping(work, machine)
+        except InputError as fault:
+            return str(fault)
+
+    whole = found()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(row_search, "AT_ONCE", 3)
+        assert found() == whole
+
+
+def test_a_table_with_too_many_ways_to_cut_it_is_refused():
+    row = {"name": "big", "kind": "conv", "in_channels": 1024, "out_channels": 1024, "batch": 4096}
+    work = layer_works(table(row | {"height": 500, "width": 500, "kernel": (1, 1)}))[0]
+    with pytest.raises(InputError, match=r"layer big has \d+ tilings to choose from, expected at most 16777216"):
+        accelsim.load_hardware("spatial-16x16").check(work)
+
+
+def test_weights_of_a_table_are_those_of_one_draw():
+    row = {"name": "a", "kind": "conv", "in_channels": 1000, "out_channels": 1200, "height": 9, "width": 9}
+    work = layer_works(table(row | {"kernel": (3, 2), "weight_density": 0.3}))[0]
+    rng = np.random.default_rng((0, 0))
+    expected = rng.standard_normal((1200, 1000, 3, 2), np.float32)
+    expected[rng.random(expected.shape, np.float32) >= 0.3] = 0
+    np.testing.assert_array_equal(work.weights, expected)
+
+
+@pytest.mark.slow
+def test_the_largest_table_takes_a_gigabyte_and_a_half_at_most():
+    program = (
+        "import resource, sys; from accelsim.cli import main; status = main(sys.argv[1:]); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(status)"
+    )
+    line = ["simulate", "vgg16", "spatial-16x16", "--engine", "fast", "--json"]
+    done = subprocess.run([sys.executable, "-c", program, *line], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(done.stderr.splitlines()[-1]) < 1.5 * MEGABYTE  # kilobytes
+
+
+def test_a_machine_without_the_memory_says_so_in_one_line(tmp_path):
+    # 2^28 weights of 4 bytes, where the process may have 300 MB more.
+    path = tmp_path / "large.csv"
+    path.write_text(
+        "name,kind,in_channels,out_channels,height,width,kernel_h,kernel_w\nfc,linear,16384,16384,1,1,1,1\n"
+    )
+    program = (
+        "import resource, sys, accelsim.simulator.run; from accelsim.cli import main; "
+        "pages = int(open('/proc/self/statm').read().split()[0]); "
+        "most = pages * resource.getpagesize() + 300 * 2**20; "
+        "resource.setrlimit(resource.RLIMIT_AS, (most, most)); sys.exit(main(sys.argv[1:]))"
+    )
+    line = [sys.executable, "-c", program, "simulate", str(path), "spatial-16x16", "--engine", "fast"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert done.stderr.startswith("error: too large to compute: ")

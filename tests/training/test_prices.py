@@ -1,0 +1,156 @@
+"""A network reconstructed to budgets keeps to them, with zeros exact in both domains, and the same bytes again."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from accelsim.compression.pipeline import compress_checkpoint
+from accelsim.compression.recipe import CompressionRecipe
+from accelsim.dual.deploy import winograd_model
+from accelsim.errors import InputError
+from accelsim.network.graph import Network
+from accelsim.network.weights import load_network, save_network
+from accelsim.network.zoo import named_graph
+from accelsim.sparsity.initial_zeros import initial_patterns, projected
+from accelsim.sparsity.joint import JointRegularizer
+from accelsim.sparsity.recipe import Joint
+from accelsim.training import checkpoint
+from accelsim.training.first_weights import initial_arrays
+from accelsim.training.pricelist import PriceList
+from accelsim.training.prices import Point
+from accelsim.training.recipe import Recipe
+from accelsim.training.run import train_recipe
+
+SETTINGS = {"images": 48, "positions": 16, "iterations": 8, "polish": 8, "spatial_pull": 4, "winograd_pull": 4}
+BUDGET = {"ratio": 9, "cost_reduction": 4, "images": 12, "zeros": [0.2, 0.6, 0.85], "cells": [0.2, 0.6]}
+BUDGET |= {"iterations": 6, "polish": 4}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """ResNet-20 with random weights reconstructed to a budget on smooth random pictures: (its folder, the recipe)."""
+    folder = tmp_path_factory.mktemp("budget")
+    rng = np.random.default_rng(0)
+    pixels = rng.normal(0, 12, (70, 32, 32, 3)).cumsum(axis=1).cumsum(axis=2) + 128
+    images = {"images": pixels.clip(0, 255).astype(np.uint8), "labels": np.arange(70) % 10}
+    np.savez(folder / "data.npz", **{f"{split}_{key}": a for split in ("train", "test") for key, a in images.items()})
+    graph = named_graph("resnet20-cifar10")
+    save_network(Network(graph, initial_arrays(graph, 1)), folder / "start.safetensors")
+    recipe = {
+        "network": graph.name,
+        "start": str(folder / "start.safetensors"),
+        "data": {"kind": "npz", "path": str(folder / "data.npz")},
+        "epochs": 0,
+        "batch": 8,
+        "threads": 1,
+        "joint": {},
+        "reconstruction": SETTINGS | {"budget": BUDGET},
+    }
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    train_recipe(folder / "recipe.yaml", folder / "run")
+    return folder, recipe
+
+
+def test_a_file_reconstructed_to_a_budget_keeps_to_it(run: tuple[Path, dict], tmp_path: Path) -> None:
+    folder, recipe = run
+    budget = recipe["reconstruction"]["budget"]
+    settings = CompressionRecipe(relative_cell="budget", hold=True, value_bits=12)
+    model = compress_checkpoint(folder / "run", tmp_path / "x.dual", settings)
+    assert 4 * model.parameters / model.file_bytes >= budget["ratio"]
+    per_filter = {  # dense MACs and multiplies of F(2, 3) an image, by hand: positions, and tiles of 2 x 2 outputs
+        node.name: (P * Q, -(-P // 2) * -(-Q // 2))
+        for node in model.network.graph.nodes
+        if node.layer.op in ("conv", "linear")
+        for P, Q in [(*model.network.graph.shapes[node.name][:-1], 1, 1)[:2]]
+    }
+    dense = multiplies = 0
+    filters = winograd_model(model)
+    for name, (positions, tiles) in per_filter.items():
+        w = model.network.arrays[f"{name}.weight"]
+        dense += positions * w.size
+        multiplies += tiles * np.count_nonzero(filters[name]) if name in filters else positions * np.count_nonzero(w)
+    assert dense / multiplies >= budget["cost_reduction"]
+
+
+def test_the_zeros_of_a_budget_are_exact_in_both_domains(run: tuple[Path, dict]) -> None:
+    folder, _ = run
+    card = json.loads((folder / "run" / checkpoint.CARD).read_text())
+    network = load_network(named_graph(card["network"]), folder / "run" / checkpoint.MODEL)
+    assert card["accuracy"]["unpruned"] == card["accuracy"]["spatial"] == card["accuracy"]["winograd"]
+    patterns = initial_patterns(network.graph, network.arrays, Joint(hold="exact"))
+    for name, array in projected(network.arrays, patterns).items():
+        np.testing.assert_allclose(array, network.arrays[name], atol=1e-4 * np.abs(array).max())
+    W = JointRegularizer(network.graph, {"default": 2}).pruned_winograd(dict(network.arrays), 0.0)
+    sizes = np.concatenate([(np.abs(each) / np.sqrt(np.mean(each**2))).ravel() for each in W.values()])
+    assert np.mean(sizes < 1e-4) == pytest.approx(card["sparsity_wd"], abs=1e-5)
+    assert np.mean((sizes > 5e-5) & (sizes < 5e-4)) < 1e-3  # zeros or not, next to nothing between
+
+
+def test_measured_layers_stay_and_a_run_gives_the_same_bytes_again(run: tuple[Path, dict]) -> None:
+    folder, _ = run
+    first = (folder / "run" / checkpoint.MODEL).read_bytes()
+    prices = (folder / "run" / "prices.json").read_text()
+    content = json.loads(prices)
+    again = folder / "again"
+    again.mkdir()
+    content["layers"] = dict(list(content["layers"].items())[:9])
+    (again / "prices.json").write_text(json.dumps(content))
+    train_recipe(folder / "recipe.yaml", again, resume=True)
+    assert (again / "prices.json").read_text() == prices
+    assert (again / checkpoint.MODEL).read_bytes() == first
+
+
+def test_bad_budgets_are_refused_in_one_line(run: tuple[Path, dict]) -> None:
+    folder, recipe = run
+    for change, message in (
+        ({"ratio": 0.5}, "ratio"),
+        ({"zeros": [0.7, 0.3]}, "expected increasing shares"),
+        ({"images": 60}, "60 beside the 48 of reconstruction.images, expected at most 70 together"),
+        ({"ratio": 400}, "reconstruction.budget: no choice has at most"),
+    ):
+        reconstruction = recipe["reconstruction"]
+        changed = {**reconstruction, "budget": {**reconstruction["budget"], **change}}
+        path = folder / "bad.yaml"
+        path.write_text(yaml.safe_dump({**recipe, "reconstruction": changed}))
+        out = folder / "bad"
+        out.mkdir(exist_ok=True)
+        (out / "prices.json").write_text((folder / "run" / "prices.json").read_text())
+        with pytest.raises(InputError, match=message) as refused:
+            train_recipe(path, out)
+        assert "\n" not in str(refused.value)
+
+
+def test_a_file_of_other_or_broken_prices_is_not_taken_over(tmp_path: Path) -> None:
+    recipe = Recipe.model_validate(
+        {
+            "network": "resnet20-cifar10",
+            "data": {"kind": "npz", "path": "x"},
+            "epochs": 0,
+            "joint": {},
+            "reconstruction": SETTINGS | {"budget": BUDGET},
+        }
+    )
+    path = tmp_path / "prices.json"
+    prices = PriceList(path, recipe)
+    prices.add("a", [[Point(loss=0.5, error=2.0, noise=3.0, square=1.0, bits=[8.0, 7.0], multiplies=[6.0, 5.0])]])
+    assert PriceList(path, recipe).grids == prices.grids
+    assert PriceList(path, recipe.model_copy(update={"seed": 1})).grids == {}
+    for change in ('{"of": {}', "[]", "{}", path.read_text().replace('"loss": 0.5', '"loss": "much"')):
+        path.write_text(change)
+        with pytest.raises(InputError, match=r"prices\.json: .*expected the prices of this run's layers") as refused:
+            PriceList(path, recipe)
+        assert "\n" not in str(refused.value)
+
+
+def test_cells_of_a_budget_need_a_checkpoint_that_has_them(tmp_path: Path) -> None:
+    settings = CompressionRecipe(relative_cell="budget", hold=True)
+    checkpoint_folder = Path("models/checkpoints/resnet20-joint-refined")
+    with pytest.raises(InputError, match=r"resnet20-joint-refined: states no relative_cells"):
+        compress_checkpoint(checkpoint_folder, tmp_path / "x.dual", settings)
+    assert checkpoint.relative_cells({}) == {}
+    for cell in (0, -1, "wide", True, None):
+        with pytest.raises(ValueError, match="expected a positive number"):
+            checkpoint.relative_cells({"relative_cells": {"a.weight": cell}})
