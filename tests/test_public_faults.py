@@ -150,6 +150,10 @@ def test_a_topology_keeps_strides_and_batch_as_a_network_csv(tmp_path):
             id="huge-ratio",
         ),
         pytest.param(
+            f"{SCALE_SIM} Strides, Strides,", "c,9,9,3,3,8,4,1,2", "'strides' is there twice", id="one-key-twice"
+        ),
+        pytest.param(f"{SCALE_SIM} Strides,", "DP,9,9,3,3,1048576,4,1", "over 10000 layers", id="a-million-depthwise"),
+        pytest.param(
             NETWORK, "L,pool,1048576,1048576,1048576,1048576,2,2,2,0", "1152921504606846976 elements", id="huge-pool"
         ),
         pytest.param(f"{NETWORK},colour", "c,conv,3,4,8,8,3,3,1,1,red", "'colour' is not known", id="unknown-key"),
@@ -157,7 +161,32 @@ def test_a_topology_keeps_strides_and_batch_as_a_network_csv(tmp_path):
 )
 def test_a_table_that_cannot_be_meant_is_refused(tmp_path, header, row, words):
     path = file(tmp_path, "t.csv", f"{header}\n{row}\n")
+    begin = time.process_time()
     assert words in one_line(*run("simulate", path, "spatial-16x16"))
+    assert time.process_time() - begin < 5
+
+
+@pytest.mark.parametrize(
+    ("row", "dense_macs"),
+    [
+        pytest.param("c,conv,3,4,8,8,3,3,1000,1", 9 * 3 * 4, id="stride-of-1000"),
+        pytest.param("c,conv,1,2,300,300,3,3,1,200", 698 * 698 * 9 * 2, id="padding-of-200"),
+        pytest.param("c,conv,8,8,262144,1,1,1,1,0", (1 << 18) * 64, id="many-rows"),
+        pytest.param("c,conv,4,4,150,150,149,149,1,100", 202 * 202 * 149 * 149 * 16, id="kernel-of-149"),
+    ],
+)
+def test_extreme_layers_on_a_planar_array_take_seconds(tmp_path, row, dense_macs):
+    path = file(tmp_path, "t.csv", f"{NETWORK}\n{row}\n")
+    begin = time.process_time()
+    result = accelsim.simulate(accelsim.load_workload(path), accelsim.load_hardware("scnn-like"), engine="fast")
+    assert time.process_time() - begin < 12
+    assert result.total["dense_macs"] == dense_macs
+
+
+def test_more_steps_than_are_kept_are_refused_with_their_number_on_a_planar_array(tmp_path):
+    path = file(tmp_path, "t.csv", f"{NETWORK},batch\nc,conv,64,512,4,4,3,3,1,1,1048576\n")
+    message = one_line(*run("simulate", path, "scnn-like", "--engine", "fast"))
+    assert "needs at least 5242880 steps, expected at most 4194304" in message
 
 
 # --- YAML

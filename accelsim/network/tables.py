@@ -104,6 +104,8 @@ def read_table(path: Path) -> tuple[TableLayer, ...]:
         if layer.name in names and not scale_sim:
             row.fault("name", f"{layer.name[:60]!r} is used twice")
         faults += row.faults
+        if scale_sim and "DP" in layer.name and layer.in_channels > MAX_LAYERS - len(layers):
+            raise InputError(f"{path}: row {number}: over {MAX_LAYERS} layers, depthwise ones a channel each")
         for part in _depthwise(layer) if scale_sim and "DP" in layer.name else [layer]:
             layers.append(replace(part, name=_free_name(part.name, names)))
             names.add(layers[-1].name)
@@ -215,7 +217,9 @@ def _header_faults(header: list[str], expected: tuple[str, ...], strides: bool) 
         for column, start in zip(behind, found, strict=True)
         if not start
     ]
-    return faults + [f"row 1: column {start!r} is there twice" for start in EXTRA if found.count(start) > 1]
+    twice = [start for start in EXTRA if found.count(start) > 1]
+    twice += [column[:60] for column in dict.fromkeys(header) if header.count(column) > 1]
+    return faults + [f"row 1: column {column!r} is there twice" for column in dict.fromkeys(twice)]
 
 
 class _Row:

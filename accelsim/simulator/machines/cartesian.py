@@ -10,7 +10,7 @@ PEs wait for the slowest after every group (a barrier), where they exchange the 
 the real ones; inputs are random with each channel's density, so nnz_A is binomial and the slowest PE the expected
 maximum of those with the largest tile (normal approximation, at most all pixels).  The zeros that run-length coding
 stores in long runs take a multiplier as any value.  At a stride s only operands of the same phase meet: s^2 phases take
-the place of a channel.
+the place of a channel, as many of them as some weight meets.
 
 A layer too large for the input RAMs or the accumulators is cut into regions of the output plane, each loaded with its
 halo; weights come again for each region unless they all fit.  Where a region's channels do not all fit, they come in
@@ -89,8 +89,9 @@ class CartesianMachine(Machine):
 
         Raises InputError if the input RAMs hold no part of the layer, or every cut has over MAX_STEPS steps.
         """
+        cuts = _cuts(work, self)
         layer = _DenseLayer(work, self) if self.zero_handling == "none" else _SparseLayer(work, self)
-        schedules = [_schedule(layer, cut) for cut in _cuts(work, self)]
+        schedules = (_schedule(layer, cut) for cut in cuts)
         return min(schedules, key=lambda schedule: (predicted(schedule, self), schedule.dram_bytes, len(schedule)))
 
     def check(self, work: LayerWork) -> None:
@@ -123,16 +124,18 @@ class _Cut:
 
 
 @dataclass(frozen=True)
-class _Region:
-    """One region of the output plane: sizes of what it gives and of what it reads."""
+class _Regions:
+    """Regions of the output plane: heights and widths of what each gives and of what it reads, (regions,) each."""
 
-    outputs: tuple[int, int]
-    inputs: tuple[int, int]
+    high: Ints
+    wide: Ints
+    in_high: Ints
+    in_wide: Ints
 
 
 @dataclass(frozen=True)
 class _StepCycles:
-    """Cycles of each step, and the mean over all elements: (groups of filters, parts of the channels)."""
+    """Cycles of each step, and the mean over all elements: (regions, groups of filters, parts of the channels)."""
 
     slowest: Floats
     mean: Floats
@@ -197,12 +200,36 @@ def _accumulators(work: LayerWork, axis: int, inputs: int, outputs: int) -> int:
     return min((inputs - 1 + reach) // work.stride[axis] + 1, outputs)
 
 
-def _phases(work: LayerWork) -> list[tuple[Flags, Flags]]:
-    """The rows and columns of the kernel that meet each phase of the input."""
-    (R, S), (dilation_h, dilation_w), (stride_h, stride_w) = work.kernel, work.dilation, work.stride
-    rows = np.arange(R) * dilation_h % stride_h
-    cols = np.arange(S) * dilation_w % stride_w
-    return [(rows == a, cols == b) for a, b in product(range(stride_h), range(stride_w))]
+@dataclass(frozen=True)
+class _Phases:
+    """Phases of the input, at a stride, that some tap of the kernel meets.
+
+    number: of each, counted along rows of the input, the ones that meet nothing too.  taps: of the kernel in each.
+    """
+
+    number: Ints
+    taps: Ints
+
+
+def _phases(work: LayerWork) -> _Phases:
+    """The phases of a layer, in the order of ``_by_phase``."""
+    (rows, in_row), (cols, in_col) = (
+        np.unique(np.arange(k) * dilation % stride, return_counts=True)
+        for k, dilation, stride in zip(work.kernel, work.dilation, work.stride, strict=True)
+    )
+    return _Phases(np.add.outer(rows * work.stride[1], cols).ravel(), np.multiply.outer(in_row, in_col).ravel())
+
+
+def _by_phase(work: LayerWork) -> Ints:
+    """Non-zero weights that meet each phase: (K, C / groups, phases) int64."""
+    assert work.weights is not None
+    counts = work.weights != 0
+    for axis, (k, dilation, stride) in enumerate(zip(work.kernel, work.dilation, work.stride, strict=True), start=2):
+        phase = np.arange(k) * dilation % stride
+        order = np.argsort(phase, kind="stable")
+        starts = np.flatnonzero(np.diff(phase[order], prepend=-1))
+        counts = np.add.reduceat(counts.take(order, axis), starts, axis=axis, dtype=np.int32)
+    return np.asarray(counts.reshape(*counts.shape[:2], -1), np.int64)
 
 
 class _DenseLayer:
@@ -215,22 +242,17 @@ class _DenseLayer:
         self.work = work
         self.machine = machine
 
-    def step_cycles(self, region: _Region, cut: _Cut) -> _StepCycles:
-        """Cycles of each group of filters and part of the channels."""
+    def step_cycles(self, regions: _Regions, cut: _Cut) -> _StepCycles:
+        """Cycles of each region's groups of filters and parts of the channels."""
         array = self.machine.pe_array
-        high, wide = region.outputs
         first = cut.first_filters(self.work)
         filters = np.diff(np.append(first, self.work.out_channels))
         window = self.work.kernel[0] * self.work.kernel[1]
         operands = np.ceil(cut.channels * window / (self.machine.cartesian.weights * self.machine.cartesian.inputs))
         each = np.multiply.outer(filters, operands)
-        pe_outputs = -(-high // array.rows) * -(-wide // array.cols)
-        share = high * wide / (array.rows * array.cols)
-        return _StepCycles(pe_outputs * each, share * each)
-
-    def key(self, region: _Region) -> tuple[int, int]:
-        """What of a region its cycles depend on."""
-        return region.outputs
+        pe_outputs = -(-regions.high // array.rows) * -(-regions.wide // array.cols)
+        share = regions.high * regions.wide / (array.rows * array.cols)
+        return _StepCycles(np.multiply.outer(pe_outputs, each), np.multiply.outer(share, each))
 
     def macs(self, cut: _Cut, cycles: int) -> int:
         """Multiplies of the whole layer."""
@@ -240,50 +262,56 @@ class _DenseLayer:
 class _SparseLayer:
     """A layer whose elements multiply non-zeros, all with all.
 
-    nonzeros: weights by phase, (K, C / groups, phases).  density: of the inputs, (groups, C / groups).
+    phases: of the input.  nonzeros: weights by phase, (K, C / groups, phases).  density: of the inputs, (groups,
+    C / groups).
     """
 
     mode = "cartesian"
     indexed = True
 
     def __init__(self, work: LayerWork, machine: CartesianMachine) -> None:
-        assert work.weights is not None
         self.work = work
         self.machine = machine
         self.density = work.group_density()
-        mask = work.weights != 0
-        phases = [mask[:, :, rows][:, :, :, cols] for rows, cols in _phases(work)]
-        self.nonzeros = np.stack([np.count_nonzero(phase, axis=(2, 3)) for phase in phases], axis=2)
+        self.phases = _phases(work)
+        self.nonzeros = _by_phase(work)
         self._input_vectors: Memo[tuple[Floats, Floats]] = Memo(REMEMBERED)
 
-    def key(self, region: _Region) -> tuple[int, int]:
-        """What of a region its cycles depend on."""
-        high, wide = region.inputs
-        return max(1, high), max(1, wide)
-
-    def step_cycles(self, region: _Region, cut: _Cut) -> _StepCycles:
-        """Cycles of each group of filters and part of the channels."""
-        high, wide = self.key(region)
+    def step_cycles(self, regions: _Regions, cut: _Cut) -> _StepCycles:
+        """Cycles of each region's groups of filters and parts of the channels."""
         rows = self.machine.pe_array.rows
         cols = self.machine.pe_array.cols
+        high, wide = np.maximum(regions.in_high, 1), np.maximum(regions.in_wide, 1)
         pe_high = -(-high // rows)
         pe_wide = -(-wide // cols)
         weight_vectors = self._weight_vectors(cut)
+        tiles, tile = np.unique(np.stack([pe_high, pe_wide]), axis=1, return_inverse=True)
+        of_tiles = [self._of_tile(h, w, weight_vectors, cut) for h, w in tiles.T.tolist()]
+        mean, deviation, most = (np.stack(values)[tile] for values in zip(*of_tiles, strict=True))
+        # Of each region: elements with the largest tile, and how much above its mean the slowest is.
+        largest, places = np.unique(np.maximum(1, (high // pe_high) * (wide // pe_wide)), return_inverse=True)
+        deviations = np.array([max(0.0, expected_maximum(int(elements))) for elements in largest])[places]
+        worst = np.minimum(most, round_up(mean + deviations[:, None, None] * deviation, SUM_ERROR))
+        share = high * wide / (pe_high * pe_wide * rows * cols)  # of the elements' pixels that exist
+        return _StepCycles(worst, mean * share[:, None, None])
+
+    def _of_tile(self, high: int, wide: int, weight_vectors: Floats, cut: _Cut) -> tuple[Floats, Floats, Floats]:
+        """Cycles of one element: mean, standard deviation, most; of each group of filters and part of the channels.
+
+        high, wide: of its tile of the input.
+        """
         conv_group = cut.first_filters(self.work) // (self.work.out_channels // self.work.groups)
         mean, variance, most = (np.zeros(weight_vectors.shape[:2]) for _ in range(3))
-        for phase, pixels in enumerate(self._pixels(pe_high, pe_wide)):
-            vectors = weight_vectors[:, :, phase]
+        for pixels, phases in self._pixels(high, wide):
+            vectors = weight_vectors[:, :, phases]
             of_inputs, spread = self._vectors(pixels)
-            mean += vectors * of_inputs[conv_group]
-            variance += vectors**2 * spread[conv_group]
-            most += vectors * -(-pixels // self.machine.cartesian.inputs)
+            total = vectors.sum(axis=2)
+            mean += total * of_inputs[conv_group]
+            variance += (vectors**2).sum(axis=2) * spread[conv_group]
+            most += total * -(-pixels // self.machine.cartesian.inputs)
         first = np.append(0, cut.channels.cumsum()[:-1])
         mean, variance, most = (np.add.reduceat(x, first, axis=1) for x in (mean, variance, most))
-        slowest = max(1, (high // pe_high) * (wide // pe_wide))  # elements with the largest tile
-        deviations = max(0.0, expected_maximum(slowest))
-        worst = np.minimum(most, round_up(mean + deviations * np.sqrt(variance), SUM_ERROR))
-        share = high * wide / (pe_high * pe_wide * rows * cols)  # of the elements' pixels that exist
-        return _StepCycles(worst, mean * share)
+        return mean, np.sqrt(variance), most
 
     def macs(self, cut: _Cut, cycles: int) -> int:
         """Products of non-zeros of all regions, at most what the multipliers can do in these cycles."""
@@ -300,18 +328,16 @@ class _SparseLayer:
         first = cut.first_filters(self.work)
         nonzeros = np.add.reduceat(self.nonzeros, first, axis=0)
         filters = np.append(first[1:], self.work.out_channels) - first
-        taps = np.array([np.count_nonzero(rows) * np.count_nonzero(cols) for rows, cols in _phases(self.work)])
-        positions = filters[:, None, None] * taps
+        positions = filters[:, None, None] * self.phases.taps
         values = _with_padding(self.machine.weight_format, positions, nonzeros)
         return np.asarray(np.ceil(values / self.machine.cartesian.weights))
 
-    def _pixels(self, high: int, wide: int) -> list[int]:
-        """Pixels of each phase in the largest tile of an element: every s-th row and column."""
+    def _pixels(self, high: int, wide: int) -> list[tuple[int, Flags]]:
+        """Pixels of a phase in an element's largest tile, every s-th row and column, and which phases have them."""
         stride_h, stride_w = self.work.stride
-        phases = stride_h * stride_w
-        if high * wide < phases:  # an element then holds some phases only; the fullest holds these
-            return [1 if i < high * wide else 0 for i in range(phases)]
-        return [-(-high // stride_h) * -(-wide // stride_w)] * phases
+        if high * wide < stride_h * stride_w:  # an element then holds some phases only; the fullest holds these
+            return [(1, self.phases.number < high * wide)]
+        return [(-(-high // stride_h) * -(-wide // stride_w), np.ones(len(self.phases.number), np.bool_))]
 
     def _vectors(self, pixels: int) -> tuple[Floats, Floats]:
         """Mean and variance of the cycles' worth of non-zero inputs among so many pixels: (groups, C / groups)."""
@@ -347,21 +373,12 @@ def _region_cycles(layer: _DenseLayer | _SparseLayer, cut: _Cut) -> _StepCycles:
 
     Regions of one size share them.
     """
-    known: dict[tuple[int, int], _StepCycles] = {}
-    found = []
-    for y, x in product(range(len(cut.heights)), range(len(cut.widths))):
-        region = _Region(
-            outputs=(int(cut.heights[y]), int(cut.widths[x])),
-            inputs=(int(cut.in_heights[y]), int(cut.in_widths[x])),
-        )
-        key = layer.key(region)
-        if key not in known:
-            known[key] = layer.step_cycles(region, cut)
-        found.append(known[key])
-    return _StepCycles(
-        slowest=np.stack([cycles.slowest for cycles in found]),
-        mean=np.stack([cycles.mean for cycles in found]),
-    )
+    heights, of_row = np.unique(np.stack([cut.heights, cut.in_heights]), axis=1, return_inverse=True)
+    widths, of_col = np.unique(np.stack([cut.widths, cut.in_widths]), axis=1, return_inverse=True)
+    (high, in_high), (wide, in_wide) = (np.repeat(heights, widths.shape[1], axis=1), np.tile(widths, heights.shape[1]))
+    cycles = layer.step_cycles(_Regions(high=high, wide=wide, in_high=in_high, in_wide=in_wide), cut)
+    places = np.add.outer(of_row * widths.shape[1], of_col).ravel()
+    return _StepCycles(slowest=cycles.slowest[places], mean=cycles.mean[places])
 
 
 def _schedule(layer: _DenseLayer | _SparseLayer, cut: _Cut) -> Schedule:
