@@ -10,7 +10,7 @@ from accelsim.compression.rounding import fitted, nearest_point, with_zeros, zer
 from accelsim.dual.coding.context import encode_context
 from accelsim.network.forward import forward
 from accelsim.sparsity.joint import JointRegularizer
-from tests.compression.test_rounding import TILES, chain
+from tests.compression.test_rounding import TILES, chain, smooth_images
 
 
 def entropy(z: np.ndarray) -> float:
@@ -66,15 +66,13 @@ def test_counts_say_what_a_coder_that_adapts_would_spend() -> None:
 
 def test_the_zeros_of_both_domains_stay_and_the_file_gets_smaller() -> None:
     network = chain()
-    rng = np.random.default_rng(2)
-    smooth = rng.standard_normal((32, 24, 24, 1)).cumsum(axis=1).cumsum(axis=2) / 20
-    images, others = np.split((smooth + 0.5).astype(np.float32), [24])
+    images, others = smooth_images()
     quantized = quantize(network, 0.1, 0.0)
     zeros = zeros_of_filters(network, TILES, 0.5, quantized.quantizer)
     held = with_zeros(quantized, network, zeros)
     plain, priced, again = (fitted(held, network, zeros, images, price) for price in (0.0, 0.1, 0.1))
-    W = JointRegularizer(network.graph, {"default": 0} | TILES).pruned_winograd(network.arrays, 1e-6)
     regularizer = JointRegularizer(network.graph, {"default": 0} | TILES)
+    W = regularizer.pruned_winograd(network.arrays, 1e-6)
     for layer, after in regularizer.pruned_winograd(dict(priced.network.arrays), 1e-6).items():
         assert not after[W[layer] == 0].any()
     for name, n in priced.indices.items():

@@ -75,11 +75,16 @@ def chain() -> Network:
     return Network(graph, projected(arrays, initial_patterns(graph, arrays, joint)))
 
 
+def smooth_images() -> tuple[np.ndarray, np.ndarray]:
+    """24 images to fit by and 8 others, as smooth as photographs."""
+    smooth = np.random.default_rng(2).standard_normal((32, 24, 24, 1)).cumsum(axis=1).cumsum(axis=2) / 20
+    images, others = np.split((smooth + 0.5).astype(np.float32), [24])
+    return images, others
+
+
 def test_outputs_move_less_than_by_rounding_each_weight_and_the_zeros_stay() -> None:
     network = chain()
-    rng = np.random.default_rng(2)
-    smooth = rng.standard_normal((32, 24, 24, 1)).cumsum(axis=1).cumsum(axis=2) / 20
-    images, others = np.split((smooth + 0.5).astype(np.float32), [24])
+    images, others = smooth_images()
     quantized = quantize(network, 0.1, 0.0)
     zeros = zeros_of_filters(network, TILES, 0.5, quantized.quantizer)
     rounded = with_zeros(quantized, network, zeros)
