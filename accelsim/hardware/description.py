@@ -42,6 +42,12 @@ MASK_FREE = {
     "transform_rate",
     "inverse_rate",
     "weight_transform_rate",
+    "operand_window",
+    "filters_per_lane",
+    "outputs_per_lane",
+    "inverse",
+    "input_transform",
+    "tiles",
 }
 
 

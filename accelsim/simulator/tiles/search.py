@@ -207,15 +207,15 @@ class _Search:
 
     def _measure_units(self) -> None:
         """Cycles of transform and inverse transform over the whole layer."""
-        if not self.mode.transforms:
-            return
         units = self.mode.units
         all_of = self.candidates
         all_tiles = all_of.positions.all_tiles
-        transform = all_tiles * self.mode.work.in_channels * units.phases / units.input_rate
-        inverse = all_tiles * self.mode.work.out_channels * units.phases / units.inverse_rate
-        self.stages.append((transform + TRANSFORM_STEP_CYCLES * all_of.in_loads) * self.input_loads)
-        self.stages.append(inverse + TRANSFORM_STEP_CYCLES * all_of.out_loads)
+        if self.mode.transforms:
+            transform = all_tiles * self.mode.work.in_channels * units.phases / units.input_rate
+            self.stages.append((transform + TRANSFORM_STEP_CYCLES * all_of.in_loads) * self.input_loads)
+        if self.mode.inverts:
+            inverse = all_tiles * self.mode.work.out_channels * units.phases / units.inverse_rate
+            self.stages.append(inverse + TRANSFORM_STEP_CYCLES * all_of.out_loads)
 
     @cached_property
     def dram_bytes(self) -> Ints:

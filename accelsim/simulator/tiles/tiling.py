@@ -72,9 +72,11 @@ class LayerShape(NamedTuple):
     horizontal: Axis
     m: int  # outputs of an m x m tile, a dimension
     filter_lanes: int
+    channel_granule: int  # channels are cut in multiples of it
     taps: int  # of a filter in the Winograd domain
     activation_bits: int  # on chip
-    transformed_bits: int  # 0 without transform units
+    transformed_bits: int  # 0 where no transformed inputs are stored
+    inverts: bool  # whether sums of taps wait for an inverse transform unit
     accumulator_bits: int
     input_bits: float  # of an activation in DRAM, on average
     output_bits: float  # the same of an output

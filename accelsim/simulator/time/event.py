@@ -92,7 +92,7 @@ class _Layer:
         """The multiply-accumulate lanes."""
         inputs_ready = self.transformed if self.d.transforms else self.inputs_loaded
         inputs = "transformed" if self.d.transforms else "input"
-        results = "accumulator" if self.d.transforms else "output"
+        results = "accumulator" if self.d.inverts else "output"
         starts = [True, *self.d.output_ends[:-1]]
         for i in range(len(self.d.compute)):
             yield inputs_ready[i] & self.weights_loaded[i]
@@ -106,10 +106,10 @@ class _Layer:
             self.computed[i].succeed()
 
     def inverse(self) -> Generator:
-        """The inverse transform unit; without transforms a finished tile is an output as it is."""
+        """The inverse transform unit; without one a finished tile is an output as it is."""
         for i, ends in enumerate(self.d.output_ends):
             yield self.computed[i]
-            if ends and self.d.transforms:
+            if ends and self.d.inverts:
                 yield self.slots["output"].get(1)
                 yield from self.busy("inverse", f"inverse {i}", int(self.d.inverse[i]))
                 yield self.slots["accumulator"].put(1)

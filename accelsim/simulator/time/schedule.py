@@ -34,7 +34,8 @@ class Schedule:
     inverse_cycles: Ints  # inverse transform of the finished output tile
     outputs: Transfer  # stored when the step finishes an output tile
     weight_transform_cycles: Ints  # of the new weight tile, decoded and transformed as it arrives; else zero
-    transforms: bool  # whether inputs pass through a transform unit and outputs through an inverse one
+    transforms: bool  # whether inputs pass through a transform unit, into a buffer of their own
+    inverts: bool  # whether the sums of the lanes pass through an inverse transform unit
     effectual_macs: int  # multiplies executed
     useful_slots: float  # cycles x lanes spent on multiplies of real outputs
     waiting_slots: float  # cycles x lanes spent waiting for fuller lanes
@@ -86,6 +87,7 @@ def untransformed(
         outputs=outputs,
         weight_transform_cycles=none,
         transforms=False,
+        inverts=False,
         effectual_macs=effectual_macs,
         useful_slots=useful_slots,
         waiting_slots=waiting_slots,
