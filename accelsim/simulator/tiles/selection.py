@@ -88,6 +88,7 @@ def _serve(mode: Mode) -> Served:
     mask = mode.mask()
     taps, K, positions = mask.shape
     at, blocks = _window_positions(mode, positions)
+    first_windows = np.flatnonzero(np.diff(blocks, prepend=-1))
     edges = np.append(mode.group_starts, K)
     groups = len(edges) - 1
     tap_starts = np.arange(0, taps, lanes.taps)
@@ -102,7 +103,7 @@ def _serve(mode: Mode) -> Served:
         of_windows, read = serve(asked.reshape(-1, *asked.shape[-2:]), lanes.operands.banks)
         slowest = np.maximum.reduceat(of_windows.reshape(asked.shape[:3]), tap_starts, axis=0)
         slowest = np.maximum(slowest, lanes.window_cycles)
-        np.add.at(cycles[some], (slice(None), blocks), slowest.sum(axis=0))
+        cycles[some, blocks[first_windows]] = np.add.reduceat(slowest.sum(axis=0), first_windows, axis=1)
         slots += int(np.einsum("tgw,t,g->", slowest, taps_of_group, used[some]))
         fetches += read
         loads += int(np.count_nonzero(asked))
