@@ -38,7 +38,7 @@ from accelsim.hardware.parts import Count, PeArray
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.storage.feature_map import activation_bits, input_map, output_map
 from accelsim.simulator.storage.weights import filter_bits, weight_tile_bytes
-from accelsim.simulator.tiles.description import Window
+from accelsim.simulator.tiles.description import RunAhead
 from accelsim.simulator.tiles.tiling import balanced_cuts, input_extents, tile_sizes
 from accelsim.simulator.time.objective import predicted
 from accelsim.simulator.time.schedule import Schedule, changes, untransformed
@@ -59,7 +59,7 @@ class MatrixVectorMachine(Machine):
     """Zero weights are not stored, zero inputs not broadcast: always ``skip_both``."""
     pe_array: PeArray
     """Lanes; rows and columns mean nothing but their product."""
-    window: Window = 1
+    window: RunAhead = 1
     """Places of the queue before each lane.  Default: 1."""
     vector_registers: Count | None = None
     """Inputs that a lane holds; longer vectors come in batches.  Default: all of them."""
