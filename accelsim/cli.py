@@ -99,7 +99,9 @@ def compare(
         files = report_files(gather(loaded, descriptions, results, batch, overrides or ()))
         write_comparison(output, files | ({} if cases is None else band_files(cases)))
     if json:
-        tables = {} if energies is None else {"sensitivity": energies.to_dict(orient="records")}
+        tables: dict[str, Any] = {}
+        if energies is not None:
+            tables["sensitivity"] = energies.to_dict(orient="records")
         if cases is not None:
             tables["band"] = cases.to_dict(orient="records")
             tables["verdicts"] = [verdict.to_dict() for verdict in accelsim.verdicts(cases)]

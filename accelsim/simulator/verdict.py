@@ -14,6 +14,7 @@ so that a choice of tilings by energy follows it.
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from math import sqrt
 from typing import Any, Literal
 
@@ -75,12 +76,12 @@ class Verdict:
 def assumptions(machines: Sequence[Machine]) -> list[Assumption]:
     """All cases for these machines; a table that all of them name already is none."""
     tables = [name for name in ARITHMETIC_TABLES if any(machine.arithmetic.table != name for machine in machines)]
-    cases = [Assumption("arithmetic", f"table {name}", lambda m, name=name: _with_table(m, name)) for name in tables]
+    cases = [Assumption("arithmetic", f"table {name}", partial(_with_table, name=name)) for name in tables]
     for factor, said in ((0.5, "half"), (2.0, "twice")):
-        cases.append(Assumption("DRAM energy", f"{said} the DRAM energy", lambda m, f=factor: _with_dram(m, f)))
-    cases.append(Assumption("wires", "wires to the buffers", lambda m: m, WIRE_PJ_PER_BIT_MM))
+        cases.append(Assumption("DRAM energy", f"{said} the DRAM energy", partial(_with_dram, factor=factor)))
+    cases.append(Assumption("wires", "wires to the buffers", _as_described, WIRE_PJ_PER_BIT_MM))
     for factor, said in ((0.5, "half"), (2.0, "twice")):
-        cases.append(Assumption("clock", f"{said} the clock", lambda m, f=factor: _with_clock(m, f)))
+        cases.append(Assumption("clock", f"{said} the clock", partial(_with_clock, factor=factor)))
     return cases
 
 
@@ -90,7 +91,7 @@ def band(works: Sequence[LayerWork], machines: Sequence[Machine]) -> pd.DataFram
     One row a case and machine: ``assumption, case, machine, energy_pj, latency_ms, energy_ratio, latency_ratio``, the
     ratios over the first machine's.  Raises InputError if a layer does not fit a machine.
     """
-    described = Assumption("none", "as described", lambda machine: machine)
+    described = Assumption("none", "as described", _as_described)
     rows = []
     for assumption in (described, *assumptions(machines)):
         totals = [_total(works, assumption, machine) for machine in machines]
@@ -134,6 +135,10 @@ def _total(works: Sequence[LayerWork], assumption: Assumption, machine: Machine)
     bits = 8 * (float(total["sram_read_bytes"]) + float(total["sram_write_bytes"]))
     wires = bits * assumption.wires_pj_per_bit_mm * sqrt(float(total["area_mm2"])) / 2
     return {"energy_pj": float(total["energy_pj"]) + wires, "latency_ms": float(total["latency_ms"])}
+
+
+def _as_described(machine: Machine) -> Machine:
+    return machine
 
 
 def _with_table(machine: Machine, name: str) -> Machine:
