@@ -1,6 +1,6 @@
 """Which machine takes less, in sentences whose every figure is in the tables below them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -44,7 +44,7 @@ def _winners(totals: Sequence[pd.Series]) -> str:
     return f"{fast}; {thrift}."
 
 
-def _least(totals: Sequence[Mapping[str, float]], column: str) -> str | None:
+def _least(totals: Sequence[pd.Series], column: str) -> str | None:
     """The machine with the least of a column, or None where another is as good."""
     ranked = sorted(totals, key=lambda row: row[column])
     return None if ranked[1][column] <= (1 + EVEN) * ranked[0][column] else str(ranked[0]["machine"])
