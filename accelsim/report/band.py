@@ -11,7 +11,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from accelsim.names import in_plot
-from accelsim.report.plots import COLOURS, render, style
+from accelsim.report.palette import COLOURS
+from accelsim.report.plots import render, style
 from accelsim.simulator.verdict import COLUMNS, Quantity, verdicts
 
 CSV_NAME = "band.csv"
