@@ -105,10 +105,18 @@ FIRST: dict[str, Choices] = {
 }
 
 
+FIRST["winograd, one tile size"] = FIRST["winograd"]
+VALUES: dict[str, dict[str, list[Any]]] = {
+    "spatial": SPATIAL,
+    "winograd": WINOGRAD,
+    "winograd, one tile size": WINOGRAD | {"tiles": [(2,)]},
+}
+
+
 def description(kind: str, choices: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a machine file for some choices; 192 KB in all."""
-    keys = COMMON | {"kind": kind} | dict(choices)
-    if kind == "winograd":
+    keys = COMMON | {"kind": kind.partition(",")[0]} | dict(choices)
+    if kind != "spatial":
         transform, inverse = keys.pop("transforms").split(", ")
         sums = 64 if inverse == "unit" else 32
         transformed = 40 if transform == "stored" else 0
@@ -143,7 +151,7 @@ class Search:
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self.values = SPATIAL if kind == "spatial" else WINOGRAD
+        self.values = VALUES[kind]
         works = {work.name: work for work in layer_works(read_dual(MODEL))}
         self.works = {name: works[name] for name in SHAPES}
         self.tried: dict[str, dict[str, float] | None] = {}
@@ -190,9 +198,8 @@ def search(kind: str) -> dict[str, Any]:
 def main() -> None:
     """Search both kinds and write what was found."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    kinds = ("spatial", "winograd")
-    with ProcessPoolExecutor(len(kinds)) as pool:
-        found = dict(zip(kinds, pool.map(search, kinds), strict=True))
+    with ProcessPoolExecutor(len(VALUES)) as pool:
+        found = dict(zip(VALUES, pool.map(search, VALUES), strict=True))
     write_text(STORED, json.dumps(found, indent=1, sort_keys=True) + "\n")
 
 

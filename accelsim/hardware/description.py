@@ -101,6 +101,11 @@ class MachineDescription(KeyGroup, ABC):
         return 1000.0 / self.clock_mhz
 
     @property
+    def lane_growth(self) -> float:
+        """How many times the area of plain lanes they have with what stands around them, for static power."""
+        return 1.0
+
+    @property
     def operand_bits(self) -> int:
         """Bits of the operand that a lane multiplies a weight by."""
         return self.arithmetic.activation_bits

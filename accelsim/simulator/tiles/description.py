@@ -21,8 +21,10 @@ from accelsim.hardware.selection import (
     window_pj_per_bit,
     window_um2,
 )
+from accelsim.hardware.technology import mac_um2
 from accelsim.simulator.tiles.mode import Window
 
+AROUND_LANES = {"operand_windows", "operand_selection", "lane_sums", "lane_inverse"}  # areas of parts
 RunAhead = Annotated[int, Field(ge=1, le=1 << 10)]
 SumsOfLane = Annotated[int, Field(ge=1, le=64)]
 
@@ -110,6 +112,13 @@ class SkippingDescription(TiledDescription):
         if window is not None and window.banks > window.positions:
             faults.append(f"operand_window.banks {window.banks}, expected at most its {window.positions} positions")
         return faults
+
+    @property
+    def lane_growth(self) -> float:
+        """With operand windows, the choice of operands and further sums: by area."""
+        a = self.arithmetic
+        plain = self.lanes * mac_um2(a.weight_bits, self.operand_bits, a.accumulator_bits, self.node_nm) / 1e6
+        return 1 + sum(area.mm2 for name, area in self.own_areas().items() if name in AROUND_LANES) / plain
 
     @property
     def window_count(self) -> int:
