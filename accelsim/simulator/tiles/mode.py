@@ -92,6 +92,7 @@ class SlotSums:
     """Sums over a mode's filters at the groupings asked for so far; modes of the same slots and bits share them."""
 
     running: Memo[tuple[NDArray[Any], ...]] = field(default_factory=lambda: Memo(1))
+    by_lane: Memo[tuple[NDArray[Any], ...]] = field(default_factory=lambda: Memo(1))
     lane_cycles: Memo[Ints] = field(default_factory=lambda: Memo(REMEMBERED))
     least_cycles: Memo[Ints] = field(default_factory=lambda: Memo(REMEMBERED))
     waiting_slots: Memo[float] = field(default_factory=lambda: Memo(REMEMBERED))
