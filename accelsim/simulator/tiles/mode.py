@@ -105,7 +105,7 @@ class Mode:
     """One way of one machine to execute one convolution or fully connected layer."""
 
     name: str
-    work: LayerWork
+    work: LayerWork  # without its weights
     m: int  # outputs a tile and dimension
     slots: Slots
     executed: int  # multiplies a tile of outputs of all filters; fewer than the slots where lanes are gated
