@@ -198,12 +198,12 @@ def sensitivity(
     Raises InputError as ``simulate``.
     """
     from accelsim.simulator.sensitivity import sensitivity as run
-    from accelsim.workload import layer_works
+    from accelsim.workload import layer_works, made_once
 
     if not 1 <= batch <= MAX_BATCH:
         raise InputError(f"batch {batch}, expected 1 to {MAX_BATCH}")
     loaded = [load_hardware(machine) if isinstance(machine, str | Path) else machine for machine in machines]
-    return run(tuple(layer_works(model, batch)), loaded)  # made once for all tables and machines
+    return run(made_once(layer_works(model, batch)), loaded)
 
 
 def band(
