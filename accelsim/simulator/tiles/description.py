@@ -3,7 +3,7 @@
 from functools import cached_property
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from accelsim.hardware.decoder import SOURCE as DECODER_SOURCE
 from accelsim.hardware.decoder import decoder_mm2, symbol_pj
@@ -30,6 +30,12 @@ class TiledBuffers(Buffers):
     """Banks of port_bits each, of every buffer (``tiles.ports``).  Default: as many as the lanes need."""
     shared: bool = False
     """Whether weights and inputs share weight_kb + input_kb, divided for each layer as it suits.  Default: no."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "TiledBuffers":
+        if self.shared and self.activations != "separate":
+            raise ValueError(f"activations {self.activations} expects shared false: inputs cannot share with both")
+        return self
 
 
 class TiledDescription(MachineDescription):

@@ -50,7 +50,17 @@ def choose_tiling(mode: Mode, machine: TiledDescription) -> tuple[Tiling, float]
 
     Raises InputError if no tiling fits the buffers and has no more steps than MAX_STEPS.
     """
-    search = _Search(mode, machine, worth_scoring(mode, machine))
+    tiling, score, _ = choose_with_needs(mode, machine)
+    return tiling, score
+
+
+def choose_with_needs(mode: Mode, machine: TiledDescription) -> tuple[Tiling, float, dict[str, int]]:
+    """``choose_tiling``, and the bytes that the tiling needs of each buffer.
+
+    In any smaller room that holds these bytes the choice is the same.
+    """
+    rooms = worth_scoring(mode, machine)
+    search = _Search(mode, machine, rooms)
     bounds = search.score(search.least_lanes).min(axis=(ORDER, FILTERS, POSITIONS))
     best: tuple[float, Where] | None = None
     for cut in np.lexsort((-np.arange(len(bounds)), bounds)):  # of equal ones the least cut
@@ -61,7 +71,7 @@ def choose_tiling(mode: Mode, machine: TiledDescription) -> tuple[Tiling, float]
         if best is None or lowest < best[0] or (tie and search.ranks(at) < search.ranks(best[1])):
             best = lowest, at
     assert best is not None  # the bound of a cut that fits is finite
-    return search.tiling(best[1]), best[0]
+    return search.tiling(best[1]), best[0], rooms.needs_at(best[1])
 
 
 class _Search:
@@ -135,8 +145,8 @@ class _Search:
             folds = fold_counts(mode, lane_cycles(mode, mode.work.out_channels, edges))
         input_loads = _cut(self.input_loads, cut)
         weight_loads = _cut(self.weight_loads, cut)
-        input_rows = _cut(all_of.inputs.rows, cut) * input_loads
         weight_rows = _cut(self.weights.rows, cut) * weight_loads
+        inputs, outputs, operands = self.maps
         sums = LayerSums(
             tiles=at.all_tiles,
             rounds=along(POSITIONS, rounds(at, mode.lanes.positions)),
@@ -148,12 +158,16 @@ class _Search:
             tile_channels=at.all_tiles * mode.work.in_channels * input_loads,
             filter_channels=mode.work.out_channels * mode.group_channels * weight_loads,
             weight_bytes=self.weights.n_bytes * weight_loads,
-            input_bytes=all_of.inputs.n_bytes * input_loads,
-            output_bytes=all_of.outputs.n_bytes,
-            dram_rows=input_rows + weight_rows + _cut(all_of.outputs.rows, cut),
+            input_bytes=_cut(inputs.n_bytes, cut) * input_loads + operands.n_bytes,
+            output_bytes=outputs.n_bytes,
+            dram_rows=_cut(inputs.rows, cut) * input_loads + weight_rows + _cut(outputs.rows + operands.rows, cut),
             folds=folds,
         )
-        return count_actions(mode, sums)
+        actions = count_actions(mode, sums)
+        around = mode.work.around
+        if not around.stores or around.output_share < 1:  # the DMA does not read them
+            actions["output_read"] = actions["output_read"] - mode.work.outputs * mode.widths.activation_bits
+        return actions
 
     def best_of_cut(self, cut: int) -> tuple[float, Where]:
         """Score of the best tiling with one cut of the channels, and where it is; of equal ones the smallest tile."""
@@ -169,8 +183,8 @@ class _Search:
     def ranks(self, at: Any) -> tuple[Any, Any]:
         """What decides between candidates of equal score: DRAM bytes, then steps.  at: one, or arrays of indices."""
         weights = self.weights.n_bytes * _at(self.weight_loads, at)
-        inputs = _at(self.candidates.inputs.n_bytes, at) * _at(self.input_loads, at)
-        traffic = weights + inputs + self.candidates.outputs.n_bytes
+        inputs = _at(self.maps[0].n_bytes, at) * _at(self.input_loads, at)
+        traffic = weights + inputs + self.maps[1].n_bytes + self.maps[2].n_bytes
         return traffic, _at(self.candidates.steps, at)
 
     def _count_loads(self) -> None:
@@ -182,20 +196,27 @@ class _Search:
         pieces = all_of.n_k * all_of.n_c
         rows_a_piece = -(-n_bytes // (pieces * self.machine.dram.timing.row_bytes))
         self.weights = Transfer(np.asarray(n_bytes), pieces, rows_a_piece * pieces)
+        around = self.mode.work.around
+        self.maps = (  # inputs, outputs, operands of what rides on these: what of it moves
+            all_of.inputs.part(around.input_share),
+            all_of.outputs.part(around.output_share * around.stores),
+            all_of.outputs.part(around.operands),
+        )
 
     def _measure_dma(self) -> None:
         """Cycles of the DMA over the whole layer, and of what is loaded once.  Every tile counts as the largest."""
         mode = self.mode
         all_of = self.candidates
         timing = self.machine.dram.timing
-        inputs, weights, outputs = (
-            transfer_ns(timing, self.machine.dram.channels, transfer) / self.machine.ns_per_cycle
-            for transfer in (all_of.inputs, self.weights, all_of.outputs)
-        )
-        # Every store but the last one stands between loads.
-        turn_ns = timing.read_to_write_ns + timing.write_to_read_ns
-        turns_ns = (all_of.out_loads - 1) * turn_ns + timing.read_to_write_ns
-        outputs = outputs + turns_ns / self.machine.ns_per_cycle
+        around = mode.work.around
+        inputs, outputs, operands = (self._cycles_of(transfer) for transfer in self.maps)
+        weights = self._cycles_of(self.weights)
+        if around.stores:  # every store but the last one stands between loads
+            turn_ns = timing.read_to_write_ns + timing.write_to_read_ns
+            turns_ns = (all_of.out_loads - 1) * turn_ns + timing.read_to_write_ns
+            outputs = outputs + turns_ns / self.machine.ns_per_cycle
+        if around.operands:
+            outputs = outputs + operands
         if mode.arrival_cycles:
             arrival = mode.work.out_channels * mode.group_channels * mode.arrival_cycles
             weights = np.maximum(weights, arrival)
@@ -205,8 +226,16 @@ class _Search:
             weights_once = np.where(self.weight_loads == 1, weights, 0)
             self.dma_once = np.where(WEIGHTS_FIRST, inputs_once, weights_once)
 
+    def _cycles_of(self, transfer: Transfer) -> Floats:
+        """Cycles of the DMA for some requests."""
+        dram = self.machine.dram
+        return np.asarray(transfer_ns(dram.timing, dram.channels, transfer) / self.machine.ns_per_cycle)
+
     def _measure_units(self) -> None:
-        """Cycles of transform and inverse transform over the whole layer."""
+        """Cycles of transform, inverse transform and vector lanes over the whole layer."""
+        if self.mode.work.around.post_slots:
+            slots = self.mode.work.around.post_slots
+            self.stages.append(np.full((1,) * 4, slots / self.machine.vector_lanes))
         if not self.mode.transforms:
             return
         units = self.mode.units
@@ -221,8 +250,8 @@ class _Search:
     def dram_bytes(self) -> Ints:
         """Traffic of the whole layer."""
         weights = self.weights.n_bytes * self.weight_loads
-        inputs = self.candidates.inputs.n_bytes * self.input_loads
-        return np.asarray(weights + inputs + self.candidates.outputs.n_bytes)
+        inputs, outputs, operands = self.maps
+        return np.asarray(weights + inputs.n_bytes * self.input_loads + outputs.n_bytes + operands.n_bytes)
 
     @property
     def least_lanes(self) -> Ints:

@@ -1,0 +1,199 @@
+"""Where each feature map lies: on chip over its whole life, or in DRAM, so that the sum of the layers' scores is least.
+
+A dynamic program over the groups in their order.  Its state is which of the living maps are on chip (and in which of two
+memories, where these change roles); a group costs what the best tiling scores with its maps in these places and the
+room that they leave.  That is exact but for two things: a map does not move while it lives, and the addresses come
+afterwards (``addresses``).  Where these find no placement, a map goes to DRAM and the program is run again; the result
+says by how much the score is above the program's first answer, which no placement can undercut.
+
+Scores are asked for lazily: a group first counts with a bound, its score with all maps on chip and the whole memory as
+room, and only what the best path uses is computed.  When a path's scores are all exact it is the best one.
+
+States beyond ``BEAM`` are dropped, the most expensive first; the networks here have far fewer.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import inf
+
+from accelsim.simulator.network.addresses import Resident, place
+
+DRAM = 0  # the place of a map that is not on chip; 1, 2: number of an on-chip memory
+BEAM = 256
+MAX_ROUNDS = 1000
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a group does with maps, by their numbers."""
+
+    reads: tuple[int, ...]  # as its inputs
+    operands: tuple[int, ...]  # of riding additions
+    writes: int
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a group's maps are, and what room there is for its tiles."""
+
+    reads: tuple[int, ...]  # places of ``Use.reads``
+    operands: tuple[int, ...]  # places of ``Use.operands``
+    writes: int  # place of its output
+    rooms: tuple[int, ...]  # free bytes of each memory
+    input_memory: int  # the memory in which tiles of inputs lie
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be placed.
+
+    sizes: bytes of each map.  pinned: maps that lie in DRAM whatever it costs (the network's input and outputs).
+    capacities: bytes of each memory: one, or two that change roles.
+    """
+
+    uses: tuple[Use, ...]
+    sizes: tuple[int, ...]
+    pinned: frozenset[int]
+    capacities: tuple[int, ...]
+
+    @property
+    def dies(self) -> dict[int, int]:
+        """The last group that reads each map, or writes it."""
+        found: dict[int, int] = {}
+        for t, use in enumerate(self.uses):
+            for m in (*use.reads, *use.operands, use.writes):
+                found[m] = t
+        return found
+
+
+Score = Callable[[int, Setting], tuple[float, bool]]  # group, setting -> score or a bound of it, whether it is exact
+Compute = Callable[[int, Setting], None]  # makes a score exact
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The places found.
+
+    settings: of each group.  addresses: first byte of each map on chip.  score: of all groups.  gap: share of the score
+    above the least that is possible; 0 if nothing can be better.
+    """
+
+    places: dict[int, int]
+    settings: tuple[Setting, ...]
+    addresses: dict[int, int]
+    score: float
+    gap: float
+
+
+def assign(problem: Problem, score: Score, compute: Compute) -> Placement:
+    """The best places.  Raises InputError, from ``compute``, if a group fits with none."""
+    pinned = set(problem.pinned)
+    least: float | None = None
+    while True:
+        settings, total = _best_path(problem, pinned, score, compute)
+        places = _places(problem, settings)
+        least = total if least is None else least
+        addresses = _addresses(problem, places)
+        if addresses is not None:
+            gap = (total - least) / least if least else 0.0
+            return Placement(places, settings, addresses, total, gap)
+        on_chip = [m for m, at in places.items() if at != DRAM]
+        life = problem.dies
+        pinned.add(max(on_chip, key=lambda m: (problem.sizes[m] * (life[m] + 1 - _born(problem, m)), m)))
+
+
+def _born(problem: Problem, m: int) -> int:
+    return next(t for t, use in enumerate(problem.uses) if use.writes == m)
+
+
+def _best_path(
+    problem: Problem, pinned: set[int], score: Score, compute: Compute
+) -> tuple[tuple[Setting, ...], float]:
+    """The settings of least score under capacity, all of their scores exact."""
+    for _ in range(MAX_ROUNDS):
+        settings, total = _shortest(problem, pinned, score)
+        guessed = [(t, setting) for t, setting in enumerate(settings) if not score(t, setting)[1]]
+        if not guessed:
+            break
+        for t, setting in guessed:
+            compute(t, setting)
+    return settings, total
+
+
+State = tuple[tuple[int, int], ...]  # (map, place) of the living maps that are on chip
+
+
+def _shortest(problem: Problem, pinned: set[int], score: Score) -> tuple[tuple[Setting, ...], float]:
+    """The path of least score, bounds counted as scores."""
+    dies = problem.dies
+    layer: dict[State, tuple[float, tuple[Setting, ...]]] = {(): (0.0, ())}
+    for t, use in enumerate(problem.uses):
+        following: dict[State, tuple[float, tuple[Setting, ...]]] = {}
+        for state, (so_far, path) in layer.items():
+            for setting, reached in _choices(problem, pinned, use, state):
+                total = so_far + score(t, setting)[0]
+                if total == inf:
+                    continue
+                kept = tuple(pair for pair in reached if dies[pair[0]] > t)
+                if kept not in following or total < following[kept][0]:
+                    following[kept] = total, (*path, setting)
+        if len(following) > BEAM:
+            following = dict(sorted(following.items(), key=lambda item: item[1][0])[:BEAM])
+        layer = following
+        if not layer:  # no setting fits: the scores' own error says why
+            worst = next(iter(_choices(problem, pinned, use, ())))[0]
+            raise NoRoomError(t, worst)
+    total, settings = min(layer.values(), key=lambda value: value[0])
+    return settings, total
+
+
+class NoRoomError(Exception):
+    """A group fits in no setting.  group, setting: with as little as possible on chip."""
+
+    def __init__(self, group: int, setting: Setting) -> None:
+        super().__init__(group, setting)
+        self.group = group
+        self.setting = setting
+
+
+def _choices(problem: Problem, pinned: set[int], use: Use, state: State) -> list[tuple[Setting, State]]:
+    """Settings of a group for the maps that are on chip before it, and what is on chip then; in DRAM first."""
+    at = dict(state)
+    reads = tuple(at.get(m, DRAM) for m in use.reads)
+    operands = tuple(at.get(m, DRAM) for m in use.operands)
+    memories = range(1, len(problem.capacities) + 1)
+    held = {place for place in reads if place != DRAM}
+    if len(held) > 1:
+        return []
+    found = []
+    for input_memory in held or (set(memories) if len(problem.capacities) > 1 else {1}):
+        outputs = [m for m in memories if m != input_memory] or [1]
+        for writes in (DRAM, *([] if use.writes in pinned else outputs)):
+            reached = state if writes == DRAM else tuple(sorted((*state, (use.writes, writes))))
+            rooms = tuple(
+                capacity - sum(problem.sizes[m] for m, place in reached if place == memory)
+                for memory, capacity in zip(memories, problem.capacities, strict=True)
+            )
+            if min(rooms) >= 0:
+                found.append((Setting(reads, operands, writes, rooms, input_memory), reached))
+    return found
+
+
+def _places(problem: Problem, settings: Sequence[Setting]) -> dict[int, int]:
+    places = dict.fromkeys(problem.pinned, DRAM)
+    return places | {use.writes: setting.writes for use, setting in zip(problem.uses, settings, strict=True)}
+
+
+def _addresses(problem: Problem, places: dict[int, int]) -> dict[int, int] | None:
+    """The first byte of each map on chip, memory by memory; None if some map finds no room."""
+    dies = problem.dies
+    found: dict[int, int] = {}
+    for memory, capacity in enumerate(problem.capacities, start=1):
+        mine = [
+            Resident(str(m), problem.sizes[m], _born(problem, m), dies[m]) for m, at in places.items() if at == memory
+        ]
+        addresses = place(mine, capacity)
+        if addresses is None:
+            return None
+        found |= {int(name): address for name, address in addresses.items()}
+    return found
