@@ -2,9 +2,10 @@
 
 A dynamic program over the groups in their order.  Its state is which of the living maps are on chip (and in which of two
 memories, where these change roles); a group costs what the best tiling scores with its maps in these places and the
-room that they leave.  That is exact but for two things: a map does not move while it lives, and the addresses come
-afterwards (``addresses``).  Where these find no placement, a map goes to DRAM and the program is run again; the result
-says by how much the score is above the program's first answer, which no placement can undercut.
+room that they leave; tiles lie in any bytes that are free, maps in one piece, and no map moves while it lives.
+Addresses come afterwards (``addresses``).  Where these find no placement, one of the maps goes to DRAM, whichever costs
+least, and the program is run again.  The result says by how much the score is above the program's first answer, which
+no placement can undercut: that is the gap.
 
 Scores are asked for lazily: a group first counts with a bound, its score with all maps on chip and the whole memory as
 room, and only what the best path uses is computed.  When a path's scores are all exact it is the best one.
@@ -14,12 +15,15 @@ States beyond ``BEAM`` are dropped, the most expensive first; the networks here 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from heapq import heappop, heappush
 from math import inf
 
 from accelsim.simulator.network.addresses import Resident, place
 
 DRAM = 0  # the place of a map that is not on chip; 1, 2: number of an on-chip memory
 BEAM = 256
+MAX_BRANCHES = 64
 MAX_ROUNDS = 1000
 
 
@@ -56,7 +60,7 @@ class Problem:
     pinned: frozenset[int]
     capacities: tuple[int, ...]
 
-    @property
+    @cached_property
     def dies(self) -> dict[int, int]:
         """The last group that reads each map, or writes it."""
         found: dict[int, int] = {}
@@ -86,20 +90,36 @@ class Placement:
 
 
 def assign(problem: Problem, score: Score, compute: Compute) -> Placement:
-    """The best places.  Raises InputError, from ``compute``, if a group fits with none."""
-    pinned = set(problem.pinned)
-    least: float | None = None
+    """The best places.  Raises NoRoomError if a group fits with none.
+
+    Where a path's maps find no addresses, at least one of them lies in DRAM in any placement: each of these ways is
+    looked at, best first.  After MAX_BRANCHES of them the map that takes most room for longest goes, without a choice.
+    """
+    settings, least = _best_path(problem, problem.pinned, score, compute)
+    waiting = [(least, 0, problem.pinned, settings)]
+    seen = {problem.pinned}
     while True:
-        settings, total = _best_path(problem, pinned, score, compute)
+        total, _, pinned, settings = heappop(waiting)
         places = _places(problem, settings)
-        least = total if least is None else least
         addresses = _addresses(problem, places)
         if addresses is not None:
-            gap = (total - least) / least if least else 0.0
-            return Placement(places, settings, addresses, total, gap)
-        on_chip = [m for m, at in places.items() if at != DRAM]
-        life = problem.dies
-        pinned.add(max(on_chip, key=lambda m: (problem.sizes[m] * (life[m] + 1 - _born(problem, m)), m)))
+            return Placement(places, settings, addresses, total, (total - least) / least if least else 0.0)
+        on_chip = sorted(
+            (m for m, at in places.items() if at != DRAM), key=lambda m: (-problem.sizes[m] * _life(problem, m), m)
+        )
+        if len(seen) > MAX_BRANCHES:
+            waiting, on_chip = [], on_chip[:1]
+        for m in on_chip:
+            further = pinned | {m}
+            if further not in seen:
+                seen.add(further)
+                settings, total = _best_path(problem, further, score, compute)
+                heappush(waiting, (total, len(seen), further, settings))
+
+
+def _life(problem: Problem, m: int) -> int:
+    """Groups during which a map lives."""
+    return problem.dies[m] + 1 - _born(problem, m)
 
 
 def _born(problem: Problem, m: int) -> int:
@@ -107,7 +127,7 @@ def _born(problem: Problem, m: int) -> int:
 
 
 def _best_path(
-    problem: Problem, pinned: set[int], score: Score, compute: Compute
+    problem: Problem, pinned: frozenset[int], score: Score, compute: Compute
 ) -> tuple[tuple[Setting, ...], float]:
     """The settings of least score under capacity, all of their scores exact."""
     for _ in range(MAX_ROUNDS):
@@ -123,7 +143,7 @@ def _best_path(
 State = tuple[tuple[int, int], ...]  # (map, place) of the living maps that are on chip
 
 
-def _shortest(problem: Problem, pinned: set[int], score: Score) -> tuple[tuple[Setting, ...], float]:
+def _shortest(problem: Problem, pinned: frozenset[int], score: Score) -> tuple[tuple[Setting, ...], float]:
     """The path of least score, bounds counted as scores."""
     dies = problem.dies
     layer: dict[State, tuple[float, tuple[Setting, ...]]] = {(): (0.0, ())}
@@ -156,7 +176,7 @@ class NoRoomError(Exception):
         self.setting = setting
 
 
-def _choices(problem: Problem, pinned: set[int], use: Use, state: State) -> list[tuple[Setting, State]]:
+def _choices(problem: Problem, pinned: frozenset[int], use: Use, state: State) -> list[tuple[Setting, State]]:
     """Settings of a group for the maps that are on chip before it, and what is on chip then; in DRAM first."""
     at = dict(state)
     reads = tuple(at.get(m, DRAM) for m in use.reads)
