@@ -114,7 +114,7 @@ def simulate(
     machine: a description, or what ``load_hardware`` takes.  engine: ``event`` (SimPy) or ``fast``.  level: ``layers``,
     one after the other through DRAM; ``fused``, additions and poolings ride on outputs; ``resident``, feature maps stay
     on chip, too, and layers overlap (``docs/modelling.md``).
-    Raises InputError if the machine is unsound or its buffers are too small, or the engine, batch or level is not valid.
+    Raises InputError if the machine is unsound or its buffers are too small, or engine, batch or level is not valid.
     """
     from accelsim.faults import nearest
     from accelsim.simulator.network.program import LEVELS

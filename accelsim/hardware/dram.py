@@ -204,10 +204,12 @@ class Transfer:
         return Transfer(size, (size > 0).astype(np.int64), -(-size // row_bytes))
 
     def part(self, share: float) -> "Transfer":
-        """This share of each request, at least a byte, a piece and a row of each one that is left; 0 for none at all."""
+        """This share of each request, at least a byte, a piece and a row of it; of a share of 0 nothing is left."""
         if share == 1:
             return self
-        return Transfer(*(np.ceil(share * values).astype(np.int64) for values in (self.n_bytes, self.pieces, self.rows)))
+        return Transfer(
+            *(np.ceil(share * values).astype(np.int64) for values in (self.n_bytes, self.pieces, self.rows))
+        )
 
 
 def transfer_ns(dram: DramType, channels: int, t: Transfer) -> NDArray[np.float64]:

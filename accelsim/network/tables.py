@@ -51,8 +51,8 @@ class TableLayer:
 
     kind: conv, linear, pool, add or other.  height H, width W of the input without padding; a linear layer has
     H = W = 1.  kernel (R, S); padding is the same in both directions, and stride, too, unless stride_w is another
-    across.  batch: images in one go, times those of the run.  inputs: names of the layers, or ``input``, whose outputs it
-    reads, one behind the other or added up; None where the table does not say.
+    across.  batch: images in one go, times those of the run.  inputs: names of the layers, or ``input``, whose outputs
+    it reads, one behind the other or added up; None where the table does not say.
     """
 
     name: str

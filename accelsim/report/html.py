@@ -8,7 +8,7 @@ import pandas as pd
 from accelsim.hardware.price import ENERGY_PARTS
 from accelsim.names import visible
 from accelsim.report.figures import FIGURES
-from accelsim.report.tables import Comparison
+from accelsim.report.tables import PLACES, Comparison
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
@@ -49,6 +49,7 @@ PLOTS = (
     ("energy", "Energy by part"),
     ("dram", "DRAM traffic by tensor"),
     ("roofline", "Roofline"),
+    ("memory", "On-chip memory over time"),
 )
 
 
@@ -64,8 +65,12 @@ def page(comparison: Comparison, svgs: Mapping[str, bytes]) -> str:
     parts = [f"<h1>{escape(title)}</h1>", f'<p class="facts">{escape(_facts(first))}</p>']
     parts += ["<h2>Whole network</h2>", _totals(comparison.totals)]
     for name, heading in PLOTS:
+        if name not in svgs:
+            continue
         parts += [f"<h2>{heading}</h2>", inline(svgs[name])]
     parts += ["<h2>Cycles layer by layer</h2>", _layers(comparison)]
+    if comparison.placed:
+        parts += ["<h2>Where maps lie</h2>", _places(comparison)]
     return document(title, parts)
 
 
@@ -86,6 +91,7 @@ def _facts(row: pd.Series) -> str:
         f"{int(row['file_bytes']):,} bytes on disk ({ratio:.1f}x smaller than float32)",
         f"engine {row['engine']}",
         f"batch {int(row['batch'])}",
+        *([f"level {row['level']}"] if "level" in row else []),
         *([row["settings"]] if row["settings"] else []),
         f"SHA-256 {str(row['sha256'])[:12]}",
     ]
@@ -126,6 +132,19 @@ def _layers(comparison: Comparison) -> str:
             mode = escape(str(comparison.layers[machine]["mode"].iloc[i]))
             cells.append(f"<td{best}>{int(cycles[machine][i]):,}</td><td>{mode}</td>")
         rows.append("".join(cells))
+    return table_of(head, rows)
+
+
+def _places(comparison: Comparison) -> str:
+    """Where input, output and weights of each layer lie on each machine."""
+    machines = comparison.machines
+    head = ["layer"] + [f"{machine}: {what}" for machine in machines for what in ("input", "output", "weights")]
+    rows = []
+    for i, name in enumerate(comparison.layers[machines[0]]["name"]):
+        cells = [str(name)]
+        for machine in machines:
+            cells += [str(comparison.layers[machine][column].iloc[i]) for column in PLACES]
+        rows.append("".join(f"<td>{escape(cell)}</td>" for cell in cells))
     return table_of(head, rows)
 
 

@@ -17,6 +17,7 @@ from accelsim.errors import InputError
 from accelsim.files import RESULTS, read_text
 from accelsim.names import cell, from_cell
 from accelsim.simulator.machines.machine import Machine
+from accelsim.simulator.network.program import OCCUPANCY
 from accelsim.simulator.result import ENERGY_COLUMNS, Result
 from accelsim.workload import LayerTable
 
@@ -25,6 +26,7 @@ TOTALS = "totals.csv"
 TEXT = ("machine", "layers_csv", "model", "engine", "settings", "sha256")
 FACTS = ("batch", "parameters", "file_bytes", "lanes", "sram_bytes", "clock_mhz", "dram_bytes_per_cycle")
 WHOLE = ("latency_ms", "area_mm2", "power_mw")
+PLACES = ("input_place", "output_place", "weight_place")  # columns that layers have where they ran as a network
 LAYER_TEXT = ("name", "kind", "mode")
 FIGURES = (  # those that a report shows; the tables hold all that the simulator says
     *("cycles", "compute_cycles", "stall_cycles", "dense_macs", "effectual_macs", "utilization"),
@@ -43,6 +45,11 @@ class Comparison:
 
     totals: pd.DataFrame
     layers: Mapping[str, pd.DataFrame]
+
+    @property
+    def placed(self) -> bool:
+        """Whether the layers ran as a network, and their tables say where maps lay."""
+        return all({*PLACES, *OCCUPANCY} <= set(table.columns) for table in self.layers.values())
 
     @property
     def machines(self) -> list[str]:
@@ -67,6 +74,7 @@ def gather(
             "layers_csv": _file_name(result.machine, files),
             "model": result.model,
             "engine": result.engine,
+            **({"level": result.level} if result.level != "layers" else {}),
             "settings": "; ".join(overrides),
             "sha256": model.sha256,
             "batch": batch,

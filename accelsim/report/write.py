@@ -14,7 +14,7 @@ def report_files(comparison: Comparison, *, with_tables: bool = True) -> dict[st
     """Content of each file of the report by its name; the same comparison gives the same bytes."""
     files = to_csv(comparison) if with_tables else {}
     drawn = plots(comparison)
-    html = page(comparison, {name: drawn[f"{name}.svg"] for name, _ in PLOTS})
+    html = page(comparison, {name: drawn[f"{name}.svg"] for name, _ in PLOTS if f"{name}.svg" in drawn})
     return files | drawn | {"report.html": html.encode()}
 
 

@@ -11,7 +11,7 @@ from accelsim.hardware.energy import area_mm2, prices, static_mw
 from accelsim.hardware.price import ENERGY_PARTS, Price
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.machines.vector import count_parts, vector_schedule
-from accelsim.simulator.network.program import LEVELS, Level, Timed, plan_network, time_network
+from accelsim.simulator.network.program import LEVELS, Level, Planned, Timed, plan_network, time_network
 from accelsim.simulator.result import DRAM_COLUMNS, Result, round_energy, totals
 from accelsim.simulator.time.bottleneck import breakdown
 from accelsim.simulator.time.event import event_cycles
@@ -41,8 +41,8 @@ def run(
 ) -> Result:
     """Simulate the layers: one after the other, or as a network (``simulator.network``).
 
-    engine: ``event`` (SimPy) or ``fast`` (the same recurrence).  level: of ``LEVELS``.  Raises InputError if a layer does
-    not fit the machine, KeyError if there is no such engine, ValueError if there is no such level.
+    engine: ``event`` (SimPy) or ``fast`` (the same recurrence).  level: of ``LEVELS``.  Raises InputError if a layer
+    does not fit the machine, KeyError if there is no such engine, ValueError if there is no such level.
     """
     rows, total = run_rows(works, machine, engine, level)
     return Result(model, machine.name, engine, pd.DataFrame(rows), pd.Series(total, dtype=object), synthetic, level)
@@ -66,13 +66,15 @@ def run_rows(
     works = works if isinstance(works, Sequence) else tuple(works)
     _check_large_layers(works, machine)
     pricing = _Pricing(machine, prices(machine), static_mw(machine))
-    if level == "layers":
+    planned = None if level == "layers" else plan_network(works, machine, level_of(level))
+    if planned is None:
         timed: Iterable[tuple[LayerWork, Timed]] = ((work, _by_itself(work, machine, engine)) for work in works)
     else:
-        planned = plan_network(works, machine, _level(level))
-        timed = zip(planned.shapes, time_network(planned, machine, _level(level), engine), strict=True)
+        timed = zip(planned.shapes, time_network(planned, machine, level_of(level), engine), strict=True)
     rows = [_row(work, took, pricing) for work, took in timed]
     total = totals(rows, machine.lanes)
+    if planned is not None:
+        total |= _on_chip(planned)
     ns = total["cycles"] * machine.ns_per_cycle
     total["latency_ms"] = ns / 1e6
     total["area_mm2"] = area_mm2(machine)
@@ -80,7 +82,7 @@ def run_rows(
     return rows, total
 
 
-def _level(name: str) -> Level:
+def level_of(name: str) -> Level:
     """The level of that name.  Raises ValueError if there is none."""
     for level in LEVELS:
         if level == name:
@@ -102,6 +104,15 @@ def _by_itself(work: LayerWork, machine: Machine, engine: str) -> Timed:
         roofline_cycles=max(compute, steps.dma_cycles, int(steps.transform.sum()), int(steps.inverse.sum())),
         places={},
     )
+
+
+def _on_chip(planned: Planned) -> dict[str, int]:
+    """How many maps there are, how many of them stay on chip, and the most bytes that maps and tiles take at once."""
+    return {
+        "maps": len(planned.groups),
+        "maps_on_chip": sum(not around.stores for around in planned.arounds),
+        "peak_bytes": max(sum(bytes_of.values()) for bytes_of in planned.occupancy) if planned.occupancy else 0,
+    }
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Where each feature map lies: on chip over its whole life, or in DRAM, so that the sum of the layers' scores is least.
 
-A dynamic program over the groups in their order.  Its state is which of the living maps are on chip (and in which of two
-memories, where these change roles); a group costs what the best tiling scores with its maps in these places and the
+A dynamic program over the groups in their order.  Its state is which of the living maps are on chip (and in which of
+two memories, where these change roles); a group costs what the best tiling scores with its maps in these places and the
 room that they leave; tiles lie in any bytes that are free, maps in one piece, and no map moves while it lives.
 Addresses come afterwards (``addresses``).  Where these find no placement, one of the maps goes to DRAM, whichever costs
 least, and the program is run again.  The result says by how much the score is above the program's first answer, which

@@ -42,7 +42,9 @@ class GroupPlans:
         if key not in self._plans:
             work = self.head(t).amid(around)
             try:
-                self._plans[key] = self.machine.plan(work) if work.weights is not None else vector_plan(work, self.machine)
+                self._plans[key] = (
+                    self.machine.plan(work) if work.weights is not None else vector_plan(work, self.machine)
+                )
             except InputError as fault:
                 self._plans[key] = fault
             self._known.setdefault((t, _roomless(around)), []).append(around)
@@ -59,8 +61,10 @@ class GroupPlans:
         bound = 0.0
         for other in self._known.get((t, _roomless(around)), ()):
             found = self._plans[t, other]
-            if other.room is None or around.room is None or any(
-                theirs < ours for theirs, ours in zip(other.room, around.room, strict=True)
+            if (
+                other.room is None
+                or around.room is None
+                or any(theirs < ours for theirs, ours in zip(other.room, around.room, strict=True))
             ):
                 continue
             if isinstance(found, InputError):
@@ -113,7 +117,7 @@ def surroundings(
 ) -> Surroundings:
     """What a group's head finds around it.
 
-    works: of the group's layers, by number.  setting: where its maps are; None: all in DRAM, tiles in their own buffers.
+    works: of the group's layers, by number.  setting: where its maps are; None: all in DRAM, tiles in their buffers.
     read_bytes: of each map that the head reads.
     """
     head = works[group.head]
@@ -169,4 +173,3 @@ def part_of(plan: LayerPlan, around: Surroundings, machine: Machine) -> tuple[Tr
     slots = around.post_slots * done / max(1, int(done[-1]))
     cycles = np.diff(round_up(slots / machine.vector_lanes), prepend=0)
     return whole.part(around.operands), cycles
-

@@ -29,6 +29,12 @@ from accelsim.workload import LayerWork, Surroundings, without_weights
 
 Level = Literal["layers", "fused", "resident"]
 LEVELS: tuple[Level, ...] = ("layers", "fused", "resident")
+OCCUPANCY = {  # columns of what lies in the memories of feature maps while a layer runs, and their names for people
+    "chip_input_bytes": "maps read",
+    "chip_output_bytes": "map written",
+    "chip_waiting_bytes": "maps that wait",
+    "tile_bytes": "tiles",
+}
 TIMERS: dict[str, Callable[[Program], Times]] = {"event": event_times, "fast": program_times}
 
 
@@ -37,7 +43,7 @@ class Planned:
     """A network as a machine will run it.
 
     groups, arounds, plans, parts: one each a group.  placement: of the maps; None where all lie in DRAM.  sizes: bytes
-    of each group's output on chip.
+    of each group's output on chip.  occupancy: of each group the bytes of ``OCCUPANCY``.
     """
 
     shapes: tuple[LayerWork, ...]
@@ -47,6 +53,7 @@ class Planned:
     parts: list[Part]
     placement: Placement | None
     sizes: list[int]
+    occupancy: list[dict[str, int]]
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class Timed:
     parts: dict[str, int | str]  # of ``bottleneck``
     dma_cycles: int
     roofline_cycles: int
-    places: dict[str, str]  # of input, output and weights
+    places: dict[str, str | int]  # where input, output and weights lie, and the bytes of ``OCCUPANCY``; none by itself
 
 
 def plan_network(works: Sequence[LayerWork], machine: Machine, level: Level) -> Planned:
@@ -68,18 +75,24 @@ def plan_network(works: Sequence[LayerWork], machine: Machine, level: Level) -> 
     plans = GroupPlans(works, groups, machine)
     sizes = [_map_bytes(shapes[group.last], machine) for group in groups]
     by_name = {shapes[group.last].name: t for t, group in enumerate(groups)}
+    context = _Context(shapes, groups, machine, sizes, by_name)
     placement = None
-    arounds: list[Surroundings] = []
     if level == "resident" and machine.buffers.activations != "separate":
-        context = _Context(shapes, groups, machine, sizes, by_name)
         placement = _place(context, plans)
-        arounds = [context.around(t, setting) for t, setting in enumerate(placement.settings)]
-    else:
-        context = _Context(shapes, groups, machine, sizes, by_name)
-        arounds = [context.around(t, None) for t in range(len(groups))]
+    settings = [None] * len(groups) if placement is None else placement.settings
+    arounds = [context.around(t, setting) for t, setting in enumerate(settings)]
     chosen = [plans.settled(t, around) for t, around in enumerate(arounds)]
     parts = _parts(context, placement, arounds, chosen)
-    return Planned(shapes, groups, arounds, chosen, parts, placement, sizes)
+    return Planned(
+        shapes=shapes,
+        groups=groups,
+        arounds=arounds,
+        plans=chosen,
+        parts=parts,
+        placement=placement,
+        sizes=sizes,
+        occupancy=[_occupancy(context, placement, chosen[t], t) for t in range(len(groups))],
+    )
 
 
 @dataclass(frozen=True)
@@ -114,11 +127,10 @@ def _map_bytes(work: LayerWork, machine: Machine) -> int:
 def _place(context: _Context, plans: GroupPlans) -> Placement:
     """Where the maps lie.  Raises InputError if a group fits nowhere."""
     groups = context.groups
-    numbers = {name: t for name, t in context.by_name.items()}
     outside = len(groups)  # the map that every group reads whose inputs come from outside
 
     def number(source: str) -> int:
-        return numbers.get(source, outside)
+        return context.by_name.get(source, outside)
 
     uses = tuple(
         Use(tuple(map(number, group.reads)), tuple(map(number, group.operands)), t) for t, group in enumerate(groups)
@@ -259,6 +271,20 @@ def _living(context: _Context, placement: Placement, t: int) -> set[int]:
     return found
 
 
+def _occupancy(context: _Context, placement: Placement | None, plan: LayerPlan, t: int) -> dict[str, int]:
+    """What is in the memories of maps while a group runs, in bytes."""
+    group = context.groups[t]
+    living = set() if placement is None else _living(context, placement, t)
+    read = {context.by_name.get(name, len(context.groups)) for name in (*group.reads, *group.operands)} & living
+    written = {t} & living
+    return {
+        "chip_input_bytes": sum(context.sizes[m] for m in read),
+        "chip_output_bytes": sum(context.sizes[m] for m in written),
+        "chip_waiting_bytes": sum(context.sizes[m] for m in living - read - written),
+        "tile_bytes": plan.needs["input"] + plan.needs["output"],
+    }
+
+
 def _weights_beside(context: _Context, plans: Sequence[LayerPlan], t: int) -> bool:
     """Whether a group's first weights find room while the group before it works on its last ones."""
     buffers = context.machine.buffers
@@ -270,37 +296,58 @@ def _weights_beside(context: _Context, plans: Sequence[LayerPlan], t: int) -> bo
     return bool(before.needs["weight"] + after.needs["weight"] <= buffers.capacity_bytes("weight"))
 
 
+@dataclass(frozen=True)
+class _Run:
+    """A network in time: of each part its cycles, those without a DRAM, and those of DMA and output unit."""
+
+    cycles: list[int]
+    without_dram: list[int]
+    dma: list[int]
+    output: list[int]
+
+
 def time_network(planned: Planned, machine: Machine, level: Level, engine: str) -> list[Timed]:
     """What each layer took, in the layers' order."""
     timer = TIMERS[engine]
-    if level == "fused":
-        runs = [_alone(part, machine) for part in planned.parts]
-        spans = [timer(p).end for p in runs]
-        without = [program_times(_without_dram(p)).end for p in runs]
-        dma = [int(p.dma_cycles.sum()) for p in runs]
-        outputs = [int(p.output.sum()) for p in runs]
-    else:
-        whole, apart = program_of(planned.parts, machine), [_alone(part, machine) for part in planned.parts]
-        each = [program_times(p).end for p in apart]
-        if program_times(whole).end <= sum(each):
-            spans = timer(whole).spans.tolist()
-            without = program_times(_without_dram(whole)).spans.tolist()
-            dma = whole.dma_cycles.tolist()
-            outputs = np.add.reduceat(whole.output, whole.first).tolist()
-        else:
-            spans = each if engine == "fast" else [timer(p).end for p in apart]
-            without = [program_times(_without_dram(p)).end for p in apart]
-            dma = [int(p.dma_cycles.sum()) for p in apart]
-            outputs = [int(p.output.sum()) for p in apart]
+    whole = overlapped(planned, machine, level)
+    run = _together(whole, timer) if whole is not None else _one_by_one(planned, machine, timer)
     rows: dict[int, Timed] = {}
     for t, group in enumerate(planned.groups):
-        rows[group.head] = _timed(planned, t, spans[t], without[t], dma[t], outputs[t], machine)
+        rows[group.head] = _timed(planned, t, run, machine)
         for rider in group.riders:
             rows[rider] = _riding(planned, t, rider, machine)
     return [rows[i] for i in range(len(planned.shapes))]
 
 
-def _alone(part: Part, machine: Machine) -> Program:
+def overlapped(planned: Planned, machine: Machine, level: Level) -> Program | None:
+    """The one program of all parts; None where they run one by one, as the level says or because that is faster."""
+    if level == "fused":
+        return None
+    whole = program_of(planned.parts, machine)
+    one_by_one = sum(program_times(one_part(part, machine)).end for part in planned.parts)
+    return whole if program_times(whole).end <= one_by_one else None
+
+
+def _together(whole: Program, timer: Callable[[Program], Times]) -> _Run:
+    return _Run(
+        cycles=timer(whole).spans.tolist(),
+        without_dram=program_times(_without_dram(whole)).spans.tolist(),
+        dma=whole.dma_cycles.tolist(),
+        output=np.add.reduceat(whole.output, whole.first).tolist(),
+    )
+
+
+def _one_by_one(planned: Planned, machine: Machine, timer: Callable[[Program], Times]) -> _Run:
+    programs = [one_part(part, machine) for part in planned.parts]
+    return _Run(
+        cycles=[timer(p).end for p in programs],
+        without_dram=[program_times(_without_dram(p)).end for p in programs],
+        dma=[int(p.dma_cycles.sum()) for p in programs],
+        output=[int(p.output.sum()) for p in programs],
+    )
+
+
+def one_part(part: Part, machine: Machine) -> Program:
     """One part's program, when everything that it reads is there."""
     return program_of([replace(part, on_chip=(), in_dram=(), beside=False, weights_beside=False)], machine)
 
@@ -312,24 +359,23 @@ def _without_dram(p: Program) -> Program:
     return replace(p, loads=loads, store=np.zeros_like(p.store))
 
 
-def _timed(
-    planned: Planned, t: int, cycles: int, without_dram: int, dma: int, output: int, machine: Machine
-) -> Timed:
+def _timed(planned: Planned, t: int, run: _Run, machine: Machine) -> Timed:
     """A group's head."""
     schedule = planned.plans[t].schedule
     compute = int(schedule.compute_cycles.sum())
-    roofline = max(compute, dma, int(schedule.transform_cycles.sum()), output)
+    cycles = run.cycles[t]
+    roofline = max(compute, run.dma[t], int(schedule.transform_cycles.sum()), run.output[t])
     return Timed(
         schedule=schedule,
         cycles=cycles,
-        parts=shares(schedule, min(cycles, max(compute, without_dram)), cycles, machine.lanes),
-        dma_cycles=dma,
+        parts=shares(schedule, min(cycles, max(compute, run.without_dram[t])), cycles, machine.lanes),
+        dma_cycles=run.dma[t],
         roofline_cycles=min(cycles, roofline),
-        places=_places_of(planned, t),
+        places=_places_of(planned, t) | planned.occupancy[t],
     )
 
 
-def _places_of(planned: Planned, t: int) -> dict[str, str]:
+def _places_of(planned: Planned, t: int) -> dict[str, str | int]:
     """Where a group's input, output and weights lie, in words."""
     around = planned.arounds[t]
     plan = planned.plans[t]
@@ -366,16 +412,22 @@ def _riding(planned: Planned, t: int, rider: int, machine: Machine) -> Timed:
         waiting_slots=0.0,
         actions=actions,
     )
-    places = {
+    places: dict[str, str | int] = {
         "input_place": _operand_place(planned, t) if work.kind == "add" else "path",
         "output_place": "dram" if around.stores else "chip",
         "weight_place": "",
     }
-    return Timed(schedule, 0, shares(schedule, 0, 0, machine.lanes), 0, 0, places)
+    return Timed(
+        schedule=schedule,
+        cycles=0,
+        parts=shares(schedule, 0, 0, machine.lanes),
+        dma_cycles=0,
+        roofline_cycles=0,
+        places=places | planned.occupancy[t],
+    )
 
 
 def _operand_place(planned: Planned, t: int) -> str:
     count = len(planned.groups[t].operands)
     loaded = planned.arounds[t].operands
     return "dram" if loaded == count else "chip" if loaded == 0 else "both"
-

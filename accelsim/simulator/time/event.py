@@ -5,7 +5,7 @@ transform unit or the vector lanes, and between them double buffers.  The slot o
 it: a unit waits until that one was freed before it starts to fill it, and the unit that empties it frees it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,7 +105,7 @@ class _Run:
         assert stored is not None
         stored.succeed()
 
-    def may_start(self, step: int) -> Iterator[simpy.Event]:
+    def may_start(self, step: int) -> Generator:
         """What a part's first step waits for."""
         if not self.p.part_starts[step]:
             return
@@ -120,8 +120,7 @@ class _Run:
         """The input transform unit: raw inputs in, transformed inputs out."""
         p = self.p
         for i, (transforms, new) in enumerate(zip(p.transforms.tolist(), p.input_starts.tolist(), strict=True)):
-            for event in self.may_start(i):
-                yield event
+            yield from self.may_start(i)
             if not (transforms and new):
                 continue
             loaded = bool(p.loaded[0][i])
@@ -141,8 +140,7 @@ class _Run:
         transformed_ends = p.last_uses(p.input_starts).tolist()
         output_starts = p.output_starts.tolist()
         for i, transforms in enumerate(p.transforms.tolist()):
-            for event in self.may_start(i):
-                yield event
+            yield from self.may_start(i)
             if transforms and p.input_starts[i]:
                 yield self.transformed[i]
             for kind in (0, WEIGHT):

@@ -64,8 +64,10 @@ def check_room(machine: MachineDescription, work: LayerWork, needs: dict[str, in
     around = work.around
     assert around.room is not None
     taken = needs["input"], needs["output"]
-    short = sum(taken) > around.room[0] if around.shared else any(
-        need > room for need, room in zip(taken, around.room, strict=True)
+    short = (
+        sum(taken) > around.room[0]
+        if around.shared
+        else any(need > room for need, room in zip(taken, around.room, strict=True))
     )
     if short:
         raise InputError(f"{machine.name}: layer {work.name}: no room for its tiles beside the maps on chip")

@@ -167,9 +167,7 @@ def alone(d: Durations) -> Program:
     steps = len(d.compute)
     none = np.zeros(steps, np.int64)
     loaded = np.array([d.input_starts, d.weight_starts, none > 0])
-    waits = Waits(
-        weights=np.full(steps, NEVER), inputs=np.full(steps, NEVER), finished=((),), stored=np.array([NEVER])
-    )
+    waits = Waits(weights=np.full(steps, NEVER), inputs=np.full(steps, NEVER), finished=((),), stored=np.array([NEVER]))
     return Program(
         loads=np.array([d.input_load, d.weight_load, none]),
         loaded=loaded,
@@ -190,11 +188,8 @@ def alone(d: Durations) -> Program:
 
 def _requests(parts: Sequence[Part]) -> Transfer:
     """All requests of all steps: (4, steps), by ``LOADS`` and ``STORE``."""
-    kinds = [
-        [transfers[kind] for transfers in ((p.schedule.inputs, p.schedule.weights, p.operands, p.schedule.outputs)
-                                           for p in parts)]
-        for kind in range(STORE + 1)
-    ]
+    of_parts = [(part.schedule.inputs, part.schedule.weights, part.operands, part.schedule.outputs) for part in parts]
+    kinds = list(zip(*of_parts, strict=True))
     return Transfer(
         n_bytes=np.array([np.concatenate([t.n_bytes for t in of_kind]) for of_kind in kinds]),
         pieces=np.array([np.concatenate([t.pieces for t in of_kind]) for of_kind in kinds]),
@@ -258,7 +253,7 @@ class Times:
 
     @property
     def spans(self) -> Ints:
-        """Cycles from one part's last multiply to the next one's, the last part to the end: (parts,), they sum to it."""
+        """Cycles from one part's last multiply to the next one's, of the last part to the end: (parts,)."""
         borders = self.computed.copy()
         borders[-1] = self.end
         return np.diff(borders, prepend=0)

@@ -135,9 +135,7 @@ def test_more_memory_on_chip_never_moves_more(
     """Of machines that minimise DRAM bytes, the search is exact; rounding apart, a byte a request that is cut anew."""
     smaller = both_kinds(objective="dram", buffers__input_kb=kb, buffers__output_kb=kb)[kind]
     larger = changed(smaller, buffers__input_kb=kb * factor, buffers__output_kb=kb * factor)
-    moved = [
-        where_it_fits(lambda m=m: run(works, m, engine="fast", level="resident")).total for m in (smaller, larger)
-    ]
+    moved = [where_it_fits(lambda m=m: run(works, m, engine="fast", level="resident")).total for m in (smaller, larger)]
     placed = [plan_network(works, m, "resident").placement for m in (smaller, larger)]
     assert placed[1].score <= placed[0].score
     few, many = (total["dram_read_bytes"] + total["dram_write_bytes"] for total in moved)
