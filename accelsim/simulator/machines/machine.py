@@ -40,11 +40,12 @@ class Machine(MachineDescription):
         if around.room is not None:
             check_room(self, work, needs)
         return LayerPlan(
-            schedule=schedule,
+            work=work,
+            machine=self,
             score=predicted(schedule, self),
             needs=needs,
             weights_whole=False,
-            outputs=whole.outputs,
+            make=lambda: whole,
         )
 
     def check(self, work: LayerWork) -> None:

@@ -71,11 +71,12 @@ def vector_plan(work: LayerWork, machine: MachineDescription) -> LayerPlan:
     if around.room is not None:
         check_room(machine, work, needs)
     return LayerPlan(
-        schedule=schedule,
+        work=work,
+        machine=machine,
         score=predicted(schedule, machine),
         needs=needs,
         weights_whole=True,
-        outputs=whole.outputs,
+        make=lambda: whole,
     )
 
 

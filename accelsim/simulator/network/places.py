@@ -8,7 +8,9 @@ least, and the program is run again.  The result says by how much the score is a
 no placement can undercut: that is the gap.
 
 Scores are asked for lazily: a group first counts with a bound, its score with all maps on chip and the whole memory as
-room, and only what the best path uses is computed.  When a path's scores are all exact it is the best one.
+room, and only what the best path uses is computed.  Of networks of up to ``SMALL`` groups the search ends when a path's
+scores are all exact and no other can undercut it, of larger ones when it is within ``TOLERANCE`` of that.  Of paths of
+equal score the one that moves the fewest bytes of maps is taken.
 
 States beyond ``BEAM`` are dropped, the most expensive first; the networks here have far fewer.
 """
@@ -24,7 +26,8 @@ from accelsim.simulator.network.addresses import Resident, place
 DRAM = 0  # the place of a map that is not on chip; 1, 2: number of an on-chip memory
 BEAM = 256
 MAX_BRANCHES = 64
-MAX_ROUNDS = 1000
+SMALL = 12  # groups of a network whose best placement is found exactly
+TOLERANCE = 0.005  # by which a placement of a larger one may score above what is possible
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,8 @@ def assign(problem: Problem, score: Score, compute: Compute) -> Placement:
     Where a path's maps find no addresses, at least one of them lies in DRAM in any placement: each of these ways is
     looked at, best first.  After MAX_BRANCHES of them the map that takes most room for longest goes, without a choice.
     """
-    settings, least = _best_path(problem, problem.pinned, score, compute)
-    waiting = [(least, 0, problem.pinned, settings)]
+    settings, total, least = _best_path(problem, problem.pinned, score, compute)
+    waiting = [(total, 0, problem.pinned, settings)]
     seen = {problem.pinned}
     while True:
         total, _, pinned, settings = heappop(waiting)
@@ -113,7 +116,7 @@ def assign(problem: Problem, score: Score, compute: Compute) -> Placement:
             further = pinned | {m}
             if further not in seen:
                 seen.add(further)
-                settings, total = _best_path(problem, further, score, compute)
+                settings, total, _ = _best_path(problem, further, score, compute)
                 heappush(waiting, (total, len(seen), further, settings))
 
 
@@ -128,43 +131,54 @@ def _born(problem: Problem, m: int) -> int:
 
 def _best_path(
     problem: Problem, pinned: frozenset[int], score: Score, compute: Compute
-) -> tuple[tuple[Setting, ...], float]:
-    """The settings of least score under capacity, all of their scores exact."""
-    for _ in range(MAX_ROUNDS):
-        settings, total = _shortest(problem, pinned, score)
-        guessed = [(t, setting) for t, setting in enumerate(settings) if not score(t, setting)[1]]
-        if not guessed:
-            break
-        for t, setting in guessed:
+) -> tuple[tuple[Setting, ...], float, float]:
+    """The settings of least score under capacity, their exact score, and a bound that no settings undercut."""
+    enough = 0.0 if len(problem.uses) <= SMALL else TOLERANCE
+    best: tuple[tuple[Setting, ...], float] | None = None
+    while True:
+        settings, bound = _shortest(problem, pinned, score)
+        for t, setting in enumerate(settings):
             compute(t, setting)
-    return settings, total
+        total = sum(score(t, setting)[0] for t, setting in enumerate(settings))
+        if best is None or total < best[1]:
+            best = settings, total
+        if best[1] <= bound * (1 + enough):
+            return *best, bound
 
 
 State = tuple[tuple[int, int], ...]  # (map, place) of the living maps that are on chip
+_Path = tuple[float, int, tuple[Setting, ...]]  # score and bytes so far, and how
 
 
 def _shortest(problem: Problem, pinned: frozenset[int], score: Score) -> tuple[tuple[Setting, ...], float]:
-    """The path of least score, bounds counted as scores."""
+    """The path of least score, bounds counted as scores; of equal ones that which moves fewest bytes."""
     dies = problem.dies
-    layer: dict[State, tuple[float, tuple[Setting, ...]]] = {(): (0.0, ())}
+    layer: dict[State, _Path] = {(): (0.0, 0, ())}
     for t, use in enumerate(problem.uses):
-        following: dict[State, tuple[float, tuple[Setting, ...]]] = {}
-        for state, (so_far, path) in layer.items():
+        following: dict[State, _Path] = {}
+        for state, (so_far, moved, path) in layer.items():
             for setting, reached in _choices(problem, pinned, use, state):
                 total = so_far + score(t, setting)[0]
                 if total == inf:
                     continue
                 kept = tuple(pair for pair in reached if dies[pair[0]] > t)
-                if kept not in following or total < following[kept][0]:
-                    following[kept] = total, (*path, setting)
+                bytes_so_far = moved + _moved(problem, use, setting)
+                if kept not in following or (total, bytes_so_far) < following[kept][:2]:
+                    following[kept] = total, bytes_so_far, (*path, setting)
         if len(following) > BEAM:
-            following = dict(sorted(following.items(), key=lambda item: item[1][0])[:BEAM])
+            following = dict(sorted(following.items(), key=lambda item: item[1][:2])[:BEAM])
         layer = following
-        if not layer:  # no setting fits: the scores' own error says why
-            worst = next(iter(_choices(problem, pinned, use, ())))[0]
-            raise NoRoomError(t, worst)
-    total, settings = min(layer.values(), key=lambda value: value[0])
+        if not layer:  # no setting fits: the group's own error says why
+            raise NoRoomError(t, _choices(problem, pinned, use, ())[0][0])
+    total, _, settings = min(layer.values(), key=lambda value: value[:2])
     return settings, total
+
+
+def _moved(problem: Problem, use: Use, setting: Setting) -> int:
+    """Bytes of maps that a group moves at least."""
+    places = (*setting.reads, *setting.operands, setting.writes)
+    maps = (*use.reads, *use.operands, use.writes)
+    return sum(problem.sizes[m] for m, at in zip(maps, places, strict=True) if at == DRAM)
 
 
 class NoRoomError(Exception):

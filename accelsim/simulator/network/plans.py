@@ -168,7 +168,7 @@ def line_bytes(work: LayerWork, machine: Machine) -> int:
 
 def part_of(plan: LayerPlan, around: Surroundings, machine: Machine) -> tuple[Transfer, Ints]:
     """The operands that a group loads for riding additions, and the cycles of its vector lanes: (steps,) each."""
-    whole = plan.outputs
+    whole = plan.whole.outputs
     done = whole.n_bytes.cumsum()
     slots = around.post_slots * done / max(1, int(done[-1]))
     cycles = np.diff(round_up(slots / machine.vector_lanes), prepend=0)

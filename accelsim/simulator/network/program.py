@@ -10,6 +10,7 @@ Levels, each with all of those before it:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -104,6 +105,14 @@ class _Context:
     machine: Machine
     sizes: list[int]
     by_name: dict[str, int]
+
+    @cached_property
+    def last_reader(self) -> dict[int, int]:
+        """The last group that reads each group's output."""
+        found: dict[int, int] = {}
+        for t, group in enumerate(self.groups):
+            found |= {self.by_name[name]: t for name in (*group.reads, *group.operands) if name in self.by_name}
+        return found
 
     def read_bytes(self, t: int) -> list[int]:
         """Bytes of each map that a group's head reads."""
@@ -217,7 +226,7 @@ def _parts(
         parts.append(
             Part(
                 schedule=plan.schedule,
-                finishes=plan.outputs.n_bytes > 0,
+                finishes=plan.whole.outputs.n_bytes > 0,
                 operands=operands,
                 post_cycles=post,
                 on_chip=tuple(sorted(set(on_chip))),
@@ -258,17 +267,8 @@ def _rooms_of_two(placement: Placement | None, t: int) -> tuple[int, ...] | None
 
 def _living(context: _Context, placement: Placement, t: int) -> set[int]:
     """Maps that are on chip while a group runs."""
-    found = set()
-    for m, at in placement.places.items():
-        if at != DRAM:
-            readers = [
-                u
-                for u, group in enumerate(context.groups)
-                if any(context.by_name.get(name) == m for name in (*group.reads, *group.operands))
-            ]
-            if m <= t <= max(readers, default=m):
-                found.add(m)
-    return found
+    last = context.last_reader
+    return {m for m, at in placement.places.items() if at != DRAM and m <= t <= last.get(m, m)}
 
 
 def _occupancy(context: _Context, placement: Placement | None, plan: LayerPlan, t: int) -> dict[str, int]:
@@ -324,8 +324,12 @@ def overlapped(planned: Planned, machine: Machine, level: Level) -> Program | No
     if level == "fused":
         return None
     whole = program_of(planned.parts, machine)
+    end = program_times(whole).end
+    lanes = np.add.reduceat(whole.compute, whole.first)
+    if end <= int(np.maximum(lanes, whole.dma_cycles).sum()):  # which one by one they cannot undercut
+        return whole
     one_by_one = sum(program_times(one_part(part, machine)).end for part in planned.parts)
-    return whole if program_times(whole).end <= one_by_one else None
+    return whole if end <= one_by_one else None
 
 
 def _together(whole: Program, timer: Callable[[Program], Times]) -> _Run:

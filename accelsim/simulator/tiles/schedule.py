@@ -19,7 +19,7 @@ from accelsim.simulator.tiles.search import choose_tiling, choose_with_needs
 from accelsim.simulator.tiles.steps import Steps, steps_of
 from accelsim.simulator.tiles.tiling import Tiling
 from accelsim.simulator.time.objective import measured
-from accelsim.simulator.time.plan import LayerPlan, amid
+from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.schedule import ActionCounts, Schedule
 
 
@@ -53,25 +53,27 @@ def best_plan(modes: Sequence[Mode], machine: TiledDescription) -> LayerPlan:
     faults = []
     for mode in modes:
         try:
-            tiling, score, needs = choose_with_needs(mode, machine)
+            plans.append(_plan(mode, machine))
         except InputError as fault:
             faults.append(fault)
-        else:
-            schedule = tiled_schedule(mode, tiling, machine)
-            plans.append(
-                LayerPlan(
-                    schedule=amid(schedule, mode.work, machine),
-                    score=score,
-                    needs=needs,
-                    weights_whole=weights_stay(mode, tiling),
-                    outputs=schedule.outputs,
-                )
-            )
     if not plans:
         raise faults[0]
     if len(plans) == 1:
         return plans[0]
     return min(plans, key=lambda plan: measured(plan.schedule, machine))
+
+
+def _plan(mode: Mode, machine: TiledDescription) -> LayerPlan:
+    """One mode's plan at its best tiling."""
+    tiling, score, needs = choose_with_needs(mode, machine)
+    return LayerPlan(
+        work=mode.work,
+        machine=machine,
+        score=score,
+        needs=needs,
+        weights_whole=weights_stay(mode, tiling),
+        make=lambda: tiled_schedule(mode, tiling, machine),
+    )
 
 
 def weights_stay(mode: Mode, tiling: Tiling) -> bool:

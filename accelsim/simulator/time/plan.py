@@ -4,7 +4,9 @@ A schedule is made as if all maps lay in DRAM.  Where they do not, its loads and
 accesses of the buffers that they made: a map on chip is read where it lies, and written there once.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -16,15 +18,26 @@ from accelsim.simulator.time.schedule import Schedule, dram_actions
 from accelsim.workload import LayerWork
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LayerPlan:
     """How a machine runs a layer in its surroundings."""
 
-    schedule: Schedule
+    work: LayerWork
+    machine: MachineDescription
     score: float  # by the machine's objective, as predicted
     needs: dict[str, int]  # bytes of each buffer
     weights_whole: bool  # whether all weights lie in the buffer at once
-    outputs: Transfer  # of each step, were they all stored: a step with bytes finishes an output tile
+    make: Callable[[], Schedule]  # the steps, were all maps in DRAM
+
+    @cached_property
+    def whole(self) -> Schedule:
+        """The steps, were all maps in DRAM: one with outputs to store finishes an output tile."""
+        return self.make()
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """The steps in the layer's surroundings."""
+        return amid(self.whole, self.work, self.machine)
 
 
 def amid(schedule: Schedule, work: LayerWork, machine: MachineDescription) -> Schedule:
