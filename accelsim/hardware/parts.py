@@ -27,6 +27,9 @@ Milliwatts = Annotated[float, Field(ge=0, le=1e6)]  # up to a kilowatt
 SquareMillimetres = Annotated[float, Field(ge=0, le=1e6)]
 
 
+Activations = Literal["separate", "swap", "shared"]  # what becomes of feature maps on chip
+
+
 class KeyGroup(Section):
     """A group of keys of a machine's file."""
 
@@ -74,10 +77,15 @@ class Buffers(KeyGroup):
     """Outputs and partial sums, 1024 bytes."""
     port_bits: Count = 128
     """Width of a port, which decides what a bit of an access costs.  Default: 128."""
-    activations: Literal["separate", "swap", "shared"] = "separate"
+    activations: Activations = "separate"
     """What becomes of a feature map on chip (``simulator.network``): ``separate``, nothing stays from layer to layer;
     ``swap``, the output buffer of a layer may be the input buffer of the next; ``shared``, both are one memory of
     input_kb + output_kb, divided for each layer as it suits.  Default: separate."""
+
+    @property
+    def keeps(self) -> Activations:
+        """What becomes of feature maps on chip."""
+        return self.activations
 
     @property
     def sizes_kb(self) -> dict[str, float]:

@@ -78,7 +78,7 @@ def plan_network(works: Sequence[LayerWork], machine: Machine, level: Level) -> 
     by_name = {shapes[group.last].name: t for t, group in enumerate(groups)}
     context = _Context(shapes, groups, machine, sizes, by_name)
     placement = None
-    if level == "resident" and machine.buffers.activations != "separate":
+    if level == "resident" and machine.buffers.keeps != "separate":
         placement = _place(context, plans)
     settings = [None] * len(groups) if placement is None else placement.settings
     arounds = [context.around(t, setting) for t, setting in enumerate(settings)]
@@ -148,7 +148,7 @@ def _place(context: _Context, plans: GroupPlans) -> Placement:
     pinned = frozenset({outside} | {t for t in range(len(groups)) if t not in read})
     buffers = context.machine.buffers
     capacities = tuple(int(buffers.capacity_bytes(name)) for name in ("input", "output"))
-    if buffers.activations == "shared":
+    if buffers.keeps == "shared":
         capacities = (sum(capacities),)
     problem = Problem(uses, (*context.sizes, 0), pinned, capacities)
     roomy = _RoomyScores(context, plans, problem)

@@ -32,8 +32,6 @@ def any_machines(draw: st.DrawFn) -> AnyMachine:
     """Machines of all families, with whatever they can do with maps."""
     machine = draw(machines())
     wanted = draw(st.sampled_from(["separate", "swap", "shared"]))
-    if getattr(machine.buffers, "shared", False):
-        wanted = "separate"
     post = {"add": draw(st.booleans()), "pool": draw(st.booleans())}
     return changed(machine, buffers__activations=wanted, post=post)
 
