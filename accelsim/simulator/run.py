@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from accelsim.errors import InputError
 from accelsim.hardware.energy import area_mm2, prices, static_mw
 from accelsim.hardware.price import ENERGY_PARTS, Price
 from accelsim.simulator.machines.machine import Machine
@@ -21,6 +22,7 @@ from accelsim.workload import LayerWork, without_weights
 
 Engine = Callable[[Durations], int]  # -> cycles from the first request to the last byte stored
 LARGE_LAYER = 1 << 24  # outputs, all images together
+EVENT_STEPS = 1 << 17  # of a layer: some seconds
 ENGINES: dict[str, Engine] = {"event": event_cycles, "fast": pipeline_cycles}
 
 
@@ -42,7 +44,8 @@ def run(
     """Simulate the layers: one after the other, or as a network (``simulator.network``).
 
     engine: ``event`` (SimPy) or ``fast`` (the same recurrence).  level: of ``LEVELS``.  Raises InputError if a layer
-    does not fit the machine, KeyError if there is no such engine, ValueError if there is no such level.
+    does not fit the machine, or with too many steps for the event engine, KeyError if there is no such engine,
+    ValueError if there is no such level.
     """
     rows, total = run_rows(works, machine, engine, level)
     return Result(model, machine.name, engine, pd.DataFrame(rows), pd.Series(total, dtype=object), synthetic, level)
@@ -59,6 +62,15 @@ def _check_large_layers(works: Sequence[LayerWork], machine: Machine) -> None:
             count_parts(work, machine)
 
 
+def check_event_steps(work: LayerWork, schedule: Schedule) -> None:
+    """Raise InputError where a layer has more steps than the event engine takes; the fast one gives the same cycles."""
+    if len(schedule) > EVENT_STEPS:
+        raise InputError(
+            f"layer {work.name} takes {len(schedule)} steps, expected at most {EVENT_STEPS} with engine event "
+            f"(engine fast takes more, and the same cycles)"
+        )
+
+
 def run_rows(
     works: Iterable[LayerWork], machine: Machine, engine: str, level: str = "layers"
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -70,6 +82,9 @@ def run_rows(
     if planned is None:
         timed: Iterable[tuple[LayerWork, Timed]] = ((work, _by_itself(work, machine, engine)) for work in works)
     else:
+        if engine == "event":
+            for group, plan in zip(planned.groups, planned.plans, strict=True):
+                check_event_steps(planned.shapes[group.head], plan.schedule)
         timed = zip(planned.shapes, time_network(planned, machine, level_of(level), engine), strict=True)
     rows = [_row(work, took, pricing) for work, took in timed]
     total = totals(rows, machine.lanes)
@@ -93,11 +108,14 @@ def level_of(name: str) -> Level:
 def _by_itself(work: LayerWork, machine: Machine, engine: str) -> Timed:
     """A layer from DRAM to DRAM."""
     schedule = schedule_layer(work, machine)
+    if engine == "event":
+        check_event_steps(work, schedule)
     steps = durations(schedule, machine)
     cycles = ENGINES[engine](steps)
     compute = int(schedule.compute_cycles.sum())
     return Timed(
         schedule=schedule,
+        dense_macs=work.dense_macs,
         cycles=cycles,
         parts=breakdown(schedule, steps, cycles, machine.lanes),
         dma_cycles=steps.dma_cycles,
@@ -155,7 +173,7 @@ def _row(work: LayerWork, took: Timed, pricing: _Pricing) -> dict[str, Any]:
         "compute_cycles": compute,
         "stall_cycles": cycles - compute,
         **took.parts,
-        "dense_macs": work.dense_macs,
+        "dense_macs": took.dense_macs,
         "effectual_macs": schedule.effectual_macs,
         "utilization": schedule.effectual_macs / (lanes * cycles) if cycles else 0.0,
         "dram_read_bytes": weights + inputs,

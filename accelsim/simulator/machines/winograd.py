@@ -192,7 +192,7 @@ def winograd_mode(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece,
     on_chip = machine.weight_transform == "on_chip"
     return replace(
         mode,
-        work=work,
+        work=work.without_weights(),
         lanes=LaneArray(positions=array.rows, filters=array.cols, taps=array.taps, window=machine.window),
         units=replace(
             mode.units,
@@ -224,7 +224,7 @@ def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, 
     split = "" if not parts else "-polyphase" if max(work.stride) > 1 else "-split"
     return Mode(
         name=f"winograd-f{m}{split}",
-        work=work,
+        work=work.without_weights(),
         m=m,
         slots=Slots(counts[:, order]),
         executed=int(dense.sum()) if machine.zero_handling == "none" else nonzeros,

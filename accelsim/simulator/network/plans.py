@@ -27,6 +27,7 @@ class GroupPlans:
         self.groups = groups
         self.machine = machine
         self._heads: Memo[LayerWork] = Memo(REMEMBERED_WORKS)
+        self.dense_macs: dict[int, int] = {}  # of each group, known when it was planned
         self._plans: dict[tuple[int, Surroundings], LayerPlan | InputError] = {}
         self._known: dict[tuple[int, Surroundings], list[Surroundings]] = {}
 
@@ -41,6 +42,7 @@ class GroupPlans:
         key = (t, around)
         if key not in self._plans:
             work = self.head(t).amid(around)
+            self.dense_macs[t] = work.dense_macs
             try:
                 self._plans[key] = (
                     self.machine.plan(work) if work.weights is not None else vector_plan(work, self.machine)

@@ -55,6 +55,7 @@ class Planned:
     placement: Placement | None
     sizes: list[int]
     occupancy: list[dict[str, int]]
+    dense_macs: list[int]
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Timed:
     """What one layer took: as a group's head, or riding on one."""
 
     schedule: Schedule  # what it moves and does
+    dense_macs: int
     cycles: int
     parts: dict[str, int | str]  # of ``bottleneck``
     dma_cycles: int
@@ -92,6 +94,7 @@ def plan_network(works: Sequence[LayerWork], machine: Machine, level: Level) -> 
         parts=parts,
         placement=placement,
         sizes=sizes,
+        dense_macs=[plans.dense_macs[t] for t in range(len(groups))],
         occupancy=[_occupancy(context, placement, chosen[t], t) for t in range(len(groups))],
     )
 
@@ -371,6 +374,7 @@ def _timed(planned: Planned, t: int, run: _Run, machine: Machine) -> Timed:
     roofline = max(compute, run.dma[t], int(schedule.transform_cycles.sum()), run.output[t])
     return Timed(
         schedule=schedule,
+        dense_macs=planned.dense_macs[t],
         cycles=cycles,
         parts=shares(schedule, min(cycles, max(compute, run.without_dram[t])), cycles, machine.lanes),
         dma_cycles=run.dma[t],
@@ -423,6 +427,7 @@ def _riding(planned: Planned, t: int, rider: int, machine: Machine) -> Timed:
     }
     return Timed(
         schedule=schedule,
+        dense_macs=0,
         cycles=0,
         parts=shares(schedule, 0, 0, machine.lanes),
         dma_cycles=0,
