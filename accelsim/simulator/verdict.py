@@ -85,7 +85,7 @@ def assumptions(machines: Sequence[Machine]) -> list[Assumption]:
     return cases
 
 
-def band(works: Sequence[LayerWork], machines: Sequence[Machine]) -> pd.DataFrame:
+def band(works: Sequence[LayerWork], machines: Sequence[Machine], level: str = "layers") -> pd.DataFrame:
     """Energies and times of all machines under each assumption, ``as described`` first.
 
     One row a case and machine: ``assumption, case, machine, energy_pj, latency_ms, energy_ratio, latency_ratio``, the
@@ -94,7 +94,7 @@ def band(works: Sequence[LayerWork], machines: Sequence[Machine]) -> pd.DataFram
     described = Assumption("none", "as described", _as_described)
     rows = []
     for assumption in (described, *assumptions(machines)):
-        totals = [_total(works, assumption, machine) for machine in machines]
+        totals = [_total(works, assumption, machine, level) for machine in machines]
         for machine, total in zip(machines, totals, strict=True):
             ratios = {f"{name}_ratio": total[column] / totals[0][column] for name, column in COLUMNS.items()}
             rows.append(
@@ -129,9 +129,9 @@ def verdicts(cases: pd.DataFrame, quantity: Quantity = "energy") -> list[Verdict
     return found
 
 
-def _total(works: Sequence[LayerWork], assumption: Assumption, machine: Machine) -> dict[str, float]:
+def _total(works: Sequence[LayerWork], assumption: Assumption, machine: Machine, level: str) -> dict[str, float]:
     """Energy and time of one machine under an assumption."""
-    total = run(works, assumption.change(machine), engine="fast").total
+    total = run(works, assumption.change(machine), engine="fast", level=level).total
     bits = 8 * (float(total["sram_read_bytes"]) + float(total["sram_write_bytes"]))
     wires = bits * assumption.wires_pj_per_bit_mm * sqrt(float(total["area_mm2"])) / 2
     return {"energy_pj": float(total["energy_pj"]) + wires, "latency_ms": float(total["latency_ms"])}

@@ -18,6 +18,7 @@ taps x rows positions by cols filters.
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -41,7 +42,8 @@ from accelsim.simulator.storage.weights import coded_bits, dense_slots, weight_b
 from accelsim.simulator.tiles.description import SkippingDescription, TiledBuffers, TiledDescription
 from accelsim.simulator.tiles.gemm import filter_order, gemm_mode
 from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, TransformUnits, operand_widths
-from accelsim.simulator.tiles.schedule import best_schedule, check_steps
+from accelsim.simulator.tiles.schedule import best_plan, best_schedule, check_steps
+from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.schedule import Schedule
 from accelsim.transforms.adders import (
     exact_bits,
@@ -250,6 +252,10 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
         """The steps of the layer in its best mode, at its best tiling."""
         return best_schedule(self.modes(work), self)
 
+    def plan(self, work: LayerWork) -> LayerPlan:
+        """The best mode's plan in the layer's surroundings."""
+        return best_plan(self.modes(work), self)
+
     def check(self, work: LayerWork) -> None:
         """Refuse a layer none of whose tilings fits in MAX_STEPS steps."""
         check_steps(self.modes(work), self)
@@ -295,11 +301,13 @@ def winograd_mode(
     mode: Mode = work.derived.get(key, lambda: _on_one_lane(work, machine, parts, m))
     return replace(
         mode,
+        work=work.without_weights(),
         operand_bits=bits,
         lanes=_lanes(work, machine, mode),
         units=_units(work, machine, mode),
         weight_reuse=machine.outputs_per_lane,
         mac_action="mac" if machine.tiles is None else f"mac_f{m}",
+        mask=None if machine.operand_window is None else partial(_mask, work, machine, parts, m),
     )
 
 
@@ -379,7 +387,6 @@ def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, 
         operand_bits=machine.arithmetic.transformed_bits,
         units=_additions([piece.size for piece in parts] or [work.kernel], m, on_chip),
         decoder_rate=0.0 if machine.decoder is None else machine.decoder.symbols_per_cycle,
-        mask=lambda: _mask(work, machine, parts, m)[:, order],
         slots_are_dense=machine.zero_handling != "skip_weights",
     )
 
@@ -387,7 +394,9 @@ def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, 
 def _mask(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, ...], m: int) -> Flags:
     """Channels of each tap and filter that lanes spend a slot on: (taps, K, C / groups)."""
     mask = work.mask(m, parts)
-    return mask if machine.zero_handling == "skip_weights" else np.ones_like(mask)
+    if machine.zero_handling != "skip_weights":
+        return np.ones_like(mask)
+    return mask[:, filter_order(work, machine, work.block_nonzeros(m, parts))]
 
 
 def _additions(kernels: list[tuple[int, int]], m: int, on_chip: bool) -> TransformUnits:

@@ -14,6 +14,7 @@ the inner join's own start-up.
 """
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -28,7 +29,14 @@ def gemm_mode(work: LayerWork, machine: SkippingDescription, name: str, lanes: L
     """Plain (sparse) matrix multiplication of the layer in the spatial domain."""
     # Counted once for all arrays and buffers.
     mode: Mode = work.derived.get((gemm_mode, machine.mask_settings), lambda: _on_one_lane(work, machine))
-    return replace(mode, name=name, lanes=lanes, weight_reuse=lanes.outputs_each)
+    return replace(
+        mode,
+        name=name,
+        work=work.without_weights(),
+        lanes=lanes,
+        weight_reuse=lanes.outputs_each,
+        mask=None if lanes.operands is None else partial(_mask, work, machine),
+    )
 
 
 def filter_order(work: LayerWork, machine: SkippingDescription, blocks: Ints) -> Ints | slice:
@@ -78,16 +86,16 @@ def _on_one_lane(work: LayerWork, machine: SkippingDescription) -> Mode:
         widths=operand_widths(work, machine),
         operand_bits=machine.arithmetic.activation_bits,
         decoder_rate=0.0 if machine.decoder is None else machine.decoder.symbols_per_cycle,
-        mask=lambda: _mask(work, machine, order),
         slots_are_dense=machine.zero_handling in {"none", "gate"},
     )
 
 
-def _mask(work: LayerWork, machine: SkippingDescription, order: Ints | slice) -> Flags:
+def _mask(work: LayerWork, machine: SkippingDescription) -> Flags:
     """Positions of each filter that lanes spend a slot on, channel by channel: (1, K, C / groups R S)."""
     assert work.weights is not None
     filters = work.weights.reshape(1, work.out_channels, -1)
     if machine.zero_handling == "skip_weights":
+        order = filter_order(work, machine, work.block_nonzeros())
         return np.asarray(filters[:, order] != 0)
     return np.ones(filters.shape, np.bool_)
 
