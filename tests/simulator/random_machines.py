@@ -105,8 +105,11 @@ def _array(draw: st.DrawFn, most: int = 9) -> dict[str, Any]:
 
 
 @st.composite
-def tiled_spatial_machines(draw: st.DrawFn, **fixed: Any) -> StationaryMachine:
-    """Output-, weight- and input-stationary arrays in valid combinations, with room for the random layers."""
+def tiled_spatial_machines(draw: st.DrawFn, *, choosing: bool = False, **fixed: Any) -> StationaryMachine:
+    """Output-, weight- and input-stationary arrays in valid combinations, with room for the random layers.
+
+    choosing: some with operand windows and several sums a lane.
+    """
     dataflow = draw(
         st.sampled_from(["output_stationary", "output_stationary", "weight_stationary", "input_stationary"])
     )
@@ -128,7 +131,7 @@ def tiled_spatial_machines(draw: st.DrawFn, **fixed: Any) -> StationaryMachine:
             "pe_array__feed": feed,
             "balance": draw(st.sampled_from(["none", "greedy", "paired"])),
             "window": window,
-            **_choices(draw, possible=plain),
+            **_choices(draw, possible=choosing and plain),
             "chunk": draw(st.sampled_from([None, 5, 128])) if zero_handling == "skip_both" else None,
             "decoder": draw(DECODERS),
             **_array(draw),
@@ -142,18 +145,21 @@ def tiled_spatial_machines(draw: st.DrawFn, **fixed: Any) -> StationaryMachine:
 
 
 @st.composite
-def winograd_machines(draw: st.DrawFn, **fixed: Any) -> WinogradMachine:
-    """Every tile size, zero handling and lane arrangement, with room for the random layers."""
+def winograd_machines(draw: st.DrawFn, *, choosing: bool = False, **fixed: Any) -> WinogradMachine:
+    """Every tile size, zero handling and lane arrangement, with room for the random layers.
+
+    choosing: some with operand windows, several sums a lane, transforms at the lanes, several tile sizes.
+    """
     zero_handling = draw(st.sampled_from(["none", "gate", "skip_weights", "skip_weights"]))
     weight_transform = draw(st.sampled_from(["off_line", "on_chip"]))
     window = draw(st.integers(1, 4)) if zero_handling == "skip_weights" else 1
-    streamed = window == 1 and draw(st.booleans())
+    streamed = choosing and window == 1 and draw(st.booleans())
     return winograd(
         **{
-            **_choices(draw, possible=window == 1, needed=streamed),
-            "inverse": draw(st.sampled_from(["unit", "lane"])),
+            **_choices(draw, possible=choosing and window == 1, needed=streamed),
+            "inverse": draw(st.sampled_from(["unit", "lane"])) if choosing else "unit",
             "input_transform": "streamed" if streamed else "stored",
-            "tiles": draw(st.sampled_from([None, None, (2,), (2, 4)])),
+            "tiles": draw(st.sampled_from([None, None, (2,), (2, 4)])) if choosing else None,
             "tile": draw(st.sampled_from([2, 3, 4, 6])),
             "zero_handling": zero_handling,
             "balance": draw(st.sampled_from(["none", "greedy", "paired"])),
@@ -280,6 +286,11 @@ def tiled_machines(**fixed: Any) -> st.SearchStrategy[AnyMachine]:
         winograd_machines(**_known(WinogradMachine, fixed)),
         cell_machines(**_known(CellsMachine, fixed)),
     )
+
+
+def choosing_machines() -> st.SearchStrategy[AnyMachine]:
+    """Tiled machines of both kinds whose lanes choose their operands, sum several filters, or transform."""
+    return st.one_of(tiled_spatial_machines(choosing=True), winograd_machines(choosing=True))
 
 
 def machines(**fixed: Any) -> st.SearchStrategy[AnyMachine]:

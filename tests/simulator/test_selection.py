@@ -16,11 +16,12 @@ from accelsim.simulator.run import run
 from accelsim.simulator.tiles.schedule import tiled_schedule
 from accelsim.simulator.tiles.selection import serve, served
 from accelsim.simulator.tiles.tiling import Tiling
+from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork, layer_works
 from tests.small_dual import ROOT
 
-from .random_layers import layer, layers, spatial, winograd
-from .random_machines import tiled_spatial_machines, winograd_machines
+from .random_layers import changed, layer, layers, spatial, winograd
+from .random_machines import choosing_machines
 
 
 def walk(streams: list[list[int]], banks: int) -> tuple[int, int]:
@@ -134,13 +135,29 @@ def test_the_lanes_take_what_is_counted_window_by_window(
 
 
 @settings(max_examples=40, deadline=None)
-@given(layers(), st.one_of(tiled_spatial_machines(), winograd_machines()))
+@given(layers(), choosing_machines())
 def test_waiting_and_useful_slots_are_never_more_than_the_lanes_have(work, machine):
     schedule = machine.schedule(work)
     assert schedule.waiting_slots >= -1e-6
     assert schedule.useful_slots <= schedule.compute_cycles.sum() * machine.lanes + 1e-6
     assert set(schedule.actions) <= set(prices(machine))
     assert all(area.mm2 >= 0 for area in areas(machine).values())
+
+
+@settings(max_examples=40, deadline=None)
+@given(layers(), choosing_machines())
+def test_both_engines_agree_on_them(work, machine):
+    by_event, by_fast = (run([work], machine, engine=engine).total["cycles"] for engine in ("event", "fast"))
+    assert by_event == by_fast
+
+
+@settings(max_examples=40, deadline=None)
+@given(layers(), choosing_machines(), st.floats(0.2, 4))
+def test_more_bandwidth_never_costs_them_cycles(work, machine, more):
+    schedule = machine.schedule(work)
+    faster = changed(machine, dram__bandwidth_gbs=machine.dram.timing.bandwidth_gbs * (1 + more))
+    now = pipeline_cycles(durations(schedule, machine))
+    assert pipeline_cycles(durations(schedule, faster)) <= now
 
 
 def test_more_banks_take_fewer_cycles_on_the_shipped_model():
