@@ -159,12 +159,12 @@ def pass_times(
 
 def whole_cycles(words: Words, word_bits: int, bus_bits: int) -> Words:
     """Cycles that a bus is taken, as a pass waits for them."""
-    return np.asarray(-(-words * word_bits // bus_bits))
+    return np.asarray(-(-words * word_bits // bus_bits), np.int64)
 
 
 def mean_cycles(words: Words, word_bits: int, bus_bits: int) -> Words:
     """The same of a share of a pass, so that the shares sum to it."""
-    return np.asarray(words * word_bits / bus_bits)
+    return np.asarray(words * word_bits / bus_bits, np.float64)
 
 
 def sets_of(kernel_rows: int, e: int, rows: int, cols: int) -> tuple[int, int]:

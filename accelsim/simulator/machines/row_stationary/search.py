@@ -60,7 +60,7 @@ def worth_scoring(work: LayerWork, machine: RowStationaryDescription) -> Candida
         raise InputError(f"{machine.name}: {min(shortages).what}")
     if count <= AT_ONCE:
         return found
-    return found.some(passes=fits.any(axis=1), image_tiles=fits.any(axis=0))
+    return found.some(passes=np.asarray(fits.any(axis=1)), image_tiles=np.asarray(fits.any(axis=0)))
 
 
 def score_mapping(work: LayerWork, machine: RowStationaryDescription, mapping: PassMapping) -> float:

@@ -52,10 +52,10 @@ class LayerSums:
         if machine.objective == "cycles":
             return np.asarray(cycles)
         table = prices(machine)
-        energy = work.dense_macs * (table["mac"].pj + mac_register_bits(machine) * table["register_bit"].pj)
-        energy = energy + static_mw(machine) * cycles * machine.ns_per_cycle
+        mac_pj = table["mac"].pj + mac_register_bits(machine) * table["register_bit"].pj
+        energy = np.asarray(work.dense_macs * mac_pj + static_mw(machine) * cycles * machine.ns_per_cycle)
         for name, bits in self.actions.items():
-            energy = energy + bits * table[name].pj
+            energy = np.asarray(energy + bits * table[name].pj)
         return np.asarray(energy * cycles if machine.objective == "edp" else energy, np.float64)
 
 
