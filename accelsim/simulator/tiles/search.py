@@ -209,10 +209,11 @@ class _Search:
         all_tiles = candidates.positions.all_tiles
         if self.mode.transforms:
             transform = all_tiles * work.in_channels * units.phases / units.input_rate
-            cycles.append((transform + TRANSFORM_STEP_CYCLES * candidates.in_loads) * self.loads.of_inputs)
+            in_steps = TRANSFORM_STEP_CYCLES * candidates.in_loads
+            cycles.append(np.asarray((transform + in_steps) * self.loads.of_inputs))
         if self.mode.inverts:
             inverse = all_tiles * work.out_channels * units.phases / units.inverse_rate
-            cycles.append(inverse + TRANSFORM_STEP_CYCLES * candidates.out_loads)
+            cycles.append(np.asarray(inverse + TRANSFORM_STEP_CYCLES * candidates.out_loads))
         return tuple(cycles)
 
     def _actions(self, block: _Block) -> ActionCounts:
