@@ -40,8 +40,8 @@ FIRST = {"spatial": "spatial-16x16", "winograd": "winograd-16x16"}
 HEAD = """# What each choice of architecture brings
 
 Written by `python -m experiments.waterfall`. 256 lanes, 192 KB, LPDDR4-3200, 800 MHz on both sides; each row adds its
-choice to those above, on either machine; tilings by energy x delay. Below 1 the Winograd machine takes less. Feature maps go through DRAM after
-every layer, so the ratio with DRAM leans to 1.
+choice to those above, on either machine, rows beside it alone; tilings by energy x delay. Below 1 the Winograd machine
+takes less. Feature maps go through DRAM after every layer, so the ratio with DRAM leans to 1.
 """
 
 
@@ -198,8 +198,14 @@ def main() -> None:
     """Measure the networks that are asked for, and write page and plot of all that is stored."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", choices=[*NETWORKS, []], default=list(NETWORKS))
+    parser.add_argument("--page", action="store_true", help="measure nothing, write page and plot of what is stored")
+    arguments = parser.parse_args()
     found = json.loads(STORED.read_text()) if STORED.exists() else {}
-    for network in parser.parse_args().networks:
+    if arguments.page:
+        write_text(PAGE, page(found))
+        plot(found)
+        return
+    for network in arguments.networks:
         measured = {case: measure(works, case == "dense") for case, works in cases(network).items()}
         found[network] = measured
         write_text(STORED, json.dumps(found, indent=1) + "\n")
