@@ -36,6 +36,7 @@ from accelsim.dual.file import CompressedNetwork, decode_dual, encode_dual, with
 from accelsim.dual.manifest import weight_names
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
+from accelsim.faults import nearest
 from accelsim.files import CARD as CARD_FILE
 from accelsim.files import SAFETENSORS, read_bytes, read_text, write_bytes
 from accelsim.network.graph import Graph, Network
@@ -258,10 +259,13 @@ def _cells(task: _Task, theta: float) -> tuple[float, dict[str, float]]:
     """D, and D of the arrays that have their own.  theta: theta_SD.
 
     Where the recipe says nothing, D follows from the weights; that of an array without weights
-    makes no difference.
+    makes no difference.  Raises ValueError if the recipe names an array that the network has not.
     """
     recipe = task.recipe
     names = weight_names(task.network.graph)
+    for name in recipe.cells:
+        if name not in names:
+            raise ValueError(f"recipe, key cells: no weights {name[:60]!r}{nearest(name, names)}")
     cell = recipe.cell or theta or 1.0
     cells = dict(recipe.cells)
     for name, relative in _relative_cells(task, theta).items():
