@@ -121,11 +121,13 @@ def refit(
     find: Callable[[str, Moments], Array],
     positions: int,
     seed: int = 0,
+    watch: Callable[[str, Mapping[str, Array]], None] | None = None,
 ) -> dict[str, Array]:
     """``start`` with the weights of these layers found anew, one layer after another, biases with them.
 
     find: the weights (taps, C, K) of a layer, by its name and the moments of X, its inputs from the layers found before
     it, and Y, what it should make of them for the network to give what it did.  images: as ``reconstruct``.
+    watch: called with each layer's name and new arrays, by their names.
     """
     graph, arrays = network.graph, {name: array.copy() for name, array in start.items()}
     last = {source: i for i, node in enumerate(graph.nodes) for source in node.inputs}
@@ -139,9 +141,12 @@ def refit(
             moments = moments_of(node, sparse[node.inputs[0]], target, positions, seed)
             found = find(node.name, moments)
             w = arrays[f"{node.name}.weight"]
-            arrays[f"{node.name}.weight"] = np.ascontiguousarray(found.transpose(2, 1, 0)).reshape(w.shape)
+            new = {f"{node.name}.weight": np.ascontiguousarray(found.transpose(2, 1, 0)).reshape(w.shape)}
             if f"{node.name}.bias" in arrays:
-                arrays[f"{node.name}.bias"] = moments.y - found.reshape(-1, len(w)).T @ moments.x
+                new[f"{node.name}.bias"] = moments.y - found.reshape(-1, len(w)).T @ moments.x
+            arrays |= new
+            if watch is not None:
+                watch(node.name, new)
         advance(node, arrays, sparse)
         for source in set(node.inputs):
             if last[source] == i:
