@@ -142,8 +142,11 @@ def _factor(A: Floats) -> Floats:
 
     Raises ValueError if A is not positive definite.
     """
-    factor = linalg.lapack.spotrf if A.dtype == np.float32 else linalg.lapack.dpotrf
-    U, fault = factor(A.T, lower=0, clean=0)
+    fault = 1
+    if A.dtype == np.float32:
+        U, fault = linalg.lapack.spotrf(A.T, lower=0, clean=0)
+    if fault:  # inputs much alike: float32 loses the smallest pivots
+        U, fault = linalg.lapack.dpotrf(A.T.astype(np.float64), lower=0, clean=0)
     if fault:
         raise ValueError("the moments of a layer's inputs are not positive definite")
     return np.asarray(U.T)

@@ -35,6 +35,7 @@ from accelsim.sparsity.whole_filters import whole_bases, whole_with_zeros
 EXACT = 1e-3
 POSITIONS = 300  # of each image
 DAMPING = 1e-3  # times the mean square of the inputs
+LOST = 1e-5  # of the squares of means: what float32 loses as they are taken off
 CHANNELS = 32  # solved at a time, at most
 MATRICES = 1 << 26  # entries of the matrices of those, at most
 # Of each layer that Winograd serves: where W is zero, and kron (vec(W) = kron vec(w)).
@@ -118,7 +119,7 @@ def whole_weights(moments: Moments, w: Array, cell: float, bases: Floats, price:
     K, C, taps = w.shape
     H = _channels_first(moments.H, C, taps)
     H = _channels_first(H.T, C, taps)
-    damping = np.float32(DAMPING * np.diagonal(H).mean() + 1e-12)
+    damping = np.float32(DAMPING * np.diagonal(H).mean() + LOST * np.mean(moments.x**2) + 1e-12)
     H[np.diag_indices_from(H)] += damping
     B = _channels_first(moments.B, C, taps) + damping * w.reshape(K, -1).T
     step = np.float32(cell)
