@@ -43,6 +43,7 @@ from accelsim.network.graph import Graph, Network
 from accelsim.network.onnx import read_onnx
 from accelsim.network.weights import load_network
 from accelsim.sparsity.joint import JointRegularizer
+from accelsim.sparsity.reconstruction import is_refitted
 from accelsim.training.checkpoint import CARD, MODEL, STATE, relative_cells
 from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import top1
@@ -161,7 +162,8 @@ def _rounded(task: _Task, quantized: Quantized, resume: bool) -> CompressedNetwo
     zeros: Zeros = {}
     if recipe.hold:
         zeros = zeros_of_filters(task.network, task.tiles, task.winograd, quantized.quantizer)
-        quantized = with_zeros(quantized, task.network, zeros)
+        alone = {layer: own for layer, own in zeros.items() if recipe.fit is None or not _is_fitted(task, layer)}
+        quantized = with_zeros(quantized, task.network, alone)
     if recipe.fit is not None:
         quantized = _fitted(task, quantized, zeros, resume)
     theta_wd = winograd_threshold(quantized.network, task.tiles, task.winograd)
@@ -206,6 +208,10 @@ def _fitted(task: _Task, quantized: Quantized, zeros: Zeros, resume: bool) -> Qu
 
     images = task.images.drawn(recipe.fit)
     return fitted(quantized, task.network, zeros, images, recipe.bit_price, arrays, watch)
+
+
+def _is_fitted(task: _Task, layer: str) -> bool:
+    return is_refitted(task.network.graph.node(layer))
 
 
 class _Images:
