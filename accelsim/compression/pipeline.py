@@ -30,7 +30,7 @@ from accelsim.compression.quantize import (
 )
 from accelsim.compression.ratedistortion import Trial, search_cells
 from accelsim.compression.recipe import CompressionRecipe
-from accelsim.compression.rounding import EXACT, Zeros, fitted, with_zeros, zeros_of_filters
+from accelsim.compression.rounding import EXACT, Rounded, Zeros, fitted, with_zeros, zeros_of_filters
 from accelsim.compression.stage import Stage
 from accelsim.dual.deploy import winograd_model
 from accelsim.dual.file import CompressedNetwork, decode_dual, encode_dual, with_accuracy
@@ -197,7 +197,7 @@ def _fitted(task: _Task, quantized: Quantized, zeros: Zeros, resume: bool) -> Qu
     if done:
         task.say(f"going on after {done} of {len(quantized.indices)} layers")
 
-    def watch(layer: str, found: Mapping[str, Array]) -> None:
+    def add(layer: str, found: Mapping[str, Array]) -> None:
         nonlocal arrays, done, started
         arrays = {**arrays, **found}
         done += 1
@@ -207,7 +207,7 @@ def _fitted(task: _Task, quantized: Quantized, zeros: Zeros, resume: bool) -> Qu
         started = time.perf_counter()
 
     images = task.images.drawn(recipe.fit)
-    return fitted(quantized, task.network, zeros, images, recipe.bit_price, arrays, watch)
+    return fitted(quantized, task.network, zeros, images, recipe.bit_price, Rounded(arrays, add))
 
 
 def _is_fitted(task: _Task, layer: str) -> bool:

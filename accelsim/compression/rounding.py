@@ -17,7 +17,7 @@ up.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from accelsim.compression.quantize import Quantized, winograd_threshold
 from accelsim.dual.quantizer import Quantizer, plain_codebook
 from accelsim.network.graph import Network
 from accelsim.sparsity.joint import JointRegularizer
-from accelsim.sparsity.reconstruction import Moments, refit
+from accelsim.sparsity.reconstruction import Moments, Sample, bias_of, refit
 from accelsim.sparsity.whole_filters import whole_bases, whole_with_zeros
 
 # Of a cell: exact zeros of W are sums of float32 numbers; the least W of F(2, 5) or F(4, 3) is 1/576.
@@ -67,23 +67,30 @@ def with_zeros(quantized: Quantized, network: Network, zeros: Zeros) -> Quantize
     return _with_indices(quantized, indices)
 
 
+@dataclass(frozen=True)
+class Rounded:
+    """Layers that are rounded already, and what is called after each further one."""
+
+    arrays: Mapping[str, Array] = field(default_factory=dict)  # indices and bias, by array name
+    add: Callable[[str, Mapping[str, Array]], None] = lambda *_: None  # with a layer's name and arrays
+
+
 def fitted(
     quantized: Quantized,
     network: Network,
     zeros: Zeros,
     images: Array,
     price: float = 0.0,
-    known: Mapping[str, Array] | None = None,
-    watch: Callable[[str, Mapping[str, Array]], None] | None = None,
+    rounded: Rounded | None = None,
 ) -> Quantized:
     """``quantized``, but rounded anew so that each layer gives what it gave before;
     biases take up the mean error.
 
     network: before quantization.  images: (N, H, W, C) float32, preprocessed.  price:
-    as for ``nearest_point``.  known: indices and bias, by array name, of layers rounded before.
-    watch: called with a layer's name and such arrays of it.  Layers with groups stay as they are.
+    as for ``lattice.nearest_point``.  Layers with groups stay as they are.
     """
-    known = known or {}
+    rounded = rounded or Rounded()
+    known = rounded.arrays
     indices = {name: np.asarray(known.get(name, n)) for name, n in quantized.indices.items()}
     whole = Quantizer(quantized.quantizer.cells, np.zeros(0))
     layers = [name.removesuffix(".weight") for name in indices if name not in known]
@@ -99,14 +106,12 @@ def fitted(
         bases = bases.reshape(K, C, *bases.shape[1:])
         n = whole_weights(moments, w.reshape(K, C, -1), whole.cells[name], bases, price)
         indices[name] = n.reshape(w.shape)
-        return whole.decode(name, n).transpose(2, 1, 0)
+        found = whole.decode(name, n).transpose(2, 1, 0)
+        bias = {f"{layer}.bias": bias_of(moments, found)} if f"{layer}.bias" in start else {}
+        rounded.add(layer, {name: indices[name], **bias})
+        return found
 
-    def found(layer: str, arrays: Mapping[str, Array]) -> None:
-        if watch is not None:
-            name = f"{layer}.weight"
-            watch(layer, {**arrays, name: indices[name]})
-
-    arrays = refit(network, start, images, layers, find, POSITIONS, watch=found)
+    arrays = refit(network, start, images, layers, find, Sample(POSITIONS))
     return _with_indices(replace(quantized, network=Network(network.graph, arrays)), indices)
 
 
@@ -114,7 +119,7 @@ def whole_weights(moments: Moments, w: Array, cell: float, bases: Floats, price:
     """Indices of a layer's weights: (K, C, taps) int32.
 
     moments: rows of X are (taps x channels).  w: (K, C, taps) before.  bases: (K, C, taps, taps) of
-    each 2-D filter.  price: as for ``nearest_point``.
+    each 2-D filter.  price: as for ``lattice.nearest_point``.
     """
     K, C, taps = w.shape
     H = _channels_first(moments.H, C, taps)
