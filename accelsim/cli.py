@@ -334,7 +334,7 @@ def compress(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A run's folder, or a .safetensors file.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="MODEL.dual", help="The file to write.")],
     recipe: Annotated[Path | None, typer.Option("--recipe", metavar="RECIPE.yaml", help="Cell size, data, ...")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted fine-tuning.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted compression.")] = False,
     json: Json = False,
 ) -> None:
     """Prune, quantize and code a trained network into one file for both kinds of machine."""
