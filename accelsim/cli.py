@@ -60,6 +60,18 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change the machine, such as pe_array.rows=32.  Repeatable."),
 ]
+InputShape = Annotated[
+    str | None, typer.Option(metavar="C,H,W", help="The input's size, where an ONNX file leaves it open.")
+]
+KeepUnknown = Annotated[
+    bool, typer.Option("--keep-unknown", help="Cost operators that are not known as traffic, and say so.")
+]
+Mean = Annotated[str | None, typer.Option(metavar="M,M,M", help="Means that are taken from pixels, RGB or one.")]
+Std = Annotated[str | None, typer.Option(metavar="S,S,S", help="What pixels are then divided by.")]
+Bgr = Annotated[bool, typer.Option("--bgr", help="Pixels go in as blue, green, red.")]
+Pixels = Annotated[
+    str | None, typer.Option("--range", metavar="0:1|0:255|-1:1", help="What 0..255 becomes first; default 0:1.")
+]
 MAX_TILE = 16  # as in a .dual file
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Sensitivity = Annotated[
@@ -249,11 +261,33 @@ def import_(
     network: Annotated[
         str | None, typer.Option(metavar="NAME", help="The network that a weight file belongs to, by the zoo's name.")
     ] = None,
+    input_shape: InputShape = None,
+    keep_unknown: KeepUnknown = False,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="What the network is called from now on.")] = None,
+    mean: Mean = None,
+    std: Std = None,
+    bgr: Bgr = False,
+    pixels: Pixels = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="FILE|DIR", help="Pictures to measure on how many activations are zero.")
+    ] = None,
 ) -> None:
     """Take over another tool's file: a network as a .dual file of 8-bit weights, weights, or a table of layers."""
-    from accelsim.compression.importing import import_file
+    from accelsim.compression.importing import Wishes, import_file, numbers, sizes
 
-    say(import_file(source, output, network))
+    wishes = Wishes(
+        network=network,
+        input_shape=sizes("--input-shape", input_shape),
+        keep_unknown=keep_unknown,
+        name=name,
+        mean=numbers("--mean", mean),
+        std=numbers("--std", std),
+        bgr=bgr,
+        range=pixels,
+        images=images,
+    )
+    for line in import_file(source, output, wishes):
+        say(line)
 
 
 @app.command()

@@ -426,7 +426,8 @@ def _table_work(table: LayerTable, i: int, batch: int, draw: bool = True) -> Lay
         out_width=out_width,
         kernel=layer.kernel,
         stride=layer.strides,
-        padding=(layer.padding, layer.padding),
+        padding=layer.paddings,
+        dilation=(layer.dilation, layer.dilation),
         groups=layer.groups,
         input_density=np.full(layer.in_channels, layer.activation_density, np.float32),
         output_density=next_layer.activation_density,
@@ -441,7 +442,7 @@ def _table_work(table: LayerTable, i: int, batch: int, draw: bool = True) -> Lay
     parts = min(len(weights), 1 + weights.size // DRAWN_AT_ONCE) if layer.weight_density < 1 else 0
     for filters in np.array_split(weights, parts) if parts else ():
         filters[rng.random(filters.shape, np.float32) >= layer.weight_density] = 0
-    winograd = layer.kind == "conv" and layer.strides == (1, 1) and min(layer.kernel) >= 2
+    winograd = layer.kind == "conv" and layer.strides == (1, 1) and layer.dilation == 1 and min(layer.kernel) >= 2
     return make(
         weights=weights,
         winograd_threshold=0.0 if winograd else None,

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from accelsim.network.layers import Layer, Shape, Size
+from accelsim.network.layers import Layer
+from accelsim.network.record import Shape, Size
 
 INPUT = "input"  # the name by which nodes refer to the network's input
 

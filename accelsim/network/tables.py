@@ -29,9 +29,11 @@ COLUMNS = (
     *("name", "kind", "in_channels", "out_channels", "height", "width", "kernel_h", "kernel_w"),
     *("stride", "padding", "groups", "weight_density", "activation_density"),
 )
-MORE_COLUMNS = ("stride_w", "batch")  # the stride across, where it is another than down; images that go in together
+# Stride and padding across, where they are others than down; steps between a kernel's taps; images that go in together.
+MORE_COLUMNS = ("stride_w", "padding_w", "dilation", "batch")
+USUAL = (None, None, 1, 1)  # what they are where the column is not there
 DEFAULTS = {"stride": "1", "padding": "0", "groups": "1", "weight_density": "1", "activation_density": "1"}
-DEFAULTS |= {"stride_w": "", "batch": "1"}
+DEFAULTS |= {"stride_w": "", "padding_w": "", "dilation": "1", "batch": "1"}
 MAX_LAYERS, MAX_SIZE, SHOWN_FAULTS = 10_000, 1 << 20, 5
 MAX_ELEMENTS = 1 << 36  # of an input or an output, a batch together: 64 GB of 8-bit values
 MAX_DIGITS = 9  # of either number of a sparsity N:M
@@ -46,8 +48,8 @@ class TableLayer:
     """One row: a layer's shape, and the share of its weights and of its inputs that are not zero.
 
     kind: conv, linear, pool, add or other.  height H, width W of the input without padding; a linear layer has
-    H = W = 1.  kernel (R, S); padding is the same in both directions, and stride, too, unless stride_w is another
-    across.  batch: images in one go, times those of the run.
+    H = W = 1.  kernel (R, S); padding and stride are the same in both directions, unless padding_w and stride_w are
+    others across.  batch: images in one go, times those of the run.
     """
 
     name: str
@@ -63,6 +65,8 @@ class TableLayer:
     weight_density: float = 1.0
     activation_density: float = 1.0
     stride_w: int | None = None
+    padding_w: int | None = None
+    dilation: int = 1
     batch: int = 1
 
     @property
@@ -71,12 +75,20 @@ class TableLayer:
         return self.stride, self.stride if self.stride_w is None else self.stride_w
 
     @property
+    def paddings(self) -> tuple[int, int]:
+        """Down and across."""
+        return self.padding, self.padding if self.padding_w is None else self.padding_w
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Rows and columns that the kernel's taps span."""
+        return (self.kernel[0] - 1) * self.dilation + 1, (self.kernel[1] - 1) * self.dilation + 1
+
+    @property
     def output_size(self) -> tuple[int, int]:
         """Height P and width Q of the output, rounded down."""
-        P, Q = (
-            (size + 2 * self.padding - k) // stride + 1
-            for size, k, stride in zip((self.height, self.width), self.kernel, self.strides, strict=True)
-        )
+        sizes = zip((self.height, self.width), self.paddings, self.reach, self.strides, strict=True)
+        P, Q = ((size + 2 * padding - span) // stride + 1 for size, padding, span, stride in sizes)
         return P, Q
 
 
@@ -139,7 +151,7 @@ def table_text(layers: Sequence[TableLayer]) -> str:
     rows = csv.writer(text, lineterminator="\n")
     more = [
         column
-        for column, usual in zip(MORE_COLUMNS, (None, 1), strict=True)
+        for column, usual in zip(MORE_COLUMNS, USUAL, strict=True)
         if any(getattr(layer, column) != usual for layer in layers)
     ]
     rows.writerow([*COLUMNS, *more])
@@ -284,6 +296,8 @@ def _network(row: _Row) -> TableLayer:
         weight_density=row.share("weight_density"),
         activation_density=row.share("activation_density"),
         stride_w=row.integer("stride_w") if row.cells.get("stride_w") else None,
+        padding_w=row.integer("padding_w", least=0) if row.cells.get("padding_w") else None,
+        dilation=row.integer("dilation"),
         batch=row.integer("batch"),
     )
 
@@ -340,8 +354,8 @@ def _batch(row: _Row) -> int:
 
 def _check(layer: TableLayer, row: _Row) -> None:
     """What no single cell can say."""
-    padded = [size + 2 * layer.padding for size in (layer.height, layer.width)]
-    for column, size, k in zip(("kernel_h", "kernel_w"), padded, layer.kernel, strict=True):
+    padded = [size + 2 * p for size, p in zip((layer.height, layer.width), layer.paddings, strict=True)]
+    for column, size, k in zip(("kernel_h", "kernel_w"), padded, layer.reach, strict=True):
         if k > size:
             row.fault(column, f"{k} is larger than the padded image, {size}")
     P, Q = layer.output_size

@@ -18,11 +18,11 @@ Sizes = Annotated[tuple[Size, ...], Field(max_length=16)]
 MAX_ELEMENTS = 1 << 31  # of one image's tensor
 MAX_INDICES = 1 << 16
 
-Function = Literal[
-    *("sigmoid", "tanh", "hard_sigmoid", "hard_swish", "silu", "gelu", "gelu_tanh", "mish", "leaky_relu", "elu"),
-    *("softplus", "softsign", "exp", "log", "sqrt", "reciprocal", "abs", "erf", "floor", "ceil", "round", "sin", "cos"),
-    *("linear", "power"),
-]
+Function = (
+    Literal["sigmoid", "tanh", "hard_sigmoid", "hard_swish", "silu", "gelu", "gelu_tanh", "mish", "leaky_relu", "elu"]
+    | Literal["softplus", "softsign", "exp", "log", "sqrt", "reciprocal", "abs", "erf", "floor", "ceil", "round"]
+    | Literal["sin", "cos", "linear", "power"]
+)
 
 
 class Pointwise(LayerRecord):

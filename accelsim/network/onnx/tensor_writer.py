@@ -54,7 +54,13 @@ PLAIN = {
     "cos": "Cos",
 }
 COMBINATIONS = {
-    "add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "max": "Max", "min": "Min", "pow": "Pow",
+    "add": "Add",
+    "sub": "Sub",
+    "mul": "Mul",
+    "div": "Div",
+    "max": "Max",
+    "min": "Min",
+    "pow": "Pow",
     "prelu": "PRelu",
 }
 REDUCTIONS = {"mean": "ReduceMean", "max": "ReduceMax", "min": "ReduceMin", "l1": "ReduceL1", "l2": "ReduceL2"}
