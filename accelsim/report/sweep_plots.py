@@ -19,7 +19,8 @@ from accelsim.explore.breakeven import break_even
 from accelsim.explore.pareto import front
 from accelsim.explore.sweep import Sweep
 from accelsim.names import in_plot
-from accelsim.report.plots import COLOURS, MARKERS, ROOF_COLOUR, render, style
+from accelsim.report.palette import COLOURS
+from accelsim.report.plots import MARKERS, ROOF_COLOUR, render, style
 
 MAX_LINES = 250  # of parallel coordinates
 CLOUD_DPI = 90  # of points drawn as pixels in SVG files

@@ -10,8 +10,9 @@ from accelsim.explore.answers import variant_axes
 from accelsim.explore.breakeven import best_tiles
 from accelsim.explore.sweep import Sweep
 from accelsim.explore.table import to_csv
+from accelsim.names import visible
 from accelsim.report.html import document, escape, inline, table_of
-from accelsim.report.sweep_plots import break_even_table, label, sweep_plots, varied
+from accelsim.report.sweep_plots import break_even_table, families, label, sweep_plots, varied
 from accelsim.report.write import write_files
 
 FRONT_ROWS, FAULT_ROWS = 40, 10
@@ -64,7 +65,7 @@ def page(sweep: Sweep, plots: dict[str, bytes]) -> str:
         elif name == "break_even":
             parts += _codesign(sweep)
     parts += _faults(sweep)
-    return document(title, parts)
+    return document(title, parts, {"groups": [visible(name) for name in families(sweep)]})
 
 
 def _answers(sweep: Sweep) -> list[str]:
