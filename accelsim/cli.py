@@ -338,6 +338,65 @@ def compress(
         print_json(summary(model, output))
 
 
+@app.command(epilog="Example: accelsim sparsify net.onnx --images pictures --ratio 20 --cost-reduction 4 -o net.dual")
+def sparsify(
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL", help=".onnx, .safetensors, .npz or .dual", show_default=False),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="MODEL.dual", help="The file to write.")],
+    images: Annotated[
+        Path | None, typer.Option(metavar="FILE|DIR", help="Pictures, from 50 to a few hundred; no labels are needed.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="LABELS.csv", help="Columns file and label, to state top-1, too.")
+    ] = None,
+    ratio: Annotated[float | None, typer.Option(metavar="R", help="Float32 size over the file's, at least.")] = None,
+    cost_reduction: Annotated[
+        float | None, typer.Option(metavar="C", help="Dense MACs over multiplies in the Winograd domain, at least.")
+    ] = None,
+    tile: Annotated[int, typer.Option(metavar="M", help="m of F(m, r) on Winograd machines.")] = 2,
+    curve: Annotated[bool, typer.Option("--curve", help="Other budgets, too: MODEL.curve.csv.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    network: Annotated[str | None, typer.Option(metavar="NAME", help="A weight file's network, of the zoo.")] = None,
+    input_shape: InputShape = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="What the network is called from now on.")] = None,
+    mean: Mean = None,
+    std: Std = None,
+    bgr: Bgr = False,
+    pixels: Pixels = None,
+    json: Json = False,
+) -> None:
+    """Make a trained network small and sparse in both domains, from some pictures, without training."""
+    from accelsim.compression.importing import Wishes, numbers, sizes
+    from accelsim.compression.sparsified import Asked, sparsify_file, summary
+    from accelsim.report.terminal import console, show_sparsified
+
+    wishes = Wishes(
+        network=network,
+        input_shape=sizes("--input-shape", input_shape),
+        name=name,
+        mean=numbers("--mean", mean),
+        std=numbers("--std", std),
+        bgr=bgr,
+        range=pixels,
+    )
+    asked = Asked(
+        ratio=ratio,
+        cost_reduction=cost_reduction,
+        tile=tile,
+        images=images,
+        labels=labels,
+        curve=curve,
+        resume=resume,
+    )
+    points = sparsify_file(model, output, wishes, asked, say)
+    if json:
+        print_json(summary(points, output))
+    else:
+        show_sparsified(console(), summary(points, output))
+
+
 @app.command("import", epilog="Example: accelsim import model.onnx -o model.dual")
 def import_(
     source: Annotated[

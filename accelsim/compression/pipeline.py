@@ -45,8 +45,8 @@ from accelsim.sparsity.joint import JointRegularizer
 from accelsim.training.checkpoint import CARD, MODEL, STATE, load_state, relative_cells, save_state
 from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import top1
+from accelsim.training.networks import find_network, with_weights
 from accelsim.training.psnr import psnr_by_set
-from accelsim.training.run import find_network
 from accelsim.training.superresolution import Photographs, photographs, training_patches
 from accelsim.training.winograd_op import winograd_operations
 
@@ -119,8 +119,10 @@ def _task(checkpoint: Path, out: Path, recipe: CompressionRecipe, say: Say) -> _
     winograd = _target(recipe.winograd, notes, "sparsity_wd", checkpoint)
     reference: Network | None = None
     if recipe.reference is not None:
-        dense = find_network(recipe.reference.network, "reference.network")
-        reference = load_network(dense, resolve(recipe.reference.weights))
+        named = recipe.reference
+        dense = find_network(named.network, "reference.network")
+        weights = None if named.weights is None else resolve(named.weights)
+        reference = with_weights(dense, named.network, weights, "reference.network")
     return _Task(
         recipe=recipe,
         network=network,

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from accelsim.faults import validated
 from accelsim.files import COMPRESSION_RECIPE
 from accelsim.settings import Positive, Section, Seed, Threads, read_settings
+from accelsim.training.networks import beside_in
 from accelsim.training.recipe import Data
 
 BelowOne = Annotated[float, Field(ge=0, lt=1)]  # a sparsity, a learning rate
@@ -20,10 +21,10 @@ class Reference(Section):
     """The dense network: what accuracy is compared with, and the teacher of fine-tuning."""
 
     network: str
-    """The network's name in the zoo."""
+    """The network: a name of the zoo, or an .onnx or .dual file, whose path starts at the recipe's folder."""
 
-    weights: str
-    """The weights of that network, a path as in ``Data``."""
+    weights: str | None = None
+    """The weights of that network, a path as in ``Data``; by default those of its own file."""
 
 
 class TuningSettings(Section):
@@ -71,7 +72,7 @@ class CompressionRecipe(Section):
     """How to compress one checkpoint."""
 
     network: str | None = None
-    """The zoo's name of a bare weight file's network; other checkpoints say it themselves."""
+    """The network of a bare weight file, as in ``reference``; other checkpoints say it themselves."""
 
     cell: Positive | None = None
     """D, the cell size; by default theta_SD."""
@@ -157,4 +158,7 @@ class CompressionRecipe(Section):
 
 def load_compression_recipe(path: Path) -> CompressionRecipe:
     """The recipe in a YAML file.  Raises InputError that names every fault."""
-    return validated(path, CompressionRecipe, read_settings(path, COMPRESSION_RECIPE))
+    recipe = beside_in(validated(path, CompressionRecipe, read_settings(path, COMPRESSION_RECIPE)), path)
+    if recipe.reference is None:
+        return recipe
+    return recipe.model_copy(update={"reference": beside_in(recipe.reference, path)})
