@@ -45,7 +45,7 @@ from accelsim.sparsity.joint import JointRegularizer
 from accelsim.training.checkpoint import CARD, MODEL, STATE, load_state, relative_cells, save_state
 from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import top1
-from accelsim.training.networks import find_network, with_weights
+from accelsim.training.networks import find_network, is_file, with_weights
 from accelsim.training.psnr import psnr_by_set
 from accelsim.training.superresolution import Photographs, photographs, training_patches
 from accelsim.training.winograd_op import winograd_operations
@@ -230,8 +230,9 @@ def load_checkpoint(checkpoint: Path, recipe: CompressionRecipe) -> tuple[Networ
     if weights.name == MODEL and card.exists():
         try:
             notes = json.loads(read_text(card, CARD_FILE))
-            name = recipe.network or str(notes["network"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            trained = str(notes.get("recipe", {}).get("network", ""))
+            name = recipe.network or (trained if is_file(trained) else str(notes["network"]))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{card}: not a checkpoint's card ({error})") from None

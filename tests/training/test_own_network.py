@@ -36,10 +36,10 @@ def test_training_starts_at_the_weights_of_the_file(here):
     card = train_recipe(recipe, here / "run")
     assert card["network"] == small_network().graph.name
     compress = here / "own" / "compress.yaml"
-    compress.write_text("network: net.onnx\nspatial: 0.5\nwinograd: 0.0\nreference: {network: net.onnx}\n" + DATA)
+    compress.write_text("spatial: 0.5\nwinograd: 0.0\nreference: {network: net.onnx}\n" + DATA)
     settings = load_compression_recipe(compress)
-    model = compress_checkpoint(here / "run" / "model.safetensors", here / "out.dual", settings)
-    assert model.accuracy["top1_reference"] == card["accuracy"]["unpruned"]
+    model = compress_checkpoint(here / "run", here / "out.dual", settings)
+    assert model.accuracy["top1_reference"] == pytest.approx(card["accuracy"]["unpruned"], abs=1e-3)
 
 
 def test_the_teacher_may_be_a_file(here):
