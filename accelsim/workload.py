@@ -46,7 +46,7 @@ from accelsim.network.layers import (
     PadImage,
     Relu,
 )
-from accelsim.network.tables import TableLayer, read_table
+from accelsim.network.tables import TableLayer, as_product, read_table
 from accelsim.network.tensors import (
     Combine,
     Expand,
@@ -418,7 +418,7 @@ def _table_work(table: LayerTable, i: int, batch: int, draw: bool = True) -> Lay
     Every layer draws from (seed, i) alone.  In the Winograd domain the layer is taken to be as sparse as in the spatial
     one, as joint training makes it: the largest entries of the transformed filters are kept.
     """
-    layer = table.layers[i]
+    layer = as_product(table.layers[i])
     next_layer = table.layers[min(i + 1, len(table.layers) - 1)]
     out_height, out_width = layer.output_size
     make = partial(
