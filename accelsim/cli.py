@@ -397,6 +397,51 @@ def sparsify(
         show_sparsified(console(), summary(points, output))
 
 
+@app.command(epilog="Example: accelsim explore net.onnx --images pictures -o out")
+def explore(
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL", help=".onnx, .safetensors, .npz or .dual", show_default=False),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The page and the files go there.")],
+    images: Annotated[
+        Path | None, typer.Option(metavar="FILE|DIR", help="Pictures, from 50 to a few hundred; no labels are needed.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="LABELS.csv", help="Columns file and label, to state top-1, too.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Take what DIR already holds.")] = False,
+    network: Annotated[str | None, typer.Option(metavar="NAME", help="A weight file's network, of the zoo.")] = None,
+    input_shape: InputShape = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="What the network is called from now on.")] = None,
+    mean: Mean = None,
+    std: Std = None,
+    bgr: Bgr = False,
+    pixels: Pixels = None,
+) -> None:
+    """Which machine for a network of your own, at which sparsity, and why: some files, pairs of machines, one page."""
+    from accelsim.compression.importing import Wishes, numbers, sizes
+    from accelsim.compression.sparsified import Asked
+    from accelsim.explore.own_network import explore_network, sentences
+    from accelsim.report.explored import write_exploration
+
+    wishes = Wishes(
+        network=network,
+        input_shape=sizes("--input-shape", input_shape),
+        name=name,
+        mean=numbers("--mean", mean),
+        std=numbers("--std", std),
+        bgr=bgr,
+        range=pixels,
+    )
+    asked = Asked(images=images, labels=labels, resume=resume)
+    found = explore_network(model, output, wishes, asked, say)
+    write_exploration(output, found[0].model.network.graph.name, found)
+    for sentence in sentences(found):
+        typer.echo(sentence)
+    say(f"report: {output / 'index.html'}")
+
+
 @app.command("import", epilog="Example: accelsim import model.onnx -o model.dual")
 def import_(
     source: Annotated[

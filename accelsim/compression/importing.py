@@ -15,7 +15,8 @@ from accelsim.arrays import Array
 from accelsim.compression.calibrate import input_density
 from accelsim.compression.eightbit import eight_bit
 from accelsim.compression.fold import fold_batch_norm
-from accelsim.dual.file import write_dual
+from accelsim.dual.file import decode_dual, encode_dual, write_dual
+from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
 from accelsim.files import write_text
 from accelsim.network import Graph, Network
@@ -97,6 +98,33 @@ def import_file(source: Path, out: Path, wishes: Wishes | None = None) -> list[s
     return [*lines, f"{out}: {name}, {model.parameters:,} parameters, {model.file_bytes:,} bytes"]
 
 
+def as_model(network: Network, name: str, images: Path | None = None) -> DualModel:
+    """A network at 8 bits a weight, as a ``.dual`` file of it would give it.
+
+    images: pictures to measure activation densities on.  Raises InputError if they or the name do not fit.
+    """
+    renamed = Network(_renamed(network.graph, name), network.arrays)
+    return decode_dual(eight_bit_file(renamed, images), name)
+
+
+def eight_bit_file(network: Network, images: Path | None = None) -> bytes:
+    """The ``.dual`` file of a network at 8 bits a weight.
+
+    images: pictures to measure activation densities on.  Raises InputError if they do not fit.
+    """
+    pictures = _pictures(network, Wishes(images=images))
+    notes = {"made": "taken over as it is: 8-bit weights, nothing pruned"}
+    return encode_dual(eight_bit(network, notes, pictures), "deflate")
+
+
+def _renamed(graph: Graph, name: str) -> Graph:
+    """The graph under another name.  Raises InputError if it is no name."""
+    try:  # what is copied has not been checked
+        return Graph.model_validate(graph.model_copy(update={"name": name}).model_dump())
+    except ValueError:
+        raise InputError(f"--name {name!r}: expected letters, digits, '.', '-', '/' and '_'") from None
+
+
 def _write_table(network: Network, images: Array | None, out: Path) -> str:
     density = {} if images is None else input_density(fold_batch_norm(network), images)
     layers = tabulate(network, density)
@@ -127,11 +155,7 @@ def read_network(source: Path, wishes: Wishes) -> tuple[Network, list[str]]:
     if wishes.says_preprocessing:
         graph = graph.model_copy(update={"preprocessing": preprocessing(wishes, graph.input_shape[2])})
     if wishes.name is not None:
-        graph = graph.model_copy(update={"name": wishes.name})
-    try:  # what is copied has not been checked
-        graph = Graph.model_validate(graph.model_dump())
-    except ValueError:
-        raise InputError(f"--name {wishes.name!r}: expected letters, digits, '.', '-', '/' and '_'") from None
+        graph = _renamed(graph, wishes.name)
     return Network(graph, network.arrays), lines
 
 

@@ -75,7 +75,7 @@ def sparsify_file(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Sa
     work = out.with_name(f"{out.name}.work")
     if work.exists() and not asked.resume:
         raise InputError(f"{work}: holds an interrupted run, expected --resume or no such folder")
-    network = _network(source, wishes, say)
+    network = network_of(source, wishes, say)
     pictures = read_pictures(network, asked, say)
     ratio, cost_reduction = asked.ratio, asked.cost_reduction
     if ratio is None and cost_reduction is None:
@@ -115,7 +115,8 @@ def _check(out: Path, asked: Asked) -> None:
         raise InputError(f"--labels {asked.labels}: expected --images with the pictures that it names")
 
 
-def _network(source: Path, wishes: Wishes, say: Say) -> Network:
+def network_of(source: Path, wishes: Wishes, say: Say) -> Network:
+    """The network of any file that has one; says what it does not know of it.  Raises InputError if it is not sound."""
     if source.suffix == ".dual":
         return read_dual(source).network
     if source.suffix not in (".onnx", ".safetensors", ".npz"):
