@@ -10,7 +10,8 @@ becomes a layer of one channel for each of its channels.  Layers of one name are
 A column that is none of these is refused; where the header names one of the first columns twice, the one at the wrong
 place is taken for a slip, as SCALE-Sim goes by the place alone.  A kernel of ``MANY_TAPS`` or more that spans all rows
 or all columns of its image is the matrix product that SCALE-Sim's users write that way: its taps become channels, so
-that machines can cut it.  Layers need not be connected to one another: a table is a list.
+that machines can cut it.  Layers need not be connected to one another: a table is a list, unless its column ``inputs``
+says which earlier layers each one reads.
 """
 
 import csv
@@ -27,6 +28,7 @@ from accelsim.csv_rows import csv_rows
 from accelsim.errors import InputError
 from accelsim.files import LAYER_TABLE, read_text
 from accelsim.names import cell, from_cell
+from accelsim.network.graph import INPUT
 
 Kind = Literal["conv", "linear", "pool", "add", "other"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -34,11 +36,12 @@ COLUMNS = (
     *("name", "kind", "in_channels", "out_channels", "height", "width", "kernel_h", "kernel_w"),
     *("stride", "padding", "groups", "weight_density", "activation_density"),
 )
-# Stride and padding across, where they are others than down; steps between a kernel's taps; images that go in together.
-MORE_COLUMNS = ("stride_w", "padding_w", "dilation", "batch")
-USUAL = (None, None, 1, 1)  # what they are where the column is not there
+# Stride and padding across, where they are others than down; steps between a kernel's taps; images that go in together;
+# earlier layers, or ``input``, that are read, with semicolons between them.
+MORE_COLUMNS = ("stride_w", "padding_w", "dilation", "batch", "inputs")
+USUAL = (None, None, 1, 1, None)  # what they are where the column is not there
 DEFAULTS = {"stride": "1", "padding": "0", "groups": "1", "weight_density": "1", "activation_density": "1"}
-DEFAULTS |= {"stride_w": "", "padding_w": "", "dilation": "1", "batch": "1"}
+DEFAULTS |= {"stride_w": "", "padding_w": "", "dilation": "1", "batch": "1", "inputs": ""}
 MAX_LAYERS, MAX_SIZE, SHOWN_FAULTS = 10_000, 1 << 20, 5
 MAX_ELEMENTS = 1 << 36  # of an input or an output, a batch together: 64 GB of 8-bit values
 MANY_TAPS = 1 << 12
@@ -55,7 +58,8 @@ class TableLayer:
 
     kind: conv, linear, pool, add or other.  height H, width W of the input without padding; a linear layer has
     H = W = 1.  kernel (R, S); padding and stride are the same in both directions, unless padding_w and stride_w are
-    others across.  batch: images in one go, times those of the run.
+    others across.  batch: images in one go, times those of the run.  inputs: names of the layers, or ``input``, whose
+    outputs it reads, one behind the other or added up; None where the table does not say.
     """
 
     name: str
@@ -74,6 +78,7 @@ class TableLayer:
     padding_w: int | None = None
     dilation: int = 1
     batch: int = 1
+    inputs: tuple[str, ...] | None = None
 
     @property
     def strides(self) -> tuple[int, int]:
@@ -143,6 +148,9 @@ def read_table(path: Path) -> tuple[TableLayer, ...]:
             _check(layer, row)
         if layer.name in names and not scale_sim:
             row.fault("name", f"{layer.name[:60]!r} is used twice")
+        for source in layer.inputs or ():
+            if source not in names and source != INPUT:
+                row.fault("inputs", f"{source[:60]!r} is no layer above, expected one, or {INPUT!r}")
         faults += row.faults
         if scale_sim and "DP" in layer.name and layer.in_channels > MAX_LAYERS - len(layers):
             raise InputError(f"{path}: row {number}: over {MAX_LAYERS} layers, depthwise ones a channel each")
@@ -182,6 +190,7 @@ def table_text(layers: Sequence[TableLayer]) -> str:
         for column, usual in zip(MORE_COLUMNS, USUAL, strict=True)
         if any(getattr(layer, column) != usual for layer in layers)
     ]
+    values = {"inputs": lambda layer: cell(";".join(layer.inputs or ()))}
     rows.writerow([*COLUMNS, *more])
     for layer in layers:
         rows.writerow(
@@ -196,7 +205,7 @@ def table_text(layers: Sequence[TableLayer]) -> str:
             ]
             + [layer.stride, layer.padding, layer.groups]
             + [f"{density:g}" for density in (layer.weight_density, layer.activation_density)]
-            + [getattr(layer, column) for column in more]
+            + [values[column](layer) if column in values else getattr(layer, column) for column in more]
         )
     return text.getvalue()
 
@@ -327,7 +336,14 @@ def _network(row: _Row) -> TableLayer:
         padding_w=row.integer("padding_w", least=0) if row.cells.get("padding_w") else None,
         dilation=row.integer("dilation"),
         batch=row.integer("batch"),
+        inputs=_inputs(row),
     )
+
+
+def _inputs(row: _Row) -> tuple[str, ...] | None:
+    """The layers that a row reads; None without that column."""
+    names = from_cell(row.cells.get("inputs", ""))
+    return tuple(name.strip() for name in names.split(";")) if names else None
 
 
 def _topology(row: _Row) -> TableLayer:

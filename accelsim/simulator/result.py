@@ -51,7 +51,8 @@ DRAM_COLUMNS = {
 class Result:
     """One model on one machine.  layers: one row a layer; total: sums, and the figures of the whole run.
 
-    synthetic: the zeros of the weights were drawn from a seed, not trained.
+    synthetic: the zeros of the weights were drawn from a seed, not trained.  level: how far the layers ran as one
+    network (``simulator.network.program``).
     """
 
     model: str
@@ -60,6 +61,7 @@ class Result:
     layers: pd.DataFrame
     total: pd.Series
     synthetic: bool = False
+    level: str = "layers"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the total, and a row a layer."""
@@ -77,6 +79,7 @@ class Result:
             "machine": self.machine,
             "engine": self.engine,
             **({"synthetic": True} if self.synthetic else {}),
+            **({"level": self.level} if self.level != "layers" else {}),
             "total": _plain(self.total),
             "layers": [_plain(row) for _, row in self.layers.iterrows()],
         }
