@@ -111,7 +111,7 @@ class Program:
     @property
     def has_output_unit(self) -> Flags:
         """Whether a finished tile passes an inverse transform or the vector lanes."""
-        return self.output_ends & (self.transforms | (self.output > 0) | self.loaded[2])
+        return np.asarray(self.output_ends & (self.transforms | (self.output > 0) | self.loaded[2]))
 
     @property
     def dma_cycles(self) -> Ints:

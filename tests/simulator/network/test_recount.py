@@ -1,7 +1,7 @@
 """Whole networks with branches counted again in plain Python: every byte to and from DRAM, and what maps on chip save.
 
-Each convolution is counted tile by tile, element by element, as ``tests/simulator/test_recount.py`` does; then every map
-is followed from the layer that writes it to those that read it, channel by channel.
+Each convolution is counted tile by tile, element by element, as ``tests/simulator/test_recount.py`` does; then every
+map is followed from the layer that writes it to those that read it, channel by channel.
 """
 
 from hypothesis import given, settings
