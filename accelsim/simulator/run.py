@@ -118,7 +118,7 @@ def _cost(machine: Machine, total: Mapping[str, Any]) -> float:
 
 
 def _priced(
-    timed: Iterable[tuple[LayerWork, Timed]], pricing: "_Pricing", more: Mapping[str, int]
+    timed: Iterable[tuple[LayerWork, Timed]], pricing: "_Pricing", more: dict[str, int]
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Rows and total of layers that took what they did.  more: of the total."""
     machine = pricing.machine
