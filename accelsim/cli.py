@@ -322,7 +322,7 @@ def compress(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A run's folder, or a .safetensors file.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="MODEL.dual", help="The file to write.")],
     recipe: Annotated[Path | None, typer.Option("--recipe", metavar="RECIPE.yaml", help="Cell size, data, ...")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted fine-tuning.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted compression.")] = False,
     json: Json = False,
 ) -> None:
     """Prune, quantize and code a trained network into one file for both kinds of machine."""
@@ -397,7 +397,9 @@ def sweep(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where results are kept.")],
     workers: Annotated[int | None, typer.Option(metavar="N", help="Processes; default: one a core.")] = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Run on this Dask cluster instead.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a sweep that DIR must hold.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the sweep that DIR must hold, also where its file has changed.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many points and how long, and do nothing.")
     ] = False,
@@ -424,7 +426,15 @@ def sweep(
             show_estimate(console(), found)
         return
     with progress_bar() as progress:
-        done = run_sweep(description, output, workers=workers, scheduler=scheduler, search=search, progress=progress)
+        done = run_sweep(
+            description,
+            output,
+            workers=workers,
+            scheduler=scheduler,
+            search=search,
+            progress=progress,
+            replace=resume,
+        )
     say_progress(done.counts, done.damaged)
     write_sweep_report(done, output)
     if json:

@@ -731,6 +731,25 @@ def test_compress_without_a_recipe_keeps_the_accuracy(tmp_path, monkeypatch, nam
     assert all(machine["top1"] > 87 for machine in json.loads(said)["machines"])
 
 
+def test_a_cell_of_weights_that_are_not_there_is_refused(tmp_path):
+    recipe = file(tmp_path, "r.yaml", "cells: {layer1.0.conv7.weight: 0.1}\n")
+    checkpoint = ROOT / "models" / "checkpoints" / "resnet20-joint"
+    message = one_line(*run("compress", checkpoint, "-o", tmp_path / "m.dual", "--recipe", recipe))
+    assert "key cells: no weights 'layer1.0.conv7.weight', did you mean 'layer1.0.conv" in message
+
+
+@pytest.mark.parametrize("key", ["momentum", "warmup"])
+def test_shares_that_leave_nothing_are_refused(tmp_path, key):
+    # Adam divides by 1 - momentum, the schedule by 1 - warmup.
+    recipe = file(
+        tmp_path,
+        "r.yaml",
+        f"network: resnet20-cifar10\ndata: {{kind: npz, path: ./x.npz}}\nepochs: 1\noptimizer: {{{key}: 1.0}}\n",
+    )
+    message = one_line(*run("train", recipe, "-o", tmp_path / "out"))
+    assert f"optimizer.{key}: input should be less than 1, got 1.0" in message
+
+
 def test_weights_of_another_run_than_their_card_are_refused(tmp_path):
     source = ROOT / "models" / "checkpoints" / "resnet20-joint"
     content = bytearray((source / "checkpoint.safetensors").read_bytes())

@@ -219,6 +219,8 @@ class ReportOptions(_Part):
     """Two axes of a map of the first objective."""
     break_even: str = "bandwidth_gbs"
     """The column along which the break-even density of each layer is shown."""
+    least_top1: Annotated[float, Field(ge=0, le=100)] | None = None
+    """Top-1 in percent below which a point is on no front and answers nothing.  Default: 2 below the model's best."""
 
     @model_validator(mode="after")
     def _distinct(self) -> "ReportOptions":
@@ -234,19 +236,31 @@ class SweepDescription(_Part):
     """A whole sweep file."""
 
     name: str = "sweep"
+    """What the report calls the sweep.  Default: the name of its file."""
     description: str = ""
+    """A sentence for people, on top of the report.  Default: none."""
     models: Annotated[tuple[Annotated[ModelEntry, BeforeValidator(_model_entry)], ...], Field(min_length=1)]
+    """Models and tables of layers that every machine runs; a path alone stands for ``{path: ...}``."""
     machines: Annotated[dict[Name, MachineEntry], Field(min_length=1)]
+    """Families of machines, by a name of their own."""
     axes: dict[Name, Axis] = Field(default_factory=dict)
+    """Parameters of all families: a list of values, or a range.  One named like a machine's key sets that key."""
     derived: dict[Name, str | int | float] = Field(default_factory=dict)
+    """Parameters that follow from others, by formula."""
     constraints: tuple[str, ...] = ()
+    """Formulas that every machine fulfils, of parameters and of what is known of a machine (lanes, area_mm2, ...)."""
     sampling: Sampling = Sampling()
+    """Which points of the space are visited.  Default: all."""
     engine: Literal["fast", "event"] = "fast"
+    """What counts the cycles; both count the same.  Default: fast."""
     batch: Annotated[int, Field(ge=1, le=1 << 16)] = 1
+    """Images that a run works on.  Default: 1."""
     level: Level = "layers"
     """How far layers run as one network (``simulator.network.program``), unless an axis of this name says."""
     accuracy: Accuracy | None = None
+    """Images on which each model variant is measured.  Default: nothing is measured."""
     report: ReportOptions = ReportOptions()
+    """What the report asks and shows."""
 
     @model_validator(mode="after")
     def _check(self) -> "SweepDescription":

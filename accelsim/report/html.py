@@ -123,15 +123,19 @@ def _script_json(data: Mapping[str, Any]) -> str:
     return to_json(data).replace("<", "\\u003c")
 
 
-def cloud_figure(cloud: str, title: str, across: Figures, up: Figures) -> str:
-    """A chart of points with a choice of the figure on each axis.  cloud: the points' name in the page's data."""
+def cloud_figure(cloud: str, title: str, across: Figures, up: Figures, *, tells_command: bool = False) -> str:
+    """A chart of points with a choice of the figure on each axis.
+
+    cloud: the points' name in the page's data.  tells_command: a click on a point shows its command below.
+    """
+    told = '<code class="command" aria-live="polite"></code>' if tells_command else ""
     choices = "".join(
         f'<label>{word} <select aria-label="{word} axis">{_options(figures)}</select></label>'
         for word, figures in (("across", across), ("up", up))
     )
     return (
         f'<figure data-chart="scatter" data-cloud="{escape(cloud)}"><div class="tools">{choices}</div>{_legend()}'
-        f'<svg role="img" aria-label="{escape(title)}"></svg></figure>'
+        f'<svg role="img" aria-label="{escape(title)}"></svg>{told}</figure>'
     )
 
 

@@ -116,19 +116,18 @@ def show_comparison(
 
 
 def _show_cycles(out: Console, results: Sequence[Result]) -> None:
-    """Cycles of each layer on each machine and, where there is room, what bounds them; the fewest are marked."""
+    """Cycles of each layer on each machine and what bounds them; the fewest are marked."""
     cycles = pd.DataFrame({r.machine: r.layers["cycles"].to_numpy() for r in results})
     fewest = cycles.eq(cycles.min(axis=1), axis=0)
     names = [escape(str(name)) for name in results[0].layers["name"]]
     left = max(map(len, names)) + 2
-    why = len(next(_chunks(results, left, out.width, beside=12))) == len(results)
-    for some in _chunks(results, left, out.width, beside=12 if why else 0):
-        table = _table("cycles of", *(column for r in some for column in (r.machine, "bound by")[: 1 + why]))
+    for some in _chunks(results, left, out.width, beside=12):
+        table = _table("cycles of", *(column for r in some for column in (r.machine, "bound by")))
         for i, name in enumerate(names):
             cells = []
             for r in some:
                 mark = "* " if fewest[r.machine][i] else ""
-                cells += [f"{mark}{cycles[r.machine][i]:,}", *([str(r.layers["bound"][i])] if why else [])]
+                cells += [f"{mark}{cycles[r.machine][i]:,}", str(r.layers["bound"][i])]
             table.add_row(name, *cells)
         out.print(table)
     if len(results) > 1:
@@ -136,8 +135,7 @@ def _show_cycles(out: Console, results: Sequence[Result]) -> None:
         counts = [f"{r.machine} in {alone[r.machine]}" for r in results if alone[r.machine]]
         shared = len(names) - int(alone.sum())
         _line(out, f"*: fewest cycles; alone: {', '.join(counts) or 'none'}; shared: {shared} of {len(names)} layers")
-    if why:
-        _line(out, "bound by: where most cycles go: compute, imbalance or edge of the lanes, transform, dram")
+    _line(out, "bound by: where most cycles go: compute, imbalance or edge of the lanes, transform, dram")
 
 
 def show_result(

@@ -213,8 +213,8 @@ class _Search:
         inverse = all_tiles * work.out_channels * units.phases / units.inverse_rate
         return (
             *post,
-            (transform + TRANSFORM_STEP_CYCLES * candidates.in_loads) * self.loads.of_inputs,
-            inverse + TRANSFORM_STEP_CYCLES * candidates.out_loads,
+            np.asarray((transform + TRANSFORM_STEP_CYCLES * candidates.in_loads) * self.loads.of_inputs),
+            np.asarray(inverse + TRANSFORM_STEP_CYCLES * candidates.out_loads),
         )
 
     def _actions(self, block: _Block) -> ActionCounts:

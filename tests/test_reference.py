@@ -1,0 +1,32 @@
+"""The reference pages are what the code says, and every key and column has a meaning."""
+
+import re
+
+import pytest
+
+import accelsim
+from accelsim.report.glossary import GLOSSARY
+from accelsim.simulator.network.program import LEVELS
+from experiments.reference import DOCS, pages
+
+PAGES = pages()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_what_the_code_says(name: str) -> None:
+    """Where this fails: python -m experiments.reference"""
+    assert (DOCS / name).read_text(encoding="utf-8") == PAGES[name]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_key_has_a_meaning(name: str) -> None:
+    rows = [line for line in PAGES[name].splitlines() if line.startswith("| `")]
+    assert len(rows) > 5
+    meanings = [re.split(r"(?<!\\)\|", row)[-2].strip() for row in rows]
+    assert "" not in meanings
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_every_column_of_a_result_is_in_the_glossary(level: str) -> None:
+    result = accelsim.simulate("resnet20-cifar10", "winograd-16x16", engine="fast", level=level)
+    assert {*result.layers.columns, *result.total.index} - GLOSSARY.keys() == set()
