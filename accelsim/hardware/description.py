@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from accelsim.hardware.datapath import Datapath
 from accelsim.hardware.formats import Format
@@ -25,6 +25,7 @@ from accelsim.hardware.parts import (
 from accelsim.hardware.price import Area, Price
 
 ZeroHandling = Literal["none", "gate", "skip_weights", "skip_both"]
+EnergyTable = Literal["gates", "horowitz", "aladdin"]
 
 # Keys that make no difference to how many bits and multiplies a layer's masks come to.
 MASK_FREE = {
@@ -36,6 +37,7 @@ MASK_FREE = {
     "buffers",
     "dram",
     "energy",
+    "energy_table",
     "area",
     "objective",
     "vector_lanes",
@@ -72,6 +74,9 @@ class MachineDescription(KeyGroup, ABC):
     """Global buffers."""
     dram: Dram
     """Off-chip memory."""
+    energy_table: EnergyTable = "horowitz"
+    """What logic costs: ``gates``, measured (``hardware.gates``), or published, ``horowitz`` or ``aladdin``
+    (``hardware.technology``).  Default: horowitz."""
     energy: EnergyOverrides = EnergyOverrides()
     """Energies that replace the tables'.  Default: none."""
     area: AreaOverrides = AreaOverrides()
@@ -79,10 +84,34 @@ class MachineDescription(KeyGroup, ABC):
     objective: Literal["cycles", "dram", "energy", "edp"] = "cycles"
     """What the choice of a tiling minimises: cycles, DRAM bytes, energy, or energy x delay.  Default: cycles."""
 
+    @model_validator(mode="after")
+    def _check_energy_table(self) -> "MachineDescription":
+        if self.energy_table == "gates" and self.arithmetic.number != "int":
+            raise ValueError(
+                f"energy_table 'gates' was measured with integers, expected 'horowitz' or 'aladdin' for "
+                f"arithmetic.number {self.arithmetic.number!r}"
+            )
+        return self
+
     @property
     @abstractmethod
     def lanes(self) -> int:
         """Multipliers."""
+
+    @property
+    def streams(self) -> int:
+        """Streams of weights, each with a pointer of its own: one a lane, unless a family says otherwise."""
+        return self.lanes
+
+    @property
+    def holds_weights(self) -> bool:
+        """Whether lanes hold weights, so that streams only fill them."""
+        return False
+
+    @property
+    def unit_register_bits(self) -> int:
+        """Flip-flops of units beside the lanes."""
+        return 0
 
     @property
     def sram_bytes(self) -> int:

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from accelsim.faults import nearest
 from accelsim.hardware.dram import DRAM_TYPES, DramType
-from accelsim.hardware.technology import ARITHMETIC_TABLES, Number
+from accelsim.hardware.technology import Number
 from accelsim.settings import Section
 
 Count = Annotated[int, Field(ge=1, le=1 << 16)]
@@ -43,7 +43,7 @@ class PeArray(KeyGroup):
 
 
 class Arithmetic(KeyGroup):
-    """Word widths of a lane, and what its operations cost."""
+    """Word widths of a lane."""
 
     number: Number = "int"
     """``int``, ``fp16`` or ``fp32``; decides what a multiply-accumulate costs.  Default: int."""
@@ -53,14 +53,6 @@ class Arithmetic(KeyGroup):
     """Bits of an activation, in every buffer and in DRAM.  Default: 8."""
     accumulator_bits: Bits = 24
     """Bits of a sum.  Default: 24."""
-    table: str = "horowitz"
-    """Which published energies: ``horowitz`` or ``aladdin`` (``hardware.technology``).  Default: horowitz."""
-
-    @model_validator(mode="after")
-    def _check(self) -> "Arithmetic":
-        if self.table not in ARITHMETIC_TABLES:
-            raise ValueError(f"table {self.table!r}{nearest(self.table, ARITHMETIC_TABLES)}")
-        return self
 
 
 class Buffers(KeyGroup):
@@ -193,6 +185,10 @@ class AreaOverrides(KeyGroup):
 
     lanes_mm2: SquareMillimetres | None = None
     """All lanes."""
+    streams_mm2: SquareMillimetres | None = None
+    """Pointers, lengths and indexes of all streams of weights (energy_table gates)."""
+    control_mm2: SquareMillimetres | None = None
+    """The array's control (energy_table gates)."""
     weight_buffer_mm2: SquareMillimetres | None = None
     """Both halves of the weight buffer."""
     input_buffer_mm2: SquareMillimetres | None = None

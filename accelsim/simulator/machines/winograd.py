@@ -23,18 +23,27 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from accelsim.hardware import gates
 from accelsim.hardware.datapath import Datapath
 from accelsim.hardware.parts import Arithmetic, Bits, Count, PeArray
-from accelsim.hardware.price import Area
-from accelsim.hardware.technology import LOGIC_AREA_SOURCE, transform_um2
+from accelsim.hardware.price import Area, Price
+from accelsim.hardware.technology import (
+    AREA_FACTORS,
+    ENERGY_FACTORS,
+    LOGIC_AREA_SOURCE,
+    NODE_SOURCE,
+    node_factor,
+    transform_um2,
+)
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.storage.weights import coded_bits, dense_slots, weight_bits
+from accelsim.simulator.tiles.activity import winograd_products
 from accelsim.simulator.tiles.description import SkippingDescription, TiledBuffers, TiledDescription
 from accelsim.simulator.tiles.gemm import filter_order, gemm_mode
 from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, TransformUnits, operand_widths
 from accelsim.simulator.tiles.schedule import best_schedule, check_steps
 from accelsim.simulator.time.schedule import Schedule
-from accelsim.transforms.adders import input_unit, inverse_unit, tile_additions
+from accelsim.transforms.adders import UnitBits, input_unit, inverse_unit, tile_additions
 from accelsim.transforms.decomposition import Piece, pieces
 from accelsim.transforms.winograd import POINTS
 from accelsim.workload import LayerWork
@@ -94,16 +103,51 @@ class WinogradDescription(TiledDescription):
         """Winograd convolution with the machine's tile size."""
         return Datapath(self.name, "winograd", m=self.tile)
 
+    @property
+    def streams(self) -> int:
+        """Streams of weights: one a tap and column."""
+        return self.pe_array.taps * self.pe_array.cols
+
+    @property
+    def _units(self) -> tuple[UnitBits, UnitBits]:
+        """What an input and an inverse transform unit are made of."""
+        a = self.arithmetic
+        forward = input_unit(self.tile, a.activation_bits, a.transformed_bits)
+        return forward, inverse_unit(self.tile, a.accumulator_bits)
+
+    @property
+    def unit_register_bits(self) -> int:
+        """Flip-flops between the passes of all transform units."""
+        forward, inverse = self._units
+        return self.transform_rate * forward.register_bits + self.inverse_rate * inverse.register_bits
+
+    def own_prices(self) -> dict[str, Price]:
+        """A tile through either transform unit, where it was measured."""
+        if self.energy_table != "gates":
+            return super().own_prices()
+        scale = node_factor(ENERGY_FACTORS, self.node_nm)
+        forward, inverse = self._units
+        tiles = {
+            "input_tile": gates.transform_pj("input", self.tile, forward.adder_bits) * scale,
+            "inverse_tile": gates.transform_pj("inverse", self.tile, inverse.adder_bits) * scale,
+        }
+        source = f"{gates.SOURCE}; {NODE_SOURCE}"
+        return {name: Price(pj, "pJ/tile", "transform", source) for name, pj in tiles.items()} | super().own_prices()
+
     def own_areas(self) -> dict[str, Area]:
         """Transform units as F(m x m, 3 x 3) needs them."""
-        a = self.arithmetic
         m = self.tile
         node = self.node_nm
-        forward = input_unit(m, a.activation_bits, a.transformed_bits)
-        inverse = inverse_unit(m, a.accumulator_bits)
+        forward, inverse = self._units
+        if self.energy_table == "gates":
+            scale = node_factor(AREA_FACTORS, node)
+            one_um2 = gates.transform_um2("input", m, forward.adder_bits) * scale
+            other_um2 = gates.transform_um2("inverse", m, inverse.adder_bits) * scale
+        else:
+            one_um2, other_um2 = transform_um2(*forward, node), transform_um2(*inverse, node)
         units = {
-            "input_transform": self.transform_rate * transform_um2(*forward, node) / 1e6,
-            "inverse_transform": self.inverse_rate * transform_um2(*inverse, node) / 1e6,
+            "input_transform": self.transform_rate * one_um2 / 1e6,
+            "inverse_transform": self.inverse_rate * other_um2 / 1e6,
         }
         return {name: Area(mm2, LOGIC_AREA_SOURCE) for name, mm2 in units.items()} | super().own_areas()
 
@@ -188,6 +232,7 @@ def winograd_mode(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece,
     return replace(
         mode,
         lanes=LaneArray(positions=array.rows, filters=array.cols, taps=array.taps, window=machine.window),
+        products=winograd_products(work, machine, machine.tile, mode.executed),
         units=replace(
             mode.units,
             input_rate=machine.transform_rate,

@@ -60,13 +60,9 @@ def fold_counts(mode: Mode, barriers: Ints) -> tuple[int, int]:
 def count_actions(mode: Mode, sums: LayerSums) -> ActionCounts:
     """How often the layer does each thing that costs energy (module docstring), by the names of the price list."""
     widths = mode.widths
-    macs = mode.executed * sums.tiles
     moved_bytes = sums.weight_bytes + sums.input_bytes + sums.output_bytes
     actions: ActionCounts = {
-        "mac": macs,
-        "gated_mac": mode.gated * sums.tiles,
-        "register_bit": macs * (widths.weight_bits + mode.operand_bits),
-        "index": macs if widths.weight_format != "dense" else 0,
+        **_count_lanes(mode, sums),
         "weight_read": _weight_reads(mode, sums) * float(mode.stored_bits.sum()),
         "weight_write": 8 * sums.weight_bytes,
         "input_write": 8 * sums.input_bytes,
@@ -93,6 +89,46 @@ def count_actions(mode: Mode, sums: LayerSums) -> ActionCounts:
     return actions
 
 
+def _count_lanes(mode: Mode, sums: LayerSums) -> ActionCounts:
+    """Multiplies and what brings their operands: as published energies tell them apart, or as gates do."""
+    macs = mode.executed * sums.tiles
+    gated = mode.gated * sums.tiles
+    if mode.products is None:
+        return {
+            "mac": macs,
+            "gated_mac": gated,
+            "register_bit": macs * (mode.widths.weight_bits + mode.operand_bits),
+            "index": macs if mode.widths.weight_format != "dense" else 0,
+        }
+    d = mode.products.density
+    prefix = "signed" if mode.products.signed else "mac"
+    steps, starts = _count_streams(mode, sums)
+    return {
+        f"{prefix}_busy": macs * d**2,
+        f"{prefix}_turning": macs * (2 * d * (1 - d)),
+        f"{prefix}_still": macs * (1 - d) ** 2,
+        "gated_mac": gated,
+        "stream_step": steps,
+        "stream_start": starts,
+    }
+
+
+def _count_streams(mode: Mode, sums: LayerSums) -> tuple[Number, Number]:
+    """Weights that streams hand to their lanes, and streams begun: each of a filter group, tap group and channel tile.
+
+    Lanes that hold weights or inputs instead take a set of operands a position or filter, and each is filled anew.
+    """
+    lanes = mode.lanes
+    if lanes.stationary == "output":
+        taps = -(-mode.taps // lanes.taps) * lanes.taps
+        filters = len(mode.group_starts) * lanes.filters
+        handed = (mode.executed + mode.gated) / lanes.reduction
+        return sums.rounds * handed, sums.rounds * sums.channel_tiles * (taps * filters)
+    read_folds, _ = sums.folds
+    held = lanes.reduction * lanes.filters * lanes.positions
+    return sums.tiles * read_folds, sums.position_tiles * (read_folds * held)
+
+
 def _input_streams(mode: Mode, sums: LayerSums) -> Number:
     """How often the inputs of a fold are read: lanes that hold inputs read those of each filter tile and its groups."""
     if mode.lanes.stationary == "weight":
@@ -112,7 +148,12 @@ def _count_transforms(mode: Mode, sums: LayerSums, actions: ActionCounts) -> Num
     units = mode.units
     K = mode.work.out_channels
     transforms = sums.tile_channels * units.input_adds + sums.tiles * K * units.inverse_adds
-    actions["transform_add"] = transforms + sums.filter_channels * units.weight_adds
+    if mode.products is None:
+        actions["transform_add"] = transforms + sums.filter_channels * units.weight_adds
+    else:
+        actions["input_tile"] = sums.tile_channels * units.phases
+        actions["inverse_tile"] = sums.tiles * (K * units.phases)
+        actions["transform_add"] = sums.filter_channels * units.weight_adds
     actions["input_read"] = sums.tile_channels * (mode.taps * mode.widths.activation_bits)
     actions["transformed_write"] = sums.tile_channels * (mode.taps * mode.operand_bits)
     operands = mode.group_channels * mode.taps * len(mode.group_starts)

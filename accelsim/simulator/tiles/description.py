@@ -40,6 +40,11 @@ class TiledDescription(MachineDescription):
     buffers: TiledBuffers
     """Global buffers."""
 
+    @property
+    def streams(self) -> int:
+        """Streams of weights: one a column."""
+        return self.pe_array.cols
+
 
 class SkippingDescription(TiledDescription):
     """Keys of machines whose lanes may skip zeros, so that it matters which filters work side by side."""
@@ -66,7 +71,7 @@ class SkippingDescription(TiledDescription):
         """The decoder's price of a weight."""
         if self.decoder is None:
             return {}
-        pj = symbol_pj(self.arithmetic.table, self.node_nm, self.decoder.table_kb)
+        pj = symbol_pj(self.energy_table, self.node_nm, self.decoder.table_kb)
         return {"decode_symbol": Price(pj, "pJ/symbol", "transform", DECODER_SOURCE)}
 
     def own_areas(self) -> dict[str, Area]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from accelsim.arrays import Floats, Ints
 from accelsim.simulator.storage.weights import coded_bits, dense_slots, executed_macs, weight_bits
+from accelsim.simulator.tiles.activity import spatial_products
 from accelsim.simulator.tiles.description import SkippingDescription
 from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, operand_widths
 from accelsim.workload import CHANNEL_BLOCK, LayerWork
@@ -27,7 +28,7 @@ def gemm_mode(work: LayerWork, machine: SkippingDescription, name: str, lanes: L
     """Plain (sparse) matrix multiplication of the layer in the spatial domain."""
     # Counted once for all arrays and buffers.
     mode: Mode = work.derived.get((gemm_mode, machine.mask_settings), lambda: _on_one_lane(work, machine))
-    return replace(mode, name=name, lanes=lanes)
+    return replace(mode, name=name, lanes=lanes, products=spatial_products(work, machine))
 
 
 def filter_order(work: LayerWork, machine: SkippingDescription, blocks: Ints) -> Ints | slice:

@@ -50,6 +50,14 @@ def operand_widths(work: LayerWork, machine: MachineDescription) -> OperandWidth
 
 
 @dataclass(frozen=True)
+class Products:
+    """What the lanes' products are like, as far as energy depends on it (``hardware.gates``)."""
+
+    density: float  # share of executed multiplies whose product is not zero
+    signed: bool  # operands of either sign; else what a ReLU left
+
+
+@dataclass(frozen=True)
 class LaneArray:
     """How many lanes work on what, side by side, and what they hold still."""
 
@@ -116,6 +124,7 @@ class Mode:
     lanes: LaneArray = LaneArray()
     units: TransformUnits = TransformUnits()
     decoder_rate: float = 0.0  # weights that a decoder of the file's entropy code gives a cycle, 0 without one
+    products: Products | None = None  # None: the energy table does not ask (``activity``)
     weight_reuse: int = 1  # rounds of position lanes for which a lane holds the weights that it read
     sums: SlotSums = field(default_factory=SlotSums, repr=False)
 

@@ -96,6 +96,7 @@ def tile_of(layer: Layer, unit: ArrayUnit, filters: int, channels: int, rounds: 
     fields = index_fields(C, (R, S))
     count_bits = length_bits(C, (R, S))
     image, header = weight_image(w, Array(unit.rows, unit.cols, unit.taps, unit.skip), fields, count_bits)
+    image = np.append(image, np.zeros(8, np.uint8))  # read behind the last record
     operands = _operands(layer, unit, C, rounds, fields)
     rounds = operands.shape[1]
     step = np.zeros(STEP_WORDS, np.int64)
@@ -122,9 +123,7 @@ def _indexes(C: int, R: int, S: int, fields: tuple[int, int, int]) -> NDArray[np
     return np.asarray((c << (fields[1] + fields[2])) | (r << fields[2]) | s).reshape(-1)
 
 
-def _operands(
-    layer: Layer, unit: ArrayUnit, C: int, rounds: int, fields: tuple[int, int, int]
-) -> NDArray[np.int64]:
+def _operands(layer: Layer, unit: ArrayUnit, C: int, rounds: int, fields: tuple[int, int, int]) -> NDArray[np.int64]:
     """What lanes read: (taps, rounds, indexes, rows)."""
     if unit.m > 1:
         V = transform_tiles(layer.x[None, :, :, :C].astype(np.int64), unit.m, layer.kernel, (layer.padding,) * 2)

@@ -22,9 +22,34 @@ Style = Literal["abc", "booth", "adders"]
 # Clock buffers and gates, latches, scan, three-state: no place in a single-clock netlist.
 UNUSED = ("CLK*", "TBUF*", "TINV*", "TLAT*", "DL*", "SDFF*", "ANTENNA*", "FILL*", "WELL*")
 PERIOD_PS = 2000
+ARITHMETIC: dict[Style, str] = {
+    "abc": "alumacc; maccmap -unmap",
+    "booth": "booth; alumacc; maccmap -unmap",
+    "adders": "alumacc; maccmap",
+}
+FULL_ADDERS = r"""
+(* techmap_celltype = "$fa" *)
+module full_adders (A, B, C, X, Y);
+  parameter WIDTH = 1;
+  input [WIDTH-1:0] A, B, C;
+  output [WIDTH-1:0] X, Y;
+  genvar i;
+  generate for (i = 0; i < WIDTH; i = i + 1) begin : each
+    FA_X1 cell_ (.A(A[i]), .B(B[i]), .CI(C[i]), .CO(X[i]), .S(Y[i]));
+  end endgenerate
+endmodule
+"""
 FIRST_SLEW_NS = 0.02
 SETUP_NS = 0.04
 CLOCK_WIRE_FF = 1.0  # of the clock's net, a flip-flop
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Yosys, and the library's file."""
+
+    yosys: Path
+    library: Path
 
 
 @dataclass(frozen=True)
@@ -68,27 +93,32 @@ class Netlist:
 
 
 def synthesise(
-    yosys: Path, library: Path, top: str, sources: tuple[str, ...], parameters: Mapping[str, int], style: Style = "abc"
+    tools: Tools,
+    top: str,
+    sources: tuple[str, ...],
+    parameters: Mapping[str, int],
+    style: Style = "abc",
+    period_ps: int = PERIOD_PS,
 ) -> dict[str, object]:
     """The module mapped to the library, as Yosys writes it to JSON."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)  # this build of Yosys sees another /tmp, but always its working directory
         for file in sources:
             shutil.copy(HDL / file, folder)
-        shutil.copy(library, folder / "cells.lib")
+        shutil.copy(tools.library, folder / "cells.lib")
         (folder / "drive").write_text("set_driving_cell BUF_X2\nset_load 5 [all_outputs]\n")
         settings = " ".join(f"-G {key}={value}" for key, value in parameters.items())
         unused = " ".join(f"-dont_use {cell}" for cell in UNUSED)
-        arithmetic = {"abc": "alumacc; maccmap -unmap", "booth": "booth; alumacc; maccmap -unmap", "adders": "alumacc; maccmap"}
+        (folder / "adders.v").write_text(FULL_ADDERS)
         script = (
             f"read_slang --threads 1 --no-implicit-memories --top {top} {settings} {' '.join(sources)}; hierarchy -top {top}; proc; flatten; "
             f"opt_expr; opt_clean; check; opt -nodffe -nosdff; fsm; opt; wreduce; peepopt; opt_clean; "
-            f"{arithmetic[style]}; opt; opt -fast -full; "
-            f"{'extract_fa -fa; ' if style == 'adders' else ''}techmap; opt -fast; "
+            f"{ARITHMETIC[style]}; opt; opt -fast -full; "
+            f"techmap{' -map +/techmap.v -map adders.v' if style == 'adders' else ''}; opt -fast; "
             f"dfflegalize -cell $_DFF_P_ x; dfflibmap -liberty cells.lib; "
-            f"abc -liberty cells.lib -D {PERIOD_PS} -constr drive {unused}; opt_clean -purge; write_json net.json"
+            f"abc -liberty cells.lib -D {period_ps} -constr drive {unused}; opt_clean -purge; write_json net.json"
         )
-        done = subprocess.run([str(yosys), "-q", "-p", script], cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run([str(tools.yosys), "-q", "-p", script], cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{top} is not mapped: {done.stderr.strip()[-500:]}")
         return dict(json.loads((folder / "net.json").read_text())["modules"][top])

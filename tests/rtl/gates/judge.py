@@ -1,0 +1,74 @@
+"""What the model says of the arrays in the table, beside what gates said: energy of a cycle, area, machine ratios."""
+
+from dataclasses import dataclass
+
+from accelsim.hardware import gates
+
+BITS = 8
+ACC_BITS = 24
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One row of the arrays' table: measured, and as the model predicts it, at 0.9 V."""
+
+    row: dict[str, str]
+    pj: float  # a cycle, clock included
+    model_pj: float
+    um2: float
+    model_um2: float
+
+    @property
+    def name(self) -> str:
+        """Array and layer."""
+        r = self.row
+        m = f"-f{r['m']}" if r["m"] != "1" else ""
+        dense = "" if r["skip"] == "1" else " dense"
+        return f"{r['kind']}{m} {r['taps']}x{r['rows']}x{r['cols']}{dense}, {r['layer']}"
+
+    @property
+    def error(self) -> float:
+        """Of the energy, relative."""
+        return self.model_pj / self.pj - 1
+
+    @property
+    def area_error(self) -> float:
+        """Of the area, relative."""
+        return self.model_um2 / self.um2 - 1
+
+
+def verdicts() -> list[Verdict]:
+    """Every row of the arrays' table."""
+    return [_verdict(row) for row in gates.read("arrays")]
+
+
+def _verdict(row: dict[str, str]) -> Verdict:
+    """The model on the counts of one tile: those that the simulator counts of a layer."""
+    kind: gates.ArrayKind = "stationary" if row["kind"] == "ws" else "streams"
+    costs = gates.array_costs(kind)
+    x_bits = {"1": 8, "2": 10, "4": 15}[row["m"]]
+    lanes = int(row["rows"]) * int(row["cols"]) * int(row["taps"])
+    streams = int(row["cols"]) * int(row["taps"])
+    cycles = float(row["cycles"])
+    lane = gates.lane_energy(BITS, x_bits, ACC_BITS, signed=row["m"] != "1")
+    density = float(row["input_density"]) * float(row["weight_density"])
+    pj = float(row["macs"]) * lane.at(density)
+    pj += float(row["stream_steps"]) * costs.step_pj + float(row["stream_starts"]) * costs.start_pj
+    bits = lanes * (gates.lane_flip_flops(x_bits, ACC_BITS) + costs.lane_bits)
+    bits += streams * costs.stream_bits + costs.control_bits
+    pj += cycles * (bits * gates.clock_bit_pj() + costs.cycle_pj)
+    um2 = lanes * (gates.lane_um2(BITS, x_bits, ACC_BITS) + costs.lane_um2)
+    um2 += streams * costs.stream_um2 + costs.control_um2
+    return Verdict(row, gates.AT_09_VOLTS * float(row["pj"]), pj / cycles, float(row["um2"]), um2)
+
+
+def domain_ratio(layer: str) -> tuple[float, float]:
+    """Energy of a cycle of the 4 x 4 Winograd array over that of the spatial one: as gates say, as the model does."""
+    found = {v.row["kind"]: v for v in verdicts() if _is_plain(v.row) and v.row["layer"] == layer}
+    winograd, spatial = found["winograd"], found["os"]
+    return winograd.pj / spatial.pj, winograd.model_pj / spatial.model_pj
+
+
+def _is_plain(row: dict[str, str]) -> bool:
+    array = (row["rows"], row["cols"], row["taps"], row["skip"])
+    return array == ("4", "4", "1", "1") and row["m"] in {"1", "2"} and row["kind"] != "ws"
