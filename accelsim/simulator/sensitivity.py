@@ -25,8 +25,7 @@ def sensitivity(works: Sequence[LayerWork], machines: Sequence[Machine]) -> pd.D
     for table in ARITHMETIC_TABLES:
         first = None
         for name, machine in zip(names, machines, strict=True):
-            arithmetic = machine.arithmetic.model_copy(update={"table": table})
-            total = run(works, machine.model_copy(update={"arithmetic": arithmetic}), engine="fast").total
+            total = run(works, machine.model_copy(update={"energy_table": table}), engine="fast").total
             first = first or float(total["energy_pj"])
             rows.append(
                 {

@@ -1,7 +1,7 @@
 """Energy, area and delay of the RTL in gates: ``python -m tests.rtl.gates`` (``make rtl-energy``).
 
-Writes the tables that ``accelsim.hardware.gates`` reads and reports/rtl-energy.md.  Exit status 1 if a netlist's outputs
-are not the RTL's in every cycle, 2 if a tool is missing.
+Writes the tables that ``accelsim.hardware.gates`` reads and reports/rtl-energy.md.  Exit status 1 if a netlist's
+outputs are not the RTL's in every cycle, 2 if a tool is missing.
 """
 
 import argparse
@@ -49,7 +49,7 @@ JUDGED = (
     (ArrayUnit("winograd", 2, 2, 4, 2), (8, 16, 2)),
     (ArrayUnit("winograd", 4, 4, 1, 4), (8, 16, 1)),
     (ArrayUnit("os", 4, 4, skip=False), (4, 4, 4)),
-    (ArrayUnit("os", 8, 8), (8, 16, 1)),
+    (ArrayUnit("os", 8, 4), (8, 16, 1)),
     (ArrayUnit("ws", 8, 4), (4, 4, 8)),
 )
 
@@ -99,16 +99,22 @@ def _flat(parts: Iterable[list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 
 def _logic_row(unit: Unit, stimulus: str, measured: measure.Measured) -> dict[str, Any]:
-    lane = unit.top == "lane"
+    lane = unit.source.top == "lane"
     fitted = not (lane and (unit.widths in JUDGED_WIDTHS or stimulus == LAYER))
-    made: Callable[..., Any] | None = {"input_transform": input_unit, "inverse_transform": inverse_unit}.get(unit.top)
+    made: Callable[..., Any] | None = {"input_transform": input_unit, "inverse_transform": inverse_unit}.get(
+        unit.source.top
+    )
     a_bits, b_bits = unit.widths
-    transform = (unit.parameters.get("M", 0), a_bits, *([b_bits] if unit.top == "input_transform" else []))
+    transform = (
+        unit.source.parameters.get("M", 0),
+        a_bits,
+        *([b_bits] if unit.source.top == "input_transform" else []),
+    )
     return {
         "unit": unit.name,
         "a_bits": a_bits,
         "b_bits": b_bits,
-        "acc_bits": unit.parameters.get("ACC_BITS", 0),
+        "acc_bits": unit.source.parameters.get("ACC_BITS", 0),
         "stimulus": stimulus,
         "use": "fit" if fitted else "judge",
         "density": f"{lane_density(*unit.widths, signed='signed' in unit.name):.3f}"

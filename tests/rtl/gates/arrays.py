@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.datapath.integer import transform_tiles
-from tests.rtl.gates.netlist import HDL
+from tests.rtl.gates.netlist import HDL, Source
 from tests.rtl.program import SETTINGS, STEP_WORDS, Array, Layer, index_fields, length_bits, weight_image
 
 BENCH = Path(__file__).with_name("array_bench.v")
@@ -54,15 +54,11 @@ class ArrayUnit:
         return self.taps * self.cols
 
     @property
-    def top(self) -> str:
-        """Verilog module."""
-        return "weight_stationary_unit" if self.kind == "ws" else "lane_array_unit"
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Files of the module."""
+    def source(self) -> Source:
+        """The module."""
         array = "weight_stationary" if self.kind == "ws" else "lane_array"
-        return "machine_pkg.sv", f"{array}.sv", "array_units.sv"
+        files = ("machine_pkg.sv", f"{array}.sv", "array_units.sv")
+        return Source(f"{array}_unit", files, self.parameters)
 
     @property
     def parameters(self) -> dict[str, int]:
@@ -151,7 +147,7 @@ def _rounds(positions: int, rows: int, rounds: int) -> NDArray[np.int64]:
 
 
 def _stationary_tile(layer: Layer, unit: ArrayUnit, filters: int, channels: int, rounds: int) -> Tile:
-    """The same of an array that holds weights: ``rounds`` x ``unit.rows`` positions, rows of the map from its middle."""
+    """The same of an array that holds weights: rows of the map from its middle, ``rounds`` x rows positions."""
     w = layer.w[:, :filters, :channels]
     _, K, C, R, S = w.shape
     _, Q, _ = layer.y.shape
@@ -209,7 +205,11 @@ def bench_text(unit: ArrayUnit, tile: Tile, period_ps: int, gates: bool) -> str:
     defines = {**tile.defines, "PERIOD": period_ps}
     lines = [f"`define {key} {value}" for key, value in defines.items()]
     settings = ", ".join(f".{key}({value})" for key, value in unit.parameters.items())
-    lines += [f"`define UNIT {unit.top}", "`define GATES"] if gates else [f"`define UNIT {unit.top} #({settings})"]
+    lines += (
+        [f"`define UNIT {unit.source.top}", "`define GATES"]
+        if gates
+        else [f"`define UNIT {unit.source.top} #({settings})"]
+    )
     return "\n".join(lines) + "\n" + BENCH.read_text()
 
 
@@ -220,9 +220,10 @@ def verilated(unit: ArrayUnit, tile: Tile, period_ps: int) -> list[str]:
         for file, content in tile.files.items():
             (folder / file).write_text(content)
         (folder / "bench.v").write_text(bench_text(unit, tile, period_ps, gates=False))
-        sources = [str(HDL / source) for source in unit.sources]
+        sources = [str(HDL / source) for source in unit.source.files]
         command = [
-            "verilator", "--binary", "--timing", "-O3", "--unroll-count", "5000", "--unroll-stmts", "100000", "-Wno-lint",
+            "verilator", "--binary", "--timing", "-O3", "--unroll-count", "5000", "--unroll-stmts", "100000",
+            "-Wno-lint",
             "-Wno-fatal", "--x-initial", "0", "-CFLAGS", "-O1", "--top-module", "bench", "--Mdir", "made", "-j", "1",
         ]  # fmt: skip
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The netlist in time: Icarus Verilog with one inertial delay an output, so that glitches exist; toggles of every net."""
+"""The netlist in time: Icarus Verilog, one inertial delay an output, so that glitches exist; toggles of every net."""
 
 import subprocess
 import tempfile

@@ -8,7 +8,6 @@ them.  A toggle is a rise or a fall, one after the other, so it costs the mean o
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray

