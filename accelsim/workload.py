@@ -16,6 +16,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim import shipped
 from accelsim.arrays import Array, Floats, Ints
 from accelsim.dual.deploy import winograd_filters
 from accelsim.dual.model import DualModel, winograd_eligible
@@ -168,12 +169,7 @@ def load_table(path: Path, seed: int = 0) -> "LayerTable":
 def find_table(name: str | Path) -> Path | None:
     """The path of a table: a ``.csv`` as it is, or a bare name in a ``workloads`` folder, as machines are; or None."""
     path = Path(name)
-    if path.suffix == ".csv":
-        return path
-    package = Path(__file__).resolve().parent
-    folders = (Path("workloads"), package.parent / "workloads", package / "workloads")
-    found = (folder / f"{name}.csv" for folder in folders if path.name == str(name))
-    return next((candidate for candidate in found if candidate.is_file()), None)
+    return path if path.suffix == ".csv" else shipped.find("workloads", name)
 
 
 @dataclass(frozen=True)

@@ -270,6 +270,48 @@ def show_validation(out: Console, model: DualModel, validation: "Validation", to
     _line(out, f"yes: machines of both kinds, and no loss above {tolerance:g} points shown (95 % confidence)")
 
 
+def show_machines(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The rows of ``machine_rows`` as a table."""
+    shown = _table("machine", "lanes", "SRAM KiB", "GB/s", "mm2", "what it is")
+    shown.columns[0].no_wrap = True
+    for row in rows:
+        shown.add_row(
+            escape(row["name"]),
+            f"{row['lanes']:,}",
+            f"{row['sram_bytes'] / 1024:,.0f}",
+            f"{row['bandwidth_gbs']:g}",
+            f"{row['area_mm2']:.2f}",
+            escape(row["description"]),
+        )
+    out.print(shown)
+    _line(out, "area: without DRAM, by the model; prices and sources of one: accelsim inspect MACHINE")
+
+
+def show_models(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The rows of ``model_rows`` as a table."""
+    shown = _table("model", "parameters", "bytes", "smaller", "accuracy")
+    shown.columns[0].no_wrap = True
+    for row in rows:
+        accuracy = ", ".join(f"{name} {value:.2f}" for name, value in row["accuracy"].items())
+        shown.add_row(
+            escape(row["name"]),
+            f"{row['parameters']:,}",
+            f"{row['file_bytes']:,}",
+            f"{row['compression_ratio']:.1f}x",
+            escape(accuracy),
+        )
+    out.print(shown)
+
+
+def show_tables(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The rows of ``table_rows`` as a table."""
+    shown = _table("table of layers", "layers", "weights")
+    for row in rows:
+        shown.add_row(escape(row["name"]), str(row["layers"]), f"{row['weights']:,}")
+    out.print(shown)
+    _line(out, "tables have shapes and no weights: their zeros are drawn from a seed; validate needs a model")
+
+
 def _line(out: Console, text: str) -> None:
     out.print(escape(text), soft_wrap=True)
 
@@ -278,7 +320,7 @@ def _table(first: str, *columns: str) -> Table:
     table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True, header_style="bold")
     table.add_column(first, overflow="fold")
     for column in columns:
-        words = column in {"mode", "bound by", "per", "part", "source", "shape"}
+        words = column in {"mode", "bound by", "per", "part", "source", "shape", "what it is", "accuracy"}
         table.add_column(escape(column), justify="left" if words else "right", overflow="fold")
     return table
 
