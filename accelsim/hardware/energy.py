@@ -59,7 +59,8 @@ def prices(machine: MachineDescription) -> dict[str, Price]:
 
     Of ``gates``: mac_busy, mac_turning, mac_still: multiplies by their product and the one before; signed_...: the same
     of operands of either sign; mac: of families that tell no densities, which multiply what is not zero.  stream_step,
-    stream_start: a weight handed out, a stream begun.  input_tile, inverse_tile: through a transform unit.
+    stream_start: a weight handed out, a stream begun.  input_tile, inverse_tile: through a transform unit.  wire_bit:
+    between buffers and array.
     """
     table = _gate_prices(machine) if machine.energy_table == "gates" else _logic_prices(machine)
     for name, memory in memories(machine).items():
@@ -119,7 +120,14 @@ def _gate_prices(machine: MachineDescription) -> dict[str, Price]:
         "transform_add": Price(gates.adder_pj(a.accumulator_bits) * scale, "pJ", "transform", source),
         "register_bit": Price(gates.register_bit_pj() * scale, "pJ/bit", "register", source),
         "index": Price(array.step_pj * scale, "pJ/access", "register", source),
+        "wire_bit": Price(gates.wire_bit_pj(_side_um(machine)) * scale, "pJ/bit", "register", source),
     }
+
+
+def _side_um(machine: MachineDescription) -> float:
+    """Side of all logic as a square, at 45 nm."""
+    mm2 = _logic_mm2(machine) / node_factor(AREA_FACTORS, machine.node_nm)
+    return float(1000 * mm2**0.5)
 
 
 def _dram_prices(machine: MachineDescription) -> dict[str, Price]:
@@ -163,9 +171,13 @@ def clock_pj(machine: MachineDescription) -> float:
 
 def leakage_mw(machine: MachineDescription) -> float:
     """Leakage of all logic, by its area."""
+    return gates.leakage_mw_per_mm2() * _logic_mm2(machine)
+
+
+def _logic_mm2(machine: MachineDescription) -> float:
+    """Area of all but the buffers."""
     buffers = {f"{name}_buffer" for name in memories(machine)}
-    mm2 = sum(area.mm2 for name, area in areas(machine).items() if name not in buffers)
-    return gates.leakage_mw_per_mm2() * mm2
+    return sum(area.mm2 for name, area in areas(machine).items() if name not in buffers)
 
 
 def static_source(machine: MachineDescription) -> str:

@@ -9,12 +9,16 @@ A lane's energy depends on what it multiplied the cycle before.  With a share d 
 
     d^2 busy + 2 d (1 - d) turning + (1 - d)^2 still,
 
-each measured, and between the measured widths the least squares of terms in the product and the sum of the widths and
-the bits of the sum.  Whoever waits keeps its operands and pays its clock alone.  Beside the lanes an array has streams
-(a pointer, a length, an index and a weight each) and a control; they cost energy when a stream hands out a weight, when
-it starts, and every cycle.  The clock goes to every flip-flop in every cycle, by their bits; leakage goes by area.
+each measured; between the measured widths a least-squares fit of the product and the sum of the widths and the bits of
+the sum, bent so that it meets what was measured.  Who waits keeps its operands and pays its clock alone.  Beside the
+lanes an array has streams (a pointer, a length, an index and a weight each) and a control; they cost energy when a
+stream hands out a weight, when it starts, and every cycle.  The clock goes to every flip-flop in every cycle, by their
+bits; leakage goes by area.
 
-Left out: the clock's tree and gates on it, wires longer than the library's wire load, what a faster clock costs.
+Bits between buffers and array pay for a wire as long as the side of all logic as a square, at the library's capacitance
+of a micrometre, half of them toggling.
+
+Left out: the clock's tree and gates on it, layout, what a faster clock costs (``speed_factor`` says it in area).
 """
 
 import csv
@@ -25,10 +29,12 @@ from importlib import resources
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 SOURCE = "gates of Nangate 45 nm cells (accelsim/hardware/tables), at 0.9 V"
 AT_09_VOLTS = (0.9 / 1.1) ** 2
+WIRE_FF_PER_UM = 0.1774  # the library's wire_load groups
 State = Literal["busy", "turning", "still"]
 STATES: tuple[State, ...] = ("busy", "turning", "still")
 ArrayKind = Literal["streams", "stationary"]
@@ -82,17 +88,37 @@ def _terms(w: int, x: int, acc: int) -> tuple[float, ...]:
     return float(w * x), float(w + x), float(acc)
 
 
+@dataclass(frozen=True)
+class _LaneFit:
+    """A figure of lanes over their widths."""
+
+    factors: NDArray[np.float64]  # of ``_terms``
+    at: NDArray[np.float64]  # log2 of the measured widths, (lanes, 3)
+    left: NDArray[np.float64]  # log of measured over fitted there
+
+    def __call__(self, bits: tuple[int, int, int]) -> float:
+        distance = ((np.log2(bits) - self.at) ** 2).sum(axis=1)
+        nearest = int(distance.argmin())
+        met = distance[nearest] == 0
+        left = self.left[nearest] if met else np.average(self.left, weights=1 / distance)
+        return float(np.dot(self.factors, _terms(*bits)) * np.exp(left))
+
+
 @lru_cache(maxsize=64)
-def _lane_fit(unit: str, stimulus: str, column: str) -> tuple[float, ...]:
-    """Least squares, none negative, in relative error, over the lanes that were measured for it."""
+def _lane_fit(unit: str, stimulus: str, column: str) -> _LaneFit:
+    """Least squares, no factor negative, in relative error, over the lanes that were measured for it.
+
+    What is left at the measured widths is taken over in between, by the inverse square of the distance.
+    """
     rows = [r for r in read("logic") if (r["unit"], r["stimulus"], r["use"]) == (unit, stimulus, "fit")]
     values = np.array([float(r[column]) - (float(r["clock_pj"]) if column == "pj" else 0) for r in rows])
     terms = np.array([_terms(*widths(r)) for r in rows])
-    return tuple(nnls(terms / values[:, None], np.ones(len(rows)))[0])
+    factors = nnls(terms / values[:, None], np.ones(len(rows)))[0]
+    return _LaneFit(factors, np.log2([widths(r) for r in rows]), np.log(values / (terms @ factors)))
 
 
 def _lane(unit: str, stimulus: str, column: str, bits: tuple[int, int, int]) -> float:
-    return float(np.dot(_lane_fit(unit, stimulus, column), _terms(*bits)))
+    return _lane_fit(unit, stimulus, column)(bits)
 
 
 def lane_energy(weight_bits: int, operand_bits: int, accumulator_bits: int, signed: bool) -> LaneEnergy:
@@ -166,6 +192,11 @@ def _a_bit(unit: Transform, m: int, figure: Callable[[Row], float]) -> float:
     own = found.get(f"{unit} transform f{m}")
     rows = found.values() if own is None else [own]
     return float(np.mean([figure(row) / float(row["adder_bits"]) for row in rows]))
+
+
+def wire_bit_pj(side_um: float) -> float:
+    """A random bit over a wire of this length: C V^2 / 2 a toggle, a toggle every other bit."""
+    return 0.5 * WIRE_FF_PER_UM * side_um * 0.9**2 / 2 / 1000
 
 
 def lane_flip_flops(operand_bits: int, accumulator_bits: int) -> int:

@@ -11,6 +11,8 @@ Memory accesses, each of whole operands at the width they are stored with:
 - partial sums that leave the lanes (several channel tiles, or taps one after the other) are written to the output
   buffer and read back at accumulator width; finished outputs are written once and read once by the DMA.
 
+Under the energy table ``gates``, also what streams and transform units do, and the bits between buffers and array.
+
 Left out: network-on-chip wires, the post-processing unit's own energy.
 """
 
@@ -86,6 +88,10 @@ def count_actions(mode: Mode, sums: LayerSums) -> ActionCounts:
     output_bits = mode.work.outputs * widths.activation_bits + partial_sums * widths.accumulator_bits
     actions["output_write"] = output_bits
     actions["output_read"] = output_bits
+    if mode.products is not None:
+        to_lanes = ("weight_read", "input_read", "transformed_write", "transformed_read")
+        from_lanes = output_bits + partial_sums * widths.accumulator_bits  # written, and read back
+        actions["wire_bit"] = sum((actions[name] for name in to_lanes if name in actions), start=from_lanes)
     return actions
 
 

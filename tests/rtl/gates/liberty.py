@@ -6,11 +6,12 @@ them.  A toggle is a rise or a fall, one after the other, so it costs the mean o
 """
 
 import re
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 _TOKEN = re.compile(r'"[^"]*"|[{}();:,]|[^\s{}();:,"]+')
 
@@ -32,29 +33,48 @@ class Group:
 
 @dataclass(frozen=True)
 class Table:
-    """Values over slew, or over slew and load."""
+    """Values over slew and load; a figure that depends on neither has one of each."""
 
-    slews: NDArray[np.float64]
-    loads: NDArray[np.float64] | None
-    values: NDArray[np.float64]
+    slews: list[float]
+    loads: list[float]
+    values: list[list[float]]
 
     def at(self, slew_ns: float, load_ff: float) -> float:
         """The value at one point."""
-        if self.values.ndim == 0:
-            return float(self.values)
-        if self.loads is None:
-            return float(np.interp(slew_ns, self.slews, self.values))
-        return float(np.interp(slew_ns, self.slews, [np.interp(load_ff, self.loads, row) for row in self.values]))
+        i, along_slew = _place(self.slews, slew_ns)
+        j, along_load = _place(self.loads, load_ff)
+        above = [
+            row[j] if along_load == 0 else row[j] + along_load * (row[j + 1] - row[j]) for row in self.values[i : i + 2]
+        ]
+        return above[0] if along_slew == 0 else above[0] + along_slew * (above[1] - above[0])
+
+
+def _place(entries: list[float], value: float) -> tuple[int, float]:
+    """The entry at or before a value, and how far it is to the next."""
+    if value <= entries[0]:
+        return 0, 0.0
+    if value >= entries[-1]:
+        return len(entries) - 1, 0.0
+    i = bisect_right(entries, value) - 1
+    return i, (value - entries[i]) / (entries[i + 1] - entries[i])
+
+
+def mean(tables: Sequence[Table]) -> Table:
+    """The mean of tables over the same slews and loads; single figures join any."""
+    whole = max(tables, key=lambda table: len(table.slews) * len(table.loads))
+    shape = np.array(whole.values).shape
+    values = np.mean([np.broadcast_to(np.array(table.values), shape) for table in tables], axis=0)
+    return Table(whole.slews, whole.loads, values.tolist())
 
 
 @dataclass(frozen=True)
 class Output:
-    """An output pin: its function of the input pins, and per arc the tables of rise and fall."""
+    """An output pin: its function of the input pins, and the means over its arcs, rise and fall."""
 
     function: str
-    delays: list[Table]  # ns
-    slews: list[Table]  # ns
-    energies: list[Table]  # fJ
+    delay: Table | None  # ns
+    slew: Table | None  # ns
+    energy: Table | None  # fJ
 
 
 @dataclass(frozen=True)
@@ -116,9 +136,9 @@ def _cell(group: Group) -> Cell:
     outputs = {
         pin.name: Output(
             function=pin.attributes["function"],
-            delays=[t for arc in _arcs(pin) for t in _tables(arc, ("cell_rise", "cell_fall"))],
-            slews=[t for arc in _arcs(pin) for t in _tables(arc, ("rise_transition", "fall_transition"))],
-            energies=[t for arc in pin.of("internal_power") for t in _tables(arc, ("rise_power", "fall_power"))],
+            delay=_mean_of(_arcs(pin), ("cell_rise", "cell_fall")),
+            slew=_mean_of(_arcs(pin), ("rise_transition", "fall_transition")),
+            energy=_mean_of(pin.of("internal_power"), ("rise_power", "fall_power")),
         )
         for pin in pins
         if pin.attributes["direction"] == "output" and "function" in pin.attributes
@@ -148,6 +168,11 @@ def _arcs(pin: Group) -> list[Group]:
     return [arc for arc in pin.of("timing") if arc.of("cell_rise")]
 
 
+def _mean_of(arcs: list[Group], kinds: tuple[str, ...]) -> Table | None:
+    tables = [table for arc in arcs for table in _tables(arc, kinds)]
+    return mean(tables) if tables else None
+
+
 def _tables(arc: Group, kinds: tuple[str, ...]) -> list[Table]:
     return [_table(group) for kind in kinds for group in arc.of(kind)]
 
@@ -155,13 +180,13 @@ def _tables(arc: Group, kinds: tuple[str, ...]) -> list[Table]:
 def _table(group: Group) -> Table:
     lists = dict(group.lists)
     if "index_1" not in lists:
-        return Table(np.zeros(0), None, np.array(float(lists["values"][0])))
+        return Table([0.0], [0.0], [[float(lists["values"][0])]])
     slews = _numbers(lists["index_1"][0])
-    values = np.array([_numbers(row) for row in lists["values"]])
+    rows = [_numbers(row) for row in lists["values"]]
     if "index_2" not in lists:
-        return Table(slews, None, values[0])
-    return Table(slews, _numbers(lists["index_2"][0]), values)
+        return Table(slews, [0.0], [[value] for value in rows[0]])
+    return Table(slews, _numbers(lists["index_2"][0]), rows)
 
 
-def _numbers(text: str) -> NDArray[np.float64]:
-    return np.array([float(value) for value in text.split(",")])
+def _numbers(text: str) -> list[float]:
+    return [float(value) for value in text.split(",")]

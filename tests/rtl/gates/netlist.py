@@ -83,19 +83,21 @@ class Netlist:
     def cell_slew(self, i: int) -> float:
         """Mean slew at a cell's inputs, ns."""
         nets = [net for pin, net in self.pins[i].items() if pin in self.cells[i].inputs]
-        return float(np.mean([self.slew_ns.get(net, FIRST_SLEW_NS) for net in nets if isinstance(net, int)] or [0]))
+        slews = [self.slew_ns.get(net, FIRST_SLEW_NS) for net in nets if isinstance(net, int)]
+        return sum(slews) / len(slews) if slews else 0.0
 
     def output_slew_ns(self, i: int, pin: str) -> float:
         """Slew of a cell's output."""
         slew, load = self.cell_slew(i), self.load_ff.get(int(self.pins[i][pin]), 0.0)
-        return float(np.mean([table.at(slew, load) for table in self.cells[i].outputs[pin].slews]))
+        table = self.cells[i].outputs[pin].slew
+        return table.at(slew, load) if table else 0.0
 
     def delay_ns(self, i: int, pin: str) -> float:
         """Delay of a cell's output."""
         output = self.cells[i].outputs[pin]
         slew = FIRST_SLEW_NS if self.cells[i].flip_flop else self.cell_slew(i)
         load = self.load_ff.get(int(self.pins[i][pin]), 0.0)
-        return float(np.mean([table.at(slew, load) for table in output.delays]))
+        return output.delay.at(slew, load) if output.delay else 0.0
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ def netlist(module: Module, library: Mapping[str, Cell], wires: Mapping[int, flo
             int(pins[i][pin]): known.output_slew_ns(i, pin)
             for i, cell in enumerate(cells)
             for pin, output in cell.outputs.items()
-            if pin in pins[i] and output.slews
+            if pin in pins[i] and output.slew
         }
     return Netlist(cells, pins, inputs, outputs, clock, load, slews)
 

@@ -44,7 +44,7 @@ def spent(net: Netlist, toggles: Toggles) -> Energy:
             n = int(pins[pin])
             changes = _toggles(toggles, n)
             load = net.load_ff.get(n, 0.0)
-            internal = np.mean([table.at(slew, load) for table in output.energies]) if output.energies else 0.0
+            internal = output.energy.at(slew, load) if output.energy else 0.0
             spent_here += changes * (internal + load * VOLTS**2 / 2)
         if not cell.flip_flop:
             logic += spent_here

@@ -3,8 +3,8 @@
 from accelsim.files import write_bytes
 from accelsim.hardware import gates
 from accelsim.hardware.technology import add_pj, mac_pj
+from experiments.comparisons.gates import Verdict, domain_ratio, verdicts
 from experiments.paths import REPORTS
-from tests.rtl.gates.judge import Verdict, domain_ratio, verdicts
 
 REPORT = REPORTS / "rtl-energy.md"
 HEAD = """# Energy, area and delay of the RTL in gates

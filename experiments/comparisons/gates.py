@@ -1,9 +1,12 @@
-"""What the model says of the arrays in the table, beside what gates said: energy of a cycle, area, machine ratios."""
+"""Energy and area of the RTL's arrays: what `make rtl-energy` last measured in gates, and what the model says."""
 
 from dataclasses import dataclass
 
 from accelsim.hardware import gates
+from experiments.comparisons.row import Row, compared
 
+NANGATE = "gates of the RTL, Nangate 45 nm"
+RUN = "make rtl-energy"
 BITS = 8
 ACC_BITS = 24
 
@@ -72,3 +75,49 @@ def domain_ratio(layer: str) -> tuple[float, float]:
 def _is_plain(row: dict[str, str]) -> bool:
     array = (row["rows"], row["cols"], row["taps"], row["skip"])
     return array == ("4", "4", "1", "1") and row["m"] in {"1", "2"} and row["kind"] != "ws"
+
+
+def rows() -> list[Row]:
+    """Energy and area where the model was not fitted, and the ratio of the two domains."""
+    unseen = [v for v in verdicts() if v.row["use"] == "judge"]
+    arrays = unseen_arrays()
+    layers = [layer for layer in dict.fromkeys(v.row["layer"] for v in unseen) if _is_unseen(layer)]
+    worst_energy = max(unseen, key=lambda v: abs(v.error)).name
+    worst_area = max(arrays, key=lambda v: abs(v.area_error)).name
+    return [
+        compared(
+            "energy of a cycle of whole arrays",
+            NANGATE,
+            [(v.model_pj, v.pj) for v in unseen],
+            RUN,
+            f"energy_table gates; arrays or layers that were not fitted; worst: {worst_energy}",
+        ),
+        compared(
+            "energy of a cycle, Winograd over spatial array",
+            NANGATE,
+            [(model, measured) for measured, model in map(domain_ratio, layers)],
+            RUN,
+            "energy_table gates; 4 x 4 lanes, F(2, 3); layers that were not fitted",
+        ),
+        compared(
+            "area of whole arrays with their streams and control",
+            NANGATE,
+            [(v.model_um2, v.um2) for v in arrays],
+            RUN,
+            f"energy_table gates; arrays that were not fitted; worst: {worst_area}",
+        ),
+    ]
+
+
+def unseen_arrays() -> list[Verdict]:
+    """One verdict of each array that the model was not fitted on."""
+    fitted = {_array(v.row) for v in verdicts() if v.row["use"] == "fit"}
+    return [v for key, v in {_array(v.row): v for v in verdicts()}.items() if key not in fitted]
+
+
+def _array(row: dict[str, str]) -> tuple[str, ...]:
+    return tuple(row[key] for key in ("kind", "rows", "cols", "taps", "m", "skip"))
+
+
+def _is_unseen(layer: str) -> bool:
+    return all(row["layer"] != layer for row in gates.read("arrays") if row["use"] == "fit")
