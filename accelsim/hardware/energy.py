@@ -104,13 +104,17 @@ def _gate_prices(machine: MachineDescription) -> dict[str, Price]:
     scale = node_factor(ENERGY_FACTORS, machine.node_nm)
     source = f"{gates.SOURCE}; {NODE_SOURCE}"
     table: dict[str, Price] = {}
+    array = gates.array_costs("stationary" if machine.holds_weights else "streams")
+    quoted = mac_pj("horowitz", a.number, a.weight_bits, a.activation_bits, a.accumulator_bits, machine.node_nm)
     for prefix, bits, signed in (("mac", a.activation_bits, False), ("signed", machine.operand_bits, True)):
         lane = gates.lane_energy(a.weight_bits, bits, a.accumulator_bits, signed)
         for state, pj in (("busy", lane.busy), ("turning", lane.turning), ("still", lane.still)):
-            table[f"{prefix}_{state}"] = Price(pj * scale, "pJ", "mac", source)
+            table[f"{prefix}_{state}"] = Price(pj * array.lane_factor * scale, "pJ", "mac", source)
+    if a.number != "int":
+        published = f"{ARITHMETIC_TABLES['horowitz'].source}, as no floating-point unit was measured; {NODE_SOURCE}"
+        table = dict.fromkeys(table, Price(quoted, "pJ", "mac", published))
     if machine.energy.mac_pj is not None:
         table = {name: replace(price, pj=machine.energy.mac_pj, source=OWN) for name, price in table.items()}
-    array = gates.array_costs("stationary" if machine.holds_weights else "streams")
     held = Price(0.0, "pJ", "mac", "a lane that waits holds its operands: its clock alone, which is static power")
     return table | {
         "mac": table["mac_busy"],

@@ -60,6 +60,7 @@ class LaneEnergy:
 class ArrayCosts:
     """What an array has beside its lanes."""
 
+    lane_factor: float  # of a lane's energy; below 1 where it holds its weight
     step_pj: float  # a weight handed to the lanes of a stream
     start_pj: float  # a stream that starts
     cycle_pj: float  # control, every cycle
@@ -208,16 +209,21 @@ def lane_flip_flops(operand_bits: int, accumulator_bits: int) -> int:
 def array_costs(kind: ArrayKind) -> ArrayCosts:
     """Fitted on the arrays of this kind that the table marks for it."""
     rows = [row for row in read("arrays") if row["use"] == "fit" and (row["kind"] == "ws") == (kind == "stationary")]
-    energy = _least_squares(
-        rows,
-        lambda r: (float(r["stream_steps"]), float(r["stream_starts"]), float(r["cycles"])),
-        lambda r: float(r["cycles"]) * (float(r["pj"]) - float(r["clock_pj"])) - _lanes_pj(r),
-    )
+    factor, energy = 1.0, (0.0, 0.0, 0.0)
+    if kind == "streams":
+        energy = _least_squares(
+            rows,
+            lambda r: (float(r["stream_steps"]), float(r["stream_starts"]), float(r["cycles"])),
+            lambda r: _without_clock(r) - lanes_pj(r),
+        )
+    else:
+        factor, cycle_pj = _least_squares(rows, lambda r: (lanes_pj(r), float(r["cycles"])), _without_clock)
+        energy = (0.0, 0.0, cycle_pj)
     built = list({(r["kind"], r["rows"], r["cols"], r["taps"], r["m"]): r for r in rows}.values())
     bits = _least_squares(built, _parts(kind), lambda r: float(r["flip_flops"]) - _lanes_of(r) * _own_bits(r))
     um2 = _least_squares(built, _parts(kind), lambda r: float(r["um2"]) - _lanes_of(r) * lane_um2(8, _x_bits(r), 24))
     step_pj, start_pj, cycle_pj = (AT_09_VOLTS * pj for pj in energy)
-    return ArrayCosts(step_pj, start_pj, cycle_pj, bits[0], bits[1], bits[2], um2[0], um2[1], um2[2])
+    return ArrayCosts(factor, step_pj, start_pj, cycle_pj, bits[0], bits[1], bits[2], um2[0], um2[1], um2[2])
 
 
 def _parts(kind: ArrayKind) -> Callable[[Row], tuple[float, ...]]:
@@ -238,6 +244,10 @@ def _lanes_of(row: Row) -> float:
     return float(row["rows"]) * float(row["cols"]) * float(row["taps"])
 
 
+def _without_clock(row: Row) -> float:
+    return float(row["cycles"]) * (float(row["pj"]) - float(row["clock_pj"]))
+
+
 def _x_bits(row: Row) -> int:
     return {"1": 8, "2": 10, "4": 15}[row["m"]]
 
@@ -246,8 +256,10 @@ def _own_bits(row: Row) -> int:
     return lane_flip_flops(_x_bits(row), 24)
 
 
-def _lanes_pj(row: Row) -> float:
+def lanes_pj(row: Row) -> float:
     """What the lanes alone spend in a row of the arrays' table, at 1.1 V."""
-    signed = row["m"] != "1"
-    density = float(row["input_density"]) * float(row["weight_density"])
-    return float(row["macs"]) * lane_energy(8, _x_bits(row), 24, signed).at(density) / AT_09_VOLTS
+    lane = lane_energy(8, _x_bits(row), 24, signed=row["m"] != "1")
+    inputs, weights = float(row["input_density"]), float(row["weight_density"])
+    held = weights * lane.at(inputs) + (1 - weights) * lane.still  # a lane that holds a weight of zero stays still
+    each = held if row["kind"] == "ws" else lane.at(inputs * weights)
+    return float(row["macs"]) * each / AT_09_VOLTS

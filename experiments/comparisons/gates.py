@@ -53,9 +53,7 @@ def _verdict(row: dict[str, str]) -> Verdict:
     lanes = int(row["rows"]) * int(row["cols"]) * int(row["taps"])
     streams = int(row["cols"]) * int(row["taps"])
     cycles = float(row["cycles"])
-    lane = gates.lane_energy(BITS, x_bits, ACC_BITS, signed=row["m"] != "1")
-    density = float(row["input_density"]) * float(row["weight_density"])
-    pj = float(row["macs"]) * lane.at(density)
+    pj = costs.lane_factor * gates.lanes_pj(row) * gates.AT_09_VOLTS
     pj += float(row["stream_steps"]) * costs.step_pj + float(row["stream_starts"]) * costs.start_pj
     bits = lanes * (gates.lane_flip_flops(x_bits, ACC_BITS) + costs.lane_bits)
     bits += streams * costs.stream_bits + costs.control_bits

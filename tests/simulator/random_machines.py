@@ -55,18 +55,16 @@ def drams(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def _common(draw: st.DrawFn) -> dict[str, Any]:
     """What all machines have."""
-    number = draw(st.sampled_from(["int", "int", "fp16", "fp32"]))
-    tables = ["horowitz", "aladdin"] + ["gates"] * (number == "int")
     return {
         "clock_mhz": draw(st.sampled_from([200, 500, 1000])),
         "node_nm": draw(st.sampled_from([7, 28, 65])),
         "arithmetic": {
-            "number": number,
+            "number": draw(st.sampled_from(["int", "int", "fp16", "fp32"])),
             "weight_bits": draw(st.sampled_from([4, 8, 16])),
             "activation_bits": draw(st.sampled_from([4, 8, 16])),
             "accumulator_bits": draw(st.sampled_from([16, 24, 32])),
         },
-        "energy_table": draw(st.sampled_from(tables)),
+        "energy_table": draw(st.sampled_from(["horowitz", "aladdin", "gates"])),
         "weight_format": draw(st.sampled_from(["dense", "bitmask", "csr", "run_length", "packed_run_length"])),
         "activation_format": draw(st.sampled_from(["dense", "bitmask", "run_length", "packed_run_length"])),
         "vector_lanes": draw(st.sampled_from([1, 16])),

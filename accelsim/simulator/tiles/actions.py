@@ -106,13 +106,16 @@ def _count_lanes(mode: Mode, sums: LayerSums) -> ActionCounts:
             "register_bit": macs * (mode.widths.weight_bits + mode.operand_bits),
             "index": macs if mode.widths.weight_format != "dense" else 0,
         }
-    d = mode.products.density
-    prefix = "signed" if mode.products.signed else "mac"
+    products = mode.products
+    held, met = products.weights, products.inputs  # a lane that holds a weight of zero stays still
+    if mode.lanes.stationary == "output":
+        held, met = 1.0, products.weights * products.inputs
+    prefix = "signed" if products.signed else "mac"
     steps, starts = _count_streams(mode, sums)
     return {
-        f"{prefix}_busy": macs * d**2,
-        f"{prefix}_turning": macs * (2 * d * (1 - d)),
-        f"{prefix}_still": macs * (1 - d) ** 2,
+        f"{prefix}_busy": macs * (held * met**2),
+        f"{prefix}_turning": macs * (held * 2 * met * (1 - met)),
+        f"{prefix}_still": macs * (1 - held + held * (1 - met) ** 2),
         "gated_mac": gated,
         "stream_step": steps,
         "stream_start": starts,

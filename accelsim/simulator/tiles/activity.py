@@ -25,7 +25,7 @@ def spatial_products(work: LayerWork, machine: MachineDescription) -> Products |
         return None
     signed = float(np.mean(work.input_density)) >= SIGNED_FROM
     if machine.zero_handling in {"gate", "skip_both"}:  # only what is not zero is multiplied
-        return Products(1.0, signed)
+        return Products(1.0, 1.0, signed)
     found: Products = work.derived.get(
         (spatial_products, machine.zero_handling), lambda: _weighted(work, machine, signed)
     )
@@ -36,8 +36,9 @@ def _weighted(work: LayerWork, machine: MachineDescription, signed: bool) -> Pro
     nonzeros = work.nonzeros()[0]  # (K, C / groups)
     density = np.repeat(work.group_density(), work.out_channels // work.groups, axis=0)
     R, S = work.kernel
-    executed = nonzeros.size * R * S if machine.zero_handling == "none" else int(nonzeros.sum())
-    return Products(float((nonzeros * density).sum()) / max(executed, 1), signed)
+    kept = int(nonzeros.sum())
+    weights = kept / (nonzeros.size * R * S) if machine.zero_handling == "none" else 1.0
+    return Products(float((nonzeros * density).sum()) / max(kept, 1), weights, signed)
 
 
 def winograd_products(work: LayerWork, machine: MachineDescription, m: int, executed: int) -> Products | None:
@@ -48,9 +49,9 @@ def winograd_products(work: LayerWork, machine: MachineDescription, m: int, exec
         (winograd_products, m), lambda: transformed_density(m, work.kernel, work.input_density.astype(np.float64))
     )
     if machine.zero_handling != "none":
-        return Products(inputs, True)
+        return Products(inputs, 1.0, True)
     kept = int(work.block_nonzeros(m).sum()) / max(executed, 1)
-    return Products(inputs * min(kept, 1.0), True)
+    return Products(inputs, min(kept, 1.0), True)
 
 
 def transformed_density(m: int, kernel: tuple[int, int], density: Floats) -> float:

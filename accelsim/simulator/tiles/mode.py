@@ -53,7 +53,8 @@ def operand_widths(work: LayerWork, machine: MachineDescription) -> OperandWidth
 class Products:
     """What the lanes' products are like, as far as energy depends on it (``hardware.gates``)."""
 
-    density: float  # share of executed multiplies whose product is not zero
+    inputs: float  # share of operands that are not zero, against weights that are not zero
+    weights: float  # share of executed multiplies whose weight is not zero
     signed: bool  # operands of either sign; else what a ReLU left
 
 
