@@ -106,33 +106,30 @@ class _LaneFit:
 
 
 @lru_cache(maxsize=64)
-def _lane_fit(unit: str, stimulus: str, column: str) -> _LaneFit:
-    """Least squares, no factor negative, in relative error, over the lanes that were measured for it.
+def _lane_fit(units: tuple[str, ...], stimulus: str, column: str) -> _LaneFit:
+    """Least squares, no factor negative, in relative error, over the lanes of these units that were measured for it.
 
     What is left at the measured widths is taken over in between, by the inverse square of the distance.
     """
-    rows = [r for r in read("logic") if (r["unit"], r["stimulus"], r["use"]) == (unit, stimulus, "fit")]
+    measured = [r for r in read("logic") if (r["stimulus"], r["use"]) == (stimulus, "fit")]
+    rows = [r for r in measured if r["unit"] in units]
     values = np.array([float(r[column]) - (float(r["clock_pj"]) if column == "pj" else 0) for r in rows])
     terms = np.array([_terms(*widths(r)) for r in rows])
     factors = nnls(terms / values[:, None], np.ones(len(rows)))[0]
     return _LaneFit(factors, np.log2([widths(r) for r in rows]), np.log(values / (terms @ factors)))
 
 
-def _lane(unit: str, stimulus: str, column: str, bits: tuple[int, int, int]) -> float:
-    return _lane_fit(unit, stimulus, column)(bits)
-
-
 def lane_energy(weight_bits: int, operand_bits: int, accumulator_bits: int, signed: bool) -> LaneEnergy:
     """A lane's energy without its clock.  signed: operands of either sign, as in the Winograd domain."""
-    unit = "lane signed" if signed else "lane"
+    units = ("lane signed",) if signed else ("lane",)
     bits = (weight_bits, operand_bits, accumulator_bits)
-    busy, turning, still = (AT_09_VOLTS * _lane(unit, state, "pj", bits) for state in STATES)
+    busy, turning, still = (AT_09_VOLTS * _lane_fit(units, state, "pj")(bits) for state in STATES)
     return LaneEnergy(busy, turning, still)
 
 
 def lane_um2(weight_bits: int, operand_bits: int, accumulator_bits: int) -> float:
     """A lane with its operand's register."""
-    return _lane("lane", "busy", "um2", (weight_bits, operand_bits, accumulator_bits))
+    return _lane_fit(("lane", "lane signed"), "busy", "um2")((weight_bits, operand_bits, accumulator_bits))
 
 
 def speed_factor() -> float:

@@ -63,6 +63,14 @@ def _verdict(row: dict[str, str]) -> Verdict:
     return Verdict(row, gates.AT_09_VOLTS * float(row["pj"]), pj / cycles, float(row["um2"]), um2)
 
 
+def ratio_layers() -> list[str]:
+    """Layers that were measured on both 4 x 4 arrays."""
+    kinds: dict[str, set[str]] = {}
+    for row in filter(_is_plain, gates.read("arrays")):
+        kinds.setdefault(row["layer"], set()).add(row["kind"])
+    return [layer for layer, found in kinds.items() if len(found) == 2]
+
+
 def domain_ratio(layer: str) -> tuple[float, float]:
     """Energy of a cycle of the 4 x 4 Winograd array over that of the spatial one: as gates say, as the model does."""
     found = {v.row["kind"]: v for v in verdicts() if _is_plain(v.row) and v.row["layer"] == layer}
@@ -79,7 +87,7 @@ def rows() -> list[Row]:
     """Energy and area where the model was not fitted, and the ratio of the two domains."""
     unseen = [v for v in verdicts() if v.row["use"] == "judge"]
     arrays = unseen_arrays()
-    layers = [layer for layer in dict.fromkeys(v.row["layer"] for v in unseen) if _is_unseen(layer)]
+    layers = [layer for layer in ratio_layers() if _is_unseen(layer)]
     worst_energy = max(unseen, key=lambda v: abs(v.error)).name
     worst_area = max(arrays, key=lambda v: abs(v.area_error)).name
     return [

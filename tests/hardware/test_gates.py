@@ -12,11 +12,11 @@ from accelsim.hardware.energy import areas, clock_pj, flip_flops, prices, static
 from accelsim.simulator.machines.load import load_hardware
 from accelsim.simulator.run import schedule_layer
 from accelsim.workload import layer_works
-from experiments.comparisons.gates import domain_ratio, unseen_arrays, verdicts
+from experiments.comparisons.gates import domain_ratio, ratio_layers, unseen_arrays, verdicts
 
 MODEL = "models/resnet20-cifar10.dual"
 PAIR = ("spatial-16x16", "winograd-16x16")
-LAYERS = ("layer1.0.conv1", "layer3.1.conv1")  # the fit has seen neither
+LAYERS = [layer for layer in ratio_layers() if layer != "layer2.0.conv2"]  # that the fit has not seen
 UNSEEN = [v for v in verdicts() if v.row["use"] == "judge"]
 
 
@@ -41,7 +41,7 @@ def test_lanes_of_widths_and_layers_that_the_fit_has_not_seen(unit: str) -> None
 
 def test_arrays_and_layers_that_the_fit_has_not_seen() -> None:
     errors = [abs(v.error) for v in UNSEEN]
-    assert len({v.name for v in UNSEEN}) >= 12
+    assert len({v.name for v in UNSEEN}) >= 9
     assert sum(errors) / len(errors) < 0.25
     assert max(errors) < 0.4
 

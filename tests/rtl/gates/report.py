@@ -3,7 +3,7 @@
 from accelsim.files import write_bytes
 from accelsim.hardware import gates
 from accelsim.hardware.technology import add_pj, mac_pj
-from experiments.comparisons.gates import Verdict, domain_ratio, verdicts
+from experiments.comparisons.gates import Verdict, domain_ratio, ratio_layers, verdicts
 from experiments.paths import REPORTS
 
 REPORT = REPORTS / "rtl-energy.md"
@@ -46,7 +46,7 @@ def write_report() -> None:
         "| layer | gates | model | error |",
         "|---|---|---|---|",
     ]
-    for layer in dict.fromkeys(v.row["layer"] for v in found):
+    for layer in ratio_layers():
         measured, model = domain_ratio(layer)
         lines.append(f"| {layer} | {measured:.2f} | {model:.2f} | {model / measured - 1:+.0%} |")
     lines += [
