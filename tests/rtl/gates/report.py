@@ -32,7 +32,7 @@ def write_report() -> None:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [_logic_line(row) for row in logic]
-    lines += ["", "## The model against arrays", ""]
+    lines += ["", *_speed(logic), "", "## The model against arrays", ""]
     lines += [
         "Fitted: lanes by their widths, and what arrays have beside them on rows marked fit; the others are unseen.",
         "",
@@ -56,6 +56,17 @@ def write_report() -> None:
         *(_array_line(v) for v in found),
     ]
     write_bytes(REPORT, ("\n".join(lines) + "\n").encode())
+
+
+def _speed(logic: list[gates.Row]) -> list[str]:
+    """What a lane costs that is mapped for a faster clock."""
+    rows = [row for row in logic if gates.widths(row) == (8, 8, 24) and row["stimulus"] == "busy"]
+    fast, plain = (next(row for row in rows if row["unit"] == unit) for unit in ("lane fast", "lane"))
+    area, energy = (float(fast[key]) / float(plain[key]) for key in ("um2", "pj"))
+    return [
+        f"Mapped for 0.5 ns instead of 2 ns, the 8 x 8 lane takes {fast['ns']} ns instead of {plain['ns']} at {area:.2f} times",
+        f"the area and {energy:.2f} times the energy; the model has the slower one.",
+    ]
 
 
 def _logic_line(row: dict[str, str]) -> str:
