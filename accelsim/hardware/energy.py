@@ -59,7 +59,7 @@ def prices(machine: MachineDescription) -> dict[str, Price]:
 
     Of ``gates``: mac_busy, mac_turning, mac_still: multiplies by their product and the one before; signed_...: the same
     of operands of either sign; mac: of families that tell no densities, which multiply what is not zero.  stream_step,
-    stream_start: a weight handed out, a stream begun.  input_tile, inverse_tile: through a transform unit.  wire_bit:
+    stream_start: a weight handed out, a stream begun.  input_tile_fM, inverse_tile_fM: through a unit.  wire_bit:
     between buffers and array.
     """
     table = _gate_prices(machine) if machine.energy_table == "gates" else _logic_prices(machine)
@@ -156,6 +156,7 @@ def static_mw(machine: MachineDescription) -> float:
         logic = leakage_mw(machine) + clock_pj(machine) * machine.clock_mhz / 1000  # pJ x MHz = uW
     elif logic is None:
         logic = STATIC_MW_PER_LANE_45NM * machine.lanes * node_factor(AREA_FACTORS, machine.node_nm)
+        logic *= machine.lane_growth
     return leakage + logic
 
 
