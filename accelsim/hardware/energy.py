@@ -61,7 +61,7 @@ def prices(machine: MachineDescription) -> dict[str, Price]:
 
     Of ``gates``: mac_busy, mac_turning, mac_still: multiplies by their product and the one before; signed_...: the same
     of operands of either sign; mac: of families that tell no densities, which multiply what is not zero.  stream_step,
-    stream_start: a weight handed out, a stream begun.  input_tile_fM, inverse_tile_fM: through a unit.  wire_bit:
+    stream_start: a weight handed out, a stream begun.  input_tile, inverse_tile: through a transform unit.  wire: a bit
     between buffers and array.
     """
     table = _gate_prices(machine) if machine.energy_table == "gates" else _logic_prices(machine)
@@ -126,7 +126,7 @@ def _gate_prices(machine: MachineDescription) -> dict[str, Price]:
         "transform_add": Price(gates.adder_pj(a.accumulator_bits) * scale, "pJ", "transform", source),
         "register_bit": Price(gates.register_bit_pj() * scale, "pJ/bit", "register", source),
         "index": Price(array.step_pj * scale, "pJ/access", "register", source),
-        "wire_bit": Price(gates.wire_bit_pj(_side_um(machine)) * scale, "pJ/bit", "register", source),
+        "wire": Price(gates.wire_bit_pj(_side_um(machine)) * scale, "pJ/bit", "register", source),
     }
 
 

@@ -115,6 +115,11 @@ class WinogradDescription(TiledDescription):
         return (self.tile,)
 
     @property
+    def lists_tiles(self) -> bool:
+        """Whether the machine has a list of tile sizes, each with prices of its own."""
+        return False
+
+    @property
     def operand_bits(self) -> int:
         """Bits of a transformed input."""
         return self.arithmetic.transformed_bits
@@ -151,8 +156,9 @@ class WinogradDescription(TiledDescription):
             forward, inverse = self._units(m)
             into = gates.transform_pj("input", m, forward.adder_bits) * scale
             out = gates.transform_pj("inverse", m, inverse.adder_bits) * scale
-            found[f"input_tile_f{m}"] = Price(into, "pJ/tile", "transform", source)
-            found[f"inverse_tile_f{m}"] = Price(out, "pJ/tile", "transform", source)
+            size = f"_f{m}" if self.lists_tiles else ""
+            found[f"input_tile{size}"] = Price(into, "pJ/tile", "transform", source)
+            found[f"inverse_tile{size}"] = Price(out, "pJ/tile", "transform", source)
         return found
 
     def own_areas(self) -> dict[str, Area]:
@@ -225,6 +231,11 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
     def tile_sizes(self) -> tuple[int, ...]:
         """Tile sizes m, the smallest first."""
         return (self.tile,) if self.tiles is None else tuple(sorted(set(self.tiles)))
+
+    @property
+    def lists_tiles(self) -> bool:
+        """Whether ``tiles`` is there."""
+        return self.tiles is not None
 
     def tap_bits(self, m: int, kernel: tuple[int, int] = (3, 3)) -> int:
         """Bits of a transformed input of F(m x m, R x S).

@@ -104,7 +104,7 @@ def count_actions(mode: Mode, sums: LayerSums) -> ActionCounts:
     if mode.products is not None:
         to_lanes = ("weight_read", "input_read", "transformed_write", "transformed_read")
         from_lanes = output_bits + partial_sums * widths.accumulator_bits  # written, and read back
-        actions["wire_bit"] = sum((actions[name] for name in to_lanes if name in actions), start=from_lanes)
+        actions["wire"] = sum((actions[name] for name in to_lanes if name in actions), start=from_lanes)
     return actions
 
 
@@ -177,8 +177,8 @@ def _count_transforms(mode: Mode, sums: LayerSums, actions: ActionCounts) -> Num
         actions["transform_add"] = transforms + sums.filter_channels * units.weight_adds
     else:
         actions["transform_add"] = sums.filter_channels * units.weight_adds
-        actions[f"input_tile_f{mode.m}"] = sums.tile_channels * units.phases
-        actions[f"inverse_tile_f{mode.m}"] = sums.tiles * (K * units.phases)
+        actions[f"input_tile{mode.of_tile_size}"] = sums.tile_channels * units.phases
+        actions[f"inverse_tile{mode.of_tile_size}"] = sums.tiles * (K * units.phases)
     _count_stored_inputs(mode, sums, actions)
     left: Number = sums.tiles * K * mode.taps * _leaves(mode, sums)
     return left
@@ -248,7 +248,7 @@ def _count_lane_transforms(mode: Mode, sums: LayerSums, actions: ActionCounts) -
         if mode.products is None:
             by_units = by_units + sums.tile_channels * units.input_adds
         else:
-            actions[f"input_tile_f{mode.m}"] = sums.tile_channels * units.phases
+            actions[f"input_tile{mode.of_tile_size}"] = sums.tile_channels * units.phases
         _count_stored_inputs(mode, sums, actions)
     if units.in_lanes:
         actions["lane_inverse_add"] = tiles_filters * sums.channel_tiles * units.inverse_adds
@@ -257,7 +257,7 @@ def _count_lane_transforms(mode: Mode, sums: LayerSums, actions: ActionCounts) -
         if mode.products is None:
             by_units = by_units + tiles_filters * units.inverse_adds
         else:
-            actions[f"inverse_tile_f{mode.m}"] = tiles_filters * units.phases
+            actions[f"inverse_tile{mode.of_tile_size}"] = tiles_filters * units.phases
         partial_sums = tiles_filters * mode.taps * _leaves(mode, sums)
     actions["transform_add"] = by_units
     return partial_sums

@@ -177,6 +177,11 @@ class Mode:
     sums: SlotSums = field(default_factory=SlotSums, repr=False)
 
     @property
+    def of_tile_size(self) -> str:
+        """What the names of actions end in that cost by the tile size; nothing where the machine has but one."""
+        return self.mac_action.removeprefix("mac")
+
+    @property
     def transforms(self) -> bool:
         """Whether the layer passes through transform units; cells transform on the fly (additions alone)."""
         return self.units.input_rate > 0
