@@ -10,10 +10,10 @@ Each function imports what it needs when it is called, so that importing the pac
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from accelsim.errors import InputError
 
@@ -191,18 +191,44 @@ def sample_images(model: "DualModel", path: str | Path) -> Path:
     return Path(path).parent / name
 
 
-def validate(model: "DualModel", machines: "Sequence[Machine | str | Path]", images: str | Path) -> "Validation":
+def validate(
+    model: "DualModel",
+    machines: "Sequence[Machine | str | Path]",
+    images: str | Path,
+    *,
+    arithmetic: str = "float",
+    tolerance_points: float | None = None,
+    progress: "Callable[[int, int], None] | None" = None,
+) -> "Validation":
     """Run the model on real images as each machine would compute it.
 
     images: an ``.npz`` file or a folder with ``labels.csv`` (see ``accelsim.network.images``).
+    arithmetic: ``integers`` of each machine's description, or ``float``.  tolerance_points: loss of top-1 that is
+    allowed, by default 1 in integers, 2 in float32.  progress: called with the images done and those in all.
     Raises InputError if a machine or the images are unsound or do not fit the model.
     """
+    from accelsim.datapath.validate import image_runs
     from accelsim.datapath.validate import validate as run
     from accelsim.network.images import read_images
 
     loaded = [load_hardware(machine) if isinstance(machine, str | Path) else machine for machine in machines]
     pictures = read_images(Path(images), model.network.graph.input_shape[:2])
-    return run(model, [machine.datapath for machine in loaded], pictures)
+    datapaths = [machine.datapath for machine in loaded]
+    if arithmetic not in ("integers", "float"):
+        raise InputError(f"arithmetic {arithmetic!r}, expected integers or float")
+    if tolerance_points is not None and not 0 <= tolerance_points <= 100:
+        raise InputError(f"tolerance {tolerance_points}, expected 0 to 100 points")
+    total = image_runs(datapaths, len(pictures.labels))
+    done = 0
+
+    def count(images: int) -> None:
+        nonlocal done
+        done += images
+        if progress is not None:
+            progress(done, total)
+
+    whole: Literal["integers", "float"] = "integers" if arithmetic == "integers" else "float"
+    return run(model, datapaths, pictures, arithmetic=whole, tolerance_points=tolerance_points, progress=count)
 
 
 def sweep(

@@ -189,19 +189,34 @@ def validate(
         typer.Option(metavar="FILE|DIR", help="An .npz file or a folder with labels.csv; default: the model's sample."),
     ] = None,
     overrides: Overrides = None,
+    integers: Annotated[
+        bool, typer.Option("--integers/--float", help="In the whole numbers of each machine, or in float32.")
+    ] = False,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(metavar="POINTS", help="Loss of top-1 that is allowed; default: 1 in integers, 2 in float32."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run the file on real images as each machine computes it; exit status 1 unless all hold the accuracy."""
-    from accelsim.datapath.validate import TOLERANCE_POINTS
-    from accelsim.report.terminal import console, show_validation
+    from accelsim.report.terminal import console
+    from accelsim.report.validation import image_bar, show_validation
 
     loaded = accelsim.load_model(model)
     descriptions = [hardware(context, machine, overrides) for machine in machines]
-    result = accelsim.validate(loaded, descriptions, images or accelsim.sample_images(loaded, model))
+    with image_bar() as progress:
+        result = accelsim.validate(
+            loaded,
+            descriptions,
+            images or accelsim.sample_images(loaded, model),
+            arithmetic="integers" if integers else "float",
+            tolerance_points=tolerance,
+            progress=progress,
+        )
     if json:
         print_json(result.to_dict())
     else:
-        show_validation(console(), loaded, result, TOLERANCE_POINTS)
+        show_validation(console(), loaded, result)
     raise typer.Exit(0 if result.served_by_both else 1)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Ints
 from accelsim.network.graph import INPUT, Network, Node
 from accelsim.network.layers import (
     Add,
@@ -204,7 +204,7 @@ def _shifted(padded: Array, i: int, j: int, stride: tuple[int, int], size: tuple
     return padded[:, i : i + (P - 1) * s_h + 1 : s_h, j : j + (Q - 1) * s_w + 1 : s_w]
 
 
-def _pool_windows(x: Array, layer: MaxPool | AveragePool, fill: float) -> Iterator[Array]:
+def pool_windows(x: Array, layer: MaxPool | AveragePool, fill: float) -> Iterator[Array]:
     """For each element of the window, its value in all windows: (N, P, Q, C); beyond the image it is ``fill``."""
     P, Q, _ = layer.output_shape((x.shape[1:],))
     spans = [(out - 1) * s + k for out, s, k in zip((P, Q), layer.stride, layer.kernel, strict=True)]
@@ -215,7 +215,7 @@ def _pool_windows(x: Array, layer: MaxPool | AveragePool, fill: float) -> Iterat
 
 
 def _max_pool(x: Array, layer: MaxPool) -> Array:
-    windows = _pool_windows(x, layer, -np.inf)
+    windows = pool_windows(x, layer, -np.inf)
     y = next(windows).copy()
     for values in windows:
         np.maximum(y, values, out=y)
@@ -224,17 +224,23 @@ def _max_pool(x: Array, layer: MaxPool) -> Array:
 
 def _average_pool(x: Array, layer: AveragePool) -> Array:
     """Windows' sums over the number of elements inside the image and its padding."""
-    windows = _pool_windows(x, layer, 0.0)
+    windows = pool_windows(x, layer, 0.0)
     y = next(windows).copy()
     for values in windows:
         y += values
-    counts = []
-    for axis in range(2):
-        k, s, p, size = layer.kernel[axis], layer.stride[axis], layer.padding[axis], x.shape[1 + axis]
-        start = np.arange(y.shape[1 + axis]) * s
-        counts.append(np.minimum(start + k, size + 2 * p) - start)
-    y /= np.multiply.outer(counts[0], counts[1]).astype(np.float32)[:, :, None]
+    y /= window_sizes(layer, x.shape).astype(np.float32)[:, :, None]
     return y
+
+
+def window_sizes(layer: AveragePool, shape: tuple[int, ...]) -> Ints:
+    """Elements of each window that lie inside an image (N, H, W, C) and its padding: (P, Q)."""
+    counts = []
+    for k, s, p, size, outputs in zip(
+        layer.kernel, layer.stride, layer.padding, shape[1:3], layer.output_shape((shape[1:],)), strict=False
+    ):
+        start = np.arange(outputs) * s
+        counts.append(np.minimum(start + k, size + 2 * p) - start)
+    return np.asarray(np.multiply.outer(counts[0], counts[1]))
 
 
 def _local_response_norm(x: Array, layer: LocalResponseNorm) -> Array:

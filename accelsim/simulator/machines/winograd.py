@@ -23,7 +23,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from accelsim.hardware.datapath import Datapath
+from accelsim.hardware.datapath import Datapath, TapScales
 from accelsim.hardware.parts import Arithmetic, Bits, Count, PeArray
 from accelsim.hardware.price import Area
 from accelsim.hardware.technology import LOGIC_AREA_SOURCE, transform_um2
@@ -55,6 +55,8 @@ class WinogradArithmetic(Arithmetic):
 
     transformed_bits: Bits = 10
     """Bits of a transformed input.  Default: 10, exact for F(2, 3) of 8-bit activations."""
+    tap_scales: TapScales = "per_tap"
+    """One scale for all taps of transformed filters and inputs (``one``), or ``per_tap``.  Default: per_tap."""
 
 
 class WinogradBuffers(TiledBuffers):
@@ -92,7 +94,7 @@ class WinogradDescription(TiledDescription):
     @property
     def datapath(self) -> Datapath:
         """Winograd convolution with the machine's tile size."""
-        return Datapath(self.name, "winograd", m=self.tile)
+        return replace(super().datapath, kind="winograd", m=self.tile)
 
     def own_areas(self) -> dict[str, Area]:
         """Transform units as F(m x m, 3 x 3) needs them."""
