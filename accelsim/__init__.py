@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from accelsim.datapath.validate import Validation
+    from accelsim.dual.calibration import Calibration
     from accelsim.dual.model import DualModel
     from accelsim.explore.sweep import Sweep
     from accelsim.simulator.machines import Families
@@ -35,6 +36,7 @@ __all__ = [
     "Machine",
     "Result",
     "Validation",
+    "calibrate",
     "compare",
     "load_hardware",
     "load_model",
@@ -229,6 +231,38 @@ def validate(
 
     whole: Literal["integers", "float"] = "integers" if arithmetic == "integers" else "float"
     return run(model, datapaths, pictures, arithmetic=whole, tolerance_points=tolerance_points, progress=count)
+
+
+def calibrate(
+    model: str | Path, machine: "Machine | str | Path", images: str | Path, output: str | Path, *, count: int = 256
+) -> "Calibration":
+    """Find the scales of a machine's whole numbers on the first ``count`` images, and write the model with them.
+
+    The same images give the same file.  Labels are not looked at.  Returns what was stored.
+    Raises InputError if an input is unsound, the images do not fit the model, or the machine's numbers are not whole.
+    """
+    from accelsim.datapath.calibrate import calibrate as run
+    from accelsim.datapath.plan import build
+    from accelsim.datapath.stored import to_store
+    from accelsim.dual.file import with_calibration
+    from accelsim.files import DUAL, read_bytes, write_bytes
+    from accelsim.network.images import read_images
+
+    loaded = load_model(model)
+    datapath = (load_hardware(machine) if isinstance(machine, str | Path) else machine).datapath
+    if datapath.number != "int":
+        raise InputError(f"{datapath.machine}: arithmetic.number {datapath.number}, expected int")
+    if count < 1:
+        raise InputError(f"count {count}, expected at least 1 image")
+    graph = loaded.network.graph
+    pixels = read_images(Path(images), graph.input_shape[:2]).pixels[:count]
+    if pixels.shape[1:] != graph.input_shape:
+        raise InputError(f"{images}: images of {pixels.shape[1:]}, {graph.name} expects {graph.input_shape}")
+    found = run(loaded, datapath, pixels)
+    build(loaded, datapath, found)  # refused here rather than when it is used
+    calibration = to_store(datapath, found, len(pixels))
+    write_bytes(Path(output), with_calibration(read_bytes(Path(model), DUAL), calibration))
+    return calibration
 
 
 def sweep(

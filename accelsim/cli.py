@@ -221,6 +221,25 @@ def validate(
 
 
 @app.command()
+def calibrate(
+    context: typer.Context,
+    model: Model,
+    machine: OneMachine,
+    images: Annotated[Path, typer.Option(metavar="FILE|DIR", help="An .npz file or a folder with labels.csv.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="MODEL.dual", help="The file to write.")],
+    count: Annotated[int, typer.Option(metavar="N", help="Only the first N images.")] = 256,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Find the scales of a machine's whole numbers on some images, and keep them with the model."""
+    calibration = accelsim.calibrate(model, hardware(context, machine, overrides), images, output, count=count)
+    if json:
+        print_json(calibration.model_dump())
+    else:
+        say(f"{output}: scales of {len(calibration.units)} feature maps, found on {calibration.images} images")
+
+
+@app.command()
 def train(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="What to train, and how.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Log, state and checkpoint go there.")],

@@ -5,7 +5,7 @@ transformed inputs lose where they are narrower than the transform, and products
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import isfinite
 
@@ -164,7 +164,7 @@ class _Planner:
             weights=whole.values.reshape(w.shape).astype(self._real(group, largest)),
             integers=self.integers,
             sum_shift=sum_shift,
-            rescaling=Rescaling(np.rint(bias / unit), change(unit / y_unit, self.integers.multiplier_bits)),
+            rescaling=self._rescaling(group, bias, unit, y_unit, largest),
             weights_saturated=whole.saturated,
         )
 
@@ -195,6 +195,7 @@ class _Planner:
         taps = self._largest_taps(whole.values, np.minimum(exact, input_bits).ravel())
         sum_shift = self.calibrated.sum_shifts.get(group.name, 0)
         unit = whole.units * x_unit * 2.0 ** (least + sum_shift)
+        inverse = _largest_inverse(transforms, taps, shifts)
         G = layer.groups
         return make(
             layer=layer,
@@ -207,9 +208,9 @@ class _Planner:
             input_bits=input_bits,
             sum_shift=sum_shift,
             shifts=shifts,
-            inverse=self._real(group, _largest_inverse(transforms, taps, shifts)),
+            inverse=self._real(group, inverse),
             integers=self.integers,
-            rescaling=Rescaling(np.rint(bias / unit), change(unit / y_unit, self.integers.multiplier_bits)),
+            rescaling=self._rescaling(group, bias, unit, y_unit, inverse),
             weights_saturated=whole.saturated,
         )
 
@@ -220,19 +221,28 @@ class _Planner:
     def _real(self, group: Group, largest: float) -> type:
         """The NumPy type whose whole numbers up to ``largest`` are exact, with room for a sum that wraps around."""
         room = 2.0 ** (self.integers.accumulator_bits - 1)
-        if largest + (room if largest >= room else 0) < SINGLE:
-            return np.float32
-        if largest + (room if largest >= room else 0) < DOUBLE / 2.0 ** self._rounding_bits():
-            return np.float64
+        needed = largest + (room if largest >= room else 0)
+        if needed >= DOUBLE:
+            raise self._too_wide(group)
+        return np.float32 if needed < SINGLE else np.float64
+
+    def _rescaling(self, group: Group, bias: Floats, unit: Floats, y_unit: float, largest: float) -> Rescaling:
+        """From sums of these units (K,), up to ``largest``, to outputs.  bias: real, (K,)."""
+        found = change(unit / y_unit, self.integers.multiplier_bits)
+        whole = np.rint(bias / unit)
+        product = (largest + float(np.abs(whole).max(initial=0))) * float(np.abs(found.multiplier).max(initial=1))
+        if product >= DOUBLE / 2:
+            if product >= 2.0**61 or found.shift.min(initial=1) < 1 or found.shift.max(initial=1) > 60:
+                raise self._too_wide(group)
+            found = replace(found, wide=True)
+        return Rescaling(whole, found)
+
+    def _too_wide(self, group: Group) -> InputError:
         widths = f"{self.integers.weight_bits}-bit weights and {self.integers.activation_bits}-bit activations"
-        raise InputError(
+        return InputError(
             f"{self.datapath.machine}: arithmetic: layer {group.name} sums {widths} to over 2^53, expected less; "
             "--float runs it without widths"
         )
-
-    def _rounding_bits(self) -> int:
-        """Bits that the multiplication on the output path adds to a sum."""
-        return self.integers.multiplier_bits if self.integers.scales == "multiply_shift" else 0
 
 
 def _scaled_by(transforms: tuple[WholeTransforms, ...]) -> Ints:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Flags
 from accelsim.datapath.batches import in_batches
 from accelsim.datapath.calibrate import IMAGES as CALIBRATION_IMAGES
 from accelsim.datapath.calibrate import measure_ranges, scales_of
@@ -25,10 +24,11 @@ from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
 from accelsim.hardware.datapath import Datapath, Integers
 
-IMAGES = 300  # that are looked at, at most
+IMAGES = 200  # that are looked at, at most
 WIDE = 14  # bits of weights and activations that cost nothing
 WIDE_SUM = 48
-MOST = 16  # bits that are tried
+MOST = 14  # bits that are tried
+MOST_SUM = 40  # of sums
 
 UNITS = {
     "weights": "weight_bits",
@@ -55,10 +55,12 @@ def shortfalls(
     pixels: NDArray[np.uint8],
     labels: NDArray[np.int64],
     tolerance_points: float,
+    sums_fit: bool,
 ) -> tuple[Shortfall, ...]:
     """The units whose words are too narrow, the most expensive first; at least one.
 
-    pixels: (N, H, W, C), labels: (N,), of which the first IMAGES are looked at.
+    pixels: (N, H, W, C), labels: (N,), of which the first IMAGES are looked at.  sums_fit: whether no sum was beyond
+    its register in a run with the words as stated, and none is cut.
     """
     probe = _Probe(model, datapath, pixels[:IMAGES], labels[:IMAGES])
     stated = datapath.integers
@@ -71,26 +73,40 @@ def shortfalls(
         products="full",
         codebook_bits=None,
     )
-    best = probe.right(wide)
+    best = dict.fromkeys(UNITS, probe.top1(wide))
     lost = {}
     for unit, key in UNITS.items():
-        if getattr(stated, key) is None or (unit == "transformed inputs" and datapath.kind == "spatial"):
-            continue
-        lost[unit] = 100 * float(best.mean() - probe.right(_narrow(wide, stated, key)).mean())
+        none = getattr(stated, key) is None or (unit == "transformed inputs" and datapath.kind == "spatial")
+        if not none and not (unit == "sums" and sums_fit):
+            if unit == "sums":
+                best[unit] = probe.top1(_others(unit, wide, stated))
+            lost[unit] = best[unit] - probe.top1(_narrow(_others(unit, wide, stated), stated, key))
     alone = [unit for unit, points in sorted(lost.items(), key=lambda item: -item[1]) if points > tolerance_points]
-    found = []
+    named = []
     for unit in alone or [max(lost, key=lambda unit: lost[unit])]:
         key = UNITS[unit]
-        around = wide if alone else stated
+        around = _others(unit, wide, stated) if alone else stated
 
-        def holds(bits: int, around: Integers = around, key: str = key) -> bool:
-            right = probe.right(replace(_narrow(around, stated, key), **{key: bits}))
-            return 100 * float(best.mean() - right.mean()) <= tolerance_points
+        def holds(bits: int, around: Integers = around, unit: str = unit) -> bool:
+            words = replace(_narrow(around, stated, UNITS[unit]), **{UNITS[unit]: bits})
+            return best[unit] - probe.top1(words) <= tolerance_points
 
         bits = getattr(stated, key)
-        layer = probe.noisiest(_narrow(wide, stated, key))
-        found.append(Shortfall(unit, layer, bits, _fewest(holds, bits), lost[unit]))
-    return tuple(found)
+        named.append(
+            Shortfall(
+                unit=unit,
+                layer=probe.noisiest(_narrow(_others(unit, wide, stated), stated, key)),
+                bits=bits,
+                needed=_fewest(holds, bits, MOST_SUM if unit == "sums" else MOST),
+                lost_points=lost[unit],
+            )
+        )
+    return tuple(named)
+
+
+def _others(unit: str, wide: Integers, stated: Integers) -> Integers:
+    """The words of all other units: wide, but around sums as stated, since wide operands make wide sums."""
+    return replace(stated, accumulator_bits=WIDE_SUM, products="full") if unit == "sums" else wide
 
 
 def _narrow(wide: Integers, stated: Integers, key: str) -> Integers:
@@ -99,10 +115,19 @@ def _narrow(wide: Integers, stated: Integers, key: str) -> Integers:
     return replace(wide, **{name: getattr(stated, name) for name in (key, *more)})
 
 
-def _fewest(holds: Callable[[int], bool], bits: int) -> int | None:
-    """The fewest bits above ``bits`` that hold, up to MOST, of sums up to as many above as products of MOST."""
-    most = 2 * MOST + 8 if bits > MOST else MOST
-    return next((tried for tried in range(bits + 1, most + 1) if holds(tried)), None)
+def _fewest(holds: Callable[[int], bool], bits: int, most: int) -> int | None:
+    """The fewest bits above ``bits`` that hold; more bits are taken to hold, too."""
+    low = bits + 1
+    high = most
+    if low > high or not holds(high):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        if holds(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return high
 
 
 class _Probe:
@@ -133,12 +158,12 @@ class _Probe:
         found = scales_of(self.model, datapath, self.ranges, self.pixels[:CALIBRATION_IMAGES])
         return build(self.model, datapath, found)
 
-    def right(self, integers: Integers) -> Flags:
-        """Which images are answered right."""
+    def top1(self, integers: Integers) -> float:
+        """Percent of the images that are answered right."""
         program = self.program(integers)
         graph = self.model.network.graph
         parts = in_batches(graph, self.pixels, lambda x: run_integers(program, x)[0].argmax(axis=1))
-        return np.asarray(np.concatenate(parts) == self.labels)
+        return 100 * float((np.concatenate(parts) == self.labels).mean())
 
     def noisiest(self, integers: Integers) -> str:
         """The layer with weights whose own noise is the largest."""

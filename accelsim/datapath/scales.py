@@ -107,6 +107,7 @@ class Change:
 
     multiplier: Floats  # whole numbers
     shift: Ints
+    wide: bool = False  # whether products may be beyond 2^52, so that float64 does not hold them; then shift > 0
 
     @property
     def factor(self) -> Floats:
@@ -114,8 +115,11 @@ class Change:
         return np.asarray(self.multiplier * 2.0 ** -self.shift.astype(np.float64))
 
     def apply(self, x: Floats, bias: Floats | float = 0.0) -> Floats:
-        """x + bias in the new unit, whole numbers: same shape; exact where |x + bias| multiplier is below 2^52."""
+        """x + bias in the new unit, whole numbers: same shape; exact where |x + bias| multiplier is below 2^61."""
         y = np.add(x, bias, dtype=np.float64)
+        if self.wide:
+            product = y.astype(np.int64) * self.multiplier.astype(np.int64)
+            return np.asarray((product + (1 << (self.shift - 1))) >> self.shift, np.float64)
         y *= self.factor
         y += 0.5
         return np.asarray(np.floor(y, out=y))

@@ -27,6 +27,7 @@ from accelsim.datapath.floating import float_convolution
 from accelsim.datapath.layers import LayerIntegers, layer_integers
 from accelsim.datapath.plan import Program, build
 from accelsim.datapath.reasons import Shortfall, shortfalls
+from accelsim.datapath.stored import stored
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError, NumericalError
 from accelsim.hardware.datapath import Datapath
@@ -130,7 +131,8 @@ def validate(
             layers=run.layers,
         )
         if arithmetic == "integers" and datapath.number == "int" and _held(result, tolerance_points) is False:
-            why = shortfalls(model, datapath, images.pixels, images.labels, tolerance_points)
+            fit = datapath.integers.products == "full" and not any(layer.overflowed_percent for layer in run.layers)
+            why = shortfalls(model, datapath, images.pixels, images.labels, tolerance_points, sums_fit=fit)
             result = replace(result, too_narrow=why)
         results.append(result)
     stated = model.accuracy.get("top1_reference")
@@ -174,9 +176,15 @@ def _run(
     if arithmetic == "float" or datapath.number != "int":
         convolution = float_convolution(model, datapath)
         return _Run(_outputs(model.network, images.pixels, convolution, datapath.machine, progress))
-    some = images.pixels[:CALIBRATION_IMAGES]
-    scales = f"the first {len(some)} images"
-    program = build(model, datapath, calibrate(model, datapath, some))
+    known = stored(model, datapath)
+    if known is None:
+        some = images.pixels[:CALIBRATION_IMAGES]
+        scales = f"the first {len(some)} images"
+        found = calibrate(model, datapath, some)
+    else:
+        found, count = known
+        scales = f"the file, found on {count} images"
+    program = build(model, datapath, found)
     y, totals = integer_outputs(program, model.network, images.pixels, progress)
     return _Run(y, scales, layer_integers(model, datapath, program, totals, images.pixels))
 

@@ -60,8 +60,8 @@ class Arithmetic(KeyGroup):
     """Bits of that multiplier, 2 to 24.  Default: 16."""
     weight_scales: WeightScales = "tensor"
     """One scale for the weights of a layer (``tensor``), or one for each filter (``channel``).  Default: tensor."""
-    calibration: Calibration = "max"
-    """Range of a feature map: ``max`` of the calibration images, ``percentile``, ``least_error``.  Default: max."""
+    calibration: Calibration = "least_error"
+    """Range of words: ``max`` of the calibration images, ``percentile``, ``least_error``.  Default: least_error."""
     percentile: Annotated[float, Field(ge=50, le=100)] = 99.99
     """Share of the values within the range of calibration ``percentile``, percent, 50 to 100.  Default: 99.99."""
     overflow: Overflow = "wrap"
