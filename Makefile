@@ -33,9 +33,11 @@ test: $(VENV)/.dev
 	$(BIN)/mypy --strict accelsim experiments
 	$(BIN)/python -m pytest --numprocesses logical -m 'not big_data and not slow and not peers'
 
-# Everything, with the extras; the tests marked big_data need ACCELSIM_DATA.
+# Everything, with the extras; the tests marked big_data need ACCELSIM_DATA.  Those of the page run in Debian's Chromium,
+# where it is or can be installed.
 test-all: export OPENBLAS_NUM_THREADS = 1
 test-all: $(VENV)/.all
+	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || true
 	$(BIN)/python -m pytest --numprocesses logical $(if $(ACCELSIM_DATA),,-m 'not big_data')
 
 # What touches every dependency, in some minutes: the commands, bad input, files, machines, both engines.

@@ -8,7 +8,7 @@ ride on its output path); flatten, padding and 1 x 1 subsampling (addressing).
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -16,6 +16,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim import shipped
 from accelsim.arrays import Array, Floats, Ints
 from accelsim.dual.deploy import winograd_filters
 from accelsim.dual.model import DualModel, winograd_eligible
@@ -46,6 +47,7 @@ from accelsim.transforms.decomposition import Piece
 Kind = Literal["conv", "linear", "pool", "add", "other"]
 
 MAX_WEIGHTS = 1 << 28  # of a layer of a table: a gigabyte
+HELD_WEIGHTS = 150_000_000  # of a table whose layers are made once: 600 MB, enough for VGG-16
 CHANNEL_BLOCK = 16  # input channels are counted, stored and tiled in blocks of this many
 DRAWN_AT_ONCE = 1 << 22  # random numbers
 REMEMBERED = 16  # counts of a layer, each of the size of its masks
@@ -90,6 +92,10 @@ class LayerWork:
         if self.weights is None:
             return 0
         return self.batch * self.out_height * self.out_width * self.weights.size
+
+    def without_weights(self) -> "LayerWork":
+        """The layer's shape and densities alone, for what is remembered with the layer: it must not hold the layer."""
+        return replace(self, weights=None)
 
     def nonzeros(self, m: int = 1) -> NDArray[np.int32]:
         """Non-zero weights of each filter and input channel: (taps, K, C / groups) int32.
@@ -168,12 +174,7 @@ def load_table(path: Path, seed: int = 0) -> "LayerTable":
 def find_table(name: str | Path) -> Path | None:
     """The path of a table: a ``.csv`` as it is, or a bare name in a ``workloads`` folder, as machines are; or None."""
     path = Path(name)
-    if path.suffix == ".csv":
-        return path
-    package = Path(__file__).resolve().parent
-    folders = (Path("workloads"), package.parent / "workloads", package / "workloads")
-    found = (folder / f"{name}.csv" for folder in folders if path.name == str(name))
-    return next((candidate for candidate in found if candidate.is_file()), None)
+    return path if path.suffix == ".csv" else shipped.find("workloads", name)
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,13 @@ class TableWorks(Sequence[LayerWork]):
         if isinstance(index, slice):
             return tuple(self[i] for i in range(*index.indices(len(self))))
         return _table_work(self.table, range(len(self))[index], self.batch)
+
+
+def made_once(works: Sequence[LayerWork]) -> Sequence[LayerWork]:
+    """The layer works, made once for many runs; those of a table of over HELD_WEIGHTS weights anew each time."""
+    if isinstance(works, TableWorks) and works.table.parameters > HELD_WEIGHTS:
+        return works
+    return tuple(works)
 
 
 def without_weights(works: Sequence[LayerWork]) -> Iterable[LayerWork]:

@@ -217,6 +217,8 @@ class ReportOptions(_Part):
     """Two axes of a map of the first objective."""
     break_even: str = "bandwidth_gbs"
     """The column along which the break-even density of each layer is shown."""
+    least_top1: Annotated[float, Field(ge=0, le=100)] | None = None
+    """Top-1 in percent below which a point is on no front and answers nothing.  Default: 2 below the model's best."""
 
     @model_validator(mode="after")
     def _distinct(self) -> "ReportOptions":

@@ -28,7 +28,7 @@ Executor = Callable[[Iterable[Task]], Generator[Outcome, None, None]]
 Progress = Callable[[int, int, int], None]  # finished and failed so far, of how many
 
 DRY_RUN_POINTS = 12
-DRY_RUN_SECONDS = 10.0
+DRY_RUN_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -140,15 +140,19 @@ def run_sweep(
     scheduler: str | None = None,
     search: int | None = None,
     progress: Progress | None = None,
+    replace: bool = False,
 ) -> Sweep:
     """Compute the points of a sweep that ``folder`` does not hold yet, and return all.
 
     workers: processes on this computer, all its cores by default.  scheduler: address of a Dask cluster instead.
     search: visit at most so many points, guided by the results, instead of all.
-    Raises InputError if the sweep file is not sound, the folder cannot be written, the cluster is not to be had, or not
-    one point can be simulated.
+    replace: the folder may hold another sweep, whose place this one takes; results of the same points are used.
+    Raises InputError if the sweep file is not sound, the folder holds another sweep or cannot be written, the cluster
+    is not to be had, or not one point can be simulated.
     """
     execute = executor(workers, scheduler)
+    if not replace:
+        _check_same(path, folder)
     if search is None:
         sweep_tasks = read_tasks(path)
     else:
@@ -166,6 +170,15 @@ def run_sweep(
         sweep = read_back(sweep_tasks, store)
     write_table(sweep.table, folder / "points.csv")
     return sweep
+
+
+def _check_same(path: Path, folder: Path) -> None:
+    """Raises InputError if a folder holds another sweep than a file's."""
+    held = folder / "sweep.yaml"
+    if held.is_file() and read_description(held) != read_description(path):
+        raise InputError(
+            f"{folder}: holds another sweep than {path}, expected a new folder, or --resume to go on in it"
+        )
 
 
 def read_sweep(folder: Path) -> Sweep:

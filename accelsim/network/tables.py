@@ -19,6 +19,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, get_args
 
+from accelsim.csv_rows import csv_rows
 from accelsim.errors import InputError
 from accelsim.files import LAYER_TABLE, read_text
 from accelsim.names import cell, from_cell
@@ -163,14 +164,8 @@ def table_text(layers: Sequence[TableLayer]) -> str:
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
     """Row numbers and stripped cells of all rows that are not blank, trailing commas dropped."""
-    text = read_text(path, LAYER_TABLE)
-    try:
-        rows = [
-            (number, [text.strip() for text in row])
-            for number, row in enumerate(csv.reader(io.StringIO(text, newline="")), start=1)
-        ]
-    except csv.Error as error:
-        raise InputError(f"{path}: not a CSV file ({error})") from None
+    content = read_text(path, LAYER_TABLE)
+    rows = [(number, [text.strip() for text in row]) for number, row in csv_rows(path, content)]
     for _, cells in rows:
         while cells and not cells[-1]:
             cells.pop()
@@ -357,3 +352,18 @@ def _check(layer: TableLayer, row: _Row) -> None:
         row.fault(
             "out_channels", f"{layer.out_channels}, expected the {layer.in_channels} input channels for {layer.kind}"
         )
+    for column, meaningless in _without_meaning(layer).items():
+        if row.cells.get(column) and meaningless:
+            row.fault(column, f"{row.cells[column][:40]!r} means nothing for {layer.kind}, expected an empty cell")
+
+
+def _without_meaning(layer: TableLayer) -> dict[str, bool]:
+    """Columns that a layer of its kind does not have, and whether its cell says more than their default."""
+    if layer.kind in ("conv", "linear"):
+        return {}
+    columns = {"weight_density": layer.weight_density != 1, "groups": layer.groups != 1}
+    if layer.kind == "add":
+        columns |= {"kernel_h": layer.kernel[0] != 1, "kernel_w": layer.kernel[1] != 1}
+        columns |= {"stride": layer.stride != 1, "padding": layer.padding != 0}
+        columns |= {"stride_w": layer.strides[1] != 1}
+    return columns

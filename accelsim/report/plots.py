@@ -22,9 +22,9 @@ from matplotlib.ticker import EngFormatter
 from accelsim.arrays import Floats
 from accelsim.hardware.price import ENERGY_PARTS
 from accelsim.names import in_plot
+from accelsim.report.palette import COLOURS
 from accelsim.report.tables import Comparison
 
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#7F7F7F", "#000000")
 MARKERS = "osD^vP*X"
 LINES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 ROOF_COLOUR = "#444444"
@@ -43,14 +43,20 @@ STYLE: Any = {
     "legend.frameon": False,
     "figure.dpi": 100.0,
 }
+METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": "accelsim"},
+    "svg": {"Date": None, "Creator": "accelsim"},
+    "pdf": {"CreationDate": None, "Creator": "accelsim"},
+}
 PART_NAMES = {"mac": "MAC", "transform": "transforms", "register": "registers", "sram": "SRAM", "dram": "DRAM"}
 DPI = 150
+KINDS = ("png", "svg", "pdf")  # for a page, for a screen, for a paper
 BAR_INCHES, THIN_BAR_INCHES = 0.13, 0.09  # height of one bar of a group; where the group has many
 MAX_INCHES = 200.0
 
 
 def plots(comparison: Comparison) -> dict[str, bytes]:
-    """Each plot as PNG and SVG, by file name."""
+    """Each plot as PNG, SVG and PDF, by file name."""
     draw = {
         "cycles": _cycles,
         "energy": _energy,
@@ -62,7 +68,7 @@ def plots(comparison: Comparison) -> dict[str, bytes]:
     with style():
         for name, function in draw.items():
             figure = function(comparison)
-            for kind in ("png", "svg"):
+            for kind in KINDS:
                 files[f"{name}.{kind}"] = render(figure, kind)
     return files
 
@@ -86,7 +92,7 @@ def style() -> Iterator[None]:
 
 def render(figure: Figure, kind: str, dpi: int = DPI) -> bytes:
     """The figure's bytes, the same every time.  dpi: also of clouds of points that are pixels in an SVG file."""
-    metadata: dict[str, Any] = {"Date": None, "Creator": "accelsim"} if kind == "svg" else {"Software": "accelsim"}
+    metadata = METADATA[kind]
     stream = io.BytesIO()
     figure.savefig(stream, format=kind, dpi=dpi, metadata=metadata)
     return stream.getvalue()

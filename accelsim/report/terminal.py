@@ -101,19 +101,18 @@ def show_comparison(
 
 
 def _show_cycles(out: Console, results: Sequence[Result]) -> None:
-    """Cycles of each layer on each machine and, where there is room, what bounds them; the fewest are marked."""
+    """Cycles of each layer on each machine and what bounds them; the fewest are marked."""
     cycles = pd.DataFrame({r.machine: r.layers["cycles"].to_numpy() for r in results})
     fewest = cycles.eq(cycles.min(axis=1), axis=0)
     names = [escape(str(name)) for name in results[0].layers["name"]]
     left = max(map(len, names)) + 2
-    why = len(next(_chunks(results, left, out.width, beside=12))) == len(results)
-    for some in _chunks(results, left, out.width, beside=12 if why else 0):
-        table = _table("cycles of", *(column for r in some for column in (r.machine, "bound by")[: 1 + why]))
+    for some in _chunks(results, left, out.width, beside=12):
+        table = _table("cycles of", *(column for r in some for column in (r.machine, "bound by")))
         for i, name in enumerate(names):
             cells = []
             for r in some:
                 mark = "* " if fewest[r.machine][i] else ""
-                cells += [f"{mark}{cycles[r.machine][i]:,}", *([str(r.layers["bound"][i])] if why else [])]
+                cells += [f"{mark}{cycles[r.machine][i]:,}", str(r.layers["bound"][i])]
             table.add_row(name, *cells)
         out.print(table)
     if len(results) > 1:
@@ -121,8 +120,7 @@ def _show_cycles(out: Console, results: Sequence[Result]) -> None:
         counts = [f"{r.machine} in {alone[r.machine]}" for r in results if alone[r.machine]]
         shared = len(names) - int(alone.sum())
         _line(out, f"*: fewest cycles; alone: {', '.join(counts) or 'none'}; shared: {shared} of {len(names)} layers")
-    if why:
-        _line(out, "bound by: where most cycles go: compute, imbalance or edge of the lanes, transform, dram")
+    _line(out, "bound by: where most cycles go: compute, imbalance or edge of the lanes, transform, dram")
 
 
 def show_result(
@@ -242,6 +240,48 @@ def show_machine(out: Console, description: Mapping[str, Any]) -> None:
     )
 
 
+def show_machines(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The rows of ``machine_rows`` as a table."""
+    shown = _table("machine", "lanes", "SRAM KiB", "GB/s", "mm2", "what it is")
+    shown.columns[0].no_wrap = True
+    for row in rows:
+        shown.add_row(
+            escape(row["name"]),
+            f"{row['lanes']:,}",
+            f"{row['sram_bytes'] / 1024:,.0f}",
+            f"{row['bandwidth_gbs']:g}",
+            f"{row['area_mm2']:.2f}",
+            escape(row["description"]),
+        )
+    out.print(shown)
+    _line(out, "area: without DRAM, by the model; prices and sources of one: accelsim inspect MACHINE")
+
+
+def show_models(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The rows of ``model_rows`` as a table."""
+    shown = _table("model", "parameters", "bytes", "smaller", "accuracy")
+    shown.columns[0].no_wrap = True
+    for row in rows:
+        accuracy = ", ".join(f"{name} {value:.2f}" for name, value in row["accuracy"].items())
+        shown.add_row(
+            escape(row["name"]),
+            f"{row['parameters']:,}",
+            f"{row['file_bytes']:,}",
+            f"{row['compression_ratio']:.1f}x",
+            escape(accuracy),
+        )
+    out.print(shown)
+
+
+def show_tables(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The rows of ``table_rows`` as a table."""
+    shown = _table("table of layers", "layers", "weights")
+    for row in rows:
+        shown.add_row(escape(row["name"]), str(row["layers"]), f"{row['weights']:,}")
+    out.print(shown)
+    _line(out, "tables have shapes and no weights: their zeros are drawn from a seed; validate needs a model")
+
+
 def _line(out: Console, text: str) -> None:
     out.print(escape(text), soft_wrap=True)
 
@@ -250,7 +290,7 @@ def _table(first: str, *columns: str) -> Table:
     table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True, header_style="bold")
     table.add_column(first, overflow="fold")
     for column in columns:
-        words = column in {"mode", "bound by", "per", "part", "source", "shape"}
+        words = column in {"mode", "bound by", "per", "part", "source", "shape", "what it is", "accuracy"}
         table.add_column(escape(column), justify="left" if words else "right", overflow="fold")
     return table
 

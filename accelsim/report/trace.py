@@ -8,14 +8,17 @@ from typing import Any
 
 from accelsim.dual.model import DualModel
 from accelsim.simulator.machines.machine import Machine
-from accelsim.simulator.run import schedule_layer
+from accelsim.simulator.run import check_event_steps, schedule_layer
 from accelsim.simulator.time.event import UNITS, Span, event_cycles
 from accelsim.simulator.time.pipeline import durations
 from accelsim.workload import LayerTable, layer_works
 
 
 def trace(model: DualModel | LayerTable, machine: Machine, batch: int = 1) -> dict[str, Any]:
-    """The timeline of one run, as the object to write as JSON.  Raises InputError if a buffer is too small."""
+    """The timeline of one run, as the object to write as JSON.
+
+    Raises InputError if a buffer is too small, or a layer has too many steps.
+    """
     name = model.name if isinstance(model, LayerTable) else model.network.graph.name
     us = machine.ns_per_cycle / 1e3
     tracks = ("layers", *UNITS)
@@ -26,7 +29,9 @@ def trace(model: DualModel | LayerTable, machine: Machine, batch: int = 1) -> di
     now = 0
     for work in layer_works(model, batch):
         spans: list[Span] = []
-        cycles = event_cycles(durations(schedule_layer(work, machine), machine), spans.append)
+        schedule = schedule_layer(work, machine)
+        check_event_steps(work, schedule)
+        cycles = event_cycles(durations(schedule, machine), spans.append)
         events.append(_span("layers", work.name, now, cycles, tracks, us))
         events += [_span(s.unit, f"{work.name}: {s.task}", now + s.start, s.cycles, tracks, us) for s in spans]
         now += cycles

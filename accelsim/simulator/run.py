@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from accelsim.errors import InputError
 from accelsim.hardware.energy import area_mm2, prices, static_mw
 from accelsim.hardware.price import ENERGY_PARTS, Price
 from accelsim.simulator.machines.machine import Machine
@@ -20,6 +21,7 @@ from accelsim.workload import LayerWork, without_weights
 
 Engine = Callable[[Durations], int]  # -> cycles from the first request to the last byte stored
 LARGE_LAYER = 1 << 24  # outputs, all images together
+EVENT_STEPS = 1 << 17  # of a layer: some seconds
 ENGINES: dict[str, Engine] = {"event": event_cycles, "fast": pipeline_cycles}
 
 
@@ -40,7 +42,7 @@ def run(
     """Simulate the layers one after the other.
 
     engine: ``event`` (SimPy) or ``fast`` (the same recurrence).  Raises InputError if a layer does not fit the machine,
-    KeyError if there is no such engine.
+    or with too many steps for the event engine, KeyError if there is no such engine.
     """
     rows, total = run_rows(works, machine, engine)
     return Result(model, machine.name, engine, pd.DataFrame(rows), pd.Series(total, dtype=object), synthetic)
@@ -57,6 +59,15 @@ def _check_large_layers(works: Sequence[LayerWork], machine: Machine) -> None:
             count_parts(work, machine)
 
 
+def check_event_steps(work: LayerWork, schedule: Schedule) -> None:
+    """Raise InputError where a layer has more steps than the event engine takes; the fast one gives the same cycles."""
+    if len(schedule) > EVENT_STEPS:
+        raise InputError(
+            f"layer {work.name} takes {len(schedule)} steps, expected at most {EVENT_STEPS} with engine event "
+            f"(engine fast takes more, and the same cycles)"
+        )
+
+
 def run_rows(works: Iterable[LayerWork], machine: Machine, engine: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """``run`` as plain values, for sweeps: one row a layer, and the total."""
     count_cycles = ENGINES[engine]
@@ -66,6 +77,8 @@ def run_rows(works: Iterable[LayerWork], machine: Machine, engine: str) -> tuple
     rows = []
     for work in works:
         schedule = schedule_layer(work, machine)
+        if engine == "event":
+            check_event_steps(work, schedule)
         steps = durations(schedule, machine)
         rows.append(_row(work, schedule, steps, count_cycles(steps), pricing))
     total = totals(rows, machine.lanes)

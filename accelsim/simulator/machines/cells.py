@@ -116,7 +116,7 @@ def _direct_mode(work: LayerWork, machine: CellsMachine) -> Mode:
         gated = dense - executed
     return Mode(
         name="direct",
-        work=work,
+        work=work.without_weights(),
         m=1,
         slots=Slots(np.array(np.broadcast_to(_direct_slots(work, cells.channel_atom), blocks.shape), np.int64)),
         executed=executed,
@@ -146,7 +146,7 @@ def _winograd_mode(work: LayerWork, machine: CellsMachine) -> Mode:
     _, input_adds, inverse_adds = tile_additions(m, work.kernel)
     return Mode(
         name=f"winograd-f{m}",
-        work=work,
+        work=work.without_weights(),
         m=m * cells.block,
         slots=Slots(np.array(slots, np.int64)),
         executed=tiles * (nonzeros if gates else dense),

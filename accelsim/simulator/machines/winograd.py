@@ -220,7 +220,7 @@ def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, 
     split = "" if not parts else "-polyphase" if max(work.stride) > 1 else "-split"
     return Mode(
         name=f"winograd-f{m}{split}",
-        work=work,
+        work=work.without_weights(),
         m=m,
         slots=Slots(counts[:, order]),
         executed=int(dense.sum()) if machine.zero_handling == "none" else nonzeros,

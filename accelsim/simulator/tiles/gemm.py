@@ -63,7 +63,7 @@ def _on_one_lane(work: LayerWork, machine: SkippingDescription) -> Mode:
     stored = weight_bits(work, machine, blocks.sum(axis=0), R * S)[order]
     return Mode(
         name="gemm",
-        work=work,
+        work=work.without_weights(),
         m=1,
         slots=Slots(
             counts=slots.counts[:, order],
