@@ -284,7 +284,7 @@ def calibrate(
     found = run(loaded, datapath, pixels)
     build(loaded, datapath, found)  # refused here rather than when it is used
     calibration = to_store(datapath, found, len(pixels))
-    write_bytes(Path(output), with_calibration(read_bytes(Path(model), DUAL), calibration))
+    write_bytes(Path(output), with_calibration(read_bytes(_model_path(model), DUAL), calibration))
     return calibration
 
 

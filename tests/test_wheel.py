@@ -15,7 +15,12 @@ from experiments.paths import MODELS, ROOT
 
 FOLDERS = ("hwconfigs", "models", "recipes", "sweeps", "workloads")
 SHIPPED = ("*.yaml", "*.csv", "*.dual", "*.md", "*-sample.npz", "LICENSE-*.txt")
-OF_PACKAGE = {"py.typed", "hardware/data/sram_cacti.csv", "report/page/page.css", "report/page/page.js"}  # that are not Python
+OF_PACKAGE = {
+    "py.typed",
+    "hardware/data/sram_cacti.csv",
+    "report/page/page.css",
+    "report/page/page.js",
+}  # that are not Python
 DENSE_MACS = 569e6  # of MobileNet v1 (Howard et al. 2017)
 
 

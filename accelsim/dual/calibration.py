@@ -4,9 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from accelsim.settings import Positive, Section
+from accelsim.settings import Section
 
 Text = Annotated[str, Field(max_length=200)]
+Unit = Annotated[float, Field(ge=2.0**-100, le=2.0**100)]
 Shift = Annotated[int, Field(ge=0, le=64)]
 Row = Annotated[list[Shift], Field(min_length=1, max_length=32)]
 MOST = 16  # calibrations that a file holds
@@ -21,7 +22,7 @@ class Calibration(Section):
     images: Annotated[int, Field(ge=1)]
     """How many images it was found on."""
 
-    units: dict[Text, Positive]
+    units: dict[Text, Unit]
     """What one stands for, of the input and of each feature map with a scale of its own."""
 
     input_shifts: dict[Text, Annotated[list[Row], Field(min_length=1, max_length=32)]] = Field(default_factory=dict)
