@@ -35,7 +35,7 @@ class Ranges:
     """Magnitudes of a float network: of the input and of each group's output, and of transformed inputs, tap by tap."""
 
     maps: dict[str, Histogram] = field(default_factory=dict)
-    taps: dict[str, NDArray[Any]] = field(default_factory=dict)  # (n_h, n_w) Histogram; where they were asked for
+    taps: dict[str, list[list[Histogram]]] = field(default_factory=dict)  # [n_h][n_w], where they were asked for
 
 
 def calibrate(model: DualModel, datapath: Datapath, pixels: NDArray[Any]) -> Calibrated:
@@ -61,10 +61,10 @@ def measure_ranges(model: DualModel, datapath: Datapath, pixels: NDArray[Any], *
             V = transform_inputs(inputs[0], tiles[node.name], node.layer.kernel, node.layer.padding)
             found = ranges.taps.get(node.name)
             if found is None:
-                found = np.array([[Histogram(detailed) for _ in V[0]] for _ in V], object)
+                found = [[Histogram(detailed) for _ in V[0]] for _ in V]
                 ranges.taps[node.name] = found
-            for i, j in np.ndindex(*found.shape):
-                found[i, j].add(V[i, j])
+            for i, j in np.ndindex(*V.shape[:2]):
+                found[i][j].add(V[i, j])
 
     convolution = winograd_part(model, datapath) if tiles else None
     for first in range(0, len(pixels), BATCH):
@@ -110,7 +110,9 @@ def _unit_of_map(graph: Graph, units: dict[str, float], name: str) -> float:
     return _unit_of_map(graph, units, source)
 
 
-def _input_shifts(taps: NDArray[Any], m: int, kernel: tuple[int, int], x_unit: float, integers: Integers) -> Ints:
+def _input_shifts(
+    taps: list[list[Histogram]], m: int, kernel: tuple[int, int], x_unit: float, integers: Integers
+) -> Ints:
     """Bits that transformed inputs lose, tap by tap or all alike: (n_h, n_w)."""
     assert integers.transformed_bits is not None
     bits = integers.transformed_bits
@@ -118,7 +120,7 @@ def _input_shifts(taps: NDArray[Any], m: int, kernel: tuple[int, int], x_unit: f
     exact = exact_input_bits(m, kernel, integers.activation_bits)
     shifts = np.zeros(exact.shape, np.int64)
     for i, j in np.ndindex(*exact.shape):
-        size = taps[i, j].range(replace(integers, scales="power_of_two"), bits) * 2.0 ** int(h[i] + w[j]) / x_unit
+        size = taps[i][j].range(replace(integers, scales="power_of_two"), bits) * 2.0 ** int(h[i] + w[j]) / x_unit
         shifts[i, j] = min(max(0, exponent_of(size, bits)), max(0, int(exact[i, j]) - bits))
     return np.full_like(shifts, shifts.max()) if integers.tap_scales == "one" else shifts
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accelsim.arrays import Floats
+from accelsim.arrays import Array, Floats
 from accelsim.datapath.scales import limits
 
 
@@ -42,7 +42,7 @@ class Counts:
             self.saturated += beyond(y, least, np.inf)
         return np.clip(y, max(low, least), min(high, most), out=y)
 
-    def check_sums(self, sums: Floats, bits: int, overflow: str) -> None:
+    def check_sums(self, sums: Floats | Array, bits: int, overflow: str) -> None:
         """Sums of products as a register of so many bits holds them, in place; what did not fit is counted."""
         least, most = limits(bits)
         self.sums += sums.size
@@ -59,7 +59,7 @@ class Counts:
             sums += least
 
 
-def beyond(values: Floats, least: float, most: float) -> int:
+def beyond(values: Floats | Array, least: float, most: float) -> int:
     """How many values are out of a range."""
     found = 0
     if np.isfinite(most) and values.max(initial=0) > most:

@@ -9,6 +9,7 @@ costs most is named, and its bits are sought among the others as stated.
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +89,8 @@ def shortfalls(
         around = _others(unit, wide, stated) if alone else stated
 
         def holds(bits: int, around: Integers = around, unit: str = unit) -> bool:
-            words = replace(_narrow(around, stated, UNITS[unit]), **{UNITS[unit]: bits})
+            word: dict[str, Any] = {UNITS[unit]: bits}
+            words = replace(_narrow(around, stated, UNITS[unit]), **word)
             return best[unit] - probe.top1(words) <= tolerance_points
 
         bits = getattr(stated, key)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Floats, Ints
+from accelsim.arrays import Array, Floats, Ints
 from accelsim.hardware.datapath import Integers
 
 BINS = 4096
@@ -65,7 +65,7 @@ class Histogram:
             rank = integers.percentile / 100 * self.counts.sum()
             at = int(np.searchsorted(self.counts.cumsum(), rank))
             return min(self.largest, (at + 1) * self.width)
-        centers = (np.arange(BINS) + 0.5) * self.width
+        centers: Floats = np.asarray((np.arange(BINS) + 0.5) * self.width, np.float64)
         most = limits(bits)[1]
         tried = self.largest * np.arange(1, CANDIDATES + 1) / CANDIDATES
         if integers.scales == "power_of_two":
@@ -114,9 +114,9 @@ class Change:
         """multiplier / 2^shift, exactly."""
         return np.asarray(self.multiplier * 2.0 ** -self.shift.astype(np.float64))
 
-    def apply(self, x: Floats, bias: Floats | float = 0.0) -> Floats:
+    def apply(self, x: Floats | Array, bias: Floats | float = 0.0) -> Floats:
         """x + bias in the new unit, whole numbers: same shape; exact where |x + bias| multiplier is below 2^61."""
-        y = np.add(x, bias, dtype=np.float64)
+        y: Floats = np.add(x, bias, dtype=np.float64)
         if self.wide:
             product = y.astype(np.int64) * self.multiplier.astype(np.int64)
             return np.asarray((product + (1 << (self.shift - 1))) >> self.shift, np.float64)

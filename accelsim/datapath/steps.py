@@ -18,8 +18,10 @@ Truncated products are taken to be cut once, as a sum.  Local response normaliza
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accelsim.arrays import Array, Floats, Ints
 from accelsim.datapath.counts import Counts
@@ -124,8 +126,8 @@ class WinogradStep(Step):
         """See ``Step``."""
         x = inputs[0]
         size = output_size(x.shape, self.layer.kernel, self.layer.padding)
-        sums = np.empty((len(x), *size, self.layer.out_channels), self.inverse)
-        A = tuple(t.A_T.astype(self.inverse) for t in self.transforms)
+        sums: NDArray[Any] = np.empty((len(x), *size, self.layer.out_channels), self.inverse)
+        A: tuple[NDArray[Any], ...] = tuple(t.A_T.astype(self.inverse) for t in self.transforms)
         B = tuple(t.B_T.astype(np.float32) for t in self.transforms)
 
         def multiply(V: Array) -> Array:

@@ -232,7 +232,7 @@ def _convolve(
 
     def multiply(V: NDArray[Any]) -> NDArray[Any]:
         Y = V.reshape(n_h * n_w, -1, C) @ taps
-        return Y.reshape(*V.shape[:-1], K)
+        return np.asarray(Y.reshape(*V.shape[:-1], K))
 
     out = np.empty((len(x), *output_size(x.shape, r, padding), K), np.result_type(x, W))
     return convolve_tiles(x, m, padding, (A, B), multiply, out)
