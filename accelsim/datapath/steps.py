@@ -75,7 +75,7 @@ class Rescaling:
 
     def apply(self, sums: Floats | Array) -> Floats:
         """Outputs before they are cut: same shape."""
-        return self.change.apply(np.asarray(sums), self.bias)
+        return self.change.apply(sums, self.bias)
 
 
 @dataclass(frozen=True, eq=False)
