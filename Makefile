@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-all test-floors test-newest test-rtl rtl-area clean
+.PHONY: demo test test-all test-floors test-newest test-rtl rtl-area docs clean
 
 # Each set-up is a stamp file, so that it is done once and again when the dependencies change.
 $(VENV)/.demo: pyproject.toml
@@ -82,6 +82,14 @@ test-rtl: $(VENV)/.dev
 # reports/rtl-area.md.
 rtl-area: $(VENV)/.dev
 	$(BIN)/python -m tests.rtl.synthesis
+
+# The documentation as a site in build/site; a warning is an error.
+$(VENV)/.docs: $(VENV)/.demo
+	$(PIP) --editable '.[docs]'
+	touch $@
+
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --quiet --strict
 
 clean:
 	rm -rf $(VENV) demo-out build dist

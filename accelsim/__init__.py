@@ -128,14 +128,18 @@ def simulate(
     *,
     engine: str = "event",
     batch: int = 1,
+    level: str = "layers",
     name: str | None = None,
 ) -> "Result":
-    """Run the model, or a table's layers with random weights, on the machine, layer after layer.
+    """Run the model, or a table's layers with random weights, on the machine.
 
     model: a loaded one, or what ``load_workload`` takes.  machine: a description, or what ``load_hardware`` takes.
-    engine: ``event`` (SimPy) or ``fast``.
-    Raises InputError if the machine is unsound or its buffers are too small, or the engine or batch is not valid.
+    engine: ``event`` (SimPy) or ``fast``.  level: ``layers``, one after the other through DRAM; ``fused``, additions
+    and poolings ride on outputs; ``resident``, feature maps stay on chip and layers overlap (``docs/modelling.md``).
+    Raises InputError if the machine is unsound or its buffers are too small, or engine, batch or level is not valid.
     """
+    from accelsim.faults import nearest
+    from accelsim.simulator.network.program import LEVELS
     from accelsim.simulator.run import ENGINES, run
     from accelsim.workload import LayerTable, layer_works
 
@@ -143,11 +147,13 @@ def simulate(
         raise InputError(f"engine {engine!r}, expected {' or '.join(ENGINES)}")
     if not 1 <= batch <= MAX_BATCH:
         raise InputError(f"batch {batch}, expected 1 to {MAX_BATCH}")
+    if level not in LEVELS:
+        raise InputError(f"level {level!r}{nearest(level, LEVELS)}")
     description = load_hardware(machine) if isinstance(machine, str | Path) else machine
     model = load_workload(model) if isinstance(model, str | Path) else model
     synthetic = isinstance(model, LayerTable)
     known = model.name if isinstance(model, LayerTable) else model.network.graph.name
-    return run(layer_works(model, batch), description, name or known, engine, synthetic)
+    return run(layer_works(model, batch), description, name or known, engine, synthetic, level)
 
 
 def compare(
@@ -156,6 +162,7 @@ def compare(
     *,
     engine: str = "event",
     batch: int = 1,
+    level: str = "layers",
 ) -> "list[Result]":
     """Run the model on each machine.  Machines of one name are told apart as ``NAME``, ``NAME (2)``, ...
 
@@ -167,7 +174,7 @@ def compare(
     results: list[Result] = []
     names: Counter[str] = Counter()
     for machine in machines:
-        result = simulate(model, machine, engine=engine, batch=batch)
+        result = simulate(model, machine, engine=engine, batch=batch, level=level)
         names[result.machine] += 1
         again = names[result.machine]
         results.append(result if again == 1 else replace(result, machine=f"{result.machine} ({again})"))
@@ -187,7 +194,11 @@ def ratios(results: "Sequence[Result]") -> "pd.DataFrame":
 
 
 def sensitivity(
-    model: "DualModel | LayerTable", machines: "Iterable[Machine | str | Path]", *, batch: int = 1
+    model: "DualModel | LayerTable",
+    machines: "Iterable[Machine | str | Path]",
+    *,
+    batch: int = 1,
+    level: str = "layers",
 ) -> "pd.DataFrame":
     """Energies of the machines under each published arithmetic table, whatever table their descriptions name.
 
@@ -200,7 +211,7 @@ def sensitivity(
     if not 1 <= batch <= MAX_BATCH:
         raise InputError(f"batch {batch}, expected 1 to {MAX_BATCH}")
     loaded = [load_hardware(machine) if isinstance(machine, str | Path) else machine for machine in machines]
-    return run(made_once(layer_works(model, batch)), loaded)
+    return run(made_once(layer_works(model, batch)), loaded, level)
 
 
 def sample_images(model: "DualModel", path: str | Path) -> Path:

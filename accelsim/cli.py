@@ -92,6 +92,14 @@ Machines = Annotated[
 Engine = Annotated[
     str, typer.Option(metavar="event|fast", help="event: discrete events; fast: the same cycles, sooner.")
 ]
+Level = Annotated[
+    str,
+    typer.Option(
+        metavar="layers|fused|resident",
+        help="How far layers run as one network: not at all; additions and poolings ride on outputs; feature maps stay "
+        "on chip, too, and layers overlap.",
+    ),
+]
 Batch = Annotated[int, typer.Option(metavar="N", help="Images that a run works on.")]
 Overrides = Annotated[
     list[str] | None,
@@ -133,6 +141,7 @@ def compare(
     output: Output = None,
     engine: Engine = "event",
     batch: Batch = 1,
+    level: Level = "layers",
     overrides: Overrides = None,
     sensitivity: Sensitivity = False,
     json: Json = False,
@@ -142,9 +151,9 @@ def compare(
 
     loaded = accelsim.load_workload(model)
     descriptions = several(context, machines, overrides)
-    results = accelsim.compare(loaded, descriptions, engine=engine, batch=batch)
+    results = accelsim.compare(loaded, descriptions, engine=engine, batch=batch, level=level)
     ratios = accelsim.ratios(results)
-    energies = accelsim.sensitivity(loaded, descriptions, batch=batch) if sensitivity else None
+    energies = accelsim.sensitivity(loaded, descriptions, batch=batch, level=level) if sensitivity else None
     if output is not None:
         from accelsim.report.tables import gather
         from accelsim.report.write import report_files, write_comparison
@@ -168,6 +177,7 @@ def simulate(
     machine: OneMachine,
     engine: Engine = "event",
     batch: Batch = 1,
+    level: Level = "layers",
     overrides: Overrides = None,
     trace: Annotated[
         Path | None,
@@ -183,13 +193,13 @@ def simulate(
     (description,) = several(context, [machine], overrides)
     if trace is not None and engine != "event":
         raise InputError(f"--trace with engine {engine!r}, expected engine 'event'")
-    result = accelsim.simulate(loaded, description, engine=engine, batch=batch)
-    energies = accelsim.sensitivity(loaded, [description], batch=batch) if sensitivity else None
+    result = accelsim.simulate(loaded, description, engine=engine, batch=batch, level=level)
+    energies = accelsim.sensitivity(loaded, [description], batch=batch, level=level) if sensitivity else None
     if trace is not None:
         from accelsim.report.plain import to_json
         from accelsim.report.trace import trace as timeline
 
-        write_text(trace, to_json(timeline(loaded, description, batch)))
+        write_text(trace, to_json(timeline(loaded, description, batch, level)))
     if json:
         tables = {} if energies is None else {"sensitivity": energies.to_dict(orient="records")}
         print_json(result.to_json() | tables)

@@ -731,6 +731,18 @@ def test_compress_without_a_recipe_keeps_the_accuracy(tmp_path, monkeypatch, nam
     assert all(machine["top1"] > 87 for machine in json.loads(said)["machines"])
 
 
+@pytest.mark.parametrize("key", ["momentum", "warmup"])
+def test_shares_that_leave_nothing_are_refused(tmp_path, key):
+    # Adam divides by 1 - momentum, the schedule by 1 - warmup.
+    recipe = file(
+        tmp_path,
+        "r.yaml",
+        f"network: resnet20-cifar10\ndata: {{kind: npz, path: ./x.npz}}\nepochs: 1\noptimizer: {{{key}: 1.0}}\n",
+    )
+    message = one_line(*run("train", recipe, "-o", tmp_path / "out"))
+    assert f"optimizer.{key}: input should be less than 1, got 1.0" in message
+
+
 def test_weights_of_another_run_than_their_card_are_refused(tmp_path):
     source = ROOT / "models" / "checkpoints" / "resnet20-joint"
     content = bytearray((source / "checkpoint.safetensors").read_bytes())

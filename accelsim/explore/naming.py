@@ -35,11 +35,12 @@ def command(description: SweepDescription, row: pd.Series) -> str:
     if any(not pd.isna(row[name]) for name in variant_axes(row.to_frame().T)):
         return ""
     entry = description.machines[str(row["family"])]
-    settings = settings_of(entry, _parameters(description, entry, row))
+    parameters = _parameters(description, entry, row)
+    settings = settings_of(entry, parameters)
     words = ["accelsim", "simulate", _model(description, str(row["model"])), entry.base]
     for key, value in settings.items():
         words += ["--set", f"{key}={plain(value)}"]
-    words += ["--engine", description.engine]
+    words += ["--engine", description.engine, "--level", description.level_of(parameters)]
     if description.batch > 1:
         words += ["--batch", str(description.batch)]
     return shlex.join(words)

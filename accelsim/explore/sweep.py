@@ -72,16 +72,19 @@ def read_tasks(path: Path) -> PointTasks:
 
 def tasks_of(description: SweepDescription, some: Sequence[Point], root: Path) -> PointTasks:
     """The tasks of some points.  Raises InputError if the images to measure accuracy on are missing."""
-    tasks = [
-        None
-        if point.machine is None
-        else simulate_task(point.variant, point.machine, description.engine, description.batch)
-        for point in some
-    ]
+    tasks = [_simulation(point, description) for point in some]
     accuracy: list[Task | None] = [None] * len(some)
     if description.accuracy is not None:
         accuracy = [_accuracy(point, description.accuracy, root) for point in some]
     return PointTasks(description, some, tasks, accuracy)
+
+
+def _simulation(point: Point, description: SweepDescription) -> Task | None:
+    """The run of a point; None if its machine is none."""
+    if point.machine is None:
+        return None
+    level = description.level_of(point.parameters)
+    return simulate_task(point.variant, point.machine, description.engine, description.batch, level)
 
 
 def _accuracy(point: Point, accuracy: Accuracy, root: Path) -> Task | None:

@@ -203,6 +203,14 @@ class Transfer:
         size = np.asarray(n_bytes, np.int64)
         return Transfer(size, (size > 0).astype(np.int64), -(-size // row_bytes))
 
+    def part(self, share: float) -> "Transfer":
+        """This share of each request, at least a byte, a piece and a row of it; of a share of 0 nothing is left."""
+        if share == 1:
+            return self
+        return Transfer(
+            *(np.ceil(share * values).astype(np.int64) for values in (self.n_bytes, self.pieces, self.rows))
+        )
+
 
 def transfer_ns(dram: DramType, channels: int, t: Transfer) -> NDArray[np.float64]:
     """Time of each request: its pieces in whole bursts, and its rows; no bytes take no time.

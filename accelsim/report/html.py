@@ -20,7 +20,7 @@ from accelsim.report.figures import FIGURES
 from accelsim.report.glossary import GLOSSARY
 from accelsim.report.palette import COLOURS
 from accelsim.report.plain import to_json
-from accelsim.report.tables import MACHINES, TOTALS, Comparison
+from accelsim.report.tables import MACHINES, PLACES, TOTALS, Comparison
 from accelsim.report.verdict import verdict
 
 Figures = Sequence[tuple[str, str]]  # columns, and what a reader is told they are
@@ -95,6 +95,7 @@ def page(comparison: Comparison) -> str:
         '<p class="note">Small: layers; large: the whole network.  Where dense MACs are shown, skipped zeros and '
         "Winograd count as speed, so points may lie above the roof of lanes.  Wheel: zoom; double click: back.</p>",
         cloud_figure("roofline", "roofline", INTENSITIES, RATES),
+        *_places(comparison),
         *_settings(comparison),
         "<h2>Files</h2>",
         _files(comparison),
@@ -208,7 +209,8 @@ def _value(value: object) -> str:
 def _files(comparison: Comparison) -> str:
     """Links to the tables and pictures beside the page."""
     tables = [TOTALS, *([MACHINES] if comparison.settings else []), *comparison.totals["layers_csv"]]
-    pictures = [f"{name}.{kind}" for name, _ in PLOTS for kind in ("png", "svg", "pdf")]
+    drawn = [name for name, _ in PLOTS] + (["memory"] if comparison.placed else [])
+    pictures = [f"{name}.{kind}" for name in drawn for kind in ("png", "svg", "pdf")]
     links = ", ".join(f'<a href="{escape(quote(str(name)))}">{escape(str(name))}</a>' for name in (*tables, *pictures))
     return f"<p>{links}</p>"
 
@@ -227,6 +229,7 @@ def _facts(row: pd.Series) -> str:
         f"{int(row['file_bytes']):,} bytes on disk ({ratio:.1f}x smaller than float32)",
         f"engine {row['engine']}",
         f"batch {int(row['batch'])}",
+        *([f"level {row['level']}"] if "level" in row else []),
         *([row["settings"]] if row["settings"] else []),
         f"SHA-256 {str(row['sha256'])[:12]}",
     ]
@@ -275,6 +278,22 @@ def _layers(comparison: Comparison) -> str:
             cells.append(f"<td>{ratio:.3f}</td>")
         rows.append("".join(cells))
     return table_of(head, rows, name="layers", layers=True)
+
+
+def _places(comparison: Comparison) -> list[str]:
+    """Where input, output and weights of each layer lie on each machine, where the layers ran as a network."""
+    if not comparison.placed:
+        return []
+    machines = comparison.machines
+    head = ["layer"] + [f"{machine}: {what}" for machine in machines for what in ("input", "output", "weights")]
+    rows = []
+    for i, name in enumerate(comparison.layers[machines[0]]["name"]):
+        texts = [str(name)]
+        for machine in machines:
+            texts += [str(comparison.layers[machine][column].iloc[i]) for column in PLACES]
+        rows.append("".join(f'<td class="text">{escape(text)}</td>' for text in texts))
+    words = "chip: the whole map; both: some of each; path: it rides on the layer in front of it"
+    return ["<h2>Where maps lie</h2>", f'<p class="note">{words}.</p>', table_of(head, rows, name="places")]
 
 
 def table_of(head: Sequence[str], rows: Sequence[str], *, name: str = "table", layers: bool = False) -> str:

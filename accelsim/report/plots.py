@@ -24,6 +24,7 @@ from accelsim.hardware.price import ENERGY_PARTS
 from accelsim.names import in_plot
 from accelsim.report.palette import COLOURS
 from accelsim.report.tables import Comparison
+from accelsim.simulator.network.program import OCCUPANCY
 
 MARKERS = "osD^vP*X"
 LINES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
@@ -63,6 +64,8 @@ def plots(comparison: Comparison) -> dict[str, bytes]:
         "dram": _dram,
         "roofline": _roofline,
     }
+    if comparison.placed:
+        draw["memory"] = _memory
     files = {}
     comparison = _drawable(comparison)
     with style():
@@ -168,6 +171,34 @@ def _stacked(comparison: Comparison, parts: dict[str, Floats], label: str, title
     axes.grid(axis="x")
     axes.set_title(title)
     figure.legend(loc="outside lower center", ncols=len(parts))
+    return figure
+
+
+def _memory(comparison: Comparison) -> Figure:
+    """What lies in the memories of feature maps over time, stacked, one panel a machine; the peak is marked."""
+    machines = comparison.machines
+    figure = Figure(figsize=(9, min(MAX_INCHES, 0.8 + 2.2 * len(machines))), layout="constrained")
+    panels = figure.subplots(len(machines), 1, squeeze=False)[:, 0]
+    figure.suptitle(f"On-chip memory over time: {_model(comparison)}", fontweight="bold")
+    for axes, machine in zip(panels, machines, strict=True):
+        table = comparison.layers[machine]
+        table = table[table["cycles"] > 0]
+        edges = np.append(0, table["cycles"].cumsum())
+        heights = [np.append(table[column], table[column].iloc[-1:]) / 1024 for column in OCCUPANCY]
+        axes.stackplot(edges, heights, step="post", colors=COLOURS[: len(OCCUPANCY)], labels=list(OCCUPANCY.values()))
+        all_of_it = np.sum(heights, axis=0)
+        at = int(all_of_it.argmax())
+        axes.plot(edges[at], all_of_it[at], "k.")
+        axes.annotate(f"{all_of_it[at]:,.1f} KiB", (edges[at], all_of_it[at]), (4, 3), textcoords="offset points")
+        axes.set_title(machine)
+        axes.set_ylabel("KiB")
+        axes.set_xlim(0, edges[-1])
+        axes.margins(y=0.15)
+        axes.xaxis.set_major_formatter(EngFormatter())
+        axes.grid(axis="y")
+    panels[-1].set_xlabel("cycles")
+    handles = [Patch(color=_colour(i), label=name) for i, name in enumerate(OCCUPANCY.values())]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 

@@ -20,6 +20,7 @@ from accelsim.files import RESULTS, read_text
 from accelsim.names import cell, from_cell
 from accelsim.report.plain import to_json
 from accelsim.simulator.machines.machine import Machine
+from accelsim.simulator.network.program import OCCUPANCY
 from accelsim.simulator.result import ENERGY_COLUMNS, Result
 from accelsim.workload import LayerTable
 
@@ -29,6 +30,7 @@ MACHINES = "machines.json"
 TEXT = ("machine", "layers_csv", "model", "engine", "settings", "sha256")
 FACTS = ("batch", "parameters", "file_bytes", "lanes", "sram_bytes", "clock_mhz", "dram_bytes_per_cycle")
 WHOLE = ("latency_ms", "area_mm2", "power_mw")
+PLACES = ("input_place", "output_place", "weight_place")  # columns that layers have where they ran as a network
 LAYER_TEXT = ("name", "kind", "mode", "bound")
 FIGURES = (  # those that a report shows; the tables hold all that the simulator says
     *("cycles", "compute_cycles", "stall_cycles", "dense_macs", "effectual_macs", "utilization"),
@@ -49,6 +51,11 @@ class Comparison:
     totals: pd.DataFrame
     layers: Mapping[str, pd.DataFrame]
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def placed(self) -> bool:
+        """Whether the layers ran as a network, and their tables say where maps lay."""
+        return all({*PLACES, *OCCUPANCY} <= set(table.columns) for table in self.layers.values())
 
     @property
     def machines(self) -> list[str]:
@@ -73,6 +80,7 @@ def gather(
             "layers_csv": _file_name(result.machine, files),
             "model": result.model,
             "engine": result.engine,
+            **({"level": result.level} if result.level != "layers" else {}),
             "settings": "; ".join(overrides),
             "sha256": model.sha256,
             "batch": batch,

@@ -23,6 +23,12 @@ from accelsim.simulator.sensitivity import least
 from accelsim.workload import LayerTable
 
 
+WORDS = {  # columns of words, flush left
+    *("mode", "bound by", "per", "part", "source", "shape", "what it is", "accuracy"),
+    *("input", "output", "weights"),
+}
+
+
 def escape(text: str) -> str:
     """The text as rich shows it: no markup in it, hidden characters as their codes."""
     return no_markup(visible(text))
@@ -44,9 +50,10 @@ def model_line(model: DualModel | LayerTable, name: str) -> str:
     )
 
 
-def settings_line(engine: str, batch: int, overrides: Sequence[str]) -> str:
+def settings_line(result: Result, batch: int, overrides: Sequence[str]) -> str:
     """What the run was told."""
-    return ", ".join([f"engine {engine}", f"batch {batch}", *overrides])
+    level = [] if result.level == "layers" else [f"level {result.level}"]
+    return ", ".join([f"engine {result.engine}", f"batch {batch}", *level, *overrides])
 
 
 SUMMARY = (
@@ -87,11 +94,14 @@ def show_comparison(
 ) -> None:
     """A head line, the totals side by side with their ratios to the first machine, and cycles layer by layer."""
     _line(out, model_line(model, results[0].model))
-    _line(out, settings_line(results[0].engine, batch, overrides))
+    _line(out, settings_line(results[0], batch, overrides))
     for some in _chunks(results, 26, out.width):
         table = _table("whole network", *(r.machine for r in some))
         for name, figure in SUMMARY:
             table.add_row(name, *(FIGURES[figure].text(r.total) for r in some))
+        if some[0].level != "layers":
+            table.add_row("maps on chip", *(f"{r.total['maps_on_chip']} of {r.total['maps']}" for r in some))
+            table.add_row("  most at once, kB", *(f"{r.total['peak_bytes'] / 1e3:,.1f}" for r in some))
         table.add_section()
         table.add_row(escape(f"times {results[0].machine}:"), *("" for _ in some), style="bold")
         for name, column in RATIOS:
@@ -128,8 +138,10 @@ def show_result(
 ) -> None:
     """One row a layer and the total."""
     _line(out, model_line(model, result.model))
-    _line(out, f"on {result.machine}, {settings_line(result.engine, batch, overrides)}")
-    table = _table("layer", "mode", "cycles", "bound by", "util %", "DRAM kB", "energy uJ")
+    _line(out, f"on {result.machine}, {settings_line(result, batch, overrides)}")
+    placed = result.level != "layers"
+    where = ("input", "output", "weights") if placed else ()
+    table = _table("layer", "mode", "cycles", "bound by", "util %", "DRAM kB", "energy uJ", *where)
     for index, row in [*result.layers.iterrows(), ("total", result.total)]:
         if index == "total":
             table.add_section()
@@ -141,9 +153,16 @@ def show_result(
             f"{100 * row['utilization']:.1f}",
             f"{(row['dram_read_bytes'] + row['dram_write_bytes']) / 1e3:,.1f}",
             f"{row['energy_pj'] / 1e6:,.3f}",
+            *(str(row.get(f"{what}_place", "")) for what in ("input", "output", "weight") if placed),
         )
     out.print(table)
     t = result.total
+    if placed:
+        _line(
+            out, f"{t['maps_on_chip']} of {t['maps']} maps stay on chip, at most {t['peak_bytes']:,} bytes with tiles"
+        )
+        _line(out, "input, output: dram, chip, both (some of each), path: on the way out of the layer it rides on")
+        _line(out, "weights: all of a layer at once, or tile by tile")
     _line(out, f"latency {t['latency_ms']:.4f} ms, power {t['power_mw']:.1f} mW, area {t['area_mm2']:.3f} mm2")
     _line(out, f"MACs: dense {t['dense_macs'] / 1e6:.2f} M, effectual {t['effectual_macs'] / 1e6:.2f} M")
     energy = ", ".join(f"{part} {t[f'energy_{part}_pj'] / 1e6:.2f}" for part in ENERGY_PARTS)
@@ -290,7 +309,7 @@ def _table(first: str, *columns: str) -> Table:
     table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True, header_style="bold")
     table.add_column(first, overflow="fold")
     for column in columns:
-        words = column in {"mode", "bound by", "per", "part", "source", "shape", "what it is", "accuracy"}
+        words = column in WORDS
         table.add_column(escape(column), justify="left" if words else "right", overflow="fold")
     return table
 

@@ -50,7 +50,8 @@ DRAM_COLUMNS = {
 class Result:
     """One model on one machine.  layers: one row a layer; total: sums, and the figures of the whole run.
 
-    synthetic: the zeros of the weights were drawn from a seed, not trained.
+    synthetic: the zeros of the weights were drawn from a seed, not trained.  level: how far the layers ran as one
+    network (``simulator.network.program``).
     """
 
     model: str
@@ -59,6 +60,7 @@ class Result:
     layers: pd.DataFrame
     total: pd.Series
     synthetic: bool = False
+    level: str = "layers"
 
     def to_json(self) -> dict[str, object]:
         """The object that ``--json`` prints."""
@@ -67,6 +69,7 @@ class Result:
             "machine": self.machine,
             "engine": self.engine,
             **({"synthetic": True} if self.synthetic else {}),
+            **({"level": self.level} if self.level != "layers" else {}),
             "total": _plain(self.total),
             "layers": [_plain(row) for _, row in self.layers.iterrows()],
         }

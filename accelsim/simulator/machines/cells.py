@@ -29,7 +29,8 @@ from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.machines.winograd import WinogradDescription
 from accelsim.simulator.storage.weights import dense_slots, weight_bits
 from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, TransformUnits, operand_widths
-from accelsim.simulator.tiles.schedule import best_schedule, check_steps
+from accelsim.simulator.tiles.schedule import best_plan, best_schedule, check_steps
+from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.schedule import Schedule
 from accelsim.transforms.adders import tile_additions
 from accelsim.workload import LayerWork, block_sizes
@@ -85,6 +86,10 @@ class CellsMachine(WinogradDescription, Machine):
     def schedule(self, work: LayerWork) -> Schedule:
         """The steps of the layer in its best mode, at its best tiling."""
         return best_schedule(self.modes(work), self)
+
+    def plan(self, work: LayerWork) -> LayerPlan:
+        """The best mode's plan in the layer's surroundings."""
+        return best_plan(self.modes(work), self)
 
     def check(self, work: LayerWork) -> None:
         """Refuse a layer none of whose tilings fits in MAX_STEPS steps."""

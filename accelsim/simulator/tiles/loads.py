@@ -23,6 +23,9 @@ class Loads:
     of_weights: Ints
     of_inputs: Ints
     weights: Transfer  # the request for all weights once
+    inputs: Transfer  # the request for all inputs once, as far as they come from DRAM
+    outputs: Transfer  # all that is stored
+    operands: Transfer  # of additions that ride on the outputs
     dram_bytes: Ints  # weights, inputs and outputs
 
 
@@ -35,12 +38,19 @@ def count_loads(mode: Mode, machine: TiledDescription, rooms: Rooms) -> Loads:
     pieces = candidates.n_k * candidates.n_c
     rows_a_piece = -(-n_bytes // (pieces * machine.dram.timing.row_bytes))
     weights = Transfer(n_bytes=np.asarray(n_bytes), pieces=pieces, rows=rows_a_piece * pieces)
-    loaded = weights.n_bytes * of_weights + candidates.inputs.n_bytes * of_inputs
+    around = mode.work.around
+    inputs = candidates.inputs.part(around.input_share)
+    outputs = candidates.outputs.part(around.output_share * around.stores)
+    operands = candidates.outputs.part(around.operands)
+    loaded = weights.n_bytes * of_weights + inputs.n_bytes * of_inputs
     return Loads(
         of_weights=of_weights,
         of_inputs=of_inputs,
         weights=weights,
-        dram_bytes=np.asarray(loaded + candidates.outputs.n_bytes),
+        inputs=inputs,
+        outputs=outputs,
+        operands=operands,
+        dram_bytes=np.asarray(loaded + outputs.n_bytes + operands.n_bytes),
     )
 
 
@@ -58,12 +68,15 @@ def dma_cycles(mode: Mode, machine: TiledDescription, rooms: Rooms, loads: Loads
     timing = machine.dram.timing
     inputs, weights, outputs = (
         transfer_ns(timing, machine.dram.channels, transfer) / machine.ns_per_cycle
-        for transfer in (candidates.inputs, loads.weights, candidates.outputs)
+        for transfer in (loads.inputs, loads.weights, loads.outputs)
     )
-    # Every store but the last one stands between loads.
-    turn_ns = timing.read_to_write_ns + timing.write_to_read_ns
-    turns_ns = (candidates.out_loads - 1) * turn_ns + timing.read_to_write_ns
-    outputs = outputs + turns_ns / machine.ns_per_cycle
+    around = mode.work.around
+    if around.stores:  # every store but the last one stands between loads
+        turn_ns = timing.read_to_write_ns + timing.write_to_read_ns
+        turns_ns = (candidates.out_loads - 1) * turn_ns + timing.read_to_write_ns
+        outputs = outputs + turns_ns / machine.ns_per_cycle
+    if around.operands:
+        outputs = outputs + transfer_ns(timing, machine.dram.channels, loads.operands) / machine.ns_per_cycle
     if mode.arrival_cycles:
         arrival = mode.work.out_channels * mode.group_channels * mode.arrival_cycles
         weights = np.maximum(weights, arrival)

@@ -46,6 +46,15 @@ def choose_tiling(mode: Mode, machine: TiledDescription) -> tuple[Tiling, float]
 
     Raises InputError if no tiling fits the buffers and has no more steps than MAX_STEPS.
     """
+    tiling, score, _ = choose_with_needs(mode, machine)
+    return tiling, score
+
+
+def choose_with_needs(mode: Mode, machine: TiledDescription) -> tuple[Tiling, float, dict[str, int]]:
+    """``choose_tiling``, and the bytes that the tiling needs of each buffer.
+
+    In any smaller room that holds these bytes the choice is the same.
+    """
     rooms = worth_scoring(mode, machine)
     loads = count_loads(mode, machine, rooms)
     search = _Search(mode, machine, rooms, loads, dma_cycles(mode, machine, rooms, loads))
@@ -60,7 +69,7 @@ def choose_tiling(mode: Mode, machine: TiledDescription) -> tuple[Tiling, float]
         if found is not None and (best is None or search.better(found, best)):
             best = found
     assert best is not None  # the bound of a cut that fits is finite
-    return search.tiling(best[1]), best[0]
+    return search.tiling(best[1]), best[0], rooms.needs_at(best[1])
 
 
 @dataclass(frozen=True)
@@ -191,18 +200,21 @@ class _Search:
 
     @cached_property
     def unit_cycles(self) -> tuple[Floats, ...]:
-        """Cycles of transform and inverse transform over the whole layer, of machines that have them."""
-        if not self.mode.transforms:
-            return ()
+        """Cycles of vector lanes, transform and inverse transform over the whole layer, where they do something."""
         work = self.mode.work
+        slots = work.around.post_slots
+        post = (np.full((1,) * 4, slots / self.machine.vector_lanes),) if slots else ()
+        if not self.mode.transforms:
+            return post
         units = self.mode.units
         candidates = self.candidates
         all_tiles = candidates.positions.all_tiles
         transform = all_tiles * work.in_channels * units.phases / units.input_rate
         inverse = all_tiles * work.out_channels * units.phases / units.inverse_rate
         return (
-            (transform + TRANSFORM_STEP_CYCLES * candidates.in_loads) * self.loads.of_inputs,
-            inverse + TRANSFORM_STEP_CYCLES * candidates.out_loads,
+            *post,
+            np.asarray((transform + TRANSFORM_STEP_CYCLES * candidates.in_loads) * self.loads.of_inputs),
+            np.asarray(inverse + TRANSFORM_STEP_CYCLES * candidates.out_loads),
         )
 
     def _actions(self, block: _Block) -> ActionCounts:
@@ -218,7 +230,8 @@ class _Search:
             folds = fold_counts(mode, lane_cycles(mode, work.out_channels, edges))
         input_loads = block.of(self.loads.of_inputs)
         weight_loads = block.of(self.loads.of_weights)
-        input_rows = block.of(candidates.inputs.rows) * input_loads
+        loads = self.loads
+        input_rows = block.of(loads.inputs.rows) * input_loads
         weight_rows = block.of(self.loads.weights.rows) * weight_loads
         sums = LayerSums(
             tiles=at.all_tiles,
@@ -231,12 +244,16 @@ class _Search:
             tile_channels=at.all_tiles * work.in_channels * input_loads,
             filter_channels=work.out_channels * mode.group_channels * weight_loads,
             weight_bytes=self.loads.weights.n_bytes * weight_loads,
-            input_bytes=candidates.inputs.n_bytes * input_loads,
-            output_bytes=candidates.outputs.n_bytes,
-            dram_rows=input_rows + weight_rows + block.of(candidates.outputs.rows),
+            input_bytes=block.of(loads.inputs.n_bytes) * input_loads + loads.operands.n_bytes,
+            output_bytes=loads.outputs.n_bytes,
+            dram_rows=input_rows + weight_rows + block.of(loads.outputs.rows + loads.operands.rows),
             folds=folds,
         )
-        return count_actions(mode, sums)
+        actions = count_actions(mode, sums)
+        around = work.around
+        if not around.stores or around.output_share < 1:  # the DMA does not read them
+            actions["output_read"] = actions["output_read"] - work.outputs * mode.widths.activation_bits
+        return actions
 
     def _edges(self, block: _Block) -> Ints:
         """Edges of the channel tiles of a block of one cut of the channels; of all cuts, those of the uncut layer."""
