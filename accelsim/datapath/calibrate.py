@@ -17,13 +17,13 @@ from accelsim.datapath.counts import Counts, bits_for
 from accelsim.datapath.execute import add_counts, run_integers
 from accelsim.datapath.floating import machine_tiles, winograd_part
 from accelsim.datapath.groups import groups
-from accelsim.datapath.plan import Calibrated, build, exact_input_bits
+from accelsim.datapath.plan import Calibrated, build
 from accelsim.datapath.scales import Histogram, exponent_of, unit_of
 from accelsim.dual.model import DualModel
 from accelsim.hardware.datapath import Datapath, Integers
 from accelsim.network import INPUT, Graph, Node, forward
 from accelsim.network.layers import Conv
-from accelsim.transforms.winograd import transform_inputs, whole_transforms
+from accelsim.transforms.winograd import transform_inputs, transformed_bits, whole_transforms
 
 IMAGES = 256  # that scales are calibrated from where nothing else is said
 BATCH = 32
@@ -99,7 +99,7 @@ def _narrowed(model: DualModel, datapath: Datapath, name: str) -> bool:
     layer = model.network.graph.node(name).layer
     assert isinstance(layer, Conv)
     m = machine_tiles(model, datapath)[name]
-    return bits is not None and bits < exact_input_bits(m, layer.kernel, datapath.integers.activation_bits).max()
+    return bits is not None and bits < transformed_bits(m, layer.kernel, datapath.integers.activation_bits).max()
 
 
 def _unit_of_map(graph: Graph, units: dict[str, float], name: str) -> float:
@@ -117,7 +117,7 @@ def _input_shifts(
     assert integers.transformed_bits is not None
     bits = integers.transformed_bits
     h, w = (whole_transforms(m, r).input_exponents for r in kernel)
-    exact = exact_input_bits(m, kernel, integers.activation_bits)
+    exact = transformed_bits(m, kernel, integers.activation_bits)
     shifts = np.zeros(exact.shape, np.int64)
     for i, j in np.ndindex(*exact.shape):
         size = taps[i][j].range(replace(integers, scales="power_of_two"), bits) * 2.0 ** int(h[i] + w[j]) / x_unit

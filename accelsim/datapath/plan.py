@@ -10,7 +10,6 @@ from functools import partial
 from math import isfinite
 
 import numpy as np
-from numpy.typing import NDArray
 
 from accelsim.arrays import Floats, Ints
 from accelsim.datapath.floating import machine_tiles
@@ -51,7 +50,7 @@ from accelsim.network.layers import (
     LocalResponseNorm,
     Relu,
 )
-from accelsim.transforms.winograd import WholeTransforms, whole_transforms
+from accelsim.transforms.winograd import WholeTransforms, transformed_bits, whole_transforms
 
 
 @dataclass(frozen=True)
@@ -81,12 +80,6 @@ def build(model: DualModel, datapath: Datapath, calibrated: Calibrated) -> Progr
     steps = tuple(planner.step(group) for group in groups(model.network.graph))
     word = planner.word(INPUT, -np.inf, np.inf)
     return Program(word, steps, planner.units)
-
-
-def exact_input_bits(m: int, kernel: tuple[int, int], activation_bits: int) -> NDArray[np.int64]:
-    """Bits that no transformed input of F(m x m, R x S) is beyond: (n_h, n_w)."""
-    gains = np.multiply.outer(*(whole_transforms(m, r).gains for r in kernel))
-    return np.asarray(activation_bits + np.ceil(np.log2(gains)).astype(np.int64))
 
 
 class _Planner:
@@ -190,7 +183,7 @@ class _Planner:
         used = np.abs(whole.values).sum(axis=(0, 1)).reshape(n_h, n_w) > 0
         least = int(exponents[used].min()) if used.any() else 0
         shifts = np.where(used, exponents - least, 0)
-        exact = exact_input_bits(m, layer.kernel, self.integers.activation_bits)
+        exact = transformed_bits(m, layer.kernel, self.integers.activation_bits)
         input_bits = int(exact.max()) if self.integers.transformed_bits is None else self.integers.transformed_bits
         taps = self._largest_taps(whole.values, np.minimum(exact, input_bits).ravel())
         sum_shift = self.calibrated.sum_shifts.get(group.name, 0)

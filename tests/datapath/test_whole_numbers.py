@@ -13,7 +13,7 @@ from accelsim.datapath import integer, validate
 from accelsim.datapath.calibrate import calibrate
 from accelsim.datapath.counts import Counts
 from accelsim.datapath.execute import run_integers
-from accelsim.datapath.plan import Calibrated, build, exact_input_bits
+from accelsim.datapath.plan import Calibrated, build
 from accelsim.datapath.scales import Histogram, change, common_changes, exponent_of, limits
 from accelsim.datapath.steps import ProductStep, WinogradStep
 from accelsim.datapath.stored import stored
@@ -24,7 +24,7 @@ from accelsim.hardware.datapath import Datapath, Integers
 from accelsim.network import INPUT, Graph, Network, Node, forward
 from accelsim.network.images import LabelledImages, write_images
 from accelsim.network.layers import Add, Affine, AveragePool, Concat, Conv, Flatten, GlobalAveragePool, Linear, Relu
-from accelsim.transforms.winograd import cook_toom
+from accelsim.transforms.winograd import cook_toom, transformed_bits
 from tests.small_dual import write_small
 
 from .test_integer import direct
@@ -232,7 +232,7 @@ def test_a_codebook_has_no_more_values_than_its_indices():
 
 @pytest.mark.parametrize(("m", "bits"), [(2, 10), (4, 15), (6, 20)])
 def test_transformed_inputs_take_the_bits_of_the_matrices(m, bits):
-    assert exact_input_bits(m, (3, 3), 8).max() == bits
+    assert transformed_bits(m, (3, 3), 8).max() == bits
 
 
 def network_of_all_layers() -> Graph:
