@@ -2,11 +2,10 @@
 
 from accelsim.arrays import Array
 from accelsim.datapath.spatial import sparse_convolution
-from accelsim.dual.deploy import tile_sizes, winograd_convolution
+from accelsim.dual.deploy import tile_sizes, transformed_convolution, winograd_filters
 from accelsim.dual.model import DualModel
 from accelsim.hardware.datapath import Datapath
-from accelsim.network import Node
-from accelsim.network.forward import Convolution, convolve
+from accelsim.network.forward import Convolution
 from accelsim.network.layers import Conv
 
 
@@ -19,16 +18,16 @@ def float_convolution(model: DualModel, datapath: Datapath) -> Convolution:
 
 def winograd_part(model: DualModel, datapath: Datapath) -> Convolution:
     """A convolution on pruned Winograd-domain filters where the machine has them, direct elsewhere."""
-    winograd = winograd_convolution(model, m=datapath.m, threshold=datapath.threshold)
     served = machine_tiles(model, datapath)
+    filters = {name: machine_filters(model, datapath, name, m) for name, m in served.items()}
+    return transformed_convolution(filters, served)
 
-    def run(node: Node, x: Array, weight: Array) -> Array:
-        assert isinstance(node.layer, Conv)
-        if node.name not in served:
-            return convolve(x, weight, node.layer)
-        return winograd(node, x, weight)
 
-    return run
+def machine_filters(model: DualModel, datapath: Datapath, name: str, m: int) -> Array:
+    """Pruned Winograd-domain filters of a layer, at the threshold that holds for it: (K, C / groups, n_h, n_w)."""
+    threshold = model.winograd_threshold if datapath.threshold is None else datapath.threshold
+    own = dict(datapath.layer_thresholds).get(name, threshold)
+    return winograd_filters(model.network.arrays[f"{name}.weight"], m, own)
 
 
 def machine_tiles(model: DualModel, datapath: Datapath) -> dict[str, int]:

@@ -12,7 +12,7 @@ from math import isfinite
 import numpy as np
 
 from accelsim.arrays import Floats, Ints
-from accelsim.datapath.floating import machine_tiles
+from accelsim.datapath.floating import machine_filters, machine_tiles
 from accelsim.datapath.groups import Group, groups, norm_factors, scale_and_bias
 from accelsim.datapath.scales import change, common_changes
 from accelsim.datapath.steps import (
@@ -32,7 +32,6 @@ from accelsim.datapath.steps import (
     mean_sizes,
 )
 from accelsim.datapath.weights import whole_weights
-from accelsim.dual.deploy import winograd_filters
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
 from accelsim.hardware.datapath import Datapath, Integers
@@ -166,14 +165,11 @@ class _Planner:
         layer = group.node.layer
         assert isinstance(layer, Conv)
         m = self.tiles[group.name]
-        threshold = self.datapath.threshold
-        if threshold is None:
-            threshold = self.model.winograd_threshold
         try:
             transforms = tuple(whole_transforms(m, r) for r in layer.kernel)
         except ValueError as error:
             raise InputError(f"{self.datapath.machine}: layer {group.name}: {error}") from None
-        W = winograd_filters(self.model.network.arrays[f"{group.name}.weight"], m, threshold)
+        W = machine_filters(self.model, self.datapath, group.name, m)
         scale, bias = scale_and_bias(self.model.network, group)
         K, C, n_h, n_w = W.shape
         flat = W.reshape(K, C, n_h * n_w).astype(np.float64) * scale[:, None, None]

@@ -18,12 +18,14 @@ from accelsim.network.layers import Conv
 def arithmetic_of(datapath: Datapath) -> dict[str, Any]:
     """All that decides what a machine computes, by key, as a file keeps it."""
     whole = asdict(datapath)
-    del whole["machine"]
+    del whole["machine"], whole["layer_thresholds"]
     return {**whole.pop("integers"), **whole}
 
 
 def stored(model: DualModel, datapath: Datapath) -> tuple[Calibrated, int] | None:
     """The model's scales for a machine, and the images they were found on; None if it has none that fit."""
+    if datapath.layer_thresholds:  # a file knows one threshold
+        return None
     wanted = arithmetic_of(datapath)
     for calibration in model.calibrations:
         if calibration.arithmetic == wanted and _complete(model, datapath, calibration):

@@ -40,5 +40,6 @@ class Datapath:
     m: int | None = None  # of F(m x m, r x r), instead of the model's own
     threshold: float | None = None  # Winograd-domain entries up to it are zero, instead of the model's own
     largest_kernel: int | None = None  # of the transform units; larger ones run in pieces that are not pruned
+    layer_thresholds: tuple[tuple[str, float], ...] = ()  # of single layers by name, instead of ``threshold``
     number: Literal["int", "fp16", "fp32"] = "int"  # what a lane multiplies
     integers: Integers = Integers()  # of a machine of whole numbers

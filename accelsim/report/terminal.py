@@ -22,7 +22,6 @@ from accelsim.simulator.result import Result
 from accelsim.simulator.sensitivity import least
 from accelsim.workload import LayerTable
 
-
 WORDS = {  # columns of words, flush left
     *("mode", "bound by", "per", "part", "source", "shape", "what it is", "accuracy"),
     *("input", "output", "weights"),

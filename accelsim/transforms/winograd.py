@@ -111,10 +111,10 @@ def matrices(m: int, r: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArra
 
 
 def transformed_bits(m: int, kernel: tuple[int, int], bits: int) -> NDArray[np.int64]:
-    """Bits that no input of F(m x m, R x S) is beyond once transformed, tap by tap, scaled so that all is whole: (n, n).
+    """Bits that no transformed input of F(m x m, R x S) is beyond, scaled so that all are whole: (n_h, n_w).
 
-    bits: of an input.  They grow by log2 of the sum of a row's magnitudes, for rows and for columns.  Raises ValueError
-    as ``whole_transforms``.
+    bits: of an input.  They grow by log2 of the sum of a row's magnitudes, for rows and for columns.  Raises
+    ValueError as ``whole_transforms``.
     """
     gains = np.multiply.outer(*(whole_transforms(m, r).gains for r in kernel))
     return np.asarray([[bits + (int(gain) - 1).bit_length() for gain in row] for row in gains])
