@@ -40,6 +40,7 @@ __all__ = [
     "Validation",
     "calibrate",
     "compare",
+    "export_int8",
     "load_hardware",
     "load_model",
     "load_workload",
@@ -297,6 +298,31 @@ def calibrate(
     calibration = to_store(datapath, found, len(pixels))
     write_bytes(Path(output), with_calibration(read_bytes(_model_path(model), DUAL), calibration))
     return calibration
+
+
+def export_int8(model: "DualModel", machine: "Machine | str | Path", images: str | Path, output: str | Path) -> None:
+    """Write the model as an ONNX file of quantize and dequantize nodes, as a spatial machine of 8-bit words runs it.
+
+    The scales are those that the file holds for the machine, else found on the first of the images.
+    Raises InputError if the machine's words are others, or the images do not fit the model.
+    """
+    from accelsim.datapath.calibrate import IMAGES
+    from accelsim.datapath.calibrate import calibrate as run
+    from accelsim.datapath.qdq import write_qdq
+    from accelsim.datapath.stored import stored
+    from accelsim.network.images import read_images
+
+    datapath = (load_hardware(machine) if isinstance(machine, str | Path) else machine).datapath
+    known = stored(model, datapath)
+    if known is None:
+        graph = model.network.graph
+        pixels = read_images(Path(images), graph.input_shape[:2]).pixels[:IMAGES]
+        if pixels.shape[1:] != graph.input_shape:
+            raise InputError(f"{images}: images of {pixels.shape[1:]}, {graph.name} expects {graph.input_shape}")
+        found = run(model, datapath, pixels)
+    else:
+        found = known[0]
+    write_qdq(model, datapath, found, Path(output))
 
 
 def sweep(

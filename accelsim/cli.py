@@ -388,13 +388,29 @@ def import_(
 
 @app.command(epilog="Example: accelsim export resnet20-cifar10 -o resnet20.onnx")
 def export(
+    context: typer.Context,
     model: Model,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help=".safetensors or .onnx")],
+    int8: Annotated[
+        bool, typer.Option("--int8", help="ONNX in whole numbers (QDQ), as a spatial machine runs it.")
+    ] = False,
+    machine: Annotated[str, typer.Option(metavar="MACHINE", help="The spatial machine of --int8.")] = "spatial-16x16",
+    images: Annotated[
+        Path | None, typer.Option(metavar="FILE|DIR", help="Find the scales of --int8 on these; default: the sample.")
+    ] = None,
 ) -> None:
     """Write the decoded weights for other tools: as safetensors, or the whole network as ONNX."""
     from accelsim.dual.export import export_model
 
-    export_model(accelsim.load_model(model), output)
+    loaded = accelsim.load_model(model)
+    if not int8:
+        if images is not None:
+            raise InputError("--images without --int8: only whole numbers have scales to be found")
+        export_model(loaded, output)
+        return
+    if output.suffix != ".onnx":
+        raise InputError(f"{output}: ending {output.suffix!r}, expected .onnx for --int8")
+    accelsim.export_int8(loaded, hardware(context, machine), images or accelsim.sample_images(loaded, model), output)
 
 
 @app.command(epilog="Example: accelsim report out")

@@ -58,7 +58,8 @@ def _units(w: Floats, integers: Integers, bits: int) -> Floats:
     """u of each filter: (K,).  w: (K, C, T)."""
     sizes = np.abs(w).max(axis=(1, 2), initial=0)
     sizes = np.where(sizes > 0, sizes, sizes.max(initial=0))
-    if integers.weight_scales == "tensor":
+    one = integers.weight_scales == "tensor" or integers.codebook_bits is not None  # shared values have one unit
+    if one:
         sizes = np.full(len(w), sizes.max(initial=0))
     if integers.calibration != "least_error":
         return np.array([unit_of(size, integers, bits) for size in sizes])
@@ -66,7 +67,7 @@ def _units(w: Floats, integers: Integers, bits: int) -> Floats:
     shares = np.arange(CANDIDATES // 4, CANDIDATES + 1) / CANDIDATES
     tried = np.array([[unit_of(size * share, integers, bits) for share in shares] for size in sizes])  # (K, shares)
     errors = np.stack([squared_error(w, u[:, None, None], most).sum(axis=(1, 2)) for u in tried.T], axis=1)
-    if integers.weight_scales == "tensor":
+    if one:
         errors = np.broadcast_to(errors.sum(axis=0), errors.shape)
     return np.asarray(np.take_along_axis(tried, errors.argmin(axis=1)[:, None], axis=1)[:, 0])
 

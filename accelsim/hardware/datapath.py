@@ -22,7 +22,7 @@ class Integers:
     transformed_bits: int | None = None  # of a transformed input; None: as many as the transform can need
     scales: Scales = "power_of_two"  # a unit of a tensor is 2^e, or any number, by a multiplier and a shift
     multiplier_bits: int = 16  # of that multiplier
-    weight_scales: WeightScales = "tensor"  # one scale for a layer's weights, or one for each filter
+    weight_scales: WeightScales = "channel"  # one scale for a layer's weights, or one for each filter
     calibration: Calibration = "least_error"  # which range of activations has no saturation
     percentile: float = 99.99  # of calibration ``percentile``: this share of the values, in percent
     overflow: Overflow = "wrap"  # what becomes of a sum beyond its width

@@ -61,8 +61,8 @@ class Arithmetic(KeyGroup):
     """``power_of_two``: an output is shifted; ``multiply_shift``: multiplied, then shifted.  Default: power_of_two."""
     multiplier_bits: Annotated[int, Field(ge=2, le=24)] = 16
     """Bits of that multiplier, 2 to 24.  Default: 16."""
-    weight_scales: WeightScales = "tensor"
-    """One scale for the weights of a layer (``tensor``), or one for each filter (``channel``).  Default: tensor."""
+    weight_scales: WeightScales = "channel"
+    """One scale for the weights of a layer (``tensor``), or one for each filter (``channel``).  Default: channel."""
     calibration: Calibration = "least_error"
     """Range of words: ``max`` of the calibration images, ``percentile``, ``least_error``.  Default: least_error."""
     percentile: Annotated[float, Field(ge=50, le=100)] = 99.99
