@@ -13,22 +13,10 @@ import numpy as np
 from accelsim.arrays import Floats
 from accelsim.network import Graph, Network, Node
 from accelsim.network.forward import fold_statistics
-from accelsim.network.layers import (
-    Add,
-    Affine,
-    AveragePool,
-    BatchNorm,
-    Clip,
-    Concat,
-    Conv,
-    GlobalAveragePool,
-    Linear,
-    LocalResponseNorm,
-    Relu,
-)
+from accelsim.network.layers import Affine, BatchNorm, Clip, Conv, Flatten, Linear, MaxPool, PadChannels, PadImage, Relu
 
-# Layers whose outputs are rounded anew; the others hand on numbers as they are.
-ROUNDING = (Conv, Linear, Add, Affine, BatchNorm, AveragePool, GlobalAveragePool, Concat, LocalResponseNorm)
+# Layers that hand on numbers as they are, or cut them; the outputs of all others are rounded anew.
+MOVING = (MaxPool, PadChannels, PadImage, Flatten, Relu, Clip)
 
 
 @dataclass(frozen=True)
@@ -50,7 +38,7 @@ class Group:
     @property
     def rounds(self) -> bool:
         """Whether outputs have a scale of their own."""
-        return isinstance(self.node.layer, ROUNDING)
+        return not isinstance(self.node.layer, MOVING)
 
 
 def groups(graph: Graph) -> tuple[Group, ...]:
@@ -80,7 +68,7 @@ def _grown(node: Node, readers: dict[str, list[Node]]) -> Group:
     norms: list[str] = []
     low, high = _bounds(node)
     at = before = node.name
-    while len(readers[at]) == 1 and isinstance(node.layer, ROUNDING):
+    while len(readers[at]) == 1 and not isinstance(node.layer, MOVING):
         following = readers[at][0]
         if isinstance(following.layer, Affine | BatchNorm) and isinstance(node.layer, Conv | Linear) and at == before:
             norms.append(following.name)

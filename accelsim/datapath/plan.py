@@ -44,9 +44,12 @@ from accelsim.network.layers import (
     Clip,
     Concat,
     Conv,
+    Flatten,
     GlobalAveragePool,
     Linear,
-    LocalResponseNorm,
+    MaxPool,
+    PadChannels,
+    PadImage,
     Relu,
 )
 from accelsim.transforms.winograd import WholeTransforms, transformed_bits, whole_transforms
@@ -128,10 +131,12 @@ class _Planner:
                 return AverageStep(*common, layer=layer, change=change(ratios[0] / sizes, multiplier_bits))
             case Concat():
                 return ConcatStep(*common, changes=tuple(change(ratio, multiplier_bits) for ratio in ratios))
-            case LocalResponseNorm():
-                return FloatStep(*common, node=group.node, input_unit=units[0])
-            case _:
+            case MaxPool() | PadChannels() | PadImage() | Flatten() | Relu() | Clip():
                 return SameStep(*common, node=group.node)
+            case layer:
+                arrays = self.model.network.arrays
+                own = {key: arrays[f"{group.name}.{key}"] for key in layer.parameters()}
+                return FloatStep(*common, node=group.node, input_units=tuple(units), parameters=own)
 
     def _mode(self, group: Group) -> str:
         layer = group.node.layer

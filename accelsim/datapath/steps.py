@@ -12,11 +12,12 @@ integer registers, bit for bit.
     average      y = floor(sum of x multiplier / 2^shift + 1/2)
 
 Sums that wrap around do so whatever their order; those that saturate are taken to do so once, at the end of the sum.
-Truncated products are taken to be cut once, as a sum.  Local response normalization is computed in float32 and rounded.
+Truncated products are taken to be cut once, as a sum.  Layers that are none of these, such as local response
+normalization, are computed in float32 and rounded.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,7 @@ from accelsim.datapath.integer import convolve as convolve_exactly
 from accelsim.datapath.scales import Change, limits
 from accelsim.hardware.datapath import Integers
 from accelsim.network import Node
-from accelsim.network.forward import apply_layer, convolve, pool_windows, window_sizes
+from accelsim.network.forward import apply_layer, convolve, pool_windows
 from accelsim.network.layers import AveragePool, Conv, Linear
 from accelsim.transforms.winograd import WholeTransforms, convolve_tiles, output_size
 
@@ -231,11 +232,13 @@ class FloatStep(Step):
     """A layer that is computed in float32 and rounded."""
 
     node: Node
-    input_unit: float
+    input_units: tuple[float, ...]
+    parameters: Mapping[str, Array]  # by short name
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
         """See ``Step``."""
-        y = apply_layer(self.node, (inputs[0] * np.float32(self.input_unit),), {})
+        real = tuple(x * np.float32(unit) for x, unit in zip(inputs, self.input_units, strict=True))
+        y = apply_layer(self.node, real, self.parameters)
         return self.word.store(np.floor(y.astype(np.float64) / self.word.unit + 0.5), counts)
 
 
@@ -254,4 +257,4 @@ class SameStep(Step):
 
 def mean_sizes(layer: AveragePool, shape: tuple[int, ...]) -> Ints:
     """Elements of each window of an image (H, W, C): (P, Q, 1)."""
-    return window_sizes(layer, (1, *shape))[:, :, None]
+    return np.asarray(np.multiply.outer(*layer.counts((shape[0], shape[1]))))[:, :, None]
