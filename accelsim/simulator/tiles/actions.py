@@ -61,7 +61,6 @@ def count_actions(mode: Mode, sums: LayerSums) -> ActionCounts:
     """How often the layer does each thing that costs energy (module docstring), by the names of the price list."""
     widths = mode.widths
     macs = mode.executed * sums.tiles
-    moved_bytes = sums.weight_bytes + sums.input_bytes + sums.output_bytes
     actions: ActionCounts = {
         "mac": macs,
         "gated_mac": mode.gated * sums.tiles,
@@ -70,7 +69,7 @@ def count_actions(mode: Mode, sums: LayerSums) -> ActionCounts:
         "weight_read": _weight_reads(mode, sums) * float(mode.stored_bits.sum()),
         "weight_write": 8 * sums.weight_bytes,
         "input_write": 8 * sums.input_bytes,
-        **dram_actions(moved_bytes, sums.dram_rows),
+        **dram_actions(sums.weight_bytes + sums.input_bytes, sums.output_bytes, sums.dram_rows),
     }
     if mode.decoder_rate:
         actions["decode_symbol"] = sums.filter_channels * mode.kernel_size

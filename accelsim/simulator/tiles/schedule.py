@@ -7,7 +7,7 @@ import numpy as np
 
 from accelsim.arrays import SUM_ERROR, Ints, round_up
 from accelsim.errors import InputError
-from accelsim.hardware.dram import Transfer
+from accelsim.hardware.dram import Transfer, behind
 from accelsim.simulator.tiles.actions import LayerSums, count_actions, fold_counts
 from accelsim.simulator.tiles.description import TiledDescription
 from accelsim.simulator.tiles.lanes import first_barriers, lane_cycles, waiting_slots
@@ -15,15 +15,15 @@ from accelsim.simulator.tiles.mode import Mode
 from accelsim.simulator.tiles.overhead import TRANSFORM_STEP_CYCLES, FoldSizes, fill_cycles
 from accelsim.simulator.tiles.ports import lane_bits, through_ports
 from accelsim.simulator.tiles.rooms import worth_scoring
-from accelsim.simulator.tiles.search import choose_tiling
+from accelsim.simulator.tiles.search import choose_tilings
 from accelsim.simulator.tiles.steps import Steps, steps_of
 from accelsim.simulator.tiles.tiling import Tiling
-from accelsim.simulator.time.objective import measured
-from accelsim.simulator.time.schedule import ActionCounts, Schedule
+from accelsim.simulator.time.objective import best
+from accelsim.simulator.time.schedule import ActionCounts, Schedule, rows_opened
 
 
 def best_schedule(modes: Sequence[Mode], machine: TiledDescription) -> Schedule:
-    """The best mode's schedule by the machine's objective, each mode at its best tiling.
+    """The best schedule by the machine's objective, of all modes at the tilings worth timing.
 
     Raises InputError if no mode fits the buffers.
     """
@@ -31,16 +31,14 @@ def best_schedule(modes: Sequence[Mode], machine: TiledDescription) -> Schedule:
     faults = []
     for mode in modes:
         try:
-            tiling, _ = choose_tiling(mode, machine)
+            tilings = choose_tilings(mode, machine)
         except InputError as fault:
             faults.append(fault)
         else:
-            schedules.append(tiled_schedule(mode, tiling, machine))
+            schedules += [tiled_schedule(mode, tiling, machine) for tiling in tilings]
     if not schedules:
         raise faults[0]
-    if len(schedules) == 1:
-        return schedules[0]
-    return min(schedules, key=lambda schedule: measured(schedule, machine))
+    return schedules[0] if len(schedules) == 1 else best(schedules, machine)
 
 
 def check_steps(modes: Sequence[Mode], machine: TiledDescription) -> None:
@@ -58,11 +56,11 @@ def check_steps(modes: Sequence[Mode], machine: TiledDescription) -> None:
 
 def tiled_schedule(mode: Mode, tiling: Tiling, machine: TiledDescription) -> Schedule:
     """The steps of the layer for one tiling, which must fit the machine's buffers."""
-    row_bytes = machine.dram.timing.row_bytes
-    steps = steps_of(mode.shape, tiling, row_bytes)
+    steps = steps_of(mode.shape, tiling)
     barriers = lane_cycles(mode, tiling.filters, steps.block_edges)
-    weights = Transfer.contiguous(_weight_bytes(mode, tiling, steps) * steps.new_weights, row_bytes)
-    actions = _actions(mode, tiling, steps, weights, barriers)
+    weights = _weights(mode, tiling, steps)
+    rows = rows_opened((steps.inputs, weights, steps.outputs), machine.dram)
+    actions = _actions(mode, tiling, steps, barriers, (weights, rows))
     units = _unit_cycles(mode, steps)
     transform_cycles = units.transform
     if mode.transforms:
@@ -80,6 +78,7 @@ def tiled_schedule(mode: Mode, tiling: Tiling, machine: TiledDescription) -> Sch
         compute_cycles=through_ports(compute_cycles, lanes_bits, machine.buffers),
         inverse_cycles=units.inverse,
         outputs=steps.outputs,
+        rows=rows,
         weight_transform_cycles=units.weight_transform,
         transforms=mode.transforms,
         effectual_macs=int(mode.executed * steps.all_tiles),
@@ -141,9 +140,11 @@ def _unit_cycles(mode: Mode, steps: Steps) -> _UnitCycles:
     return _UnitCycles(transform, inverse, arrival)
 
 
-def _actions(mode: Mode, tiling: Tiling, steps: Steps, weights: Transfer, barriers: Ints) -> ActionCounts:
-    """What the layer does that costs energy."""
-    transfers = (steps.inputs, weights, steps.outputs)
+def _actions(
+    mode: Mode, tiling: Tiling, steps: Steps, barriers: Ints, requests: tuple[Transfer, Ints]
+) -> ActionCounts:
+    """What the layer does that costs energy.  requests: for weights, and the rows that all requests open."""
+    weights, rows = requests
     sums = LayerSums(
         tiles=steps.all_tiles,
         rounds=int(_rounds(mode, steps).sum()),
@@ -157,14 +158,14 @@ def _actions(mode: Mode, tiling: Tiling, steps: Steps, weights: Transfer, barrie
         weight_bytes=int(weights.n_bytes.sum()),
         input_bytes=int(steps.inputs.n_bytes.sum()),
         output_bytes=int(steps.outputs.n_bytes.sum()),
-        dram_rows=sum(int(transfer.rows.sum()) for transfer in transfers),
+        dram_rows=int(rows.sum()),
         folds=fold_counts(mode, barriers),
     )
     return count_actions(mode, sums)
 
 
-def _weight_bytes(mode: Mode, tiling: Tiling, steps: Steps) -> Ints:
-    """Stored bytes of each step's weight tile."""
+def _weights(mode: Mode, tiling: Tiling, steps: Steps) -> Transfer:
+    """Requests to the DRAM for weights: tiles as stored, one behind the other."""
 
     def count() -> Ints:
         tile_filters = np.add.reduceat(mode.dram_bits, steps.first_filters, axis=0)
@@ -172,4 +173,6 @@ def _weight_bytes(mode: Mode, tiling: Tiling, steps: Steps) -> Ints:
         return round_up(bits / 8, SUM_ERROR)
 
     tile_bytes = mode.sums.tile_bytes.get((tiling.filters, tiling.channels), count)
-    return np.asarray(tile_bytes[steps.filter, steps.channel])
+    address = behind(tile_bytes.ravel()).reshape(tile_bytes.shape)
+    tile = steps.filter, steps.channel
+    return Transfer.contiguous(tile_bytes[tile] * steps.new_weights, address[tile])

@@ -8,6 +8,9 @@ all of whose tiles fit its buffer stays there and is loaded once (Winograd: inpu
 
 where weights and inputs share a buffer with the first pass of the outer loop, in which alone what stays is loaded,
 apart from the rest; or the DRAM bytes, energy or energy x cycles where that is the machine's objective (``objective``).
+The DMA moves whole bursts at a rate, and loses some cycles at every store.  For cycles the best tilings at many rates
+are found, from a DRAM that bounds every layer to one that bounds none, and then timed: so what is found does not depend
+on the machine's DRAM, and a DRAM that serves every request faster cannot lead to a slower schedule.
 A larger buffer only adds candidates and lets more operands stay, so it never worsens the best score in cycles or bytes
 (an access of it costs more energy).
 
@@ -23,13 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.arrays import Floats, Ints
-from accelsim.hardware.dram import Transfer, transfer_ns
 from accelsim.simulator.tiles.actions import LayerSums, count_actions, fold_counts
 from accelsim.simulator.tiles.candidates import (
     FILTERS,
     ORDER,
     POSITIONS,
     WEIGHTS_FIRST,
+    Traffic,
     along,
 )
 from accelsim.simulator.tiles.description import TiledDescription
@@ -40,9 +43,26 @@ from accelsim.simulator.tiles.positions import rounds
 from accelsim.simulator.tiles.rooms import Rooms, worth_scoring
 from accelsim.simulator.tiles.tiling import Tiling, block_edges
 from accelsim.simulator.time import objective
+from accelsim.simulator.time.objective import DMAS, Dma, own_dma
 from accelsim.simulator.time.schedule import ActionCounts
 
 Where = tuple[int, int, int, int]  # a candidate, as an index of the arrays
+
+
+def choose_tilings(mode: Mode, machine: TiledDescription) -> list[Tiling]:
+    """The tilings that are worth timing: for cycles the best ones of many rates of a DMA, else the best one.
+
+    Raises InputError as ``choose_tiling``.
+    """
+    if machine.objective != "cycles":
+        return [choose_tiling(mode, machine)[0]]
+    rooms = worth_scoring(mode, machine)
+    search = _Search(mode, machine, rooms, DMAS[0])
+    found = {}
+    for dma in DMAS:
+        search.measure_dma(dma)
+        found[search.best()[0]] = None
+    return list(found)
 
 
 def choose_tiling(mode: Mode, machine: TiledDescription) -> tuple[Tiling, float]:
@@ -50,24 +70,13 @@ def choose_tiling(mode: Mode, machine: TiledDescription) -> tuple[Tiling, float]
 
     Raises InputError if no tiling fits the buffers and has no more steps than MAX_STEPS.
     """
-    search = _Search(mode, machine, worth_scoring(mode, machine))
-    bounds = search.score(search.least_lanes).min(axis=(ORDER, FILTERS, POSITIONS))
-    best: tuple[float, Where] | None = None
-    for cut in np.lexsort((-np.arange(len(bounds)), bounds)):  # of equal ones the least cut
-        if not np.isfinite(bounds[cut]) or (best is not None and bounds[cut] >= best[0]):
-            break
-        lowest, at = search.best_of_cut(int(cut))
-        tie = best is not None and lowest == best[0]
-        if best is None or lowest < best[0] or (tie and search.ranks(at) < search.ranks(best[1])):
-            best = lowest, at
-    assert best is not None  # the bound of a cut that fits is finite
-    return search.tiling(best[1]), best[0]
+    return _Search(mode, machine, worth_scoring(mode, machine), own_dma(machine)).best()
 
 
 class _Search:
     """Some tilings of a layer, on one machine, scored."""
 
-    def __init__(self, mode: Mode, machine: TiledDescription, rooms: Rooms) -> None:
+    def __init__(self, mode: Mode, machine: TiledDescription, rooms: Rooms, dma: Dma) -> None:
         self.mode = mode
         self.machine = machine
         self.candidates = rooms.candidates
@@ -75,8 +84,22 @@ class _Search:
         self.inputs_stay = rooms.inputs_stay
         self.fits = rooms.fits
         self._count_loads()
-        self._measure_dma()
-        self._measure_units()
+        self.units = self._measure_units()
+        self.measure_dma(dma)
+
+    def best(self) -> tuple[Tiling, float]:
+        """The tiling with the lowest score, and the score."""
+        bounds = self.score(self.least_lanes).min(axis=(ORDER, FILTERS, POSITIONS))
+        best: tuple[float, Where] | None = None
+        for cut in np.lexsort((-np.arange(len(bounds)), bounds)):  # of equal ones the least cut
+            if not np.isfinite(bounds[cut]) or (best is not None and bounds[cut] >= best[0]):
+                break
+            lowest, at = self.best_of_cut(int(cut))
+            tie = best is not None and lowest == best[0]
+            if best is None or lowest < best[0] or (tie and self.ranks(at) < self.ranks(best[1])):
+                best = lowest, at
+        assert best is not None  # the bound of a cut that fits is finite
+        return self.tiling(best[1]), best[0]
 
     def tiling(self, at: Where) -> Tiling:
         """The candidate at a position of the arrays."""
@@ -109,13 +132,13 @@ class _Search:
     def _cycles(self, lanes: Floats | Ints, cut: int | None) -> Floats:
         """Cycles of the slowest stage, and an average step of each of the others."""
         total = longest = np.asarray(lanes, np.float64)
-        for stage in self.stages:
+        for stage in (self.dma, *self.units):
             cycles = _cut(stage, cut)
             total = total + cycles
             longest = np.maximum(longest, cycles)
         if self.machine.buffers.shared and not self.mode.transforms:
             once = _cut(self.dma_once, cut)
-            again = _cut(self.stages[0], cut) - once
+            again = _cut(self.dma, cut) - once
             # What stays is loaded in the first pass of the outer loop.
             first_pass = np.where(WEIGHTS_FIRST, 1 / self.candidates.in_group, 1 / self.candidates.count)
             first = np.maximum(once + first_pass * again, first_pass * lanes)
@@ -181,41 +204,39 @@ class _Search:
         n_bytes = np.int64(np.ceil(self.mode.dram_bits.sum() / 8))
         pieces = all_of.n_k * all_of.n_c
         rows_a_piece = -(-n_bytes // (pieces * self.machine.dram.timing.row_bytes))
-        self.weights = Transfer(np.asarray(n_bytes), pieces, rows_a_piece * pieces)
+        self.weights = Traffic.of(np.asarray(n_bytes), pieces, rows_a_piece * pieces)
 
-    def _measure_dma(self) -> None:
-        """Cycles of the DMA over the whole layer, and of what is loaded once.  Every tile counts as the largest."""
+    def measure_dma(self, dma: Dma) -> None:
+        """Cycles of a DMA over the whole layer, and of what is loaded once.  Every tile counts as the largest."""
         mode = self.mode
         all_of = self.candidates
-        timing = self.machine.dram.timing
         inputs, weights, outputs = (
-            transfer_ns(timing, self.machine.dram.channels, transfer) / self.machine.ns_per_cycle
-            for transfer in (all_of.inputs, self.weights, all_of.outputs)
+            operand.moved_bytes / dma.bytes_per_cycle for operand in (all_of.inputs, self.weights, all_of.outputs)
         )
         # Every store but the last one stands between loads.
-        turn_ns = timing.read_to_write_ns + timing.write_to_read_ns
-        turns_ns = (all_of.out_loads - 1) * turn_ns + timing.read_to_write_ns
-        outputs = outputs + turns_ns / self.machine.ns_per_cycle
+        outputs = outputs + (all_of.out_loads - 1) * dma.turn_cycles
         if mode.arrival_cycles:
             arrival = mode.work.out_channels * mode.group_channels * mode.arrival_cycles
             weights = np.maximum(weights, arrival)
-        self.stages: list[NDArray[np.floating]] = [inputs * self.input_loads + outputs + weights * self.weight_loads]
+        self.dma: Floats = np.asarray(inputs * self.input_loads + outputs + weights * self.weight_loads)
         if self.machine.buffers.shared:
             inputs_once = np.where(self.input_loads == 1, inputs, 0)
             weights_once = np.where(self.weight_loads == 1, weights, 0)
             self.dma_once = np.where(WEIGHTS_FIRST, inputs_once, weights_once)
 
-    def _measure_units(self) -> None:
+    def _measure_units(self) -> list[Floats]:
         """Cycles of transform and inverse transform over the whole layer."""
         if not self.mode.transforms:
-            return
+            return []
         units = self.mode.units
         all_of = self.candidates
         all_tiles = all_of.positions.all_tiles
         transform = all_tiles * self.mode.work.in_channels * units.phases / units.input_rate
         inverse = all_tiles * self.mode.work.out_channels * units.phases / units.inverse_rate
-        self.stages.append((transform + TRANSFORM_STEP_CYCLES * all_of.in_loads) * self.input_loads)
-        self.stages.append(inverse + TRANSFORM_STEP_CYCLES * all_of.out_loads)
+        return [
+            np.asarray((transform + TRANSFORM_STEP_CYCLES * all_of.in_loads) * self.input_loads),
+            np.asarray(inverse + TRANSFORM_STEP_CYCLES * all_of.out_loads),
+        ]
 
     @cached_property
     def dram_bytes(self) -> Ints:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import simpy
 
-from accelsim.simulator.time.pipeline import AHEAD, SLOTS, Durations
+from accelsim.simulator.time.pipeline import SLOTS, Durations
+from accelsim.simulator.time.schedule import AHEAD
 
 UNITS = ("dma", "transform", "lanes", "inverse")
 Generator = simpy.events.ProcessGenerator

@@ -1,25 +1,54 @@
 """What a machine plans for one layer: its steps in order, in bytes and cycles, without any notion of time.
 
 A step is one tile of outputs x one tile of filters x one tile of input channels.  A step that starts a new input or
-weight tile loads it; a step that finishes an output tile (its last channel tile) stores it.
+weight tile loads it; a step that finishes an output tile (its last channel tile) stores it.  The DMA serves these
+requests in a fixed order, so that the rows of the DRAM that each opens are known here, too.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.arrays import Ints
-from accelsim.hardware.dram import Transfer
+from accelsim.hardware.dram import Transfer, opened_rows
+from accelsim.hardware.parts import Dram
+
+AHEAD = 2  # steps whose tiles are loaded before a step is done
 
 Number = int | float | NDArray[Any]
 ActionCounts = dict[str, Number]  # how often each thing happens that costs energy, by the names of ``hardware.energy``
 
 
-def dram_actions(n_bytes: Number, rows: Number) -> ActionCounts:
-    """What moving bytes to and from DRAM costs: rows opened, bits moved on its chips, bits driven over the line."""
-    return {"dram_activate": rows, "dram_move_bit": 8 * n_bytes, "dram_io_bit": 8 * n_bytes}
+def dram_actions(read_bytes: Number, written_bytes: Number, rows: Number) -> ActionCounts:
+    """What bytes from and to DRAM cost: rows opened, bits read and written on its chips and driven over the line."""
+    return {
+        "dram_activate": rows,
+        "dram_read_bit": 8 * read_bytes,
+        "dram_write_bit": 8 * written_bytes,
+        "dram_read_io_bit": 8 * read_bytes,
+        "dram_write_io_bit": 8 * written_bytes,
+    }
+
+
+@lru_cache(maxsize=256)
+def request_order(steps: int) -> Ints:
+    """The DMA's order: loads of steps 0 and 1, then loads of i + 2, store of i; inputs before weights.
+
+    As an index into all loads of inputs, all loads of weights, all stores, laid end to end.
+    """
+    step = np.arange(steps)
+    loads = np.where(step < AHEAD, step, 2 * step - AHEAD)
+    stores = 2 * step + AHEAD + 1
+    return np.argsort(np.concatenate([2 * loads, 2 * loads + 1, 2 * stores]))
+
+
+def rows_opened(transfers: Sequence[Transfer], dram: Dram) -> Ints:
+    """Rows that each request newly opens: (inputs, weights, outputs) x (steps,)."""
+    return opened_rows(dram.timing, dram.channels, transfers, request_order(len(transfers[0].n_bytes)))
 
 
 @dataclass(frozen=True)
@@ -33,6 +62,7 @@ class Schedule:
     compute_cycles: Ints  # of the lanes
     inverse_cycles: Ints  # inverse transform of the finished output tile
     outputs: Transfer  # stored when the step finishes an output tile
+    rows: Ints  # (3, steps) DRAM rows newly opened by these loads and stores: inputs, weights, outputs
     weight_transform_cycles: Ints  # of the new weight tile, decoded and transformed as it arrives; else zero
     transforms: bool  # whether inputs pass through a transform unit and outputs through an inverse one
     effectual_macs: int  # multiplies executed
@@ -53,7 +83,7 @@ class Schedule:
     @property
     def dram_rows(self) -> int:
         """DRAM rows that all transfers together open."""
-        return sum(int(transfer.rows.sum()) for transfer in self.transfers)
+        return int(self.rows.sum())
 
     def __len__(self) -> int:
         return len(self.compute_cycles)
@@ -66,6 +96,7 @@ def untransformed(
     weights: Transfer,
     compute_cycles: Ints,
     outputs: Transfer,
+    dram: Dram,
     effectual_macs: int,
     useful_slots: float,
     waiting_slots: float,
@@ -73,9 +104,9 @@ def untransformed(
 ) -> Schedule:
     """Steps of a machine without transform units.  actions: on the chip; what the DRAM does is added to them."""
     none = np.zeros_like(compute_cycles)
-    n_bytes = sum(int(transfer.n_bytes.sum()) for transfer in (inputs, weights, outputs))
-    rows = sum(int(transfer.rows.sum()) for transfer in (inputs, weights, outputs))
-    off_chip = {name: float(count) for name, count in dram_actions(n_bytes, rows).items()}
+    rows = rows_opened((inputs, weights, outputs), dram)
+    read, written = int(inputs.n_bytes.sum() + weights.n_bytes.sum()), int(outputs.n_bytes.sum())
+    off_chip = {name: float(count) for name, count in dram_actions(read, written, int(rows.sum())).items()}
     return Schedule(
         mode=mode,
         inputs=inputs,
@@ -84,6 +115,7 @@ def untransformed(
         compute_cycles=compute_cycles,
         inverse_cycles=none,
         outputs=outputs,
+        rows=rows,
         weight_transform_cycles=none,
         transforms=False,
         effectual_macs=effectual_macs,

@@ -6,7 +6,8 @@ Candidates are all combinations of
 - tiles of m filters, of images and of columns, whose partial sums fit the buffer beside the q r input channels of a
   step, both in whole banks;
 scored all at once, as arrays, by sums over the layer: cycles (compute and ramp-up of all passes, or DRAM, whichever is
-more, and a step of the other), DRAM bytes, energy or energy x cycles, as the machine's objective says.  As on the chip,
+more, and a step of the other), DRAM bytes, energy or energy x cycles, as the machine's objective says; for cycles the
+best of many rates of a DMA are timed (``objective``).  As on the chip,
 whose mappings were chosen for energy, a mapping is chosen before the data are known: every activation counts as
 non-zero and is moved as it is.  The sums take every filter and channel tile as full where a bus decides, so a score may
 lie above the schedule's figure for such data.
@@ -20,7 +21,7 @@ import numpy as np
 
 from accelsim.arrays import Floats, Ints
 from accelsim.errors import InputError
-from accelsim.hardware.energy import prices, static_mw
+from accelsim.hardware.energy import power_mw, prices
 from accelsim.simulator.machines.row_stationary.description import RowStationaryDescription
 from accelsim.simulator.machines.row_stationary.passes import (
     PassMapping,
@@ -37,6 +38,7 @@ from accelsim.simulator.machines.row_stationary.passes import (
 )
 from accelsim.simulator.storage.weights import filter_bits
 from accelsim.simulator.tiles.tiling import balanced_cuts, input_extents, tile_sizes
+from accelsim.simulator.time.objective import DMAS, Dma, own_dma
 from accelsim.simulator.time.schedule import dram_actions
 from accelsim.workload import LayerWork
 
@@ -53,12 +55,17 @@ def choose_mapping(work: LayerWork, machine: RowStationaryDescription) -> tuple[
 
     Raises InputError if none fits the scratch-pads, the array and the buffers and has no more steps than MAX_STEPS.
     """
+    return _LayerSums(work, machine, worth_scoring(work, machine)).best(own_dma(machine))
+
+
+def choose_mappings(work: LayerWork, machine: RowStationaryDescription) -> list[PassMapping]:
+    """The mappings that are worth timing: for cycles the best ones of many rates of a DMA, else the best one.
+
+    Raises InputError as ``choose_mapping``.
+    """
     sums = _LayerSums(work, machine, worth_scoring(work, machine))
-    score = np.where(sums.fits, sums.score(machine.objective), np.inf)
-    ties = np.flatnonzero(score == score.min())
-    keys = [np.broadcast_to(x, score.shape).ravel()[ties] for x in (sums.steps, sums.dram_bytes)]
-    best = int(ties[np.lexsort(keys)[0]])
-    return sums.mapping(np.unravel_index(best, score.shape)), float(score.flat[best])
+    dmas = DMAS if machine.objective == "cycles" else (own_dma(machine),)
+    return list({sums.best(dma)[0]: None for dma in dmas})
 
 
 def worth_scoring(work: LayerWork, machine: RowStationaryDescription) -> "_Candidates":
@@ -94,7 +101,7 @@ def worth_scoring(work: LayerWork, machine: RowStationaryDescription) -> "_Candi
 def score_mapping(work: LayerWork, machine: RowStationaryDescription, mapping: PassMapping) -> float:
     """The score of a given mapping, infinite where it does not fit the machine."""
     sums = _LayerSums(work, machine, _Candidates.of(mapping))
-    return float(sums.score(machine.objective).item()) if sums.fits.all() else float("inf")
+    return float(sums.score(machine.objective, own_dma(machine)).item()) if sums.fits.all() else float("inf")
 
 
 @dataclass(frozen=True)
@@ -256,6 +263,14 @@ class _LayerSums(_Rooms):
         self._count_actions()
         self._measure_time()
 
+    def best(self, dma: Dma) -> tuple[PassMapping, float]:
+        """The mapping with the lowest score, and the score."""
+        score = np.where(self.fits, self.score(self.machine.objective, dma), np.inf)
+        ties = np.flatnonzero(score == score.min())
+        keys = [np.broadcast_to(x, score.shape).ravel()[ties] for x in (self.steps, self.dram_bytes)]
+        best = int(ties[np.lexsort(keys)[0]])
+        return self.mapping(np.unravel_index(best, score.shape)), float(score.flat[best])
+
     def mapping(self, index: tuple[np.intp, ...]) -> PassMapping:
         """Candidate at an index of the broadcast shape."""
         shape = np.broadcast_shapes(*(getattr(self.c, letter).shape for letter in "mnfe"))
@@ -287,8 +302,10 @@ class _LayerSums(_Rooms):
         once = filters_stay(work, machine, c.m) | (self.channel_steps == 1)
         stored = float(filter_bits(work, machine).sum())
         self.loaded_weight_bits = stored * np.where(once, 1, self.positions)
-        words = self.loaded_words + work.outputs
-        self.dram_bytes = (words * machine.arithmetic.activation_bits + self.loaded_weight_bits) / 8
+        bits = machine.arithmetic.activation_bits
+        self.read_bytes = (self.loaded_words * bits + self.loaded_weight_bits) / 8
+        self.written_bytes = work.outputs * bits / 8
+        self.dram_bytes = self.read_bytes + self.written_bytes
 
     def _count_actions(self) -> None:
         """Bits that move on the chip, by the names of the price list."""
@@ -318,7 +335,7 @@ class _LayerSums(_Rooms):
             "input_write": self.loaded_words * a.activation_bits,
             "output_write": psums * a.accumulator_bits,
             "output_read": (psums - work.outputs) * a.accumulator_bits + work.outputs * a.activation_bits,
-            **dram_actions(self.dram_bytes, 0),
+            **dram_actions(self.read_bytes, self.written_bytes, 0),
         }
 
     def _measure_time(self) -> None:
@@ -340,10 +357,6 @@ class _LayerSums(_Rooms):
             cycles = cycles + count * (work.batch * work.out_width * steady + tiles * ramp)
         loaded_once = np.where(self.in_pads, work.groups * self.filter_tiles * first_weights, 0)
         self.compute_cycles = self.passes * cycles + loaded_once
-        timing = self.machine.dram.timing
-        stream_ns = self.dram_bytes / (timing.bandwidth_gbs * self.machine.dram.channels)
-        busy_ns = stream_ns + self.steps * timing.row_miss_ns  # each step opens a row at least
-        self.dma_cycles = busy_ns / (1 - timing.refresh) / self.machine.ns_per_cycle
 
     def _strip_cycles(self, e: Ints) -> tuple[Floats, Floats]:
         """Cycles of a pass over a strip of e rows: of each output column, and of its ramp-up but for the weights."""
@@ -362,18 +375,19 @@ class _LayerSums(_Rooms):
         ramp = ramp + pass_filters * e * a.accumulator_bits / buses.psum_bus_bits
         return np.asarray(steady), np.asarray(ramp)
 
-    def score(self, objective: str) -> Floats:
-        """Cycles, DRAM bytes, energy or energy x cycles of all candidates."""
+    def score(self, objective: str, dma: Dma) -> Floats:
+        """Cycles, DRAM bytes, energy or energy x cycles of all candidates, with a DMA that turns at every step."""
         if objective == "dram":
             return np.asarray(self.dram_bytes, np.float64)
-        longest = np.maximum(self.compute_cycles, self.dma_cycles)
-        cycles = longest + np.minimum(self.compute_cycles, self.dma_cycles) / self.steps
+        dma_cycles = self.dram_bytes / dma.bytes_per_cycle + self.steps * dma.turn_cycles
+        longest = np.maximum(self.compute_cycles, dma_cycles)
+        cycles = longest + np.minimum(self.compute_cycles, dma_cycles) / self.steps
         if objective == "cycles":
             return np.asarray(cycles)
         table = prices(self.machine)
         macs = self.work.dense_macs
         energy = macs * (table["mac"].pj + mac_register_bits(self.machine) * table["register_bit"].pj)
-        energy = energy + static_mw(self.machine) * cycles * self.machine.ns_per_cycle
+        energy = energy + power_mw(self.machine) * cycles * self.machine.ns_per_cycle
         for name, bits in self.actions.items():
             energy = energy + bits * table[name].pj
         return np.asarray(energy * cycles if objective == "edp" else energy, np.float64)
