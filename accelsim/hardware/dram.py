@@ -24,10 +24,11 @@ pJ/bit are known: they are split over opening and moving, standby and refresh am
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from accelsim.arrays import Flags, Floats, Ints
 
@@ -136,24 +137,44 @@ class Transfer:
         none = np.zeros_like(size)
         return Transfer(n_bytes=size, address=start, planes=some, plane_bytes=none, lines=some, line_bytes=none)
 
-    @property
+    @staticmethod
+    def of_all(transfers: "Sequence[Transfer]") -> "Transfer":
+        """The requests of several tensors laid end to end, as flat arrays."""
+        names = Transfer.__dataclass_fields__
+        return Transfer(**{name: np.concatenate([getattr(t, name) for t in transfers]) for name in names})
+
+    @cached_property
     def pieces(self) -> Ints:
         """Runs of consecutive addresses of each request."""
         return self.planes * self.lines
 
+    @cached_property
+    def piece_bytes(self) -> Ints:
+        """Bytes of each of them, rounded up."""
+        return np.asarray(-(-self.n_bytes // np.maximum(self.pieces, 1)))
+
     def bursts(self, burst_bytes: int) -> Ints:
         """Bursts that hold a byte of each request, (of many pieces that lie differently: on average) rounded up."""
-        piece = -(-self.n_bytes // np.maximum(self.pieces, 1))
         # Pieces begin at their request's address and any number of these steps behind it.
         steps = np.gcd(np.where(self.planes > 1, self.plane_bytes, 0), np.where(self.lines > 1, self.line_bytes, 0))
         steps = np.gcd(steps, burst_bytes)
-        reach = (self.address % steps + piece - 1) // steps * steps  # behind the burst's first byte, on average
+        reach = (self.address % steps + self.piece_bytes - 1) // steps * steps  # behind the burst's first byte, on average
         return np.where(self.n_bytes > 0, self.pieces - (-self.pieces * reach // burst_bytes), 0)
 
 
 def behind(sizes: Ints) -> Ints:
     """Where each of some sizes begins if they lie one behind the other."""
     return np.asarray(sizes.cumsum() - sizes)
+
+
+def rows_may_bound(dram: DramType, requests: Transfer, bursts: Ints) -> bool:
+    """Whether opening rows may take longer than the data of any request.  bursts: of each request."""
+    stripe_bytes = dram.row_bytes * dram.interleaved_groups
+    whole, spans = requests.line_bytes - requests.piece_bytes < stripe_bytes, requests.lines
+    span_bytes = np.where(whole, spans * requests.line_bytes + requests.piece_bytes, requests.piece_bytes)
+    stripes = requests.planes * np.where(whole, 1, spans) * (span_bytes // stripe_bytes + 2)
+    rows = np.minimum(stripes * dram.interleaved_groups, bursts)
+    return bool((rows * dram.activate_gap_ns > bursts * dram.burst_ns).any())
 
 
 @dataclass(frozen=True)
@@ -252,24 +273,21 @@ class _Spans:
     def of(dram: DramType, tensors: Sequence[Transfer], order: Ints) -> "_Spans":
         """Lines of a plane are one span where they leave no whole stripe between them."""
 
-        def ordered(name: str) -> NDArray[np.int64]:
-            return np.concatenate([getattr(tensor, name) for tensor in tensors])[order]
-
-        planes, lines, line_bytes = ordered("planes"), ordered("lines"), ordered("line_bytes")
+        asked = Transfer.of_all(tensors)
         stripe_bytes = dram.row_bytes * dram.interleaved_groups
-        some = ordered("n_bytes") > 0
-        piece = -(-ordered("n_bytes") // np.maximum(planes * lines, 1))
-        joined = line_bytes - piece < stripe_bytes
+        piece = asked.piece_bytes
+        joined = asked.line_bytes - piece < stripe_bytes
+        lines = np.where(joined, 1, asked.lines)
         requests = len(order) // len(tensors)
         return _Spans(
-            tensor=np.repeat(np.arange(len(tensors)), requests)[order],
+            tensor=order // requests,
             tensors=len(tensors),
-            address=ordered("address"),
-            count=planes * np.where(joined, 1, lines) * some,
-            in_plane=np.where(joined, 1, lines),
-            plane_bytes=ordered("plane_bytes"),
-            line_bytes=line_bytes,
-            n_bytes=np.where(joined, (lines - 1) * line_bytes + piece, piece),
+            address=asked.address[order],
+            count=(asked.planes * lines * (asked.n_bytes > 0))[order],
+            in_plane=lines[order],
+            plane_bytes=asked.plane_bytes[order],
+            line_bytes=asked.line_bytes[order],
+            n_bytes=np.where(joined, (asked.lines - 1) * asked.line_bytes + piece, piece)[order],
             burst_bytes=dram.burst_bytes,
             stripe_bytes=stripe_bytes,
             groups=dram.interleaved_groups,

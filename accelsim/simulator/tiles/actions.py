@@ -39,7 +39,6 @@ class LayerSums:
     weight_bytes: Number  # moved from DRAM
     input_bytes: Number  # moved from DRAM
     output_bytes: Number  # moved to DRAM
-    dram_rows: Number  # that all of this opens
     folds: tuple[int, int]  # of ``fold_counts``
 
 
@@ -69,7 +68,7 @@ def count_actions(mode: Mode, sums: LayerSums) -> ActionCounts:
         "weight_read": _weight_reads(mode, sums) * float(mode.stored_bits.sum()),
         "weight_write": 8 * sums.weight_bytes,
         "input_write": 8 * sums.input_bytes,
-        **dram_actions(sums.weight_bytes + sums.input_bytes, sums.output_bytes, sums.dram_rows),
+        **dram_actions(sums.weight_bytes + sums.input_bytes, sums.output_bytes),
     }
     if mode.decoder_rate:
         actions["decode_symbol"] = sums.filter_channels * mode.kernel_size

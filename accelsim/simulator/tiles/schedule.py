@@ -19,7 +19,7 @@ from accelsim.simulator.tiles.search import choose_tilings
 from accelsim.simulator.tiles.steps import Steps, steps_of
 from accelsim.simulator.tiles.tiling import Tiling
 from accelsim.simulator.time.objective import best
-from accelsim.simulator.time.schedule import ActionCounts, Schedule, rows_opened
+from accelsim.simulator.time.schedule import ActionCounts, Schedule
 
 
 def best_schedule(modes: Sequence[Mode], machine: TiledDescription) -> Schedule:
@@ -59,8 +59,7 @@ def tiled_schedule(mode: Mode, tiling: Tiling, machine: TiledDescription) -> Sch
     steps = steps_of(mode.shape, tiling)
     barriers = lane_cycles(mode, tiling.filters, steps.block_edges)
     weights = _weights(mode, tiling, steps)
-    rows = rows_opened((steps.inputs, weights, steps.outputs), machine.dram)
-    actions = _actions(mode, tiling, steps, barriers, (weights, rows))
+    actions = _actions(mode, tiling, steps, weights, barriers)
     units = _unit_cycles(mode, steps)
     transform_cycles = units.transform
     if mode.transforms:
@@ -78,13 +77,13 @@ def tiled_schedule(mode: Mode, tiling: Tiling, machine: TiledDescription) -> Sch
         compute_cycles=through_ports(compute_cycles, lanes_bits, machine.buffers),
         inverse_cycles=units.inverse,
         outputs=steps.outputs,
-        rows=rows,
+        dram=machine.dram,
         weight_transform_cycles=units.weight_transform,
         transforms=mode.transforms,
         effectual_macs=int(mode.executed * steps.all_tiles),
         useful_slots=(mode.executed + mode.gated) * work.outputs / outputs_of_tile,
         waiting_slots=waiting_slots(mode, tiling.filters, steps.block_edges) * steps.all_tiles,
-        actions={name: float(count) for name, count in actions.items()},
+        counts={name: float(count) for name, count in actions.items()},
     )
 
 
@@ -140,11 +139,8 @@ def _unit_cycles(mode: Mode, steps: Steps) -> _UnitCycles:
     return _UnitCycles(transform, inverse, arrival)
 
 
-def _actions(
-    mode: Mode, tiling: Tiling, steps: Steps, barriers: Ints, requests: tuple[Transfer, Ints]
-) -> ActionCounts:
-    """What the layer does that costs energy.  requests: for weights, and the rows that all requests open."""
-    weights, rows = requests
+def _actions(mode: Mode, tiling: Tiling, steps: Steps, weights: Transfer, barriers: Ints) -> ActionCounts:
+    """What the layer does that costs energy, but for opening DRAM rows."""
     sums = LayerSums(
         tiles=steps.all_tiles,
         rounds=int(_rounds(mode, steps).sum()),
@@ -158,7 +154,6 @@ def _actions(
         weight_bytes=int(weights.n_bytes.sum()),
         input_bytes=int(steps.inputs.n_bytes.sum()),
         output_bytes=int(steps.outputs.n_bytes.sum()),
-        dram_rows=int(rows.sum()),
         folds=fold_counts(mode, barriers),
     )
     return count_actions(mode, sums)

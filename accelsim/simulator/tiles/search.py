@@ -158,8 +158,6 @@ class _Search:
             folds = fold_counts(mode, lane_cycles(mode, mode.work.out_channels, edges))
         input_loads = _cut(self.input_loads, cut)
         weight_loads = _cut(self.weight_loads, cut)
-        input_rows = _cut(all_of.inputs.rows, cut) * input_loads
-        weight_rows = _cut(self.weights.rows, cut) * weight_loads
         sums = LayerSums(
             tiles=at.all_tiles,
             rounds=along(POSITIONS, rounds(at, mode.lanes.positions)),
@@ -173,10 +171,11 @@ class _Search:
             weight_bytes=self.weights.n_bytes * weight_loads,
             input_bytes=all_of.inputs.n_bytes * input_loads,
             output_bytes=all_of.outputs.n_bytes,
-            dram_rows=input_rows + weight_rows + _cut(all_of.outputs.rows, cut),
             folds=folds,
         )
-        return count_actions(mode, sums)
+        # Every request as if no row that it touches were open.
+        rows = _cut(all_of.inputs.rows, cut) * input_loads + _cut(self.weights.rows, cut) * weight_loads
+        return {**count_actions(mode, sums), "dram_activate": rows + _cut(all_of.outputs.rows, cut)}
 
     def best_of_cut(self, cut: int) -> tuple[float, Where]:
         """Score of the best tiling with one cut of the channels, and where it is; of equal ones the smallest tile."""

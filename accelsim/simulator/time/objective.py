@@ -18,7 +18,7 @@ from accelsim.arrays import Floats
 from accelsim.hardware.description import MachineDescription
 from accelsim.hardware.energy import power_mw, prices
 from accelsim.hardware.price import Price
-from accelsim.simulator.time.pipeline import durations, pipeline_cycles
+from accelsim.simulator.time.pipeline import Durations, durations, pipeline_cycles
 from accelsim.simulator.time.schedule import Number, Schedule
 
 
@@ -30,7 +30,7 @@ class Dma(NamedTuple):
 
 
 TURN_BYTES = 512  # that a DMA could move while the bus turns to a store and back: 370 to 1,000 of the types in the table
-DMAS = tuple(Dma(rate, TURN_BYTES / rate) for rate in (0.25, 1.0, 4.0, 16.0, 64.0, 256.0, 1024.0))
+DMAS = tuple(Dma(rate, TURN_BYTES / rate) for rate in (1.0, 4.0, 16.0, 64.0, 256.0))
 
 
 def own_dma(machine: MachineDescription) -> Dma:
@@ -51,9 +51,10 @@ def best(schedules: Iterable[Schedule], machine: MachineDescription) -> Schedule
     """
     found: tuple[tuple[float, int, int], Schedule] | None = None
     for schedule in schedules:
-        if found is not None and predicted(schedule, machine) > found[0][0]:
+        d = durations(schedule, machine)
+        if found is not None and _predicted(schedule, machine, d) > found[0][0]:
             continue
-        rank = measured(schedule, machine), schedule.dram_bytes, len(schedule)
+        rank = _measured(schedule, machine, d), schedule.dram_bytes, len(schedule)
         if found is None or rank < found[0]:
             found = rank, schedule
     if found is None:
@@ -63,10 +64,13 @@ def best(schedules: Iterable[Schedule], machine: MachineDescription) -> Schedule
 
 def measured(schedule: Schedule, machine: MachineDescription) -> float:
     """What a schedule scores by the machine's objective: cycles, DRAM bytes, pJ, or pJ x cycles."""
+    return _measured(schedule, machine, durations(schedule, machine))
+
+
+def _measured(schedule: Schedule, machine: MachineDescription, d: Durations) -> float:
     if machine.objective == "dram":
         return float(schedule.dram_bytes)
-    cycles = pipeline_cycles(durations(schedule, machine))
-    return float(score(machine, np.float64(cycles), schedule.actions))
+    return _score(schedule, machine, pipeline_cycles(d))
 
 
 def predicted(schedule: Schedule, machine: MachineDescription) -> float:
@@ -74,10 +78,18 @@ def predicted(schedule: Schedule, machine: MachineDescription) -> float:
 
     Of fewer loads, or of steps joined into one, it is never more.
     """
+    return _predicted(schedule, machine, durations(schedule, machine))
+
+
+def _predicted(schedule: Schedule, machine: MachineDescription, d: Durations) -> float:
     if machine.objective == "dram":
         return float(schedule.dram_bytes)
-    cycles = max(int(schedule.compute_cycles.sum()), durations(schedule, machine).dma_cycles)
-    return float(score(machine, np.float64(cycles), schedule.actions))
+    return _score(schedule, machine, max(int(schedule.compute_cycles.sum()), d.dma_cycles))
+
+
+def _score(schedule: Schedule, machine: MachineDescription, cycles: int) -> float:
+    """Of a schedule; for cycles alone its rows and actions are not counted."""
+    return float(cycles if machine.objective == "cycles" else score(machine, np.float64(cycles), schedule.actions))
 
 
 def score(machine: MachineDescription, cycles: Floats | np.float64, actions: Mapping[str, Number]) -> Floats:

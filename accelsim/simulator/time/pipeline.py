@@ -21,7 +21,7 @@ import numpy as np
 
 from accelsim.arrays import Flags, Ints, round_up
 from accelsim.hardware.description import MachineDescription
-from accelsim.hardware.dram import Requests, request_ns
+from accelsim.hardware.dram import Requests, Transfer, request_ns, rows_may_bound
 from accelsim.simulator.time.schedule import AHEAD, Schedule, request_order
 
 SLOTS = 2  # double-buffering
@@ -70,8 +70,10 @@ def durations(schedule: Schedule, machine: MachineDescription) -> Durations:
     dram = machine.dram
     steps = len(schedule)
     order = request_order(steps)
-    bursts = np.concatenate([transfer.bursts(dram.timing.burst_bytes) for transfer in schedule.transfers])
-    requests = Requests(bursts=bursts[order], rows=schedule.rows.ravel()[order], writes=order >= 2 * steps)
+    asked = Transfer.of_all(schedule.transfers)
+    bursts = asked.bursts(dram.timing.burst_bytes)
+    rows = schedule.rows.ravel() if rows_may_bound(dram.timing, asked, bursts) else np.zeros_like(bursts)
+    requests = Requests(bursts=bursts[order], rows=rows[order], writes=order >= 2 * steps)
     ns = np.empty(3 * steps)
     ns[order] = request_ns(dram.timing, dram.channels, requests)
     input_load, weight_load, store = round_up(ns / machine.ns_per_cycle).reshape(3, steps)

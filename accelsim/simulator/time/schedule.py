@@ -5,9 +5,8 @@ weight tile loads it; a step that finishes an output tile (its last channel tile
 requests in a fixed order, so that the rows of the DRAM that each opens are known here, too.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,10 +22,9 @@ Number = int | float | NDArray[Any]
 ActionCounts = dict[str, Number]  # how often each thing happens that costs energy, by the names of ``hardware.energy``
 
 
-def dram_actions(read_bytes: Number, written_bytes: Number, rows: Number) -> ActionCounts:
-    """What bytes from and to DRAM cost: rows opened, bits read and written on its chips and driven over the line."""
+def dram_actions(read_bytes: Number, written_bytes: Number) -> ActionCounts:
+    """What bytes from and to DRAM cost, rows apart: bits read and written on its chips and driven over the line."""
     return {
-        "dram_activate": rows,
         "dram_read_bit": 8 * read_bytes,
         "dram_write_bit": 8 * written_bytes,
         "dram_read_io_bit": 8 * read_bytes,
@@ -46,10 +44,6 @@ def request_order(steps: int) -> Ints:
     return np.argsort(np.concatenate([2 * loads, 2 * loads + 1, 2 * stores]))
 
 
-def rows_opened(transfers: Sequence[Transfer], dram: Dram) -> Ints:
-    """Rows that each request newly opens: (inputs, weights, outputs) x (steps,)."""
-    return opened_rows(dram.timing, dram.channels, transfers, request_order(len(transfers[0].n_bytes)))
-
 
 @dataclass(frozen=True)
 class Schedule:
@@ -62,13 +56,23 @@ class Schedule:
     compute_cycles: Ints  # of the lanes
     inverse_cycles: Ints  # inverse transform of the finished output tile
     outputs: Transfer  # stored when the step finishes an output tile
-    rows: Ints  # (3, steps) DRAM rows newly opened by these loads and stores: inputs, weights, outputs
+    dram: Dram  # that serves these loads and stores
     weight_transform_cycles: Ints  # of the new weight tile, decoded and transformed as it arrives; else zero
     transforms: bool  # whether inputs pass through a transform unit and outputs through an inverse one
     effectual_macs: int  # multiplies executed
     useful_slots: float  # cycles x lanes spent on multiplies of real outputs
     waiting_slots: float  # cycles x lanes spent waiting for fuller lanes
-    actions: dict[str, float]  # how often the layer does each thing that costs energy
+    counts: dict[str, float]  # how often the layer does each thing that costs energy, but for DRAM rows opened
+
+    @cached_property
+    def rows(self) -> Ints:
+        """DRAM rows that each request newly opens: (3, steps), inputs, weights, outputs."""
+        return opened_rows(self.dram.timing, self.dram.channels, self.transfers, request_order(len(self)))
+
+    @cached_property
+    def actions(self) -> dict[str, float]:
+        """How often the layer does each thing that costs energy."""
+        return {**self.counts, "dram_activate": float(self.dram_rows)}
 
     @property
     def transfers(self) -> tuple[Transfer, Transfer, Transfer]:
@@ -104,9 +108,8 @@ def untransformed(
 ) -> Schedule:
     """Steps of a machine without transform units.  actions: on the chip; what the DRAM does is added to them."""
     none = np.zeros_like(compute_cycles)
-    rows = rows_opened((inputs, weights, outputs), dram)
     read, written = int(inputs.n_bytes.sum() + weights.n_bytes.sum()), int(outputs.n_bytes.sum())
-    off_chip = {name: float(count) for name, count in dram_actions(read, written, int(rows.sum())).items()}
+    off_chip = {name: float(count) for name, count in dram_actions(read, written).items()}
     return Schedule(
         mode=mode,
         inputs=inputs,
@@ -115,13 +118,13 @@ def untransformed(
         compute_cycles=compute_cycles,
         inverse_cycles=none,
         outputs=outputs,
-        rows=rows,
+        dram=dram,
         weight_transform_cycles=none,
         transforms=False,
         effectual_macs=effectual_macs,
         useful_slots=useful_slots,
         waiting_slots=waiting_slots,
-        actions={**actions, **off_chip},
+        counts={**actions, **off_chip},
     )
 
 

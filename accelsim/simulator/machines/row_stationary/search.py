@@ -335,7 +335,7 @@ class _LayerSums(_Rooms):
             "input_write": self.loaded_words * a.activation_bits,
             "output_write": psums * a.accumulator_bits,
             "output_read": (psums - work.outputs) * a.accumulator_bits + work.outputs * a.activation_bits,
-            **dram_actions(self.read_bytes, self.written_bytes, 0),
+            **dram_actions(self.read_bytes, self.written_bytes),
         }
 
     def _measure_time(self) -> None:
