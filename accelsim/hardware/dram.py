@@ -158,7 +158,9 @@ class Transfer:
         # Pieces begin at their request's address and any number of these steps behind it.
         steps = np.gcd(np.where(self.planes > 1, self.plane_bytes, 0), np.where(self.lines > 1, self.line_bytes, 0))
         steps = np.gcd(steps, burst_bytes)
-        reach = (self.address % steps + self.piece_bytes - 1) // steps * steps  # behind the burst's first byte, on average
+        reach = (
+            (self.address % steps + self.piece_bytes - 1) // steps * steps
+        )  # behind the burst's first byte, on average
         return np.where(self.n_bytes > 0, self.pieces - (-self.pieces * reach // burst_bytes), 0)
 
 

@@ -1,7 +1,7 @@
 """What a simulation says: one row a layer and a total, with the units in the column names.
 
-``energy_pj`` is the sum of its parts, ``energy_dram_pj`` that of its commands, standby and refresh, and every part of the
-total is the sum over the layers, exactly: energies are rounded to 2^-10 pJ, so that their sums are exact in double
+``energy_pj`` is the sum of its parts, ``energy_dram_pj`` that of its commands, standby and refresh, and every part of
+the total is the sum over the layers, exactly: energies are rounded to 2^-10 pJ, so that their sums are exact in double
 precision.
 """
 

@@ -140,9 +140,7 @@ class Steps:
         image, row, col = self._corners(
             np.arange(0, shape.vertical.outputs, tiling.rows), np.arange(0, shape.horizontal.outputs, tiling.cols)
         )
-        outputs = FeatureMap(
-            shape.vertical.outputs, shape.horizontal.outputs, shape.out_channels, shape.output_bits
-        )
+        outputs = FeatureMap(shape.vertical.outputs, shape.horizontal.outputs, shape.out_channels, shape.output_bits)
         at = self.position
         corner = Corner(image=image[at], channel=self.first_filters[self.filter], row=row[at], col=col[at])
         tiles = self._images[at], self._rows[at], self._cols[at], self.filters

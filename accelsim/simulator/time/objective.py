@@ -29,7 +29,9 @@ class Dma(NamedTuple):
     turn_cycles: float  # lost at a store between loads
 
 
-TURN_BYTES = 512  # that a DMA could move while the bus turns to a store and back: 370 to 1,000 of the types in the table
+TURN_BYTES = (
+    512  # that a DMA could move while the bus turns to a store and back: 370 to 1,000 of the types in the table
+)
 DMAS = tuple(Dma(rate, TURN_BYTES / rate) for rate in (1.0, 4.0, 16.0, 64.0, 256.0))
 
 

@@ -44,7 +44,6 @@ def request_order(steps: int) -> Ints:
     return np.argsort(np.concatenate([2 * loads, 2 * loads + 1, 2 * stores]))
 
 
-
 @dataclass(frozen=True)
 class Schedule:
     """Steps of one layer on one machine.  Arrays: (steps,) int64, zero where a step does not do the thing."""

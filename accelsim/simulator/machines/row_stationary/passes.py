@@ -315,9 +315,7 @@ class _Steps:
         done = (self.i_c == len(self.channel_tiles) - 1).astype(np.int64)
         mapping = self.mapping
         channel = self.group * (self.work.out_channels // self.work.groups) + self.i_m * mapping.m
-        corner = Corner(
-            image=self.i_n * mapping.n, channel=channel, row=self.i_e * mapping.e, col=self.i_f * mapping.f
-        )
+        corner = Corner(image=self.i_n * mapping.n, channel=channel, row=self.i_e * mapping.e, col=self.i_f * mapping.f)
         return outputs.transfer(self.n, self.e, self.f, self.m, whole_width, done, corner)
 
     def actions(self, macs: int, idle: int) -> dict[str, float]:
