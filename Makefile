@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-all test-floors test-newest test-rtl rtl-area clean
+.PHONY: demo test test-all test-floors test-newest test-rtl rtl-area docs clean
 
 # Each set-up is a stamp file, so that it is done once and again when the dependencies change.
 $(VENV)/.demo: pyproject.toml
@@ -33,9 +33,11 @@ test: $(VENV)/.dev
 	$(BIN)/mypy --strict accelsim experiments
 	$(BIN)/python -m pytest --numprocesses logical -m 'not big_data and not slow and not peers'
 
-# Everything, with the extras; the tests marked big_data need ACCELSIM_DATA.
+# Everything, with the extras; the tests marked big_data need ACCELSIM_DATA.  Those of the page run in Debian's Chromium,
+# where it is or can be installed.
 test-all: export OPENBLAS_NUM_THREADS = 1
 test-all: $(VENV)/.all
+	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || true
 	$(BIN)/python -m pytest --numprocesses logical $(if $(ACCELSIM_DATA),,-m 'not big_data')
 
 # What touches every dependency, in some minutes: the commands, bad input, files, machines, both engines.
@@ -80,6 +82,14 @@ test-rtl: $(VENV)/.dev
 # reports/rtl-area.md.
 rtl-area: $(VENV)/.dev
 	$(BIN)/python -m tests.rtl.synthesis
+
+# The documentation as a site in build/site; a warning is an error.
+$(VENV)/.docs: $(VENV)/.demo
+	$(PIP) --editable '.[docs]'
+	touch $@
+
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --quiet --strict
 
 clean:
 	rm -rf $(VENV) demo-out build dist

@@ -1,7 +1,7 @@
 """accelsim: one compressed CNN on two simulated accelerators, in the spatial and in the Winograd domain.
 
 import accelsim
-model = accelsim.load_model("models/resnet20-cifar10.dual")
+model = accelsim.load_model("resnet20-cifar10")  # or a path
 machine = accelsim.load_hardware("winograd-16x16", ["pe_array.rows=32"])
 result = accelsim.simulate(model, machine)
 result.layers, result.total  # pandas
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from accelsim.simulator.machines.machine import Machine
     from accelsim.simulator.result import Result
     from accelsim.workload import LayerTable
+
+__version__ = "0.1.0"
 
 __all__ = [
     "DualModel",
@@ -68,23 +70,41 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_CLASSES[name]), name)
 
 
-def load_model(path: str | Path) -> "DualModel":
-    """Read a ``.dual`` file.  Raises InputError if it is missing or not a sound one."""
-    from accelsim.dual.file import read_dual
+def load_model(name: str | Path) -> "DualModel":
+    """Read a ``.dual`` file, by its path or by the bare name of one that comes with the package.
 
-    return read_dual(Path(path))
-
-
-def load_workload(path: str | Path, seed: int = 0) -> "DualModel | LayerTable":
-    """Read a ``.dual`` file, or a table of layers without weights (``.csv``) whose zeros are drawn from the seed.
-
-    A table is a NETWORK.csv, a SCALE-Sim topology, or the bare name of one in ``workloads/``.
     Raises InputError if it is missing or not a sound one.
     """
+    from accelsim.dual.file import read_dual
+
+    return read_dual(_model_path(name))
+
+
+def load_workload(name: str | Path, seed: int = 0) -> "DualModel | LayerTable":
+    """Read a ``.dual`` file, or a table of layers without weights (``.csv``) whose zeros are drawn from the seed.
+
+    A table is a NETWORK.csv or a SCALE-Sim topology.  Both may be the bare name of one that comes with the package
+    (``models/``, ``workloads/``).  Raises InputError if it is missing or not a sound one.
+    """
+    from accelsim import shipped
     from accelsim.workload import find_table, load_table
 
-    table = find_table(path)
-    return load_model(path) if table is None else load_table(table, seed)
+    model = Path(name).is_file() or shipped.find("models", name)
+    table = None if model and Path(name).suffix != ".csv" else find_table(name)
+    return load_model(name) if table is None else load_table(table, seed)
+
+
+def _model_path(name: str | Path) -> Path:
+    """Where a model is.  Raises InputError with the nearest name if a bare name is none of the package's."""
+    from accelsim import shipped
+    from accelsim.faults import nearest
+
+    path = shipped.found_or_given("models", name)
+    if path.suffix or path.name != str(name) or path.exists():
+        return path
+    raise InputError(
+        f"{name}: no such model{nearest(str(name), (*shipped.known('models'), *shipped.known('workloads')))}"
+    )
 
 
 def load_hardware(name: str | Path, overrides: Iterable[str] = (), own_families: "Families" = ()) -> "Machine":
@@ -101,18 +121,23 @@ def load_hardware(name: str | Path, overrides: Iterable[str] = (), own_families:
 
 
 def simulate(
-    model: "DualModel | LayerTable",
+    model: "DualModel | LayerTable | str | Path",
     machine: "Machine | str | Path",
     *,
     engine: str = "event",
     batch: int = 1,
+    level: str = "layers",
     name: str | None = None,
 ) -> "Result":
-    """Run the model, or a table's layers with random weights, on the machine, layer after layer.
+    """Run the model, or a table's layers with random weights, on the machine.
 
-    machine: a description, or what ``load_hardware`` takes.  engine: ``event`` (SimPy) or ``fast``.
-    Raises InputError if the machine is unsound or its buffers are too small, or the engine or batch is not valid.
+    model: a loaded one, or what ``load_workload`` takes.  machine: a description, or what ``load_hardware`` takes.
+    engine: ``event`` (SimPy) or ``fast``.  level: ``layers``, one after the other through DRAM; ``fused``, additions
+    and poolings ride on outputs; ``resident``, feature maps stay on chip and layers overlap (``docs/modelling.md``).
+    Raises InputError if the machine is unsound or its buffers are too small, or engine, batch or level is not valid.
     """
+    from accelsim.faults import nearest
+    from accelsim.simulator.network.program import LEVELS
     from accelsim.simulator.run import ENGINES, run
     from accelsim.workload import LayerTable, layer_works
 
@@ -120,18 +145,22 @@ def simulate(
         raise InputError(f"engine {engine!r}, expected {' or '.join(ENGINES)}")
     if not 1 <= batch <= MAX_BATCH:
         raise InputError(f"batch {batch}, expected 1 to {MAX_BATCH}")
+    if level not in LEVELS:
+        raise InputError(f"level {level!r}{nearest(level, LEVELS)}")
     description = load_hardware(machine) if isinstance(machine, str | Path) else machine
+    model = load_workload(model) if isinstance(model, str | Path) else model
     synthetic = isinstance(model, LayerTable)
     known = model.name if isinstance(model, LayerTable) else model.network.graph.name
-    return run(layer_works(model, batch), description, name or known, engine, synthetic)
+    return run(layer_works(model, batch), description, name or known, engine, synthetic, level)
 
 
 def compare(
-    model: "DualModel | LayerTable",
+    model: "DualModel | LayerTable | str | Path",
     machines: "Iterable[Machine | str | Path]",
     *,
     engine: str = "event",
     batch: int = 1,
+    level: str = "layers",
 ) -> "list[Result]":
     """Run the model on each machine.  Machines of one name are told apart as ``NAME``, ``NAME (2)``, ...
 
@@ -139,10 +168,11 @@ def compare(
     """
     from dataclasses import replace
 
+    model = load_workload(model) if isinstance(model, str | Path) else model
     results: list[Result] = []
     names: Counter[str] = Counter()
     for machine in machines:
-        result = simulate(model, machine, engine=engine, batch=batch)
+        result = simulate(model, machine, engine=engine, batch=batch, level=level)
         names[result.machine] += 1
         again = names[result.machine]
         results.append(result if again == 1 else replace(result, machine=f"{result.machine} ({again})"))
@@ -162,7 +192,11 @@ def ratios(results: "Sequence[Result]") -> "pd.DataFrame":
 
 
 def sensitivity(
-    model: "DualModel | LayerTable", machines: "Iterable[Machine | str | Path]", *, batch: int = 1
+    model: "DualModel | LayerTable",
+    machines: "Iterable[Machine | str | Path]",
+    *,
+    batch: int = 1,
+    level: str = "layers",
 ) -> "pd.DataFrame":
     """Energies of the machines under each published arithmetic table, whatever table their descriptions name.
 
@@ -170,16 +204,16 @@ def sensitivity(
     Raises InputError as ``simulate``.
     """
     from accelsim.simulator.sensitivity import sensitivity as run
-    from accelsim.workload import layer_works
+    from accelsim.workload import layer_works, made_once
 
     if not 1 <= batch <= MAX_BATCH:
         raise InputError(f"batch {batch}, expected 1 to {MAX_BATCH}")
     loaded = [load_hardware(machine) if isinstance(machine, str | Path) else machine for machine in machines]
-    return run(tuple(layer_works(model, batch)), loaded)  # made once for all tables and machines
+    return run(made_once(layer_works(model, batch)), loaded, level)
 
 
 def sample_images(model: "DualModel", path: str | Path) -> Path:
-    """The images that the model names as its sample: a file or folder beside the model file ``path``.
+    """The images that the model names as its sample: a file or folder beside the model file ``path``, or bare name.
 
     Raises InputError if it names none, or nothing beside it.
     """
@@ -188,7 +222,7 @@ def sample_images(model: "DualModel", path: str | Path) -> Path:
         raise InputError(f"{path}: names no sample of images, expected --images FILE or DIR")
     if name in {".", ".."} or Path(name).name != name:
         raise InputError(f"{path}: provenance.images is {name!r}, expected the name of a file beside the model")
-    return Path(path).parent / name
+    return _model_path(path).parent / name
 
 
 def validate(model: "DualModel", machines: "Sequence[Machine | str | Path]", images: str | Path) -> "Validation":

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import accelsim
+from accelsim import shipped
 from accelsim.errors import InputError, NumericalError
 from accelsim.files import write_text
 from accelsim.names import one_line, visible
@@ -32,33 +33,81 @@ app = typer.Typer(
     name="accelsim",
     help="One compressed CNN on simulated spatial-domain and Winograd-domain accelerators.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL.dual", help="A compressed model.", show_default=False)]
+
+def _starts(begin: str, *rooms: shipped.Room) -> list[str]:
+    """Bare names that a shell completes."""
+    return [name for room in rooms for name in shipped.known(room) if name.startswith(begin)]
+
+
+def _models(incomplete: str) -> list[str]:
+    return _starts(incomplete, "models")
+
+
+def _workloads(incomplete: str) -> list[str]:
+    return _starts(incomplete, "models", "workloads")
+
+
+def _machines(incomplete: str) -> list[str]:
+    return _starts(incomplete, "hwconfigs")
+
+
+Model = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="A compressed model: a .dual file, or a bare name that `accelsim models` lists.",
+        show_default=False,
+        autocompletion=_models,
+    ),
+]
 Workload = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL",
-        help="A compressed model (.dual); or a table of layers without weights: NETWORK.csv, a SCALE-Sim topology, or "
-        "the bare name of one in workloads/.",
+        help="A compressed model (.dual); or a table of layers without weights: NETWORK.csv, a SCALE-Sim topology.  "
+        "Or a bare name that `accelsim models` lists.",
         show_default=False,
+        autocompletion=_workloads,
     ),
 ]
 OneMachine = Annotated[
-    str, typer.Argument(metavar="MACHINE", help="A YAML file, or the bare name of one in hwconfigs/.")
+    str,
+    typer.Argument(
+        metavar="MACHINE",
+        help="A YAML file, or a bare name that `accelsim machines` lists.",
+        autocompletion=_machines,
+    ),
 ]
 Machines = Annotated[
-    list[str], typer.Argument(metavar="MACHINE...", help="YAML files, or bare names of some in hwconfigs/.")
+    list[str],
+    typer.Argument(
+        metavar="MACHINE...",
+        help="YAML files, or bare names that `accelsim machines` lists.",
+        autocompletion=_machines,
+    ),
 ]
 Engine = Annotated[
     str, typer.Option(metavar="event|fast", help="event: discrete events; fast: the same cycles, sooner.")
 ]
+Level = Annotated[
+    str,
+    typer.Option(
+        metavar="layers|fused|resident",
+        help="How far layers run as one network: not at all; additions and poolings ride on outputs; feature maps stay "
+        "on chip, too, and layers overlap.",
+    ),
+]
 Batch = Annotated[int, typer.Option(metavar="N", help="Images that a run works on.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change the machine, such as pe_array.rows=32.  Repeatable."),
+    typer.Option(
+        "--set",
+        metavar="[MACHINE:]KEY=VALUE",
+        help="Change all machines, such as pe_array.rows=32, or the named one alone.  Repeatable.",
+    ),
 ]
 MAX_TILE = 16  # as in a .dual file
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -68,7 +117,23 @@ Sensitivity = Annotated[
 Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write CSV, plots and report.html.")]
 
 
-@app.command()
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"accelsim {accelsim.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_version),
+    ] = False,
+) -> None:
+    """One compressed CNN on simulated spatial-domain and Winograd-domain accelerators."""
+
+
+@app.command(epilog="Example: accelsim compare resnet20-cifar10 spatial-16x16 winograd-16x16 -o out")
 def compare(
     context: typer.Context,
     model: Workload,
@@ -76,6 +141,7 @@ def compare(
     output: Output = None,
     engine: Engine = "event",
     batch: Batch = 1,
+    level: Level = "layers",
     overrides: Overrides = None,
     sensitivity: Sensitivity = False,
     json: Json = False,
@@ -84,10 +150,10 @@ def compare(
     from accelsim.report.terminal import console, show_comparison, show_sensitivity
 
     loaded = accelsim.load_workload(model)
-    descriptions = [hardware(context, machine, overrides) for machine in machines]
-    results = accelsim.compare(loaded, descriptions, engine=engine, batch=batch)
+    descriptions = several(context, machines, overrides)
+    results = accelsim.compare(loaded, descriptions, engine=engine, batch=batch, level=level)
     ratios = accelsim.ratios(results)
-    energies = accelsim.sensitivity(loaded, descriptions, batch=batch) if sensitivity else None
+    energies = accelsim.sensitivity(loaded, descriptions, batch=batch, level=level) if sensitivity else None
     if output is not None:
         from accelsim.report.tables import gather
         from accelsim.report.write import report_files, write_comparison
@@ -104,13 +170,14 @@ def compare(
         say(f"report: {output / 'report.html'}")
 
 
-@app.command()
+@app.command(epilog="Example: accelsim simulate resnet18 winograd-32x32 --set tile=4 --batch 8 --trace trace.json")
 def simulate(
     context: typer.Context,
     model: Workload,
     machine: OneMachine,
     engine: Engine = "event",
     batch: Batch = 1,
+    level: Level = "layers",
     overrides: Overrides = None,
     trace: Annotated[
         Path | None,
@@ -123,16 +190,16 @@ def simulate(
     from accelsim.report.terminal import console, show_result, show_sensitivity
 
     loaded = accelsim.load_workload(model)
-    description = hardware(context, machine, overrides)
+    (description,) = several(context, [machine], overrides)
     if trace is not None and engine != "event":
         raise InputError(f"--trace with engine {engine!r}, expected engine 'event'")
-    result = accelsim.simulate(loaded, description, engine=engine, batch=batch)
-    energies = accelsim.sensitivity(loaded, [description], batch=batch) if sensitivity else None
+    result = accelsim.simulate(loaded, description, engine=engine, batch=batch, level=level)
+    energies = accelsim.sensitivity(loaded, [description], batch=batch, level=level) if sensitivity else None
     if trace is not None:
         from accelsim.report.plain import to_json
         from accelsim.report.trace import trace as timeline
 
-        write_text(trace, to_json(timeline(loaded, description, batch)))
+        write_text(trace, to_json(timeline(loaded, description, batch, level)))
     if json:
         tables = {} if energies is None else {"sensitivity": energies.to_dict(orient="records")}
         print_json(result.to_json() | tables)
@@ -142,10 +209,10 @@ def simulate(
             show_sensitivity(console(), energies)
 
 
-@app.command()
+@app.command(epilog="Examples: accelsim inspect resnet20-cifar10 --tile 4; accelsim inspect spatial-16x16")
 def inspect(
     context: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="MODEL.dual|MACHINE", help="A model, or a machine.")],
+    file: Annotated[str, typer.Argument(metavar="MODEL|MACHINE", help="A model, or a machine.")],
     tile: Annotated[int | None, typer.Option(metavar="M", help="A model in F(M, r) instead of the file's.")] = None,
     threshold: Annotated[
         float | None, typer.Option(metavar="T", help="Winograd entries up to T are zero, instead of the file's.")
@@ -159,7 +226,7 @@ def inspect(
     from accelsim.report.describe import describe_machine, describe_model
     from accelsim.report.terminal import console, show_machine, show_model
 
-    if file.endswith(".dual"):
+    if file.endswith(".dual") or (shipped.find("models", file) and not shipped.find("hwconfigs", file)):
         model = accelsim.load_model(file)
         if tile is not None and not 1 <= tile <= MAX_TILE:
             raise InputError(f"--tile {tile}, expected 1 to {MAX_TILE}")
@@ -179,7 +246,7 @@ def inspect(
         print_json(description)
 
 
-@app.command()
+@app.command(epilog="Example: accelsim validate resnet20-cifar10 spatial-16x16 winograd-16x16")
 def validate(
     context: typer.Context,
     model: Model,
@@ -196,7 +263,7 @@ def validate(
     from accelsim.report.terminal import console, show_validation
 
     loaded = accelsim.load_model(model)
-    descriptions = [hardware(context, machine, overrides) for machine in machines]
+    descriptions = several(context, machines, overrides)
     result = accelsim.validate(loaded, descriptions, images or accelsim.sample_images(loaded, model))
     if json:
         print_json(result.to_dict())
@@ -205,7 +272,35 @@ def validate(
     raise typer.Exit(0 if result.served_by_both else 1)
 
 
-@app.command()
+@app.command("machines")
+def list_machines(json: Json = False) -> None:
+    """The machines that come with the package, with lanes, memories, bandwidth, area and source."""
+    from accelsim.report.shelf import machine_rows
+    from accelsim.report.terminal import console, show_machines
+
+    rows = machine_rows()
+    if json:
+        print_json({"machines": rows})
+    else:
+        show_machines(console(), rows)
+
+
+@app.command("models")
+def list_models(json: Json = False) -> None:
+    """The models and the tables of layers that come with the package, with size and measured accuracy."""
+    from accelsim.report.shelf import model_rows, table_rows
+    from accelsim.report.terminal import console, show_models, show_tables
+
+    models = model_rows()
+    tables = table_rows()
+    if json:
+        print_json({"models": models, "tables": tables})
+    else:
+        show_models(console(), models)
+        show_tables(console(), tables)
+
+
+@app.command(epilog="Example: accelsim train resnet20-joint -o runs/resnet20-joint")
 def train(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="What to train, and how.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Log, state and checkpoint go there.")],
@@ -215,14 +310,14 @@ def train(
     """Train a network, jointly sparse in both domains if the recipe says so."""
     from accelsim.training.run import summary, train_recipe
 
-    card = train_recipe(recipe, output, resume)
+    card = train_recipe(shipped.found_or_given("recipes", recipe), output, resume)
     if json:
         print_json(card)
     else:
         typer.echo(summary(card, output))
 
 
-@app.command()
+@app.command(epilog="Example: accelsim compress runs/resnet20-joint -o model.dual --recipe resnet20-compress")
 def compress(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A run's folder, or a .safetensors file.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="MODEL.dual", help="The file to write.")],
@@ -234,13 +329,14 @@ def compress(
     from accelsim.compression.pipeline import compress_checkpoint, summary
     from accelsim.compression.recipe import CompressionRecipe, load_compression_recipe
 
-    settings = CompressionRecipe() if recipe is None else load_compression_recipe(recipe)
+    path = None if recipe is None else shipped.found_or_given("recipes", recipe)
+    settings = CompressionRecipe() if path is None else load_compression_recipe(path)
     model = compress_checkpoint(checkpoint, output, settings, say, resume)
     if json:
         print_json(summary(model, output))
 
 
-@app.command("import")
+@app.command("import", epilog="Example: accelsim import model.onnx -o model.dual")
 def import_(
     source: Annotated[
         Path, typer.Argument(metavar="FILE", help=".onnx, .safetensors, .npz, or a topology.csv", show_default=False)
@@ -256,7 +352,7 @@ def import_(
     say(import_file(source, output, network))
 
 
-@app.command()
+@app.command(epilog="Example: accelsim export resnet20-cifar10 -o resnet20.onnx")
 def export(
     model: Model,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help=".safetensors or .onnx")],
@@ -267,7 +363,7 @@ def export(
     export_model(accelsim.load_model(model), output)
 
 
-@app.command()
+@app.command(epilog="Example: accelsim report out")
 def report(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="What `accelsim compare -o DIR` or `sweep -o DIR` wrote.")
@@ -295,13 +391,15 @@ def report(
     say(f"report: {target / 'report.html'}")
 
 
-@app.command()
+@app.command(epilog="Example: accelsim sweep resnet20-machines -o sweep-out")
 def sweep(
     description: Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="Models, machines, axes, constraints.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where results are kept.")],
     workers: Annotated[int | None, typer.Option(metavar="N", help="Processes; default: one a core.")] = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Run on this Dask cluster instead.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a sweep that DIR must hold.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the sweep that DIR must hold, also where its file has changed.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many points and how long, and do nothing.")
     ] = False,
@@ -317,6 +415,7 @@ def sweep(
     from accelsim.report.sweep_terminal import progress_bar, show_answers, show_estimate
     from accelsim.report.terminal import console
 
+    description = shipped.found_or_given("sweeps", description)
     if resume and not (output / FILE_NAME).is_file():
         raise InputError(f"{output}: holds no sweep, expected a folder with {FILE_NAME} for --resume")
     if dry_run:
@@ -327,7 +426,15 @@ def sweep(
             show_estimate(console(), found)
         return
     with progress_bar() as progress:
-        done = run_sweep(description, output, workers=workers, scheduler=scheduler, search=search, progress=progress)
+        done = run_sweep(
+            description,
+            output,
+            workers=workers,
+            scheduler=scheduler,
+            search=search,
+            progress=progress,
+            replace=resume,
+        )
     say_progress(done.counts, done.damaged)
     write_sweep_report(done, output)
     if json:
@@ -343,6 +450,26 @@ def sweep(
 def hardware(context: typer.Context, name: str, overrides: Sequence[str] | None = None) -> "Machine":
     """A machine of the package's families, or of those that ``main`` was given."""
     return accelsim.load_hardware(name, overrides or (), context.obj or ())
+
+
+def several(context: typer.Context, names: Sequence[str], overrides: Sequence[str] | None) -> "list[Machine]":
+    """Machines, each with its overrides: ``KEY=VALUE`` is every machine's, ``NAME:KEY=VALUE`` that of the name's.
+
+    Raises InputError if an override names none of the machines, or as ``hardware``.
+    """
+    own: dict[str, list[str]] = {name: [] for name in names}
+    for override in overrides or ():
+        key = override.partition("=")[0]
+        owner, colon, _ = key.rpartition(":")
+        if not colon:
+            wanted = list(own)
+        elif owner in own:
+            wanted = [owner]
+        else:
+            raise InputError(f"--set {override}: {owner!r} is not among the machines, expected one of {', '.join(own)}")
+        for name in wanted:
+            own[name].append(override.removeprefix(f"{owner}:") if colon else override)
+    return [hardware(context, name, own[name]) for name in names]
 
 
 def say_progress(counts: dict[str, int], damaged: int) -> None:

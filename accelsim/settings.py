@@ -21,6 +21,7 @@ MAX_NODES = 1 << 19  # with every alias written out: what a megabyte of text can
 MAX_VALUE_LENGTH = 1 << 16  # of the text of one value that is given on the command line
 
 Share = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]  # a share that is never all
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=10_000_000)]

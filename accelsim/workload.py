@@ -6,9 +6,10 @@ Folded away, at no cost: ReLU, clipping, batch-norm and affine right behind a co
 ride on its output path); flatten, padding and 1 x 1 subsampling (addressing).
 """
 
+import copy
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -16,6 +17,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim import shipped
 from accelsim.arrays import Array, Floats, Ints
 from accelsim.dual.deploy import winograd_filters
 from accelsim.dual.model import DualModel, winograd_eligible
@@ -46,9 +48,30 @@ from accelsim.transforms.decomposition import Piece
 Kind = Literal["conv", "linear", "pool", "add", "other"]
 
 MAX_WEIGHTS = 1 << 28  # of a layer of a table: a gigabyte
+HELD_WEIGHTS = 150_000_000  # of a table whose layers are made once: 600 MB, enough for VGG-16
 CHANNEL_BLOCK = 16  # input channels are counted, stored and tiled in blocks of this many
 DRAWN_AT_ONCE = 1 << 22  # random numbers
 REMEMBERED = 16  # counts of a layer, each of the size of its masks
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a layer finds around it where a network runs as one: where its maps are, and what rides on its outputs.
+
+    As it stands, a layer alone: all inputs come from DRAM, all outputs go there, tiles have the buffers to themselves.
+    """
+
+    input_share: float = 1.0  # of the inputs' bytes that come from DRAM; the rest is on chip
+    stores: bool = True  # whether the outputs go to DRAM
+    output_share: float = 1.0  # of the outputs that are left to store, less than 1 behind a pooling
+    operands: int = 0  # values that riding additions load from DRAM for each output
+    post_slots: int = 0  # operands that what rides takes, of the whole layer, on the machine's vector lanes
+    line_bytes: int = 0  # that riding poolings hold in the output buffer
+    room: tuple[int, int] | None = None  # bytes for tiles of inputs, of outputs; None: the buffers
+    shared: bool = False  # whether both rooms are one, of as many bytes as the first says
+
+
+ALONE = Surroundings()
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +99,8 @@ class LayerWork:
     output_density: float = 1.0  # share of non-zero outputs, as the next layer with weights finds them
     winograd_density: float | None = None  # of a synthetic layer: this share of its W is kept, the largest
     coded_bits: int | None = None  # that the file's own entropy code spends on the weights; None without a file
+    sources: tuple[str, ...] | None = None  # layers, or ``input``, whose outputs are read; None: a table does not say
+    around: Surroundings = ALONE
     block_counts: Memo[Ints] = field(default_factory=lambda: Memo(REMEMBERED), init=False, repr=False)
     derived: Memo[Any] = field(default_factory=lambda: Memo(REMEMBERED), init=False, repr=False)  # by machines
 
@@ -90,6 +115,18 @@ class LayerWork:
         if self.weights is None:
             return 0
         return self.batch * self.out_height * self.out_width * self.weights.size
+
+    def amid(self, around: Surroundings) -> "LayerWork":
+        """The same layer in other surroundings; what was counted of its weights is shared."""
+        if around == self.around:
+            return self
+        other = copy.copy(self)
+        object.__setattr__(other, "around", around)
+        return other
+
+    def without_weights(self) -> "LayerWork":
+        """The layer's shape and densities alone, for what is remembered with the layer: it must not hold the layer."""
+        return replace(self, weights=None)
 
     def nonzeros(self, m: int = 1) -> NDArray[np.int32]:
         """Non-zero weights of each filter and input channel: (taps, K, C / groups) int32.
@@ -168,12 +205,7 @@ def load_table(path: Path, seed: int = 0) -> "LayerTable":
 def find_table(name: str | Path) -> Path | None:
     """The path of a table: a ``.csv`` as it is, or a bare name in a ``workloads`` folder, as machines are; or None."""
     path = Path(name)
-    if path.suffix == ".csv":
-        return path
-    package = Path(__file__).resolve().parent
-    folders = (Path("workloads"), package.parent / "workloads", package / "workloads")
-    found = (folder / f"{name}.csv" for folder in folders if path.name == str(name))
-    return next((candidate for candidate in found if candidate.is_file()), None)
+    return path if path.suffix == ".csv" else shipped.find("workloads", name)
 
 
 @dataclass(frozen=True)
@@ -215,6 +247,13 @@ class TableWorks(Sequence[LayerWork]):
         return _table_work(self.table, range(len(self))[index], self.batch)
 
 
+def made_once(works: Sequence[LayerWork]) -> Sequence[LayerWork]:
+    """The layer works, made once for many runs; those of a table of over HELD_WEIGHTS weights anew each time."""
+    if isinstance(works, TableWorks) and works.table.parameters > HELD_WEIGHTS:
+        return works
+    return tuple(works)
+
+
 def without_weights(works: Sequence[LayerWork]) -> Iterable[LayerWork]:
     """The layer works with their shapes alone, where that saves to make the weights."""
     if isinstance(works, TableWorks):
@@ -245,6 +284,8 @@ def _node_work(model: DualModel, node: Node, density: Mapping[str, float], batch
     """What one node of the graph asks; None if it costs nothing.  density: of ``_densities``."""
     graph = model.network.graph
     layer = node.layer
+    if _costs_nothing(graph, node):
+        return None
     make = _work_of_shape(model, node, density, batch)
     match layer:
         case Conv():
@@ -260,8 +301,6 @@ def _node_work(model: DualModel, node: Node, density: Mapping[str, float], batch
             )
         case Linear():
             return make("linear", weights=model.network.arrays[f"{node.name}.weight"][:, :, None, None])
-        case MaxPool() | AveragePool() if layer.kernel == (1, 1):
-            return None
         case MaxPool() | AveragePool():
             return make("pool", kernel=layer.kernel, stride=layer.stride, padding=layer.padding)
         case GlobalAveragePool():
@@ -269,12 +308,8 @@ def _node_work(model: DualModel, node: Node, density: Mapping[str, float], batch
             return make("pool", kernel=(height, width), stride=(height, width))
         case Add():
             return make("add", inputs=len(node.inputs))
-        case LocalResponseNorm():
+        case LocalResponseNorm() | Relu() | Clip() | Affine() | BatchNorm():
             return make("other")
-        case Relu() | Clip() | Affine() | BatchNorm():
-            return None if _rides_along(graph, node.inputs[0]) else make("other")
-        case Concat() | Flatten() | PadChannels() | PadImage():
-            return None
     raise TypeError(f"node {node.name}: no layer work for {type(layer).__name__}")
 
 
@@ -299,7 +334,31 @@ def _work_of_shape(model: DualModel, node: Node, density: Mapping[str, float], b
         input_density=np.broadcast_to(input_density, (in_channels,)),
         output_density=density[node.name],
         coded_bits=model.coded_bits.get(node.name),
+        sources=tuple(_producers(model.network.graph, node.inputs)),
     )
+
+
+def _producers(graph: Graph, names: Iterable[str]) -> Iterator[str]:
+    """The layers with work of their own, or ``input``, that the named tensors come from, through what costs nothing."""
+    for name in names:
+        if name == INPUT:
+            yield INPUT
+            continue
+        node = graph.node(name)
+        if _costs_nothing(graph, node):
+            yield from _producers(graph, node.inputs)
+        else:
+            yield name
+
+
+def _costs_nothing(graph: Graph, node: Node) -> bool:
+    """Whether a node is addressing, or rides along with the layer in front of it."""
+    match node.layer:
+        case MaxPool() | AveragePool():
+            return node.layer.kernel == (1, 1)
+        case Relu() | Clip() | Affine() | BatchNorm():
+            return _rides_along(graph, node.inputs[0])
+    return isinstance(node.layer, Concat | Flatten | PadChannels | PadImage)
 
 
 def _image(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -336,6 +395,7 @@ def _table_work(table: LayerTable, i: int, batch: int, draw: bool = True) -> Lay
         groups=layer.groups,
         input_density=np.full(layer.in_channels, layer.activation_density, np.float32),
         output_density=next_layer.activation_density,
+        sources=layer.inputs,
     )
     if layer.kind not in ("conv", "linear"):
         return make(inputs=2 if layer.kind == "add" else 1)

@@ -159,7 +159,9 @@ def machines(sweep: Sweep) -> dict[str, object]:
 def answers_of(sweep: Sweep) -> list[str]:
     """The cheapest machine of each question, in words."""
     lines = []
-    for question, row in sweep.answers.cheapest:
+    for found in sweep.answers.cheapest:
+        question = found.question
+        row = found.row
         limits = " and ".join(f"{column} at most {limit:g}" for column, limit in question.limits.items())
         if row is None:
             lines.append(f"{question.minimize} with {limits}: no machine")

@@ -60,6 +60,7 @@ def table(
                 groups=work.groups,
                 weight_density=weight,
                 activation_density=activation,
+                inputs=None if convolutions else work.sources,
             )
         )
     return table_text(layers)

@@ -16,7 +16,7 @@ ROOT = Path(accelsim.__file__).parent
 # Rooms from the ground floor up: a room may import from rooms of lower floors, and from its own.
 FLOORS = (
     ("arrays", "errors", "memo", "names"),
-    ("faults", "files", "settings"),
+    ("csv_rows", "faults", "files", "settings", "shipped"),
     ("hardware", "transforms"),
     ("network",),
     ("dual.coding",),
@@ -33,6 +33,7 @@ FLOORS = (
     ("report",),
     ("",),  # the face, accelsim/__init__.py
     ("cli",),
+    ("__main__",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # Rooms that do not know of each other, whatever their floors.

@@ -157,6 +157,24 @@ def test_a_topology_keeps_strides_and_batch_as_a_network_csv(tmp_path):
             NETWORK, "L,pool,1048576,1048576,1048576,1048576,2,2,2,0", "1152921504606846976 elements", id="huge-pool"
         ),
         pytest.param(f"{NETWORK},colour", "c,conv,3,4,8,8,3,3,1,1,red", "'colour' is not known", id="unknown-key"),
+        pytest.param(
+            f"{NETWORK},weight_density",
+            "p,pool,4,4,8,8,2,2,2,0,0.5",
+            "row 2, column 'weight_density': '0.5' means nothing for pool, expected an empty cell",
+            id="density-of-a-pool",
+        ),
+        pytest.param(
+            f"{NETWORK},weight_density", "a,add,4,4,8,8,1,1,1,0,0", "'0' means nothing for add", id="density-of-an-add"
+        ),
+        pytest.param(f"{NETWORK},groups", "p,other,4,4,8,8,1,1,1,0,4", "'4' means nothing for other", id="groups"),
+        pytest.param(NETWORK, "a,add,4,4,8,8,3,3,1,1", "'3' means nothing for add", id="kernel-of-an-add"),
+        pytest.param(
+            NETWORK,
+            'a,conv,4,4,8,8,3,3,1,1\n"b,conv,4,4,8,8,3,3,1,1\nc,conv,4,4,8,8,3,3,1,1',
+            "row 3: a quote is not closed",
+            id="unclosed-quote",
+        ),
+        pytest.param(NETWORK, '"a"b,conv,4,4,8,8,3,3,1,1', "row 2: ',' expected after '\"'", id="text-behind-a-quote"),
     ],
 )
 def test_a_table_that_cannot_be_meant_is_refused(tmp_path, header, row, words):
@@ -173,6 +191,7 @@ def test_a_table_that_cannot_be_meant_is_refused(tmp_path, header, row, words):
         pytest.param("c,conv,1,2,300,300,3,3,1,200", 698 * 698 * 9 * 2, id="padding-of-200"),
         pytest.param("c,conv,8,8,262144,1,1,1,1,0", (1 << 18) * 64, id="many-rows"),
         pytest.param("c,conv,4,4,150,150,149,149,1,100", 202 * 202 * 149 * 149 * 16, id="kernel-of-149"),
+        pytest.param("c,conv,1,1,4000,4000,3,3,1,0", 3998 * 3998 * 9, id="image-of-4000"),
     ],
 )
 def test_extreme_layers_on_a_planar_array_take_seconds(tmp_path, row, dense_macs):
@@ -181,6 +200,24 @@ def test_extreme_layers_on_a_planar_array_take_seconds(tmp_path, row, dense_macs
     result = accelsim.simulate(accelsim.load_workload(path), accelsim.load_hardware("scnn-like"), engine="fast")
     assert time.process_time() - begin < 12
     assert result.total["dense_macs"] == dense_macs
+
+
+def test_a_million_filters_on_lanes_with_windows_take_seconds(tmp_path):
+    path = file(tmp_path, "t.csv", f"{NETWORK}\nc,conv,16,1048576,1,1,1,1,1,0\n")
+    begin = time.process_time()
+    result = accelsim.simulate(accelsim.load_workload(path), accelsim.load_hardware("sparten-like"), engine="fast")
+    assert time.process_time() - begin < 8
+    assert result.total["dense_macs"] == 16 << 20
+
+
+def test_more_steps_than_events_can_be_kept_are_refused_and_the_fast_engine_takes_them(tmp_path):
+    # 1024 channels of 2048 x 512 pixels of 8 bits in DRAM rows of 4096 bytes: 2^18 parts.
+    path = file(tmp_path, "t.csv", f"{NETWORK}\np,pool,1024,1024,2048,512,1,1,1,0\n")
+    message = one_line(*run("simulate", path, "spatial-16x16"))
+    assert "layer p takes 262144 steps, expected at most 131072 with engine event" in message
+    assert message == one_line(*run("simulate", path, "spatial-16x16", "--trace", tmp_path / "t.json"))
+    status, out, _ = run("simulate", path, "spatial-16x16", "--engine", "fast", "--json")
+    assert (status, json.loads(out)["total"]["dram_read_bytes"]) == (0, 1 << 30)
 
 
 def test_more_steps_than_are_kept_are_refused_with_their_number_on_a_planar_array(tmp_path):
@@ -356,6 +393,13 @@ def test_labels_of_another_column_are_refused(tmp_path, header):
     write_small(tmp_path / "small.dual")
     file(tmp_path, "labels.csv", f"{header}\na.png,1,2\n")
     one_line(*run("validate", tmp_path / "small.dual", "spatial-16x16", "--images", tmp_path))
+
+
+def test_a_quote_that_is_not_closed_swallows_no_labels(tmp_path):
+    write_small(tmp_path / "small.dual")
+    file(tmp_path, "labels.csv", 'file,label\n"a.png,1\nb.png,2\n')
+    message = one_line(*run("validate", tmp_path / "small.dual", "spatial-16x16", "--images", tmp_path))
+    assert "labels.csv: row 2: a quote is not closed" in message
 
 
 # --- verdicts
@@ -685,6 +729,18 @@ def test_compress_without_a_recipe_keeps_the_accuracy(tmp_path, monkeypatch, nam
     status, said, _ = run("validate", out, "spatial-16x16", "winograd-16x16", "--images", images, "--json")
     assert status == 0
     assert all(machine["top1"] > 87 for machine in json.loads(said)["machines"])
+
+
+@pytest.mark.parametrize("key", ["momentum", "warmup"])
+def test_shares_that_leave_nothing_are_refused(tmp_path, key):
+    # Adam divides by 1 - momentum, the schedule by 1 - warmup.
+    recipe = file(
+        tmp_path,
+        "r.yaml",
+        f"network: resnet20-cifar10\ndata: {{kind: npz, path: ./x.npz}}\nepochs: 1\noptimizer: {{{key}: 1.0}}\n",
+    )
+    message = one_line(*run("train", recipe, "-o", tmp_path / "out"))
+    assert f"optimizer.{key}: input should be less than 1, got 1.0" in message
 
 
 def test_weights_of_another_run_than_their_card_are_refused(tmp_path):

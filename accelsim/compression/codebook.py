@@ -30,7 +30,7 @@ from accelsim.network.graph import Network
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.zero_patterns import ZeroPattern, zero_pattern
 from accelsim.training.augment import augment
-from accelsim.training.compiled import CompiledNetwork
+from accelsim.training.compiled import CompiledNetwork, Execution, Learning
 from accelsim.training.datasets import Source
 from accelsim.training.losses import blend, cross_entropy, distillation
 from accelsim.training.optimizers import Adam
@@ -96,17 +96,17 @@ class Tuner:
         self._lay_out()
         # Rounding alone leaves this much in R_WD: below it there is nothing to pull at.
         self.floor = min(self.quantizer.cells.values(), default=1.0) ** 2 / 12
+        execution = Execution(workers=tuning.workers)
         self.compiled = CompiledNetwork(
             self.graph,
             self.arrays,
             tuning.batch,
-            gradients=self.gradients,
-            training=True,
-            workers=tuning.workers,
+            learning=Learning(gradients=self.gradients, training=True),
+            execution=execution,
         )
         self.teacher: CompiledNetwork | None = None
         if teacher is not None:
-            self.teacher = CompiledNetwork(teacher.graph, teacher.arrays, tuning.batch, workers=tuning.workers)
+            self.teacher = CompiledNetwork(teacher.graph, teacher.arrays, tuning.batch, execution=execution)
         self.optimizer = Adam(self.vector.size)
         self.done = 0
 
@@ -195,7 +195,13 @@ class Tuner:
         self.vector[:L] = rounded_codebook(self.vector[:L].astype(np.float64))
         self._install()
         self.close()
-        compiled = CompiledNetwork(self.graph, self.arrays, tuning.batch, training=True, workers=tuning.workers)
+        compiled = CompiledNetwork(
+            self.graph,
+            self.arrays,
+            tuning.batch,
+            learning=Learning(training=True),
+            execution=Execution(workers=tuning.workers),
+        )
         images = (self._batch(tuning.seed + 1, step)[0] for step in range(tuning.statistics))
         statistics = averaged_statistics(compiled, self.arrays, images)
         compiled.close()

@@ -7,10 +7,9 @@ from pydantic import Field, model_validator
 
 from accelsim.faults import validated
 from accelsim.files import COMPRESSION_RECIPE
-from accelsim.settings import Positive, Section, Seed, Threads, read_settings
+from accelsim.settings import BelowOne, Positive, Section, Seed, Threads, read_settings
 from accelsim.training.recipe import Data
 
-BelowOne = Annotated[float, Field(ge=0, lt=1)]  # a sparsity, a learning rate
 ImageCount = Annotated[int, Field(ge=1, le=100_000)]
 Steps = Annotated[int, Field(ge=1, le=1_000_000)]
 Text = Annotated[str, Field(max_length=1000)]

@@ -33,7 +33,7 @@ from accelsim.compression.quantize import Quantized, winograd_threshold
 from accelsim.dual.quantizer import Quantizer, plain_codebook
 from accelsim.network.graph import Network
 from accelsim.sparsity.joint import JointRegularizer
-from accelsim.sparsity.reconstruction import Moments, refit
+from accelsim.sparsity.reconstruction import Moments, Sample, refit
 from accelsim.sparsity.whole_filters import whole_bases, whole_with_zeros
 
 # Of a cell: exact zeros of W are sums of float32 numbers; the least W of F(2, 5) or F(4, 3) is 1/576.
@@ -92,7 +92,7 @@ def fitted(quantized: Quantized, network: Network, zeros: Zeros, images: Array, 
         indices[name] = n.reshape(w.shape)
         return whole.decode(name, n).transpose(2, 1, 0)
 
-    arrays = refit(network, quantized.network.arrays, images, layers, find, POSITIONS)
+    arrays = refit(network, quantized.network.arrays, images, layers, find, Sample(POSITIONS))
     return _with_indices(replace(quantized, network=Network(network.graph, arrays)), indices)
 
 

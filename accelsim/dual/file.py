@@ -125,6 +125,18 @@ def read_indices(path: Path) -> dict[str, Levels]:
         raise InputError(f"{path}: {error}") from None
 
 
+def read_manifest(path: Path) -> tuple[Manifest, int]:
+    """What a file says of itself, and its size in bytes; nothing is decoded.
+
+    Raises InputError as ``read_dual``, but for what only decoding would show.
+    """
+    content = read_bytes(path, DUAL)
+    try:
+        return _open(content)[0], len(content)
+    except DamagedFile as error:
+        raise InputError(f"{path}: {error}") from None
+
+
 def encode_dual(compressed: CompressedNetwork, coder: Coder = "context") -> bytes:
     """The bytes of the file."""
     graph = compressed.graph

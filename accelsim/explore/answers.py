@@ -1,4 +1,8 @@
-"""What a finished sweep says about its machines: fronts, knees, cheapest machines and the axes that matter."""
+"""What a finished sweep says about its machines: fronts, knees, cheapest machines and the axes that matter.
+
+Each model has its own: a machine that is fast on a small network is no answer for a large one.  A point whose accuracy
+is below the floor is on no front and answers nothing.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,18 +16,48 @@ from accelsim.explore.description import Question, SweepDescription
 from accelsim.explore.pareto import cheapest, costs_of, front, knee, sensitivity
 from accelsim.explore.space import LAYER_THRESHOLD, Variant
 
+ALL = "all"  # families together
+FLOOR_POINTS = 2.0  # below a model's best top-1, where the sweep file does not say
 VARIANT_AXES = tuple(name for name in Variant.__dataclass_fields__ if name.endswith(("sparsity", "threshold")))
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The cheapest machine of one question for one model."""
+
+    question: Question
+    model: str
+    row: pd.Series | None  # of the table; None if no machine is within the limits
 
 
 @dataclass(frozen=True)
 class Answers:
     """What a sweep says: fronts, knees, the cheapest machines, and what matters."""
 
-    objectives: tuple[str, ...]  # columns of the fronts
-    fronts: dict[str, pd.DataFrame]  # rows of the table on the Pareto front, by family and for ``all`` together
-    knees: dict[str, int]  # the front's knee, by the same names: a row's index
-    cheapest: list[tuple[Question, pd.Series | None]]  # each with its row, None if no machine is within its limits
-    sensitivity: dict[str, dict[str, pd.DataFrame]]  # by objective and family
+    objectives: tuple[str, ...]
+    """Columns of the fronts."""
+
+    models: tuple[str, ...]
+    """Models of which a point is done."""
+
+    floors: dict[str, float]
+    """Top-1 in percent below which a point answers nothing, by model; empty where accuracy is not measured."""
+
+    fronts: dict[str, pd.DataFrame]
+    """Rows of the table on the Pareto front, by ``scope``."""
+
+    knees: dict[str, int]
+    """The front's knee, by the same names: a row's index."""
+
+    cheapest: list[Answered]
+    """The questions of the sweep file, model by model."""
+
+    sensitivity: dict[str, dict[str, pd.DataFrame]]
+    """By objective and family."""
+
+    def scope(self, model: str, family: str = ALL) -> str:
+        """The name of a model's front on one family of machines, or on all."""
+        return family if len(self.models) == 1 else f"{model}: {family}"
 
     def to_json(self, parameters: Sequence[str]) -> dict[str, Any]:
         """The object that ``accelsim sweep --json`` prints, but for the counts."""
@@ -34,13 +68,15 @@ class Answers:
             "knees": {name: int(self.fronts[name]["point"][row]) for name, row in self.knees.items()},
             "cheapest": [
                 {
-                    "minimize": question.minimize,
-                    "limits": question.limits,
-                    "point": None if row is None else int(row["point"]),
-                    "value": None if row is None else float(row[question.minimize]),
+                    "model": found.model,
+                    "minimize": found.question.minimize,
+                    "limits": found.question.limits,
+                    "point": None if found.row is None else int(found.row["point"]),
+                    "value": None if found.row is None else float(found.row[found.question.minimize]),
                 }
-                for question, row in self.cheapest
+                for found in self.cheapest
             ],
+            "top1_floors": self.floors,
             "sensitivity": {
                 objective: {family: ranked.to_dict(orient="records") for family, ranked in families.items()}
                 for objective, families in self.sensitivity.items()
@@ -82,24 +118,69 @@ def answer(description: SweepDescription, table: pd.DataFrame) -> Answers:
         raise InputError(f"{description.name}: no point is done{f', the first says: {first}' if first else ''}")
     check_report(description, table)
     objectives = description.report.objectives
-    costs = costs_of(table, objectives)
-    fronts = {}
-    knees = {}
-    families = list(dict.fromkeys(table["family"]))
-    for name in ("all", *families):
-        members = np.flatnonzero((table["family"] == name).to_numpy() | (name == "all"))
-        best = members[front(costs[members])]
-        if len(best):
-            order = best[np.argsort(costs[best, 0], kind="stable")]
-            fronts[name] = table.iloc[order]
-            knees[name] = int(table.index[order[knee(costs[order])]])
+    models = tuple(str(name) for name in dict.fromkeys(table.loc[table["status"] == "done", "model"]))
+    floors = accuracy_floors(description, table, models)
+    worthy = table if not floors else table.assign(status=table["status"].where(_reaches(table, floors), "inaccurate"))
+    answers = Answers(
+        objectives=objectives,
+        models=models,
+        floors=floors,
+        fronts={},
+        knees={},
+        cheapest=_cheapest(description, worthy, models),
+        sensitivity=_sensitivity(description, table),
+    )
+    costs = costs_of(worthy, objectives)
+    for model in models:
+        for family in (ALL, *dict.fromkeys(table["family"])):
+            of_family = (table["family"] == family).to_numpy() | (family == ALL)
+            members = np.flatnonzero((table["model"] == model).to_numpy() & of_family)
+            best = members[front(costs[members])]
+            if len(best):
+                order = best[np.argsort(costs[best, 0], kind="stable")]
+                answers.fronts[answers.scope(model, family)] = table.iloc[order]
+                answers.knees[answers.scope(model, family)] = int(table.index[order[knee(costs[order])]])
+    return answers
+
+
+def accuracy_floors(description: SweepDescription, table: pd.DataFrame, models: Sequence[str]) -> dict[str, float]:
+    """Top-1 in percent that a point of each model must reach, where the sweep measures it.
+
+    What the sweep file says (``report.least_top1``), else ``FLOOR_POINTS`` below the model's best point.
+    """
+    if "top1" not in table.columns:
+        return {}
+    stated = description.report.least_top1
+    best = table.groupby("model", sort=False)["top1"].max()
+    return {
+        model: float(best[model]) - FLOOR_POINTS if stated is None else stated
+        for model in models
+        if not np.isnan(best[model])
+    }
+
+
+def _reaches(table: pd.DataFrame, floors: dict[str, float]) -> pd.Series:
+    """Whether each point's top-1 reaches its model's floor; without a measurement or a floor it does."""
+    return ~(table["top1"] < table["model"].map(floors))
+
+
+def _cheapest(description: SweepDescription, worthy: pd.DataFrame, models: Sequence[str]) -> list[Answered]:
+    """The cheapest machine of each question, for each model."""
+    return [
+        Answered(q, model, cheapest(worthy[worthy["model"] == model], q.minimize, q.limits))
+        for q in description.report.cheapest
+        for model in models
+    ]
+
+
+def _sensitivity(description: SweepDescription, table: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
+    """How much each axis moves each objective, family by family."""
     ranked: dict[str, dict[str, pd.DataFrame]] = {}
     axes = parameters_of(description, table)
-    for objective in dict.fromkeys(o.removeprefix("-") for o in objectives):
+    for objective in dict.fromkeys(o.removeprefix("-") for o in description.report.objectives):
         ranked[objective] = {}
-        for family in families:
+        for family in dict.fromkeys(table["family"]):
             mine = table[table["family"] == family]
             varied = [axis for axis in axes if mine[axis].nunique() > 1]
             ranked[objective][family] = sensitivity(mine, varied, objective)
-    questions = [(q, cheapest(table, q.minimize, q.limits)) for q in description.report.cheapest]
-    return Answers(objectives, fronts, knees, questions, ranked)
+    return ranked

@@ -16,7 +16,7 @@ name in a formula against the axes, the derived parameters and what is known of 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,8 +29,10 @@ from accelsim.explore.machines import MACHINE_FACTS, base_machine, machine_keys
 from accelsim.faults import nearest, validated
 from accelsim.files import SWEEP
 from accelsim.settings import Section, read_settings
+from accelsim.simulator.network.program import LEVELS, Level
 from accelsim.simulator.result import COUNT_COLUMNS, DRAM_COLUMNS, ENERGY_COLUMNS
 
+LEVEL = "level"  # the axis that sets no key of a machine, but how far its layers run as one network
 MAX_POINTS = 5_000_000
 MAX_VALUES = 100_000
 # Columns of a result besides counts and energies.
@@ -217,6 +219,8 @@ class ReportOptions(_Part):
     """Two axes of a map of the first objective."""
     break_even: str = "bandwidth_gbs"
     """The column along which the break-even density of each layer is shown."""
+    least_top1: Annotated[float, Field(ge=0, le=100)] | None = None
+    """Top-1 in percent below which a point is on no front and answers nothing.  Default: 2 below the model's best."""
 
     @model_validator(mode="after")
     def _distinct(self) -> "ReportOptions":
@@ -232,17 +236,31 @@ class SweepDescription(_Part):
     """A whole sweep file."""
 
     name: str = "sweep"
+    """What the report calls the sweep.  Default: the name of its file."""
     description: str = ""
+    """A sentence for people, on top of the report.  Default: none."""
     models: Annotated[tuple[Annotated[ModelEntry, BeforeValidator(_model_entry)], ...], Field(min_length=1)]
+    """Models and tables of layers that every machine runs; a path alone stands for ``{path: ...}``."""
     machines: Annotated[dict[Name, MachineEntry], Field(min_length=1)]
+    """Families of machines, by a name of their own."""
     axes: dict[Name, Axis] = Field(default_factory=dict)
+    """Parameters of all families: a list of values, or a range.  One named like a machine's key sets that key."""
     derived: dict[Name, str | int | float] = Field(default_factory=dict)
+    """Parameters that follow from others, by formula."""
     constraints: tuple[str, ...] = ()
+    """Formulas that every machine fulfils, of parameters and of what is known of a machine (lanes, area_mm2, ...)."""
     sampling: Sampling = Sampling()
+    """Which points of the space are visited.  Default: all."""
     engine: Literal["fast", "event"] = "fast"
+    """What counts the cycles; both count the same.  Default: fast."""
     batch: Annotated[int, Field(ge=1, le=1 << 16)] = 1
+    """Images that a run works on.  Default: 1."""
+    level: Level = "layers"
+    """How far layers run as one network (``simulator.network.program``), unless an axis of this name says."""
     accuracy: Accuracy | None = None
+    """Images on which each model variant is measured.  Default: nothing is measured."""
     report: ReportOptions = ReportOptions()
+    """What the report asks and shows."""
 
     @model_validator(mode="after")
     def _check(self) -> "SweepDescription":
@@ -253,6 +271,10 @@ class SweepDescription(_Part):
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    def level_of(self, parameters: Mapping[str, Any]) -> str:
+        """How far the layers of a point run as one network: what its axis ``level`` says, or the sweep's own."""
+        return str(parameters.get(LEVEL, self.level))
 
     def derived_of(self, entry: MachineEntry) -> dict[str, str | int | float]:
         """Derived parameters of a family, in the order they are computed."""
@@ -294,9 +316,17 @@ def _family_faults(sweep: SweepDescription, entry: MachineEntry) -> list[str]:
         faults += [f"constraints: {fault}" for fault in _formula_faults(constraint, known | MACHINE_FACTS)]
     texts = [*entry.set.values(), *derived.values(), *constraints]
     used = set(keys).union(*(expressions.names(str(text)) for text in texts if not is_word(str(text), known)))
-    for n in sorted({*axes, *derived} - used):
+    faults += _level_faults(axes.get(LEVEL))
+    for n in sorted({*axes, *derived} - used - {LEVEL}):
         faults.append(f"axes.{n}: sets no key and no formula uses it{nearest(n, {*keys, *known} - {n})}")
     return faults
+
+
+def _level_faults(axis: Axis | None) -> list[str]:
+    """What is wrong with the axis of that name."""
+    if isinstance(axis, Range):
+        return [f"axes.{LEVEL}: a range, expected some of {', '.join(LEVELS)}"]
+    return [f"axes.{LEVEL}: {value!r}{nearest(str(value), LEVELS)}" for value in axis or () if value not in LEVELS]
 
 
 def _report_faults(sweep: SweepDescription) -> list[str]:

@@ -71,12 +71,13 @@ class Outcome:
         return Outcome(**json.loads(text))
 
 
-def simulate_task(variant: Variant, machine: Mapping[str, Any], engine: str, batch: int) -> Task:
+def simulate_task(variant: Variant, machine: Mapping[str, Any], engine: str, batch: int, level: str = "layers") -> Task:
     """Simulate a model variant on a machine (its ``model_dump``, whose name and description do not matter)."""
     identity = {key: value for key, value in machine.items() if key not in {"name", "description"}}
     variant = variant.seen_by(str(machine["kind"]))
-    key = content_key("simulate", code_version(MODULE), variant.identity, identity, engine, batch)
-    options = {"machine": {**identity, "name": "machine"}, "engine": engine, "batch": batch}
+    key = content_key("simulate", code_version(MODULE), variant.identity, identity, engine, batch, level)
+    machine = {**identity, "name": "machine"}
+    options = {"machine": machine, "engine": engine, "batch": batch, "level": level}
     return Task(key, "simulate", variant, code_version(MODULE), options)
 
 
@@ -125,7 +126,8 @@ def to_text(content: Mapping[str, Any]) -> str:
 def _simulate(variant: Variant, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     machine = machine_from(options["machine"])
     m = machine.datapath.m
-    rows, total = run_rows(variant_works(variant, m, options["batch"]), machine, options["engine"])
+    works = variant_works(variant, m, options["batch"])
+    rows, total = run_rows(works, machine, options["engine"], options["level"])
     total = {key: value for key, value in total.items() if key not in {"name", "kind", "mode"}}
     layers: dict[str, Any] = {column: [row[column] for row in rows] for column in LAYER_COLUMNS}
     densities = {} if m is None or variant.is_table else variant_densities(variant, m, options["batch"])

@@ -205,16 +205,12 @@ def make(
     """The machine of one sample: parameters, ``model_dump`` (or None), facts (or the error); None if it is excluded."""
     entry = description.machines[family]
     base = base_machine(entry.base)
-    keys = machine_keys(type(base))
     parameters: dict[str, Value] = {name: expressions.whole(value) for name, value in sample.items()}
     values = {**parameters, "kind": base.kind}
     try:
         for name, formula in description.derived_of(entry).items():
             values[name] = parameters[name] = expressions.evaluate(str(formula), values)
-        settings: dict[str, Value] = {key: value for key, value in parameters.items() if key in keys}
-        for key, value in entry.set.items():
-            word = not isinstance(value, str) or (keys[key] and is_word(value, values))
-            settings[key] = value if word else expressions.evaluate(str(value), values)
+        settings = settings_of(entry, parameters)
     except InputError as error:
         return parameters, None, f"{family}: {error}"
     constraints = description.constraints_of(entry)
@@ -230,6 +226,18 @@ def make(
     except InputError as error:
         return parameters, None, str(error)
     return parameters, machine.model_dump(mode="json"), known
+
+
+def settings_of(entry: MachineEntry, parameters: Mapping[str, Value]) -> dict[str, Value]:
+    """What a point sets of its base machine, by dotted key.  Raises InputError if a formula has no value."""
+    base = base_machine(entry.base)
+    keys = machine_keys(type(base))
+    values = {**parameters, "kind": base.kind}
+    settings: dict[str, Value] = {key: value for key, value in parameters.items() if key in keys}
+    for key, value in entry.set.items():
+        word = not isinstance(value, str) or (keys[key] and is_word(value, values))
+        settings[key] = value if word else expressions.evaluate(str(value), values)
+    return settings
 
 
 def points(description: SweepDescription, root: Path) -> list[Point]:

@@ -28,7 +28,7 @@ Executor = Callable[[Iterable[Task]], Generator[Outcome, None, None]]
 Progress = Callable[[int, int, int], None]  # finished and failed so far, of how many
 
 DRY_RUN_POINTS = 12
-DRY_RUN_SECONDS = 10.0
+DRY_RUN_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -72,16 +72,19 @@ def read_tasks(path: Path) -> PointTasks:
 
 def tasks_of(description: SweepDescription, some: Sequence[Point], root: Path) -> PointTasks:
     """The tasks of some points.  Raises InputError if the images to measure accuracy on are missing."""
-    tasks = [
-        None
-        if point.machine is None
-        else simulate_task(point.variant, point.machine, description.engine, description.batch)
-        for point in some
-    ]
+    tasks = [_simulation(point, description) for point in some]
     accuracy: list[Task | None] = [None] * len(some)
     if description.accuracy is not None:
         accuracy = [_accuracy(point, description.accuracy, root) for point in some]
     return PointTasks(description, some, tasks, accuracy)
+
+
+def _simulation(point: Point, description: SweepDescription) -> Task | None:
+    """The run of a point; None if its machine is none."""
+    if point.machine is None:
+        return None
+    level = description.level_of(point.parameters)
+    return simulate_task(point.variant, point.machine, description.engine, description.batch, level)
 
 
 def _accuracy(point: Point, accuracy: Accuracy, root: Path) -> Task | None:
@@ -140,15 +143,19 @@ def run_sweep(
     scheduler: str | None = None,
     search: int | None = None,
     progress: Progress | None = None,
+    replace: bool = False,
 ) -> Sweep:
     """Compute the points of a sweep that ``folder`` does not hold yet, and return all.
 
     workers: processes on this computer, all its cores by default.  scheduler: address of a Dask cluster instead.
     search: visit at most so many points, guided by the results, instead of all.
-    Raises InputError if the sweep file is not sound, the folder cannot be written, the cluster is not to be had, or not
-    one point can be simulated.
+    replace: the folder may hold another sweep, whose place this one takes; results of the same points are used.
+    Raises InputError if the sweep file is not sound, the folder holds another sweep or cannot be written, the cluster
+    is not to be had, or not one point can be simulated.
     """
     execute = executor(workers, scheduler)
+    if not replace:
+        _check_same(path, folder)
     if search is None:
         sweep_tasks = read_tasks(path)
     else:
@@ -166,6 +173,15 @@ def run_sweep(
         sweep = read_back(sweep_tasks, store)
     write_table(sweep.table, folder / "points.csv")
     return sweep
+
+
+def _check_same(path: Path, folder: Path) -> None:
+    """Raises InputError if a folder holds another sweep than a file's."""
+    held = folder / "sweep.yaml"
+    if held.is_file() and read_description(held) != read_description(path):
+        raise InputError(
+            f"{folder}: holds another sweep than {path}, expected a new folder, or --resume to go on in it"
+        )
 
 
 def read_sweep(folder: Path) -> Sweep:

@@ -5,7 +5,7 @@ of the machine at hand, over the network (as the model was trained) or layer by 
 weights are removed until this share of all convolution and linear weights is zero; nothing is trained again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
 from accelsim.explore.space import Variant
 from accelsim.network import Network
-from accelsim.workload import LayerWork, layer_works, load_table
+from accelsim.workload import LayerWork, layer_works, load_table, made_once
 
 CACHED = 4  # variants kept in memory, each with the counts of its masks
 
@@ -74,18 +74,19 @@ def thresholds(variant: Variant, m: int | None) -> Mapping[str, float]:
 
 
 @lru_cache(maxsize=CACHED)
-def _table_works(variant: Variant, batch: int) -> tuple[LayerWork, ...]:
+def _table_works(variant: Variant, batch: int) -> Sequence[LayerWork]:
     table = load_table(Path(variant.path))
     if table.sha256 != variant.sha256:
         raise changed(variant.path, variant.sha256)
-    return tuple(layer_works(table, batch))
+    return made_once(layer_works(table, batch))
 
 
 @lru_cache(maxsize=CACHED)
-def variant_works(variant: Variant, m: int | None, batch: int) -> tuple[LayerWork, ...]:
+def variant_works(variant: Variant, m: int | None, batch: int) -> Sequence[LayerWork]:
     """Layer works of the variant for machines of tile size m; a machine without tiles has None.
 
-    Built once for each process: they keep the counts of their masks, which all machines share.
+    Built once for each process, unless they are those of a very large table: they keep the counts of their masks, which
+    all machines share.
     """
     if variant.is_table:
         return _table_works(variant, batch)

@@ -21,6 +21,7 @@ from accelsim.hardware.parts import (
     Dram,
     EnergyOverrides,
     KeyGroup,
+    Post,
 )
 from accelsim.hardware.price import Area, Price
 
@@ -38,6 +39,7 @@ MASK_FREE = {
     "energy",
     "area",
     "objective",
+    "post",
     "vector_lanes",
     "transform_rate",
     "inverse_rate",
@@ -68,6 +70,8 @@ class MachineDescription(KeyGroup, ABC):
     """How activations are stored in DRAM.  Default: dense."""
     vector_lanes: Count = 16
     """Simple lanes for pooling, additions and other layers without weights.  Default: 16."""
+    post: Post = Post()
+    """What rides on the output path.  Default: bias and activation function alone."""
     buffers: Buffers
     """Global buffers."""
     dram: Dram

@@ -23,7 +23,7 @@ pJ/bit are known: they are split over opening and moving, standby and refresh am
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
 
@@ -158,10 +158,15 @@ class Transfer:
         # Pieces begin at their request's address and any number of these steps behind it.
         steps = np.gcd(np.where(self.planes > 1, self.plane_bytes, 0), np.where(self.lines > 1, self.line_bytes, 0))
         steps = np.gcd(steps, burst_bytes)
-        reach = (
-            (self.address % steps + self.piece_bytes - 1) // steps * steps
-        )  # behind the burst's first byte, on average
-        return np.where(self.n_bytes > 0, self.pieces - (-self.pieces * reach // burst_bytes), 0)
+        behind_first = (self.address % steps + self.piece_bytes - 1) // steps * steps  # on average
+        return np.where(self.n_bytes > 0, self.pieces - (-self.pieces * behind_first // burst_bytes), 0)
+
+    def part(self, share: float) -> "Transfer":
+        """This share of each request, at least a byte and a plane of it; of a share of 0 nothing is left."""
+        if share == 1:
+            return self
+        n_bytes, planes = (np.ceil(share * values).astype(np.int64) for values in (self.n_bytes, self.planes))
+        return replace(self, n_bytes=n_bytes, planes=planes)
 
 
 def behind(sizes: Ints) -> Ints:
@@ -209,7 +214,8 @@ def request_ns(dram: DramType, channels: int, requests: Requests) -> Floats:
 def opened_rows(dram: DramType, channels: int, tensors: Sequence[Transfer], order: Ints) -> Ints:
     """Rows that each request newly opens: (tensors, requests of each) int64.
 
-    order: in which the requests are served, as an index into those of all tensors laid end to end.
+    order: in which the requests are served, as an index into those of all tensors laid end to end; those that it leaves
+    out are none.
     """
     spans = _Spans.of(dram, tensors, order)
     at_once = np.cumsum(spans.count * (spans.n_bytes // spans.stripe_bytes + 2) * dram.interleaved_groups)
@@ -231,9 +237,9 @@ def opened_rows(dram: DramType, channels: int, tensors: Sequence[Transfer], orde
         opened += np.bincount(touched.request, opens[held:], len(order)).astype(np.int64)
         last = np.append(~same_bank, True)[: len(banks)]
         banks, rows = banks[last], rows[last]
-    found = np.zeros(len(order), np.int64)
-    found[order] = opened
-    return found.reshape(len(tensors), -1)
+    found = np.zeros((len(tensors), len(tensors[0].n_bytes)), np.int64)
+    found.reshape(-1)[order] = opened
+    return found
 
 
 def _chunks(running_total: Ints) -> Iterator[slice]:
@@ -280,7 +286,7 @@ class _Spans:
         piece = asked.piece_bytes
         joined = asked.line_bytes - piece < stripe_bytes
         lines = np.where(joined, 1, asked.lines)
-        requests = len(order) // len(tensors)
+        requests = len(tensors[0].n_bytes)
         return _Spans(
             tensor=order // requests,
             tensors=len(tensors),

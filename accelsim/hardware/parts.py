@@ -6,7 +6,7 @@ under each key what the key means, in which unit, and what stands for it where i
 
 from dataclasses import replace
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -25,6 +25,9 @@ Nanoseconds = Annotated[float, Field(ge=0, le=1e6)]  # up to a millisecond
 Picojoules = Annotated[float, Field(ge=0, le=1e6)]  # up to a microjoule
 Milliwatts = Annotated[float, Field(ge=0, le=1e6)]  # up to a kilowatt
 SquareMillimetres = Annotated[float, Field(ge=0, le=1e6)]
+
+
+Activations = Literal["separate", "swap", "shared"]  # what becomes of feature maps on chip
 
 
 class KeyGroup(Section):
@@ -74,6 +77,15 @@ class Buffers(KeyGroup):
     """Outputs and partial sums, 1024 bytes."""
     port_bits: Count = 128
     """Width of a port, which decides what a bit of an access costs.  Default: 128."""
+    activations: Activations = "separate"
+    """What becomes of a feature map on chip (``simulator.network``): ``separate``, nothing stays from layer to layer;
+    ``swap``, the output buffer of a layer may be the input buffer of the next; ``shared``, both are one memory of
+    input_kb + output_kb, divided for each layer as it suits.  Default: separate."""
+
+    @property
+    def keeps(self) -> Activations:
+        """What becomes of feature maps on chip."""
+        return self.activations
 
     @property
     def sizes_kb(self) -> dict[str, float]:
@@ -87,6 +99,15 @@ class Buffers(KeyGroup):
     def half_bytes(self, name: str) -> float:
         """Bytes of one half of a double buffer: what one tile may fill."""
         return self.capacity_bytes(name) / 2
+
+
+class Post(KeyGroup):
+    """What the vector lanes can do on the way out of the layer that computes, instead of in a pass of its own."""
+
+    add: bool = False
+    """Whether a residual addition can ride on the outputs.  Default: no."""
+    pool: bool = False
+    """Whether a pooling can, its lines held in the output buffer.  Default: no."""
 
 
 class Dram(KeyGroup):

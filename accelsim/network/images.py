@@ -6,8 +6,7 @@ possibly ``reference``) and the pictures it names, all of one size, in a format 
 column of another name is refused.
 """
 
-import csv
-import io
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.csv_rows import csv_rows
 from accelsim.errors import InputError
 from accelsim.files import IMAGES, LABELS, atomic_write, read_text
 from accelsim.network.npz import read_npz
@@ -108,12 +108,8 @@ def _read_folder(folder: Path, size: tuple[int, int] | None) -> LabelledImages:
 
 def _table(table: Path) -> list[dict[str, str]]:
     """The rows of labels.csv, at least one."""
-    text = read_text(table, LABELS)
-    try:
-        reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
-        rows, found = list(reader), list(reader.fieldnames or [])
-    except csv.Error as error:
-        raise InputError(f"{table}: not a CSV file ({error})") from None
+    numbered = csv_rows(table, read_text(table, LABELS))
+    found = numbered[0][1] if numbered else []
     for column in ("file", "label"):
         if column not in found:
             raise InputError(f"{table}: no column {column!r} (found {', '.join(found)[:100] or 'none'})")
@@ -121,8 +117,11 @@ def _table(table: Path) -> list[dict[str, str]]:
         raise InputError(f"{table}: column {unknown[0][:60]!r} is not known, expected {', '.join(COLUMNS)}")
     if len(set(found)) < len(found):
         raise InputError(f"{table}: two columns have one name (found {', '.join(found)}), expected each once")
-    if long := next((number for number, row in enumerate(rows, start=2) if None in row), None):
-        raise InputError(f"{table}: row {long}: more cells than the {len(found)} of the header")
+    rows = []
+    for number, cells in numbered[1:]:
+        if len(cells) > len(found):
+            raise InputError(f"{table}: row {number}: more cells than the {len(found)} of the header")
+        rows.append(dict(itertools.zip_longest(found, cells, fillvalue="")))
     if not rows:
         raise InputError(f"{table}: no rows, expected one an image")
     return rows

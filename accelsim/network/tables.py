@@ -7,7 +7,8 @@ behind them by name: a second stride (down, then across), a sparsity ``N:M`` (N 
 images carry their padding already, so padding is 0.  As in SCALE-Sim a row with ``DP`` in its name is depthwise: it
 becomes a layer of one channel for each of its channels.  Layers of one name are told apart as ``NAME (2)``.
 
-A column that is none of these is refused.  Layers need not be connected to one another: a table is a list.
+A column that is none of these is refused.  Layers need not be connected to one another: a table is a list, unless its
+column ``inputs`` says which earlier layers each one reads.
 """
 
 import csv
@@ -19,9 +20,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, get_args
 
+from accelsim.csv_rows import csv_rows
 from accelsim.errors import InputError
 from accelsim.files import LAYER_TABLE, read_text
 from accelsim.names import cell, from_cell
+from accelsim.network.graph import INPUT
 
 Kind = Literal["conv", "linear", "pool", "add", "other"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -29,9 +32,11 @@ COLUMNS = (
     *("name", "kind", "in_channels", "out_channels", "height", "width", "kernel_h", "kernel_w"),
     *("stride", "padding", "groups", "weight_density", "activation_density"),
 )
-MORE_COLUMNS = ("stride_w", "batch")  # the stride across, where it is another than down; images that go in together
+# The stride across, where it is another than down; images that go in together; earlier layers, or ``input``, that are
+# read, with semicolons between them.
+MORE_COLUMNS = ("stride_w", "batch", "inputs")
 DEFAULTS = {"stride": "1", "padding": "0", "groups": "1", "weight_density": "1", "activation_density": "1"}
-DEFAULTS |= {"stride_w": "", "batch": "1"}
+DEFAULTS |= {"stride_w": "", "batch": "1", "inputs": ""}
 MAX_LAYERS, MAX_SIZE, SHOWN_FAULTS = 10_000, 1 << 20, 5
 MAX_ELEMENTS = 1 << 36  # of an input or an output, a batch together: 64 GB of 8-bit values
 MAX_DIGITS = 9  # of either number of a sparsity N:M
@@ -47,7 +52,8 @@ class TableLayer:
 
     kind: conv, linear, pool, add or other.  height H, width W of the input without padding; a linear layer has
     H = W = 1.  kernel (R, S); padding is the same in both directions, and stride, too, unless stride_w is another
-    across.  batch: images in one go, times those of the run.
+    across.  batch: images in one go, times those of the run.  inputs: names of the layers, or ``input``, whose outputs
+    it reads, one behind the other or added up; None where the table does not say.
     """
 
     name: str
@@ -64,6 +70,7 @@ class TableLayer:
     activation_density: float = 1.0
     stride_w: int | None = None
     batch: int = 1
+    inputs: tuple[str, ...] | None = None
 
     @property
     def strides(self) -> tuple[int, int]:
@@ -103,6 +110,9 @@ def read_table(path: Path) -> tuple[TableLayer, ...]:
             _check(layer, row)
         if layer.name in names and not scale_sim:
             row.fault("name", f"{layer.name[:60]!r} is used twice")
+        for source in layer.inputs or ():
+            if source not in names and source != INPUT:
+                row.fault("inputs", f"{source[:60]!r} is no layer above, expected one, or {INPUT!r}")
         faults += row.faults
         if scale_sim and "DP" in layer.name and layer.in_channels > MAX_LAYERS - len(layers):
             raise InputError(f"{path}: row {number}: over {MAX_LAYERS} layers, depthwise ones a channel each")
@@ -139,9 +149,10 @@ def table_text(layers: Sequence[TableLayer]) -> str:
     rows = csv.writer(text, lineterminator="\n")
     more = [
         column
-        for column, usual in zip(MORE_COLUMNS, (None, 1), strict=True)
+        for column, usual in zip(MORE_COLUMNS, (None, 1, None), strict=True)
         if any(getattr(layer, column) != usual for layer in layers)
     ]
+    values = {"inputs": lambda layer: cell(";".join(layer.inputs or ()))}
     rows.writerow([*COLUMNS, *more])
     for layer in layers:
         rows.writerow(
@@ -156,21 +167,15 @@ def table_text(layers: Sequence[TableLayer]) -> str:
             ]
             + [layer.stride, layer.padding, layer.groups]
             + [f"{density:g}" for density in (layer.weight_density, layer.activation_density)]
-            + [getattr(layer, column) for column in more]
+            + [values[column](layer) if column in values else getattr(layer, column) for column in more]
         )
     return text.getvalue()
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
     """Row numbers and stripped cells of all rows that are not blank, trailing commas dropped."""
-    text = read_text(path, LAYER_TABLE)
-    try:
-        rows = [
-            (number, [text.strip() for text in row])
-            for number, row in enumerate(csv.reader(io.StringIO(text, newline="")), start=1)
-        ]
-    except csv.Error as error:
-        raise InputError(f"{path}: not a CSV file ({error})") from None
+    content = read_text(path, LAYER_TABLE)
+    rows = [(number, [text.strip() for text in row]) for number, row in csv_rows(path, content)]
     for _, cells in rows:
         while cells and not cells[-1]:
             cells.pop()
@@ -285,7 +290,14 @@ def _network(row: _Row) -> TableLayer:
         activation_density=row.share("activation_density"),
         stride_w=row.integer("stride_w") if row.cells.get("stride_w") else None,
         batch=row.integer("batch"),
+        inputs=_inputs(row),
     )
+
+
+def _inputs(row: _Row) -> tuple[str, ...] | None:
+    """The layers that a row reads; None without that column."""
+    names = from_cell(row.cells.get("inputs", ""))
+    return tuple(name.strip() for name in names.split(";")) if names else None
 
 
 def _topology(row: _Row) -> TableLayer:
@@ -357,3 +369,18 @@ def _check(layer: TableLayer, row: _Row) -> None:
         row.fault(
             "out_channels", f"{layer.out_channels}, expected the {layer.in_channels} input channels for {layer.kind}"
         )
+    for column, meaningless in _without_meaning(layer).items():
+        if row.cells.get(column) and meaningless:
+            row.fault(column, f"{row.cells[column][:40]!r} means nothing for {layer.kind}, expected an empty cell")
+
+
+def _without_meaning(layer: TableLayer) -> dict[str, bool]:
+    """Columns that a layer of its kind does not have, and whether its cell says more than their default."""
+    if layer.kind in ("conv", "linear"):
+        return {}
+    columns = {"weight_density": layer.weight_density != 1, "groups": layer.groups != 1}
+    if layer.kind == "add":
+        columns |= {"kernel_h": layer.kernel[0] != 1, "kernel_w": layer.kernel[1] != 1}
+        columns |= {"stride": layer.stride != 1, "padding": layer.padding != 0}
+        columns |= {"stride_w": layer.strides[1] != 1}
+    return columns

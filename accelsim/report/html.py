@@ -1,27 +1,33 @@
-"""The report as one HTML page: tables and plots inline, nothing fetched from anywhere."""
+"""The report as one HTML page: verdict, tables and charts, nothing fetched from anywhere.
 
-from collections.abc import Mapping, Sequence
+The tables are there as they stand; a small script of our own (``page/page.js``) draws the charts from the page's data
+and lets tables sort, filter and give CSV.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape as html_escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 
 from accelsim.hardware.price import ENERGY_PARTS
 from accelsim.names import visible
+from accelsim.report.chart_data import page_data
 from accelsim.report.figures import FIGURES
-from accelsim.report.tables import Comparison
+from accelsim.report.glossary import GLOSSARY
+from accelsim.report.palette import COLOURS
+from accelsim.report.plain import to_json
+from accelsim.report.tables import MACHINES, PLACES, TOTALS, Comparison
+from accelsim.report.verdict import verdict
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-p.facts { color: #555; margin-top: .2rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }
-th, td { padding: .2rem .7rem; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-thead th { border-bottom: 1.5px solid #444; } tbody tr:nth-child(even) { background: #f5f6f7; }
-td.best { font-weight: 600; }
-svg { max-width: 100%; height: auto; }
-"""
+Figures = Sequence[tuple[str, str]]  # columns, and what a reader is told they are
+
+_FOLDER = Path(__file__).parent / "page"
+STYLE = (_FOLDER / "page.css").read_text(encoding="utf-8")
+SCRIPT = (_FOLDER / "page.js").read_text(encoding="utf-8")
 
 ROWS = (
     ("cycles", "cycles"),
@@ -49,7 +55,17 @@ PLOTS = (
     ("energy", "Energy by part"),
     ("dram", "DRAM traffic by tensor"),
     ("roofline", "Roofline"),
-)
+)  # pictures that lie beside the page, and what each shows
+LAYER_FIGURES = (
+    ("cycles", "cycles (pale: stalled)"),
+    ("energy_pj", "energy, pJ"),
+    ("dram_bytes", "DRAM traffic, bytes"),
+    ("effectual_macs", "effectual MACs"),
+)  # that the bars of each layer can show
+ENERGY = tuple((f"energy_{part}_pj", part) for part in ENERGY_PARTS)
+TENSORS = (("dram_weight_bytes", "weights"), ("dram_input_bytes", "inputs"), ("dram_output_bytes", "outputs"))
+INTENSITIES = (("dense_intensity", "dense MACs per DRAM byte"), ("effectual_intensity", "effectual MACs per DRAM byte"))
+RATES = (("dense_rate", "dense MACs per cycle"), ("effectual_rate", "effectual MACs per cycle"))
 
 
 def escape(text: str) -> str:
@@ -57,25 +73,152 @@ def escape(text: str) -> str:
     return html_escape(visible(text))
 
 
-def page(comparison: Comparison, svgs: Mapping[str, bytes]) -> str:
-    """The page.  svgs: each plot of ``PLOTS`` by its name."""
+def page(comparison: Comparison) -> str:
+    """The page of a comparison."""
     first = comparison.totals.iloc[0]
-    title = f"{first['model']} on {len(comparison.machines)} machines"
-    parts = [f"<h1>{escape(title)}</h1>", f'<p class="facts">{escape(_facts(first))}</p>']
-    parts += ["<h2>Whole network</h2>", _totals(comparison.totals)]
-    for name, heading in PLOTS:
-        parts += [f"<h2>{heading}</h2>", inline(svgs[name])]
-    parts += ["<h2>Cycles layer by layer</h2>", _layers(comparison)]
-    return document(title, parts)
+    title = f"{first['model']} on {_machines(len(comparison.machines))}"
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        f'<p class="facts">{escape(_facts(first))}</p>',
+        _sentences(verdict(comparison)),
+        "<h2>Whole network</h2>",
+        _totals(comparison.totals),
+        "<h2>Layer by layer</h2>",
+        _layer_chart(comparison),
+        '<p class="note">A layer\'s name opens all that is known of it.  Bold: fewest cycles.</p>',
+        _layers(comparison),
+        "<h2>Energy by part</h2>",
+        _stack("energy by part", ENERGY, "pJ"),
+        "<h2>DRAM traffic by tensor</h2>",
+        _stack("DRAM traffic by tensor", TENSORS, "bytes"),
+        "<h2>Roofline</h2>",
+        '<p class="note">Small: layers; large: the whole network.  Where dense MACs are shown, skipped zeros and '
+        "Winograd count as speed, so points may lie above the roof of lanes.  Wheel: zoom; double click: back.</p>",
+        cloud_figure("roofline", "roofline", INTENSITIES, RATES),
+        *_places(comparison),
+        *_settings(comparison),
+        "<h2>Files</h2>",
+        _files(comparison),
+        "<h2>What the words mean</h2>",
+        _glossary(),
+    ]
+    return document(title, parts, page_data(comparison))
 
 
-def document(title: str, parts: Sequence[str]) -> str:
-    """A whole page of parts that are HTML already."""
+def document(title: str, parts: Sequence[str], data: Mapping[str, Any]) -> str:
+    """A whole page of parts that are HTML already.  data: what the page's script draws (``page/page.js``)."""
     body = "\n".join(parts)
+    theme = '<button type="button" class="theme" aria-label="light or dark">\N{BLACK CIRCLE}\N{WHITE CIRCLE}</button>'
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{STYLE}</style>\n</head>\n'
-        f"<body>\n{body}\n</body>\n</html>\n"
+        f"<body>\n<main>\n{theme}\n{body}\n</main>\n"
+        f'<script type="application/json" id="data">{_script_json(data)}</script>\n<script>{SCRIPT}</script>\n'
+        "</body>\n</html>\n"
+    )
+
+
+def _script_json(data: Mapping[str, Any]) -> str:
+    """JSON that cannot end the element that it stands in."""
+    return to_json(data).replace("<", "\\u003c")
+
+
+def cloud_figure(cloud: str, title: str, across: Figures, up: Figures, *, tells_command: bool = False) -> str:
+    """A chart of points with a choice of the figure on each axis.
+
+    cloud: the points' name in the page's data.  tells_command: a click on a point shows its command below.
+    """
+    told = '<code class="command" aria-live="polite"></code>' if tells_command else ""
+    choices = "".join(
+        f'<label>{word} <select aria-label="{word} axis">{_options(figures)}</select></label>'
+        for word, figures in (("across", across), ("up", up))
+    )
+    return (
+        f'<figure data-chart="scatter" data-cloud="{escape(cloud)}"><div class="tools">{choices}</div>{_legend()}'
+        f'<svg role="img" aria-label="{escape(title)}"></svg>{told}</figure>'
+    )
+
+
+def _legend() -> str:
+    """Where the script writes what the colours mean."""
+    return '<div class="legend" data-legend="groups"></div>'
+
+
+def _options(figures: Figures) -> str:
+    return "".join(f'<option value="{escape(column)}">{escape(words)}</option>' for column, words in figures)
+
+
+def _sentences(sentences: Sequence[str]) -> str:
+    return f'<div class="verdict">{"".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)}</div>'
+
+
+def _machines(count: int) -> str:
+    return "one machine" if count == 1 else f"{count} machines"
+
+
+def _layer_chart(comparison: Comparison) -> str:
+    """Bars of each layer, filtered by name and kind."""
+    return (
+        '<figure data-chart="layers"><div class="tools">'
+        f'<label>show <select aria-label="figure of each layer">{_options(LAYER_FIGURES)}</select></label>'
+        '<input type="search" id="layer-filter" placeholder="filter layers" aria-label="filter layers of the chart">'
+        f'</div>{_legend()}<svg role="img" aria-label="bars of each layer; the table below has the figures"></svg>'
+        "</figure>"
+    )
+
+
+def _stack(title: str, parts: Figures, unit: str) -> str:
+    """Stacked bars, one a machine."""
+    names = "".join(
+        f'<span style="--of:{COLOURS[i % len(COLOURS)]}">{escape(name)}</span>' for i, (_, name) in enumerate(parts)
+    )
+    return (
+        f'<figure data-chart="stack" data-unit="{unit}" data-parts="{escape(json.dumps(parts))}">'
+        f'<div class="legend">{names}</div><svg role="img" aria-label="{escape(title)}"></svg></figure>'
+    )
+
+
+def _settings(comparison: Comparison) -> list[str]:
+    """Every key of the machines' descriptions side by side, those that differ in bold; nothing where there is none."""
+    if not comparison.settings:
+        return []
+    flat = [dict(_dotted(settings)) for settings in comparison.settings.values()]
+    keys = dict.fromkeys(key for one in flat for key in one)
+    rows = []
+    for key in keys:
+        values = [_value(one.get(key)) for one in flat]
+        style = ' class="differs"' if len(set(values)) > 1 else ""
+        rows.append(f"<td>{escape(key)}</td>" + "".join(f"<td{style}>{escape(value)}</td>" for value in values))
+    table = table_of(["key", *comparison.settings], rows, name="machines")
+    return ["<h2>The machines</h2>", f"<details><summary>every key, defaults included</summary>{table}</details>"]
+
+
+def _dotted(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each value of nested keys as ``pe_array.rows``."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _value(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _files(comparison: Comparison) -> str:
+    """Links to the tables and pictures beside the page."""
+    tables = [TOTALS, *([MACHINES] if comparison.settings else []), *comparison.totals["layers_csv"]]
+    drawn = [name for name, _ in PLOTS] + (["memory"] if comparison.placed else [])
+    pictures = [f"{name}.{kind}" for name in drawn for kind in ("png", "svg", "pdf")]
+    links = ", ".join(f'<a href="{escape(quote(str(name)))}">{escape(str(name))}</a>' for name in (*tables, *pictures))
+    return f"<p>{links}</p>"
+
+
+def _glossary() -> str:
+    entries = "".join(f"<dt>{escape(column)}</dt><dd>{escape(text)}</dd>" for column, text in GLOSSARY.items())
+    return (
+        f'<details><summary>columns of the tables and CSV files</summary><dl class="glossary">{entries}</dl></details>'
     )
 
 
@@ -86,6 +229,7 @@ def _facts(row: pd.Series) -> str:
         f"{int(row['file_bytes']):,} bytes on disk ({ratio:.1f}x smaller than float32)",
         f"engine {row['engine']}",
         f"batch {int(row['batch'])}",
+        *([f"level {row['level']}"] if "level" in row else []),
         *([row["settings"]] if row["settings"] else []),
         f"SHA-256 {str(row['sha256'])[:12]}",
     ]
@@ -108,35 +252,68 @@ def _totals(totals: pd.DataFrame) -> str:
             if i:
                 cells.append(f"{figure.value(run) / first:.3f}" if 0 < first < float("inf") else "")
         rows.append("".join(f"<td>{escape(cell)}</td>" for cell in cells))
-    return table_of(head, rows)
+    return table_of(head, rows, name="totals")
 
 
 def _layers(comparison: Comparison) -> str:
-    """Cycles of each layer on each machine, the fewest in bold, with the mode in which the machine ran it."""
+    """Cycles, bound and energy of each layer on each machine, the fewest cycles in bold; the difference of two."""
     machines = comparison.machines
-    head = ["layer", "kind"] + [text for machine in machines for text in (machine, "mode")]
-    first = comparison.layers[machines[0]]
+    two = len(machines) == 2
+    head = ["layer", "kind"]
+    for machine in machines:
+        head += [f"{machine}: cycles", "mode", "bound by", "energy, nJ"]
+    head += [f"cycles, {machines[1]} / {machines[0]}"] if two else []
     cycles = pd.DataFrame({machine: comparison.layers[machine]["cycles"].to_numpy() for machine in machines})
     fewest = cycles.min(axis=1)
     rows = []
-    for i in range(len(first)):
-        cells = [f"<td>{escape(str(first[column].iloc[i]))}</td>" for column in ("name", "kind")]
-        for machine in machines:
-            best = ' class="best"' if cycles[machine][i] == fewest[i] else ""
-            mode = escape(str(comparison.layers[machine]["mode"].iloc[i]))
-            cells.append(f"<td{best}>{int(cycles[machine][i]):,}</td><td>{mode}</td>")
+    for i, parts in enumerate(zip(*(comparison.layers[m].to_dict(orient="records") for m in machines), strict=True)):
+        cells = [f'<td class="text">{escape(str(parts[0][column]))}</td>' for column in ("name", "kind")]
+        for row in parts:
+            best = ' class="best"' if row["cycles"] == fewest[i] else ""
+            cells.append(f"<td{best}>{int(row['cycles']):,}</td>")
+            cells += [f'<td class="text">{escape(str(row[column]))}</td>' for column in ("mode", "bound")]
+            cells.append(f"<td>{row['energy_pj'] / 1e3:,.1f}</td>")
+        if two:
+            ratio = parts[1]["cycles"] / parts[0]["cycles"] if parts[0]["cycles"] else float("nan")
+            cells.append(f"<td>{ratio:.3f}</td>")
         rows.append("".join(cells))
-    return table_of(head, rows)
+    return table_of(head, rows, name="layers", layers=True)
 
 
-def table_of(head: Sequence[str], rows: Sequence[str]) -> str:
-    """A table.  head: texts; rows: the cells of each row as HTML."""
-    header = "".join(f"<th>{escape(text)}</th>" for text in head)
-    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
-    return f'<div class="wide"><table>\n<thead><tr>{header}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>'
+def _places(comparison: Comparison) -> list[str]:
+    """Where input, output and weights of each layer lie on each machine, where the layers ran as a network."""
+    if not comparison.placed:
+        return []
+    machines = comparison.machines
+    head = ["layer"] + [f"{machine}: {what}" for machine in machines for what in ("input", "output", "weights")]
+    rows = []
+    for i, name in enumerate(comparison.layers[machines[0]]["name"]):
+        texts = [str(name)]
+        for machine in machines:
+            texts += [str(comparison.layers[machine][column].iloc[i]) for column in PLACES]
+        rows.append("".join(f'<td class="text">{escape(text)}</td>' for text in texts))
+    words = "chip: the whole map; both: some of each; path: it rides on the layer in front of it"
+    return ["<h2>Where maps lie</h2>", f'<p class="note">{words}.</p>', table_of(head, rows, name="places")]
+
+
+def table_of(head: Sequence[str], rows: Sequence[str], *, name: str = "table", layers: bool = False) -> str:
+    """A table that sorts, filters and gives CSV.
+
+    head: texts.  rows: the cells of each row as HTML.  name: of its CSV file.  layers: each row is a layer of the
+    page's data, which its first cell opens.
+    """
+    header = "".join(f'<th scope="col">{escape(text)}</th>' for text in head)
+    marks = (f' data-layer="{i}"' if layers else "" for i in range(len(rows)))
+    body = "\n".join(f"<tr{mark}>{row}</tr>" for mark, row in zip(marks, rows, strict=True))
+    kind = "sortable layers" if layers else "sortable"
+    return (
+        f'<div class="wide" tabindex="0"><table class="{kind}" data-name="{escape(name)}">\n'
+        f"<thead><tr>{header}</tr></thead>\n"
+        f"<tbody>\n{body}\n</tbody></table></div>"
+    )
 
 
 def inline(svg: bytes) -> str:
     """The <svg> element without the XML declaration and document type."""
     text = svg.decode()
-    return text[text.index("<svg") :]
+    return f'<figure class="drawn">{text[text.index("<svg") :]}</figure>'

@@ -22,9 +22,10 @@ from matplotlib.ticker import EngFormatter
 from accelsim.arrays import Floats
 from accelsim.hardware.price import ENERGY_PARTS
 from accelsim.names import in_plot
+from accelsim.report.palette import COLOURS
 from accelsim.report.tables import Comparison
+from accelsim.simulator.network.program import OCCUPANCY
 
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#7F7F7F", "#000000")
 MARKERS = "osD^vP*X"
 LINES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 ROOF_COLOUR = "#444444"
@@ -43,26 +44,34 @@ STYLE: Any = {
     "legend.frameon": False,
     "figure.dpi": 100.0,
 }
+METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": "accelsim"},
+    "svg": {"Date": None, "Creator": "accelsim"},
+    "pdf": {"CreationDate": None, "Creator": "accelsim"},
+}
 PART_NAMES = {"mac": "MAC", "transform": "transforms", "register": "registers", "sram": "SRAM", "dram": "DRAM"}
 DPI = 150
+KINDS = ("png", "svg", "pdf")  # for a page, for a screen, for a paper
 BAR_INCHES, THIN_BAR_INCHES = 0.13, 0.09  # height of one bar of a group; where the group has many
 MAX_INCHES = 200.0
 
 
 def plots(comparison: Comparison) -> dict[str, bytes]:
-    """Each plot as PNG and SVG, by file name."""
+    """Each plot as PNG, SVG and PDF, by file name."""
     draw = {
         "cycles": _cycles,
         "energy": _energy,
         "dram": _dram,
         "roofline": _roofline,
     }
+    if comparison.placed:
+        draw["memory"] = _memory
     files = {}
     comparison = _drawable(comparison)
     with style():
         for name, function in draw.items():
             figure = function(comparison)
-            for kind in ("png", "svg"):
+            for kind in KINDS:
                 files[f"{name}.{kind}"] = render(figure, kind)
     return files
 
@@ -86,7 +95,7 @@ def style() -> Iterator[None]:
 
 def render(figure: Figure, kind: str, dpi: int = DPI) -> bytes:
     """The figure's bytes, the same every time.  dpi: also of clouds of points that are pixels in an SVG file."""
-    metadata: dict[str, Any] = {"Date": None, "Creator": "accelsim"} if kind == "svg" else {"Software": "accelsim"}
+    metadata = METADATA[kind]
     stream = io.BytesIO()
     figure.savefig(stream, format=kind, dpi=dpi, metadata=metadata)
     return stream.getvalue()
@@ -162,6 +171,34 @@ def _stacked(comparison: Comparison, parts: dict[str, Floats], label: str, title
     axes.grid(axis="x")
     axes.set_title(title)
     figure.legend(loc="outside lower center", ncols=len(parts))
+    return figure
+
+
+def _memory(comparison: Comparison) -> Figure:
+    """What lies in the memories of feature maps over time, stacked, one panel a machine; the peak is marked."""
+    machines = comparison.machines
+    figure = Figure(figsize=(9, min(MAX_INCHES, 0.8 + 2.2 * len(machines))), layout="constrained")
+    panels = figure.subplots(len(machines), 1, squeeze=False)[:, 0]
+    figure.suptitle(f"On-chip memory over time: {_model(comparison)}", fontweight="bold")
+    for axes, machine in zip(panels, machines, strict=True):
+        table = comparison.layers[machine]
+        table = table[table["cycles"] > 0]
+        edges = np.append(0, table["cycles"].cumsum())
+        heights = [np.append(table[column], table[column].iloc[-1:]) / 1024 for column in OCCUPANCY]
+        axes.stackplot(edges, heights, step="post", colors=COLOURS[: len(OCCUPANCY)], labels=list(OCCUPANCY.values()))
+        all_of_it = np.sum(heights, axis=0)
+        at = int(all_of_it.argmax())
+        axes.plot(edges[at], all_of_it[at], "k.")
+        axes.annotate(f"{all_of_it[at]:,.1f} KiB", (edges[at], all_of_it[at]), (4, 3), textcoords="offset points")
+        axes.set_title(machine)
+        axes.set_ylabel("KiB")
+        axes.set_xlim(0, edges[-1])
+        axes.margins(y=0.15)
+        axes.xaxis.set_major_formatter(EngFormatter())
+        axes.grid(axis="y")
+    panels[-1].set_xlabel("cycles")
+    handles = [Patch(color=_colour(i), label=name) for i, name in enumerate(OCCUPANCY.values())]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 

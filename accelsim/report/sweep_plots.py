@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
@@ -19,9 +20,13 @@ from accelsim.explore.breakeven import break_even
 from accelsim.explore.pareto import front
 from accelsim.explore.sweep import Sweep
 from accelsim.names import in_plot
-from accelsim.report.plots import COLOURS, MARKERS, ROOF_COLOUR, render, style
+from accelsim.report.palette import COLOURS
+from accelsim.report.plots import MARKERS, ROOF_COLOUR, render, style
 
-MAX_LINES = 250  # of parallel coordinates
+MAX_LINES = 100  # of parallel coordinates
+MAX_MODELS = 6  # with a row of Pareto panels each
+ALIKE = ("model", "lanes", "clock_mhz", "bandwidth_gbs", "spatial_sparsity")  # of machines that are compared
+LINEAR = {"top1", "utilization", "spatial_density", "winograd_density"}  # shares, which no logarithmic axis suits
 CLOUD_DPI = 90  # of points drawn as pixels in SVG files
 # Text as text: half the page would be outlines of letters, the same in every plot.
 TEXT: dict[Any, Any] = {"svg.fonttype": "none", "font.family": ["sans-serif"], "font.sans-serif": ["DejaVu Sans"]}
@@ -91,38 +96,59 @@ def _numbers(axes: Axes) -> None:
 
 
 def _pareto(sweep: Sweep) -> Figure | None:
-    """The first objective against each of the others; each panel with the fronts of the two objectives in it."""
-    names = [objective.removeprefix("-") for objective in sweep.description.report.objectives]
-    signs = [-1 if objective.startswith("-") else 1 for objective in sweep.description.report.objectives]
-    if len(names) < 2:
+    """The first objective against each of the others, a row a model; each panel with the fronts of its two."""
+    objectives = sweep.description.report.objectives
+    if len(objectives) < 2:
         return None
-    done = _done(sweep)
-    others = list(zip(names[1:], signs[1:], strict=True))
-    figure = Figure(figsize=(5.2 * len(others) + 0.4, 4.6), layout="constrained")
-    panels = figure.subplots(1, len(others), squeeze=False)[0]
-    for axes, (other, sign) in zip(panels, others, strict=True):
-        for i, family in enumerate(families(sweep)):
-            rows = done[done["family"] == family]
-            x, y = rows[names[0]].to_numpy(float), rows[other].to_numpy(float)
-            colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-            axes.scatter(x, y, 9, color=colour, marker=marker, alpha=0.25, linewidths=0, rasterized=True)
-            best = front(np.stack([signs[0] * x, sign * y], axis=1))
-            order = np.argsort(x[best], kind="stable")
-            axes.plot(x[best][order], y[best][order], color=colour, marker=marker, markersize=4, linewidth=1.2)
-        knee = sweep.answers.knees.get("all")
-        if knee is not None:
-            star = sweep.table.iloc[knee]
-            axes.scatter(star[names[0]], star[other], 160, color="none", edgecolors="black", marker="o", zorder=4)
-        for scale, column in ((axes.set_xscale, names[0]), (axes.set_yscale, other)):
-            if (done[column] > 0).all() and done[column].max() > 4 * done[column].min():
-                scale("log")
-        axes.set_xlabel(label(names[0]))
-        axes.set_ylabel(label(other))
-        _numbers(axes)
-    figure.suptitle("All points, and the front of each family in each pair of objectives", fontweight="bold")
+    models = sweep.answers.models[:MAX_MODELS]
+    others = objectives[1:]
+    size = (5.2 * len(others) + 0.4, 3.8 * len(models) + 0.8)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(len(models), len(others), squeeze=False)
+    for row, model in zip(panels, models, strict=True):
+        for axes, other in zip(row, others, strict=True):
+            _pareto_panel(axes, sweep, model, (objectives[0], other))
+            if len(models) > 1:
+                axes.set_title(in_plot(model))
+    left_out = (
+        f" ({len(models)} of {len(sweep.answers.models)} models)" if len(sweep.answers.models) > MAX_MODELS else ""
+    )
+    figure.suptitle(f"All points, and the front of each family in each pair of objectives{left_out}", fontweight="bold")
     knee_handle = Line2D([], [], color="none", marker="o", markeredgecolor="black", markersize=11, label="knee of all")
     figure.legend(handles=[*_family_handles(sweep), knee_handle], loc="outside lower center", ncols=5)
     return figure
+
+
+def _pareto_panel(axes: Axes, sweep: Sweep, model: str, pair: tuple[str, str]) -> None:
+    """One model's points and fronts in two objectives (``-column``: to be large)."""
+    across, up = (objective.removeprefix("-") for objective in pair)
+    signs = [-1 if objective.startswith("-") else 1 for objective in pair]
+    done = _done(sweep)
+    done = done[done["model"] == model]
+    floor = sweep.answers.floors.get(model)
+    worthy = done if floor is None else done[~(done["top1"] < floor)]
+    for i, family in enumerate(families(sweep)):
+        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+        cloud = done[done["family"] == family]
+        axes.scatter(
+            cloud[across], cloud[up], 9, color=colour, marker=marker, alpha=0.25, linewidths=0, rasterized=True
+        )
+        rows = worthy[worthy["family"] == family]
+        x, y = rows[across].to_numpy(float), rows[up].to_numpy(float)
+        best = front(np.stack([signs[0] * x, signs[1] * y], axis=1))
+        order = np.argsort(x[best], kind="stable")
+        axes.plot(x[best][order], y[best][order], color=colour, marker=marker, markersize=4, linewidth=1.2)
+    knee = sweep.answers.knees.get(sweep.answers.scope(model))
+    if knee is not None:
+        star = sweep.table.iloc[knee]
+        axes.scatter(star[across], star[up], 160, color="none", edgecolors="black", marker="o", zorder=4)
+    for scale, column in ((axes.set_xscale, across), (axes.set_yscale, up)):
+        positive = column not in LINEAR and (done[column] > 0).all()
+        if positive and done[column].max() > 4 * done[column].min():
+            scale("log")
+    axes.set_xlabel(label(across))
+    axes.set_ylabel(label(up))
+    _numbers(axes)
 
 
 def varied(sweep: Sweep, rows: pd.DataFrame) -> list[str]:
@@ -155,17 +181,10 @@ def _heat_map(sweep: Sweep) -> Figure | None:
     low, high = (f([g.to_numpy(float)[~np.isnan(g.to_numpy(float))] for g in grids.values()]) for f in (_least, _most))
     figure = Figure(figsize=(5.0 * len(shown) + 0.8, 4.4), layout="constrained")
     panels = figure.subplots(1, len(shown), squeeze=False)[0]
-    logarithmic = low > 0
+    scale = LogNorm if 0 < low < high else Normalize
     for axes, (family, grid) in zip(panels, grids.items(), strict=True):
         values = grid.to_numpy(float)
-        image = axes.imshow(
-            np.log10(values) if logarithmic else values,
-            aspect="auto",
-            origin="lower",
-            cmap="viridis_r",
-            vmin=np.log10(low) if logarithmic else low,
-            vmax=np.log10(high) if logarithmic else high,
-        )
+        image = axes.imshow(values, aspect="auto", origin="lower", cmap="viridis", norm=scale(low, high))
         axes.set_xticks(
             range(grid.shape[1]), [_short(v) for v in grid.columns], rotation=45 if grid.shape[1] > 8 else 0
         )
@@ -179,7 +198,9 @@ def _heat_map(sweep: Sweep) -> Figure | None:
                     axes.text(j, i, _short(value), ha="center", va="center", fontsize=7, color="white")
                     axes.texts[-1].set_bbox({"facecolor": "#00000055", "edgecolor": "none", "pad": 1})
     bar = figure.colorbar(image, ax=list(panels), shrink=0.85)
-    bar.set_label(f"log10 of {label(objective)}" if logarithmic else label(objective))
+    bar.set_label(label(objective))
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    bar.ax.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: _short(value)))
     figure.suptitle(f"Least {label(objective)} over all other parameters", fontweight="bold")
     return figure
 
@@ -214,8 +235,10 @@ def _parallel(sweep: Sweep) -> Figure | None:
     step = max(1, len(done) // MAX_LINES)
     axes.plot(*_joined(scaled.iloc[::step]), color="#BBBBBB", alpha=0.5, linewidth=0.4)
     for i, family in enumerate(families(sweep)):
-        if family in sweep.answers.fronts:
-            lines = scaled.loc[sweep.answers.fronts[family].index].iloc[:MAX_LINES]
+        scopes = [sweep.answers.scope(model, family) for model in sweep.answers.models]
+        best = [sweep.answers.fronts[scope].index for scope in scopes if scope in sweep.answers.fronts]
+        if best:
+            lines = scaled.loc[[i for index in best for i in index]].iloc[:MAX_LINES]
             axes.plot(*_joined(lines), color=COLOURS[i % len(COLOURS)], alpha=0.6, linewidth=0.9)
     for x, name in enumerate(names):
         axes.axvline(x, color=ROOF_COLOUR, linewidth=0.8)
@@ -311,14 +334,18 @@ def _roofline(sweep: Sweep) -> Figure | None:
 
 
 def break_even_table(sweep: Sweep, metric: str = "cycles") -> pd.DataFrame:
-    """``break_even`` of the sweep by its report's column, and by tile size if that varies; empty without both kinds."""
+    """``break_even`` of the sweep by its report's column, and by tile size if that varies; empty without both kinds.
+
+    Machines are held against each other at equal lanes, clock, bandwidth and spatial sparsity, where these vary.
+    """
     column = sweep.description.report.break_even
     done = _done(sweep)
     if "winograd_density" not in sweep.layers or set(done["kind"]) != {"spatial", "winograd"} or column not in done:
         return pd.DataFrame()
     own = [name for name in ("tile",) if name in done and done[name].nunique() > 1]
-    groups = [name for name in ("model",) if done[name].nunique() > 1]
-    return break_even(sweep.table, sweep.layers, [*groups, column], own, metric)
+    alike = [name for name in ALIKE if name in done and name != column and done[name].nunique(dropna=False) > 1]
+    table = sweep.table.fillna({name: 0 for name in alike if name == "spatial_sparsity"})
+    return break_even(table, sweep.layers, [*alike, column], own, metric)
 
 
 def _break_even(sweep: Sweep) -> Figure | None:
@@ -333,8 +360,8 @@ def _break_even(sweep: Sweep) -> Figure | None:
     figure = Figure(figsize=(3.8 * len(panels) + 2.2, 1.6 + 0.26 * len(layers)), layout="constrained")
     drawn = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, (key, rows) in zip(drawn, panels, strict=True):
-        grid = rows.pivot_table(index="layer", columns=column, values="break_even").reindex(layers)
-        always = rows.pivot_table(index="layer", columns=column, values="always", aggfunc="max").reindex(layers)
+        grid = rows.pivot_table(index="layer", columns=column, values="break_even", aggfunc="median").reindex(layers)
+        always = rows.pivot_table(index="layer", columns=column, values="always", aggfunc="min").reindex(layers)
         image = axes.imshow(grid.to_numpy(float), aspect="auto", cmap="cividis", vmin=0, vmax=1)
         for (i, j), value in np.ndenumerate(grid.to_numpy(float)):
             if np.isfinite(value):
@@ -347,5 +374,5 @@ def _break_even(sweep: Sweep) -> Figure | None:
         axes.set_title(", ".join(f"{n} {_short(v)}" for n, v in zip(panels_by, names, strict=True)) or "all machines")
     drawn[0].set_yticks(range(len(layers)), [in_plot(str(name)) for name in layers])
     figure.colorbar(image, ax=list(drawn), label="break-even Winograd density", shrink=0.8)
-    figure.suptitle("Winograd pays below this density (>: at every density tried; never: at none)", fontweight="bold")
+    figure.suptitle("Winograd pays below this density\n(>: at every density tried; never: at none)", fontweight="bold")
     return figure

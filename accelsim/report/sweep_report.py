@@ -8,13 +8,26 @@ import pandas as pd
 
 from accelsim.explore.answers import variant_axes
 from accelsim.explore.breakeven import best_tiles
+from accelsim.explore.naming import command, named
 from accelsim.explore.sweep import Sweep
 from accelsim.explore.table import to_csv
-from accelsim.report.html import document, escape, inline, table_of
-from accelsim.report.sweep_plots import break_even_table, label, sweep_plots, varied
+from accelsim.names import visible
+from accelsim.report.html import cloud_figure, document, escape, inline, table_of
+from accelsim.report.sweep_plots import break_even_table, families, label, sweep_plots, varied
 from accelsim.report.write import write_files
 
 FRONT_ROWS, FAULT_ROWS = 40, 10
+CLOUD_POINTS = 3000  # beside those on a front
+CLOUD_COLUMNS = (
+    "latency_ms",
+    "energy_pj",
+    "edp_pj_ms",
+    "area_mm2",
+    "power_mw",
+    "top1",
+    "utilization",
+    "dram_read_bytes",
+)
 HEADINGS = {
     "pareto": "Pareto fronts",
     "heat_map": "Map of two parameters",
@@ -36,7 +49,7 @@ def write_sweep_report(sweep: Sweep, folder: Path) -> None:
 
 def sweep_report(sweep: Sweep) -> dict[str, bytes]:
     """Content of each file by its name; the same sweep gives the same bytes."""
-    front = to_csv(sweep.answers.fronts["all"]).encode()
+    front = to_csv(fronts_of_all(sweep)).encode()
     plots = sweep_plots(sweep)
     files = {"front.csv": front, **plots}
     even = break_even_table(sweep)
@@ -55,7 +68,8 @@ def page(sweep: Sweep, plots: dict[str, bytes]) -> str:
     if sweep.synthetic:
         names = escape(", ".join(sweep.synthetic))
         parts.append(f"<p><b>Synthetic</b>: {names}, tables of layers whose zeros are drawn from a seed.</p>")
-    parts += ["<h2>Answers</h2>", *_answers(sweep)]
+    cloud = _cloud(sweep)
+    parts += ["<h2>Answers</h2>", *_answers(sweep), *_chart(sweep, cloud)]
     for name, heading in HEADINGS.items():
         if f"{name}.svg" in plots:
             parts += [f"<h2>{heading}</h2>", inline(plots[f"{name}.svg"])]
@@ -64,32 +78,90 @@ def page(sweep: Sweep, plots: dict[str, bytes]) -> str:
         elif name == "break_even":
             parts += _codesign(sweep)
     parts += _faults(sweep)
-    return document(title, parts)
+    return document(title, parts, {"groups": [visible(name) for name in families(sweep)], "points": cloud})
+
+
+def fronts_of_all(sweep: Sweep) -> pd.DataFrame:
+    """The front of all families together, model after model; no rows where no point is accurate enough."""
+    answers = sweep.answers
+    names = [answers.scope(model) for model in answers.models]
+    found = [answers.fronts[name] for name in names if name in answers.fronts]
+    return pd.concat(found) if found else sweep.table.iloc[:0]
 
 
 def _answers(sweep: Sweep) -> list[str]:
     """Knees and cheapest machines, as one table of machines."""
     answers, table = sweep.answers, sweep.table
     rows = [(f"knee of {name}", table.iloc[index]) for name, index in answers.knees.items()]
-    for question, best in answers.cheapest:
+    for found in answers.cheapest:
+        question = found.question
         limits = ", ".join(f"{column} \N{LESS-THAN OR EQUAL TO} {limit:g}" for column, limit in question.limits.items())
-        asked = f"least {question.minimize}" + (f" with {limits}" if limits else "")
-        if best is None:
+        of_model = f"{found.model}: " if len(answers.models) > 1 else ""
+        asked = f"{of_model}least {question.minimize}" + (f" with {limits}" if limits else "")
+        if found.row is None:
             rows.append((f"{asked}: none", pd.Series(dtype=object)))
         else:
-            rows.append((asked, best))
-    return [_machines(sweep, "machine", rows)]
+            rows.append((asked, found.row))
+    floors = [f"{model}: points below {floor:.2f} % top-1 answer nothing." for model, floor in answers.floors.items()]
+    said = f'<p class="note">{escape("  ".join(floors))}</p>' if floors else ""
+    return [said, _machines(sweep, "machine", rows)]
 
 
 def _fronts(sweep: Sweep) -> list[str]:
-    """How the front divides among the families, and its machines."""
-    rows = sweep.answers.fronts["all"]
+    """How the fronts divide among the families, and their machines."""
+    rows = fronts_of_all(sweep)
     share = ", ".join(f"{count} {family}" for family, count in rows["family"].value_counts(sort=False).items())
     every = f"{len(rows)} points on the front of all families together ({escape(share)}); all of them: front.csv."
-    step = -(-len(rows) // FRONT_ROWS)
-    shown = rows.iloc[::step]
-    picked = [(f"point {row['point']}", row) for _, row in shown.iterrows()]
+    step = max(1, -(-len(rows) // FRONT_ROWS))
+    picked = [(named(row, varied(sweep, sweep.table)) or "the base", row) for _, row in rows.iloc[::step].iterrows()]
     return [f"<p>{every}</p>", _machines(sweep, "", picked)]
+
+
+def _cloud(sweep: Sweep) -> dict[str, Any]:
+    """The points that the page's chart shows: all on a front, and of the others as many as a page carries."""
+    done = sweep.table[sweep.table["status"] == "done"]
+    best = fronts_of_all(sweep)
+    others = done.drop(best.index)
+    shown = pd.concat([others.iloc[:: max(1, -(-len(others) // CLOUD_POINTS))], best])
+    columns = [column for column, _ in _axes_of(sweep)]
+    groups = families(sweep)
+    names = varied(sweep, sweep.table)
+    several = len(sweep.answers.models) > 1
+    points = [
+        {
+            "group": groups.index(str(row["family"])),
+            "marked": index in best.index,
+            "text": visible(
+                " ".join([*([str(row["model"])] if several else []), str(row["family"]), named(row, names)])
+            ),
+            "command": visible(command(sweep.description, row)),
+            **{column: row[column] for column in columns},
+        }
+        for index, row in shown.iterrows()
+    ]
+    return {"points": points, "shown": len(shown), "of": len(done)}
+
+
+def _axes_of(sweep: Sweep) -> list[tuple[str, str]]:
+    """Columns of numbers that the chart's axes can show, the sweep's objectives first."""
+    done = sweep.table[sweep.table["status"] == "done"]
+    objectives = [objective.removeprefix("-") for objective in sweep.description.report.objectives]
+    wanted = (*objectives, *CLOUD_COLUMNS, *varied(sweep, done))
+    numeric = [c for c in dict.fromkeys(wanted) if c in done and pd.api.types.is_numeric_dtype(done[c])]
+    return [(column, label(column)) for column in numeric]
+
+
+def _chart(sweep: Sweep, cloud: dict[str, Any]) -> list[str]:
+    """The chart of all points, with a choice of its axes."""
+    axes = _axes_of(sweep)
+    second = [*axes[1:], axes[0]] if len(axes) > 1 else axes
+    sampled = f" ({cloud['shown']:,} of {cloud['of']:,} shown)" if cloud["shown"] < cloud["of"] else ""
+    note = f"Every point{sampled}; outlined: the fronts.  A click on a point shows the command that gives it again."
+    return [
+        "<h2>All points</h2>",
+        f'<p class="note">{note}  Wheel: zoom; double click: back.</p>',
+        cloud_figure("points", "all points of the sweep", axes, second, tells_command=True),
+    ]
 
 
 def _machines(sweep: Sweep, head: str, rows: Sequence[tuple[str, pd.Series]]) -> str:
@@ -97,8 +169,11 @@ def _machines(sweep: Sweep, head: str, rows: Sequence[tuple[str, pd.Series]]) ->
     objectives = [objective.removeprefix("-") for objective in sweep.description.report.objectives]
     asked = [column for q in sweep.description.report.cheapest for column in (q.minimize, *q.limits)]
     columns = list(dict.fromkeys(("family", *objectives, *asked, *varied(sweep, done))))
-    cells = [[name, *(_text(row.get(column)) for column in columns)] for name, row in rows]
-    return table_of([head, *(label(column) for column in columns)], [_cells(row) for row in cells])
+    cells = [
+        [name, *(_text(row.get(column)) for column in columns), command(sweep.description, row) if len(row) else ""]
+        for name, row in rows
+    ]
+    return table_of([head, *(label(column) for column in columns), "command"], [_cells(row) for row in cells])
 
 
 def _codesign(sweep: Sweep) -> list[str]:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from accelsim.explore.answers import Answers
+from accelsim.explore.naming import named
 from accelsim.explore.sweep import Estimate
 from accelsim.report.terminal import escape
 
@@ -53,35 +54,50 @@ def show_estimate(out: Console, e: Estimate) -> None:
 
 
 def show_answers(out: Console, answers: Answers, counts: dict[str, int], parameters: list[str]) -> None:
-    """Counts, the front of all machines with its knee, the answers to the questions, the strongest axes."""
+    """Counts; for each model the front of all machines with its knee; the answers to the questions."""
     out.print(", ".join(f"{count} {status}" for status, count in counts.items() if count), highlight=False)
-    rows = answers.fronts["all"]
+    for model, floor in answers.floors.items():
+        out.print(escape(f"{model}: points below {floor:.2f} % top-1 answer nothing"), highlight=False, soft_wrap=True)
+    for model in answers.models:
+        _show_front(out, answers, model, parameters)
+    for found in answers.cheapest:
+        question, row = found.question, found.row
+        limits = ", ".join(f"{column} <= {limit:g}" for column, limit in question.limits.items())
+        text = "none"
+        if row is not None:
+            text = f"{row[question.minimize]:.5g} by {row['family']} {named(row, parameters)} (point {row['point']})"
+        of_model = f"{found.model}: " if len(answers.models) > 1 else ""
+        asked = f"{of_model}least {question.minimize} with {limits or 'no limits'}: {text}"
+        out.print(escape(asked), highlight=False, soft_wrap=True)
+
+
+def _show_front(out: Console, answers: Answers, model: str, parameters: list[str]) -> None:
+    """One model's front over all families of machines, its knee marked."""
+    name = answers.scope(model)
+    if name not in answers.fronts:
+        out.print(escape(f"{model}: no point reaches the accuracy asked for"), highlight=False, soft_wrap=True)
+        return
+    rows = answers.fronts[name]
     objectives = [objective.removeprefix("-") for objective in answers.objectives]
     shown = rows if len(rows) <= FRONT_ROWS else rows.iloc[:: -(-len(rows) // FRONT_ROWS)]
     families = rows["family"].value_counts()
-    kinds = ", ".join(f"{count} {escape(str(name))}" for name, count in families.items())
-    out.print(f"Pareto front over {', '.join(objectives)}: {len(rows)} points ({kinds})", highlight=False)
-    table = Table(box=SIMPLE, pad_edge=False)
-    for name in ("point", "family", *objectives):
-        table.add_column(escape(name), justify="left" if name == "family" else "right")
-    table.add_column("parameters", overflow="fold")
-    knee = answers.knees["all"]
+    kinds = ", ".join(f"{count} {escape(str(family))}" for family, count in families.items())
+    of_model = f" of {escape(model)}" if len(answers.models) > 1 else ""
+    heading = f"Pareto front{of_model} over {', '.join(objectives)}: {len(rows)} points ({kinds})"
+    out.print(heading, highlight=False, soft_wrap=True)
+    table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True)
+    for column in ("point", "family", *objectives):
+        table.add_column(escape(column), justify="left" if column == "family" else "right", no_wrap=True)
+    table.add_column("parameters")
+    knee = answers.knees[name]
     if knee not in shown.index:
         shown = pd.concat([shown, rows.loc[[knee]]])
     for index, row in shown.iterrows():
-        mark = " (knee)" if index == knee else ""
-        numbers = (f"{row[name]:.5g}" for name in objectives)
-        settings = " ".join(f"{name}={_plain(row[name])}" for name in parameters if not pd.isna(row[name]))
-        table.add_row(f"{row['point']}{mark}", escape(str(row["family"])), *numbers, escape(settings))
+        mark = "*" if index == knee else ""
+        numbers = (f"{row[column]:.5g}" for column in objectives)
+        table.add_row(f"{mark}{row['point']}", escape(str(row["family"])), *numbers, escape(named(row, parameters)))
     out.print(table)
-    for question, best in answers.cheapest:
-        limits = ", ".join(f"{column} <= {limit:g}" for column, limit in question.limits.items())
-        found = "none" if best is None else f"point {best['point']} ({best['family']}), {best[question.minimize]:.5g}"
-        out.print(escape(f"least {question.minimize} with {limits or 'no limits'}: {found}"), highlight=False)
-
-
-def _plain(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    out.print("*: the front's knee", highlight=False)
 
 
 def _time(seconds: float) -> str:

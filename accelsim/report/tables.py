@@ -5,10 +5,12 @@ from the CSV files alone.
 """
 
 import io
+import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -16,16 +18,20 @@ from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
 from accelsim.files import RESULTS, read_text
 from accelsim.names import cell, from_cell
+from accelsim.report.plain import to_json
 from accelsim.simulator.machines.machine import Machine
+from accelsim.simulator.network.program import OCCUPANCY
 from accelsim.simulator.result import ENERGY_COLUMNS, Result
 from accelsim.workload import LayerTable
 
 TOTALS = "totals.csv"
+MACHINES = "machines.json"
 
 TEXT = ("machine", "layers_csv", "model", "engine", "settings", "sha256")
 FACTS = ("batch", "parameters", "file_bytes", "lanes", "sram_bytes", "clock_mhz", "dram_bytes_per_cycle")
 WHOLE = ("latency_ms", "area_mm2", "power_mw")
-LAYER_TEXT = ("name", "kind", "mode")
+PLACES = ("input_place", "output_place", "weight_place")  # columns that layers have where they ran as a network
+LAYER_TEXT = ("name", "kind", "mode", "bound")
 FIGURES = (  # those that a report shows; the tables hold all that the simulator says
     *("cycles", "compute_cycles", "stall_cycles", "dense_macs", "effectual_macs", "utilization"),
     *("dram_read_bytes", "dram_write_bytes", "dram_weight_bytes", "dram_input_bytes", "dram_output_bytes"),
@@ -39,10 +45,17 @@ class Comparison:
 
     totals: one row a machine with the columns ``TEXT``, ``FACTS``, ``FIGURES`` and ``WHOLE`` (and others).
     layers: by machine, one row a layer with ``LAYER_TEXT`` and ``FIGURES`` (and others).
+    settings: by machine, its whole description, defaults included; empty where a folder does not hold them.
     """
 
     totals: pd.DataFrame
     layers: Mapping[str, pd.DataFrame]
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def placed(self) -> bool:
+        """Whether the layers ran as a network, and their tables say where maps lay."""
+        return all({*PLACES, *OCCUPANCY} <= set(table.columns) for table in self.layers.values())
 
     @property
     def machines(self) -> list[str]:
@@ -67,6 +80,7 @@ def gather(
             "layers_csv": _file_name(result.machine, files),
             "model": result.model,
             "engine": result.engine,
+            **({"level": result.level} if result.level != "layers" else {}),
             "settings": "; ".join(overrides),
             "sha256": model.sha256,
             "batch": batch,
@@ -77,8 +91,9 @@ def gather(
             "clock_mhz": machine.clock_mhz,
             "dram_bytes_per_cycle": dram_gbs * machine.ns_per_cycle,
         }
-        rows.append(facts | result.total.drop([*LAYER_TEXT]).to_dict())
-    return Comparison(pd.DataFrame(rows), {r.machine: r.layers for r in results})
+        rows.append(facts | result.total.drop(["name", "kind", "mode"]).to_dict())
+    settings = {r.machine: m.model_dump(mode="json") for m, r in zip(machines, results, strict=True)}
+    return Comparison(pd.DataFrame(rows), {r.machine: r.layers for r in results}, settings)
 
 
 def _file_name(machine: str, taken: set[str]) -> str:
@@ -93,8 +108,10 @@ def _file_name(machine: str, taken: set[str]) -> str:
 
 
 def to_csv(comparison: Comparison) -> dict[str, bytes]:
-    """Content of each CSV file by its name."""
+    """Content of each CSV file by its name, and of the machines' descriptions as JSON."""
     files = {TOTALS: _csv(comparison.totals)}
+    if comparison.settings:
+        files[MACHINES] = f"{to_json(comparison.settings)}\n".encode()
     for row in comparison.totals.itertuples():
         files[str(row.layers_csv)] = _csv(comparison.layers[str(row.machine)])
     return files
@@ -117,13 +134,34 @@ def read_csv(folder: Path) -> Comparison:
     names = [list(table["name"]) for table in layers.values()]
     if any(other != names[0] for other in names):
         raise InputError(f"{folder}: the machines' layers differ, expected the results of one comparison")
-    return Comparison(totals, layers)
+    return Comparison(totals, layers, _read_settings(folder / MACHINES, list(layers)))
+
+
+def _read_settings(path: Path, machines: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The machines' descriptions, none if the file is missing.  Raises InputError if it holds something else."""
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(read_text(path, RESULTS))
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: not JSON, expected the descriptions of {', '.join(machines)}") from None
+    if not isinstance(content, dict) or list(content) != machines or not all(map(_is_record, content.values())):
+        raise InputError(f"{path}: expected one description each of {', '.join(machines)}")
+    return content
+
+
+def _is_record(value: object) -> bool:
+    return isinstance(value, dict)
 
 
 def older_files(folder: Path) -> list[str]:
     """The tables of the report that a folder holds, by name; none if it holds no sound one."""
     try:
-        return [TOTALS, *(name for name in _read(folder / TOTALS, TEXT, ())["layers_csv"] if Path(name).name == name)]
+        return [
+            TOTALS,
+            MACHINES,
+            *(name for name in _read(folder / TOTALS, TEXT, ())["layers_csv"] if Path(name).name == name),
+        ]
     except InputError:
         return []
 

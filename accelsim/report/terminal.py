@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from accelsim.datapath.validate import Validation
 
 
+WORDS = {  # columns of words, flush left
+    *("mode", "bound by", "per", "part", "source", "shape", "what it is", "accuracy"),
+    *("input", "output", "weights"),
+}
+
+
 def escape(text: str) -> str:
     """The text as rich shows it: no markup in it, hidden characters as their codes."""
     return no_markup(visible(text))
@@ -47,9 +53,10 @@ def model_line(model: DualModel | LayerTable, name: str) -> str:
     )
 
 
-def settings_line(engine: str, batch: int, overrides: Sequence[str]) -> str:
+def settings_line(result: Result, batch: int, overrides: Sequence[str]) -> str:
     """What the run was told."""
-    return ", ".join([f"engine {engine}", f"batch {batch}", *overrides])
+    level = [] if result.level == "layers" else [f"level {result.level}"]
+    return ", ".join([f"engine {result.engine}", f"batch {batch}", *level, *overrides])
 
 
 SUMMARY = (
@@ -90,11 +97,14 @@ def show_comparison(
 ) -> None:
     """A head line, the totals side by side with their ratios to the first machine, and cycles layer by layer."""
     _line(out, model_line(model, results[0].model))
-    _line(out, settings_line(results[0].engine, batch, overrides))
+    _line(out, settings_line(results[0], batch, overrides))
     for some in _chunks(results, 26, out.width):
         table = _table("whole network", *(r.machine for r in some))
         for name, figure in SUMMARY:
             table.add_row(name, *(FIGURES[figure].text(r.total) for r in some))
+        if some[0].level != "layers":
+            table.add_row("maps on chip", *(f"{r.total['maps_on_chip']} of {r.total['maps']}" for r in some))
+            table.add_row("  most at once, kB", *(f"{r.total['peak_bytes'] / 1e3:,.1f}" for r in some))
         table.add_section()
         table.add_row(escape(f"times {results[0].machine}:"), *("" for _ in some), style="bold")
         for name, column in RATIOS:
@@ -104,19 +114,18 @@ def show_comparison(
 
 
 def _show_cycles(out: Console, results: Sequence[Result]) -> None:
-    """Cycles of each layer on each machine and, where there is room, what bounds them; the fewest are marked."""
+    """Cycles of each layer on each machine and what bounds them; the fewest are marked."""
     cycles = pd.DataFrame({r.machine: r.layers["cycles"].to_numpy() for r in results})
     fewest = cycles.eq(cycles.min(axis=1), axis=0)
     names = [escape(str(name)) for name in results[0].layers["name"]]
     left = max(map(len, names)) + 2
-    why = len(next(_chunks(results, left, out.width, beside=12))) == len(results)
-    for some in _chunks(results, left, out.width, beside=12 if why else 0):
-        table = _table("cycles of", *(column for r in some for column in (r.machine, "bound by")[: 1 + why]))
+    for some in _chunks(results, left, out.width, beside=12):
+        table = _table("cycles of", *(column for r in some for column in (r.machine, "bound by")))
         for i, name in enumerate(names):
             cells = []
             for r in some:
                 mark = "* " if fewest[r.machine][i] else ""
-                cells += [f"{mark}{cycles[r.machine][i]:,}", *([str(r.layers["bound"][i])] if why else [])]
+                cells += [f"{mark}{cycles[r.machine][i]:,}", str(r.layers["bound"][i])]
             table.add_row(name, *cells)
         out.print(table)
     if len(results) > 1:
@@ -124,8 +133,7 @@ def _show_cycles(out: Console, results: Sequence[Result]) -> None:
         counts = [f"{r.machine} in {alone[r.machine]}" for r in results if alone[r.machine]]
         shared = len(names) - int(alone.sum())
         _line(out, f"*: fewest cycles; alone: {', '.join(counts) or 'none'}; shared: {shared} of {len(names)} layers")
-    if why:
-        _line(out, "bound by: where most cycles go: compute, imbalance or edge of the lanes, transform, dram")
+    _line(out, "bound by: where most cycles go: compute, imbalance or edge of the lanes, transform, dram")
 
 
 def show_result(
@@ -133,8 +141,10 @@ def show_result(
 ) -> None:
     """One row a layer and the total."""
     _line(out, model_line(model, result.model))
-    _line(out, f"on {result.machine}, {settings_line(result.engine, batch, overrides)}")
-    table = _table("layer", "mode", "cycles", "bound by", "util %", "DRAM kB", "energy uJ")
+    _line(out, f"on {result.machine}, {settings_line(result, batch, overrides)}")
+    placed = result.level != "layers"
+    where = ("input", "output", "weights") if placed else ()
+    table = _table("layer", "mode", "cycles", "bound by", "util %", "DRAM kB", "energy uJ", *where)
     for index, row in [*result.layers.iterrows(), ("total", result.total)]:
         if index == "total":
             table.add_section()
@@ -146,9 +156,16 @@ def show_result(
             f"{100 * row['utilization']:.1f}",
             f"{(row['dram_read_bytes'] + row['dram_write_bytes']) / 1e3:,.1f}",
             f"{row['energy_pj'] / 1e6:,.3f}",
+            *(str(row.get(f"{what}_place", "")) for what in ("input", "output", "weight") if placed),
         )
     out.print(table)
     t = result.total
+    if placed:
+        _line(
+            out, f"{t['maps_on_chip']} of {t['maps']} maps stay on chip, at most {t['peak_bytes']:,} bytes with tiles"
+        )
+        _line(out, "input, output: dram, chip, both (some of each), path: on the way out of the layer it rides on")
+        _line(out, "weights: all of a layer at once, or tile by tile")
     _line(out, f"latency {t['latency_ms']:.4f} ms, power {t['power_mw']:.1f} mW, area {t['area_mm2']:.3f} mm2")
     _line(out, f"MACs: dense {t['dense_macs'] / 1e6:.2f} M, effectual {t['effectual_macs'] / 1e6:.2f} M")
     energy = ", ".join(f"{part} {t[f'energy_{part}_pj'] / 1e6:.2f}" for part in ENERGY_PARTS)
@@ -272,6 +289,48 @@ def show_validation(out: Console, model: DualModel, validation: "Validation", to
     _line(out, f"yes: machines of both kinds, and no loss above {tolerance:g} points shown (95 % confidence)")
 
 
+def show_machines(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The rows of ``machine_rows`` as a table."""
+    shown = _table("machine", "lanes", "SRAM KiB", "GB/s", "mm2", "what it is")
+    shown.columns[0].no_wrap = True
+    for row in rows:
+        shown.add_row(
+            escape(row["name"]),
+            f"{row['lanes']:,}",
+            f"{row['sram_bytes'] / 1024:,.0f}",
+            f"{row['bandwidth_gbs']:g}",
+            f"{row['area_mm2']:.2f}",
+            escape(row["description"]),
+        )
+    out.print(shown)
+    _line(out, "area: without DRAM, by the model; prices and sources of one: accelsim inspect MACHINE")
+
+
+def show_models(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The rows of ``model_rows`` as a table."""
+    shown = _table("model", "parameters", "bytes", "smaller", "accuracy")
+    shown.columns[0].no_wrap = True
+    for row in rows:
+        accuracy = ", ".join(f"{name} {value:.2f}" for name, value in row["accuracy"].items())
+        shown.add_row(
+            escape(row["name"]),
+            f"{row['parameters']:,}",
+            f"{row['file_bytes']:,}",
+            f"{row['compression_ratio']:.1f}x",
+            escape(accuracy),
+        )
+    out.print(shown)
+
+
+def show_tables(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The rows of ``table_rows`` as a table."""
+    shown = _table("table of layers", "layers", "weights")
+    for row in rows:
+        shown.add_row(escape(row["name"]), str(row["layers"]), f"{row['weights']:,}")
+    out.print(shown)
+    _line(out, "tables have shapes and no weights: their zeros are drawn from a seed; validate needs a model")
+
+
 def _line(out: Console, text: str) -> None:
     out.print(escape(text), soft_wrap=True)
 
@@ -280,7 +339,7 @@ def _table(first: str, *columns: str) -> Table:
     table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True, header_style="bold")
     table.add_column(first, overflow="fold")
     for column in columns:
-        words = column in {"mode", "bound by", "per", "part", "source", "shape"}
+        words = column in WORDS
         table.add_column(escape(column), justify="left" if words else "right", overflow="fold")
     return table
 

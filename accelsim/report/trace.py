@@ -4,18 +4,26 @@ One track a unit (DMA, input transform, lanes, inverse transform) and one for th
 microseconds of simulated time, cycles x the clock period; cycles stand in ``args``.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from accelsim.dual.model import DualModel
 from accelsim.simulator.machines.machine import Machine
-from accelsim.simulator.run import schedule_layer
-from accelsim.simulator.time.event import UNITS, Span, event_cycles
+from accelsim.simulator.network.program import Level, one_part, overlapped, plan_network
+from accelsim.simulator.run import check_event_steps, level_of, schedule_layer
+from accelsim.simulator.time.event import UNITS, Span, event_cycles, event_times
 from accelsim.simulator.time.pipeline import durations
 from accelsim.workload import LayerTable, layer_works
 
 
-def trace(model: DualModel | LayerTable, machine: Machine, batch: int = 1) -> dict[str, Any]:
-    """The timeline of one run, as the object to write as JSON.  Raises InputError if a buffer is too small."""
+def trace(model: DualModel | LayerTable, machine: Machine, batch: int = 1, level: str = "layers") -> dict[str, Any]:
+    """The timeline of one run, as the object to write as JSON.
+
+    As a network (``level``) layers overlap: the track ``layers`` shows whose turn the lanes are at, and what rides on a
+    layer's outputs is part of it.
+    Raises InputError if a buffer is too small, or a layer has too many steps.
+    """
     name = model.name if isinstance(model, LayerTable) else model.network.graph.name
     us = machine.ns_per_cycle / 1e3
     tracks = ("layers", *UNITS)
@@ -23,14 +31,42 @@ def trace(model: DualModel | LayerTable, machine: Machine, batch: int = 1) -> di
     for track, unit in enumerate(tracks):
         events += [_name("thread_name", track, unit)]
         events += [{"ph": "M", "name": "thread_sort_index", "pid": 0, "tid": track, "args": {"sort_index": track}}]
+    if level != "layers":
+        for start, name, spans, cycles in _network(model, machine, batch, level_of(level)):
+            events.append(_span("layers", name, start, cycles, tracks, us))
+            events += [_span(s.unit, f"{name}: {s.task}", s.start, s.cycles, tracks, us) for s in spans]
+        return {"displayTimeUnit": "ns", "traceEvents": events}
     now = 0
     for work in layer_works(model, batch):
         spans: list[Span] = []
-        cycles = event_cycles(durations(schedule_layer(work, machine), machine), spans.append)
+        schedule = schedule_layer(work, machine)
+        check_event_steps(work, schedule)
+        cycles = event_cycles(durations(schedule, machine), spans.append)
         events.append(_span("layers", work.name, now, cycles, tracks, us))
         events += [_span(s.unit, f"{work.name}: {s.task}", now + s.start, s.cycles, tracks, us) for s in spans]
         now += cycles
     return {"displayTimeUnit": "ns", "traceEvents": events}
+
+
+def _network(
+    model: DualModel | LayerTable, machine: Machine, batch: int, level: Level
+) -> Iterator[tuple[int, str, list[Span], int]]:
+    """Of each group: when the lanes turn to it, its layers' names, its spans, and cycles until they leave it."""
+    planned = plan_network(layer_works(model, batch), machine, level)
+    names = [" + ".join(planned.shapes[i].name for i in (group.head, *group.riders)) for group in planned.groups]
+    whole = overlapped(planned, machine, level)
+    found: list[list[Span]] = [[] for _ in names]
+    if whole is not None:
+        cycles = event_times(whole, lambda span: found[span.part].append(span)).spans.tolist()
+        starts = [sum(cycles[:t]) for t in range(len(cycles))]
+    else:
+        starts, cycles = [], []
+        for t, part in enumerate(planned.parts):
+            starts.append(sum(cycles))
+            own: list[Span] = []
+            cycles.append(event_times(one_part(part, machine), own.append).end)
+            found[t] = [replace(span, start=span.start + starts[t]) for span in own]
+    yield from zip(starts, names, found, cycles, strict=True)
 
 
 def _name(kind: str, track: int, name: str) -> dict[str, Any]:

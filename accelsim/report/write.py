@@ -5,7 +5,7 @@ from pathlib import Path
 
 from accelsim.errors import InputError
 from accelsim.files import write_folder
-from accelsim.report.html import PLOTS, page
+from accelsim.report.html import page
 from accelsim.report.plots import plots
 from accelsim.report.tables import TOTALS, Comparison, older_files, to_csv
 
@@ -13,9 +13,7 @@ from accelsim.report.tables import TOTALS, Comparison, older_files, to_csv
 def report_files(comparison: Comparison, *, with_tables: bool = True) -> dict[str, bytes]:
     """Content of each file of the report by its name; the same comparison gives the same bytes."""
     files = to_csv(comparison) if with_tables else {}
-    drawn = plots(comparison)
-    html = page(comparison, {name: drawn[f"{name}.svg"] for name, _ in PLOTS})
-    return files | drawn | {"report.html": html.encode()}
+    return files | plots(comparison) | {"report.html": page(comparison).encode()}
 
 
 def write_comparison(folder: Path, files: Mapping[str, bytes]) -> None:

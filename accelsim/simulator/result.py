@@ -53,7 +53,8 @@ DRAM_COLUMNS = (*DRAM_ACTIONS, *DRAM_POWERS)
 class Result:
     """One model on one machine.  layers: one row a layer; total: sums, and the figures of the whole run.
 
-    synthetic: the zeros of the weights were drawn from a seed, not trained.
+    synthetic: the zeros of the weights were drawn from a seed, not trained.  level: how far the layers ran as one
+    network (``simulator.network.program``).
     """
 
     model: str
@@ -62,6 +63,7 @@ class Result:
     layers: pd.DataFrame
     total: pd.Series
     synthetic: bool = False
+    level: str = "layers"
 
     def to_json(self) -> dict[str, object]:
         """The object that ``--json`` prints."""
@@ -70,6 +72,7 @@ class Result:
             "machine": self.machine,
             "engine": self.engine,
             **({"synthetic": True} if self.synthetic else {}),
+            **({"level": self.level} if self.level != "layers" else {}),
             "total": _plain(self.total),
             "layers": [_plain(row) for _, row in self.layers.iterrows()],
         }

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from accelsim.errors import InputError
 from accelsim.hardware.energy import area_mm2, dram_refresh_mw, dram_standby_mw, prices, static_mw
 from accelsim.hardware.price import ENERGY_PARTS, Price
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.machines.vector import count_parts, vector_schedule
+from accelsim.simulator.network.program import LEVELS, Level, Planned, Timed, plan_network, time_network
 from accelsim.simulator.result import DRAM_ACTIONS, DRAM_POWERS, Result, round_energy, totals
 from accelsim.simulator.time.bottleneck import breakdown
 from accelsim.simulator.time.event import event_cycles
@@ -20,6 +22,7 @@ from accelsim.workload import LayerWork, without_weights
 
 Engine = Callable[[Durations], int]  # -> cycles from the first request to the last byte stored
 LARGE_LAYER = 1 << 24  # outputs, all images together
+EVENT_STEPS = 1 << 17  # of a layer: some seconds
 ENGINES: dict[str, Engine] = {"event": event_cycles, "fast": pipeline_cycles}
 
 
@@ -36,14 +39,16 @@ def run(
     model: str = "",
     engine: str = "event",
     synthetic: bool = False,
+    level: str = "layers",
 ) -> Result:
-    """Simulate the layers one after the other.
+    """Simulate the layers: one after the other, or as a network (``simulator.network``).
 
-    engine: ``event`` (SimPy) or ``fast`` (the same recurrence).  Raises InputError if a layer does not fit the machine,
-    KeyError if there is no such engine.
+    engine: ``event`` (SimPy) or ``fast`` (the same recurrence).  level: of ``LEVELS``.  Raises InputError if a layer
+    does not fit the machine, or with too many steps for the event engine, KeyError if there is no such engine,
+    ValueError if there is no such level.
     """
-    rows, total = run_rows(works, machine, engine)
-    return Result(model, machine.name, engine, pd.DataFrame(rows), pd.Series(total, dtype=object), synthetic)
+    rows, total = run_rows(works, machine, engine, level)
+    return Result(model, machine.name, engine, pd.DataFrame(rows), pd.Series(total, dtype=object), synthetic, level)
 
 
 def _check_large_layers(works: Sequence[LayerWork], machine: Machine) -> None:
@@ -57,24 +62,76 @@ def _check_large_layers(works: Sequence[LayerWork], machine: Machine) -> None:
             count_parts(work, machine)
 
 
-def run_rows(works: Iterable[LayerWork], machine: Machine, engine: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def check_event_steps(work: LayerWork, schedule: Schedule) -> None:
+    """Raise InputError where a layer has more steps than the event engine takes; the fast one gives the same cycles."""
+    if len(schedule) > EVENT_STEPS:
+        raise InputError(
+            f"layer {work.name} takes {len(schedule)} steps, expected at most {EVENT_STEPS} with engine event "
+            f"(engine fast takes more, and the same cycles)"
+        )
+
+
+def run_rows(
+    works: Iterable[LayerWork], machine: Machine, engine: str, level: str = "layers"
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """``run`` as plain values, for sweeps: one row a layer, and the total."""
-    count_cycles = ENGINES[engine]
     works = works if isinstance(works, Sequence) else tuple(works)
     _check_large_layers(works, machine)
     power = {"standby": dram_standby_mw(machine), "refresh": dram_refresh_mw(machine)}
     pricing = _Pricing(machine, prices(machine), static_mw(machine), power)
-    rows = []
-    for work in works:
-        schedule = schedule_layer(work, machine)
-        steps = durations(schedule, machine)
-        rows.append(_row(work, schedule, steps, count_cycles(steps), pricing))
+    planned = None if level == "layers" else plan_network(works, machine, level_of(level))
+    if planned is None:
+        timed: Iterable[tuple[LayerWork, Timed]] = ((work, _by_itself(work, machine, engine)) for work in works)
+    else:
+        if engine == "event":
+            for group, plan in zip(planned.groups, planned.plans, strict=True):
+                check_event_steps(planned.shapes[group.head], plan.schedule)
+        timed = zip(planned.shapes, time_network(planned, machine, level_of(level), engine), strict=True)
+    rows = [_row(work, took, pricing) for work, took in timed]
     total = totals(rows, machine.lanes)
+    if planned is not None:
+        total |= _on_chip(planned)
     ns = total["cycles"] * machine.ns_per_cycle
     total["latency_ms"] = ns / 1e6
     total["area_mm2"] = area_mm2(machine)
     total["power_mw"] = total["energy_pj"] / ns if ns else 0.0  # pJ / ns = mW
     return rows, total
+
+
+def level_of(name: str) -> Level:
+    """The level of that name.  Raises ValueError if there is none."""
+    for level in LEVELS:
+        if level == name:
+            return level
+    raise ValueError(f"level {name!r}, expected one of {', '.join(LEVELS)}")
+
+
+def _by_itself(work: LayerWork, machine: Machine, engine: str) -> Timed:
+    """A layer from DRAM to DRAM."""
+    schedule = schedule_layer(work, machine)
+    if engine == "event":
+        check_event_steps(work, schedule)
+    steps = durations(schedule, machine)
+    cycles = ENGINES[engine](steps)
+    compute = int(schedule.compute_cycles.sum())
+    return Timed(
+        schedule=schedule,
+        dense_macs=work.dense_macs,
+        cycles=cycles,
+        parts=breakdown(schedule, steps, cycles, machine.lanes),
+        dma_cycles=steps.dma_cycles,
+        roofline_cycles=max(compute, steps.dma_cycles, int(steps.transform.sum()), int(steps.inverse.sum())),
+        places={},
+    )
+
+
+def _on_chip(planned: Planned) -> dict[str, int]:
+    """How many maps there are, how many of them stay on chip, and the most bytes that maps and tiles take at once."""
+    return {
+        "maps": len(planned.groups),
+        "maps_on_chip": sum(not around.stores for around in planned.arounds),
+        "peak_bytes": max(sum(bytes_of.values()) for bytes_of in planned.occupancy) if planned.occupancy else 0,
+    }
 
 
 @dataclass(frozen=True)
@@ -107,8 +164,10 @@ class _Pricing:
         return {f"energy_{part}_pj": pj for part, pj in energy.items()}
 
 
-def _row(work: LayerWork, schedule: Schedule, steps: Durations, cycles: int, pricing: _Pricing) -> dict[str, Any]:
+def _row(work: LayerWork, took: Timed, pricing: _Pricing) -> dict[str, Any]:
     """One layer's row of the result."""
+    schedule = took.schedule
+    cycles = took.cycles
     lanes = pricing.machine.lanes
     compute = int(schedule.compute_cycles.sum())
     weights = int(schedule.weights.n_bytes.sum())
@@ -124,8 +183,8 @@ def _row(work: LayerWork, schedule: Schedule, steps: Durations, cycles: int, pri
         "cycles": cycles,
         "compute_cycles": compute,
         "stall_cycles": cycles - compute,
-        **breakdown(schedule, steps, cycles, lanes),
-        "dense_macs": work.dense_macs,
+        **took.parts,
+        "dense_macs": took.dense_macs,
         "effectual_macs": schedule.effectual_macs,
         "utilization": schedule.effectual_macs / (lanes * cycles) if cycles else 0.0,
         "dram_read_bytes": weights + inputs,
@@ -138,8 +197,9 @@ def _row(work: LayerWork, schedule: Schedule, steps: Durations, cycles: int, pri
         "energy_pj": sum(parts.values()),
         **parts,
         **dram,
-        "dma_cycles": steps.dma_cycles,
-        "roofline_cycles": max(compute, steps.dma_cycles, int(steps.transform.sum()), int(steps.inverse.sum())),
+        "dma_cycles": took.dma_cycles,
+        "roofline_cycles": took.roofline_cycles,
+        **took.places,
     }
 
 

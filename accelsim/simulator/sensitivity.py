@@ -15,7 +15,7 @@ from accelsim.simulator.run import run
 from accelsim.workload import LayerWork
 
 
-def sensitivity(works: Sequence[LayerWork], machines: Sequence[Machine]) -> pd.DataFrame:
+def sensitivity(works: Sequence[LayerWork], machines: Sequence[Machine], level: str = "layers") -> pd.DataFrame:
     """One row a table and machine: ``table, machine, energy_pj, energy_mac_pj, ratio`` (energy over the first's).
 
     Raises InputError if a layer does not fit a machine.
@@ -26,7 +26,8 @@ def sensitivity(works: Sequence[LayerWork], machines: Sequence[Machine]) -> pd.D
         first = None
         for name, machine in zip(names, machines, strict=True):
             arithmetic = machine.arithmetic.model_copy(update={"table": table})
-            total = run(works, machine.model_copy(update={"arithmetic": arithmetic}), engine="fast").total
+            priced = machine.model_copy(update={"arithmetic": arithmetic})
+            total = run(works, priced, engine="fast", level=level).total
             first = first or float(total["energy_pj"])
             rows.append(
                 {

@@ -59,6 +59,14 @@ class LayerReport:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Sample:
+    """Which output positions of a convolution its moments are taken from."""
+
+    positions: int  # of each image
+    seed: int = 0  # that draws them
+
+
 @dataclass
 class Moments:
     """Sums over positions: rows of X are (taps x channels), of Y output channels.  All as means, less the means."""
@@ -91,6 +99,7 @@ def reconstruct(
     else:
         zeros = {name: own[0] for name, own in sparsity.items()}
         small = {name: own[1] for name, own in sparsity.items()}
+    sample = Sample(settings.positions, settings.seed)
     started = time.perf_counter()
 
     def find(name: str, moments: Moments) -> Array:
@@ -110,7 +119,7 @@ def reconstruct(
         started = time.perf_counter()
         return found
 
-    return refit(network, arrays, images, regularizer.spatial, find, settings.positions, settings.seed)
+    return refit(network, arrays, images, regularizer.spatial, find, sample)
 
 
 def refit(
@@ -119,8 +128,7 @@ def refit(
     images: Array,
     layers: Sequence[str],
     find: Callable[[str, Moments], Array],
-    positions: int,
-    seed: int = 0,
+    sample: Sample,
 ) -> dict[str, Array]:
     """``start`` with the weights of these layers found anew, one layer after another, biases with them.
 
@@ -136,7 +144,7 @@ def refit(
         advance(node, network.arrays, dense)
         if node.name in layers and is_refitted(node):
             target = _target(graph, node, dense, sparse)
-            moments = moments_of(node, sparse[node.inputs[0]], target, positions, seed)
+            moments = moments_of(node, sparse[node.inputs[0]], target, sample)
             found = find(node.name, moments)
             w = arrays[f"{node.name}.weight"]
             arrays[f"{node.name}.weight"] = np.ascontiguousarray(found.transpose(2, 1, 0)).reshape(w.shape)
@@ -333,15 +341,15 @@ def _target(graph: Graph, node: Node, dense: dict[str, list[Array]], sparse: dic
     return target
 
 
-def moments_of(node: Node, inputs: list[Array], target: list[Array], positions: int, seed: int) -> Moments:
+def moments_of(node: Node, inputs: list[Array], target: list[Array], sample: Sample) -> Moments:
     """Of X, the inputs of the sparse network, and Y, what the layer should make of them."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(sample.seed)
     layer = node.layer
     H = B = x_sum = y_sum = None
     energy, rows = 0.0, 0
     for x, y in zip(inputs, target, strict=True):
         if isinstance(layer, Conv):
-            X, Y = _windows(x, y, layer, positions, rng)
+            X, Y = _windows(x, y, layer, sample.positions, rng)
         else:
             X, Y = x, y
         parts = X.T @ X, X.T @ Y, X.sum(axis=0), Y.sum(axis=0)

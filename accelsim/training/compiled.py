@@ -11,6 +11,7 @@ array module (NumPy, or CuPy passed by the caller).
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import groupby
 from math import prod
 from typing import Any
@@ -29,16 +30,37 @@ MOST = 32  # images in a block
 BLOCK_FLOATS = 1 << 19  # of a block's largest activation, unless that takes fewer than ``FEWEST`` images
 
 
+@dataclass(frozen=True)
+class Execution:
+    """How a network is run: a matter of speed, not of results."""
+
+    workers: int = 1
+    """Threads, the calling one among them."""
+    block: int | None = None
+    """Images that pass through the layers together, cut to the largest divisor of the batch.  Default: as many as suit
+    the kernels."""
+    xp: Any = np
+    """The array module."""
+
+
+@dataclass(frozen=True, eq=False)
+class Learning:
+    """What a network is run for beside its output."""
+
+    gradients: Mapping[str, Array] | None = None
+    """Arrays by the names of the network's, overwritten by ``backward``.  Default: it only infers."""
+    training: bool = False
+    """Whether batch-norm uses the batch's statistics."""
+    hint: str | None = None
+    """A node whose output a loss reads, too (``hinted``, ``backward``)."""
+
+
 class CompiledNetwork:
-    """Forward and backward of ``graph`` on batches of ``batch`` images, by ``workers`` threads.
+    """Forward and backward of ``graph`` on batches of ``batch`` images, block by block.
 
     arrays: the network's arrays by name; read at every step (batch-norm statistics are updated in
     place).
-    gradients: arrays by the same names, overwritten by ``backward``; None to only infer.
-    training: whether batch-norm uses the batch's statistics.
-    block: images a block, cut to the largest divisor of the batch; by default as many as suit the
-    kernels.
-    hint: a node whose output a loss reads, too (``hinted``, ``backward``).
+    learning: by default the network only infers.
     operations: replaces the operation of the named nodes (Winograd inference), as (layer, inputs,
     ...) -> Op.
     """
@@ -49,33 +71,32 @@ class CompiledNetwork:
         arrays: Mapping[str, Array],
         batch: int,
         *,
-        gradients: Mapping[str, Array] | None = None,
-        training: bool = False,
-        workers: int = 1,
-        block: int | None = None,
-        hint: str | None = None,
-        xp: Any = np,
+        learning: Learning = Learning(),
+        execution: Execution = Execution(),
         operations: Mapping[str, Callable[..., Op]] | None = None,
     ):
+        xp = execution.xp
+        workers = execution.workers
+        gradients = learning.gradients
         self.graph = graph
         self.xp = xp
         self._buffers = Buffers(xp, workers)
         self._context = Context(
             xp=xp,
             workers=workers,
-            training=training,
+            training=learning.training,
             differentiable=gradients is not None,
             buffers=self._buffers,
         )
-        most = block or _block(graph, gradients is not None)
+        most = execution.block or _block(graph, gradients is not None)
         self.images = max(n for n in range(1, min(most, batch) + 1) if batch % n == 0)
         self.blocks = batch // self.images
         H, W, C = graph.input_shape
         self.input: Array = xp.zeros((self.blocks, C, H, W, self.images), np.float32)
         self.pools = [ThreadPoolExecutor(1) for _ in range(workers - 1)]  # beside the calling thread
-        self._build_forward(arrays, gradients or {}, operations or {}, hint)
+        self._build_forward(arrays, gradients or {}, operations or {}, learning.hint)
         if gradients is not None:
-            self._build_backward(hint)
+            self._build_backward(learning.hint)
 
     def _build_forward(
         self,

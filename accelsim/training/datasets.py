@@ -2,7 +2,6 @@
 relative paths start at the folder named by ACCELSIM_DATA.
 """
 
-import csv
 import io
 import os
 import zipfile
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from accelsim.arrays import Ints
+from accelsim.csv_rows import csv_rows
 from accelsim.errors import InputError
 from accelsim.files import ARCHIVE, DATA, LABELS, PICTURE, opened, read_text
 from accelsim.network.npz import read_npz
@@ -154,7 +154,8 @@ def archives(path: Path, split: str, size: tuple[int, int]) -> Images:
     listing = path / "labels.csv"
     pixels = []
     labels = []
-    rows = csv.DictReader(io.StringIO(read_text(listing, LABELS), newline=""))
+    (_, header), *numbered = csv_rows(listing, read_text(listing, LABELS)) or [(1, [])]
+    rows = (dict(zip(header, cells, strict=False)) for _, cells in numbered)
     try:
         with ExitStack() as stack:
             zips: dict[str, zipfile.ZipFile] = {}
@@ -180,7 +181,7 @@ def archives(path: Path, split: str, size: tuple[int, int]) -> Images:
                 labels.append(int(row["label"]))
     except OSError as error:
         raise InputError(f"{error.filename or listing}: {error.strerror or error}, expected images' archives") from None
-    except (KeyError, ValueError, TypeError, csv.Error, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError, TypeError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{listing}: {error}, expected columns archive, file, label and split") from None

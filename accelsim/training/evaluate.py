@@ -10,7 +10,7 @@ import numpy as np
 from accelsim.arrays import Array
 from accelsim.network.graph import Graph
 from accelsim.sparsity.joint import JointRegularizer
-from accelsim.training.compiled import CompiledNetwork
+from accelsim.training.compiled import CompiledNetwork, Execution
 from accelsim.training.datasets import Source
 from accelsim.training.ops import Op
 from accelsim.training.winograd_op import winograd_operations
@@ -26,11 +26,10 @@ def top1(
     batch: int = 128,
     workers: int = 1,
     operations: Mapping[str, Callable[..., Op]] | None = None,
-    xp: Any = np,
 ) -> float:
     """Percent of the images whose largest output is the label."""
     batch = min(batch, len(images.labels))
-    compiled = CompiledNetwork(graph, arrays, batch, workers=workers, operations=operations, xp=xp)
+    compiled = CompiledNetwork(graph, arrays, batch, execution=Execution(workers=workers), operations=operations)
     hits = 0
     for first in range(0, len(images.labels), batch):
         labels = images.labels[first : first + batch]
@@ -38,7 +37,7 @@ def top1(
         if len(pixels) < batch:  # the last batch is filled up with zeros that do not count
             pixels = np.concatenate([pixels, np.zeros((batch - len(pixels), *pixels.shape[1:]), np.uint8)])
         logits = compiled.forward(graph.preprocessing.apply(pixels))
-        hits += int((logits[: len(labels)].argmax(axis=1) == xp.asarray(labels)).sum())
+        hits += int((logits[: len(labels)].argmax(axis=1) == labels).sum())
     compiled.close()
     return 100 * hits / len(images.labels)
 

@@ -34,6 +34,7 @@ from accelsim.sparsity.recipe import Budget, Reconstruction
 from accelsim.sparsity.reconstruction import (
     CHUNK,
     Moments,
+    Sample,
     advance,
     is_refitted,
     least_squares,
@@ -133,7 +134,7 @@ def measure(
         elif node.name in regularizer.spatial and is_refitted(node):
             inputs = dense[node.inputs[0]]
             target = dense[node.name]
-            moments = moments_of(node, inputs, target, settings.positions, settings.seed)
+            moments = moments_of(node, inputs, target, Sample(settings.positions, settings.seed))
             layer = _Layer(
                 moments=moments,
                 w=arrays[f"{node.name}.weight"],

@@ -15,7 +15,7 @@ from accelsim.arrays import Array
 from accelsim.network.graph import Graph
 from accelsim.network.layers import Conv
 from accelsim.sparsity.joint import JointRegularizer
-from accelsim.training.compiled import CompiledNetwork
+from accelsim.training.compiled import CompiledNetwork, Execution
 from accelsim.training.evaluate import by_domain
 from accelsim.training.ops import Op
 from accelsim.training.superresolution import Photographs, Plane
@@ -112,7 +112,7 @@ def enhance(
         first = max(top - margin, 0)
         last = min(top + height + margin, H)
         part = graph.with_input_shape((last - first, W, 1))
-        compiled = CompiledNetwork(part, arrays, 1, workers=workers, operations=operations)
+        compiled = CompiledNetwork(part, arrays, 1, execution=Execution(workers=workers), operations=operations)
         x = part.preprocessing.apply(plane[None, first:last, :, None])
         y = compiled.forward(x)[0, top - first : top - first + height, :, 0]
         out[top : top + height] = y * np.float32(part.preprocessing.scale)

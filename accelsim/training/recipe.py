@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from accelsim.faults import validated
 from accelsim.files import TRAINING_RECIPE
-from accelsim.settings import Count, NonNegative, Positive, Section, Seed, Share, Threads, read_settings
+from accelsim.settings import BelowOne, Count, NonNegative, Positive, Section, Seed, Share, Threads, read_settings
 from accelsim.sparsity.recipe import Joint, Reconstruction
 
 
@@ -66,7 +66,7 @@ class OptimizerSettings(Section):
     rate: Positive = 1e-3
     """The largest learning rate."""
 
-    momentum: Share = 0.9
+    momentum: BelowOne = 0.9
     """Momentum of SGD; Adam's first beta."""
 
     weight_decay: NonNegative = 0.0
@@ -75,7 +75,7 @@ class OptimizerSettings(Section):
     schedule: Literal["constant", "step", "cosine", "one_cycle"] = "cosine"
     """How the learning rate moves."""
 
-    warmup: Share = 0.0
+    warmup: BelowOne = 0.0
     """The share of the training over which the rate climbs."""
 
     milestones: tuple[Share, ...] = (0.5, 0.75)
@@ -143,7 +143,7 @@ class Recipe(Section):
     seed: Seed = 0
     """Seed of the first weights, of the order of the images and of their changes."""
 
-    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    smoothing: BelowOne = 0.0
     """The share of a label that is spread over all classes."""
 
     optimizer: OptimizerSettings = OptimizerSettings()
@@ -162,7 +162,7 @@ class Recipe(Section):
     """A node; only it and what comes after it are trained, on what the layers before make of the
     images as they are and, with ``data.flip``, mirrored (``accelsim.training.tail``)."""
 
-    ema: Annotated[float, Field(ge=0, lt=1)] | None = None
+    ema: BelowOne | None = None
     """Decay of the weights' moving average, which then is the checkpoint."""
 
     reestimate: Annotated[int, Field(ge=0, le=100_000)] = 0

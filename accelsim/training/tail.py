@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from accelsim.arrays import Array, Ints
 from accelsim.network.graph import INPUT, Graph, Network, Node, Preprocessing
-from accelsim.training.compiled import CompiledNetwork
+from accelsim.training.compiled import CompiledNetwork, Execution, Learning
 from accelsim.training.datasets import Source
 from accelsim.training.losses import Guide
 
@@ -81,11 +81,14 @@ def features(
     """
     count = len(images)
     views = 2 if flip else 1
-    compiled = CompiledNetwork(head.graph, head.arrays, BATCH, workers=workers)
+    execution = Execution(workers=workers)
+    compiled = CompiledNetwork(head.graph, head.arrays, BATCH, execution=execution)
     values = np.empty((views, count, *_output(head.graph)), np.float16)
     guide = hints = compiled_teacher = None
     if teacher is not None:
-        compiled_teacher = CompiledNetwork(teacher.graph, teacher.arrays, BATCH, workers=workers, hint=hint)
+        compiled_teacher = CompiledNetwork(
+            teacher.graph, teacher.arrays, BATCH, learning=Learning(hint=hint), execution=execution
+        )
         guide = np.empty((views, count, *_output(teacher.graph)), np.float32)
         hints = None if hint is None else np.empty((views, count, *teacher.graph.shapes[hint]), np.float16)
     for first in range(0, count, BATCH):

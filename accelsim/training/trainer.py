@@ -18,7 +18,7 @@ from accelsim.network.graph import Network
 from accelsim.sparsity.joint import JointRegularizer, Penalty
 from accelsim.sparsity.zero_patterns import ZeroPattern
 from accelsim.training.augment import augment
-from accelsim.training.compiled import CompiledNetwork, to_host
+from accelsim.training.compiled import CompiledNetwork, Execution, Learning, to_host
 from accelsim.training.datasets import Source
 from accelsim.training.losses import (
     Guide,
@@ -75,7 +75,7 @@ class Trainer:
         self.xp = xp
         self.patterns = dict(patterns or {})
         self._copy_weights(network.arrays)
-        self._options = {"workers": recipe.threads, "block": recipe.block, "xp": xp}
+        self._execution = Execution(workers=recipe.threads, block=recipe.block, xp=xp)
         self._compile(teacher)
         settings = recipe.optimizer
         self.optimizer = make_optimizer(settings.kind, self.values.size, settings.weight_decay, settings.momentum, xp)
@@ -117,14 +117,19 @@ class Trainer:
         """Compile the network, and the one to distil from."""
         recipe = self.recipe
         self.hint = None if recipe.teacher is None else recipe.teacher.hint
-        options = self._options | {"hint": self.hint}
         self.compiled = CompiledNetwork(
-            self.graph, self.arrays, recipe.batch, gradients=self.gradients, training=True, **options
+            self.graph,
+            self.arrays,
+            recipe.batch,
+            learning=Learning(gradients=self.gradients, training=True, hint=self.hint),
+            execution=self._execution,
         )
         self.teacher: CompiledNetwork | None = None
         if teacher is not None:
             fixed = {name: self.xp.asarray(array) for name, array in teacher.arrays.items()}
-            self.teacher = CompiledNetwork(teacher.graph, fixed, recipe.batch, **options)
+            self.teacher = CompiledNetwork(
+                teacher.graph, fixed, recipe.batch, learning=Learning(hint=self.hint), execution=self._execution
+            )
 
     def sparsity_targets(self) -> tuple[float, float]:
         """(s_SD, s_WD) of the coming step."""
@@ -310,7 +315,9 @@ class Trainer:
         so many batches of augmented training images.
         """
         model = {name: self.xp.asarray(array) for name, array in self.model().items()}
-        compiled = CompiledNetwork(self.graph, model, self.recipe.batch, training=True, **self._options)
+        compiled = CompiledNetwork(
+            self.graph, model, self.recipe.batch, learning=Learning(training=True), execution=self._execution
+        )
         steps = self.total or self.steps_per_epoch  # without an epoch, the images of the first one
         images = (self.batch(i % steps)[0] for i in range(batches))
         means = averaged_statistics(compiled, model, images)

@@ -37,7 +37,7 @@ def steps(network: str, batch: int, threads: int) -> dict[str, Callable[[], None
     import torch
 
     from accelsim.network.zoo import named_graph
-    from accelsim.training.compiled import MOST, CompiledNetwork
+    from accelsim.training.compiled import MOST, CompiledNetwork, Execution, Learning
     from accelsim.training.first_weights import initial_arrays
     from accelsim.training.losses import cross_entropy
     from accelsim.training.optimizers import Sgd
@@ -58,7 +58,13 @@ def steps(network: str, batch: int, threads: int) -> dict[str, Callable[[], None
         span = slice(start, start + array.size)
         arrays[name], gradients[name] = values[span].reshape(array.shape), gradient[span].reshape(array.shape)
         start += array.size
-    compiled = CompiledNetwork(graph, arrays, batch, gradients=gradients, training=True, workers=threads, block=block)
+    compiled = CompiledNetwork(
+        graph,
+        arrays,
+        batch,
+        learning=Learning(gradients=gradients, training=True),
+        execution=Execution(workers=threads, block=block),
+    )
     optimizer = Sgd(values.size)
 
     def ours() -> None:

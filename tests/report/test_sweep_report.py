@@ -39,7 +39,7 @@ def test_the_report_is_whole_and_the_same_each_time(tmp_path: Path) -> None:
     assert {f"{name}.{kind}" for name in PLOTS for kind in ("png", "svg")} <= files.keys()
     assert sweep_report(read_sweep(folder)) == files
     page = files["report.html"].decode()
-    assert page.count("<svg") == len(PLOTS)
+    assert page.count('<figure class="drawn"') == len(PLOTS)
     assert "https://" not in page.replace("https://www.w3.org", "").replace("https://matplotlib.org", "")
     assert "latency_ms \N{LESS-THAN OR EQUAL TO} 0: none" in page
     assert "tile: input should be less than or equal to 6, got 9" in page  # the points that failed
@@ -55,10 +55,11 @@ def test_the_command_says_what_the_files_say(tmp_path: Path, capsys: pytest.Capt
     said = json.loads(capsys.readouterr().out)
     table = pd.read_csv(folder / "points.csv")
     assert said["counts"] == {"done": 4 + 2 * 2 * 2 * 2, "failed": 8, "crashed": 0, "missing": 0}
-    best = table[front(costs_of(table, said["objectives"]))]
+    accurate = table[~(table["top1"] < table["top1"].max() - 2)]  # failed points have none
+    best = accurate[front(costs_of(accurate, said["objectives"]))]
     assert sorted(row["point"] for row in said["fronts"]["all"]) == sorted(best["point"])
     assert said["cheapest"][0]["point"] is None
-    assert said["cheapest"][1]["value"] == table["cycles"].min()
+    assert said["cheapest"][1]["value"] == accurate["cycles"].min()
     even = pd.read_csv(folder / "break_even.csv")
     assert set(even["layer"]) == {"c1", "c2"}
     assert cli.main(["sweep", str(path), "-o", str(folder), "--workers", "1"]) == 0

@@ -1,21 +1,24 @@
 """Bounds of what a run takes: layers of too many steps are refused early, by name and number; others stay the same."""
 
+import gc
 import resource
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 import accelsim
 from accelsim.errors import InputError
 from accelsim.network.tables import TableLayer
-from accelsim.simulator.machines import cartesian, matrix_vector
 from accelsim.simulator.machines.row_stationary import search as row_search
-from accelsim.simulator.tiles import rooms
+from accelsim.simulator.run import run_rows
+from accelsim.simulator.tiles import few_steps, rooms, search
 from accelsim.simulator.tiles.search import choose_tiling
-from accelsim.workload import LayerTable, layer_works
+from accelsim.workload import LayerTable, layer_works, made_once
 from tests.small_dual import ROOT
 
 from .random_layers import layers
@@ -68,14 +71,14 @@ def test_steps_are_counted_by_hand():
     machine.check(pointwise(4096, 8192))
 
 
-@pytest.mark.parametrize(("name", "module"), [("scnn-like", cartesian), ("eie-like", matrix_vector)])
-def test_other_families_bound_their_steps(name, module, monkeypatch):
+@pytest.mark.parametrize("name", ["scnn-like", "eie-like"])
+def test_other_families_bound_their_steps(name, monkeypatch):
     # One image is one step at least: its 16 filters and the one pixel fit.
     row = {"name": "fc", "kind": "linear", "in_channels": 16, "out_channels": 16, "height": 1, "width": 1}
     work = layer_works(table(row), batch=4)[0]
     machine = accelsim.load_hardware(name)
     machine.check(work)
-    monkeypatch.setattr(module, "MAX_STEPS", 3)
+    monkeypatch.setattr(few_steps, "MAX_STEPS", 3)
     for refuse in (machine.check, machine.schedule):
         with pytest.raises(InputError, match="layer fc needs at least 4 steps, expected at most 3"):
             refuse(work)
@@ -113,6 +116,38 @@ def test_a_search_in_parts_finds_the_same_mapping(work, machine):
         assert found() == whole
 
 
+def test_of_a_large_layer_the_cuts_with_the_fewest_steps_are_compared(monkeypatch):
+    monkeypatch.setattr(few_steps, "MAX_STEPS", 10)
+    machine = accelsim.load_hardware("scnn-like")
+    assert few_steps.few_steps("abcde", [8, 4, 2, 11, 4], "c", machine) == ["b", "c", "e"]  # 2 + 4 + 4 = 10
+    assert few_steps.few_steps("ab", [10, 10], "c", machine) == ["a"]
+    with pytest.raises(InputError, match="layer c needs at least 11 steps, expected at most 10"):
+        few_steps.few_steps("ab", [12, 11], "c", machine)
+
+
+@settings(max_examples=60, deadline=None)
+@given(layers(), tiled_machines(), st.sampled_from([1, 2, 5]))
+def test_cuts_that_are_passed_over_could_not_have_won(work, machine, window):
+    if (
+        machine.zero_handling in {"skip_weights", "skip_both"}
+        and getattr(machine, "dataflow", "") != "weight_stationary"
+    ):
+        machine = machine.model_copy(update={"window": window})
+    try:
+        found = [choose_tiling(mode, machine)[1] for mode in machine.modes(work)]
+    except InputError:
+        assume(False)
+
+    def no_bounds(self):
+        fits = self.rooms.fits.any(axis=(0, 3))
+        shape = (len(self.candidates.filter_cuts), len(self.candidates.channel_cuts))
+        return np.where(np.broadcast_to(fits, shape), 0.0, np.inf)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search._Search, "lower_bounds", no_bounds)  # so that every candidate is scored
+        assert [choose_tiling(mode, machine)[1] for mode in machine.modes(work)] == found
+
+
 def test_a_table_with_too_many_ways_to_cut_it_is_refused():
     row = {"name": "big", "kind": "conv", "in_channels": 1024, "out_channels": 1024, "batch": 4096}
     work = layer_works(table(row | {"height": 500, "width": 500, "kernel": (1, 1)}))[0]
@@ -138,6 +173,29 @@ def test_the_largest_table_takes_a_gigabyte_and_a_half_at_most():
     line = ["simulate", "vgg16", "spatial-16x16", "--engine", "fast", "--json"]
     done = subprocess.run([sys.executable, "-c", program, *line], cwd=ROOT, capture_output=True, text=True, check=True)
     assert int(done.stderr.splitlines()[-1]) < 1.5 * MEGABYTE  # kilobytes
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "hwconfigs").glob("*.yaml")))
+def test_weights_go_with_their_layer(name):
+    row = {"name": "c", "kind": "conv", "in_channels": 16, "out_channels": 16, "height": 8, "width": 8}
+    machine = accelsim.load_hardware(name)
+    gc.collect()
+    gc.disable()  # what refers to itself in a circle stays
+    try:
+        work = layer_works(table(row | {"kernel": (3, 3), "weight_density": 0.5}))[0]
+        weights = weakref.ref(work.weights)
+        run_rows([work], machine, "fast")
+        del work
+        assert weights() is None
+    finally:
+        gc.enable()
+
+
+def test_layers_of_a_table_of_a_billion_weights_are_not_held_together():
+    row = {"kind": "linear", "in_channels": 4096, "out_channels": 11008, "height": 1, "width": 1}
+    works = layer_works(table(*(row | {"name": f"fc{i}"} for i in range(32))))
+    assert made_once(works) is works
+    assert isinstance(made_once(layer_works(table(row | {"name": "fc", "out_channels": 8}))), tuple)
 
 
 def test_a_machine_without_the_memory_says_so_in_one_line(tmp_path):

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 
 from accelsim.network.graph import Graph  # noqa: E402
 from accelsim.network.zoo import alexnet, resnet18, resnet20, squeezenet11  # noqa: E402
-from accelsim.training.compiled import CompiledNetwork  # noqa: E402
+from accelsim.training.compiled import CompiledNetwork, Execution, Learning  # noqa: E402, Execution, Learning
 from accelsim.training.first_weights import initial_arrays  # noqa: E402
 from accelsim.training.losses import cross_entropy  # noqa: E402
 from tests.training.torch_twin import Twin  # noqa: E402
@@ -47,7 +47,13 @@ def different_gradients(graph: Graph, batch: int, seed: int) -> list[str]:
         torch.nn.functional.cross_entropy(output, torch.from_numpy(labels), label_smoothing=0.1).backward()
 
     gradients = {name: np.zeros_like(array) for name, array in arrays.items() if "running" not in name}
-    compiled = CompiledNetwork(graph, arrays, batch, gradients=gradients, training=True, block=2)
+    compiled = CompiledNetwork(
+        graph,
+        arrays,
+        batch,
+        learning=Learning(gradients=gradients, training=True),
+        execution=Execution(block=2),
+    )
     logits = compiled.forward(x)
     _, d_logits = cross_entropy(logits, labels, 0.1)
     compiled.backward(d_logits)

@@ -9,7 +9,7 @@ import pytest
 from accelsim.arrays import Array
 from accelsim.network.graph import Graph
 from accelsim.network.zoo import named_graph
-from accelsim.training.compiled import CompiledNetwork
+from accelsim.training.compiled import CompiledNetwork, Execution, Learning
 from accelsim.training.first_weights import initial_arrays
 
 
@@ -41,7 +41,13 @@ def test_a_hint_is_a_second_output_and_gradients_add_up(hint: str) -> None:
         gradients = {name: np.zeros_like(a) for name, a in arrays.items() if "running" not in name}
         own = {name: gradients[name] for name in gradients if name in part.parameters}
         own_arrays = {name: arrays[name].copy() for name in part.parameters}
-        return CompiledNetwork(part, own_arrays, 6, gradients=own, training=True, block=2, hint=hint), gradients
+        return CompiledNetwork(
+            part,
+            own_arrays,
+            6,
+            learning=Learning(gradients=own, training=True, hint=hint),
+            execution=Execution(block=2),
+        ), gradients
 
     (whole, from_output), (first, from_hint), (both, together) = lab(graph), lab(inner), lab(graph, hint)
     y = both.forward(x)

@@ -29,7 +29,7 @@ from accelsim.network.layers import (
     PadChannels,
     Relu,
 )
-from accelsim.training.compiled import CompiledNetwork
+from accelsim.training.compiled import CompiledNetwork, Execution, Learning
 from tests.training import foreign
 
 FEW = settings(max_examples=25, deadline=None)
@@ -70,7 +70,11 @@ class Lab:
         self.arrays["x.weight"], self.arrays["x.bias"] = np.ones(C, np.float32), np.zeros(C, np.float32)
         self.gradients = {name: np.zeros_like(a) for name, a in self.arrays.items() if "running" not in name}
         self.compiled = CompiledNetwork(
-            self.graph, self.arrays, batch, gradients=self.gradients, training=training, **options
+            self.graph,
+            self.arrays,
+            batch,
+            learning=Learning(gradients=self.gradients, training=training),
+            execution=Execution(**options),
         )
         self.x = self.rng.standard_normal((batch, *graph.input_shape)).astype(np.float32)
 
@@ -242,7 +246,13 @@ def test_another_array_module_computes_the_same(name: str) -> None:
     xp = foreign.module
     arrays = {key: xp.asarray(array) for key, array in Lab(graph, 4, block=2).arrays.items()}
     gradients = {key: xp.zeros_like(arrays[key]) for key in lab.gradients}
-    compiled = CompiledNetwork(lab.graph, arrays, 4, gradients=gradients, training=True, block=2, xp=xp)
+    compiled = CompiledNetwork(
+        lab.graph,
+        arrays,
+        4,
+        learning=Learning(gradients=gradients, training=True),
+        execution=Execution(block=2, xp=xp),
+    )
     y = compiled.forward(lab.x)
     np.testing.assert_array_equal(y.get(), expected)
     compiled.backward(xp.ones_like(y))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.errors import InputError
@@ -27,6 +27,7 @@ NETWORK = "resnet20-cifar10"
 FROM = "layer3.1.conv1"
 
 
+@settings(deadline=None)
 @given(node=st.sampled_from(["layer1.0.conv1", "layer2.0.conv1", "layer2.1.conv1", FROM]))
 def test_the_two_parts_are_the_network(node: str) -> None:
     network = Network(named_graph(NETWORK), initial_arrays(named_graph(NETWORK), 0))

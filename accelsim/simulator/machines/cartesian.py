@@ -15,7 +15,8 @@ the place of a channel, as many of them as some weight meets.
 A layer too large for the input RAMs or the accumulators is cut into regions of the output plane, each loaded with its
 halo; weights come again for each region unless they all fit.  Where a region's channels do not all fit, they come in
 parts, again for every group of filters.  Of all cuts by powers of two the one is taken whose slower one of lanes and
-DMA, or DRAM bytes, energy or energy x cycles, is lowest, as the machine's objective says.
+DMA, or DRAM bytes, energy or energy x cycles, is lowest, as the machine's objective says (of a large layer: of those
+with the fewest steps, ``tiles.few_steps``).
 
 ``zero_handling: none`` is the dense twin, with dot products of weights x inputs operands over channels and kernel:
 outputs of the PE's tile * K * ceil(C R S / (weights * inputs)).
@@ -43,13 +44,13 @@ from accelsim.memo import Memo
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.storage.feature_map import Corner, activation_bits, input_map, output_map
 from accelsim.simulator.storage.weights import filter_bits, weight_tile_bytes
+from accelsim.simulator.tiles.few_steps import few_steps
 from accelsim.simulator.tiles.lanes import expected_maximum
 from accelsim.simulator.tiles.tiling import Axis, first_inputs, input_extents, tile_sizes
 from accelsim.simulator.time.objective import best
 from accelsim.simulator.time.schedule import Schedule, untransformed
 from accelsim.workload import LayerWork
 
-MAX_STEPS = 1 << 22  # of a layer: some gigabyte of schedule
 REMEMBERED = 1 << 10  # numbers of pixels of a layer
 STEP_CYCLES = 2  # to hand over a group's accumulators, double-buffered, and start the next
 
@@ -87,7 +88,7 @@ class CartesianMachine(Machine):
     def schedule(self, work: LayerWork) -> Schedule:
         """The steps of a conv or linear layer by its best cut.
 
-        Raises InputError if the input RAMs hold no part of the layer, or every cut has over MAX_STEPS steps.
+        Raises InputError if the input RAMs hold no part of the layer, or every cut has too many steps (``few_steps``).
         """
         cuts = _cuts(work, self)
         layer = _DenseLayer(work, self) if self.zero_handling == "none" else _SparseLayer(work, self)
@@ -95,7 +96,7 @@ class CartesianMachine(Machine):
         return best(schedules, self)
 
     def check(self, work: LayerWork) -> None:
-        """Refuse a layer all of whose cuts have over MAX_STEPS steps."""
+        """Refuse a layer all of whose cuts have too many steps (``few_steps``)."""
         _cuts(work, self)
 
 
@@ -180,13 +181,7 @@ def _cuts(work: LayerWork, machine: CartesianMachine) -> list[_Cut]:
             f"{machine.name}: buffers.input_kb is {machine.buffers.input_kb:g}, too small for one output of layer "
             f"{work.name}, expected a larger one"
         )
-    short = [cut for cut in found if cut.steps(work) <= MAX_STEPS]
-    if not short:
-        least = min(cut.steps(work) for cut in found)
-        raise InputError(
-            f"{machine.name}: layer {work.name} needs at least {least} steps, expected at most {MAX_STEPS}"
-        )
-    return short
+    return few_steps(found, [cut.steps(work) for cut in found], work.name, machine)
 
 
 def _powers(size: int) -> list[int]:

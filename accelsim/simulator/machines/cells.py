@@ -29,7 +29,8 @@ from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.machines.winograd import WinogradDescription
 from accelsim.simulator.storage.weights import dense_slots, weight_bits
 from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, TransformUnits, operand_widths
-from accelsim.simulator.tiles.schedule import best_schedule, check_steps
+from accelsim.simulator.tiles.schedule import best_plan, best_schedule, check_steps
+from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.schedule import Schedule
 from accelsim.transforms.adders import tile_additions
 from accelsim.workload import LayerWork, block_sizes
@@ -86,6 +87,10 @@ class CellsMachine(WinogradDescription, Machine):
         """The steps of the layer in its best mode, at its best tiling."""
         return best_schedule(self.modes(work), self)
 
+    def plan(self, work: LayerWork) -> LayerPlan:
+        """The best mode's plan in the layer's surroundings."""
+        return best_plan(self.modes(work), self)
+
     def check(self, work: LayerWork) -> None:
         """Refuse a layer none of whose tilings fits in MAX_STEPS steps."""
         check_steps(self.modes(work), self)
@@ -116,7 +121,7 @@ def _direct_mode(work: LayerWork, machine: CellsMachine) -> Mode:
         gated = dense - executed
     return Mode(
         name="direct",
-        work=work,
+        work=work.without_weights(),
         m=1,
         slots=Slots(np.array(np.broadcast_to(_direct_slots(work, cells.channel_atom), blocks.shape), np.int64)),
         executed=executed,
@@ -146,7 +151,7 @@ def _winograd_mode(work: LayerWork, machine: CellsMachine) -> Mode:
     _, input_adds, inverse_adds = tile_additions(m, work.kernel)
     return Mode(
         name=f"winograd-f{m}",
-        work=work,
+        work=work.without_weights(),
         m=m * cells.block,
         slots=Slots(np.array(slots, np.int64)),
         executed=tiles * (nonzeros if gates else dense),

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from accelsim import shipped
 from accelsim.errors import InputError
 from accelsim.faults import nearest
 from accelsim.files import MACHINE
@@ -11,12 +12,6 @@ from accelsim.settings import read_settings, read_value, set_dotted
 from accelsim.simulator.machines import FAMILIES, Families
 from accelsim.simulator.machines.choice import machine_from
 from accelsim.simulator.machines.machine import Machine
-
-
-def machine_folders() -> tuple[Path, ...]:
-    """Where bare machine names are looked up: ./hwconfigs, the source tree's, the installed package's."""
-    package = Path(__file__).resolve().parents[2]
-    return Path("hwconfigs"), package.parent / "hwconfigs", package / "hwconfigs"
 
 
 def load_hardware(name: str | Path, overrides: Iterable[str] = (), families: Families = FAMILIES) -> Machine:
@@ -41,12 +36,10 @@ def _find(name: str | Path) -> Path:
     path = Path(name)
     if path.suffix in {".yaml", ".yml"} or path.is_file():
         return path
-    for folder in machine_folders():
-        candidate = folder / f"{name}.yaml"
-        if candidate.is_file():
-            return candidate
-    known = sorted({p.stem for folder in machine_folders() for p in folder.glob("*.yaml")})
-    raise InputError(f"{name}: no such machine{nearest(str(name), known)}")
+    found = shipped.find("hwconfigs", name)
+    if found is None:
+        raise InputError(f"{name}: no such machine{nearest(str(name), shipped.known('hwconfigs'))}")
+    return found
 
 
 def _override(data: dict[str, Any], override: str) -> None:

@@ -3,6 +3,8 @@
 from abc import abstractmethod
 
 from accelsim.hardware.description import MachineDescription
+from accelsim.simulator.time.objective import predicted
+from accelsim.simulator.time.plan import LayerPlan, amid, check_room
 from accelsim.simulator.time.schedule import Schedule
 from accelsim.workload import LayerWork
 
@@ -20,6 +22,31 @@ class Machine(MachineDescription):
 
         Raises InputError if the layer does not fit the machine.
         """
+
+    def plan(self, work: LayerWork) -> LayerPlan:
+        """``schedule`` in the layer's surroundings (``work.around``), and what room it needs.
+
+        Default: the schedule that all maps in DRAM have, without the loads and stores that fall away; its tiles take
+        the buffers as a whole where there are any.
+        """
+        whole = self.schedule(work)
+        schedule = amid(whole, work, self)
+        around = work.around
+        needs = {
+            "weight": int(self.buffers.capacity_bytes("weight")),
+            "input": int(self.buffers.capacity_bytes("input")) if around.input_share else 0,
+            "output": int(self.buffers.capacity_bytes("output")) if around.stores else 0,
+        }
+        if around.room is not None:
+            check_room(self, work, needs)
+        return LayerPlan(
+            work=work,
+            machine=self,
+            score=predicted(schedule, self),
+            needs=needs,
+            weights_whole=False,
+            make=lambda: whole,
+        )
 
     def check(self, work: LayerWork) -> None:
         """Raise InputError if the layer needs more steps than can be scheduled; before anything large is computed.

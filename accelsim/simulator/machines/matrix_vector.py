@@ -39,13 +39,13 @@ from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.storage.feature_map import Corner, activation_bits, input_map, output_map
 from accelsim.simulator.storage.weights import filter_bits, weight_tile_bytes
 from accelsim.simulator.tiles.description import Window
+from accelsim.simulator.tiles.few_steps import few_steps
 from accelsim.simulator.tiles.tiling import Axis, balanced_cuts, first_inputs, input_extents, tile_sizes
 from accelsim.simulator.time.objective import best
 from accelsim.simulator.time.schedule import Schedule, changes, untransformed
 from accelsim.workload import LayerWork
 
 DRAWS = 4
-MAX_STEPS = 1 << 22  # of a layer: some gigabyte of schedule
 
 
 class MatrixVectorMachine(Machine):
@@ -72,7 +72,7 @@ class MatrixVectorMachine(Machine):
     def schedule(self, work: LayerWork) -> Schedule:
         """The steps of a conv or linear layer by its best rows and order.
 
-        Raises InputError if its rows do not fit the input buffer, or need over MAX_STEPS steps.
+        Raises InputError if its rows do not fit the input buffer, or need too many steps (``few_steps``).
         """
         first_filters = _first_filters(work, self)
         fitting = _fitting_rows(work, self, len(first_filters))
@@ -84,7 +84,7 @@ class MatrixVectorMachine(Machine):
         return best(schedules, self)
 
     def check(self, work: LayerWork) -> None:
-        """Refuse a layer that needs over MAX_STEPS steps however many rows a tile has."""
+        """Refuse a layer that needs too many steps however many rows a tile has (``few_steps``)."""
         _fitting_rows(work, self, len(_first_filters(work, self)))
 
 
@@ -181,14 +181,8 @@ def _fitting_rows(work: LayerWork, machine: MatrixVectorMachine, filter_tiles: i
             f"{machine.name}: buffers.input_kb is {machine.buffers.input_kb:g}, too small for one output row of layer "
             f"{work.name}, expected a larger one"
         )
-    steps = {rows: filter_tiles * work.batch * -(-work.out_height // rows) for rows in fitting}
-    short = [rows for rows in fitting if steps[rows] <= MAX_STEPS]
-    if not short:
-        raise InputError(
-            f"{machine.name}: layer {work.name} needs at least {min(steps.values())} steps, expected at most "
-            f"{MAX_STEPS}"
-        )
-    return short
+    steps = [filter_tiles * work.batch * -(-work.out_height // rows) for rows in fitting]
+    return few_steps(fitting, steps, work.name, machine)
 
 
 def _tile_products(work: LayerWork, machine: MatrixVectorMachine, starts: Ints) -> _TileProducts:

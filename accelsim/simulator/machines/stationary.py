@@ -17,7 +17,8 @@ from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.tiles.description import SkippingDescription
 from accelsim.simulator.tiles.gemm import gemm_mode
 from accelsim.simulator.tiles.mode import Feed, LaneArray, Mode
-from accelsim.simulator.tiles.schedule import best_schedule, check_steps
+from accelsim.simulator.tiles.schedule import best_plan, best_schedule, check_steps
+from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.schedule import Schedule
 from accelsim.workload import LayerWork
 
@@ -79,6 +80,10 @@ class StationaryMachine(SkippingDescription, Machine):
     def schedule(self, work: LayerWork) -> Schedule:
         """The steps of the layer at its best tiling."""
         return best_schedule(self.modes(work), self)
+
+    def plan(self, work: LayerWork) -> LayerPlan:
+        """The best mode's plan in the layer's surroundings."""
+        return best_plan(self.modes(work), self)
 
     def check(self, work: LayerWork) -> None:
         """Refuse a layer none of whose tilings fits in MAX_STEPS steps."""

@@ -13,6 +13,8 @@ from accelsim.errors import InputError
 from accelsim.hardware.description import MachineDescription
 from accelsim.hardware.dram import Transfer, behind
 from accelsim.simulator.storage.feature_map import activation_bits, whole_bytes
+from accelsim.simulator.time.objective import predicted
+from accelsim.simulator.time.plan import LayerPlan, amid, check_room
 from accelsim.simulator.time.schedule import Schedule, untransformed
 from accelsim.workload import CHANNEL_BLOCK, LayerWork
 
@@ -59,6 +61,29 @@ def vector_schedule(work: LayerWork, machine: MachineDescription) -> Schedule:
             "output_write": work.outputs * bits,
             "output_read": work.outputs * bits,
         },
+    )
+
+
+def vector_plan(work: LayerWork, machine: MachineDescription) -> LayerPlan:
+    """The plan of a pool, add or other layer in its surroundings.  Raises InputError as ``vector_schedule``, or if its
+    parts do not fit the room.
+    """
+    around = work.around
+    whole = vector_schedule(work, machine)
+    schedule = amid(whole, work, machine)
+    shared = _shared_bytes(work, machine.arithmetic.activation_bits)
+    in_need = 2 * (int(whole.inputs.n_bytes.max()) + shared)
+    out_need = 2 * int(whole.outputs.n_bytes.max())
+    needs = {"weight": 0, "input": in_need if around.input_share else 0, "output": out_need if around.stores else 0}
+    if around.room is not None:
+        check_room(machine, work, needs)
+    return LayerPlan(
+        work=work,
+        machine=machine,
+        score=predicted(schedule, machine),
+        needs=needs,
+        weights_whole=True,
+        make=lambda: whole,
     )
 
 

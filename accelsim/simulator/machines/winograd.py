@@ -32,7 +32,8 @@ from accelsim.simulator.storage.weights import coded_bits, dense_slots, weight_b
 from accelsim.simulator.tiles.description import SkippingDescription, TiledBuffers, TiledDescription
 from accelsim.simulator.tiles.gemm import filter_order, gemm_mode
 from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, TransformUnits, operand_widths
-from accelsim.simulator.tiles.schedule import best_schedule, check_steps
+from accelsim.simulator.tiles.schedule import best_plan, best_schedule, check_steps
+from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.schedule import Schedule
 from accelsim.transforms.adders import input_unit, inverse_unit, tile_additions
 from accelsim.transforms.decomposition import Piece, pieces
@@ -149,6 +150,10 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
         """The steps of the layer in its best mode, at its best tiling."""
         return best_schedule(self.modes(work), self)
 
+    def plan(self, work: LayerWork) -> LayerPlan:
+        """The best mode's plan in the layer's surroundings."""
+        return best_plan(self.modes(work), self)
+
     def check(self, work: LayerWork) -> None:
         """Refuse a layer none of whose tilings fits in MAX_STEPS steps."""
         check_steps(self.modes(work), self)
@@ -187,6 +192,7 @@ def winograd_mode(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece,
     on_chip = machine.weight_transform == "on_chip"
     return replace(
         mode,
+        work=work.without_weights(),
         lanes=LaneArray(positions=array.rows, filters=array.cols, taps=array.taps, window=machine.window),
         units=replace(
             mode.units,
@@ -218,7 +224,7 @@ def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, 
     split = "" if not parts else "-polyphase" if max(work.stride) > 1 else "-split"
     return Mode(
         name=f"winograd-f{m}{split}",
-        work=work,
+        work=work.without_weights(),
         m=m,
         slots=Slots(counts[:, order]),
         executed=int(dense.sum()) if machine.zero_handling == "none" else nonzeros,

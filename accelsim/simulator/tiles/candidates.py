@@ -43,6 +43,13 @@ class Traffic:
         """pieces: contiguous runs of addresses."""
         return Traffic(n_bytes, n_bytes + pieces * (BURST_BYTES - PIXEL_BYTES), rows)
 
+    def part(self, share: float) -> "Traffic":
+        """This share of each request, rounded up."""
+        if share == 1:
+            return self
+        values = (self.n_bytes, self.moved_bytes, self.rows)
+        return Traffic(*(np.ceil(share * value).astype(np.int64) for value in values))
+
 
 class Candidates:
     """All tilings of a layer's shape with some cuts of its positions.
@@ -50,7 +57,8 @@ class Candidates:
     count: tiles of positions.  k, c: filters and input channels of a tile; n_k, n_c: tiles of filters and channels.
     in_group: filter tiles of one input group.  steps: of the layer; few: whether they are at most MAX_STEPS.
     input_tile, transformed_tile: bytes of double-buffered tiles; all_inputs: of all input tiles (transformed, if so);
-    output_room: of finished outputs and partial sums.  weight_once, input_once: where an operand is loaded once,
+    output_room: of finished outputs and partial sums; sums_room: where finished outputs have a place elsewhere;
+    finished_room: of finished outputs alone.  weight_once, input_once: where an operand is loaded once,
     however small its buffer.  in_loads, out_loads: tiles that are loaded at least, and stored.
     inputs, outputs: the requests for each once, every tile as large as the largest.
     """
@@ -111,9 +119,13 @@ class Candidates:
             # sums are held, and those of the tile before.
             sums = _bytes(at.tiles * self.k * copies * shape.taps, shape.accumulator_bits)
             self.output_room = sums + finished
+            self.sums_room = sums
         else:
             partial = _bytes(outputs, shape.accumulator_bits) * copies
-            self.output_room = np.where((self.n_c > 1) | (not shape.lanes_hold_outputs), partial, finished)
+            leave = (self.n_c > 1) | (not shape.lanes_hold_outputs)
+            self.output_room = np.where(leave, partial, finished)
+            self.sums_room = np.where(leave, partial, 0)
+        self.finished_room = finished
 
     def _measure_requests(self, row_bytes: int) -> None:
         """Requests to the DRAM for all inputs and all outputs, each once."""

@@ -8,7 +8,7 @@ from pydantic import Field
 from accelsim.hardware.decoder import SOURCE as DECODER_SOURCE
 from accelsim.hardware.decoder import decoder_mm2, symbol_pj
 from accelsim.hardware.description import MASK_FREE, MachineDescription
-from accelsim.hardware.parts import Buffers, Count, KeyGroup, Kilobytes, PeArray, PerCycle
+from accelsim.hardware.parts import Activations, Buffers, Count, KeyGroup, Kilobytes, PeArray, PerCycle
 from accelsim.hardware.price import Area, Price
 
 Window = Annotated[int, Field(ge=1, le=1 << 10)]
@@ -29,7 +29,13 @@ class TiledBuffers(Buffers):
     banks: Count | None = None
     """Banks of port_bits each, of every buffer (``tiles.ports``).  Default: as many as the lanes need."""
     shared: bool = False
-    """Whether weights and inputs share weight_kb + input_kb, divided for each layer as it suits.  Default: no."""
+    """Whether weights and inputs share weight_kb + input_kb, divided for each layer as it suits; no map stays then.
+    Default: no."""
+
+    @property
+    def keeps(self) -> Activations:
+        """What becomes of maps: nothing stays where weights take of the inputs' room."""
+        return "separate" if self.shared else self.activations
 
 
 class TiledDescription(MachineDescription):

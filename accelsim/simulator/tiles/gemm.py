@@ -27,7 +27,7 @@ def gemm_mode(work: LayerWork, machine: SkippingDescription, name: str, lanes: L
     """Plain (sparse) matrix multiplication of the layer in the spatial domain."""
     # Counted once for all arrays and buffers.
     mode: Mode = work.derived.get((gemm_mode, machine.mask_settings), lambda: _on_one_lane(work, machine))
-    return replace(mode, name=name, lanes=lanes)
+    return replace(mode, name=name, work=work.without_weights(), lanes=lanes)
 
 
 def filter_order(work: LayerWork, machine: SkippingDescription, blocks: Ints) -> Ints | slice:
@@ -63,7 +63,7 @@ def _on_one_lane(work: LayerWork, machine: SkippingDescription) -> Mode:
     stored = weight_bits(work, machine, blocks.sum(axis=0), R * S)[order]
     return Mode(
         name="gemm",
-        work=work,
+        work=work.without_weights(),
         m=1,
         slots=Slots(
             counts=slots.counts[:, order],

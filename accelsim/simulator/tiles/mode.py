@@ -92,6 +92,7 @@ class SlotSums:
     """Sums over a mode's filters at the groupings asked for so far; modes of the same slots and bits share them."""
 
     running: Memo[tuple[NDArray[Any], ...]] = field(default_factory=lambda: Memo(1))
+    by_lane: Memo[tuple[NDArray[Any], ...]] = field(default_factory=lambda: Memo(1))
     lane_cycles: Memo[Ints] = field(default_factory=lambda: Memo(REMEMBERED))
     least_cycles: Memo[Ints] = field(default_factory=lambda: Memo(REMEMBERED))
     waiting_slots: Memo[float] = field(default_factory=lambda: Memo(REMEMBERED))
@@ -104,7 +105,7 @@ class Mode:
     """One way of one machine to execute one convolution or fully connected layer."""
 
     name: str
-    work: LayerWork
+    work: LayerWork  # without its weights
     m: int  # outputs a tile and dimension
     slots: Slots
     executed: int  # multiplies a tile of outputs of all filters; fewer than the slots where lanes are gated

@@ -50,7 +50,7 @@ class Rooms:
             transformed = all_of.all_inputs if self.inputs_stay.all() else all_of.transformed_tile
             self.needs = {"input": all_of.input_tile, "transformed": transformed}
         else:
-            self.inputs_stay = all_of.all_inputs <= self._capacity("input")
+            self.inputs_stay = all_of.all_inputs <= self._capacity("input") - self._taken_by_outputs()
             if self.machine.buffers.shared:
                 both = all_weights + all_of.all_inputs
                 room = self._capacity("input")
@@ -60,20 +60,54 @@ class Rooms:
                 self.inputs_stay = (both <= room) | WEIGHTS_FIRST & (inputs_and_tile <= room)
             self.needs = {"input": np.where(self.inputs_stay, all_of.all_inputs, all_of.input_tile)}
         self.needs["weight"] = np.where(self.weights_stay, all_weights, 2 * weight_tile)
-        self.needs["output"] = all_of.output_room
+        self.needs["output"] = self._output_need()
+        self._look_around()
         self.held = np.ones((1,) * 4, bool)
         for name, needed in self.needs.items():
             self.held = self.held & (needed <= self._capacity(name))
         if self.machine.buffers.shared:
             self.held = self.held & (self.needs["weight"] + self.needs["input"] <= self._capacity("input"))
+        if self.mode.work.around.shared:
+            self.held = self.held & (self.needs["input"] + self.needs["output"] <= self._capacity("input"))
         self.fits = all_of.few & self.held
+
+    def _output_need(self) -> Ints:
+        """Bytes that outputs and sums need, and the lines of what rides on them."""
+        around = self.mode.work.around
+        room = self.candidates.output_room if around.stores else self.candidates.sums_room
+        return room + around.line_bytes if around.line_bytes else room
+
+    def _taken_by_outputs(self) -> Ints | int:
+        """Bytes of the room for inputs that outputs, and operands of what rides on them, take where both have one."""
+        around = self.mode.work.around
+        if not around.shared:
+            return 0
+        return self._output_need() + around.operands * self.candidates.finished_room
+
+    def _look_around(self) -> None:
+        """What inputs need where they have a place of their own, and with the operands of what rides on the outputs."""
+        around = self.mode.work.around
+        if around.input_share == 0:
+            self.needs["input"] = np.zeros((1,) * 4, np.int64)
+        if around.operands:
+            self.needs["input"] = self.needs["input"] + around.operands * self.candidates.finished_room
 
     def _capacity(self, name: str) -> int:
         """Bytes of a buffer; weights and inputs have theirs together where the machine says so."""
         buffers = self.machine.buffers
+        room = self.mode.work.around.room
+        if room is not None and name in {"input", "output"}:
+            return room[name == "output"]
         if buffers.shared and name in {"weight", "input"}:
             return int(buffers.capacity_bytes("weight") + buffers.capacity_bytes("input"))
         return int(buffers.capacity_bytes(name))
+
+    def needs_at(self, at: tuple[int, int, int, int]) -> dict[str, int]:
+        """The bytes that one candidate needs of each buffer."""
+        return {
+            name: int(needed[tuple(i if size > 1 else 0 for i, size in zip(at, needed.shape, strict=True))])
+            for name, needed in self.needs.items()
+        }
 
     def least_steps(self) -> int | None:
         """Of the candidates that the buffers hold; None if they hold none."""

@@ -15,10 +15,11 @@ from accelsim.simulator.tiles.mode import Mode
 from accelsim.simulator.tiles.overhead import TRANSFORM_STEP_CYCLES, FoldSizes, fill_cycles
 from accelsim.simulator.tiles.ports import lane_bits, through_ports
 from accelsim.simulator.tiles.rooms import worth_scoring
-from accelsim.simulator.tiles.search import choose_tilings
+from accelsim.simulator.tiles.search import choose_tilings, choose_with_needs
 from accelsim.simulator.tiles.steps import Steps, steps_of
 from accelsim.simulator.tiles.tiling import Tiling
-from accelsim.simulator.time.objective import best
+from accelsim.simulator.time.objective import best, measured
+from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.schedule import ActionCounts, Schedule
 
 
@@ -39,6 +40,44 @@ def best_schedule(modes: Sequence[Mode], machine: TiledDescription) -> Schedule:
     if not schedules:
         raise faults[0]
     return schedules[0] if len(schedules) == 1 else best(schedules, machine)
+
+
+def best_plan(modes: Sequence[Mode], machine: TiledDescription) -> LayerPlan:
+    """The best mode's plan in the layer's surroundings, each mode at its best tiling.
+
+    Raises InputError if no mode fits the room.
+    """
+    plans = []
+    faults = []
+    for mode in modes:
+        try:
+            plans.append(_plan(mode, machine))
+        except InputError as fault:
+            faults.append(fault)
+    if not plans:
+        raise faults[0]
+    if len(plans) == 1:
+        return plans[0]
+    return min(plans, key=lambda plan: measured(plan.schedule, machine))
+
+
+def _plan(mode: Mode, machine: TiledDescription) -> LayerPlan:
+    """One mode's plan at its best tiling."""
+    tiling, score, needs = choose_with_needs(mode, machine)
+    return LayerPlan(
+        work=mode.work,
+        machine=machine,
+        score=score,
+        needs=needs,
+        weights_whole=weights_stay(mode, tiling),
+        make=lambda: tiled_schedule(mode, tiling, machine),
+    )
+
+
+def weights_stay(mode: Mode, tiling: Tiling) -> bool:
+    """Whether all weights of the layer lie in the buffer at once."""
+    whole = tiling.filters >= mode.work.out_channels and tiling.channels >= mode.group_channels
+    return tiling.weights_stay or whole
 
 
 def check_steps(modes: Sequence[Mode], machine: TiledDescription) -> None:

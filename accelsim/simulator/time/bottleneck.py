@@ -25,13 +25,19 @@ NAMES = {"useful": "compute"}  # how ``bound`` calls a part, where not by its na
 def breakdown(schedule: Schedule, d: Durations, cycles: int, lanes: int) -> dict[str, int | str]:
     """The parts as ``PART_cycles``, and ``bound``: the largest of them.  cycles: of the layer as timed from ``d``."""
     compute = int(schedule.compute_cycles.sum())
-    useful = min(compute, int(schedule.useful_slots / lanes))
-    imbalance = min(compute - useful, int(schedule.waiting_slots / lanes))
     without_dram = compute
     if schedule.transforms or schedule.weight_transform_cycles.any():
         none = np.zeros_like(d.store)
         no_dram = replace(d, input_load=none, weight_load=schedule.weight_transform_cycles, store=none)
         without_dram = pipeline_cycles(no_dram)
+    return shares(schedule, without_dram, cycles, lanes)
+
+
+def shares(schedule: Schedule, without_dram: int, cycles: int, lanes: int) -> dict[str, int | str]:
+    """The same from the cycles that the layer takes of all, and would take with a DRAM that needs no time."""
+    compute = int(schedule.compute_cycles.sum())
+    useful = min(compute, int(schedule.useful_slots / lanes))
+    imbalance = min(compute - useful, int(schedule.waiting_slots / lanes))
     parts = {
         "useful": useful,
         "imbalance": imbalance,

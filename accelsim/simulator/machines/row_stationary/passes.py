@@ -28,6 +28,7 @@ skew between PEs, biases, filter reuse between layers.  Input tiles are loaded a
 one only: its rows fall free one by one.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -43,7 +44,8 @@ from accelsim.simulator.tiles.tiling import Axis, first_inputs, input_extents, t
 from accelsim.simulator.time.schedule import Schedule, changes, untransformed
 from accelsim.workload import LayerWork
 
-Words = TypeVar("Words", float, Ints)
+Bits = TypeVar("Bits", float, Ints)
+Words = Ints | Floats  # of whole passes, or of shares of them
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,66 @@ def mac_register_bits(machine: RowStationaryDescription) -> int:
     return a.weight_bits + a.activation_bits + 2 * a.accumulator_bits
 
 
-def received_bits(machine: RowStationaryDescription, filter_words: Words, input_words: Words) -> Words:
+def received_bits(machine: RowStationaryDescription, filter_words: Bits, input_words: Bits) -> Bits:
     """Bits that lanes take from the buses of filters and inputs: of one layer, or of many candidates for it."""
     return filter_words * machine.arithmetic.weight_bits + input_words * machine.arithmetic.activation_bits
+
+
+@dataclass(frozen=True)
+class PassSize:
+    """What one pass works on: of each step of a layer, or of each candidate for its mapping."""
+
+    filters: Words
+    channels: Words
+    rows: Words  # of outputs
+    columns: Words  # of outputs, all images together
+    high: Words  # input rows under the outputs, padding included
+    inputs: Words  # that are read for all outputs, padding included
+    interleaved: Words  # p q, filters and channels of a PE
+
+
+@dataclass(frozen=True)
+class PassTimes:
+    """Cycles of one pass."""
+
+    steady: Words  # its multiplications, or its slowest bus
+    first_weights: Words  # waiting for its filters, where they are not in the scratch-pads yet
+    ramp: Words  # waiting for the first windows and the last sums
+
+
+def pass_times(
+    size: PassSize,
+    machine: RowStationaryDescription,
+    part: KernelPart,
+    bus: Callable[[Words, int, int], Words],
+) -> PassTimes:
+    """How long a pass takes (module docstring).
+
+    bus: cycles that so many words of so many bits take on a bus of so many: ``whole_cycles``, or ``mean_cycles``.
+    """
+    a = machine.arithmetic
+    buses = machine.row_stationary
+    multiplies = size.columns * size.interleaved * part.taps
+    sums = bus(size.filters * size.rows * size.columns, a.accumulator_bits, buses.psum_bus_bits)
+    inputs = bus(size.inputs, a.activation_bits, buses.input_bus_bits)
+    weights = size.filters * size.channels * part.pass_weights
+    first_windows = bus(size.high * part.span * size.channels, a.activation_bits, buses.input_bus_bits)
+    last_sums = bus(size.filters * size.rows, a.accumulator_bits, buses.psum_bus_bits)
+    return PassTimes(
+        steady=np.maximum(np.maximum(multiplies, sums), inputs),
+        first_weights=bus(weights, a.weight_bits, buses.filter_bus_bits),
+        ramp=first_windows + last_sums,
+    )
+
+
+def whole_cycles(words: Words, word_bits: int, bus_bits: int) -> Words:
+    """Cycles that a bus is taken, as a pass waits for them."""
+    return np.asarray(-(-words * word_bits // bus_bits), np.int64)
+
+
+def mean_cycles(words: Words, word_bits: int, bus_bits: int) -> Words:
+    """The same of a share of a pass, so that the shares sum to it."""
+    return np.asarray(words * word_bits / bus_bits, np.float64)
 
 
 def sets_of(kernel_rows: int, e: int, rows: int, cols: int) -> tuple[int, int]:
@@ -270,24 +329,18 @@ class _Steps:
         return np.asarray(self.part.parts * (full * full_pass + (rest > 0) * last_pass))
 
     def _pass_cycles(self, filters: Ints) -> Ints:
-        """Cycles of one pass of so many filters: its multiplications or its slowest bus, and the ramp-up."""
-        a = self.machine.arithmetic
-        buses = self.machine.row_stationary
-        part = self.part
-
-        def bus(words: Ints, word_bits: int, bus_bits: int) -> Ints:
-            return -(-words * word_bits // bus_bits)
-
-        multiplies = self.n * self.f * self.mapping.p * self.mapping.q * part.taps
-        sums = bus(filters * self.e * self.f * self.n, a.accumulator_bits, buses.psum_bus_bits)
-        inputs = bus(self.inputs, a.activation_bits, buses.input_bus_bits)
-        steady = np.maximum(np.maximum(multiplies, sums), inputs)
-
-        weights = filters * self.c * part.pass_weights
-        first_weights = self.loads_filters * bus(weights, a.weight_bits, buses.filter_bus_bits)
-        first_windows = bus(self.high * part.span * self.c, a.activation_bits, buses.input_bus_bits)
-        last_sums = bus(filters * self.e, a.accumulator_bits, buses.psum_bus_bits)
-        return np.asarray(steady + first_weights + first_windows + last_sums)
+        """Cycles of one pass of so many filters."""
+        size = PassSize(
+            filters=filters,
+            channels=self.c,
+            rows=self.e,
+            columns=self.n * self.f,
+            high=self.high,
+            inputs=self.inputs,
+            interleaved=np.asarray(self.mapping.p * self.mapping.q),
+        )
+        times = pass_times(size, self.machine, self.part, whole_cycles)
+        return np.asarray(times.steady + self.loads_filters * times.first_weights + times.ramp)
 
     def weights(self) -> Transfer:
         """Filters from DRAM: those of a tile come once where the buffer holds them or nothing takes their place."""

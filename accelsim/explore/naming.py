@@ -1,0 +1,63 @@
+"""What a point of a sweep is called, and the command that simulates it again."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from accelsim.explore.answers import variant_axes
+from accelsim.explore.description import MachineEntry, SweepDescription
+from accelsim.explore.expressions import Value
+from accelsim.explore.space import settings_of
+
+WORDS = {True: "true", False: "false"}
+
+
+def named(row: Mapping[str, Any], parameters: Sequence[str]) -> str:
+    """A point's parameters as ``rows=16 tile=4``; those that it does not have are left out."""
+    return " ".join(f"{name}={plain(row[name])}" for name in parameters if name in row and not pd.isna(row[name]))
+
+
+def plain(value: object) -> str:
+    """A value as a YAML file or a command has it."""
+    if isinstance(value, bool):
+        return WORDS[value]
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
+
+
+def command(description: SweepDescription, row: pd.Series) -> str:
+    """The ``accelsim simulate`` that gives a point's figures again; empty where the sweep pruned the model anew.
+
+    row: of the sweep's table.
+    """
+    if any(not pd.isna(row[name]) for name in variant_axes(row.to_frame().T)):
+        return ""
+    entry = description.machines[str(row["family"])]
+    parameters = _parameters(description, entry, row)
+    settings = settings_of(entry, parameters)
+    words = ["accelsim", "simulate", _model(description, str(row["model"])), entry.base]
+    for key, value in settings.items():
+        words += ["--set", f"{key}={plain(value)}"]
+    words += ["--engine", description.engine, "--level", description.level_of(parameters)]
+    if description.batch > 1:
+        words += ["--batch", str(description.batch)]
+    return shlex.join(words)
+
+
+def _parameters(description: SweepDescription, entry: MachineEntry, row: pd.Series) -> dict[str, Value]:
+    """The row's values of the axes and derived parameters that its family has."""
+    names = (*description.axes, *entry.axes, *description.derived_of(entry))
+    return {name: _number(row[name]) for name in names}
+
+
+def _number(value: Any) -> Value:
+    """A table's value as a formula takes it: no NumPy scalar, whole numbers as integers."""
+    found = value.item() if hasattr(value, "item") else value
+    return int(found) if isinstance(found, float) and found.is_integer() else found
+
+
+def _model(description: SweepDescription, name: str) -> str:
+    """A model as the sweep file names it, by the table's word for it."""
+    return next((entry.path for entry in description.models if Path(entry.path).stem == name), name)

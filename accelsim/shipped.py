@@ -1,0 +1,45 @@
+"""The files that come with the package, found by bare name: machines, models, tables of layers, sweeps, recipes.
+
+A folder of the same name where the command runs comes first, so that a user's own ``hwconfigs/`` is looked at, too.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+Room = Literal["hwconfigs", "models", "recipes", "sweeps", "workloads"]
+SUFFIXES: dict[Room, str] = {
+    "hwconfigs": ".yaml",
+    "models": ".dual",
+    "recipes": ".yaml",
+    "sweeps": ".yaml",
+    "workloads": ".csv",
+}
+
+
+def folders(room: Room) -> tuple[Path, ...]:
+    """Where the bare names of a room are looked up: the working folder, the source tree, the installed package."""
+    package = Path(__file__).resolve().parent
+    return Path(room), package.parent / room, package / room
+
+
+def find(room: Room, name: str | Path) -> Path | None:
+    """The file that a bare name such as ``resnet20-cifar10`` means, or None; a path with folders means none."""
+    if Path(name).name != str(name):
+        return None
+    candidates = (folder / f"{name}{SUFFIXES[room]}" for folder in folders(room))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def found_or_given(room: Room, name: str | Path) -> Path:
+    """The path as it is if there is such a file, else what its bare name means, else the path as it is."""
+    path = Path(name)
+    return path if path.is_file() else find(room, name) or path
+
+
+def known(room: Room) -> dict[str, Path]:
+    """Every file of a room by its bare name, in alphabetical order; of equal names the one that ``find`` finds."""
+    paths: dict[str, Path] = {}
+    for folder in folders(room):
+        for path in folder.glob(f"*{SUFFIXES[room]}"):
+            paths.setdefault(path.stem, path)
+    return dict(sorted(paths.items()))

@@ -1,0 +1,1 @@
+"""How a network runs as one: which layers ride on others, where each feature map lies, one program for all of them."""

@@ -1,0 +1,233 @@
+"""Where each feature map lies: on chip over its whole life, or in DRAM, so that the sum of the layers' scores is least.
+
+A dynamic program over the groups in their order.  Its state is which of the living maps are on chip (and in which of
+two memories, where these change roles); a group costs what the best tiling scores with its maps in these places and the
+room that they leave; tiles lie in any bytes that are free, maps in one piece, and no map moves while it lives.
+Addresses come afterwards (``addresses``).  Where these find no placement, one of the maps goes to DRAM, whichever costs
+least, and the program is run again.  The result says by how much the score is above the program's first answer, which
+no placement can undercut: that is the gap.
+
+Scores are asked for lazily: a group first counts with a bound, its score with all maps on chip and the whole memory as
+room, and only what the best path uses is computed.  Of networks of up to ``SMALL`` groups the search ends when a path's
+scores are all exact and no other can undercut it, of larger ones when it is within ``TOLERANCE`` of that.  Of paths of
+equal score the one that moves the fewest bytes of maps is taken.
+
+States beyond ``BEAM`` are dropped, the most expensive first; the networks here have far fewer.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from heapq import heappop, heappush
+from math import inf
+
+from accelsim.simulator.network.addresses import Resident, place
+
+DRAM = 0  # the place of a map that is not on chip; 1, 2: number of an on-chip memory
+BEAM = 256
+MAX_BRANCHES = 64
+SMALL = 12  # groups of a network whose best placement is found exactly
+TOLERANCE = 0.005  # by which a placement of a larger one may score above what is possible
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a group does with maps, by their numbers."""
+
+    reads: tuple[int, ...]  # as its inputs
+    operands: tuple[int, ...]  # of riding additions
+    writes: int
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a group's maps are, and what room there is for its tiles."""
+
+    reads: tuple[int, ...]  # places of ``Use.reads``
+    operands: tuple[int, ...]  # places of ``Use.operands``
+    writes: int  # place of its output
+    rooms: tuple[int, ...]  # free bytes of each memory
+    input_memory: int  # the memory in which tiles of inputs lie
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be placed.
+
+    sizes: bytes of each map.  pinned: maps that lie in DRAM whatever it costs (the network's input and outputs).
+    capacities: bytes of each memory: one, or two that change roles.
+    """
+
+    uses: tuple[Use, ...]
+    sizes: tuple[int, ...]
+    pinned: frozenset[int]
+    capacities: tuple[int, ...]
+
+    @cached_property
+    def dies(self) -> dict[int, int]:
+        """The last group that reads each map, or writes it."""
+        found: dict[int, int] = {}
+        for t, use in enumerate(self.uses):
+            for m in (*use.reads, *use.operands, use.writes):
+                found[m] = t
+        return found
+
+
+Score = Callable[[int, Setting], tuple[float, bool]]  # group, setting -> score or a bound of it, whether it is exact
+Compute = Callable[[int, Setting], None]  # makes a score exact
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The places found.
+
+    settings: of each group.  addresses: first byte of each map on chip.  score: of all groups.  gap: share of the score
+    above the least that is possible; 0 if nothing can be better.
+    """
+
+    places: dict[int, int]
+    settings: tuple[Setting, ...]
+    addresses: dict[int, int]
+    score: float
+    gap: float
+
+
+def assign(problem: Problem, score: Score, compute: Compute) -> Placement:
+    """The best places.  Raises NoRoomError if a group fits with none.
+
+    Where a path's maps find no addresses, at least one of them lies in DRAM in any placement: each of these ways is
+    looked at, best first.  After MAX_BRANCHES of them the map that takes most room for longest goes, without a choice.
+    """
+    settings, total, least = _best_path(problem, problem.pinned, score, compute)
+    waiting = [(total, 0, problem.pinned, settings)]
+    seen = {problem.pinned}
+    while True:
+        total, _, pinned, settings = heappop(waiting)
+        places = _places(problem, settings)
+        addresses = _addresses(problem, places)
+        if addresses is not None:
+            return Placement(places, settings, addresses, total, (total - least) / least if least else 0.0)
+        on_chip = sorted(
+            (m for m, at in places.items() if at != DRAM), key=lambda m: (-problem.sizes[m] * _life(problem, m), m)
+        )
+        if len(seen) > MAX_BRANCHES:
+            waiting, on_chip = [], on_chip[:1]
+        for m in on_chip:
+            further = pinned | {m}
+            if further not in seen:
+                seen.add(further)
+                settings, total, _ = _best_path(problem, further, score, compute)
+                heappush(waiting, (total, len(seen), further, settings))
+
+
+def _life(problem: Problem, m: int) -> int:
+    """Groups during which a map lives."""
+    return problem.dies[m] + 1 - _born(problem, m)
+
+
+def _born(problem: Problem, m: int) -> int:
+    return next(t for t, use in enumerate(problem.uses) if use.writes == m)
+
+
+def _best_path(
+    problem: Problem, pinned: frozenset[int], score: Score, compute: Compute
+) -> tuple[tuple[Setting, ...], float, float]:
+    """The settings of least score under capacity, their exact score, and a bound that no settings undercut."""
+    enough = 0.0 if len(problem.uses) <= SMALL else TOLERANCE
+    best: tuple[tuple[Setting, ...], float] | None = None
+    while True:
+        settings, bound = _shortest(problem, pinned, score)
+        for t, setting in enumerate(settings):
+            compute(t, setting)
+        total = sum(score(t, setting)[0] for t, setting in enumerate(settings))
+        if best is None or total < best[1]:
+            best = settings, total
+        if best[1] <= bound * (1 + enough):
+            return *best, bound
+
+
+State = tuple[tuple[int, int], ...]  # (map, place) of the living maps that are on chip
+_Path = tuple[float, int, tuple[Setting, ...]]  # score and bytes so far, and how
+
+
+def _shortest(problem: Problem, pinned: frozenset[int], score: Score) -> tuple[tuple[Setting, ...], float]:
+    """The path of least score, bounds counted as scores; of equal ones that which moves fewest bytes."""
+    dies = problem.dies
+    layer: dict[State, _Path] = {(): (0.0, 0, ())}
+    for t, use in enumerate(problem.uses):
+        following: dict[State, _Path] = {}
+        for state, (so_far, moved, path) in layer.items():
+            for setting, reached in _choices(problem, pinned, use, state):
+                total = so_far + score(t, setting)[0]
+                if total == inf:
+                    continue
+                kept = tuple(pair for pair in reached if dies[pair[0]] > t)
+                bytes_so_far = moved + _moved(problem, use, setting)
+                if kept not in following or (total, bytes_so_far) < following[kept][:2]:
+                    following[kept] = total, bytes_so_far, (*path, setting)
+        if len(following) > BEAM:
+            following = dict(sorted(following.items(), key=lambda item: item[1][:2])[:BEAM])
+        layer = following
+        if not layer:  # no setting fits: the group's own error says why
+            raise NoRoomError(t, _choices(problem, pinned, use, ())[0][0])
+    total, _, settings = min(layer.values(), key=lambda value: value[:2])
+    return settings, total
+
+
+def _moved(problem: Problem, use: Use, setting: Setting) -> int:
+    """Bytes of maps that a group moves at least."""
+    places = (*setting.reads, *setting.operands, setting.writes)
+    maps = (*use.reads, *use.operands, use.writes)
+    return sum(problem.sizes[m] for m, at in zip(maps, places, strict=True) if at == DRAM)
+
+
+class NoRoomError(Exception):
+    """A group fits in no setting.  group, setting: with as little as possible on chip."""
+
+    def __init__(self, group: int, setting: Setting) -> None:
+        super().__init__(group, setting)
+        self.group = group
+        self.setting = setting
+
+
+def _choices(problem: Problem, pinned: frozenset[int], use: Use, state: State) -> list[tuple[Setting, State]]:
+    """Settings of a group for the maps that are on chip before it, and what is on chip then; in DRAM first."""
+    at = dict(state)
+    reads = tuple(at.get(m, DRAM) for m in use.reads)
+    operands = tuple(at.get(m, DRAM) for m in use.operands)
+    memories = range(1, len(problem.capacities) + 1)
+    held = {place for place in reads if place != DRAM}
+    if len(held) > 1:
+        return []
+    found = []
+    for input_memory in held or (set(memories) if len(problem.capacities) > 1 else {1}):
+        outputs = [m for m in memories if m != input_memory] or [1]
+        for writes in (DRAM, *([] if use.writes in pinned else outputs)):
+            reached = state if writes == DRAM else tuple(sorted((*state, (use.writes, writes))))
+            rooms = tuple(
+                capacity - sum(problem.sizes[m] for m, place in reached if place == memory)
+                for memory, capacity in zip(memories, problem.capacities, strict=True)
+            )
+            if min(rooms) >= 0:
+                found.append((Setting(reads, operands, writes, rooms, input_memory), reached))
+    return found
+
+
+def _places(problem: Problem, settings: Sequence[Setting]) -> dict[int, int]:
+    places = dict.fromkeys(problem.pinned, DRAM)
+    return places | {use.writes: setting.writes for use, setting in zip(problem.uses, settings, strict=True)}
+
+
+def _addresses(problem: Problem, places: dict[int, int]) -> dict[int, int] | None:
+    """The first byte of each map on chip, memory by memory; None if some map finds no room."""
+    dies = problem.dies
+    found: dict[int, int] = {}
+    for memory, capacity in enumerate(problem.capacities, start=1):
+        mine = [
+            Resident(str(m), problem.sizes[m], _born(problem, m), dies[m]) for m, at in places.items() if at == memory
+        ]
+        addresses = place(mine, capacity)
+        if addresses is None:
+            return None
+        found |= {int(name): address for name, address in addresses.items()}
+    return found

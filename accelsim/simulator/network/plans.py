@@ -1,0 +1,177 @@
+"""The plan of each group in the places that its maps may have, each computed once and remembered."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from accelsim.arrays import Ints, round_up
+from accelsim.errors import InputError
+from accelsim.hardware.dram import Transfer
+from accelsim.memo import Memo
+from accelsim.simulator.machines.machine import Machine
+from accelsim.simulator.machines.vector import vector_plan
+from accelsim.simulator.network.groups import Group
+from accelsim.simulator.network.places import DRAM, Setting
+from accelsim.simulator.time.plan import LayerPlan
+from accelsim.workload import LayerWork, Surroundings
+
+REMEMBERED_WORKS = 8  # of a table, whose weights are drawn each time they are asked for
+INFINITE = float("inf")
+
+
+class GroupPlans:
+    """Plans of a network's groups on one machine."""
+
+    def __init__(self, works: Sequence[LayerWork], groups: Sequence[Group], machine: Machine) -> None:
+        self.works = works
+        self.groups = groups
+        self.machine = machine
+        self._heads: Memo[LayerWork] = Memo(REMEMBERED_WORKS)
+        self.dense_macs: dict[int, int] = {}  # of each group, known when it was planned
+        self._plans: dict[tuple[int, Surroundings], LayerPlan | InputError] = {}
+        self._known: dict[tuple[int, Surroundings], list[Surroundings]] = {}
+
+    def head(self, t: int) -> LayerWork:
+        """The layer whose outputs the others of a group take, with its weights."""
+        if isinstance(self.works, tuple):
+            return self.works[self.groups[t].head]
+        return self._heads.get(t, lambda: self.works[self.groups[t].head])
+
+    def plan(self, t: int, around: Surroundings) -> LayerPlan:
+        """The plan of a group in some surroundings.  Raises InputError if it does not fit them."""
+        key = (t, around)
+        if key not in self._plans:
+            work = self.head(t).amid(around)
+            self.dense_macs[t] = work.dense_macs
+            try:
+                self._plans[key] = (
+                    self.machine.plan(work) if work.weights is not None else vector_plan(work, self.machine)
+                )
+            except InputError as fault:
+                self._plans[key] = fault
+            self._known.setdefault((t, _roomless(around)), []).append(around)
+        found = self._plans[key]
+        if isinstance(found, InputError):
+            raise found
+        return found
+
+    def nearest(self, t: int, around: Surroundings) -> tuple[float, LayerPlan | None]:
+        """A bound of a group's score, and its plan where that is known without a search.
+
+        What was planned for more room bounds the score; and is the plan itself if it needs no more than is there.
+        """
+        bound = 0.0
+        for other in self._known.get((t, _roomless(around)), ()):
+            found = self._plans[t, other]
+            if (
+                other.room is None
+                or around.room is None
+                or any(theirs < ours for theirs, ours in zip(other.room, around.room, strict=True))
+            ):
+                continue
+            if isinstance(found, InputError):
+                return INFINITE, None
+            bound = max(bound, found.score)
+            if _fits(found, around):
+                return found.score, found
+        return bound, None
+
+    def score(self, t: int, around: Surroundings) -> tuple[float, bool]:
+        """A bound of a group's score, and whether it is the score itself."""
+        if (t, around) in self._plans:
+            found = self._plans[t, around]
+            return (INFINITE, True) if isinstance(found, InputError) else (found.score, True)
+        bound, found_plan = self.nearest(t, around)
+        return bound, found_plan is not None or bound == INFINITE
+
+    def settled(self, t: int, around: Surroundings) -> LayerPlan:
+        """The plan of a group, searched for only where no other plan is it."""
+        if (t, around) not in self._plans:
+            _, found = self.nearest(t, around)
+            if found is not None:
+                return found
+        return self.plan(t, around)
+
+
+def _roomless(around: Surroundings) -> Surroundings:
+    """Surroundings without the room that they leave."""
+    return Surroundings(
+        input_share=around.input_share,
+        stores=around.stores,
+        output_share=around.output_share,
+        operands=around.operands,
+        post_slots=around.post_slots,
+        line_bytes=around.line_bytes,
+        shared=around.shared,
+    )
+
+
+def _fits(plan: LayerPlan, around: Surroundings) -> bool:
+    """Whether a plan needs no more than the room that there is."""
+    assert around.room is not None
+    if around.shared:
+        return plan.needs["input"] + plan.needs["output"] <= around.room[0]
+    return plan.needs["input"] <= around.room[0] and plan.needs["output"] <= around.room[1]
+
+
+def surroundings(
+    group: Group, works: Sequence[LayerWork], machine: Machine, setting: Setting | None, read_bytes: Sequence[int]
+) -> Surroundings:
+    """What a group's head finds around it.
+
+    works: of the group's layers, by number.  setting: where its maps are; None: all in DRAM, tiles in their buffers.
+    read_bytes: of each map that the head reads.
+    """
+    head = works[group.head]
+    last = works[group.last]
+    in_dram = [setting is None or at == DRAM for at in (setting.reads if setting else group.reads)]
+    all_bytes = sum(read_bytes)
+    from_dram = sum(size for size, there in zip(read_bytes, in_dram, strict=True) if there)
+    loaded = len(group.operands) if setting is None else setting.operands.count(DRAM)
+    shared = setting is not None and len(setting.rooms) == 1
+    return Surroundings(
+        input_share=from_dram / all_bytes if all_bytes else 1.0,
+        stores=setting is None or setting.writes == DRAM,
+        output_share=last.outputs / head.outputs,
+        operands=loaded,
+        post_slots=sum(post_slots(works[rider]) for rider in group.riders),
+        line_bytes=sum(line_bytes(works[rider], machine) for rider in group.riders if works[rider].kind == "pool"),
+        room=None if setting is None else _room(setting),
+        shared=shared,
+    )
+
+
+def _room(setting: Setting) -> tuple[int, int]:
+    """Bytes for tiles of inputs and of outputs."""
+    if len(setting.rooms) == 1:
+        return setting.rooms[0], setting.rooms[0]
+    return setting.rooms[setting.input_memory - 1], setting.rooms[2 - setting.input_memory]
+
+
+def post_slots(work: LayerWork) -> int:
+    """Operands that a riding layer takes on the vector lanes: of a pooling its windows, of an addition all but one."""
+    if work.kind == "add":
+        return work.outputs * (work.inputs - 1)
+    return work.outputs * work.kernel[0] * work.kernel[1]
+
+
+def line_bytes(work: LayerWork, machine: Machine) -> int:
+    """Bytes that a riding pooling holds: lines and columns of its input that windows share; of one image.
+
+    A window as large as the image needs one sum a channel.
+    """
+    bits = machine.arithmetic
+    if work.out_height == work.out_width == 1:
+        return -(-work.in_channels * bits.accumulator_bits // 8)
+    rows = max(0, work.kernel[0] - work.stride[0]) * work.width
+    cols = max(0, work.kernel[1] - work.stride[1]) * work.height
+    return -(-(rows + cols) * work.in_channels * bits.activation_bits // 8)
+
+
+def part_of(plan: LayerPlan, around: Surroundings, machine: Machine) -> tuple[Transfer, Ints]:
+    """The operands that a group loads for riding additions, and the cycles of its vector lanes: (steps,) each."""
+    whole = plan.whole.outputs
+    done = whole.n_bytes.cumsum()
+    slots = around.post_slots * done / max(1, int(done[-1]))
+    cycles = np.diff(round_up(slots / machine.vector_lanes), prepend=0)
+    return whole.part(around.operands), cycles

@@ -1,0 +1,105 @@
+"""A sweep answers truly: each model by itself, nothing below the accuracy asked for, each point with its command."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from accelsim import InputError, cli
+from accelsim.explore.answers import answer
+from accelsim.explore.description import read_description
+from accelsim.explore.naming import command, named
+from accelsim.explore.sweep import run_sweep
+from accelsim.report.sweep_report import sweep_report
+from tests.explore.small import write_small, write_sweep
+
+QUESTION = {"cheapest": [{"minimize": "cycles"}]}
+
+
+def two_models(folder: Path) -> Path:
+    """A sweep of two networks, one of which is the faster on every machine."""
+    write_small(folder)
+    table = "name,kind,in_channels,out_channels,height,width,kernel_h,kernel_w,stride,padding,groups\n"
+    (folder / "tiny.csv").write_text(table + "one,conv,4,4,4,4,3,3,1,1,1\n")
+    return write_sweep(folder, models=["small.dual", "tiny.csv"], report=QUESTION)
+
+
+def test_two_networks_do_not_share_a_front(tmp_path: Path) -> None:
+    done = run_sweep(two_models(tmp_path), tmp_path / "out", workers=1)
+    answers = done.answers
+    assert answers.models == ("small", "tiny")
+    assert set(answers.fronts["small: all"]["model"]) == {"small"}
+    assert set(answers.fronts["tiny: all"]["model"]) == {"tiny"}
+    best = {found.model: found.row["cycles"] for found in answers.cheapest if found.row is not None}
+    assert best == done.table.groupby("model")["cycles"].min().to_dict()
+    page = sweep_report(done)["report.html"].decode()
+    assert "knee of small: all" in page
+    assert "knee of tiny: all" in page
+    assert "point 1" not in page
+
+
+def test_a_point_below_the_accuracy_asked_for_answers_nothing(tmp_path: Path) -> None:
+    path = write_sweep(tmp_path, report=QUESTION)
+    table = run_sweep(path, tmp_path / "out", workers=1).table
+    quick = table["cycles"].idxmin()
+    table = table.assign(top1=90.0)
+    table.loc[quick, "top1"] = 10.0
+    description = read_description(path)
+    answers = answer(description, table)
+    assert answers.floors == {"small": 88.0}
+    assert answers.cheapest[0].row is not None
+    assert answers.cheapest[0].row["cycles"] == table.drop(quick)["cycles"].min()
+    assert all(quick not in rows.index for rows in answers.fronts.values())
+    low = description.model_copy(update={"report": description.report.model_copy(update={"least_top1": 5.0})})
+    found = answer(low, table).cheapest[0].row
+    assert found is not None
+    assert found["top1"] == 10.0
+    high = description.model_copy(update={"report": description.report.model_copy(update={"least_top1": 95.0})})
+    assert answer(high, table).cheapest[0].row is None
+    assert answer(high, table).fronts == {}
+
+
+def test_each_point_s_command_gives_its_figures_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = run_sweep(write_sweep(tmp_path), tmp_path / "out", workers=1)
+    monkeypatch.chdir(tmp_path)
+    for _, row in done.table.iloc[[0, 7, 23]].iterrows():
+        words = shlex.split(command(done.description, row))
+        assert cli.main([*words[1:], "--json"]) == 0
+        total = json.loads(capsys.readouterr().out)["total"]
+        for column in ("cycles", "energy_pj", "dram_read_bytes", "area_mm2"):
+            assert total[column] == row[column], column
+
+
+def test_a_point_is_named_by_its_parameters() -> None:
+    row = pd.Series({"rows": 16, "tile": float("nan"), "bandwidth": 12.8, "on": True})
+    assert named(row, ["rows", "tile", "bandwidth", "on", "absent"]) == "rows=16 bandwidth=12.8 on=true"
+
+
+def test_a_folder_with_another_sweep_is_refused_unless_asked_for(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    run_sweep(write_sweep(tmp_path), folder, workers=1)
+    before = (folder / "points.csv").read_bytes()
+    other = write_sweep(tmp_path, axes={"lanes": [64], "rows": [4], "bandwidth": [3.2]})
+    with pytest.raises(InputError, match="holds another sweep"):
+        run_sweep(other, folder, workers=1)
+    assert (folder / "points.csv").read_bytes() == before
+    assert len(run_sweep(other, folder, workers=1, replace=True).table) == 2
+
+
+def test_break_even_holds_machines_of_equal_lanes_against_each_other(tmp_path: Path) -> None:
+    """Of 64 and 256 lanes the larger spatial machine must not set the limit of the smaller Winograd one."""
+    from accelsim.report.sweep_plots import break_even_table
+
+    models = [{"path": "small.dual", "winograd_sparsity": [0.1, 0.9]}]
+    done = run_sweep(write_sweep(tmp_path, models=models), tmp_path / "out", workers=1)
+    even = break_even_table(done)
+    assert set(even["lanes"]) == {64, 256}
+    spatial = done.table[done.table["family"] == "spatial"][["point", "lanes", "bandwidth_gbs"]]
+    layers = done.layers.merge(spatial, on="point")
+    for row in even.itertuples():
+        same = layers[(layers["lanes"] == row.lanes) & (layers["bandwidth_gbs"] == row.bandwidth_gbs)]
+        assert row.spatial == same.loc[same["name"] == row.layer, "cycles"].min()

@@ -1,0 +1,166 @@
+"""The page in a real browser: no errors, tables that sort and filter, hints at the pointer, no overflow on a phone."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from accelsim.cli import main
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update"),
+    *("--disable-background-networking", "--disable-sync", "--hide-scrollbars", "--virtual-time-budget=5000"),
+    "--allow-file-access-from-files",  # a page in a frame of another
+)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")]
+
+# Put before the page's own script, and after it.
+WATCH = """<script>
+window.faults = [];
+window.addEventListener("error", (event) => faults.push(String(event.message)));
+for (const name of ["error", "warn"]) {
+  const said = console[name];
+  console[name] = (...words) => { faults.push(words.join(" ")); said(...words); };
+}
+</script>"""
+SAY = """<script>
+window.addEventListener("load", () => setTimeout(() => {
+  const found = {};
+  try { (%s)(found); } catch (error) { faults.push(String(error)); }
+  found.faults = faults;
+  const pre = document.createElement("pre");
+  pre.id = "outcome";
+  pre.textContent = JSON.stringify(found);
+  document.body.append(pre);
+}, 300));
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("page") / "out"
+    arguments = ["compare", "resnet20-cifar10", "spatial-16x16", "winograd-16x16", "--engine", "fast"]
+    assert main([*arguments, "-o", str(folder)]) == 0
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def tried(page: str, script: str, folder: Path, width: int = 1280, height: int = 900) -> dict:
+    """What a script that runs in the page puts into its argument, and the faults that the browser told."""
+    file = folder / "page.html"
+    file.write_text(page.replace("<body>", f"<body>{WATCH}", 1).replace("</body>", f"{SAY % script}</body>"), "utf-8")
+    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder / 'profile'}", f"--window-size={width},{height}"]
+    shown = subprocess.run([*command, "--dump-dom", file.as_uri()], capture_output=True, text=True, timeout=120)
+    outcome = re.search(r'<pre id="outcome">(.*?)</pre>', shown.stdout, re.DOTALL)
+    assert outcome, shown.stderr[-2000:]
+    return json.loads(html.unescape(outcome[1]))
+
+
+def test_the_page_runs_without_a_word_of_complaint(page, tmp_path):
+    found = tried(page, "(f) => { f.bars = document.querySelectorAll('figure rect').length; }", tmp_path)
+    assert found["faults"] == []
+    assert found["bars"] > 60  # 30 layers on two machines
+
+
+def test_a_table_sorts_both_ways_by_the_numbers_of_a_column(page, tmp_path):
+    script = """(f) => {
+      const table = document.querySelector("table.layers");
+      const read = () => [...table.tBodies[0].rows].map((row) => Number(row.cells[2].textContent.replaceAll(",", "")));
+      const button = table.querySelectorAll("thead th")[2].querySelector("button");
+      f.before = read(); button.click(); f.up = read(); button.click(); f.down = read();
+      f.sorted = table.querySelectorAll("thead th")[2].getAttribute("aria-sort");
+    }"""
+    found = tried(page, script, tmp_path)
+    assert found["up"] == sorted(found["before"])
+    assert found["down"] == sorted(found["before"], reverse=True)
+    assert found["before"] != found["up"]
+    assert found["sorted"] == "descending"
+
+
+def test_a_table_and_the_chart_show_the_rows_that_are_asked_for(page, tmp_path):
+    script = """(f) => {
+      const table = document.querySelector("table.layers");
+      const find = table.closest(".wide").previousElementSibling.querySelector("input");
+      find.value = "layer3.1"; find.dispatchEvent(new Event("input"));
+      f.rows = [...table.tBodies[0].rows].filter((row) => !row.hidden).map((row) => row.cells[0].textContent);
+      const chart = document.getElementById("layer-filter");
+      chart.value = "layer3.1"; chart.dispatchEvent(new Event("input"));
+      f.bars = document.querySelectorAll('figure[data-chart="layers"] rect').length;
+    }"""
+    found = tried(page, script, tmp_path)
+    assert found["rows"] == ["layer3.1.conv1", "layer3.1.conv2", "layer3.1.add"]
+    assert found["bars"] == 3 * 2 * 2  # layers, machines, working and stalled
+
+
+def test_a_hint_says_what_the_pointer_is_on(page, tmp_path):
+    script = """(f) => {
+      const bar = document.querySelector('figure[data-chart="layers"] rect');
+      bar.dispatchEvent(new PointerEvent("pointerenter", { clientX: 200, clientY: 200 }));
+      f.text = document.querySelector(".tip").textContent; f.shown = !document.querySelector(".tip").hidden;
+      bar.dispatchEvent(new PointerEvent("pointerleave", {}));
+      f.after = document.querySelector(".tip").hidden;
+    }"""
+    found = tried(page, script, tmp_path)
+    assert found["text"].startswith("conv1 on spatial-16x16\ncycles")
+    assert found["shown"]
+    assert found["after"]
+
+
+def test_a_layer_opens_to_all_that_is_known_of_it(page, tmp_path):
+    script = """(f) => {
+      const button = document.querySelector("table.layers button.more");
+      button.click();
+      f.open = button.getAttribute("aria-expanded");
+      f.text = document.querySelector("tr.detail").textContent;
+      button.click();
+      f.gone = document.querySelector("tr.detail") === null;
+    }"""
+    found = tried(page, script, tmp_path)
+    assert found["open"] == "true"
+    assert "energy sram pj" in found["text"]
+    assert found["gone"]
+
+
+def test_the_roofline_zooms_and_goes_back(page, tmp_path):
+    script = """(f) => {
+      const svg = document.querySelector('figure[data-chart="scatter"] svg');
+      const count = () => svg.querySelectorAll("circle").length;
+      f.before = count();
+      const box = svg.getBoundingClientRect();
+      for (let i = 0; i < 8; i++) {
+        svg.dispatchEvent(new WheelEvent("wheel", { deltaY: -1, clientX: box.left + 80, clientY: box.top + 40 }));
+      }
+      f.zoomed = count();
+      svg.dispatchEvent(new MouseEvent("dblclick"));
+      f.after = count();
+    }"""
+    found = tried(page, script, tmp_path)
+    assert found["zoomed"] < found["before"] == found["after"]
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_is_wider_than_the_page_without_a_scroll_bar_of_its_own(page, tmp_path, width):
+    """Chromium's window is 500 wide at least; a frame of the width stands for the phone."""
+    (tmp_path / "inner.html").write_text(page, "utf-8")
+    style = f"width:{width}px;height:800px;border:0"
+    frame = f'<!DOCTYPE html><body><iframe src="inner.html" style="{style}"></iframe></body>'
+    script = """(f) => {
+      const inner = document.querySelector("iframe").contentDocument;
+      f.width = inner.documentElement.clientWidth; f.needed = inner.documentElement.scrollWidth;
+    }"""
+    found = tried(frame, script, tmp_path, width=1400)
+    assert found["width"] == width
+    assert found["needed"] <= width
+
+
+def test_the_look_changes_between_light_and_dark(page, tmp_path):
+    script = """(f) => {
+      const paper = () => getComputedStyle(document.body).backgroundColor;
+      f.first = paper(); document.querySelector("button.theme").click(); f.second = paper();
+    }"""
+    found = tried(page, script, tmp_path)
+    assert {found["first"], found["second"]} == {"rgb(255, 255, 255)", "rgb(21, 24, 28)"}
