@@ -62,7 +62,7 @@ def choose_tilings(mode: Mode, machine: TiledDescription) -> list[Tiling]:
     rooms = worth_scoring(mode, machine)
     loads = count_loads(mode, machine, rooms)
     dmas = DMAS if machine.objective == "cycles" else (own_dma(machine),)
-    found = {}
+    found: dict[Tiling, None] = {}
     for dma in dmas:
         search = _Search(mode, machine, rooms, loads, dma_cycles(mode, rooms, loads, dma))
         found[search.best()[0]] = None

@@ -188,7 +188,7 @@ def alone(d: Durations) -> Program:
 
 
 def _requests(parts: Sequence[Part]) -> tuple[Transfer, ...]:
-    """All requests of all steps: of each of ``LOADS`` and ``STORE``, (steps,); each part's tensors lie by themselves."""
+    """All requests of all steps: of each of ``LOADS`` and ``STORE``, (steps,); parts have tensors of their own."""
     kinds: list[list[Transfer]] = [[], [], [], []]
     for p, part in enumerate(parts):
         of_part = (part.schedule.inputs, part.schedule.weights, part.operands, part.schedule.outputs)
