@@ -6,7 +6,7 @@ from importlib import resources
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.hardware.dram import (
@@ -180,6 +180,7 @@ def test_bursts_are_those_that_a_request_touches() -> None:
     assert one(7 * 112, 112, lines=7, line=448).bursts(64).tolist() == [21]
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 300), st.integers(1, 300), st.integers(1, 6), st.integers(0, 500), st.integers(1, 6),
     st.integers(0, 500), st.sampled_from([1, 8, 64]),
@@ -213,6 +214,7 @@ def rows_by_hand(dram: DramType, channels: int, bursts: list[tuple[int, int]]) -
     return opened
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_rows_opened_are_those_of_a_walk_through_all_bursts(data: st.DataObject) -> None:
     """Small rows and few banks, several tensors, requests of lines that meet or miss whole rows; each request visits
@@ -266,6 +268,7 @@ def test_many_requests_are_looked_at_some_at_a_time(monkeypatch: pytest.MonkeyPa
     assert 2700 < at_once.sum() < 3000 * 1.2  # rows of 64 KB side by side out of 64 MB: few meet an open one
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(REAL), st.lists(st.tuples(st.integers(0, 500), st.integers(0, 50), st.booleans()), min_size=1),
     st.sampled_from(["bandwidth_gbs", "channels", "ranks", *TIMINGS]), st.floats(1, 4),
@@ -293,6 +296,7 @@ def test_no_request_of_a_faster_dram_takes_longer(
     assert (slow >= requests.bursts * dram.burst_bytes / dram.bandwidth_gbs - 1e-9).all()
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1 << 14), st.integers(0, 1 << 12)), min_size=1, max_size=30))
 def test_more_banks_never_open_more_rows(asked: list[tuple[int, int]]) -> None:
     addresses, sizes = (np.array(column, np.int64) for column in zip(*asked, strict=True))

@@ -1,5 +1,5 @@
-"""The DRAM's times, rows and commands beside DRAMsim3 and Ramulator 2.1 (``experiments/dram/reference.csv``), and beside
-single commands."""
+"""The DRAM's times, rows and commands beside DRAMsim3 and Ramulator 2.1 (``experiments/dram/reference.csv``), and
+beside single commands."""
 
 import pytest
 
