@@ -28,9 +28,10 @@ ENERGY = """
 ## Energy of commands
 
 Rows opened, reads, writes and refreshes by DRAMsim3 beside the model. Rows that a refresh closed are opened again there
-and not in the model: 35 of the 163 of a stream. LPDDR4's energies are not the same currents: the reference has those of
-DRAMsim3's preset for 2400 MT/s, one supply; the model has those after Micron's datasheets, both supplies. So its column
-tells how far such figures lie apart, not how well commands are counted.
+and not in the model: 35 of the 163 of a stream. LPDDR4's currents are not the same: the reference's standby is that of
+two ranks at the currents of DRAMsim3's preset for 2400 MT/s, one supply, and its rows cost twice ours; the model has
+those after Micron's datasheets, both supplies. So LPDDR4's rows tell how far such figures lie apart, not how well
+commands are counted.
 
 | DRAM | pattern | rows | model | commands, nJ | model | error | standby, nJ | model | error |
 |---|---|---|---|---|---|---|---|---|---|
