@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from accelsim.simulator.machines import Families
     from accelsim.simulator.machines.machine import Machine
     from accelsim.simulator.result import Result
+    from accelsim.simulator.verdict import Verdict
     from accelsim.workload import LayerTable
 
 __version__ = "0.1.0"
@@ -37,6 +38,8 @@ __all__ = [
     "Machine",
     "Result",
     "Validation",
+    "Verdict",
+    "band",
     "compare",
     "load_hardware",
     "load_model",
@@ -47,6 +50,7 @@ __all__ = [
     "simulate",
     "sweep",
     "validate",
+    "verdicts",
 ]
 
 RATIO_COLUMNS = (
@@ -60,6 +64,7 @@ _CLASSES = {
     "Machine": "accelsim.simulator.machines.machine",
     "Result": "accelsim.simulator.result",
     "Validation": "accelsim.datapath.validate",
+    "Verdict": "accelsim.simulator.verdict",
 }
 
 
@@ -210,6 +215,35 @@ def sensitivity(
         raise InputError(f"batch {batch}, expected 1 to {MAX_BATCH}")
     loaded = [load_hardware(machine) if isinstance(machine, str | Path) else machine for machine in machines]
     return run(made_once(layer_works(model, batch)), loaded, level)
+
+
+def band(
+    model: "DualModel | LayerTable",
+    machines: "Iterable[Machine | str | Path]",
+    *,
+    batch: int = 1,
+    level: str = "layers",
+) -> "pd.DataFrame":
+    """Energies and times of the machines under each assumption that is not measured (``simulator.verdict``).
+
+    One row a case and machine; ``verdicts`` says what follows.  Raises InputError as ``simulate``, and for one machine.
+    """
+    from accelsim.simulator.verdict import band as run
+    from accelsim.workload import layer_works, made_once
+
+    if not 1 <= batch <= MAX_BATCH:
+        raise InputError(f"batch {batch}, expected 1 to {MAX_BATCH}")
+    loaded = [load_hardware(machine) if isinstance(machine, str | Path) else machine for machine in machines]
+    if len(loaded) < 2:
+        raise InputError(f"{len(loaded)} machine, expected at least two for a verdict")
+    return run(made_once(layer_works(model, batch)), loaded, level)
+
+
+def verdicts(cases: "pd.DataFrame") -> "list[Verdict]":
+    """Each machine's energy, then each one's time, over the first's, with its band.  cases: of ``band``."""
+    from accelsim.simulator.verdict import verdicts as of_quantity
+
+    return [*of_quantity(cases, "energy"), *of_quantity(cases, "latency")]
 
 
 def sample_images(model: "DualModel", path: str | Path) -> Path:

@@ -114,6 +114,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 Sensitivity = Annotated[
     bool, typer.Option("--sensitivity", help="Show the energies under each published arithmetic table, too.")
 ]
+Band = Annotated[bool, typer.Option("--band", help="Show the ratios under each assumption that is not measured, too.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write CSV, plots and report.html.")]
 
 
@@ -144,28 +145,39 @@ def compare(
     level: Level = "layers",
     overrides: Overrides = None,
     sensitivity: Sensitivity = False,
+    band: Band = False,
     json: Json = False,
 ) -> None:
     """Run one model on several machines and set the results side by side."""
-    from accelsim.report.terminal import console, show_comparison, show_sensitivity
+    from accelsim.report.terminal import console, show_band, show_comparison, show_sensitivity
 
     loaded = accelsim.load_workload(model)
     descriptions = several(context, machines, overrides)
     results = accelsim.compare(loaded, descriptions, engine=engine, batch=batch, level=level)
     ratios = accelsim.ratios(results)
     energies = accelsim.sensitivity(loaded, descriptions, batch=batch, level=level) if sensitivity else None
+    cases = accelsim.band(loaded, descriptions, batch=batch, level=level) if band else None
     if output is not None:
+        from accelsim.report.band import band_files
         from accelsim.report.tables import gather
         from accelsim.report.write import report_files, write_comparison
 
-        write_comparison(output, report_files(gather(loaded, descriptions, results, batch, overrides or ())))
+        files = report_files(gather(loaded, descriptions, results, batch, overrides or ()))
+        write_comparison(output, files | ({} if cases is None else band_files(cases)))
     if json:
-        tables = {} if energies is None else {"sensitivity": energies.to_dict(orient="records")}
+        tables: dict[str, Any] = {}
+        if energies is not None:
+            tables["sensitivity"] = energies.to_dict(orient="records")
+        if cases is not None:
+            tables["band"] = cases.to_dict(orient="records")
+            tables["verdicts"] = [verdict.to_dict() for verdict in accelsim.verdicts(cases)]
         print_json({"results": [r.to_json() for r in results], "ratios": ratios.to_dict(orient="index"), **tables})
     else:
         show_comparison(console(), loaded, results, ratios, batch, overrides or ())
         if energies is not None:
             show_sensitivity(console(), energies)
+        if cases is not None:
+            show_band(console(), cases)
     if output is not None:
         say(f"report: {output / 'report.html'}")
 
@@ -322,7 +334,7 @@ def compress(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A run's folder, or a .safetensors file.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="MODEL.dual", help="The file to write.")],
     recipe: Annotated[Path | None, typer.Option("--recipe", metavar="RECIPE.yaml", help="Cell size, data, ...")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted fine-tuning.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted compression.")] = False,
     json: Json = False,
 ) -> None:
     """Prune, quantize and code a trained network into one file for both kinds of machine."""

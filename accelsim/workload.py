@@ -137,9 +137,9 @@ class LayerWork:
         """
         if m == 1 and self.weights is not None and self.kernel != (1, 1):
             return np.asarray(np.count_nonzero(self.weights, axis=(2, 3))[None], np.int32)
-        return self._mask(m).astype(np.int32)
+        return self.mask(m).astype(np.int32)
 
-    def _mask(self, m: int, parts: tuple[Piece, ...] = ()) -> NDArray[np.bool_]:
+    def mask(self, m: int, parts: tuple[Piece, ...] = ()) -> NDArray[np.bool_]:
         """Which Winograd-domain entries, or 1 x 1 weights, are not zero, tap after tap: (taps, K, C / groups) bool.
 
         parts: of a layer cut into pieces at stride 1, each run by F(m x m, its size); of these nothing is pruned.
@@ -169,7 +169,7 @@ class LayerWork:
 
         def count() -> Ints:
             whole_kernels = m == 1 and self.kernel != (1, 1)
-            return sum_blocks(self.nonzeros() if whole_kernels else self._mask(m, parts))
+            return sum_blocks(self.nonzeros() if whole_kernels else self.mask(m, parts))
 
         return self.block_counts.get((m, parts), count)
 

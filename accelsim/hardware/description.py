@@ -44,6 +44,12 @@ MASK_FREE = {
     "transform_rate",
     "inverse_rate",
     "weight_transform_rate",
+    "operand_window",
+    "filters_per_lane",
+    "outputs_per_lane",
+    "inverse",
+    "input_transform",
+    "tiles",
 }
 
 
@@ -97,6 +103,11 @@ class MachineDescription(KeyGroup, ABC):
     def ns_per_cycle(self) -> float:
         """Clock period."""
         return 1000.0 / self.clock_mhz
+
+    @property
+    def lane_growth(self) -> float:
+        """How many times the area of plain lanes they have with what stands around them, for static power."""
+        return 1.0
 
     @property
     def operand_bits(self) -> int:

@@ -137,6 +137,7 @@ def static_mw(machine: MachineDescription) -> float:
     logic = machine.energy.logic_static_mw
     if logic is None:
         logic = STATIC_MW_PER_LANE_45NM * machine.lanes * node_factor(AREA_FACTORS, machine.node_nm)
+        logic *= machine.lane_growth
     return leakage + logic
 
 

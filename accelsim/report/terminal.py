@@ -20,6 +20,7 @@ from accelsim.names import visible
 from accelsim.report.figures import FIGURES
 from accelsim.simulator.result import Result
 from accelsim.simulator.sensitivity import least
+from accelsim.simulator.verdict import COLUMNS, verdicts
 from accelsim.workload import LayerTable
 
 if TYPE_CHECKING:
@@ -190,6 +191,22 @@ def show_sensitivity(out: Console, energies: pd.DataFrame) -> None:
         _line(out, f"least energy under every table: {next(iter(best.values()))}")
     else:
         _line(out, "least energy: " + ", ".join(f"{machine} with {table}" for table, machine in best.items()))
+
+
+def show_band(out: Console, cases: pd.DataFrame) -> None:
+    """Ratios under each assumption, and each verdict in words.  cases: of ``simulator.verdict.band``."""
+    first = str(cases["machine"].iloc[0])
+    each = len(cases) // cases["case"].nunique()
+    others = [f"{quantity}, {name}" for name in cases["machine"].iloc[1:each] for quantity in ("energy", "latency")]
+    show = _table(f"times {first}", *others)
+    for start in range(0, len(cases), each):
+        rows = cases.iloc[start + 1 : start + each]
+        ratios = [f"{row[f'{quantity}_ratio']:.3f}" for _, row in rows.iterrows() for quantity in ("energy", "latency")]
+        show.add_row(escape(str(cases["case"].iloc[start])), *ratios)
+    out.print(show)
+    for quantity in COLUMNS:
+        for verdict in verdicts(cases, quantity):
+            _line(out, verdict.sentence)
 
 
 def show_model(out: Console, model: DualModel, description: Mapping[str, Any]) -> None:

@@ -90,7 +90,7 @@ def round_energy(pj: float) -> float:
 
 def totals(rows: Sequence[Mapping[str, Any]], lanes: int) -> dict[str, Any]:
     """The columns of the total that are sums over the layers' rows, and the utilisation of the lanes over all."""
-    total: dict[str, Any] = {"name": "total", "kind": "", "mode": "", "bound": ""}
+    total: dict[str, Any] = {"name": "total", "kind": "", "mode": "", "tiling": "", "loop_order": "", "bound": ""}
     for column in (*COUNT_COLUMNS, *ENERGY_COLUMNS, *DRAM_COLUMNS):
         total[column] = sum(row[column] for row in rows)
     total["bound"] = bound({part: total[f"{part}_cycles"] for part in BOUNDS})
