@@ -105,9 +105,9 @@ class MachineDescription(KeyGroup, ABC):
         return 1000.0 / self.clock_mhz
 
     @property
-    def lane_growth(self) -> float:
-        """How many times the area of plain lanes they have with what stands around them, for static power."""
-        return 1.0
+    def around_lanes_mm2(self) -> float:
+        """Area of logic around the lanes that plain lanes have not, for its static power."""
+        return 0.0
 
     @property
     def operand_bits(self) -> int:

@@ -30,6 +30,8 @@ OWN = "machine file"  # the source of a figure that the machine's YAML replaces
 
 # 30 mW for the 168 lanes of Eyeriss at 65 nm (calibration published with its energy model); scales with area.
 STATIC_MW_PER_LANE_45NM = 30 / 168 / AREA_FACTORS[65]
+# The same over the 12.25 mm2 of that chip's core, for what stands around the lanes beyond their plain form.
+STATIC_MW_PER_MM2 = 30 / 12.25
 STATIC_SOURCE = f"Eyeriss, 30 mW for 168 lanes at 65 nm, scaled with area; {NODE_SOURCE}"
 
 # Keys of ``EnergyOverrides`` that are not named as ACTION_pj or ACTION_pj_per_bit.
@@ -137,7 +139,7 @@ def static_mw(machine: MachineDescription) -> float:
     logic = machine.energy.logic_static_mw
     if logic is None:
         logic = STATIC_MW_PER_LANE_45NM * machine.lanes * node_factor(AREA_FACTORS, machine.node_nm)
-        logic *= machine.lane_growth
+        logic += STATIC_MW_PER_MM2 * machine.around_lanes_mm2
     return leakage + logic
 
 

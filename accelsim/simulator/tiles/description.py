@@ -21,7 +21,6 @@ from accelsim.hardware.selection import (
     window_pj_per_bit,
     window_um2,
 )
-from accelsim.hardware.technology import mac_um2
 from accelsim.simulator.tiles.mode import Window
 
 AROUND_LANES = {"operand_windows", "operand_selection", "lane_sums", "lane_inverse"}  # areas of parts
@@ -120,11 +119,9 @@ class SkippingDescription(TiledDescription):
         return faults
 
     @property
-    def lane_growth(self) -> float:
-        """With operand windows, the choice of operands and further sums: by area."""
-        a = self.arithmetic
-        plain = self.lanes * mac_um2(a.weight_bits, self.operand_bits, a.accumulator_bits, self.node_nm) / 1e6
-        return 1 + sum(area.mm2 for name, area in self.own_areas().items() if name in AROUND_LANES) / plain
+    def around_lanes_mm2(self) -> float:
+        """Operand windows, the choice of operands, further sums, transforms in the lanes."""
+        return sum(area.mm2 for name, area in self.own_areas().items() if name in AROUND_LANES)
 
     @property
     def window_count(self) -> int:
