@@ -96,8 +96,9 @@ def test_what_the_file_replaces_has_the_file_for_its_source() -> None:
     assert [name for name, source in sources.items() if source == "machine file"] == ["t_rfc_ns"]
 
 
-def test_every_area_and_price_has_a_source_and_can_be_replaced() -> None:
-    plain = describe_machine(load_hardware("winograd-16x16"))
+@pytest.mark.parametrize("table", ["gates", "horowitz"])
+def test_every_area_and_price_has_a_source_and_can_be_replaced(table: str) -> None:
+    plain = describe_machine(load_hardware("winograd-16x16", [f"energy_table={table}"]))
     assert set(plain["area_sources"]) == set(plain["areas_mm2"])
     assert all(plain["area_sources"].values())
     assert all(price["source"] for price in plain["prices"].values())
@@ -109,7 +110,9 @@ def test_every_area_and_price_has_a_source_and_can_be_replaced() -> None:
         for name, price in plain["prices"].items()
     ]
     areas = [f"area.{part}_mm2=0.25" for part in plain["areas_mm2"]]
-    own = describe_machine(load_hardware("winograd-16x16", [*prices, *areas, "energy.dram_standby_mw=3"]))
+    own = describe_machine(
+        load_hardware("winograd-16x16", [f"energy_table={table}", *prices, *areas, "energy.dram_standby_mw=3"])
+    )
     assert own["area_mm2"] == 0.25 * len(own["areas_mm2"])
     assert set(own["area_sources"].values()) == {"machine file"}
     assert {price["source"] for price in own["prices"].values()} == {"machine file"}
