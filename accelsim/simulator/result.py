@@ -7,6 +7,7 @@ precision.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import pandas as pd
@@ -61,6 +62,15 @@ class Result:
     total: pd.Series
     synthetic: bool = False
     level: str = "layers"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the total, and a row a layer."""
+        shown = ["cycles", "utilization", "dram_read_bytes", "dram_write_bytes", "energy_pj", "latency_ms", "area_mm2"]
+        total = pd.DataFrame([self.total])[[column for column in shown if column in self.total]]
+        head = escape(f"{self.model} on {self.machine}" + (", synthetic" if self.synthetic else ""))
+        whole = total.to_html(index=False, border=0)
+        layers = self.layers.to_html(index=False, border=0, max_rows=60)
+        return f"<h4>{head}</h4>{whole}<details><summary>layers</summary>{layers}</details>"
 
     def to_json(self) -> dict[str, object]:
         """The object that ``--json`` prints."""
