@@ -218,6 +218,7 @@ def machines() -> Iterator[Machine]:
     yield Machine("winograd", 4, 4, True, 2, in_lanes=True)
     yield Machine("winograd", 2, 2, True, 2, 16, in_lanes=True)
     yield Machine("winograd", 4, 4, True, 2, window=16, banks=4, streamed=True)
+    yield Machine("winograd", 2, 2, True, 2, 16, window=16, banks=2, streamed=True, in_lanes=True)
 
 
 def resnet18_machines() -> Iterator[Machine]:
