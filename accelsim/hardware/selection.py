@@ -9,7 +9,7 @@ an SRAM of the bank's size.  A multiplexer of two costs the energy of an adder's
 (MUX2_X1 over FA_X1): an assumption, as no published table has one.  A choice among b passes log2(b) of them and takes
 b - 1 in area.  A sum register that is added to costs an adder and a register write of its width, as in a
 multiply-accumulate.
-Static power of the logic grows with the area of all this over that of plain lanes.
+All this has static power by its area.
 Areas: cells of the Nangate 45 nm library, a register file's bits for windows.  Left out: wires of the crossbar,
 arbitration of the banks.
 """

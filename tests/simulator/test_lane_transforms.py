@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.hardware.energy import areas, prices
+from accelsim.hardware.energy import areas, prices, static_mw
 from accelsim.simulator.machines.load import load_hardware
 from accelsim.simulator.tiles.schedule import tiled_schedule
 from accelsim.simulator.tiles.tiling import Tiling
@@ -123,6 +123,13 @@ def test_the_areas_of_lanes_that_transform_results():
     assert "inverse_transform" not in lanes
     # 6 registers and 6 adders of 24 bits a lane, in the area of Nangate's flip-flop and full adder, at 28 nm.
     assert lanes["lane_inverse"].mm2 == pytest.approx(16 * 6 * 24 * (3.23 + 3.04) * 1.4 * 0.377 / 1e6)
+
+
+def test_what_stands_around_the_lanes_has_static_power_by_its_area():
+    """30 mW over the 12.25 mm2 of Eyeriss's core."""
+    plain, lanes = winograd(), winograd(inverse="lane", filters_per_lane=2)
+    more = areas(lanes)["lane_inverse"].mm2 + areas(lanes)["lane_sums"].mm2
+    assert static_mw(lanes) - static_mw(plain) == pytest.approx(more * 30 / 12.25)
 
 
 def test_the_shipped_model_runs_with_every_choice_at_once():

@@ -21,7 +21,6 @@ from accelsim.hardware.selection import (
     window_pj_per_bit,
     window_um2,
 )
-from accelsim.hardware.technology import mac_um2
 from accelsim.simulator.tiles.mode import Window
 
 AROUND_LANES = {"operand_windows", "operand_selection", "lane_sums", "lane_inverse"}  # areas of parts
@@ -60,6 +59,11 @@ class TiledDescription(MachineDescription):
     """Lanes in rows and columns; a column works on one filter."""
     buffers: TiledBuffers
     """Global buffers."""
+
+    @property
+    def streams(self) -> int:
+        """Streams of weights: one a column."""
+        return self.pe_array.cols
 
 
 class OperandWindow(KeyGroup):
@@ -120,11 +124,9 @@ class SkippingDescription(TiledDescription):
         return faults
 
     @property
-    def lane_growth(self) -> float:
-        """With operand windows, the choice of operands and further sums: by area."""
-        a = self.arithmetic
-        plain = self.lanes * mac_um2(a.weight_bits, self.operand_bits, a.accumulator_bits, self.node_nm) / 1e6
-        return 1 + sum(area.mm2 for name, area in self.own_areas().items() if name in AROUND_LANES) / plain
+    def around_lanes_mm2(self) -> float:
+        """Operand windows, the choice of operands, further sums, transforms in the lanes."""
+        return sum(area.mm2 for name, area in self.own_areas().items() if name in AROUND_LANES)
 
     @property
     def window_count(self) -> int:
@@ -156,9 +158,9 @@ class SkippingDescription(TiledDescription):
         """The decoder's price of a weight, and those of the choice of operands and sums."""
         found = {}
         if self.decoder is not None:
-            pj = symbol_pj(self.arithmetic.table, self.node_nm, self.decoder.table_kb)
+            pj = symbol_pj(self.energy_table, self.node_nm, self.decoder.table_kb)
             found["decode_symbol"] = Price(pj, "pJ/symbol", "transform", DECODER_SOURCE)
-        choice = select_pj(self.arithmetic.table, self.node_nm)
+        choice = select_pj(self.published_table, self.node_nm)
         size = self.window_size
         if size is not None:
             read, write = window_pj_per_bit(size, self.node_nm)
