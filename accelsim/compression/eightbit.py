@@ -22,7 +22,7 @@ from accelsim.network.layers import Affine, Conv, Linear
 
 LARGEST_INDEX = 127
 VALUE_BITS = 20  # of biases and scales, among them those of single filters
-BLOCK = 1 << 22  # weights that are rounded together
+BLOCK = 1 << 18  # weights that are rounded together
 WINOGRAD_M = 2
 
 
