@@ -141,7 +141,7 @@ def compare(
     output: Output = None,
     engine: Engine = "event",
     batch: Batch = 1,
-    level: Level = "layers",
+    level: Level = "resident",
     overrides: Overrides = None,
     sensitivity: Sensitivity = False,
     json: Json = False,
@@ -177,7 +177,7 @@ def simulate(
     machine: OneMachine,
     engine: Engine = "event",
     batch: Batch = 1,
-    level: Level = "layers",
+    level: Level = "resident",
     overrides: Overrides = None,
     trace: Annotated[
         Path | None,
