@@ -153,7 +153,7 @@ def simulate(
     *,
     engine: str = "event",
     batch: int = 1,
-    level: str = "layers",
+    level: str = "resident",
     name: str | None = None,
 ) -> "Result":
     """Run the model, or a table's layers with random weights, on the machine.
@@ -187,7 +187,7 @@ def compare(
     *,
     engine: str = "event",
     batch: int = 1,
-    level: str = "layers",
+    level: str = "resident",
 ) -> "list[Result]":
     """Run the model on each machine.  Machines of one name are told apart as ``NAME``, ``NAME (2)``, ...
 
@@ -223,7 +223,7 @@ def sensitivity(
     machines: "Iterable[Machine | str | Path]",
     *,
     batch: int = 1,
-    level: str = "layers",
+    level: str = "resident",
 ) -> "pd.DataFrame":
     """Energies of the machines under each published arithmetic table, whatever table their descriptions name.
 

@@ -154,7 +154,7 @@ def compare(
     output: Output = None,
     engine: Engine = "event",
     batch: Batch = 1,
-    level: Level = "layers",
+    level: Level = "resident",
     overrides: Overrides = None,
     sensitivity: Sensitivity = False,
     band: Band = False,
@@ -201,7 +201,7 @@ def simulate(
     machine: OneMachine,
     engine: Engine = "event",
     batch: Batch = 1,
-    level: Level = "layers",
+    level: Level = "resident",
     overrides: Overrides = None,
     trace: Annotated[
         Path | None,

@@ -255,7 +255,7 @@ class SweepDescription(_Part):
     """What counts the cycles; both count the same.  Default: fast."""
     batch: Annotated[int, Field(ge=1, le=1 << 16)] = 1
     """Images that a run works on.  Default: 1."""
-    level: Level = "layers"
+    level: Level = "resident"
     """How far layers run as one network (``simulator.network.program``), unless an axis of this name says."""
     accuracy: Accuracy | None = None
     """Images on which each model variant is measured.  Default: nothing is measured."""

@@ -72,7 +72,9 @@ class Outcome:
         return Outcome(**json.loads(text))
 
 
-def simulate_task(variant: Variant, machine: Mapping[str, Any], engine: str, batch: int, level: str = "layers") -> Task:
+def simulate_task(
+    variant: Variant, machine: Mapping[str, Any], engine: str, batch: int, level: str = "resident"
+) -> Task:
     """Simulate a model variant on a machine (its ``model_dump``, whose name and description do not matter)."""
     identity = {key: value for key, value in machine.items() if key not in {"name", "description"}}
     variant = variant.seen_by(str(machine["kind"]))

@@ -80,7 +80,7 @@ def gather(
             "layers_csv": _file_name(result.machine, files),
             "model": result.model,
             "engine": result.engine,
-            **({"level": result.level} if result.level != "layers" else {}),
+            "level": result.level,
             "settings": "; ".join(overrides),
             "sha256": model.sha256,
             "batch": batch,

@@ -52,8 +52,7 @@ def model_line(model: DualModel | LayerTable, name: str) -> str:
 
 def settings_line(result: Result, batch: int, overrides: Sequence[str]) -> str:
     """What the run was told."""
-    level = [] if result.level == "layers" else [f"level {result.level}"]
-    return ", ".join([f"engine {result.engine}", f"batch {batch}", *level, *overrides])
+    return ", ".join([f"engine {result.engine}", f"batch {batch}", f"level {result.level}", *overrides])
 
 
 SUMMARY = (

@@ -17,7 +17,7 @@ from accelsim.simulator.time.pipeline import durations
 from accelsim.workload import LayerTable, layer_works, made_once
 
 
-def trace(model: DualModel | LayerTable, machine: Machine, batch: int = 1, level: str = "layers") -> dict[str, Any]:
+def trace(model: DualModel | LayerTable, machine: Machine, batch: int = 1, level: str = "resident") -> dict[str, Any]:
     """The timeline of one run, as the object to write as JSON.
 
     As a network (``level``) layers overlap: the track ``layers`` shows whose turn the lanes are at, and what rides on a

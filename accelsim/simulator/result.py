@@ -82,7 +82,7 @@ class Result:
             "machine": self.machine,
             "engine": self.engine,
             **({"synthetic": True} if self.synthetic else {}),
-            **({"level": self.level} if self.level != "layers" else {}),
+            "level": self.level,
             "total": _plain(self.total),
             "layers": [_plain(row) for _, row in self.layers.iterrows()],
         }

@@ -15,7 +15,7 @@ from accelsim.simulator.run import run
 from accelsim.workload import LayerWork
 
 
-def sensitivity(works: Sequence[LayerWork], machines: Sequence[Machine], level: str = "layers") -> pd.DataFrame:
+def sensitivity(works: Sequence[LayerWork], machines: Sequence[Machine], level: str = "resident") -> pd.DataFrame:
     """One row a table and machine: ``table, machine, energy_pj, energy_mac_pj, ratio`` (energy over the first's).
 
     Raises InputError if a layer does not fit a machine.
