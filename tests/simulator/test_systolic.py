@@ -87,7 +87,7 @@ def test_groups_and_images(groups: int, H: int, W: int, batch: int) -> None:
 
 
 def test_rows_of_a_systolic_array_inject_their_operands_each_by_itself() -> None:
-    """16 outputs of a 3 x 3 layer of 8 channels, two groups of filters: 9 x 8 operands a row and group; multicast fewer."""
+    """16 outputs of a 3 x 3 layer of 8 channels, two groups of filters: 9 x 8 operands an output and group."""
     work = layer(8, 8, 4, 3, density=1.0)
     reads = {}
     for feed in ("systolic", "broadcast"):
