@@ -41,6 +41,7 @@ __all__ = [
     "Verdict",
     "band",
     "compare",
+    "from_torch",
     "load_hardware",
     "load_model",
     "load_workload",
@@ -83,6 +84,24 @@ def load_model(name: str | Path) -> "DualModel":
     from accelsim.dual.file import read_dual
 
     return read_dual(_model_path(name))
+
+
+def from_torch(
+    module: Any, example: Any, *, images: "str | Path | None" = None, name: str | None = None
+) -> "DualModel":
+    """A PyTorch module as a model with 8-bit weights, to simulate and to validate at once.
+
+    module: a ``torch.nn.Module``.  example: an input of the size to read it for, (1, C, H, W).
+    images: pictures, a folder or an .npz file, on which activation densities are measured; without them activations
+    count as dense.  name: what the model is called.
+    Raises InputError if torch or onnx is not installed, or the network holds what is not known.
+    """
+    from accelsim.compression.importing import as_model
+    from accelsim.network.from_torch import torch_network
+
+    return as_model(
+        torch_network(module, example), name or type(module).__name__, None if images is None else Path(images)
+    )
 
 
 def load_workload(name: str | Path, seed: int = 0) -> "DualModel | LayerTable":

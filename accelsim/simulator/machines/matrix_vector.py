@@ -24,7 +24,7 @@ Source: Han et al., EIE, ISCA 2016 (recurrences ours, after its description; so 
 detection of non-zeros and the pipeline's four stages, reading the column pointers, the codebook of shared weights.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Literal
 
@@ -240,7 +240,7 @@ def _schedule(
     compute = np.maximum(1, round_up(tiles.cycles[k] * positions))
     macs = int((tiles.products[k] * positions).sum())
     read = int((tiles.stored[k] * positions).sum())
-    return untransformed(
+    schedule = untransformed(
         mode="matrix-vector",
         inputs=inputs,
         weights=weights,
@@ -251,6 +251,9 @@ def _schedule(
         waiting_slots=float(machine.lanes * int(compute.sum()) - read),
         actions=_actions(work, machine, macs, read, float(positions.sum()), (inputs, weights)),
     )
+    sizes = f"n=1 p={rows} q={work.out_width} k={int(tile_filters.max())} c={channels}"
+    loops = "k np" if weights_first else "np k"
+    return replace(schedule, tiling=sizes, loop_order=f"{loops}; weights stay" if stay else loops)
 
 
 def _actions(

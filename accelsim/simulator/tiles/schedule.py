@@ -126,6 +126,8 @@ def tiled_schedule(mode: Mode, tiling: Tiling, machine: TiledDescription) -> Sch
         useful_slots=(mode.executed + mode.gated) * work.outputs / outputs_of_tile,
         waiting_slots=waiting_slots(mode, tiling.filters, steps.block_edges) * steps.all_tiles,
         actions={name: float(count) for name, count in actions.items()},
+        tiling=tiling.sizes,
+        loop_order=tiling.order,
     )
 
 

@@ -29,6 +29,18 @@ class Tiling:
     weights_stay: bool = False  # the buffer holds all weight tiles of the layer, so each is loaded once
     inputs_stay: bool = False  # the buffer holds all input tiles of the layer
 
+    @property
+    def sizes(self) -> str:
+        """Sizes of a tile in letters: images, output rows and columns, filters, input channels."""
+        return f"n={self.images} p={self.rows} q={self.cols} k={self.filters} c={self.channels}"
+
+    @property
+    def order(self) -> str:
+        """The loops over tiles, the outermost first, and which operands the buffers keep for the whole layer."""
+        loops = "k npq c" if self.weights_first else "npq k c"
+        stays = [name for name, stay in (("weights", self.weights_stay), ("inputs", self.inputs_stay)) if stay]
+        return f"{loops}; {' and '.join(stays)} stay" if stays else loops
+
 
 @lru_cache(maxsize=1 << 14)
 def balanced_cuts(size: int, granule: int) -> tuple[int, ...]:

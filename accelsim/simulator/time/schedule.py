@@ -40,6 +40,8 @@ class Schedule:
     useful_slots: float  # cycles x lanes spent on multiplies of real outputs
     waiting_slots: float  # cycles x lanes spent waiting for fuller lanes
     actions: dict[str, float]  # how often the layer does each thing that costs energy
+    tiling: str = ""  # sizes of a tile, ``n=1 p=16 q=32 k=16 c=16``: images, output rows, columns, filters, channels
+    loop_order: str = ""  # of the tiles, the outermost loop first, by the same letters; what stays on the chip
 
     @property
     def transfers(self) -> tuple[Transfer, Transfer, Transfer]:
