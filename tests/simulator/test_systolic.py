@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.simulator.run import run
+from accelsim.simulator.tiles.schedule import tiled_schedule
+from accelsim.simulator.tiles.tiling import Tiling
 from accelsim.workload import layer_works
 
 from .random_layers import layer, random_model, spatial
@@ -82,3 +84,15 @@ def test_groups_and_images(groups: int, H: int, W: int, batch: int) -> None:
     total = run([work], spatial(**array, **IDEAL), engine="fast").total
     one = scale_sim("output_stationary", 49 * batch, 9 * 16 // groups, 8 // groups, H, W) + 1
     assert total["cycles"] == groups * one - 1
+
+
+def test_rows_of_a_systolic_array_inject_their_operands_each_by_itself() -> None:
+    """16 outputs of a 3 x 3 layer of 8 channels, two groups of filters: 9 x 8 operands an output and group."""
+    work = layer(8, 8, 4, 3, density=1.0)
+    reads = {}
+    for feed in ("systolic", "broadcast"):
+        machine = spatial(zero_handling="none", pe_array={"rows": 4, "cols": 4, "feed": feed})
+        plan = tiled_schedule(machine.modes(work)[0], Tiling(1, 4, 4, 8, 8, False), machine)
+        reads[feed] = plan.actions["input_read"] / 8
+    assert reads["systolic"] == 16 * 9 * 8 * 2
+    assert reads["broadcast"] == 16 * (3 * 6 / 4) * 8 * 2

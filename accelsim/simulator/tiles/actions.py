@@ -5,7 +5,8 @@ Memory accesses, each of whole operands at the width they are stored with:
 - a weight, index included, is read once for each round of position lanes (output-stationary) or once a step
   (weight-stationary: it then stays in its lane), and broadcast to the lanes that share it;
 - spatial inputs: a round of position lanes reads each distinct pixel under its outputs once for each filter group and
-  multicasts it (weight-stationary: once for each position and row of weights);
+  multicasts it, or injects R S of them a channel at each row where the feed is systolic (weight-stationary: once for
+  each position and row of weights);
 - Winograd: the transform reads the n^2 pixels of each tile-channel and writes its n^2 transformed values; the lanes
   read those once for each filter group, whether or not a filter skips them;
 - partial sums that leave the lanes (several channel tiles, or taps one after the other) are written to the output
@@ -282,8 +283,13 @@ def _count_transforms_on_the_fly(mode: Mode, sums: LayerSums, actions: ActionCou
 
 
 def _pixels_per_output(mode: Mode, sums: LayerSums) -> Floats:
-    """Distinct pixels that a full round of position lanes reads, for each of its outputs; at most R S."""
+    """Distinct pixels that a full round of position lanes reads, for each of its outputs; at most R S.
+
+    A systolic feed injects the operands of each row by themselves: R S.
+    """
     R, S = mode.work.kernel
+    if mode.lanes.feed == "systolic":
+        return np.asarray(float(R * S))
     stride_h, stride_w = mode.work.stride
     dilation_h, dilation_w = mode.work.dilation
     cols = np.minimum(mode.lanes.positions, sums.cols)
