@@ -37,6 +37,7 @@ from accelsim.dual.file import CompressedNetwork, decode_dual, encode_dual, with
 from accelsim.dual.manifest import weight_names
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
+from accelsim.faults import nearest
 from accelsim.files import CARD as CARD_FILE
 from accelsim.files import SAFETENSORS, read_bytes, read_text, write_bytes
 from accelsim.network.graph import Graph, Network
@@ -47,8 +48,8 @@ from accelsim.sparsity.reconstruction import is_refitted
 from accelsim.training.checkpoint import CARD, MODEL, STATE, relative_cells
 from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import top1
+from accelsim.training.networks import find_network, is_file, with_weights
 from accelsim.training.psnr import psnr_by_set
-from accelsim.training.run import find_network
 from accelsim.training.superresolution import Photographs, photographs, training_patches
 from accelsim.training.winograd_op import winograd_operations
 
@@ -123,8 +124,10 @@ def _task(checkpoint: Path, out: Path, recipe: CompressionRecipe, say: Say) -> _
     winograd = _target(recipe.winograd, notes, "sparsity_wd", checkpoint)
     reference: Network | None = None
     if recipe.reference is not None:
-        dense = find_network(recipe.reference.network, "reference.network")
-        reference = load_network(dense, resolve(recipe.reference.weights))
+        named = recipe.reference
+        dense = find_network(named.network, "reference.network")
+        weights = None if named.weights is None else resolve(named.weights)
+        reference = with_weights(dense, named.network, weights, "reference.network")
     whole = recipe.model_dump(mode="json")
     return _Task(
         recipe=recipe,
@@ -268,8 +271,9 @@ def load_checkpoint(checkpoint: Path, recipe: CompressionRecipe) -> tuple[Networ
     if weights.name == MODEL and card.exists():
         try:
             notes = json.loads(read_text(card, CARD_FILE))
-            name = recipe.network or str(notes["network"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            trained = str(notes.get("recipe", {}).get("network", ""))
+            name = recipe.network or (trained if is_file(trained) else str(notes["network"]))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{card}: not a checkpoint's card ({error})") from None
@@ -298,10 +302,13 @@ def _cells(task: _Task, theta: float) -> tuple[float, dict[str, float]]:
     """D, and D of the arrays that have their own.  theta: theta_SD.
 
     Where the recipe says nothing, D follows from the weights; that of an array without weights
-    makes no difference.
+    makes no difference.  Raises ValueError if the recipe names an array that the network has not.
     """
     recipe = task.recipe
     names = weight_names(task.network.graph)
+    for name in recipe.cells:
+        if name not in names:
+            raise ValueError(f"recipe, key cells: no weights {name[:60]!r}{nearest(name, names)}")
     cell = recipe.cell or theta or 1.0
     cells = dict(recipe.cells)
     for name, relative in _relative_cells(task, theta).items():
