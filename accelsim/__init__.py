@@ -286,7 +286,7 @@ def validate(
     machines: "Sequence[Machine | str | Path]",
     images: str | Path,
     *,
-    arithmetic: str = "float",
+    arithmetic: str = "integers",
     tolerance_points: float | None = None,
     progress: "Callable[[int, int], None] | None" = None,
 ) -> "Validation":

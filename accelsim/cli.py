@@ -282,7 +282,7 @@ def validate(
     overrides: Overrides = None,
     integers: Annotated[
         bool, typer.Option("--integers/--float", help="In the whole numbers of each machine, or in float32.")
-    ] = False,
+    ] = True,
     tolerance: Annotated[
         float | None,
         typer.Option(metavar="POINTS", help="Loss of top-1 that is allowed; default: 1 in integers, 2 in float32."),

@@ -64,13 +64,19 @@ STEPS = (
     ),
     Step(
         "operand windows paid for",
-        spatial=("operand_window={positions: 32, banks: 8}",),
+        spatial=("operand_window={positions: 144, banks: 16}",),
         winograd=("operand_window={positions: 32, banks: 8}",),
     ),
-    Step("several filters a lane", spatial=("filters_per_lane=4",)),
+    Step(
+        "several sums a lane",
+        spatial=("filters_per_lane=4",),
+        winograd=("filters_per_lane=2", "outputs_per_lane=2"),
+    ),
     Step(
         "array, buffers, rates and balance of the best pair",
-        spatial=("pe_array={rows: 64, cols: 4}", "buffers={weight_kb: 96, input_kb: 64, output_kb: 32}"),
+        spatial=(
+            "pe_array={rows: 64, cols: 4}", "buffers={weight_kb: 96, input_kb: 64, output_kb: 32}", "balance=greedy",
+        ),
         winograd=("transform_rate=16", "balance=greedy"),
     ),
     Step("beside it: tile sizes 2 and 4", winograd=("tiles=[2, 4]",), beside=True),
@@ -78,7 +84,7 @@ STEPS = (
         "beside it: inputs transformed on the way to the lanes",
         winograd=(
             "input_transform=streamed", "buffers={weight_kb: 64, input_kb: 96, transformed_kb: 0, output_kb: 32}",
-            "pe_array={taps: 16, rows: 4, cols: 4}", "filters_per_lane=4",
+            "pe_array={taps: 16, rows: 4, cols: 4}", "filters_per_lane=4", "outputs_per_lane=1",
         ),
         beside=True,
     ),

@@ -189,7 +189,8 @@ def test_inspect_machine_names_a_source_for_every_price(run, machine):
     found = strict_json(run("inspect", machine, "--json"))
     assert found["machine"] == machine
     assert found["area_mm2"] == pytest.approx(sum(found["areas_mm2"].values()))
-    assert {"mac", "weight_read", "input_read", "output_write", "dram_move_bit", "dram_io_bit"} <= set(found["prices"])
+    names = {"mac", "weight_read", "input_read", "output_write", "dram_activate", "dram_read_bit", "dram_write_io_bit"}
+    assert names <= set(found["prices"])
     for price in found["prices"].values():
         assert price["value"] >= 0
         assert price["unit"].startswith("pJ")
@@ -212,7 +213,8 @@ def test_validate_says_how_many_answers_are_right(run, model, tmp_path):
         pixels = archive["images"]
     answers = forward(loaded.network, loaded.network.graph.preprocessing.apply(pixels)).argmax(axis=1)
     images = write_images(tmp_path / "own.npz", answers, reference=answers)
-    found = strict_json(run("validate", model, "spatial-16x16", "winograd-16x16", "--images", images, "--json"))
+    machines = ("spatial-16x16", "winograd-16x16")
+    found = strict_json(run("validate", model, *machines, "--float", "--images", images, "--json"))
     assert list(found) == ["images", "reference_top1", "machines", "served_by_both"]
     assert found["images"] == 20
     spatial, winograd = found["machines"]
@@ -239,7 +241,7 @@ def test_validate_says_how_many_answers_are_right(run, model, tmp_path):
 
 def test_validate_in_whole_numbers_shows_every_layer(run, model):
     """The words of each machine, and what the layers lose by them; in JSON and as a table."""
-    found = strict_json(run("validate", model, "spatial-16x16", "--integers", "--json", status=1))
+    found = strict_json(run("validate", model, "spatial-16x16", "--json", status=1))
     assert found["arithmetic"] == "integers"
     assert found["tolerance_points"] == 1.0
     (machine,) = found["machines"]
@@ -249,7 +251,7 @@ def test_validate_in_whole_numbers_shows_every_layer(run, model):
     assert sum(layer["worst"] for layer in machine["layers"]) == 1
     assert all(0 < layer["sum_bits"] <= 24 for layer in machine["layers"] if layer["largest_sum"])
     assert machine["scales"] == "the first 20 images"
-    shown = run("validate", model, "spatial-16x16", "--integers", status=1)
+    shown = run("validate", model, "spatial-16x16", status=1)
     assert "sum bits" in shown
     assert "scales from the first 20 images" in shown
 

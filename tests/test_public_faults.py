@@ -274,7 +274,7 @@ def test_yaml_texts_stay_texts_and_few_aliases_are_read(tmp_path):
 
 @pytest.mark.parametrize(
     "setting",
-    ["dram.bandwidth_gbs=1e-300", "dram.bandwidth_gbs=.inf", "dram.refresh=0.99999", "dram.row_miss_ns=1e300"]
+    ["dram.bandwidth_gbs=1e-300", "dram.bandwidth_gbs=.inf", "dram.t_rfc_ns=7800", "dram.t_rp_ns=1e300"]
     + ["energy.mac_pj=1e308", "clock_mhz=1e-300", "buffers.input_kb=1e-320", "clock_mhz=true", "clock_mhz=2024-13-45"],
 )
 def test_numbers_beyond_physics_are_refused(tmp_path, setting):

@@ -164,8 +164,6 @@ def _about(unknown: Unknown) -> list[str]:
     lines = []
     for what, found in (("costed as traffic, not computed", unknown.kept), ("left out", unknown.dropped)):
         for operator, names in found.items():
-            if operator in unknown.kept and found is unknown.dropped and set(names) <= set(unknown.kept[operator]):
-                continue
             shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
             lines.append(f"{operator} is {what}: {shown}")
     return lines

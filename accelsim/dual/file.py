@@ -272,9 +272,10 @@ def _decode(manifest: Manifest, weights: bytes, values: bytes) -> DualModel:
         seed=manifest.quantization.seed,
     )
     arrays = {}
+    weights_of = list(indices)
     for name, shape in graph.parameters.items():
         if name in indices:
-            arrays[name] = _weights(quantizer, name, indices[name])
+            arrays[name] = _weights(quantizer, name, indices.pop(name))  # which go as the weights come
         else:
             q = numbers[value_names.index(name)].reshape(shape)
             arrays[name] = (q * 2.0 ** manifest.values.exponents[name]).astype(np.float32)
@@ -289,7 +290,7 @@ def _decode(manifest: Manifest, weights: bytes, values: bytes) -> DualModel:
         provenance=manifest.provenance,
         parameters=manifest.parameters,
         calibrations=tuple(manifest.calibrations),
-        coded_bits={name.removesuffix(".weight"): count for name, count in zip(indices, bits, strict=True)},
+        coded_bits={name.removesuffix(".weight"): count for name, count in zip(weights_of, bits, strict=True)},
     )
 
 
@@ -298,7 +299,7 @@ def _decode_weights(manifest: Manifest, content: bytes) -> tuple[dict[str, Level
     names = manifest.weight_names
     tensors, bits = decode(content, [manifest.graph.parameters[name] for name in names], manifest.coder)
     for name, n in zip(names, tensors, strict=True):
-        if np.abs(n.astype(np.int64)).max(initial=0) > MAX_LEVEL:
+        if max(int(n.max(initial=0)), -int(n.min(initial=0))) > MAX_LEVEL:
             raise DamagedFile(f"damaged: {name} holds an index beyond {MAX_LEVEL}")
     return dict(zip(names, tensors, strict=True)), bits
 

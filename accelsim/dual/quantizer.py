@@ -18,6 +18,7 @@ import numpy as np
 from accelsim.arrays import Array, Floats, Levels
 
 MAX_LEVEL = 1 << 15  # an index's largest absolute value
+DECODED_AT_ONCE = 1 << 16  # indices, whose values stay in a core's cache
 CODEBOOK_UNIT = 1 / 1024  # the precision at which c_n - n is stored
 
 
@@ -58,10 +59,23 @@ class Quantizer:
         D, L = self.cells[name], len(self.codebook) // 2
         if L and n.size and np.abs(n).max() > L:
             raise ValueError(f"{name}: index {n.flat[np.abs(n).argmax()]} is beyond the codebook of {-L}..{L}")
+        if self.seed is None:
+            return self._undithered(n, D)
         values = (self.codebook[n + L] if L else n.astype(np.float64)) * D
-        if self.seed is not None:
-            values = values - self.dither(name, n.size).reshape(n.shape)
+        values = values - self.dither(name, n.size).reshape(n.shape)
         return np.where(n == 0, 0, values).astype(np.float32)
+
+    def _undithered(self, n: Levels, D: float) -> Array:
+        """``decode`` without dither, a block at a time."""
+        L = len(self.codebook) // 2
+        flat = n.reshape(-1)
+        weights = np.empty(flat.size, np.float32)
+        for first in range(0, flat.size, DECODED_AT_ONCE):
+            block = flat[first : first + DECODED_AT_ONCE]
+            values = (self.codebook[block + L] if L else block.astype(np.float64)) * D
+            values[block == 0] = 0
+            weights[first : first + DECODED_AT_ONCE] = values
+        return weights.reshape(n.shape)
 
 
 def plain_codebook(largest: int) -> Floats:

@@ -1,235 +1,328 @@
-"""Off-chip memory: how long a transfer takes and what it costs.
+"""Off-chip memory: how long requests take, which rows they open, and what they cost.
 
-One DRAM serves one DMA engine, open page, requests in order.  A request of some contiguous pieces moves whole bursts at
-the peak rate; every row that it touches costs tRP + tRCD before its data flows; refresh takes its share of all time.
-Between a read and a write the data bus idles: 2 clocks before the write, tWTR + CL before the next read (``pipeline``
-knows the order of requests).  With ``bank_overlap`` rows are opened in other banks while data flow, one each
-max(tRRD, tFAW / 4): then a request pays for its first row, and beyond that for whichever takes longer, data or rows.
-Without it (the default) no row is opened ahead, a conservative choice: 7 % of a sequential DDR4-2400 stream.
+One DRAM serves one DMA engine, open page, requests in order, two in its queue: while the data of one flow, the rows of
+the next are opened in other banks.  So a run of requests takes
 
-Timing presets follow DRAMsim3 (DDR3, DDR4, HBM2) and Ramulator 2 (LPDDR5, GDDR6); LPDDR4 is JESD209-4 quoted from
-memory.  Energies: opening a row, moving a bit from it to the edge of the chip, and driving the bit over the line
-(I/O).  They are split from published averages in pJ/bit, marked where quoted from memory.
-An average holds for accesses of about three bursts a row; longer runs cost less.
+    ns = (max(bursts at the peak rate, rows newly opened x max(tRRD, tFAW / 4)) + turns of the bus + tRP + tRCD once)
+         / (1 - tRFC / tREFI)
+
+where the bus turns from reading to writing in tRTW and back in tWTR + CL, and channels share bursts, rows and turns.
+The larger of data and rows is taken request by request.  A row is opened where it is not the one that its bank holds
+open.  Consecutive bursts alternate over bank groups (``interleaved_groups``); stripes of one row in each group go
+around channels, ranks and banks, each tensor from the first bank on.  Where bursts stay in one group each takes tCCD_L
+at least.
+
+Left out: that a bank has to wait for tRC between two of its rows, rows opened again after a refresh (under 1 % of the
+energy), a power-down while nothing is asked.
+
+Every figure of every type, timings one by one, stands with its source in ``data/dram.csv``.  Energies: opening a row,
+reading or writing a bit on the DRAM's chips, driving it over the line (I/O), from the currents of datasheets; standby
+with open rows and refresh are powers of a rank, over the whole run.  Of LPDDR5 and GDDR6 only published averages in
+pJ/bit are known: they are split over opening and moving, standby and refresh among them.
 """
 
-from dataclasses import dataclass
-from math import inf
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib import resources
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from accelsim.arrays import Flags, Ints
+from accelsim.arrays import Flags, Floats, Ints
+
+COUNTS = ("burst_bytes", "row_bytes", "inner_channels", "ranks", "banks", "interleaved_groups")
+TOUCHES_AT_ONCE = 1 << 20  # rows that requests touch, looked at together: some ten MB
 
 
 @dataclass(frozen=True)
 class DramType:
-    """One DRAM channel, or one stack of them."""
+    """One DRAM, as a machine may have several side by side (``channels``)."""
 
-    bandwidth_gbs: float  # peak, 1e9 bytes/s
+    bandwidth_gbs: float  # peak of all inner channels, 1e9 bytes/s
     burst_bytes: int  # of one access
-    row_bytes: int  # that a bank holds open
-    row_miss_ns: float  # tRP + tRCD
-    refresh: float  # share of all time that is lost to it, tRFC / tREFI
-    read_to_write_ns: float  # idle time of the data bus where its direction turns, 2 clocks
-    write_to_read_ns: float  # the same the other way, tWTR + CL
-    activate_gap_ns: float  # between rows opened in different banks, max(tRRD, tFAW / 4)
+    row_bytes: int  # that a bank holds open, all chips of its rank together
+    inner_channels: int  # of its own, with banks each
+    ranks: int  # of each inner channel
+    banks: int  # of each rank
+    interleaved_groups: int  # bank groups that consecutive bursts alternate over
+    t_rcd_ns: float  # from opening a row to its first access
+    t_rp_ns: float  # to close a row
+    t_cl_ns: float  # from the command to read to the data
+    t_rrd_ns: float  # between rows opened in two banks
+    t_faw_ns: float  # of any five rows opened, from the first to the last
+    t_ccd_l_ns: float  # between bursts of one bank group, 0 without groups
+    t_wtr_ns: float  # from written data to the command to read
+    t_rtw_ns: float  # from read data to written data
+    t_rfc_ns: float  # of a refresh
+    t_refi_ns: float  # from one refresh to the next
     activate_pj: float  # energy to open a row
-    move_pj_per_bit: float  # energy to move a bit from the row to the edge of the chip
-    io_pj_per_bit: float  # energy to drive a bit over the line
-    timing_source: str
-    source: str  # of the energies
-    io_source: str  # of the I/O's energy alone
-    bank_overlap: bool = False  # see the module
+    read_pj_per_bit: float  # energy to read a bit, to the edge of the chip
+    write_pj_per_bit: float  # energy to write a bit, from the edge of the chip
+    read_io_pj_per_bit: float  # energy to drive a bit that is read over the line
+    write_io_pj_per_bit: float  # the same of a bit that is written
+    standby_mw: float  # power of a rank, rows open; all inner channels together
+    refresh_mw: float  # power of refreshing a rank, on average; all inner channels together
+
+    @property
+    def burst_ns(self) -> float:
+        """Time of a burst of one inner channel."""
+        peak_ns = self.burst_bytes * self.inner_channels / self.bandwidth_gbs
+        return peak_ns if self.interleaved_groups > 1 else max(peak_ns, self.t_ccd_l_ns)
+
+    @property
+    def first_row_ns(self) -> float:
+        """Time before the first data: closing a row and opening another."""
+        return self.t_rp_ns + self.t_rcd_ns
+
+    @property
+    def activate_gap_ns(self) -> float:
+        """Time between rows opened in the banks of an inner channel."""
+        return max(self.t_rrd_ns, self.t_faw_ns / 4) / self.ranks
+
+    @property
+    def write_to_read_ns(self) -> float:
+        """Idle time of the data bus where a read follows a write."""
+        return self.t_wtr_ns + self.t_cl_ns
+
+    @property
+    def refresh(self) -> float:
+        """Share of all time that is lost to refresh."""
+        return self.t_rfc_ns / self.t_refi_ns
 
 
-def _line_pj(volts: float, ohms: float, gbit_s: float, share: float = 0.5) -> float:
-    """Energy of a bit on a terminated line, V^2 / R for as long as current flows (half of random bits).
-
-    ohms: all that the current passes.  gbit_s: of the line.
-    """
-    return share * volts**2 / ohms / gbit_s * 1000
+TIMINGS = tuple(name for name in DramType.__dataclass_fields__ if name.startswith("t_"))
 
 
-ACTIVATION_SHARE = 0.31  # of a published average: HBM2's, 1.21 of 3.9 pJ/bit
-BURSTS_A_ROW = 3  # 909 pJ an activation (O'Connor et al., MICRO 2017, quoted from memory) / 1.21 pJ/bit = 94 bytes
+def _table() -> dict[str, dict[str, tuple[float, str]]]:
+    """Value and source of each quantity of each type."""
+    found: dict[str, dict[str, tuple[float, str]]] = {}
+    with (resources.files("accelsim.hardware") / "data" / "dram.csv").open(encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            found.setdefault(row["type"], {})[row["quantity"]] = float(row["value"]), row["source"]
+    return found
 
 
-def _activate_pj(average_pj_per_bit: float, burst_bytes: int) -> float:
-    """Energy to open a row, as the part of a published average that it is in the accesses behind the average."""
-    return average_pj_per_bit * ACTIVATION_SHARE * BURSTS_A_ROW * burst_bytes * 8
+def _type(figures: Mapping[str, tuple[float, str]]) -> DramType:
+    values = {name: int(value) if name in COUNTS else value for name, (value, _) in figures.items()}
+    return DramType(**values)  # type: ignore[arg-type]
 
 
-def _move_pj(average_pj_per_bit: float, io_pj_per_bit: float) -> float:
-    """Energy to move a bit: what opening rows and the I/O leave of a published average."""
-    return average_pj_per_bit * (1 - ACTIVATION_SHARE) - io_pj_per_bit
-
-
-_LINE = "V^2 / R of the terminated line, JEDEC's values quoted from memory"
-# Current flows all the time where the termination lies in the middle (DDR3), else for half of random bits.
-_DDR3_LINE_PJ = _line_pj(1.5, 120 + 34 * 120 / (34 + 120), 1.6, share=1)  # 34 ohm against 2 x 120
-_DDR4_LINE_PJ = _line_pj(1.2, 34 + 60, 2.4)
-_LPDDR4_LINE_PJ = _line_pj(1.1, 3 * 60, 3.2)  # 60 ohm that see a third of the voltage
-_LPDDR5_LINE_PJ = _line_pj(0.5, 40 + 40, 6.4)
-_GDDR6_LINE_PJ = _line_pj(1.35, 40 + 60, 16)
-
-DRAM_TYPES = {
-    "ideal": DramType(
-        bandwidth_gbs=inf,
-        burst_bytes=1,
-        row_bytes=1 << 30,
-        row_miss_ns=0.0,
-        refresh=0.0,
-        read_to_write_ns=0.0,
-        write_to_read_ns=0.0,
-        activate_gap_ns=0.0,
-        activate_pj=0.0,
-        move_pj_per_bit=0.0,
-        io_pj_per_bit=0.0,
-        timing_source="unlimited bandwidth",
-        source="no memory at all, no energy",
-        io_source="no memory at all",
-    ),
-    "DDR3-1600": DramType(
-        bandwidth_gbs=12.8,
-        burst_bytes=64,
-        row_bytes=8192,
-        row_miss_ns=27.5,
-        refresh=0.045,
-        read_to_write_ns=2.5,
-        write_to_read_ns=21.25,
-        activate_gap_ns=10.0,
-        activate_pj=_activate_pj(70, 64),
-        move_pj_per_bit=_move_pj(70, _DDR3_LINE_PJ),
-        io_pj_per_bit=_DDR3_LINE_PJ,
-        timing_source="DRAMsim3's preset 8Gb_x8",
-        source="70 pJ/bit, published",
-        io_source=_LINE,
-    ),
-    "DDR4-2400": DramType(
-        bandwidth_gbs=19.2,
-        burst_bytes=64,
-        row_bytes=8192,
-        row_miss_ns=28.2,
-        refresh=0.045,
-        read_to_write_ns=1.7,
-        write_to_read_ns=20.8,
-        activate_gap_ns=5.4,
-        activate_pj=_activate_pj(17.5, 64),
-        move_pj_per_bit=_move_pj(17.5, _DDR4_LINE_PJ),
-        io_pj_per_bit=_DDR4_LINE_PJ,
-        timing_source="DRAMsim3's preset 8Gb_x8",
-        source="15-20 pJ/bit, quoted from memory",
-        io_source=_LINE,
-    ),
-    "LPDDR4-3200": DramType(
-        bandwidth_gbs=12.8,
-        burst_bytes=64,
-        row_bytes=4096,
-        row_miss_ns=36.0,
-        refresh=0.045,
-        read_to_write_ns=1.25,
-        write_to_read_ns=27.5,
-        activate_gap_ns=10.0,
-        activate_pj=_activate_pj(8, 64),
-        move_pj_per_bit=_move_pj(8, _LPDDR4_LINE_PJ),
-        io_pj_per_bit=_LPDDR4_LINE_PJ,
-        timing_source="JESD209-4, quoted from memory",
-        source="8 pJ/bit, published",
-        io_source=_LINE,
-    ),
-    "LPDDR5-6400": DramType(
-        bandwidth_gbs=12.8,
-        burst_bytes=32,
-        row_bytes=2048,
-        row_miss_ns=37.5,
-        refresh=0.045,
-        read_to_write_ns=2.5,
-        write_to_read_ns=37.5,
-        activate_gap_ns=5.0,
-        activate_pj=_activate_pj(5, 32),
-        move_pj_per_bit=_move_pj(5, _LPDDR5_LINE_PJ),
-        io_pj_per_bit=_LPDDR5_LINE_PJ,
-        timing_source="Ramulator 2's preset",
-        source="4-6 pJ/bit, quoted from memory",
-        io_source=_LINE,
-    ),
-    "GDDR6": DramType(
-        bandwidth_gbs=64.0,
-        burst_bytes=64,
-        row_bytes=2048,
-        row_miss_ns=28.0,
-        refresh=0.045,
-        read_to_write_ns=2.3,
-        write_to_read_ns=20.0,
-        activate_gap_ns=4.0,
-        activate_pj=_activate_pj(6.75, 64),
-        move_pj_per_bit=_move_pj(6.75, _GDDR6_LINE_PJ),
-        io_pj_per_bit=_GDDR6_LINE_PJ,
-        timing_source="Ramulator 2's preset",
-        source="6-7.5 pJ/bit, quoted from memory",
-        io_source=_LINE,
-    ),
-    "HBM2": DramType(
-        bandwidth_gbs=256.0,
-        burst_bytes=32,
-        row_bytes=1024,
-        row_miss_ns=28.0,
-        refresh=0.045,
-        read_to_write_ns=2.0,
-        write_to_read_ns=22.0,
-        activate_gap_ns=0.94,  # a stack opens rows in its eight channels side by side
-        activate_pj=_activate_pj(3.9, 32),
-        move_pj_per_bit=_move_pj(3.9, 0.3),
-        io_pj_per_bit=0.3,
-        timing_source="DRAMsim3's preset 8Gb_x128",
-        source="3.9 pJ/bit, of which 1.21 + 2.24 + 0.3 are told apart, published",
-        io_source="0.3 pJ/bit, published",
-    ),
-}
+_TABLE = _table()
+DRAM_TYPES = {name: _type(figures) for name, figures in _TABLE.items()}
+DRAM_SOURCES = {name: {key: source for key, (_, source) in figures.items()} for name, figures in _TABLE.items()}
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """Requests to the DRAM, as int64 arrays of one shape."""
+    """Requests for parts of one tensor, as int64 arrays of one shape.
+
+    A request is ``planes`` x ``lines`` pieces of equal size, each of consecutive addresses.
+    """
 
     n_bytes: Ints  # of each request, 0 for none
-    pieces: Ints  # contiguous runs of addresses
-    rows: Ints  # DRAM rows that they touch
+    address: Ints  # of its first byte, from the tensor's first
+    planes: Ints  # parts of the tensor that it meets
+    plane_bytes: Ints  # from its piece in a plane to that in the next
+    lines: Ints  # pieces in each plane
+    line_bytes: Ints  # from a piece in a plane to the next
 
     @staticmethod
-    def contiguous(n_bytes: ArrayLike, row_bytes: int) -> "Transfer":
-        """Requests of one piece each."""
+    def contiguous(n_bytes: ArrayLike, address: ArrayLike | None = None) -> "Transfer":
+        """Requests of one piece each; without addresses each begins where the one before it ends."""
         size = np.asarray(n_bytes, np.int64)
-        return Transfer(size, (size > 0).astype(np.int64), -(-size // row_bytes))
+        some = (size > 0).astype(np.int64)
+        start = behind(size) if address is None else np.asarray(address, np.int64) * some
+        none = np.zeros_like(size)
+        return Transfer(n_bytes=size, address=start, planes=some, plane_bytes=none, lines=some, line_bytes=none)
+
+    @staticmethod
+    def of_all(transfers: "Sequence[Transfer]") -> "Transfer":
+        """The requests of several tensors laid end to end, as flat arrays."""
+        names = Transfer.__dataclass_fields__
+        return Transfer(**{name: np.concatenate([getattr(t, name) for t in transfers]) for name in names})
+
+    @cached_property
+    def pieces(self) -> Ints:
+        """Runs of consecutive addresses of each request."""
+        return self.planes * self.lines
+
+    @cached_property
+    def piece_bytes(self) -> Ints:
+        """Bytes of each of them, rounded up."""
+        return np.asarray(-(-self.n_bytes // np.maximum(self.pieces, 1)))
+
+    def bursts(self, burst_bytes: int) -> Ints:
+        """Bursts that hold a byte of each request, (of many pieces that lie differently: on average) rounded up."""
+        # Pieces begin at their request's address and any number of these steps behind it.
+        steps = np.gcd(np.where(self.planes > 1, self.plane_bytes, 0), np.where(self.lines > 1, self.line_bytes, 0))
+        steps = np.gcd(steps, burst_bytes)
+        behind_first = (self.address % steps + self.piece_bytes - 1) // steps * steps  # on average
+        return np.where(self.n_bytes > 0, self.pieces - (-self.pieces * behind_first // burst_bytes), 0)
 
     def part(self, share: float) -> "Transfer":
-        """This share of each request, at least a byte, a piece and a row of it; of a share of 0 nothing is left."""
+        """This share of each request, at least a byte and a plane of it; of a share of 0 nothing is left."""
         if share == 1:
             return self
-        return Transfer(
-            *(np.ceil(share * values).astype(np.int64) for values in (self.n_bytes, self.pieces, self.rows))
+        n_bytes, planes = (np.ceil(share * values).astype(np.int64) for values in (self.n_bytes, self.planes))
+        return replace(self, n_bytes=n_bytes, planes=planes)
+
+
+def behind(sizes: Ints) -> Ints:
+    """Where each of some sizes begins if they lie one behind the other."""
+    return np.asarray(sizes.cumsum() - sizes)
+
+
+def rows_may_bound(dram: DramType, requests: Transfer, bursts: Ints) -> bool:
+    """Whether opening rows may take longer than the data of any request.  bursts: of each request."""
+    stripe_bytes = dram.row_bytes * dram.interleaved_groups
+    whole, spans = requests.line_bytes - requests.piece_bytes < stripe_bytes, requests.lines
+    span_bytes = np.where(whole, spans * requests.line_bytes + requests.piece_bytes, requests.piece_bytes)
+    stripes = requests.planes * np.where(whole, 1, spans) * (span_bytes // stripe_bytes + 2)
+    rows = np.minimum(stripes * dram.interleaved_groups, bursts)
+    return bool((rows * dram.activate_gap_ns > bursts * dram.burst_ns).any())
+
+
+@dataclass(frozen=True)
+class Requests:
+    """Requests in the order in which they are served: (requests,); those of no bursts are none."""
+
+    bursts: Ints
+    rows: Ints  # newly opened
+    writes: Flags  # from the chip to the DRAM
+
+
+def request_ns(dram: DramType, channels: int, requests: Requests) -> Floats:
+    """Time of each request: data or rows, whichever takes longer, a turn of the bus, and what the first one waits for.
+
+    channels: DRAMs side by side.
+    """
+    side_by_side = channels * dram.inner_channels
+    data_ns = requests.bursts * (dram.burst_ns / side_by_side)
+    rows_ns = requests.rows * (dram.activate_gap_ns / side_by_side)
+    some = np.flatnonzero(requests.bursts)
+    ns = np.zeros(len(requests.bursts))
+    writes = requests.writes[some]
+    turns = np.append(False, writes[1:] != writes[:-1])[: len(some)]
+    turn_ns = np.where(writes, dram.t_rtw_ns, dram.write_to_read_ns) / side_by_side
+    ns[some] = np.maximum(data_ns, rows_ns)[some] + turns * turn_ns
+    ns[some[:1]] += dram.first_row_ns
+    return ns / (1 - dram.refresh)
+
+
+def opened_rows(dram: DramType, channels: int, tensors: Sequence[Transfer], order: Ints) -> Ints:
+    """Rows that each request newly opens: (tensors, requests of each) int64.
+
+    order: in which the requests are served, as an index into those of all tensors laid end to end; those that it leaves
+    out are none.
+    """
+    spans = _Spans.of(dram, tensors, order)
+    at_once = np.cumsum(spans.count * (spans.n_bytes // spans.stripe_bytes + 2) * dram.interleaved_groups)
+    opened = np.zeros(len(order), np.int64)
+    banks = np.zeros(0, np.int64)  # that were used, and the row that each holds open
+    rows = np.zeros(0, np.int64)
+    stripes = max(1, dram.banks * dram.ranks * dram.inner_channels * channels // dram.interleaved_groups)
+    for requests in _chunks(at_once):
+        touched = spans.touched(requests, stripes)
+        held = len(banks)
+        banks = np.concatenate([banks, touched.bank])
+        rows = np.concatenate([rows, touched.row])
+        by_bank = np.argsort(banks, kind="stable")
+        banks, rows = banks[by_bank], rows[by_bank]
+        same_bank = banks[1:] == banks[:-1]
+        new = np.append(True, ~same_bank | (rows[1:] != rows[:-1]))[: len(banks)]
+        opens = np.zeros(len(banks))
+        opens[by_bank] = new
+        opened += np.bincount(touched.request, opens[held:], len(order)).astype(np.int64)
+        last = np.append(~same_bank, True)[: len(banks)]
+        banks, rows = banks[last], rows[last]
+    found = np.zeros((len(tensors), len(tensors[0].n_bytes)), np.int64)
+    found.reshape(-1)[order] = opened
+    return found
+
+
+def _chunks(running_total: Ints) -> Iterator[slice]:
+    """Requests some at a time, TOUCHES_AT_ONCE or one request.  running_total: of what they touch at most."""
+    first = 0
+    while first < len(running_total):
+        before = int(running_total[first - 1]) if first else 0
+        last = int(np.searchsorted(running_total, before + TOUCHES_AT_ONCE, side="right"))
+        yield slice(first, max(last, first + 1))
+        first = max(last, first + 1)
+
+
+@dataclass(frozen=True)
+class _Touched:
+    """Rows that requests touch, in order."""
+
+    request: Ints
+    bank: Ints
+    row: Ints
+
+
+@dataclass(frozen=True)
+class _Spans:
+    """Requests in order, each as spans of addresses in which no row is left out: (requests,)."""
+
+    tensor: Ints
+    tensors: int
+    address: Ints
+    count: Ints  # spans of a request
+    in_plane: Ints  # spans of a plane
+    plane_bytes: Ints
+    line_bytes: Ints
+    n_bytes: Ints  # of a span
+    burst_bytes: int
+    stripe_bytes: int  # a row in each of the groups that bursts alternate over
+    groups: int
+
+    @staticmethod
+    def of(dram: DramType, tensors: Sequence[Transfer], order: Ints) -> "_Spans":
+        """Lines of a plane are one span where they leave no whole stripe between them."""
+
+        asked = Transfer.of_all(tensors)
+        stripe_bytes = dram.row_bytes * dram.interleaved_groups
+        piece = asked.piece_bytes
+        joined = asked.line_bytes - piece < stripe_bytes
+        lines = np.where(joined, 1, asked.lines)
+        requests = len(tensors[0].n_bytes)
+        return _Spans(
+            tensor=order // requests,
+            tensors=len(tensors),
+            address=asked.address[order],
+            count=(asked.planes * lines * (asked.n_bytes > 0))[order],
+            in_plane=lines[order],
+            plane_bytes=asked.plane_bytes[order],
+            line_bytes=asked.line_bytes[order],
+            n_bytes=np.where(joined, (asked.lines - 1) * asked.line_bytes + piece, piece)[order],
+            burst_bytes=dram.burst_bytes,
+            stripe_bytes=stripe_bytes,
+            groups=dram.interleaved_groups,
+        )
+
+    def touched(self, requests: slice, stripes: int) -> _Touched:
+        """Rows that some of the requests touch.  stripes: that can be open at once."""
+        of_request, nth = _repeated(self.count[requests])
+        request = of_request + requests.start
+        plane, line = np.divmod(nth, self.in_plane[request])
+        first = self.address[request] + plane * self.plane_bytes[request] + line * self.line_bytes[request]
+        last = first + self.n_bytes[request] - 1
+        span, nth = _repeated(last // self.stripe_bytes - first // self.stripe_bytes + 1)
+        stripe = first[span] // self.stripe_bytes + nth
+        begin = np.maximum(first[span], stripe * self.stripe_bytes) // self.burst_bytes
+        end = np.minimum(last[span], (stripe + 1) * self.stripe_bytes - 1) // self.burst_bytes
+        part, nth = _repeated(np.minimum(end - begin + 1, self.groups))
+        group = (begin[part] + nth) % self.groups
+        tensor = self.tensor[request[span[part]]]
+        return _Touched(
+            request=request[span[part]],
+            bank=stripe[part] % stripes * self.groups + group,
+            row=stripe[part] * self.tensors + tensor,
         )
 
 
-def transfer_ns(dram: DramType, channels: int, t: Transfer) -> NDArray[np.float64]:
-    """Time of each request: its pieces in whole bursts, and its rows; no bytes take no time.
-
-    Channels interleave the bursts, so that they multiply the rate (and the rows opened ahead) but not the time to open
-    a row.
-    """
-    piece_bytes = -(-t.n_bytes // np.maximum(t.pieces, 1))
-    moved = t.pieces * (-(-piece_bytes // dram.burst_bytes) * dram.burst_bytes)
-    stream_ns = moved / (dram.bandwidth_gbs * channels)
-    if dram.bank_overlap:
-        busy_ns = dram.row_miss_ns + np.maximum(stream_ns, (t.rows - 1) * (dram.activate_gap_ns / channels))
-    else:
-        busy_ns = stream_ns + t.rows * dram.row_miss_ns
-    return np.where(t.n_bytes > 0, busy_ns / (1 - dram.refresh), 0.0)
-
-
-def turnaround_ns(dram: DramType, writes: Flags) -> NDArray[np.float64]:
-    """Idle time of the data bus before each request of a sequence.  writes: (requests,) bool, in order; no time before
-    the first one."""
-    turns = np.append(False, writes[1:] != writes[:-1])
-    return np.where(turns, np.where(writes, dram.read_to_write_ns, dram.write_to_read_ns), 0.0)
+def _repeated(counts: Ints) -> tuple[Ints, Ints]:
+    """0 as often as the first count says, 1 as the second, ...; and how many of the same came before each."""
+    index = np.repeat(np.arange(len(counts)), counts)
+    return index, np.arange(len(index)) - behind(counts)[index]

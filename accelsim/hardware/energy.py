@@ -1,12 +1,13 @@
 """The price list and the area of a machine: what each action costs, what each part covers, and where figures come from.
 
-Energy is the dot product of a layer's action counts and the prices, plus static power x time.
+Energy is the dot product of a layer's action counts and the prices, plus power (static, and the DRAM's) x time.
 """
 
 from dataclasses import replace
 
 from accelsim.hardware import gates
 from accelsim.hardware.description import MachineDescription
+from accelsim.hardware.dram import DRAM_SOURCES
 from accelsim.hardware.price import Area, Price
 from accelsim.hardware.sram import SOURCE as SRAM_SOURCE
 from accelsim.hardware.sram import Sram, sram
@@ -38,8 +39,10 @@ STATIC_SOURCE = f"Eyeriss, 30 mW for 168 lanes at 65 nm, scaled with area; {NODE
 _KEYS = {
     "register_bit": "register_pj_per_bit",
     "hop_bit": "hop_pj_per_bit",
-    "dram_move_bit": "dram_move_pj_per_bit",
-    "dram_io_bit": "dram_io_pj_per_bit",
+    "dram_read_bit": "dram_read_pj_per_bit",
+    "dram_write_bit": "dram_write_pj_per_bit",
+    "dram_read_io_bit": "dram_read_io_pj_per_bit",
+    "dram_write_io_bit": "dram_write_io_pj_per_bit",
 }
 
 
@@ -56,8 +59,8 @@ def prices(machine: MachineDescription) -> dict[str, Price]:
 
     mac, gated_mac: a multiply-accumulate, active and gated.  transform_add: an addition of a transform unit.
     register_bit: a bit read from or written to an operand register.  index: the address of a skipped-to operand.
-    weight_read, weight_write, input_read, ...: a bit of a global buffer.  dram_activate, dram_move_bit,
-    dram_io_bit: off chip.  And what the machine's family adds (``own_prices``).
+    weight_read, weight_write, input_read, ...: a bit of a global buffer.  dram_activate, dram_read_bit,
+    dram_write_bit, dram_read_io_bit, dram_write_io_bit: off chip.  And what the machine's family adds (``own_prices``).
 
     Of ``gates``: mac_busy, mac_turning, mac_still: multiplies by their product and the one before; signed_...: the same
     of operands of either sign; mac: of families that tell no densities, which multiply what is not zero.  stream_step,
@@ -137,15 +140,38 @@ def _side_um(machine: MachineDescription) -> float:
 
 
 def _dram_prices(machine: MachineDescription) -> dict[str, Price]:
-    """Opening rows, moving bits on the DRAM's chips, driving them over the line."""
-    dram = machine.dram.timing
-    name = machine.dram.type
-    activate, move = (f"{name}: {share} of {dram.source}" for share in ("31 %, as HBM2's,", "the rest"))
-    return {
-        "dram_activate": Price(dram.activate_pj, "pJ/row", "dram", activate),
-        "dram_move_bit": Price(dram.move_pj_per_bit, "pJ/bit", "dram", move),
-        "dram_io_bit": Price(dram.io_pj_per_bit, "pJ/bit", "dram", f"{name}: {dram.io_source}"),
-    }
+    """Opening rows, reading and writing bits on the DRAM's chips, driving them over the line."""
+    dram = machine.dram
+    found = {"dram_activate": Price(dram.timing.activate_pj, "pJ/row", "dram", dram_source(machine, "activate_pj"))}
+    for way in ("read", "write", "read_io", "write_io"):
+        figure = f"{way}_pj_per_bit"
+        found[f"dram_{way}_bit"] = Price(getattr(dram.timing, figure), "pJ/bit", "dram", dram_source(machine, figure))
+    return found
+
+
+def dram_source(machine: MachineDescription, figure: str) -> str:
+    """Where a figure of the machine's DRAM comes from."""
+    dram = machine.dram
+    return OWN if figure in dram.own else f"{dram.type}: {DRAM_SOURCES[dram.type][figure]}"
+
+
+def dram_standby_mw(machine: MachineDescription) -> float:
+    """Standby of all DRAM, rows open, over the whole run."""
+    own = machine.energy.dram_standby_mw
+    dram = machine.dram
+    return dram.timing.standby_mw * dram.timing.ranks * dram.channels if own is None else own
+
+
+def dram_refresh_mw(machine: MachineDescription) -> float:
+    """Refresh of all DRAM, over the whole run."""
+    own = machine.energy.dram_refresh_mw
+    dram = machine.dram
+    return dram.timing.refresh_mw * dram.timing.ranks * dram.channels if own is None else own
+
+
+def power_mw(machine: MachineDescription) -> float:
+    """All that costs energy by time: static power of the chip, standby and refresh of the DRAM."""
+    return static_mw(machine) + dram_standby_mw(machine) + dram_refresh_mw(machine)
 
 
 def static_mw(machine: MachineDescription) -> float:

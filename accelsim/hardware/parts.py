@@ -131,49 +131,62 @@ class Dram(KeyGroup):
     type: str
     """Name of a type in ``hardware.dram``, such as LPDDR4-3200."""
     channels: Count = 1
-    """Channels that interleave their bursts.  Default: 1."""
-    bank_overlap: bool = False
-    """Whether rows are opened ahead in other banks (``hardware.dram``).  Default: no."""
+    """DRAMs side by side.  Default: 1."""
     bandwidth_gbs: GigabytesPerSecond | None = None
     """Peak rate of a channel, 1e9 bytes/s, 0.001 to 1e6 (unlimited: the type ``ideal``).  Default: the type's."""
     burst_bytes: Count | None = None
     """Bytes of a burst.  Default: the type's."""
     row_bytes: Annotated[int, Field(ge=1, le=1 << 30)] | None = None
     """Bytes of a row.  Default: the type's."""
-    row_miss_ns: Nanoseconds | None = None
-    """Time to open a row, tRP + tRCD, ns, up to 1e6.  Default: the type's."""
-    refresh: Annotated[float, Field(ge=0, le=0.9)] | None = None
-    """Share of all time lost to refresh, tRFC / tREFI, up to 0.9.  Default: the type's."""
-    read_to_write_ns: Nanoseconds | None = None
-    """Idle time of the data bus where a write follows a read, ns, up to 1e6.  Default: the type's."""
-    write_to_read_ns: Nanoseconds | None = None
-    """Idle time of the data bus where a read follows a write, ns, up to 1e6.  Default: the type's."""
-    activate_gap_ns: Nanoseconds | None = None
-    """Time between rows opened in different banks, ns, up to 1e6.  Default: the type's."""
+    ranks: Count | None = None
+    """Ranks of a channel.  Default: the type's."""
+    banks: Count | None = None
+    """Banks of a rank, all bank groups together.  Default: the type's."""
+    interleaved_groups: Count | None = None
+    """Bank groups that consecutive bursts alternate over; 1: they stay in one, tCCD_L apart.  Default: the type's."""
+    t_rcd_ns: Nanoseconds | None = None
+    """From opening a row to its first access, ns, up to 1e6.  Default: the type's."""
+    t_rp_ns: Nanoseconds | None = None
+    """To close a row, ns, up to 1e6.  Default: the type's."""
+    t_cl_ns: Nanoseconds | None = None
+    """From the command to read to the data, ns, up to 1e6.  Default: the type's."""
+    t_rrd_ns: Nanoseconds | None = None
+    """Between rows opened in two banks of a rank, ns, up to 1e6.  Default: the type's."""
+    t_faw_ns: Nanoseconds | None = None
+    """From the first to the last of any five rows opened in a rank, ns, up to 1e6.  Default: the type's."""
+    t_ccd_l_ns: Nanoseconds | None = None
+    """Between bursts of one bank group, ns, up to 1e6.  Default: the type's, in clocks of the peak rate."""
+    t_wtr_ns: Nanoseconds | None = None
+    """From written data to the command to read, ns, up to 1e6.  Default: the type's."""
+    t_rtw_ns: Nanoseconds | None = None
+    """From read data to written data, ns, up to 1e6.  Default: the type's."""
+    t_rfc_ns: Nanoseconds | None = None
+    """Of a refresh, ns, at most 0.9 tREFI.  Default: the type's."""
+    t_refi_ns: Annotated[float, Field(ge=1, le=1e6)] | None = None
+    """From one refresh to the next, ns, 1 to 1e6.  Default: the type's."""
 
     @model_validator(mode="after")
     def _check(self) -> "Dram":
         if self.type not in DRAM_TYPES:
             raise ValueError(f"type {self.type!r}{nearest(self.type, DRAM_TYPES)}")
+        if self.timing.refresh > 0.9:
+            raise ValueError(f"t_rfc_ns is {self.timing.t_rfc_ns:g}, expected at most 0.9 t_refi_ns")
         return self
 
     @property
-    def _settings(self) -> list[tuple[str, Any]]:
-        """What may replace the type's."""
-        return [(key, getattr(self, key)) for key in type(self).model_fields if key not in {"type", "channels"}]
+    def own(self) -> dict[str, Any]:
+        """What replaces the type's figures."""
+        settings = {key: getattr(self, key) for key in type(self).model_fields if key not in {"type", "channels"}}
+        return {key: value for key, value in settings.items() if value is not None}
 
     @cached_property
     def timing(self) -> DramType:
         """The DRAM type with the overrides applied."""
-        own = {key: value for key, value in self._settings if value is not None}
-        return replace(DRAM_TYPES[self.type], **own)
-
-    @property
-    def timing_source(self) -> str:
-        """Where the times come from, and which are the machine's own."""
-        own = [key for key, value in self._settings if key != "bank_overlap" and value is not None]
-        source = f"{self.type}: {DRAM_TYPES[self.type].timing_source}"
-        return f"{source}; machine file: {', '.join(own)}" if own else source
+        usual = DRAM_TYPES[self.type]
+        in_clocks = {}
+        if self.bandwidth_gbs is not None and usual.t_ccd_l_ns:
+            in_clocks["t_ccd_l_ns"] = usual.t_ccd_l_ns * usual.bandwidth_gbs / self.bandwidth_gbs
+        return replace(usual, **(in_clocks | self.own))
 
 
 class EnergyOverrides(KeyGroup):
@@ -216,10 +229,18 @@ class EnergyOverrides(KeyGroup):
     """A bit handed to the next lane, or taken from a bus."""
     dram_activate_pj: Picojoules | None = None
     """Opening a DRAM row."""
-    dram_move_pj_per_bit: Picojoules | None = None
-    """A bit moved from a row to the edge of its chip, or back."""
-    dram_io_pj_per_bit: Picojoules | None = None
-    """A bit driven over the line."""
+    dram_read_pj_per_bit: Picojoules | None = None
+    """A bit read on the DRAM's chips, from its row to the edge."""
+    dram_write_pj_per_bit: Picojoules | None = None
+    """A bit written on the DRAM's chips, from the edge to its row."""
+    dram_read_io_pj_per_bit: Picojoules | None = None
+    """A bit that is read, driven over the line."""
+    dram_write_io_pj_per_bit: Picojoules | None = None
+    """A bit that is written, driven over the line."""
+    dram_standby_mw: Milliwatts | None = None
+    """Standby of all DRAM, rows open."""
+    dram_refresh_mw: Milliwatts | None = None
+    """Refresh of all DRAM, on average."""
     decode_symbol_pj: Picojoules | None = None
     """A weight that the decoder of the file's entropy code gives."""
     index_pj: Picojoules | None = None

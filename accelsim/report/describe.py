@@ -7,7 +7,16 @@ import numpy as np
 
 from accelsim.dual.deploy import density, sparsity_threshold, spatial_densities, tile_sizes, winograd_model
 from accelsim.dual.model import DualModel
-from accelsim.hardware.energy import area_mm2, areas, prices, static_mw, static_source
+from accelsim.hardware.energy import (
+    area_mm2,
+    areas,
+    dram_refresh_mw,
+    dram_source,
+    dram_standby_mw,
+    prices,
+    static_mw,
+    static_source,
+)
 from accelsim.simulator.machines.machine import Machine
 
 
@@ -75,10 +84,10 @@ def describe_machine(machine: Machine) -> dict[str, Any]:
             "type": dram.type,
             "channels": dram.channels,
             "bandwidth_gbs": dram.timing.bandwidth_gbs * dram.channels,
-            "timing": {
-                name: value for name, value in asdict(dram.timing).items() if name not in {"source", "timing_source"}
-            },
-            "timing_source": dram.timing_source,
+            "timing": asdict(dram.timing),
+            "sources": {name: dram_source(machine, name) for name in asdict(dram.timing)},
+            "standby_mw": dram_standby_mw(machine),
+            "refresh_mw": dram_refresh_mw(machine),
         },
         "static_mw": static_mw(machine),
         "static_source": static_source(machine),

@@ -253,10 +253,12 @@ def show_machine(out: Console, description: Mapping[str, Any]) -> None:
     def note(source: str) -> str:
         return f"({sources.setdefault(source, len(sources) + 1)})"
 
-    times = ", ".join(
-        f"{name} {value:g}" for name, value in dram["timing"].items() if name.endswith(("_ns", "refresh"))
-    )
-    _line(out, f"DRAM times: {times} {note(dram['timing_source'])}")
+    times = _table("DRAM", "", "source")
+    for name, value in dram["timing"].items():
+        if "_pj" not in name:
+            times.add_row(name, f"{value:g}", note(dram["sources"][name]))
+    out.print(times)
+    _line(out, f"DRAM standby {dram['standby_mw']:.1f} mW, refresh {dram['refresh_mw']:.1f} mW in all")
     _line(out, f"static power {d['static_mw']:.2f} mW {note(d['static_source'])}")
     areas = _table("area of", "mm2", "source")
     for part, area in d["areas_mm2"].items():

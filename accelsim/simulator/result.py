@@ -1,7 +1,7 @@
 """What a simulation says: one row a layer and a total, with the units in the column names.
 
-``energy_pj`` is the sum of its parts, ``energy_dram_pj`` that of opening rows, moving and I/O, and every part of the
-total is the sum over the layers, exactly: energies are rounded to 2^-10 pJ, so that their sums are exact in double
+``energy_pj`` is the sum of its parts, ``energy_dram_pj`` that of its commands, standby and refresh, and every part of
+the total is the sum over the layers, exactly: energies are rounded to 2^-10 pJ, so that their sums are exact in double
 precision.
 """
 
@@ -39,12 +39,15 @@ COUNT_COLUMNS = (
     "roofline_cycles",
 )
 ENERGY_COLUMNS = ("energy_pj", *(f"energy_{part}_pj" for part in ENERGY_PARTS))
-# Parts of energy_dram_pj, and the actions that they price.
-DRAM_COLUMNS = {
-    "dram_activate_pj": "dram_activate",
-    "dram_move_pj": "dram_move_bit",
-    "dram_io_pj": "dram_io_bit",
+# Parts of energy_dram_pj: the actions that they price, and the power that they are.
+DRAM_ACTIONS = {
+    "dram_activate_pj": ("dram_activate",),
+    "dram_read_pj": ("dram_read_bit",),
+    "dram_write_pj": ("dram_write_bit",),
+    "dram_io_pj": ("dram_read_io_bit", "dram_write_io_bit"),
 }
+DRAM_POWERS = {"dram_standby_pj": "standby", "dram_refresh_pj": "refresh"}
+DRAM_COLUMNS = (*DRAM_ACTIONS, *DRAM_POWERS)
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from accelsim.errors import InputError
-from accelsim.hardware.energy import area_mm2, prices, static_mw
+from accelsim.hardware.energy import area_mm2, dram_refresh_mw, dram_standby_mw, prices, static_mw
 from accelsim.hardware.price import ENERGY_PARTS, Price
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.machines.vector import count_parts, vector_schedule
 from accelsim.simulator.network.batches import MAX_STEPS, passes_to_try
 from accelsim.simulator.network.program import LEVELS, Level, Planned, Timed, plan_network, time_network
-from accelsim.simulator.result import DRAM_COLUMNS, Result, round_energy, totals
+from accelsim.simulator.result import DRAM_ACTIONS, DRAM_POWERS, Result, round_energy, totals
 from accelsim.simulator.time.bottleneck import breakdown
 from accelsim.simulator.time.event import event_cycles
 from accelsim.simulator.time.pipeline import Durations, durations, pipeline_cycles
@@ -78,7 +78,8 @@ def run_rows(
     """``run`` as plain values, for sweeps: one row a layer, and the total."""
     works = works if isinstance(works, Sequence) else tuple(works)
     _check_large_layers(works, machine)
-    pricing = _Pricing(machine, prices(machine), static_mw(machine))
+    power = {"standby": dram_standby_mw(machine), "refresh": dram_refresh_mw(machine)}
+    pricing = _Pricing(machine, prices(machine), static_mw(machine), power)
     if level == "layers":
         timed = ((work, _by_itself(work, machine, engine)) for work in works)
         return _priced(timed, pricing, {})
@@ -175,16 +176,25 @@ class _Pricing:
     machine: Machine
     prices: dict[str, Price]
     static_mw: float
+    dram_mw: dict[str, float]  # standby, refresh
 
     def action_energies(self, schedule: Schedule) -> dict[str, float]:
         """pJ of each action of a layer."""
         return {action: round_energy(count * self.prices[action].pj) for action, count in schedule.actions.items()}
 
-    def part_energies(self, actions: dict[str, float], cycles: int) -> dict[str, float]:
-        """pJ of each part of a layer's energy.  actions: of ``action_energies``."""
+    def dram_energies(self, actions: dict[str, float], cycles: int) -> dict[str, float]:
+        """pJ of each part of a layer's DRAM energy, as columns.  actions: of ``action_energies``."""
+        ns = cycles * self.machine.ns_per_cycle
+        commands = {column: sum(actions[name] for name in names) for column, names in DRAM_ACTIONS.items()}
+        powers = {column: round_energy(self.dram_mw[name] * ns) for column, name in DRAM_POWERS.items()}
+        return commands | powers
+
+    def part_energies(self, actions: dict[str, float], dram_pj: float, cycles: int) -> dict[str, float]:
+        """pJ of each part of a layer's energy.  actions: of ``action_energies``.  dram_pj: of all off-chip parts."""
         energy: dict[str, float] = dict.fromkeys(ENERGY_PARTS, 0.0)
         for action, pj in actions.items():
             energy[self.prices[action].part] += pj
+        energy["dram"] = dram_pj
         energy["static"] = round_energy(self.static_mw * cycles * self.machine.ns_per_cycle)
         return {f"energy_{part}_pj": pj for part, pj in energy.items()}
 
@@ -199,7 +209,8 @@ def _row(work: LayerWork, took: Timed, pricing: _Pricing) -> dict[str, Any]:
     inputs = int(schedule.inputs.n_bytes.sum())
     outputs = int(schedule.outputs.n_bytes.sum())
     actions = pricing.action_energies(schedule)
-    parts = pricing.part_energies(actions, cycles)
+    dram = pricing.dram_energies(actions, cycles)
+    parts = pricing.part_energies(actions, sum(dram.values()), cycles)
     return {
         "name": work.name,
         "kind": work.kind,
@@ -222,7 +233,7 @@ def _row(work: LayerWork, took: Timed, pricing: _Pricing) -> dict[str, Any]:
         "sram_write_bytes": _sram_bytes(schedule, "_write"),
         "energy_pj": sum(parts.values()),
         **parts,
-        **{column: actions[action] for column, action in DRAM_COLUMNS.items()},
+        **dram,
         "dma_cycles": took.dma_cycles,
         "roofline_cycles": took.roofline_cycles,
         **took.places,

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from accelsim.hardware.energy import prices
+from accelsim.hardware.energy import dram_refresh_mw, dram_standby_mw, prices
 from accelsim.hardware.technology import ARITHMETIC_TABLES
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.run import run
@@ -31,8 +31,10 @@ COLUMNS: dict[Quantity, str] = {"energy": "energy_pj", "latency": "latency_ms"}
 WIRE_PJ_PER_BIT_MM = 0.2 * 0.9**2 / 2
 DRAM_KEYS = {
     "dram_activate": "dram_activate_pj",
-    "dram_move_bit": "dram_move_pj_per_bit",
-    "dram_io_bit": "dram_io_pj_per_bit",
+    "dram_read_bit": "dram_read_pj_per_bit",
+    "dram_write_bit": "dram_write_pj_per_bit",
+    "dram_read_io_bit": "dram_read_io_pj_per_bit",
+    "dram_write_io_bit": "dram_write_io_pj_per_bit",
 }
 
 
@@ -148,6 +150,8 @@ def _with_table(machine: Machine, name: str) -> Machine:
 def _with_dram(machine: Machine, factor: float) -> Machine:
     table = prices(machine)
     own = {key: factor * table[action].pj for action, key in DRAM_KEYS.items()}
+    own["dram_standby_mw"] = factor * dram_standby_mw(machine)
+    own["dram_refresh_mw"] = factor * dram_refresh_mw(machine)
     return machine.model_copy(update={"energy": machine.energy.model_copy(update=own)})
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from accelsim.cli import main
 from accelsim.compression.fold import fold_batch_norm
-from accelsim.compression.importing import Wishes, import_file, zoo_network
+from accelsim.compression.importing import Wishes, import_file, preprocessing, zoo_network
 from accelsim.dual.file import read_dual
 from accelsim.errors import InputError
 from accelsim.network import Network, forward
@@ -159,3 +159,96 @@ def test_weights_of_several_networks_need_a_name(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="those of vdsr, twin, expected --network"):
         zoo_network(tmp_path / "vdsr.safetensors")
     assert zoo_network(tmp_path / "vdsr.safetensors", "vdsr").graph.name == "vdsr"
+
+
+def unknown_in_the_middle(path):
+    """A convolution, an operator that we do not know, another convolution; and one whose size nobody can tell."""
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+    rng = np.random.default_rng(0)
+    constants = {
+        "a.weight": rng.normal(size=(8, 3, 3, 3)).astype(np.float32),
+        "b.weight": rng.normal(size=(4, 8, 3, 3)).astype(np.float32),
+        "grid": rng.uniform(-1, 1, (1, 6, 5, 2)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "a.weight"], ["y"], "first", pads=[1, 1, 1, 1]),
+        helper.make_node("GridSample", ["y", "grid"], ["z"], "warp"),
+        helper.make_node("Conv", ["z", "b.weight"], ["w"], "second", pads=[1, 1, 1, 1]),
+        helper.make_node("NonZero", ["w"], ["found"], "where"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "warped",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ("N", 3, 9, 8))],
+        [helper.make_tensor_value_info("found", onnx.TensorProto.INT64, None)],
+        [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 16)]).SerializeToString())
+
+
+def test_operators_that_are_not_known_are_told_at_once_and_may_be_kept(tmp_path, capsys):
+    unknown_in_the_middle(tmp_path / "net.onnx")
+    out = tmp_path / "net.dual"
+    assert main(["import", str(tmp_path / "net.onnx"), "-o", str(out)]) == 2
+    told = capsys.readouterr().err.strip()
+    assert "GridSample (node 'warp')" in told or "(GridSample): not known" in told
+    assert main(["import", str(tmp_path / "net.onnx"), "-o", str(out), "--keep-unknown"]) == 0
+    told = capsys.readouterr().err
+    assert "GridSample is costed as traffic, not computed: warp" in told
+    assert "NonZero is left out: where" in told
+    assert main(["simulate", str(out), "winograd-16x16", "--engine", "fast", "--json"]) == 0
+    layers = {row["name"]: row for row in json.loads(capsys.readouterr().out)["layers"]}
+    assert layers["warp"]["dram_read_bytes"] >= 8 * 9 * 8  # reads what the first convolution gave
+    assert layers["b"]["dense_macs"] == 6 * 5 * 4 * 8 * 9
+    assert main(["export", str(out), "-o", str(tmp_path / "back.onnx")]) == 2
+    assert "what GridSample computes is not known" in capsys.readouterr().err
+
+
+def test_a_table_of_an_onnx_network_has_its_layers_and_densities(tmp_path, capsys):
+    """As many multiplies as the file itself asks for, and activations as dense as pictures made them."""
+    pytest.importorskip("onnx")
+    from accelsim.network.onnx import write_onnx
+
+    write_onnx(small_network(), tmp_path / "small.onnx")
+    images = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3), dtype=np.uint8)
+    np.savez(tmp_path / "images.npz", images=images)
+    arguments = ["import", str(tmp_path / "small.onnx"), "--images", str(tmp_path / "images.npz")]
+    for out in ("small.csv", "small.dual"):
+        assert main([*arguments, "-o", str(tmp_path / out), "--name", "mine"]) == 0
+        assert main(["simulate", str(tmp_path / out), "spatial-16x16", "--engine", "fast", "--json"]) == 0
+    capsys.readouterr()
+    table = {layer.name: layer for layer in read_table(tmp_path / "small.csv")}
+    model = read_dual(tmp_path / "small.dual")
+    assert model.network.graph.name == "mine"
+    for name, density in model.input_density.items():
+        np.testing.assert_allclose(table[name].activation_density, float(np.mean(density)), atol=1 / 63)
+    assert any(layer.activation_density < 0.9 for layer in table.values())
+
+
+def test_pixels_go_in_as_the_flags_say(tmp_path):
+    """Caffe's way: blue first, 0 to 255 less a mean; and -1 to 1."""
+    pixels = np.array([[[[10, 20, 30]]]], np.uint8)
+    caffe = preprocessing(Wishes(bgr=True, range="0:255", mean=(1.0, 2.0, 3.0)), 3)
+    np.testing.assert_allclose(caffe.apply(pixels), [[[[29, 18, 7]]]])
+    signed = preprocessing(Wishes(range="-1:1"), 3)
+    np.testing.assert_allclose(signed.apply(np.array([[[[0, 255, 51]]]], np.uint8)), [[[[-1, 1, -0.6]]]], atol=1e-6)
+
+
+def test_a_module_of_pytorch_becomes_a_model(tmp_path):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    import accelsim
+
+    torch.manual_seed(0)
+    layers = [torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.BatchNorm2d(8), torch.nn.SiLU(), torch.nn.Conv2d(8, 4, 1)]
+    module = torch.nn.Sequential(*layers)
+    model = accelsim.from_torch(module, torch.randn(1, 3, 8, 8), name="mine")
+    assert module.training  # as it was
+    x = np.random.default_rng(0).standard_normal((2, 8, 8, 3)).astype(np.float32)
+    with torch.no_grad():
+        theirs = module.eval()(torch.tensor(x.transpose(0, 3, 1, 2))).numpy().transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(forward(model.network, x), theirs, atol=0.02 * np.abs(theirs).max())
+    shown = accelsim.simulate(model, "spatial-16x16")._repr_html_()
+    assert "mine on spatial-16x16" in shown
+    assert "<table" in shown

@@ -89,10 +89,11 @@ def test_overrides_are_applied_in_order_and_checked(tmp_path: Path) -> None:
     assert "clock_mhz" in fault(tmp_path, GOOD, "clock_mhz.fast=1")
 
 
-def test_the_source_of_the_times_names_only_what_the_file_replaces() -> None:
-    dram = load_hardware("spatial-16x16", ["dram.refresh=0.1"]).dram
-    assert dram.timing.refresh == 0.1
-    assert dram.timing_source.endswith("; machine file: refresh")
+def test_what_the_file_replaces_has_the_file_for_its_source() -> None:
+    machine = load_hardware("spatial-16x16", ["dram.t_rfc_ns=390.4"])
+    assert machine.dram.timing.refresh == pytest.approx(0.1)
+    sources = describe_machine(machine)["dram"]["sources"]
+    assert [name for name, source in sources.items() if source == "machine file"] == ["t_rfc_ns"]
 
 
 @pytest.mark.parametrize("table", ["gates", "horowitz"])
@@ -101,8 +102,8 @@ def test_every_area_and_price_has_a_source_and_can_be_replaced(table: str) -> No
     assert set(plain["area_sources"]) == set(plain["areas_mm2"])
     assert all(plain["area_sources"].values())
     assert all(price["source"] for price in plain["prices"].values())
-    assert "JESD209-4" in plain["dram"]["timing_source"]
-    keys = {f"dram_{part}_bit": f"dram_{part}_pj_per_bit" for part in ("move", "io")}
+    assert "JESD209-4" in plain["dram"]["sources"]["t_rcd_ns"]
+    keys = {f"dram_{part}_bit": f"dram_{part}_pj_per_bit" for part in ("read", "write", "read_io", "write_io")}
     keys |= {"register_bit": "register_pj_per_bit", "gated_mac": "gated_share"}
     prices = [
         f"energy.{keys.get(name, name + ('_pj_per_bit' if price['unit'] == 'pJ/bit' else '_pj'))}=0.5"
@@ -110,10 +111,10 @@ def test_every_area_and_price_has_a_source_and_can_be_replaced(table: str) -> No
     ]
     areas = [f"area.{part}_mm2=0.25" for part in plain["areas_mm2"]]
     own = describe_machine(
-        load_hardware("winograd-16x16", [f"energy_table={table}", *prices, *areas, "dram.refresh=0.1"])
+        load_hardware("winograd-16x16", [f"energy_table={table}", *prices, *areas, "energy.dram_standby_mw=3"])
     )
     assert own["area_mm2"] == 0.25 * len(own["areas_mm2"])
     assert set(own["area_sources"].values()) == {"machine file"}
     assert {price["source"] for price in own["prices"].values()} == {"machine file"}
     assert {price["value"] for name, price in own["prices"].items() if name != "gated_mac"} == {0.5}
-    assert own["dram"]["timing_source"].endswith("machine file: refresh")
+    assert (own["dram"]["standby_mw"], own["dram"]["refresh_mw"]) == (3, 11.5)

@@ -216,11 +216,9 @@ def machines() -> Iterator[Machine]:
     yield Machine("os", 4, 4, True, window=144, banks=8)
     yield Machine("winograd", 4, 4, True, 2, window=16, banks=4)
     yield Machine("winograd", 4, 4, True, 2, in_lanes=True)
-    yield Machine("winograd", 4, 4, True, 4, window=32, banks=2, in_lanes=True)
     yield Machine("winograd", 2, 2, True, 2, 16, in_lanes=True)
     yield Machine("winograd", 4, 4, True, 2, window=16, banks=4, streamed=True)
     yield Machine("winograd", 2, 2, True, 2, 16, window=16, banks=2, streamed=True, in_lanes=True)
-    yield Machine("winograd", 1, 2, True, 4, 36, window=16, banks=2, streamed=True, in_lanes=True)
 
 
 def resnet18_machines() -> Iterator[Machine]:

@@ -34,9 +34,12 @@ def _sometimes(optional: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy
 DRAM_TIMES = _sometimes(
     {
         "bandwidth_gbs": st.floats(0.5, 100), "burst_bytes": st.sampled_from([8, 64, 100]),
-        "row_bytes": st.sampled_from([200, 1024, 1 << 30]), "row_miss_ns": st.floats(0, 80),
-        "refresh": st.floats(0, 0.2), "read_to_write_ns": st.floats(0, 9), "write_to_read_ns": st.floats(0, 40),
-        "activate_gap_ns": st.floats(0, 9),
+        "row_bytes": st.sampled_from([200, 1024, 1 << 30]), "ranks": st.integers(1, 2),
+        "banks": st.sampled_from([1, 3, 16]), "interleaved_groups": st.sampled_from([1, 4]),
+        "t_rcd_ns": st.floats(0, 40), "t_rp_ns": st.floats(0, 40), "t_cl_ns": st.floats(0, 20),
+        "t_rrd_ns": st.floats(0, 9), "t_faw_ns": st.floats(0, 50), "t_ccd_l_ns": st.floats(0, 9),
+        "t_wtr_ns": st.floats(0, 20), "t_rtw_ns": st.floats(0, 9), "t_rfc_ns": st.floats(0, 800),
+        "t_refi_ns": st.floats(4000, 8000),
     }
 )  # fmt: skip
 ENERGIES = _sometimes({key: st.floats(0, 1 if key == "gated_share" else 10) for key in EnergyOverrides.model_fields})
@@ -47,8 +50,7 @@ AREAS = _sometimes({key: st.floats(0, 10) for key in AreaOverrides.model_fields}
 def drams(draw: st.DrawFn) -> dict[str, Any]:
     """Every type; some with times of their own."""
     return {
-        "type": draw(st.sampled_from(sorted(DRAM_TYPES))), "channels": draw(st.integers(1, 2)),
-        "bank_overlap": draw(st.booleans()), **draw(DRAM_TIMES),
+        "type": draw(st.sampled_from(sorted(DRAM_TYPES))), "channels": draw(st.integers(1, 2)), **draw(DRAM_TIMES),
     }  # fmt: skip
 
 

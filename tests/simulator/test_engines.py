@@ -33,7 +33,7 @@ def test_engines_agree_on_random_layers_and_machines(work: LayerWork, machine: A
 def test_the_bus_turns_where_loads_and_stores_alternate(work: LayerWork, machine: AnyMachine) -> None:
     """On a memory that takes 3 cycles before a write that follows a read, 5 before a read that follows a write."""
     ns = machine.ns_per_cycle
-    machine = changed(machine, dram__read_to_write_ns=3 * ns, dram__write_to_read_ns=5 * ns)
+    machine = changed(machine, dram__t_rtw_ns=3 * ns, dram__t_cl_ns=2 * ns, dram__t_wtr_ns=3 * ns)
     if isinstance(machine, WinogradMachine):
         machine = changed(machine, weight_transform="off_line")
     steps = schedule_layer(work, machine)

@@ -7,6 +7,7 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from accelsim.hardware.dram import Transfer
 from accelsim.simulator.tiles.schedule import tiled_schedule
 from accelsim.simulator.tiles.tiling import Tiling, filter_starts
 from accelsim.workload import LayerWork
@@ -14,7 +15,7 @@ from accelsim.workload import LayerWork
 from .random_layers import AnyMachine, layer, layers, spatial, winograd
 
 Step = tuple[int, int, int, int]  # weight bytes, input bytes, cycles, output bytes
-Request = tuple[int, int]  # contiguous pieces, DRAM rows opened
+Map = tuple[int, int, int]  # height, width, channels
 ADDITIONS = {3: (32, 24), 5: (144, 64)}  # of F(2, 3): Lavin & Gray, section 4.1.1; of F(2, 5): synthesized transforms
 
 
@@ -163,15 +164,38 @@ def test_the_schedule_is_the_one_counted_by_hand(work: LayerWork, machine: AnyMa
     assert plan.effectual_macs == macs
 
 
-def request(images: range, rows: int, channels: int, whole_width: bool, line: int, row_bytes: int) -> Request:
-    """A tile of a feature map: planes of 16 channels, image by image, each plane row by row, ``line`` bytes apart."""
-    pieces = opened = 0
-    for _ in images:
-        for _ in range(0, channels, 16):
-            of_plane = ceil(rows * line / row_bytes)
-            pieces += 1 if whole_width else rows
-            opened += of_plane if whole_width else min(rows, of_plane)
-    return pieces, opened
+def request(map_: Map, images: range, channels: range, rows: range, cols: range | None) -> list[int]:
+    """First bytes of a tile's pieces: planes of 16 channels, image by image, each plane row by row, a byte a value.
+
+    cols: none of tiles as wide as the map, which are a piece a plane.
+    """
+    height, width, all_channels = map_
+    pixel = min(16, all_channels)
+    found = []
+    for image in images:
+        for block in range(ceil(len(channels) / 16)):
+            plane = image * ceil(all_channels / 16) + channels.start // 16 + block
+            for row in rows[:1] if cols is None else rows:
+                found.append(((plane * height + row) * width + (cols.start if cols else 0)) * pixel)
+    return found
+
+
+def one_plane_after_the_other(images: range, channels: range, all_channels: int) -> bool:
+    """Whether a tile's planes are as far apart everywhere as two of one image, and begin with a whole one."""
+    return len(images) == 1 or len(channels) == all_channels
+
+
+def addresses(transfer: Transfer, i: int) -> list[int]:
+    """First bytes of the pieces of one request."""
+    planes, lines = range(int(transfer.planes[i])), range(int(transfer.lines[i]))
+    first, plane, line = (int(getattr(transfer, key)[i]) for key in ("address", "plane_bytes", "line_bytes"))
+    return [first + p * plane + q * line for p in planes for q in lines]
+
+
+def read(work: LayerWork, outputs: range, axis: int) -> range:
+    """Rows or columns of the input under some rows or columns of outputs, padding left out."""
+    first = max(0, outputs.start * work.stride[axis] - work.padding[axis])
+    return range(first, first + pixels(work, outputs, axis))
 
 
 @settings(max_examples=80, deadline=None)
@@ -179,7 +203,7 @@ def request(images: range, rows: int, channels: int, whole_width: bool, line: in
 def test_requests_and_accesses_are_those_counted_by_hand(
     work: LayerWork, machine: AnyMachine, data: st.DataObject
 ) -> None:
-    """Each request's pieces and DRAM rows, and how often the layer reads and writes its buffers."""
+    """Where each request's pieces lie in DRAM, and how often the layer reads and writes its buffers."""
     mode = machine.modes(work)[0]
     tiling = data.draw(tilings(work, mode.m, machine.pe_array.cols))
     plan = tiled_schedule(mode, tiling, machine)
@@ -192,7 +216,7 @@ def test_requests_and_accesses_are_those_counted_by_hand(
     if machine.kind == "winograd" and not in_winograd:
         position_lanes *= machine.pe_array.taps
     whole_width = tiling.cols == work.out_width
-    in_line, out_line = work.width * min(work.in_channels, 16), work.out_width * min(K, 16)
+    in_map, out_map = (work.height, work.width, work.in_channels), (work.out_height, work.out_width, K)
     positions = list(
         product(
             pieces(work.batch, tiling.images),
@@ -209,18 +233,30 @@ def test_requests_and_accesses_are_those_counted_by_hand(
         steps = [(f, p, c) for p in positions for f in filters for c in channels]
 
     weight_read = transformed_read = tile_channels = 0
+    stored_at: dict[object, int] = {}  # first byte of each tile of weights
+    stored: dict[int, int] = {}  # bytes from there
     for i, (f, p, c) in enumerate(steps):
         conv_groups = len({k // per_group for k in f})
         if plan.weights.n_bytes[i]:
-            assert (plan.weights.pieces[i], plan.weights.rows[i]) == (1, ceil(int(plan.weights.n_bytes[i]) / 64))
+            assert plan.weights.pieces[i] == 1
+            stored_at.setdefault((f, c), int(plan.weights.address[i]))
+            assert plan.weights.address[i] == stored_at[f, c]
+            stored[stored_at[f, c]] = int(plan.weights.n_bytes[i])
         tiles = len(p[0]) * ceil(len(p[1]) / m) * ceil(len(p[2]) / m)
         if plan.inputs.n_bytes[i]:
-            expected = request(p[0], pixels(work, p[1], 0), len(c) * conv_groups, whole_width, in_line, 64)
-            assert (plan.inputs.pieces[i], plan.inputs.rows[i]) == expected
+            first = f[0] // per_group * C_g + c[0]
+            read_channels = range(first, first + len(c) * conv_groups)
+            cols_read = None if whole_width else read(work, p[2], 1)
+            expected = request(in_map, p[0], read_channels, read(work, p[1], 0), cols_read)
+            assert plan.inputs.pieces[i] == len(expected)
+            if one_plane_after_the_other(p[0], read_channels, work.in_channels):
+                assert addresses(plan.inputs, i) == expected
             tile_channels += tiles * len(c) * conv_groups
         if plan.outputs.n_bytes[i]:
-            expected = request(p[0], len(p[1]), len(f), whole_width, out_line, 64)
-            assert (plan.outputs.pieces[i], plan.outputs.rows[i]) == expected
+            expected = request(out_map, p[0], range(f[0], f[-1] + 1), p[1], None if whole_width else p[2])
+            assert plan.outputs.pieces[i] == len(expected)
+            if one_plane_after_the_other(p[0], range(f[0], f[-1] + 1), K):
+                assert addresses(plan.outputs, i) == expected
         weight_read += ceil(tiles / position_lanes) * sum(
             1 + 8 * bool(mask[k, x]) for mask in kept for k in f for x in c
         )
@@ -228,6 +264,9 @@ def test_requests_and_accesses_are_those_counted_by_hand(
             own = [k for k in f if k // per_group == g]
             transformed_read += tiles * len(c) * len(kept) * ceil(len(own) / cols)
 
+    if len(stored_at) == len(filters) * len(channels):  # one behind the other, filters outside
+        assert [stored_at[f, c] for f in filters for c in channels] == sorted(stored)
+        assert all(a + stored[a] == b for a, b in pairwise(sorted(stored)))
     macs, outputs = plan.effectual_macs, work.outputs
     assert plan.actions["mac"] == macs
     assert plan.actions["weight_read"] == weight_read

@@ -118,7 +118,8 @@ class _Reader:
     @property
     def left(self) -> Unknown:
         """What was not known."""
-        return Unknown(kept=self.unknown, dropped=self.dropped)
+        kept = {operator: names for operator, names in self.unknown.items() if names}
+        return Unknown(kept=kept, dropped=self.dropped)
 
     def network(self, preprocessing: Preprocessing, input_shape: Sequence[int] | None) -> Network:
         if len(self.graph.node) > MAX_NODES:
@@ -291,6 +292,8 @@ class _Reader:
 
     def _drop(self, node: Any, name: str) -> None:
         """Leave a node out."""
+        if self.keep_unknown and name in self.unknown.get(node.op_type, []):
+            self.unknown[node.op_type].remove(name)
         self.dropped.setdefault(node.op_type, []).append(name)
         for output in node.output:
             self.values[output] = _Missing()

@@ -37,17 +37,17 @@ from scipy.special import gammaln
 
 from accelsim.arrays import SUM_ERROR, Flags, Floats, Ints, round_up
 from accelsim.errors import InputError
-from accelsim.hardware.dram import Transfer
+from accelsim.hardware.dram import Transfer, behind
 from accelsim.hardware.formats import RUN_BITS, Format, stored_values
 from accelsim.hardware.parts import Count, KeyGroup, PeArray
 from accelsim.memo import Memo
 from accelsim.simulator.machines.machine import Machine
-from accelsim.simulator.storage.feature_map import activation_bits, input_map, output_map
+from accelsim.simulator.storage.feature_map import Corner, activation_bits, input_map, output_map
 from accelsim.simulator.storage.weights import filter_bits, weight_tile_bytes
 from accelsim.simulator.tiles.few_steps import few_steps
 from accelsim.simulator.tiles.lanes import expected_maximum
-from accelsim.simulator.tiles.tiling import input_extents, tile_sizes
-from accelsim.simulator.time.objective import predicted
+from accelsim.simulator.tiles.tiling import Axis, first_inputs, input_extents, tile_sizes
+from accelsim.simulator.time.objective import best
 from accelsim.simulator.time.schedule import Schedule, untransformed
 from accelsim.workload import LayerWork
 
@@ -93,7 +93,7 @@ class CartesianMachine(Machine):
         cuts = _cuts(work, self)
         layer = _DenseLayer(work, self) if self.zero_handling == "none" else _SparseLayer(work, self)
         schedules = (_schedule(layer, cut) for cut in cuts)
-        return min(schedules, key=lambda schedule: (predicted(schedule, self), schedule.dram_bytes, len(schedule)))
+        return best(schedules, self)
 
     def check(self, work: LayerWork) -> None:
         """Refuse a layer all of whose cuts have too many steps (``few_steps``)."""
@@ -394,16 +394,23 @@ def _schedule(layer: _DenseLayer | _SparseLayer, cut: _Cut) -> Schedule:
         channels = np.full_like(group, work.in_channels)
     last = (channel == len(cut.channels) - 1).astype(np.int64)
     whole_width = len(cut.widths) == 1
+    rows = first_inputs(Axis.of(work, 0), int(cut.heights[0]))[y]
+    cols = first_inputs(Axis.of(work, 1), int(cut.widths[0]))[x]
+    conv_group = first_filters[group] // (work.out_channels // work.groups)
+    first_channel = conv_group * (work.in_channels // work.groups) + behind(cut.channels)[channel]
     inputs = input_map(work, machine).transfer(
-        1, cut.in_heights[y], cut.in_widths[x], channels, whole_width, new_inputs
-    )
+        1, cut.in_heights[y], cut.in_widths[x], channels, whole_width, new_inputs,
+        Corner(image=image, channel=0 if cut.stay else first_channel, row=rows, col=cols),
+    )  # fmt: skip
     outputs = output_map(work, machine).transfer(
-        1, cut.heights[y], cut.widths[x], group_filters[group], whole_width, last
-    )
+        1, cut.heights[y], cut.widths[x], group_filters[group], whole_width, last,
+        Corner(image=image, channel=first_filters[group], row=behind(cut.heights)[y], col=behind(cut.widths)[x]),
+    )  # fmt: skip
     weight_bytes = weight_tile_bytes(work, machine, first_filters, cut.channels)
     stays = int(weight_bytes.sum()) <= machine.buffers.capacity_bytes("weight")
     new_weights = ((image == 0) & (region == 0) | (not stays)).astype(np.int64)
-    weights = Transfer.contiguous(weight_bytes[group, channel] * new_weights, machine.dram.timing.row_bytes)
+    weight_address = behind(weight_bytes.ravel()).reshape(weight_bytes.shape)[group, channel]
+    weights = Transfer.contiguous(weight_bytes[group, channel] * new_weights, weight_address)
     compute = np.maximum(cycles.slowest[region, group, channel].astype(np.int64), 1) + STEP_CYCLES
     macs = layer.macs(cut, int(compute.sum()))
     waiting = float((cycles.slowest - cycles.mean).sum()) * work.batch
@@ -413,6 +420,7 @@ def _schedule(layer: _DenseLayer | _SparseLayer, cut: _Cut) -> Schedule:
         weights=weights,
         compute_cycles=compute,
         outputs=outputs,
+        dram=machine.dram,
         effectual_macs=macs,
         useful_slots=float(macs),
         waiting_slots=waiting * machine.lanes,

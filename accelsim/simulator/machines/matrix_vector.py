@@ -32,16 +32,16 @@ import numpy as np
 
 from accelsim.arrays import Flags, Floats, Ints, round_up
 from accelsim.errors import InputError
-from accelsim.hardware.dram import Transfer
+from accelsim.hardware.dram import Transfer, behind
 from accelsim.hardware.formats import RUN_BITS
 from accelsim.hardware.parts import Count, PeArray
 from accelsim.simulator.machines.machine import Machine
-from accelsim.simulator.storage.feature_map import activation_bits, input_map, output_map
+from accelsim.simulator.storage.feature_map import Corner, activation_bits, input_map, output_map
 from accelsim.simulator.storage.weights import filter_bits, weight_tile_bytes
 from accelsim.simulator.tiles.description import RunAhead
 from accelsim.simulator.tiles.few_steps import few_steps
-from accelsim.simulator.tiles.tiling import balanced_cuts, input_extents, tile_sizes
-from accelsim.simulator.time.objective import predicted
+from accelsim.simulator.tiles.tiling import Axis, balanced_cuts, first_inputs, input_extents, tile_sizes
+from accelsim.simulator.time.objective import best
 from accelsim.simulator.time.schedule import Schedule, changes, untransformed
 from accelsim.workload import LayerWork
 
@@ -81,7 +81,7 @@ class MatrixVectorMachine(Machine):
         schedules = (
             _schedule(work, self, products, rows, weights_first) for rows in fitting for weights_first in orders
         )
-        return min(schedules, key=lambda schedule: (predicted(schedule, self), schedule.dram_bytes, len(schedule)))
+        return best(schedules, self)
 
     def check(self, work: LayerWork) -> None:
         """Refuse a layer that needs too many steps however many rows a tile has (``few_steps``)."""
@@ -234,9 +234,13 @@ def _schedule(
     new_inputs = changes(t * work.groups + conv_group[k])
     in_high = in_rows[t % len(out_rows)]
     every = np.ones_like(k)
-    inputs = input_map(work, machine).transfer(1, in_high, work.width, channels, True, new_inputs)
-    outputs = output_map(work, machine).transfer(1, high, work.out_width, tile_filters[k], True, every)
-    weights = Transfer.contiguous(weight_bytes[k] * new_weights, machine.dram.timing.row_bytes)
+    image, band = np.divmod(t, len(out_rows))
+    first_row = first_inputs(Axis.of(work, 0), rows)[band]
+    in_corner = Corner(image=image, channel=conv_group[k] * channels, row=first_row, col=0)
+    out_corner = Corner(image=image, channel=starts[k], row=band * rows, col=0)
+    inputs = input_map(work, machine).transfer(1, in_high, work.width, channels, True, new_inputs, in_corner)
+    outputs = output_map(work, machine).transfer(1, high, work.out_width, tile_filters[k], True, every, out_corner)
+    weights = Transfer.contiguous(weight_bytes[k] * new_weights, behind(weight_bytes)[k])
     compute = np.maximum(1, round_up(tiles.cycles[k] * positions))
     macs = int((tiles.products[k] * positions).sum())
     read = int((tiles.stored[k] * positions).sum())
@@ -246,14 +250,15 @@ def _schedule(
         weights=weights,
         compute_cycles=compute,
         outputs=outputs,
+        dram=machine.dram,
         effectual_macs=macs,
         useful_slots=float(macs),
         waiting_slots=float(machine.lanes * int(compute.sum()) - read),
         actions=_actions(work, machine, macs, read, float(positions.sum()), (inputs, weights)),
     )
-    sizes = f"n=1 p={rows} q={work.out_width} k={int(tile_filters.max())} c={channels}"
+    tile = f"n=1 p={rows} q={work.out_width} k={int(tile_filters.max())} c={channels}"
     loops = "k np" if weights_first else "np k"
-    return replace(schedule, tiling=sizes, loop_order=f"{loops}; weights stay" if stay else loops)
+    return replace(schedule, tiling=tile, loop_order=f"{loops}; weights stay" if stay else loops)
 
 
 def _actions(

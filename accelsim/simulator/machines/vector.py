@@ -11,7 +11,7 @@ import numpy as np
 
 from accelsim.errors import InputError
 from accelsim.hardware.description import MachineDescription
-from accelsim.hardware.dram import Transfer
+from accelsim.hardware.dram import Transfer, behind
 from accelsim.simulator.storage.feature_map import activation_bits, whole_bytes
 from accelsim.simulator.time.objective import predicted
 from accelsim.simulator.time.plan import LayerPlan, amid, check_room
@@ -26,7 +26,6 @@ def vector_schedule(work: LayerWork, machine: MachineDescription) -> Schedule:
     or there are over MAX_PARTS parts.
     """
     bits = machine.arithmetic.activation_bits
-    row_bytes = machine.dram.timing.row_bytes
     in_total, out_total = _tensor_bytes(work, machine)
     parts = count_parts(work, machine)
 
@@ -37,14 +36,22 @@ def vector_schedule(work: LayerWork, machine: MachineDescription) -> Schedule:
     operands = work.outputs * work.inputs * work.kernel[0] * work.kernel[1]
     cycles = np.diff(-(-operands * edges // (parts * machine.vector_lanes)))
     none = np.zeros(parts, np.int64)
-    tensor_bytes = -(-in_bytes // work.inputs)  # of each input tensor
-    tensor_rows = -(-tensor_bytes // row_bytes)
+    tensors = np.full(parts, work.inputs)
+    inputs = Transfer(
+        n_bytes=in_bytes,
+        address=behind(-(-in_bytes // work.inputs)),
+        planes=tensors,
+        plane_bytes=np.full(parts, -(-in_total // work.inputs)),
+        lines=np.ones_like(tensors),
+        line_bytes=none,
+    )
     return untransformed(
         mode="vector",
-        inputs=Transfer(n_bytes=in_bytes, pieces=np.full(parts, work.inputs), rows=work.inputs * tensor_rows),
-        weights=Transfer(n_bytes=none, pieces=none, rows=none),
+        inputs=inputs,
+        weights=Transfer.contiguous(none),
         compute_cycles=cycles,
-        outputs=Transfer.contiguous(out_bytes, row_bytes),
+        outputs=Transfer.contiguous(out_bytes),
+        dram=machine.dram,
         effectual_macs=0,
         useful_slots=float(operands) / machine.vector_lanes * machine.lanes,
         waiting_slots=0.0,

@@ -382,7 +382,7 @@ def winograd_mode(
         work=work.without_weights(),
         operand_bits=bits,
         lanes=_lanes(work, machine, mode),
-        products=winograd_products(work, machine, m, mode.executed),
+        products=winograd_products(work, machine, m, mode.executed, parts),
         units=_units(work, machine, mode),
         weight_reuse=machine.outputs_per_lane,
         mac_action="mac" if machine.tiles is None else f"mac_f{m}",

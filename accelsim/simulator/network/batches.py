@@ -56,15 +56,13 @@ def in_passes(parts: Sequence[Part], passes: int, weights_stay: bool) -> list[Pa
 def without_weights(schedule: Schedule) -> Schedule:
     """A layer's steps when its weights are there already."""
     none = np.zeros_like(schedule.compute_cycles)
-    transfers = (schedule.inputs, schedule.outputs)
-    n_bytes = sum(int(transfer.n_bytes.sum()) for transfer in transfers)
-    rows = sum(int(transfer.rows.sum()) for transfer in transfers)
-    off_chip = {name: float(count) for name, count in dram_actions(n_bytes, rows).items()}
+    read, written = int(schedule.inputs.n_bytes.sum()), int(schedule.outputs.n_bytes.sum())
+    off_chip = {name: float(count) for name, count in dram_actions(read, written).items()}
     return replace(
         schedule,
-        weights=Transfer(none, none, none),
+        weights=Transfer.contiguous(none),
         weight_transform_cycles=none,
-        actions=schedule.actions | off_chip | {"weight_write": 0.0},
+        counts=schedule.counts | off_chip | {"weight_write": 0.0},
     )
 
 
@@ -75,11 +73,7 @@ def all_passes(schedule: Schedule, passes: int, weights_stay: bool) -> Schedule:
     again = without_weights(schedule) if weights_stay else schedule
 
     def together(first: Transfer, other: Transfer) -> Transfer:
-        return Transfer(
-            n_bytes=np.append(first.n_bytes, np.tile(other.n_bytes, passes - 1)),
-            pieces=np.append(first.pieces, np.tile(other.pieces, passes - 1)),
-            rows=np.append(first.rows, np.tile(other.rows, passes - 1)),
-        )
+        return Transfer.of_all([first, *[other] * (passes - 1)])
 
     return replace(
         schedule,
@@ -95,5 +89,5 @@ def all_passes(schedule: Schedule, passes: int, weights_stay: bool) -> Schedule:
         effectual_macs=passes * schedule.effectual_macs,
         useful_slots=passes * schedule.useful_slots,
         waiting_slots=passes * schedule.waiting_slots,
-        actions={name: count + (passes - 1) * again.actions.get(name, 0.0) for name, count in schedule.actions.items()},
+        counts={name: count + (passes - 1) * again.counts.get(name, 0.0) for name, count in schedule.counts.items()},
     )

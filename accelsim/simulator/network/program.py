@@ -363,16 +363,12 @@ def time_network(planned: Planned, machine: Machine, level: Level, engine: str) 
 
 def _both(one: Timed, other: Timed) -> Timed:
     """Two parts of a layer that rides, as one row."""
-
-    def together(a: Transfer, b: Transfer) -> Transfer:
-        return Transfer(*(np.append(x, y) for x, y in ((a.n_bytes, b.n_bytes), (a.pieces, b.pieces), (a.rows, b.rows))))
-
     first, second = one.schedule, other.schedule
     schedule = replace(
         first,
         mode=f"{first.mode}, {second.mode.removeprefix('on ')}",
-        inputs=together(first.inputs, second.inputs),
-        actions={name: count + second.actions.get(name, 0.0) for name, count in first.actions.items()},
+        inputs=Transfer.contiguous([first.inputs.n_bytes.sum() + second.inputs.n_bytes.sum()]),
+        counts={name: count + second.counts.get(name, 0.0) for name, count in first.counts.items()},
     )
     out = {place["output_place"] for place in (one.places, other.places)}
     places = other.places | {"output_place": out.pop() if len(out) == 1 else "both"}
@@ -455,24 +451,25 @@ def _riding(planned: Planned, t: int, rider: int, machine: Machine) -> Timed:
     work = planned.shapes[rider]
     around = planned.arounds[t]
     bits = machine.arithmetic.activation_bits
-    loaded = Transfer(*(np.zeros(1, np.int64) for _ in range(3)))
+    nothing = Transfer.contiguous(np.zeros(1, np.int64))
+    loaded = nothing
     actions: dict[str, float] = {}
     if work.kind == "add":
         operands = planned.parts[t].operands
-        loaded = Transfer(*(np.array([v.sum()]) for v in (operands.n_bytes, operands.pieces, operands.rows)))
+        loaded = Transfer.contiguous([operands.n_bytes.sum()])
         actions["input_write"] = 8.0 * int(loaded.n_bytes[0])
         actions["input_read"] = float(work.outputs * (work.inputs - 1) * bits)
     else:
         actions["output_read"] = float(work.outputs * (work.kernel[0] * work.kernel[1] + around.stores) * bits)
         actions["output_write"] = float(work.outputs * bits)
     none = np.zeros(1, np.int64)
-    nothing = Transfer(none, none, none)
     schedule = untransformed(
         mode=f"on {planned.shapes[planned.groups[t].head].name}",
         inputs=loaded,
         weights=nothing,
         compute_cycles=none,
         outputs=nothing,
+        dram=machine.dram,
         effectual_macs=0,
         useful_slots=0.0,
         waiting_slots=0.0,

@@ -1,16 +1,18 @@
-"""A layer's inputs or outputs as they lie in DRAM: how many bytes, pieces and rows a tile of them is.
+"""A layer's inputs or outputs as they lie in DRAM: how many bytes and pieces a tile of them is, and where.
 
-Feature maps lie in DRAM as planes of 16 channels, each plane row by row, 16 channels a pixel, in the machine's format.
+Feature maps lie in DRAM as planes of 16 channels, each plane row by row, 16 channels a pixel, in the machine's format;
+images one behind the other.  A tile of several images counts as if these were as close as its planes.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from accelsim.arrays import Ints, round_up
 from accelsim.hardware.description import MachineDescription
-from accelsim.hardware.dram import Transfer
+from accelsim.hardware.dram import Transfer, behind
 from accelsim.hardware.formats import index_bits, stored_values
 from accelsim.workload import CHANNEL_BLOCK, LayerWork
 
@@ -45,32 +47,33 @@ def whole_bytes(elements: ArrayLike, bits: float) -> Ints:
 
 
 def feature_map_pieces(
-    images: ArrayLike,
-    rows: ArrayLike,
-    channels: ArrayLike,
-    whole_width: ArrayLike,
-    line: int,
-    row_bytes: int,
+    images: ArrayLike, rows: ArrayLike, channels: ArrayLike, whole_width: ArrayLike
 ) -> tuple[Ints, Ints]:
-    """Contiguous pieces, and DRAM rows touched, of a tile of a feature map.
+    """Planes that a tile of a feature map meets, and its contiguous pieces in each.
 
-    In a plane a tile is one piece where it is as wide as the image, else a piece an image row, ``line`` bytes apart.
+    In a plane a tile is one piece where it is as wide as the image, else a piece an image row.
     """
-    rows = np.asarray(rows, np.int64)
     planes = np.asarray(images) * -(-np.asarray(channels) // CHANNEL_BLOCK)
-    touched = -(-rows * line // row_bytes)
-    pieces = np.where(whole_width, 1, rows)
-    return planes * pieces, planes * np.where(whole_width, touched, np.minimum(rows, touched))
+    return planes, np.where(whole_width, 1, np.asarray(rows, np.int64))
+
+
+class Corner(NamedTuple):
+    """Where tiles of a feature map begin: the first of each, as arrays of one shape."""
+
+    image: ArrayLike
+    channel: ArrayLike
+    row: ArrayLike
+    col: ArrayLike
 
 
 @dataclass(frozen=True)
 class FeatureMap:
     """The inputs, or the outputs, of a whole layer in DRAM."""
 
+    height: int  # rows of an image
     width: int  # pixels of an image row
     channels: int
     bits: float  # of an element, on average
-    row_bytes: int  # of the DRAM
 
     def transfer(
         self,
@@ -80,21 +83,45 @@ class FeatureMap:
         channels: ArrayLike,
         whole_width: bool,
         when: Ints,
+        corner: Corner | None = None,
     ) -> Transfer:
-        """The request of each step for its tile; none where ``when`` is 0.  whole_width: tiles as wide as the map."""
+        """The request of each step for its tile; none where ``when`` is 0.  whole_width: tiles as wide as the map.
+
+        Without corners each tile begins in its planes where the one before it ends.
+        """
         line = line_bytes(self.width, self.channels, self.bits)
-        pieces, touched = feature_map_pieces(images, rows, channels, whole_width, line, self.row_bytes)
+        planes, lines = feature_map_pieces(images, rows, channels, whole_width)
         elements = np.asarray(images) * np.asarray(rows) * np.asarray(cols) * np.asarray(channels)
-        return Transfer(whole_bytes(elements, self.bits) * when, pieces * when, touched * when)
+        n_bytes = whole_bytes(elements, self.bits) * when
+        if corner is None:
+            address = behind(np.asarray(rows, np.int64) * line * when)
+        else:
+            address = self._address(corner, line) * when
+        return Transfer(
+            n_bytes=n_bytes,
+            address=address,
+            planes=planes * when,
+            plane_bytes=np.full_like(n_bytes, self.height * line),
+            lines=lines * when,
+            line_bytes=np.full_like(n_bytes, line),
+        )
+
+    def _address(self, corner: Corner, line: int) -> Ints:
+        """Byte of the first pixel of each tile."""
+        image, channel, row, col = (np.asarray(first, np.int64) for first in corner)
+        planes = -(-self.channels // CHANNEL_BLOCK)
+        lines = ((image * planes + channel // CHANNEL_BLOCK) * self.height + row) * line
+        pixel_bits = min(self.channels, CHANNEL_BLOCK) * self.bits
+        return np.asarray(lines + np.floor(col * pixel_bits / 8).astype(np.int64))
 
 
 def input_map(work: LayerWork, machine: MachineDescription) -> FeatureMap:
     """The layer's inputs."""
     bits = activation_bits(machine, work.input_density)
-    return FeatureMap(work.width, work.in_channels, bits, machine.dram.timing.row_bytes)
+    return FeatureMap(height=work.height, width=work.width, channels=work.in_channels, bits=bits)
 
 
 def output_map(work: LayerWork, machine: MachineDescription) -> FeatureMap:
     """The layer's outputs."""
     bits = activation_bits(machine, work.output_density)
-    return FeatureMap(work.out_width, work.out_channels, bits, machine.dram.timing.row_bytes)
+    return FeatureMap(height=work.out_height, width=work.out_width, channels=work.out_channels, bits=bits)

@@ -50,7 +50,6 @@ class LayerSums:
     weight_bytes: Number  # moved from DRAM
     input_bytes: Number  # moved from DRAM
     output_bytes: Number  # moved to DRAM
-    dram_rows: Number  # that all of this opens
     folds: tuple[int, int]  # of ``fold_counts``
 
 
@@ -72,13 +71,12 @@ def count_actions(mode: Mode, sums: LayerSums) -> ActionCounts:
     """How often the layer does each thing that costs energy (module docstring), by the names of the price list."""
     widths = mode.widths
     macs = mode.executed * sums.tiles
-    moved_bytes = sums.weight_bytes + sums.input_bytes + sums.output_bytes
     actions: ActionCounts = {
         **_count_lanes(mode, sums),
         "weight_read": _weight_reads(mode, sums) * float(mode.stored_bits.sum()),
         "weight_write": 8 * sums.weight_bytes,
         "input_write": 8 * sums.input_bytes,
-        **dram_actions(moved_bytes, sums.dram_rows),
+        **dram_actions(sums.weight_bytes + sums.input_bytes, sums.output_bytes),
     }
     if mode.decoder_rate:
         actions["decode_symbol"] = sums.filter_channels * mode.kernel_size

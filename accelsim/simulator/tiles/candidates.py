@@ -8,13 +8,13 @@ Arrays are over (order, filters, channels, positions), each axis of length 1 whe
 the last one holds every combination of tile sizes of images, rows and columns (``positions``).
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from accelsim.arrays import Ints
-from accelsim.hardware.dram import Transfer
 from accelsim.simulator.storage.feature_map import feature_map_pieces, line_bytes, whole_bytes
 from accelsim.simulator.tiles.positions import PositionCuts, position_cuts
 from accelsim.simulator.tiles.tiling import LayerShape, balanced_cuts
@@ -22,8 +22,32 @@ from accelsim.simulator.tiles.tiling import LayerShape, balanced_cuts
 MAX_STEPS = 1 << 20  # of a layer's schedule
 REMEMBERED_CANDIDATES = 1 << 18  # of a shape: some ten MB
 
+BURST_BYTES = 64  # of most DRAMs
+PIXEL_BYTES = 16  # a piece of a map begins at a multiple: of 16 channels, a byte each
+
 ORDER, FILTERS, CHANNELS, POSITIONS = range(4)
 WEIGHTS_FIRST = np.array([False, True]).reshape(2, 1, 1, 1)
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Requests for all of an operand once, whatever the DRAM: arrays over candidates."""
+
+    n_bytes: Ints
+    moved_bytes: Ints  # in whole bursts, which most pieces do not begin with
+    rows: Ints  # of the DRAM that the requests touch
+
+    @staticmethod
+    def of(n_bytes: Ints, pieces: Ints, rows: Ints) -> "Traffic":
+        """pieces: contiguous runs of addresses."""
+        return Traffic(n_bytes, n_bytes + pieces * (BURST_BYTES - PIXEL_BYTES), rows)
+
+    def part(self, share: float) -> "Traffic":
+        """This share of each request, rounded up."""
+        if share == 1:
+            return self
+        values = (self.n_bytes, self.moved_bytes, self.rows)
+        return Traffic(*(np.ceil(share * value).astype(np.int64) for value in values))
 
 
 class Candidates:
@@ -110,12 +134,17 @@ class Candidates:
         wide = cols == shape.horizontal.outputs
         in_line = line_bytes(shape.horizontal.size, shape.in_channels, shape.input_bits)
         out_line = line_bytes(shape.horizontal.outputs, shape.out_channels, shape.output_bits)
-        in_pieces, in_rows = feature_map_pieces(images, at.in_high, self.tile_channels, wide, in_line, row_bytes)
-        out_pieces, out_rows = feature_map_pieces(images, rows, self.k, wide, out_line, row_bytes)
         in_bytes = along(POSITIONS, whole_bytes(at.all_pixels * shape.in_channels, shape.input_bits))
         out_bytes = whole_bytes(shape.outputs, shape.output_bits)
-        self.inputs = Transfer(in_bytes, in_pieces * self.in_loads, in_rows * self.in_loads)
-        self.outputs = Transfer(out_bytes, out_pieces * self.out_loads, out_rows * self.out_loads)
+        in_planes, in_lines = feature_map_pieces(images, at.in_high, self.tile_channels, wide)
+        out_planes, out_lines = feature_map_pieces(images, rows, self.k, wide)
+        in_touched = -(-at.in_high * in_line // row_bytes)
+        out_touched = -(-rows * out_line // row_bytes)
+        in_rows = in_planes * np.where(wide, in_touched, np.minimum(at.in_high, in_touched))
+        out_rows = out_planes * np.where(wide, out_touched, np.minimum(rows, out_touched))
+        loads, stores = self.in_loads, self.out_loads
+        self.inputs = Traffic.of(in_bytes, in_planes * in_lines * loads, in_rows * loads)
+        self.outputs = Traffic.of(out_bytes, out_planes * out_lines * stores, out_rows * stores)
 
 
 @lru_cache(maxsize=512)

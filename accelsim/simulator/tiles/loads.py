@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from accelsim.arrays import Floats, Ints
-from accelsim.hardware.dram import Transfer, transfer_ns
-from accelsim.simulator.tiles.candidates import WEIGHTS_FIRST
+from accelsim.simulator.tiles.candidates import WEIGHTS_FIRST, Traffic
 from accelsim.simulator.tiles.description import TiledDescription
 from accelsim.simulator.tiles.mode import Mode
 from accelsim.simulator.tiles.rooms import Rooms
+from accelsim.simulator.time.objective import Dma
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Loads:
 
     of_weights: Ints
     of_inputs: Ints
-    weights: Transfer  # the request for all weights once
-    inputs: Transfer  # the request for all inputs once, as far as they come from DRAM
-    outputs: Transfer  # all that is stored
-    operands: Transfer  # of additions that ride on the outputs
+    weights: Traffic  # the request for all weights once
+    inputs: Traffic  # the request for all inputs once, as far as they come from DRAM
+    outputs: Traffic  # all that is stored
+    operands: Traffic  # of additions that ride on the outputs
     dram_bytes: Ints  # weights, inputs and outputs
 
 
@@ -37,7 +37,7 @@ def count_loads(mode: Mode, machine: TiledDescription, rooms: Rooms) -> Loads:
     n_bytes = np.int64(np.ceil(mode.dram_bits.sum() / 8))
     pieces = candidates.n_k * candidates.n_c
     rows_a_piece = -(-n_bytes // (pieces * machine.dram.timing.row_bytes))
-    weights = Transfer(n_bytes=np.asarray(n_bytes), pieces=pieces, rows=rows_a_piece * pieces)
+    weights = Traffic.of(np.asarray(n_bytes), pieces, rows_a_piece * pieces)
     around = mode.work.around
     inputs = candidates.inputs.part(around.input_share)
     outputs = candidates.outputs.part(around.output_share * around.stores)
@@ -62,21 +62,17 @@ class DmaCycles:
     once: Floats
 
 
-def dma_cycles(mode: Mode, machine: TiledDescription, rooms: Rooms, loads: Loads) -> DmaCycles:
-    """The DMA's cycles of all candidates."""
+def dma_cycles(mode: Mode, rooms: Rooms, loads: Loads, dma: Dma) -> DmaCycles:
+    """A DMA's cycles of all candidates."""
     candidates = rooms.candidates
-    timing = machine.dram.timing
     inputs, weights, outputs = (
-        transfer_ns(timing, machine.dram.channels, transfer) / machine.ns_per_cycle
-        for transfer in (loads.inputs, loads.weights, loads.outputs)
+        operand.moved_bytes / dma.bytes_per_cycle for operand in (loads.inputs, loads.weights, loads.outputs)
     )
     around = mode.work.around
     if around.stores:  # every store but the last one stands between loads
-        turn_ns = timing.read_to_write_ns + timing.write_to_read_ns
-        turns_ns = (candidates.out_loads - 1) * turn_ns + timing.read_to_write_ns
-        outputs = outputs + turns_ns / machine.ns_per_cycle
+        outputs = outputs + (candidates.out_loads - 1) * dma.turn_cycles
     if around.operands:
-        outputs = outputs + transfer_ns(timing, machine.dram.channels, loads.operands) / machine.ns_per_cycle
+        outputs = outputs + loads.operands.moved_bytes / dma.bytes_per_cycle
     if mode.arrival_cycles:
         arrival = mode.work.out_channels * mode.group_channels * mode.arrival_cycles
         weights = np.maximum(weights, arrival)

@@ -7,7 +7,7 @@ import numpy as np
 
 from accelsim.arrays import SUM_ERROR, Ints, round_up
 from accelsim.errors import InputError
-from accelsim.hardware.dram import Transfer
+from accelsim.hardware.dram import Transfer, behind
 from accelsim.simulator.tiles.actions import LayerSums, count_actions, fold_counts
 from accelsim.simulator.tiles.description import TiledDescription
 from accelsim.simulator.tiles.lanes import first_barriers, lane_cycles, waiting_slots
@@ -15,16 +15,16 @@ from accelsim.simulator.tiles.mode import Mode
 from accelsim.simulator.tiles.overhead import TRANSFORM_STEP_CYCLES, FoldSizes, fill_cycles
 from accelsim.simulator.tiles.ports import lane_bits, through_ports
 from accelsim.simulator.tiles.rooms import worth_scoring
-from accelsim.simulator.tiles.search import choose_tiling, choose_with_needs
+from accelsim.simulator.tiles.search import choose_tilings, choose_with_needs
 from accelsim.simulator.tiles.steps import Steps, steps_of
 from accelsim.simulator.tiles.tiling import Tiling
-from accelsim.simulator.time.objective import measured
+from accelsim.simulator.time.objective import best, measured
 from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.schedule import ActionCounts, Schedule
 
 
 def best_schedule(modes: Sequence[Mode], machine: TiledDescription) -> Schedule:
-    """The best mode's schedule by the machine's objective, each mode at its best tiling.
+    """The best schedule by the machine's objective, of all modes at the tilings worth timing.
 
     Raises InputError if no mode fits the buffers.
     """
@@ -32,16 +32,14 @@ def best_schedule(modes: Sequence[Mode], machine: TiledDescription) -> Schedule:
     faults = []
     for mode in modes:
         try:
-            tiling, _ = choose_tiling(mode, machine)
+            tilings = choose_tilings(mode, machine)
         except InputError as fault:
             faults.append(fault)
         else:
-            schedules.append(tiled_schedule(mode, tiling, machine))
+            schedules += [tiled_schedule(mode, tiling, machine) for tiling in tilings]
     if not schedules:
         raise faults[0]
-    if len(schedules) == 1:
-        return schedules[0]
-    return min(schedules, key=lambda schedule: measured(schedule, machine))
+    return schedules[0] if len(schedules) == 1 else best(schedules, machine)
 
 
 def best_plan(modes: Sequence[Mode], machine: TiledDescription) -> LayerPlan:
@@ -97,10 +95,9 @@ def check_steps(modes: Sequence[Mode], machine: TiledDescription) -> None:
 
 def tiled_schedule(mode: Mode, tiling: Tiling, machine: TiledDescription) -> Schedule:
     """The steps of the layer for one tiling, which must fit the machine's buffers."""
-    row_bytes = machine.dram.timing.row_bytes
-    steps = steps_of(mode.shape, tiling, row_bytes)
+    steps = steps_of(mode.shape, tiling)
     barriers = lane_cycles(mode, tiling.filters, steps.block_edges)
-    weights = Transfer.contiguous(_weight_bytes(mode, tiling, steps) * steps.new_weights, row_bytes)
+    weights = _weights(mode, tiling, steps)
     actions = _actions(mode, tiling, steps, weights, barriers)
     units = _unit_cycles(mode, steps)
     transform_cycles = units.transform
@@ -119,13 +116,14 @@ def tiled_schedule(mode: Mode, tiling: Tiling, machine: TiledDescription) -> Sch
         compute_cycles=through_ports(compute_cycles, lanes_bits, machine.buffers),
         inverse_cycles=units.inverse,
         outputs=steps.outputs,
+        dram=machine.dram,
         weight_transform_cycles=units.weight_transform,
         transforms=mode.transforms,
         inverts=mode.inverts,
         effectual_macs=int(mode.executed * steps.all_tiles),
         useful_slots=(mode.executed + mode.gated) * work.outputs / outputs_of_tile,
         waiting_slots=waiting_slots(mode, tiling.filters, steps.block_edges) * steps.all_tiles,
-        actions={name: float(count) for name, count in actions.items()},
+        counts={name: float(count) for name, count in actions.items()},
         tiling=tiling.sizes,
         loop_order=tiling.order,
     )
@@ -185,8 +183,7 @@ def _unit_cycles(mode: Mode, steps: Steps) -> _UnitCycles:
 
 
 def _actions(mode: Mode, tiling: Tiling, steps: Steps, weights: Transfer, barriers: Ints) -> ActionCounts:
-    """What the layer does that costs energy."""
-    transfers = (steps.inputs, weights, steps.outputs)
+    """What the layer does that costs energy, but for opening DRAM rows."""
     sums = LayerSums(
         tiles=steps.all_tiles,
         rounds=int(_rounds(mode, steps).sum()),
@@ -200,14 +197,13 @@ def _actions(mode: Mode, tiling: Tiling, steps: Steps, weights: Transfer, barrie
         weight_bytes=int(weights.n_bytes.sum()),
         input_bytes=int(steps.inputs.n_bytes.sum()),
         output_bytes=int(steps.outputs.n_bytes.sum()),
-        dram_rows=sum(int(transfer.rows.sum()) for transfer in transfers),
         folds=fold_counts(mode, barriers),
     )
     return count_actions(mode, sums)
 
 
-def _weight_bytes(mode: Mode, tiling: Tiling, steps: Steps) -> Ints:
-    """Stored bytes of each step's weight tile."""
+def _weights(mode: Mode, tiling: Tiling, steps: Steps) -> Transfer:
+    """Requests to the DRAM for weights: tiles as stored, one behind the other."""
 
     def count() -> Ints:
         tile_filters = np.add.reduceat(mode.dram_bits, steps.first_filters, axis=0)
@@ -215,4 +211,6 @@ def _weight_bytes(mode: Mode, tiling: Tiling, steps: Steps) -> Ints:
         return round_up(bits / 8, SUM_ERROR)
 
     tile_bytes = mode.sums.tile_bytes.get((tiling.filters, tiling.channels), count)
-    return np.asarray(tile_bytes[steps.filter, steps.channel])
+    address = behind(tile_bytes.ravel()).reshape(tile_bytes.shape)
+    tile = steps.filter, steps.channel
+    return Transfer.contiguous(tile_bytes[tile] * steps.new_weights, address[tile])

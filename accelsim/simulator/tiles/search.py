@@ -8,6 +8,9 @@ loaded how often: ``loads``.  The score is
 
 where weights and inputs share a buffer with the first pass of the outer loop, in which alone what stays is loaded,
 apart from the rest; or the DRAM bytes, energy or energy x cycles where that is the machine's objective (``objective``).
+The DMA moves whole bursts at a rate, and loses some cycles at every store.  For cycles the best tilings at many rates
+are found, from a DRAM that bounds every layer to one that bounds none, and then timed: so what is found does not depend
+on the machine's DRAM, and a DRAM that serves every request faster cannot lead to a slower schedule.
 A larger buffer only adds candidates and lets more operands stay, so it never worsens the best score in cycles or bytes
 (an access of it costs more energy).
 
@@ -35,6 +38,7 @@ from accelsim.simulator.tiles.positions import rounds
 from accelsim.simulator.tiles.rooms import Rooms, worth_scoring
 from accelsim.simulator.tiles.tiling import Tiling, block_edges
 from accelsim.simulator.time import objective
+from accelsim.simulator.time.objective import DMAS, own_dma
 from accelsim.simulator.time.schedule import ActionCounts
 
 Where = tuple[int, int, int, int]  # a candidate, as an index of the arrays
@@ -50,6 +54,21 @@ def choose_tiling(mode: Mode, machine: TiledDescription) -> tuple[Tiling, float]
     return tiling, score
 
 
+def choose_tilings(mode: Mode, machine: TiledDescription) -> list[Tiling]:
+    """The tilings that are worth timing: for cycles the best ones of many rates of a DMA, else the best one.
+
+    Raises InputError as ``choose_tiling``.
+    """
+    rooms = worth_scoring(mode, machine)
+    loads = count_loads(mode, machine, rooms)
+    dmas = DMAS if machine.objective == "cycles" else (own_dma(machine),)
+    found: dict[Tiling, None] = {}
+    for dma in dmas:
+        search = _Search(mode, machine, rooms, loads, dma_cycles(mode, rooms, loads, dma))
+        found[search.best()[0]] = None
+    return list(found)
+
+
 def choose_with_needs(mode: Mode, machine: TiledDescription) -> tuple[Tiling, float, dict[str, int]]:
     """``choose_tiling``, and the bytes that the tiling needs of each buffer.
 
@@ -57,19 +76,9 @@ def choose_with_needs(mode: Mode, machine: TiledDescription) -> tuple[Tiling, fl
     """
     rooms = worth_scoring(mode, machine)
     loads = count_loads(mode, machine, rooms)
-    search = _Search(mode, machine, rooms, loads, dma_cycles(mode, machine, rooms, loads))
-    # Of each cut of filters and channels: the channels' cuts are gone through, from the lowest bound on.
-    bounds = search.lower_bounds()
-    of_channels = bounds.min(axis=0)
-    best: tuple[float, Where] | None = None
-    for cut in np.lexsort((-np.arange(len(of_channels)), of_channels)):  # of equal ones the least cut
-        if not np.isfinite(of_channels[cut]) or (best is not None and of_channels[cut] >= best[0]):
-            break
-        found = search.best_of_cut(int(cut), bounds[:, cut], np.inf if best is None else best[0])
-        if found is not None and (best is None or search.better(found, best)):
-            best = found
-    assert best is not None  # the bound of a cut that fits is finite
-    return search.tiling(best[1]), best[0], rooms.needs_at(best[1])
+    search = _Search(mode, machine, rooms, loads, dma_cycles(mode, rooms, loads, own_dma(machine)))
+    tiling, score, at = search.best()
+    return tiling, score, rooms.needs_at(at)
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,21 @@ class _Search:
     def candidates(self) -> Candidates:
         """The tilings."""
         return self.rooms.candidates
+
+    def best(self) -> tuple[Tiling, float, Where]:
+        """The tiling with the lowest score, the score, and which candidate it is."""
+        # Of each cut of filters and channels: the channels' cuts are gone through, from the lowest bound on.
+        bounds = self.lower_bounds()
+        of_channels = bounds.min(axis=0)
+        best: tuple[float, Where] | None = None
+        for cut in np.lexsort((-np.arange(len(of_channels)), of_channels)):  # of equal ones the least cut
+            if not np.isfinite(of_channels[cut]) or (best is not None and of_channels[cut] >= best[0]):
+                break
+            found = self.best_of_cut(int(cut), bounds[:, cut], np.inf if best is None else best[0])
+            if found is not None and (best is None or self.better(found, best)):
+                best = found
+        assert best is not None  # the bound of a cut that fits is finite
+        return self.tiling(best[1]), best[0], best[1]
 
     def tiling(self, at: Where) -> Tiling:
         """The candidate at a position of the arrays."""
@@ -245,10 +269,11 @@ class _Search:
             weight_bytes=self.loads.weights.n_bytes * weight_loads,
             input_bytes=block.of(loads.inputs.n_bytes) * input_loads + loads.operands.n_bytes,
             output_bytes=loads.outputs.n_bytes,
-            dram_rows=input_rows + weight_rows + block.of(loads.outputs.rows + loads.operands.rows),
             folds=folds,
         )
         actions = count_actions(mode, sums)
+        # Every request as if no row that it touches were open.
+        actions["dram_activate"] = input_rows + weight_rows + block.of(loads.outputs.rows + loads.operands.rows)
         around = work.around
         if not around.stores or around.output_share < 1:  # the DMA does not read them
             actions["output_read"] = actions["output_read"] - work.outputs * mode.widths.activation_bits

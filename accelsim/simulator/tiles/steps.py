@@ -9,14 +9,15 @@ from functools import lru_cache
 import numpy as np
 
 from accelsim.arrays import Ints
-from accelsim.hardware.dram import Transfer
-from accelsim.simulator.storage.feature_map import feature_map_pieces, line_bytes, whole_bytes
+from accelsim.hardware.dram import Transfer, behind
+from accelsim.simulator.storage.feature_map import Corner, FeatureMap
 from accelsim.simulator.tiles.tiling import (
     LayerShape,
     Tiling,
     block_edges,
     extents,
     filter_starts,
+    first_inputs,
     group_starts,
     tile_sizes,
 )
@@ -37,13 +38,14 @@ class Steps:
     each tile; tile_channels and filter_channels, as they are loaded.
     """
 
-    def __init__(self, shape: LayerShape, tiling: Tiling, row_bytes: int) -> None:
+    def __init__(self, shape: LayerShape, tiling: Tiling) -> None:
         self._shape = shape
         self._tiling = tiling
         self._cut_positions()
         self._cut_filters_and_channels()
         self._put_in_order()
-        self._request(row_bytes)
+        self.inputs = self._loads()
+        self.outputs = self._stores()
 
     def __len__(self) -> int:
         return len(self.position)
@@ -59,12 +61,12 @@ class Steps:
         in_rows = extents(shape.vertical, tiling.rows)
         in_cols = extents(shape.horizontal, tiling.cols)
         self.position_sizes = _products(images, -(-rows // m), -(-cols // m))
-        self._outputs = _products(images, rows, cols)
-        self._pixels = _products(images, in_rows, in_cols)
         self._images = np.repeat(images, len(rows) * len(cols))
         self._rows = np.tile(np.repeat(rows, len(cols)), len(images))
         self._in_rows = np.tile(np.repeat(in_rows, len(cols)), len(images))
-        self._whole_width = np.bool_(len(cols) == 1)
+        self._cols = np.tile(cols, len(images) * len(rows))
+        self._in_cols = np.tile(in_cols, len(images) * len(rows))
+        self._whole_width = len(cols) == 1
         self.all_tiles = int(self.position_sizes.sum())
         self.position_tiles = len(self.position_sizes)
 
@@ -115,30 +117,42 @@ class Steps:
         self.tile_channels = int((self.tiles * self.channels * self.new_inputs).sum())
         self.filter_channels = int((self.weight_channels * self.new_weights).sum())
 
-    def _request(self, row_bytes: int) -> None:
-        """Requests to the DRAM for inputs and outputs."""
+    def _loads(self) -> Transfer:
+        """Requests to the DRAM for inputs."""
         shape = self._shape
+        tiling = self._tiling
+        image, row, col = self._corners(
+            first_inputs(shape.vertical, tiling.rows), first_inputs(shape.horizontal, tiling.cols)
+        )
+        group_channels = shape.in_channels // shape.groups
+        first_group = self.first_filters // (shape.out_channels // shape.groups)
+        channel = (first_group * group_channels)[self.filter] + behind(self._channel_sizes)[self.channel]
+        inputs = FeatureMap(shape.vertical.size, shape.horizontal.size, shape.in_channels, shape.input_bits)
         at = self.position
-        in_line = line_bytes(shape.horizontal.size, shape.in_channels, shape.input_bits)
-        out_line = line_bytes(shape.horizontal.outputs, shape.out_channels, shape.output_bits)
-        images = self._images[at]
-        in_pieces, in_rows = feature_map_pieces(
-            images, self._in_rows[at], self.channels, self._whole_width, in_line, row_bytes
+        corner = Corner(image=image[at], channel=channel, row=row[at], col=col[at])
+        tiles = self._images[at], self._in_rows[at], self._in_cols[at], self.channels
+        return inputs.transfer(*tiles, self._whole_width, self.new_inputs, corner)
+
+    def _stores(self) -> Transfer:
+        """Requests to the DRAM for outputs."""
+        shape = self._shape
+        tiling = self._tiling
+        image, row, col = self._corners(
+            np.arange(0, shape.vertical.outputs, tiling.rows), np.arange(0, shape.horizontal.outputs, tiling.cols)
         )
-        out_pieces, out_rows = feature_map_pieces(
-            images, self._rows[at], self.filters, self._whole_width, out_line, row_bytes
-        )
-        in_bytes = whole_bytes(self._pixels[at] * self.channels, shape.input_bits)
-        out_bytes = whole_bytes(self._outputs[at] * self.filters, shape.output_bits)
-        self.inputs = Transfer(
-            n_bytes=in_bytes * self.new_inputs,
-            pieces=in_pieces * self.new_inputs,
-            rows=in_rows * self.new_inputs,
-        )
-        self.outputs = Transfer(
-            n_bytes=out_bytes * self.last,
-            pieces=out_pieces * self.last,
-            rows=out_rows * self.last,
+        outputs = FeatureMap(shape.vertical.outputs, shape.horizontal.outputs, shape.out_channels, shape.output_bits)
+        at = self.position
+        corner = Corner(image=image[at], channel=self.first_filters[self.filter], row=row[at], col=col[at])
+        tiles = self._images[at], self._rows[at], self._cols[at], self.filters
+        return outputs.transfer(*tiles, self._whole_width, self.last, corner)
+
+    def _corners(self, rows: Ints, cols: Ints) -> tuple[Ints, Ints, Ints]:
+        """First image, row and column of each position tile.  rows, cols: the first of each tile of them."""
+        images = np.arange(0, self._shape.batch, self._tiling.images)
+        return (
+            np.repeat(images, len(rows) * len(cols)),
+            np.tile(np.repeat(rows, len(cols)), len(images)),
+            np.tile(cols, len(images) * len(rows)),
         )
 
 
@@ -150,7 +164,7 @@ def _products(images: Ints, rows: Ints, cols: Ints) -> Ints:
 remembered_steps = lru_cache(maxsize=1 << 10)(Steps)
 
 
-def steps_of(shape: LayerShape, tiling: Tiling, row_bytes: int) -> Steps:
+def steps_of(shape: LayerShape, tiling: Tiling) -> Steps:
     """The steps of a tiling, remembered where there are few."""
     count = len(filter_starts(shape.out_channels, shape.groups, tiling.filters))
     for size, tile in (
@@ -160,4 +174,4 @@ def steps_of(shape: LayerShape, tiling: Tiling, row_bytes: int) -> Steps:
         (shape.in_channels // shape.groups, tiling.channels),
     ):
         count *= -(-size // tile)
-    return (remembered_steps if count <= FEW_STEPS else Steps)(shape, tiling, row_bytes)
+    return (remembered_steps if count <= FEW_STEPS else Steps)(shape, tiling)

@@ -108,12 +108,17 @@ def input_extents(work: LayerWork, axis: int, tile: int) -> Ints:
     return extents(Axis.of(work, axis), tile)
 
 
+def first_inputs(axis: Axis, tile: int) -> Ints:
+    """First input that each tile of outputs reads, padding left out.  (tiles,) int64."""
+    return np.asarray(np.maximum(np.arange(0, axis.outputs, tile) * axis.stride - axis.padding, 0))
+
+
 @lru_cache(maxsize=1 << 14)
 def extents(axis: Axis, tile: int) -> Ints:
     """``input_extents`` of one axis."""
     start = np.arange(0, axis.outputs, tile)
     length = np.minimum(tile, axis.outputs - start)
-    first = np.maximum(start * axis.stride - axis.padding, 0)
+    first = first_inputs(axis, tile)
     last = np.minimum(start * axis.stride - axis.padding + (length - 1) * axis.stride + axis.reach, axis.size)
     last[-1] = axis.size
     sizes = np.maximum(last - first, 0)

@@ -1,53 +1,109 @@
 """What the mapping and the choice between modes minimise: cycles, DRAM bytes, energy, or energy x delay.
 
 The search (``mapping``) scores every tiling by sums over the layer: predicted cycles, and for the energy the counts of
-``actions`` for all tilings at once, the price list, and static power x predicted cycles.
-Between the modes of a machine with a choice (``hybrid``, ``polyphase``, ``largest_kernel``) the timed and counted
-schedules decide, not the predictions: so a machine with a choice is never worse than any of its modes, exactly.
+``actions`` for all tilings at once, the price list, and power x predicted cycles.
+For cycles it names a few tilings, the best of each of many rates of a DMA, whatever the machine's DRAM is; between
+these, and between the modes of a machine with a choice (``hybrid``, ``polyphase``, ``largest_kernel``), the timed and
+counted schedules decide, not the predictions (``best``).  So a machine with a choice is never worse than any of its
+modes, and one whose DRAM is faster in any way never takes more cycles, exactly.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from accelsim.arrays import Floats
 from accelsim.hardware.description import MachineDescription
-from accelsim.hardware.energy import prices, static_mw
+from accelsim.hardware.energy import power_mw, prices
 from accelsim.hardware.price import Price
-from accelsim.simulator.time.pipeline import durations, pipeline_cycles
+from accelsim.simulator.time.pipeline import Durations, durations, pipeline_cycles
 from accelsim.simulator.time.schedule import Number, Schedule
+
+
+class Dma(NamedTuple):
+    """How fast a DMA moves bytes."""
+
+    bytes_per_cycle: float
+    turn_cycles: float  # lost at a store between loads
+
+
+TURN_BYTES = (
+    512  # that a DMA could move while the bus turns to a store and back: 370 to 1,000 of the types in the table
+)
+DMAS = tuple(Dma(rate, TURN_BYTES / rate) for rate in (1.0, 4.0, 16.0, 64.0, 256.0))
+
+
+def own_dma(machine: MachineDescription) -> Dma:
+    """The rate of the machine's DRAM, rows opened in time."""
+    dram = machine.dram.timing
+    side_by_side = dram.inner_channels * machine.dram.channels
+    cycles_per_ns = 1 / ((1 - dram.refresh) * machine.ns_per_cycle)
+    turn_ns = (dram.t_rtw_ns + dram.write_to_read_ns) / side_by_side
+    burst_ns = dram.burst_ns / side_by_side
+    rate = dram.burst_bytes / (burst_ns * cycles_per_ns) if burst_ns else np.inf
+    return Dma(rate, turn_ns * cycles_per_ns)
+
+
+def best(schedules: Iterable[Schedule], machine: MachineDescription) -> Schedule:
+    """The schedule that scores least as timed; of equal ones that of least DRAM bytes, then of fewest steps.
+
+    Only those are timed whose bound (``predicted``) is not above the best so far.  Raises ValueError if there is none.
+    """
+    found: tuple[tuple[float, int, int], Schedule] | None = None
+    for schedule in schedules:
+        d = durations(schedule, machine)
+        if found is not None and _predicted(schedule, machine, d) > found[0][0]:
+            continue
+        rank = _measured(schedule, machine, d), schedule.dram_bytes, len(schedule)
+        if found is None or rank < found[0]:
+            found = rank, schedule
+    if found is None:
+        raise ValueError("no schedule to choose from")
+    return found[1]
 
 
 def measured(schedule: Schedule, machine: MachineDescription) -> float:
     """What a schedule scores by the machine's objective: cycles, DRAM bytes, pJ, or pJ x cycles."""
+    return _measured(schedule, machine, durations(schedule, machine))
+
+
+def _measured(schedule: Schedule, machine: MachineDescription, d: Durations) -> float:
     if machine.objective == "dram":
         return float(schedule.dram_bytes)
-    cycles = pipeline_cycles(durations(schedule, machine))
-    return float(score(machine, np.float64(cycles), schedule.actions))
+    return _score(schedule, machine, pipeline_cycles(d))
 
 
 def predicted(schedule: Schedule, machine: MachineDescription) -> float:
-    """``measured`` with the slower of lanes and DMA for the cycles: for a search over many schedules.
+    """``measured`` with the slower of lanes and DMA for the cycles: never more than ``measured``.
 
     Of fewer loads, or of steps joined into one, it is never more.
     """
+    return _predicted(schedule, machine, durations(schedule, machine))
+
+
+def _predicted(schedule: Schedule, machine: MachineDescription, d: Durations) -> float:
     if machine.objective == "dram":
         return float(schedule.dram_bytes)
-    cycles = max(int(schedule.compute_cycles.sum()), durations(schedule, machine).dma_cycles)
-    return float(score(machine, np.float64(cycles), schedule.actions))
+    return _score(schedule, machine, max(int(schedule.compute_cycles.sum()), d.dma_cycles))
+
+
+def _score(schedule: Schedule, machine: MachineDescription, cycles: int) -> float:
+    """Of a schedule; for cycles alone its rows and actions are not counted."""
+    return float(cycles if machine.objective == "cycles" else score(machine, np.float64(cycles), schedule.actions))
 
 
 def score(machine: MachineDescription, cycles: Floats | np.float64, actions: Mapping[str, Number]) -> Floats:
     """Cycles, pJ or pJ x cycles, as the machine's objective says, of candidates with these cycles and action counts."""
     if machine.objective not in {"energy", "edp"}:
         return np.asarray(cycles)
-    table, static = _table(machine)
+    table, power = _table(machine)
     dynamic = sum((np.asarray(count) * table[name].pj for name, count in actions.items()), start=np.zeros(()))
-    energy_pj = dynamic + static * cycles * machine.ns_per_cycle
+    energy_pj = dynamic + power * cycles * machine.ns_per_cycle
     return np.asarray(energy_pj * cycles if machine.objective == "edp" else energy_pj)
 
 
 @lru_cache(maxsize=64)
 def _table(machine: MachineDescription) -> tuple[dict[str, Price], float]:
-    return prices(machine), static_mw(machine)
+    return prices(machine), power_mw(machine)

@@ -3,8 +3,8 @@
 What both engines mean, in cycles:
 
 - one DMA engine works through a fixed program, in order: the loads of steps 0 and 1, then for each step i the loads of
-  step i + 2 and, if step i finished an output tile, its store.  Each request takes whole cycles, and where it turns the
-  DRAM's bus from reading to writing or back, the idle time before it;
+  step i + 2 and, if step i finished an output tile, its store.  Each request takes whole cycles, a turn of the DRAM's
+  bus before it among them; the first one also waits for its row;
 - there are two slots each for input tiles, weight tiles, transformed inputs, accumulators (where there is an inverse
   transform) and output tiles.  A unit takes a slot before it starts and the reader behind it frees it when done;
 - the transform unit, the lanes and the inverse transform unit each do one step at a time, in order;
@@ -15,17 +15,16 @@ The order is fixed, so no change of speed can reorder the work: faster memory or
 """
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 
-from accelsim.arrays import Flags, Floats, Ints, round_up
+from accelsim.arrays import Flags, Ints, round_up
 from accelsim.hardware.description import MachineDescription
-from accelsim.hardware.dram import DramType, Transfer, transfer_ns, turnaround_ns
-from accelsim.simulator.time.schedule import Schedule
+from accelsim.hardware.dram import Requests, Transfer, request_ns, rows_may_bound
+from accelsim.simulator.time.schedule import AHEAD, Schedule, request_order
 
 SLOTS = 2  # double-buffering
-AHEAD = 2  # steps whose tiles are loaded before a step is done
 
 
 @dataclass(frozen=True)
@@ -70,16 +69,16 @@ def _ends(starts: Flags) -> Flags:
 def durations(schedule: Schedule, machine: MachineDescription) -> Durations:
     """The schedule in cycles of the machine's clock and DRAM."""
     dram = machine.dram
-    requests = Transfer(
-        n_bytes=np.array([transfer.n_bytes for transfer in schedule.transfers]),
-        pieces=np.array([transfer.pieces for transfer in schedule.transfers]),
-        rows=np.array([transfer.rows for transfer in schedule.transfers]),
-    )
-    new_inputs, new_weights, stores = requests.n_bytes > 0
-    before_load, before_store = _turnarounds(dram.timing, new_inputs | new_weights, stores)
-    before = np.array([before_load * new_inputs, before_load * ~new_inputs, before_store])
-    ns = transfer_ns(dram.timing, dram.channels, requests) + before
-    input_load, weight_load, store = round_up(ns / machine.ns_per_cycle)
+    steps = len(schedule)
+    order = request_order(steps)
+    asked = Transfer.of_all(schedule.transfers)
+    bursts = asked.bursts(dram.timing.burst_bytes)
+    rows = schedule.rows.ravel() if rows_may_bound(dram.timing, asked, bursts) else np.zeros_like(bursts)
+    requests = Requests(bursts=bursts[order], rows=rows[order], writes=order >= 2 * steps)
+    ns = np.empty(3 * steps)
+    ns[order] = request_ns(dram.timing, dram.channels, requests)
+    input_load, weight_load, store = round_up(ns / machine.ns_per_cycle).reshape(3, steps)
+    new_inputs, new_weights, stores = (transfer.n_bytes > 0 for transfer in schedule.transfers)
     return Durations(
         input_load=input_load,
         weight_load=np.maximum(weight_load, schedule.weight_transform_cycles),
@@ -93,25 +92,6 @@ def durations(schedule: Schedule, machine: MachineDescription) -> Durations:
         transforms=schedule.transforms,
         inverts=schedule.inverts,
     )
-
-
-def _turnarounds(dram: DramType, loads: Flags, stores: Flags) -> tuple[Floats, Floats]:
-    """Idle time of the DRAM's bus before each step's load and before its store, in the DMA's order: ns, (steps,)."""
-    steps = len(loads)
-    order = _program(steps)
-    order = order[np.concatenate([loads, stores])[order]]
-    before = np.zeros(2 * steps)
-    before[order] = turnaround_ns(dram, order >= steps)
-    return before[:steps], before[steps:]
-
-
-@lru_cache(maxsize=256)
-def _program(steps: int) -> Ints:
-    """The DMA's order: loads of steps 0 and 1, then load i + 2, store i; the loads numbered before the stores."""
-    step = np.arange(steps)
-    loads = np.where(step < AHEAD, step, 2 * step - AHEAD)
-    stores = 2 * step + AHEAD + 1
-    return np.argsort(np.concatenate([loads, stores]))
 
 
 def pipeline_cycles(d: Durations) -> int:

@@ -47,16 +47,14 @@ def amid(schedule: Schedule, work: LayerWork, machine: MachineDescription) -> Sc
         return schedule
     inputs = spread(schedule.inputs, around.input_share)
     outputs = spread(schedule.outputs, around.output_share * around.stores)
-    transfers = (inputs, schedule.weights, outputs)
-    n_bytes = sum(int(transfer.n_bytes.sum()) for transfer in transfers)
-    rows = sum(int(transfer.rows.sum()) for transfer in transfers)
-    actions = dict(schedule.actions)
+    read = int(inputs.n_bytes.sum() + schedule.weights.n_bytes.sum())
+    actions = dict(schedule.counts)
     actions["input_write"] *= around.input_share
     if not around.stores or around.output_share < 1:  # the DMA does not read them
         unread = work.outputs * machine.arithmetic.activation_bits
         actions["output_read"] = max(0.0, actions["output_read"] - unread)
-    actions |= {name: float(count) for name, count in dram_actions(n_bytes, rows).items()}
-    return replace(schedule, inputs=inputs, outputs=outputs, actions=actions)
+    actions |= {name: float(count) for name, count in dram_actions(read, int(outputs.n_bytes.sum())).items()}
+    return replace(schedule, inputs=inputs, outputs=outputs, counts=actions)
 
 
 def spread(transfer: Transfer, share: float) -> Transfer:
@@ -68,8 +66,9 @@ def spread(transfer: Transfer, share: float) -> Transfer:
         return transfer
     n_bytes = np.diff(round_up(share * transfer.n_bytes.cumsum(), SUM_ERROR), prepend=0)
     less = transfer.part(share)
-    there = n_bytes > 0
-    return Transfer(n_bytes=n_bytes, pieces=np.minimum(less.pieces, n_bytes) * there, rows=less.rows * there)
+    planes = less.planes * (n_bytes > 0)
+    lines = np.minimum(less.lines, -(-n_bytes // np.maximum(planes, 1)))
+    return replace(less, n_bytes=n_bytes, planes=planes, lines=lines)
 
 
 def check_room(machine: MachineDescription, work: LayerWork, needs: dict[str, int]) -> None:

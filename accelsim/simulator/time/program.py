@@ -21,21 +21,22 @@ the stores) is the other one that a controller could run; ``simulator.network`` 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from accelsim.arrays import Flags, Ints, round_up
 from accelsim.hardware.description import MachineDescription
-from accelsim.hardware.dram import Transfer, transfer_ns, turnaround_ns
-from accelsim.simulator.time.pipeline import AHEAD, SLOTS, Durations
-from accelsim.simulator.time.schedule import Schedule
+from accelsim.hardware.dram import Requests, Transfer, opened_rows, request_ns, rows_may_bound
+from accelsim.simulator.time.pipeline import SLOTS, Durations
+from accelsim.simulator.time.schedule import AHEAD, Schedule
 
 WEIGHT = 1
 LOADS = ("input", "weight", "operand")  # what the DMA loads for a step, in this order
 STORE = 3  # the number of a store among the requests of a step, behind ``LOADS``
 NEVER = -1  # no step, no tile
+APART = 1 << 40  # bytes between the tensors of two parts
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def program_of(parts: Sequence[Part], machine: MachineDescription) -> Program:
     lengths = np.array([len(schedule) for schedule in schedules])
     first = np.cumsum(lengths) - lengths
     requests = _requests(parts)
-    exists = requests.n_bytes > 0
+    exists = np.array([kind.n_bytes > 0 for kind in requests])
     waits = _waits(parts, first, lengths)
     order = _dma_order(exists, waits)
     cycles = _dma_cycles(requests, order, machine)
@@ -189,15 +190,14 @@ def alone(d: Durations) -> Program:
     )
 
 
-def _requests(parts: Sequence[Part]) -> Transfer:
-    """All requests of all steps: (4, steps), by ``LOADS`` and ``STORE``."""
-    of_parts = [(part.schedule.inputs, part.schedule.weights, part.operands, part.schedule.outputs) for part in parts]
-    kinds = list(zip(*of_parts, strict=True))
-    return Transfer(
-        n_bytes=np.array([np.concatenate([t.n_bytes for t in of_kind]) for of_kind in kinds]),
-        pieces=np.array([np.concatenate([t.pieces for t in of_kind]) for of_kind in kinds]),
-        rows=np.array([np.concatenate([t.rows for t in of_kind]) for of_kind in kinds]),
-    )
+def _requests(parts: Sequence[Part]) -> tuple[Transfer, ...]:
+    """All requests of all steps: of each of ``LOADS`` and ``STORE``, (steps,); parts have tensors of their own."""
+    kinds: list[list[Transfer]] = [[], [], [], []]
+    for p, part in enumerate(parts):
+        of_part = (part.schedule.inputs, part.schedule.weights, part.operands, part.schedule.outputs)
+        for kind, transfer in zip(kinds, of_part, strict=True):
+            kind.append(replace(transfer, address=transfer.address + p * APART))
+    return tuple(Transfer.of_all(kind) for kind in kinds)
 
 
 def _waits(parts: Sequence[Part], first: Ints, lengths: Ints) -> Waits:
@@ -236,14 +236,19 @@ def _dma_order(exists: Flags, waits: Waits) -> Ints:
     return there[np.lexsort((kind, step, places.ravel()[there]))]
 
 
-def _dma_cycles(requests: Transfer, order: Ints, machine: MachineDescription) -> Ints:
+def _dma_cycles(requests: Sequence[Transfer], order: Ints, machine: MachineDescription) -> Ints:
     """Cycles of each request: its own, and before it those in which the bus turns; (4, steps)."""
     dram = machine.dram
-    ns = transfer_ns(dram.timing, dram.channels, requests)
-    steps = ns.shape[1]
-    flat = ns.reshape(-1)
-    flat[order] += turnaround_ns(dram.timing, order >= STORE * steps)
-    return round_up(flat.reshape(ns.shape) / machine.ns_per_cycle)
+    asked = Transfer.of_all(requests)
+    bursts = asked.bursts(dram.timing.burst_bytes)
+    rows = np.zeros_like(bursts)
+    if rows_may_bound(dram.timing, asked, bursts):
+        rows = opened_rows(dram.timing, dram.channels, requests, order).ravel()
+    steps = len(requests[0].n_bytes)
+    ns = np.zeros(len(bursts))
+    in_order = Requests(bursts=bursts[order], rows=rows[order], writes=order >= STORE * steps)
+    ns[order] = request_ns(dram.timing, dram.channels, in_order)
+    return round_up(ns.reshape(STORE + 1, steps) / machine.ns_per_cycle)
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,47 @@
 """What a machine plans for one layer: its steps in order, in bytes and cycles, without any notion of time.
 
 A step is one tile of outputs x one tile of filters x one tile of input channels.  A step that starts a new input or
-weight tile loads it; a step that finishes an output tile (its last channel tile) stores it.
+weight tile loads it; a step that finishes an output tile (its last channel tile) stores it.  The DMA serves these
+requests in a fixed order, so that the rows of the DRAM that each opens are known here, too.
 """
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.arrays import Ints
-from accelsim.hardware.dram import Transfer
+from accelsim.hardware.dram import Transfer, opened_rows
+from accelsim.hardware.parts import Dram
+
+AHEAD = 2  # steps whose tiles are loaded before a step is done
 
 Number = int | float | NDArray[Any]
 ActionCounts = dict[str, Number]  # how often each thing happens that costs energy, by the names of ``hardware.energy``
 
 
-def dram_actions(n_bytes: Number, rows: Number) -> ActionCounts:
-    """What moving bytes to and from DRAM costs: rows opened, bits moved on its chips, bits driven over the line."""
-    return {"dram_activate": rows, "dram_move_bit": 8 * n_bytes, "dram_io_bit": 8 * n_bytes}
+def dram_actions(read_bytes: Number, written_bytes: Number) -> ActionCounts:
+    """What bytes from and to DRAM cost, rows apart: bits read and written on its chips and driven over the line."""
+    return {
+        "dram_read_bit": 8 * read_bytes,
+        "dram_write_bit": 8 * written_bytes,
+        "dram_read_io_bit": 8 * read_bytes,
+        "dram_write_io_bit": 8 * written_bytes,
+    }
+
+
+@lru_cache(maxsize=256)
+def request_order(steps: int) -> Ints:
+    """The DMA's order: loads of steps 0 and 1, then loads of i + 2, store of i; inputs before weights.
+
+    As an index into all loads of inputs, all loads of weights, all stores, laid end to end.
+    """
+    step = np.arange(steps)
+    loads = np.where(step < AHEAD, step, 2 * step - AHEAD)
+    stores = 2 * step + AHEAD + 1
+    return np.argsort(np.concatenate([2 * loads, 2 * loads + 1, 2 * stores]))
 
 
 @dataclass(frozen=True)
@@ -33,15 +55,26 @@ class Schedule:
     compute_cycles: Ints  # of the lanes
     inverse_cycles: Ints  # inverse transform of the finished output tile
     outputs: Transfer  # stored when the step finishes an output tile
+    dram: Dram  # that serves these loads and stores
     weight_transform_cycles: Ints  # of the new weight tile, decoded and transformed as it arrives; else zero
     transforms: bool  # whether inputs pass through a transform unit, into a buffer of their own
     inverts: bool  # whether the sums of the lanes pass through an inverse transform unit
     effectual_macs: int  # multiplies executed
     useful_slots: float  # cycles x lanes spent on multiplies of real outputs
     waiting_slots: float  # cycles x lanes spent waiting for fuller lanes
-    actions: dict[str, float]  # how often the layer does each thing that costs energy
+    counts: dict[str, float]  # how often the layer does each thing that costs energy, but for DRAM rows opened
     tiling: str = ""  # sizes of a tile, ``n=1 p=16 q=32 k=16 c=16``: images, output rows, columns, filters, channels
     loop_order: str = ""  # of the tiles, the outermost loop first, by the same letters; what stays on the chip
+
+    @cached_property
+    def rows(self) -> Ints:
+        """DRAM rows that each request newly opens: (3, steps), inputs, weights, outputs."""
+        return opened_rows(self.dram.timing, self.dram.channels, self.transfers, request_order(len(self)))
+
+    @cached_property
+    def actions(self) -> dict[str, float]:
+        """How often the layer does each thing that costs energy."""
+        return {**self.counts, "dram_activate": float(self.dram_rows)}
 
     @property
     def transfers(self) -> tuple[Transfer, Transfer, Transfer]:
@@ -56,7 +89,7 @@ class Schedule:
     @property
     def dram_rows(self) -> int:
         """DRAM rows that all transfers together open."""
-        return sum(int(transfer.rows.sum()) for transfer in self.transfers)
+        return int(self.rows.sum())
 
     def __len__(self) -> int:
         return len(self.compute_cycles)
@@ -69,6 +102,7 @@ def untransformed(
     weights: Transfer,
     compute_cycles: Ints,
     outputs: Transfer,
+    dram: Dram,
     effectual_macs: int,
     useful_slots: float,
     waiting_slots: float,
@@ -76,9 +110,8 @@ def untransformed(
 ) -> Schedule:
     """Steps of a machine without transform units.  actions: on the chip; what the DRAM does is added to them."""
     none = np.zeros_like(compute_cycles)
-    n_bytes = sum(int(transfer.n_bytes.sum()) for transfer in (inputs, weights, outputs))
-    rows = sum(int(transfer.rows.sum()) for transfer in (inputs, weights, outputs))
-    off_chip = {name: float(count) for name, count in dram_actions(n_bytes, rows).items()}
+    read, written = int(inputs.n_bytes.sum() + weights.n_bytes.sum()), int(outputs.n_bytes.sum())
+    off_chip = {name: float(count) for name, count in dram_actions(read, written).items()}
     return Schedule(
         mode=mode,
         inputs=inputs,
@@ -87,13 +120,14 @@ def untransformed(
         compute_cycles=compute_cycles,
         inverse_cycles=none,
         outputs=outputs,
+        dram=dram,
         weight_transform_cycles=none,
         transforms=False,
         inverts=False,
         effectual_macs=effectual_macs,
         useful_slots=useful_slots,
         waiting_slots=waiting_slots,
-        actions={**actions, **off_chip},
+        counts={**actions, **off_chip},
     )
 
 

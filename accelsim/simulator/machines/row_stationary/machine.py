@@ -3,7 +3,8 @@
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.machines.row_stationary.description import RowStationaryDescription
 from accelsim.simulator.machines.row_stationary.passes import schedule_passes
-from accelsim.simulator.machines.row_stationary.search import choose_mapping, worth_scoring
+from accelsim.simulator.machines.row_stationary.search import choose_mappings, worth_scoring
+from accelsim.simulator.time.objective import best
 from accelsim.simulator.time.schedule import Schedule
 from accelsim.workload import LayerWork
 
@@ -13,8 +14,7 @@ class RowStationaryMachine(RowStationaryDescription, Machine):
 
     def schedule(self, work: LayerWork) -> Schedule:
         """The steps of a conv or linear layer by its best mapping.  Raises InputError if none fits the machine."""
-        mapping, _ = choose_mapping(work, self)
-        return schedule_passes(work, self, mapping)
+        return best((schedule_passes(work, self, mapping) for mapping in choose_mappings(work, self)), self)
 
     def check(self, work: LayerWork) -> None:
         """Refuse a layer none of whose mappings fits in MAX_STEPS steps."""

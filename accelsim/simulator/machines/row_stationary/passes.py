@@ -36,11 +36,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from accelsim.arrays import Flags, Floats, Ints
-from accelsim.hardware.dram import Transfer
+from accelsim.hardware.dram import Transfer, behind
 from accelsim.simulator.machines.row_stationary.description import RowStationaryDescription
-from accelsim.simulator.storage.feature_map import input_map, output_map
+from accelsim.simulator.storage.feature_map import Corner, input_map, output_map
 from accelsim.simulator.storage.weights import executed_macs, weight_tile_bytes
-from accelsim.simulator.tiles.tiling import Axis, input_extents, tile_sizes
+from accelsim.simulator.tiles.tiling import Axis, first_inputs, input_extents, tile_sizes
 from accelsim.simulator.time.schedule import Schedule, changes, untransformed
 from accelsim.workload import LayerWork
 
@@ -218,10 +218,15 @@ def bank_count(machine: RowStationaryDescription) -> int:
 
 def fresh_extents(work: LayerWork, axis: int, tile: int) -> Ints:
     """Input rows (axis 0) or columns (axis 1) that each output tile is the first to read: (tiles,) int64."""
-    along = Axis.of(work, axis)
-    first = np.maximum(np.arange(0, along.outputs, tile) * along.stride - along.padding, 0)
+    last = first_inputs(Axis.of(work, axis), tile) + input_extents(work, axis, tile)
+    return np.asarray(np.maximum(last - fresh_inputs(work, axis, tile), 0))
+
+
+def fresh_inputs(work: LayerWork, axis: int, tile: int) -> Ints:
+    """The first input row (axis 0) or column (axis 1) that each output tile is the first to read: (tiles,) int64."""
+    first = first_inputs(Axis.of(work, axis), tile)
     last = first + input_extents(work, axis, tile)
-    return np.asarray(np.maximum(last - np.maximum(first, np.append(0, last[:-1])), 0))
+    return np.asarray(np.maximum(first, np.append(0, last[:-1])))
 
 
 def schedule_passes(work: LayerWork, machine: RowStationaryDescription, mapping: PassMapping) -> Schedule:
@@ -241,6 +246,7 @@ def schedule_passes(work: LayerWork, machine: RowStationaryDescription, mapping:
         weights=weights,
         compute_cycles=steps.cycles(),
         outputs=steps.stores(),
+        dram=machine.dram,
         effectual_macs=macs,
         useful_slots=float(macs + idle),
         waiting_slots=0.0,
@@ -281,6 +287,7 @@ class _Steps:
         group, i_m, i_n, i_f, i_e, i_c = (index.ravel() for index in np.indices(self.shape))
         self.group = group
         self.i_m = i_m
+        self.i_n = i_n
         self.i_f = i_f
         self.i_e = i_e
         self.i_c = i_c
@@ -307,11 +314,17 @@ class _Steps:
         input_tile = (self.group * N * F * E + self.position) * C + self.i_c
         self.new_inputs = changes(input_tile)
         extents = input_extents
+        first_row = first_inputs(Axis.of(work, 0), mapping.e)
+        first_col = first_inputs(Axis.of(work, 1), mapping.f)
         if inputs_stay(work, machine, psum_bytes(machine, mapping.n, mapping.m, mapping.e, mapping.f)):
             extents = fresh_extents
+            first_row = fresh_inputs(work, 0, mapping.e)
+            first_col = fresh_inputs(work, 1, mapping.f)
             self.new_inputs = self.new_inputs * (self.i_m == 0)
         self.rows = extents(work, 0, mapping.e)[self.i_e]
         self.cols = extents(work, 1, mapping.f)[self.i_f]
+        self.first_row = first_row[self.i_e]
+        self.first_col = first_col[self.i_f]
 
     def cycles(self) -> Ints:
         """Cycles of all passes of each step."""
@@ -342,21 +355,27 @@ class _Steps:
         groups = np.arange(0, self.work.out_channels, self.work.out_channels // self.work.groups)
         starts = np.add.outer(groups, np.append(0, self.filter_tiles.cumsum()[:-1])).ravel()
         tiles = weight_tile_bytes(self.work, self.machine, starts, self.channel_tiles)
-        n_bytes = tiles[self.group * len(self.filter_tiles) + self.i_m, self.i_c] * new
-        return Transfer.contiguous(n_bytes, self.machine.dram.timing.row_bytes)
+        tile = self.group * len(self.filter_tiles) + self.i_m, self.i_c
+        return Transfer.contiguous(tiles[tile] * new, behind(tiles.ravel()).reshape(tiles.shape)[tile])
 
     def loads(self) -> Transfer:
         """Inputs from DRAM."""
         inputs = input_map(self.work, self.machine)
         whole_width = self.shape[3] == 1
-        return inputs.transfer(self.n, self.rows, self.cols, self.c, whole_width, self.new_inputs)
+        channel = self.group * (self.work.in_channels // self.work.groups) + behind(self.channel_tiles)[self.i_c]
+        image = self.i_n * self.mapping.n
+        corner = Corner(image=image, channel=channel, row=self.first_row, col=self.first_col)
+        return inputs.transfer(self.n, self.rows, self.cols, self.c, whole_width, self.new_inputs, corner)
 
     def stores(self) -> Transfer:
         """Outputs to DRAM, once their last channel is added."""
         outputs = output_map(self.work, self.machine)
         whole_width = self.shape[3] == 1
         done = (self.i_c == len(self.channel_tiles) - 1).astype(np.int64)
-        return outputs.transfer(self.n, self.e, self.f, self.m, whole_width, done)
+        mapping = self.mapping
+        channel = self.group * (self.work.out_channels // self.work.groups) + self.i_m * mapping.m
+        corner = Corner(image=self.i_n * mapping.n, channel=channel, row=self.i_e * mapping.e, col=self.i_f * mapping.f)
+        return outputs.transfer(self.n, self.e, self.f, self.m, whole_width, done, corner)
 
     def actions(self, macs: int, idle: int) -> dict[str, float]:
         """What moves between buffers, buses and PEs, of all passes.  macs, idle: multiplies executed and gated."""

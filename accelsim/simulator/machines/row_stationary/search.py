@@ -1,17 +1,22 @@
 """The search for the best mapping of a layer on a row-stationary array (``passes``).
 
 All mappings that are tried (``candidates``) and fit the machine (``rooms``) are scored at once, as arrays, by sums over
-the layer (``sums``): cycles, DRAM bytes, energy or energy x cycles, as the machine's objective says.
+the layer (``sums``): cycles, DRAM bytes, energy or energy x cycles, as the machine's objective says.  For cycles the
+best ones of many rates of a DMA are timed (``objective``).
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
+from accelsim.arrays import Floats
 from accelsim.errors import InputError
 from accelsim.simulator.machines.row_stationary.candidates import Candidates, all_candidates
 from accelsim.simulator.machines.row_stationary.description import RowStationaryDescription
 from accelsim.simulator.machines.row_stationary.passes import PassMapping
 from accelsim.simulator.machines.row_stationary.rooms import measure_rooms, shortage
-from accelsim.simulator.machines.row_stationary.sums import sum_up
+from accelsim.simulator.machines.row_stationary.sums import LayerSums, sum_up
+from accelsim.simulator.time.objective import DMAS, Dma, own_dma
 from accelsim.workload import LayerWork
 
 MAX_CANDIDATES = 1 << 24  # mappings of a layer that are looked at
@@ -23,10 +28,28 @@ def choose_mapping(work: LayerWork, machine: RowStationaryDescription) -> tuple[
 
     Raises InputError if none fits the scratch-pads, the array and the buffers and has no more steps than MAX_STEPS.
     """
+    return _choose(work, machine, (own_dma(machine),))[0]
+
+
+def choose_mappings(work: LayerWork, machine: RowStationaryDescription) -> list[PassMapping]:
+    """The mappings that are worth timing: for cycles the best ones of many rates of a DMA, else the best one.
+
+    Raises InputError as ``choose_mapping``.
+    """
+    dmas = DMAS if machine.objective == "cycles" else (own_dma(machine),)
+    return list({mapping: None for mapping, _ in _choose(work, machine, dmas)})
+
+
+def _choose(work: LayerWork, machine: RowStationaryDescription, dmas: Sequence[Dma]) -> list[tuple[PassMapping, float]]:
+    """The best mapping with each DMA, and its score."""
     candidates = worth_scoring(work, machine)
     rooms = measure_rooms(work, machine, candidates)
     sums = sum_up(work, machine, candidates, rooms)
-    score = np.where(rooms.fits, sums.score(machine, work), np.inf)
+    scores = (np.where(rooms.fits, sums.score(machine, work, dma), np.inf) for dma in dmas)
+    return [_best(candidates, sums, score) for score in scores]
+
+
+def _best(candidates: Candidates, sums: LayerSums, score: Floats) -> tuple[PassMapping, float]:
     # Of equal ones that with the fewest bytes, then steps.
     ties = np.flatnonzero(score == score.min())
     steps, dram_bytes = (np.broadcast_to(x, score.shape).ravel()[ties] for x in (sums.steps, sums.dram_bytes))
@@ -69,4 +92,4 @@ def score_mapping(work: LayerWork, machine: RowStationaryDescription, mapping: P
     rooms = measure_rooms(work, machine, candidates)
     if not rooms.fits.all():
         return float("inf")
-    return float(sum_up(work, machine, candidates, rooms).score(machine, work).item())
+    return float(sum_up(work, machine, candidates, rooms).score(machine, work, own_dma(machine)).item())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accelsim.arrays import Floats, Ints
-from accelsim.hardware.energy import prices, static_mw
+from accelsim.hardware.energy import power_mw, prices
 from accelsim.simulator.machines.row_stationary.candidates import Candidates
 from accelsim.simulator.machines.row_stationary.description import RowStationaryDescription
 from accelsim.simulator.machines.row_stationary.passes import (
@@ -29,6 +29,7 @@ from accelsim.simulator.machines.row_stationary.passes import (
 from accelsim.simulator.machines.row_stationary.rooms import Counts, Rooms, of_each
 from accelsim.simulator.storage.weights import filter_bits
 from accelsim.simulator.tiles.tiling import input_extents, tile_sizes
+from accelsim.simulator.time.objective import Dma
 from accelsim.simulator.time.schedule import ActionCounts, dram_actions
 from accelsim.workload import LayerWork
 
@@ -41,19 +42,22 @@ class LayerSums:
     dram_bytes: Floats
     actions: ActionCounts  # bits that move, by the names of the price list
     compute_cycles: Floats  # of all passes
-    dma_cycles: Floats
 
-    def score(self, machine: RowStationaryDescription, work: LayerWork) -> Floats:
-        """Cycles, DRAM bytes, energy or energy x cycles of all candidates, as the machine's objective says."""
+    def score(self, machine: RowStationaryDescription, work: LayerWork, dma: Dma) -> Floats:
+        """Cycles, DRAM bytes, energy or energy x cycles of all candidates, as the machine's objective says.
+
+        dma: turns at every step.
+        """
         if machine.objective == "dram":
             return np.asarray(self.dram_bytes, np.float64)
-        longest = np.maximum(self.compute_cycles, self.dma_cycles)
-        cycles = longest + np.minimum(self.compute_cycles, self.dma_cycles) / self.steps
+        dma_cycles = self.dram_bytes / dma.bytes_per_cycle + self.steps * dma.turn_cycles
+        longest = np.maximum(self.compute_cycles, dma_cycles)
+        cycles = longest + np.minimum(self.compute_cycles, dma_cycles) / self.steps
         if machine.objective == "cycles":
             return np.asarray(cycles)
         table = prices(machine)
         mac_pj = table["mac"].pj + mac_register_bits(machine) * table["register_bit"].pj
-        energy = np.asarray(work.dense_macs * mac_pj + static_mw(machine) * cycles * machine.ns_per_cycle)
+        energy = np.asarray(work.dense_macs * mac_pj + power_mw(machine) * cycles * machine.ns_per_cycle)
         for name, bits in self.actions.items():
             energy = np.asarray(energy + bits * table[name].pj)
         return np.asarray(energy * cycles if machine.objective == "edp" else energy, np.float64)
@@ -63,17 +67,14 @@ def sum_up(work: LayerWork, machine: RowStationaryDescription, c: Candidates, ro
     """The costs of all candidates."""
     counts = rooms.counts
     loads = _loads(work, machine, c, rooms)
-    words = loads.inputs + work.outputs
-    dram_bytes = (words * machine.arithmetic.activation_bits + loads.weight_bits) / 8
-    timing = machine.dram.timing
-    stream_ns = dram_bytes / (timing.bandwidth_gbs * machine.dram.channels)
-    busy_ns = stream_ns + counts.steps * timing.row_miss_ns  # each step opens a row at least
+    bits = machine.arithmetic.activation_bits
+    read_bytes = (loads.inputs * bits + loads.weight_bits) / 8
+    written_bytes = work.outputs * bits / 8
     return LayerSums(
         steps=counts.steps,
-        dram_bytes=dram_bytes,
-        actions=_on_chip(work, machine, c, counts, loads) | dram_actions(dram_bytes, 0),
+        dram_bytes=read_bytes + written_bytes,
+        actions=_on_chip(work, machine, c, counts, loads) | dram_actions(read_bytes, written_bytes),
         compute_cycles=_compute_cycles(work, machine, c, counts),
-        dma_cycles=busy_ns / (1 - timing.refresh) / machine.ns_per_cycle,
     )
 
 

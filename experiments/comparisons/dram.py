@@ -1,0 +1,37 @@
+"""The DRAM model beside DRAMsim3, Ramulator 2.1 and single commands: rows of the validation report."""
+
+from experiments.comparisons.row import Row, compared
+from experiments.dram.compare import judged, published
+
+COMMAND = "python -m experiments.dram"
+
+
+def rows() -> list[Row]:
+    """Times of requests, and energy of commands where the currents are the same."""
+    cases = list(published())
+    others = [(case.model.ns, case.commands.ns) for case in judged() if not case.small]
+    ddr4 = [(c.model.command_pj, c.command_pj) for c in cases if c.command_pj and c.type_name.startswith("DDR4")]
+    return [
+        compared(
+            what="time of requests to DRAM, DDR4 and LPDDR4",
+            reference="DRAMsim3 and Ramulator 2.1",
+            pairs=[(case.model.ns, case.ns) for case in cases],
+            command=COMMAND,
+            remark="timings of datasheets, nothing fitted; worst 64 B at random; [dram.md](dram.md)",
+        ),
+        compared(
+            what="time of requests to DRAM, six types, other patterns",
+            reference="every command simulated",
+            pairs=others,
+            command=COMMAND,
+            remark="worst 512 B at random on HBM2, whose channels are not equally busy then; apart: requests of 1 KB "
+            "by turns, which controllers gather, up to 30 %",
+        ),
+        compared(
+            what="energy of DRAM commands, DDR4",
+            reference="DRAMsim3",
+            pairs=ddr4,
+            command=COMMAND,
+            remark="by the same currents: it is the count of commands that is compared",
+        ),
+    ]

@@ -1,0 +1,116 @@
+"""Write reports/dram.md, the DRAM model beside cycle-accurate simulators: ``python -m experiments.dram``."""
+
+from collections.abc import Sequence
+
+from accelsim.files import write_text
+from experiments.comparisons.row import errors
+from experiments.dram.compare import Judged, Published, commands_of, judged, published
+from experiments.paths import REPORTS
+
+HEAD = """# The DRAM model beside cycle-accurate simulators
+
+Written by `python -m experiments.dram`. The model is the closed form of `accelsim/hardware/dram.py`; its figures are
+those of datasheets (`accelsim/hardware/data/dram.csv`), none is fitted.
+
+## Two published simulators
+
+DRAMsim3 (two ranks) and Ramulator 2.1 (one), open page, a mapping that keeps bank groups alternating, 64 bursts under
+way; measured in November 2026, `experiments/dram/reference.csv`. *stream*: 1 MiB in requests of that size. *14 rows x
+28 of 56x56x64*: tiles of a map in planes of 16 channels, the map six times. *one plane of 14x14x512 each*: a request a
+plane, the map eight times. *read 4 KB, write 4 KB*: by turns, the writes 64 MiB behind. *random*: 4,096 bursts.
+The column *commands* is our own simulation of each single command, `experiments/dram/commands.py`, the judge of the
+second table.
+
+| DRAM | pattern | simulator | ns | model | error | commands | error |
+|---|---|---|---|---|---|---|---|
+"""
+ENERGY = """
+## Energy of commands
+
+Rows opened, reads, writes and refreshes by DRAMsim3 beside the model. Rows that a refresh closed are opened again there
+and not in the model: 35 of the 163 of a stream. LPDDR4's currents are not the same: the reference's standby is that of
+two ranks at the currents of DRAMsim3's preset for 2400 MT/s, one supply, and its rows cost twice ours; the model has
+those after Micron's datasheets, both supplies. So LPDDR4's rows tell how far such figures lie apart, not how well
+commands are counted.
+
+| DRAM | pattern | rows | model | commands, nJ | model | error | standby, nJ | model | error |
+|---|---|---|---|---|---|---|---|---|---|
+"""
+JUDGED = """
+## Other types and patterns
+
+Patterns that no figure above has, on all types, against the simulation of single commands: 64 bursts a channel under
+way. *read 1 KB, write 1 KB*: its controllers hold 4 requests at once (HBM2's 32) and gather reads and writes, which
+turns the bus less often; the model's queue of two does not.
+
+| DRAM | pattern | commands, ns | model | error | rows | model |
+|---|---|---|---|---|---|---|
+"""
+
+
+def percent(ours: float, theirs: float) -> str:
+    """A signed error."""
+    return f"{100 * (ours / theirs - 1):+.1f} %"
+
+
+def summary(what: str, pairs: Sequence[tuple[float, float]]) -> str:
+    """Mean and worst error in a sentence."""
+    mean, worst = errors(pairs)
+    return f"{what}: {len(pairs)} cases, mean error {mean:.1f} %, worst {worst:.1f} %.\n"
+
+
+def reference_section(cases: Sequence[Published]) -> str:
+    """The first table."""
+    lines = []
+    runs = [commands_of(case) for case in cases]
+    for case, run in zip(cases, runs, strict=True):
+        model = f"{case.model.ns:,.0f} | {percent(case.model.ns, case.ns)}"
+        lines.append(
+            f"| {case.type_name} | {case.label} | {case.simulator} | {case.ns:,.0f} | {model} | "
+            f"{run.ns:,.0f} | {percent(run.ns, case.ns)} |\n"
+        )
+    model = summary("Model", [(case.model.ns, case.ns) for case in cases])
+    commands = summary("Commands", [(run.ns, case.ns) for case, run in zip(cases, runs, strict=True)])
+    return HEAD + "".join(lines) + f"\n{model}{commands}"
+
+
+def energy_section(cases: Sequence[Published]) -> str:
+    """The second table."""
+    lines = []
+    pairs: dict[str, list[tuple[float, float]]] = {}
+    for case in cases:
+        if case.command_pj is None or case.standby_pj is None:
+            continue
+        model = case.model
+        pairs.setdefault(case.type_name, []).append((model.command_pj, case.command_pj))
+        lines.append(
+            f"| {case.type_name} | {case.label} | {case.rows:,} | {model.rows:,} | {case.command_pj / 1e3:,.0f} | "
+            f"{model.command_pj / 1e3:,.0f} | {percent(model.command_pj, case.command_pj)} | "
+            f"{case.standby_pj / 1e3:,.0f} | {model.standby_pj / 1e3:,.0f} | "
+            f"{percent(model.standby_pj, case.standby_pj)} |\n"
+        )
+    said = "".join(summary(f"Commands of {name}", found) for name, found in pairs.items())
+    return ENERGY + "".join(lines) + f"\n{said}"
+
+
+def judged_section(cases: Sequence[Judged]) -> str:
+    """The third table."""
+    lines = [
+        f"| {case.type_name} | {case.label} | {case.commands.ns:,.0f} | {case.model.ns:,.0f} | "
+        f"{percent(case.model.ns, case.commands.ns)} | {case.commands.activations:,} | {case.model.rows:,} |\n"
+        for case in cases
+    ]
+    pairs = [(case.model.ns, case.commands.ns) for case in cases]
+    larger = [(case.model.ns, case.commands.ns) for case in cases if not case.small]
+    said = summary("All", pairs) + summary("Without requests of 1 KB by turns", larger)
+    return JUDGED + "".join(lines) + f"\n{said}"
+
+
+def main() -> None:
+    """Compare, and write the page."""
+    cases = list(published())
+    write_text(REPORTS / "dram.md", reference_section(cases) + energy_section(cases) + judged_section(list(judged())))
+
+
+if __name__ == "__main__":
+    main()
