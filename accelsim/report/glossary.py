@@ -44,6 +44,7 @@ GLOSSARY = {
     "chip_output_bytes": "bytes of the map that it writes, where that stays on chip",
     "chip_waiting_bytes": "bytes of the maps on chip that wait for a later layer meanwhile",
     "tile_bytes": "bytes that its tiles of inputs, outputs and sums take beside the maps",
+    "passes": "parts of the batch that go through the network one after the other",
     "maps": "feature maps of the network, but for what rides on outputs",
     "maps_on_chip": "of these, those that stay on chip from layer to layer",
     "peak_bytes": "the most bytes that maps and tiles take on chip at once",

@@ -101,6 +101,8 @@ def show_comparison(
             table.add_row(name, *(FIGURES[figure].text(r.total) for r in some))
         if some[0].level != "layers":
             table.add_row("maps on chip", *(f"{r.total['maps_on_chip']} of {r.total['maps']}" for r in some))
+            if any(r.total["passes"] > 1 for r in some):
+                table.add_row("passes over the batch", *(str(r.total["passes"]) for r in some))
             table.add_row("  most at once, kB", *(f"{r.total['peak_bytes'] / 1e3:,.1f}" for r in some))
         table.add_section()
         table.add_row(escape(f"times {results[0].machine}:"), *("" for _ in some), style="bold")

@@ -75,7 +75,7 @@ class Verdict:
 
 def assumptions(machines: Sequence[Machine]) -> list[Assumption]:
     """All cases for these machines; a table that all of them name already is none."""
-    tables = [name for name in ARITHMETIC_TABLES if any(machine.arithmetic.table != name for machine in machines)]
+    tables = [name for name in ARITHMETIC_TABLES if any(machine.energy_table != name for machine in machines)]
     cases = [Assumption("arithmetic", f"table {name}", partial(_with_table, name=name)) for name in tables]
     for factor, said in ((0.5, "half"), (2.0, "twice")):
         cases.append(Assumption("DRAM energy", f"{said} the DRAM energy", partial(_with_dram, factor=factor)))
@@ -142,7 +142,7 @@ def _as_described(machine: Machine) -> Machine:
 
 
 def _with_table(machine: Machine, name: str) -> Machine:
-    return machine.model_copy(update={"arithmetic": machine.arithmetic.model_copy(update={"table": name})})
+    return machine.model_copy(update={"energy_table": name})
 
 
 def _with_dram(machine: Machine, factor: float) -> Machine:

@@ -15,6 +15,8 @@ layers are run once; ZigZag 3.9.1 87 s; STONNE 3,700 s, extrapolated from one la
 """
 
 import argparse
+import functools
+import itertools
 import json
 import os
 import resource
@@ -30,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # where it is run by its pat
 
 from accelsim.dual.file import read_dual
 from accelsim.simulator.machines.load import load_hardware
+from accelsim.simulator.network.program import LEVELS
 from accelsim.simulator.run import run
 from accelsim.simulator.tiles.candidates import remembered_candidates
 from accelsim.simulator.tiles.steps import remembered_steps
@@ -69,15 +72,16 @@ def whole_network(works: Sequence[LayerWork], source: str) -> list[dict[str, Any
     for name in MACHINES:
         machine = load_hardware(name)
         run(works, machine, engine="fast")  # counts the zeros
-        for engine, runs in RUNS.items():
+        for level, engine in itertools.product(LEVELS, RUNS):
             for case, prepare in (("alone", lambda: forget(works)), ("in a sweep", lambda: None)):
                 if (engine, case) == ("event", "in a sweep"):
                     continue
-                seconds = cpu_seconds(lambda m=machine, e=engine: run(works, m, engine=e), runs, prepare)
+                call = functools.partial(run, works, machine, engine=engine, level=level)
+                seconds = cpu_seconds(call, RUNS[engine], prepare)
                 for peer, theirs in PEERS.items():
                     rows.append(
                         {
-                            "case": f"ResNet-18 ({source}), {name}, engine {engine}, {case}",
+                            "case": f"ResNet-18 ({source}), {name}, level {level}, engine {engine}, {case}",
                             "ours": round(seconds, 4),
                             "peer": theirs,
                             "peer_name": peer,

@@ -74,6 +74,11 @@ class StationaryMachine(SkippingDescription, Machine):
         return self.pe_array.rows * self.pe_array.cols
 
     @property
+    def holds_weights(self) -> bool:
+        """Whether the dataflow is weight-stationary."""
+        return self.dataflow == "weight_stationary"
+
+    @property
     def chunk_size(self) -> int | None:
         """``chunk``."""
         return self.chunk

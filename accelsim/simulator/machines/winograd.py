@@ -25,20 +25,25 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from accelsim.arrays import Flags
+from accelsim.hardware import gates
 from accelsim.hardware.datapath import Datapath, TapScales
 from accelsim.hardware.parts import Arithmetic, Bits, Count, PeArray
 from accelsim.hardware.price import Area, Price
 from accelsim.hardware.selection import SUM_SOURCE, accumulate_pj, registers_um2
 from accelsim.hardware.technology import (
+    AREA_FACTORS,
     ARITHMETIC_TABLES,
+    ENERGY_FACTORS,
     LOGIC_AREA_SOURCE,
     NODE_SOURCE,
     add_pj,
     mac_pj,
+    node_factor,
     transform_um2,
 )
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.storage.weights import coded_bits, dense_slots, weight_bits
+from accelsim.simulator.tiles.activity import winograd_products
 from accelsim.simulator.tiles.description import SkippingDescription, TiledBuffers, TiledDescription
 from accelsim.simulator.tiles.gemm import filter_order, gemm_mode
 from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, TransformUnits, operand_widths
@@ -46,6 +51,7 @@ from accelsim.simulator.tiles.schedule import best_plan, best_schedule, check_st
 from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.schedule import Schedule
 from accelsim.transforms.adders import (
+    UnitBits,
     exact_bits,
     input_unit,
     inverse_unit,
@@ -111,6 +117,11 @@ class WinogradDescription(TiledDescription):
         return (self.tile,)
 
     @property
+    def lists_tiles(self) -> bool:
+        """Whether the machine has a list of tile sizes, each with prices of its own."""
+        return False
+
+    @property
     def operand_bits(self) -> int:
         """Bits of a transformed input."""
         return self.arithmetic.transformed_bits
@@ -120,16 +131,52 @@ class WinogradDescription(TiledDescription):
         """Winograd convolution with the machine's tile size."""
         return replace(super().datapath, kind="winograd", m=self.tile)
 
+    @property
+    def streams(self) -> int:
+        """Streams of weights: one a tap and column."""
+        return self.pe_array.taps * self.pe_array.cols
+
+    def _units(self, m: int) -> tuple[UnitBits, UnitBits]:
+        """What an input and an inverse transform of F(m x m, 3 x 3) are made of."""
+        a = self.arithmetic
+        return input_unit(m, a.activation_bits, self.operand_bits), inverse_unit(m, a.accumulator_bits)
+
+    @property
+    def unit_register_bits(self) -> int:
+        """Flip-flops between the passes of all transform units."""
+        forward, inverse = self._units(self.tile_sizes[-1])
+        return self.transform_rate * forward.register_bits + self.inverse_rate * inverse.register_bits
+
+    def own_prices(self) -> dict[str, Price]:
+        """A tile through either transform unit, where it was measured."""
+        if self.energy_table != "gates":
+            return super().own_prices()
+        scale = node_factor(ENERGY_FACTORS, self.node_nm)
+        source = f"{gates.SOURCE}; {NODE_SOURCE}"
+        found = super().own_prices()
+        for m in self.tile_sizes:
+            forward, inverse = self._units(m)
+            into = gates.transform_pj("input", m, forward.adder_bits) * scale
+            out = gates.transform_pj("inverse", m, inverse.adder_bits) * scale
+            size = f"_f{m}" if self.lists_tiles else ""
+            found[f"input_tile{size}"] = Price(into, "pJ/tile", "transform", source)
+            found[f"inverse_tile{size}"] = Price(out, "pJ/tile", "transform", source)
+        return found
+
     def own_areas(self) -> dict[str, Area]:
         """Transform units as F(m x m, 3 x 3) needs them."""
-        a = self.arithmetic
         m = self.tile_sizes[-1]
         node = self.node_nm
-        forward = input_unit(m, a.activation_bits, self.operand_bits)
-        inverse = inverse_unit(m, a.accumulator_bits)
+        forward, inverse = self._units(m)
+        if self.energy_table == "gates":
+            scale = node_factor(AREA_FACTORS, node)
+            one_um2 = gates.transform_um2("input", m, forward.adder_bits) * scale
+            other_um2 = gates.transform_um2("inverse", m, inverse.adder_bits) * scale
+        else:
+            one_um2, other_um2 = transform_um2(*forward, node), transform_um2(*inverse, node)
         units = {
-            "input_transform": self.transform_rate * transform_um2(*forward, node) / 1e6,
-            "inverse_transform": self.inverse_rate * transform_um2(*inverse, node) / 1e6,
+            "input_transform": self.transform_rate * one_um2 / 1e6,
+            "inverse_transform": self.inverse_rate * other_um2 / 1e6,
         }
         return {name: Area(mm2, LOGIC_AREA_SOURCE) for name, mm2 in units.items()} | super().own_areas()
 
@@ -187,6 +234,11 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
         """Tile sizes m, the smallest first."""
         return (self.tile,) if self.tiles is None else tuple(sorted(set(self.tiles)))
 
+    @property
+    def lists_tiles(self) -> bool:
+        """Whether ``tiles`` is there."""
+        return self.tiles is not None
+
     def tap_bits(self, m: int, kernel: tuple[int, int] = (3, 3)) -> int:
         """Bits of a transformed input of F(m x m, R x S).
 
@@ -218,17 +270,41 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
         a = self.arithmetic
         node = self.node_nm
         found = super().own_prices()
+        source = f"{ARITHMETIC_TABLES[self.published_table].source}; {NODE_SOURCE}"
         if self.input_transform == "streamed":
-            pj = add_pj(a.table, self.operand_bits, node)
-            found["stream_add"] = Price(pj, "pJ", "transform", f"{ARITHMETIC_TABLES[a.table].source}; {NODE_SOURCE}")
+            pj = add_pj(self.published_table, self.operand_bits, node)
+            found["stream_add"] = Price(pj, "pJ", "transform", source)
         if self.inverse == "lane":
-            pj = accumulate_pj(a.table, a.accumulator_bits, node)
+            pj = accumulate_pj(self.published_table, a.accumulator_bits, node)
             found["lane_inverse_add"] = Price(pj, "pJ", "transform", SUM_SOURCE)
+        if self.energy_table == "gates":
+            return found | self._gate_prices()
         if self.tiles is not None:
             widths = {f"mac_f{m}": self.tap_bits(m) for m in self.tile_sizes} | {"mac_direct": a.activation_bits}
             for name, bits in widths.items():
-                pj = mac_pj(a.table, a.number, a.weight_bits, bits, a.accumulator_bits, node)
-                found[name] = Price(pj, "pJ", "mac", f"{ARITHMETIC_TABLES[a.table].source}; {NODE_SOURCE}")
+                pj = mac_pj(self.published_table, a.number, a.weight_bits, bits, a.accumulator_bits, node)
+                found[name] = Price(pj, "pJ", "mac", source)
+        return found
+
+    def _gate_prices(self) -> dict[str, Price]:
+        """Additions at the lanes and multiplies of each tile size, as gates say."""
+        a = self.arithmetic
+        scale = node_factor(ENERGY_FACTORS, self.node_nm)
+        source = f"{gates.SOURCE}; {NODE_SOURCE}"
+        found = {}
+        if self.input_transform == "streamed":
+            found["stream_add"] = Price(gates.adder_pj(self.operand_bits) * scale, "pJ", "transform", source)
+        if self.inverse == "lane":
+            pj = gates.adder_pj(a.accumulator_bits) + a.accumulator_bits * gates.register_bit_pj()
+            found["lane_inverse_add"] = Price(pj * scale, "pJ", "transform", source)
+        if self.tiles is not None:
+            for m in self.tile_sizes:
+                bits = self.tap_bits(m)
+                lane = gates.lane_energy(a.weight_bits, bits, a.accumulator_bits, signed=True)
+                quoted = mac_pj("horowitz", a.number, a.weight_bits, bits, a.accumulator_bits, self.node_nm)
+                for state in gates.STATES:
+                    pj = getattr(lane, state) * scale if a.number == "int" else quoted
+                    found[f"mac_f{m}_{state}"] = Price(pj, "pJ", "mac", source)
         return found
 
     def own_areas(self) -> dict[str, Area]:
@@ -306,6 +382,7 @@ def winograd_mode(
         work=work.without_weights(),
         operand_bits=bits,
         lanes=_lanes(work, machine, mode),
+        products=winograd_products(work, machine, m, mode.executed),
         units=_units(work, machine, mode),
         weight_reuse=machine.outputs_per_lane,
         mac_action="mac" if machine.tiles is None else f"mac_f{m}",

@@ -18,6 +18,8 @@ Memory accesses, each of whole operands at the width they are stored with:
   (``in_lanes``) add each finished tap into a row of outputs, each finished row into the m x m, and these leave as
   outputs do.
 
+Under the energy table ``gates``, also what streams and transform units do, and the bits between buffers and array.
+
 Left out: network-on-chip wires, the post-processing unit's own energy.
 """
 
@@ -72,10 +74,7 @@ def count_actions(mode: Mode, sums: LayerSums) -> ActionCounts:
     macs = mode.executed * sums.tiles
     moved_bytes = sums.weight_bytes + sums.input_bytes + sums.output_bytes
     actions: ActionCounts = {
-        mode.mac_action: macs,
-        "gated_mac": mode.gated * sums.tiles,
-        "register_bit": _register_bits(mode, sums, macs),
-        "index": _indices(mode, sums, macs) if widths.weight_format != "dense" else 0,
+        **_count_lanes(mode, sums),
         "weight_read": _weight_reads(mode, sums) * float(mode.stored_bits.sum()),
         "weight_write": 8 * sums.weight_bytes,
         "input_write": 8 * sums.input_bytes,
@@ -102,7 +101,57 @@ def count_actions(mode: Mode, sums: LayerSums) -> ActionCounts:
     output_bits = mode.work.outputs * widths.activation_bits + partial_sums * widths.accumulator_bits
     actions["output_write"] = output_bits
     actions["output_read"] = output_bits
+    if mode.products is not None:
+        to_lanes = ("weight_read", "input_read", "transformed_write", "transformed_read")
+        from_lanes = output_bits + partial_sums * widths.accumulator_bits  # written, and read back
+        actions["wire"] = sum((actions[name] for name in to_lanes if name in actions), start=from_lanes)
     return actions
+
+
+def _count_lanes(mode: Mode, sums: LayerSums) -> ActionCounts:
+    """Multiplies and what brings their operands: as published energies tell them apart, or as gates do."""
+    macs = mode.executed * sums.tiles
+    gated = mode.gated * sums.tiles
+    if mode.products is None:
+        return {
+            mode.mac_action: macs,
+            "gated_mac": gated,
+            "register_bit": _register_bits(mode, sums, macs),
+            "index": _indices(mode, sums, macs) if mode.widths.weight_format != "dense" else 0,
+        }
+    products = mode.products
+    held, met = products.weights, products.inputs  # a lane that holds a weight of zero stays still
+    if mode.lanes.stationary == "output":
+        held, met = 1.0, products.weights * products.inputs
+    prefix = mode.mac_action
+    if prefix in {"mac", "mac_direct"}:
+        prefix = "signed" if products.signed else "mac"
+    steps, starts = _count_streams(mode, sums)
+    return {
+        f"{prefix}_busy": macs * (held * met**2),
+        f"{prefix}_turning": macs * (held * 2 * met * (1 - met)),
+        f"{prefix}_still": macs * (1 - held + held * (1 - met) ** 2),
+        "gated_mac": gated,
+        "stream_step": steps,
+        "stream_start": starts,
+    }
+
+
+def _count_streams(mode: Mode, sums: LayerSums) -> tuple[Number, Number]:
+    """Weights that streams hand to their lanes, and streams begun: each of a filter group, tap group and channel tile.
+
+    Lanes that hold weights or inputs instead take a set of operands a position or filter, and each is filled anew.
+    """
+    lanes = mode.lanes
+    if lanes.stationary == "output":
+        taps = -(-mode.taps // lanes.taps) * lanes.taps
+        filters = len(mode.group_starts) * lanes.filters
+        handed = (mode.executed + mode.gated) / lanes.reduction
+        reads = _weight_reads(mode, sums)
+        return reads * handed, reads * sums.channel_tiles * (taps * filters)
+    read_folds, _ = sums.folds
+    held = lanes.reduction * lanes.filters * lanes.positions
+    return sums.tiles * read_folds, sums.position_tiles * (read_folds * held)
 
 
 def _input_streams(mode: Mode, sums: LayerSums) -> Number:
@@ -124,7 +173,12 @@ def _count_transforms(mode: Mode, sums: LayerSums, actions: ActionCounts) -> Num
     units = mode.units
     K = mode.work.out_channels
     transforms = sums.tile_channels * units.input_adds + sums.tiles * K * units.inverse_adds
-    actions["transform_add"] = transforms + sums.filter_channels * units.weight_adds
+    if mode.products is None:
+        actions["transform_add"] = transforms + sums.filter_channels * units.weight_adds
+    else:
+        actions["transform_add"] = sums.filter_channels * units.weight_adds
+        actions[f"input_tile{mode.of_tile_size}"] = sums.tile_channels * units.phases
+        actions[f"inverse_tile{mode.of_tile_size}"] = sums.tiles * (K * units.phases)
     _count_stored_inputs(mode, sums, actions)
     left: Number = sums.tiles * K * mode.taps * _leaves(mode, sums)
     return left
@@ -191,13 +245,19 @@ def _count_lane_transforms(mode: Mode, sums: LayerSums, actions: ActionCounts) -
         actions["stream_add"] = sums.tiles * (passes * units.input_adds)
         actions["input_read"] = sums.tiles * _pixels_per_tile(mode, sums) * (passes * mode.widths.activation_bits)
     else:
-        by_units = by_units + sums.tile_channels * units.input_adds
+        if mode.products is None:
+            by_units = by_units + sums.tile_channels * units.input_adds
+        else:
+            actions[f"input_tile{mode.of_tile_size}"] = sums.tile_channels * units.phases
         _count_stored_inputs(mode, sums, actions)
     if units.in_lanes:
         actions["lane_inverse_add"] = tiles_filters * sums.channel_tiles * units.inverse_adds
         partial_sums: Number = mode.work.outputs * (sums.channel_tiles - 1)
     else:
-        by_units = by_units + tiles_filters * units.inverse_adds
+        if mode.products is None:
+            by_units = by_units + tiles_filters * units.inverse_adds
+        else:
+            actions[f"inverse_tile{mode.of_tile_size}"] = tiles_filters * units.phases
         partial_sums = tiles_filters * mode.taps * _leaves(mode, sums)
     actions["transform_add"] = by_units
     return partial_sums

@@ -60,6 +60,11 @@ class TiledDescription(MachineDescription):
     buffers: TiledBuffers
     """Global buffers."""
 
+    @property
+    def streams(self) -> int:
+        """Streams of weights: one a column."""
+        return self.pe_array.cols
+
 
 class OperandWindow(KeyGroup):
     """Operand vectors at hand, from which columns with zeros of their own choose (``tiles.selection``)."""
@@ -153,9 +158,9 @@ class SkippingDescription(TiledDescription):
         """The decoder's price of a weight, and those of the choice of operands and sums."""
         found = {}
         if self.decoder is not None:
-            pj = symbol_pj(self.arithmetic.table, self.node_nm, self.decoder.table_kb)
+            pj = symbol_pj(self.energy_table, self.node_nm, self.decoder.table_kb)
             found["decode_symbol"] = Price(pj, "pJ/symbol", "transform", DECODER_SOURCE)
-        choice = select_pj(self.arithmetic.table, self.node_nm)
+        choice = select_pj(self.published_table, self.node_nm)
         size = self.window_size
         if size is not None:
             read, write = window_pj_per_bit(size, self.node_nm)

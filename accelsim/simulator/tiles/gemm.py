@@ -20,6 +20,7 @@ import numpy as np
 
 from accelsim.arrays import Flags, Floats, Ints
 from accelsim.simulator.storage.weights import coded_bits, dense_slots, executed_macs, weight_bits
+from accelsim.simulator.tiles.activity import spatial_products
 from accelsim.simulator.tiles.description import SkippingDescription
 from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, operand_widths
 from accelsim.workload import CHANNEL_BLOCK, LayerWork
@@ -34,6 +35,7 @@ def gemm_mode(work: LayerWork, machine: SkippingDescription, name: str, lanes: L
         name=name,
         work=work.without_weights(),
         lanes=lanes,
+        products=spatial_products(work, machine),
         weight_reuse=lanes.outputs_each,
         mask=None if lanes.operands is None else partial(_mask, work, machine),
     )

@@ -51,6 +51,15 @@ def operand_widths(work: LayerWork, machine: MachineDescription) -> OperandWidth
 
 
 @dataclass(frozen=True)
+class Products:
+    """What the lanes' products are like, as far as energy depends on it (``hardware.gates``)."""
+
+    inputs: float  # share of operands that are not zero, against weights that are not zero
+    weights: float  # share of executed multiplies whose weight is not zero
+    signed: bool  # operands of either sign; else what a ReLU left
+
+
+@dataclass(frozen=True)
 class Window:
     """Operand vectors that the lanes choose from (``selection``)."""
 
@@ -160,11 +169,17 @@ class Mode:
     lanes: LaneArray = LaneArray()
     units: TransformUnits = TransformUnits()
     decoder_rate: float = 0.0  # weights that a decoder of the file's entropy code gives a cycle, 0 without one
+    products: Products | None = None  # None: the energy table does not ask (``activity``)
     weight_reuse: int = 1  # rounds of position lanes for which a lane (or a cell) holds the weights that it read
     slots_are_dense: bool = False  # whether lanes spend a slot on every position, zero or not
     mask: Callable[[], Flags] | None = None  # (taps, K, positions): non-zeros of each filter, in the slots' order
     mac_action: str = "mac"  # what a multiply-accumulate of these widths is called in the price list
     sums: SlotSums = field(default_factory=SlotSums, repr=False)
+
+    @property
+    def of_tile_size(self) -> str:
+        """What the names of actions end in that cost by the tile size; nothing where the machine has but one."""
+        return self.mac_action.removeprefix("mac")
 
     @property
     def transforms(self) -> bool:

@@ -23,7 +23,10 @@ module lane_array
     parameter int ACC_BITS = 32,
     parameter int SKIP = 1,
     parameter int BANKS = 0,
-    localparam int STREAMS = TAP_LANES * COLS
+    localparam int STREAMS = TAP_LANES * COLS,
+    localparam int COLS_BITS = $clog2(COLS + 1),
+    localparam int COLUMN_BITS = COLS_BITS + 6,
+    localparam int TABLE_BITS = COLS_BITS + 6 + $clog2(TAP_LANES + 1)
 ) (
     input logic clk,
     input logic rst,
@@ -78,11 +81,21 @@ module lane_array
   logic [15:0] channel, r, s;  // SKIP = 0: the index counts channels, then columns and rows of the kernel
   logic first, group_done, take_next, fetch;
 
+  // No general multiplier a stream: the table's entries lie at constant multiples of COUNT_BITS, dense records at
+  // shifts, and a record has fewer than 32 bits (five rows of an array multiplier).
+  logic [5:0] count_bits;
+  logic [4:0] record_bits;
+  logic [COLS_BITS+5:0] row_bits;  // of the table's entries of one tap
+  logic [23:0] row_at[TAP_LANES];
+  assign count_bits = settings[COUNT_BITS][5:0];
+  assign record_bits = settings[RECORD_BITS][4:0];
+  assign row_bits = cols_used[COLS_BITS-1:0] * count_bits;
   always_comb begin
     cols_used = step[FILTERS][15:0] - ahead.filter < 16'(COLS) ? step[FILTERS][15:0] - ahead.filter : 16'(COLS);
     taps_used = 16'(TAPS) - ahead.tap < 16'(TAP_LANES) ? 16'(TAPS) - ahead.tap : 16'(TAP_LANES);
+    for (int t = 0; t < TAP_LANES; t++) row_at[t] = ahead_table + 24'(TABLE_BITS'(t) * TABLE_BITS'(row_bits));
     for (int v = 0; v < STREAMS; v++) begin
-      count_at[v] = ahead_table + 24'(24'(v / COLS) * 24'(cols_used) + 24'(v % COLS)) * settings[COUNT_BITS][23:0];
+      count_at[v] = row_at[v/COLS] + 24'(COLUMN_BITS'(v % COLS) * COLUMN_BITS'(count_bits));
     end
   end
   always_comb begin
@@ -92,7 +105,8 @@ module lane_array
       else if (SKIP != 0) ahead_length[v] = 16'(count_word[v] & ((1 << settings[COUNT_BITS]) - 1));
       else ahead_length[v] = step[LENGTH][15:0];
       ahead_pointer[v] = records_end;
-      records_end = records_end + 24'(ahead_length[v]) * settings[RECORD_BITS][23:0];
+      if (SKIP != 0) records_end = records_end + 24'(21'(ahead_length[v]) * 21'(record_bits));
+      else records_end = records_end + (24'(ahead_length[v]) << 3);
     end
   end
 
@@ -148,7 +162,7 @@ module lane_array
         ahead.slot <= !ahead.slot;
         next_length <= ahead_length;
         next_pointer <= ahead_pointer;
-        ahead_table <= ahead_table + 24'(cols_used) * 24'(taps_used) * settings[COUNT_BITS][23:0];
+        ahead_table <= ahead_table + 24'(TABLE_BITS'(row_bits) * TABLE_BITS'(taps_used));
         ahead_records <= records_end;
         if (32'(ahead.window) + 1 < step[WINDOWS]) begin
           ahead.window <= ahead.window + 1;
@@ -194,7 +208,7 @@ module lane_array
         for (int v = 0; v < STREAMS; v++) begin
           if (left[v] != 0 && served[v]) begin
             left[v] <= left[v] - 1;
-            pointer[v] <= pointer[v] + settings[RECORD_BITS][23:0];
+            pointer[v] <= pointer[v] + (SKIP != 0 ? 24'(record_bits) : 24'd8);
           end
         end
       end
@@ -235,8 +249,12 @@ module lane_array
     product_first <= operand_first;
     product_last <= operand_last;
     product_valid <= operand_valid;
-    product_weight <= weight;
-    x <= operand;
+    for (int v = 0; v < STREAMS; v++) begin
+      if (operand_valid[v]) begin  // a waiting lane's multiplier keeps its operands, so that nothing in it toggles
+        product_weight[v] <= weight[v];
+        x[v] <= operand[v];
+      end
+    end
     if (rst) of_product.valid <= 0;
   end
 

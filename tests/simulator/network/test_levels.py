@@ -8,19 +8,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from accelsim.hardware.energy import prices, static_mw
 from accelsim.simulator.machines.load import load_hardware
+from accelsim.simulator.network.batches import passes_to_try
 from accelsim.simulator.network.groups import groups_of
 from accelsim.simulator.network.places import DRAM
-from accelsim.simulator.network.program import LEVELS, plan_network
+from accelsim.simulator.network.program import LEVELS, plan_network, time_network
 from accelsim.simulator.result import COUNT_COLUMNS, ENERGY_COLUMNS
-from accelsim.simulator.run import run
+from accelsim.simulator.run import _as_network, _Pricing, run
 from accelsim.simulator.time.event import event_times
 from accelsim.simulator.time.program import Part, program_of, program_times
 from accelsim.workload import LayerWork, layer_works
 
 from ..random_layers import AnyMachine, changed, random_model, spatial, where_it_fits, winograd
 from ..random_machines import machines
-from .small import networks, without_wiring
+from .small import conv, networks, pool, without_wiring
 
 HWCONFIGS = sorted(Path(__file__).parents[3].glob("hwconfigs/*.yaml"))
 BOTH = {"add": True, "pool": True}
@@ -43,7 +45,7 @@ def both_kinds(**changes: object) -> list[AnyMachine]:
 
 
 @settings(max_examples=120, deadline=None)
-@given(networks(), any_machines(), st.sampled_from(NETWORK_LEVELS))
+@given(networks(pooled_fans=True), any_machines(), st.sampled_from(NETWORK_LEVELS))
 def test_engines_agree(works: tuple[LayerWork, ...], machine: AnyMachine, level: str) -> None:
     fast = where_it_fits(lambda: run(works, machine, engine="fast", level=level))
     event = run(works, machine, engine="event", level=level)
@@ -96,7 +98,7 @@ def test_overlap_never_costs_cycles(works: tuple[LayerWork, ...], machine: AnyMa
 
 
 @settings(max_examples=80, deadline=None)
-@given(networks(), any_machines(), st.sampled_from(NETWORK_LEVELS))
+@given(networks(pooled_fans=True), any_machines(), st.sampled_from(NETWORK_LEVELS))
 def test_parts_sum_to_wholes(works: tuple[LayerWork, ...], machine: AnyMachine, level: str) -> None:
     result = where_it_fits(lambda: run(works, machine, engine="fast", level=level))
     layers, total = result.layers, result.total
@@ -178,6 +180,64 @@ def test_where_everything_fits_only_weights_input_and_output_move(works: tuple[L
     readers = sum("input" in (work.sources or ()) for work in works)
     assert total["dram_write_bytes"] == last.outputs
     assert total["dram_read_bytes"] - weights == readers * first.height * first.width * first.in_channels
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from([2, 3, 4]).flatmap(lambda n: networks(most=2, batch=n)), any_machines())
+def test_a_batch_takes_the_better_of_images_inside_layers_and_layers_inside_images(
+    works: tuple[LayerWork, ...], machine: AnyMachine
+) -> None:
+    """Never worse than all at once, or one by one; every multiply is there; both engines agree."""
+    result = where_it_fits(lambda: run(works, machine, engine="fast", level="resident"))
+    objective = {"cycles": lambda t: t["cycles"], "energy": lambda t: t["energy_pj"]}.get(machine.objective)
+    tries = {
+        passes: _as_network(works, _Pricing(machine, prices(machine), static_mw(machine)), "fast", "resident", passes)
+        for passes in passes_to_try(works)
+    }
+    assert set(tries) == {p for p in range(1, works[0].batch + 1) if works[0].batch % p == 0}
+    if objective is not None:
+        assert objective(result.total) == min(objective(total) for _, total in tries.values())
+    for _, total in tries.values():
+        assert total["dense_macs"] == sum(work.dense_macs for work in works)
+    event = run(works, machine, engine="event", level="resident")
+    assert (event.layers == result.layers).all(axis=None)
+
+
+def test_passes_load_weights_once_where_all_of_them_fit() -> None:
+    works = layer_works(random_model("resnet20-cifar10", density=0.1), batch=4)
+    machine = changed(load_hardware("spatial-16x16"), buffers__weight_kb=512)
+    planned = plan_network(works, machine, "resident", passes=4)
+    assert planned.weights_stay
+    once = sum(int(plan.schedule.weights.n_bytes.sum()) for plan in planned.plans)
+    rows = time_network(planned, machine, "resident", "fast")
+    assert sum(int(row.schedule.weights.n_bytes.sum()) for row in rows) == once
+    tight = plan_network(works, changed(machine, buffers__weight_kb=32), "resident", passes=4)
+    assert not tight.weights_stay
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_a_pooling_of_concatenated_maps_rides_on_each_of_its_layers(kind: int) -> None:
+    """Two convolutions of 6 x 6 pixels, pooled 2 x 2 together: a quarter of each one's outputs is stored and read."""
+    works = (
+        conv("left", ("input",), 8, 4, 6, 1),
+        conv("right", ("input",), 8, 20, 6),
+        pool("both", ("left", "right"), 24, 6, 2, 2),
+        conv("last", ("both",), 24, 5, 3, 1),
+    )
+    machine = both_kinds()[kind]
+    layers = run(works, machine, engine="fast", level="fused").layers.set_index("name")
+    assert list(layers.index) == ["left", "right", "both", "last"]
+    assert layers.loc["left", "dram_output_bytes"] == 4 * 9
+    assert layers.loc["right", "dram_output_bytes"] == 20 * 9
+    assert layers.loc["last", "dram_input_bytes"] == 24 * 9
+    row = layers.loc["both"]
+    assert row["mode"] == "on left, right"
+    assert row["cycles"] == row["dram_read_bytes"] == row["dram_write_bytes"] == 0
+    assert row["sram_read_bytes"] == 24 * 9 * (4 + 1)  # each window's pixels, and by the DMA
+    assert row["sram_write_bytes"] == 24 * 9
+    resident = run(works, machine, engine="event", level="resident").layers.set_index("name")
+    assert resident.loc["both", "output_place"] == "chip"
+    assert resident["dram_write_bytes"].sum() == 5 * 9
 
 
 def test_what_rides_on_what_in_resnet20() -> None:
