@@ -182,7 +182,7 @@ def loss_rows(others: dict[str, Any], models: dict[str, Any]) -> str:
         if file in models:
             model = models[file]
             in_file = {domain: model["accuracy"][f"top1_{domain}"] for domain in ("spatial", "winograd")}
-            rows.append(loss_row(f"the same, quantized and coded (`{file}`)", in_file, dense, model))
+            rows.append(loss_row(f"a file, zeros {how} (`{file}`)", in_file, dense, model))
     return "\n".join(rows)
 
 
