@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from accelsim.arrays import Ints
 from accelsim.errors import InputError
-from accelsim.hardware.energy import prices, static_mw
+from accelsim.hardware.energy import power_mw, prices
 from accelsim.simulator.machines import FAMILIES
 from accelsim.simulator.machines.cartesian import CartesianMachine
 from accelsim.simulator.machines.cells import CellsMachine
@@ -271,7 +271,7 @@ def test_energy_is_linear_in_the_counts(work: LayerWork, machine: AnyMachine) ->
     actions, table = schedule_layer(work, machine).actions, prices(machine)
     total = run([work], machine, engine="fast").total
     dynamic = sum(count * table[name].pj for name, count in actions.items())
-    static = static_mw(machine) * total["cycles"] * machine.ns_per_cycle
+    static = power_mw(machine) * total["cycles"] * machine.ns_per_cycle
     assert total["energy_pj"] == pytest.approx(dynamic + static, rel=1e-9, abs=0.01)
     doubled = changed(machine, energy__mac_pj=2 * table["mac"].pj, energy__gated_share=0.0)
     single = changed(machine, energy__mac_pj=table["mac"].pj, energy__gated_share=0.0)

@@ -32,6 +32,7 @@ class Dma(NamedTuple):
 TURN_BYTES = (
     512  # that a DMA could move while the bus turns to a store and back: 370 to 1,000 of the types in the table
 )
+MANY_STEPS = 1 << 17  # some seconds a schedule, to count the rows that it opens
 DMAS = tuple(Dma(rate, TURN_BYTES / rate) for rate in (1.0, 4.0, 16.0, 64.0, 256.0))
 
 
@@ -49,10 +50,13 @@ def own_dma(machine: MachineDescription) -> Dma:
 def best(schedules: Iterable[Schedule], machine: MachineDescription) -> Schedule:
     """The schedule that scores least as timed; of equal ones that of least DRAM bytes, then of fewest steps.
 
-    Only those are timed whose bound (``predicted``) is not above the best so far.  Raises ValueError if there is none.
+    Only those are timed whose bound (``predicted``) is not above the best so far, and of those with more than
+    ``MANY_STEPS`` steps only the first, if nothing else was.  Raises ValueError if there is none.
     """
     found: tuple[tuple[float, int, int], Schedule] | None = None
     for schedule in schedules:
+        if found is not None and len(schedule) > MANY_STEPS:
+            continue
         d = durations(schedule, machine)
         if found is not None and _predicted(schedule, machine, d) > found[0][0]:
             continue
