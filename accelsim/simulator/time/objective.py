@@ -68,7 +68,7 @@ def best(schedules: Iterable[Schedule], machine: MachineDescription) -> Schedule
 
 def _worth_timing(schedules: Iterable[Schedule], machine: MachineDescription) -> Iterator[Schedule]:
     """All schedules, but of large ones that with the least of what lanes and bytes at the peak rate take."""
-    rate = own_dma(machine).rate
+    rate = own_dma(machine).bytes_per_cycle
     least: tuple[float, Schedule] | None = None
     for schedule in schedules:
         if schedule.dram_bytes <= LARGE_BYTES:
