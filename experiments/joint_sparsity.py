@@ -92,7 +92,8 @@ than the whole validation set: compare within a row. `resnet18-joint-distilled` 
 weights, whose zeros it makes exact in both domains and holds (recipe key `joint.hold`); the layers from `layer3.1` on,
 86 % of the weights (`train_from`), follow the dense network's scores and its last feature map (`teacher.hint`) on the
 1,600 calibration images and their mirror images, without their labels; `-400` on the first 400.
-`squeezenet11-joint` adds one pass of distillation over the same images to the reconstruction from 256.
+`squeezenet11-joint` adds one pass of distillation over the same images to the reconstruction from 256. The runs to a
+budget are not trained: each layer has the zeros that its price gives it, exact in both domains.
 
 {distance}"""
 
@@ -132,20 +133,18 @@ network is {error:.1f} points:
 |---|---|---|---|---|---|
 {rows}
 
-So most of the loss was where the zeros were put. LAMP at 80 % gives layer4, 70 % of the weights, nine zeros in ten,
-whose last ones save hardly a multiply, while conv1 and layer1 spend half of all; and cells of 0.15 spend four bits on
-weights for which two do. The budgets ask for bytes and multiplies, not for a count of zeros: what each layer's zeros
-and cells cost the network's output is measured on 48 images kept apart, and both are shared out by that price
-(`accelsim/training/prices.py`). Coarse cells bring many more zeros where they cost least.
+LAMP at 80 % gives layer4, seven in ten of the weights, nine zeros in ten, whose last ones save hardly a multiply, while
+conv1 and layer1 spend half of all. A budget asks for bytes and multiplies, not for a count of zeros (recipe key
+`reconstruction.budget`): what each layer's zeros and cells cost the network's output is measured on 48 images kept
+apart, and both are shared out by that price (`accelsim/training/prices.py`).
 
-What training brings and what it does not, from the run by LAMP. Rounded so that each weight makes up in its layer's
-output for those before it (`fit` of the compression recipe), the
-coarse cells cost nothing that {images} images show. On {count} of the calibration images themselves the dense network
-has {seen_dense:.2f}, the distilled one {seen:.2f}: {seen_gap:.2f} points below, which the zeros and {epochs:g} passes
-over the last layers leave. The other {unseen_gap:.2f} of the {sparse:.2f} points are lost on images that were held
-apart only: as much as more images could mend. With labels, but without hint and mirror images
-(`resnet18-joint-labelled`): {labelled_seen:.2f} and, held apart, {labelled:.2f}: it learns the images by heart and
-knows others as well, within one standard error of {error:.1f}.
+What training brings, from the run by LAMP. Rounded so that each weight makes up in its layer's output for those before
+it (`fit` of the compression recipe), its cells cost nothing that {images} images show. On {count} of the calibration
+images themselves the dense network has {seen_dense:.2f}, the distilled one {seen:.2f}: {seen_gap:.2f} points below,
+which the zeros and {epochs:g} passes over the last layers leave. The other {unseen_gap:.2f} of the {sparse:.2f} points
+are lost on images that were held apart only: as much as more images could mend. With labels, but without hint and
+mirror images (`resnet18-joint-labelled`): {labelled_seen:.2f} and, held apart, {labelled:.2f}: it learns the images by
+heart and knows others as well, within one standard error of {error:.1f}.
 How far images carry, in as many steps each:
 
 | calibration images | spatial | Winograd |
@@ -168,20 +167,22 @@ def loss_row(name: str, accuracy: dict[str, float], dense: float, model: dict[st
 
 
 def loss_rows(others: dict[str, Any], models: dict[str, Any]) -> str:
-    """ResNet-18 dense, by LAMP and by price, each before and after quantization."""
+    """ResNet-18 dense, by LAMP and, once measured, by price, each before and after quantization."""
     dense = others[DISTILLED]["accuracy"]["dense"]
     rows = [f"| dense | | | {dense:.2f} | | |"]
-    priced = others[BUDGET]
-    zeros = " / ".join(f"{100 * priced[key]:.0f} %" for key in ("sparsity_sd", "sparsity_wd"))
     kinds = {
-        "resnet18": (DISTILLED, f"80 % zeros in both domains by LAMP, distilled (`{DISTILLED}`)"),
-        BUDGET_FILE: (BUDGET, f"{zeros} zeros by price, not trained (`{BUDGET}`)"),
+        "resnet18": (DISTILLED, "by LAMP, distilled"),
+        BUDGET_FILE: (BUDGET, "by price, not trained"),
     }
-    for file, (run, name) in kinds.items():
-        model = models[file]
-        in_file = {domain: model["accuracy"][f"top1_{domain}"] for domain in ("spatial", "winograd")}
-        rows.append(loss_row(name, others[run]["accuracy"], dense))
-        rows.append(loss_row(f"the same, quantized and coded (`{file}`)", in_file, dense, model))
+    for file, (run, how) in kinds.items():
+        if run in others:
+            own = others[run]
+            zeros = " / ".join(f"{100 * own[key]:.0f} %" for key in ("sparsity_sd", "sparsity_wd"))
+            rows.append(loss_row(f"{zeros} zeros {how} (`{run}`)", own["accuracy"], dense))
+        if file in models:
+            model = models[file]
+            in_file = {domain: model["accuracy"][f"top1_{domain}"] for domain in ("spatial", "winograd")}
+            rows.append(loss_row(f"a file, zeros {how} (`{file}`)", in_file, dense, model))
     return "\n".join(rows)
 
 

@@ -59,15 +59,16 @@ Its sister `resnet20-cifar10` has more zeros in the spatial domain and fewer in 
 SqueezeNet 1.1 for ImageNet (Iandola et al. 2016), one set of weights sparse in the spatial and in the
 Winograd domain (Choi et al., arXiv:1902.08192), pruned, quantized and coded. From the weights in the package
 `ndf` 0.1.4 (MIT, copyright 2019 Primoz Godec; notice in `LICENSE-squeezenet.txt`), rounded to float16, which
-are also the uncompressed reference: layer-wise reconstruction, then 1,600 images of distillation. Images go
-in as BGR, 0 to 255, less 103.939, 116.779, 123.68.""",
+are also the uncompressed reference: reconstructed layer by layer from 512 calibration images to budgets of bytes
+and multiplies, shared out by what zeros and cells cost its output on 48 others; not trained. Images go in as BGR,
+0 to 255, less 103.939, 116.779, 123.68.""",
         images="900 held-apart images",
         outro="""\
 The 900 images (500 of ImageNet's validation set, 400 photographs with its labels) are easier or harder than
 the whole validation set: compare with the uncompressed network on them, and quote no figure as ImageNet
-accuracy. With 1,600 images to learn from, the loss is that large; none of the images is shipped.
+accuracy. None of the images is shipped.
 
-Recipes, in order: `recipes/squeezenet11-joint.yaml`, `recipes/squeezenet11-compress.yaml`.""",
+Recipes, in order: `recipes/squeezenet11-budget.yaml`, `recipes/squeezenet11-budget-compress.yaml`.""",
     ),
 }
 

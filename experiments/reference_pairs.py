@@ -115,7 +115,7 @@ VALUES: dict[str, dict[str, list[Any]]] = {
 
 def description(kind: str, choices: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a machine file for some choices; 192 KB in all."""
-    keys = COMMON | {"kind": kind.partition(",")[0]} | dict(choices)
+    keys: dict[str, Any] = COMMON | {"kind": kind.partition(",")[0]} | dict(choices)
     if kind != "spatial":
         transform, inverse = keys.pop("transforms").split(", ")
         sums = 64 if inverse == "unit" else 32

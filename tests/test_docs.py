@@ -11,7 +11,8 @@ import pytest
 from experiments.paths import ROOT
 
 BLOCK = re.compile(r"```(console|python)\n(.*?)```", re.DOTALL)
-PAGES = [path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "own-machine.md"]  # test_own_machine.py
+TESTED_ELSEWHERE = {"own-machine.md", "worked-examples.md"}  # test_own_machine.py, simulator/test_worked_examples.py
+PAGES = [path for path in sorted((ROOT / "docs").glob("*.md")) if path.name not in TESTED_ELSEWHERE]
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:

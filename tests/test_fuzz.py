@@ -284,7 +284,7 @@ def test_machines_and_layers_of_all_families(machine: accelsim.Machine, work: ob
     assert 0 <= total["utilization"] <= 1
     for column in ("energy_pj", "latency_ms", "area_mm2", "power_mw"):
         assert math.isfinite(total[column])
-        assert total[column] > 0
+        assert total[column] >= 0
     bound = ("useful", "imbalance", "edge", "transform", "dram")
     row = result.layers.iloc[0]
     assert sum(row[f"{part}_cycles"] for part in bound) == pytest.approx(total["cycles"])

@@ -17,7 +17,10 @@ FOLDERS = ("hwconfigs", "models", "recipes", "sweeps", "workloads")
 SHIPPED = ("*.yaml", "*.csv", "*.dual", "*.md", "*-sample.npz", "LICENSE-*.txt")
 OF_PACKAGE = {
     "py.typed",
+    "hardware/data/dram.csv",
     "hardware/data/sram_cacti.csv",
+    "hardware/tables/arrays_45nm.csv",
+    "hardware/tables/logic_45nm.csv",
     "report/page/page.css",
     "report/page/page.js",
 }  # that are not Python

@@ -7,10 +7,14 @@ filter: those that matter little are zero more often.  Magnitudes from ``LARGEST
 count.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
-from accelsim.arrays import Floats, Ints
+from accelsim.arrays import Ints
 
+Reals = NDArray[np.floating[Any]]
 CONTEXTS = 8
 LARGEST = 15
 FIRST = 8.0  # numbers that the first guess counts for: half zeros, a quarter ones, and so on
@@ -22,17 +26,17 @@ class RunningCounts:
     def __init__(self) -> None:
         self.counts = np.tile(FIRST * 0.5 ** np.arange(1, LARGEST + 2), (CONTEXTS, 1))
 
-    def bits(self, z: Floats, context: Ints) -> Floats:
+    def bits(self, z: Reals, context: Ints) -> Reals:
         """Of each whole number in its context; the same shape."""
         magnitude = np.minimum(np.abs(z), LARGEST).astype(np.int64)
         share = self.counts[context, magnitude] / self.counts.sum(axis=1)[context]
         return np.asarray((z != 0) - np.log2(share))
 
-    def add(self, z: Floats, context: Ints) -> None:
+    def add(self, z: Reals, context: Ints) -> None:
         """Count these numbers."""
         np.add.at(self.counts, (context, np.minimum(np.abs(z), LARGEST).astype(np.int64)), 1)
 
-    def cheapest(self, wanted: Floats, stiffness: Floats, context: Ints, price: float) -> Floats:
+    def cheapest(self, wanted: Reals, stiffness: Reals, context: Ints, price: float) -> Reals:
         """Of floor, ceil and zero the one of least stiffness (z - wanted)^2 + price bits.
 
         All (n,).

@@ -7,10 +7,12 @@ it takes the scale up; elsewhere a scale and shift of their own follow, which ri
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from accelsim.arrays import Array, Levels
+from accelsim.arrays import Array, Floats, Levels
 from accelsim.compression.calibrate import input_density
 from accelsim.compression.fold import fold_batch_norm
 from accelsim.compression.quantize import winograd_tiles
@@ -120,7 +122,7 @@ def _weights(state: _Scaled, node: Node, arrays: Mapping[str, Array], absorbed: 
     state.renamed[node.name] = scale
 
 
-def _rounded(weight: Array, cells: Array) -> Levels:
+def _rounded(weight: Array, cells: Floats) -> NDArray[Any]:
     """The nearest whole multiple of each filter's cell: int8, a block at a time."""
     flat = weight.reshape(len(weight), -1)
     indices = np.empty(flat.shape, np.int8)

@@ -16,16 +16,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-from accelsim.arrays import Flags, Floats, Ints
-from accelsim.compression.bitprice import CONTEXTS, RunningCounts
+from accelsim.arrays import Flags, Ints
+from accelsim.compression.bitprice import CONTEXTS, Reals, RunningCounts
 
 SWEEPS = 5
 SPAN = 64
 
 
 def nearest_point(
-    A: Floats, b: Floats, price: float = 0.0, counts: RunningCounts | None = None, real: Flags | None = None
-) -> Floats:
+    A: Reals, b: Reals, price: float = 0.0, counts: RunningCounts | None = None, real: Flags | None = None
+) -> Reals:
     """Whole z, each (d,), for which z^T A z - 2 b^T z is small.
 
     A: (K, d, d) positive definite, b: (K, d), float32 or float64.  price: of a bit of z, where the
@@ -42,7 +42,7 @@ def nearest_point(
     return found
 
 
-def nearest(A: Floats, b: Floats, real: Flags, price: float, counts: RunningCounts) -> Floats:
+def nearest(A: Reals, b: Reals, real: Flags, price: float, counts: RunningCounts) -> Reals:
     """As ``nearest_point``, of coordinates in the order of a growing diagonal."""
     L = np.empty_like(A)
     for own, factor in zip(A, L, strict=True):
@@ -63,15 +63,15 @@ class _Lattice:
     and what bits cost.
     """
 
-    A: Floats  # (K, d, d)
-    L: Floats  # (K, d, d), lower triangles, A = L L^T; above them anything
+    A: Reals  # (K, d, d)
+    L: Reals  # (K, d, d), lower triangles, A = L L^T; above them anything
     counted: Flags  # (K, d) which coordinates there are
     context: Ints  # (K, d)
     cost: float  # of a bit, or 0
     counts: RunningCounts
 
 
-def _nearest_plane(lattice: _Lattice, b: Floats) -> Floats:
+def _nearest_plane(lattice: _Lattice, b: Reals) -> Reals:
     """Coordinates rounded one after another, from the last to the first: (K, d)."""
     L = lattice.L
     counted = lattice.counted
@@ -96,7 +96,7 @@ def _nearest_plane(lattice: _Lattice, b: Floats) -> Floats:
     return z
 
 
-def _improve(lattice: _Lattice, b: Floats, z: Floats) -> bool:
+def _improve(lattice: _Lattice, b: Reals, z: Reals) -> bool:
     """Move each coordinate in turn to where it is best, the others as they are; in place.
 
     Whether one moved.
@@ -118,7 +118,7 @@ def _improve(lattice: _Lattice, b: Floats, z: Floats) -> bool:
     return moved
 
 
-def _moves(lattice: _Lattice, slope: Floats, z: Floats, here: slice) -> Floats:
+def _moves(lattice: _Lattice, slope: Reals, z: Reals, here: slice) -> Reals:
     """How far each coordinate of a span moves, one after another: (K, span)."""
     near = lattice.A[:, here, here].copy()
     there = slope[:, here].copy()
@@ -137,7 +137,7 @@ def _moves(lattice: _Lattice, slope: Floats, z: Floats, here: slice) -> Floats:
     return moves
 
 
-def _factor(A: Floats) -> Floats:
+def _factor(A: Reals) -> Reals:
     """L of A = L L^T in the lower triangle, rows contiguous; above it anything.
 
     Raises ValueError if A is not positive definite.
@@ -152,7 +152,7 @@ def _factor(A: Floats) -> Floats:
     return np.asarray(U.T)
 
 
-def _solved(L: Floats, b: Floats) -> Floats:
+def _solved(L: Reals, b: Reals) -> Reals:
     """x of L x = b."""
     return np.asarray(linalg.solve_triangular(L, b, lower=True, check_finite=False))
 

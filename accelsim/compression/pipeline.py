@@ -8,7 +8,7 @@ domains.
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Array, Ints
+from accelsim.arrays import Array, Ints, Levels
 from accelsim.compression.codebook import Tuner, Tuning, fine_tune
 from accelsim.compression.correct import corrected_biases
 from accelsim.compression.loss import card_images, say_accuracy, say_errors, weight_errors
@@ -194,23 +194,30 @@ def _fitted(task: _Task, quantized: Quantized, zeros: Zeros, resume: bool) -> Qu
     recipe = task.recipe
     assert recipe.fit is not None
     state = task.rounding.begin(resume)
-    arrays = {} if state is None else state[0]
+    arrays: dict[str, NDArray[Any]] = {} if state is None else dict(state[0])
     done = 0 if state is None else int(state[1]["layers"])
     started = time.perf_counter()
     if done:
         task.say(f"going on after {done} of {len(quantized.indices)} layers")
 
-    def add(layer: str, found: Mapping[str, Array]) -> None:
-        nonlocal arrays, done, started
-        arrays = {**arrays, **found}
+    def add(layer: str, indices: Levels, bias: Array | None) -> None:
+        nonlocal done, started
+        arrays[f"{layer}.weight"] = indices
+        if bias is not None:
+            arrays[f"{layer}.bias"] = bias
         done += 1
         task.rounding.save(arrays, {"layers": done})
         seconds = time.perf_counter() - started
         task.say(f"rounded layer {done} of {len(quantized.indices)}, {layer}: {seconds:.1f} s")
         started = time.perf_counter()
 
+    rounded = Rounded(
+        indices={name: array for name, array in arrays.items() if name in quantized.indices},
+        biases={name: array for name, array in arrays.items() if name not in quantized.indices},
+        add=add,
+    )
     images = task.images.drawn(recipe.fit)
-    return fitted(quantized, task.network, zeros, images, recipe.bit_price, Rounded(arrays, add))
+    return fitted(quantized, task.network, zeros, images, recipe.bit_price, rounded)
 
 
 def _is_fitted(task: _Task, layer: str) -> bool:
@@ -308,7 +315,7 @@ def _cells(task: _Task, theta: float) -> tuple[float, dict[str, float]]:
         w = task.network.arrays[name]
         w = w[np.abs(w) > theta].astype(np.float64)
         if w.size:
-            cells.setdefault(name, relative * float(np.sqrt((w**2).mean())))
+            cells.setdefault(name, recipe.coarser * relative * float(np.sqrt((w**2).mean())))
     if recipe.search is not None:
         trial = Trial(
             network=task.network,

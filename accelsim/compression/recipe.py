@@ -80,6 +80,9 @@ class CompressionRecipe(Section):
     """D of each array, as a multiple of the root mean square of its weights that are not zero;
     ``budget``: the multiple that the checkpoint's budget gave each."""
 
+    coarser: Positive = 1.0
+    """Factor on the cells that ``relative_cell`` gives: for a file of a certain size."""
+
     cells: dict[str, Positive] = Field(default_factory=dict)
     """D of single arrays, by name."""
 
@@ -147,6 +150,8 @@ class CompressionRecipe(Section):
             raise ValueError("fit: expected neither dither nor tune, for it chooses the indices itself")
         if self.bit_price and self.fit is None:
             raise ValueError("bit_price: expected the key fit, which rounds at a price")
+        if self.coarser != 1 and self.relative_cell is None:
+            raise ValueError("coarser: expected the key relative_cell, whose cells it multiplies")
         for key in ("search", "fit", "correct", "tune"):
             if getattr(self, key) and self.data is None:
                 raise ValueError(f"{key}: expected the key data to name its images")

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from accelsim.arrays import Array, Flags, Floats, Ints, Levels
-from accelsim.compression.bitprice import RunningCounts
+from accelsim.compression.bitprice import Reals, RunningCounts
 from accelsim.compression.lattice import nearest
 from accelsim.compression.quantize import Quantized, winograd_threshold
 from accelsim.dual.quantizer import Quantizer, plain_codebook
@@ -35,6 +35,7 @@ from accelsim.sparsity.whole_filters import whole_bases, whole_with_zeros
 EXACT = 1e-3
 POSITIONS = 300  # of each image
 DAMPING = 1e-3  # times the mean square of the inputs
+SCATTER = 0.15  # the same, times inputs over rows: what few images say of the least directions is chance
 LOST = 1e-5  # of the squares of means: what float32 loses as they are taken off
 CHANNELS = 32  # solved at a time, at most
 MATRICES = 1 << 26  # entries of the matrices of those, at most
@@ -71,8 +72,9 @@ def with_zeros(quantized: Quantized, network: Network, zeros: Zeros) -> Quantize
 class Rounded:
     """Layers that are rounded already, and what is called after each further one."""
 
-    arrays: Mapping[str, Array] = field(default_factory=dict)  # indices and bias, by array name
-    add: Callable[[str, Mapping[str, Array]], None] = lambda *_: None  # with a layer's name and arrays
+    indices: Mapping[str, Levels] = field(default_factory=dict)  # by array name
+    biases: Mapping[str, Array] = field(default_factory=dict)  # by array name
+    add: Callable[[str, Levels, Array | None], None] = lambda *_: None  # with name, indices, bias
 
 
 def fitted(
@@ -90,13 +92,11 @@ def fitted(
     as for ``lattice.nearest_point``.  Layers with groups stay as they are.
     """
     rounded = rounded or Rounded()
-    known = rounded.arrays
-    indices = {name: np.asarray(known.get(name, n)) for name, n in quantized.indices.items()}
+    indices = {**quantized.indices, **rounded.indices}
     whole = Quantizer(quantized.quantizer.cells, np.zeros(0))
-    layers = [name.removesuffix(".weight") for name in indices if name not in known]
-    start = dict(quantized.network.arrays)
-    for name, array in known.items():
-        start[name] = whole.decode(name, array) if name in indices else array
+    layers = [name.removesuffix(".weight") for name in indices if name not in rounded.indices]
+    start = {**quantized.network.arrays, **rounded.biases}
+    start |= {name: whole.decode(name, n) for name, n in rounded.indices.items()}
 
     def find(layer: str, moments: Moments) -> Array:
         name = f"{layer}.weight"
@@ -107,8 +107,7 @@ def fitted(
         n = whole_weights(moments, w.reshape(K, C, -1), whole.cells[name], bases, price)
         indices[name] = n.reshape(w.shape)
         found = whole.decode(name, n).transpose(2, 1, 0)
-        bias = {f"{layer}.bias": bias_of(moments, found)} if f"{layer}.bias" in start else {}
-        rounded.add(layer, {name: indices[name], **bias})
+        rounded.add(layer, indices[name], bias_of(moments, found) if f"{layer}.bias" in start else None)
         return found
 
     arrays = refit(network, start, images, layers, find, Sample(POSITIONS))
@@ -124,7 +123,8 @@ def whole_weights(moments: Moments, w: Array, cell: float, bases: Floats, price:
     K, C, taps = w.shape
     H = _channels_first(moments.H, C, taps)
     H = _channels_first(H.T, C, taps)
-    damping = np.float32(DAMPING * np.diagonal(H).mean() + LOST * np.mean(moments.x**2) + 1e-12)
+    share = DAMPING + SCATTER * len(H) / moments.rows
+    damping = np.float32(share * np.diagonal(H).mean() + LOST * np.mean(moments.x**2) + 1e-12)
     H[np.diag_indices_from(H)] += damping
     B = _channels_first(moments.B, C, taps) + damping * w.reshape(K, -1).T
     step = np.float32(cell)
@@ -188,9 +188,9 @@ class _Vectors:
         """M^T b: (d,)."""
         return np.asarray((self.value * b[self.weight]).sum(axis=1))
 
-    def combined(self, z: Array, count: int) -> Floats:
+    def combined(self, z: Reals, count: int) -> Floats:
         """M z, of so many weights."""
-        return np.bincount(self.weight.ravel(), (self.value * z[:, None]).ravel(), count)
+        return np.asarray(np.bincount(self.weight.ravel(), (self.value * z[:, None]).ravel(), count), np.float64)
 
 
 def _vectors(bases: Floats, H: Array) -> _Vectors:
@@ -214,7 +214,7 @@ def _vectors(bases: Floats, H: Array) -> _Vectors:
     return _Vectors(weight[order], value[order])
 
 
-def _channels_first(rows: Floats, C: int, taps: int) -> Floats:
+def _channels_first(rows: Array, C: int, taps: int) -> Array:
     """Rows (taps x C) as (C x taps)."""
     return np.ascontiguousarray(rows.reshape(taps, C, -1).swapaxes(0, 1).reshape(C * taps, -1))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Ints
 from accelsim.compression.correct import corrected_biases
 from accelsim.compression.quantize import compressed_network, quantize, winograd_threshold, winograd_tiles
 from accelsim.compression.rounding import EXACT, fitted, with_zeros, zeros_of_filters
@@ -77,7 +77,7 @@ class Pictures:
 
     fit: Array
     apart: Array
-    labels: Array | None = None
+    labels: Ints | None = None
     real: bool = True
 
 

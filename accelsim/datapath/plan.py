@@ -135,8 +135,8 @@ class _Planner:
                 return SameStep(*common, node=group.node)
             case layer:
                 arrays = self.model.network.arrays
-                own = {key: arrays[f"{group.name}.{key}"] for key in layer.parameters()}
-                return FloatStep(*common, node=group.node, input_units=tuple(units), parameters=own)
+                parameters = {key: arrays[f"{group.name}.{key}"] for key in layer.parameters()}
+                return FloatStep(*common, node=group.node, input_units=tuple(units), parameters=parameters)
 
     def _mode(self, group: Group) -> str:
         layer = group.node.layer

@@ -195,8 +195,8 @@ class Accuracy(_Part):
     """An ``.npz`` file of images."""
     count: Annotated[int, Field(ge=1)] | None = None
     """Only the first so many images.  Default: all."""
-    word_widths: bool = False
-    """Whether in the whole numbers of each machine's ``arithmetic``.  Default: no, in float32."""
+    word_widths: bool = True
+    """Whether in the whole numbers of each machine's ``arithmetic``, or in float32.  Default: yes."""
 
 
 class Question(_Part):

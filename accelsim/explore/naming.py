@@ -15,7 +15,7 @@ from accelsim.explore.space import settings_of
 WORDS = {True: "true", False: "false"}
 
 
-def named(row: Mapping[str, Any], parameters: Sequence[str]) -> str:
+def named(row: "Mapping[str, Any] | pd.Series", parameters: Sequence[str]) -> str:
     """A point's parameters as ``rows=16 tile=4``; those that it does not have are left out."""
     return " ".join(f"{name}={plain(row[name])}" for name in parameters if name in row and not pd.isna(row[name]))
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim import shipped
 from accelsim.errors import InputError
 from accelsim.explore import expressions
 from accelsim.explore.description import (
@@ -104,8 +105,10 @@ def model_variants(entry: ModelEntry, root: Path) -> list[Variant]:
 
     Raises InputError if the file cannot be read.
     """
-    places = (Path(entry.path), root / entry.path, find_table(entry.path) or Path(entry.path))
-    path = next((p for p in places if p.is_file()), Path(entry.path))
+    given = Path(entry.path)
+    by_name = shipped.find("models", entry.path) or find_table(entry.path) or given
+    places = (given, root / given, root.parent / given, by_name)  # the parent: of sweeps that come with the package
+    path = next((p for p in places if p.is_file()), given)
     sha256 = hashlib.sha256(read_bytes(path, MODEL)).hexdigest()
     pruning = {"spatial_sparsity", "winograd_sparsity", "winograd_threshold", "layer_thresholds"}
     if path.suffix == ".csv" and (asked := sorted(name for name in pruning if getattr(entry, name))):

@@ -91,7 +91,10 @@ def _simulation(point: Point, description: SweepDescription) -> Task | None:
 def _accuracy(point: Point, accuracy: Accuracy, root: Path) -> Task | None:
     if point.machine is None or point.variant.is_table:
         return None
-    images = next((p for p in (Path(accuracy.images), root / accuracy.images) if p.exists()), Path(accuracy.images))
+    images = next(
+        (p for p in (Path(accuracy.images), root / accuracy.images, root.parent / accuracy.images) if p.exists()),
+        Path(accuracy.images),
+    )
     kind = str(point.machine["kind"])
     m = point.machine.get("tile")
     datapath = machine_from(point.machine).datapath if accuracy.word_widths else None

@@ -251,6 +251,8 @@ def _header_faults(header: list[str], expected: tuple[str, ...], strides: bool) 
         faults.append(
             f"row 1: column {len(expected)} is 'stride width', expected the stride down before the one across"
         )
+    if strides and behind and behind[0] == header[len(expected) - 1]:
+        faults.append(f"row 1: column {behind[0]!r} is there twice")
     if strides and behind and behind[0].startswith("stride"):
         behind = behind[1:]
     found = [next((start for start in EXTRA if column.startswith(start)), "") for column in behind]

@@ -78,8 +78,7 @@ def run_rows(
     """``run`` as plain values, for sweeps: one row a layer, and the total."""
     works = works if isinstance(works, Sequence) else tuple(works)
     _check_large_layers(works, machine)
-    power = {"standby": dram_standby_mw(machine), "refresh": dram_refresh_mw(machine)}
-    pricing = _Pricing(machine, prices(machine), static_mw(machine), power)
+    pricing = _Pricing(machine, prices(machine), static_mw(machine), dram_powers(machine))
     if level == "layers":
         timed = ((work, _by_itself(work, machine, engine)) for work in works)
         return _priced(timed, pricing, {})
@@ -88,6 +87,11 @@ def run_rows(
         for passes in (passes_to_try(works) if level == "resident" else [1])
     ]
     return min((found for found in tries if found is not None), key=lambda found: _cost(machine, found[1]))
+
+
+def dram_powers(machine: Machine) -> dict[str, float]:
+    """What the DRAM takes whether it moves something or not, mW: standby and refresh."""
+    return {"standby": dram_standby_mw(machine), "refresh": dram_refresh_mw(machine)}
 
 
 def _as_network(

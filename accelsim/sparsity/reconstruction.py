@@ -76,6 +76,7 @@ class Moments:
     energy: float  # of Y
     x: Array  # (n,) mean of X
     y: Array  # (K,) mean of Y
+    rows: int  # of X and Y
 
 
 def reconstruct(
@@ -373,7 +374,7 @@ def moments_of(node: Node, inputs: list[Array], target: list[Array], sample: Sam
         H -= np.outer(x_mean, x_mean)
         B -= np.outer(x_mean, y_mean)
         energy -= float(np.vdot(y_mean, y_mean))
-    return Moments(H, B, energy, x_mean, y_mean)
+    return Moments(H, B, energy, x_mean, y_mean, rows)
 
 
 def _windows(x: Array, y: Array, layer: Conv, positions: int, rng: np.random.Generator) -> tuple[Array, Array]:

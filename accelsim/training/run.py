@@ -170,8 +170,8 @@ class Run:
         settings = self.recipe.teacher
         if settings is None:
             return None
-        weights = None if settings.weights is None else resolve(settings.weights)
         graph = self._find(settings.network, "teacher.network")
+        weights = None if settings.weights is None else resolve(settings.weights)
         teacher = with_weights(graph, settings.network, weights, f"{self.path}: key teacher.network")
         if settings.hint is not None:
             check_hint(settings.hint, self.graph, teacher.graph, self.path)

@@ -13,12 +13,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import accelsim
+from accelsim.network.tables import TableLayer
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.run import run
-from accelsim.workload import LayerTable, LayerWork, layer_works
+from accelsim.workload import LayerTable, LayerWork, layer_works, load_table
 from experiments.comparisons.row import Row, compared
+from experiments.paths import ROOT
 
 COMMAND = "python -m experiments.validation"
 ANDRI = {"time": 1.83, "energy": 1.85}
@@ -47,8 +50,8 @@ SPARSE = ("inverse=lane", "operand_window={positions: 64, banks: 8}", "balance=g
 
 def layers(table: str, kept: float) -> tuple[LayerWork, ...]:
     """One 3 x 3 layer at stride 1 of each shape of a table, weights of that density."""
-    found = {}
-    for row in accelsim.load_workload(table).layers:
+    found: dict[tuple[int, int, int], TableLayer] = {}
+    for row in load_table(Path(ROOT, "workloads", f"{table}.csv")).layers:
         if row.kind == "conv" and row.kernel == (3, 3) and row.stride == 1:
             found.setdefault((row.in_channels, row.out_channels, row.height), replace(row, weight_density=kept))
     return tuple(layer_works(LayerTable(table, tuple(found.values()))))

@@ -193,6 +193,19 @@ def test_an_interrupted_fine_tuning_goes_on_to_the_same_file(tmp_path):
         compress_checkpoint(weights, out, recipe, resume=True)
 
 
+def test_coarser_cells_make_a_smaller_file(tmp_path):
+    weights = tmp_path / "w.safetensors"
+    save_file(initial_arrays(resnet20(), 1), weights)
+    recipe = CompressionRecipe(network="resnet20-cifar10", relative_cell=0.5, spatial=0.5, winograd=0.4)
+    plain = compress_checkpoint(weights, tmp_path / "x.dual", recipe)
+    coarser = compress_checkpoint(weights, tmp_path / "y.dual", recipe.model_copy(update={"coarser": 1.5}))
+    by_hand = compress_checkpoint(weights, tmp_path / "z.dual", recipe.model_copy(update={"relative_cell": 0.75}))
+    assert coarser.file_bytes < plain.file_bytes
+    assert coarser.sha256 == by_hand.sha256
+    with pytest.raises(ValueError, match="coarser: expected the key relative_cell"):
+        CompressionRecipe(cell=0.1, coarser=1.1)
+
+
 def test_an_interrupted_rounding_goes_on_to_the_same_file(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), np.uint8)
     labels = np.arange(12) % 10

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.errors import InputError
-from accelsim.hardware.energy import prices, static_mw
+from accelsim.hardware.energy import power_mw, prices
 from accelsim.simulator.machines.load import load_hardware
 from accelsim.simulator.machines.row_stationary.machine import RowStationaryMachine
 from accelsim.simulator.machines.row_stationary.passes import PassMapping, kernel_part, schedule_passes
@@ -57,7 +57,7 @@ def test_parts_sum_and_counts_are_those_of_the_layer(work: LayerWork, machine: R
         assert total["effectual_macs"] == pytest.approx(expected, abs=positions)
     actions, table = schedule_layer(work, machine).actions, prices(machine)
     dynamic = sum(count * table[name].pj for name, count in actions.items())
-    static = static_mw(machine) * total["cycles"] * machine.ns_per_cycle
+    static = power_mw(machine) * total["cycles"] * machine.ns_per_cycle
     assert total["energy_pj"] == pytest.approx(dynamic + static, rel=1e-9, abs=0.01)
 
 

@@ -41,7 +41,8 @@ def solve(
     H: np.ndarray, B: np.ndarray, start: np.ndarray, kron: np.ndarray | None, zeros: int, small: int
 ) -> tuple[np.ndarray, float]:
     """A layer whose inputs and outputs have means of 0."""
-    moments = Moments(H, B, 0.0, np.zeros(len(H), np.float32), np.zeros(B.shape[1], np.float32))
+    means = [np.zeros(size, np.float32) for size in (len(H), B.shape[1])]
+    moments = Moments(H, B, 0.0, *means, rows=3000)
     return sparse_solution(least_squares(moments, start, kron, SETTINGS), zeros, small, SETTINGS)
 
 

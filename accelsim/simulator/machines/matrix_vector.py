@@ -256,9 +256,9 @@ def _schedule(
         waiting_slots=float(machine.lanes * int(compute.sum()) - read),
         actions=_actions(work, machine, macs, read, float(positions.sum()), (inputs, weights)),
     )
-    sizes = f"n=1 p={rows} q={work.out_width} k={int(tile_filters.max())} c={channels}"
+    tile = f"n=1 p={rows} q={work.out_width} k={int(tile_filters.max())} c={channels}"
     loops = "k np" if weights_first else "np k"
-    return replace(schedule, tiling=sizes, loop_order=f"{loops}; weights stay" if stay else loops)
+    return replace(schedule, tiling=tile, loop_order=f"{loops}; weights stay" if stay else loops)
 
 
 def _actions(

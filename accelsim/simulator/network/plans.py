@@ -133,7 +133,7 @@ def surroundings(
     return Surroundings(
         input_share=from_dram / all_bytes if all_bytes else 1.0,
         stores=setting is None or setting.writes == DRAM,
-        output_share=last.outputs / head.outputs,
+        output_share=last.outputs / head.outputs if head.outputs else 1.0,
         operands=loaded,
         post_slots=sum(post_slots(works[rider]) for rider in group.riders),
         line_bytes=sum(line_bytes(works[rider], machine) for rider in group.riders if works[rider].kind == "pool"),

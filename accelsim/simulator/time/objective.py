@@ -8,7 +8,7 @@ counted schedules decide, not the predictions (``best``).  So a machine with a c
 modes, and one whose DRAM is faster in any way never takes more cycles, exactly.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -32,6 +32,7 @@ class Dma(NamedTuple):
 TURN_BYTES = (
     512  # that a DMA could move while the bus turns to a store and back: 370 to 1,000 of the types in the table
 )
+LARGE_BYTES = 1 << 24  # of DRAM traffic: it takes seconds to count the rows that such a schedule opens
 DMAS = tuple(Dma(rate, TURN_BYTES / rate) for rate in (1.0, 4.0, 16.0, 64.0, 256.0))
 
 
@@ -49,10 +50,11 @@ def own_dma(machine: MachineDescription) -> Dma:
 def best(schedules: Iterable[Schedule], machine: MachineDescription) -> Schedule:
     """The schedule that scores least as timed; of equal ones that of least DRAM bytes, then of fewest steps.
 
-    Only those are timed whose bound (``predicted``) is not above the best so far.  Raises ValueError if there is none.
+    Only those are timed whose bound (``predicted``) is not above the best so far, and of those that move more than
+    ``LARGE_BYTES`` only the one with the least of a simpler bound.  Raises ValueError if there is none.
     """
     found: tuple[tuple[float, int, int], Schedule] | None = None
-    for schedule in schedules:
+    for schedule in _worth_timing(schedules, machine):
         d = durations(schedule, machine)
         if found is not None and _predicted(schedule, machine, d) > found[0][0]:
             continue
@@ -62,6 +64,21 @@ def best(schedules: Iterable[Schedule], machine: MachineDescription) -> Schedule
     if found is None:
         raise ValueError("no schedule to choose from")
     return found[1]
+
+
+def _worth_timing(schedules: Iterable[Schedule], machine: MachineDescription) -> Iterator[Schedule]:
+    """All schedules, but of large ones that with the least of what lanes and bytes at the peak rate take."""
+    rate = own_dma(machine).bytes_per_cycle
+    least: tuple[float, Schedule] | None = None
+    for schedule in schedules:
+        if schedule.dram_bytes <= LARGE_BYTES:
+            yield schedule
+            continue
+        bound = max(float(schedule.compute_cycles.sum()), schedule.dram_bytes / rate)
+        if least is None or bound < least[0]:
+            least = bound, schedule
+    if least is not None:
+        yield least[1]
 
 
 def measured(schedule: Schedule, machine: MachineDescription) -> float:
