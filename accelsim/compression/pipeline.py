@@ -48,8 +48,8 @@ from accelsim.sparsity.reconstruction import is_refitted
 from accelsim.training.checkpoint import CARD, MODEL, STATE, relative_cells
 from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import top1
+from accelsim.training.networks import find_network, is_file, with_weights
 from accelsim.training.psnr import psnr_by_set
-from accelsim.training.run import find_network
 from accelsim.training.superresolution import Photographs, photographs, training_patches
 from accelsim.training.winograd_op import winograd_operations
 
@@ -124,8 +124,10 @@ def _task(checkpoint: Path, out: Path, recipe: CompressionRecipe, say: Say) -> _
     winograd = _target(recipe.winograd, notes, "sparsity_wd", checkpoint)
     reference: Network | None = None
     if recipe.reference is not None:
-        dense = find_network(recipe.reference.network, "reference.network")
-        reference = load_network(dense, resolve(recipe.reference.weights))
+        named = recipe.reference
+        dense = find_network(named.network, "reference.network")
+        weights = None if named.weights is None else resolve(named.weights)
+        reference = with_weights(dense, named.network, weights, "reference.network")
     whole = recipe.model_dump(mode="json")
     return _Task(
         recipe=recipe,
@@ -262,8 +264,9 @@ def load_checkpoint(checkpoint: Path, recipe: CompressionRecipe) -> tuple[Networ
     if weights.name == MODEL and card.exists():
         try:
             notes = json.loads(read_text(card, CARD_FILE))
-            name = recipe.network or str(notes["network"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            trained = str(notes.get("recipe", {}).get("network", ""))
+            name = recipe.network or (trained if is_file(trained) else str(notes["network"]))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{card}: not a checkpoint's card ({error})") from None

@@ -21,7 +21,7 @@ def source_files(module: str, root: Path = ROOT) -> tuple[Path, ...]:
     module: a dotted name.  root: the package's folder.
     Followed: every import of the package, also those inside functions, but for those that are for type checkers alone.
     A package's ``__init__`` counts with what it imports itself, not with what its functions import.
-    Tables count that lie in the folder of a module, or in a folder ``data`` beside it.
+    Tables count that lie in the folder of a module, or in a folder ``data`` or ``tables`` beside it.
     """
     seen: set[Path] = set()
     waiting = [(path, True) for path in _files_of(module, root)]
@@ -33,7 +33,8 @@ def source_files(module: str, root: Path = ROOT) -> tuple[Path, ...]:
         for name in _imports(ast.parse(path.read_text(encoding="utf-8")), whole):
             waiting += [(found, found.name != "__init__.py") for found in _files_of(name, root)]
     folders = {path.parent for path in seen}
-    tables = [t for folder in folders for place in (folder, folder / "data") for t in place.glob("*") if _is_data(t)]
+    places = {folder / name for folder in folders for name in ("", "data", "tables")}
+    tables = [table for place in places for table in place.glob("*") if _is_data(table)]
     return tuple(sorted({*seen, *tables}))
 
 

@@ -14,8 +14,9 @@ order; a machine that loads tiles in another order has to hold the decoder's sta
 each tile, which takes more bits.
 """
 
+from accelsim.hardware.gates import lane_energy
 from accelsim.hardware.sram import sram
-from accelsim.hardware.technology import mac_pj, mac_um2
+from accelsim.hardware.technology import ENERGY_FACTORS, mac_pj, mac_um2, node_factor
 
 DECISIONS_PER_SYMBOL = 2.0
 CONTEXTS = 7
@@ -29,8 +30,12 @@ SOURCE = "estimate: 2 decisions, each 9 multiply-accumulates of 16 bits and 140 
 def symbol_pj(table: str, node_nm: int, table_kb: float) -> float:
     """Energy of one decoded weight.  table: of arithmetic energies."""
     memory = sram(node_nm, int(1024 * table_kb), TABLE_BITS_PER_DECISION)
-    arithmetic = MACS_PER_DECISION * mac_pj(table, "int", WORD_BITS, WORD_BITS, SUM_BITS, node_nm)
-    return DECISIONS_PER_SYMBOL * (arithmetic + memory.read_pj + memory.write_pj)
+    if table == "gates":
+        busy = lane_energy(WORD_BITS, WORD_BITS, SUM_BITS, signed=True).busy
+        mac = busy * node_factor(ENERGY_FACTORS, node_nm)
+    else:
+        mac = mac_pj(table, "int", WORD_BITS, WORD_BITS, SUM_BITS, node_nm)
+    return DECISIONS_PER_SYMBOL * (MACS_PER_DECISION * mac + memory.read_pj + memory.write_pj)
 
 
 def decoder_mm2(node_nm: int, symbols_per_cycle: float, table_kb: float) -> float:

@@ -26,6 +26,7 @@ from accelsim.hardware.parts import (
 from accelsim.hardware.price import Area, Price
 
 ZeroHandling = Literal["none", "gate", "skip_weights", "skip_both"]
+EnergyTable = Literal["gates", "horowitz", "aladdin"]
 
 # Keys that make no difference to how many bits and multiplies a layer's masks come to.
 MASK_FREE = {
@@ -37,6 +38,7 @@ MASK_FREE = {
     "buffers",
     "dram",
     "energy",
+    "energy_table",
     "area",
     "objective",
     "post",
@@ -44,6 +46,12 @@ MASK_FREE = {
     "transform_rate",
     "inverse_rate",
     "weight_transform_rate",
+    "operand_window",
+    "filters_per_lane",
+    "outputs_per_lane",
+    "inverse",
+    "input_transform",
+    "tiles",
 }
 
 
@@ -76,6 +84,9 @@ class MachineDescription(KeyGroup, ABC):
     """Global buffers."""
     dram: Dram
     """Off-chip memory."""
+    energy_table: EnergyTable = "horowitz"
+    """What logic costs: ``gates``, measured (``hardware.gates``), or published, ``horowitz`` or ``aladdin``
+    (``hardware.technology``).  Floating-point multiplies are published ones in any case.  Default: horowitz."""
     energy: EnergyOverrides = EnergyOverrides()
     """Energies that replace the tables'.  Default: none."""
     area: AreaOverrides = AreaOverrides()
@@ -89,6 +100,26 @@ class MachineDescription(KeyGroup, ABC):
         """Multipliers."""
 
     @property
+    def published_table(self) -> str:
+        """The table of what gates were not measured for: multiplexers, floating-point multiplies."""
+        return "horowitz" if self.energy_table == "gates" else self.energy_table
+
+    @property
+    def streams(self) -> int:
+        """Streams of weights, each with a pointer of its own: one a lane, unless a family says otherwise."""
+        return self.lanes
+
+    @property
+    def holds_weights(self) -> bool:
+        """Whether lanes hold weights, so that streams only fill them."""
+        return False
+
+    @property
+    def unit_register_bits(self) -> int:
+        """Flip-flops of units beside the lanes."""
+        return 0
+
+    @property
     def sram_bytes(self) -> int:
         """Capacity of all global buffers."""
         return int(1024 * sum(self.buffers.sizes_kb.values()))
@@ -99,6 +130,11 @@ class MachineDescription(KeyGroup, ABC):
         return 1000.0 / self.clock_mhz
 
     @property
+    def around_lanes_mm2(self) -> float:
+        """Area of logic around the lanes that plain lanes have not, for its static power."""
+        return 0.0
+
+    @property
     def operand_bits(self) -> int:
         """Bits of the operand that a lane multiplies a weight by."""
         return self.arithmetic.activation_bits
@@ -106,7 +142,7 @@ class MachineDescription(KeyGroup, ABC):
     @property
     def datapath(self) -> Datapath:
         """The arithmetic that the machine computes in: direct convolution, unless a family says otherwise."""
-        return Datapath(self.name, "spatial")
+        return Datapath(self.name, "spatial", number=self.arithmetic.number, integers=self.arithmetic.integers)
 
     @cached_property
     def mask_settings(self) -> str:

@@ -5,6 +5,7 @@ Energy is the dot product of a layer's action counts and the prices, plus static
 
 from dataclasses import replace
 
+from accelsim.hardware import gates
 from accelsim.hardware.description import MachineDescription
 from accelsim.hardware.price import Area, Price
 from accelsim.hardware.sram import SOURCE as SRAM_SOURCE
@@ -29,6 +30,8 @@ OWN = "machine file"  # the source of a figure that the machine's YAML replaces
 
 # 30 mW for the 168 lanes of Eyeriss at 65 nm (calibration published with its energy model); scales with area.
 STATIC_MW_PER_LANE_45NM = 30 / 168 / AREA_FACTORS[65]
+# The same over the 12.25 mm2 of that chip's core, for what stands around the lanes beyond their plain form.
+STATIC_MW_PER_MM2 = 30 / 12.25
 STATIC_SOURCE = f"Eyeriss, 30 mW for 168 lanes at 65 nm, scaled with area; {NODE_SOURCE}"
 
 # Keys of ``EnergyOverrides`` that are not named as ACTION_pj or ACTION_pj_per_bit.
@@ -49,14 +52,19 @@ def memories(machine: MachineDescription) -> dict[str, Sram]:
 
 
 def prices(machine: MachineDescription) -> dict[str, Price]:
-    """Price of each action by name, overrides applied.
+    """Price of each action by name, overrides applied; which actions of lanes there are is the energy table's matter.
 
     mac, gated_mac: a multiply-accumulate, active and gated.  transform_add: an addition of a transform unit.
     register_bit: a bit read from or written to an operand register.  index: the address of a skipped-to operand.
     weight_read, weight_write, input_read, ...: a bit of a global buffer.  dram_activate, dram_move_bit,
     dram_io_bit: off chip.  And what the machine's family adds (``own_prices``).
+
+    Of ``gates``: mac_busy, mac_turning, mac_still: multiplies by their product and the one before; signed_...: the same
+    of operands of either sign; mac: of families that tell no densities, which multiply what is not zero.  stream_step,
+    stream_start: a weight handed out, a stream begun.  input_tile, inverse_tile: through a transform unit.  wire: a bit
+    between buffers and array.
     """
-    table = _logic_prices(machine)
+    table = _gate_prices(machine) if machine.energy_table == "gates" else _logic_prices(machine)
     for name, memory in memories(machine).items():
         table[f"{name}_read"] = Price(memory.read_pj_per_bit, "pJ/bit", "sram", SRAM_SOURCE)
         table[f"{name}_write"] = Price(memory.write_pj_per_bit, "pJ/bit", "sram", SRAM_SOURCE)
@@ -77,18 +85,55 @@ def _logic_prices(machine: MachineDescription) -> dict[str, Price]:
     """Arithmetic and registers."""
     a = machine.arithmetic
     node = machine.node_nm
-    logic = f"{ARITHMETIC_TABLES[a.table].source}; {NODE_SOURCE}"
+    quoted = machine.energy_table
+    logic = f"{ARITHMETIC_TABLES[quoted].source}; {NODE_SOURCE}"
     registers = f"Aladdin; {NODE_SOURCE}"
     scale = node_factor(ENERGY_FACTORS, node)
-    mac = mac_pj(a.table, a.number, a.weight_bits, machine.operand_bits, a.accumulator_bits, node)
+    mac = mac_pj(quoted, a.number, a.weight_bits, machine.operand_bits, a.accumulator_bits, node)
     active = mac if machine.energy.mac_pj is None else machine.energy.mac_pj
     return {
         "mac": Price(mac, "pJ", "mac", logic),
         "gated_mac": Price(active * GATED_SHARE, "pJ", "mac", "3 % of an active MAC (Sparseloop, MICRO 2022)"),
-        "transform_add": Price(add_pj(a.table, a.accumulator_bits, node), "pJ", "transform", logic),
+        "transform_add": Price(add_pj(quoted, a.accumulator_bits, node), "pJ", "transform", logic),
         "register_bit": Price(REGISTER_FILE_PJ_PER_BIT * scale, "pJ/bit", "register", registers),
         "index": Price(REGISTER_FILE_ADDRESS_PJ * scale, "pJ/access", "register", registers),
     }
+
+
+def _gate_prices(machine: MachineDescription) -> dict[str, Price]:
+    """What was measured in gates; the clock is static power (``static_mw``)."""
+    a = machine.arithmetic
+    scale = node_factor(ENERGY_FACTORS, machine.node_nm)
+    source = f"{gates.SOURCE}; {NODE_SOURCE}"
+    table: dict[str, Price] = {}
+    array = gates.array_costs("stationary" if machine.holds_weights else "streams")
+    quoted = mac_pj("horowitz", a.number, a.weight_bits, a.activation_bits, a.accumulator_bits, machine.node_nm)
+    for prefix, bits, signed in (("mac", a.activation_bits, False), ("signed", machine.operand_bits, True)):
+        lane = gates.lane_energy(a.weight_bits, bits, a.accumulator_bits, signed)
+        for state, pj in (("busy", lane.busy), ("turning", lane.turning), ("still", lane.still)):
+            table[f"{prefix}_{state}"] = Price(pj * array.lane_factor * scale, "pJ", "mac", source)
+    if a.number != "int":
+        published = f"{ARITHMETIC_TABLES['horowitz'].source}, as no floating-point unit was measured; {NODE_SOURCE}"
+        table = dict.fromkeys(table, Price(quoted, "pJ", "mac", published))
+    if machine.energy.mac_pj is not None:
+        table = {name: replace(price, pj=machine.energy.mac_pj, source=OWN) for name, price in table.items()}
+    held = Price(0.0, "pJ", "mac", "a lane that waits holds its operands: its clock alone, which is static power")
+    return table | {
+        "mac": table["mac_busy"],
+        "gated_mac": held,
+        "stream_step": Price(array.step_pj * scale, "pJ", "register", source),
+        "stream_start": Price(array.start_pj * scale, "pJ", "register", source),
+        "transform_add": Price(gates.adder_pj(a.accumulator_bits) * scale, "pJ", "transform", source),
+        "register_bit": Price(gates.register_bit_pj() * scale, "pJ/bit", "register", source),
+        "index": Price(array.step_pj * scale, "pJ/access", "register", source),
+        "wire": Price(gates.wire_bit_pj(_side_um(machine)) * scale, "pJ/bit", "register", source),
+    }
+
+
+def _side_um(machine: MachineDescription) -> float:
+    """Side of all logic as a square, at 45 nm."""
+    mm2 = _logic_mm2(machine) / node_factor(AREA_FACTORS, machine.node_nm)
+    return float(1000 * mm2**0.5)
 
 
 def _dram_prices(machine: MachineDescription) -> dict[str, Price]:
@@ -104,28 +149,57 @@ def _dram_prices(machine: MachineDescription) -> dict[str, Price]:
 
 
 def static_mw(machine: MachineDescription) -> float:
-    """Leakage and clock of the logic, by area, and leakage of the buffers."""
+    """Leakage and clock of the logic, by area or by what gates say, and leakage of the buffers."""
     leakage = machine.energy.sram_leakage_mw
     if leakage is None:
         leakage = 2 * sum(memory.leakage_mw for memory in memories(machine).values())
     logic = machine.energy.logic_static_mw
-    if logic is None:
+    if logic is None and machine.energy_table == "gates":
+        logic = leakage_mw(machine) + clock_pj(machine) * machine.clock_mhz / 1000  # pJ x MHz = uW
+    elif logic is None:
         logic = STATIC_MW_PER_LANE_45NM * machine.lanes * node_factor(AREA_FACTORS, machine.node_nm)
+        logic += STATIC_MW_PER_MM2 * machine.around_lanes_mm2
     return leakage + logic
+
+
+def flip_flops(machine: MachineDescription) -> float:
+    """Bits of registers of lanes, streams, control and units beside the lanes."""
+    array = gates.array_costs("stationary" if machine.holds_weights else "streams")
+    lane = gates.lane_flip_flops(machine.operand_bits, machine.arithmetic.accumulator_bits) + array.lane_bits
+    return machine.lanes * lane + machine.streams * array.stream_bits + array.control_bits + machine.unit_register_bits
+
+
+def clock_pj(machine: MachineDescription) -> float:
+    """Energy of a clock cycle, whatever is done in it: the clock of every flip-flop, and the array's control."""
+    array = gates.array_costs("stationary" if machine.holds_weights else "streams")
+    scale = node_factor(ENERGY_FACTORS, machine.node_nm)
+    return (flip_flops(machine) * gates.clock_bit_pj() + array.cycle_pj) * scale
+
+
+def leakage_mw(machine: MachineDescription) -> float:
+    """Leakage of all logic, by its area."""
+    return gates.leakage_mw_per_mm2() * _logic_mm2(machine)
+
+
+def _logic_mm2(machine: MachineDescription) -> float:
+    """Area of all but the buffers."""
+    buffers = {f"{name}_buffer" for name in memories(machine)}
+    return sum(area.mm2 for name, area in areas(machine).items() if name not in buffers)
 
 
 def static_source(machine: MachineDescription) -> str:
     """Where the static power comes from: of the buffers; of the logic."""
     buffers = SRAM_SOURCE if machine.energy.sram_leakage_mw is None else OWN
-    logic = STATIC_SOURCE if machine.energy.logic_static_mw is None else OWN
+    measured = f"clock and leakage of {gates.SOURCE}; {NODE_SOURCE}"
+    logic = measured if machine.energy_table == "gates" else STATIC_SOURCE
+    if machine.energy.logic_static_mw is not None:
+        logic = OWN
     return f"buffers: {buffers}; logic: {logic}"
 
 
 def areas(machine: MachineDescription) -> dict[str, Area]:
     """Area of each part by name, overrides applied: lanes, buffers, and what the machine's family adds."""
-    a = machine.arithmetic
-    lane_um2 = mac_um2(a.weight_bits, machine.operand_bits, a.accumulator_bits, machine.node_nm)
-    parts = {"lanes": Area(machine.lanes * lane_um2 / 1e6, LOGIC_AREA_SOURCE)}
+    parts = _gate_areas(machine) if machine.energy_table == "gates" else _lane_areas(machine)
     for name, memory in memories(machine).items():
         parts[f"{name}_buffer"] = Area(2 * memory.area_mm2, SRAM_SOURCE)
     parts |= machine.own_areas()
@@ -134,6 +208,27 @@ def areas(machine: MachineDescription) -> dict[str, Area]:
         if mm2 is not None:
             parts[name] = Area(mm2, OWN)
     return parts
+
+
+def _lane_areas(machine: MachineDescription) -> dict[str, Area]:
+    """Lanes alone, counted in cells."""
+    a = machine.arithmetic
+    lane_um2 = mac_um2(a.weight_bits, machine.operand_bits, a.accumulator_bits, machine.node_nm)
+    return {"lanes": Area(machine.lanes * lane_um2 / 1e6, LOGIC_AREA_SOURCE)}
+
+
+def _gate_areas(machine: MachineDescription) -> dict[str, Area]:
+    """Lanes, their streams and their control, as mapped."""
+    a = machine.arithmetic
+    scale = node_factor(AREA_FACTORS, machine.node_nm) / 1e6
+    array = gates.array_costs("stationary" if machine.holds_weights else "streams")
+    lane = gates.lane_um2(a.weight_bits, machine.operand_bits, a.accumulator_bits) + array.lane_um2
+    source = f"{gates.SOURCE.partition(',')[0]}; {NODE_SOURCE}"
+    return {
+        "lanes": Area(machine.lanes * lane * scale, source),
+        "streams": Area(machine.streams * array.stream_um2 * scale, source),
+        "control": Area(array.control_um2 * scale, source),
+    }
 
 
 def area_mm2(machine: MachineDescription) -> float:

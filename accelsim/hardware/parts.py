@@ -4,15 +4,16 @@ A part is a group of keys of the machine's YAML file.  Its own docstring says wh
 under each key what the key means, in which unit, and what stands for it where it is left out.
 """
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from accelsim.faults import nearest
+from accelsim.hardware.datapath import Calibration, Integers, Overflow, Products, Scales, WeightScales
 from accelsim.hardware.dram import DRAM_TYPES, DramType
-from accelsim.hardware.technology import ARITHMETIC_TABLES, Number
+from accelsim.hardware.technology import Number
 from accelsim.settings import Section
 
 Count = Annotated[int, Field(ge=1, le=1 << 16)]
@@ -46,7 +47,7 @@ class PeArray(KeyGroup):
 
 
 class Arithmetic(KeyGroup):
-    """Word widths of a lane, and what its operations cost."""
+    """Word widths of a lane."""
 
     number: Number = "int"
     """``int``, ``fp16`` or ``fp32``; decides what a multiply-accumulate costs.  Default: int."""
@@ -56,14 +57,28 @@ class Arithmetic(KeyGroup):
     """Bits of an activation, in every buffer and in DRAM.  Default: 8."""
     accumulator_bits: Bits = 24
     """Bits of a sum.  Default: 24."""
-    table: str = "horowitz"
-    """Which published energies: ``horowitz`` or ``aladdin`` (``hardware.technology``).  Default: horowitz."""
+    scales: Scales = "power_of_two"
+    """``power_of_two``: an output is shifted; ``multiply_shift``: multiplied, then shifted.  Default: power_of_two."""
+    multiplier_bits: Annotated[int, Field(ge=2, le=24)] = 16
+    """Bits of that multiplier, 2 to 24.  Default: 16."""
+    weight_scales: WeightScales = "channel"
+    """One scale for the weights of a layer (``tensor``), or one for each filter (``channel``).  Default: channel."""
+    calibration: Calibration = "least_error"
+    """Range of words: ``max`` of the calibration images, ``percentile``, ``least_error``.  Default: least_error."""
+    percentile: Annotated[float, Field(ge=50, le=100)] = 99.99
+    """Share of the values within the range of calibration ``percentile``, percent, 50 to 100.  Default: 99.99."""
+    overflow: Overflow = "wrap"
+    """What becomes of a sum beyond its width: ``wrap`` or ``saturate``.  Default: wrap."""
+    products: Products = "full"
+    """Whether sums take ``full`` products, or ``truncated`` ones, cut to the width of the sum.  Default: full."""
+    codebook_bits: Bits | None = None
+    """Bits of shared values that weights of weight_bits are the indices of.  Default: none, weights are numbers."""
 
-    @model_validator(mode="after")
-    def _check(self) -> "Arithmetic":
-        if self.table not in ARITHMETIC_TABLES:
-            raise ValueError(f"table {self.table!r}{nearest(self.table, ARITHMETIC_TABLES)}")
-        return self
+    @property
+    def integers(self) -> Integers:
+        """What of these keys decides the numbers that a machine computes."""
+        names = {field.name for field in fields(Integers)} & type(self).model_fields.keys()
+        return Integers(**{name: getattr(self, name) for name in names})
 
 
 class Buffers(KeyGroup):
@@ -169,6 +184,28 @@ class EnergyOverrides(KeyGroup):
 
     mac_pj: Picojoules | None = None
     """A multiply-accumulate."""
+    mac_busy_pj: Picojoules | None = None
+    """A multiply whose product and the one before are not zero (energy_table gates, as all up to wire_pj_per_bit)."""
+    mac_turning_pj: Picojoules | None = None
+    """A multiply into a product of zero, or out of it."""
+    mac_still_pj: Picojoules | None = None
+    """A multiply of zero behind one of zero."""
+    signed_busy_pj: Picojoules | None = None
+    """``mac_busy_pj`` of operands of either sign."""
+    signed_turning_pj: Picojoules | None = None
+    """``mac_turning_pj`` of operands of either sign."""
+    signed_still_pj: Picojoules | None = None
+    """``mac_still_pj`` of operands of either sign."""
+    stream_step_pj: Picojoules | None = None
+    """A weight that a stream hands to its lanes."""
+    stream_start_pj: Picojoules | None = None
+    """A stream that starts: its length and its pointer."""
+    input_tile_pj: Picojoules | None = None
+    """A tile-channel through the input transform unit."""
+    inverse_tile_pj: Picojoules | None = None
+    """A tile-filter through the inverse transform unit."""
+    wire_pj_per_bit: Picojoules | None = None
+    """A bit between a global buffer and the array."""
     gated_share: Annotated[float, Field(ge=0, le=100)] | None = None
     """A gated multiply-accumulate, as a share of an active one."""
     transform_add_pj: Picojoules | None = None
@@ -214,6 +251,10 @@ class AreaOverrides(KeyGroup):
 
     lanes_mm2: SquareMillimetres | None = None
     """All lanes."""
+    streams_mm2: SquareMillimetres | None = None
+    """Pointers, lengths and indexes of all streams of weights (energy_table gates)."""
+    control_mm2: SquareMillimetres | None = None
+    """The array's control (energy_table gates)."""
     weight_buffer_mm2: SquareMillimetres | None = None
     """Both halves of the weight buffer."""
     input_buffer_mm2: SquareMillimetres | None = None

@@ -6,7 +6,7 @@ further table below.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from rich.box import SIMPLE
@@ -20,11 +20,8 @@ from accelsim.names import visible
 from accelsim.report.figures import FIGURES
 from accelsim.simulator.result import Result
 from accelsim.simulator.sensitivity import least
+from accelsim.simulator.verdict import COLUMNS, verdicts
 from accelsim.workload import LayerTable
-
-if TYPE_CHECKING:
-    from accelsim.datapath.validate import Validation
-
 
 WORDS = {  # columns of words, flush left
     *("mode", "bound by", "per", "part", "source", "shape", "what it is", "accuracy"),
@@ -193,6 +190,22 @@ def show_sensitivity(out: Console, energies: pd.DataFrame) -> None:
         _line(out, "least energy: " + ", ".join(f"{machine} with {table}" for table, machine in best.items()))
 
 
+def show_band(out: Console, cases: pd.DataFrame) -> None:
+    """Ratios under each assumption, and each verdict in words.  cases: of ``simulator.verdict.band``."""
+    first = str(cases["machine"].iloc[0])
+    each = len(cases) // cases["case"].nunique()
+    others = [f"{quantity}, {name}" for name in cases["machine"].iloc[1:each] for quantity in ("energy", "latency")]
+    show = _table(f"times {first}", *others)
+    for start in range(0, len(cases), each):
+        rows = cases.iloc[start + 1 : start + each]
+        ratios = [f"{row[f'{quantity}_ratio']:.3f}" for _, row in rows.iterrows() for quantity in ("energy", "latency")]
+        show.add_row(escape(str(cases["case"].iloc[start])), *ratios)
+    out.print(show)
+    for quantity in COLUMNS:
+        for verdict in verdicts(cases, quantity):
+            _line(out, verdict.sentence)
+
+
 def show_model(out: Console, model: DualModel, description: Mapping[str, Any]) -> None:
     """Each layer's shape, densities and size in the file; accuracy and provenance."""
     _line(out, model_line(model, model.network.graph.name))
@@ -263,31 +276,6 @@ def show_machine(out: Console, description: Mapping[str, Any]) -> None:
     )
 
 
-def show_validation(out: Console, model: DualModel, validation: "Validation", tolerance: float) -> None:
-    """Each machine's accuracy, and the verdict with its tolerance in points of top-1."""
-    reference = validation.reference_top1
-    stated = "not known" if reference is None else f"{reference:.2f} %"
-    _line(out, model_line(model, model.network.graph.name))
-    _line(out, f"{validation.images} images; top-1 of the uncompressed network: {stated}")
-    table = _table("machine", "top-1 %", "loss, points", "agreement %", "largest difference")
-    for machine in validation.machines:
-        agreement = "-" if machine.agreement is None else f"{machine.agreement:.2f}"
-        loss = "-"
-        if machine.loss_points is not None and machine.loss_standard_error is not None:
-            loss = f"{machine.loss_points:.2f} +- {machine.loss_standard_error:.2f}"
-        table.add_row(escape(machine.machine), f"{machine.top1:.2f}", loss, agreement, f"{machine.max_abs_error:.3g}")
-    out.print(table)
-    _line(out, "loss: below the uncompressed network, +- one standard error; agreement: same answer as it gives")
-    _line(out, "largest difference: of an output, against direct convolution with the decoded weights")
-    verdict = {
-        True: "yes",
-        False: "no",
-        None: "not known (no reference with the images: what the uncompressed network answers)",
-    }
-    _line(out, f"served by both kinds of machine: {verdict[validation.served_by_both]}")
-    _line(out, f"yes: machines of both kinds, and no loss above {tolerance:g} points shown (95 % confidence)")
-
-
 def show_machines(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     """The rows of ``machine_rows`` as a table."""
     shown = _table("machine", "lanes", "SRAM KiB", "GB/s", "mm2", "what it is")
@@ -349,3 +337,31 @@ def _chunks(results: Sequence[Result], left: int, width: int, beside: int = 0) -
     size = max(1, (width - left) // widest)
     for first in range(0, len(results), size):
         yield results[first : first + size]
+
+
+def show_sparsified(out: Console, summary: Mapping[str, Any]) -> None:
+    """What ``accelsim sparsify`` made: the file, its layers, and the curve if there is one."""
+    _line(out, f"{summary['file']}: {summary['parameters']:,} parameters, {summary['file_bytes']:,} bytes")
+    _line(out, f"{summary['ratio']:.1f}x smaller than float32, {summary['cost_reduction']:.1f}x fewer multiplies")
+    table = _table("layer", "zeros, %", "in Winograd domain, %", "error, %", "bits a weight", "loss if alone")
+    for layer in summary["layers"]:
+        table.add_row(
+            escape(layer["name"]),
+            f"{100 * layer['zeros_sd']:.0f}",
+            f"{100 * layer['zeros_wd']:.0f}" if layer["zeros_wd"] else "",
+            f"{100 * layer['error']:.2f}",
+            f"{layer['bits']:.2f}",
+            f"{layer['predicted']:.2g}",
+        )
+    out.print(table)
+    fixed = ("ratio", "cost_reduction", "file_bytes")
+    figures = [key for key in summary["curve"][0] if key not in fixed]
+    for key in figures:
+        unit = "dB" if key.startswith("psnr") else "%"
+        _line(out, f"{key.replace('_', ', ')}: {summary[key]:.2f} {unit}")
+    if len(summary["curve"]) > 1:
+        curve = _table("smaller by", "fewer multiplies", *(key.replace("_", " ") for key in figures))
+        for row in summary["curve"]:
+            cells = [f"{row['cost_reduction']:.1f}", *(f"{row[key]:.2f}" for key in figures)]
+            curve.add_row(f"{row['ratio']:.1f}", *cells)
+        out.print(curve)

@@ -204,6 +204,8 @@ def _row(work: LayerWork, took: Timed, pricing: _Pricing) -> dict[str, Any]:
         "name": work.name,
         "kind": work.kind,
         "mode": schedule.mode,
+        "tiling": schedule.tiling,
+        "loop_order": schedule.loop_order,
         "cycles": cycles,
         "compute_cycles": compute,
         "stall_cycles": cycles - compute,

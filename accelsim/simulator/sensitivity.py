@@ -25,8 +25,7 @@ def sensitivity(works: Sequence[LayerWork], machines: Sequence[Machine], level: 
     for table in ARITHMETIC_TABLES:
         first = None
         for name, machine in zip(names, machines, strict=True):
-            arithmetic = machine.arithmetic.model_copy(update={"table": table})
-            priced = machine.model_copy(update={"arithmetic": arithmetic})
+            priced = machine.model_copy(update={"energy_table": table})
             total = run(works, priced, engine="fast", level=level).total
             first = first or float(total["energy_pj"])
             rows.append(

@@ -159,7 +159,9 @@ def chosen(network: Network, points: Points, regularizer: JointRegularizer, budg
 
     network: the unmodified one.  Raises ValueError as ``choose``.
     """
-    dense = sum(dense_macs(network.graph).values())
+    macs = dense_macs(network.graph)
+    dense = sum(macs.values())
+    fixed = sum(count for name, count in macs.items() if name not in points)  # of layers that stay as they are
     prices = {
         name: between(grid, network.arrays[f"{name}.weight"], regularizer.kron.get(name), budget)
         for name, grid in points.items()
@@ -175,7 +177,7 @@ def chosen(network: Network, points: Points, regularizer: JointRegularizer, budg
         )
         for some in prices.values()
     ]
-    taken = choose(options, (1 - RESERVE) * bits, (1 - RESERVE) * dense / budget.cost_reduction)
+    taken = choose(options, (1 - RESERVE) * bits, (1 - RESERVE) * dense / budget.cost_reduction - fixed)
     return {name: some[i] for (name, some), i in zip(prices.items(), taken, strict=True)}
 
 

@@ -41,14 +41,14 @@ module weight_stationary
   logic [15:0] shadow_channel[ROWS], shadow_r[ROWS], shadow_s[ROWS];
   logic more;  // rows of this filter left
   logic [31:0] position;
+  logic [23:0] filter_at;  // of the first column's weights
   assign more = 32'(element) < step[LENGTH];
   assign load_row = loading && !full;
   assign complete = full || (load_row && 32'(row) == ROWS - 1);
   assign last_position = streaming && position + 1 == step[POSITIONS];
   assign swap = complete && (!streaming || last_position);
   always_comb begin
-    for (int j = 0; j < COLS; j++)
-      weight_at[j] = 24'((32'(filter) + j) * step[LENGTH] + 32'(element));
+    for (int j = 0; j < COLS; j++) weight_at[j] = filter_at + 24'(j) * step[LENGTH][23:0] + 24'(element);
   end
 
   logic [15:0] pass_filter, next_filter;
@@ -61,7 +61,7 @@ module weight_stationary
       loading <= 1;
       full <= 0;
       streaming <= 0;
-      {filter, row, element, channel, r, s} <= 0;
+      {filter, filter_at, row, element, channel, r, s} <= 0;
     end else begin
       if (load_row) begin
         for (int j = 0; j < COLS; j++)
@@ -89,6 +89,7 @@ module weight_stationary
           if (32'(element) + 1 >= step[LENGTH]) begin
             {element, channel, r, s} <= 0;
             filter <= filter + 16'(COLS);
+            filter_at <= filter_at + 24'(COLS) * step[LENGTH][23:0];
             if (32'(filter) + COLS >= step[FILTERS]) begin
               next_last <= 1;
               loading <= 0;
