@@ -329,7 +329,7 @@ def test_same_comparison_gives_the_same_bytes_and_report_draws_them_again(run, m
     run("compare", model, "spatial-16x16", "winograd-16x16", "-o", tmp_path / "again")
     run("report", folder, "-o", tmp_path / "redrawn")
     files = sorted(path.name for path in folder.iterdir())
-    assert len(files) == 3 + 1 + 12 + 1  # tables, machines, plots of three kinds, page
+    assert len(files) == 3 + 1 + 15 + 1  # tables, machines, plots of three kinds, page
     for other in ("again", "redrawn"):
         assert sorted(path.name for path in (tmp_path / other).iterdir()) == files
         for name in files:
