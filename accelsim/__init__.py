@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from accelsim.simulator.machines import Families
     from accelsim.simulator.machines.machine import Machine
     from accelsim.simulator.result import Result
+    from accelsim.simulator.verdict import Verdict
     from accelsim.workload import LayerTable
 
 __version__ = "0.1.0"
@@ -37,7 +38,10 @@ __all__ = [
     "Machine",
     "Result",
     "Validation",
+    "Verdict",
+    "band",
     "compare",
+    "from_torch",
     "load_hardware",
     "load_model",
     "load_workload",
@@ -47,6 +51,7 @@ __all__ = [
     "simulate",
     "sweep",
     "validate",
+    "verdicts",
 ]
 
 RATIO_COLUMNS = (
@@ -60,6 +65,7 @@ _CLASSES = {
     "Machine": "accelsim.simulator.machines.machine",
     "Result": "accelsim.simulator.result",
     "Validation": "accelsim.datapath.validate",
+    "Verdict": "accelsim.simulator.verdict",
 }
 
 
@@ -78,6 +84,24 @@ def load_model(name: str | Path) -> "DualModel":
     from accelsim.dual.file import read_dual
 
     return read_dual(_model_path(name))
+
+
+def from_torch(
+    module: Any, example: Any, *, images: "str | Path | None" = None, name: str | None = None
+) -> "DualModel":
+    """A PyTorch module as a model with 8-bit weights, to simulate and to validate at once.
+
+    module: a ``torch.nn.Module``.  example: an input of the size to read it for, (1, C, H, W).
+    images: pictures, a folder or an .npz file, on which activation densities are measured; without them activations
+    count as dense.  name: what the model is called.
+    Raises InputError if torch or onnx is not installed, or the network holds what is not known.
+    """
+    from accelsim.compression.importing import as_model
+    from accelsim.network.from_torch import torch_network
+
+    return as_model(
+        torch_network(module, example), name or type(module).__name__, None if images is None else Path(images)
+    )
 
 
 def load_workload(name: str | Path, seed: int = 0) -> "DualModel | LayerTable":
@@ -210,6 +234,35 @@ def sensitivity(
         raise InputError(f"batch {batch}, expected 1 to {MAX_BATCH}")
     loaded = [load_hardware(machine) if isinstance(machine, str | Path) else machine for machine in machines]
     return run(made_once(layer_works(model, batch)), loaded, level)
+
+
+def band(
+    model: "DualModel | LayerTable",
+    machines: "Iterable[Machine | str | Path]",
+    *,
+    batch: int = 1,
+    level: str = "layers",
+) -> "pd.DataFrame":
+    """Energies and times of the machines under each assumption that is not measured (``simulator.verdict``).
+
+    One row a case and machine; ``verdicts`` says what follows.  Raises InputError as ``simulate``, and for one machine.
+    """
+    from accelsim.simulator.verdict import band as run
+    from accelsim.workload import layer_works, made_once
+
+    if not 1 <= batch <= MAX_BATCH:
+        raise InputError(f"batch {batch}, expected 1 to {MAX_BATCH}")
+    loaded = [load_hardware(machine) if isinstance(machine, str | Path) else machine for machine in machines]
+    if len(loaded) < 2:
+        raise InputError(f"{len(loaded)} machine, expected at least two for a verdict")
+    return run(made_once(layer_works(model, batch)), loaded, level)
+
+
+def verdicts(cases: "pd.DataFrame") -> "list[Verdict]":
+    """Each machine's energy, then each one's time, over the first's, with its band.  cases: of ``band``."""
+    from accelsim.simulator.verdict import verdicts as of_quantity
+
+    return [*of_quantity(cases, "energy"), *of_quantity(cases, "latency")]
 
 
 def sample_images(model: "DualModel", path: str | Path) -> Path:

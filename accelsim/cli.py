@@ -109,9 +109,28 @@ Overrides = Annotated[
         help="Change all machines, such as pe_array.rows=32, or the named one alone.  Repeatable.",
     ),
 ]
+InputShape = Annotated[
+    str | None, typer.Option(metavar="C,H,W", help="The input's size, where an ONNX file leaves it open.")
+]
+KeepUnknown = Annotated[
+    bool, typer.Option("--keep-unknown", help="Cost operators that are not known as traffic, and say so.")
+]
+Mean = Annotated[str | None, typer.Option(metavar="M,M,M", help="Means that are taken from pixels, RGB or one.")]
+Std = Annotated[str | None, typer.Option(metavar="S,S,S", help="What pixels are then divided by.")]
+Bgr = Annotated[bool, typer.Option("--bgr", help="Pixels go in as blue, green, red.")]
+Pixels = Annotated[
+    str | None, typer.Option("--range", metavar="0:1|0:255|-1:1", help="What 0..255 becomes first; default 0:1.")
+]
 MAX_TILE = 16  # as in a .dual file
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+<<<<<<< HEAD
 Sensitivity = Annotated[bool, typer.Option("--sensitivity", help="Show the energies under each energy table, too.")]
+=======
+Sensitivity = Annotated[
+    bool, typer.Option("--sensitivity", help="Show the energies under each published arithmetic table, too.")
+]
+Band = Annotated[bool, typer.Option("--band", help="Show the ratios under each assumption that is not measured, too.")]
+>>>>>>> w19g-merge
 Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write CSV, plots and report.html.")]
 
 
@@ -142,28 +161,39 @@ def compare(
     level: Level = "layers",
     overrides: Overrides = None,
     sensitivity: Sensitivity = False,
+    band: Band = False,
     json: Json = False,
 ) -> None:
     """Run one model on several machines and set the results side by side."""
-    from accelsim.report.terminal import console, show_comparison, show_sensitivity
+    from accelsim.report.terminal import console, show_band, show_comparison, show_sensitivity
 
     loaded = accelsim.load_workload(model)
     descriptions = several(context, machines, overrides)
     results = accelsim.compare(loaded, descriptions, engine=engine, batch=batch, level=level)
     ratios = accelsim.ratios(results)
     energies = accelsim.sensitivity(loaded, descriptions, batch=batch, level=level) if sensitivity else None
+    cases = accelsim.band(loaded, descriptions, batch=batch, level=level) if band else None
     if output is not None:
+        from accelsim.report.band import band_files
         from accelsim.report.tables import gather
         from accelsim.report.write import report_files, write_comparison
 
-        write_comparison(output, report_files(gather(loaded, descriptions, results, batch, overrides or ())))
+        files = report_files(gather(loaded, descriptions, results, batch, overrides or ()))
+        write_comparison(output, files | ({} if cases is None else band_files(cases)))
     if json:
-        tables = {} if energies is None else {"sensitivity": energies.to_dict(orient="records")}
+        tables: dict[str, Any] = {}
+        if energies is not None:
+            tables["sensitivity"] = energies.to_dict(orient="records")
+        if cases is not None:
+            tables["band"] = cases.to_dict(orient="records")
+            tables["verdicts"] = [verdict.to_dict() for verdict in accelsim.verdicts(cases)]
         print_json({"results": [r.to_json() for r in results], "ratios": ratios.to_dict(orient="index"), **tables})
     else:
         show_comparison(console(), loaded, results, ratios, batch, overrides or ())
         if energies is not None:
             show_sensitivity(console(), energies)
+        if cases is not None:
+            show_band(console(), cases)
     if output is not None:
         say(f"report: {output / 'report.html'}")
 
@@ -320,7 +350,7 @@ def compress(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A run's folder, or a .safetensors file.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="MODEL.dual", help="The file to write.")],
     recipe: Annotated[Path | None, typer.Option("--recipe", metavar="RECIPE.yaml", help="Cell size, data, ...")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted fine-tuning.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted compression.")] = False,
     json: Json = False,
 ) -> None:
     """Prune, quantize and code a trained network into one file for both kinds of machine."""
@@ -334,6 +364,110 @@ def compress(
         print_json(summary(model, output))
 
 
+@app.command(epilog="Example: accelsim sparsify net.onnx --images pictures --ratio 20 --cost-reduction 4 -o net.dual")
+def sparsify(
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL", help=".onnx, .safetensors, .npz or .dual", show_default=False),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="MODEL.dual", help="The file to write.")],
+    images: Annotated[
+        Path | None, typer.Option(metavar="FILE|DIR", help="Pictures, from 50 to a few hundred; no labels are needed.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="LABELS.csv", help="Columns file and label, to state top-1, too.")
+    ] = None,
+    ratio: Annotated[float | None, typer.Option(metavar="R", help="Float32 size over the file's, at least.")] = None,
+    cost_reduction: Annotated[
+        float | None, typer.Option(metavar="C", help="Dense MACs over multiplies in the Winograd domain, at least.")
+    ] = None,
+    tile: Annotated[int, typer.Option(metavar="M", help="m of F(m, r) on Winograd machines.")] = 2,
+    curve: Annotated[bool, typer.Option("--curve", help="Other budgets, too: MODEL.curve.csv.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    network: Annotated[str | None, typer.Option(metavar="NAME", help="A weight file's network, of the zoo.")] = None,
+    input_shape: InputShape = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="What the network is called from now on.")] = None,
+    mean: Mean = None,
+    std: Std = None,
+    bgr: Bgr = False,
+    pixels: Pixels = None,
+    json: Json = False,
+) -> None:
+    """Make a trained network small and sparse in both domains, from some pictures, without training."""
+    from accelsim.compression.importing import Wishes, numbers, sizes
+    from accelsim.compression.sparsified import Asked, sparsify_file, summary
+    from accelsim.report.terminal import console, show_sparsified
+
+    wishes = Wishes(
+        network=network,
+        input_shape=sizes("--input-shape", input_shape),
+        name=name,
+        mean=numbers("--mean", mean),
+        std=numbers("--std", std),
+        bgr=bgr,
+        range=pixels,
+    )
+    asked = Asked(
+        ratio=ratio,
+        cost_reduction=cost_reduction,
+        tile=tile,
+        images=images,
+        labels=labels,
+        curve=curve,
+        resume=resume,
+    )
+    points = sparsify_file(model, output, wishes, asked, say)
+    if json:
+        print_json(summary(points, output))
+    else:
+        show_sparsified(console(), summary(points, output))
+
+
+@app.command(epilog="Example: accelsim explore net.onnx --images pictures -o out")
+def explore(
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL", help=".onnx, .safetensors, .npz or .dual", show_default=False),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The page and the files go there.")],
+    images: Annotated[
+        Path | None, typer.Option(metavar="FILE|DIR", help="Pictures, from 50 to a few hundred; no labels are needed.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="LABELS.csv", help="Columns file and label, to state top-1, too.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Take what DIR already holds.")] = False,
+    network: Annotated[str | None, typer.Option(metavar="NAME", help="A weight file's network, of the zoo.")] = None,
+    input_shape: InputShape = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="What the network is called from now on.")] = None,
+    mean: Mean = None,
+    std: Std = None,
+    bgr: Bgr = False,
+    pixels: Pixels = None,
+) -> None:
+    """Which machine for a network of your own, at which sparsity, and why: some files, pairs of machines, one page."""
+    from accelsim.compression.importing import Wishes, numbers, sizes
+    from accelsim.compression.sparsified import Asked
+    from accelsim.explore.own_network import explore_network, sentences
+    from accelsim.report.explored import write_exploration
+
+    wishes = Wishes(
+        network=network,
+        input_shape=sizes("--input-shape", input_shape),
+        name=name,
+        mean=numbers("--mean", mean),
+        std=numbers("--std", std),
+        bgr=bgr,
+        range=pixels,
+    )
+    asked = Asked(images=images, labels=labels, resume=resume)
+    found = explore_network(model, output, wishes, asked, say)
+    write_exploration(output, found[0].model.network.graph.name, found)
+    for sentence in sentences(found):
+        typer.echo(sentence)
+    say(f"report: {output / 'index.html'}")
+
+
 @app.command("import", epilog="Example: accelsim import model.onnx -o model.dual")
 def import_(
     source: Annotated[
@@ -343,11 +477,33 @@ def import_(
     network: Annotated[
         str | None, typer.Option(metavar="NAME", help="The network that a weight file belongs to, by the zoo's name.")
     ] = None,
+    input_shape: InputShape = None,
+    keep_unknown: KeepUnknown = False,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="What the network is called from now on.")] = None,
+    mean: Mean = None,
+    std: Std = None,
+    bgr: Bgr = False,
+    pixels: Pixels = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="FILE|DIR", help="Pictures to measure on how many activations are zero.")
+    ] = None,
 ) -> None:
     """Take over another tool's file: a network as a .dual file of 8-bit weights, weights, or a table of layers."""
-    from accelsim.compression.importing import import_file
+    from accelsim.compression.importing import Wishes, import_file, numbers, sizes
 
-    say(import_file(source, output, network))
+    wishes = Wishes(
+        network=network,
+        input_shape=sizes("--input-shape", input_shape),
+        keep_unknown=keep_unknown,
+        name=name,
+        mean=numbers("--mean", mean),
+        std=numbers("--std", std),
+        bgr=bgr,
+        range=pixels,
+        images=images,
+    )
+    for line in import_file(source, output, wishes):
+        say(line)
 
 
 @app.command(epilog="Example: accelsim export resnet20-cifar10 -o resnet20.onnx")

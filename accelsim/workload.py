@@ -2,8 +2,12 @@
 
 A layer work is a convolution, a fully connected layer (a 1 x 1 convolution of a 1 x 1 image), a pooling, an addition
 or another element-wise pass; of a ``.dual`` file, or of a table (``accelsim.network.tables``) with random weights.
-Folded away, at no cost: ReLU, clipping, batch-norm and affine right behind a convolution, linear or add layer (they
-ride on its output path); flatten, padding and 1 x 1 subsampling (addressing).
+Folded away, at no cost: ReLU, clipping, batch-norm, affine and any other function of single numbers right behind a
+convolution, a linear layer, an addition or a product (they ride on its output path, by a table where need be); what
+only moves numbers: flatten, reshape, transpose, slices, joins, padding and 1 x 1 subsampling (addressing).  Softmax,
+layer, group and instance normalisation, resizing and products of two maps are element-wise passes of kind ``other``.
+A product of two matrices of the image (attention) is a convolution whose weights, without zeros, are the second one.
+An operator that is not known costs what it reads and writes.
 """
 
 import copy
@@ -11,6 +15,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -42,7 +47,26 @@ from accelsim.network.layers import (
     PadImage,
     Relu,
 )
-from accelsim.network.tables import TableLayer, read_table
+from accelsim.network.tables import TableLayer, as_product, read_table
+from accelsim.network.tensors import (
+    Combine,
+    Expand,
+    FakeQuantize,
+    Join,
+    MatrixProduct,
+    Opaque,
+    Operand,
+    Pad,
+    Pointwise,
+    Reduce,
+    Reshape,
+    Resize,
+    Slice,
+    Softmax,
+    Standardize,
+    Take,
+    Transpose,
+)
 from accelsim.transforms.decomposition import Piece
 
 Kind = Literal["conv", "linear", "pool", "add", "other"]
@@ -52,6 +76,20 @@ HELD_WEIGHTS = 150_000_000  # of a table whose layers are made once: 600 MB, eno
 CHANNEL_BLOCK = 16  # input channels are counted, stored and tiled in blocks of this many
 DRAWN_AT_ONCE = 1 << 22  # random numbers
 REMEMBERED = 16  # counts of a layer, each of the size of its masks
+
+
+COMPUTE = (
+    Conv,
+    Linear,
+    Add,
+    Combine,
+    MatrixProduct,
+    AveragePool,
+    GlobalAveragePool,
+)  # whose output path others ride on
+RIDE = (Relu, Clip, Affine, BatchNorm, Pointwise, FakeQuantize, Operand)
+MOVE = (Concat, Flatten, PadChannels, PadImage, Reshape, Transpose, Expand, Slice, Take, Pad, Join)
+KEEP_ZEROS = (Relu, Clip, Affine, BatchNorm, Flatten, Reshape, Transpose)  # as many in as out, or taken to be
 
 
 @dataclass(frozen=True)
@@ -137,9 +175,9 @@ class LayerWork:
         """
         if m == 1 and self.weights is not None and self.kernel != (1, 1):
             return np.asarray(np.count_nonzero(self.weights, axis=(2, 3))[None], np.int32)
-        return self._mask(m).astype(np.int32)
+        return self.mask(m).astype(np.int32)
 
-    def _mask(self, m: int, parts: tuple[Piece, ...] = ()) -> NDArray[np.bool_]:
+    def mask(self, m: int, parts: tuple[Piece, ...] = ()) -> NDArray[np.bool_]:
         """Which Winograd-domain entries, or 1 x 1 weights, are not zero, tap after tap: (taps, K, C / groups) bool.
 
         parts: of a layer cut into pieces at stride 1, each run by F(m x m, its size); of these nothing is pruned.
@@ -169,7 +207,7 @@ class LayerWork:
 
         def count() -> Ints:
             whole_kernels = m == 1 and self.kernel != (1, 1)
-            return sum_blocks(self.nonzeros() if whole_kernels else self._mask(m, parts))
+            return sum_blocks(self.nonzeros() if whole_kernels else self.mask(m, parts))
 
         return self.block_counts.get((m, parts), count)
 
@@ -310,6 +348,10 @@ def _node_work(model: DualModel, node: Node, density: Mapping[str, float], batch
             return make("add", inputs=len(node.inputs))
         case LocalResponseNorm() | Relu() | Clip() | Affine() | BatchNorm():
             return make("other")
+    if isinstance(layer, MatrixProduct):
+        return _product_work(model, node, density, batch)
+    if (settings := _vector_work(graph, node)) is not None:
+        return make("other", **settings)
     raise TypeError(f"node {node.name}: no layer work for {type(layer).__name__}")
 
 
@@ -338,6 +380,59 @@ def _work_of_shape(model: DualModel, node: Node, density: Mapping[str, float], b
     )
 
 
+def _vector_work(graph: Graph, node: Node) -> dict[str, Any] | None:
+    """How a layer without weights passes through the vector lanes; None if it is no such layer.
+
+    A normalisation over other axes than the last one reads its tensor twice, first for the statistics.
+    """
+    layer = node.layer
+    shapes = [graph.shapes[source] for source in node.inputs]
+    match layer:
+        case Pointwise() | FakeQuantize() | Operand():
+            return {"inputs": 1}
+        case Combine():
+            return {"inputs": 2 if prod(shapes[0]) == prod(shapes[1]) else 1}
+        case Softmax():
+            return {"inputs": 1 if layer.axis == len(shapes[0]) - 1 else 2}
+        case Standardize():
+            return {"inputs": 1 if layer.axes == (len(shapes[0]) - 1,) else 2}
+        case Resize():
+            taps = {"nearest": 1, "linear": 2, "cubic": 4}[layer.mode]
+            return {"inputs": 1, "kernel": (taps, taps), "stride": (taps, taps)}
+        case Reduce():
+            return {"inputs": 1, "kernel": (max(1, prod(shapes[0]) // prod(graph.shapes[node.name])), 1)}
+        case Opaque():
+            return {"inputs": len(shapes)}
+    return None
+
+
+def _product_work(model: DualModel, node: Node, density: Mapping[str, float], batch: int) -> LayerWork:
+    """A product of two tensors of an image: a 1 x 1 convolution whose weights are the second tensor, of no zeros.
+
+    Every image and every matrix of a stack is a group of its own.
+    """
+    graph = model.network.graph
+    a, b = (graph.shapes[source] for source in node.inputs)
+    stack = batch * prod(graph.shapes[node.name][:-2])
+    M, K, N = a[-2], a[-1], b[-1]
+    return LayerWork(
+        node.name,
+        "conv",
+        batch=1,
+        in_channels=stack * K,
+        height=M,
+        width=1,
+        out_channels=stack * N,
+        out_height=M,
+        out_width=1,
+        groups=stack,
+        weights=np.ones((stack * N, K, 1, 1), np.float32),
+        input_density=np.full(stack * K, density[node.inputs[0]], np.float32),
+        output_density=density[node.name],
+        sources=tuple(_producers(graph, node.inputs[:1])),
+    )
+
+
 def _producers(graph: Graph, names: Iterable[str]) -> Iterator[str]:
     """The layers with work of their own, or ``input``, that the named tensors come from, through what costs nothing."""
     for name in names:
@@ -356,17 +451,16 @@ def _costs_nothing(graph: Graph, node: Node) -> bool:
     match node.layer:
         case MaxPool() | AveragePool():
             return node.layer.kernel == (1, 1)
-        case Relu() | Clip() | Affine() | BatchNorm():
-            return _rides_along(graph, node.inputs[0])
-    return isinstance(node.layer, Concat | Flatten | PadChannels | PadImage)
+    if isinstance(node.layer, RIDE):
+        return _rides_along(graph, node.inputs[0])
+    return isinstance(node.layer, MOVE)
 
 
 def _image(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Height, width and channels of a tensor; a vector is an image of one pixel."""
-    if len(shape) == 1:
-        return 1, 1, shape[0]
-    height, width, channels = shape
-    return height, width, channels
+    """Height, width and channels of a tensor; a vector is an image of one pixel, what has other sizes one column."""
+    if len(shape) == 3:
+        return shape[0], shape[1], shape[2]
+    return prod(shape[:-1]), 1, prod(shape[-1:])
 
 
 def _table_work(table: LayerTable, i: int, batch: int, draw: bool = True) -> LayerWork:
@@ -375,7 +469,7 @@ def _table_work(table: LayerTable, i: int, batch: int, draw: bool = True) -> Lay
     Every layer draws from (seed, i) alone.  In the Winograd domain the layer is taken to be as sparse as in the spatial
     one, as joint training makes it: the largest entries of the transformed filters are kept.
     """
-    layer = table.layers[i]
+    layer = as_product(table.layers[i])
     next_layer = table.layers[min(i + 1, len(table.layers) - 1)]
     out_height, out_width = layer.output_size
     make = partial(
@@ -391,7 +485,8 @@ def _table_work(table: LayerTable, i: int, batch: int, draw: bool = True) -> Lay
         out_width=out_width,
         kernel=layer.kernel,
         stride=layer.strides,
-        padding=(layer.padding, layer.padding),
+        padding=layer.paddings,
+        dilation=(layer.dilation, layer.dilation),
         groups=layer.groups,
         input_density=np.full(layer.in_channels, layer.activation_density, np.float32),
         output_density=next_layer.activation_density,
@@ -407,7 +502,7 @@ def _table_work(table: LayerTable, i: int, batch: int, draw: bool = True) -> Lay
     parts = min(len(weights), 1 + weights.size // DRAWN_AT_ONCE) if layer.weight_density < 1 else 0
     for filters in np.array_split(weights, parts) if parts else ():
         filters[rng.random(filters.shape, np.float32) >= layer.weight_density] = 0
-    winograd = layer.kind == "conv" and layer.strides == (1, 1) and min(layer.kernel) >= 2
+    winograd = layer.kind == "conv" and layer.strides == (1, 1) and layer.dilation == 1 and min(layer.kernel) >= 2
     return make(
         weights=weights,
         winograd_threshold=0.0 if winograd else None,
@@ -430,7 +525,7 @@ def _densities(model: DualModel) -> dict[str, float]:
         found = model.input_density.get(node.name)
         if found is not None:
             density[node.inputs[0]] = float(np.mean(found))
-        elif isinstance(node.layer, Relu | Clip | Affine | BatchNorm | Flatten) and density[node.inputs[0]] == 1.0:
+        elif isinstance(node.layer, KEEP_ZEROS) and density[node.inputs[0]] == 1.0:
             density[node.inputs[0]] = density[node.name]
     return density
 
@@ -439,9 +534,9 @@ def _rides_along(graph: Graph, producer: str) -> bool:
     """Whether an element-wise layer behind ``producer`` is done on the way out of the layer that computes."""
     while producer != INPUT:
         node = graph.node(producer)
-        if isinstance(node.layer, Conv | Linear | Add | AveragePool | GlobalAveragePool):
+        if isinstance(node.layer, COMPUTE):
             return True
-        if not isinstance(node.layer, Relu | Clip | Affine | BatchNorm):
+        if not isinstance(node.layer, RIDE):
             return False
         producer = node.inputs[0]
     return False

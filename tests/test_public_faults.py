@@ -731,6 +731,13 @@ def test_compress_without_a_recipe_keeps_the_accuracy(tmp_path, monkeypatch, nam
     assert all(machine["top1"] > 87 for machine in json.loads(said)["machines"])
 
 
+def test_a_cell_of_weights_that_are_not_there_is_refused(tmp_path):
+    recipe = file(tmp_path, "r.yaml", "cells: {layer1.0.conv7.weight: 0.1}\n")
+    checkpoint = ROOT / "models" / "checkpoints" / "resnet20-joint"
+    message = one_line(*run("compress", checkpoint, "-o", tmp_path / "m.dual", "--recipe", recipe))
+    assert "key cells: no weights 'layer1.0.conv7.weight', did you mean 'layer1.0.conv" in message
+
+
 @pytest.mark.parametrize("key", ["momentum", "warmup"])
 def test_shares_that_leave_nothing_are_refused(tmp_path, key):
     # Adam divides by 1 - momentum, the schedule by 1 - warmup.

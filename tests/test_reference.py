@@ -1,15 +1,12 @@
 """The reference pages are what the code says, and every key and column has a meaning."""
 
 import re
-from pathlib import Path
 
 import pytest
 
+import accelsim
 from accelsim.report.glossary import GLOSSARY
-from accelsim.simulator.machines.load import load_hardware
-from accelsim.simulator.run import run_rows
-from accelsim.workload import layer_works, load_table
-from experiments.paths import ROOT
+from accelsim.simulator.network.program import LEVELS
 from experiments.reference import DOCS, pages
 
 PAGES = pages()
@@ -29,8 +26,7 @@ def test_every_key_has_a_meaning(name: str) -> None:
     assert "" not in meanings
 
 
-def test_every_column_of_a_result_is_in_the_glossary() -> None:
-    machine = load_hardware("winograd-16x16")
-    works = tuple(layer_works(load_table(Path(ROOT, "workloads", "alexnet.csv")), 1))[:1]
-    rows, total = run_rows(works, machine, "fast")
-    assert {*rows[0], *total} - GLOSSARY.keys() == set()
+@pytest.mark.parametrize("level", LEVELS)
+def test_every_column_of_a_result_is_in_the_glossary(level: str) -> None:
+    result = accelsim.simulate("resnet20-cifar10", "winograd-16x16", engine="fast", level=level)
+    assert {*result.layers.columns, *result.total.index} - GLOSSARY.keys() == set()

@@ -27,6 +27,10 @@ def fold_batch_norm(network: Network) -> Network:
         nodes.append(Node(name=node.name, layer=Affine(channels=node.layer.channels), inputs=node.inputs))
     graph = network.graph
     folded = Graph(
-        name=graph.name, input_shape=graph.input_shape, nodes=tuple(nodes), preprocessing=graph.preprocessing
+        name=graph.name,
+        input_shape=graph.input_shape,
+        nodes=tuple(nodes),
+        preprocessing=graph.preprocessing,
+        outputs=graph.outputs,
     )
     return Network(folded, arrays)

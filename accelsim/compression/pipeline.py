@@ -7,7 +7,7 @@ domains.
 
 import hashlib
 import json
-import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,23 +30,26 @@ from accelsim.compression.quantize import (
 )
 from accelsim.compression.ratedistortion import Trial, search_cells
 from accelsim.compression.recipe import CompressionRecipe
-from accelsim.compression.rounding import EXACT, Zeros, fitted, with_zeros, zeros_of_filters
+from accelsim.compression.rounding import EXACT, Rounded, Zeros, fitted, with_zeros, zeros_of_filters
+from accelsim.compression.stage import Stage
 from accelsim.dual.deploy import winograd_model
 from accelsim.dual.file import CompressedNetwork, decode_dual, encode_dual, with_accuracy
 from accelsim.dual.manifest import weight_names
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
+from accelsim.faults import nearest
 from accelsim.files import CARD as CARD_FILE
 from accelsim.files import SAFETENSORS, read_bytes, read_text, write_bytes
 from accelsim.network.graph import Graph, Network
 from accelsim.network.onnx import read_onnx
 from accelsim.network.weights import load_network
 from accelsim.sparsity.joint import JointRegularizer
-from accelsim.training.checkpoint import CARD, MODEL, STATE, load_state, relative_cells, save_state
+from accelsim.sparsity.reconstruction import is_refitted
+from accelsim.training.checkpoint import CARD, MODEL, STATE, relative_cells
 from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import top1
+from accelsim.training.networks import find_network, is_file, with_weights
 from accelsim.training.psnr import psnr_by_set
-from accelsim.training.run import find_network
 from accelsim.training.superresolution import Photographs, photographs, training_patches
 from accelsim.training.winograd_op import winograd_operations
 
@@ -69,7 +72,8 @@ class _Task:
     tiles: dict[str, int]  # m of each Winograd layer
     images: "_Images"
     reference: Network | None  # the dense network
-    out: Path
+    tuning: Stage
+    rounding: Stage
     say: Say
 
 
@@ -79,8 +83,9 @@ def compress_checkpoint(
     """Compress a checkpoint into the ``.dual`` file ``out``; return what that decodes to.
 
     checkpoint: a folder of ``accelsim train``, or a safetensors, .npz or ONNX file.
-    log: called with a line of progress.  resume: go on with the fine-tuning that was interrupted on
-    its way to ``out`` (its state is in ``out``.tuning until the file is written).
+    log: called with a line of progress.  resume: go on with the fine-tuning or the rounding that was
+    interrupted on its way to ``out`` (its state is in ``out``.tuning or ``out``.rounding until the
+    file is written).
     Raises InputError if the checkpoint, the recipe, the data or the state do not fit together.
     """
     task = _task(checkpoint, out, recipe, log or (lambda _: None))
@@ -90,7 +95,7 @@ def compress_checkpoint(
         raise error if isinstance(error, InputError) else InputError(f"{checkpoint}: {error}") from None
     if recipe.tune is not None:
         quantized = _tuned(task, quantized, resume)
-    content = encode_dual(_rounded(task, quantized))
+    content = encode_dual(_rounded(task, quantized, resume))
     model = decode_dual(content, str(out))
     task.say(f"{out}: {model.file_bytes} bytes, {4 * model.parameters / model.file_bytes:.2f}x")
     if task.images.test is not None:
@@ -104,8 +109,8 @@ def compress_checkpoint(
     else:
         say_errors(weight_errors(task.network, quantized.network), task.say)
     write_bytes(out, content)
-    if recipe.tune is not None:
-        shutil.rmtree(_state_folder(out), ignore_errors=True)
+    for stage in (task.tuning, task.rounding):
+        stage.remove()
     return model
 
 
@@ -119,8 +124,11 @@ def _task(checkpoint: Path, out: Path, recipe: CompressionRecipe, say: Say) -> _
     winograd = _target(recipe.winograd, notes, "sparsity_wd", checkpoint)
     reference: Network | None = None
     if recipe.reference is not None:
-        dense = find_network(recipe.reference.network, "reference.network")
-        reference = load_network(dense, resolve(recipe.reference.weights))
+        named = recipe.reference
+        dense = find_network(named.network, "reference.network")
+        weights = None if named.weights is None else resolve(named.weights)
+        reference = with_weights(dense, named.network, weights, "reference.network")
+    whole = recipe.model_dump(mode="json")
     return _Task(
         recipe=recipe,
         network=network,
@@ -130,7 +138,8 @@ def _task(checkpoint: Path, out: Path, recipe: CompressionRecipe, say: Say) -> _
         tiles=_tiles(network.graph, recipe, notes),
         images=_Images(recipe, network.graph),
         reference=reference,
-        out=out,
+        tuning=Stage(out, "tuning", whole, network.arrays),
+        rounding=Stage(out, "rounding", whole, network.arrays),
         say=say,
     )
 
@@ -147,7 +156,7 @@ def _quantized(task: _Task) -> Quantized:
     return quantize(task.network, cell, theta, cells=cells, seed=task.recipe.dither)
 
 
-def _rounded(task: _Task, quantized: Quantized) -> CompressedNetwork:
+def _rounded(task: _Task, quantized: Quantized, resume: bool) -> CompressedNetwork:
     """The quantized network rounded anew, and its biases corrected,
     if the recipe says so; as a file takes it.
     """
@@ -156,9 +165,10 @@ def _rounded(task: _Task, quantized: Quantized) -> CompressedNetwork:
     zeros: Zeros = {}
     if recipe.hold:
         zeros = zeros_of_filters(task.network, task.tiles, task.winograd, quantized.quantizer)
-        quantized = with_zeros(quantized, task.network, zeros)
+        alone = {layer: own for layer, own in zeros.items() if recipe.fit is None or not _is_fitted(task, layer)}
+        quantized = with_zeros(quantized, task.network, alone)
     if recipe.fit is not None:
-        quantized = fitted(quantized, task.network, zeros, images.drawn(recipe.fit), recipe.bit_price)
+        quantized = _fitted(task, quantized, zeros, resume)
     theta_wd = winograd_threshold(quantized.network, task.tiles, task.winograd)
     if recipe.hold:
         theta_wd = max(theta_wd, EXACT * min(quantized.quantizer.cells.values()))
@@ -175,6 +185,36 @@ def _rounded(task: _Task, quantized: Quantized) -> CompressedNetwork:
         value_bits=recipe.value_bits,
         provenance=_provenance(recipe, task.notes),
     )
+
+
+def _fitted(task: _Task, quantized: Quantized, zeros: Zeros, resume: bool) -> Quantized:
+    """``quantized`` rounded by its layers' outputs;
+    stopped in any way it goes on after the last layer that the state beside ``out`` has, if resume.
+    """
+    recipe = task.recipe
+    assert recipe.fit is not None
+    state = task.rounding.begin(resume)
+    arrays = {} if state is None else state[0]
+    done = 0 if state is None else int(state[1]["layers"])
+    started = time.perf_counter()
+    if done:
+        task.say(f"going on after {done} of {len(quantized.indices)} layers")
+
+    def add(layer: str, found: Mapping[str, Array]) -> None:
+        nonlocal arrays, done, started
+        arrays = {**arrays, **found}
+        done += 1
+        task.rounding.save(arrays, {"layers": done})
+        seconds = time.perf_counter() - started
+        task.say(f"rounded layer {done} of {len(quantized.indices)}, {layer}: {seconds:.1f} s")
+        started = time.perf_counter()
+
+    images = task.images.drawn(recipe.fit)
+    return fitted(quantized, task.network, zeros, images, recipe.bit_price, Rounded(arrays, add))
+
+
+def _is_fitted(task: _Task, layer: str) -> bool:
+    return is_refitted(task.network.graph.node(layer))
 
 
 class _Images:
@@ -212,10 +252,6 @@ class _Images:
         return self._preprocess(self._take(np.random.default_rng(0).permutation(self._count)[:number]))
 
 
-def _state_folder(out: Path) -> Path:
-    return out.with_name(f"{out.name}.tuning")
-
-
 def load_checkpoint(checkpoint: Path, recipe: CompressionRecipe) -> tuple[Network, dict[str, Any]]:
     """The network of a checkpoint,
     and what its card says (empty for a bare weight file and for ONNX).
@@ -228,8 +264,9 @@ def load_checkpoint(checkpoint: Path, recipe: CompressionRecipe) -> tuple[Networ
     if weights.name == MODEL and card.exists():
         try:
             notes = json.loads(read_text(card, CARD_FILE))
-            name = recipe.network or str(notes["network"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            trained = str(notes.get("recipe", {}).get("network", ""))
+            name = recipe.network or (trained if is_file(trained) else str(notes["network"]))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{card}: not a checkpoint's card ({error})") from None
@@ -258,10 +295,13 @@ def _cells(task: _Task, theta: float) -> tuple[float, dict[str, float]]:
     """D, and D of the arrays that have their own.  theta: theta_SD.
 
     Where the recipe says nothing, D follows from the weights; that of an array without weights
-    makes no difference.
+    makes no difference.  Raises ValueError if the recipe names an array that the network has not.
     """
     recipe = task.recipe
     names = weight_names(task.network.graph)
+    for name in recipe.cells:
+        if name not in names:
+            raise ValueError(f"recipe, key cells: no weights {name[:60]!r}{nearest(name, names)}")
     cell = recipe.cell or theta or 1.0
     cells = dict(recipe.cells)
     for name, relative in _relative_cells(task, theta).items():
@@ -359,42 +399,20 @@ def _tuned(task: _Task, quantized: Quantized, resume: bool) -> Quantized:
     )
     regularizer = JointRegularizer(task.network.graph, {"default": 0} | task.tiles)
     tuner = Tuner(task.network, quantized, task.images.train, tuning, regularizer, task.reference)
-    folder = _state_folder(task.out)
-    whole = recipe.model_dump(mode="json") | {"arrays": _digest(task.network.arrays)}
-    if resume:
-        _resume(tuner, folder, whole)
-    elif (folder / STATE).exists():
-        raise InputError(f"{folder}: holds an interrupted fine-tuning, expected --resume or no such folder")
+    state = task.tuning.begin(resume)
+    if state is not None:
+        try:
+            tuner.restore(*state)
+        except ValueError as error:
+            raise InputError(f"{task.tuning.folder / STATE}: {error}") from None
 
     def watch(step: int, loss: float) -> None:
         if step % 20 == 0 or step == tuning.steps:
             task.say(f"fine-tuning step {step} of {tuning.steps}: loss {loss:.4f}")
         if step % settings.checkpoint_steps == 0:
-            state, notes = tuner.state()
-            save_state(folder, state, notes | {"recipe": whole})
+            task.tuning.save(*tuner.state())
 
     return fine_tune(tuner, watch)
-
-
-def _resume(tuner: Tuner, folder: Path, recipe: dict[str, Any]) -> None:
-    """Let the tuner go on from the state in the folder.
-
-    Raises InputError if it is another recipe's.
-    """
-    state, notes = load_state(folder)
-    if notes.get("recipe") != recipe:
-        raise InputError(f"{folder / STATE}: the state of another recipe or checkpoint")
-    try:
-        tuner.restore(state, notes)
-    except ValueError as error:
-        raise InputError(f"{folder / STATE}: {error}") from None
-
-
-def _digest(arrays: Mapping[str, Array]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        digest.update(name.encode() + arrays[name].tobytes())
-    return digest.hexdigest()
 
 
 def _provenance(recipe: CompressionRecipe, notes: dict[str, Any]) -> dict[str, str]:

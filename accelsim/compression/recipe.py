@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from accelsim.faults import validated
 from accelsim.files import COMPRESSION_RECIPE
 from accelsim.settings import BelowOne, Positive, Section, Seed, Threads, read_settings
+from accelsim.training.networks import beside_in
 from accelsim.training.recipe import Data
 
 ImageCount = Annotated[int, Field(ge=1, le=100_000)]
@@ -19,10 +20,10 @@ class Reference(Section):
     """The dense network: what accuracy is compared with, and the teacher of fine-tuning."""
 
     network: str
-    """The network's name in the zoo."""
+    """The network: a name of the zoo, or an .onnx or .dual file, whose path starts at the recipe's folder."""
 
-    weights: str
-    """The weights of that network, a path as in ``Data``."""
+    weights: str | None = None
+    """The weights of that network, a path as in ``Data``; by default those of its own file."""
 
 
 class TuningSettings(Section):
@@ -70,7 +71,7 @@ class CompressionRecipe(Section):
     """How to compress one checkpoint."""
 
     network: str | None = None
-    """The zoo's name of a bare weight file's network; other checkpoints say it themselves."""
+    """The network of a bare weight file, as in ``reference``; other checkpoints say it themselves."""
 
     cell: Positive | None = None
     """D, the cell size; by default theta_SD."""
@@ -156,4 +157,7 @@ class CompressionRecipe(Section):
 
 def load_compression_recipe(path: Path) -> CompressionRecipe:
     """The recipe in a YAML file.  Raises InputError that names every fault."""
-    return validated(path, CompressionRecipe, read_settings(path, COMPRESSION_RECIPE))
+    recipe = beside_in(validated(path, CompressionRecipe, read_settings(path, COMPRESSION_RECIPE)), path)
+    if recipe.reference is None:
+        return recipe
+    return recipe.model_copy(update={"reference": beside_in(recipe.reference, path)})

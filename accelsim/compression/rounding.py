@@ -8,12 +8,7 @@ output channel,
 
     minimise  || X w - Y ||^2 + damping |w - w_0|^2  =  z^T A z - 2 b^T z + ...
 
-over whole z is the search for the nearest point of a lattice.  Babai's nearest plane: with A = L
-L^T the coordinates are rounded one after another, each where the errors of those before it put its
-best value (which is what Frantar et al., arXiv:2210.17323, do for all channels in one order and
-without zeros); the coordinates of the largest diagonal come first, and some sweeps of single
-improvements last.  With a price on bits (``bitprice``) a coordinate may be zero, too, where that
-saves more than it spoils; zeros of a whole basis's coordinates keep those of the filters.
+over whole z is the search for the nearest point of a lattice (``lattice``).
 
 Layer after layer (``reconstruction.refit``): X are the inputs that the rounded layers before it
 give, Y what the layer gave before anything was rounded.  So errors in the directions that carry
@@ -21,27 +16,28 @@ images, their means above all, are made up for at once, where rounding to the ne
 up.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy import linalg, sparse
 
 from accelsim.arrays import Array, Flags, Floats, Ints, Levels
-from accelsim.compression.bitprice import CONTEXTS, RunningCounts
+from accelsim.compression.bitprice import RunningCounts
+from accelsim.compression.lattice import nearest
 from accelsim.compression.quantize import Quantized, winograd_threshold
 from accelsim.dual.quantizer import Quantizer, plain_codebook
 from accelsim.network.graph import Network
 from accelsim.sparsity.joint import JointRegularizer
-from accelsim.sparsity.reconstruction import Moments, Sample, refit
+from accelsim.sparsity.reconstruction import Moments, Sample, bias_of, refit
 from accelsim.sparsity.whole_filters import whole_bases, whole_with_zeros
 
 # Of a cell: exact zeros of W are sums of float32 numbers; the least W of F(2, 5) or F(4, 3) is 1/576.
 EXACT = 1e-3
 POSITIONS = 300  # of each image
 DAMPING = 1e-3  # times the mean square of the inputs
-CHANNELS = 32  # solved at a time
-SWEEPS = 5
+LOST = 1e-5  # of the squares of means: what float32 loses as they are taken off
+CHANNELS = 32  # solved at a time, at most
+MATRICES = 1 << 26  # entries of the matrices of those, at most
 # Of each layer that Winograd serves: where W is zero, and kron (vec(W) = kron vec(w)).
 Zeros = Mapping[str, tuple[Flags, Array]]
 
@@ -71,16 +67,36 @@ def with_zeros(quantized: Quantized, network: Network, zeros: Zeros) -> Quantize
     return _with_indices(quantized, indices)
 
 
-def fitted(quantized: Quantized, network: Network, zeros: Zeros, images: Array, price: float = 0.0) -> Quantized:
+@dataclass(frozen=True)
+class Rounded:
+    """Layers that are rounded already, and what is called after each further one."""
+
+    arrays: Mapping[str, Array] = field(default_factory=dict)  # indices and bias, by array name
+    add: Callable[[str, Mapping[str, Array]], None] = lambda *_: None  # with a layer's name and arrays
+
+
+def fitted(
+    quantized: Quantized,
+    network: Network,
+    zeros: Zeros,
+    images: Array,
+    price: float = 0.0,
+    rounded: Rounded | None = None,
+) -> Quantized:
     """``quantized``, but rounded anew so that each layer gives what it gave before;
     biases take up the mean error.
 
     network: before quantization.  images: (N, H, W, C) float32, preprocessed.  price:
-    as for ``nearest_point``.  Layers with groups stay as they are.
+    as for ``lattice.nearest_point``.  Layers with groups stay as they are.
     """
-    indices = dict(quantized.indices)
+    rounded = rounded or Rounded()
+    known = rounded.arrays
+    indices = {name: np.asarray(known.get(name, n)) for name, n in quantized.indices.items()}
     whole = Quantizer(quantized.quantizer.cells, np.zeros(0))
-    layers = [name.removesuffix(".weight") for name in indices]
+    layers = [name.removesuffix(".weight") for name in indices if name not in known]
+    start = dict(quantized.network.arrays)
+    for name, array in known.items():
+        start[name] = whole.decode(name, array) if name in indices else array
 
     def find(layer: str, moments: Moments) -> Array:
         name = f"{layer}.weight"
@@ -90,9 +106,12 @@ def fitted(quantized: Quantized, network: Network, zeros: Zeros, images: Array, 
         bases = bases.reshape(K, C, *bases.shape[1:])
         n = whole_weights(moments, w.reshape(K, C, -1), whole.cells[name], bases, price)
         indices[name] = n.reshape(w.shape)
-        return whole.decode(name, n).transpose(2, 1, 0)
+        found = whole.decode(name, n).transpose(2, 1, 0)
+        bias = {f"{layer}.bias": bias_of(moments, found)} if f"{layer}.bias" in start else {}
+        rounded.add(layer, {name: indices[name], **bias})
+        return found
 
-    arrays = refit(network, quantized.network.arrays, images, layers, find, Sample(POSITIONS))
+    arrays = refit(network, start, images, layers, find, Sample(POSITIONS))
     return _with_indices(replace(quantized, network=Network(network.graph, arrays)), indices)
 
 
@@ -100,97 +119,99 @@ def whole_weights(moments: Moments, w: Array, cell: float, bases: Floats, price:
     """Indices of a layer's weights: (K, C, taps) int32.
 
     moments: rows of X are (taps x channels).  w: (K, C, taps) before.  bases: (K, C, taps, taps) of
-    each 2-D filter.  price: as for ``nearest_point``.
+    each 2-D filter.  price: as for ``lattice.nearest_point``.
     """
     K, C, taps = w.shape
-    H = _channels_first(moments.H.astype(np.float64), C, taps)
+    H = _channels_first(moments.H, C, taps)
     H = _channels_first(H.T, C, taps)
-    damping = DAMPING * np.diagonal(H).mean() + 1e-12
+    damping = np.float32(DAMPING * np.diagonal(H).mean() + LOST * np.mean(moments.x**2) + 1e-12)
     H[np.diag_indices_from(H)] += damping
-    B = _channels_first(moments.B.astype(np.float64), C, taps) + damping * w.reshape(K, -1).T
+    B = _channels_first(moments.B, C, taps) + damping * w.reshape(K, -1).T
+    step = np.float32(cell)
     n = np.zeros((K, C * taps))
     counts = RunningCounts()
-    for first in range(0, K, CHANNELS):
-        block = range(first, min(first + CHANNELS, K))
-        vectors = [_vectors(bases[k]) for k in block]
-        free = max(M.shape[1] for _, M in vectors)
-        A = np.tile(np.eye(free), (len(block), 1, 1))
-        b = np.zeros((len(block), free))
-        for i, (k, (rows, M)) in enumerate(zip(block, vectors, strict=True)):
-            own = slice(M.shape[1])
-            A[i, own, own] = cell**2 * (M.T @ (M.T @ H[np.ix_(rows, rows)]).T)
-            b[i, own] = cell * (M.T @ B[rows, k])
-        real = np.arange(free) < np.array([[M.shape[1]] for _, M in vectors])
-        for k, (rows, M), z in zip(block, vectors, nearest_point(A, b, price, counts, real), strict=True):
-            n[k, rows] = M @ z[: M.shape[1]]
+    vectors = [_vectors(own, H) for own in bases]
+    for block in _blocks([len(own.weight) for own in vectors]):
+        free = max(len(vectors[k].weight) for k in block)
+        A = np.zeros((len(block), free, free), np.float32)
+        A[:, np.arange(free), np.arange(free)] = 1
+        b = np.zeros((len(block), free), np.float32)
+        real = np.zeros(b.shape, np.bool_)
+        for i, k in enumerate(block):
+            own = slice(free - len(vectors[k].weight), free)
+            np.multiply(vectors[k].between(H), step**2, out=A[i, own, own])
+            b[i, own] = step * vectors[k].products(B[:, k])
+            real[i, own] = True
+        for k, z in zip(block, nearest(A, b, real, price, counts), strict=True):
+            n[k] = vectors[k].combined(z[free - len(vectors[k].weight) :], n.shape[1])
     return np.rint(n).reshape(w.shape).astype(np.int32)
 
 
-def nearest_point(
-    A: Floats, b: Floats, price: float = 0.0, counts: RunningCounts | None = None, real: Flags | None = None
-) -> Floats:
-    """Whole z, each (d,), for which z^T A z - 2 b^T z is small.
+def _blocks(free: Sequence[int]) -> Iterator[range]:
+    """Consecutive filters whose matrices are held at a time.
 
-    A: (K, d, d) positive definite, b: (K, d).  price: of a bit of z, where the error of a whole
-    step of one coordinate, as they are on average, costs 1; then each is floor, ceil or zero of its
-    best value.  counts: to go on with.  real: (K, d) which coordinates there are; by default all.
+    free: coordinates of each filter.
     """
-    each = np.arange(len(b))[:, None]
-    order = np.argsort(np.diagonal(A, axis1=1, axis2=2), axis=1, kind="stable")
-    A = A[each[:, :, None], order[:, :, None], order[:, None, :]]
-    b = b[each, order]
-    L = np.linalg.cholesky(A)
-    rest = np.stack([linalg.solve_triangular(own, of, lower=True) for own, of in zip(L, b, strict=True)])
-    z = np.zeros_like(b)
-    stiffness = np.diagonal(L, axis1=1, axis2=2) ** 2
-    diagonal = np.diagonal(A, axis1=1, axis2=2)
-    counted = np.ones(b.shape, np.bool_) if real is None else real[each, order]
-    counts = counts or RunningCounts()
-    context = _contexts(counted)
-    cost = price * float(stiffness[counted].mean()) if counted.any() else 0.0
-    for i in reversed(range(b.shape[1])):
-        wanted = rest[:, i] / L[:, i, i]
-        if price:
-            z[:, i] = counts.cheapest(wanted, stiffness[:, i], context[:, i], cost)
-            counts.add(z[counted[:, i], i], context[counted[:, i], i])
-        else:
-            z[:, i] = np.rint(wanted)
-        rest -= L[:, i, :] * z[:, i, None]
-    slope = b - np.einsum("kij,kj->ki", A, z)
-    for _ in range(SWEEPS):
-        for i in range(b.shape[1]):
-            move = slope[:, i] / diagonal[:, i]
-            if price:
-                move = counts.cheapest(z[:, i] + move, diagonal[:, i], context[:, i], cost) - z[:, i]
-            else:
-                move = np.rint(move)
-            z[:, i] += move
-            slope -= A[:, i, :] * move[:, None]
-    found = np.empty_like(z)
-    found[each, order] = z
-    return found
+    first = 0
+    largest = 0
+    for k, d in enumerate(free):
+        largest = max(largest, d)
+        if k > first and (k - first == CHANNELS or (k + 1 - first) * largest**2 > MATRICES):
+            yield range(first, k)
+            first = k
+            largest = d
+    yield range(first, len(free))
 
 
-def _contexts(counted: Flags) -> Ints:
-    """The context of each coordinate: how far it comes in its filter's order.
+@dataclass(frozen=True)
+class _Vectors:
+    """The d basis vectors of one output channel's weights, each of few entries."""
 
-    counted: (K, d) which coordinates there are, in the order of a growing diagonal.
-    """
-    rank: Ints = np.cumsum(counted, axis=1, dtype=np.int64) - counted
-    length = np.maximum(counted.sum(axis=1, keepdims=True, dtype=np.int64), 1)
-    return np.asarray(np.minimum(rank * CONTEXTS // length, CONTEXTS - 1))
+    weight: Ints  # (d, e) which weights enter
+    value: Array  # (d, e) how much, 0 where fewer than e do
+
+    def between(self, H: Array) -> Array:
+        """M^T H M, M the vectors as columns: (d, d)."""
+        half = H[self.weight[:, 0]]
+        half *= self.value[:, :1]
+        for e in range(1, self.weight.shape[1]):
+            some = np.flatnonzero(self.value[:, e])
+            half[some] += H[self.weight[some, e]] * self.value[some, e, None]
+        whole = half.take(self.weight[:, 0], axis=1)
+        whole *= self.value[:, 0]
+        for e in range(1, self.weight.shape[1]):
+            some = np.flatnonzero(self.value[:, e])
+            whole[:, some] += half.take(self.weight[some, e], axis=1) * self.value[some, e]
+        return whole
+
+    def products(self, b: Array) -> Array:
+        """M^T b: (d,)."""
+        return np.asarray((self.value * b[self.weight]).sum(axis=1))
+
+    def combined(self, z: Array, count: int) -> Floats:
+        """M z, of so many weights."""
+        return np.bincount(self.weight.ravel(), (self.value * z[:, None]).ravel(), count)
 
 
-def _vectors(bases: Floats) -> tuple[Ints, sparse.csr_array]:
-    """(which of the C taps weights of a channel enter, (those, basis vectors)).
+def _vectors(bases: Floats, H: Array) -> _Vectors:
+    """The basis vectors of an output channel, in the order of a growing diagonal of M^T H M.
 
     bases: (C, taps, taps).
     """
     taps = bases.shape[1]
-    filters, row, column = np.nonzero(bases)
-    rows, i = np.unique(filters * taps + row, return_inverse=True)
-    columns, j = np.unique(filters * taps + column, return_inverse=True)
-    return rows, sparse.csr_array((bases[filters, row, column], (i, j)), (len(rows), len(columns)))
+    filters, column, row = np.nonzero(bases.swapaxes(1, 2))
+    _, first, vector, entries = np.unique(
+        filters * taps + column, return_index=True, return_inverse=True, return_counts=True
+    )
+    place = np.arange(len(row)) - first[vector]
+    shape = (len(first), int(entries.max(initial=1)))
+    weight = np.zeros(shape, np.int64)
+    value = np.zeros(shape, np.float32)
+    weight[vector, place] = filters * taps + row
+    value[vector, place] = bases[filters, row, column]
+    among = H[weight[:, :, None], weight[:, None, :]]
+    order = np.argsort(np.einsum("de,df,def->d", value, value, among), kind="stable")
+    return _Vectors(weight[order], value[order])
 
 
 def _channels_first(rows: Floats, C: int, taps: int) -> Floats:

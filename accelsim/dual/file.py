@@ -46,7 +46,7 @@ DENSITY_STEPS = 63  # the integer of an input density of 1
 # in two seconds, so that what is written is read.
 NUMBERS_PER_BYTE = 32
 FREE_NUMBERS = 1 << 18
-FREE_WEIGHTS: dict[Coder, int] = {"context": 1 << 22, "bz2": 1 << 24}
+FREE_WEIGHTS: dict[Coder, int] = {"context": 1 << 22, "bz2": 1 << 24, "deflate": 1 << 24}
 # Nor more steps of decoding, which take time however few numbers they yield.
 BYTES_PER_STEP = 16
 FREE_STEPS = 1 << 13

@@ -46,6 +46,12 @@ MASK_FREE = {
     "transform_rate",
     "inverse_rate",
     "weight_transform_rate",
+    "operand_window",
+    "filters_per_lane",
+    "outputs_per_lane",
+    "inverse",
+    "input_transform",
+    "tiles",
 }
 
 
@@ -94,6 +100,11 @@ class MachineDescription(KeyGroup, ABC):
         """Multipliers."""
 
     @property
+    def published_table(self) -> str:
+        """The table of what gates were not measured for: multiplexers, floating-point multiplies."""
+        return "horowitz" if self.energy_table == "gates" else self.energy_table
+
+    @property
     def streams(self) -> int:
         """Streams of weights, each with a pointer of its own: one a lane, unless a family says otherwise."""
         return self.lanes
@@ -117,6 +128,11 @@ class MachineDescription(KeyGroup, ABC):
     def ns_per_cycle(self) -> float:
         """Clock period."""
         return 1000.0 / self.clock_mhz
+
+    @property
+    def around_lanes_mm2(self) -> float:
+        """Area of logic around the lanes that plain lanes have not, for its static power."""
+        return 0.0
 
     @property
     def operand_bits(self) -> int:

@@ -30,6 +30,8 @@ OWN = "machine file"  # the source of a figure that the machine's YAML replaces
 
 # 30 mW for the 168 lanes of Eyeriss at 65 nm (calibration published with its energy model); scales with area.
 STATIC_MW_PER_LANE_45NM = 30 / 168 / AREA_FACTORS[65]
+# The same over the 12.25 mm2 of that chip's core, for what stands around the lanes beyond their plain form.
+STATIC_MW_PER_MM2 = 30 / 12.25
 STATIC_SOURCE = f"Eyeriss, 30 mW for 168 lanes at 65 nm, scaled with area; {NODE_SOURCE}"
 
 # Keys of ``EnergyOverrides`` that are not named as ACTION_pj or ACTION_pj_per_bit.
@@ -59,7 +61,7 @@ def prices(machine: MachineDescription) -> dict[str, Price]:
 
     Of ``gates``: mac_busy, mac_turning, mac_still: multiplies by their product and the one before; signed_...: the same
     of operands of either sign; mac: of families that tell no densities, which multiply what is not zero.  stream_step,
-    stream_start: a weight handed out, a stream begun.  input_tile, inverse_tile: through a transform unit.  wire_bit:
+    stream_start: a weight handed out, a stream begun.  input_tile, inverse_tile: through a transform unit.  wire: a bit
     between buffers and array.
     """
     table = _gate_prices(machine) if machine.energy_table == "gates" else _logic_prices(machine)
@@ -124,7 +126,7 @@ def _gate_prices(machine: MachineDescription) -> dict[str, Price]:
         "transform_add": Price(gates.adder_pj(a.accumulator_bits) * scale, "pJ", "transform", source),
         "register_bit": Price(gates.register_bit_pj() * scale, "pJ/bit", "register", source),
         "index": Price(array.step_pj * scale, "pJ/access", "register", source),
-        "wire_bit": Price(gates.wire_bit_pj(_side_um(machine)) * scale, "pJ/bit", "register", source),
+        "wire": Price(gates.wire_bit_pj(_side_um(machine)) * scale, "pJ/bit", "register", source),
     }
 
 
@@ -156,6 +158,7 @@ def static_mw(machine: MachineDescription) -> float:
         logic = leakage_mw(machine) + clock_pj(machine) * machine.clock_mhz / 1000  # pJ x MHz = uW
     elif logic is None:
         logic = STATIC_MW_PER_LANE_45NM * machine.lanes * node_factor(AREA_FACTORS, machine.node_nm)
+        logic += STATIC_MW_PER_MM2 * machine.around_lanes_mm2
     return leakage + logic
 
 

@@ -18,7 +18,7 @@ bits; leakage goes by area.
 Bits between buffers and array pay for a wire as long as the side of all logic as a square, at the library's capacitance
 of a micrometre, half of them toggling.
 
-Left out: the clock's tree and gates on it, layout, what a faster clock costs (``speed_factor`` says it in area).
+Left out: the clock's tree and gates on it, layout, what a faster clock costs (reports/rtl-energy.md).
 """
 
 import csv
@@ -132,12 +132,6 @@ def lane_um2(weight_bits: int, operand_bits: int, accumulator_bits: int) -> floa
     return _lane_fit(("lane", "lane signed"), "busy", "um2")((weight_bits, operand_bits, accumulator_bits))
 
 
-def speed_factor() -> float:
-    """Area of a lane mapped for a fast clock over that of one mapped for 500 MHz."""
-    fast, plain = (_one(lambda r, u=unit: r["unit"] == u and widths(r) == (8, 8, 24)) for unit in ("lane fast", "lane"))
-    return float(fast["um2"]) / float(plain["um2"])
-
-
 def _one(wanted: Callable[[Row], bool]) -> Row:
     return next(row for row in read("logic") if wanted(row))
 
@@ -206,21 +200,30 @@ def lane_flip_flops(operand_bits: int, accumulator_bits: int) -> int:
 def array_costs(kind: ArrayKind) -> ArrayCosts:
     """Fitted on the arrays of this kind that the table marks for it."""
     rows = [row for row in read("arrays") if row["use"] == "fit" and (row["kind"] == "ws") == (kind == "stationary")]
-    factor, energy = 1.0, (0.0, 0.0, 0.0)
+    factor, step_pj, start_pj = 1.0, 0.0, 0.0
     if kind == "streams":
-        energy = _least_squares(
+        step_pj, start_pj, cycle_pj = _least_squares(
             rows,
             lambda r: (float(r["stream_steps"]), float(r["stream_starts"]), float(r["cycles"])),
             lambda r: _without_clock(r) - lanes_pj(r),
         )
     else:
         factor, cycle_pj = _least_squares(rows, lambda r: (lanes_pj(r), float(r["cycles"])), _without_clock)
-        energy = (0.0, 0.0, cycle_pj)
     built = list({(r["kind"], r["rows"], r["cols"], r["taps"], r["m"]): r for r in rows}.values())
     bits = _least_squares(built, _parts(kind), lambda r: float(r["flip_flops"]) - _lanes_of(r) * _own_bits(r))
     um2 = _least_squares(built, _parts(kind), lambda r: float(r["um2"]) - _lanes_of(r) * lane_um2(8, _x_bits(r), 24))
-    step_pj, start_pj, cycle_pj = (AT_09_VOLTS * pj for pj in energy)
-    return ArrayCosts(factor, step_pj, start_pj, cycle_pj, bits[0], bits[1], bits[2], um2[0], um2[1], um2[2])
+    return ArrayCosts(
+        lane_factor=factor,
+        step_pj=AT_09_VOLTS * step_pj,
+        start_pj=AT_09_VOLTS * start_pj,
+        cycle_pj=AT_09_VOLTS * cycle_pj,
+        stream_bits=bits[0],
+        control_bits=bits[1],
+        lane_bits=bits[2],
+        stream_um2=um2[0],
+        control_um2=um2[1],
+        lane_um2=um2[2],
+    )
 
 
 def _parts(kind: ArrayKind) -> Callable[[Row], tuple[float, ...]]:
@@ -234,7 +237,8 @@ def _least_squares(
     rows: Iterable[Row], terms: Callable[[Row], tuple[float, ...]], value: Callable[[Row], float]
 ) -> tuple[float, ...]:
     rows = list(rows)
-    return tuple(nnls(np.array([terms(r) for r in rows]), np.array([value(r) for r in rows]))[0])
+    factors, _ = nnls(np.array([terms(r) for r in rows]), np.array([value(r) for r in rows]))
+    return tuple(float(factor) for factor in factors)
 
 
 def _lanes_of(row: Row) -> float:

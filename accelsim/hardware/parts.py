@@ -161,6 +161,28 @@ class EnergyOverrides(KeyGroup):
 
     mac_pj: Picojoules | None = None
     """A multiply-accumulate."""
+    mac_busy_pj: Picojoules | None = None
+    """A multiply whose product and the one before are not zero (energy_table gates, as all up to wire_pj_per_bit)."""
+    mac_turning_pj: Picojoules | None = None
+    """A multiply into a product of zero, or out of it."""
+    mac_still_pj: Picojoules | None = None
+    """A multiply of zero behind one of zero."""
+    signed_busy_pj: Picojoules | None = None
+    """``mac_busy_pj`` of operands of either sign."""
+    signed_turning_pj: Picojoules | None = None
+    """``mac_turning_pj`` of operands of either sign."""
+    signed_still_pj: Picojoules | None = None
+    """``mac_still_pj`` of operands of either sign."""
+    stream_step_pj: Picojoules | None = None
+    """A weight that a stream hands to its lanes."""
+    stream_start_pj: Picojoules | None = None
+    """A stream that starts: its length and its pointer."""
+    input_tile_pj: Picojoules | None = None
+    """A tile-channel through the input transform unit."""
+    inverse_tile_pj: Picojoules | None = None
+    """A tile-filter through the inverse transform unit."""
+    wire_pj_per_bit: Picojoules | None = None
+    """A bit between a global buffer and the array."""
     gated_share: Annotated[float, Field(ge=0, le=100)] | None = None
     """A gated multiply-accumulate, as a share of an active one."""
     transform_add_pj: Picojoules | None = None

@@ -1,4 +1,7 @@
-"""Inference in NumPy: every layer's forward pass, float32, images as (N, H, W, C)."""
+"""Inference in NumPy: every layer's forward pass, float32, images as (N, H, W, C).
+
+Layers without weights that act on tensors of any shape: ``tensor_forward``.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -23,7 +26,10 @@ from accelsim.network.layers import (
     PadImage,
     Relu,
 )
+from accelsim.network.tensor_forward import apply_tensor_layer
+from accelsim.network.tensors import Expand, Reshape, Slice, Transpose
 
+VIEWS = (Flatten, Reshape, Transpose, Slice, Expand)  # what they give may lie in their input's memory
 Parameters = Mapping[str, Array]  # of one node: weight, bias, ...
 Convolution = Callable[[Node, Array, Array], Array]  # (node, x, weight) -> y, bias not added
 
@@ -63,12 +69,25 @@ def forward(
         if observe is not None:
             observe(node, inputs, y)
         values[node.name] = y
-        if isinstance(node.layer, Flatten):  # may be a view
+        if isinstance(node.layer, VIEWS):
             borrowed |= {node.name, *node.inputs}
         for source in set(node.inputs):
             if last_use[source] == i:
                 del values[source]
     return y
+
+
+def forward_outputs(network: Network, x: Array) -> dict[str, Array]:
+    """All outputs of the network by node name.  x: as ``forward`` takes it."""
+    wanted = network.graph.outputs or (network.graph.nodes[-1].name,)
+    found: dict[str, Array] = {}
+
+    def note(node: Node, _: tuple[Array, ...], y: Array) -> None:
+        if node.name in wanted:
+            found[node.name] = y
+
+    forward(network, x, observe=note)
+    return {name: found[name] for name in wanted}
 
 
 def apply_layer(node: Node, inputs: tuple[Array, ...], parameters: Parameters, out: Array | None = None) -> Array:
@@ -117,7 +136,7 @@ def apply_layer(node: Node, inputs: tuple[Array, ...], parameters: Parameters, o
         case Flatten():
             return np.ascontiguousarray(x.transpose(0, 3, 1, 2)).reshape(len(x), -1)
         case _:
-            raise TypeError(f"node {node.name}: no forward pass for {type(node.layer).__name__}")
+            return apply_tensor_layer(node.name, node.layer, inputs, parameters)
 
 
 def fold_statistics(layer: BatchNorm, parameters: Parameters) -> tuple[Array, Array]:
@@ -223,17 +242,13 @@ def _max_pool(x: Array, layer: MaxPool) -> Array:
 
 
 def _average_pool(x: Array, layer: AveragePool) -> Array:
-    """Windows' sums over the number of elements inside the image and its padding."""
+    """Windows' sums over the number of elements that count."""
     windows = _pool_windows(x, layer, 0.0)
     y = next(windows).copy()
     for values in windows:
         y += values
-    counts = []
-    for axis in range(2):
-        k, s, p, size = layer.kernel[axis], layer.stride[axis], layer.padding[axis], x.shape[1 + axis]
-        start = np.arange(y.shape[1 + axis]) * s
-        counts.append(np.minimum(start + k, size + 2 * p) - start)
-    y /= np.multiply.outer(counts[0], counts[1]).astype(np.float32)[:, :, None]
+    counts = layer.counts((x.shape[1], x.shape[2]))
+    y /= np.multiply.outer(*counts).astype(np.float32)[:, :, None]
     return y
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from accelsim.network.layers import Layer, Shape, Size
+from accelsim.network.layers import Layer
+from accelsim.network.record import Shape, Size
 
 INPUT = "input"  # the name by which nodes refer to the network's input
 
@@ -45,7 +46,7 @@ class Node(BaseModel):
 
 
 class Graph(BaseModel):
-    """The layers of a network in topological order; the last node is its output.
+    """The layers of a network in topological order; the last node is its output, or one of its ``outputs``.
 
     Construction checks names, order and shapes; pydantic's ValidationError says which node is wrong and why.
     """
@@ -56,6 +57,8 @@ class Graph(BaseModel):
     input_shape: tuple[Size, Size, Size]
     nodes: Annotated[tuple[Node, ...], Field(min_length=1, max_length=10_000)]
     preprocessing: Preprocessing = Preprocessing()
+    outputs: Annotated[tuple[Name, ...], Field(max_length=256)] = ()
+    """The nodes that are outputs, where there are others than the last one."""
 
     @model_validator(mode="after")
     def _check(self) -> "Graph":
@@ -67,6 +70,8 @@ class Graph(BaseModel):
                 if source not in seen:
                     raise ValueError(f"node {node.name}: reads {source!r}, which is no earlier node")
             seen.add(node.name)
+        if unknown := [name for name in self.outputs if name not in seen - {INPUT}]:
+            raise ValueError(f"output {unknown[0]!r} is no node")
         _ = self.shapes
         return self
 
@@ -96,7 +101,13 @@ class Graph(BaseModel):
 
     def with_input_shape(self, shape: tuple[int, int, int]) -> "Graph":
         """A graph of these layers on images of another size.  Raises pydantic's ValidationError if they do not fit."""
-        return Graph(name=self.name, input_shape=shape, nodes=self.nodes, preprocessing=self.preprocessing)
+        return Graph(
+            name=self.name,
+            input_shape=shape,
+            nodes=self.nodes,
+            preprocessing=self.preprocessing,
+            outputs=self.outputs,
+        )
 
 
 @dataclass(frozen=True)

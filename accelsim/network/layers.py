@@ -1,31 +1,19 @@
 """What a layer of a CNN can be: one frozen, validated record a kind, each with its shape rule and its parameters.
 
 Shapes are without the batch: (H, W, C) for images, (F,) for vectors.  Parameters follow PyTorch's names and layouts:
-a convolution's weight is (K, C / groups, R, S), a linear layer's (K, C).
+a convolution's weight is (K, C / groups, R, S), a linear layer's (K, C).  Layers without weights that act on tensors
+of any shape are in ``tensors``.
 """
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Shape = tuple[int, ...]
-Size = Annotated[int, Field(ge=1, le=1 << 20)]
-Padding = Annotated[int, Field(ge=0, le=1 << 16)]
-
-
-class _Layer(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        """Shape of the output.  Raises ValueError if the inputs do not fit."""
-        return _only(inputs)
-
-    def parameters(self) -> dict[str, Shape]:
-        """Name and shape of each stored array."""
-        return {}
+from accelsim.network.record import LayerRecord, Padding, Shape, Size, image, only, with_channels
+from accelsim.network.tensors import TensorLayer
 
 
-class Conv(_Layer):
+class Conv(LayerRecord):
     """2-D correlation with zero padding."""
 
     op: Literal["conv"] = "conv"
@@ -39,7 +27,7 @@ class Conv(_Layer):
     bias: bool = False
 
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        H, W, C = _image(_only(inputs))
+        H, W, C = image(only(inputs))
         if C != self.in_channels:
             raise ValueError(f"expected {self.in_channels} input channels, got {C}")
         if self.in_channels % self.groups or self.out_channels % self.groups:
@@ -52,7 +40,7 @@ class Conv(_Layer):
         return {"weight": weight, "bias": (self.out_channels,)} if self.bias else {"weight": weight}
 
 
-class Linear(_Layer):
+class Linear(LayerRecord):
     """Fully connected."""
 
     op: Literal["linear"] = "linear"
@@ -61,7 +49,7 @@ class Linear(_Layer):
     bias: bool = True
 
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        shape = _only(inputs)
+        shape = only(inputs)
         if shape != (self.in_features,):
             raise ValueError(f"expected ({self.in_features},), got {shape}")
         return (self.out_features,)
@@ -71,7 +59,7 @@ class Linear(_Layer):
         return {"weight": weight, "bias": (self.out_features,)} if self.bias else {"weight": weight}
 
 
-class BatchNorm(_Layer):
+class BatchNorm(LayerRecord):
     """Batch normalisation over the channels, by the running statistics in inference."""
 
     op: Literal["batch_norm"] = "batch_norm"
@@ -79,32 +67,32 @@ class BatchNorm(_Layer):
     eps: Annotated[float, Field(gt=0, lt=1)] = 1e-5
 
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        return _channels(_only(inputs), self.channels)
+        return with_channels(only(inputs), self.channels)
 
     def parameters(self) -> dict[str, Shape]:
         return dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (self.channels,))
 
 
-class Affine(_Layer):
+class Affine(LayerRecord):
     """A scale and a shift for each channel: what batch normalisation becomes once its statistics are fixed."""
 
     op: Literal["affine"] = "affine"
     channels: Size
 
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        return _channels(_only(inputs), self.channels)
+        return with_channels(only(inputs), self.channels)
 
     def parameters(self) -> dict[str, Shape]:
         return {"weight": (self.channels,), "bias": (self.channels,)}
 
 
-class Relu(_Layer):
+class Relu(LayerRecord):
     """max(x, 0)."""
 
     op: Literal["relu"] = "relu"
 
 
-class Clip(_Layer):
+class Clip(LayerRecord):
     """min(max(x, low), high), either bound left out if None (ReLU6 is 0 to 6)."""
 
     op: Literal["clip"] = "clip"
@@ -118,14 +106,14 @@ class Clip(_Layer):
         return self
 
 
-class _Pool(_Layer):
+class _Pool(LayerRecord):
     kernel: tuple[Size, Size]
     stride: tuple[Size, Size]
     padding: tuple[Padding, Padding] = (0, 0)
     ceil_mode: bool = False
 
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        H, W, C = _image(_only(inputs))
+        H, W, C = image(only(inputs))
         if any(p > k // 2 for p, k in zip(self.padding, self.kernel, strict=True)):
             raise ValueError(f"padding {self.padding} is over half the {self.kernel} window")
         return (*_window((H, W), self.kernel, self.stride, self.padding, (1, 1), self.ceil_mode), C)
@@ -138,21 +126,33 @@ class MaxPool(_Pool):
 
 
 class AveragePool(_Pool):
-    """Mean of each window, padding counted as zeros; ``ceil_mode`` overhang is not counted."""
+    """Mean of each window, padding counted as zeros unless ``count_padding`` is false; ``ceil_mode`` overhang is not
+    counted.
+    """
 
     op: Literal["average_pool"] = "average_pool"
+    count_padding: bool = True
+
+    def counts(self, size: tuple[int, int]) -> tuple[list[int], list[int]]:
+        """How many rows and columns of each window are counted.  size: (H, W) of the image."""
+        P, Q, _ = self.output_shape(((*size, 1),))
+        found = []
+        for out, x, k, s, p in zip((P, Q), size, self.kernel, self.stride, self.padding, strict=True):
+            beyond = p if self.count_padding else 0
+            found.append([min(i * s - p + k, x + beyond) - max(i * s - p, -beyond) for i in range(out)])
+        return found[0], found[1]
 
 
-class GlobalAveragePool(_Layer):
+class GlobalAveragePool(LayerRecord):
     """Mean over the whole image: (H, W, C) -> (1, 1, C)."""
 
     op: Literal["global_average_pool"] = "global_average_pool"
 
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        return (1, 1, _image(_only(inputs))[2])
+        return (1, 1, image(only(inputs))[2])
 
 
-class LocalResponseNorm(_Layer):
+class LocalResponseNorm(LayerRecord):
     """x / (k + alpha / size * sum of squares over ``size`` neighbouring channels)^beta (AlexNet)."""
 
     op: Literal["local_response_norm"] = "local_response_norm"
@@ -162,10 +162,10 @@ class LocalResponseNorm(_Layer):
     k: float = 1.0
 
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        return _image(_only(inputs))
+        return image(only(inputs))
 
 
-class Add(_Layer):
+class Add(LayerRecord):
     """Element-wise sum of two or more."""
 
     op: Literal["add"] = "add"
@@ -176,19 +176,19 @@ class Add(_Layer):
         return inputs[0]
 
 
-class Concat(_Layer):
+class Concat(LayerRecord):
     """Channels of the inputs, one after the other."""
 
     op: Literal["concat"] = "concat"
 
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        images = [_image(shape) for shape in inputs]
-        if not images or len({image[:2] for image in images}) > 1:
+        images = [image(shape) for shape in inputs]
+        if not images or len({sizes[:2] for sizes in images}) > 1:
             raise ValueError(f"expected images of one height and width, got {list(inputs)}")
-        return (*images[0][:2], sum(image[2] for image in images))
+        return (*images[0][:2], sum(sizes[2] for sizes in images))
 
 
-class PadChannels(_Layer):
+class PadChannels(LayerRecord):
     """Zero channels before and after (the parameter-free shortcut of the CIFAR ResNets)."""
 
     op: Literal["pad_channels"] = "pad_channels"
@@ -196,11 +196,11 @@ class PadChannels(_Layer):
     after: Padding = 0
 
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        H, W, C = _image(_only(inputs))
+        H, W, C = image(only(inputs))
         return (H, W, self.before + C + self.after)
 
 
-class PadImage(_Layer):
+class PadImage(LayerRecord):
     """Zero rows and columns around the image, where they differ from side to side (else the layer behind has them)."""
 
     op: Literal["pad_image"] = "pad_image"
@@ -208,17 +208,17 @@ class PadImage(_Layer):
     after: tuple[Padding, Padding] = (0, 0)
 
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        H, W, C = _image(_only(inputs))
+        H, W, C = image(only(inputs))
         return (self.before[0] + H + self.after[0], self.before[1] + W + self.after[1], C)
 
 
-class Flatten(_Layer):
+class Flatten(LayerRecord):
     """(H, W, C) -> (C H W,), channels first, so that PyTorch's and ONNX's weights fit the next linear layer."""
 
     op: Literal["flatten"] = "flatten"
 
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        H, W, C = _image(_only(inputs))
+        H, W, C = image(only(inputs))
         return (C * H * W,)
 
 
@@ -237,27 +237,10 @@ Layer = Annotated[
     | Concat
     | PadChannels
     | PadImage
-    | Flatten,
+    | Flatten
+    | TensorLayer,
     Field(discriminator="op"),
 ]
-
-
-def _only(inputs: tuple[Shape, ...]) -> Shape:
-    if len(inputs) != 1:
-        raise ValueError(f"expected one input, got {len(inputs)}")
-    return inputs[0]
-
-
-def _image(shape: Shape) -> tuple[int, int, int]:
-    if len(shape) != 3:
-        raise ValueError(f"expected an image (H, W, C), got {shape}")
-    return shape[0], shape[1], shape[2]
-
-
-def _channels(shape: Shape, channels: int) -> Shape:
-    if shape[-1] != channels:
-        raise ValueError(f"expected {channels} channels, got {shape[-1]}")
-    return shape
 
 
 def _window(

@@ -7,8 +7,11 @@ behind them by name: a second stride (down, then across), a sparsity ``N:M`` (N 
 images carry their padding already, so padding is 0.  As in SCALE-Sim a row with ``DP`` in its name is depthwise: it
 becomes a layer of one channel for each of its channels.  Layers of one name are told apart as ``NAME (2)``.
 
-A column that is none of these is refused.  Layers need not be connected to one another: a table is a list, unless its
-column ``inputs`` says which earlier layers each one reads.
+A column that is none of these is refused; where the header names one of the first columns twice, the one at the wrong
+place is taken for a slip, as SCALE-Sim goes by the place alone.  A kernel of ``MANY_TAPS`` or more that spans all rows
+or all columns of its image is the matrix product that SCALE-Sim's users write that way: its taps become channels, so
+that machines can cut it.  Layers need not be connected to one another: a table is a list, unless its column ``inputs``
+says which earlier layers each one reads.
 """
 
 import csv
@@ -17,6 +20,7 @@ import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from math import isqrt
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -32,13 +36,15 @@ COLUMNS = (
     *("name", "kind", "in_channels", "out_channels", "height", "width", "kernel_h", "kernel_w"),
     *("stride", "padding", "groups", "weight_density", "activation_density"),
 )
-# The stride across, where it is another than down; images that go in together; earlier layers, or ``input``, that are
-# read, with semicolons between them.
-MORE_COLUMNS = ("stride_w", "batch", "inputs")
+# Stride and padding across, where they are others than down; steps between a kernel's taps; images that go in together;
+# earlier layers, or ``input``, that are read, with semicolons between them.
+MORE_COLUMNS = ("stride_w", "padding_w", "dilation", "batch", "inputs")
+USUAL = (None, None, 1, 1, None)  # what they are where the column is not there
 DEFAULTS = {"stride": "1", "padding": "0", "groups": "1", "weight_density": "1", "activation_density": "1"}
-DEFAULTS |= {"stride_w": "", "batch": "1", "inputs": ""}
+DEFAULTS |= {"stride_w": "", "padding_w": "", "dilation": "1", "batch": "1", "inputs": ""}
 MAX_LAYERS, MAX_SIZE, SHOWN_FAULTS = 10_000, 1 << 20, 5
 MAX_ELEMENTS = 1 << 36  # of an input or an output, a batch together: 64 GB of 8-bit values
+MANY_TAPS = 1 << 12
 MAX_DIGITS = 9  # of either number of a sparsity N:M
 
 TOPOLOGY = ("layer", "ifmap height", "ifmap width", "filter height", "filter width", "channels", "num filter", "stride")
@@ -51,9 +57,9 @@ class TableLayer:
     """One row: a layer's shape, and the share of its weights and of its inputs that are not zero.
 
     kind: conv, linear, pool, add or other.  height H, width W of the input without padding; a linear layer has
-    H = W = 1.  kernel (R, S); padding is the same in both directions, and stride, too, unless stride_w is another
-    across.  batch: images in one go, times those of the run.  inputs: names of the layers, or ``input``, whose outputs
-    it reads, one behind the other or added up; None where the table does not say.
+    H = W = 1.  kernel (R, S); padding and stride are the same in both directions, unless padding_w and stride_w are
+    others across.  batch: images in one go, times those of the run.  inputs: names of the layers, or ``input``, whose
+    outputs it reads, one behind the other or added up; None where the table does not say.
     """
 
     name: str
@@ -69,6 +75,8 @@ class TableLayer:
     weight_density: float = 1.0
     activation_density: float = 1.0
     stride_w: int | None = None
+    padding_w: int | None = None
+    dilation: int = 1
     batch: int = 1
     inputs: tuple[str, ...] | None = None
 
@@ -78,13 +86,41 @@ class TableLayer:
         return self.stride, self.stride if self.stride_w is None else self.stride_w
 
     @property
+    def paddings(self) -> tuple[int, int]:
+        """Down and across."""
+        return self.padding, self.padding if self.padding_w is None else self.padding_w
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Rows and columns that the kernel's taps span."""
+        return (self.kernel[0] - 1) * self.dilation + 1, (self.kernel[1] - 1) * self.dilation + 1
+
+    @property
     def output_size(self) -> tuple[int, int]:
         """Height P and width Q of the output, rounded down."""
-        P, Q = (
-            (size + 2 * self.padding - k) // stride + 1
-            for size, k, stride in zip((self.height, self.width), self.kernel, self.strides, strict=True)
-        )
+        sizes = zip((self.height, self.width), self.paddings, self.reach, self.strides, strict=True)
+        P, Q = ((size + 2 * padding - span) // stride + 1 for size, padding, span, stride in sizes)
         return P, Q
+
+
+def as_product(layer: TableLayer) -> TableLayer:
+    """A convolution whose large kernel spans its image one way, and is 1 or spans it the other way, as 1 x 1.
+
+    The values of a row, a column or the whole image become channels; any other layer stays as it is.
+    """
+    (R, S), (H, W) = layer.kernel, (layer.height, layer.width)
+    plain = layer.kind == "conv" and layer.paddings == (0, 0) and layer.groups == 1 and layer.dilation == 1
+    if not plain or R * S < MANY_TAPS:
+        return layer
+    if (R, S) == (H, W):
+        whole = replace(layer, height=1, width=1, kernel=(1, 1), stride=1, stride_w=None)
+        return replace(whole, in_channels=layer.in_channels * R * S)
+    if (R, S) == (1, W):
+        return replace(layer, width=1, kernel=(1, 1), stride_w=None, in_channels=layer.in_channels * S)
+    if (R, S) == (H, 1):
+        turned = replace(layer, height=W, width=1, kernel=(1, 1), stride=layer.strides[1], stride_w=None)
+        return replace(turned, in_channels=layer.in_channels * R)
+    return layer
 
 
 def read_table(path: Path) -> tuple[TableLayer, ...]:
@@ -97,8 +133,10 @@ def read_table(path: Path) -> tuple[TableLayer, ...]:
     scale_sim = bool(header) and header[0].startswith("layer")
     if scale_sim and tuple(header[1:4]) == GEMM[1:]:
         read, faults = _gemm, _header_faults(header, GEMM, strides=False)
+        header[: len(GEMM)] = GEMM
     elif scale_sim:
         read, faults = _topology, _header_faults(header, TOPOLOGY, strides=True)
+        header[: len(TOPOLOGY)] = TOPOLOGY
     else:
         read, faults = _network, _column_faults(header)
     layers: list[TableLayer] = []
@@ -149,7 +187,7 @@ def table_text(layers: Sequence[TableLayer]) -> str:
     rows = csv.writer(text, lineterminator="\n")
     more = [
         column
-        for column, usual in zip(MORE_COLUMNS, (None, 1, None), strict=True)
+        for column, usual in zip(MORE_COLUMNS, USUAL, strict=True)
         if any(getattr(layer, column) != usual for layer in layers)
     ]
     values = {"inputs": lambda layer: cell(";".join(layer.inputs or ()))}
@@ -204,7 +242,7 @@ def _header_faults(header: list[str], expected: tuple[str, ...], strides: bool) 
     faults = [
         f"row 1: column {position + 1} is {column[:60]!r}, expected {name!r}"
         for position, (column, name) in enumerate(zip(header, expected, strict=False))
-        if not column.startswith(name)
+        if not column.startswith(name) and not _slip(header, expected, column)
     ]
     if len(header) < len(expected):
         faults.append(f"row 1: {len(header)} columns, expected {', '.join(expected)}")
@@ -223,8 +261,14 @@ def _header_faults(header: list[str], expected: tuple[str, ...], strides: bool) 
         if not start
     ]
     twice = [start for start in EXTRA if found.count(start) > 1]
-    twice += [column[:60] for column in dict.fromkeys(header) if header.count(column) > 1]
+    twice += [column[:60] for column in dict.fromkeys(behind) if behind.count(column) > 1]
     return faults + [f"row 1: column {column!r} is there twice" for column in dict.fromkeys(twice)]
+
+
+def _slip(header: list[str], expected: tuple[str, ...], column: str) -> bool:
+    """Whether a column at a wrong place only repeats the name of one that is at its own."""
+    own = next((place for place, name in enumerate(expected) if column.startswith(name)), None)
+    return own is not None and own < len(header) and header[own].startswith(expected[own])
 
 
 class _Row:
@@ -250,11 +294,11 @@ class _Row:
             self.fault(column, "empty")
         return value
 
-    def integer(self, column: str, least: int = 1) -> int:
-        """The cell as a whole number of least..MAX_SIZE; ``least`` where it is none."""
+    def integer(self, column: str, least: int = 1, most: int = MAX_SIZE) -> int:
+        """The cell as a whole number of least..most; ``least`` where it is none."""
         value = self.text(column)
-        if value and not (value.isascii() and value.isdigit() and len(value) < 20 and least <= int(value) <= MAX_SIZE):
-            self.fault(column, f"{value[:40]!r}, expected a whole number of {least} to {MAX_SIZE}")
+        if value and not (value.isascii() and value.isdigit() and len(value) < 20 and least <= int(value) <= most):
+            self.fault(column, f"{value[:40]!r}, expected a whole number of {least} to {most}")
             return least
         return int(value) if value else least
 
@@ -289,6 +333,8 @@ def _network(row: _Row) -> TableLayer:
         weight_density=row.share("weight_density"),
         activation_density=row.share("activation_density"),
         stride_w=row.integer("stride_w") if row.cells.get("stride_w") else None,
+        padding_w=row.integer("padding_w", least=0) if row.cells.get("padding_w") else None,
+        dilation=row.integer("dilation"),
         batch=row.integer("batch"),
         inputs=_inputs(row),
     )
@@ -320,16 +366,28 @@ def _topology(row: _Row) -> TableLayer:
 
 def _gemm(row: _Row) -> TableLayer:
     name, M, N, K = row.header[:4]
+    height, width = _two_sizes(row.integer(M, most=MAX_SIZE**2))
+    if max(height, width) > MAX_SIZE:
+        row.fault(M, f"{height * width} is no product of two numbers of at most {MAX_SIZE}")
+        height = width = 1
     return TableLayer(
         name=row.text(name),
         kind="conv",
         in_channels=row.integer(K),
         out_channels=row.integer(N),
-        height=row.integer(M),
-        width=1,
+        height=height,
+        width=width,
         weight_density=_kept(row),
         batch=_batch(row),
     )
+
+
+def _two_sizes(number: int) -> tuple[int, int]:
+    """A number of positions as height and width: itself and 1, or where it is too large the two nearest divisors."""
+    if number <= MAX_SIZE:
+        return number, 1
+    width = next(divisor for divisor in range(isqrt(number), 0, -1) if number % divisor == 0)
+    return number // width, width
 
 
 def _kept(row: _Row) -> float:
@@ -352,8 +410,8 @@ def _batch(row: _Row) -> int:
 
 def _check(layer: TableLayer, row: _Row) -> None:
     """What no single cell can say."""
-    padded = [size + 2 * layer.padding for size in (layer.height, layer.width)]
-    for column, size, k in zip(("kernel_h", "kernel_w"), padded, layer.kernel, strict=True):
+    padded = [size + 2 * p for size, p in zip((layer.height, layer.width), layer.paddings, strict=True)]
+    for column, size, k in zip(("kernel_h", "kernel_w"), padded, layer.reach, strict=True):
         if k > size:
             row.fault(column, f"{k} is larger than the padded image, {size}")
     P, Q = layer.output_size

@@ -91,7 +91,7 @@ def gather(
             "clock_mhz": machine.clock_mhz,
             "dram_bytes_per_cycle": dram_gbs * machine.ns_per_cycle,
         }
-        rows.append(facts | result.total.drop(["name", "kind", "mode"]).to_dict())
+        rows.append(facts | result.total.drop(["name", "kind", "mode", "tiling", "loop_order"]).to_dict())
     settings = {r.machine: m.model_dump(mode="json") for m, r in zip(machines, results, strict=True)}
     return Comparison(pd.DataFrame(rows), {r.machine: r.layers for r in results}, settings)
 

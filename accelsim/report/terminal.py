@@ -20,6 +20,7 @@ from accelsim.names import visible
 from accelsim.report.figures import FIGURES
 from accelsim.simulator.result import Result
 from accelsim.simulator.sensitivity import least
+from accelsim.simulator.verdict import COLUMNS, verdicts
 from accelsim.workload import LayerTable
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ def show_comparison(
             table.add_row(name, *(FIGURES[figure].text(r.total) for r in some))
         if some[0].level != "layers":
             table.add_row("maps on chip", *(f"{r.total['maps_on_chip']} of {r.total['maps']}" for r in some))
+            if any(r.total["passes"] > 1 for r in some):
+                table.add_row("passes over the batch", *(str(r.total["passes"]) for r in some))
             table.add_row("  most at once, kB", *(f"{r.total['peak_bytes'] / 1e3:,.1f}" for r in some))
         table.add_section()
         table.add_row(escape(f"times {results[0].machine}:"), *("" for _ in some), style="bold")
@@ -191,6 +194,22 @@ def show_sensitivity(out: Console, energies: pd.DataFrame) -> None:
         _line(out, f"least energy under every table: {next(iter(best.values()))}")
     else:
         _line(out, "least energy: " + ", ".join(f"{machine} with {table}" for table, machine in best.items()))
+
+
+def show_band(out: Console, cases: pd.DataFrame) -> None:
+    """Ratios under each assumption, and each verdict in words.  cases: of ``simulator.verdict.band``."""
+    first = str(cases["machine"].iloc[0])
+    each = len(cases) // cases["case"].nunique()
+    others = [f"{quantity}, {name}" for name in cases["machine"].iloc[1:each] for quantity in ("energy", "latency")]
+    show = _table(f"times {first}", *others)
+    for start in range(0, len(cases), each):
+        rows = cases.iloc[start + 1 : start + each]
+        ratios = [f"{row[f'{quantity}_ratio']:.3f}" for _, row in rows.iterrows() for quantity in ("energy", "latency")]
+        show.add_row(escape(str(cases["case"].iloc[start])), *ratios)
+    out.print(show)
+    for quantity in COLUMNS:
+        for verdict in verdicts(cases, quantity):
+            _line(out, verdict.sentence)
 
 
 def show_model(out: Console, model: DualModel, description: Mapping[str, Any]) -> None:
@@ -349,3 +368,31 @@ def _chunks(results: Sequence[Result], left: int, width: int, beside: int = 0) -
     size = max(1, (width - left) // widest)
     for first in range(0, len(results), size):
         yield results[first : first + size]
+
+
+def show_sparsified(out: Console, summary: Mapping[str, Any]) -> None:
+    """What ``accelsim sparsify`` made: the file, its layers, and the curve if there is one."""
+    _line(out, f"{summary['file']}: {summary['parameters']:,} parameters, {summary['file_bytes']:,} bytes")
+    _line(out, f"{summary['ratio']:.1f}x smaller than float32, {summary['cost_reduction']:.1f}x fewer multiplies")
+    table = _table("layer", "zeros, %", "in Winograd domain, %", "error, %", "bits a weight", "loss if alone")
+    for layer in summary["layers"]:
+        table.add_row(
+            escape(layer["name"]),
+            f"{100 * layer['zeros_sd']:.0f}",
+            f"{100 * layer['zeros_wd']:.0f}" if layer["zeros_wd"] else "",
+            f"{100 * layer['error']:.2f}",
+            f"{layer['bits']:.2f}",
+            f"{layer['predicted']:.2g}",
+        )
+    out.print(table)
+    fixed = ("ratio", "cost_reduction", "file_bytes")
+    figures = [key for key in summary["curve"][0] if key not in fixed]
+    for key in figures:
+        unit = "dB" if key.startswith("psnr") else "%"
+        _line(out, f"{key.replace('_', ', ')}: {summary[key]:.2f} {unit}")
+    if len(summary["curve"]) > 1:
+        curve = _table("smaller by", "fewer multiplies", *(key.replace("_", " ") for key in figures))
+        for row in summary["curve"]:
+            cells = [f"{row['cost_reduction']:.1f}", *(f"{row[key]:.2f}" for key in figures)]
+            curve.add_row(f"{row['ratio']:.1f}", *cells)
+        out.print(curve)

@@ -11,10 +11,10 @@ from typing import Any
 from accelsim.dual.model import DualModel
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.network.program import Level, one_part, overlapped, plan_network
-from accelsim.simulator.run import check_event_steps, level_of, schedule_layer
+from accelsim.simulator.run import check_event_steps, level_of, run_rows, schedule_layer
 from accelsim.simulator.time.event import UNITS, Span, event_cycles, event_times
 from accelsim.simulator.time.pipeline import durations
-from accelsim.workload import LayerTable, layer_works
+from accelsim.workload import LayerTable, layer_works, made_once
 
 
 def trace(model: DualModel | LayerTable, machine: Machine, batch: int = 1, level: str = "layers") -> dict[str, Any]:
@@ -32,9 +32,9 @@ def trace(model: DualModel | LayerTable, machine: Machine, batch: int = 1, level
         events += [_name("thread_name", track, unit)]
         events += [{"ph": "M", "name": "thread_sort_index", "pid": 0, "tid": track, "args": {"sort_index": track}}]
     if level != "layers":
-        for start, name, spans, cycles in _network(model, machine, batch, level_of(level)):
+        for start, name, own, cycles in _network(model, machine, batch, level_of(level)):
             events.append(_span("layers", name, start, cycles, tracks, us))
-            events += [_span(s.unit, f"{name}: {s.task}", s.start, s.cycles, tracks, us) for s in spans]
+            events += [_span(s.unit, f"{name}: {s.task}", s.start, s.cycles, tracks, us) for s in own]
         return {"displayTimeUnit": "ns", "traceEvents": events}
     now = 0
     for work in layer_works(model, batch):
@@ -52,8 +52,11 @@ def _network(
     model: DualModel | LayerTable, machine: Machine, batch: int, level: Level
 ) -> Iterator[tuple[int, str, list[Span], int]]:
     """Of each group: when the lanes turn to it, its layers' names, its spans, and cycles until they leave it."""
-    planned = plan_network(layer_works(model, batch), machine, level)
-    names = [" + ".join(planned.shapes[i].name for i in (group.head, *group.riders)) for group in planned.groups]
+    works = made_once(layer_works(model, batch))
+    _, total = run_rows(works, machine, "fast", level)
+    planned = plan_network(works, machine, level, total["passes"])
+    layers = [" + ".join(planned.shapes[i].name for i in (group.head, *group.riders)) for group in planned.groups]
+    names = layers * planned.passes
     whole = overlapped(planned, machine, level)
     found: list[list[Span]] = [[] for _ in names]
     if whole is not None:
@@ -61,7 +64,7 @@ def _network(
         starts = [sum(cycles[:t]) for t in range(len(cycles))]
     else:
         starts, cycles = [], []
-        for t, part in enumerate(planned.parts):
+        for t, part in enumerate(planned.all_parts):
             starts.append(sum(cycles))
             own: list[Span] = []
             cycles.append(event_times(one_part(part, machine), own.append).end)

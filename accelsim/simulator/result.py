@@ -7,6 +7,7 @@ precision.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import pandas as pd
@@ -62,6 +63,15 @@ class Result:
     synthetic: bool = False
     level: str = "layers"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the total, and a row a layer."""
+        shown = ["cycles", "utilization", "dram_read_bytes", "dram_write_bytes", "energy_pj", "latency_ms", "area_mm2"]
+        total = pd.DataFrame([self.total])[[column for column in shown if column in self.total]]
+        head = escape(f"{self.model} on {self.machine}" + (", synthetic" if self.synthetic else ""))
+        whole = total.to_html(index=False, border=0)
+        layers = self.layers.to_html(index=False, border=0, max_rows=60)
+        return f"<h4>{head}</h4>{whole}<details><summary>layers</summary>{layers}</details>"
+
     def to_json(self) -> dict[str, object]:
         """The object that ``--json`` prints."""
         return {
@@ -87,7 +97,7 @@ def round_energy(pj: float) -> float:
 
 def totals(rows: Sequence[Mapping[str, Any]], lanes: int) -> dict[str, Any]:
     """The columns of the total that are sums over the layers' rows, and the utilisation of the lanes over all."""
-    total: dict[str, Any] = {"name": "total", "kind": "", "mode": "", "bound": ""}
+    total: dict[str, Any] = {"name": "total", "kind": "", "mode": "", "tiling": "", "loop_order": "", "bound": ""}
     for column in (*COUNT_COLUMNS, *ENERGY_COLUMNS, *DRAM_COLUMNS):
         total[column] = sum(row[column] for row in rows)
     total["bound"] = bound({part: total[f"{part}_cycles"] for part in BOUNDS})

@@ -1,6 +1,6 @@
 """From layer works and a machine to a result: schedule each layer, time it, price it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from accelsim.hardware.energy import area_mm2, prices, static_mw
 from accelsim.hardware.price import ENERGY_PARTS, Price
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.machines.vector import count_parts, vector_schedule
+from accelsim.simulator.network.batches import MAX_STEPS, passes_to_try
 from accelsim.simulator.network.program import LEVELS, Level, Planned, Timed, plan_network, time_network
 from accelsim.simulator.result import DRAM_COLUMNS, Result, round_energy, totals
 from accelsim.simulator.time.bottleneck import breakdown
@@ -78,18 +79,51 @@ def run_rows(
     works = works if isinstance(works, Sequence) else tuple(works)
     _check_large_layers(works, machine)
     pricing = _Pricing(machine, prices(machine), static_mw(machine))
-    planned = None if level == "layers" else plan_network(works, machine, level_of(level))
-    if planned is None:
-        timed: Iterable[tuple[LayerWork, Timed]] = ((work, _by_itself(work, machine, engine)) for work in works)
-    else:
-        if engine == "event":
-            for group, plan in zip(planned.groups, planned.plans, strict=True):
-                check_event_steps(planned.shapes[group.head], plan.schedule)
-        timed = zip(planned.shapes, time_network(planned, machine, level_of(level), engine), strict=True)
+    if level == "layers":
+        timed = ((work, _by_itself(work, machine, engine)) for work in works)
+        return _priced(timed, pricing, {})
+    tries = [
+        _as_network(works, pricing, engine, level_of(level), passes)
+        for passes in (passes_to_try(works) if level == "resident" else [1])
+    ]
+    return min((found for found in tries if found is not None), key=lambda found: _cost(machine, found[1]))
+
+
+def _as_network(
+    works: Sequence[LayerWork], pricing: "_Pricing", engine: str, level: Level, passes: int
+) -> tuple[list[dict[str, Any]], dict[str, Any]] | None:
+    """Rows and total of a network in so many passes; None where these would take too many steps."""
+    machine = pricing.machine
+    planned = plan_network(works, machine, level, passes)
+    steps = sum(len(plan.schedule) for plan in planned.plans)
+    if passes > 1 and steps * passes > MAX_STEPS:
+        return None
+    if engine == "event":
+        for group, plan in zip(planned.groups, planned.plans, strict=True):
+            check_event_steps(planned.shapes[group.head], plan.schedule)
+    timed = zip(planned.shapes, time_network(planned, machine, level, engine), strict=True)
+    return _priced(timed, pricing, _on_chip(planned))
+
+
+def _cost(machine: Machine, total: Mapping[str, Any]) -> float:
+    """What a run costs by the machine's objective."""
+    match machine.objective:
+        case "dram":
+            return float(total["dram_read_bytes"] + total["dram_write_bytes"])
+        case "energy":
+            return float(total["energy_pj"])
+        case "edp":
+            return float(total["energy_pj"] * total["cycles"])
+    return float(total["cycles"])
+
+
+def _priced(
+    timed: Iterable[tuple[LayerWork, Timed]], pricing: "_Pricing", more: dict[str, int]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Rows and total of layers that took what they did.  more: of the total."""
+    machine = pricing.machine
     rows = [_row(work, took, pricing) for work, took in timed]
-    total = totals(rows, machine.lanes)
-    if planned is not None:
-        total |= _on_chip(planned)
+    total = totals(rows, machine.lanes) | more
     ns = total["cycles"] * machine.ns_per_cycle
     total["latency_ms"] = ns / 1e6
     total["area_mm2"] = area_mm2(machine)
@@ -125,11 +159,12 @@ def _by_itself(work: LayerWork, machine: Machine, engine: str) -> Timed:
 
 
 def _on_chip(planned: Planned) -> dict[str, int]:
-    """How many maps there are, how many of them stay on chip, and the most bytes that maps and tiles take at once."""
+    """In how many passes the batch goes through, how many maps stay on chip, the most bytes of maps and tiles."""
     return {
+        "passes": planned.passes,
         "maps": len(planned.groups),
         "maps_on_chip": sum(not around.stores for around in planned.arounds),
-        "peak_bytes": max(sum(bytes_of.values()) for bytes_of in planned.occupancy) if planned.occupancy else 0,
+        "peak_bytes": max((sum(map(int, of_group.values())) for of_group in planned.occupancy), default=0),
     }
 
 
@@ -169,6 +204,8 @@ def _row(work: LayerWork, took: Timed, pricing: _Pricing) -> dict[str, Any]:
         "name": work.name,
         "kind": work.kind,
         "mode": schedule.mode,
+        "tiling": schedule.tiling,
+        "loop_order": schedule.loop_order,
         "cycles": cycles,
         "compute_cycles": compute,
         "stall_cycles": cycles - compute,

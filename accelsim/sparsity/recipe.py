@@ -89,7 +89,7 @@ class Budget(Section):
     zeros: Annotated[tuple[BelowOne, ...], Field(min_length=2, max_length=20)] = (0.3, 0.55, 0.75, 0.87)
     """The shares of zeros that each layer is measured at, increasing."""
 
-    cells: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=20)] = (0.2, 0.3, 0.45, 0.65, 0.9, 1.2)
+    cells: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=20)] = (0.2, 0.3, 0.45, 0.65, 0.9, 1.2, 1.6)
     """Cells of quantization to choose from,
     as multiples of the root mean square of a layer's weights that are not zero.
     """

@@ -149,12 +149,17 @@ def refit(
             w = arrays[f"{node.name}.weight"]
             arrays[f"{node.name}.weight"] = np.ascontiguousarray(found.transpose(2, 1, 0)).reshape(w.shape)
             if f"{node.name}.bias" in arrays:
-                arrays[f"{node.name}.bias"] = moments.y - found.reshape(-1, len(w)).T @ moments.x
+                arrays[f"{node.name}.bias"] = bias_of(moments, found)
         advance(node, arrays, sparse)
         for source in set(node.inputs):
             if last[source] == i:
                 del dense[source], sparse[source]
     return arrays
+
+
+def bias_of(moments: Moments, found: Array) -> Array:
+    """The bias that takes up a layer's mean error.  found: its weights, (taps, C, K)."""
+    return moments.y - found.reshape(-1, found.shape[2]).T @ moments.x
 
 
 def zeros_by_layer(weights: Mapping[str, Array], sparsity: float) -> dict[str, int]:

@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 
 from accelsim.errors import InputError
 from accelsim.files import PRICES, read_text, write_text
+from accelsim.settings import Section
 from accelsim.training.prices import Grid, Point
-from accelsim.training.recipe import Recipe
 
 _GRIDS = TypeAdapter(dict[str, list[list[Point]]])
 
@@ -21,7 +21,7 @@ _GRIDS = TypeAdapter(dict[str, list[list[Point]]])
 class PriceList:
     """The layers so far, and the file that always holds them all."""
 
-    def __init__(self, path: Path, recipe: Recipe) -> None:
+    def __init__(self, path: Path, recipe: Section) -> None:
         """Begin with what the file holds, if it is of this recipe but for the size of the budgets.
 
         Raises InputError if the file is no list of prices.
@@ -50,7 +50,7 @@ class PriceList:
         write_text(self._path, json.dumps({"of": self._of, "layers": layers}))
 
 
-def _without_budgets(recipe: Recipe) -> dict[str, Any]:
+def _without_budgets(recipe: Section) -> dict[str, Any]:
     """What the prices depend on."""
     content = recipe.model_dump(mode="json")
     for key in ("ratio", "cost_reduction"):

@@ -12,9 +12,9 @@ Cells are not tried but reckoned.  Rounding by the nearest plane adds D^2 / 12 s
 filter's squared error, with L L^T the moments of the inputs of the weights that are left (of as
 many at random).  Filters whose zeros need weights that cancel are points of coarser lattices: k of
 their dimensions weigh k V^(2/k), V the volume of a cell of a whole basis.  The loss is taken to
-grow with that error as it did with that of the zeros.  Bits are the zero-order entropy of some
-filters rounded with their zeros, times what the coder made of it at one point; multiplies those of
-the paper: of weights that are not zero, in the Winograd domain where it serves.
+grow with that error as it did with that of the zeros.  Bits are what the coder makes of some filters
+rounded with their zeros; multiplies those of the paper: of weights that are not zero once rounded,
+in the Winograd domain where it serves.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ from accelsim.dual.coding.context import encode_context
 from accelsim.network.count import dense_macs, parameters, winograd_multiplies
 from accelsim.network.graph import INPUT, Network
 from accelsim.sparsity.budget import Options, choose
-from accelsim.sparsity.initial_zeros import EXACT, exact_zeros
+from accelsim.sparsity.initial_zeros import EXACT
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.recipe import Budget, Reconstruction
 from accelsim.sparsity.reconstruction import (
@@ -42,13 +42,14 @@ from accelsim.sparsity.reconstruction import (
     sparse_solution,
 )
 from accelsim.sparsity.whole_filters import whole_bases, whole_with_zeros
+from accelsim.sparsity.zero_patterns import whole_rows
 from accelsim.training.losses import distillation, relative_squared_error
 
 OFFSETS = (-0.08, 0.04)  # of the share of zeros in the Winograd domain from that in the spatial one
 BETWEEN = 4  # steps from one measured share to the next
 DAMPING = 1e-3  # of the moments, as in rounding by a layer's output
 LARGE = 580_000  # weights of a layer: of a larger one some filters stand for all
-SAMPLE = 1 << 14  # filters of a layer, about, that are rounded
+SAMPLE = 1 << 16  # weights of a layer, about, that are rounded and coded
 VALUE_BITS = 12  # of biases
 SPARE_BITS = 8 * 4000  # the file's description
 # Of either budget: a network made sparse layer after layer has not just the zeros of each alone.
@@ -118,6 +119,9 @@ def measure(
     layer that is.
     """
     graph = network.graph
+    wanted = [node.name for node in graph.nodes if node.name in regularizer.spatial and is_refitted(node)]
+    if all(name in known for name in wanted):
+        return {name: known[name] for name in wanted}
     arrays = dict(network.arrays)
     last = {source: i for i, node in enumerate(graph.nodes) for source in node.inputs}
     multiplies = winograd_multiplies(graph, regularizer.winograd)
@@ -131,7 +135,7 @@ def measure(
         advance(node, arrays, apart)
         if node.name in known:
             points[node.name] = known[node.name]
-        elif node.name in regularizer.spatial and is_refitted(node):
+        elif node.name in wanted:
             inputs = dense[node.inputs[0]]
             target = dense[node.name]
             moments = moments_of(node, inputs, target, Sample(settings.positions, settings.seed))
@@ -155,7 +159,9 @@ def chosen(network: Network, points: Points, regularizer: JointRegularizer, budg
 
     network: the unmodified one.  Raises ValueError as ``choose``.
     """
-    dense = sum(dense_macs(network.graph).values())
+    macs = dense_macs(network.graph)
+    dense = sum(macs.values())
+    fixed = sum(count for name, count in macs.items() if name not in points)  # of layers that stay as they are
     prices = {
         name: between(grid, network.arrays[f"{name}.weight"], regularizer.kron.get(name), budget)
         for name, grid in points.items()
@@ -171,7 +177,7 @@ def chosen(network: Network, points: Points, regularizer: JointRegularizer, budg
         )
         for some in prices.values()
     ]
-    taken = choose(options, (1 - RESERVE) * bits, (1 - RESERVE) * dense / budget.cost_reduction)
+    taken = choose(options, (1 - RESERVE) * bits, (1 - RESERVE) * dense / budget.cost_reduction - fixed)
     return {name: some[i] for (name, some), i in zip(prices.items(), taken, strict=True)}
 
 
@@ -269,7 +275,6 @@ def _grid(layer: _Layer, settings: Reconstruction) -> Grid:
     B = np.ascontiguousarray(layer.moments.B[:, ::every])
     problem = least_squares(replace(layer.moments, B=B), start, kron, settings)
     noise = [_noise(H, 1 - share, settings.seed) for share in budget.zeros]
-    efficiency = 0.0
     grid: Grid = []
     for offset in OFFSETS if kron is not None else (0.0,):
         row = []
@@ -282,21 +287,14 @@ def _grid(layer: _Layer, settings: Reconstruction) -> Grid:
             square = float(np.mean(flat[flat != 0] ** 2)) if flat.any() else 1e-20
             cells = [cell * np.sqrt(square) for cell in budget.cells]
             levels, lattice = _rounded(found, kron, cells)
-            if not efficiency:
-                efficiency = encode_context([levels[0]])[1][0] / max(_entropy(levels[0]), 1.0)
-            if kron is not None:
-                W = kron @ flat.reshape(len(found), -1)
-                used = [1 - exact_zeros(W) / W.size] * len(levels)
-            else:
-                used = [np.count_nonzero(n) / n.size for n in levels]
             row.append(
                 Point(
                     loss=max(layer.loss(found, every), 1e-9),
                     error=max(error, 1e-20),
                     noise=K * alone * lattice,
                     square=square,
-                    bits=[efficiency * _entropy(n) * layer.w.size / n.size for n in levels],
-                    multiplies=[layer.multiplies * part for part in used],
+                    bits=[encode_context([n])[1][0] * layer.w.size / n.size for n in levels],
+                    multiplies=[layer.multiplies * _used(n, kron) for n in levels],
                 )
             )
         grid.append(row)
@@ -318,7 +316,7 @@ def _rounded(found: Array, kron: Array | None, cells: list[float]) -> tuple[list
     found: (taps, C, K).
     """
     filters = np.ascontiguousarray(found.transpose(2, 1, 0))
-    every = max(1, filters.shape[0] * filters.shape[1] // SAMPLE)
+    every = max(1, filters.size // SAMPLE)
     filters = filters[::every]  # whole ones: (some, C, taps)
     zero = filters == 0
     if kron is None:
@@ -359,8 +357,11 @@ def _noise(H: Array, share: float, seed: int) -> float:
     return float(np.sum(np.diagonal(L).astype(np.float64) ** 2)) / 12
 
 
-def _entropy(n: Levels) -> float:
-    """Bits of these whole numbers if each stood for itself."""
-    counts = np.bincount((n - n.min()).ravel())
-    share = counts[counts > 0] / n.size
-    return float(-n.size * np.sum(share * np.log2(share)))
+def _used(n: Levels, kron: Array | None) -> float:
+    """The share of these weights, or of their Winograd-domain entries, that are not zero.
+
+    n: (K, C, taps).
+    """
+    if kron is not None:
+        n = n.reshape(-1, kron.shape[1]) @ whole_rows(kron).T.astype(np.int64)
+    return float(np.count_nonzero(n) / n.size)

@@ -11,6 +11,7 @@ from accelsim.faults import validated
 from accelsim.files import TRAINING_RECIPE
 from accelsim.settings import BelowOne, Count, NonNegative, Positive, Section, Seed, Share, Threads, read_settings
 from accelsim.sparsity.recipe import Joint, Reconstruction
+from accelsim.training.networks import beside_in
 
 
 class Data(Section):
@@ -95,10 +96,10 @@ class Teacher(Section):
     """
 
     network: str
-    """The zoo's name of the network to follow."""
+    """The network to follow, as in ``Recipe``."""
 
-    weights: str
-    """The weights of that network, a path as in ``Data``."""
+    weights: str | None = None
+    """The weights of that network, a path as in ``Data``; by default those of its own file."""
 
     temperature: Positive = 4.0
     """T, which outputs are divided by before the softmax."""
@@ -118,14 +119,14 @@ class Recipe(Section):
     """One training run."""
 
     network: str
-    """The zoo's name of the network to train."""
+    """The network to train: a name of the zoo, or an .onnx or .dual file.  Its path starts at the recipe's folder."""
 
     start: str | None = None
     """The first weights: a .safetensors or .npz file, a path as in ``Data``.
 
-    Without it they are random, or ``identity``: random, but the network's first channel carries its
-    input to the output as it is, to which all else adds nothing yet (super-resolution then starts
-    as bicubic enlargement).
+    Without it they are those of the network's own file, or random.  ``identity``: random, but the
+    network's first channel carries its input to the output as it is, to which all else adds nothing
+    yet (super-resolution then starts as bicubic enlargement).
     """
 
     data: Data
@@ -201,4 +202,7 @@ class Recipe(Section):
 
 def load_recipe(path: Path) -> Recipe:
     """The recipe in a YAML file.  Raises InputError that names every fault."""
-    return validated(path, Recipe, read_settings(path, TRAINING_RECIPE))
+    recipe = beside_in(validated(path, Recipe, read_settings(path, TRAINING_RECIPE)), path)
+    if recipe.teacher is None:
+        return recipe
+    return recipe.model_copy(update={"teacher": beside_in(recipe.teacher, path)})

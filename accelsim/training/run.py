@@ -17,8 +17,6 @@ from accelsim.errors import InputError, NumericalError
 from accelsim.faults import nearest
 from accelsim.files import write_text
 from accelsim.network.graph import INPUT, Graph, Network
-from accelsim.network.weights import load_network
-from accelsim.network.zoo import named_graph
 from accelsim.sparsity.initial_zeros import exact_shares, initial_patterns, projected
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.reconstruction import Goals, LayerReport, reconstruct
@@ -28,6 +26,7 @@ from accelsim.training.datasets import Source, load_split, resolve
 from accelsim.training.evaluate import in_both_domains, top1
 from accelsim.training.first_weights import identity_arrays, initial_arrays, start_arrays
 from accelsim.training.log import TrainingLog
+from accelsim.training.networks import find_network, own_network, with_weights
 from accelsim.training.pricelist import PriceList
 from accelsim.training.prices import Calibration, Grid, chosen, measure
 from accelsim.training.progress import Watch, progress_bar, show_layer, show_prices
@@ -94,14 +93,6 @@ def _in_db(figures: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.2f} dB" for name, value in figures.items())
 
 
-def find_network(name: str, source: str) -> Graph:
-    """The zoo's graph of that name.  Raises InputError that begins with the source of the name."""
-    try:
-        return named_graph(name)
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from None
-
-
 def check_hint(name: str, graph: Graph, teacher: Graph, path: Path) -> None:
     """Raise InputError unless both networks have such a node, of one shape."""
     for network in (graph, teacher):
@@ -165,7 +156,8 @@ class Run:
         Raises InputError if a file does not fit the network.
         """
         if self.recipe.start is None:
-            return initial_arrays(self.graph, self.recipe.seed)
+            own = own_network(self.recipe.network)
+            return initial_arrays(self.graph, self.recipe.seed) if own is None else dict(own.arrays)
         if self.recipe.start == "identity":
             return identity_arrays(self.graph, self.recipe.seed)
         return start_arrays(self.graph, resolve(self.recipe.start))
@@ -178,7 +170,9 @@ class Run:
         settings = self.recipe.teacher
         if settings is None:
             return None
-        teacher = load_network(self._find(settings.network, "teacher.network"), resolve(settings.weights))
+        weights = None if settings.weights is None else resolve(settings.weights)
+        graph = self._find(settings.network, "teacher.network")
+        teacher = with_weights(graph, settings.network, weights, f"{self.path}: key teacher.network")
         if settings.hint is not None:
             check_hint(settings.hint, self.graph, teacher.graph, self.path)
         return teacher

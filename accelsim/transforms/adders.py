@@ -105,6 +105,28 @@ def tile_additions(m: int, r: tuple[int, int]) -> tuple[int, int, int]:
     )
 
 
+def exact_bits(m: int, r: tuple[int, int], bits: int) -> int:
+    """Bits that hold any transformed input of F(m x m, R x S), of inputs of ``bits`` bits.
+
+    10 for F(2, 3) of 8 bits, 15 for F(4, 3).
+    """
+    gains = (max(sum(map(abs, row), start=Fraction(0)) for row in cook_toom(m, size).B_T) for size in r)
+    vertical, horizontal = gains
+    return bits + _log2_ceiling(max(Fraction(1), vertical * horizontal))
+
+
+def serial_inverse_additions(m: int, r: tuple[int, int]) -> int:
+    """Additions of one inverse transform whose taps come one after the other, row by row.
+
+    Each tap is added into m sums of its row, where the matrix is not zero, and each finished row into the m x m
+    outputs; what begins a sum is no addition.  24 for F(2, 3), 140 for F(4, 3).
+    """
+    h = cook_toom(m, r[0])
+    w = cook_toom(m, r[1])
+    entries_h, entries_w = (sum(1 for row in t.A_T for entry in row if entry) for t in (h, w))
+    return h.n * (entries_w - m) + m * (entries_h - m)
+
+
 @lru_cache(maxsize=256)
 def unit_bits(matrix: Matrix, bits: int, most_bits: int) -> UnitBits:
     """A unit of ``matrix`` x tile x its transpose,

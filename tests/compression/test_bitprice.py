@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from accelsim.compression.bitprice import RunningCounts
+from accelsim.compression.lattice import nearest_point
 from accelsim.compression.quantize import quantize
 from accelsim.compression.recipe import CompressionRecipe
-from accelsim.compression.rounding import fitted, nearest_point, with_zeros, zeros_of_filters
+from accelsim.compression.rounding import fitted, with_zeros, zeros_of_filters
 from accelsim.dual.coding.context import encode_context
 from accelsim.network.forward import forward
 from accelsim.sparsity.joint import JointRegularizer

@@ -7,7 +7,7 @@ import pytest
 
 from accelsim.cli import main
 from accelsim.compression.fold import fold_batch_norm
-from accelsim.compression.importing import import_file, zoo_network
+from accelsim.compression.importing import Wishes, import_file, zoo_network
 from accelsim.dual.file import read_dual
 from accelsim.errors import InputError
 from accelsim.network import Network, forward
@@ -36,16 +36,23 @@ def resnet20(tmp_path_factory):
 
 
 def test_a_weight_file_becomes_a_dual_file_of_its_network(resnet20, tmp_path):
-    """8 bits: each weight is off by at most half a cell of largest / 127; zeros and nothing else are zero in WD."""
+    """8 bits: each weight is off by at most half a cell of its filter's largest / 127; nothing is pruned in WD."""
     import_file(resnet20, tmp_path / "out.dual")
     model, source = read_dual(tmp_path / "out.dual"), random_network("resnet20-cifar10")
     assert model.network.graph.name == "resnet20-cifar10"
     assert model.parameters == 269_722  # weights and biases of the published network, without running statistics
     assert model.winograd_threshold == 0
-    weights = {name: array for name, array in source.arrays.items() if array.ndim > 1}
-    assert len(weights) == 20  # 19 convolutions and the classifier
-    for name, array in weights.items():
-        assert np.abs(model.network.arrays[name] - array).max() <= np.abs(array).max() / 254 * 1.0001
+    folded = fold_batch_norm(source)
+    scales = [node for node in model.network.graph.nodes if node.layer.op == "affine"]
+    assert len(scales) == 20  # behind 19 convolutions and the classifier
+    for node in scales:
+        name = f"{node.inputs[0]}.weight"
+        before = folded.arrays.get(f"{node.name}.weight", np.ones(1, np.float32))
+        factor = model.network.arrays[f"{node.name}.weight"] / before
+        ours = model.network.arrays[name].reshape(len(factor), -1) * factor[:, None]
+        theirs = source.arrays[name].reshape(len(factor), -1)
+        half_a_cell = np.abs(theirs).max(axis=1, keepdims=True) / 254
+        assert (np.abs(ours - theirs) <= 1.5 * half_a_cell).all()  # scales have 20 bits of their largest
 
 
 def test_an_onnx_network_computes_the_same_after_import(tmp_path):
@@ -119,7 +126,7 @@ def test_compress_takes_onnx(tmp_path):
     ("source", "out", "network", "message"),
     [
         ("a.pth", "a.dual", None, r"a\.pth: ending '\.pth', expected one of \.csv, \.onnx"),
-        ("resnet20", "a.onnx", None, r"a\.onnx: ending '\.onnx', expected \.dual or \.safetensors"),
+        ("resnet20", "a.onnx", None, r"a\.onnx: ending '\.onnx', expected \.dual or \.csv or \.safetensors"),
         ("net.csv", "a.dual", None, r"a\.dual: ending '\.dual', expected \.csv from"),
         ("nowhere.onnx", "a.dual", None, r"nowhere\.onnx: .*expected|accelsim\[onnx\]"),
         ("nowhere.npz", "a.dual", None, r"nowhere\.npz: No such file"),
@@ -139,7 +146,7 @@ def test_what_does_not_fit_gets_one_line(resnet20, tmp_path, source, out, networ
     np.savez(tmp_path / "nan.npz", **{"fc.bias": np.full(10, np.nan, np.float32)})
     before = sorted(tmp_path.iterdir())
     with pytest.raises(InputError, match=message) as caught:
-        import_file(resnet20 if source == "resnet20" else tmp_path / source, tmp_path / out, network)
+        import_file(resnet20 if source == "resnet20" else tmp_path / source, tmp_path / out, Wishes(network=network))
     assert "\n" not in str(caught.value)
     assert sorted(tmp_path.iterdir()) == before
 

@@ -193,6 +193,45 @@ def test_an_interrupted_fine_tuning_goes_on_to_the_same_file(tmp_path):
         compress_checkpoint(weights, out, recipe, resume=True)
 
 
+def test_an_interrupted_rounding_goes_on_to_the_same_file(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), np.uint8)
+    labels = np.arange(12) % 10
+    np.savez(tmp_path / "data.npz", train_images=pixels, test_images=pixels, train_labels=labels, test_labels=labels)
+    weights = tmp_path / "w.safetensors"
+    save_file(initial_arrays(resnet20(), 1), weights)
+    recipe = CompressionRecipe(
+        network="resnet20-cifar10",
+        relative_cell=0.5,
+        spatial=0.5,
+        winograd=0.4,
+        hold=True,
+        fit=8,
+        data={"kind": "npz", "path": str(tmp_path / "data.npz")},
+        calibration=4,
+        workers=1,
+    )
+    lines: list[str] = []
+    whole = compress_checkpoint(weights, tmp_path / "whole.dual", recipe, lines.append)
+    assert sum(line.startswith("rounded layer ") for line in lines) == 20
+    out = tmp_path / "x.dual"
+
+    def stop(line):
+        if line.startswith("rounded layer 7 of 20"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compress_checkpoint(weights, out, recipe, stop)
+    with pytest.raises(InputError, match="expected --resume"):
+        compress_checkpoint(weights, out, recipe)
+    with pytest.raises(InputError, match="another recipe"):
+        compress_checkpoint(weights, out, recipe.model_copy(update={"fit": 9}), resume=True)
+    lines.clear()
+    assert compress_checkpoint(weights, out, recipe, lines.append, resume=True).sha256 == whole.sha256
+    assert lines[0] == "going on after 7 of 20 layers"
+    assert sum(line.startswith("rounded layer ") for line in lines) == 13
+    assert sorted(path.name for path in tmp_path.glob("*.dual*")) == ["whole.dual", "x.dual"]
+
+
 @pytest.mark.parametrize(
     ("text", "match"),
     [

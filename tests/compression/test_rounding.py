@@ -5,10 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accelsim.compression import rounding
+from accelsim.compression.lattice import nearest_point
 from accelsim.compression.pipeline import compress_checkpoint
 from accelsim.compression.quantize import quantize
 from accelsim.compression.recipe import CompressionRecipe
-from accelsim.compression.rounding import fitted, nearest_point, with_zeros, zeros_of_filters
+from accelsim.compression.rounding import fitted, with_zeros, zeros_of_filters
 from accelsim.dual.deploy import winograd_model
 from accelsim.network.forward import forward
 from accelsim.network.graph import Network
@@ -100,6 +102,18 @@ def test_outputs_move_less_than_by_rounding_each_weight_and_the_zeros_stay() -> 
     for name, n in better.indices.items():
         assert not n[network.arrays[name] == 0].any()
         np.testing.assert_array_equal(better.network.arrays[name], better.quantizer.decode(name, n))
+
+
+def test_the_matrices_held_at_a_time_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = chain()
+    images, _ = smooth_images()
+    quantized = quantize(network, 0.1, 0.0)
+    zeros = zeros_of_filters(network, TILES, 0.5, quantized.quantizer)
+    at_once = fitted(quantized, network, zeros, images)
+    monkeypatch.setattr(rounding, "MATRICES", 1)
+    one_by_one = fitted(quantized, network, zeros, images)
+    for name, n in at_once.indices.items():
+        np.testing.assert_array_equal(one_by_one.indices[name], n)
 
 
 def test_fitting_goes_without_dither() -> None:

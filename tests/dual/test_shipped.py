@@ -81,7 +81,7 @@ def test_it_loses_at_most_a_point_in_both_domains(model):
 def test_which_machine_wins_is_a_matter_of_the_weights():
     """What README.md says of the two: fewer zeros in one domain, more in the other, and who is the faster then."""
     totals = [
-        [result.total for result in accelsim.compare(read_dual(path), ["spatial-16x16", "winograd-16x16"])]
+        [r.total for r in accelsim.compare(read_dual(path), ["spatial-16x16", "winograd-16x16"], level="layers")]
         for path in RESNET20
     ]
     (spatial, winograd), (other_spatial, other_winograd) = totals

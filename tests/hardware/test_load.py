@@ -95,8 +95,9 @@ def test_the_source_of_the_times_names_only_what_the_file_replaces() -> None:
     assert dram.timing_source.endswith("; machine file: refresh")
 
 
-def test_every_area_and_price_has_a_source_and_can_be_replaced() -> None:
-    plain = describe_machine(load_hardware("winograd-16x16"))
+@pytest.mark.parametrize("table", ["gates", "horowitz"])
+def test_every_area_and_price_has_a_source_and_can_be_replaced(table: str) -> None:
+    plain = describe_machine(load_hardware("winograd-16x16", [f"energy_table={table}"]))
     assert set(plain["area_sources"]) == set(plain["areas_mm2"])
     assert all(plain["area_sources"].values())
     assert all(price["source"] for price in plain["prices"].values())
@@ -108,7 +109,9 @@ def test_every_area_and_price_has_a_source_and_can_be_replaced() -> None:
         for name, price in plain["prices"].items()
     ]
     areas = [f"area.{part}_mm2=0.25" for part in plain["areas_mm2"]]
-    own = describe_machine(load_hardware("winograd-16x16", [*prices, *areas, "dram.refresh=0.1"]))
+    own = describe_machine(
+        load_hardware("winograd-16x16", [f"energy_table={table}", *prices, *areas, "dram.refresh=0.1"])
+    )
     assert own["area_mm2"] == 0.25 * len(own["areas_mm2"])
     assert set(own["area_sources"].values()) == {"machine file"}
     assert {price["source"] for price in own["prices"].values()} == {"machine file"}

@@ -27,8 +27,10 @@ def test_pairs_have_equal_lanes_sram_bytes_and_dram(name: str) -> None:
     assert (spatial.kind, winograd.kind) == ("spatial", "winograd")
     for field in (
         "lanes", "sram_bytes", "dram", "clock_mhz", "node_nm", "vector_lanes", "zero_handling", "weight_format",
-        "activation_format", "balance", "window",
+        "activation_format", "balance", "window", "objective", "operand_window",
     ):  # fmt: skip
+        if field == "balance" and "tuned" in name:
+            continue  # each kind's own best
         assert getattr(spatial, field) == getattr(winograd, field), field
     widths = winograd.arithmetic.model_dump(exclude={"transformed_bits"})
     assert spatial.arithmetic.model_dump() == widths

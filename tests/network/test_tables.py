@@ -5,7 +5,7 @@ import pytest
 from accelsim.errors import InputError
 from accelsim.network.count import dense_macs
 from accelsim.network.layers import Conv, Linear
-from accelsim.network.tables import COLUMNS, TableLayer, read_table
+from accelsim.network.tables import COLUMNS, TableLayer, as_product, read_table
 from accelsim.network.zoo import NETWORKS
 
 HEADER = ",".join(COLUMNS)
@@ -141,3 +141,40 @@ def test_scale_sim_sparsity_and_matrix_products(tmp_path):
         read_table(table(tmp_path, "c, 9, 9, 3, 3, 8, 4, 1, 5:4,", header=SCALE_SIM + " Sparsity,"))
     with pytest.raises(InputError, match=r"row 1: column 2 is 'width', expected 'ifmap height'"):
         read_table(table(tmp_path, "c, 9, 9, 3, 3, 8, 4, 1", header="Layer, width, height, a, b, c, d, e"))
+
+
+def test_a_slip_in_a_topology_is_read_by_place(tmp_path):
+    """SCALE-Sim goes by the place alone; a name that stands twice is a slip, two that changed places are not."""
+    rows = ",,,,,,,\none, 9, 7, 3, 3, 16, 32, 1,\none, 9, 7, 3, 3, 16, 32, 2,\n"
+    header = "Layer name, IFMAP Width, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,\n"
+    (tmp_path / "a.csv").write_text(header + rows)
+    layers = read_table(tmp_path / "a.csv")
+    assert [(layer.name, layer.height, layer.width) for layer in layers] == [("one", 9, 7), ("one (2)", 9, 7)]
+    (tmp_path / "b.csv").write_text(header.replace("IFMAP Width, IFMAP Width", "IFMAP Width, IFMAP Height") + rows)
+    with pytest.raises(InputError, match="column 2 is 'ifmap width', expected 'ifmap height'"):
+        read_table(tmp_path / "b.csv")
+
+
+def test_a_product_of_many_rows_becomes_an_image_of_as_many(tmp_path):
+    (tmp_path / "a.csv").write_text("Layer,M,N,K\none,4186116,64,9\n")  # 2046 x 2046
+    (layer,) = read_table(tmp_path / "a.csv")
+    assert (layer.height, layer.width, layer.in_channels, layer.out_channels) == (2046, 2046, 9, 64)
+    (tmp_path / "b.csv").write_text("Layer,M,N,K\none,1048583,64,9\n")  # the first prime above 2^20
+    with pytest.raises(InputError, match="1048583 is no product of two numbers"):
+        read_table(tmp_path / "b.csv")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "image", "channels", "positions"),
+    [((1, 12544), (147, 12544), 12544, 147), ((80, 60), (80, 60), 3 * 4800, 1), ((9000, 1), (9000, 5), 27000, 5)],
+)
+def test_a_kernel_of_thousands_of_taps_is_a_matrix_product(kernel, image, channels, positions):
+    """As many multiplies, and channels that machines can cut."""
+    inputs = channels // (kernel[0] * kernel[1])
+    layer = TableLayer("one", "conv", inputs, 8, *image, kernel=kernel)
+    product = as_product(layer)
+    assert (product.in_channels, product.kernel) == (channels, (1, 1))
+    assert product.output_size[0] * product.output_size[1] == positions
+    assert layer.output_size[0] * layer.output_size[1] == positions
+    small = TableLayer("two", "conv", 16, 8, 7, 7, kernel=(7, 7))
+    assert as_product(small) is small

@@ -58,6 +58,8 @@ class Machine:
     """One build of the RTL and the simulator's description of the same machine.
 
     kind: ``os`` (output-stationary), ``ws`` (weight-stationary) or ``winograd`` with tile size m and tap lanes.
+    window, banks: of operand windows, 0 without.  streamed: inputs are transformed on their way into the windows.
+    in_lanes: the lanes transform results.
     """
 
     kind: str
@@ -66,11 +68,17 @@ class Machine:
     skip: bool
     m: int = 1
     taps: int = 1
+    window: int = 0
+    banks: int = 0
+    streamed: bool = False
+    in_lanes: bool = False
 
     @property
     def name(self) -> str:
         """For example ``winograd-f2-1x8x8-skip``: taps x rows x cols."""
         zeros = "skip" if self.skip else "dense"
+        zeros += f"-window{self.window}x{self.banks}" if self.window else ""
+        zeros += "-streamed" * self.streamed + "-lanes" * self.in_lanes
         if self.kind == "winograd":
             return f"winograd-f{self.m}-{self.taps}x{self.rows}x{self.cols}-{zeros}"
         return f"{self.kind}-{self.rows}x{self.cols}-{zeros}"
@@ -79,15 +87,20 @@ class Machine:
     def parameters(self) -> dict[str, int]:
         """Verilog parameters."""
         common = {"ROWS": self.rows, "COLS": self.cols, "SKIP": int(self.skip), "BANDWIDTH": BANDWIDTH}
+        if self.window:
+            common |= {"BANKS": self.banks}
         if self.kind == "winograd":
             rates = {"TRANSFORM_RATE": RATE, "INVERSE_RATE": RATE}
-            return {**common, "M": self.m, "TAP_LANES": self.taps, **rates}
+            choices = {"STREAMED": int(self.streamed), "IN_LANES": int(self.in_lanes)}
+            if self.window:
+                choices |= {"WINDOW": self.window}
+            return {**common, "M": self.m, "TAP_LANES": self.taps, **rates, **choices}
         return {**common, "DATAFLOW": int(self.kind == "ws")}
 
     @property
     def array(self) -> Array:
         """What the program builder has to know."""
-        return Array(self.rows, self.cols, self.taps, self.skip)
+        return Array(self.rows, self.cols, self.taps, self.skip, self.window, self.m > 1, RATE if self.streamed else 0)
 
     @cached_property
     def description(self) -> StationaryMachine | WinogradMachine:
@@ -99,6 +112,7 @@ class Machine:
             "zero_handling": "skip_weights" if self.skip else "none",
             "weight_format": "csr" if self.skip else "dense",
             "dram": {"type": "ideal", "bandwidth_gbs": BANDWIDTH * CLOCK_MHZ / 1000},
+            "operand_window": {"positions": self.window, "banks": self.banks} if self.window else None,
         }
         array = {"rows": self.rows, "cols": self.cols}
         buffers = {"weight_kb": 16, "input_kb": 12, "output_kb": 64}
@@ -106,7 +120,11 @@ class Machine:
             return WinogradMachine.model_validate(
                 {
                     **common, "kind": "winograd", "tile": self.m, "pe_array": {**array, "taps": self.taps},
-                    "transform_rate": RATE, "inverse_rate": RATE, "buffers": {**buffers, "transformed_kb": 64},
+                    "transform_rate": RATE, "inverse_rate": RATE,
+                    "buffers": {**buffers, "transformed_kb": 0 if self.streamed else 64},
+                    "input_transform": "streamed" if self.streamed else "stored",
+                    "inverse": "lane" if self.in_lanes else "unit",
+                    **({"tiles": (self.m,)} if self.streamed or self.in_lanes else {}),
                 }
             )  # fmt: skip
         dataflow = "output_stationary" if self.kind == "os" else "weight_stationary"
@@ -194,6 +212,15 @@ def machines() -> Iterator[Machine]:
     yield Machine("winograd", 16, 16, True, 4)
     yield Machine("winograd", 4, 4, True, 2, 16)
     yield Machine("winograd", 2, 4, True, 4, 36)
+    yield Machine("os", 4, 4, True, window=16, banks=4)
+    yield Machine("os", 4, 4, True, window=144, banks=8)
+    yield Machine("winograd", 4, 4, True, 2, window=16, banks=4)
+    yield Machine("winograd", 4, 4, True, 2, in_lanes=True)
+    yield Machine("winograd", 4, 4, True, 4, window=32, banks=2, in_lanes=True)
+    yield Machine("winograd", 2, 2, True, 2, 16, in_lanes=True)
+    yield Machine("winograd", 4, 4, True, 2, window=16, banks=4, streamed=True)
+    yield Machine("winograd", 2, 2, True, 2, 16, window=16, banks=2, streamed=True, in_lanes=True)
+    yield Machine("winograd", 1, 2, True, 4, 36, window=16, banks=2, streamed=True, in_lanes=True)
 
 
 def resnet18_machines() -> Iterator[Machine]:
@@ -222,7 +249,9 @@ def cases(resnet20: Layers, tilings: dict[str, Any] | None = None) -> list[Case]
     found = _cases(resnet20)
     if tilings is None:
         return found
-    return [replace(case, given=Tiling(*tilings[case.name]["tiling"])) for case in found]
+    return [
+        replace(case, given=Tiling(*tilings[case.name]["tiling"])) if case.name in tilings else case for case in found
+    ]
 
 
 def _cases(resnet20: Layers) -> list[Case]:

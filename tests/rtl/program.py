@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from accelsim.simulator.tiles.tiling import Tiling
 from accelsim.workload import CHANNEL_BLOCK
 
-STEP_WORDS, DMA_WORDS, SETTINGS, TAP_SHIFT = 21, 3, 64, 16
+STEP_WORDS, DMA_WORDS, SETTINGS, TAP_SHIFT = 22, 3, 64, 16
 INPUT, WEIGHT, OUTPUT = 0, 1, 2
 
 
@@ -40,12 +40,19 @@ class Layer:
 
 @dataclass(frozen=True)
 class Array:
-    """The lanes: rows, columns, taps side by side; whether zero weights are skipped."""
+    """The lanes: rows, columns, taps side by side; whether zero weights are skipped.
+
+    window: positions of an operand window, 0 without.  stream_rate: tile-channels a cycle that are transformed on their
+    way into the windows, 0 where inputs come as they are.
+    """
 
     rows: int
     cols: int
     tap_lanes: int
     skip: bool
+    window: int = 0
+    winograd: bool = False
+    stream_rate: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,8 @@ def build(layer: Layer, array: Array, tiling: Tiling) -> Program:
     fields = index_fields(C, (R, S))
     record_bits = 8 + sum(fields) if array.skip else 8
     count_bits = length_bits(min(tiling.channels, C), (R, S))
+    if array.window:
+        count_bits = ceil(log2(max(map(len, windows(min(tiling.channels, C), R * S, array.window))) + 1))
     k_tiles = [(k, min(tiling.filters, K - k)) for k in range(0, K, tiling.filters)]
     c_tiles = [(c, min(tiling.channels, C - c)) for c in range(0, C, tiling.channels)]
     positions = [
@@ -150,6 +159,7 @@ def build(layer: Layer, array: Array, tiling: Tiling) -> Program:
             top - (p * layer.stride - layer.padding), left - (q * layer.stride - layer.padding),
             tiles_h * tiles_w, -(-tiles_h * tiles_w // array.rows), array.rows // width, array.rows % width,
             depth * R * S, header[k, c], tiles_w,
+            len(windows(depth, R * S, array.window)) if array.window else 1,
         ]  # fmt: skip
     new_input = [i for i, requests in enumerate(loads) if requests and requests[0][0] == INPUT]
     finished = [i for i, store in enumerate(stores) if store]
@@ -164,9 +174,10 @@ def build(layer: Layer, array: Array, tiling: Tiling) -> Program:
         program += [store] if store else []
 
     settings = np.zeros(SETTINGS, np.int64)
-    settings[:11] = [
+    fill = -(-min(array.window, C) * array.rows // array.stream_rate) if array.stream_rate else 0
+    settings[:12] = [
         len(program), layer.stride, record_bits, count_bits, fields[1], fields[2], R, S, layer.out_shift, finished[0],
-        len(order),
+        len(order), fill,
     ]  # fmt: skip
     settings[TAP_SHIFT : TAP_SHIFT + taps] = layer.tap_shifts
     moved = [sum(size for kind, _, size in program if kind == wanted) for wanted in (INPUT, WEIGHT, OUTPUT)]
@@ -188,6 +199,18 @@ def extent(start: int, length: int, stride: int, padding: int, kernel: int, size
     return max(first, 0), min(end, size)
 
 
+def windows(channels: int, positions_each: int, size: int) -> list[range]:
+    """The positions of each operand window: within a block of 16 channels, or several whole blocks."""
+    block = CHANNEL_BLOCK * positions_each
+    granule = max(1, size // block) * block
+    total = channels * positions_each
+    found = []
+    for low in range(0, total, granule):
+        high = min(low + granule, total)
+        found += [range(start, min(start + size, high)) for start in range(low, high, min(size, granule))]
+    return found
+
+
 def length_bits(channels: int, kernel: tuple[int, int]) -> int:
     """Bits of the field that holds the length of one stream: enough for each block of 16 channels on its own, added up.
 
@@ -201,6 +224,8 @@ def weight_image(
     w: NDArray[np.int32], array: Array, fields: tuple[int, int, int], count_bits: int
 ) -> tuple[NDArray[np.uint8], int]:
     """The bytes of one weight tile, and the bits of the table in front.  w: (taps, K, C, R, S)."""
+    if array.window:
+        return windowed_image(w, array, fields, count_bits)
     taps, K = w.shape[:2]
     lengths, records = [], []
     for k0 in range(0, K, array.cols):
@@ -221,6 +246,28 @@ def weight_image(
     record_bits = 8 + sum(fields)
     table = to_bits(np.array(lengths), count_bits)
     return np.packbits(np.concatenate([table, to_bits(values, record_bits)]), bitorder="little"), len(table)
+
+
+def windowed_image(
+    w: NDArray[np.int32], array: Array, fields: tuple[int, int, int], count_bits: int
+) -> tuple[NDArray[np.uint8], int]:
+    """``weight_image`` of streams that are cut into operand windows, channels outermost."""
+    taps, K, C, R, S = w.shape
+    lengths, records = [], []
+    for k0 in range(0, K, array.cols):
+        for t0 in range(0, taps, array.tap_lanes):
+            for window in windows(C, R * S, array.window):
+                for tap in range(t0, min(t0 + array.tap_lanes, taps)):
+                    for k in range(k0, min(k0 + array.cols, K)):
+                        stream = w[tap, k].reshape(-1)
+                        kept = np.array([p for p in window if stream[p]], np.int64)
+                        c, r, s = np.unravel_index(kept, (C, R, S))
+                        index = (c << (fields[1] + fields[2])) | (r << fields[2]) | s
+                        records.append((stream[kept] & 0xFF) | (index << 8))
+                        lengths.append(len(kept))
+    table = to_bits(np.array(lengths), count_bits)
+    values = to_bits(np.concatenate(records), 8 + sum(fields))
+    return np.packbits(np.concatenate([table, values]), bitorder="little"), len(table)
 
 
 def to_bits(values: NDArray[np.int64], width: int) -> NDArray[np.uint8]:

@@ -23,6 +23,11 @@ stored (int8): {wrong} differ. Errors are |simulator - RTL| / RTL, in cycles of 
 - `lane_array.sv`: TAP_LANES x COLS weight streams, each broadcast to ROWS lanes. SKIP = 1: compressed streams (weight
   and index, lengths in a table in front), a barrier after every filter group; SKIP = 0: dense, in lock step. It is the
   output-stationary array, and the tap-serial or tap-parallel Winograd array (machine names: taps x rows x columns).
+- Operand windows (machine names: window, positions x banks): streams cut into windows, a length for each; a bank gives
+  one vector a cycle to all streams that ask for it, the others wait; a barrier behind every window.
+- `-streamed`: the input transform between buffer and windows, filling the next window behind the lanes.  `-lanes`: each
+  lane adds its finished taps into a row of outputs and finished rows into the M x M; taps side by side go through an
+  adder tree.
 - `weight_stationary.sv`: dense weight-stationary array with shadow weights, loaded a row a cycle.
 - `winograd_transforms.sv`: input and inverse transforms of F(2 x 2, 3 x 3) and F(4 x 4, 3 x 3), adders and shifts only.
 - `tile_control.sv`: double-buffered tile control; a DMA engine of {bandwidth} bytes a cycle that works through its
@@ -30,8 +35,8 @@ stored (int8): {wrong} differ. Errors are |simulator - RTL| / RTL, in cycles of 
 - Buffers are behavioural arrays with as many ports as the lanes use (the simulator assumes the same): banks, bank
   conflicts and wires are in neither. Nor are DRAM rows and bursts: the DMA has bandwidth only.
 - Not in the RTL, so not proved by it: bias and activation functions, layers without weights, grouped convolutions,
-  lane queues (`window` > 1), `skip_both`, gating, systolic feeds, input-stationary arrays, operands that stay on chip
-  for the whole layer, buffer capacities.
+  lane queues (`window` > 1), several filters or outputs a lane, `skip_both`, gating, systolic feeds, input-stationary
+  arrays, operands that stay on chip for the whole layer, buffer capacities.
 - Tilings and tile order are the simulator's; the loops over tiles, the DMA program and the bytes of every tile are
   built on their own (`tests/rtl/program.py`).
 
@@ -43,6 +48,8 @@ stored (int8): {wrong} differ. Errors are |simulator - RTL| / RTL, in cycles of 
   be handed over.
 - A weight-stationary array waits for its weights: `rows` cycles before the first pass, and max(positions, rows) a
   pass. On a fully connected layer that is up to `rows` times the cycles assumed before.
+- Windows hand over in a cycle of their own where no lane has a weight in them, and a streamed step waits for its first
+  window: the cycles of filling it, and two for the passes of the transform.
 - Compressed Winograd weights need the length of each tap of each filter, so in CSR each tap is a row of its own:
   shorter indices, more row lengths.
 

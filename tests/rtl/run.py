@@ -57,7 +57,7 @@ def main() -> int:
     parser.add_argument("--report", type=Path, default=HERE.parents[1] / "reports" / "rtl.md")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", default="", help="run only the machines whose name holds this; writes no report")
-    parser.add_argument("--update", action="store_true", help="write golden.json")
+    parser.add_argument("--update", action="store_true", help="write golden.json, of --only these machines' cases")
     arguments = parser.parse_args()
     if shutil.which("verilator") is None:
         print("error: verilator is not installed, expected version 5 or newer on the PATH", file=sys.stderr)
@@ -98,8 +98,9 @@ def main() -> int:
         for row in rows
     }
     if arguments.update:
-        if not failures and not arguments.only and CUT_RESNET18.exists():
-            content = {"model_sha256": model.sha256, "cases": golden}
+        if not failures and (arguments.only or CUT_RESNET18.exists()):
+            known = recorded()["cases"] if arguments.only else {}
+            content = {"model_sha256": model.sha256, "cases": known | golden}
             write_bytes(GOLDEN, (json.dumps(content, indent=0, sort_keys=True) + "\n").encode())
             write_layers(RECORDED_RESNET20, layers)
     elif recorded()["model_sha256"] != model.sha256:

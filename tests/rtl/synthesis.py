@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from accelsim.files import write_bytes
+from accelsim.hardware.selection import select_um2
 from accelsim.hardware.technology import mac_um2, transform_um2
 from accelsim.transforms.adders import input_unit, inverse_unit
 from experiments.paths import REPORTS
@@ -24,6 +25,7 @@ HDL = Path(__file__).parent / "hdl"
 REPORT = REPORTS / "rtl-area.md"
 GATES = {"$_NAND_": 1.0, "$_NOT_": 0.5, "$_DFF_P_": 6.0}
 X_BITS, ACC_BITS, NODE_NM = 8, 24, 45
+BANKS = 8  # of an operand window
 # Ratios to the int8 lane from a synthesis of another RTL of the same units (yosys).
 OTHER = {"lane 8x8": 1.0, "lane 8x10": 1.18, "lane 8x15": 1.60, "in 2": 2.8, "in 4": 14.6, "out 2": 5.6, "out 4": 23.4}
 
@@ -85,6 +87,10 @@ def units() -> list[tuple[str, str, float, float]]:
         found.append((f"in {m}", title, into, transform_um2(*unit, NODE_NM)))
         title = f"inverse transform F({m}, 3), {ACC_BITS} bits"
         found.append((f"out {m}", title, out, transform_um2(*inverse, NODE_NM)))
+    for columns in (4, 8, 16):
+        measured = gates("operand_select", "operand_select", {"COLS": columns, "BANKS": BANKS, "WIDTH": X_BITS})
+        title = f"choice of {columns} columns among {BANKS} banks, {X_BITS} bits"
+        found.append((f"select {columns}", title, measured, columns * select_um2(BANKS, X_BITS, NODE_NM)))
     return found
 
 
@@ -115,7 +121,8 @@ def main() -> int:
     ]
     for key, title, measured, um2 in rows:
         ours, model = measured / lane_gates, um2 / lane_um2
-        lines.append(f"| {title} | {measured:.0f} | {ours:.3f} | {model:.3f} | {model / ours:.3f} | {OTHER[key]} |")
+        other = OTHER.get(key, "-")
+        lines.append(f"| {title} | {measured:.0f} | {ours:.3f} | {model:.3f} | {model / ours:.3f} | {other} |")
     lines += [
         "",
         "Whole units, program memories and buffers left out. The model has the lanes, not what feeds them: operand",

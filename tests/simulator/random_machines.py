@@ -87,13 +87,29 @@ def _rooms(
     return {f"buffers__{name}_kb": draw(st.sampled_from(sizes)) for name in names}
 
 
+def _choices(draw: st.DrawFn, *, possible: bool, needed: bool = False) -> dict[str, Any]:
+    """Operand windows and several sums a lane, where a machine can have them."""
+    if not possible:
+        return {}
+    positions = draw(st.sampled_from([1, 5, 16, 50]))
+    window = {"positions": positions, "banks": draw(st.integers(1, min(positions, 5)))}
+    return {
+        "operand_window": window if needed or draw(st.booleans()) else None,
+        "filters_per_lane": draw(st.sampled_from([1, 1, 2, 3])),
+        "outputs_per_lane": draw(st.sampled_from([1, 1, 2, 5])),
+    }
+
+
 def _array(draw: st.DrawFn, most: int = 9) -> dict[str, Any]:
     return {"pe_array__rows": draw(st.integers(1, most)), "pe_array__cols": draw(st.integers(1, most))}
 
 
 @st.composite
-def tiled_spatial_machines(draw: st.DrawFn, **fixed: Any) -> StationaryMachine:
-    """Output-, weight- and input-stationary arrays in valid combinations, with room for the random layers."""
+def tiled_spatial_machines(draw: st.DrawFn, *, choosing: bool = False, **fixed: Any) -> StationaryMachine:
+    """Output-, weight- and input-stationary arrays in valid combinations, with room for the random layers.
+
+    choosing: some with operand windows and several sums a lane.
+    """
     dataflow = draw(
         st.sampled_from(["output_stationary", "output_stationary", "weight_stationary", "input_stationary"])
     )
@@ -104,14 +120,18 @@ def tiled_spatial_machines(draw: st.DrawFn, **fixed: Any) -> StationaryMachine:
         handling += ["skip_weights", "skip_both", "skip_both"]
     zero_handling = draw(st.sampled_from(handling))
     skips = zero_handling.startswith("skip")
+    window = draw(st.integers(1, 4)) if skips and dataflow == "output_stationary" else 1
     feeds = ["broadcast"] if skips else ["broadcast", "systolic"] + ["mesh"] * (dataflow == "output_stationary")
+    feed = draw(st.sampled_from(feeds))
+    plain = dataflow == "output_stationary" and zero_handling != "skip_both" and (feed, window) == ("broadcast", 1)
     return spatial(
         **{
             "dataflow": dataflow,
             "zero_handling": zero_handling,
-            "pe_array__feed": draw(st.sampled_from(feeds)),
+            "pe_array__feed": feed,
             "balance": draw(st.sampled_from(["none", "greedy", "paired"])),
-            "window": draw(st.integers(1, 4)) if skips and dataflow == "output_stationary" else 1,
+            "window": window,
+            **_choices(draw, possible=choosing and plain),
             "chunk": draw(st.sampled_from([None, 5, 128])) if zero_handling == "skip_both" else None,
             "decoder": draw(DECODERS),
             **_array(draw),
@@ -125,22 +145,31 @@ def tiled_spatial_machines(draw: st.DrawFn, **fixed: Any) -> StationaryMachine:
 
 
 @st.composite
-def winograd_machines(draw: st.DrawFn, **fixed: Any) -> WinogradMachine:
-    """Every tile size, zero handling and lane arrangement, with room for the random layers."""
+def winograd_machines(draw: st.DrawFn, *, choosing: bool = False, **fixed: Any) -> WinogradMachine:
+    """Every tile size, zero handling and lane arrangement, with room for the random layers.
+
+    choosing: some with operand windows, several sums a lane, transforms at the lanes, several tile sizes.
+    """
     zero_handling = draw(st.sampled_from(["none", "gate", "skip_weights", "skip_weights"]))
     weight_transform = draw(st.sampled_from(["off_line", "on_chip"]))
+    window = draw(st.integers(1, 4)) if zero_handling == "skip_weights" else 1
+    streamed = choosing and window == 1 and draw(st.booleans())
     return winograd(
         **{
+            **_choices(draw, possible=choosing and window == 1, needed=streamed),
+            "inverse": draw(st.sampled_from(["unit", "lane"])) if choosing else "unit",
+            "input_transform": "streamed" if streamed else "stored",
+            "tiles": draw(st.sampled_from([None, None, (2,), (2, 4)])) if choosing else None,
             "tile": draw(st.sampled_from([2, 3, 4, 6])),
             "zero_handling": zero_handling,
             "balance": draw(st.sampled_from(["none", "greedy", "paired"])),
-            "window": draw(st.integers(1, 4)) if zero_handling == "skip_weights" else 1,
+            "window": window,
             **_array(draw, 6),
             "pe_array__taps": draw(st.sampled_from([1, 2, 4, 16, 36])),
             "transform_rate": draw(st.integers(1, 8)),
             "inverse_rate": draw(st.integers(1, 8)),
-            "polyphase": draw(st.booleans()),
-            "largest_kernel": draw(st.sampled_from([None, 2, 3])),
+            "polyphase": not streamed and draw(st.booleans()),
+            "largest_kernel": None if streamed else draw(st.sampled_from([None, 2, 3])),
             "hybrid": draw(st.booleans()),
             "weight_transform": weight_transform,
             "weight_transform_rate": draw(st.sampled_from([1, 4])),
@@ -148,6 +177,7 @@ def winograd_machines(draw: st.DrawFn, **fixed: Any) -> WinogradMachine:
             **draw(_common()),
             **_transformed(draw),
             **_rooms(draw, [192, 512], BUFFERS),
+            **({"buffers__transformed_kb": 0} if streamed else {}),
             "buffers__banks": draw(BANKS),
             "buffers__shared": draw(st.booleans()),
             **fixed,
@@ -256,6 +286,11 @@ def tiled_machines(**fixed: Any) -> st.SearchStrategy[AnyMachine]:
         winograd_machines(**_known(WinogradMachine, fixed)),
         cell_machines(**_known(CellsMachine, fixed)),
     )
+
+
+def choosing_machines() -> st.SearchStrategy[AnyMachine]:
+    """Tiled machines of both kinds whose lanes choose their operands, sum several filters, or transform."""
+    return st.one_of(tiled_spatial_machines(choosing=True), winograd_machines(choosing=True))
 
 
 def machines(**fixed: Any) -> st.SearchStrategy[AnyMachine]:

@@ -73,8 +73,7 @@ def any_durations(draw: st.DrawFn) -> Durations:
     starts[2][-1] = True
     for i, flags in ((0, starts[0]), (1, starts[1]), (5, starts[2])):
         times[i] = times[i] * flags
-    transforms = draw(st.booleans())
-    return Durations(*times, *starts, transforms)
+    return Durations(*times, *starts, transforms=draw(st.booleans()), inverts=draw(st.booleans()))
 
 
 @settings(max_examples=300, deadline=None)

@@ -25,7 +25,9 @@ def test_operands_bytes_and_accesses_of_layers_without_weights(tmp_path: Path, k
     prices = [f"energy.{name}_{way}_pj_per_bit=1" for name in ("input", "output") for way in ("read", "write")]
     machine = accelsim.load_hardware(kind, ["vector_lanes=16", "dram.type=ideal", "activation_format=dense", *prices])
     operands, read, written = (batch * count for count in LAYERS[row])
-    total = accelsim.simulate(accelsim.load_workload(tmp_path / "layer.csv"), machine, batch=batch).total
+    total = accelsim.simulate(
+        accelsim.load_workload(tmp_path / "layer.csv"), machine, batch=batch, level="layers"
+    ).total
     assert total["cycles"] == total["compute_cycles"] == -(-operands // 16)
     assert (total["dram_input_bytes"], total["dram_output_bytes"], total["dram_weight_bytes"]) == (read, written, 0)
     assert total["effectual_macs"] == total["dense_macs"] == 0

@@ -156,7 +156,7 @@ def test_the_simulator_gives_what_was_counted_by_hand(page: dict[str, object], e
     assert isinstance(model, accelsim.DualModel)
     for example, (path, overrides) in enumerate(MACHINES):
         machine = accelsim.load_hardware(path, overrides)
-        row = accelsim.simulate(model, machine, engine=engine).layers.iloc[0].to_dict()
+        row = accelsim.simulate(model, machine, engine=engine, level="layers").layers.iloc[0].to_dict()
         assert (row.pop("name"), row.pop("kind")) == ("conv", "conv")
         assert row == {column: values[example] for column, values in BY_HAND.items()}
     for example, result in enumerate(page["results"]):  # type: ignore[arg-type, var-annotated]

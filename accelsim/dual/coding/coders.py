@@ -1,21 +1,34 @@
-"""Lossless coding of integer arrays whose shapes the reader knows, by one of two coders.
+"""Lossless coding of integer arrays whose shapes the reader knows, by one of three coders.
 
-``context`` is ours, ``bz2`` the paper's.
+``context`` is ours, ``bz2`` the paper's, ``deflate`` the quickest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from accelsim.arrays import Levels
-from accelsim.dual.coding.bzip2 import decode_bz2, encode_bz2
+from accelsim.dual.coding.bzip2 import decode_bz2, decode_deflate, encode_bz2, encode_deflate
 from accelsim.dual.coding.context import decode_context, encode_context
 
-Coder = Literal["bz2", "context"]
+Coder = Literal["bz2", "context", "deflate"]
+Coded = tuple[bytes, list[int]]
+Decoded = tuple[list[Levels], list[int]]
+
+ENCODERS: dict[Coder, Callable[[Sequence[Levels]], Coded]] = {
+    "bz2": encode_bz2,
+    "context": encode_context,
+    "deflate": encode_deflate,
+}
+DECODERS: dict[Coder, Callable[[bytes, Sequence[tuple[int, ...]]], Decoded]] = {
+    "bz2": decode_bz2,
+    "context": decode_context,
+    "deflate": decode_deflate,
+}
 
 
 def encode(tensors: Sequence[Levels], coder: Coder) -> tuple[bytes, list[int]]:
     """The tensors as one byte string, and the bits that each takes in it."""
-    return encode_bz2(tensors) if coder == "bz2" else encode_context(tensors)
+    return ENCODERS[coder](tensors)
 
 
 def decode(content: bytes, shapes: Sequence[tuple[int, ...]], coder: Coder) -> tuple[list[Levels], list[int]]:
@@ -23,4 +36,4 @@ def decode(content: bytes, shapes: Sequence[tuple[int, ...]], coder: Coder) -> t
 
     Raises DamagedFile if the content does not fit.
     """
-    return decode_bz2(content, shapes) if coder == "bz2" else decode_context(content, shapes)
+    return DECODERS[coder](content, shapes)

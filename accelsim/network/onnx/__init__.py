@@ -1,12 +1,13 @@
-"""Networks from and to ONNX files: the operators of plain convolutional networks, and a clear word on any other.
+"""Networks from and to ONNX files, opset 9 and newer: any operator of today's convolutional networks.
 
-Read and written: Conv, Gemm, BatchNormalization, Relu, Clip, MaxPool, AveragePool, GlobalAveragePool, LRN, Add, Concat,
-Pad (with zeros) and Flatten; read, too: MatMul, ReduceMean over the image, Reshape and Squeeze to vectors, Identity,
-Constant and Dropout.  Images are (N, C, H, W) in ONNX.  Weights lie in the file or in a file beside it.
+``reader`` walks the graph once, ``inputs`` settles the size it is read for, ``constants`` computes what does not depend
+on the image, ``operators`` says what each operator means in layers, and ``draft`` keeps account of which of our nodes
+holds which ONNX tensor.  ``writer`` and ``tensor_writer`` go the other way, to opset 13.
+Images are (N, C, H, W) in ONNX.  Weights lie in the file or in a file beside it (``weights``).
 Preprocessing is no part of ONNX: it is kept in the metadata entry ``accelsim.preprocessing``.
 """
 
-from accelsim.network.onnx.reader import read_onnx
+from accelsim.network.onnx.reader import read_onnx, read_onnx_in_part
 from accelsim.network.onnx.writer import write_onnx
 
-__all__ = ["read_onnx", "write_onnx"]
+__all__ = ["read_onnx", "read_onnx_in_part", "write_onnx"]

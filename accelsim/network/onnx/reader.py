@@ -1,34 +1,58 @@
 """A network from an ONNX file; nothing in it is executed or trusted.
 
-Weights lie in the file, or in a file beside it that the ONNX file names (PyTorch's default): no path leads elsewhere,
-and all that is read of such files is bounded.
+The graph is walked once, for one image of fixed size: what does not depend on the image is computed on the way
+(``constants``), everything else becomes layers (``operators``, ``draft``).  All that cannot be read is told at once.
 """
 
-import os
 import re
-from math import prod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from accelsim.arrays import Array
 from accelsim.errors import InputError
-from accelsim.files import ONNX, ONNX_DATA, opened, read_bytes
-from accelsim.network.graph import INPUT, Graph, Network, Node, Preprocessing
-from accelsim.network.layers import AveragePool, Clip, MaxPool, PadChannels, PadImage, Relu, Shape
-from accelsim.network.onnx.operators import LAYERS, Inputs, Unfit
+from accelsim.files import ONNX, read_bytes
+from accelsim.network.graph import Graph, Network, Node, Preprocessing
+from accelsim.network.onnx.call import Call
+from accelsim.network.onnx.constants import fold
+from accelsim.network.onnx.draft import IMAGE, Tensor, Unfit, Value
+from accelsim.network.onnx.inputs import image_input, sizes_of, started
+from accelsim.network.onnx.operators import FOREIGN, OPERATORS, RECURRENT
 from accelsim.network.onnx.package import METADATA, one_line, package
+from accelsim.network.onnx.weights import Weights
+from accelsim.network.tensors import Opaque
 
-MAX_NODES = 10_000
+MAX_NODES = 20_000
+SHOWN = 6  # nodes of one kind that a message names
 
 
-def read_onnx(path: Path) -> Network:
-    """The network in an ONNX file, which needs one image input of fixed size and one output.
+@dataclass(frozen=True)
+class Unknown:
+    """What of a file is not known."""
 
+    kept: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by operator, nodes that are costed as traffic
+    dropped: Mapping[str, Sequence[str]] = field(default_factory=dict)  # nodes left out, for no size is known of them
+
+
+def read_onnx(path: Path, input_shape: Sequence[int] | None = None) -> Network:
+    """The network in an ONNX file, which needs one image input.
+
+    input_shape: its sizes where the file leaves them open, or others than the file's: height and width, or all of one
+    image in the file's order.
     Raises InputError, one line, if the file cannot be read, is over 2 GiB, or holds anything this module does not know.
+    """
+    return read_onnx_in_part(path, input_shape, keep_unknown=False)[0]
+
+
+def read_onnx_in_part(
+    path: Path, input_shape: Sequence[int] | None = None, *, keep_unknown: bool = True
+) -> tuple[Network, Unknown]:
+    """As ``read_onnx``; operators that are not known become ``opaque`` layers where their output's size can be told.
+
+    What lies behind the others is left out.  Raises InputError as ``read_onnx`` for what is not an operator's fault.
     """
     onnx = package(path)
     content = read_bytes(path, ONNX)
@@ -36,8 +60,10 @@ def read_onnx(path: Path) -> Network:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's own class of error differs from version to version
         raise InputError(f"{path}: not an ONNX file ({one_line(error)})") from None
+    del content
     try:
-        return _Reader(onnx, model.graph, path).network(_preprocessing(model))
+        reader = _Reader(onnx, _inlined(onnx, model), path, keep_unknown)
+        return reader.network(_preprocessing(model), input_shape), reader.left
     except Unfit as error:
         raise InputError(f"{path}: {error}") from None
     except ValidationError as error:
@@ -49,6 +75,18 @@ def read_onnx(path: Path) -> Network:
         raise InputError(f"{path}: {one_line(error)}") from None
 
 
+def _inlined(onnx: Any, model: Any) -> Any:
+    """The model without functions of its own."""
+    if not model.functions:
+        return model
+    try:
+        from onnx.inliner import inline_local_functions
+
+        return inline_local_functions(model)
+    except Exception as error:  # of the package's own kind
+        raise Unfit(f"its functions cannot be inlined ({one_line(error)})") from None
+
+
 def _preprocessing(model: Any) -> Preprocessing:
     for entry in model.metadata_props:
         if entry.key == METADATA:
@@ -56,182 +94,317 @@ def _preprocessing(model: Any) -> Preprocessing:
     return Preprocessing()
 
 
+class _Missing:
+    """Stands for a tensor that could not be read."""
+
+
 class _Reader:
     """An ONNX graph on its way to becoming ours."""
 
-    def __init__(self, onnx: Any, graph: Any, path: Path) -> None:
-        self.onnx, self.graph, self.path = onnx, graph, path
-        self.read_bytes = 0  # of files beside this one
-        self.batch = 0
-        self.constants: dict[str, NDArray[Any]] = {}
-        self.sources: dict[str, str] = {}  # our node by the ONNX tensor it gives
-        self.shapes: dict[str, Shape] = {}
-        self.nodes: dict[str, Node] = {}
-        self.arrays: dict[str, Array] = {}
+    def __init__(self, onnx: Any, model: Any, path: Path, keep_unknown: bool) -> None:
+        self.onnx = onnx
+        self.model = model
+        self.graph = model.graph
+        self.weights = Weights(onnx, path)
+        self.keep_unknown = keep_unknown
+        self.opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+        self.values: dict[str, Value | _Missing] = {}
+        self.faults: list[str] = []
+        self.unknown: dict[str, list[str]] = {}
+        self.dropped: dict[str, list[str]] = {}
+        self.ends: list[Tensor] = []  # tensors that only nodes left out read
+        self.inferred: dict[str, list[int]] | None = None
 
-    def network(self, preprocessing: Preprocessing) -> Network:
+    @property
+    def left(self) -> Unknown:
+        """What was not known."""
+        return Unknown(kept=self.unknown, dropped=self.dropped)
+
+    def network(self, preprocessing: Preprocessing, input_shape: Sequence[int] | None) -> Network:
         if len(self.graph.node) > MAX_NODES:
             raise Unfit(f"{len(self.graph.node)} nodes, expected at most {MAX_NODES}")
+        needed = self._needed_nodes()
+        used = {name for node in needed for name in _read_names(node)} | {output.name for output in self.graph.output}
         for tensor in self.graph.initializer:
-            self.constants[tensor.name] = self._constant(tensor)
-        self._input()
-        for node in self.graph.node:
-            try:
-                self._node(node)
-            except (ValueError, TypeError, IndexError) as error:  # the latter two: attributes of a wrong type
-                name = node.name or next(iter(node.output), "")
-                raise Unfit(f"node {name!r} ({node.op_type}): {one_line(error)}") from None
-        if len(self.graph.output) != 1 or self.graph.output[0].name not in self.sources:
-            raise Unfit(f"{len(self.graph.output)} outputs, expected one that a node gives")
-        kept = self._needed(self.sources[self.graph.output[0].name])
+            if tensor.name in used:
+                self.values[tensor.name] = self.weights.array(tensor)
+        self._start(used, input_shape)
+        for node in needed:
+            self._node(node)
+        self._complain()
+        return self._finished(preprocessing)
+
+    def _needed_nodes(self) -> list[Any]:
+        """The nodes that the outputs depend on, in their order."""
+        wanted = {output.name for output in self.graph.output}
+        kept = []
+        for node in reversed(self.graph.node):
+            if not wanted.isdisjoint(node.output) or not node.output:
+                kept.append(node)
+                wanted.update(_read_names(node))
+        return kept[::-1]
+
+    def _start(self, used: set[str], input_shape: Sequence[int] | None) -> None:
+        constants = {tensor.name for tensor in self.graph.initializer}
+        inputs = [value for value in self.graph.input if value.name not in constants]
+        value = image_input([value for value in inputs if value.name in used] or inputs)
+        self.batch, sizes = sizes_of(value, input_shape)
+        self.input = (value.name, sizes)
+        self.draft, tensor = started(sizes)
+        self.draft.batch = self.batch
+        self.values[value.name] = tensor
+        for other in inputs:
+            self.values.setdefault(other.name, _Missing())
+
+    # ---- one node
+
+    def _node(self, node: Any) -> None:
+        """Append the layers of one ONNX node, or note what is wrong with it."""
+        name = node.name or next(iter(node.output), "")
+        if any(isinstance(self.values.get(source), _Missing) for source in _read_names(node)):
+            if self.faults or self.unknown or self.keep_unknown:
+                self._drop(node, name)
+                return
+            self.faults.append(f"node {name!r} ({node.op_type}): reads an input that is no image")
+            self._drop(node, name)
+            return
+        try:
+            outputs = self._read(node, name)
+        except (ValueError, TypeError, IndexError, ArithmeticError, AttributeError) as error:  # of a wrong type
+            if isinstance(error, InputError):
+                raise
+            if not self._opaque(node, name):
+                self.faults.append(f"node {name!r} ({node.op_type}): {one_line(_message(error))}")
+                self._drop(node, name)
+            return
+        if outputs is None:
+            self.unknown.setdefault(node.op_type, []).append(name)
+            if not self._opaque(node, name):
+                self._drop(node, name)
+            return
+        for target, value in zip(node.output, outputs, strict=False):
+            self.values[target] = value
+
+    def _read(self, node: Any, name: str) -> Sequence[Value] | None:
+        """The outputs of one node; None if its operator is not known."""
+        attributes = {a.name: self.onnx.helper.get_attribute_value(a) for a in node.attribute}
+        if missing := [source for source in node.input if source and source not in self.values]:
+            raise Unfit(f"reads {missing[0]!r}, which no earlier node gives")
+        inputs = [self.values[source] if source else None for source in node.input]
+        known = node.domain in ("", "ai.onnx") or (node.domain, node.op_type) in FOREIGN
+        match node.op_type if known else "":
+            case "Constant":
+                return [self._constant(attributes)]
+            case "If":
+                return self._branch(node, inputs, attributes)
+            case "Shape" if isinstance(inputs[0], Tensor):
+                sizes = inputs[0].dims[attributes.get("start", 0) : attributes.get("end")]
+                return [np.array(sizes, np.int64)]
+            case "Size" if isinstance(inputs[0], Tensor):
+                return [np.array(int(np.prod(inputs[0].dims)), np.int64)]
+        if known and not any(isinstance(value, Tensor) for value in inputs):
+            arrays = [value if isinstance(value, np.ndarray) else None for value in inputs]
+            return fold(node.op_type, arrays, self._folding(attributes, node))
+        if not known or node.op_type not in OPERATORS:
+            return None
+        if not node.output:
+            raise Unfit("expected one output")
+        call = Call(
+            draft=self.draft,
+            operator=node.op_type,
+            name=name,
+            weight_name=_weight_name(node, name),
+            inputs=[value for value in inputs if not isinstance(value, _Missing)],
+            attributes=attributes,
+            outputs=len(node.output),
+            opset=self.opset,
+        )
+        outputs = OPERATORS[node.op_type](call)
+        if call.attributes:
+            raise Unfit(f"attribute {next(iter(call.attributes))!r} is not known or not of this value")
+        if any(node.output[len(outputs) :]) and node.op_type not in ("Dropout", "MaxPool", "BatchNormalization"):
+            raise Unfit("expected one output")  # masks, indices or statistics are of no use to any node here
+        return outputs
+
+    def _folding(self, attributes: dict[str, Any], node: Any) -> dict[str, Any]:
+        """Attributes of an operator on constants, tensors as arrays."""
+        found = {}
+        for key, value in attributes.items():
+            found[key] = self.weights.array(value) if isinstance(value, self.onnx.TensorProto) else value
+        if node.op_type == "Split":
+            found.setdefault("num_outputs", len(node.output))
+        return found
+
+    def _constant(self, attributes: dict[str, Any]) -> Value:
+        """What a Constant node holds."""
+        if len(attributes) == 1:
+            name, value = next(iter(attributes.items()))
+            if name == "value":
+                return self.weights.array(value)
+            if name in ("value_int", "value_ints", "value_float", "value_floats"):
+                return np.asarray(value, np.int64 if "int" in name else np.float32)
+        raise Unfit("expected the attribute value, or one of value_int, value_ints, value_float and value_floats")
+
+    def _branch(self, node: Any, inputs: Sequence[Any], attributes: dict[str, Any]) -> Sequence[Value] | None:
+        """What the branch of an If gives whose condition does not depend on the image."""
+        if not isinstance(inputs[0], np.ndarray):
+            return None
+        branch = attributes["then_branch" if inputs[0].reshape(-1)[0] else "else_branch"]
+        if len(branch.node) > MAX_NODES:
+            raise Unfit(f"a branch of {len(branch.node)} nodes, expected at most {MAX_NODES}")
+        for tensor in branch.initializer:
+            self.values[tensor.name] = self.weights.array(tensor)
+        for inner in branch.node:
+            self._node(inner)
+        outputs = [self.values.get(output.name) for output in branch.output]
+        found = [value for value in outputs if isinstance(value, Tensor | np.ndarray)]
+        if len(found) < len(outputs):
+            raise Unfit("a branch gives nothing that is known")
+        return found
+
+    # ---- what is not known
+
+    def _opaque(self, node: Any, name: str) -> bool:
+        """Keep a node that is not known as an opaque layer, if that is wanted and its outputs' sizes can be told."""
+        tensors = [value for value in map(self.values.get, node.input) if isinstance(value, Tensor)]
+        if not self.keep_unknown or not tensors:
+            return False
+        shapes = [self._inferred_shape(output) for output in node.output if output]
+        if not shapes or any(shape is None for shape in shapes):
+            return False
+        for output, dims in zip([output for output in node.output if output], shapes, strict=True):
+            assert dims is not None
+            batched = bool(dims) and dims[0] == 1
+            shape = tuple(dims[1:] if batched else dims)
+            layer = Opaque(operator=node.op_type[:100], shape=shape)
+            source = self.draft.add(name, layer, [tensor.source for tensor in tensors], {})
+            self.values[output] = Tensor(source, shape, tuple(range(len(shape))), batched)
+        if name not in self.unknown.setdefault(node.op_type, []):
+            self.unknown[node.op_type].append(name)
+        return True
+
+    def _inferred_shape(self, output: str) -> list[int] | None:
+        """All sizes of a tensor for one image, by the onnx package; None if they are not fixed."""
+        if self.inferred is None:
+            self.inferred = _inferred_shapes(self.onnx, self.model, *self.input)
+        return self.inferred.get(output)
+
+    def _drop(self, node: Any, name: str) -> None:
+        """Leave a node out."""
+        self.dropped.setdefault(node.op_type, []).append(name)
+        for output in node.output:
+            self.values[output] = _Missing()
+        self.ends += [value for value in map(self.values.get, node.input) if isinstance(value, Tensor)]
+
+    def _complain(self) -> None:
+        """Raise Unfit with all that is not known, unless that is to be kept."""
+        if self.keep_unknown:
+            return
+        faults = list(self.faults)
+        if len(self.unknown) == 1 and not faults:
+            ((operator, names),) = self.unknown.items()
+            faults = [f"{_nodes(names)} ({operator}): not known{_why([operator])}"]
+        elif self.unknown:
+            listed = ", ".join(f"{operator} ({_nodes(names)})" for operator, names in self.unknown.items())
+            faults.append(f"{len(self.unknown)} operators are not known: {listed}{_why(self.unknown)}")
+        if faults:
+            more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+            raise Unfit("; ".join(faults[:SHOWN]) + more)
+
+    # ---- the end
+
+    def _finished(self, preprocessing: Preprocessing) -> Network:
+        """The network of all nodes that the outputs depend on."""
+        found = [self.values.get(output.name) for output in self.graph.output]
+        tensors = [value for value in found if isinstance(value, Tensor)] or self.ends
+        if not tensors:
+            raise Unfit(f"{len(found)} outputs, expected one that a node gives")
+        sources = []
+        for tensor in tensors:
+            image = len(tensor.shape) == 3 and tensor.batched
+            laid = self.draft.laid("output", tensor, IMAGE) if image else self.draft.plain("output", tensor)
+            sources.append(laid.source)
+        kept = self._needed(sources)
         if not kept:
             raise Unfit("no layer between input and output")
+        outputs = tuple(dict.fromkeys(source for source in sources if source in self.draft.nodes))
         name = re.sub(r"[^A-Za-z0-9_.\-/]", "_", self.graph.name)[:200] or "network"
-        graph = Graph(name=name, input_shape=self._image(), nodes=tuple(kept), preprocessing=preprocessing)
-        return Network(graph, {key: self.arrays[key] for key in graph.parameters})
+        H, W, C = self.draft.shapes["input"]
+        graph = Graph(
+            name=name,
+            input_shape=(H, W, C),
+            nodes=tuple(kept),
+            preprocessing=preprocessing,
+            outputs=() if outputs == (kept[-1].name,) else outputs,
+        )
+        return Network(graph, {key: self.draft.arrays[key] for key in graph.parameters})
 
-    def _image(self) -> tuple[int, int, int]:
-        H, W, C = self.shapes[INPUT]
-        return H, W, C
-
-    def _needed(self, output: str) -> list[Node]:
-        """The nodes that the output depends on; it is the last of them."""
-        wanted, kept = {output}, []
-        for node in reversed(self.nodes.values()):
+    def _needed(self, outputs: Sequence[str]) -> list[Node]:
+        """Our nodes that these depend on; the last one is one of them."""
+        wanted, kept = set(outputs), []
+        for node in reversed(self.draft.nodes.values()):
             if node.name in wanted:
                 kept.append(node)
                 wanted.update(node.inputs)
         return kept[::-1]
 
-    def _constant(self, tensor: Any) -> NDArray[Any]:
-        try:
-            if tensor.data_location == self.onnx.TensorProto.EXTERNAL or tensor.external_data:
-                array = self._beside(tensor)
-            else:
-                array = np.asarray(self.onnx.numpy_helper.to_array(tensor))
-        except (ValueError, TypeError, KeyError) as error:
-            if isinstance(error, InputError | Unfit):
-                raise
-            raise Unfit(f"tensor {tensor.name!r} is damaged ({one_line(error)})") from None
-        if array.dtype.kind not in "biuf":
-            raise Unfit(f"tensor {tensor.name!r} holds {array.dtype}, expected numbers")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise Unfit(f"tensor {tensor.name!r} holds NaN or infinity, expected finite numbers")
-        return array
 
-    def _beside(self, tensor: Any) -> NDArray[Any]:
-        """A tensor whose values lie in a file beside the ONNX file."""
-        keys = {entry.key: entry.value for entry in tensor.external_data}
-        name = keys.get("location", "")
-        file = self.path.parent / name
-        if not name or Path(name).name != name or "\\" in name or name in {".", ".."} or file.is_symlink():
-            raise Unfit(f"tensor {tensor.name!r} lies in {name[:100]!r}, expected a file beside this one")
-        dtype = np.dtype(self.onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
-        shape = tuple(tensor.dims)
-        wanted = prod(shape) * dtype.itemsize
-        offset, length = (
-            self._size(tensor, keys.get(key, usual)) for key, usual in (("offset", 0), ("length", wanted))
-        )
-        if min(shape, default=0) < 0 or length != wanted:
-            raise Unfit(
-                f"tensor {tensor.name!r}: {length} bytes in {name[:100]!r}, expected {wanted} for {list(shape)}"
-            )
-        self.read_bytes += wanted
-        if self.read_bytes > ONNX_DATA.most_bytes:
-            raise Unfit(f"over {ONNX_DATA.most_bytes} bytes of weights in other files, expected at most that")
-        with opened(file, ONNX_DATA) as stream:
-            if offset + wanted > os.fstat(stream.fileno()).st_size:
-                raise Unfit(f"tensor {tensor.name!r} ends at byte {offset + wanted}, beyond the end of {name[:100]!r}")
-            stream.seek(offset)
-            content = stream.read(wanted)
-        return np.frombuffer(content, dtype.newbyteorder("<")).reshape(shape)
+def _read_names(node: Any) -> list[str]:
+    """What a node reads, also within its branches."""
+    names = list(node.input)
+    for attribute in node.attribute:
+        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            names += [name for inner in graph.node for name in _read_names(inner)]
+            names += [output.name for output in graph.output]
+    return names
 
-    @staticmethod
-    def _size(tensor: Any, value: str | int) -> int:
-        text = str(value)
-        if not (text.isascii() and text.isdigit() and len(text) < 20):
-            raise Unfit(f"tensor {tensor.name!r}: {text[:40]!r}, expected a number of bytes")
-        return int(text)
 
-    def _input(self) -> None:
-        inputs = [value for value in self.graph.input if value.name not in self.constants]
-        if len(inputs) != 1:
-            raise Unfit(f"{len(inputs)} inputs, expected one image")
-        sizes = [dim.dim_value for dim in inputs[0].type.tensor_type.shape.dim]
-        if len(sizes) != 4 or min(sizes[1:]) < 1:
-            raise Unfit(f"input {inputs[0].name!r} is {sizes}, expected (N, C, H, W) of fixed size (0: not fixed)")
-        self.batch, C, H, W = sizes
-        self.sources[inputs[0].name], self.shapes[INPUT] = INPUT, (H, W, C)
+def _weight_name(node: Any, name: str) -> str:
+    """The weight's name without its ending, else the node's."""
+    weight = node.input[1] if len(node.input) > 1 else ""
+    return weight.removesuffix(".weight") if weight.endswith(".weight") else name
 
-    def _node(self, node: Any) -> None:
-        """Append the layers of one ONNX node."""
-        attributes = {a.name: self.onnx.helper.get_attribute_value(a) for a in node.attribute}
-        if node.domain not in ("", "ai.onnx") or node.op_type not in (*LAYERS, "Constant", "Identity", "Dropout"):
-            raise Unfit(f"not known, expected one of {', '.join(LAYERS)}")
-        if not node.output or (any(node.output[1:]) and node.op_type not in ("Dropout", "MaxPool")):
-            raise Unfit("expected one output")  # a mask or indices may be there, and are of no use to any node here
-        if node.op_type == "Constant":
-            self.constants[node.output[0]] = self._value(attributes)
-            return
-        if node.op_type == "Identity" and len(node.input) == 1 and node.input[0] in self.constants:
-            self.constants[node.output[0]] = self.constants[node.input[0]]
-            return
-        inputs = [name for name in node.input if name in self.sources]
-        constants = [self.constants.get(name) for name in node.input if name not in self.sources]
-        if missing := [n for n in node.input if n and n not in self.sources and n not in self.constants]:
-            raise Unfit(f"reads {missing[0]!r}, which no earlier node gives")
-        if not inputs or node.input[: len(inputs)] != inputs:
-            raise Unfit("expected images first and constants after them")
-        shapes = tuple(self.shapes[self.sources[name]] for name in inputs)
-        if node.op_type in ("Identity", "Dropout"):
-            if any(value is not None and value.dtype == np.bool_ and value.any() for value in constants):
-                raise Unfit("training_mode is true, expected a network for inference")
-            self.sources[node.output[0]] = self.sources[inputs[0]]
-            return
-        sources = tuple(self.sources[name] for name in inputs)
-        positive = all(self._positive(source) for source in sources)
-        steps = LAYERS[node.op_type](attributes, Inputs(constants, shapes, self.batch, positive))
-        if attributes:
-            raise Unfit(f"attribute {next(iter(attributes))!r} is not known or not of this value")
-        for layer, arrays in steps:
-            name = self._name(node, bool(arrays))
-            self.shapes[name] = layer.output_shape(tuple(self.shapes[source] for source in sources))
-            self.nodes[name] = Node(name=name, layer=layer, inputs=sources)
-            self.arrays |= {f"{name}.{key}": np.asarray(array, np.float32) for key, array in arrays.items()}
-            sources = (name,)
-        self.sources[node.output[0]] = sources[0]
 
-    def _positive(self, source: str) -> bool:
-        """Whether no value of a tensor is below 0."""
-        while source != INPUT:
-            node = self.nodes[source]
-            if isinstance(node.layer, Relu) or (
-                isinstance(node.layer, Clip) and node.layer.low is not None and node.layer.low >= 0
-            ):
-                return True
-            if not isinstance(node.layer, MaxPool | AveragePool | PadImage | PadChannels):
-                return False
-            source = node.inputs[0]
-        return False
+def _message(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{first['msg']} ({'.'.join(map(str, first['loc']))})"
+    return str(error)
 
-    def _value(self, attributes: dict[str, Any]) -> NDArray[Any]:
-        """What a Constant node holds."""
-        if len(attributes) == 1:
-            name, value = next(iter(attributes.items()))
-            if name == "value":
-                return self._constant(value)
-            if name in ("value_int", "value_ints", "value_float", "value_floats"):
-                return np.asarray(value, np.int64 if "int" in name else np.float32)
-        raise Unfit("expected the attribute value, or one of value_int, value_ints, value_float and value_floats")
 
-    def _name(self, node: Any, has_weight: bool) -> str:
-        """The weight's name without its ending, else the node's, else its output's; made fit and unique."""
-        name = node.name or node.output[0]
-        if has_weight and len(node.input) > 1 and node.input[1].endswith(".weight"):
-            name = node.input[1].removesuffix(".weight")
-        name = base = re.sub(r"[^A-Za-z0-9_.\-/]", "_", name)[:180] or "node"
-        again = 1
-        while name in self.nodes or name == INPUT:
-            again += 1
-            name = f"{base}_{again}"
-        return name
+def _nodes(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:SHOWN])
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"node{'s' if len(names) > 1 else ''} {shown}{more}"
+
+
+def _why(operators: Iterable[str]) -> str:
+    recurrent = [operator for operator in operators if operator in RECURRENT]
+    if recurrent:
+        return f"; {', '.join(recurrent)}: recurrent, no part of a convolutional network"
+    return "; --keep-unknown costs what is not known as traffic"
+
+
+def _inferred_shapes(onnx: Any, model: Any, name: str, sizes: Sequence[int]) -> dict[str, list[int]]:
+    """Sizes of all tensors that the onnx package can tell, for one image of these sizes."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for value in copy.graph.input:
+        if value.name == name:
+            for dim, size in zip(value.type.tensor_type.shape.dim, (1, *sizes), strict=False):
+                dim.Clear()
+                dim.dim_value = size
+    del copy.graph.value_info[:]
+    for value in copy.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    try:
+        inferred = onnx.shape_inference.infer_shapes(copy, data_prop=True)
+    except Exception:  # of the package's own kind, or protobuf's
+        return {}
+    found = {}
+    for value in (*inferred.graph.value_info, *inferred.graph.output):
+        dims = value.type.tensor_type.shape.dim
+        stated = value.type.tensor_type.HasField("shape")
+        if stated and all(dim.dim_value > 0 for dim in dims):
+            found[value.name] = [int(dim.dim_value) for dim in dims]
+    return found

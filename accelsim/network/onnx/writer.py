@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from accelsim.errors import InputError
 from accelsim.files import write_bytes
+from accelsim.network.forward import fold_statistics
 from accelsim.network.graph import INPUT, Network, Node
 from accelsim.network.layers import (
     Add,
@@ -27,8 +28,11 @@ from accelsim.network.layers import (
     Relu,
 )
 from accelsim.network.onnx.package import METADATA, package
+from accelsim.network.onnx.tensor_writer import WRITERS, Sheet, write_tensor_layer
+from accelsim.network.record import Shape
 
 OPSET, IR_VERSION = 13, 8
+TENSOR_LAYERS = frozenset(layer.model_fields["op"].default for layer in WRITERS)
 
 
 def write_onnx(network: Network, path: Path) -> None:
@@ -46,24 +50,55 @@ def _model(onnx: Any, network: Network) -> Any:
     tensors = {name: np.ascontiguousarray(network.arrays[name]) for name in graph.parameters}
     nodes = []
     for node in graph.nodes:
+        sideways = isinstance(node.layer, BatchNorm | Affine) and len(graph.shapes[node.name]) not in (1, 3)
+        if node.layer.op in TENSOR_LAYERS or sideways:
+            sheet = Sheet(helper, node, tuple(graph.shapes[x] for x in node.inputs), graph.shapes[node.name])
+            if sideways:
+                _scaled(sheet, network)
+            else:
+                write_tensor_layer(sheet)
+            tensors |= {name: _in_file(network, name, value) for name, value in sheet.constants.items()}
+            nodes += sheet.nodes
+            continue
         operator, names, attributes, more = _operator(node, network)
         tensors |= more
         nodes.append(helper.make_node(operator, [*node.inputs, *names], [node.name], node.name, **attributes))
     H, W, C = graph.input_shape
-    output = graph.shapes[graph.nodes[-1].name]
+    outputs = graph.outputs or (graph.nodes[-1].name,)
     float32 = onnx.TensorProto.FLOAT
     used = {name for node in nodes for name in node.input}
     onnx_graph = helper.make_graph(
         nodes,
         graph.name,
         [helper.make_tensor_value_info(INPUT, float32, ["N", C, H, W])],
-        [helper.make_tensor_value_info(graph.nodes[-1].name, float32, ["N", *(output[2:] + output[:2])])],
+        [helper.make_tensor_value_info(name, float32, ["N", *_sizes(graph.shapes[name])]) for name in outputs],
         [onnx.numpy_helper.from_array(tensor, name) for name, tensor in tensors.items() if name in used],
     )
     model = helper.make_model(onnx_graph, producer_name="accelsim", opset_imports=[helper.make_opsetid("", OPSET)])
     model.ir_version = IR_VERSION
     helper.set_model_props(model, {METADATA: graph.preprocessing.model_dump_json()})
     return model
+
+
+def _scaled(sheet: Sheet, network: Network) -> None:
+    """Batch normalisation or a scale and shift along the last axis, where ONNX's operator knows the second one only."""
+    node = sheet.node
+    own = {key: network.arrays[f"{node.name}.{key}"] for key in node.layer.parameters()}
+    folded = isinstance(node.layer, BatchNorm)
+    scale, shift = fold_statistics(node.layer, own) if folded else (own["weight"], own["bias"])  # type: ignore[arg-type]
+    scaled = sheet.step("Mul", node.inputs[0], sheet.constant("scale", scale))
+    sheet.step("Add", scaled, sheet.constant("shift", shift), last=True)
+
+
+def _sizes(shape: Shape) -> Shape:
+    """A tensor's sizes in the file's order, without the images."""
+    return (shape[2], shape[0], shape[1]) if len(shape) == 3 else shape
+
+
+def _in_file(network: Network, name: str, value: NDArray[Any]) -> NDArray[Any]:
+    """A constant in the file's order: of images those of the network are stored in ours."""
+    found = network.arrays.get(name)
+    return value if found is None else np.ascontiguousarray(found.transpose(2, 0, 1))
 
 
 def _operator(node: Node, network: Network) -> tuple[str, list[str], dict[str, Any], dict[str, NDArray[Any]]]:
@@ -86,7 +121,7 @@ def _operator(node: Node, network: Network) -> tuple[str, list[str], dict[str, A
             attributes = {**window, "ceil_mode": int(layer.ceil_mode)}
             if isinstance(layer, MaxPool):
                 return "MaxPool", [], attributes, {}
-            return "AveragePool", [], {**attributes, "count_include_pad": 1}, {}
+            return "AveragePool", [], {**attributes, "count_include_pad": int(layer.count_padding)}, {}
         case LocalResponseNorm() as layer:
             if layer.size % 2 == 0:
                 raise InputError(f"node {node.name}: ONNX's LRN of {layer.size} channels differs, expected an odd size")

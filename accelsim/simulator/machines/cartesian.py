@@ -26,7 +26,7 @@ Source: Parashar et al., SCNN, ISCA 2017; parts of the channels are ours.  Left 
 (each layer loads its inputs).  Products at the image's edge that no output takes count as work, as there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import sqrt
 from typing import Literal
@@ -407,7 +407,7 @@ def _schedule(layer: _DenseLayer | _SparseLayer, cut: _Cut) -> Schedule:
     compute = np.maximum(cycles.slowest[region, group, channel].astype(np.int64), 1) + STEP_CYCLES
     macs = layer.macs(cut, int(compute.sum()))
     waiting = float((cycles.slowest - cycles.mean).sum()) * work.batch
-    return untransformed(
+    schedule = untransformed(
         mode=layer.mode,
         inputs=inputs,
         weights=weights,
@@ -418,6 +418,9 @@ def _schedule(layer: _DenseLayer | _SparseLayer, cut: _Cut) -> Schedule:
         waiting_slots=waiting * machine.lanes,
         actions=_actions(layer, cut, macs, (inputs, weights)),
     )
+    sizes = f"n=1 p={max(cut.heights)} q={max(cut.widths)} k={max(group_filters)} c={max(cut.channels)}"
+    staying = [name for name, there in (("weights", stays), ("inputs", cut.stay)) if there]
+    return replace(schedule, tiling=sizes, loop_order="; ".join(["n pq k c", *(f"{name} stay" for name in staying)]))
 
 
 def _actions(

@@ -24,7 +24,7 @@ Source: Han et al., EIE, ISCA 2016 (recurrences ours, after its description; so 
 detection of non-zeros and the pipeline's four stages, reading the column pointers, the codebook of shared weights.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Literal
 
@@ -38,7 +38,7 @@ from accelsim.hardware.parts import Count, PeArray
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.storage.feature_map import activation_bits, input_map, output_map
 from accelsim.simulator.storage.weights import filter_bits, weight_tile_bytes
-from accelsim.simulator.tiles.description import Window
+from accelsim.simulator.tiles.description import RunAhead
 from accelsim.simulator.tiles.few_steps import few_steps
 from accelsim.simulator.tiles.tiling import balanced_cuts, input_extents, tile_sizes
 from accelsim.simulator.time.objective import predicted
@@ -59,7 +59,7 @@ class MatrixVectorMachine(Machine):
     """Zero weights are not stored, zero inputs not broadcast: always ``skip_both``."""
     pe_array: PeArray
     """Lanes; rows and columns mean nothing but their product."""
-    window: Window = 1
+    window: RunAhead = 1
     """Places of the queue before each lane.  Default: 1."""
     vector_registers: Count | None = None
     """Inputs that a lane holds; longer vectors come in batches.  Default: all of them."""
@@ -240,7 +240,7 @@ def _schedule(
     compute = np.maximum(1, round_up(tiles.cycles[k] * positions))
     macs = int((tiles.products[k] * positions).sum())
     read = int((tiles.stored[k] * positions).sum())
-    return untransformed(
+    schedule = untransformed(
         mode="matrix-vector",
         inputs=inputs,
         weights=weights,
@@ -251,6 +251,9 @@ def _schedule(
         waiting_slots=float(machine.lanes * int(compute.sum()) - read),
         actions=_actions(work, machine, macs, read, float(positions.sum()), (inputs, weights)),
     )
+    sizes = f"n=1 p={rows} q={work.out_width} k={int(tile_filters.max())} c={channels}"
+    loops = "k np" if weights_first else "np k"
+    return replace(schedule, tiling=sizes, loop_order=f"{loops}; weights stay" if stay else loops)
 
 
 def _actions(

@@ -63,6 +63,7 @@ class StationaryMachine(SkippingDescription, Machine):
             faults.append("chunk expects zero_handling skip_both, dataflow output_stationary")
         if self.window > 1 and not (skips and output_stationary):
             faults.append("window over 1 expects zero_handling skip_weights or skip_both, dataflow output_stationary")
+        faults += self.lane_faults(output_stationary and self.pe_array.feed == "broadcast")
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -101,7 +102,7 @@ class StationaryMachine(SkippingDescription, Machine):
         match self.dataflow:
             case "output_stationary":
                 name = "gemm-os"
-                lanes = LaneArray(positions=rows, filters=cols, feed=self.pe_array.feed, window=self.window)
+                lanes = LaneArray(positions=rows, filters=cols, feed=self.pe_array.feed, **self.lanes_by_zeros)
             case "weight_stationary":
                 name = "gemm-ws"
                 lanes = LaneArray(filters=cols, reduction=rows, stationary="weight", feed=self.pe_array.feed)

@@ -18,20 +18,26 @@ taps x rows positions by cols filters.
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from accelsim.arrays import Flags
 from accelsim.hardware import gates
 from accelsim.hardware.datapath import Datapath
 from accelsim.hardware.parts import Arithmetic, Bits, Count, PeArray
 from accelsim.hardware.price import Area, Price
+from accelsim.hardware.selection import SUM_SOURCE, accumulate_pj, registers_um2
 from accelsim.hardware.technology import (
     AREA_FACTORS,
+    ARITHMETIC_TABLES,
     ENERGY_FACTORS,
     LOGIC_AREA_SOURCE,
     NODE_SOURCE,
+    add_pj,
+    mac_pj,
     node_factor,
     transform_um2,
 )
@@ -44,12 +50,21 @@ from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, TransformUnits
 from accelsim.simulator.tiles.schedule import best_plan, best_schedule, check_steps
 from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.schedule import Schedule
-from accelsim.transforms.adders import UnitBits, input_unit, inverse_unit, tile_additions
+from accelsim.transforms.adders import (
+    UnitBits,
+    exact_bits,
+    input_unit,
+    inverse_unit,
+    serial_inverse_additions,
+    tile_additions,
+)
 from accelsim.transforms.decomposition import Piece, pieces
 from accelsim.transforms.winograd import POINTS
 from accelsim.workload import LayerWork
 
 MAX_POINTS = len(POINTS)
+LANE_INVERSE_CYCLES = 2  # a finished tap into its row of outputs, the row into the m x m
+STREAM_CYCLES = 2  # the two passes of a transform
 KilobytesOrNone = Annotated[float, Field(ge=0, le=1 << 20)]
 
 
@@ -95,6 +110,16 @@ class WinogradDescription(TiledDescription):
     """Whether any layer may run as a plain matrix product where that scores lower.  Default: no."""
 
     @property
+    def tile_sizes(self) -> tuple[int, ...]:
+        """Tile sizes m, the smallest first."""
+        return (self.tile,)
+
+    @property
+    def lists_tiles(self) -> bool:
+        """Whether the machine has a list of tile sizes, each with prices of its own."""
+        return False
+
+    @property
     def operand_bits(self) -> int:
         """Bits of a transformed input."""
         return self.arithmetic.transformed_bits
@@ -109,17 +134,15 @@ class WinogradDescription(TiledDescription):
         """Streams of weights: one a tap and column."""
         return self.pe_array.taps * self.pe_array.cols
 
-    @property
-    def _units(self) -> tuple[UnitBits, UnitBits]:
-        """What an input and an inverse transform unit are made of."""
+    def _units(self, m: int) -> tuple[UnitBits, UnitBits]:
+        """What an input and an inverse transform of F(m x m, 3 x 3) are made of."""
         a = self.arithmetic
-        forward = input_unit(self.tile, a.activation_bits, a.transformed_bits)
-        return forward, inverse_unit(self.tile, a.accumulator_bits)
+        return input_unit(m, a.activation_bits, self.operand_bits), inverse_unit(m, a.accumulator_bits)
 
     @property
     def unit_register_bits(self) -> int:
         """Flip-flops between the passes of all transform units."""
-        forward, inverse = self._units
+        forward, inverse = self._units(self.tile_sizes[-1])
         return self.transform_rate * forward.register_bits + self.inverse_rate * inverse.register_bits
 
     def own_prices(self) -> dict[str, Price]:
@@ -127,19 +150,22 @@ class WinogradDescription(TiledDescription):
         if self.energy_table != "gates":
             return super().own_prices()
         scale = node_factor(ENERGY_FACTORS, self.node_nm)
-        forward, inverse = self._units
-        tiles = {
-            "input_tile": gates.transform_pj("input", self.tile, forward.adder_bits) * scale,
-            "inverse_tile": gates.transform_pj("inverse", self.tile, inverse.adder_bits) * scale,
-        }
         source = f"{gates.SOURCE}; {NODE_SOURCE}"
-        return {name: Price(pj, "pJ/tile", "transform", source) for name, pj in tiles.items()} | super().own_prices()
+        found = super().own_prices()
+        for m in self.tile_sizes:
+            forward, inverse = self._units(m)
+            into = gates.transform_pj("input", m, forward.adder_bits) * scale
+            out = gates.transform_pj("inverse", m, inverse.adder_bits) * scale
+            size = f"_f{m}" if self.lists_tiles else ""
+            found[f"input_tile{size}"] = Price(into, "pJ/tile", "transform", source)
+            found[f"inverse_tile{size}"] = Price(out, "pJ/tile", "transform", source)
+        return found
 
     def own_areas(self) -> dict[str, Area]:
         """Transform units as F(m x m, 3 x 3) needs them."""
-        m = self.tile
+        m = self.tile_sizes[-1]
         node = self.node_nm
-        forward, inverse = self._units
+        forward, inverse = self._units(m)
         if self.energy_table == "gates":
             scale = node_factor(AREA_FACTORS, node)
             one_um2 = gates.transform_um2("input", m, forward.adder_bits) * scale
@@ -166,6 +192,12 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
     """Where filters are transformed.  Default: off_line."""
     weight_transform_rate: Count = 4
     """Filter-channels that an on-chip filter transform takes a cycle.  Default: 4."""
+    tiles: tuple[Annotated[int, Field(ge=2, le=6)], ...] | None = None
+    """Tile sizes m that the machine has, the best for each layer is taken.  Default: ``tile`` alone, at 10 bits."""
+    input_transform: Literal["stored", "streamed"] = "stored"
+    """Where transformed inputs go: into a buffer, or to the lanes for each group of filters.  Default: stored."""
+    inverse: Literal["unit", "lane"] = "unit"
+    """Where sums are transformed back: in a unit behind a buffer, or in registers of the lanes.  Default: unit."""
 
     @model_validator(mode="after")
     def _check(self) -> "WinogradMachine":
@@ -174,8 +206,18 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
             faults.append("window over 1 expects zero_handling skip_weights")
         if self.decoder is not None and self.weight_transform != "on_chip":
             faults.append("decoder expects weight_transform on_chip: the file holds spatial weights")
-        if self.buffers.transformed_kb == 0:
-            faults.append("buffers.transformed_kb 0 expects cells, which transform on the fly")
+        faults += self.lane_faults(output_stationary=True)
+        streamed = self.input_transform == "streamed"
+        if self.buffers.transformed_kb == 0 and not streamed:
+            faults.append("buffers.transformed_kb 0 expects cells, or input_transform streamed, which need no room")
+        if streamed and self.buffers.transformed_kb > 0:
+            faults.append("input_transform streamed expects buffers.transformed_kb 0")
+        if streamed and self.operand_window is None:
+            faults.append("input_transform streamed expects an operand_window, which it fills")
+        if streamed and (self.polyphase or self.largest_kernel is not None):
+            faults.append("input_transform streamed expects polyphase no and no largest_kernel")
+        if self.tiles is not None and not self.tiles:
+            faults.append("tiles [], expected at least one tile size")
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -186,9 +228,101 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
         return self.pe_array.taps * self.pe_array.rows * self.pe_array.cols
 
     @property
+    def tile_sizes(self) -> tuple[int, ...]:
+        """Tile sizes m, the smallest first."""
+        return (self.tile,) if self.tiles is None else tuple(sorted(set(self.tiles)))
+
+    @property
+    def lists_tiles(self) -> bool:
+        """Whether ``tiles`` is there."""
+        return self.tiles is not None
+
+    def tap_bits(self, m: int, kernel: tuple[int, int] = (3, 3)) -> int:
+        """Bits of a transformed input of F(m x m, R x S).
+
+        As stated; with a list of tile sizes those that are exact, or as stated where that is less.
+        """
+        stated = self.arithmetic.transformed_bits
+        if self.tiles is None:
+            return stated
+        exact = exact_bits(m, kernel, self.arithmetic.activation_bits)
+        return min(exact, stated) if "transformed_bits" in self.arithmetic.model_fields_set else exact
+
+    @property
+    def operand_bits(self) -> int:
+        """Bits of a transformed input at the tile size that needs most."""
+        return max(self.tap_bits(m) for m in self.tile_sizes)
+
+    @property
+    def window_count(self) -> int:
+        """Operand windows side by side: one for each tap that is worked on at a time."""
+        return self.pe_array.taps
+
+    @property
     def datapath(self) -> Datapath:
-        """Winograd convolution with the machine's tile size, of kernels up to the largest of its units."""
-        return replace(super().datapath, largest_kernel=self.largest_kernel)
+        """Winograd convolution with the machine's largest tile size, of kernels up to the largest of its units."""
+        return replace(super().datapath, m=self.tile_sizes[-1], largest_kernel=self.largest_kernel)
+
+    def own_prices(self) -> dict[str, Price]:
+        """Prices of transforms at the lanes, and of multiplies narrower than the lanes of several tile sizes."""
+        a = self.arithmetic
+        node = self.node_nm
+        found = super().own_prices()
+        source = f"{ARITHMETIC_TABLES[self.published_table].source}; {NODE_SOURCE}"
+        if self.input_transform == "streamed":
+            pj = add_pj(self.published_table, self.operand_bits, node)
+            found["stream_add"] = Price(pj, "pJ", "transform", source)
+        if self.inverse == "lane":
+            pj = accumulate_pj(self.published_table, a.accumulator_bits, node)
+            found["lane_inverse_add"] = Price(pj, "pJ", "transform", SUM_SOURCE)
+        if self.energy_table == "gates":
+            return found | self._gate_prices()
+        if self.tiles is not None:
+            widths = {f"mac_f{m}": self.tap_bits(m) for m in self.tile_sizes} | {"mac_direct": a.activation_bits}
+            for name, bits in widths.items():
+                pj = mac_pj(self.published_table, a.number, a.weight_bits, bits, a.accumulator_bits, node)
+                found[name] = Price(pj, "pJ", "mac", source)
+        return found
+
+    def _gate_prices(self) -> dict[str, Price]:
+        """Additions at the lanes and multiplies of each tile size, as gates say."""
+        a = self.arithmetic
+        scale = node_factor(ENERGY_FACTORS, self.node_nm)
+        source = f"{gates.SOURCE}; {NODE_SOURCE}"
+        found = {}
+        if self.input_transform == "streamed":
+            found["stream_add"] = Price(gates.adder_pj(self.operand_bits) * scale, "pJ", "transform", source)
+        if self.inverse == "lane":
+            pj = gates.adder_pj(a.accumulator_bits) + a.accumulator_bits * gates.register_bit_pj()
+            found["lane_inverse_add"] = Price(pj * scale, "pJ", "transform", source)
+        if self.tiles is not None:
+            for m in self.tile_sizes:
+                bits = self.tap_bits(m)
+                lane = gates.lane_energy(a.weight_bits, bits, a.accumulator_bits, signed=True)
+                quoted = mac_pj("horowitz", a.number, a.weight_bits, bits, a.accumulator_bits, self.node_nm)
+                for state in gates.STATES:
+                    pj = getattr(lane, state) * scale if a.number == "int" else quoted
+                    found[f"mac_f{m}_{state}"] = Price(pj, "pJ", "mac", source)
+        return found
+
+    def own_areas(self) -> dict[str, Area]:
+        """Transform units; where the lanes transform results, their registers and adders instead of a unit."""
+        found = super().own_areas()
+        if self.inverse == "lane":
+            del found["inverse_transform"]
+            array = self.pe_array
+            sums = self.filters_per_lane * self.outputs_per_lane
+            m = self.tile_sizes[-1]
+            bits = self.arithmetic.accumulator_bits
+            if array.taps == 1:  # a row of outputs and the m x m, each with its adder; sums wait while others are added
+                registers = sums * (m + m * m) + (sums if sums > 1 else 0)
+                of_lane = registers_um2(registers, m + m * m, bits, self.node_nm)
+            else:  # an adder tree behind the taps side by side
+                tree = inverse_unit(m, bits)
+                of_lane = transform_um2(tree.adder_bits, tree.twin_bits, sums * m * m * bits, self.node_nm)
+            mm2 = array.rows * array.cols * of_lane / 1e6
+            found["lane_inverse"] = Area(mm2, LOGIC_AREA_SOURCE)
+        return found
 
     def schedule(self, work: LayerWork) -> Schedule:
         """The steps of the layer in its best mode, at its best tiling."""
@@ -205,52 +339,102 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
     def modes(self, work: LayerWork) -> tuple[Mode, ...]:
         """The ways in which the machine executes a layer: Winograd, or GEMM where that does not apply."""
         array = self.pe_array
-        lanes = LaneArray(positions=array.taps * array.rows, filters=array.cols, window=self.window)
+        lanes = LaneArray(positions=array.taps * array.rows, filters=array.cols, **self.lanes_by_zeros)
         gemm = gemm_mode(work, self, "gemm-os", lanes)
+        if self.tiles is not None:
+            gemm = replace(gemm, mac_action="mac_direct")
         largest = self.largest_kernel
         whole = largest is None or max(work.kernel) <= largest
-        if work.winograd_threshold is not None and whole and self._has_points(work.kernel):
-            winograd = winograd_mode(work, self)
-            return (winograd, gemm) if self.hybrid else (winograd,)
+        if work.winograd_threshold is not None and whole:
+            served = tuple(winograd_mode(work, self, m=m) for m in self.tile_sizes if _has_points(m, work.kernel))
+            if served:
+                return (*served, gemm) if self.hybrid else served
         split = self.polyphase if max(work.stride) > 1 else not whole
         if split and work.kind == "conv" and work.dilation == (1, 1) and min(work.kernel) >= 2:
             parts = pieces(work.kernel, work.stride, largest)
-            if all(self._has_points(piece.size) for piece in parts):
-                return gemm, winograd_mode(work, self, parts)
+            sizes = [m for m in self.tile_sizes if all(_has_points(m, piece.size) for piece in parts)]
+            return (gemm, *(winograd_mode(work, self, parts, m=m) for m in sizes))
         return (gemm,)
 
-    def _has_points(self, kernel: tuple[int, int]) -> bool:
-        """Whether there are interpolation points enough for F(m, r) of the kernel's longer side."""
-        return self.tile + max(kernel) - 1 <= MAX_POINTS + 1
+
+def _has_points(m: int, kernel: tuple[int, int]) -> bool:
+    """Whether there are interpolation points enough for F(m, r) of the kernel's longer side."""
+    return m + max(kernel) - 1 <= MAX_POINTS + 1
 
 
-def winograd_mode(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, ...] = ()) -> Mode:
-    """F(m x m, R x S) with the machine's tile size m; or of each of the pieces that the layer is split into.
+def winograd_mode(
+    work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, ...] = (), m: int | None = None
+) -> Mode:
+    """F(m x m, R x S), by default of the machine's ``tile``; or of each of the pieces that the layer is split into.
 
     Gating counts zero weights only: Winograd-domain inputs are dense whatever the density of the pixels.
     """
+    if m is None:
+        m = machine.tile
     # Counted once for all arrays and buffers.
-    key = (winograd_mode, parts, machine.mask_settings)
-    mode: Mode = work.derived.get(key, lambda: _on_one_lane(work, machine, parts))
-    array = machine.pe_array
-    on_chip = machine.weight_transform == "on_chip"
+    bits = machine.tap_bits(m, max([piece.size for piece in parts] or [work.kernel]))
+    key = (winograd_mode, parts, m, bits, machine.mask_settings)
+    mode: Mode = work.derived.get(key, lambda: _on_one_lane(work, machine, parts, m))
     return replace(
         mode,
         work=work.without_weights(),
-        lanes=LaneArray(positions=array.rows, filters=array.cols, taps=array.taps, window=machine.window),
-        products=winograd_products(work, machine, machine.tile, mode.executed),
-        units=replace(
-            mode.units,
-            input_rate=machine.transform_rate,
-            inverse_rate=machine.inverse_rate,
-            weight_rate=machine.weight_transform_rate if on_chip else 0,
-        ),
+        operand_bits=bits,
+        lanes=_lanes(work, machine, mode),
+        products=winograd_products(work, machine, m, mode.executed),
+        units=_units(work, machine, mode),
+        weight_reuse=machine.outputs_per_lane,
+        mac_action="mac" if machine.tiles is None else f"mac_f{m}",
+        mask=None if machine.operand_window is None else partial(_mask, work, machine, parts, m),
     )
 
 
-def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, ...]) -> Mode:
+def _lanes(work: LayerWork, machine: WinogradMachine, mode: Mode) -> LaneArray:
+    """Lanes in the Winograd domain, and what transforms at the lanes cost them in time.
+
+    The lanes hand a window over when the next one is filled, and start a step when the first one is.  Each tap takes at
+    least as long as the lane adds its sums, one filter a cycle, into the outputs; two cycles a step behind the last.
+    """
+    array = machine.pe_array
+    least = 1
+    start = 0
+    if machine.inverse == "lane":
+        least = machine.filters_per_lane
+        start += LANE_INVERSE_CYCLES
+    if machine.input_transform == "streamed" and machine.operand_window is not None:
+        channels = min(machine.operand_window.positions, work.in_channels // work.groups)
+        fill = -(-channels * array.rows // machine.transform_rate) + STREAM_CYCLES
+        least = max(least, fill)
+        start += fill
+    return LaneArray(
+        positions=array.rows,
+        filters=array.cols,
+        taps=array.taps,
+        window_cycles=least,
+        start_cycles=start,
+        **machine.lanes_by_zeros,
+    )
+
+
+def _units(work: LayerWork, machine: WinogradMachine, mode: Mode) -> TransformUnits:
+    """Transform units of the machine's rates, or the same work done at the lanes."""
+    in_lanes = machine.inverse == "lane"
+    streamed = machine.input_transform == "streamed"
+    adds = mode.units.inverse_adds
+    if in_lanes and machine.pe_array.taps < mode.taps:
+        adds += mode.units.serial_more_adds
+    return replace(
+        mode.units,
+        input_rate=0 if streamed else machine.transform_rate,
+        inverse_rate=0 if in_lanes else machine.inverse_rate,
+        weight_rate=machine.weight_transform_rate if machine.weight_transform == "on_chip" else 0,
+        inverse_adds=adds,
+        streamed=streamed,
+        in_lanes=in_lanes,
+    )
+
+
+def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, ...], m: int) -> Mode:
     """The layer on a single lane, whatever the array and the rates of its units."""
-    m = machine.tile
     blocks = work.block_nonzeros(m, parts)
     order = filter_order(work, machine, blocks)
     dense = dense_slots(work, blocks, 1)
@@ -280,7 +464,16 @@ def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, 
         operand_bits=machine.arithmetic.transformed_bits,
         units=_additions([piece.size for piece in parts] or [work.kernel], m, on_chip),
         decoder_rate=0.0 if machine.decoder is None else machine.decoder.symbols_per_cycle,
+        slots_are_dense=machine.zero_handling != "skip_weights",
     )
+
+
+def _mask(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, ...], m: int) -> Flags:
+    """Channels of each tap and filter that lanes spend a slot on: (taps, K, C / groups)."""
+    mask = work.mask(m, parts)
+    if machine.zero_handling != "skip_weights":
+        return np.ones_like(mask)
+    return mask[:, filter_order(work, machine, work.block_nonzeros(m, parts))]
 
 
 def _additions(kernels: list[tuple[int, int]], m: int, on_chip: bool) -> TransformUnits:
@@ -293,4 +486,5 @@ def _additions(kernels: list[tuple[int, int]], m: int, on_chip: bool) -> Transfo
         inverse_adds=inverse_adds + (len(kernels) - 1) * m * m,  # the pieces' outputs are added up
         weight_adds=weight_adds if on_chip else 0,
         phases=len(kernels),
+        serial_more_adds=sum(serial_inverse_additions(m, kernel) for kernel in kernels) - inverse_adds,
     )

@@ -34,7 +34,8 @@ class GroupPlans:
     def head(self, t: int) -> LayerWork:
         """The layer whose outputs the others of a group take, with its weights."""
         if isinstance(self.works, tuple):
-            return self.works[self.groups[t].head]
+            work: LayerWork = self.works[self.groups[t].head]
+            return work
         return self._heads.get(t, lambda: self.works[self.groups[t].head])
 
     def plan(self, t: int, around: Surroundings) -> LayerPlan:

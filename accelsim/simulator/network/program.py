@@ -15,9 +15,11 @@ from typing import Literal
 
 import numpy as np
 
+from accelsim.arrays import Ints
 from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer
 from accelsim.simulator.machines.machine import Machine
+from accelsim.simulator.network.batches import all_passes, in_passes, of_one_pass
 from accelsim.simulator.network.groups import Group, groups_of
 from accelsim.simulator.network.places import DRAM, NoRoomError, Placement, Problem, Setting, Use, assign
 from accelsim.simulator.network.plans import GroupPlans, part_of, surroundings
@@ -44,7 +46,8 @@ class Planned:
     """A network as a machine will run it.
 
     groups, arounds, plans, parts: one each a group.  placement: of the maps; None where all lie in DRAM.  sizes: bytes
-    of each group's output on chip.  occupancy: of each group the bytes of ``OCCUPANCY``.
+    of each group's output on chip.  occupancy: of each group the bytes of ``OCCUPANCY``.  passes: how often all of this
+    is done, each time on a part of the batch (``batches``); weights_stay: whether weights stay over all passes.
     """
 
     shapes: tuple[LayerWork, ...]
@@ -54,8 +57,15 @@ class Planned:
     parts: list[Part]
     placement: Placement | None
     sizes: list[int]
-    occupancy: list[dict[str, int]]
+    occupancy: list[dict[str, str | int]]
     dense_macs: list[int]
+    passes: int = 1
+    weights_stay: bool = False
+
+    @property
+    def all_parts(self) -> list[Part]:
+        """The parts of all passes."""
+        return in_passes(self.parts, self.passes, self.weights_stay)
 
 
 @dataclass(frozen=True)
@@ -71,8 +81,9 @@ class Timed:
     places: dict[str, str | int]  # where input, output and weights lie, and the bytes of ``OCCUPANCY``; none by itself
 
 
-def plan_network(works: Sequence[LayerWork], machine: Machine, level: Level) -> Planned:
-    """Groups, places and plans.  Raises InputError if a layer does not fit the machine."""
+def plan_network(works: Sequence[LayerWork], machine: Machine, level: Level, passes: int = 1) -> Planned:
+    """Groups, places and plans, in so many passes.  Raises InputError if a layer does not fit the machine."""
+    works = of_one_pass(works, passes)
     shapes = tuple(without_weights(works))
     groups = groups_of(shapes, machine.post)
     plans = GroupPlans(works, groups, machine)
@@ -94,9 +105,20 @@ def plan_network(works: Sequence[LayerWork], machine: Machine, level: Level) -> 
         parts=parts,
         placement=placement,
         sizes=sizes,
+        passes=passes,
+        weights_stay=passes > 1 and _all_weights_fit(chosen, machine),
         dense_macs=[plans.dense_macs[t] for t in range(len(groups))],
         occupancy=[_occupancy(context, placement, chosen[t], t) for t in range(len(groups))],
     )
+
+
+def _all_weights_fit(plans: Sequence[LayerPlan], machine: Machine) -> bool:
+    """Whether all layers' weights lie in the weight buffer together, each layer's at once."""
+    if getattr(machine.buffers, "shared", False):
+        return False
+    whole = all(plan.weights_whole for plan in plans)
+    needed = sum(plan.needs["weight"] for plan in plans)
+    return whole and needed <= machine.buffers.capacity_bytes("weight")
 
 
 @dataclass(frozen=True)
@@ -274,7 +296,7 @@ def _living(context: _Context, placement: Placement, t: int) -> set[int]:
     return {m for m, at in placement.places.items() if at != DRAM and m <= t <= last.get(m, m)}
 
 
-def _occupancy(context: _Context, placement: Placement | None, plan: LayerPlan, t: int) -> dict[str, int]:
+def _occupancy(context: _Context, placement: Placement | None, plan: LayerPlan, t: int) -> dict[str, str | int]:
     """What is in the memories of maps while a group runs, in bytes."""
     group = context.groups[t]
     living = set() if placement is None else _living(context, placement, t)
@@ -301,12 +323,18 @@ def _weights_beside(context: _Context, plans: Sequence[LayerPlan], t: int) -> bo
 
 @dataclass(frozen=True)
 class _Run:
-    """A network in time: of each part its cycles, those without a DRAM, and those of DMA and output unit."""
+    """A network in time: of each part its cycles, those without a DRAM, and those of DMA and output unit: (parts,)."""
 
-    cycles: list[int]
-    without_dram: list[int]
-    dma: list[int]
-    output: list[int]
+    cycles: Ints
+    without_dram: Ints
+    dma: Ints
+    output: Ints
+
+    def of_group(self, t: int, groups: int) -> tuple[int, int, int, int]:
+        """The figures of one group, over all passes."""
+        every = (self.cycles, self.without_dram, self.dma, self.output)
+        cycles, without_dram, dma, output = (int(values[t::groups].sum()) for values in every)
+        return cycles, without_dram, dma, output
 
 
 def time_network(planned: Planned, machine: Machine, level: Level, engine: str) -> list[Timed]:
@@ -326,31 +354,32 @@ def overlapped(planned: Planned, machine: Machine, level: Level) -> Program | No
     """The one program of all parts; None where they run one by one, as the level says or because that is faster."""
     if level == "fused":
         return None
-    whole = program_of(planned.parts, machine)
+    parts = planned.all_parts
+    whole = program_of(parts, machine)
     end = program_times(whole).end
     lanes = np.add.reduceat(whole.compute, whole.first)
     if end <= int(np.maximum(lanes, whole.dma_cycles).sum()):  # which one by one they cannot undercut
         return whole
-    one_by_one = sum(program_times(one_part(part, machine)).end for part in planned.parts)
+    one_by_one = sum(program_times(one_part(part, machine)).end for part in parts)
     return whole if end <= one_by_one else None
 
 
 def _together(whole: Program, timer: Callable[[Program], Times]) -> _Run:
     return _Run(
-        cycles=timer(whole).spans.tolist(),
-        without_dram=program_times(_without_dram(whole)).spans.tolist(),
-        dma=whole.dma_cycles.tolist(),
-        output=np.add.reduceat(whole.output, whole.first).tolist(),
+        cycles=timer(whole).spans,
+        without_dram=program_times(_without_dram(whole)).spans,
+        dma=whole.dma_cycles,
+        output=np.add.reduceat(whole.output, whole.first),
     )
 
 
 def _one_by_one(planned: Planned, machine: Machine, timer: Callable[[Program], Times]) -> _Run:
-    programs = [one_part(part, machine) for part in planned.parts]
+    programs = [one_part(part, machine) for part in planned.all_parts]
     return _Run(
-        cycles=[timer(p).end for p in programs],
-        without_dram=[program_times(_without_dram(p)).end for p in programs],
-        dma=[int(p.dma_cycles.sum()) for p in programs],
-        output=[int(p.output.sum()) for p in programs],
+        cycles=np.array([timer(p).end for p in programs]),
+        without_dram=np.array([program_times(_without_dram(p)).end for p in programs]),
+        dma=np.array([p.dma_cycles.sum() for p in programs]),
+        output=np.array([p.output.sum() for p in programs]),
     )
 
 
@@ -368,16 +397,16 @@ def _without_dram(p: Program) -> Program:
 
 def _timed(planned: Planned, t: int, run: _Run, machine: Machine) -> Timed:
     """A group's head."""
-    schedule = planned.plans[t].schedule
+    schedule = all_passes(planned.plans[t].schedule, planned.passes, planned.weights_stay)
     compute = int(schedule.compute_cycles.sum())
-    cycles = run.cycles[t]
-    roofline = max(compute, run.dma[t], int(schedule.transform_cycles.sum()), run.output[t])
+    cycles, without_dram, dma, output = run.of_group(t, len(planned.groups))
+    roofline = max(compute, dma, int(schedule.transform_cycles.sum()), output)
     return Timed(
         schedule=schedule,
-        dense_macs=planned.dense_macs[t],
+        dense_macs=planned.passes * planned.dense_macs[t],
         cycles=cycles,
-        parts=shares(schedule, min(cycles, max(compute, run.without_dram[t])), cycles, machine.lanes),
-        dma_cycles=run.dma[t],
+        parts=shares(schedule, min(cycles, max(compute, without_dram)), cycles, machine.lanes),
+        dma_cycles=dma,
         roofline_cycles=min(cycles, roofline),
         places=_places_of(planned, t) | planned.occupancy[t],
     )
@@ -426,7 +455,7 @@ def _riding(planned: Planned, t: int, rider: int, machine: Machine) -> Timed:
         "weight_place": "",
     }
     return Timed(
-        schedule=schedule,
+        schedule=all_passes(schedule, planned.passes, weights_stay=False),
         dense_macs=0,
         cycles=0,
         parts=shares(schedule, 0, 0, machine.lanes),

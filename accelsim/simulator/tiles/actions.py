@@ -10,6 +10,13 @@ Memory accesses, each of whole operands at the width they are stored with:
   read those once for each filter group, whether or not a filter skips them;
 - partial sums that leave the lanes (several channel tiles, or taps one after the other) are written to the output
   buffer and read back at accumulator width; finished outputs are written once and read once by the DMA.
+- operand windows (``selection``): every position is written once for each group of filters, and read for the columns
+  that ask for it together; what a column takes in passes the choice among the banks.  A lane of several sums chooses
+  one of them at every multiply;
+- transforms between buffer and lanes (``streamed``) read the pixels under the tiles of a round of position lanes, those
+  that tiles share once, and transform them for each group of filters and taps; lanes that transform results
+  (``in_lanes``) add each finished tap into a row of outputs, each finished row into the m x m, and these leave as
+  outputs do.
 
 Under the energy table ``gates``, also what streams and transform units do, and the bits between buffers and array.
 
@@ -17,11 +24,13 @@ Left out: network-on-chip wires, the post-processing unit's own energy.
 """
 
 from dataclasses import dataclass
+from math import ceil, log2
 
 import numpy as np
 
 from accelsim.arrays import Floats, Ints
 from accelsim.simulator.tiles.mode import Mode
+from accelsim.simulator.tiles.selection import served
 from accelsim.simulator.time.schedule import ActionCounts, Number, dram_actions
 
 
@@ -62,6 +71,7 @@ def fold_counts(mode: Mode, barriers: Ints) -> tuple[int, int]:
 def count_actions(mode: Mode, sums: LayerSums) -> ActionCounts:
     """How often the layer does each thing that costs energy (module docstring), by the names of the price list."""
     widths = mode.widths
+    macs = mode.executed * sums.tiles
     moved_bytes = sums.weight_bytes + sums.input_bytes + sums.output_bytes
     actions: ActionCounts = {
         **_count_lanes(mode, sums),
@@ -72,8 +82,11 @@ def count_actions(mode: Mode, sums: LayerSums) -> ActionCounts:
     }
     if mode.decoder_rate:
         actions["decode_symbol"] = sums.filter_channels * mode.kernel_size
-    if mode.transforms:
-        partial_sums: Number = _count_transforms(mode, sums, actions)
+    _count_selection(mode, sums, macs, actions)
+    if mode.units.streamed or mode.units.in_lanes:
+        partial_sums: Number = _count_lane_transforms(mode, sums, actions)
+    elif mode.transforms:
+        partial_sums = _count_transforms(mode, sums, actions)
     elif mode.units.input_adds or mode.units.inverse_adds:
         partial_sums = _count_transforms_on_the_fly(mode, sums, actions)
     elif mode.lanes.stationary == "output":
@@ -91,7 +104,7 @@ def count_actions(mode: Mode, sums: LayerSums) -> ActionCounts:
     if mode.products is not None:
         to_lanes = ("weight_read", "input_read", "transformed_write", "transformed_read")
         from_lanes = output_bits + partial_sums * widths.accumulator_bits  # written, and read back
-        actions["wire_bit"] = sum((actions[name] for name in to_lanes if name in actions), start=from_lanes)
+        actions["wire"] = sum((actions[name] for name in to_lanes if name in actions), start=from_lanes)
     return actions
 
 
@@ -101,16 +114,18 @@ def _count_lanes(mode: Mode, sums: LayerSums) -> ActionCounts:
     gated = mode.gated * sums.tiles
     if mode.products is None:
         return {
-            "mac": macs,
+            mode.mac_action: macs,
             "gated_mac": gated,
-            "register_bit": macs * (mode.widths.weight_bits + mode.operand_bits),
-            "index": macs if mode.widths.weight_format != "dense" else 0,
+            "register_bit": _register_bits(mode, sums, macs),
+            "index": _indices(mode, sums, macs) if mode.widths.weight_format != "dense" else 0,
         }
     products = mode.products
     held, met = products.weights, products.inputs  # a lane that holds a weight of zero stays still
     if mode.lanes.stationary == "output":
         held, met = 1.0, products.weights * products.inputs
-    prefix = "signed" if products.signed else "mac"
+    prefix = mode.mac_action
+    if prefix in {"mac", "mac_direct"}:
+        prefix = "signed" if products.signed else "mac"
     steps, starts = _count_streams(mode, sums)
     return {
         f"{prefix}_busy": macs * (held * met**2),
@@ -132,7 +147,8 @@ def _count_streams(mode: Mode, sums: LayerSums) -> tuple[Number, Number]:
         taps = -(-mode.taps // lanes.taps) * lanes.taps
         filters = len(mode.group_starts) * lanes.filters
         handed = (mode.executed + mode.gated) / lanes.reduction
-        return sums.rounds * handed, sums.rounds * sums.channel_tiles * (taps * filters)
+        reads = _weight_reads(mode, sums)
+        return reads * handed, reads * sums.channel_tiles * (taps * filters)
     read_folds, _ = sums.folds
     held = lanes.reduction * lanes.filters * lanes.positions
     return sums.tiles * read_folds, sums.position_tiles * (read_folds * held)
@@ -160,18 +176,100 @@ def _count_transforms(mode: Mode, sums: LayerSums, actions: ActionCounts) -> Num
     if mode.products is None:
         actions["transform_add"] = transforms + sums.filter_channels * units.weight_adds
     else:
-        actions["input_tile"] = sums.tile_channels * units.phases
-        actions["inverse_tile"] = sums.tiles * (K * units.phases)
         actions["transform_add"] = sums.filter_channels * units.weight_adds
+        actions[f"input_tile{mode.of_tile_size}"] = sums.tile_channels * units.phases
+        actions[f"inverse_tile{mode.of_tile_size}"] = sums.tiles * (K * units.phases)
+    _count_stored_inputs(mode, sums, actions)
+    left: Number = sums.tiles * K * mode.taps * _leaves(mode, sums)
+    return left
+
+
+def _count_stored_inputs(mode: Mode, sums: LayerSums, actions: ActionCounts) -> None:
+    """Add what transformed inputs in a buffer of their own cost."""
     actions["input_read"] = sums.tile_channels * (mode.taps * mode.widths.activation_bits)
     actions["transformed_write"] = sums.tile_channels * (mode.taps * mode.operand_bits)
     operands = mode.group_channels * mode.taps * len(mode.group_starts)
     actions["transformed_read"] = sums.tiles * (operands * mode.operand_bits)
-    leaves: Number = sums.channel_tiles
-    if mode.lanes.taps >= mode.taps:  # all taps at once: sums leave only between channel tiles
-        leaves = np.where(np.asarray(leaves) > 1, leaves, 0)
-    left: Number = sums.tiles * K * mode.taps * leaves
-    return left
+
+
+def _leaves(mode: Mode, sums: LayerSums) -> Number:
+    """How often the sum of a tap leaves its lane; where all taps are worked on at once, between channel tiles alone."""
+    if mode.lanes.taps < mode.taps:
+        return sums.channel_tiles
+    return np.where(np.asarray(sums.channel_tiles) > 1, sums.channel_tiles, 0)
+
+
+def _register_bits(mode: Mode, sums: LayerSums, macs: Number) -> Number:
+    """Bits of operand registers.  A weight is kept for all outputs of its lane, an operand for all of its filters."""
+    lanes = mode.lanes
+    operands = macs
+    if lanes.operands is not None:
+        operands = served(mode).loads * sums.tiles
+    elif mode.slots_are_dense:
+        operands = macs / lanes.filters_each
+    return macs * mode.widths.weight_bits / lanes.outputs_each + operands * mode.operand_bits
+
+
+def _indices(mode: Mode, sums: LayerSums, macs: Number) -> Number:
+    """Addresses of operands: of every multiply, or, from operand windows, of every weight that a stream gives."""
+    if mode.lanes.operands is None:
+        return macs
+    return mode.executed * -(-sums.rounds // mode.weight_reuse)
+
+
+def _count_selection(mode: Mode, sums: LayerSums, macs: Number, actions: ActionCounts) -> None:
+    """Add what operand windows, and the choice among a lane's sums, cost."""
+    lanes = mode.lanes
+    if lanes.sums_each > 1:
+        actions["sum_select_bit"] = macs * (mode.widths.accumulator_bits * ceil(log2(lanes.sums_each)))
+    if lanes.operands is None:
+        return
+    counted = served(mode)
+    banks = lanes.operands.banks
+    filled = mode.taps * mode.group_channels * mode.positions_each * len(mode.group_starts)
+    actions["window_fill_bit"] = sums.tiles * (filled * mode.operand_bits)
+    actions["window_fetch_bit"] = sums.tiles * (counted.fetches * mode.operand_bits)
+    actions["select_bit"] = sums.tiles * (counted.loads * mode.operand_bits * (ceil(log2(banks)) if banks > 1 else 0))
+
+
+def _count_lane_transforms(mode: Mode, sums: LayerSums, actions: ActionCounts) -> Number:
+    """Add transforms between buffer and lanes, or in the lanes, beside those of units; gives the values that leave.
+
+    Results that are already transformed leave as m x m partial sums, the others tap by tap.
+    """
+    units = mode.units
+    tiles_filters = sums.tiles * mode.work.out_channels
+    by_units: Number = sums.filter_channels * units.weight_adds
+    if units.streamed:
+        passes = mode.group_channels * len(mode.group_starts) * mode.tap_groups
+        actions["stream_add"] = sums.tiles * (passes * units.input_adds)
+        actions["input_read"] = sums.tiles * _pixels_per_tile(mode, sums) * (passes * mode.widths.activation_bits)
+    else:
+        if mode.products is None:
+            by_units = by_units + sums.tile_channels * units.input_adds
+        else:
+            actions[f"input_tile{mode.of_tile_size}"] = sums.tile_channels * units.phases
+        _count_stored_inputs(mode, sums, actions)
+    if units.in_lanes:
+        actions["lane_inverse_add"] = tiles_filters * sums.channel_tiles * units.inverse_adds
+        partial_sums: Number = mode.work.outputs * (sums.channel_tiles - 1)
+    else:
+        if mode.products is None:
+            by_units = by_units + tiles_filters * units.inverse_adds
+        else:
+            actions[f"inverse_tile{mode.of_tile_size}"] = tiles_filters * units.phases
+        partial_sums = tiles_filters * mode.taps * _leaves(mode, sums)
+    actions["transform_add"] = by_units
+    return partial_sums
+
+
+def _pixels_per_tile(mode: Mode, sums: LayerSums) -> Floats:
+    """Distinct pixels under the m x m tiles of a full round of position lanes, for each tile; at most its own."""
+    R, S = mode.work.kernel
+    m = mode.m
+    wide = np.minimum(mode.lanes.positions, -(-np.asarray(sums.cols) // m))
+    high = np.minimum(-(-np.asarray(sums.rows) // m), -(-mode.lanes.positions // wide))
+    return np.asarray((high * m + R - 1) * (wide * m + S - 1) / (high * wide))
 
 
 def _count_transforms_on_the_fly(mode: Mode, sums: LayerSums, actions: ActionCounts) -> Number:

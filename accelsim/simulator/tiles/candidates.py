@@ -18,7 +18,6 @@ from accelsim.hardware.dram import Transfer
 from accelsim.simulator.storage.feature_map import feature_map_pieces, line_bytes, whole_bytes
 from accelsim.simulator.tiles.positions import PositionCuts, position_cuts
 from accelsim.simulator.tiles.tiling import LayerShape, balanced_cuts
-from accelsim.workload import CHANNEL_BLOCK
 
 MAX_STEPS = 1 << 20  # of a layer's schedule
 REMEMBERED_CANDIDATES = 1 << 18  # of a shape: some ten MB
@@ -90,7 +89,7 @@ class Candidates:
         copies = np.where(self.out_loads == 1, 1, 2)
         outputs = at.outputs * self.k
         finished = _bytes(outputs, shape.activation_bits) * copies
-        if shape.transformed_bits:
+        if shape.inverts:
             # The inverse transform starts when the lanes are done with the whole tile (``pipeline``): so all of its
             # sums are held, and those of the tile before.
             sums = _bytes(at.tiles * self.k * copies * shape.taps, shape.accumulator_bits)
@@ -149,7 +148,7 @@ def _bytes(values: Ints, bits: int) -> Ints:
 
 def _channel_cuts(shape: LayerShape) -> tuple[int, ...]:
     """Channels of a tile."""
-    return balanced_cuts(shape.in_channels // shape.groups, CHANNEL_BLOCK)
+    return balanced_cuts(shape.in_channels // shape.groups, shape.channel_granule)
 
 
 def _filter_cuts(shape: LayerShape) -> tuple[int, ...]:

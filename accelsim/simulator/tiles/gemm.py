@@ -9,14 +9,16 @@ slowest of the lanes side by side its expected maximum.  ``balance: greedy`` put
 side; ``balance: paired`` gives each lane a full filter and behind it an empty one, worth a window of 2.  With ``chunk``
 an inner join spends a cycle at least on each chunk of so many bitmask positions.
 
-Left out: conflicts of operand fetches; without ``chunk``, the inner join's own start-up.
+Left out: conflicts of operand fetches, but for machines with an ``operand_window`` (``selection``); without ``chunk``,
+the inner join's own start-up.
 """
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from accelsim.arrays import Floats, Ints
+from accelsim.arrays import Flags, Floats, Ints
 from accelsim.simulator.storage.weights import coded_bits, dense_slots, executed_macs, weight_bits
 from accelsim.simulator.tiles.activity import spatial_products
 from accelsim.simulator.tiles.description import SkippingDescription
@@ -28,8 +30,15 @@ def gemm_mode(work: LayerWork, machine: SkippingDescription, name: str, lanes: L
     """Plain (sparse) matrix multiplication of the layer in the spatial domain."""
     # Counted once for all arrays and buffers.
     mode: Mode = work.derived.get((gemm_mode, machine.mask_settings), lambda: _on_one_lane(work, machine))
-    products = spatial_products(work, machine)
-    return replace(mode, name=name, work=work.without_weights(), lanes=lanes, products=products)
+    return replace(
+        mode,
+        name=name,
+        work=work.without_weights(),
+        lanes=lanes,
+        products=spatial_products(work, machine),
+        weight_reuse=lanes.outputs_each,
+        mask=None if lanes.operands is None else partial(_mask, work, machine),
+    )
 
 
 def filter_order(work: LayerWork, machine: SkippingDescription, blocks: Ints) -> Ints | slice:
@@ -79,7 +88,18 @@ def _on_one_lane(work: LayerWork, machine: SkippingDescription) -> Mode:
         widths=operand_widths(work, machine),
         operand_bits=machine.arithmetic.activation_bits,
         decoder_rate=0.0 if machine.decoder is None else machine.decoder.symbols_per_cycle,
+        slots_are_dense=machine.zero_handling in {"none", "gate"},
     )
+
+
+def _mask(work: LayerWork, machine: SkippingDescription) -> Flags:
+    """Positions of each filter that lanes spend a slot on, channel by channel: (1, K, C / groups R S)."""
+    assert work.weights is not None
+    filters = work.weights.reshape(1, work.out_channels, -1)
+    if machine.zero_handling == "skip_weights":
+        order = filter_order(work, machine, work.block_nonzeros())
+        return np.asarray(filters[:, order] != 0)
+    return np.ones(filters.shape, np.bool_)
 
 
 def _slots(work: LayerWork, machine: SkippingDescription, blocks: Ints, positions: int) -> Slots:

@@ -10,12 +10,16 @@ Filters that work side by side wait for the fullest of them, at every tap group 
 ``reduction`` is 1 where a lane accumulates one output (output-stationary) and the number of rows where the rows hold
 weights of one filter (weight-stationary) or inputs of one position (input-stationary).
 
+``filters_each`` > 1: a lane does the slots of that many filters of its group, every ``filters``-th one.  Operand
+windows put a barrier behind each of them, and columns wait for each other's operands (``selection``).
+
 ``window`` > 1: each lane has a queue, and the barrier comes only after every ``window`` (filter, tap group) pairs of a
 lane; the maximum is then over the sums of that many.  Slots with a ``variance`` are expected values of random counts;
 the fullest lane is then taken as max over the filters of (mean + z sqrt(variance)), z the expected maximum of
 ``positions`` standard normals, and at most ``most`` (all positions match).
 """
 
+from collections.abc import Hashable
 from statistics import NormalDist
 from typing import Any
 
@@ -25,6 +29,7 @@ from numpy.typing import NDArray
 from accelsim.arrays import SUM_ERROR, Ints, round_up
 from accelsim.simulator.tiles.mode import Mode
 from accelsim.simulator.tiles.overhead import EMPTY_GROUP_CYCLES
+from accelsim.simulator.tiles.selection import served
 from accelsim.simulator.tiles.tiling import filter_starts
 
 SHORT_WINDOW = 8  # pairs of filter group and tap group
@@ -37,12 +42,15 @@ def lane_cycles(mode: Mode, filters: int, block_edges: Ints) -> Ints:
     With ``first_barriers`` they sum up to filter tiles.
     """
 
+    if mode.lanes.operands is not None:
+        return np.asarray(np.add.reduceat(served(mode).cycles, block_edges[:-1], axis=1))
+
     def count() -> Ints:
         counts, _ = _slots_of_lanes(mode, filters, block_edges)
         if mode.lanes.window > 1:
             return np.asarray(np.maximum(counts.max(axis=1), EMPTY_GROUP_CYCLES), np.int64)
         fullest = -(-_fullest(mode, counts) // mode.lanes.reduction)
-        return np.asarray(np.maximum(fullest, EMPTY_GROUP_CYCLES).sum(axis=0))
+        return np.asarray(np.maximum(fullest, mode.lanes.window_cycles).sum(axis=0))
 
     return mode.sums.lane_cycles.get(_grouping(mode, filters, block_edges), count)
 
@@ -71,10 +79,13 @@ def waiting_slots(mode: Mode, filters: int, block_edges: Ints) -> float:
 
     def count() -> float:
         counts, used = _slots_of_lanes(mode, filters, block_edges)
+        if mode.lanes.operands is not None:
+            return float(served(mode).slots - used.sum())
         if mode.lanes.window > 1:
             return float(((used > 0) * counts.max(axis=1, keepdims=True) - used).sum())
         taps_of_group = np.diff(np.append(_tap_starts(mode), mode.taps))
         filters_of_group = np.diff(np.append(mode.group_starts, mode.work.out_channels))
+        filters_of_group = np.minimum(filters_of_group, mode.lanes.filters)
         side_by_side = np.multiply.outer(taps_of_group, filters_of_group)
         return float((_fullest(mode, counts) * side_by_side[:, :, None]).sum() - used.sum())
 
@@ -95,7 +106,7 @@ def expected_maximum(n: int) -> float:
     return NormalDist().inv_cdf((n - 0.375) / (n + 0.25))
 
 
-def _grouping(mode: Mode, filters: int, block_edges: Ints) -> tuple[int, ...]:
+def _grouping(mode: Mode, filters: int, block_edges: Ints) -> tuple[Hashable, ...]:
     """All that decides which slots are summed, and between which the lanes wait."""
     lanes = mode.lanes
     return (
@@ -104,6 +115,9 @@ def _grouping(mode: Mode, filters: int, block_edges: Ints) -> tuple[int, ...]:
         lanes.taps,
         lanes.reduction,
         lanes.window,
+        lanes.filters_each,
+        lanes.window_cycles,
+        lanes.operands,
         filters if lanes.window > 1 else 0,
         int(block_edges[1]),
     )
@@ -121,8 +135,22 @@ def _tap_rounds(mode: Mode) -> int:
 
 def _fullest(mode: Mode, counts: NDArray[Any]) -> NDArray[Any]:
     """(taps, K, channel tiles) -> (tap groups, filter groups, channel tiles): slots of the fullest lane of each."""
-    of_filters = np.maximum.reduceat(counts, mode.group_starts, axis=1)
+    if mode.lanes.filters_each > 1:
+        of_filters = _of_columns(mode, counts).max(axis=2)
+    else:
+        of_filters = np.maximum.reduceat(counts, mode.group_starts, axis=1)
     return np.asarray(np.maximum.reduceat(of_filters, _tap_starts(mode), axis=0))
+
+
+def _of_columns(mode: Mode, counts: NDArray[Any]) -> NDArray[Any]:
+    """(taps, K, channel tiles) -> (taps, filter groups, columns, channel tiles): slots of all filters of a column."""
+    columns = mode.lanes.filters
+    ends = np.append(mode.group_starts[1:], mode.work.out_channels)
+    member = mode.group_starts[:, None] + np.arange(mode.lanes.filter_group)
+    real = member < ends[:, None]
+    of_filters = counts[:, np.where(real, member, 0)] * real[:, :, None]
+    taps, groups, _, tiles = of_filters.shape
+    return np.asarray(of_filters.reshape(taps, groups, -1, columns, tiles).sum(axis=2))
 
 
 def _running_sums(mode: Mode) -> tuple[NDArray[Any], ...]:

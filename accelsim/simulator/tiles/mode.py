@@ -5,19 +5,20 @@ that a lane must spend: in the spatial domain there is one tap and up to R S slo
 domain of F(m x m, R x S) there are n^2 taps and at most one slot.  How lanes spend their slots: ``lanes``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from accelsim.arrays import Floats, Ints
+from accelsim.arrays import Flags, Floats, Ints
 from accelsim.hardware.description import MachineDescription
 from accelsim.hardware.formats import Format
 from accelsim.memo import Memo
 from accelsim.simulator.storage.feature_map import activation_bits
 from accelsim.simulator.tiles.tiling import Axis, LayerShape, group_starts
-from accelsim.workload import LayerWork
+from accelsim.workload import CHANNEL_BLOCK, LayerWork
 
 Stationary = Literal["output", "weight", "input"]
 Feed = Literal["broadcast", "systolic", "mesh"]
@@ -59,6 +60,14 @@ class Products:
 
 
 @dataclass(frozen=True)
+class Window:
+    """Operand vectors that the lanes choose from (``selection``)."""
+
+    positions: int  # of a filter's non-zeros, or channels of a tap
+    banks: int  # each gives one vector a cycle
+
+
+@dataclass(frozen=True)
 class LaneArray:
     """How many lanes work on what, side by side, and what they hold still."""
 
@@ -69,6 +78,21 @@ class LaneArray:
     stationary: Stationary = "output"
     feed: Feed = "broadcast"  # how operands reach the lanes (``overhead``)
     window: int = 1  # pairs of filter and tap group that a lane may do before it waits for the others
+    filters_each: int = 1  # filters that a lane sums up at a time, for each operand that it reads
+    outputs_each: int = 1  # positions that a lane sums up at a time, for each weight that it reads
+    operands: Window | None = None  # that the lanes choose from; None: every operand is at hand
+    window_cycles: int = 1  # that a window (or, without windows, a group of filters and taps) takes at least
+    start_cycles: int = 0  # of a step, beyond what all arrays take (``overhead``)
+
+    @property
+    def sums_each(self) -> int:
+        """Sums that a lane holds."""
+        return self.filters_each * self.outputs_each
+
+    @property
+    def filter_group(self) -> int:
+        """Filters that are worked on at a time."""
+        return self.filters * self.filters_each
 
 
 @dataclass(frozen=True)
@@ -81,7 +105,10 @@ class TransformUnits:
     input_adds: int = 0  # of one tile-channel
     inverse_adds: int = 0  # of one tile-filter
     weight_adds: int = 0  # of one filter-channel
+    serial_more_adds: int = 0  # of one tile-filter, where taps come one after the other
     phases: int = 1  # transforms of each tile-channel and tile-filter: 4 of a stride-2 layer in four pieces
+    streamed: bool = False  # inputs are transformed between buffer and lanes, anew for each group of filters and taps
+    in_lanes: bool = False  # the lanes add finished taps into their outputs
 
 
 @dataclass(frozen=True)
@@ -107,6 +134,22 @@ class SlotSums:
     waiting_slots: Memo[float] = field(default_factory=lambda: Memo(REMEMBERED))
     tile_bytes: Memo[Ints] = field(default_factory=lambda: Memo(REMEMBERED))
     largest_tile_bytes: Memo[tuple[Ints, Ints]] = field(default_factory=lambda: Memo(REMEMBERED))
+    served: Memo["Served"] = field(default_factory=lambda: Memo(REMEMBERED))
+
+
+@dataclass(frozen=True)
+class Served:
+    """What operand windows make of a layer's masks, for one round of position lanes.
+
+    cycles: (filter groups, channel blocks) of all tap groups; a window's stand with its first block of channels.
+    slots: those cycles times the lanes of a row that have a filter.  fetches: operand vectors read from the windows.
+    loads: operands that columns take in, each by all its rows.
+    """
+
+    cycles: Ints
+    slots: int
+    fetches: int
+    loads: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,13 +170,31 @@ class Mode:
     units: TransformUnits = TransformUnits()
     decoder_rate: float = 0.0  # weights that a decoder of the file's entropy code gives a cycle, 0 without one
     products: Products | None = None  # None: the energy table does not ask (``activity``)
-    weight_reuse: int = 1  # rounds of position lanes for which a lane holds the weights that it read
+    weight_reuse: int = 1  # rounds of position lanes for which a lane (or a cell) holds the weights that it read
+    slots_are_dense: bool = False  # whether lanes spend a slot on every position, zero or not
+    mask: Callable[[], Flags] | None = None  # (taps, K, positions): non-zeros of each filter, in the slots' order
+    mac_action: str = "mac"  # what a multiply-accumulate of these widths is called in the price list
     sums: SlotSums = field(default_factory=SlotSums, repr=False)
+
+    @property
+    def of_tile_size(self) -> str:
+        """What the names of actions end in that cost by the tile size; nothing where the machine has but one."""
+        return self.mac_action.removeprefix("mac")
 
     @property
     def transforms(self) -> bool:
         """Whether the layer passes through transform units; cells transform on the fly (additions alone)."""
         return self.units.input_rate > 0
+
+    @property
+    def inverts(self) -> bool:
+        """Whether results pass through an inverse transform unit."""
+        return self.units.inverse_rate > 0
+
+    @property
+    def tap_groups(self) -> int:
+        """Groups of taps that are worked on one after the other."""
+        return -(-self.taps // self.lanes.taps)
 
     @property
     def arrival_cycles(self) -> float:
@@ -153,6 +214,19 @@ class Mode:
         return int(self.slots.counts.shape[0])
 
     @property
+    def positions_each(self) -> int:
+        """Positions of a filter's tap that one input channel has: R S in the spatial domain, 1 in the Winograd one."""
+        return self.kernel_size if self.m == 1 else 1
+
+    @property
+    def channel_granule(self) -> int:
+        """Channels in multiples of which a layer is cut: whole operand windows, where these hold several blocks."""
+        window = self.lanes.operands
+        if window is None:
+            return CHANNEL_BLOCK
+        return max(1, window.positions // self.positions_each // CHANNEL_BLOCK) * CHANNEL_BLOCK
+
+    @property
     def group_channels(self) -> int:
         """Input channels of one convolution group: C / groups."""
         return self.work.in_channels // self.work.groups
@@ -160,7 +234,7 @@ class Mode:
     @property
     def group_starts(self) -> Ints:
         """First filter of each group of filters that work side by side; none spans two convolution groups."""
-        return group_starts(self.work.out_channels, self.work.groups, self.lanes.filters)
+        return group_starts(self.work.out_channels, self.work.groups, self.lanes.filter_group)
 
     @cached_property
     def shape(self) -> LayerShape:
@@ -174,10 +248,12 @@ class Mode:
             vertical=Axis.of(work, 0),
             horizontal=Axis.of(work, 1),
             m=self.m,
-            filter_lanes=self.lanes.filters,
+            filter_lanes=self.lanes.filter_group,
+            channel_granule=self.channel_granule,
             taps=self.taps,
             activation_bits=self.widths.activation_bits,
             transformed_bits=self.operand_bits if self.transforms else 0,
+            inverts=self.inverts,
             accumulator_bits=self.widths.accumulator_bits,
             input_bits=self.widths.input_bits,
             output_bits=self.widths.output_bits,

@@ -67,7 +67,7 @@ def fill_cycles(lanes: LaneArray, sizes: FoldSizes) -> Ints:
 def _step_cycles(lanes: LaneArray, sizes: FoldSizes) -> Ints:
     """Start-up, drain and waits for weights of broadcast arrays."""
     if lanes.stationary == "output":
-        return np.asarray(LANE_STEP_CYCLES * sizes.steps)
+        return np.asarray((LANE_STEP_CYCLES + lanes.start_cycles) * sizes.steps)
     if lanes.stationary == "weight":
         rows = lanes.reduction
         later_passes = sizes.position_tiles * sizes.cycles - sizes.steps

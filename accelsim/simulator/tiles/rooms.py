@@ -191,4 +191,4 @@ def _weight_bytes(mode: Mode, all_of: Candidates) -> tuple[Ints, Ints]:
             total[:, j] = np.add.reduceat(tiles.sum(axis=1), first_of_cut)
         return largest[None, :, :, None], total[None, :, :, None]
 
-    return mode.sums.largest_tile_bytes.get(filter_cuts, count)
+    return mode.sums.largest_tile_bytes.get((filter_cuts, channel_cuts), count)

@@ -121,10 +121,13 @@ def tiled_schedule(mode: Mode, tiling: Tiling, machine: TiledDescription) -> Sch
         outputs=steps.outputs,
         weight_transform_cycles=units.weight_transform,
         transforms=mode.transforms,
+        inverts=mode.inverts,
         effectual_macs=int(mode.executed * steps.all_tiles),
         useful_slots=(mode.executed + mode.gated) * work.outputs / outputs_of_tile,
         waiting_slots=waiting_slots(mode, tiling.filters, steps.block_edges) * steps.all_tiles,
         actions={name: float(count) for name, count in actions.items()},
+        tiling=tiling.sizes,
+        loop_order=tiling.order,
     )
 
 
@@ -173,6 +176,7 @@ def _unit_cycles(mode: Mode, steps: Steps) -> _UnitCycles:
     if mode.transforms:
         transform = -(-steps.tiles * steps.channels * units.phases // units.input_rate)
         transform = (transform + TRANSFORM_STEP_CYCLES) * steps.new_inputs
+    if mode.inverts:
         inverse = -(-steps.tiles * steps.filters * units.phases // units.inverse_rate)
         inverse = (inverse + TRANSFORM_STEP_CYCLES) * steps.last
     if mode.arrival_cycles:

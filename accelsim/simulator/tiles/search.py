@@ -203,19 +203,18 @@ class _Search:
         """Cycles of vector lanes, transform and inverse transform over the whole layer, where they do something."""
         work = self.mode.work
         slots = work.around.post_slots
-        post = (np.full((1,) * 4, slots / self.machine.vector_lanes),) if slots else ()
-        if not self.mode.transforms:
-            return post
+        cycles = [np.full((1,) * 4, slots / self.machine.vector_lanes)] if slots else []
         units = self.mode.units
         candidates = self.candidates
         all_tiles = candidates.positions.all_tiles
-        transform = all_tiles * work.in_channels * units.phases / units.input_rate
-        inverse = all_tiles * work.out_channels * units.phases / units.inverse_rate
-        return (
-            *post,
-            np.asarray((transform + TRANSFORM_STEP_CYCLES * candidates.in_loads) * self.loads.of_inputs),
-            np.asarray(inverse + TRANSFORM_STEP_CYCLES * candidates.out_loads),
-        )
+        if self.mode.transforms:
+            transform = all_tiles * work.in_channels * units.phases / units.input_rate
+            in_steps = TRANSFORM_STEP_CYCLES * candidates.in_loads
+            cycles.append(np.asarray((transform + in_steps) * self.loads.of_inputs))
+        if self.mode.inverts:
+            inverse = all_tiles * work.out_channels * units.phases / units.inverse_rate
+            cycles.append(np.asarray(inverse + TRANSFORM_STEP_CYCLES * candidates.out_loads))
+        return tuple(cycles)
 
     def _actions(self, block: _Block) -> ActionCounts:
         """What costs energy; of all cuts of the channels together at least that."""

@@ -29,6 +29,18 @@ class Tiling:
     weights_stay: bool = False  # the buffer holds all weight tiles of the layer, so each is loaded once
     inputs_stay: bool = False  # the buffer holds all input tiles of the layer
 
+    @property
+    def sizes(self) -> str:
+        """Sizes of a tile in letters: images, output rows and columns, filters, input channels."""
+        return f"n={self.images} p={self.rows} q={self.cols} k={self.filters} c={self.channels}"
+
+    @property
+    def order(self) -> str:
+        """The loops over tiles, the outermost first, and which operands the buffers keep for the whole layer."""
+        loops = "k npq c" if self.weights_first else "npq k c"
+        stays = [name for name, stay in (("weights", self.weights_stay), ("inputs", self.inputs_stay)) if stay]
+        return f"{loops}; {' and '.join(stays)} stay" if stays else loops
+
 
 @lru_cache(maxsize=1 << 14)
 def balanced_cuts(size: int, granule: int) -> tuple[int, ...]:
@@ -72,9 +84,11 @@ class LayerShape(NamedTuple):
     horizontal: Axis
     m: int  # outputs of an m x m tile, a dimension
     filter_lanes: int
+    channel_granule: int  # channels are cut in multiples of it
     taps: int  # of a filter in the Winograd domain
     activation_bits: int  # on chip
-    transformed_bits: int  # 0 without transform units
+    transformed_bits: int  # 0 where no transformed inputs are stored
+    inverts: bool  # whether sums of taps wait for an inverse transform unit
     accumulator_bits: int
     input_bits: float  # of an activation in DRAM, on average
     output_bits: float  # the same of an output

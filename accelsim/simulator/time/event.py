@@ -60,7 +60,7 @@ class _Run:
         self.load_slots = [_Slots(env, int(loaded.sum())) for loaded in p.loaded]
         self.transformed_tile = tile_numbers(p.transforms & p.input_starts).tolist()
         self.transformed_slots = _Slots(env, self.transformed_tile[-1] + 1)
-        self.sums_tile = tile_numbers(p.transforms & p.output_starts).tolist()
+        self.sums_tile = tile_numbers(p.inverts & p.output_starts).tolist()
         self.sums_slots = _Slots(env, self.sums_tile[-1] + 1)
         self.output_tile = tile_numbers(p.output_starts).tolist()
         self.output_slots = _Slots(env, self.output_tile[-1] + 1)
@@ -139,6 +139,7 @@ class _Run:
         weight_ends = p.last_uses(p.loaded[WEIGHT]).tolist()
         transformed_ends = p.last_uses(p.input_starts).tolist()
         output_starts = p.output_starts.tolist()
+        inverts = p.inverts.tolist()
         for i, transforms in enumerate(p.transforms.tolist()):
             yield from self.may_start(i)
             if transforms and p.input_starts[i]:
@@ -147,8 +148,10 @@ class _Run:
                 if p.loaded[kind][i]:
                     yield self.load_done[kind][i]
             if output_starts[i]:
-                slots = self.sums_slots if transforms else self.output_slots
-                yield slots.free_for((self.sums_tile if transforms else self.output_tile)[i])
+                slots, tile = self.output_slots, self.output_tile
+                if inverts[i]:
+                    slots, tile = self.sums_slots, self.sums_tile
+                yield slots.free_for(tile[i])
             yield from self.busy("lanes", "compute", i, int(p.compute[i]))
             if transforms and transformed_ends[i]:
                 self.transformed_slots.free(self.transformed_tile[i])
@@ -163,17 +166,17 @@ class _Run:
         """The inverse transform unit or the vector lanes; without either a finished tile is an output as it is."""
         p = self.p
         unit = p.has_output_unit.tolist()
-        for i, transforms in enumerate(p.transforms.tolist()):
+        for i, inverts in enumerate(p.inverts.tolist()):
             yield self.computed[i]
             if unit[i]:
-                if transforms:
+                if inverts:
                     yield self.output_slots.free_for(self.output_tile[i])
                 if p.loaded[2][i]:
                     yield self.load_done[2][i]
-                yield from self.busy("inverse", "inverse" if transforms else "post", i, int(p.output[i]))
+                yield from self.busy("inverse", "inverse" if inverts else "post", i, int(p.output[i]))
                 if p.loaded[2][i]:
                     self.load_slots[2].free(self.load_tile[2][i])
-                if transforms:
+                if inverts:
                     self.sums_slots.free(self.sums_tile[i])
             self.finished_at[i] = self.env.now
             if p.output_ends[i] and not p.stores[i]:

@@ -41,7 +41,8 @@ class Durations:
     input_starts: Flags  # steps that load an input tile
     weight_starts: Flags  # steps that load a weight tile
     output_ends: Flags  # steps that store an output tile
-    transforms: bool  # whether inputs and outputs pass through transform units
+    transforms: bool  # whether inputs pass through a transform unit
+    inverts: bool  # whether results pass through an inverse transform unit
 
     @cached_property
     def input_ends(self) -> Flags:
@@ -90,6 +91,7 @@ def durations(schedule: Schedule, machine: MachineDescription) -> Durations:
         weight_starts=new_weights,
         output_ends=stores,
         transforms=schedule.transforms,
+        inverts=schedule.inverts,
     )
 
 
@@ -138,7 +140,7 @@ def pipeline_cycles(d: Durations) -> int:
     output_free = [0] * SLOTS
     # The slots that the lanes empty, and those that they fill.
     lanes_empty = transformed_free if d.transforms else input_free
-    lanes_fill = accumulator_free if d.transforms else output_free
+    lanes_fill = accumulator_free if d.inverts else output_free
 
     input_ready = weight_ready = transformed_ready = 0
     loaded: list[tuple[int, int]] = []  # of each step: when its input and weight tiles are there
@@ -171,7 +173,7 @@ def pipeline_cycles(d: Durations) -> int:
         if weight_ends[i]:
             weight_free.append(computed)
         finished = computed
-        if output_ends[i] and d.transforms:
+        if output_ends[i] and d.inverts:
             finished = inverted = max(inverted, computed, output_free.pop(0)) + inverse[i]
             accumulator_free.append(inverted)
         if i + AHEAD < steps:

@@ -79,7 +79,8 @@ class Program:
     output: Ints  # of inverse transform or vector lanes, whichever takes longer
     input_starts: Flags  # whether the step is the first on an input tile, loaded or found on chip
     output_ends: Flags  # whether it finishes an output tile
-    transforms: Flags  # whether its inputs and outputs pass transform units
+    transforms: Flags  # whether its inputs pass a transform unit
+    inverts: Flags  # whether its outputs pass an inverse transform unit
     order: Ints
     first: Ints  # step of each part, (parts,)
     waits: Waits
@@ -111,7 +112,7 @@ class Program:
     @property
     def has_output_unit(self) -> Flags:
         """Whether a finished tile passes an inverse transform or the vector lanes."""
-        return self.output_ends & (self.transforms | (self.output > 0) | self.loaded[2])
+        return np.asarray(self.output_ends & (self.inverts | (self.output > 0) | self.loaded[2]))
 
     @property
     def dma_cycles(self) -> Ints:
@@ -156,6 +157,7 @@ def program_of(parts: Sequence[Part], machine: MachineDescription) -> Program:
         input_starts=exists[0] | (transform > 0),
         output_ends=np.concatenate([part.finishes for part in parts]),
         transforms=np.repeat([schedule.transforms for schedule in schedules], lengths),
+        inverts=np.repeat([schedule.inverts for schedule in schedules], lengths),
         order=order,
         first=first,
         waits=waits,
@@ -176,10 +178,11 @@ def alone(d: Durations) -> Program:
         stores=d.output_ends,
         transform=d.transform,
         compute=d.compute,
-        output=d.inverse if d.transforms else none,
+        output=d.inverse if d.inverts else none,
         input_starts=d.input_starts,
         output_ends=d.output_ends,
         transforms=np.full(steps, d.transforms),
+        inverts=np.full(steps, d.inverts),
         order=_dma_order(np.concatenate([loaded, d.output_ends[None]]), waits),
         first=np.array([0]),
         waits=waits,
@@ -314,7 +317,7 @@ class _Recurrence:
         p = self.p
         needed = _needed_positions(p, self.output_tile).tolist()
         transform, compute, output = p.transform.tolist(), p.compute.tolist(), p.output.tolist()
-        transforms, stores = p.transforms.tolist(), p.stores.tolist()
+        transforms, inverts, stores = p.transforms.tolist(), p.inverts.tolist(), p.stores.tolist()
         input_starts, output_starts = p.input_starts.tolist(), p.output_starts.tolist()
         output_ends, output_unit = p.output_ends.tolist(), p.has_output_unit.tolist()
         input_ends = p.last_uses(p.loaded[0]).tolist()
@@ -348,7 +351,7 @@ class _Recurrence:
                 inputs = transformed
             start = max(computed, inputs, weights)
             if output_starts[i]:
-                if transforms[i]:
+                if inverts[i]:
                     start = max(start, freed_sums[sums_tiles])
                     sums_tiles += 1
                 else:
@@ -365,14 +368,14 @@ class _Recurrence:
             done = computed
             if output_unit[i]:
                 put_out = max(put_out, computed)
-                if transforms[i]:
+                if inverts[i]:
                     put_out = max(put_out, self.freed_outputs[self.output_tile[i]])
                 if loaded_operand[i]:
                     put_out = max(put_out, operand_ready_at[i])
                 put_out += output[i]
                 if loaded_operand[i]:
                     freed_operand.append(put_out)
-                if transforms[i]:
+                if inverts[i]:
                     freed_sums.append(put_out)
                 done = put_out
             finished = max(finished, done)

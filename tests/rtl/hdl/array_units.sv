@@ -62,6 +62,7 @@ module lane_array_unit
       .clk, .rst, .start, .step, .settings, .done,
       .count_at(counts_at), .count_word(counts), .record_at(records_at), .record_word(records),
       .index(indexes), .operand_round, .operand_taps, .round_ends, .operand(operands),
+      .window_ready(1'b1), .window_starts(), .next_round(), .next_window(), .operand_slot(),
       .write, .write_round, .write_filter, .write_tap, .sum(sums)
   );
 endmodule

@@ -5,6 +5,11 @@
 // stream does (barrier), and the next one follows in the next cycle.  An empty group takes the one cycle that
 // hands over its zero sums.  SKIP = 0: streams are dense, have no index and no table, and all have LENGTH weights.
 //
+// BANKS > 0: each stream is cut into operand windows, each with a length of its own; streams that work side by side wait
+// for each other at the end of every window.  The operand vector of a position lies in bank ``position % BANKS``; a bank
+// gives one vector a cycle, the first in order of those asked for, to all streams of its tap that ask for it, and the
+// others wait.  The next window is begun when ``window_ready`` says that it has been filled.
+//
 // Time of a step: 3 cycles (take the step, fetch the lengths of the first group, hand them to the streams), one cycle for
 // each weight of the longest stream of each group in each round, 3 cycles (operand, multiply, write) for the last weight.
 module lane_array
@@ -17,6 +22,7 @@ module lane_array
     parameter int X_BITS = 8,
     parameter int ACC_BITS = 32,
     parameter int SKIP = 1,
+    parameter int BANKS = 0,
     localparam int STREAMS = TAP_LANES * COLS,
     localparam int COLS_BITS = $clog2(COLS + 1),
     localparam int COLUMN_BITS = COLS_BITS + 6,
@@ -39,6 +45,12 @@ module lane_array
     output logic [15:0] operand_taps,  // first tap of the group
     output logic round_ends,           // the operands of this cycle are the last of their round
     input logic signed [X_BITS-1:0] operand[STREAMS][ROWS],
+    // operand windows
+    input logic window_ready,          // the next window has been filled
+    output logic window_starts,        // this is the first cycle of a window
+    output logic [15:0] next_round,    // of the next window
+    output logic [15:0] next_window,
+    output logic operand_slot,         // counts the windows, of the operands of this cycle
     // finished sums
     output logic write,
     output logic [15:0] write_round,
@@ -50,6 +62,9 @@ module lane_array
     logic valid;
     logic last_of_round;
     logic last;  // group of the step
+    logic last_window;  // of the group
+    logic slot;
+    logic [15:0] window;
     logic [15:0] round;
     logic [15:0] filter;
     logic [15:0] tap;
@@ -95,9 +110,35 @@ module lane_array
     end
   end
 
+  // Which streams get their operand in this cycle.
+  logic served[STREAMS];
+  if (BANKS > 0) begin : banked
+    logic [15:0] asked[STREAMS];
+    logic [31:0] bank[STREAMS];
+    always_comb begin
+      for (int v = 0; v < STREAMS; v++) begin
+        asked[v] = 16'((record_word[v] & ((1 << settings[RECORD_BITS]) - 1)) >> 8);
+        bank[v] = ((32'(asked[v]) >> (settings[R_BITS] + settings[S_BITS])) * settings[KERNEL_R]
+            + ((32'(asked[v]) >> settings[S_BITS]) & ((1 << settings[R_BITS]) - 1))) * settings[KERNEL_S]
+            + (32'(asked[v]) & ((1 << settings[S_BITS]) - 1));
+        bank[v] = bank[v] % BANKS;
+      end
+    end
+    always_comb begin
+      for (int v = 0; v < STREAMS; v++) begin
+        served[v] = 1;
+        for (int u = 0; u < STREAMS; u++) begin
+          if (u / COLS == v / COLS && left[u] != 0 && bank[u] == bank[v] && asked[u] < asked[v]) served[v] = 0;
+        end
+      end
+    end
+  end else begin : unbanked
+    always_comb for (int v = 0; v < STREAMS; v++) served[v] = 1;
+  end
+
   always_comb begin
-    group_done = 1;
-    for (int v = 0; v < STREAMS; v++) if (left[v] > 1) group_done = 0;
+    group_done = window_ready;
+    for (int v = 0; v < STREAMS; v++) if (left[v] > 1 || (left[v] == 1 && !served[v])) group_done = 0;
   end
   assign take_next = !current.valid || group_done;
   assign fetch = take_next || !next.valid;
@@ -117,13 +158,21 @@ module lane_array
       if (fetch) begin
         next <= ahead;
         next.last_of_round <= 0;
+        next.last_window <= 0;
+        ahead.slot <= !ahead.slot;
         next_length <= ahead_length;
         next_pointer <= ahead_pointer;
         ahead_table <= ahead_table + 24'(TABLE_BITS'(row_bits) * TABLE_BITS'(taps_used));
         ahead_records <= records_end;
-        if (32'(ahead.tap) + TAP_LANES < TAPS) begin
+        if (32'(ahead.window) + 1 < step[WINDOWS]) begin
+          ahead.window <= ahead.window + 1;
+        end else if (32'(ahead.tap) + TAP_LANES < TAPS) begin
+          ahead.window <= 0;
+          next.last_window <= 1;
           ahead.tap <= ahead.tap + 16'(TAP_LANES);
         end else begin
+          ahead.window <= 0;
+          next.last_window <= 1;
           ahead.tap <= 0;
           if (32'(ahead.filter) + COLS < step[FILTERS]) begin
             ahead.filter <= ahead.filter + 16'(COLS);
@@ -157,7 +206,7 @@ module lane_array
           end
         end
         for (int v = 0; v < STREAMS; v++) begin
-          if (left[v] != 0) begin
+          if (left[v] != 0 && served[v]) begin
             left[v] <= left[v] - 1;
             pointer[v] <= pointer[v] + (SKIP != 0 ? 24'(record_bits) : 24'd8);
           end
@@ -176,10 +225,10 @@ module lane_array
 
   always_ff @(posedge clk) begin
     of_operand <= current;
-    operand_first <= first;
+    operand_first <= first && current.window == 0;
     operand_last <= group_done;
     for (int v = 0; v < STREAMS; v++) begin
-      operand_valid[v] <= left[v] != 0;
+      operand_valid[v] <= left[v] != 0 && served[v];
       weight[v] <= record_word[v][7:0];
       if (SKIP != 0) index[v] <= 16'((record_word[v] & ((1 << settings[RECORD_BITS]) - 1)) >> 8);
       else index[v] <= (channel << (settings[R_BITS] + settings[S_BITS])) | (r << settings[S_BITS]) | s;
@@ -190,6 +239,10 @@ module lane_array
   // Operand
   assign operand_round = of_operand.round;
   assign operand_taps = of_operand.tap;
+  assign operand_slot = of_operand.slot;
+  assign window_starts = current.valid && first;
+  assign next_round = next.round;
+  assign next_window = next.window;
   assign round_ends = of_operand.valid && operand_last && of_operand.last_of_round;
   always_ff @(posedge clk) begin
     of_product <= of_operand;
@@ -221,7 +274,7 @@ module lane_array
   end
 
   // Write
-  assign write = of_sum.valid && sum_last;
+  assign write = of_sum.valid && sum_last && of_sum.last_window;
   assign write_round = of_sum.round;
   assign write_filter = of_sum.filter;
   assign write_tap = of_sum.tap;

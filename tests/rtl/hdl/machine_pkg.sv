@@ -23,7 +23,8 @@ package machine_pkg;
   localparam int LENGTH = 18;     // dense: weights of one filter and tap
   localparam int HEADER_BITS = 19;  // skipping: bits of the table of stream lengths in front of the streams
   localparam int TILES_W = 20;    // Winograd: m x m tiles side by side
-  localparam int STEP_WORDS = 21;
+  localparam int WINDOWS = 21;    // operand windows of the tile's channels; 1 without windows
+  localparam int STEP_WORDS = 22;
 
   // One request of the DMA engine.
   localparam int KIND = 0;        // 0: load an input tile, 1: load a weight tile, 2: store an output tile
@@ -43,6 +44,7 @@ package machine_pkg;
   localparam int OUT_SHIFT = 8;
   localparam int FIRST_OUT = 9;
   localparam int STEPS = 10;
+  localparam int FILL = 11;        // streamed: cycles in which tile-channels of a window are handed to the transform units
   localparam int TAP_SHIFT = 16;   // + tap
   localparam int SETTINGS = 64;
 endpackage

@@ -8,6 +8,7 @@ module spatial_machine
 #(
     parameter int DATAFLOW = 0,
     parameter int SKIP = 1,
+    parameter int BANKS = 0,            // of operand windows, 0 without
     parameter int ROWS = 4,
     parameter int COLS = 4,
     parameter int BANDWIDTH = 8,
@@ -106,11 +107,13 @@ module spatial_machine
         .COLS(COLS),
         .X_BITS(8),
         .ACC_BITS(ACC_BITS),
-        .SKIP(SKIP)
+        .SKIP(SKIP),
+        .BANKS(BANKS)
     ) lanes (
         .clk, .rst, .start(compute_start), .step, .settings, .done(compute_done),
         .count_at, .count_word, .record_at, .record_word,
         .index, .operand_round, .operand_taps, .round_ends, .operand,
+        .window_ready(1'b1), .window_starts(), .next_round(), .next_window(), .operand_slot(),
         .write, .write_round, .write_filter, .write_tap, .sum
     );
 

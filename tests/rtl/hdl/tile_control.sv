@@ -7,7 +7,8 @@ module tile_control
 #(
     parameter int BANDWIDTH = 8,
     parameter int MAX_STEPS = 1024,
-    parameter int TRANSFORMS = 0
+    parameter int TRANSFORMS = 0,        // inputs pass through a transform unit
+    parameter int INVERTS = TRANSFORMS   // results pass through an inverse transform unit
 ) (
     input logic clk,
     input logic rst,
@@ -107,12 +108,12 @@ module tile_control
 
   logic inputs_ready, outputs_free;
   assign inputs_ready = compute_step[IN_INDEX] < (TRANSFORMS != 0 ? transformed : in_loaded);
-  assign outputs_free = compute_step[OUT_INDEX] < (TRANSFORMS != 0 ? acc_freed : out_stored) + 2;
+  assign outputs_free = compute_step[OUT_INDEX] < (INVERTS != 0 ? acc_freed : out_stored) + 2;
   assign compute_start = go && !c_busy && c_step < settings[STEPS] && inputs_ready
       && compute_step[W_INDEX] < w_loaded && (!compute_step[FLAGS][0] || outputs_free);
   assign transform_start = TRANSFORMS != 0 && go && !t_busy && t_step < settings[STEPS]
       && transformed < in_loaded && transformed < transformed_freed + 2;
-  assign inverse_start = TRANSFORMS != 0 && go && !i_busy && i_step < settings[STEPS]
+  assign inverse_start = INVERTS != 0 && go && !i_busy && i_step < settings[STEPS]
       && acc_freed < acc_done && acc_freed < out_stored + 2;
 
   always_ff @(posedge clk) begin
@@ -141,7 +142,7 @@ module tile_control
         end
         if (compute_step[FLAGS][3]) w_freed <= w_freed + 1;
         if (compute_step[FLAGS][1]) begin
-          if (TRANSFORMS != 0) acc_done <= acc_done + 1;
+          if (INVERTS != 0) acc_done <= acc_done + 1;
           else out_done <= out_done + 1;
         end
       end

@@ -2,13 +2,25 @@
 // transform unit.  TAP_LANES taps x ROWS tiles x COLS filters of lanes: 1 tap lane is tap-serial, N * N tap-parallel.
 //
 // The input transform unit takes TRANSFORM_RATE tile-channels a cycle, the inverse unit gives INVERSE_RATE tile-filters.
-// Each takes 1 cycle to start and 2 to drain.  The buffers are behavioural arrays with as many ports as the units use.
+// Each takes 1 cycle to start and 2 to drain.
+//
+// BANKS > 0: operand windows of WINDOW channels (lane_array).  STREAMED: the input transform stands between the input
+// buffer and these windows; it fills the next one behind the one that the lanes work on, anew for each group of filters
+// and taps, and a step waits for its first.  IN_LANES: instead of an inverse transform unit the lanes add each finished
+// tap into a row of outputs and each finished row into the M x M (TAP_LANES = 1), or the taps side by side go through an
+// adder tree (TAP_LANES = N * N); the outputs of a step stand in the output buffer 2 cycles behind its last sum.
+//
+// The buffers are behavioural arrays with as many ports as the units use.
 module winograd_machine
   import machine_pkg::*;
 #(
     parameter int M = 2,
     parameter int TAP_LANES = 1,
     parameter int SKIP = 1,
+    parameter int BANKS = 0,
+    parameter int WINDOW = 16,
+    parameter int STREAMED = 0,
+    parameter int IN_LANES = 0,
     parameter int ROWS = 4,
     parameter int COLS = 4,
     parameter int TRANSFORM_RATE = 4,
@@ -55,7 +67,8 @@ module winograd_machine
   logic [31:0] beat_offset;
   tile_control #(
       .BANDWIDTH(BANDWIDTH),
-      .TRANSFORMS(1)
+      .TRANSFORMS(STREAMED == 0),
+      .INVERTS(IN_LANES == 0)
   ) control (
       .clk, .rst, .go, .host_we, .host_space, .host_index, .host_word, .host_data, .settings, .finished,
       .beat, .beat_kind, .beat_slot, .beat_address, .beat_offset, .beat_bytes,
@@ -92,11 +105,14 @@ module winograd_machine
       .result(write_data)
   );
 
-  // Input transform: tile-channels in order, channels innermost.  at[i] is the i-th of this cycle.
   typedef struct packed {
     logic [15:0] channel, tile_h, tile_w;
     logic [31:0] tile;
   } item_t;
+  logic lanes_start, lanes_done, window_ready, window_starts, operand_slot;
+  logic [15:0] next_round, next_window;
+  if (STREAMED == 0) begin : stored
+  // Input transform: tile-channels in order, channels innermost.  at[i] is the i-th of this cycle.
   item_t t_at[TRANSFORM_RATE+1], t_next;
   logic t_running, t_last;
   logic t_first_done, t_second_done;  // pipeline: the last tile-channels are in the first, second pass
@@ -177,6 +193,78 @@ module winograd_machine
         .result(t_result[u])
     );
   end
+    assign lanes_start = compute_start;
+    assign window_ready = 1;
+  end else begin : streamed
+    // Tile-channels of a window in order, rows innermost, in FILL cycles and two passes.  The first window of a step is
+    // filled before the lanes start, the next ones from the first cycle of the window before.
+    logic filling, f_first, f_slot;
+    logic f_valid[TRANSFORM_RATE], f_valid1[TRANSFORM_RATE], f_valid2[TRANSFORM_RATE];
+    logic [31:0] f_cycle, f_round, f_window;
+    logic [31:0] f_item[TRANSFORM_RATE], f_tile[TRANSFORM_RATE], f_channel[TRANSFORM_RATE];
+    logic [31:0] f_to[TRANSFORM_RATE], f_to1[TRANSFORM_RATE], f_to2[TRANSFORM_RATE];
+    logic [TAPS-1:0][7:0] pixels[TRANSFORM_RATE];
+    logic [TAPS-1:0][X_BITS-1:0] f_result[TRANSFORM_RATE];
+    int f_h[TRANSFORM_RATE][TAPS], f_w[TRANSFORM_RATE][TAPS];
+
+    assign transform_done = 0;
+    assign window_ready = !window_starts && (!filling || f_cycle >= settings[FILL]);
+    always_ff @(posedge clk) begin
+      lanes_start <= !rst && filling && f_first && f_cycle >= settings[FILL];
+      if (rst) begin
+        filling <= 0;
+      end else if (compute_start || window_starts) begin
+        filling <= 1;
+        f_first <= compute_start;
+        f_cycle <= 0;
+        f_round <= compute_start ? 0 : 32'(next_round);
+        f_window <= compute_start ? 0 : 32'(next_window);
+        f_slot <= compute_start ? 0 : !f_slot;
+      end else if (filling) begin
+        f_cycle <= f_cycle + 1;
+        if (f_cycle >= settings[FILL]) filling <= 0;
+      end
+    end
+    always_comb begin
+      for (int u = 0; u < TRANSFORM_RATE; u++) begin
+        f_item[u] = f_cycle * TRANSFORM_RATE + u;
+        f_tile[u] = f_round * ROWS + f_item[u] % ROWS;
+        f_channel[u] = f_window * WINDOW + f_item[u] / ROWS;
+        f_valid[u] = filling && f_item[u] < WINDOW * ROWS && f_channel[u] < step[CHANNELS] && f_tile[u] < step[POSITIONS];
+        f_to[u] = (f_slot ? WINDOW * TAPS * ROWS : 0) + f_item[u] / ROWS * TAPS * ROWS + f_item[u] % ROWS;
+        for (int tap = 0; tap < TAPS; tap++) begin
+          f_h[u][tap] = f_tile[u] / step[TILES_W] * M + tap / N - step[PAD_TOP];
+          f_w[u][tap] = f_tile[u] % step[TILES_W] * M + tap % N - step[PAD_LEFT];
+        end
+      end
+    end
+    always_ff @(posedge clk) begin
+      for (int u = 0; u < TRANSFORM_RATE; u++) begin
+        for (int tap = 0; tap < TAPS; tap++) begin
+          if (f_valid[u] && f_h[u][tap] >= 0 && f_h[u][tap] < step[TILE_H] && f_w[u][tap] >= 0
+              && f_w[u][tap] < step[TILE_W])
+            pixels[u][tap] <= inputs[(step[IN_INDEX][0] ? IN_BYTES : 0)
+                + (f_h[u][tap]*step[TILE_W]+f_w[u][tap])*step[CHANNELS]+f_channel[u]];
+          else pixels[u][tap] <= 0;
+          if (f_valid2[u]) transformed[f_to2[u]+tap*ROWS] <= f_result[u][tap];
+        end
+      end
+      f_valid1 <= f_valid;
+      f_valid2 <= f_valid1;
+      f_to1 <= f_to;
+      f_to2 <= f_to1;
+    end
+    for (genvar u = 0; u < TRANSFORM_RATE; u++) begin : transform
+      input_transform #(
+          .M(M),
+          .BITS(X_BITS)
+      ) unit (
+          .clk,
+          .tile(pixels[u]),
+          .result(f_result[u])
+      );
+    end
+  end
 
   // Lanes
   logic [23:0] count_at[STREAMS], record_at[STREAMS];
@@ -198,11 +286,13 @@ module winograd_machine
       .TAPS(TAPS),
       .X_BITS(X_BITS),
       .ACC_BITS(ACC_BITS),
-      .SKIP(SKIP)
+      .SKIP(SKIP),
+      .BANKS(BANKS)
   ) lanes (
-      .clk, .rst, .start(compute_start), .step, .settings, .done(compute_done),
+      .clk, .rst, .start(lanes_start), .step, .settings, .done(lanes_done),
       .count_at, .count_word, .record_at, .record_word,
       .index, .operand_round, .operand_taps, .round_ends, .operand,
+      .window_ready, .window_starts, .next_round, .next_window, .operand_slot,
       .write, .write_round, .write_filter, .write_tap, .sum
   );
 
@@ -216,11 +306,15 @@ module winograd_machine
   always_comb for (int v = 0; v < STREAMS; v++) record_word[v] = window(w_base, record_at[v]);
   always_comb begin
     for (int v = 0; v < STREAMS; v++) begin
-      x_at[v] = x_base
-          + ((32'(operand_round) * step[CHANNELS] + 32'(index[v])) * TAPS + 32'(operand_taps) + v / COLS) * ROWS;
+      if (STREAMED != 0)
+        x_at[v] = ((operand_slot ? WINDOW : 0) * TAPS + 32'(index[v]) % WINDOW * TAPS + 32'(operand_taps) + v / COLS) * ROWS;
+      else
+        x_at[v] = x_base
+            + ((32'(operand_round) * step[CHANNELS] + 32'(index[v])) * TAPS + 32'(operand_taps) + v / COLS) * ROWS;
       for (int i = 0; i < ROWS; i++) operand[v][i] = transformed[x_at[v]+i];
     end
   end
+  if (IN_LANES == 0) begin : sums_in_buffer
   always_comb begin
     for (int v = 0; v < STREAMS; v++) begin
       sum_at[v] = sum_base
@@ -238,6 +332,7 @@ module winograd_machine
     end
   end
 
+  assign compute_done = lanes_done;
   // Inverse transform: tile-filters in order, filters innermost.
   item_t i_at[INVERSE_RATE+1], i_next;  // channel: the filter
   item_t i_item1[INVERSE_RATE], i_item2[INVERSE_RATE];
@@ -310,5 +405,116 @@ module winograd_machine
         .tile(aligned[u]),
         .result(i_result[u])
     );
+  end
+  end else begin : in_lanes
+    // What comes of each column's filter and each row's tile.
+    logic signed [RAW_BITS-1:0] result[COLS][ROWS][M*M];
+    logic result_valid, done1, done2;
+    logic [15:0] result_round, result_filter;
+    assign inverse_done = 0;
+
+    if (TAP_LANES == 1) begin : serial
+      logic signed [RAW_BITS-1:0] value[COLS][ROWS], row[COLS][ROWS][M];
+      logic row_ends, tile_ends;
+      logic [15:0] tap_row, round1, filter1;
+      // A^T[b][j] x.
+      function automatic logic signed [RAW_BITS-1:0] scaled(
+          input int b, input int j, input logic signed [RAW_BITS-1:0] x);
+        if (j == 0) return b == 0 ? x : 0;
+        if (j == N - 1) return b == M - 1 ? x : 0;
+        if (j <= 2) return j == 2 && b % 2 == 1 ? -x : x;
+        return j == 4 && b % 2 == 1 ? -(x <<< b) : x <<< b;
+      endfunction
+      always_comb begin
+        for (int v = 0; v < COLS; v++)
+          for (int i = 0; i < ROWS; i++)
+            value[v][i] = RAW_BITS'(sum[v][i]) <<< settings[TAP_SHIFT+32'(write_tap)][4:0];
+      end
+      always_ff @(posedge clk) begin
+        row_ends <= write && 32'(write_tap) % N == N - 1;
+        tap_row <= write_tap / N;
+        round1 <= write_round;
+        filter1 <= write_filter;
+        result_round <= round1;
+        result_filter <= filter1;
+        tile_ends <= row_ends && 32'(tap_row) == N - 1;
+        for (int v = 0; v < COLS; v++) begin
+          for (int i = 0; i < ROWS; i++) begin
+            for (int b = 0; b < M; b++) begin
+              if (write) row[v][i][b] <= (32'(write_tap) % N == 0 ? '0 : row[v][i][b])
+                  + scaled(b, 32'(write_tap) % N, value[v][i]);
+              for (int a = 0; a < M; a++) begin
+                if (row_ends) result[v][i][a*M+b] <= (tap_row == 0 ? '0 : result[v][i][a*M+b])
+                    + scaled(a, 32'(tap_row), row[v][i][b]);
+              end
+            end
+          end
+        end
+      end
+      assign result_valid = tile_ends;
+    end else begin : tree
+      logic valid1;
+      logic [15:0] round1, filter1;
+      logic [TAPS-1:0][RAW_BITS-1:0] aligned[COLS][ROWS];
+      logic [M*M-1:0][RAW_BITS-1:0] transformed_back[COLS][ROWS];
+      always_comb begin
+        for (int v = 0; v < COLS; v++)
+          for (int i = 0; i < ROWS; i++)
+            for (int tap = 0; tap < TAPS; tap++)
+              aligned[v][i][tap] = RAW_BITS'(sum[tap*COLS+v][i]) <<< settings[TAP_SHIFT+tap][4:0];
+      end
+      for (genvar v = 0; v < COLS; v++) begin : column
+        for (genvar i = 0; i < ROWS; i++) begin : lane
+          inverse_transform #(
+              .M(M),
+              .BITS(RAW_BITS)
+          ) unit (
+              .clk,
+              .tile(aligned[v][i]),
+              .result(transformed_back[v][i])
+          );
+        end
+      end
+      always_ff @(posedge clk) begin
+        valid1 <= write;
+        round1 <= write_round;
+        filter1 <= write_filter;
+        result_valid <= valid1;
+        result_round <= round1;
+        result_filter <= filter1;
+        for (int v = 0; v < COLS; v++)
+          for (int i = 0; i < ROWS; i++)
+            for (int o = 0; o < M * M; o++) result[v][i][o] <= transformed_back[v][i][o];
+      end
+    end
+
+    logic [31:0] tile_at[ROWS], out_h[ROWS], out_w[ROWS];
+    always_comb begin
+      for (int i = 0; i < ROWS; i++) begin
+        tile_at[i] = 32'(result_round) * ROWS + i;
+        out_h[i] = tile_at[i] / step[TILES_W] * M;
+        out_w[i] = tile_at[i] % step[TILES_W] * M;
+      end
+    end
+    always_ff @(posedge clk) begin
+      done1 <= lanes_done && !rst;
+      done2 <= done1 && !rst;
+      if (result_valid) begin
+        for (int v = 0; v < COLS; v++) begin
+          for (int i = 0; i < ROWS; i++) begin
+            for (int o = 0; o < M * M; o++) begin
+              if (32'(result_filter) + v < step[FILTERS] && tile_at[i] < step[POSITIONS]
+                  && out_h[i] + o / M < step[OUT_H] && out_w[i] + o % M < step[OUT_W])
+                outputs[(step[OUT_INDEX][0] ? OUTPUTS : 0)
+                    + ((out_h[i]+o/M)*step[OUT_W]+out_w[i]+o%M)*step[FILTERS]+32'(result_filter)+v] <=
+                    (step[FLAGS][0] ? '0 : outputs[(step[OUT_INDEX][0] ? OUTPUTS : 0)
+                    + ((out_h[i]+o/M)*step[OUT_W]+out_w[i]+o%M)*step[FILTERS]+32'(result_filter)+v])
+                    + result[v][i][o];
+            end
+          end
+        end
+      end
+    end
+    assign compute_done = done2;
   end
 endmodule

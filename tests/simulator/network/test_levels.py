@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from accelsim.hardware.energy import prices, static_mw
 from accelsim.simulator.machines.load import load_hardware
+from accelsim.simulator.network.batches import passes_to_try
 from accelsim.simulator.network.groups import groups_of
 from accelsim.simulator.network.places import DRAM
-from accelsim.simulator.network.program import LEVELS, plan_network
+from accelsim.simulator.network.program import LEVELS, plan_network, time_network
 from accelsim.simulator.result import COUNT_COLUMNS, ENERGY_COLUMNS
-from accelsim.simulator.run import run
+from accelsim.simulator.run import _as_network, _Pricing, run
 from accelsim.simulator.time.event import event_times
 from accelsim.simulator.time.program import Part, program_of, program_times
 from accelsim.workload import LayerWork, layer_works
@@ -178,6 +180,39 @@ def test_where_everything_fits_only_weights_input_and_output_move(works: tuple[L
     readers = sum("input" in (work.sources or ()) for work in works)
     assert total["dram_write_bytes"] == last.outputs
     assert total["dram_read_bytes"] - weights == readers * first.height * first.width * first.in_channels
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from([2, 3, 4]).flatmap(lambda n: networks(most=2, batch=n)), any_machines())
+def test_a_batch_takes_the_better_of_images_inside_layers_and_layers_inside_images(
+    works: tuple[LayerWork, ...], machine: AnyMachine
+) -> None:
+    """Never worse than all at once, or one by one; every multiply is there; both engines agree."""
+    result = where_it_fits(lambda: run(works, machine, engine="fast", level="resident"))
+    objective = {"cycles": lambda t: t["cycles"], "energy": lambda t: t["energy_pj"]}.get(machine.objective)
+    tries = {
+        passes: _as_network(works, _Pricing(machine, prices(machine), static_mw(machine)), "fast", "resident", passes)
+        for passes in passes_to_try(works)
+    }
+    assert set(tries) == {p for p in range(1, works[0].batch + 1) if works[0].batch % p == 0}
+    if objective is not None:
+        assert objective(result.total) == min(objective(total) for _, total in tries.values())
+    for _, total in tries.values():
+        assert total["dense_macs"] == sum(work.dense_macs for work in works)
+    event = run(works, machine, engine="event", level="resident")
+    assert (event.layers == result.layers).all(axis=None)
+
+
+def test_passes_load_weights_once_where_all_of_them_fit() -> None:
+    works = layer_works(random_model("resnet20-cifar10", density=0.1), batch=4)
+    machine = changed(load_hardware("spatial-16x16"), buffers__weight_kb=512)
+    planned = plan_network(works, machine, "resident", passes=4)
+    assert planned.weights_stay
+    once = sum(int(plan.schedule.weights.n_bytes.sum()) for plan in planned.plans)
+    rows = time_network(planned, machine, "resident", "fast")
+    assert sum(int(row.schedule.weights.n_bytes.sum()) for row in rows) == once
+    tight = plan_network(works, changed(machine, buffers__weight_kb=32), "resident", passes=4)
+    assert not tight.weights_stay
 
 
 def test_what_rides_on_what_in_resnet20() -> None:

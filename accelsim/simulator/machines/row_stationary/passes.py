@@ -29,7 +29,7 @@ one only: its rows fall free one by one.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -60,6 +60,11 @@ class PassMapping:
     q: int  # channels that each PE interleaves
     r: int  # sets side by side on other channels
     t: int  # sets side by side on other filters
+
+    @property
+    def sizes(self) -> str:
+        """The sizes by their published letters."""
+        return " ".join(f"{letter}={size}" for letter, size in asdict(self).items())
 
 
 @dataclass(frozen=True)
@@ -230,7 +235,7 @@ def schedule_passes(work: LayerWork, machine: RowStationaryDescription, mapping:
     positions = work.outputs // work.out_channels
     macs = executed * positions
     idle = gated * positions
-    return untransformed(
+    schedule = untransformed(
         mode="row-stationary",
         inputs=steps.loads(),
         weights=weights,
@@ -241,6 +246,7 @@ def schedule_passes(work: LayerWork, machine: RowStationaryDescription, mapping:
         waiting_slots=0.0,
         actions=steps.actions(macs, idle) | {"weight_write": 8 * float(weights.n_bytes.sum())},
     )
+    return replace(schedule, tiling=mapping.sizes, loop_order="m n f e c")
 
 
 class _Steps:

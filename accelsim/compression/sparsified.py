@@ -1,0 +1,184 @@
+"""Files around ``accelsim sparsify``: what it reads, the file that it writes, and what it tells of every layer.
+
+Beside ``MODEL.dual`` lies ``MODEL.layers.csv``, a row a layer made sparse, and with ``--curve``
+``MODEL.curve.csv``, a row a budget.  Until all is written ``MODEL.dual.work`` holds what an interrupted run goes on
+from.
+"""
+
+import csv
+import io
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from accelsim.compression.importing import Wishes, read_network
+from accelsim.compression.sparsify import (
+    LayerLoss,
+    Pictures,
+    Sparse,
+    make_wish,
+    reached,
+    smooth_noise,
+    sparsify,
+)
+from accelsim.dual.file import read_dual
+from accelsim.errors import InputError
+from accelsim.files import write_bytes, write_text
+from accelsim.network import Network
+from accelsim.network.samples import read_labelled
+
+RATIO, COST_REDUCTION = 15.0, 3.0  # where nothing is asked for
+MOST = 320  # pictures, of which the layers are fitted to at most MOST_FITTED
+MOST_FITTED = 200
+LEAST = 8
+APART = 4  # of so many pictures one is kept apart, to measure on
+CURVE = (0.35, 0.6, 1.6)  # of the budgets asked for, where those are further points of the curve
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for; None: nothing.
+
+    ratio: of sizes.  cost_reduction: of multiplies.  tile: m of F(m, r).  images, labels: files.
+    """
+
+    ratio: float | None = None
+    cost_reduction: float | None = None
+    tile: int = 2
+    images: Path | None = None
+    labels: Path | None = None
+    curve: bool = False
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Point:
+    """One sparse network."""
+
+    ratio: float  # float32 size over the file's, as it came out
+    cost_reduction: float  # dense MACs over multiplies, as priced
+    sparse: Sparse
+
+
+def sparsify_file(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Say) -> list[Point]:
+    """Write the sparse file ``out`` and the tables beside it; the points of the curve, the one asked for first.
+
+    Raises InputError if a file cannot be read, or what is asked for cannot be had.
+    """
+    _check(out, asked)
+    work = out.with_name(f"{out.name}.work")
+    if work.exists() and not asked.resume:
+        raise InputError(f"{work}: holds an interrupted run, expected --resume or no such folder")
+    network = network_of(source, wishes, say)
+    pictures = read_pictures(network, asked, say)
+    ratio, cost_reduction = asked.ratio, asked.cost_reduction
+    if ratio is None and cost_reduction is None:
+        ratio, cost_reduction = RATIO, COST_REDUCTION
+    points = []
+    for part in (1.0, *(CURVE if asked.curve else ())):
+        budgets = [None if x is None else max(1 + (x - 1) * part, 1.001) for x in (ratio, cost_reduction)]
+        wish = make_wish(network, pictures, budgets[0], budgets[1], asked.tile)
+        notes = {"source": source.name[:1000], "made": f"sparsified with {len(pictures.fit)} pictures"}
+        try:
+            sparse = sparsify(network, pictures, wish, work, notes, say)
+        except InputError as error:
+            if part == 1:
+                raise
+            say(f"no point of the curve at {part:g} of the budgets: {error}")
+            continue
+        points.append(Point(*reached(network, sparse), sparse))
+        if part == 1:
+            write_bytes(out, sparse.content)
+            write_text(out.with_suffix(".layers.csv"), _table([asdict(layer) for layer in sparse.layers], LayerLoss))
+    if asked.curve:
+        rows = [curve_row(point) for point in sorted(points, key=lambda point: point.ratio)]
+        write_text(out.with_suffix(".curve.csv"), _csv(list(rows[0]), rows))
+    shutil.rmtree(work, ignore_errors=True)
+    return points
+
+
+def _check(out: Path, asked: Asked) -> None:
+    if out.suffix != ".dual":
+        raise InputError(f"{out}: ending {out.suffix!r}, expected .dual")
+    for flag, value in (("--ratio", asked.ratio), ("--cost-reduction", asked.cost_reduction)):
+        if value is not None and not 1 < value < 1e6:
+            raise InputError(f"{flag} {value:g}: expected a number above 1")
+    if not 1 <= asked.tile <= 6:
+        raise InputError(f"--tile {asked.tile}: expected 1 to 6")
+    if asked.labels is not None and asked.images is None:
+        raise InputError(f"--labels {asked.labels}: expected --images with the pictures that it names")
+
+
+def network_of(source: Path, wishes: Wishes, say: Say) -> Network:
+    """The network of any file that has one; says what it does not know of it.  Raises InputError if it is not sound."""
+    if source.suffix == ".dual":
+        return read_dual(source).network
+    if source.suffix not in (".onnx", ".safetensors", ".npz"):
+        raise InputError(f"{source}: ending {source.suffix!r}, expected .onnx, .safetensors, .npz or .dual")
+    network, lines = read_network(source, wishes)
+    for line in lines:
+        say(line)
+    return network
+
+
+def read_pictures(network: Network, asked: Asked, say: Say) -> Pictures:
+    """The pictures as the network takes them, some of them apart.  Raises InputError if there are too few."""
+    apply = network.graph.preprocessing.apply
+    if asked.images is None:
+        say(
+            "warning: no --images, layers are fitted to smooth noise; with 50 pictures or more the file knows much more"
+        )
+        pixels, labels = smooth_noise(network.graph.input_shape), None
+    else:
+        pixels, labels = read_labelled(asked.images, network.graph.input_shape, MOST, asked.labels)
+        if len(pixels) < LEAST:
+            raise InputError(f"{asked.images}: {len(pixels)} pictures, expected at least {LEAST}, better 50 or more")
+    order = np.random.default_rng(0).permutation(len(pixels))
+    apart, rest = order[: max(4, len(pixels) // APART)], order[max(4, len(pixels) // APART) :]
+    return Pictures(
+        fit=apply(pixels[rest[:MOST_FITTED]]),
+        apart=apply(pixels[apart]),
+        labels=None if labels is None else labels[apart],
+        real=asked.images is not None,
+    )
+
+
+def curve_row(point: Point) -> dict[str, Any]:
+    """A point of the curve as a table has it."""
+    return {
+        "ratio": round(point.ratio, 4),
+        "cost_reduction": round(point.cost_reduction, 4),
+        "file_bytes": len(point.sparse.content),
+        **point.sparse.figures,
+    }
+
+
+def summary(points: Sequence[Point], out: Path) -> dict[str, Any]:
+    """What ``accelsim sparsify --json`` prints."""
+    first = points[0]
+    return {
+        "file": str(out),
+        **curve_row(first),
+        "parameters": first.sparse.model.parameters,
+        "layers": [asdict(layer) for layer in first.sparse.layers],
+        "curve": [curve_row(point) for point in sorted(points, key=lambda point: point.ratio)],
+    }
+
+
+def _table(rows: Sequence[dict[str, Any]], kind: type) -> str:
+    return _csv([field.name for field in fields(kind)], rows)
+
+
+def _csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
+    return text.getvalue()

@@ -1,0 +1,360 @@
+"""``accelsim sparsify``: a trained network made small and jointly sparse from some pictures, without labels.
+
+What a file and its multiplies may cost is shared out among the layers by price (``training.prices``); each layer then
+is reconstructed with its zeros, exact in both domains (``sparsity.reconstruction``), and rounded at a price on bits
+(``compression.rounding``).  Batch normalisation gets the statistics of the sparse network: of the pictures it is only
+asked how much means and variances have moved, so that a few hundred of them do.
+
+Layers with groups keep their weights, at 8 bits.  Without pictures smooth noise stands for them, which keeps less of
+what the network knows.  The same network, pictures and settings give the same bytes.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from accelsim.arrays import Array
+from accelsim.compression.correct import corrected_biases
+from accelsim.compression.quantize import compressed_network, quantize, winograd_threshold, winograd_tiles
+from accelsim.compression.rounding import EXACT, fitted, with_zeros, zeros_of_filters
+from accelsim.dual.deploy import winograd_convolution
+from accelsim.dual.file import decode_dual, encode_dual, with_accuracy
+from accelsim.dual.model import DualModel
+from accelsim.errors import InputError
+from accelsim.network import INPUT, Network, forward
+from accelsim.network.count import dense_macs
+from accelsim.network.layers import BatchNorm
+from accelsim.settings import Section
+from accelsim.sparsity.initial_zeros import exact_shares
+from accelsim.sparsity.joint import JointRegularizer
+from accelsim.sparsity.recipe import Budget, Reconstruction
+from accelsim.sparsity.reconstruction import LayerReport, advance, is_refitted, reconstruct
+from accelsim.training.checkpoint import load_state, save_state
+from accelsim.training.pricelist import PriceList
+from accelsim.training.prices import Calibration, Grid, Price, chosen, measure
+
+PRICES = "prices.json"
+GROUPED_LEVELS = 127  # the largest index of a layer with groups
+CHUNK = 32  # pictures that pass through the network together
+NOISE = 64  # pictures of smooth noise, where there are no others
+NO_BUDGET = 1.000001
+
+Watch = Callable[[str], None]  # takes a line of progress
+
+
+class Wish(Section):
+    """What a sparse network is to be, and from what: all that its prices depend on but the network itself."""
+
+    network: str
+    """SHA-256 of the network's arrays."""
+
+    pictures: str
+    """SHA-256 of the pictures."""
+
+    tile: int = 2
+    """m of F(m, r) of all layers that Winograd serves."""
+
+    bit_price: float = 0.1
+    """Price of a bit where the squared error of a whole cell costs 1."""
+
+    value_bits: int = 12
+    """Bits of each bias, scale and shift."""
+
+    reconstruction: Reconstruction
+    """How layers are made sparse, with the budgets."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What a network is made sparse with.
+
+    fit: (N, H, W, C) float32, preprocessed, to reconstruct from.  apart: others, to measure on.  labels: of those
+    apart, if known.  real: whether they are pictures, not noise.
+    """
+
+    fit: Array
+    apart: Array
+    labels: Array | None = None
+    real: bool = True
+
+
+@dataclass(frozen=True)
+class LayerLoss:
+    """One layer of the sparse network."""
+
+    name: str
+    zeros_sd: float  # share of zeros in the spatial domain
+    zeros_wd: float  # share of zeros in the Winograd domain, 0 where it does not serve
+    error: float  # of the layer's outputs' variance, after its reconstruction
+    predicted: float  # loss of the network if it were the only sparse layer, as priced
+    bits: float  # a weight, as priced
+    multiplies: float  # an image, as priced
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """A sparse network: the file's content and model, its layers, and how it compares with the dense one."""
+
+    content: bytes
+    model: DualModel
+    layers: list[LayerLoss]
+    figures: Mapping[str, float]
+
+
+def make_wish(
+    network: Network, pictures: Pictures, ratio: float | None, cost_reduction: float | None, tile: int
+) -> Wish:
+    """The settings, for as many pictures as there are.
+
+    ratio, cost_reduction: as in ``Budget``; None: no such budget.
+    """
+    budget = Budget(
+        ratio=ratio or NO_BUDGET,
+        cost_reduction=cost_reduction or NO_BUDGET,
+        images=len(pictures.apart),
+        zeros=(0.3, 0.6, 0.85),
+        iterations=10,
+        polish=6,
+    )
+    return Wish(
+        network=_digest(network.arrays),
+        pictures=_digest({"fit": pictures.fit, "apart": pictures.apart}),
+        tile=tile,
+        reconstruction=Reconstruction(images=len(pictures.fit), budget=budget),
+    )
+
+
+def smooth_noise(shape: tuple[int, int, int]) -> np.ndarray:
+    """Pictures of no meaning, with as much detail at every scale as photographs have: (NOISE, H, W, C) uint8."""
+    rng = np.random.default_rng(0)
+    H, W, C = shape
+    down = np.minimum(np.arange(H), H - np.arange(H))[:, None]
+    across = np.minimum(np.arange(W), W - np.arange(W))[None, :]
+    spectrum = 1 / np.maximum(1.0, np.hypot(down * W / max(H, W), across * H / max(H, W)))
+    white = rng.standard_normal((NOISE, H, W, 1)) + 0.4 * rng.standard_normal((NOISE, H, W, C))
+    waves = np.fft.ifft2(np.fft.fft2(white, axes=(1, 2)) * spectrum[:, :, None], axes=(1, 2)).real
+    waves /= waves.std(axis=(1, 2, 3), keepdims=True) + 1e-12
+    return np.clip(np.rint(120 + 60 * waves), 0, 255).astype(np.uint8)
+
+
+def sparsify(
+    network: Network, pictures: Pictures, wish: Wish, work: Path, provenance: Mapping[str, str], say: Watch
+) -> Sparse:
+    """The network made sparse to the budgets.
+
+    work: the folder where prices are kept, and each budget's weights once they are found; a run that was interrupted
+    goes on from there.  say: told of each layer.
+    Raises InputError if the budgets cannot be kept, or the network has no layer that could be made sparse.
+    """
+    regularizer = JointRegularizer(network.graph, {"default": wish.tile})
+    layers = [name for name in regularizer.spatial if is_refitted(network.graph.node(name))]
+    if not layers:
+        raise InputError(f"{network.graph.name}: no convolution without groups and no linear layer to make sparse")
+    taken = _shares(network, pictures, regularizer, wish, work, say)
+    arrays, reports = _reconstructed(network, pictures, regularizer, wish, taken, work, say)
+    content = _rounded(Network(network.graph, arrays), network, pictures, wish, taken, provenance)
+    model = decode_dual(content, "the new file")
+    figures = compare(network, model, pictures)
+    content = with_accuracy(content, figures)
+    model = decode_dual(content, "the new file")
+    losses = [
+        LayerLoss(
+            name=report.name,
+            zeros_sd=report.zeros_sd,
+            zeros_wd=report.zeros_wd,
+            error=report.error,
+            predicted=taken[report.name].loss,
+            bits=taken[report.name].bits / network.arrays[f"{report.name}.weight"].size,
+            multiplies=taken[report.name].multiplies,
+        )
+        for report in reports
+        if report.name in taken
+    ]
+    return Sparse(content, model, losses, figures)
+
+
+def _shares(
+    network: Network, pictures: Pictures, regularizer: JointRegularizer, wish: Wish, work: Path, say: Watch
+) -> dict[str, Price]:
+    """What each layer takes.  Raises InputError if the budgets cannot be kept."""
+    prices = PriceList(work / PRICES, wish)
+    budget = wish.reconstruction.budget
+    assert budget is not None
+    total = len([name for name in regularizer.spatial if is_refitted(network.graph.node(name))])
+
+    def note(layer: str, grid: Grid) -> None:
+        prices.add(layer, grid)
+        losses = [point.loss for row in grid for point in row]
+        say(f"priced {len(prices.grids)} of {total}: {layer}, loss {min(losses):.2g} to {max(losses):.2g}")
+
+    calibration = Calibration(pictures.fit, pictures.apart)
+    points = measure(network, calibration, regularizer, wish.reconstruction, dict(prices.grids), note)
+    try:
+        return chosen(network, points, regularizer, budget)
+    except ValueError as error:
+        asked = f"--ratio {budget.ratio:g}, --cost-reduction {budget.cost_reduction:g}"
+        raise InputError(f"{network.graph.name}: {asked} cannot be kept: {error}; expected less") from None
+
+
+def _reconstructed(
+    network: Network,
+    pictures: Pictures,
+    regularizer: JointRegularizer,
+    wish: Wish,
+    taken: Mapping[str, Price],
+    work: Path,
+    say: Watch,
+) -> tuple[dict[str, Array], list[LayerReport]]:
+    """The arrays with their zeros, from the work folder if they were found before."""
+    budget = wish.reconstruction.budget
+    assert budget is not None
+    folder = work / f"ratio-{budget.ratio:g}-cost-{budget.cost_reduction:g}"
+    reports: list[LayerReport] = []
+    if (folder / "state.safetensors").exists():
+        arrays, notes = load_state(folder)
+        if notes.get("wish") == wish.model_dump(mode="json"):
+            return arrays, [LayerReport(**entry) for entry in notes["layers"]]
+
+    def note(report: LayerReport) -> None:
+        reports.append(report)
+        say(f"made sparse {len(reports)} of {len(taken)}: {report.name}, error {100 * report.error:.2f} %")
+
+    goals = {name: (price.zeros_sd, price.zeros_wd) for name, price in taken.items()}
+    found = reconstruct(network, pictures.fit, regularizer, goals, wish.reconstruction, note)
+    entries = [report.__dict__ for report in reports]
+    save_state(folder, found, {"wish": wish.model_dump(mode="json"), "layers": entries})
+    return found, reports
+
+
+def _rounded(
+    sparse: Network,
+    dense: Network,
+    pictures: Pictures,
+    wish: Wish,
+    taken: Mapping[str, Price],
+    provenance: Mapping[str, str],
+) -> bytes:
+    """The file of a sparse network: rounded with its zeros, means and variances set right."""
+    tiles = winograd_tiles(sparse.graph, wish.tile)
+    regularizer = JointRegularizer(sparse.graph, {"default": wish.tile})
+    share_wd = exact_shares(regularizer, sparse.arrays)[1]
+    cells = {}
+    for name in regularizer.spatial:
+        w = sparse.arrays[f"{name}.weight"].astype(np.float64)
+        nonzero = w[w != 0]
+        rms = float(np.sqrt((nonzero**2).mean())) if nonzero.size else 1.0
+        own = taken[name].cell * rms if name in taken else float(np.abs(w).max(initial=0)) / GROUPED_LEVELS
+        cells[f"{name}.weight"] = own or 1.0
+    quantized = quantize(sparse, 1.0, 0.0, cells=cells)
+    zeros = zeros_of_filters(sparse, tiles, share_wd, quantized.quantizer)
+    quantized = with_zeros(quantized, sparse, zeros)
+    quantized = fitted(quantized, sparse, zeros, pictures.fit, wish.bit_price)
+    theta = winograd_threshold(quantized.network, tiles, share_wd)
+    theta = max(theta, EXACT * min(quantized.quantizer.cells.values()))
+    arrays = dict(quantized.network.arrays)
+    if pictures.real:
+        arrays |= moved_statistics(dense, Network(sparse.graph, arrays), pictures.fit)
+        arrays |= corrected_biases(dense, Network(sparse.graph, arrays), pictures.fit[: 4 * CHUNK])
+    quantized = replace(quantized, network=Network(sparse.graph, arrays))
+    whole = compressed_network(
+        quantized,
+        winograd_m=tiles,
+        winograd_threshold=theta,
+        calibration=pictures.fit,
+        value_bits=wish.value_bits,
+        provenance=provenance,
+    )
+    return encode_dual(whole)
+
+
+def moved_statistics(dense: Network, sparse: Network, images: Array) -> dict[str, Array]:
+    """Running means and variances of batch normalisation, by array name, as the sparse network needs them.
+
+    By how much the pictures' means differ in both networks, and by what factor their variances do, the running ones
+    of the dense network are changed; layer after layer.
+    """
+    arrays = dict(sparse.arrays)
+    found: dict[str, Array] = {}
+    chunks = [images[first : first + CHUNK] for first in range(0, len(images), CHUNK)]
+    values: dict[str, list[Array]] = {INPUT: list(chunks)}
+    truth: dict[str, list[Array]] = {INPUT: list(chunks)}
+    last = {source: i for i, node in enumerate(sparse.graph.nodes) for source in node.inputs}
+    for i, node in enumerate(sparse.graph.nodes):
+        if isinstance(node.layer, BatchNorm):
+            mean, var = _statistics(values[node.inputs[0]])
+            old_mean, old_var = _statistics(truth[node.inputs[0]])
+            names = f"{node.name}.running_mean", f"{node.name}.running_var"
+            ratio = np.where(old_var > 0, var / np.maximum(old_var, 1e-30), 1.0)
+            found[names[0]] = (dense.arrays[names[0]] + mean - old_mean).astype(np.float32)
+            found[names[1]] = (dense.arrays[names[1]] * ratio).astype(np.float32)
+            arrays |= {name: found[name] for name in names}
+        advance(node, arrays, values)
+        advance(node, dense.arrays, truth)
+        for source in set(node.inputs):
+            if last[source] == i:
+                del values[source], truth[source]
+    return found
+
+
+def _statistics(chunks: list[Array]) -> tuple[Array, Array]:
+    """Mean and variance of each channel, (C,) float64."""
+    rows = sum(chunk.size // chunk.shape[-1] for chunk in chunks)
+    axes = tuple(range(chunks[0].ndim - 1))
+    total = sum(chunk.sum(axis=axes, dtype=np.float64) for chunk in chunks)
+    mean = np.asarray(total) / rows
+    square = sum(((chunk - mean.astype(np.float32)) ** 2).sum(axis=axes, dtype=np.float64) for chunk in chunks)
+    return mean, np.asarray(square) / rows
+
+
+def compare(dense: Network, model: DualModel, pictures: Pictures) -> dict[str, float]:
+    """How the file compares with the dense network on the pictures apart, in each domain.
+
+    Of a classifier: ``agreement_...``, percent of pictures that get the same answer, and with labels ``top1_...``;
+    of any other network ``psnr_...`` of its outputs, in dB, where their range is the peak.
+    """
+    x = pictures.apart
+    truth = _outputs(dense, x)
+    domains = {
+        "spatial": _outputs(model.network, x),
+        "winograd": _outputs(model.network, x, winograd_convolution(model)),
+    }
+    figures = {}
+    if truth.ndim != 2:
+        peak = float(np.ptp(truth)) or 1.0
+        for name, y in domains.items():
+            error = float(np.mean((y.astype(np.float64) - truth) ** 2))
+            figures[f"psnr_{name}"] = round(10 * float(np.log10(peak**2 / max(error, 1e-30))), 3)
+        return figures
+    answers = truth.argmax(axis=1)
+    for name, y in domains.items():
+        figures[f"agreement_{name}"] = round(100 * float((y.argmax(axis=1) == answers).mean()), 3)
+    if pictures.labels is not None:
+        figures["top1_reference"] = round(100 * float((answers == pictures.labels).mean()), 3)
+        for name, y in domains.items():
+            figures[f"top1_{name}"] = round(100 * float((y.argmax(axis=1) == pictures.labels).mean()), 3)
+    return figures
+
+
+def _outputs(network: Network, x: Array, convolution: Callable[..., Array] | None = None) -> Array:
+    parts = [forward(network, x[i : i + CHUNK], convolution=convolution) for i in range(0, len(x), CHUNK)]
+    return np.concatenate(parts)
+
+
+def reached(network: Network, sparse: Sparse) -> tuple[float, float]:
+    """(ratio of sizes, dense MACs over multiplies in the Winograd domain) of a sparse network, as found in the file."""
+    ratio = 4 * sparse.model.parameters / max(1, len(sparse.content))
+    used = sum(layer.multiplies for layer in sparse.layers)
+    priced = {layer.name for layer in sparse.layers}
+    macs = dense_macs(network.graph)
+    used += sum(count for name, count in macs.items() if name not in priced)
+    return ratio, sum(macs.values()) / max(used, 1.0)
+
+
+def _digest(arrays: Mapping[str, Array]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()

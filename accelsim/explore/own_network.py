@@ -1,0 +1,174 @@
+"""One network of a user's own, at several sparsities, on matched pairs of machines: what ``accelsim explore`` computes.
+
+A pair has equal lanes, SRAM, clock and DRAM.  Every file that was made lies in the folder; a run that was interrupted
+takes those that are there.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelsim.compression.importing import Wishes, eight_bit_file
+from accelsim.compression.sparsified import Asked, network_of, read_pictures
+from accelsim.compression.sparsify import compare, make_wish, sparsify
+from accelsim.dual.file import read_dual
+from accelsim.dual.model import DualModel
+from accelsim.errors import InputError
+from accelsim.files import write_bytes, write_text
+from accelsim.simulator.machines import FAMILIES
+from accelsim.simulator.machines.load import load_hardware
+from accelsim.simulator.machines.machine import Machine
+from accelsim.simulator.result import Result
+from accelsim.simulator.run import run
+from accelsim.workload import layer_works
+
+PAIRS = (
+    ("spatial-16x16", "winograd-16x16"),
+    ("spatial-32x32", "winograd-32x32"),
+    ("spatial-64x64", "winograd-64x64"),
+)
+BUDGETS = ((6.0, 1.8), (12.0, 2.8), (20.0, 4.0))  # ratio of sizes, of multiplies
+KEPT_AGREEMENT, KEPT_PSNR = 97.0, 35.0  # what a file must keep of the dense network's answers, %, or outputs, dB
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Made:
+    """One file of the network.
+
+    name: of the file.  ratio: float32 size over its own.  figures: how it compares with the dense network
+    (``compression.sparsify.compare``).  results: of each machine of ``PAIRS``, by its name.
+    """
+
+    name: str
+    model: DualModel
+    ratio: float
+    figures: dict[str, float]
+    results: dict[str, Result]
+
+    @property
+    def kept(self) -> float:
+        """The worst of its agreement in both domains, or PSNR."""
+        return min((v for k, v in self.figures.items() if k.startswith(("agreement", "psnr"))), default=100.0)
+
+    @property
+    def holds(self) -> bool:
+        """Whether it still does what the dense network does."""
+        return self.kept >= (KEPT_AGREEMENT if any(k.startswith("agreement") for k in self.figures) else KEPT_PSNR)
+
+
+def explore_network(source: Path, folder: Path, wishes: Wishes, asked: Asked, say: Say) -> list[Made]:
+    """The network as it is, at 8 bits, and at each of ``BUDGETS`` that can be kept, on all machines of ``PAIRS``.
+
+    Raises InputError if the network or the pictures cannot be read.
+    """
+    network = network_of(source, wishes, say)
+    pictures = read_pictures(network, asked, say)
+    dense = _file(folder, "dense", asked, lambda: eight_bit_file(network, asked.images))
+    figures = compare(network, dense, pictures)
+    found = [_made("dense", dense, figures, say)]
+    for ratio, cost_reduction in BUDGETS:
+        name = f"sparse-{ratio:g}x"
+
+        def make(ratio: float = ratio, cost_reduction: float = cost_reduction) -> bytes:
+            wish = make_wish(network, pictures, ratio, cost_reduction, asked.tile)
+            notes = {"source": source.name[:1000], "made": f"sparsified with {len(pictures.fit)} pictures"}
+            return sparsify(network, pictures, wish, folder / "work", notes, say).content
+
+        try:
+            model = _file(folder, name, asked, make)
+        except InputError as error:
+            say(f"{name} is left out: {error}")
+            continue
+        found.append(_made(name, model, dict(model.accuracy), say))
+    write_text(folder / "points.json", json.dumps({made.name: made.figures for made in found}, indent=1))
+    return found
+
+
+def _file(folder: Path, name: str, asked: Asked, make: Callable[[], bytes]) -> DualModel:
+    """The file of that name in the folder, made if it is not there or nothing is to be resumed."""
+    path = folder / f"{name}.dual"
+    if not (asked.resume and path.is_file()):
+        write_bytes(path, make())
+    return read_dual(path)
+
+
+def _made(name: str, model: DualModel, figures: dict[str, float], say: Say) -> Made:
+    results = {}
+    works = layer_works(model)
+    for machine in machines():
+        results[machine.name] = run(works, machine, name, "fast")
+    say(f"{name}: simulated on {len(results)} machines")
+    return Made(name, model, 4 * model.parameters / max(1, model.file_bytes), figures, results)
+
+
+def machines() -> list[Machine]:
+    """The machines of ``PAIRS``."""
+    return [load_hardware(name, (), FAMILIES) for pair in PAIRS for name in pair]
+
+
+def chosen(found: Sequence[Made]) -> Made:
+    """The smallest file that still does what the dense network does."""
+    return max((made for made in found if made.holds), key=lambda made: made.ratio, default=found[0])
+
+
+def sentences(found: Sequence[Made]) -> list[str]:
+    """Which machine, at which sparsity, why, and what would turn it: every figure is in the tables."""
+    best = chosen(found)
+    unit = "% agreement" if any(key.startswith("agreement") for key in best.figures) else "dB PSNR"
+    lines = [
+        f"The smallest file that keeps what the network knows is {best.name}: {best.ratio:.1f} times smaller than "
+        f"float32, {best.kept:.1f} {unit} with the dense network in the worse domain."
+    ]
+    for pair in PAIRS:
+        lines.append(_of_pair(best, pair))
+    lines.append(_band(found))
+    lines.append(_why(best, PAIRS[0]))
+    return lines
+
+
+def _ratio(made: Made, pair: tuple[str, str], column: str) -> float:
+    """The second machine's figure over the first one's."""
+    spatial, winograd = (float(made.results[name].total[column]) for name in pair)
+    return winograd / spatial if spatial else 1.0
+
+
+def _of_pair(made: Made, pair: tuple[str, str]) -> str:
+    time, energy = (_ratio(made, pair, column) for column in ("cycles", "energy_pj"))
+    fast = "even" if abs(time - 1) < 0.005 else pair[0] if time > 1 else pair[1]
+    thrift = "even" if abs(energy - 1) < 0.005 else pair[0] if energy > 1 else pair[1]
+    first = "both take as long" if fast == "even" else f"{fast} is the faster"
+    second = "both take as much energy" if thrift == "even" else f"{thrift} takes less energy"
+    figures = f"{pair[1]} takes {time:.2f} times the cycles and {energy:.2f} times the energy of {pair[0]}"
+    return f"{first}, {second}: {figures}."
+
+
+def _band(found: Sequence[Made]) -> str:
+    """The smallest and the largest ratio over all sparsities and sizes, and where the verdict turns."""
+    ratios = [(made.name, pair, _ratio(made, pair, "cycles")) for made in found for pair in PAIRS]
+    low, high = min(ratios, key=lambda entry: entry[2]), max(ratios, key=lambda entry: entry[2])
+    text = (
+        f"Over all sparsities and sizes a Winograd machine takes {low[2]:.2f} ({low[0]}, {low[1][1]}) to {high[2]:.2f} "
+        f"({high[0]}, {high[1][1]}) times the cycles of its partner"
+    )
+    if low[2] < 1 < high[2]:
+        return f"{text}: sparsity or size turns the verdict."
+    return f"{text}: neither sparsity nor size turns the verdict."
+
+
+def _why(made: Made, pair: tuple[str, str]) -> str:
+    """The layers that decide between a pair, and what bounds each machine there."""
+    spatial, winograd = (made.results[name].layers for name in pair)
+    gaps = winograd["cycles"].to_numpy(float) - spatial["cycles"].to_numpy(float)
+    order = sorted(range(len(gaps)), key=lambda i: -abs(gaps[i]))[:3]
+    parts = [
+        f"{spatial['name'].iloc[i]} ({gaps[i]:+,.0f} cycles; bound by {spatial['bound'].iloc[i]} and "
+        f"{winograd['bound'].iloc[i]})"
+        for i in order
+        if gaps[i]
+    ]
+    if not parts:
+        return f"No layer takes other cycles on {pair[1]} than on {pair[0]}."
+    return f"Between {pair[0]} and {pair[1]} decide {', '.join(parts)}."

@@ -1,0 +1,77 @@
+"""The constants of an ONNX file: in the file, or in a file beside it that the ONNX file names (PyTorch's default).
+
+No path leads elsewhere, and all that is read of such files is bounded.
+"""
+
+import os
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.errors import InputError
+from accelsim.files import ONNX_DATA, opened
+from accelsim.network.onnx.draft import Unfit
+from accelsim.network.onnx.package import one_line
+
+
+class Weights:
+    """Reads tensors, and remembers how much of other files it has read."""
+
+    def __init__(self, onnx: Any, path: Path) -> None:
+        self.onnx = onnx
+        self.path = path
+        self.read_bytes = 0
+
+    def array(self, tensor: Any) -> NDArray[Any]:
+        """A tensor's values, bfloat16 as float32.  Raises Unfit if they are damaged, no numbers, or not finite."""
+        try:
+            if tensor.data_location == self.onnx.TensorProto.EXTERNAL or tensor.external_data:
+                array = self._beside(tensor)
+            else:
+                array = np.asarray(self.onnx.numpy_helper.to_array(tensor))
+        except (ValueError, TypeError, KeyError) as error:
+            if isinstance(error, InputError | Unfit):
+                raise
+            raise Unfit(f"tensor {tensor.name!r} is damaged ({one_line(error)})") from None
+        if array.dtype.name == "bfloat16":
+            array = array.astype(np.float32)
+        if array.dtype.kind not in "biuf":
+            raise Unfit(f"tensor {tensor.name!r} holds {array.dtype}, expected numbers")
+        if array.dtype.kind == "f" and array.size > 1 and not np.isfinite(array).all():
+            raise Unfit(f"tensor {tensor.name!r} holds NaN or infinity, expected finite numbers")
+        return array
+
+    def _beside(self, tensor: Any) -> NDArray[Any]:
+        """A tensor whose values lie in a file beside the ONNX file."""
+        keys = {entry.key: entry.value for entry in tensor.external_data}
+        name = keys.get("location", "")
+        file = self.path.parent / name
+        if not name or Path(name).name != name or "\\" in name or name in {".", ".."} or file.is_symlink():
+            raise Unfit(f"tensor {tensor.name!r} lies in {name[:100]!r}, expected a file beside this one")
+        dtype = np.dtype(self.onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
+        shape = tuple(tensor.dims)
+        wanted = prod(shape) * dtype.itemsize
+        offset, length = (_size(tensor, keys.get(key, usual)) for key, usual in (("offset", 0), ("length", wanted)))
+        if min(shape, default=0) < 0 or length != wanted:
+            raise Unfit(
+                f"tensor {tensor.name!r}: {length} bytes in {name[:100]!r}, expected {wanted} for {list(shape)}"
+            )
+        self.read_bytes += wanted
+        if self.read_bytes > ONNX_DATA.most_bytes:
+            raise Unfit(f"over {ONNX_DATA.most_bytes} bytes of weights in other files, expected at most that")
+        with opened(file, ONNX_DATA) as stream:
+            if offset + wanted > os.fstat(stream.fileno()).st_size:
+                raise Unfit(f"tensor {tensor.name!r} ends at byte {offset + wanted}, beyond the end of {name[:100]!r}")
+            stream.seek(offset)
+            content = stream.read(wanted)
+        return np.frombuffer(content, dtype.newbyteorder("<")).reshape(shape)
+
+
+def _size(tensor: Any, value: str | int) -> int:
+    text = str(value)
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise Unfit(f"tensor {tensor.name!r}: {text[:40]!r}, expected a number of bytes")
+    return int(text)

@@ -1,0 +1,155 @@
+"""Would a verdict stand if what nobody measured were otherwise?  A ratio between machines, and its band.
+
+The assumptions, each moved by itself while the others stay:
+
+- arithmetic: each published table of energies (``hardware.technology``);
+- DRAM energy: half and twice the stated energies of rows, bits moved and bits driven, the spread of published pJ/bit;
+- wires: none are counted; as a bound, each bit that a global buffer gives or takes travels half the side of the
+  machine, a wire of 0.2 pF/mm at 0.9 V that toggles with every bit, C V^2 / 2 = 0.081 pJ/bit/mm;
+- clock: half and twice the stated clock, at the same DRAM.
+
+A ratio is of energies, or of times, of one machine over the first.  Machines are simulated anew under each assumption,
+so that a choice of tilings by energy follows it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from math import sqrt
+from typing import Any, Literal
+
+import pandas as pd
+
+from accelsim.hardware.energy import prices
+from accelsim.hardware.technology import ARITHMETIC_TABLES
+from accelsim.simulator.machines.machine import Machine
+from accelsim.simulator.run import run
+from accelsim.workload import LayerWork
+
+Quantity = Literal["energy", "latency"]
+COLUMNS: dict[Quantity, str] = {"energy": "energy_pj", "latency": "latency_ms"}
+WIRE_PJ_PER_BIT_MM = 0.2 * 0.9**2 / 2
+DRAM_KEYS = {
+    "dram_activate": "dram_activate_pj",
+    "dram_move_bit": "dram_move_pj_per_bit",
+    "dram_io_bit": "dram_io_pj_per_bit",
+}
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """One thing that is not measured, as it might be."""
+
+    name: str  # what it is about
+    case: str  # what is assumed instead
+    change: Callable[[Machine], Machine]
+    wires_pj_per_bit_mm: float = 0.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One machine against the first: its ratio, the band of it, and what turns the winner."""
+
+    machine: str
+    against: str
+    quantity: Quantity
+    ratio: float  # as the machines are described
+    least: float
+    most: float
+    assumptions: int  # how many cases were tried beside the machines as described
+    turned_by: tuple[str, ...]  # cases in which the other machine wins
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words."""
+        turned = "nothing turns it" if not self.turned_by else f"turned by {', '.join(self.turned_by)}"
+        return (
+            f"{self.machine} takes {self.ratio:.2f} of the {self.quantity} of {self.against}, {self.least:.2f} to "
+            f"{self.most:.2f} over {self.assumptions} assumptions; {turned}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The verdict as plain values, with its sentence."""
+        return asdict(self) | {"turned_by": list(self.turned_by), "sentence": self.sentence}
+
+
+def assumptions(machines: Sequence[Machine]) -> list[Assumption]:
+    """All cases for these machines; a table that all of them name already is none."""
+    tables = [name for name in ARITHMETIC_TABLES if any(machine.energy_table != name for machine in machines)]
+    cases = [Assumption("arithmetic", f"table {name}", partial(_with_table, name=name)) for name in tables]
+    for factor, said in ((0.5, "half"), (2.0, "twice")):
+        cases.append(Assumption("DRAM energy", f"{said} the DRAM energy", partial(_with_dram, factor=factor)))
+    cases.append(Assumption("wires", "wires to the buffers", _as_described, WIRE_PJ_PER_BIT_MM))
+    for factor, said in ((0.5, "half"), (2.0, "twice")):
+        cases.append(Assumption("clock", f"{said} the clock", partial(_with_clock, factor=factor)))
+    return cases
+
+
+def band(works: Sequence[LayerWork], machines: Sequence[Machine], level: str = "layers") -> pd.DataFrame:
+    """Energies and times of all machines under each assumption, ``as described`` first.
+
+    One row a case and machine: ``assumption, case, machine, energy_pj, latency_ms, energy_ratio, latency_ratio``, the
+    ratios over the first machine's.  Raises InputError if a layer does not fit a machine.
+    """
+    described = Assumption("none", "as described", _as_described)
+    rows = []
+    for assumption in (described, *assumptions(machines)):
+        totals = [_total(works, assumption, machine, level) for machine in machines]
+        for machine, total in zip(machines, totals, strict=True):
+            ratios = {f"{name}_ratio": total[column] / totals[0][column] for name, column in COLUMNS.items()}
+            rows.append(
+                {"assumption": assumption.name, "case": assumption.case, "machine": machine.name, **total, **ratios}
+            )
+    return pd.DataFrame(rows)
+
+
+def verdicts(cases: pd.DataFrame, quantity: Quantity = "energy") -> list[Verdict]:
+    """Each machine but the first against it.  cases: of ``band``."""
+    first_case = cases["case"].iloc[0]
+    count = cases["case"].nunique()
+    each = len(cases) // count
+    found = []
+    for i in range(1, each):
+        own = cases.iloc[i::each]
+        ratios = own[f"{quantity}_ratio"]
+        ratio = float(ratios.iloc[0])
+        turned = own["case"][(ratios - 1) * (ratio - 1) < 0]
+        found.append(
+            Verdict(
+                machine=str(own["machine"].iloc[0]),
+                against=str(cases["machine"].iloc[0]),
+                quantity=quantity,
+                ratio=ratio,
+                least=float(ratios.min()),
+                most=float(ratios.max()),
+                assumptions=count - 1,
+                turned_by=tuple(str(case) for case in turned if case != first_case),
+            )
+        )
+    return found
+
+
+def _total(works: Sequence[LayerWork], assumption: Assumption, machine: Machine, level: str) -> dict[str, float]:
+    """Energy and time of one machine under an assumption."""
+    total = run(works, assumption.change(machine), engine="fast", level=level).total
+    bits = 8 * (float(total["sram_read_bytes"]) + float(total["sram_write_bytes"]))
+    wires = bits * assumption.wires_pj_per_bit_mm * sqrt(float(total["area_mm2"])) / 2
+    return {"energy_pj": float(total["energy_pj"]) + wires, "latency_ms": float(total["latency_ms"])}
+
+
+def _as_described(machine: Machine) -> Machine:
+    return machine
+
+
+def _with_table(machine: Machine, name: str) -> Machine:
+    return machine.model_copy(update={"energy_table": name})
+
+
+def _with_dram(machine: Machine, factor: float) -> Machine:
+    table = prices(machine)
+    own = {key: factor * table[action].pj for action, key in DRAM_KEYS.items()}
+    return machine.model_copy(update={"energy": machine.energy.model_copy(update=own)})
+
+
+def _with_clock(machine: Machine, factor: float) -> Machine:
+    return machine.model_copy(update={"clock_mhz": factor * machine.clock_mhz})

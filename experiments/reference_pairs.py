@@ -1,0 +1,207 @@
+"""The best machine of each kind at equal lanes, SRAM, bandwidth and clock: a search over choices of architecture.
+
+    python -m experiments.reference_pairs
+
+From a first design of each kind, one choice after the other is tried in all its values with the others as they are,
+and the best is kept, until a whole round changes nothing: by cycles, by energy, by energy x delay.  Work: one layer of
+each shape of the shipped ResNet-20, each as often as it occurs; feature maps in DRAM, energy on the chip and of DRAM.
+Writes reports/reference-pairs.json: each kind's best designs, what was tried, and the figures of all.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+from accelsim.dual.file import read_dual
+from accelsim.errors import InputError
+from accelsim.files import write_text
+from accelsim.simulator.machines.choice import machine_from
+from accelsim.simulator.run import run
+from accelsim.workload import LayerWork, layer_works
+from experiments.paths import MODELS, REPORTS
+
+MODEL = MODELS / "resnet20-cifar10.dual"
+STORED = REPORTS / "reference-pairs.json"
+GOALS = ("cycles", "energy", "edp")
+# One layer of each shape, and how often the network has it.
+SHAPES = {
+    "conv1": 1,
+    "layer1.1.conv1": 6,
+    "layer2.0.conv1": 1,
+    "layer2.1.conv1": 5,
+    "layer3.0.conv1": 1,
+    "layer3.1.conv2": 5,
+}
+COMMON = {
+    "name": "candidate",
+    "clock_mhz": 800,
+    "node_nm": 28,
+    "zero_handling": "skip_weights",
+    "weight_format": "bitmask",
+    "objective": "edp",
+    "dram": {"type": "LPDDR4-3200"},
+}
+Choices = dict[str, Any]
+WINDOWS = [
+    {"positions": positions, "banks": banks}
+    for positions, banks in (
+        (16, 2),
+        (16, 4),
+        (16, 8),
+        (32, 4),
+        (32, 8),
+        (64, 8),
+        (72, 4),
+        (144, 4),
+        (144, 8),
+        (144, 16),
+    )
+]
+SPATIAL: dict[str, list[Any]] = {
+    "operand_window": WINDOWS,
+    "pe_array": [{"rows": rows, "cols": 256 // rows} for rows in (8, 16, 32, 64)],
+    "filters_per_lane": [1, 2, 4],
+    "outputs_per_lane": [1, 2, 4],
+    "balance": ["none", "greedy"],
+    "buffers": [{"weight_kb": weights, "input_kb": 160 - weights, "output_kb": 32} for weights in (32, 64, 96)]
+    + [{"weight_kb": 64, "input_kb": 64, "output_kb": 64}],
+}
+WINOGRAD: dict[str, list[Any]] = {
+    "operand_window": WINDOWS,
+    "pe_array": [
+        {"taps": taps, "rows": rows, "cols": 256 // taps // rows}
+        for taps, rows in ((1, 8), (1, 16), (1, 32), (4, 8), (4, 16), (16, 2), (16, 4), (16, 8))
+    ],
+    "transforms": ["stored, unit", "stored, lane", "streamed, unit", "streamed, lane"],
+    "weight_transform": ["off_line", "on_chip"],
+    "tiles": [(2,), (2, 4)],
+    "filters_per_lane": [1, 2, 4],
+    "outputs_per_lane": [1, 2, 4],
+    "balance": ["none", "greedy"],
+    "transform_rate": [4, 8, 16],
+}
+FIRST: dict[str, Choices] = {
+    "spatial": {
+        "operand_window": {"positions": 144, "banks": 8},
+        "pe_array": {"rows": 16, "cols": 16},
+        "filters_per_lane": 1,
+        "outputs_per_lane": 1,
+        "balance": "none",
+        "buffers": {"weight_kb": 64, "input_kb": 64, "output_kb": 64},
+    },
+    "winograd": {
+        "operand_window": {"positions": 64, "banks": 8},
+        "pe_array": {"taps": 1, "rows": 16, "cols": 16},
+        "transforms": "stored, lane",
+        "weight_transform": "on_chip",
+        "tiles": (2,),
+        "filters_per_lane": 1,
+        "outputs_per_lane": 1,
+        "balance": "none",
+        "transform_rate": 4,
+    },
+}
+
+
+FIRST["winograd, one tile size"] = FIRST["winograd"]
+VALUES: dict[str, dict[str, list[Any]]] = {
+    "spatial": SPATIAL,
+    "winograd": WINOGRAD,
+    "winograd, one tile size": WINOGRAD | {"tiles": [(2,)]},
+}
+
+
+def description(kind: str, choices: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a machine file for some choices; 192 KB in all."""
+    keys = COMMON | {"kind": kind.partition(",")[0]} | dict(choices)
+    if kind != "spatial":
+        transform, inverse = keys.pop("transforms").split(", ")
+        sums = 64 if inverse == "unit" else 32
+        transformed = 40 if transform == "stored" else 0
+        buffers = {
+            "weight_kb": 64,
+            "input_kb": 128 - sums - transformed,
+            "transformed_kb": transformed,
+            "output_kb": sums,
+        }
+        keys |= {"input_transform": transform, "inverse": inverse, "inverse_rate": 4, "buffers": buffers}
+    return keys
+
+
+def measure(works: Mapping[str, LayerWork], kind: str, choices: Mapping[str, Any]) -> dict[str, float] | None:
+    """Cycles, energy and their product over the layers, and area; None where a layer does not fit."""
+    machine = machine_from(description(kind, choices))
+    cycles = energy = 0.0
+    area = 0.0
+    for name, times in SHAPES.items():
+        try:
+            total = run([works[name]], machine, engine="fast").total
+        except InputError:
+            return None
+        cycles += times * float(total["cycles"])
+        energy += times * float(total["energy_pj"])
+        area = float(total["area_mm2"])
+    return {"cycles": cycles, "energy": energy, "edp": energy * cycles, "area_mm2": area}
+
+
+class Search:
+    """Coordinate descent over one kind's choices, with what was measured so far."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.values = VALUES[kind]
+        works = {work.name: work for work in layer_works(read_dual(MODEL))}
+        self.works = {name: works[name] for name in SHAPES}
+        self.tried: dict[str, dict[str, float] | None] = {}
+
+    def figures(self, choices: Mapping[str, Any]) -> dict[str, float] | None:
+        """Figures of one design, measured once."""
+        key = json.dumps(choices, sort_keys=True)
+        if key not in self.tried:
+            self.tried[key] = measure(self.works, self.kind, choices)
+        return self.tried[key]
+
+    def best(self, goal: str) -> Choices:
+        """The design that no single other choice betters."""
+        here = dict(FIRST[self.kind])
+        changed = True
+        while changed:
+            changed = False
+            for key in self.values:
+                found = min(self._variants(here, key), key=lambda choices: self._score(choices, goal))
+                if self._score(found, goal) < self._score(here, goal):
+                    here = found
+                    changed = True
+        return here
+
+    def _variants(self, here: Choices, key: str) -> Iterator[Choices]:
+        for value in self.values[key]:
+            yield here | {key: value}
+
+    def _score(self, choices: Choices, goal: str) -> float:
+        found = self.figures(choices)
+        return float("inf") if found is None else found[goal]
+
+
+def search(kind: str) -> dict[str, Any]:
+    """The best designs of one kind by each goal, with the first one beside them."""
+    own = Search(kind)
+    designs = {"first": FIRST[kind]} | {goal: own.best(goal) for goal in GOALS}
+    return {
+        "tried": len(own.tried),
+        "designs": {name: {"choices": choices, "figures": own.figures(choices)} for name, choices in designs.items()},
+    }
+
+
+def main() -> None:
+    """Search both kinds and write what was found."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    with ProcessPoolExecutor(len(VALUES)) as pool:
+        found = dict(zip(VALUES, pool.map(search, VALUES), strict=True))
+    write_text(STORED, json.dumps(found, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()

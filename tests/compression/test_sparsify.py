@@ -1,0 +1,135 @@
+"""A network of one's own and some pictures become a small file, sparse in both domains, that knows what it knew."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from accelsim.cli import main
+from accelsim.compression.sparsify import moved_statistics, smooth_noise
+from accelsim.dual.deploy import spatial_densities, winograd_densities
+from accelsim.dual.file import read_dual
+from accelsim.network import INPUT, Graph, Network, Node, forward
+from accelsim.network.layers import BatchNorm, Conv, Flatten, GlobalAveragePool, Linear, Relu
+
+onnx = pytest.importorskip("onnx")
+
+
+def network():
+    """12 x 12 pictures, 6 classes: a strided, a depthwise and a 3 x 3 convolution, with batch-norm between them."""
+    rng = np.random.default_rng(3)
+
+    def conv(inputs, outputs, **settings):
+        return Conv(in_channels=inputs, out_channels=outputs, kernel=(3, 3), padding=(1, 1), **settings)
+
+    layers = {
+        "first": conv(3, 12),
+        "norm": BatchNorm(channels=12),
+        "relu": Relu(),
+        "depth": conv(12, 12, groups=12, stride=(2, 2)),
+        "second": conv(12, 16, bias=True),
+        "relu2": Relu(),
+        "mean": GlobalAveragePool(),
+        "flat": Flatten(),
+        "classes": Linear(in_features=16, out_features=6),
+    }
+    nodes = []
+    for name, layer in layers.items():
+        nodes.append(Node(name=name, layer=layer, inputs=(nodes[-1].name if nodes else INPUT,)))
+    graph = Graph(name="mine", input_shape=(12, 12, 3), nodes=tuple(nodes))
+    arrays = {
+        name: rng.normal(0, 0.3, shape).astype(np.float32)
+        if len(shape) > 1
+        else rng.uniform(0.5, 1, shape).astype(np.float32)
+        for name, shape in graph.parameters.items()
+    }
+    return Network(graph, arrays)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The network as an ONNX file, and pictures of another size in folders."""
+    from accelsim.network.onnx import write_onnx
+
+    path = tmp_path_factory.mktemp("own")
+    write_onnx(network(), path / "mine.onnx")
+    pictures = smooth_noise((16, 14, 3))
+    for i, pixels in enumerate(pictures[:40]):
+        file = path / "pictures" / f"class{i % 2}" / f"{i:03}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(file)
+    return path
+
+
+def test_from_onnx_and_pictures_to_a_sparse_file(folder, capsys):
+    out = folder / "mine.dual"
+    arguments = ["sparsify", str(folder / "mine.onnx"), "--images", str(folder / "pictures"), "-o", str(out)]
+    assert main([*arguments, "--cost-reduction", "2", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    model = read_dual(out)
+    densities = spatial_densities(model)
+    assert densities["depth"] > 0.9  # layers with groups stay
+    priced = {row["name"]: row for row in told["layers"]}
+    assert set(priced) == {"first", "second", "classes"}
+    for name, row in priced.items():
+        assert densities[name] <= 1 - row["zeros_sd"] + 1e-3
+    in_winograd = winograd_densities(model)
+    assert in_winograd["second"] <= 1 - priced["second"]["zeros_wd"] + 1e-3
+    assert told["agreement_spatial"] == model.accuracy["agreement_spatial"] >= 50
+    rows = list(csv.DictReader((folder / "mine.layers.csv").open()))
+    assert [row["name"] for row in rows] == list(priced)
+    assert not (folder / "mine.dual.work").exists()
+    before = out.read_bytes()
+    assert main([*arguments, "--cost-reduction", "2", "--json"]) == 0
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--ratio", "1"], "--ratio 1: expected a number above 1"),
+        (["--ratio", "5000"], "cannot be kept"),
+        (["--images", "none"], "none"),
+        (["--labels", "x.csv"], "expected --images"),
+        (["--mean", "1,2"], "--mean 1,2: expected 1 or 3 numbers"),
+        (["--range", "0:2"], "--range 0:2: expected one of"),
+        (["--input-shape", "3,-1,4"], "expected whole numbers"),
+        (["--name", "a b"], "--name 'a b'"),
+        (["--tile", "9"], "--tile 9: expected 1 to 6"),
+    ],
+)
+def test_what_cannot_be_is_one_line(folder, tmp_path, capsys, arguments, message):
+    if "--labels" not in arguments and "--images" not in arguments and "5000" in arguments:
+        arguments = [*arguments, "--images", str(folder / "pictures")]
+    assert main(["sparsify", str(folder / "mine.onnx"), "-o", str(tmp_path / "x.dual"), *arguments]) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert message in last
+    assert not (tmp_path / "x.dual").exists()
+
+
+def test_statistics_of_the_dense_network_itself_do_not_move():
+    """Nothing was changed, so every running mean and variance stays, however odd the pictures."""
+    dense = network()
+    x = np.random.default_rng(0).random((10, 12, 12, 3)).astype(np.float32)
+    moved = moved_statistics(dense, dense, x)
+    assert set(moved) == {"norm.running_mean", "norm.running_var"}
+    for name, array in moved.items():
+        np.testing.assert_allclose(array, dense.arrays[name], rtol=1e-6)
+
+
+def test_statistics_make_up_for_a_scale():
+    """Half the weights give half the mean and a quarter of the variance; with those the output stays."""
+    dense = network()
+    x = np.random.default_rng(0).random((10, 12, 12, 3)).astype(np.float32)
+    arrays = {**dense.arrays, "first.weight": dense.arrays["first.weight"] / 2}
+    statistics = {}
+    forward(dense, x, observe=lambda node, inputs, y: statistics.update({node.name: inputs[0]}))
+    seen = statistics["norm"].reshape(-1, 12).astype(np.float64)
+    own = {"norm.running_mean": seen.mean(axis=0), "norm.running_var": seen.var(axis=0)}
+    dense = Network(dense.graph, {**dense.arrays, **{name: a.astype(np.float32) for name, a in own.items()}})
+    sparse = Network(dense.graph, {**arrays, **{name: dense.arrays[name] for name in own}})
+    fixed = Network(dense.graph, {**sparse.arrays, **moved_statistics(dense, sparse, x)})
+    np.testing.assert_allclose(forward(fixed, x), forward(dense, x), rtol=2e-3, atol=2e-3)
