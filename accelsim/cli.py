@@ -123,14 +123,8 @@ Pixels = Annotated[
 ]
 MAX_TILE = 16  # as in a .dual file
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-<<<<<<< HEAD
 Sensitivity = Annotated[bool, typer.Option("--sensitivity", help="Show the energies under each energy table, too.")]
-=======
-Sensitivity = Annotated[
-    bool, typer.Option("--sensitivity", help="Show the energies under each published arithmetic table, too.")
-]
 Band = Annotated[bool, typer.Option("--band", help="Show the ratios under each assumption that is not measured, too.")]
->>>>>>> w19g-merge
 Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write CSV, plots and report.html.")]
 
 
