@@ -10,10 +10,10 @@ Each function imports what it needs when it is called, so that importing the pac
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from accelsim.errors import InputError
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from accelsim.datapath.validate import Validation
+    from accelsim.dual.calibration import Calibration
     from accelsim.dual.model import DualModel
     from accelsim.explore.sweep import Sweep
     from accelsim.simulator.machines import Families
@@ -40,7 +41,9 @@ __all__ = [
     "Validation",
     "Verdict",
     "band",
+    "calibrate",
     "compare",
+    "export_int8",
     "from_torch",
     "load_hardware",
     "load_model",
@@ -278,18 +281,101 @@ def sample_images(model: "DualModel", path: str | Path) -> Path:
     return _model_path(path).parent / name
 
 
-def validate(model: "DualModel", machines: "Sequence[Machine | str | Path]", images: str | Path) -> "Validation":
+def validate(
+    model: "DualModel",
+    machines: "Sequence[Machine | str | Path]",
+    images: str | Path,
+    *,
+    arithmetic: str = "float",
+    tolerance_points: float | None = None,
+    progress: "Callable[[int, int], None] | None" = None,
+) -> "Validation":
     """Run the model on real images as each machine would compute it.
 
     images: an ``.npz`` file or a folder with ``labels.csv`` (see ``accelsim.network.images``).
+    arithmetic: ``integers`` of each machine's description, or ``float``.  tolerance_points: loss of top-1 that is
+    allowed, by default 1 in integers, 2 in float32.  progress: called with the images done and those in all.
     Raises InputError if a machine or the images are unsound or do not fit the model.
     """
+    from accelsim.datapath.validate import image_runs
     from accelsim.datapath.validate import validate as run
     from accelsim.network.images import read_images
 
     loaded = [load_hardware(machine) if isinstance(machine, str | Path) else machine for machine in machines]
     pictures = read_images(Path(images), model.network.graph.input_shape[:2])
-    return run(model, [machine.datapath for machine in loaded], pictures)
+    datapaths = [machine.datapath for machine in loaded]
+    if arithmetic not in ("integers", "float"):
+        raise InputError(f"arithmetic {arithmetic!r}, expected integers or float")
+    if tolerance_points is not None and not 0 <= tolerance_points <= 100:
+        raise InputError(f"tolerance {tolerance_points}, expected 0 to 100 points")
+    total = image_runs(datapaths, len(pictures.labels))
+    done = 0
+
+    def count(images: int) -> None:
+        nonlocal done
+        done += images
+        if progress is not None:
+            progress(done, total)
+
+    whole: Literal["integers", "float"] = "integers" if arithmetic == "integers" else "float"
+    return run(model, datapaths, pictures, arithmetic=whole, tolerance_points=tolerance_points, progress=count)
+
+
+def calibrate(
+    model: str | Path, machine: "Machine | str | Path", images: str | Path, output: str | Path, *, count: int = 256
+) -> "Calibration":
+    """Find the scales of a machine's whole numbers on the first ``count`` images, and write the model with them.
+
+    The same images give the same file.  Labels are not looked at.  Returns what was stored.
+    Raises InputError if an input is unsound, the images do not fit the model, or the machine's numbers are not whole.
+    """
+    from accelsim.datapath.calibrate import calibrate as run
+    from accelsim.datapath.plan import build
+    from accelsim.datapath.stored import to_store
+    from accelsim.dual.file import with_calibration
+    from accelsim.files import DUAL, read_bytes, write_bytes
+    from accelsim.network.images import read_images
+
+    loaded = load_model(model)
+    datapath = (load_hardware(machine) if isinstance(machine, str | Path) else machine).datapath
+    if datapath.number != "int":
+        raise InputError(f"{datapath.machine}: arithmetic.number {datapath.number}, expected int")
+    if count < 1:
+        raise InputError(f"count {count}, expected at least 1 image")
+    graph = loaded.network.graph
+    pixels = read_images(Path(images), graph.input_shape[:2]).pixels[:count]
+    if pixels.shape[1:] != graph.input_shape:
+        raise InputError(f"{images}: images of {pixels.shape[1:]}, {graph.name} expects {graph.input_shape}")
+    found = run(loaded, datapath, pixels)
+    build(loaded, datapath, found)  # refused here rather than when it is used
+    calibration = to_store(datapath, found, len(pixels))
+    write_bytes(Path(output), with_calibration(read_bytes(_model_path(model), DUAL), calibration))
+    return calibration
+
+
+def export_int8(model: "DualModel", machine: "Machine | str | Path", images: str | Path, output: str | Path) -> None:
+    """Write the model as an ONNX file of quantize and dequantize nodes, as a spatial machine of 8-bit words runs it.
+
+    The scales are those that the file holds for the machine, else found on the first of the images.
+    Raises InputError if the machine's words are others, or the images do not fit the model.
+    """
+    from accelsim.datapath.calibrate import IMAGES
+    from accelsim.datapath.calibrate import calibrate as run
+    from accelsim.datapath.qdq import write_qdq
+    from accelsim.datapath.stored import stored
+    from accelsim.network.images import read_images
+
+    datapath = (load_hardware(machine) if isinstance(machine, str | Path) else machine).datapath
+    known = stored(model, datapath)
+    if known is None:
+        graph = model.network.graph
+        pixels = read_images(Path(images), graph.input_shape[:2]).pixels[:IMAGES]
+        if pixels.shape[1:] != graph.input_shape:
+            raise InputError(f"{images}: images of {pixels.shape[1:]}, {graph.name} expects {graph.input_shape}")
+        found = run(model, datapath, pixels)
+    else:
+        found = known[0]
+    write_qdq(model, datapath, found, Path(output))
 
 
 def sweep(

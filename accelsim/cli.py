@@ -278,20 +278,54 @@ def validate(
         typer.Option(metavar="FILE|DIR", help="An .npz file or a folder with labels.csv; default: the model's sample."),
     ] = None,
     overrides: Overrides = None,
+    integers: Annotated[
+        bool, typer.Option("--integers/--float", help="In the whole numbers of each machine, or in float32.")
+    ] = False,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(metavar="POINTS", help="Loss of top-1 that is allowed; default: 1 in integers, 2 in float32."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run the file on real images as each machine computes it; exit status 1 unless all hold the accuracy."""
-    from accelsim.datapath.validate import TOLERANCE_POINTS
-    from accelsim.report.terminal import console, show_validation
+    from accelsim.report.terminal import console
+    from accelsim.report.validation import image_bar, show_validation
 
     loaded = accelsim.load_model(model)
     descriptions = several(context, machines, overrides)
-    result = accelsim.validate(loaded, descriptions, images or accelsim.sample_images(loaded, model))
+    with image_bar() as progress:
+        result = accelsim.validate(
+            loaded,
+            descriptions,
+            images or accelsim.sample_images(loaded, model),
+            arithmetic="integers" if integers else "float",
+            tolerance_points=tolerance,
+            progress=progress,
+        )
     if json:
         print_json(result.to_dict())
     else:
-        show_validation(console(), loaded, result, TOLERANCE_POINTS)
+        show_validation(console(), loaded, result)
     raise typer.Exit(0 if result.served_by_both else 1)
+
+
+@app.command(epilog="Example: accelsim calibrate MODEL.dual winograd-16x16 --images images.npz -o CALIBRATED.dual")
+def calibrate(
+    context: typer.Context,
+    model: Model,
+    machine: OneMachine,
+    images: Annotated[Path, typer.Option(metavar="FILE|DIR", help="An .npz file or a folder with labels.csv.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="MODEL.dual", help="The file to write.")],
+    count: Annotated[int, typer.Option(metavar="N", help="Only the first N images.")] = 256,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Find the scales of a machine's whole numbers on some images, and keep them with the model."""
+    calibration = accelsim.calibrate(model, hardware(context, machine, overrides), images, output, count=count)
+    if json:
+        print_json(calibration.model_dump())
+    else:
+        say(f"{output}: scales of {len(calibration.units)} feature maps, found on {calibration.images} images")
 
 
 @app.command("machines")
@@ -502,13 +536,29 @@ def import_(
 
 @app.command(epilog="Example: accelsim export resnet20-cifar10 -o resnet20.onnx")
 def export(
+    context: typer.Context,
     model: Model,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help=".safetensors or .onnx")],
+    int8: Annotated[
+        bool, typer.Option("--int8", help="ONNX in whole numbers (QDQ), as a spatial machine runs it.")
+    ] = False,
+    machine: Annotated[str, typer.Option(metavar="MACHINE", help="The spatial machine of --int8.")] = "spatial-16x16",
+    images: Annotated[
+        Path | None, typer.Option(metavar="FILE|DIR", help="Find the scales of --int8 on these; default: the sample.")
+    ] = None,
 ) -> None:
     """Write the decoded weights for other tools: as safetensors, or the whole network as ONNX."""
     from accelsim.dual.export import export_model
 
-    export_model(accelsim.load_model(model), output)
+    loaded = accelsim.load_model(model)
+    if not int8:
+        if images is not None:
+            raise InputError("--images without --int8: only whole numbers have scales to be found")
+        export_model(loaded, output)
+        return
+    if output.suffix != ".onnx":
+        raise InputError(f"{output}: ending {output.suffix!r}, expected .onnx for --int8")
+    accelsim.export_int8(loaded, hardware(context, machine), images or accelsim.sample_images(loaded, model), output)
 
 
 @app.command(epilog="Example: accelsim report out")

@@ -162,6 +162,12 @@ class LayerWork:
         object.__setattr__(other, "around", around)
         return other
 
+    def reading(self, sources: tuple[str, ...]) -> "LayerWork":
+        """The same layer, its inputs under other names; what was counted of its weights is shared."""
+        other = copy.copy(self)
+        object.__setattr__(other, "sources", sources)
+        return other
+
     def without_weights(self) -> "LayerWork":
         """The layer's shape and densities alone, for what is remembered with the layer: it must not hold the layer."""
         return replace(self, weights=None)

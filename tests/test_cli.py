@@ -237,6 +237,34 @@ def test_validate_says_how_many_answers_are_right(run, model, tmp_path):
     assert [machine["agreement"] for machine in found["machines"]] == [0.0, 0.0]
 
 
+def test_validate_in_whole_numbers_shows_every_layer(run, model):
+    """The words of each machine, and what the layers lose by them; in JSON and as a table."""
+    found = strict_json(run("validate", model, "spatial-16x16", "--integers", "--json", status=1))
+    assert found["arithmetic"] == "integers"
+    assert found["tolerance_points"] == 1.0
+    (machine,) = found["machines"]
+    assert [layer["name"] for layer in machine["layers"]] == [
+        *("conv1", "conv2", "add", "pool", "down", "mean", "flat", "classes")
+    ]
+    assert sum(layer["worst"] for layer in machine["layers"]) == 1
+    assert all(0 < layer["sum_bits"] <= 24 for layer in machine["layers"] if layer["largest_sum"])
+    assert machine["scales"] == "the first 20 images"
+    shown = run("validate", model, "spatial-16x16", "--integers", status=1)
+    assert "sum bits" in shown
+    assert "scales from the first 20 images" in shown
+
+
+def test_calibrate_keeps_scales_with_the_model(run, model, tmp_path):
+    target = tmp_path / "calibrated.dual"
+    images = Path(model).parent / "images.npz"
+    run("calibrate", model, "spatial-16x16", "--images", images, "-o", target, "--count", "8")
+    shown = run("validate", target, "spatial-16x16", "--integers", "--images", images, status=1)
+    assert "scales from the file, found on 8 images" in shown
+    assert "scales from the first 20 images" in run(
+        "validate", target, "winograd-16x16", "--integers", "--images", images, status=1
+    )
+
+
 def test_validate_uses_the_sample_beside_the_model(run, model):
     assert "20 images" in run("validate", model, "spatial-16x16", status=1)  # one kind alone proves nothing of both
 

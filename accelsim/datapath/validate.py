@@ -1,35 +1,45 @@
 """Does one compressed file serve both kinds of machine?  Real images through each machine's arithmetic.
 
-Each machine's datapath (``spatial``, ``winograd``) runs the decoded model.  Its answers are compared with the labels
-(top-1), with those of the uncompressed network (agreement), and its outputs with those of the decoded network run by
-plain direct convolution in float32, nothing pruned in the Winograd domain (largest absolute difference): so on a
-spatial machine that difference is rounding, on a Winograd machine rounding and pruning.
+Each machine runs the decoded model: in the whole numbers of its description (``execute``), or in float32 in the domain
+it computes in (``floating``).  Its answers are compared with the labels (top-1), with those of the uncompressed network
+(agreement), and its outputs with those of the decoded network run by plain direct convolution in float32, nothing
+pruned in the Winograd domain (largest absolute difference).
+
+The scales of whole numbers come from the file, where it was calibrated for this arithmetic, else from the first images
+that are run (no labels are looked at).
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from accelsim.arrays import Array
-from accelsim.datapath.spatial import sparse_convolution
-from accelsim.dual.deploy import winograd_convolution
+from accelsim.datapath.batches import Progress, in_batches
+from accelsim.datapath.calibrate import IMAGES as CALIBRATION_IMAGES
+from accelsim.datapath.calibrate import calibrate
+from accelsim.datapath.counts import Counts
+from accelsim.datapath.execute import add_counts, run_integers
+from accelsim.datapath.floating import float_convolution
+from accelsim.datapath.layers import LayerIntegers, layer_integers
+from accelsim.datapath.plan import Program, build
+from accelsim.datapath.reasons import Shortfall, shortfalls
+from accelsim.datapath.stored import stored
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError, NumericalError
 from accelsim.hardware.datapath import Datapath
-from accelsim.network import Network, Node, forward
-from accelsim.network.count import peak_bytes
-from accelsim.network.forward import Convolution, convolve
+from accelsim.network import Network, forward
+from accelsim.network.forward import Convolution
 from accelsim.network.images import LabelledImages
-from accelsim.network.layers import Conv
 
-BATCH = 50
-MAX_BYTES = 1 << 30  # that the activations of a batch may take
-TOLERANCE_POINTS = 2.0
+FLOAT_TOLERANCE_POINTS = 2.0
+INTEGER_TOLERANCE_POINTS = 1.0
 CONFIDENCE = 1.645  # standard errors: 95 %, one-sided
+
+ArithmeticKind = Literal["integers", "float"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,9 @@ class MachineValidation:
     loss_standard_error: float | None  # of the loss, image by image
     agreement: float | None  # percent of answers that are the uncompressed network's
     max_abs_error: float  # largest difference of an output from the decoded network's by direct convolution
+    scales: str = ""  # where those of whole numbers come from; empty in float32
+    layers: tuple[LayerIntegers, ...] = ()  # of whole numbers
+    too_narrow: tuple[Shortfall, ...] = ()  # where whole numbers lose more than the tolerance: why
 
 
 @dataclass(frozen=True)
@@ -58,10 +71,19 @@ class Validation:
     reference_top1: float | None
     machines: tuple[MachineValidation, ...]
     served_by_both: bool | None
+    arithmetic: ArithmeticKind = "float"
+    tolerance_points: float = FLOAT_TOLERANCE_POINTS
 
     def to_dict(self) -> dict[str, Any]:
         """The object that ``accelsim validate --json`` prints."""
-        return asdict(self) | {"machines": [asdict(machine) for machine in self.machines]}
+        whole = asdict(self) | {"machines": [asdict(machine) for machine in self.machines]}
+        if self.arithmetic == "float":
+            for key in ("arithmetic", "tolerance_points"):
+                del whole[key]
+            for machine in whole["machines"]:
+                for key in ("scales", "layers", "too_narrow"):
+                    del machine[key]
+        return whole
 
 
 def validate(
@@ -70,52 +92,114 @@ def validate(
     images: LabelledImages,
     *,
     reference: Network | None = None,
-    tolerance_points: float = TOLERANCE_POINTS,
+    arithmetic: ArithmeticKind = "float",
+    tolerance_points: float | None = None,
+    progress: Progress | None = None,
 ) -> Validation:
     """Run the model on the images as each machine would.
 
     reference: the uncompressed network; without it its answers are those stored with the images, if any.
-    Raises InputError if the images or labels do not fit the network, no machine is given, or an image takes more memory
-    than ``MAX_BYTES``; NumericalError if an output is not a finite number.
+    arithmetic: the whole numbers of each machine, or ``float``.  tolerance_points: of top-1, by default 1 in whole
+    numbers and 2 in float32.  progress: called with the number of images as they are done; of ``image_runs`` in all.
+    Raises InputError if the images or labels do not fit the network, no machine is given, an image takes more memory
+    than ``batches.MAX_BYTES``, or words are too wide; NumericalError if an output is not a finite number.
     """
     _check(model, datapaths, images)
+    if tolerance_points is None:
+        tolerance_points = INTEGER_TOLERANCE_POINTS if arithmetic == "integers" else FLOAT_TOLERANCE_POINTS
     expected = answers(reference, images.pixels) if reference is not None else images.reference
-    plain = _outputs(model.network, images.pixels, None)
+    plain = _outputs(model.network, images.pixels, None, progress=progress)
     right = None if expected is None else expected == images.labels
-    outputs: dict[Datapath, Array] = {}
+    runs: dict[Datapath, _Run] = {}
     results = []
     for datapath in datapaths:
         key = replace(datapath, machine="")
-        if key not in outputs:
-            outputs[key] = _outputs(model.network, images.pixels, _convolution(model, datapath), datapath.machine)
-        y = outputs[key]
+        if key not in runs:
+            runs[key] = _run(model, datapath, images, arithmetic, progress)
+        run = runs[key]
+        y = run.outputs
         hits = y.argmax(axis=1) == images.labels
         lost = None if right is None else right.astype(np.float64) - hits
-        results.append(
-            MachineValidation(
-                machine=datapath.machine,
-                top1=_percent(hits),
-                loss_points=None if lost is None else float(100 * lost.mean()),
-                loss_standard_error=None if lost is None else float(100 * lost.std() / np.sqrt(len(lost))),
-                agreement=None if expected is None else _percent(y.argmax(axis=1) == expected),
-                max_abs_error=float(np.abs(y - plain).max()),
-            )
+        result = MachineValidation(
+            machine=datapath.machine,
+            top1=_percent(hits),
+            loss_points=None if lost is None else float(100 * lost.mean()),
+            loss_standard_error=None if lost is None else float(100 * lost.std() / np.sqrt(len(lost))),
+            agreement=None if expected is None else _percent(y.argmax(axis=1) == expected),
+            max_abs_error=float(np.abs(y - plain).max()),
+            scales=run.scales,
+            layers=run.layers,
         )
+        if arithmetic == "integers" and datapath.number == "int" and _held(result, tolerance_points) is False:
+            fit = datapath.integers.products == "full" and not any(layer.overflowed_percent for layer in run.layers)
+            why = shortfalls(model, datapath, images.pixels, images.labels, tolerance_points, sums_fit=fit)
+            result = replace(result, too_narrow=why)
+        results.append(result)
     stated = model.accuracy.get("top1_reference")
     reference_top1 = stated if expected is None else _percent(expected == images.labels)
     both = {datapath.kind for datapath in datapaths} == {"spatial", "winograd"}
     served = _served(results, tolerance_points) if both else False
-    return Validation(len(images.labels), reference_top1, tuple(results), served)
+    return Validation(len(images.labels), reference_top1, tuple(results), served, arithmetic, tolerance_points)
+
+
+def image_runs(datapaths: Sequence[Datapath], images: int) -> int:
+    """How many images ``validate`` runs in all: each on every arithmetic, and by direct convolution."""
+    return images * (1 + len({replace(datapath, machine="") for datapath in datapaths}))
+
+
+def integer_outputs(
+    program: Program, network: Network, pixels: NDArray[Any], progress: Progress | None = None
+) -> tuple[Array, list[Counts]]:
+    """Outputs of an integer machine on images, and what happened in each of its steps."""
+    parts = in_batches(network.graph, pixels, partial(run_integers, program), progress)
+    totals = [Counts() for _ in program.steps]
+    for _, counts in parts:
+        add_counts(totals, counts)
+    return np.concatenate([y for y, _ in parts]), totals
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    outputs: Array  # (N, classes)
+    scales: str = ""
+    layers: tuple[LayerIntegers, ...] = ()
+
+
+def _run(
+    model: DualModel,
+    datapath: Datapath,
+    images: LabelledImages,
+    arithmetic: ArithmeticKind,
+    progress: Progress | None,
+) -> _Run:
+    """The images on one machine."""
+    if arithmetic == "float" or datapath.number != "int":
+        convolution = float_convolution(model, datapath)
+        return _Run(_outputs(model.network, images.pixels, convolution, datapath.machine, progress))
+    known = stored(model, datapath)
+    if known is None:
+        some = images.pixels[:CALIBRATION_IMAGES]
+        scales = f"the first {len(some)} images"
+        found = calibrate(model, datapath, some)
+    else:
+        found, count = known
+        scales = f"the file, found on {count} images"
+    program = build(model, datapath, found)
+    y, totals = integer_outputs(program, model.network, images.pixels, progress)
+    return _Run(y, scales, layer_integers(model, datapath, program, totals, images.pixels))
 
 
 def _served(results: Sequence[MachineValidation], tolerance_points: float) -> bool | None:
     """Whether no machine shows a loss above the tolerance; None where a loss is not known."""
-    held = []
-    for result in results:
-        if result.loss_points is None or result.loss_standard_error is None:
-            return None
-        held.append(result.loss_points - CONFIDENCE * result.loss_standard_error <= tolerance_points)
-    return all(held)
+    held = [_held(result, tolerance_points) for result in results]
+    return None if None in held else all(held)
+
+
+def _held(result: MachineValidation, tolerance_points: float) -> bool | None:
+    """Whether the images show no loss above the tolerance."""
+    if result.loss_points is None or result.loss_standard_error is None:
+        return None
+    return result.loss_points - CONFIDENCE * result.loss_standard_error <= tolerance_points
 
 
 def answers(network: Network, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -138,38 +222,15 @@ def _check(model: DualModel, datapaths: Sequence[Datapath], images: LabelledImag
         raise InputError(f"{images.source}: label {largest}, {graph.name} has the classes 0 to {shape[0] - 1}")
 
 
-def _convolution(model: DualModel, datapath: Datapath) -> Convolution:
-    if datapath.kind == "spatial":
-        return sparse_convolution(model.network)
-    winograd = winograd_convolution(model, m=datapath.m, threshold=datapath.threshold)
-    largest = datapath.largest_kernel
-    if largest is None:
-        return winograd
-
-    def run(node: Node, x: Array, weight: Array) -> Array:
-        assert isinstance(node.layer, Conv)
-        if max(node.layer.kernel) > largest:
-            return convolve(x, weight, node.layer)
-        return winograd(node, x, weight)
-
-    return run
-
-
-def _outputs(network: Network, pixels: NDArray[np.uint8], convolution: Convolution | None, machine: str = "") -> Array:
-    """The network's outputs: (N, classes).  One BLAS thread: on products this small more only wait for each other.
-
-    Raises InputError if an image needs over MAX_BYTES, NumericalError if an output is not finite.
-    """
-    each = peak_bytes(network.graph)
-    if each > MAX_BYTES:
-        raise InputError(
-            f"{network.graph.name}: an image needs {each} bytes of activations, expected at most {MAX_BYTES}"
-        )
-    prepare = network.graph.preprocessing.apply
-    batch = max(1, min(BATCH, MAX_BYTES // each))
-    parts = [pixels[first : first + batch] for first in range(0, len(pixels), batch)]
-    with threadpool_limits(1, user_api="blas"), np.errstate(all="ignore"):
-        y = np.concatenate([forward(network, prepare(part), convolution=convolution) for part in parts])
+def _outputs(
+    network: Network,
+    pixels: NDArray[np.uint8],
+    convolution: Convolution | None,
+    machine: str = "",
+    progress: Progress | None = None,
+) -> Array:
+    """The network's outputs in float32: (N, classes).  Raises NumericalError if an output is not finite."""
+    y = np.concatenate(in_batches(network.graph, pixels, partial(forward, network, convolution=convolution), progress))
     if not np.isfinite(y).all():
         image = int(np.argmin(np.isfinite(y.reshape(len(y), -1)).all(axis=1)))
         where = f" on {machine}" if machine else ""

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from accelsim.arrays import Array, Levels
+from accelsim.dual.calibration import MOST, Calibration
 from accelsim.dual.coding.coders import Coder, decode, encode
 from accelsim.dual.coding.context import coding_steps
 from accelsim.dual.coding.damaged import DamagedFile
@@ -26,7 +27,6 @@ from accelsim.dual.coding.numbers import decode_numbers, encode_numbers
 from accelsim.dual.container import pack, unpack
 from accelsim.dual.manifest import (
     MAX_MANIFEST_BYTES,
-    VERSIONS,
     Manifest,
     Quantization,
     Values,
@@ -89,9 +89,23 @@ def write_dual(path: Path, compressed: CompressedNetwork, coder: Coder = "contex
 def with_accuracy(content: bytes, accuracy: Mapping[str, float]) -> bytes:
     """A file's content in the newest version, with other measured figures in its manifest."""
     members = unpack(content, MAX_MANIFEST_BYTES)
-    figures = {"version": VERSIONS[-1], "accuracy": dict(accuracy)}
-    manifest = parse_manifest(members["manifest.json"]).model_copy(update=figures)
-    return _archive(manifest, members["weights"], members["values"])
+    manifest = parse_manifest(members["manifest.json"])
+    figures = {"version": max(2, manifest.version), "accuracy": dict(accuracy)}
+    return _archive(manifest.model_copy(update=figures), members["weights"], members["values"])
+
+
+def with_calibration(content: bytes, calibration: Calibration) -> bytes:
+    """A file's content with scales for one arithmetic, in place of those it had for the same.
+
+    Raises InputError if the file holds scales for ``calibration.MOST`` others.
+    """
+    members = unpack(content, MAX_MANIFEST_BYTES)
+    manifest = parse_manifest(members["manifest.json"])
+    others = [found for found in manifest.calibrations if found.arithmetic != calibration.arithmetic]
+    if len(others) >= MOST:
+        raise InputError(f"the file holds scales for {len(others)} machines, expected fewer than {MOST}")
+    changed = manifest.model_copy(update={"version": 3, "calibrations": [*others, calibration]})
+    return _archive(changed, members["weights"], members["values"])
 
 
 def _archive(manifest: Manifest, weights: bytes, values: bytes) -> bytes:
@@ -213,8 +227,8 @@ def _open(content: bytes) -> tuple[Manifest, bytes, bytes]:
     if "digest" in members and members["digest"] != _digest(members):
         raise DamagedFile("damaged: the digest of the members differs")
     manifest = parse_manifest(members["manifest.json"])
-    if manifest.version != (2 if "digest" in members else 1):
-        raise DamagedFile(f"manifest.json: version {manifest.version}, expected 2 with a member digest, else 1")
+    if (manifest.version > 1) != ("digest" in members):
+        raise DamagedFile(f"manifest.json: version {manifest.version}, expected 2 or 3 with a member digest, else 1")
     shapes = manifest.graph.parameters
     weights = [shapes[name] for name in manifest.weight_names]
     coded = sum(map(math.prod, weights))
@@ -274,6 +288,7 @@ def _decode(manifest: Manifest, weights: bytes, values: bytes) -> DualModel:
         accuracy=manifest.accuracy,
         provenance=manifest.provenance,
         parameters=manifest.parameters,
+        calibrations=tuple(manifest.calibrations),
         coded_bits={name.removesuffix(".weight"): count for name, count in zip(indices, bits, strict=True)},
     )
 

@@ -7,15 +7,16 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from accelsim.dual.calibration import MOST, Calibration
 from accelsim.dual.coding.coders import Coder
 from accelsim.dual.coding.damaged import DamagedFile
 from accelsim.dual.model import winograd_eligible
 from accelsim.dual.quantizer import MAX_LEVEL
-from accelsim.network import Graph
+from accelsim.network import INPUT, Graph
 from accelsim.settings import NonNegative, Positive, Section, Seed
 
 FORMAT: Final = "accelsim-dual"
-VERSIONS: Final = (1, 2)  # 1: without a digest of the whole file
+VERSIONS: Final = (1, 2, 3)  # 1: without a digest of the whole file; 3: with calibrations
 MAX_MANIFEST_BYTES = 1 << 20
 
 Text = Annotated[str, Field(max_length=1000)]
@@ -71,8 +72,8 @@ class Manifest(Section):
     format: Literal["accelsim-dual"] = FORMAT
     """What kind of file it is."""
 
-    version: Literal[1, 2] = 2
-    """Version of the format; 2 has a digest of the whole file."""
+    version: Literal[1, 2, 3] = 2
+    """Version of the format; 2 has a digest of the whole file, 3 calibrations, too."""
 
     graph: Graph
     """The inference graph."""
@@ -98,6 +99,9 @@ class Manifest(Section):
     provenance: dict[Key, Text] = Field(default_factory=dict)
     """Free text by key."""
 
+    calibrations: Annotated[list[Calibration], Field(max_length=MOST)] = Field(default_factory=list)
+    """Scales of whole numbers, each for one machine's arithmetic; version 3."""
+
     @model_validator(mode="after")
     def _check(self) -> "Manifest":
         nodes = {node.name: node for node in self.graph.nodes}
@@ -117,6 +121,12 @@ class Manifest(Section):
         for name in density_nodes:
             if name not in nodes or nodes[name].layer.op not in ("conv", "linear"):
                 raise ValueError(f"values.densities: {name!r} is no convolution or linear layer")
+        if (self.version == 3) != bool(self.calibrations):
+            raise ValueError(f"version {self.version}, expected 3 with calibrations, and only there")
+        for calibration in self.calibrations:
+            for name in (*calibration.units, *calibration.input_shifts, *calibration.sum_shifts):
+                if name != INPUT and name not in nodes:
+                    raise ValueError(f"calibrations: {name!r} is no node of the graph")
         return self
 
     @property
@@ -176,7 +186,7 @@ def parse_manifest(content: bytes) -> Manifest:
         raise DamagedFile(f"manifest.json: no .dual file: its 'format' is not {FORMAT!r}")
     if raw.get("version") not in VERSIONS:
         found = str(raw.get("version"))[:40]
-        known = " and ".join(map(str, VERSIONS))
+        known = f"{', '.join(map(str, VERSIONS[:-1]))} and {VERSIONS[-1]}"
         raise DamagedFile(f"manifest.json: format version {found}, this accelsim reads versions {known}")
     _restore_inputs(raw)
     try:

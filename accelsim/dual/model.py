@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from accelsim.arrays import Array
+from accelsim.dual.calibration import Calibration
 from accelsim.network import Network, Node
 from accelsim.network.layers import Conv
 
@@ -46,6 +47,9 @@ class DualModel:
 
     sha256: str = ""
     """SHA-256 of the file, in hexadecimal."""
+
+    calibrations: tuple[Calibration, ...] = ()
+    """Scales of whole numbers, each for one machine's arithmetic."""
 
 
 def winograd_eligible(node: Node) -> bool:

@@ -1,12 +1,12 @@
 """What a model variant is worth: its accuracy as a kind of machine computes it, its file size, its densities.
 
-Word widths, where asked for: weights (in the domain they are stored in) and each convolution's inputs are rounded to
-the machine's bits with one power-of-two scale a tensor (a Winograd tap), inputs by the largest of the batch.  Left out:
-the widths of transformed inputs and of accumulators, which are exact at the defaults, and the fully connected layers.
+Accuracy is that of a machine's whole numbers (``accelsim.datapath``) where it is asked for, else that of float32 in the
+machine's domain.
 """
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,24 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from accelsim.arrays import Array
+from accelsim.datapath.calibrate import IMAGES as CALIBRATION_IMAGES
+from accelsim.datapath.calibrate import calibrate
+from accelsim.datapath.execute import run_integers
+from accelsim.datapath.floating import winograd_part
+from accelsim.datapath.plan import Program, build
+from accelsim.datapath.stored import stored
 from accelsim.dual.coding.coders import decode, encode
 from accelsim.dual.container import unpack
-from accelsim.dual.deploy import density, transformed_convolution, winograd_filters
+from accelsim.dual.deploy import density
 from accelsim.dual.manifest import MAX_MANIFEST_BYTES, parse_manifest
-from accelsim.dual.quantizer import dyadic
+from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
 from accelsim.explore.space import Variant
 from accelsim.explore.variants import thresholds, variant_densities, variant_model
 from accelsim.files import DUAL, read_bytes
-from accelsim.network import Network, Node, forward
-from accelsim.network.forward import Convolution
+from accelsim.hardware.datapath import Datapath
+from accelsim.network import forward
 from accelsim.network.images import LabelledImages, read_images
-from accelsim.network.layers import Conv
 
 IMAGES_AT_A_TIME = 50
 
@@ -37,32 +42,24 @@ def measure(
     m: int | None,
     images: Path,
     count: int | None,
-    bits: tuple[int, int] | None = None,
+    datapath: Datapath | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Accuracy of a variant as a kind of machine computes it, its size and densities; and densities layer by layer.
 
-    m: tile size of a Winograd machine.  count: of the first images, None for all.  bits: of weights and activations,
-    None for float32.
+    m: tile size of a Winograd machine.  count: of the first images, None for all.  datapath: of a machine whose whole
+    numbers are run, their scales from the first of the images if the file has none; None for float32.
     Returns ({top1 in percent, images, file_bytes, spatial_density, winograd_density}, {column: values}).
     Raises InputError if the images do not fit the model.
     """
     model = variant_model(variant)
-    own = thresholds(variant, m)
-    tiles = {name: m or model.winograd_m[name] for name in own}
+    tiles = {name: m or model.winograd_m[name] for name in thresholds(variant, m)}
     sample = _images(str(images))
     pixels = sample.pixels[:count]
     labels = sample.labels[:count]
     graph = model.network.graph
     if pixels.shape[1:] != graph.input_shape:
         raise InputError(f"{images}: images of {pixels.shape[1:]}, {graph.name} expects {graph.input_shape}")
-    hits = 0
-    network = model.network if bits is None or kind == "winograd" else _narrow(model.network, bits[0])
-    convolution = _convolution(network, tiles if kind == "winograd" else {}, own, bits)
-    with threadpool_limits(1, user_api="blas"):
-        for first in range(0, len(pixels), IMAGES_AT_A_TIME):
-            some = slice(first, first + IMAGES_AT_A_TIME)
-            y = forward(network, graph.preprocessing.apply(pixels[some]), convolution=convolution)
-            hits += int((y.argmax(axis=1) == labels[some]).sum())
+    hits = _right(variant, model, kind, m, LabelledImages(pixels, labels), datapath)
     arrays = model.network.arrays
     weights = {n.name: arrays[f"{n.name}.weight"] for n in graph.nodes if n.layer.op in ("conv", "linear")}
     winograd = variant_densities(variant, m)
@@ -109,32 +106,31 @@ def _images(path: str) -> LabelledImages:
     return read_images(Path(path))
 
 
-def _narrow(network: Network, bits: int) -> Network:
-    """The network with its convolutions' weights rounded to some bits."""
-    names = [f"{node.name}.weight" for node in network.graph.nodes if isinstance(node.layer, Conv)]
-    arrays = dict(network.arrays) | {name: _rounded(network.arrays[name], bits) for name in names}
-    return Network(network.graph, arrays)
+def _right(
+    variant: Variant, model: DualModel, kind: str, m: int | None, images: LabelledImages, datapath: Datapath | None
+) -> int:
+    """How many images are answered right, in float32 or in whole numbers."""
+    own = thresholds(variant, m)
+    if datapath is None:
+        datapath = Datapath("machine", "winograd" if kind == "winograd" else "spatial", m=m, number="fp32")
+    datapath = replace(datapath, layer_thresholds=tuple(sorted(own.items())))
+    graph = model.network.graph
+    run: Callable[[Array], Array]
+    if datapath.number == "int":
+        known = stored(model, datapath)
+        found = calibrate(model, datapath, images.pixels[:CALIBRATION_IMAGES]) if known is None else known[0]
+        run = partial(_whole, build(model, datapath, found))
+    else:
+        convolution = winograd_part(model, datapath) if datapath.kind == "winograd" else None
+        run = partial(forward, model.network, convolution=convolution)
+    hits = 0
+    with threadpool_limits(1, user_api="blas"):
+        for first in range(0, len(images.pixels), IMAGES_AT_A_TIME):
+            some = slice(first, first + IMAGES_AT_A_TIME)
+            y = run(graph.preprocessing.apply(images.pixels[some]))
+            hits += int((y.argmax(axis=1) == images.labels[some]).sum())
+    return hits
 
 
-def _rounded(x: Array, bits: int) -> Array:
-    q, exponent = dyadic(x, bits)
-    return (q * np.float32(2.0**exponent)).astype(np.float32)
-
-
-def _convolution(
-    network: Network, tiles: Mapping[str, int], own: Mapping[str, float], bits: tuple[int, int] | None
-) -> Convolution:
-    """A convolution that runs the layers of ``tiles`` on pruned Winograd-domain filters, each at its own threshold."""
-    filters = {name: winograd_filters(network.arrays[f"{name}.weight"], m, own[name]) for name, m in tiles.items()}
-    if bits is None:
-        return transformed_convolution(filters, tiles)
-    weight_bits, activation_bits = bits
-    for W in filters.values():
-        for i, j in np.ndindex(W.shape[2:]):
-            W[:, :, i, j] = _rounded(np.ascontiguousarray(W[:, :, i, j]), weight_bits)
-    exact = transformed_convolution(filters, tiles)
-
-    def run(node: Node, x: Array, weight: Array) -> Array:
-        return exact(node, _rounded(x, activation_bits), weight)
-
-    return run
+def _whole(program: Program, x: Array) -> Array:
+    return run_integers(program, x)[0]

@@ -196,7 +196,7 @@ class Accuracy(_Part):
     count: Annotated[int, Field(ge=1)] | None = None
     """Only the first so many images.  Default: all."""
     word_widths: bool = False
-    """Whether in words of the machine's weight_bits and activation_bits.  Default: no, in float32."""
+    """Whether in the whole numbers of each machine's ``arithmetic``.  Default: no, in float32."""
 
 
 class Question(_Part):

@@ -7,7 +7,7 @@ time of day, so that equal tasks have equal bytes wherever they ran.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from accelsim.explore.machines import machine_from
 from accelsim.explore.space import Variant, content_key
 from accelsim.explore.variants import variant_densities, variant_works
 from accelsim.files import IMAGES, read_bytes
+from accelsim.hardware.datapath import Datapath, Integers
 from accelsim.simulator.run import run_rows
 
 MODULE = "accelsim.explore.evaluate"  # this one: what it imports decides what a result is
@@ -82,16 +83,18 @@ def simulate_task(variant: Variant, machine: Mapping[str, Any], engine: str, bat
 
 
 def accuracy_task(
-    variant: Variant, kind: str, m: int | None, images: Path, count: int | None, bits: tuple[int, int] | None
+    variant: Variant, kind: str, m: int | None, images: Path, count: int | None, datapath: Datapath | None
 ) -> Task:
     """Measure top-1 of a model variant as a kind of machine computes it (``codesign.measure``).
 
+    datapath: the machine's, to run its whole numbers; None for float32.
     Raises InputError without the images.
     """
     sha256 = _file_hash(images)
+    words = None if datapath is None else asdict(replace(datapath, machine="machine"))
     variant = variant.seen_by(kind)
-    key = content_key("accuracy", code_version(MODULE), variant.identity, kind, m, sha256, count, bits)
-    options = {"kind": kind, "m": m, "images": str(images), "count": count, "bits": bits}
+    key = content_key("accuracy", code_version(MODULE), variant.identity, kind, m, sha256, count, words)
+    options = {"kind": kind, "m": m, "images": str(images), "count": count, "datapath": words}
     return Task(key, "accuracy", variant, code_version(MODULE), options)
 
 
@@ -136,8 +139,12 @@ def _simulate(variant: Variant, options: Mapping[str, Any]) -> tuple[dict[str, A
 
 
 def _accuracy(variant: Variant, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    bits = None if options["bits"] is None else (options["bits"][0], options["bits"][1])
-    return measure(variant, options["kind"], options["m"], Path(options["images"]), options["count"], bits)
+    words = options["datapath"]
+    datapath = None
+    if words is not None:
+        own = tuple((str(name), float(threshold)) for name, threshold in words["layer_thresholds"])
+        datapath = Datapath(**{**words, "layer_thresholds": own, "integers": Integers(**words["integers"])})
+    return measure(variant, options["kind"], options["m"], Path(options["images"]), options["count"], datapath)
 
 
 _WORK = {"simulate": _simulate, "accuracy": _accuracy}

@@ -18,6 +18,7 @@ from accelsim.explore.answers import Answers, answer, parameters_of
 from accelsim.explore.description import Accuracy, SweepDescription, read_description
 from accelsim.explore.evaluate import Outcome, Task, accuracy_task, evaluate, simulate_task
 from accelsim.explore.local import default_workers, run_local
+from accelsim.explore.machines import machine_from
 from accelsim.explore.search import check_search, search_points
 from accelsim.explore.space import Point, points
 from accelsim.explore.store import FILE_NAME, Store
@@ -93,9 +94,8 @@ def _accuracy(point: Point, accuracy: Accuracy, root: Path) -> Task | None:
     images = next((p for p in (Path(accuracy.images), root / accuracy.images) if p.exists()), Path(accuracy.images))
     kind = str(point.machine["kind"])
     m = point.machine.get("tile")
-    widths = point.machine["arithmetic"]
-    bits = (widths["weight_bits"], widths["activation_bits"]) if accuracy.word_widths else None
-    return accuracy_task(point.variant, kind, m if isinstance(m, int) else None, images, accuracy.count, bits)
+    datapath = machine_from(point.machine).datapath if accuracy.word_widths else None
+    return accuracy_task(point.variant, kind, m if isinstance(m, int) else None, images, accuracy.count, datapath)
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ class MachineDescription(KeyGroup, ABC):
     @property
     def datapath(self) -> Datapath:
         """The arithmetic that the machine computes in: direct convolution, unless a family says otherwise."""
-        return Datapath(self.name, "spatial")
+        return Datapath(self.name, "spatial", number=self.arithmetic.number, integers=self.arithmetic.integers)
 
     @cached_property
     def mask_settings(self) -> str:

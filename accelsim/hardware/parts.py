@@ -4,13 +4,14 @@ A part is a group of keys of the machine's YAML file.  Its own docstring says wh
 under each key what the key means, in which unit, and what stands for it where it is left out.
 """
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from accelsim.faults import nearest
+from accelsim.hardware.datapath import Calibration, Integers, Overflow, Products, Scales, WeightScales
 from accelsim.hardware.dram import DRAM_TYPES, DramType
 from accelsim.hardware.technology import Number
 from accelsim.settings import Section
@@ -56,6 +57,28 @@ class Arithmetic(KeyGroup):
     """Bits of an activation, in every buffer and in DRAM.  Default: 8."""
     accumulator_bits: Bits = 24
     """Bits of a sum.  Default: 24."""
+    scales: Scales = "power_of_two"
+    """``power_of_two``: an output is shifted; ``multiply_shift``: multiplied, then shifted.  Default: power_of_two."""
+    multiplier_bits: Annotated[int, Field(ge=2, le=24)] = 16
+    """Bits of that multiplier, 2 to 24.  Default: 16."""
+    weight_scales: WeightScales = "channel"
+    """One scale for the weights of a layer (``tensor``), or one for each filter (``channel``).  Default: channel."""
+    calibration: Calibration = "least_error"
+    """Range of words: ``max`` of the calibration images, ``percentile``, ``least_error``.  Default: least_error."""
+    percentile: Annotated[float, Field(ge=50, le=100)] = 99.99
+    """Share of the values within the range of calibration ``percentile``, percent, 50 to 100.  Default: 99.99."""
+    overflow: Overflow = "wrap"
+    """What becomes of a sum beyond its width: ``wrap`` or ``saturate``.  Default: wrap."""
+    products: Products = "full"
+    """Whether sums take ``full`` products, or ``truncated`` ones, cut to the width of the sum.  Default: full."""
+    codebook_bits: Bits | None = None
+    """Bits of shared values that weights of weight_bits are the indices of.  Default: none, weights are numbers."""
+
+    @property
+    def integers(self) -> Integers:
+        """What of these keys decides the numbers that a machine computes."""
+        names = {field.name for field in fields(Integers)} & type(self).model_fields.keys()
+        return Integers(**{name: getattr(self, name) for name in names})
 
 
 class Buffers(KeyGroup):

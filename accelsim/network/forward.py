@@ -223,7 +223,7 @@ def _shifted(padded: Array, i: int, j: int, stride: tuple[int, int], size: tuple
     return padded[:, i : i + (P - 1) * s_h + 1 : s_h, j : j + (Q - 1) * s_w + 1 : s_w]
 
 
-def _pool_windows(x: Array, layer: MaxPool | AveragePool, fill: float) -> Iterator[Array]:
+def pool_windows(x: Array, layer: MaxPool | AveragePool, fill: float) -> Iterator[Array]:
     """For each element of the window, its value in all windows: (N, P, Q, C); beyond the image it is ``fill``."""
     P, Q, _ = layer.output_shape((x.shape[1:],))
     spans = [(out - 1) * s + k for out, s, k in zip((P, Q), layer.stride, layer.kernel, strict=True)]
@@ -234,7 +234,7 @@ def _pool_windows(x: Array, layer: MaxPool | AveragePool, fill: float) -> Iterat
 
 
 def _max_pool(x: Array, layer: MaxPool) -> Array:
-    windows = _pool_windows(x, layer, -np.inf)
+    windows = pool_windows(x, layer, -np.inf)
     y = next(windows).copy()
     for values in windows:
         np.maximum(y, values, out=y)
@@ -243,7 +243,7 @@ def _max_pool(x: Array, layer: MaxPool) -> Array:
 
 def _average_pool(x: Array, layer: AveragePool) -> Array:
     """Windows' sums over the number of elements that count."""
-    windows = _pool_windows(x, layer, 0.0)
+    windows = pool_windows(x, layer, 0.0)
     y = next(windows).copy()
     for values in windows:
         y += values

@@ -6,7 +6,7 @@ further table below.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from rich.box import SIMPLE
@@ -22,10 +22,6 @@ from accelsim.simulator.result import Result
 from accelsim.simulator.sensitivity import least
 from accelsim.simulator.verdict import COLUMNS, verdicts
 from accelsim.workload import LayerTable
-
-if TYPE_CHECKING:
-    from accelsim.datapath.validate import Validation
-
 
 WORDS = {  # columns of words, flush left
     *("mode", "bound by", "per", "part", "source", "shape", "what it is", "accuracy"),
@@ -280,31 +276,6 @@ def show_machine(out: Console, description: Mapping[str, Any]) -> None:
         out,
         "Replace any of them in the machine file under `energy:`, `area:` or `dram:`, or with --set energy.KEY=VALUE",
     )
-
-
-def show_validation(out: Console, model: DualModel, validation: "Validation", tolerance: float) -> None:
-    """Each machine's accuracy, and the verdict with its tolerance in points of top-1."""
-    reference = validation.reference_top1
-    stated = "not known" if reference is None else f"{reference:.2f} %"
-    _line(out, model_line(model, model.network.graph.name))
-    _line(out, f"{validation.images} images; top-1 of the uncompressed network: {stated}")
-    table = _table("machine", "top-1 %", "loss, points", "agreement %", "largest difference")
-    for machine in validation.machines:
-        agreement = "-" if machine.agreement is None else f"{machine.agreement:.2f}"
-        loss = "-"
-        if machine.loss_points is not None and machine.loss_standard_error is not None:
-            loss = f"{machine.loss_points:.2f} +- {machine.loss_standard_error:.2f}"
-        table.add_row(escape(machine.machine), f"{machine.top1:.2f}", loss, agreement, f"{machine.max_abs_error:.3g}")
-    out.print(table)
-    _line(out, "loss: below the uncompressed network, +- one standard error; agreement: same answer as it gives")
-    _line(out, "largest difference: of an output, against direct convolution with the decoded weights")
-    verdict = {
-        True: "yes",
-        False: "no",
-        None: "not known (no reference with the images: what the uncompressed network answers)",
-    }
-    _line(out, f"served by both kinds of machine: {verdict[validation.served_by_both]}")
-    _line(out, f"yes: machines of both kinds, and no loss above {tolerance:g} points shown (95 % confidence)")
 
 
 def show_machines(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -101,7 +101,7 @@ def _as_network(
     if engine == "event":
         for group, plan in zip(planned.groups, planned.plans, strict=True):
             check_event_steps(planned.shapes[group.head], plan.schedule)
-    timed = zip(planned.shapes, time_network(planned, machine, level, engine), strict=True)
+    timed = zip(planned.layers, time_network(planned, machine, level, engine), strict=True)
     return _priced(timed, pricing, _on_chip(planned))
 
 

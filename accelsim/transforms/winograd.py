@@ -24,10 +24,11 @@ the Accuracy of Winograd Convolution for Deep Neural Networks, ACM TOMS 46(4), 2
 ``error_bound``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from math import prod
+from math import lcm, prod
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,16 @@ def matrices(m: int, r: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArra
     for matrix in rounded:
         matrix.flags.writeable = False
     return rounded[0], rounded[1], rounded[2]
+
+
+def transformed_bits(m: int, kernel: tuple[int, int], bits: int) -> NDArray[np.int64]:
+    """Bits that no transformed input of F(m x m, R x S) is beyond, scaled so that all are whole: (n_h, n_w).
+
+    bits: of an input.  They grow by log2 of the sum of a row's magnitudes, for rows and for columns.  Raises
+    ValueError as ``whole_transforms``.
+    """
+    gains = np.multiply.outer(*(whole_transforms(m, r).gains for r in kernel))
+    return np.asarray([[bits + (int(gain) - 1).bit_length() for gain in row] for row in gains])
 
 
 def transform_filters(w: NDArray[Any], m: int) -> NDArray[Any]:
@@ -223,34 +234,100 @@ def _convolve(
     A: tuple[NDArray[Any], NDArray[Any]],
     B: tuple[NDArray[Any], NDArray[Any]],
 ) -> NDArray[Any]:
-    """The convolution on transformed filters W (K, C, n_h, n_w),
-    block by block of images and rows of tiles.
-    """
+    """The convolution on transformed filters W (K, C, n_h, n_w)."""
     K, C, n_h, n_w = W.shape
     if x.shape[3] != C:
         raise ValueError(f"the input has {x.shape[3]} channels, the filters {C}")
-    if x.shape[1] + 2 * padding[0] < r[0] or x.shape[2] + 2 * padding[1] < r[1]:
-        size = f"{x.shape[1]} x {x.shape[2]}"
+    taps = np.ascontiguousarray(W.transpose(2, 3, 1, 0)).reshape(n_h * n_w, C, K)
+
+    def multiply(V: NDArray[Any]) -> NDArray[Any]:
+        Y = V.reshape(n_h * n_w, -1, C) @ taps
+        return np.asarray(Y.reshape(*V.shape[:-1], K))
+
+    out = np.empty((len(x), *output_size(x.shape, r, padding), K), np.result_type(x, W))
+    return convolve_tiles(x, m, padding, (A, B), multiply, out)
+
+
+def output_size(shape: tuple[int, ...], r: tuple[int, int], padding: tuple[int, int]) -> tuple[int, int]:
+    """(P, Q) of a correlation at stride 1 of images (N, H, W, C).  Raises ValueError if it would be empty."""
+    P, Q = (size + 2 * pad - taps + 1 for size, pad, taps in zip(shape[1:3], padding, r, strict=True))
+    if min(P, Q) < 1:
+        size = f"{shape[1]} x {shape[2]}"
         kernel = f"{r[0]} x {r[1]}"
         raise ValueError(f"a {size} input padded by {padding} is smaller than the {kernel} filter")
+    return P, Q
+
+
+def convolve_tiles(
+    x: NDArray[Any],
+    m: int,
+    padding: tuple[int, int],
+    matrices_2d: tuple[tuple[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]],
+    multiply: Callable[[NDArray[Any]], NDArray[Any]],
+    out: NDArray[Any],
+) -> NDArray[Any]:
+    """A correlation whose taps are multiplied by ``multiply``, block by block of images and rows of tiles, into out.
+
+    x: (N, H, W, C).  matrices_2d: ((A_T of the height, of the width), (B_T of the height, of the width)).
+    multiply: transformed inputs (n_h, n_w, N, T_h, T_w, C) -> taps' sums (n_h, n_w, N, T_h, T_w, K).
+    out: (N, P, Q, K), which is filled and returned.
+    """
+    A, B = matrices_2d
+    n_h, n_w = len(B[0]), len(B[1])
+    r = (n_h - m + 1, n_w - m + 1)
     padded = _pad_to_tiles(x, m, r, padding)
-    P, Q = (size + 2 * pad - taps + 1 for size, pad, taps in zip(x.shape[1:3], padding, r, strict=True))
+    P, Q, K = out.shape[1:]
     T_h, T_w = -(-P // m), -(-Q // m)
-    out = np.empty((len(x), P, Q, K), np.result_type(x, W))
-    taps = np.ascontiguousarray(W.transpose(2, 3, 1, 0)).reshape(n_h * n_w, C, K)
-    row_bytes = n_h * n_w * T_w * max(C, K) * out.itemsize
+    row_bytes = n_h * n_w * T_w * max(x.shape[3], K) * out.itemsize
     rows = max(1, min(T_h, BLOCK_BYTES // row_bytes))
     images = max(1, BLOCK_BYTES // (row_bytes * rows)) if rows == T_h else 1
     for first in range(0, len(x), images):
         for top in range(0, T_h, rows):
             bottom = min(top + rows, T_h)
             band = padded[first : first + images, top * m : bottom * m + r[0] - 1]
-            V = _transform_tiles(band, m, *B)
-            Y = V.reshape(n_h * n_w, -1, C) @ taps
-            y = _inverse_tiles(Y.reshape(*V.shape[:-1], K), *A)
+            y = _inverse_tiles(multiply(_transform_tiles(band, m, *B)), *A)
             part = out[first : first + images, top * m : bottom * m]
             part[...] = y[:, : part.shape[1], :Q]
     return out
+
+
+@dataclass(frozen=True, eq=False)
+class WholeTransforms:
+    """The matrices of F(m, r) that act on data, as whole numbers: what a machine of shifts and adders computes.
+
+    Row i of B^T is 2^input_exponents[i] times cook_toom's, column i of A^T 2^output_exponents[i] times.
+    """
+
+    A_T: NDArray[np.int64]  # (m, n)
+    B_T: NDArray[np.int64]  # (n, n)
+    input_exponents: NDArray[np.int64]  # (n,)
+    output_exponents: NDArray[np.int64]  # (n,)
+
+    @property
+    def gains(self) -> NDArray[np.int64]:
+        """How many times the largest input each entry of B^T x can be: (n,)."""
+        return np.asarray(np.abs(self.B_T).sum(axis=1))
+
+
+@lru_cache(maxsize=256)
+def whole_transforms(m: int, r: int, points: tuple[Fraction, ...] | None = None) -> WholeTransforms:
+    """A^T and B^T of F(m, r) with each tap scaled by the least power of two that makes both whole.
+
+    Raises ValueError if a denominator is no power of two: no shift makes up for it.
+    """
+    t = cook_toom(m, r, points)
+    exponents = np.zeros((2, t.n), np.int64)
+    A_T = np.zeros((m, t.n), np.int64)
+    B_T = np.zeros((t.n, t.n), np.int64)
+    for i in range(t.n):
+        column = [row[i] for row in t.A_T]
+        scales = [lcm(*(entry.denominator for entry in entries)) for entries in (column, t.B_T[i])]
+        if any(scale & (scale - 1) for scale in scales):
+            raise ValueError(f"F({m}, {r}) has points whose denominators are no powers of two")
+        A_T[:, i] = [int(entry * scales[0]) for entry in column]
+        B_T[i] = [int(entry * scales[1]) for entry in t.B_T[i]]
+        exponents[:, i] = [scale.bit_length() - 1 for scale in scales]
+    return WholeTransforms(A_T, B_T, input_exponents=exponents[1], output_exponents=exponents[0])
 
 
 def _pad_to_tiles(x: NDArray[Any], m: int, r: tuple[int, int], padding: tuple[int, int]) -> NDArray[Any]:

@@ -153,9 +153,23 @@ def deep(manifest):
         manifest["provenance"] = {"x": manifest["provenance"]}
 
 
+def scales(**changed):
+    return {"arithmetic": {"kind": "spatial"}, "images": 1, "units": {"input": 1.0}, **changed}
+
+
 CHANGES = {
-    "a version to come": (lambda m: m.update(version=3), "version 3, this accelsim reads versions 1 and 2"),
-    "version 1 with a digest": (lambda m: m.update(version=1), "version 1, expected 2 with a member digest"),
+    "a version to come": (lambda m: m.update(version=4), "version 4, this accelsim reads versions 1, 2 and 3"),
+    "version 1 with a digest": (lambda m: m.update(version=1), "version 1, expected 2 or 3 with a member digest"),
+    "version 3 without calibrations": (lambda m: m.update(version=3), "expected 3 with calibrations"),
+    "calibrations in version 2": (lambda m: m.update(calibrations=[scales()]), "expected 3 with calibrations"),
+    "scales of no layer": (lambda m: m.update(version=3, calibrations=[scales(units={"z": 1})]), "'z' is no node"),
+    "a scale of zero": (lambda m: m.update(version=3, calibrations=[scales(units={"a": 0})]), "calibrations.0.units"),
+    "a scale beyond floats": (lambda m: m.update(version=3, calibrations=[scales(units={"a": 1e99})]), "calibrations"),
+    "an endless shift": (
+        lambda m: m.update(version=3, calibrations=[scales(input_shifts={"a": [[1 << 40]]})]),
+        "calibrations.0.input_shifts",
+    ),
+    "calibrations without end": (lambda m: m.update(version=3, calibrations=[scales()] * 17), "calibrations"),
     "another format": (lambda m: m.update(format="onnx"), "no .dual file"),
     "an unknown key": (lambda m: m.update(extra=1), "extra"),
     "a missing key": (lambda m: m.pop("winograd"), "winograd: Field required"),
@@ -203,7 +217,9 @@ def test_other_members_are_refused():
     refused(rebuilt(values=b""), "damaged")
     refused(rebuilt(values=members()["values"] + bytes(1)), "multiple of 4")
     refused(packed({**members(), "more": b""}), "members are")
-    refused(packed({name: content for name, content in members().items() if name != "digest"}), "version 2, expected 2")
+    refused(
+        packed({name: content for name, content in members().items() if name != "digest"}), "version 2, expected 2 or 3"
+    )
     refused(pack({"manifest.json": members()["manifest.json"]}), "members are")
 
 

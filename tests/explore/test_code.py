@@ -24,7 +24,8 @@ for name in {machines}:
     machine = load_hardware(name).model_dump(mode="json")
     assert evaluate(simulate_task(variant, machine, "fast", 1)).status == "done"
 images = Path("models/cifar10-sample.npz")
-assert evaluate(accuracy_task(variant, "winograd", 2, images, 2, (8, 8))).status == "done"
+datapath = load_hardware("winograd-16x16").datapath
+assert evaluate(accuracy_task(variant, "winograd", 2, images, 2, datapath)).status == "done"
 loaded = [m.__file__ for name, m in sys.modules.items() if name.split(".")[0] == "accelsim" and m.__file__]
 print(json.dumps(loaded))
 """

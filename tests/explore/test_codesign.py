@@ -1,5 +1,6 @@
 """Model variants do what they say, and break-even densities lie where the two machines cost the same."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from accelsim.explore.description import ModelEntry
 from accelsim.explore.space import Variant, model_variants
 from accelsim.explore.sweep import run_sweep
 from accelsim.explore.variants import thresholds, variant_densities, variant_model, variant_works
+from accelsim.hardware.datapath import Integers
 from accelsim.network import forward
 from accelsim.network.images import LabelledImages, read_images, write_images
 from tests.explore.small import write_small, write_sweep
@@ -93,11 +95,31 @@ def test_narrow_words_change_answers_and_wide_ones_do_not(tmp_path: Path, kind: 
     write_images(tmp_path / "own.npz", LabelledImages(pixels, answers))
 
     def top1(bits: tuple[int, int] | None) -> float:
-        return float(measure(variant, kind, m, tmp_path / "own.npz", None, bits)[0]["top1"])
+        datapath = None
+        if bits is not None:
+            datapath = Datapath("machine", kind, m, integers=Integers(*bits, accumulator_bits=40))
+        return float(measure(variant, kind, m, tmp_path / "own.npz", None, datapath)[0]["top1"])
 
-    assert top1(None) == top1((16, 16)) == 100
-    assert top1((2, 16)) < 100  # narrow weights, narrow activations
-    assert top1((16, 2)) < 100
+    assert top1(None) == top1((13, 13)) == 100
+    assert top1((2, 13)) < 100  # narrow weights, narrow activations
+    assert top1((13, 2)) < 100
+
+
+@pytest.mark.parametrize("m", [2, 4])
+def test_the_whole_numbers_of_a_variant_are_those_that_validate_runs(tmp_path: Path, m: int) -> None:
+    """A threshold of the variant's own, for all layers or for one, is the datapath's."""
+    model = read_dual(write_small(tmp_path))
+    machine = Datapath("machine", "winograd", m, integers=Integers(transformed_bits=10))
+    images = read_images(tmp_path / "images.npz")
+    for threshold in (0.0, 0.3):
+        (variant,) = variants(tmp_path, winograd_threshold=[threshold])
+        total, _ = measure(variant, "winograd", m, tmp_path / "images.npz", None, machine)
+        found = validate(model, [replace(machine, threshold=threshold)], images, arithmetic="integers")
+        assert total["top1"] == found.machines[0].top1
+        (one,) = variants(tmp_path, layer_thresholds={"c2": 100.0})
+        own = replace(machine, layer_thresholds=(("c2", 100.0),))
+        total, _ = measure(one, "winograd", m, tmp_path / "images.npz", None, machine)
+        assert total["top1"] == validate(model, [own], images, arithmetic="integers").machines[0].top1
 
 
 @given(st.lists(st.floats(1, 100), min_size=2, max_size=9), st.floats(1, 100))

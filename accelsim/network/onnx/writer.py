@@ -41,11 +41,11 @@ def write_onnx(network: Network, path: Path) -> None:
     Raises InputError if the network holds what ONNX writes otherwise (an even-sized response normalisation).
     """
     onnx = package(path)
-    write_bytes(path, _model(onnx, network).SerializeToString(deterministic=True))
+    write_bytes(path, onnx_model(onnx, network).SerializeToString(deterministic=True))
 
 
-def _model(onnx: Any, network: Network) -> Any:
-    """The ONNX model of a network."""
+def onnx_model(onnx: Any, network: Network) -> Any:
+    """The ONNX model of a network, by the package ``onnx``."""
     helper, graph = onnx.helper, network.graph
     tensors = {name: np.ascontiguousarray(network.arrays[name]) for name in graph.parameters}
     nodes = []

@@ -26,7 +26,7 @@ from pydantic import Field, model_validator
 
 from accelsim.arrays import Flags
 from accelsim.hardware import gates
-from accelsim.hardware.datapath import Datapath
+from accelsim.hardware.datapath import Datapath, TapScales
 from accelsim.hardware.parts import Arithmetic, Bits, Count, PeArray
 from accelsim.hardware.price import Area, Price
 from accelsim.hardware.selection import SUM_SOURCE, accumulate_pj, registers_um2
@@ -80,6 +80,8 @@ class WinogradArithmetic(Arithmetic):
 
     transformed_bits: Bits = 10
     """Bits of a transformed input.  Default: 10, exact for F(2, 3) of 8-bit activations."""
+    tap_scales: TapScales = "per_tap"
+    """One scale for all taps of transformed filters and inputs (``one``), or ``per_tap``.  Default: per_tap."""
 
 
 class WinogradBuffers(TiledBuffers):
@@ -127,7 +129,7 @@ class WinogradDescription(TiledDescription):
     @property
     def datapath(self) -> Datapath:
         """Winograd convolution with the machine's tile size."""
-        return Datapath(self.name, "winograd", m=self.tile)
+        return replace(super().datapath, kind="winograd", m=self.tile)
 
     @property
     def streams(self) -> int:
@@ -380,7 +382,7 @@ def winograd_mode(
         work=work.without_weights(),
         operand_bits=bits,
         lanes=_lanes(work, machine, mode),
-        products=winograd_products(work, machine, m, mode.executed),
+        products=winograd_products(work, machine, m, mode.executed, parts),
         units=_units(work, machine, mode),
         weight_reuse=machine.outputs_per_lane,
         mac_action="mac" if machine.tiles is None else f"mac_f{m}",

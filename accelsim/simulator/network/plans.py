@@ -20,11 +20,11 @@ INFINITE = float("inf")
 
 
 class GroupPlans:
-    """Plans of a network's groups on one machine."""
+    """Plans of a network's groups on one machine.  heads: the number of each group's head among the works."""
 
-    def __init__(self, works: Sequence[LayerWork], groups: Sequence[Group], machine: Machine) -> None:
+    def __init__(self, works: Sequence[LayerWork], heads: Sequence[int], machine: Machine) -> None:
         self.works = works
-        self.groups = groups
+        self.heads = heads
         self.machine = machine
         self._heads: Memo[LayerWork] = Memo(REMEMBERED_WORKS)
         self.dense_macs: dict[int, int] = {}  # of each group, known when it was planned
@@ -34,9 +34,9 @@ class GroupPlans:
     def head(self, t: int) -> LayerWork:
         """The layer whose outputs the others of a group take, with its weights."""
         if isinstance(self.works, tuple):
-            work: LayerWork = self.works[self.groups[t].head]
+            work: LayerWork = self.works[self.heads[t]]
             return work
-        return self._heads.get(t, lambda: self.works[self.groups[t].head])
+        return self._heads.get(t, lambda: self.works[self.heads[t]])
 
     def plan(self, t: int, around: Surroundings) -> LayerPlan:
         """The plan of a group in some surroundings.  Raises InputError if it does not fit them."""

@@ -23,6 +23,7 @@ from accelsim.simulator.network.batches import all_passes, in_passes, of_one_pas
 from accelsim.simulator.network.groups import Group, groups_of
 from accelsim.simulator.network.places import DRAM, NoRoomError, Placement, Problem, Setting, Use, assign
 from accelsim.simulator.network.plans import GroupPlans, part_of, surroundings
+from accelsim.simulator.network.split import split_poolings
 from accelsim.simulator.time.bottleneck import shares
 from accelsim.simulator.time.event import event_times
 from accelsim.simulator.time.plan import LayerPlan
@@ -45,11 +46,15 @@ TIMERS: dict[str, Callable[[Program], Times]] = {"event": event_times, "fast": p
 class Planned:
     """A network as a machine will run it.
 
-    groups, arounds, plans, parts: one each a group.  placement: of the maps; None where all lie in DRAM.  sizes: bytes
-    of each group's output on chip.  occupancy: of each group the bytes of ``OCCUPANCY``.  passes: how often all of this
-    is done, each time on a part of the batch (``batches``); weights_stay: whether weights stay over all passes.
+    layers: the network's.  shapes: these, poolings in parts where they ride so (``split``); origin: the number of the
+    layer that each one is of.  groups, arounds, plans, parts: one each a group.  placement: of the maps; None where all
+    lie in DRAM.  sizes: bytes of each group's output on chip.  occupancy: of each group the bytes of ``OCCUPANCY``.
+    passes: how often all of this is done, each time on a part of the batch (``batches``); weights_stay: whether weights
+    stay over all passes.
     """
 
+    layers: tuple[LayerWork, ...]
+    origin: tuple[int, ...]
     shapes: tuple[LayerWork, ...]
     groups: list[Group]
     arounds: list[Surroundings]
@@ -84,9 +89,10 @@ class Timed:
 def plan_network(works: Sequence[LayerWork], machine: Machine, level: Level, passes: int = 1) -> Planned:
     """Groups, places and plans, in so many passes.  Raises InputError if a layer does not fit the machine."""
     works = of_one_pass(works, passes)
-    shapes = tuple(without_weights(works))
+    layers = tuple(without_weights(works))
+    shapes, origin = split_poolings(layers, machine.post)
     groups = groups_of(shapes, machine.post)
-    plans = GroupPlans(works, groups, machine)
+    plans = GroupPlans(works, [origin[group.head] for group in groups], machine)
     sizes = [_map_bytes(shapes[group.last], machine) for group in groups]
     by_name = {shapes[group.last].name: t for t, group in enumerate(groups)}
     context = _Context(shapes, groups, machine, sizes, by_name)
@@ -98,6 +104,8 @@ def plan_network(works: Sequence[LayerWork], machine: Machine, level: Level, pas
     chosen = [plans.settled(t, around) for t, around in enumerate(arounds)]
     parts = _parts(context, placement, arounds, chosen)
     return Planned(
+        layers=layers,
+        origin=origin,
         shapes=shapes,
         groups=groups,
         arounds=arounds,
@@ -347,7 +355,28 @@ def time_network(planned: Planned, machine: Machine, level: Level, engine: str) 
         rows[group.head] = _timed(planned, t, run, machine)
         for rider in group.riders:
             rows[rider] = _riding(planned, t, rider, machine)
-    return [rows[i] for i in range(len(planned.shapes))]
+    found: dict[int, Timed] = {}
+    for i, layer in enumerate(planned.origin):
+        found[layer] = _both(found[layer], rows[i]) if layer in found else rows[i]
+    return [found[i] for i in range(len(planned.layers))]
+
+
+def _both(one: Timed, other: Timed) -> Timed:
+    """Two parts of a layer that rides, as one row."""
+
+    def together(a: Transfer, b: Transfer) -> Transfer:
+        return Transfer(*(np.append(x, y) for x, y in ((a.n_bytes, b.n_bytes), (a.pieces, b.pieces), (a.rows, b.rows))))
+
+    first, second = one.schedule, other.schedule
+    schedule = replace(
+        first,
+        mode=f"{first.mode}, {second.mode.removeprefix('on ')}",
+        inputs=together(first.inputs, second.inputs),
+        actions={name: count + second.actions.get(name, 0.0) for name, count in first.actions.items()},
+    )
+    out = {place["output_place"] for place in (one.places, other.places)}
+    places = other.places | {"output_place": out.pop() if len(out) == 1 else "both"}
+    return replace(one, schedule=schedule, places=places)
 
 
 def overlapped(planned: Planned, machine: Machine, level: Level) -> Program | None:

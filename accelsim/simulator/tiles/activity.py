@@ -12,6 +12,7 @@ import numpy as np
 from accelsim.arrays import Floats
 from accelsim.hardware.description import MachineDescription
 from accelsim.simulator.tiles.mode import Products
+from accelsim.transforms.decomposition import Piece
 from accelsim.transforms.winograd import cook_toom
 from accelsim.workload import LayerWork
 
@@ -41,8 +42,10 @@ def _weighted(work: LayerWork, machine: MachineDescription, signed: bool) -> Pro
     return Products(float((nonzeros * density).sum()) / max(kept, 1), weights, signed)
 
 
-def winograd_products(work: LayerWork, machine: MachineDescription, m: int, executed: int) -> Products | None:
-    """Of a layer in the Winograd domain.  executed: multiplies of a tile of all filters."""
+def winograd_products(
+    work: LayerWork, machine: MachineDescription, m: int, executed: int, parts: tuple[Piece, ...]
+) -> Products | None:
+    """Of a layer in the Winograd domain, or of its parts.  executed: multiplies of a tile of all filters."""
     if machine.energy_table != "gates":
         return None
     inputs: float = work.derived.get(
@@ -50,7 +53,7 @@ def winograd_products(work: LayerWork, machine: MachineDescription, m: int, exec
     )
     if machine.zero_handling != "none":
         return Products(inputs, 1.0, True)
-    kept = int(work.block_nonzeros(m).sum()) / max(executed, 1)
+    kept = int(work.block_nonzeros(m, parts).sum()) / max(executed, 1)
     return Products(inputs, min(kept, 1.0), True)
 
 

@@ -35,8 +35,11 @@ def pool(name: str, source: tuple[str, ...], C: int, size: int, kernel: int, str
 
 
 @st.composite
-def networks(draw: st.DrawFn, most: int = 4, batch: int = 1) -> tuple[LayerWork, ...]:
-    """Chains of convolutions, residual blocks, poolings and fans whose outputs are concatenated; a convolution last."""
+def networks(draw: st.DrawFn, most: int = 4, batch: int = 1, pooled_fans: bool = False) -> tuple[LayerWork, ...]:
+    """Chains of convolutions, residual blocks, poolings and fans whose outputs are concatenated; a convolution last.
+
+    pooled_fans: some of the concatenations are pooled.
+    """
     C, size = draw(st.sampled_from([3, 8, 16])), draw(st.sampled_from([6, 9, 12]))
     works: list[LayerWork] = []
     at: tuple[str, ...] = (INPUT,)
@@ -53,6 +56,9 @@ def networks(draw: st.DrawFn, most: int = 4, batch: int = 1) -> tuple[LayerWork,
             half = conv(f"{i}.left", at, C, K, size, 1, batch=batch)
             works += [half, conv(f"{i}.right", at, C, K, size, 3, batch=batch)]
             at, C = (f"{i}.left", f"{i}.right"), 2 * K
+            if pooled_fans and draw(st.booleans()):
+                works.append(pool(f"{i}.both", at, C, size, 2, 2, batch))
+                at, size = (f"{i}.both",), works[-1].out_height
         else:
             works.append(conv(f"{i}.conv", at, C, K, size, draw(st.sampled_from([1, 3])), batch=batch))
             at, C = (f"{i}.conv",), K

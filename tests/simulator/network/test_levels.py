@@ -22,7 +22,7 @@ from accelsim.workload import LayerWork, layer_works
 
 from ..random_layers import AnyMachine, changed, random_model, spatial, where_it_fits, winograd
 from ..random_machines import machines
-from .small import networks, without_wiring
+from .small import conv, networks, pool, without_wiring
 
 HWCONFIGS = sorted(Path(__file__).parents[3].glob("hwconfigs/*.yaml"))
 BOTH = {"add": True, "pool": True}
@@ -45,7 +45,7 @@ def both_kinds(**changes: object) -> list[AnyMachine]:
 
 
 @settings(max_examples=120, deadline=None)
-@given(networks(), any_machines(), st.sampled_from(NETWORK_LEVELS))
+@given(networks(pooled_fans=True), any_machines(), st.sampled_from(NETWORK_LEVELS))
 def test_engines_agree(works: tuple[LayerWork, ...], machine: AnyMachine, level: str) -> None:
     fast = where_it_fits(lambda: run(works, machine, engine="fast", level=level))
     event = run(works, machine, engine="event", level=level)
@@ -98,7 +98,7 @@ def test_overlap_never_costs_cycles(works: tuple[LayerWork, ...], machine: AnyMa
 
 
 @settings(max_examples=80, deadline=None)
-@given(networks(), any_machines(), st.sampled_from(NETWORK_LEVELS))
+@given(networks(pooled_fans=True), any_machines(), st.sampled_from(NETWORK_LEVELS))
 def test_parts_sum_to_wholes(works: tuple[LayerWork, ...], machine: AnyMachine, level: str) -> None:
     result = where_it_fits(lambda: run(works, machine, engine="fast", level=level))
     layers, total = result.layers, result.total
@@ -213,6 +213,31 @@ def test_passes_load_weights_once_where_all_of_them_fit() -> None:
     assert sum(int(row.schedule.weights.n_bytes.sum()) for row in rows) == once
     tight = plan_network(works, changed(machine, buffers__weight_kb=32), "resident", passes=4)
     assert not tight.weights_stay
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_a_pooling_of_concatenated_maps_rides_on_each_of_its_layers(kind: int) -> None:
+    """Two convolutions of 6 x 6 pixels, pooled 2 x 2 together: a quarter of each one's outputs is stored and read."""
+    works = (
+        conv("left", ("input",), 8, 4, 6, 1),
+        conv("right", ("input",), 8, 20, 6),
+        pool("both", ("left", "right"), 24, 6, 2, 2),
+        conv("last", ("both",), 24, 5, 3, 1),
+    )
+    machine = both_kinds()[kind]
+    layers = run(works, machine, engine="fast", level="fused").layers.set_index("name")
+    assert list(layers.index) == ["left", "right", "both", "last"]
+    assert layers.loc["left", "dram_output_bytes"] == 4 * 9
+    assert layers.loc["right", "dram_output_bytes"] == 20 * 9
+    assert layers.loc["last", "dram_input_bytes"] == 24 * 9
+    row = layers.loc["both"]
+    assert row["mode"] == "on left, right"
+    assert row["cycles"] == row["dram_read_bytes"] == row["dram_write_bytes"] == 0
+    assert row["sram_read_bytes"] == 24 * 9 * (4 + 1)  # each window's pixels, and by the DMA
+    assert row["sram_write_bytes"] == 24 * 9
+    resident = run(works, machine, engine="event", level="resident").layers.set_index("name")
+    assert resident.loc["both", "output_place"] == "chip"
+    assert resident["dram_write_bytes"].sum() == 5 * 9
 
 
 def test_what_rides_on_what_in_resnet20() -> None:

@@ -1,0 +1,138 @@
+"""From some images to the scales of an integer machine: ranges of the float network's feature maps, and what follows.
+
+The float network runs in the machine's domain.  The ranges of feature maps give their units; those of transformed
+inputs how many bits they lose where words are narrower than the transform; and where a machine cuts products to the
+width of its sums, the largest sum of an integer run of the same images says by how many bits.  Everything is in the
+order of the images, so the same images give the same scales.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.arrays import Array, Ints
+from accelsim.datapath.counts import Counts, bits_for
+from accelsim.datapath.execute import add_counts, run_integers
+from accelsim.datapath.floating import machine_tiles, winograd_part
+from accelsim.datapath.groups import groups
+from accelsim.datapath.plan import Calibrated, build
+from accelsim.datapath.scales import Histogram, exponent_of, unit_of
+from accelsim.dual.model import DualModel
+from accelsim.hardware.datapath import Datapath, Integers
+from accelsim.network import INPUT, Graph, Node, forward
+from accelsim.network.layers import Conv
+from accelsim.transforms.winograd import transform_inputs, transformed_bits, whole_transforms
+
+IMAGES = 256  # that scales are calibrated from where nothing else is said
+BATCH = 32
+WIDE_SUM = 48  # bits of sums while their size is being found
+
+
+@dataclass
+class Ranges:
+    """Magnitudes of a float network: of the input and of each group's output, and of transformed inputs, tap by tap."""
+
+    maps: dict[str, Histogram] = field(default_factory=dict)
+    taps: dict[str, list[list[Histogram]]] = field(default_factory=dict)  # [n_h][n_w], where they were asked for
+
+
+def calibrate(model: DualModel, datapath: Datapath, pixels: NDArray[Any]) -> Calibrated:
+    """The scales of the model on the machine.  pixels: (N, H, W, C) uint8 (or float32 on that scale), N >= 1."""
+    ranges = measure_ranges(model, datapath, pixels)
+    return scales_of(model, datapath, ranges, pixels)
+
+
+def measure_ranges(model: DualModel, datapath: Datapath, pixels: NDArray[Any], *, taps: bool | None = None) -> Ranges:
+    """Run the float network.  taps: whether transformed inputs are looked at; by default, if they are narrowed."""
+    graph = model.network.graph
+    tiles = machine_tiles(model, datapath)
+    detailed = datapath.integers.calibration != "max"
+    wanted = {INPUT, *(group.output for group in groups(graph) if group.rounds)}
+    ranges = Ranges({name: Histogram(detailed) for name in wanted})
+    narrowed = set(tiles) if taps else {name for name in tiles if taps is None and _narrowed(model, datapath, name)}
+
+    def observe(node: Node, inputs: tuple[Array, ...], output: Array) -> None:
+        if node.name in wanted:
+            ranges.maps[node.name].add(output)
+        if node.name in narrowed:
+            assert isinstance(node.layer, Conv)
+            V = transform_inputs(inputs[0], tiles[node.name], node.layer.kernel, node.layer.padding)
+            found = ranges.taps.get(node.name)
+            if found is None:
+                found = [[Histogram(detailed) for _ in V[0]] for _ in V]
+                ranges.taps[node.name] = found
+            for i, j in np.ndindex(*V.shape[:2]):
+                found[i][j].add(V[i, j])
+
+    convolution = winograd_part(model, datapath) if tiles else None
+    for first in range(0, len(pixels), BATCH):
+        x = graph.preprocessing.apply(pixels[first : first + BATCH])
+        ranges.maps[INPUT].add(x)
+        forward(model.network, x, convolution=convolution, observe=observe)
+    return ranges
+
+
+def scales_of(model: DualModel, datapath: Datapath, ranges: Ranges, pixels: NDArray[Any]) -> Calibrated:
+    """The scales that follow from ranges; of pixels only the sums are looked at, where products are truncated."""
+    integers = datapath.integers
+    bits = integers.activation_bits
+    units = {name: unit_of(histogram.range(integers, bits), integers, bits) for name, histogram in ranges.maps.items()}
+    graph = model.network.graph
+    shifts = {}
+    for name, m in machine_tiles(model, datapath).items():
+        if _narrowed(model, datapath, name):
+            node = graph.node(name)
+            assert isinstance(node.layer, Conv)
+            x_unit = _unit_of_map(graph, units, node.inputs[0])
+            shifts[name] = _input_shifts(ranges.taps[name], m, node.layer.kernel, x_unit, integers)
+    found = Calibrated(units, shifts)
+    if integers.products == "truncated":
+        found = replace(found, sum_shifts=_sum_shifts(model, datapath, found, pixels))
+    return found
+
+
+def _narrowed(model: DualModel, datapath: Datapath, name: str) -> bool:
+    """Whether a layer's transformed inputs can be beyond their words."""
+    bits = datapath.integers.transformed_bits
+    layer = model.network.graph.node(name).layer
+    assert isinstance(layer, Conv)
+    m = machine_tiles(model, datapath)[name]
+    return bits is not None and bits < transformed_bits(m, layer.kernel, datapath.integers.activation_bits).max()
+
+
+def _unit_of_map(graph: Graph, units: dict[str, float], name: str) -> float:
+    """The unit of a feature map: its own, or that of the map which a layer without one hands on."""
+    if name in units:
+        return units[name]
+    source = next(group.node.inputs[0] for group in groups(graph) if group.output == name)
+    return _unit_of_map(graph, units, source)
+
+
+def _input_shifts(
+    taps: list[list[Histogram]], m: int, kernel: tuple[int, int], x_unit: float, integers: Integers
+) -> Ints:
+    """Bits that transformed inputs lose, tap by tap or all alike: (n_h, n_w)."""
+    assert integers.transformed_bits is not None
+    bits = integers.transformed_bits
+    h, w = (whole_transforms(m, r).input_exponents for r in kernel)
+    exact = transformed_bits(m, kernel, integers.activation_bits)
+    shifts = np.zeros(exact.shape, np.int64)
+    for i, j in np.ndindex(*exact.shape):
+        size = taps[i][j].range(replace(integers, scales="power_of_two"), bits) * 2.0 ** int(h[i] + w[j]) / x_unit
+        shifts[i, j] = min(max(0, exponent_of(size, bits)), max(0, int(exact[i, j]) - bits))
+    return np.full_like(shifts, shifts.max()) if integers.tap_scales == "one" else shifts
+
+
+def _sum_shifts(model: DualModel, datapath: Datapath, found: Calibrated, pixels: NDArray[Any]) -> dict[str, int]:
+    """Bits that sums of products lose so that those of the images fit, by layer."""
+    wide = replace(datapath, integers=replace(datapath.integers, accumulator_bits=WIDE_SUM))
+    program = build(model, wide, found)
+    totals = [Counts() for _ in program.steps]
+    prepare = model.network.graph.preprocessing.apply
+    for first in range(0, len(pixels), BATCH):
+        add_counts(totals, run_integers(program, prepare(pixels[first : first + BATCH]))[1])
+    bits = datapath.integers.accumulator_bits
+    lost = {step.name: bits_for(total.largest_sum) - bits for step, total in zip(program.steps, totals, strict=True)}
+    return {name: shift for name, shift in lost.items() if shift > 0}

@@ -1,0 +1,149 @@
+"""The unit of a tensor's whole numbers: how it follows from the range of values, and how a machine changes units.
+
+A value v is stored as the nearest whole number of v / unit, cut to the word's range.  A unit is a power of two
+(``power_of_two``: one scale goes over into another by a shift) or any number (``multiply_shift``: by a multiplication
+with a whole number of ``multiplier_bits`` and a shift).  Either way the outcome is rounded half up.
+
+Which range a word is to cover (``calibration``): all values seen (``max``), a share of them (``percentile``), or the
+range with the least squared error of rounding and cutting together (``least_error``; as in R. Krishnamoorthi,
+arXiv:1806.08342, and H. Wu et al., arXiv:2004.09602, who compare the three).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.arrays import Array, Floats, Ints
+from accelsim.hardware.datapath import Integers
+
+BINS = 4096
+CANDIDATES = 64  # ranges that ``least_error`` tries, from 1 / 64 of the largest value
+
+
+def limits(bits: int) -> tuple[int, int]:
+    """Least and largest whole number of so many bits, one of them the sign."""
+    return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+
+
+class Histogram:
+    """How often which magnitudes were seen, in bins of equal width; the width doubles where a value is beyond them."""
+
+    def __init__(self, detailed: bool = True) -> None:
+        self.detailed = detailed
+        self.largest = 0.0
+        self.width = 0.0
+        self.counts: Ints = np.zeros(BINS, np.int64)
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Count the magnitudes of finite values of any shape; all that is kept if not ``detailed`` is the largest."""
+        if not self.detailed:
+            self.largest = max(self.largest, float(values.max(initial=0)), -float(values.min(initial=0)))
+            return
+        magnitudes = np.abs(values).ravel()
+        largest = float(magnitudes.max(initial=0))
+        self.largest = max(self.largest, largest)
+        if largest == 0:
+            self.counts[0] += magnitudes.size
+            return
+        if self.width == 0:
+            self.width = float(2.0 ** np.ceil(np.log2(largest))) / BINS
+        while largest >= self.width * BINS:
+            pairs = self.counts.reshape(-1, 2).sum(axis=1)
+            self.counts = np.concatenate([pairs, np.zeros(BINS // 2, np.int64)])
+            self.width *= 2
+        index = (magnitudes * (1 / self.width)).astype(np.int64)
+        self.counts += np.bincount(index, minlength=BINS)
+
+    def range(self, integers: Integers, bits: int) -> float:
+        """The magnitude that the largest whole number of so many bits is to stand for; 0 if only zeros were seen."""
+        if self.largest == 0 or integers.calibration == "max":
+            return self.largest
+        if integers.calibration == "percentile":
+            rank = integers.percentile / 100 * self.counts.sum()
+            at = int(np.searchsorted(self.counts.cumsum(), rank))
+            return min(self.largest, (at + 1) * self.width)
+        centers: Floats = np.asarray((np.arange(BINS) + 0.5) * self.width, np.float64)
+        most = limits(bits)[1]
+        tried = self.largest * np.arange(1, CANDIDATES + 1) / CANDIDATES
+        if integers.scales == "power_of_two":
+            exponents = np.unique([exponent_of(size, bits) for size in tried])
+            tried = most * 2.0**exponents
+        errors = [squared_error(centers, size / most, most) @ self.counts for size in tried]
+        return float(tried[int(np.argmin(errors))])
+
+
+def squared_error(values: Floats, unit: float | Floats, most: int) -> Floats:
+    """What rounding to units and cutting at +- most of them costs each value: same shape."""
+    kept = np.clip(np.rint(values / unit), -most, most) * unit
+    return np.asarray((values - kept) ** 2)
+
+
+def exponent_of(size: float, bits: int) -> int:
+    """The least e at which a magnitude is at most the largest number of so many bits, times 2^e; 0 for no magnitude."""
+    if size <= 0:
+        return 0
+    most = limits(bits)[1]
+    e = int(np.floor(np.log2(size / (most + 0.5))))
+    while np.rint(size / 2.0**e) > most:
+        e += 1
+    return e
+
+
+def unit_of(size: float, integers: Integers, bits: int) -> float:
+    """The unit at which words of so many bits reach a magnitude; 1 for no magnitude."""
+    if size <= 0:
+        return 1.0
+    if integers.scales == "power_of_two":
+        return float(2.0 ** exponent_of(size, bits))
+    return size / limits(bits)[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """From one unit to another: y = floor(x multiplier / 2^shift + 1/2); each may be one number or one a channel."""
+
+    multiplier: Floats  # whole numbers
+    shift: Ints
+    wide: bool = False  # whether products may be beyond 2^52, so that float64 does not hold them; then shift > 0
+
+    @property
+    def factor(self) -> Floats:
+        """multiplier / 2^shift, exactly."""
+        return np.asarray(self.multiplier * 2.0 ** -self.shift.astype(np.float64))
+
+    def apply(self, x: Floats | Array, bias: Floats | float = 0.0) -> Floats:
+        """x + bias in the new unit, whole numbers: same shape; exact where |x + bias| multiplier is below 2^61."""
+        y: Floats = np.add(x, bias, dtype=np.float64)
+        if self.wide:
+            product = y.astype(np.int64) * self.multiplier.astype(np.int64)
+            return np.asarray((product + (1 << (self.shift - 1))) >> self.shift, np.float64)
+        y *= self.factor
+        y += 0.5
+        return np.asarray(np.floor(y, out=y))
+
+
+def change(ratio: float | Floats, multiplier_bits: int) -> Change:
+    """The change of units nearest to multiplying by ratios (one, or one a channel), as an output path can make it.
+
+    Powers of two are mere shifts; others are multipliers of so many bits, their first bit set, and a shift.
+    """
+    ratios = np.asarray(ratio, np.float64)
+    sizes = np.where(ratios == 0, 1.0, np.abs(ratios))
+    exponents = np.floor(np.log2(sizes)).astype(np.int64)
+    if (sizes == 2.0**exponents).all():
+        return Change(np.sign(ratios), -exponents)
+    shift = multiplier_bits - 1 - exponents
+    return Change(np.asarray(np.rint(ratios * 2.0**shift)), np.asarray(shift))
+
+
+def common_changes(ratios: Sequence[float], multiplier_bits: int) -> list[Change]:
+    """Changes of the terms of a sum, all with one shift: the sum is rounded once.  ratios: above zero."""
+    exponent = int(np.floor(np.log2(max(ratios))))
+    if all(np.log2(ratio).is_integer() for ratio in ratios):
+        exponent = int(np.log2(min(ratios)))
+        return [Change(np.asarray(ratio * 2.0**-exponent), np.asarray(-exponent)) for ratio in ratios]
+    shift = multiplier_bits - 1 - exponent
+    return [Change(np.asarray(np.rint(ratio * 2.0**shift)), np.asarray(shift)) for ratio in ratios]

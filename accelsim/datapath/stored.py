@@ -1,0 +1,60 @@
+"""Scales of whole numbers in a ``.dual`` file: which of them belong to a machine, and how they get there."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from accelsim.datapath.floating import machine_tiles
+from accelsim.datapath.groups import groups
+from accelsim.datapath.plan import Calibrated
+from accelsim.dual.calibration import Calibration
+from accelsim.dual.model import DualModel
+from accelsim.hardware.datapath import Datapath
+from accelsim.network import INPUT
+from accelsim.network.layers import Conv
+
+
+def arithmetic_of(datapath: Datapath) -> dict[str, Any]:
+    """All that decides what a machine computes, by key, as a file keeps it."""
+    whole = asdict(datapath)
+    del whole["machine"], whole["layer_thresholds"]
+    return {**whole.pop("integers"), **whole}
+
+
+def stored(model: DualModel, datapath: Datapath) -> tuple[Calibrated, int] | None:
+    """The model's scales for a machine, and the images they were found on; None if it has none that fit."""
+    if datapath.layer_thresholds:  # a file knows one threshold
+        return None
+    wanted = arithmetic_of(datapath)
+    for calibration in model.calibrations:
+        if calibration.arithmetic == wanted and _complete(model, datapath, calibration):
+            shifts = {name: np.array(rows, np.int64) for name, rows in calibration.input_shifts.items()}
+            return Calibrated(dict(calibration.units), shifts, dict(calibration.sum_shifts)), calibration.images
+    return None
+
+
+def to_store(datapath: Datapath, found: Calibrated, images: int) -> Calibration:
+    """Scales as a file keeps them."""
+    return Calibration(
+        arithmetic=arithmetic_of(datapath),
+        images=images,
+        units={name: float(unit) for name, unit in sorted(found.units.items())},
+        input_shifts={name: shifts.tolist() for name, shifts in found.input_shifts.items()},
+        sum_shifts=dict(found.sum_shifts),
+    )
+
+
+def _complete(model: DualModel, datapath: Datapath, calibration: Calibration) -> bool:
+    """Whether every feature map that has a unit of its own has one here, and shifts have the shape of their tiles."""
+    graph = model.network.graph
+    tiles = machine_tiles(model, datapath)
+    for name, rows in calibration.input_shifts.items():
+        layer = graph.node(name).layer
+        if name not in tiles or not isinstance(layer, Conv):
+            return False
+        n_h, n_w = (tiles[name] + r - 1 for r in layer.kernel)
+        if len(rows) != n_h or {len(row) for row in rows} != {n_w}:
+            return False
+    wanted = {INPUT, *(group.output for group in groups(graph) if group.rounds)}
+    return wanted <= calibration.units.keys()

@@ -1,0 +1,64 @@
+"""The second opinion: onnxruntime runs the exported int8 network and gives the answers of the spatial integers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from accelsim.datapath.calibrate import calibrate
+from accelsim.datapath.execute import run_integers
+from accelsim.datapath.plan import build
+from accelsim.datapath.qdq import write_qdq
+from accelsim.dual.file import read_dual
+from accelsim.errors import InputError
+from accelsim.hardware.datapath import Datapath, Integers
+from accelsim.network.images import read_images
+
+from .test_validate import model_of
+from .test_whole_numbers import network_of_all_layers
+
+ROOT = Path(__file__).parents[2]
+
+
+def answers(path: Path, x: np.ndarray) -> np.ndarray:
+    """What onnxruntime makes of preprocessed images (N, H, W, C)."""
+    runtime = pytest.importorskip("onnxruntime")
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(None, {"input": np.ascontiguousarray(x.transpose(0, 3, 1, 2))})[0]
+
+
+@pytest.mark.parametrize("integers", [Integers(), Integers(scales="multiply_shift", weight_scales="channel")])
+def test_every_kind_of_layer_agrees_to_a_few_units_of_a_hundred(tmp_path: Path, integers: Integers) -> None:
+    pytest.importorskip("onnx")
+    model = model_of(network_of_all_layers(), density=1.0)
+    pixels = np.random.default_rng(3).integers(0, 256, (16, 8, 10, 3), np.uint8)
+    datapath = Datapath("array", "spatial", integers=integers)
+    found = calibrate(model, datapath, pixels)
+    write_qdq(model, datapath, found, tmp_path / "all.onnx")
+    x = model.network.graph.preprocessing.apply(pixels)
+    ours, _ = run_integers(build(model, datapath, found), x)
+    theirs = answers(tmp_path / "all.onnx", x)
+    unit = found.units["fc"]
+    assert np.abs(ours).max() > 60 * unit
+    assert np.abs(ours - theirs).max() <= 5 * unit  # halves are rounded up here and to even there, in eight roundings
+    assert np.abs(ours - theirs).mean() <= 2 * unit
+
+
+def test_resnet20_agrees_on_98_of_100_answers(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    model = read_dual(ROOT / "models" / "resnet20-cifar10.dual")
+    pixels = read_images(ROOT / "models" / "cifar10-sample.npz").pixels[:200]
+    datapath = Datapath("array", "spatial")
+    found = calibrate(model, datapath, pixels[:64])
+    write_qdq(model, datapath, found, tmp_path / "resnet20.onnx")
+    x = model.network.graph.preprocessing.apply(pixels)
+    ours, _ = run_integers(build(model, datapath, found), x)
+    theirs = answers(tmp_path / "resnet20.onnx", x)
+    assert (ours.argmax(axis=1) == theirs.argmax(axis=1)).mean() >= 0.98
+
+
+def test_words_of_other_widths_are_refused(tmp_path: Path) -> None:
+    model = model_of(network_of_all_layers())
+    datapath = Datapath("array", "spatial", integers=Integers(weight_bits=4))
+    with pytest.raises(InputError, match="array: expected a spatial machine of 8-bit weights"):
+        write_qdq(model, datapath, calibrate(model, datapath, np.zeros((1, 8, 10, 3), np.uint8)), tmp_path / "x.onnx")
