@@ -225,7 +225,7 @@ def sensitivity(
     batch: int = 1,
     level: str = "resident",
 ) -> "pd.DataFrame":
-    """Energies of the machines under each published arithmetic table, whatever table their descriptions name.
+    """Energies of the machines under each energy table, whatever table their descriptions name.
 
     One row a table and machine: ``table, machine, energy_pj, energy_mac_pj, ratio`` (energy over the first machine's).
     Raises InputError as ``simulate``.

@@ -123,9 +123,7 @@ Pixels = Annotated[
 ]
 MAX_TILE = 16  # as in a .dual file
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Sensitivity = Annotated[
-    bool, typer.Option("--sensitivity", help="Show the energies under each published arithmetic table, too.")
-]
+Sensitivity = Annotated[bool, typer.Option("--sensitivity", help="Show the energies under each energy table, too.")]
 Band = Annotated[bool, typer.Option("--band", help="Show the ratios under each assumption that is not measured, too.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write CSV, plots and report.html.")]
 

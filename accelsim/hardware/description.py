@@ -84,9 +84,9 @@ class MachineDescription(KeyGroup, ABC):
     """Global buffers."""
     dram: Dram
     """Off-chip memory."""
-    energy_table: EnergyTable = "horowitz"
+    energy_table: EnergyTable = "gates"
     """What logic costs: ``gates``, measured (``hardware.gates``), or published, ``horowitz`` or ``aladdin``
-    (``hardware.technology``).  Floating-point multiplies are published ones in any case.  Default: horowitz."""
+    (``hardware.technology``).  Floating-point multiplies are published ones in any case.  Default: gates."""
     energy: EnergyOverrides = EnergyOverrides()
     """Energies that replace the tables'.  Default: none."""
     area: AreaOverrides = AreaOverrides()

@@ -171,7 +171,7 @@ def show_result(
 
 
 def show_sensitivity(out: Console, energies: pd.DataFrame) -> None:
-    """Energies under each arithmetic table, and whether the conclusion is the same under all."""
+    """Energies under each energy table, and whether the conclusion is the same under all."""
     tables = list(energies["table"].unique())
     show = _table("energy with", *(f"{table}, {unit}" for table in tables for unit in ("uJ", "ratio")))
     for machine, rows in energies.groupby("machine", sort=False):
@@ -183,7 +183,8 @@ def show_sensitivity(out: Console, energies: pd.DataFrame) -> None:
     best = least(energies)
     if len(set(energies["machine"])) == 1:
         first, *others = energies["energy_pj"]
-        _line(out, f"with {tables[-1]}: {others[-1] / first:.2f} times the energy with {tables[0]}")
+        ratios = ", ".join(f"{other / first:.2f} {table}" for table, other in zip(tables[1:], others, strict=True))
+        _line(out, f"times the energy with {tables[0]}: {ratios}")
     elif len(set(best.values())) == 1:
         _line(out, f"least energy under every table: {next(iter(best.values()))}")
     else:

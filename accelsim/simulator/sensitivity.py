@@ -1,15 +1,16 @@
-"""Does a comparison hold under other published energies?  The same runs priced with every arithmetic table.
+"""Does a comparison hold under other energies?  The same runs priced with every energy table.
 
-Published energies of an int8 multiplier differ 4.5 times (Horowitz 0.2 pJ, Aladdin 0.91 pJ at 45 nm), so a conclusion
-about energy should not hang on one of them.  Cycles and traffic do not depend on the table, but where a machine's
-objective is energy.
+Energies of an int8 multiplier differ 4.5 times between publications (Horowitz 0.2 pJ, Aladdin 0.91 pJ at 45 nm), and
+what gates say hangs on the operands, so a conclusion about energy should not hang on one of them.  Cycles and traffic
+do not depend on the table, but where a machine's objective is energy.
 """
 
 from collections.abc import Sequence
+from typing import get_args
 
 import pandas as pd
 
-from accelsim.hardware.technology import ARITHMETIC_TABLES
+from accelsim.hardware.description import EnergyTable
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.run import run
 from accelsim.workload import LayerWork
@@ -22,7 +23,7 @@ def sensitivity(works: Sequence[LayerWork], machines: Sequence[Machine], level: 
     """
     rows = []
     names = [_nth(machine.name, [m.name for m in machines[:i]]) for i, machine in enumerate(machines)]
-    for table in ARITHMETIC_TABLES:
+    for table in get_args(EnergyTable):
         first = None
         for name, machine in zip(names, machines, strict=True):
             priced = machine.model_copy(update={"energy_table": table})

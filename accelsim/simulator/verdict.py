@@ -2,7 +2,7 @@
 
 The assumptions, each moved by itself while the others stay:
 
-- arithmetic: each published table of energies (``hardware.technology``);
+- arithmetic: each table of energies, measured in gates and published (``hardware.gates``, ``hardware.technology``);
 - DRAM energy: half and twice the stated energies of rows, bits moved and bits driven, the spread of published pJ/bit;
 - wires: none are counted; as a bound, each bit that a global buffer gives or takes travels half the side of the
   machine, a wire of 0.2 pF/mm at 0.9 V that toggles with every bit, C V^2 / 2 = 0.081 pJ/bit/mm;
@@ -16,12 +16,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from math import sqrt
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 
+from accelsim.hardware.description import EnergyTable
 from accelsim.hardware.energy import dram_refresh_mw, dram_standby_mw, prices
-from accelsim.hardware.technology import ARITHMETIC_TABLES
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.run import run
 from accelsim.workload import LayerWork
@@ -77,7 +77,7 @@ class Verdict:
 
 def assumptions(machines: Sequence[Machine]) -> list[Assumption]:
     """All cases for these machines; a table that all of them name already is none."""
-    tables = [name for name in ARITHMETIC_TABLES if any(machine.energy_table != name for machine in machines)]
+    tables = [name for name in get_args(EnergyTable) if any(machine.energy_table != name for machine in machines)]
     cases = [Assumption("arithmetic", f"table {name}", partial(_with_table, name=name)) for name in tables]
     for factor, said in ((0.5, "half"), (2.0, "twice")):
         cases.append(Assumption("DRAM energy", f"{said} the DRAM energy", partial(_with_dram, factor=factor)))

@@ -33,7 +33,7 @@ def test_floating_point_multiply_accumulates() -> None:
 def test_a_gated_multiply_takes_3_percent_and_widths_of_the_winograd_domain_count() -> None:
     """Sparseloop, MICRO 2022; Horowitz' 8 x 10 bits into 24 for transformed inputs, at 45 nm."""
     for name, pj in (("spatial-16x16", 0.31), ("winograd-16x16", 0.37)):
-        found = describe_machine(load_hardware(name, ["node_nm=45"]))["prices"]
+        found = describe_machine(load_hardware(name, ["node_nm=45", "energy_table=horowitz"]))["prices"]
         assert found["mac"]["value"] == pytest.approx(pj, rel=0.03)
         assert found["gated_mac"]["value"] == pytest.approx(0.03 * found["mac"]["value"])
 

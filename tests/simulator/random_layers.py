@@ -62,7 +62,7 @@ def spatial(**changes: Any) -> Any:
     return machine_from(
         _changed(
             {
-                "kind": "spatial", "name": "spatial", "clock_mhz": 500, "node_nm": 28,
+                "kind": "spatial", "name": "spatial", "clock_mhz": 500, "node_nm": 28, "energy_table": "horowitz",
                 "pe_array": {"rows": 4, "cols": 4}, "buffers": {"weight_kb": 64, "input_kb": 64, "output_kb": 64},
                 "dram": {"type": "LPDDR4-3200"},
             },
@@ -77,6 +77,7 @@ def winograd(**changes: Any) -> Any:
         _changed(
             {
                 "kind": "winograd", "name": "winograd", "clock_mhz": 500, "node_nm": 28, "tile": 2,
+                "energy_table": "horowitz",
                 "pe_array": {"rows": 4, "cols": 4, "taps": 1}, "transform_rate": 4, "inverse_rate": 4,
                 "buffers": {"weight_kb": 64, "input_kb": 64, "transformed_kb": 64, "output_kb": 64},
                 "dram": {"type": "LPDDR4-3200"},

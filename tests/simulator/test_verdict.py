@@ -59,7 +59,7 @@ def test_each_assumption_moves_what_it_is_about_and_nothing_else():
         bits = 8 * (own["sram_read_bytes"] + own["sram_write_bytes"])
         assert wires == pytest.approx(bits * 0.081 * sqrt(own["area_mm2"]) / 2)  # 0.2 pF/mm, 0.9 V
         assert at.loc["half the clock", "latency_ms"] > own["latency_ms"] > at.loc["twice the clock", "latency_ms"]
-        assert at.loc["table aladdin", "energy_pj"] > own["energy_pj"]
+        assert at.loc["table aladdin", "energy_pj"] > at.loc["table horowitz", "energy_pj"]
 
 
 def test_a_verdict_needs_two_machines():
