@@ -69,6 +69,7 @@ from accelsim.network.tensors import (
 )
 from accelsim.transforms.decomposition import Piece
 
+WeightsCome = Literal["loaded", "kept", "there"]
 Kind = Literal["conv", "linear", "pool", "add", "other"]
 
 MAX_WEIGHTS = 1 << 28  # of a layer of a table: a gigabyte
@@ -107,6 +108,7 @@ class Surroundings:
     line_bytes: int = 0  # that riding poolings hold in the output buffer
     room: tuple[int, int] | None = None  # bytes for tiles of inputs, of outputs; None: the buffers
     shared: bool = False  # whether both rooms are one, of as many bytes as the first says
+    weights: WeightsCome = "loaded"  # kept: and all of them stay; there: since an earlier stripe
 
 
 ALONE = Surroundings()
@@ -160,6 +162,21 @@ class LayerWork:
             return self
         other = copy.copy(self)
         object.__setattr__(other, "around", around)
+        return other
+
+    def on_rows(self, first: int, end: int) -> "LayerWork":
+        """The layer for some rows of its output, on the rows of its input that they read; first < end.
+
+        What was counted of its weights is shared.
+        """
+        stride, padding = self.stride[0], self.padding[0]
+        reach = self.dilation[0] * (self.kernel[0] - 1) + 1
+        above = first * stride - padding
+        below = min((end - 1) * stride - padding + reach, self.height) if end < self.out_height else self.height
+        other = copy.copy(self)
+        object.__setattr__(other, "height", max(0, below - max(0, above)))
+        object.__setattr__(other, "out_height", end - first)
+        object.__setattr__(other, "padding", (max(0, -above), self.padding[1]))
         return other
 
     def reading(self, sources: tuple[str, ...]) -> "LayerWork":
