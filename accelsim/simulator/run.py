@@ -83,12 +83,11 @@ def run_rows(
     if level == "layers":
         timed = ((work, _by_itself(work, machine, engine)) for work in works)
         return _priced(timed, pricing, {})
-    levels = [level_of(level), "resident"] if level == "depth-first" else [level_of(level)]
-    tries = [
-        _as_network(works, pricing, engine, one, passes)
-        for one in levels
-        for passes in (passes_to_try(works) if level != "fused" else [1])
-    ]
+    level = level_of(level)
+    counts = [1] if level == "fused" else passes_to_try(works)
+    tries = [_as_network(works, pricing, engine, level, passes) for passes in counts]
+    if level == "depth-first" and any(found is not None and found[1]["stacks"] for found in tries):
+        tries += [_as_network(works, pricing, engine, "resident", passes) for passes in counts]
     return min((found for found in tries if found is not None), key=lambda found: _cost(machine, found[1]))
 
 

@@ -10,14 +10,17 @@ The search takes the placement of whole maps as it is and divides the groups, in
 that the sum of scores is least: a dynamic program over the borders.  A stack's score is the sum of its stripes' plans
 in the room that buffers leave.  It is computed where the best division counts on it; until then a bound stands for it,
 what its groups score with all maps on chip and all memory for their tiles, times the rows computed again.  Heuristic
-are: the heights (halves, quarters, ... of the last map, of which the ``HEIGHTS`` highest whose buffers fit), that at
-most ``EVALUATED`` stacks are scored, and that only what may save ``WORTH`` of the network's score is looked at.
+are: the heights (halves, quarters, ... of the last map, of which the ``HEIGHTS`` highest whose buffers leave an eighth
+of the room to tiles), that only what may save ``WORTH`` of the network's score is looked at, and that the search ends
+after ``EVALUATED`` stacks, or where no division can be better by ``TOLERANCE``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from math import gcd, inf, isfinite, sqrt
+from math import gcd, inf, sqrt
+
+import numpy as np
 
 from accelsim.errors import InputError
 from accelsim.simulator.network.addresses import Resident, place
@@ -25,13 +28,16 @@ from accelsim.simulator.network.places import DRAM, Placement, Setting
 from accelsim.simulator.network.placing import NetworkMaps
 from accelsim.simulator.network.plans import GroupPlans, surroundings
 from accelsim.simulator.network.stripes import Rows, Stage, cut, held
+from accelsim.simulator.time.objective import own_dma, score
 from accelsim.simulator.time.plan import LayerPlan
+from accelsim.simulator.time.schedule import dram_actions
 from accelsim.workload import LayerWork, Surroundings
 
 LONGEST = 8  # groups of a stack
 HEIGHTS = 3
 MOST_STRIPES = 1 << 10
 EVALUATED = 24
+TOLERANCE = 0.005
 WORTH = 1e-3
 CHIP = 1
 
@@ -202,13 +208,40 @@ class StackPlans:
             input_memory=CHIP,
         )
 
-    def least(self, stack: Stack, t: int) -> float:
-        """What one of a stack's groups would score as a whole, with no map in DRAM that lies inside the stack."""
+    def whole(self, stack: Stack, t: int) -> LayerPlan | None:
+        """One of a stack's groups as a whole, with no map in DRAM that lies inside the stack; None if it fits not."""
         around = self.context.around(t, self._setting(stack, t, self.capacity))
         try:
-            return self.plans.settled(t, around).score
+            return self.plans.settled(t, around)
         except InputError:
-            return inf
+            return None
+
+    def bounds(self, lines: Lines, whole: Mapping[int, LayerPlan]) -> Iterator[tuple[Stack, float]]:
+        """A stack with its weights loaded once, and in every stripe, and what each scores at least.
+
+        whole: its groups as wholes.
+        """
+        machine = self.context.machine
+        least = sum(plan.score * max(1.0, self._rows_again(lines, t)) for t, plan in whole.items())
+        together = sum(plan.weight_bytes for plan in whole.values())
+        if together <= self.weight_capacity:
+            yield replace(lines.stack, weights_stay=True), least
+        heads = {t: self.context.groups[t].head for t in whole}
+        loads = {t: sum(rows[head].count > 0 for rows in lines.rows) for t, head in heads.items()}
+        loaded = sum(plan.weight_bytes * loads[t] for t, plan in whole.items())
+        match machine.objective:
+            case "dram":
+                least += loaded - together
+            case "energy":
+                least += float(score(machine, np.float64(0), dram_actions(loaded - together, 0)))
+            case "cycles":
+                least = max(least, loaded / own_dma(machine).bytes_per_cycle)
+        yield replace(lines.stack, weights_stay=False), least
+
+    def _rows_again(self, lines: Lines, t: int) -> float:
+        """Rows that a group's head computes in all stripes, over those that it has."""
+        head = self.context.groups[t].head
+        return sum(rows[head].count for rows in lines.rows) / self.context.shapes[head].out_height
 
     def score(self, stack: Stack) -> float:
         """The sum of a stack's groups' scores over its stripes; infinite if it finds no room."""
@@ -280,22 +313,19 @@ def find_stacks(plans: StackPlans, single: Sequence[float]) -> list[Stack]:
     bounds = dict(_worth_scoring(plans, single))
     exact: dict[Stack, float] = {}
     while True:
-        known = {stack: exact.get(stack, bound) for stack, bound in bounds.items()}
-        found = _division(single, known)
-        asked = [stack for stack in found if stack not in exact]
-        if not asked:
-            if plans.addresses(found) is not None:
-                return found
-            asked = [max(found, key=lambda stack: stack.last - stack.first)]
-            exact[asked[0]] = inf
-        elif len(exact) >= EVALUATED:
-            bounds = {stack: exact[stack] for stack in exact}
-        else:
+        best, found = _division(single, exact)
+        bound, hoped = _division(single, bounds | exact)
+        asked = [stack for stack in hoped if stack not in exact]
+        if best > bound * (1 + TOLERANCE) and asked and len(exact) < EVALUATED:
             exact |= {stack: plans.score(stack) for stack in asked}
+        elif not found or plans.addresses(found) is not None:
+            return found
+        else:
+            exact[max(found, key=lambda stack: stack.last - stack.first)] = inf
 
 
-def _division(single: Sequence[float], stacks: Mapping[Stack, float]) -> list[Stack]:
-    """The stacks of the division of least score into single groups and stacks."""
+def _division(single: Sequence[float], stacks: Mapping[Stack, float]) -> tuple[float, list[Stack]]:
+    """The least score of all divisions into single groups and stacks, and its stacks."""
     ending: dict[int, list[Stack]] = {}
     for stack in stacks:
         ending.setdefault(stack.last, []).append(stack)
@@ -307,36 +337,26 @@ def _division(single: Sequence[float], stacks: Mapping[Stack, float]) -> list[St
     found: list[Stack] = []
     t = len(single)
     while t:
-        stack = best[t][1]
-        found += [] if stack is None else [stack]
-        t = t - 1 if stack is None else stack.first
-    return found[::-1]
+        chosen = best[t][1]
+        found += [] if chosen is None else [chosen]
+        t = t - 1 if chosen is None else chosen.first
+    return best[-1][0], found[::-1]
 
 
 def _worth_scoring(plans: StackPlans, single: Sequence[float]) -> Iterator[tuple[Stack, float]]:
     """Stacks that may be better than their groups by themselves, and what each scores at least."""
     enough = WORTH * sum(single)
     for first, last in _intervals(plans.context):
+        if all(plans.placement.places[m] != DRAM for m in range(first, last)):
+            continue
         any_height = Stack(first, last, 1, keeps=True, weights_stay=False)
-        least = {t: plans.least(any_height, t) for t in any_height.groups}
-        bound = sum(least.values())
         alone = sum(single[t] for t in any_height.groups)
-        in_dram = any(plans.placement.places[m] == DRAM for m in range(first, last))
-        if not in_dram or not isfinite(bound) or alone - bound <= enough:
+        whole = {t: plan for t in any_height.groups if (plan := plans.whole(any_height, t)) is not None}
+        if len(whole) < len(any_height.groups) or alone - sum(plan.score for plan in whole.values()) <= enough:
             continue
         for keeps in (True, False):
             for lines in _heights(plans, first, last, keeps):
-                of_stack = sum(score * max(1.0, _rows_again(plans, lines, t)) for t, score in least.items())
-                for stay in (True, False):
-                    stack = Stack(first, last, lines.stack.height, keeps, stay)
-                    if alone - of_stack > enough:
-                        yield stack, of_stack
-
-
-def _rows_again(plans: StackPlans, lines: Lines, t: int) -> float:
-    """Rows that a group's head computes in all stripes, over those that it has."""
-    head = plans.context.groups[t].head
-    return sum(rows[head].count for rows in lines.rows) / plans.context.shapes[head].out_height
+                yield from (pair for pair in plans.bounds(lines, whole) if alone - pair[1] > enough)
 
 
 def _intervals(context: NetworkMaps) -> Iterator[tuple[int, int]]:
@@ -366,6 +386,12 @@ def _can_be_cut(context: NetworkMaps, first: int, last: int) -> bool:
     return True
 
 
+def _leaves_room(plans: StackPlans, lines: Lines) -> bool:
+    """Whether line buffers leave to tiles an eighth of what whole maps leave."""
+    free = plans.capacity - sum(plans.around_stack(lines.stack).values())
+    return all(8 * plans.room(lines, t) >= free for t in lines.stack.groups)
+
+
 def _heights(plans: StackPlans, first: int, last: int, keeps: bool) -> Iterator[Lines]:
     """The stripes of the greatest heights whose buffers leave room on chip."""
     rows = plans.context.shapes[plans.context.groups[last].last].out_height
@@ -380,6 +406,6 @@ def _heights(plans: StackPlans, first: int, last: int, keeps: bool) -> Iterator[
             continue
         seen.add(height)
         lines = plans.lines(Stack(first, last, height, keeps, weights_stay=False))
-        if lines is not None and all(plans.room(lines, t) > 0 for t in range(first, last + 1)):
+        if lines is not None and _leaves_room(plans, lines):
             found += 1
             yield lines

@@ -70,6 +70,7 @@ def _plan(mode: Mode, machine: TiledDescription) -> LayerPlan:
         score=score,
         needs=needs,
         weights_whole=weights_stay(mode, tiling),
+        weight_bytes=int(min(mode.stored_bits.sum(), mode.dram_bits.sum()) / 8),
         make=lambda: tiled_schedule(mode, tiling, machine),
     )
 

@@ -27,6 +27,7 @@ class LayerPlan:
     score: float  # by the machine's objective, as predicted
     needs: dict[str, int]  # bytes of each buffer
     weights_whole: bool  # whether all weights lie in the buffer at once
+    weight_bytes: int  # of all weights, on chip or off, where they are fewer; 0: not known
     make: Callable[[], Schedule]  # the steps, were all maps in DRAM
 
     @cached_property
