@@ -55,7 +55,7 @@ def in_stripes(works: tuple[LayerWork, ...], machine: AnyMachine, data: st.DataO
         return where_it_fits(lambda: plan_network(works, machine, "depth-first"))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(networks(pooled_fans=True), machines(), st.data())
 def test_engines_agree_on_stripes(works: tuple[LayerWork, ...], machine: AnyMachine, data: st.DataObject) -> None:
     planned = in_stripes(works, machine, data)
@@ -67,7 +67,7 @@ def test_engines_agree_on_stripes(works: tuple[LayerWork, ...], machine: AnyMach
     assert [row.cycles for row in by_fast] == [row.cycles for row in by_event]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(networks(), machines(), st.data())
 def test_no_two_maps_or_line_buffers_overlap(
     works: tuple[LayerWork, ...], machine: AnyMachine, data: st.DataObject
@@ -92,7 +92,7 @@ def rows_needed(work: LayerWork, rows: range) -> range:
     return range(min(found), work.height if rows[-1] == work.out_height - 1 else max(found) + 1)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(networks(most=3), machines(), st.data())
 def test_every_byte_of_a_stack_is_the_one_counted_by_hand(
     works: tuple[LayerWork, ...], machine: AnyMachine, data: st.DataObject
@@ -145,7 +145,7 @@ def _in_dram(planned: Planned, name: str) -> bool:
     return planned.placement.places[planned.by_name[name]] == 0
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(networks(), machines(), st.data())
 def test_what_is_kept_is_multiplied_once(
     works: tuple[LayerWork, ...], machine: AnyMachine, data: st.DataObject
