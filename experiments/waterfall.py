@@ -40,9 +40,9 @@ FIRST = {"spatial": "spatial-16x16", "winograd": "winograd-16x16"}
 HEAD = """# What each choice of architecture brings
 
 Written by `python -m experiments.waterfall`. 256 lanes, 192 KB, LPDDR4-3200, 800 MHz on both sides; each row adds its
-choice to those above, on either machine, rows beside it alone; tilings by energy x delay; logic priced in gates. Below 1
-the Winograd machine takes less. In the first row feature maps go through DRAM after every layer (`--level layers`), then
-they stay on the chip where they fit, and additions and poolings ride along (`--level resident`).
+choice to those above, on either machine, rows beside it alone; tilings by energy x delay; logic priced in gates. Below
+1 the Winograd machine takes less. In the first row feature maps go through DRAM after every layer (`--level layers`),
+then they stay on the chip where they fit, and additions and poolings ride along (`--level resident`).
 """
 
 
@@ -63,30 +63,30 @@ STEPS = (
     Step("filters transformed on chip", winograd=("weight_transform=on_chip",)),
     Step(
         "results transformed in the lanes",
-        winograd=("inverse=lane", "buffers={weight_kb: 64, input_kb: 56, transformed_kb: 40, output_kb: 32, activations: shared}"),
+        winograd=("inverse=lane", "buffers.input_kb=56", "buffers.output_kb=32"),
     ),
     Step(
         "operand windows paid for",
         spatial=("operand_window={positions: 144, banks: 16}",),
-        winograd=("operand_window={positions: 32, banks: 8}",),
+        winograd=("operand_window={positions: 144, banks: 16}",),
     ),
     Step(
         "several sums a lane",
         spatial=("filters_per_lane=4",),
-        winograd=("filters_per_lane=2", "outputs_per_lane=2"),
+        winograd=("filters_per_lane=2",),
     ),
     Step(
         "array, buffers, rates and balance of the best pair",
         spatial=(
-            "pe_array={rows: 64, cols: 4}", "buffers={weight_kb: 96, input_kb: 64, output_kb: 32, activations: shared}", "balance=greedy",
+            "pe_array={rows: 64, cols: 4}", "buffers.weight_kb=96", "buffers.output_kb=32", "balance=greedy",
         ),
         winograd=("transform_rate=16", "balance=greedy"),
     ),
-    Step("beside it: tile sizes 2 and 4", winograd=("tiles=[2, 4]",), beside=True),
+    Step("beside it: tile sizes 2 and 4", winograd=("tiles=[2, 4]", "transform_rate=8"), beside=True),
     Step(
         "beside it: inputs transformed on the way to the lanes",
         winograd=(
-            "input_transform=streamed", "buffers={weight_kb: 64, input_kb: 96, transformed_kb: 0, output_kb: 32, activations: shared}",
+            "input_transform=streamed", "buffers.input_kb=96", "buffers.transformed_kb=0",
             "pe_array={taps: 16, rows: 4, cols: 4}", "filters_per_lane=4", "outputs_per_lane=1",
         ),
         beside=True,
