@@ -31,7 +31,7 @@ PUBLISHED = "silicon and layouts as published"
 COMMAND = "python -m experiments.validation"
 PARTS = ("mac", "transform", "register", "sram", "static")
 
-# 16 PEs of 16 multipliers; 8 KB of input and of output neurons, 2 KB of weights and indexes a PE; indexes choose of 256.
+# 16 PEs of 16 multipliers; 8 KB of input and of output neurons, 2 KB of weights and indexes a PE; a window of 256.
 CAMBRICON_X = {
     "name": "cambricon-x",
     "kind": "spatial",
