@@ -20,7 +20,7 @@ from accelsim.names import visible
 from accelsim.report.figures import FIGURES
 from accelsim.simulator.result import Result
 from accelsim.simulator.sensitivity import least
-from accelsim.simulator.verdict import COLUMNS, verdicts
+from accelsim.simulator.verdict import CHIPS, COLUMNS, verdicts
 from accelsim.workload import LayerTable
 
 WORDS = {  # columns of words, flush left
@@ -132,6 +132,7 @@ def _show_cycles(out: Console, results: Sequence[Result]) -> None:
         shared = len(names) - int(alone.sum())
         _line(out, f"*: fewest cycles; alone: {', '.join(counts) or 'none'}; shared: {shared} of {len(names)} layers")
     _line(out, "bound by: where most cycles go: compute, imbalance or edge of the lanes, transform, dram")
+    _line(out, f"energy: published chips take {CHIPS[0]} to {CHIPS[1]} times the model's, DRAM apart; --band")
 
 
 def show_result(
