@@ -203,13 +203,24 @@ def plot(found: dict[str, dict[str, list[dict[str, Any]]]]) -> None:
     figure.savefig(PLOT, dpi=130, metadata={"Software": None})
 
 
+def stored() -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """What was measured of the steps of today, by network and case."""
+    found = json.loads(STORED.read_text()) if STORED.exists() else {}
+    steps = [step.name for step in STEPS]
+    return {
+        network: measured
+        for network, measured in found.items()
+        if all([row["step"] for row in rows] == steps for rows in measured.values())
+    }
+
+
 def main() -> None:
     """Measure the networks that are asked for, and write page and plot of all that is stored."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", choices=[*NETWORKS, []], default=list(NETWORKS))
     parser.add_argument("--page", action="store_true", help="measure nothing, write page and plot of what is stored")
     arguments = parser.parse_args()
-    found = json.loads(STORED.read_text()) if STORED.exists() else {}
+    found = stored()
     if arguments.page:
         write_text(PAGE, page(found))
         plot(found)
