@@ -217,15 +217,17 @@ def stored() -> dict[str, dict[str, list[dict[str, Any]]]]:
 def main() -> None:
     """Measure the networks that are asked for, and write page and plot of all that is stored."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="*", choices=[*NETWORKS, []], default=list(NETWORKS))
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", help=f"of {', '.join(NETWORKS)}; default: all")
     parser.add_argument("--page", action="store_true", help="measure nothing, write page and plot of what is stored")
     arguments = parser.parse_args()
+    if unknown := set(arguments.networks) - set(NETWORKS):
+        parser.error(f"{sorted(unknown)[0]!r}, expected some of {', '.join(NETWORKS)}")
     found = stored()
     if arguments.page:
         write_text(PAGE, page(found))
         plot(found)
         return
-    for network in arguments.networks:
+    for network in arguments.networks or NETWORKS:
         measured = {case: measure(works, case == "dense") for case, works in cases(network).items()}
         found[network] = measured
         write_text(STORED, json.dumps(found, indent=1) + "\n")
