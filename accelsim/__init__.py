@@ -164,7 +164,7 @@ def simulate(
     Raises InputError if the machine is unsound or its buffers are too small, or engine, batch or level is not valid.
     """
     from accelsim.faults import nearest
-    from accelsim.simulator.network.program import LEVELS
+    from accelsim.simulator.network.planning import LEVELS
     from accelsim.simulator.run import ENGINES, run
     from accelsim.workload import LayerTable, layer_works
 

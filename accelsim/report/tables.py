@@ -20,7 +20,7 @@ from accelsim.files import RESULTS, read_text
 from accelsim.names import cell, from_cell
 from accelsim.report.plain import to_json
 from accelsim.simulator.machines.machine import Machine
-from accelsim.simulator.network.program import OCCUPANCY
+from accelsim.simulator.network.planning import OCCUPANCY
 from accelsim.simulator.result import ENERGY_COLUMNS, Result
 from accelsim.workload import LayerTable
 
