@@ -32,6 +32,7 @@ FLOORS = (
     ("explore",),
     ("report",),
     ("",),  # the face, accelsim/__init__.py
+    ("commands",),
     ("cli",),
     ("__main__",),
 )

@@ -83,10 +83,10 @@ def run_rows(
     if level == "layers":
         timed = ((work, _by_itself(work, machine, engine)) for work in works)
         return _priced(timed, pricing, {})
-    level = level_of(level)
-    counts = [1] if level == "fused" else passes_to_try(works)
-    tries = [_as_network(works, pricing, engine, level, passes) for passes in counts]
-    if level == "depth-first" and any(found is not None and found[1]["stacks"] for found in tries):
+    wanted = level_of(level)
+    counts = [1] if wanted == "fused" else passes_to_try(works)
+    tries = [_as_network(works, pricing, engine, wanted, passes) for passes in counts]
+    if wanted == "depth-first" and any(found is not None and found[1]["stacks"] for found in tries):
         tries += [_as_network(works, pricing, engine, "resident", passes) for passes in counts]
     return min((found for found in tries if found is not None), key=lambda found: _cost(machine, found[1]))
 

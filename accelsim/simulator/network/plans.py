@@ -14,7 +14,8 @@ from accelsim.simulator.machines.vector import vector_plan
 from accelsim.simulator.network.groups import Group
 from accelsim.simulator.network.places import DRAM, Setting
 from accelsim.simulator.time.plan import LayerPlan
-from accelsim.workload import LayerWork, Surroundings, WeightsCome
+from accelsim.workload import LayerWork, Surroundings
+from accelsim.workload.layer import WeightsCome
 
 REMEMBERED_WORKS = 8  # of a table, whose weights are drawn each time they are asked for
 INFINITE = float("inf")

@@ -1,0 +1,20 @@
+"""What commands say: results as JSON on stdout, words to the user on stderr, where they are in no result's way."""
+
+import contextlib
+import sys
+from typing import Any
+
+from accelsim.names import visible
+
+
+def say(line: str) -> None:
+    """A word to the user on stderr; where there is none it goes unsaid."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(visible(line) + "\n")
+
+
+def print_json(content: dict[str, Any]) -> None:
+    """One JSON object on stdout; NaN and infinity, which JSON does not have, become null."""
+    from accelsim.report.plain import to_json
+
+    sys.stdout.write(to_json(content) + "\n")
