@@ -27,9 +27,9 @@ Engine = Annotated[
 Level = Annotated[
     str,
     typer.Option(
-        metavar="layers|fused|resident",
+        metavar="layers|fused|resident|depth-first",
         help="How far layers run as one network: not at all; additions and poolings ride on outputs; feature maps stay "
-        "on chip, too, and layers overlap.",
+        "on chip, too, and layers overlap; in stripes of rows where maps do not fit.",
     ),
 ]
 Batch = Annotated[int, typer.Option(metavar="N", help="Images that a run works on.")]

@@ -162,12 +162,13 @@ def show_result(
     out.print(table)
     t = result.total
     if placed:
+        lines = "lines (in stripes), " if t["stacks"] else ""
         _line(
             out, f"{t['maps_on_chip']} of {t['maps']} maps stay on chip, at most {t['peak_bytes']:,} bytes with tiles"
         )
         _line(
             out,
-            "input, output: dram, chip, lines (in stripes), both (some of each), path: on the way out of the layer it rides on",
+            f"input, output: dram, chip, {lines}both (some of each), path: on the way out of the layer it rides on",
         )
         _line(out, "weights: all of a layer at once, or tile by tile")
     _line(out, f"latency {t['latency_ms']:.4f} ms, power {t['power_mw']:.1f} mW, area {t['area_mm2']:.3f} mm2")

@@ -97,7 +97,7 @@ def rows_needed(work: LayerWork, rows: range) -> range:
 def test_every_byte_of_a_stack_is_the_one_counted_by_hand(
     works: tuple[LayerWork, ...], machine: AnyMachine, data: st.DataObject
 ) -> None:
-    """Element by element: inputs of the first layers stripe by stripe, weights as often, inner maps never, outputs once."""
+    """Element by element: inputs stripe by stripe, weights as often, inner maps never, outputs once."""
     planned = in_stripes(works, machine, data)
     (stack,) = planned.stacks
     timed = time_network(planned, machine, "depth-first", "fast")
@@ -179,7 +179,7 @@ def test_depth_first_is_never_worse_than_resident(works: tuple[LayerWork, ...], 
 
 @pytest.mark.parametrize("make", [spatial, winograd])
 def test_maps_that_do_not_fit_stay_on_chip_as_lines(make) -> None:  # type: ignore[no-untyped-def]
-    """Two layers of 48 x 48 x 16 bytes, 36 KB a map, in 8 KB: input and output move once, weights once, the map never."""
+    """Two layers of 48 x 48 x 16 bytes, 36 KB a map, in 16 KB: output and weights move once, the map never."""
     works = (conv("a", ("input",), 16, 16, 48), conv("b", ("a",), 16, 16, 48))
     rooms = {"buffers__input_kb": 8, "buffers__output_kb": 8, "buffers__activations": "shared"}
     machine = make(**rooms, post=BOTH, objective="dram", weight_format="dense")

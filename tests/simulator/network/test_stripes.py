@@ -69,10 +69,8 @@ def test_a_buffer_holds_what_is_read_later_and_no_more(stages: list[Stage], heig
         most = 0
         for number, rows in enumerate(stripes):
             if keeps:
-                later = [Rows(rows[j].first, stages[j].outputs) for j in readers]
-                first = min(
-                    min(read(stages[j], of_reader), default=rows[i].end) for j, of_reader in zip(readers, later)
-                )
+                later = [read(stages[j], Rows(rows[j].first, stages[j].outputs)) for j in readers]
+                first = min(min(of_reader, default=rows[i].end) for of_reader in later)
                 there = set(range(min(first, rows[i].end), rows[i].end))
                 assert number == 0 or all(y < rows[i].first for y in there - set(range(*rows[i])))
             else:
