@@ -12,7 +12,7 @@ from accelsim.explore.naming import command, named
 from accelsim.explore.sweep import Sweep
 from accelsim.explore.table import to_csv
 from accelsim.names import visible
-from accelsim.report.html import cloud_figure, document, escape, inline, table_of
+from accelsim.report.parts import cells, cloud_figure, document, escape, inline, table_of
 from accelsim.report.sweep_plots import break_even_table, families, label, sweep_plots, varied
 from accelsim.report.write import write_files
 
@@ -169,11 +169,11 @@ def _machines(sweep: Sweep, head: str, rows: Sequence[tuple[str, pd.Series]]) ->
     objectives = [objective.removeprefix("-") for objective in sweep.description.report.objectives]
     asked = [column for q in sweep.description.report.cheapest for column in (q.minimize, *q.limits)]
     columns = list(dict.fromkeys(("family", *objectives, *asked, *varied(sweep, done))))
-    cells = [
+    texts = [
         [name, *(_text(row.get(column)) for column in columns), command(sweep.description, row) if len(row) else ""]
         for name, row in rows
     ]
-    return table_of([head, *(label(column) for column in columns), "command"], [_cells(row) for row in cells])
+    return table_of([head, *(label(column) for column in columns), "command"], [cells(row) for row in texts])
 
 
 def _codesign(sweep: Sweep) -> list[str]:
@@ -208,17 +208,13 @@ def _faults(sweep: Sweep) -> list[str]:
     errors = sweep.table.loc[sweep.table["error"] != "", "error"].value_counts()
     if errors.empty:
         return []
-    rows = [_cells([str(count), str(text)]) for text, count in errors.iloc[:FAULT_ROWS].items()]
+    rows = [cells([str(count), str(text)]) for text, count in errors.iloc[:FAULT_ROWS].items()]
     return ["<h2>Points that failed</h2>", table_of(["points", "error"], rows)]
 
 
 def _frame(frame: pd.DataFrame) -> str:
-    rows = [_cells([_text(value) for value in row]) for row in frame.itertuples(index=False)]
+    rows = [cells([_text(value) for value in row]) for row in frame.itertuples(index=False)]
     return table_of([label(str(column)) for column in frame.columns], rows)
-
-
-def _cells(texts: Sequence[str]) -> str:
-    return "".join(f"<td>{escape(text)}</td>" for text in texts)
 
 
 def _text(value: Any) -> str:
