@@ -59,7 +59,10 @@ LAYER_FIGURES = (
 ENERGY = tuple((f"energy_{part}_pj", part) for part in ENERGY_PARTS)
 TENSORS = (("dram_weight_bytes", "weights"), ("dram_input_bytes", "inputs"), ("dram_output_bytes", "outputs"))
 INTENSITIES = (("dense_intensity", "dense MACs per DRAM byte"), ("effectual_intensity", "effectual MACs per DRAM byte"))
-LAYER_NOTE = '<p class="note">A layer\'s name opens all that is known of it.  Bold: fewest cycles.</p>'
+LAYER_NOTE = (
+    '<p class="note">A layer\'s name opens all that is known of it.  Bold: fewest cycles.  The chart leaves out what '
+    "takes none, since it rides on another layer.</p>"
+)
 RATES = (("dense_rate", "dense MACs per cycle"), ("effectual_rate", "effectual MACs per cycle"))
 
 

@@ -89,7 +89,8 @@ function layerBars(figure) {
   const choice = figure.querySelector("select");
   const draw = () => {
     const column = choice.value;
-    const shown = data.layers.map((layer, i) => ({ ...layer, i })).filter((layer) => filters.every((f) => f(layer)));
+    const shown = data.layers.map((layer, i) => ({ ...layer, i })).filter((layer) =>
+      filters.every((f) => f(layer)) && layer.runs.some((run) => run[column] > 0));
     const bar = data.machines.length > 3 ? 8 : 12;
     const group = bar * data.machines.length + 8;
     const d = new Drawing(figure, 34 + group * shown.length);
