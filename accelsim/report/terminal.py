@@ -25,7 +25,7 @@ from accelsim.workload import LayerTable
 
 WORDS = {  # columns of words, flush left
     *("mode", "bound by", "per", "part", "source", "shape", "what it is", "accuracy"),
-    *("input", "output", "weights"),
+    *("input", "output", "weights", "priced by"),
 }
 
 
@@ -182,12 +182,9 @@ def show_result(
 def show_sensitivity(out: Console, energies: pd.DataFrame) -> None:
     """Energies under each energy table, and whether the conclusion is the same under all."""
     tables = list(energies["table"].unique())
-    show = _table("energy with", *(f"{table}, {unit}" for table in tables for unit in ("uJ", "ratio")))
-    for machine, rows in energies.groupby("machine", sort=False):
-        cells = [
-            (f"{row['energy_pj'] / 1e6:,.2f}", f"{row['ratio']:.3f}") for _, row in rows.set_index("table").iterrows()
-        ]
-        show.add_row(escape(str(machine)), *(cell for pair in cells for cell in pair))
+    show = _table("machine", "priced by", "energy, uJ", "ratio")
+    for _, row in energies.iterrows():
+        show.add_row(escape(str(row["machine"])), row["table"], f"{row['energy_pj'] / 1e6:,.2f}", f"{row['ratio']:.3f}")
     out.print(show)
     best = least(energies)
     if len(set(energies["machine"])) == 1:
