@@ -37,7 +37,7 @@ def load_workload(name: str | Path, seed: int = 0) -> "DualModel | LayerTable":
     (``models/``, ``workloads/``).  Raises InputError if it is missing or not a sound one.
 
     >>> accelsim.load_workload("alexnet")
-    LayerTable('alexnet', 8 layers, 60,954,656 weights, seed 0)
+    LayerTable('alexnet', layers: 13, 60,954,656 weights, seed 0)
     """
     from accelsim.workload import find_table, load_table
 
@@ -54,7 +54,7 @@ def load_hardware(name: str | Path, overrides: Iterable[str] = (), own_families:
     Raises InputError naming the file and every fault in it.
 
     >>> accelsim.load_hardware("spatial-16x16", ["pe_array.rows=32"])  # doctest: +ELLIPSIS
-    SpatialMachine('spatial-16x16', 512 lanes, ...)
+    StationaryMachine('spatial-16x16', 512 lanes, ...)
     """
     from accelsim.simulator.machines import FAMILIES
     from accelsim.simulator.machines.load import load_hardware as load

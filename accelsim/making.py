@@ -67,10 +67,11 @@ def import_file(
     say: called with a line on what was found.  said: of ``Said``.  Returns the path written.
     Raises InputError if a file cannot be read, is not sound, or cannot become what is asked for.
 
-    >>> _ = accelsim.export("resnet20-cifar10", "weights.safetensors")
-    >>> path = accelsim.import_file("weights.safetensors", "net.csv", network="resnet20-cifar10")
-    >>> accelsim.load_workload(path).parameters
-    271824
+    >>> with open("topology.csv", "w") as file:  # SCALE-Sim's: height, width, kernel, channels, filters, stride
+    ...     _ = file.write("Layer name, IFMAP H, IFMAP W, Filter H, Filter W, Channels, Filters, Strides,\\n")
+    ...     _ = file.write("conv1, 34, 34, 3, 3, 3, 16, 1,\\n")
+    >>> accelsim.load_workload(accelsim.import_file("topology.csv", "net.csv"))
+    LayerTable('net', layers: 1, 432 weights, seed 0)
     """
     from accelsim.compression.importing import import_file as run
 
@@ -129,7 +130,7 @@ def explore_network(
 ) -> "pd.DataFrame":
     """Which machine for a network, at which sparsity, and why, as ``accelsim explore``.
 
-    source: ``.onnx``, ``.safetensors``, ``.npz`` or ``.dual``.  output: a folder for the page ``report.html``,
+    source: ``.onnx``, ``.safetensors``, ``.npz`` or ``.dual``.  output: a folder for the page ``index.html``,
     ``points.csv`` and the files made.  images, labels, say, said: of ``sparsify``.  resume: take what the folder holds.
     Returns a row a file and machine: ``file, machine, chosen, ratio, kept``, the columns of a result's total
     (``cycles``, ``energy_pj``, ...) and the ``command`` that gives them again.
@@ -189,14 +190,11 @@ def compress(
 ) -> "DualModel":
     """Prune, quantize and code a trained network into one file for both kinds of machine, as ``accelsim compress``.
 
-    checkpoint: a run's folder, or a ``.safetensors``, ``.npz`` or ``.onnx`` file.  output: the ``.dual`` file to write.
+    checkpoint: a run's folder, an ``.onnx`` file, or weights (``.safetensors``, ``.npz``) whose ``network`` the recipe
+    names.  output: the ``.dual`` file to write.
     recipe: a YAML file, or the bare name of one that comes with the package; without it the defaults.
     resume: go on with an interrupted run.  say: called with a line of progress.  Returns what the file decodes to.
     Raises InputError if the checkpoint, the recipe or the data do not fit together.
-
-    >>> _ = accelsim.export("resnet20-cifar10", "weights.safetensors")
-    >>> accelsim.compress("weights.safetensors", "again.dual")  # doctest: +ELLIPSIS
-    DualModel('resnet20-cifar10', 269,722 parameters, ... bytes)
     """
     from accelsim.compression.pipeline import compress_checkpoint
     from accelsim.compression.recipe import CompressionRecipe, load_compression_recipe

@@ -37,7 +37,7 @@ def inspect(
     Raises InputError if it is neither, or a figure is out of range.
 
     >>> accelsim.inspect("resnet20-cifar10")["layers"][0]["shape"]
-    [3, 3, 3, 16]
+    [16, 3, 3, 3]
     >>> accelsim.inspect("spatial-16x16")["lanes"]
     256
     """

@@ -272,7 +272,7 @@ class LayerTable:
 
     def __repr__(self) -> str:
         """One line: the network and its sizes."""
-        layers = f"{len(self.layers)} layers, {self.parameters:,} weights"
+        layers = f"layers: {len(self.layers)}, {self.parameters:,} weights"
         return f"LayerTable({self.name!r}, {layers}, seed {self.seed})"
 
 

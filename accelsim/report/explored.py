@@ -28,7 +28,7 @@ from accelsim.report.parts import (
 from accelsim.report.tables import Comparison, gather
 from accelsim.report.write import report_files, write_comparison
 
-POINTS = "points.csv"
+PAGE, POINTS = "index.html", "points.csv"
 ACROSS = (
     ("ratio", "times smaller than float32"),
     ("cycles", "cycles"),
@@ -46,7 +46,7 @@ UP = (
 
 
 def write_exploration(folder: Path, title: str, found: Sequence[Made], again: str = "") -> None:
-    """Write ``report.html``, ``points.csv`` and, of each file, a folder with its comparison on all machines.
+    """Write ``index.html``, ``points.csv`` and, of each file, a folder with its comparison on all machines.
 
     again: the command that does it again, for the page.  Raises InputError if the folder cannot be written.
     """
@@ -58,7 +58,7 @@ def write_exploration(folder: Path, title: str, found: Sequence[Made], again: st
     rows = point_rows(found)
     write_text(folder / POINTS, to_csv(pd.DataFrame(rows)))
     pair = _of_pair(comparisons[chosen(found).name], PAIRS[0])
-    write_text(folder / "report.html", page(title, found, pair, again))
+    write_text(folder / PAGE, page(title, found, pair, again))
 
 
 def point_rows(found: Sequence[Made]) -> list[dict[str, Any]]:

@@ -12,8 +12,18 @@ from accelsim.explore.naming import command, named
 from accelsim.explore.sweep import Sweep
 from accelsim.explore.table import to_csv
 from accelsim.names import visible
-from accelsim.report.parts import cells, cloud_figure, document, escape, inline, table_of
+from accelsim.report.parts import (
+    cells,
+    cloud_figure,
+    document,
+    escape,
+    glossary,
+    inline,
+    sentences_box,
+    table_of,
+)
 from accelsim.report.sweep_plots import break_even_table, families, label, sweep_plots, varied
+from accelsim.report.sweep_verdict import sweep_sentences
 from accelsim.report.write import write_files
 
 FRONT_ROWS, FAULT_ROWS = 40, 10
@@ -69,6 +79,7 @@ def page(sweep: Sweep, plots: dict[str, bytes]) -> str:
         names = escape(", ".join(sweep.synthetic))
         parts.append(f"<p><b>Synthetic</b>: {names}, tables of layers whose zeros are drawn from a seed.</p>")
     cloud = _cloud(sweep)
+    parts.append(sentences_box(sweep_sentences(sweep)))
     parts += ["<h2>Answers</h2>", *_answers(sweep), *_chart(sweep, cloud)]
     for name, heading in HEADINGS.items():
         if f"{name}.svg" in plots:
@@ -78,6 +89,7 @@ def page(sweep: Sweep, plots: dict[str, bytes]) -> str:
         elif name == "break_even":
             parts += _codesign(sweep)
     parts += _faults(sweep)
+    parts += ["<h2>Files</h2>", _files(plots), "<h2>What the words mean</h2>", glossary()]
     return document(title, parts, {"groups": [visible(name) for name in families(sweep)], "points": cloud})
 
 
@@ -114,7 +126,7 @@ def _fronts(sweep: Sweep) -> list[str]:
     every = f"{len(rows)} points on the front of all families together ({escape(share)}); all of them: front.csv."
     step = max(1, -(-len(rows) // FRONT_ROWS))
     picked = [(named(row, varied(sweep, sweep.table)) or "the base", row) for _, row in rows.iloc[::step].iterrows()]
-    return [f"<p>{every}</p>", _machines(sweep, "", picked)]
+    return [f"<p>{every}</p>", _machines(sweep, "point", picked)]
 
 
 def _cloud(sweep: Sweep) -> dict[str, Any]:
@@ -210,6 +222,13 @@ def _faults(sweep: Sweep) -> list[str]:
         return []
     rows = [cells([str(count), str(text)]) for text, count in errors.iloc[:FAULT_ROWS].items()]
     return ["<h2>Points that failed</h2>", table_of(["points", "error"], rows)]
+
+
+def _files(plots: dict[str, bytes]) -> str:
+    """Links to the tables and pictures beside the page."""
+    tables = ["points.csv", "front.csv", *(["break_even.csv"] if "break_even.svg" in plots else [])]
+    links = (f'<a href="{name}">{name}</a>' for name in (*tables, *plots))
+    return f"<p>{', '.join(links)}</p>"
 
 
 def _frame(frame: pd.DataFrame) -> str:
