@@ -20,7 +20,7 @@ from accelsim.names import visible
 from accelsim.report.figures import FIGURES
 from accelsim.simulator.result import Result
 from accelsim.simulator.sensitivity import least
-from accelsim.simulator.verdict import COLUMNS, verdicts
+from accelsim.simulator.verdict import CHIPS, COLUMNS, verdicts
 from accelsim.workload import LayerTable
 
 WORDS = {  # columns of words, flush left
@@ -136,6 +136,7 @@ def _show_cycles(out: Console, results: Sequence[Result]) -> None:
         shared = taking - int(alone.sum())
         _line(out, f"*: fewest cycles; alone: {', '.join(counts) or 'none'}; shared: {shared} of {taking} layers")
     _line(out, "bound by: where most cycles go: compute, imbalance or edge of the lanes, transform, dram")
+    _line(out, f"energy: published chips take {CHIPS[0]} to {CHIPS[1]} times the model's, DRAM apart; --band")
 
 
 def bound_of(row: pd.Series) -> str:
