@@ -1,7 +1,5 @@
 """What a sweep found, in sentences whose every figure is in its tables: the knee, the front, what matters."""
 
-import pandas as pd
-
 from accelsim.explore.naming import named
 from accelsim.explore.sweep import Sweep
 from accelsim.report.sweep_plots import label, varied
@@ -22,16 +20,16 @@ def _of_model(sweep: Sweep, model: str) -> list[str]:
     if scope not in sweep.answers.fronts:
         return [f"{lead}no point reaches the accuracy asked for."]
     knee = sweep.table.iloc[sweep.answers.knees[scope]]
-    name = " ".join(filter(None, (str(knee["family"]), named(knee, varied(sweep, sweep.table)))))
-    figures = ", ".join(f"{label(column)} {_figure(knee[column])}" for column in _objectives(sweep))
+    name = " with ".join(filter(None, (str(knee["family"]), named(knee, varied(sweep, sweep.table)))))
+    figures = ", ".join(_with_unit(column, knee[column]) for column in _objectives(sweep))
     rows = sweep.answers.fronts[scope]
     shares = ", ".join(f"{count} {family}" for family, count in rows["family"].value_counts(sort=False).items())
     points = int(((sweep.table["model"] == model) & (sweep.table["status"] == "done")).sum())
     front = "1 is on the front" if len(rows) == 1 else f"{len(rows)} are on the front"
-    over = ", ".join(map(label, _objectives(sweep)))
+    over = ", ".join(label(column).partition(",")[0] for column in _objectives(sweep))
     return [
-        f"{lead}{name} is the best compromise (the knee of the front): {figures}.",
-        f"{lead}of {points:,} points {front} of all families over {over}: {shares}.",
+        f"{lead}The best compromise (the knee of the front) is {name}: {figures}.",
+        f"{lead}Of {points:,} points {front} of all families over {over}: {shares}.",
     ]
 
 
@@ -43,13 +41,15 @@ def _what_matters(sweep: Sweep) -> list[str]:
         if len(ranked) and ranked["share"].iloc[0] >= LEAST_SHARE:
             first = ranked.iloc[0]
             parts.append(f"{first['axis']} of {family} ({100 * first['share']:.0f} % of the variance)")
-    return [f"What moves {label(objective)} most: {', '.join(parts)}."] if parts else []
+    return [f"What moves {label(objective).partition(',')[0]} most: {', '.join(parts)}."] if parts else []
 
 
 def _objectives(sweep: Sweep) -> list[str]:
     return [objective.removeprefix("-") for objective in sweep.description.report.objectives]
 
 
-def _figure(value: object) -> str:
-    number = float(str(value)) if not pd.isna(value) else float("nan")
-    return f"{number:,.0f}" if abs(number) >= 1e4 else f"{number:.4g}"
+def _with_unit(column: str, value: float) -> str:
+    """``latency 0.05 ms`` of a label such as ``latency, ms``."""
+    word, _, unit = label(column).partition(", ")
+    figure = f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+    return " ".join(filter(None, (word, figure, unit)))
