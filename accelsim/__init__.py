@@ -124,7 +124,7 @@ def simulate(
     Result(resnet20-cifar10 on spatial-16x16, level layers: ... cycles, ... uJ)
     """
     from accelsim.faults import nearest
-    from accelsim.simulator.network.program import LEVELS
+    from accelsim.simulator.network.planning import LEVELS
     from accelsim.simulator.run import ENGINES, run
     from accelsim.workload import LayerTable, layer_works
 

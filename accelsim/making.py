@@ -130,7 +130,7 @@ def explore_network(
 ) -> "pd.DataFrame":
     """Which machine for a network, at which sparsity, and why, as ``accelsim explore``.
 
-    source: ``.onnx``, ``.safetensors``, ``.npz`` or ``.dual``.  output: a folder for the page ``index.html``,
+    source: ``.onnx``, ``.safetensors``, ``.npz`` or ``.dual``.  output: a folder for the page ``report.html``,
     ``points.csv`` and the files made.  images, labels, say, said: of ``sparsify``.  resume: take what the folder holds.
     Returns a row a file and machine: ``file, machine, chosen, ratio, kept``, the columns of a result's total
     (``cycles``, ``energy_pj``, ...) and the ``command`` that gives them again.

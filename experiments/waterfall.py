@@ -203,18 +203,31 @@ def plot(found: dict[str, dict[str, list[dict[str, Any]]]]) -> None:
     figure.savefig(PLOT, dpi=130, metadata={"Software": None})
 
 
+def stored() -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """What was measured of the steps of today, by network and case."""
+    found = json.loads(STORED.read_text()) if STORED.exists() else {}
+    steps = [step.name for step in STEPS]
+    return {
+        network: measured
+        for network, measured in found.items()
+        if all([row["step"] for row in rows] == steps for rows in measured.values())
+    }
+
+
 def main() -> None:
     """Measure the networks that are asked for, and write page and plot of all that is stored."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="*", choices=[*NETWORKS, []], default=list(NETWORKS))
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", help=f"of {', '.join(NETWORKS)}; default: all")
     parser.add_argument("--page", action="store_true", help="measure nothing, write page and plot of what is stored")
     arguments = parser.parse_args()
-    found = json.loads(STORED.read_text()) if STORED.exists() else {}
+    if unknown := set(arguments.networks) - set(NETWORKS):
+        parser.error(f"{sorted(unknown)[0]!r}, expected some of {', '.join(NETWORKS)}")
+    found = stored()
     if arguments.page:
         write_text(PAGE, page(found))
         plot(found)
         return
-    for network in arguments.networks:
+    for network in arguments.networks or NETWORKS:
         measured = {case: measure(works, case == "dense") for case, works in cases(network).items()}
         found[network] = measured
         write_text(STORED, json.dumps(found, indent=1) + "\n")

@@ -34,6 +34,7 @@ FLOORS = (
     ("loading",),
     ("making", "showing"),
     ("",),  # the face, accelsim/__init__.py
+    ("commands",),
     ("cli",),
     ("__main__",),
 )

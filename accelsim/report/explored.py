@@ -28,7 +28,7 @@ from accelsim.report.parts import (
 from accelsim.report.tables import Comparison, gather
 from accelsim.report.write import report_files, write_comparison
 
-PAGE, POINTS = "index.html", "points.csv"
+PAGE, POINTS = "report.html", "points.csv"
 ACROSS = (
     ("ratio", "times smaller than float32"),
     ("cycles", "cycles"),
@@ -46,7 +46,7 @@ UP = (
 
 
 def write_exploration(folder: Path, title: str, found: Sequence[Made], again: str = "") -> None:
-    """Write ``index.html``, ``points.csv`` and, of each file, a folder with its comparison on all machines.
+    """Write ``report.html``, ``points.csv`` and, of each file, a folder with its comparison on all machines.
 
     again: the command that does it again, for the page.  Raises InputError if the folder cannot be written.
     """

@@ -11,6 +11,7 @@ from accelsim.report.chart_data import page_data
 from accelsim.report.figures import FIGURES
 from accelsim.report.parts import (
     cloud_figure,
+    command_note,
     document,
     escape,
     glossary,
@@ -74,6 +75,7 @@ def page(comparison: Comparison) -> str:
         f"<h1>{escape(title)}</h1>",
         f'<p class="facts">{escape(_facts(first))}</p>',
         sentences_box(verdict(comparison)),
+        command_note(str(first.get("command", ""))),
         "<h2>Whole network</h2>",
         _totals(comparison.totals),
         "<h2>Layer by layer</h2>",

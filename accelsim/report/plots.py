@@ -24,7 +24,7 @@ from accelsim.hardware.price import ENERGY_PARTS
 from accelsim.names import in_plot
 from accelsim.report.palette import COLOURS
 from accelsim.report.tables import Comparison
-from accelsim.simulator.network.program import OCCUPANCY
+from accelsim.simulator.network.planning import OCCUPANCY
 
 MARKERS = "osD^vP*X"
 LINES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
