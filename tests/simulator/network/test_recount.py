@@ -12,7 +12,7 @@ from accelsim.simulator.network.planning import Planned, plan_network
 from accelsim.simulator.network.timing import time_network
 from accelsim.simulator.run import run
 from accelsim.simulator.tiles.schedule import tiled_schedule
-from accelsim.simulator.tiles.search import choose_tiling
+from accelsim.simulator.tiles.search import choose_tiling, choose_tilings
 from accelsim.workload import LayerWork
 
 from ..random_layers import AnyMachine, spatial, where_it_fits, winograd
@@ -86,7 +86,9 @@ def test_every_byte_and_access_of_a_network_is_the_one_counted_by_hand(
             sums = 0
         else:
             mode = machine.modes(head.amid(planned.arounds[t]))[0]
-            tiling, _ = choose_tiling(mode, machine)
+            said = planned.plans[t].whole  # by its score, or at ``fused`` as timed
+            every_tiling = [choose_tiling(mode, machine)[0], *choose_tilings(mode, machine)]
+            tiling = next(t for t in every_tiling if (t.sizes, t.order) == (said.tiling, said.loop_order))
             steps, _ = recount(head, machine, tiling)
             every = sum(inputs for _, inputs, _, _ in steps)
             loaded = every * sum(from_dram) // len(from_dram)
