@@ -100,8 +100,8 @@ def show_comparison(
             table.add_row(name, *(FIGURES[figure].text(r.total) for r in some))
         if some[0].level != "layers":
             table.add_row("maps on chip", *(f"{r.total['maps_on_chip']} of {r.total['maps']}" for r in some))
-            if any(r.total["stacks"] for r in some):
-                table.add_row("stacks in stripes", *(str(r.total["stacks"]) for r in some))
+            if any(r.total.get("stacks") for r in some):
+                table.add_row("stacks in stripes", *(str(r.total.get("stacks", 0)) for r in some))
             if any(r.total["passes"] > 1 for r in some):
                 table.add_row("passes over the batch", *(str(r.total["passes"]) for r in some))
             table.add_row("  most at once, kB", *(f"{r.total['peak_bytes'] / 1e3:,.1f}" for r in some))
@@ -171,7 +171,7 @@ def show_result(
     out.print(table)
     t = result.total
     if placed:
-        lines = "lines (in stripes), " if t["stacks"] else ""
+        lines = "lines (in stripes), " if t.get("stacks") else ""
         _line(
             out, f"{t['maps_on_chip']} of {t['maps']} maps stay on chip, at most {t['peak_bytes']:,} bytes with tiles"
         )
