@@ -1,5 +1,6 @@
 """``compare`` and ``simulate``: one model on machines, and what of it is printed, drawn and written."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import typer
 import accelsim
 from accelsim.commands.machines import several
 from accelsim.commands.options import Json, Machines, OneMachine, Overrides, Workload
-from accelsim.commands.words import print_json, say
+from accelsim.commands.words import print_json, say, typed
 from accelsim.errors import InputError
 from accelsim.files import write_text
 
@@ -93,7 +94,7 @@ def compare(
         from accelsim.report.tables import gather
         from accelsim.report.write import report_files, write_comparison
 
-        files = report_files(gather(loaded, descriptions, results, how.batch, changes))
+        files = report_files(gather(loaded, descriptions, results, how.batch, changes, typed(sys.argv)))
         write_comparison(output, files | ({} if cases is None else band_files(cases)))
     if show.json:
         tables = _sensitivity_table(energies)
