@@ -56,17 +56,18 @@ WINDOWS = [
         (144, 16),
     )
 ]
+# A window and the filters that share its operands go together: both take room for weights.
+SELECTIONS = [{"operand_window": window, "filters_per_lane": filters} for window in WINDOWS for filters in (1, 2, 4)]
 SPATIAL: dict[str, list[Any]] = {
-    "operand_window": WINDOWS,
+    "selection": SELECTIONS,
     "pe_array": [{"rows": rows, "cols": 256 // rows} for rows in (8, 16, 32, 64)],
-    "filters_per_lane": [1, 2, 4],
     "outputs_per_lane": [1, 2, 4],
     "balance": ["none", "greedy"],
     "buffers": [{"weight_kb": weights, "input_kb": 160 - weights, "output_kb": 32} for weights in (32, 64, 96)]
     + [{"weight_kb": 64, "input_kb": 64, "output_kb": 64}],
 }
 WINOGRAD: dict[str, list[Any]] = {
-    "operand_window": WINDOWS,
+    "selection": SELECTIONS,
     "pe_array": [
         {"taps": taps, "rows": rows, "cols": 256 // taps // rows}
         for taps, rows in ((1, 8), (1, 16), (1, 32), (4, 8), (4, 16), (16, 2), (16, 4), (16, 8))
@@ -74,27 +75,24 @@ WINOGRAD: dict[str, list[Any]] = {
     "transforms": ["stored, unit", "stored, lane", "streamed, unit", "streamed, lane"],
     "weight_transform": ["off_line", "on_chip"],
     "tiles": [(2,), (2, 4)],
-    "filters_per_lane": [1, 2, 4],
     "outputs_per_lane": [1, 2, 4],
     "balance": ["none", "greedy"],
     "transform_rate": [4, 8, 16],
 }
 FIRST: dict[str, Choices] = {
     "spatial": {
-        "operand_window": {"positions": 144, "banks": 8},
+        "selection": {"operand_window": {"positions": 144, "banks": 8}, "filters_per_lane": 1},
         "pe_array": {"rows": 16, "cols": 16},
-        "filters_per_lane": 1,
         "outputs_per_lane": 1,
         "balance": "none",
         "buffers": {"weight_kb": 64, "input_kb": 64, "output_kb": 64},
     },
     "winograd": {
-        "operand_window": {"positions": 64, "banks": 8},
+        "selection": {"operand_window": {"positions": 32, "banks": 8}, "filters_per_lane": 1},
         "pe_array": {"taps": 1, "rows": 16, "cols": 16},
         "transforms": "stored, lane",
         "weight_transform": "on_chip",
         "tiles": (2,),
-        "filters_per_lane": 1,
         "outputs_per_lane": 1,
         "balance": "none",
         "transform_rate": 4,
@@ -113,6 +111,7 @@ VALUES: dict[str, dict[str, list[Any]]] = {
 def description(kind: str, choices: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a machine file for some choices; 192 KB in all."""
     keys: dict[str, Any] = COMMON | {"kind": kind.partition(",")[0]} | dict(choices)
+    keys |= keys.pop("selection")
     buffers = keys.get("buffers", {})
     if kind != "spatial":
         transform, inverse = keys.pop("transforms").split(", ")
