@@ -20,6 +20,7 @@ from accelsim.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from accelsim.datapath.pictures import PictureValidation
     from accelsim.datapath.validate import Validation
     from accelsim.dual.calibration import Calibration
     from accelsim.dual.model import DualModel
@@ -37,6 +38,7 @@ __all__ = [
     "InputError",
     "LayerTable",
     "Machine",
+    "PictureValidation",
     "Result",
     "Validation",
     "Verdict",
@@ -67,6 +69,7 @@ _CLASSES = {
     "LayerTable": "accelsim.workload",
     "Machine": "accelsim.simulator.machines.machine",
     "Result": "accelsim.simulator.result",
+    "PictureValidation": "accelsim.datapath.pictures",
     "Validation": "accelsim.datapath.validate",
     "Verdict": "accelsim.simulator.verdict",
 }
@@ -289,26 +292,27 @@ def validate(
     arithmetic: str = "integers",
     tolerance_points: float | None = None,
     progress: "Callable[[int, int], None] | None" = None,
-) -> "Validation":
+) -> "Validation | PictureValidation":
     """Run the model on real images as each machine would compute it.
 
-    images: an ``.npz`` file or a folder with ``labels.csv`` (see ``accelsim.network.images``).
-    arithmetic: ``integers`` of each machine's description, or ``float``.  tolerance_points: loss of top-1 that is
-    allowed, by default 1 in integers, 2 in float32.  progress: called with the images done and those in all.
+    images: an ``.npz`` file or a folder with ``labels.csv`` (see ``accelsim.network.images``); where the network gives
+    pictures, an ``.npz`` file with targets, and PSNR is measured.  arithmetic: ``integers`` of each machine's
+    description, or ``float``.  tolerance_points: loss of top-1 that is allowed, by default 1 in integers, 2 in float32,
+    or of PSNR in dB, by default 0.2.  progress: called with the images done and those in all.
     Raises InputError if a machine or the images are unsound or do not fit the model.
     """
-    from accelsim.datapath.validate import image_runs
+    from accelsim.datapath.pictures import TOLERANCE_DB, gives_pictures, validate_pictures
+    from accelsim.datapath.runs import image_runs
     from accelsim.datapath.validate import validate as run
-    from accelsim.network.images import read_images
+    from accelsim.network.images import read_images, read_pairs
 
     loaded = [load_hardware(machine) if isinstance(machine, str | Path) else machine for machine in machines]
-    pictures = read_images(Path(images), model.network.graph.input_shape[:2])
     datapaths = [machine.datapath for machine in loaded]
     if arithmetic not in ("integers", "float"):
         raise InputError(f"arithmetic {arithmetic!r}, expected integers or float")
     if tolerance_points is not None and not 0 <= tolerance_points <= 100:
         raise InputError(f"tolerance {tolerance_points}, expected 0 to 100 points")
-    total = image_runs(datapaths, len(pictures.labels))
+    total = 0
     done = 0
 
     def count(images: int) -> None:
@@ -318,6 +322,13 @@ def validate(
             progress(done, total)
 
     whole: Literal["integers", "float"] = "integers" if arithmetic == "integers" else "float"
+    if gives_pictures(model):
+        pairs = read_pairs(Path(images))
+        total = image_runs(datapaths, len(pairs.pixels))
+        allowed = TOLERANCE_DB if tolerance_points is None else tolerance_points
+        return validate_pictures(model, datapaths, pairs, arithmetic=whole, tolerance_db=allowed, progress=count)
+    pictures = read_images(Path(images), model.network.graph.input_shape[:2])
+    total = image_runs(datapaths, len(pictures.labels))
     return run(model, datapaths, pictures, arithmetic=whole, tolerance_points=tolerance_points, progress=count)
 
 

@@ -23,7 +23,7 @@ from accelsim.datapath.calibrate import IMAGES as CALIBRATION_IMAGES
 from accelsim.datapath.calibrate import calibrate
 from accelsim.datapath.floating import machine_tiles, winograd_part
 from accelsim.datapath.plan import build
-from accelsim.datapath.validate import integer_outputs
+from accelsim.datapath.runs import integer_outputs
 from accelsim.dual.model import DualModel
 from accelsim.files import atomic_write
 from accelsim.hardware.datapath import Datapath

@@ -14,10 +14,8 @@ import numpy as np
 from accelsim.arrays import Floats, Ints
 from accelsim.datapath.floating import machine_filters, machine_tiles
 from accelsim.datapath.groups import Group, groups, norm_factors, scale_and_bias
-from accelsim.datapath.scales import change, common_changes
+from accelsim.datapath.scales import DOUBLE, SINGLE, change, common_changes
 from accelsim.datapath.steps import (
-    DOUBLE,
-    SINGLE,
     AverageStep,
     ConcatStep,
     FloatStep,
@@ -118,7 +116,8 @@ class _Planner:
             case Conv() | Linear():
                 return self._product(group, partial(ProductStep, *common), units[0], own)
             case Add():
-                return SumStep(*common, changes=tuple(common_changes(ratios, multiplier_bits)))
+                largest = 2.0 ** (self.integers.activation_bits - 1)
+                return SumStep(*common, changes=tuple(common_changes(ratios, multiplier_bits, largest)))
             case Affine() | BatchNorm():
                 factor, shift = norm_factors(self.model.network, group.node)
                 bias = np.rint(shift / own)
@@ -224,7 +223,9 @@ class _Planner:
         """From sums of these units (K,), up to ``largest``, to outputs.  bias: real, (K,)."""
         found = change(unit / y_unit, self.integers.multiplier_bits)
         whole = np.rint(bias / unit)
-        product = (largest + float(np.abs(whole).max(initial=0))) * float(np.abs(found.multiplier).max(initial=1))
+        reached = largest + float(np.abs(whole).max(initial=0))
+        found = replace(found, single=found.holds(reached))
+        product = reached * float(np.abs(found.multiplier).max(initial=1))
         if product >= DOUBLE / 2:
             if product >= 2.0**61 or found.shift.min(initial=1) < 1 or found.shift.max(initial=1) > 60:
                 raise self._too_wide(group)

@@ -1,20 +1,22 @@
 """Why a machine's integers lose too much: whose words are too narrow, where it hurts most, how wide they must be.
 
 One unit at a time keeps the width that the machine states while all others have wide words: a unit whose words alone
-cost more answers than the tolerance is named, with the layer whose own noise is then the largest, and the fewest bits
-at which its words cost no more than the tolerance.  If no unit does so alone, they do together: then the one that
-costs most is named, and its bits are sought among the others as stated.
+cost more (answers, or dB of pictures) than the tolerance is named, with the layer whose own noise is then the largest,
+and the fewest bits at which its words cost no more than the tolerance.  If no unit does so alone, they do together:
+then the one that costs most is named, and its bits are sought among the others as stated.
 """
 
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.datapath.batches import in_batches
+from accelsim.arrays import Array
+from accelsim.datapath.batches import WHOLE_BATCH, in_batches
 from accelsim.datapath.calibrate import IMAGES as CALIBRATION_IMAGES
 from accelsim.datapath.calibrate import measure_ranges, scales_of
 from accelsim.datapath.execute import run_integers
@@ -47,23 +49,24 @@ class Shortfall:
     layer: str  # where its noise is the largest
     bits: int  # as the machine states
     needed: int | None  # the fewest that keep the tolerance; None if none does
-    lost_points: float  # answers that these words alone cost, in points of top-1
+    lost_points: float  # what these words alone cost, in points of top-1, or in dB
 
 
 def shortfalls(
     model: DualModel,
     datapath: Datapath,
     pixels: NDArray[np.uint8],
-    labels: NDArray[np.int64],
-    tolerance_points: float,
+    score: Callable[[Array], float],
+    tolerance: float,
     sums_fit: bool,
 ) -> tuple[Shortfall, ...]:
     """The units whose words are too narrow, the most expensive first; at least one.
 
-    pixels: (N, H, W, C), labels: (N,), of which the first IMAGES are looked at.  sums_fit: whether no sum was beyond
-    its register in a run with the words as stated, and none is cut.
+    pixels: (N, H, W, C), IMAGES are enough.  score: how good their outputs (N, ...) are, in points of top-1 or dB, and
+    tolerance: how much of it may be lost.  sums_fit: whether no sum was beyond its register in a run with the words as
+    stated, and none is cut.
     """
-    probe = _Probe(model, datapath, pixels[:IMAGES], labels[:IMAGES])
+    probe = _Probe(model, datapath, pixels, score)
     stated = datapath.integers
     wide = replace(
         stated,
@@ -74,15 +77,15 @@ def shortfalls(
         products="full",
         codebook_bits=None,
     )
-    best = dict.fromkeys(UNITS, probe.top1(wide))
+    best = dict.fromkeys(UNITS, probe.score(wide))
     lost = {}
     for unit, key in UNITS.items():
         none = getattr(stated, key) is None or (unit == "transformed inputs" and datapath.kind == "spatial")
         if not none and not (unit == "sums" and sums_fit):
             if unit == "sums":
-                best[unit] = probe.top1(_others(unit, wide, stated))
-            lost[unit] = best[unit] - probe.top1(_narrow(_others(unit, wide, stated), stated, key))
-    alone = [unit for unit, points in sorted(lost.items(), key=lambda item: -item[1]) if points > tolerance_points]
+                best[unit] = probe.score(_others(unit, wide, stated))
+            lost[unit] = best[unit] - probe.score(_narrow(_others(unit, wide, stated), stated, key))
+    alone = [unit for unit, points in sorted(lost.items(), key=lambda item: -item[1]) if points > tolerance]
     named = []
     for unit in alone or [max(lost, key=lambda unit: lost[unit])]:
         key = UNITS[unit]
@@ -91,7 +94,7 @@ def shortfalls(
         def holds(bits: int, around: Integers = around, unit: str = unit) -> bool:
             word: dict[str, Any] = {UNITS[unit]: bits}
             words = replace(_narrow(around, stated, UNITS[unit]), **word)
-            return best[unit] - probe.top1(words) <= tolerance_points
+            return best[unit] - probe.score(words) <= tolerance
 
         bits = getattr(stated, key)
         named.append(
@@ -135,11 +138,13 @@ def _fewest(holds: Callable[[int], bool], bits: int, most: int) -> int | None:
 class _Probe:
     """Runs of one model with various words, on the same images."""
 
-    def __init__(self, model: DualModel, datapath: Datapath, pixels: NDArray[np.uint8], labels: NDArray[np.int64]):
+    def __init__(
+        self, model: DualModel, datapath: Datapath, pixels: NDArray[np.uint8], score: Callable[[Array], float]
+    ):
         self.model = model
         self.datapath = datapath
         self.pixels = pixels
-        self.labels = labels
+        self.score_of = score
         self.ranges = measure_ranges(model, datapath, pixels[:CALIBRATION_IMAGES], taps=datapath.kind == "winograd")
 
     def program(self, integers: Integers) -> Program:
@@ -160,12 +165,11 @@ class _Probe:
         found = scales_of(self.model, datapath, self.ranges, self.pixels[:CALIBRATION_IMAGES])
         return build(self.model, datapath, found)
 
-    def top1(self, integers: Integers) -> float:
-        """Percent of the images that are answered right."""
-        program = self.program(integers)
-        graph = self.model.network.graph
-        parts = in_batches(graph, self.pixels, lambda x: run_integers(program, x)[0].argmax(axis=1))
-        return 100 * float((np.concatenate(parts) == self.labels).mean())
+    def score(self, integers: Integers) -> float:
+        """How good the outputs are."""
+        run = partial(run_integers, self.program(integers))
+        parts = in_batches(self.model.network.graph, self.pixels, lambda x: run(x)[0], batch=WHOLE_BATCH)
+        return self.score_of(np.concatenate(parts))
 
     def noisiest(self, integers: Integers) -> str:
         """The layer with weights whose own noise is the largest."""

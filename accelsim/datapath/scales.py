@@ -20,6 +20,8 @@ from accelsim.arrays import Array, Floats, Ints
 from accelsim.hardware.datapath import Integers
 
 BINS = 4096
+SINGLE = 2.0**24  # whole numbers up to it are exact in float32
+DOUBLE = 2.0**53  # and in float64
 CANDIDATES = 64  # ranges that ``least_error`` tries, from 1 / 64 of the largest value
 
 
@@ -69,7 +71,7 @@ class Histogram:
         most = limits(bits)[1]
         tried = self.largest * np.arange(1, CANDIDATES + 1) / CANDIDATES
         if integers.scales == "power_of_two":
-            exponents = np.unique([exponent_of(size, bits) for size in tried])
+            exponents = np.arange(exponent_of(tried[0], bits), exponent_of(tried[-1], bits) + 1)
             tried = most * 2.0**exponents
         errors = [squared_error(centers, size / most, most) @ self.counts for size in tried]
         return float(tried[int(np.argmin(errors))])
@@ -108,21 +110,31 @@ class Change:
     multiplier: Floats  # whole numbers
     shift: Ints
     wide: bool = False  # whether products may be beyond 2^52, so that float64 does not hold them; then shift > 0
+    single: bool = False  # whether float32 holds every step
 
     @property
     def factor(self) -> Floats:
         """multiplier / 2^shift, exactly."""
         return np.asarray(self.multiplier * 2.0 ** -self.shift.astype(np.float64))
 
-    def apply(self, x: Floats | Array, bias: Floats | float = 0.0) -> Floats:
+    def apply(self, x: Floats | Array, bias: Floats | float = 0.0) -> Floats | Array:
         """x + bias in the new unit, whole numbers: same shape; exact where |x + bias| multiplier is below 2^61."""
-        y: Floats = np.add(x, bias, dtype=np.float64)
         if self.wide:
-            product = y.astype(np.int64) * self.multiplier.astype(np.int64)
+            product = np.add(x, bias, dtype=np.float64).astype(np.int64) * self.multiplier.astype(np.int64)
             return np.asarray((product + (1 << (self.shift - 1))) >> self.shift, np.float64)
-        y *= self.factor
-        y += 0.5
+        real = np.float32 if self.single else np.float64
+        y: NDArray[Any] = np.add(x, np.asarray(bias, real), dtype=real)
+        y *= self.factor.astype(real)
+        y += real(0.5)
         return np.asarray(np.floor(y, out=y))
+
+    def holds(self, largest: float) -> bool:
+        """Whether float32 is exact for |x + bias| up to ``largest``: mere shifts, and no more than 24 bits in use."""
+        if not np.isin(np.abs(self.multiplier), (0, 1)).all():
+            return False
+        factor = np.abs(self.factor)
+        smallest = np.where(factor > 0, np.minimum(factor, 0.5), 0.5)  # all values are multiples of it
+        return bool(((largest * factor + 0.5) / smallest < SINGLE).all()) and largest < SINGLE
 
 
 def change(ratio: float | Floats, multiplier_bits: int) -> Change:
@@ -139,11 +151,26 @@ def change(ratio: float | Floats, multiplier_bits: int) -> Change:
     return Change(np.asarray(np.rint(ratios * 2.0**shift)), np.asarray(shift))
 
 
-def common_changes(ratios: Sequence[float], multiplier_bits: int) -> list[Change]:
-    """Changes of the terms of a sum, all with one shift: the sum is rounded once.  ratios: above zero."""
+def common_changes(ratios: Sequence[float], multiplier_bits: int, largest: float) -> list[Change]:
+    """Changes of the terms of a sum, all with one shift: the sum is rounded once.
+
+    ratios: above zero.  largest: no term is beyond it.
+    """
     exponent = int(np.floor(np.log2(max(ratios))))
     if all(np.log2(ratio).is_integer() for ratio in ratios):
         exponent = int(np.log2(min(ratios)))
-        return [Change(np.asarray(ratio * 2.0**-exponent), np.asarray(-exponent)) for ratio in ratios]
+        bits_in_use = (largest * sum(ratios) + 0.5) * 2.0 ** max(1, -exponent)
+        single = bits_in_use < SINGLE
+        return [Change(np.asarray(ratio * 2.0**-exponent), np.asarray(-exponent), single=single) for ratio in ratios]
     shift = multiplier_bits - 1 - exponent
     return [Change(np.asarray(np.rint(ratio * 2.0**shift)), np.asarray(shift)) for ratio in ratios]
+
+
+def added(terms: Sequence[Array], changes: Sequence[Change]) -> Floats | Array:
+    """floor(sum of terms, each changed, + 1/2): whole numbers of the terms' shape.  changes: of one shift."""
+    real = np.float32 if all(change.single for change in changes) else np.float64
+    total: NDArray[Any] = np.multiply(terms[0], changes[0].factor, dtype=real)
+    for x, change in zip(terms[1:], changes[1:], strict=True):
+        total += x if change.factor == 1 else x * real(change.factor)
+    total += real(0.5)
+    return np.asarray(np.floor(total, out=total))

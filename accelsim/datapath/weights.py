@@ -19,6 +19,7 @@ from accelsim.hardware.datapath import Integers
 
 SPREAD = 12  # no tap's exponent lies further below the largest, which bounds the shifts
 ROUNDS = 30  # of k-means
+OCTAVES = 2  # that ``least_error`` looks below the range that cuts nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +65,12 @@ def _units(w: Floats, integers: Integers, bits: int) -> Floats:
     if integers.calibration != "least_error":
         return np.array([unit_of(size, integers, bits) for size in sizes])
     most = limits(bits)[1]
-    shares = np.arange(CANDIDATES // 4, CANDIDATES + 1) / CANDIDATES
-    tried = np.array([[unit_of(size * share, integers, bits) for share in shares] for size in sizes])  # (K, shares)
+    if integers.scales == "power_of_two":
+        largest = np.array([unit_of(size, integers, bits) for size in sizes])
+        tried = np.outer(largest, 2.0 ** -np.arange(OCTAVES, -1, -1))  # (K, candidates)
+    else:
+        shares = np.arange(CANDIDATES // 2**OCTAVES, CANDIDATES + 1) / CANDIDATES
+        tried = np.outer(np.where(sizes > 0, sizes, most), shares) / most
     errors = np.stack([squared_error(w, u[:, None, None], most).sum(axis=(1, 2)) for u in tried.T], axis=1)
     if one:
         errors = np.broadcast_to(errors.sum(axis=0), errors.shape)
