@@ -89,7 +89,10 @@ class ProductStep(Step):
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
         """See ``Step``."""
-        x = inputs[0]
+        return self.word.store(self.rescaling.apply(self.sums(inputs[0], counts)), counts)
+
+    def sums(self, x: Array, counts: Counts) -> Floats | Array:
+        """Sums of products as registers hold them: (N, P, Q, K) or (N, K)."""
         sums: Floats | Array
         if isinstance(self.layer, Linear):
             sums = x.astype(self.weights.dtype, copy=False) @ self.weights.T
@@ -100,7 +103,7 @@ class ProductStep(Step):
         if self.sum_shift:
             sums = np.floor(sums * 2.0**-self.sum_shift)
         counts.check_sums(sums, self.integers.accumulator_bits, self.integers.overflow)
-        return self.word.store(self.rescaling.apply(sums), counts)
+        return sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +125,10 @@ class WinogradStep(Step):
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
         """See ``Step``."""
-        x = inputs[0]
+        return self.word.store(self.rescaling.apply(self.sums(inputs[0], counts)), counts)
+
+    def sums(self, x: Array, counts: Counts) -> Floats | Array:
+        """Sums of products after the inverse transform: (N, P, Q, K)."""
         size = output_size(x.shape, self.layer.kernel, self.layer.padding)
         sums: NDArray[Any] = np.empty((len(x), *size, self.layer.out_channels), self.inverse)
         A: tuple[NDArray[Any], ...] = tuple(t.A_T.astype(self.inverse) for t in self.transforms)
@@ -132,7 +138,7 @@ class WinogradStep(Step):
             return self._multiply(V, counts)
 
         convolve_tiles(x, self.m, self.layer.padding, ((A[0], A[1]), (B[0], B[1])), multiply, sums)
-        return self.word.store(self.rescaling.apply(sums), counts)
+        return sums
 
     def _multiply(self, V: Array, counts: Counts) -> Array:
         """The taps' sums, aligned: (n_h, n_w, N, T_h, T_w, C) -> (n_h, n_w, N, T_h, T_w, K)."""
