@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from accelsim.datapath.pictures import PictureValidation
     from accelsim.datapath.validate import Validation
+    from accelsim.datapath.widths import FoundWidths
     from accelsim.dual.calibration import Calibration
     from accelsim.dual.model import DualModel
     from accelsim.explore.sweep import Sweep
@@ -52,6 +53,7 @@ __all__ = [
     "load_workload",
     "ratios",
     "sample_images",
+    "search_widths",
     "sensitivity",
     "simulate",
     "sweep",
@@ -330,6 +332,23 @@ def validate(
     pictures = read_images(Path(images), model.network.graph.input_shape[:2])
     total = image_runs(datapaths, len(pictures.labels))
     return run(model, datapaths, pictures, arithmetic=whole, tolerance_points=tolerance_points, progress=count)
+
+
+def search_widths(
+    model: "DualModel",
+    machines: "Sequence[Machine | str | Path]",
+    images: str | Path,
+    *,
+    tolerance_points: float | None = None,
+) -> "list[FoundWidths]":
+    """The cheapest words of each machine that keep the accuracy on real images: for all layers, then layer by layer.
+
+    images, tolerance_points: as for ``validate``; the first images alone are looked at.  Raises InputError as it does.
+    """
+    from accelsim.datapath.search import search
+
+    loaded = [load_hardware(machine) if isinstance(machine, str | Path) else machine for machine in machines]
+    return search(model, [machine.datapath for machine in loaded], Path(images), tolerance_points)
 
 
 def calibrate(

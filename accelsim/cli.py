@@ -285,14 +285,27 @@ def validate(
         float | None,
         typer.Option(metavar="POINTS", help="Loss of top-1 that is allowed; default: 1 in integers, 2 in float32."),
     ] = None,
+    search_widths: Annotated[
+        bool, typer.Option("--search-widths", help="Find the cheapest widths of each machine that hold the accuracy.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Run the file on real images as each machine computes it; exit status 1 unless all hold the accuracy."""
     from accelsim.report.terminal import console
-    from accelsim.report.validation import image_bar, show_validation
+    from accelsim.report.validation import image_bar, show_validation, show_widths
 
     loaded = accelsim.load_model(model)
     descriptions = several(context, machines, overrides)
+    if search_widths:
+        if not integers:
+            raise InputError("--search-widths is of whole numbers, expected no --float with it")
+        some = images or accelsim.sample_images(loaded, model)
+        found = accelsim.search_widths(loaded, descriptions, some, tolerance_points=tolerance)
+        if json:
+            print_json({"machines": [machine.to_dict() for machine in found]})
+        else:
+            show_widths(console(), found)
+        raise typer.Exit(0 if all(machine.uniform is not None for machine in found) else 1)
     with image_bar() as progress:
         result = accelsim.validate(
             loaded,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from accelsim.arrays import Array, Floats
+from accelsim.arrays import Floats
 from accelsim.datapath.batches import Progress
 from accelsim.datapath.layers import LayerIntegers
 from accelsim.datapath.reasons import Shortfall, shortfalls
@@ -85,7 +85,7 @@ def validate_pictures(
     Raises InputError if the pictures do not fit the network, no machine is given, a picture takes more memory than
     ``batches.MAX_BYTES``, or words are too wide; NumericalError if an output is not a finite number.
     """
-    model = _of_size(model, datapaths, pairs)
+    model = of_size(model, datapaths, pairs)
     scale = model.network.graph.preprocessing.scale
     plain = float_outputs(model.network, pairs.pixels, None, progress=progress)
     compared = psnr(plain * scale if pairs.reference is None else pairs.reference, pairs.targets)
@@ -131,7 +131,7 @@ def psnr(y: NDArray[Any], targets: NDArray[np.uint8]) -> Floats:
     return np.asarray(10 * np.log10(255**2 / np.maximum(errors, 255**2 / 1e10)))
 
 
-def _of_size(model: DualModel, datapaths: Sequence[Datapath], pairs: PicturePairs) -> DualModel:
+def of_size(model: DualModel, datapaths: Sequence[Datapath], pairs: PicturePairs) -> DualModel:
     """The model on pictures of the size at hand."""
     if not datapaths:
         raise InputError("no machine to validate, expected at least one")
@@ -161,10 +161,11 @@ def _reasons(
     """Which words are too narrow, on the first few pictures."""
     height, width = pairs.pixels.shape[1:3]
     few = max(1, MAX_REASON_PIXELS // (height * width))
-    score = partial(_mean_psnr, pairs.targets[:few], model.network.graph.preprocessing.scale)
+    score = partial(mean_psnr, pairs.targets[:few], model.network.graph.preprocessing.scale)
     fit = datapath.integers.products == "full" and not any(layer.overflowed_percent for layer in run.layers)
     return shortfalls(model, datapath, pairs.pixels[:few], score, tolerance_db, sums_fit=fit)
 
 
-def _mean_psnr(targets: NDArray[np.uint8], scale: float, outputs: Array) -> float:
+def mean_psnr(targets: NDArray[np.uint8], scale: float, outputs: NDArray[Any]) -> float:
+    """Mean PSNR in dB of outputs times a scale."""
     return float(psnr(outputs * scale, targets).mean())

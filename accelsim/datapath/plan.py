@@ -150,7 +150,7 @@ class _Planner:
         scale, bias = scale_and_bias(self.model.network, group)
         w = self.model.network.arrays[f"{group.name}.weight"].astype(np.float64)
         w = w * scale.reshape(-1, *[1] * (w.ndim - 1))
-        whole = whole_weights(w.reshape(len(w), -1, 1), self.integers, per_tap=False)
+        whole = whole_weights(w.reshape(len(w), -1, 1), self._weight_words(group), per_tap=False)
         largest = float(np.abs(whole.values).sum(axis=(1, 2)).max(initial=0))
         largest *= 2.0 ** (self.integers.activation_bits - 1)
         sum_shift = self.calibrated.sum_shifts.get(group.name, 0)
@@ -177,7 +177,7 @@ class _Planner:
         scale, bias = scale_and_bias(self.model.network, group)
         K, C, n_h, n_w = W.shape
         flat = W.reshape(K, C, n_h * n_w).astype(np.float64) * scale[:, None, None]
-        whole = whole_weights(flat, self.integers, self.integers.tap_scales == "per_tap")
+        whole = whole_weights(flat, self._weight_words(group), self.integers.tap_scales == "per_tap")
         input_shifts = self.calibrated.input_shifts.get(group.name, np.zeros((n_h, n_w), np.int64))
         exponents = whole.exponents.reshape(n_h, n_w) + input_shifts - _scaled_by(transforms)
         used = np.abs(whole.values).sum(axis=(0, 1)).reshape(n_h, n_w) > 0
@@ -206,6 +206,11 @@ class _Planner:
             rescaling=self._rescaling(group, bias, unit, y_unit, inverse),
             weights_saturated=whole.saturated,
         )
+
+    def _weight_words(self, group: Group) -> Integers:
+        """The words of one layer's weights."""
+        bits = dict(self.datapath.layer_weight_bits).get(group.name, self.integers.weight_bits)
+        return replace(self.integers, weight_bits=bits)
 
     def _largest_taps(self, values: Floats, bits: Ints) -> Floats:
         """The largest sum that each tap can have: (taps,).  values: (K, C, taps)."""

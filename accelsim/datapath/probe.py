@@ -12,7 +12,8 @@ from accelsim.arrays import Array
 from accelsim.datapath.batches import WHOLE_BATCH, in_batches
 from accelsim.datapath.calibrate import IMAGES as CALIBRATION_IMAGES
 from accelsim.datapath.calibrate import measure_ranges, scales_of
-from accelsim.datapath.execute import run_integers
+from accelsim.datapath.counts import Counts
+from accelsim.datapath.execute import add_counts, run_integers
 from accelsim.datapath.layers import noise
 from accelsim.datapath.plan import Program, build
 from accelsim.datapath.steps import ProductStep, WinogradStep
@@ -44,20 +45,27 @@ class Probe:
                 weight_bits=min(integers.weight_bits, max(bits, own.weight_bits)),
                 activation_bits=min(integers.activation_bits, max(bits, own.activation_bits)),
             )
-            datapath = replace(self.datapath, integers=narrower)
             with suppress(InputError):
-                return self._build(datapath)
-        return self._build(replace(self.datapath, integers=integers))
+                return self.build(replace(self.datapath, integers=narrower))
+        return self.build(replace(self.datapath, integers=integers))
 
-    def _build(self, datapath: Datapath) -> Program:
+    def build(self, datapath: Datapath) -> Program:
+        """The steps with the words of ``datapath``, whose domain and tile size are those of the probe's."""
         found = scales_of(self.model, datapath, self.ranges, self.pixels[:CALIBRATION_IMAGES])
         return build(self.model, datapath, found)
 
     def score(self, integers: Integers) -> float:
         """How good the outputs are."""
-        run = partial(run_integers, self.program(integers))
-        parts = in_batches(self.model.network.graph, self.pixels, lambda x: run(x)[0], batch=WHOLE_BATCH)
-        return self.score_of(np.concatenate(parts))
+        return self.run(self.program(integers))[0]
+
+    def run(self, program: Program) -> tuple[float, list[Counts]]:
+        """How good a program's outputs are, and what happened in its steps."""
+        run = partial(run_integers, program)
+        parts = in_batches(self.model.network.graph, self.pixels, run, batch=WHOLE_BATCH)
+        totals = [Counts() for _ in program.steps]
+        for _, counts in parts:
+            add_counts(totals, counts)
+        return self.score_of(np.concatenate([y for y, _ in parts])), totals
 
     def noisiest(self, integers: Integers) -> str:
         """The layer with weights whose own noise is the largest."""

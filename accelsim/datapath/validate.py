@@ -96,7 +96,7 @@ def validate(
     Raises InputError if the images or labels do not fit the network, no machine is given, an image takes more memory
     than ``batches.MAX_BYTES``, or words are too wide; NumericalError if an output is not a finite number.
     """
-    _check(model, datapaths, images)
+    check(model, datapaths, images)
     if tolerance_points is None:
         tolerance_points = INTEGER_TOLERANCE_POINTS if arithmetic == "integers" else FLOAT_TOLERANCE_POINTS
     expected = answers(reference, images.pixels) if reference is not None else images.reference
@@ -125,7 +125,7 @@ def validate(
         if arithmetic == "integers" and datapath.number == "int" and _held(result, tolerance_points) is False:
             fit = datapath.integers.products == "full" and not any(layer.overflowed_percent for layer in run.layers)
             some = images.pixels[:REASON_IMAGES]
-            why = shortfalls(model, datapath, some, partial(_right, images.labels[: len(some)]), tolerance_points, fit)
+            why = shortfalls(model, datapath, some, partial(top1, images.labels[: len(some)]), tolerance_points, fit)
             result = replace(result, too_narrow=why)
         results.append(result)
     stated = model.accuracy.get("top1_reference")
@@ -153,7 +153,8 @@ def answers(network: Network, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
     return np.asarray(float_outputs(network, pixels, None).argmax(axis=1), np.int64)
 
 
-def _check(model: DualModel, datapaths: Sequence[Datapath], images: LabelledImages) -> None:
+def check(model: DualModel, datapaths: Sequence[Datapath], images: LabelledImages) -> None:
+    """Raises InputError if there is no machine, or the images do not fit the network."""
     graph = model.network.graph
     if not datapaths:
         raise InputError("no machine to validate, expected at least one")
@@ -168,7 +169,7 @@ def _check(model: DualModel, datapaths: Sequence[Datapath], images: LabelledImag
         raise InputError(f"{images.source}: label {largest}, {graph.name} has the classes 0 to {shape[0] - 1}")
 
 
-def _right(labels: NDArray[np.int64], outputs: Array) -> float:
+def top1(labels: NDArray[np.int64], outputs: Array) -> float:
     """Percent of outputs (N, classes) that are right."""
     return _percent(outputs.argmax(axis=1) == labels)
 

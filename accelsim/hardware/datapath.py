@@ -41,5 +41,6 @@ class Datapath:
     threshold: float | None = None  # Winograd-domain entries up to it are zero, instead of the model's own
     largest_kernel: int | None = None  # of the transform units; larger ones run in pieces that are not pruned
     layer_thresholds: tuple[tuple[str, float], ...] = ()  # of single layers by name, instead of ``threshold``
+    layer_weight_bits: tuple[tuple[str, int], ...] = ()  # of single layers by name, instead of ``weight_bits``
     number: Literal["int", "fp16", "fp32"] = "int"  # what a lane multiplies
     integers: Integers = Integers()  # of a machine of whole numbers

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from accelsim.datapath.pictures import PictureMachine, PictureValidation
 from accelsim.datapath.validate import MachineValidation, Validation
+from accelsim.datapath.widths import FoundWidths
 from accelsim.dual.model import DualModel
 from accelsim.report.terminal import escape, model_line
 
@@ -103,6 +104,38 @@ def _show_reasons(out: Console, machines: Sequence[MachineValidation | PictureMa
                 f"{machine.machine}: {why.unit} of {why.bits} bits cost {why.lost_points:.1f} {of}, most in layer "
                 f"{why.layer}; bits needed: {enough}",
             )
+
+
+def show_widths(out: Console, found: Sequence[FoundWidths]) -> None:
+    """The cheapest words of each machine, and what their multiplies take."""
+    table = _table("machine", "words", "score", "uJ an image", "less")
+    for one in found:
+        name = escape(one.machine)
+        table.add_row(name, _words(one.stated), f"{one.stated_score:.2f}", f"{one.stated_pj / 1e6:.2f}", "")
+        if one.uniform is None or one.uniform_pj is None or one.layers is None or one.layers_pj is None:
+            table.add_row("", "no narrower ones: these lose too much", "", "", "")
+            continue
+        for words, score, pj in (
+            (_words(one.uniform), one.uniform_score, one.uniform_pj),
+            (
+                f"weights {min(one.layers.values())} to {max(one.layers.values())} by layer",
+                one.layers_score,
+                one.layers_pj,
+            ),
+        ):
+            table.add_row("", words, f"{score:.2f}", f"{pj / 1e6:.2f}", f"{100 * (1 - pj / one.stated_pj):.0f} %")
+    out.print(table)
+    for one in found:
+        if one.layers is not None:
+            _line(out, f"{one.machine}: " + ", ".join(f"{name} {bits}" for name, bits in one.layers.items()))
+    reference = ", ".join(dict.fromkeys(f"{one.reference:.2f} on {one.images} images" for one in found))
+    _line(out, f"words: bits of weights / activations / transformed inputs / sums; reference {reference}")
+    _line(out, "uJ: multiplies by weights that are not zero, by the gates of a lane; score: top-1 in %, or PSNR in dB")
+
+
+def _words(widths: dict[str, int]) -> str:
+    """Bits of each unit."""
+    return " / ".join(str(bits) for bits in widths.values())
 
 
 def _accuracies(machines: Sequence[MachineValidation]) -> Table:

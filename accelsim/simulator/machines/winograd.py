@@ -79,7 +79,7 @@ class WinogradArithmetic(Arithmetic):
     """Word widths, with that of transformed inputs."""
 
     transformed_bits: Bits | None = None
-    """Bits of a transformed input.  Default: exact for 3 x 3 kernels, 10 in F(2, 3) of 8-bit activations, 15 in F(4, 3)."""
+    """Bits of a transformed input.  Default: exact for 3 x 3 kernels; of 8-bit inputs 10 in F(2, 3), 15 in F(4, 3)."""
     tap_scales: TapScales = "per_tap"
     """One scale for all taps of transformed filters and inputs (``one``), or ``per_tap``.  Default: per_tap."""
 
