@@ -52,12 +52,25 @@ class Histogram:
             return
         if self.width == 0:
             self.width = float(2.0 ** np.ceil(np.log2(largest))) / BINS
-        while largest >= self.width * BINS:
-            pairs = self.counts.reshape(-1, 2).sum(axis=1)
-            self.counts = np.concatenate([pairs, np.zeros(BINS // 2, np.int64)])
-            self.width *= 2
+        width = self.width
+        while largest >= width * BINS:
+            width *= 2
+        self.counts = _widened(self.counts, self.width, width)
+        self.width = width
         index = (magnitudes * (1 / self.width)).astype(np.int64)
         self.counts += np.bincount(index, minlength=BINS)
+
+    def merge(self, other: "Histogram") -> None:
+        """Take in what another one has counted; the outcome is that of one which saw all values."""
+        self.largest = max(self.largest, other.largest)
+        if not self.detailed or not other.width:
+            self.counts += other.counts
+            return
+        if not self.width:
+            self.width = other.width
+        width = max(self.width, other.width)
+        self.counts = _widened(self.counts, self.width, width) + _widened(other.counts, other.width, width)
+        self.width = width
 
     def range(self, integers: Integers, bits: int) -> float:
         """The magnitude that the largest whole number of so many bits is to stand for; 0 if only zeros were seen."""
@@ -75,6 +88,14 @@ class Histogram:
             tried = most * 2.0**exponents
         errors = [squared_error(centers, size / most, most) @ self.counts for size in tried]
         return float(tried[int(np.argmin(errors))])
+
+
+def _widened(counts: Ints, width: float, wider: float) -> Ints:
+    """Bins of one width as bins of another, a power of two times as wide."""
+    while width < wider:
+        counts = np.concatenate([counts.reshape(-1, 2).sum(axis=1), np.zeros(BINS // 2, np.int64)])
+        width *= 2
+    return counts
 
 
 def squared_error(values: Floats, unit: float | Floats, most: int) -> Floats:

@@ -464,3 +464,18 @@ def test_resnet20_in_two_bit_weights_is_refused_with_layer_and_bits():
         assert why.layer in {node.name for node in model.network.graph.nodes}
         assert why.needed is not None
         assert why.bits < why.needed <= 14
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.lists(st.floats(-1e3, 1e3, width=32), max_size=5), min_size=1, max_size=4))
+def test_histograms_of_parts_add_up_to_that_of_all(parts):
+    whole = Histogram()
+    merged = Histogram()
+    for values in parts:
+        whole.add(np.array(values, np.float32))
+        part = Histogram()
+        part.add(np.array(values, np.float32))
+        merged.merge(part)
+    assert merged.largest == whole.largest
+    assert merged.width == whole.width
+    assert (merged.counts == whole.counts).all()
