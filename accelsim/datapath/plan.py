@@ -14,7 +14,7 @@ import numpy as np
 from accelsim.arrays import Floats, Ints
 from accelsim.datapath.floating import machine_filters, machine_tiles
 from accelsim.datapath.groups import Group, groups, norm_factors, scale_and_bias
-from accelsim.datapath.scales import DOUBLE, SINGLE, change, common_changes
+from accelsim.datapath.scales import DOUBLE, PART, SINGLE, change, common_changes
 from accelsim.datapath.steps import (
     AverageStep,
     ConcatStep,
@@ -160,7 +160,7 @@ class _Planner:
             weights=whole.values.reshape(w.shape).astype(self._real(group, largest)),
             integers=self.integers,
             sum_shift=sum_shift,
-            rescaling=self._rescaling(group, bias, unit, y_unit, largest),
+            rescaling=self._rescaling(group, bias, unit, y_unit, min(largest, self._register())),
             weights_saturated=whole.saturated,
         )
 
@@ -188,7 +188,7 @@ class _Planner:
         taps = self._largest_taps(whole.values, np.minimum(exact, input_bits).ravel())
         sum_shift = self.calibrated.sum_shifts.get(group.name, 0)
         unit = whole.units * x_unit * 2.0 ** (least + sum_shift)
-        inverse = _largest_inverse(transforms, taps, shifts)
+        inverse = _largest_inverse(transforms, np.minimum(taps, self._register()), shifts)
         G = layer.groups
         return make(
             layer=layer,
@@ -206,6 +206,10 @@ class _Planner:
             rescaling=self._rescaling(group, bias, unit, y_unit, inverse),
             weights_saturated=whole.saturated,
         )
+
+    def _register(self) -> float:
+        """No sum that a register holds is beyond it."""
+        return float(2.0 ** (self.integers.accumulator_bits - 1))
 
     def _weight_words(self, group: Group) -> Integers:
         """The words of one layer's weights."""
@@ -232,7 +236,8 @@ class _Planner:
         found = replace(found, single=found.holds(reached))
         product = reached * float(np.abs(found.multiplier).max(initial=1))
         if product >= DOUBLE / 2:
-            if product >= 2.0**61 or found.shift.min(initial=1) < 1 or found.shift.max(initial=1) > 60:
+            least = PART if product >= 2.0**61 else 1
+            if reached >= DOUBLE or found.shift.min(initial=least) < least or found.shift.max(initial=1) > 60:
                 raise self._too_wide(group)
             found = replace(found, wide=True)
         return Rescaling(whole, found)

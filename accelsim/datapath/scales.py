@@ -22,6 +22,7 @@ from accelsim.hardware.datapath import Integers
 BINS = 4096
 SINGLE = 2.0**24  # whole numbers up to it are exact in float32
 DOUBLE = 2.0**53  # and in float64
+PART = 24  # bits of the lower part of a number too large for one product
 CANDIDATES = 64  # ranges that ``least_error`` tries, from 1 / 64 of the largest value
 
 
@@ -130,7 +131,7 @@ class Change:
 
     multiplier: Floats  # whole numbers
     shift: Ints
-    wide: bool = False  # whether products may be beyond 2^52, so that float64 does not hold them; then shift > 0
+    wide: bool = False  # whether products may be beyond 2^52; then shift > 0, or >= PART if they may be beyond 2^61
     single: bool = False  # whether float32 holds every step
 
     @property
@@ -139,15 +140,24 @@ class Change:
         return np.asarray(self.multiplier * 2.0 ** -self.shift.astype(np.float64))
 
     def apply(self, x: Floats | Array, bias: Floats | float = 0.0) -> Floats | Array:
-        """x + bias in the new unit, whole numbers: same shape; exact where |x + bias| multiplier is below 2^61."""
+        """x + bias in the new unit, whole numbers: same shape; exact where |x + bias| is below 2^53."""
         if self.wide:
-            product = np.add(x, bias, dtype=np.float64).astype(np.int64) * self.multiplier.astype(np.int64)
-            return np.asarray((product + (1 << (self.shift - 1))) >> self.shift, np.float64)
+            return self._wide(np.add(x, bias, dtype=np.float64).astype(np.int64))
         real = np.float32 if self.single else np.float64
         y: NDArray[Any] = np.add(x, np.asarray(bias, real), dtype=real)
         y *= self.factor.astype(real)
         y += real(0.5)
         return np.asarray(np.floor(y, out=y))
+
+    def _wide(self, x: Ints) -> Floats:
+        """Of products beyond float64, in two parts where int64 might not hold them, either."""
+        multiplier = self.multiplier.astype(np.int64)
+        half = np.left_shift(1, self.shift - 1)
+        if self.shift.min() < PART:
+            return np.asarray((x * multiplier + half) >> self.shift, np.float64)
+        high = (x >> PART) * multiplier
+        low = (x & ((1 << PART) - 1)) * multiplier + half
+        return np.asarray((high + (low >> PART)) >> (self.shift - PART), np.float64)
 
     def holds(self, largest: float) -> bool:
         """Whether float32 is exact for |x + bias| up to ``largest``: mere shifts, and no more than 24 bits in use."""

@@ -180,6 +180,17 @@ def test_a_change_of_units_is_a_whole_multiplication_a_shift_and_one_rounding(va
     assert found.apply(np.array(values, np.float64)).tolist() == exact
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.integers(-(1 << 52), 1 << 52), min_size=1, max_size=4), st.floats(2.0**-44, 2.0**-11), st.booleans())
+def test_wide_products_are_exact(values, ratio, negative):
+    """Up to 2^52 times 16 bits, beyond int64."""
+    found = replace(change(-ratio if negative else ratio, 16), wide=True)
+    factor = Fraction(int(found.multiplier)) / Fraction(2) ** int(found.shift)
+    assert found.apply(np.array(values, np.float64)).tolist() == [
+        (v * factor + Fraction(1, 2)).__floor__() for v in values
+    ]
+
+
 @given(st.lists(st.integers(-8, 8), min_size=2, max_size=4))
 def test_powers_of_two_are_aligned_by_shifts_alone(exponents):
     found = common_changes([2.0**e for e in exponents], 16, 128)
