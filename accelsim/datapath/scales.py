@@ -83,10 +83,10 @@ class Histogram:
             return min(self.largest, (at + 1) * self.width)
         centers: Floats = np.asarray((np.arange(BINS) + 0.5) * self.width, np.float64)
         most = limits(bits)[1]
-        tried = self.largest * np.arange(1, CANDIDATES + 1) / CANDIDATES
+        tried: Floats = np.asarray(self.largest * np.arange(1, CANDIDATES + 1) / CANDIDATES, np.float64)
         if integers.scales == "power_of_two":
             exponents = np.arange(exponent_of(tried[0], bits), exponent_of(tried[-1], bits) + 1)
-            tried = most * 2.0**exponents
+            tried = np.asarray(most * 2.0**exponents, np.float64)
         errors = [squared_error(centers, size / most, most) @ self.counts for size in tried]
         return float(tried[int(np.argmin(errors))])
 
