@@ -102,7 +102,8 @@ def test_unpruned_winograd_sums_are_four_times_the_spatial_ones(seed, height, wi
     w[0, 0, 0, 0] = 127
     model = one_layer(w, (height, width), padding)
     spatial = sums_of(model, Datapath("array", "spatial"), x)
-    exact = Integers(12, accumulator_bits=40, weight_scales="tensor", tap_scales="one", calibration="max")
+    words = {"scales": "power_of_two", "weight_scales": "tensor", "tap_scales": "one", "calibration": "max"}
+    exact = Integers(12, accumulator_bits=40, **words)
     datapath = Datapath("wino", "winograd", m=2, integers=exact)
     step = build(model, datapath, Calibrated({INPUT: 1.0, "c": 1.0})).steps[0]
     assert isinstance(step, WinogradStep)
