@@ -222,8 +222,9 @@ class ConcatStep(Step):
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
         """See ``Step``."""
-        parts = [change.apply(x) for x, change in zip(inputs, self.changes, strict=True)]
-        return self.word.store(np.concatenate(parts, axis=-1), counts)
+        parts: list[NDArray[Any]] = [change.apply(x) for x, change in zip(inputs, self.changes, strict=True)]
+        joined: NDArray[Any] = np.concatenate(parts, axis=-1)
+        return self.word.store(joined, counts)
 
 
 @dataclass(frozen=True, eq=False)

@@ -183,7 +183,7 @@ def left_multiplies(model: DualModel, datapath: Datapath) -> dict[str, float]:
             weights = machine_filters(model, datapath, name, tiles[name])
         else:
             weights = model.network.arrays[f"{name}.weight"]
-        counts[name] = multiplies * np.count_nonzero(weights) / max(1, weights.size)
+        counts[name] = multiplies * int(np.count_nonzero(weights)) / max(1, weights.size)
     return counts
 
 

@@ -10,6 +10,7 @@ from accelsim.datapath.calibrate import calibrate
 from accelsim.datapath.execute import run_integers
 from accelsim.datapath.plan import build
 from accelsim.datapath.qdq import write_qdq
+from accelsim.datapath.runs import integer_outputs
 from accelsim.dual.file import read_dual
 from accelsim.errors import InputError
 from accelsim.hardware.datapath import Datapath, Integers
@@ -61,10 +62,12 @@ def test_resnet20_agrees_on_98_of_100_answers(tmp_path: Path) -> None:
 
 
 @pytest.mark.big_data
-def test_resnet20_agrees_on_2000_test_images(tmp_path: Path) -> None:
-    """0.3 points of top-1 and 98 of 100 answers, scales from 256 training images; both round alike but for halves.
+@pytest.mark.slow
+def test_resnet20_agrees_on_all_test_images(tmp_path: Path) -> None:
+    """0.3 points of top-1 and 98 of 100 answers of 10,000, scales from 256 training images.
 
-    With scales of powers of two halves are common, and 97.75 of 100 agree.
+    Every layer is the same but for one rounding in 100,000 (multipliers of 16 bits there, float32 here), which later
+    layers spread: two in 100 answers change, and with them 0.14 points of top-1 by chance alone.
     """
     pytest.importorskip("onnx")
     if not os.environ.get("ACCELSIM_DATA"):
@@ -72,20 +75,19 @@ def test_resnet20_agrees_on_2000_test_images(tmp_path: Path) -> None:
     model = read_dual(ROOT / "models" / "resnet20-cifar10.dual")
     data = Data(kind="cifar10", path="cifar10")
     train, test = (load_split(data, split, (32, 32), 10) for split in ("train", "test"))
-    datapath = Datapath("array", "spatial", integers=Integers())
+    datapath = Datapath("array", "spatial")
     found = calibrate(model, datapath, train.take(np.arange(256)))
     write_qdq(model, datapath, found, tmp_path / "resnet20.onnx")
-    program = build(model, datapath, found)
+    pixels = test.take(np.arange(len(test)))
+    mine = integer_outputs(build(model, datapath, found), model.network, pixels)[0].argmax(axis=1)
     prepare = model.network.graph.preprocessing.apply
-    ours, theirs = [], []
-    for first in range(0, 2000, 50):
-        x = prepare(test.take(np.arange(first, first + 50)))
-        ours.append(run_integers(program, x)[0].argmax(axis=1))
-        theirs.append(answers(tmp_path / "resnet20.onnx", x).argmax(axis=1))
-    labels = test.labels[:2000]
-    mine, peer = np.concatenate(ours), np.concatenate(theirs)
-    assert (mine == peer).mean() >= 0.98
-    assert abs((mine == labels).mean() - (peer == labels).mean()) <= 0.003
+    parts = np.array_split(pixels, 20)
+    peer = np.concatenate([answers(tmp_path / "resnet20.onnx", prepare(part)).argmax(axis=1) for part in parts])
+    same = (mine == peer).mean()
+    apart = abs((mine == test.labels).mean() - (peer == test.labels).mean())
+    print(f"same answers {same:.4f}, top-1 apart by {100 * apart:.2f} points")
+    assert same >= 0.98
+    assert apart <= 0.003
 
 
 def test_words_of_other_widths_are_refused(tmp_path: Path) -> None:
