@@ -42,6 +42,10 @@ SCHEMES = {
     "shift, layer": ["scales=power_of_two", "weight_scales=tensor"],
 }
 FIRST = "multiply, filter"
+COLUMNS = (
+    *("domain", "taps", "V bits", "scheme", "ranges", "images", "top-1, %", "loss, points"),
+    *("largest sum, bits", "overflows"),
+)
 
 
 @dataclass(frozen=True)
@@ -122,13 +126,9 @@ def page(stored: dict[str, Any]) -> str:
     ]
     for name, rows in stored.items():
         lines += ["", f"## {name}", ""]
-        images = sorted({row["images"] for row in rows["cases"].values()} | {rows["float"]["images"]})
-        lines += [f"Test images: {', '.join(f'{count:,}' for count in images)}. Float32, spatial: "
-                  f"{rows['float']['spatial']:.2f} %.", ""]  # fmt: skip
-        lines += [
-            "| domain | taps | V bits | scheme | ranges | top-1, % | loss, points | largest sum, bits | overflows |"
-        ]
-        lines += ["|---|---|---|---|---|---|---|---|---|"]
+        known = rows["float"]
+        lines += [f"Float32, spatial: {known['spatial']:.2f} % on {known['images']:,} test images.", ""]
+        lines += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
         for case in cases():
             row = rows["cases"].get(case.name)
             if row is None:
@@ -136,7 +136,7 @@ def page(stored: dict[str, Any]) -> str:
             domain = f"F({case.tile}, 3)" if case.tile else "spatial"
             taps = case.taps.replace("_", " ") or "-"
             cells = [domain, taps, str(case.bits or "-"), case.scheme, case.calibration.replace("_", " ")]
-            cells += [f"{row['top1']:.2f}", f"{row['loss']:.2f} +- {row['error']:.2f}"]
+            cells += [f"{row['images']:,}", f"{row['top1']:.2f}", f"{row['loss']:.2f} +- {row['error']:.2f}"]
             cells += [str(1 + int(row["largest_sum"]).bit_length()), f"{row['overflowed']:,}"]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
