@@ -4,6 +4,10 @@ FILE.npz holds ``images`` (N, H, W, 3) uint8 RGB, ``labels`` (N,) integers, and 
 what the uncompressed network answered.  A folder holds ``labels.csv`` with the columns ``file`` and ``label`` (and
 possibly ``reference``) and the pictures it names, all of one size, in a format of ``pictures.FORMATS``.  An array or a
 column of another name is refused.
+
+What a network that gives pictures is measured on is another .npz file: ``images`` (N, H, W, C) as they enter, e.g. the
+luminance of enlarged pictures, ``targets`` as they should come out, and possibly ``reference``, what the uncompressed
+network made of them, all uint8.
 """
 
 import itertools
@@ -22,6 +26,7 @@ from accelsim.network.npz import read_npz
 from accelsim.network.pictures import read_picture
 
 KEYS = ("images", "labels", "reference")
+PAIR_KEYS = ("images", "targets", "reference")
 COLUMNS = ("file", "label", "reference")
 MAX_BYTES = IMAGES.most_bytes  # of all pixels together
 MAX_LABEL = 1_000_000
@@ -39,6 +44,36 @@ class LabelledImages:
     labels: NDArray[np.int64]
     reference: NDArray[np.int64] | None = None
     source: str = "images"
+
+
+@dataclass(frozen=True, eq=False)
+class PicturePairs:
+    """Pictures and what a network is to make of them.
+
+    pixels: (N, H, W, C) uint8; targets: (N, P, Q, K) uint8; reference: as targets, the uncompressed network's outputs.
+    source: the file, for messages.
+    """
+
+    pixels: NDArray[np.uint8]
+    targets: NDArray[np.uint8]
+    reference: NDArray[np.uint8] | None = None
+    source: str = "images"
+
+
+def read_pairs(path: Path) -> PicturePairs:
+    """The pictures of an .npz file.  Raises InputError, one line, if anything about them is wrong."""
+    if path.is_dir():
+        raise InputError(f"{path}: a folder, expected an .npz file with images and targets for a network of pictures")
+    arrays = read_npz(path, MAX_BYTES, IMAGES)
+    if missing := [key for key in PAIR_KEYS[:2] if key not in arrays]:
+        raise InputError(f"{path}: no array {missing[0]!r} (found {', '.join(arrays)[:100] or 'none'})")
+    if unknown := [key for key in arrays if key not in PAIR_KEYS]:
+        raise InputError(f"{path}: array {unknown[0][:60]!r} is not known, expected {', '.join(PAIR_KEYS)}")
+    for key, array in arrays.items():
+        if array.dtype != np.uint8 or array.ndim != 4 or not array.size or len(array) != len(arrays["images"]):
+            count = len(arrays["images"]) if arrays["images"].ndim else 0
+            raise InputError(f"{path}: {key} is {array.dtype} {array.shape}, expected uint8 ({count}, H, W, C)")
+    return PicturePairs(arrays["images"], arrays["targets"], arrays.get("reference"), str(path))
 
 
 def read_images(path: Path, size: tuple[int, int] | None = None) -> LabelledImages:

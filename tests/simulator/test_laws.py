@@ -409,7 +409,7 @@ def test_buffers_hold_what_the_pipeline_holds_in_both_domains(work: LayerWork, m
     transformed = of_tile * channels * (1 if np.count_nonzero(steps.inputs.n_bytes) == 1 else 2)
     if tiling.inputs_stay:
         transformed = tiles * work.in_channels
-    assert transformed * mode.taps * a.transformed_bits <= 8 * 1024 * rooms.transformed_kb
+    assert transformed * mode.taps * machine.operand_bits <= 8 * 1024 * rooms.transformed_kb
     slots = 1 if np.count_nonzero(steps.outputs.n_bytes) == 1 else 2
     sums = of_tile * tiling.filters * mode.taps * a.accumulator_bits
     outputs = tiling.images * tiling.rows * tiling.cols * tiling.filters * a.activation_bits
