@@ -193,7 +193,7 @@ class Accuracy(_Part):
 
     images: str
     """An ``.npz`` file of images."""
-    count: Annotated[int, Field(ge=1)] | None = None
+    count: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     """Only the first so many images.  Default: all."""
     word_widths: bool = True
     """Whether in the whole numbers of each machine's ``arithmetic``, or in float32.  Default: yes."""
