@@ -268,7 +268,7 @@ class LayerTable:
     @property
     def parameters(self) -> int:
         """Weights of all layers."""
-        return sum(_weights(layer) for layer in self.layers)
+        return sum(layer.weights for layer in self.layers)
 
 
 @dataclass(frozen=True)
@@ -308,15 +308,16 @@ def without_weights(works: Sequence[LayerWork]) -> Iterable[LayerWork]:
 def layer_works(model: DualModel | LayerTable, batch: int = 1) -> Sequence[LayerWork]:
     """What each layer of the model asks, in order, for a batch of images; a table's are made each time they are read.
 
-    Raises ValueError if batch < 1, InputError if a layer of a table has over MAX_WEIGHTS weights.
+    Raises ValueError if batch < 1, InputError if a layer of a table has over MAX_WEIGHTS weights, or a product of two
+    matrices as many operands.
     """
     if batch < 1:
         raise ValueError(f"batch is {batch}, expected at least 1")
     if isinstance(model, LayerTable):
         for layer in model.layers:
-            if _weights(layer) > MAX_WEIGHTS:
+            if layer.weights > MAX_WEIGHTS:
                 raise InputError(
-                    f"{model.name}: layer {layer.name} has {_weights(layer)} weights, expected at most {MAX_WEIGHTS}"
+                    f"{model.name}: layer {layer.name} has {layer.weights} weights, expected at most {MAX_WEIGHTS}"
                 )
         return TableWorks(model, batch)
     density = _densities(model)
@@ -421,6 +422,11 @@ def _product_work(model: DualModel, node: Node, density: Mapping[str, float], ba
     a, b = (graph.shapes[source] for source in node.inputs)
     stack = batch * prod(graph.shapes[node.name][:-2])
     M, K, N = a[-2], a[-1], b[-1]
+    if stack * K * N > MAX_WEIGHTS:
+        raise InputError(
+            f"{graph.name}: layer {node.name} multiplies by {stack * K * N} numbers in a batch of {batch}, "
+            f"expected at most {MAX_WEIGHTS}"
+        )
     return LayerWork(
         node.name,
         "conv",
@@ -514,13 +520,6 @@ def _table_work(table: LayerTable, i: int, batch: int, draw: bool = True) -> Lay
         winograd_threshold=0.0 if winograd else None,
         winograd_density=layer.weight_density if winograd else None,
     )
-
-
-def _weights(layer: TableLayer) -> int:
-    """Weights of a row; 0 for a layer that has none."""
-    if layer.kind not in ("conv", "linear"):
-        return 0
-    return layer.out_channels * layer.in_channels // layer.groups * layer.kernel[0] * layer.kernel[1]
 
 
 def _densities(model: DualModel) -> dict[str, float]:

@@ -196,12 +196,17 @@ def read_sweep(folder: Path) -> Sweep:
         raise InputError(f"{folder}: holds no sweep, expected a folder with {FILE_NAME}")
     description = read_description(folder / "sweep.yaml")
     with Store(folder / FILE_NAME) as store:
-        kept = [json.loads(content) for content in store.points()]
+        try:
+            kept = [json.loads(content) for content in store.points()]
+            some = [Point.from_plain(content["point"]) for content in kept]
+            keys = [content["key"] for content in kept]
+            accuracy = [content["accuracy"] for content in kept]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{folder / FILE_NAME}: {error}, expected the points of a sweep; run it again") from None
         if not kept:
             raise InputError(f"{folder}: holds no points yet, expected a sweep that was begun; run it again")
-        some = [Point.from_plain(content["point"]) for content in kept]
-        keys = [content["key"] for content in kept]
-        accuracy = [content["accuracy"] for content in kept]
         return _tables(description, some, keys, accuracy, store)
 
 
