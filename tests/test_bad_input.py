@@ -310,3 +310,23 @@ def test_every_number_of_every_file_has_bounds():
                     unbounded.append(f"{kind.__module__}.{kind.__name__}.{name}: {number.__name__}")
     assert seen > 300
     assert sorted(unbounded) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("sweep", "SWEEP", "-o", "out", "--dry-run", "--workers", "0"), "--workers 0, expected 1 to"),
+        (("sweep", "SWEEP", "-o", "out", "--workers", "-1"), "--workers -1, expected 1 to"),
+        (("sweep", "SWEEP", "-o", "out", "--dry-run", "--search", "5"), "--search with --dry-run"),
+        (("sweep", "SWEEP", "-o", "out", "--dry-run", "--scheduler", "tcp://a:1"), "--scheduler with --dry-run"),
+        (("sweep", "SWEEP", "-o", "out", "--workers", "2", "--scheduler", "tcp://a:1"), "expected one of them"),
+        (("export", "MODEL", "-o", "x.onnx", "--machine", "spatial-16x16"), "--machine without --int8"),
+        (("export", "MODEL", "-o", "x.onnx", "--images", "i.npz"), "--images without --int8"),
+    ],
+)
+def test_options_that_would_not_be_used_are_refused(fail, model, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    sweep = tmp_path / "s.yaml"
+    sweep.write_text(f"models: [{model}]\nmachines: {{s: {{base: spatial-16x16}}}}\naxes: {{clock_mhz: [400, 800]}}\n")
+    given = {"SWEEP": sweep, "MODEL": model}
+    fail(*(given.get(argument, argument) for argument in arguments), words=[words])

@@ -28,6 +28,7 @@ from accelsim.files import SWEEP, read_bytes, write_bytes
 Executor = Callable[[Iterable[Task]], Generator[Outcome, None, None]]
 Progress = Callable[[int, int, int], None]  # finished and failed so far, of how many
 
+MAX_WORKERS = 4096
 DRY_RUN_POINTS = 12
 DRY_RUN_SECONDS = 0.5
 
@@ -306,21 +307,29 @@ def executor(workers: int | None, scheduler: str | None) -> Executor:
     if scheduler is not None:
         from accelsim.explore.cluster import check_scheduler, run_cluster
 
+        if workers is not None:
+            raise InputError(f"--workers {workers} with --scheduler, whose workers it has, expected one of them")
         check_scheduler(scheduler)
         return lambda tasks: run_cluster(tasks, scheduler)
-    count = default_workers() if workers is None else workers
-    if count < 1:
-        raise InputError(f"--workers {count}, expected at least 1")
+    count = _processes(workers)
     return lambda tasks: run_local(tasks, count)
+
+
+def _processes(workers: int | None) -> int:
+    """How many processes there are to be.  Raises InputError if there can be none."""
+    count = default_workers() if workers is None else workers
+    if not 1 <= count <= MAX_WORKERS:
+        raise InputError(f"--workers {count}, expected 1 to {MAX_WORKERS}")
+    return count
 
 
 def estimate(path: Path, folder: Path, workers: int | None = None) -> Estimate:
     """How many points a sweep has and how long those not stored yet would take, by timing a few of them here.
 
-    Writes nothing.
+    Writes nothing.  Raises InputError as ``run_sweep``.
     """
+    count = _processes(workers)
     sweep_tasks = read_tasks(path)
-    count = default_workers() if workers is None else workers
     pending = list(sweep_tasks.unique.values())
     if (folder / FILE_NAME).is_file():
         with Store(folder / FILE_NAME) as store:
