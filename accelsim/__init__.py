@@ -356,11 +356,12 @@ def calibrate(
 
 
 def export_int8(
-    model: "DualModel | str | Path", machine: "Machine | str | Path", images: str | Path, output: str | Path
+    model: "DualModel | str | Path", machine: "Machine | str | Path", images: str | Path | None, output: str | Path
 ) -> None:
     """Write the model as an ONNX file of quantize and dequantize nodes, as a spatial machine of 8-bit words runs it.
 
-    The scales are those that the file holds for the machine, else found on the first of the images.
+    images: the scales are found on the first of these; None: they are those that the file holds for the machine, else
+    found on the sample of a model that is given by file or name.
     Raises InputError if the machine's words are others, or the images do not fit the model.
     """
     from accelsim.datapath.calibrate import IMAGES
@@ -370,17 +371,19 @@ def export_int8(
     from accelsim.network.images import read_images
 
     datapath = _machine(machine).datapath
-    model = _model(model)
-    known = stored(model, datapath)
-    if known is None:
-        graph = model.network.graph
-        pixels = read_images(Path(images), graph.input_shape[:2]).pixels[:IMAGES]
-        if pixels.shape[1:] != graph.input_shape:
-            raise InputError(f"{images}: images of {pixels.shape[1:]}, {graph.name} expects {graph.input_shape}")
-        found = run(model, datapath, pixels)
-    else:
-        found = known[0]
-    write_qdq(model, datapath, found, Path(output))
+    known = _model(model)
+    kept = stored(known, datapath) if images is None else None
+    if kept is not None:
+        write_qdq(known, datapath, kept[0], Path(output))
+        return
+    if images is None and not isinstance(model, str | Path):
+        raise InputError("no images, expected a file or a folder, or the model by its file or name")
+    where = Path(images) if images is not None else sample_images(known, str(model))
+    graph = known.network.graph
+    pixels = read_images(where, graph.input_shape[:2]).pixels[:IMAGES]
+    if pixels.shape[1:] != graph.input_shape:
+        raise InputError(f"{where}: images of {pixels.shape[1:]}, {graph.name} expects {graph.input_shape}")
+    write_qdq(known, datapath, run(known, datapath, pixels), Path(output))
 
 
 def sweep(

@@ -49,6 +49,9 @@ def sweep(
     if how.resume and not (output / FILE_NAME).is_file():
         raise InputError(f"{output}: holds no sweep, expected a folder with {FILE_NAME} for --resume")
     if how.dry_run:
+        for flag, value in (("--search", how.search), ("--scheduler", how.scheduler)):
+            if value is not None:
+                raise InputError(f"{flag} with --dry-run, which is of all points on this computer")
         found = estimate(description, output, how.workers)
         if json:
             print_json(asdict(found))

@@ -18,6 +18,7 @@ from accelsim.transforms.decomposition import Piece
 WeightsCome = Literal["loaded", "kept", "there"]
 Kind = Literal["conv", "linear", "pool", "add", "other"]
 
+MAX_WEIGHTS = 1 << 28  # of a layer that is not a file's: a gigabyte
 CHANNEL_BLOCK = 16  # input channels are counted, stored and tiled in blocks of this many
 REMEMBERED = 16  # counts of a layer, each of the size of its masks
 
@@ -128,6 +129,14 @@ class LayerWork:
         if m == 1 and self.weights is not None and self.kernel != (1, 1):
             return np.asarray(np.count_nonzero(self.weights, axis=(2, 3))[None], np.int32)
         return self.mask(m).astype(np.int32)
+
+    def channel_nonzeros(self) -> Ints:
+        """Non-zero weights of each group's input channels, over its filters: (groups, C / groups) int64."""
+        if self.weights is None:
+            raise ValueError(f"layer {self.name}: no weights")
+        K, C = self.weights.shape[:2]
+        grouped = self.weights.reshape(self.groups, K // self.groups, C, -1)
+        return np.stack([np.count_nonzero(filters, axis=(0, 2)) for filters in grouped]).astype(np.int64)
 
     def mask(self, m: int, parts: tuple[Piece, ...] = ()) -> NDArray[np.bool_]:
         """Which Winograd-domain entries, or 1 x 1 weights, are not zero, tap after tap: (taps, K, C / groups) bool.
