@@ -5,6 +5,7 @@ further table below.
 """
 
 import math
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ from accelsim.simulator.verdict import CHIPS, COLUMNS, verdicts
 from accelsim.workload import LayerTable
 
 WORDS = {  # columns of words, flush left
-    *("mode", "bound by", "per", "part", "source", "shape", "what it is", "accuracy"),
+    *("mode", "bound by", "per", "part", "source", "shape", "accuracy"),
     *("input", "output", "weights", "priced by"),
 }
 
@@ -287,20 +288,17 @@ def show_machine(out: Console, description: Mapping[str, Any]) -> None:
 
 
 def show_machines(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
-    """The rows of ``machine_rows`` as a table."""
-    shown = _table("machine", "lanes", "SRAM KiB", "GB/s", "mm2", "what it is")
-    shown.columns[0].no_wrap = True
+    """The rows of ``machine_rows``: figures in columns, and below them what each machine is."""
+    width = max(len("machine"), *(len(visible(row["name"])) for row in rows))
+    _line(out, f"{'machine':{width}}  {'lanes':>7}  {'SRAM KiB':>8}  {'GB/s':>6}  {'area mm2':>8}")
     for row in rows:
-        shown.add_row(
-            escape(row["name"]),
-            f"{row['lanes']:,}",
-            f"{row['sram_bytes'] / 1024:,.0f}",
-            f"{row['bandwidth_gbs']:g}",
-            f"{row['area_mm2']:.2f}",
-            escape(row["description"]),
-        )
-    out.print(shown)
-    _line(out, "area: without DRAM, by the model; prices and sources of one: accelsim inspect MACHINE")
+        sram = f"{row['sram_bytes'] / 1024:,.0f}"
+        figures = f"{row['lanes']:>7,}  {sram:>8}  {row['bandwidth_gbs']:>6g}  {row['area_mm2']:>8.2f}"
+        _line(out, f"{visible(row['name']):{width}}  {figures}")
+        words = textwrap.wrap(visible(row["description"]), out.width - 4, break_long_words=False)
+        for words_line in words:
+            _line(out, f"    {words_line}")
+    _line(out, "area: without DRAM, by the model; prices, areas and their sources: accelsim inspect MACHINE")
 
 
 def show_models(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -322,6 +320,7 @@ def show_models(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
 def show_tables(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     """The rows of ``table_rows`` as a table."""
     shown = _table("table of layers", "layers", "weights")
+    shown.columns[-1].justify = "right"
     for row in rows:
         shown.add_row(escape(row["name"]), str(row["layers"]), f"{row['weights']:,}")
     out.print(shown)
@@ -329,7 +328,7 @@ def show_tables(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _line(out: Console, text: str) -> None:
-    out.print(escape(text), soft_wrap=True)
+    out.print(escape(text), soft_wrap=not out.is_terminal)  # a pipe gets whole lines, a terminal whole words
 
 
 def _table(first: str, *columns: str) -> Table:

@@ -82,7 +82,7 @@ def _layers(machine: MachineValidation) -> Table:
         cut = max(layer.saturated_percent, layer.overflowed_percent, layer.transformed_saturated_percent)
         table.add_row(
             f"{escape(layer.name)}{' <' if layer.worst else ''}",
-            layer.mode,
+            layer.mode.rpartition("_")[2],  # pool of global_average_pool
             f"{layer.sqnr_db:.1f}",
             f"{layer.own_sqnr_db:.1f}",
             str(layer.sum_bits or "-"),
@@ -107,7 +107,7 @@ def _small(percent: float) -> str:
 
 
 def _line(out: Console, text: str) -> None:
-    out.print(escape(text), soft_wrap=True)
+    out.print(escape(text), soft_wrap=not out.is_terminal)  # a pipe gets whole lines, a terminal whole words
 
 
 def _table(first: str, *columns: str) -> Table:
