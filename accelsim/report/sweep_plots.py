@@ -164,7 +164,7 @@ def _heat_map(sweep: Sweep) -> Figure | None:
     chosen = sweep.description.report.heat_map
     if chosen is None:
         numeric = [name for name in varied(sweep, done) if 1 < done[name].nunique() <= 24]
-        numeric.sort(key=lambda name: int(done[name].isna().sum()))  # those that all families have come first
+        numeric.sort(key=lambda name: np.count_nonzero(done[name].isna()))  # those that all families have come first
         if len(numeric) < 2:
             return None
         chosen = (numeric[0], numeric[1])
