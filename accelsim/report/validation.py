@@ -10,7 +10,7 @@ from rich.table import Table
 
 from accelsim.datapath.validate import MachineValidation, Validation
 from accelsim.dual.model import DualModel
-from accelsim.report.terminal import escape, model_line
+from accelsim.report.terminal import escape, line, model_line
 
 LAYER_COLUMNS = ("mode", "SQNR, dB", "own", "sum bits", "V bits", "cut %")
 
@@ -33,11 +33,11 @@ def show_validation(out: Console, model: DualModel, validation: Validation) -> N
     """Each machine's accuracy, its layers in whole numbers, and the verdict with its tolerance in points of top-1."""
     reference = validation.reference_top1
     stated = "not known" if reference is None else f"{reference:.2f} %"
-    _line(out, model_line(model, model.network.graph.name))
-    _line(out, f"{validation.images} images; top-1 of the uncompressed network: {stated}")
+    line(out, model_line(model, model.network.graph.name))
+    line(out, f"{validation.images} images; top-1 of the uncompressed network: {stated}")
     out.print(_accuracies(validation.machines))
-    _line(out, "loss: below the uncompressed network, +- one standard error; agreement: same answer as it gives")
-    _line(out, "largest difference: of an output, against direct convolution with the decoded weights")
+    line(out, "loss: below the uncompressed network, +- one standard error; agreement: same answer as it gives")
+    line(out, "largest difference: of an output, against direct convolution with the decoded weights")
     shown = [machine for machine in validation.machines if machine.layers]
     for machine in shown:
         out.print(_layers(machine))
@@ -48,17 +48,17 @@ def show_validation(out: Console, model: DualModel, validation: Validation) -> N
         False: "no",
         None: "not known (no reference with the images: what the uncompressed network answers)",
     }
-    _line(out, f"served by both kinds of machine: {verdict[validation.served_by_both]}")
+    line(out, f"served by both kinds of machine: {verdict[validation.served_by_both]}")
     for machine in validation.machines:
         for why in machine.too_narrow:
             enough = "more than were tried" if why.needed is None else str(why.needed)
-            _line(
+            line(
                 out,
                 f"{machine.machine}: {why.unit} of {why.bits} bits cost {why.lost_points:.1f} points, most in layer "
                 f"{why.layer}; bits needed: {enough}",
             )
     tolerance = validation.tolerance_points
-    _line(out, f"yes: machines of both kinds, and no loss above {tolerance:g} points shown (95 % confidence)")
+    line(out, f"yes: machines of both kinds, and no loss above {tolerance:g} points shown (95 % confidence)")
 
 
 def _accuracies(machines: Sequence[MachineValidation]) -> Table:
@@ -94,20 +94,16 @@ def _layers(machine: MachineValidation) -> Table:
 
 def _explain(out: Console, machines: Sequence[MachineValidation]) -> None:
     """What the columns of the layers mean, and where the scales come from."""
-    _line(out, "SQNR: of the layer's output against float32, whole path; own: of this layer alone; <: the worst layer")
-    _line(out, "sum bits: that the largest sum takes; V bits: that transformed inputs take before they are narrowed")
-    _line(out, "cut %: outputs, sums or transformed inputs beyond their words, the most frequent of the three")
+    line(out, "SQNR: of the layer's output against float32, whole path; own: of this layer alone; <: the worst layer")
+    line(out, "sum bits: that the largest sum takes; V bits: that transformed inputs take before they are narrowed")
+    line(out, "cut %: outputs, sums or transformed inputs beyond their words, the most frequent of the three")
     for scales in dict.fromkeys(machine.scales for machine in machines):
-        _line(out, f"scales from {scales}")
+        line(out, f"scales from {scales}")
 
 
 def _small(percent: float) -> str:
     """A share that may be tiny."""
     return "0" if percent == 0 else f"{percent:.2g}"
-
-
-def _line(out: Console, text: str) -> None:
-    out.print(escape(text), soft_wrap=not out.is_terminal)  # a pipe gets whole lines, a terminal whole words
 
 
 def _table(first: str, *columns: str) -> Table:
