@@ -67,9 +67,9 @@ def import_file(
     say: called with a line on what was found.  said: of ``Said``.  Returns the path written.
     Raises InputError if a file cannot be read, is not sound, or cannot become what is asked for.
 
-    >>> with open("topology.csv", "w") as file:  # SCALE-Sim's: height, width, kernel, channels, filters, stride
-    ...     _ = file.write("Layer name, IFMAP H, IFMAP W, Filter H, Filter W, Channels, Filters, Strides,\\n")
-    ...     _ = file.write("conv1, 34, 34, 3, 3, 3, 16, 1,\\n")
+    >>> head = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,"
+    >>> with open("topology.csv", "w") as file:
+    ...     print(head, "conv1, 34, 34, 3, 3, 3, 16, 1,", sep="\\n", file=file)
     >>> accelsim.load_workload(accelsim.import_file("topology.csv", "net.csv"))
     LayerTable('net', layers: 1, 432 weights, seed 0)
     """
