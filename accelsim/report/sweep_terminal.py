@@ -44,6 +44,17 @@ def progress_bar() -> Iterator[Callable[[int, int, int], None]]:
         yield show
 
 
+def missing_lines(counts: dict[str, int], damaged: int) -> list[str]:
+    """How much of a sweep is there, where it is not all; and stored rows that had to be dropped."""
+    lines = []
+    total = sum(counts.values())
+    if damaged:
+        lines.append(f"{damaged} stored rows do not fit their checksum and are not used; a run computes them again")
+    if left := counts["missing"] + counts["crashed"]:
+        lines.append(f"{total - left} of {total} points have a result; run the sweep again for the others")
+    return lines
+
+
 def show_estimate(out: Console, e: Estimate) -> None:
     """What a dry run found."""
     out.print(f"{e.points} points; results stored {e.stored}, to compute {e.pending}", highlight=False)
