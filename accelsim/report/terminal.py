@@ -118,7 +118,8 @@ def _show_cycles(out: Console, results: Sequence[Result]) -> None:
     Layers that take no cycles on any machine, since they ride on others, have no mark and no bound.
     """
     cycles = pd.DataFrame({r.machine: r.layers["cycles"].to_numpy() for r in results})
-    fewest = cycles.eq(cycles.min(axis=1), axis=0).mul(cycles.max(axis=1) > 0, axis=0)
+    fewest = cycles.eq(cycles.min(axis=1), axis=0)
+    fewest.loc[cycles.max(axis=1) == 0] = False
     names = [escape(str(name)) for name in results[0].layers["name"]]
     left = max(map(len, names)) + 2
     for some in _chunks(results, left, out.width, beside=11):
