@@ -19,6 +19,7 @@ from accelsim.dual.model import DualModel
 from accelsim.hardware.price import ENERGY_PARTS
 from accelsim.names import visible
 from accelsim.report.figures import FIGURES
+from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.result import Result
 from accelsim.simulator.sensitivity import least
 from accelsim.simulator.verdict import CHIPS, COLUMNS, verdicts
@@ -196,6 +197,13 @@ def show_sensitivity(out: Console, energies: pd.DataFrame) -> None:
         line(out, f"least energy under every table: {next(iter(best.values()))}")
     else:
         line(out, "least energy: " + ", ".join(f"{machine} with {table}" for table, machine in best.items()))
+
+
+def show_favours(out: Console, machines: Sequence[Machine]) -> None:
+    """Machines whose lanes choose their operands at no cost, if there are any."""
+    free = [machine.name for machine in machines if machine.chooses_freely]
+    if free:
+        _line(out, f"any lane finds any operand at no cost (no operand_window): {', '.join(free)}")
 
 
 def show_band(out: Console, cases: pd.DataFrame) -> None:
