@@ -113,7 +113,8 @@ def explore(
     from accelsim.report.explored import PAGE, point_rows, write_exploration
 
     found = explore_network(model, output, _wishes(which, pixels), Asked(**asdict(how)), say)
-    write_exploration(output, found[0].model.network.graph.name, found, typed(sys.argv))
+    again = typed(sys.argv)
+    write_exploration(output, found[0].model.network.graph.name, found, f"{again} -o DIR" if again else "")
     if json:
         print_json({"sentences": sentences(found), "points": point_rows(found)})
     else:

@@ -12,7 +12,7 @@ from accelsim.datapath.pictures import PictureMachine, PictureValidation
 from accelsim.datapath.validate import MachineValidation, Validation
 from accelsim.datapath.widths import FoundWidths
 from accelsim.dual.model import DualModel
-from accelsim.report.terminal import escape, model_line
+from accelsim.report.terminal import escape, line, model_line
 
 LAYER_COLUMNS = ("mode", "SQNR, dB", "own", "sum bits", "V bits", "cut %")
 
@@ -41,10 +41,10 @@ def show_validation(out: Console, model: DualModel, validation: Validation | Pic
 
 def _show_pictures(out: Console, model: DualModel, validation: PictureValidation) -> None:
     """Of a network that gives pictures."""
-    _line(out, model_line(model, model.network.graph.name))
+    line(out, model_line(model, model.network.graph.name))
     entering = validation.input_psnr_db
     known = "" if entering is None else f" (as they enter {entering:.2f} dB)"
-    _line(
+    line(
         out,
         f"{validation.images} pictures; PSNR of the {validation.reference} network: "
         f"{validation.reference_psnr_db:.2f} dB{known}",
@@ -54,11 +54,11 @@ def _show_pictures(out: Console, model: DualModel, validation: PictureValidation
         loss = f"{row.loss_db:.3f} +- {row.loss_standard_error:.3f}"
         table.add_row(escape(row.machine), f"{row.psnr_db:.2f}", loss, f"{row.max_abs_error:.3g}")
     out.print(table)
-    _line(out, f"loss: below the {validation.reference} network, +- one standard error, picture by picture")
+    line(out, f"loss: below the {validation.reference} network, +- one standard error, picture by picture")
     _show_layers(out, validation.machines)
-    _line(out, f"served by both kinds of machine: {'yes' if validation.served_by_both else 'no'}")
+    line(out, f"served by both kinds of machine: {'yes' if validation.served_by_both else 'no'}")
     _show_reasons(out, validation.machines, "dB")
-    _line(
+    line(
         out,
         f"yes: machines of both kinds, and no loss above {validation.tolerance_db:g} dB shown (95 % confidence)",
     )
@@ -68,21 +68,21 @@ def _show_answers(out: Console, model: DualModel, validation: Validation) -> Non
     """Of a classifier."""
     reference = validation.reference_top1
     stated = "not known" if reference is None else f"{reference:.2f} %"
-    _line(out, model_line(model, model.network.graph.name))
-    _line(out, f"{validation.images} images; top-1 of the uncompressed network: {stated}")
+    line(out, model_line(model, model.network.graph.name))
+    line(out, f"{validation.images} images; top-1 of the uncompressed network: {stated}")
     out.print(_accuracies(validation.machines))
-    _line(out, "loss: below the uncompressed network, +- one standard error; agreement: same answer as it gives")
-    _line(out, "largest difference: of an output, against direct convolution with the decoded weights")
+    line(out, "loss: below the uncompressed network, +- one standard error; agreement: same answer as it gives")
+    line(out, "largest difference: of an output, against direct convolution with the decoded weights")
     _show_layers(out, validation.machines)
     verdict = {
         True: "yes",
         False: "no",
         None: "not known (no reference with the images: what the uncompressed network answers)",
     }
-    _line(out, f"served by both kinds of machine: {verdict[validation.served_by_both]}")
+    line(out, f"served by both kinds of machine: {verdict[validation.served_by_both]}")
     _show_reasons(out, validation.machines, "points")
     tolerance = validation.tolerance_points
-    _line(out, f"yes: machines of both kinds, and no loss above {tolerance:g} points shown (95 % confidence)")
+    line(out, f"yes: machines of both kinds, and no loss above {tolerance:g} points shown (95 % confidence)")
 
 
 def _show_layers(out: Console, machines: Sequence[MachineValidation | PictureMachine]) -> None:
@@ -99,7 +99,7 @@ def _show_reasons(out: Console, machines: Sequence[MachineValidation | PictureMa
     for machine in machines:
         for why in machine.too_narrow:
             enough = "more than were tried" if why.needed is None else str(why.needed)
-            _line(
+            line(
                 out,
                 f"{machine.machine}: {why.unit} of {why.bits} bits cost {why.lost_points:.1f} {of}, most in layer "
                 f"{why.layer}; bits needed: {enough}",
@@ -127,10 +127,10 @@ def show_widths(out: Console, found: Sequence[FoundWidths]) -> None:
     out.print(table)
     for one in found:
         if one.layers is not None:
-            _line(out, f"{one.machine}: " + ", ".join(f"{name} {bits}" for name, bits in one.layers.items()))
+            line(out, f"{one.machine}: " + ", ".join(f"{name} {bits}" for name, bits in one.layers.items()))
     reference = ", ".join(dict.fromkeys(f"{one.reference:.2f} on {one.images} images" for one in found))
-    _line(out, f"words: bits of weights / activations / transformed inputs / sums; reference {reference}")
-    _line(out, "uJ: multiplies by weights that are not zero, by the gates of a lane; score: top-1 in %, or PSNR in dB")
+    line(out, f"words: bits of weights / activations / transformed inputs / sums; reference {reference}")
+    line(out, "uJ: multiplies by weights that are not zero, by the gates of a lane; score: top-1 in %, or PSNR in dB")
 
 
 def _words(widths: dict[str, int]) -> str:
@@ -159,7 +159,7 @@ def _layers(machine: MachineValidation | PictureMachine) -> Table:
         cut = max(layer.saturated_percent, layer.overflowed_percent, layer.transformed_saturated_percent)
         table.add_row(
             f"{escape(layer.name)}{' <' if layer.worst else ''}",
-            layer.mode,
+            layer.mode.rpartition("_")[2],  # pool of global_average_pool
             f"{layer.sqnr_db:.1f}",
             f"{layer.own_sqnr_db:.1f}",
             str(layer.sum_bits or "-"),
@@ -171,20 +171,16 @@ def _layers(machine: MachineValidation | PictureMachine) -> Table:
 
 def _explain(out: Console, machines: Sequence[MachineValidation | PictureMachine]) -> None:
     """What the columns of the layers mean, and where the scales come from."""
-    _line(out, "SQNR: of the layer's output against float32, whole path; own: of this layer alone; <: the worst layer")
-    _line(out, "sum bits: that the largest sum takes; V bits: that transformed inputs take before they are narrowed")
-    _line(out, "cut %: outputs, sums or transformed inputs beyond their words, the most frequent of the three")
+    line(out, "SQNR: of the layer's output against float32, whole path; own: of this layer alone; <: the worst layer")
+    line(out, "sum bits: that the largest sum takes; V bits: that transformed inputs take before they are narrowed")
+    line(out, "cut %: outputs, sums or transformed inputs beyond their words, the most frequent of the three")
     for scales in dict.fromkeys(machine.scales for machine in machines):
-        _line(out, f"scales from {scales}")
+        line(out, f"scales from {scales}")
 
 
 def _small(percent: float) -> str:
     """A share that may be tiny."""
     return "0" if percent == 0 else f"{percent:.2g}"
-
-
-def _line(out: Console, text: str) -> None:
-    out.print(escape(text), soft_wrap=True)
 
 
 def _table(first: str, *columns: str) -> Table:
