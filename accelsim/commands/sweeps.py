@@ -25,6 +25,9 @@ class SweepOptions:
         False
     )
     search: Annotated[int | None, typer.Option(metavar="N", help="Guided search: at most N points of the grid.")] = None
+    band: Annotated[
+        bool, typer.Option("--band", help="Hold the families' cheapest machines against each other, over assumptions.")
+    ] = False
 
 
 def sweep(
@@ -34,10 +37,12 @@ def sweep(
     json: Json = False,
 ) -> None:
     """Run models on thousands of machines and find the few worth building.  What DIR holds is not computed again."""
+    from accelsim.explore.bands import bands
     from accelsim.explore.store import FILE_NAME
     from accelsim.explore.sweep import estimate, run_sweep
+    from accelsim.report.band import write_bands
     from accelsim.report.sweep_report import write_sweep_report
-    from accelsim.report.sweep_terminal import progress_bar, show_answers, show_estimate
+    from accelsim.report.sweep_terminal import progress_bar, show_answers, show_bands, show_estimate
     from accelsim.report.terminal import console
 
     description = shipped.found_or_given("sweeps", description)
@@ -62,13 +67,17 @@ def sweep(
         )
     say_progress(done.counts, done.damaged)
     write_sweep_report(done, output)
+    found_bands = bands(done, output) if how.band else []
+    write_bands(found_bands, output)
     if json:
         synthetic = {"synthetic": done.synthetic} if done.synthetic else {}
-        print_json({"counts": done.counts, **synthetic, **done.answers.to_json(done.parameters)})
+        banded = {"bands": [band.to_json() for band in found_bands]} if how.band else {}
+        print_json({"counts": done.counts, **synthetic, **done.answers.to_json(done.parameters), **banded})
     else:
         if done.synthetic:
             say(f"synthetic (tables of layers, random zeros): {', '.join(done.synthetic)}")
         show_answers(console(), done.answers, done.counts, done.parameters)
+        show_bands(console(), found_bands)
     say(f"report: {output / 'report.html'}")
 
 

@@ -205,6 +205,14 @@ def read_sweep(folder: Path) -> Sweep:
         return _tables(description, some, keys, accuracy, store)
 
 
+def read_points(folder: Path) -> list[Point]:
+    """The points of the sweep that a folder holds.  Raises InputError if it holds none."""
+    if not (folder / FILE_NAME).is_file():
+        raise InputError(f"{folder}: holds no sweep, expected a folder with {FILE_NAME}")
+    with Store(folder / FILE_NAME) as store:
+        return [Point.from_plain(json.loads(content)["point"]) for content in store.points()]
+
+
 def read_back(sweep_tasks: PointTasks, store: Store) -> Sweep:
     """What is stored of a sweep's points; the store learns what they are."""
     _remember(sweep_tasks, store)

@@ -93,7 +93,8 @@ def page(comparison: Comparison) -> str:
         _stack("DRAM traffic by tensor", TENSORS, "bytes"),
         "<h2>Roofline</h2>",
         '<p class="note">Small: layers; large: the whole network.  Where dense MACs are shown, skipped zeros and '
-        "Winograd count as speed, so points may lie above the roof of lanes.  Wheel: zoom; double click: back.</p>",
+        "Winograd count as speed, so points may lie above the roof of lanes.  Data that come early, during the layers "
+        "before, may lift a layer above its slope.  Wheel: zoom; double click: back.</p>",
         cloud_figure("roofline", "roofline", INTENSITIES, RATES),
         *_places(comparison),
         *_settings(comparison),

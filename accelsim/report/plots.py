@@ -206,11 +206,14 @@ def _roofline(comparison: Comparison) -> Figure:
     """Two rooflines of the layers with weights and of the whole.
 
     Left: multiplies that the machine executes, under its roof of lanes and DRAM bandwidth.  Right: those of the dense
-    spatial layer, so that skipped zeros and Winograd count as speed; they may pass the lanes.
+    spatial layer, so that skipped zeros and Winograd count as speed; they may pass the lanes.  In a network, a layer's
+    data may come while the layers before it run, so that its point lies above the slope; the network's never does.
     """
     figure = Figure(figsize=(11, 5.5), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     figure.suptitle(f"Roofline: {_model(comparison)} (small: layers, large: the whole network)", fontweight="bold")
+    panels[0].set_title("data that come early may lift a layer above the slope", fontsize=9)
+    panels[1].set_title("skipped zeros and Winograd may lift it above the lanes", fontsize=9)
     roofs = _roofs(comparison.totals)
     for axes, column, what in zip(panels, ("effectual_macs", "dense_macs"), ("effectual", "dense"), strict=True):
         _roofline_panel(axes, comparison, roofs, column, what)

@@ -20,12 +20,12 @@ from accelsim.names import visible
 from accelsim.report.figures import FIGURES
 from accelsim.simulator.result import Result
 from accelsim.simulator.sensitivity import least
-from accelsim.simulator.verdict import COLUMNS, verdicts
+from accelsim.simulator.verdict import CHIPS, COLUMNS, verdicts
 from accelsim.workload import LayerTable
 
 WORDS = {  # columns of words, flush left
     *("mode", "bound by", "per", "part", "source", "shape", "what it is", "accuracy"),
-    *("input", "output", "weights"),
+    *("input", "output", "weights", "priced by"),
 }
 
 
@@ -132,6 +132,7 @@ def _show_cycles(out: Console, results: Sequence[Result]) -> None:
         shared = len(names) - int(alone.sum())
         _line(out, f"*: fewest cycles; alone: {', '.join(counts) or 'none'}; shared: {shared} of {len(names)} layers")
     _line(out, "bound by: where most cycles go: compute, imbalance or edge of the lanes, transform, dram")
+    _line(out, f"energy: published chips take {CHIPS[0]} to {CHIPS[1]} times the model's, DRAM apart; --band")
 
 
 def show_result(
@@ -173,12 +174,9 @@ def show_result(
 def show_sensitivity(out: Console, energies: pd.DataFrame) -> None:
     """Energies under each energy table, and whether the conclusion is the same under all."""
     tables = list(energies["table"].unique())
-    show = _table("energy with", *(f"{table}, {unit}" for table in tables for unit in ("uJ", "ratio")))
-    for machine, rows in energies.groupby("machine", sort=False):
-        cells = [
-            (f"{row['energy_pj'] / 1e6:,.2f}", f"{row['ratio']:.3f}") for _, row in rows.set_index("table").iterrows()
-        ]
-        show.add_row(escape(str(machine)), *(cell for pair in cells for cell in pair))
+    show = _table("machine", "priced by", "energy, uJ", "ratio")
+    for _, row in energies.iterrows():
+        show.add_row(escape(str(row["machine"])), row["table"], f"{row['energy_pj'] / 1e6:,.2f}", f"{row['ratio']:.3f}")
     out.print(show)
     best = least(energies)
     if len(set(energies["machine"])) == 1:
