@@ -348,6 +348,12 @@ def test_tables_fit_eighty_plain_columns(run, model, monkeypatch):
     assert f"{PARAMETERS:,} parameters" in text
 
 
+def test_lanes_that_choose_for_nothing_are_named(run, model):
+    text = run("compare", model, "spatial-16x16", "spatial-tuned-16x16", "spatial-dense-16x16", "winograd-16x16")
+    assert "any lane finds any operand at no cost (no operand_window): spatial-16x16, winograd-16x16\n" in text
+    assert "at no cost" not in run("simulate", model, "spatial-tuned-16x16")
+
+
 def test_sensitivity_shows_the_conclusion_under_all_tables(run):
     rows = strict_json(
         run("compare", RESNET20, "spatial-16x16", "winograd-16x16", "--sensitivity", "--engine", "fast", "--json")

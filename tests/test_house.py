@@ -31,6 +31,8 @@ FLOORS = (
     ("simulator",),
     ("explore",),
     ("report",),
+    ("loading",),
+    ("making", "showing"),
     ("",),  # the face, accelsim/__init__.py
     ("commands",),
     ("cli",),

@@ -1,5 +1,6 @@
 """``sparsify``, ``explore``, ``import`` and ``export``: a user's own network in, made sparse, and out again."""
 
+import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,8 +10,9 @@ import typer
 import accelsim
 from accelsim.commands.machines import hardware
 from accelsim.commands.options import Json, Model
-from accelsim.commands.words import print_json, say
+from accelsim.commands.words import print_json, say, typed
 from accelsim.errors import InputError
+from accelsim.names import visible
 
 if TYPE_CHECKING:
     from accelsim.compression.importing import Wishes
@@ -103,17 +105,21 @@ def explore(
     how: ExplorationOptions,
     which: NetworkOptions,
     pixels: PixelOptions,
+    json: Json = False,
 ) -> None:
     """Which machine for a network of your own, at which sparsity, and why: some files, pairs of machines, one page."""
     from accelsim.compression.sparsified import Asked
     from accelsim.explore.own_network import explore_network, sentences
-    from accelsim.report.explored import write_exploration
+    from accelsim.report.explored import PAGE, point_rows, write_exploration
 
     found = explore_network(model, output, _wishes(which, pixels), Asked(**asdict(how)), say)
-    write_exploration(output, found[0].model.network.graph.name, found)
-    for sentence in sentences(found):
-        typer.echo(sentence)
-    say(f"report: {output / 'index.html'}")
+    write_exploration(output, found[0].model.network.graph.name, found, typed(sys.argv))
+    if json:
+        print_json({"sentences": sentences(found), "points": point_rows(found)})
+    else:
+        for sentence in sentences(found):
+            typer.echo(visible(sentence))
+    say(f"report: {output / PAGE}")
 
 
 def import_(

@@ -1,5 +1,6 @@
 """``compare`` and ``simulate``: one model on machines, and what of it is printed, drawn and written."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import typer
 import accelsim
 from accelsim.commands.machines import several
 from accelsim.commands.options import Json, Machines, OneMachine, Overrides, Workload
-from accelsim.commands.words import print_json, say
+from accelsim.commands.words import print_json, say, typed
 from accelsim.errors import InputError
 from accelsim.files import write_text
 
@@ -79,7 +80,7 @@ def compare(
     show: ComparisonOptions,
 ) -> None:
     """Run one model on several machines and set the results side by side."""
-    from accelsim.report.terminal import console, show_band, show_comparison, show_sensitivity
+    from accelsim.report.terminal import console, show_band, show_comparison, show_favours, show_sensitivity
 
     loaded = accelsim.load_workload(model)
     descriptions = several(context, machines, how.overrides)
@@ -93,7 +94,7 @@ def compare(
         from accelsim.report.tables import gather
         from accelsim.report.write import report_files, write_comparison
 
-        files = report_files(gather(loaded, descriptions, results, how.batch, changes))
+        files = report_files(gather(loaded, descriptions, results, how.batch, changes, typed(sys.argv)))
         write_comparison(output, files | ({} if cases is None else band_files(cases)))
     if show.json:
         tables = _sensitivity_table(energies)
@@ -103,6 +104,7 @@ def compare(
         print_json({"results": [r.to_json() for r in results], "ratios": ratios.to_dict(orient="index"), **tables})
     else:
         show_comparison(console(), loaded, results, ratios, how.batch, changes)
+        show_favours(console(), descriptions)
         if energies is not None:
             show_sensitivity(console(), energies)
         if cases is not None:
@@ -115,7 +117,7 @@ def simulate(
     context: typer.Context, model: Workload, machine: OneMachine, how: RunOptions, show: SimulationOptions
 ) -> None:
     """Run one model on one machine, layer by layer."""
-    from accelsim.report.terminal import console, show_result, show_sensitivity
+    from accelsim.report.terminal import console, show_favours, show_result, show_sensitivity
 
     loaded = accelsim.load_workload(model)
     (description,) = several(context, [machine], how.overrides)
@@ -132,6 +134,7 @@ def simulate(
         print_json(result.to_json() | _sensitivity_table(energies))
     else:
         show_result(console(), loaded, result, how.batch, how.overrides or ())
+        show_favours(console(), [description])
         if energies is not None:
             show_sensitivity(console(), energies)
 

@@ -114,6 +114,11 @@ class Sweep:
     layers: pd.DataFrame
     damaged: int = 0
 
+    def __repr__(self) -> str:
+        """One line: how many points, and what became of them."""
+        counts = ", ".join(f"{count:,} {status}" for status, count in self.counts.items() if count)
+        return f"Sweep({self.description.name!r}, {counts})"
+
     @property
     def counts(self) -> dict[str, int]:
         """How many points are done, failed, crashed and missing."""

@@ -115,9 +115,19 @@ class MachineDescription(KeyGroup, ABC):
         return False
 
     @property
+    def chooses_freely(self) -> bool:
+        """Whether lanes that skip zeros find any operand at no cost: a favour that a reader should know of."""
+        return False
+
+    @property
     def unit_register_bits(self) -> int:
         """Flip-flops of units beside the lanes."""
         return 0
+
+    def __repr__(self) -> str:
+        """One line: name, lanes, memory, clock; every key: ``model_dump()``."""
+        sizes = f"{self.lanes:,} lanes, {self.sram_bytes:,} bytes of SRAM, {self.clock_mhz:g} MHz"
+        return f"{type(self).__name__}({self.name!r}, {sizes})"
 
     @property
     def sram_bytes(self) -> int:

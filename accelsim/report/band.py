@@ -35,7 +35,7 @@ def write_bands(bands: Sequence[Band], folder: Path) -> None:
 
     Raises InputError if the folder cannot be written.
     """
-    written = {}
+    written: dict[str, bytes] = {}
     for number, band in enumerate(bands, start=1):
         written |= {name.replace("band", f"band-{number}"): data for name, data in band_files(band.cases).items()}
     held = {path.name for path in folder.glob("band-*") if path.suffix in {".csv", ".png", ".svg"}}

@@ -66,6 +66,12 @@ class Result:
     synthetic: bool = False
     level: str = "layers"
 
+    def __repr__(self) -> str:
+        """One line: what ran where, cycles and energy."""
+        figures = f"{int(self.total['cycles']):,} cycles, {self.total['energy_pj'] / 1e6:,.2f} uJ"
+        synthetic = ", synthetic" if self.synthetic else ""
+        return f"Result({self.model} on {self.machine}, level {self.level}{synthetic}: {figures})"
+
     def _repr_html_(self) -> str:
         """What a notebook shows: the total, and a row a layer."""
         shown = ["cycles", "utilization", "dram_read_bytes", "dram_write_bytes", "energy_pj", "latency_ms", "area_mm2"]

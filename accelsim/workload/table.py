@@ -55,6 +55,11 @@ class LayerTable:
         """Weights of all layers."""
         return sum(_weights(layer) for layer in self.layers)
 
+    def __repr__(self) -> str:
+        """One line: the network and its sizes."""
+        layers = f"layers: {len(self.layers)}, {self.parameters:,} weights"
+        return f"LayerTable({self.name!r}, {layers}, seed {self.seed})"
+
 
 @dataclass(frozen=True)
 class TableWorks(Sequence[LayerWork]):
