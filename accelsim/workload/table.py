@@ -17,7 +17,7 @@ from accelsim import shipped
 from accelsim.errors import InputError
 from accelsim.files import LAYER_TABLE, read_bytes
 from accelsim.network.tables import TableLayer, as_product, read_table
-from accelsim.workload.layer import MAX_WEIGHTS, LayerWork
+from accelsim.workload.layer import MAX_WEIGHTS, Kind, LayerWork
 
 HELD_WEIGHTS = 150_000_000  # of a table whose layers are made once: 600 MB, enough for VGG-16
 DRAWN_AT_ONCE = 1 << 22  # random numbers
@@ -102,6 +102,12 @@ def table_works(table: LayerTable, batch: int) -> TableWorks:
                 f"{table.name}: layer {layer.name} has {layer.weights} weights, expected at most {MAX_WEIGHTS}"
             )
     return TableWorks(table, batch)
+
+
+def works_of_kind(table: LayerTable, kind: Kind, batch: int = 1) -> tuple[LayerWork, ...]:
+    """The layer works of one kind; the weights of other layers, which may be the most, are not drawn."""
+    works = table_works(table, batch)
+    return tuple(works[i] for i, layer in enumerate(table.layers) if layer.kind == kind)
 
 
 def _table_work(table: LayerTable, i: int, batch: int, draw: bool = True) -> LayerWork:

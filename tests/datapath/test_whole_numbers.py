@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import accelsim
@@ -28,6 +28,7 @@ from accelsim.network import INPUT, Graph, Network, Node, forward
 from accelsim.network.images import LabelledImages, read_images, write_images
 from accelsim.network.layers import Add, Affine, AveragePool, Concat, Conv, Flatten, GlobalAveragePool, Linear, Relu
 from accelsim.transforms.winograd import cook_toom, transformed_bits
+from tests.laws import law
 from tests.small_dual import write_small
 
 from .test_integer import direct
@@ -61,7 +62,7 @@ whole_layers = {
 }
 
 
-@settings(max_examples=30, deadline=None)
+@law(30)
 @given(**whole_layers)
 def test_direct_sums_are_the_plain_sums(seed, height, width, channels, filters, padding):
     rng = np.random.default_rng(seed)
@@ -70,7 +71,7 @@ def test_direct_sums_are_the_plain_sums(seed, height, width, channels, filters, 
     assert np.array_equal(y[0], direct(x[0], w, padding))
 
 
-@settings(max_examples=40, deadline=None)
+@law(40)
 @given(**whole_layers, m=st.sampled_from([2, 4]), per_tap=st.booleans())
 def test_winograd_sums_are_the_references_that_the_register_transfer_model_meets(
     seed, height, width, channels, filters, padding, m, per_tap
@@ -93,7 +94,7 @@ def test_winograd_sums_are_the_references_that_the_register_transfer_model_meets
     assert np.array_equal(step.run([x.astype(np.float32)], Counts()), expected)
 
 
-@settings(max_examples=30, deadline=None)
+@law(30)
 @given(**whole_layers)
 def test_unpruned_winograd_sums_are_four_times_the_spatial_ones(seed, height, width, channels, filters, padding):
     """2 G w (2 G)^T is whole, so 12-bit taps hold w exactly: one unit of the taps' sums is a quarter of w's."""
@@ -114,7 +115,7 @@ def test_unpruned_winograd_sums_are_four_times_the_spatial_ones(seed, height, wi
     assert np.array_equal(sums_of(model, datapath, x), spatial)
 
 
-@settings(max_examples=20, deadline=None)
+@law(20)
 @given(**whole_layers, m=st.sampled_from([2, 4]), share=st.floats(0.1, 0.9))
 def test_pruned_sums_differ_by_the_pruned_taps(seed, height, width, channels, filters, padding, m, share):
     """In rational arithmetic: A^T [sum over channels of V times the entries that are gone] A, exactly."""
@@ -148,7 +149,7 @@ def test_pruned_sums_differ_by_the_pruned_taps(seed, height, width, channels, fi
             assert np.array_equal(found, lost[:, :rows, :cols].transpose(1, 2, 0).astype(np.int64))
 
 
-@settings(max_examples=40, deadline=None)
+@law(40)
 @given(st.lists(st.integers(-(1 << 22), 1 << 22), min_size=1, max_size=30), st.integers(4, 24))
 def test_sums_wrap_around_as_twos_complement_does(values, bits):
     counts = Counts()
@@ -222,7 +223,7 @@ def test_least_error_leaves_out_what_is_rare_and_percentile_what_it_is_told():
     assert found == pytest.approx(np.quantile(np.abs(values), 0.9), abs=2 * histogram.width)
 
 
-@settings(max_examples=30, deadline=None)
+@law(30)
 @given(st.integers(0, 1 << 30), st.sampled_from(["power_of_two", "multiply_shift"]), st.booleans(), st.booleans())
 def test_whole_weights_are_the_nearest_within_half_a_unit(seed, scales, channel, per_tap):
     rng = np.random.default_rng(seed)

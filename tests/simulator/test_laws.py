@@ -31,6 +31,7 @@ from accelsim.simulator.tiles.tiling import input_extents
 from accelsim.simulator.time.objective import own_dma, predicted
 from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork
+from tests.laws import law
 
 from .random_layers import AnyMachine, changed, layer, layers, spatial, where_it_fits, winograd
 from .random_machines import (
@@ -46,7 +47,7 @@ from .random_machines import (
     winograd_machines,
 )
 
-LAW = settings(max_examples=60, deadline=None)
+LAW = law(60)
 PARTS = ("useful_cycles", "imbalance_cycles", "edge_cycles", "transform_cycles", "dram_cycles")
 
 
@@ -90,7 +91,7 @@ def test_every_key_of_the_description_is_drawn() -> None:
                 note(inner, f"{path}.{key}")
         drawn.setdefault(path, set()).add(repr(value))
 
-    @settings(max_examples=2000, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=1000, deadline=None, derandomize=True, database=None)
     @given(machines())
     def draw(machine: AnyMachine) -> None:
         note(machine.model_dump(), type(machine).__name__)
@@ -189,7 +190,7 @@ def test_more_bandwidth_at_a_fixed_mapping_never_costs_cycles(
     assert pipeline_cycles(durations(fixed, channels)) <= now
 
 
-@settings(max_examples=100, deadline=None)
+@law(100)
 @given(
     layers(),
     st.one_of(machines(), small(tiled_spatial_machines), small(winograd_machines, buffers__transformed_kb=10)),
@@ -345,7 +346,7 @@ def test_an_operand_that_does_not_fit_whole_comes_tile_by_tile(operand: str, ker
     assert 2 * loads.max() <= 1024 * room_kb
 
 
-@settings(max_examples=120, deadline=None)
+@law(120)
 @given(layers(), small(tiled_spatial_machines))
 def test_buffers_hold_what_the_pipeline_holds(work: LayerWork, machine: StationaryMachine) -> None:
     """Outputs as partial sums where these leave the lanes."""
@@ -365,7 +366,7 @@ def test_buffers_hold_what_the_pipeline_holds(work: LayerWork, machine: Stationa
     assert (outputs - 2) * bits <= 8 * 1024 * rooms.output_kb
 
 
-@settings(max_examples=120, deadline=None)
+@law(120)
 @given(
     layers(winograd=True),
     small(

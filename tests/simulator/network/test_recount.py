@@ -4,7 +4,7 @@ Each convolution is counted tile by tile, element by element, as ``tests/simulat
 map is followed from the layer that writes it to those that read it, channel by channel.
 """
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.simulator.network.places import DRAM
@@ -14,6 +14,7 @@ from accelsim.simulator.run import run
 from accelsim.simulator.tiles.schedule import tiled_schedule
 from accelsim.simulator.tiles.search import choose_tiling, choose_tilings
 from accelsim.workload import LayerWork
+from tests.laws import law
 
 from ..random_layers import AnyMachine, spatial, where_it_fits, winograd
 from ..test_recount import recount
@@ -64,7 +65,7 @@ def windows(work: LayerWork) -> int:
     return count
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(networks(most=3), machines(), st.sampled_from(["fused", "resident"]))
 def test_every_byte_and_access_of_a_network_is_the_one_counted_by_hand(
     works: tuple[LayerWork, ...], machine: AnyMachine, level: str
