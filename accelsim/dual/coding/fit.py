@@ -1,0 +1,305 @@
+"""The statistics that ``static`` stores, fitted to the weights by Newton's method on the coding cost.
+
+Each kind of number is moved in turn with the others held, towards 0 where the weights say little (a quadratic
+prior).  What comes out are whole numbers; only the encoder runs this, so it need not be the same everywhere.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from accelsim.arrays import Array, Flags, Floats, Ints, Levels
+from accelsim.dual.coding.context import kernel_axes
+from accelsim.dual.coding.static import (
+    COARSE,
+    COUNTS,
+    FLAG_WEIGHTS,
+    LARGEST,
+    LIMIT,
+    MEANS,
+    NEIGHBOURS,
+    UNIT,
+    Bytes,
+    Group,
+    Statistics,
+    encode_by,
+    flag_features,
+    groups_of,
+    history,
+    kernels_of,
+    neighbours,
+    step_slots,
+)
+
+ROUNDS = 12  # of moving each kind of number once
+PRIOR = 1.0  # curvature of the prior of what is stored for each filter and channel
+WEIGHT_PRIOR = 0.3  # of a neighbour's weight
+GROWTH_PRIOR = 1.0  # of a magnitude's growth, towards the layer before
+LONGEST = 1.0  # logits that a number moves at a time
+
+
+def encode_static(tensors: Sequence[Levels]) -> tuple[bytes, list[int]]:
+    """The tensors as one byte string, and the bits that each takes in it."""
+    return encode_by(fit(tensors), tensors)
+
+
+def fit(tensors: Sequence[Levels]) -> Statistics:
+    """The statistics by which the tensors take few bytes, with their own."""
+    shapes = [tensor.shape for tensor in tensors]
+    groups = groups_of(shapes)
+    found = Statistics(
+        largest=np.array([min(1 << 16, np.abs(tensor).max(initial=0)) for tensor in tensors], np.int64),
+        density=np.zeros(len(tensors), np.int64),
+        sign=np.zeros(len(tensors), np.int64),
+        filters=np.zeros(sum(kernel_axes(shape)[0] for shape in shapes), np.int64),
+        channels=np.zeros(sum(kernel_axes(shape)[1] for shape in shapes), np.int64),
+        filter_means=np.zeros(sum(kernel_axes(shape)[0] for shape in shapes), np.int64),
+        channel_means=np.zeros(sum(kernel_axes(shape)[1] for shape in shapes), np.int64),
+        flags=[],
+        counts=[],
+        signs=[],
+        growth=[np.zeros(0, np.int64) for _ in tensors],
+    )
+    first_filter = np.cumsum([0, *(kernel_axes(shape)[0] for shape in shapes)])
+    first_channel = np.cumsum([0, *(kernel_axes(shape)[1] for shape in shapes)])
+    for group in groups:
+        parts = _Parts(group, [tensors[i] for i in group.layers])
+        _fit_flags(parts, found, first_filter, first_channel)
+        _fit_magnitudes(parts, found, first_filter, first_channel)
+        _fit_signs(parts, found)
+    return found
+
+
+class _Parts:
+    """The kernels of a group, and what they belong to."""
+
+    def __init__(self, group: Group, tensors: Sequence[Levels]) -> None:
+        self.group = group
+        self.values = np.concatenate([kernels_of(tensor) for tensor in tensors]).T.copy()  # (positions, kernels)
+        self.flags: Bytes = (self.values != 0).astype(np.uint8)
+        self.sizes = [kernel_axes(tensor.shape)[:2] for tensor in tensors]  # filters and channels of each layer
+        self.filters = sum(K for K, _ in self.sizes)
+        self.channels = sum(C for _, C in self.sizes)
+        firsts = itertools.pairwise(itertools.accumulate((K * C for K, C in self.sizes), initial=0))
+        self.slices = [slice(first, end) for first, end in firsts]
+        filters, channels, layers = [], [], []
+        k = c = 0
+        for place, (K, C) in enumerate(self.sizes):
+            filters.append(np.repeat(np.arange(k, k + K), C))
+            channels.append(np.tile(np.arange(c, c + C), K))
+            layers.append(np.full(K * C, place))
+            k += K
+            c += C
+        self.filter = np.concatenate(filters)  # of each kernel, among the group's
+        self.channel = np.concatenate(channels)
+        self.layer = np.concatenate(layers)
+        S = group.shape[1]
+        self.places = [neighbours(p, S) for p in range(group.positions)]
+
+    def spread(self, whole: Ints, firsts: Ints, axis: int, found: Ints) -> None:
+        """Put the group's numbers of each filter (axis 0) or channel (1) among those of the network."""
+        start = 0
+        for i, sizes in zip(self.group.layers, self.sizes, strict=True):
+            whole[firsts[i] : firsts[i] + sizes[axis]] = found[start : start + sizes[axis]]
+            start += sizes[axis]
+
+
+def _step(slope: Floats, curvature: Floats, now: Floats, prior: float) -> Floats:
+    """Newton's step of independent numbers."""
+    return np.clip((slope - prior * now) / (curvature + prior), -LONGEST, LONGEST)
+
+
+def _coarse(logits: Floats) -> Ints:
+    return np.rint(logits * (UNIT / COARSE)).astype(np.int64)
+
+
+def _fine(logits: Floats) -> Ints:
+    return np.rint(np.clip(logits * UNIT, -2 * LIMIT, 2 * LIMIT)).astype(np.int64)
+
+
+class _Flags:
+    """The fit of what predicts the flags of a group."""
+
+    def __init__(self, parts: _Parts) -> None:
+        self.parts = parts
+        self.histories = [history(parts.flags, places) for places in parts.places]
+        share = [(parts.flags[:, part].mean() + 1e-4) / 1.0002 for part in parts.slices]
+        self.layers = np.log(np.array(share) / (1 - np.array(share)))
+        self.filters = np.zeros(parts.filters)
+        self.channels = np.zeros(parts.channels)
+        rows = min(parts.group.positions, NEIGHBOURS + 1)
+        self.features = [flag_features(j).astype(np.float64) for j in range(rows)]
+        self.weights = [np.zeros(size) for size in FLAG_WEIGHTS[:rows]]
+
+    def move(self, kinds: Sequence[str]) -> None:
+        """One Newton step of numbers of these kinds at once: they are told apart by the weights."""
+        parts = self.parts
+        offset = self.layers[parts.layer] + self.filters[parts.filter] + self.channels[parts.channel]
+        offset = offset.astype(np.float32)
+        slope = np.zeros(len(offset), np.float32)
+        curvature = np.zeros(len(offset), np.float32)
+        cells = [(np.zeros(1 << j), np.zeros(1 << j)) for j in range(len(self.weights))]
+        for p, places in enumerate(parts.places):
+            j = len(places)
+            table = (self.features[j] @ self.weights[j]).astype(np.float32)
+            chance = _chance(offset + table.take(self.histories[p]))
+            error = parts.flags[p] - chance
+            variance = chance * (1 - chance)
+            if "weights" in kinds:
+                cells[j][0][:] += np.bincount(self.histories[p], error, 1 << j)
+                cells[j][1][:] += np.bincount(self.histories[p], variance, 1 << j)
+            slope += error
+            curvature += variance
+        if "weights" in kinds:
+            for weights, features, (g, v) in zip(self.weights, self.features, cells, strict=True):
+                matrix = (features.T * v) @ features + WEIGHT_PRIOR * np.eye(len(weights))
+                weights += np.clip(np.linalg.solve(matrix, features.T @ g - WEIGHT_PRIOR * weights), -1, 1)
+        for kind, numbers, owner, prior in (
+            ("layers", self.layers, parts.layer, 1e-3),
+            ("filters", self.filters, parts.filter, PRIOR),
+            ("channels", self.channels, parts.channel, PRIOR),
+        ):
+            if kind in kinds:
+                n = len(numbers)
+                numbers += _step(np.bincount(owner, slope, n), np.bincount(owner, curvature, n), numbers, prior)
+
+
+def _chance(logit: Array) -> Array:
+    return 1 / (1 + np.exp(-np.clip(logit, -12, 12)))
+
+
+def _fit_flags(parts: _Parts, found: Statistics, first_filter: Ints, first_channel: Ints) -> None:
+    flags = _Flags(parts)
+    for kinds in (("weights",), ("filters",), ("channels",), ("layers",)) * (ROUNDS // 4):
+        flags.move(kinds)
+    filters, channels = _coarse(flags.filters), _coarse(flags.channels)
+    flags.filters, flags.channels = filters * (COARSE / UNIT), channels * (COARSE / UNIT)
+    flags.move(("layers",))
+    flags.move(("weights",))
+    parts.spread(found.filters, first_filter, 0, filters)
+    parts.spread(found.channels, first_channel, 1, channels)
+    found.density[list(parts.group.layers)] = _fine(flags.layers)
+    found.flags.append(_fine(np.concatenate(flags.weights)))
+
+
+@dataclass
+class _Means:
+    """The fit of what predicts the magnitudes of a group."""
+
+    growth: list[Floats]  # of each layer, by slot
+    counts: Floats
+    filters: Floats
+    channels: Floats
+
+
+def _fit_magnitudes(parts: _Parts, found: Statistics, first_filter: Ints, first_channel: Ints) -> None:
+    position, kernel = np.nonzero(parts.flags)
+    size = np.minimum(np.abs(parts.values[position, kernel]), LARGEST)
+    count = np.minimum(parts.flags.sum(axis=0, dtype=np.int64), COUNTS)[kernel] - 1
+    layer, filter_, channel = parts.layer[kernel], parts.filter[kernel], parts.channel[kernel]
+    largest = [min(LARGEST, int(found.largest[i])) for i in parts.group.layers]
+    slots = [step_slots(x) for x in largest]
+    rows = min(parts.group.positions, COUNTS)
+    means = _Means(
+        growth=[np.zeros(int(s.max(initial=-1)) + 1) for s in slots],
+        counts=np.zeros(rows),
+        filters=np.zeros(parts.filters),
+        channels=np.zeros(parts.channels),
+    )
+    owners = ((means.counts, count, 0.1), (means.filters, filter_, PRIOR), (means.channels, channel, PRIOR))
+    for turn in range(ROUNDS + 2):
+        if turn == ROUNDS:
+            for numbers in (means.filters, means.channels):
+                numbers[:] = _coarse(numbers) * (COARSE / UNIT)
+            means.counts[:] = _fine(means.counts) / UNIT
+        logit = means.counts[count] + means.filters[filter_] + means.channels[channel]
+        mean = np.clip(np.floor(logit * UNIT / 2).astype(np.int64) + MEANS // 2, 0, MEANS - 1)
+        slope, curvature = _grow(means, slots, layer, mean, size)
+        if turn < ROUNDS:
+            numbers, owner, prior = owners[turn % 3]
+            n = len(numbers)
+            numbers += _step(np.bincount(owner, slope, n), np.bincount(owner, curvature, n), numbers, prior)
+    parts.spread(found.filter_means, first_filter, 0, _coarse(means.filters))
+    parts.spread(found.channel_means, first_channel, 1, _coarse(means.channels))
+    found.counts.append(_fine(means.counts))
+    for i, growth in zip(parts.group.layers, means.growth, strict=True):
+        found.growth[i] = np.rint(np.clip(growth * UNIT / 2, -LIMIT, LIMIT)).astype(np.int64)
+
+
+def _grow(means: _Means, slots: list[Ints], layer: Ints, mean: Ints, size: Ints) -> tuple[Floats, Floats]:
+    """Move the growth of each layer, and the slope and curvature of each magnitude's logit then."""
+    slope = np.zeros(len(size))
+    curvature = np.zeros(len(size))
+    before = np.zeros(0)
+    ends = np.searchsorted(np.sort(layer), np.arange(len(slots) + 1))
+    order = np.argsort(layer, kind="stable")
+    for place, slot in enumerate(slots):
+        chosen = order[ends[place] : ends[place + 1]]
+        growth = means.growth[place]
+        if not len(slot) or not len(chosen):
+            continue
+        top = len(slot) + 1
+        key = mean[chosen] * (top + 1) + size[chosen]
+        seen = np.bincount(key, minlength=MEANS * (top + 1)).reshape(MEANS, top + 1)[:, 1:]  # magnitudes 1..top
+        at_least = np.cumsum(seen[:, ::-1], axis=1)[:, ::-1]
+        more, reached = at_least[:, 1:], at_least[:, :-1]
+        offset = (2 / UNIT) * (np.arange(MEANS) - MEANS // 2)[:, None]
+        chance = _chance(offset + growth[slot])
+        expected = np.zeros(len(growth))
+        shared = min(len(before), len(growth))
+        expected[:shared] = before[:shared]
+        g = np.bincount(slot, (more - reached * chance).sum(axis=0), len(growth))
+        v = np.bincount(slot, (reached * chance * (1 - chance)).sum(axis=0), len(growth))
+        growth += np.clip((g - GROWTH_PRIOR * (growth - expected)) / (v + GROWTH_PRIOR), -1, 1)
+        before = growth
+        chance = _chance(offset + growth[slot])
+        passed = np.cumsum(1 - chance, axis=1)
+        variance = np.cumsum(chance * (1 - chance), axis=1)
+        # of the magnitude u: u - 1 steps taken, and one not taken unless u is the largest
+        slopes = np.concatenate([np.zeros((MEANS, 2)), passed], axis=1)
+        slopes[:, 1:-1] -= chance
+        curvatures = np.concatenate([np.zeros((MEANS, 1)), variance, variance[:, -1:]], axis=1)
+        slope[chosen] = slopes.ravel()[key]
+        curvature[chosen] = curvatures.ravel()[key]
+    return slope, curvature
+
+
+def _fit_signs(parts: _Parts, found: Statistics) -> None:
+    positive = parts.values > 0
+    for i, part in zip(parts.group.layers, parts.slices, strict=True):
+        share = (positive[:, part].sum() + 1.0) / (parts.flags[:, part].sum() + 2.0)
+        found.sign[i] = _fine(np.log(share / (1 - share)))
+    offset = (found.sign[list(parts.group.layers)] / UNIT)[parts.layer]
+    signs = np.sign(parts.values).astype(np.int8)
+    weights = []
+    for j in range(min(parts.group.positions, NEIGHBOURS + 1)):
+        chosen = [p for p, places in enumerate(parts.places) if len(places) == j]
+        weights.append(_sign_weights(parts, [(p, parts.places[p]) for p in chosen], j, signs, positive, offset))
+    found.signs.append(_fine(np.concatenate(weights)))
+
+
+def _sign_weights(
+    parts: _Parts,
+    positions: Sequence[tuple[int, Sequence[int]]],
+    j: int,
+    signs: np.ndarray,
+    positive: Flags,
+    offset: Floats,
+) -> Floats:
+    """Weights of the j neighbours' signs at positions that have so many."""
+    weights = np.zeros(j)
+    if not j:
+        return weights
+    for _ in range(4):
+        matrix = WEIGHT_PRIOR * np.eye(j)
+        slope = -WEIGHT_PRIOR * weights
+        for p, places in positions:
+            where = np.flatnonzero(parts.flags[p])
+            x = np.stack([signs[q].take(where) for q in places]).astype(np.float32)
+            chance = _chance(offset.take(where).astype(np.float32) + weights.astype(np.float32) @ x)
+            matrix += (x * (chance * (1 - chance))) @ x.T
+            slope += x @ (positive[p].take(where) - chance)
+        weights += np.clip(np.linalg.solve(matrix, slope), -1, 1)
+    return weights

@@ -1,0 +1,407 @@
+"""Lossless coding of quantized weights that decodes fast: contexts as in ``context``, but with statistics that are
+fitted once by the encoder (``fit``), stored in front and the same to the end.
+
+So nothing has to be learned between one weight and the next, and the weights of many layers decode at
+once as arrays.  A non-zero index is a flag, a magnitude and a sign.  Each is predicted by a logit, a
+sum of a few whole numbers:
+
+    flag:       what its layer, its filter, its input channel, and the flags before it in its 2-D kernel say;
+    magnitude:  what its layer, filter, channel, and the number of non-zeros in its kernel say;
+    sign:       what its layer and the signs before it in its kernel say.
+
+Order: layers of one kernel shape are one ``Group``, large ones a group of their own; a group's 2-D
+kernels are cut into chunks.  In a chunk come the flags, kernel position after position, then all
+magnitudes, then the signs, position after position; among symbols that come together, those of the
+smallest logit first (``rangecoder.ClassCoder``).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.arrays import Ints, Levels
+from accelsim.dual.coding.context import kernel_axes
+from accelsim.dual.coding.damaged import DamagedFile
+from accelsim.dual.coding.numbers import NumberCoder
+from accelsim.dual.coding.rangecoder import BitCoder, ClassCoder, checksum
+
+Bytes = NDArray[np.uint8]
+Shape = tuple[int, ...]
+
+UNIT = 8  # steps of a logit
+LIMIT = 96  # the largest logit, in those steps
+COARSE = 4  # steps of what is stored for each filter and channel
+NEIGHBOURS = 8  # kernel positions before one that its flag and sign see
+CHUNK = 1 << 16  # kernels of a chunk
+LARGE = 1 << 18  # weights of a layer that is a group of its own
+PLAIN = 8  # magnitudes up to it have a logit of their own for each step
+LARGEST = 256  # magnitude beyond which bits are stored plain
+ESCAPED_BITS = 16
+MEANS = 64  # logits of a magnitude that are told apart
+COUNTS = 10  # numbers of non-zeros in a kernel that are told apart
+
+# Of each number of neighbours: a constant, one weight for each neighbour, one for each pair of them.
+FLAG_WEIGHTS = [1 + j + j * (j - 1) // 2 for j in range(NEIGHBOURS + 1)]
+_ONE = [min(65528, max(8, round(65536 / (1 + math.exp(-x / UNIT))))) / 65536 for x in range(-LIMIT, LIMIT + 1)]
+BINARY = [np.array([1 - p, p]) for p in _ONE]  # of each logit: the probabilities of a zero and of a one
+
+
+@dataclass(frozen=True)
+class Group:
+    """Layers that are coded together."""
+
+    layers: tuple[int, ...]  # their places in the network
+    shape: tuple[int, int]  # rows and columns of their kernels
+
+    @property
+    def positions(self) -> int:
+        """Weights of a kernel."""
+        return self.shape[0] * self.shape[1]
+
+
+@dataclass
+class Statistics:
+    """All that is stored in front, as whole numbers; logits in steps of 1 / ``UNIT``."""
+
+    largest: Ints  # (layers,) the largest magnitude of each
+    density: Ints  # (layers,) of a flag
+    sign: Ints  # (layers,) of a positive sign
+    filters: Ints  # (filters of all layers,) of a flag, in steps of ``COARSE``
+    channels: Ints  # (channels of all layers,) the same
+    filter_means: Ints  # (filters of all layers,) of a magnitude's growth, in steps of ``COARSE``
+    channel_means: Ints  # (channels of all layers,) the same
+    flags: list[Ints]  # of each group: the weights of ``FLAG_WEIGHTS``, one row after the other
+    counts: list[Ints]  # of each group: (COUNTS,) of a magnitude's growth, in a kernel of so many non-zeros
+    signs: list[Ints]  # of each group: a weight for each neighbour, one row after the other
+    growth: list[Ints]  # of each layer: of the magnitude u being larger than u, by ``step_slots``, in steps of 2
+
+
+def groups_of(shapes: Sequence[Shape]) -> list[Group]:
+    """The groups of a network's weight arrays (K, C / groups, ...), in the order of their first layers."""
+    found: dict[tuple[int, ...], list[int]] = {}
+    for i, shape in enumerate(shapes):
+        K, C, R, S = kernel_axes(shape)
+        size = K * C * R * S
+        if size:
+            found.setdefault((R, S, i if size >= LARGE else -1), []).append(i)
+    return [Group(tuple(layers), (key[0], key[1])) for key, layers in found.items()]
+
+
+def static_steps(shapes: Sequence[Shape]) -> int:
+    """Kernel positions of all chunks: each takes time even for one weight."""
+    steps = 0
+    for group in groups_of(shapes):
+        kernels = sum(math.prod(kernel_axes(shapes[i])[:2]) for i in group.layers)
+        steps += -(-kernels // CHUNK) * group.positions
+    return steps
+
+
+def neighbours(position: int, S: int) -> list[int]:
+    """Positions before one in raster order, the nearest first.  S: columns of the kernel."""
+    r, s = divmod(position, S)
+    rows = range(max(0, r - 3), r + 1)
+    near = [row * S + column for row in rows for column in range(max(0, s - 8), min(S, s + 9))]
+    near = [q for q in near if q < position]
+    near.sort(key=lambda q: ((r - q // S) ** 2 + (s - q % S) ** 2, -q))
+    return near[:NEIGHBOURS]
+
+
+def history(flags: Bytes, places: Sequence[int]) -> Bytes:
+    """Bit j is the flag at the jth place.  flags: (positions, n) -> (n,)."""
+    code = np.zeros(flags.shape[1], np.uint8)
+    for j, q in enumerate(places):
+        code |= flags[q] << np.uint8(j)
+    return code
+
+
+def flag_features(j: int) -> Ints:
+    """What the weights of a flag with j neighbours count, of each history: (2^j, FLAG_WEIGHTS[j])."""
+    bits = (np.arange(1 << j)[:, None] >> np.arange(j)) & 1
+    pairs = [bits[:, a] * bits[:, b] for a in range(j) for b in range(a)]
+    return np.column_stack([np.ones(1 << j, np.int64), bits, *pairs]).astype(np.int64)
+
+
+def step_slots(largest: int) -> Ints:
+    """Which logit tells whether a magnitude u = 1..largest - 1 is larger: (largest - 1,), from 0.
+
+    Up to ``PLAIN`` each has its own, then two an octave.
+    """
+    u = np.arange(1, max(1, min(largest, LARGEST)))
+    slots = [x - 1 if x <= PLAIN else PLAIN + math.floor(2 * math.log2((x - 0.5) / PLAIN)) for x in u.tolist()]
+    return np.array(slots, np.int64)
+
+
+def row_of(weights: Ints, sizes: Sequence[int], j: int) -> Ints:
+    """The part of a concatenation that belongs to j neighbours."""
+    start = sum(sizes[:j])
+    return weights[start : start + sizes[j]]
+
+
+class _Network:
+    """Codes the weights of one network by given statistics."""
+
+    def __init__(self, coder: ClassCoder, shapes: Sequence[Shape], statistics: Statistics) -> None:
+        self._coder = coder
+        self._axes = [kernel_axes(shape) for shape in shapes]
+        self._statistics = statistics
+        self._first_filter = np.cumsum([0, *(K for K, *_ in self._axes)])
+        self._first_channel = np.cumsum([0, *(C for _, C, *_ in self._axes)])
+        self._sizes: dict[int, NDArray[np.float64]] = {}  # models of magnitudes
+        self.bits = np.zeros(len(shapes))
+
+    def group(self, group: Group, number: int, values: Levels, known: bool) -> None:
+        """Code the kernels of group ``number``: values (kernels, positions), filled in unless known."""
+        s = self._statistics
+        density = self._offsets(group, s.filters, s.channels, s.density)
+        means = self._offsets(group, s.filter_means, s.channel_means, np.zeros_like(s.density))
+        kernels = [self._axes[i][0] * self._axes[i][1] for i in group.layers]
+        layer = np.repeat(np.array(group.layers), kernels)
+        for first in range(0, len(values), CHUNK):
+            part = slice(first, first + CHUNK)
+            chunk = _Chunk(group, number, density[part], means[part], layer[part])
+            content = np.ascontiguousarray(values[part].T) if known else None
+            values[part] = self._chunk(chunk, content).T
+
+    def _offsets(self, group: Group, filters: Ints, channels: Ints, layers: Ints) -> NDArray[np.int16]:
+        """What layer, filter and channel add to the logits of each kernel: (kernels,)."""
+        parts = []
+        for i in group.layers:
+            a = COARSE * filters[self._first_filter[i] : self._first_filter[i + 1]] + layers[i]
+            b = COARSE * channels[self._first_channel[i] : self._first_channel[i + 1]]
+            parts.append((a[:, None] + b).astype(np.int16).ravel())
+        return np.concatenate(parts)
+
+    def _chunk(self, chunk: "_Chunk", known: Levels | None) -> Levels:
+        """Code a chunk: (positions, kernels)."""
+        flags = self._flags(chunk, known)
+        position, kernel = np.divmod(np.flatnonzero(flags), flags.shape[1])
+        magnitude = self._magnitudes(chunk, flags, kernel, None if known is None else np.abs(known[position, kernel]))
+        values = np.zeros(flags.shape, np.int32)
+        values[position, kernel] = magnitude
+        return self._signs(chunk, values, np.searchsorted(position, np.arange(len(flags) + 1)), kernel, known)
+
+    def _flags(self, chunk: "_Chunk", known: Levels | None) -> Bytes:
+        """Code which indices are not zero: (positions, kernels)."""
+        positions, S = chunk.group.positions, chunk.group.shape[1]
+        flags = np.zeros((positions, len(chunk.layer)), np.uint8)
+        if known is not None:
+            np.not_equal(known, 0, out=flags, casting="unsafe")
+        weights = self._statistics.flags[chunk.number]
+        for p in range(positions):
+            places = neighbours(p, S)
+            j = len(places)
+            table = (flag_features(j) @ row_of(weights, FLAG_WEIGHTS, j)).astype(np.int16)
+            logit = chunk.density + table.take(history(flags, places))
+            flags[p] = self._binary(chunk, logit, None if known is None else flags[p])
+        return flags
+
+    def _binary(self, chunk: "_Chunk", logit: NDArray[np.int16], known: Bytes | None, where: Ints | None = None) -> Bytes:
+        """Code bits of the chunk's kernels, or of those at ``where``, by their logits: (n,)."""
+        classes = (np.minimum(np.maximum(logit, -LIMIT), LIMIT) + LIMIT).astype(np.uint8)
+        bits = self._coder.symbols(classes, BINARY.__getitem__, known)
+        self._count(chunk, where)
+        return bits
+
+    def _count(self, chunk: "_Chunk", where: Ints | None) -> None:
+        """Book the cost of the symbols just coded on their layers."""
+        if chunk.only:
+            self.bits[chunk.layer[0]] += self._coder.cost()
+        else:
+            layers = chunk.layer if where is None else chunk.layer.take(where)
+            self.bits += self._coder.costs(layers, len(self.bits))
+
+    def _magnitudes(self, chunk: "_Chunk", flags: Bytes, kernel: Ints, known: Ints | None) -> Ints:
+        """Code how large the indices that are not zero are: (n,).  kernel: which one each is in."""
+        count = np.minimum(flags.sum(axis=0, dtype=np.int64), COUNTS) - 1
+        logit = (chunk.means + self._statistics.counts[chunk.number].take(count, mode="clip")).take(kernel)
+        layer = chunk.layer.take(kernel)
+        mean = np.minimum(np.maximum(logit // 2 + MEANS // 2, 0), MEANS - 1)
+        classes = (layer * MEANS + mean).astype(np.uint16 if len(self.bits) * MEANS < 1 << 16 else np.int64)
+        symbols = None if known is None else np.minimum(known, LARGEST) - 1
+        magnitude = 1 + self._coder.symbols(classes, self._size_model, symbols).astype(np.int64)
+        self._count(chunk, kernel)
+        beyond = np.flatnonzero(magnitude == LARGEST)
+        if beyond.size:
+            rest = None if known is None else known[beyond] - LARGEST
+            magnitude[beyond] += self._coder.plain(beyond.size, ESCAPED_BITS, rest)
+        return magnitude
+
+    def _size_model(self, key: int) -> NDArray[np.float64]:
+        """Probabilities of the magnitudes 1, 2, ... of one class."""
+        if key not in self._sizes:
+            layer, mean = divmod(key, MEANS)
+            largest = int(self._statistics.largest[layer])
+            slots = step_slots(largest)
+            logit = 2 * (self._statistics.growth[layer].take(slots) + mean - MEANS // 2)
+            more = np.array(_ONE).take(np.clip(logit, -LIMIT, LIMIT) + LIMIT)
+            reached = np.concatenate([[1.0], np.multiply.accumulate(more)])
+            self._sizes[key] = reached * np.concatenate([1 - more, [1.0]])
+        return self._sizes[key]
+
+    def _signs(self, chunk: "_Chunk", values: Levels, starts: Ints, kernel: Ints, known: Levels | None) -> Levels:
+        """Code the signs and give them to ``values``, magnitudes until now.
+
+        starts: where each position's begin among those that are not zero.
+        """
+        weights = self._statistics.signs[chunk.number]
+        layer_sign = self._statistics.sign
+        signs = np.zeros(values.shape, np.int8)
+        for p in range(len(values)):
+            chosen = kernel[starts[p] : starts[p + 1]]
+            if not chosen.size:
+                continue
+            places = neighbours(p, chunk.group.shape[1])
+            logit = layer_sign.take(chunk.layer.take(chosen)).astype(np.int16)
+            for weight, q in zip(row_of(weights, range(NEIGHBOURS + 1), len(places)).tolist(), places, strict=True):
+                if weight:
+                    logit += np.int16(weight) * signs[q].take(chosen)
+            positive = self._binary(chunk, logit, None if known is None else known[p].take(chosen) > 0, chosen)
+            signs[p][chosen] = 2 * positive.astype(np.int8) - 1
+        return values * signs
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Kernels that are coded together: (n,) each."""
+
+    group: Group
+    number: int  # of the group
+    density: NDArray[np.int16]  # what layer, filter and channel add to a flag's logit
+    means: NDArray[np.int16]  # and to a magnitude's
+    layer: Ints  # which layer a kernel belongs to
+
+    @property
+    def only(self) -> bool:
+        """Whether all are of one layer."""
+        return bool(self.layer[0] == self.layer[-1])
+
+
+def code_statistics(coder: NumberCoder, shapes: Sequence[Shape], known: Statistics | None) -> Statistics:
+    """Write the statistics, or read them.
+
+    Raises DamagedFile if they are beyond what a writer gives.
+    """
+    axes = [kernel_axes(shape) for shape in shapes]
+    filters, channels = sum(K for K, *_ in axes), sum(C for _, C, *_ in axes)
+    groups = groups_of(shapes)
+    n = len(shapes)
+
+    def code(kind: int, sizes: Sequence[int], parts: list[Ints] | None) -> list[Ints]:
+        whole = coder.code(kind, sum(sizes), None if parts is None else np.concatenate([*parts, np.zeros(0, np.int64)]))
+        if np.abs(whole).max(initial=0) > 1 << 16:
+            raise DamagedFile("damaged: the statistics of the weights are out of range")
+        return np.split(whole, np.cumsum(sizes)[:-1]) if sizes else []
+
+    k = known
+    largest, density, sign = code(0, [n, n, n], k and [k.largest, k.density, k.sign])
+    if largest.min(initial=0) < 0:
+        raise DamagedFile("damaged: a layer's largest index is negative")
+    for array, limit in ((density, 1 << 12), (sign, 1 << 12)):
+        if np.abs(array).max(initial=0) > limit:
+            raise DamagedFile("damaged: the statistics of the weights are out of range")
+    slots = [int(step_slots(x).max(initial=-1)) + 1 for x in largest.tolist()]
+    of_filters = code(1, [filters], k and [k.filters])[0]
+    of_channels = code(2, [channels], k and [k.channels])[0]
+    filter_means = code(3, [filters], k and [k.filter_means])[0]
+    channel_means = code(4, [channels], k and [k.channel_means])[0]
+    flags = code(5, [sum(_rows(FLAG_WEIGHTS, group)) for group in groups], k and k.flags)
+    counts = code(6, [min(group.positions, COUNTS) for group in groups], k and k.counts)
+    signs = code(5, [sum(_rows(range(NEIGHBOURS + 1), group)) for group in groups], k and k.signs)
+    growth = _from_changes(code(7, slots, k and _changes(k.growth)))
+    return Statistics(
+        largest=largest,
+        density=density,
+        sign=sign,
+        filters=of_filters,
+        channels=of_channels,
+        filter_means=filter_means,
+        channel_means=channel_means,
+        flags=flags,
+        counts=counts,
+        signs=signs,
+        growth=growth,
+    )
+
+
+def _changes(growth: Sequence[Ints]) -> list[Ints]:
+    """What each layer's numbers differ from those of the layer before, as far as it has them."""
+    changes = []
+    before = np.zeros(0, np.int64)
+    for numbers in growth:
+        shared = min(len(before), len(numbers))
+        change = numbers.copy()
+        change[:shared] -= before[:shared]
+        changes.append(change)
+        before = numbers if len(numbers) else before
+    return changes
+
+
+def _from_changes(changes: Sequence[Ints]) -> list[Ints]:
+    """The numbers of each layer again."""
+    growth = []
+    before = np.zeros(0, np.int64)
+    for change in changes:
+        shared = min(len(before), len(change))
+        numbers = change.copy()
+        numbers[:shared] += before[:shared]
+        growth.append(numbers)
+        before = numbers if len(numbers) else before
+    return growth
+
+
+def _rows(sizes: Sequence[int], group: Group) -> Sequence[int]:
+    """Those of the sizes, one for each number of neighbours, that a group's kernels have use for."""
+    return sizes[: min(group.positions, NEIGHBOURS + 1)]
+
+
+def encode_by(statistics: Statistics, tensors: Sequence[Levels]) -> tuple[bytes, list[int]]:
+    """The tensors as one byte string, and the bits that each takes in it, by given statistics."""
+    shapes = [tensor.shape for tensor in tensors]
+    coder = BitCoder(None)
+    code_statistics(NumberCoder(coder), shapes, statistics)
+    bits = _code(coder, shapes, statistics, [kernels_of(tensor) for tensor in tensors], known=True)
+    return checksum(tensors) + coder.finish(), bits
+
+
+def kernels_of(tensor: Levels) -> Levels:
+    """The 2-D kernels, one a row: (K C / groups, positions)."""
+    K, C, R, S = kernel_axes(tensor.shape)
+    return tensor.reshape(K * C, R * S)
+
+
+def decode_static(content: bytes, shapes: Sequence[Shape]) -> tuple[list[Levels], list[int]]:
+    """What the encoder was given, and the bits of each.
+
+    Raises DamagedFile if the content does not fit.
+    """
+    coder = BitCoder(content[4:])
+    statistics = code_statistics(NumberCoder(coder), shapes, None)
+    kernels = []
+    for shape in shapes:
+        K, C, R, S = kernel_axes(shape)
+        kernels.append(np.zeros((K * C, R * S), np.int32))
+    bits = _code(coder, shapes, statistics, kernels, known=False)
+    tensors = [part.reshape(shape) for part, shape in zip(kernels, shapes, strict=True)]
+    if checksum(tensors) != content[:4]:
+        raise DamagedFile("damaged: the checksum of the weights differs")
+    return tensors, bits
+
+
+def _code(
+    coder: BitCoder, shapes: Sequence[Shape], statistics: Statistics, kernels: list[Levels], *, known: bool
+) -> list[int]:
+    """Code all groups; the bits of each tensor."""
+    network = _Network(ClassCoder(coder), shapes, statistics)
+    for number, group in enumerate(groups_of(shapes)):
+        whole = kernels[group.layers[0]]
+        if len(group.layers) > 1:
+            whole = np.concatenate([kernels[i] for i in group.layers])
+        network.group(group, number, whole, known)
+        if len(group.layers) > 1 and not known:
+            ends = np.cumsum([len(kernels[i]) for i in group.layers])[:-1]
+            for i, part in zip(group.layers, np.split(whole, ends), strict=True):
+                kernels[i] = part
+    return [round(found) for found in network.bits.tolist()]
