@@ -5,6 +5,7 @@ prior).  What comes out are whole numbers; only the encoder runs this, so it nee
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,15 +16,19 @@ from accelsim.dual.coding.context import kernel_axes
 from accelsim.dual.coding.static import (
     COARSE,
     COUNTS,
+    FIRSTS,
     FLAG_WEIGHTS,
     LARGEST,
     LIMIT,
+    LINK,
     MEANS,
     NEIGHBOURS,
     UNIT,
+    WEIGHT,
     Bytes,
     Group,
     Statistics,
+    channel_numbers,
     encode_by,
     flag_features,
     groups_of,
@@ -33,10 +38,12 @@ from accelsim.dual.coding.static import (
     step_slots,
 )
 
-ROUNDS = 12  # of moving each kind of number once
-PRIOR = 1.0  # curvature of the prior of what is stored for each filter and channel
-WEIGHT_PRIOR = 0.3  # of a neighbour's weight
-GROWTH_PRIOR = 1.0  # of a magnitude's growth, towards the layer before
+ROUNDS = 24  # of moving each kind of number once
+PRIOR = 1.0  # curvature of the prior of a flag's number of a filter or channel
+MEAN_PRIOR = 8.0  # of a magnitude's
+WEIGHT_PRIOR = 2.0  # of a neighbour's weight
+GROWTH_PRIOR = 3.0  # of a magnitude's growth, towards the layer before
+SET_BITS = 500  # that a further set of weights costs, about
 LONGEST = 1.0  # logits that a number moves at a time
 
 
@@ -48,28 +55,60 @@ def encode_static(tensors: Sequence[Levels]) -> tuple[bytes, list[int]]:
 def fit(tensors: Sequence[Levels]) -> Statistics:
     """The statistics by which the tensors take few bytes, with their own."""
     shapes = [tensor.shape for tensor in tensors]
-    groups = groups_of(shapes)
+    alike = _alike(tensors)
     found = Statistics(
+        alike=alike,
         largest=np.array([min(1 << 16, np.abs(tensor).max(initial=0)) for tensor in tensors], np.int64),
         density=np.zeros(len(tensors), np.int64),
         sign=np.zeros(len(tensors), np.int64),
         filters=np.zeros(sum(kernel_axes(shape)[0] for shape in shapes), np.int64),
+        links=np.zeros(len(tensors), np.int64),
         channels=np.zeros(sum(kernel_axes(shape)[1] for shape in shapes), np.int64),
         filter_means=np.zeros(sum(kernel_axes(shape)[0] for shape in shapes), np.int64),
         channel_means=np.zeros(sum(kernel_axes(shape)[1] for shape in shapes), np.int64),
         flags=[],
         counts=[],
+        firsts=[],
         signs=[],
         growth=[np.zeros(0, np.int64) for _ in tensors],
     )
     first_filter = np.cumsum([0, *(kernel_axes(shape)[0] for shape in shapes)])
     first_channel = np.cumsum([0, *(kernel_axes(shape)[1] for shape in shapes)])
+    groups = groups_of(shapes, alike)
+    fitted = []
+    channels = np.zeros(len(found.channels))
     for group in groups:
-        parts = _Parts(group, [tensors[i] for i in group.layers])
-        _fit_flags(parts, found, first_filter, first_channel)
-        _fit_magnitudes(parts, found, first_filter, first_channel)
-        _fit_signs(parts, found)
+        flags = _Flags(_Parts(group, [tensors[i] for i in group.layers]))
+        for kinds in (("weights",), ("filters",), ("channels",), ("layers",)) * (ROUNDS // 4):
+            flags.move(kinds)
+        flags.parts.spread(found.filters, first_filter, 0, _coarse(flags.filters))
+        flags.parts.spread(channels, first_channel, 1, flags.channels * (UNIT / COARSE))
+        fitted.append(flags)
+    axes = [kernel_axes(shape) for shape in shapes]
+    found.links[:] = _links(axes, found.filters, channels)
+    nothing = np.zeros_like(found.channels)
+    found.channels[:] = np.rint(channels - channel_numbers(found.links, found.filters, nothing, axes))
+    whole = channel_numbers(found.links, found.filters, found.channels, axes)
+    for flags in fitted:
+        flags.filters = flags.parts.gather(found.filters, first_filter, 0) * (COARSE / UNIT)
+        flags.channels = flags.parts.gather(whole, first_channel, 1) * (COARSE / UNIT)
+        _round_flags(flags, found)
+        _fit_magnitudes(flags.parts, found, first_filter, first_channel)
+        _fit_signs(flags.parts, found)
     return found
+
+
+def _links(axes: Sequence[tuple[int, ...]], filters: Ints, channels: Floats) -> list[int]:
+    """How much of the filters' numbers each layer's channels have, so that the rest is small."""
+    links = [0]
+    k = c = 0
+    for (K, before_C, *_), (_, C, *_) in itertools.pairwise(axes):
+        made, own = filters[k : k + K], channels[c + before_C : c + before_C + C]
+        k += K
+        c += before_C
+        rests = [np.log2(1 + np.abs(own - x * made / LINK)).sum() if K == C else 0 for x in range(2 * LINK)]
+        links.append(int(np.argmin(rests)))
+    return links
 
 
 class _Parts:
@@ -98,12 +137,18 @@ class _Parts:
         S = group.shape[1]
         self.places = [neighbours(p, S) for p in range(group.positions)]
 
-    def spread(self, whole: Ints, firsts: Ints, axis: int, found: Ints) -> None:
+    def spread(self, whole: Ints | Floats, firsts: Ints, axis: int, found: Ints | Floats) -> None:
         """Put the group's numbers of each filter (axis 0) or channel (1) among those of the network."""
         start = 0
         for i, sizes in zip(self.group.layers, self.sizes, strict=True):
             whole[firsts[i] : firsts[i] + sizes[axis]] = found[start : start + sizes[axis]]
             start += sizes[axis]
+
+
+    def gather(self, whole: Ints, firsts: Ints, axis: int) -> Ints:
+        """The group's numbers of each filter or channel among those of the network."""
+        pairs = zip(self.group.layers, self.sizes, strict=True)
+        return np.concatenate([whole[firsts[i] : firsts[i] + sizes[axis]] for i, sizes in pairs])
 
 
 def _step(slope: Floats, curvature: Floats, now: Floats, prior: float) -> Floats:
@@ -113,6 +158,10 @@ def _step(slope: Floats, curvature: Floats, now: Floats, prior: float) -> Floats
 
 def _coarse(logits: Floats) -> Ints:
     return np.rint(logits * (UNIT / COARSE)).astype(np.int64)
+
+
+def _stored(weights: Sequence[Floats]) -> Ints:
+    return np.rint(np.clip(np.concatenate(weights) * (UNIT / WEIGHT), -LIMIT, LIMIT)).astype(np.int64)
 
 
 def _fine(logits: Floats) -> Ints:
@@ -166,22 +215,98 @@ class _Flags:
                 numbers += _step(np.bincount(owner, slope, n), np.bincount(owner, curvature, n), numbers, prior)
 
 
+    def demands(self) -> list["_Demand"]:
+        """What each layer asks of the weights, at those found for all."""
+        parts = self.parts
+        offset = self.layers[parts.layer] + self.filters[parts.filter] + self.channels[parts.channel]
+        demands = [_Demand([], []) for _ in parts.slices]
+        for j, (weights, features) in enumerate(zip(self.weights, self.features, strict=True)):
+            table = (features @ weights).astype(np.float32)
+            cells = np.zeros((len(demands), 2, 1 << j))
+            for p, places in enumerate(parts.places):
+                if len(places) != j:
+                    continue
+                seen = self.histories[p]
+                chance = _chance(offset.astype(np.float32) + table.take(seen))
+                for cell, part in zip(cells, parts.slices, strict=True):
+                    share = chance[part]
+                    cell[0] += np.bincount(seen[part], parts.flags[p][part] - share, 1 << j)
+                    cell[1] += np.bincount(seen[part], share * (1 - share), 1 << j)
+            for demand, (slope, curvature) in zip(demands, cells, strict=True):
+                demand.slopes.append(features.T @ slope)
+                demand.curvatures.append((features.T * curvature) @ features)
+        return demands
+
+
+@dataclass
+class _Demand:
+    """Slope and curvature of the coding cost by the weights, of each number of neighbours."""
+
+    slopes: list[Floats]
+    curvatures: list[Floats]
+
+    def __add__(self, other: "_Demand") -> "_Demand":
+        """That of both together."""
+        slopes = [a + b for a, b in zip(self.slopes, other.slopes, strict=True)]
+        return _Demand(slopes, [a + b for a, b in zip(self.curvatures, other.curvatures, strict=True)])
+
+    def gain(self) -> float:
+        """Bits that weights of its own save, about."""
+        gain = 0.0
+        for slope, curvature in zip(self.slopes, self.curvatures, strict=True):
+            gain += slope @ np.linalg.solve(curvature + np.eye(len(slope)), slope)
+        return 0.5 * gain / math.log(2)
+
+
+def _alike(tensors: Sequence[Levels]) -> Ints:
+    """Which layers of one kernel shape share their weights: a number of each, from 0."""
+    shapes = [tensor.shape for tensor in tensors]
+    alike = np.zeros(len(tensors), np.int64)
+    for group in groups_of(shapes, alike):
+        if len(group.layers) == 1 or group.positions == 1:
+            continue
+        flags = _Flags(_Parts(group, [tensors[i] for i in group.layers]))
+        for kinds in (("weights",), ("filters",), ("channels",), ("layers",)) * 2:
+            flags.move(kinds)
+        for number, places in enumerate(_merged(flags.demands())):
+            alike[[group.layers[place] for place in places]] = number
+    return alike
+
+
+def _merged(demands: list[_Demand]) -> list[list[int]]:
+    """Sets of layers, each worth weights of its own: the two that lose least are merged, as long as that pays."""
+    sets = [[i] for i in range(len(demands))]
+    gains = [demand.gain() for demand in demands]
+    losses: dict[tuple[int, int], float] = {}
+    alive = set(range(len(demands)))
+    demands = list(demands)
+    while len(alive) > 1:
+        for a, b in itertools.combinations(sorted(alive), 2):
+            if (a, b) not in losses:
+                losses[a, b] = gains[a] + gains[b] - (demands[a] + demands[b]).gain()
+        (a, b), loss = min(((pair, x) for pair, x in losses.items() if alive.issuperset(pair)), key=lambda it: it[1])
+        if loss > SET_BITS:
+            break
+        alive -= {a, b}
+        alive.add(len(demands))
+        sets.append(sorted(sets[a] + sets[b]))
+        demands.append(demands[a] + demands[b])
+        gains.append(demands[-1].gain())
+    return sorted(sets[i] for i in alive)
+
+
 def _chance(logit: Array) -> Array:
     return 1 / (1 + np.exp(-np.clip(logit, -12, 12)))
 
 
-def _fit_flags(parts: _Parts, found: Statistics, first_filter: Ints, first_channel: Ints) -> None:
-    flags = _Flags(parts)
-    for kinds in (("weights",), ("filters",), ("channels",), ("layers",)) * (ROUNDS // 4):
-        flags.move(kinds)
-    filters, channels = _coarse(flags.filters), _coarse(flags.channels)
-    flags.filters, flags.channels = filters * (COARSE / UNIT), channels * (COARSE / UNIT)
+def _round_flags(flags: _Flags, found: Statistics) -> None:
+    """Fit the weights to the rounded numbers of filters and channels, and round them, too."""
     flags.move(("layers",))
     flags.move(("weights",))
-    parts.spread(found.filters, first_filter, 0, filters)
-    parts.spread(found.channels, first_channel, 1, channels)
-    found.density[list(parts.group.layers)] = _fine(flags.layers)
-    found.flags.append(_fine(np.concatenate(flags.weights)))
+    flags.weights = np.split(_stored(flags.weights) * (WEIGHT / UNIT), np.cumsum([len(w) for w in flags.weights])[:-1])
+    flags.move(("layers",))
+    found.density[list(flags.parts.group.layers)] = _fine(flags.layers)
+    found.flags.append(_stored(flags.weights))
 
 
 @dataclass
@@ -190,6 +315,7 @@ class _Means:
 
     growth: list[Floats]  # of each layer, by slot
     counts: Floats
+    firsts: Floats  # (FIRSTS + 1, FIRSTS); row 0 stays zero
     filters: Floats
     channels: Floats
 
@@ -198,6 +324,9 @@ def _fit_magnitudes(parts: _Parts, found: Statistics, first_filter: Ints, first_
     position, kernel = np.nonzero(parts.flags)
     size = np.minimum(np.abs(parts.values[position, kernel]), LARGEST)
     count = np.minimum(parts.flags.sum(axis=0, dtype=np.int64), COUNTS)[kernel] - 1
+    first = parts.flags.argmax(axis=0)
+    leading = np.abs(parts.values[first, np.arange(len(first))])
+    place = np.where(position == first[kernel], 0, np.minimum(leading[kernel], FIRSTS))
     layer, filter_, channel = parts.layer[kernel], parts.filter[kernel], parts.channel[kernel]
     largest = [min(LARGEST, int(found.largest[i])) for i in parts.group.layers]
     slots = [step_slots(x) for x in largest]
@@ -205,18 +334,20 @@ def _fit_magnitudes(parts: _Parts, found: Statistics, first_filter: Ints, first_
     means = _Means(
         growth=[np.zeros(int(s.max(initial=-1)) + 1) for s in slots],
         counts=np.zeros(rows),
+        firsts=np.zeros((FIRSTS + 1, FIRSTS)),
         filters=np.zeros(parts.filters),
         channels=np.zeros(parts.channels),
     )
-    owners = ((means.counts, count, 0.1), (means.filters, filter_, PRIOR), (means.channels, channel, PRIOR))
+    owners = ((means.counts, count, 0.1), (means.filters, filter_, MEAN_PRIOR), (means.channels, channel, MEAN_PRIOR))
     for turn in range(ROUNDS + 2):
         if turn == ROUNDS:
             for numbers in (means.filters, means.channels):
                 numbers[:] = _coarse(numbers) * (COARSE / UNIT)
             means.counts[:] = _fine(means.counts) / UNIT
+            means.firsts[:] = np.rint(means.firsts * UNIT / 2) * (2 / UNIT)
         logit = means.counts[count] + means.filters[filter_] + means.channels[channel]
         mean = np.clip(np.floor(logit * UNIT / 2).astype(np.int64) + MEANS // 2, 0, MEANS - 1)
-        slope, curvature = _grow(means, slots, layer, mean, size)
+        slope, curvature = _grow(means, slots, layer, place * MEANS + mean, size, turn < ROUNDS)
         if turn < ROUNDS:
             numbers, owner, prior = owners[turn % 3]
             n = len(numbers)
@@ -224,45 +355,61 @@ def _fit_magnitudes(parts: _Parts, found: Statistics, first_filter: Ints, first_
     parts.spread(found.filter_means, first_filter, 0, _coarse(means.filters))
     parts.spread(found.channel_means, first_channel, 1, _coarse(means.channels))
     found.counts.append(_fine(means.counts))
+    found.firsts.append(np.rint(np.clip(means.firsts[1:] * UNIT / 2, -LIMIT, LIMIT)).astype(np.int64).ravel())
     for i, growth in zip(parts.group.layers, means.growth, strict=True):
         found.growth[i] = np.rint(np.clip(growth * UNIT / 2, -LIMIT, LIMIT)).astype(np.int64)
 
 
-def _grow(means: _Means, slots: list[Ints], layer: Ints, mean: Ints, size: Ints) -> tuple[Floats, Floats]:
-    """Move the growth of each layer, and the slope and curvature of each magnitude's logit then."""
-    slope = np.zeros(len(size))
-    curvature = np.zeros(len(size))
+def _grow(
+    means: _Means, slots: list[Ints], layer: Ints, case: Ints, size: Ints, with_firsts: bool
+) -> tuple[Floats, Floats]:
+    """Move the growth of each layer, and the slope and curvature of each magnitude's logit then.
+
+    case: of each magnitude: of its kernel's first, and its mean.
+    """
+    slope, curvature = np.zeros((2, len(size)))
     before = np.zeros(0)
     ends = np.searchsorted(np.sort(layer), np.arange(len(slots) + 1))
     order = np.argsort(layer, kind="stable")
-    for place, slot in enumerate(slots):
-        chosen = order[ends[place] : ends[place + 1]]
-        growth = means.growth[place]
+    cases = MEANS * (FIRSTS + 1)
+    offset = np.tile((2 / UNIT) * (np.arange(MEANS) - MEANS // 2), FIRSTS + 1)[:, None]
+    g_firsts, v_firsts = np.zeros((2, FIRSTS + 1, FIRSTS))
+    for number, slot in enumerate(slots):
+        chosen = order[ends[number] : ends[number + 1]]
+        growth = means.growth[number]
         if not len(slot) or not len(chosen):
             continue
         top = len(slot) + 1
-        key = mean[chosen] * (top + 1) + size[chosen]
-        seen = np.bincount(key, minlength=MEANS * (top + 1)).reshape(MEANS, top + 1)[:, 1:]  # magnitudes 1..top
+        key = case[chosen] * (top + 1) + size[chosen]
+        seen = np.bincount(key, minlength=cases * (top + 1)).reshape(cases, top + 1)[:, 1:]  # magnitudes 1..top
         at_least = np.cumsum(seen[:, ::-1], axis=1)[:, ::-1]
         more, reached = at_least[:, 1:], at_least[:, :-1]
-        offset = (2 / UNIT) * (np.arange(MEANS) - MEANS // 2)[:, None]
-        chance = _chance(offset + growth[slot])
+        by_first = np.zeros((FIRSTS + 1, max(FIRSTS, len(growth))))
+        by_first[:, :FIRSTS] = means.firsts
+        base = offset + by_first[:, slot].repeat(MEANS, axis=0)
+        chance = _chance(base + growth[slot])
+        error, variance = more - reached * chance, reached * chance * (1 - chance)
         expected = np.zeros(len(growth))
         shared = min(len(before), len(growth))
         expected[:shared] = before[:shared]
-        g = np.bincount(slot, (more - reached * chance).sum(axis=0), len(growth))
-        v = np.bincount(slot, (reached * chance * (1 - chance)).sum(axis=0), len(growth))
+        g = np.bincount(slot, error.sum(axis=0), len(growth))
+        v = np.bincount(slot, variance.sum(axis=0), len(growth))
+        early = min(FIRSTS, len(slot))  # the first steps have slots of their own
+        g_firsts[:, :early] += error[:, :early].reshape(FIRSTS + 1, MEANS, early).sum(axis=1)
+        v_firsts[:, :early] += variance[:, :early].reshape(FIRSTS + 1, MEANS, early).sum(axis=1)
         growth += np.clip((g - GROWTH_PRIOR * (growth - expected)) / (v + GROWTH_PRIOR), -1, 1)
         before = growth
-        chance = _chance(offset + growth[slot])
+        chance = _chance(base + growth[slot])
         passed = np.cumsum(1 - chance, axis=1)
         variance = np.cumsum(chance * (1 - chance), axis=1)
         # of the magnitude u: u - 1 steps taken, and one not taken unless u is the largest
-        slopes = np.concatenate([np.zeros((MEANS, 2)), passed], axis=1)
+        slopes = np.concatenate([np.zeros((cases, 2)), passed], axis=1)
         slopes[:, 1:-1] -= chance
-        curvatures = np.concatenate([np.zeros((MEANS, 1)), variance, variance[:, -1:]], axis=1)
+        curvatures = np.concatenate([np.zeros((cases, 1)), variance, variance[:, -1:]], axis=1)
         slope[chosen] = slopes.ravel()[key]
         curvature[chosen] = curvatures.ravel()[key]
+    if with_firsts:
+        means.firsts[1:] += 0.7 * _step(g_firsts, v_firsts, means.firsts, 1.0)[1:]
     return slope, curvature
 
 
@@ -277,7 +424,7 @@ def _fit_signs(parts: _Parts, found: Statistics) -> None:
     for j in range(min(parts.group.positions, NEIGHBOURS + 1)):
         chosen = [p for p, places in enumerate(parts.places) if len(places) == j]
         weights.append(_sign_weights(parts, [(p, parts.places[p]) for p in chosen], j, signs, positive, offset))
-    found.signs.append(_fine(np.concatenate(weights)))
+    found.signs.append(_stored(weights))
 
 
 def _sign_weights(

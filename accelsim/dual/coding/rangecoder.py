@@ -184,7 +184,7 @@ class ClassCoder:
     def cost(self) -> float:
         """Bits of the symbols last coded."""
         runs = zip(self._found, self._costs, strict=True)
-        return sum(float(np.bincount(run, minlength=len(cost)) @ cost) for run, cost in runs)
+        return sum(_cost(run, cost) for run, cost in runs)
 
     def costs(self, owners: Ints, n: int) -> Floats:
         """Bits of the symbols last coded by their owners 0..n - 1: (n,).  owners: (symbols,)."""
@@ -194,6 +194,14 @@ class ClassCoder:
     def plain(self, count: int, width: int, known: Ints | None) -> Ints:
         """As ``BitCoder.plain``."""
         return self._coder.plain(count, width, known)
+
+
+def _cost(symbols: Ints, cost: Floats) -> float:
+    """Bits of symbols of one model.  cost: of each symbol."""
+    if len(cost) == 2:
+        ones = np.count_nonzero(symbols)
+        return float(ones * cost[1] + (len(symbols) - ones) * cost[0])
+    return float(cost.take(symbols).sum())
 
 
 def checksum(arrays: Sequence[Levels]) -> bytes:

@@ -6,12 +6,12 @@ once as arrays.  A non-zero index is a flag, a magnitude and a sign.  Each is pr
 sum of a few whole numbers:
 
     flag:       what its layer, its filter, its input channel, and the flags before it in its 2-D kernel say;
-    magnitude:  what its layer, filter, channel, and the number of non-zeros in its kernel say;
+    magnitude:  what its layer, filter, channel, the number of non-zeros in its kernel and the first of them say;
     sign:       what its layer and the signs before it in its kernel say.
 
-Order: layers of one kernel shape are one ``Group``, large ones a group of their own; a group's 2-D
+Order: layers of one kernel shape that the encoder finds alike are one ``Group``; a group's 2-D
 kernels are cut into chunks.  In a chunk come the flags, kernel position after position, then all
-magnitudes, then the signs, position after position; among symbols that come together, those of the
+magnitudes (of each kernel's first non-zero, then of the others), then the signs, position after position; among symbols that come together, those of the
 smallest logit first (``rangecoder.ClassCoder``).
 """
 
@@ -34,13 +34,15 @@ Shape = tuple[int, ...]
 UNIT = 8  # steps of a logit
 LIMIT = 96  # the largest logit, in those steps
 COARSE = 4  # steps of what is stored for each filter and channel
+WEIGHT = 2  # steps of a neighbour's weight
 NEIGHBOURS = 8  # kernel positions before one that its flag and sign see
 CHUNK = 1 << 16  # kernels of a chunk
-LARGE = 1 << 18  # weights of a layer that is a group of its own
 PLAIN = 8  # magnitudes up to it have a logit of their own for each step
 LARGEST = 256  # magnitude beyond which bits are stored plain
+LINK = 8  # steps of a link
 ESCAPED_BITS = 16
 MEANS = 64  # logits of a magnitude that are told apart
+FIRSTS = 4  # magnitudes of a kernel's first non-zero that the others tell apart, and steps of theirs that it decides
 COUNTS = 10  # numbers of non-zeros in a kernel that are told apart
 
 # Of each number of neighbours: a constant, one weight for each neighbour, one for each pair of them.
@@ -66,36 +68,38 @@ class Group:
 class Statistics:
     """All that is stored in front, as whole numbers; logits in steps of 1 / ``UNIT``."""
 
+    alike: Ints  # (layers,) a number that layers of one kernel shape share if they are one group
     largest: Ints  # (layers,) the largest magnitude of each
     density: Ints  # (layers,) of a flag
     sign: Ints  # (layers,) of a positive sign
     filters: Ints  # (filters of all layers,) of a flag, in steps of ``COARSE``
-    channels: Ints  # (channels of all layers,) the same
+    links: Ints  # (layers,) how much of its filters' number the next layer's channels have, in 1 / ``LINK``
+    channels: Ints  # (channels of all layers,) what they have beyond that
     filter_means: Ints  # (filters of all layers,) of a magnitude's growth, in steps of ``COARSE``
     channel_means: Ints  # (channels of all layers,) the same
     flags: list[Ints]  # of each group: the weights of ``FLAG_WEIGHTS``, one row after the other
     counts: list[Ints]  # of each group: (COUNTS,) of a magnitude's growth, in a kernel of so many non-zeros
+    firsts: list[Ints]  # of each group: (FIRSTS, FIRSTS) of growth, by the first non-zero and the step
     signs: list[Ints]  # of each group: a weight for each neighbour, one row after the other
     growth: list[Ints]  # of each layer: of the magnitude u being larger than u, by ``step_slots``, in steps of 2
 
 
-def groups_of(shapes: Sequence[Shape]) -> list[Group]:
+def groups_of(shapes: Sequence[Shape], alike: Ints) -> list[Group]:
     """The groups of a network's weight arrays (K, C / groups, ...), in the order of their first layers."""
     found: dict[tuple[int, ...], list[int]] = {}
     for i, shape in enumerate(shapes):
-        K, C, R, S = kernel_axes(shape)
-        size = K * C * R * S
-        if size:
-            found.setdefault((R, S, i if size >= LARGE else -1), []).append(i)
+        R, S = kernel_axes(shape)[2:]
+        if math.prod(shape):
+            found.setdefault((R, S, int(alike[i])), []).append(i)
     return [Group(tuple(layers), (key[0], key[1])) for key, layers in found.items()]
 
 
 def static_steps(shapes: Sequence[Shape]) -> int:
-    """Kernel positions of all chunks: each takes time even for one weight."""
+    """Kernel positions of all chunks, at most: each takes time even for one weight."""
     steps = 0
-    for group in groups_of(shapes):
-        kernels = sum(math.prod(kernel_axes(shapes[i])[:2]) for i in group.layers)
-        steps += -(-kernels // CHUNK) * group.positions
+    for shape in shapes:
+        K, C, R, S = kernel_axes(shape)
+        steps += -(-K * C // CHUNK) * R * S
     return steps
 
 
@@ -149,13 +153,16 @@ class _Network:
         self._statistics = statistics
         self._first_filter = np.cumsum([0, *(K for K, *_ in self._axes)])
         self._first_channel = np.cumsum([0, *(C for _, C, *_ in self._axes)])
+        self._channels = channel_numbers(statistics.links, statistics.filters, statistics.channels, self._axes)
+        self._group_of: dict[int, int] = {}
         self._sizes: dict[int, NDArray[np.float64]] = {}  # models of magnitudes
         self.bits = np.zeros(len(shapes))
 
     def group(self, group: Group, number: int, values: Levels, known: bool) -> None:
         """Code the kernels of group ``number``: values (kernels, positions), filled in unless known."""
         s = self._statistics
-        density = self._offsets(group, s.filters, s.channels, s.density)
+        self._group_of.update(dict.fromkeys(group.layers, number))
+        density = self._offsets(group, s.filters, self._channels, s.density)
         means = self._offsets(group, s.filter_means, s.channel_means, np.zeros_like(s.density))
         kernels = [self._axes[i][0] * self._axes[i][1] for i in group.layers]
         layer = np.repeat(np.array(group.layers), kernels)
@@ -178,7 +185,8 @@ class _Network:
         """Code a chunk: (positions, kernels)."""
         flags = self._flags(chunk, known)
         position, kernel = np.divmod(np.flatnonzero(flags), flags.shape[1])
-        magnitude = self._magnitudes(chunk, flags, kernel, None if known is None else np.abs(known[position, kernel]))
+        sizes = None if known is None else np.abs(known[position, kernel])
+        magnitude = self._magnitudes(chunk, flags, position, kernel, sizes)
         values = np.zeros(flags.shape, np.int32)
         values[position, kernel] = magnitude
         return self._signs(chunk, values, np.searchsorted(position, np.arange(len(flags) + 1)), kernel, known)
@@ -193,7 +201,7 @@ class _Network:
         for p in range(positions):
             places = neighbours(p, S)
             j = len(places)
-            table = (flag_features(j) @ row_of(weights, FLAG_WEIGHTS, j)).astype(np.int16)
+            table = (WEIGHT * (flag_features(j) @ row_of(weights, FLAG_WEIGHTS, j))).astype(np.int16)
             logit = chunk.density + table.take(history(flags, places))
             flags[p] = self._binary(chunk, logit, None if known is None else flags[p])
         return flags
@@ -213,16 +221,25 @@ class _Network:
             layers = chunk.layer if where is None else chunk.layer.take(where)
             self.bits += self._coder.costs(layers, len(self.bits))
 
-    def _magnitudes(self, chunk: "_Chunk", flags: Bytes, kernel: Ints, known: Ints | None) -> Ints:
-        """Code how large the indices that are not zero are: (n,).  kernel: which one each is in."""
+    def _magnitudes(
+        self, chunk: "_Chunk", flags: Bytes, position: Ints, kernel: Ints, known: Levels | None
+    ) -> Ints:
+        """Code how large the indices that are not zero are: (n,).  kernel: which one each is in, at which position."""
         count = np.minimum(flags.sum(axis=0, dtype=np.int64), COUNTS) - 1
         logit = (chunk.means + self._statistics.counts[chunk.number].take(count, mode="clip")).take(kernel)
-        layer = chunk.layer.take(kernel)
         mean = np.minimum(np.maximum(logit // 2 + MEANS // 2, 0), MEANS - 1)
-        classes = (layer * MEANS + mean).astype(np.uint16 if len(self.bits) * MEANS < 1 << 16 else np.int64)
-        symbols = None if known is None else np.minimum(known, LARGEST) - 1
-        magnitude = 1 + self._coder.symbols(classes, self._size_model, symbols).astype(np.int64)
-        self._count(chunk, kernel)
+        classes = chunk.layer.take(kernel) * (MEANS * (FIRSTS + 1)) + mean
+        first = flags.argmax(axis=0).take(kernel) == position
+        magnitude = np.zeros(len(kernel), np.int64)
+        of_kernel = np.zeros(len(chunk.layer), np.int64)
+        for chosen in (np.flatnonzero(first), np.flatnonzero(~first)):
+            kernels = kernel.take(chosen)
+            keys = classes.take(chosen) + MEANS * of_kernel.take(kernels)
+            symbols = None if known is None else np.minimum(known.take(chosen), LARGEST) - 1
+            found = self._coder.symbols(_narrow(keys), self._size_model, symbols).astype(np.int64)
+            self._count(chunk, kernels)
+            magnitude[chosen] = found + 1
+            of_kernel[kernels] = np.minimum(found + 1, FIRSTS)
         beyond = np.flatnonzero(magnitude == LARGEST)
         if beyond.size:
             rest = None if known is None else known[beyond] - LARGEST
@@ -232,10 +249,13 @@ class _Network:
     def _size_model(self, key: int) -> NDArray[np.float64]:
         """Probabilities of the magnitudes 1, 2, ... of one class."""
         if key not in self._sizes:
-            layer, mean = divmod(key, MEANS)
-            largest = int(self._statistics.largest[layer])
-            slots = step_slots(largest)
-            logit = 2 * (self._statistics.growth[layer].take(slots) + mean - MEANS // 2)
+            rest, mean = divmod(key, MEANS)
+            layer, first = divmod(rest, FIRSTS + 1)
+            logit = self._statistics.growth[layer] + mean - MEANS // 2
+            if first:
+                by_first = self._statistics.firsts[self._group_of[layer]][(first - 1) * FIRSTS : first * FIRSTS]
+                logit[:FIRSTS] += by_first[: len(logit)]
+            logit = 2 * logit.take(step_slots(int(self._statistics.largest[layer])))
             more = np.array(_ONE).take(np.clip(logit, -LIMIT, LIMIT) + LIMIT)
             reached = np.concatenate([[1.0], np.multiply.accumulate(more)])
             self._sizes[key] = reached * np.concatenate([1 - more, [1.0]])
@@ -257,7 +277,7 @@ class _Network:
             logit = layer_sign.take(chunk.layer.take(chosen)).astype(np.int16)
             for weight, q in zip(row_of(weights, range(NEIGHBOURS + 1), len(places)).tolist(), places, strict=True):
                 if weight:
-                    logit += np.int16(weight) * signs[q].take(chosen)
+                    logit += np.int16(WEIGHT * weight) * signs[q].take(chosen)
             positive = self._binary(chunk, logit, None if known is None else known[p].take(chosen) > 0, chosen)
             signs[p][chosen] = 2 * positive.astype(np.int8) - 1
         return values * signs
@@ -279,6 +299,27 @@ class _Chunk:
         return bool(self.layer[0] == self.layer[-1])
 
 
+def _narrow(keys: Ints) -> NDArray[np.integer]:
+    """The same numbers in two bytes where they fit, which sorts faster."""
+    return keys.astype(np.uint16) if keys.max(initial=0) < 1 << 16 else keys
+
+
+def channel_numbers(links: Ints, filters: Ints, channels: Ints, axes: Sequence[Shape]) -> Ints:
+    """What all channels' logits add, in steps of ``COARSE``: what is stored, and part of what the filters that made them
+    add.
+
+    A layer's channels are taken for the filters of the layer before it that has as many.
+    """
+    whole = channels.copy()
+    first_filter = np.cumsum([0, *(K for K, *_ in axes)]).tolist()
+    first_channel = np.cumsum([0, *(C for _, C, *_ in axes)]).tolist()
+    for i in range(1, len(axes)):
+        if links[i] and axes[i][1] == axes[i - 1][0]:
+            made = filters[first_filter[i - 1] : first_filter[i]]
+            whole[first_channel[i] : first_channel[i + 1]] += links[i] * made // LINK
+    return whole
+
+
 def code_statistics(coder: NumberCoder, shapes: Sequence[Shape], known: Statistics | None) -> Statistics:
     """Write the statistics, or read them.
 
@@ -286,7 +327,6 @@ def code_statistics(coder: NumberCoder, shapes: Sequence[Shape], known: Statisti
     """
     axes = [kernel_axes(shape) for shape in shapes]
     filters, channels = sum(K for K, *_ in axes), sum(C for _, C, *_ in axes)
-    groups = groups_of(shapes)
     n = len(shapes)
 
     def code(kind: int, sizes: Sequence[int], parts: list[Ints] | None) -> list[Ints]:
@@ -296,12 +336,15 @@ def code_statistics(coder: NumberCoder, shapes: Sequence[Shape], known: Statisti
         return np.split(whole, np.cumsum(sizes)[:-1]) if sizes else []
 
     k = known
-    largest, density, sign = code(0, [n, n, n], k and [k.largest, k.density, k.sign])
+    alike, largest, density, sign, links = code(
+        0, [n] * 5, k and [k.alike, k.largest, k.density, k.sign, k.links]
+    )
     if largest.min(initial=0) < 0:
         raise DamagedFile("damaged: a layer's largest index is negative")
     for array, limit in ((density, 1 << 12), (sign, 1 << 12)):
         if np.abs(array).max(initial=0) > limit:
             raise DamagedFile("damaged: the statistics of the weights are out of range")
+    groups = groups_of(shapes, alike)
     slots = [int(step_slots(x).max(initial=-1)) + 1 for x in largest.tolist()]
     of_filters = code(1, [filters], k and [k.filters])[0]
     of_channels = code(2, [channels], k and [k.channels])[0]
@@ -309,18 +352,22 @@ def code_statistics(coder: NumberCoder, shapes: Sequence[Shape], known: Statisti
     channel_means = code(4, [channels], k and [k.channel_means])[0]
     flags = code(5, [sum(_rows(FLAG_WEIGHTS, group)) for group in groups], k and k.flags)
     counts = code(6, [min(group.positions, COUNTS) for group in groups], k and k.counts)
+    firsts = code(6, [FIRSTS * FIRSTS] * len(groups), k and k.firsts)
     signs = code(5, [sum(_rows(range(NEIGHBOURS + 1), group)) for group in groups], k and k.signs)
     growth = _from_changes(code(7, slots, k and _changes(k.growth)))
     return Statistics(
+        alike=alike,
         largest=largest,
         density=density,
         sign=sign,
         filters=of_filters,
+        links=links,
         channels=of_channels,
         filter_means=filter_means,
         channel_means=channel_means,
         flags=flags,
         counts=counts,
+        firsts=firsts,
         signs=signs,
         growth=growth,
     )
@@ -395,7 +442,7 @@ def _code(
 ) -> list[int]:
     """Code all groups; the bits of each tensor."""
     network = _Network(ClassCoder(coder), shapes, statistics)
-    for number, group in enumerate(groups_of(shapes)):
+    for number, group in enumerate(groups_of(shapes, statistics.alike)):
         whole = kernels[group.layers[0]]
         if len(group.layers) > 1:
             whole = np.concatenate([kernels[i] for i in group.layers])
