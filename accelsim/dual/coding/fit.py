@@ -42,6 +42,7 @@ ROUNDS = 24  # of moving each kind of number once
 PRIOR = 1.0  # curvature of the prior of a flag's number of a filter or channel
 MEAN_PRIOR = 8.0  # of a magnitude's
 WEIGHT_PRIOR = 2.0  # of a neighbour's weight
+PAIR_PRIOR = 15.0  # of that of a pair of signs
 GROWTH_PRIOR = 3.0  # of a magnitude's growth, towards the layer before
 SET_BITS = 500  # that a further set of weights costs, about
 LONGEST = 1.0  # logits that a number moves at a time
@@ -173,14 +174,21 @@ class _Flags:
 
     def __init__(self, parts: _Parts) -> None:
         self.parts = parts
-        self.histories = [history(parts.flags, places) for places in parts.places]
+        signs = np.sign(parts.values).astype(np.int8)
+        self.histories = [history(signs, places) for places in parts.places]
         share = [(parts.flags[:, part].mean() + 1e-4) / 1.0002 for part in parts.slices]
         self.layers = np.log(np.array(share) / (1 - np.array(share)))
         self.filters = np.zeros(parts.filters)
         self.channels = np.zeros(parts.channels)
         rows = min(parts.group.positions, NEIGHBOURS + 1)
-        self.features = [flag_features(j).astype(np.float64) for j in range(rows)]
+        self.features = [flag_features(j) for j in range(rows)]
         self.weights = [np.zeros(size) for size in FLAG_WEIGHTS[:rows]]
+
+    @staticmethod
+    def prior(count: int) -> Floats:
+        """Curvature of the prior of each of so many weights: pairs of signs seldom say much."""
+        j = int((count - 1) ** 0.5)
+        return np.repeat([WEIGHT_PRIOR, PAIR_PRIOR], [1 + j + j * (j - 1) // 2, j * (j - 1) // 2])
 
     def move(self, kinds: Sequence[str]) -> None:
         """One Newton step of numbers of these kinds at once: they are told apart by the weights."""
@@ -189,7 +197,7 @@ class _Flags:
         offset = offset.astype(np.float32)
         slope = np.zeros(len(offset), np.float32)
         curvature = np.zeros(len(offset), np.float32)
-        cells = [(np.zeros(1 << j), np.zeros(1 << j)) for j in range(len(self.weights))]
+        cells = [(np.zeros(3**j), np.zeros(3**j)) for j in range(len(self.weights))]
         for p, places in enumerate(parts.places):
             j = len(places)
             table = (self.features[j] @ self.weights[j]).astype(np.float32)
@@ -197,14 +205,15 @@ class _Flags:
             error = parts.flags[p] - chance
             variance = chance * (1 - chance)
             if "weights" in kinds:
-                cells[j][0][:] += np.bincount(self.histories[p], error, 1 << j)
-                cells[j][1][:] += np.bincount(self.histories[p], variance, 1 << j)
+                cells[j][0][:] += np.bincount(self.histories[p], error, 3**j)
+                cells[j][1][:] += np.bincount(self.histories[p], variance, 3**j)
             slope += error
             curvature += variance
         if "weights" in kinds:
             for weights, features, (g, v) in zip(self.weights, self.features, cells, strict=True):
-                matrix = (features.T * v) @ features + WEIGHT_PRIOR * np.eye(len(weights))
-                weights += np.clip(np.linalg.solve(matrix, features.T @ g - WEIGHT_PRIOR * weights), -1, 1)
+                prior = self.prior(len(weights))
+                matrix = (features.T * v) @ features + np.diag(prior)
+                weights += np.clip(np.linalg.solve(matrix, features.T @ g - prior * weights), -1, 1)
         for kind, numbers, owner, prior in (
             ("layers", self.layers, parts.layer, 1e-3),
             ("filters", self.filters, parts.filter, PRIOR),
@@ -222,7 +231,7 @@ class _Flags:
         demands = [_Demand([], []) for _ in parts.slices]
         for j, (weights, features) in enumerate(zip(self.weights, self.features, strict=True)):
             table = (features @ weights).astype(np.float32)
-            cells = np.zeros((len(demands), 2, 1 << j))
+            cells = np.zeros((len(demands), 2, 3**j))
             for p, places in enumerate(parts.places):
                 if len(places) != j:
                     continue
@@ -230,8 +239,8 @@ class _Flags:
                 chance = _chance(offset.astype(np.float32) + table.take(seen))
                 for cell, part in zip(cells, parts.slices, strict=True):
                     share = chance[part]
-                    cell[0] += np.bincount(seen[part], parts.flags[p][part] - share, 1 << j)
-                    cell[1] += np.bincount(seen[part], share * (1 - share), 1 << j)
+                    cell[0] += np.bincount(seen[part], parts.flags[p][part] - share, 3**j)
+                    cell[1] += np.bincount(seen[part], share * (1 - share), 3**j)
             for demand, (slope, curvature) in zip(demands, cells, strict=True):
                 demand.slopes.append(features.T @ slope)
                 demand.curvatures.append((features.T * curvature) @ features)

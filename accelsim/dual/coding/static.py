@@ -5,16 +5,17 @@ So nothing has to be learned between one weight and the next, and the weights of
 once as arrays.  A non-zero index is a flag, a magnitude and a sign.  Each is predicted by a logit, a
 sum of a few whole numbers:
 
-    flag:       what its layer, its filter, its input channel, and the flags before it in its 2-D kernel say;
+    flag:       what its layer, its filter, its input channel, and the signs before it in its 2-D kernel say;
     magnitude:  what its layer, filter, channel, the number of non-zeros in its kernel and the first of them say;
     sign:       what its layer and the signs before it in its kernel say.
 
 Order: layers of one kernel shape that the encoder finds alike are one ``Group``; a group's 2-D
-kernels are cut into chunks.  In a chunk come the flags, kernel position after position, then all
-magnitudes (of each kernel's first non-zero, then of the others), then the signs, position after position; among symbols that come together, those of the
-smallest logit first (``rangecoder.ClassCoder``).
+kernels are cut into chunks.  In a chunk come, kernel position after position, the flags and the signs,
+then the magnitudes: of each kernel's first non-zero, then of the others.  Among symbols that come
+together, those of the smallest logit come first (``rangecoder.ClassCoder``).
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Ints, Levels
+from accelsim.arrays import Array, Flags, Ints, Levels
 from accelsim.dual.coding.context import kernel_axes
 from accelsim.dual.coding.damaged import DamagedFile
 from accelsim.dual.coding.numbers import NumberCoder
@@ -39,14 +40,16 @@ NEIGHBOURS = 8  # kernel positions before one that its flag and sign see
 CHUNK = 1 << 16  # kernels of a chunk
 PLAIN = 8  # magnitudes up to it have a logit of their own for each step
 LARGEST = 256  # magnitude beyond which bits are stored plain
-LINK = 8  # steps of a link
+PIECE = 32  # numbers of the first piece of an array of statistics
+LINK = 4  # steps of a link
 ESCAPED_BITS = 16
 MEANS = 64  # logits of a magnitude that are told apart
 FIRSTS = 4  # magnitudes of a kernel's first non-zero that the others tell apart, and steps of theirs that it decides
 COUNTS = 10  # numbers of non-zeros in a kernel that are told apart
 
-# Of each number of neighbours: a constant, one weight for each neighbour, one for each pair of them.
-FLAG_WEIGHTS = [1 + j + j * (j - 1) // 2 for j in range(NEIGHBOURS + 1)]
+# Of each number of neighbours: a constant, a weight for each neighbour that is not zero, and for each pair of such two:
+# one, and one that counts against them if their signs differ.
+FLAG_WEIGHTS = [1 + j + j * (j - 1) for j in range(NEIGHBOURS + 1)]
 _ONE = [min(65528, max(8, round(65536 / (1 + math.exp(-x / UNIT))))) / 65536 for x in range(-LIMIT, LIMIT + 1)]
 BINARY = [np.array([1 - p, p]) for p in _ONE]  # of each logit: the probabilities of a zero and of a one
 
@@ -113,19 +116,21 @@ def neighbours(position: int, S: int) -> list[int]:
     return near[:NEIGHBOURS]
 
 
-def history(flags: Bytes, places: Sequence[int]) -> Bytes:
-    """Bit j is the flag at the jth place.  flags: (positions, n) -> (n,)."""
-    code = np.zeros(flags.shape[1], np.uint8)
+def history(signs: NDArray[np.int8], places: Sequence[int]) -> NDArray[np.int16]:
+    """One number for the signs at some places: (n,), below 3^places.  signs: (positions, n) of -1, 0, 1."""
+    code = np.zeros(signs.shape[1], np.int16)
     for j, q in enumerate(places):
-        code |= flags[q] << np.uint8(j)
+        code += np.int16(3**j) * (signs[q] + np.int16(1))
     return code
 
 
-def flag_features(j: int) -> Ints:
-    """What the weights of a flag with j neighbours count, of each history: (2^j, FLAG_WEIGHTS[j])."""
-    bits = (np.arange(1 << j)[:, None] >> np.arange(j)) & 1
-    pairs = [bits[:, a] * bits[:, b] for a in range(j) for b in range(a)]
-    return np.column_stack([np.ones(1 << j, np.int64), bits, *pairs]).astype(np.int64)
+@functools.cache
+def flag_features(j: int) -> Array:
+    """What the weights of a flag with j neighbours count, of each history: (3^j, FLAG_WEIGHTS[j])."""
+    signs = (np.arange(3**j)[:, None] // 3 ** np.arange(j) % 3 - 1).astype(np.float32)
+    pairs = [signs[:, a] * signs[:, b] for a in range(j) for b in range(a)]
+    columns = [np.ones(3**j, np.float32), *np.abs(signs).T, *map(np.abs, pairs), *pairs]
+    return np.stack(columns, axis=1)
 
 
 def step_slots(largest: int) -> Ints:
@@ -183,30 +188,40 @@ class _Network:
 
     def _chunk(self, chunk: "_Chunk", known: Levels | None) -> Levels:
         """Code a chunk: (positions, kernels)."""
-        flags = self._flags(chunk, known)
-        position, kernel = np.divmod(np.flatnonzero(flags), flags.shape[1])
+        signs = np.zeros((chunk.group.positions, len(chunk.layer)), np.int8)
+        for p, row in enumerate(signs):
+            places = neighbours(p, chunk.group.shape[1])
+            wanted = None if known is None else known[p]
+            flags = self._flags(chunk, history(signs, places), len(places), wanted)
+            where = np.flatnonzero(flags)
+            positive = self._signs(chunk, signs, places, where, wanted)
+            row[where] = 2 * positive.astype(np.int8) - 1
+        position, kernel = np.divmod(np.flatnonzero(signs), signs.shape[1])
+        values = signs.astype(np.int32)
         sizes = None if known is None else np.abs(known[position, kernel])
-        magnitude = self._magnitudes(chunk, flags, position, kernel, sizes)
-        values = np.zeros(flags.shape, np.int32)
-        values[position, kernel] = magnitude
-        return self._signs(chunk, values, np.searchsorted(position, np.arange(len(flags) + 1)), kernel, known)
+        values[position, kernel] *= self._magnitudes(chunk, signs, position, kernel, sizes).astype(np.int32)
+        return values
 
-    def _flags(self, chunk: "_Chunk", known: Levels | None) -> Bytes:
-        """Code which indices are not zero: (positions, kernels)."""
-        positions, S = chunk.group.positions, chunk.group.shape[1]
-        flags = np.zeros((positions, len(chunk.layer)), np.uint8)
-        if known is not None:
-            np.not_equal(known, 0, out=flags, casting="unsafe")
-        weights = self._statistics.flags[chunk.number]
-        for p in range(positions):
-            places = neighbours(p, S)
-            j = len(places)
-            table = (WEIGHT * (flag_features(j) @ row_of(weights, FLAG_WEIGHTS, j))).astype(np.int16)
-            logit = chunk.density + table.take(history(flags, places))
-            flags[p] = self._binary(chunk, logit, None if known is None else flags[p])
-        return flags
+    def _flags(self, chunk: "_Chunk", seen: NDArray[np.int16], j: int, known: Levels | None) -> Bytes:
+        """Code which indices of a position with j neighbours are not zero: (kernels,).  seen: what those were."""
+        weights = row_of(self._statistics.flags[chunk.number], FLAG_WEIGHTS, j)
+        table = (WEIGHT * (flag_features(j) @ weights.astype(np.float32))).astype(np.int16)  # exact: sums below 2^24
+        return self._binary(chunk, chunk.density + table.take(seen), None if known is None else known != 0)
 
-    def _binary(self, chunk: "_Chunk", logit: NDArray[np.int16], known: Bytes | None, where: Ints | None = None) -> Bytes:
+    def _signs(
+        self, chunk: "_Chunk", signs: NDArray[np.int8], places: Sequence[int], where: Ints, known: Levels | None
+    ) -> Bytes:
+        """Code which of a position's indices that are not zero are positive: (n,).  where: the kernels that have one."""
+        weights = row_of(self._statistics.signs[chunk.number], range(NEIGHBOURS + 1), len(places))
+        logit = self._statistics.sign.take(chunk.layer.take(where)).astype(np.int16)
+        for weight, q in zip(weights.tolist(), places, strict=True):
+            if weight:
+                logit += np.int16(WEIGHT * weight) * signs[q].take(where)
+        return self._binary(chunk, logit, None if known is None else known.take(where) > 0, where)
+
+    def _binary(
+        self, chunk: "_Chunk", logit: NDArray[np.int16], known: Flags | None, where: Ints | None = None
+    ) -> Bytes:
         """Code bits of the chunk's kernels, or of those at ``where``, by their logits: (n,)."""
         classes = (np.minimum(np.maximum(logit, -LIMIT), LIMIT) + LIMIT).astype(np.uint8)
         bits = self._coder.symbols(classes, BINARY.__getitem__, known)
@@ -222,14 +237,14 @@ class _Network:
             self.bits += self._coder.costs(layers, len(self.bits))
 
     def _magnitudes(
-        self, chunk: "_Chunk", flags: Bytes, position: Ints, kernel: Ints, known: Levels | None
+        self, chunk: "_Chunk", signs: NDArray[np.int8], position: Ints, kernel: Ints, known: Levels | None
     ) -> Ints:
         """Code how large the indices that are not zero are: (n,).  kernel: which one each is in, at which position."""
-        count = np.minimum(flags.sum(axis=0, dtype=np.int64), COUNTS) - 1
+        count = np.minimum(np.count_nonzero(signs, axis=0), COUNTS) - 1
         logit = (chunk.means + self._statistics.counts[chunk.number].take(count, mode="clip")).take(kernel)
         mean = np.minimum(np.maximum(logit // 2 + MEANS // 2, 0), MEANS - 1)
         classes = chunk.layer.take(kernel) * (MEANS * (FIRSTS + 1)) + mean
-        first = flags.argmax(axis=0).take(kernel) == position
+        first = (signs != 0).argmax(axis=0).take(kernel) == position
         magnitude = np.zeros(len(kernel), np.int64)
         of_kernel = np.zeros(len(chunk.layer), np.int64)
         for chosen in (np.flatnonzero(first), np.flatnonzero(~first)):
@@ -261,27 +276,6 @@ class _Network:
             self._sizes[key] = reached * np.concatenate([1 - more, [1.0]])
         return self._sizes[key]
 
-    def _signs(self, chunk: "_Chunk", values: Levels, starts: Ints, kernel: Ints, known: Levels | None) -> Levels:
-        """Code the signs and give them to ``values``, magnitudes until now.
-
-        starts: where each position's begin among those that are not zero.
-        """
-        weights = self._statistics.signs[chunk.number]
-        layer_sign = self._statistics.sign
-        signs = np.zeros(values.shape, np.int8)
-        for p in range(len(values)):
-            chosen = kernel[starts[p] : starts[p + 1]]
-            if not chosen.size:
-                continue
-            places = neighbours(p, chunk.group.shape[1])
-            logit = layer_sign.take(chunk.layer.take(chosen)).astype(np.int16)
-            for weight, q in zip(row_of(weights, range(NEIGHBOURS + 1), len(places)).tolist(), places, strict=True):
-                if weight:
-                    logit += np.int16(WEIGHT * weight) * signs[q].take(chosen)
-            positive = self._binary(chunk, logit, None if known is None else known[p].take(chosen) > 0, chosen)
-            signs[p][chosen] = 2 * positive.astype(np.int8) - 1
-        return values * signs
-
 
 @dataclass(frozen=True)
 class _Chunk:
@@ -305,10 +299,9 @@ def _narrow(keys: Ints) -> NDArray[np.integer]:
 
 
 def channel_numbers(links: Ints, filters: Ints, channels: Ints, axes: Sequence[Shape]) -> Ints:
-    """What all channels' logits add, in steps of ``COARSE``: what is stored, and part of what the filters that made them
-    add.
+    """What all channels' logits add, in steps of ``COARSE``: what is stored, and part of what their filters add.
 
-    A layer's channels are taken for the filters of the layer before it that has as many.
+    A layer's channels are taken for the filters of the layer before it, if those are as many.
     """
     whole = channels.copy()
     first_filter = np.cumsum([0, *(K for K, *_ in axes)]).tolist()
@@ -330,7 +323,7 @@ def code_statistics(coder: NumberCoder, shapes: Sequence[Shape], known: Statisti
     n = len(shapes)
 
     def code(kind: int, sizes: Sequence[int], parts: list[Ints] | None) -> list[Ints]:
-        whole = coder.code(kind, sum(sizes), None if parts is None else np.concatenate([*parts, np.zeros(0, np.int64)]))
+        whole = _pieces(coder, kind, sum(sizes), None if parts is None else np.concatenate([*parts, np.zeros(0, np.int64)]))
         if np.abs(whole).max(initial=0) > 1 << 16:
             raise DamagedFile("damaged: the statistics of the weights are out of range")
         return np.split(whole, np.cumsum(sizes)[:-1]) if sizes else []
@@ -371,6 +364,17 @@ def code_statistics(coder: NumberCoder, shapes: Sequence[Shape], known: Statisti
         signs=signs,
         growth=growth,
     )
+
+
+def _pieces(coder: NumberCoder, kind: int, count: int, known: Ints | None) -> Ints:
+    """Code an array in pieces that double, each with the statistics of those before: (count,)."""
+    pieces = [np.zeros(0, np.int64)]
+    start, size = 0, PIECE
+    while start < count:
+        part = slice(start, min(count, start + size))
+        pieces.append(coder.code(kind, part.stop - start, None if known is None else known[part]))
+        start, size = part.stop, 2 * size
+    return np.concatenate(pieces)
 
 
 def _changes(growth: Sequence[Ints]) -> list[Ints]:
