@@ -11,7 +11,7 @@ from accelsim.dual.coding.coders import decode, encode
 from accelsim.dual.coding.damaged import DamagedFile
 from accelsim.dual.coding.numbers import decode_numbers, encode_numbers
 
-CODERS = ("bz2", "context")
+CODERS = ("bz2", "context", "static")
 
 
 @st.composite

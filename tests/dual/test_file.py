@@ -65,7 +65,7 @@ def refused(content, match=None):
     assert seconds < 1
 
 
-@pytest.mark.parametrize("coder", ["bz2", "context"])
+@pytest.mark.parametrize("coder", ["bz2", "context", "static"])
 @pytest.mark.parametrize("dither", [None, 3])
 def test_a_file_says_what_was_written(tmp_path, coder, dither):
     compressed = small_compressed(dither=dither)

@@ -145,7 +145,6 @@ class _Parts:
             whole[firsts[i] : firsts[i] + sizes[axis]] = found[start : start + sizes[axis]]
             start += sizes[axis]
 
-
     def gather(self, whole: Ints, firsts: Ints, axis: int) -> Ints:
         """The group's numbers of each filter or channel among those of the network."""
         pairs = zip(self.group.layers, self.sizes, strict=True)
@@ -222,7 +221,6 @@ class _Flags:
             if kind in kinds:
                 n = len(numbers)
                 numbers += _step(np.bincount(owner, slope, n), np.bincount(owner, curvature, n), numbers, prior)
-
 
     def demands(self) -> list["_Demand"]:
         """What each layer asks of the weights, at those found for all."""

@@ -186,10 +186,15 @@ class ClassCoder:
         runs = zip(self._found, self._costs, strict=True)
         return sum(_cost(run, cost) for run, cost in runs)
 
-    def costs(self, owners: Ints, n: int) -> Floats:
-        """Bits of the symbols last coded by their owners 0..n - 1: (n,).  owners: (symbols,)."""
+    def costs(self, starts: Ints) -> Floats:
+        """Bits of the symbols last coded, of each stretch of them: (stretches,).  starts: where each begins."""
         runs = [cost.take(run) for run, cost in zip(self._found, self._costs, strict=True)]
-        return np.bincount(owners.take(self._order), np.concatenate([np.zeros(0), *runs]), n)
+        each = np.empty(len(self._order) + 1)
+        each[self._order] = np.concatenate([np.zeros(0), *runs])
+        each[-1] = 0  # where the last stretches are empty
+        sums = np.add.reduceat(each, starts)
+        sums[np.append(starts[1:], len(self._order)) == starts] = 0
+        return np.asarray(sums)
 
     def plain(self, count: int, width: int, known: Ints | None) -> Ints:
         """As ``BitCoder.plain``."""

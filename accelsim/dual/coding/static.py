@@ -173,9 +173,9 @@ class _Network:
         layer = np.repeat(np.array(group.layers), kernels)
         for first in range(0, len(values), CHUNK):
             part = slice(first, first + CHUNK)
-            chunk = _Chunk(group, number, density[part], means[part], layer[part])
-            content = np.ascontiguousarray(values[part].T) if known else None
-            values[part] = self._chunk(chunk, content).T
+            starts = np.flatnonzero(np.diff(layer[part], prepend=-1))
+            chunk = _Chunk(group, number, density[part], means[part], layer[part], starts)
+            values[part] = self._chunk(chunk, values[part] if known else None)
 
     def _offsets(self, group: Group, filters: Ints, channels: Ints, layers: Ints) -> NDArray[np.int16]:
         """What layer, filter and channel add to the logits of each kernel: (kernels,)."""
@@ -187,19 +187,19 @@ class _Network:
         return np.concatenate(parts)
 
     def _chunk(self, chunk: "_Chunk", known: Levels | None) -> Levels:
-        """Code a chunk: (positions, kernels)."""
+        """Code a chunk: (kernels, positions)."""
         signs = np.zeros((chunk.group.positions, len(chunk.layer)), np.int8)
         for p, row in enumerate(signs):
             places = neighbours(p, chunk.group.shape[1])
-            wanted = None if known is None else known[p]
+            wanted = None if known is None else known[:, p]
             flags = self._flags(chunk, history(signs, places), len(places), wanted)
             where = np.flatnonzero(flags)
             positive = self._signs(chunk, signs, places, where, wanted)
             row[where] = 2 * positive.astype(np.int8) - 1
-        position, kernel = np.divmod(np.flatnonzero(signs), signs.shape[1])
-        values = signs.astype(np.int32)
-        sizes = None if known is None else np.abs(known[position, kernel])
-        values[position, kernel] *= self._magnitudes(chunk, signs, position, kernel, sizes).astype(np.int32)
+        values = signs.T.astype(np.int32, order="C")
+        where = np.flatnonzero(values)
+        sizes = None if known is None else np.abs(known.ravel().take(where))
+        values.ravel()[where] *= self._magnitudes(chunk, where // chunk.group.positions, sizes)
         return values
 
     def _flags(self, chunk: "_Chunk", seen: NDArray[np.int16], j: int, known: Levels | None) -> Bytes:
@@ -211,7 +211,7 @@ class _Network:
     def _signs(
         self, chunk: "_Chunk", signs: NDArray[np.int8], places: Sequence[int], where: Ints, known: Levels | None
     ) -> Bytes:
-        """Code which of a position's indices that are not zero are positive: (n,).  where: the kernels that have one."""
+        """Code which of a position's indices that are not zero are positive: (n,).  where: their kernels."""
         weights = row_of(self._statistics.signs[chunk.number], range(NEIGHBOURS + 1), len(places))
         logit = self._statistics.sign.take(chunk.layer.take(where)).astype(np.int16)
         for weight, q in zip(weights.tolist(), places, strict=True):
@@ -233,25 +233,23 @@ class _Network:
         if chunk.only:
             self.bits[chunk.layer[0]] += self._coder.cost()
         else:
-            layers = chunk.layer if where is None else chunk.layer.take(where)
-            self.bits += self._coder.costs(layers, len(self.bits))
+            starts = chunk.starts if where is None else np.searchsorted(where, chunk.starts)
+            self.bits[chunk.layer.take(chunk.starts)] += self._coder.costs(starts)
 
-    def _magnitudes(
-        self, chunk: "_Chunk", signs: NDArray[np.int8], position: Ints, kernel: Ints, known: Levels | None
-    ) -> Ints:
-        """Code how large the indices that are not zero are: (n,).  kernel: which one each is in, at which position."""
-        count = np.minimum(np.count_nonzero(signs, axis=0), COUNTS) - 1
+    def _magnitudes(self, chunk: "_Chunk", kernel: Ints, known: Levels | None) -> Levels:
+        """Code how large the indices that are not zero are, kernel after kernel: (n,).  kernel: of each."""
+        count = np.minimum(np.bincount(kernel, minlength=len(chunk.layer)), COUNTS) - 1
         logit = (chunk.means + self._statistics.counts[chunk.number].take(count, mode="clip")).take(kernel)
         mean = np.minimum(np.maximum(logit // 2 + MEANS // 2, 0), MEANS - 1)
         classes = chunk.layer.take(kernel) * (MEANS * (FIRSTS + 1)) + mean
-        first = (signs != 0).argmax(axis=0).take(kernel) == position
-        magnitude = np.zeros(len(kernel), np.int64)
+        first = np.diff(kernel, prepend=-1) != 0
+        magnitude = np.zeros(len(kernel), np.int32)
         of_kernel = np.zeros(len(chunk.layer), np.int64)
         for chosen in (np.flatnonzero(first), np.flatnonzero(~first)):
             kernels = kernel.take(chosen)
             keys = classes.take(chosen) + MEANS * of_kernel.take(kernels)
             symbols = None if known is None else np.minimum(known.take(chosen), LARGEST) - 1
-            found = self._coder.symbols(_narrow(keys), self._size_model, symbols).astype(np.int64)
+            found = self._coder.symbols(_narrow(keys), self._size_model, symbols).astype(np.int32)
             self._count(chunk, kernels)
             magnitude[chosen] = found + 1
             of_kernel[kernels] = np.minimum(found + 1, FIRSTS)
@@ -286,11 +284,12 @@ class _Chunk:
     density: NDArray[np.int16]  # what layer, filter and channel add to a flag's logit
     means: NDArray[np.int16]  # and to a magnitude's
     layer: Ints  # which layer a kernel belongs to
+    starts: Ints  # (layers of the chunk,) where each begins
 
     @property
     def only(self) -> bool:
         """Whether all are of one layer."""
-        return bool(self.layer[0] == self.layer[-1])
+        return len(self.starts) == 1
 
 
 def _narrow(keys: Ints) -> NDArray[np.integer]:
@@ -323,15 +322,14 @@ def code_statistics(coder: NumberCoder, shapes: Sequence[Shape], known: Statisti
     n = len(shapes)
 
     def code(kind: int, sizes: Sequence[int], parts: list[Ints] | None) -> list[Ints]:
-        whole = _pieces(coder, kind, sum(sizes), None if parts is None else np.concatenate([*parts, np.zeros(0, np.int64)]))
+        content = None if parts is None else np.concatenate([*parts, np.zeros(0, np.int64)])
+        whole = _pieces(coder, kind, sum(sizes), content)
         if np.abs(whole).max(initial=0) > 1 << 16:
             raise DamagedFile("damaged: the statistics of the weights are out of range")
         return np.split(whole, np.cumsum(sizes)[:-1]) if sizes else []
 
     k = known
-    alike, largest, density, sign, links = code(
-        0, [n] * 5, k and [k.alike, k.largest, k.density, k.sign, k.links]
-    )
+    alike, largest, density, sign, links = code(0, [n] * 5, k and [k.alike, k.largest, k.density, k.sign, k.links])
     if largest.min(initial=0) < 0:
         raise DamagedFile("damaged: a layer's largest index is negative")
     for array, limit in ((density, 1 << 12), (sign, 1 << 12)):
@@ -446,6 +444,8 @@ def _code(
 ) -> list[int]:
     """Code all groups; the bits of each tensor."""
     network = _Network(ClassCoder(coder), shapes, statistics)
+    stored = np.array([sum(kernel_axes(shape)[:2]) for shape in shapes], np.float64)
+    network.bits += stored * (coder.spent() / 65536 / max(1.0, stored.sum()))  # of the statistics, about
     for number, group in enumerate(groups_of(shapes, statistics.alike)):
         whole = kernels[group.layers[0]]
         if len(group.layers) > 1:
