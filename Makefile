@@ -96,7 +96,7 @@ $(VENV)/.docs: $(VENV)/.demo
 	touch $@
 
 docs: $(VENV)/.docs
-	$(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 clean:
 	rm -rf $(VENV) demo-out build dist

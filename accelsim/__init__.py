@@ -1,10 +1,10 @@
 """accelsim: one compressed CNN on two simulated accelerators, in the spatial and in the Winograd domain.
 
-import accelsim
-model = accelsim.load_model("resnet20-cifar10")  # or a path
-machine = accelsim.load_hardware("winograd-16x16", ["pe_array.rows=32"])
-result = accelsim.simulate(model, machine)
-result.layers, result.total  # pandas
+>>> import accelsim
+>>> machine = accelsim.load_hardware("winograd-16x16", ["clock_mhz=400"])
+>>> result = accelsim.simulate("resnet20-cifar10", machine, engine="fast")  # a name, a path, or a loaded model
+>>> result.layers.shape[0], int(result.total["dense_macs"])  # pandas
+(30, 40551040)
 
 Each function imports what it needs when it is called, so that importing the package costs nothing.
 """
@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from accelsim.errors import InputError
+from accelsim.loading import load_hardware, load_model, load_workload, model_path, sample_images
+from accelsim.making import compress, explore_network, export, from_torch, import_file, sparsify, train
+from accelsim.showing import inspect, plots, redraw_report, write_report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     from accelsim.dual.calibration import Calibration
     from accelsim.dual.model import DualModel
     from accelsim.explore.sweep import Sweep
-    from accelsim.simulator.machines import Families
     from accelsim.simulator.machines.machine import Machine
     from accelsim.simulator.result import Result
     from accelsim.simulator.verdict import Verdict
@@ -43,18 +45,28 @@ __all__ = [
     "band",
     "calibrate",
     "compare",
+    "compress",
+    "explore_network",
+    "export",
     "export_int8",
     "from_torch",
+    "import_file",
+    "inspect",
     "load_hardware",
     "load_model",
     "load_workload",
+    "plots",
     "ratios",
+    "redraw_report",
     "sample_images",
     "sensitivity",
     "simulate",
+    "sparsify",
     "sweep",
+    "train",
     "validate",
     "verdicts",
+    "write_report",
 ]
 
 RATIO_COLUMNS = (
@@ -79,72 +91,16 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_CLASSES[name]), name)
 
 
-def load_model(name: str | Path) -> "DualModel":
-    """Read a ``.dual`` file, by its path or by the bare name of one that comes with the package.
-
-    Raises InputError if it is missing or not a sound one.
-    """
-    from accelsim.dual.file import read_dual
-
-    return read_dual(_model_path(name))
+def _machine(machine: "Machine | str | Path") -> "Machine":
+    return load_hardware(machine) if isinstance(machine, str | Path) else machine
 
 
-def from_torch(
-    module: Any, example: Any, *, images: "str | Path | None" = None, name: str | None = None
-) -> "DualModel":
-    """A PyTorch module as a model with 8-bit weights, to simulate and to validate at once.
-
-    module: a ``torch.nn.Module``.  example: an input of the size to read it for, (1, C, H, W).
-    images: pictures, a folder or an .npz file, on which activation densities are measured; without them activations
-    count as dense.  name: what the model is called.
-    Raises InputError if torch or onnx is not installed, or the network holds what is not known.
-    """
-    from accelsim.compression.importing import as_model
-    from accelsim.network.from_torch import torch_network
-
-    return as_model(
-        torch_network(module, example), name or type(module).__name__, None if images is None else Path(images)
-    )
+def _model(model: "DualModel | str | Path") -> "DualModel":
+    return load_model(model) if isinstance(model, str | Path) else model
 
 
-def load_workload(name: str | Path, seed: int = 0) -> "DualModel | LayerTable":
-    """Read a ``.dual`` file, or a table of layers without weights (``.csv``) whose zeros are drawn from the seed.
-
-    A table is a NETWORK.csv or a SCALE-Sim topology.  Both may be the bare name of one that comes with the package
-    (``models/``, ``workloads/``).  Raises InputError if it is missing or not a sound one.
-    """
-    from accelsim import shipped
-    from accelsim.workload import find_table, load_table
-
-    model = Path(name).is_file() or shipped.find("models", name)
-    table = None if model and Path(name).suffix != ".csv" else find_table(name)
-    return load_model(name) if table is None else load_table(table, seed)
-
-
-def _model_path(name: str | Path) -> Path:
-    """Where a model is.  Raises InputError with the nearest name if a bare name is none of the package's."""
-    from accelsim import shipped
-    from accelsim.faults import nearest
-
-    path = shipped.found_or_given("models", name)
-    if path.suffix or path.name != str(name) or path.exists():
-        return path
-    raise InputError(
-        f"{name}: no such model{nearest(str(name), (*shipped.known('models'), *shipped.known('workloads')))}"
-    )
-
-
-def load_hardware(name: str | Path, overrides: Iterable[str] = (), own_families: "Families" = ()) -> "Machine":
-    """Read a machine from a YAML path, or by the bare name of a file in ``hwconfigs/``.
-
-    overrides: ``KEY=VALUE`` with dotted keys (``pe_array.rows=32``), applied in order.
-    own_families: classes of machines (``accelsim.Machine``) that the file may describe beside the package's own.
-    Raises InputError naming the file and every fault in it.
-    """
-    from accelsim.simulator.machines import FAMILIES
-    from accelsim.simulator.machines.load import load_hardware as load
-
-    return load(name, overrides, (*FAMILIES, *own_families))
+def _workload(model: "DualModel | LayerTable | str | Path") -> "DualModel | LayerTable":
+    return load_workload(model) if isinstance(model, str | Path) else model
 
 
 def simulate(
@@ -161,10 +117,14 @@ def simulate(
     model: a loaded one, or what ``load_workload`` takes.  machine: a description, or what ``load_hardware`` takes.
     engine: ``event`` (SimPy) or ``fast``.  level: ``layers``, one after the other through DRAM; ``fused``, additions
     and poolings ride on outputs; ``resident``, feature maps stay on chip and layers overlap (``docs/modelling.md``).
+    batch: images that the run works on, 1 to 4,096.  name: what the result calls the model.
     Raises InputError if the machine is unsound or its buffers are too small, or engine, batch or level is not valid.
+
+    >>> accelsim.simulate("resnet20-cifar10", "spatial-16x16", engine="fast", level="layers")  # doctest: +ELLIPSIS
+    Result(resnet20-cifar10 on spatial-16x16, level layers: ... cycles, ... uJ)
     """
     from accelsim.faults import nearest
-    from accelsim.simulator.network.program import LEVELS
+    from accelsim.simulator.network.planning import LEVELS
     from accelsim.simulator.run import ENGINES, run
     from accelsim.workload import LayerTable, layer_works
 
@@ -174,8 +134,8 @@ def simulate(
         raise InputError(f"batch {batch}, expected 1 to {MAX_BATCH}")
     if level not in LEVELS:
         raise InputError(f"level {level!r}{nearest(level, LEVELS)}")
-    description = load_hardware(machine) if isinstance(machine, str | Path) else machine
-    model = load_workload(model) if isinstance(model, str | Path) else model
+    description = _machine(machine)
+    model = _workload(model)
     synthetic = isinstance(model, LayerTable)
     known = model.name if isinstance(model, LayerTable) else model.network.graph.name
     return run(layer_works(model, batch), description, name or known, engine, synthetic, level)
@@ -191,11 +151,16 @@ def compare(
 ) -> "list[Result]":
     """Run the model on each machine.  Machines of one name are told apart as ``NAME``, ``NAME (2)``, ...
 
-    Raises InputError as ``simulate``.
+    Arguments, and InputError, as of ``simulate``.
+
+    >>> machines = ["spatial-16x16", "winograd-16x16"]
+    >>> results = accelsim.compare("resnet20-cifar10", machines, engine="fast", level="layers")
+    >>> [result.machine for result in results]
+    ['spatial-16x16', 'winograd-16x16']
     """
     from dataclasses import replace
 
-    model = load_workload(model) if isinstance(model, str | Path) else model
+    model = _workload(model)
     results: list[Result] = []
     names: Counter[str] = Counter()
     for machine in machines:
@@ -210,6 +175,10 @@ def ratios(results: "Sequence[Result]") -> "pd.DataFrame":
     """Totals of each result over the first one's: one row a machine, below 1 is less than the first machine.
 
     A ratio to zero is NaN.
+
+    >>> results = accelsim.compare("resnet20-cifar10", ["spatial-16x16"] * 2, engine="fast", level="layers")
+    >>> accelsim.ratios(results).loc["spatial-16x16 (2)", "cycles"]
+    np.float64(1.0)
     """
     import pandas as pd
 
@@ -219,7 +188,7 @@ def ratios(results: "Sequence[Result]") -> "pd.DataFrame":
 
 
 def sensitivity(
-    model: "DualModel | LayerTable",
+    model: "DualModel | LayerTable | str | Path",
     machines: "Iterable[Machine | str | Path]",
     *,
     batch: int = 1,
@@ -235,12 +204,12 @@ def sensitivity(
 
     if not 1 <= batch <= MAX_BATCH:
         raise InputError(f"batch {batch}, expected 1 to {MAX_BATCH}")
-    loaded = [load_hardware(machine) if isinstance(machine, str | Path) else machine for machine in machines]
-    return run(made_once(layer_works(model, batch)), loaded, level)
+    loaded = [_machine(machine) for machine in machines]
+    return run(made_once(layer_works(_workload(model), batch)), loaded, level)
 
 
 def band(
-    model: "DualModel | LayerTable",
+    model: "DualModel | LayerTable | str | Path",
     machines: "Iterable[Machine | str | Path]",
     *,
     batch: int = 1,
@@ -255,10 +224,10 @@ def band(
 
     if not 1 <= batch <= MAX_BATCH:
         raise InputError(f"batch {batch}, expected 1 to {MAX_BATCH}")
-    loaded = [load_hardware(machine) if isinstance(machine, str | Path) else machine for machine in machines]
+    loaded = [_machine(machine) for machine in machines]
     if len(loaded) < 2:
         raise InputError(f"{len(loaded)} machine, expected at least two for a verdict")
-    return run(made_once(layer_works(model, batch)), loaded, level)
+    return run(made_once(layer_works(_workload(model), batch)), loaded, level)
 
 
 def verdicts(cases: "pd.DataFrame") -> "list[Verdict]":
@@ -268,23 +237,10 @@ def verdicts(cases: "pd.DataFrame") -> "list[Verdict]":
     return [*of_quantity(cases, "energy"), *of_quantity(cases, "latency")]
 
 
-def sample_images(model: "DualModel", path: str | Path) -> Path:
-    """The images that the model names as its sample: a file or folder beside the model file ``path``, or bare name.
-
-    Raises InputError if it names none, or nothing beside it.
-    """
-    name = model.provenance.get("images", "")
-    if not name:
-        raise InputError(f"{path}: names no sample of images, expected --images FILE or DIR")
-    if name in {".", ".."} or Path(name).name != name:
-        raise InputError(f"{path}: provenance.images is {name!r}, expected the name of a file beside the model")
-    return _model_path(path).parent / name
-
-
 def validate(
-    model: "DualModel",
+    model: "DualModel | str | Path",
     machines: "Sequence[Machine | str | Path]",
-    images: str | Path,
+    images: str | Path | None = None,
     *,
     arithmetic: str = "integers",
     tolerance_points: float | None = None,
@@ -292,7 +248,9 @@ def validate(
 ) -> "Validation":
     """Run the model on real images as each machine would compute it.
 
-    images: an ``.npz`` file or a folder with ``labels.csv`` (see ``accelsim.network.images``).
+    model, machines: loaded, files, or bare names.
+    images: an ``.npz`` file or a folder with ``labels.csv`` (see ``accelsim.network.images``); by default the sample of
+    a model that is given by file or name.
     arithmetic: ``integers`` of each machine's description, or ``float``.  tolerance_points: loss of top-1 that is
     allowed, by default 1 in integers, 2 in float32.  progress: called with the images done and those in all.
     Raises InputError if a machine or the images are unsound or do not fit the model.
@@ -301,8 +259,12 @@ def validate(
     from accelsim.datapath.validate import validate as run
     from accelsim.network.images import read_images
 
-    loaded = [load_hardware(machine) if isinstance(machine, str | Path) else machine for machine in machines]
-    pictures = read_images(Path(images), model.network.graph.input_shape[:2])
+    loaded = [_machine(machine) for machine in machines]
+    known = _model(model)
+    if images is None and not isinstance(model, str | Path):
+        raise InputError("no images, expected a file or a folder, or the model by its file or name")
+    where = Path(images) if images is not None else sample_images(known, str(model))
+    pictures = read_images(where, known.network.graph.input_shape[:2])
     datapaths = [machine.datapath for machine in loaded]
     if arithmetic not in ("integers", "float"):
         raise InputError(f"arithmetic {arithmetic!r}, expected integers or float")
@@ -318,7 +280,7 @@ def validate(
             progress(done, total)
 
     whole: Literal["integers", "float"] = "integers" if arithmetic == "integers" else "float"
-    return run(model, datapaths, pictures, arithmetic=whole, tolerance_points=tolerance_points, progress=count)
+    return run(known, datapaths, pictures, arithmetic=whole, tolerance_points=tolerance_points, progress=count)
 
 
 def calibrate(
@@ -337,7 +299,7 @@ def calibrate(
     from accelsim.network.images import read_images
 
     loaded = load_model(model)
-    datapath = (load_hardware(machine) if isinstance(machine, str | Path) else machine).datapath
+    datapath = _machine(machine).datapath
     if datapath.number != "int":
         raise InputError(f"{datapath.machine}: arithmetic.number {datapath.number}, expected int")
     if count < 1:
@@ -349,11 +311,13 @@ def calibrate(
     found = run(loaded, datapath, pixels)
     build(loaded, datapath, found)  # refused here rather than when it is used
     calibration = to_store(datapath, found, len(pixels))
-    write_bytes(Path(output), with_calibration(read_bytes(_model_path(model), DUAL), calibration))
+    write_bytes(Path(output), with_calibration(read_bytes(model_path(model), DUAL), calibration))
     return calibration
 
 
-def export_int8(model: "DualModel", machine: "Machine | str | Path", images: str | Path, output: str | Path) -> None:
+def export_int8(
+    model: "DualModel | str | Path", machine: "Machine | str | Path", images: str | Path, output: str | Path
+) -> None:
     """Write the model as an ONNX file of quantize and dequantize nodes, as a spatial machine of 8-bit words runs it.
 
     The scales are those that the file holds for the machine, else found on the first of the images.
@@ -365,7 +329,8 @@ def export_int8(model: "DualModel", machine: "Machine | str | Path", images: str
     from accelsim.datapath.stored import stored
     from accelsim.network.images import read_images
 
-    datapath = (load_hardware(machine) if isinstance(machine, str | Path) else machine).datapath
+    datapath = _machine(machine).datapath
+    model = _model(model)
     known = stored(model, datapath)
     if known is None:
         graph = model.network.graph

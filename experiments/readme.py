@@ -1,6 +1,7 @@
-"""Print the README's examples again: each block after ``<!-- run: COMMAND -->`` becomes what the command prints.
+"""Print the examples of the README and of docs/ again: each block after ``<!-- run: COMMAND -->`` is what it prints.
 
-Between ``<!-- worst rows -->`` and ``<!-- end -->`` come the rows of reports/validation.md with the largest errors.
+After ``<!-- run, 35 lines: COMMAND -->`` it is the first so many lines of that, and an ellipsis.  Between
+``<!-- worst rows -->`` and ``<!-- end -->`` come the rows of reports/validation.md with the largest errors.
 ``python -m experiments.readme``; with ``--worst`` only these rows are renewed.
 """
 
@@ -16,12 +17,13 @@ from experiments.paths import REPORTS, ROOT
 WORST = 8
 ROWS = re.compile(r"<!-- worst rows -->.*?<!-- end -->", re.DOTALL)
 LINK = re.compile(r"\]\((\w+\.md)\)")  # of a page beside the validation report
-BLOCK = re.compile(r"<!-- run: (.*?) -->\n```text\n.*?```", re.DOTALL)
+BLOCK = re.compile(r"<!-- run(?:, (\d+) lines)?: (.*?) -->\n```text\n.*?```", re.DOTALL)
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
 def block(match: re.Match[str]) -> str:
     """The command's output without colours and trailing blanks; empty lines between tables are dropped."""
-    command = match[1]
+    count, command = match[1], match[2]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         command, shell=True, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "COLUMNS": "80", "PATH": path}
@@ -29,7 +31,11 @@ def block(match: re.Match[str]) -> str:
     if done.returncode not in (0, 1, 2):
         raise SystemExit(f"{command}: exit status {done.returncode}\n{done.stderr}")
     lines = [line.rstrip() for line in (done.stdout + done.stderr).splitlines()]
-    return f"<!-- run: {command} -->\n```text\n$ {command}\n" + "\n".join(filter(None, lines)) + "\n```"
+    shown = list(filter(None, lines))
+    if count is not None and len(shown) > int(count):
+        shown = [*shown[: int(count)], "..."]
+    mark = match[0].partition("\n")[0]
+    return f"{mark}\n```text\n$ {command}\n" + "\n".join(shown) + "\n```"
 
 
 def worst_rows() -> str:
@@ -44,12 +50,13 @@ def worst_rows() -> str:
 
 
 def main() -> None:
-    """Renew the README's blocks."""
-    readme = ROOT / "README.md"
-    content = readme.read_text(encoding="utf-8")
-    if "--worst" not in sys.argv:
-        content = BLOCK.sub(block, content)
-    write_text(readme, ROWS.sub(lambda _: worst_rows(), content))
+    """Renew the blocks of every page that has some."""
+    for page in PAGES:
+        old = page.read_text(encoding="utf-8")
+        content = old if "--worst" in sys.argv else BLOCK.sub(block, old)
+        content = ROWS.sub(lambda _: worst_rows(), content)
+        if content != old:
+            write_text(page, content)
 
 
 if __name__ == "__main__":

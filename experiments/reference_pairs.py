@@ -3,14 +3,14 @@
     python -m experiments.reference_pairs
 
 From a first design of each kind, one choice after the other is tried in all its values with the others as they are,
-and the best is kept, until a whole round changes nothing: by cycles, by energy, by energy x delay.  Work: one layer of
-each shape of the shipped ResNet-20, each as often as it occurs; feature maps in DRAM, energy on the chip and of DRAM.
+and the best is kept, until a whole round changes nothing: by cycles, by energy, by energy x delay.  Work: the shipped
+ResNet-20 as a network, feature maps on the chip where they fit; logic priced in gates, energy on the chip and of DRAM.
 Writes reports/reference-pairs.json: each kind's best designs, what was tried, and the figures of all.
 """
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -25,15 +25,6 @@ from experiments.paths import MODELS, REPORTS
 MODEL = MODELS / "resnet20-cifar10.dual"
 STORED = REPORTS / "reference-pairs.json"
 GOALS = ("cycles", "energy", "edp")
-# One layer of each shape, and how often the network has it.
-SHAPES = {
-    "conv1": 1,
-    "layer1.1.conv1": 6,
-    "layer2.0.conv1": 1,
-    "layer2.1.conv1": 5,
-    "layer3.0.conv1": 1,
-    "layer3.1.conv2": 5,
-}
 COMMON = {
     "name": "candidate",
     "clock_mhz": 800,
@@ -41,6 +32,8 @@ COMMON = {
     "zero_handling": "skip_weights",
     "weight_format": "bitmask",
     "objective": "edp",
+    "post": {"add": True, "pool": True},
+    "vector_lanes": 16,
     "dram": {"type": "LPDDR4-3200"},
 }
 Choices = dict[str, Any]
@@ -116,6 +109,7 @@ VALUES: dict[str, dict[str, list[Any]]] = {
 def description(kind: str, choices: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a machine file for some choices; 192 KB in all."""
     keys: dict[str, Any] = COMMON | {"kind": kind.partition(",")[0]} | dict(choices)
+    buffers = keys.get("buffers", {})
     if kind != "spatial":
         transform, inverse = keys.pop("transforms").split(", ")
         sums = 64 if inverse == "unit" else 32
@@ -126,24 +120,20 @@ def description(kind: str, choices: Mapping[str, Any]) -> dict[str, Any]:
             "transformed_kb": transformed,
             "output_kb": sums,
         }
-        keys |= {"input_transform": transform, "inverse": inverse, "inverse_rate": 4, "buffers": buffers}
-    return keys
+        keys |= {"input_transform": transform, "inverse": inverse, "inverse_rate": 4}
+    return keys | {"buffers": buffers | {"activations": "shared"}}
 
 
-def measure(works: Mapping[str, LayerWork], kind: str, choices: Mapping[str, Any]) -> dict[str, float] | None:
-    """Cycles, energy and their product over the layers, and area; None where a layer does not fit."""
+def measure(works: Sequence[LayerWork], kind: str, choices: Mapping[str, Any]) -> dict[str, float] | None:
+    """Cycles, energy and their product over the network, and area; None where a layer does not fit."""
     machine = machine_from(description(kind, choices))
-    cycles = energy = 0.0
-    area = 0.0
-    for name, times in SHAPES.items():
-        try:
-            total = run([works[name]], machine, engine="fast").total
-        except InputError:
-            return None
-        cycles += times * float(total["cycles"])
-        energy += times * float(total["energy_pj"])
-        area = float(total["area_mm2"])
-    return {"cycles": cycles, "energy": energy, "edp": energy * cycles, "area_mm2": area}
+    try:
+        total = run(works, machine, engine="fast", level="resident").total
+    except InputError:
+        return None
+    cycles = float(total["cycles"])
+    energy = float(total["energy_pj"])
+    return {"cycles": cycles, "energy": energy, "edp": energy * cycles, "area_mm2": float(total["area_mm2"])}
 
 
 class Search:
@@ -152,8 +142,7 @@ class Search:
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.values = VALUES[kind]
-        works = {work.name: work for work in layer_works(read_dual(MODEL))}
-        self.works = {name: works[name] for name in SHAPES}
+        self.works = tuple(layer_works(read_dual(MODEL)))
         self.tried: dict[str, dict[str, float] | None] = {}
 
     def figures(self, choices: Mapping[str, Any]) -> dict[str, float] | None:

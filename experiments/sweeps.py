@@ -46,7 +46,7 @@ itself, by `accelsim sweep sweeps/NAME.yaml -o DIR/NAME`; they are not kept here
 
 ## Which machine to build (`sweeps/resnet20-machines.yaml`, {machine_points:,} points)
 
-Pairs at equal lanes, SRAM, bandwidth, rows and filter order, each kind with the better of its two dataflows or tile
+Pairs at equal lanes, SRAM, bandwidth, rows and filter order, each kind with the better of its filters a lane or tile
 sizes: {pairs}. The Winograd machine is the faster in {faster:.0f} % of them and takes less energy in {leaner:.0f} %.
 Its latency over the spatial machine's, median of the pairs:
 

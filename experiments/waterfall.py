@@ -40,50 +40,53 @@ FIRST = {"spatial": "spatial-16x16", "winograd": "winograd-16x16"}
 HEAD = """# What each choice of architecture brings
 
 Written by `python -m experiments.waterfall`. 256 lanes, 192 KB, LPDDR4-3200, 800 MHz on both sides; each row adds its
-choice to those above, on either machine, rows beside it alone; tilings by energy x delay. Below 1 the Winograd machine
-takes less. Feature maps go through DRAM after every layer, so the ratio with DRAM leans to 1.
+choice to those above, on either machine, rows beside it alone; tilings by energy x delay; logic priced in gates. Below
+1 the Winograd machine takes less. In the first row feature maps go through DRAM after every layer (`--level layers`),
+then they stay on the chip where they fit, and additions and poolings ride along (`--level resident`).
 """
 
 
 @dataclass(frozen=True)
 class Step:
-    """One choice: what it is called, and the keys that it changes of each kind."""
+    """One choice: what it is called, the keys that it changes of each kind, and the level that networks run at."""
 
     name: str
     spatial: tuple[str, ...] = ()
     winograd: tuple[str, ...] = ()
     beside: bool = False  # whether the next step starts from before this one
+    level: str = "resident"
 
 
 STEPS = (
-    Step("first pair"),
+    Step("first pair", level="layers"),
+    Step("feature maps stay on the chip"),
     Step("filters transformed on chip", winograd=("weight_transform=on_chip",)),
     Step(
         "results transformed in the lanes",
-        winograd=("inverse=lane", "buffers={weight_kb: 64, input_kb: 56, transformed_kb: 40, output_kb: 32}"),
+        winograd=("inverse=lane", "buffers.input_kb=56", "buffers.output_kb=32"),
     ),
     Step(
         "operand windows paid for",
         spatial=("operand_window={positions: 144, banks: 16}",),
-        winograd=("operand_window={positions: 32, banks: 8}",),
+        winograd=("operand_window={positions: 144, banks: 16}",),
     ),
     Step(
         "several sums a lane",
         spatial=("filters_per_lane=4",),
-        winograd=("filters_per_lane=2", "outputs_per_lane=2"),
+        winograd=("filters_per_lane=2",),
     ),
     Step(
         "array, buffers, rates and balance of the best pair",
         spatial=(
-            "pe_array={rows: 64, cols: 4}", "buffers={weight_kb: 96, input_kb: 64, output_kb: 32}", "balance=greedy",
+            "pe_array={rows: 64, cols: 4}", "buffers.weight_kb=96", "buffers.output_kb=32", "balance=greedy",
         ),
         winograd=("transform_rate=16", "balance=greedy"),
     ),
-    Step("beside it: tile sizes 2 and 4", winograd=("tiles=[2, 4]",), beside=True),
+    Step("beside it: tile sizes 2 and 4", winograd=("tiles=[2, 4]", "transform_rate=8"), beside=True),
     Step(
         "beside it: inputs transformed on the way to the lanes",
         winograd=(
-            "input_transform=streamed", "buffers={weight_kb: 64, input_kb: 96, transformed_kb: 0, output_kb: 32}",
+            "input_transform=streamed", "buffers.input_kb=96", "buffers.transformed_kb=0",
             "pe_array={taps: 16, rows: 4, cols: 4}", "filters_per_lane=4", "outputs_per_lane=1",
         ),
         beside=True,
@@ -138,7 +141,7 @@ def measure(works: Sequence[LayerWork], dense: bool) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"step": step.name}
         for kind, own in changes.items():
             machine = load_hardware(FIRST[kind], ["objective=edp", *own, *(_dense(own) if dense else [])])
-            total = run(works, machine, engine="fast").total
+            total = run(works, machine, engine="fast", level=step.level).total
             row[kind] = {
                 "cycles": int(total["cycles"]),
                 "energy_pj": float(total["energy_pj"]),
@@ -200,18 +203,31 @@ def plot(found: dict[str, dict[str, list[dict[str, Any]]]]) -> None:
     figure.savefig(PLOT, dpi=130, metadata={"Software": None})
 
 
+def stored() -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """What was measured of the steps of today, by network and case."""
+    found = json.loads(STORED.read_text()) if STORED.exists() else {}
+    steps = [step.name for step in STEPS]
+    return {
+        network: measured
+        for network, measured in found.items()
+        if all([row["step"] for row in rows] == steps for rows in measured.values())
+    }
+
+
 def main() -> None:
     """Measure the networks that are asked for, and write page and plot of all that is stored."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="*", choices=[*NETWORKS, []], default=list(NETWORKS))
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", help=f"of {', '.join(NETWORKS)}; default: all")
     parser.add_argument("--page", action="store_true", help="measure nothing, write page and plot of what is stored")
     arguments = parser.parse_args()
-    found = json.loads(STORED.read_text()) if STORED.exists() else {}
+    if unknown := set(arguments.networks) - set(NETWORKS):
+        parser.error(f"{sorted(unknown)[0]!r}, expected some of {', '.join(NETWORKS)}")
+    found = stored()
     if arguments.page:
         write_text(PAGE, page(found))
         plot(found)
         return
-    for network in arguments.networks:
+    for network in arguments.networks or NETWORKS:
         measured = {case: measure(works, case == "dense") for case, works in cases(network).items()}
         found[network] = measured
         write_text(STORED, json.dumps(found, indent=1) + "\n")

@@ -141,7 +141,9 @@ def test_not_a_machine(fail, model, tmp_path, text):
 
 def test_buffer_too_small_for_one_tile(fail, model):
     words = ["spatial-16x16", "buffers.input_kb", "too small for one tile of layer", "expected at least"]
-    fail("simulate", model, "spatial-16x16", "--set", "buffers.input_kb=0.01", words=words)
+    fail("simulate", model, "spatial-16x16", "--level=layers", "--set", "buffers.input_kb=0.01", words=words)
+    tiny = "buffers={weight_kb: 64, input_kb: 0.01, output_kb: 0.01, activations: shared}"
+    fail("simulate", model, "spatial-16x16", "--set", tiny, words=["spatial-16x16", "too small for one tile of layer"])
     fail("compare", model, "winograd-16x16", "--set", "buffers.weight_kb=0.01", words=["buffers.weight_kb", "tile"])
 
 

@@ -31,7 +31,10 @@ FLOORS = (
     ("simulator",),
     ("explore",),
     ("report",),
+    ("loading",),
+    ("making", "showing"),
     ("",),  # the face, accelsim/__init__.py
+    ("commands",),
     ("cli",),
     ("__main__",),
 )

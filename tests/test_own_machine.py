@@ -1,4 +1,4 @@
-"""The README's machine family of one's own runs from an empty folder, outside the package."""
+"""The documentation's machine family of one's own runs from an empty folder, outside the package."""
 
 import json
 import os
@@ -16,9 +16,9 @@ MODEL = ROOT / "models" / "resnet20-cifar10.dual"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty folder but for the files that the README shows."""
+    """An empty folder but for the files that the page shows."""
     empty = tmp_path_factory.mktemp("own")
-    shown = FILES.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    shown = FILES.findall((ROOT / "docs" / "own-machine.md").read_text(encoding="utf-8"))
     assert {name for name, _ in shown} == {"dot_product.py", "dot-product.yaml"}
     for name, content in shown:
         (empty / name).write_text(content, encoding="utf-8")
@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The README's program; the package is found as a user's installation is."""
+    """The page's program; the package is found as a user's installation is."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "dot_product.py", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
@@ -59,9 +59,9 @@ def test_both_engines_agree_on_it(folder: Path) -> None:
 
 def test_its_keys_are_checked_as_ours(folder: Path) -> None:
     done = run(folder, "simulate", str(MODEL), "dot-product.yaml", "--set", "width=0", "--set", "tile=3")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "own-machine.md").read_text(encoding="utf-8")
     assert done.returncode == 2
-    assert done.stderr.strip() in readme
+    assert done.stderr.strip() in page
 
 
 def test_a_file_alone_brings_no_code(folder: Path) -> None:

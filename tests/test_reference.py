@@ -6,7 +6,7 @@ import pytest
 
 import accelsim
 from accelsim.report.glossary import GLOSSARY
-from accelsim.simulator.network.program import LEVELS
+from accelsim.simulator.network.planning import LEVELS
 from experiments.reference import DOCS, pages
 
 PAGES = pages()

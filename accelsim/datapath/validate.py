@@ -74,6 +74,11 @@ class Validation:
     arithmetic: ArithmeticKind = "float"
     tolerance_points: float = FLOAT_TOLERANCE_POINTS
 
+    def __repr__(self) -> str:
+        """One line: what each machine answers right."""
+        found = ", ".join(f"{machine.machine} {machine.top1:.2f} %" for machine in self.machines)
+        return f"Validation({self.images} images, {self.arithmetic}: {found})"
+
     def to_dict(self) -> dict[str, Any]:
         """The object that ``accelsim validate --json`` prints."""
         whole = asdict(self) | {"machines": [asdict(machine) for machine in self.machines]}

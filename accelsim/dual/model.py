@@ -51,6 +51,10 @@ class DualModel:
     calibrations: tuple[Calibration, ...] = ()
     """Scales of whole numbers, each for one machine's arithmetic."""
 
+    def __repr__(self) -> str:
+        """One line: the network and its sizes."""
+        return f"DualModel({self.network.graph.name!r}, {self.parameters:,} parameters, {self.file_bytes:,} bytes)"
+
 
 def winograd_eligible(node: Node) -> bool:
     """Whether Winograd serves the node as it stands:

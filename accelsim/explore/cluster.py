@@ -45,7 +45,7 @@ def run_cluster(tasks: Iterable[Task], scheduler: str) -> Generator[Outcome, Non
     try:
         distributed: Any = import_module("distributed")
     except ImportError:
-        raise InputError("--scheduler needs Dask, expected pip install 'accelsim[cluster]'") from None
+        raise InputError("--scheduler needs Dask, expected pip install distributed") from None
     where = {"scheduler_file": scheduler} if os.path.isfile(scheduler) else {"address": scheduler}
     try:
         client = distributed.Client(**where, timeout=CONNECT_SECONDS, set_as_default=False)

@@ -29,7 +29,7 @@ from accelsim.explore.machines import MACHINE_FACTS, base_machine, machine_keys
 from accelsim.faults import nearest, validated
 from accelsim.files import SWEEP
 from accelsim.settings import Section, read_settings
-from accelsim.simulator.network.program import LEVELS, Level
+from accelsim.simulator.network.planning import LEVELS, Level
 from accelsim.simulator.result import COUNT_COLUMNS, DRAM_COLUMNS, ENERGY_COLUMNS
 
 LEVEL = "level"  # the axis that sets no key of a machine, but how far its layers run as one network
@@ -256,7 +256,7 @@ class SweepDescription(_Part):
     batch: Annotated[int, Field(ge=1, le=1 << 16)] = 1
     """Images that a run works on.  Default: 1."""
     level: Level = "resident"
-    """How far layers run as one network (``simulator.network.program``), unless an axis of this name says."""
+    """How far layers run as one network (``simulator.network.planning``), unless an axis of this name says."""
     accuracy: Accuracy | None = None
     """Images on which each model variant is measured.  Default: nothing is measured."""
     report: ReportOptions = ReportOptions()

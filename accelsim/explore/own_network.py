@@ -5,6 +5,7 @@ takes those that are there.
 """
 
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +25,13 @@ from accelsim.simulator.run import run
 from accelsim.workload import layer_works
 
 PAIRS = (
+    ("spatial-tuned-16x16", "winograd-tuned-16x16"),
     ("spatial-16x16", "winograd-16x16"),
     ("spatial-32x32", "winograd-32x32"),
     ("spatial-64x64", "winograd-64x64"),
 )
 BUDGETS = ((6.0, 1.8), (12.0, 2.8), (20.0, 4.0))  # ratio of sizes, of multiplies
+LEVEL = "resident"  # how far the layers run as one network
 KEPT_AGREEMENT, KEPT_PSNR = 97.0, 35.0  # what a file must keep of the dense network's answers, %, or outputs, dB
 
 Say = Callable[[str], None]
@@ -95,11 +98,17 @@ def _file(folder: Path, name: str, asked: Asked, make: Callable[[], bytes]) -> D
     return read_dual(path)
 
 
+def command(file: str, *machines: str) -> str:
+    """The command that gives the figures of a file again, in the folder that holds it."""
+    what = "simulate" if len(machines) == 1 else "compare"
+    return shlex.join(["accelsim", what, f"{file}.dual", *machines, "--engine", "fast", "--level", LEVEL])
+
+
 def _made(name: str, model: DualModel, figures: dict[str, float], say: Say) -> Made:
     results = {}
     works = layer_works(model)
     for machine in machines():
-        results[machine.name] = run(works, machine, name, "fast")
+        results[machine.name] = run(works, machine, name, "fast", level=LEVEL)
     say(f"{name}: simulated on {len(results)} machines")
     return Made(name, model, 4 * model.parameters / max(1, model.file_bytes), figures, results)
 

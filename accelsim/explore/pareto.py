@@ -105,6 +105,7 @@ def sensitivity(table: pd.DataFrame, axes: Sequence[str], column: str, bins: int
     """
     done = table[table["status"] == "done"]
     logs = np.log(done[column].where(done[column] > 0))
+    varies = logs.max() > logs.min()
     rows = []
     for axis in axes:
         values = done[axis]
@@ -119,7 +120,7 @@ def sensitivity(table: pd.DataFrame, axes: Sequence[str], column: str, bins: int
         rows.append(
             {
                 "axis": axis,
-                "share": between / scatter if scatter else 0.0,
+                "share": between / scatter if varies and scatter else 0.0,
                 "swing": float(np.exp(means.max() - means.min())),
                 "lowest": means.idxmin(),
             }

@@ -39,7 +39,7 @@ def check_search(description: SweepDescription, budget: int) -> None:
     try:
         import_module("optuna")
     except ImportError:
-        raise InputError("--search needs Optuna, expected pip install 'accelsim[search]'") from None
+        raise InputError("--search needs Optuna, expected pip install optuna") from None
 
 
 def search_points(description: SweepDescription, root: Path, budget: int, visit: Visit) -> None:

@@ -114,6 +114,11 @@ class Sweep:
     layers: pd.DataFrame
     damaged: int = 0
 
+    def __repr__(self) -> str:
+        """One line: how many points, and what became of them."""
+        counts = ", ".join(f"{count:,} {status}" for status, count in self.counts.items() if count)
+        return f"Sweep({self.description.name!r}, {counts})"
+
     @property
     def counts(self) -> dict[str, int]:
         """How many points are done, failed, crashed and missing."""
@@ -203,6 +208,14 @@ def read_sweep(folder: Path) -> Sweep:
         keys = [content["key"] for content in kept]
         accuracy = [content["accuracy"] for content in kept]
         return _tables(description, some, keys, accuracy, store)
+
+
+def read_points(folder: Path) -> list[Point]:
+    """The points of the sweep that a folder holds.  Raises InputError if it holds none."""
+    if not (folder / FILE_NAME).is_file():
+        raise InputError(f"{folder}: holds no sweep, expected a folder with {FILE_NAME}")
+    with Store(folder / FILE_NAME) as store:
+        return [Point.from_plain(json.loads(content)["point"]) for content in store.points()]
 
 
 def read_back(sweep_tasks: PointTasks, store: Store) -> Sweep:

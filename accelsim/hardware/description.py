@@ -119,6 +119,11 @@ class MachineDescription(KeyGroup, ABC):
         """Flip-flops of units beside the lanes."""
         return 0
 
+    def __repr__(self) -> str:
+        """One line: name, lanes, memory, clock; every key: ``model_dump()``."""
+        sizes = f"{self.lanes:,} lanes, {self.sram_bytes:,} bytes of SRAM, {self.clock_mhz:g} MHz"
+        return f"{type(self).__name__}({self.name!r}, {sizes})"
+
     @property
     def sram_bytes(self) -> int:
         """Capacity of all global buffers."""

@@ -24,7 +24,7 @@ pJ/bit are known: they are split over opening and moving, standby and refresh am
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import resources
 
 import numpy as np
@@ -95,6 +95,18 @@ class DramType:
 TIMINGS = tuple(name for name in DramType.__dataclass_fields__ if name.startswith("t_"))
 
 
+@cache
+def dram_types() -> Mapping[str, DramType]:
+    """Every type of DRAM by its name, as ``data/dram.csv`` describes it."""
+    return {name: _type(figures) for name, figures in _table().items()}
+
+
+@cache
+def dram_sources() -> Mapping[str, Mapping[str, str]]:
+    """Where each figure of each type comes from."""
+    return {name: {key: source for key, (_, source) in figures.items()} for name, figures in _table().items()}
+
+
 def _table() -> dict[str, dict[str, tuple[float, str]]]:
     """Value and source of each quantity of each type."""
     found: dict[str, dict[str, tuple[float, str]]] = {}
@@ -107,11 +119,6 @@ def _table() -> dict[str, dict[str, tuple[float, str]]]:
 def _type(figures: Mapping[str, tuple[float, str]]) -> DramType:
     values = {name: int(value) if name in COUNTS else value for name, (value, _) in figures.items()}
     return DramType(**values)  # type: ignore[arg-type]
-
-
-_TABLE = _table()
-DRAM_TYPES = {name: _type(figures) for name, figures in _TABLE.items()}
-DRAM_SOURCES = {name: {key: source for key, (_, source) in figures.items()} for name, figures in _TABLE.items()}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from accelsim.hardware import gates
 from accelsim.hardware.description import MachineDescription
-from accelsim.hardware.dram import DRAM_SOURCES
+from accelsim.hardware.dram import dram_sources
 from accelsim.hardware.price import Area, Price
 from accelsim.hardware.sram import SOURCE as SRAM_SOURCE
 from accelsim.hardware.sram import Sram, sram
@@ -152,7 +152,7 @@ def _dram_prices(machine: MachineDescription) -> dict[str, Price]:
 def dram_source(machine: MachineDescription, figure: str) -> str:
     """Where a figure of the machine's DRAM comes from."""
     dram = machine.dram
-    return OWN if figure in dram.own else f"{dram.type}: {DRAM_SOURCES[dram.type][figure]}"
+    return OWN if figure in dram.own else f"{dram.type}: {dram_sources()[dram.type][figure]}"
 
 
 def dram_standby_mw(machine: MachineDescription) -> float:

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from accelsim.faults import nearest
 from accelsim.hardware.datapath import Calibration, Integers, Overflow, Products, Scales, WeightScales
-from accelsim.hardware.dram import DRAM_TYPES, DramType
+from accelsim.hardware.dram import DramType, dram_types
 from accelsim.hardware.technology import Number
 from accelsim.settings import Section
 
@@ -167,8 +167,8 @@ class Dram(KeyGroup):
 
     @model_validator(mode="after")
     def _check(self) -> "Dram":
-        if self.type not in DRAM_TYPES:
-            raise ValueError(f"type {self.type!r}{nearest(self.type, DRAM_TYPES)}")
+        if self.type not in dram_types():
+            raise ValueError(f"type {self.type!r}{nearest(self.type, dram_types())}")
         if self.timing.refresh > 0.9:
             raise ValueError(f"t_rfc_ns is {self.timing.t_rfc_ns:g}, expected at most 0.9 t_refi_ns")
         return self
@@ -182,7 +182,7 @@ class Dram(KeyGroup):
     @cached_property
     def timing(self) -> DramType:
         """The DRAM type with the overrides applied."""
-        usual = DRAM_TYPES[self.type]
+        usual = dram_types()[self.type]
         in_clocks = {}
         if self.bandwidth_gbs is not None and usual.t_ccd_l_ns:
             in_clocks["t_ccd_l_ns"] = usual.t_ccd_l_ns * usual.bandwidth_gbs / self.bandwidth_gbs

@@ -5,14 +5,17 @@ assumption; the dashed line is where neither machine wins.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from accelsim.explore.bands import Band
 from accelsim.names import in_plot
 from accelsim.report.palette import COLOURS
 from accelsim.report.plots import render, style
+from accelsim.report.write import write_files
 from accelsim.simulator.verdict import COLUMNS, Quantity, verdicts
 
 CSV_NAME = "band.csv"
@@ -25,6 +28,18 @@ def band_files(cases: pd.DataFrame) -> dict[str, bytes]:
         figure = _plot(cases)
         drawn = {f"band.{kind}": render(figure, kind) for kind in ("png", "svg")}
     return {CSV_NAME: cases.to_csv(index=False, lineterminator="\n").encode(), **drawn}
+
+
+def write_bands(bands: Sequence[Band], folder: Path) -> None:
+    """Write the files of each band of a sweep, ``band-1.csv`` and so on; those of more bands than these are removed.
+
+    Raises InputError if the folder cannot be written.
+    """
+    written: dict[str, bytes] = {}
+    for number, band in enumerate(bands, start=1):
+        written |= {name.replace("band", f"band-{number}"): data for name, data in band_files(band.cases).items()}
+    held = {path.name for path in folder.glob("band-*") if path.suffix in {".csv", ".png", ".svg"}}
+    write_files(folder, written, replaced=held - set(written))
 
 
 def _plot(cases: pd.DataFrame) -> Figure:

@@ -1,36 +1,135 @@
-"""The page of ``accelsim explore``: which machine, at which sparsity, why; and a comparison's page for each file."""
+"""The page of ``accelsim explore``: which machine, at which sparsity, why; and a comparison's page for each file.
+
+``points.csv`` beside it has a row a file and machine, with every figure of the run.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from accelsim.explore.own_network import PAIRS, Made, chosen, machines, sentences
+import pandas as pd
+
+from accelsim.explore.own_network import LEVEL, PAIRS, Made, chosen, command, machines, sentences
+from accelsim.explore.table import to_csv
 from accelsim.files import write_text
-from accelsim.report.html import document, escape, table_of
-from accelsim.report.tables import gather
+from accelsim.names import visible
+from accelsim.report.chart_data import page_data
+from accelsim.report.html import LAYER_NOTE, layer_chart, layer_table
+from accelsim.report.parts import (
+    cells,
+    cloud_figure,
+    command_note,
+    document,
+    escape,
+    glossary,
+    sentences_box,
+    table_of,
+)
+from accelsim.report.tables import Comparison, gather
 from accelsim.report.write import report_files, write_comparison
 
+PAGE, POINTS = "report.html", "points.csv"
+ACROSS = (
+    ("ratio", "times smaller than float32"),
+    ("cycles", "cycles"),
+    ("latency_ms", "latency, ms"),
+    ("area_mm2", "area, mm\N{SUPERSCRIPT TWO}"),
+    ("kept", "kept of the dense network's answers, % or dB"),
+)
+UP = (
+    ("energy_pj", "energy, pJ"),
+    ("cycles", "cycles"),
+    ("latency_ms", "latency, ms"),
+    ("dram_bytes", "DRAM traffic, bytes"),
+    ("effectual_macs", "effectual MACs"),
+)
 
-def write_exploration(folder: Path, title: str, found: Sequence[Made]) -> None:
-    """Write ``index.html`` and, of each file, a folder with its comparison on all machines."""
+
+def write_exploration(folder: Path, title: str, found: Sequence[Made], again: str = "") -> None:
+    """Write ``report.html``, ``points.csv`` and, of each file, a folder with its comparison on all machines.
+
+    again: the command that does it again, for the page.  Raises InputError if the folder cannot be written.
+    """
     all_of = machines()
+    comparisons = {}
     for made in found:
-        comparison = gather(made.model, all_of, [made.results[machine.name] for machine in all_of])
-        write_comparison(folder / made.name, report_files(comparison))
-    write_text(folder / "index.html", page(title, found))
+        comparisons[made.name] = gather(made.model, all_of, [made.results[machine.name] for machine in all_of])
+        write_comparison(folder / made.name, report_files(comparisons[made.name]))
+    rows = point_rows(found)
+    write_text(folder / POINTS, to_csv(pd.DataFrame(rows)))
+    pair = _of_pair(comparisons[chosen(found).name], PAIRS[0])
+    write_text(folder / PAGE, page(title, found, pair, again))
 
 
-def page(title: str, found: Sequence[Made]) -> str:
-    """The whole page."""
-    told = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences(found))
+def point_rows(found: Sequence[Made]) -> list[dict[str, Any]]:
+    """One row a file and machine: what the file keeps, and every figure of the run.
+
+    ``file, machine, chosen, ratio`` (float32 size over the file's), ``kept`` (agreement in %, or PSNR in dB, with the
+    dense network in the worse domain), and the columns of a result's total.
+    """
+    best = chosen(found)
+    rows = []
+    for made in found:
+        facts = {"chosen": made is best, "file_bytes": made.model.file_bytes, "ratio": made.ratio, "kept": made.kept}
+        for name, result in made.results.items():
+            total = {str(key): value for key, value in result.total.items() if key not in ("name", "kind", "mode")}
+            rows.append({"file": made.name, "machine": name, **facts, **total, "command": command(made.name, name)})
+    return rows
+
+
+def page(title: str, found: Sequence[Made], pair: Comparison, again: str = "") -> str:
+    """The whole page.  pair: the chosen file on the first pair of machines, whose layers are shown."""
+    best = escape(chosen(found).name)
+    note = "Every file on every machine; outlined: the file of the verdict.  A click on a point shows its command."
     parts = [
         f"<h1>{escape(title)}: which machine, at which sparsity</h1>",
-        f'<div class="verdict">{told}</div>',
+        f'<p class="facts">{_facts(found)}</p>',
+        sentences_box(sentences(found)),
+        command_note(again),
         "<h2>Files</h2>",
         _files(found),
-        "<h2>Cycles, and energy in \N{MICRO SIGN}J</h2>",
-        _figures(found),
+        "<h2>All files on all machines</h2>",
+        f'<p class="note">{note}  Wheel: zoom; double click: back.</p>',
+        cloud_figure("points", "all files on all machines", ACROSS, UP, tells_command=True),
+        "<h2>Pairs of machines</h2>",
+        '<p class="note">Below 1: the Winograd machine takes less.</p>',
+        _pairs(found),
+        f"<h2>Layer by layer: {best}</h2>",
+        layer_chart(),
+        LAYER_NOTE,
+        layer_table(pair),
+        "<h2>Tables</h2>",
+        f'<p><a href="{POINTS}">{POINTS}</a>: every figure of every file on every machine.</p>',
+        "<h2>What the words mean</h2>",
+        glossary(),
     ]
-    return document(title, parts, {})
+    return document(title, parts, _data(found, pair))
+
+
+def _facts(found: Sequence[Made]) -> str:
+    files = "1 file" if len(found) == 1 else f"{len(found)} files"
+    return (
+        f"{files}, {len(found[0].results)} machines, engine fast, level {LEVEL}, batch 1; the machines of a pair have "
+        "equal lanes, SRAM, clock and DRAM.  Commands run in this page's folder."
+    )
+
+
+def _data(found: Sequence[Made], pair: Comparison) -> dict[str, Any]:
+    """What the page's script draws: the layers of a pair, and a point a file and machine."""
+    names = list(found[0].results)
+    points = []
+    for row in point_rows(found):
+        shown = {"group": names.index(row["machine"]), "marked": row["chosen"]}
+        shown |= {"text": visible(f"{row['file']} on {row['machine']}"), "command": visible(row["command"])}
+        shown |= {column: row[column] for column, _ in (*ACROSS, *UP) if column in row}
+        points.append(shown | {"dram_bytes": row["dram_read_bytes"] + row["dram_write_bytes"]})
+    return page_data(pair) | {"groups": [visible(name) for name in names], "points": {"points": points}}
+
+
+def _of_pair(comparison: Comparison, pair: tuple[str, str]) -> Comparison:
+    """The rows of two machines."""
+    totals = comparison.totals[comparison.totals["machine"].isin(pair)]
+    return Comparison(totals, {name: comparison.layers[name] for name in pair})
 
 
 def _files(found: Sequence[Made]) -> str:
@@ -39,26 +138,28 @@ def _files(found: Sequence[Made]) -> str:
     best = chosen(found)
     rows = []
     for made in found:
-        name = f'<a href="{escape(made.name)}/report.html">{escape(made.name)}</a>'
-        cells = [f"<b>{name}</b>" if made is best else name, f"{made.model.file_bytes:,}", f"{made.ratio:.1f}"]
-        cells += [f"{made.figures[key]:.2f}" if key in made.figures else "" for key in figures]
-        rows.append("".join(f"<td>{cell}</td>" for cell in cells))
-    head = ["file", "bytes", "smaller by", *(key.replace("_", ", ") for key in figures)]
+        name = escape(made.name)
+        link = f'<a href="{name}/report.html">{name}</a>'
+        texts = [f"{made.model.file_bytes:,}", f"{made.ratio:.1f}"]
+        texts += [f"{made.figures[key]:.2f}" if key in made.figures else "" for key in figures]
+        file = f'<td><a href="{name}.dual">{name}.dual</a></td>'
+        rows.append(f"<td>{f'<b>{link}</b>' if made is best else link}</td>{cells(texts)}{file}")
+    head = ["page", "bytes", "smaller by", *(key.replace("_", ", ") for key in figures), "file"]
     return table_of(head, rows, name="files")
 
 
-def _figures(found: Sequence[Made]) -> str:
-    """Each file on each machine."""
+def _pairs(found: Sequence[Made]) -> str:
+    """Each file on each pair: cycles and energy of both, and the second machine's over the first one's."""
     rows = []
     for made in found:
-        cells = [escape(made.name)]
         for pair in PAIRS:
-            for name in pair:
-                total = made.results[name].total
-                cells += [f"{int(total['cycles']):,}", f"{total['energy_pj'] / 1e6:,.2f}"]
-        rows.append("".join(f"<td>{cell}</td>" for cell in cells))
-    head = ["file"]
-    for pair in PAIRS:
-        for name in pair:
-            head += [name, f"{name}, energy"]
-    return table_of(head, rows, name="figures")
+            totals = [made.results[name].total for name in pair]
+            texts = [made.name, *pair]
+            for column, unit, digits in (("cycles", 1, 0), ("energy_pj", 1e6, 2)):
+                first, second = (float(total[column]) for total in totals)
+                texts += [f"{first / unit:,.{digits}f}", f"{second / unit:,.{digits}f}"]
+                texts.append(f"{second / first:.3f}" if first else "")
+            rows.append(cells([*texts, command(made.name, *pair)]))
+    energy = "energy, \N{MICRO SIGN}J"
+    columns = [f"{what}, {whose}" for what in ("cycles", energy) for whose in ("spatial", "Winograd", "ratio")]
+    return table_of(["file", "spatial", "Winograd", *columns, "command"], rows, name="pairs")

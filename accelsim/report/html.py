@@ -1,33 +1,28 @@
-"""The report as one HTML page: verdict, tables and charts, nothing fetched from anywhere.
+"""A comparison's report as one HTML page: verdict, tables and charts, nothing fetched from anywhere."""
 
-The tables are there as they stand; a small script of our own (``page/page.js``) draws the charts from the page's data
-and lets tables sort, filter and give CSV.
-"""
-
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from html import escape as html_escape
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
 
 from accelsim.hardware.price import ENERGY_PARTS
-from accelsim.names import visible
 from accelsim.report.chart_data import page_data
 from accelsim.report.figures import FIGURES
-from accelsim.report.glossary import GLOSSARY
-from accelsim.report.palette import COLOURS
-from accelsim.report.plain import to_json
+from accelsim.report.parts import (
+    cloud_figure,
+    command_note,
+    document,
+    escape,
+    glossary,
+    legend,
+    options,
+    sentences_box,
+    stack_figure,
+    table_of,
+)
 from accelsim.report.tables import MACHINES, PLACES, TOTALS, Comparison
 from accelsim.report.verdict import verdict
-
-Figures = Sequence[tuple[str, str]]  # columns, and what a reader is told they are
-
-_FOLDER = Path(__file__).parent / "page"
-STYLE = (_FOLDER / "page.css").read_text(encoding="utf-8")
-SCRIPT = (_FOLDER / "page.js").read_text(encoding="utf-8")
 
 ROWS = (
     ("cycles", "cycles"),
@@ -65,12 +60,11 @@ LAYER_FIGURES = (
 ENERGY = tuple((f"energy_{part}_pj", part) for part in ENERGY_PARTS)
 TENSORS = (("dram_weight_bytes", "weights"), ("dram_input_bytes", "inputs"), ("dram_output_bytes", "outputs"))
 INTENSITIES = (("dense_intensity", "dense MACs per DRAM byte"), ("effectual_intensity", "effectual MACs per DRAM byte"))
+LAYER_NOTE = (
+    '<p class="note">A layer\'s name opens all that is known of it.  Bold: fewest cycles.  The chart leaves out what '
+    "takes none, since it rides on another layer.</p>"
+)
 RATES = (("dense_rate", "dense MACs per cycle"), ("effectual_rate", "effectual MACs per cycle"))
-
-
-def escape(text: str) -> str:
-    """The text as HTML that shows it, hidden characters as their codes."""
-    return html_escape(visible(text))
 
 
 def page(comparison: Comparison) -> str:
@@ -80,101 +74,46 @@ def page(comparison: Comparison) -> str:
     parts = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="facts">{escape(_facts(first))}</p>',
-        _sentences(verdict(comparison)),
+        sentences_box(verdict(comparison)),
+        command_note(str(first.get("command", ""))),
         "<h2>Whole network</h2>",
         _totals(comparison.totals),
         "<h2>Layer by layer</h2>",
-        _layer_chart(comparison),
-        '<p class="note">A layer\'s name opens all that is known of it.  Bold: fewest cycles.</p>',
-        _layers(comparison),
+        layer_chart(),
+        LAYER_NOTE,
+        layer_table(comparison),
         "<h2>Energy by part</h2>",
-        _stack("energy by part", ENERGY, "pJ"),
+        stack_figure("energy by part", ENERGY, "pJ"),
         "<h2>DRAM traffic by tensor</h2>",
-        _stack("DRAM traffic by tensor", TENSORS, "bytes"),
+        stack_figure("DRAM traffic by tensor", TENSORS, "bytes"),
         "<h2>Roofline</h2>",
         '<p class="note">Small: layers; large: the whole network.  Where dense MACs are shown, skipped zeros and '
-        "Winograd count as speed, so points may lie above the roof of lanes.  Wheel: zoom; double click: back.</p>",
+        "Winograd count as speed, so points may lie above the roof of lanes.  Data that come early, during the layers "
+        "before, may lift a layer above its slope.  Wheel: zoom; double click: back.</p>",
         cloud_figure("roofline", "roofline", INTENSITIES, RATES),
         *_places(comparison),
         *_settings(comparison),
         "<h2>Files</h2>",
         _files(comparison),
         "<h2>What the words mean</h2>",
-        _glossary(),
+        glossary(),
     ]
     return document(title, parts, page_data(comparison))
-
-
-def document(title: str, parts: Sequence[str], data: Mapping[str, Any]) -> str:
-    """A whole page of parts that are HTML already.  data: what the page's script draws (``page/page.js``)."""
-    body = "\n".join(parts)
-    theme = '<button type="button" class="theme" aria-label="light or dark">\N{BLACK CIRCLE}\N{WHITE CIRCLE}</button>'
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{STYLE}</style>\n</head>\n'
-        f"<body>\n<main>\n{theme}\n{body}\n</main>\n"
-        f'<script type="application/json" id="data">{_script_json(data)}</script>\n<script>{SCRIPT}</script>\n'
-        "</body>\n</html>\n"
-    )
-
-
-def _script_json(data: Mapping[str, Any]) -> str:
-    """JSON that cannot end the element that it stands in."""
-    return to_json(data).replace("<", "\\u003c")
-
-
-def cloud_figure(cloud: str, title: str, across: Figures, up: Figures, *, tells_command: bool = False) -> str:
-    """A chart of points with a choice of the figure on each axis.
-
-    cloud: the points' name in the page's data.  tells_command: a click on a point shows its command below.
-    """
-    told = '<code class="command" aria-live="polite"></code>' if tells_command else ""
-    choices = "".join(
-        f'<label>{word} <select aria-label="{word} axis">{_options(figures)}</select></label>'
-        for word, figures in (("across", across), ("up", up))
-    )
-    return (
-        f'<figure data-chart="scatter" data-cloud="{escape(cloud)}"><div class="tools">{choices}</div>{_legend()}'
-        f'<svg role="img" aria-label="{escape(title)}"></svg>{told}</figure>'
-    )
-
-
-def _legend() -> str:
-    """Where the script writes what the colours mean."""
-    return '<div class="legend" data-legend="groups"></div>'
-
-
-def _options(figures: Figures) -> str:
-    return "".join(f'<option value="{escape(column)}">{escape(words)}</option>' for column, words in figures)
-
-
-def _sentences(sentences: Sequence[str]) -> str:
-    return f'<div class="verdict">{"".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)}</div>'
 
 
 def _machines(count: int) -> str:
     return "one machine" if count == 1 else f"{count} machines"
 
 
-def _layer_chart(comparison: Comparison) -> str:
-    """Bars of each layer, filtered by name and kind."""
+def layer_chart() -> str:
+    """Bars of each layer of the page's data, filtered by name and kind."""
     return (
         '<figure data-chart="layers"><div class="tools">'
-        f'<label>show <select aria-label="figure of each layer">{_options(LAYER_FIGURES)}</select></label>'
+        f'<label>show <select aria-label="figure of each layer">{options(LAYER_FIGURES)}</select></label>'
         '<input type="search" id="layer-filter" placeholder="filter layers" aria-label="filter layers of the chart">'
-        f'</div>{_legend()}<svg role="img" aria-label="bars of each layer; the table below has the figures"></svg>'
+        f"</div>{legend('machines')}"
+        '<svg role="img" aria-label="bars of each layer; the table below has the figures"></svg>'
         "</figure>"
-    )
-
-
-def _stack(title: str, parts: Figures, unit: str) -> str:
-    """Stacked bars, one a machine."""
-    names = "".join(
-        f'<span style="--of:{COLOURS[i % len(COLOURS)]}">{escape(name)}</span>' for i, (_, name) in enumerate(parts)
-    )
-    return (
-        f'<figure data-chart="stack" data-unit="{unit}" data-parts="{escape(json.dumps(parts))}">'
-        f'<div class="legend">{names}</div><svg role="img" aria-label="{escape(title)}"></svg></figure>'
     )
 
 
@@ -215,13 +154,6 @@ def _files(comparison: Comparison) -> str:
     return f"<p>{links}</p>"
 
 
-def _glossary() -> str:
-    entries = "".join(f"<dt>{escape(column)}</dt><dd>{escape(text)}</dd>" for column, text in GLOSSARY.items())
-    return (
-        f'<details><summary>columns of the tables and CSV files</summary><dl class="glossary">{entries}</dl></details>'
-    )
-
-
 def _facts(row: pd.Series) -> str:
     ratio = 4 * row["parameters"] / row["file_bytes"] if row["file_bytes"] else 0
     facts = [
@@ -255,7 +187,7 @@ def _totals(totals: pd.DataFrame) -> str:
     return table_of(head, rows, name="totals")
 
 
-def _layers(comparison: Comparison) -> str:
+def layer_table(comparison: Comparison) -> str:
     """Cycles, bound and energy of each layer on each machine, the fewest cycles in bold; the difference of two."""
     machines = comparison.machines
     two = len(machines) == 2
@@ -264,14 +196,15 @@ def _layers(comparison: Comparison) -> str:
         head += [f"{machine}: cycles", "mode", "bound by", "energy, nJ"]
     head += [f"cycles, {machines[1]} / {machines[0]}"] if two else []
     cycles = pd.DataFrame({machine: comparison.layers[machine]["cycles"].to_numpy() for machine in machines})
-    fewest = cycles.min(axis=1)
+    fewest, most = cycles.min(axis=1), cycles.max(axis=1)
     rows = []
     for i, parts in enumerate(zip(*(comparison.layers[m].to_dict(orient="records") for m in machines), strict=True)):
         cells = [f'<td class="text">{escape(str(parts[0][column]))}</td>' for column in ("name", "kind")]
         for row in parts:
-            best = ' class="best"' if row["cycles"] == fewest[i] else ""
+            best = ' class="best"' if row["cycles"] == fewest[i] and most[i] else ""
             cells.append(f"<td{best}>{int(row['cycles']):,}</td>")
-            cells += [f'<td class="text">{escape(str(row[column]))}</td>' for column in ("mode", "bound")]
+            bound = str(row["bound"]) if row["cycles"] else ""
+            cells += [f'<td class="text">{escape(text)}</td>' for text in (str(row["mode"]), bound)]
             cells.append(f"<td>{row['energy_pj'] / 1e3:,.1f}</td>")
         if two:
             ratio = parts[1]["cycles"] / parts[0]["cycles"] if parts[0]["cycles"] else float("nan")
@@ -294,26 +227,3 @@ def _places(comparison: Comparison) -> list[str]:
         rows.append("".join(f'<td class="text">{escape(text)}</td>' for text in texts))
     words = "chip: the whole map; both: some of each; path: it rides on the layer in front of it"
     return ["<h2>Where maps lie</h2>", f'<p class="note">{words}.</p>', table_of(head, rows, name="places")]
-
-
-def table_of(head: Sequence[str], rows: Sequence[str], *, name: str = "table", layers: bool = False) -> str:
-    """A table that sorts, filters and gives CSV.
-
-    head: texts.  rows: the cells of each row as HTML.  name: of its CSV file.  layers: each row is a layer of the
-    page's data, which its first cell opens.
-    """
-    header = "".join(f'<th scope="col">{escape(text)}</th>' for text in head)
-    marks = (f' data-layer="{i}"' if layers else "" for i in range(len(rows)))
-    body = "\n".join(f"<tr{mark}>{row}</tr>" for mark, row in zip(marks, rows, strict=True))
-    kind = "sortable layers" if layers else "sortable"
-    return (
-        f'<div class="wide" tabindex="0"><table class="{kind}" data-name="{escape(name)}">\n'
-        f"<thead><tr>{header}</tr></thead>\n"
-        f"<tbody>\n{body}\n</tbody></table></div>"
-    )
-
-
-def inline(svg: bytes) -> str:
-    """The <svg> element without the XML declaration and document type."""
-    text = svg.decode()
-    return f'<figure class="drawn">{text[text.index("<svg") :]}</figure>'

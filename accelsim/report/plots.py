@@ -24,7 +24,7 @@ from accelsim.hardware.price import ENERGY_PARTS
 from accelsim.names import in_plot
 from accelsim.report.palette import COLOURS
 from accelsim.report.tables import Comparison
-from accelsim.simulator.network.program import OCCUPANCY
+from accelsim.simulator.network.planning import OCCUPANCY
 
 MARKERS = "osD^vP*X"
 LINES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
@@ -50,6 +50,11 @@ METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "Creator": "accelsim"},
 }
 PART_NAMES = {"mac": "MAC", "transform": "transforms", "register": "registers", "sram": "SRAM", "dram": "DRAM"}
+ROOFLINES = {
+    "effectual": "multiplies that are executed: at most one a lane and cycle",
+    "dense": "multiplies of the dense layer: skipped zeros and Winograd count\n"
+    "as speed, so points may lie above the roof of the lanes",
+}  # what each panel shows
 DPI = 150
 KINDS = ("png", "svg", "pdf")  # for a page, for a screen, for a paper
 BAR_INCHES, THIN_BAR_INCHES = 0.13, 0.09  # height of one bar of a group; where the group has many
@@ -111,22 +116,28 @@ def _colour(index: int) -> str:
 
 
 def _cycles(comparison: Comparison) -> Figure:
-    """Bars of each layer's cycles, one a machine; the pale end is when the lanes stall."""
+    """Bars of each layer's cycles, one a machine; the pale end is when the lanes stall.
+
+    Layers that take none on any machine, since they ride on others, are left out.
+    """
     machines = comparison.machines
-    names = [str(name) for name in comparison.layers[machines[0]]["name"]]
+    cycles = np.stack([comparison.layers[machine]["cycles"].to_numpy(float) for machine in machines])
+    taking = cycles.max(axis=0) > 0
+    names = [str(name) for name in comparison.layers[machines[0]].loc[taking, "name"]]
     bars = len(machines)
     height = BAR_INCHES if bars <= 3 else THIN_BAR_INCHES
     group = bars * height + 0.1
     figure, axes = _figure(8, 1.3 + group * len(names))
     bar = height / group
     for i, machine in enumerate(machines):
-        table = comparison.layers[machine]
+        table = comparison.layers[machine][taking]
         y = np.arange(len(names)) + (i - (bars - 1) / 2) * bar
         compute = table["compute_cycles"].to_numpy()
         axes.barh(y, compute, 0.92 * bar, color=_colour(i))
         axes.barh(y, table["stall_cycles"].to_numpy(), 0.92 * bar, left=compute, color=_colour(i), alpha=0.35)
     axes.set_yticks(np.arange(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlim(0, 1.03 * max(1.0, cycles.max()))
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("cycles (dark: lanes work; pale: lanes wait for memory or transforms)")
     axes.xaxis.set_major_formatter(EngFormatter())
@@ -206,14 +217,18 @@ def _roofline(comparison: Comparison) -> Figure:
     """Two rooflines of the layers with weights and of the whole.
 
     Left: multiplies that the machine executes, under its roof of lanes and DRAM bandwidth.  Right: those of the dense
-    spatial layer, so that skipped zeros and Winograd count as speed; they may pass the lanes.
+    spatial layer, so that skipped zeros and Winograd count as speed; they may pass the lanes.  In a network, a layer's
+    data may come while the layers before it run, so that its point lies above the slope; the network's never does.
     """
     figure = Figure(figsize=(11, 5.5), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     figure.suptitle(f"Roofline: {_model(comparison)} (small: layers, large: the whole network)", fontweight="bold")
+    panels[0].set_title("data that come early may lift a layer above the slope", fontsize=9)
+    panels[1].set_title("skipped zeros and Winograd may lift it above the lanes", fontsize=9)
     roofs = _roofs(comparison.totals)
     for axes, column, what in zip(panels, ("effectual_macs", "dense_macs"), ("effectual", "dense"), strict=True):
         _roofline_panel(axes, comparison, roofs, column, what)
+        axes.set_title(ROOFLINES[what], fontsize=9.0, fontweight="normal")
     handles = [
         Line2D([], [], color=_colour(i), marker=MARKERS[i % len(MARKERS)], linestyle="", label=name)
         for i, name in enumerate(comparison.machines)

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from accelsim.explore.breakeven import break_even
 from accelsim.explore.pareto import front
@@ -27,6 +27,8 @@ MAX_LINES = 100  # of parallel coordinates
 MAX_MODELS = 6  # with a row of Pareto panels each
 ALIKE = ("model", "lanes", "clock_mhz", "bandwidth_gbs", "spatial_sparsity")  # of machines that are compared
 LINEAR = {"top1", "utilization", "spatial_density", "winograd_density"}  # shares, which no logarithmic axis suits
+LEAST_INCHES = 3.2  # of height, so that a colour bar's label fits beside it
+UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))  # of large numbers
 CLOUD_DPI = 90  # of points drawn as pixels in SVG files
 # Text as text: half the page would be outlines of letters, the same in every plot.
 TEXT: dict[Any, Any] = {"svg.fonttype": "none", "font.family": ["sans-serif"], "font.sans-serif": ["DejaVu Sans"]}
@@ -162,6 +164,7 @@ def _heat_map(sweep: Sweep) -> Figure | None:
     chosen = sweep.description.report.heat_map
     if chosen is None:
         numeric = [name for name in varied(sweep, done) if 1 < done[name].nunique() <= 24]
+        numeric.sort(key=lambda name: np.count_nonzero(done[name].isna()))  # those that all families have come first
         if len(numeric) < 2:
             return None
         chosen = (numeric[0], numeric[1])
@@ -216,8 +219,9 @@ def _most(parts: Sequence[np.ndarray]) -> float:
 def _short(value: object) -> str:
     if isinstance(value, int | float | np.number):
         number = float(value)
-        if abs(number) >= 10_000:
-            return EngFormatter(places=1, sep="")(number)
+        for unit, name in UNITS:
+            if abs(number) >= unit and abs(number) >= 10_000:
+                return f"{float(f'{number / unit:.3g}'):g}{name}"
         return f"{number:.3g}" if abs(number) < 1000 else f"{number:.0f}"
     return in_plot(str(value))
 
@@ -250,6 +254,7 @@ def _parallel(sweep: Sweep) -> Figure | None:
         )
         for y, end in zip((-0.03, 1.03), ends, strict=True):
             axes.text(x, y, _short(end), ha="center", va="top" if y < 0 else "bottom", fontsize=7)
+            axes.texts[-1].set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
     axes.set_xticks(range(len(names)), [label(name).replace(", ", ",\n") for name in names], fontsize=8)
     axes.tick_params(axis="x", length=0, pad=12)
     axes.set_ylim(-0.1, 1.1)
@@ -325,6 +330,7 @@ def _roofline(sweep: Sweep) -> Figure | None:
     axes.plot(ends, np.minimum(1, ends), color=ROOF_COLOUR, linewidth=1.2)
     axes.set_xscale("log")
     axes.set_yscale("log")
+    _numbers(axes)
     axes.set_xlabel("cycles of the multiplies alone / cycles of the DRAM transfers alone")
     axes.set_ylabel("effectual multiplies a lane and cycle")
     axes.grid(which="major")
@@ -357,7 +363,8 @@ def _break_even(sweep: Sweep) -> Figure | None:
     panels_by = [name for name in ("model", "tile") if name in table]
     panels = list(table.groupby(panels_by, sort=False)) if panels_by else [((), table)]
     layers = list(dict.fromkeys(table["layer"]))
-    figure = Figure(figsize=(3.8 * len(panels) + 2.2, 1.6 + 0.26 * len(layers)), layout="constrained")
+    size = (3.8 * len(panels) + 2.2, max(LEAST_INCHES, 1.6 + 0.26 * len(layers)))
+    figure = Figure(figsize=size, layout="constrained")
     drawn = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, (key, rows) in zip(drawn, panels, strict=True):
         grid = rows.pivot_table(index="layer", columns=column, values="break_even", aggfunc="median").reindex(layers)

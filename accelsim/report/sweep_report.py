@@ -12,8 +12,18 @@ from accelsim.explore.naming import command, named
 from accelsim.explore.sweep import Sweep
 from accelsim.explore.table import to_csv
 from accelsim.names import visible
-from accelsim.report.html import cloud_figure, document, escape, inline, table_of
+from accelsim.report.parts import (
+    cells,
+    cloud_figure,
+    document,
+    escape,
+    glossary,
+    inline,
+    sentences_box,
+    table_of,
+)
 from accelsim.report.sweep_plots import break_even_table, families, label, sweep_plots, varied
+from accelsim.report.sweep_verdict import sweep_sentences
 from accelsim.report.write import write_files
 
 FRONT_ROWS, FAULT_ROWS = 40, 10
@@ -69,6 +79,7 @@ def page(sweep: Sweep, plots: dict[str, bytes]) -> str:
         names = escape(", ".join(sweep.synthetic))
         parts.append(f"<p><b>Synthetic</b>: {names}, tables of layers whose zeros are drawn from a seed.</p>")
     cloud = _cloud(sweep)
+    parts.append(sentences_box(sweep_sentences(sweep)))
     parts += ["<h2>Answers</h2>", *_answers(sweep), *_chart(sweep, cloud)]
     for name, heading in HEADINGS.items():
         if f"{name}.svg" in plots:
@@ -78,6 +89,7 @@ def page(sweep: Sweep, plots: dict[str, bytes]) -> str:
         elif name == "break_even":
             parts += _codesign(sweep)
     parts += _faults(sweep)
+    parts += ["<h2>Files</h2>", _files(plots), "<h2>What the words mean</h2>", glossary()]
     return document(title, parts, {"groups": [visible(name) for name in families(sweep)], "points": cloud})
 
 
@@ -114,7 +126,7 @@ def _fronts(sweep: Sweep) -> list[str]:
     every = f"{len(rows)} points on the front of all families together ({escape(share)}); all of them: front.csv."
     step = max(1, -(-len(rows) // FRONT_ROWS))
     picked = [(named(row, varied(sweep, sweep.table)) or "the base", row) for _, row in rows.iloc[::step].iterrows()]
-    return [f"<p>{every}</p>", _machines(sweep, "", picked)]
+    return [f"<p>{every}</p>", _machines(sweep, "point", picked)]
 
 
 def _cloud(sweep: Sweep) -> dict[str, Any]:
@@ -169,11 +181,11 @@ def _machines(sweep: Sweep, head: str, rows: Sequence[tuple[str, pd.Series]]) ->
     objectives = [objective.removeprefix("-") for objective in sweep.description.report.objectives]
     asked = [column for q in sweep.description.report.cheapest for column in (q.minimize, *q.limits)]
     columns = list(dict.fromkeys(("family", *objectives, *asked, *varied(sweep, done))))
-    cells = [
+    texts = [
         [name, *(_text(row.get(column)) for column in columns), command(sweep.description, row) if len(row) else ""]
         for name, row in rows
     ]
-    return table_of([head, *(label(column) for column in columns), "command"], [_cells(row) for row in cells])
+    return table_of([head, *(label(column) for column in columns), "command"], [cells(row) for row in texts])
 
 
 def _codesign(sweep: Sweep) -> list[str]:
@@ -208,17 +220,20 @@ def _faults(sweep: Sweep) -> list[str]:
     errors = sweep.table.loc[sweep.table["error"] != "", "error"].value_counts()
     if errors.empty:
         return []
-    rows = [_cells([str(count), str(text)]) for text, count in errors.iloc[:FAULT_ROWS].items()]
+    rows = [cells([str(count), str(text)]) for text, count in errors.iloc[:FAULT_ROWS].items()]
     return ["<h2>Points that failed</h2>", table_of(["points", "error"], rows)]
 
 
+def _files(plots: dict[str, bytes]) -> str:
+    """Links to the tables and pictures beside the page."""
+    tables = ["points.csv", "front.csv", *(["break_even.csv"] if "break_even.svg" in plots else [])]
+    links = (f'<a href="{name}">{name}</a>' for name in (*tables, *plots))
+    return f"<p>{', '.join(links)}</p>"
+
+
 def _frame(frame: pd.DataFrame) -> str:
-    rows = [_cells([_text(value) for value in row]) for row in frame.itertuples(index=False)]
+    rows = [cells([_text(value) for value in row]) for row in frame.itertuples(index=False)]
     return table_of([label(str(column)) for column in frame.columns], rows)
-
-
-def _cells(texts: Sequence[str]) -> str:
-    return "".join(f"<td>{escape(text)}</td>" for text in texts)
 
 
 def _text(value: Any) -> str:

@@ -1,6 +1,6 @@
 """A sweep on the terminal: its progress on standard error, and what it found on standard output."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pandas as pd
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from accelsim.explore.answers import Answers
+from accelsim.explore.bands import Band
 from accelsim.explore.naming import named
 from accelsim.explore.sweep import Estimate
 from accelsim.report.terminal import escape
@@ -69,6 +70,17 @@ def show_answers(out: Console, answers: Answers, counts: dict[str, int], paramet
         of_model = f"{found.model}: " if len(answers.models) > 1 else ""
         asked = f"{of_model}least {question.minimize} with {limits or 'no limits'}: {text}"
         out.print(escape(asked), highlight=False, soft_wrap=True)
+
+
+def show_bands(out: Console, bands: Sequence[Band]) -> None:
+    """The verdict between the families' cheapest machines of each question, over the assumptions."""
+    for band in bands:
+        limits = ", ".join(f"{column} <= {limit:g}" for column, limit in band.question.limits.items())
+        points = ", ".join(f"{family} point {index}" for family, index in band.points.items())
+        asked = f"{band.model}: least {band.question.minimize} with {limits or 'no limits'}: {points}"
+        out.print(escape(asked), highlight=False, soft_wrap=True)
+        for sentence in band.sentences:
+            out.print(escape(sentence), highlight=False, soft_wrap=True)
 
 
 def _show_front(out: Console, answers: Answers, model: str, parameters: list[str]) -> None:

@@ -20,7 +20,7 @@ from accelsim.files import RESULTS, read_text
 from accelsim.names import cell, from_cell
 from accelsim.report.plain import to_json
 from accelsim.simulator.machines.machine import Machine
-from accelsim.simulator.network.program import OCCUPANCY
+from accelsim.simulator.network.planning import OCCUPANCY
 from accelsim.simulator.result import ENERGY_COLUMNS, Result
 from accelsim.workload import LayerTable
 
@@ -69,8 +69,12 @@ def gather(
     results: Sequence[Result],
     batch: int = 1,
     overrides: Sequence[str] = (),
+    command: str = "",
 ) -> Comparison:
-    """The results of ``machines``, in the same order, with what a report says about model and machines."""
+    """The results of ``machines``, in the same order, with what a report says about model and machines.
+
+    command: what was typed to get them, where that is known.
+    """
     rows = []
     files: set[str] = set()
     for machine, result in zip(machines, results, strict=True):
@@ -82,6 +86,7 @@ def gather(
             "engine": result.engine,
             "level": result.level,
             "settings": "; ".join(overrides),
+            "command": command,
             "sha256": model.sha256,
             "batch": batch,
             "parameters": model.parameters,

@@ -20,12 +20,12 @@ from accelsim.names import visible
 from accelsim.report.figures import FIGURES
 from accelsim.simulator.result import Result
 from accelsim.simulator.sensitivity import least
-from accelsim.simulator.verdict import COLUMNS, verdicts
+from accelsim.simulator.verdict import CHIPS, COLUMNS, verdicts
 from accelsim.workload import LayerTable
 
 WORDS = {  # columns of words, flush left
     *("mode", "bound by", "per", "part", "source", "shape", "what it is", "accuracy"),
-    *("input", "output", "weights"),
+    *("input", "output", "weights", "priced by"),
 }
 
 
@@ -112,26 +112,36 @@ def show_comparison(
 
 
 def _show_cycles(out: Console, results: Sequence[Result]) -> None:
-    """Cycles of each layer on each machine and what bounds them; the fewest are marked."""
+    """Cycles of each layer on each machine and what bounds them; the fewest are marked.
+
+    Layers that take no cycles on any machine, since they ride on others, have no mark and no bound.
+    """
     cycles = pd.DataFrame({r.machine: r.layers["cycles"].to_numpy() for r in results})
-    fewest = cycles.eq(cycles.min(axis=1), axis=0)
+    fewest = cycles.eq(cycles.min(axis=1), axis=0).mul(cycles.max(axis=1) > 0, axis=0)
     names = [escape(str(name)) for name in results[0].layers["name"]]
     left = max(map(len, names)) + 2
-    for some in _chunks(results, left, out.width, beside=12):
+    for some in _chunks(results, left, out.width, beside=11):
         table = _table("cycles of", *(column for r in some for column in (r.machine, "bound by")))
         for i, name in enumerate(names):
             cells = []
             for r in some:
                 mark = "* " if fewest[r.machine][i] else ""
-                cells += [f"{mark}{cycles[r.machine][i]:,}", str(r.layers["bound"][i])]
+                cells += [f"{mark}{cycles[r.machine][i]:,}", bound_of(r.layers.iloc[i])]
             table.add_row(name, *cells)
         out.print(table)
     if len(results) > 1:
         alone = fewest[fewest.sum(axis=1) == 1].sum()
         counts = [f"{r.machine} in {alone[r.machine]}" for r in results if alone[r.machine]]
-        shared = len(names) - int(alone.sum())
-        _line(out, f"*: fewest cycles; alone: {', '.join(counts) or 'none'}; shared: {shared} of {len(names)} layers")
+        taking = int((cycles.max(axis=1) > 0).sum())
+        shared = taking - int(alone.sum())
+        _line(out, f"*: fewest cycles; alone: {', '.join(counts) or 'none'}; shared: {shared} of {taking} layers")
     _line(out, "bound by: where most cycles go: compute, imbalance or edge of the lanes, transform, dram")
+    _line(out, f"energy: published chips take {CHIPS[0]} to {CHIPS[1]} times the model's, DRAM apart; --band")
+
+
+def bound_of(row: pd.Series) -> str:
+    """What bounds a layer; nothing for one that takes no cycles."""
+    return str(row["bound"]) if row["cycles"] else ""
 
 
 def show_result(
@@ -150,7 +160,7 @@ def show_result(
             escape(str(row["name"])),
             str(row["mode"]),
             f"{row['cycles']:,}",
-            str(row["bound"]),
+            bound_of(row),
             f"{100 * row['utilization']:.1f}",
             f"{(row['dram_read_bytes'] + row['dram_write_bytes']) / 1e3:,.1f}",
             f"{row['energy_pj'] / 1e6:,.3f}",
@@ -173,12 +183,9 @@ def show_result(
 def show_sensitivity(out: Console, energies: pd.DataFrame) -> None:
     """Energies under each energy table, and whether the conclusion is the same under all."""
     tables = list(energies["table"].unique())
-    show = _table("energy with", *(f"{table}, {unit}" for table in tables for unit in ("uJ", "ratio")))
-    for machine, rows in energies.groupby("machine", sort=False):
-        cells = [
-            (f"{row['energy_pj'] / 1e6:,.2f}", f"{row['ratio']:.3f}") for _, row in rows.set_index("table").iterrows()
-        ]
-        show.add_row(escape(str(machine)), *(cell for pair in cells for cell in pair))
+    show = _table("machine", "priced by", "energy, uJ", "ratio")
+    for _, row in energies.iterrows():
+        show.add_row(escape(str(row["machine"])), row["table"], f"{row['energy_pj'] / 1e6:,.2f}", f"{row['ratio']:.3f}")
     out.print(show)
     best = least(energies)
     if len(set(energies["machine"])) == 1:

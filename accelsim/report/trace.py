@@ -10,7 +10,8 @@ from typing import Any
 
 from accelsim.dual.model import DualModel
 from accelsim.simulator.machines.machine import Machine
-from accelsim.simulator.network.program import Level, one_part, overlapped, plan_network
+from accelsim.simulator.network.planning import Level, plan_network
+from accelsim.simulator.network.timing import one_part, overlapped
 from accelsim.simulator.run import check_event_steps, level_of, run_rows, schedule_layer
 from accelsim.simulator.time.event import UNITS, Span, event_cycles, event_times
 from accelsim.simulator.time.pipeline import durations

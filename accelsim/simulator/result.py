@@ -55,7 +55,7 @@ class Result:
     """One model on one machine.  layers: one row a layer; total: sums, and the figures of the whole run.
 
     synthetic: the zeros of the weights were drawn from a seed, not trained.  level: how far the layers ran as one
-    network (``simulator.network.program``).
+    network (``simulator.network.planning``).
     """
 
     model: str
@@ -65,6 +65,12 @@ class Result:
     total: pd.Series
     synthetic: bool = False
     level: str = "layers"
+
+    def __repr__(self) -> str:
+        """One line: what ran where, cycles and energy."""
+        figures = f"{int(self.total['cycles']):,} cycles, {self.total['energy_pj'] / 1e6:,.2f} uJ"
+        synthetic = ", synthetic" if self.synthetic else ""
+        return f"Result({self.model} on {self.machine}, level {self.level}{synthetic}: {figures})"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the total, and a row a layer."""

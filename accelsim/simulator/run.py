@@ -13,7 +13,8 @@ from accelsim.hardware.price import ENERGY_PARTS, Price
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.machines.vector import count_parts, vector_schedule
 from accelsim.simulator.network.batches import MAX_STEPS, passes_to_try
-from accelsim.simulator.network.program import LEVELS, Level, Planned, Timed, plan_network, time_network
+from accelsim.simulator.network.planning import LEVELS, Level, Planned, plan_network
+from accelsim.simulator.network.timing import Timed, time_network
 from accelsim.simulator.result import DRAM_ACTIONS, DRAM_POWERS, Result, round_energy, totals
 from accelsim.simulator.time.bottleneck import breakdown
 from accelsim.simulator.time.event import event_cycles

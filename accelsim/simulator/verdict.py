@@ -4,6 +4,7 @@ The assumptions, each moved by itself while the others stay:
 
 - arithmetic: each table of energies, measured in gates and published (``hardware.gates``, ``hardware.technology``);
 - DRAM energy: half and twice the stated energies of rows, bits moved and bits driven, the spread of published pJ/bit;
+- on-chip energy: as much less and more as five published chips take of what the model says of them (``CHIPS``);
 - wires: none are counted; as a bound, each bit that a global buffer gives or takes travels half the side of the
   machine, a wire of 0.2 pF/mm at 0.9 V that toggles with every bit, C V^2 / 2 = 0.081 pJ/bit/mm;
 - clock: half and twice the stated clock, at the same DRAM.
@@ -29,6 +30,9 @@ from accelsim.workload import LayerWork
 Quantity = Literal["energy", "latency"]
 COLUMNS: dict[Quantity, str] = {"energy": "energy_pj", "latency": "latency_ms"}
 WIRE_PJ_PER_BIT_MM = 0.2 * 0.9**2 / 2
+# Published power of Eyeriss, NVDLA (two sizes), EIE, Cambricon-X and the chip of Moons and Verhelst over the model's,
+# without DRAM: least and most.  Measured by experiments/comparisons/chips.py, rows of reports/validation.md.
+CHIPS = (0.54, 1.61)
 DRAM_KEYS = {
     "dram_activate": "dram_activate_pj",
     "dram_read_bit": "dram_read_pj_per_bit",
@@ -46,6 +50,7 @@ class Assumption:
     case: str  # what is assumed instead
     change: Callable[[Machine], Machine]
     wires_pj_per_bit_mm: float = 0.0
+    on_chip_factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,10 @@ def assumptions(machines: Sequence[Machine]) -> list[Assumption]:
     cases = [Assumption("arithmetic", f"table {name}", partial(_with_table, name=name)) for name in tables]
     for factor, said in ((0.5, "half"), (2.0, "twice")):
         cases.append(Assumption("DRAM energy", f"{said} the DRAM energy", partial(_with_dram, factor=factor)))
+    cases += [
+        Assumption("on-chip energy", f"{factor:g} of the on-chip energy", _as_described, on_chip_factor=factor)
+        for factor in CHIPS
+    ]
     cases.append(Assumption("wires", "wires to the buffers", _as_described, WIRE_PJ_PER_BIT_MM))
     for factor, said in ((0.5, "half"), (2.0, "twice")):
         cases.append(Assumption("clock", f"{said} the clock", partial(_with_clock, factor=factor)))
@@ -136,7 +145,9 @@ def _total(works: Sequence[LayerWork], assumption: Assumption, machine: Machine,
     total = run(works, assumption.change(machine), engine="fast", level=level).total
     bits = 8 * (float(total["sram_read_bytes"]) + float(total["sram_write_bytes"]))
     wires = bits * assumption.wires_pj_per_bit_mm * sqrt(float(total["area_mm2"])) / 2
-    return {"energy_pj": float(total["energy_pj"]) + wires, "latency_ms": float(total["latency_ms"])}
+    on_chip = float(total["energy_pj"]) - float(total["energy_dram_pj"])
+    energy = float(total["energy_dram_pj"]) + assumption.on_chip_factor * on_chip + wires
+    return {"energy_pj": energy, "latency_ms": float(total["latency_ms"])}
 
 
 def _as_described(machine: Machine) -> Machine:

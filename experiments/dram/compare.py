@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from accelsim.hardware.dram import DRAM_TYPES, DramType
+from accelsim.hardware.dram import DramType, dram_types
 from experiments.dram.commands import DEVICES, Run, simulate
 from experiments.dram.patterns import OTHERS, REFERENCE, Modelled, Pattern, bursts_of, modelled
 
@@ -40,7 +40,7 @@ def published() -> Iterator[Published]:
             for simulator, column in (("DRAMsim3", "dramsim3_ns"), ("Ramulator 2.1", "ramulator2_ns")):
                 if not row[column]:
                     continue
-                dram = replace(DRAM_TYPES[row["dram"]], ranks=RANKS[simulator])
+                dram = replace(dram_types()[row["dram"]], ranks=RANKS[simulator])
                 ours = simulator == "DRAMsim3"
                 yield Published(
                     dram=dram,
@@ -74,7 +74,7 @@ class Judged:
 def judged() -> Iterator[Judged]:
     """Patterns that the reference does not have, on all types."""
     for type_name, device in DEVICES.items():
-        dram = DRAM_TYPES[type_name]
+        dram = dram_types()[type_name]
         for pattern in OTHERS:
             run = simulate(dram, device, bursts_of(dram, pattern), UNDER_WAY * dram.inner_channels)
             yield Judged(type_name, pattern.name, run, modelled(dram, pattern))

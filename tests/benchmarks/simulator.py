@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # where it is run by its pat
 
 from accelsim.dual.file import read_dual
 from accelsim.simulator.machines.load import load_hardware
-from accelsim.simulator.network.program import LEVELS
+from accelsim.simulator.network.planning import LEVELS
 from accelsim.simulator.run import run
 from accelsim.simulator.tiles.candidates import remembered_candidates
 from accelsim.simulator.tiles.steps import remembered_steps

@@ -197,7 +197,7 @@ def test_operators_that_are_not_known_are_told_at_once_and_may_be_kept(tmp_path,
     told = capsys.readouterr().err
     assert "GridSample is costed as traffic, not computed: warp" in told
     assert "NonZero is left out: where" in told
-    assert main(["simulate", str(out), "winograd-16x16", "--engine", "fast", "--json"]) == 0
+    assert main(["simulate", str(out), "winograd-16x16", "--level", "layers", "--engine", "fast", "--json"]) == 0
     layers = {row["name"]: row for row in json.loads(capsys.readouterr().out)["layers"]}
     assert layers["warp"]["dram_read_bytes"] >= 8 * 9 * 8  # reads what the first convolution gave
     assert layers["b"]["dense_macs"] == 6 * 5 * 4 * 8 * 9

@@ -26,7 +26,7 @@ def test_a_page_says_which_machine_and_why(tmp_path, capsys):
     arguments = ["explore", str(tmp_path / "mine.onnx"), "--images", str(tmp_path / "pictures")]
     assert main([*arguments, "-o", str(tmp_path / "out")]) == 0
     told = capsys.readouterr().out
-    page = (tmp_path / "out" / "index.html").read_text()
+    page = (tmp_path / "out" / "report.html").read_text()
     assert (tmp_path / "out" / "dense.dual").is_file()
     assert (tmp_path / "out" / "dense" / "report.html").is_file()
     asked = Asked(images=tmp_path / "pictures", resume=True)

@@ -89,3 +89,8 @@ def test_sensitivity_tells_the_axis_that_matters() -> None:
     assert ranked.loc["lanes", "swing"] == pytest.approx(4)
     assert ranked.loc["lanes", "lowest"] == 4
     assert ranked.loc["idle", "share"] == pytest.approx(0)
+
+
+def test_nothing_explains_what_never_changes() -> None:
+    table = pd.DataFrame({"status": "done", "rows": [4, 8, 4, 8, 16], "top1": 91.3})
+    assert sensitivity(table, ["rows"], "top1")["share"].tolist() == [0.0]

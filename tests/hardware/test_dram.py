@@ -10,21 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.hardware.dram import (
-    DRAM_SOURCES,
-    DRAM_TYPES,
     TIMINGS,
     DramType,
     Requests,
     Transfer,
+    dram_sources,
+    dram_types,
     opened_rows,
     request_ns,
     rows_may_bound,
 )
 from accelsim.hardware.parts import Dram
 
-DDR4 = DRAM_TYPES["DDR4-2400"]
-LPDDR4 = DRAM_TYPES["LPDDR4-3200"]
-REAL = sorted(set(DRAM_TYPES) - {"ideal"})
+DDR4 = dram_types()["DDR4-2400"]
+LPDDR4 = dram_types()["LPDDR4-3200"]
+REAL = sorted(set(dram_types()) - {"ideal"})
 
 
 def reads(*bursts: int, rows: int = 0, writes: tuple[bool, ...] = ()) -> Requests:
@@ -39,9 +39,9 @@ def reads(*bursts: int, rows: int = 0, writes: tuple[bool, ...] = ()) -> Request
 def test_every_figure_has_a_source_and_every_type_all_figures() -> None:
     with (resources.files("accelsim.hardware") / "data" / "dram.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert len({(row["type"], row["quantity"]) for row in rows}) == len(rows) == len(DRAM_TYPES) * len(asdict(DDR4))
+    assert len({(row["type"], row["quantity"]) for row in rows}) == len(rows) == len(dram_types()) * len(asdict(DDR4))
     assert all(row["unit"] and len(row["source"]) > 2 for row in rows)
-    assert all(set(sources) == set(asdict(DDR4)) for sources in DRAM_SOURCES.values())
+    assert all(set(sources) == set(asdict(DDR4)) for sources in dram_sources().values())
     names = ("rcd", "rp", "cl", "rrd", "faw", "ccd_l", "wtr", "rtw", "rfc", "refi")
     assert TIMINGS == tuple(f"t_{name}_ns" for name in names)
 
@@ -56,7 +56,7 @@ def test_every_figure_has_a_source_and_every_type_all_figures() -> None:
     ],
 )
 def test_presets(name: str, gbs: float, burst: int, refresh: float) -> None:
-    dram = DRAM_TYPES[name]
+    dram = dram_types()[name]
     assert (dram.bandwidth_gbs, dram.burst_bytes) == (gbs, burst)
     assert dram.refresh == pytest.approx(refresh, rel=0.01)
     # A burst of one channel: BL / 2 clocks.
@@ -82,7 +82,7 @@ def test_opening_a_row_costs_what_the_currents_say(
     name: str, chips: int, volts: float, idd0: float, idd2n: float, idd3n: float, t_ras: float
 ) -> None:
     """IDD0 over tRC, less standby with the row open over tRAS and closed over tRP (DRAMsim3's presets)."""
-    dram = DRAM_TYPES[name]
+    dram = dram_types()[name]
     charge = idd0 * (t_ras + dram.t_rp_ns) - idd3n * t_ras - idd2n * dram.t_rp_ns
     assert dram.activate_pj == pytest.approx(current_pj(chips, volts, charge), rel=0.005)
     ranks = {"HBM2": 8}.get(name, chips)  # channels of a stack
@@ -100,7 +100,7 @@ def test_opening_a_row_costs_what_the_currents_say(
 def test_moving_bits_and_refresh_cost_what_the_currents_say(
     name: str, chips: int, volts: float, idd3n: float, idd4r: float, idd4w: float, idd5: float
 ) -> None:
-    dram = DRAM_TYPES[name]
+    dram = dram_types()[name]
     for current, pj_per_bit in ((idd4r, dram.read_pj_per_bit), (idd4w, dram.write_pj_per_bit)):
         burst_pj = current_pj(chips, volts, (current - idd3n) * dram.burst_ns)
         assert pj_per_bit == pytest.approx(burst_pj / (8 * dram.burst_bytes), rel=0.005)
@@ -110,7 +110,7 @@ def test_moving_bits_and_refresh_cost_what_the_currents_say(
 
 @pytest.mark.parametrize(("name", "pj_per_bit"), [("LPDDR5-6400", 5), ("GDDR6", 6.75)])
 def test_energy_of_three_bursts_an_activation_is_the_published_average(name: str, pj_per_bit: float) -> None:
-    dram = DRAM_TYPES[name]
+    dram = dram_types()[name]
     bits = 8 * 3 * dram.burst_bytes
     of_bit = dram.read_pj_per_bit + dram.read_io_pj_per_bit
     assert (dram.activate_pj + bits * of_bit) / bits == pytest.approx(pj_per_bit, rel=1e-3)
@@ -128,7 +128,7 @@ def test_streaming_ddr4_costs_5_4_and_1_2_pj_a_bit_of_standby_and_refresh() -> N
 )
 def test_io_is_the_power_of_a_terminated_line(name: str, amperes: float, volts: float, bits_per_s: float) -> None:
     """Current flows for one level, half of the bits."""
-    assert DRAM_TYPES[name].read_io_pj_per_bit == pytest.approx(0.5 * amperes * volts / bits_per_s * 1e12, rel=2e-3)
+    assert dram_types()[name].read_io_pj_per_bit == pytest.approx(0.5 * amperes * volts / bits_per_s * 1e12, rel=2e-3)
 
 
 def test_a_stream_reaches_the_peak_rate_less_refresh() -> None:
@@ -158,9 +158,9 @@ def test_the_bus_turns_where_writes_follow_reads_and_back() -> None:
     ns = request_ns(DDR4, 1, reads(1, 1, 0, 1, 1, 1, writes=writes)) * (1 - DDR4.refresh)
     burst = 64 / 19.2
     assert ns == pytest.approx([28.32 + burst, 1.67 + burst, 0, burst, burst, 7.5 + 14.16 + burst])
-    shared = request_ns(DRAM_TYPES["HBM2"], 2, reads(0, 1, 1, writes=(True, True, False))) * (1 - 260 / 3900)
+    shared = request_ns(dram_types()["HBM2"], 2, reads(0, 1, 1, writes=(True, True, False))) * (1 - 260 / 3900)
     assert shared == pytest.approx([0, 28 + 2 / 16, (8 + 14 + 2) / 16])
-    assert request_ns(DRAM_TYPES["ideal"], 1, reads(1, 1, writes=(True, False))).sum() == 0
+    assert request_ns(dram_types()["ideal"], 1, reads(1, 1, writes=(True, False))).sum() == 0
     assert request_ns(DDR4, 1, reads(0, 0)).tolist() == [0, 0]
 
 
@@ -278,7 +278,7 @@ def test_no_request_of_a_faster_dram_takes_longer(
 ) -> None:
     bursts, rows, writes = (np.array(column) for column in zip(*asked, strict=True))
     requests = Requests(bursts=bursts.astype(np.int64), rows=np.minimum(rows, bursts), writes=writes.astype(bool))
-    dram = DRAM_TYPES[name]
+    dram = dram_types()[name]
     channels = 1
     faster = dram
     if what == "channels":
@@ -291,7 +291,7 @@ def test_no_request_of_a_faster_dram_takes_longer(
         faster = replace(dram, **{what: getattr(dram, what) / times})
     slow, fast = request_ns(dram, 1, requests), request_ns(faster, channels, requests)
     assert (fast <= slow * (1 + 1e-12)).all()
-    assert (request_ns(DRAM_TYPES["ideal"], 1, requests) <= fast).all()
+    assert (request_ns(dram_types()["ideal"], 1, requests) <= fast).all()
     assert ((slow > 0) == (requests.bursts > 0)).all()
     assert (slow >= requests.bursts * dram.burst_bytes / dram.bandwidth_gbs - 1e-9).all()
 

@@ -3,7 +3,7 @@ beside single commands."""
 
 import pytest
 
-from accelsim.hardware.dram import DRAM_TYPES
+from accelsim.hardware.dram import dram_types
 from experiments.comparisons.row import errors
 from experiments.dram.commands import DEVICES, Burst, simulate
 from experiments.dram.compare import UNDER_WAY, published
@@ -38,7 +38,7 @@ def test_rows_are_those_that_dramsim3_opens_where_refreshes_open_none_again() ->
 
 def test_single_commands_keep_to_the_timings() -> None:
     """DDR4: a first read waits for tRCD and CL; its row's next burst follows in tCCD_L, another group's at once."""
-    dram, device = DRAM_TYPES["DDR4-2400"], DEVICES["DDR4-2400"]
+    dram, device = dram_types()["DDR4-2400"], DEVICES["DDR4-2400"]
     burst = 64 / 19.2
     one = simulate(dram, device, [Burst(0, False)], 64)
     assert one.ns == pytest.approx(2 * 14.16 + burst)
@@ -56,7 +56,7 @@ def test_single_commands_keep_to_the_timings() -> None:
 @pytest.mark.parametrize("name", ["DDR3-1600", "LPDDR4-3200", "GDDR6"])
 def test_the_model_is_close_to_single_commands_on_a_layer(name: str) -> None:
     """Filters, tiles of a map and of outputs by turns; types and pattern not in the reference."""
-    dram = DRAM_TYPES[name]
+    dram = dram_types()[name]
     pattern = next(p for p in OTHERS if p.name.startswith("tiles of inputs"))
     run = simulate(dram, DEVICES[name], bursts_of(dram, pattern), UNDER_WAY * dram.inner_channels)
     model = modelled(dram, pattern)

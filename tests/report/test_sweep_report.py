@@ -40,6 +40,7 @@ def test_the_report_is_whole_and_the_same_each_time(tmp_path: Path) -> None:
     assert sweep_report(read_sweep(folder)) == files
     page = files["report.html"].decode()
     assert page.count('<figure class="drawn"') == len(PLOTS)
+    assert page.index('class="verdict"') < page.index("<table")
     assert "https://" not in page.replace("https://www.w3.org", "").replace("https://matplotlib.org", "")
     assert "latency_ms \N{LESS-THAN OR EQUAL TO} 0: none" in page
     assert "tile: input should be less than or equal to 6, got 9" in page  # the points that failed

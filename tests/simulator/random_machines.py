@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from accelsim.hardware.dram import DRAM_TYPES
+from accelsim.hardware.dram import dram_types
 from accelsim.hardware.parts import AreaOverrides, EnergyOverrides
 from accelsim.simulator.machines.cartesian import CartesianMachine
 from accelsim.simulator.machines.cells import CellsMachine
@@ -50,7 +50,7 @@ AREAS = _sometimes({key: st.floats(0, 10) for key in AreaOverrides.model_fields}
 def drams(draw: st.DrawFn) -> dict[str, Any]:
     """Every type; some with times of their own."""
     return {
-        "type": draw(st.sampled_from(sorted(DRAM_TYPES))), "channels": draw(st.integers(1, 2)), **draw(DRAM_TIMES),
+        "type": draw(st.sampled_from(sorted(dram_types()))), "channels": draw(st.integers(1, 2)), **draw(DRAM_TIMES),
     }  # fmt: skip
 
 

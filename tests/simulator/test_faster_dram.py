@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import accelsim
-from accelsim.hardware.dram import DRAM_TYPES
+from accelsim.hardware.dram import dram_types
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.run import run
 from accelsim.workload import LayerWork, layer_works
@@ -97,4 +97,4 @@ def test_a_better_memory_is_no_slower_than_a_worse_one() -> None:
         for name in ("ideal", "HBM2", "GDDR6", "DDR4-2400", "LPDDR4-3200")
     ]
     assert totals == sorted(totals)
-    assert set(DRAM_TYPES) > {"ideal", "HBM2", "GDDR6", "DDR4-2400", "LPDDR4-3200"}
+    assert set(dram_types()) > {"ideal", "HBM2", "GDDR6", "DDR4-2400", "LPDDR4-3200"}

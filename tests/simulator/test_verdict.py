@@ -9,7 +9,7 @@ import accelsim
 from accelsim.report.band import band_files
 from accelsim.simulator.machines.load import load_hardware
 from accelsim.simulator.run import run
-from accelsim.simulator.verdict import band, verdicts
+from accelsim.simulator.verdict import CHIPS, band, verdicts
 from accelsim.workload import layer_works
 
 from .random_layers import random_model
@@ -56,6 +56,9 @@ def test_each_assumption_moves_what_it_is_about_and_nothing_else():
             more = at.loc[case, "energy_pj"] - own["energy_pj"]
             assert more == pytest.approx(factor * own["energy_dram_pj"], rel=1e-6)
         wires = at.loc["wires to the buffers", "energy_pj"] - own["energy_pj"]
+        for factor in CHIPS:
+            more = at.loc[f"{factor:g} of the on-chip energy", "energy_pj"] - own["energy_pj"]
+            assert more == pytest.approx((factor - 1) * (own["energy_pj"] - own["energy_dram_pj"]))
         bits = 8 * (own["sram_read_bytes"] + own["sram_write_bytes"])
         assert wires == pytest.approx(bits * 0.081 * sqrt(own["area_mm2"]) / 2)  # 0.2 pF/mm, 0.9 V
         assert at.loc["half the clock", "latency_ms"] > own["latency_ms"] > at.loc["twice the clock", "latency_ms"]

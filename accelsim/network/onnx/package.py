@@ -13,7 +13,7 @@ def package(path: Path) -> Any:
     try:
         import onnx
     except ImportError:
-        raise InputError(f"{path}: ONNX files need the extra package, pip install 'accelsim[onnx]'") from None
+        raise InputError(f"{path}: ONNX files need a package more, pip install onnx") from None
     return onnx
 
 

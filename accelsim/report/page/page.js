@@ -89,7 +89,8 @@ function layerBars(figure) {
   const choice = figure.querySelector("select");
   const draw = () => {
     const column = choice.value;
-    const shown = data.layers.map((layer, i) => ({ ...layer, i })).filter((layer) => filters.every((f) => f(layer)));
+    const shown = data.layers.map((layer, i) => ({ ...layer, i })).filter((layer) =>
+      filters.every((f) => f(layer)) && layer.runs.some((run) => run[column] > 0));
     const bar = data.machines.length > 3 ? 8 : 12;
     const group = bar * data.machines.length + 8;
     const d = new Drawing(figure, 34 + group * shown.length);
@@ -165,7 +166,7 @@ function scatter(figure) {
     const across = acrossChoice.value;
     const up = upChoice.value;
     const d = new Drawing(figure, Math.min(460, 0.75 * figure.clientWidth + 60));
-    const box = { left: 52, right: d.width - 10, top: 10, bottom: d.height - 34 };
+    const box = { left: 52, right: d.width - 10, top: 26, bottom: d.height - 34 };
     const points = cloud.points.filter((p) => Number.isFinite(p[across]) && Number.isFinite(p[up]));
     if (!points.length) { d.label(box.left, 40, "no points"); return; }
     const x = axis(points.map((p) => p[across]), box.left, box.right, view && view.slice(0, 2));
@@ -178,6 +179,7 @@ function scatter(figure) {
       d.add("line", { class: "grid", x1: box.left, x2: box.right, y1: y.at(t), y2: y.at(t) });
       d.label(box.left - 5, y.at(t) + 4, short(t), "end");
     }
+    d.label(2, 12, upChoice.options[upChoice.selectedIndex].text);
     d.label((box.left + box.right) / 2, d.height - 4, acrossChoice.options[acrossChoice.selectedIndex].text, "middle");
     for (const roof of cloud.roofs ?? []) drawRoof(d, roof, x, y, box);
     for (const p of points) {

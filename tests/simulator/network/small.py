@@ -56,7 +56,7 @@ def networks(draw: st.DrawFn, most: int = 4, batch: int = 1, pooled_fans: bool =
             half = conv(f"{i}.left", at, C, K, size, 1, batch=batch)
             works += [half, conv(f"{i}.right", at, C, K, size, 3, batch=batch)]
             at, C = (f"{i}.left", f"{i}.right"), 2 * K
-            if pooled_fans and draw(st.booleans()):
+            if pooled_fans and size >= 2 and draw(st.booleans()):
                 works.append(pool(f"{i}.both", at, C, size, 2, 2, batch))
                 at, size = (f"{i}.both",), works[-1].out_height
         else:

@@ -13,7 +13,8 @@ from accelsim.simulator.machines.load import load_hardware
 from accelsim.simulator.network.batches import passes_to_try
 from accelsim.simulator.network.groups import groups_of
 from accelsim.simulator.network.places import DRAM
-from accelsim.simulator.network.program import LEVELS, plan_network, time_network
+from accelsim.simulator.network.planning import LEVELS, plan_network
+from accelsim.simulator.network.timing import time_network
 from accelsim.simulator.result import COUNT_COLUMNS, ENERGY_COLUMNS
 from accelsim.simulator.run import _as_network, _Pricing, dram_powers, run
 from accelsim.simulator.time.event import event_times

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.simulator.network.places import DRAM
-from accelsim.simulator.network.program import Planned, plan_network, time_network
+from accelsim.simulator.network.planning import Planned, plan_network
+from accelsim.simulator.network.timing import time_network
 from accelsim.simulator.run import run
 from accelsim.simulator.tiles.schedule import tiled_schedule
 from accelsim.simulator.tiles.search import choose_tiling

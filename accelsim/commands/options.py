@@ -1,0 +1,118 @@
+"""Arguments and options that several commands share, what a shell completes, and options as records.
+
+A command with many options takes those that belong together as one record: a frozen dataclass whose fields are
+annotated as a command's parameters are.  ``with_records`` shows its fields to the parser in the record's place, and
+gathers their values again for the call.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, fields, is_dataclass
+from functools import wraps
+from inspect import Parameter, Signature
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from accelsim import shipped
+
+
+def _starts(begin: str, *rooms: shipped.Room) -> list[str]:
+    """Bare names that a shell completes."""
+    return [name for room in rooms for name in shipped.known(room) if name.startswith(begin)]
+
+
+def _models(incomplete: str) -> list[str]:
+    return _starts(incomplete, "models")
+
+
+def _workloads(incomplete: str) -> list[str]:
+    return _starts(incomplete, "models", "workloads")
+
+
+def _machines(incomplete: str) -> list[str]:
+    return _starts(incomplete, "hwconfigs")
+
+
+Model = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="A compressed model: a .dual file, or a bare name that `accelsim models` lists.",
+        show_default=False,
+        autocompletion=_models,
+    ),
+]
+Workload = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="A compressed model (.dual); or a table of layers without weights: NETWORK.csv, a SCALE-Sim topology.  "
+        "Or a bare name that `accelsim models` lists.",
+        show_default=False,
+        autocompletion=_workloads,
+    ),
+]
+OneMachine = Annotated[
+    str,
+    typer.Argument(
+        metavar="MACHINE",
+        help="A YAML file, or a bare name that `accelsim machines` lists.",
+        autocompletion=_machines,
+    ),
+]
+Machines = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MACHINE...",
+        help="YAML files, or bare names that `accelsim machines` lists.",
+        autocompletion=_machines,
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="[MACHINE:]KEY=VALUE",
+        help="Change all machines, such as pe_array.rows=32, or the named one alone.  Repeatable.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def with_records(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with each parameter that is a record replaced by the record's fields, as keywords in their place."""
+    hints = get_type_hints(command, include_extras=True)
+    names = inspect.signature(command).parameters
+    records = {name: hints[name] for name in names if is_dataclass(hints[name])}
+    shown: list[Parameter] = []
+    for name in names:
+        if name in records:
+            shown += _parameters(records[name])
+        else:
+            shown.append(Parameter(name, Parameter.KEYWORD_ONLY, annotation=hints[name], default=names[name].default))
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        for name, record in records.items():
+            values[name] = record(**{field.name: values.pop(field.name) for field in fields(record)})
+        command(**values)
+
+    run.__signature__ = Signature(shown)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+    return run
+
+
+def _parameters(record: type[Any]) -> list[Parameter]:
+    """A record's fields as parameters of a command."""
+    hints = get_type_hints(record, include_extras=True)
+    return [
+        Parameter(
+            field.name,
+            Parameter.KEYWORD_ONLY,
+            annotation=hints[field.name],
+            default=Parameter.empty if field.default is MISSING else field.default,
+        )
+        for field in fields(record)
+    ]

@@ -1,0 +1,182 @@
+"""``sparsify``, ``explore``, ``import`` and ``export``: a user's own network in, made sparse, and out again."""
+
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import accelsim
+from accelsim.commands.machines import hardware
+from accelsim.commands.options import Json, Model
+from accelsim.commands.words import print_json, say, typed
+from accelsim.errors import InputError
+from accelsim.names import visible
+
+if TYPE_CHECKING:
+    from accelsim.compression.importing import Wishes
+
+
+Source = Annotated[Path, typer.Argument(metavar="MODEL", help=".onnx, .safetensors, .npz or .dual", show_default=False)]
+Images = Annotated[
+    Path | None, typer.Option(metavar="FILE|DIR", help="Pictures, from 50 to a few hundred; no labels are needed.")
+]
+Labels = Annotated[Path | None, typer.Option(metavar="LABELS.csv", help="Columns file and label, to state top-1, too.")]
+KeepUnknown = Annotated[
+    bool, typer.Option("--keep-unknown", help="Cost operators that are not known as traffic, and say so.")
+]
+Pictures = Annotated[
+    Path | None, typer.Option(metavar="FILE|DIR", help="Pictures to measure on how many activations are zero.")
+]
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Which network a file holds."""
+
+    network: Annotated[str | None, typer.Option(metavar="NAME", help="A weight file's network, of the zoo.")] = None
+    input_shape: Annotated[
+        str | None, typer.Option(metavar="C,H,W", help="The input's size, where an ONNX file leaves it open.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class PixelOptions:
+    """What the network is called, and what becomes of pixels before they go in."""
+
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="What the network is called from now on.")] = None
+    mean: Annotated[str | None, typer.Option(metavar="M,M,M", help="Means that are taken from pixels, RGB or one.")] = (
+        None
+    )
+    std: Annotated[str | None, typer.Option(metavar="S,S,S", help="What pixels are then divided by.")] = None
+    bgr: Annotated[bool, typer.Option("--bgr", help="Pixels go in as blue, green, red.")] = False
+    pixels: Annotated[
+        str | None, typer.Option("--range", metavar="0:1|0:255|-1:1", help="What 0..255 becomes first; default 0:1.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class SparsityOptions:
+    """How small and how sparse a network is to become, and on what."""
+
+    images: Images = None
+    labels: Labels = None
+    ratio: Annotated[float | None, typer.Option(metavar="R", help="Float32 size over the file's, at least.")] = None
+    cost_reduction: Annotated[
+        float | None, typer.Option(metavar="C", help="Dense MACs over multiplies in the Winograd domain, at least.")
+    ] = None
+    tile: Annotated[int, typer.Option(metavar="M", help="m of F(m, r) on Winograd machines.")] = 2
+    curve: Annotated[bool, typer.Option("--curve", help="Other budgets, too: MODEL.curve.csv.")] = False
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False
+
+
+@dataclass(frozen=True)
+class ExplorationOptions:
+    """What a network is explored on."""
+
+    images: Images = None
+    labels: Labels = None
+    resume: Annotated[bool, typer.Option("--resume", help="Take what DIR already holds.")] = False
+
+
+def sparsify(
+    model: Source,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="MODEL.dual", help="The file to write.")],
+    how: SparsityOptions,
+    which: NetworkOptions,
+    pixels: PixelOptions,
+    json: Json = False,
+) -> None:
+    """Make a trained network small and sparse in both domains, from some pictures, without training."""
+    from accelsim.compression.sparsified import Asked, sparsify_file, summary
+    from accelsim.report.terminal import console, show_sparsified
+
+    points = sparsify_file(model, output, _wishes(which, pixels), Asked(**asdict(how)), say)
+    if json:
+        print_json(summary(points, output))
+    else:
+        show_sparsified(console(), summary(points, output))
+
+
+def explore(
+    model: Source,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The page and the files go there.")],
+    how: ExplorationOptions,
+    which: NetworkOptions,
+    pixels: PixelOptions,
+    json: Json = False,
+) -> None:
+    """Which machine for a network of your own, at which sparsity, and why: some files, pairs of machines, one page."""
+    from accelsim.compression.sparsified import Asked
+    from accelsim.explore.own_network import explore_network, sentences
+    from accelsim.report.explored import PAGE, point_rows, write_exploration
+
+    found = explore_network(model, output, _wishes(which, pixels), Asked(**asdict(how)), say)
+    write_exploration(output, found[0].model.network.graph.name, found, typed(sys.argv))
+    if json:
+        print_json({"sentences": sentences(found), "points": point_rows(found)})
+    else:
+        for sentence in sentences(found):
+            typer.echo(visible(sentence))
+    say(f"report: {output / PAGE}")
+
+
+def import_(
+    source: Annotated[
+        Path, typer.Argument(metavar="FILE", help=".onnx, .safetensors, .npz, or a topology.csv", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help=".dual, .safetensors or .csv")],
+    which: NetworkOptions,
+    *,
+    keep_unknown: KeepUnknown = False,
+    pixels: PixelOptions,
+    images: Pictures = None,
+) -> None:
+    """Take over another tool's file: a network as a .dual file of 8-bit weights, weights, or a table of layers."""
+    from accelsim.compression.importing import import_file
+
+    wishes = replace(_wishes(which, pixels), keep_unknown=keep_unknown, images=images)
+    for line in import_file(source, output, wishes):
+        say(line)
+
+
+def export(
+    context: typer.Context,
+    model: Model,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help=".safetensors or .onnx")],
+    int8: Annotated[
+        bool, typer.Option("--int8", help="ONNX in whole numbers (QDQ), as a spatial machine runs it.")
+    ] = False,
+    machine: Annotated[str, typer.Option(metavar="MACHINE", help="The spatial machine of --int8.")] = "spatial-16x16",
+    images: Annotated[
+        Path | None, typer.Option(metavar="FILE|DIR", help="Find the scales of --int8 on these; default: the sample.")
+    ] = None,
+) -> None:
+    """Write the decoded weights for other tools: as safetensors, or the whole network as ONNX."""
+    from accelsim.dual.export import export_model
+
+    loaded = accelsim.load_model(model)
+    if not int8:
+        if images is not None:
+            raise InputError("--images without --int8: only whole numbers have scales to be found")
+        export_model(loaded, output)
+        return
+    if output.suffix != ".onnx":
+        raise InputError(f"{output}: ending {output.suffix!r}, expected .onnx for --int8")
+    accelsim.export_int8(loaded, hardware(context, machine), images or accelsim.sample_images(loaded, model), output)
+
+
+def _wishes(which: NetworkOptions, pixels: PixelOptions) -> "Wishes":
+    """What the user says of a file that comes from elsewhere."""
+    from accelsim.compression.importing import Wishes, numbers, sizes
+
+    return Wishes(
+        network=which.network,
+        input_shape=sizes("--input-shape", which.input_shape),
+        name=pixels.name,
+        mean=numbers("--mean", pixels.mean),
+        std=numbers("--std", pixels.std),
+        bgr=pixels.bgr,
+        range=pixels.pixels,
+    )

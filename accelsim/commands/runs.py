@@ -1,0 +1,147 @@
+"""``compare`` and ``simulate``: one model on machines, and what of it is printed, drawn and written."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import accelsim
+from accelsim.commands.machines import several
+from accelsim.commands.options import Json, Machines, OneMachine, Overrides, Workload
+from accelsim.commands.words import print_json, say, typed
+from accelsim.errors import InputError
+from accelsim.files import write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from accelsim.dual.model import DualModel
+    from accelsim.simulator.machines.machine import Machine
+    from accelsim.workload import LayerTable
+
+Engine = Annotated[
+    str, typer.Option(metavar="event|fast", help="event: discrete events; fast: the same cycles, sooner.")
+]
+Level = Annotated[
+    str,
+    typer.Option(
+        metavar="layers|fused|resident",
+        help="How far layers run as one network: not at all; additions and poolings ride on outputs; feature maps stay "
+        "on chip, too, and layers overlap.",
+    ),
+]
+Batch = Annotated[int, typer.Option(metavar="N", help="Images that a run works on.")]
+Sensitivity = Annotated[bool, typer.Option("--sensitivity", help="Show the energies under each energy table, too.")]
+Band = Annotated[bool, typer.Option("--band", help="Show the ratios under each assumption that is not measured, too.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write CSV, plots and report.html.")]
+Trace = Annotated[
+    Path | None, typer.Option(metavar="FILE.json", help="Write a timeline of the event engine for ui.perfetto.dev.")
+]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a model runs on machines."""
+
+    engine: Engine = "event"
+    batch: Batch = 1
+    level: Level = "resident"
+    overrides: Overrides = None
+
+
+@dataclass(frozen=True)
+class ComparisonOptions:
+    """What of a comparison is shown, and how."""
+
+    sensitivity: Sensitivity = False
+    band: Band = False
+    json: Json = False
+
+
+@dataclass(frozen=True)
+class SimulationOptions:
+    """What of one machine's run is shown, and how."""
+
+    trace: Trace = None
+    sensitivity: Sensitivity = False
+    json: Json = False
+
+
+def compare(
+    context: typer.Context,
+    model: Workload,
+    machines: Machines,
+    *,
+    output: Output = None,
+    how: RunOptions,
+    show: ComparisonOptions,
+) -> None:
+    """Run one model on several machines and set the results side by side."""
+    from accelsim.report.terminal import console, show_band, show_comparison, show_sensitivity
+
+    loaded = accelsim.load_workload(model)
+    descriptions = several(context, machines, how.overrides)
+    changes = how.overrides or ()
+    results = accelsim.compare(loaded, descriptions, engine=how.engine, batch=how.batch, level=how.level)
+    ratios = accelsim.ratios(results)
+    energies = _energies(loaded, descriptions, how) if show.sensitivity else None
+    cases = accelsim.band(loaded, descriptions, batch=how.batch, level=how.level) if show.band else None
+    if output is not None:
+        from accelsim.report.band import band_files
+        from accelsim.report.tables import gather
+        from accelsim.report.write import report_files, write_comparison
+
+        files = report_files(gather(loaded, descriptions, results, how.batch, changes, typed(sys.argv)))
+        write_comparison(output, files | ({} if cases is None else band_files(cases)))
+    if show.json:
+        tables = _sensitivity_table(energies)
+        if cases is not None:
+            tables["band"] = cases.to_dict(orient="records")
+            tables["verdicts"] = [verdict.to_dict() for verdict in accelsim.verdicts(cases)]
+        print_json({"results": [r.to_json() for r in results], "ratios": ratios.to_dict(orient="index"), **tables})
+    else:
+        show_comparison(console(), loaded, results, ratios, how.batch, changes)
+        if energies is not None:
+            show_sensitivity(console(), energies)
+        if cases is not None:
+            show_band(console(), cases)
+    if output is not None:
+        say(f"report: {output / 'report.html'}")
+
+
+def simulate(
+    context: typer.Context, model: Workload, machine: OneMachine, how: RunOptions, show: SimulationOptions
+) -> None:
+    """Run one model on one machine, layer by layer."""
+    from accelsim.report.terminal import console, show_result, show_sensitivity
+
+    loaded = accelsim.load_workload(model)
+    (description,) = several(context, [machine], how.overrides)
+    if show.trace is not None and how.engine != "event":
+        raise InputError(f"--trace with engine {how.engine!r}, expected engine 'event'")
+    result = accelsim.simulate(loaded, description, engine=how.engine, batch=how.batch, level=how.level)
+    energies = _energies(loaded, [description], how) if show.sensitivity else None
+    if show.trace is not None:
+        from accelsim.report.plain import to_json
+        from accelsim.report.trace import trace as timeline
+
+        write_text(show.trace, to_json(timeline(loaded, description, how.batch, how.level)))
+    if show.json:
+        print_json(result.to_json() | _sensitivity_table(energies))
+    else:
+        show_result(console(), loaded, result, how.batch, how.overrides or ())
+        if energies is not None:
+            show_sensitivity(console(), energies)
+
+
+def _energies(model: "DualModel | LayerTable", machines: "Sequence[Machine]", how: RunOptions) -> "pd.DataFrame":
+    """Energies of the machines under each energy table."""
+    return accelsim.sensitivity(model, machines, batch=how.batch, level=how.level)
+
+
+def _sensitivity_table(energies: "pd.DataFrame | None") -> dict[str, Any]:
+    """What a JSON object gains by the energies, where they were asked for."""
+    return {} if energies is None else {"sensitivity": energies.to_dict(orient="records")}

@@ -1,0 +1,117 @@
+"""``sweep`` and ``report``: a model on thousands of machines, and the pages of what was found, drawn again."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from accelsim import shipped
+from accelsim.commands.options import Json
+from accelsim.commands.words import print_json, say
+from accelsim.errors import InputError
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """How a sweep is run."""
+
+    workers: Annotated[int | None, typer.Option(metavar="N", help="Processes; default: one a core.")] = None
+    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Run on this Dask cluster instead.")] = None
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the sweep that DIR must hold, also where its file has changed.")
+    ] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many points and how long, and do nothing.")] = (
+        False
+    )
+    search: Annotated[int | None, typer.Option(metavar="N", help="Guided search: at most N points of the grid.")] = None
+    band: Annotated[
+        bool, typer.Option("--band", help="Hold the families' cheapest machines against each other, over assumptions.")
+    ] = False
+
+
+def sweep(
+    description: Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="Models, machines, axes, constraints.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where results are kept.")],
+    how: SweepOptions,
+    json: Json = False,
+) -> None:
+    """Run models on thousands of machines and find the few worth building.  What DIR holds is not computed again."""
+    from accelsim.explore.bands import bands
+    from accelsim.explore.store import FILE_NAME
+    from accelsim.explore.sweep import estimate, run_sweep
+    from accelsim.report.band import write_bands
+    from accelsim.report.sweep_report import write_sweep_report
+    from accelsim.report.sweep_terminal import progress_bar, show_answers, show_bands, show_estimate
+    from accelsim.report.terminal import console
+
+    description = shipped.found_or_given("sweeps", description)
+    if how.resume and not (output / FILE_NAME).is_file():
+        raise InputError(f"{output}: holds no sweep, expected a folder with {FILE_NAME} for --resume")
+    if how.dry_run:
+        found = estimate(description, output, how.workers)
+        if json:
+            print_json(asdict(found))
+        else:
+            show_estimate(console(), found)
+        return
+    with progress_bar() as progress:
+        done = run_sweep(
+            description,
+            output,
+            workers=how.workers,
+            scheduler=how.scheduler,
+            search=how.search,
+            progress=progress,
+            replace=how.resume,
+        )
+    say_progress(done.counts, done.damaged)
+    write_sweep_report(done, output)
+    found_bands = bands(done, output) if how.band else []
+    write_bands(found_bands, output)
+    if json:
+        synthetic = {"synthetic": done.synthetic} if done.synthetic else {}
+        banded = {"bands": [band.to_json() for band in found_bands]} if how.band else {}
+        print_json({"counts": done.counts, **synthetic, **done.answers.to_json(done.parameters), **banded})
+    else:
+        if done.synthetic:
+            say(f"synthetic (tables of layers, random zeros): {', '.join(done.synthetic)}")
+        show_answers(console(), done.answers, done.counts, done.parameters)
+        show_bands(console(), found_bands)
+    say(f"report: {output / 'report.html'}")
+
+
+def report(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="What `accelsim compare -o DIR` or `sweep -o DIR` wrote.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where to write; default: the same folder.")
+    ] = None,
+) -> None:
+    """Draw the plots and the page of a comparison or a sweep again from what it wrote."""
+    from accelsim.explore.store import FILE_NAME
+    from accelsim.report.tables import read_csv
+    from accelsim.report.write import report_files, write_comparison
+
+    target = output or folder
+    if (folder / FILE_NAME).is_file():
+        from accelsim.explore.sweep import read_sweep
+        from accelsim.report.sweep_report import write_sweep_report
+
+        stored = read_sweep(folder)
+        say_progress(stored.counts, stored.damaged)
+        write_sweep_report(stored, target)
+        say(f"report: {target / 'report.html'}")
+        return
+    write_comparison(target, report_files(read_csv(folder), with_tables=output is not None))
+    say(f"report: {target / 'report.html'}")
+
+
+def say_progress(counts: dict[str, int], damaged: int) -> None:
+    """How much of a sweep is there, where it is not all; and stored rows that had to be dropped."""
+    total = sum(counts.values())
+    if damaged:
+        say(f"{damaged} stored rows do not fit their checksum and are not used; a run computes them again")
+    if left := counts["missing"] + counts["crashed"]:
+        say(f"{total - left} of {total} points have a result; run the sweep again for the others")

@@ -1,0 +1,33 @@
+"""What commands say: results as JSON on stdout, words to the user on stderr, where they are in no result's way."""
+
+import contextlib
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from accelsim.names import visible
+
+
+def say(line: str) -> None:
+    """A word to the user on stderr; where there is none it goes unsaid."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(visible(line) + "\n")
+
+
+def print_json(content: dict[str, Any]) -> None:
+    """One JSON object on stdout; NaN and infinity, which JSON does not have, become null."""
+    from accelsim.report.plain import to_json
+
+    sys.stdout.write(to_json(content) + "\n")
+
+
+def typed(words: Sequence[str]) -> str:
+    """The command as it was typed, for a page to show; empty where Python was called otherwise.
+
+    words: those of ``sys.argv``, the program first.
+    """
+    program = Path(words[0]) if words else Path()
+    ours = program.stem == "accelsim" or (program.name == "__main__.py" and program.parent.name == "accelsim")
+    return shlex.join(["accelsim", *words[1:]]) if ours else ""

@@ -1,0 +1,87 @@
+"""Models, tables of layers and machines by path or bare name, for all that is called from Python.
+
+Each function imports what it needs when it is called.  All are found in ``accelsim`` itself.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from accelsim import shipped
+from accelsim.errors import InputError
+
+if TYPE_CHECKING:
+    from accelsim.dual.model import DualModel
+    from accelsim.simulator.machines import Families
+    from accelsim.simulator.machines.machine import Machine
+    from accelsim.workload import LayerTable
+
+
+def load_model(name: str | Path) -> "DualModel":
+    """Read a ``.dual`` file, by its path or by the bare name of one that comes with the package.
+
+    Raises InputError if it is missing or not a sound one.
+
+    >>> accelsim.load_model("resnet20-cifar10")
+    DualModel('resnet20-cifar10', 269,722 parameters, 36,010 bytes)
+    """
+    from accelsim.dual.file import read_dual
+
+    return read_dual(model_path(name))
+
+
+def load_workload(name: str | Path, seed: int = 0) -> "DualModel | LayerTable":
+    """Read a ``.dual`` file, or a table of layers without weights (``.csv``) whose zeros are drawn from the seed.
+
+    A table is a NETWORK.csv or a SCALE-Sim topology.  Both may be the bare name of one that comes with the package
+    (``models/``, ``workloads/``).  Raises InputError if it is missing or not a sound one.
+
+    >>> accelsim.load_workload("alexnet")
+    LayerTable('alexnet', layers: 13, 60,954,656 weights, seed 0)
+    """
+    from accelsim.workload import find_table, load_table
+
+    model = Path(name).is_file() or shipped.find("models", name)
+    table = None if model and Path(name).suffix != ".csv" else find_table(name)
+    return load_model(name) if table is None else load_table(table, seed)
+
+
+def load_hardware(name: str | Path, overrides: Iterable[str] = (), own_families: "Families" = ()) -> "Machine":
+    """Read a machine from a YAML path, or by the bare name of a file in ``hwconfigs/``.
+
+    overrides: ``KEY=VALUE`` with dotted keys (``pe_array.rows=32``), applied in order.
+    own_families: classes of machines (``accelsim.Machine``) that the file may describe beside the package's own.
+    Raises InputError naming the file and every fault in it.
+
+    >>> accelsim.load_hardware("spatial-16x16", ["pe_array.rows=32"])  # doctest: +ELLIPSIS
+    StationaryMachine('spatial-16x16', 512 lanes, ...)
+    """
+    from accelsim.simulator.machines import FAMILIES
+    from accelsim.simulator.machines.load import load_hardware as load
+
+    return load(name, overrides, (*FAMILIES, *own_families))
+
+
+def model_path(name: str | Path) -> Path:
+    """Where a model is.  Raises InputError with the nearest name if a bare name is none of the package's."""
+    from accelsim.faults import nearest
+
+    path = shipped.found_or_given("models", name)
+    if path.suffix or path.name != str(name) or path.exists():
+        return path
+    raise InputError(
+        f"{name}: no such model{nearest(str(name), (*shipped.known('models'), *shipped.known('workloads')))}"
+    )
+
+
+def sample_images(model: "DualModel", path: str | Path) -> Path:
+    """The images that the model names as its sample: a file or folder beside the model file ``path``, or bare name.
+
+    Raises InputError if it names none, or nothing beside it.
+    """
+    name = model.provenance.get("images", "")
+    if not name:
+        raise InputError(f"{path}: names no sample of images, expected --images FILE or DIR")
+    if name in {".", ".."} or Path(name).name != name:
+        raise InputError(f"{path}: provenance.images is {name!r}, expected the name of a file beside the model")
+    return model_path(path).parent / name

@@ -1,0 +1,137 @@
+"""Models, machines and results in Python as the commands show them: what they are made of, plots, pages.
+
+All are found in ``accelsim`` itself.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accelsim import shipped
+from accelsim.errors import InputError
+from accelsim.loading import load_hardware, load_model, load_workload
+
+if TYPE_CHECKING:
+    from accelsim.dual.model import DualModel
+    from accelsim.report.tables import Comparison
+    from accelsim.simulator.machines.machine import Machine
+    from accelsim.simulator.result import Result
+    from accelsim.workload import LayerTable
+
+
+def inspect(
+    what: "DualModel | Machine | str | Path",
+    *,
+    tile: int | None = None,
+    threshold: float | None = None,
+    sparsity: float | None = None,
+) -> dict[str, Any]:
+    """What a model or a machine is made of, as ``accelsim inspect --json``.
+
+    what: a model or a machine, loaded, or its file or bare name (a ``.dual`` file or a model's name is a model).
+    Of a model, how a Winograd machine would deploy it instead of how the file says: tile, m of F(m, r); threshold, up
+    to which entries are zero; sparsity, the share of zeros instead, 0 to 1.
+    Returns of a model ``parameters, file_bytes, compression_ratio, accuracy, winograd`` and ``layers``, a record each
+    with ``name, shape, spatial_density, winograd_density, bits_per_weight``; of a machine ``lanes, sram_bytes,
+    clock_mhz, area_mm2, areas_mm2, prices`` (in pJ, each with its source), ``static_mw, dram, parameters``.
+    Raises InputError if it is neither, or a figure is out of range.
+
+    >>> accelsim.inspect("resnet20-cifar10")["layers"][0]["shape"]
+    [16, 3, 3, 3]
+    >>> accelsim.inspect("spatial-16x16")["lanes"]
+    256
+    """
+    from accelsim.dual.model import DualModel
+    from accelsim.report.describe import describe_machine, describe_model
+
+    loaded: DualModel | Machine
+    if not isinstance(what, str | Path):
+        loaded = what
+    elif str(what).endswith(".dual") or (shipped.find("models", what) and not shipped.find("hwconfigs", what)):
+        loaded = load_model(what)
+    else:
+        loaded = load_hardware(what)
+    if isinstance(loaded, DualModel):
+        try:
+            return describe_model(loaded, m=tile, threshold=threshold, sparsity=sparsity)
+        except ValueError as error:
+            raise InputError(f"{loaded.network.graph.name}: {error}") from None
+    if (tile, threshold, sparsity) != (None, None, None):
+        raise InputError(f"{loaded.name}: tile, threshold and sparsity are of a model")
+    return describe_machine(loaded)
+
+
+def plots(
+    model: "DualModel | LayerTable | str | Path",
+    machines: "Iterable[Machine | str | Path]",
+    results: "Sequence[Result]",
+    *,
+    batch: int = 1,
+) -> dict[str, bytes]:
+    """The plots of a comparison by file name: each as PNG, SVG and PDF.
+
+    model, machines, batch: those of ``accelsim.compare``.  results: what it returned, a result a machine.
+    Raises InputError if they are not as many.
+
+    >>> machines = ["spatial-16x16", "winograd-16x16"]
+    >>> results = accelsim.compare("resnet20-cifar10", machines, engine="fast", level="layers")
+    >>> sorted(name for name in accelsim.plots("resnet20-cifar10", machines, results) if name.endswith(".pdf"))
+    ['cycles.pdf', 'dram.pdf', 'energy.pdf', 'roofline.pdf']
+    """
+    from accelsim.report.plots import plots as draw
+
+    return draw(_gathered(model, machines, results, batch))
+
+
+def write_report(
+    model: "DualModel | LayerTable | str | Path",
+    machines: "Iterable[Machine | str | Path]",
+    results: "Sequence[Result]",
+    folder: str | Path,
+    *,
+    batch: int = 1,
+) -> Path:
+    """Write what ``accelsim compare -o`` writes: the page, the plots, a CSV table a machine.
+
+    model, machines, batch: those of ``accelsim.compare``.  results: what it returned, a result a machine.
+    Returns the path of the page.  Raises InputError if they are not as many, or the folder cannot be written.
+    """
+    from accelsim.report.write import report_files, write_comparison
+
+    write_comparison(Path(folder), report_files(_gathered(model, machines, results, batch)))
+    return Path(folder) / "report.html"
+
+
+def redraw_report(folder: str | Path, output: str | Path | None = None) -> Path:
+    """Draw plots and page of a comparison or a sweep again from the files in a folder, as ``accelsim report``.
+
+    output: where to write, by default the same folder.  Returns the path of the page.
+    Raises InputError if the folder holds neither, or something is not sound.
+    """
+    from accelsim.explore.store import FILE_NAME
+    from accelsim.report.tables import read_csv
+    from accelsim.report.write import report_files, write_comparison
+
+    source, target = Path(folder), Path(folder if output is None else output)
+    if (source / FILE_NAME).is_file():
+        from accelsim.explore.sweep import read_sweep
+        from accelsim.report.sweep_report import write_sweep_report
+
+        write_sweep_report(read_sweep(source), target)
+    else:
+        write_comparison(target, report_files(read_csv(source), with_tables=output is not None))
+    return target / "report.html"
+
+
+def _gathered(
+    model: "DualModel | LayerTable | str | Path",
+    machines: "Iterable[Machine | str | Path]",
+    results: "Sequence[Result]",
+    batch: int,
+) -> "Comparison":
+    from accelsim.report.tables import gather
+
+    loaded = [load_hardware(machine) if isinstance(machine, str | Path) else machine for machine in machines]
+    if len(loaded) != len(results):
+        raise InputError(f"{len(results)} results of {len(loaded)} machines, expected one of each")
+    return gather(load_workload(model) if isinstance(model, str | Path) else model, loaded, results, batch)

@@ -1,0 +1,202 @@
+"""How long a planned network takes on a machine: one program of all its parts, or one a part, and each layer's share.
+
+Beside the cycles themselves each part is timed without a DRAM, so that its stalls have a cause (``time.bottleneck``).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from accelsim.arrays import Ints
+from accelsim.hardware.dram import Transfer
+from accelsim.simulator.machines.machine import Machine
+from accelsim.simulator.network.batches import all_passes
+from accelsim.simulator.network.planning import Level, Planned
+from accelsim.simulator.time.bottleneck import shares
+from accelsim.simulator.time.event import event_times
+from accelsim.simulator.time.program import WEIGHT, Part, Program, Times, program_of, program_times
+from accelsim.simulator.time.schedule import Schedule, untransformed
+
+TIMERS: dict[str, Callable[[Program], Times]] = {"event": event_times, "fast": program_times}
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What one layer took: as a group's head, or riding on one."""
+
+    schedule: Schedule  # what it moves and does
+    dense_macs: int
+    cycles: int
+    parts: dict[str, int | str]  # of ``bottleneck``
+    dma_cycles: int
+    roofline_cycles: int
+    places: dict[str, str | int]  # where input, output and weights lie, and the bytes of ``OCCUPANCY``; none by itself
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A network in time: of each part its cycles, those without a DRAM, and those of DMA and output unit: (parts,)."""
+
+    cycles: Ints
+    without_dram: Ints
+    dma: Ints
+    output: Ints
+
+    def of_group(self, t: int, groups: int) -> tuple[int, int, int, int]:
+        """The figures of one group, over all passes."""
+        every = (self.cycles, self.without_dram, self.dma, self.output)
+        cycles, without_dram, dma, output = (int(values[t::groups].sum()) for values in every)
+        return cycles, without_dram, dma, output
+
+
+def time_network(planned: Planned, machine: Machine, level: Level, engine: str) -> list[Timed]:
+    """What each layer took, in the layers' order."""
+    timer = TIMERS[engine]
+    whole = overlapped(planned, machine, level)
+    run = _together(whole, timer) if whole is not None else _one_by_one(planned, machine, timer)
+    rows: dict[int, Timed] = {}
+    for t, group in enumerate(planned.groups):
+        rows[group.head] = _timed(planned, t, run, machine)
+        for rider in group.riders:
+            rows[rider] = _riding(planned, t, rider, machine)
+    found: dict[int, Timed] = {}
+    for i, layer in enumerate(planned.origin):
+        found[layer] = _both(found[layer], rows[i]) if layer in found else rows[i]
+    return [found[i] for i in range(len(planned.layers))]
+
+
+def _both(one: Timed, other: Timed) -> Timed:
+    """Two parts of a layer that rides, as one row."""
+    first, second = one.schedule, other.schedule
+    schedule = replace(
+        first,
+        mode=f"{first.mode}, {second.mode.removeprefix('on ')}",
+        inputs=Transfer.contiguous([first.inputs.n_bytes.sum() + second.inputs.n_bytes.sum()]),
+        counts={name: count + second.counts.get(name, 0.0) for name, count in first.counts.items()},
+    )
+    out = {place["output_place"] for place in (one.places, other.places)}
+    places = other.places | {"output_place": out.pop() if len(out) == 1 else "both"}
+    return replace(one, schedule=schedule, places=places)
+
+
+def overlapped(planned: Planned, machine: Machine, level: Level) -> Program | None:
+    """The one program of all parts; None where they run one by one, as the level says or because that is faster."""
+    if level == "fused":
+        return None
+    parts = planned.all_parts
+    whole = program_of(parts, machine)
+    end = program_times(whole).end
+    lanes = np.add.reduceat(whole.compute, whole.first)
+    if end <= int(np.maximum(lanes, whole.dma_cycles).sum()):  # which one by one they cannot undercut
+        return whole
+    one_by_one = sum(program_times(one_part(part, machine)).end for part in parts)
+    return whole if end <= one_by_one else None
+
+
+def _together(whole: Program, timer: Callable[[Program], Times]) -> _Run:
+    return _Run(
+        cycles=timer(whole).spans,
+        without_dram=program_times(_without_dram(whole)).spans,
+        dma=whole.dma_cycles,
+        output=np.add.reduceat(whole.output, whole.first),
+    )
+
+
+def _one_by_one(planned: Planned, machine: Machine, timer: Callable[[Program], Times]) -> _Run:
+    programs = [one_part(part, machine) for part in planned.all_parts]
+    return _Run(
+        cycles=np.array([timer(p).end for p in programs]),
+        without_dram=np.array([program_times(_without_dram(p)).end for p in programs]),
+        dma=np.array([p.dma_cycles.sum() for p in programs]),
+        output=np.array([p.output.sum() for p in programs]),
+    )
+
+
+def one_part(part: Part, machine: Machine) -> Program:
+    """One part's program, when everything that it reads is there."""
+    return program_of([replace(part, on_chip=(), in_dram=(), beside=False, weights_beside=False)], machine)
+
+
+def _without_dram(p: Program) -> Program:
+    """A program whose DMA takes no time, but for weights that are decoded or transformed as they arrive."""
+    loads = np.zeros_like(p.loads)
+    loads[WEIGHT] = p.arrival
+    return replace(p, loads=loads, store=np.zeros_like(p.store))
+
+
+def _timed(planned: Planned, t: int, run: _Run, machine: Machine) -> Timed:
+    """A group's head."""
+    schedule = all_passes(planned.plans[t].schedule, planned.passes, planned.weights_stay)
+    compute = int(schedule.compute_cycles.sum())
+    cycles, without_dram, dma, output = run.of_group(t, len(planned.groups))
+    roofline = max(compute, dma, int(schedule.transform_cycles.sum()), output)
+    return Timed(
+        schedule=schedule,
+        dense_macs=planned.passes * planned.dense_macs[t],
+        cycles=cycles,
+        parts=shares(schedule, min(cycles, max(compute, without_dram)), cycles, machine.lanes),
+        dma_cycles=dma,
+        roofline_cycles=min(cycles, roofline),
+        places=_places_of(planned, t) | planned.occupancy[t],
+    )
+
+
+def _places_of(planned: Planned, t: int) -> dict[str, str | int]:
+    """Where a group's input, output and weights lie, in words."""
+    around = planned.arounds[t]
+    plan = planned.plans[t]
+    inputs = "dram" if around.input_share == 1 else "chip" if around.input_share == 0 else "both"
+    weights = "" if not plan.schedule.weights.n_bytes.any() else "whole" if plan.weights_whole else "tiles"
+    return {"input_place": inputs, "output_place": "dram" if around.stores else "chip", "weight_place": weights}
+
+
+def _riding(planned: Planned, t: int, rider: int, machine: Machine) -> Timed:
+    """A layer that rides on a group's outputs: what it reads and writes besides, and no cycles of its own."""
+    work = planned.shapes[rider]
+    around = planned.arounds[t]
+    bits = machine.arithmetic.activation_bits
+    nothing = Transfer.contiguous(np.zeros(1, np.int64))
+    loaded = nothing
+    actions: dict[str, float] = {}
+    if work.kind == "add":
+        operands = planned.parts[t].operands
+        loaded = Transfer.contiguous([operands.n_bytes.sum()])
+        actions["input_write"] = 8.0 * int(loaded.n_bytes[0])
+        actions["input_read"] = float(work.outputs * (work.inputs - 1) * bits)
+    else:
+        actions["output_read"] = float(work.outputs * (work.kernel[0] * work.kernel[1] + around.stores) * bits)
+        actions["output_write"] = float(work.outputs * bits)
+    none = np.zeros(1, np.int64)
+    schedule = untransformed(
+        mode=f"on {planned.shapes[planned.groups[t].head].name}",
+        inputs=loaded,
+        weights=nothing,
+        compute_cycles=none,
+        outputs=nothing,
+        dram=machine.dram,
+        effectual_macs=0,
+        useful_slots=0.0,
+        waiting_slots=0.0,
+        actions=actions,
+    )
+    places: dict[str, str | int] = {
+        "input_place": _operand_place(planned, t) if work.kind == "add" else "path",
+        "output_place": "dram" if around.stores else "chip",
+        "weight_place": "",
+    }
+    return Timed(
+        schedule=all_passes(schedule, planned.passes, weights_stay=False),
+        dense_macs=0,
+        cycles=0,
+        parts=shares(schedule, 0, 0, machine.lanes),
+        dma_cycles=0,
+        roofline_cycles=0,
+        places=places | planned.occupancy[t],
+    )
+
+
+def _operand_place(planned: Planned, t: int) -> str:
+    count = len(planned.groups[t].operands)
+    loaded = planned.arounds[t].operands
+    return "dram" if loaded == count else "chip" if loaded == 0 else "both"

@@ -1,0 +1,168 @@
+"""What one layer asks of any machine: its shape, its real weights, and how dense its inputs and outputs are.
+
+Weights are counted in both domains, and summed over the blocks of input channels in which they are stored and tiled.
+"""
+
+import copy
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.arrays import Array, Floats, Ints
+from accelsim.dual.deploy import winograd_filters
+from accelsim.memo import Memo
+from accelsim.transforms.decomposition import Piece
+
+Kind = Literal["conv", "linear", "pool", "add", "other"]
+
+CHANNEL_BLOCK = 16  # input channels are counted, stored and tiled in blocks of this many
+REMEMBERED = 16  # counts of a layer, each of the size of its masks
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a layer finds around it where a network runs as one: where its maps are, and what rides on its outputs.
+
+    As it stands, a layer alone: all inputs come from DRAM, all outputs go there, tiles have the buffers to themselves.
+    """
+
+    input_share: float = 1.0  # of the inputs' bytes that come from DRAM; the rest is on chip
+    stores: bool = True  # whether the outputs go to DRAM
+    output_share: float = 1.0  # of the outputs that are left to store, less than 1 behind a pooling
+    operands: int = 0  # values that riding additions load from DRAM for each output
+    post_slots: int = 0  # operands that what rides takes, of the whole layer, on the machine's vector lanes
+    line_bytes: int = 0  # that riding poolings hold in the output buffer
+    room: tuple[int, int] | None = None  # bytes for tiles of inputs, of outputs; None: the buffers
+    shared: bool = False  # whether both rooms are one, of as many bytes as the first says
+
+
+ALONE = Surroundings()
+
+
+@dataclass(frozen=True, eq=False)
+class LayerWork:
+    """One layer, with its real weights."""
+
+    name: str
+    kind: Kind
+    batch: int  # N images
+    in_channels: int  # C
+    height: int  # H of the input, unpadded
+    width: int  # W of the input, unpadded
+    out_channels: int  # K
+    out_height: int  # P
+    out_width: int  # Q
+    kernel: tuple[int, int] = (1, 1)  # (R, S)
+    stride: tuple[int, int] = (1, 1)  # (vertical, horizontal)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    weights: Array | None = None  # (K, C / groups, R, S) of a conv or linear layer
+    winograd_threshold: float | None = None  # Winograd-domain entries up to it are zero; None: Winograd does not apply
+    input_density: Array = field(default_factory=lambda: np.ones(1, np.float32))  # (C,) share of non-zero inputs
+    inputs: int = 1  # tensors of the input's shape that are read, 2 for an addition
+    output_density: float = 1.0  # share of non-zero outputs, as the next layer with weights finds them
+    winograd_density: float | None = None  # of a synthetic layer: this share of its W is kept, the largest
+    coded_bits: int | None = None  # that the file's own entropy code spends on the weights; None without a file
+    sources: tuple[str, ...] | None = None  # layers, or ``input``, whose outputs are read; None: a table does not say
+    around: Surroundings = ALONE
+    block_counts: Memo[Ints] = field(default_factory=lambda: Memo(REMEMBERED), init=False, repr=False)
+    derived: Memo[Any] = field(default_factory=lambda: Memo(REMEMBERED), init=False, repr=False)  # by machines
+
+    @property
+    def outputs(self) -> int:
+        """Elements of the output: N P Q K."""
+        return self.batch * self.out_height * self.out_width * self.out_channels
+
+    @property
+    def dense_macs(self) -> int:
+        """Multiplies of the spatial, unpruned layer, padding included: N P Q K R S C / groups."""
+        if self.weights is None:
+            return 0
+        return self.batch * self.out_height * self.out_width * self.weights.size
+
+    def amid(self, around: Surroundings) -> "LayerWork":
+        """The same layer in other surroundings; what was counted of its weights is shared."""
+        if around == self.around:
+            return self
+        other = copy.copy(self)
+        object.__setattr__(other, "around", around)
+        return other
+
+    def reading(self, sources: tuple[str, ...]) -> "LayerWork":
+        """The same layer, its inputs under other names; what was counted of its weights is shared."""
+        other = copy.copy(self)
+        object.__setattr__(other, "sources", sources)
+        return other
+
+    def without_weights(self) -> "LayerWork":
+        """The layer's shape and densities alone, for what is remembered with the layer: it must not hold the layer."""
+        return replace(self, weights=None)
+
+    def nonzeros(self, m: int = 1) -> NDArray[np.int32]:
+        """Non-zero weights of each filter and input channel: (taps, K, C / groups) int32.
+
+        m = 1: in the spatial domain, one tap, up to R S non-zeros each.
+        m > 1: in the Winograd domain of F(m x m, R x S), n_h n_w taps, 0 or 1 each.
+        Raises ValueError if the layer has no weights, or m > 1 and Winograd does not apply.
+        """
+        if m == 1 and self.weights is not None and self.kernel != (1, 1):
+            return np.asarray(np.count_nonzero(self.weights, axis=(2, 3))[None], np.int32)
+        return self.mask(m).astype(np.int32)
+
+    def mask(self, m: int, parts: tuple[Piece, ...] = ()) -> NDArray[np.bool_]:
+        """Which Winograd-domain entries, or 1 x 1 weights, are not zero, tap after tap: (taps, K, C / groups) bool.
+
+        parts: of a layer cut into pieces at stride 1, each run by F(m x m, its size); of these nothing is pruned.
+        Raises ValueError if the layer has no weights, or Winograd does not apply.
+        """
+        if m == 1 and self.kernel == (1, 1) and self.weights is not None:
+            return np.asarray(self.weights[None, :, :, 0, 0] != 0)
+        if self.weights is None or (not parts and self.winograd_threshold is None):
+            raise ValueError(f"layer {self.name}: no weights for F({m}, r)")
+        filters: list[NDArray[Any]]
+        if parts:
+            filters = [winograd_filters(self.weights[:, :, *piece.window], m, 0.0) for piece in parts]
+        elif self.winograd_density is None:
+            filters = [winograd_filters(self.weights, m, self.winograd_threshold or 0.0)]
+        else:
+            W = np.abs(winograd_filters(self.weights, m, 0.0))
+            rank = round((1 - self.winograd_density) * W.size)
+            filters = [W > (np.partition(W.ravel(), rank - 1)[rank - 1] if rank else -1)]
+        K, C = self.weights.shape[:2]
+        return np.concatenate([(W != 0).transpose(2, 3, 0, 1).reshape(-1, K, C) for W in filters])
+
+    def block_nonzeros(self, m: int = 1, parts: tuple[Piece, ...] = ()) -> NDArray[np.int64]:
+        """``nonzeros(m)`` summed over blocks of CHANNEL_BLOCK input channels: (taps, K, blocks) int64.  Kept.
+
+        parts: of the layer cut into these pieces instead, each run by F(m x m, its size), not pruned.
+        """
+
+        def count() -> Ints:
+            whole_kernels = m == 1 and self.kernel != (1, 1)
+            return sum_blocks(self.nonzeros() if whole_kernels else self.mask(m, parts))
+
+        return self.block_counts.get((m, parts), count)
+
+    def group_density(self) -> Floats:
+        """Density of the inputs of each convolution group: (groups, C / groups)."""
+        density = np.broadcast_to(self.input_density, (self.in_channels,)).reshape(self.groups, -1)
+        return density.astype(np.float64)
+
+
+def block_sizes(channels: int) -> Ints:
+    """Channels of each block of CHANNEL_BLOCK, the last one what remains: (blocks,) int64."""
+    return np.minimum(CHANNEL_BLOCK, channels - np.arange(0, channels, CHANNEL_BLOCK))
+
+
+def sum_blocks(values: NDArray[Any]) -> NDArray[Any]:
+    """Sums over blocks of CHANNEL_BLOCK channels: (..., C) -> (..., blocks), flags and integers as int64."""
+    if values.dtype == np.bool_:  # a block's sum fits a byte, and bytes add up many at a time
+        padded = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, -values.shape[-1] % CHANNEL_BLOCK)])
+        blocks = padded.view(np.uint8).reshape(*values.shape[:-1], -1, CHANNEL_BLOCK)
+        return np.asarray(np.einsum("...i->...", blocks), np.int64)
+    starts = np.arange(0, values.shape[-1], CHANNEL_BLOCK)
+    dtype = np.int64 if values.dtype.kind in "iu" else np.float64
+    return np.asarray(np.add.reduceat(values, starts, axis=-1, dtype=dtype))
