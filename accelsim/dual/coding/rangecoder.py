@@ -9,10 +9,13 @@ from typing import Any
 
 import constriction
 import numpy as np
+from numpy.typing import NDArray
 
 from accelsim.arrays import Flags, Floats, Ints, Levels
 from accelsim.dual.coding.damaged import DamagedFile
 from accelsim.dual.coding.mixing import EVEN, PROBABILITY, BitModel, Context
+
+Bytes = NDArray[np.uint8]
 
 # Of each prediction: the probabilities of a zero and of a one (as one complex number); of each
 # prediction and bit: the cost in 2^-16 bits.
@@ -144,9 +147,10 @@ class ClassCoder:
         self._coder = coder
         self._models: dict[tuple[object, int], tuple[Any, Floats]] = {}  # and the cost in bits of each symbol
         self._costs: list[Floats] = []  # of the last symbols, class by class
-        self._order = np.zeros(0, np.int64)
+        self._found: list[Bytes] = []  # the last symbols, class by class
+        self._order = np.zeros(0, np.int64)  # and where each belongs
 
-    def symbols(self, classes: Ints, chances: Callable[[int], Floats], known: Ints | None) -> Ints:
+    def symbols(self, classes: NDArray[Any], chances: Callable[[int], Floats], known: NDArray[Any] | None) -> Bytes:
         """Write the known symbols or read unknown ones: (n,) uint8.
 
         classes: (n,) of an unsigned type, or not below zero.  chances: the probabilities of a class's symbols.
@@ -184,7 +188,7 @@ class ClassCoder:
     def cost(self) -> float:
         """Bits of the symbols last coded."""
         runs = zip(self._found, self._costs, strict=True)
-        return sum(_cost(run, cost) for run, cost in runs)
+        return sum((_cost(run, cost) for run, cost in runs), start=0.0)
 
     def costs(self, starts: Ints) -> Floats:
         """Bits of the symbols last coded, of each stretch of them: (stretches,).  starts: where each begins."""
@@ -201,7 +205,7 @@ class ClassCoder:
         return self._coder.plain(count, width, known)
 
 
-def _cost(symbols: Ints, cost: Floats) -> float:
+def _cost(symbols: Bytes, cost: Floats) -> float:
     """Bits of symbols of one model.  cost: of each symbol."""
     if len(cost) == 2:
         ones = np.count_nonzero(symbols)

@@ -40,6 +40,7 @@ NEIGHBOURS = 8  # kernel positions before one that its flag and sign see
 CHUNK = 1 << 16  # kernels of a chunk
 PLAIN = 8  # magnitudes up to it have a logit of their own for each step
 LARGEST = 256  # magnitude beyond which bits are stored plain
+MOST = 1 << 12  # of a stored logit, in magnitude
 PIECE = 32  # numbers of the first piece of an array of statistics
 LINK = 4  # steps of a link
 ESCAPED_BITS = 16
@@ -205,7 +206,8 @@ class _Network:
     def _flags(self, chunk: "_Chunk", seen: NDArray[np.int16], j: int, known: Levels | None) -> Bytes:
         """Code which indices of a position with j neighbours are not zero: (kernels,).  seen: what those were."""
         weights = row_of(self._statistics.flags[chunk.number], FLAG_WEIGHTS, j)
-        table = (WEIGHT * (flag_features(j) @ weights.astype(np.float32))).astype(np.int16)  # exact: sums below 2^24
+        sums = (flag_features(j) @ weights.astype(np.float32)).astype(np.int64)  # exact: below 2^24
+        table = (WEIGHT * sums).astype(np.int16)
         return self._binary(chunk, chunk.density + table.take(seen), None if known is None else known != 0)
 
     def _signs(
@@ -257,6 +259,7 @@ class _Network:
         if beyond.size:
             rest = None if known is None else known[beyond] - LARGEST
             magnitude[beyond] += self._coder.plain(beyond.size, ESCAPED_BITS, rest)
+            np.add.at(self.bits, chunk.layer.take(kernel.take(beyond)), ESCAPED_BITS)
         return magnitude
 
     def _size_model(self, key: int) -> NDArray[np.float64]:
@@ -324,7 +327,7 @@ def code_statistics(coder: NumberCoder, shapes: Sequence[Shape], known: Statisti
     def code(kind: int, sizes: Sequence[int], parts: list[Ints] | None) -> list[Ints]:
         content = None if parts is None else np.concatenate([*parts, np.zeros(0, np.int64)])
         whole = _pieces(coder, kind, sum(sizes), content)
-        if np.abs(whole).max(initial=0) > 1 << 16:
+        if np.abs(whole).max(initial=0) > (1 << 16 if kind == 0 else MOST):
             raise DamagedFile("damaged: the statistics of the weights are out of range")
         return np.split(whole, np.cumsum(sizes)[:-1]) if sizes else []
 
@@ -332,9 +335,6 @@ def code_statistics(coder: NumberCoder, shapes: Sequence[Shape], known: Statisti
     alike, largest, density, sign, links = code(0, [n] * 5, k and [k.alike, k.largest, k.density, k.sign, k.links])
     if largest.min(initial=0) < 0:
         raise DamagedFile("damaged: a layer's largest index is negative")
-    for array, limit in ((density, 1 << 12), (sign, 1 << 12)):
-        if np.abs(array).max(initial=0) > limit:
-            raise DamagedFile("damaged: the statistics of the weights are out of range")
     groups = groups_of(shapes, alike)
     slots = [int(step_slots(x).max(initial=-1)) + 1 for x in largest.tolist()]
     of_filters = code(1, [filters], k and [k.filters])[0]
