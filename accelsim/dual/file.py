@@ -24,6 +24,7 @@ from accelsim.dual.coding.coders import Coder, decode, encode
 from accelsim.dual.coding.context import coding_steps
 from accelsim.dual.coding.damaged import DamagedFile
 from accelsim.dual.coding.numbers import decode_numbers, encode_numbers
+from accelsim.dual.coding.static import static_steps
 from accelsim.dual.container import pack, unpack
 from accelsim.dual.manifest import (
     MAX_MANIFEST_BYTES,
@@ -46,7 +47,7 @@ DENSITY_STEPS = 63  # the integer of an input density of 1
 # in two seconds, so that what is written is read.
 NUMBERS_PER_BYTE = 32
 FREE_NUMBERS = 1 << 18
-FREE_WEIGHTS: dict[Coder, int] = {"context": 1 << 22, "bz2": 1 << 24, "deflate": 1 << 24}
+FREE_WEIGHTS: dict[Coder, int] = {"context": 1 << 22, "bz2": 1 << 24, "deflate": 1 << 24, "static": 1 << 22}
 # Nor more steps of decoding, which take time however few numbers they yield.
 BYTES_PER_STEP = 16
 FREE_STEPS = 1 << 13
@@ -104,8 +105,17 @@ def with_calibration(content: bytes, calibration: Calibration) -> bytes:
     others = [found for found in manifest.calibrations if found.arithmetic != calibration.arithmetic]
     if len(others) >= MOST:
         raise InputError(f"the file holds scales for {len(others)} machines, expected fewer than {MOST}")
-    changed = manifest.model_copy(update={"version": 3, "calibrations": [*others, calibration]})
+    changed = manifest.model_copy(update={"version": max(3, manifest.version), "calibrations": [*others, calibration]})
     return _archive(changed, members["weights"], members["values"])
+
+
+def with_coder(content: bytes, coder: Coder) -> bytes:
+    """A file's content with the same indices in another code, and all else as it was."""
+    manifest, weights, values = _open(content)
+    indices, _ = _decode_weights(manifest, weights)
+    version = 4 if coder == "static" else 3 if manifest.calibrations else 2
+    changed = manifest.model_copy(update={"version": version, "coder": coder})
+    return _archive(changed, encode(list(indices.values()), coder)[0], values)
 
 
 def _archive(manifest: Manifest, weights: bytes, values: bytes) -> bytes:
@@ -167,6 +177,7 @@ def encode_dual(compressed: CompressedNetwork, coder: Coder = "context") -> byte
         steps = np.rint(compressed.input_density[name] * DENSITY_STEPS)
         integers.append(steps.astype(np.int32))
     manifest = Manifest(
+        version=4 if coder == "static" else 2,
         graph=graph,
         parameters=compressed.parameters,
         coder=coder,
@@ -228,12 +239,12 @@ def _open(content: bytes) -> tuple[Manifest, bytes, bytes]:
         raise DamagedFile("damaged: the digest of the members differs")
     manifest = parse_manifest(members["manifest.json"])
     if (manifest.version > 1) != ("digest" in members):
-        raise DamagedFile(f"manifest.json: version {manifest.version}, expected 2 or 3 with a member digest, else 1")
+        raise DamagedFile(f"manifest.json: version {manifest.version}, expected 2 to 4 with a member digest, else 1")
     shapes = manifest.graph.parameters
     weights = [shapes[name] for name in manifest.weight_names]
     coded = sum(map(math.prod, weights))
     others = sum(map(math.prod, shapes.values())) - coded
-    steps = coding_steps(weights)
+    steps = static_steps(weights) if manifest.coder == "static" else coding_steps(weights)
     plausible = NUMBERS_PER_BYTE * len(content)
     most = len(content) // BYTES_PER_STEP + FREE_STEPS
     for found, free in ((coded, FREE_WEIGHTS[manifest.coder]), (others, FREE_NUMBERS)):

@@ -16,7 +16,7 @@ from accelsim.network import INPUT, Graph
 from accelsim.settings import NonNegative, Positive, Section, Seed
 
 FORMAT: Final = "accelsim-dual"
-VERSIONS: Final = (1, 2, 3)  # 1: without a digest of the whole file; 3: with calibrations
+VERSIONS: Final = (1, 2, 3, 4)  # 1: without a digest of the whole file; 3: with calibrations; 4: coder static
 MAX_MANIFEST_BYTES = 1 << 20
 
 Text = Annotated[str, Field(max_length=1000)]
@@ -72,8 +72,8 @@ class Manifest(Section):
     format: Literal["accelsim-dual"] = FORMAT
     """What kind of file it is."""
 
-    version: Literal[1, 2, 3] = 2
-    """Version of the format; 2 has a digest of the whole file, 3 calibrations, too."""
+    version: Literal[1, 2, 3, 4] = 2
+    """Version of the format; 2 has a digest of the whole file, 3 calibrations, too; 4 is coded by ``static``."""
 
     graph: Graph
     """The inference graph."""
@@ -100,7 +100,7 @@ class Manifest(Section):
     """Free text by key."""
 
     calibrations: Annotated[list[Calibration], Field(max_length=MOST)] = Field(default_factory=list)
-    """Scales of whole numbers, each for one machine's arithmetic; version 3."""
+    """Scales of whole numbers, each for one machine's arithmetic; from version 3."""
 
     @model_validator(mode="after")
     def _check(self) -> "Manifest":
@@ -121,7 +121,9 @@ class Manifest(Section):
         for name in density_nodes:
             if name not in nodes or nodes[name].layer.op not in ("conv", "linear"):
                 raise ValueError(f"values.densities: {name!r} is no convolution or linear layer")
-        if (self.version == 3) != bool(self.calibrations):
+        if (self.version == 4) != (self.coder == "static"):
+            raise ValueError(f"version {self.version}, expected 4 with the coder static, and only there")
+        if self.version < 4 and (self.version == 3) != bool(self.calibrations):
             raise ValueError(f"version {self.version}, expected 3 with calibrations, and only there")
         for calibration in self.calibrations:
             for name in (*calibration.units, *calibration.input_shifts, *calibration.sum_shifts):

@@ -12,7 +12,7 @@ from accelsim.dual.coding.damaged import DamagedFile
 from accelsim.dual.coding.numbers import decode_numbers, encode_numbers
 from tests.laws import law
 
-CODERS = ("bz2", "context")
+CODERS = ("bz2", "context", "static")
 
 
 @st.composite

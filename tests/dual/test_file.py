@@ -17,7 +17,7 @@ from accelsim.dual.coding.coders import decode, encode
 from accelsim.dual.coding.context import coding_steps
 from accelsim.dual.coding.damaged import DamagedFile
 from accelsim.dual.container import pack, unpack
-from accelsim.dual.file import decode_dual, encode_dual, read_dual, with_accuracy, write_dual
+from accelsim.dual.file import decode_dual, encode_dual, read_dual, with_accuracy, with_coder, write_dual
 from accelsim.errors import InputError
 from accelsim.network import forward
 from tests.dual.small import small_compressed, small_graph, small_images, small_network
@@ -65,7 +65,7 @@ def refused(content, match=None):
     assert seconds < 1
 
 
-@pytest.mark.parametrize("coder", ["bz2", "context"])
+@pytest.mark.parametrize("coder", ["bz2", "context", "static"])
 @pytest.mark.parametrize("dither", [None, 3])
 def test_a_file_says_what_was_written(tmp_path, coder, dither):
     compressed = small_compressed(dither=dither)
@@ -88,6 +88,16 @@ def test_a_file_says_what_was_written(tmp_path, coder, dither):
     assert sum(model.coded_bits.values()) == pytest.approx(
         8 * len(members((tmp_path / "small.dual").read_bytes())["weights"]), abs=96
     )
+
+
+def test_another_code_leaves_all_else_as_it_was():
+    recoded = with_coder(FILE, "static")
+    old, new = decode_dual(FILE, "x"), decode_dual(recoded, "x")
+    assert new.accuracy == old.accuracy
+    assert new.winograd_m == old.winograd_m
+    for name, array in old.network.arrays.items():
+        np.testing.assert_array_equal(new.network.arrays[name], array)
+    assert with_coder(recoded, "context") == FILE
 
 
 def test_the_decoded_network_runs_like_the_quantized_one():
@@ -158,8 +168,10 @@ def scales(**changed):
 
 
 CHANGES = {
-    "a version to come": (lambda m: m.update(version=4), "version 4, this accelsim reads versions 1, 2 and 3"),
-    "version 1 with a digest": (lambda m: m.update(version=1), "version 1, expected 2 or 3 with a member digest"),
+    "a version to come": (lambda m: m.update(version=5), "version 5, this accelsim reads versions 1, 2, 3 and 4"),
+    "version 1 with a digest": (lambda m: m.update(version=1), "version 1, expected 2 to 4 with a member digest"),
+    "version 4 by another coder": (lambda m: m.update(version=4), "expected 4 with the coder static"),
+    "the coder static in version 2": (lambda m: m.update(coder="static"), "expected 4 with the coder static"),
     "version 3 without calibrations": (lambda m: m.update(version=3), "expected 3 with calibrations"),
     "calibrations in version 2": (lambda m: m.update(calibrations=[scales()]), "expected 3 with calibrations"),
     "scales of no layer": (lambda m: m.update(version=3, calibrations=[scales(units={"z": 1})]), "'z' is no node"),

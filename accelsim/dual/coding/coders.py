@@ -1,6 +1,7 @@
-"""Lossless coding of integer arrays whose shapes the reader knows, by one of three coders.
+"""Lossless coding of integer arrays whose shapes the reader knows, by one of four coders.
 
-``context`` is ours, ``bz2`` the paper's, ``deflate`` the quickest.
+``context`` and ``static`` are ours (the second decodes about ten times as fast), ``bz2`` is the paper's, ``deflate``
+the quickest.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,8 +10,10 @@ from typing import Literal
 from accelsim.arrays import Levels
 from accelsim.dual.coding.bzip2 import decode_bz2, decode_deflate, encode_bz2, encode_deflate
 from accelsim.dual.coding.context import decode_context, encode_context
+from accelsim.dual.coding.fit import encode_static
+from accelsim.dual.coding.static import decode_static
 
-Coder = Literal["bz2", "context", "deflate"]
+Coder = Literal["bz2", "context", "deflate", "static"]
 Coded = tuple[bytes, list[int]]
 Decoded = tuple[list[Levels], list[int]]
 
@@ -18,11 +21,13 @@ ENCODERS: dict[Coder, Callable[[Sequence[Levels]], Coded]] = {
     "bz2": encode_bz2,
     "context": encode_context,
     "deflate": encode_deflate,
+    "static": encode_static,
 }
 DECODERS: dict[Coder, Callable[[bytes, Sequence[tuple[int, ...]]], Decoded]] = {
     "bz2": decode_bz2,
     "context": decode_context,
     "deflate": decode_deflate,
+    "static": decode_static,
 }
 
 

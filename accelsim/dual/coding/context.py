@@ -176,7 +176,7 @@ class _Weights:
 
     def tensor(self, shape: tuple[int, ...], known: Levels | None) -> Levels:
         """Code one tensor (K, C / groups, ...)."""
-        K, C, R, S = _axes(shape)
+        K, C, R, S = kernel_axes(shape)
         values = np.zeros((C, K, R * S), np.int64)
         if values.size == 0:
             return values.astype(np.int32).reshape(shape)
@@ -370,7 +370,7 @@ def _hash(prefix: NDArray[np.uint64], salt: int, bits: int) -> Ints:
     return ((mixed * np.uint64(0xBF58476D1CE4E5B9)) >> np.uint64(64 - bits)).astype(np.int64)
 
 
-def _axes(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+def kernel_axes(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     """Filters, channels, height and width of the kernel;
     what lies beyond two axes of it is one row.
     """
@@ -382,7 +382,7 @@ def _axes(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
 def _block_channels(shape: tuple[int, ...]) -> int:
     """Channels of a block of a tensor that is not empty."""
     batch = min(LARGEST_BLOCK, max(SMALLEST_BLOCK, math.prod(shape) // BLOCK_SHARE))
-    return -(-batch // _axes(shape)[0])
+    return -(-batch // kernel_axes(shape)[0])
 
 
 def coding_steps(shapes: Sequence[tuple[int, ...]]) -> int:
@@ -392,7 +392,7 @@ def coding_steps(shapes: Sequence[tuple[int, ...]]) -> int:
     """
     steps = 0
     for shape in shapes:
-        _, C, R, S = _axes(shape)
+        _, C, R, S = kernel_axes(shape)
         if math.prod(shape):
             steps += -(-C // _block_channels(shape)) * R * S
     return steps

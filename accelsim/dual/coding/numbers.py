@@ -20,7 +20,9 @@ WIDTHS = 32
 TOP = 2  # modelled bits below the leading one
 
 
-class _Numbers:
+class NumberCoder:
+    """Codes arrays of numbers, one after the other, with the statistics of those before."""
+
     def __init__(self, coder: BitCoder) -> None:
         self._coder = coder
         self._width = BitModel(((KINDS * WIDTHS, 1), (WIDTHS, 1)))
@@ -72,7 +74,7 @@ class _Numbers:
 def encode_numbers(arrays: Sequence[Levels], kinds: Sequence[int]) -> bytes:
     """The arrays (n,) of int32, each of a kind 0..``KINDS`` - 1, as one byte string."""
     coder = BitCoder(None)
-    numbers = _Numbers(coder)
+    numbers = NumberCoder(coder)
     for array, kind in zip(arrays, kinds, strict=True):
         numbers.code(kind, array.size, array.astype(np.int64).ravel())
     return checksum(arrays) + coder.finish()
@@ -80,7 +82,7 @@ def encode_numbers(arrays: Sequence[Levels], kinds: Sequence[int]) -> bytes:
 
 def decode_numbers(content: bytes, sizes: Sequence[int], kinds: Sequence[int]) -> list[Levels]:
     """What ``encode_numbers`` was given.  Raises DamagedFile if the content does not fit."""
-    numbers = _Numbers(BitCoder(content[4:]))
+    numbers = NumberCoder(BitCoder(content[4:]))
     arrays = [numbers.code(kind, size, None).astype(np.int32) for size, kind in zip(sizes, kinds, strict=True)]
     if checksum(arrays) != content[:4]:
         raise DamagedFile("damaged: the checksum of the values differs")

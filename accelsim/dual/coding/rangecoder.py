@@ -4,14 +4,18 @@ range coding by the library ``constriction``.
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import constriction
 import numpy as np
+from numpy.typing import NDArray
 
-from accelsim.arrays import Flags, Ints, Levels
+from accelsim.arrays import Flags, Floats, Ints, Levels
 from accelsim.dual.coding.damaged import DamagedFile
 from accelsim.dual.coding.mixing import EVEN, PROBABILITY, BitModel, Context
+
+Bytes = NDArray[np.uint8]
 
 # Of each prediction: the probabilities of a zero and of a one (as one complex number); of each
 # prediction and bit: the cost in 2^-16 bits.
@@ -67,6 +71,30 @@ class BitCoder:
             self.spent()
         return np.asarray(bits)
 
+    def run(self, model: Any, count: int, known: Levels | None, cost: Floats) -> Levels:
+        """Write known symbols of one model, or read ``count``; None: there is only one symbol.
+
+        cost: bits of each symbol.
+
+        Raises DamagedFile as ``bits``.
+        """
+        if model is None:
+            return np.zeros(count, np.int32)
+        if self._decoder is None:
+            assert known is not None
+            self._encoder.encode(known, model)
+            return known
+        exhausted = self._decoder.maybe_exhausted()
+        try:
+            symbols: Levels = self._decoder.decode(model, count)
+        except AssertionError as error:
+            raise DamagedFile(f"damaged: {str(error)[:100]}") from None
+        if exhausted:
+            self._beyond += int(65536 * float(np.bincount(symbols, minlength=len(cost)) @ cost))
+            if self._beyond > TAIL << 16:
+                raise DamagedFile("damaged: the numbers need more bits than the file has")
+        return symbols
+
     def spent(self) -> int:
         """The cost of all bits so far, in 2^-16 bits."""
         self._spent += int(_COST.take(np.concatenate(self._coded)).sum()) if self._coded else 0
@@ -107,6 +135,82 @@ class BitCoder:
     def finish(self) -> bytes:
         """What was written."""
         return bytes(self._encoder.get_compressed().astype("<u4").tobytes())
+
+
+class ClassCoder:
+    """Symbols that each belong to a class with fixed probabilities, on a bit stream.
+
+    They are sorted by class, so that a class's symbols are coded at once.
+    """
+
+    def __init__(self, coder: BitCoder) -> None:
+        self._coder = coder
+        self._models: dict[tuple[object, int], tuple[Any, Floats]] = {}  # and the cost in bits of each symbol
+        self._costs: list[Floats] = []  # of the last symbols, class by class
+        self._found: list[Bytes] = []  # the last symbols, class by class
+        self._order = np.zeros(0, np.int64)  # and where each belongs
+
+    def symbols(self, classes: NDArray[Any], chances: Callable[[int], Floats], known: NDArray[Any] | None) -> Bytes:
+        """Write the known symbols or read unknown ones: (n,) uint8.
+
+        classes: (n,) of an unsigned type, or not below zero.  chances: the probabilities of a class's symbols.
+
+        Raises DamagedFile as ``BitCoder.bits``.
+        """
+        order = np.argsort(classes, kind="stable")
+        counts = np.bincount(classes)
+        present = np.flatnonzero(counts)
+        ends = np.cumsum(counts[present]).tolist()
+        wanted = None if known is None else known.take(order).astype(np.int32)
+        self._order = order
+        self._costs = []
+        found = [np.zeros(0, np.uint8)]
+        start = 0
+        for key, end in zip(present.tolist(), ends, strict=True):
+            model, cost = self._model(key, chances)
+            run = self._coder.run(model, end - start, None if wanted is None else wanted[start:end], cost)
+            found.append(run.astype(np.uint8))
+            self._costs.append(cost)
+            start = end
+        self._found = found[1:]
+        symbols = np.empty(len(classes), np.uint8)
+        symbols[order] = np.concatenate(found)
+        return symbols
+
+    def _model(self, key: int, chances: Callable[[int], Floats]) -> tuple[Any, Floats]:
+        where = (chances, key)
+        if where not in self._models:
+            p = chances(key)
+            model = constriction.stream.model.Categorical(p, perfect=False) if len(p) > 1 else None
+            self._models[where] = model, -np.log2(np.maximum(p, 2.0**-24))
+        return self._models[where]
+
+    def cost(self) -> float:
+        """Bits of the symbols last coded."""
+        runs = zip(self._found, self._costs, strict=True)
+        return sum((_cost(run, cost) for run, cost in runs), start=0.0)
+
+    def costs(self, starts: Ints) -> Floats:
+        """Bits of the symbols last coded, of each stretch of them: (stretches,).  starts: where each begins."""
+        runs = [cost.take(run) for run, cost in zip(self._found, self._costs, strict=True)]
+        each = np.empty(len(self._order) + 1)
+        each[self._order] = np.concatenate([np.zeros(0), *runs])
+        each[-1] = 0  # where the last stretches are empty
+        sums = np.add.reduceat(each, starts)
+        sums[np.append(starts[1:], len(self._order)) == starts] = 0
+        return np.asarray(sums)
+
+    def plain(self, count: int, width: int, known: Ints | None) -> Ints:
+        """As ``BitCoder.plain``."""
+        return self._coder.plain(count, width, known)
+
+
+def _cost(symbols: Bytes, cost: Floats) -> float:
+    """Bits of symbols of one model.  cost: of each symbol."""
+    if len(cost) == 2:
+        ones = np.count_nonzero(symbols)
+        return float(ones * cost[1] + (len(symbols) - ones) * cost[0])
+    return float(cost.take(symbols).sum())
 
 
 def checksum(arrays: Sequence[Levels]) -> bytes:
