@@ -175,9 +175,7 @@ def show_result(
     t = result.total
     if placed:
         lines = "lines (in stripes), " if t.get("stacks") else ""
-        line(
-            out, f"{t['maps_on_chip']} of {t['maps']} maps stay on chip, at most {t['peak_bytes']:,} bytes with tiles"
-        )
+        line(out, f"{t['maps_on_chip']} of {t['maps']} maps stay on chip, at most {t['peak_bytes']:,} bytes with tiles")
         line(
             out,
             f"input, output: dram, chip, {lines}both (some of each), path: on the way out of the layer it rides on",
