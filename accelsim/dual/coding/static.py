@@ -257,7 +257,7 @@ class _Network:
             of_kernel[kernels] = np.minimum(found + 1, FIRSTS)
         beyond = np.flatnonzero(magnitude == LARGEST)
         if beyond.size:
-            rest = None if known is None else known[beyond] - LARGEST
+            rest = None if known is None else known[beyond].astype(np.int64) - LARGEST
             magnitude[beyond] += self._coder.plain(beyond.size, ESCAPED_BITS, rest)
             np.add.at(self.bits, chunk.layer.take(kernel.take(beyond)), ESCAPED_BITS)
         return magnitude
@@ -332,20 +332,22 @@ def code_statistics(coder: NumberCoder, shapes: Sequence[Shape], known: Statisti
         return np.split(whole, np.cumsum(sizes)[:-1]) if sizes else []
 
     k = known
-    alike, largest, density, sign, links = code(0, [n] * 5, k and [k.alike, k.largest, k.density, k.sign, k.links])
+    alike, largest, density, sign, links = code(
+        0, [n] * 5, None if k is None else [k.alike, k.largest, k.density, k.sign, k.links]
+    )
     if largest.min(initial=0) < 0:
         raise DamagedFile("damaged: a layer's largest index is negative")
     groups = groups_of(shapes, alike)
     slots = [int(step_slots(x).max(initial=-1)) + 1 for x in largest.tolist()]
-    of_filters = code(1, [filters], k and [k.filters])[0]
-    of_channels = code(2, [channels], k and [k.channels])[0]
-    filter_means = code(3, [filters], k and [k.filter_means])[0]
-    channel_means = code(4, [channels], k and [k.channel_means])[0]
-    flags = code(5, [sum(_rows(FLAG_WEIGHTS, group)) for group in groups], k and k.flags)
-    counts = code(6, [min(group.positions, COUNTS) for group in groups], k and k.counts)
-    firsts = code(6, [FIRSTS * FIRSTS] * len(groups), k and k.firsts)
-    signs = code(5, [sum(_rows(range(NEIGHBOURS + 1), group)) for group in groups], k and k.signs)
-    growth = _from_changes(code(7, slots, k and _changes(k.growth)))
+    of_filters = code(1, [filters], None if k is None else [k.filters])[0]
+    of_channels = code(2, [channels], None if k is None else [k.channels])[0]
+    filter_means = code(3, [filters], None if k is None else [k.filter_means])[0]
+    channel_means = code(4, [channels], None if k is None else [k.channel_means])[0]
+    flags = code(5, [sum(_rows(FLAG_WEIGHTS, group)) for group in groups], None if k is None else k.flags)
+    counts = code(6, [min(group.positions, COUNTS) for group in groups], None if k is None else k.counts)
+    firsts = code(6, [FIRSTS * FIRSTS] * len(groups), None if k is None else k.firsts)
+    signs = code(5, [sum(_rows(range(NEIGHBOURS + 1), group)) for group in groups], None if k is None else k.signs)
+    growth = _from_changes(code(7, slots, None if k is None else _changes(k.growth)))
     return Statistics(
         alike=alike,
         largest=largest,
