@@ -32,6 +32,7 @@ from accelsim.simulator.time.objective import own_dma, score
 from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.schedule import dram_actions
 from accelsim.workload import LayerWork, Surroundings
+from accelsim.workload.layer import WeightsCome
 
 LONGEST = 8  # groups of a stack
 HEIGHTS = 3
@@ -110,7 +111,7 @@ class StackPlans:
         rows = [dict(zip(layers, of_stripe, strict=True)) for of_stripe in stripes]
         for t in stack.groups:
             group = self.context.groups[t]
-            if any(r[group.head].count == 0 < r[rider].count for r in rows for rider in group.riders):
+            if any(r[group.head].height == 0 < r[rider].height for r in rows for rider in group.riders):
                 return None
         buffers = {}
         for t in range(stack.first, stack.last):
@@ -177,7 +178,7 @@ class StackPlans:
         seen: set[int] = set()
         for number, rows in enumerate(lines.rows):
             for t in lines.stack.groups:
-                if rows[self.context.groups[t].head].count:
+                if rows[self.context.groups[t].head].height:
                     yield number, t, self._stripe(lines, t, rows, t in seen)
                     seen.add(t)
 
@@ -186,7 +187,7 @@ class StackPlans:
         context = self.context
         group = context.groups[t]
         works = {i: context.shapes[i].on_rows(*rows[i]) for i in (group.head, *group.riders)}
-        weights = "loaded" if not lines.stack.weights_stay else "there" if again else "kept"
+        weights: WeightsCome = "loaded" if not lines.stack.weights_stay else "there" if again else "kept"
         setting = self._setting(lines.stack, t, max(0, self.room(lines, t)))
         around = surroundings(group, works, context.machine, setting, context.read_bytes(t), weights)
         own = rows[group.head]
@@ -227,7 +228,7 @@ class StackPlans:
         if together <= self.weight_capacity:
             yield replace(lines.stack, weights_stay=True), least
         heads = {t: self.context.groups[t].head for t in whole}
-        loads = {t: sum(rows[head].count > 0 for rows in lines.rows) for t, head in heads.items()}
+        loads = {t: sum(rows[head].height > 0 for rows in lines.rows) for t, head in heads.items()}
         loaded = sum(plan.weight_bytes * loads[t] for t, plan in whole.items())
         match machine.objective:
             case "dram":
@@ -241,7 +242,7 @@ class StackPlans:
     def _rows_again(self, lines: Lines, t: int) -> float:
         """Rows that a group's head computes in all stripes, over those that it has."""
         head = self.context.groups[t].head
-        return sum(rows[head].count for rows in lines.rows) / self.context.shapes[head].out_height
+        return sum(rows[head].height for rows in lines.rows) / self.context.shapes[head].out_height
 
     def score(self, stack: Stack) -> float:
         """The sum of a stack's groups' scores over its stripes; infinite if it finds no room."""

@@ -21,7 +21,7 @@ class Rows(NamedTuple):
     end: int
 
     @property
-    def count(self) -> int:
+    def height(self) -> int:
         """How many."""
         return self.end - self.first
 
@@ -94,6 +94,6 @@ def _of_stripe(stages: Sequence[Stage], asked: Rows, done: Sequence[int] | None)
 def held(stages: Sequence[Stage], stripes: Sequence[Sequence[Rows]], i: int, keeps: bool) -> int:
     """Rows of a stage's output that its buffer holds at most: kept ones and new ones, or those of one stripe."""
     if not keeps:
-        return max(rows[i].count for rows in stripes)
+        return max(rows[i].height for rows in stripes)
     readers = [j for j, stage in enumerate(stages) if i in stage.reads]
     return max(rows[i].end - min(stages[j].needed_first(rows[j].first) for j in readers) for rows in stripes)

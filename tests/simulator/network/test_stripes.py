@@ -92,7 +92,7 @@ def test_kept_stripes_are_whole_granules(stages: list[Stage], height: int) -> No
     for rows in cut(stages, height, keeps=True):
         for stage, mine in zip(stages[:-1], rows[:-1], strict=True):
             assert mine.end % stage.granule == 0 or mine.end == stage.outputs
-            assert mine.first % stage.granule == 0 or mine.count == 0
+            assert mine.first % stage.granule == 0 or mine.height == 0
 
 
 def test_two_3x3_layers_in_stripes_of_four_rows() -> None:
