@@ -13,6 +13,7 @@ from pathlib import Path
 PACKAGE = "accelsim"
 ROOT = Path(__file__).resolve().parents[1]
 DATA = {".csv"}  # tables that modules read
+FACE = {"loading.py", "making.py", "showing.py"}  # beside the package's ``__init__``: no point runs their functions
 
 
 def source_files(module: str, root: Path = ROOT) -> tuple[Path, ...]:
@@ -20,7 +21,8 @@ def source_files(module: str, root: Path = ROOT) -> tuple[Path, ...]:
 
     module: a dotted name.  root: the package's folder.
     Followed: every import of the package, also those inside functions, but for those that are for type checkers alone.
-    A package's ``__init__`` counts with what it imports itself, not with what its functions import.
+    A package's ``__init__`` counts with what it imports itself, not with what its functions import; so do the modules
+    of the package's face.
     Tables count that lie in the folder of a module, or in a folder ``data`` or ``tables`` beside it.
     """
     seen: set[Path] = set()
@@ -31,7 +33,7 @@ def source_files(module: str, root: Path = ROOT) -> tuple[Path, ...]:
             continue
         seen.add(path)
         for name in _imports(ast.parse(path.read_text(encoding="utf-8")), whole):
-            waiting += [(found, found.name != "__init__.py") for found in _files_of(name, root)]
+            waiting += [(found, not _is_face(found, root)) for found in _files_of(name, root)]
     folders = {path.parent for path in seen}
     places = {folder / name for folder in folders for name in ("", "data", "tables")}
     tables = [table for place in places for table in place.glob("*") if _is_data(table)]
@@ -46,6 +48,10 @@ def code_version(module: str) -> str:
         digest.update(f"{path.relative_to(ROOT).as_posix()}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _is_face(path: Path, root: Path) -> bool:
+    return path.name == "__init__.py" or (path.parent == root and path.name in FACE)
 
 
 def _is_data(path: Path) -> bool:
