@@ -203,7 +203,7 @@ def show_favours(out: Console, machines: Sequence[Machine]) -> None:
     """Machines whose lanes choose their operands at no cost, if there are any."""
     free = [machine.name for machine in machines if machine.chooses_freely]
     if free:
-        _line(out, f"any lane finds any operand at no cost (no operand_window): {', '.join(free)}")
+        line(out, f"any lane finds any operand at no cost (no operand_window): {', '.join(free)}")
 
 
 def show_band(out: Console, cases: pd.DataFrame) -> None:
