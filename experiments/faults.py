@@ -249,8 +249,8 @@ def interrupted(folder: Path, work: Path) -> str:
         store.execute("DELETE FROM results WHERE key = (SELECT min(key) FROM results)")
         store.commit()
     done = accelsim("report", out)
-    must(done.status == 0 and "3 of 4 points have a result" in done.err, done.err[-300:])
-    return "3 of 4 points have a result"
+    must(done.status == 0 and "7 of 8 points have a result" in done.err, done.err[-300:])
+    return "7 of 8 points have a result"
 
 
 def a_key_twice(folder: Path, work: Path) -> str:

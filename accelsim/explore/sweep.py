@@ -187,7 +187,8 @@ def run_sweep(
 def _check_same(path: Path, folder: Path) -> None:
     """Raises InputError if a folder holds another sweep than a file's."""
     held = folder / "sweep.yaml"
-    if held.is_file() and read_description(held) != read_description(path):
+    given = read_description(path)
+    if held.is_file() and read_description(held).model_copy(update={"name": given.name}) != given:
         raise InputError(
             f"{folder}: holds another sweep than {path}, expected a new folder, or --resume to go on in it"
         )

@@ -331,3 +331,11 @@ def test_points_that_somebody_else_has_stored_are_refused(tmp_path: Path, conten
         store._db.execute("UPDATE points SET content = ?, checksum = ?", (content, checksum(0, content)))
     with pytest.raises(InputError, match=words):
         read_sweep(folder)
+
+
+def test_a_sweep_without_a_name_goes_on_in_its_folder(tmp_path: Path) -> None:
+    """Its name is then that of its file, which is another in the folder."""
+    path = write_sweep(tmp_path, axes={"lanes": [64], "rows": [4], "bandwidth": [3.2]})
+    path = path.rename(tmp_path / "mine.yaml")
+    first = run_sweep(path, tmp_path / "out", workers=1)
+    assert run_sweep(path, tmp_path / "out", workers=1).table.equals(first.table)

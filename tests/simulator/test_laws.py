@@ -81,6 +81,20 @@ def small(machines: Callable[..., st.SearchStrategy[AnyMachine]], **fixed: Any) 
     return st.fixed_dictionaries(sizes).flatmap(lambda size: machines(**size, **plain, **fixed))
 
 
+# Keys of the numbers that a machine computes, which change no cycle (tests/datapath), and keys whose laws draw them
+# elsewhere: of networks (tests/simulator/network), of operand windows and lane transforms (test_selection.py,
+# test_lane_transforms.py).
+NUMBER_KEYS = (
+    *("calibration", "codebook_bits", "multiplier_bits", "overflow", "percentile", "products", "scales"),
+    *("tap_scales", "weight_scales"),
+)
+NOT_DRAWN = {
+    *(f"arithmetic.{key}" for key in NUMBER_KEYS),
+    *("buffers.activations", "post", "post.add", "post.pool"),
+    *("filters_per_lane", "outputs_per_lane", "operand_window", "input_transform", "inverse", "tiles"),
+}
+
+
 def test_every_key_of_the_description_is_drawn() -> None:
     """Each with more than one value, so that no law leaves a key out."""
     drawn: dict[str, set[str]] = {}
@@ -105,7 +119,8 @@ def test_every_key_of_the_description_is_drawn() -> None:
         if key in {"name", "description"}
         or (get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1)
     }
-    assert same == fixed
+    elsewhere = {path for path in same if path.partition(".")[2] in NOT_DRAWN}
+    assert same - elsewhere == fixed
 
 
 @LAW
