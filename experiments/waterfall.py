@@ -12,6 +12,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import isnan
 from typing import Any
 
 import matplotlib
@@ -20,6 +21,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from accelsim.dual.file import read_dual
+from accelsim.errors import InputError
 from accelsim.files import write_text
 from accelsim.network.tables import TableLayer
 from accelsim.simulator.machines.load import load_hardware
@@ -132,7 +134,7 @@ def _row(work: LayerWork) -> TableLayer:
 
 
 def measure(works: Sequence[LayerWork], dense: bool) -> list[dict[str, Any]]:
-    """Figures of both kinds after each step."""
+    """Figures of both kinds after each step; None where a layer fits no buffer."""
     rows = []
     kept: dict[str, tuple[str, ...]] = {"spatial": (), "winograd": ()}
     for step in STEPS:
@@ -141,7 +143,11 @@ def measure(works: Sequence[LayerWork], dense: bool) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"step": step.name}
         for kind, own in changes.items():
             machine = load_hardware(FIRST[kind], ["objective=edp", *own, *(_dense(own) if dense else [])])
-            total = run(works, machine, engine="fast", level=step.level).total
+            try:
+                total = run(works, machine, engine="fast", level=step.level).total
+            except InputError:
+                row[kind] = None
+                continue
             row[kind] = {
                 "cycles": int(total["cycles"]),
                 "energy_pj": float(total["energy_pj"]),
@@ -170,10 +176,17 @@ def page(found: dict[str, dict[str, list[dict[str, Any]]]]) -> str:
         ]
         lines.append("|---|" + "---|" * len(named))
         for i, step in enumerate(STEPS):
-            ratios = [found[n][c][i]["winograd"][key] / found[n][c][i]["spatial"][key] for n, c in named]
-            lines.append(f"| {step.name} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |")
+            ratios = [_ratio(found[n][c][i], key) for n, c in named]
+            cells = ("does not fit" if isnan(ratio) else f"{ratio:.2f}" for ratio in ratios)
+            lines.append(f"| {step.name} | " + " | ".join(cells) + " |")
         lines.append("")
     return "\n".join([*lines, *_keys()])
+
+
+def _ratio(row: dict[str, Any], key: str) -> float:
+    """Winograd over spatial; not a number where either has a layer that fits no buffer."""
+    spatial, winograd = row["spatial"], row["winograd"]
+    return float("nan") if spatial is None or winograd is None else float(winograd[key] / spatial[key])
 
 
 def _keys() -> list[str]:
@@ -192,7 +205,7 @@ def plot(found: dict[str, dict[str, list[dict[str, Any]]]]) -> None:
     for axis, case in zip(axes, panels, strict=True):
         for network in (name for name in NETWORKS if case in found.get(name, {})):
             rows = found[network][case]
-            ratios = [row["winograd"]["on_chip_pj"] / row["spatial"]["on_chip_pj"] for row in rows]
+            ratios = [_ratio(row, "on_chip_pj") for row in rows]
             axis.step(range(len(ratios)), ratios, where="mid", marker="o", label=network)
         axis.axhline(1, color="#444444", linestyle="--", linewidth=0.8)
         axis.set_xticks(range(len(STEPS)), [step.name for step in STEPS], rotation=30, ha="right")
