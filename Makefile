@@ -31,11 +31,12 @@ test: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict accelsim experiments
-	$(BIN)/python -m pytest --numprocesses logical -m 'not big_data and not slow and not peers'
+	$(BIN)/python -m pytest --numprocesses logical --dist loadfile -m 'not big_data and not slow and not peers'
 
-# Everything, with the extras; the tests marked big_data need ACCELSIM_DATA.  Those of the page run in Debian's Chromium,
-# where it is or can be installed.
+# Everything, with the extras, each law on all of its random examples; the tests marked big_data need ACCELSIM_DATA.
+# Those of the page run in Debian's Chromium, where it is or can be installed.
 test-all: export OPENBLAS_NUM_THREADS = 1
+test-all: export ACCELSIM_EXAMPLES = all
 test-all: $(VENV)/.all
 	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || true
 	$(BIN)/python -m pytest --numprocesses logical $(if $(ACCELSIM_DATA),,-m 'not big_data')

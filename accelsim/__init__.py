@@ -23,7 +23,9 @@ from accelsim.showing import inspect, plots, redraw_report, write_report
 if TYPE_CHECKING:
     import pandas as pd
 
+    from accelsim.datapath.pictures import PictureValidation
     from accelsim.datapath.validate import Validation
+    from accelsim.datapath.widths import FoundWidths
     from accelsim.dual.calibration import Calibration
     from accelsim.dual.model import DualModel
     from accelsim.explore.sweep import Sweep
@@ -39,6 +41,7 @@ __all__ = [
     "InputError",
     "LayerTable",
     "Machine",
+    "PictureValidation",
     "Result",
     "Validation",
     "Verdict",
@@ -59,6 +62,7 @@ __all__ = [
     "ratios",
     "redraw_report",
     "sample_images",
+    "search_widths",
     "sensitivity",
     "simulate",
     "sparsify",
@@ -79,6 +83,7 @@ _CLASSES = {
     "LayerTable": "accelsim.workload",
     "Machine": "accelsim.simulator.machines.machine",
     "Result": "accelsim.simulator.result",
+    "PictureValidation": "accelsim.datapath.pictures",
     "Validation": "accelsim.datapath.validate",
     "Verdict": "accelsim.simulator.verdict",
 }
@@ -245,33 +250,29 @@ def validate(
     arithmetic: str = "integers",
     tolerance_points: float | None = None,
     progress: "Callable[[int, int], None] | None" = None,
-) -> "Validation":
+) -> "Validation | PictureValidation":
     """Run the model on real images as each machine would compute it.
 
     model, machines: loaded, files, or bare names.
-    images: an ``.npz`` file or a folder with ``labels.csv`` (see ``accelsim.network.images``); by default the sample of
-    a model that is given by file or name.
+    images: an ``.npz`` file or a folder with ``labels.csv`` (see ``accelsim.network.images``), or, where the network
+    gives pictures, an ``.npz`` file with targets, and PSNR is measured; by default the sample of a model that is given
+    by file or name.
     arithmetic: ``integers`` of each machine's description, or ``float``.  tolerance_points: loss of top-1 that is
-    allowed, by default 1 in integers, 2 in float32.  progress: called with the images done and those in all.
+    allowed, by default 1 in integers, 2 in float32, or of PSNR in dB, by default 0.2.  progress: called with the images
+    done and those in all.
     Raises InputError if a machine or the images are unsound or do not fit the model.
     """
-    from accelsim.datapath.validate import image_runs
+    from accelsim.datapath.pictures import TOLERANCE_DB, gives_pictures, validate_pictures
+    from accelsim.datapath.runs import image_runs
     from accelsim.datapath.validate import validate as run
-    from accelsim.network.images import read_images
+    from accelsim.network.images import read_images, read_pairs
 
-    loaded = [_machine(machine) for machine in machines]
-    known = _model(model)
-    if images is None and not isinstance(model, str | Path):
-        raise InputError("no images, expected a file or a folder, or the model by its file or name")
-    where = Path(images) if images is not None else sample_images(known, str(model))
-    pictures = read_images(where, known.network.graph.input_shape[:2])
-    datapaths = [machine.datapath for machine in loaded]
+    known, where = _with_images(model, images)
+    datapaths = [_machine(machine).datapath for machine in machines]
     if arithmetic not in ("integers", "float"):
         raise InputError(f"arithmetic {arithmetic!r}, expected integers or float")
-    if tolerance_points is not None and not 0 <= tolerance_points <= 100:
-        raise InputError(f"tolerance {tolerance_points}, expected 0 to 100 points")
-    total = image_runs(datapaths, len(pictures.labels))
-    done = 0
+    _check_tolerance(tolerance_points)
+    total = done = 0
 
     def count(images: int) -> None:
         nonlocal done
@@ -280,7 +281,46 @@ def validate(
             progress(done, total)
 
     whole: Literal["integers", "float"] = "integers" if arithmetic == "integers" else "float"
+    if gives_pictures(known):
+        pairs = read_pairs(where)
+        total = image_runs(datapaths, len(pairs.pixels))
+        allowed = TOLERANCE_DB if tolerance_points is None else tolerance_points
+        return validate_pictures(known, datapaths, pairs, arithmetic=whole, tolerance_db=allowed, progress=count)
+    pictures = read_images(where, known.network.graph.input_shape[:2])
+    total = image_runs(datapaths, len(pictures.labels))
     return run(known, datapaths, pictures, arithmetic=whole, tolerance_points=tolerance_points, progress=count)
+
+
+def search_widths(
+    model: "DualModel | str | Path",
+    machines: "Sequence[Machine | str | Path]",
+    images: str | Path | None = None,
+    *,
+    tolerance_points: float | None = None,
+) -> "list[FoundWidths]":
+    """The cheapest words of each machine that keep the accuracy on real images: for all layers, then layer by layer.
+
+    model, machines, images, tolerance_points: as for ``validate``; the first images alone are looked at.  Raises
+    InputError as it does.
+    """
+    from accelsim.datapath.search import search
+
+    known, where = _with_images(model, images)
+    _check_tolerance(tolerance_points)
+    return search(known, [_machine(machine).datapath for machine in machines], where, tolerance_points)
+
+
+def _with_images(model: "DualModel | str | Path", images: str | Path | None) -> "tuple[DualModel, Path]":
+    """The model, and the file or folder of its images."""
+    known = _model(model)
+    if images is None and not isinstance(model, str | Path):
+        raise InputError("no images, expected a file or a folder, or the model by its file or name")
+    return known, Path(images) if images is not None else sample_images(known, str(model))
+
+
+def _check_tolerance(tolerance_points: float | None) -> None:
+    if tolerance_points is not None and not 0 <= tolerance_points <= 100:
+        raise InputError(f"tolerance {tolerance_points}, expected 0 to 100 points")
 
 
 def calibrate(
@@ -316,11 +356,12 @@ def calibrate(
 
 
 def export_int8(
-    model: "DualModel | str | Path", machine: "Machine | str | Path", images: str | Path, output: str | Path
+    model: "DualModel | str | Path", machine: "Machine | str | Path", images: str | Path | None, output: str | Path
 ) -> None:
     """Write the model as an ONNX file of quantize and dequantize nodes, as a spatial machine of 8-bit words runs it.
 
-    The scales are those that the file holds for the machine, else found on the first of the images.
+    images: the scales are found on the first of these; None: they are those that the file holds for the machine, else
+    found on the sample of a model that is given by file or name.
     Raises InputError if the machine's words are others, or the images do not fit the model.
     """
     from accelsim.datapath.calibrate import IMAGES
@@ -330,17 +371,19 @@ def export_int8(
     from accelsim.network.images import read_images
 
     datapath = _machine(machine).datapath
-    model = _model(model)
-    known = stored(model, datapath)
-    if known is None:
-        graph = model.network.graph
-        pixels = read_images(Path(images), graph.input_shape[:2]).pixels[:IMAGES]
-        if pixels.shape[1:] != graph.input_shape:
-            raise InputError(f"{images}: images of {pixels.shape[1:]}, {graph.name} expects {graph.input_shape}")
-        found = run(model, datapath, pixels)
-    else:
-        found = known[0]
-    write_qdq(model, datapath, found, Path(output))
+    known = _model(model)
+    kept = stored(known, datapath) if images is None else None
+    if kept is not None:
+        write_qdq(known, datapath, kept[0], Path(output))
+        return
+    if images is None and not isinstance(model, str | Path):
+        raise InputError("no images, expected a file or a folder, or the model by its file or name")
+    where = Path(images) if images is not None else sample_images(known, str(model))
+    graph = known.network.graph
+    pixels = read_images(where, graph.input_shape[:2]).pixels[:IMAGES]
+    if pixels.shape[1:] != graph.input_shape:
+        raise InputError(f"{where}: images of {pixels.shape[1:]}, {graph.name} expects {graph.input_shape}")
+    write_qdq(known, datapath, run(known, datapath, pixels), Path(output))
 
 
 def sweep(

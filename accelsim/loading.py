@@ -3,7 +3,7 @@
 Each function imports what it needs when it is called.  All are found in ``accelsim`` itself.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from accelsim.simulator.machines import Families
     from accelsim.simulator.machines.machine import Machine
     from accelsim.workload import LayerTable
+
+
+Say = Callable[[str], None]
+
+
+def silent(line: str) -> None:
+    """Say nothing."""
 
 
 def load_model(name: str | Path) -> "DualModel":

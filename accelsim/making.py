@@ -4,20 +4,17 @@ Each function is the command of its name (``import_file`` is ``accelsim import``
 ``accelsim explore``) with the same words; it writes the same files.  All are found in ``accelsim`` itself.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from accelsim import shipped
-from accelsim.loading import load_model
+from accelsim.loading import Say, load_model, silent
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from accelsim.compression.importing import Wishes
     from accelsim.dual.model import DualModel
-
-Say = Callable[[str], None]
 
 
 class Said(TypedDict, total=False):
@@ -41,10 +38,6 @@ class Said(TypedDict, total=False):
     """What 0..255 becomes first: ``0:1``, ``0:255`` or ``-1:1``."""
 
 
-def _silent(line: str) -> None:
-    """Say nothing."""
-
-
 def _wishes(said: Said, images: "str | Path | None" = None) -> "Wishes":
     from accelsim.compression.importing import Wishes
 
@@ -56,7 +49,7 @@ def import_file(
     output: str | Path,
     *,
     images: str | Path | None = None,
-    say: Say = _silent,
+    say: Say = silent,
     **said: Unpack[Said],
 ) -> Path:
     """Take over another tool's file, as ``accelsim import``: 8-bit weights, nothing pruned.
@@ -67,9 +60,9 @@ def import_file(
     say: called with a line on what was found.  said: of ``Said``.  Returns the path written.
     Raises InputError if a file cannot be read, is not sound, or cannot become what is asked for.
 
-    >>> with open("topology.csv", "w") as file:  # SCALE-Sim's: height, width, kernel, channels, filters, stride
-    ...     _ = file.write("Layer name, IFMAP H, IFMAP W, Filter H, Filter W, Channels, Filters, Strides,\\n")
-    ...     _ = file.write("conv1, 34, 34, 3, 3, 3, 16, 1,\\n")
+    >>> head = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,"
+    >>> with open("topology.csv", "w") as file:
+    ...     print(head, "conv1, 34, 34, 3, 3, 3, 16, 1,", sep="\\n", file=file)
     >>> accelsim.load_workload(accelsim.import_file("topology.csv", "net.csv"))
     LayerTable('net', layers: 1, 432 weights, seed 0)
     """
@@ -91,7 +84,7 @@ def sparsify(
     tile: int = 2,
     curve: bool = False,
     resume: bool = False,
-    say: Say = _silent,
+    say: Say = silent,
     **said: Unpack[Said],
 ) -> dict[str, Any]:
     """Make a trained network small and sparse in both domains without training, as ``accelsim sparsify``.
@@ -125,7 +118,7 @@ def explore_network(
     images: str | Path | None = None,
     labels: str | Path | None = None,
     resume: bool = False,
-    say: Say = _silent,
+    say: Say = silent,
     **said: Unpack[Said],
 ) -> "pd.DataFrame":
     """Which machine for a network, at which sparsity, and why, as ``accelsim explore``.
@@ -186,7 +179,7 @@ def compress(
     *,
     recipe: str | Path | None = None,
     resume: bool = False,
-    say: Say = _silent,
+    say: Say = silent,
 ) -> "DualModel":
     """Prune, quantize and code a trained network into one file for both kinds of machine, as ``accelsim compress``.
 

@@ -11,19 +11,30 @@ V = TypeVar("V")
 
 
 class Memo(Generic[V]):
-    """Up to ``capacity`` answers by key; the one that was longest not asked for goes first."""
+    """Answers by key, up to ``capacity`` of them, or of their sizes; those longest not asked for go first."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._answers: dict[Hashable, V] = {}
+        self._answers: dict[Hashable, tuple[V, int]] = {}
 
-    def get(self, key: Hashable, make: Callable[[], V]) -> V:
-        """The answer to ``key``: the one remembered, else what ``make`` gives."""
-        answer = self._answers.pop(key) if key in self._answers else make()
-        while len(self._answers) >= self._capacity:
-            self._answers.pop(next(iter(self._answers)))
-        self._answers[key] = answer
-        return answer
+    def get(self, key: Hashable, make: Callable[[], V], size: int = 1) -> V:
+        """The answer to ``key``: the one remembered, else what ``make`` gives, for which room is made before.
+
+        size: of the answer; one beyond the capacity is remembered alone.
+        """
+        if key in self._answers:
+            found = self._answers.pop(key)
+        else:
+            self._make_room(size)
+            found = (make(), size)
+            self._make_room(size)
+        self._answers[key] = found
+        return found[0]
+
+    def _make_room(self, size: int) -> None:
+        held = sum(other for _, other in self._answers.values())
+        while self._answers and held + size > self._capacity:
+            held -= self._answers.pop(next(iter(self._answers)))[1]
 
     def clear(self) -> None:
         """Forget all answers."""

@@ -7,6 +7,7 @@ aliases are few, and nesting is shallow.  A record of settings takes a boolean f
 
 import re
 from collections.abc import Hashable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -168,8 +169,14 @@ class Section(BaseModel):
     def _booleans_are_no_numbers(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        fields = {name: field for name, field in cls.model_fields.items() if not _takes(field.annotation, bool)}
+        fields = _without_booleans(cls)
         return {key: _marked(value) if key in fields else value for key, value in data.items()}
+
+
+@cache
+def _without_booleans(section: type[Section]) -> frozenset[str]:
+    """Keys of a section that take no boolean; looked for once, as machines of a sweep are read by the thousand."""
+    return frozenset(name for name, field in section.model_fields.items() if not _takes(field.annotation, bool))
 
 
 class _Boolean:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from accelsim import shipped
 from accelsim.errors import InputError
-from accelsim.loading import load_hardware, load_model, load_workload
+from accelsim.loading import Say, load_hardware, load_model, load_workload, silent
 
 if TYPE_CHECKING:
     from accelsim.dual.model import DualModel
@@ -102,22 +102,29 @@ def write_report(
     return Path(folder) / "report.html"
 
 
-def redraw_report(folder: str | Path, output: str | Path | None = None) -> Path:
+def redraw_report(folder: str | Path, output: str | Path | None = None, *, say: Say = silent) -> Path:
     """Draw plots and page of a comparison or a sweep again from the files in a folder, as ``accelsim report``.
 
-    output: where to write, by default the same folder.  Returns the path of the page.
-    Raises InputError if the folder holds neither, or something is not sound.
+    output: where to write, by default the same folder.  say: called with a line on what a sweep lacks.  Returns the
+    path of the page.  Raises InputError if the folder holds neither, or something is not sound.
     """
+    from accelsim.explore.own_network import NOTES
     from accelsim.explore.store import FILE_NAME
-    from accelsim.report.tables import read_csv
+    from accelsim.report.tables import TOTALS, read_csv
     from accelsim.report.write import report_files, write_comparison
 
     source, target = Path(folder), Path(folder if output is None else output)
     if (source / FILE_NAME).is_file():
         from accelsim.explore.sweep import read_sweep
         from accelsim.report.sweep_report import write_sweep_report
+        from accelsim.report.sweep_terminal import missing_lines
 
-        write_sweep_report(read_sweep(source), target)
+        stored = read_sweep(source)
+        for line in missing_lines(stored.counts, stored.damaged):
+            say(line)
+        write_sweep_report(stored, target)
+    elif (source / NOTES).is_file() and not (source / TOTALS).is_file():
+        raise InputError(f"{folder}: holds an exploration, which `accelsim explore` draws again with --resume")
     else:
         write_comparison(target, report_files(read_csv(source), with_tables=output is not None))
     return target / "report.html"

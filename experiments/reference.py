@@ -8,6 +8,7 @@ import inspect
 import itertools
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -97,9 +98,14 @@ def group_of(annotation: Any) -> tuple[type[BaseModel] | None, str]:
 
 def takes(owner: type[BaseModel], key: str) -> str:
     """What a key may hold, in words."""
-    schema = owner.model_json_schema()
+    schema = _schema(owner)
     name = key.rpartition(".")[2]
     return _words(schema["properties"].get(name, {}), schema.get("$defs", {}))
+
+
+@cache
+def _schema(record: type[BaseModel]) -> dict[str, Any]:
+    return record.model_json_schema()
 
 
 def _words(part: Mapping[str, Any], defined: Mapping[str, Any]) -> str:
@@ -133,7 +139,8 @@ def default(field: FieldInfo) -> str:
     return "" if value is None or value == {} or value == () else f"`{value}`"
 
 
-def docstrings(record: type[BaseModel]) -> dict[str, str]:
+@cache
+def docstrings(record: type[BaseModel]) -> Mapping[str, str]:
     """The docstring of each key, from the source of its class and of those that it derives from."""
     found: dict[str, str] = {}
     for owner in reversed(record.__mro__):

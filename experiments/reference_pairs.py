@@ -5,6 +5,7 @@
 From a first design of each kind, one choice after the other is tried in all its values with the others as they are,
 and the best is kept, until a whole round changes nothing: by cycles, by energy, by energy x delay.  Work: the shipped
 ResNet-20 as a network, feature maps on the chip where they fit; logic priced in gates, energy on the chip and of DRAM.
+Designs whose buffers hold no tile of a wide dense layer are left out.
 Writes reports/reference-pairs.json: each kind's best designs, what was tried, and the figures of all.
 """
 
@@ -17,9 +18,10 @@ from typing import Any
 from accelsim.dual.file import read_dual
 from accelsim.errors import InputError
 from accelsim.files import write_text
+from accelsim.network.tables import TableLayer
 from accelsim.simulator.machines.choice import machine_from
 from accelsim.simulator.run import run
-from accelsim.workload import LayerWork, layer_works
+from accelsim.workload import LayerTable, LayerWork, layer_works
 from experiments.paths import MODELS, REPORTS
 
 MODEL = MODELS / "resnet20-cifar10.dual"
@@ -36,6 +38,8 @@ COMMON = {
     "vector_lanes": 16,
     "dram": {"type": "LPDDR4-3200"},
 }
+# A machine of any use runs other networks, too: a dense layer of ResNet-18's and VGG-16's most channels.
+(WIDE,) = layer_works(LayerTable("wide", (TableLayer("wide", "conv", 512, 512, 14, 14, (3, 3), padding=1),)))
 Choices = dict[str, Any]
 WINDOWS = [
     {"positions": positions, "banks": banks}
@@ -52,17 +56,18 @@ WINDOWS = [
         (144, 16),
     )
 ]
+# A window and the filters that share its operands go together: both take room for weights.
+SELECTIONS = [{"operand_window": window, "filters_per_lane": filters} for window in WINDOWS for filters in (1, 2, 4)]
 SPATIAL: dict[str, list[Any]] = {
-    "operand_window": WINDOWS,
+    "selection": SELECTIONS,
     "pe_array": [{"rows": rows, "cols": 256 // rows} for rows in (8, 16, 32, 64)],
-    "filters_per_lane": [1, 2, 4],
     "outputs_per_lane": [1, 2, 4],
     "balance": ["none", "greedy"],
     "buffers": [{"weight_kb": weights, "input_kb": 160 - weights, "output_kb": 32} for weights in (32, 64, 96)]
     + [{"weight_kb": 64, "input_kb": 64, "output_kb": 64}],
 }
 WINOGRAD: dict[str, list[Any]] = {
-    "operand_window": WINDOWS,
+    "selection": SELECTIONS,
     "pe_array": [
         {"taps": taps, "rows": rows, "cols": 256 // taps // rows}
         for taps, rows in ((1, 8), (1, 16), (1, 32), (4, 8), (4, 16), (16, 2), (16, 4), (16, 8))
@@ -70,27 +75,24 @@ WINOGRAD: dict[str, list[Any]] = {
     "transforms": ["stored, unit", "stored, lane", "streamed, unit", "streamed, lane"],
     "weight_transform": ["off_line", "on_chip"],
     "tiles": [(2,), (2, 4)],
-    "filters_per_lane": [1, 2, 4],
     "outputs_per_lane": [1, 2, 4],
     "balance": ["none", "greedy"],
     "transform_rate": [4, 8, 16],
 }
 FIRST: dict[str, Choices] = {
     "spatial": {
-        "operand_window": {"positions": 144, "banks": 8},
+        "selection": {"operand_window": {"positions": 144, "banks": 8}, "filters_per_lane": 1},
         "pe_array": {"rows": 16, "cols": 16},
-        "filters_per_lane": 1,
         "outputs_per_lane": 1,
         "balance": "none",
         "buffers": {"weight_kb": 64, "input_kb": 64, "output_kb": 64},
     },
     "winograd": {
-        "operand_window": {"positions": 64, "banks": 8},
+        "selection": {"operand_window": {"positions": 32, "banks": 8}, "filters_per_lane": 1},
         "pe_array": {"taps": 1, "rows": 16, "cols": 16},
         "transforms": "stored, lane",
         "weight_transform": "on_chip",
         "tiles": (2,),
-        "filters_per_lane": 1,
         "outputs_per_lane": 1,
         "balance": "none",
         "transform_rate": 4,
@@ -109,6 +111,7 @@ VALUES: dict[str, dict[str, list[Any]]] = {
 def description(kind: str, choices: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a machine file for some choices; 192 KB in all."""
     keys: dict[str, Any] = COMMON | {"kind": kind.partition(",")[0]} | dict(choices)
+    keys |= keys.pop("selection")
     buffers = keys.get("buffers", {})
     if kind != "spatial":
         transform, inverse = keys.pop("transforms").split(", ")
@@ -125,9 +128,10 @@ def description(kind: str, choices: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def measure(works: Sequence[LayerWork], kind: str, choices: Mapping[str, Any]) -> dict[str, float] | None:
-    """Cycles, energy and their product over the network, and area; None where a layer does not fit."""
+    """Cycles, energy and their product over the network, and area; None where a layer does not fit, or ``WIDE``."""
     machine = machine_from(description(kind, choices))
     try:
+        machine.plan(WIDE)
         total = run(works, machine, engine="fast", level="resident").total
     except InputError:
         return None

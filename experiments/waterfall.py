@@ -68,7 +68,7 @@ STEPS = (
     Step(
         "operand windows paid for",
         spatial=("operand_window={positions: 144, banks: 16}",),
-        winograd=("operand_window={positions: 144, banks: 16}",),
+        winograd=("operand_window={positions: 32, banks: 8}",),
     ),
     Step(
         "several sums a lane",

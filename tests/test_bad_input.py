@@ -1,11 +1,16 @@
 """Bad input gives exit status 2 and one line that names the file, the key and what was expected, and writes nothing."""
 
+import importlib
+import pkgutil
 import subprocess
 import sys
+from typing import Annotated, get_args, get_origin
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
+import accelsim
 from accelsim.cli import main
 from tests.small_dual import ROOT, write_images, write_small
 
@@ -259,3 +264,69 @@ def test_no_traceback_from_the_installed_command():
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: nowhere.dual: No such file or directory, expected a .dual file\n"
+
+
+def descriptions(kind=BaseModel):
+    """All classes that describe what a file of the user's may hold."""
+    for inner in kind.__subclasses__():
+        yield from descriptions(inner)
+        if inner.__module__.startswith("accelsim."):
+            yield inner
+
+
+def numbers(annotation, bounds=()):
+    """The numbers of an annotation: int or float, with what bounds them."""
+    if get_origin(annotation) is Annotated:
+        inner, *more = get_args(annotation)
+        yield from numbers(inner, (*bounds, *more))
+    elif annotation in (int, float):
+        yield annotation, [part for bound in bounds for part in getattr(bound, "metadata", [bound])]
+    else:
+        for inner in get_args(annotation):
+            yield from numbers(inner, bounds)
+
+
+FREE = {
+    "arithmetic",  # compared with the machine's, which is bounded
+    "axes",  # of a sweep: finite, then bounded as the key that they are given to
+    "derived",
+    "set",
+    "dtype",
+}
+
+
+def test_every_number_of_every_file_has_bounds():
+    """A whole number has a largest value, any other is finite, whichever key of whichever file it is."""
+    for module in pkgutil.walk_packages(accelsim.__path__, "accelsim."):
+        importlib.import_module(module.name)
+    seen, unbounded = 0, []
+    for kind in set(descriptions()):
+        for name, field in kind.model_fields.items():
+            for number, bounds in numbers(Annotated[(field.annotation, *field.metadata, None)]):
+                seen += 1
+                above = any(hasattr(bound, "le") or hasattr(bound, "lt") for bound in bounds)
+                finite = any(getattr(bound, "allow_inf_nan", None) is False for bound in bounds)
+                if name not in FREE and not above and not (number is float and finite):
+                    unbounded.append(f"{kind.__module__}.{kind.__name__}.{name}: {number.__name__}")
+    assert seen > 300
+    assert sorted(unbounded) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("sweep", "SWEEP", "-o", "out", "--dry-run", "--workers", "0"), "--workers 0, expected 1 to"),
+        (("sweep", "SWEEP", "-o", "out", "--workers", "-1"), "--workers -1, expected 1 to"),
+        (("sweep", "SWEEP", "-o", "out", "--dry-run", "--search", "5"), "--search with --dry-run"),
+        (("sweep", "SWEEP", "-o", "out", "--dry-run", "--scheduler", "tcp://a:1"), "--scheduler with --dry-run"),
+        (("sweep", "SWEEP", "-o", "out", "--workers", "2", "--scheduler", "tcp://a:1"), "expected one of them"),
+        (("export", "MODEL", "-o", "x.onnx", "--machine", "spatial-16x16"), "--machine without --int8"),
+        (("export", "MODEL", "-o", "x.onnx", "--images", "i.npz"), "--images without --int8"),
+    ],
+)
+def test_options_that_would_not_be_used_are_refused(fail, model, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    sweep = tmp_path / "s.yaml"
+    sweep.write_text(f"models: [{model}]\nmachines: {{s: {{base: spatial-16x16}}}}\naxes: {{clock_mhz: [400, 800]}}\n")
+    given = {"SWEEP": sweep, "MODEL": model}
+    fail(*(given.get(argument, argument) for argument in arguments), words=[words])

@@ -14,6 +14,7 @@ import pytest
 
 import accelsim
 from accelsim.cli import main
+from accelsim.commands import words
 from accelsim.network import forward
 from tests.small_dual import DENSE_MACS, MACHINES, PARAMETERS, ROOT, write_images, write_small
 
@@ -348,6 +349,12 @@ def test_tables_fit_eighty_plain_columns(run, model, monkeypatch):
     assert f"{PARAMETERS:,} parameters" in text
 
 
+def test_lanes_that_choose_for_nothing_are_named(run, model):
+    text = run("compare", model, "spatial-16x16", "spatial-tuned-16x16", "spatial-dense-16x16", "winograd-16x16")
+    assert "any lane finds any operand at no cost (no operand_window): spatial-16x16, winograd-16x16\n" in text
+    assert "at no cost" not in run("simulate", model, "spatial-tuned-16x16")
+
+
 def test_sensitivity_shows_the_conclusion_under_all_tables(run):
     rows = strict_json(
         run("compare", RESNET20, "spatial-16x16", "winograd-16x16", "--sensitivity", "--engine", "fast", "--json")
@@ -415,3 +422,22 @@ def test_modules_run_without_the_repository_as_working_folder(model, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     assert strict_json(done.stdout)["parameters"] == PARAMETERS
+
+
+def test_a_page_says_the_command_that_was_typed_but_for_where_its_files_go():
+    typed = [
+        "/usr/bin/accelsim",
+        "compare",
+        "a b.dual",
+        "spatial-16x16",
+        "-o",
+        "out",
+        "--set",
+        "clock_mhz=400",
+        "--output=x",
+    ]
+    assert words.typed(typed) == "accelsim compare 'a b.dual' spatial-16x16 --set clock_mhz=400"
+    assert words.typed(["/lib/accelsim/__main__.py", "models"]) == "accelsim models"
+    assert (
+        words.typed(["/lib/pytest/__main__.py", "tests"]) == words.typed(["own.py", "compare"]) == words.typed([]) == ""
+    )

@@ -1,5 +1,6 @@
 """From models and tables to layer works."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import accelsim
 from accelsim.errors import InputError
 from accelsim.network.tables import TableLayer
-from accelsim.workload import MAX_WEIGHTS, LayerTable, layer_works
+from accelsim.workload import MAX_WEIGHTS, LayerTable, LayerWork, layer_works
 
 from .simulator.random_layers import random_model
 
@@ -102,3 +103,29 @@ def test_the_shipped_tables_are_all_sound() -> None:
     assert len(WORKLOADS) == 11
     for name in WORKLOADS:
         assert isinstance(accelsim.load_workload(name), LayerTable)
+
+
+def test_huge_layers_of_a_table_are_held_one_at_a_time(tmp_path):
+    """At every level; the weights of all six alone would take 428 MB."""
+    header = "name,kind,in_channels,out_channels,height,width,kernel_h,kernel_w,stride,padding,groups,weight_density"
+    rows = "\n".join(f"l{i},linear,4096,4352,1,1,1,1,1,0,1,0.5" for i in range(6))
+    (tmp_path / "t.csv").write_text(f"{header}\n{rows}\n")
+    table = accelsim.load_workload(tmp_path / "t.csv")
+    machine = accelsim.load_hardware("spatial-16x16")
+    for level in ("layers", "resident"):
+        tracemalloc.start()
+        try:
+            result = accelsim.simulate(table, machine, engine="fast", level=level)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert result.total["dense_macs"] == 6 * 4096 * 4352
+        assert peak < 260e6
+
+
+def test_nonzeros_of_channels_are_those_of_all_filters_of_their_group():
+    rng = np.random.default_rng(0)
+    weights = rng.integers(0, 2, (6, 4, 3, 2)).astype(np.float32)
+    work = LayerWork("c", "conv", 1, 8, 9, 9, 6, 7, 8, kernel=(3, 2), groups=2, weights=weights)
+    expected = [[sum(weights[3 * g : 3 * g + 3, c].ravel() != 0) for c in range(4)] for g in range(2)]
+    assert work.channel_nonzeros().tolist() == expected

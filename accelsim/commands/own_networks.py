@@ -113,7 +113,8 @@ def explore(
     from accelsim.report.explored import PAGE, point_rows, write_exploration
 
     found = explore_network(model, output, _wishes(which, pixels), Asked(**asdict(how)), say)
-    write_exploration(output, found[0].model.network.graph.name, found, typed(sys.argv))
+    again = typed(sys.argv)
+    write_exploration(output, found[0].model.network.graph.name, found, f"{again} -o DIR" if again else "")
     if json:
         print_json({"sentences": sentences(found), "points": point_rows(found)})
     else:
@@ -148,23 +149,28 @@ def export(
     int8: Annotated[
         bool, typer.Option("--int8", help="ONNX in whole numbers (QDQ), as a spatial machine runs it.")
     ] = False,
-    machine: Annotated[str, typer.Option(metavar="MACHINE", help="The spatial machine of --int8.")] = "spatial-16x16",
+    machine: Annotated[
+        str | None, typer.Option(metavar="MACHINE", help="The spatial machine of --int8; default: spatial-16x16.")
+    ] = None,
     images: Annotated[
-        Path | None, typer.Option(metavar="FILE|DIR", help="Find the scales of --int8 on these; default: the sample.")
+        Path | None,
+        typer.Option(
+            metavar="FILE|DIR", help="Find the scales of --int8 on these; default: the file's, or the sample."
+        ),
     ] = None,
 ) -> None:
     """Write the decoded weights for other tools: as safetensors, or the whole network as ONNX."""
     from accelsim.dual.export import export_model
 
-    loaded = accelsim.load_model(model)
     if not int8:
-        if images is not None:
-            raise InputError("--images without --int8: only whole numbers have scales to be found")
-        export_model(loaded, output)
+        for flag, value in (("--images", images), ("--machine", machine)):
+            if value is not None:
+                raise InputError(f"{flag} without --int8: only whole numbers are those of a machine, with scales")
+        export_model(accelsim.load_model(model), output)
         return
     if output.suffix != ".onnx":
         raise InputError(f"{output}: ending {output.suffix!r}, expected .onnx for --int8")
-    accelsim.export_int8(loaded, hardware(context, machine), images or accelsim.sample_images(loaded, model), output)
+    accelsim.export_int8(model, hardware(context, machine or "spatial-16x16"), images, output)
 
 
 def _wishes(which: NetworkOptions, pixels: PixelOptions) -> "Wishes":

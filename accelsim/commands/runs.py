@@ -28,9 +28,9 @@ Engine = Annotated[
 Level = Annotated[
     str,
     typer.Option(
-        metavar="layers|fused|resident",
+        metavar="layers|fused|resident|depth-first",
         help="How far layers run as one network: not at all; additions and poolings ride on outputs; feature maps stay "
-        "on chip, too, and layers overlap.",
+        "on chip, too, and layers overlap; in stripes of rows where maps do not fit.",
     ),
 ]
 Batch = Annotated[int, typer.Option(metavar="N", help="Images that a run works on.")]
@@ -80,7 +80,7 @@ def compare(
     show: ComparisonOptions,
 ) -> None:
     """Run one model on several machines and set the results side by side."""
-    from accelsim.report.terminal import console, show_band, show_comparison, show_sensitivity
+    from accelsim.report.terminal import console, show_band, show_comparison, show_favours, show_sensitivity
 
     loaded = accelsim.load_workload(model)
     descriptions = several(context, machines, how.overrides)
@@ -104,6 +104,7 @@ def compare(
         print_json({"results": [r.to_json() for r in results], "ratios": ratios.to_dict(orient="index"), **tables})
     else:
         show_comparison(console(), loaded, results, ratios, how.batch, changes)
+        show_favours(console(), descriptions)
         if energies is not None:
             show_sensitivity(console(), energies)
         if cases is not None:
@@ -116,7 +117,7 @@ def simulate(
     context: typer.Context, model: Workload, machine: OneMachine, how: RunOptions, show: SimulationOptions
 ) -> None:
     """Run one model on one machine, layer by layer."""
-    from accelsim.report.terminal import console, show_result, show_sensitivity
+    from accelsim.report.terminal import console, show_favours, show_result, show_sensitivity
 
     loaded = accelsim.load_workload(model)
     (description,) = several(context, [machine], how.overrides)
@@ -133,6 +134,7 @@ def simulate(
         print_json(result.to_json() | _sensitivity_table(energies))
     else:
         show_result(console(), loaded, result, how.batch, how.overrides or ())
+        show_favours(console(), [description])
         if energies is not None:
             show_sensitivity(console(), energies)
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+import accelsim
 from accelsim import shipped
 from accelsim.commands.options import Json
 from accelsim.commands.words import print_json, say
@@ -42,13 +43,16 @@ def sweep(
     from accelsim.explore.sweep import estimate, run_sweep
     from accelsim.report.band import write_bands
     from accelsim.report.sweep_report import write_sweep_report
-    from accelsim.report.sweep_terminal import progress_bar, show_answers, show_bands, show_estimate
+    from accelsim.report.sweep_terminal import missing_lines, progress_bar, show_answers, show_bands, show_estimate
     from accelsim.report.terminal import console
 
     description = shipped.found_or_given("sweeps", description)
     if how.resume and not (output / FILE_NAME).is_file():
         raise InputError(f"{output}: holds no sweep, expected a folder with {FILE_NAME} for --resume")
     if how.dry_run:
+        for flag, value in (("--search", how.search), ("--scheduler", how.scheduler)):
+            if value is not None:
+                raise InputError(f"{flag} with --dry-run, which is of all points on this computer")
         found = estimate(description, output, how.workers)
         if json:
             print_json(asdict(found))
@@ -65,7 +69,8 @@ def sweep(
             progress=progress,
             replace=how.resume,
         )
-    say_progress(done.counts, done.damaged)
+    for line in missing_lines(done.counts, done.damaged):
+        say(line)
     write_sweep_report(done, output)
     found_bands = bands(done, output) if how.band else []
     write_bands(found_bands, output)
@@ -90,28 +95,4 @@ def report(
     ] = None,
 ) -> None:
     """Draw the plots and the page of a comparison or a sweep again from what it wrote."""
-    from accelsim.explore.store import FILE_NAME
-    from accelsim.report.tables import read_csv
-    from accelsim.report.write import report_files, write_comparison
-
-    target = output or folder
-    if (folder / FILE_NAME).is_file():
-        from accelsim.explore.sweep import read_sweep
-        from accelsim.report.sweep_report import write_sweep_report
-
-        stored = read_sweep(folder)
-        say_progress(stored.counts, stored.damaged)
-        write_sweep_report(stored, target)
-        say(f"report: {target / 'report.html'}")
-        return
-    write_comparison(target, report_files(read_csv(folder), with_tables=output is not None))
-    say(f"report: {target / 'report.html'}")
-
-
-def say_progress(counts: dict[str, int], damaged: int) -> None:
-    """How much of a sweep is there, where it is not all; and stored rows that had to be dropped."""
-    total = sum(counts.values())
-    if damaged:
-        say(f"{damaged} stored rows do not fit their checksum and are not used; a run computes them again")
-    if left := counts["missing"] + counts["crashed"]:
-        say(f"{total - left} of {total} points have a result; run the sweep again for the others")
+    say(f"report: {accelsim.redraw_report(folder, output, say=say)}")

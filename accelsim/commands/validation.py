@@ -1,8 +1,9 @@
 """``validate`` and ``calibrate``: a model on real images in the whole numbers that machines compute in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -10,6 +11,11 @@ import accelsim
 from accelsim.commands.machines import hardware, several
 from accelsim.commands.options import Json, Machines, Model, OneMachine, Overrides
 from accelsim.commands.words import print_json, say
+from accelsim.errors import InputError
+
+if TYPE_CHECKING:
+    from accelsim.dual.model import DualModel
+    from accelsim.simulator.machines.machine import Machine
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,9 @@ class ValidationOptions:
         float | None,
         typer.Option(metavar="POINTS", help="Loss of top-1 that is allowed; default: 1 in integers, 2 in float32."),
     ] = None
+    search_widths: Annotated[
+        bool, typer.Option("--search-widths", help="Find the cheapest widths of each machine that hold the accuracy.")
+    ] = False
 
 
 def validate(
@@ -39,6 +48,8 @@ def validate(
 
     loaded = accelsim.load_model(model)
     descriptions = several(context, machines, how.overrides)
+    if how.search_widths:
+        _search_widths(loaded, descriptions, how.images or accelsim.sample_images(loaded, model), how, json)
     with image_bar() as progress:
         result = accelsim.validate(
             loaded,
@@ -53,6 +64,23 @@ def validate(
     else:
         show_validation(console(), loaded, result)
     raise typer.Exit(0 if result.served_by_both else 1)
+
+
+def _search_widths(
+    model: "DualModel", machines: "Sequence[Machine]", images: Path, how: ValidationOptions, json: bool
+) -> NoReturn:
+    """Print each machine's cheapest words; exit status 1 where those of one lose too much as they are."""
+    from accelsim.report.terminal import console
+    from accelsim.report.validation import show_widths
+
+    if not how.integers:
+        raise InputError("--search-widths is of whole numbers, expected no --float with it")
+    found = accelsim.search_widths(model, machines, images, tolerance_points=how.tolerance)
+    if json:
+        print_json({"machines": [machine.to_dict() for machine in found]})
+    else:
+        show_widths(console(), found)
+    raise typer.Exit(0 if all(machine.uniform is not None for machine in found) else 1)
 
 
 @dataclass(frozen=True)

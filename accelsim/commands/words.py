@@ -4,10 +4,13 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from accelsim.names import visible
+
+OUTPUT = ("-o", "--output")  # where files go
 
 
 def say(line: str) -> None:
@@ -24,10 +27,15 @@ def print_json(content: dict[str, Any]) -> None:
 
 
 def typed(words: Sequence[str]) -> str:
-    """The command as it was typed, for a page to show; empty where Python was called otherwise.
+    """The command as it was typed, for a page to show, but for where its files go; empty where Python called it.
 
     words: those of ``sys.argv``, the program first.
     """
     program = Path(words[0]) if words else Path()
-    ours = program.stem == "accelsim" or (program.name == "__main__.py" and program.parent.name == "accelsim")
-    return shlex.join(["accelsim", *words[1:]]) if ours else ""
+    if program.stem != "accelsim" and (program.name, program.parent.name) != ("__main__.py", "accelsim"):
+        return ""
+    shown = ["accelsim"]
+    for before, word in pairwise(words):
+        if before not in OUTPUT and word not in OUTPUT and not word.startswith("--output="):
+            shown.append(word)
+    return shlex.join(shown)

@@ -13,8 +13,10 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from accelsim.arrays import Array, Ints
 from accelsim.compression.correct import corrected_biases
@@ -27,7 +29,7 @@ from accelsim.errors import InputError
 from accelsim.network import INPUT, Network, forward
 from accelsim.network.count import dense_macs
 from accelsim.network.layers import BatchNorm
-from accelsim.settings import Section
+from accelsim.settings import Positive, Section
 from accelsim.sparsity.initial_zeros import exact_shares
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.recipe import Budget, Reconstruction
@@ -54,13 +56,13 @@ class Wish(Section):
     pictures: str
     """SHA-256 of the pictures."""
 
-    tile: int = 2
+    tile: Annotated[int, Field(ge=1, le=6)] = 2
     """m of F(m, r) of all layers that Winograd serves."""
 
-    bit_price: float = 0.1
+    bit_price: Positive = 0.1
     """Price of a bit where the squared error of a whole cell costs 1."""
 
-    value_bits: int = 12
+    value_bits: Annotated[int, Field(ge=2, le=24)] = 12
     """Bits of each bias, scale and shift."""
 
     reconstruction: Reconstruction

@@ -18,6 +18,7 @@ from accelsim.network import Graph
 from accelsim.network.count import peak_bytes
 
 BATCH = 50
+WHOLE_BATCH = 10  # of whole numbers, whose sums are exact however many: feature maps stay in a core's cache
 MAX_BYTES = 1 << 30  # that the activations of all batches at work may take
 Progress = Callable[[int], None]  # called with the number of images that are done since it was last called
 T = TypeVar("T")

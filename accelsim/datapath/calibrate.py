@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.arrays import Array, Ints
+from accelsim.datapath.batches import in_batches
 from accelsim.datapath.counts import Counts, bits_for
 from accelsim.datapath.execute import add_counts, run_integers
 from accelsim.datapath.floating import machine_tiles, winograd_part
@@ -37,6 +38,15 @@ class Ranges:
     maps: dict[str, Histogram] = field(default_factory=dict)
     taps: dict[str, list[list[Histogram]]] = field(default_factory=dict)  # [n_h][n_w], where they were asked for
 
+    def merge(self, other: "Ranges") -> None:
+        """Take in those of other images."""
+        for name, histogram in self.maps.items():
+            histogram.merge(other.maps[name])
+        for name, rows in self.taps.items():
+            for row, more in zip(rows, other.taps[name], strict=True):
+                for histogram, one in zip(row, more, strict=True):
+                    histogram.merge(one)
+
 
 def calibrate(model: DualModel, datapath: Datapath, pixels: NDArray[Any]) -> Calibrated:
     """The scales of the model on the machine.  pixels: (N, H, W, C) uint8 (or float32 on that scale), N >= 1."""
@@ -48,30 +58,36 @@ def measure_ranges(model: DualModel, datapath: Datapath, pixels: NDArray[Any], *
     """Run the float network.  taps: whether transformed inputs are looked at; by default, if they are narrowed."""
     graph = model.network.graph
     tiles = machine_tiles(model, datapath)
-    detailed = datapath.integers.calibration != "max"
-    wanted = {INPUT, *(group.output for group in groups(graph) if group.rounds)}
-    ranges = Ranges({name: Histogram(detailed) for name in wanted})
     narrowed = set(tiles) if taps else {name for name in tiles if taps is None and _narrowed(model, datapath, name)}
-
-    def observe(node: Node, inputs: tuple[Array, ...], output: Array) -> None:
-        if node.name in wanted:
-            ranges.maps[node.name].add(output)
-        if node.name in narrowed:
-            assert isinstance(node.layer, Conv)
-            V = transform_inputs(inputs[0], tiles[node.name], node.layer.kernel, node.layer.padding)
-            found = ranges.taps.get(node.name)
-            if found is None:
-                found = [[Histogram(detailed) for _ in V[0]] for _ in V]
-                ranges.taps[node.name] = found
-            for i, j in np.ndindex(*V.shape[:2]):
-                found[i][j].add(V[i, j])
-
+    wanted = {group.output for group in groups(graph) if group.rounds}
+    detailed = datapath.integers.calibration != "max"
     convolution = winograd_part(model, datapath) if tiles else None
-    for first in range(0, len(pixels), BATCH):
-        x = graph.preprocessing.apply(pixels[first : first + BATCH])
-        ranges.maps[INPUT].add(x)
+
+    def look(x: Array) -> Ranges:
+        found = Ranges({name: Histogram(detailed) for name in (INPUT, *wanted)})
+        found.maps[INPUT].add(x)
+
+        def observe(node: Node, inputs: tuple[Array, ...], output: Array) -> None:
+            if node.name in wanted:
+                found.maps[node.name].add(output)
+            if node.name in narrowed:
+                assert isinstance(node.layer, Conv)
+                V = transform_inputs(inputs[0], tiles[node.name], node.layer.kernel, node.layer.padding)
+                found.taps[node.name] = [[_histogram(values, detailed) for values in row] for row in V]
+
         forward(model.network, x, convolution=convolution, observe=observe)
-    return ranges
+        return found
+
+    first, *others = in_batches(graph, pixels, look, batch=BATCH)
+    for other in others:
+        first.merge(other)
+    return first
+
+
+def _histogram(values: Array, detailed: bool) -> Histogram:
+    found = Histogram(detailed)
+    found.add(values)
+    return found
 
 
 def scales_of(model: DualModel, datapath: Datapath, ranges: Ranges, pixels: NDArray[Any]) -> Calibrated:

@@ -32,7 +32,7 @@ class Counts:
         self.transformed_saturated += other.transformed_saturated
         self.largest_transformed = max(self.largest_transformed, other.largest_transformed)
 
-    def cut(self, y: Floats, low: float, high: float, bits: int) -> Floats:
+    def cut(self, y: Floats | Array, low: float, high: float, bits: int) -> Floats | Array:
         """Outputs within low and high, whole numbers, in place; what the word itself cuts is counted."""
         least, most = limits(bits)
         self.outputs += y.size
@@ -40,7 +40,7 @@ class Counts:
             self.saturated += beyond(y, -np.inf, most)
         if low <= least:
             self.saturated += beyond(y, least, np.inf)
-        return np.clip(y, max(low, least), min(high, most), out=y)
+        return np.clip(y, float(max(low, least)), float(min(high, most)), out=y)
 
     def check_sums(self, sums: Floats | Array, bits: int, overflow: str) -> None:
         """Sums of products as a register of so many bits holds them, in place; what did not fit is counted."""

@@ -10,12 +10,14 @@ of the whole path up to the layer, and of the layer alone, on the float network'
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Floats
+from accelsim.datapath.batches import WHOLE_BATCH, in_batches
 from accelsim.datapath.counts import Counts, bits_for
 from accelsim.datapath.execute import run_integers
 from accelsim.datapath.floating import machine_tiles, winograd_part
@@ -24,6 +26,7 @@ from accelsim.datapath.steps import ProductStep, WinogradStep
 from accelsim.dual.model import DualModel
 from accelsim.hardware.datapath import Datapath
 from accelsim.network import INPUT, Node, forward
+from accelsim.network.forward import Convolution
 
 IMAGES = 50  # that noise is measured on
 MAX_VALUES = 1 << 26  # of all feature maps of these images together
@@ -79,7 +82,17 @@ def noise(
     """Signal-to-noise ratios in dB by feature map: of the whole path, and of each step alone."""
     graph = model.network.graph
     values = sum(prod(shape) for shape in graph.shapes.values())
-    x = graph.preprocessing.apply(pixels[: max(1, min(IMAGES, MAX_VALUES // values))])
+    some = pixels[: max(1, min(IMAGES, MAX_VALUES // values))]
+    convolution = winograd_part(model, datapath) if machine_tiles(model, datapath) else None
+    parts = in_batches(graph, some, partial(_energies, model, program, convolution), batch=WHOLE_BATCH)
+    whole, own = ({name: _decibels(sum(part[i][name] for part in parts)) for name in parts[0][i]} for i in (0, 1))
+    return whole, own
+
+
+def _energies(
+    model: DualModel, program: Program, convolution: Convolution | None, x: Array
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Sums of squares of signal and noise, (2,) by feature map: of the whole path, and of each step alone."""
     wanted = {step.output for step in program.steps}
     exact: dict[str, Array] = {INPUT: x}
 
@@ -87,19 +100,18 @@ def noise(
         if node.name in wanted:
             exact[node.name] = output
 
-    convolution = winograd_part(model, datapath) if machine_tiles(model, datapath) else None
     forward(model.network, x, convolution=convolution, observe=keep)
-    whole: dict[str, float] = {}
+    whole: dict[str, Floats] = {}
 
     def compare(name: str, found: Array) -> None:
-        whole[name] = _decibels(exact[name], found)
+        whole[name] = _squares(exact[name], found)
 
     run_integers(program, x, observe=compare)
     own = {}
     for step in program.steps:
         inputs = [_words(exact[source], program.units[source], program.input.bits) for source in step.inputs]
         found = step.run(inputs, Counts()) * np.float32(step.word.unit)
-        own[step.output] = _decibels(exact[step.output], found)
+        own[step.output] = _squares(exact[step.output], found)
     return whole, own
 
 
@@ -109,9 +121,15 @@ def _words(values: Array, unit: float, bits: int) -> Array:
     return np.clip(np.floor(values / np.float64(unit) + 0.5), -most - 1, most).astype(np.float32)
 
 
-def _decibels(exact: Array, found: Array) -> float:
-    error = float(((exact.astype(np.float64) - found) ** 2).sum())
-    signal = float((exact.astype(np.float64) ** 2).sum())
+def _squares(exact: Array, found: Array) -> Floats:
+    """Sums of squares of the signal and of the noise: (2,)."""
+    signal = exact.astype(np.float64)
+    return np.array([(signal**2).sum(), ((signal - found) ** 2).sum()])
+
+
+def _decibels(squares: Floats | int) -> float:
+    """The ratio of signal and noise, (2,)."""
+    signal, error = np.asarray(squares, np.float64)
     if error == 0:
         return float("inf")
     return float(10 * np.log10(signal / error)) if signal else float("-inf")

@@ -14,10 +14,8 @@ import numpy as np
 from accelsim.arrays import Floats, Ints
 from accelsim.datapath.floating import machine_filters, machine_tiles
 from accelsim.datapath.groups import Group, groups, norm_factors, scale_and_bias
-from accelsim.datapath.scales import change, common_changes
+from accelsim.datapath.scales import DOUBLE, PART, SINGLE, change, common_changes
 from accelsim.datapath.steps import (
-    DOUBLE,
-    SINGLE,
     AverageStep,
     ConcatStep,
     FloatStep,
@@ -118,7 +116,8 @@ class _Planner:
             case Conv() | Linear():
                 return self._product(group, partial(ProductStep, *common), units[0], own)
             case Add():
-                return SumStep(*common, changes=tuple(common_changes(ratios, multiplier_bits)))
+                largest = 2.0 ** (self.integers.activation_bits - 1)
+                return SumStep(*common, changes=tuple(common_changes(ratios, multiplier_bits, largest)))
             case Affine() | BatchNorm():
                 factor, shift = norm_factors(self.model.network, group.node)
                 bias = np.rint(shift / own)
@@ -151,7 +150,7 @@ class _Planner:
         scale, bias = scale_and_bias(self.model.network, group)
         w = self.model.network.arrays[f"{group.name}.weight"].astype(np.float64)
         w = w * scale.reshape(-1, *[1] * (w.ndim - 1))
-        whole = whole_weights(w.reshape(len(w), -1, 1), self.integers, per_tap=False)
+        whole = whole_weights(w.reshape(len(w), -1, 1), self._weight_words(group), per_tap=False)
         largest = float(np.abs(whole.values).sum(axis=(1, 2)).max(initial=0))
         largest *= 2.0 ** (self.integers.activation_bits - 1)
         sum_shift = self.calibrated.sum_shifts.get(group.name, 0)
@@ -161,7 +160,7 @@ class _Planner:
             weights=whole.values.reshape(w.shape).astype(self._real(group, largest)),
             integers=self.integers,
             sum_shift=sum_shift,
-            rescaling=self._rescaling(group, bias, unit, y_unit, largest),
+            rescaling=self._rescaling(group, bias, unit, y_unit, min(largest, self._register())),
             weights_saturated=whole.saturated,
         )
 
@@ -178,7 +177,7 @@ class _Planner:
         scale, bias = scale_and_bias(self.model.network, group)
         K, C, n_h, n_w = W.shape
         flat = W.reshape(K, C, n_h * n_w).astype(np.float64) * scale[:, None, None]
-        whole = whole_weights(flat, self.integers, self.integers.tap_scales == "per_tap")
+        whole = whole_weights(flat, self._weight_words(group), self.integers.tap_scales == "per_tap")
         input_shifts = self.calibrated.input_shifts.get(group.name, np.zeros((n_h, n_w), np.int64))
         exponents = whole.exponents.reshape(n_h, n_w) + input_shifts - _scaled_by(transforms)
         used = np.abs(whole.values).sum(axis=(0, 1)).reshape(n_h, n_w) > 0
@@ -189,7 +188,7 @@ class _Planner:
         taps = self._largest_taps(whole.values, np.minimum(exact, input_bits).ravel())
         sum_shift = self.calibrated.sum_shifts.get(group.name, 0)
         unit = whole.units * x_unit * 2.0 ** (least + sum_shift)
-        inverse = _largest_inverse(transforms, taps, shifts)
+        inverse = _largest_inverse(transforms, np.minimum(taps, self._register()), shifts)
         G = layer.groups
         return make(
             layer=layer,
@@ -208,6 +207,15 @@ class _Planner:
             weights_saturated=whole.saturated,
         )
 
+    def _register(self) -> float:
+        """No sum that a register holds is beyond it."""
+        return float(2.0 ** (self.integers.accumulator_bits - 1))
+
+    def _weight_words(self, group: Group) -> Integers:
+        """The words of one layer's weights."""
+        bits = dict(self.datapath.layer_weight_bits).get(group.name, self.integers.weight_bits)
+        return replace(self.integers, weight_bits=bits)
+
     def _largest_taps(self, values: Floats, bits: Ints) -> Floats:
         """The largest sum that each tap can have: (taps,).  values: (K, C, taps)."""
         return np.asarray(np.abs(values).sum(axis=1).max(axis=0) * 2.0 ** (bits - 1))
@@ -224,9 +232,12 @@ class _Planner:
         """From sums of these units (K,), up to ``largest``, to outputs.  bias: real, (K,)."""
         found = change(unit / y_unit, self.integers.multiplier_bits)
         whole = np.rint(bias / unit)
-        product = (largest + float(np.abs(whole).max(initial=0))) * float(np.abs(found.multiplier).max(initial=1))
+        reached = largest + float(np.abs(whole).max(initial=0))
+        found = replace(found, single=found.holds(reached))
+        product = reached * float(np.abs(found.multiplier).max(initial=1))
         if product >= DOUBLE / 2:
-            if product >= 2.0**61 or found.shift.min(initial=1) < 1 or found.shift.max(initial=1) > 60:
+            least = PART if product >= 2.0**61 else 1
+            if reached >= DOUBLE or found.shift.min(initial=least) < least or found.shift.max(initial=1) > 60:
                 raise self._too_wide(group)
             found = replace(found, wide=True)
         return Rescaling(whole, found)

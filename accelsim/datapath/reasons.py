@@ -1,32 +1,24 @@
 """Why a machine's integers lose too much: whose words are too narrow, where it hurts most, how wide they must be.
 
 One unit at a time keeps the width that the machine states while all others have wide words: a unit whose words alone
-cost more answers than the tolerance is named, with the layer whose own noise is then the largest, and the fewest bits
-at which its words cost no more than the tolerance.  If no unit does so alone, they do together: then the one that
-costs most is named, and its bits are sought among the others as stated.
+cost more (answers, or dB of pictures) than the tolerance is named, with the layer whose own noise is then the largest,
+and the fewest bits at which its words cost no more than the tolerance.  If no unit does so alone, they do together:
+then the one that costs most is named, and its bits are sought among the others as stated.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.datapath.batches import in_batches
-from accelsim.datapath.calibrate import IMAGES as CALIBRATION_IMAGES
-from accelsim.datapath.calibrate import measure_ranges, scales_of
-from accelsim.datapath.execute import run_integers
-from accelsim.datapath.layers import noise
-from accelsim.datapath.plan import Program, build
-from accelsim.datapath.steps import ProductStep, WinogradStep
+from accelsim.arrays import Array
+from accelsim.datapath.probe import WIDE, Probe
 from accelsim.dual.model import DualModel
-from accelsim.errors import InputError
 from accelsim.hardware.datapath import Datapath, Integers
 
 IMAGES = 200  # that are looked at, at most
-WIDE = 14  # bits of weights and activations that cost nothing
 WIDE_SUM = 48
 MOST = 14  # bits that are tried
 MOST_SUM = 40  # of sums
@@ -47,23 +39,24 @@ class Shortfall:
     layer: str  # where its noise is the largest
     bits: int  # as the machine states
     needed: int | None  # the fewest that keep the tolerance; None if none does
-    lost_points: float  # answers that these words alone cost, in points of top-1
+    lost_points: float  # what these words alone cost, in points of top-1, or in dB
 
 
 def shortfalls(
     model: DualModel,
     datapath: Datapath,
     pixels: NDArray[np.uint8],
-    labels: NDArray[np.int64],
-    tolerance_points: float,
+    score: Callable[[Array], float],
+    tolerance: float,
     sums_fit: bool,
 ) -> tuple[Shortfall, ...]:
     """The units whose words are too narrow, the most expensive first; at least one.
 
-    pixels: (N, H, W, C), labels: (N,), of which the first IMAGES are looked at.  sums_fit: whether no sum was beyond
-    its register in a run with the words as stated, and none is cut.
+    pixels: (N, H, W, C), IMAGES are enough.  score: how good their outputs (N, ...) are, in points of top-1 or dB, and
+    tolerance: how much of it may be lost.  sums_fit: whether no sum was beyond its register in a run with the words as
+    stated, and none is cut.
     """
-    probe = _Probe(model, datapath, pixels[:IMAGES], labels[:IMAGES])
+    probe = Probe(model, datapath, pixels, score)
     stated = datapath.integers
     wide = replace(
         stated,
@@ -74,15 +67,15 @@ def shortfalls(
         products="full",
         codebook_bits=None,
     )
-    best = dict.fromkeys(UNITS, probe.top1(wide))
+    best = dict.fromkeys(UNITS, probe.score(wide))
     lost = {}
     for unit, key in UNITS.items():
         none = getattr(stated, key) is None or (unit == "transformed inputs" and datapath.kind == "spatial")
         if not none and not (unit == "sums" and sums_fit):
             if unit == "sums":
-                best[unit] = probe.top1(_others(unit, wide, stated))
-            lost[unit] = best[unit] - probe.top1(_narrow(_others(unit, wide, stated), stated, key))
-    alone = [unit for unit, points in sorted(lost.items(), key=lambda item: -item[1]) if points > tolerance_points]
+                best[unit] = probe.score(_others(unit, wide, stated))
+            lost[unit] = best[unit] - probe.score(_narrow(_others(unit, wide, stated), stated, key))
+    alone = [unit for unit, points in sorted(lost.items(), key=lambda item: -item[1]) if points > tolerance]
     named = []
     for unit in alone or [max(lost, key=lambda unit: lost[unit])]:
         key = UNITS[unit]
@@ -91,7 +84,7 @@ def shortfalls(
         def holds(bits: int, around: Integers = around, unit: str = unit) -> bool:
             word: dict[str, Any] = {UNITS[unit]: bits}
             words = replace(_narrow(around, stated, UNITS[unit]), **word)
-            return best[unit] - probe.top1(words) <= tolerance_points
+            return best[unit] - probe.score(words) <= tolerance
 
         bits = getattr(stated, key)
         named.append(
@@ -130,46 +123,3 @@ def _fewest(holds: Callable[[int], bool], bits: int, most: int) -> int | None:
         else:
             low = middle + 1
     return high
-
-
-class _Probe:
-    """Runs of one model with various words, on the same images."""
-
-    def __init__(self, model: DualModel, datapath: Datapath, pixels: NDArray[np.uint8], labels: NDArray[np.int64]):
-        self.model = model
-        self.datapath = datapath
-        self.pixels = pixels
-        self.labels = labels
-        self.ranges = measure_ranges(model, datapath, pixels[:CALIBRATION_IMAGES], taps=datapath.kind == "winograd")
-
-    def program(self, integers: Integers) -> Program:
-        """The steps with these words; where sums would be beyond 2^53, with fewer bits of what was widened."""
-        for bits in range(WIDE, 7, -1):
-            own = self.datapath.integers
-            narrower = replace(
-                integers,
-                weight_bits=min(integers.weight_bits, max(bits, own.weight_bits)),
-                activation_bits=min(integers.activation_bits, max(bits, own.activation_bits)),
-            )
-            datapath = replace(self.datapath, integers=narrower)
-            with suppress(InputError):
-                return self._build(datapath)
-        return self._build(replace(self.datapath, integers=integers))
-
-    def _build(self, datapath: Datapath) -> Program:
-        found = scales_of(self.model, datapath, self.ranges, self.pixels[:CALIBRATION_IMAGES])
-        return build(self.model, datapath, found)
-
-    def top1(self, integers: Integers) -> float:
-        """Percent of the images that are answered right."""
-        program = self.program(integers)
-        graph = self.model.network.graph
-        parts = in_batches(graph, self.pixels, lambda x: run_integers(program, x)[0].argmax(axis=1))
-        return 100 * float((np.concatenate(parts) == self.labels).mean())
-
-    def noisiest(self, integers: Integers) -> str:
-        """The layer with weights whose own noise is the largest."""
-        program = self.program(integers)
-        own = noise(self.model, self.datapath, program, self.pixels)[1]
-        steps = [step for step in program.steps if isinstance(step, ProductStep | WinogradStep)]
-        return min(steps, key=lambda step: own[step.output]).name

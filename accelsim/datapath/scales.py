@@ -20,6 +20,9 @@ from accelsim.arrays import Array, Floats, Ints
 from accelsim.hardware.datapath import Integers
 
 BINS = 4096
+SINGLE = 2.0**24  # whole numbers up to it are exact in float32
+DOUBLE = 2.0**53  # and in float64
+PART = 24  # bits of the lower part of a number too large for one product
 CANDIDATES = 64  # ranges that ``least_error`` tries, from 1 / 64 of the largest value
 
 
@@ -50,12 +53,25 @@ class Histogram:
             return
         if self.width == 0:
             self.width = float(2.0 ** np.ceil(np.log2(largest))) / BINS
-        while largest >= self.width * BINS:
-            pairs = self.counts.reshape(-1, 2).sum(axis=1)
-            self.counts = np.concatenate([pairs, np.zeros(BINS // 2, np.int64)])
-            self.width *= 2
+        width = self.width
+        while largest >= width * BINS:
+            width *= 2
+        self.counts = _widened(self.counts, self.width, width)
+        self.width = width
         index = (magnitudes * (1 / self.width)).astype(np.int64)
         self.counts += np.bincount(index, minlength=BINS)
+
+    def merge(self, other: "Histogram") -> None:
+        """Take in what another one has counted; the outcome is that of one which saw all values."""
+        self.largest = max(self.largest, other.largest)
+        if not self.detailed or not other.width:
+            self.counts += other.counts
+            return
+        if not self.width:
+            self.width = other.width
+        width = max(self.width, other.width)
+        self.counts = _widened(self.counts, self.width, width) + _widened(other.counts, other.width, width)
+        self.width = width
 
     def range(self, integers: Integers, bits: int) -> float:
         """The magnitude that the largest whole number of so many bits is to stand for; 0 if only zeros were seen."""
@@ -67,12 +83,20 @@ class Histogram:
             return min(self.largest, (at + 1) * self.width)
         centers: Floats = np.asarray((np.arange(BINS) + 0.5) * self.width, np.float64)
         most = limits(bits)[1]
-        tried = self.largest * np.arange(1, CANDIDATES + 1) / CANDIDATES
+        tried: Floats = np.asarray(self.largest * np.arange(1, CANDIDATES + 1) / CANDIDATES, np.float64)
         if integers.scales == "power_of_two":
-            exponents = np.unique([exponent_of(size, bits) for size in tried])
-            tried = most * 2.0**exponents
+            exponents = np.arange(exponent_of(tried[0], bits), exponent_of(tried[-1], bits) + 1)
+            tried = np.asarray(most * 2.0**exponents, np.float64)
         errors = [squared_error(centers, size / most, most) @ self.counts for size in tried]
         return float(tried[int(np.argmin(errors))])
+
+
+def _widened(counts: Ints, width: float, wider: float) -> Ints:
+    """Bins of one width as bins of another, a power of two times as wide."""
+    while width < wider:
+        counts = np.concatenate([counts.reshape(-1, 2).sum(axis=1), np.zeros(BINS // 2, np.int64)])
+        width *= 2
+    return counts
 
 
 def squared_error(values: Floats, unit: float | Floats, most: int) -> Floats:
@@ -107,22 +131,41 @@ class Change:
 
     multiplier: Floats  # whole numbers
     shift: Ints
-    wide: bool = False  # whether products may be beyond 2^52, so that float64 does not hold them; then shift > 0
+    wide: bool = False  # whether products may be beyond 2^52; then shift > 0, or >= PART if they may be beyond 2^61
+    single: bool = False  # whether float32 holds every step
 
     @property
     def factor(self) -> Floats:
         """multiplier / 2^shift, exactly."""
         return np.asarray(self.multiplier * 2.0 ** -self.shift.astype(np.float64))
 
-    def apply(self, x: Floats | Array, bias: Floats | float = 0.0) -> Floats:
-        """x + bias in the new unit, whole numbers: same shape; exact where |x + bias| multiplier is below 2^61."""
-        y: Floats = np.add(x, bias, dtype=np.float64)
+    def apply(self, x: Floats | Array, bias: Floats | float = 0.0) -> Floats | Array:
+        """x + bias in the new unit, whole numbers: same shape; exact where |x + bias| is below 2^53."""
         if self.wide:
-            product = y.astype(np.int64) * self.multiplier.astype(np.int64)
-            return np.asarray((product + (1 << (self.shift - 1))) >> self.shift, np.float64)
-        y *= self.factor
-        y += 0.5
+            return self._wide(np.add(x, bias, dtype=np.float64).astype(np.int64))
+        real = np.float32 if self.single else np.float64
+        y: NDArray[Any] = np.add(x, np.asarray(bias, real), dtype=real)
+        y *= self.factor.astype(real)
+        y += real(0.5)
         return np.asarray(np.floor(y, out=y))
+
+    def _wide(self, x: Ints) -> Floats:
+        """Of products beyond float64, in two parts where int64 might not hold them, either."""
+        multiplier = self.multiplier.astype(np.int64)
+        half = np.left_shift(1, self.shift - 1)
+        if self.shift.min() < PART:
+            return np.asarray((x * multiplier + half) >> self.shift, np.float64)
+        high = (x >> PART) * multiplier
+        low = (x & ((1 << PART) - 1)) * multiplier + half
+        return np.asarray((high + (low >> PART)) >> (self.shift - PART), np.float64)
+
+    def holds(self, largest: float) -> bool:
+        """Whether float32 is exact for |x + bias| up to ``largest``: mere shifts, and no more than 24 bits in use."""
+        if not np.isin(np.abs(self.multiplier), (0, 1)).all():
+            return False
+        factor = np.abs(self.factor)
+        smallest = np.where(factor > 0, np.minimum(factor, 0.5), 0.5)  # all values are multiples of it
+        return bool(((largest * factor + 0.5) / smallest < SINGLE).all()) and largest < SINGLE
 
 
 def change(ratio: float | Floats, multiplier_bits: int) -> Change:
@@ -139,11 +182,26 @@ def change(ratio: float | Floats, multiplier_bits: int) -> Change:
     return Change(np.asarray(np.rint(ratios * 2.0**shift)), np.asarray(shift))
 
 
-def common_changes(ratios: Sequence[float], multiplier_bits: int) -> list[Change]:
-    """Changes of the terms of a sum, all with one shift: the sum is rounded once.  ratios: above zero."""
+def common_changes(ratios: Sequence[float], multiplier_bits: int, largest: float) -> list[Change]:
+    """Changes of the terms of a sum, all with one shift: the sum is rounded once.
+
+    ratios: above zero.  largest: no term is beyond it.
+    """
     exponent = int(np.floor(np.log2(max(ratios))))
     if all(np.log2(ratio).is_integer() for ratio in ratios):
         exponent = int(np.log2(min(ratios)))
-        return [Change(np.asarray(ratio * 2.0**-exponent), np.asarray(-exponent)) for ratio in ratios]
+        bits_in_use = (largest * sum(ratios) + 0.5) * 2.0 ** max(1, -exponent)
+        single = bits_in_use < SINGLE
+        return [Change(np.asarray(ratio * 2.0**-exponent), np.asarray(-exponent), single=single) for ratio in ratios]
     shift = multiplier_bits - 1 - exponent
     return [Change(np.asarray(np.rint(ratio * 2.0**shift)), np.asarray(shift)) for ratio in ratios]
+
+
+def added(terms: Sequence[Array], changes: Sequence[Change]) -> Floats | Array:
+    """floor(sum of terms, each changed, + 1/2): whole numbers of the terms' shape.  changes: of one shift."""
+    real = np.float32 if all(change.single for change in changes) else np.float64
+    total: NDArray[Any] = np.multiply(terms[0], changes[0].factor, dtype=real)
+    for x, change in zip(terms[1:], changes[1:], strict=True):
+        total += x if change.factor == 1 else x * real(change.factor)
+    total += real(0.5)
+    return np.asarray(np.floor(total, out=total))

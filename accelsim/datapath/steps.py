@@ -27,15 +27,12 @@ from numpy.typing import NDArray
 from accelsim.arrays import Array, Floats, Ints
 from accelsim.datapath.counts import Counts
 from accelsim.datapath.integer import convolve as convolve_exactly
-from accelsim.datapath.scales import Change, limits
+from accelsim.datapath.scales import Change, added, limits
 from accelsim.hardware.datapath import Integers
 from accelsim.network import Node
 from accelsim.network.forward import apply_layer, convolve, pool_windows
 from accelsim.network.layers import AveragePool, Conv, Linear
 from accelsim.transforms.winograd import WholeTransforms, convolve_tiles, output_size
-
-SINGLE = 2.0**24  # whole numbers up to it are exact in float32
-DOUBLE = 2.0**53  # and in float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +44,9 @@ class Output:
     high: float
     bits: int
 
-    def store(self, y: Floats, counts: Counts) -> Array:
-        """Whole numbers of any shape, cut to the range."""
-        return counts.cut(y, self.low, self.high, self.bits).astype(np.float32)
+    def store(self, y: Floats | Array, counts: Counts) -> Array:
+        """Whole numbers of any shape, cut to the range; y may be overwritten."""
+        return counts.cut(y, self.low, self.high, self.bits).astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +71,7 @@ class Rescaling:
     bias: Floats  # (K,), whole numbers in the unit of the sums
     change: Change  # of (K,) or one for all
 
-    def apply(self, sums: Floats | Array) -> Floats:
+    def apply(self, sums: Floats | Array) -> Floats | Array:
         """Outputs before they are cut: same shape."""
         return self.change.apply(sums, self.bias)
 
@@ -92,10 +89,13 @@ class ProductStep(Step):
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
         """See ``Step``."""
-        x = inputs[0]
+        return self.word.store(self.rescaling.apply(self.sums(inputs[0], counts)), counts)
+
+    def sums(self, x: Array, counts: Counts) -> Floats | Array:
+        """Sums of products as registers hold them: (N, P, Q, K) or (N, K)."""
         sums: Floats | Array
         if isinstance(self.layer, Linear):
-            sums = x.astype(self.weights.dtype) @ self.weights.T
+            sums = x.astype(self.weights.dtype, copy=False) @ self.weights.T
         elif self.weights.dtype == np.float32:
             sums = convolve(x, self.weights, self.layer)
         else:
@@ -103,7 +103,7 @@ class ProductStep(Step):
         if self.sum_shift:
             sums = np.floor(sums * 2.0**-self.sum_shift)
         counts.check_sums(sums, self.integers.accumulator_bits, self.integers.overflow)
-        return self.word.store(self.rescaling.apply(sums), counts)
+        return sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,10 @@ class WinogradStep(Step):
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
         """See ``Step``."""
-        x = inputs[0]
+        return self.word.store(self.rescaling.apply(self.sums(inputs[0], counts)), counts)
+
+    def sums(self, x: Array, counts: Counts) -> Floats | Array:
+        """Sums of products after the inverse transform: (N, P, Q, K)."""
         size = output_size(x.shape, self.layer.kernel, self.layer.padding)
         sums: NDArray[Any] = np.empty((len(x), *size, self.layer.out_channels), self.inverse)
         A: tuple[NDArray[Any], ...] = tuple(t.A_T.astype(self.inverse) for t in self.transforms)
@@ -135,7 +138,7 @@ class WinogradStep(Step):
             return self._multiply(V, counts)
 
         convolve_tiles(x, self.m, self.layer.padding, ((A[0], A[1]), (B[0], B[1])), multiply, sums)
-        return self.word.store(self.rescaling.apply(sums), counts)
+        return sums
 
     def _multiply(self, V: Array, counts: Counts) -> Array:
         """The taps' sums, aligned: (n_h, n_w, N, T_h, T_w, C) -> (n_h, n_w, N, T_h, T_w, K)."""
@@ -177,11 +180,7 @@ class SumStep(Step):
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
         """See ``Step``."""
-        total = inputs[0] * self.changes[0].factor
-        for x, change in zip(inputs[1:], self.changes[1:], strict=True):
-            total += x * change.factor
-        total += 0.5
-        return self.word.store(np.floor(total, out=total), counts)
+        return self.word.store(added(inputs, self.changes), counts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,8 +222,9 @@ class ConcatStep(Step):
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
         """See ``Step``."""
-        parts = [change.apply(x) for x, change in zip(inputs, self.changes, strict=True)]
-        return self.word.store(np.concatenate(parts, axis=-1), counts)
+        parts: list[NDArray[Any]] = [change.apply(x) for x, change in zip(inputs, self.changes, strict=True)]
+        joined: NDArray[Any] = np.concatenate(parts, axis=-1)
+        return self.word.store(joined, counts)
 
 
 @dataclass(frozen=True, eq=False)

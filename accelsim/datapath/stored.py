@@ -18,7 +18,7 @@ from accelsim.network.layers import Conv
 def arithmetic_of(datapath: Datapath) -> dict[str, Any]:
     """All that decides what a machine computes, by key, as a file keeps it."""
     whole = asdict(datapath)
-    del whole["machine"], whole["layer_thresholds"]
+    del whole["machine"], whole["layer_thresholds"], whole["layer_weight_bits"]
     return {**whole.pop("integers"), **whole}
 
 

@@ -12,34 +12,26 @@ that are run (no labels are looked at).
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.arrays import Array
-from accelsim.datapath.batches import Progress, in_batches
-from accelsim.datapath.calibrate import IMAGES as CALIBRATION_IMAGES
-from accelsim.datapath.calibrate import calibrate
-from accelsim.datapath.counts import Counts
-from accelsim.datapath.execute import add_counts, run_integers
-from accelsim.datapath.floating import float_convolution
-from accelsim.datapath.layers import LayerIntegers, layer_integers
-from accelsim.datapath.plan import Program, build
+from accelsim.datapath.batches import Progress
+from accelsim.datapath.layers import LayerIntegers
+from accelsim.datapath.reasons import IMAGES as REASON_IMAGES
 from accelsim.datapath.reasons import Shortfall, shortfalls
-from accelsim.datapath.stored import stored
+from accelsim.datapath.runs import ArithmeticKind, MachineRun, float_outputs, machine_run
 from accelsim.dual.model import DualModel
-from accelsim.errors import InputError, NumericalError
+from accelsim.errors import InputError
 from accelsim.hardware.datapath import Datapath
-from accelsim.network import Network, forward
-from accelsim.network.forward import Convolution
+from accelsim.network import Network
 from accelsim.network.images import LabelledImages
 
 FLOAT_TOLERANCE_POINTS = 2.0
 INTEGER_TOLERANCE_POINTS = 1.0
 CONFIDENCE = 1.645  # standard errors: 95 %, one-sided
-
-ArithmeticKind = Literal["integers", "float"]
 
 
 @dataclass(frozen=True)
@@ -109,18 +101,18 @@ def validate(
     Raises InputError if the images or labels do not fit the network, no machine is given, an image takes more memory
     than ``batches.MAX_BYTES``, or words are too wide; NumericalError if an output is not a finite number.
     """
-    _check(model, datapaths, images)
+    check(model, datapaths, images)
     if tolerance_points is None:
         tolerance_points = INTEGER_TOLERANCE_POINTS if arithmetic == "integers" else FLOAT_TOLERANCE_POINTS
     expected = answers(reference, images.pixels) if reference is not None else images.reference
-    plain = _outputs(model.network, images.pixels, None, progress=progress)
+    plain = float_outputs(model.network, images.pixels, None, progress=progress)
     right = None if expected is None else expected == images.labels
-    runs: dict[Datapath, _Run] = {}
+    runs: dict[Datapath, MachineRun] = {}
     results = []
     for datapath in datapaths:
         key = replace(datapath, machine="")
         if key not in runs:
-            runs[key] = _run(model, datapath, images, arithmetic, progress)
+            runs[key] = machine_run(model, datapath, images.pixels, arithmetic, progress)
         run = runs[key]
         y = run.outputs
         hits = y.argmax(axis=1) == images.labels
@@ -137,7 +129,8 @@ def validate(
         )
         if arithmetic == "integers" and datapath.number == "int" and _held(result, tolerance_points) is False:
             fit = datapath.integers.products == "full" and not any(layer.overflowed_percent for layer in run.layers)
-            why = shortfalls(model, datapath, images.pixels, images.labels, tolerance_points, sums_fit=fit)
+            some = images.pixels[:REASON_IMAGES]
+            why = shortfalls(model, datapath, some, partial(top1, images.labels[: len(some)]), tolerance_points, fit)
             result = replace(result, too_narrow=why)
         results.append(result)
     stated = model.accuracy.get("top1_reference")
@@ -145,53 +138,6 @@ def validate(
     both = {datapath.kind for datapath in datapaths} == {"spatial", "winograd"}
     served = _served(results, tolerance_points) if both else False
     return Validation(len(images.labels), reference_top1, tuple(results), served, arithmetic, tolerance_points)
-
-
-def image_runs(datapaths: Sequence[Datapath], images: int) -> int:
-    """How many images ``validate`` runs in all: each on every arithmetic, and by direct convolution."""
-    return images * (1 + len({replace(datapath, machine="") for datapath in datapaths}))
-
-
-def integer_outputs(
-    program: Program, network: Network, pixels: NDArray[Any], progress: Progress | None = None
-) -> tuple[Array, list[Counts]]:
-    """Outputs of an integer machine on images, and what happened in each of its steps."""
-    parts = in_batches(network.graph, pixels, partial(run_integers, program), progress)
-    totals = [Counts() for _ in program.steps]
-    for _, counts in parts:
-        add_counts(totals, counts)
-    return np.concatenate([y for y, _ in parts]), totals
-
-
-@dataclass(frozen=True, eq=False)
-class _Run:
-    outputs: Array  # (N, classes)
-    scales: str = ""
-    layers: tuple[LayerIntegers, ...] = ()
-
-
-def _run(
-    model: DualModel,
-    datapath: Datapath,
-    images: LabelledImages,
-    arithmetic: ArithmeticKind,
-    progress: Progress | None,
-) -> _Run:
-    """The images on one machine."""
-    if arithmetic == "float" or datapath.number != "int":
-        convolution = float_convolution(model, datapath)
-        return _Run(_outputs(model.network, images.pixels, convolution, datapath.machine, progress))
-    known = stored(model, datapath)
-    if known is None:
-        some = images.pixels[:CALIBRATION_IMAGES]
-        scales = f"the first {len(some)} images"
-        found = calibrate(model, datapath, some)
-    else:
-        found, count = known
-        scales = f"the file, found on {count} images"
-    program = build(model, datapath, found)
-    y, totals = integer_outputs(program, model.network, images.pixels, progress)
-    return _Run(y, scales, layer_integers(model, datapath, program, totals, images.pixels))
 
 
 def _served(results: Sequence[MachineValidation], tolerance_points: float) -> bool | None:
@@ -209,10 +155,11 @@ def _held(result: MachineValidation, tolerance_points: float) -> bool | None:
 
 def answers(network: Network, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Index of the network's largest output for each image: (N,)."""
-    return np.asarray(_outputs(network, pixels, None).argmax(axis=1), np.int64)
+    return np.asarray(float_outputs(network, pixels, None).argmax(axis=1), np.int64)
 
 
-def _check(model: DualModel, datapaths: Sequence[Datapath], images: LabelledImages) -> None:
+def check(model: DualModel, datapaths: Sequence[Datapath], images: LabelledImages) -> None:
+    """Raises InputError if there is no machine, or the images do not fit the network."""
     graph = model.network.graph
     if not datapaths:
         raise InputError("no machine to validate, expected at least one")
@@ -227,23 +174,9 @@ def _check(model: DualModel, datapaths: Sequence[Datapath], images: LabelledImag
         raise InputError(f"{images.source}: label {largest}, {graph.name} has the classes 0 to {shape[0] - 1}")
 
 
-def _outputs(
-    network: Network,
-    pixels: NDArray[np.uint8],
-    convolution: Convolution | None,
-    machine: str = "",
-    progress: Progress | None = None,
-) -> Array:
-    """The network's outputs in float32: (N, classes).  Raises NumericalError if an output is not finite."""
-    y = np.concatenate(in_batches(network.graph, pixels, partial(forward, network, convolution=convolution), progress))
-    if not np.isfinite(y).all():
-        image = int(np.argmin(np.isfinite(y.reshape(len(y), -1)).all(axis=1)))
-        where = f" on {machine}" if machine else ""
-        raise NumericalError(
-            f"{network.graph.name}{where}: outputs of image {image} are no finite numbers, so that nothing can be said "
-            "of its accuracy; expected weights and scales that float32 can hold"
-        )
-    return y
+def top1(labels: NDArray[np.int64], outputs: Array) -> float:
+    """Percent of outputs (N, classes) that are right."""
+    return _percent(outputs.argmax(axis=1) == labels)
 
 
 def _percent(hits: NDArray[np.bool_]) -> float:

@@ -18,7 +18,9 @@ from accelsim.datapath.scales import CANDIDATES, exponent_of, limits, squared_er
 from accelsim.hardware.datapath import Integers
 
 SPREAD = 12  # no tap's exponent lies further below the largest, which bounds the shifts
+REFINEMENTS = 2  # of the taps' exponents, and with them of the units
 ROUNDS = 30  # of k-means
+OCTAVES = 2  # that ``least_error`` looks below the range that cuts nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +48,25 @@ def whole_weights(w: Floats, integers: Integers, per_tap: bool) -> WholeWeights:
         found = np.array([exponent_of(size, bits) for size in sizes])
         highest = found[sizes > 0].max()
         exponents = np.where(sizes > 0, np.maximum(found - highest, -SPREAD), 0)
-    level = w / 2.0**exponents
-    units = _units(level, integers, bits)
-    q = np.rint(level / units[:, None, None])
+    units = _units(w / 2.0**exponents, integers, bits)
+    if per_tap and integers.calibration == "least_error":
+        for _ in range(REFINEMENTS):
+            exponents = _refined(w, units, exponents, bits)
+            units = _units(w / 2.0**exponents, integers, bits)
+    q = np.rint(w / 2.0**exponents / units[:, None, None])
     most = limits(bits)[1]
     saturated = int(np.count_nonzero(np.abs(q) > most))
     return WholeWeights(np.clip(q, -most, most), units, exponents, saturated)
+
+
+def _refined(w: Floats, units: Floats, exponents: Ints, bits: int) -> Ints:
+    """Exponents of taps with less squared error: each as it is, or one less or more, at most SPREAD apart: (T,)."""
+    most = limits(bits)[1]
+    tried = np.stack([exponents, exponents - 1, exponents + 1])
+    scales = units[:, None, None]
+    errors = np.stack([squared_error(w, scales * 2.0**e, most).sum(axis=(0, 1)) for e in tried])
+    found = np.take_along_axis(tried, errors.argmin(axis=0)[None], axis=0)[0]
+    return np.asarray(np.maximum(found, found.max() - SPREAD))
 
 
 def _units(w: Floats, integers: Integers, bits: int) -> Floats:
@@ -64,8 +79,12 @@ def _units(w: Floats, integers: Integers, bits: int) -> Floats:
     if integers.calibration != "least_error":
         return np.array([unit_of(size, integers, bits) for size in sizes])
     most = limits(bits)[1]
-    shares = np.arange(CANDIDATES // 4, CANDIDATES + 1) / CANDIDATES
-    tried = np.array([[unit_of(size * share, integers, bits) for share in shares] for size in sizes])  # (K, shares)
+    if integers.scales == "power_of_two":
+        largest = np.array([unit_of(size, integers, bits) for size in sizes])
+        tried = np.outer(largest, 2.0 ** -np.arange(OCTAVES, -1, -1))  # (K, candidates)
+    else:
+        shares = np.arange(CANDIDATES // 2**OCTAVES, CANDIDATES + 1) / CANDIDATES
+        tried = np.outer(np.where(sizes > 0, sizes, most), shares) / most
     errors = np.stack([squared_error(w, u[:, None, None], most).sum(axis=(1, 2)) for u in tried.T], axis=1)
     if one:
         errors = np.broadcast_to(errors.sum(axis=0), errors.shape)

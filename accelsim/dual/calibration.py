@@ -19,7 +19,7 @@ class Calibration(Section):
     arithmetic: Annotated[dict[Text, str | int | float | None], Field(max_length=32)]
     """All of a machine that decides what it computes, by key."""
 
-    images: Annotated[int, Field(ge=1)]
+    images: Annotated[int, Field(ge=1, le=10_000_000)]
     """How many images it was found on."""
 
     units: dict[Text, Unit]

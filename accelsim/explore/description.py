@@ -17,6 +17,7 @@ name in a formula against the axes, the derived parameters and what is known of 
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -33,7 +34,8 @@ from accelsim.simulator.network.planning import LEVELS, Level
 from accelsim.simulator.result import COUNT_COLUMNS, DRAM_COLUMNS, ENERGY_COLUMNS
 
 LEVEL = "level"  # the axis that sets no key of a machine, but how far its layers run as one network
-MAX_POINTS = 5_000_000
+MAX_SAMPLES = 1_000_000  # combinations of values, before constraints
+MAX_POINTS = 100_000  # that constraints leave: each takes some kilobytes
 MAX_VALUES = 100_000
 # Columns of a result besides counts and energies.
 RESULT_COLUMNS = ("edp_pj_ms", "latency_ms", "power_mw", "utilization")
@@ -67,9 +69,12 @@ class Range(_Part):
     def _check(self) -> "Range":
         if self.stop <= self.start:
             raise ValueError(f"from {self.start:g} to {self.stop:g}, expected the larger number last")
+        most = expressions.MAX_NUMBER
+        if max(abs(self.start), abs(self.stop)) > most:
+            raise ValueError(f"from {self.start:g} to {self.stop:g}, expected numbers of at most {most:g}")
         if self.step is not None and self.count is not None:
             raise ValueError("has both step and count, expected one of them")
-        if self.scale == "log" and self.start <= 0:
+        if self.scale == "log" and self.start < 1 / expressions.MAX_NUMBER:
             raise ValueError(f"from {self.start:g} with scale log, expected a number above 0")
         if self.step is not None:
             if self.scale == "log":
@@ -92,7 +97,7 @@ class Range(_Part):
         value = min(max(value, self.start), self.stop)
         return round(value) if self.integer else value
 
-    @property
+    @cached_property
     def values(self) -> tuple[Scalar, ...]:
         """All numbers of a range with step or count."""
         if self.step is not None:
@@ -176,7 +181,7 @@ class Sampling(_Part):
 
     method: Literal["grid", "random", "latin_hypercube"] = "grid"
     """Every combination, or draws.  Default: grid."""
-    points: Annotated[int, Field(ge=1, le=MAX_POINTS)] | None = None
+    points: Annotated[int, Field(ge=1, le=MAX_SAMPLES)] | None = None
     """Draws for each family and model."""
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     """Seed of the draws.  Default: 0."""
@@ -193,7 +198,7 @@ class Accuracy(_Part):
 
     images: str
     """An ``.npz`` file of images."""
-    count: Annotated[int, Field(ge=1)] | None = None
+    count: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     """Only the first so many images.  Default: all."""
     word_widths: bool = True
     """Whether in the whole numbers of each machine's ``arithmetic``, or in float32.  Default: yes."""

@@ -31,6 +31,7 @@ PAIRS = (
     ("spatial-64x64", "winograd-64x64"),
 )
 BUDGETS = ((6.0, 1.8), (12.0, 2.8), (20.0, 4.0))  # ratio of sizes, of multiplies
+NOTES = "points.json"  # what was measured of each file
 LEVEL = "resident"  # how far the layers run as one network
 KEPT_AGREEMENT, KEPT_PSNR = 97.0, 35.0  # what a file must keep of the dense network's answers, %, or outputs, dB
 
@@ -86,7 +87,7 @@ def explore_network(source: Path, folder: Path, wishes: Wishes, asked: Asked, sa
             say(f"{name} is left out: {error}")
             continue
         found.append(_made(name, model, dict(model.accuracy), say))
-    write_text(folder / "points.json", json.dumps({made.name: made.figures for made in found}, indent=1))
+    write_text(folder / NOTES, json.dumps({made.name: made.figures for made in found}, indent=1))
     return found
 
 

@@ -21,6 +21,7 @@ from accelsim.errors import InputError
 from accelsim.explore import expressions
 from accelsim.explore.description import (
     MAX_POINTS,
+    MAX_SAMPLES,
     Axis,
     MachineEntry,
     ModelEntry,
@@ -220,15 +221,23 @@ def make(
     # What needs no machine first: many samples are no machine at all (16 lanes in 32 rows).
     early = [c for c in constraints if expressions.names(c) <= values.keys()]
     try:
-        if not all(expressions.evaluate(c, values) for c in early):
+        if not all(_holds(c, values) for c in early):
             return None
         machine = make_machine(base, family, settings)
         known = facts(machine)
-        if not all(expressions.evaluate(c, {**known, **values}) for c in constraints if c not in early):
+        if not all(_holds(c, {**known, **values}) for c in constraints if c not in early):
             return None
     except InputError as error:
         return parameters, None, str(error)
     return parameters, machine.model_dump(mode="json"), known
+
+
+def _holds(constraint: str, values: Mapping[str, Value]) -> bool:
+    """Whether a constraint holds.  Raises InputError if it has no value, or one that is neither yes nor no."""
+    found = expressions.evaluate(constraint, values)
+    if not isinstance(found, bool):
+        raise InputError(f"constraints: {constraint!r} gives {found!r}, expected a comparison")
+    return found
 
 
 def settings_of(entry: MachineEntry, parameters: Mapping[str, Value]) -> dict[str, Value]:
@@ -248,16 +257,21 @@ def points(description: SweepDescription, root: Path) -> list[Point]:
 
     Raises InputError if there are none or too many, a model is missing, or not one machine is sound.
     """
-    if (count := size(description)) > MAX_POINTS:
-        raise InputError(f"{description.name}: {count} samples, expected at most {MAX_POINTS}")
-    machines = list(machine_points(description))
+    if (count := size(description)) > MAX_SAMPLES:
+        raise InputError(f"{description.name}: {count} samples, expected at most {MAX_SAMPLES}")
+    if count > MAX_POINTS and not any(map(description.constraints_of, description.machines.values())):
+        raise InputError(f"{description.name}: {count} points, expected at most {MAX_POINTS}")
+    variants = all_variants(description, root)
+    most = MAX_POINTS // max(1, len(variants))
+    machines = list(itertools.islice(machine_points(description), most + 1))
+    if len(machines) > most:
+        raise InputError(f"{description.name}: over {MAX_POINTS} points, expected fewer: constraints leave out others")
     if not machines:
         raise InputError(f"{description.name}: no point meets the constraints")
     for family in description.machines:
         mine = [m for m in machines if m[0] == family]
         if mine and all(m[2] is None for m in mine):
             raise InputError(f"machines.{mine[0][3]} (and no other point of this family is sound)")
-    variants = all_variants(description, root)
     seen = {family: variants_for(variants, kind_of(description, family)) for family in description.machines}
     made = itertools.product(range(len(variants)), machines)
     chosen = [(seen_as, *machine) for i, machine in made if (seen_as := seen[machine[0]].get(i)) is not None]

@@ -24,6 +24,7 @@ FILE_NAME = "results.sqlite"
 APPLICATION_ID = 0x61736964  # "asid": a database of ours and not somebody's bookmarks
 SCHEMA_VERSION = 3
 BATCH = 500
+MOST_BYTES = 1 << 26  # of so many points
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS results (
@@ -136,9 +137,19 @@ class Store:
             self._db.execute("COMMIT")
 
     def points(self) -> list[str]:
-        """What ``put_points`` kept."""
+        """What ``put_points`` kept.  Raises InputError if it is not that."""
         rows = self._db.execute("SELECT content FROM points ORDER BY first")
-        return [line for (packed,) in rows for line in zlib.decompress(packed).decode().split("\n")]
+        return [line for (packed,) in rows for line in self._unpacked(packed).split("\n")]
+
+    def _unpacked(self, packed: bytes) -> str:
+        unpacker = zlib.decompressobj()
+        try:
+            content = unpacker.decompress(packed, MOST_BYTES)
+            if not unpacker.eof:
+                raise InputError(f"{self.path}: {BATCH} points of over {MOST_BYTES} bytes, expected those of a sweep")
+            return content.decode()
+        except (zlib.error, TypeError, UnicodeDecodeError) as error:
+            raise InputError(f"{self.path}: {error}, expected the points of a sweep") from None
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

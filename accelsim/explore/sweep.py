@@ -28,6 +28,7 @@ from accelsim.files import SWEEP, read_bytes, write_bytes
 Executor = Callable[[Iterable[Task]], Generator[Outcome, None, None]]
 Progress = Callable[[int, int, int], None]  # finished and failed so far, of how many
 
+MAX_WORKERS = 4096
 DRY_RUN_POINTS = 12
 DRY_RUN_SECONDS = 0.5
 
@@ -201,12 +202,17 @@ def read_sweep(folder: Path) -> Sweep:
         raise InputError(f"{folder}: holds no sweep, expected a folder with {FILE_NAME}")
     description = read_description(folder / "sweep.yaml")
     with Store(folder / FILE_NAME) as store:
-        kept = [json.loads(content) for content in store.points()]
+        try:
+            kept = [json.loads(content) for content in store.points()]
+            some = [Point.from_plain(content["point"]) for content in kept]
+            keys = [content["key"] for content in kept]
+            accuracy = [content["accuracy"] for content in kept]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{folder / FILE_NAME}: {error}, expected the points of a sweep; run it again") from None
         if not kept:
             raise InputError(f"{folder}: holds no points yet, expected a sweep that was begun; run it again")
-        some = [Point.from_plain(content["point"]) for content in kept]
-        keys = [content["key"] for content in kept]
-        accuracy = [content["accuracy"] for content in kept]
         return _tables(description, some, keys, accuracy, store)
 
 
@@ -301,21 +307,29 @@ def executor(workers: int | None, scheduler: str | None) -> Executor:
     if scheduler is not None:
         from accelsim.explore.cluster import check_scheduler, run_cluster
 
+        if workers is not None:
+            raise InputError(f"--workers {workers} with --scheduler, whose workers it has, expected one of them")
         check_scheduler(scheduler)
         return lambda tasks: run_cluster(tasks, scheduler)
-    count = default_workers() if workers is None else workers
-    if count < 1:
-        raise InputError(f"--workers {count}, expected at least 1")
+    count = _processes(workers)
     return lambda tasks: run_local(tasks, count)
+
+
+def _processes(workers: int | None) -> int:
+    """How many processes there are to be.  Raises InputError if there can be none."""
+    count = default_workers() if workers is None else workers
+    if not 1 <= count <= MAX_WORKERS:
+        raise InputError(f"--workers {count}, expected 1 to {MAX_WORKERS}")
+    return count
 
 
 def estimate(path: Path, folder: Path, workers: int | None = None) -> Estimate:
     """How many points a sweep has and how long those not stored yet would take, by timing a few of them here.
 
-    Writes nothing.
+    Writes nothing.  Raises InputError as ``run_sweep``.
     """
+    count = _processes(workers)
     sweep_tasks = read_tasks(path)
-    count = default_workers() if workers is None else workers
     pending = list(sweep_tasks.unique.values())
     if (folder / FILE_NAME).is_file():
         with Store(folder / FILE_NAME) as store:

@@ -20,7 +20,7 @@ class Integers:
     activation_bits: int = 8  # of an element of a feature map
     accumulator_bits: int = 24  # of a sum of products
     transformed_bits: int | None = None  # of a transformed input; None: as many as the transform can need
-    scales: Scales = "power_of_two"  # a unit of a tensor is 2^e, or any number, by a multiplier and a shift
+    scales: Scales = "multiply_shift"  # a unit of a tensor is 2^e, or any number, by a multiplier and a shift
     multiplier_bits: int = 16  # of that multiplier
     weight_scales: WeightScales = "channel"  # one scale for a layer's weights, or one for each filter
     calibration: Calibration = "least_error"  # which range of activations has no saturation
@@ -41,5 +41,6 @@ class Datapath:
     threshold: float | None = None  # Winograd-domain entries up to it are zero, instead of the model's own
     largest_kernel: int | None = None  # of the transform units; larger ones run in pieces that are not pruned
     layer_thresholds: tuple[tuple[str, float], ...] = ()  # of single layers by name, instead of ``threshold``
+    layer_weight_bits: tuple[tuple[str, int], ...] = ()  # of single layers by name, instead of ``weight_bits``
     number: Literal["int", "fp16", "fp32"] = "int"  # what a lane multiplies
     integers: Integers = Integers()  # of a machine of whole numbers

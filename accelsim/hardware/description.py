@@ -115,6 +115,11 @@ class MachineDescription(KeyGroup, ABC):
         return False
 
     @property
+    def chooses_freely(self) -> bool:
+        """Whether lanes that skip zeros find any operand at no cost: a favour that a reader should know of."""
+        return False
+
+    @property
     def unit_register_bits(self) -> int:
         """Flip-flops of units beside the lanes."""
         return 0

@@ -57,8 +57,8 @@ class Arithmetic(KeyGroup):
     """Bits of an activation, in every buffer and in DRAM.  Default: 8."""
     accumulator_bits: Bits = 24
     """Bits of a sum.  Default: 24."""
-    scales: Scales = "power_of_two"
-    """``power_of_two``: an output is shifted; ``multiply_shift``: multiplied, then shifted.  Default: power_of_two."""
+    scales: Scales = "multiply_shift"
+    """``multiply_shift``: outputs are multiplied, then shifted; ``power_of_two``: shifted.  Default: multiply_shift."""
     multiplier_bits: Annotated[int, Field(ge=2, le=24)] = 16
     """Bits of that multiplier, 2 to 24.  Default: 16."""
     weight_scales: WeightScales = "channel"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Annotated, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from accelsim.network.layers import Layer
 from accelsim.network.record import Shape, Size
 
 INPUT = "input"  # the name by which nodes refer to the network's input
+MAX_ELEMENTS = 1 << 36  # of one image's map, as in a table of layers: no memory of today holds more
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_.\-/]+$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -81,9 +83,12 @@ class Graph(BaseModel):
         shapes: dict[str, Shape] = {INPUT: self.input_shape}
         for node in self.nodes:
             try:
-                shapes[node.name] = node.layer.output_shape(tuple(shapes[source] for source in node.inputs))
+                shape = node.layer.output_shape(tuple(shapes[source] for source in node.inputs))
             except ValueError as error:
                 raise ValueError(f"node {node.name}: {error}") from None
+            if prod(shape) > MAX_ELEMENTS:
+                raise ValueError(f"node {node.name}: {prod(shape)} numbers an image, expected at most {MAX_ELEMENTS}")
+            shapes[node.name] = shape
         return shapes
 
     @cached_property

@@ -4,6 +4,10 @@ FILE.npz holds ``images`` (N, H, W, 3) uint8 RGB, ``labels`` (N,) integers, and 
 what the uncompressed network answered.  A folder holds ``labels.csv`` with the columns ``file`` and ``label`` (and
 possibly ``reference``) and the pictures it names, all of one size, in a format of ``pictures.FORMATS``.  An array or a
 column of another name is refused.
+
+What a network that gives pictures is measured on is another .npz file: ``images`` (N, H, W, C) as they enter, e.g. the
+luminance of enlarged pictures, ``targets`` as they should come out, and possibly ``reference``, what the uncompressed
+network made of them, all uint8.
 """
 
 import itertools
@@ -22,9 +26,11 @@ from accelsim.network.npz import read_npz
 from accelsim.network.pictures import read_picture
 
 KEYS = ("images", "labels", "reference")
+PAIR_KEYS = ("images", "targets", "reference")
 COLUMNS = ("file", "label", "reference")
 MAX_BYTES = IMAGES.most_bytes  # of all pixels together
 MAX_LABEL = 1_000_000
+_Row = tuple[int, dict[str, str]]  # its number, its cells by column
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +45,36 @@ class LabelledImages:
     labels: NDArray[np.int64]
     reference: NDArray[np.int64] | None = None
     source: str = "images"
+
+
+@dataclass(frozen=True, eq=False)
+class PicturePairs:
+    """Pictures and what a network is to make of them.
+
+    pixels: (N, H, W, C) uint8; targets: (N, P, Q, K) uint8; reference: as targets, the uncompressed network's outputs.
+    source: the file, for messages.
+    """
+
+    pixels: NDArray[np.uint8]
+    targets: NDArray[np.uint8]
+    reference: NDArray[np.uint8] | None = None
+    source: str = "images"
+
+
+def read_pairs(path: Path) -> PicturePairs:
+    """The pictures of an .npz file.  Raises InputError, one line, if anything about them is wrong."""
+    if path.is_dir():
+        raise InputError(f"{path}: a folder, expected an .npz file with images and targets for a network of pictures")
+    arrays = read_npz(path, MAX_BYTES, IMAGES)
+    if missing := [key for key in PAIR_KEYS[:2] if key not in arrays]:
+        raise InputError(f"{path}: no array {missing[0]!r} (found {', '.join(arrays)[:100] or 'none'})")
+    if unknown := [key for key in arrays if key not in PAIR_KEYS]:
+        raise InputError(f"{path}: array {unknown[0][:60]!r} is not known, expected {', '.join(PAIR_KEYS)}")
+    for key, array in arrays.items():
+        if array.dtype != np.uint8 or array.ndim != 4 or not array.size or len(array) != len(arrays["images"]):
+            count = len(arrays["images"]) if arrays["images"].ndim else 0
+            raise InputError(f"{path}: {key} is {array.dtype} {array.shape}, expected uint8 ({count}, H, W, C)")
+    return PicturePairs(arrays["images"], arrays["targets"], arrays.get("reference"), str(path))
 
 
 def read_images(path: Path, size: tuple[int, int] | None = None) -> LabelledImages:
@@ -73,12 +109,13 @@ def _read_file(path: Path) -> LabelledImages:
     pixels = arrays["images"]
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3 or not pixels.size:
         raise InputError(f"{path}: images is {pixels.dtype} {pixels.shape}, expected uint8 (N, H, W, 3)")
-    labels, reference = (_labels(path, key, arrays.get(key), len(pixels)) for key in ("labels", "reference"))
+    labels, reference = (checked_labels(path, key, arrays.get(key), len(pixels)) for key in ("labels", "reference"))
     assert labels is not None
     return LabelledImages(pixels, labels, reference, str(path))
 
 
-def _labels(path: Path, key: str, array: NDArray[Any] | None, images: int) -> NDArray[np.int64] | None:
+def checked_labels(path: Path, key: str, array: NDArray[Any] | None, images: int) -> NDArray[np.int64] | None:
+    """An array of an .npz file as labels (N,).  Raises InputError if it is none."""
     if array is None:
         return None
     if array.dtype.kind not in "iu" or array.shape != (images,):
@@ -90,26 +127,55 @@ def _labels(path: Path, key: str, array: NDArray[Any] | None, images: int) -> ND
 
 def _read_folder(folder: Path, size: tuple[int, int] | None) -> LabelledImages:
     table = folder / "labels.csv"
-    rows = _table(table)
-    labels = _column(table, rows, "label")
-    reference = _column(table, rows, "reference") if "reference" in rows[0] else None
+    listed = read_labels(table)
     pixels: NDArray[np.uint8] | None = None
-    for index, row in enumerate(rows):
-        image = _picture(folder, table, index + 2, row["file"], size)
+    for index, file in enumerate(listed.files):
+        image = read_picture(folder / file, size)
         if pixels is None:
-            if len(rows) * image.size > MAX_BYTES:
-                raise InputError(f"{table}: {len(rows)} images of {image.size} bytes, expected {MAX_BYTES} in all")
-            pixels = np.empty((len(rows), *image.shape), np.uint8)
+            if len(listed.files) * image.size > MAX_BYTES:
+                raise InputError(
+                    f"{table}: {len(listed.files)} images of {image.size} bytes, expected {MAX_BYTES} in all"
+                )
+            pixels = np.empty((len(listed.files), *image.shape), np.uint8)
             size = (image.shape[0], image.shape[1])  # of all
         pixels[index] = image
     assert pixels is not None
-    return LabelledImages(pixels, labels, reference, str(folder))
+    return LabelledImages(pixels, listed.labels, listed.reference, str(folder))
 
 
-def _table(table: Path) -> list[dict[str, str]]:
-    """The rows of labels.csv, at least one."""
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What a labels.csv lists: pictures by their paths in its folder, and their labels and reference (N,) int64."""
+
+    files: Sequence[Path]
+    labels: NDArray[np.int64]
+    reference: NDArray[np.int64] | None
+
+
+def read_labels(table: Path) -> Labels:
+    """The rows of a table with the columns file and label, and possibly reference, at least one.
+
+    Raises InputError that names the row, if a column is not known or missing, a picture lies elsewhere or is listed
+    twice, or a label is no whole number from 0.
+    """
     numbered = csv_rows(table, read_text(table, LABELS))
     found = numbered[0][1] if numbered else []
+    _check_columns(table, found)
+    rows = []
+    for number, cells in numbered[1:]:
+        if len(cells) > len(found):
+            raise InputError(f"{table}: row {number}: more cells than the {len(found)} of the header")
+        rows.append((number, dict(itertools.zip_longest(found, cells, fillvalue=""))))
+    if not rows:
+        raise InputError(f"{table}: no rows, expected one an image")
+    return Labels(
+        files=_files(table, rows),
+        labels=_column(table, rows, "label"),
+        reference=_column(table, rows, "reference") if "reference" in found else None,
+    )
+
+
+def _check_columns(table: Path, found: Sequence[str]) -> None:
     for column in ("file", "label"):
         if column not in found:
             raise InputError(f"{table}: no column {column!r} (found {', '.join(found)[:100] or 'none'})")
@@ -117,19 +183,26 @@ def _table(table: Path) -> list[dict[str, str]]:
         raise InputError(f"{table}: column {unknown[0][:60]!r} is not known, expected {', '.join(COLUMNS)}")
     if len(set(found)) < len(found):
         raise InputError(f"{table}: two columns have one name (found {', '.join(found)}), expected each once")
-    rows = []
-    for number, cells in numbered[1:]:
-        if len(cells) > len(found):
-            raise InputError(f"{table}: row {number}: more cells than the {len(found)} of the header")
-        rows.append(dict(itertools.zip_longest(found, cells, fillvalue="")))
-    if not rows:
-        raise InputError(f"{table}: no rows, expected one an image")
-    return rows
 
 
-def _column(table: Path, rows: Sequence[dict[str, str]], column: str) -> NDArray[np.int64]:
+def _files(table: Path, rows: Sequence[_Row]) -> list[Path]:
+    files: dict[Path, int] = {}
+    for number, row in rows:
+        file = Path(row["file"])
+        if not row["file"] or file.is_absolute() or ".." in file.parts:
+            raise InputError(
+                f"{table}: row {number}, column 'file': {row['file'][:100]!r}, expected a picture in the folder"
+            )
+        if (before := files.setdefault(file, number)) != number:
+            raise InputError(
+                f"{table}: row {number}, column 'file': {row['file'][:100]!r} is that of row {before}, too"
+            )
+    return list(files)
+
+
+def _column(table: Path, rows: Sequence[_Row], column: str) -> NDArray[np.int64]:
     values = []
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         text = row[column].strip()
         if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= MAX_LABEL):
             raise InputError(
@@ -137,10 +210,3 @@ def _column(table: Path, rows: Sequence[dict[str, str]], column: str) -> NDArray
             )
         values.append(int(text))
     return np.array(values, np.int64)
-
-
-def _picture(folder: Path, table: Path, number: int, name: str, size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    """One picture (H, W, 3) that lies in the folder."""
-    if not name or Path(name).is_absolute() or ".." in Path(name).parts:
-        raise InputError(f"{table}: row {number}, column 'file': {name[:100]!r}, expected a picture in {folder}")
-    return read_picture(folder / name, size)

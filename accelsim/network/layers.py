@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from accelsim.network.record import LayerRecord, Padding, Shape, Size, image, only, with_channels
-from accelsim.network.tensors import TensorLayer
+from accelsim.network.tensors import Finite, TensorLayer
 
 
 class Conv(LayerRecord):
@@ -157,9 +157,9 @@ class LocalResponseNorm(LayerRecord):
 
     op: Literal["local_response_norm"] = "local_response_norm"
     size: Size = 5
-    alpha: float = 1e-4
-    beta: float = 0.75
-    k: float = 1.0
+    alpha: Finite = 1e-4
+    beta: Finite = 0.75
+    k: Finite = 1.0
 
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         return image(only(inputs))

@@ -62,5 +62,8 @@ def _check(image: Image.Image, where: str, size: tuple[int, int] | None) -> None
         raise InputError(f"{where}: {H} x {W} pixels, expected at most {MAX_PIXELS}")
     if image.mode.startswith(("I", "F")):
         raise InputError(f"{where}: over 8 bits a colour, expected 8")
-    if (frames := getattr(image, "n_frames", 1)) > 1:
-        raise InputError(f"{where}: {frames} pictures in one file, expected one")
+    try:
+        image.seek(1)  # to count them is to read them all
+    except EOFError:
+        return
+    raise InputError(f"{where}: several pictures in one file, expected one")

@@ -5,8 +5,6 @@ Each is reduced or enlarged until it covers the network's image, and cut to its 
 luminance.  An .npz file holds ``images`` (N, H, W, C) uint8 of just that size, with any number of channels.
 """
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,13 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from accelsim.errors import InputError
-from accelsim.files import IMAGES, LABELS, read_text
+from accelsim.files import IMAGES
+from accelsim.network.images import KEYS, checked_labels, read_labels
 from accelsim.network.npz import read_npz
-from accelsim.network.pictures import read_picture
+from accelsim.network.pictures import MAX_PIXELS, read_picture
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".tif", ".tiff"}
 MAX_FILES = 1_000_000
-MAX_BYTES = 1 << 30  # of all pictures together
+MAX_BYTES = 1 << 28  # of all pictures together, which become four times as many in float32
 
 
 def read_samples(path: Path, shape: tuple[int, int, int], most: int) -> NDArray[np.uint8]:
@@ -37,37 +36,24 @@ def read_labelled(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
     """As ``read_samples``, and what the pictures show: (N,).
 
-    labels: a table with the columns ``file``, a path in the folder, and ``label``; then only its pictures are taken.
-    Of an .npz file its own array ``labels``, if it has one.
+    labels: a table with the columns ``file``, a path in the folder, and ``label``, as ``images.read_labels`` reads it;
+    then only its pictures are taken.  Of an .npz file its own array ``labels``, if it has one.
     """
     most = min(most, max(1, MAX_BYTES // int(np.prod(shape))))
     if not path.is_dir():
+        if labels is not None:
+            raise InputError(f"{labels}: labels beside {path}, expected them in it, as the array 'labels'")
         return _of_file(path, shape, most)
     if shape[2] not in (1, 3):
         raise InputError(f"{path}: a network of {shape[2]} channels, expected an .npz file with images of as many")
     if labels is None:
         chosen = evenly(picture_files(path), most)
-        return np.stack([_of_size(read_picture(file), shape) for file in chosen]), None
-    table = labels_of(labels)
-    chosen = evenly(sorted(path / file for file in table), most)
-    found = np.array([table[str(file.relative_to(path))] for file in chosen], np.int64)
-    return np.stack([_of_size(read_picture(file), shape) for file in chosen]), found
-
-
-def labels_of(table: Path) -> dict[str, int]:
-    """The labels by file of a table.  Raises InputError that names the row which is wrong."""
-    rows = list(csv.DictReader(io.StringIO(read_text(table, LABELS), newline="")))
-    if not rows or not {"file", "label"} <= set(rows[0]):
-        raise InputError(f"{table}: expected rows with the columns file and label")
-    found = {}
-    for number, row in enumerate(rows, start=2):
-        file, label = row["file"] or "", (row["label"] or "").strip()
-        if not file or Path(file).is_absolute() or ".." in Path(file).parts:
-            raise InputError(f"{table}: row {number}, column 'file': {file[:100]!r}, expected a picture in the folder")
-        if not (label.isascii() and label.isdigit() and len(label) < 8):
-            raise InputError(f"{table}: row {number}, column 'label': {label[:40]!r}, expected a whole number")
-        found[str(Path(file))] = int(label)
-    return found
+        return np.stack([_of_size(file, shape) for file in chosen]), None
+    listed = read_labels(labels)
+    label = dict(zip(listed.files, listed.labels, strict=True))
+    chosen = evenly(sorted(listed.files), most)
+    pictures = np.stack([_of_size(path / file, shape) for file in chosen])
+    return pictures, np.array([label[file] for file in chosen], np.int64)
 
 
 def picture_files(folder: Path) -> list[Path]:
@@ -98,23 +84,23 @@ def _of_file(path: Path, shape: tuple[int, int, int], most: int) -> tuple[NDArra
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != shape or not len(images):
         wanted = ", ".join(map(str, shape))
         raise InputError(f"{path}: images is {images.dtype} {images.shape}, expected uint8 (N, {wanted})")
-    labels = arrays.get("labels")
-    if labels is None:
-        return images[:most], None
-    if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
-        raise InputError(f"{path}: labels is {labels.dtype} {labels.shape}, expected ({len(images)},) integers")
-    return images[:most], labels[:most].astype(np.int64)
+    if unknown := [key for key in arrays if key not in KEYS]:
+        raise InputError(f"{path}: array {unknown[0][:60]!r} is not known, expected {', '.join(KEYS)}")
+    labels = checked_labels(path, "labels", arrays.get("labels"), len(images))
+    return images[:most], None if labels is None else labels[:most]
 
 
-def _of_size(picture: NDArray[np.uint8], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """One picture (h, w, 3) as (H, W, C)."""
+def _of_size(file: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """A picture as (H, W, C)."""
     H, W, C = shape
-    image = Image.fromarray(picture)
+    image = Image.fromarray(read_picture(file))
     if C == 1:
         image = image.convert("L")
     scale = max(H / image.height, W / image.width)
     if scale != 1:
         size = (max(W, round(image.width * scale)), max(H, round(image.height * scale)))
+        if size[0] * size[1] > MAX_PIXELS:
+            raise InputError(f"{file}: {image.height} x {image.width} pixels, too long and narrow for {H} x {W}")
         image = image.resize(size, Image.Resampling.BILINEAR)
     left, top = (image.width - W) // 2, (image.height - H) // 2
     return np.asarray(image.crop((left, top, left + W, top + H))).reshape(shape)

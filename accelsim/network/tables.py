@@ -81,6 +81,13 @@ class TableLayer:
     inputs: tuple[str, ...] | None = None
 
     @property
+    def weights(self) -> int:
+        """How many weights there are: 0 of a layer that has none."""
+        if self.kind not in ("conv", "linear"):
+            return 0
+        return self.out_channels * self.in_channels // self.groups * self.kernel[0] * self.kernel[1]
+
+    @property
     def strides(self) -> tuple[int, int]:
         """Down and across."""
         return self.stride, self.stride if self.stride_w is None else self.stride_w

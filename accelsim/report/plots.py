@@ -51,7 +51,8 @@ METADATA: dict[str, dict[str, Any]] = {
 }
 PART_NAMES = {"mac": "MAC", "transform": "transforms", "register": "registers", "sram": "SRAM", "dram": "DRAM"}
 ROOFLINES = {
-    "effectual": "multiplies that are executed: at most one a lane and cycle",
+    "effectual": "multiplies that are executed: at most one a lane and cycle\n"
+    "(a layer whose data came early may lie left of the slope)",
     "dense": "multiplies of the dense layer: skipped zeros and Winograd count\n"
     "as speed, so points may lie above the roof of the lanes",
 }  # what each panel shows

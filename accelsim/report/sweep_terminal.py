@@ -14,7 +14,7 @@ from accelsim.explore.answers import Answers
 from accelsim.explore.bands import Band
 from accelsim.explore.naming import named
 from accelsim.explore.sweep import Estimate
-from accelsim.report.terminal import escape
+from accelsim.report.terminal import escape, line
 
 FRONT_ROWS = 12
 
@@ -44,6 +44,17 @@ def progress_bar() -> Iterator[Callable[[int, int, int], None]]:
         yield show
 
 
+def missing_lines(counts: dict[str, int], damaged: int) -> list[str]:
+    """How much of a sweep is there, where it is not all; and stored rows that had to be dropped."""
+    lines = []
+    total = sum(counts.values())
+    if damaged:
+        lines.append(f"{damaged} stored rows do not fit their checksum and are not used; a run computes them again")
+    if left := counts["missing"] + counts["crashed"]:
+        lines.append(f"{total - left} of {total} points have a result; run the sweep again for the others")
+    return lines
+
+
 def show_estimate(out: Console, e: Estimate) -> None:
     """What a dry run found."""
     out.print(f"{e.points} points; results stored {e.stored}, to compute {e.pending}", highlight=False)
@@ -58,7 +69,7 @@ def show_answers(out: Console, answers: Answers, counts: dict[str, int], paramet
     """Counts; for each model the front of all machines with its knee; the answers to the questions."""
     out.print(", ".join(f"{count} {status}" for status, count in counts.items() if count), highlight=False)
     for model, floor in answers.floors.items():
-        out.print(escape(f"{model}: points below {floor:.2f} % top-1 answer nothing"), highlight=False, soft_wrap=True)
+        line(out, f"{model}: points below {floor:.2f} % top-1 answer nothing")
     for model in answers.models:
         _show_front(out, answers, model, parameters)
     for found in answers.cheapest:
@@ -69,7 +80,7 @@ def show_answers(out: Console, answers: Answers, counts: dict[str, int], paramet
             text = f"{row[question.minimize]:.5g} by {row['family']} {named(row, parameters)} (point {row['point']})"
         of_model = f"{found.model}: " if len(answers.models) > 1 else ""
         asked = f"{of_model}least {question.minimize} with {limits or 'no limits'}: {text}"
-        out.print(escape(asked), highlight=False, soft_wrap=True)
+        line(out, asked)
 
 
 def show_bands(out: Console, bands: Sequence[Band]) -> None:
@@ -78,25 +89,25 @@ def show_bands(out: Console, bands: Sequence[Band]) -> None:
         limits = ", ".join(f"{column} <= {limit:g}" for column, limit in band.question.limits.items())
         points = ", ".join(f"{family} point {index}" for family, index in band.points.items())
         asked = f"{band.model}: least {band.question.minimize} with {limits or 'no limits'}: {points}"
-        out.print(escape(asked), highlight=False, soft_wrap=True)
+        line(out, asked)
         for sentence in band.sentences:
-            out.print(escape(sentence), highlight=False, soft_wrap=True)
+            line(out, sentence)
 
 
 def _show_front(out: Console, answers: Answers, model: str, parameters: list[str]) -> None:
     """One model's front over all families of machines, its knee marked."""
     name = answers.scope(model)
     if name not in answers.fronts:
-        out.print(escape(f"{model}: no point reaches the accuracy asked for"), highlight=False, soft_wrap=True)
+        line(out, f"{model}: no point reaches the accuracy asked for")
         return
     rows = answers.fronts[name]
     objectives = [objective.removeprefix("-") for objective in answers.objectives]
     shown = rows if len(rows) <= FRONT_ROWS else rows.iloc[:: -(-len(rows) // FRONT_ROWS)]
     families = rows["family"].value_counts()
-    kinds = ", ".join(f"{count} {escape(str(family))}" for family, count in families.items())
-    of_model = f" of {escape(model)}" if len(answers.models) > 1 else ""
+    kinds = ", ".join(f"{count} {family}" for family, count in families.items())
+    of_model = f" of {model}" if len(answers.models) > 1 else ""
     heading = f"Pareto front{of_model} over {', '.join(objectives)}: {len(rows)} points ({kinds})"
-    out.print(heading, highlight=False, soft_wrap=True)
+    line(out, heading)
     table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True)
     for column in ("point", "family", *objectives):
         table.add_column(escape(column), justify="left" if column == "family" else "right", no_wrap=True)

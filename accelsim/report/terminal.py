@@ -5,6 +5,7 @@ further table below.
 """
 
 import math
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,13 +19,14 @@ from accelsim.dual.model import DualModel
 from accelsim.hardware.price import ENERGY_PARTS
 from accelsim.names import visible
 from accelsim.report.figures import FIGURES
+from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.result import Result
 from accelsim.simulator.sensitivity import least
 from accelsim.simulator.verdict import CHIPS, COLUMNS, verdicts
 from accelsim.workload import LayerTable
 
 WORDS = {  # columns of words, flush left
-    *("mode", "bound by", "per", "part", "source", "shape", "what it is", "accuracy"),
+    *("mode", "bound by", "per", "part", "source", "shape", "accuracy"),
     *("input", "output", "weights", "priced by"),
 }
 
@@ -92,14 +94,16 @@ def show_comparison(
     overrides: Sequence[str] = (),
 ) -> None:
     """A head line, the totals side by side with their ratios to the first machine, and cycles layer by layer."""
-    _line(out, model_line(model, results[0].model))
-    _line(out, settings_line(results[0], batch, overrides))
+    line(out, model_line(model, results[0].model))
+    line(out, settings_line(results[0], batch, overrides))
     for some in _chunks(results, 26, out.width):
         table = _table("whole network", *(r.machine for r in some))
         for name, figure in SUMMARY:
             table.add_row(name, *(FIGURES[figure].text(r.total) for r in some))
         if some[0].level != "layers":
             table.add_row("maps on chip", *(f"{r.total['maps_on_chip']} of {r.total['maps']}" for r in some))
+            if any(r.total.get("stacks") for r in some):
+                table.add_row("stacks in stripes", *(str(r.total.get("stacks", 0)) for r in some))
             if any(r.total["passes"] > 1 for r in some):
                 table.add_row("passes over the batch", *(str(r.total["passes"]) for r in some))
             table.add_row("  most at once, kB", *(f"{r.total['peak_bytes'] / 1e3:,.1f}" for r in some))
@@ -117,7 +121,8 @@ def _show_cycles(out: Console, results: Sequence[Result]) -> None:
     Layers that take no cycles on any machine, since they ride on others, have no mark and no bound.
     """
     cycles = pd.DataFrame({r.machine: r.layers["cycles"].to_numpy() for r in results})
-    fewest = cycles.eq(cycles.min(axis=1), axis=0).mul(cycles.max(axis=1) > 0, axis=0)
+    fewest = cycles.eq(cycles.min(axis=1), axis=0)
+    fewest.loc[cycles.max(axis=1) == 0] = False
     names = [escape(str(name)) for name in results[0].layers["name"]]
     left = max(map(len, names)) + 2
     for some in _chunks(results, left, out.width, beside=11):
@@ -134,9 +139,9 @@ def _show_cycles(out: Console, results: Sequence[Result]) -> None:
         counts = [f"{r.machine} in {alone[r.machine]}" for r in results if alone[r.machine]]
         taking = int((cycles.max(axis=1) > 0).sum())
         shared = taking - int(alone.sum())
-        _line(out, f"*: fewest cycles; alone: {', '.join(counts) or 'none'}; shared: {shared} of {taking} layers")
-    _line(out, "bound by: where most cycles go: compute, imbalance or edge of the lanes, transform, dram")
-    _line(out, f"energy: published chips take {CHIPS[0]} to {CHIPS[1]} times the model's, DRAM apart; --band")
+        line(out, f"*: fewest cycles; alone: {', '.join(counts) or 'none'}; shared: {shared} of {taking} layers")
+    line(out, "bound by: where most cycles go: compute, imbalance or edge of the lanes, transform, dram")
+    line(out, f"energy: published chips take {CHIPS[0]} to {CHIPS[1]} times the model's, DRAM apart; --band")
 
 
 def bound_of(row: pd.Series) -> str:
@@ -148,8 +153,8 @@ def show_result(
     out: Console, model: DualModel | LayerTable, result: Result, batch: int, overrides: Sequence[str] = ()
 ) -> None:
     """One row a layer and the total."""
-    _line(out, model_line(model, result.model))
-    _line(out, f"on {result.machine}, {settings_line(result, batch, overrides)}")
+    line(out, model_line(model, result.model))
+    line(out, f"on {result.machine}, {settings_line(result, batch, overrides)}")
     placed = result.level != "layers"
     where = ("input", "output", "weights") if placed else ()
     table = _table("layer", "mode", "cycles", "bound by", "util %", "DRAM kB", "energy uJ", *where)
@@ -169,15 +174,17 @@ def show_result(
     out.print(table)
     t = result.total
     if placed:
-        _line(
-            out, f"{t['maps_on_chip']} of {t['maps']} maps stay on chip, at most {t['peak_bytes']:,} bytes with tiles"
+        lines = "lines (in stripes), " if t.get("stacks") else ""
+        line(out, f"{t['maps_on_chip']} of {t['maps']} maps stay on chip, at most {t['peak_bytes']:,} bytes with tiles")
+        line(
+            out,
+            f"input, output: dram, chip, {lines}both (some of each), path: on the way out of the layer it rides on",
         )
-        _line(out, "input, output: dram, chip, both (some of each), path: on the way out of the layer it rides on")
-        _line(out, "weights: all of a layer at once, or tile by tile")
-    _line(out, f"latency {t['latency_ms']:.4f} ms, power {t['power_mw']:.1f} mW, area {t['area_mm2']:.3f} mm2")
-    _line(out, f"MACs: dense {t['dense_macs'] / 1e6:.2f} M, effectual {t['effectual_macs'] / 1e6:.2f} M")
+        line(out, "weights: all of a layer at once, or tile by tile")
+    line(out, f"latency {t['latency_ms']:.4f} ms, power {t['power_mw']:.1f} mW, area {t['area_mm2']:.3f} mm2")
+    line(out, f"MACs: dense {t['dense_macs'] / 1e6:.2f} M, effectual {t['effectual_macs'] / 1e6:.2f} M")
     energy = ", ".join(f"{part} {t[f'energy_{part}_pj'] / 1e6:.2f}" for part in ENERGY_PARTS)
-    _line(out, f"energy {t['energy_pj'] / 1e6:.2f} uJ: {energy}")
+    line(out, f"energy {t['energy_pj'] / 1e6:.2f} uJ: {energy}")
 
 
 def show_sensitivity(out: Console, energies: pd.DataFrame) -> None:
@@ -191,11 +198,18 @@ def show_sensitivity(out: Console, energies: pd.DataFrame) -> None:
     if len(set(energies["machine"])) == 1:
         first, *others = energies["energy_pj"]
         ratios = ", ".join(f"{other / first:.2f} {table}" for table, other in zip(tables[1:], others, strict=True))
-        _line(out, f"times the energy with {tables[0]}: {ratios}")
+        line(out, f"times the energy with {tables[0]}: {ratios}")
     elif len(set(best.values())) == 1:
-        _line(out, f"least energy under every table: {next(iter(best.values()))}")
+        line(out, f"least energy under every table: {next(iter(best.values()))}")
     else:
-        _line(out, "least energy: " + ", ".join(f"{machine} with {table}" for table, machine in best.items()))
+        line(out, "least energy: " + ", ".join(f"{machine} with {table}" for table, machine in best.items()))
+
+
+def show_favours(out: Console, machines: Sequence[Machine]) -> None:
+    """Machines whose lanes choose their operands at no cost, if there are any."""
+    free = [machine.name for machine in machines if machine.chooses_freely]
+    if free:
+        line(out, f"any lane finds any operand at no cost (no operand_window): {', '.join(free)}")
 
 
 def show_band(out: Console, cases: pd.DataFrame) -> None:
@@ -211,16 +225,16 @@ def show_band(out: Console, cases: pd.DataFrame) -> None:
     out.print(show)
     for quantity in COLUMNS:
         for verdict in verdicts(cases, quantity):
-            _line(out, verdict.sentence)
+            line(out, verdict.sentence)
 
 
 def show_model(out: Console, model: DualModel, description: Mapping[str, Any]) -> None:
     """Each layer's shape, densities and size in the file; accuracy and provenance."""
-    _line(out, model_line(model, model.network.graph.name))
+    line(out, model_line(model, model.network.graph.name))
     for name, value in description["accuracy"].items():
-        _line(out, f"{name}: {value:.2f}")
+        line(out, f"{name}: {value:.2f}")
     for name, text in model.provenance.items():
-        _line(out, f"{name}: {text}")
+        line(out, f"{name}: {text}")
     table = _table("layer", "shape", "SD %", "WD %", "bits/weight", "file %")
     coded = 0.0
     for layer in description["layers"]:
@@ -237,24 +251,24 @@ def show_model(out: Console, model: DualModel, description: Mapping[str, Any]) -
             f"{share:.1f}",
         )
     out.print(table)
-    _line(out, "SD %, WD %: non-zeros in the spatial and Winograd domain; -: Winograd does not serve the layer")
+    line(out, "SD %, WD %: non-zeros in the spatial and Winograd domain; -: Winograd does not serve the layer")
     deployed = description["winograd"]
     tiles = [deployed["tile"]] if isinstance(deployed["tile"], int) else deployed["tile"]
     if tiles:
         sets = ", ".join(f"F({m}, r)" for m in tiles)
         share = 100 * deployed["density"]
-        _line(out, f"{sets}, threshold {deployed['threshold']:.6g}: {share:.1f} % of these layers' entries are left")
-    _line(out, f"the rest of the file, {100 - coded:.1f} %: graph, biases, scales, densities")
+        line(out, f"{sets}, threshold {deployed['threshold']:.6g}: {share:.1f} % of these layers' entries are left")
+    line(out, f"the rest of the file, {100 - coded:.1f} %: graph, biases, scales, densities")
 
 
 def show_machine(out: Console, description: Mapping[str, Any]) -> None:
     """Lanes, memories, area by part, static power, and every price with its source."""
     d = description
-    _line(out, f"{d['machine']}: {d['description']}")
-    _line(out, f"{d['kind']}, {d['lanes']:,} lanes, {d['clock_mhz']:g} MHz, {d['node_nm']} nm")
-    _line(out, f"SRAM {d['sram_bytes']:,} bytes in all")
+    line(out, f"{d['machine']}: {d['description']}")
+    line(out, f"{d['kind']}, {d['lanes']:,} lanes, {d['clock_mhz']:g} MHz, {d['node_nm']} nm")
+    line(out, f"SRAM {d['sram_bytes']:,} bytes in all")
     dram = d["dram"]
-    _line(out, f"DRAM {dram['type']}, channels: {dram['channels']}, {dram['bandwidth_gbs']:g} GB/s peak in all")
+    line(out, f"DRAM {dram['type']}, channels: {dram['channels']}, {dram['bandwidth_gbs']:g} GB/s peak in all")
     sources: dict[str, int] = {}
 
     def note(source: str) -> str:
@@ -265,8 +279,8 @@ def show_machine(out: Console, description: Mapping[str, Any]) -> None:
         if "_pj" not in name:
             times.add_row(name, f"{value:g}", note(dram["sources"][name]))
     out.print(times)
-    _line(out, f"DRAM standby {dram['standby_mw']:.1f} mW, refresh {dram['refresh_mw']:.1f} mW in all")
-    _line(out, f"static power {d['static_mw']:.2f} mW {note(d['static_source'])}")
+    line(out, f"DRAM standby {dram['standby_mw']:.1f} mW, refresh {dram['refresh_mw']:.1f} mW in all")
+    line(out, f"static power {d['static_mw']:.2f} mW {note(d['static_source'])}")
     areas = _table("area of", "mm2", "source")
     for part, area in d["areas_mm2"].items():
         areas.add_row(part, f"{area:.4f}", note(d["area_sources"][part]))
@@ -279,28 +293,25 @@ def show_machine(out: Console, description: Mapping[str, Any]) -> None:
         table.add_row(name, f"{price['value']:.4g}", unit, price["part"], note(price["source"]))
     out.print(table)
     for source, number in sources.items():
-        _line(out, f"({number}) {source}")
-    _line(
+        line(out, f"({number}) {source}")
+    line(
         out,
         "Replace any of them in the machine file under `energy:`, `area:` or `dram:`, or with --set energy.KEY=VALUE",
     )
 
 
 def show_machines(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
-    """The rows of ``machine_rows`` as a table."""
-    shown = _table("machine", "lanes", "SRAM KiB", "GB/s", "mm2", "what it is")
-    shown.columns[0].no_wrap = True
+    """The rows of ``machine_rows``: figures in columns, and below them what each machine is."""
+    width = max(len("machine"), *(len(visible(row["name"])) for row in rows))
+    line(out, f"{'machine':{width}}  {'lanes':>7}  {'SRAM KiB':>8}  {'GB/s':>6}  {'area mm2':>8}")
     for row in rows:
-        shown.add_row(
-            escape(row["name"]),
-            f"{row['lanes']:,}",
-            f"{row['sram_bytes'] / 1024:,.0f}",
-            f"{row['bandwidth_gbs']:g}",
-            f"{row['area_mm2']:.2f}",
-            escape(row["description"]),
-        )
-    out.print(shown)
-    _line(out, "area: without DRAM, by the model; prices and sources of one: accelsim inspect MACHINE")
+        sram = f"{row['sram_bytes'] / 1024:,.0f}"
+        figures = f"{row['lanes']:>7,}  {sram:>8}  {row['bandwidth_gbs']:>6g}  {row['area_mm2']:>8.2f}"
+        line(out, f"{visible(row['name']):{width}}  {figures}")
+        words = textwrap.wrap(visible(row["description"]), out.width - 4, break_long_words=False)
+        for words_line in words:
+            line(out, f"    {words_line}")
+    line(out, "area: without DRAM, by the model; prices, areas and their sources: accelsim inspect MACHINE")
 
 
 def show_models(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -322,14 +333,16 @@ def show_models(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
 def show_tables(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     """The rows of ``table_rows`` as a table."""
     shown = _table("table of layers", "layers", "weights")
+    shown.columns[-1].justify = "right"
     for row in rows:
         shown.add_row(escape(row["name"]), str(row["layers"]), f"{row['weights']:,}")
     out.print(shown)
-    _line(out, "tables have shapes and no weights: their zeros are drawn from a seed; validate needs a model")
+    line(out, "tables have shapes and no weights: their zeros are drawn from a seed; validate needs a model")
 
 
-def _line(out: Console, text: str) -> None:
-    out.print(escape(text), soft_wrap=True)
+def line(out: Console, text: str) -> None:
+    """A line of words: whole in a pipe, broken between words on a terminal."""
+    out.print(escape(text), highlight=False, soft_wrap=not out.is_terminal)
 
 
 def _table(first: str, *columns: str) -> Table:
@@ -351,8 +364,8 @@ def _chunks(results: Sequence[Result], left: int, width: int, beside: int = 0) -
 
 def show_sparsified(out: Console, summary: Mapping[str, Any]) -> None:
     """What ``accelsim sparsify`` made: the file, its layers, and the curve if there is one."""
-    _line(out, f"{summary['file']}: {summary['parameters']:,} parameters, {summary['file_bytes']:,} bytes")
-    _line(out, f"{summary['ratio']:.1f}x smaller than float32, {summary['cost_reduction']:.1f}x fewer multiplies")
+    line(out, f"{summary['file']}: {summary['parameters']:,} parameters, {summary['file_bytes']:,} bytes")
+    line(out, f"{summary['ratio']:.1f}x smaller than float32, {summary['cost_reduction']:.1f}x fewer multiplies")
     table = _table("layer", "zeros, %", "in Winograd domain, %", "error, %", "bits a weight", "loss if alone")
     for layer in summary["layers"]:
         table.add_row(
@@ -368,7 +381,7 @@ def show_sparsified(out: Console, summary: Mapping[str, Any]) -> None:
     figures = [key for key in summary["curve"][0] if key not in fixed]
     for key in figures:
         unit = "dB" if key.startswith("psnr") else "%"
-        _line(out, f"{key.replace('_', ', ')}: {summary[key]:.2f} {unit}")
+        line(out, f"{key.replace('_', ', ')}: {summary[key]:.2f} {unit}")
     if len(summary["curve"]) > 1:
         curve = _table("smaller by", "fewer multiplies", *(key.replace("_", " ") for key in figures))
         for row in summary["curve"]:

@@ -55,8 +55,11 @@ def _network(
     """Of each group: when the lanes turn to it, its layers' names, its spans, and cycles until they leave it."""
     works = made_once(layer_works(model, batch))
     _, total = run_rows(works, machine, "fast", level)
+    if level == "depth-first" and not total["stacks"]:
+        level = "resident"
     planned = plan_network(works, machine, level, total["passes"])
-    layers = [" + ".join(planned.shapes[i].name for i in (group.head, *group.riders)) for group in planned.groups]
+    groups = [planned.groups[piece.group] for piece in planned.pieces]
+    layers = [" + ".join(planned.shapes[i].name for i in (group.head, *group.riders)) for group in groups]
     names = layers * planned.passes
     whole = overlapped(planned, machine, level)
     found: list[list[Span]] = [[] for _ in names]

@@ -8,9 +8,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from accelsim.datapath.pictures import PictureMachine, PictureValidation
 from accelsim.datapath.validate import MachineValidation, Validation
+from accelsim.datapath.widths import FoundWidths
 from accelsim.dual.model import DualModel
-from accelsim.report.terminal import escape, model_line
+from accelsim.report.terminal import escape, line, model_line
 
 LAYER_COLUMNS = ("mode", "SQNR, dB", "own", "sum bits", "V bits", "cut %")
 
@@ -29,36 +31,111 @@ def image_bar() -> Iterator[Callable[[int, int], None]]:
         yield show
 
 
-def show_validation(out: Console, model: DualModel, validation: Validation) -> None:
-    """Each machine's accuracy, its layers in whole numbers, and the verdict with its tolerance in points of top-1."""
+def show_validation(out: Console, model: DualModel, validation: Validation | PictureValidation) -> None:
+    """Each machine's accuracy, its layers in whole numbers, and the verdict with its tolerance in points or dB."""
+    if isinstance(validation, PictureValidation):
+        _show_pictures(out, model, validation)
+    else:
+        _show_answers(out, model, validation)
+
+
+def _show_pictures(out: Console, model: DualModel, validation: PictureValidation) -> None:
+    """Of a network that gives pictures."""
+    line(out, model_line(model, model.network.graph.name))
+    entering = validation.input_psnr_db
+    known = "" if entering is None else f" (as they enter {entering:.2f} dB)"
+    line(
+        out,
+        f"{validation.images} pictures; PSNR of the {validation.reference} network: "
+        f"{validation.reference_psnr_db:.2f} dB{known}",
+    )
+    table = _table("machine", "PSNR, dB", "loss, dB", "largest difference")
+    for row in validation.machines:
+        loss = f"{row.loss_db:.3f} +- {row.loss_standard_error:.3f}"
+        table.add_row(escape(row.machine), f"{row.psnr_db:.2f}", loss, f"{row.max_abs_error:.3g}")
+    out.print(table)
+    line(out, f"loss: below the {validation.reference} network, +- one standard error, picture by picture")
+    _show_layers(out, validation.machines)
+    line(out, f"served by both kinds of machine: {'yes' if validation.served_by_both else 'no'}")
+    _show_reasons(out, validation.machines, "dB")
+    line(
+        out,
+        f"yes: machines of both kinds, and no loss above {validation.tolerance_db:g} dB shown (95 % confidence)",
+    )
+
+
+def _show_answers(out: Console, model: DualModel, validation: Validation) -> None:
+    """Of a classifier."""
     reference = validation.reference_top1
     stated = "not known" if reference is None else f"{reference:.2f} %"
-    _line(out, model_line(model, model.network.graph.name))
-    _line(out, f"{validation.images} images; top-1 of the uncompressed network: {stated}")
+    line(out, model_line(model, model.network.graph.name))
+    line(out, f"{validation.images} images; top-1 of the uncompressed network: {stated}")
     out.print(_accuracies(validation.machines))
-    _line(out, "loss: below the uncompressed network, +- one standard error; agreement: same answer as it gives")
-    _line(out, "largest difference: of an output, against direct convolution with the decoded weights")
-    shown = [machine for machine in validation.machines if machine.layers]
-    for machine in shown:
-        out.print(_layers(machine))
-    if shown:
-        _explain(out, shown)
+    line(out, "loss: below the uncompressed network, +- one standard error; agreement: same answer as it gives")
+    line(out, "largest difference: of an output, against direct convolution with the decoded weights")
+    _show_layers(out, validation.machines)
     verdict = {
         True: "yes",
         False: "no",
         None: "not known (no reference with the images: what the uncompressed network answers)",
     }
-    _line(out, f"served by both kinds of machine: {verdict[validation.served_by_both]}")
-    for machine in validation.machines:
+    line(out, f"served by both kinds of machine: {verdict[validation.served_by_both]}")
+    _show_reasons(out, validation.machines, "points")
+    tolerance = validation.tolerance_points
+    line(out, f"yes: machines of both kinds, and no loss above {tolerance:g} points shown (95 % confidence)")
+
+
+def _show_layers(out: Console, machines: Sequence[MachineValidation | PictureMachine]) -> None:
+    """The layers of those machines that ran in whole numbers."""
+    shown = [machine for machine in machines if machine.layers]
+    for machine in shown:
+        out.print(_layers(machine))
+    if shown:
+        _explain(out, shown)
+
+
+def _show_reasons(out: Console, machines: Sequence[MachineValidation | PictureMachine], of: str) -> None:
+    """Words that are too narrow, one a line.  of: what they cost."""
+    for machine in machines:
         for why in machine.too_narrow:
             enough = "more than were tried" if why.needed is None else str(why.needed)
-            _line(
+            line(
                 out,
-                f"{machine.machine}: {why.unit} of {why.bits} bits cost {why.lost_points:.1f} points, most in layer "
+                f"{machine.machine}: {why.unit} of {why.bits} bits cost {why.lost_points:.1f} {of}, most in layer "
                 f"{why.layer}; bits needed: {enough}",
             )
-    tolerance = validation.tolerance_points
-    _line(out, f"yes: machines of both kinds, and no loss above {tolerance:g} points shown (95 % confidence)")
+
+
+def show_widths(out: Console, found: Sequence[FoundWidths]) -> None:
+    """The cheapest words of each machine, and what their multiplies take."""
+    table = _table("machine", "words", "score", "uJ an image", "less")
+    for one in found:
+        name = escape(one.machine)
+        table.add_row(name, _words(one.stated), f"{one.stated_score:.2f}", f"{one.stated_pj / 1e6:.2f}", "")
+        if one.uniform is None or one.uniform_pj is None or one.layers is None or one.layers_pj is None:
+            table.add_row("", "no narrower ones: these lose too much", "", "", "")
+            continue
+        for words, score, pj in (
+            (_words(one.uniform), one.uniform_score, one.uniform_pj),
+            (
+                f"weights {min(one.layers.values())} to {max(one.layers.values())} by layer",
+                one.layers_score,
+                one.layers_pj,
+            ),
+        ):
+            table.add_row("", words, f"{score:.2f}", f"{pj / 1e6:.2f}", f"{100 * (1 - pj / one.stated_pj):.0f} %")
+    out.print(table)
+    for one in found:
+        if one.layers is not None:
+            line(out, f"{one.machine}: " + ", ".join(f"{name} {bits}" for name, bits in one.layers.items()))
+    reference = ", ".join(dict.fromkeys(f"{one.reference:.2f} on {one.images} images" for one in found))
+    line(out, f"words: bits of weights / activations / transformed inputs / sums; reference {reference}")
+    line(out, "uJ: multiplies by weights that are not zero, by the gates of a lane; score: top-1 in %, or PSNR in dB")
+
+
+def _words(widths: dict[str, int]) -> str:
+    """Bits of each unit."""
+    return " / ".join(str(bits) for bits in widths.values())
 
 
 def _accuracies(machines: Sequence[MachineValidation]) -> Table:
@@ -73,7 +150,7 @@ def _accuracies(machines: Sequence[MachineValidation]) -> Table:
     return table
 
 
-def _layers(machine: MachineValidation) -> Table:
+def _layers(machine: MachineValidation | PictureMachine) -> Table:
     """One row a layer of an integer run; those that only move numbers are left out."""
     table = _table(machine.machine, *LAYER_COLUMNS)
     for layer in machine.layers:
@@ -82,7 +159,7 @@ def _layers(machine: MachineValidation) -> Table:
         cut = max(layer.saturated_percent, layer.overflowed_percent, layer.transformed_saturated_percent)
         table.add_row(
             f"{escape(layer.name)}{' <' if layer.worst else ''}",
-            layer.mode,
+            layer.mode.rpartition("_")[2],  # pool of global_average_pool
             f"{layer.sqnr_db:.1f}",
             f"{layer.own_sqnr_db:.1f}",
             str(layer.sum_bits or "-"),
@@ -92,22 +169,18 @@ def _layers(machine: MachineValidation) -> Table:
     return table
 
 
-def _explain(out: Console, machines: Sequence[MachineValidation]) -> None:
+def _explain(out: Console, machines: Sequence[MachineValidation | PictureMachine]) -> None:
     """What the columns of the layers mean, and where the scales come from."""
-    _line(out, "SQNR: of the layer's output against float32, whole path; own: of this layer alone; <: the worst layer")
-    _line(out, "sum bits: that the largest sum takes; V bits: that transformed inputs take before they are narrowed")
-    _line(out, "cut %: outputs, sums or transformed inputs beyond their words, the most frequent of the three")
+    line(out, "SQNR: of the layer's output against float32, whole path; own: of this layer alone; <: the worst layer")
+    line(out, "sum bits: that the largest sum takes; V bits: that transformed inputs take before they are narrowed")
+    line(out, "cut %: outputs, sums or transformed inputs beyond their words, the most frequent of the three")
     for scales in dict.fromkeys(machine.scales for machine in machines):
-        _line(out, f"scales from {scales}")
+        line(out, f"scales from {scales}")
 
 
 def _small(percent: float) -> str:
     """A share that may be tiny."""
     return "0" if percent == 0 else f"{percent:.2g}"
-
-
-def _line(out: Console, text: str) -> None:
-    out.print(escape(text), soft_wrap=True)
 
 
 def _table(first: str, *columns: str) -> Table:

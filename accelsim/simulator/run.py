@@ -83,10 +83,11 @@ def run_rows(
     if level == "layers":
         timed = ((work, _by_itself(work, machine, engine)) for work in works)
         return _priced(timed, pricing, {})
-    tries = [
-        _as_network(works, pricing, engine, level_of(level), passes)
-        for passes in (passes_to_try(works) if level == "resident" else [1])
-    ]
+    wanted = level_of(level)
+    counts = [1] if wanted == "fused" else passes_to_try(works)
+    tries = [_as_network(works, pricing, engine, wanted, passes) for passes in counts]
+    if wanted == "depth-first" and any(found is not None and found[1]["stacks"] for found in tries):
+        tries += [_as_network(works, pricing, engine, "resident", passes) for passes in counts]
     return min((found for found in tries if found is not None), key=lambda found: _cost(machine, found[1]))
 
 
@@ -101,12 +102,12 @@ def _as_network(
     """Rows and total of a network in so many passes; None where these would take too many steps."""
     machine = pricing.machine
     planned = plan_network(works, machine, level, passes)
-    steps = sum(len(plan.schedule) for plan in planned.plans)
+    steps = sum(len(piece.schedule) for piece in planned.pieces)
     if passes > 1 and steps * passes > MAX_STEPS:
         return None
     if engine == "event":
-        for group, plan in zip(planned.groups, planned.plans, strict=True):
-            check_event_steps(planned.shapes[group.head], plan.schedule)
+        for piece in planned.pieces:
+            check_event_steps(planned.shapes[planned.groups[piece.group].head], piece.schedule)
     timed = zip(planned.layers, time_network(planned, machine, level, engine), strict=True)
     return _priced(timed, pricing, _on_chip(planned))
 
@@ -168,6 +169,7 @@ def _on_chip(planned: Planned) -> dict[str, int]:
     """In how many passes the batch goes through, how many maps stay on chip, the most bytes of maps and tiles."""
     return {
         "passes": planned.passes,
+        "stacks": len(planned.stacks),
         "maps": len(planned.groups),
         "maps_on_chip": sum(not around.stores for around in planned.arounds),
         "peak_bytes": max((sum(map(int, of_group.values())) for of_group in planned.occupancy), default=0),

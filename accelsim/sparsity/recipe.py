@@ -41,7 +41,7 @@ class Joint(Section):
     z_rate: NonNegative = 1e-4
     """Adam's learning rate for z."""
 
-    z_start: float | Literal["balanced"] = 10.0
+    z_start: Annotated[float, Field(ge=-100, le=100)] | Literal["balanced"] = 10.0
     """The first z; "balanced" is log(alpha / R) of the first step."""
 
     prune_from: Share | None = None

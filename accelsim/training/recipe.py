@@ -166,8 +166,9 @@ class Recipe(Section):
     ema: BelowOne | None = None
     """Decay of the weights' moving average, which then is the checkpoint."""
 
-    reestimate: Annotated[int, Field(ge=0, le=100_000)] = 0
-    """Batches over which the checkpoint's batch-norm statistics are measured anew."""
+    reestimate: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Batches over which the checkpoint's batch-norm statistics are measured anew; no more than the
+    training has, since they would only come again."""
 
     checkpoint_steps: Count | None = None
     """Steps between the states that a killed run resumes from,

@@ -319,7 +319,7 @@ class Trainer:
             self.graph, model, self.recipe.batch, learning=Learning(training=True), execution=self._execution
         )
         steps = self.total or self.steps_per_epoch  # without an epoch, the images of the first one
-        images = (self.batch(i % steps)[0] for i in range(batches))
+        images = (self.batch(step)[0] for step in range(min(batches, steps)))
         means = averaged_statistics(compiled, model, images)
         compiled.close()
         return {name: means.get(name, to_host(array)) for name, array in model.items()}

@@ -6,12 +6,12 @@ from accelsim.dual.model import DualModel
 from accelsim.workload.graph import model_works
 from accelsim.workload.layer import (
     CHANNEL_BLOCK,
+    MAX_WEIGHTS,
     LayerWork,
     Surroundings,
     block_sizes,
 )
 from accelsim.workload.table import (
-    MAX_WEIGHTS,
     LayerTable,
     TableWorks,
     find_table,

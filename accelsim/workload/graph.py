@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from accelsim.dual.model import DualModel, winograd_eligible
+from accelsim.errors import InputError
 from accelsim.network import INPUT, Graph, Node
 from accelsim.network.layers import (
     Add,
@@ -55,7 +56,7 @@ from accelsim.network.tensors import (
     Take,
     Transpose,
 )
-from accelsim.workload.layer import LayerWork
+from accelsim.workload.layer import MAX_WEIGHTS, LayerWork
 
 # Layers whose output path others ride on, those that ride, those that only move numbers.
 COMPUTE = (Conv, Linear, Add, Combine, MatrixProduct, AveragePool, GlobalAveragePool)
@@ -168,6 +169,11 @@ def _product_work(model: DualModel, node: Node, density: Mapping[str, float], ba
     a, b = (graph.shapes[source] for source in node.inputs)
     stack = batch * prod(graph.shapes[node.name][:-2])
     M, K, N = a[-2], a[-1], b[-1]
+    if stack * K * N > MAX_WEIGHTS:
+        raise InputError(
+            f"{graph.name}: layer {node.name} multiplies by {stack * K * N} numbers in a batch of {batch}, "
+            f"expected at most {MAX_WEIGHTS}"
+        )
     return LayerWork(
         node.name,
         "conv",

@@ -15,8 +15,10 @@ from accelsim.dual.deploy import winograd_filters
 from accelsim.memo import Memo
 from accelsim.transforms.decomposition import Piece
 
+WeightsCome = Literal["loaded", "kept", "there"]
 Kind = Literal["conv", "linear", "pool", "add", "other"]
 
+MAX_WEIGHTS = 1 << 28  # of a layer that is not a file's: a gigabyte
 CHANNEL_BLOCK = 16  # input channels are counted, stored and tiled in blocks of this many
 REMEMBERED = 16  # counts of a layer, each of the size of its masks
 
@@ -36,6 +38,7 @@ class Surroundings:
     line_bytes: int = 0  # that riding poolings hold in the output buffer
     room: tuple[int, int] | None = None  # bytes for tiles of inputs, of outputs; None: the buffers
     shared: bool = False  # whether both rooms are one, of as many bytes as the first says
+    weights: WeightsCome = "loaded"  # kept: and all of them stay; there: since an earlier stripe
 
 
 ALONE = Surroundings()
@@ -91,6 +94,21 @@ class LayerWork:
         object.__setattr__(other, "around", around)
         return other
 
+    def on_rows(self, first: int, end: int) -> "LayerWork":
+        """The layer for some rows of its output, on the rows of its input that they read; first < end.
+
+        What was counted of its weights is shared.
+        """
+        stride, padding = self.stride[0], self.padding[0]
+        reach = self.dilation[0] * (self.kernel[0] - 1) + 1
+        above = first * stride - padding
+        below = min((end - 1) * stride - padding + reach, self.height) if end < self.out_height else self.height
+        other = copy.copy(self)
+        object.__setattr__(other, "height", max(0, below - max(0, above)))
+        object.__setattr__(other, "out_height", end - first)
+        object.__setattr__(other, "padding", (max(0, -above), self.padding[1]))
+        return other
+
     def reading(self, sources: tuple[str, ...]) -> "LayerWork":
         """The same layer, its inputs under other names; what was counted of its weights is shared."""
         other = copy.copy(self)
@@ -111,6 +129,14 @@ class LayerWork:
         if m == 1 and self.weights is not None and self.kernel != (1, 1):
             return np.asarray(np.count_nonzero(self.weights, axis=(2, 3))[None], np.int32)
         return self.mask(m).astype(np.int32)
+
+    def channel_nonzeros(self) -> Ints:
+        """Non-zero weights of each group's input channels, over its filters: (groups, C / groups) int64."""
+        if self.weights is None:
+            raise ValueError(f"layer {self.name}: no weights")
+        K, C = self.weights.shape[:2]
+        grouped = self.weights.reshape(self.groups, K // self.groups, C, -1)
+        return np.stack([np.count_nonzero(filters, axis=(0, 2)) for filters in grouped]).astype(np.int64)
 
     def mask(self, m: int, parts: tuple[Piece, ...] = ()) -> NDArray[np.bool_]:
         """Which Winograd-domain entries, or 1 x 1 weights, are not zero, tap after tap: (taps, K, C / groups) bool.

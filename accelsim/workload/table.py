@@ -17,9 +17,8 @@ from accelsim import shipped
 from accelsim.errors import InputError
 from accelsim.files import LAYER_TABLE, read_bytes
 from accelsim.network.tables import TableLayer, as_product, read_table
-from accelsim.workload.layer import LayerWork
+from accelsim.workload.layer import MAX_WEIGHTS, Kind, LayerWork
 
-MAX_WEIGHTS = 1 << 28  # of a layer of a table: a gigabyte
 HELD_WEIGHTS = 150_000_000  # of a table whose layers are made once: 600 MB, enough for VGG-16
 DRAWN_AT_ONCE = 1 << 22  # random numbers
 
@@ -53,7 +52,7 @@ class LayerTable:
     @property
     def parameters(self) -> int:
         """Weights of all layers."""
-        return sum(_weights(layer) for layer in self.layers)
+        return sum(layer.weights for layer in self.layers)
 
     def __repr__(self) -> str:
         """One line: the network and its sizes."""
@@ -98,11 +97,17 @@ def without_weights(works: Sequence[LayerWork]) -> Iterable[LayerWork]:
 def table_works(table: LayerTable, batch: int) -> TableWorks:
     """What each layer of a table asks, in order.  Raises InputError if a layer has over MAX_WEIGHTS weights."""
     for layer in table.layers:
-        if _weights(layer) > MAX_WEIGHTS:
+        if layer.weights > MAX_WEIGHTS:
             raise InputError(
-                f"{table.name}: layer {layer.name} has {_weights(layer)} weights, expected at most {MAX_WEIGHTS}"
+                f"{table.name}: layer {layer.name} has {layer.weights} weights, expected at most {MAX_WEIGHTS}"
             )
     return TableWorks(table, batch)
+
+
+def works_of_kind(table: LayerTable, kind: Kind, batch: int = 1) -> tuple[LayerWork, ...]:
+    """The layer works of one kind; the weights of other layers, which may be the most, are not drawn."""
+    works = table_works(table, batch)
+    return tuple(works[i] for i, layer in enumerate(table.layers) if layer.kind == kind)
 
 
 def _table_work(table: LayerTable, i: int, batch: int, draw: bool = True) -> LayerWork:
@@ -150,10 +155,3 @@ def _table_work(table: LayerTable, i: int, batch: int, draw: bool = True) -> Lay
         winograd_threshold=0.0 if winograd else None,
         winograd_density=layer.weight_density if winograd else None,
     )
-
-
-def _weights(layer: TableLayer) -> int:
-    """Weights of a row; 0 for a layer that has none."""
-    if layer.kind not in ("conv", "linear"):
-        return 0
-    return layer.out_channels * layer.in_channels // layer.groups * layer.kernel[0] * layer.kernel[1]

@@ -14,6 +14,8 @@ import accelsim
 from accelsim.simulator.machines.cells import CellsMachine
 from accelsim.simulator.run import run
 from accelsim.workload import LayerTable, layer_works
+from accelsim.workload.layer import Kind
+from accelsim.workload.table import works_of_kind
 from experiments.comparisons.row import Row, compared
 
 PUBLISHED_CYCLES = 895_443.563
@@ -74,15 +76,16 @@ def alexnet_ms() -> float:
     table = replace(table, layers=layers)
     machine = accelsim.load_hardware("nvdla-full")
     cycles = 0.0
-    for kind, batch in (("conv", 1), ("linear", FC_BATCH)):
-        works = [work for work in layer_works(table, batch) if work.kind == kind]
+    runs: tuple[tuple[Kind, int], ...] = (("conv", 1), ("linear", FC_BATCH))
+    for kind, batch in runs:
+        works = works_of_kind(table, kind, batch)
         cycles += int(run(works, machine, engine="fast").total["cycles"]) / batch
     return cycles * machine.ns_per_cycle / 1e6
 
 
 def winograd_gains() -> dict[str, float]:
     """Cycles of the lanes, directly over Winograd, of VGG-16's 3 x 3 layers but the first."""
-    works = [work for work in layer_works(_table("vgg16")) if work.kind == "conv"][1:]
+    works = works_of_kind(_table("vgg16"), "conv")[1:]
     cycles = []
     for overrides in ((), ("cells.kernel=null",)):
         machine = accelsim.load_hardware("nvdla-full", overrides)

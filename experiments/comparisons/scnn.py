@@ -12,7 +12,8 @@ from functools import cache
 
 import accelsim
 from accelsim.simulator.run import run
-from accelsim.workload import LayerTable, layer_works
+from accelsim.workload import LayerTable
+from accelsim.workload.table import works_of_kind
 from experiments.comparisons.row import Row, compared
 
 PUBLISHED_SPEEDUPS = {"alexnet-han": 2.37, "vgg16-scnn": 3.52}
@@ -31,7 +32,7 @@ def speedup(name: str, density: float | None = None) -> float:
     if density is not None:
         layers = (replace(layer, weight_density=density, activation_density=density) for layer in table.layers)
         table = replace(table, layers=tuple(layers))
-    works = [work for work in layer_works(table) if work.kind == "conv"]
+    works = works_of_kind(table, "conv")
     sparse, dense = (
         int(run(works, accelsim.load_hardware(machine), engine="fast").total["compute_cycles"])
         for machine in ("scnn-like", "scnn-dense")

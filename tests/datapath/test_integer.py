@@ -4,13 +4,14 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import correlate
 
 from accelsim.datapath import integer
 from accelsim.network.layers import Conv
 from accelsim.transforms.winograd import cook_toom
+from tests.laws import law
 
 
 def direct(x: np.ndarray, w: np.ndarray, padding: int, stride: int = 1) -> np.ndarray:
@@ -22,7 +23,7 @@ def direct(x: np.ndarray, w: np.ndarray, padding: int, stride: int = 1) -> np.nd
     return np.stack(maps, axis=-1)[::stride, ::stride]
 
 
-@settings(max_examples=40, deadline=None)
+@law(40)
 @given(
     seed=st.integers(0, 1 << 30),
     height=st.integers(3, 12),
@@ -51,7 +52,7 @@ def test_grouped_convolution_keeps_groups_apart():
     assert np.array_equal(y[..., 3:], direct(x[0, :, :, 2:], w[3:], 0))
 
 
-@settings(max_examples=20, deadline=None)
+@law(20)
 @given(
     seed=st.integers(0, 1 << 30), m=st.sampled_from([2, 4]), size=st.integers(5, 13), shifts=st.booleans(),
     padding=st.integers(0, 1),
@@ -87,7 +88,7 @@ def test_transformed_inputs_need_the_published_width(m, bits):
     assert largest > 2 ** (bits - 2)
 
 
-@settings(max_examples=30, deadline=None)
+@law(30)
 @given(seed=st.integers(0, 1 << 30), m=st.sampled_from([2, 4]))
 def test_quantized_filters_keep_the_mask_and_are_near(seed, m):
     rng = np.random.default_rng(seed)

@@ -2,16 +2,17 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.datapath.pieces import convolve_in_pieces
 from accelsim.transforms.decomposition import pieces
+from tests.laws import law
 
 from .test_integer import direct
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(
     seed=st.integers(0, 1 << 30), m=st.sampled_from([2, 4, 6]), kernel=st.integers(1, 11), stride=st.integers(1, 4),
     largest=st.sampled_from([None, 2, 3, 5]), more=st.integers(0, 9), padding=st.integers(0, 5), K=st.integers(1, 3),

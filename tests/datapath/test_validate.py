@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.datapath import Datapath, run_spatial, run_winograd, validate
@@ -14,6 +14,7 @@ from accelsim.network import INPUT, Graph, Network, Node, forward
 from accelsim.network.images import LabelledImages
 from accelsim.network.layers import Conv, Flatten, GlobalAveragePool, Linear, MaxPool, Relu
 from accelsim.transforms.winograd import transform_filters
+from tests.laws import law
 
 SPATIAL, WINOGRAD = Datapath("array", "spatial"), Datapath("wino", "winograd")
 
@@ -86,7 +87,7 @@ def convolutions(draw):
     return Graph(name="one", input_shape=shape, nodes=(Node(name="c", layer=layer, inputs=(INPUT,)),))
 
 
-@settings(deadline=None, max_examples=80)
+@law(80)
 @given(convolutions(), st.floats(0, 1), st.integers(0, 1000))
 def test_skipping_zero_weights_changes_nothing_but_rounding(graph, density, seed):
     model = model_of(graph, seed, density)

@@ -2,33 +2,39 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 import accelsim
+from accelsim import load_hardware
 from accelsim.datapath import integer, validate
 from accelsim.datapath.calibrate import calibrate
 from accelsim.datapath.counts import Counts
 from accelsim.datapath.execute import run_integers
 from accelsim.datapath.plan import Calibrated, build
-from accelsim.datapath.scales import Histogram, change, common_changes, exponent_of, limits
+from accelsim.datapath.scales import Histogram, added, change, common_changes, exponent_of, limits
 from accelsim.datapath.steps import ProductStep, WinogradStep
 from accelsim.datapath.stored import stored
 from accelsim.datapath.weights import whole_weights
+from accelsim.dual.file import read_dual
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
 from accelsim.hardware.datapath import Datapath, Integers
 from accelsim.network import INPUT, Graph, Network, Node, forward
-from accelsim.network.images import LabelledImages, write_images
+from accelsim.network.images import LabelledImages, read_images, write_images
 from accelsim.network.layers import Add, Affine, AveragePool, Concat, Conv, Flatten, GlobalAveragePool, Linear, Relu
 from accelsim.transforms.winograd import cook_toom, transformed_bits
+from tests.laws import law
 from tests.small_dual import write_small
 
 from .test_integer import direct
 from .test_validate import classifier, model_of, pictures
+
+MODELS = Path(__file__).parents[2] / "models"
 
 
 def one_layer(w: np.ndarray, size: tuple[int, int], padding: int) -> DualModel:
@@ -56,7 +62,7 @@ whole_layers = {
 }
 
 
-@settings(max_examples=30, deadline=None)
+@law(30)
 @given(**whole_layers)
 def test_direct_sums_are_the_plain_sums(seed, height, width, channels, filters, padding):
     rng = np.random.default_rng(seed)
@@ -65,7 +71,7 @@ def test_direct_sums_are_the_plain_sums(seed, height, width, channels, filters, 
     assert np.array_equal(y[0], direct(x[0], w, padding))
 
 
-@settings(max_examples=40, deadline=None)
+@law(40)
 @given(**whole_layers, m=st.sampled_from([2, 4]), per_tap=st.booleans())
 def test_winograd_sums_are_the_references_that_the_register_transfer_model_meets(
     seed, height, width, channels, filters, padding, m, per_tap
@@ -88,7 +94,7 @@ def test_winograd_sums_are_the_references_that_the_register_transfer_model_meets
     assert np.array_equal(step.run([x.astype(np.float32)], Counts()), expected)
 
 
-@settings(max_examples=30, deadline=None)
+@law(30)
 @given(**whole_layers)
 def test_unpruned_winograd_sums_are_four_times_the_spatial_ones(seed, height, width, channels, filters, padding):
     """2 G w (2 G)^T is whole, so 12-bit taps hold w exactly: one unit of the taps' sums is a quarter of w's."""
@@ -97,7 +103,8 @@ def test_unpruned_winograd_sums_are_four_times_the_spatial_ones(seed, height, wi
     w[0, 0, 0, 0] = 127
     model = one_layer(w, (height, width), padding)
     spatial = sums_of(model, Datapath("array", "spatial"), x)
-    exact = Integers(12, accumulator_bits=40, weight_scales="tensor", tap_scales="one", calibration="max")
+    words = {"scales": "power_of_two", "weight_scales": "tensor", "tap_scales": "one", "calibration": "max"}
+    exact = Integers(12, accumulator_bits=40, **words)
     datapath = Datapath("wino", "winograd", m=2, integers=exact)
     step = build(model, datapath, Calibrated({INPUT: 1.0, "c": 1.0})).steps[0]
     assert isinstance(step, WinogradStep)
@@ -108,7 +115,7 @@ def test_unpruned_winograd_sums_are_four_times_the_spatial_ones(seed, height, wi
     assert np.array_equal(sums_of(model, datapath, x), spatial)
 
 
-@settings(max_examples=20, deadline=None)
+@law(20)
 @given(**whole_layers, m=st.sampled_from([2, 4]), share=st.floats(0.1, 0.9))
 def test_pruned_sums_differ_by_the_pruned_taps(seed, height, width, channels, filters, padding, m, share):
     """In rational arithmetic: A^T [sum over channels of V times the entries that are gone] A, exactly."""
@@ -142,7 +149,7 @@ def test_pruned_sums_differ_by_the_pruned_taps(seed, height, width, channels, fi
             assert np.array_equal(found, lost[:, :rows, :cols].transpose(1, 2, 0).astype(np.int64))
 
 
-@settings(max_examples=40, deadline=None)
+@law(40)
 @given(st.lists(st.integers(-(1 << 22), 1 << 22), min_size=1, max_size=30), st.integers(4, 24))
 def test_sums_wrap_around_as_twos_complement_does(values, bits):
     counts = Counts()
@@ -175,9 +182,20 @@ def test_a_change_of_units_is_a_whole_multiplication_a_shift_and_one_rounding(va
     assert found.apply(np.array(values, np.float64)).tolist() == exact
 
 
+@law(100, [HealthCheck.too_slow])
+@given(st.lists(st.integers(-(1 << 52), 1 << 52), min_size=1, max_size=4), st.floats(2.0**-44, 2.0**-11), st.booleans())
+def test_wide_products_are_exact(values, ratio, negative):
+    """Up to 2^52 times 16 bits, beyond int64."""
+    found = replace(change(-ratio if negative else ratio, 16), wide=True)
+    factor = Fraction(int(found.multiplier)) / Fraction(2) ** int(found.shift)
+    assert found.apply(np.array(values, np.float64)).tolist() == [
+        (v * factor + Fraction(1, 2)).__floor__() for v in values
+    ]
+
+
 @given(st.lists(st.integers(-8, 8), min_size=2, max_size=4))
 def test_powers_of_two_are_aligned_by_shifts_alone(exponents):
-    found = common_changes([2.0**e for e in exponents], 16)
+    found = common_changes([2.0**e for e in exponents], 16, 128)
     assert len({int(change_.shift) for change_ in found}) == 1
     assert all(float(c.factor) == 2.0**e for c, e in zip(found, exponents, strict=True))
 
@@ -205,7 +223,7 @@ def test_least_error_leaves_out_what_is_rare_and_percentile_what_it_is_told():
     assert found == pytest.approx(np.quantile(np.abs(values), 0.9), abs=2 * histogram.width)
 
 
-@settings(max_examples=30, deadline=None)
+@law(30)
 @given(st.integers(0, 1 << 30), st.sampled_from(["power_of_two", "multiply_shift"]), st.booleans(), st.booleans())
 def test_whole_weights_are_the_nearest_within_half_a_unit(seed, scales, channel, per_tap):
     rng = np.random.default_rng(seed)
@@ -406,3 +424,71 @@ def test_a_calibrated_file_gives_the_same_bytes_and_its_scales_are_used(tmp_path
     bright = LabelledImages(np.full((4, *shape), 255, np.uint8), np.zeros(4, np.int64))
     said = validate(model, [machine.datapath], bright, arithmetic="integers")
     assert said.machines[0].scales == "the file, found on 10 images"
+
+
+@law(100, [HealthCheck.too_slow])
+@given(st.lists(st.integers(-(1 << 22), 1 << 22), min_size=1, max_size=6), st.integers(0, 20), st.integers(-999, 999))
+def test_shifts_in_float32_are_those_of_rationals(values, shift, bias):
+    """``holds`` says where float32 is exact; there both precisions give floor((x + bias) / 2^shift + 1/2)."""
+    found = change(2.0**-shift, 16)
+    largest = float(max(abs(v) for v in values) + abs(bias))
+    exact = [(Fraction(v + bias, 1 << shift) + Fraction(1, 2)).__floor__() for v in values]
+    assert found.holds(largest)
+    for single in (False, True):
+        y = replace(found, single=single).apply(np.array(values, np.float32), np.array([float(bias)]))
+        assert y.dtype == (np.float32 if single else np.float64)
+        assert y.tolist() == exact
+
+
+def test_float32_is_left_where_it_would_round():
+    assert not change(2.0**-4, 16).holds(2.0**24)  # whole numbers beyond 2^24 are rounded
+    assert not change(0.3, 16).holds(100.0)  # a multiplier, not a shift
+    assert not change(2.0, 16).holds(2.0**23)  # doubled, with a half added
+    assert not change(np.array([0.5, 2.0**-24]), 16).holds(2.0**23 + 1)  # half of 2^24 is added
+
+
+@law(100, [HealthCheck.too_slow])
+@given(st.lists(st.tuples(st.integers(-6, 6), st.integers(-128, 127)), min_size=2, max_size=4))
+def test_sums_of_maps_are_rounded_once(terms):
+    changes = common_changes([2.0**e for e, _ in terms], 16, 128)
+    exact = (sum(x * Fraction(2) ** e for e, x in terms) + Fraction(1, 2)).__floor__()
+    assert changes[0].single
+    assert added([np.array([x], np.float32) for _, x in terms], changes).tolist() == [exact]
+
+
+def test_resnet20_in_two_bit_weights_is_refused_with_layer_and_bits():
+    """Real photographs: F(4, 3) in 2-bit weights and 4-bit transformed inputs answers at chance, and it says why."""
+    model = read_dual(MODELS / "resnet20-cifar10.dual")
+    sample = read_images(MODELS / "cifar10-sample.npz")
+    assert sample.reference is not None
+    images = replace(sample, pixels=sample.pixels[:40], labels=sample.labels[:40], reference=sample.reference[:40])
+    keys = ["tile=4", "arithmetic.weight_bits=2", "arithmetic.transformed_bits=4"]
+    machines = [load_hardware("spatial-16x16").datapath, load_hardware("winograd-16x16", keys).datapath]
+    found = validate(model, machines, images, arithmetic="integers")
+    assert found.served_by_both is False
+    good, bad = found.machines
+    assert not good.too_narrow
+    assert bad.top1 < 40
+    named = {why.unit: why for why in bad.too_narrow}
+    assert {"weights", "transformed inputs"} <= named.keys()
+    assert named["weights"].bits == 2
+    assert named["transformed inputs"].bits == 4
+    for why in named.values():
+        assert why.layer in {node.name for node in model.network.graph.nodes}
+        assert why.needed is not None
+        assert why.bits < why.needed <= 14
+
+
+@law(100, [HealthCheck.too_slow])
+@given(st.lists(st.lists(st.floats(-1e3, 1e3, width=32), max_size=5), min_size=1, max_size=4))
+def test_histograms_of_parts_add_up_to_that_of_all(parts):
+    whole = Histogram()
+    merged = Histogram()
+    for values in parts:
+        whole.add(np.array(values, np.float32))
+        part = Histogram()
+        part.add(np.array(values, np.float32))
+        merged.merge(part)
+    assert merged.largest == whole.largest
+    assert merged.width == whole.width
+    assert (merged.counts == whole.counts).all()

@@ -4,12 +4,13 @@ import bz2
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.dual.coding.coders import decode, encode
 from accelsim.dual.coding.damaged import DamagedFile
 from accelsim.dual.coding.numbers import decode_numbers, encode_numbers
+from tests.laws import law
 
 CODERS = ("bz2", "context", "static")
 
@@ -28,7 +29,7 @@ def tensors(draw):
 
 
 @pytest.mark.parametrize("coder", CODERS)
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(tensors=tensors())
 def test_round_trip_is_exact(coder, tensors):
     content, bits = encode(tensors, coder)
@@ -103,7 +104,7 @@ def test_zeros_beyond_the_stream_end_the_decoding_soon():
         decode(content[:4] + b"\x55\xaa\x33\x77" * 4, [(1000, 1000)], "context")
 
 
-@settings(max_examples=40, deadline=None)
+@law(40)
 @given(
     arrays=st.lists(st.lists(st.integers(-(2**23), 2**23), max_size=20), max_size=6),
     kinds=st.lists(st.integers(0, 3), min_size=6, max_size=6),

@@ -5,11 +5,12 @@ import struct
 import zipfile
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.dual.coding.damaged import DamagedFile
 from accelsim.dual.container import pack, unpack
+from tests.laws import law
 
 MEMBERS = {"manifest.json": b'{"a": 1}' * 20, "weights": bytes(range(50)), "values": b""}
 ARCHIVE = pack(MEMBERS, compressed=frozenset({"manifest.json"}))
@@ -22,7 +23,7 @@ def test_python_reads_what_we_write():
         assert archive.getinfo("weights").compress_type == zipfile.ZIP_STORED
 
 
-@settings(max_examples=50)
+@law(50)
 @given(
     members=st.dictionaries(
         st.text("abcdefghij.", min_size=1, max_size=12), st.binary(max_size=300), min_size=1, max_size=16

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.dual.quantizer import (
@@ -12,6 +12,7 @@ from accelsim.dual.quantizer import (
     plain_codebook,
     rounded_codebook,
 )
+from tests.laws import law
 
 RNG = np.random.default_rng(0)
 
@@ -20,7 +21,7 @@ def quantizer(D, seed=None, L=0):
     return Quantizer({"w": D}, plain_codebook(L) if L else np.zeros(0), seed)
 
 
-@settings(max_examples=50, deadline=None)
+@law(50)
 @given(D=st.floats(1e-3, 1.0), seed=st.one_of(st.none(), st.integers(0, 2**62)), size=st.integers(0, 200))
 def test_errors_are_within_half_a_cell(D, seed, size):
     w = np.random.default_rng(size).normal(0, 0.5, size).astype(np.float32)
@@ -91,7 +92,7 @@ def test_a_cell_too_small_for_its_weights_is_refused():
         quantizer(1e-6).indices("w", np.array([1.0], np.float32))
 
 
-@settings(max_examples=50, deadline=None)
+@law(50)
 @given(bits=st.integers(2, 24), scale=st.floats(1e-6, 1e6), size=st.integers(0, 30))
 def test_dyadic_numbers_are_within_half_a_step(bits, scale, size):
     values = (np.random.default_rng(size).normal(0, 1, size) * scale).astype(np.float32)

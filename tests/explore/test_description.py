@@ -1,5 +1,6 @@
 """A sweep file is refused as a whole, before the first point, with the nearest valid names."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -128,3 +129,42 @@ def test_machine_values_out_of_range_are_points_that_fail(tmp_path: Path) -> Non
     assert [p.machine is None for p in laid] == [False, True, False, True]
     assert "pe_array.cols" in laid[1].error
     assert "12.8" in laid[1].error
+
+
+def test_more_points_than_memory_holds_are_refused_at_once(tmp_path: Path) -> None:
+    values = list(range(1, 401))
+    axes = {"lanes": [64], "rows": values, "bandwidth": [1 + value / 100 for value in values]}
+    path = write_sweep(tmp_path, axes=axes)
+    begin = time.process_time()
+    with pytest.raises(InputError, match="320000 points, expected at most 100000"):
+        points(read_description(path), tmp_path)
+    assert time.process_time() - begin < 5
+
+
+def test_a_long_range_is_laid_out_once(tmp_path: Path) -> None:
+    axes = {"lanes": [64], "rows": [4, 8], "bandwidth": {"from": 1, "to": 20, "count": 100_000}}
+    path = write_sweep(tmp_path, axes=axes, sampling={"method": "random", "points": 500})
+    begin = time.process_time()
+    assert len(points(read_description(path), tmp_path)) == 1000
+    assert time.process_time() - begin < 10  # to lay it out for each point takes a minute
+
+
+@pytest.mark.parametrize(
+    ("axis", "words"),
+    [
+        ({"from": -1e308, "to": 1e308, "count": 3}, "expected numbers of at most 1e+100"),
+        ({"from": 1e-300, "to": 1e90, "count": 3, "scale": "log"}, "expected a number above 0"),
+        ({"from": 1, "to": float("inf"), "count": 3}, "finite number"),
+    ],
+)
+def test_ranges_whose_numbers_overflow_are_refused(tmp_path: Path, axis: dict[str, object], words: str) -> None:
+    path = write_sweep(tmp_path, axes={"lanes": [64], "rows": [4], "bandwidth": axis})
+    with pytest.raises(InputError) as error:
+        read_description(path)
+    assert words in str(error.value)
+
+
+def test_a_constraint_is_a_comparison(tmp_path: Path) -> None:
+    path = write_sweep(tmp_path, constraints=["lanes - 64"])
+    with pytest.raises(InputError, match="'lanes - 64' gives 0, expected a comparison"):
+        points(read_description(path), tmp_path)

@@ -5,12 +5,13 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from accelsim.errors import InputError
 from accelsim.explore.pareto import cheapest, costs_of, front, hypervolume, knee, sensitivity
+from tests.laws import law
 
 COSTS = st.integers(1, 4).flatmap(
     lambda d: hnp.arrays(np.float64, st.tuples(st.integers(1, 12), st.just(d)), elements=st.integers(0, 6))
@@ -34,7 +35,7 @@ def test_a_nan_is_on_no_front() -> None:
     assert front(np.array([[1, np.nan], [2, 3.0]])).tolist() == [False, True]
 
 
-@settings(max_examples=60)
+@law(60)
 @given(COSTS)
 def test_hypervolume_is_the_dominated_cells(costs: np.ndarray) -> None:
     # On whole numbers the volume is a count of unit cells.

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,8 @@ import accelsim
 from accelsim.errors import InputError
 from accelsim.explore import local, sweep
 from accelsim.explore.evaluate import Outcome, Task, evaluate
-from accelsim.explore.store import FILE_NAME, Store
-from accelsim.explore.sweep import estimate, read_tasks, run_sweep
+from accelsim.explore.store import FILE_NAME, Store, checksum
+from accelsim.explore.sweep import estimate, read_sweep, read_tasks, run_sweep
 from tests.explore.small import write_small, write_sweep
 
 KILLS = 20
@@ -308,3 +309,25 @@ def test_a_table_cannot_be_pruned(tmp_path: Path) -> None:
     models = [{"path": "network.csv", "winograd_sparsity": [0.5]}]
     with pytest.raises(InputError, match=r"network.csv: winograd_sparsity of a table, .* expected a .dual file"):
         read_tasks(write_sweep(tmp_path, models=models))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (zlib.compress(bytes(1 << 27)), "bytes, expected those of a sweep"),
+        (b"no zlib", "expected the points of a sweep"),
+        (zlib.compress(b"{}"), "'point', expected the points of a sweep"),
+        (zlib.compress(b"[" * 100_000), "expected the points of a sweep"),
+    ],
+    ids=["bomb", "no-zlib", "no-point", "deep"],
+)
+def test_points_that_somebody_else_has_stored_are_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    """With the checksum that belongs to them."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "sweep.yaml").write_bytes(write_sweep(tmp_path).read_bytes())
+    with Store(folder / FILE_NAME) as store:
+        store.put_points(["{}"])
+        store._db.execute("UPDATE points SET content = ?, checksum = ?", (content, checksum(0, content)))
+    with pytest.raises(InputError, match=words):
+        read_sweep(folder)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import correlate
 
@@ -23,6 +23,7 @@ from accelsim.network.layers import (
     PadChannels,
     Relu,
 )
+from tests.laws import law
 
 
 def run(layer, *inputs, **parameters):
@@ -74,7 +75,7 @@ def conv_arrays(layer, shape, seed):
     return x, rng.standard_normal(layer.parameters()["weight"]).astype(np.float32)
 
 
-@settings(deadline=None, max_examples=200)
+@law(200)
 @given(convolutions())
 def test_convolution_equals_scipy(problem):
     layer, shape, seed = problem
@@ -137,7 +138,7 @@ def pools(draw):
     return {"kernel": kernel, "stride": stride, "padding": padding, "ceil_mode": draw(st.booleans())}, shape
 
 
-@settings(deadline=None, max_examples=100)
+@law(100)
 @given(pools())
 def test_pools_equal_windows_by_hand(problem):
     settings_, shape = problem

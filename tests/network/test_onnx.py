@@ -1,6 +1,8 @@
 """Networks survive ONNX, other runtimes agree on what they compute, and foreign or broken files get one clear line."""
 
 import os
+import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -431,7 +433,8 @@ def test_weights_beside_the_file_are_not_looked_for_elsewhere(tmp_path, key, val
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"hello", "not an ONNX file"), (b"", "0 inputs"), (None, "No such file")]
+    ("content", "message"),
+    [(b"hello", "not an ONNX file"), (b"", "not an ONNX file .it holds no graph"), (None, "No such file")],
 )
 def test_files_that_are_no_onnx(tmp_path, content, message):
     path = tmp_path / "a.onnx"
@@ -439,6 +442,108 @@ def test_files_that_are_no_onnx(tmp_path, content, message):
         path.write_bytes(content)
     with pytest.raises(InputError, match=message):
         read_onnx(path)
+
+
+CONSTANT = {"net.w.weight": WEIGHT}
+
+
+def replaced(path, change):
+    """The file's model, changed and written again."""
+    model = onnx.load(path)
+    change(model)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(lambda m: m.ClearField("opset_import"), "opset_import.: none, expected one", id="no-opset"),
+        pytest.param(lambda m: m.opset_import.add(version=12), "opset_import.: 12, 13, expected one", id="two-opsets"),
+        pytest.param(
+            lambda m: m.CopyFrom(helper.make_model(m.graph, opset_imports=[helper.make_opsetid("", 10**6)])),
+            "version 1000000, expected 1 to",
+            id="opset-of-the-future",
+        ),
+        pytest.param(
+            lambda m: m.graph.initializer[0].dims.__setitem__(0, -4), "is .-4, 3, 3, 3., expected", id="negative-size"
+        ),
+        pytest.param(
+            lambda m: m.graph.initializer.append(m.graph.initializer[0]),
+            "constant 'net.w.weight' is there twice",
+            id="constant-twice",
+        ),
+        pytest.param(lambda m: m.graph.node.append(CONV), "tensor 'y' is there twice", id="tensor-twice"),
+        pytest.param(
+            lambda m: m.graph.node[0].output.__setitem__(0, "x"), "tensor 'x' is there twice", id="the-input-given"
+        ),
+        pytest.param(lambda m: m.graph.input.append(m.graph.input[0]), "input 'x' is there twice", id="input-twice"),
+        pytest.param(
+            lambda m: m.graph.output.append(m.graph.output[0]), "output 'y' is there twice", id="output-twice"
+        ),
+        pytest.param(lambda m: m.graph.output[0].ClearField("name"), "output without a name", id="nameless-output"),
+        pytest.param(
+            lambda m: m.graph.node[0].attribute.extend(helper.make_attribute("group", g) for g in (1, 3)),
+            "attribute 'group' is there twice",
+            id="attribute-twice",
+        ),
+        pytest.param(
+            lambda m: m.graph.initializer[0].CopyFrom(
+                onnx.numpy_helper.from_array(np.full((4, 3, 3, 3), 1e300), "net.w.weight")
+            ),
+            "its weight holds NaN, infinity or beyond float32",
+            id="beyond-float32",
+        ),
+    ],
+)
+def test_a_graph_that_says_two_things_is_refused(tmp_path, change, message):
+    path = replaced(file(tmp_path, [CONV], CONSTANT), change)
+    with pytest.raises(InputError, match=message):
+        read_onnx(path)
+
+
+def repeated(operator, length, *more, times=1, **attributes):
+    """Nodes of one operator, each on the output of the one before it, which it reads so many times."""
+    names = ["x", *(f"n{i}" for i in range(length - 1)), "y"]
+    return [
+        helper.make_node(operator, [before] * times + list(more), [after], **attributes)
+        for before, after in pairwise(names)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants", "message"),
+    [
+        pytest.param(repeated("Concat", 40, times=2, axis=1), {}, "expected at most", id="doubled-channels"),
+        pytest.param(repeated("Tile", 40, "t"), {"t": np.array([1, 2, 1, 1])}, "expected at most|over", id="tiled"),
+        pytest.param(
+            [
+                helper.make_node("Expand", ["c", "big"], ["e0"]),
+                *(helper.make_node("Neg", [f"e{i}"], [f"e{i + 1}"]) for i in range(1000)),
+                helper.make_node("ReduceSum", ["e1000"], ["s"], keepdims=0),
+                helper.make_node("Mul", ["x", "s"], ["y"]),
+            ],
+            {"c": np.ones(1, np.float32), "big": np.array([1 << 24])},
+            "numbers computed from 2 constants",
+            id="constants-of-nothing",
+        ),
+        pytest.param(
+            [helper.make_node("ConstantOfShape", ["s"], ["c"]), helper.make_node("Add", ["x", "c"], ["y"])],
+            {"s": np.array([1 << 28])},
+            "expected at most 16777216 numbers",
+            id="a-large-constant",
+        ),
+    ],
+)
+def test_small_files_of_large_networks_are_refused(tmp_path, nodes, constants, message):
+    path = file(tmp_path, nodes, constants)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=message):
+            read_onnx(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 30
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_truncated_file_is_refused(tmp_path):

@@ -7,9 +7,17 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from accelsim.cli import main
+from accelsim.compression.importing import Wishes
+from accelsim.compression.sparsified import Asked
+from accelsim.explore.own_network import PAIRS, explore_network
+from accelsim.explore.sweep import run_sweep
+from accelsim.report.explored import write_exploration
+from accelsim.report.sweep_report import sweep_report
+from tests.explore.small import write_small, write_sweep
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
@@ -49,21 +57,75 @@ def page(tmp_path_factory) -> str:
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.fixture(scope="module")
+def sweep_page(tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("sweep")
+    return sweep_report(run_sweep(write_sweep(folder), folder / "out", workers=1))["report.html"].decode()
+
+
+@pytest.fixture(scope="module")
+def explored(tmp_path_factory) -> Path:
+    """The folder that ``explore`` fills for a small network."""
+    folder = tmp_path_factory.mktemp("explored")
+    model = write_small(folder)
+    found = explore_network(model, folder / "out", Wishes(), Asked(images=folder / "images.npz"), lambda line: None)
+    write_exploration(folder / "out", "small", found, "accelsim explore small.dual -o out")
+    return folder / "out"
+
+
+@pytest.fixture(params=["page", "sweep_page", "explored"])
+def any_page(request) -> str:
+    """The page of a comparison, of a sweep, of an exploration."""
+    made = request.getfixturevalue(request.param)
+    return (made / "report.html").read_text("utf-8") if isinstance(made, Path) else made
+
+
 def tried(page: str, script: str, folder: Path, width: int = 1280, height: int = 900) -> dict:
     """What a script that runs in the page puts into its argument, and the faults that the browser told."""
     file = folder / "page.html"
     file.write_text(page.replace("<body>", f"<body>{WATCH}", 1).replace("</body>", f"{SAY % script}</body>"), "utf-8")
     command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder / 'profile'}", f"--window-size={width},{height}"]
-    shown = subprocess.run([*command, "--dump-dom", file.as_uri()], capture_output=True, text=True, timeout=120)
+    shown = subprocess.run([*command, "--dump-dom", file.as_uri()], capture_output=True, text=True, timeout=300)
     outcome = re.search(r'<pre id="outcome">(.*?)</pre>', shown.stdout, re.DOTALL)
     assert outcome, shown.stderr[-2000:]
     return json.loads(html.unescape(outcome[1]))
 
 
-def test_the_page_runs_without_a_word_of_complaint(page, tmp_path):
-    found = tried(page, "(f) => { f.bars = document.querySelectorAll('figure rect').length; }", tmp_path)
+def test_every_page_runs_without_a_word_of_complaint_and_opens_with_the_verdict(any_page, tmp_path):
+    script = """(f) => {
+      f.marks = document.querySelectorAll("figure rect, figure circle").length;
+      const order = [...document.querySelectorAll(".verdict, table, figure")];
+      f.first = order[0].className;
+      f.tables = document.querySelectorAll("table.sortable").length;
+      f.tools = document.querySelectorAll(".tools button").length;
+    }"""
+    found = tried(any_page, script, tmp_path)
     assert found["faults"] == []
-    assert found["bars"] > 60  # 30 layers on two machines
+    assert found["marks"] >= 8
+    assert found["first"] == "verdict"
+    assert found["tools"] >= found["tables"] > 1  # each gives CSV
+
+
+def test_a_click_on_a_file_s_point_says_the_command_that_gives_its_figures(explored, tmp_path, monkeypatch, capsys):
+    script = """(f) => {
+      const mark = document.querySelector('figure[data-cloud="points"] circle');
+      mark.dispatchEvent(new PointerEvent("pointerenter", { clientX: 200, clientY: 200 }));
+      f.hint = document.querySelector(".tip").textContent;
+      mark.dispatchEvent(new MouseEvent("click"));
+      f.command = document.querySelector('figure[data-cloud="points"] code.command').textContent;
+    }"""
+    found = tried((explored / "report.html").read_text("utf-8"), script, tmp_path)
+    assert found["hint"].startswith(f"dense on {PAIRS[0][0]}\ntimes smaller than float32")
+    monkeypatch.chdir(explored)
+    words = found["command"].split()
+    assert words[0] == "accelsim"
+    assert main([*words[1:], "--json"]) == 0
+    total = json.loads(capsys.readouterr().out)["total"]
+    point = pd.read_csv(explored / "points.csv").iloc[0]
+    assert point["machine"] == PAIRS[0][0]
+    assert [total[c] for c in ("cycles", "energy_pj", "area_mm2")] == [
+        point[c] for c in ("cycles", "energy_pj", "area_mm2")
+    ]
 
 
 def test_a_table_sorts_both_ways_by_the_numbers_of_a_column(page, tmp_path):
@@ -143,9 +205,9 @@ def test_the_roofline_zooms_and_goes_back(page, tmp_path):
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_is_wider_than_the_page_without_a_scroll_bar_of_its_own(page, tmp_path, width):
+def test_nothing_is_wider_than_the_page_without_a_scroll_bar_of_its_own(any_page, tmp_path, width):
     """Chromium's window is 500 wide at least; a frame of the width stands for the phone."""
-    (tmp_path / "inner.html").write_text(page, "utf-8")
+    (tmp_path / "inner.html").write_text(any_page, "utf-8")
     style = f"width:{width}px;height:800px;border:0"
     frame = f'<!DOCTYPE html><body><iframe src="inner.html" style="{style}"></iframe></body>'
     script = """(f) => {

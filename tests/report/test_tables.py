@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -14,6 +14,7 @@ from accelsim.report.plain import to_json
 from accelsim.report.tables import gather, read_csv, to_csv
 from accelsim.report.terminal import show_comparison
 from accelsim.report.write import write_files
+from tests.laws import law
 from tests.small_dual import write_small
 
 
@@ -44,7 +45,7 @@ def test_what_is_written_is_read_back(model, results, tmp_path):
         pd.testing.assert_frame_equal(again.layers[name], comparison.layers[name], check_dtype=False)
 
 
-@settings(max_examples=25, deadline=None)
+@law(25)
 @given(st.lists(st.text(min_size=1, max_size=30), min_size=2, max_size=2, unique=True))
 def test_any_two_names_get_two_plain_file_names(model, results, names):
     files = to_csv(gathered(model, results, names))

@@ -43,6 +43,15 @@ DRAM_TIMES = _sometimes(
     }
 )  # fmt: skip
 ENERGIES = _sometimes({key: st.floats(0, 1 if key == "gated_share" else 10) for key in EnergyOverrides.model_fields})
+NUMBERS = _sometimes(
+    {
+        "scales": st.sampled_from(["power_of_two", "multiply_shift"]), "multiplier_bits": st.sampled_from([8, 16]),
+        "weight_scales": st.sampled_from(["tensor", "channel"]), "percentile": st.sampled_from([99, 100]),
+        "calibration": st.sampled_from(["max", "percentile", "least_error"]),
+        "overflow": st.sampled_from(["wrap", "saturate"]), "products": st.sampled_from(["full", "truncated"]),
+        "codebook_bits": st.sampled_from([None, 4, 16]),
+    }
+)  # fmt: skip
 AREAS = _sometimes({key: st.floats(0, 10) for key in AreaOverrides.model_fields})
 
 
@@ -65,12 +74,15 @@ def _common(draw: st.DrawFn) -> dict[str, Any]:
             "weight_bits": draw(st.sampled_from([4, 8, 16])),
             "activation_bits": draw(st.sampled_from([4, 8, 16])),
             "accumulator_bits": draw(st.sampled_from([16, 24, 32])),
+            **draw(NUMBERS),
         },
         "energy_table": draw(st.sampled_from(["horowitz", "aladdin", "gates"])),
         "weight_format": draw(st.sampled_from(["dense", "bitmask", "csr", "run_length", "packed_run_length"])),
         "activation_format": draw(st.sampled_from(["dense", "bitmask", "run_length", "packed_run_length"])),
         "vector_lanes": draw(st.sampled_from([1, 16])),
         "buffers__port_bits": draw(st.sampled_from([16, 128])),
+        "buffers__activations": draw(st.sampled_from(["separate", "swap", "shared"])),
+        "post": {"add": draw(st.booleans()), "pool": draw(st.booleans())},
         "dram": draw(drams()),
         "energy": draw(ENERGIES),
         "area": draw(AREAS),
@@ -80,7 +92,10 @@ def _common(draw: st.DrawFn) -> dict[str, Any]:
 
 def _transformed(draw: st.DrawFn) -> dict[str, Any]:
     """What Winograd machines have of their own in a common group."""
-    return {"arithmetic__transformed_bits": draw(st.sampled_from([8, 10, 16]))}
+    return {
+        "arithmetic__transformed_bits": draw(st.sampled_from([8, 10, 16])),
+        "arithmetic__tap_scales": draw(st.sampled_from(["one", "per_tap"])),
+    }
 
 
 def _rooms(
@@ -299,6 +314,8 @@ def machines(**fixed: Any) -> st.SearchStrategy[AnyMachine]:
     """Machines of every kind and dataflow."""
     return st.one_of(
         tiled_machines(**fixed),
+        tiled_spatial_machines(choosing=True, **_known(StationaryMachine, fixed)),
+        winograd_machines(choosing=True, **_known(WinogradMachine, fixed)),
         row_machines(**_known(RowStationaryMachine, fixed)),
         cartesian_machines(**_known(CartesianMachine, fixed)),
         matrix_vector_machines(**_known(MatrixVectorMachine, fixed)),

@@ -8,7 +8,7 @@ import weakref
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import accelsim
@@ -19,6 +19,7 @@ from accelsim.simulator.run import run_rows
 from accelsim.simulator.tiles import few_steps, rooms, search
 from accelsim.simulator.tiles.search import choose_tiling
 from accelsim.workload import LayerTable, layer_works, made_once
+from tests.laws import law
 from tests.small_dual import ROOT
 
 from .random_layers import layers
@@ -84,7 +85,7 @@ def test_other_families_bound_their_steps(name, monkeypatch):
             refuse(work)
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(layers(), tiled_machines())
 def test_a_search_in_parts_finds_the_same_tiling(work, machine):
     def found():
@@ -99,7 +100,7 @@ def test_a_search_in_parts_finds_the_same_tiling(work, machine):
         assert found() == whole
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(layers(), row_machines())
 def test_a_search_in_parts_finds_the_same_mapping(work, machine):
     assume(work.weights is not None)
@@ -125,7 +126,7 @@ def test_of_a_large_layer_the_cuts_with_the_fewest_steps_are_compared(monkeypatc
         few_steps.few_steps("ab", [12, 11], "c", machine)
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(layers(), tiled_machines(), st.sampled_from([1, 2, 5]))
 def test_cuts_that_are_passed_over_could_not_have_won(work, machine, window):
     if (

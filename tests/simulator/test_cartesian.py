@@ -6,13 +6,14 @@ from math import ceil
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from accelsim.errors import InputError
 from accelsim.simulator.machines.cartesian import CartesianMachine
 from accelsim.simulator.run import schedule_layer
 from accelsim.workload import LayerWork
+from tests.laws import law
 
 from .random_layers import changed, layer, layers, spatial, where_it_fits
 from .random_machines import cartesian_machines
@@ -31,7 +32,7 @@ def machine(**changes: object) -> CartesianMachine:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(layers(), cartesian_machines(weight_format="dense", activation_format="dense"))
 def test_what_is_counted_is_the_layers(work: LayerWork, array: CartesianMachine) -> None:
     """Weights come whole, once or for every region; a tile of filters and channels is rounded to bytes."""
@@ -45,7 +46,7 @@ def test_what_is_counted_is_the_layers(work: LayerWork, array: CartesianMachine)
         assert schedule.effectual_macs == work.dense_macs
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(layers(), st.integers(1, 8))
 def test_products_are_all_inputs_of_a_channel_times_all_its_weights(work: LayerWork, multipliers: int) -> None:
     """At stride 1 and in one region, also those at the image's edge that no output takes."""
@@ -59,7 +60,7 @@ def test_products_are_all_inputs_of_a_channel_times_all_its_weights(work: LayerW
     assert schedule.effectual_macs == pytest.approx(expected, abs=1)
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(layers(), st.integers(1, 3))
 def test_more_multipliers_never_cost_compute_cycles(work: LayerWork, times: int) -> None:
     """In one region with all inputs non-zero: more of either operand meet in a cycle."""
@@ -71,7 +72,7 @@ def test_more_multipliers_never_cost_compute_cycles(work: LayerWork, times: int)
     assert schedule_layer(work, many).compute_cycles.sum() <= schedule_layer(work, few).compute_cycles.sum()
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(layers(), st.sampled_from(["none", "skip_both"]), st.sampled_from(["rows", "cols"]))
 def test_doubling_the_elements_never_costs_compute_cycles(work: LayerWork, handling: str, key: str) -> None:
     """In one region with all inputs non-zero, at the same filters of a group: each holds half a tile or less."""

@@ -2,16 +2,17 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.simulator.machines.load import load_hardware
 from accelsim.simulator.run import run
 from accelsim.workload import LayerWork, layer_works
+from tests.laws import law
 
 from .random_layers import layer, layers, random_model, spatial, winograd
 
-LAW = settings(max_examples=60, deadline=None)
+LAW = law(60)
 
 
 @pytest.mark.parametrize("lanes", ["16x16", "32x32"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.dual.file import read_dual
@@ -18,6 +18,7 @@ from accelsim.simulator.tiles.schedule import tiled_schedule
 from accelsim.simulator.tiles.search import choose_tiling
 from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork, layer_works
+from tests.laws import law
 
 from .random_layers import layer, layers, spatial
 
@@ -40,7 +41,7 @@ def test_the_dram_moves_the_bits_that_the_file_holds(name: str, keys: list[str])
     assert rows["dram_weight_bytes"].sum() < model.file_bytes
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(layers(), st.floats(0.1, 50))
 def test_shares_of_filters_sum_to_the_layer_and_a_slower_decoder_never_saves_cycles(
     work: LayerWork, rate: float

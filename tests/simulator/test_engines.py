@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.simulator.machines.load import load_hardware
@@ -14,6 +14,7 @@ from accelsim.simulator.run import run, schedule_layer
 from accelsim.simulator.time.event import Span, event_cycles
 from accelsim.simulator.time.pipeline import Durations, durations, pipeline_cycles
 from accelsim.workload import LayerWork, layer_works
+from tests.laws import law
 
 from .random_layers import AnyMachine, changed, layers, random_model
 from .random_machines import IDEAL, machines
@@ -21,14 +22,14 @@ from .random_machines import IDEAL, machines
 HWCONFIGS = sorted(Path(__file__).parents[2].glob("hwconfigs/*.yaml"))
 
 
-@settings(max_examples=250, deadline=None)
+@law(250)
 @given(layers(), machines())
 def test_engines_agree_on_random_layers_and_machines(work: LayerWork, machine: AnyMachine) -> None:
     d = durations(schedule_layer(work, machine), machine)
     assert pipeline_cycles(d) == event_cycles(d)
 
 
-@settings(max_examples=80, deadline=None)
+@law(80)
 @given(layers(), machines(dram=IDEAL, decoder=None))
 def test_the_bus_turns_where_loads_and_stores_alternate(work: LayerWork, machine: AnyMachine) -> None:
     """On a memory that takes 3 cycles before a write that follows a read, 5 before a read that follows a write."""
@@ -76,13 +77,13 @@ def any_durations(draw: st.DrawFn) -> Durations:
     return Durations(*times, *starts, transforms=draw(st.booleans()), inverts=draw(st.booleans()))
 
 
-@settings(max_examples=300, deadline=None)
+@law(300)
 @given(any_durations())
 def test_engines_agree_on_any_schedule(d: Durations) -> None:
     assert pipeline_cycles(d) == event_cycles(d)
 
 
-@settings(max_examples=100, deadline=None)
+@law(100)
 @given(any_durations())
 def test_the_trace_shows_each_unit_busy_with_one_thing_at_a_time(d: Durations) -> None:
     spans: list[Span] = []

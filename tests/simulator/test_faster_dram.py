@@ -4,7 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import accelsim
@@ -12,6 +12,7 @@ from accelsim.hardware.dram import dram_types
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.run import run
 from accelsim.workload import LayerWork, layer_works
+from tests.laws import law
 
 from .random_layers import AnyMachine, changed, layers, where_it_fits
 from .random_machines import machines
@@ -73,7 +74,7 @@ def test_more_bandwidth_never_costs_cycles_on_any_shipped_machine(name: str) -> 
         before = now
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(layers(), machines(objective="cycles"), st.floats(1, 8), st.sampled_from(["bandwidth", "banks", "ideal"]))
 def test_the_mapping_of_a_faster_dram_is_never_slower(
     work: LayerWork, machine: AnyMachine, times: float, what: str

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.simulator.machines.stationary import StationaryMachine
@@ -12,6 +12,7 @@ from accelsim.simulator.run import run, schedule_layer
 from accelsim.simulator.time.event import event_cycles
 from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork
+from tests.laws import law
 
 from .random_layers import layer, layers, spatial
 
@@ -20,7 +21,7 @@ def machine(**changes: object) -> StationaryMachine:
     return spatial(**{"zero_handling": "skip_both", "dram__type": "ideal", **changes})
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(layers(), st.integers(1, 40))
 def test_each_chunk_takes_a_cycle_at_least(work: LayerWork, chunk: int) -> None:
     """With all inputs there, the slots of a filter are counted chunk by chunk."""
@@ -32,7 +33,7 @@ def test_each_chunk_takes_a_cycle_at_least(work: LayerWork, chunk: int) -> None:
         assert mode.slots.counts[0, k].sum() == pytest.approx(expected)
 
 
-@settings(max_examples=40, deadline=None)
+@law(40)
 @given(layers(), st.integers(1, 64), st.sampled_from(["none", "greedy", "paired"]))
 def test_chunks_never_save_cycles_and_engines_agree(work: LayerWork, chunk: int, balance: str) -> None:
     without, with_chunks = (machine(chunk=size, balance=balance, window=2) for size in (None, chunk))

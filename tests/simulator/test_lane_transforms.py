@@ -3,7 +3,7 @@
 from math import ceil
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.hardware.energy import areas, prices, static_mw
@@ -12,6 +12,7 @@ from accelsim.simulator.tiles.schedule import tiled_schedule
 from accelsim.simulator.tiles.tiling import Tiling
 from accelsim.simulator.time.objective import measured
 from accelsim.transforms.adders import exact_bits, serial_inverse_additions
+from tests.laws import law
 
 from .random_layers import layer, winograd
 
@@ -102,7 +103,7 @@ def test_lanes_of_several_tile_sizes_are_as_wide_as_the_largest_needs_and_priced
     assert prices(capped)["mac_f4"].pj == prices(capped)["mac_f2"].pj
 
 
-@settings(max_examples=30, deadline=None)
+@law(30)
 @given(st.sampled_from(["cycles", "energy", "edp"]), st.integers(0, 50), st.floats(0.1, 1))
 def test_a_choice_of_tile_sizes_is_never_worse_than_any_of_them(objective, seed, density):
     work = layer(8, 16, 14, 3, density=density, threshold=0.3, seed=seed)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.errors import InputError
@@ -14,6 +14,7 @@ from accelsim.simulator.run import run, schedule_layer
 from accelsim.simulator.time.event import event_cycles
 from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork
+from tests.laws import law
 
 from .random_layers import layer, layers, spatial
 
@@ -50,7 +51,7 @@ def cycle_by_cycle(stored: np.ndarray, places: int) -> int:
     return cycle
 
 
-@settings(max_examples=100, deadline=None)
+@law(100)
 @given(st.integers(0, 12), st.integers(1, 4), st.integers(1, 6), st.integers(0, 99))
 def test_queues_counted_cycle_by_cycle(most: int, lanes: int, places: int, seed: int) -> None:
     """Of several draws, some with fewer inputs, at once."""
@@ -60,7 +61,7 @@ def test_queues_counted_cycle_by_cycle(most: int, lanes: int, places: int, seed:
     assert queue_cycles(stored, inputs, places).tolist() == expected
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(st.integers(1, 40), st.integers(1, 4), st.integers(1, 5), st.integers(0, 99))
 def test_long_vectors_in_batches(columns: int, lanes: int, registers: int, seed: int) -> None:
     """Batch after batch as on its own, with one cycle for each input that a lane reads, each sum that it writes."""
@@ -78,7 +79,7 @@ def test_long_vectors_in_batches(columns: int, lanes: int, registers: int, seed:
     assert product_cycles(stored, active, filters, array).tolist() == expected.tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(st.integers(1, 120), st.integers(1, 5), st.integers(1, 4), st.floats(0, 1), st.integers(0, 99))
 def test_padding_counted_zero_by_zero(filters: int, columns: int, lanes: int, density: float, seed: int) -> None:
     mask = np.random.default_rng(seed).random((filters, columns)) < density
@@ -98,7 +99,7 @@ def test_padding_counted_zero_by_zero(filters: int, columns: int, lanes: int, de
             assert nonzeros[column, lane] == np.count_nonzero(mask[lane::lanes, column])
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(layers(), st.integers(1, 9), st.integers(1, 8), st.sampled_from(["ideal", "LPDDR4-3200"]))
 def test_laws_of_every_machine(work: LayerWork, lanes: int, window: int, dram: str) -> None:
     array = machine(pe_array={"rows": 1, "cols": lanes}, window=window, dram__type=dram)
@@ -115,7 +116,7 @@ def test_laws_of_every_machine(work: LayerWork, lanes: int, window: int, dram: s
     assert total["dram_output_bytes"] >= work.outputs
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(layers(), st.integers(1, 9))
 def test_with_all_inputs_there_each_weight_is_multiplied_at_each_position(work: LayerWork, lanes: int) -> None:
     work = replace(work, input_density=np.ones(work.in_channels, np.float32))
@@ -125,7 +126,7 @@ def test_with_all_inputs_there_each_weight_is_multiplied_at_each_position(work: 
     assert schedule_layer(work, machine(pe_array={"rows": 1, "cols": lanes})).effectual_macs == expected
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(layers(), st.integers(1, 9), st.integers(1, 8))
 def test_doubling_the_lanes_never_costs_compute_cycles(work: LayerWork, lanes: int, window: int) -> None:
     """Where the weight buffer holds all filters: each lane then has a part of what one had before."""

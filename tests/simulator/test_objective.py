@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from accelsim.errors import InputError
@@ -13,11 +13,12 @@ from accelsim.simulator.tiles.schedule import tiled_schedule
 from accelsim.simulator.tiles.search import choose_tiling, choose_tilings
 from accelsim.simulator.time.objective import measured
 from accelsim.workload import LayerWork
+from tests.laws import law
 
 from .random_layers import AnyMachine, changed, layer, layers, spatial, where_it_fits, winograd
 from .random_machines import cartesian_machines, matrix_vector_machines, tiled_machines, winograd_machines
 
-LAW = settings(max_examples=40, deadline=None)
+LAW = law(40)
 OBJECTIVES = ("cycles", "dram", "energy", "edp")
 # Energy without what a prediction only estimates: time, and DRAM rows (as if none were open).
 POWERS = ("logic_static_mw", "sram_leakage_mw", "dram_standby_mw", "dram_refresh_mw")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.errors import InputError
@@ -13,12 +13,13 @@ from accelsim.simulator.tiles.schedule import tiled_schedule
 from accelsim.simulator.tiles.search import choose_tiling
 from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork
+from tests.laws import law
 
 from .random_layers import AnyMachine, changed, layer, layers, spatial
 from .random_machines import tiled_machines
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(layers(), tiled_machines(buffers__banks=None), st.sampled_from([1, 2, 8]))
 def test_accesses_pass_through_the_ports_and_more_banks_never_cost_cycles(
     work: LayerWork, machine: AnyMachine, banks: int
@@ -38,7 +39,7 @@ def test_accesses_pass_through_the_ports_and_more_banks_never_cost_cycles(
     assert pipeline_cycles(durations(plans[0], machine)) >= pipeline_cycles(durations(plans[2], machine))
 
 
-@settings(max_examples=40, deadline=None)
+@law(40)
 @given(layers(), tiled_machines(buffers__banks=1, buffers__port_bits=16))
 def test_parts_of_the_cycles_still_sum(work: LayerWork, machine: AnyMachine) -> None:
     row = run([work], machine, engine="fast").total

@@ -4,13 +4,14 @@ from itertools import pairwise, product
 from math import ceil
 
 import numpy as np
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from accelsim.hardware.dram import Transfer
 from accelsim.simulator.tiles.schedule import tiled_schedule
 from accelsim.simulator.tiles.tiling import Tiling, filter_starts
 from accelsim.workload import LayerWork
+from tests.laws import law
 
 from .random_layers import AnyMachine, layer, layers, spatial, winograd
 
@@ -149,7 +150,7 @@ def tilings(draw: st.DrawFn, work: LayerWork, m: int, cols: int) -> Tiling:
 ANY_MACHINE = st.builds(machine_of, st.booleans(), st.integers(1, 5), st.integers(1, 5), st.sampled_from([1, 3, 16]))
 
 
-@settings(max_examples=80, deadline=None)
+@law(80)
 @given(layers(), ANY_MACHINE, st.data())
 def test_the_schedule_is_the_one_counted_by_hand(work: LayerWork, machine: AnyMachine, data: st.DataObject) -> None:
     mode = machine.modes(work)[0]
@@ -198,7 +199,7 @@ def read(work: LayerWork, outputs: range, axis: int) -> range:
     return range(first, first + pixels(work, outputs, axis))
 
 
-@settings(max_examples=80, deadline=None)
+@law(80)
 @given(layers(), ANY_MACHINE, st.data())
 def test_requests_and_accesses_are_those_counted_by_hand(
     work: LayerWork, machine: AnyMachine, data: st.DataObject
@@ -287,7 +288,7 @@ def test_requests_and_accesses_are_those_counted_by_hand(
     assert plan.actions["output_write"] == plan.actions["output_read"] == outputs * 8 + sums * 24
 
 
-@settings(max_examples=80, deadline=None)
+@law(80)
 @given(layers(), st.sampled_from(["weight", "input"]), st.integers(1, 5), st.integers(1, 5), st.data())
 def test_accesses_of_arrays_that_hold_weights_or_inputs_are_those_counted_by_hand(
     work: LayerWork, holds: str, rows: int, cols: int, data: st.DataObject

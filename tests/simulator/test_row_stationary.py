@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.errors import InputError
@@ -16,11 +16,12 @@ from accelsim.simulator.machines.row_stationary.passes import PassMapping, kerne
 from accelsim.simulator.machines.row_stationary.search import choose_mapping
 from accelsim.simulator.run import run, schedule_layer
 from accelsim.workload import LayerWork
+from tests.laws import law
 
 from .random_layers import changed, layer, layers, spatial
 from .random_machines import IDEAL, row_machines
 
-LAW = settings(max_examples=60, deadline=None)
+LAW = law(60)
 
 
 def row_machine(**changes: Any) -> RowStationaryMachine:

@@ -5,7 +5,7 @@ from math import ceil
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from accelsim.dual.file import read_dual
@@ -18,6 +18,7 @@ from accelsim.simulator.tiles.selection import serve, served
 from accelsim.simulator.tiles.tiling import Tiling
 from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork, layer_works
+from tests.laws import law
 from tests.small_dual import ROOT
 
 from .random_layers import changed, layer, layers, spatial, winograd
@@ -49,7 +50,7 @@ def walk(streams: list[list[int]], banks: int) -> tuple[int, int]:
 WINDOWS = st.integers(0, 1 << 32).map(np.random.default_rng)
 
 
-@settings(max_examples=100, deadline=None)
+@law(100)
 @given(WINDOWS, st.integers(1, 6), st.integers(1, 20), st.integers(1, 3), st.floats(0, 1), st.data())
 def test_windows_are_served_as_cycle_by_cycle(rng, columns, positions, each, density, data):
     banks = data.draw(st.integers(1, positions))
@@ -60,7 +61,7 @@ def test_windows_are_served_as_cycle_by_cycle(rng, columns, positions, each, den
     assert fetches == sum(read for _, read in expected)
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(WINDOWS, st.integers(1, 6), st.integers(1, 20), st.floats(0, 1))
 def test_one_bank_reads_each_used_position_once_and_a_bank_a_position_never_waits(rng, columns, positions, density):
     asked = (rng.random((4, columns, positions)) < density).astype(np.uint8)
@@ -85,7 +86,7 @@ def windows_of(channels: int, positions_each: int, size: int) -> list[range]:
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(layers(), st.booleans(), st.integers(1, 3), st.integers(1, 4), st.sampled_from([1, 2, 16]), st.data())
 def test_the_lanes_take_what_is_counted_window_by_window(
     work: LayerWork, in_winograd: bool, rows: int, cols: int, taps: int, data: st.DataObject
@@ -134,7 +135,7 @@ def test_the_lanes_take_what_is_counted_window_by_window(
     assert plan.actions["window_fetch_bit"] == fetches * tiles * (10 if m > 1 else 8)
 
 
-@settings(max_examples=40, deadline=None)
+@law(40)
 @given(layers(), choosing_machines())
 def test_waiting_and_useful_slots_are_never_more_than_the_lanes_have(work, machine):
     schedule = machine.schedule(work)
@@ -144,14 +145,14 @@ def test_waiting_and_useful_slots_are_never_more_than_the_lanes_have(work, machi
     assert all(area.mm2 >= 0 for area in areas(machine).values())
 
 
-@settings(max_examples=40, deadline=None)
+@law(40)
 @given(layers(), choosing_machines())
 def test_both_engines_agree_on_them(work, machine):
     by_event, by_fast = (run([work], machine, engine=engine).total["cycles"] for engine in ("event", "fast"))
     assert by_event == by_fast
 
 
-@settings(max_examples=40, deadline=None)
+@law(40)
 @given(layers(), choosing_machines(), st.floats(0.2, 4))
 def test_more_bandwidth_never_costs_them_cycles(work, machine, more):
     assume(machine.dram.type != "ideal")

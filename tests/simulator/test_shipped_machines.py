@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 
 from accelsim.simulator.machines.load import load_hardware
 from accelsim.simulator.run import schedule_layer
 from accelsim.simulator.time.event import event_cycles
 from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork
+from tests.laws import law
 
 from .random_layers import layer, layers
 
@@ -34,7 +35,7 @@ def test_each_kind_of_layer_runs_with_both_engines(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MACHINES)
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@law(8, suppress=[HealthCheck.too_slow])
 @given(work=layers())
 def test_random_layers_run_with_both_engines(name: str, work: LayerWork) -> None:
     machine = load_hardware(name)

@@ -6,13 +6,14 @@ IS = ceil(K/H) ceil(P/W) (M + 2H + W - 2) - 1.  STONNE = sum over folds of (K + 
 """
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.simulator.run import run
 from accelsim.simulator.tiles.schedule import tiled_schedule
 from accelsim.simulator.tiles.tiling import Tiling
 from accelsim.workload import layer_works
+from tests.laws import law
 
 from .random_layers import layer, random_model, spatial
 
@@ -39,7 +40,7 @@ def stonne(P: int, K: int, M: int, H: int, W: int) -> int:
     return sum(K + r + c + 3 for r in rows for c in cols)
 
 
-@settings(max_examples=120, deadline=None)
+@law(120)
 @given(
     dataflow=st.sampled_from(sorted(FORMS)), H=st.integers(1, 40), W=st.integers(1, 40), M=st.integers(1, 90),
     C=st.integers(1, 70), size=st.integers(3, 14), kernel=st.integers(1, 3), stride=st.integers(1, 2),
@@ -56,7 +57,7 @@ def test_scale_sim(
     assert total["cycles"] == total["compute_cycles"] == scale_sim(dataflow, P, K, M, H, W)
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(H=st.integers(1, 40), W=st.integers(1, 40), M=st.integers(1, 90), C=st.integers(1, 70), size=st.integers(3, 14))
 def test_stonne(H: int, W: int, M: int, C: int, size: int) -> None:
     work = layer(M, C, size, 3, padding=0)
@@ -75,7 +76,7 @@ def test_a_whole_network_on_32_x_32(network: str, cycles: dict[str, int]) -> Non
         assert total["cycles"] == pytest.approx(cycles[peer], rel=tolerance)
 
 
-@settings(max_examples=40, deadline=None)
+@law(40)
 @given(groups=st.sampled_from([2, 4, 8]), H=st.integers(1, 12), W=st.integers(1, 12), batch=st.integers(1, 3))
 def test_groups_and_images(groups: int, H: int, W: int, batch: int) -> None:
     """A grouped layer is so many layers one after the other; a batch is that many more output pixels."""

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.sparsity.budget import Options, choose
+from tests.laws import law
 
 SHAPES = st.tuples(st.integers(0, 100_000), st.integers(1, 5), st.integers(1, 6))
 
@@ -45,7 +46,7 @@ def least_loss(layers: list[Options], bits: int, multiplies: int) -> float:
 
 
 @given(shape=SHAPES, budgets=st.tuples(st.floats(1, 50), st.floats(1, 50)))
-@settings(max_examples=40, deadline=None)
+@law(40)
 def test_both_budgets_are_kept_and_what_is_spent_could_not_be_spent_better(
     shape: tuple[int, int, int], budgets: tuple[float, float]
 ) -> None:
@@ -65,7 +66,7 @@ def test_both_budgets_are_kept_and_what_is_spent_could_not_be_spent_better(
 
 
 @given(shape=SHAPES, budget=st.floats(1, 45), more=st.floats(0, 9))
-@settings(max_examples=40, deadline=None)
+@law(40)
 def test_a_larger_budget_never_loses_more(shape: tuple[int, int, int], budget: float, more: float) -> None:
     layers = some_layers(*shape)
     try:

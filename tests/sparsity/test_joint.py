@@ -4,15 +4,16 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.network.graph import INPUT, Graph, Node
 from accelsim.network.layers import Conv, Flatten, Linear
 from accelsim.sparsity.joint import JointRegularizer, Percentile, spatial_layers, winograd_layers
 from accelsim.transforms.winograd import transform_filters
+from tests.laws import law
 
-FEW = settings(max_examples=50, deadline=None)
+FEW = law(50)
 
 
 def small_graph() -> Graph:

@@ -1,12 +1,13 @@
 """Augmentation only moves, mirrors or covers pixels."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.training.augment import augment
+from tests.laws import law
 
-FEW = settings(max_examples=30, deadline=None)
+FEW = law(30)
 
 
 def images(n: int = 3) -> np.ndarray:

@@ -6,7 +6,7 @@ finite differences, and for linear layers the identity <dy, A x> = <A^T dy, x>, 
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import correlate
 
@@ -30,9 +30,10 @@ from accelsim.network.layers import (
     Relu,
 )
 from accelsim.training.compiled import CompiledNetwork, Execution, Learning
+from tests.laws import law
 from tests.training import foreign
 
-FEW = settings(max_examples=25, deadline=None)
+FEW = law(25)
 
 
 def chain(shape: tuple[int, int, int], *layers: Layer) -> Graph:

@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.training.optimizers import Adam, Sgd, make_optimizer
 from accelsim.training.recipe import OptimizerSettings
 from accelsim.training.schedules import growing, learning_rate
+from tests.laws import law
 
-FEW = settings(max_examples=50, deadline=None)
+FEW = law(50)
 
 
 def gradients(steps: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import correlate
 
@@ -11,6 +11,7 @@ from accelsim.network.layers import Conv
 from accelsim.training.kernels import winograd
 from accelsim.training.kernels.geometry import Geometry
 from accelsim.training.kernels.winograd import WinogradKernel
+from tests.laws import law
 from tests.training import foreign
 
 
@@ -39,7 +40,7 @@ def convolved(g: Geometry, x: Array, w: Array) -> Array:
     return y
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(geometries(), st.integers(0, 2**32 - 1), st.sampled_from([1, 150_000]))
 def test_convolution_and_gradients(g: Geometry, seed: int, cached: int) -> None:
     rng = np.random.default_rng(seed)

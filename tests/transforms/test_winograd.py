@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import correlate
 
@@ -21,6 +21,7 @@ from accelsim.transforms.winograd import (
     transform_inputs,
     transform_outputs,
 )
+from tests.laws import law
 
 ALL = [(m, r) for m in range(1, 7) for r in range(2, 8)]
 
@@ -116,7 +117,7 @@ def test_the_default_points_keep_inputs_and_outputs_free_of_matrix_rounding():
             )
 
 
-@settings(deadline=None, max_examples=150)
+@law(150)
 @given(problems(), st.sampled_from([np.float32, np.float64]))
 def test_winograd_equals_direct_within_the_bound(problem, dtype):
     m, x_shape, w_shape, pad, seed = problem
@@ -139,7 +140,7 @@ def test_every_f_m_r_equals_direct_within_the_bound(m, r):
     assert error.max() > 0  # the bound is not met by an exact result
 
 
-@settings(deadline=None, max_examples=60)
+@law(60)
 @given(problems(taps=(3,)), st.sampled_from([np.float32, np.float64]))
 def test_f23_is_exact_on_integers(problem, dtype):
     """|V| <= 4 64, |W| <= 9/4 64, 5 channels, 9 taps an output: below 2^24 quarters, so nothing is ever rounded."""
@@ -192,7 +193,7 @@ def test_the_points_beat_the_smallest_fractions(n):
     assert amplification(n - r + 1, r) < amplification(n - r + 1, r, obvious)
 
 
-@settings(deadline=None, max_examples=40)
+@law(40)
 @given(problems())
 def test_the_three_transforms_compose_to_the_convolution(problem):
     m, x_shape, w_shape, pad, seed = problem

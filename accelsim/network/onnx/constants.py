@@ -14,7 +14,8 @@ from scipy import special
 from accelsim.network.onnx.draft import Unfit
 from accelsim.network.onnx.operators.quantized import real
 
-MAX_CONSTANT = 1 << 28  # numbers of one constant
+MAX_MADE = 1 << 24  # numbers of one constant, beside four times those that it is made of
+MAX_MADE_IN_ALL = 1 << 26  # of all that are made, beside four times those of the file
 Constant = NDArray[Any]
 Attributes = dict[str, Any]
 Fold = Callable[[list[Constant | None], Attributes], Constant | list[Constant]]
@@ -36,11 +37,17 @@ def fold(operator: str, inputs: Sequence[Constant | None], attributes: Attribute
     return [np.asarray(x) for x in result] if isinstance(result, list) else [np.asarray(result)]
 
 
-def bounded(shape: Sequence[int]) -> tuple[int, ...]:
-    """The shape.  Raises Unfit if it is of more numbers than a constant may have."""
+def made(arrays: Sequence[Any]) -> int:
+    """How many numbers these constants take memory for: what shows those of another takes none."""
+    return sum(array.size for array in arrays if isinstance(array, np.ndarray) and array.base is None)
+
+
+def bounded(shape: Sequence[int], *sources: Constant | None) -> tuple[int, ...]:
+    """The shape.  Raises Unfit if it is of more numbers than a constant made of these may have."""
     sizes = tuple(int(size) for size in shape)
-    if min(sizes, default=0) < 0 or prod(sizes) > MAX_CONSTANT:
-        raise Unfit(f"a constant of {list(sizes)[:16]}, expected at most {MAX_CONSTANT} numbers")
+    most = MAX_MADE + 4 * sum(x.size for x in sources if x is not None)
+    if min(sizes, default=0) < 0 or prod(sizes) > most:
+        raise Unfit(f"a constant of {list(sizes)[:16]}, expected at most {most} numbers")
     return sizes
 
 
@@ -60,7 +67,7 @@ def _each(function: Callable[..., Any]) -> Fold:
 
     def run(inputs: list[Constant | None], attributes: Attributes) -> Constant:
         arrays = [_given(x) for x in inputs]
-        bounded(np.broadcast_shapes(*(x.shape for x in arrays)))
+        bounded(np.broadcast_shapes(*(x.shape for x in arrays)), *arrays)
         return np.asarray(function(*arrays))
 
     return run
@@ -84,7 +91,7 @@ def _filled(inputs: list[Constant | None], attributes: Attributes) -> Constant:
 
 def _gather(inputs: list[Constant | None], attributes: Attributes) -> Constant:
     x, indices = _given(inputs[0]), _given(inputs[1])
-    bounded((x.size // max(x.shape[attributes.get("axis", 0)], 1), indices.size))
+    bounded((x.size // max(x.shape[attributes.get("axis", 0)], 1), indices.size), x)
     return np.asarray(np.take(x, indices.astype(np.int64), axis=attributes.get("axis", 0)))
 
 
@@ -120,19 +127,19 @@ def _unsqueeze(inputs: list[Constant | None], attributes: Attributes) -> Constan
 
 def _concat(inputs: list[Constant | None], attributes: Attributes) -> Constant:
     parts = [_given(x) for x in inputs]
-    bounded((sum(x.size for x in parts),))
+    bounded((sum(x.size for x in parts),), *parts)
     return np.concatenate(parts, attributes["axis"])
 
 
 def _expand(inputs: list[Constant | None], attributes: Attributes) -> Constant:
     x = _given(inputs[0])
-    shape = bounded(np.broadcast_shapes(x.shape, tuple(_integers(inputs[1]) or ())))
+    shape = bounded(np.broadcast_shapes(x.shape, tuple(_integers(inputs[1]) or ())), x)
     return np.broadcast_to(x, shape)
 
 
 def _tile(inputs: list[Constant | None], attributes: Attributes) -> Constant:
     x, repeats = _given(inputs[0]), _integers(inputs[1]) or []
-    bounded((x.size, prod(max(0, times) for times in repeats)))
+    bounded((x.size, prod(max(0, times) for times in repeats)), x)
     return np.tile(x, repeats)
 
 
@@ -172,7 +179,7 @@ def _reduced(function: Callable[..., Any]) -> Fold:
 def _pad(inputs: list[Constant | None], attributes: Attributes) -> Constant:
     x, pads = _given(inputs[0]), _integers(inputs[1], attributes.get("pads")) or []
     widths = list(zip(pads[: x.ndim], pads[x.ndim :], strict=True))
-    bounded([size + low + high for size, (low, high) in zip(x.shape, widths, strict=True)])
+    bounded([size + low + high for size, (low, high) in zip(x.shape, widths, strict=True)], x)
     value = inputs[2] if len(inputs) > 2 and inputs[2] is not None else np.zeros(1)
     return np.pad(x, widths, constant_values=value.reshape(-1)[0])
 
@@ -208,7 +215,7 @@ def _gathered(inputs: list[Constant | None], attributes: Attributes) -> Constant
     x, indices = _given(inputs[0]), _given(inputs[1]).astype(np.int64)
     if attributes.get("batch_dims"):
         raise Unfit("batch_dims, expected none")
-    bounded((*indices.shape[:-1], *x.shape[indices.shape[-1] :]))
+    bounded((*indices.shape[:-1], *x.shape[indices.shape[-1] :]), x)
     return np.asarray(x[tuple(np.moveaxis(indices, -1, 0))])
 
 
@@ -218,7 +225,7 @@ def _clipped(inputs: list[Constant | None], attributes: Attributes) -> Constant:
 
 
 def _product(a: Constant, b: Constant) -> Constant:
-    bounded((*a.shape[:-1], *b.shape[-1:]))
+    bounded((*a.shape[:-1], *b.shape[-1:]), a, b)
     return np.asarray(np.matmul(a, b))
 
 

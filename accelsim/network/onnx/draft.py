@@ -86,7 +86,7 @@ class Draft:
             raise Unfit(f"gives {shape}, expected at most {MAX_ELEMENTS} numbers")
         self.shapes[name] = shape
         self.nodes[name] = Node(name=name, layer=layer, inputs=tuple(sources))
-        self.arrays |= {f"{name}.{key}": np.asarray(array, np.float32) for key, array in arrays.items()}
+        self.arrays |= {f"{name}.{key}": _stored(key, array) for key, array in arrays.items()}
         return name
 
     def apply(self, name: str, layer: Layer, *tensors: Tensor, **arrays: NDArray[Any]) -> Tensor:
@@ -187,6 +187,15 @@ class Draft:
         while constant.ndim > rank and constant.shape[0] == 1:
             constant = constant[0]
         return constant.reshape((1,) * (rank - constant.ndim) + constant.shape).transpose(tensor.axes)
+
+
+def _stored(key: str, array: NDArray[Any]) -> Array:
+    """A layer's array as it is stored.  Raises Unfit if float32 has no finite numbers for it."""
+    with np.errstate(over="ignore"):
+        found = np.asarray(array, np.float32)
+    if not np.isfinite(found).all():
+        raise Unfit(f"its {key} holds NaN, infinity or beyond float32, expected finite numbers")
+    return found
 
 
 def _in_onnx_order(stored: Shape, axes: tuple[int, ...]) -> Shape:

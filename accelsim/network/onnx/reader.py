@@ -17,11 +17,12 @@ from accelsim.errors import InputError
 from accelsim.files import ONNX, read_bytes
 from accelsim.network.graph import Graph, Network, Node, Preprocessing
 from accelsim.network.onnx.call import Call
-from accelsim.network.onnx.constants import fold
+from accelsim.network.onnx.constants import MAX_MADE_IN_ALL, fold, made
 from accelsim.network.onnx.draft import IMAGE, Tensor, Unfit, Value
 from accelsim.network.onnx.inputs import image_input, sizes_of, started
 from accelsim.network.onnx.operators import FOREIGN, OPERATORS, RECURRENT
 from accelsim.network.onnx.package import METADATA, one_line, package
+from accelsim.network.onnx.soundness import attributes_of, check_names, opset
 from accelsim.network.onnx.weights import Weights
 from accelsim.network.tensors import Opaque
 
@@ -61,6 +62,8 @@ def read_onnx_in_part(
     except Exception as error:  # protobuf's own class of error differs from version to version
         raise InputError(f"{path}: not an ONNX file ({one_line(error)})") from None
     del content
+    if not model.HasField("graph"):
+        raise InputError(f"{path}: not an ONNX file (it holds no graph)")
     try:
         reader = _Reader(onnx, _inlined(onnx, model), path, keep_unknown)
         return reader.network(_preprocessing(model), input_shape), reader.left
@@ -107,13 +110,14 @@ class _Reader:
         self.graph = model.graph
         self.weights = Weights(onnx, path)
         self.keep_unknown = keep_unknown
-        self.opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+        self.opset = opset(model)
         self.values: dict[str, Value | _Missing] = {}
         self.faults: list[str] = []
         self.unknown: dict[str, list[str]] = {}
         self.dropped: dict[str, list[str]] = {}
         self.ends: list[Tensor] = []  # tensors that only nodes left out read
         self.inferred: dict[str, list[int]] | None = None
+        self.made = 0  # numbers of the constants that nodes have given
 
     @property
     def left(self) -> Unknown:
@@ -124,6 +128,7 @@ class _Reader:
     def network(self, preprocessing: Preprocessing, input_shape: Sequence[int] | None) -> Network:
         if len(self.graph.node) > MAX_NODES:
             raise Unfit(f"{len(self.graph.node)} nodes, expected at most {MAX_NODES}")
+        check_names(self.graph)
         needed = self._needed_nodes()
         used = {name for node in needed for name in _read_names(node)} | {output.name for output in self.graph.output}
         for tensor in self.graph.initializer:
@@ -188,7 +193,7 @@ class _Reader:
 
     def _read(self, node: Any, name: str) -> Sequence[Value] | None:
         """The outputs of one node; None if its operator is not known."""
-        attributes = {a.name: self.onnx.helper.get_attribute_value(a) for a in node.attribute}
+        attributes = attributes_of(self.onnx, node)
         if missing := [source for source in node.input if source and source not in self.values]:
             raise Unfit(f"reads {missing[0]!r}, which no earlier node gives")
         inputs = [self.values[source] if source else None for source in node.input]
@@ -204,8 +209,7 @@ class _Reader:
             case "Size" if isinstance(inputs[0], Tensor):
                 return [np.array(int(np.prod(inputs[0].dims)), np.int64)]
         if known and not any(isinstance(value, Tensor) for value in inputs):
-            arrays = [value if isinstance(value, np.ndarray) else None for value in inputs]
-            return fold(node.op_type, arrays, self._folding(attributes, node))
+            return self._folded(node, inputs, attributes)
         if not known or node.op_type not in OPERATORS:
             return None
         if not node.output:
@@ -225,6 +229,15 @@ class _Reader:
             raise Unfit(f"attribute {next(iter(call.attributes))!r} is not known or not of this value")
         if any(node.output[len(outputs) :]) and node.op_type not in ("Dropout", "MaxPool", "BatchNormalization"):
             raise Unfit("expected one output")  # masks, indices or statistics are of no use to any node here
+        return outputs
+
+    def _folded(self, node: Any, inputs: Sequence[Any], attributes: dict[str, Any]) -> Sequence[Value] | None:
+        """The outputs of a node whose inputs are constants; None if it is not known."""
+        arrays = [value if isinstance(value, np.ndarray) else None for value in inputs]
+        outputs = fold(node.op_type, arrays, self._folding(attributes, node))
+        self.made += made(outputs or ())
+        if self.made > MAX_MADE_IN_ALL + 4 * self.weights.read:
+            raise Unfit(f"{self.made} numbers computed from {self.weights.read} constants of the file, expected fewer")
         return outputs
 
     def _folding(self, attributes: dict[str, Any], node: Any) -> dict[str, Any]:
@@ -253,6 +266,7 @@ class _Reader:
         branch = attributes["then_branch" if inputs[0].reshape(-1)[0] else "else_branch"]
         if len(branch.node) > MAX_NODES:
             raise Unfit(f"a branch of {len(branch.node)} nodes, expected at most {MAX_NODES}")
+        check_names(branch, self.values)
         for tensor in branch.initializer:
             self.values[tensor.name] = self.weights.array(tensor)
         for inner in branch.node:

@@ -23,10 +23,13 @@ class Weights:
     def __init__(self, onnx: Any, path: Path) -> None:
         self.onnx = onnx
         self.path = path
-        self.read_bytes = 0
+        self.read_bytes = 0  # of other files
+        self.read = 0  # numbers
 
     def array(self, tensor: Any) -> NDArray[Any]:
         """A tensor's values, bfloat16 as float32.  Raises Unfit if they are damaged, no numbers, or not finite."""
+        if min(tensor.dims, default=0) < 0:
+            raise Unfit(f"tensor {tensor.name!r} is {list(tensor.dims)[:16]}, expected sizes from 0")
         try:
             if tensor.data_location == self.onnx.TensorProto.EXTERNAL or tensor.external_data:
                 array = self._beside(tensor)
@@ -36,6 +39,7 @@ class Weights:
             if isinstance(error, InputError | Unfit):
                 raise
             raise Unfit(f"tensor {tensor.name!r} is damaged ({one_line(error)})") from None
+        self.read += array.size
         if array.dtype.name == "bfloat16":
             array = array.astype(np.float32)
         if array.dtype.kind not in "biuf":

@@ -1,5 +1,6 @@
 """Reading a machine from YAML, with overrides, and saying all that is wrong with it in one line."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -7,22 +8,27 @@ from typing import Any
 from accelsim import shipped
 from accelsim.errors import InputError
 from accelsim.faults import nearest
-from accelsim.files import MACHINE
+from accelsim.files import MACHINE, read_text
 from accelsim.settings import read_settings, read_value, set_dotted
 from accelsim.simulator.machines import FAMILIES, Families
 from accelsim.simulator.machines.choice import machine_from
+from accelsim.simulator.machines.foreign import scale_sim_keys, zigzag_keys
 from accelsim.simulator.machines.machine import Machine
+
+TIMELOOP = re.compile(r"^(architecture|arch):", re.MULTILINE)
 
 
 def load_hardware(name: str | Path, overrides: Iterable[str] = (), families: Families = FAMILIES) -> Machine:
     """Read a machine from a YAML path, or by the bare name of a file in ``hwconfigs/``.
+
+    SCALE-Sim's ``.cfg`` and ZigZag's hardware YAML are read, too (``foreign``).
 
     overrides: ``KEY=VALUE`` with dotted keys (``pe_array.rows=32``), applied in order; values are read as YAML.
     families: that the file may describe; with a user's own, ``(*FAMILIES, MyMachine)``.
     Raises InputError naming the file and every fault in it.
     """
     path = _find(name)
-    data = read_settings(path, MACHINE)
+    data = _read(path)
     for override in overrides:
         _override(data, override)
     data.setdefault("name", path.stem)
@@ -30,6 +36,22 @@ def load_hardware(name: str | Path, overrides: Iterable[str] = (), families: Fam
         return machine_from(data, families)
     except InputError as fault:
         raise InputError(f"{path}: {fault}") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The keys of a machine file, one of ours or of another simulator's."""
+    try:
+        if path.suffix.lower() == ".cfg":
+            return scale_sim_keys(read_text(path, MACHINE))
+        if TIMELOOP.search(read_text(path, MACHINE)):
+            raise InputError(
+                "a Timeloop or AccelForge architecture, whose tree of components says more than array, buffers and "
+                "bandwidth, expected a machine file of ours, SCALE-Sim's .cfg or ZigZag's hardware YAML"
+            )
+        data = read_settings(path, MACHINE)
+        return zigzag_keys(data) if "operational_array" in data else data
+    except InputError as fault:
+        raise fault if str(fault).startswith(str(path)) else InputError(f"{path}: {fault}") from None
 
 
 def _find(name: str | Path) -> Path:

@@ -45,6 +45,7 @@ class Machine(MachineDescription):
             score=predicted(schedule, self),
             needs=needs,
             weights_whole=False,
+            weight_bytes=0,
             make=lambda: whole,
         )
 

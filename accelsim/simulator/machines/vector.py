@@ -83,6 +83,7 @@ def vector_plan(work: LayerWork, machine: MachineDescription) -> LayerPlan:
         score=predicted(schedule, machine),
         needs=needs,
         weights_whole=True,
+        weight_bytes=0,
         make=lambda: whole,
     )
 

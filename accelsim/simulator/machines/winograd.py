@@ -78,8 +78,8 @@ class WinogradArray(PeArray):
 class WinogradArithmetic(Arithmetic):
     """Word widths, with that of transformed inputs."""
 
-    transformed_bits: Bits = 10
-    """Bits of a transformed input.  Default: 10, exact for F(2, 3) of 8-bit activations."""
+    transformed_bits: Bits | None = None
+    """Bits of a transformed input.  Default: exact for 3 x 3 kernels; of 8-bit inputs 10 in F(2, 3), 15 in F(4, 3)."""
     tap_scales: TapScales = "per_tap"
     """One scale for all taps of transformed filters and inputs (``one``), or ``per_tap``.  Default: per_tap."""
 
@@ -121,15 +121,26 @@ class WinogradDescription(TiledDescription):
         """Whether the machine has a list of tile sizes, each with prices of its own."""
         return False
 
+    def tap_bits(self, m: int, kernel: tuple[int, int] = (3, 3)) -> int:
+        """Bits of a transformed input of F(m x m, R x S): one width for all kernels, as stated or exact for 3 x 3."""
+        stated = self.arithmetic.transformed_bits
+        return exact_bits(m, (3, 3), self.arithmetic.activation_bits) if stated is None else stated
+
     @property
     def operand_bits(self) -> int:
         """Bits of a transformed input."""
-        return self.arithmetic.transformed_bits
+        return self.tap_bits(self.tile)
 
     @property
     def datapath(self) -> Datapath:
         """Winograd convolution with the machine's tile size."""
-        return replace(super().datapath, kind="winograd", m=self.tile)
+        return self._winograd_datapath(self.tile, None if self.lists_tiles else self.tap_bits(self.tile))
+
+    def _winograd_datapath(self, m: int, bits: int | None) -> Datapath:
+        """At one tile size, transformed inputs of so many bits: as stated, or None: as each layer needs."""
+        plain = super().datapath
+        integers = replace(plain.integers, transformed_bits=self.arithmetic.transformed_bits or bits)
+        return replace(plain, kind="winograd", m=m, integers=integers)
 
     @property
     def streams(self) -> int:
@@ -242,13 +253,12 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
     def tap_bits(self, m: int, kernel: tuple[int, int] = (3, 3)) -> int:
         """Bits of a transformed input of F(m x m, R x S).
 
-        As stated; with a list of tile sizes those that are exact, or as stated where that is less.
+        One width for all kernels; with a list of tile sizes those that are exact, or as stated where that is less.
         """
-        stated = self.arithmetic.transformed_bits
         if self.tiles is None:
-            return stated
+            return super().tap_bits(m)
         exact = exact_bits(m, kernel, self.arithmetic.activation_bits)
-        return min(exact, stated) if "transformed_bits" in self.arithmetic.model_fields_set else exact
+        return min(exact, self.arithmetic.transformed_bits or exact)
 
     @property
     def operand_bits(self) -> int:
@@ -463,7 +473,7 @@ def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, 
         stored_bits=stored,
         dram_bits=dram_bits,
         widths=operand_widths(work, machine),
-        operand_bits=machine.arithmetic.transformed_bits,
+        operand_bits=machine.operand_bits,
         units=_additions([piece.size for piece in parts] or [work.kernel], m, on_chip),
         decoder_rate=0.0 if machine.decoder is None else machine.decoder.symbols_per_cycle,
         slots_are_dense=machine.zero_handling != "skip_weights",

@@ -14,7 +14,7 @@ import numpy as np
 
 from accelsim.hardware.dram import Transfer
 from accelsim.simulator.time.program import Part
-from accelsim.simulator.time.schedule import Schedule, dram_actions
+from accelsim.simulator.time.schedule import Schedule, without_weights
 from accelsim.workload import LayerWork, TableWorks
 
 MAX_PASSES = 64
@@ -53,41 +53,27 @@ def in_passes(parts: Sequence[Part], passes: int, weights_stay: bool) -> list[Pa
     return found
 
 
-def without_weights(schedule: Schedule) -> Schedule:
-    """A layer's steps when its weights are there already."""
-    none = np.zeros_like(schedule.compute_cycles)
-    read, written = int(schedule.inputs.n_bytes.sum()), int(schedule.outputs.n_bytes.sum())
-    off_chip = {name: float(count) for name, count in dram_actions(read, written).items()}
+def all_passes(schedules: Sequence[Schedule], passes: int, weights_stay: bool) -> Schedule:
+    """A layer's steps in all passes, for what they move and do in all.  schedules: of one pass, in order."""
+    if passes == 1 and len(schedules) == 1:
+        return schedules[0]
+    again = [without_weights(schedule) if weights_stay else schedule for schedule in schedules]
+    every = [*schedules, *again * (passes - 1)]
+    counts: dict[str, float] = {}
+    for first, later in zip(schedules, again, strict=True):
+        for name, count in first.counts.items():
+            counts[name] = counts.get(name, 0.0) + (count + (passes - 1) * later.counts.get(name, 0.0))
     return replace(
-        schedule,
-        weights=Transfer.contiguous(none),
-        weight_transform_cycles=none,
-        counts=schedule.counts | off_chip | {"weight_write": 0.0},
-    )
-
-
-def all_passes(schedule: Schedule, passes: int, weights_stay: bool) -> Schedule:
-    """A layer's steps in all passes, for what they move and do in all."""
-    if passes == 1:
-        return schedule
-    again = without_weights(schedule) if weights_stay else schedule
-
-    def together(first: Transfer, other: Transfer) -> Transfer:
-        return Transfer.of_all([first, *[other] * (passes - 1)])
-
-    return replace(
-        schedule,
-        inputs=together(schedule.inputs, again.inputs),
-        weights=together(schedule.weights, again.weights),
-        outputs=together(schedule.outputs, again.outputs),
-        transform_cycles=np.tile(schedule.transform_cycles, passes),
-        compute_cycles=np.tile(schedule.compute_cycles, passes),
-        inverse_cycles=np.tile(schedule.inverse_cycles, passes),
-        weight_transform_cycles=np.append(
-            schedule.weight_transform_cycles, np.tile(again.weight_transform_cycles, passes - 1)
-        ),
-        effectual_macs=passes * schedule.effectual_macs,
-        useful_slots=passes * schedule.useful_slots,
-        waiting_slots=passes * schedule.waiting_slots,
-        counts={name: count + (passes - 1) * again.counts.get(name, 0.0) for name, count in schedule.counts.items()},
+        every[0],
+        inputs=Transfer.of_all([schedule.inputs for schedule in every]),
+        weights=Transfer.of_all([schedule.weights for schedule in every]),
+        outputs=Transfer.of_all([schedule.outputs for schedule in every]),
+        transform_cycles=np.concatenate([schedule.transform_cycles for schedule in every]),
+        compute_cycles=np.concatenate([schedule.compute_cycles for schedule in every]),
+        inverse_cycles=np.concatenate([schedule.inverse_cycles for schedule in every]),
+        weight_transform_cycles=np.concatenate([schedule.weight_transform_cycles for schedule in every]),
+        effectual_macs=passes * sum(schedule.effectual_macs for schedule in schedules),
+        useful_slots=passes * sum(schedule.useful_slots for schedule in schedules),
+        waiting_slots=passes * sum(schedule.waiting_slots for schedule in schedules),
+        counts=counts,
     )

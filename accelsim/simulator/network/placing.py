@@ -33,6 +33,11 @@ class NetworkMaps:
             found |= {self.by_name[name]: t for name in (*group.reads, *group.operands) if name in self.by_name}
         return found
 
+    def living(self, placement: Placement, t: int) -> set[int]:
+        """Whole maps that are on chip while a group runs."""
+        last = self.last_reader
+        return {m for m, at in placement.places.items() if at != DRAM and m <= t <= last.get(m, m)}
+
     def read_bytes(self, t: int) -> list[int]:
         """Bytes of each map that a group's head reads."""
         head = self.shapes[self.groups[t].head]

@@ -5,28 +5,35 @@ Levels, each with all of those before it:
     fused       what rides on a layer's outputs takes no pass of its own; groups follow one another without overlap,
                 every map goes through DRAM;
     resident    maps stay on chip where that scores lower, as the machine's ``buffers.activations`` lets them; all
-                groups are one program (``time.program``).  Of that program and the one without overlap the faster runs.
+                groups are one program (``time.program``).  Of that program and the one without overlap the faster runs;
+    depth-first consecutive layers run in stripes of rows, where that scores lower yet (``stacks``).
+
+A piece of the plan is a group, or a group's rows in one stripe; each piece is a part of the program.
 
 How long it takes is for ``timing`` to say.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
+from accelsim.hardware.dram import Transfer
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.network.batches import in_passes, of_one_pass
 from accelsim.simulator.network.groups import Group, groups_of
-from accelsim.simulator.network.places import DRAM, Placement
+from accelsim.simulator.network.places import Placement
 from accelsim.simulator.network.placing import NetworkMaps, place
 from accelsim.simulator.network.plans import GroupPlans, part_of
 from accelsim.simulator.network.split import split_poolings
+from accelsim.simulator.network.stacks import Lines, Stack, StackPlans, StripePlan, find_stacks
 from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.program import Part
+from accelsim.simulator.time.schedule import Schedule
 from accelsim.workload import LayerWork, Surroundings, without_weights
 
-Level = Literal["layers", "fused", "resident"]
-LEVELS: tuple[Level, ...] = ("layers", "fused", "resident")
+Level = Literal["layers", "fused", "resident", "depth-first"]
+LEVELS: tuple[Level, ...] = ("layers", "fused", "resident", "depth-first")
 OCCUPANCY = {  # columns of what lies in the memories of feature maps while a layer runs, and their names for people
     "chip_input_bytes": "maps read",
     "chip_output_bytes": "map written",
@@ -36,27 +43,52 @@ OCCUPANCY = {  # columns of what lies in the memories of feature maps while a la
 
 
 @dataclass(frozen=True)
+class Piece:
+    """A group as it runs, or its part of one stripe of a stack."""
+
+    group: int
+    works: Mapping[int, LayerWork]  # its layers by number, on the rows that this piece has
+    around: Surroundings
+    plan: LayerPlan
+    schedule: Schedule  # where it lies in whole maps
+    held: Mapping[int, int]  # bytes of each map on chip while it runs, whole or as lines
+    lines: Lines | None = None  # of the stack
+    stripe: int = 0
+    weight_bytes: int = 0  # of the weight buffer, that the piece and what must stay beside it take
+
+    @property
+    def weights_whole(self) -> bool:
+        """Whether all of its weights lie in the buffer at once."""
+        return self.plan.weights_whole
+
+    @property
+    def stack(self) -> Stack | None:
+        """The stack that it is a part of."""
+        return None if self.lines is None else self.lines.stack
+
+
+@dataclass(frozen=True)
 class Planned:
     """A network as a machine will run it.
 
     layers: the network's.  shapes: these, poolings in parts where they ride so (``split``); origin: the number of the
-    layer that each one is of.  groups, arounds, plans, parts: one each a group.  placement: of the maps; None where all
-    lie in DRAM.  sizes: bytes of each group's output on chip.  occupancy: of each group the bytes of ``OCCUPANCY``.
-    passes: how often all of this is done, each time on a part of the batch (``batches``); weights_stay: whether weights
-    stay over all passes.
+    layer that each one is of.  pieces: in the order in which they run, and parts, one each.  placement: of whole maps;
+    None where all lie in DRAM.  sizes: bytes of each group's output.  occupancy: of each group the bytes of
+    ``OCCUPANCY``, at its first piece.  passes: how often all of this is done, each time on a part of the batch
+    (``batches``); weights_stay: whether weights stay over all passes.
     """
 
     layers: tuple[LayerWork, ...]
     origin: tuple[int, ...]
     shapes: tuple[LayerWork, ...]
     groups: list[Group]
-    arounds: list[Surroundings]
-    plans: list[LayerPlan]
+    pieces: list[Piece]
     parts: list[Part]
     placement: Placement | None
     sizes: list[int]
     occupancy: list[dict[str, str | int]]
     dense_macs: list[int]
+    stacks: list[Stack]
     passes: int = 1
     weights_stay: bool = False
 
@@ -64,6 +96,29 @@ class Planned:
     def all_parts(self) -> list[Part]:
         """The parts of all passes."""
         return in_passes(self.parts, self.passes, self.weights_stay)
+
+    @cached_property
+    def of_group(self) -> list[list[Piece]]:
+        """The pieces of each group."""
+        found: list[list[Piece]] = [[] for _ in self.groups]
+        for piece in self.pieces:
+            found[piece.group].append(piece)
+        return found
+
+    @cached_property
+    def by_name(self) -> dict[str, int]:
+        """The group that gives a layer's outputs."""
+        return {self.shapes[group.last].name: t for t, group in enumerate(self.groups)}
+
+    @property
+    def arounds(self) -> list[Surroundings]:
+        """Of each group's first piece."""
+        return [pieces[0].around for pieces in self.of_group]
+
+    @property
+    def plans(self) -> list[LayerPlan]:
+        """Of each group's first piece."""
+        return [pieces[0].plan for pieces in self.of_group]
 
 
 def plan_network(works: Sequence[LayerWork], machine: Machine, level: Level, passes: int = 1) -> Planned:
@@ -77,36 +132,126 @@ def plan_network(works: Sequence[LayerWork], machine: Machine, level: Level, pas
     by_name = {shapes[group.last].name: t for t, group in enumerate(groups)}
     context = NetworkMaps(shapes, groups, machine, sizes, by_name)
     placement = None
-    if level == "resident" and machine.buffers.keeps != "separate":
+    stacks: list[Stack] = []
+    if level in ("resident", "depth-first") and machine.buffers.keeps != "separate":
         placement = place(context, plans)
     settings = [None] * len(groups) if placement is None else placement.settings
     arounds = [context.around(t, setting) for t, setting in enumerate(settings)]
     chosen = [plans.settled(t, around) for t, around in enumerate(arounds)]
-    parts = _parts(context, placement, arounds, chosen)
+    pieces = [
+        _piece(context, placement, around, plan, t)
+        for t, (around, plan) in enumerate(zip(arounds, chosen, strict=True))
+    ]
+    if level == "depth-first" and placement is not None and machine.buffers.keeps == "shared":
+        stack_plans = StackPlans(context, plans, placement)
+        stacks = find_stacks(stack_plans, [plan.score for plan in chosen])
+        pieces = _with_stacks(pieces, stacks, stack_plans)
+    by_group = {piece.group: piece for piece in reversed(pieces)}
     return Planned(
         layers=layers,
         origin=origin,
         shapes=shapes,
         groups=groups,
-        arounds=arounds,
-        plans=chosen,
-        parts=parts,
+        pieces=pieces,
+        parts=_parts(context, placement, pieces),
         placement=placement,
         sizes=sizes,
+        stacks=stacks,
         passes=passes,
-        weights_stay=passes > 1 and _all_weights_fit(chosen, machine),
+        weights_stay=passes > 1 and _all_weights_fit(pieces, machine),
         dense_macs=[plans.dense_macs[t] for t in range(len(groups))],
-        occupancy=[_occupancy(context, placement, chosen[t], t) for t in range(len(groups))],
+        occupancy=[_occupancy(context, by_group[t]) for t in range(len(groups))],
     )
 
 
-def _all_weights_fit(plans: Sequence[LayerPlan], machine: Machine) -> bool:
+def _piece(context: NetworkMaps, placement: Placement | None, around: Surroundings, plan: LayerPlan, t: int) -> Piece:
+    """A group that runs as a whole."""
+    group = context.groups[t]
+    living = set() if placement is None else context.living(placement, t)
+    return Piece(
+        group=t,
+        works={layer: context.shapes[layer] for layer in (group.head, *group.riders)},
+        around=around,
+        plan=plan,
+        schedule=plan.schedule,
+        held={m: context.sizes[m] for m in sorted(living)},
+        weight_bytes=plan.needs["weight"],
+    )
+
+
+def _with_stacks(whole: Sequence[Piece], stacks: Sequence[Stack], plans: StackPlans) -> list[Piece]:
+    """The pieces of groups that run as wholes, and those of stacks in their places."""
+    starts = {stack.first: stack for stack in stacks}
+    inside = {t for stack in stacks for t in stack.groups}
+    found: list[Piece] = []
+    for piece in whole:
+        if piece.group in starts:
+            found += _stripes(starts[piece.group], plans)
+        elif piece.group not in inside:
+            found.append(piece)
+    return found
+
+
+def _stripes(stack: Stack, plans: StackPlans) -> list[Piece]:
+    """The pieces of a stack, stripe by stripe."""
+    lines = plans.lines(stack)
+    assert lines is not None
+    stripes = list(plans.stripes(lines))
+    most: dict[int, int] = {}
+    for _, t, stripe in stripes:
+        most[t] = max(most.get(t, 0), stripe.plan.needs["weight"])
+    together = sum(most.values())
+    return [
+        Piece(
+            group=t,
+            works=stripe.works,
+            around=stripe.around,
+            plan=stripe.plan,
+            schedule=_in_whole_maps(stripe, plans.context, t),
+            held=plans.held(lines, t),
+            lines=lines,
+            stripe=number,
+            weight_bytes=together if stack.weights_stay else stripe.plan.needs["weight"],
+        )
+        for number, t, stripe in stripes
+    ]
+
+
+def _in_whole_maps(stripe: StripePlan, context: NetworkMaps, t: int) -> Schedule:
+    """A stripe's schedule, its requests at the addresses that they have in the whole maps."""
+    head = context.shapes[context.groups[t].head]
+    first_input = max(0, stripe.rows.first * head.stride[0] - head.padding[0])
+    schedule = stripe.plan.schedule
+    return replace(
+        schedule,
+        inputs=_in_map(schedule.inputs, head.height, first_input),
+        outputs=_in_map(schedule.outputs, head.out_height, stripe.rows.first),
+    )
+
+
+def _in_map(transfer: Transfer, height: int, first: int) -> Transfer:
+    """Requests for rows of a map of so many rows, from row ``first`` on, that were made as if these were the map."""
+    planes = transfer.address // transfer.plane_bytes
+    address = planes * transfer.line_bytes * height + transfer.address % transfer.plane_bytes
+    there = transfer.n_bytes > 0
+    return replace(
+        transfer,
+        address=(address + first * transfer.line_bytes) * there,
+        plane_bytes=transfer.line_bytes * height,
+    )
+
+
+def _all_weights_fit(pieces: Sequence[Piece], machine: Machine) -> bool:
     """Whether all layers' weights lie in the weight buffer together, each layer's at once."""
     if getattr(machine.buffers, "shared", False):
         return False
-    whole = all(plan.weights_whole for plan in plans)
-    needed = sum(plan.needs["weight"] for plan in plans)
-    return whole and needed <= machine.buffers.capacity_bytes("weight")
+    if any(piece.stack is not None and not piece.stack.weights_stay for piece in pieces):
+        return False
+    needed: dict[int, int] = {}
+    for piece in pieces:
+        needed[piece.group] = max(needed.get(piece.group, 0), piece.plan.needs["weight"])
+    whole = all(piece.weights_whole for piece in pieces)
+    return whole and sum(needed.values()) <= machine.buffers.capacity_bytes("weight")
 
 
 def _map_bytes(work: LayerWork, machine: Machine) -> int:
@@ -114,83 +259,88 @@ def _map_bytes(work: LayerWork, machine: Machine) -> int:
     return -(-work.outputs * machine.arithmetic.activation_bits // 8)
 
 
-def _parts(
-    context: NetworkMaps, placement: Placement | None, arounds: Sequence[Surroundings], plans: Sequence[LayerPlan]
-) -> list[Part]:
-    """The groups as parts of one program."""
-    parts = []
-    for t, (group, around, plan) in enumerate(zip(context.groups, arounds, plans, strict=True)):
-        operands, post = part_of(plan, around, context.machine)
-        made_by = [context.by_name[name] for name in (*group.reads, *group.operands) if name in context.by_name]
-        on_chip = [s for s in made_by if placement is not None and placement.places[s] != DRAM]
+def _parts(context: NetworkMaps, placement: Placement | None, pieces: Sequence[Piece]) -> list[Part]:
+    """The pieces as parts of one program."""
+    parts: list[Part] = []
+    latest: dict[int, int] = {}  # of each group, the number of its latest piece
+    for p, piece in enumerate(pieces):
+        group = context.groups[piece.group]
+        operands, post = part_of(piece.plan, piece.around, context.machine)
+        made_by = {context.by_name[name] for name in (*group.reads, *group.operands) if name in context.by_name}
+        on_chip = {m for m in made_by if m in piece.held}
+        before = pieces[p - 1] if p else None
         parts.append(
             Part(
-                schedule=plan.schedule,
-                finishes=plan.whole.outputs.n_bytes > 0,
+                schedule=piece.schedule,
+                finishes=piece.plan.whole.outputs.n_bytes > 0,
                 operands=operands,
                 post_cycles=post,
-                on_chip=tuple(sorted(set(on_chip))),
-                in_dram=tuple(sorted(set(made_by) - set(on_chip))),
-                beside=t > 0 and _beside(context, placement, plans, t),
-                weights_beside=t > 0 and _weights_beside(context, plans, t),
+                on_chip=tuple(sorted(latest[m] for m in on_chip)),
+                in_dram=tuple(sorted(latest[m] for m in made_by - on_chip)),
+                beside=before is not None and _beside(context, placement, before, piece),
+                weights_beside=before is not None and _weights_beside(context, before, piece),
             )
         )
+        latest[piece.group] = p
     return parts
 
 
-def _beside(context: NetworkMaps, placement: Placement | None, plans: Sequence[LayerPlan], t: int) -> bool:
-    """Whether a group's tiles find room beside those of the group before it, and all maps that either has on chip."""
-    before, after = plans[t - 1].needs, plans[t].needs
+def _beside(context: NetworkMaps, placement: Placement | None, one: Piece, other: Piece) -> bool:
+    """Whether a piece's tiles find room beside those of the piece before it, and all that either has on chip."""
+    before, after = one.plan.needs, other.plan.needs
     buffers = context.machine.buffers
     both = {name: before.get(name, 0) + after.get(name, 0) for name in {*before, *after} - {"weight"}}
     if "transformed" in both and both["transformed"] > buffers.capacity_bytes("transformed"):
         return False
-    if placement is None or len(placement.settings[t].rooms) > 1:
-        rooms = _rooms_of_two(placement, t)
+    if placement is None or len(placement.settings[other.group].rooms) > 1:
+        rooms = _rooms_of_two(placement, one.group, other.group)
         capacity = {name: int(buffers.capacity_bytes(name)) for name in ("input", "output")}
         if rooms is not None:  # the memories may have changed roles: all tiles must find room in either
             return sum(both.values()) <= min(rooms)
         return all(both[name] <= capacity[name] for name in capacity)
-    living = _living(context, placement, t - 1) | _living(context, placement, t)
+    if (
+        one.lines is not None
+        and one.stripe != other.stripe
+        and one.around.operands < len(context.groups[one.group].operands)
+    ):
+        return False  # its additions may still read lines that the next stripe writes over
     capacity_bytes = int(buffers.capacity_bytes("input") + buffers.capacity_bytes("output"))
-    maps = sum(context.sizes[m] for m in living)
-    return both["input"] + both["output"] + maps <= capacity_bytes
+    held = {m: max(one.held.get(m, 0), other.held.get(m, 0)) for m in {*one.held, *other.held}}
+    pools = [piece.lines.pools for piece in (one, other) if piece.lines is not None]
+    of_pools = max((sum(lines.values()) for lines in pools), default=0)
+    return both["input"] + both["output"] + sum(held.values()) + of_pools <= capacity_bytes
 
 
-def _rooms_of_two(placement: Placement | None, t: int) -> tuple[int, ...] | None:
+def _rooms_of_two(placement: Placement | None, one: int, other: int) -> tuple[int, ...] | None:
     """The smaller free bytes of each of two memories during two groups; None where nothing is placed."""
     if placement is None:
         return None
-    pairs = zip(placement.settings[t - 1].rooms, placement.settings[t].rooms, strict=True)
+    pairs = zip(placement.settings[one].rooms, placement.settings[other].rooms, strict=True)
     return tuple(min(pair) for pair in pairs)
 
 
-def _living(context: NetworkMaps, placement: Placement, t: int) -> set[int]:
-    """Maps that are on chip while a group runs."""
-    last = context.last_reader
-    return {m for m, at in placement.places.items() if at != DRAM and m <= t <= last.get(m, m)}
-
-
-def _occupancy(context: NetworkMaps, placement: Placement | None, plan: LayerPlan, t: int) -> dict[str, str | int]:
-    """What is in the memories of maps while a group runs, in bytes."""
-    group = context.groups[t]
-    living = set() if placement is None else _living(context, placement, t)
-    read = {context.by_name.get(name, len(context.groups)) for name in (*group.reads, *group.operands)} & living
-    written = {t} & living
+def _occupancy(context: NetworkMaps, piece: Piece) -> dict[str, str | int]:
+    """What is in the memories of maps while a piece runs, in bytes."""
+    group = context.groups[piece.group]
+    held = piece.held
+    read = {context.by_name.get(name, len(context.groups)) for name in (*group.reads, *group.operands)} & set(held)
+    written = {piece.group} & set(held)
     return {
-        "chip_input_bytes": sum(context.sizes[m] for m in read),
-        "chip_output_bytes": sum(context.sizes[m] for m in written),
-        "chip_waiting_bytes": sum(context.sizes[m] for m in living - read - written),
-        "tile_bytes": plan.needs["input"] + plan.needs["output"],
+        "chip_input_bytes": sum(held[m] for m in read),
+        "chip_output_bytes": sum(held[m] for m in written),
+        "chip_waiting_bytes": sum(held[m] for m in set(held) - read - written),
+        "tile_bytes": piece.plan.needs["input"] + piece.plan.needs["output"],
     }
 
 
-def _weights_beside(context: NetworkMaps, plans: Sequence[LayerPlan], t: int) -> bool:
-    """Whether a group's first weights find room while the group before it works on its last ones."""
+def _weights_beside(context: NetworkMaps, one: Piece, other: Piece) -> bool:
+    """Whether a piece's first weights find room while the piece before it works on its last ones."""
     buffers = context.machine.buffers
     if getattr(buffers, "shared", False):
         return False
-    before, after = plans[t - 1], plans[t]
-    if not before.weights_whole and not after.weights_whole:
-        return bool(before.needs["weight"] + after.needs["weight"] <= 2 * buffers.capacity_bytes("weight"))
-    return bool(before.needs["weight"] + after.needs["weight"] <= buffers.capacity_bytes("weight"))
+    if one.stack is not None and one.stack == other.stack and one.stack.weights_stay:
+        return True
+    together = one.weight_bytes + other.weight_bytes
+    if not one.weights_whole and not other.weights_whole:
+        return bool(together <= 2 * buffers.capacity_bytes("weight"))
+    return bool(together <= buffers.capacity_bytes("weight"))

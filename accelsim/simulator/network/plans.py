@@ -1,6 +1,7 @@
 """The plan of each group in the places that its maps may have, each computed once and remembered."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,9 +14,10 @@ from accelsim.simulator.machines.vector import vector_plan
 from accelsim.simulator.network.groups import Group
 from accelsim.simulator.network.places import DRAM, Setting
 from accelsim.simulator.time.plan import LayerPlan
-from accelsim.workload import LayerWork, Surroundings
+from accelsim.workload import LayerWork, Surroundings, TableWorks
+from accelsim.workload.layer import WeightsCome
 
-REMEMBERED_WORKS = 8  # of a table, whose weights are drawn each time they are asked for
+HELD_WEIGHTS = 1 << 25  # of layers of a table, whose weights are drawn anew where they are not held; or one layer's
 INFINITE = float("inf")
 
 
@@ -26,17 +28,18 @@ class GroupPlans:
         self.works = works
         self.heads = heads
         self.machine = machine
-        self._heads: Memo[LayerWork] = Memo(REMEMBERED_WORKS)
+        self._heads: Memo[LayerWork] = Memo(HELD_WEIGHTS)
         self.dense_macs: dict[int, int] = {}  # of each group, known when it was planned
         self._plans: dict[tuple[int, Surroundings], LayerPlan | InputError] = {}
+        self._of_rows: dict[tuple[object, ...], LayerPlan | InputError] = {}
         self._known: dict[tuple[int, Surroundings], list[Surroundings]] = {}
 
     def head(self, t: int) -> LayerWork:
         """The layer whose outputs the others of a group take, with its weights."""
-        if isinstance(self.works, tuple):
-            work: LayerWork = self.works[self.heads[t]]
-            return work
-        return self._heads.get(t, lambda: self.works[self.heads[t]])
+        number = self.heads[t]
+        if not isinstance(self.works, TableWorks):
+            return self.works[number]
+        return self._heads.get(t, lambda: self.works[number], 1 + self.works.table.layers[number].weights)
 
     def plan(self, t: int, around: Surroundings) -> LayerPlan:
         """The plan of a group in some surroundings.  Raises InputError if it does not fit them."""
@@ -52,6 +55,20 @@ class GroupPlans:
                 self._plans[key] = fault
             self._known.setdefault((t, _roomless(around)), []).append(around)
         found = self._plans[key]
+        if isinstance(found, InputError):
+            raise found
+        return found
+
+    def of_rows(self, t: int, rows: tuple[int, int], around: Surroundings) -> LayerPlan:
+        """The plan of some rows of a group's output, first and end.  Raises InputError as ``plan``."""
+        work = self.head(t).on_rows(*rows)
+        key = (t, work.height, work.out_height, work.padding, around)
+        if key not in self._of_rows:
+            try:
+                self._of_rows[key] = self.machine.plan(work.amid(around))
+            except InputError as fault:
+                self._of_rows[key] = fault
+        found = self._of_rows[key]
         if isinstance(found, InputError):
             raise found
         return found
@@ -96,15 +113,7 @@ class GroupPlans:
 
 def _roomless(around: Surroundings) -> Surroundings:
     """Surroundings without the room that they leave."""
-    return Surroundings(
-        input_share=around.input_share,
-        stores=around.stores,
-        output_share=around.output_share,
-        operands=around.operands,
-        post_slots=around.post_slots,
-        line_bytes=around.line_bytes,
-        shared=around.shared,
-    )
+    return replace(around, room=None)
 
 
 def _fits(plan: LayerPlan, around: Surroundings) -> bool:
@@ -116,11 +125,16 @@ def _fits(plan: LayerPlan, around: Surroundings) -> bool:
 
 
 def surroundings(
-    group: Group, works: Sequence[LayerWork], machine: Machine, setting: Setting | None, read_bytes: Sequence[int]
+    group: Group,
+    works: Sequence[LayerWork] | Mapping[int, LayerWork],
+    machine: Machine,
+    setting: Setting | None,
+    read_bytes: Sequence[int],
+    weights: WeightsCome = "loaded",
 ) -> Surroundings:
     """What a group's head finds around it.
 
-    works: of the group's layers, by number.  setting: where its maps are; None: all in DRAM, tiles in their buffers.
+    works: the group's layers, by number.  setting: where its maps are; None: all in DRAM, tiles in their buffers.
     read_bytes: of each map that the head reads.
     """
     head = works[group.head]
@@ -139,6 +153,7 @@ def surroundings(
         line_bytes=sum(line_bytes(works[rider], machine) for rider in group.riders if works[rider].kind == "pool"),
         room=None if setting is None else _room(setting),
         shared=shared,
+        weights=weights,
     )
 
 

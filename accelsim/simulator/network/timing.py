@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from accelsim.arrays import Ints
+from accelsim.arrays import Flags, Ints
 from accelsim.hardware.dram import Transfer
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.network.batches import all_passes
-from accelsim.simulator.network.planning import Level, Planned
+from accelsim.simulator.network.planning import Level, Piece, Planned
 from accelsim.simulator.time.bottleneck import shares
 from accelsim.simulator.time.event import event_times
 from accelsim.simulator.time.program import WEIGHT, Part, Program, Times, program_of, program_times
@@ -43,10 +43,10 @@ class _Run:
     dma: Ints
     output: Ints
 
-    def of_group(self, t: int, groups: int) -> tuple[int, int, int, int]:
-        """The figures of one group, over all passes."""
+    def of_parts(self, parts: Flags) -> tuple[int, int, int, int]:
+        """The figures of some parts of a pass, over all passes.  parts: (parts of a pass,)."""
         every = (self.cycles, self.without_dram, self.dma, self.output)
-        cycles, without_dram, dma, output = (int(values[t::groups].sum()) for values in every)
+        cycles, without_dram, dma, output = (int(values.reshape(-1, len(parts))[:, parts].sum()) for values in every)
         return cycles, without_dram, dma, output
 
 
@@ -127,9 +127,9 @@ def _without_dram(p: Program) -> Program:
 
 def _timed(planned: Planned, t: int, run: _Run, machine: Machine) -> Timed:
     """A group's head."""
-    schedule = all_passes(planned.plans[t].schedule, planned.passes, planned.weights_stay)
+    schedule = all_passes([piece.schedule for piece in planned.of_group[t]], planned.passes, planned.weights_stay)
     compute = int(schedule.compute_cycles.sum())
-    cycles, without_dram, dma, output = run.of_group(t, len(planned.groups))
+    cycles, without_dram, dma, output = run.of_parts(np.array([piece.group == t for piece in planned.pieces]))
     roofline = max(compute, dma, int(schedule.transform_cycles.sum()), output)
     return Timed(
         schedule=schedule,
@@ -144,49 +144,36 @@ def _timed(planned: Planned, t: int, run: _Run, machine: Machine) -> Timed:
 
 def _places_of(planned: Planned, t: int) -> dict[str, str | int]:
     """Where a group's input, output and weights lie, in words."""
-    around = planned.arounds[t]
-    plan = planned.plans[t]
+    piece = planned.of_group[t][0]
+    around, plan = piece.around, piece.plan
     inputs = "dram" if around.input_share == 1 else "chip" if around.input_share == 0 else "both"
+    if piece.lines is not None and inputs != "dram":
+        made_by = [planned.by_name.get(name) for name in planned.groups[t].reads]
+        inputs = "lines" if all(m in piece.lines.buffers for m in made_by) else "both"
     weights = "" if not plan.schedule.weights.n_bytes.any() else "whole" if plan.weights_whole else "tiles"
-    return {"input_place": inputs, "output_place": "dram" if around.stores else "chip", "weight_place": weights}
+    return {"input_place": inputs, "output_place": _output_place(piece), "weight_place": weights}
+
+
+def _output_place(piece: Piece) -> str:
+    if piece.lines is not None and piece.group in piece.lines.buffers:
+        return "lines"
+    return "dram" if piece.around.stores else "chip"
 
 
 def _riding(planned: Planned, t: int, rider: int, machine: Machine) -> Timed:
     """A layer that rides on a group's outputs: what it reads and writes besides, and no cycles of its own."""
-    work = planned.shapes[rider]
-    around = planned.arounds[t]
-    bits = machine.arithmetic.activation_bits
-    nothing = Transfer.contiguous(np.zeros(1, np.int64))
-    loaded = nothing
-    actions: dict[str, float] = {}
-    if work.kind == "add":
-        operands = planned.parts[t].operands
-        loaded = Transfer.contiguous([operands.n_bytes.sum()])
-        actions["input_write"] = 8.0 * int(loaded.n_bytes[0])
-        actions["input_read"] = float(work.outputs * (work.inputs - 1) * bits)
-    else:
-        actions["output_read"] = float(work.outputs * (work.kernel[0] * work.kernel[1] + around.stores) * bits)
-        actions["output_write"] = float(work.outputs * bits)
-    none = np.zeros(1, np.int64)
-    schedule = untransformed(
-        mode=f"on {planned.shapes[planned.groups[t].head].name}",
-        inputs=loaded,
-        weights=nothing,
-        compute_cycles=none,
-        outputs=nothing,
-        dram=machine.dram,
-        effectual_macs=0,
-        useful_slots=0.0,
-        waiting_slots=0.0,
-        actions=actions,
-    )
+    pieces = planned.of_group[t]
+    mode = f"on {planned.shapes[planned.groups[t].head].name}"
+    parts = [part for piece, part in zip(planned.pieces, planned.parts, strict=True) if piece.group == t]
+    schedules = [_ride(piece, part, rider, mode, machine) for piece, part in zip(pieces, parts, strict=True)]
     places: dict[str, str | int] = {
-        "input_place": _operand_place(planned, t) if work.kind == "add" else "path",
-        "output_place": "dram" if around.stores else "chip",
+        "input_place": _operand_place(planned, t) if planned.shapes[rider].kind == "add" else "path",
+        "output_place": _output_place(pieces[0]),
         "weight_place": "",
     }
+    schedule = all_passes(schedules, planned.passes, weights_stay=False)
     return Timed(
-        schedule=all_passes(schedule, planned.passes, weights_stay=False),
+        schedule=schedule,
         dense_macs=0,
         cycles=0,
         parts=shares(schedule, 0, 0, machine.lanes),
@@ -196,7 +183,42 @@ def _riding(planned: Planned, t: int, rider: int, machine: Machine) -> Timed:
     )
 
 
+def _ride(piece: Piece, part: Part, rider: int, mode: str, machine: Machine) -> Schedule:
+    """What a layer that rides on a piece's outputs moves and does."""
+    work = piece.works[rider]
+    bits = machine.arithmetic.activation_bits
+    nothing = Transfer.contiguous(np.zeros(1, np.int64))
+    loaded = nothing
+    actions: dict[str, float] = {}
+    if work.kind == "add":
+        loaded = Transfer.contiguous([part.operands.n_bytes.sum()])
+        actions["input_write"] = 8.0 * int(loaded.n_bytes[0])
+        actions["input_read"] = float(work.outputs * (work.inputs - 1) * bits)
+    else:
+        stores = piece.around.stores
+        actions["output_read"] = float(work.outputs * (work.kernel[0] * work.kernel[1] + stores) * bits)
+        actions["output_write"] = float(work.outputs * bits)
+    return untransformed(
+        mode=mode,
+        inputs=loaded,
+        weights=nothing,
+        compute_cycles=np.zeros(1, np.int64),
+        outputs=nothing,
+        dram=machine.dram,
+        effectual_macs=0,
+        useful_slots=0.0,
+        waiting_slots=0.0,
+        actions=actions,
+    )
+
+
 def _operand_place(planned: Planned, t: int) -> str:
     count = len(planned.groups[t].operands)
-    loaded = planned.arounds[t].operands
-    return "dram" if loaded == count else "chip" if loaded == 0 else "both"
+    piece = planned.of_group[t][0]
+    loaded = piece.around.operands
+    if loaded == count:
+        return "dram"
+    made_by = [planned.by_name.get(name) for name in planned.groups[t].operands]
+    if piece.lines is not None and any(m in piece.lines.buffers for m in made_by):
+        return "lines" if loaded == 0 else "both"
+    return "chip" if loaded == 0 else "both"

@@ -86,6 +86,5 @@ def executed_macs(work: LayerWork, machine: MachineDescription) -> tuple[int, in
     total = int(dense_slots(work, blocks, work.kernel[0] * work.kernel[1]).sum())
     if machine.zero_handling == "none":
         return total, 0
-    channel_nonzeros = work.nonzeros().reshape(work.groups, work.out_channels // work.groups, -1).sum(axis=1)
-    executed = round(float((channel_nonzeros * work.group_density()).sum()))
+    executed = round(float((work.channel_nonzeros() * work.group_density()).sum()))
     return executed, total - executed if machine.zero_handling == "gate" else 0

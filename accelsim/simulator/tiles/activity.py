@@ -34,12 +34,10 @@ def spatial_products(work: LayerWork, machine: MachineDescription) -> Products |
 
 
 def _weighted(work: LayerWork, machine: MachineDescription, signed: bool) -> Products:
-    nonzeros = work.nonzeros()[0]  # (K, C / groups)
-    density = np.repeat(work.group_density(), work.out_channels // work.groups, axis=0)
-    R, S = work.kernel
+    nonzeros = work.channel_nonzeros()
     kept = int(nonzeros.sum())
-    weights = kept / (nonzeros.size * R * S) if machine.zero_handling == "none" else 1.0
-    return Products(float((nonzeros * density).sum()) / max(kept, 1), weights, signed)
+    weights = kept / (work.weights.size if work.weights is not None else 1) if machine.zero_handling == "none" else 1.0
+    return Products(float((nonzeros * work.group_density()).sum()) / max(kept, 1), weights, signed)
 
 
 def winograd_products(

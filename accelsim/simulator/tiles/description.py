@@ -93,6 +93,11 @@ class SkippingDescription(TiledDescription):
     """Outputs (or m x m tiles) that a lane sums up at a time, for each weight that it reads.  Default: 1."""
 
     @property
+    def chooses_freely(self) -> bool:
+        """Whether each column of lanes skips zeros of its own and has no ``operand_window`` to choose from."""
+        return self.zero_handling == "skip_weights" and not self.holds_weights and self.operand_window is None
+
+    @property
     def lanes_by_zeros(self) -> dict[str, Any]:
         """What of the lanes' arrangement these keys say: fields of ``LaneArray``."""
         window = self.operand_window

@@ -33,6 +33,8 @@ def count_loads(mode: Mode, machine: TiledDescription, rooms: Rooms) -> Loads:
     """The loads of all candidates."""
     candidates = rooms.candidates
     of_weights = np.where(rooms.weights_stay | candidates.weight_once, 1, candidates.count)
+    if mode.work.around.weights == "there":
+        of_weights = np.zeros_like(of_weights)
     of_inputs = np.where(rooms.inputs_stay | candidates.input_once, 1, candidates.in_group)
     n_bytes = np.int64(np.ceil(mode.dram_bits.sum() / 8))
     pieces = candidates.n_k * candidates.n_c

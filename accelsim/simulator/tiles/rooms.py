@@ -69,6 +69,8 @@ class Rooms:
             self.held = self.held & (self.needs["weight"] + self.needs["input"] <= self._capacity("input"))
         if self.mode.work.around.shared:
             self.held = self.held & (self.needs["input"] + self.needs["output"] <= self._capacity("input"))
+        if self.mode.work.around.weights != "loaded":
+            self.held = self.held & self.weights_stay
         self.fits = all_of.few & self.held
 
     def _output_need(self) -> Ints:

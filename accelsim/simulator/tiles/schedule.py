@@ -15,7 +15,7 @@ from accelsim.simulator.tiles.mode import Mode
 from accelsim.simulator.tiles.overhead import TRANSFORM_STEP_CYCLES, FoldSizes, fill_cycles
 from accelsim.simulator.tiles.ports import lane_bits, through_ports
 from accelsim.simulator.tiles.rooms import worth_scoring
-from accelsim.simulator.tiles.search import choose_tilings, choose_with_needs
+from accelsim.simulator.tiles.search import choices_with_needs, choose_tilings, choose_with_needs
 from accelsim.simulator.tiles.steps import Steps, steps_of
 from accelsim.simulator.tiles.tiling import Tiling
 from accelsim.simulator.time.objective import best, measured
@@ -45,31 +45,37 @@ def best_schedule(modes: Sequence[Mode], machine: TiledDescription) -> Schedule:
 def best_plan(modes: Sequence[Mode], machine: TiledDescription) -> LayerPlan:
     """The best mode's plan in the layer's surroundings, each mode at its best tiling.
 
+    Where all room is that of the buffers, tiles are chosen as for a layer by itself, as timed; else by their score.
     Raises InputError if no mode fits the room.
     """
     plans = []
     faults = []
     for mode in modes:
         try:
-            plans.append(_plan(mode, machine))
+            choices = [choose_with_needs(mode, machine)] if mode.work.around.room else choices_with_needs(mode, machine)
         except InputError as fault:
             faults.append(fault)
+        else:
+            plans += [_plan(mode, machine, *choice) for choice in choices]
     if not plans:
         raise faults[0]
     if len(plans) == 1:
         return plans[0]
-    return min(plans, key=lambda plan: measured(plan.schedule, machine))
+    if modes[0].work.around.room:
+        return min(plans, key=lambda plan: measured(plan.schedule, machine))
+    chosen = best([plan.schedule for plan in plans], machine)
+    return next(plan for plan in plans if plan.schedule is chosen)
 
 
-def _plan(mode: Mode, machine: TiledDescription) -> LayerPlan:
-    """One mode's plan at its best tiling."""
-    tiling, score, needs = choose_with_needs(mode, machine)
+def _plan(mode: Mode, machine: TiledDescription, tiling: Tiling, score: float, needs: dict[str, int]) -> LayerPlan:
+    """One mode's plan at a tiling."""
     return LayerPlan(
         work=mode.work,
         machine=machine,
         score=score,
         needs=needs,
         weights_whole=weights_stay(mode, tiling),
+        weight_bytes=int(min(mode.stored_bits.sum(), mode.dram_bits.sum()) / 8),
         make=lambda: tiled_schedule(mode, tiling, machine),
     )
 

@@ -59,14 +59,20 @@ def choose_tilings(mode: Mode, machine: TiledDescription) -> list[Tiling]:
 
     Raises InputError as ``choose_tiling``.
     """
+    return [tiling for tiling, _, _ in choices_with_needs(mode, machine)]
+
+
+def choices_with_needs(mode: Mode, machine: TiledDescription) -> list[tuple[Tiling, float, dict[str, int]]]:
+    """``choose_tilings``, each with its score and the bytes that it needs of each buffer."""
     rooms = worth_scoring(mode, machine)
     loads = count_loads(mode, machine, rooms)
     dmas = DMAS if machine.objective == "cycles" else (own_dma(machine),)
-    found: dict[Tiling, None] = {}
+    found: dict[Tiling, tuple[float, dict[str, int]]] = {}
     for dma in dmas:
         search = _Search(mode, machine, rooms, loads, dma_cycles(mode, rooms, loads, dma))
-        found[search.best()[0]] = None
-    return list(found)
+        tiling, score, at = search.best()
+        found.setdefault(tiling, (score, rooms.needs_at(at)))
+    return [(tiling, score, needs) for tiling, (score, needs) in found.items()]
 
 
 def choose_with_needs(mode: Mode, machine: TiledDescription) -> tuple[Tiling, float, dict[str, int]]:

@@ -14,7 +14,7 @@ from accelsim.arrays import SUM_ERROR, round_up
 from accelsim.errors import InputError
 from accelsim.hardware.description import MachineDescription
 from accelsim.hardware.dram import Transfer
-from accelsim.simulator.time.schedule import Schedule, dram_actions
+from accelsim.simulator.time.schedule import Schedule, dram_actions, without_weights
 from accelsim.workload import LayerWork
 
 
@@ -27,6 +27,7 @@ class LayerPlan:
     score: float  # by the machine's objective, as predicted
     needs: dict[str, int]  # bytes of each buffer
     weights_whole: bool  # whether all weights lie in the buffer at once
+    weight_bytes: int  # of all weights, on chip or off, where they are fewer; 0: not known
     make: Callable[[], Schedule]  # the steps, were all maps in DRAM
 
     @cached_property
@@ -43,6 +44,8 @@ class LayerPlan:
 def amid(schedule: Schedule, work: LayerWork, machine: MachineDescription) -> Schedule:
     """The schedule of a layer whose maps lie where its surroundings say."""
     around = work.around
+    if around.weights == "there":
+        schedule = without_weights(schedule)
     if around.input_share == 1 and around.stores and around.output_share == 1:
         return schedule
     inputs = spread(schedule.inputs, around.input_share)

@@ -5,7 +5,7 @@ weight tile loads it; a step that finishes an output tile (its last channel tile
 requests in a fixed order, so that the rows of the DRAM that each opens are known here, too.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -128,6 +128,19 @@ def untransformed(
         useful_slots=useful_slots,
         waiting_slots=waiting_slots,
         counts={**actions, **off_chip},
+    )
+
+
+def without_weights(schedule: Schedule) -> Schedule:
+    """A layer's steps when its weights are there already."""
+    none = np.zeros_like(schedule.compute_cycles)
+    read, written = int(schedule.inputs.n_bytes.sum()), int(schedule.outputs.n_bytes.sum())
+    off_chip = {name: float(count) for name, count in dram_actions(read, written).items()}
+    return replace(
+        schedule,
+        weights=Transfer.contiguous(none),
+        weight_transform_cycles=none,
+        counts=schedule.counts | off_chip | {"weight_write": 0.0},
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.hardware.energy import prices, static_mw
@@ -20,6 +20,7 @@ from accelsim.simulator.run import _as_network, _Pricing, dram_powers, run
 from accelsim.simulator.time.event import event_times
 from accelsim.simulator.time.program import Part, program_of, program_times
 from accelsim.workload import LayerWork, layer_works
+from tests.laws import law
 
 from ..random_layers import AnyMachine, changed, random_model, spatial, where_it_fits, winograd
 from ..random_machines import machines
@@ -45,7 +46,7 @@ def both_kinds(**changes: object) -> list[AnyMachine]:
     return [spatial(**common), winograd(**common)]
 
 
-@settings(max_examples=120, deadline=None)
+@law(120)
 @given(networks(pooled_fans=True), any_machines(), st.sampled_from(NETWORK_LEVELS))
 def test_engines_agree(works: tuple[LayerWork, ...], machine: AnyMachine, level: str) -> None:
     fast = where_it_fits(lambda: run(works, machine, engine="fast", level=level))
@@ -53,7 +54,7 @@ def test_engines_agree(works: tuple[LayerWork, ...], machine: AnyMachine, level:
     assert (fast.layers == event.layers).all(axis=None)
 
 
-@settings(max_examples=100, deadline=None)
+@law(100)
 @given(networks(), any_machines(), st.data())
 def test_engines_agree_on_programs_with_any_waits(
     works: tuple[LayerWork, ...], machine: AnyMachine, data: st.DataObject
@@ -75,7 +76,7 @@ def some_parts(works: tuple[LayerWork, ...], machine: AnyMachine, data: st.DataO
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(networks(), any_machines(), st.data(), st.floats(1, 8))
 def test_a_faster_memory_never_costs_cycles(
     works: tuple[LayerWork, ...], machine: AnyMachine, data: st.DataObject, factor: float
@@ -88,7 +89,7 @@ def test_a_faster_memory_never_costs_cycles(
     assert program_times(program_of(parts, faster)).end <= program_times(program_of(parts, machine)).end
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(networks(), any_machines())
 def test_overlap_never_costs_cycles(works: tuple[LayerWork, ...], machine: AnyMachine) -> None:
     """The same parts, each when the one before is done, take no fewer cycles."""
@@ -98,7 +99,7 @@ def test_overlap_never_costs_cycles(works: tuple[LayerWork, ...], machine: AnyMa
     assert run(works, machine, engine="fast", level="resident").total["cycles"] <= one_by_one
 
 
-@settings(max_examples=80, deadline=None)
+@law(80)
 @given(networks(pooled_fans=True), any_machines(), st.sampled_from(NETWORK_LEVELS))
 def test_parts_sum_to_wholes(works: tuple[LayerWork, ...], machine: AnyMachine, level: str) -> None:
     result = where_it_fits(lambda: run(works, machine, engine="fast", level=level))
@@ -113,7 +114,7 @@ def test_parts_sum_to_wholes(works: tuple[LayerWork, ...], machine: AnyMachine, 
     assert list(layers["name"]) == [work.name for work in works]
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(networks(), any_machines())
 def test_without_anything_that_rides_or_stays_fused_is_layers(
     works: tuple[LayerWork, ...], machine: AnyMachine
@@ -124,12 +125,11 @@ def test_without_anything_that_rides_or_stays_fused_is_layers(
         run(works, plain, engine="fast", level="fused"),
         run(without_wiring(works), machine, engine="fast", level="fused"),
     ):
-        # What no tiling changes: those of layers by themselves are chosen as timed, those of networks by their score.
-        common = ["name", "kind", "dense_macs"]
+        common = list(layers.layers.columns)
         assert (layers.layers[common] == other.layers[common]).all(axis=None)
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(networks(), st.sampled_from([0, 1]), st.sampled_from([2.0, 3.0, 5.0, 9.0, 64.0]), st.floats(1, 3))
 def test_more_memory_on_chip_never_moves_more(
     works: tuple[LayerWork, ...], kind: int, kb: float, factor: float
@@ -144,7 +144,7 @@ def test_more_memory_on_chip_never_moves_more(
     assert many <= few * 1.01 + 8
 
 
-@settings(max_examples=80, deadline=None)
+@law(80)
 @given(networks(), any_machines())
 def test_bytes_are_at_least_weights_input_and_output(works: tuple[LayerWork, ...], machine: AnyMachine) -> None:
     machine = changed(machine, weight_format="dense", activation_format="dense", decoder=None) if hasattr(
@@ -159,7 +159,7 @@ def test_bytes_are_at_least_weights_input_and_output(works: tuple[LayerWork, ...
     assert total["dram_read_bytes"] + total["dram_write_bytes"] >= least - 1
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(networks(), st.sampled_from([0, 1]))
 def test_where_everything_fits_only_weights_input_and_output_move(works: tuple[LayerWork, ...], kind: int) -> None:
     sizes = {f"buffers__{name}_kb": 4096 for name in ("weight", "input", "output")}
@@ -184,7 +184,7 @@ def test_where_everything_fits_only_weights_input_and_output_move(works: tuple[L
     assert total["dram_read_bytes"] - weights == readers * first.height * first.width * first.in_channels
 
 
-@settings(max_examples=25, deadline=None)
+@law(25)
 @given(st.sampled_from([2, 3, 4]).flatmap(lambda n: networks(most=2, batch=n)), any_machines())
 def test_a_batch_takes_the_better_of_images_inside_layers_and_layers_inside_images(
     works: tuple[LayerWork, ...], machine: AnyMachine

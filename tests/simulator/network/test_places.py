@@ -3,11 +3,12 @@
 from itertools import product
 from math import inf
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accelsim.simulator.network.addresses import Resident, place
 from accelsim.simulator.network.places import DRAM, Problem, Setting, Use, assign
+from tests.laws import law
 
 
 @st.composite
@@ -102,14 +103,14 @@ def search(problem: Problem) -> tuple[float, dict[int, int], dict[int, int]]:
     return found.score, found.places, found.addresses
 
 
-@settings(max_examples=150, deadline=None)
+@law(150)
 @given(problems())
 def test_no_placement_is_better(problem: Problem) -> None:
     score, _, _ = search(problem)
     assert score == best_by_hand(problem)
 
 
-@settings(max_examples=150, deadline=None)
+@law(150)
 @given(st.integers(1, 2).flatmap(problems))
 def test_no_two_living_maps_overlap(problem: Problem) -> None:
     _, places, addresses = search(problem)
@@ -121,14 +122,14 @@ def test_no_two_living_maps_overlap(problem: Problem) -> None:
                 assert at + problem.sizes[m] <= there or there + problem.sizes[other] <= at
 
 
-@settings(max_examples=100, deadline=None)
+@law(100)
 @given(problems(), st.integers(1, 4))
 def test_more_memory_never_costs(problem: Problem, more: int) -> None:
     larger = Problem(problem.uses, problem.sizes, problem.pinned, (problem.capacities[0] + more,))
     assert search(larger)[0] <= search(problem)[0]
 
 
-@settings(max_examples=100, deadline=None)
+@law(100)
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 5), st.integers(0, 3)), max_size=6), st.integers(4, 9))
 def test_addresses_are_found_where_there_are_any(maps: list[tuple[int, int, int]], capacity: int) -> None:
     """Against every address of every map."""

@@ -1,0 +1,187 @@
+"""Machine files of other simulators, as far as they say what ours say: array, buffers, bandwidth, dataflow.
+
+SCALE-Sim's ``.cfg``: a systolic array; buffers in KB, each double-buffered there as here; ``Bandwidth`` in words of one
+byte a cycle where ``InterfaceBandwidth`` is USER, else memory that never holds up.  Addresses and lengths of request
+queues say nothing here.  ZigZag's YAML: ``operational_array`` of two dimensions and ``memories`` in bits, the outermost
+the DRAM; an operand's buffer is all on-chip memory that it has, shared memory in equal parts, registers of each
+multiplier times their number.  Multipliers that hold weights of their own make the array weight-stationary, else it is
+output-stationary (ZigZag leaves that to its mapping file).  Neither file has a clock or a node: 1 GHz, so that bytes a
+cycle are GB/s, and 28 nm.  What such a file says beyond this is refused by name.
+"""
+
+from collections.abc import Mapping, Sequence
+from configparser import ConfigParser, Error
+from math import prod
+from typing import Any
+
+from accelsim.errors import InputError
+from accelsim.faults import nearest
+
+DATAFLOWS = {"os": "output_stationary", "ws": "weight_stationary", "is": "input_stationary"}
+BUFFERS = {"FilterSramSzkB": "weight_kb", "IfmapSramSzkB": "input_kb", "OfmapSramSzkB": "output_kb"}
+# Of SCALE-Sim: addresses, queues and bank counts, which change nothing that this simulator has.
+WITHOUT_MEANING = {
+    "ifmapoffset", "filteroffset", "ofmapoffset", "memorybanks", "readrequestbuffer", "writerequestbuffer",
+}  # fmt: skip
+OPERANDS = {"I2": "weight_kb", "I1": "input_kb", "O": "output_kb"}
+OF_A_MEMORY = {
+    "size", "r_bw", "w_bw", "r_cost", "w_cost", "area", "r_port", "w_port", "rw_port", "latency", "operands", "ports",
+    "served_dimensions", "min_r_granularity", "min_w_granularity", "auto_cost_extraction", "mem_type",
+    "double_buffering",
+}  # fmt: skip
+COMMON: Mapping[str, Any] = {
+    "kind": "spatial",
+    "clock_mhz": 1000,
+    "node_nm": 28,
+    "zero_handling": "none",
+    "weight_format": "dense",
+}
+
+
+def scale_sim_keys(text: str) -> dict[str, Any]:
+    """The keys of a machine from the text of SCALE-Sim's ``.cfg``.
+
+    Raises InputError naming the section, key and value at fault.
+    """
+    parser = ConfigParser(interpolation=None)
+    try:
+        parser.read_string(text)
+    except Error as error:
+        raise InputError(f"no SCALE-Sim configuration: {str(error).splitlines()[0][:120]}") from None
+    section = "architecture_presets"
+    if not parser.has_section(section):
+        raise InputError(f"has no section [{section}], expected SCALE-Sim's configuration")
+    _refuse_sparsity_and_layout(parser)
+    found = dict(parser[section])
+    rows, cols = (_count(section, key, found.pop(key.lower(), None)) for key in ("ArrayHeight", "ArrayWidth"))
+    buffers = {ours: _count(section, key, found.pop(key.lower(), None)) for key, ours in BUFFERS.items()}
+    dataflow = found.pop("dataflow", "").strip().lower()
+    if dataflow not in DATAFLOWS:
+        raise InputError(f"[{section}] Dataflow: {dataflow!r}, expected one of {', '.join(DATAFLOWS)}")
+    bandwidth = found.pop("bandwidth", None)
+    unknown = [key for key in found if key not in WITHOUT_MEANING and "layout" not in key and "srambank" not in key]
+    if unknown:
+        raise InputError(f"[{section}] {unknown[0]}: unknown key{nearest(unknown[0], [*map(str.lower, BUFFERS)])}")
+    stated = parser.get("run_presets", "InterfaceBandwidth", fallback="CALC").strip().upper()
+    if stated not in {"USER", "CALC"}:
+        raise InputError(f"[run_presets] InterfaceBandwidth: {stated[:40]!r}, expected USER or CALC")
+    rate = {"bandwidth_gbs": _number(section, "Bandwidth", bandwidth)} if stated == "USER" else {}
+    return {
+        **COMMON,
+        "description": "systolic array of a SCALE-Sim configuration",
+        "dataflow": DATAFLOWS[dataflow],
+        "pe_array": {"rows": rows, "cols": cols, "feed": "systolic"},
+        "buffers": buffers,
+        "dram": {"type": "ideal", **rate},
+    }
+
+
+def _refuse_sparsity_and_layout(parser: ConfigParser) -> None:
+    """Raises InputError where the file asks for what changes SCALE-Sim's times and has no counterpart here."""
+    for section, key in (
+        ("sparsity", "SparsitySupport"),
+        ("layout", "IfmapCustomLayout"),
+        ("layout", "FilterCustomLayout"),
+        ("architecture_presets", "IfmapCustomLayout"),
+        ("architecture_presets", "FilterCustomLayout"),
+        ("run_presets", "UseRamulatorTrace"),
+    ):
+        stated = parser.get(section, key, fallback="False").strip()
+        if stated.lower() != "false":
+            raise InputError(f"[{section}] {key}: {stated[:40]!r} is not known here, expected False")
+
+
+def zigzag_keys(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a machine from ZigZag's hardware file, parsed.
+
+    Raises InputError naming the key and value at fault.
+    """
+    if unknown := set(data) - {"name", "memories", "operational_array", "dataflows"}:
+        raise InputError(f"{sorted(map(str, unknown))[0][:60]}: unknown key, expected memories and operational_array")
+    array = data.get("operational_array")
+    memories = data.get("memories")
+    if not isinstance(array, Mapping) or not isinstance(memories, Mapping) or len(memories) < 2:
+        raise InputError("memories, operational_array: expected an array and at least two memories, the last the DRAM")
+    dimensions = array.get("dimensions")
+    sizes = array.get("sizes")
+    if not isinstance(dimensions, list) or not isinstance(sizes, list) or not len(dimensions) == len(sizes) == 2:
+        raise InputError(f"operational_array.sizes: {str(sizes)[:60]}, expected two, of dimensions D1 and D2")
+    rows, cols = (_count("operational_array", "sizes", size) for size in sizes)
+    extents = dict(zip(dimensions, (rows, cols), strict=True))
+    *on_chip, (outermost, dram) = (
+        (str(name), _memory(str(name), memory, extents)) for name, memory in memories.items()
+    )
+    for operand in OPERANDS:
+        if operand not in dram["operands"]:
+            raise InputError(
+                f"memories.{outermost}.operands: lacks {operand}, expected the DRAM last, with all operands"
+            )
+    buffers = {ours: _kilobytes(operand, on_chip, extents) for operand, ours in OPERANDS.items()}
+    holds = any("I2" in memory["operands"] and not memory["served_dimensions"] for _, memory in on_chip)
+    return {
+        **COMMON,
+        "description": "array of a ZigZag hardware file",
+        "dataflow": "weight_stationary" if holds else "output_stationary",
+        "pe_array": {"rows": rows, "cols": cols},
+        "buffers": buffers,
+        "dram": {"type": "ideal", "bandwidth_gbs": _bandwidth(outermost, dram) / 8},
+        **({"name": str(data["name"])} if "name" in data else {}),
+    }
+
+
+def _memory(name: str, memory: Any, extents: Mapping[Any, int]) -> dict[str, Any]:
+    """A memory of ZigZag's with its operands and the array's dimensions that it serves."""
+    if not isinstance(memory, Mapping):
+        raise InputError(f"memories.{name}: {str(memory)[:60]!r}, expected keys of a memory")
+    if unknown := [key for key in memory if key not in OF_A_MEMORY]:
+        raise InputError(f"memories.{name}.{str(unknown[0])[:60]}: unknown key{nearest(str(unknown[0]), OF_A_MEMORY)}")
+    served = memory.get("served_dimensions")
+    operands = memory.get("operands")
+    if not isinstance(operands, list) or not operands:
+        raise InputError(f"memories.{name}.operands: {str(operands)[:60]}, expected some of I1, I2, O")
+    if not isinstance(served, list) or any(dimension not in extents for dimension in served):
+        raise InputError(f"memories.{name}.served_dimensions: {str(served)[:60]}, expected some of the array's")
+    return {**memory, "served_dimensions": served, "operands": operands}
+
+
+def _kilobytes(operand: str, memories: Sequence[tuple[str, Mapping[str, Any]]], extents: Mapping[Any, int]) -> float:
+    """KB that an operand has on the chip: its part of each memory, times how many of it there are."""
+    bits = 0.0
+    for name, memory in memories:
+        users = [user for user in memory["operands"] if user in OPERANDS]
+        if operand in users:
+            count = prod(size for dimension, size in extents.items() if dimension not in memory["served_dimensions"])
+            bits += _count(f"memories.{name}", "size", memory.get("size")) * count / len(users)
+    if not bits:
+        raise InputError(f"memories: none on the chip holds {operand}, expected one for each of I1, I2 and O")
+    return bits / 8 / 1024
+
+
+def _bandwidth(name: str, memory: Mapping[str, Any]) -> float:
+    """Bits that a memory gives a cycle: of the old files' ``r_bw``, or of the widest port of the new ones."""
+    if "r_bw" in memory:
+        return _number(f"memories.{name}", "r_bw", memory["r_bw"])
+    ports = memory.get("ports")
+    widths = [port.get("bandwidth_max") for port in ports if isinstance(port, Mapping)] if ports else []
+    if not widths:
+        raise InputError(f"memories.{name}.ports: {str(ports)[:60]}, expected ports with a bandwidth_max")
+    return max(_number(f"memories.{name}", "ports.bandwidth_max", width) for width in widths)
+
+
+def _count(section: str, key: str, value: Any) -> int:
+    """A whole number of at least 1."""
+    number = _number(section, key, value)
+    if number != int(number) or number < 1:
+        raise InputError(f"{section}: {key}: {str(value)[:40]!r}, expected a whole number of at least 1")
+    return int(number)
+
+
+def _number(section: str, key: str, value: Any) -> float:
+    """A number; InputError names the key and what stands there."""
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        return float(str(value).strip())
+    except ValueError:
+        found = "missing" if value is None else repr(str(value)[:40])
+        raise InputError(f"{section}: {key}: {found}, expected a number") from None

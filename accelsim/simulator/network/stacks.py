@@ -1,0 +1,412 @@
+"""Stacks of groups that run depth-first, in stripes of rows (``stripes``): which, how high, and what they keep.
+
+Inside a stack a map lies on chip as a line buffer: the rows that a stripe adds, and those that the next one needs
+again, which are kept for as long as the stack runs, or else computed again (then a buffer lives as a whole map does,
+but only within each stripe).  What the stack reads from outside and what it leaves behind have the places that whole
+maps have (``places``), for all its time.  Its weights come once, if those of all its groups fit the weight buffer
+together, or in every stripe.
+
+The search takes the placement of whole maps as it is and divides the groups, in order, into single ones and stacks, so
+that the sum of scores is least: a dynamic program over the borders.  A stack's score is the sum of its stripes' plans
+in the room that buffers leave.  It is computed where the best division counts on it; until then a bound stands for it,
+what its groups score with all maps on chip and all memory for their tiles, times the rows computed again.  Heuristic
+are: the heights (halves, quarters, ... of the last map, of which the ``HEIGHTS`` highest whose buffers leave an eighth
+of the room to tiles), that only what may save ``WORTH`` of the network's score is looked at, and that the search ends
+after ``EVALUATED`` stacks, or where no division can be better by ``TOLERANCE``.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import gcd, inf, sqrt
+
+import numpy as np
+
+from accelsim.errors import InputError
+from accelsim.simulator.network.addresses import Resident, place
+from accelsim.simulator.network.places import DRAM, Placement, Setting
+from accelsim.simulator.network.placing import NetworkMaps
+from accelsim.simulator.network.plans import GroupPlans, surroundings
+from accelsim.simulator.network.stripes import Rows, Stage, cut, held
+from accelsim.simulator.time.objective import own_dma, score
+from accelsim.simulator.time.plan import LayerPlan
+from accelsim.simulator.time.schedule import dram_actions
+from accelsim.workload import LayerWork, Surroundings
+from accelsim.workload.layer import WeightsCome
+
+LONGEST = 8  # groups of a stack
+HEIGHTS = 3
+MOST_STRIPES = 1 << 10
+EVALUATED = 24
+TOLERANCE = 0.005
+WORTH = 1e-3
+CHIP = 1
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Consecutive groups that run in stripes."""
+
+    first: int
+    last: int
+    height: int  # rows of the last one's output in a stripe
+    keeps: bool  # whether rows that stripes share stay on chip; else they are computed again
+    weights_stay: bool  # whether the weights of all groups stay over all stripes
+
+    @property
+    def groups(self) -> range:
+        """Numbers of its groups."""
+        return range(self.first, self.last + 1)
+
+
+@dataclass(frozen=True)
+class StripePlan:
+    """A group's part of one stripe."""
+
+    works: Mapping[int, LayerWork]  # its layers on their rows, by number
+    rows: Rows  # of its head's output
+    around: Surroundings
+    plan: LayerPlan
+
+
+@dataclass(frozen=True)
+class Lines:
+    """What a stack's stripes are.
+
+    rows: of each layer, by number, in each stripe.  buffers: bytes of the line buffer of each map inside.  pools: bytes
+    of the rows that poolings on each group's output keep from stripe to stripe.
+    """
+
+    stack: Stack
+    rows: list[dict[int, Rows]]
+    buffers: dict[int, int]
+    pools: dict[int, int]
+
+
+class StackPlans:
+    """The stacks of a network whose whole maps lie somewhere already, planned and scored."""
+
+    def __init__(self, context: NetworkMaps, plans: GroupPlans, placement: Placement) -> None:
+        self.context = context
+        self.plans = plans
+        self.placement = placement
+        buffers = context.machine.buffers
+        self.capacity = int(buffers.capacity_bytes("input") + buffers.capacity_bytes("output"))
+        self.weight_capacity = int(buffers.capacity_bytes("weight"))
+
+    @cached_property
+    def living(self) -> list[set[int]]:
+        """Whole maps on chip while each group runs."""
+        return [self.context.living(self.placement, t) for t in range(len(self.context.groups))]
+
+    def around_stack(self, stack: Stack) -> dict[int, int]:
+        """Bytes of the whole maps that lie on chip while a stack runs."""
+        inside = range(stack.first, stack.last)
+        return {m: self.context.sizes[m] for t in stack.groups for m in self.living[t] if m not in inside}
+
+    def lines(self, stack: Stack) -> Lines | None:
+        """The rows and buffers of a stack; None if what rides on a layer would have rows where the layer has none."""
+        layers, stages, last_of = self._stages(stack)
+        stripes = cut(stages, stack.height, stack.keeps)
+        rows = [dict(zip(layers, of_stripe, strict=True)) for of_stripe in stripes]
+        for t in stack.groups:
+            group = self.context.groups[t]
+            if any(r[group.head].height == 0 < r[rider].height for r in rows for rider in group.riders):
+                return None
+        buffers = {}
+        for t in range(stack.first, stack.last):
+            work = self.context.shapes[self.context.groups[t].last]
+            count = held(stages, stripes, last_of[t], stack.keeps)
+            bits = work.outputs // work.out_height * count * self.context.machine.arithmetic.activation_bits
+            buffers[t] = -(-bits // 8)
+        return Lines(stack, rows, buffers, {t: self._pool_bytes(t) for t in stack.groups if stack.keeps})
+
+    def _pool_bytes(self, t: int) -> int:
+        """Bytes of the rows that windows of neighbouring stripes share, of poolings on a group's output."""
+        found = 0
+        for work in (self.context.shapes[rider] for rider in self.context.groups[t].riders):
+            rows = max(0, work.kernel[0] - work.stride[0])
+            bits = rows * work.batch * work.width * work.in_channels * self.context.machine.arithmetic.activation_bits
+            found += -(-bits // 8)
+        return found
+
+    def _stages(self, stack: Stack) -> tuple[list[int], list[Stage], dict[int, int]]:
+        """Layers of a stack by number, the same as stages, and the last stage of each group."""
+        context = self.context
+        layers: list[int] = []
+        stages: list[Stage] = []
+        last_of: dict[int, int] = {}
+        for t in stack.groups:
+            group = context.groups[t]
+            for layer in (group.head, *group.riders):
+                work = context.shapes[layer]
+                made_by = [context.by_name[source] for source in work.sources or () if source in context.by_name]
+                reads = [last_of[m] for m in made_by if m in last_of]
+                reads += [len(stages) - 1] if layer != group.head else []
+                stages.append(_stage(work, tuple(reads), self.granule(t) if layer == group.last else 1))
+                layers.append(layer)
+            last_of[t] = len(stages) - 1
+        return layers, stages, last_of
+
+    def granule(self, t: int) -> int:
+        """Rows in multiples of which a group's output comes: whole tiles of a layer that may run by Winograd."""
+        group = self.context.groups[t]
+        head = self.context.shapes[group.head]
+        if min(head.kernel) < 2 or max(head.stride) > 1 or max(head.dilation) > 1:
+            return 1
+        m = int(max(getattr(self.context.machine, "tile_sizes", (1,))))
+        for rider in group.riders:
+            m //= gcd(m, self.context.shapes[rider].stride[0])
+        return m
+
+    def room(self, lines: Lines, t: int) -> int:
+        """Bytes that whole maps and line buffers leave to one of a stack's groups, with its own poolings' lines."""
+        of_others = sum(size for group, size in lines.pools.items() if group != t)
+        return self.capacity - sum(self.held(lines, t).values()) - of_others
+
+    def held(self, lines: Lines, t: int) -> dict[int, int]:
+        """Bytes of each map on chip while one of a stack's groups runs, whole or as lines."""
+        stack, last = lines.stack, self.context.last_reader
+        alive = {m: size for m, size in lines.buffers.items() if stack.keeps or m <= t <= last[m]}
+        return self.around_stack(stack) | alive
+
+    def stripes(self, lines: Lines) -> Iterator[tuple[int, int, StripePlan]]:
+        """Stripe by stripe, the plan of each group that has rows in it: stripe, group, plan.
+
+        Raises InputError if one finds no room.
+        """
+        seen: set[int] = set()
+        for number, rows in enumerate(lines.rows):
+            for t in lines.stack.groups:
+                if rows[self.context.groups[t].head].height:
+                    yield number, t, self._stripe(lines, t, rows, t in seen)
+                    seen.add(t)
+
+    def _stripe(self, lines: Lines, t: int, rows: Mapping[int, Rows], again: bool) -> StripePlan:
+        """One group's part of one stripe.  again: whether it has had one before."""
+        context = self.context
+        group = context.groups[t]
+        works = {i: context.shapes[i].on_rows(*rows[i]) for i in (group.head, *group.riders)}
+        weights: WeightsCome = "loaded" if not lines.stack.weights_stay else "there" if again else "kept"
+        setting = self._setting(lines.stack, t, max(0, self.room(lines, t)))
+        around = surroundings(group, works, context.machine, setting, context.read_bytes(t), weights)
+        own = rows[group.head]
+        return StripePlan(works, own, around, self.plans.of_rows(t, own, around))
+
+    def _setting(self, stack: Stack, t: int, room: int) -> Setting:
+        """Where the maps of one of a stack's groups lie.  room: bytes for its tiles."""
+        group = self.context.groups[t]
+
+        def at(name: str) -> int:
+            m = self.context.by_name.get(name, len(self.context.groups))
+            return CHIP if stack.first <= m < stack.last else self.placement.places.get(m, DRAM)
+
+        return Setting(
+            reads=tuple(map(at, group.reads)),
+            operands=tuple(map(at, group.operands)),
+            writes=CHIP if t < stack.last else self.placement.places[t],
+            rooms=(room,),
+            input_memory=CHIP,
+        )
+
+    def whole(self, stack: Stack, t: int) -> LayerPlan | None:
+        """One of a stack's groups as a whole, with no map in DRAM that lies inside the stack; None if it fits not."""
+        around = self.context.around(t, self._setting(stack, t, self.capacity))
+        try:
+            return self.plans.settled(t, around)
+        except InputError:
+            return None
+
+    def bounds(self, lines: Lines, whole: Mapping[int, LayerPlan]) -> Iterator[tuple[Stack, float]]:
+        """A stack with its weights loaded once, and in every stripe, and what each scores at least.
+
+        whole: its groups as wholes.
+        """
+        machine = self.context.machine
+        least = sum(plan.score * max(1.0, self._rows_again(lines, t)) for t, plan in whole.items())
+        together = sum(plan.weight_bytes for plan in whole.values())
+        if together <= self.weight_capacity:
+            yield replace(lines.stack, weights_stay=True), least
+        heads = {t: self.context.groups[t].head for t in whole}
+        loads = {t: sum(rows[head].height > 0 for rows in lines.rows) for t, head in heads.items()}
+        loaded = sum(plan.weight_bytes * loads[t] for t, plan in whole.items())
+        match machine.objective:
+            case "dram":
+                least += loaded - together
+            case "energy":
+                least += float(score(machine, np.float64(0), dram_actions(loaded - together, 0)))
+            case "cycles":
+                least = max(least, loaded / own_dma(machine).bytes_per_cycle)
+        yield replace(lines.stack, weights_stay=False), least
+
+    def _rows_again(self, lines: Lines, t: int) -> float:
+        """Rows that a group's head computes in all stripes, over those that it has."""
+        head = self.context.groups[t].head
+        return sum(rows[head].height for rows in lines.rows) / self.context.shapes[head].out_height
+
+    def score(self, stack: Stack) -> float:
+        """The sum of a stack's groups' scores over its stripes; infinite if it finds no room."""
+        lines = self.lines(stack)
+        if lines is None:
+            return inf
+        sums: dict[int, float] = dict.fromkeys(stack.groups, 0.0)
+        weights: dict[int, int] = {}
+        edp = self.context.machine.objective == "edp"
+        try:
+            for _, t, stripe in self.stripes(lines):
+                plan = stripe.plan
+                # Energy x cycles of equal parts: their roots add up.
+                sums[t] += sqrt(plan.score) if edp else plan.score
+                weights[t] = max(weights.get(t, 0), plan.needs["weight"])
+        except InputError:
+            return inf
+        if stack.weights_stay and sum(weights.values()) > self.weight_capacity:
+            return inf
+        return sum(value * value if edp else value for value in sums.values())
+
+    def addresses(self, stacks: Sequence[Stack]) -> dict[int, int] | None:
+        """First bytes of all maps, whole or as lines, with these stacks; None if they find no room.
+
+        ~t stands for the lines of poolings on group t.
+        """
+        born, dies = self._lives(stacks)
+        inside = {m for stack in stacks for m in range(stack.first, stack.last)}
+        on_chip = [m for m, at in self.placement.places.items() if at != DRAM and m not in inside]
+        maps = [Resident(str(m), self.context.sizes[m], born[m], dies[m]) for m in on_chip]
+        for stack in stacks:
+            lines = self.lines(stack)
+            assert lines is not None
+            for m, size in lines.buffers.items():
+                first, last = (stack.first, stack.last) if stack.keeps else (m, self.context.last_reader[m])
+                maps.append(Resident(str(m), size, first, last))
+            maps += [Resident(str(~t), size, stack.first, stack.last) for t, size in lines.pools.items() if size]
+        found = place(maps, self.capacity)
+        return None if found is None else {int(name): address for name, address in found.items()}
+
+    def _lives(self, stacks: Sequence[Stack]) -> tuple[list[int], list[int]]:
+        """The first and the last group during which each whole map lies on chip: all of a stack that it meets."""
+        count = len(self.context.groups)
+        born = list(range(count))
+        dies = [self.context.last_reader.get(m, m) for m in range(count)]
+        for stack in stacks:
+            born = [stack.first if b in stack.groups else b for b in born]
+            dies = [stack.last if d in stack.groups else d for d in dies]
+        return born, dies
+
+
+def _stage(work: LayerWork, reads: tuple[int, ...], granule: int) -> Stage:
+    return Stage(
+        reads=reads,
+        size=work.height,
+        outputs=work.out_height,
+        stride=work.stride[0],
+        reach=work.dilation[0] * (work.kernel[0] - 1) + 1,
+        padding=work.padding[0],
+        granule=granule,
+    )
+
+
+def find_stacks(plans: StackPlans, single: Sequence[float]) -> list[Stack]:
+    """The stacks of the best division that was found; none where none is better than the groups by themselves.
+
+    single: each group's score by itself.
+    """
+    bounds = dict(_worth_scoring(plans, single))
+    exact: dict[Stack, float] = {}
+    while True:
+        best, found = _division(single, exact)
+        bound, hoped = _division(single, bounds | exact)
+        asked = [stack for stack in hoped if stack not in exact]
+        if best > bound * (1 + TOLERANCE) and asked and len(exact) < EVALUATED:
+            exact |= {stack: plans.score(stack) for stack in asked}
+        elif not found or plans.addresses(found) is not None:
+            return found
+        else:
+            exact[max(found, key=lambda stack: stack.last - stack.first)] = inf
+
+
+def _division(single: Sequence[float], stacks: Mapping[Stack, float]) -> tuple[float, list[Stack]]:
+    """The least score of all divisions into single groups and stacks, and its stacks."""
+    ending: dict[int, list[Stack]] = {}
+    for stack in stacks:
+        ending.setdefault(stack.last, []).append(stack)
+    best: list[tuple[float, Stack | None]] = [(0.0, None)]
+    for t, alone in enumerate(single):
+        options: list[tuple[float, Stack | None]] = [(best[t][0] + alone, None)]
+        options += [(best[stack.first][0] + stacks[stack], stack) for stack in ending.get(t, ())]
+        best.append(min(options, key=lambda option: option[0]))
+    found: list[Stack] = []
+    t = len(single)
+    while t:
+        chosen = best[t][1]
+        found += [] if chosen is None else [chosen]
+        t = t - 1 if chosen is None else chosen.first
+    return best[-1][0], found[::-1]
+
+
+def _worth_scoring(plans: StackPlans, single: Sequence[float]) -> Iterator[tuple[Stack, float]]:
+    """Stacks that may be better than their groups by themselves, and what each scores at least."""
+    enough = WORTH * sum(single)
+    for first, last in _intervals(plans.context):
+        if all(plans.placement.places[m] != DRAM for m in range(first, last)):
+            continue
+        any_height = Stack(first, last, 1, keeps=True, weights_stay=False)
+        alone = sum(single[t] for t in any_height.groups)
+        whole = {t: plan for t in any_height.groups if (plan := plans.whole(any_height, t)) is not None}
+        if len(whole) < len(any_height.groups) or alone - sum(plan.score for plan in whole.values()) <= enough:
+            continue
+        for keeps in (True, False):
+            for lines in _heights(plans, first, last, keeps):
+                yield from (pair for pair in plans.bounds(lines, whole) if alone - pair[1] > enough)
+
+
+def _intervals(context: NetworkMaps) -> Iterator[tuple[int, int]]:
+    """The first and last groups of all stacks that there could be."""
+    for first in range(len(context.groups)):
+        for last in range(first, min(first + LONGEST, len(context.groups))):
+            if not _can_be_cut(context, first, last):
+                break
+            inside = range(first, last)
+            read = all(context.last_reader.get(m, last + 1) <= last for m in inside)
+            if last > first and read and context.shapes[context.groups[last].last].out_height > 1:
+                yield first, last
+
+
+def _can_be_cut(context: NetworkMaps, first: int, last: int) -> bool:
+    """Whether the last group of a stack is a convolution that reads rows as those before it give them."""
+    group = context.groups[last]
+    if context.shapes[group.head].kind != "conv":
+        return False
+    for layer in (group.head, *group.riders):
+        work = context.shapes[layer]
+        for m in (context.by_name[source] for source in work.sources or () if source in context.by_name):
+            made = context.shapes[context.groups[m].last]
+            size = (made.batch, made.out_height, made.out_width)
+            if first <= m < last and size != (work.batch, work.height, work.width):
+                return False
+    return True
+
+
+def _leaves_room(plans: StackPlans, lines: Lines) -> bool:
+    """Whether line buffers leave to tiles an eighth of what whole maps leave."""
+    free = plans.capacity - sum(plans.around_stack(lines.stack).values())
+    return all(8 * plans.room(lines, t) >= free for t in lines.stack.groups)
+
+
+def _heights(plans: StackPlans, first: int, last: int, keeps: bool) -> Iterator[Lines]:
+    """The stripes of the greatest heights whose buffers leave room on chip."""
+    rows = plans.context.shapes[plans.context.groups[last].last].out_height
+    granule = plans.granule(last)
+    found = 0
+    parts = 2
+    seen = {rows}
+    while found < HEIGHTS and parts <= 2 * rows and parts <= MOST_STRIPES:
+        height = -(-rows // (parts * granule)) * granule
+        parts *= 2
+        if height in seen:
+            continue
+        seen.add(height)
+        lines = plans.lines(Stack(first, last, height, keeps, weights_stay=False))
+        if lines is not None and _leaves_room(plans, lines):
+            found += 1
+            yield lines

@@ -1,0 +1,118 @@
+"""Machine files of other simulators: the machine that they describe, or one line that says why not."""
+
+from pathlib import Path
+
+import pytest
+
+import accelsim
+from accelsim.errors import InputError
+from accelsim.simulator.machines.load import load_hardware
+from accelsim.simulator.machines.stationary import StationaryMachine
+
+CFG = """\
+[general]
+run_name = mine
+[architecture_presets]
+ArrayHeight: 16
+ArrayWidth : 8
+IfmapSramSzkB: 64
+FilterSramSzkB: 32
+OfmapSramSzkB: 128
+IfmapOffset: 0
+FilterOffset: 10000000
+OfmapOffset: 20000000
+Bandwidth : 10
+Dataflow : ws
+MemoryBanks: 1
+[run_presets]
+InterfaceBandwidth: USER
+"""
+# 8 x 4 multipliers with a register of 16 bits each for weights; 8 KB for inputs and outputs together; 64 bits a cycle.
+ZIGZAG = """\
+name: theirs
+memories:
+  rf_w: {size: 16, r_bw: 8, w_bw: 8, r_cost: 0.1, w_cost: 0.1, area: 0, operands: [I2], served_dimensions: []}
+  sram_w: {size: 32768, r_bw: 64, w_bw: 64, operands: [I2], served_dimensions: [D1, D2]}
+  sram_a: {size: 65536, r_bw: 64, w_bw: 64, operands: [I1, O], served_dimensions: [D1, D2]}
+  dram: {size: 10000000000, r_bw: 64, w_bw: 64, operands: [I1, I2, O], served_dimensions: [D1, D2]}
+operational_array:
+  unit_energy: 0.04
+  dimensions: [D1, D2]
+  sizes: [8, 4]
+"""
+
+
+def loaded(tmp_path: Path, name: str, text: str, *overrides: str) -> StationaryMachine:
+    (tmp_path / name).write_text(text)
+    machine = load_hardware(tmp_path / name, overrides)
+    assert isinstance(machine, StationaryMachine)
+    return machine
+
+
+def test_a_scale_sim_configuration_is_its_systolic_array(tmp_path: Path) -> None:
+    machine = loaded(tmp_path, "mine.cfg", CFG)
+    assert (machine.pe_array.rows, machine.pe_array.cols, machine.pe_array.feed) == (16, 8, "systolic")
+    assert machine.dataflow == "weight_stationary"
+    assert (machine.buffers.weight_kb, machine.buffers.input_kb, machine.buffers.output_kb) == (32, 64, 128)
+    assert machine.dram.timing.bandwidth_gbs * machine.ns_per_cycle == 10  # bytes a cycle
+    calculated = loaded(tmp_path, "free.cfg", CFG.replace("USER", "CALC"))
+    assert calculated.dram.timing.bandwidth_gbs == float("inf")
+
+
+def test_it_takes_the_cycles_of_scale_sims_closed_form(tmp_path: Path) -> None:
+    """ceil(K / H) ceil(M / W) (2 H + W + P - 2) of a weight-stationary array, less the cycle that SCALE-Sim omits."""
+    machine = loaded(tmp_path, "free.cfg", CFG.replace("USER", "CALC"))
+    table = "name,kind,in_channels,out_channels,height,width,kernel_h,kernel_w,stride,padding,groups\n"
+    (tmp_path / "net.csv").write_text(table + "one,conv,16,24,10,10,3,3,1,1,1\n")
+    result = accelsim.simulate(accelsim.load_workload(tmp_path / "net.csv"), machine, engine="fast", level="layers")
+    folds = 16 * 9 // 16 * (24 // 8)
+    assert result.layers["compute_cycles"][0] == pytest.approx(folds * (2 * 16 + 8 + 100 - 2), abs=folds)
+
+
+def test_a_zigzag_file_is_its_array_with_what_each_operand_has_on_the_chip(tmp_path: Path) -> None:
+    machine = loaded(tmp_path, "theirs.yaml", ZIGZAG)
+    assert machine.name == "theirs"
+    assert (machine.pe_array.rows, machine.pe_array.cols) == (8, 4)
+    assert machine.dataflow == "weight_stationary"
+    assert machine.buffers.weight_kb == (32768 + 8 * 4 * 16) / 8 / 1024
+    assert (machine.buffers.input_kb, machine.buffers.output_kb) == (4, 4)
+    assert machine.dram.timing.bandwidth_gbs == 8
+    held = ZIGZAG.replace("operands: [I2], served_dimensions: []", "operands: [O], served_dimensions: []")
+    assert loaded(tmp_path, "os.yaml", held).dataflow == "output_stationary"
+    new = ZIGZAG.replace(
+        "dram: {size: 10000000000, r_bw: 64, w_bw: 64,", "dram: {size: 10000000000, ports: [{bandwidth_max: 32}],"
+    )
+    assert loaded(tmp_path, "new.yaml", new).dram.timing.bandwidth_gbs == 4
+
+
+def test_overrides_apply_to_them_too(tmp_path: Path) -> None:
+    assert loaded(tmp_path, "mine.cfg", CFG, "clock_mhz=500", "pe_array.rows=4").pe_array.rows == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.cfg", "ArrayHeight: 3\n", ["no SCALE-Sim configuration"]),
+        ("b.cfg", "[general]\nrun_name = x\n", ["no section [architecture_presets]"]),
+        ("c.cfg", CFG.replace("Dataflow : ws", "Dataflow : rs"), ["Dataflow: 'rs'", "os, ws, is"]),
+        ("d.cfg", CFG.replace("ArrayHeight: 16", "ArrayHeight: tall"), ["ArrayHeight", "'tall'", "expected a number"]),
+        ("e.cfg", CFG.replace("ArrayHeight: 16\n", ""), ["ArrayHeight", "missing"]),
+        ("f.cfg", CFG + "[sparsity]\nSparsitySupport: true\n", ["SparsitySupport: 'true'", "expected False"]),
+        ("g.cfg", CFG.replace("MemoryBanks: 1", "Colour: 3"), ["colour: unknown key"]),
+        ("h.cfg", CFG.replace("USER", "GUESS"), ["InterfaceBandwidth", "'GUESS'", "USER or CALC"]),
+        ("i.yaml", ZIGZAG.replace("sizes: [8, 4]", "sizes: [8, 4, 2]"), ["operational_array.sizes", "expected two"]),
+        ("j.yaml", ZIGZAG.replace("operands: [I1, O]", "operands: [O]"), ["none on the chip holds I1"]),
+        ("k.yaml", ZIGZAG.replace("r_cost", "r_cots"), ["memories.rf_w.r_cots: unknown key", "'r_cost'"]),
+        ("l.yaml", ZIGZAG.replace("size: 16,", "size: -16,"), ["memories.rf_w", "size", "'-16'", "at least 1"]),
+        ("m.yaml", "architecture:\n  nodes:\n  - !Container\n    name: x\n", ["Timeloop", "expected a machine file"]),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, text: str, words: list[str]) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(InputError) as error:
+        load_hardware(path)
+    message = str(error.value)
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    assert all(word in message for word in words), message

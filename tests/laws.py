@@ -1,0 +1,20 @@
+"""How many random examples a law is tried on: a third of its own number, or all with ``ACCELSIM_EXAMPLES=all``.
+
+``make test`` takes the third, so that it ends in minutes; ``make test-all`` takes all.  The law is the same.
+"""
+
+import os
+from collections.abc import Iterable
+
+from hypothesis import HealthCheck, settings
+
+ALL = os.environ.get("ACCELSIM_EXAMPLES") == "all"
+
+
+def law(examples: int, suppress: Iterable[HealthCheck] = ()) -> settings:
+    """Settings of a law that is tried on so many random examples, without a deadline."""
+    return settings(
+        max_examples=examples if ALL else -(-examples // 3),
+        deadline=None,
+        suppress_health_check=tuple(suppress),
+    )

@@ -1,0 +1,201 @@
+"""Networks whose layers run in stripes: any stack that there could be, not only those that the search takes."""
+
+from dataclasses import replace
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
+
+from accelsim.simulator.network import planning
+from accelsim.simulator.network.planning import Planned, plan_network
+from accelsim.simulator.network.stacks import Stack, StackPlans, _intervals
+from accelsim.simulator.network.timing import time_network
+from accelsim.simulator.run import run
+from accelsim.simulator.tiles.schedule import tiled_schedule
+from accelsim.simulator.tiles.search import choose_tiling
+from accelsim.simulator.time.event import event_times
+from accelsim.simulator.time.program import program_of, program_times
+from accelsim.workload import LayerWork
+
+from ..random_layers import AnyMachine, changed, spatial, where_it_fits, winograd
+from ..test_recount import recount
+from .small import conv, networks, without_wiring
+
+BOTH = {"add": True, "pool": True}
+
+
+@st.composite
+def machines(draw: st.DrawFn) -> AnyMachine:
+    """A small machine of either kind, whose memory holds few maps."""
+    kb = draw(st.sampled_from([1.0, 2.0, 3.0, 6.0]))
+    post = {"add": draw(st.booleans()), "pool": draw(st.booleans())}
+    rooms = {"buffers__input_kb": kb, "buffers__output_kb": kb, "buffers__activations": "shared"}
+    rooms["buffers__weight_kb"] = draw(st.sampled_from([4.0, 64.0]))
+    make = draw(st.sampled_from([spatial, winograd]))
+    return make(**rooms, post=post, objective=draw(st.sampled_from(["cycles", "dram", "energy", "edp"])))
+
+
+def in_stripes(works: tuple[LayerWork, ...], machine: AnyMachine, data: st.DataObject) -> Planned:
+    """The network with a stack drawn from all."""
+
+    def some(plans: StackPlans, single: list[float]) -> list[Stack]:
+        wanted = list(_intervals(plans.context))
+        if not wanted:
+            reject()
+        first, last = data.draw(st.sampled_from(wanted))
+        rows = plans.context.shapes[plans.context.groups[last].last].out_height
+        stack = Stack(first, last, data.draw(st.integers(1, rows)), data.draw(st.booleans()), data.draw(st.booleans()))
+        if not np.isfinite(plans.score(stack)) or plans.addresses([stack]) is None:
+            reject()
+        return [stack]
+
+    with patch.object(planning, "find_stacks", some):
+        return where_it_fits(lambda: plan_network(works, machine, "depth-first"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(networks(pooled_fans=True), machines(), st.data())
+def test_engines_agree_on_stripes(works: tuple[LayerWork, ...], machine: AnyMachine, data: st.DataObject) -> None:
+    planned = in_stripes(works, machine, data)
+    whole = program_of(planned.all_parts, machine)
+    fast, event = program_times(whole), event_times(whole)
+    assert fast.computed.tolist() == event.computed.tolist()
+    assert fast.end == event.end
+    by_fast, by_event = (time_network(planned, machine, "depth-first", engine) for engine in ("fast", "event"))
+    assert [row.cycles for row in by_fast] == [row.cycles for row in by_event]
+
+
+@settings(max_examples=40, deadline=None)
+@given(networks(), machines(), st.data())
+def test_no_two_maps_or_line_buffers_overlap(
+    works: tuple[LayerWork, ...], machine: AnyMachine, data: st.DataObject
+) -> None:
+    """In any piece the bytes at all addresses of what is held there are apart, and tiles find room beside them."""
+    planned = in_stripes(works, machine, data)
+    capacity = machine.buffers.capacity_bytes("input") + machine.buffers.capacity_bytes("output")
+    for piece in planned.pieces:
+        tiles = piece.plan.needs["input"] + piece.plan.needs["output"]
+        assert sum(piece.held.values()) + tiles <= capacity
+
+
+def rows_needed(work: LayerWork, rows: range) -> range:
+    """Rows of input that rows of a layer's output read: the last one of all reads to the end, as in a layer."""
+    reach = work.dilation[0] * (work.kernel[0] - 1) + 1
+    found = {
+        y
+        for p in rows
+        for y in range(p * work.stride[0] - work.padding[0], p * work.stride[0] - work.padding[0] + reach)
+        if 0 <= y < work.height
+    }
+    return range(min(found), work.height if rows[-1] == work.out_height - 1 else max(found) + 1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(networks(most=3), machines(), st.data())
+def test_every_byte_of_a_stack_is_the_one_counted_by_hand(
+    works: tuple[LayerWork, ...], machine: AnyMachine, data: st.DataObject
+) -> None:
+    """Element by element: inputs stripe by stripe, weights as often, inner maps never, outputs once."""
+    planned = in_stripes(works, machine, data)
+    (stack,) = planned.stacks
+    timed = time_network(planned, machine, "depth-first", "fast")
+    inside = {works[planned.groups[t].last].name for t in range(stack.first, stack.last)}
+    by_name = {work.name: work for work in works}
+    for t in stack.groups:
+        group = planned.groups[t]
+        work = works[group.head]
+        loaded = weights = read = written = 0
+        for number, piece in enumerate(planned.of_group[t]):
+            assert not (set(work.sources or ()) & inside and piece.around.input_share == 1)
+            first = piece.lines.rows[piece.stripe][group.head].first
+            rows = range(first, piece.lines.rows[piece.stripe][group.head].end)
+            needed = rows_needed(work, rows)
+            top = max(0, work.padding[0] - first * work.stride[0])
+            stripe = replace(work, height=len(needed), out_height=len(rows), padding=(top, work.padding[1]))
+            mode = machine.modes(stripe.amid(piece.around))[0]
+            tiling, _ = choose_tiling(mode, machine)
+            steps, _ = recount(stripe, machine, tiling)
+            every = sum(inputs for _, inputs, _, _ in steps)
+            from_dram = [  # of each input channel, whether it has to be loaded
+                source not in inside and (source not in by_name or _in_dram(planned, source))
+                for source in work.sources
+                for _ in range(by_name[source].out_channels if source in by_name else work.in_channels)
+            ]
+            loaded += -(-every * sum(from_dram) // len(from_dram))
+            weights += 0 if stack.weights_stay and number else sum(w for w, _, _, _ in steps)
+            plain = tiled_schedule(mode, tiling, machine).actions
+            read += plain["input_read"]
+            written += plain["output_write"]
+        actions = timed[group.head].schedule.actions
+        schedule = timed[group.head].schedule
+        assert int(schedule.weights.n_bytes.sum()) == weights
+        assert int(schedule.inputs.n_bytes.sum()) == loaded
+        assert actions["input_read"] == read
+        assert actions["output_write"] == written
+        assert actions["input_write"] == pytest.approx(8 * loaded, abs=8 * len(planned.of_group[t]))
+        last = works[group.last]
+        stores = t == stack.last and _in_dram(planned, last.name)
+        assert int(schedule.outputs.n_bytes.sum()) == (last.outputs if stores else 0)
+
+
+def _in_dram(planned: Planned, name: str) -> bool:
+    assert planned.placement is not None
+    return planned.placement.places[planned.by_name[name]] == 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(networks(), machines(), st.data())
+def test_what_is_kept_is_multiplied_once(
+    works: tuple[LayerWork, ...], machine: AnyMachine, data: st.DataObject
+) -> None:
+    planned = in_stripes(works, machine, data)
+    (stack,) = planned.stacks
+    stripes = time_network(planned, machine, "depth-first", "fast")
+    wholes = time_network(where_it_fits(lambda: plan_network(works, machine, "resident")), machine, "resident", "fast")
+    for one, other in zip(stripes, wholes, strict=True):
+        if stack.keeps and machine.kind == "spatial":
+            assert one.schedule.effectual_macs == other.schedule.effectual_macs
+        else:  # rows computed again; tiles of two rows that end in a row too few
+            assert one.schedule.effectual_macs >= other.schedule.effectual_macs
+
+
+@settings(max_examples=60, deadline=None)
+@given(networks(), machines())
+def test_depth_first_is_never_worse_than_resident(works: tuple[LayerWork, ...], machine: AnyMachine) -> None:
+    stripes, wholes = (
+        where_it_fits(lambda level=level: run(works, machine, engine="fast", level=level).total)
+        for level in ("depth-first", "resident")
+    )
+    cost = {
+        "cycles": lambda total: total["cycles"],
+        "dram": lambda total: total["dram_read_bytes"] + total["dram_write_bytes"],
+        "energy": lambda total: total["energy_pj"],
+        "edp": lambda total: total["energy_pj"] * total["cycles"],
+    }[machine.objective]
+    assert cost(stripes) <= cost(wholes)
+
+
+@pytest.mark.parametrize("make", [spatial, winograd])
+def test_maps_that_do_not_fit_stay_on_chip_as_lines(make) -> None:  # type: ignore[no-untyped-def]
+    """Two layers of 48 x 48 x 16 bytes, 36 KB a map, in 16 KB: output and weights move once, the map never."""
+    works = (conv("a", ("input",), 16, 16, 48), conv("b", ("a",), 16, 16, 48))
+    rooms = {"buffers__input_kb": 8, "buffers__output_kb": 8, "buffers__activations": "shared"}
+    machine = make(**rooms, post=BOTH, objective="dram", weight_format="dense")
+    result = run(works, machine, engine="event", level="depth-first")
+    assert result.total["stacks"] == 1
+    layers = result.layers.set_index("name")
+    assert layers.loc["a", "output_place"] == layers.loc["b", "input_place"] == "lines"
+    assert result.total["dram_write_bytes"] == 48 * 48 * 16
+    assert layers.loc["b", "dram_input_bytes"] == 0
+    taps = 16 if make is winograd else 9
+    assert layers["dram_weight_bytes"].sum() == 2 * 16 * 16 * taps
+    resident = run(works, machine, engine="fast", level="resident").total
+    assert resident["dram_write_bytes"] == 2 * 48 * 48 * 16
+
+
+def test_a_list_of_layers_has_no_stacks() -> None:
+    works = without_wiring((conv("a", ("input",), 16, 16, 48), conv("b", ("a",), 16, 16, 48)))
+    machine = changed(spatial(post=BOTH, objective="dram"), buffers__activations="shared", buffers__input_kb=8)
+    assert run(works, machine, engine="fast", level="depth-first").total["stacks"] == 0
