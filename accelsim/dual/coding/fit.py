@@ -8,10 +8,12 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from accelsim.arrays import Array, Flags, Floats, Ints, Levels
+from accelsim.arrays import Flags, Floats, Ints, Levels
 from accelsim.dual.coding.context import kernel_axes
 from accelsim.dual.coding.static import (
     COARSE,
@@ -37,6 +39,8 @@ from accelsim.dual.coding.static import (
     neighbours,
     step_slots,
 )
+
+_Real = TypeVar("_Real", np.float32, np.float64)
 
 ROUNDS = 24  # of moving each kind of number once
 PRIOR = 1.0  # curvature of the prior of a flag's number of a filter or channel
@@ -91,8 +95,8 @@ def fit(tensors: Sequence[Levels]) -> Statistics:
     found.channels[:] = np.rint(channels - channel_numbers(found.links, found.filters, nothing, axes))
     whole = channel_numbers(found.links, found.filters, found.channels, axes)
     for flags in fitted:
-        flags.filters = flags.parts.gather(found.filters, first_filter, 0) * (COARSE / UNIT)
-        flags.channels = flags.parts.gather(whole, first_channel, 1) * (COARSE / UNIT)
+        flags.filters[:] = flags.parts.gather(found.filters, first_filter, 0) * (COARSE / UNIT)
+        flags.channels[:] = flags.parts.gather(whole, first_channel, 1) * (COARSE / UNIT)
         _round_flags(flags, found)
         _fit_magnitudes(flags.parts, found, first_filter, first_channel)
         _fit_signs(flags.parts, found)
@@ -151,9 +155,10 @@ class _Parts:
         return np.concatenate([whole[firsts[i] : firsts[i] + sizes[axis]] for i, sizes in pairs])
 
 
-def _step(slope: Floats, curvature: Floats, now: Floats, prior: float) -> Floats:
+def _step(slope: NDArray[Any], curvature: NDArray[Any], now: Floats, prior: float) -> Floats:
     """Newton's step of independent numbers."""
-    return np.clip((slope - prior * now) / (curvature + prior), -LONGEST, LONGEST)
+    step: Floats = np.clip((slope - prior * now) / (curvature + prior), -LONGEST, LONGEST)
+    return step
 
 
 def _coarse(logits: Floats) -> Ints:
@@ -210,9 +215,9 @@ class _Flags:
             curvature += variance
         if "weights" in kinds:
             for weights, features, (g, v) in zip(self.weights, self.features, cells, strict=True):
-                prior = self.prior(len(weights))
-                matrix = (features.T * v) @ features + np.diag(prior)
-                weights += np.clip(np.linalg.solve(matrix, features.T @ g - prior * weights), -1, 1)
+                held = self.prior(len(weights))
+                matrix = (features.T * v) @ features + np.diag(held)
+                weights += np.clip(np.linalg.solve(matrix, features.T @ g - held * weights), -1, 1)
         for kind, numbers, owner, prior in (
             ("layers", self.layers, parts.layer, 1e-3),
             ("filters", self.filters, parts.filter, PRIOR),
@@ -261,7 +266,7 @@ class _Demand:
         """Bits that weights of its own save, about."""
         gain = 0.0
         for slope, curvature in zip(self.slopes, self.curvatures, strict=True):
-            gain += slope @ np.linalg.solve(curvature + np.eye(len(slope)), slope)
+            gain += float(slope @ np.linalg.solve(curvature + np.eye(len(slope)), slope))
         return 0.5 * gain / math.log(2)
 
 
@@ -302,8 +307,9 @@ def _merged(demands: list[_Demand]) -> list[list[int]]:
     return sorted(sets[i] for i in alive)
 
 
-def _chance(logit: Array) -> Array:
-    return 1 / (1 + np.exp(-np.clip(logit, -12, 12)))
+def _chance(logit: NDArray[_Real]) -> NDArray[_Real]:
+    chance: NDArray[Any] = 1 / (1 + np.exp(-np.clip(logit, -12, 12)))
+    return chance
 
 
 def _round_flags(flags: _Flags, found: Statistics) -> None:
