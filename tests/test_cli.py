@@ -402,7 +402,7 @@ def test_interrupt_is_silent(monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(accelsim, "load_model", interrupted)
+    monkeypatch.setattr(accelsim, "load_workload", interrupted)
     assert main(["simulate", "x.dual", "spatial-16x16"]) == 130
     assert capsys.readouterr().err == ""
 

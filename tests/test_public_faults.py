@@ -479,7 +479,7 @@ def test_activations_are_bounded(tmp_path):
 
 def test_a_huge_pool_is_one_line(tmp_path):
     nodes = (Node(name="a", layer=MaxPool(kernel=(2, 2), stride=(2, 2)), inputs=("input",)),)
-    model = write_network(tmp_path / "m.dual", nodes, (1 << 20, 1 << 20, 4))
+    model = write_network(tmp_path / "m.dual", nodes, (1 << 17, 1 << 17, 4))
     assert "expected at most" in one_line(*run("simulate", model, "spatial-16x16"))
 
 

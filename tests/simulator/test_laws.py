@@ -105,7 +105,7 @@ def test_every_key_of_the_description_is_drawn() -> None:
                 note(inner, f"{path}.{key}")
         drawn.setdefault(path, set()).add(repr(value))
 
-    @settings(max_examples=1000, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=2000, deadline=None, derandomize=True, database=None)
     @given(machines())
     def draw(machine: AnyMachine) -> None:
         note(machine.model_dump(), type(machine).__name__)
