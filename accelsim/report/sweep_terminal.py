@@ -29,19 +29,30 @@ def progress_bar() -> Iterator[Callable[[int, int, int], None]]:
     """A bar with points, points/s and time left; call it as (finished, failed, total).  Silent where stderr is no
     terminal, but for a line at each tenth."""
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _each_tenth(console)
+        return
     columns = (TextColumn("points"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.description}"), console=console, disable=not console.is_terminal) as bar:
+    with Progress(*columns, TextColumn("{task.description}"), console=console) as bar:
         task = bar.add_task("", total=None)
-        said = 0
 
         def show(finished: int, failed: int, total: int) -> None:
-            nonlocal said
             bar.update(task, completed=finished, total=total, description=f"{failed} failed" if failed else "")
-            if not console.is_terminal and 10 * finished // total > said:
-                said = 10 * finished // total
-                console.print(f"{finished} of {total} points, {failed} failed", highlight=False)
 
         yield show
+
+
+def _each_tenth(console: Console) -> Callable[[int, int, int], None]:
+    """A line at each tenth."""
+    said = 0
+
+    def show(finished: int, failed: int, total: int) -> None:
+        nonlocal said
+        if 10 * finished // total > said:
+            said = 10 * finished // total
+            console.print(f"{finished} of {total} points, {failed} failed", highlight=False)
+
+    return show
 
 
 def missing_lines(counts: dict[str, int], damaged: int) -> list[str]:

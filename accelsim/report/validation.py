@@ -21,8 +21,11 @@ LAYER_COLUMNS = ("mode", "SQNR, dB", "own", "sum bits", "V bits", "cut %")
 def image_bar() -> Iterator[Callable[[int, int], None]]:
     """A bar of images on stderr and the time left; call it as (done, total).  Silent where stderr is no terminal."""
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done, total: None
+        return
     columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
 
         def show(done: int, total: int) -> None:

@@ -139,7 +139,9 @@ def _best_path(
         settings, bound = _shortest(problem, pinned, score)
         for t, setting in enumerate(settings):
             compute(t, setting)
-        total = sum(score(t, setting)[0] for t, setting in enumerate(settings))
+        total = 0.0  # added up one by one, as ``_shortest`` does: ``sum`` rounds otherwise from Python 3.12 on
+        for t, setting in enumerate(settings):
+            total += score(t, setting)[0]
         if best is None or total < best[1]:
             best = settings, total
         if best[1] <= bound * (1 + enough):
