@@ -121,7 +121,7 @@ def history(signs: NDArray[np.int8], places: Sequence[int]) -> NDArray[np.int16]
     """One number for the signs at some places: (n,), below 3^places.  signs: (positions, n) of -1, 0, 1."""
     code = np.zeros(signs.shape[1], np.int16)
     for j, q in enumerate(places):
-        code += np.int16(3**j) * (signs[q] + np.int16(1))
+        code += 3**j * (signs[q].astype(np.int16) + 1)
     return code
 
 
