@@ -4,6 +4,8 @@ import pytest
 
 from experiments.comparisons import scnn
 
+pytestmark = pytest.mark.slow  # half a minute; what the machine does, tests/simulator/test_cartesian.py says
+
 
 def test_dense_data_run_slower_than_on_the_dense_twin() -> None:
     assert scnn.speedup("googlenet", 1.0) == pytest.approx(0.79, rel=0.15)
