@@ -1,5 +1,6 @@
 """reports/rtl.md: what the register-transfer model and the simulator say of each case."""
 
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,10 @@ def write_report(path: Path, rows: list[dict[str, Any]], model: Any, file: str, 
     ):
         kind, skip = wanted
         chosen = [
-            row for row in rows if kind in (None, row["case"].machine.kind) and skip in (None, row["case"].machine.skip)
+            row
+            for row in rows
+            if kind in (None, row["case"].machine.kind) and skip in (None, row["case"].machine.skip)
+            if row["model"][key] or row["rtl"][key]  # lanes that transform results, streamed inputs: no unit of its own
         ]
         errors = [error(row, key) for row in chosen]
         worst = max(range(len(chosen)), key=lambda i: errors[i])
@@ -119,5 +123,8 @@ def write_report(path: Path, rows: list[dict[str, Any]], model: Any, file: str, 
 
 
 def error(row: dict[str, Any], key: str) -> float:
-    """|simulator - RTL| / RTL."""
-    return abs(row["model"][key] - row["rtl"][key]) / row["rtl"][key]
+    """|simulator - RTL| / RTL; 0 where both have none of it."""
+    difference = abs(row["model"][key] - row["rtl"][key])
+    if not row["rtl"][key]:
+        return inf if difference else 0.0
+    return float(difference / row["rtl"][key])
