@@ -25,8 +25,8 @@ module lane_array
     parameter int BANKS = 0,
     localparam int STREAMS = TAP_LANES * COLS,
     localparam int COLS_BITS = $clog2(COLS + 1),
-    localparam int COLUMN_BITS = COLS_BITS + 6,
-    localparam int TABLE_BITS = COLS_BITS + 6 + $clog2(TAP_LANES + 1)
+    localparam int COLUMN_BITS = COLS_BITS + 9,
+    localparam int TABLE_BITS = COLS_BITS + 9 + $clog2(TAP_LANES + 1)
 ) (
     input logic clk,
     input logic rst,
@@ -83,11 +83,11 @@ module lane_array
 
   // No general multiplier a stream: the table's entries lie at constant multiples of COUNT_BITS, dense records at
   // shifts, and a record has fewer than 32 bits (five rows of an array multiplier).
-  logic [5:0] count_bits;
+  logic [8:0] count_bits;  // a field grows with the channels of a tile
   logic [4:0] record_bits;
-  logic [COLS_BITS+5:0] row_bits;  // of the table's entries of one tap
+  logic [COLS_BITS+8:0] row_bits;  // of the table's entries of one tap
   logic [23:0] row_at[TAP_LANES];
-  assign count_bits = settings[COUNT_BITS][5:0];
+  assign count_bits = settings[COUNT_BITS][8:0];
   assign record_bits = settings[RECORD_BITS][4:0];
   assign row_bits = cols_used[COLS_BITS-1:0] * count_bits;
   always_comb begin
