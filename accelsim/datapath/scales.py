@@ -20,6 +20,7 @@ from accelsim.arrays import Array, Floats, Ints
 from accelsim.hardware.datapath import Integers
 
 BINS = 4096
+LEAST = 2.0**-100  # of all bins together: its inverse over BINS is a float32
 SINGLE = 2.0**24  # whole numbers up to it are exact in float32
 DOUBLE = 2.0**53  # and in float64
 PART = 24  # bits of the lower part of a number too large for one product
@@ -52,7 +53,7 @@ class Histogram:
             self.counts[0] += magnitudes.size
             return
         if self.width == 0:
-            self.width = float(2.0 ** np.ceil(np.log2(largest))) / BINS
+            self.width = max(float(2.0 ** np.ceil(np.log2(largest))), LEAST) / BINS
         width = self.width
         while largest >= width * BINS:
             width *= 2

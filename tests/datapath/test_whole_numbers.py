@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 import accelsim
@@ -481,6 +481,7 @@ def test_resnet20_in_two_bit_weights_is_refused_with_layer_and_bits():
 
 @law(100, [HealthCheck.too_slow])
 @given(st.lists(st.lists(st.floats(-1e3, 1e3, width=32), max_size=5), min_size=1, max_size=4))
+@example([[2.396220373995437e-43]])
 def test_histograms_of_parts_add_up_to_that_of_all(parts):
     whole = Histogram()
     merged = Histogram()
