@@ -51,14 +51,15 @@ def _cycles() -> list[Row]:
         )
     )
     for title, ending in (("dense", "dense"), ("weights skipped", "skip")):
-        chosen = [cells for cells in cases if cells[1].endswith(ending)]
+        chosen = [cells for cells in cases if f"-{ending}" in cells[1]]
         result.append(_row(f"cycles of a layer with the DMA, {title}", chosen, 9))
     return result
 
 
 def _pairs(cases: list[list[str]], column: int) -> list[tuple[float, float]]:
-    """Cycles of the simulator and of the RTL, two neighbouring columns of the table of all cases."""
-    return [(float(cells[column + 1]), float(cells[column])) for cells in cases]
+    """Cycles of the simulator and of the RTL where there are any: two neighbouring columns of the table of all cases."""
+    pairs = ((float(cells[column + 1]), float(cells[column])) for cells in cases)
+    return [pair for pair in pairs if any(pair)]
 
 
 def _row(what: str, cases: list[list[str]], column: int) -> Row:
