@@ -57,7 +57,7 @@ def _cycles() -> list[Row]:
 
 
 def _pairs(cases: list[list[str]], column: int) -> list[tuple[float, float]]:
-    """Cycles of the simulator and of the RTL where there are any: two neighbouring columns of the table of all cases."""
+    """Cycles of the simulator and of the RTL, two neighbouring columns of the table of all cases; none of no cycles."""
     pairs = ((float(cells[column + 1]), float(cells[column])) for cells in cases)
     return [pair for pair in pairs if any(pair)]
 
