@@ -120,7 +120,7 @@ def answer(description: SweepDescription, table: pd.DataFrame) -> Answers:
     objectives = description.report.objectives
     models = tuple(str(name) for name in dict.fromkeys(table.loc[table["status"] == "done", "model"]))
     floors = accuracy_floors(description, table, models)
-    worthy = table if not floors else table.assign(status=table["status"].where(_reaches(table, floors), "inaccurate"))
+    worthy = reaching(table, floors)
     answers = Answers(
         objectives=objectives,
         models=models,
@@ -159,9 +159,12 @@ def accuracy_floors(description: SweepDescription, table: pd.DataFrame, models: 
     }
 
 
-def _reaches(table: pd.DataFrame, floors: dict[str, float]) -> pd.Series:
-    """Whether each point's top-1 reaches its model's floor; without a measurement or a floor it does."""
-    return ~(table["top1"] < table["model"].map(floors))
+def reaching(table: pd.DataFrame, floors: dict[str, float]) -> pd.DataFrame:
+    """The table with the points below their model's floor marked ``inaccurate``; without a measurement none is."""
+    if not floors:
+        return table
+    below = table["top1"] < table["model"].map(floors)
+    return table.assign(status=table["status"].where(~below, "inaccurate"))
 
 
 def _cheapest(description: SweepDescription, worthy: pd.DataFrame, models: Sequence[str]) -> list[Answered]:

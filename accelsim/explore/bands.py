@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from accelsim.explore.answers import Answers
+from accelsim.explore.answers import reaching
 from accelsim.explore.description import Question
 from accelsim.explore.machines import machine_from
 from accelsim.explore.pareto import cheapest
@@ -66,7 +66,7 @@ def bands(sweep: Sweep, folder: Path) -> list[Band]:
 
 def _bands(sweep: Sweep, points: Mapping[int, Point]) -> Iterator[Band]:
     description = sweep.description
-    worthy = _worthy(sweep.table, sweep.answers)
+    worthy = reaching(sweep.table, sweep.answers.floors)
     for question in description.report.cheapest:
         for model in sweep.answers.models:
             found: dict[str, Point] = {}
@@ -85,11 +85,3 @@ def _bands(sweep: Sweep, points: Mapping[int, Point]) -> Iterator[Band]:
             works = variant_works(variant, machines[tiled].datapath.m, description.batch)
             indices = {family: point.index for family, point in found.items()}
             yield Band(question, model, indices, band(works, machines, level))
-
-
-def _worthy(table: pd.DataFrame, answers: Answers) -> pd.DataFrame:
-    """The points that are done and reach their model's accuracy."""
-    done = table[table["status"] == "done"]
-    if not answers.floors:
-        return done
-    return done[~(done["top1"] < done["model"].map(answers.floors))]
