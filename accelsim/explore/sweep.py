@@ -194,15 +194,22 @@ def _check_same(path: Path, folder: Path) -> None:
         )
 
 
+def _store_of(folder: Path) -> Path:
+    """The file of a folder's results.  Raises InputError if there is none."""
+    path = folder / FILE_NAME
+    if not path.is_file():
+        raise InputError(f"{folder}: holds no sweep, expected a folder with {FILE_NAME}")
+    return path
+
+
 def read_sweep(folder: Path) -> Sweep:
     """The sweep that a folder holds, as its last run left it; nothing is computed, no model is read.
 
     Points that have no result yet are ``missing``.  Raises InputError if the folder holds none.
     """
-    if not (folder / FILE_NAME).is_file():
-        raise InputError(f"{folder}: holds no sweep, expected a folder with {FILE_NAME}")
+    path = _store_of(folder)
     description = read_description(folder / "sweep.yaml")
-    with Store(folder / FILE_NAME) as store:
+    with Store(path) as store:
         try:
             kept = [json.loads(content) for content in store.points()]
             some = [Point.from_plain(content["point"]) for content in kept]
@@ -219,9 +226,8 @@ def read_sweep(folder: Path) -> Sweep:
 
 def read_points(folder: Path) -> list[Point]:
     """The points of the sweep that a folder holds.  Raises InputError if it holds none."""
-    if not (folder / FILE_NAME).is_file():
-        raise InputError(f"{folder}: holds no sweep, expected a folder with {FILE_NAME}")
-    with Store(folder / FILE_NAME) as store:
+    path = _store_of(folder)
+    with Store(path) as store:
         return [Point.from_plain(json.loads(content)["point"]) for content in store.points()]
 
 
