@@ -105,7 +105,7 @@ class CompressionRecipe(Section):
 
     bit_price: Annotated[float, Field(ge=0, le=10)] = 0.0
     """Price of a bit in ``fit``, where the squared error of a whole cell costs 1; about 0.1 suits a
-    coder (``accelsim.compression.bitprice``)."""
+    coder (``accelsim.sparsity.bitprice``)."""
 
     correct: bool = False
     """Biases make up for what the mean output of each channel has lost on the calibration images

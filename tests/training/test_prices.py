@@ -135,7 +135,7 @@ def test_a_file_of_other_or_broken_prices_is_not_taken_over(tmp_path: Path) -> N
     )
     path = tmp_path / "prices.json"
     prices = PriceList(path, recipe)
-    prices.add("a", [[Point(loss=0.5, error=2.0, noise=3.0, square=1.0, bits=[8.0, 7.0], multiplies=[6.0, 5.0])]])
+    prices.add("a", [[Point(loss=0.5, error=2.0, noise=[3.0, 4.0], bits=[8.0, 7.0], multiplies=[6.0, 5.0])]])
     assert PriceList(path, recipe).grids == prices.grids
     assert PriceList(path, recipe.model_copy(update={"seed": 1})).grids == {}
     for change in ('{"of": {}', "[]", "{}", path.read_text().replace('"loss": 0.5', '"loss": "much"')):
