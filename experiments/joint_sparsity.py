@@ -139,11 +139,11 @@ conv1 and layer1 spend half of all. A budget asks for bytes and multiplies, not 
 apart, and both are shared out by that price (`accelsim/training/prices.py`).
 
 What is lost by price is lost in rounding, for which pictures matter more than anything: they say which errors a layer's
-output does not show.  The first file by price, rounded by 512 images in cells reckoned from the Cholesky factors of the
-moments, had 74.00 % at 25.26x and 4.51x (KL to the dense network .152).  Today's prices really round some filters of
+output does not show. The first file by price, rounded by 512 images in cells reckoned from the Cholesky factors of the
+moments, had 74.00 % at 25.26x and 4.51x (KL to the dense network .152). Today's prices really round some filters of
 each layer in each cell and measure what that adds to its output on images kept apart; 1,500 images round, with a small
 price on bits; and the layers of layer4, with 76 % of the weights, are trained once the others are rounded
-(`recipes/resnet18-budget-distilled.yaml`).  That last step brought little: on 160 photographs that nothing had seen the
+(`recipes/resnet18-budget-distilled.yaml`). That last step brought little: on 160 photographs that nothing had seen the
 KL went from .1005 to .0993, the agreement with the dense network from 78 to 81 %.
 
 What training brings, from the run by LAMP. Rounded so that each weight makes up in its layer's output for those before

@@ -183,7 +183,7 @@ def test_the_last_layers_follow_rounded_ones_which_stay_to_the_bit(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"head": "models/resnet20-cifar10.dual"}, "key head: models/resnet20-cifar10.dual has no array 'bn1.weight'"),
+        ({"head": "./models/resnet20-cifar10.dual"}, "resnet20-cifar10.dual has no array 'bn1.weight'"),
         ({"head": "x.dual", "train_from": None}, "head: expected the key train_from"),
         ({"train_from": "layer3.1.conv3"}, "key train_from: no node 'layer3.1.conv3'"),
         ({"start": None}, "joint.hold: expected first weights that are sparse"),
