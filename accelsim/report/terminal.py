@@ -7,6 +7,7 @@ further table below.
 import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -315,6 +316,11 @@ def show_machines(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
         for words_line in words:
             line(out, f"    {words_line}")
     line(out, "area: without DRAM, by the model; prices, areas and their sources: accelsim inspect MACHINE")
+    line(
+        out,
+        "for a machine of your own, copy one of "
+        + " or ".join(dict.fromkeys(str(Path(row["file"]).parent) for row in rows)),
+    )
 
 
 def show_models(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
