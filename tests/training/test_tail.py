@@ -175,15 +175,18 @@ def test_the_last_layers_follow_rounded_ones_which_stay_to_the_bit(
     found, before = read_indices(tmp_path / "x.dual"), read_indices(shipped)
     for name, n in found.items():
         assert np.array_equal(n, before[name]) == (name in head.parameters), name
+    dense = settings.model_copy(update={"spatial": 0.0, "winograd": 0.0})
     with pytest.raises(InputError, match="no layer has the checkpoint's weights"):
-        dense = settings.model_copy(update={"spatial": 0.0, "winograd": 0.0})
         compress_checkpoint(tmp_path / "moved.safetensors", tmp_path / "y.dual", dense)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"head": "./models/resnet20-cifar10.dual"}, "resnet20-cifar10.dual has no array 'bn1.weight'"),
+        (
+            {"head": "./models/resnet20-cifar10.dual"},
+            "resnet20-cifar10.dual has no array 'bn1.running_mean' of shape (16,)",
+        ),
         ({"head": "x.dual", "train_from": None}, "head: expected the key train_from"),
         ({"train_from": "layer3.1.conv3"}, "key train_from: no node 'layer3.1.conv3'"),
         ({"start": None}, "joint.hold: expected first weights that are sparse"),
