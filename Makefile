@@ -23,8 +23,8 @@ $(VENV)/.all: $(VENV)/.dev
 	touch $@
 
 demo: $(VENV)/.demo
-	$(BIN)/accelsim compare models/resnet20-cifar10.dual spatial-tuned-16x16 winograd-tuned-16x16 -o demo-out
-	$(BIN)/accelsim validate models/resnet20-cifar10.dual spatial-tuned-16x16 winograd-tuned-16x16
+	$(BIN)/accelsim compare resnet20-cifar10 spatial-tuned-16x16 winograd-tuned-16x16 -o demo-out
+	$(BIN)/accelsim validate resnet20-cifar10 spatial-tuned-16x16 winograd-tuned-16x16
 
 test: export OPENBLAS_NUM_THREADS = 1
 test: $(VENV)/.dev

@@ -155,8 +155,12 @@ def sparsify(
     layers = [name for name in regularizer.spatial if is_refitted(network.graph.node(name))]
     if not layers:
         raise InputError(f"{network.graph.name}: no convolution without groups and no linear layer to make sparse")
-    taken = _shares(network, pictures, regularizer, wish, work, say)
-    arrays, reports = _reconstructed(network, pictures, regularizer, wish, taken, work, say)
+    try:
+        taken = _shares(network, pictures, regularizer, wish, work, say)
+        arrays, reports = _reconstructed(network, pictures, regularizer, wish, taken, work, say)
+    except np.linalg.LinAlgError:
+        name = network.graph.name
+        raise InputError(f"{name}: the pictures say too little of a layer, expected more of them, or others") from None
     content = _rounded(Network(network.graph, arrays), network, pictures, wish, taken, provenance)
     model = decode_dual(content, "the new file")
     figures = compare(network, model, pictures)
@@ -197,7 +201,8 @@ def _shares(
     try:
         return chosen(network, points, regularizer, budget)
     except ValueError as error:
-        asked = f"--ratio {budget.ratio:g}, --cost-reduction {budget.cost_reduction:g}"
+        flags = (("--ratio", budget.ratio), ("--cost-reduction", budget.cost_reduction))
+        asked = ", ".join(f"{flag} {value:g}" for flag, value in flags if value != NO_BUDGET)
         raise InputError(f"{network.graph.name}: {asked} cannot be kept: {error}; expected less") from None
 
 
