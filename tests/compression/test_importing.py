@@ -131,7 +131,7 @@ def test_compress_takes_onnx(tmp_path):
         ("nowhere.onnx", "a.dual", None, r"nowhere\.onnx: .*(expected|pip install onnx)"),
         ("nowhere.npz", "a.dual", None, r"nowhere\.npz: No such file"),
         ("nowhere.csv", "a.csv", None, r"nowhere\.csv: No such file"),
-        ("net.csv", "a.csv", "resnet18", "expected a .safetensors or .npz file"),
+        ("net.csv", "a.csv", "resnet18", "expected a .safetensors, .npz or .pt file"),
         ("resnet20", "a.dual", "resnet21", "--network: .*'resnet21' is not known, did you mean"),
         ("resnet20", "a.dual", "resnet56-cifar10", r"resnet20\.safetensors: .*'layer1\.3.* is missing"),
         ("few.npz", "a.dual", None, "1 arrays are those of no known network; 1 of them are named as in"),
