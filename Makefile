@@ -19,7 +19,7 @@ $(VENV)/.dev: $(VENV)/.demo
 # The release of PyTorch that the peer tests were run with: a newer one would bring gigabytes of CUDA along.
 $(VENV)/.all: $(VENV)/.dev
 	$(PIP) torch==2.13.0
-	$(PIP) --editable '.[dev,peers,cluster,search]'
+	$(PIP) --editable '.[dev,peers,cluster,search,tables]'
 	touch $@
 
 demo: $(VENV)/.demo
