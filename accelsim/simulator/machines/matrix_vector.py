@@ -36,7 +36,7 @@ from accelsim.hardware.dram import Transfer, behind
 from accelsim.hardware.formats import RUN_BITS
 from accelsim.hardware.parts import Count, PeArray
 from accelsim.simulator.machines.machine import Machine
-from accelsim.simulator.storage.feature_map import Corner, activation_bits, input_map, output_map
+from accelsim.simulator.storage.feature_map import Corner, Extent, activation_bits, input_map, output_map
 from accelsim.simulator.storage.weights import filter_bits, weight_tile_bytes
 from accelsim.simulator.tiles.description import RunAhead
 from accelsim.simulator.tiles.few_steps import few_steps
@@ -238,8 +238,10 @@ def _schedule(
     first_row = first_inputs(Axis.of(work, 0), rows)[band]
     in_corner = Corner(image=image, channel=conv_group[k] * channels, row=first_row, col=0)
     out_corner = Corner(image=image, channel=starts[k], row=band * rows, col=0)
-    inputs = input_map(work, machine).transfer(1, in_high, work.width, channels, True, new_inputs, in_corner)
-    outputs = output_map(work, machine).transfer(1, high, work.out_width, tile_filters[k], True, every, out_corner)
+    in_extent = Extent(images=1, rows=in_high, cols=work.width, channels=channels)
+    out_extent = Extent(images=1, rows=high, cols=work.out_width, channels=tile_filters[k])
+    inputs = input_map(work, machine).transfer(in_extent, in_corner, whole_width=True, when=new_inputs)
+    outputs = output_map(work, machine).transfer(out_extent, out_corner, whole_width=True, when=every)
     weights = Transfer.contiguous(weight_bytes[k] * new_weights, behind(weight_bytes)[k])
     compute = np.maximum(1, round_up(tiles.cycles[k] * positions))
     macs = int((tiles.products[k] * positions).sum())

@@ -10,7 +10,7 @@ import numpy as np
 
 from accelsim.arrays import Ints
 from accelsim.hardware.dram import Transfer, behind
-from accelsim.simulator.storage.feature_map import Corner, FeatureMap
+from accelsim.simulator.storage.feature_map import Corner, Extent, FeatureMap
 from accelsim.simulator.tiles.tiling import (
     LayerShape,
     Tiling,
@@ -130,8 +130,13 @@ class Steps:
         inputs = FeatureMap(shape.vertical.size, shape.horizontal.size, shape.in_channels, shape.input_bits)
         at = self.position
         corner = Corner(image=image[at], channel=channel, row=row[at], col=col[at])
-        tiles = self._images[at], self._in_rows[at], self._in_cols[at], self.channels
-        return inputs.transfer(*tiles, self._whole_width, self.new_inputs, corner)
+        extent = Extent(
+            images=self._images[at],
+            rows=self._in_rows[at],
+            cols=self._in_cols[at],
+            channels=self.channels,
+        )
+        return inputs.transfer(extent, corner, whole_width=self._whole_width, when=self.new_inputs)
 
     def _stores(self) -> Transfer:
         """Requests to the DRAM for outputs."""
@@ -143,8 +148,13 @@ class Steps:
         outputs = FeatureMap(shape.vertical.outputs, shape.horizontal.outputs, shape.out_channels, shape.output_bits)
         at = self.position
         corner = Corner(image=image[at], channel=self.first_filters[self.filter], row=row[at], col=col[at])
-        tiles = self._images[at], self._rows[at], self._cols[at], self.filters
-        return outputs.transfer(*tiles, self._whole_width, self.last, corner)
+        extent = Extent(
+            images=self._images[at],
+            rows=self._rows[at],
+            cols=self._cols[at],
+            channels=self.filters,
+        )
+        return outputs.transfer(extent, corner, whole_width=self._whole_width, when=self.last)
 
     def _corners(self, rows: Ints, cols: Ints) -> tuple[Ints, Ints, Ints]:
         """First image, row and column of each position tile.  rows, cols: the first of each tile of them."""

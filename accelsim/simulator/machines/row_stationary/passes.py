@@ -38,7 +38,7 @@ from numpy.typing import ArrayLike
 from accelsim.arrays import Flags, Floats, Ints
 from accelsim.hardware.dram import Transfer, behind
 from accelsim.simulator.machines.row_stationary.description import RowStationaryDescription
-from accelsim.simulator.storage.feature_map import Corner, input_map, output_map
+from accelsim.simulator.storage.feature_map import Corner, Extent, input_map, output_map
 from accelsim.simulator.storage.weights import executed_macs, weight_tile_bytes
 from accelsim.simulator.tiles.tiling import Axis, first_inputs, input_extents, tile_sizes
 from accelsim.simulator.time.schedule import Schedule, changes, untransformed
@@ -365,7 +365,8 @@ class _Steps:
         channel = self.group * (self.work.in_channels // self.work.groups) + behind(self.channel_tiles)[self.i_c]
         image = self.i_n * self.mapping.n
         corner = Corner(image=image, channel=channel, row=self.first_row, col=self.first_col)
-        return inputs.transfer(self.n, self.rows, self.cols, self.c, whole_width, self.new_inputs, corner)
+        extent = Extent(images=self.n, rows=self.rows, cols=self.cols, channels=self.c)
+        return inputs.transfer(extent, corner, whole_width=whole_width, when=self.new_inputs)
 
     def stores(self) -> Transfer:
         """Outputs to DRAM, once their last channel is added."""
@@ -375,7 +376,8 @@ class _Steps:
         mapping = self.mapping
         channel = self.group * (self.work.out_channels // self.work.groups) + self.i_m * mapping.m
         corner = Corner(image=self.i_n * mapping.n, channel=channel, row=self.i_e * mapping.e, col=self.i_f * mapping.f)
-        return outputs.transfer(self.n, self.e, self.f, self.m, whole_width, done, corner)
+        extent = Extent(images=self.n, rows=self.e, cols=self.f, channels=self.m)
+        return outputs.transfer(extent, corner, whole_width=whole_width, when=done)
 
     def actions(self, macs: int, idle: int) -> dict[str, float]:
         """What moves between buffers, buses and PEs, of all passes.  macs, idle: multiplies executed and gated."""
