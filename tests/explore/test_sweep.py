@@ -21,18 +21,23 @@ from accelsim.explore.store import FILE_NAME, Store, checksum
 from accelsim.explore.sweep import estimate, read_sweep, read_tasks, run_sweep
 from tests.explore.small import write_small, write_sweep
 
+MANY: dict[str, list[float]] = {
+    "lanes": [64, 128, 256],
+    "rows": [2, 4],
+    "bandwidth": [1.6, 3.2, 6.4, 12.8],
+    "clock_mhz": [200, 400, 600, 800],
+}
 FORK = multiprocessing.get_context("fork")
 
 
-def many_points(folder: Path, clocks: int = 2) -> Path:
+def many_points(folder: Path) -> Path:
+    """288 points."""
+    return write_sweep(folder, axes={**MANY, "rows": [2, 4, 8]})
+
+
+def some_points(folder: Path, clocks: int = 2) -> Path:
     """48 points a clock."""
-    axes = {
-        "lanes": [64, 128, 256],
-        "rows": [2, 4],
-        "bandwidth": [1.6, 3.2, 6.4, 12.8],
-        "clock_mhz": [200 * (clock + 1) for clock in range(clocks)],
-    }
-    return write_sweep(folder, axes=axes)
+    return write_sweep(folder, axes={**MANY, "clock_mhz": MANY["clock_mhz"][:clocks]})
 
 
 def logged(task: Task, log: Path) -> Outcome:
@@ -68,7 +73,7 @@ def finished(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize("times", [5, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_sweep_killed_many_times_loses_and_repeats_no_finished_point(tmp_path: Path, times: int) -> None:
-    path, folder, log = many_points(tmp_path, 1 + times // 5), tmp_path / "out", tmp_path / "log"
+    path, folder, log = some_points(tmp_path, 2 if times < 10 else 4), tmp_path / "out", tmp_path / "log"
     rng = random.Random(7)
     read_tasks(path)  # what is cached once is cached for all children
     kills = 0
@@ -134,7 +139,7 @@ def test_a_failing_point_is_recorded_and_the_rest_goes_on(tmp_path: Path) -> Non
 
 
 def test_a_full_disk_stops_the_sweep_and_keeps_what_is_done(tmp_path: Path) -> None:
-    path, folder = many_points(tmp_path), tmp_path / "out"
+    path, folder = some_points(tmp_path), tmp_path / "out"
 
     def body() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
@@ -189,7 +194,7 @@ def wait_for(folder: Path, points: int) -> None:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in /proc")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_workers_end_with_their_sweep_and_a_lost_worker_is_replaced(tmp_path: Path, how: signal.Signals) -> None:
-    path, folder = many_points(tmp_path), tmp_path / "out"
+    path, folder = some_points(tmp_path), tmp_path / "out"
     process = sweep_process(path, folder, 2)
     wait_for(folder, 3)
     crew = children(process.pid)
