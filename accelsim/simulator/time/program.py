@@ -291,13 +291,13 @@ class _Recurrence:
         self.order = p.order.tolist()
         self.wait_weights = p.waits.weights.tolist()
         self.wait_inputs = p.waits.inputs.tolist()
-        self.output_tile = tile_numbers(p.output_starts).tolist()
+        self.output_tile: list[int] = tile_numbers(p.output_starts).tolist()
         self.position = 0  # of the DMA in its program
         self.dma = 0
         self.ready = [[0] * self.steps for _ in LOADS]  # when each load was done
         self.freed: list[list[int]] = [[0] * SLOTS for _ in LOADS]
         self.taken = [0] * len(LOADS)  # tiles loaded so far
-        self.freed_outputs: list[int] = [0] * (self.output_tile[-1] + 1 + SLOTS)
+        self.freed_outputs = [0] * (self.output_tile[-1] + 1 + SLOTS)
         self.lanes_done = [0] * self.steps
         self.finished = [0] * self.steps  # this step, and all before
         self.last_store = 0  # when the latest store was done
