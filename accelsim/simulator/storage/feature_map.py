@@ -1,7 +1,8 @@
 """A layer's inputs or outputs as they lie in DRAM: how many bytes and pieces a tile of them is, and where.
 
-Feature maps lie in DRAM as planes of 16 channels, each plane row by row, 16 channels a pixel, in the machine's format;
-images one behind the other.  A tile of several images counts as if these were as close as its planes.
+Feature maps lie in DRAM as planes of 16 channels, each plane row by row, 16 channels a pixel, in
+the machine's format; images one behind the other.  A tile of several images counts as if these were
+as close as its planes.
 """
 
 from dataclasses import dataclass
@@ -94,8 +95,8 @@ class FeatureMap:
     ) -> Transfer:
         """The request of each step for its tile; none where ``when`` is 0.
 
-        whole_width: tiles as wide as the map.  Without corners each tile begins in its planes where the one before it
-        ends.
+        whole_width: tiles as wide as the map.  Without corners each tile begins in its planes where
+        the one before it ends.
         """
         images, rows, cols, channels = extent
         line = line_bytes(self.width, self.channels, self.bits)

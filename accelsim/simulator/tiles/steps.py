@@ -1,7 +1,7 @@
 """The steps of one tiling of a layer, in order: which tiles each works on and what it moves, whatever the weights.
 
-They depend on the layer's shape and the tiling alone, so layers of equal shape share them, on all machines of a sweep
-that choose the same tiling.
+They depend on the layer's shape and the tiling alone, so layers of equal shape share them, on all
+machines of a sweep that choose the same tiling.
 """
 
 from functools import lru_cache
@@ -29,13 +29,14 @@ FEW_STEPS = 512  # of a tiling that is remembered: a few ten KB
 class Steps:
     """One row a step: (steps,) int64.
 
-    position, filter, channel: which tile of each dimension.  new_inputs, new_weights, last: 1 where the step loads the
-    tile, or is the last to add to its outputs.  tiles: of m x m outputs.
-    filters, channels, weight_channels: of the step's tiles; channels of all convolution groups, weight_channels of one.
-    lane_groups: groups of filters side by side.
-    inputs, outputs: the requests.  Of the whole layer: position_sizes, m x m tiles of each position tile; all_tiles;
-    position_tiles, filter_tiles, channel_tiles; first_filters and block_edges, the first filter and channel block of
-    each tile; tile_channels and filter_channels, as they are loaded.
+    position, filter, channel: which tile of each dimension.  new_inputs, new_weights, last: 1 where
+    the step loads the tile, or is the last to add to its outputs.  tiles: of m x m outputs.
+    filters, channels, weight_channels: of the step's tiles; channels of all convolution groups,
+    weight_channels of one.  lane_groups: groups of filters side by side.
+    inputs, outputs: the requests.  Of the whole layer: position_sizes, m x m tiles of each position
+    tile; all_tiles; position_tiles, filter_tiles, channel_tiles; first_filters and block_edges, the
+    first filter and channel block of each tile; tile_channels and filter_channels, as they are
+    loaded.
     """
 
     def __init__(self, shape: LayerShape, tiling: Tiling) -> None:

@@ -1,21 +1,22 @@
 """Timing a whole network as one program: the units of ``pipeline``, and no stop at the border of two layers.
 
-A part is a layer and what rides on its outputs.  Its steps follow those of the part before.  What is new beside
-``pipeline``, where a part stands alone:
+A part is a layer and what rides on its outputs.  Its steps follow those of the part before.  What
+is new beside ``pipeline``, where a part stands alone:
 
-- the vector lanes are a unit behind the lanes (or the inverse transform): they take a finished output tile, and the
-  operand that the DMA loaded for it into one of two slots;
-- a part whose inputs are on chip waits until the parts that made them have finished; loads of inputs from DRAM come
-  behind the stores of those parts;
-- the loads of the next part's first two steps stand in the DMA's program before the last stores of this one.  Weights
-  may come while this part's last tiles are worked on, if both parts' fit the buffer, else when its lanes are done;
-  everything else of the next part may begin where both parts' tiles find room (``beside``), else when this part's last
-  output is where it belongs;
+- the vector lanes are a unit behind the lanes (or the inverse transform): they take a finished
+  output tile, and the operand that the DMA loaded for it into one of two slots;
+- a part whose inputs are on chip waits until the parts that made them have finished; loads of
+  inputs from DRAM come behind the stores of those parts;
+- the loads of the next part's first two steps stand in the DMA's program before the last stores of
+  this one.  Weights may come while this part's last tiles are worked on, if both parts' fit the
+  buffer, else when its lanes are done; everything else of the next part may begin where both parts'
+  tiles find room (``beside``), else when this part's last output is where it belongs;
 - the slot of a tile is that of the tile two before it, of whatever part.
 
-The order of the DMA's program is fixed by the parts alone, and each start is the latest of some ends: so faster memory
-or units never cost cycles.  The program without overlap (``Part.beside`` and ``weights_beside`` all false, loads behind
-the stores) is the other one that a controller could run; ``simulator.network`` takes the faster of both.
+The order of the DMA's program is fixed by the parts alone, and each start is the latest of some
+ends: so faster memory or units never cost cycles.  The program without overlap (``Part.beside`` and
+``weights_beside`` all false, loads behind the stores) is the other one that a controller could run;
+``simulator.network`` takes the faster of both.
 
 ``program_times`` computes all times by recurrence, ``event`` runs the same units as SimPy processes.
 """
@@ -223,8 +224,8 @@ def _waits(parts: Sequence[Part], first: Ints, lengths: Ints) -> Waits:
 def _dma_order(exists: Flags, waits: Waits) -> Ints:
     """The DMA's program: loads of step i + 2 in front of the store of step i, or where what they wait for is done.
 
-    exists: which requests there are, (4, steps).  What weights wait for is the lanes: they come in front of that step's
-    store; what inputs and operands wait for are stores: they come behind.
+    exists: which requests there are, (4, steps).  What weights wait for is the lanes: they come in
+    front of that step's store; what inputs and operands wait for are stores: they come behind.
     """
     steps = np.arange(exists.shape[1])
     usual = 4 * (steps - AHEAD) + 1
@@ -275,8 +276,9 @@ def program_times(p: Program) -> Times:
 class _Recurrence:
     """The state of ``program_times``: when each unit is free, and when the slot of each tile was freed.
 
-    Plain lists: a loop over them is several times as fast as over arrays.  A list of freed slots begins with those of
-    the two tiles that never were, so that its entry t is what tile t waits for.
+    Plain lists: a loop over them is several times as fast as over arrays.  A list of freed slots
+    begins with those of the two tiles that never were, so that its entry t is what tile t waits
+    for.
     """
 
     def __init__(self, p: Program) -> None:
