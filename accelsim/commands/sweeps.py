@@ -32,7 +32,9 @@ class SweepOptions:
 
 
 def sweep(
-    description: Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="Models, machines, axes, constraints.")],
+    description: Annotated[
+        Path, typer.Argument(metavar="SWEEP.yaml", help="Models, machines, axes: a file, or a bare name.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where results are kept.")],
     how: SweepOptions,
     json: Json = False,
@@ -46,7 +48,7 @@ def sweep(
     from accelsim.report.sweep_terminal import missing_lines, progress_bar, show_answers, show_bands, show_estimate
     from accelsim.report.terminal import console
 
-    description = shipped.found_or_given("sweeps", description)
+    description = shipped.required("sweeps", description)
     if how.resume and not (output / FILE_NAME).is_file():
         raise InputError(f"{output}: holds no sweep, expected a folder with {FILE_NAME} for --resume")
     if how.dry_run:

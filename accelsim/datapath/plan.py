@@ -29,10 +29,11 @@ from accelsim.datapath.steps import (
     WinogradStep,
     mean_sizes,
 )
-from accelsim.datapath.weights import whole_weights
+from accelsim.datapath.weights import WholeWeights, weight_words, whole_weights
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
 from accelsim.hardware.datapath import Datapath, Integers
+from accelsim.memo import Memo
 from accelsim.network import INPUT
 from accelsim.network.layers import (
     Add,
@@ -71,12 +72,15 @@ class Program:
     units: Mapping[str, float]  # of every feature map
 
 
-def build(model: DualModel, datapath: Datapath, calibrated: Calibrated) -> Program:
+def build(
+    model: DualModel, datapath: Datapath, calibrated: Calibrated, rounded: Memo[WholeWeights] | None = None
+) -> Program:
     """The steps of the model on the machine.
 
+    rounded: weights that were rounded before, of this model and this domain (and tile size), to round none twice.
     Raises InputError if words are so wide that sums are beyond 2^53, or a tile size has transforms beyond shifts.
     """
-    planner = _Planner(model, datapath, calibrated)
+    planner = _Planner(model, datapath, calibrated, Memo(0) if rounded is None else rounded)
     steps = tuple(planner.step(group) for group in groups(model.network.graph))
     word = planner.word(INPUT, -np.inf, np.inf)
     return Program(word, steps, planner.units)
@@ -85,8 +89,9 @@ def build(model: DualModel, datapath: Datapath, calibrated: Calibrated) -> Progr
 class _Planner:
     """What is known while the steps are built, one after the other."""
 
-    def __init__(self, model: DualModel, datapath: Datapath, calibrated: Calibrated):
+    def __init__(self, model: DualModel, datapath: Datapath, calibrated: Calibrated, rounded: Memo[WholeWeights]):
         self.model = model
+        self.rounded = rounded
         self.datapath = datapath
         self.integers: Integers = datapath.integers
         self.calibrated = calibrated
@@ -150,7 +155,7 @@ class _Planner:
         scale, bias = scale_and_bias(self.model.network, group)
         w = self.model.network.arrays[f"{group.name}.weight"].astype(np.float64)
         w = w * scale.reshape(-1, *[1] * (w.ndim - 1))
-        whole = whole_weights(w.reshape(len(w), -1, 1), self._weight_words(group), per_tap=False)
+        whole = self._whole(group, w.reshape(len(w), -1, 1), per_tap=False)
         largest = float(np.abs(whole.values).sum(axis=(1, 2)).max(initial=0))
         largest *= 2.0 ** (self.integers.activation_bits - 1)
         sum_shift = self.calibrated.sum_shifts.get(group.name, 0)
@@ -177,7 +182,7 @@ class _Planner:
         scale, bias = scale_and_bias(self.model.network, group)
         K, C, n_h, n_w = W.shape
         flat = W.reshape(K, C, n_h * n_w).astype(np.float64) * scale[:, None, None]
-        whole = whole_weights(flat, self._weight_words(group), self.integers.tap_scales == "per_tap")
+        whole = self._whole(group, flat, self.integers.tap_scales == "per_tap")
         input_shifts = self.calibrated.input_shifts.get(group.name, np.zeros((n_h, n_w), np.int64))
         exponents = whole.exponents.reshape(n_h, n_w) + input_shifts - _scaled_by(transforms)
         used = np.abs(whole.values).sum(axis=(0, 1)).reshape(n_h, n_w) > 0
@@ -211,10 +216,12 @@ class _Planner:
         """No sum that a register holds is beyond it."""
         return float(2.0 ** (self.integers.accumulator_bits - 1))
 
-    def _weight_words(self, group: Group) -> Integers:
-        """The words of one layer's weights."""
+    def _whole(self, group: Group, w: Floats, per_tap: bool) -> WholeWeights:
+        """One layer's weights (K, C, taps), rounded to its words."""
         bits = dict(self.datapath.layer_weight_bits).get(group.name, self.integers.weight_bits)
-        return replace(self.integers, weight_bits=bits)
+        words = replace(self.integers, weight_bits=bits)
+        key = (group.name, per_tap, *weight_words(words))
+        return self.rounded.get(key, lambda: whole_weights(w, words, per_tap), size=8 * w.size)
 
     def _largest_taps(self, values: Floats, bits: Ints) -> Floats:
         """The largest sum that each tap can have: (taps,).  values: (K, C, taps)."""

@@ -17,10 +17,14 @@ from accelsim.datapath.execute import add_counts, run_integers
 from accelsim.datapath.layers import noise
 from accelsim.datapath.plan import Program, build
 from accelsim.datapath.steps import ProductStep, WinogradStep
+from accelsim.datapath.weights import WholeWeights
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
 from accelsim.hardware.datapath import Datapath, Integers
+from accelsim.memo import Memo
 
+ROUNDED_BYTES = 1 << 28  # of weights that are kept, rounded
+SCORES = 1000  # of words that were tried
 WIDE = 14  # bits of weights and activations that cost nothing
 
 
@@ -34,6 +38,8 @@ class Probe:
         self.datapath = datapath
         self.pixels = pixels
         self.score_of = score
+        self.rounded: Memo[WholeWeights] = Memo(ROUNDED_BYTES)
+        self.scores: Memo[float] = Memo(SCORES)
         self.ranges = measure_ranges(model, datapath, pixels[:CALIBRATION_IMAGES], taps=datapath.kind == "winograd")
 
     def program(self, integers: Integers) -> Program:
@@ -52,11 +58,11 @@ class Probe:
     def build(self, datapath: Datapath) -> Program:
         """The steps with the words of ``datapath``, whose domain and tile size are those of the probe's."""
         found = scales_of(self.model, datapath, self.ranges, self.pixels[:CALIBRATION_IMAGES])
-        return build(self.model, datapath, found)
+        return build(self.model, datapath, found, self.rounded)
 
     def score(self, integers: Integers) -> float:
         """How good the outputs are."""
-        return self.run(self.program(integers))[0]
+        return self.scores.get(integers, lambda: self.run(self.program(integers))[0])
 
     def run(self, program: Program) -> tuple[float, list[Counts]]:
         """How good a program's outputs are, and what happened in its steps."""

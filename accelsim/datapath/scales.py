@@ -88,7 +88,8 @@ class Histogram:
         if integers.scales == "power_of_two":
             exponents = np.arange(exponent_of(tried[0], bits), exponent_of(tried[-1], bits) + 1)
             tried = np.asarray(most * 2.0**exponents, np.float64)
-        errors = [squared_error(centers, size / most, most) @ self.counts for size in tried]
+        counts = self.counts.astype(np.float64)
+        errors = [row @ counts for row in squared_error(centers, tried[:, None] / most, most)]
         return float(tried[int(np.argmin(errors))])
 
 
@@ -101,9 +102,14 @@ def _widened(counts: Ints, width: float, wider: float) -> Ints:
 
 
 def squared_error(values: Floats, unit: float | Floats, most: int) -> Floats:
-    """What rounding to units and cutting at +- most of them costs each value: same shape."""
-    kept = np.clip(np.rint(values / unit), -most, most) * unit
-    return np.asarray((values - kept) ** 2)
+    """What rounding to units and cutting at +- most of them costs each value: the shape of both together."""
+    error = np.asarray(values / unit)
+    np.rint(error, out=error)
+    np.clip(error, -most, most, out=error)
+    error *= unit
+    error -= values
+    error *= error
+    return error
 
 
 def exponent_of(size: float, bits: int) -> int:

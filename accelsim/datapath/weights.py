@@ -33,6 +33,17 @@ class WholeWeights:
     saturated: int  # weights that were cut to the largest number
 
 
+def weight_words(integers: Integers) -> tuple[object, ...]:
+    """All of the words that ``whole_weights`` depends on."""
+    return (
+        integers.weight_bits,
+        integers.codebook_bits,
+        integers.weight_scales,
+        integers.scales,
+        integers.calibration,
+    )
+
+
 def whole_weights(w: Floats, integers: Integers, per_tap: bool) -> WholeWeights:
     """Round the weights of a layer.
 

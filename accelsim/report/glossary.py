@@ -3,7 +3,7 @@
 GLOSSARY = {
     "name": "the layer, by its name in the model or table",
     "kind": "conv, linear, pool, add or other",
-    "mode": "how the machine ran it: direct, a tile of Winograd such as winograd-f2, gemm, vector",
+    "mode": "how the machine ran it: direct, a tile of Winograd such as winograd-f2, gemm, vector; -cut: in pieces",
     "tiling": "sizes of a tile: images n, output rows p and columns q, filters k, channels c",
     "loop_order": "loops over the tiles, the outermost first, and the operands that stay on the chip for the layer",
     "bound": "where most of its cycles go: compute, imbalance or edge of the lanes, transform, dram",

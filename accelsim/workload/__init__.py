@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from accelsim.dual.model import DualModel
 from accelsim.workload.graph import model_works
 from accelsim.workload.layer import (
+    ALONE,
     CHANNEL_BLOCK,
     MAX_WEIGHTS,
     LayerWork,
@@ -22,6 +23,7 @@ from accelsim.workload.table import (
 )
 
 __all__ = [
+    "ALONE",
     "CHANNEL_BLOCK",
     "MAX_WEIGHTS",
     "LayerTable",

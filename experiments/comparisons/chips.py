@@ -4,7 +4,8 @@ Nothing is calibrated here: logic as measured in gates (45 nm, 0.9 V) and moved 
 memories by the CACTI table; DRAM is left out on both sides.  Sources, mW and mm2:
 
 - Eyeriss: Chen et al., IEEE JSSC 52(1), 2017, AlexNet's layers, 65 nm, core of 3.5 mm x 3.5 mm;
-- NVDLA: open performance sheet (power with ResNet-50, cell area, 16 nm), at 2048 and at 64 multipliers;
+- NVDLA: primer (nvdla.org), int8 ResNet-50 at 1 GHz in 16 nm: average power (its peaks are 766 and 55 mW) and cell area
+  at 2048 and at 64 multipliers;
 - EIE: Han et al., ISCA 2016, 64 PEs, 45 nm;
 - Cambricon-X: Zhang et al., MICRO 2016, 16 PEs of 16 multipliers of 16 bits, 1 GHz, 65 nm;
 - Moons and Verhelst, VLSI 2016: 16 x 16 multipliers at their full 16 bits, 204 MHz, 40 nm.

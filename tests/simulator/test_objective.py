@@ -87,8 +87,9 @@ def test_a_mode_that_does_not_fit_leaves_the_other() -> None:
     work = layer(16, 16, 16, 3)
     machine = winograd(hybrid=True, buffers__transformed_kb=0.01)
     assert schedule_layer(work, machine).mode == "gemm-os"
-    with pytest.raises(InputError, match="transformed_kb"):
-        schedule_layer(work, winograd(buffers__transformed_kb=0.01))
+    assert schedule_layer(work, winograd(buffers__transformed_kb=0.01)).mode == "gemm-os"  # where none is left, too
+    with pytest.raises(InputError, match="weight_kb"):
+        schedule_layer(work, winograd(buffers__weight_kb=0.01))
     assert schedule_layer(replace(work, winograd_threshold=None), machine).mode == "gemm-os"
 
 

@@ -85,15 +85,15 @@ class CellsMachine(WinogradDescription, Machine):
 
     def schedule(self, work: LayerWork) -> Schedule:
         """The steps of the layer in its best mode, at its best tiling."""
-        return best_schedule(self.modes(work), self)
+        return best_schedule(work, self)
 
     def plan(self, work: LayerWork) -> LayerPlan:
         """The best mode's plan in the layer's surroundings."""
-        return best_plan(self.modes(work), self)
+        return best_plan(work, self)
 
     def check(self, work: LayerWork) -> None:
         """Refuse a layer none of whose tilings fits in MAX_STEPS steps."""
-        check_steps(self.modes(work), self)
+        check_steps(work, self)
 
     def modes(self, work: LayerWork) -> tuple[Mode, ...]:
         """The ways in which the machine executes a conv or linear layer: Winograd where it applies, or directly."""

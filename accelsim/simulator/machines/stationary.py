@@ -85,15 +85,15 @@ class StationaryMachine(SkippingDescription, Machine):
 
     def schedule(self, work: LayerWork) -> Schedule:
         """The steps of the layer at its best tiling."""
-        return best_schedule(self.modes(work), self)
+        return best_schedule(work, self)
 
     def plan(self, work: LayerWork) -> LayerPlan:
         """The best mode's plan in the layer's surroundings."""
-        return best_plan(self.modes(work), self)
+        return best_plan(work, self)
 
     def check(self, work: LayerWork) -> None:
         """Refuse a layer none of whose tilings fits in MAX_STEPS steps."""
-        check_steps(self.modes(work), self)
+        check_steps(work, self)
 
     def modes(self, work: LayerWork) -> tuple[Mode, ...]:
         """The one way in which the array executes a conv or linear layer: its dataflow."""

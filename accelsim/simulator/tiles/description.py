@@ -1,5 +1,6 @@
 """What machines have in common that run a layer as tiles of a matrix product on side-by-side lanes."""
 
+from abc import abstractmethod
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -21,7 +22,8 @@ from accelsim.hardware.selection import (
     window_pj_per_bit,
     window_um2,
 )
-from accelsim.simulator.tiles.mode import Window
+from accelsim.simulator.tiles.mode import Mode, Window
+from accelsim.workload import LayerWork
 
 AROUND_LANES = {"operand_windows", "operand_selection", "lane_sums", "lane_inverse"}  # areas of parts
 RunAhead = Annotated[int, Field(ge=1, le=1 << 10)]
@@ -64,6 +66,10 @@ class TiledDescription(MachineDescription):
     def streams(self) -> int:
         """Streams of weights: one a column."""
         return self.pe_array.cols
+
+    @abstractmethod
+    def modes(self, work: LayerWork) -> tuple[Mode, ...]:
+        """The ways in which the machine executes a conv or linear layer."""
 
 
 class OperandWindow(KeyGroup):

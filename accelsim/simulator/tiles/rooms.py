@@ -27,6 +27,10 @@ from accelsim.simulator.tiles.tiling import block_edges, filter_starts
 MAX_CANDIDATES = 1 << 24  # tilings of a layer
 
 
+class NoTile(InputError):
+    """The buffers hold no tile of a layer, however it is cut."""
+
+
 class Rooms:
     """What candidates need of each buffer.
 
@@ -120,32 +124,33 @@ class Rooms:
         """The least bytes that any candidate needs of each buffer."""
         return {name: int(needed.min()) for name, needed in self.needs.items()}
 
-    def shortage(self, needs: dict[str, int], steps: int | None) -> str:
+    def shortage(self, needs: dict[str, int], steps: int | None) -> InputError:
         """What is too small for the layer, or what it needs too much of.  needs, steps: the least of all candidates."""
+        machine = self.machine.name
         layer = self.mode.work.name
         if steps is not None:
-            return f"layer {layer} needs at least {steps} steps, expected at most {MAX_STEPS}"
+            return InputError(f"{machine}: layer {layer} needs at least {steps} steps, expected at most {MAX_STEPS}")
         for name, needed in needs.items():
             capacity = self._capacity(name)
             if needed > capacity:
-                return (
-                    f"buffers.{name}_kb is {capacity / 1024:g}, too small for one tile of layer {layer}, "
+                return NoTile(
+                    f"{machine}: buffers.{name}_kb is {capacity / 1024:g}, too small for one tile of layer {layer}, "
                     f"expected at least {-(-needed // 1024)}"
                 )
-        return f"no tile of layer {layer} fits all buffers at once, expected larger buffers"
+        return NoTile(f"{machine}: no tile of layer {layer} fits all buffers at once, expected larger buffers")
 
 
 def worth_scoring(mode: Mode, machine: TiledDescription) -> Rooms:
     """The candidates of a layer: all of them, or of a large layer those cuts of the positions with which any fits.
 
-    Raises InputError if no candidate fits the buffers and has few steps, or there are too many candidates.
+    Raises NoTile if no candidate fits the buffers, InputError if none of those has few steps, or there are too many.
     """
     shape, row_bytes = mode.shape, machine.dram.timing.row_bytes
     positions, others = count_positions(shape), count_others(shape)
     if positions * others <= REMEMBERED_CANDIDATES:
         rooms = Rooms(mode, machine, remembered_candidates(shape, row_bytes))
         if not rooms.fits.any():
-            raise InputError(f"{machine.name}: {rooms.shortage(rooms.least_needs(), rooms.least_steps())}")
+            raise rooms.shortage(rooms.least_needs(), rooms.least_steps())
         return rooms
     if positions * others > MAX_CANDIDATES:
         raise InputError(
@@ -167,7 +172,7 @@ def worth_scoring(mode: Mode, machine: TiledDescription) -> Rooms:
         steps = min((least for least in (steps, rooms.least_steps()) if least is not None), default=None)
     found = np.concatenate(kept)
     if not len(found):
-        raise InputError(f"{machine.name}: {rooms.shortage(needs, steps)}")
+        raise rooms.shortage(needs, steps)
     return Rooms(mode, machine, Candidates(shape, row_bytes, cuts.some(found)))
 
 

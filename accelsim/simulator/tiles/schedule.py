@@ -9,6 +9,7 @@ from accelsim.arrays import SUM_ERROR, Ints, round_up
 from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer, behind
 from accelsim.simulator.tiles.actions import LayerSums, count_actions, fold_counts
+from accelsim.simulator.tiles.cutting import of_fitting_modes
 from accelsim.simulator.tiles.description import TiledDescription
 from accelsim.simulator.tiles.lanes import first_barriers, lane_cycles, waiting_slots
 from accelsim.simulator.tiles.mode import Mode
@@ -21,13 +22,19 @@ from accelsim.simulator.tiles.tiling import Tiling
 from accelsim.simulator.time.objective import best, measured
 from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.schedule import ActionCounts, Schedule
+from accelsim.workload import LayerWork
 
 
-def best_schedule(modes: Sequence[Mode], machine: TiledDescription) -> Schedule:
+def best_schedule(work: LayerWork, machine: TiledDescription) -> Schedule:
     """The best schedule by the machine's objective, of all modes at the tilings worth timing.
 
-    Raises InputError if no mode fits the buffers.
+    Raises InputError if no mode fits the buffers, however the layer is cut.
     """
+    return of_fitting_modes(work, machine, lambda modes: _best_schedule(modes, machine))
+
+
+def _best_schedule(modes: Sequence[Mode], machine: TiledDescription) -> Schedule:
+    """``best_schedule`` of these modes."""
     schedules = []
     faults = []
     for mode in modes:
@@ -42,12 +49,17 @@ def best_schedule(modes: Sequence[Mode], machine: TiledDescription) -> Schedule:
     return schedules[0] if len(schedules) == 1 else best(schedules, machine)
 
 
-def best_plan(modes: Sequence[Mode], machine: TiledDescription) -> LayerPlan:
+def best_plan(work: LayerWork, machine: TiledDescription) -> LayerPlan:
     """The best mode's plan in the layer's surroundings, each mode at its best tiling.
 
     Where all room is that of the buffers, tiles are chosen as for a layer by itself, as timed; else by their score.
-    Raises InputError if no mode fits the room.
+    Raises InputError if no mode fits the room, or the layer fits no buffers however it is cut.
     """
+    return of_fitting_modes(work, machine, lambda modes: _best_plan(modes, machine))
+
+
+def _best_plan(modes: Sequence[Mode], machine: TiledDescription) -> LayerPlan:
+    """``best_plan`` of these modes."""
     plans = []
     faults = []
     for mode in modes:
@@ -86,8 +98,13 @@ def weights_stay(mode: Mode, tiling: Tiling) -> bool:
     return tiling.weights_stay or whole
 
 
-def check_steps(modes: Sequence[Mode], machine: TiledDescription) -> None:
+def check_steps(work: LayerWork, machine: TiledDescription) -> None:
     """Raises InputError as ``best_schedule``, without a search."""
+    of_fitting_modes(work, machine, lambda modes: _check_steps(modes, machine))
+
+
+def _check_steps(modes: Sequence[Mode], machine: TiledDescription) -> None:
+    """``check_steps`` of these modes."""
     faults = []
     for mode in modes:
         try:
