@@ -183,12 +183,12 @@ def encode_dual(compressed: CompressedNetwork, coder: Coder | None = None) -> by
     for name in densities:
         steps = np.rint(compressed.input_density[name] * DENSITY_STEPS)
         integers.append(steps.astype(np.int32))
-    coder, weights = _coded([compressed.indices[name] for name in names], coder)
+    chosen, weights = _coded([compressed.indices[name] for name in names], coder)
     manifest = Manifest(
-        version=4 if coder == "static" else 2,
+        version=4 if chosen == "static" else 2,
         graph=graph,
         parameters=compressed.parameters,
-        coder=coder,
+        coder=chosen,
         quantization=_quantization(quantizer, names),
         winograd=Winograd(threshold=compressed.winograd_threshold, m=_stored_tiles(compressed)),
         values=Values(
@@ -200,7 +200,7 @@ def encode_dual(compressed: CompressedNetwork, coder: Coder | None = None) -> by
         accuracy=dict(compressed.accuracy),
         provenance=dict(compressed.provenance),
     )
-    values = encode_numbers(integers, _kinds(others, len(densities)), joined=coder == "static")
+    values = encode_numbers(integers, _kinds(others, len(densities)), joined=chosen == "static")
     return _archive(manifest, weights, values)
 
 

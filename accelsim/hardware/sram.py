@@ -50,7 +50,7 @@ def _table() -> tuple[list[Floats], Floats]:
     path = resources.files("accelsim.hardware") / "data" / "sram_cacti.csv"
     with path.open() as stream:
         rows = np.log(np.loadtxt(stream, delimiter=",", skiprows=1))
-    axes = [np.unique(rows[:, column]) for column in range(3)]
+    axes: list[Floats] = [np.unique(rows[:, column]) for column in range(3)]
     values = np.full((*(len(axis) for axis in axes), 4), np.nan)
     values[tuple(np.searchsorted(axis, rows[:, i]) for i, axis in enumerate(axes))] = rows[:, 3:7]
     # The smallest memories were not run with the widest ports: continue the slope of their two widest.

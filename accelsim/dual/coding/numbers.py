@@ -44,7 +44,7 @@ class NumberCoder:
 
     def pieces(self, kind: int, count: int, known: Ints | None, first: int) -> Ints:
         """One array in pieces of first, 2 first, 4 first, ... numbers, each with the statistics of those before."""
-        pieces = [np.zeros(0, np.int64)]
+        pieces: list[Ints] = [np.zeros(0, np.int64)]
         start, size = 0, first
         while start < count:
             part = slice(start, min(count, start + size))
@@ -103,7 +103,7 @@ def decode_numbers(content: bytes, sizes: Sequence[int], kinds: Sequence[int], *
     """What ``encode_numbers`` was given.  Raises DamagedFile if the content does not fit."""
     numbers = NumberCoder(BitCoder(content[4:]))
     if joined:
-        arrays = [np.zeros(0, np.int32)] * len(sizes)
+        arrays: list[Levels] = [np.zeros(0, np.int32)] * len(sizes)
         for kind, places in _places(kinds):
             ends = np.cumsum([sizes[i] for i in places])
             whole = numbers.pieces(kind, int(ends[-1]), None, FIRST_PIECE).astype(np.int32)
