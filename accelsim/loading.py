@@ -30,7 +30,7 @@ def load_model(name: str | Path) -> "DualModel":
     Raises InputError if it is missing or not a sound one.
 
     >>> accelsim.load_model("resnet20-cifar10")
-    DualModel('resnet20-cifar10', 269,722 parameters, 36,010 bytes)
+    DualModel('resnet20-cifar10', 269,722 parameters, 36,007 bytes)
     """
     from accelsim.dual.file import read_dual
 

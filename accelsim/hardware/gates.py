@@ -30,7 +30,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
+
+from accelsim.hardware.least_squares import not_negative
 
 SOURCE = "gates of Nangate 45 nm cells (accelsim/hardware/tables), at 0.9 V"
 AT_09_VOLTS = (0.9 / 1.1) ** 2
@@ -90,7 +91,7 @@ def _terms(w: int, x: int, acc: int) -> tuple[float, ...]:
 
 
 @dataclass(frozen=True)
-class _LaneFit:
+class LaneFit:
     """A figure of lanes over their widths."""
 
     factors: NDArray[np.float64]  # of ``_terms``
@@ -106,7 +107,7 @@ class _LaneFit:
 
 
 @lru_cache(maxsize=64)
-def _lane_fit(units: tuple[str, ...], stimulus: str, column: str) -> _LaneFit:
+def lane_fit(units: tuple[str, ...], stimulus: str, column: str) -> LaneFit:
     """Least squares, no factor negative, in relative error, over the lanes of these units that were measured for it.
 
     What is left at the measured widths is taken over in between, by the inverse square of the distance.
@@ -115,21 +116,21 @@ def _lane_fit(units: tuple[str, ...], stimulus: str, column: str) -> _LaneFit:
     rows = [r for r in measured if r["unit"] in units]
     values = np.array([float(r[column]) - (float(r["clock_pj"]) if column == "pj" else 0) for r in rows])
     terms = np.array([_terms(*widths(r)) for r in rows])
-    factors = nnls(terms / values[:, None], np.ones(len(rows)))[0]
-    return _LaneFit(factors, np.log2([widths(r) for r in rows]), np.log(values / (terms @ factors)))
+    factors = not_negative(terms / values[:, None], np.ones(len(rows)))
+    return LaneFit(factors, np.log2([widths(r) for r in rows]), np.log(values / (terms @ factors)))
 
 
 def lane_energy(weight_bits: int, operand_bits: int, accumulator_bits: int, signed: bool) -> LaneEnergy:
     """A lane's energy without its clock.  signed: operands of either sign, as in the Winograd domain."""
     units = ("lane signed",) if signed else ("lane",)
     bits = (weight_bits, operand_bits, accumulator_bits)
-    busy, turning, still = (AT_09_VOLTS * _lane_fit(units, state, "pj")(bits) for state in STATES)
+    busy, turning, still = (AT_09_VOLTS * lane_fit(units, state, "pj")(bits) for state in STATES)
     return LaneEnergy(busy, turning, still)
 
 
 def lane_um2(weight_bits: int, operand_bits: int, accumulator_bits: int) -> float:
     """A lane with its operand's register."""
-    return _lane_fit(("lane", "lane signed"), "busy", "um2")((weight_bits, operand_bits, accumulator_bits))
+    return lane_fit(("lane", "lane signed"), "busy", "um2")((weight_bits, operand_bits, accumulator_bits))
 
 
 def _one(wanted: Callable[[Row], bool]) -> Row:
@@ -237,7 +238,7 @@ def _least_squares(
     rows: Iterable[Row], terms: Callable[[Row], tuple[float, ...]], value: Callable[[Row], float]
 ) -> tuple[float, ...]:
     rows = list(rows)
-    factors, _ = nnls(np.array([terms(r) for r in rows]), np.array([value(r) for r in rows]))
+    factors = not_negative(np.array([terms(r) for r in rows]), np.array([value(r) for r in rows]))
     return tuple(float(factor) for factor in factors)
 
 

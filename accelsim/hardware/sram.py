@@ -11,9 +11,11 @@ energy about 2x and leakage 1000x or more; leakage is therefore also an explicit
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from itertools import product
 
 import numpy as np
-from scipy.interpolate import RegularGridInterpolator
+
+from accelsim.arrays import Floats
 
 SOURCE = "CACTI 7 table (accelsim/hardware/data/sram_cacti.csv), log-log interpolation"
 NODES_NM = (22, 32, 45, 65)
@@ -43,12 +45,12 @@ class Sram:
 
 
 @lru_cache(maxsize=1)
-def _table() -> RegularGridInterpolator:
-    """Log (node nm, capacity KB, port bits) -> log (read pJ, write pJ, area mm2, leakage mW)."""
+def _table() -> tuple[list[Floats], Floats]:
+    """Logs of the nodes in nm, capacities in KB and port bits; there, log (read pJ, write pJ, area mm2, leakage mW)."""
     path = resources.files("accelsim.hardware") / "data" / "sram_cacti.csv"
     with path.open() as stream:
         rows = np.log(np.loadtxt(stream, delimiter=",", skiprows=1))
-    axes = [np.unique(rows[:, column]) for column in range(3)]
+    axes: list[Floats] = [np.unique(rows[:, column]) for column in range(3)]
     values = np.full((*(len(axis) for axis in axes), 4), np.nan)
     values[tuple(np.searchsorted(axis, rows[:, i]) for i, axis in enumerate(axes))] = rows[:, 3:7]
     # The smallest memories were not run with the widest ports: continue the slope of their two widest.
@@ -56,7 +58,25 @@ def _table() -> RegularGridInterpolator:
         slope = (values[:, :, port - 1] - values[:, :, port - 2]) / (axes[2][port - 1] - axes[2][port - 2])
         continued = values[:, :, port - 1] + slope * (axes[2][port] - axes[2][port - 1])
         values[:, :, port] = np.where(np.isnan(values[:, :, port]), continued, values[:, :, port])
-    return RegularGridInterpolator(tuple(axes), values, bounds_error=False, fill_value=None)
+    return axes, values
+
+
+def _interpolated(query: Floats) -> Floats:
+    """The table's values at some points, linear along each axis and beyond its ends: (n, 3) -> (n, 4).
+
+    ``scipy.interpolate.RegularGridInterpolator`` gives the same to the bit, but is slow to import.
+    """
+    axes, values = _table()
+    corners = []
+    for axis, at in zip(axes, query.T, strict=True):
+        below = np.clip(np.searchsorted(axis, at, side="right") - 1, 0, len(axis) - 2)
+        share = (at - axis[below]) / (axis[below + 1] - axis[below])
+        corners.append(((below, 1 - share), (below + 1, share)))
+    found = np.zeros((len(query), values.shape[-1]))
+    for corner in product(*corners):
+        places, weights = zip(*corner, strict=True)
+        found = found + values[places] * (weights[0] * weights[1] * weights[2])[:, None]
+    return found
 
 
 @lru_cache(maxsize=4096)
@@ -71,7 +91,7 @@ def sram(node_nm: int, capacity_bytes: int, port_bits: int) -> Sram:
         raise ValueError(f"an SRAM needs a positive capacity and port, got {capacity_bytes} bytes, {port_bits} bits")
     kb = max(capacity_bytes / 1024, SMALLEST_KB)
     query = np.log([[node, kb, port_bits] for node in NODES_NM])
-    at_nodes = np.exp(_table()(query))
+    at_nodes = np.exp(_interpolated(query))
     figures = np.array([np.interp(node_nm, NODES_NM, column) for column in at_nodes.T])
     shrink = min(1.0, node_nm / NODES_NM[0])
     figures *= (shrink**0.5, shrink**0.5, shrink**2, shrink)

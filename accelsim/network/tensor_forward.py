@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from accelsim.arrays import Array, Floats
 from accelsim.errors import InputError
@@ -32,6 +31,21 @@ from accelsim.network.tensors import (
     Transpose,
 )
 
+
+def _special(name: str) -> Callable[[Array], Any]:
+    """A function of ``scipy.special``, imported when it is first called: few networks need it, and it is slow."""
+
+    def call(x: Array) -> Any:
+        from scipy import special
+
+        return getattr(special, name)(x)
+
+    return call
+
+
+_sigmoid = _special("expit")
+_normal = _special("ndtr")  # the normal distribution up to x
+
 REDUCTIONS: dict[str, Callable[..., Any]] = {
     "mean": np.mean,
     "sum": np.sum,
@@ -51,11 +65,11 @@ COMBINATIONS: dict[str, Callable[[Array, Array], Any]] = {
     "prelu": lambda x, slope: np.where(x < 0, x * slope, x),
 }
 FUNCTIONS: dict[str, Callable[[Array], Any]] = {
-    "sigmoid": special.expit,
+    "sigmoid": _sigmoid,
     "tanh": np.tanh,
     "hard_swish": lambda x: x * np.clip(x / np.float32(6) + np.float32(0.5), 0, 1),
-    "silu": lambda x: x * special.expit(x),
-    "gelu": lambda x: x * special.ndtr(x),
+    "silu": lambda x: x * _sigmoid(x),
+    "gelu": lambda x: x * _normal(x),
     "gelu_tanh": lambda x: x * (1 + np.tanh(np.float32(np.sqrt(2 / np.pi)) * (x + np.float32(0.044715) * x**3))) / 2,
     "mish": lambda x: x * np.tanh(np.logaddexp(x, np.float32(0))),
     "softplus": lambda x: np.logaddexp(x, np.float32(0)),
@@ -65,7 +79,7 @@ FUNCTIONS: dict[str, Callable[[Array], Any]] = {
     "sqrt": np.sqrt,
     "reciprocal": np.reciprocal,
     "abs": np.abs,
-    "erf": special.erf,
+    "erf": _special("erf"),
     "floor": np.floor,
     "ceil": np.ceil,
     "round": np.rint,
@@ -95,6 +109,8 @@ def apply_tensor_layer(
             axes = tuple(axis + 1 for axis in layer.axes)
             y = REDUCTIONS[layer.function](x, axis=axes, keepdims=layer.keep)
         case Softmax():
+            from scipy import special
+
             y = (special.log_softmax if layer.log else special.softmax)(x, axis=layer.axis + 1)
         case Standardize():
             axes = tuple(axis + 1 for axis in layer.axes)

@@ -104,14 +104,15 @@ def test_zeros_beyond_the_stream_end_the_decoding_soon():
         decode(content[:4] + b"\x55\xaa\x33\x77" * 4, [(1000, 1000)], "context")
 
 
+@pytest.mark.parametrize("joined", [False, True])
 @law(40)
 @given(
     arrays=st.lists(st.lists(st.integers(-(2**23), 2**23), max_size=20), max_size=6),
     kinds=st.lists(st.integers(0, 3), min_size=6, max_size=6),
 )
-def test_numbers_round_trip(arrays, kinds):
+def test_numbers_round_trip(joined, arrays, kinds):
     integers = [np.array(array, np.int32) for array in arrays]
-    content = encode_numbers(integers, kinds[: len(integers)])
-    decoded = decode_numbers(content, [len(array) for array in arrays], kinds[: len(integers)])
+    content = encode_numbers(integers, kinds[: len(integers)], joined=joined)
+    decoded = decode_numbers(content, [len(array) for array in arrays], kinds[: len(integers)], joined=joined)
     for array, again in zip(integers, decoded, strict=True):
         np.testing.assert_array_equal(again, array)

@@ -17,9 +17,19 @@ from accelsim.dual.coding.coders import decode, encode
 from accelsim.dual.coding.context import coding_steps
 from accelsim.dual.coding.damaged import DamagedFile
 from accelsim.dual.container import pack, unpack
-from accelsim.dual.file import decode_dual, encode_dual, read_dual, with_accuracy, with_coder, write_dual
+from accelsim.dual.file import (
+    CompressedNetwork,
+    decode_dual,
+    encode_dual,
+    read_dual,
+    with_accuracy,
+    with_coder,
+    write_dual,
+)
+from accelsim.dual.quantizer import Quantizer
 from accelsim.errors import InputError
-from accelsim.network import forward
+from accelsim.network import INPUT, Graph, Node, forward
+from accelsim.network.layers import Conv
 from tests.dual.small import small_compressed, small_graph, small_images, small_network
 
 FILE = encode_dual(small_compressed())
@@ -110,6 +120,40 @@ def test_the_decoded_network_runs_like_the_quantized_one():
     )
     x = small_images()
     np.testing.assert_allclose(forward(model.network, x), forward(exact, x), atol=0.02)
+
+
+def one_layer(indices):
+    """A network of one convolution with these indices (K, C, R, S)."""
+    K, C, R, S = indices.shape
+    layer = Conv(in_channels=C, out_channels=K, kernel=(R, S))
+    graph = Graph(name="one", input_shape=(8, 8, C), nodes=(Node(name="a", layer=layer, inputs=(INPUT,)),))
+    quantizer = Quantizer(cells={"a.weight": 0.5}, codebook=np.zeros(0))
+    return CompressedNetwork(
+        graph=graph,
+        indices={"a.weight": indices},
+        quantizer=quantizer,
+        values={},
+        winograd_m={},
+        winograd_threshold=0.0,
+    )
+
+
+def test_a_writer_takes_the_coder_that_decodes_fast_where_it_costs_nothing():
+    """Independent flags, which no context predicts: their entropy is the same for both."""
+    rng = np.random.default_rng(1)
+    compressed = one_layer((rng.random((64, 128, 3, 3)) < 0.3).astype(np.int32))
+    assert encode_dual(compressed) == encode_dual(compressed, "static")
+    half = one_layer(compressed.indices["a.weight"][:, :64])
+    assert encode_dual(half) == encode_dual(half, "context")  # fewer than 2^16
+
+
+def test_a_writer_takes_the_coder_that_adapts_where_it_is_smaller():
+    """Rows of kernels of one magnitude each, of which ``static`` sees the first alone."""
+    rng = np.random.default_rng(2)
+    compressed = one_layer(np.repeat(rng.integers(1, 7, (64, 128, 3, 1)), 3, axis=3).astype(np.int32))
+    content = encode_dual(compressed)
+    assert content == encode_dual(compressed, "context")
+    assert len(content) < len(encode_dual(compressed, "static"))
 
 
 def test_the_same_content_gives_the_same_bytes():

@@ -16,6 +16,7 @@ from accelsim.dual.coding.damaged import DamagedFile
 from accelsim.dual.coding.mixing import EVEN, PROBABILITY, BitModel, Context
 
 Bytes = NDArray[np.uint8]
+Chances = Callable[[Sequence[int]], Sequence[Floats]]
 
 # Of each prediction: the probabilities of a zero and of a one (as one complex number); of each
 # prediction and bit: the cost in 2^-16 bits.
@@ -145,15 +146,16 @@ class ClassCoder:
 
     def __init__(self, coder: BitCoder) -> None:
         self._coder = coder
-        self._models: dict[tuple[object, int], tuple[Any, Floats]] = {}  # and the cost in bits of each symbol
+        self._models: dict[Chances, dict[int, tuple[Any, Floats]]] = {}  # and the cost in bits of each symbol
         self._costs: list[Floats] = []  # of the last symbols, class by class
         self._found: list[Bytes] = []  # the last symbols, class by class
         self._order = np.zeros(0, np.int64)  # and where each belongs
 
-    def symbols(self, classes: NDArray[Any], chances: Callable[[int], Floats], known: NDArray[Any] | None) -> Bytes:
+    def symbols(self, classes: NDArray[Any], chances: Chances, known: NDArray[Any] | None) -> Bytes:
         """Write the known symbols or read unknown ones: (n,) uint8.
 
-        classes: (n,) of an unsigned type, or not below zero.  chances: the probabilities of a class's symbols.
+        classes: (n,) of an unsigned type, or not below zero.  chances: the probabilities of the symbols of each of
+        some classes.
 
         Raises DamagedFile as ``BitCoder.bits``.
         """
@@ -166,8 +168,7 @@ class ClassCoder:
         self._costs = []
         found = [np.zeros(0, np.uint8)]
         start = 0
-        for key, end in zip(present.tolist(), ends, strict=True):
-            model, cost = self._model(key, chances)
+        for (model, cost), end in zip(self._known(present.tolist(), chances), ends, strict=True):
             run = self._coder.run(model, end - start, None if wanted is None else wanted[start:end], cost)
             found.append(run.astype(np.uint8))
             self._costs.append(cost)
@@ -177,13 +178,14 @@ class ClassCoder:
         symbols[order] = np.concatenate(found)
         return symbols
 
-    def _model(self, key: int, chances: Callable[[int], Floats]) -> tuple[Any, Floats]:
-        where = (chances, key)
-        if where not in self._models:
-            p = chances(key)
+    def _known(self, keys: Sequence[int], chances: Chances) -> list[tuple[Any, Floats]]:
+        """The models of some classes, in ascending order, and their costs."""
+        models = self._models.setdefault(chances, {})
+        new = [key for key in keys if key not in models]
+        for key, p in zip(new, chances(new), strict=True):
             model = constriction.stream.model.Categorical(p, perfect=False) if len(p) > 1 else None
-            self._models[where] = model, -np.log2(np.maximum(p, 2.0**-24))
-        return self._models[where]
+            models[key] = model, -np.log2(np.maximum(p, 2.0**-24))
+        return [models[key] for key in keys]
 
     def cost(self) -> float:
         """Bits of the symbols last coded."""

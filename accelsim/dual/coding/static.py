@@ -16,6 +16,7 @@ together, those of the smallest logit come first (``rangecoder.ClassCoder``).
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Array, Flags, Ints, Levels
+from accelsim.arrays import Array, Flags, Floats, Ints, Levels
 from accelsim.dual.coding.context import kernel_axes
 from accelsim.dual.coding.damaged import DamagedFile
 from accelsim.dual.coding.numbers import NumberCoder
@@ -51,8 +52,10 @@ COUNTS = 10  # numbers of non-zeros in a kernel that are told apart
 # Of each number of neighbours: a constant, a weight for each neighbour that is not zero, and for each pair of such two:
 # one, and one that counts against them if their signs differ.
 FLAG_WEIGHTS = [1 + j + j * (j - 1) for j in range(NEIGHBOURS + 1)]
-_ONE = [min(65528, max(8, round(65536 / (1 + math.exp(-x / UNIT))))) / 65536 for x in range(-LIMIT, LIMIT + 1)]
-BINARY = [np.array([1 - p, p]) for p in _ONE]  # of each logit: the probabilities of a zero and of a one
+# Of each logit: the probability of a one.
+_ONE = (
+    np.array([min(65528, max(8, round(65536 / (1 + math.exp(-x / UNIT))))) for x in range(-LIMIT, LIMIT + 1)]) / 65536
+)
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,11 @@ def history(signs: NDArray[np.int8], places: Sequence[int]) -> NDArray[np.int16]
     return code
 
 
+def _binary_models(keys: Sequence[int]) -> list[Floats]:
+    """Probabilities of a zero and of a one of each logit."""
+    return [np.array([1 - _ONE[key], _ONE[key]]) for key in keys]
+
+
 @functools.cache
 def flag_features(j: int) -> Array:
     """What the weights of a flag with j neighbours count, of each history: (3^j, FLAG_WEIGHTS[j])."""
@@ -134,6 +142,7 @@ def flag_features(j: int) -> Array:
     return np.stack(columns, axis=1)
 
 
+@functools.cache
 def step_slots(largest: int) -> Ints:
     """Which logit tells whether a magnitude u = 1..largest - 1 is larger: (largest - 1,), from 0.
 
@@ -161,7 +170,6 @@ class _Network:
         self._first_channel = np.cumsum([0, *(C for _, C, *_ in self._axes)])
         self._channels = channel_numbers(statistics.links, statistics.filters, statistics.channels, self._axes)
         self._group_of: dict[int, int] = {}
-        self._sizes: dict[int, NDArray[np.float64]] = {}  # models of magnitudes
         self.bits = np.zeros(len(shapes))
 
     def group(self, group: Group, number: int, values: Levels, known: bool) -> None:
@@ -194,11 +202,11 @@ class _Network:
             places = neighbours(p, chunk.group.shape[1])
             wanted = None if known is None else known[:, p]
             flags = self._flags(chunk, history(signs, places), len(places), wanted)
-            where = np.flatnonzero(flags)
+            where = np.flatnonzero(flags.view(bool))  # faster than of numbers
             positive = self._signs(chunk, signs, places, where, wanted)
             row[where] = 2 * positive.astype(np.int8) - 1
         values = signs.T.astype(np.int32, order="C")
-        where = np.flatnonzero(values)
+        where = np.flatnonzero(values != 0)
         sizes = None if known is None else np.abs(known.ravel().take(where))
         values.ravel()[where] *= self._magnitudes(chunk, where // chunk.group.positions, sizes)
         return values
@@ -226,7 +234,7 @@ class _Network:
     ) -> Bytes:
         """Code bits of the chunk's kernels, or of those at ``where``, by their logits: (n,)."""
         classes = (np.minimum(np.maximum(logit, -LIMIT), LIMIT) + LIMIT).astype(np.uint8)
-        bits = self._coder.symbols(classes, BINARY.__getitem__, known)
+        bits = self._coder.symbols(classes, _binary_models, known)
         self._count(chunk, where)
         return bits
 
@@ -251,7 +259,7 @@ class _Network:
             kernels = kernel.take(chosen)
             keys = classes.take(chosen) + MEANS * of_kernel.take(kernels)
             symbols = None if known is None else np.minimum(known.take(chosen), LARGEST) - 1
-            found = self._coder.symbols(_narrow(keys), self._size_model, symbols).astype(np.int32)
+            found = self._coder.symbols(_narrow(keys), self._size_models, symbols).astype(np.int32)
             self._count(chunk, kernels)
             magnitude[chosen] = found + 1
             of_kernel[kernels] = np.minimum(found + 1, FIRSTS)
@@ -262,20 +270,22 @@ class _Network:
             np.add.at(self.bits, chunk.layer.take(kernel.take(beyond)), ESCAPED_BITS)
         return magnitude
 
-    def _size_model(self, key: int) -> NDArray[np.float64]:
-        """Probabilities of the magnitudes 1, 2, ... of one class."""
-        if key not in self._sizes:
-            rest, mean = divmod(key, MEANS)
-            layer, first = divmod(rest, FIRSTS + 1)
-            logit = self._statistics.growth[layer] + mean - MEANS // 2
-            if first:
-                by_first = self._statistics.firsts[self._group_of[layer]][(first - 1) * FIRSTS : first * FIRSTS]
-                logit[:FIRSTS] += by_first[: len(logit)]
-            logit = 2 * logit.take(step_slots(int(self._statistics.largest[layer])))
-            more = np.array(_ONE).take(np.clip(logit, -LIMIT, LIMIT) + LIMIT)
-            reached = np.concatenate([[1.0], np.multiply.accumulate(more)])
-            self._sizes[key] = reached * np.concatenate([1 - more, [1.0]])
-        return self._sizes[key]
+    def _size_models(self, keys: Sequence[int]) -> list[Floats]:
+        """Probabilities of the magnitudes 1, 2, ... of each class.  keys: ascending."""
+        models: list[Floats] = []
+        for layer, some in itertools.groupby(keys, lambda key: key // (MEANS * (FIRSTS + 1))):
+            first, mean = np.divmod(np.array([*some]) % (MEANS * (FIRSTS + 1)), MEANS)
+            logit = self._statistics.growth[layer] + (mean - MEANS // 2)[:, None]
+            by_first = self._statistics.firsts[self._group_of[layer]].reshape(FIRSTS, FIRSTS)
+            by_first = np.concatenate([np.zeros((1, FIRSTS), np.int64), by_first])
+            logit[:, :FIRSTS] += by_first[first, : logit.shape[1]]
+            logit = 2 * logit[:, step_slots(int(self._statistics.largest[layer]))]
+            more = _ONE.take(np.minimum(np.maximum(logit, -LIMIT), LIMIT) + LIMIT)
+            chances = np.ones((len(mean), more.shape[1] + 1))
+            np.multiply.accumulate(more, axis=1, out=chances[:, 1:])  # that it gets so far
+            chances[:, :-1] *= 1 - more
+            models.extend(chances)
+        return models
 
 
 @dataclass(frozen=True)
@@ -326,7 +336,7 @@ def code_statistics(coder: NumberCoder, shapes: Sequence[Shape], known: Statisti
 
     def code(kind: int, sizes: Sequence[int], parts: list[Ints] | None) -> list[Ints]:
         content = None if parts is None else np.concatenate([*parts, np.zeros(0, np.int64)])
-        whole = _pieces(coder, kind, sum(sizes), content)
+        whole = coder.pieces(kind, sum(sizes), content, PIECE)
         if np.abs(whole).max(initial=0) > (1 << 16 if kind == 0 else MOST):
             raise DamagedFile("damaged: the statistics of the weights are out of range")
         return np.split(whole, np.cumsum(sizes)[:-1]) if sizes else []
@@ -364,17 +374,6 @@ def code_statistics(coder: NumberCoder, shapes: Sequence[Shape], known: Statisti
         signs=signs,
         growth=growth,
     )
-
-
-def _pieces(coder: NumberCoder, kind: int, count: int, known: Ints | None) -> Ints:
-    """Code an array in pieces that double, each with the statistics of those before: (count,)."""
-    pieces = [np.zeros(0, np.int64)]
-    start, size = 0, PIECE
-    while start < count:
-        part = slice(start, min(count, start + size))
-        pieces.append(coder.code(kind, part.stop - start, None if known is None else known[part]))
-        start, size = part.stop, 2 * size
-    return np.concatenate(pieces)
 
 
 def _changes(growth: Sequence[Ints]) -> list[Ints]:

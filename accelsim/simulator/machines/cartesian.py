@@ -33,7 +33,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import gammaln
 
 from accelsim.arrays import SUM_ERROR, Flags, Floats, Ints, round_up
 from accelsim.errors import InputError
@@ -340,6 +339,8 @@ class _SparseLayer:
         fmt = self.machine.activation_format
 
         def count() -> tuple[Floats, Floats]:
+            from scipy.special import gammaln  # only this needs it, and its import is slow
+
             values, inverse = np.unique(np.round(self.density, 3), return_inverse=True)
             n = np.arange(pixels + 1)
             choose = gammaln(pixels + 1) - gammaln(n + 1) - gammaln(pixels - n + 1)

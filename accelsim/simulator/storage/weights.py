@@ -5,7 +5,6 @@ unless a decoder of the file's own entropy code stands between: then weights tra
 """
 
 import numpy as np
-from scipy.special import xlogy
 
 from accelsim.arrays import SUM_ERROR, Floats, Ints, round_up
 from accelsim.errors import InputError
@@ -59,6 +58,8 @@ def coded_bits(work: LayerWork, machine: MachineDescription) -> Floats:
         raise InputError(
             f"{machine.name}: decoder: layer {work.name} has no entropy-coded weights, expected a .dual file"
         )
+    from scipy.special import xlogy  # only this needs it, and its import is slow
+
     R, S = work.kernel
     nonzeros = work.block_nonzeros()[0]
     positions = dense_slots(work, nonzeros, R * S)

@@ -38,28 +38,31 @@ def serve(asked: NDArray[np.uint8], banks: int) -> tuple[Ints, int]:
     asked: (windows, columns, positions), how many multiplies each column does at each position.
     """
     heads = _streams(asked)
-    windows, columns, _ = heads.shape
-    cycles = np.zeros(windows, np.int64)
-    fetches = 0
-    at = np.zeros((windows, columns), np.int32)
+    windows, columns, length = heads.shape
+    heads = heads.ravel()
+    bank_of = np.arange(asked.shape[2]) % banks
+    first_bank = np.repeat(np.arange(windows) * banks, columns)  # of each column's window, among those of all windows
+    at = length * np.arange(windows * columns).reshape(windows, columns)  # of each column's next multiply, in ``heads``
     held = np.full((windows, columns), NONE)
     live = np.arange(windows)
+    cycles = np.zeros(windows, np.int64)
+    fetches = 0
     while True:
-        head = np.take_along_axis(heads, at[:, :, None], axis=2)[:, :, 0]
+        head = heads.take(at)
         active = head != NONE
         busy = active.any(axis=1)
         if not busy.all():
-            heads, at, held, live, head, active = (part[busy] for part in (heads, at, held, live, head, active))
+            at, held, live, head, active = (part[busy] for part in (at, held, live, head, active))
         if not len(live):
             return cycles, fetches
         done = active & (head == held)
-        waiting = active & ~done
-        bank = head % banks
-        for b in range(banks):
-            asks = waiting & (bank == b)
-            first = np.where(asks, head, LAST).min(axis=1)
-            fetches += int((first != LAST).sum())
-            done |= asks & (head == first[:, None])
+        waiting = np.flatnonzero(active & ~done)
+        wanted = head.ravel().take(waiting)
+        bank = first_bank.take(waiting) + bank_of.take(wanted)
+        first = np.full(len(live) * banks, LAST)
+        np.minimum.at(first, bank, wanted)
+        fetches += int(np.count_nonzero(first != LAST))
+        done.ravel()[waiting] = wanted == first.take(bank)
         held = np.where(done, head, held)
         at += done
         cycles[live] += 1

@@ -20,7 +20,7 @@ from accelsim.files import write_bytes
 from accelsim.transforms.adders import input_unit, inverse_unit
 from experiments.peers.environment import Unavailable
 from tests.rtl.cases import RECORDED_RESNET20, read_layers
-from tests.rtl.gates import measure
+from tests.rtl.gates import fits, measure
 from tests.rtl.gates.arrays import ArrayUnit
 from tests.rtl.gates.report import write_report
 from tests.rtl.gates.units import LAYER, Unit, lane_density, units
@@ -89,6 +89,7 @@ def main() -> int:
         return 1
     _write(TABLES / "logic_45nm.csv", LOGIC_COLUMNS, logic)
     _write(TABLES / "arrays_45nm.csv", ARRAY_COLUMNS, arrays)
+    fits.main()
     write_report()
     print(f"{len(logic)} rows of units, {len(arrays)} of arrays, {time.perf_counter() - start:.0f} s")
     return 0
