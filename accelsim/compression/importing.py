@@ -31,7 +31,7 @@ from accelsim.network.weights import read_weights, save_network
 from accelsim.network.zoo import NETWORKS, named_graph
 
 SOURCES = {".csv": (".csv",), ".onnx": (".dual", ".csv"), ".safetensors": (".dual", ".csv", ".safetensors")}
-SOURCES[".npz"] = SOURCES[".safetensors"]
+SOURCES |= dict.fromkeys((".npz", ".pt", ".pth"), SOURCES[".safetensors"])
 DENSITY_IMAGES = 64  # pictures that activation densities are measured on
 SCALES = {"0:1": (255.0, 0.0), "0:255": (1.0, 0.0), "-1:1": (127.5, 1.0)}  # what a pixel is divided by, then less
 
@@ -65,7 +65,7 @@ class Wishes:
 def import_file(source: Path, out: Path, wishes: Wishes | None = None) -> list[str]:
     """Write ``out``, whose ending says what it becomes, and return lines about it.
 
-    .onnx -> .dual or .csv; .safetensors, .npz -> .dual, .csv, or .safetensors with the zoo's names, which
+    .onnx -> .dual or .csv; .safetensors, .npz, .pt -> .dual, .csv, or .safetensors with the zoo's names, which
     ``accelsim compress`` and recipes take; a SCALE-Sim topology (.csv) -> NETWORK.csv.
     Raises InputError if a file cannot be read, is not sound, or cannot become what is asked for.
     """
