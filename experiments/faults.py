@@ -232,7 +232,8 @@ def one_name_twice(folder: Path, work: Path) -> str:
 
 
 def sweep(folder: Path, work: Path, name: str, *more: str) -> Done:
-    return accelsim("sweep", folder / "sweep" / name, "-o", work / name, "--workers", "1", *more, cwd=folder / "sweep")
+    where = more or ("--workers", "1")
+    return accelsim("sweep", folder / "sweep" / name, "-o", work / name, *where, cwd=folder / "sweep")
 
 
 def infinities(folder: Path, work: Path) -> str:

@@ -3,6 +3,10 @@
 GLOSSARY = {
     "name": "the layer, by its name in the model or table",
     "kind": "conv, linear, pool, add or other",
+    "shape": "its input and output, channels x height x width, and its kernel",
+    "weight_density": "share of its weights that are not zero, 0 to 1",
+    "winograd_density": "share of its weights in the Winograd domain that are not zero; none where it has none",
+    "input_density": "share of its inputs that are not zero, as measured or stated",
     "mode": "how the machine ran it: direct, a tile of Winograd such as winograd-f2, gemm, vector; -cut: in pieces",
     "tiling": "sizes of a tile: images n, output rows p and columns q, filters k, channels c",
     "loop_order": "loops over the tiles, the outermost first, and the operands that stay on the chip for the layer",

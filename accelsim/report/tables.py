@@ -18,6 +18,7 @@ from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
 from accelsim.files import RESULTS, read_text
 from accelsim.names import cell, from_cell
+from accelsim.report.layer_facts import DENSITIES, layer_facts
 from accelsim.report.plain import to_json
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.network.planning import OCCUPANCY
@@ -44,7 +45,7 @@ class Comparison:
     """Several results of one model.
 
     totals: one row a machine with the columns ``TEXT``, ``FACTS``, ``FIGURES`` and ``WHOLE`` (and others).
-    layers: by machine, one row a layer with ``LAYER_TEXT`` and ``FIGURES`` (and others).
+    layers: by machine, one row a layer with ``LAYER_TEXT`` and ``FIGURES`` (and others, as ``layer_facts.COLUMNS``).
     settings: by machine, its whole description, defaults included; empty where a folder does not hold them.
     """
 
@@ -98,7 +99,9 @@ def gather(
         }
         rows.append(facts | result.total.drop(["name", "kind", "mode", "tiling", "loop_order"]).to_dict())
     settings = {r.machine: m.model_dump(mode="json") for m, r in zip(machines, results, strict=True)}
-    return Comparison(pd.DataFrame(rows), {r.machine: r.layers for r in results}, settings)
+    facts_of_layers = layer_facts(model)
+    layers = {r.machine: pd.concat([r.layers, facts_of_layers], axis=1) for r in results}
+    return Comparison(pd.DataFrame(rows), layers, settings)
 
 
 def _file_name(machine: str, taken: set[str]) -> str:
@@ -201,6 +204,8 @@ def _read(path: Path, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFra
             found = str(table[column].iloc[row])[:40]
             raise InputError(f"{path}: row {row + 2}, column {column!r}: {found!r}, expected a number of 0 or more")
         table[column] = values
-    for column in text:
+    for column in (*text, *(["shape"] if "shape" in table else [])):
         table[column] = table[column].map(from_cell)
+    for column in (name for name in DENSITIES if name in table):  # empty where there are no such weights
+        table[column] = pd.to_numeric(table[column], errors="coerce")
     return table

@@ -212,6 +212,8 @@ def test_a_layer_opens_to_all_that_is_known_of_it(page, tmp_path):
     found = tried(page, script, tmp_path)
     assert found["open"] == "true"
     assert "energy sram pj" in found["text"]
+    assert "3x32x32 to 16x32x32, 3x3, padding 1" in found["text"]
+    assert "weight density" in found["text"]
     assert found["gone"]
 
 

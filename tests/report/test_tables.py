@@ -10,6 +10,7 @@ from rich.console import Console
 
 import accelsim
 from accelsim.report.html import page
+from accelsim.report.layer_facts import layer_facts
 from accelsim.report.plain import to_json
 from accelsim.report.tables import gather, read_csv, to_csv
 from accelsim.report.terminal import show_comparison
@@ -90,3 +91,19 @@ def test_json_has_no_infinity():
     assert (
         to_json({"a": float("inf"), "b": [float("nan"), 1.5], "c": (2,)}) == '{"a": null, "b": [null, 1.5], "c": [2]}'
     )
+
+
+def test_layers_say_their_shapes_and_what_of_them_is_not_zero(tmp_path):
+    """Shapes and densities of a table by hand; of a model, the share of its weights that are not zero."""
+    head = "name,kind,in_channels,out_channels,height,width,kernel_h,kernel_w,stride,padding,groups,weight_density\n"
+    rows = "a,conv,4,8,9,7,3,3,2,1,2,0.25\nb,linear,8,10,1,1,1,1,1,0,1,0.5\n"
+    (tmp_path / "net.csv").write_text(head + rows)
+    facts = layer_facts(accelsim.load_workload(tmp_path / "net.csv"))
+    assert facts["shape"][0] == "4x9x7 to 8x5x4, 3x3, stride 2, padding 1, 2 groups"
+    assert facts["shape"][1] == "8x1x1 to 10x1x1"
+    assert facts["weight_density"].tolist() == [0.25, 0.5]
+    resnet = accelsim.load_model("resnet20-cifar10")
+    first = layer_facts(resnet).iloc[0]
+    weights = resnet.network.arrays["conv1.weight"]
+    assert first["shape"] == "3x32x32 to 16x32x32, 3x3, padding 1"
+    assert first["weight_density"] == pytest.approx((weights != 0).sum() / weights.size)
