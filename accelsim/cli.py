@@ -37,23 +37,25 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     (
         "simulate",
         simulate,
-        "accelsim simulate resnet18 winograd-32x32 --set tile=4 --batch 8 --trace trace.json",
+        "accelsim simulate resnet18 winograd-32x32 --set tile=4 --batch 8; "
+        "accelsim simulate resnet20-cifar10 spatial-16x16 --trace trace.json",
     ),
     ("inspect", inspect, "accelsim inspect resnet20-cifar10 --tile 4; accelsim inspect spatial-16x16"),
     ("validate", validate, "accelsim validate resnet20-cifar10 spatial-16x16 winograd-16x16"),
     (
         "calibrate",
         calibrate,
-        "accelsim calibrate MODEL.dual winograd-16x16 --images images.npz -o CALIBRATED.dual",
+        "accelsim calibrate net.dual winograd-16x16 --images pictures -o scaled.dual",
     ),
     ("machines", list_machines, ""),
     ("models", list_models, ""),
     ("train", train, "accelsim train resnet20-joint -o runs/resnet20-joint"),
-    ("compress", compress, "accelsim compress runs/resnet20-joint -o model.dual --recipe resnet20-compress"),
+    ("compress", compress, "accelsim compress runs/resnet20-joint -o net.dual --recipe resnet20-compress"),
     (
         "sparsify",
         sparsify,
-        "accelsim sparsify net.onnx --images pictures --ratio 20 --cost-reduction 4 -o net.dual",
+        "accelsim sparsify net.onnx --images pictures --ratio 20 -o net.dual; "
+        "accelsim sparsify net.onnx --images pictures --cost-reduction 4 -o net.dual",
     ),
     ("explore", explore, "accelsim explore net.onnx --images pictures -o out"),
     ("import", import_, "accelsim import model.onnx -o model.dual"),
@@ -67,6 +69,7 @@ app = typer.Typer(
     help="One compressed CNN on simulated spatial-domain and Winograd-domain accelerators.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: half the time, and long words stay whole at 80 columns
 )
 
 
@@ -86,9 +89,19 @@ def options(
     """One compressed CNN on simulated spatial-domain and Winograd-domain accelerators."""
 
 
+def _first_sentence(command: Callable[..., None]) -> str:
+    """What the list of commands says of one, in full: cut, it would end in dots."""
+    return " ".join((command.__doc__ or "").split("\n\n")[0].split())
+
+
+def _epilog(examples: str) -> str:
+    """The examples below a command's help, a line each, as they are to be typed."""
+    lines = [f"  {example}" for example in examples.split("; ") if example]
+    return "\n".join(["\b", "Examples:" if len(lines) > 1 else "Example:", *lines]) if lines else ""
+
+
 for _name, _function, _examples in COMMANDS:
-    _heading = "Examples" if "; " in _examples else "Example"
-    app.command(_name, epilog=_examples and f"{_heading}: {_examples}")(with_records(_function))
+    app.command(_name, short_help=_first_sentence(_function), epilog=_epilog(_examples))(with_records(_function))
 
 
 def main(arguments: Sequence[str] | None = None, own_families: "Families" = ()) -> int:

@@ -177,7 +177,7 @@ def train(recipe: str | Path, output: str | Path, *, resume: bool = False) -> di
     """
     from accelsim.training.run import train_recipe
 
-    return train_recipe(shipped.found_or_given("recipes", recipe), Path(output), resume)
+    return train_recipe(shipped.required("recipes", recipe), Path(output), resume)
 
 
 def compress(
@@ -199,7 +199,7 @@ def compress(
     from accelsim.compression.pipeline import compress_checkpoint
     from accelsim.compression.recipe import CompressionRecipe, load_compression_recipe
 
-    path = None if recipe is None else shipped.found_or_given("recipes", recipe)
+    path = None if recipe is None else shipped.required("recipes", recipe)
     settings = CompressionRecipe() if path is None else load_compression_recipe(path)
     return compress_checkpoint(Path(checkpoint), Path(output), settings, say, resume)
 

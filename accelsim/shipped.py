@@ -6,6 +6,8 @@ A folder of the same name where the command runs comes first, so that a user's o
 from pathlib import Path
 from typing import Literal
 
+from accelsim.errors import InputError
+
 Room = Literal["hwconfigs", "models", "recipes", "sweeps", "workloads"]
 SUFFIXES: dict[Room, str] = {
     "hwconfigs": ".yaml",
@@ -34,6 +36,19 @@ def found_or_given(room: Room, name: str | Path) -> Path:
     """The path as it is if there is such a file, else what its bare name means, else the path as it is."""
     path = Path(name)
     return path if path.is_file() else find(room, name) or path
+
+
+def required(room: Room, name: str | Path) -> Path:
+    """As ``found_or_given``, for a name that a command cannot do without.
+
+    Raises InputError with the nearest name if a bare name is none of the room's.
+    """
+    from accelsim.faults import nearest  # with pydantic, which a command's help has no need of
+
+    path = found_or_given(room, name)
+    if path.suffix or path.name != str(name) or path.exists():
+        return path
+    raise InputError(f"{name}: no such {room.removesuffix('s')}{nearest(str(name), known(room))}")
 
 
 def known(room: Room) -> dict[str, Path]:

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 import accelsim
-from accelsim.cli import main
+from accelsim.cli import COMMANDS, main
 from accelsim.commands import words
 from accelsim.network import forward
 from tests.small_dual import DENSE_MACS, MACHINES, PARAMETERS, ROOT, write_images, write_small
 
 RESNET20 = ROOT / "models" / "resnet20-cifar10.dual"
+TUNED = ("spatial-tuned-16x16", "winograd-tuned-16x16")
 COLUMNS = (
     *("name", "kind", "mode", "cycles", "compute_cycles", "stall_cycles", "dense_macs", "effectual_macs"),
     *("utilization", "dram_read_bytes", "dram_write_bytes", "dram_weight_bytes", "dram_input_bytes"),
@@ -341,12 +342,20 @@ def test_tables_fit_eighty_plain_columns(run, model, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     text = run("compare", model, *MACHINES[:5])
     assert "\x1b" not in text
-    assert max(map(len, text.splitlines())) <= 100  # lines of prose are not cut, tables are
-    tables = [line for line in text.splitlines() if line.startswith(" ")]
-    assert max(map(len, tables)) <= 80
+    prose = ("*: fewest cycles", "bound by: ", "energy: published", "any lane finds")  # not cut in a pipe
+    assert max(len(line) for line in text.splitlines() if not line.startswith(prose)) <= 80
     for machine in MACHINES[:5]:
         assert machine in text
     assert f"{PARAMETERS:,} parameters" in text
+
+
+def test_the_layers_of_the_tuned_pair_stand_in_one_table(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = run("compare", RESNET20, *TUNED, "--engine", "fast")
+    (head,) = [line for line in text.splitlines() if line.startswith("cycles of")]
+    assert head.split() == ["cycles", "of", TUNED[0], "bound", "by", TUNED[1], "bound", "by"]
+    tables = text[text.index("whole network") : text.index("*: fewest")]
+    assert max(map(len, tables.splitlines())) <= 80
 
 
 def test_lanes_that_choose_for_nothing_are_named(run, model):
@@ -381,6 +390,19 @@ def test_help_names_tables_as_inputs(capsys):
     for command in ("compare", "simulate"):
         assert main([command, "--help"]) == 0
         assert "NETWORK.csv" in capsys.readouterr().out
+
+
+def test_help_fits_a_terminal_and_is_never_cut(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert "..." not in text.split("Commands:")[1]
+    for name, _, examples in COMMANDS:
+        assert main([name, "--help"]) == 0
+        said = capsys.readouterr().out
+        assert all(f"\n    {example}\n" in said for example in examples.split("; ") if example)
+        text += said
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_help_and_the_package_import_no_numpy():

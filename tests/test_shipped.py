@@ -65,6 +65,19 @@ def test_a_mistyped_model_is_refused_with_the_nearest_name(elsewhere, capsys):
     assert error == "error: resnet20-cifar01: no such model, did you mean 'resnet20-cifar10'?\n"
 
 
+def test_bare_names_of_sweeps_and_recipes_are_suggested_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for line, words in (
+        (["sweep", "resnet20-machine", "-o", "x"], "no such sweep, did you mean 'resnet20-machines'?"),
+        (["train", "resnet20-joit", "-o", "x"], "no such recipe, did you mean 'resnet20-joint'?"),
+        (["compress", "x", "-o", "y.dual", "--recipe", "resnet20-compres"], "did you mean 'resnet20-compress'?"),
+        (["inspect", "vgg16"], "vgg16: a table of layers, without weights to look at, expected a model or a machine"),
+    ):
+        assert main(line) == 2
+        assert words in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_machines_are_listed_with_what_their_files_say(elsewhere, capsys):
     rows = json.loads(said(capsys, "machines", "--json").out)["machines"]
     assert [row["name"] for row in rows] == sorted(path.stem for path in (ROOT / "hwconfigs").glob("*.yaml"))

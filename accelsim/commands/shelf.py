@@ -40,6 +40,8 @@ def inspect(
             raise InputError(f"{file}: {error}") from None
         if not json:
             show_model(console(), model, description)
+    elif shipped.find("workloads", file) and not shipped.find("hwconfigs", file):
+        raise InputError(f"{file}: a table of layers, without weights to look at, expected a model or a machine")
     elif (tile, threshold, sparsity) != (None, None, None):
         raise InputError(f"{file}: --tile, --threshold and --sparsity are of a model, expected a .dual file")
     else:

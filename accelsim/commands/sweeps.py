@@ -36,7 +36,9 @@ class SweepOptions:
 
 
 def sweep(
-    description: Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="Models, machines, axes, constraints.")],
+    description: Annotated[
+        Path, typer.Argument(metavar="SWEEP.yaml", help="Models, machines, axes: a file, or a bare name.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where results are kept.")],
     how: SweepOptions,
     json: Json = False,
@@ -53,7 +55,7 @@ def sweep(
 
     if how.table is not None:
         check_ending(how.table)
-    description = shipped.found_or_given("sweeps", description)
+    description = shipped.required("sweeps", description)
     if how.resume and not (output / FILE_NAME).is_file():
         raise InputError(f"{output}: holds no sweep, expected a folder with {FILE_NAME} for --resume")
     if how.dry_run:

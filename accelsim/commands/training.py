@@ -11,7 +11,12 @@ from accelsim.commands.words import print_json, say
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="What to train, and how.", show_default=False)],
+    recipe: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RECIPE.yaml", help="What to train, and how: a file, or a bare name.", show_default=False
+        ),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Log, state and checkpoint go there.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in DIR.")] = False,
     json: Json = False,
@@ -19,7 +24,7 @@ def train(
     """Train a network, jointly sparse in both domains if the recipe says so."""
     from accelsim.training.run import summary, train_recipe
 
-    card = train_recipe(shipped.found_or_given("recipes", recipe), output, resume)
+    card = train_recipe(shipped.required("recipes", recipe), output, resume)
     if json:
         print_json(card)
     else:
@@ -29,7 +34,10 @@ def train(
 def compress(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A run's folder, or a .safetensors file.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="MODEL.dual", help="The file to write.")],
-    recipe: Annotated[Path | None, typer.Option("--recipe", metavar="RECIPE.yaml", help="Cell size, data, ...")] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option("--recipe", metavar="RECIPE.yaml", help="Cell size, data, ...: a file, or a bare name."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted compression.")] = False,
     json: Json = False,
 ) -> None:
@@ -37,7 +45,7 @@ def compress(
     from accelsim.compression.pipeline import compress_checkpoint, summary
     from accelsim.compression.recipe import CompressionRecipe, load_compression_recipe
 
-    path = None if recipe is None else shipped.found_or_given("recipes", recipe)
+    path = None if recipe is None else shipped.required("recipes", recipe)
     settings = CompressionRecipe() if path is None else load_compression_recipe(path)
     model = compress_checkpoint(checkpoint, output, settings, say, resume)
     if json:

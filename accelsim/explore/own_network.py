@@ -149,10 +149,11 @@ def _of_pair(made: Made, pair: tuple[str, str]) -> str:
     time, energy = (_ratio(made, pair, column) for column in ("cycles", "energy_pj"))
     fast = "even" if abs(time - 1) < 0.005 else pair[0] if time > 1 else pair[1]
     thrift = "even" if abs(energy - 1) < 0.005 else pair[0] if energy > 1 else pair[1]
-    first = "both take as long" if fast == "even" else f"{fast} is the faster"
+    first = "both take as long" if fast == "even" else f"{fast} is faster"
     second = "both take as much energy" if thrift == "even" else f"{thrift} takes less energy"
+    winners = f"{fast} is faster and takes less energy" if fast == thrift != "even" else f"{first}, {second}"
     figures = f"{pair[1]} takes {time:.2f} times the cycles and {energy:.2f} times the energy of {pair[0]}"
-    return f"{first}, {second}: {figures}."
+    return f"{winners}: {figures}."
 
 
 def _band(found: Sequence[Made]) -> str:

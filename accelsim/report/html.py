@@ -1,6 +1,6 @@
 """A comparison's report as one HTML page: verdict, tables and charts, nothing fetched from anywhere."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -26,7 +26,7 @@ from accelsim.report.verdict import verdict
 
 ROWS = (
     ("cycles", "cycles"),
-    ("of these stalled", "stalled"),
+    ("cycles, stalled", "stalled"),
     ("latency, ms", "latency, ms"),
     ("dense MACs, M", "dense MACs, M"),
     ("effectual MACs, M", "effectual MACs, M"),
@@ -37,7 +37,7 @@ ROWS = (
     ("SRAM read, MB", "SRAM read, MB"),
     ("SRAM written, MB", "SRAM written, MB"),
     ("energy, \N{MICRO SIGN}J", "energy, uJ"),
-    *((f"of this {part}", f"energy of {part}, uJ") for part in ENERGY_PARTS),
+    *((f"energy of {part}, \N{MICRO SIGN}J", f"energy of {part}, uJ") for part in ENERGY_PARTS),
     ("power, mW", "power, mW"),
     ("area, mm\N{SUPERSCRIPT TWO}", "area, mm2"),
     ("lanes", "lanes"),
@@ -61,8 +61,8 @@ ENERGY = tuple((f"energy_{part}_pj", part) for part in ENERGY_PARTS)
 TENSORS = (("dram_weight_bytes", "weights"), ("dram_input_bytes", "inputs"), ("dram_output_bytes", "outputs"))
 INTENSITIES = (("dense_intensity", "dense MACs per DRAM byte"), ("effectual_intensity", "effectual MACs per DRAM byte"))
 LAYER_NOTE = (
-    '<p class="note">A layer\'s name opens all that is known of it.  Bold: fewest cycles.  The chart leaves out what '
-    "takes none, since it rides on another layer.</p>"
+    '<p class="note">A layer\'s name opens all that is known of it.  Bold: fewest cycles.  Ratio: the second '
+    "machine's over the first one's.  The chart leaves out what takes no cycles, since it rides on another layer.</p>"
 )
 RATES = (("dense_rate", "dense MACs per cycle"), ("effectual_rate", "effectual MACs per cycle"))
 
@@ -188,29 +188,40 @@ def _totals(totals: pd.DataFrame) -> str:
 
 
 def layer_table(comparison: Comparison) -> str:
-    """Cycles, bound and energy of each layer on each machine, the fewest cycles in bold; the difference of two."""
+    """Cycles, energy, bound and mode of each layer, the machines side by side, with the ratio of two."""
     machines = comparison.machines
-    two = len(machines) == 2
-    head = ["layer", "kind"]
-    for machine in machines:
-        head += [f"{machine}: cycles", "mode", "bound by", "energy, nJ"]
-    head += [f"cycles, {machines[1]} / {machines[0]}"] if two else []
-    cycles = pd.DataFrame({machine: comparison.layers[machine]["cycles"].to_numpy() for machine in machines})
-    fewest, most = cycles.min(axis=1), cycles.max(axis=1)
-    rows = []
-    for i, parts in enumerate(zip(*(comparison.layers[m].to_dict(orient="records") for m in machines), strict=True)):
-        cells = [f'<td class="text">{escape(str(parts[0][column]))}</td>' for column in ("name", "kind")]
-        for row in parts:
-            best = ' class="best"' if row["cycles"] == fewest[i] and most[i] else ""
-            cells.append(f"<td{best}>{int(row['cycles']):,}</td>")
-            bound = str(row["bound"]) if row["cycles"] else ""
-            cells += [f'<td class="text">{escape(text)}</td>' for text in (str(row["mode"]), bound)]
-            cells.append(f"<td>{row['energy_pj'] / 1e3:,.1f}</td>")
-        if two:
-            ratio = parts[1]["cycles"] / parts[0]["cycles"] if parts[0]["cycles"] else float("nan")
-            cells.append(f"<td>{ratio:.3f}</td>")
-        rows.append("".join(cells))
-    return table_of(head, rows, name="layers", layers=True)
+    ratio = ["ratio"] if len(machines) == 2 else []
+    numbers, words = [*machines, *ratio], list(machines)
+    groups = [""] + ["cycles"] * len(numbers) + ["energy, nJ"] * len(numbers)
+    groups += ["bound by"] * len(words) + ["mode"] * len(words) + [""]
+    runs = zip(*(comparison.layers[machine].to_dict(orient="records") for machine in machines), strict=True)
+    rows = [_layer_row(parts) for parts in runs]
+    head = ["layer", *numbers, *numbers, *words, *words, "kind"]
+    return table_of(head, rows, groups=groups, name="layers", layers=True)
+
+
+def _layer_row(runs: Sequence[Mapping[Any, Any]]) -> str:
+    """One layer's cells.  runs: its row on each machine."""
+    fewest = min(run["cycles"] for run in runs)
+    several = max(run["cycles"] for run in runs) > 0
+    cells = [f'<td class="text">{escape(str(runs[0]["name"]))}</td>']
+    for run in runs:
+        best = ' class="best"' if several and run["cycles"] == fewest else ""
+        cells.append(f"<td{best}>{int(run['cycles']):,}</td>")
+    cells += _ratio_of_two([run["cycles"] for run in runs])
+    cells += [f"<td>{run['energy_pj'] / 1e3:,.1f}</td>" for run in runs]
+    cells += _ratio_of_two([run["energy_pj"] for run in runs])
+    words = [str(run["bound"]) if run["cycles"] else "" for run in runs]
+    words += [str(run["mode"]) for run in runs]
+    cells += [f'<td class="text">{escape(text)}</td>' for text in (*words, str(runs[0]["kind"]))]
+    return "".join(cells)
+
+
+def _ratio_of_two(figures: Sequence[float]) -> list[str]:
+    """The cell of the second figure over the first; none where there are not two, and an empty one over nothing."""
+    if len(figures) != 2:
+        return []
+    return [f"<td>{figures[1] / figures[0]:.3f}</td>" if figures[0] else "<td></td>"]
 
 
 def _places(comparison: Comparison) -> list[str]:
@@ -218,12 +229,17 @@ def _places(comparison: Comparison) -> list[str]:
     if not comparison.placed:
         return []
     machines = comparison.machines
-    head = ["layer"] + [f"{machine}: {what}" for machine in machines for what in ("input", "output", "weights")]
+    head = ["layer", *machines, *machines, *machines]
+    groups = [""] + [what for what in ("input", "output", "weights") for _ in machines]
     rows = []
     for i, name in enumerate(comparison.layers[machines[0]]["name"]):
         texts = [str(name)]
-        for machine in machines:
-            texts += [str(comparison.layers[machine][column].iloc[i]) for column in PLACES]
+        for column in PLACES:
+            texts += [str(comparison.layers[machine][column].iloc[i]) for machine in machines]
         rows.append("".join(f'<td class="text">{escape(text)}</td>' for text in texts))
     words = "chip: the whole map; both: some of each; path: it rides on the layer in front of it"
-    return ["<h2>Where maps lie</h2>", f'<p class="note">{words}.</p>', table_of(head, rows, name="places")]
+    return [
+        "<h2>Where maps lie</h2>",
+        f'<p class="note">{words}.</p>',
+        table_of(head, rows, groups=groups, name="places"),
+    ]

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from html import escape as html_escape
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -100,25 +101,48 @@ def glossary() -> str:
     )
 
 
-def table_of(head: Sequence[str], rows: Sequence[str], *, name: str = "table", layers: bool = False) -> str:
+def table_of(
+    head: Sequence[str],
+    rows: Sequence[str],
+    *,
+    groups: Sequence[str] = (),
+    name: str = "table",
+    layers: bool = False,
+) -> str:
     """A table that sorts, filters and gives CSV.
 
-    head: texts.  rows: the cells of each row as HTML.  name: of its CSV file.  layers: each row is a layer of the
-    page's data, which its first cell opens.
+    head: texts.  rows: the cells of each row as HTML.  groups: a word above each column, of none ""; columns that
+    share one stand below it together, and their names in CSV begin with it.  name: of its CSV file.  layers: each row
+    is a layer of the page's data, which its first cell opens.
     """
     kinds = CELL_KIND.findall(rows[0]) if rows else []
     kinds += [""] * (len(head) - len(kinds))
     header = "".join(
-        f'<th scope="col"{TEXT_CELL if kind == "text" else ""}>{escape(text)}</th>'
-        for text, kind in zip(head, kinds, strict=True)
+        f'<th scope="col"{TEXT_CELL if kind == "text" else ""}{_full_name(group, text)}>{escape(text)}</th>'
+        for text, kind, group in zip(head, kinds, groups or [""] * len(head), strict=True)
     )
+    above = f'<tr class="groups">{_group_cells(groups)}</tr>' if groups else ""
     marks = (f' data-layer="{i}"' if layers else "" for i in range(len(rows)))
     body = "\n".join(f"<tr{mark}>{row}</tr>" for mark, row in zip(marks, rows, strict=True))
     kind = "sortable layers" if layers else "sortable"
     return (
         f'<div class="wide" tabindex="0"><table class="{kind}" data-name="{escape(name)}">\n'
-        f"<thead><tr>{header}</tr></thead>\n"
+        f"<thead>{above}<tr>{header}</tr></thead>\n"
         f"<tbody>\n{body}\n</tbody></table></div>"
+    )
+
+
+def _full_name(group: str, text: str) -> str:
+    """What a column below a group is called where it stands alone, as in CSV."""
+    return f' data-value="{escape(f"{group}, {text}")}"' if group else ""
+
+
+def _group_cells(groups: Sequence[str]) -> str:
+    """The words above a table's columns, each over all columns that share it."""
+    runs = [(group, len(list(same))) for group, same in groupby(groups)]
+    return "".join(
+        f'<th scope="colgroup" colspan="{count}">{escape(group)}</th>' if group else f'<td colspan="{count}"></td>'
+        for group, count in runs
     )
 
 

@@ -11,9 +11,11 @@ from accelsim.workload import load_table
 
 
 def machine_rows() -> list[dict[str, Any]]:
-    """One row a machine: ``name, kind, lanes, clock_mhz, sram_bytes, bandwidth_gbs, area_mm2, description, source``.
+    """One row a machine: ``name, kind, lanes, clock_mhz, sram_bytes, bandwidth_gbs, area_mm2, description, file,
+    source``.
 
-    source: the comment that opens the machine's file, which says where its figures come from.
+    file: to copy for a machine of one's own.  source: the comment that opens it, which says where its figures come
+    from.
     """
     rows = []
     for name, path in shipped.known("hwconfigs").items():
@@ -28,6 +30,7 @@ def machine_rows() -> list[dict[str, Any]]:
                 "bandwidth_gbs": machine.dram.timing.bandwidth_gbs * machine.dram.channels,
                 "area_mm2": area_mm2(machine),
                 "description": machine.description,
+                "file": str(path),
                 "source": _opening_comment(read_text(path, MACHINE)),
             }
         )

@@ -46,7 +46,7 @@ LABELS = {
 
 
 def sweep_plots(sweep: Sweep) -> dict[str, bytes]:
-    """Each plot that the sweep has something to show in, as PNG and SVG, by file name."""
+    """Each plot that the sweep has something to show in, as PNG, SVG and PDF, by file name."""
     draw: dict[str, Callable[[Sweep], Figure | None]] = {
         "pareto": _pareto,
         "heat_map": _heat_map,
@@ -60,7 +60,8 @@ def sweep_plots(sweep: Sweep) -> dict[str, bytes]:
         for name, function in draw.items():
             figure = function(sweep)
             if figure is not None:
-                files |= {f"{name}.png": render(figure, "png"), f"{name}.svg": render(figure, "svg", CLOUD_DPI)}
+                files[f"{name}.png"] = render(figure, "png")
+                files |= {f"{name}.{kind}": render(figure, kind, CLOUD_DPI) for kind in ("svg", "pdf")}
     return files
 
 

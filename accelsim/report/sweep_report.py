@@ -70,7 +70,8 @@ def sweep_report(sweep: Sweep) -> dict[str, bytes]:
 
 def page(sweep: Sweep, plots: dict[str, bytes]) -> str:
     """The page, with each plot's SVG in it."""
-    title = f"Sweep {sweep.description.name}"
+    name = sweep.description.name
+    title = "Sweep" if name == "sweep" else f"Sweep {name}"
     counts = ", ".join(f"{count:,} {status}" for status, count in sweep.counts.items() if count)
     parts = [f"<h1>{escape(title)}</h1>", f'<p class="facts">{counts}, engine {sweep.description.engine}</p>']
     if sweep.description.description:
@@ -125,8 +126,8 @@ def _fronts(sweep: Sweep) -> list[str]:
     share = ", ".join(f"{count} {family}" for family, count in rows["family"].value_counts(sort=False).items())
     every = f"{len(rows)} points on the front of all families together ({escape(share)}); all of them: front.csv."
     step = max(1, -(-len(rows) // FRONT_ROWS))
-    picked = [(named(row, varied(sweep, sweep.table)) or "the base", row) for _, row in rows.iloc[::step].iterrows()]
-    return [f"<p>{every}</p>", _machines(sweep, "point", picked)]
+    picked = [(str(row["family"]), row) for _, row in rows.iloc[::step].iterrows()]
+    return [f"<p>{every}</p>", _machines(sweep, "family", picked)]
 
 
 def _cloud(sweep: Sweep) -> dict[str, Any]:
@@ -177,10 +178,13 @@ def _chart(sweep: Sweep, cloud: dict[str, Any]) -> list[str]:
 
 
 def _machines(sweep: Sweep, head: str, rows: Sequence[tuple[str, pd.Series]]) -> str:
+    """Points as a table: what each is called, its parameters, its figures, and the command that gives it again."""
     done = sweep.table[sweep.table["status"] == "done"]
     objectives = [objective.removeprefix("-") for objective in sweep.description.report.objectives]
     asked = [column for q in sweep.description.report.cheapest for column in (q.minimize, *q.limits)]
-    columns = list(dict.fromkeys(("family", *objectives, *asked, *varied(sweep, done))))
+    columns = list(dict.fromkeys(("family", *varied(sweep, done), *objectives, *asked)))
+    if head == "family":
+        columns.remove("family")
     texts = [
         [name, *(_text(row.get(column)) for column in columns), command(sweep.description, row) if len(row) else ""]
         for name, row in rows

@@ -4,16 +4,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pandas as pd
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
 from accelsim.explore.answers import Answers
 from accelsim.explore.bands import Band
 from accelsim.explore.naming import named
 from accelsim.explore.sweep import Estimate
+from accelsim.report.grid import grid, put
 from accelsim.report.terminal import escape, line
 
 FRONT_ROWS = 12
@@ -119,7 +118,7 @@ def _show_front(out: Console, answers: Answers, model: str, parameters: list[str
     of_model = f" of {model}" if len(answers.models) > 1 else ""
     heading = f"Pareto front{of_model} over {', '.join(objectives)}: {len(rows)} points ({kinds})"
     line(out, heading)
-    table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True)
+    table = grid()
     for column in ("point", "family", *objectives):
         table.add_column(escape(column), justify="left" if column == "family" else "right", no_wrap=True)
     table.add_column("parameters")
@@ -130,7 +129,7 @@ def _show_front(out: Console, answers: Answers, model: str, parameters: list[str
         mark = "*" if index == knee else ""
         numbers = (f"{row[column]:.5g}" for column in objectives)
         table.add_row(f"{mark}{row['point']}", escape(str(row["family"])), *numbers, escape(named(row, parameters)))
-    out.print(table)
+    put(out, table)
     out.print("*: the front's knee", highlight=False)
 
 

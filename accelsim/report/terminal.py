@@ -7,10 +7,10 @@ further table below.
 import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape as no_markup
 from rich.table import Table
@@ -19,6 +19,7 @@ from accelsim.dual.model import DualModel
 from accelsim.hardware.price import ENERGY_PARTS
 from accelsim.names import visible
 from accelsim.report.figures import FIGURES
+from accelsim.report.grid import grid, put
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.result import Result
 from accelsim.simulator.sensitivity import least
@@ -96,7 +97,9 @@ def show_comparison(
     """A head line, the totals side by side with their ratios to the first machine, and cycles layer by layer."""
     line(out, model_line(model, results[0].model))
     line(out, settings_line(results[0], batch, overrides))
-    for some in _chunks(results, 26, out.width):
+    left = max(len(f"times {results[0].machine}:"), *(len(name) for name, _ in SUMMARY))
+    widths = [2 + max(12, len(result.machine)) for result in results]
+    for some in _chunks(results, widths, out.width - left):
         table = _table("whole network", *(r.machine for r in some))
         for name, figure in SUMMARY:
             table.add_row(name, *(FIGURES[figure].text(r.total) for r in some))
@@ -111,7 +114,7 @@ def show_comparison(
         table.add_row(escape(f"times {results[0].machine}:"), *("" for _ in some), style="bold")
         for name, column in RATIOS:
             table.add_row(f"  {name}", *(f"{float(ratios[column][r.machine]):.3f}" for r in some))
-        out.print(table)
+        put(out, table)
     _show_cycles(out, results)
 
 
@@ -124,16 +127,17 @@ def _show_cycles(out: Console, results: Sequence[Result]) -> None:
     fewest = cycles.eq(cycles.min(axis=1), axis=0)
     fewest.loc[cycles.max(axis=1) == 0] = False
     names = [escape(str(name)) for name in results[0].layers["name"]]
-    left = max(map(len, names)) + 2
-    for some in _chunks(results, left, out.width, beside=11):
+    bounds = {r.machine: [bound_of(row) for _, row in r.layers.iterrows()] for r in results}
+    widths = [4 + max(12, len(r.machine)) + max(map(len, ("bound by", *bounds[r.machine]))) for r in results]
+    for some in _chunks(results, widths, out.width - max(map(len, ("cycles of", *names)))):
         table = _table("cycles of", *(column for r in some for column in (r.machine, "bound by")))
         for i, name in enumerate(names):
             cells = []
             for r in some:
                 mark = "* " if fewest[r.machine][i] else ""
-                cells += [f"{mark}{cycles[r.machine][i]:,}", bound_of(r.layers.iloc[i])]
+                cells += [f"{mark}{cycles[r.machine][i]:,}", bounds[r.machine][i]]
             table.add_row(name, *cells)
-        out.print(table)
+        put(out, table)
     if len(results) > 1:
         alone = fewest[fewest.sum(axis=1) == 1].sum()
         counts = [f"{r.machine} in {alone[r.machine]}" for r in results if alone[r.machine]]
@@ -171,7 +175,7 @@ def show_result(
             f"{row['energy_pj'] / 1e6:,.3f}",
             *(str(row.get(f"{what}_place", "")) for what in ("input", "output", "weight") if placed),
         )
-    out.print(table)
+    put(out, table)
     t = result.total
     if placed:
         lines = "lines (in stripes), " if t.get("stacks") else ""
@@ -193,7 +197,7 @@ def show_sensitivity(out: Console, energies: pd.DataFrame) -> None:
     show = _table("machine", "priced by", "energy, uJ", "ratio")
     for _, row in energies.iterrows():
         show.add_row(escape(str(row["machine"])), row["table"], f"{row['energy_pj'] / 1e6:,.2f}", f"{row['ratio']:.3f}")
-    out.print(show)
+    put(out, show)
     best = least(energies)
     if len(set(energies["machine"])) == 1:
         first, *others = energies["energy_pj"]
@@ -222,7 +226,7 @@ def show_band(out: Console, cases: pd.DataFrame) -> None:
         rows = cases.iloc[start + 1 : start + each]
         ratios = [f"{row[f'{quantity}_ratio']:.3f}" for _, row in rows.iterrows() for quantity in ("energy", "latency")]
         show.add_row(escape(str(cases["case"].iloc[start])), *ratios)
-    out.print(show)
+    put(out, show)
     for quantity in COLUMNS:
         for verdict in verdicts(cases, quantity):
             line(out, verdict.sentence)
@@ -250,7 +254,7 @@ def show_model(out: Console, model: DualModel, description: Mapping[str, Any]) -
             f"{layer['bits_per_weight']:.3f}",
             f"{share:.1f}",
         )
-    out.print(table)
+    put(out, table)
     line(out, "SD %, WD %: non-zeros in the spatial and Winograd domain; -: Winograd does not serve the layer")
     deployed = description["winograd"]
     tiles = [deployed["tile"]] if isinstance(deployed["tile"], int) else deployed["tile"]
@@ -278,7 +282,7 @@ def show_machine(out: Console, description: Mapping[str, Any]) -> None:
     for name, value in dram["timing"].items():
         if "_pj" not in name:
             times.add_row(name, f"{value:g}", note(dram["sources"][name]))
-    out.print(times)
+    put(out, times)
     line(out, f"DRAM standby {dram['standby_mw']:.1f} mW, refresh {dram['refresh_mw']:.1f} mW in all")
     line(out, f"static power {d['static_mw']:.2f} mW {note(d['static_source'])}")
     areas = _table("area of", "mm2", "source")
@@ -286,12 +290,12 @@ def show_machine(out: Console, description: Mapping[str, Any]) -> None:
         areas.add_row(part, f"{area:.4f}", note(d["area_sources"][part]))
     areas.add_section()
     areas.add_row("all", f"{d['area_mm2']:.4f}", "")
-    out.print(areas)
+    put(out, areas)
     table = _table("price of", "pJ", "per", "part", "source")
     for name, price in d["prices"].items():
         unit = price["unit"].removeprefix("pJ").removeprefix("/") or "action"
         table.add_row(name, f"{price['value']:.4g}", unit, price["part"], note(price["source"]))
-    out.print(table)
+    put(out, table)
     for source, number in sources.items():
         line(out, f"({number}) {source}")
     line(
@@ -312,6 +316,11 @@ def show_machines(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
         for words_line in words:
             line(out, f"    {words_line}")
     line(out, "area: without DRAM, by the model; prices, areas and their sources: accelsim inspect MACHINE")
+    line(
+        out,
+        "for a machine of your own, copy one of "
+        + " or ".join(dict.fromkeys(str(Path(row["file"]).parent) for row in rows)),
+    )
 
 
 def show_models(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -327,7 +336,7 @@ def show_models(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
             f"{row['compression_ratio']:.1f}x",
             escape(accuracy),
         )
-    out.print(shown)
+    put(out, shown)
 
 
 def show_tables(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -336,7 +345,7 @@ def show_tables(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     shown.columns[-1].justify = "right"
     for row in rows:
         shown.add_row(escape(row["name"]), str(row["layers"]), f"{row['weights']:,}")
-    out.print(shown)
+    put(out, shown)
     line(out, "tables have shapes and no weights: their zeros are drawn from a seed; validate needs a model")
 
 
@@ -346,7 +355,7 @@ def line(out: Console, text: str) -> None:
 
 
 def _table(first: str, *columns: str) -> Table:
-    table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True, header_style="bold")
+    table = grid()
     table.add_column(first, overflow="fold")
     for column in columns:
         words = column in WORDS
@@ -354,12 +363,17 @@ def _table(first: str, *columns: str) -> Table:
     return table
 
 
-def _chunks(results: Sequence[Result], left: int, width: int, beside: int = 0) -> Iterator[Sequence[Result]]:
-    """Results in groups that fit right of ``left`` characters, each with ``beside`` more characters of its own."""
-    widest = max(12, *(len(r.machine) for r in results)) + 2 + beside
-    size = max(1, (width - left) // widest)
-    for first in range(0, len(results), size):
-        yield results[first : first + size]
+def _chunks(results: Sequence[Result], widths: Sequence[int], room: int) -> Iterator[Sequence[Result]]:
+    """Results in groups that fit beside each other in ``room`` characters; one that does not fit stands alone."""
+    group: list[Result] = []
+    taken = 0
+    for result, width in zip(results, widths, strict=True):
+        if group and taken + width > room:
+            yield group
+            group, taken = [], 0
+        group.append(result)
+        taken += width
+    yield group
 
 
 def show_sparsified(out: Console, summary: Mapping[str, Any]) -> None:
@@ -382,7 +396,7 @@ def show_sparsified(out: Console, summary: Mapping[str, Any]) -> None:
             f"{layer['bits']:.2f}",
             f"{layer['predicted']:.2g}",
         )
-    out.print(table)
+    put(out, table)
     fixed = ("ratio", "cost_reduction", "file_bytes")
     figures = [key for key in summary["curve"][0] if key not in fixed]
     for key in figures:
@@ -393,4 +407,4 @@ def show_sparsified(out: Console, summary: Mapping[str, Any]) -> None:
         for row in summary["curve"]:
             cells = [f"{row['cost_reduction']:.1f}", *(f"{row[key]:.2f}" for key in figures)]
             curve.add_row(f"{row['ratio']:.1f}", *cells)
-        out.print(curve)
+        put(out, curve)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -12,6 +11,7 @@ from accelsim.datapath.pictures import PictureMachine, PictureValidation
 from accelsim.datapath.validate import MachineValidation, Validation
 from accelsim.datapath.widths import FoundWidths
 from accelsim.dual.model import DualModel
+from accelsim.report.grid import grid, put
 from accelsim.report.terminal import escape, line, model_line
 
 LAYER_COLUMNS = ("mode", "SQNR, dB", "own", "sum bits", "V bits", "cut %")
@@ -56,7 +56,7 @@ def _show_pictures(out: Console, model: DualModel, validation: PictureValidation
     for row in validation.machines:
         loss = f"{row.loss_db:.3f} +- {row.loss_standard_error:.3f}"
         table.add_row(escape(row.machine), f"{row.psnr_db:.2f}", loss, f"{row.max_abs_error:.3g}")
-    out.print(table)
+    put(out, table)
     line(out, f"loss: below the {validation.reference} network, +- one standard error, picture by picture")
     _show_layers(out, validation.machines)
     line(out, f"served by both kinds of machine: {'yes' if validation.served_by_both else 'no'}")
@@ -73,7 +73,7 @@ def _show_answers(out: Console, model: DualModel, validation: Validation) -> Non
     stated = "not known" if reference is None else f"{reference:.2f} %"
     line(out, model_line(model, model.network.graph.name))
     line(out, f"{validation.images} images; top-1 of the uncompressed network: {stated}")
-    out.print(_accuracies(validation.machines))
+    put(out, _accuracies(validation.machines))
     line(out, "loss: below the uncompressed network, +- one standard error; agreement: same answer as it gives")
     line(out, "largest difference: of an output, against direct convolution with the decoded weights")
     _show_layers(out, validation.machines)
@@ -92,7 +92,7 @@ def _show_layers(out: Console, machines: Sequence[MachineValidation | PictureMac
     """The layers of those machines that ran in whole numbers."""
     shown = [machine for machine in machines if machine.layers]
     for machine in shown:
-        out.print(_layers(machine))
+        put(out, _layers(machine))
     if shown:
         _explain(out, shown)
 
@@ -127,7 +127,7 @@ def show_widths(out: Console, found: Sequence[FoundWidths]) -> None:
             ),
         ):
             table.add_row("", words, f"{score:.2f}", f"{pj / 1e6:.2f}", f"{100 * (1 - pj / one.stated_pj):.0f} %")
-    out.print(table)
+    put(out, table)
     for one in found:
         if one.layers is not None:
             line(out, f"{one.machine}: " + ", ".join(f"{name} {bits}" for name, bits in one.layers.items()))
@@ -187,7 +187,7 @@ def _small(percent: float) -> str:
 
 
 def _table(first: str, *columns: str) -> Table:
-    table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True, header_style="bold")
+    table = grid()
     table.add_column(escape(first), overflow="fold")
     for column in columns:
         table.add_column(escape(column), justify="left" if column == "mode" else "right", overflow="fold")

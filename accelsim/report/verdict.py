@@ -37,11 +37,20 @@ def _winners(totals: Sequence[pd.Series]) -> str:
         return (
             "No machine is ahead by half a percent."
             if fastest is None
-            else f"{fastest} is the fastest and takes the least energy."
+            else f"{fastest} is {_most(totals, 'faster')} and takes {_most(totals, 'less')} energy."
         )
-    fast = "No machine is the fastest by half a percent" if fastest is None else f"{fastest} is the fastest"
-    thrift = "none takes the least energy" if thriftiest is None else f"{thriftiest} takes the least energy"
+    fast = (
+        "No machine is the fastest by half a percent" if fastest is None else f"{fastest} is {_most(totals, 'faster')}"
+    )
+    thrift = (
+        "none takes the least energy" if thriftiest is None else f"{thriftiest} takes {_most(totals, 'less')} energy"
+    )
     return f"{fast}; {thrift}."
+
+
+def _most(totals: Sequence[pd.Series], word: str) -> str:
+    """A comparative of two machines, the superlative of more."""
+    return word if len(totals) == 2 else {"faster": "the fastest", "less": "the least"}[word]
 
 
 def _least(totals: Sequence[pd.Series], column: str) -> str | None:

@@ -22,10 +22,9 @@ def _cycles() -> list[Row]:
     found = re.search(r"one of the (\d+) output values .*?: (\d+) differ", text, re.DOTALL)
     assert found is not None, "reports/rtl.md"
     values, differ = map(int, found.groups())
-    lines = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in text.split("## All cases")[1].splitlines()
-    ]
-    cases = [cells for cells in lines if len(cells) == 12 and cells[3].isdigit()]
+    before, _, after = text.partition("## All cases")
+    cases = [cells for cells in _cells(after) if len(cells) == 12 and cells[3].isdigit()]
+    chains = [cells for cells in _cells(before) if len(cells) == 13 and cells[3].isdigit()]
     result = [
         Row(
             what=f"output values of the integer datapath, {values:,}",
@@ -53,7 +52,14 @@ def _cycles() -> list[Row]:
     for title, ending in (("dense", "dense"), ("weights skipped", "skip")):
         chosen = [cells for cells in cases if f"-{ending}" in cells[1]]
         result.append(_row(f"cycles of a layer with the DMA, {title}", chosen, 9))
+    if chains:
+        result.append(_row("cycles of chains of layers, maps on chip", chains, 11))
     return result
+
+
+def _cells(text: str) -> list[list[str]]:
+    """The cells of each line of tables."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
 
 
 def _pairs(cases: list[list[str]], column: int) -> list[tuple[float, float]]:

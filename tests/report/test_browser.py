@@ -1,5 +1,6 @@
 """The page in a real browser: no errors, tables that sort and filter, hints at the pointer, no overflow on a phone."""
 
+import csv
 import html
 import json
 import re
@@ -131,10 +132,11 @@ def test_a_click_on_a_file_s_point_says_the_command_that_gives_its_figures(explo
 def test_a_table_sorts_both_ways_by_the_numbers_of_a_column(page, tmp_path):
     script = """(f) => {
       const table = document.querySelector("table.layers");
-      const read = () => [...table.tBodies[0].rows].map((row) => Number(row.cells[2].textContent.replaceAll(",", "")));
-      const button = table.querySelectorAll("thead th")[2].querySelector("button");
+      const read = () => [...table.tBodies[0].rows].map((row) => Number(row.cells[1].textContent.replaceAll(",", "")));
+      const head = table.querySelectorAll("thead tr:last-child th")[1];
+      const button = head.querySelector("button");
       f.before = read(); button.click(); f.up = read(); button.click(); f.down = read();
-      f.sorted = table.querySelectorAll("thead th")[2].getAttribute("aria-sort");
+      f.sorted = head.getAttribute("aria-sort");
     }"""
     found = tried(page, script, tmp_path)
     assert found["up"] == sorted(found["before"])
@@ -156,6 +158,32 @@ def test_a_table_and_the_chart_show_the_rows_that_are_asked_for(page, tmp_path):
     found = tried(page, script, tmp_path)
     assert found["rows"] == ["layer3.1.conv1", "layer3.1.conv2", "layer3.1.add"]
     assert found["bars"] == 2 * 2 * 2  # layers that take cycles (the addition rides), machines, working and stalled
+
+
+def test_a_tables_csv_names_each_column_in_full_and_holds_the_rows_shown(page, tmp_path):
+    script = """(f) => { f.lines = csv(document.querySelector("table.layers")).split("\\n"); }"""
+    first, second, ratio = "spatial-16x16", "winograd-16x16", "ratio"
+    names = [f"cycles, {first}", f"cycles, {second}", f"cycles, {ratio}"]
+    names += [f"energy, nJ, {first}", f"energy, nJ, {second}", f"energy, nJ, {ratio}"]
+    names += [f"bound by, {first}", f"bound by, {second}", f"mode, {first}", f"mode, {second}"]
+    lines = tried(page, script, tmp_path)["lines"]
+    rows = list(csv.reader(lines))
+    assert rows[0] == ["layer", *names, "kind"]
+    table = {row[0]: row for row in rows[1:]}
+    assert float(table["conv1"][3]) == pytest.approx(int(table["conv1"][2]) / int(table["conv1"][1]), abs=6e-4)
+    assert table["layer1.0.add"][1:4] == ["0", "0", ""]  # rides on another layer: no ratio
+
+
+def test_energies_and_bytes_are_told_with_their_units(page, tmp_path):
+    script = """(f) => {
+      f.pj = [17.29e6, 4e12, 12, 5320].map((value) => withUnit(value, "pJ"));
+      f.bytes = withUnit(79400, "bytes");
+      f.said = [...document.querySelectorAll('figure[data-chart="stack"] text')].map((text) => text.textContent);
+    }"""
+    found = tried(page, script, tmp_path)
+    assert found["pj"] == ["17.29 \u00b5J", "4 J", "12 pJ", "5.32 nJ"]
+    assert found["bytes"] == "79.4 kB"
+    assert [text.split()[-1] for text in found["said"] if " " in text] == ["\u00b5J"] * 2 + ["kB"] * 2
 
 
 def test_a_hint_says_what_the_pointer_is_on(page, tmp_path):

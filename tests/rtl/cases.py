@@ -7,8 +7,8 @@ file's own belongs to m = 2.
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from accelsim.simulator.tiles.tiling import Tiling
 from accelsim.simulator.time.event import event_cycles
 from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork, layer_works
-from tests.rtl.program import Array, Layer
+from tests.rtl.program import Array, Layer, Program, build
 
 HERE = Path(__file__).parent
 MODEL = HERE.parents[1] / "models" / "resnet20-cifar10.dual"
@@ -43,6 +43,7 @@ RECORDED_RESNET20 = HERE / "resnet20_layers.npz"
 BANDWIDTH = 8  # bytes a cycle
 CLOCK_MHZ = 500
 RATE = 4  # of both transform units
+CHAIN_LAYERS = 8  # that a machine of chains has settings of
 
 # The distinct shapes; conv1 of the first block of a stage strides.
 RESNET20 = (
@@ -59,7 +60,8 @@ class Machine:
 
     kind: ``os`` (output-stationary), ``ws`` (weight-stationary) or ``winograd`` with tile size m and tap lanes.
     window, banks: of operand windows, 0 without.  streamed: inputs are transformed on their way into the windows.
-    in_lanes: the lanes transform results.
+    in_lanes: the lanes transform results.  filters_each, outputs_each: that a lane sums up at a time.  chain: runs
+    several layers, their maps on chip.
     """
 
     kind: str
@@ -72,6 +74,9 @@ class Machine:
     banks: int = 0
     streamed: bool = False
     in_lanes: bool = False
+    filters_each: int = 1
+    outputs_each: int = 1
+    chain: bool = False
 
     @property
     def name(self) -> str:
@@ -79,6 +84,9 @@ class Machine:
         zeros = "skip" if self.skip else "dense"
         zeros += f"-window{self.window}x{self.banks}" if self.window else ""
         zeros += "-streamed" * self.streamed + "-lanes" * self.in_lanes
+        zeros += f"-filters{self.filters_each}" if self.filters_each > 1 else ""
+        zeros += f"-outputs{self.outputs_each}" if self.outputs_each > 1 else ""
+        zeros += "-chain" * self.chain
         if self.kind == "winograd":
             return f"winograd-f{self.m}-{self.taps}x{self.rows}x{self.cols}-{zeros}"
         return f"{self.kind}-{self.rows}x{self.cols}-{zeros}"
@@ -89,6 +97,10 @@ class Machine:
         common = {"ROWS": self.rows, "COLS": self.cols, "SKIP": int(self.skip), "BANDWIDTH": BANDWIDTH}
         if self.window:
             common |= {"BANKS": self.banks}
+        if self.filters_each * self.outputs_each > 1:
+            common |= {"FILTERS_EACH": self.filters_each, "OUTPUTS_EACH": self.outputs_each}
+        if self.chain:
+            common |= {"LAYERS": CHAIN_LAYERS}
         if self.kind == "winograd":
             rates = {"TRANSFORM_RATE": RATE, "INVERSE_RATE": RATE}
             choices = {"STREAMED": int(self.streamed), "IN_LANES": int(self.in_lanes)}
@@ -100,7 +112,17 @@ class Machine:
     @property
     def array(self) -> Array:
         """What the program builder has to know."""
-        return Array(self.rows, self.cols, self.taps, self.skip, self.window, self.m > 1, RATE if self.streamed else 0)
+        return Array(
+            rows=self.rows,
+            cols=self.cols,
+            tap_lanes=self.taps,
+            skip=self.skip,
+            filters_each=self.filters_each,
+            window=self.window,
+            winograd=self.m > 1,
+            stream_rate=RATE if self.streamed else 0,
+            layers=CHAIN_LAYERS if self.chain else 1,
+        )
 
     @cached_property
     def description(self) -> StationaryMachine | WinogradMachine:
@@ -113,9 +135,13 @@ class Machine:
             "weight_format": "csr" if self.skip else "dense",
             "dram": {"type": "ideal", "bandwidth_gbs": BANDWIDTH * CLOCK_MHZ / 1000},
             "operand_window": {"positions": self.window, "banks": self.banks} if self.window else None,
+            "filters_per_lane": self.filters_each,
+            "outputs_per_lane": self.outputs_each,
+            "post": {"add": self.chain},
         }
         array = {"rows": self.rows, "cols": self.cols}
-        buffers = {"weight_kb": 16, "input_kb": 12, "output_kb": 64}
+        keeps = "shared" if self.chain else "separate"
+        buffers = {"weight_kb": 16, "input_kb": 12, "output_kb": 64, "activations": keeps}
         if self.kind == "winograd":
             return WinogradMachine.model_validate(
                 {
@@ -135,13 +161,18 @@ class Machine:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the simulator says of one case, in cycles; cycles: with the DMA."""
+    """What the simulator says of one case, in cycles; cycles: with the DMA.
+
+    Of each layer of a chain: computed, when the lanes are done with it; finished, when its last output is.
+    """
 
     compute: int
     transform: int
     inverse: int
     dma: int
     cycles: int
+    computed: tuple[int, ...] = ()
+    finished: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +201,20 @@ class Case:
         best, _ = choose_tiling(self.machine.description.modes(self.work)[0], self.machine.description)
         return replace(best, weights_stay=False, inputs_stay=False)
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """What golden.json keeps of how it is cut."""
+        return {"tiling": astuple(self.tiling)[:6]}
+
+    def program(self) -> Program:
+        """What the host writes."""
+        return build(self.integers, self.machine.array, self.tiling)
+
+    @property
+    def kept(self) -> float:
+        """Share of the weights that are not zero."""
+        return float((self.integers.w != 0).mean())
+
     def predict(self) -> Prediction:
         """Run both engines, which must agree."""
         machine = self.machine.description
@@ -179,25 +224,34 @@ class Case:
         assert cycles == event_cycles(d)
         return Prediction(int(d.compute.sum()), int(d.transform.sum()), int(d.inverse.sum()), d.dma_cycles, cycles)
 
+    @cached_property
     def integers(self) -> Layer:
         """The layer in whole numbers."""
-        work = self.work
-        assert work.weights is not None
-        quantized = dyadic(self.x, 8)[0].astype(np.int8)
-        K, C, R, S = work.weights.shape
+        return whole_numbers(self.work, self.machine, dyadic(self.x, 8)[0].astype(np.int8))[0]
+
+
+def whole_numbers(work: LayerWork, machine: Machine, x: NDArray[np.int8]) -> tuple[Layer, int]:
+    """A layer in whole numbers, and the exponent of its weights: a unit of y is 2^exponent units of x.
+
+    x: (H, W, C).
+    """
+    assert work.weights is not None
+    K, C, R, S = work.weights.shape
+    if machine.kind == "winograd":
+        m, n = machine.m, machine.m + 2
+        W = winograd_filters(work.weights, m, work.winograd_threshold or 0.0)
+        filters = integer.quantize_filters(W, m)
+        y = integer.convolve_winograd(x[None], filters, (R, S), work.padding)[0]
+        w = filters.values.transpose(2, 3, 0, 1).reshape(n * n, K, C, 1, 1)
+        shifts = filters.shifts.ravel()
+        exponent = int(filters.exponents.min())
+    else:
         layer = Conv(in_channels=C, out_channels=K, kernel=(R, S), stride=work.stride, padding=work.padding)
-        if self.machine.kind == "winograd":
-            m, n = self.machine.m, self.machine.m + 2
-            W = winograd_filters(work.weights, m, work.winograd_threshold or 0.0)
-            filters = integer.quantize_filters(W, m)
-            y = integer.convolve_winograd(quantized[None], filters, (R, S), work.padding)[0]
-            w = filters.values.transpose(2, 3, 0, 1).reshape(n * n, K, C, 1, 1)
-            shifts = filters.shifts.ravel()
-        else:
-            values, _ = integer.quantize_weights(work.weights)
-            y = integer.convolve(quantized[None], values, layer)[0]
-            w, m, shifts = values[None], 1, np.zeros(1, np.int64)
-        return Layer(quantized, w, y, (R, S), work.stride[0], work.padding[0], m, shifts, integer.output_shift(y))
+        values, exponent = integer.quantize_weights(work.weights)
+        y = integer.convolve(x[None], values, layer)[0]
+        w, m, shifts = values[None], 1, np.zeros(1, np.int64)
+    found = Layer(x, w, y, (R, S), work.stride[0], work.padding[0], m, shifts, integer.output_shift(y))
+    return found, exponent
 
 
 def machines() -> Iterator[Machine]:
@@ -219,6 +273,9 @@ def machines() -> Iterator[Machine]:
     yield Machine("winograd", 2, 2, True, 2, 16, in_lanes=True)
     yield Machine("winograd", 4, 4, True, 2, window=16, banks=4, streamed=True)
     yield Machine("winograd", 2, 2, True, 2, 16, window=16, banks=2, streamed=True, in_lanes=True)
+    yield Machine("os", 4, 4, True, filters_each=2, outputs_each=3)
+    yield Machine("os", 4, 4, False, filters_each=3, outputs_each=2)
+    yield Machine("winograd", 4, 4, True, 2, filters_each=2, outputs_each=2)
 
 
 def resnet18_machines() -> Iterator[Machine]:
@@ -233,8 +290,9 @@ def resnet18_machines() -> Iterator[Machine]:
 def recorded() -> dict[str, Any]:
     """golden.json: ``model_sha256``, and ``cases`` by name.
 
-    ``tiling``: the fields of Tiling up to weights_first.  ``cycles``: of the lanes, the input transform, the inverse
-    transform, and the layer with the DMA.
+    ``tiling``: the fields of Tiling up to weights_first; of a chain ``places``, of each layer.  ``cycles``: of the
+    lanes, the input transform, the inverse transform (or vector lanes), and the whole with the DMA.  ``computed``,
+    ``finished``: when the lanes were done with each layer, and when its last output was.
     """
     return dict(json.loads(GOLDEN.read_text()))
 
@@ -259,7 +317,8 @@ def _cases(resnet20: Layers) -> list[Case]:
         ("resnet18", read_layers(CUT_RESNET18) if CUT_RESNET18.exists() else {}, resnet18_machines()),
     ):
         for machine in builds:
-            for work, x in layers.values():
+            for name in RESNET20 if network == "resnet20" else layers:
+                work, x = layers[name]
                 if machine.kind != "winograd":
                     found.append(Case(network, work, x, machine))
                 elif work.kernel == (3, 3) and work.stride == (1, 1):
@@ -276,19 +335,20 @@ def _with_threshold(network: str, work: LayerWork, m: int) -> LayerWork:
     return replace(work, winograd_threshold=percentile({work.name: filters}, WINOGRAD_SPARSITY))
 
 
-def model_layers(model: DualModel) -> Layers:
-    """The layers of RESNET20 and their inputs for the first sample image."""
+def model_layers(model: DualModel, names: Iterable[str]) -> Layers:
+    """Layers of the model and their inputs for the first sample image."""
+    wanted = set(names)
     inputs: dict[str, NDArray[np.float32]] = {}
     with np.load(IMAGES) as file:
         pixels = model.network.graph.preprocessing.apply(file["images"][:1])
 
     def note(node: Node, read: tuple[NDArray[np.float32], ...], output: NDArray[np.float32]) -> None:
-        if node.name in RESNET20:
+        if node.name in wanted:
             inputs[node.name] = read[0][0].reshape((1, 1, -1) if read[0].ndim == 2 else read[0].shape[1:]).copy()
 
     forward(model.network, pixels, observe=note)
     works = {work.name: work for work in layer_works(model)}
-    return {name: (works[name], inputs[name]) for name in RESNET20}
+    return {name: (works[name], inputs[name]) for name in sorted(wanted)}
 
 
 def write_layers(path: Path, layers: Layers) -> None:

@@ -1,7 +1,8 @@
 // Runs one or more cases on a Verilated machine and prints what it saw, one line a case.
 //
 // A stimulus file (little-endian int32 words) holds, for each case: the settings, the steps, the DMA program, the DRAM's
-// bytes, and the expected outputs, raw and as stored.  Every output value is compared.
+// bytes, the expected outputs, raw and as stored, and for each layer the steps and output tiles up to its end, and its
+// map if that lies on chip.  Every output value is compared, those of a map when its last tile is finished.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -36,6 +37,13 @@ struct Reader {
     }
 };
 
+struct Part {  // a layer of the case
+    uint32_t steps, tiles;
+    int32_t map_at;
+    std::vector<int8_t> map;
+    long long computed = -1, finished = -1;
+};
+
 void clock(Vmachine& top) {
     top.clk = 0;
     top.eval();
@@ -67,15 +75,25 @@ int main(int argc, char** argv) {
     while (in.more()) {
         const auto name = in.array<char>();
         const auto step_words = static_cast<size_t>(in.word()), dma_words = static_cast<size_t>(in.word());
+        const auto setting_words = static_cast<size_t>(in.word());
         const auto settings = in.array<int32_t>(), steps = in.array<int32_t>(), requests = in.array<int32_t>();
         const auto memory = in.array<uint8_t>();
         const auto raw = in.array<int64_t>();      // by address of the stored byte
         const auto stored = in.array<int8_t>();
         const auto output_base = static_cast<uint32_t>(in.word());
+        std::vector<Part> parts(static_cast<size_t>(in.word()));
+        size_t outputs = stored.size();
+        for (Part& part : parts) {
+            part.steps = static_cast<uint32_t>(in.word());
+            part.tiles = static_cast<uint32_t>(in.word());
+            part.map_at = in.word();
+            part.map = in.array<int8_t>();
+            outputs += part.map.size();
+        }
 
         top.rst = 1;
         top.go = 0;
-        program(top, 0, settings, settings.size());
+        program(top, 0, settings, setting_words);
         program(top, 1, steps, step_words);
         program(top, 2, requests, dma_words);
         clock(top);
@@ -87,6 +105,21 @@ int main(int argc, char** argv) {
         for (;; cycles++) {
             top.clk = 0;
             top.eval();
+            for (Part& part : parts) {
+                if (part.computed < 0 && top.steps_computed >= part.steps) part.computed = cycles;
+                if (part.finished >= 0 || top.tiles_finished < part.tiles) continue;
+                part.finished = cycles;
+                for (size_t b = 0; b < part.map.size(); b++) {
+                    top.map_read_at = static_cast<uint32_t>(part.map_at) + b;
+                    top.eval();
+                    checked++;
+                    if (static_cast<int8_t>(top.map_read) != part.map[b] && wrong++ < 5) {
+                        std::fprintf(stderr, "%s: byte %zu of layer %zu's map is %d, expected %d\n",
+                                     std::string(name.begin(), name.end()).c_str(), b, static_cast<size_t>(&part - &parts[0]),
+                                     static_cast<int8_t>(top.map_read), part.map[b]);
+                    }
+                }
+            }
             if (top.finished) break;
             if (cycles > MAX_CYCLES) { std::fprintf(stderr, "no end after %lld cycles\n", cycles); return 1; }
             computing |= top.compute_start;
@@ -120,12 +153,18 @@ int main(int argc, char** argv) {
             top.clk = 1;
             top.eval();
         }
-        const bool all = checked == static_cast<long long>(stored.size());
+        const bool all = checked == static_cast<long long>(outputs);
         good &= all && wrong == 0;
+        std::string computed, finished;
+        for (const Part& part : parts) {
+            computed += (computed.empty() ? "" : ", ") + std::to_string(part.computed);
+            finished += (finished.empty() ? "" : ", ") + std::to_string(part.finished);
+        }
         std::printf("{\"name\": \"%s\", \"cycles\": %lld, \"compute\": %lld, \"transform\": %lld, \"inverse\": %lld, "
-                    "\"dma\": %lld, \"outputs\": %zu, \"checked\": %lld, \"wrong\": %lld}\n",
+                    "\"dma\": %lld, \"outputs\": %zu, \"checked\": %lld, \"wrong\": %lld, "
+                    "\"computed\": [%s], \"finished\": [%s]}\n",
                     std::string(name.begin(), name.end()).c_str(), cycles, compute, transform, inverse, dma,
-                    stored.size(), checked, wrong);
+                    outputs, checked, wrong, computed.c_str(), finished.c_str());
         std::fflush(stdout);
     }
     return good ? 0 : 1;

@@ -9,7 +9,8 @@ from accelsim.files import write_bytes
 HEAD = """# Simulator against register-transfer hardware
 
 Written by `make test-rtl`: {cases} cases, each a real layer on a machine of our own in SystemVerilog
-(`tests/rtl/hdl`), run by Verilator. Weights and masks: `models/{file}` (sha256 {sha}...){others}
+(`tests/rtl/hdl`), run by Verilator, {chains} of them chains of layers.
+Weights and masks: `models/{file}` (sha256 {sha}...){others}
 Inputs: what a real image gives the layer, as int8.
 
 | what is compared, in cycles | cases | agree exactly | mean error | worst error | worst case |
@@ -33,11 +34,18 @@ stored (int8): {wrong} differ. Errors are |simulator - RTL| / RTL, in cycles of 
 - `winograd_transforms.sv`: input and inverse transforms of F(2 x 2, 3 x 3) and F(4 x 4, 3 x 3), adders and shifts only.
 - `tile_control.sv`: double-buffered tile control; a DMA engine of {bandwidth} bytes a cycle that works through its
   program in order. `output_path.sv`: shift, round, saturate to int8.
+- `-filtersF`, `-outputsO`: a lane sums up F filters, whose streams are merged by index, so that an operand is read once
+  for all of them, and O outputs, for which a weight is read once; their sums lie in registers of the lane.
+- `-chain`: several layers as one program of the DMA and of the units.  Feature maps lie in a memory of their own, at
+  the simulator's addresses; a layer reads its inputs there, and its finished sums pass the output path (shift, round,
+  saturate, ReLU) into its map.  Additions: spatial machines have 16 vector lanes behind the lanes, which take finished
+  output tiles and the second operand from the map memory; Winograd machines add it behind the inverse transform.
 - Buffers are behavioural arrays with as many ports as the lanes use (the simulator assumes the same): banks, bank
   conflicts and wires are in neither. Nor are DRAM rows and bursts: the DMA has bandwidth only.
-- Not in the RTL, so not proved by it: bias and activation functions, layers without weights, grouped convolutions,
-  lane queues (`window` > 1), several filters or outputs a lane, `skip_both`, gating, systolic feeds, input-stationary
-  arrays, operands that stay on chip for the whole layer, buffer capacities.
+- Not in the RTL, so not proved by it: bias, activation functions but for the ReLU of chains, poolings and other layers
+  without weights, additions of operands in DRAM, grouped convolutions, lane queues (`window` > 1), several filters or
+  outputs a lane together with operand windows or with results transformed in the lanes, `skip_both`, gating, systolic
+  feeds, input-stationary arrays, buffer capacities; stripes (`depth-first`) and batches.
 - Tilings and tile order are the simulator's; the loops over tiles, the DMA program and the bytes of every tile are
   built on their own (`tests/rtl/program.py`).
 
@@ -57,6 +65,23 @@ stored (int8): {wrong} differ. Errors are |simulator - RTL| / RTL, in cycles of 
 Where cycles with the DMA still differ, the reason is bytes: the simulator counts CSR row lengths by blocks of 16
 channels, the RTL's table has one length a stream.
 
+## Chains
+
+The level `resident`: {chains} chains of three to five layers with residual additions, maps on chip, weights fetched
+early.  What the simulator decides (tilings, addresses of maps, which tiles find room beside others) is taken from it;
+the order of the DMA, all waits and all integers are worked out again, on their own.  Every value of every map is
+compared when its last tile is finished, {map_bytes} with those stored.  With as many bytes of weights as the RTL loads,
+both engines of the simulator say to the cycle when the lanes are done with each layer, when each layer's last output is
+finished, and when the last byte is stored: {exact} of {chains} chains.  With the simulator's own bytes the whole is at
+most {worst} cycles beside it.
+
+Abstractions that both share: the map memory has as many ports as the lanes and the output path use, and the output path
+has no pipeline registers.  One that they do not: the simulator spreads a layer's additions over its output tiles and
+rounds their sum, the RTL's vector lanes take whole tiles, so that a tile whose outputs are no multiple of 16 would take
+up to a cycle longer; there is none among these.
+
+{chain_table}
+
 ## All cases
 
 Cycles. lanes: the compute array, start-up and drain included. in, out: the transform units. layer: from the first byte
@@ -69,6 +94,8 @@ loaded to the last byte stored.
 
 def write_report(path: Path, rows: list[dict[str, Any]], model: Any, file: str, bandwidth: int) -> None:
     """Write the report.  rows: as ``run.run_machine`` gives them."""
+    chains = [row for row in rows if row["case"].machine.chain]
+    rows = [row for row in rows if not row["case"].machine.chain]
     summary = []
     for title, key, wanted in (
         ("output-stationary lanes, dense", "compute", ("os", False)),
@@ -111,15 +138,38 @@ def write_report(path: Path, rows: list[dict[str, Any]], model: Any, file: str, 
         others=" and\nlayers of ResNet-18 from the data folder, cut to size, 80 % of the weights pruned by magnitude."
         if cut
         else ".\nWithout the layers of ResNet-18, which need the data folder (`ACCELSIM_DATA`).",
-        cases=len(rows),
+        cases=len(rows) + len(chains),
+        chains=len(chains),
+        map_bytes=sum(row["rtl"]["checked"] for row in chains),
+        exact=sum(row["rtl"]["cycles"] == row["exact"]["cycles"] for row in chains),
+        worst=max(abs(row["rtl"]["cycles"] - row["model"]["cycles"]) for row in chains),
+        chain_table=chain_table(chains),
         file=file,
         sha=model.sha256[:12],
         summary="\n".join(summary),
-        outputs=sum(row["rtl"]["checked"] for row in rows),
-        wrong=sum(row["rtl"]["wrong"] for row in rows),
+        outputs=sum(row["rtl"]["checked"] for row in [*rows, *chains]),
+        wrong=sum(row["rtl"]["wrong"] for row in [*rows, *chains]),
         bandwidth=bandwidth,
     )
     write_bytes(path, (head + "\n".join(lines) + "\n").encode())
+
+
+def chain_table(chains: list[dict[str, Any]]) -> str:
+    """The chains: the units' cycles, when the lanes were done with each layer, and the whole."""
+    lines = [
+        "| chain | machine | weights kept | lanes RTL | sim | in RTL | sim | out or additions RTL | sim "
+        "| layers done, RTL | sim | all RTL | sim |",
+        "|---" * 13 + "|",
+    ]
+    for row in chains:
+        case, rtl, sim = row["case"], row["rtl"], row["model"]
+        units = " | ".join(f"{rtl[key]} | {sim[key]}" for key in ("compute", "transform", "inverse"))
+        done = " | ".join(", ".join(map(str, found["computed"])) for found in (rtl, sim))
+        lines.append(
+            f"| {case.label} | {case.machine.name} | {row['kept']:.1%} | {units} | {done} "
+            f"| {rtl['cycles']} | {sim['cycles']} |"
+        )
+    return "\n".join(lines)
 
 
 def error(row: dict[str, Any], key: str) -> float:

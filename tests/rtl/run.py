@@ -14,11 +14,11 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, astuple
+from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from accelsim.datapath.integer import requantize
 from accelsim.dual.file import read_dual
 from accelsim.files import write_bytes
 from tests.rtl import cut_resnet18
@@ -29,6 +29,7 @@ from tests.rtl.cases import (
     HERE,
     MODEL,
     RECORDED_RESNET20,
+    RESNET20,
     Case,
     Machine,
     cases,
@@ -36,7 +37,8 @@ from tests.rtl.cases import (
     recorded,
     write_layers,
 )
-from tests.rtl.program import build, stimulus
+from tests.rtl.chains import CHAINED, Chain, chains
+from tests.rtl.program import stimulus
 from tests.rtl.report import write_report
 
 HDL = HERE / "hdl"
@@ -46,6 +48,7 @@ SOURCES = (
 )  # fmt: skip
 TOLERANCE = 0.02
 # Loops over lanes are unrolled: Verilator 5.006 takes no delayed assignment to an array in a loop that is not.
+RUNTIME = ("verilated.o", "verilated_threads.o")  # the same in every build, so compiled once
 FLAGS = ("-O3", "--unroll-count", "5000", "--unroll-stmts", "100000", "-Wno-WIDTH", "-CFLAGS", "-O1", "-j", "1")
 
 
@@ -69,9 +72,10 @@ def main() -> int:
     else:
         print("ACCELSIM_DATA names no data folder: the layers of ResNet-18 are left out", file=sys.stderr)
     model = read_dual(arguments.model)
-    layers = model_layers(model)
-    todo: dict[Machine, list[Case]] = {}
-    for case in cases(layers, None if arguments.update else recorded()["cases"]):
+    layers = model_layers(model, {*RESNET20, *CHAINED})
+    known = {} if arguments.update else recorded()["cases"]
+    todo: dict[Machine, list[Case | Chain]] = {}
+    for case in [*cases(layers, known or None), *chains(layers, known)]:
         if arguments.only in case.machine.name:
             todo.setdefault(case.machine, []).append(case)
 
@@ -92,25 +96,25 @@ def main() -> int:
     failures = [f"{row['name']}: {fault}" for row in rows for fault in faults(row)]
     golden = {
         row["name"]: {
-            "tiling": astuple(row["case"].tiling)[:6],
+            **row["case"].record,
             "cycles": [row["rtl"][key] for key in ("compute", "transform", "inverse", "cycles")],
+            **({key: row["rtl"][key] for key in ("computed", "finished")} if row["case"].machine.chain else {}),
         }
         for row in rows
     }
     if arguments.update:
         if not failures and (arguments.only or CUT_RESNET18.exists()):
-            known = recorded()["cases"] if arguments.only else {}
-            content = {"model_sha256": model.sha256, "cases": known | golden}
+            others = recorded()["cases"] if arguments.only else {}
+            content = {"model_sha256": model.sha256, "cases": others | golden}
             write_bytes(GOLDEN, (json.dumps(content, indent=0, sort_keys=True) + "\n").encode())
             write_layers(RECORDED_RESNET20, layers)
     elif recorded()["model_sha256"] != model.sha256:
         print(f"golden.json was recorded with another {MODEL.name}, so it is not compared (--update)", file=sys.stderr)
     else:
-        known = recorded()["cases"]
         failures += [
-            f"{name}: cycles {case['cycles']}, golden.json says {known[name]['cycles']}"
+            f"{name}: {case}, golden.json says {known[name]}"
             for name, case in golden.items()
-            if known[name]["cycles"] != case["cycles"]
+            if known[name] != json.loads(json.dumps(case))
         ]
     if not arguments.only:
         write_report(arguments.report, rows, model, MODEL.name, BANDWIDTH)
@@ -134,13 +138,31 @@ def compile_machine(machine: Machine, folder: Path) -> Path:
         target.mkdir(parents=True)
         top = "winograd_machine" if machine.kind == "winograd" else "spatial_machine"
         parameters = [f"-G{key}={value}" for key, value in machine.parameters.items() if has_parameter(top, key)]
-        command = ["verilator", "--cc", "--exe", "--build", "--prefix", "Vmachine", "--top-module", top, *FLAGS]
-        done = subprocess.run(
-            [*command, *parameters, "--Mdir", str(target), *map(str, sources)], capture_output=True, text=True
-        )
-        if done.returncode:
-            raise SystemExit(f"error: {machine.name} does not build:\n{done.stdout}{done.stderr}")
+        command = ["verilator", "--cc", "--exe", "--prefix", "Vmachine", "--top-module", top, *FLAGS]
+        must(machine, [*command, *parameters, "--Mdir", str(target), *map(str, sources)])
+        runtime = [folder / f"runtime-{toolchain()}-{name}" for name in RUNTIME]
+        for kept, name in zip(runtime, RUNTIME, strict=True):
+            if kept.exists():
+                shutil.copyfile(kept, target / name)
+        must(machine, ["make", "-j", "1", "-C", str(target), "-f", "Vmachine.mk"])
+        for kept, name in zip(runtime, RUNTIME, strict=True):
+            if not kept.exists():
+                write_bytes(kept, (target / name).read_bytes())
     return executable
+
+
+@cache
+def toolchain() -> str:
+    """What decides the objects of ``RUNTIME``, as a few digits."""
+    version = subprocess.run(["verilator", "--version"], capture_output=True, check=True).stdout
+    return hashlib.sha256(version + repr(FLAGS).encode()).hexdigest()[:12]
+
+
+def must(machine: Machine, command: list[str]) -> None:
+    """Run a step of a machine's build.  Raises SystemExit if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"error: {machine.name} does not build:\n{done.stdout}{done.stderr}")
 
 
 def has_parameter(top: str, key: str) -> bool:
@@ -148,14 +170,12 @@ def has_parameter(top: str, key: str) -> bool:
     return f"parameter int {key} " in (HDL / f"{top}.sv").read_text()
 
 
-def run_machine(executable: Path, todo: list[Case]) -> list[dict[str, Any]]:
+def run_machine(executable: Path, todo: list[Case | Chain]) -> list[dict[str, Any]]:
     """Run the cases of one machine: for each its name, the simulator's prediction and what the RTL did."""
-    content, kept = b"", {}
+    content, programs = b"", {}
     for case in todo:
-        layer = case.integers()
-        program = build(layer, case.machine.array, case.tiling)
-        kept[case.name] = float((layer.w != 0).mean())
-        content += stimulus(case.name, program, requantize(program.raw, layer.out_shift))
+        programs[case.name] = case.program()
+        content += stimulus(case.name, programs[case.name])
     path = executable.parent / "stimulus.bin"
     write_bytes(path, content)
     done = subprocess.run([str(executable), str(path)], capture_output=True, text=True)
@@ -168,8 +188,9 @@ def run_machine(executable: Path, todo: list[Case]) -> list[dict[str, Any]]:
         {
             "name": case.name,
             "case": case,
-            "kept": kept[case.name],
+            "kept": case.kept,
             "model": asdict(case.predict()),
+            "exact": asdict(case.predict(programs[case.name])) if isinstance(case, Chain) else None,
             "rtl": found[case.name],
         }
         for case in todo
@@ -187,6 +208,10 @@ def faults(row: dict[str, Any]) -> list[str]:
             found.append(f"{unit} takes {rtl[unit]} cycles, the simulator says {model[unit]}")
     if abs(model["cycles"] - rtl["cycles"]) > TOLERANCE * rtl["cycles"]:
         found.append(f"the layer takes {rtl['cycles']} cycles with the DMA, the simulator says {model['cycles']}")
+    for key in ("computed", "finished", "cycles") if row["exact"] else ():
+        here, there = row["rtl"][key], row["exact"][key]
+        if here != (list(there) if isinstance(there, tuple) else there):
+            found.append(f"{key} at {here}, the simulator says {there} with as many bytes of weights")
     return found
 
 

@@ -17,6 +17,16 @@ function short(value) {
   return String(+value.toPrecision(3));
 }
 
+const UNITS = {  // what a figure of each unit is told in, the largest first
+  pJ: [[1e12, "J"], [1e9, "mJ"], [1e6, "\u00b5J"], [1e3, "nJ"]],
+  bytes: [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"]],
+};
+
+function withUnit(value, unit) {
+  const [size, name] = UNITS[unit].find(([least]) => value >= least) ?? [1, unit];
+  return `${+(value / size).toPrecision(4)} ${name}`;
+}
+
 function element(name, attributes = {}, text = "") {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
@@ -138,7 +148,7 @@ function stackedBars(figure) {
     const d = new Drawing(figure, 26 + 40 * data.machines.length);
     const sums = data.totals.map((total) => parts.reduce((sum, [column]) => sum + total[column], 0));
     const most = Math.max(1e-12, ...sums);
-    const scale = (value) => (value / most) * (d.width - 70);
+    const scale = (value) => (value / most) * (d.width - 80);
     data.totals.forEach((total, m) => {
       const y = 14 + 40 * m;
       d.label(0, y, data.machines[m]);
@@ -147,10 +157,10 @@ function stackedBars(figure) {
         const width = scale(total[column]);
         const mark = d.add("rect", { x, y: y + 4, width, height: 18, fill: colour(i) });
         hint(mark, () => `${data.machines[m]}\n${name}: ${number(total[column])} ${unit}\n` +
-          `${number((100 * total[column]) / sums[m])} % of ${number(sums[m])}`);
+          `${number((100 * total[column]) / sums[m])} % of ${withUnit(sums[m], unit)}`);
         x += width;
       });
-      d.label(x + 5, y + 17, short(sums[m]));
+      d.label(x + 5, y + 17, withUnit(sums[m], unit));
     });
   };
 }
@@ -242,12 +252,13 @@ function tellCommand(figure, point) {
 const plain = (cell) => (cell.dataset.value ?? cell.textContent).trim();
 
 function sortable(table) {
-  table.querySelectorAll("thead th").forEach((head, column) => {
+  const heads = table.querySelectorAll("thead tr:last-child th");
+  heads.forEach((head, column) => {
     const button = element("button", { type: "button" }, head.textContent || "\u00a0");
     head.replaceChildren(button);
     button.addEventListener("click", () => {
       const up = head.getAttribute("aria-sort") !== "ascending";
-      table.querySelectorAll("thead th").forEach((other) => other.removeAttribute("aria-sort"));
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", up ? "ascending" : "descending");
       const body = table.tBodies[0];
       body.querySelectorAll("tr.detail").forEach((row) => row.remove());
@@ -264,7 +275,7 @@ function order(a, b) {
 }
 
 function csv(table) {
-  const rows = [...table.rows].filter((row) => !row.hidden && !row.classList.contains("detail"));
+  const rows = [...table.rows].filter((row) => !row.hidden && !row.matches(".detail, .groups"));
   const quoted = (text) => `"${(/^[=+\-@]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text)
     .replaceAll('"', '""')}"`;
   return rows.map((row) => [...row.cells].map((cell) => {

@@ -6,10 +6,12 @@ queues say nothing here.  ZigZag's YAML: ``operational_array`` of two dimensions
 the DRAM; an operand's buffer is all on-chip memory that it has, shared memory in equal parts, registers of each
 multiplier times their number.  Multipliers that hold weights of their own make the array weight-stationary, else it is
 output-stationary (ZigZag leaves that to its mapping file).  Neither file has a clock or a node: 1 GHz, so that bytes a
-cycle are GB/s, and 28 nm.  What such a file says beyond this is refused by name.
+cycle are GB/s, and 28 nm.  Energies, areas and unrollings that a ZigZag file states are not taken, which the machine's
+description says: prices are ours, and our search chooses the loops.  What else such a file says is refused by name.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from configparser import ConfigParser, Error
 from math import prod
 from typing import Any
@@ -23,11 +25,18 @@ BUFFERS = {"FilterSramSzkB": "weight_kb", "IfmapSramSzkB": "input_kb", "OfmapSra
 WITHOUT_MEANING = {
     "ifmapoffset", "filteroffset", "ofmapoffset", "memorybanks", "readrequestbuffer", "writerequestbuffer",
 }  # fmt: skip
+SECTIONS = {"general", "architecture_presets", "run_presets", "network_presets", "sparsity", "layout"}
+RUN_PRESETS = {"interfacebandwidth", "useramulatortrace"}
+NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
+MOST = 1e18  # beyond which no key of such a file can be meant
 OPERANDS = {"I2": "weight_kb", "I1": "input_kb", "O": "output_kb"}
 OF_A_MEMORY = {
     "size", "r_bw", "w_bw", "r_cost", "w_cost", "area", "r_port", "w_port", "rw_port", "latency", "operands", "ports",
     "served_dimensions", "min_r_granularity", "min_w_granularity", "auto_cost_extraction", "mem_type",
     "double_buffering",
+}  # fmt: skip
+OF_THE_ARRAY = {
+    "dimensions", "sizes", "unit_energy", "unit_area", "multiplier_energy", "multiplier_area", "input_precision",
 }  # fmt: skip
 COMMON: Mapping[str, Any] = {
     "kind": "spatial",
@@ -51,6 +60,7 @@ def scale_sim_keys(text: str) -> dict[str, Any]:
     section = "architecture_presets"
     if not parser.has_section(section):
         raise InputError(f"has no section [{section}], expected SCALE-Sim's configuration")
+    _refuse_unknown_sections(parser)
     _refuse_sparsity_and_layout(parser)
     found = dict(parser[section])
     rows, cols = (_count(section, key, found.pop(key.lower(), None)) for key in ("ArrayHeight", "ArrayWidth"))
@@ -74,6 +84,18 @@ def scale_sim_keys(text: str) -> dict[str, Any]:
         "buffers": buffers,
         "dram": {"type": "ideal", **rate},
     }
+
+
+def _refuse_unknown_sections(parser: ConfigParser) -> None:
+    """Raises InputError naming a section or a key of the run that nobody here reads."""
+    if parser.defaults():
+        raise InputError("[DEFAULT]: unknown section, expected keys in the sections that they belong to")
+    for name in parser.sections():
+        if name not in SECTIONS:
+            raise InputError(f"[{name[:60]}]: unknown section{nearest(name, SECTIONS)}")
+    for key in parser["run_presets"] if parser.has_section("run_presets") else ():
+        if key not in RUN_PRESETS:
+            raise InputError(f"[run_presets] {key[:60]}: unknown key{nearest(key, RUN_PRESETS)}")
 
 
 def _refuse_sparsity_and_layout(parser: ConfigParser) -> None:
@@ -102,12 +124,8 @@ def zigzag_keys(data: Mapping[str, Any]) -> dict[str, Any]:
     memories = data.get("memories")
     if not isinstance(array, Mapping) or not isinstance(memories, Mapping) or len(memories) < 2:
         raise InputError("memories, operational_array: expected an array and at least two memories, the last the DRAM")
-    dimensions = array.get("dimensions")
-    sizes = array.get("sizes")
-    if not isinstance(dimensions, list) or not isinstance(sizes, list) or not len(dimensions) == len(sizes) == 2:
-        raise InputError(f"operational_array.sizes: {str(sizes)[:60]}, expected two, of dimensions D1 and D2")
-    rows, cols = (_count("operational_array", "sizes", size) for size in sizes)
-    extents = dict(zip(dimensions, (rows, cols), strict=True))
+    extents = _extents(array)
+    rows, cols = extents.values()
     *on_chip, (outermost, dram) = (
         (str(name), _memory(str(name), memory, extents)) for name, memory in memories.items()
     )
@@ -120,7 +138,7 @@ def zigzag_keys(data: Mapping[str, Any]) -> dict[str, Any]:
     holds = any("I2" in memory["operands"] and not memory["served_dimensions"] for _, memory in on_chip)
     return {
         **COMMON,
-        "description": "array of a ZigZag hardware file",
+        "description": "array of a ZigZag hardware file; prices and the order of loops are not that file's",
         "dataflow": "weight_stationary" if holds else "output_stationary",
         "pe_array": {"rows": rows, "cols": cols},
         "buffers": buffers,
@@ -129,26 +147,52 @@ def zigzag_keys(data: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _memory(name: str, memory: Any, extents: Mapping[Any, int]) -> dict[str, Any]:
+def _extents(array: Mapping[str, Any]) -> dict[str, int]:
+    """The array's two dimensions and how many multipliers each has."""
+    if unknown := [key for key in array if key not in OF_THE_ARRAY]:
+        raise InputError(
+            f"operational_array.{str(unknown[0])[:60]}: unknown key{nearest(str(unknown[0]), OF_THE_ARRAY)}"
+        )
+    dimensions = array.get("dimensions")
+    sizes = array.get("sizes")
+    if not isinstance(dimensions, list) or not isinstance(sizes, list) or not len(dimensions) == len(sizes) == 2:
+        raise InputError(f"operational_array.sizes: {str(sizes)[:60]}, expected two, of dimensions D1 and D2")
+    if len(_names("operational_array.dimensions", dimensions, None)) != 2:
+        raise InputError(f"operational_array.dimensions: {str(dimensions)[:60]}, expected two, D1 and D2")
+    if array.get("input_precision", [8, 8]) != [8, 8]:
+        stated = str(array["input_precision"])[:40]
+        raise InputError(f"operational_array.input_precision: {stated}, expected [8, 8], or widths under arithmetic:")
+    return {name: _count("operational_array", "sizes", size) for name, size in zip(dimensions, sizes, strict=True)}
+
+
+def _names(key: str, listed: Any, known: Collection[str] | None) -> list[str]:
+    """A list of different names, of some that are known or of any."""
+    expected = "names" if known is None else f"some of {', '.join(known)}"
+    if not isinstance(listed, list) or any(not isinstance(name, str) for name in listed):
+        raise InputError(f"{key}: {str(listed)[:60]}, expected {expected}")
+    if len(set(listed)) != len(listed) or (known is not None and not set(listed) <= set(known)):
+        raise InputError(f"{key}: {str(listed)[:60]}, expected {expected}, each once")
+    return listed
+
+
+def _memory(name: str, memory: Any, extents: Mapping[str, int]) -> dict[str, Any]:
     """A memory of ZigZag's with its operands and the array's dimensions that it serves."""
     if not isinstance(memory, Mapping):
         raise InputError(f"memories.{name}: {str(memory)[:60]!r}, expected keys of a memory")
     if unknown := [key for key in memory if key not in OF_A_MEMORY]:
         raise InputError(f"memories.{name}.{str(unknown[0])[:60]}: unknown key{nearest(str(unknown[0]), OF_A_MEMORY)}")
-    served = memory.get("served_dimensions")
-    operands = memory.get("operands")
-    if not isinstance(operands, list) or not operands:
-        raise InputError(f"memories.{name}.operands: {str(operands)[:60]}, expected some of I1, I2, O")
-    if not isinstance(served, list) or any(dimension not in extents for dimension in served):
-        raise InputError(f"memories.{name}.served_dimensions: {str(served)[:60]}, expected some of the array's")
+    served = _names(f"memories.{name}.served_dimensions", memory.get("served_dimensions"), extents)
+    operands = _names(f"memories.{name}.operands", memory.get("operands"), sorted(OPERANDS))
+    if not operands:
+        raise InputError(f"memories.{name}.operands: none, expected some of {', '.join(sorted(OPERANDS))}")
     return {**memory, "served_dimensions": served, "operands": operands}
 
 
-def _kilobytes(operand: str, memories: Sequence[tuple[str, Mapping[str, Any]]], extents: Mapping[Any, int]) -> float:
+def _kilobytes(operand: str, memories: Sequence[tuple[str, Mapping[str, Any]]], extents: Mapping[str, int]) -> float:
     """KB that an operand has on the chip: its part of each memory, times how many of it there are."""
     bits = 0.0
     for name, memory in memories:
-        users = [user for user in memory["operands"] if user in OPERANDS]
+        users = memory["operands"]
         if operand in users:
             count = prod(size for dimension, size in extents.items() if dimension not in memory["served_dimensions"])
             bits += _count(f"memories.{name}", "size", memory.get("size")) * count / len(users)
@@ -162,10 +206,9 @@ def _bandwidth(name: str, memory: Mapping[str, Any]) -> float:
     if "r_bw" in memory:
         return _number(f"memories.{name}", "r_bw", memory["r_bw"])
     ports = memory.get("ports")
-    widths = [port.get("bandwidth_max") for port in ports if isinstance(port, Mapping)] if ports else []
-    if not widths:
+    if not isinstance(ports, list) or not ports or not all(isinstance(port, Mapping) for port in ports):
         raise InputError(f"memories.{name}.ports: {str(ports)[:60]}, expected ports with a bandwidth_max")
-    return max(_number(f"memories.{name}", "ports.bandwidth_max", width) for width in widths)
+    return max(_number(f"memories.{name}", "ports.bandwidth_max", port.get("bandwidth_max")) for port in ports)
 
 
 def _count(section: str, key: str, value: Any) -> int:
@@ -178,10 +221,11 @@ def _count(section: str, key: str, value: Any) -> int:
 
 def _number(section: str, key: str, value: Any) -> float:
     """A number; InputError names the key and what stands there."""
-    try:
-        if isinstance(value, bool):
-            raise ValueError
-        return float(str(value).strip())
-    except ValueError:
-        found = "missing" if value is None else repr(str(value)[:40])
-        raise InputError(f"{section}: {key}: {found}, expected a number") from None
+    text = str(value).strip()
+    number = float(text) if NUMBER.fullmatch(text) else None
+    if number is None or abs(number) > MOST:
+        found = "missing" if value is None else repr(text[:40])
+        raise InputError(
+            f"{section}: {key}: {found}, expected a number{'' if number is None else ' that can be meant'}"
+        )
+    return number

@@ -4,9 +4,9 @@
 `timescale 1ps / 1ps
 module bench;
   reg clk = 0, rst = 1, start = 0;
-  reg [22*32-1:0] step;
+  reg [33*32-1:0] step;
   reg [64*32-1:0] settings;
-  reg [31:0] steps[0:21], all_settings[0:63];
+  reg [31:0] steps[0:32], all_settings[0:63];
   reg [7:0] weights[0:`WEIGHT_BYTES-1];
   reg [`X_BITS-1:0] operands[0:`OPERANDS-1];
   wire done, write;
@@ -83,7 +83,7 @@ module bench;
     $readmemh("settings.hex", all_settings);
     $readmemh("weights.hex", weights);
     $readmemh("operands.hex", operands);
-    for (k = 0; k < 22; k = k + 1) step[32*k+:32] = steps[k];
+    for (k = 0; k < 33; k = k + 1) step[32*k+:32] = steps[k];
     for (k = 0; k < 64; k = k + 1) settings[32*k+:32] = all_settings[k];
     loaded = 1;
     @(posedge clk);

@@ -94,7 +94,7 @@ def measure_array(
     ns = critical_ns(net)
     for name, (filters, channels, rounds) in tiles.items():
         machine = Machine("winograd" if unit.m > 1 else "os", unit.rows, unit.cols, True, unit.m)
-        tile = tile_of(Case("resnet20", *layers[name], machine).integers(), unit, filters, channels, rounds)
+        tile = tile_of(Case("resnet20", *layers[name], machine).integers, unit, filters, channels, rounds)
         bench = array_bench(unit, tile, _period_ps(ns), True)
         measured, seen = _run(net, ns, [module_text(net, unit.source.top)], bench, tile.files)
         if name == check and (wrong := _differences(unit, tile, seen)):

@@ -118,6 +118,6 @@ module weight_stationary_unit
   ) array (
       .clk, .rst, .start, .step, .settings, .done, .weight_at(weights_at), .weight(weights),
       .row_channel(channels), .row_r(rs), .row_s(ss), .out_h, .out_w, .pixel(pixels),
-      .write, .write_first, .write_position, .write_filter, .sum(sums)
+      .write, .write_first, .write_last(), .write_position, .write_filter, .sum(sums)
   );
 endmodule

@@ -30,6 +30,7 @@ module weight_stationary
     // sums
     output logic write,
     output logic write_first,  // of this output in this step
+    output logic write_last,
     output logic [31:0] write_position,
     output logic [15:0] write_filter,
     output logic signed [ACC_BITS-1:0] sum[COLS]
@@ -52,7 +53,7 @@ module weight_stationary
   end
 
   logic [15:0] pass_filter, next_filter;
-  logic pass_first, next_first, pass_last, next_last, swapped;
+  logic pass_first, next_first, pass_ends, next_ends, pass_last, next_last, swapped;  // ends: the filter's last pass
   always_ff @(posedge clk) begin
     swapped <= swap;
     if (rst) begin
@@ -84,9 +85,11 @@ module weight_stationary
           full <= 1;
           next_filter <= filter;
           next_first <= 32'(element) < ROWS;
+          next_ends <= 0;
           next_last <= 0;
           row <= 0;
           if (32'(element) + 1 >= step[LENGTH]) begin
+            next_ends <= 1;
             {element, channel, r, s} <= 0;
             filter <= filter + 16'(COLS);
             filter_at <= filter_at + 24'(COLS) * step[LENGTH][23:0];
@@ -127,6 +130,7 @@ module weight_stationary
       held <= shadow;
       pass_filter <= next_filter;
       pass_first <= next_first;
+      pass_ends <= next_ends;
       pass_last <= next_last;
     end
   end
@@ -137,7 +141,7 @@ module weight_stationary
   logic signed [7:0] x[ROWS];
   logic signed [15:0] product[ROWS][COLS];
   logic [15:0] filter2;
-  logic first2, last2;
+  logic first2, ends2, last2;
   always_ff @(posedge clk) begin
     valid1 <= streaming;
     final1 <= last_position;
@@ -148,6 +152,7 @@ module weight_stationary
     position2 <= position1;
     filter2 <= pass_filter;
     first2 <= pass_first;
+    ends2 <= pass_ends;
     last2 <= pass_last;
     for (int i = 0; i < ROWS; i++) for (int j = 0; j < COLS; j++) product[i][j] <= 16'(x[i]) * 16'(held[i][j]);
     if (rst) {valid1, valid2} <= 0;
@@ -160,6 +165,7 @@ module weight_stationary
   end
   assign write = valid2;
   assign write_first = first2;
+  assign write_last = ends2;
   assign write_position = position2;
   assign write_filter = filter2;
   assign done = valid2 && final2 && last2;

@@ -11,6 +11,10 @@
 // adder tree (TAP_LANES = N * N); the outputs of a step stand in the output buffer 2 cycles behind its last sum.
 //
 // The buffers are behavioural arrays with as many ports as the units use.
+//
+// LAYERS > 1, a chain of layers (not STREAMED, not IN_LANES): feature maps lie in a memory of their own.  The input
+// transform reads its tiles there, except the first layer's; the inverse transform's results, with the operand of an
+// addition that rides on them, pass the output path into their map as they come.  The last layer's go to DRAM.
 module winograd_machine
   import machine_pkg::*;
 #(
@@ -19,8 +23,11 @@ module winograd_machine
     parameter int SKIP = 1,
     parameter int BANKS = 0,
     parameter int WINDOW = 16,
+    parameter int FILTERS_EACH = 1,  // over 1: neither windows nor IN_LANES
+    parameter int OUTPUTS_EACH = 1,
     parameter int STREAMED = 0,
     parameter int IN_LANES = 0,
+    parameter int LAYERS = 1,
     parameter int ROWS = 4,
     parameter int COLS = 4,
     parameter int TRANSFORM_RATE = 4,
@@ -36,7 +43,10 @@ module winograd_machine
     localparam int N = M + 2,
     localparam int TAPS = N * N,
     localparam int X_BITS = M == 2 ? 10 : 15,
-    localparam int STREAMS = TAP_LANES * COLS
+    localparam int STREAMS = TAP_LANES * COLS,
+    localparam int PARTS = STREAMS * FILTERS_EACH,
+    localparam int MAP_BYTES = LAYERS > 1 ? 131072 : 1,
+    localparam int RESULTS = INVERSE_RATE * M * M
 ) (
     input logic clk,
     input logic rst,
@@ -46,6 +56,10 @@ module winograd_machine
     input logic [15:0] host_index,
     input logic [7:0] host_word,
     input logic [31:0] host_data,
+    input logic [31:0] map_read_at,  // the host looks into the map memory
+    output logic [7:0] map_read,
+    output logic [31:0] steps_computed,
+    output logic [31:0] tiles_finished,
     output logic finished,
     output logic compute_start,
     output logic compute_done,
@@ -61,19 +75,21 @@ module winograd_machine
     output logic [7:0] write_data[BANDWIDTH],
     output logic signed [RAW_BITS-1:0] write_raw[BANDWIDTH]
 );
-  logic [SETTINGS-1:0][31:0] settings;
+  logic [SETTINGS-1:0][31:0] settings, i_settings, store_settings;
   logic [STEP_WORDS-1:0][31:0] step, t_step, i_step;
-  logic beat_slot, transform_slot, inverse_slot;
-  logic [31:0] beat_offset;
+  logic inverse_slot;
+  logic [31:0] beat_place;
   tile_control #(
       .BANDWIDTH(BANDWIDTH),
+      .LAYERS(LAYERS),
       .TRANSFORMS(STREAMED == 0),
-      .INVERTS(IN_LANES == 0)
+      .OUTPUT_UNIT(IN_LANES == 0)
   ) control (
-      .clk, .rst, .go, .host_we, .host_space, .host_index, .host_word, .host_data, .settings, .finished,
-      .beat, .beat_kind, .beat_slot, .beat_address, .beat_offset, .beat_bytes,
+      .clk, .rst, .go, .host_we, .host_space, .host_index, .host_word, .host_data,
+      .settings, .inverse_settings(i_settings), .store_settings, .steps_computed, .tiles_finished, .finished,
+      .beat, .beat_kind, .beat_address, .beat_place, .beat_bytes,
       .transform_start, .compute_start, .inverse_start, .transform_done, .compute_done, .inverse_done,
-      .transform_step(t_step), .compute_step(step), .inverse_step(i_step), .transform_slot, .inverse_slot
+      .transform_step(t_step), .compute_step(step), .inverse_step(i_step), .inverse_slot
   );
 
   // Buffers: two slots each.
@@ -82,25 +98,28 @@ module winograd_machine
   logic signed [X_BITS-1:0] transformed[2*TILE_CHANNELS*TAPS*ROWS];
   logic signed [ACC_BITS-1:0] sums[2*TILE_FILTERS*TAPS*ROWS];
   logic signed [RAW_BITS-1:0] outputs[2*OUTPUTS];
+  logic signed [7:0] maps[MAP_BYTES];
+  assign map_read = LAYERS > 1 ? maps[map_read_at] : 0;
 
   always_ff @(posedge clk) begin
     if (beat) begin
       for (int b = 0; b < BANDWIDTH; b++) begin
         if (b < beat_bytes) begin
-          if (beat_kind == 0) inputs[(beat_slot ? IN_BYTES : 0)+beat_offset+b] <= read_data[b];
-          if (beat_kind == 1) weights[(beat_slot ? W_BYTES : 0)+beat_offset+b] <= read_data[b];
+          if (beat_kind == 0) inputs[beat_place+b] <= read_data[b];
+          if (beat_kind == 1) weights[beat_place+b] <= read_data[b];
         end
       end
     end
   end
   always_comb begin
-    for (int b = 0; b < BANDWIDTH; b++) write_raw[b] = outputs[(beat_slot ? OUTPUTS : 0)+beat_offset+b];
+    for (int b = 0; b < BANDWIDTH; b++) write_raw[b] = outputs[beat_place+b];
   end
   output_path #(
       .BANDWIDTH(BANDWIDTH),
       .BITS(RAW_BITS)
   ) path (
-      .shift(settings[OUT_SHIFT][5:0]),
+      .shift(store_settings[OUT_SHIFT][5:0]),
+      .relu(store_settings[RELU][0]),
       .value(write_raw),
       .result(write_data)
   );
@@ -137,8 +156,8 @@ module winograd_machine
         end
       end
       t_valid[u] = t_running && t_at[u].tile < t_step[POSITIONS];
-      t_to[u] = (transform_slot ? TILE_CHANNELS * TAPS * ROWS : 0)
-          + ((t_at[u].tile / ROWS * t_step[CHANNELS] + 32'(t_at[u].channel)) * TAPS) * ROWS + t_at[u].tile % ROWS;
+      t_to[u] = (t_step[X_AT] + t_at[u].tile / ROWS * t_step[CHANNELS] + 32'(t_at[u].channel)) * TAPS * ROWS
+          + t_at[u].tile % ROWS;
     end
     t_last = t_running && t_at[TRANSFORM_RATE].tile >= t_step[POSITIONS];
   end
@@ -161,8 +180,9 @@ module winograd_machine
       for (int tap = 0; tap < TAPS; tap++) begin
         if (t_h[u][tap] >= 0 && t_h[u][tap] < t_step[TILE_H] && t_w[u][tap] >= 0 && t_w[u][tap] < t_step[TILE_W]
             && t_valid[u])
-          pixels[u][tap] <= inputs[(transform_step_slot ? IN_BYTES : 0)
-              + (t_h[u][tap]*t_step[TILE_W]+t_w[u][tap])*t_step[CHANNELS]+32'(t_at[u].channel)];
+          pixels[u][tap] <= LAYERS > 1 && t_step[FLAGS][6]
+              ? maps[t_step[IN_AT]+(t_h[u][tap]*t_step[IN_PITCH]+t_w[u][tap])*t_step[IN_DEPTH]+32'(t_at[u].channel)]
+              : inputs[t_step[IN_AT]+(t_h[u][tap]*t_step[IN_PITCH]+t_w[u][tap])*t_step[IN_DEPTH]+32'(t_at[u].channel)];
         else pixels[u][tap] <= 0;
         if (t_valid2[u]) transformed[t_to2[u]+tap*ROWS] <= t_result[u][tap];
       end
@@ -172,8 +192,6 @@ module winograd_machine
     t_to1 <= t_to;
     t_to2 <= t_to1;
   end
-  logic transform_step_slot;
-  assign transform_step_slot = t_step[IN_INDEX][0];
   assign transform_done = t_second_done;
   always_comb begin
     for (int u = 0; u < TRANSFORM_RATE; u++) begin
@@ -243,8 +261,8 @@ module winograd_machine
         for (int tap = 0; tap < TAPS; tap++) begin
           if (f_valid[u] && f_h[u][tap] >= 0 && f_h[u][tap] < step[TILE_H] && f_w[u][tap] >= 0
               && f_w[u][tap] < step[TILE_W])
-            pixels[u][tap] <= inputs[(step[IN_INDEX][0] ? IN_BYTES : 0)
-                + (f_h[u][tap]*step[TILE_W]+f_w[u][tap])*step[CHANNELS]+f_channel[u]];
+            pixels[u][tap] <= inputs[step[IN_AT]
+                + (f_h[u][tap]*step[IN_PITCH]+f_w[u][tap])*step[IN_DEPTH]+f_channel[u]];
           else pixels[u][tap] <= 0;
           if (f_valid2[u]) transformed[f_to2[u]+tap*ROWS] <= f_result[u][tap];
         end
@@ -267,16 +285,16 @@ module winograd_machine
   end
 
   // Lanes
-  logic [23:0] count_at[STREAMS], record_at[STREAMS];
-  logic [31:0] count_word[STREAMS], record_word[STREAMS];
+  logic [23:0] count_at[PARTS], record_at[PARTS];
+  logic [31:0] count_word[PARTS], record_word[PARTS];
   logic [15:0] index[STREAMS];
   logic [15:0] operand_round, operand_taps, write_round, write_filter, write_tap;
   logic round_ends, write;
   logic signed [X_BITS-1:0] operand[STREAMS][ROWS];
-  logic signed [ACC_BITS-1:0] sum[STREAMS][ROWS];
+  logic signed [ACC_BITS-1:0] sum[PARTS][ROWS];
   logic [31:0] w_base, x_base, sum_base;
-  assign w_base = step[W_INDEX][0] ? W_BYTES : 0;
-  assign x_base = step[IN_INDEX][0] ? TILE_CHANNELS * TAPS * ROWS : 0;
+  assign w_base = step[W_AT];
+  assign x_base = step[X_AT] * TAPS * ROWS;
   assign sum_base = step[OUT_INDEX][0] ? TILE_FILTERS * TAPS * ROWS : 0;
 
   lane_array #(
@@ -287,7 +305,9 @@ module winograd_machine
       .X_BITS(X_BITS),
       .ACC_BITS(ACC_BITS),
       .SKIP(SKIP),
-      .BANKS(BANKS)
+      .BANKS(BANKS),
+      .FILTERS_EACH(FILTERS_EACH),
+      .OUTPUTS_EACH(OUTPUTS_EACH)
   ) lanes (
       .clk, .rst, .start(lanes_start), .step, .settings, .done(lanes_done),
       .count_at, .count_word, .record_at, .record_word,
@@ -301,9 +321,9 @@ module winograd_machine
     at = base + 32'(bit_at[23:3]);
     return 32'({weights[at+3], weights[at+2], weights[at+1], weights[at]} >> bit_at[2:0]);
   endfunction
-  int x_at[STREAMS], sum_at[STREAMS];
-  always_comb for (int v = 0; v < STREAMS; v++) count_word[v] = window(w_base, count_at[v]);
-  always_comb for (int v = 0; v < STREAMS; v++) record_word[v] = window(w_base, record_at[v]);
+  int x_at[STREAMS], sum_at[PARTS], filter_of[PARTS], tap_of[PARTS];
+  always_comb for (int u = 0; u < PARTS; u++) count_word[u] = window(w_base, count_at[u]);
+  always_comb for (int u = 0; u < PARTS; u++) record_word[u] = window(w_base, record_at[u]);
   always_comb begin
     for (int v = 0; v < STREAMS; v++) begin
       if (STREAMED != 0)
@@ -316,17 +336,17 @@ module winograd_machine
   end
   if (IN_LANES == 0) begin : sums_in_buffer
   always_comb begin
-    for (int v = 0; v < STREAMS; v++) begin
-      sum_at[v] = sum_base
-          + ((32'(write_round) * step[FILTERS] + 32'(write_filter) + v % COLS) * TAPS + 32'(write_tap) + v / COLS)
-          * ROWS;
+    for (int u = 0; u < PARTS; u++) begin
+      filter_of[u] = 32'(write_filter) + u % FILTERS_EACH * COLS + u / FILTERS_EACH % COLS;
+      tap_of[u] = 32'(write_tap) + u / FILTERS_EACH / COLS;
+      sum_at[u] = sum_base + ((32'(write_round) * step[FILTERS] + filter_of[u]) * TAPS + tap_of[u]) * ROWS;
     end
   end
   always_ff @(posedge clk) begin
     if (write) begin
-      for (int v = 0; v < STREAMS; v++) begin
-        if (32'(write_filter) + v % COLS < step[FILTERS] && 32'(write_tap) + v / COLS < TAPS) begin
-          for (int i = 0; i < ROWS; i++) sums[sum_at[v]+i] <= (step[FLAGS][0] ? '0 : sums[sum_at[v]+i]) + sum[v][i];
+      for (int u = 0; u < PARTS; u++) begin
+        if (filter_of[u] < step[FILTERS] && tap_of[u] < TAPS) begin
+          for (int i = 0; i < ROWS; i++) sums[sum_at[u]+i] <= (step[FLAGS][0] ? '0 : sums[sum_at[u]+i]) + sum[u][i];
         end
       end
     end
@@ -378,15 +398,16 @@ module winograd_machine
     end
     for (int u = 0; u < INVERSE_RATE; u++) begin
       for (int tap = 0; tap < TAPS; tap++) begin
-        if (i_valid[u]) aligned[u][tap] <= RAW_BITS'(sums[i_from[u]+tap*ROWS]) <<< settings[TAP_SHIFT+tap][4:0];
+        if (i_valid[u]) aligned[u][tap] <= RAW_BITS'(sums[i_from[u]+tap*ROWS]) <<< i_settings[TAP_SHIFT+tap][4:0];
       end
       i_item1[u] <= i_at[u];
       if (i_valid2[u]) begin
         for (int o = 0; o < M * M; o++) begin
-          if (32'(i_item2[u].tile_h) * M + o / M < i_step[OUT_H] && 32'(i_item2[u].tile_w) * M + o % M < i_step[OUT_W]) begin
+          if (32'(i_item2[u].tile_h) * M + o / M < i_step[OUT_H] && 32'(i_item2[u].tile_w) * M + o % M < i_step[OUT_W]
+              && !(LAYERS > 1 && !i_step[FLAGS][4])) begin
             outputs[(i_step[OUT_INDEX][0] ? OUTPUTS : 0)
                 + ((32'(i_item2[u].tile_h)*M+o/M)*i_step[OUT_W]+32'(i_item2[u].tile_w)*M+o%M)*i_step[FILTERS]
-                + 32'(i_item2[u].channel)] <= i_result[u][o];
+                + 32'(i_item2[u].channel)] <= i_sum[u*M*M+o];
           end
         end
       end
@@ -396,6 +417,44 @@ module winograd_machine
     i_valid2 <= i_valid1;
   end
   assign inverse_done = i_second_done;
+
+  // Results with the operand of an addition, and on their way into a map.
+  logic signed [RAW_BITS-1:0] i_sum[RESULTS];
+  if (LAYERS > 1) begin : chain
+    logic [31:0] out_h[RESULTS], out_w[RESULTS], place[RESULTS];
+    logic [7:0] map_byte[RESULTS];
+    always_comb begin
+      for (int u = 0; u < INVERSE_RATE; u++) begin
+        for (int o = 0; o < M * M; o++) begin
+          out_h[u*M*M+o] = 32'(i_item2[u].tile_h) * M + o / M;
+          out_w[u*M*M+o] = 32'(i_item2[u].tile_w) * M + o % M;
+          place[u*M*M+o] = (out_h[u*M*M+o] * i_step[MAP_PITCH] + out_w[u*M*M+o]) * i_step[MAP_DEPTH]
+              + 32'(i_item2[u].channel);
+          i_sum[u*M*M+o] = i_result[u][o] + (!i_step[FLAGS][5] ? '0
+              : RAW_BITS'(maps[i_step[OPERAND_AT]+place[u*M*M+o]]) <<< i_settings[OPERAND_SHIFT][4:0]);
+        end
+      end
+    end
+    output_path #(
+        .BANDWIDTH(RESULTS),
+        .BITS(RAW_BITS)
+    ) map_path (
+        .shift(i_settings[OUT_SHIFT][5:0]),
+        .relu(i_settings[RELU][0]),
+        .value(i_sum),
+        .result(map_byte)
+    );
+    always_ff @(posedge clk) begin
+      for (int u = 0; u < RESULTS; u++) begin
+        if (i_valid2[u/(M*M)] && !i_step[FLAGS][4] && out_h[u] < i_step[OUT_H] && out_w[u] < i_step[OUT_W])
+          maps[i_step[MAP_AT]+place[u]] <= map_byte[u];
+      end
+    end
+  end else begin : one_layer
+    always_comb begin
+      for (int u = 0; u < INVERSE_RATE; u++) for (int o = 0; o < M * M; o++) i_sum[u*M*M+o] = i_result[u][o];
+    end
+  end
   for (genvar u = 0; u < INVERSE_RATE; u++) begin : inverse
     inverse_transform #(
         .M(M),
