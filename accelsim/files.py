@@ -194,6 +194,27 @@ def write_folder(folder: Path, files: Mapping[str, bytes], replaced: Collection[
         os.close(lock)
 
 
+@contextmanager
+def alone_in(folder: Path, doing: str) -> Iterator[None]:
+    """Hold a folder, made if it is not there, so that no other process does the same in it meanwhile.
+
+    doing: what a message calls it.  Whatever ends the process lets go of the folder, and where the file system knows no
+    locks nobody is held off.  Raises InputError if another process holds the folder, OSError if it cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{folder}: {doing} is running there, expected a folder of its own, or its end") from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def sweep_left_over(path: Path) -> None:
     """Remove what killed processes have left of writing ``path``: temporary neighbours that nobody holds locked."""
     for left in path.parent.glob(f".{_pattern(path.name)}.*{_PARTIAL}"):

@@ -6,7 +6,8 @@ filter by its own largest (``eightbit``), zeros stay zeros, and nothing is prune
 ``accelsim compress`` and ``accelsim sparsify`` make the small, sparse file.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -74,13 +75,13 @@ def import_file(source: Path, out: Path, wishes: Wishes | None = None) -> list[s
     if out.suffix not in SOURCES[source.suffix]:
         endings = " or ".join(SOURCES[source.suffix])
         raise InputError(f"{out}: ending {out.suffix!r}, expected {endings} from a {source.suffix} file")
-    if wishes.network is not None and SOURCES[source.suffix] != SOURCES[".safetensors"]:
-        expected = "expected a .safetensors, .npz or .pt file"
-        raise InputError(f"--network {wishes.network}: {expected}, {source} has its own layers")
     if source.suffix == ".csv":
+        refuse_unused(source, wishes, ())
         layers = read_table(source)
         write_text(out, table_text(layers))
         return [f"{out}: {len(layers)} layers"]
+    if out.suffix == ".safetensors":
+        refuse_unused(source, wishes, ("network",))
     found, lines = read_network(source, wishes)
     if out.suffix == ".safetensors":
         save_network(found, out)
@@ -96,6 +97,18 @@ def import_file(source: Path, out: Path, wishes: Wishes | None = None) -> list[s
     model = write_dual(out, compressed, "deflate")
     name = model.network.graph.name
     return [*lines, f"{out}: {name}, {model.parameters:,} parameters, {model.file_bytes:,} bytes"]
+
+
+def refuse_unused(source: Path, wishes: Wishes, used: Collection[str]) -> None:
+    """Raises InputError naming the first thing that is said of a file and that nothing of it is made with.
+
+    used: fields of ``Wishes``.
+    """
+    for field in fields(wishes):
+        if field.name not in used and getattr(wishes, field.name) != field.default:
+            flag = f"--{field.name.replace('_', '-')}"
+            others = ", ".join(f"--{name.replace('_', '-')}" for name in used) or "nothing"
+            raise InputError(f"{flag}: does not apply to {source} and what is made of it, expected {others} beside it")
 
 
 def as_model(network: Network, name: str, images: Path | None = None) -> DualModel:
@@ -140,6 +153,8 @@ def read_network(source: Path, wishes: Wishes) -> tuple[Network, list[str]]:
     Raises InputError if it is not sound or does not fit what is said.
     """
     lines: list[str] = []
+    other = ("input_shape", "keep_unknown") if source.suffix == ".onnx" else ("network",)
+    refuse_unused(source, wishes, (*other, "name", "mean", "std", "bgr", "range", "images"))
     if source.suffix == ".onnx":
         network, unknown = read_onnx_in_part(source, wishes.input_shape, keep_unknown=wishes.keep_unknown)
         lines += _about(unknown)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.compression.importing import Wishes, read_network
+from accelsim.compression.importing import Wishes, read_network, refuse_unused
 from accelsim.compression.sparsify import (
     LayerLoss,
     Pictures,
@@ -138,6 +138,7 @@ def _check(out: Path, asked: Asked) -> None:
 def network_of(source: Path, wishes: Wishes, say: Say) -> Network:
     """The network of any file that has one; says what it does not know of it.  Raises InputError if it is not sound."""
     if source.suffix == ".dual":
+        refuse_unused(source, wishes, ())  # the file says it all
         return read_dual(source).network
     if source.suffix not in (".onnx", ".safetensors", ".npz", ".pt", ".pth"):
         raise InputError(f"{source}: ending {source.suffix!r}, expected .onnx, .safetensors, .npz, .pt or .dual")
@@ -159,6 +160,8 @@ def read_pictures(network: Network, asked: Asked, say: Say) -> Pictures:
         pixels, labels = read_labelled(asked.images, network.graph.input_shape, MOST, asked.labels)
         if len(pixels) < LEAST:
             raise InputError(f"{asked.images}: {len(pixels)} pictures, expected at least {LEAST}, better 50 or more")
+        if (pixels == pixels[0]).all():
+            raise InputError(f"{asked.images}: {len(pixels)} pictures that are all the same, expected different ones")
     order = np.random.default_rng(0).permutation(len(pixels))
     apart, rest = order[: max(4, len(pixels) // APART)], order[max(4, len(pixels) // APART) :]
     return Pictures(

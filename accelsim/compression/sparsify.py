@@ -152,8 +152,12 @@ def sparsify(
     Raises InputError if the budgets cannot be kept, or the network has no layer that could be made sparse.
     """
     regularizer = JointRegularizer(network.graph, {"default": wish.tile})
-    taken = shares(network, price_layers(network, pictures, wish, work, say), wish)
-    arrays, reports = _reconstructed(network, pictures, regularizer, wish, taken, work, say)
+    try:
+        taken = shares(network, price_layers(network, pictures, wish, work, say), wish)
+        arrays, reports = _reconstructed(network, pictures, regularizer, wish, taken, work, say)
+    except np.linalg.LinAlgError:
+        name = network.graph.name
+        raise InputError(f"{name}: the pictures say too little of a layer, expected more of them, or others") from None
     content = _rounded(Network(network.graph, arrays), network, pictures, wish, taken, provenance)
     model = decode_dual(content, "the new file")
     figures = compare(network, model, pictures)
@@ -203,7 +207,8 @@ def shares(network: Network, points: Points, wish: Wish) -> dict[str, Price]:
     try:
         return chosen(network, points, JointRegularizer(network.graph, {"default": wish.tile}), budget)
     except ValueError as error:
-        asked = f"--ratio {budget.ratio:g}, --cost-reduction {budget.cost_reduction:g}"
+        flags = (("--ratio", budget.ratio), ("--cost-reduction", budget.cost_reduction))
+        asked = ", ".join(f"{flag} {value:g}" for flag, value in flags if value != NO_BUDGET)
         raise InputError(f"{network.graph.name}: {asked} cannot be kept: {error}; expected less") from None
 
 

@@ -13,7 +13,9 @@ from accelsim.compression.sparsify import moved_statistics, smooth_noise
 from accelsim.dual.deploy import spatial_densities, winograd_densities
 from accelsim.dual.file import read_dual
 from accelsim.network import INPUT, Graph, Network, Node, forward
+from accelsim.network.images import LabelledImages, write_images
 from accelsim.network.layers import BatchNorm, Conv, Flatten, GlobalAveragePool, Linear, Relu
+from tests.explore.small import write_small
 
 onnx = pytest.importorskip("onnx")
 
@@ -164,3 +166,27 @@ def test_statistics_make_up_for_a_scale():
     sparse = Network(dense.graph, {**arrays, **{name: dense.arrays[name] for name in own}})
     fixed = Network(dense.graph, {**sparse.arrays, **moved_statistics(dense, sparse, x)})
     np.testing.assert_allclose(forward(fixed, x), forward(dense, x), rtol=2e-3, atol=2e-3)
+
+
+def refused(tmp_path, capsys, pixels, ratio):
+    """The line that a small network and such pictures are refused with."""
+    write_images(tmp_path / "pictures.npz", LabelledImages(pixels, np.zeros(len(pixels), np.int64)))
+    line = ["sparsify", str(write_small(tmp_path)), "--images", str(tmp_path / "pictures.npz"), "--ratio", str(ratio)]
+    assert main([*line, "-o", str(tmp_path / "out.dual")]) == 2
+    assert not (tmp_path / "out.dual").exists()
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_pictures_that_say_nothing_are_refused_in_one_line(tmp_path, capsys):
+    """All alike: nothing to fit.  All but one pixel alike: a layer's equations have no solution of their own."""
+    pixels = np.zeros((40, 8, 8, 3), np.uint8)
+    assert "40 pictures that are all the same" in refused(tmp_path, capsys, pixels, 3)
+    pixels[3, 2, 2, 0] = 255
+    assert "the pictures say too little of a layer" in refused(tmp_path, capsys, pixels, 3)
+
+
+def test_a_budget_that_leaves_no_bits_says_so_and_names_what_was_asked(tmp_path, capsys):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
+    said = refused(tmp_path, capsys, pixels, 20)
+    assert "--ratio 20 cannot be kept: no choice has at most 0 bits of weights" in said
+    assert "--cost-reduction" not in said
