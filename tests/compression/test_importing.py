@@ -127,7 +127,7 @@ def test_compress_takes_onnx(tmp_path):
 @pytest.mark.parametrize(
     ("source", "out", "network", "message"),
     [
-        ("a.pth", "a.dual", None, r"a\.pth: ending '\.pth', expected one of \.csv, \.onnx"),
+        ("a.bin", "a.dual", None, r"a\.bin: ending '\.bin', expected one of \.csv, \.onnx"),
         ("resnet20", "a.onnx", None, r"a\.onnx: ending '\.onnx', expected \.dual or \.csv or \.safetensors"),
         ("net.csv", "a.dual", None, r"a\.dual: ending '\.dual', expected \.csv from"),
         ("nowhere.onnx", "a.dual", None, r"nowhere\.onnx: .*(expected|pip install onnx)"),
