@@ -127,6 +127,11 @@ def checked_labels(path: Path, key: str, array: NDArray[Any] | None, images: int
 
 def _read_folder(folder: Path, size: tuple[int, int] | None) -> LabelledImages:
     table = folder / "labels.csv"
+    if not table.exists():
+        raise InputError(
+            f"{table}: No such file or directory, expected a table with the columns file and label "
+            "(pictures without labels are enough for sparsify and explore)"
+        )
     listed = read_labels(table)
     pixels: NDArray[np.uint8] | None = None
     for index, file in enumerate(listed.files):

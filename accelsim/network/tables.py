@@ -249,7 +249,7 @@ def _header_faults(header: list[str], expected: tuple[str, ...], strides: bool) 
     faults = [
         f"row 1: column {position + 1} is {column[:60]!r}, expected {name!r}"
         for position, (column, name) in enumerate(zip(header, expected, strict=False))
-        if not column.startswith(name) and not _slip(header, expected, column)
+        if not column.startswith(name.removesuffix("s")) and not _slip(header, expected, column)
     ]
     if len(header) < len(expected):
         faults.append(f"row 1: {len(header)} columns, expected {', '.join(expected)}")

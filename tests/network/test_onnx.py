@@ -135,6 +135,15 @@ def test_layers_are_named_by_their_weights(tmp_path):
     assert (network.arrays["net.w.weight"] == WEIGHT).all()
 
 
+@pytest.mark.parametrize(("given", "called"), [("main_graph", "my_net"), ("", "my_net"), ("alexnet", "alexnet")])
+def test_a_name_that_every_file_has_is_none(tmp_path, given, called):
+    write_onnx(small("resnet20-cifar10"), tmp_path / "my_net.onnx")
+    model = onnx.load(tmp_path / "my_net.onnx")
+    model.graph.name = given
+    (tmp_path / "my_net.onnx").write_bytes(model.SerializeToString())
+    assert read_onnx(tmp_path / "my_net.onnx").graph.name == called
+
+
 def test_half_precision_weights_and_constants_in_nodes_are_read(tmp_path):
     weight = onnx.numpy_helper.from_array(WEIGHT.astype(np.float16) * np.float16(0.5), "c")
     nodes = [

@@ -150,6 +150,8 @@ def test_a_slip_in_a_topology_is_read_by_place(tmp_path):
     (tmp_path / "a.csv").write_text(header + rows)
     layers = read_table(tmp_path / "a.csv")
     assert [(layer.name, layer.height, layer.width) for layer in layers] == [("one", 9, 7), ("one (2)", 9, 7)]
+    (tmp_path / "one.csv").write_text(header.replace("Channels", "channel") + rows)
+    assert read_table(tmp_path / "one.csv") == layers
     (tmp_path / "b.csv").write_text(header.replace("IFMAP Width, IFMAP Width", "IFMAP Width, IFMAP Height") + rows)
     with pytest.raises(InputError, match="column 2 is 'ifmap width', expected 'ifmap height'"):
         read_table(tmp_path / "b.csv")

@@ -27,6 +27,7 @@ from accelsim.network.onnx.weights import Weights
 from accelsim.network.tensors import Opaque
 
 MAX_NODES = 20_000
+NO_NAMES = {"", "main", "main_graph", "torch_jit", "torch-jit-export", "tf2onnx"}  # that exporters give all
 SHOWN = 6  # nodes of one kind that a message names
 
 
@@ -345,7 +346,8 @@ class _Reader:
         if not kept:
             raise Unfit("no layer between input and output")
         outputs = tuple(dict.fromkeys(source for source in sources if source in self.draft.nodes))
-        name = re.sub(r"[^A-Za-z0-9_.\-/]", "_", self.graph.name)[:200] or "network"
+        given = self.weights.path.stem if self.graph.name in NO_NAMES else self.graph.name
+        name = re.sub(r"[^A-Za-z0-9_.\-/]", "_", given)[:200] or "network"
         H, W, C = self.draft.shapes["input"]
         graph = Graph(
             name=name,
