@@ -1,30 +1,37 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+# Python compiles a package when it is first imported and keeps the byte code; pip would compile all tests of all
+# packages, half of its time.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: demo test test-all test-floors test-newest test-rtl rtl-area rtl-energy docs clean
 
 # Each set-up is a stamp file, so that it is done once and again when the dependencies change.
-$(VENV)/.demo: pyproject.toml
+$(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit("accelsim needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.demo: pyproject.toml $(VENV)/.made
 	$(PIP) --editable .
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.demo
+# It has all that the demonstration needs.
+$(VENV)/.dev: pyproject.toml $(VENV)/.made
 	$(PIP) --editable '.[dev]'
-	touch $@
+	touch $(VENV)/.demo $@
 
 # The release of PyTorch that the peer tests were run with: a newer one would bring gigabytes of CUDA along.
 $(VENV)/.all: $(VENV)/.dev
 	$(PIP) torch==2.13.0
-	$(PIP) --editable '.[dev,peers,cluster,search]'
+	$(PIP) --editable '.[dev,peers,cluster,search,tables]'
 	touch $@
 
 demo: $(VENV)/.demo
-	$(BIN)/accelsim compare models/resnet20-cifar10.dual spatial-tuned-16x16 winograd-tuned-16x16 -o demo-out
-	$(BIN)/accelsim validate models/resnet20-cifar10.dual spatial-tuned-16x16 winograd-tuned-16x16
+	$(BIN)/accelsim compare resnet20-cifar10 spatial-tuned-16x16 winograd-tuned-16x16 -o demo-out
+	$(BIN)/accelsim validate resnet20-cifar10 spatial-tuned-16x16 winograd-tuned-16x16
 
 test: export OPENBLAS_NUM_THREADS = 1
 test: $(VENV)/.dev

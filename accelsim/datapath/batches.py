@@ -1,7 +1,7 @@
 """Images through a network in small batches, on all cores: what comes out is in the order of the images.
 
-NumPy and BLAS work outside the interpreter's lock, so threads share the images and the weights.  One BLAS thread each:
-on products this small more only wait for each other.
+NumPy and BLAS work outside the interpreter's lock, so threads share the images and the weights.
+One BLAS thread each: on products this small more only wait for each other.
 """
 
 import os

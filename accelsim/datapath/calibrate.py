@@ -1,9 +1,10 @@
 """From some images to the scales of an integer machine: ranges of the float network's feature maps, and what follows.
 
-The float network runs in the machine's domain.  The ranges of feature maps give their units; those of transformed
-inputs how many bits they lose where words are narrower than the transform; and where a machine cuts products to the
-width of its sums, the largest sum of an integer run of the same images says by how many bits.  Everything is in the
-order of the images, so the same images give the same scales.
+The float network runs in the machine's domain.  The ranges of feature maps give their units; those
+of transformed inputs how many bits they lose where words are narrower than the transform; and where
+a machine cuts products to the width of its sums, the largest sum of an integer run of the same
+images says by how many bits.  Everything is in the order of the images, so the same images give the
+same scales.
 """
 
 from dataclasses import dataclass, field, replace

@@ -1,8 +1,9 @@
 """What an integer machine does in one go: a layer, and the simple layers behind it that ride on its output path.
 
-Batch normalization (or the scale and shift that it was folded to) right behind a layer with weights becomes part of
-them: the scale of each channel goes into its filter, the shift into its bias.  ReLU and clipping become the range of
-the outputs.  A layer rides along only if nothing else reads what it reads.
+Batch normalization (or the scale and shift that it was folded to) right behind a layer with weights
+becomes part of them: the scale of each channel goes into its filter, the shift into its bias.  ReLU
+and clipping become the range of the outputs.  A layer rides along only if nothing else reads what
+it reads.
 """
 
 from dataclasses import dataclass

@@ -5,10 +5,11 @@ Everything is a whole number times a power of two, so a machine needs shifts whe
     spatial    y = 2^(e_x + e_w) sum over c, r, s of x[c, p + r, q + s] w[k, c, r, s]
     Winograd   y = 2^(e_x) A^T [ sum over c of 2^e[tap] (B^T x B)[tap, c] W[tap, k, c] ] A
 
-x, w and W are int8; the Winograd-domain filters carry one exponent e for each tap, because the rows of G, and with
-them the taps' ranges, differ by up to 36 (as tap-wise quantization does: R. Andri et al., MICRO 2022, at 10 bits).
-The transforms B^T and A^T of F(2, r) and F(4, r) hold whole numbers, so V = B^T x B is exact: 10 bits for F(2, 3) and
-15 for F(4, 3).  Each tap is accumulated at its own scale; before the inverse transform it is shifted left by
+x, w and W are int8; the Winograd-domain filters carry one exponent e for each tap, because the rows
+of G, and with them the taps' ranges, differ by up to 36 (as tap-wise quantization does: R. Andri et
+al., MICRO 2022, at 10 bits).  The transforms B^T and A^T of F(2, r) and F(4, r) hold whole numbers,
+so V = B^T x B is exact: 10 bits for F(2, 3) and 15 for F(4, 3).  Each tap is accumulated at its own
+scale; before the inverse transform it is shifted left by
 e[tap] - min e, so that nothing is rounded before the last step, ``requantize``.
 
 Left out: bias and activation function (they follow the array), and transforms with fractions (F(6, 3)).

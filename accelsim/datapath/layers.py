@@ -1,7 +1,8 @@
 """What the integers of a machine do to each layer: noise against float32, values that did not fit, bits in use.
 
-The float network runs in the machine's domain (a Winograd machine's filters are pruned there, too), so that the
-difference is that of whole numbers alone.  The signal-to-noise ratio of a feature map is
+The float network runs in the machine's domain (a Winograd machine's filters are pruned there, too),
+so that the difference is that of whole numbers alone.  The signal-to-noise ratio of a feature map
+is
 
     10 log10( sum of y^2 / sum of (y - integers x unit)^2 )     in dB, about 6 dB a bit,
 

@@ -1,9 +1,10 @@
 """Does one compressed file serve both kinds of machine, where the network gives pictures: super-resolution by PSNR.
 
-Each machine runs the pictures in its own arithmetic, as in ``validate``.  The peak signal-to-noise ratio of outputs
-rounded to 8 bits is 10 log10(255^2 / mean of squared errors) in dB, whole pictures, their mean over the pictures.  What
-a machine loses is counted against the uncompressed network's outputs where the file has them, else against those of
-the decoded network by direct convolution in float32: then it is the loss of the machine's arithmetic alone.
+Each machine runs the pictures in its own arithmetic, as in ``validate``.  The peak signal-to-noise
+ratio of outputs rounded to 8 bits is 10 log10(255^2 / mean of squared errors) in dB, whole
+pictures, their mean over the pictures.  What a machine loses is counted against the uncompressed
+network's outputs where the file has them, else against those of the decoded network by direct
+convolution in float32: then it is the loss of the machine's arithmetic alone.
 
 A stack of convolutions runs pictures of any size, so the size of the pictures replaces the network's own.
 """
@@ -82,8 +83,9 @@ def validate_pictures(
 ) -> PictureValidation:
     """Run the model on the pictures as each machine would.
 
-    Raises InputError if the pictures do not fit the network, no machine is given, a picture takes more memory than
-    ``batches.MAX_BYTES``, or words are too wide; NumericalError if an output is not a finite number.
+    Raises InputError if the pictures do not fit the network, no machine is given, a picture takes
+    more memory than ``batches.MAX_BYTES``, or words are too wide; NumericalError if an output is
+    not a finite number.
     """
     model = of_size(model, datapaths, pairs)
     scale = model.network.graph.preprocessing.scale

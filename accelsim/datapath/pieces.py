@@ -1,9 +1,10 @@
 """Exact integer execution of a convolution in pieces by Winograd, as ``transforms.decomposition`` cuts it.
 
-Each piece runs through F(m x m, its size) on its own image, the outputs are added up.  The matrices of F(m, r) hold
-fractions; each is multiplied by the common denominator of its entries, so that everything is a whole number, and the
-outputs divide by the product of the denominators without remainder.  So the result is the direct convolution's, digit
-for digit, whatever the stride and the kernel.
+Each piece runs through F(m x m, its size) on its own image, the outputs are added up.  The matrices
+of F(m, r) hold fractions; each is multiplied by the common denominator of its entries, so that
+everything is a whole number, and the outputs divide by the product of the denominators without
+remainder.  So the result is the direct convolution's, digit for digit, whatever the stride and the
+kernel.
 
 Left out: rounding to a machine's word widths (``accelsim.datapath.integer`` has those for F(2, r) and F(4, 3)).
 """
@@ -31,8 +32,9 @@ def convolve_in_pieces(
 ) -> NDArray[np.int64]:
     """Correlate at a stride by Winograd.  x: (N, H, W, C) integer, w: (K, C, R, S) integer -> (N, P, Q, K) int64.
 
-    largest: taps a side that a piece has at most.  Python's whole numbers throughout, so slow and without overflow.
-    Raises ValueError if an output would be empty, or F(m, r) of a piece lacks interpolation points.
+    largest: taps a side that a piece has at most.  Python's whole numbers throughout, so slow and
+    without overflow.  Raises ValueError if an output would be empty, or F(m, r) of a piece lacks
+    interpolation points.
     """
     kernel = (w.shape[2], w.shape[3])
     padded = np.pad(x, ((0, 0), (padding[0],) * 2, (padding[1],) * 2, (0, 0)))

@@ -1,7 +1,8 @@
 """From a model and a machine's arithmetic to the steps of an integer machine: whole weights, biases, shifts.
 
-What depends on the images alone is calibrated beforehand (``Calibrated``): the unit of each feature map, how many bits
-transformed inputs lose where they are narrower than the transform, and products where sums are narrower than these.
+What depends on the images alone is calibrated beforehand (``Calibrated``): the unit of each feature
+map, how many bits transformed inputs lose where they are narrower than the transform, and products
+where sums are narrower than these.
 """
 
 from collections.abc import Mapping
@@ -77,8 +78,9 @@ def build(
 ) -> Program:
     """The steps of the model on the machine.
 
-    rounded: weights that were rounded before, of this model and this domain (and tile size), to round none twice.
-    Raises InputError if words are so wide that sums are beyond 2^53, or a tile size has transforms beyond shifts.
+    rounded: weights that were rounded before, of this model and this domain (and tile size), to
+    round none twice.  Raises InputError if words are so wide that sums are beyond 2^53, or a tile
+    size has transforms beyond shifts.
     """
     planner = _Planner(model, datapath, calibrated, Memo(0) if rounded is None else rounded)
     steps = tuple(planner.step(group) for group in groups(model.network.graph))

@@ -1,9 +1,10 @@
 """A network in 8-bit whole numbers as an ONNX file of quantize and dequantize nodes, which other runtimes run as int8.
 
-It holds what the spatial machine of the same scales computes: weights with batch-norm in them as int8 and their unit,
-biases in the unit of the sums, and a pair of QuantizeLinear and DequantizeLinear wherever a feature map is rounded.  So
-another runtime is a second opinion on the machine's answers; it rounds halves to even and scales in float32, so single
-outputs may differ by a unit.
+It holds what the spatial machine of the same scales computes: weights with batch-norm in them as
+int8 and their unit, biases in the unit of the sums, and a pair of QuantizeLinear and
+DequantizeLinear wherever a feature map is rounded.  So another runtime is a second opinion on the
+machine's answers; it rounds halves to even and scales in float32, so single outputs may differ by a
+unit.
 """
 
 from dataclasses import replace

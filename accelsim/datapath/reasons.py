@@ -1,9 +1,10 @@
 """Why a machine's integers lose too much: whose words are too narrow, where it hurts most, how wide they must be.
 
-One unit at a time keeps the width that the machine states while all others have wide words: a unit whose words alone
-cost more (answers, or dB of pictures) than the tolerance is named, with the layer whose own noise is then the largest,
-and the fewest bits at which its words cost no more than the tolerance.  If no unit does so alone, they do together:
-then the one that costs most is named, and its bits are sought among the others as stated.
+One unit at a time keeps the width that the machine states while all others have wide words: a unit
+whose words alone cost more (answers, or dB of pictures) than the tolerance is named, with the layer
+whose own noise is then the largest, and the fewest bits at which its words cost no more than the
+tolerance.  If no unit does so alone, they do together: then the one that costs most is named, and
+its bits are sought among the others as stated.
 """
 
 from collections.abc import Callable
@@ -52,9 +53,9 @@ def shortfalls(
 ) -> tuple[Shortfall, ...]:
     """The units whose words are too narrow, the most expensive first; at least one.
 
-    pixels: (N, H, W, C), IMAGES are enough.  score: how good their outputs (N, ...) are, in points of top-1 or dB, and
-    tolerance: how much of it may be lost.  sums_fit: whether no sum was beyond its register in a run with the words as
-    stated, and none is cut.
+    pixels: (N, H, W, C), IMAGES are enough.  score: how good their outputs (N, ...) are, in points
+    of top-1 or dB, and tolerance: how much of it may be lost.  sums_fit: whether no sum was beyond
+    its register in a run with the words as stated, and none is cut.
     """
     probe = Probe(model, datapath, pixels, score)
     stated = datapath.integers

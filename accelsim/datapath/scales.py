@@ -1,12 +1,14 @@
 """The unit of a tensor's whole numbers: how it follows from the range of values, and how a machine changes units.
 
-A value v is stored as the nearest whole number of v / unit, cut to the word's range.  A unit is a power of two
-(``power_of_two``: one scale goes over into another by a shift) or any number (``multiply_shift``: by a multiplication
-with a whole number of ``multiplier_bits`` and a shift).  Either way the outcome is rounded half up.
+A value v is stored as the nearest whole number of v / unit, cut to the word's range.  A unit is a
+power of two (``power_of_two``: one scale goes over into another by a shift) or any number
+(``multiply_shift``: by a multiplication with a whole number of ``multiplier_bits`` and a shift).
+Either way the outcome is rounded half up.
 
-Which range a word is to cover (``calibration``): all values seen (``max``), a share of them (``percentile``), or the
-range with the least squared error of rounding and cutting together (``least_error``; as in R. Krishnamoorthi,
-arXiv:1806.08342, and H. Wu et al., arXiv:2004.09602, who compare the three).
+Which range a word is to cover (``calibration``): all values seen (``max``), a share of them
+(``percentile``), or the range with the least squared error of rounding and cutting together
+(``least_error``; as in R. Krishnamoorthi, arXiv:1806.08342, and H. Wu et al., arXiv:2004.09602, who
+compare the three).
 """
 
 from collections.abc import Sequence

@@ -20,8 +20,9 @@ def search(
 ) -> list[FoundWidths]:
     """Each machine's cheapest words on the first IMAGES images of a file or folder.
 
-    tolerance: in points of top-1 below the uncompressed network (by default 1), or in dB of PSNR (by default 0.2);
-    where its answers are not known, below the decoded network in float32.  Raises InputError if the images do not fit.
+    tolerance: in points of top-1 below the uncompressed network (by default 1), or in dB of PSNR
+    (by default 0.2); where its answers are not known, below the decoded network in float32.  Raises
+    InputError if the images do not fit.
     """
     if gives_pictures(model):
         allowed = TOLERANCE_DB if tolerance is None else tolerance

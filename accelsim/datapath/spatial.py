@@ -1,8 +1,9 @@
 """The spatial machine's arithmetic in float32: every convolution multiplies its non-zero weights only.
 
-A filter is what the array streams: the values and positions of its non-zero weights (compressed sparse rows).  Zeros
-are never touched, so the result shows that the compressed stream alone is the network.  Products are summed in the
-stream's order in float32; rounding to the machine's integer widths is left out.  Fully-connected layers run dense.
+A filter is what the array streams: the values and positions of its non-zero weights (compressed
+sparse rows).  Zeros are never touched, so the result shows that the compressed stream alone is the
+network.  Products are summed in the stream's order in float32; rounding to the machine's integer
+widths is left out.  Fully-connected layers run dense.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
 """What an integer machine does to feature maps, a group of layers at a time: whole numbers in, whole numbers out.
 
-Feature maps are float32 arrays of whole numbers, as BLAS is fast on them and every number and sum is exact: below 2^24
-in float32, below 2^53 in float64, whichever the layer's largest possible sum allows.  So the results are those of
-integer registers, bit for bit.
+Feature maps are float32 arrays of whole numbers, as BLAS is fast on them and every number and sum
+is exact: below 2^24 in float32, below 2^53 in float64, whichever the layer's largest possible sum
+allows.  So the results are those of integer registers, bit for bit.
 
     sum          acc = sum of x q over channels and kernel, in accumulator_bits
     output       y = floor((acc + bias) multiplier / 2^shift + 1/2), cut to the activation's word (and by ReLU to >= 0)
@@ -11,9 +11,9 @@ integer registers, bit for bit.
     addition     y = floor(sum of x_i multiplier_i / 2^shift + 1/2)
     average      y = floor(sum of x multiplier / 2^shift + 1/2)
 
-Sums that wrap around do so whatever their order; those that saturate are taken to do so once, at the end of the sum.
-Truncated products are taken to be cut once, as a sum.  Layers that are none of these, such as local response
-normalization, are computed in float32 and rounded.
+Sums that wrap around do so whatever their order; those that saturate are taken to do so once, at
+the end of the sum.  Truncated products are taken to be cut once, as a sum.  Layers that are none of
+these, such as local response normalization, are computed in float32 and rounded.
 """
 
 from abc import ABC, abstractmethod

@@ -1,12 +1,13 @@
 """Does one compressed file serve both kinds of machine?  Real images through each machine's arithmetic.
 
-Each machine runs the decoded model: in the whole numbers of its description (``execute``), or in float32 in the domain
-it computes in (``floating``).  Its answers are compared with the labels (top-1), with those of the uncompressed network
-(agreement), and its outputs with those of the decoded network run by plain direct convolution in float32, nothing
-pruned in the Winograd domain (largest absolute difference).
+Each machine runs the decoded model: in the whole numbers of its description (``execute``), or in
+float32 in the domain it computes in (``floating``).  Its answers are compared with the labels
+(top-1), with those of the uncompressed network (agreement), and its outputs with those of the
+decoded network run by plain direct convolution in float32, nothing pruned in the Winograd domain
+(largest absolute difference).
 
-The scales of whole numbers come from the file, where it was calibrated for this arithmetic, else from the first images
-that are run (no labels are looked at).
+The scales of whole numbers come from the file, where it was calibrated for this arithmetic, else
+from the first images that are run (no labels are looked at).
 """
 
 from collections.abc import Sequence
@@ -53,10 +54,11 @@ class MachineValidation:
 class Validation:
     """What the images say of all machines together.
 
-    images: how many.  reference_top1: the uncompressed network's top-1 in percent, on these images if its answers are
-    known, else as the model states it, else None.  served_by_both: machines of both kinds ran the file, and for none of
-    them do these images show, at 95 % confidence, a loss above the tolerance: the more images, the stricter.  None
-    where machines of both kinds ran it, but what the uncompressed network answers is not known, and so neither a loss.
+    images: how many.  reference_top1: the uncompressed network's top-1 in percent, on these images
+    if its answers are known, else as the model states it, else None.  served_by_both: machines of
+    both kinds ran the file, and for none of them do these images show, at 95 % confidence, a loss
+    above the tolerance: the more images, the stricter.  None where machines of both kinds ran it,
+    but what the uncompressed network answers is not known, and so neither a loss.
     """
 
     images: int
@@ -96,10 +98,11 @@ def validate(
     """Run the model on the images as each machine would.
 
     reference: the uncompressed network; without it its answers are those stored with the images, if any.
-    arithmetic: the whole numbers of each machine, or ``float``.  tolerance_points: of top-1, by default 1 in whole
-    numbers and 2 in float32.  progress: called with the number of images as they are done; of ``image_runs`` in all.
-    Raises InputError if the images or labels do not fit the network, no machine is given, an image takes more memory
-    than ``batches.MAX_BYTES``, or words are too wide; NumericalError if an output is not a finite number.
+    arithmetic: the whole numbers of each machine, or ``float``.  tolerance_points: of top-1, by
+    default 1 in whole numbers and 2 in float32.  progress: called with the number of images as they
+    are done; of ``image_runs`` in all.  Raises InputError if the images or labels do not fit the
+    network, no machine is given, an image takes more memory than ``batches.MAX_BYTES``, or words
+    are too wide; NumericalError if an output is not a finite number.
     """
     check(model, datapaths, images)
     if tolerance_points is None:

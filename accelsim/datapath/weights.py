@@ -1,12 +1,13 @@
 """Weights as whole numbers of a machine's width: spatial filters, or Winograd-domain ones with a scale for each tap.
 
-A weight stands for  q u[k] 2^e[tap]:  u is the unit of the layer (or of filter k), e the exponent of a tap (all zero
-with one scale for all taps), so that taps' sums are brought to one unit by shifts alone.  The rows of G, and with them
-the ranges of the taps, differ by up to 36 in F(4, 3): with one scale the small taps round to nothing (tap-wise
-quantization: R. Andri et al., MICRO 2022, at 10 bits).  A weight that rounds to zero keeps its place in the stream.
+A weight stands for  q u[k] 2^e[tap]:  u is the unit of the layer (or of filter k), e the exponent
+of a tap (all zero with one scale for all taps), so that taps' sums are brought to one unit by
+shifts alone.  The rows of G, and with them the ranges of the taps, differ by up to 36 in F(4, 3):
+with one scale the small taps round to nothing (tap-wise quantization: R. Andri et al., MICRO 2022,
+at 10 bits).  A weight that rounds to zero keeps its place in the stream.
 
-A codebook holds 2^bits shared values, placed by k-means from evenly spaced ones (S. Han et al., ICLR 2016, as EIE
-runs them).
+A codebook holds 2^bits shared values, placed by k-means from evenly spaced ones (S. Han et al.,
+ICLR 2016, as EIE runs them).
 """
 
 from dataclasses import dataclass

@@ -1,13 +1,15 @@
 """The cheapest words that keep a network's accuracy on a machine: one width for all layers, then weights by layer.
 
 What a width costs is the energy of the multiplies that are left, by the measured gates of a lane
-(``hardware.gates.lane_energy``, both operands not zero): of every layer its non-zero weights in the machine's domain
-times the outputs or tiles that each serves.  Buffers, DRAM and the lanes' clock are left out.
+(``hardware.gates.lane_energy``, both operands not zero): of every layer its non-zero weights in the
+machine's domain times the outputs or tiles that each serves.  Buffers, DRAM and the lanes' clock
+are left out.
 
-The search narrows one unit by one bit as long as the images lose no more than the tolerance, always the one that then
-costs least.  Sums get the bits that the largest one on the images takes, and one to spare.  Then the weights of each
-layer are narrowed on their own, the most expensive layer first.  So it ends at words none of which can lose a bit
-alone; that no other words are cheaper is not shown.
+The search narrows one unit by one bit as long as the images lose no more than the tolerance, always
+the one that then costs least.  Sums get the bits that the largest one on the images takes, and one
+to spare.  Then the weights of each layer are narrowed on their own, the most expensive layer first.
+So it ends at words none of which can lose a bit alone; that no other words are cheaper is not
+shown.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """The Winograd machine's arithmetic in float32: pruned Winograd-domain filters wherever Winograd serves a layer.
 
-Each eligible convolution multiplies W = G w G^T of its decoded filters, zero where |W| <= threshold, with transformed
-input tiles, and sums over the channels in the Winograd domain; the other layers run as they are.  Rounding to the
-machine's integer widths is left out.
+Each eligible convolution multiplies W = G w G^T of its decoded filters, zero where |W| <=
+threshold, with transformed input tiles, and sums over the channels in the Winograd domain; the
+other layers run as they are.  Rounding to the machine's integer widths is left out.
 """
 
 from accelsim.arrays import Array

@@ -5,8 +5,9 @@ against that of the first family, as ``simulator.verdict`` does with two machine
 The limits are those of the machines as described; under an assumption they are not asked again.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -61,27 +62,35 @@ def bands(sweep: Sweep, folder: Path) -> list[Band]:
     is no longer the file that the sweep began with.
     """
     points = {point.index: point for point in read_points(folder)}
-    return list(_bands(sweep, points))
+    asked = product(sweep.description.report.cheapest, sweep.answers.models)
+    answered = ((question, model, _answers(sweep, points, question, model)) for question, model in asked)
+    return [_band(sweep, question, model, found) for question, model, found in answered if len(found) > 1]
 
 
-def _bands(sweep: Sweep, points: Mapping[int, Point]) -> Iterator[Band]:
-    description = sweep.description
+def _answers(sweep: Sweep, points: Mapping[int, Point], question: Question, model: str) -> dict[str, Point]:
+    """The point of each family that has one: its cheapest for the model."""
     worthy = reaching(sweep.table, sweep.answers.floors)
-    for question in description.report.cheapest:
-        for model in sweep.answers.models:
-            found: dict[str, Point] = {}
-            for family in description.machines:
-                of_family = worthy[(worthy["model"] == model) & (worthy["family"] == family)]
-                row = cheapest(of_family, question.minimize, question.limits) if len(of_family) else None
-                if row is not None:
-                    found[family] = points[int(row["point"])]
-            if len(found) < 2:
-                continue
-            first = next(iter(found.values()))
-            level = description.level_of(first.parameters)
-            machines = [machine_from({**(point.machine or {}), "name": family}) for family, point in found.items()]
-            tiled = next((i for i, m in enumerate(machines) if m.datapath.m is not None), 0)
-            variant = list(found.values())[tiled].variant
-            works = variant_works(variant, machines[tiled].datapath.m, description.batch)
-            indices = {family: point.index for family, point in found.items()}
-            yield Band(question, model, indices, band(works, machines, level))
+    of_model = worthy[worthy["model"] == model]
+    found: dict[str, Point] = {}
+    for family in sweep.description.machines:
+        of_family = of_model[of_model["family"] == family]
+        row = cheapest(of_family, question.minimize, question.limits) if len(of_family) else None
+        if row is not None:
+            found[family] = points[int(row["point"])]
+    return found
+
+
+def _band(sweep: Sweep, question: Question, model: str, found: Mapping[str, Point]) -> Band:
+    """The band of the points found, a family each.  The variant is the first Winograd machine's, if there is one."""
+    description = sweep.description
+    first = next(iter(found.values()))
+    machines = [machine_from({**(point.machine or {}), "name": family}) for family, point in found.items()]
+    tiled = next((i for i, machine in enumerate(machines) if machine.datapath.m is not None), 0)
+    variant = list(found.values())[tiled].variant
+    works = variant_works(variant, machines[tiled].datapath.m, description.batch)
+    return Band(
+        question=question,
+        model=model,
+        points={family: point.index for family, point in found.items()},
+        cases=band(works, machines, description.level_of(first.parameters)),
+    )

@@ -1,17 +1,19 @@
 """An on-chip decoder of the ``.dual`` file's own entropy code: what a decoded weight costs in energy, and its area.
 
-Weights travel in the file's code and are decoded as they arrive, before they are transformed (if at all) and written to
-the weight buffer in its own format; the bits of each layer are those measured in the file.  A symbol is one weight,
-zero or not.  The decoder's rate is the machine's to state: the load of a weight tile takes at least its symbols / rate.
+Weights travel in the file's code and are decoded as they arrive, before they are transformed (if at
+all) and written to the weight buffer in its own format; the bits of each layer are those measured
+in the file.  A symbol is one weight, zero or not.  The decoder's rate is the machine's to state:
+the load of a weight tile takes at least its symbols / rate.
 
-Energy and area are estimates, not measurements: the operations of our code (``accelsim.dual.coding.mixing``,
-``context``) priced as arithmetic and SRAM.  A symbol takes 2.0 binary decisions (539,094 for the 268,336 weights of the
-shipped ResNet-20, counted); a decision mixes 7 contexts, each with two counts of 10 bits, read and written, and needs a
-multiply-accumulate for each and two for the range coder.  A faster decoder needs more arithmetic on the same tables.
+Energy and area are estimates, not measurements: the operations of our code
+(``accelsim.dual.coding.mixing``, ``context``) priced as arithmetic and SRAM.  A symbol takes 2.0
+binary decisions (539,094 for the 268,336 weights of the shipped ResNet-20, counted); a decision
+mixes 7 contexts, each with two counts of 10 bits, read and written, and needs a multiply-accumulate
+for each and two for the range coder.  A faster decoder needs more arithmetic on the same tables.
 
-Left out: more ports of the tables of a fast decoder, and start-up: the code adapts and is one stream in the file's
-order; a machine that loads tiles in another order has to hold the decoder's state at the start of each, or a stream for
-each tile, which takes more bits.
+Left out: more ports of the tables of a fast decoder, and start-up: the code adapts and is one
+stream in the file's order; a machine that loads tiles in another order has to hold the decoder's
+state at the start of each, or a stream for each tile, which takes more bits.
 """
 
 from accelsim.hardware.gates import lane_energy

@@ -1,8 +1,8 @@
 """The description of one accelerator: what every machine's YAML file says, whatever its family.
 
-Every machine has lanes, global buffers for weights, inputs and outputs, one DMA engine and one DRAM.  A family
-(``accelsim.simulator.machines``) adds the keys that mean something there, and may add actions to the price list and
-parts to the area.
+Every machine has lanes, global buffers for weights, inputs and outputs, one DMA engine and one
+DRAM.  A family (``accelsim.simulator.machines``) adds the keys that mean something there, and may
+add actions to the price list and parts to the area.
 """
 
 from abc import ABC, abstractmethod

@@ -1,24 +1,25 @@
 """Off-chip memory: how long requests take, which rows they open, and what they cost.
 
-One DRAM serves one DMA engine, open page, requests in order, two in its queue: while the data of one flow, the rows of
-the next are opened in other banks.  So a run of requests takes
+One DRAM serves one DMA engine, open page, requests in order, two in its queue: while the data of
+one flow, the rows of the next are opened in other banks.  So a run of requests takes
 
     ns = (max(bursts at the peak rate, rows newly opened x max(tRRD, tFAW / 4)) + turns of the bus + tRP + tRCD once)
          / (1 - tRFC / tREFI)
 
-where the bus turns from reading to writing in tRTW and back in tWTR + CL, and channels share bursts, rows and turns.
-The larger of data and rows is taken request by request.  A row is opened where it is not the one that its bank holds
-open.  Consecutive bursts alternate over bank groups (``interleaved_groups``); stripes of one row in each group go
-around channels, ranks and banks, each tensor from the first bank on.  Where bursts stay in one group each takes tCCD_L
-at least.
+where the bus turns from reading to writing in tRTW and back in tWTR + CL, and channels share
+bursts, rows and turns.  The larger of data and rows is taken request by request.  A row is opened
+where it is not the one that its bank holds open.  Consecutive bursts alternate over bank groups
+(``interleaved_groups``); stripes of one row in each group go around channels, ranks and banks, each
+tensor from the first bank on.  Where bursts stay in one group each takes tCCD_L at least.
 
-Left out: that a bank has to wait for tRC between two of its rows, rows opened again after a refresh (under 1 % of the
-energy), a power-down while nothing is asked.
+Left out: that a bank has to wait for tRC between two of its rows, rows opened again after a refresh
+(under 1 % of the energy), a power-down while nothing is asked.
 
-Every figure of every type, timings one by one, stands with its source in ``data/dram.csv``.  Energies: opening a row,
-reading or writing a bit on the DRAM's chips, driving it over the line (I/O), from the currents of datasheets; standby
-with open rows and refresh are powers of a rank, over the whole run.  Of LPDDR5 and GDDR6 only published averages in
-pJ/bit are known: they are split over opening and moving, standby and refresh among them.
+Every figure of every type, timings one by one, stands with its source in ``data/dram.csv``.
+Energies: opening a row, reading or writing a bit on the DRAM's chips, driving it over the line
+(I/O), from the currents of datasheets; standby with open rows and refresh are powers of a rank,
+over the whole run.  Of LPDDR5 and GDDR6 only published averages in pJ/bit are known: they are split
+over opening and moving, standby and refresh among them.
 """
 
 import csv
@@ -221,8 +222,8 @@ def request_ns(dram: DramType, channels: int, requests: Requests) -> Floats:
 def opened_rows(dram: DramType, channels: int, tensors: Sequence[Transfer], order: Ints) -> Ints:
     """Rows that each request newly opens: (tensors, requests of each) int64.
 
-    order: in which the requests are served, as an index into those of all tensors laid end to end; those that it leaves
-    out are none.
+    order: in which the requests are served, as an index into those of all tensors laid end to end;
+    those that it leaves out are none.
     """
     spans = _Spans.of(dram, tensors, order)
     at_once = np.cumsum(spans.count * (spans.n_bytes // spans.stripe_bytes + 2) * dram.interleaved_groups)

@@ -57,15 +57,16 @@ def memories(machine: MachineDescription) -> dict[str, Sram]:
 def prices(machine: MachineDescription) -> dict[str, Price]:
     """Price of each action by name, overrides applied; which actions of lanes there are is the energy table's matter.
 
-    mac, gated_mac: a multiply-accumulate, active and gated.  transform_add: an addition of a transform unit.
-    register_bit: a bit read from or written to an operand register.  index: the address of a skipped-to operand.
-    weight_read, weight_write, input_read, ...: a bit of a global buffer.  dram_activate, dram_read_bit,
-    dram_write_bit, dram_read_io_bit, dram_write_io_bit: off chip.  And what the machine's family adds (``own_prices``).
+    mac, gated_mac: a multiply-accumulate, active and gated.  transform_add: an addition of a
+    transform unit.  register_bit: a bit read from or written to an operand register.  index: the
+    address of a skipped-to operand.  weight_read, weight_write, input_read, ...: a bit of a global
+    buffer.  dram_activate, dram_read_bit, dram_write_bit, dram_read_io_bit, dram_write_io_bit: off
+    chip.  And what the machine's family adds (``own_prices``).
 
-    Of ``gates``: mac_busy, mac_turning, mac_still: multiplies by their product and the one before; signed_...: the same
-    of operands of either sign; mac: of families that tell no densities, which multiply what is not zero.  stream_step,
-    stream_start: a weight handed out, a stream begun.  input_tile, inverse_tile: through a transform unit.  wire: a bit
-    between buffers and array.
+    Of ``gates``: mac_busy, mac_turning, mac_still: multiplies by their product and the one before;
+    signed_...: the same of operands of either sign; mac: of families that tell no densities, which
+    multiply what is not zero.  stream_step, stream_start: a weight handed out, a stream begun.
+    input_tile, inverse_tile: through a transform unit.  wire: a bit between buffers and array.
     """
     table = _gate_prices(machine) if machine.energy_table == "gates" else _logic_prices(machine)
     for name, memory in memories(machine).items():

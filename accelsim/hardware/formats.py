@@ -1,10 +1,11 @@
 """How a sparse tensor is stored, on chip and off: bits for values and for the index that says where they go.
 
-dense: every position.  bitmask: one bit a position, then the non-zeros.  csr: an index within its row for each
-non-zero, and one pointer a row.  run_length: each value with a count of the zeros before it; a run longer than the
-count can say inserts a zero value (Eyeriss, EIE).  packed_run_length: the same with a count of 5 bits, three pairs and
-a flag to a word (64 bits at 16-bit values), as Eyeriss moves feature maps (JSSC 2017).  Expected padding of run-length
-coding for randomly placed zeros:
+dense: every position.  bitmask: one bit a position, then the non-zeros.  csr: an index within its
+row for each non-zero, and one pointer a row.  run_length: each value with a count of the zeros
+before it; a run longer than the count can say inserts a zero value (Eyeriss, EIE).
+packed_run_length: the same with a count of 5 bits, three pairs and a flag to a word (64 bits at
+16-bit values), as Eyeriss moves feature maps (JSSC 2017).  Expected padding of run-length coding
+for randomly placed zeros:
 pad = (1 - d)^(2^i) / (1 - (1 - d)^(2^i)), d the density, i the index width (EIE, ISCA 2016).
 """
 

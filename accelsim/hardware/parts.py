@@ -1,7 +1,8 @@
 """The parts of a machine's description that many machines have: arrays, buffers, arithmetic, DRAM, replaced figures.
 
-A part is a group of keys of the machine's YAML file.  Its own docstring says what it is of the hardware, the docstring
-under each key what the key means, in which unit, and what stands for it where it is left out.
+A part is a group of keys of the machine's YAML file.  Its own docstring says what it is of the
+hardware, the docstring under each key what the key means, in which unit, and what stands for it
+where it is left out.
 """
 
 from dataclasses import fields, replace

@@ -1,17 +1,17 @@
 """What it costs that lanes choose their operands and hold several sums: operand windows, multiplexers, registers.
 
-An operand window holds ``positions`` operand vectors, one operand for each row of lanes, in ``banks`` banks that give
-one vector a cycle each; a column of lanes chooses among the banks.  Every bit of it is stored twice, as the next window
-is filled behind the one that the lanes work on.
+An operand window holds ``positions`` operand vectors, one operand for each row of lanes, in
+``banks`` banks that give one vector a cycle each; a column of lanes chooses among the banks.  Every
+bit of it is stored twice, as the next window is filled behind the one that the lanes work on.
 
-Energies: a bit written to or read from a bank costs a register file's bit up to 0.5 KB a bank, beyond that the bit of
-an SRAM of the bank's size.  A multiplexer of two costs the energy of an adder's bit times the ratio of the cells' areas
-(MUX2_X1 over FA_X1): an assumption, as no published table has one.  A choice among b passes log2(b) of them and takes
-b - 1 in area.  A sum register that is added to costs an adder and a register write of its width, as in a
-multiply-accumulate.
+Energies: a bit written to or read from a bank costs a register file's bit up to 0.5 KB a bank,
+beyond that the bit of an SRAM of the bank's size.  A multiplexer of two costs the energy of an
+adder's bit times the ratio of the cells' areas (MUX2_X1 over FA_X1): an assumption, as no published
+table has one.  A choice among b passes log2(b) of them and takes b - 1 in area.  A sum register
+that is added to costs an adder and a register write of its width, as in a multiply-accumulate.
 All this has static power by its area.
-Areas: cells of the Nangate 45 nm library, a register file's bits for windows.  Left out: wires of the crossbar,
-arbitration of the banks.
+Areas: cells of the Nangate 45 nm library, a register file's bits for windows.  Left out: wires of
+the crossbar, arbitration of the banks.
 """
 
 from dataclasses import dataclass

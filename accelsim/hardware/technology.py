@@ -1,12 +1,14 @@
 """Energy and area of arithmetic and registers, by width and node.
 
 Energies at 45 nm, 0.9 V: Horowitz, ISSCC 2014 (int add 8/16/32 b: 0.03/0.05/0.1 pJ; int multiply 8 b: 0.2, 32 b:
-3.1 pJ; fp16 add/multiply 0.4/1.1, fp32 0.9/3.7).  An integer multiplier grows with the product of its widths, an
-adder and a register with their width; that reproduces the derived multiply-accumulates int8 -> 24 b 0.31,
-int8 x 10 b 0.37, int16 -> 40 b 1.0 pJ.  The second table, Aladdin's (as used by the Accelergy family), puts the int8
-multiplier at 0.91 pJ.  Areas at 45 nm: counted in cells of the Nangate Open Cell Library (FreePDK45), a full adder for
-each bit of an adder and each but the first row of an array multiplier; that gives 34 um2 for an 8 b add and 306 for an
-8 b multiply (36 and 282: Horowitz, quoted from memory).  A register file: 6 um2 a bit at 40 nm (Aladdin).  Left out:
+3.1 pJ; fp16 add/multiply 0.4/1.1, fp32 0.9/3.7).  An integer multiplier grows with the product of
+its widths, an adder and a register with their width; that reproduces the derived
+multiply-accumulates int8 -> 24 b 0.31,
+int8 x 10 b 0.37, int16 -> 40 b 1.0 pJ.  The second table, Aladdin's (as used by the Accelergy
+family), puts the int8 multiplier at 0.91 pJ.  Areas at 45 nm: counted in cells of the Nangate Open
+Cell Library (FreePDK45), a full adder for each bit of an adder and each but the first row of an
+array multiplier; that gives 34 um2 for an 8 b add and 306 for an 8 b multiply (36 and 282:
+Horowitz, quoted from memory).  A register file: 6 um2 a bit at 40 nm (Aladdin).  Left out:
 look-ahead, wires, sizing for speed.  Node factors: Stillmaker & Baas, Integration 2017.
 """
 

@@ -1,8 +1,8 @@
 """What a simulation says: one row a layer and a total, with the units in the column names.
 
-``energy_pj`` is the sum of its parts, ``energy_dram_pj`` that of its commands, standby and refresh, and every part of
-the total is the sum over the layers, exactly: energies are rounded to 2^-10 pJ, so that their sums are exact in double
-precision.
+``energy_pj`` is the sum of its parts, ``energy_dram_pj`` that of its commands, standby and refresh,
+and every part of the total is the sum over the layers, exactly: energies are rounded to 2^-10 pJ,
+so that their sums are exact in double precision.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,8 +54,8 @@ DRAM_COLUMNS = (*DRAM_ACTIONS, *DRAM_POWERS)
 class Result:
     """One model on one machine.  layers: one row a layer; total: sums, and the figures of the whole run.
 
-    synthetic: the zeros of the weights were drawn from a seed, not trained.  level: how far the layers ran as one
-    network (``simulator.network.planning``).
+    synthetic: the zeros of the weights were drawn from a seed, not trained.  level: how far the
+    layers ran as one network (``simulator.network.planning``).
     """
 
     model: str

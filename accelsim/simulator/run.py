@@ -45,9 +45,9 @@ def run(
 ) -> Result:
     """Simulate the layers: one after the other, or as a network (``simulator.network``).
 
-    engine: ``event`` (SimPy) or ``fast`` (the same recurrence).  level: of ``LEVELS``.  Raises InputError if a layer
-    does not fit the machine, or with too many steps for the event engine, KeyError if there is no such engine,
-    ValueError if there is no such level.
+    engine: ``event`` (SimPy) or ``fast`` (the same recurrence).  level: of ``LEVELS``.  Raises
+    InputError if a layer does not fit the machine, or with too many steps for the event engine,
+    KeyError if there is no such engine, ValueError if there is no such level.
     """
     rows, total = run_rows(works, machine, engine, level)
     return Result(model, machine.name, engine, pd.DataFrame(rows), pd.Series(total, dtype=object), synthetic, level)

@@ -1,8 +1,9 @@
 """Does a comparison hold under other energies?  The same runs priced with every energy table.
 
-Energies of an int8 multiplier differ 4.5 times between publications (Horowitz 0.2 pJ, Aladdin 0.91 pJ at 45 nm), and
-what gates say hangs on the operands, so a conclusion about energy should not hang on one of them.  Cycles and traffic
-do not depend on the table, but where a machine's objective is energy.
+Energies of an int8 multiplier differ 4.5 times between publications (Horowitz 0.2 pJ, Aladdin 0.91
+pJ at 45 nm), and what gates say hangs on the operands, so a conclusion about energy should not hang
+on one of them.  Cycles and traffic do not depend on the table, but where a machine's objective is
+energy.
 """
 
 from collections.abc import Sequence

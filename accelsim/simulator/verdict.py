@@ -5,12 +5,13 @@ The assumptions, each moved by itself while the others stay:
 - arithmetic: each table of energies, measured in gates and published (``hardware.gates``, ``hardware.technology``);
 - DRAM energy: half and twice the stated energies of rows, bits moved and bits driven, the spread of published pJ/bit;
 - on-chip energy: as much less and more as five published chips take of what the model says of them (``CHIPS``);
-- wires: none are counted; as a bound, each bit that a global buffer gives or takes travels half the side of the
-  machine, a wire of 0.2 pF/mm at 0.9 V that toggles with every bit, C V^2 / 2 = 0.081 pJ/bit/mm;
+- wires: none are counted; as a bound, each bit that a global buffer gives or takes travels half the
+  side of the machine, a wire of 0.2 pF/mm at 0.9 V that toggles with every bit, C V^2 / 2 = 0.081
+  pJ/bit/mm;
 - clock: half and twice the stated clock, at the same DRAM.
 
-A ratio is of energies, or of times, of one machine over the first.  Machines are simulated anew under each assumption,
-so that a choice of tilings by energy follows it.
+A ratio is of energies, or of times, of one machine over the first.  Machines are simulated anew
+under each assumption, so that a choice of tilings by energy follows it.
 """
 
 from collections.abc import Callable, Sequence
@@ -99,8 +100,9 @@ def assumptions(machines: Sequence[Machine]) -> list[Assumption]:
 def band(works: Sequence[LayerWork], machines: Sequence[Machine], level: str = "layers") -> pd.DataFrame:
     """Energies and times of all machines under each assumption, ``as described`` first.
 
-    One row a case and machine: ``assumption, case, machine, energy_pj, latency_ms, energy_ratio, latency_ratio``, the
-    ratios over the first machine's.  Raises InputError if a layer does not fit a machine.
+    One row a case and machine: ``assumption, case, machine, energy_pj, latency_ms, energy_ratio,
+    latency_ratio``, the ratios over the first machine's.  Raises InputError if a layer does not fit
+    a machine.
     """
     described = Assumption("none", "as described", _as_described)
     rows = []

@@ -167,7 +167,7 @@ def convolve_transformed(
     Raises ValueError as ``convolve`` does.
     """
     A, B = ([matrices(m, taps, _float(x).dtype)[i] for taps in r] for i in (0, 2))
-    return _convolve(x, _float(W), m, r, padding, (A[0], A[1]), (B[0], B[1]))
+    return _convolve(x, _float(W), m, padding, (A[0], A[1]), (B[0], B[1]))
 
 
 def error_bound(x: NDArray[Any], w: NDArray[Any], m: int, padding: tuple[int, int] = (0, 0)) -> NDArray[np.float64]:
@@ -195,7 +195,7 @@ def error_bound(x: NDArray[Any], w: NDArray[Any], m: int, padding: tuple[int, in
         [np.abs(matrix) for matrix in matrices(m, r, np.dtype(np.float64))] for r in (R, S)
     )
     W = _filters(np.abs(w.astype(np.float64)), G_h, G_w)
-    magnitude = _convolve(np.abs(x.astype(np.float64)), W, m, (R, S), padding, (A_h, A_w), (B_h, B_w))
+    magnitude = _convolve(np.abs(x.astype(np.float64)), W, m, padding, (A_h, A_w), (B_h, B_w))
     return np.asarray(magnitude * (ku / (1 - ku)))
 
 
@@ -229,13 +229,13 @@ def _convolve(
     x: NDArray[Any],
     W: NDArray[Any],
     m: int,
-    r: tuple[int, int],
     padding: tuple[int, int],
     A: tuple[NDArray[Any], NDArray[Any]],
     B: tuple[NDArray[Any], NDArray[Any]],
 ) -> NDArray[Any]:
-    """The convolution on transformed filters W (K, C, n_h, n_w)."""
+    """The convolution on transformed filters W (K, C, n_h, n_w), n = m + r - 1."""
     K, C, n_h, n_w = W.shape
+    r = (n_h - m + 1, n_w - m + 1)
     if x.shape[3] != C:
         raise ValueError(f"the input has {x.shape[3]} channels, the filters {C}")
     taps = np.ascontiguousarray(W.transpose(2, 3, 1, 0)).reshape(n_h * n_w, C, K)

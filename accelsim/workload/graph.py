@@ -1,12 +1,13 @@
 """From a model's graph to what each of its layers asks of any machine.
 
-A layer work is a convolution, a fully connected layer (a 1 x 1 convolution of a 1 x 1 image), a pooling, an addition
-or another element-wise pass.
-Folded away, at no cost: ReLU, clipping, batch-norm, affine and any other function of single numbers right behind a
-convolution, a linear layer, an addition or a product (they ride on its output path, by a table where need be); what
-only moves numbers: flatten, reshape, transpose, slices, joins, padding and 1 x 1 subsampling (addressing).  Softmax,
-layer, group and instance normalisation, resizing and products of two maps are element-wise passes of kind ``other``.
-A product of two matrices of the image (attention) is a convolution whose weights, without zeros, are the second one.
+A layer work is a convolution, a fully connected layer (a 1 x 1 convolution of a 1 x 1 image), a
+pooling, an addition or another element-wise pass.
+Folded away, at no cost: ReLU, clipping, batch-norm, affine and any other function of single numbers
+right behind a convolution, a linear layer, an addition or a product (they ride on its output path,
+by a table where need be); what only moves numbers: flatten, reshape, transpose, slices, joins,
+padding and 1 x 1 subsampling (addressing).  Softmax, layer, group and instance normalisation,
+resizing and products of two maps are element-wise passes of kind ``other``.  A product of two
+matrices of the image (attention) is a convolution whose weights, without zeros, are the second one.
 An operator that is not known costs what it reads and writes.
 """
 

@@ -141,8 +141,9 @@ class LayerWork:
     def mask(self, m: int, parts: tuple[Piece, ...] = ()) -> NDArray[np.bool_]:
         """Which Winograd-domain entries, or 1 x 1 weights, are not zero, tap after tap: (taps, K, C / groups) bool.
 
-        parts: of a layer cut into pieces at stride 1, each run by F(m x m, its size); of these nothing is pruned.
-        Raises ValueError if the layer has no weights, or Winograd does not apply.
+        parts: of a layer cut into pieces at stride 1, each run by F(m x m, its size); of these
+        nothing is pruned.  Raises ValueError if the layer has no weights, or Winograd does not
+        apply.
         """
         if m == 1 and self.kernel == (1, 1) and self.weights is not None:
             return np.asarray(self.weights[None, :, :, 0, 0] != 0)

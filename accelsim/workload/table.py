@@ -1,7 +1,7 @@
 """Tables of layers without weights (``accelsim.network.tables``): weights and zeros are drawn from a seed.
 
-Results of them are synthetic, and say so.  A layer's weights are drawn when it is asked for, so that a large table
-never lies in memory as a whole.
+Results of them are synthetic, and say so.  A layer's weights are drawn when it is asked for, so
+that a large table never lies in memory as a whole.
 """
 
 import hashlib
@@ -113,8 +113,9 @@ def works_of_kind(table: LayerTable, kind: Kind, batch: int = 1) -> tuple[LayerW
 def _table_work(table: LayerTable, i: int, batch: int, draw: bool = True) -> LayerWork:
     """Layer i of a table, with random weights of its density, unless they are not to be drawn.
 
-    Every layer draws from (seed, i) alone.  In the Winograd domain the layer is taken to be as sparse as in the spatial
-    one, as joint training makes it: the largest entries of the transformed filters are kept.
+    Every layer draws from (seed, i) alone.  In the Winograd domain the layer is taken to be as
+    sparse as in the spatial one, as joint training makes it: the largest entries of the transformed
+    filters are kept.
     """
     layer = as_product(table.layers[i])
     next_layer = table.layers[min(i + 1, len(table.layers) - 1)]

@@ -104,17 +104,17 @@ def test_a_checkpoint_becomes_a_file_of_the_sparsities_it_states(checkpoint, tmp
     assert model.accuracy == {}
 
 
-def test_exact_zeros_of_the_winograd_domain_are_zeros_of_the_file(tmp_path):
+def test_exact_zeros_of_the_winograd_domain_are_zeros_of_the_file(tmp_path, resnet8):
     """Rounded one by one, weights that cancel no longer do; together, the file has the checkpoint's zeros."""
-    graph, arrays = resnet20(), initial_arrays(resnet20(), 0)
+    arrays = initial_arrays(resnet8, 0)
     for w in arrays.values():
         if w.ndim > 1:
             w[np.abs(w) < np.median(np.abs(w))] = 0
-    arrays = projected(arrays, initial_patterns(graph, arrays, Joint(spatial=0.5, winograd=0.6)))
+    arrays = projected(arrays, initial_patterns(resnet8, arrays, Joint(spatial=0.5, winograd=0.6)))
     save_file(arrays, tmp_path / "checkpoint.safetensors")
-    card = {"network": "resnet20-cifar10", "sparsity_sd": 0.5, "sparsity_wd": 0.6}
+    card = {"network": resnet8.name, "sparsity_sd": 0.5, "sparsity_wd": 0.6}
     (tmp_path / "checkpoint.json").write_text(json.dumps(card))
-    regularizer = JointRegularizer(graph, {"default": 2})
+    regularizer = JointRegularizer(resnet8, {"default": 2})
     before = np.abs(regularizer.transform(arrays).copy()) < 1e-6
     zeros = {}
     for hold in (False, True):
@@ -130,7 +130,7 @@ def test_exact_zeros_of_the_winograd_domain_are_zeros_of_the_file(tmp_path):
     assert zeros[False] < 1.0
 
 
-def test_a_recipe_measures_on_the_test_images(tmp_path):
+def test_a_recipe_measures_on_the_test_images(tmp_path, resnet8):
     images = image_set(40)
     content = {
         f"{split}_{key}": value
@@ -138,12 +138,12 @@ def test_a_recipe_measures_on_the_test_images(tmp_path):
         for key, value in (("images", np.repeat(np.repeat(images.pixels, 4, 1), 4, 2)), ("labels", images.labels))
     }
     np.savez(tmp_path / "data.npz", **content)
-    save_file(initial_arrays(resnet20(), 1), tmp_path / "w.safetensors")
+    save_file(initial_arrays(resnet8, 1), tmp_path / "w.safetensors")
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
-        f"network: resnet20-cifar10\ncell: 0.3\nspatial: 0.9\nwinograd: 0.5\ncalibration: 4\n"
+        f"network: {resnet8.name}\ncell: 0.3\nspatial: 0.9\nwinograd: 0.5\ncalibration: 4\n"
         f"data: {{kind: npz, path: {tmp_path / 'data.npz'}}}\n"
-        f"reference: {{network: resnet20-cifar10, weights: {tmp_path / 'w.safetensors'}}}\nworkers: 1\n"
+        f"reference: {{network: {resnet8.name}, weights: {tmp_path / 'w.safetensors'}}}\nworkers: 1\n"
         "tune: {steps: 1, batch: 8, statistics: 1}\n"
     )
     lines = []
@@ -155,16 +155,16 @@ def test_a_recipe_measures_on_the_test_images(tmp_path):
     assert any("fine-tuning" in line for line in lines)
 
 
-def test_an_interrupted_fine_tuning_goes_on_to_the_same_file(tmp_path):
+def test_an_interrupted_fine_tuning_goes_on_to_the_same_file(tmp_path, resnet8):
     images = image_set(40)
     pixels = np.repeat(np.repeat(images.pixels, 4, 1), 4, 2)
     content = {f"{split}_images": pixels for split in ("train", "test")}
     np.savez(tmp_path / "data.npz", **content, train_labels=images.labels, test_labels=images.labels)
     weights = tmp_path / "w.safetensors"
-    save_file(initial_arrays(resnet20(), 1), weights)
+    save_file(initial_arrays(resnet8, 1), weights)
     tune = {"steps": 3, "batch": 8, "statistics": 1, "weight_rate": 0.01, "checkpoint_steps": 2}
     recipe = CompressionRecipe(
-        network="resnet20-cifar10",
+        network=resnet8.name,
         cell=0.3,
         spatial=0.5,
         winograd=0.5,
@@ -193,10 +193,10 @@ def test_an_interrupted_fine_tuning_goes_on_to_the_same_file(tmp_path):
         compress_checkpoint(weights, out, recipe, resume=True)
 
 
-def test_coarser_cells_make_a_smaller_file(tmp_path):
+def test_coarser_cells_make_a_smaller_file(tmp_path, resnet8):
     weights = tmp_path / "w.safetensors"
-    save_file(initial_arrays(resnet20(), 1), weights)
-    recipe = CompressionRecipe(network="resnet20-cifar10", relative_cell=0.5, spatial=0.5, winograd=0.4)
+    save_file(initial_arrays(resnet8, 1), weights)
+    recipe = CompressionRecipe(network=resnet8.name, relative_cell=0.5, spatial=0.5, winograd=0.4)
     plain = compress_checkpoint(weights, tmp_path / "x.dual", recipe)
     coarser = compress_checkpoint(weights, tmp_path / "y.dual", recipe.model_copy(update={"coarser": 1.5}))
     by_hand = compress_checkpoint(weights, tmp_path / "z.dual", recipe.model_copy(update={"relative_cell": 0.75}))
@@ -206,14 +206,14 @@ def test_coarser_cells_make_a_smaller_file(tmp_path):
         CompressionRecipe(cell=0.1, coarser=1.1)
 
 
-def test_an_interrupted_rounding_goes_on_to_the_same_file(tmp_path):
+def test_an_interrupted_rounding_goes_on_to_the_same_file(tmp_path, resnet8):
     pixels = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), np.uint8)
     labels = np.arange(12) % 10
     np.savez(tmp_path / "data.npz", train_images=pixels, test_images=pixels, train_labels=labels, test_labels=labels)
     weights = tmp_path / "w.safetensors"
-    save_file(initial_arrays(resnet20(), 1), weights)
+    save_file(initial_arrays(resnet8, 1), weights)
     recipe = CompressionRecipe(
-        network="resnet20-cifar10",
+        network=resnet8.name,
         relative_cell=0.5,
         spatial=0.5,
         winograd=0.4,
@@ -225,11 +225,11 @@ def test_an_interrupted_rounding_goes_on_to_the_same_file(tmp_path):
     )
     lines: list[str] = []
     whole = compress_checkpoint(weights, tmp_path / "whole.dual", recipe, lines.append)
-    assert sum(line.startswith("rounded layer ") for line in lines) == 20
+    assert sum(line.startswith("rounded layer ") for line in lines) == 8
     out = tmp_path / "x.dual"
 
     def stop(line):
-        if line.startswith("rounded layer 7 of 20"):
+        if line.startswith("rounded layer 3 of 8"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -240,8 +240,8 @@ def test_an_interrupted_rounding_goes_on_to_the_same_file(tmp_path):
         compress_checkpoint(weights, out, recipe.model_copy(update={"fit": 9}), resume=True)
     lines.clear()
     assert compress_checkpoint(weights, out, recipe, lines.append, resume=True).sha256 == whole.sha256
-    assert lines[0] == "going on after 7 of 20 layers"
-    assert sum(line.startswith("rounded layer ") for line in lines) == 13
+    assert lines[0] == "going on after 3 of 8 layers"
+    assert sum(line.startswith("rounded layer ") for line in lines) == 5
     assert sorted(path.name for path in tmp_path.glob("*.dual*")) == ["whole.dual", "x.dual"]
 
 

@@ -19,21 +19,26 @@ from accelsim.explore import local, sweep
 from accelsim.explore.evaluate import Outcome, Task, evaluate
 from accelsim.explore.store import FILE_NAME, Store, checksum
 from accelsim.explore.sweep import estimate, read_sweep, read_tasks, run_sweep
+from accelsim.files import alone_in
 from tests.explore.small import write_small, write_sweep
 
-KILLS = 20
+MANY: dict[str, list[float]] = {
+    "lanes": [64, 128, 256],
+    "rows": [2, 4],
+    "bandwidth": [1.6, 3.2, 6.4, 12.8],
+    "clock_mhz": [200, 400, 600, 800],
+}
 FORK = multiprocessing.get_context("fork")
 
 
 def many_points(folder: Path) -> Path:
     """288 points."""
-    axes = {
-        "lanes": [64, 128, 256],
-        "rows": [2, 4, 8],
-        "bandwidth": [1.6, 3.2, 6.4, 12.8],
-        "clock_mhz": [200, 400, 600, 800],
-    }
-    return write_sweep(folder, axes=axes)
+    return write_sweep(folder, axes={**MANY, "rows": [2, 4, 8]})
+
+
+def some_points(folder: Path, clocks: int = 2) -> Path:
+    """48 points a clock."""
+    return write_sweep(folder, axes={**MANY, "clock_mhz": MANY["clock_mhz"][:clocks]})
 
 
 def logged(task: Task, log: Path) -> Outcome:
@@ -67,12 +72,13 @@ def finished(folder: Path) -> set[str]:
         return store.finished()
 
 
-def test_a_sweep_killed_twenty_times_loses_and_repeats_no_finished_point(tmp_path: Path) -> None:
-    path, folder, log = many_points(tmp_path), tmp_path / "out", tmp_path / "log"
+@pytest.mark.parametrize("times", [5, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_sweep_killed_many_times_loses_and_repeats_no_finished_point(tmp_path: Path, times: int) -> None:
+    path, folder, log = some_points(tmp_path, 2 if times < 10 else 4), tmp_path / "out", tmp_path / "log"
     rng = random.Random(7)
     read_tasks(path)  # what is cached once is cached for all children
     kills = 0
-    for _ in range(KILLS):
+    for _ in range(times):
         before, seen = finished(folder), len(lines(log))
         process = start(path, folder, log)
         wanted, limit = rng.randint(0, 10), time.monotonic() + 60
@@ -86,7 +92,7 @@ def test_a_sweep_killed_twenty_times_loses_and_repeats_no_finished_point(tmp_pat
         assert before <= after  # nothing lost
         assert not before & set(lines(log)[seen:])  # nothing repeated
         assert len(set(lines(log)) - after) <= kills  # a kill costs no more than the point it fell on
-    assert kills == KILLS
+    assert kills == times
     run_sweep(path, folder, workers=1)
     run_sweep(path, tmp_path / "undisturbed", workers=1)
     assert (folder / "points.csv").read_bytes() == (tmp_path / "undisturbed/points.csv").read_bytes()
@@ -134,10 +140,10 @@ def test_a_failing_point_is_recorded_and_the_rest_goes_on(tmp_path: Path) -> Non
 
 
 def test_a_full_disk_stops_the_sweep_and_keeps_what_is_done(tmp_path: Path) -> None:
-    path, folder = many_points(tmp_path), tmp_path / "out"
+    path, folder = some_points(tmp_path), tmp_path / "out"
 
     def body() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
         try:
             run_sweep(path, folder, workers=1)
         except InputError as error:
@@ -148,8 +154,8 @@ def test_a_full_disk_stops_the_sweep_and_keeps_what_is_done(tmp_path: Path) -> N
     process.join()
     assert "run the sweep again to go on" in (tmp_path / "error").read_text()
     stored = finished(folder)
-    assert 0 < len(stored) < 288
-    assert run_sweep(path, folder, workers=1).counts["done"] == 288
+    assert 0 < len(stored) < 96
+    assert run_sweep(path, folder, workers=1).counts["done"] == 96
     assert stored < finished(folder)
 
 
@@ -189,7 +195,7 @@ def wait_for(folder: Path, points: int) -> None:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in /proc")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_workers_end_with_their_sweep_and_a_lost_worker_is_replaced(tmp_path: Path, how: signal.Signals) -> None:
-    path, folder = many_points(tmp_path), tmp_path / "out"
+    path, folder = some_points(tmp_path), tmp_path / "out"
     process = sweep_process(path, folder, 2)
     wait_for(folder, 3)
     crew = children(process.pid)
@@ -339,3 +345,12 @@ def test_a_sweep_without_a_name_goes_on_in_its_folder(tmp_path: Path) -> None:
     path = path.rename(tmp_path / "mine.yaml")
     first = run_sweep(path, tmp_path / "out", workers=1)
     assert run_sweep(path, tmp_path / "out", workers=1).table.equals(first.table)
+
+
+def test_two_sweeps_do_not_share_a_folder(tmp_path):
+    """Neither mixes its points into the other's; whoever holds the folder is refused nothing once it is let go."""
+    sweep = write_sweep(tmp_path, axes={"lanes": [64], "rows": [4], "bandwidth": [3.2]})
+    with alone_in(tmp_path / "out", "mine"), pytest.raises(InputError, match="another sweep is running there"):
+        run_sweep(sweep, tmp_path / "out", workers=1)
+    assert not list((tmp_path / "out").iterdir())
+    assert run_sweep(sweep, tmp_path / "out", workers=1).counts["done"] == 2

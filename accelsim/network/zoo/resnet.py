@@ -47,59 +47,68 @@ def resnet18(*, folded: bool = False, pooled: bool = False) -> Graph:
     pooled: the variant of arXiv:1902.08192, 2347.14 M MACs: the three stride-2 3 x 3 convolutions run at stride 1 and
         are max-pooled, so that Winograd serves them, and the first block, too, has a 1 x 1 projection.
     """
-    b = _stem("resnet18" + "-pooled" * pooled + "-folded" * folded, folded)
+    b = _Torchvisions("resnet18" + "-pooled" * pooled + "-folded" * folded, folded)
     for stage, K in enumerate((64, 128, 256, 512), start=1):
         for block in range(2):
-            x, p = b.last, f"layer{stage}.{block}"
+            x = b.last
+            p = f"layer{stage}.{block}"
             stride = 2 if block == 0 and stage > 1 else 1
-            _conv_norm(b, f"{p}.conv1", f"{p}.bn1", K, 3, x, 1 if pooled else stride, folded)
+            b.conv_norm(f"{p}.conv1", f"{p}.bn1", K, 3, x, stride=1 if pooled else stride)
             b.relu(f"{p}.relu1")
             if pooled and stride == 2:
                 b.add(f"{p}.pool", MaxPool(kernel=(2, 2), stride=(2, 2)))
-            main = _conv_norm(b, f"{p}.conv2", f"{p}.bn2", K, 3, b.last, 1, folded)
+            main = b.conv_norm(f"{p}.conv2", f"{p}.bn2", K, 3)
             if stride == 2 or (pooled and stage == 1 and block == 0):
-                x = _conv_norm(b, f"{p}.downsample.0", f"{p}.downsample.1", K, 1, x, stride, folded)
+                x = b.conv_norm(f"{p}.downsample.0", f"{p}.downsample.1", K, 1, x, stride=stride)
             b.add(f"{p}.add", Add(), main, x)
             b.relu(f"{p}.relu2")
-    return _head(b)
+    return b.with_classifier()
 
 
 def resnet50() -> Graph:
     """ResNet-50 for 224 x 224 images with the stride in the 3 x 3 convolutions (torchvision's): 4089.18 M MACs."""
-    b = _stem("resnet50", folded=False)
+    b = _Torchvisions("resnet50", folded=False)
     for stage, (width, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3)), start=1):
         for block in range(blocks):
-            x, p = b.last, f"layer{stage}.{block}"
+            x = b.last
+            p = f"layer{stage}.{block}"
             stride = 2 if block == 0 and stage > 1 else 1
-            _conv_norm(b, f"{p}.conv1", f"{p}.bn1", width, 1, x, 1, False)
+            b.conv_norm(f"{p}.conv1", f"{p}.bn1", width, 1, x)
             b.relu(f"{p}.relu1")
-            _conv_norm(b, f"{p}.conv2", f"{p}.bn2", width, 3, b.last, stride, False)
+            b.conv_norm(f"{p}.conv2", f"{p}.bn2", width, 3, stride=stride)
             b.relu(f"{p}.relu2")
-            main = _conv_norm(b, f"{p}.conv3", f"{p}.bn3", 4 * width, 1, b.last, 1, False)
+            main = b.conv_norm(f"{p}.conv3", f"{p}.bn3", 4 * width, 1)
             if block == 0:
-                x = _conv_norm(b, f"{p}.downsample.0", f"{p}.downsample.1", 4 * width, 1, x, stride, False)
+                x = b.conv_norm(f"{p}.downsample.0", f"{p}.downsample.1", 4 * width, 1, x, stride=stride)
             b.add(f"{p}.add", Add(), main, x)
             b.relu(f"{p}.relu3")
-    return _head(b)
+    return b.with_classifier()
 
 
-def _stem(name: str, folded: bool) -> Builder:
-    b = Builder(name, (224, 224, 3))
-    _conv_norm(b, "conv1", "bn1", 64, 7, b.last, 2, folded)
-    b.relu("relu")
-    b.add("maxpool", MaxPool(kernel=(3, 3), stride=(2, 2), padding=(1, 1)))
-    return b
+class _Torchvisions(Builder):
+    """A ResNet for 224 x 224 images: it begins with the stem.
 
+    folded: batch normalisation folded into the convolutions, which then have a bias.
+    """
 
-def _conv_norm(b: Builder, conv: str, norm: str, K: int, kernel: int, source: str, stride: int, folded: bool) -> str:
-    """A convolution and its batch normalisation, or one convolution with a bias."""
-    b.conv(conv, K, kernel, source, stride=stride, bias=folded)
-    return conv if folded else b.batch_norm(norm)
+    def __init__(self, name: str, folded: bool) -> None:
+        super().__init__(name, (224, 224, 3))
+        self.folded = folded
+        self.conv_norm("conv1", "bn1", 64, 7, stride=2)
+        self.relu("relu")
+        self.add("maxpool", MaxPool(kernel=(3, 3), stride=(2, 2), padding=(1, 1)))
 
+    def conv_norm(
+        self, conv: str, norm: str, out_channels: int, kernel: int, source: str | None = None, *, stride: int = 1
+    ) -> str:
+        """A convolution and its batch normalisation, or one convolution with a bias."""
+        self.conv(conv, out_channels, kernel, source, stride=stride, bias=self.folded)
+        return conv if self.folded else self.batch_norm(norm)
 
-def _head(b: Builder) -> Graph:
-    features = b.channels[b.last]
-    b.add("avgpool", GlobalAveragePool())
-    b.add("flatten", Flatten())
-    b.add("fc", Linear(in_features=features, out_features=1000))
-    return b.graph()
+    def with_classifier(self) -> Graph:
+        """The network so far and its classifier, checked."""
+        features = self.channels[self.last]
+        self.add("avgpool", GlobalAveragePool())
+        self.add("flatten", Flatten())
+        self.add("fc", Linear(in_features=features, out_features=1000))
+        return self.graph()

@@ -1,7 +1,7 @@
 """The machine families, a file each: what a machine's YAML may say, and how a layer becomes a schedule on it.
 
-A new family is one file with a class (``machine.Machine``) and one line in ``FAMILIES``; a family of a user's own is
-given to ``load_hardware`` by hand (README, "Your own machine").
+A new family is one file with a class (``machine.Machine``) and one line in ``FAMILIES``; a family
+of a user's own is given to ``load_hardware`` by hand (README, "Your own machine").
 """
 
 from accelsim.simulator.machines.cartesian import CartesianMachine

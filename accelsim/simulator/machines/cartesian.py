@@ -42,7 +42,7 @@ from accelsim.hardware.formats import RUN_BITS, Format, stored_values
 from accelsim.hardware.parts import Count, KeyGroup, PeArray
 from accelsim.memo import Memo
 from accelsim.simulator.machines.machine import Machine
-from accelsim.simulator.storage.feature_map import Corner, activation_bits, input_map, output_map
+from accelsim.simulator.storage.feature_map import Corner, Extent, activation_bits, input_map, output_map
 from accelsim.simulator.storage.weights import filter_bits, weight_tile_bytes
 from accelsim.simulator.tiles.few_steps import few_steps
 from accelsim.simulator.tiles.lanes import expected_maximum
@@ -398,14 +398,14 @@ def _schedule(layer: _DenseLayer | _SparseLayer, cut: _Cut) -> Schedule:
     cols = first_inputs(Axis.of(work, 1), int(cut.widths[0]))[x]
     conv_group = first_filters[group] // (work.out_channels // work.groups)
     first_channel = conv_group * (work.in_channels // work.groups) + behind(cut.channels)[channel]
-    inputs = input_map(work, machine).transfer(
-        1, cut.in_heights[y], cut.in_widths[x], channels, whole_width, new_inputs,
-        Corner(image=image, channel=0 if cut.stay else first_channel, row=rows, col=cols),
-    )  # fmt: skip
-    outputs = output_map(work, machine).transfer(
-        1, cut.heights[y], cut.widths[x], group_filters[group], whole_width, last,
-        Corner(image=image, channel=first_filters[group], row=behind(cut.heights)[y], col=behind(cut.widths)[x]),
-    )  # fmt: skip
+    in_extent = Extent(images=1, rows=cut.in_heights[y], cols=cut.in_widths[x], channels=channels)
+    in_corner = Corner(image=image, channel=0 if cut.stay else first_channel, row=rows, col=cols)
+    inputs = input_map(work, machine).transfer(in_extent, in_corner, whole_width=whole_width, when=new_inputs)
+    out_extent = Extent(images=1, rows=cut.heights[y], cols=cut.widths[x], channels=group_filters[group])
+    out_row = behind(cut.heights)[y]
+    out_col = behind(cut.widths)[x]
+    out_corner = Corner(image=image, channel=first_filters[group], row=out_row, col=out_col)
+    outputs = output_map(work, machine).transfer(out_extent, out_corner, whole_width=whole_width, when=last)
     weight_bytes = weight_tile_bytes(work, machine, first_filters, cut.channels)
     stays = int(weight_bytes.sum()) <= machine.buffers.capacity_bytes("weight")
     new_weights = ((image == 0) & (region == 0) | (not stays)).astype(np.int64)

@@ -1,21 +1,24 @@
 """Cells of multipliers with a direct and a Winograd mode, as NVDLA's convolution core.
 
-A cell works on one filter.  Directly it multiplies taps x channels input channels of one kernel position a cycle; by
-F(m x m, r x r) it multiplies n x n taps x channels.  Inputs are transformed on their way to the cells, every time that
-they are read (pre-add), results before they are accumulated (post-add), so that neither takes time or a buffer; filters
-come transformed off line, with n^2 / r^2 positions.  Layers with the Winograd kernel size at stride 1 run by Winograd,
-all others directly; a ``hybrid`` machine takes what scores lower.
+A cell works on one filter.  Directly it multiplies taps x channels input channels of one kernel
+position a cycle; by F(m x m, r x r) it multiplies n x n taps x channels.  Inputs are transformed on
+their way to the cells, every time that they are read (pre-add), results before they are accumulated
+(post-add), so that neither takes time or a buffer; filters come transformed off line, with n^2 /
+r^2 positions.  Layers with the Winograd kernel size at stride 1 run by Winograd, all others
+directly; a ``hybrid`` machine takes what scores lower.
 
-Rounding: channels come in atoms, filters in groups of all cells (columns), outputs of the Winograd mode in blocks of
-m x m tiles.  Directly, a layer of few channels at stride s may fold s x s pixels into s^2 times the channels and
-ceil(R / s) x ceil(S / s) kernel positions, where that takes fewer slots (channel extension).  A cell holds its weights
-for a stripe of output positions, read once.
+Rounding: channels come in atoms, filters in groups of all cells (columns), outputs of the Winograd
+mode in blocks of m x m tiles.  Directly, a layer of few channels at stride s may fold s x s pixels
+into s^2 times the channels and ceil(R / s) x ceil(S / s) kernel positions, where that takes fewer
+slots (channel extension).  A cell holds its weights for a stripe of output positions, read once.
 
-Sources: NVDLA primer and hardware architecture specification (cells of 64, 4 x 4 taps x 4 channels, atoms, stripes,
-channel extension); MAC cycles of the open performance sheet, ceil16(C s^2) ceil(P) ceil(Q) ceil16(K) R S / s^2 / MACs,
-/ 2.25 where 3 x 3 (nvdla/hw issue 51), which keeps fractions where this file rounds up.
-Left out: latency of the pipeline beyond a step's start-up, bank conflicts of the convolution buffer, zero-skipping of
-stored weights by the compressed weight format (moved fewer, multiplied all).
+Sources: NVDLA primer and hardware architecture specification (cells of 64, 4 x 4 taps x 4 channels,
+atoms, stripes, channel extension); MAC cycles of the open performance sheet, ceil16(C s^2) ceil(P)
+ceil(Q) ceil16(K) R S / s^2 / MACs, / 2.25 where 3 x 3 (nvdla/hw issue 51), which keeps fractions
+where this file rounds up.
+Left out: latency of the pipeline beyond a step's start-up, bank conflicts of the convolution
+buffer, zero-skipping of stored weights by the compressed weight format (moved fewer, multiplied
+all).
 """
 
 from typing import Annotated, Literal

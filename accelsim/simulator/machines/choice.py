@@ -1,7 +1,7 @@
 """Which family a description belongs to: by its kind, its dataflow, and whether it has cells.
 
-A family says so itself, by the values that its fields ``kind`` and ``dataflow`` take.  Nothing in a description names
-code: it can only choose among the classes that the caller gave.
+A family says so itself, by the values that its fields ``kind`` and ``dataflow`` take.  Nothing in a
+description names code: it can only choose among the classes that the caller gave.
 """
 
 import copy

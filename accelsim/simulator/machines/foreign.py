@@ -1,13 +1,15 @@
 """Machine files of other simulators, as far as they say what ours say: array, buffers, bandwidth, dataflow.
 
-SCALE-Sim's ``.cfg``: a systolic array; buffers in KB, each double-buffered there as here; ``Bandwidth`` in words of one
-byte a cycle where ``InterfaceBandwidth`` is USER, else memory that never holds up.  Addresses and lengths of request
-queues say nothing here.  ZigZag's YAML: ``operational_array`` of two dimensions and ``memories`` in bits, the outermost
-the DRAM; an operand's buffer is all on-chip memory that it has, shared memory in equal parts, registers of each
-multiplier times their number.  Multipliers that hold weights of their own make the array weight-stationary, else it is
-output-stationary (ZigZag leaves that to its mapping file).  Neither file has a clock or a node: 1 GHz, so that bytes a
-cycle are GB/s, and 28 nm.  Energies, areas and unrollings that a ZigZag file states are not taken, which the machine's
-description says: prices are ours, and our search chooses the loops.  What else such a file says is refused by name.
+SCALE-Sim's ``.cfg``: a systolic array; buffers in KB, each double-buffered there as here;
+``Bandwidth`` in words of one byte a cycle where ``InterfaceBandwidth`` is USER, else memory that
+never holds up.  Addresses and lengths of request queues say nothing here.  ZigZag's YAML:
+``operational_array`` of two dimensions and ``memories`` in bits, the outermost the DRAM; an
+operand's buffer is all on-chip memory that it has, shared memory in equal parts, registers of each
+multiplier times their number.  Multipliers that hold weights of their own make the array
+weight-stationary, else it is output-stationary (ZigZag leaves that to its mapping file).  Neither
+file has a clock or a node: 1 GHz, so that bytes a cycle are GB/s, and 28 nm.  Energies, areas and
+unrollings that a ZigZag file states are not taken, which the machine's description says: prices are
+ours, and our search chooses the loops.  What else such a file says is refused by name.
 """
 
 import re

@@ -23,8 +23,9 @@ def load_hardware(name: str | Path, overrides: Iterable[str] = (), families: Fam
 
     SCALE-Sim's ``.cfg`` and ZigZag's hardware YAML are read, too (``foreign``).
 
-    overrides: ``KEY=VALUE`` with dotted keys (``pe_array.rows=32``), applied in order; values are read as YAML.
-    families: that the file may describe; with a user's own, ``(*FAMILIES, MyMachine)``.
+    overrides: ``KEY=VALUE`` with dotted keys (``pe_array.rows=32``), applied in order; values are
+    read as YAML.  families: that the file may describe; with a user's own, ``(*FAMILIES,
+    MyMachine)``.
     Raises InputError naming the file and every fault in it.
     """
     path = _find(name)

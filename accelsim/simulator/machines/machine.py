@@ -12,8 +12,8 @@ from accelsim.workload import LayerWork
 class Machine(MachineDescription):
     """One accelerator, with all that its family knows of it.
 
-    A family says its keys, ``lanes`` and ``schedule``; where they are not those of plain spatial lanes, also
-    ``datapath``, ``operand_bits``, ``own_prices`` and ``own_areas``.
+    A family says its keys, ``lanes`` and ``schedule``; where they are not those of plain spatial
+    lanes, also ``datapath``, ``operand_bits``, ``own_prices`` and ``own_areas``.
     """
 
     @abstractmethod
@@ -26,8 +26,8 @@ class Machine(MachineDescription):
     def plan(self, work: LayerWork) -> LayerPlan:
         """``schedule`` in the layer's surroundings (``work.around``), and what room it needs.
 
-        Default: the schedule that all maps in DRAM have, without the loads and stores that fall away; its tiles take
-        the buffers as a whole where there are any.
+        Default: the schedule that all maps in DRAM have, without the loads and stores that fall
+        away; its tiles take the buffers as a whole where there are any.
         """
         whole = self.schedule(work)
         schedule = amid(whole, work, self)

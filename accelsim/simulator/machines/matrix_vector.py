@@ -1,27 +1,31 @@
 """Matrix-vector products on lanes that hold interleaved rows of the matrix, with a queue of inputs each, as EIE does.
 
-Filter k of a tile belongs to lane k mod lanes, which stores its weights column by column.  Non-zero inputs are
-broadcast, one a cycle, into queues of ``window`` places, one before each lane; a lane works off the oldest input, a
-stored weight of its column a cycle (one cycle at least), and the broadcast waits while any queue is full:
+Filter k of a tile belongs to lane k mod lanes, which stores its weights column by column.  Non-zero
+inputs are broadcast, one a cycle, into queues of ``window`` places, one before each lane; a lane
+works off the oldest input, a stored weight of its column a cycle (one cycle at least), and the
+broadcast waits while any queue is full:
 
     t[j] = max(t[j - 1] + 1, max over lanes of f[j - window, lane])        input j is broadcast
     f[j, lane] = max(f[j - 1, lane], t[j]) + max(1, stored[j, lane])       the lane is done with it
 
-So ``window`` is how many inputs a lane may run ahead of the slowest; where other dataflows set a barrier after every
-window, here the window slides.  With ``vector_registers`` a lane holds that many inputs of a vector, zeros included: a
-longer one is worked off in batches, with a barrier after each; before it each lane reads its inputs of the batch from
-its activation memory, after it it writes its sums there, a value a cycle.
+So ``window`` is how many inputs a lane may run ahead of the slowest; where other dataflows set a
+barrier after every window, here the window slides.  With ``vector_registers`` a lane holds that
+many inputs of a vector, zeros included: a longer one is worked off in batches, with a barrier after
+each; before it each lane reads its inputs of the batch from its activation memory, after it it
+writes its sums there, a value a cycle.
 
-Weight masks are the real ones; run-length coding pads runs of over 15 rows of a lane within a column with stored zeros,
-counted one by one.  Inputs are drawn: ``DRAWS`` vectors (or one for each output position, if those are fewer) by each
-channel's density, from a fixed seed; other positions take their average.  A convolution is one such product for each
-output position.
+Weight masks are the real ones; run-length coding pads runs of over 15 rows of a lane within a
+column with stored zeros, counted one by one.  Inputs are drawn: ``DRAWS`` vectors (or one for each
+output position, if those are fewer) by each channel's density, from a fixed seed; other positions
+take their average.  A convolution is one such product for each output position.
 
-A tile holds as many filters as half the weight buffer does (each lane its own, as EIE holds whole layers); the output
-rows of a tile, and whether weights or inputs change last, are searched for by the machine's objective.
+A tile holds as many filters as half the weight buffer does (each lane its own, as EIE holds whole
+layers); the output rows of a tile, and whether weights or inputs change last, are searched for by
+the machine's objective.
 
-Source: Han et al., EIE, ISCA 2016 (recurrences ours, after its description; so is a value a cycle).  Left out: the
-detection of non-zeros and the pipeline's four stages, reading the column pointers, the codebook of shared weights.
+Source: Han et al., EIE, ISCA 2016 (recurrences ours, after its description; so is a value a cycle).
+Left out: the detection of non-zeros and the pipeline's four stages, reading the column pointers,
+the codebook of shared weights.
 """
 
 from dataclasses import dataclass, replace
@@ -36,7 +40,7 @@ from accelsim.hardware.dram import Transfer, behind
 from accelsim.hardware.formats import RUN_BITS
 from accelsim.hardware.parts import Count, PeArray
 from accelsim.simulator.machines.machine import Machine
-from accelsim.simulator.storage.feature_map import Corner, activation_bits, input_map, output_map
+from accelsim.simulator.storage.feature_map import Corner, Extent, activation_bits, input_map, output_map
 from accelsim.simulator.storage.weights import filter_bits, weight_tile_bytes
 from accelsim.simulator.tiles.description import RunAhead
 from accelsim.simulator.tiles.few_steps import few_steps
@@ -101,8 +105,8 @@ class _TileProducts:
 def queue_cycles(stored: Ints, inputs: Ints, places: int) -> Ints:
     """Cycles until all lanes are done with each draw: (draws,) int64.
 
-    stored: (draws, inputs, lanes) weights of each broadcast input.  inputs: (draws,) how many of these there are, the
-    rest stands for nothing.  places: of a queue.
+    stored: (draws, inputs, lanes) weights of each broadcast input.  inputs: (draws,) how many of
+    these there are, the rest stands for nothing.  places: of a queue.
     """
     draws, broadcasts, lanes = stored.shape
     work = np.maximum(stored, 1)
@@ -238,8 +242,10 @@ def _schedule(
     first_row = first_inputs(Axis.of(work, 0), rows)[band]
     in_corner = Corner(image=image, channel=conv_group[k] * channels, row=first_row, col=0)
     out_corner = Corner(image=image, channel=starts[k], row=band * rows, col=0)
-    inputs = input_map(work, machine).transfer(1, in_high, work.width, channels, True, new_inputs, in_corner)
-    outputs = output_map(work, machine).transfer(1, high, work.out_width, tile_filters[k], True, every, out_corner)
+    in_extent = Extent(images=1, rows=in_high, cols=work.width, channels=channels)
+    out_extent = Extent(images=1, rows=high, cols=work.out_width, channels=tile_filters[k])
+    inputs = input_map(work, machine).transfer(in_extent, in_corner, whole_width=True, when=new_inputs)
+    outputs = output_map(work, machine).transfer(out_extent, out_corner, whole_width=True, when=every)
     weights = Transfer.contiguous(weight_bytes[k] * new_weights, behind(weight_bytes)[k])
     compute = np.maximum(1, round_up(tiles.cycles[k] * positions))
     macs = int((tiles.products[k] * positions).sum())
@@ -271,8 +277,8 @@ def _actions(
 ) -> dict[str, float]:
     """What the layer does on the chip.
 
-    read: stored weights that are read.  positions: output positions, over all tiles of filters.  loads: of inputs and
-    weights.
+    read: stored weights that are read.  positions: output positions, over all tiles of filters.
+    loads: of inputs and weights.
     """
     inputs, weights = loads
     a = machine.arithmetic

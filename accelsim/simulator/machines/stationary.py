@@ -1,8 +1,8 @@
 """The spatial-domain MAC array that holds outputs, weights or inputs still: rows x cols lanes on spatial filters.
 
-``output_stationary``: each row computes one output position, each column one filter; a lane accumulates one output.
-``weight_stationary``: each column holds weights of one filter, ``rows`` at a time; positions stream past, one a cycle,
-and the column's products are summed on the way.
+``output_stationary``: each row computes one output position, each column one filter; a lane
+accumulates one output.  ``weight_stationary``: each column holds weights of one filter, ``rows`` at
+a time; positions stream past, one a cycle, and the column's products are summed on the way.
 ``input_stationary``: each column holds inputs of one position, ``rows`` at a time; filters stream past, one a cycle.
 
 What lanes do about zeros: ``tiles.gemm``; what a step takes beyond its multiplies: ``tiles.overhead``.

@@ -1,10 +1,10 @@
 """Layers without weights: pooling, residual addition and other element-wise passes, on ``vector_lanes`` simple lanes.
 
-A lane reads one operand a cycle: an addition of two tensors takes two operands an output, a pool its whole window.
-Tiles are shares of the tensors in storage order (planes of 16 channels, row by row), each a DRAM row or what the
-double-buffered input and output buffers hold.  A pool streams: the rows that its windows share stay in the input
-buffer and are not read twice, and running results stay in the output buffer.  A local response normalisation counts
-as one operand an output.
+A lane reads one operand a cycle: an addition of two tensors takes two operands an output, a pool
+its whole window.  Tiles are shares of the tensors in storage order (planes of 16 channels, row by
+row), each a DRAM row or what the double-buffered input and output buffers hold.  A pool streams:
+the rows that its windows share stay in the input buffer and are not read twice, and running results
+stay in the output buffer.  A local response normalisation counts as one operand an output.
 """
 
 import numpy as np
@@ -98,8 +98,8 @@ def _tensor_bytes(work: LayerWork, machine: MachineDescription) -> tuple[int, in
 def count_parts(work: LayerWork, machine: MachineDescription) -> int:
     """Into how many parts the tensors are cut.  Raises InputError as ``vector_schedule``.
 
-    A DRAM row of each input at a time, or less where the buffers are smaller: finer parts overlap better, and parts
-    below a row would open it twice.
+    A DRAM row of each input at a time, or less where the buffers are smaller: finer parts overlap
+    better, and parts below a row would open it twice.
     """
     in_bytes, out_bytes = _tensor_bytes(work, machine)
     shared = _shared_bytes(work, machine.arithmetic.activation_bits)

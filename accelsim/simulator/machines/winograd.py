@@ -1,17 +1,19 @@
 """The Winograd-domain accelerator: taps x rows x cols lanes on Winograd-domain filters.
 
-Each row works on one m x m tile of outputs, each column on one filter, and ``taps`` of the n x n taps are worked on at
-a time (1: tap-serial; n^2: tap-parallel).  A lane walks through the input channels of its tap and filter, skipping
-zero weights as the machine's zero handling says; lanes side by side wait for the fullest at every tap group.  Inputs
-pass through the input transform unit once for each load of a tile, results through the inverse transform unit.
-Weights are transformed and pruned off line and stored with n^2 positions a filter and channel; or they come in the
-file's spatial form and are transformed and pruned on chip as they arrive (``weight_transform: on_chip``).
+Each row works on one m x m tile of outputs, each column on one filter, and ``taps`` of the n x n
+taps are worked on at a time (1: tap-serial; n^2: tap-parallel).  A lane walks through the input
+channels of its tap and filter, skipping zero weights as the machine's zero handling says; lanes
+side by side wait for the fullest at every tap group.  Inputs pass through the input transform unit
+once for each load of a tile, results through the inverse transform unit.  Weights are transformed
+and pruned off line and stored with n^2 positions a filter and channel; or they come in the file's
+spatial form and are transformed and pruned on chip as they arrive (``weight_transform: on_chip``).
 
-A layer at a stride can be split into layers at stride 1 on every stride-th row and column (``polyphase``): 25
-multiplies for 36 where the kernel is 3 x 3, the stride 2 and m = 2.  A kernel beyond ``largest_kernel`` can be split
-into smaller ones (``transforms.decomposition``; ``datapath.pieces`` computes it).  Each piece passes through the
-transform units by itself.  Filters of pieces are not pruned in the Winograd domain, so the result is exact.  The
-mapping runs a split layer as a plain matrix multiplication where that scores lower.
+A layer at a stride can be split into layers at stride 1 on every stride-th row and column
+(``polyphase``): 25 multiplies for 36 where the kernel is 3 x 3, the stride 2 and m = 2.  A kernel
+beyond ``largest_kernel`` can be split into smaller ones (``transforms.decomposition``;
+``datapath.pieces`` computes it).  Each piece passes through the transform units by itself.  Filters
+of pieces are not pruned in the Winograd domain, so the result is exact.  The mapping runs a split
+layer as a plain matrix multiplication where that scores lower.
 
 Layers that Winograd cannot serve run on the same lanes as a sparse matrix multiplication in the spatial domain:
 taps x rows positions by cols filters.
@@ -403,8 +405,9 @@ def winograd_mode(
 def _lanes(work: LayerWork, machine: WinogradMachine, mode: Mode) -> LaneArray:
     """Lanes in the Winograd domain, and what transforms at the lanes cost them in time.
 
-    The lanes hand a window over when the next one is filled, and start a step when the first one is.  Each tap takes at
-    least as long as the lane adds its sums, one filter a cycle, into the outputs; two cycles a step behind the last.
+    The lanes hand a window over when the next one is filled, and start a step when the first one
+    is.  Each tap takes at least as long as the lane adds its sums, one filter a cycle, into the
+    outputs; two cycles a step behind the last.
     """
     array = machine.pe_array
     least = 1

@@ -1,8 +1,9 @@
 """Addresses for feature maps in one on-chip memory: no two that live at the same time overlap.
 
-First fit, in several orders: by birth, by size, by lifetime.  Where none of these finds room, and there are few enough
-maps, every order is tried, of which one gives the best packing that there is (any packing can be pushed down until
-each map lies on another or on the floor; placing the maps from below then is first fit in that order).
+First fit, in several orders: by birth, by size, by lifetime.  Where none of these finds room, and
+there are few enough maps, every order is tried, of which one gives the best packing that there is
+(any packing can be pushed down until each map lies on another or on the floor; placing the maps
+from below then is first fit in that order).
 """
 
 from collections.abc import Callable, Iterable, Sequence

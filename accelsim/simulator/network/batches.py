@@ -1,9 +1,10 @@
 """Batches of images: all at once through every layer, or some at a time through the whole network.
 
-Images inside layers: a layer works on all images before the next one begins, so that its weights are loaded once, but
-its maps are as large as the batch.  Layers inside images: a pass takes a part of the batch through the network, so that
-maps are small and stay on chip, but weights come again in each pass; unless all weights of the network fit the weight
-buffer together: then they are loaded in the first pass and stay.  Passes follow one another in one program.
+Images inside layers: a layer works on all images before the next one begins, so that its weights
+are loaded once, but its maps are as large as the batch.  Layers inside images: a pass takes a part
+of the batch through the network, so that maps are small and stay on chip, but weights come again in
+each pass; unless all weights of the network fit the weight buffer together: then they are loaded in
+the first pass and stay.  Passes follow one another in one program.
 """
 
 from collections.abc import Sequence

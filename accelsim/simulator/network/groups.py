@@ -1,12 +1,12 @@
 """Which layers run as one: a layer, and what rides on its output path.
 
-Bias, activation function and batch normalisation have no work of their own (``workload``), and a concatenation is
-addressing.  Here a residual addition rides on the last of the layers that it adds up, and a pooling on the layer (or
-the addition) in front of it, where the machine's ``post`` says so and nobody else reads what comes between.  An
-addition behind a riding pooling does not ride.
+Bias, activation function and batch normalisation have no work of their own (``workload``), and a
+concatenation is addressing.  Here a residual addition rides on the last of the layers that it adds
+up, and a pooling on the layer (or the addition) in front of it, where the machine's ``post`` says
+so and nobody else reads what comes between.  An addition behind a riding pooling does not ride.
 
-A table that does not say what its layers read (``sources`` None) is a list of layers: nothing rides, and every map lies
-in DRAM.
+A table that does not say what its layers read (``sources`` None) is a list of layers: nothing
+rides, and every map lies in DRAM.
 """
 
 from collections import Counter

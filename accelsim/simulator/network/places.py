@@ -1,16 +1,18 @@
 """Where each feature map lies: on chip over its whole life, or in DRAM, so that the sum of the layers' scores is least.
 
-A dynamic program over the groups in their order.  Its state is which of the living maps are on chip (and in which of
-two memories, where these change roles); a group costs what the best tiling scores with its maps in these places and the
-room that they leave; tiles lie in any bytes that are free, maps in one piece, and no map moves while it lives.
-Addresses come afterwards (``addresses``).  Where these find no placement, one of the maps goes to DRAM, whichever costs
-least, and the program is run again.  The result says by how much the score is above the program's first answer, which
-no placement can undercut: that is the gap.
+A dynamic program over the groups in their order.  Its state is which of the living maps are on chip
+(and in which of two memories, where these change roles); a group costs what the best tiling scores
+with its maps in these places and the room that they leave; tiles lie in any bytes that are free,
+maps in one piece, and no map moves while it lives.  Addresses come afterwards (``addresses``).
+Where these find no placement, one of the maps goes to DRAM, whichever costs least, and the program
+is run again.  The result says by how much the score is above the program's first answer, which no
+placement can undercut: that is the gap.
 
-Scores are asked for lazily: a group first counts with a bound, its score with all maps on chip and the whole memory as
-room, and only what the best path uses is computed.  Of networks of up to ``SMALL`` groups the search ends when a path's
-scores are all exact and no other can undercut it, of larger ones when it is within ``TOLERANCE`` of that.  Of paths of
-equal score the one that moves the fewest bytes of maps is taken.
+Scores are asked for lazily: a group first counts with a bound, its score with all maps on chip and
+the whole memory as room, and only what the best path uses is computed.  Of networks of up to
+``SMALL`` groups the search ends when a path's scores are all exact and no other can undercut it, of
+larger ones when it is within ``TOLERANCE`` of that.  Of paths of equal score the one that moves the
+fewest bytes of maps is taken.
 
 States beyond ``BEAM`` are dropped, the most expensive first; the networks here have far fewer.
 """
@@ -54,8 +56,8 @@ class Setting:
 class Problem:
     """What is to be placed.
 
-    sizes: bytes of each map.  pinned: maps that lie in DRAM whatever it costs (the network's input and outputs).
-    capacities: bytes of each memory: one, or two that change roles.
+    sizes: bytes of each map.  pinned: maps that lie in DRAM whatever it costs (the network's input
+    and outputs).  capacities: bytes of each memory: one, or two that change roles.
     """
 
     uses: tuple[Use, ...]
@@ -81,8 +83,8 @@ Compute = Callable[[int, Setting], None]  # makes a score exact
 class Placement:
     """The places found.
 
-    settings: of each group.  addresses: first byte of each map on chip.  score: of all groups.  gap: share of the score
-    above the least that is possible; 0 if nothing can be better.
+    settings: of each group.  addresses: first byte of each map on chip.  score: of all groups.
+    gap: share of the score above the least that is possible; 0 if nothing can be better.
     """
 
     places: dict[int, int]
@@ -95,8 +97,9 @@ class Placement:
 def assign(problem: Problem, score: Score, compute: Compute) -> Placement:
     """The best places.  Raises NoRoomError if a group fits with none.
 
-    Where a path's maps find no addresses, at least one of them lies in DRAM in any placement: each of these ways is
-    looked at, best first.  After MAX_BRANCHES of them the map that takes most room for longest goes, without a choice.
+    Where a path's maps find no addresses, at least one of them lies in DRAM in any placement: each
+    of these ways is looked at, best first.  After MAX_BRANCHES of them the map that takes most room
+    for longest goes, without a choice.
     """
     settings, total, least = _best_path(problem, problem.pinned, score, compute)
     waiting = [(total, 0, problem.pinned, settings)]

@@ -1,7 +1,7 @@
 """Where each feature map of a network lies on a machine: the problem of ``places``, in scores of the network's groups.
 
-A group is scored in a setting only where the search asks for it (``plans``); until then by a bound, the score with all
-maps on chip that may be there and the whole memory for its tiles.
+A group is scored in a setting only where the search asks for it (``plans``); until then by a bound,
+the score with all maps on chip that may be there and the whole memory for its tiles.
 """
 
 from dataclasses import dataclass

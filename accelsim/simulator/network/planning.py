@@ -71,11 +71,12 @@ class Piece:
 class Planned:
     """A network as a machine will run it.
 
-    layers: the network's.  shapes: these, poolings in parts where they ride so (``split``); origin: the number of the
-    layer that each one is of.  pieces: in the order in which they run, and parts, one each.  placement: of whole maps;
-    None where all lie in DRAM.  sizes: bytes of each group's output.  occupancy: of each group the bytes of
-    ``OCCUPANCY``, at its first piece.  passes: how often all of this is done, each time on a part of the batch
-    (``batches``); weights_stay: whether weights stay over all passes.
+    layers: the network's.  shapes: these, poolings in parts where they ride so (``split``); origin:
+    the number of the layer that each one is of.  pieces: in the order in which they run, and parts,
+    one each.  placement: of whole maps; None where all lie in DRAM.  sizes: bytes of each group's
+    output.  occupancy: of each group the bytes of ``OCCUPANCY``, at its first piece.  passes: how
+    often all of this is done, each time on a part of the batch (``batches``); weights_stay: whether
+    weights stay over all passes.
     """
 
     layers: tuple[LayerWork, ...]

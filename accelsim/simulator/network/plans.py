@@ -134,8 +134,8 @@ def surroundings(
 ) -> Surroundings:
     """What a group's head finds around it.
 
-    works: the group's layers, by number.  setting: where its maps are; None: all in DRAM, tiles in their buffers.
-    read_bytes: of each map that the head reads.
+    works: the group's layers, by number.  setting: where its maps are; None: all in DRAM, tiles in
+    their buffers.  read_bytes: of each map that the head reads.
     """
     head = works[group.head]
     last = works[group.last]

@@ -1,7 +1,7 @@
 """A pooling of concatenated maps in parts: each channel is pooled by itself, so each part can ride on its own layer.
 
-Only where the machine's poolings ride, every one of the maps comes from a convolution of its own that nobody else
-reads, and only convolutions and linear layers read the result.
+Only where the machine's poolings ride, every one of the maps comes from a convolution of its own
+that nobody else reads, and only convolutions and linear layers read the result.
 """
 
 from collections import Counter

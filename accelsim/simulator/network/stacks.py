@@ -1,18 +1,20 @@
 """Stacks of groups that run depth-first, in stripes of rows (``stripes``): which, how high, and what they keep.
 
-Inside a stack a map lies on chip as a line buffer: the rows that a stripe adds, and those that the next one needs
-again, which are kept for as long as the stack runs, or else computed again (then a buffer lives as a whole map does,
-but only within each stripe).  What the stack reads from outside and what it leaves behind have the places that whole
-maps have (``places``), for all its time.  Its weights come once, if those of all its groups fit the weight buffer
-together, or in every stripe.
+Inside a stack a map lies on chip as a line buffer: the rows that a stripe adds, and those that the
+next one needs again, which are kept for as long as the stack runs, or else computed again (then a
+buffer lives as a whole map does, but only within each stripe).  What the stack reads from outside
+and what it leaves behind have the places that whole maps have (``places``), for all its time.  Its
+weights come once, if those of all its groups fit the weight buffer together, or in every stripe.
 
-The search takes the placement of whole maps as it is and divides the groups, in order, into single ones and stacks, so
-that the sum of scores is least: a dynamic program over the borders.  A stack's score is the sum of its stripes' plans
-in the room that buffers leave.  It is computed where the best division counts on it; until then a bound stands for it,
-what its groups score with all maps on chip and all memory for their tiles, times the rows computed again.  Heuristic
-are: the heights (halves, quarters, ... of the last map, of which the ``HEIGHTS`` highest whose buffers leave an eighth
-of the room to tiles), that only what may save ``WORTH`` of the network's score is looked at, and that the search ends
-after ``EVALUATED`` stacks, or where no division can be better by ``TOLERANCE``.
+The search takes the placement of whole maps as it is and divides the groups, in order, into single
+ones and stacks, so that the sum of scores is least: a dynamic program over the borders.  A stack's
+score is the sum of its stripes' plans in the room that buffers leave.  It is computed where the
+best division counts on it; until then a bound stands for it, what its groups score with all maps on
+chip and all memory for their tiles, times the rows computed again.  Heuristic are: the heights
+(halves, quarters, ... of the last map, of which the ``HEIGHTS`` highest whose buffers leave an
+eighth of the room to tiles), that only what may save ``WORTH`` of the network's score is looked at,
+and that the search ends after ``EVALUATED`` stacks, or where no division can be better by
+``TOLERANCE``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,8 +75,9 @@ class StripePlan:
 class Lines:
     """What a stack's stripes are.
 
-    rows: of each layer, by number, in each stripe.  buffers: bytes of the line buffer of each map inside.  pools: bytes
-    of the rows that poolings on each group's output keep from stripe to stripe.
+    rows: of each layer, by number, in each stripe.  buffers: bytes of the line buffer of each map
+    inside.  pools: bytes of the rows that poolings on each group's output keep from stripe to
+    stripe.
     """
 
     stack: Stack

@@ -1,10 +1,11 @@
 """Which rows of each layer of a stack every stripe works on: plain whole numbers, whatever the machine.
 
-A stack is worked on in stripes of rows of its last layer's output, from the top: for each stripe all of its layers in
-turn, each on the rows that those behind it ask for (``needed_first``, ``needed_end``).  Rows that two stripes ask for
-are either kept on chip, so that each row of each layer is computed once, or computed again in each stripe: two of the
-modes of depth-first schedules of DeFiNES (HPCA 2023), which cuts columns, too.  Where a layer computes tiles of m x m
-outputs its stripes are multiples of m rows: it runs ahead by up to m - 1 rows.
+A stack is worked on in stripes of rows of its last layer's output, from the top: for each stripe
+all of its layers in turn, each on the rows that those behind it ask for (``needed_first``,
+``needed_end``).  Rows that two stripes ask for are either kept on chip, so that each row of each
+layer is computed once, or computed again in each stripe: two of the modes of depth-first schedules
+of DeFiNES (HPCA 2023), which cuts columns, too.  Where a layer computes tiles of m x m outputs its
+stripes are multiples of m rows: it runs ahead by up to m - 1 rows.
 
 What a stack reads from outside is loaded stripe by stripe with the rows that overlap.
 """

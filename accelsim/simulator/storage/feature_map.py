@@ -1,7 +1,8 @@
 """A layer's inputs or outputs as they lie in DRAM: how many bytes and pieces a tile of them is, and where.
 
-Feature maps lie in DRAM as planes of 16 channels, each plane row by row, 16 channels a pixel, in the machine's format;
-images one behind the other.  A tile of several images counts as if these were as close as its planes.
+Feature maps lie in DRAM as planes of 16 channels, each plane row by row, 16 channels a pixel, in
+the machine's format; images one behind the other.  A tile of several images counts as if these were
+as close as its planes.
 """
 
 from dataclasses import dataclass
@@ -66,6 +67,15 @@ class Corner(NamedTuple):
     col: ArrayLike
 
 
+class Extent(NamedTuple):
+    """How much of a feature map each tile has, as numbers or arrays of one shape."""
+
+    images: ArrayLike
+    rows: ArrayLike
+    cols: ArrayLike
+    channels: ArrayLike
+
+
 @dataclass(frozen=True)
 class FeatureMap:
     """The inputs, or the outputs, of a whole layer in DRAM."""
@@ -77,18 +87,18 @@ class FeatureMap:
 
     def transfer(
         self,
-        images: ArrayLike,
-        rows: ArrayLike,
-        cols: ArrayLike,
-        channels: ArrayLike,
+        extent: Extent,
+        corner: Corner | None = None,
+        *,
         whole_width: bool,
         when: Ints,
-        corner: Corner | None = None,
     ) -> Transfer:
-        """The request of each step for its tile; none where ``when`` is 0.  whole_width: tiles as wide as the map.
+        """The request of each step for its tile; none where ``when`` is 0.
 
-        Without corners each tile begins in its planes where the one before it ends.
+        whole_width: tiles as wide as the map.  Without corners each tile begins in its planes where
+        the one before it ends.
         """
+        images, rows, cols, channels = extent
         line = line_bytes(self.width, self.channels, self.bits)
         planes, lines = feature_map_pieces(images, rows, channels, whole_width)
         elements = np.asarray(images) * np.asarray(rows) * np.asarray(cols) * np.asarray(channels)

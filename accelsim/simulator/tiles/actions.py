@@ -2,22 +2,24 @@
 
 Memory accesses, each of whole operands at the width they are stored with:
 
-- a weight, index included, is read once for each round of position lanes (output-stationary) or once a step
-  (weight-stationary: it then stays in its lane), and broadcast to the lanes that share it;
-- spatial inputs: a round of position lanes reads each distinct pixel under its outputs once for each filter group and
-  multicasts it, or injects R S of them a channel at each row where the feed is systolic (weight-stationary: once for
-  each position and row of weights);
-- Winograd: the transform reads the n^2 pixels of each tile-channel and writes its n^2 transformed values; the lanes
-  read those once for each filter group, whether or not a filter skips them;
-- partial sums that leave the lanes (several channel tiles, or taps one after the other) are written to the output
-  buffer and read back at accumulator width; finished outputs are written once and read once by the DMA.
-- operand windows (``selection``): every position is written once for each group of filters, and read for the columns
-  that ask for it together; what a column takes in passes the choice among the banks.  A lane of several sums chooses
-  one of them at every multiply;
-- transforms between buffer and lanes (``streamed``) read the pixels under the tiles of a round of position lanes, those
-  that tiles share once, and transform them for each group of filters and taps; lanes that transform results
-  (``in_lanes``) add each finished tap into a row of outputs, each finished row into the m x m, and these leave as
-  outputs do.
+- a weight, index included, is read once for each round of position lanes (output-stationary) or
+  once a step (weight-stationary: it then stays in its lane), and broadcast to the lanes that share
+  it;
+- spatial inputs: a round of position lanes reads each distinct pixel under its outputs once for
+  each filter group and multicasts it, or injects R S of them a channel at each row where the feed
+  is systolic (weight-stationary: once for each position and row of weights);
+- Winograd: the transform reads the n^2 pixels of each tile-channel and writes its n^2 transformed
+  values; the lanes read those once for each filter group, whether or not a filter skips them;
+- partial sums that leave the lanes (several channel tiles, or taps one after the other) are written
+  to the output buffer and read back at accumulator width; finished outputs are written once and
+  read once by the DMA.
+- operand windows (``selection``): every position is written once for each group of filters, and
+  read for the columns that ask for it together; what a column takes in passes the choice among the
+  banks.  A lane of several sums chooses one of them at every multiply;
+- transforms between buffer and lanes (``streamed``) read the pixels under the tiles of a round of
+  position lanes, those that tiles share once, and transform them for each group of filters and
+  taps; lanes that transform results (``in_lanes``) add each finished tap into a row of outputs,
+  each finished row into the m x m, and these leave as outputs do.
 
 Under the energy table ``gates``, also what streams and transform units do, and the bits between buffers and array.
 

@@ -1,10 +1,11 @@
 """How busy the lanes of a layer are: which share of their products is zero, and of what sign their operands are.
 
-In the spatial domain the operands are zero where their map is, channel by channel, against the weights at their real
-places; that no value is zero is taken for a map that no ReLU cut, so of either sign.  Transformed inputs are of either
-sign, and zero only where all pixels that enter them are: k_i k_j of them where row i of B^T has k_i entries.  Zeros of
-neighbouring pixels come together, so that so many pixels are worth (k_i k_j)^0.6 independent ones: fitted on one layer
-of ResNet-20 (layer2.0.conv2, F(2, 3): 0.62, F(4, 3): 0.67); others came to 0.46 to 0.8.
+In the spatial domain the operands are zero where their map is, channel by channel, against the
+weights at their real places; that no value is zero is taken for a map that no ReLU cut, so of
+either sign.  Transformed inputs are of either sign, and zero only where all pixels that enter them
+are: k_i k_j of them where row i of B^T has k_i entries.  Zeros of neighbouring pixels come
+together, so that so many pixels are worth (k_i k_j)^0.6 independent ones: fitted on one layer of
+ResNet-20 (layer2.0.conv2, F(2, 3): 0.62, F(4, 3): 0.67); others came to 0.46 to 0.8.
 """
 
 import numpy as np

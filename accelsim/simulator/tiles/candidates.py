@@ -1,11 +1,13 @@
 """Every way to cut a layer into tiles, and what its tiles hold and move, whatever the weights and the buffers.
 
-Candidates are all balanced cuts (d parts of equal size, the last one the remainder, for every d) of every dimension,
-in both outer orders.  They depend on the layer's shape, the widths of its values and the filters side by side alone,
-so layers of equal shape share them, on all machines of a sweep, where there are not too many to remember.
+Candidates are all balanced cuts (d parts of equal size, the last one the remainder, for every d) of
+every dimension, in both outer orders.  They depend on the layer's shape, the widths of its values
+and the filters side by side alone, so layers of equal shape share them, on all machines of a sweep,
+where there are not too many to remember.
 
-Arrays are over (order, filters, channels, positions), each axis of length 1 where a quantity does not depend on it;
-the last one holds every combination of tile sizes of images, rows and columns (``positions``).
+Arrays are over (order, filters, channels, positions), each axis of length 1 where a quantity does
+not depend on it; the last one holds every combination of tile sizes of images, rows and columns
+(``positions``).
 """
 
 from dataclasses import dataclass
@@ -53,11 +55,12 @@ class Traffic:
 class Candidates:
     """All tilings of a layer's shape with some cuts of its positions.
 
-    count: tiles of positions.  k, c: filters and input channels of a tile; n_k, n_c: tiles of filters and channels.
-    in_group: filter tiles of one input group.  steps: of the layer; few: whether they are at most MAX_STEPS.
-    input_tile, transformed_tile: bytes of double-buffered tiles; all_inputs: of all input tiles (transformed, if so);
-    output_room: of finished outputs and partial sums; sums_room: where finished outputs have a place elsewhere;
-    finished_room: of finished outputs alone.  weight_once, input_once: where an operand is loaded once,
+    count: tiles of positions.  k, c: filters and input channels of a tile; n_k, n_c: tiles of
+    filters and channels.  in_group: filter tiles of one input group.  steps: of the layer; few:
+    whether they are at most MAX_STEPS.  input_tile, transformed_tile: bytes of double-buffered
+    tiles; all_inputs: of all input tiles (transformed, if so); output_room: of finished outputs and
+    partial sums; sums_room: where finished outputs have a place elsewhere; finished_room: of
+    finished outputs alone.  weight_once, input_once: where an operand is loaded once,
     however small its buffer.  in_loads, out_loads: tiles that are loaded at least, and stored.
     inputs, outputs: the requests for each once, every tile as large as the largest.
     """

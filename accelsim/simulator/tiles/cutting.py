@@ -1,18 +1,20 @@
 """A layer that fits no tile, cut further: narrower operand windows, then its kernel in pieces.
 
-The smallest tile of ``tiling`` is a block of channels of all filters that work side by side, all taps of each.  A
-buffer that does not hold it twice is still of use, as a machine may do less at a time:
+The smallest tile of ``tiling`` is a block of channels of all filters that work side by side, all
+taps of each.  A buffer that does not hold it twice is still of use, as a machine may do less at a
+time:
 
 - fewer operand vectors than its windows have: channels are then cut in smaller multiples;
 - a part of the kernel: a filter's product comes from several weight tiles, between which its sums are kept.
 
-A kernel of R x S taps in equal pieces of R' x S' is a convolution with R' x S' taps of (R / R') (S / S') times the
-channels: each piece reads its own window of the input map, and sums over channels and over pieces are the same sums.
-So a cut layer is a layer, and both engines run it as any other.  The coarsest pieces that fit are taken, those that
-are as wide as the kernel first; in the spatial domain, as a piece of a filter has no Winograd form of its own.
+A kernel of R x S taps in equal pieces of R' x S' is a convolution with R' x S' taps of (R / R') (S
+/ S') times the channels: each piece reads its own window of the input map, and sums over channels
+and over pieces are the same sums.  So a cut layer is a layer, and both engines run it as any other.
+The coarsest pieces that fit are taken, those that are as wide as the kernel first; in the spatial
+domain, as a piece of a filter has no Winograd form of its own.
 
-Only a layer that fits in no other way is cut.  Left out: that pieces which stay on chip share pixels (each loads its
-window), and that a window over the padding loads less.
+Only a layer that fits in no other way is cut.  Left out: that pieces which stay on chip share
+pixels (each loads its window), and that a window over the padding loads less.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,8 +36,8 @@ Modes = tuple[Mode, ...]
 def of_fitting_modes(work: LayerWork, machine: TiledDescription, choose: Callable[[Modes], Chosen]) -> Chosen:
     """What ``choose`` makes of the machine's modes for the layer; where none fits the buffers, of further cuts of it.
 
-    choose: raises InputError where no mode fits, NoTile where that is for want of room.  Raises what it raises of the
-    uncut layer, if no cut fits either, or the layer by itself would fit.
+    choose: raises InputError where no mode fits, NoTile where that is for want of room.  Raises
+    what it raises of the uncut layer, if no cut fits either, or the layer by itself would fit.
     """
     try:
         return choose(machine.modes(work))

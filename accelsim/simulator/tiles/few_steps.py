@@ -1,8 +1,9 @@
 """Which cuts of a large layer are looked at, where every cut means a schedule: those of the fewest steps.
 
-A schedule holds some two hundred bytes a step, and a cut of more steps moves more small tiles.  So a layer is refused
-that needs over ``MAX_STEPS`` steps, and of a large layer those cuts alone are compared, from the one with the fewest
-steps on, that have so many together.  What is left out are the finest cuts, which would take most of the time.
+A schedule holds some two hundred bytes a step, and a cut of more steps moves more small tiles.  So
+a layer is refused that needs over ``MAX_STEPS`` steps, and of a large layer those cuts alone are
+compared, from the one with the fewest steps on, that have so many together.  What is left out are
+the finest cuts, which would take most of the time.
 """
 
 from collections.abc import Sequence

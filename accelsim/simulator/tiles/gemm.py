@@ -1,16 +1,18 @@
 """A convolution or fully connected layer as a plain, sparse matrix product in the spatial domain.
 
-Zero handling: ``none`` multiplies everything.  ``gate`` takes as long but holds a lane still where its weight or input
-is zero (inputs by their measured density, taken as independent of the weights).  ``skip_weights`` streams only the
-non-zero weights of each filter, so that filters side by side take as long as the fullest.  ``skip_both`` spends a cycle
-only where weight and input are both non-zero (inner join of bitmasks, as SparTen): the weights' mask is the real one,
-the inputs' is taken as random with the measured density of each channel, so the count of each lane is binomial and the
-slowest of the lanes side by side its expected maximum.  ``balance: greedy`` puts filters of similar fullness side by
-side; ``balance: paired`` gives each lane a full filter and behind it an empty one, worth a window of 2.  With ``chunk``
-an inner join spends a cycle at least on each chunk of so many bitmask positions.
+Zero handling: ``none`` multiplies everything.  ``gate`` takes as long but holds a lane still where
+its weight or input is zero (inputs by their measured density, taken as independent of the weights).
+``skip_weights`` streams only the non-zero weights of each filter, so that filters side by side take
+as long as the fullest.  ``skip_both`` spends a cycle only where weight and input are both non-zero
+(inner join of bitmasks, as SparTen): the weights' mask is the real one, the inputs' is taken as
+random with the measured density of each channel, so the count of each lane is binomial and the
+slowest of the lanes side by side its expected maximum.  ``balance: greedy`` puts filters of similar
+fullness side by side; ``balance: paired`` gives each lane a full filter and behind it an empty one,
+worth a window of 2.  With ``chunk`` an inner join spends a cycle at least on each chunk of so many
+bitmask positions.
 
-Left out: conflicts of operand fetches, but for machines with an ``operand_window`` (``selection``); without ``chunk``,
-the inner join's own start-up.
+Left out: conflicts of operand fetches, but for machines with an ``operand_window`` (``selection``);
+without ``chunk``, the inner join's own start-up.
 """
 
 from dataclasses import replace

@@ -1,22 +1,26 @@
 """Cycles of the lanes: slots between barriers, and who waits for whom.
 
-``filters`` filters work side by side on ``positions`` output tiles (single outputs, or m x m tiles) and ``taps`` taps.
-Filters that work side by side wait for the fullest of them, at every tap group and every tile of channels (a barrier):
+``filters`` filters work side by side on ``positions`` output tiles (single outputs, or m x m tiles)
+and ``taps`` taps.  Filters that work side by side wait for the fullest of them, at every tap group
+and every tile of channels (a barrier):
 
     cycles of a step = ceil(tiles / positions) * sum over filter groups and tap groups of
                        max(1, ceil(max over the lanes of (sum over c of slots) / reduction))
                      + start-up and drain (``overhead``)
 
-``reduction`` is 1 where a lane accumulates one output (output-stationary) and the number of rows where the rows hold
-weights of one filter (weight-stationary) or inputs of one position (input-stationary).
+``reduction`` is 1 where a lane accumulates one output (output-stationary) and the number of rows
+where the rows hold weights of one filter (weight-stationary) or inputs of one position
+(input-stationary).
 
-``filters_each`` > 1: a lane does the slots of that many filters of its group, every ``filters``-th one.  Operand
-windows put a barrier behind each of them, and columns wait for each other's operands (``selection``).
+``filters_each`` > 1: a lane does the slots of that many filters of its group, every ``filters``-th
+one.  Operand windows put a barrier behind each of them, and columns wait for each other's operands
+(``selection``).
 
-``window`` > 1: each lane has a queue, and the barrier comes only after every ``window`` (filter, tap group) pairs of a
-lane; the maximum is then over the sums of that many.  Slots with a ``variance`` are expected values of random counts;
-the fullest lane is then taken as max over the filters of (mean + z sqrt(variance)), z the expected maximum of
-``positions`` standard normals, and at most ``most`` (all positions match).
+``window`` > 1: each lane has a queue, and the barrier comes only after every ``window`` (filter,
+tap group) pairs of a lane; the maximum is then over the sums of that many.  Slots with a
+``variance`` are expected values of random counts; the fullest lane is then taken as max over the
+filters of (mean + z sqrt(variance)), z the expected maximum of ``positions`` standard normals, and
+at most ``most`` (all positions match).
 """
 
 from collections.abc import Hashable

@@ -1,7 +1,7 @@
 """What each candidate of a layer loads and stores, and how long the DMA takes for it, over the whole layer.
 
-An operand is loaded when its tile changes from one step to the next; one all of whose tiles fit its buffer stays there
-and is loaded once.  Every tile counts as the largest.
+An operand is loaded when its tile changes from one step to the next; one all of whose tiles fit its
+buffer stays there and is loaded once.  Every tile counts as the largest.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,9 @@
 """One way of a machine to run one convolution as a matrix product on lanes: what spatial and Winograd machines share.
 
-Both kinds do the same thing in different domains.  The filters are (taps, K, C) matrices of slots, one slot a multiply
-that a lane must spend: in the spatial domain there is one tap and up to R S slots an input channel; in the Winograd
-domain of F(m x m, R x S) there are n^2 taps and at most one slot.  How lanes spend their slots: ``lanes``.
+Both kinds do the same thing in different domains.  The filters are (taps, K, C) matrices of slots,
+one slot a multiply that a lane must spend: in the spatial domain there is one tap and up to R S
+slots an input channel; in the Winograd domain of F(m x m, R x S) there are n^2 taps and at most one
+slot.  How lanes spend their slots: ``lanes``.
 """
 
 from collections.abc import Callable
@@ -141,9 +142,9 @@ class SlotSums:
 class Served:
     """What operand windows make of a layer's masks, for one round of position lanes.
 
-    cycles: (filter groups, channel blocks) of all tap groups; a window's stand with its first block of channels.
-    slots: those cycles times the lanes of a row that have a filter.  fetches: operand vectors read from the windows.
-    loads: operands that columns take in, each by all its rows.
+    cycles: (filter groups, channel blocks) of all tap groups; a window's stand with its first block
+    of channels.  slots: those cycles times the lanes of a row that have a filter.  fetches: operand
+    vectors read from the windows.  loads: operands that columns take in, each by all its rows.
     """
 
     cycles: Ints

@@ -1,22 +1,24 @@
 """Cycles that an array takes beyond its multiplies: to start a step, to fill and to drain.
 
-``broadcast`` feeds reach all lanes at once.  As counted in the register-transfer model (``tests/rtl``), each step, one
-tile of outputs x filters x channels, pays for
+``broadcast`` feeds reach all lanes at once.  As counted in the register-transfer model
+(``tests/rtl``), each step, one tile of outputs x filters x channels, pays for
 
-- the lanes (output-stationary, Winograd): 3 cycles before the first multiply (take the step, fetch the weight counts of
-  the first filter group, hand them to the streams) and 3 behind the last (operand, multiply, write the sums);
-- a weight-stationary array: 1 cycle to take the step, ``rows`` to load the first weights, a row a cycle, and 2 behind
-  the last position (multiply, add up and write).  Later weights are loaded behind the positions of the pass before, so
-  a pass takes max(positions, rows);
+- the lanes (output-stationary, Winograd): 3 cycles before the first multiply (take the step, fetch
+  the weight counts of the first filter group, hand them to the streams) and 3 behind the last
+  (operand, multiply, write the sums);
+- a weight-stationary array: 1 cycle to take the step, ``rows`` to load the first weights, a row a
+  cycle, and 2 behind the last position (multiply, add up and write).  Later weights are loaded
+  behind the positions of the pass before, so a pass takes max(positions, rows);
 - either transform unit: 1 cycle to start, 2 for its two passes.
 
-The units do not overlap their own steps.  Between filter groups and tap groups nothing is lost, but a group in which no
-lane has a weight takes the one cycle that hands over its zero sums.  Input-stationary broadcast arrays are not part of
-the register-transfer model: they pay nothing here.
+The units do not overlap their own steps.  Between filter groups and tap groups nothing is lost, but
+a group in which no lane has a weight takes the one cycle that hands over its zero sums.
+Input-stationary broadcast arrays are not part of the register-transfer model: they pay nothing
+here.
 
-``systolic`` feeds add H + W - 2 cycles to each fold of an H x W array where it holds outputs and 2 H + W - 2 where it
-holds weights or inputs, less one cycle a layer (the closed forms of SCALE-Sim 3); a ``mesh`` adds rows used + columns
-used + 3 to each fold (STONNE's output-stationary mesh).
+``systolic`` feeds add H + W - 2 cycles to each fold of an H x W array where it holds outputs and 2
+H + W - 2 where it holds weights or inputs, less one cycle a layer (the closed forms of SCALE-Sim
+3); a ``mesh`` adds rows used + columns used + 3 to each fold (STONNE's output-stationary mesh).
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,10 @@
 """Buffers with few ports: the lanes and the transform unit wait for their operands.
 
-A buffer of ``banks`` banks gives and takes ``banks`` x ``port_bits`` bits a cycle.  What the lanes read of weights,
-inputs (transformed ones on a Winograd machine) and partial sums, and write of these, has to pass in the cycles of the
-lanes; what the transform unit reads and writes, in its own.  Accesses are taken as spread evenly over a layer, so that
-each step takes longer by the factor by which the layer's accesses exceed its cycles.  The wait counts as ``edge``.
+A buffer of ``banks`` banks gives and takes ``banks`` x ``port_bits`` bits a cycle.  What the lanes
+read of weights, inputs (transformed ones on a Winograd machine) and partial sums, and write of
+these, has to pass in the cycles of the lanes; what the transform unit reads and writes, in its own.
+Accesses are taken as spread evenly over a layer, so that each step takes longer by the factor by
+which the layer's accesses exceed its cycles.  The wait counts as ``edge``.
 
 The DMA and the inverse transform work on the other half of each double buffer, which has ports of its own.
 Left out: conflicts of accesses that meet in one bank while another is idle; the mapping does not know of ports.

@@ -1,8 +1,9 @@
 """Which tilings of a layer a machine's buffers hold, and whether they are few enough to be scored.
 
-A schedule holds some two hundred bytes a step, a candidate as many while it is scored.  So a layer is refused that
-needs over ``MAX_STEPS`` steps, or has over ``MAX_CANDIDATES`` tilings.  Both are known before there are large arrays:
-the tilings of a large layer are looked at some at a time, and only cuts with which any of them fits are scored.
+A schedule holds some two hundred bytes a step, a candidate as many while it is scored.  So a layer
+is refused that needs over ``MAX_STEPS`` steps, or has over ``MAX_CANDIDATES`` tilings.  Both are
+known before there are large arrays: the tilings of a large layer are looked at some at a time, and
+only cuts with which any of them fits are scored.
 """
 
 import numpy as np
@@ -34,8 +35,8 @@ class NoTile(InputError):
 class Rooms:
     """What candidates need of each buffer.
 
-    weights_stay, inputs_stay: whether all of an operand stays in its buffer.  needs: bytes, by buffer.  held: whether
-    the buffers hold all; fits: and whether the steps are few.
+    weights_stay, inputs_stay: whether all of an operand stays in its buffer.  needs: bytes, by
+    buffer.  held: whether the buffers hold all; fits: and whether the steps are few.
     """
 
     def __init__(self, mode: Mode, machine: TiledDescription, candidates: Candidates) -> None:

@@ -52,8 +52,9 @@ def _best_schedule(modes: Sequence[Mode], machine: TiledDescription) -> Schedule
 def best_plan(work: LayerWork, machine: TiledDescription) -> LayerPlan:
     """The best mode's plan in the layer's surroundings, each mode at its best tiling.
 
-    Where all room is that of the buffers, tiles are chosen as for a layer by itself, as timed; else by their score.
-    Raises InputError if no mode fits the room, or the layer fits no buffers however it is cut.
+    Where all room is that of the buffers, tiles are chosen as for a layer by itself, as timed; else
+    by their score.  Raises InputError if no mode fits the room, or the layer fits no buffers
+    however it is cut.
     """
     return of_fitting_modes(work, machine, lambda modes: _best_plan(modes, machine))
 

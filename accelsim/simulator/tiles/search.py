@@ -1,22 +1,24 @@
 """The search for the best tiling of a layer: all of them scored at once, as arrays.
 
-Candidates are all balanced cuts of every dimension, in both outer orders (``candidates``).  A buffer holds the current
-tile and, double-buffered, the next, or all of an operand (``rooms``; Winograd: inputs stay transformed); what is then
-loaded how often: ``loads``.  The score is
+Candidates are all balanced cuts of every dimension, in both outer orders (``candidates``).  A
+buffer holds the current tile and, double-buffered, the next, or all of an operand (``rooms``;
+Winograd: inputs stay transformed); what is then loaded how often: ``loads``.  The score is
 
     cycles = max(DMA, transform, lanes, inverse) + one average step of each of the others (fill and drain),
 
-where weights and inputs share a buffer with the first pass of the outer loop, in which alone what stays is loaded,
-apart from the rest; or the DRAM bytes, energy or energy x cycles where that is the machine's objective (``objective``).
-The DMA moves whole bursts at a rate, and loses some cycles at every store.  For cycles the best tilings at many rates
-are found, from a DRAM that bounds every layer to one that bounds none, and then timed: so what is found does not depend
-on the machine's DRAM, and a DRAM that serves every request faster cannot lead to a slower schedule.
-A larger buffer only adds candidates and lets more operands stay, so it never worsens the best score in cycles or bytes
-(an access of it costs more energy).
+where weights and inputs share a buffer with the first pass of the outer loop, in which alone what
+stays is loaded, apart from the rest; or the DRAM bytes, energy or energy x cycles where that is the
+machine's objective (``objective``).  The DMA moves whole bursts at a rate, and loses some cycles at
+every store.  For cycles the best tilings at many rates are found, from a DRAM that bounds every
+layer to one that bounds none, and then timed: so what is found does not depend on the machine's
+DRAM, and a DRAM that serves every request faster cannot lead to a slower schedule.
+A larger buffer only adds candidates and lets more operands stay, so it never worsens the best score
+in cycles or bytes (an access of it costs more energy).
 
-Cutting the channels costs the lanes barriers that have to be counted from the masks; where lanes have a window, so does
-cutting the filters.  So every cut is first scored as if it cost none (a lower bound), and then exactly, from the most
-promising on, until the bound of the next cannot beat the best so far.
+Cutting the channels costs the lanes barriers that have to be counted from the masks; where lanes
+have a window, so does cutting the filters.  So every cut is first scored as if it cost none (a
+lower bound), and then exactly, from the most promising on, until the bound of the next cannot beat
+the best so far.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """The steps of one tiling of a layer, in order: which tiles each works on and what it moves, whatever the weights.
 
-They depend on the layer's shape and the tiling alone, so layers of equal shape share them, on all machines of a sweep
-that choose the same tiling.
+They depend on the layer's shape and the tiling alone, so layers of equal shape share them, on all
+machines of a sweep that choose the same tiling.
 """
 
 from functools import lru_cache
@@ -10,7 +10,7 @@ import numpy as np
 
 from accelsim.arrays import Ints
 from accelsim.hardware.dram import Transfer, behind
-from accelsim.simulator.storage.feature_map import Corner, FeatureMap
+from accelsim.simulator.storage.feature_map import Corner, Extent, FeatureMap
 from accelsim.simulator.tiles.tiling import (
     LayerShape,
     Tiling,
@@ -29,13 +29,14 @@ FEW_STEPS = 512  # of a tiling that is remembered: a few ten KB
 class Steps:
     """One row a step: (steps,) int64.
 
-    position, filter, channel: which tile of each dimension.  new_inputs, new_weights, last: 1 where the step loads the
-    tile, or is the last to add to its outputs.  tiles: of m x m outputs.
-    filters, channels, weight_channels: of the step's tiles; channels of all convolution groups, weight_channels of one.
-    lane_groups: groups of filters side by side.
-    inputs, outputs: the requests.  Of the whole layer: position_sizes, m x m tiles of each position tile; all_tiles;
-    position_tiles, filter_tiles, channel_tiles; first_filters and block_edges, the first filter and channel block of
-    each tile; tile_channels and filter_channels, as they are loaded.
+    position, filter, channel: which tile of each dimension.  new_inputs, new_weights, last: 1 where
+    the step loads the tile, or is the last to add to its outputs.  tiles: of m x m outputs.
+    filters, channels, weight_channels: of the step's tiles; channels of all convolution groups,
+    weight_channels of one.  lane_groups: groups of filters side by side.
+    inputs, outputs: the requests.  Of the whole layer: position_sizes, m x m tiles of each position
+    tile; all_tiles; position_tiles, filter_tiles, channel_tiles; first_filters and block_edges, the
+    first filter and channel block of each tile; tile_channels and filter_channels, as they are
+    loaded.
     """
 
     def __init__(self, shape: LayerShape, tiling: Tiling) -> None:
@@ -130,8 +131,13 @@ class Steps:
         inputs = FeatureMap(shape.vertical.size, shape.horizontal.size, shape.in_channels, shape.input_bits)
         at = self.position
         corner = Corner(image=image[at], channel=channel, row=row[at], col=col[at])
-        tiles = self._images[at], self._in_rows[at], self._in_cols[at], self.channels
-        return inputs.transfer(*tiles, self._whole_width, self.new_inputs, corner)
+        extent = Extent(
+            images=self._images[at],
+            rows=self._in_rows[at],
+            cols=self._in_cols[at],
+            channels=self.channels,
+        )
+        return inputs.transfer(extent, corner, whole_width=self._whole_width, when=self.new_inputs)
 
     def _stores(self) -> Transfer:
         """Requests to the DRAM for outputs."""
@@ -143,8 +149,13 @@ class Steps:
         outputs = FeatureMap(shape.vertical.outputs, shape.horizontal.outputs, shape.out_channels, shape.output_bits)
         at = self.position
         corner = Corner(image=image[at], channel=self.first_filters[self.filter], row=row[at], col=col[at])
-        tiles = self._images[at], self._rows[at], self._cols[at], self.filters
-        return outputs.transfer(*tiles, self._whole_width, self.last, corner)
+        extent = Extent(
+            images=self._images[at],
+            rows=self._rows[at],
+            cols=self._cols[at],
+            channels=self.filters,
+        )
+        return outputs.transfer(extent, corner, whole_width=self._whole_width, when=self.last)
 
     def _corners(self, rows: Ints, cols: Ints) -> tuple[Ints, Ints, Ints]:
         """First image, row and column of each position tile.  rows, cols: the first of each tile of them."""

@@ -1,8 +1,8 @@
 """How one layer is cut into tiles: their sizes, where each begins, and what each reads.
 
-A step works on n images x p x q outputs, k filters and c input channels.  Channels are innermost, so that partial sums
-stay on chip; the outer order is filters-then-positions (``weights_first``: a tile of weights stays while the inputs
-stream past) or positions-then-filters.
+A step works on n images x p x q outputs, k filters and c input channels.  Channels are innermost,
+so that partial sums stay on chip; the outer order is filters-then-positions (``weights_first``: a
+tile of weights stays while the inputs stream past) or positions-then-filters.
 """
 
 from dataclasses import dataclass

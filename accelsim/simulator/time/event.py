@@ -1,8 +1,9 @@
 """The reference engine: the units of ``pipeline`` and ``program`` as SimPy processes that share slots and the DMA.
 
-In the real machine: a DMA engine in front of one DRAM, an input transform unit, the lanes, behind them an inverse
-transform unit or the vector lanes, and between them double buffers.  The slot of a tile is that of the tile two before
-it: a unit waits until that one was freed before it starts to fill it, and the unit that empties it frees it.
+In the real machine: a DMA engine in front of one DRAM, an input transform unit, the lanes, behind
+them an inverse transform unit or the vector lanes, and between them double buffers.  The slot of a
+tile is that of the tile two before it: a unit waits until that one was freed before it starts to
+fill it, and the unit that empties it frees it.
 """
 
 from collections.abc import Callable

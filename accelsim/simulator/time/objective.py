@@ -1,11 +1,13 @@
 """What the mapping and the choice between modes minimise: cycles, DRAM bytes, energy, or energy x delay.
 
-The search (``mapping``) scores every tiling by sums over the layer: predicted cycles, and for the energy the counts of
-``actions`` for all tilings at once, the price list, and power x predicted cycles.
-For cycles it names a few tilings, the best of each of many rates of a DMA, whatever the machine's DRAM is; between
-these, and between the modes of a machine with a choice (``hybrid``, ``polyphase``, ``largest_kernel``), the timed and
-counted schedules decide, not the predictions (``best``).  So a machine with a choice is never worse than any of its
-modes, and one whose DRAM is faster in any way never takes more cycles, exactly.
+The search (``mapping``) scores every tiling by sums over the layer: predicted cycles, and for the
+energy the counts of ``actions`` for all tilings at once, the price list, and power x predicted
+cycles.
+For cycles it names a few tilings, the best of each of many rates of a DMA, whatever the machine's
+DRAM is; between these, and between the modes of a machine with a choice (``hybrid``, ``polyphase``,
+``largest_kernel``), the timed and counted schedules decide, not the predictions (``best``).  So a
+machine with a choice is never worse than any of its modes, and one whose DRAM is faster in any way
+never takes more cycles, exactly.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -50,8 +52,9 @@ def own_dma(machine: MachineDescription) -> Dma:
 def best(schedules: Iterable[Schedule], machine: MachineDescription) -> Schedule:
     """The schedule that scores least as timed; of equal ones that of least DRAM bytes, then of fewest steps.
 
-    Only those are timed whose bound (``predicted``) is not above the best so far, and of those that move more than
-    ``LARGE_BYTES`` only the one with the least of a simpler bound.  Raises ValueError if there is none.
+    Only those are timed whose bound (``predicted``) is not above the best so far, and of those that
+    move more than ``LARGE_BYTES`` only the one with the least of a simpler bound.  Raises
+    ValueError if there is none.
     """
     found: tuple[tuple[float, int, int], Schedule] | None = None
     for schedule in _worth_timing(schedules, machine):

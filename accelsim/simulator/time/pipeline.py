@@ -2,16 +2,19 @@
 
 What both engines mean, in cycles:
 
-- one DMA engine works through a fixed program, in order: the loads of steps 0 and 1, then for each step i the loads of
-  step i + 2 and, if step i finished an output tile, its store.  Each request takes whole cycles, a turn of the DRAM's
-  bus before it among them; the first one also waits for its row;
-- there are two slots each for input tiles, weight tiles, transformed inputs, accumulators (where there is an inverse
-  transform) and output tiles.  A unit takes a slot before it starts and the reader behind it frees it when done;
+- one DMA engine works through a fixed program, in order: the loads of steps 0 and 1, then for each
+  step i the loads of step i + 2 and, if step i finished an output tile, its store.  Each request
+  takes whole cycles, a turn of the DRAM's bus before it among them; the first one also waits for
+  its row;
+- there are two slots each for input tiles, weight tiles, transformed inputs, accumulators (where
+  there is an inverse transform) and output tiles.  A unit takes a slot before it starts and the
+  reader behind it frees it when done;
 - the transform unit, the lanes and the inverse transform unit each do one step at a time, in order;
 - layers follow one another without overlap.
 
-The order is fixed, so no change of speed can reorder the work: faster memory or units never cost cycles.
-``pipeline_cycles`` computes these times by recurrence; ``event`` runs the same units as SimPy processes.
+The order is fixed, so no change of speed can reorder the work: faster memory or units never cost
+cycles.  ``pipeline_cycles`` computes these times by recurrence; ``event`` runs the same units as
+SimPy processes.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
 """A layer's plan in its surroundings: the schedule without what no longer moves, what it scores, and the room it needs.
 
-A schedule is made as if all maps lay in DRAM.  Where they do not, its loads and stores fall away, and with them the
-accesses of the buffers that they made: a map on chip is read where it lies, and written there once.
+A schedule is made as if all maps lay in DRAM.  Where they do not, its loads and stores fall away,
+and with them the accesses of the buffers that they made: a map on chip is read where it lies, and
+written there once.
 """
 
 from collections.abc import Callable

@@ -1,26 +1,27 @@
 """Timing a whole network as one program: the units of ``pipeline``, and no stop at the border of two layers.
 
-A part is a layer and what rides on its outputs.  Its steps follow those of the part before.  What is new beside
-``pipeline``, where a part stands alone:
+A part is a layer and what rides on its outputs.  Its steps follow those of the part before.  What
+is new beside ``pipeline``, where a part stands alone:
 
-- the vector lanes are a unit behind the lanes (or the inverse transform): they take a finished output tile, and the
-  operand that the DMA loaded for it into one of two slots;
-- a part whose inputs are on chip waits until the parts that made them have finished; loads of inputs from DRAM come
-  behind the stores of those parts;
-- the loads of the next part's first two steps stand in the DMA's program before the last stores of this one.  Weights
-  may come while this part's last tiles are worked on, if both parts' fit the buffer, else when its lanes are done;
-  everything else of the next part may begin where both parts' tiles find room (``beside``), else when this part's last
-  output is where it belongs;
+- the vector lanes are a unit behind the lanes (or the inverse transform): they take a finished
+  output tile, and the operand that the DMA loaded for it into one of two slots;
+- a part whose inputs are on chip waits until the parts that made them have finished; loads of
+  inputs from DRAM come behind the stores of those parts;
+- the loads of the next part's first two steps stand in the DMA's program before the last stores of
+  this one.  Weights may come while this part's last tiles are worked on, if both parts' fit the
+  buffer, else when its lanes are done; everything else of the next part may begin where both parts'
+  tiles find room (``beside``), else when this part's last output is where it belongs;
 - the slot of a tile is that of the tile two before it, of whatever part.
 
-The order of the DMA's program is fixed by the parts alone, and each start is the latest of some ends: so faster memory
-or units never cost cycles.  The program without overlap (``Part.beside`` and ``weights_beside`` all false, loads behind
-the stores) is the other one that a controller could run; ``simulator.network`` takes the faster of both.
+The order of the DMA's program is fixed by the parts alone, and each start is the latest of some
+ends: so faster memory or units never cost cycles.  The program without overlap (``Part.beside`` and
+``weights_beside`` all false, loads behind the stores) is the other one that a controller could run;
+``simulator.network`` takes the faster of both.
 
 ``program_times`` computes all times by recurrence, ``event`` runs the same units as SimPy processes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -223,8 +224,8 @@ def _waits(parts: Sequence[Part], first: Ints, lengths: Ints) -> Waits:
 def _dma_order(exists: Flags, waits: Waits) -> Ints:
     """The DMA's program: loads of step i + 2 in front of the store of step i, or where what they wait for is done.
 
-    exists: which requests there are, (4, steps).  What weights wait for is the lanes: they come in front of that step's
-    store; what inputs and operands wait for are stores: they come behind.
+    exists: which requests there are, (4, steps).  What weights wait for is the lanes: they come in
+    front of that step's store; what inputs and operands wait for are stores: they come behind.
     """
     steps = np.arange(exists.shape[1])
     usual = 4 * (steps - AHEAD) + 1
@@ -275,8 +276,9 @@ def program_times(p: Program) -> Times:
 class _Recurrence:
     """The state of ``program_times``: when each unit is free, and when the slot of each tile was freed.
 
-    Plain lists: a loop over them is several times as fast as over arrays.  A list of freed slots begins with those of
-    the two tiles that never were, so that its entry t is what tile t waits for.
+    Plain lists: a loop over them is several times as fast as over arrays.  A list of freed slots
+    begins with those of the two tiles that never were, so that its entry t is what tile t waits
+    for.
     """
 
     def __init__(self, p: Program) -> None:
@@ -285,10 +287,13 @@ class _Recurrence:
         self.loads = p.loads.tolist()
         self.loaded = p.loaded.tolist()
         self.store = p.store.tolist()
+        self.transform = p.transform.tolist()
+        self.compute = p.compute.tolist()
+        self.output = p.output.tolist()
         self.order = p.order.tolist()
         self.wait_weights = p.waits.weights.tolist()
         self.wait_inputs = p.waits.inputs.tolist()
-        self.output_tile = tile_numbers(p.output_starts).tolist()
+        self.output_tile: list[int] = tile_numbers(p.output_starts).tolist()
         self.position = 0  # of the DMA in its program
         self.dma = 0
         self.ready = [[0] * self.steps for _ in LOADS]  # when each load was done
@@ -298,6 +303,12 @@ class _Recurrence:
         self.lanes_done = [0] * self.steps
         self.finished = [0] * self.steps  # this step, and all before
         self.last_store = 0  # when the latest store was done
+        self.transformed = 0  # when the transform unit is free
+        self.transformed_tiles = 0  # so far
+        self.freed_transformed = [0] * SLOTS
+        self.put_out = 0  # when the output unit is free
+        self.sums_tiles = 0  # tiles of sums for the inverse transform so far
+        self.freed_sums = [0] * SLOTS
 
     def advance(self, position: int) -> None:
         """Let the DMA work off its program up to a position, that one too."""
@@ -319,81 +330,102 @@ class _Recurrence:
 
     def run(self) -> Times:
         """Step by step: what the DMA must have done before, then transform, lanes, output unit."""
-        p = self.p
-        needed = _needed_positions(p, self.output_tile).tolist()
-        transform, compute, output = p.transform.tolist(), p.compute.tolist(), p.output.tolist()
-        transforms, inverts, stores = p.transforms.tolist(), p.inverts.tolist(), p.stores.tolist()
-        input_starts, output_starts = p.input_starts.tolist(), p.output_starts.tolist()
-        output_ends, output_unit = p.output_ends.tolist(), p.has_output_unit.tolist()
-        input_ends = p.last_uses(p.loaded[0]).tolist()
-        weight_ends = p.last_uses(p.loaded[1]).tolist()
-        transformed_ends = p.last_uses(p.input_starts).tolist()
-        part_starts = p.part_starts.tolist()
-        loaded_input, loaded_weight, loaded_operand = self.loaded
-        input_ready_at, weight_ready_at, operand_ready_at = self.ready
-        freed_input, freed_weight, freed_operand = self.freed
-        freed_transformed, freed_sums = [0] * SLOTS, [0] * SLOTS
-        transformed_tiles = sums_tiles = 0
-        transformed = computed = put_out = finished = 0
-        inputs = weights = 0
+        input_ready_at, weight_ready_at, _ = self.ready
+        freed_input, freed_weight, _ = self.freed
         part = -1
-        for i in range(self.steps):
-            self.advance(needed[i])
-            if part_starts[i]:
+        inputs = 0
+        weights = 0
+        computed = 0
+        finished = 0
+        for i, step in enumerate(self._steps()):
+            needed, part_starts, loads_input, loads_weight, transform_starts, output_starts = step[:6]
+            inverts, transformed_ends, input_ends, weight_ends, put_out, stays = step[6:]
+            self.advance(needed)
+            if part_starts:
                 part += 1
                 inputs = weights = self._may_start(part)
-                transformed = max(transformed, inputs)
-            if loaded_input[i]:
+                self.transformed = max(self.transformed, inputs)
+            if loads_input:
                 inputs = input_ready_at[i]
-            if loaded_weight[i]:
+            if loads_weight:
                 weights = weight_ready_at[i]
-            if transforms[i] and input_starts[i]:
-                raw = input_ready_at[i] if loaded_input[i] else 0
-                transformed = max(transformed, raw, freed_transformed[transformed_tiles]) + transform[i]
-                transformed_tiles += 1
-                if loaded_input[i]:
-                    freed_input.append(transformed)
-                inputs = transformed
+            if transform_starts:
+                inputs = self._transform(i)
             start = max(computed, inputs, weights)
-            if output_starts[i]:
-                if inverts[i]:
-                    start = max(start, freed_sums[sums_tiles])
-                    sums_tiles += 1
-                else:
-                    start = max(start, self.freed_outputs[self.output_tile[i]])
-            computed = start + compute[i]
+            if output_starts:
+                start = max(start, self._free_slot(i, inverts))
+            computed = start + self.compute[i]
             self.lanes_done[i] = computed
-            if transforms[i]:
-                if transformed_ends[i]:
-                    freed_transformed.append(computed)
-            elif input_ends[i]:
+            if transformed_ends:
+                self.freed_transformed.append(computed)
+            if input_ends:
                 freed_input.append(computed)
-            if weight_ends[i]:
+            if weight_ends:
                 freed_weight.append(computed)
-            done = computed
-            if output_unit[i]:
-                put_out = max(put_out, computed)
-                if inverts[i]:
-                    put_out = max(put_out, self.freed_outputs[self.output_tile[i]])
-                if loaded_operand[i]:
-                    put_out = max(put_out, operand_ready_at[i])
-                put_out += output[i]
-                if loaded_operand[i]:
-                    freed_operand.append(put_out)
-                if inverts[i]:
-                    freed_sums.append(put_out)
-                done = put_out
+            done = self._put_out(i, computed, inverts) if put_out else computed
             finished = max(finished, done)
             self.finished[i] = finished
-            if output_ends[i] and not stores[i]:
+            if stays:
                 self.freed_outputs[self.output_tile[i] + SLOTS] = finished
         self.advance(len(self.order) - 1)
-        last = p.last.tolist()
+        last = self.p.last.tolist()
         return Times(
             computed=np.array([self.lanes_done[i] for i in last]),
             finished=np.array([self.finished[i] for i in last]),
             end=max(self.dma, finished),
         )
+
+    def _steps(self) -> Iterator[tuple[int, bool, bool, bool, bool, bool, bool, bool, bool, bool, bool, bool]]:
+        """What ``run`` asks of each step, in its order."""
+        p = self.p
+        columns = (
+            _needed_positions(p, self.output_tile),
+            p.part_starts,
+            p.loaded[0],
+            p.loaded[1],
+            p.transforms & p.input_starts,
+            p.output_starts,
+            p.inverts,
+            p.transforms & p.last_uses(p.input_starts),
+            ~p.transforms & p.last_uses(p.loaded[0]),
+            p.last_uses(p.loaded[1]),
+            p.has_output_unit,
+            p.output_ends & ~p.stores,
+        )
+        return zip(*(column.tolist() for column in columns), strict=True)
+
+    def _transform(self, step: int) -> int:
+        """When the step's input tile is transformed; its raw slot is then free."""
+        loaded = self.loaded[0][step]
+        raw = self.ready[0][step] if loaded else 0
+        start = max(self.transformed, raw, self.freed_transformed[self.transformed_tiles])
+        self.transformed = start + self.transform[step]
+        self.transformed_tiles += 1
+        if loaded:
+            self.freed[0].append(self.transformed)
+        return self.transformed
+
+    def _free_slot(self, step: int, inverts: bool) -> int:
+        """When the lanes may begin the step's output tile: of sums for an inverse transform, or of outputs."""
+        if not inverts:
+            return self.freed_outputs[self.output_tile[step]]
+        self.sums_tiles += 1
+        return self.freed_sums[self.sums_tiles - 1]
+
+    def _put_out(self, step: int, computed: int, inverts: bool) -> int:
+        """When the step's output tile has passed the inverse transform or the vector lanes."""
+        start = max(self.put_out, computed)
+        if inverts:
+            start = max(start, self.freed_outputs[self.output_tile[step]])
+        loads_operand = self.loaded[2][step]
+        if loads_operand:
+            start = max(start, self.ready[2][step])
+        self.put_out = start + self.output[step]
+        if loads_operand:
+            self.freed[2].append(self.put_out)
+        if inverts:
+            self.freed_sums.append(self.put_out)
+        return self.put_out
 
     def _may_start(self, part: int) -> int:
         """When a part's units may start: earlier parts have finished, or all that they left is where it belongs."""

@@ -1,8 +1,9 @@
 """What a machine plans for one layer: its steps in order, in bytes and cycles, without any notion of time.
 
-A step is one tile of outputs x one tile of filters x one tile of input channels.  A step that starts a new input or
-weight tile loads it; a step that finishes an output tile (its last channel tile) stores it.  The DMA serves these
-requests in a fixed order, so that the rows of the DRAM that each opens are known here, too.
+A step is one tile of outputs x one tile of filters x one tile of input channels.  A step that
+starts a new input or weight tile loads it; a step that finishes an output tile (its last channel
+tile) stores it.  The DMA serves these requests in a fixed order, so that the rows of the DRAM that
+each opens are known here, too.
 """
 
 from dataclasses import dataclass, replace

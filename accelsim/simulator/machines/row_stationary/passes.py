@@ -1,31 +1,35 @@
 """The row-stationary array: a convolution as passes over sets of processing elements, as on Eyeriss.
 
-Words and structure are those of Chen et al., JSSC 52(1), 2017.  A processing element (PE) slides one filter row over
-one input row.  A set of R x e of them computes e rows of one output plane: filter rows lie along its rows, output rows
-along its columns, input rows run diagonally, and partial sums are added up along a column.  A set wider than the array
-is folded below itself.  r x t sets work at once: r stacked in the same columns, which hand their sums on, work on other
-input channels, t on other filters.  Each PE interleaves q channels of p filters, as its scratch-pads allow:
+Words and structure are those of Chen et al., JSSC 52(1), 2017.  A processing element (PE) slides
+one filter row over one input row.  A set of R x e of them computes e rows of one output plane:
+filter rows lie along its rows, output rows along its columns, input rows run diagonally, and
+partial sums are added up along a column.  A set wider than the array is folded below itself.  r x t
+sets work at once: r stacked in the same columns, which hand their sums on, work on other input
+channels, t on other filters.  Each PE interleaves q channels of p filters, as its scratch-pads
+allow:
 
     p <= psum words        q (span of the window) <= input words        p q S <= filter words
 
-Such a pass works on n images, e x f outputs, p t filters and q r channels.  Passes of a layer are all configured alike:
-where p t or q r do not divide the layer, the last pass has idle slots.  The order is, from outside: groups, tiles of m
-filters, images, columns, strips of e rows, channels, the m / (p t) passes.  Partial sums of n m e f outputs stay in the
-buffer, which they share with the q r input channels of a step; every pass reads and writes those of its filters.
-Where the buffer holds all inputs of a group beside them, these are loaded once, also the rows that strips share.
+Such a pass works on n images, e x f outputs, p t filters and q r channels.  Passes of a layer are
+all configured alike: where p t or q r do not divide the layer, the last pass has idle slots.  The
+order is, from outside: groups, tiles of m filters, images, columns, strips of e rows, channels, the
+m / (p t) passes.  Partial sums of n m e f outputs stay in the buffer, which they share with the q r
+input channels of a step; every pass reads and writes those of its filters.  Where the buffer holds
+all inputs of a group beside them, these are loaded once, also the rows that strips share.
 
-A pass takes as long as its PEs multiply, n f p q S, or as the slowest bus between buffer and array moves what it needs,
-whichever is longer; and before and behind it the array waits (ramp-up):
+A pass takes as long as its PEs multiply, n f p q S, or as the slowest bus between buffer and array
+moves what it needs, whichever is longer; and before and behind it the array waits (ramp-up):
 
 - for the filters of the pass, which each scratch-pad holds once, unless they are there already,
 - for the first window of every input row,
 - for the last partial sums of every filter and output row.
 
-A kernel with more rows than the array, or a window longer than the pad, is folded into parts that follow one another.
-Hops (``hop_bit``): each word that a PE receives from a bus, each partial sum handed to the next PE, and each that
-crosses the bus to or from the buffer.  A gated PE reads its input, finds the zero and holds all else still.  Left out:
-skew between PEs, biases, filter reuse between layers.  Input tiles are loaded ahead although the buffer has room for
-one only: its rows fall free one by one.
+A kernel with more rows than the array, or a window longer than the pad, is folded into parts that
+follow one another.  Hops (``hop_bit``): each word that a PE receives from a bus, each partial sum
+handed to the next PE, and each that crosses the bus to or from the buffer.  A gated PE reads its
+input, finds the zero and holds all else still.  Left out: skew between PEs, biases, filter reuse
+between layers.  Input tiles are loaded ahead although the buffer has room for one only: its rows
+fall free one by one.
 """
 
 from collections.abc import Callable
@@ -38,7 +42,7 @@ from numpy.typing import ArrayLike
 from accelsim.arrays import Flags, Floats, Ints
 from accelsim.hardware.dram import Transfer, behind
 from accelsim.simulator.machines.row_stationary.description import RowStationaryDescription
-from accelsim.simulator.storage.feature_map import Corner, input_map, output_map
+from accelsim.simulator.storage.feature_map import Corner, Extent, input_map, output_map
 from accelsim.simulator.storage.weights import executed_macs, weight_tile_bytes
 from accelsim.simulator.tiles.tiling import Axis, first_inputs, input_extents, tile_sizes
 from accelsim.simulator.time.schedule import Schedule, changes, untransformed
@@ -259,9 +263,9 @@ class _Steps:
     """The steps of one layer under one mapping; an array holds one entry a step.
 
     m, n, f, e, c: filters, images, output columns, output rows and channels.  pass_filters: of a full pass.
-    high, wide: input rows and columns under the outputs of a pass, padding included; inputs: the words there.
-    loads_filters: whether the passes load theirs into the scratch-pads.  new_inputs: whether inputs come from DRAM,
-    ``rows`` x ``cols`` of them.
+    high, wide: input rows and columns under the outputs of a pass, padding included; inputs: the
+    words there.  loads_filters: whether the passes load theirs into the scratch-pads.  new_inputs:
+    whether inputs come from DRAM, ``rows`` x ``cols`` of them.
     """
 
     def __init__(self, work: LayerWork, machine: RowStationaryDescription, mapping: PassMapping) -> None:
@@ -365,7 +369,8 @@ class _Steps:
         channel = self.group * (self.work.in_channels // self.work.groups) + behind(self.channel_tiles)[self.i_c]
         image = self.i_n * self.mapping.n
         corner = Corner(image=image, channel=channel, row=self.first_row, col=self.first_col)
-        return inputs.transfer(self.n, self.rows, self.cols, self.c, whole_width, self.new_inputs, corner)
+        extent = Extent(images=self.n, rows=self.rows, cols=self.cols, channels=self.c)
+        return inputs.transfer(extent, corner, whole_width=whole_width, when=self.new_inputs)
 
     def stores(self) -> Transfer:
         """Outputs to DRAM, once their last channel is added."""
@@ -375,7 +380,8 @@ class _Steps:
         mapping = self.mapping
         channel = self.group * (self.work.out_channels // self.work.groups) + self.i_m * mapping.m
         corner = Corner(image=self.i_n * mapping.n, channel=channel, row=self.i_e * mapping.e, col=self.i_f * mapping.f)
-        return outputs.transfer(self.n, self.e, self.f, self.m, whole_width, done, corner)
+        extent = Extent(images=self.n, rows=self.e, cols=self.f, channels=self.m)
+        return outputs.transfer(extent, corner, whole_width=whole_width, when=done)
 
     def actions(self, macs: int, idle: int) -> dict[str, float]:
         """What moves between buffers, buses and PEs, of all passes.  macs, idle: multiplies executed and gated."""

@@ -1,8 +1,9 @@
 """The search for the best mapping of a layer on a row-stationary array (``passes``).
 
-All mappings that are tried (``candidates``) and fit the machine (``rooms``) are scored at once, as arrays, by sums over
-the layer (``sums``): cycles, DRAM bytes, energy or energy x cycles, as the machine's objective says.  For cycles the
-best ones of many rates of a DMA are timed (``objective``).
+All mappings that are tried (``candidates``) and fit the machine (``rooms``) are scored at once, as
+arrays, by sums over the layer (``sums``): cycles, DRAM bytes, energy or energy x cycles, as the
+machine's objective says.  For cycles the best ones of many rates of a DMA are timed
+(``objective``).
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,10 @@
 """What each mapping of a row-stationary array costs over a whole layer: DRAM bytes, cycles, energy.
 
-Cycles are those of all passes, ramp-up with them, or of the DRAM, whichever is more, and a step of the other.  As on
-the chip, whose mappings were chosen for energy, a mapping is chosen before the data are known: every activation counts
-as non-zero and is moved as it is.  The sums take every filter and channel tile as full where a bus decides, so a score
-may lie above the schedule's figure for such data.
+Cycles are those of all passes, ramp-up with them, or of the DRAM, whichever is more, and a step of
+the other.  As on the chip, whose mappings were chosen for energy, a mapping is chosen before the
+data are known: every activation counts as non-zero and is moved as it is.  The sums take every
+filter and channel tile as full where a bus decides, so a score may lie above the schedule's figure
+for such data.
 """
 
 from dataclasses import dataclass
