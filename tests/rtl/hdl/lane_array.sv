@@ -128,7 +128,7 @@ module lane_array
 
   // Which of its filters each stream works on in this cycle, the one of the lowest index, and how much all have left.
   logic [7:0] chosen[STREAMS], filter_turn;
-  logic [15:0] left_of[STREAMS];
+  logic [15:0] left_of[STREAMS], left_of_chosen[STREAMS];
   logic [31:0] chosen_word[STREAMS];
   logic last_turn;  // SKIP = 0: of the filters at this index
   if (FILTERS_EACH == 1) begin : one_filter
@@ -137,6 +137,7 @@ module lane_array
       for (int v = 0; v < STREAMS; v++) begin
         chosen[v] = 0;
         left_of[v] = left[v];
+        left_of_chosen[v] = left[v];
         chosen_word[v] = record_word[v];
       end
     end
@@ -156,6 +157,7 @@ module lane_array
             chosen[v] = 8'(f);
           end
         end
+        left_of_chosen[v] = left[v*FILTERS_EACH+32'(chosen[v])];
         chosen_word[v] = record_word[v*FILTERS_EACH+32'(chosen[v])];
       end
     end
@@ -303,7 +305,7 @@ module lane_array
     operand_output <= output_turn;
     operand_filter <= chosen;
     for (int v = 0; v < STREAMS; v++) begin
-      operand_valid[v] <= (SKIP != 0 ? left_of[v] != 0 : left[v*FILTERS_EACH+32'(chosen[v])] != 0) && served[v];
+      operand_valid[v] <= (SKIP != 0 ? left_of[v] != 0 : left_of_chosen[v] != 0) && served[v];
       weight[v] <= chosen_word[v][7:0];
       if (SKIP != 0) index[v] <= 16'((chosen_word[v] & ((1 << settings[RECORD_BITS]) - 1)) >> 8);
       else index[v] <= (channel << (settings[R_BITS] + settings[S_BITS])) | (r << settings[S_BITS]) | s;

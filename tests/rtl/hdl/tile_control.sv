@@ -49,14 +49,14 @@ module tile_control
     output logic [STEP_WORDS-1:0][31:0] inverse_step,
     output logic inverse_slot
 );
-  logic [SETTINGS-1:0][31:0] settings_of[LAYERS];
+  logic [SETTINGS-1:0][31:0] first_settings;  // of layer 0
   logic [STEP_WORDS-1:0][31:0] steps[MAX_STEPS];
   logic [DMA_WORDS-1:0][31:0] requests[4*MAX_STEPS];
 
   always_ff @(posedge clk) begin
     if (host_we) begin
       case (host_space)
-        0: settings_of[host_index][host_word[5:0]] <= host_data;
+        0: ;  // below
         1: steps[host_index][host_word] <= host_data;
         default: requests[host_index][host_word[2:0]] <= host_data;
       endcase
@@ -80,7 +80,7 @@ module tile_control
       default: ready = now[WAIT] <= out_done;
     endcase
   end
-  assign finished = request == settings_of[0][REQUESTS];
+  assign finished = request == first_settings[REQUESTS];
   assign beat = go && !finished && (moved != 0 || ready);
   assign last_beat = moved + BANDWIDTH >= now[BYTES];
   assign beat_kind = now[KIND][1:0];
@@ -112,25 +112,30 @@ module tile_control
   assign inverse_slot = out_done[0];
   assign steps_computed = c_step;
   assign tiles_finished = out_done;
-  assign store_settings = settings_of[LAYERS-1];
   if (LAYERS == 1) begin : one_layer
-    assign settings = settings_of[0];
-    assign inverse_settings = settings_of[0];
+    always_ff @(posedge clk) if (host_we && host_space == 0) first_settings[host_word[5:0]] <= host_data;
+    assign settings = first_settings;
+    assign inverse_settings = first_settings;
+    assign store_settings = first_settings;
   end else begin : chain
+    logic [SETTINGS-1:0][31:0] settings_of[LAYERS];
+    always_ff @(posedge clk) if (host_we && host_space == 0) settings_of[host_index][host_word[5:0]] <= host_data;
+    assign first_settings = settings_of[0];
     assign settings = settings_of[compute_step[LAYER]];
     assign inverse_settings = settings_of[inverse_step[LAYER]];
+    assign store_settings = settings_of[LAYERS-1];
   end
 
   logic inputs_ready, outputs_free;
   assign inputs_ready = (TRANSFORMS != 0 ? compute_step[IN_INDEX] < transformed
       : compute_step[FLAGS][6] || compute_step[IN_INDEX] < in_loaded) && compute_step[AFTER] <= out_done;
   assign outputs_free = compute_step[OUT_INDEX] < (OUTPUT_UNIT == 1 ? out_done : out_freed) + 2;
-  assign compute_start = go && !c_busy && c_step < settings_of[0][STEPS] && inputs_ready
+  assign compute_start = go && !c_busy && c_step < first_settings[STEPS] && inputs_ready
       && compute_step[W_INDEX] < w_loaded && (!compute_step[FLAGS][0] || outputs_free);
-  assign transform_start = TRANSFORMS != 0 && go && !t_busy && t_step < settings_of[0][STEPS]
+  assign transform_start = TRANSFORMS != 0 && go && !t_busy && t_step < first_settings[STEPS]
       && (transform_step[FLAGS][6] || transformed < in_loaded) && transform_step[AFTER] <= out_done
       && transformed < transformed_freed + 2;
-  assign inverse_start = OUTPUT_UNIT != 0 && go && !i_busy && i_step < settings_of[0][STEPS] && out_done < acc_done
+  assign inverse_start = OUTPUT_UNIT != 0 && go && !i_busy && i_step < first_settings[STEPS] && out_done < acc_done
       && (OUTPUT_UNIT == 1 ? out_done < out_freed + 2 : inverse_step[FLAGS][5]);
 
   // A tile that has been computed; the next one is finished, and may not be stored.
@@ -144,7 +149,7 @@ module tile_control
     if (rst) begin
       t_step <= 0;
       c_step <= 0;
-      i_step <= settings_of[0][FIRST_OUT];
+      i_step <= first_settings[FIRST_OUT];
       {t_busy, c_busy, i_busy} <= 0;
       in_freed <= 0;
       w_freed <= 0;
