@@ -26,12 +26,12 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.made
 # The release of PyTorch that the peer tests were run with: a newer one would bring gigabytes of CUDA along.
 $(VENV)/.all: $(VENV)/.dev
 	$(PIP) torch==2.13.0
-	$(PIP) --editable '.[dev,peers,cluster,search]'
+	$(PIP) --editable '.[dev,peers,cluster,search,tables]'
 	touch $@
 
 demo: $(VENV)/.demo
-	$(BIN)/accelsim compare models/resnet20-cifar10.dual spatial-tuned-16x16 winograd-tuned-16x16 -o demo-out
-	$(BIN)/accelsim validate models/resnet20-cifar10.dual spatial-tuned-16x16 winograd-tuned-16x16
+	$(BIN)/accelsim compare resnet20-cifar10 spatial-tuned-16x16 winograd-tuned-16x16 -o demo-out
+	$(BIN)/accelsim validate resnet20-cifar10 spatial-tuned-16x16 winograd-tuned-16x16
 
 test: export OPENBLAS_NUM_THREADS = 1
 test: $(VENV)/.dev

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from accelsim.errors import InputError
 from accelsim.loading import load_hardware, load_model, load_workload, model_path, sample_images
 from accelsim.making import compress, explore_network, export, from_torch, import_file, sparsify, train
-from accelsim.showing import inspect, plots, redraw_report, write_report
+from accelsim.showing import inspect, plots, redraw_report, write_report, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +71,7 @@ __all__ = [
     "validate",
     "verdicts",
     "write_report",
+    "write_table",
 ]
 
 RATIO_COLUMNS = (

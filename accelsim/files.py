@@ -43,6 +43,7 @@ IMAGES = Kind("an .npz file of images", 1 << 30)
 DATA = Kind("an .npz file of training and test images", 4 << 30)
 ARCHIVE = Kind("an archive of images", 16 << 30)
 WEIGHTS = Kind("an .npz file", 2 << 30)
+STATE_DICT = Kind("a state dict", 2 << 30)
 SAFETENSORS = Kind("a safetensors file", 2 << 30)
 ONNX = Kind("an ONNX file", 2 << 30)
 ONNX_DATA = Kind("the ONNX file's weights", 2 << 30)
@@ -191,6 +192,27 @@ def write_folder(folder: Path, files: Mapping[str, bytes], replaced: Collection[
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         os.close(lock)
+
+
+@contextmanager
+def alone_in(folder: Path, doing: str) -> Iterator[None]:
+    """Hold a folder, made if it is not there, so that no other process does the same in it meanwhile.
+
+    doing: what a message calls it.  Whatever ends the process lets go of the folder, and where the file system knows no
+    locks nobody is held off.  Raises InputError if another process holds the folder, OSError if it cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{folder}: {doing} is running there, expected a folder of its own, or its end") from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sweep_left_over(path: Path) -> None:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from accelsim import shipped
-from accelsim.loading import Say, load_model, silent
+from accelsim.loading import Say, load_hardware, load_model, silent
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from accelsim.compression.importing import Wishes
     from accelsim.dual.model import DualModel
+    from accelsim.simulator.machines.machine import Machine
 
 
 class Said(TypedDict, total=False):
@@ -54,9 +55,10 @@ def import_file(
 ) -> Path:
     """Take over another tool's file, as ``accelsim import``: 8-bit weights, nothing pruned.
 
-    source: ``.onnx``, ``.safetensors``, ``.npz``, or a SCALE-Sim topology (``.csv``).  output: the file to write, whose
-    ending says what it becomes: ``.dual``, ``.csv`` (a table of layers) or ``.safetensors``.  images: pictures, a
-    folder or an ``.npz`` file, on which activation densities are measured; without them activations count as dense.
+    source: ``.onnx``, ``.safetensors``, ``.npz``, ``.pt``, or a SCALE-Sim topology (``.csv``).  output: the file to
+    write, whose ending says what it becomes: ``.dual``, ``.csv`` (a table of layers) or ``.safetensors``.  images:
+    pictures, a folder or an ``.npz`` file, on which activation densities are measured; without them activations count
+    as dense.
     say: called with a line on what was found.  said: of ``Said``.  Returns the path written.
     Raises InputError if a file cannot be read, is not sound, or cannot become what is asked for.
 
@@ -81,6 +83,8 @@ def sparsify(
     labels: str | Path | None = None,
     ratio: float | None = None,
     cost_reduction: float | None = None,
+    machine: "Machine | str | Path | None" = None,
+    latency: str | None = None,
     tile: int = 2,
     curve: bool = False,
     resume: bool = False,
@@ -89,15 +93,17 @@ def sparsify(
 ) -> dict[str, Any]:
     """Make a trained network small and sparse in both domains without training, as ``accelsim sparsify``.
 
-    source: ``.onnx``, ``.safetensors``, ``.npz`` or ``.dual``.  output: the ``.dual`` file to write.
+    source: ``.onnx``, ``.safetensors``, ``.npz``, ``.pt`` or ``.dual``.  output: the ``.dual`` file to write.
     images: 50 to a few hundred pictures.  labels: a CSV file (``file,label``), to state top-1, too.
     ratio: float32 size over the file's, at least.  cost_reduction: dense MACs over multiplies in the Winograd domain,
-    at least.  tile: m of F(m, r).  curve: other budgets, too.  resume: go on with an interrupted run.
+    at least; instead of it latency: ``5ms``, at most, of an image on the machine, one of ``load_hardware`` or its name.
+    tile: m of F(m, r).  curve: other budgets, too.  resume: go on with an interrupted run.
     say: called with a line of progress.  said: of ``Said``.
     Returns what ``--json`` prints: ``file, file_bytes, ratio, cost_reduction, layers`` (a record a layer), accuracy.
     Raises InputError if a file cannot be read, or what is asked for cannot be had.
     """
-    from accelsim.compression.sparsified import Asked, sparsify_file, summary
+    from accelsim.compression.sparsified import Asked
+    from accelsim.explore.to_latency import make_sparse
 
     asked = Asked(
         ratio=ratio,
@@ -108,7 +114,8 @@ def sparsify(
         curve=curve,
         resume=resume,
     )
-    return summary(sparsify_file(Path(source), Path(output), _wishes(said), asked, say), Path(output))
+    named = load_hardware(machine) if isinstance(machine, str | Path) else machine
+    return make_sparse(Path(source), Path(output), _wishes(said), asked, named, latency, say)
 
 
 def explore_network(
@@ -123,7 +130,7 @@ def explore_network(
 ) -> "pd.DataFrame":
     """Which machine for a network, at which sparsity, and why, as ``accelsim explore``.
 
-    source: ``.onnx``, ``.safetensors``, ``.npz`` or ``.dual``.  output: a folder for the page ``report.html``,
+    source: ``.onnx``, ``.safetensors``, ``.npz``, ``.pt`` or ``.dual``.  output: a folder for the page ``report.html``,
     ``points.csv`` and the files made.  images, labels, say, said: of ``sparsify``.  resume: take what the folder holds.
     Returns a row a file and machine: ``file, machine, chosen, ratio, kept``, the columns of a result's total
     (``cycles``, ``energy_pj``, ...) and the ``command`` that gives them again.

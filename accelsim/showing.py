@@ -12,6 +12,8 @@ from accelsim.errors import InputError
 from accelsim.loading import Say, load_hardware, load_model, load_workload, silent
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from accelsim.dual.model import DualModel
     from accelsim.report.tables import Comparison
     from accelsim.simulator.machines.machine import Machine
@@ -100,6 +102,27 @@ def write_report(
 
     write_comparison(Path(folder), report_files(_gathered(model, machines, results, batch)))
     return Path(folder) / "report.html"
+
+
+def write_table(what: "Result | Sequence[Result] | pd.DataFrame", path: str | Path) -> Path:
+    """Write results, a row a layer, or a table, in the format that the ending says: .csv, .parquet or .arrow.
+
+    Returns the path.  Raises InputError if the ending is another, pyarrow is missing, or the file cannot be written.
+
+    >>> result = accelsim.simulate("resnet20-cifar10", "spatial-16x16", engine="fast", level="layers")
+    >>> accelsim.write_table(result, "layers.csv").stat().st_size > 1000
+    True
+    """
+    from accelsim.report import table_file
+    from accelsim.simulator.result import Result
+
+    if isinstance(what, Result):
+        table_file.write_results([what], Path(path))
+    elif isinstance(what, Sequence):
+        table_file.write_results(what, Path(path))
+    else:
+        table_file.write_table(what, Path(path))
+    return Path(path)
 
 
 def redraw_report(folder: str | Path, output: str | Path | None = None, *, say: Say = silent) -> Path:

@@ -86,8 +86,8 @@ def classifiers(runs: dict[str, Any]) -> str:
             error = standard_error(dense, run["images"])
             figures = " | ".join(f"{run['accuracy'][key]:.2f}" for key in ("spatial", "winograd"))
             lines.append(
-                f"| {name}, {run['epochs']:g} epochs | {run['images']} | {100 * run['sparsity_sd']:g} % "
-                f"| {100 * run['sparsity_wd']:g} % | {dense:.2f} +- {error:.2f} | {figures} |"
+                f"| {name}, {run['epochs']:g} epochs | {run['images']} | {100 * run['sparsity_sd']:.3g} % "
+                f"| {100 * run['sparsity_wd']:.3g} % | {dense:.2f} +- {error:.2f} | {figures} |"
             )
     return "\n".join(lines) + "\n"
 

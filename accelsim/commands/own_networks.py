@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from accelsim.compression.importing import Wishes
 
 
-Source = Annotated[Path, typer.Argument(metavar="MODEL", help=".onnx, .safetensors, .npz or .dual", show_default=False)]
+Source = Annotated[
+    Path, typer.Argument(metavar="MODEL", help=".onnx, .safetensors, .npz, .pt or .dual", show_default=False)
+]
 Images = Annotated[
     Path | None, typer.Option(metavar="FILE|DIR", help="Pictures, from 50 to a few hundred; no labels are needed.")
 ]
@@ -72,6 +74,16 @@ class SparsityOptions:
 
 
 @dataclass(frozen=True)
+class TimeOptions:
+    """The time that a machine may take, instead of a budget of multiplies."""
+
+    machine: Annotated[str | None, typer.Option(metavar="MACHINE", help="The machine of --latency.")] = None
+    latency: Annotated[
+        str | None, typer.Option(metavar="T", help="Time of an image on --machine, at most: 5ms, 300us.")
+    ] = None
+
+
+@dataclass(frozen=True)
 class ExplorationOptions:
     """What a network is explored on."""
 
@@ -81,22 +93,26 @@ class ExplorationOptions:
 
 
 def sparsify(
+    context: typer.Context,
     model: Source,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="MODEL.dual", help="The file to write.")],
     how: SparsityOptions,
+    time: TimeOptions,
     which: NetworkOptions,
     pixels: PixelOptions,
     json: Json = False,
 ) -> None:
     """Make a trained network small and sparse in both domains, from some pictures, without training."""
-    from accelsim.compression.sparsified import Asked, sparsify_file, summary
+    from accelsim.compression.sparsified import Asked
+    from accelsim.explore.to_latency import make_sparse
     from accelsim.report.terminal import console, show_sparsified
 
-    points = sparsify_file(model, output, _wishes(which, pixels), Asked(**asdict(how)), say)
+    machine = None if time.machine is None else hardware(context, time.machine)
+    found = make_sparse(model, output, _wishes(which, pixels), Asked(**asdict(how)), machine, time.latency, say)
     if json:
-        print_json(summary(points, output))
+        print_json(found)
     else:
-        show_sparsified(console(), summary(points, output))
+        show_sparsified(console(), found)
 
 
 def explore(
@@ -125,7 +141,8 @@ def explore(
 
 def import_(
     source: Annotated[
-        Path, typer.Argument(metavar="FILE", help=".onnx, .safetensors, .npz, or a topology.csv", show_default=False)
+        Path,
+        typer.Argument(metavar="FILE", help=".onnx, .safetensors, .npz, .pt, or a topology.csv", show_default=False),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help=".dual, .safetensors or .csv")],
     which: NetworkOptions,

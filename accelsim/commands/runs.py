@@ -41,6 +41,11 @@ Trace = Annotated[
     Path | None, typer.Option(metavar="FILE.json", help="Write a timeline of the event engine for ui.perfetto.dev.")
 ]
 
+Table = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write a row a layer, as the ending says: .csv, .parquet or .arrow."),
+]
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -56,6 +61,7 @@ class RunOptions:
 class ComparisonOptions:
     """What of a comparison is shown, and how."""
 
+    table: Table = None
     sensitivity: Sensitivity = False
     band: Band = False
     json: Json = False
@@ -66,6 +72,7 @@ class SimulationOptions:
     """What of one machine's run is shown, and how."""
 
     trace: Trace = None
+    table: Table = None
     sensitivity: Sensitivity = False
     json: Json = False
 
@@ -82,11 +89,14 @@ def compare(
     """Run one model on several machines and set the results side by side."""
     from accelsim.report.terminal import console, show_band, show_comparison, show_favours, show_sensitivity
 
+    _check_table(show.table)
     loaded = accelsim.load_workload(model)
     descriptions = several(context, machines, how.overrides)
     changes = how.overrides or ()
     results = accelsim.compare(loaded, descriptions, engine=how.engine, batch=how.batch, level=how.level)
     ratios = accelsim.ratios(results)
+    if show.table is not None:
+        accelsim.write_table(results, show.table)
     energies = _energies(loaded, descriptions, how) if show.sensitivity else None
     cases = accelsim.band(loaded, descriptions, batch=how.batch, level=how.level) if show.band else None
     if output is not None:
@@ -119,11 +129,14 @@ def simulate(
     """Run one model on one machine, layer by layer."""
     from accelsim.report.terminal import console, show_favours, show_result, show_sensitivity
 
+    _check_table(show.table)
     loaded = accelsim.load_workload(model)
     (description,) = several(context, [machine], how.overrides)
     if show.trace is not None and how.engine != "event":
         raise InputError(f"--trace with engine {how.engine!r}, expected engine 'event'")
     result = accelsim.simulate(loaded, description, engine=how.engine, batch=how.batch, level=how.level)
+    if show.table is not None:
+        accelsim.write_table(result, show.table)
     energies = _energies(loaded, [description], how) if show.sensitivity else None
     if show.trace is not None:
         from accelsim.report.plain import to_json
@@ -137,6 +150,14 @@ def simulate(
         show_favours(console(), [description])
         if energies is not None:
             show_sensitivity(console(), energies)
+
+
+def _check_table(path: Path | None) -> None:
+    """Raise InputError if no table can be written there, before time goes into what would be in it."""
+    if path is not None:
+        from accelsim.report.table_file import check_ending
+
+        check_ending(path)
 
 
 def _energies(model: "DualModel | LayerTable", machines: "Sequence[Machine]", how: RunOptions) -> "pd.DataFrame":

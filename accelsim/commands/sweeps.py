@@ -26,6 +26,10 @@ class SweepOptions:
         False
     )
     search: Annotated[int | None, typer.Option(metavar="N", help="Guided search: at most N points of the grid.")] = None
+    table: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a row a point, as the ending says: .csv, .parquet or .arrow."),
+    ] = None
     band: Annotated[
         bool, typer.Option("--band", help="Hold the families' cheapest machines against each other, over assumptions.")
     ] = False
@@ -46,8 +50,11 @@ def sweep(
     from accelsim.report.band import write_bands
     from accelsim.report.sweep_report import write_sweep_report
     from accelsim.report.sweep_terminal import missing_lines, progress_bar, show_answers, show_bands, show_estimate
+    from accelsim.report.table_file import check_ending, write_table
     from accelsim.report.terminal import console
 
+    if how.table is not None:
+        check_ending(how.table)
     description = shipped.required("sweeps", description)
     if how.resume and not (output / FILE_NAME).is_file():
         raise InputError(f"{output}: holds no sweep, expected a folder with {FILE_NAME} for --resume")
@@ -74,6 +81,8 @@ def sweep(
     for line in missing_lines(done.counts, done.damaged):
         say(line)
     write_sweep_report(done, output)
+    if how.table is not None:
+        write_table(done.table, how.table)
     found_bands = bands(done, output) if how.band else []
     write_bands(found_bands, output)
     if json:

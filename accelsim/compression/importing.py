@@ -6,7 +6,8 @@ filter by its own largest (``eightbit``), zeros stay zeros, and nothing is prune
 ``accelsim compress`` and ``accelsim sparsify`` make the small, sparse file.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ from accelsim.network.weights import read_weights, save_network
 from accelsim.network.zoo import NETWORKS, named_graph
 
 SOURCES = {".csv": (".csv",), ".onnx": (".dual", ".csv"), ".safetensors": (".dual", ".csv", ".safetensors")}
-SOURCES[".npz"] = SOURCES[".safetensors"]
+SOURCES |= dict.fromkeys((".npz", ".pt", ".pth"), SOURCES[".safetensors"])
 DENSITY_IMAGES = 64  # pictures that activation densities are measured on
 SCALES = {"0:1": (255.0, 0.0), "0:255": (1.0, 0.0), "-1:1": (127.5, 1.0)}  # what a pixel is divided by, then less
 
@@ -64,7 +65,7 @@ class Wishes:
 def import_file(source: Path, out: Path, wishes: Wishes | None = None) -> list[str]:
     """Write ``out``, whose ending says what it becomes, and return lines about it.
 
-    .onnx -> .dual or .csv; .safetensors, .npz -> .dual, .csv, or .safetensors with the zoo's names, which
+    .onnx -> .dual or .csv; .safetensors, .npz, .pt -> .dual, .csv, or .safetensors with the zoo's names, which
     ``accelsim compress`` and recipes take; a SCALE-Sim topology (.csv) -> NETWORK.csv.
     Raises InputError if a file cannot be read, is not sound, or cannot become what is asked for.
     """
@@ -74,13 +75,13 @@ def import_file(source: Path, out: Path, wishes: Wishes | None = None) -> list[s
     if out.suffix not in SOURCES[source.suffix]:
         endings = " or ".join(SOURCES[source.suffix])
         raise InputError(f"{out}: ending {out.suffix!r}, expected {endings} from a {source.suffix} file")
-    if wishes.network is not None and SOURCES[source.suffix] != SOURCES[".safetensors"]:
-        expected = "expected a .safetensors or .npz file"
-        raise InputError(f"--network {wishes.network}: {expected}, {source} has its own layers")
     if source.suffix == ".csv":
+        refuse_unused(source, wishes, ())
         layers = read_table(source)
         write_text(out, table_text(layers))
         return [f"{out}: {len(layers)} layers"]
+    if out.suffix == ".safetensors":
+        refuse_unused(source, wishes, ("network",))
     found, lines = read_network(source, wishes)
     if out.suffix == ".safetensors":
         save_network(found, out)
@@ -96,6 +97,18 @@ def import_file(source: Path, out: Path, wishes: Wishes | None = None) -> list[s
     model = write_dual(out, compressed, "deflate")
     name = model.network.graph.name
     return [*lines, f"{out}: {name}, {model.parameters:,} parameters, {model.file_bytes:,} bytes"]
+
+
+def refuse_unused(source: Path, wishes: Wishes, used: Collection[str]) -> None:
+    """Raises InputError naming the first thing that is said of a file and that nothing of it is made with.
+
+    used: fields of ``Wishes``.
+    """
+    for field in fields(wishes):
+        if field.name not in used and getattr(wishes, field.name) != field.default:
+            flag = f"--{field.name.replace('_', '-')}"
+            others = ", ".join(f"--{name.replace('_', '-')}" for name in used) or "nothing"
+            raise InputError(f"{flag}: does not apply to {source} and what is made of it, expected {others} beside it")
 
 
 def as_model(network: Network, name: str, images: Path | None = None) -> DualModel:
@@ -140,6 +153,8 @@ def read_network(source: Path, wishes: Wishes) -> tuple[Network, list[str]]:
     Raises InputError if it is not sound or does not fit what is said.
     """
     lines: list[str] = []
+    other = ("input_shape", "keep_unknown") if source.suffix == ".onnx" else ("network",)
+    refuse_unused(source, wishes, (*other, "name", "mean", "std", "bgr", "range", "images"))
     if source.suffix == ".onnx":
         network, unknown = read_onnx_in_part(source, wishes.input_shape, keep_unknown=wishes.keep_unknown)
         lines += _about(unknown)

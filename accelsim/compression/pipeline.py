@@ -33,9 +33,10 @@ from accelsim.compression.recipe import CompressionRecipe
 from accelsim.compression.rounding import EXACT, Rounded, Zeros, fitted, with_zeros, zeros_of_filters
 from accelsim.compression.stage import Stage
 from accelsim.dual.deploy import winograd_model
-from accelsim.dual.file import CompressedNetwork, decode_dual, encode_dual, with_accuracy
+from accelsim.dual.file import CompressedNetwork, decode_dual, encode_dual, read_dual, read_manifest, with_accuracy
 from accelsim.dual.manifest import weight_names
 from accelsim.dual.model import DualModel
+from accelsim.dual.quantizer import Quantizer
 from accelsim.errors import InputError
 from accelsim.faults import nearest
 from accelsim.files import CARD as CARD_FILE
@@ -72,6 +73,7 @@ class _Task:
     tiles: dict[str, int]  # m of each Winograd layer
     images: "_Images"
     reference: Network | None  # the dense network
+    held: dict[str, float]  # cells of the arrays that are rounded already, by name
     tuning: Stage
     rounding: Stage
     say: Say
@@ -138,6 +140,7 @@ def _task(checkpoint: Path, out: Path, recipe: CompressionRecipe, say: Say) -> _
         tiles=_tiles(network.graph, recipe, notes),
         images=_Images(recipe, network.graph),
         reference=reference,
+        held={} if recipe.rounded is None else _held(network, resolve(recipe.rounded)),
         tuning=Stage(out, "tuning", whole, network.arrays),
         rounding=Stage(out, "rounding", whole, network.arrays),
         say=say,
@@ -195,9 +198,9 @@ def _fitted(task: _Task, quantized: Quantized, zeros: Zeros, resume: bool) -> Qu
     assert recipe.fit is not None
     state = task.rounding.begin(resume)
     arrays: dict[str, NDArray[Any]] = {} if state is None else dict(state[0])
-    done = 0 if state is None else int(state[1]["layers"])
+    done = len(task.held) if state is None else int(state[1]["layers"])
     started = time.perf_counter()
-    if done:
+    if state is not None:
         task.say(f"going on after {done} of {len(quantized.indices)} layers")
 
     def add(layer: str, indices: Levels, bias: Array | None) -> None:
@@ -211,13 +214,37 @@ def _fitted(task: _Task, quantized: Quantized, zeros: Zeros, resume: bool) -> Qu
         task.say(f"rounded layer {done} of {len(quantized.indices)}, {layer}: {seconds:.1f} s")
         started = time.perf_counter()
 
+    held = {name: quantized.indices[name] for name in task.held}
     rounded = Rounded(
-        indices={name: array for name, array in arrays.items() if name in quantized.indices},
+        indices=held | {name: array for name, array in arrays.items() if name in quantized.indices},
         biases={name: array for name, array in arrays.items() if name not in quantized.indices},
         add=add,
     )
     images = task.images.drawn(recipe.fit)
     return fitted(quantized, task.network, zeros, images, recipe.bit_price, rounded)
+
+
+def _held(network: Network, path: Path) -> dict[str, float]:
+    """The cells of the arrays that a file holds, in whole cells, just as the network does.
+
+    Raises InputError if there are none.
+    """
+    arrays = read_dual(path).network.arrays
+    stated = read_manifest(path)[0].quantization
+    found = {}
+    for name in weight_names(network.graph):
+        w = network.arrays[name]
+        cell = stated.cells.get(name, stated.cell)
+        if name in arrays and np.array_equal(arrays[name], w) and np.array_equal(_whole(w, cell), w):
+            found[name] = cell
+    if not found:
+        raise InputError(f"{path}: no layer has the checkpoint's weights, expected a file that some of them are from")
+    return found
+
+
+def _whole(w: Array, cell: float) -> Array:
+    quantizer = Quantizer({"w": cell}, np.zeros(0))
+    return quantizer.decode("w", np.rint(w / cell).astype(np.int32))
 
 
 def _is_fitted(task: _Task, layer: str) -> bool:
@@ -327,7 +354,7 @@ def _cells(task: _Task, theta: float) -> tuple[float, dict[str, float]]:
         )
         tried = {name: cells.get(name, cell) for name in names}
         cells = search_cells(trial, tried, recipe.search.factors) | recipe.cells
-    return cell, cells
+    return cell, cells | task.held
 
 
 def _relative_cells(task: _Task, theta: float) -> dict[str, float]:

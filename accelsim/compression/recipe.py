@@ -103,9 +103,12 @@ class CompressionRecipe(Section):
     """On so many training images each weight rounded makes up for what those before it lost
     (``accelsim.compression.rounding``; not dithered, not tuned)."""
 
+    rounded: str | None = None
+    """A ``.dual`` file, its path as in ``Data``: ``fit`` leaves the layers that have its very weights as they are."""
+
     bit_price: Annotated[float, Field(ge=0, le=10)] = 0.0
     """Price of a bit in ``fit``, where the squared error of a whole cell costs 1; about 0.1 suits a
-    coder (``accelsim.compression.bitprice``)."""
+    coder (``accelsim.sparsity.bitprice``)."""
 
     correct: bool = False
     """Biases make up for what the mean output of each channel has lost on the calibration images
@@ -150,6 +153,8 @@ class CompressionRecipe(Section):
             raise ValueError("fit: expected neither dither nor tune, for it chooses the indices itself")
         if self.bit_price and self.fit is None:
             raise ValueError("bit_price: expected the key fit, which rounds at a price")
+        if self.rounded is not None and self.fit is None:
+            raise ValueError("rounded: expected the key fit, which rounds the other layers")
         if self.coarser != 1 and self.relative_cell is None:
             raise ValueError("coarser: expected the key relative_cell, whose cells it multiplies")
         for key in ("search", "fit", "correct", "tune"):

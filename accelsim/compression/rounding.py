@@ -1,14 +1,7 @@
 """Weights rounded to whole multiples of their cell, with the zeros of both domains.
 
 Zeros by themselves are ``accelsim.sparsity.whole_filters``'; with images, a layer's output changes
-least instead of its weights.
-
-Filters with given zeros are w = D M z: a whole basis M (``whole_bases``), whole numbers z.  For one
-output channel,
-
-    minimise  || X w - Y ||^2 + damping |w - w_0|^2  =  z^T A z - 2 b^T z + ...
-
-over whole z is the search for the nearest point of a lattice (``lattice``).
+least instead of its weights (``accelsim.sparsity.whole_weights``).
 
 Layer after layer (``reconstruction.refit``): X are the inputs that the rounded layers before it
 give, Y what the layer gave before anything was rounded.  So errors in the directions that carry
@@ -16,29 +9,23 @@ images, their means above all, are made up for at once, where rounding to the ne
 up.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from accelsim.arrays import Array, Flags, Floats, Ints, Levels
-from accelsim.compression.bitprice import Reals, RunningCounts
-from accelsim.compression.lattice import nearest
+from accelsim.arrays import Array, Flags, Levels
 from accelsim.compression.quantize import Quantized, winograd_threshold
 from accelsim.dual.quantizer import Quantizer, plain_codebook
 from accelsim.network.graph import Network
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.reconstruction import Moments, Sample, bias_of, refit
 from accelsim.sparsity.whole_filters import whole_bases, whole_with_zeros
+from accelsim.sparsity.whole_weights import whole_weights
 
 # Of a cell: exact zeros of W are sums of float32 numbers; the least W of F(2, 5) or F(4, 3) is 1/576.
 EXACT = 1e-3
 POSITIONS = 300  # of each image
-DAMPING = 1e-3  # times the mean square of the inputs
-SCATTER = 0.15  # the same, times inputs over rows: what few images say of the least directions is chance
-LOST = 1e-5  # of the squares of means: what float32 loses as they are taken off
-CHANNELS = 32  # solved at a time, at most
-MATRICES = 1 << 26  # entries of the matrices of those, at most
 # Of each layer that Winograd serves: where W is zero, and kron (vec(W) = kron vec(w)).
 Zeros = Mapping[str, tuple[Flags, Array]]
 
@@ -89,7 +76,7 @@ def fitted(
     biases take up the mean error.
 
     network: before quantization.  images: (N, H, W, C) float32, preprocessed.  price:
-    as for ``lattice.nearest_point``.  Layers with groups stay as they are.
+    as for ``accelsim.sparsity.lattice.nearest_point``.  Layers with groups stay as they are.
     """
     rounded = rounded or Rounded()
     indices = {**quantized.indices, **rounded.indices}
@@ -112,111 +99,6 @@ def fitted(
 
     arrays = refit(network, start, images, layers, find, Sample(POSITIONS))
     return _with_indices(replace(quantized, network=Network(network.graph, arrays)), indices)
-
-
-def whole_weights(moments: Moments, w: Array, cell: float, bases: Floats, price: float = 0.0) -> Levels:
-    """Indices of a layer's weights: (K, C, taps) int32.
-
-    moments: rows of X are (taps x channels).  w: (K, C, taps) before.  bases: (K, C, taps, taps) of
-    each 2-D filter.  price: as for ``lattice.nearest_point``.
-    """
-    K, C, taps = w.shape
-    H = _channels_first(moments.H, C, taps)
-    H = _channels_first(H.T, C, taps)
-    share = DAMPING + SCATTER * len(H) / moments.rows
-    damping = np.float32(share * np.diagonal(H).mean() + LOST * np.mean(moments.x**2) + 1e-12)
-    H[np.diag_indices_from(H)] += damping
-    B = _channels_first(moments.B, C, taps) + damping * w.reshape(K, -1).T
-    step = np.float32(cell)
-    n = np.zeros((K, C * taps))
-    counts = RunningCounts()
-    vectors = [_vectors(own, H) for own in bases]
-    for block in _blocks([len(own.weight) for own in vectors]):
-        free = max(len(vectors[k].weight) for k in block)
-        A = np.zeros((len(block), free, free), np.float32)
-        A[:, np.arange(free), np.arange(free)] = 1
-        b = np.zeros((len(block), free), np.float32)
-        real = np.zeros(b.shape, np.bool_)
-        for i, k in enumerate(block):
-            own = slice(free - len(vectors[k].weight), free)
-            np.multiply(vectors[k].between(H), step**2, out=A[i, own, own])
-            b[i, own] = step * vectors[k].products(B[:, k])
-            real[i, own] = True
-        for k, z in zip(block, nearest(A, b, real, price, counts), strict=True):
-            n[k] = vectors[k].combined(z[free - len(vectors[k].weight) :], n.shape[1])
-    return np.rint(n).reshape(w.shape).astype(np.int32)
-
-
-def _blocks(free: Sequence[int]) -> Iterator[range]:
-    """Consecutive filters whose matrices are held at a time.
-
-    free: coordinates of each filter.
-    """
-    first = 0
-    largest = 0
-    for k, d in enumerate(free):
-        largest = max(largest, d)
-        if k > first and (k - first == CHANNELS or (k + 1 - first) * largest**2 > MATRICES):
-            yield range(first, k)
-            first = k
-            largest = d
-    yield range(first, len(free))
-
-
-@dataclass(frozen=True)
-class _Vectors:
-    """The d basis vectors of one output channel's weights, each of few entries."""
-
-    weight: Ints  # (d, e) which weights enter
-    value: Array  # (d, e) how much, 0 where fewer than e do
-
-    def between(self, H: Array) -> Array:
-        """M^T H M, M the vectors as columns: (d, d)."""
-        half = H[self.weight[:, 0]]
-        half *= self.value[:, :1]
-        for e in range(1, self.weight.shape[1]):
-            some = np.flatnonzero(self.value[:, e])
-            half[some] += H[self.weight[some, e]] * self.value[some, e, None]
-        whole = half.take(self.weight[:, 0], axis=1)
-        whole *= self.value[:, 0]
-        for e in range(1, self.weight.shape[1]):
-            some = np.flatnonzero(self.value[:, e])
-            whole[:, some] += half.take(self.weight[some, e], axis=1) * self.value[some, e]
-        return whole
-
-    def products(self, b: Array) -> Array:
-        """M^T b: (d,)."""
-        return np.asarray((self.value * b[self.weight]).sum(axis=1))
-
-    def combined(self, z: Reals, count: int) -> Floats:
-        """M z, of so many weights."""
-        return np.asarray(np.bincount(self.weight.ravel(), (self.value * z[:, None]).ravel(), count), np.float64)
-
-
-def _vectors(bases: Floats, H: Array) -> _Vectors:
-    """The basis vectors of an output channel, in the order of a growing diagonal of M^T H M.
-
-    bases: (C, taps, taps).
-    """
-    taps = bases.shape[1]
-    filters, column, row = np.nonzero(bases.swapaxes(1, 2))
-    _, first, vector, entries = np.unique(
-        filters * taps + column, return_index=True, return_inverse=True, return_counts=True
-    )
-    place = np.arange(len(row)) - first[vector]
-    shape = (len(first), int(entries.max(initial=1)))
-    weight = np.zeros(shape, np.int64)
-    value = np.zeros(shape, np.float32)
-    weight[vector, place] = filters * taps + row
-    value[vector, place] = bases[filters, row, column]
-    among = H[weight[:, :, None], weight[:, None, :]]
-    order = np.argsort(np.einsum("de,df,def->d", value, value, among), kind="stable")
-    return _Vectors(weight[order], value[order])
-
-
-def _channels_first(rows: Array, C: int, taps: int) -> Array:
-    """Rows (taps x C) as (C x taps)."""
-    return np.ascontiguousarray(rows.reshape(taps, C, -1).swapaxes(0, 1).reshape(C * taps, -1))
 
 
 def _with_indices(quantized: Quantized, indices: Mapping[str, Levels]) -> Quantized:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.compression.importing import Wishes, read_network
+from accelsim.compression.importing import Wishes, read_network, refuse_unused
 from accelsim.compression.sparsify import (
     LayerLoss,
     Pictures,
@@ -71,12 +71,8 @@ def sparsify_file(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Sa
 
     Raises InputError if a file cannot be read, or what is asked for cannot be had.
     """
-    _check(out, asked)
-    work = out.with_name(f"{out.name}.work")
-    if work.exists() and not asked.resume:
-        raise InputError(f"{work}: holds an interrupted run, expected --resume or no such folder")
-    network = network_of(source, wishes, say)
-    pictures = read_pictures(network, asked, say)
+    network, pictures = opened(source, out, wishes, asked, say)
+    work = work_folder(out)
     ratio, cost_reduction = asked.ratio, asked.cost_reduction
     if ratio is None and cost_reduction is None:
         ratio, cost_reduction = RATIO, COST_REDUCTION
@@ -84,9 +80,8 @@ def sparsify_file(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Sa
     for part in (1.0, *(CURVE if asked.curve else ())):
         budgets = [None if x is None else max(1 + (x - 1) * part, 1.001) for x in (ratio, cost_reduction)]
         wish = make_wish(network, pictures, budgets[0], budgets[1], asked.tile)
-        notes = {"source": source.name[:1000], "made": f"sparsified with {len(pictures.fit)} pictures"}
         try:
-            sparse = sparsify(network, pictures, wish, work, notes, say)
+            sparse = sparsify(network, pictures, wish, work, notes_of(source, pictures), say)
         except InputError as error:
             if part == 1:
                 raise
@@ -94,13 +89,38 @@ def sparsify_file(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Sa
             continue
         points.append(Point(*reached(network, sparse), sparse))
         if part == 1:
-            write_bytes(out, sparse.content)
-            write_text(out.with_suffix(".layers.csv"), _table([asdict(layer) for layer in sparse.layers], LayerLoss))
+            write_sparse(out, sparse)
     if asked.curve:
         rows = [curve_row(point) for point in sorted(points, key=lambda point: point.ratio)]
         write_text(out.with_suffix(".curve.csv"), _csv(list(rows[0]), rows))
     shutil.rmtree(work, ignore_errors=True)
     return points
+
+
+def work_folder(out: Path) -> Path:
+    """Where what is found on the way to a file lies until it is written."""
+    return out.with_name(f"{out.name}.work")
+
+
+def opened(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Say) -> tuple[Network, Pictures]:
+    """The network and the pictures.  Raises InputError as ``sparsify_file``."""
+    _check(out, asked)
+    work = work_folder(out)
+    if work.exists() and not asked.resume:
+        raise InputError(f"{work}: holds an interrupted run, expected --resume or no such folder")
+    network = network_of(source, wishes, say)
+    return network, read_pictures(network, asked, say)
+
+
+def notes_of(source: Path, pictures: Pictures) -> dict[str, str]:
+    """Where a sparse file comes from."""
+    return {"source": source.name[:1000], "made": f"sparsified with {len(pictures.fit)} pictures"}
+
+
+def write_sparse(out: Path, sparse: Sparse) -> None:
+    """Write a sparse network, and beside it what each of its layers lost."""
+    write_bytes(out, sparse.content)
+    write_text(out.with_suffix(".layers.csv"), _table([asdict(layer) for layer in sparse.layers], LayerLoss))
 
 
 def _check(out: Path, asked: Asked) -> None:
@@ -118,9 +138,10 @@ def _check(out: Path, asked: Asked) -> None:
 def network_of(source: Path, wishes: Wishes, say: Say) -> Network:
     """The network of any file that has one; says what it does not know of it.  Raises InputError if it is not sound."""
     if source.suffix == ".dual":
+        refuse_unused(source, wishes, ())  # the file says it all
         return read_dual(source).network
-    if source.suffix not in (".onnx", ".safetensors", ".npz"):
-        raise InputError(f"{source}: ending {source.suffix!r}, expected .onnx, .safetensors, .npz or .dual")
+    if source.suffix not in (".onnx", ".safetensors", ".npz", ".pt", ".pth"):
+        raise InputError(f"{source}: ending {source.suffix!r}, expected .onnx, .safetensors, .npz, .pt or .dual")
     network, lines = read_network(source, wishes)
     for line in lines:
         say(line)
@@ -139,6 +160,8 @@ def read_pictures(network: Network, asked: Asked, say: Say) -> Pictures:
         pixels, labels = read_labelled(asked.images, network.graph.input_shape, MOST, asked.labels)
         if len(pixels) < LEAST:
             raise InputError(f"{asked.images}: {len(pixels)} pictures, expected at least {LEAST}, better 50 or more")
+        if (pixels == pixels[0]).all():
+            raise InputError(f"{asked.images}: {len(pixels)} pictures that are all the same, expected different ones")
     order = np.random.default_rng(0).permutation(len(pixels))
     apart, rest = order[: max(4, len(pixels) // APART)], order[max(4, len(pixels) // APART) :]
     return Pictures(

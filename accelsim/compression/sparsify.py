@@ -36,7 +36,7 @@ from accelsim.sparsity.recipe import Budget, Reconstruction
 from accelsim.sparsity.reconstruction import LayerReport, advance, is_refitted, reconstruct
 from accelsim.training.checkpoint import load_state, save_state
 from accelsim.training.pricelist import PriceList
-from accelsim.training.prices import Calibration, Grid, Price, chosen, measure
+from accelsim.training.prices import Calibration, Grid, Points, Price, chosen, measure
 
 PRICES = "prices.json"
 GROUPED_LEVELS = 127  # the largest index of a layer with groups
@@ -152,11 +152,12 @@ def sparsify(
     Raises InputError if the budgets cannot be kept, or the network has no layer that could be made sparse.
     """
     regularizer = JointRegularizer(network.graph, {"default": wish.tile})
-    layers = [name for name in regularizer.spatial if is_refitted(network.graph.node(name))]
-    if not layers:
-        raise InputError(f"{network.graph.name}: no convolution without groups and no linear layer to make sparse")
-    taken = _shares(network, pictures, regularizer, wish, work, say)
-    arrays, reports = _reconstructed(network, pictures, regularizer, wish, taken, work, say)
+    try:
+        taken = shares(network, price_layers(network, pictures, wish, work, say), wish)
+        arrays, reports = _reconstructed(network, pictures, regularizer, wish, taken, work, say)
+    except np.linalg.LinAlgError:
+        name = network.graph.name
+        raise InputError(f"{name}: the pictures say too little of a layer, expected more of them, or others") from None
     content = _rounded(Network(network.graph, arrays), network, pictures, wish, taken, provenance)
     model = decode_dual(content, "the new file")
     figures = compare(network, model, pictures)
@@ -178,26 +179,36 @@ def sparsify(
     return Sparse(content, model, losses, figures)
 
 
-def _shares(
-    network: Network, pictures: Pictures, regularizer: JointRegularizer, wish: Wish, work: Path, say: Watch
-) -> dict[str, Price]:
-    """What each layer takes.  Raises InputError if the budgets cannot be kept."""
+def price_layers(network: Network, pictures: Pictures, wish: Wish, work: Path, say: Watch) -> Points:
+    """What each layer would lose at each of some shares of zeros; the same for all budgets.
+
+    work: as in ``sparsify``, which prices no layer again whose price is there.
+    Raises InputError if the network has no layer that could be made sparse.
+    """
+    regularizer = JointRegularizer(network.graph, {"default": wish.tile})
+    layers = [name for name in regularizer.spatial if is_refitted(network.graph.node(name))]
+    if not layers:
+        raise InputError(f"{network.graph.name}: no convolution without groups and no linear layer to make sparse")
     prices = PriceList(work / PRICES, wish)
-    budget = wish.reconstruction.budget
-    assert budget is not None
-    total = len([name for name in regularizer.spatial if is_refitted(network.graph.node(name))])
 
     def note(layer: str, grid: Grid) -> None:
         prices.add(layer, grid)
         losses = [point.loss for row in grid for point in row]
-        say(f"priced {len(prices.grids)} of {total}: {layer}, loss {min(losses):.2g} to {max(losses):.2g}")
+        say(f"priced {len(prices.grids)} of {len(layers)}: {layer}, loss {min(losses):.2g} to {max(losses):.2g}")
 
     calibration = Calibration(pictures.fit, pictures.apart)
-    points = measure(network, calibration, regularizer, wish.reconstruction, dict(prices.grids), note)
+    return measure(network, calibration, regularizer, wish.reconstruction, dict(prices.grids), note)
+
+
+def shares(network: Network, points: Points, wish: Wish) -> dict[str, Price]:
+    """What each layer takes of the wish's budgets.  Raises InputError if they cannot be kept."""
+    budget = wish.reconstruction.budget
+    assert budget is not None
     try:
-        return chosen(network, points, regularizer, budget)
+        return chosen(network, points, JointRegularizer(network.graph, {"default": wish.tile}), budget)
     except ValueError as error:
-        asked = f"--ratio {budget.ratio:g}, --cost-reduction {budget.cost_reduction:g}"
+        flags = (("--ratio", budget.ratio), ("--cost-reduction", budget.cost_reduction))
+        asked = ", ".join(f"{flag} {value:g}" for flag, value in flags if value != NO_BUDGET)
         raise InputError(f"{network.graph.name}: {asked} cannot be kept: {error}; expected less") from None
 
 

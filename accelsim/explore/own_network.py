@@ -12,11 +12,12 @@ from pathlib import Path
 
 from accelsim.compression.importing import Wishes, eight_bit_file
 from accelsim.compression.sparsified import Asked, network_of, read_pictures
-from accelsim.compression.sparsify import compare, make_wish, sparsify
+from accelsim.compression.sparsify import Pictures, compare, make_wish, sparsify
 from accelsim.dual.file import read_dual
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
-from accelsim.files import write_bytes, write_text
+from accelsim.files import DUAL, alone_in, read_bytes, write_bytes, write_text
+from accelsim.network import Network
 from accelsim.simulator.machines import FAMILIES
 from accelsim.simulator.machines.load import load_hardware
 from accelsim.simulator.machines.machine import Machine
@@ -66,15 +67,22 @@ class Made:
 def explore_network(source: Path, folder: Path, wishes: Wishes, asked: Asked, say: Say) -> list[Made]:
     """The network as it is, at 8 bits, and at each of ``BUDGETS`` that can be kept, on all machines of ``PAIRS``.
 
-    Raises InputError if the network or the pictures cannot be read.
+    Raises InputError if the network or the pictures cannot be read, another process explores into the folder, or it
+    holds the files of another network and ``asked.resume`` is set.
     """
     network = network_of(source, wishes, say)
     pictures = read_pictures(network, asked, say)
-    dense = _file(folder, "dense", asked, lambda: eight_bit_file(network, asked.images))
+    with alone_in(folder, "another exploration"):
+        return _made_of(network, pictures, source, folder, asked, say)
+
+
+def _made_of(network: Network, pictures: Pictures, source: Path, folder: Path, asked: Asked, say: Say) -> list[Made]:
+    """The files of a network in a folder, each on all machines."""
+    dense = _dense(network, folder, asked)
     figures = compare(network, dense, pictures)
     found = [_made("dense", dense, figures, say)]
     for ratio, cost_reduction in BUDGETS:
-        name = f"sparse-{ratio:g}x"
+        name = _name(ratio)
 
         def make(ratio: float = ratio, cost_reduction: float = cost_reduction) -> bytes:
             wish = make_wish(network, pictures, ratio, cost_reduction, asked.tile)
@@ -89,6 +97,29 @@ def explore_network(source: Path, folder: Path, wishes: Wishes, asked: Asked, sa
         found.append(_made(name, model, dict(model.accuracy), say))
     write_text(folder / NOTES, json.dumps({made.name: made.figures for made in found}, indent=1))
     return found
+
+
+def _name(ratio: float) -> str:
+    return f"sparse-{ratio:g}x"
+
+
+def _dense(network: Network, folder: Path, asked: Asked) -> DualModel:
+    """The network at 8 bits, the first file of an exploration, by which one is known again.
+
+    Without ``asked.resume`` the sparse files of an earlier one go.  Raises InputError if the files to resume with are
+    of another network, or were made with other pictures.
+    """
+    path = folder / "dense.dual"
+    content = eight_bit_file(network, asked.images)
+    if asked.resume and path.is_file() and read_bytes(path, DUAL) != content:
+        raise InputError(
+            f"{path}: of another network or of other pictures, expected those that --resume is to go on with"
+        )
+    if not asked.resume:
+        for ratio, _ in BUDGETS:
+            (folder / f"{_name(ratio)}.dual").unlink(missing_ok=True)
+    write_bytes(path, content)
+    return read_dual(path)
 
 
 def _file(folder: Path, name: str, asked: Asked, make: Callable[[], bytes]) -> DualModel:

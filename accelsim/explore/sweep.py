@@ -23,7 +23,7 @@ from accelsim.explore.search import check_search, search_points
 from accelsim.explore.space import Point, points
 from accelsim.explore.store import FILE_NAME, Store
 from accelsim.explore.table import layer_table, make_table, write_table
-from accelsim.files import SWEEP, read_bytes, write_bytes
+from accelsim.files import SWEEP, alone_in, read_bytes, write_bytes
 
 Executor = Callable[[Iterable[Task]], Generator[Outcome, None, None]]
 Progress = Callable[[int, int, int], None]  # finished and failed so far, of how many
@@ -159,8 +159,8 @@ def run_sweep(
     workers: processes on this computer, all its cores by default.  scheduler: address of a Dask cluster instead.
     search: visit at most so many points, guided by the results, instead of all.
     replace: the folder may hold another sweep, whose place this one takes; results of the same points are used.
-    Raises InputError if the sweep file is not sound, the folder holds another sweep or cannot be written, the cluster
-    is not to be had, or not one point can be simulated.
+    Raises InputError if the sweep file is not sound, the folder holds another sweep, is in use by one or cannot be
+    written, the cluster is not to be had, or not one point can be simulated.
     """
     execute = executor(workers, scheduler)
     if not replace:
@@ -170,8 +170,9 @@ def run_sweep(
     else:
         description = read_description(path)
         check_search(description, search)
-    folder.mkdir(parents=True, exist_ok=True)
-    with Store(folder / FILE_NAME) as store:
+    with alone_in(folder, "another sweep"), Store(folder / FILE_NAME) as store:
+        if not replace:
+            _check_same(path, folder)  # another one may have ended there since
         if path.resolve() != (folder / "sweep.yaml").resolve():
             write_bytes(folder / "sweep.yaml", read_bytes(path, SWEEP))
         if search is None:

@@ -23,7 +23,9 @@ def torch_network(module: Any, example: Any) -> Network:
     arguments = tuple(example) if isinstance(example, Sequence) else (example,)
     # The exporter over torch.export where what it needs is there; it is the default one, but not a part of PyTorch.
     modern = find_spec("onnxscript") is not None
-    was_training = bool(module.training)
+    if not isinstance(module, torch.nn.Module):
+        raise InputError(f"from_torch: {type(module).__name__}, expected a torch.nn.Module")
+    training = {part: part.training for part in module.modules()}  # parts may be frozen, each by itself
     with tempfile.TemporaryDirectory(prefix="accelsim-") as folder:
         path = Path(folder) / f"{type(module).__name__}.onnx"
         module.eval()
@@ -34,5 +36,6 @@ def torch_network(module: Any, example: Any) -> Network:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise InputError(f"from_torch: {type(module).__name__} cannot be exported: {lines[0][:200]}") from None
         finally:
-            module.train(was_training)
+            for part, was in training.items():
+                part.training = was
         return read_onnx(path)

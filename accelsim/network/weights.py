@@ -1,4 +1,4 @@
-"""Weights from safetensors and .npz files, with PyTorch's names and layouts; nothing in a file is executed or trusted.
+"""Weights from safetensors, .npz and .pt files, with PyTorch's names and layouts; none is executed or trusted.
 
 Safetensors files are written, too.
 """
@@ -14,6 +14,7 @@ from safetensors.numpy import load, save
 
 from accelsim.errors import InputError
 from accelsim.files import SAFETENSORS, WEIGHTS, read_bytes, write_bytes
+from accelsim.network import state_dict
 from accelsim.network.graph import Graph, Network
 from accelsim.network.npz import read_npz
 
@@ -33,7 +34,7 @@ def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
-    """The floating-point arrays of a .safetensors or .npz file as float32, by name.
+    """The floating-point arrays of a .safetensors, .npz or .pt file as float32, by name.
 
     In an .npz file a name without a dot is a layer's weight: ``conv00`` becomes ``conv00.weight``.
     Raises InputError as ``read_safetensors``, or if the file's name ends otherwise.
@@ -43,7 +44,9 @@ def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
     if path.suffix == ".npz":
         arrays = read_npz(path, WEIGHTS.most_bytes)
         return _floats(path, {name if "." in name else f"{name}.weight": array for name, array in arrays.items()})
-    raise InputError(f"{path}: expected a .safetensors or .npz file of weights")
+    if path.suffix in state_dict.ENDINGS:
+        return _floats(path, state_dict.read_state_dict(path))
+    raise InputError(f"{path}: expected a .safetensors, .npz or .pt file of weights")
 
 
 def load_network(graph: Graph, path: Path) -> Network:

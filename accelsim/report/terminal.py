@@ -380,6 +380,12 @@ def show_sparsified(out: Console, summary: Mapping[str, Any]) -> None:
     """What ``accelsim sparsify`` made: the file, its layers, and the curve if there is one."""
     line(out, f"{summary['file']}: {summary['parameters']:,} parameters, {summary['file_bytes']:,} bytes")
     line(out, f"{summary['ratio']:.1f}x smaller than float32, {summary['cost_reduction']:.1f}x fewer multiplies")
+    if "machine" in summary:
+        line(
+            out,
+            f"{summary['machine']}: {summary['latency_ms']:.4g} ms an image, asked {summary['latency_asked_ms']:.4g}; "
+            f"dense, at 8 bits, {summary['latency_dense_ms']:.4g}",
+        )
     table = _table("layer", "zeros, %", "in Winograd domain, %", "error, %", "bits a weight", "loss if alone")
     for layer in summary["layers"]:
         table.add_row(

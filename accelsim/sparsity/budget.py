@@ -65,7 +65,7 @@ def choose(layers: Sequence[Options], bits: float, multiplies: float) -> list[in
                 found = taken[:, best]
     if found is None:
         raise ValueError(
-            f"no choice has at most {bits:.4g} bits and {multiplies:.4g} multiplies; "
+            f"no choice has at most {max(bits, 0):.4g} bits of weights and {multiplies:.4g} multiplies; "
             f"the least are {least[0]:.4g} and {least[1]:.4g}, not both at once"
         )
     return [int(option) for option in found]

@@ -8,22 +8,19 @@ sparse) of a classifier, the relative squared error of any other network.  One f
 a layer's whole grid; shares between those measured are interpolated.  Of a large layer only every
 so many filters change, and the loss is taken to be so many times as large.
 
-Cells are not tried but reckoned.  Rounding by the nearest plane adds D^2 / 12 sum L_ii^2 to a
-filter's squared error, with L L^T the moments of the inputs of the weights that are left (of as
-many at random).  Filters whose zeros need weights that cancel are points of coarser lattices: k of
-their dimensions weigh k V^(2/k), V the volume of a cell of a whole basis.  The loss is taken to
-grow with that error as it did with that of the zeros.  Bits are what the coder makes of some filters
-rounded with their zeros; multiplies those of the paper: of weights that are not zero once rounded,
-in the Winograd domain where it serves.
+Cells are tried on some filters, rounded by the layer's output with their zeros
+(``accelsim.sparsity.whole_weights``): what a cell adds to their error, to first order independent of
+that of the zeros, is taken to raise the loss as that did.  Bits are what the coder makes of these
+filters; multiplies those of the paper: of weights that are not zero once rounded, in the Winograd
+domain where it serves.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import linalg
 
-from accelsim.arrays import Array, Levels
+from accelsim.arrays import Array, Floats, Levels
 from accelsim.dual.coding.context import encode_context
 from accelsim.network.count import dense_macs, parameters, winograd_multiplies
 from accelsim.network.graph import INPUT, Network
@@ -41,15 +38,15 @@ from accelsim.sparsity.reconstruction import (
     moments_of,
     sparse_solution,
 )
-from accelsim.sparsity.whole_filters import whole_bases, whole_with_zeros
+from accelsim.sparsity.whole_filters import whole_bases
+from accelsim.sparsity.whole_weights import whole_by_cell
 from accelsim.sparsity.zero_patterns import whole_rows
 from accelsim.training.losses import distillation, relative_squared_error
 
 OFFSETS = (-0.08, 0.04)  # of the share of zeros in the Winograd domain from that in the spatial one
 BETWEEN = 4  # steps from one measured share to the next
-DAMPING = 1e-3  # of the moments, as in rounding by a layer's output
 LARGE = 580_000  # weights of a layer: of a larger one some filters stand for all
-SAMPLE = 1 << 16  # weights of a layer, about, that are rounded and coded
+SAMPLE = 40_000  # weights of a layer, about, that are rounded and coded
 VALUE_BITS = 12  # of biases
 SPARE_BITS = 8 * 4000  # the file's description
 # Of either budget: a network made sparse layer after layer has not just the zeros of each alone.
@@ -75,9 +72,8 @@ class Point:
     """A layer measured at one pair of shares of zeros."""
 
     loss: float  # of the network
-    error: float  # of the layer, squared, as ``Moments.energy``
-    noise: float  # what a cell of 1 adds to the error
-    square: float  # mean square of the weights that are not zero
+    error: float  # of the layer, squared, on the images kept apart, as ``Moments.energy``
+    noise: list[float]  # what each relative cell adds to the error
     bits: list[float]  # in the file, for each relative cell
     multiplies: list[float]  # an image, for each relative cell
 
@@ -99,6 +95,7 @@ class _Layer:
     """A layer that is priced, or so many of its filters."""
 
     moments: Moments
+    apart: Array  # H of the images kept apart
     w: Array  # all its weights
     kron: Array | None  # (n n, taps), vec(W) = kron vec(w), or None where Winograd does not serve
     multiplies: int  # of all weights, an image
@@ -137,10 +134,11 @@ def measure(
             points[node.name] = known[node.name]
         elif node.name in wanted:
             inputs = dense[node.inputs[0]]
-            target = dense[node.name]
-            moments = moments_of(node, inputs, target, Sample(settings.positions, settings.seed))
+            sample = Sample(settings.positions, settings.seed)
+            moments = moments_of(node, inputs, dense[node.name], sample)
             layer = _Layer(
                 moments=moments,
+                apart=moments_of(node, apart[node.inputs[0]], apart[node.name], sample).H,
                 w=arrays[f"{node.name}.weight"],
                 kron=regularizer.kron.get(node.name),
                 multiplies=multiplies[node.name],
@@ -193,8 +191,8 @@ def between(grid: Grid, w: Array, kron: Array | None, budget: Budget) -> list[Pr
             offset = 0.0 if kron is None else _mixed(OFFSETS[low], OFFSETS[high], a)
             corners = (grid[low][at], grid[low][after], grid[high][at], grid[high][after])
             part = np.array([(1 - a) * (1 - b), (1 - a) * b, a * (1 - b), a * b])
-            logs = np.log([(corner.loss, corner.error, corner.noise, corner.square) for corner in corners])
-            loss, error, noise, square = (float(value) for value in np.exp(part @ logs))
+            logs = np.log([(corner.loss, corner.error, *corner.noise) for corner in corners])
+            loss, error, *noise = (float(value) for value in np.exp(part @ logs))
             bits = part @ np.array([corner.bits for corner in corners])
             multiplies = part @ np.array([corner.multiplies for corner in corners])
             zeros_sd, zeros_wd = _goals(w, kron, share, offset)
@@ -204,7 +202,7 @@ def between(grid: Grid, w: Array, kron: Array | None, budget: Budget) -> list[Pr
                         zeros_sd=zeros_sd,
                         zeros_wd=zeros_wd,
                         cell=cell,
-                        loss=loss * (1 + cell**2 * square * noise / error),
+                        loss=loss * (1 + noise[i] / error),
                         bits=float(bits[i]),
                         multiplies=float(multiplies[i]),
                     )
@@ -271,28 +269,22 @@ def _grid(layer: _Layer, settings: Reconstruction) -> Grid:
     some, C = w.shape[:2]
     start = np.ascontiguousarray(w.reshape(some, C, -1).transpose(2, 1, 0))
     settings = settings.model_copy(update={"iterations": budget.iterations, "polish": budget.polish})
-    H = layer.moments.H
     B = np.ascontiguousarray(layer.moments.B[:, ::every])
     problem = least_squares(replace(layer.moments, B=B), start, kron, settings)
-    noise = [_noise(H, 1 - share, settings.seed) for share in budget.zeros]
     grid: Grid = []
     for offset in OFFSETS if kron is not None else (0.0,):
         row = []
-        for share, alone in zip(budget.zeros, noise, strict=True):
+        for share in budget.zeros:
             goals = _goals(w, kron, share, offset)
             found, _ = sparse_solution(problem, *goals, settings, exact=True)
-            flat = found.reshape(-1, some)
-            moved = flat - start.reshape(-1, some)
-            error = every * float(np.sum(moved * (H @ moved)))
-            square = float(np.mean(flat[flat != 0] ** 2)) if flat.any() else 1e-20
-            cells = [cell * np.sqrt(square) for cell in budget.cells]
-            levels, lattice = _rounded(found, kron, cells)
+            moved = (found - start).reshape(-1, some)
+            error = every * float(np.sum(moved * (layer.apart @ moved)))
+            noise, levels = _rounded(layer.moments, layer.apart, found, kron, budget.cells)
             row.append(
                 Point(
                     loss=max(layer.loss(found, every), 1e-9),
                     error=max(error, 1e-20),
-                    noise=K * alone * lattice,
-                    square=square,
+                    noise=[max(K * each, 1e-20) for each in noise],
                     bits=[encode_context([n])[1][0] * layer.w.size / n.size for n in levels],
                     multiplies=[layer.multiplies * _used(n, kron) for n in levels],
                 )
@@ -309,32 +301,39 @@ def _goals(w: Array, kron: Array | None, share: float, offset: float) -> tuple[i
     return round(share * w.size), round(min(max(share + offset, 0.0), 0.99) * size_wd)
 
 
-def _rounded(found: Array, kron: Array | None, cells: list[float]) -> tuple[list[Levels], float]:
-    """(some filters of a layer in cells, with their zeros;
-    how much coarser the lattices are than one weight each).
+def _rounded(
+    moments: Moments, apart: Array, found: Array, kron: Array | None, relative: Sequence[float]
+) -> tuple[list[float], list[Levels]]:
+    """Some filters of a layer rounded with their zeros, for each relative cell:
+    (what that adds to a filter's squared error, the filters in cells (some, C, taps)).
 
-    found: (taps, C, K).
+    moments: to round with.  apart: H of the images kept apart, to measure with.  found: (taps, C, K).
     """
-    filters = np.ascontiguousarray(found.transpose(2, 1, 0))
-    every = max(1, filters.size // SAMPLE)
-    filters = filters[::every]  # whole ones: (some, C, taps)
-    zero = filters == 0
+    taps, C = found.shape[:2]
+    every = max(1, found.size // SAMPLE)
+    filters = np.ascontiguousarray(found.transpose(2, 1, 0)[::every])  # whole ones: (some, C, taps)
+    flat = filters.transpose(2, 1, 0).reshape(taps * C, -1)
+    some = flat.shape[1]
+    goal = replace(moments, B=moments.H @ flat)
+    square = float(np.mean(found[found != 0] ** 2)) if found.any() else 1e-20
+    cells = [cell * np.sqrt(square) for cell in relative]
+    levels = whole_by_cell(goal, filters, cells, _bases(filters, kron))
+    noise = []
+    for n, cell in zip(levels, cells, strict=True):
+        moved = (n * np.float32(cell) - filters).transpose(2, 1, 0).reshape(taps * C, -1)
+        noise.append(float(np.sum(moved * (apart @ moved))) / some)
+    return noise, levels
+
+
+def _bases(filters: Array, kron: Array | None) -> Floats:
+    """Whole bases of the filters with their zeros: (some, C, taps, taps).  filters: (some, C, taps)."""
+    some, C, taps = filters.shape
+    zero = filters.reshape(some, C, taps, 1) == 0
     if kron is None:
-        return [np.rint(filters / cell).astype(np.int32) for cell in cells], 1.0
+        return whole_bases(zero).reshape(some, C, taps, taps)
     W = filters @ kron.T
     zero_wd = np.abs(W) <= EXACT * np.sqrt(np.mean(W * W))
-    bases = whole_bases(zero[..., None], zero_wd, kron)
-    free = bases.any(axis=1)
-    gram = bases.swapaxes(1, 2) @ bases
-    gram[:, np.arange(free.shape[1]), np.arange(free.shape[1])] += ~free
-    k = free.sum(axis=1)
-    volume = np.linalg.det(gram)  # squared
-    weighs = float(np.sum(k * volume ** (1 / np.maximum(k, 1))))
-    whole = []
-    for cell in cells:
-        n = whole_with_zeros(filters[..., None] / cell, zero[..., None], zero_wd, kron)
-        whole.append(n[..., 0])
-    return whole, weighs / max(int(np.count_nonzero(~zero)), 1)
+    return whole_bases(zero, zero_wd[..., None], kron).reshape(some, C, taps, taps)
 
 
 def _steps(count: int) -> list[tuple[int, int, float]]:
@@ -345,16 +344,6 @@ def _steps(count: int) -> list[tuple[int, int, float]]:
 
 def _mixed(a: float, b: float, share: float) -> float:
     return (1 - share) * a + share * b
-
-
-def _noise(H: Array, share: float, seed: int) -> float:
-    """sum L_ii^2 / 12 of the moments of this share of the inputs, drawn at random."""
-    n = len(H)
-    some = np.sort(np.random.default_rng(seed).permutation(n)[: max(1, round(share * n))])
-    A = H[np.ix_(some, some)].astype(np.float32)
-    A[np.diag_indices_from(A)] += np.float32(DAMPING * np.diagonal(H).mean() + 1e-12)
-    L = linalg.cholesky(A, lower=True, overwrite_a=True, check_finite=False)
-    return float(np.sum(np.diagonal(L).astype(np.float64) ** 2)) / 12
 
 
 def _used(n: Levels, kron: Array | None) -> float:

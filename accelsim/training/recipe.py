@@ -163,6 +163,10 @@ class Recipe(Section):
     """A node; only it and what comes after it are trained, on what the layers before make of the
     images as they are and, with ``data.flip``, mirrored (``accelsim.training.tail``)."""
 
+    head: str | None = None
+    """A ``.dual`` file, its path as in ``Data``: the layers before ``train_from`` have its weights, so that what is
+    trained makes up for their rounding."""
+
     ema: BelowOne | None = None
     """Decay of the weights' moving average, which then is the checkpoint."""
 
@@ -198,6 +202,8 @@ class Recipe(Section):
             raise ValueError("train_from: expected images with labels and no reconstruction")
         if self.train_from is not None and (self.data.crop or self.data.cutout or self.reestimate):
             raise ValueError("train_from: expected no data.crop, data.cutout or reestimate")
+        if self.head is not None and self.train_from is None:
+            raise ValueError("head: expected the key train_from to say which layers it is for")
         return self
 
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
 from accelsim.arrays import Array, Ints
+from accelsim.dual.file import read_dual
 from accelsim.errors import InputError, NumericalError
 from accelsim.faults import nearest
 from accelsim.files import write_text
@@ -125,7 +126,7 @@ class Run:
         self.fixed: dict[str, Array] = {}  # the arrays of the layers that are not trained
         if recipe.train_from is not None and not isinstance(images, Patches | Features):
             head, graph = self._split(recipe.train_from)
-            self.fixed = {name: arrays[name] for name in head.parameters}
+            self.fixed = {name: arrays[name] for name in head.parameters} | self._rounded_head(head)
             if recipe.epochs:
                 hint = None if recipe.teacher is None else recipe.teacher.hint
                 fixed = Network(head, self.fixed)
@@ -211,6 +212,20 @@ class Run:
             fault = f"{hint!r} comes before {node!r}, expected a node after"
             raise InputError(f"{self.path}: key teacher.hint: {fault}")
         return head, tail
+
+    def _rounded_head(self, head: Graph) -> dict[str, Array]:
+        """The arrays of the layers before, from the file that the recipe names, if any.
+
+        Raises InputError if they do not fit.
+        """
+        if self.recipe.head is None:
+            return {}
+        path = resolve(self.recipe.head)
+        arrays = read_dual(path).network.arrays
+        for name, shape in head.parameters.items():
+            if name not in arrays or arrays[name].shape != shape:
+                raise InputError(f"{self.path}: key head: {path} has no array {name!r} of shape {shape}")
+        return {name: arrays[name] for name in head.parameters}
 
     def resume(self) -> None:
         """Continue from the state in the folder."""

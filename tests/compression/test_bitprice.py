@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from accelsim.compression.bitprice import RunningCounts
-from accelsim.compression.lattice import nearest_point
 from accelsim.compression.quantize import quantize
 from accelsim.compression.recipe import CompressionRecipe
 from accelsim.compression.rounding import fitted, with_zeros, zeros_of_filters
 from accelsim.dual.coding.context import encode_context
 from accelsim.network.forward import forward
+from accelsim.sparsity.bitprice import RunningCounts
 from accelsim.sparsity.joint import JointRegularizer
+from accelsim.sparsity.lattice import nearest_point
 from tests.compression.test_rounding import TILES, chain, smooth_images
 
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+import accelsim
 from accelsim.cli import main
 from accelsim.compression.fold import fold_batch_norm
 from accelsim.compression.importing import Wishes, import_file, preprocessing, zoo_network
@@ -15,6 +16,7 @@ from accelsim.network.tables import read_table
 from accelsim.network.weights import save_network
 from accelsim.network.zoo import named_graph
 from tests.dual.small import small_images, small_network
+from tests.explore.small import write_small
 
 CSV = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,\n"
 
@@ -131,7 +133,7 @@ def test_compress_takes_onnx(tmp_path):
         ("nowhere.onnx", "a.dual", None, r"nowhere\.onnx: .*(expected|pip install onnx)"),
         ("nowhere.npz", "a.dual", None, r"nowhere\.npz: No such file"),
         ("nowhere.csv", "a.csv", None, r"nowhere\.csv: No such file"),
-        ("net.csv", "a.csv", "resnet18", "expected a .safetensors or .npz file"),
+        ("net.csv", "a.csv", "resnet18", "--network: does not apply to"),
         ("resnet20", "a.dual", "resnet21", "--network: .*'resnet21' is not known, did you mean"),
         ("resnet20", "a.dual", "resnet56-cifar10", r"resnet20\.safetensors: .*'layer1\.3.* is missing"),
         ("few.npz", "a.dual", None, "1 arrays are those of no known network; 1 of them are named as in"),
@@ -252,3 +254,39 @@ def test_a_module_of_pytorch_becomes_a_model(tmp_path):
     shown = accelsim.simulate(model, "spatial-16x16")._repr_html_()
     assert "mine on spatial-16x16" in shown
     assert "<table" in shown
+
+
+@pytest.mark.parametrize(
+    ("source", "out", "said", "flag"),
+    [
+        ("net.onnx", "x.dual", {"network": "resnet20-cifar10"}, "--network"),
+        ("net.safetensors", "x.dual", {"input_shape": (3, 8, 8)}, "--input-shape"),
+        ("net.safetensors", "x.dual", {"network": "resnet20-cifar10", "keep_unknown": True}, "--keep-unknown"),
+        ("net.safetensors", "x.safetensors", {"network": "resnet20-cifar10", "mean": (0.5,)}, "--mean"),
+        ("net.csv", "x.csv", {"name": "mine"}, "--name"),
+    ],
+)
+def test_what_is_said_beside_a_file_that_has_no_use_for_it_is_refused(source, out, said, flag, tmp_path):
+    with pytest.raises(InputError, match=f"{flag}: does not apply to .*{source}"):
+        import_file(tmp_path / source, tmp_path / out, Wishes(**said))
+
+
+def test_a_dual_file_says_all_of_itself(tmp_path, capsys):
+    model = write_small(tmp_path)
+    for command, out in (("sparsify", "x.dual"), ("explore", "x")):
+        line = [command, str(model), "--mean", "0.5", "-o", str(tmp_path / out)]
+        assert main(line) == 2
+        assert "--mean: does not apply to" in capsys.readouterr().err
+        assert not (tmp_path / out).exists()
+
+
+def test_parts_of_a_module_that_were_frozen_stay_so():
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU())
+    module.train()
+    module[1].eval()
+    accelsim.from_torch(module, torch.randn(1, 3, 8, 8), name="mine")
+    assert [part.training for part in module] == [True, False, True]
+    with pytest.raises(InputError, match=r"expected a torch\.nn\.Module"):
+        accelsim.from_torch("resnet", torch.randn(1, 3, 8, 8))

@@ -5,8 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accelsim.compression import rounding
-from accelsim.compression.lattice import nearest_point
 from accelsim.compression.pipeline import compress_checkpoint
 from accelsim.compression.quantize import quantize
 from accelsim.compression.recipe import CompressionRecipe
@@ -16,8 +14,10 @@ from accelsim.network.forward import forward
 from accelsim.network.graph import Network
 from accelsim.network.zoo import named_graph
 from accelsim.network.zoo.builder import Builder
+from accelsim.sparsity import whole_weights
 from accelsim.sparsity.initial_zeros import initial_patterns, projected
 from accelsim.sparsity.joint import JointRegularizer
+from accelsim.sparsity.lattice import nearest_point
 from accelsim.sparsity.recipe import Joint
 from accelsim.training.first_weights import initial_arrays
 
@@ -110,7 +110,7 @@ def test_the_matrices_held_at_a_time_do_not_matter(monkeypatch: pytest.MonkeyPat
     quantized = quantize(network, 0.1, 0.0)
     zeros = zeros_of_filters(network, TILES, 0.5, quantized.quantizer)
     at_once = fitted(quantized, network, zeros, images)
-    monkeypatch.setattr(rounding, "MATRICES", 1)
+    monkeypatch.setattr(whole_weights, "MATRICES", 1)
     one_by_one = fitted(quantized, network, zeros, images)
     for name, n in at_once.indices.items():
         np.testing.assert_array_equal(one_by_one.indices[name], n)

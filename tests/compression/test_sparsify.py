@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import accelsim
 from accelsim.cli import main
 from accelsim.compression.sparsify import moved_statistics, smooth_noise
 from accelsim.dual.deploy import spatial_densities, winograd_densities
 from accelsim.dual.file import read_dual
 from accelsim.network import INPUT, Graph, Network, Node, forward
+from accelsim.network.images import LabelledImages, write_images
 from accelsim.network.layers import BatchNorm, Conv, Flatten, GlobalAveragePool, Linear, Relu
+from tests.explore.small import write_small
 
 onnx = pytest.importorskip("onnx")
 
@@ -86,6 +89,30 @@ def test_from_onnx_and_pictures_to_a_sparse_file(folder, capsys):
     assert out.read_bytes() == before
 
 
+@pytest.mark.parametrize(("machine", "shares"), [("winograd-16x16", (0.9, 0.8)), ("spatial-16x16", (0.8,))])
+def test_as_sparse_as_a_time_on_a_machine_asks_for(folder, tmp_path, capsys, machine, shares):
+    """The file keeps to the time by ``simulate``; less time asks for fewer multiplies."""
+    slow = accelsim.load_hardware(machine, ["pe_array.rows=1", "pe_array.cols=1"])
+    path = tmp_path / "slow.yaml"
+    path.write_text(slow.model_dump_json(exclude_unset=True))
+    accelsim.import_file(folder / "mine.onnx", tmp_path / "dense.dual", images=folder / "pictures")
+    dense_ms = accelsim.simulate(tmp_path / "dense.dual", path, engine="fast").total["latency_ms"]
+    capsys.readouterr()
+    reductions = [1.0]
+    for share in shares:
+        out = tmp_path / f"{share}.dual"
+        arguments = ["sparsify", str(folder / "mine.onnx"), "--images", str(folder / "pictures"), "-o", str(out)]
+        assert main([*arguments, "--machine", str(path), "--latency", f"{1e3 * share * dense_ms}us", "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        found = accelsim.simulate(out, path, engine="fast").total["latency_ms"]
+        assert found == told["latency_ms"] <= share * dense_ms
+        assert told["latency_dense_ms"] == dense_ms
+        assert out.with_suffix(".layers.csv").is_file()
+        reductions.append(told["cost_reduction"])
+    assert reductions == sorted(reductions)
+    assert reductions[1] > 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -98,9 +125,15 @@ def test_from_onnx_and_pictures_to_a_sparse_file(folder, capsys):
         (["--input-shape", "3,-1,4"], "expected whole numbers"),
         (["--name", "a b"], "--name 'a b'"),
         (["--tile", "9"], "--tile 9: expected 1 to 6"),
+        (["--latency", "5ms"], "--latency and --machine: expected both"),
+        (["--machine", "winograd-16x16"], "--latency and --machine: expected both"),
+        (["--machine", "winograd-16x16", "--latency", "5 min"], "--latency 5 min: expected a time above 0"),
+        (["--machine", "winograd-16x16", "--latency", "5ms", "--curve"], "nor --curve"),
+        (["--machine", "winograd-16x16", "--latency", "0.2us", "--images", "P"], "--latency 0.0002ms cannot be kept"),
     ],
 )
 def test_what_cannot_be_is_one_line(folder, tmp_path, capsys, arguments, message):
+    arguments = [str(folder / "pictures") if word == "P" else word for word in arguments]
     if "--labels" not in arguments and "--images" not in arguments and "5000" in arguments:
         arguments = [*arguments, "--images", str(folder / "pictures")]
     assert main(["sparsify", str(folder / "mine.onnx"), "-o", str(tmp_path / "x.dual"), *arguments]) == 2
@@ -133,3 +166,27 @@ def test_statistics_make_up_for_a_scale():
     sparse = Network(dense.graph, {**arrays, **{name: dense.arrays[name] for name in own}})
     fixed = Network(dense.graph, {**sparse.arrays, **moved_statistics(dense, sparse, x)})
     np.testing.assert_allclose(forward(fixed, x), forward(dense, x), rtol=2e-3, atol=2e-3)
+
+
+def refused(tmp_path, capsys, pixels, ratio):
+    """The line that a small network and such pictures are refused with."""
+    write_images(tmp_path / "pictures.npz", LabelledImages(pixels, np.zeros(len(pixels), np.int64)))
+    line = ["sparsify", str(write_small(tmp_path)), "--images", str(tmp_path / "pictures.npz"), "--ratio", str(ratio)]
+    assert main([*line, "-o", str(tmp_path / "out.dual")]) == 2
+    assert not (tmp_path / "out.dual").exists()
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_pictures_that_say_nothing_are_refused_in_one_line(tmp_path, capsys):
+    """All alike: nothing to fit.  All but one pixel alike: a layer's equations have no solution of their own."""
+    pixels = np.zeros((40, 8, 8, 3), np.uint8)
+    assert "40 pictures that are all the same" in refused(tmp_path, capsys, pixels, 3)
+    pixels[3, 2, 2, 0] = 255
+    assert "the pictures say too little of a layer" in refused(tmp_path, capsys, pixels, 3)
+
+
+def test_a_budget_that_leaves_no_bits_says_so_and_names_what_was_asked(tmp_path, capsys):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
+    said = refused(tmp_path, capsys, pixels, 20)
+    assert "--ratio 20 cannot be kept: no choice has at most 0 bits of weights" in said
+    assert "--cost-reduction" not in said

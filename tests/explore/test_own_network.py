@@ -1,6 +1,7 @@
 """From a network of one's own and pictures to a page whose sentences are true of the tables."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,12 @@ from accelsim.cli import main
 from accelsim.compression.importing import Wishes
 from accelsim.compression.sparsified import Asked
 from accelsim.compression.sparsify import smooth_noise
+from accelsim.errors import InputError
+from accelsim.explore import own_network
 from accelsim.explore.own_network import PAIRS, explore_network, sentences
+from accelsim.files import alone_in
 from tests.dual.small import small_network
+from tests.explore.small import write_small
 
 pytest.importorskip("onnx")
 
@@ -40,3 +45,47 @@ def test_a_page_says_which_machine_and_why(tmp_path, capsys):
         np.testing.assert_allclose(ratio, cycles[1] / cycles[0], atol=0.005)
         assert pair[0] in page
         assert pair[1] in page
+
+
+def quick(monkeypatch, budgets=()):
+    """One pair of machines; budgets that no network keeps."""
+
+    def none(*_):
+        raise InputError("cannot be kept")
+
+    monkeypatch.setattr(own_network, "PAIRS", PAIRS[1:2])
+    monkeypatch.setattr(own_network, "BUDGETS", budgets)
+    monkeypatch.setattr(own_network, "sparsify", none)
+
+
+def explored(model: Path, folder: Path, *, resume: bool = False) -> list[str]:
+    asked = Asked(images=model.parent / "images.npz", resume=resume)
+    return [made.name for made in explore_network(model, folder, Wishes(), asked, lambda line: None)]
+
+
+def test_files_of_another_network_are_not_taken_for_this_ones(tmp_path, monkeypatch):
+    quick(monkeypatch)
+    one, other = (write_small(tmp_path / name, seed) for seed, name in enumerate("ab"))
+    assert explored(one, tmp_path / "out") == ["dense"]
+    begun = (tmp_path / "out" / "dense.dual").read_bytes()
+    with pytest.raises(InputError, match="of another network or of other pictures"):
+        explored(other, tmp_path / "out", resume=True)
+    assert (tmp_path / "out" / "dense.dual").read_bytes() == begun
+    assert explored(one, tmp_path / "out", resume=True) == ["dense"]
+
+
+def test_sparse_files_of_an_earlier_exploration_are_resumed_or_go(tmp_path, monkeypatch):
+    quick(monkeypatch, budgets=((6.0, 1.8),))
+    one, other = (write_small(tmp_path / name, seed) for seed, name in enumerate("ab"))
+    assert explored(one, tmp_path / "out") == ["dense"]
+    (tmp_path / "out" / "sparse-6x.dual").write_bytes(one.read_bytes())
+    assert explored(one, tmp_path / "out", resume=True) == ["dense", "sparse-6x"]
+    assert explored(other, tmp_path / "out") == ["dense"]
+    assert not (tmp_path / "out" / "sparse-6x.dual").exists()
+
+
+def test_two_explorations_do_not_share_a_folder(tmp_path, monkeypatch):
+    quick(monkeypatch)
+    model = write_small(tmp_path)
+    with alone_in(tmp_path / "out", "mine"), pytest.raises(InputError, match="another exploration is running there"):
+        explored(model, tmp_path / "out")

@@ -19,6 +19,7 @@ from accelsim.explore import local, sweep
 from accelsim.explore.evaluate import Outcome, Task, evaluate
 from accelsim.explore.store import FILE_NAME, Store, checksum
 from accelsim.explore.sweep import estimate, read_sweep, read_tasks, run_sweep
+from accelsim.files import alone_in
 from tests.explore.small import write_small, write_sweep
 from tests.laws import ALL
 
@@ -345,3 +346,12 @@ def test_a_sweep_without_a_name_goes_on_in_its_folder(tmp_path: Path) -> None:
     path = path.rename(tmp_path / "mine.yaml")
     first = run_sweep(path, tmp_path / "out", workers=1)
     assert run_sweep(path, tmp_path / "out", workers=1).table.equals(first.table)
+
+
+def test_two_sweeps_do_not_share_a_folder(tmp_path):
+    """Neither mixes its points into the other's; whoever holds the folder is refused nothing once it is let go."""
+    sweep = write_sweep(tmp_path, axes={"lanes": [64], "rows": [4], "bandwidth": [3.2]})
+    with alone_in(tmp_path / "out", "mine"), pytest.raises(InputError, match="another sweep is running there"):
+        run_sweep(sweep, tmp_path / "out", workers=1)
+    assert not list((tmp_path / "out").iterdir())
+    assert run_sweep(sweep, tmp_path / "out", workers=1).counts["done"] == 2

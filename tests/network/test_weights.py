@@ -77,7 +77,7 @@ def test_npz_names_without_a_dot_are_weights(tmp_path):
             safetensors({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, bytes(4)),
             "'conv.bias' is missing",
         ),
-        ("weights.bin", b"", "expected a .safetensors or .npz file"),
+        ("weights.bin", b"", "expected a .safetensors, .npz or .pt file"),
         ("text.npz", b"hello", "not a whole .npz file"),
     ],
 )

@@ -262,6 +262,7 @@ def chain_machines() -> Iterator[Machine]:
     """The builds that run chains."""
     yield Machine("os", 4, 4, True, chain=True)
     yield Machine("os", 4, 4, False, chain=True)
+    yield Machine("ws", 4, 4, False, chain=True)
     yield Machine("winograd", 4, 4, True, 2, chain=True)
 
 

@@ -18,7 +18,7 @@ Inputs: what a real image gives the layer, as int8.
 {summary}
 
 Every one of the {outputs} output values was compared with `accelsim.datapath.integer`, both before rounding and as
-stored (int8): {wrong} differ. Errors are |simulator - RTL| / RTL, in cycles of a whole layer.
+stored (int8; maps on chip as stored): {wrong} differ. Errors are |simulator - RTL| / RTL, in cycles of a whole layer.
 
 ## What is in the RTL
 
@@ -70,10 +70,10 @@ channels, the RTL's table has one length a stream.
 The level `resident`: {chains} chains of three to five layers with residual additions, maps on chip, weights fetched
 early.  What the simulator decides (tilings, addresses of maps, which tiles find room beside others) is taken from it;
 the order of the DMA, all waits and all integers are worked out again, on their own.  Every value of every map is
-compared when its last tile is finished, {map_bytes} with those stored.  With as many bytes of weights as the RTL loads,
-both engines of the simulator say to the cycle when the lanes are done with each layer, when each layer's last output is
-finished, and when the last byte is stored: {exact} of {chains} chains.  With the simulator's own bytes the whole is at
-most {worst} cycles beside it.
+compared, as stored, when its last tile is finished: {map_bytes} with those that go to DRAM.  With as many bytes of
+weights as the RTL loads, both engines of the simulator say to the cycle when the lanes are done with each layer, when
+each layer's last output is finished, and when the last byte is stored: {exact} of {chains} chains.  With the
+simulator's own bytes the end differs by {worst} at most.
 
 Abstractions that both share: the map memory has as many ports as the lanes and the output path use, and the output path
 has no pipeline registers.  One that they do not: the simulator spreads a layer's additions over its output tiles and

@@ -17,10 +17,11 @@ from accelsim.network.zoo import named_graph
 from accelsim.sparsity.initial_zeros import initial_patterns, projected
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.recipe import Joint
+from accelsim.sparsity.reconstruction import Moments
 from accelsim.training import checkpoint
 from accelsim.training.first_weights import initial_arrays
 from accelsim.training.pricelist import PriceList
-from accelsim.training.prices import Point
+from accelsim.training.prices import Point, _rounded
 from accelsim.training.recipe import Recipe
 from accelsim.training.run import train_recipe
 
@@ -134,7 +135,7 @@ def test_a_file_of_other_or_broken_prices_is_not_taken_over(tmp_path: Path) -> N
     )
     path = tmp_path / "prices.json"
     prices = PriceList(path, recipe)
-    prices.add("a", [[Point(loss=0.5, error=2.0, noise=3.0, square=1.0, bits=[8.0, 7.0], multiplies=[6.0, 5.0])]])
+    prices.add("a", [[Point(loss=0.5, error=2.0, noise=[3.0, 4.0], bits=[8.0, 7.0], multiplies=[6.0, 5.0])]])
     assert PriceList(path, recipe).grids == prices.grids
     assert PriceList(path, recipe.model_copy(update={"seed": 1})).grids == {}
     for change in ('{"of": {}', "[]", "{}", path.read_text().replace('"loss": 0.5', '"loss": "much"')):
@@ -142,6 +143,26 @@ def test_a_file_of_other_or_broken_prices_is_not_taken_over(tmp_path: Path) -> N
         with pytest.raises(InputError, match=r"prices\.json: .*expected the prices of this run's layers") as refused:
             PriceList(path, recipe)
         assert "\n" not in str(refused.value)
+
+
+def test_the_noise_of_a_cell_is_what_rounding_adds_to_the_outputs_of_images_kept_apart() -> None:
+    """Held against the outputs themselves, of inputs that depend on each other: (K, C, taps) = (5, 4, 9)."""
+    rng = np.random.default_rng(3)
+    mixing = rng.standard_normal((36, 36)) * np.geomspace(1, 0.05, 36)
+    X, apart = (rng.standard_normal((rows, 36)) @ mixing + 1 for rows in (400, 90))
+    H, H_apart = (np.cov(rows.T, bias=True).astype(np.float32) for rows in (X, apart))
+    found = rng.standard_normal((9, 4, 5)).astype(np.float32)
+    found[rng.random(found.shape) < 0.4] = 0
+    flat = found.reshape(36, 5)
+    moments = Moments(H=H, B=H @ flat, energy=1.0, x=X.mean(axis=0), y=np.zeros(5), rows=len(X))
+    relative = (0.4, 0.8, 1.6)
+    noise, levels = _rounded(moments, H_apart, found, None, relative)
+    for n, added, cell in zip(levels, noise, np.array(relative) * np.sqrt(np.mean(flat[flat != 0] ** 2)), strict=True):
+        w = (n * cell).transpose(2, 1, 0).reshape(36, 5)
+        assert (w[flat == 0] == 0).all()
+        outputs = apart @ (w - flat)
+        assert added == pytest.approx(outputs.var(axis=0).mean(), rel=1e-3)
+    assert sorted(noise) == noise
 
 
 def test_cells_of_a_budget_need_a_checkpoint_that_has_them(tmp_path: Path) -> None:

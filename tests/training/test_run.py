@@ -14,7 +14,11 @@ import pytest
 import yaml
 from PIL import Image
 
+from accelsim.compression.pipeline import compress_checkpoint
+from accelsim.compression.recipe import CompressionRecipe
+from accelsim.dual.deploy import winograd_model
 from accelsim.errors import InputError, NumericalError
+from accelsim.network.count import dense_macs, winograd_multiplies
 from accelsim.network.graph import Graph, Network
 from accelsim.network.weights import load_network, save_network
 from accelsim.network.zoo import named_graph
@@ -232,6 +236,24 @@ def test_committed_recipes_are_valid(path: Path) -> None:
         assert {*recipe.joint.exclude, *(recipe.joint.tiles.keys() - {"default"})} <= names
 
 
+def on_a_stand_in_folder(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, images: int = 2) -> dict:
+    """A committed recipe, with so many random images of each of two classes and random weights where it looks for its
+    own.
+    """
+    monkeypatch.setenv("ACCELSIM_DATA", str(tmp_path))
+    rng = np.random.default_rng(0)
+    for split, count in (("train", images), ("val", 1)):
+        for label in ("n01440764", "n01443537"):
+            folder = tmp_path / "ILSVRC2012" / split / label
+            folder.mkdir(parents=True)
+            for i in range(count):
+                Image.fromarray(rng.integers(0, 256, (240, 260, 3)).astype(np.uint8)).save(folder / f"{i}.JPEG")
+    recipe = yaml.safe_load((RECIPES[0].parent / f"{name}.yaml").read_text())
+    torchvisions = named_graph(recipe["network"].replace("-pooled", ""))
+    save_network(Network(torchvisions, initial_arrays(torchvisions, 0)), tmp_path / recipe["start"])
+    return recipe
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -243,18 +265,9 @@ def test_imagenet_recipes_take_a_step_on_a_stand_in_folder(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The recipe as committed, but for the batch, the thread count and the length."""
-    monkeypatch.setenv("ACCELSIM_DATA", str(tmp_path))
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 2), ("val", 1)):
-        for label in ("n01440764", "n01443537"):
-            folder = tmp_path / "ILSVRC2012" / split / label
-            folder.mkdir(parents=True)
-            for i in range(count):
-                Image.fromarray(rng.integers(0, 256, (240, 260, 3)).astype(np.uint8)).save(folder / f"{i}.JPEG")
-    recipe = yaml.safe_load((RECIPES[0].parent / f"{name}.yaml").read_text())
+    recipe = on_a_stand_in_folder(tmp_path, name, monkeypatch)
     torchvisions = named_graph(recipe["network"].replace("-pooled", ""))
     weights = Network(torchvisions, initial_arrays(torchvisions, 0))
-    save_network(weights, tmp_path / recipe["start"])
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe | {"epochs": 1, "batch": 2, "threads": 1, "log_steps": 1}))
     card = train_recipe(tmp_path / "r.yaml", tmp_path / "out")
     assert card["epochs"] == 1
@@ -266,6 +279,32 @@ def test_imagenet_recipes_take_a_step_on_a_stand_in_folder(
     rows = (tmp_path / "out" / "log.csv").read_text().splitlines()
     assert len(rows) == 3
     assert "nan" not in rows[-1]
+
+
+@pytest.mark.slow  # AlexNet's first linear layer has 38 million weights
+def test_the_budget_recipe_of_alexnet_keeps_its_budgets_on_a_stand_in_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recipe as committed, but for the images, the steps and the points that are measured; then one file."""
+    recipe = on_a_stand_in_folder(tmp_path, "alexnet-imagenet-budget", monkeypatch, images=4)
+    shorter = {"images": 6, "iterations": 1, "polish": 1}
+    settings = recipe["reconstruction"]
+    budget = settings["budget"]
+    assert (budget["ratio"], budget["cost_reduction"]) == (47.7, 5.1)
+    budget |= {"images": 2, "iterations": 1, "polish": 1, "zeros": [0.75, 0.97], "cells": [0.7, 1.6]}
+    recipe |= {"reconstruction": settings | shorter | {"budget": budget}, "batch": 2}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
+    train_recipe(tmp_path / "r.yaml", tmp_path / "out")
+    compression = CompressionRecipe(relative_cell="budget", hold=True, value_bits=12, workers=1)
+    model = compress_checkpoint(tmp_path / "out", tmp_path / "x.dual", compression)
+    assert 4 * model.parameters / model.file_bytes >= 47.7
+    graph = model.network.graph
+    filters = winograd_model(model)
+    left = 0.0
+    for layer, count in winograd_multiplies(graph, model.winograd_m).items():
+        w = filters.get(layer, model.network.arrays[f"{layer}.weight"])
+        left += count * np.count_nonzero(w) / w.size
+    assert sum(dense_macs(graph).values()) / left >= 5.1
 
 
 def test_weights_that_lack_more_than_a_projection_are_refused(tmp_path: Path) -> None:

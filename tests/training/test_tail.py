@@ -8,6 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from accelsim.compression.pipeline import compress_checkpoint
+from accelsim.compression.recipe import CompressionRecipe
+from accelsim.dual.file import read_dual, read_indices
 from accelsim.errors import InputError
 from accelsim.network.forward import forward
 from accelsim.network.graph import Network
@@ -17,7 +20,7 @@ from accelsim.sparsity.joint import JointRegularizer
 from accelsim.training import checkpoint
 from accelsim.training.datasets import Images
 from accelsim.training.first_weights import initial_arrays
-from accelsim.training.recipe import load_recipe
+from accelsim.training.recipe import Data, load_recipe
 from accelsim.training.run import Run, train_recipe
 from accelsim.training.tail import features, split
 from accelsim.training.trainer import StepReport
@@ -133,9 +136,58 @@ def test_a_run_that_holds_zeros_resumes_bit_for_bit(
     assert (tmp_path / "cut" / checkpoint.MODEL).read_bytes() == (tmp_path / "whole" / checkpoint.MODEL).read_bytes()
 
 
+def test_the_last_layers_follow_rounded_ones_which_stay_to_the_bit(
+    tmp_path: Path,
+    data: Path,  # noqa: F811
+) -> None:
+    """A file's first layers, the last ones trained behind them and rounded: the first ones' numbers are the file's."""
+    shipped = Path("models/resnet20-cifar10.dual").resolve()
+    own = read_dual(shipped).network
+    head, tail = split(own.graph, FROM)
+    moved = {name: w + np.float32(1e-3) * (w != 0) for name, w in own.arrays.items()}
+    save_network(Network(own.graph, moved), tmp_path / "moved.safetensors")
+    recipe = {
+        "network": str(shipped),
+        "start": str(tmp_path / "moved.safetensors"),
+        "data": {"kind": "npz", "path": str(data)},
+        "joint": {"hold": "exact"},
+        "head": str(shipped),
+        "train_from": FROM,
+        "ema": None,
+        "epochs": 1,
+    }
+    train_recipe(write_recipe(tmp_path, data, **recipe), tmp_path / "out")
+    trained = load_network(own.graph, tmp_path / "out" / checkpoint.MODEL).arrays
+    for name in head.parameters:
+        np.testing.assert_array_equal(trained[name], own.arrays[name])
+    assert any((trained[name] != moved[name]).any() for name in tail.parameters)
+
+    settings = CompressionRecipe(
+        network=str(shipped),
+        data=Data(kind="npz", path=str(data)),
+        relative_cell=0.5,
+        fit=16,
+        rounded=str(shipped),
+        value_bits=12,
+        workers=1,
+    )
+    compress_checkpoint(tmp_path / "out", tmp_path / "x.dual", settings)
+    found, before = read_indices(tmp_path / "x.dual"), read_indices(shipped)
+    for name, n in found.items():
+        assert np.array_equal(n, before[name]) == (name in head.parameters), name
+    dense = settings.model_copy(update={"spatial": 0.0, "winograd": 0.0})
+    with pytest.raises(InputError, match="no layer has the checkpoint's weights"):
+        compress_checkpoint(tmp_path / "moved.safetensors", tmp_path / "y.dual", dense)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        (
+            {"head": "./models/resnet20-cifar10.dual"},
+            "resnet20-cifar10.dual has no array 'bn1.running_mean' of shape (16,)",
+        ),
+        ({"head": "x.dual", "train_from": None}, "head: expected the key train_from"),
         ({"train_from": "layer3.1.conv3"}, "key train_from: no node 'layer3.1.conv3'"),
         ({"start": None}, "joint.hold: expected first weights that are sparse"),
         ({"data": {"kind": "npz", "path": "x.npz", "crop": 2}}, "train_from: expected no data.crop"),

@@ -17,7 +17,7 @@ import numpy as np
 from scipy import linalg
 
 from accelsim.arrays import Flags, Ints
-from accelsim.compression.bitprice import CONTEXTS, Reals, RunningCounts
+from accelsim.sparsity.bitprice import CONTEXTS, Reals, RunningCounts
 
 SWEEPS = 5
 SPAN = 64
@@ -38,40 +38,52 @@ def nearest_point(
     real = np.ones(b.shape, np.bool_) if real is None else real[each, order]
     A = A[each[:, :, None], order[:, :, None], order[:, None, :]]
     found = np.empty_like(b)
-    found[each, order] = nearest(A, b[each, order], real, price, counts or RunningCounts())
+    found[each, order] = nearest(factored(A, real), b[each, order], price, counts or RunningCounts())
     return found
 
 
-def nearest(A: Reals, b: Reals, real: Flags, price: float, counts: RunningCounts) -> Reals:
-    """As ``nearest_point``, of coordinates in the order of a growing diagonal."""
-    L = np.empty_like(A)
-    for own, factor in zip(A, L, strict=True):
-        factor[...] = _factor(own)
-    stiffness = np.diagonal(L, axis1=1, axis2=2) ** 2
-    cost = price * float(stiffness[real].mean()) if real.any() else 0.0
-    lattice = _Lattice(A, L, real, _contexts(real), cost, counts)
-    z = _nearest_plane(lattice, b)
-    for _ in range(SWEEPS):
-        if not _improve(lattice, b, z):
-            break
-    return z
-
-
 @dataclass(frozen=True)
-class _Lattice:
-    """The matrices of some filters, coordinates in the order of a growing diagonal,
-    and what bits cost.
-    """
+class Lattice:
+    """The matrices of some filters, coordinates in the order of a growing diagonal."""
 
     A: Reals  # (K, d, d)
     L: Reals  # (K, d, d), lower triangles, A = L L^T; above them anything
     counted: Flags  # (K, d) which coordinates there are
     context: Ints  # (K, d)
-    cost: float  # of a bit, or 0
+
+
+def factored(A: Reals, real: Flags) -> Lattice:
+    """The lattices of these matrices, (K, d, d), coordinates in the order of a growing diagonal.
+
+    real: as for ``nearest_point``.
+    """
+    L = np.empty_like(A)
+    for own, factor in zip(A, L, strict=True):
+        factor[...] = _factor(own)
+    return Lattice(A, L, real, _contexts(real))
+
+
+def nearest(lattice: Lattice, b: Reals, price: float, counts: RunningCounts) -> Reals:
+    """As ``nearest_point``, of lattices that are factored."""
+    stiffness = np.diagonal(lattice.L, axis1=1, axis2=2) ** 2
+    real = lattice.counted
+    bits = _Bits(price * float(stiffness[real].mean()) if real.any() else 0.0, counts)
+    z = _nearest_plane(lattice, bits, b)
+    for _ in range(SWEEPS):
+        if not _improve(lattice, bits, b, z):
+            break
+    return z
+
+
+@dataclass(frozen=True)
+class _Bits:
+    """What bits cost."""
+
+    cost: float  # of one, or 0
     counts: RunningCounts
 
 
-def _nearest_plane(lattice: _Lattice, b: Reals) -> Reals:
+def _nearest_plane(lattice: Lattice, bits: _Bits, b: Reals) -> Reals:
     """Coordinates rounded one after another, from the last to the first: (K, d)."""
     L = lattice.L
     counted = lattice.counted
@@ -85,9 +97,9 @@ def _nearest_plane(lattice: _Lattice, b: Reals) -> Reals:
         for i in reversed(range(last - first)):
             at = first + i
             wanted = there[:, i] / near[:, i, i]
-            if lattice.cost:
-                value = lattice.counts.cheapest(wanted, near[:, i, i] ** 2, context[:, at], lattice.cost)
-                lattice.counts.add(value[counted[:, at]], context[counted[:, at], at])
+            if bits.cost:
+                value = bits.counts.cheapest(wanted, near[:, i, i] ** 2, context[:, at], bits.cost)
+                bits.counts.add(value[counted[:, at]], context[counted[:, at], at])
             else:
                 value = np.rint(wanted)
             z[:, at] = value
@@ -96,7 +108,7 @@ def _nearest_plane(lattice: _Lattice, b: Reals) -> Reals:
     return z
 
 
-def _improve(lattice: _Lattice, b: Reals, z: Reals) -> bool:
+def _improve(lattice: Lattice, bits: _Bits, b: Reals, z: Reals) -> bool:
     """Move each coordinate in turn to where it is best, the others as they are; in place.
 
     Whether one moved.
@@ -107,9 +119,9 @@ def _improve(lattice: _Lattice, b: Reals, z: Reals) -> bool:
     moved = False
     for first in range(0, b.shape[1], SPAN):
         here = slice(first, first + SPAN)
-        if not lattice.cost and (np.abs(slope[:, here]) <= 0.5 * diagonal[:, here]).all():
+        if not bits.cost and (np.abs(slope[:, here]) <= 0.5 * diagonal[:, here]).all():
             continue
-        moves = _moves(lattice, slope, z, here)
+        moves = _moves(lattice, bits, slope, z, here)
         for k in np.flatnonzero(moves.any(axis=1)):
             moved = True
             some = np.flatnonzero(moves[k])
@@ -118,7 +130,7 @@ def _improve(lattice: _Lattice, b: Reals, z: Reals) -> bool:
     return moved
 
 
-def _moves(lattice: _Lattice, slope: Reals, z: Reals, here: slice) -> Reals:
+def _moves(lattice: Lattice, bits: _Bits, slope: Reals, z: Reals, here: slice) -> Reals:
     """How far each coordinate of a span moves, one after another: (K, span)."""
     near = lattice.A[:, here, here].copy()
     there = slope[:, here].copy()
@@ -126,9 +138,9 @@ def _moves(lattice: _Lattice, slope: Reals, z: Reals, here: slice) -> Reals:
     moves = np.zeros_like(there)
     for i in range(there.shape[1]):
         move = there[:, i] / near[:, i, i]
-        if lattice.cost:
+        if bits.cost:
             context = lattice.context[:, here.start + i]
-            move = lattice.counts.cheapest(at[:, i] + move, near[:, i, i], context, lattice.cost) - at[:, i]
+            move = bits.counts.cheapest(at[:, i] + move, near[:, i, i], context, bits.cost) - at[:, i]
         else:
             move = np.rint(move)
         if move.any():
