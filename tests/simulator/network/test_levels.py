@@ -19,7 +19,8 @@ from accelsim.simulator.network.timing import time_network
 from accelsim.simulator.result import COUNT_COLUMNS, ENERGY_COLUMNS
 from accelsim.simulator.run import _as_network, _Pricing, dram_powers, run
 from accelsim.simulator.time.event import event_times
-from accelsim.simulator.time.program import Part, program_of, program_times
+from accelsim.simulator.time.program import Part, program_of
+from accelsim.simulator.time.recurrence import program_times
 from accelsim.workload import LayerWork, layer_works
 from tests.laws import ALL, law
 
