@@ -1,7 +1,7 @@
 """How many random examples a law is tried on: a sixth of its own number, or all with ``ACCELSIM_EXAMPLES=all``.
 
 ``make test`` takes the sixth, or ten where that is fewer, so that it ends in minutes; ``make test-all`` takes all.  The
-law is the same.
+law is the same.  Tests of whole networks ask ``ALL``, too, and take a small one in ``make test``.
 """
 
 import os

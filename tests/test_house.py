@@ -5,6 +5,7 @@ Imports inside functions count, too; those for type checkers alone do not run, b
 
 import ast
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
         yield from (name.partition(".")[2] for name in names if name.partition(".")[0] == "accelsim")
 
 
+@cache
 def arrows() -> dict[str, set[str]]:
     """Which modules each module imports."""
     known = modules()

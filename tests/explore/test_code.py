@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from accelsim.explore.code import ROOT, source_files
 from accelsim.explore.evaluate import MODULE
 
@@ -47,10 +45,7 @@ def test_the_tables_count_and_the_command_line_does_not() -> None:
     assert not {name for name in names if name.startswith(("report/", "training/")) or name == "cli.py"}
 
 
-@pytest.mark.parametrize(
-    "changed", ["transforms/adders.py", "simulator/time/pipeline.py", "hardware/data/sram_cacti.csv"]
-)
-def test_a_changed_byte_changes_the_digest(tmp_path: Path, changed: str) -> None:
+def test_a_changed_byte_changes_the_digest(tmp_path: Path) -> None:
     copy = tmp_path / "accelsim"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns("__pycache__"))
     program = f"from accelsim.explore.code import code_version; print(code_version({MODULE!r}))"
@@ -59,8 +54,11 @@ def test_a_changed_byte_changes_the_digest(tmp_path: Path, changed: str) -> None
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True)
         return done.stdout
 
-    before = digest()
-    assert before == digest()
-    with (copy / changed).open("a") as stream:
-        stream.write("\n")
-    assert digest() != before
+    seen = {digest()}
+    assert digest() in seen
+    for changed in ("transforms/adders.py", "simulator/time/pipeline.py", "hardware/data/sram_cacti.csv"):
+        with (copy / changed).open("a") as stream:
+            stream.write("\n")
+        after = digest()
+        assert after not in seen
+        seen.add(after)

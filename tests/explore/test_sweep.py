@@ -21,6 +21,7 @@ from accelsim.explore.store import FILE_NAME, Store, checksum
 from accelsim.explore.sweep import estimate, read_sweep, read_tasks, run_sweep
 from accelsim.files import alone_in
 from tests.explore.small import write_small, write_sweep
+from tests.laws import ALL
 
 MANY: dict[str, list[float]] = {
     "lanes": [64, 128, 256],
@@ -28,6 +29,7 @@ MANY: dict[str, list[float]] = {
     "bandwidth": [1.6, 3.2, 6.4, 12.8],
     "clock_mhz": [200, 400, 600, 800],
 }
+KILLS = 20 if ALL else 5
 FORK = multiprocessing.get_context("fork")
 
 
@@ -72,13 +74,12 @@ def finished(folder: Path) -> set[str]:
         return store.finished()
 
 
-@pytest.mark.parametrize("times", [5, pytest.param(20, marks=pytest.mark.slow)])
-def test_a_sweep_killed_many_times_loses_and_repeats_no_finished_point(tmp_path: Path, times: int) -> None:
-    path, folder, log = some_points(tmp_path, 2 if times < 10 else 4), tmp_path / "out", tmp_path / "log"
+def test_a_sweep_killed_many_times_loses_and_repeats_no_finished_point(tmp_path: Path) -> None:
+    path, folder, log = some_points(tmp_path, 4 if ALL else 2), tmp_path / "out", tmp_path / "log"
     rng = random.Random(7)
     read_tasks(path)  # what is cached once is cached for all children
     kills = 0
-    for _ in range(times):
+    for _ in range(KILLS):
         before, seen = finished(folder), len(lines(log))
         process = start(path, folder, log)
         wanted, limit = rng.randint(0, 10), time.monotonic() + 60
@@ -92,7 +93,7 @@ def test_a_sweep_killed_many_times_loses_and_repeats_no_finished_point(tmp_path:
         assert before <= after  # nothing lost
         assert not before & set(lines(log)[seen:])  # nothing repeated
         assert len(set(lines(log)) - after) <= kills  # a kill costs no more than the point it fell on
-    assert kills == times
+    assert kills == KILLS
     run_sweep(path, folder, workers=1)
     run_sweep(path, tmp_path / "undisturbed", workers=1)
     assert (folder / "points.csv").read_bytes() == (tmp_path / "undisturbed/points.csv").read_bytes()

@@ -22,8 +22,9 @@ from accelsim.simulator.tiles.schedule import tiled_schedule
 from accelsim.simulator.tiles.tiling import Tiling
 from accelsim.simulator.time.event import event_times
 from accelsim.simulator.time.plan import LayerPlan
-from accelsim.simulator.time.program import Part, program_of, program_times
+from accelsim.simulator.time.program import Part, program_of
 from accelsim.simulator.time.program import Program as NetworkProgram
+from accelsim.simulator.time.recurrence import program_times
 from accelsim.workload import LayerWork, Surroundings
 from tests.rtl.cases import BANDWIDTH, Machine, Prediction, whole_numbers
 from tests.rtl.program import WEIGHT, Link, Place, Program, build_chain

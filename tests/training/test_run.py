@@ -19,7 +19,7 @@ from accelsim.compression.recipe import CompressionRecipe
 from accelsim.dual.deploy import winograd_model
 from accelsim.errors import InputError, NumericalError
 from accelsim.network.count import dense_macs, winograd_multiplies
-from accelsim.network.graph import Network
+from accelsim.network.graph import Graph, Network
 from accelsim.network.weights import load_network, save_network
 from accelsim.network.zoo import named_graph
 from accelsim.sparsity.joint import JointRegularizer
@@ -42,7 +42,8 @@ def coloured_images(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(tmp_path_factory: pytest.TempPathFactory, resnet8: Graph) -> Path:
+    """Pictures for ResNet-8, (train, test); the name of the network is known as long as they are."""
     path = tmp_path_factory.mktemp("data") / "colours.npz"
     (train, train_labels), (test, test_labels) = coloured_images(96, 0), coloured_images(40, 1)
     np.savez(path, train_images=train, train_labels=train_labels, test_images=test, test_labels=test_labels)
@@ -51,7 +52,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_recipe(folder: Path, npz: Path, **changes: Any) -> Path:
     content: dict[str, Any] = {
-        "network": "resnet20-cifar10",
+        "network": "resnet8-cifar10",
         "data": {"kind": "npz", "path": str(npz), "flip": True, "crop": 1},
         "epochs": 2,
         "batch": 16,
@@ -72,7 +73,7 @@ def test_a_run_learns_and_leaves_a_checkpoint_that_fits_the_network(tmp_path: Pa
     card = train_recipe(write_recipe(tmp_path, data, epochs=6, ema=None, checkpoint_steps=1000), out)
     assert card["accuracy"]["unpruned"] > 50  # ten classes: chance is 10
     assert card["images"] == 40
-    network = load_network(named_graph("resnet20-cifar10"), out / checkpoint.MODEL)
+    network = load_network(named_graph("resnet8-cifar10"), out / checkpoint.MODEL)
     saved = json.loads((out / checkpoint.CARD).read_text())
     regularizer = JointRegularizer(network.graph, {"default": 2})
     assert regularizer.thresholds(dict(network.arrays), 0.6, 0.5) == (saved["theta_sd"], saved["theta_wd"])
@@ -86,7 +87,7 @@ def test_a_run_learns_and_leaves_a_checkpoint_that_fits_the_network(tmp_path: Pa
 
 
 def test_killed_and_resumed_is_bit_for_bit_the_undisturbed_run(tmp_path: Path, data: Path) -> None:
-    recipe = write_recipe(tmp_path, data, checkpoint_steps=4, threads=2)
+    recipe = write_recipe(tmp_path, data, network="resnet20-cifar10", checkpoint_steps=4, threads=2)
     whole = train_recipe(recipe, tmp_path / "whole")
     out = tmp_path / "killed"
     program = "import sys; from pathlib import Path; from accelsim.training.run import train_recipe; "
@@ -321,7 +322,7 @@ def test_weights_that_lack_more_than_a_projection_are_refused(tmp_path: Path) ->
 def test_weights_pruned_on_the_way_stay_zero(tmp_path: Path, data: Path) -> None:
     joint = {"spatial": 0.7, "winograd": 0.3, "prune_from": 0.5, "z_start": 3.0}
     card = train_recipe(write_recipe(tmp_path, data, joint=joint, checkpoint_steps=1000), tmp_path / "out")
-    graph = named_graph("resnet20-cifar10")
+    graph = named_graph("resnet8-cifar10")
     network = load_network(graph, tmp_path / "out" / checkpoint.MODEL)
     w = JointRegularizer(graph, {"default": 2}).collect(network.arrays)
     assert np.count_nonzero(w == 0) == int(np.ceil(0.7 * w.size))

@@ -15,7 +15,8 @@ from accelsim.simulator.network.batches import all_passes
 from accelsim.simulator.network.planning import Level, Piece, Planned
 from accelsim.simulator.time.bottleneck import shares
 from accelsim.simulator.time.event import event_times
-from accelsim.simulator.time.program import WEIGHT, Part, Program, Times, program_of, program_times
+from accelsim.simulator.time.program import WEIGHT, Part, Program, Times, program_of
+from accelsim.simulator.time.recurrence import program_times
 from accelsim.simulator.time.schedule import Schedule, untransformed
 
 TIMERS: dict[str, Callable[[Program], Times]] = {"event": event_times, "fast": program_times}

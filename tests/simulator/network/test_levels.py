@@ -19,9 +19,10 @@ from accelsim.simulator.network.timing import time_network
 from accelsim.simulator.result import COUNT_COLUMNS, ENERGY_COLUMNS
 from accelsim.simulator.run import _as_network, _Pricing, dram_powers, run
 from accelsim.simulator.time.event import event_times
-from accelsim.simulator.time.program import Part, program_of, program_times
+from accelsim.simulator.time.program import Part, program_of
+from accelsim.simulator.time.recurrence import program_times
 from accelsim.workload import LayerWork, layer_works
-from tests.laws import law
+from tests.laws import ALL, law
 
 from ..random_layers import AnyMachine, changed, random_model, spatial, where_it_fits, winograd
 from ..random_machines import machines
@@ -261,10 +262,10 @@ def test_what_rides_on_what_in_resnet20() -> None:
     assert not any(group.riders for group in groups_of(works, load_hardware("eyeriss").post))
 
 
-@pytest.fixture(scope="module", params=["resnet8-cifar10", pytest.param("resnet20-cifar10", marks=pytest.mark.slow)])
-def works(request: pytest.FixtureRequest, resnet8: Graph) -> tuple[LayerWork, ...]:
-    """A network with every kind of step that the shipped machines fuse; the long one is a slow test."""
-    return layer_works(random_model(request.param))
+@pytest.fixture(scope="module")
+def works(resnet8: Graph) -> tuple[LayerWork, ...]:
+    """ResNet-20; in ``make test`` ResNet-8, which has every kind of step that the shipped machines fuse."""
+    return layer_works(random_model("resnet20-cifar10" if ALL else resnet8.name))
 
 
 @pytest.mark.parametrize("path", HWCONFIGS, ids=lambda path: path.stem)

@@ -16,7 +16,8 @@ from accelsim.simulator.run import run
 from accelsim.simulator.tiles.schedule import tiled_schedule
 from accelsim.simulator.tiles.search import choose_tiling
 from accelsim.simulator.time.event import event_times
-from accelsim.simulator.time.program import program_of, program_times
+from accelsim.simulator.time.program import program_of
+from accelsim.simulator.time.recurrence import program_times
 from accelsim.workload import LayerWork
 
 from ..random_layers import AnyMachine, changed, spatial, where_it_fits, winograd
