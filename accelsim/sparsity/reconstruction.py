@@ -199,12 +199,13 @@ def least_squares(moments: Moments, start: Array, kron: Array | None, settings: 
     """
     H = moments.H
     taps, C, K = start.shape
-    scale = np.sqrt(np.diagonal(H).reshape(taps, C).mean(axis=0)) + np.float32(1e-6)  # of each input channel
+    # Of each input channel; of one that never changes, float32 may leave less than nothing once its mean is off.
+    scale = np.sqrt(np.maximum(np.diagonal(H).reshape(taps, C).mean(axis=0), 0)) + np.float32(1e-6)
     scale = np.maximum(scale, 1e-3 * scale.max())
     each = np.tile(scale, taps)
     A = H / each[:, None] / each
     damping = np.float32(settings.damping)
-    A[np.diag_indices_from(A)] += damping
+    A[np.diag_indices_from(A)] = np.maximum(np.diagonal(A), 0) + damping
     w_0 = (start * scale[:, None]).reshape(-1, K)
     target = moments.B / each[:, None] + damping * w_0
     pull_sd, pull_wd = np.float32(settings.spatial_pull), np.float32(settings.winograd_pull)

@@ -90,5 +90,5 @@ def test_convex_layers_come_within_one_step_of_the_best() -> None:
 def test_budgets_out_of_reach_say_how_far_one_gets() -> None:
     layers = [Options(np.array([1.0, 2]), np.array([9.0, 5]), np.array([7.0, 4]))] * 2
     assert choose(layers, 10, 8) == [1, 1]
-    with pytest.raises(ValueError, match="at most 9 bits and 100 multiplies; the least are 10 and 8"):
+    with pytest.raises(ValueError, match="at most 9 bits of weights and 100 multiplies; the least are 10 and 8"):
         choose(layers, 9, 100)

@@ -184,3 +184,21 @@ def test_a_recipe_reconstructs_only_towards_stated_sparsities(tmp_path) -> None:
     path.write_text("network: vdsr\ndata: {kind: npz, path: x}\nepochs: 0\nreconstruction: {}\n")
     with pytest.raises(InputError, match="reconstruction: expected the key joint"):
         load_recipe(path)
+
+
+def test_an_input_that_never_changes_does_not_matter() -> None:
+    """Once its mean is taken off, float32 leaves a little less than nothing of its square."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((50, 6)).astype(np.float32)
+    X[:, 2] = 0
+    w = rng.standard_normal((6, 3)).astype(np.float32)
+    H = X.T @ X / np.float32(50)
+    H[2, 2] = -1e-7
+    moments = Moments(H, H @ w, 0.0, X.mean(axis=0), (X @ w).mean(axis=0), rows=50)
+    settings = Reconstruction(iterations=5, polish=5)
+    problem = least_squares(moments, w[None], None, settings)
+    assert (np.diagonal(problem.A) > 0).all()
+    found, _ = sparse_solution(problem, 3, 0, settings, exact=True)
+    assert np.isfinite(found).all()
+    assert np.count_nonzero(found == 0) >= 3
+    assert np.mean((X @ (found[0] - w)) ** 2) < 0.2 * np.mean((X @ w) ** 2)
