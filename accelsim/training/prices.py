@@ -49,6 +49,8 @@ LARGE = 580_000  # weights of a layer: of a larger one some filters stand for al
 SAMPLE = 40_000  # weights of a layer, about, that are rounded and coded
 VALUE_BITS = 12  # of biases
 SPARE_BITS = 8 * 4000  # the file's description
+LEAST = 1e-30  # a loss or an error below it counts as it: their logarithms are mixed
+
 # Of either budget: a network made sparse layer after layer has not just the zeros of each alone.
 RESERVE = 0.03
 
@@ -191,7 +193,8 @@ def between(grid: Grid, w: Array, kron: Array | None, budget: Budget) -> list[Pr
             offset = 0.0 if kron is None else _mixed(OFFSETS[low], OFFSETS[high], a)
             corners = (grid[low][at], grid[low][after], grid[high][at], grid[high][after])
             part = np.array([(1 - a) * (1 - b), (1 - a) * b, a * (1 - b), a * b])
-            logs = np.log([(corner.loss, corner.error, *corner.noise) for corner in corners])
+            measured = [(corner.loss, corner.error, *corner.noise) for corner in corners]
+            logs = np.log(np.maximum(measured, LEAST))
             loss, error, *noise = (float(value) for value in np.exp(part @ logs))
             bits = part @ np.array([corner.bits for corner in corners])
             multiplies = part @ np.array([corner.multiplies for corner in corners])

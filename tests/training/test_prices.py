@@ -16,12 +16,12 @@ from accelsim.network.weights import load_network, save_network
 from accelsim.network.zoo import named_graph
 from accelsim.sparsity.initial_zeros import initial_patterns, projected
 from accelsim.sparsity.joint import JointRegularizer
-from accelsim.sparsity.recipe import Joint
+from accelsim.sparsity.recipe import Budget, Joint
 from accelsim.sparsity.reconstruction import Moments
 from accelsim.training import checkpoint
 from accelsim.training.first_weights import initial_arrays
 from accelsim.training.pricelist import PriceList
-from accelsim.training.prices import Point, _rounded
+from accelsim.training.prices import Point, _rounded, between
 from accelsim.training.recipe import Recipe
 from accelsim.training.run import train_recipe
 
@@ -122,6 +122,18 @@ def test_bad_budgets_are_refused_in_one_line(run: tuple[Path, dict]) -> None:
         with pytest.raises(InputError, match=message) as refused:
             train_recipe(path, out)
         assert "\n" not in str(refused.value)
+
+
+def test_a_layer_that_loses_nothing_at_one_share_has_prices_at_all() -> None:
+    """A loss of zero has no logarithm; what lies between it and the next is next to nothing, and never NaN."""
+    nothing = Point(loss=0.0, error=2.0, noise=[1.0], bits=[8.0], multiplies=[6.0])
+    something = Point(loss=4.0, error=2.0, noise=[1.0], bits=[4.0], multiplies=[2.0])
+    budget = Budget(ratio=2, cost_reduction=2, zeros=(0.0, 0.5), cells=(1.0,))
+    prices = between([[nothing, something]], np.ones((8, 8), np.float32), None, budget)
+    losses = [price.loss for price in prices]
+    assert losses == sorted(losses)
+    assert losses[0] == pytest.approx(0, abs=1e-20)
+    assert losses[-1] == pytest.approx(4 * (1 + 1 / 2))  # rounding adds half of the error, and so half of the loss
 
 
 def test_a_file_of_other_or_broken_prices_is_not_taken_over(tmp_path: Path) -> None:
