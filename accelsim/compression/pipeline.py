@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.arrays import Array, Ints, Levels
+from accelsim.compression.budget import budget_lines
 from accelsim.compression.codebook import Tuner, Tuning, fine_tune
 from accelsim.compression.correct import corrected_biases
 from accelsim.compression.loss import card_images, say_accuracy, say_errors, weight_errors
@@ -100,6 +101,9 @@ def compress_checkpoint(
     content = encode_dual(_rounded(task, quantized, resume))
     model = decode_dual(content, str(out))
     task.say(f"{out}: {model.file_bytes} bytes, {4 * model.parameters / model.file_bytes:.2f}x")
+    if recipe.relative_cell == "budget":
+        for line in budget_lines(model, task.notes):
+            task.say(line)
     if task.images.test is not None:
         accuracy = measure(model, task.images.test, task.reference, recipe.workers)
         task.say(", ".join(f"{name} {value:.2f}" for name, value in accuracy.items()))
