@@ -83,6 +83,7 @@ def held_recipe(tmp_path: Path, data: Path) -> dict[str, Any]:  # noqa: F811
             w[np.abs(w) < np.median(np.abs(w))] = 0
     save_network(Network(graph, arrays), tmp_path / "sparse.safetensors")
     return {
+        "network": NETWORK,
         "start": str(tmp_path / "sparse.safetensors"),
         "data": {"kind": "npz", "path": str(data), "flip": True},
         "joint": {"spatial": 0.5, "winograd": 0.6, "hold": True},
