@@ -97,7 +97,8 @@ def _weights(state: _Scaled, node: Node, arrays: Mapping[str, Array], absorbed: 
     """
     name = f"{node.name}.weight"
     weight = arrays[name]
-    largest = np.abs(weight.reshape(len(weight), -1)).max(axis=1, initial=0).astype(np.float64)
+    flat = weight.reshape(len(weight), -1)
+    largest = np.maximum(flat.max(axis=1, initial=0), -flat.min(axis=1, initial=0)).astype(np.float64)
     cells = np.where(largest > 0, largest, largest.max(initial=0) or 1.0) / LARGEST_INDEX
     D = float(np.float32(cells.max(initial=0)))
     factor = (cells / D).astype(np.float32)

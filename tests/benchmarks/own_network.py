@@ -78,11 +78,15 @@ def command(case: str, folder: Path) -> list[str]:
 
 
 def measure(arguments: list[str]) -> tuple[float, float]:
-    """CPU seconds and largest memory, MB, of a command of ours."""
+    """CPU seconds and largest memory, MB, of a command of ours.
+
+    The kernel's ``ru_maxrss`` would count what this process had when it started the other one; ``VmHWM`` does not.
+    """
     script = (
         "import resource, sys; from accelsim.cli import main; rc = main(sys.argv[1:]); "
         "own = resource.getrusage(resource.RUSAGE_SELF); "
-        "sys.stderr.flush(); print('USED', own.ru_utime + own.ru_stime, own.ru_maxrss / 1024); sys.exit(rc)"
+        "peak = next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')); "
+        "sys.stderr.flush(); print('USED', own.ru_utime + own.ru_stime, int(peak) / 1024); sys.exit(rc)"
     )
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     environment = {**os.environ, **threads, "PYTHONPATH": str(Path(__file__).parents[2])}

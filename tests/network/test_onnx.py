@@ -27,6 +27,7 @@ from accelsim.network.layers import (
     Relu,
 )
 from accelsim.network.onnx import read_onnx, write_onnx
+from accelsim.network.onnx.weights import without_numbers
 from accelsim.network.zoo import NETWORKS
 
 onnx = pytest.importorskip("onnx")
@@ -594,3 +595,20 @@ def test_what_onnx_means_otherwise_is_not_written(tmp_path):
     with pytest.raises(InputError, match="node n: ONNX's LRN of 4 channels differs"):
         write_onnx(Network(graph, {}), tmp_path / "a.onnx")
     assert not (tmp_path / "a.onnx").exists()
+
+
+def test_numbers_go_but_nodes_shapes_and_small_constants_stay() -> None:
+    helper = onnx.helper
+    large = onnx.numpy_helper.from_array(np.ones((64, 64), np.float32), "large")
+    shape = onnx.numpy_helper.from_array(np.array([1, 64], np.int64), "shape")
+    node = helper.make_node("MatMul", ["x", "large"], ["y"])
+    ends = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 64]) for name in "xy"]
+    graph = helper.make_graph([node], "g", [ends[0]], [ends[1]], [large, shape])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    light = without_numbers(onnx, model)
+    assert list(light.graph.node) == list(model.graph.node)
+    assert (light.graph.name, light.opset_import[0].version, light.ir_version) == ("g", 17, model.ir_version)
+    assert [value.name for value in (*light.graph.input, *light.graph.output)] == ["x", "y"]
+    assert light.graph.initializer[1] == shape
+    assert (light.graph.initializer[0].name, list(light.graph.initializer[0].dims)) == ("large", [64, 64])
+    assert light.ByteSize() < 1000 < model.ByteSize()

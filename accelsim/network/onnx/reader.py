@@ -5,6 +5,7 @@ The graph is walked once, for one image of fixed size: what does not depend on t
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from accelsim.network.onnx.inputs import image_input, sizes_of, started
 from accelsim.network.onnx.operators import FOREIGN, OPERATORS, RECURRENT
 from accelsim.network.onnx.package import METADATA, one_line, package
 from accelsim.network.onnx.soundness import attributes_of, check_names, opset
-from accelsim.network.onnx.weights import Weights
+from accelsim.network.onnx.weights import Weights, without_numbers
 from accelsim.network.tensors import Opaque
 
 MAX_NODES = 20_000
@@ -67,7 +68,9 @@ def read_onnx_in_part(
         raise InputError(f"{path}: not an ONNX file (it holds no graph)")
     try:
         reader = _Reader(onnx, _inlined(onnx, model), path, keep_unknown)
-        return reader.network(_preprocessing(model), input_shape), reader.left
+        preprocessing = _preprocessing(model)
+        del model  # the reader lets go of it, and of the numbers that it holds, once these are read
+        return reader.network(preprocessing, input_shape), reader.left
     except Unfit as error:
         raise InputError(f"{path}: {error}") from None
     except ValidationError as error:
@@ -130,16 +133,25 @@ class _Reader:
         if len(self.graph.node) > MAX_NODES:
             raise Unfit(f"{len(self.graph.node)} nodes, expected at most {MAX_NODES}")
         check_names(self.graph)
-        needed = self._needed_nodes()
-        used = {name for node in needed for name in _read_names(node)} | {output.name for output in self.graph.output}
+        outputs = {output.name for output in self.graph.output}
+        reads = Counter(name for node in self._needed_nodes() for name in _read_names(node))
+        self._read_constants(outputs.union(reads))
+        self.model = without_numbers(self.onnx, self.model)
+        self.graph = self.model.graph
+        self._start(outputs.union(reads), input_shape)
+        for node in self._needed_nodes():
+            self._node(node)
+            reads.subtract(_read_names(node))
+            for name in _read_names(node):
+                if not reads[name] and name not in outputs and isinstance(self.values.get(name), np.ndarray):
+                    del self.values[name]
+        self._complain()
+        return self._finished(preprocessing)
+
+    def _read_constants(self, used: set[str]) -> None:
         for tensor in self.graph.initializer:
             if tensor.name in used:
                 self.values[tensor.name] = self.weights.array(tensor)
-        self._start(used, input_shape)
-        for node in needed:
-            self._node(node)
-        self._complain()
-        return self._finished(preprocessing)
 
     def _needed_nodes(self) -> list[Any]:
         """The nodes that the outputs depend on, in their order."""

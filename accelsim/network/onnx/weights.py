@@ -16,6 +16,8 @@ from accelsim.files import ONNX_DATA, opened
 from accelsim.network.onnx.draft import Unfit
 from accelsim.network.onnx.package import one_line
 
+SMALL = 1 << 10  # numbers of a constant that may say a shape, which the package's own shape inference reads
+
 
 class Weights:
     """Reads tensors, and remembers how much of other files it has read."""
@@ -72,6 +74,36 @@ class Weights:
             stream.seek(offset)
             content = stream.read(wanted)
         return np.frombuffer(content, dtype.newbyteorder("<")).reshape(shape)
+
+
+def without_numbers(onnx: Any, model: Any) -> Any:
+    """The model again, its large constants without their numbers.
+
+    A parsed message gives back no part of its memory until nothing of it is held any more.
+    """
+    light = onnx.ModelProto()
+    for field, value in model.ListFields():
+        if field.name != "graph":
+            _copy(light, field.name, value)
+    for field, value in model.graph.ListFields():
+        if field.name != "initializer":
+            _copy(light.graph, field.name, value)
+    for tensor in model.graph.initializer:
+        if prod(tensor.dims) <= SMALL:
+            light.graph.initializer.append(tensor)
+        else:
+            light.graph.initializer.add(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
+    return light
+
+
+def _copy(message: Any, name: str, value: Any) -> None:
+    """Give a field of a message a copy of a value."""
+    if hasattr(value, "extend") or hasattr(value, "add"):
+        getattr(message, name).extend(value)
+    elif hasattr(value, "CopyFrom"):
+        getattr(message, name).CopyFrom(value)
+    else:
+        setattr(message, name, value)
 
 
 def _size(tensor: Any, value: str | int) -> int:
