@@ -89,6 +89,7 @@ class _Recurrence:
             if part_starts:
                 part += 1
                 inputs = weights = self._may_start(part)
+                computed = max(computed, inputs)
                 self.transformed = max(self.transformed, inputs)
             if loads_input:
                 inputs = input_ready_at[i]

@@ -16,7 +16,7 @@ from accelsim.simulator.run import run
 from accelsim.simulator.tiles.schedule import tiled_schedule
 from accelsim.simulator.tiles.search import choose_tiling
 from accelsim.simulator.time.event import event_times
-from accelsim.simulator.time.program import program_of
+from accelsim.simulator.time.program import Program, Waits, program_of
 from accelsim.simulator.time.recurrence import program_times
 from accelsim.workload import LayerWork
 
@@ -200,3 +200,35 @@ def test_a_list_of_layers_has_no_stacks() -> None:
     works = without_wiring((conv("a", ("input",), 16, 16, 48), conv("b", ("a",), 16, 16, 48)))
     machine = changed(spatial(post=BOTH, objective="dram"), buffers__activations="shared", buffers__input_kb=8)
     assert run(works, machine, engine="fast", level="depth-first").total["stacks"] == 0
+
+
+def test_what_is_read_on_chip_is_waited_for_beside_what_is_loaded() -> None:
+    """By hand: a part with inputs from DRAM (cycles 15 to 25), weights (25 to 30) and a map that is finished at 165.
+
+    The first part loads for 15 cycles, its lanes take 100, its vector lanes 50; then the second one's lanes 20, its
+    store 7.
+    """
+    none = np.array([0, 0])
+    no = np.array([False, False])
+    yes = np.array([True, True])
+    program = Program(
+        loads=np.array([[10, 10], [5, 5], [0, 0]]),
+        loaded=np.array([yes, yes, no]),
+        arrival=none,
+        store=np.array([0, 7]),
+        stores=np.array([False, True]),
+        transform=none,
+        compute=np.array([100, 20]),
+        output=np.array([50, 0]),
+        input_starts=yes,
+        output_ends=yes,
+        transforms=no,
+        inverts=no,
+        order=np.array([0, 2, 1, 3, 7]),
+        first=np.array([0, 1]),
+        waits=Waits(weights=none - 1, inputs=none - 1, finished=((), (0,)), stored=none - 1),
+    )
+    for times in (program_times(program), event_times(program)):
+        assert times.computed.tolist() == [115, 185]
+        assert times.finished.tolist() == [165, 185]
+        assert times.end == 192
