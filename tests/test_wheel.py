@@ -20,6 +20,7 @@ OF_PACKAGE = {
     "hardware/data/dram.csv",
     "hardware/data/sram_cacti.csv",
     "hardware/tables/arrays_45nm.csv",
+    "hardware/tables/fits_45nm.csv",
     "hardware/tables/logic_45nm.csv",
     "report/page/page.css",
     "report/page/page.js",
