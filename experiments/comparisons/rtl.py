@@ -84,7 +84,10 @@ def _areas() -> list[Row]:
     result = []
     for what, chosen in (
         ("area of a lane at 10 and 15 bits, ratio to 8 bits", [s for s in sizes[1:] if s[0].startswith("lane")]),
-        ("area of transform units and operand choice, ratio to a lane", [s for s in sizes if not s[0].startswith("lane")]),
+        (
+            "area of transform units and operand choice, ratio to a lane",
+            [s for s in sizes if not s[0].startswith("lane")],
+        ),
     ):
         pairs = [(model, rtl) for _, model, rtl in chosen]
         name = max(chosen, key=lambda s: abs(s[1] / s[2] - 1))[0]
