@@ -4,6 +4,7 @@ from accelsim.explore.naming import named
 from accelsim.explore.sweep import Sweep
 from accelsim.report.sweep_plots import label, varied
 
+PJ_A_UJ = 1e6
 LEAST_SHARE = 0.02  # of the variance, below which an axis is not worth a word
 
 
@@ -49,7 +50,9 @@ def _objectives(sweep: Sweep) -> list[str]:
 
 
 def _with_unit(column: str, value: float) -> str:
-    """``latency 0.05 ms`` of a label such as ``latency, ms``."""
+    """``latency 0.05 ms`` of a label such as ``latency, ms``; large energies in microjoules."""
     word, _, unit = label(column).partition(", ")
+    if unit == "pJ" and abs(value) >= PJ_A_UJ:
+        value, unit = value / PJ_A_UJ, "\N{MICRO SIGN}J"
     figure = f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
     return " ".join(filter(None, (word, figure, unit)))
