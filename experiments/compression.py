@@ -20,13 +20,14 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
+from accelsim.compression.budget import multiplies_left
 from accelsim.compression.pipeline import compress_checkpoint, load_checkpoint, measure
 from accelsim.compression.quantize import compressed_network, quantize, spatial_threshold, winograd_threshold
 from accelsim.compression.recipe import load_compression_recipe
 from accelsim.dual.deploy import density, spatial_densities, tile_sizes, winograd_model
 from accelsim.dual.file import decode_dual, encode_dual, read_dual
 from accelsim.dual.model import DualModel
-from accelsim.network.count import dense_macs, winograd_multiplies
+from accelsim.network.count import dense_macs
 from accelsim.network.layers import Conv
 from accelsim.training.datasets import load_split
 from accelsim.training.evaluate import top1
@@ -54,9 +55,7 @@ def operations(model: DualModel) -> dict[str, float]:
     graph = model.network.graph
     dense = dense_macs(graph)
     tiles = tile_sizes(model)
-    multiplies = winograd_multiplies(graph, tiles)
     spatial = spatial_densities(model)
-    winograd = {name: density(W) for name, W in winograd_model(model).items()}
     additions = 0
     for name, m in tiles.items():
         layer = graph.node(name).layer
@@ -67,7 +66,7 @@ def operations(model: DualModel) -> dict[str, float]:
     return {
         "dense": sum(dense.values()),
         "spatial": sum(macs * spatial[name] for name, macs in dense.items()),
-        "winograd": sum(n * winograd.get(name, spatial[name]) for name, n in multiplies.items()),
+        "winograd": multiplies_left(model),
         "transforms": additions,
     }
 

@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from accelsim.dual.deploy import winograd_model
+from accelsim.dual.deploy import density, spatial_densities, tile_sizes, winograd_model
 from accelsim.dual.model import DualModel
 from accelsim.network.count import dense_macs, winograd_multiplies
 
@@ -28,13 +26,15 @@ def budget_lines(model: DualModel, notes: Mapping[str, Any]) -> list[str]:
 
 def cost_reduction(model: DualModel) -> float:
     """Dense MACs of the network over its multiplies that are left, in the Winograd domain where that serves a layer."""
-    graph = model.network.graph
-    filters = winograd_model(model)
-    left = 0.0
-    for name, multiplies in winograd_multiplies(graph, model.winograd_m).items():
-        values = filters[name] if name in filters else model.network.arrays[f"{name}.weight"]
-        left += multiplies * np.count_nonzero(values) / values.size
-    return sum(dense_macs(graph).values()) / max(left, 1.0)
+    return sum(dense_macs(model.network.graph).values()) / max(multiplies_left(model), 1.0)
+
+
+def multiplies_left(model: DualModel) -> float:
+    """Multiplies of an image by a weight that is not zero, in the Winograd domain where that serves a layer."""
+    spatial = spatial_densities(model)
+    winograd = {name: density(W) for name, W in winograd_model(model).items()}
+    multiplies = winograd_multiplies(model.network.graph, tile_sizes(model))
+    return sum(count * winograd.get(name, spatial[name]) for name, count in multiplies.items())
 
 
 def _section(whole: Mapping[str, Any], key: str) -> Mapping[str, Any]:

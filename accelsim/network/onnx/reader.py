@@ -141,8 +141,9 @@ class _Reader:
         self._start(outputs.union(reads), input_shape)
         for node in self._needed_nodes():
             self._node(node)
-            reads.subtract(_read_names(node))
-            for name in _read_names(node):
+            names = _read_names(node)
+            reads.subtract(names)
+            for name in names:
                 if not reads[name] and name not in outputs and isinstance(self.values.get(name), np.ndarray):
                     del self.values[name]
         self._complain()

@@ -88,9 +88,9 @@ class _Recurrence:
             self.advance(needed)
             if part_starts:
                 part += 1
-                inputs = weights = self._may_start(part)
-                computed = max(computed, inputs)
-                self.transformed = max(self.transformed, inputs)
+                may_start = self._may_start(part)
+                computed = max(computed, may_start)
+                self.transformed = max(self.transformed, may_start)
             if loads_input:
                 inputs = input_ready_at[i]
             if loads_weight:
