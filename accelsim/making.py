@@ -85,6 +85,7 @@ def sparsify(
     cost_reduction: float | None = None,
     machine: "Machine | str | Path | None" = None,
     latency: str | None = None,
+    energy: str | None = None,
     tile: int = 2,
     curve: bool = False,
     resume: bool = False,
@@ -96,14 +97,15 @@ def sparsify(
     source: ``.onnx``, ``.safetensors``, ``.npz``, ``.pt`` or ``.dual``.  output: the ``.dual`` file to write.
     images: 50 to a few hundred pictures.  labels: a CSV file (``file,label``), to state top-1, too.
     ratio: float32 size over the file's, at least.  cost_reduction: dense MACs over multiplies in the Winograd domain,
-    at least; instead of it latency: ``5ms``, at most, of an image on the machine, one of ``load_hardware`` or its name.
+    at least; instead of it latency: ``5ms``, or energy: ``200uJ``, at most, of an image on the machine, one of
+    ``load_hardware`` or its name.
     tile: m of F(m, r).  curve: other budgets, too.  resume: go on with an interrupted run.
     say: called with a line of progress.  said: of ``Said``.
     Returns what ``--json`` prints: ``file, file_bytes, ratio, cost_reduction, layers`` (a record a layer), accuracy.
     Raises InputError if a file cannot be read, or what is asked for cannot be had.
     """
     from accelsim.compression.sparsified import Asked
-    from accelsim.explore.to_latency import make_sparse
+    from accelsim.explore.for_machine import Demand, make_sparse
 
     asked = Asked(
         ratio=ratio,
@@ -115,7 +117,7 @@ def sparsify(
         resume=resume,
     )
     named = load_hardware(machine) if isinstance(machine, str | Path) else machine
-    return make_sparse(Path(source), Path(output), _wishes(said), asked, named, latency, say)
+    return make_sparse(Path(source), Path(output), _wishes(said), asked, Demand(named, latency, energy), say)
 
 
 def explore_network(

@@ -1,6 +1,6 @@
 """How many random examples a law is tried on: a sixth of its own number, or all with ``ACCELSIM_EXAMPLES=all``.
 
-``make test`` takes the sixth, or ten where that is fewer, so that it ends in minutes; ``make test-all`` takes all.  The
+``make test`` takes the sixth, or six where that is fewer, so that it ends in minutes; ``make test-all`` takes all.  The
 law is the same.  Tests of whole networks ask ``ALL``, too, and take a small one in ``make test``.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from hypothesis import HealthCheck, settings
 
 ALL = os.environ.get("ACCELSIM_EXAMPLES") == "all"
-LEAST = 10  # random examples of a law, unless it has fewer of its own
+LEAST = 6  # random examples of a law, unless it has fewer of its own
 
 
 def law(examples: int, suppress: Iterable[HealthCheck] = ()) -> settings:

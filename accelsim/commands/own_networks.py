@@ -74,12 +74,15 @@ class SparsityOptions:
 
 
 @dataclass(frozen=True)
-class TimeOptions:
-    """The time that a machine may take, instead of a budget of multiplies."""
+class MachineOptions:
+    """What a machine may take, instead of a budget of multiplies."""
 
-    machine: Annotated[str | None, typer.Option(metavar="MACHINE", help="The machine of --latency.")] = None
+    machine: Annotated[str | None, typer.Option(metavar="MACHINE", help="The machine of --latency or --energy.")] = None
     latency: Annotated[
         str | None, typer.Option(metavar="T", help="Time of an image on --machine, at most: 5ms, 300us.")
+    ] = None
+    energy: Annotated[
+        str | None, typer.Option(metavar="E", help="Energy of an image on --machine, at most: 2mJ, 300uJ.")
     ] = None
 
 
@@ -97,18 +100,19 @@ def sparsify(
     model: Source,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="MODEL.dual", help="The file to write.")],
     how: SparsityOptions,
-    time: TimeOptions,
+    on: MachineOptions,
     which: NetworkOptions,
     pixels: PixelOptions,
     json: Json = False,
 ) -> None:
     """Make a trained network small and sparse in both domains, from some pictures, without training."""
     from accelsim.compression.sparsified import Asked
-    from accelsim.explore.to_latency import make_sparse
+    from accelsim.explore.for_machine import Demand, make_sparse
     from accelsim.report.terminal import console, show_sparsified
 
-    machine = None if time.machine is None else hardware(context, time.machine)
-    found = make_sparse(model, output, _wishes(which, pixels), Asked(**asdict(how)), machine, time.latency, say)
+    machine = None if on.machine is None else hardware(context, on.machine)
+    demand = Demand(machine, on.latency, on.energy)
+    found = make_sparse(model, output, _wishes(which, pixels), Asked(**asdict(how)), demand, say)
     if json:
         print_json(found)
     else:

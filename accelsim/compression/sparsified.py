@@ -15,15 +15,16 @@ from typing import Any
 
 import numpy as np
 
+from accelsim.arrays import Floats
+from accelsim.compression import budget
 from accelsim.compression.importing import Wishes, read_network, refuse_unused
 from accelsim.compression.sparsify import (
     LayerLoss,
     Pictures,
     Sparse,
+    Sparsifier,
     make_wish,
-    reached,
     smooth_noise,
-    sparsify,
 )
 from accelsim.dual.file import read_dual
 from accelsim.errors import InputError
@@ -37,6 +38,8 @@ MOST_FITTED = 200
 LEAST = 8
 APART = 4  # of so many pictures one is kept apart, to measure on
 CURVE = (0.35, 0.6, 1.6)  # of the budgets asked for, where those are further points of the curve
+TRIES = 3  # files that are made until one keeps to the budgets
+SPARE = 0.98  # of a budget that was missed, for the next of them
 
 Say = Callable[[str], None]
 
@@ -61,8 +64,8 @@ class Asked:
 class Point:
     """One sparse network."""
 
-    ratio: float  # float32 size over the file's, as it came out
-    cost_reduction: float  # dense MACs over multiplies, as priced
+    ratio: float  # float32 size over the file's
+    cost_reduction: float  # dense MACs over the multiplies that the file has left
     sparse: Sparse
 
 
@@ -78,23 +81,74 @@ def sparsify_file(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Sa
         ratio, cost_reduction = RATIO, COST_REDUCTION
     points = []
     for part in (1.0, *(CURVE if asked.curve else ())):
-        budgets = [None if x is None else max(1 + (x - 1) * part, 1.001) for x in (ratio, cost_reduction)]
-        wish = make_wish(network, pictures, budgets[0], budgets[1], asked.tile)
+        wanted = [None if x is None else max(1 + (x - 1) * part, 1.001) for x in (ratio, cost_reduction)]
+        made = _Made(network, pictures, asked.tile, work, notes_of(source, pictures), say)
         try:
-            sparse = sparsify(network, pictures, wish, work, notes_of(source, pictures), say)
+            point = made.to_budgets(wanted[0], wanted[1])
         except InputError as error:
             if part == 1:
                 raise
             say(f"no point of the curve at {part:g} of the budgets: {error}")
             continue
-        points.append(Point(*reached(network, sparse), sparse))
+        points.append(point)
         if part == 1:
-            write_sparse(out, sparse)
+            write_sparse(out, point.sparse)
     if asked.curve:
         rows = [curve_row(point) for point in sorted(points, key=lambda point: point.ratio)]
         write_text(out.with_suffix(".curve.csv"), _csv(list(rows[0]), rows))
     shutil.rmtree(work, ignore_errors=True)
     return points
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A network, and all that its sparse files have in common."""
+
+    network: Network
+    pictures: Pictures
+    tile: int
+    work: Path
+    notes: dict[str, str]
+    say: Say
+
+    def to_budgets(self, ratio: float | None, cost_reduction: float | None) -> Point:
+        """The sparse network of these budgets.
+
+        What a file comes to is known once its weights are rounded: where one misses a budget, the next is asked for
+        so much more, and the last is taken as it is, with a warning.  Raises InputError as ``Sparsifier``.
+        """
+        asked = np.array([ratio or 0.0, cost_reduction or 0.0])
+        aims = asked
+        point = self._at(aims)
+        for _ in range(TRIES - 1):
+            had = np.array([point.ratio, point.cost_reduction])
+            if (had >= asked).all():
+                return point
+            self.say(f"the file came to {_budgets(point)}: again with less")
+            aims = np.where(had < asked, aims * asked / (SPARE * had), aims)
+            try:
+                point = self._at(aims)
+            except InputError:  # no layer can give more
+                break
+        if point.ratio < asked[0] or point.cost_reduction < asked[1]:
+            self.say(f"warning: the file came to {_budgets(point)}, less than asked for")
+        return point
+
+    def _at(self, aims: Floats) -> Point:
+        """The sparse network of budgets, (ratio, cost reduction), 0: none.  Raises InputError as ``Sparsifier``."""
+        wish = make_wish(self.network, self.pictures, float(aims[0]) or None, float(aims[1]) or None, self.tile)
+        made = Sparsifier(self.network, self.pictures, wish, self.work, self.notes, self.say)
+        return point_of(made.to_budgets())
+
+
+def _budgets(point: Point) -> str:
+    return f"{point.ratio:.2f} times smaller, {point.cost_reduction:.2f} times fewer multiplies"
+
+
+def point_of(sparse: Sparse) -> Point:
+    """A sparse network with what its file came to."""
+    ratio = 4 * sparse.model.parameters / max(1, len(sparse.content))
+    return Point(ratio, budget.cost_reduction(sparse.model), sparse)
 
 
 def work_folder(out: Path) -> Path:

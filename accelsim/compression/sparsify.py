@@ -10,8 +10,10 @@ what the network knows.  The same network, pictures and settings give the same b
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +29,6 @@ from accelsim.dual.file import decode_dual, encode_dual, with_accuracy
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
 from accelsim.network import INPUT, Network, forward
-from accelsim.network.count import dense_macs
 from accelsim.network.layers import BatchNorm
 from accelsim.settings import Positive, Section
 from accelsim.sparsity.initial_zeros import exact_shares
@@ -36,7 +37,7 @@ from accelsim.sparsity.recipe import Budget, Reconstruction
 from accelsim.sparsity.reconstruction import LayerReport, advance, is_refitted, reconstruct
 from accelsim.training.checkpoint import load_state, save_state
 from accelsim.training.pricelist import PriceList
-from accelsim.training.prices import Calibration, Grid, Points, Price, chosen, measure
+from accelsim.training.prices import Calibration, Cost, Grid, Points, Price, chosen, measure
 
 PRICES = "prices.json"
 GROUPED_LEVELS = 127  # the largest index of a layer with groups
@@ -142,104 +143,120 @@ def smooth_noise(shape: tuple[int, int, int]) -> np.ndarray:
     return np.clip(np.rint(120 + 60 * waves), 0, 255).astype(np.uint8)
 
 
-def sparsify(
-    network: Network, pictures: Pictures, wish: Wish, work: Path, provenance: Mapping[str, str], say: Watch
-) -> Sparse:
-    """The network made sparse to the budgets.
+@dataclass(frozen=True)
+class Sparsifier:
+    """A network to be made small and sparse, and from what.
 
-    work: the folder where prices are kept, and each budget's weights once they are found; a run that was interrupted
-    goes on from there.  say: told of each layer.
-    Raises InputError if the budgets cannot be kept, or the network has no layer that could be made sparse.
+    work: the folder where prices are kept, and each choice of shares' weights once they are found; a run that was
+    interrupted goes on from there.  provenance: notes for the file.  say: told of each layer.
     """
-    regularizer = JointRegularizer(network.graph, {"default": wish.tile})
-    try:
-        taken = shares(network, price_layers(network, pictures, wish, work, say), wish)
-        arrays, reports = _reconstructed(network, pictures, regularizer, wish, taken, work, say)
-    except np.linalg.LinAlgError:
-        name = network.graph.name
-        raise InputError(f"{name}: the pictures say too little of a layer, expected more of them, or others") from None
-    content = _rounded(Network(network.graph, arrays), network, pictures, wish, taken, provenance)
-    model = decode_dual(content, "the new file")
-    figures = compare(network, model, pictures)
-    content = with_accuracy(content, figures)
-    model = decode_dual(content, "the new file")
-    losses = [
-        LayerLoss(
-            name=report.name,
-            zeros_sd=report.zeros_sd,
-            zeros_wd=report.zeros_wd,
-            error=report.error,
-            predicted=taken[report.name].loss,
-            bits=taken[report.name].bits / network.arrays[f"{report.name}.weight"].size,
-            multiplies=taken[report.name].multiplies,
-        )
-        for report in reports
-        if report.name in taken
-    ]
-    return Sparse(content, model, losses, figures)
 
+    network: Network
+    pictures: Pictures
+    wish: Wish
+    work: Path
+    provenance: Mapping[str, str]
+    say: Watch
 
-def price_layers(network: Network, pictures: Pictures, wish: Wish, work: Path, say: Watch) -> Points:
-    """What each layer would lose at each of some shares of zeros; the same for all budgets.
+    def to_budgets(self) -> Sparse:
+        """The network made sparse to the wish's budgets.
 
-    work: as in ``sparsify``, which prices no layer again whose price is there.
-    Raises InputError if the network has no layer that could be made sparse.
-    """
-    regularizer = JointRegularizer(network.graph, {"default": wish.tile})
-    layers = [name for name in regularizer.spatial if is_refitted(network.graph.node(name))]
-    if not layers:
-        raise InputError(f"{network.graph.name}: no convolution without groups and no linear layer to make sparse")
-    prices = PriceList(work / PRICES, wish)
+        Raises InputError if they cannot be kept, or the network has no layer that could be made sparse.
+        """
+        return self.with_shares(self.shares(self.price_layers()))
 
-    def note(layer: str, grid: Grid) -> None:
-        prices.add(layer, grid)
-        losses = [point.loss for row in grid for point in row]
-        say(f"priced {len(prices.grids)} of {len(layers)}: {layer}, loss {min(losses):.2g} to {max(losses):.2g}")
+    def price_layers(self) -> Points:
+        """What each layer would lose at each of some shares of zeros; the same for all budgets.
 
-    calibration = Calibration(pictures.fit, pictures.apart)
-    return measure(network, calibration, regularizer, wish.reconstruction, dict(prices.grids), note)
+        No layer is priced again whose price is in the work folder.
+        Raises InputError if the network has no layer that could be made sparse.
+        """
+        layers = [name for name in self._regularizer.spatial if is_refitted(self.network.graph.node(name))]
+        if not layers:
+            name = self.network.graph.name
+            raise InputError(f"{name}: no convolution without groups and no linear layer to make sparse")
+        prices = PriceList(self.work / PRICES, self.wish)
 
+        def note(layer: str, grid: Grid) -> None:
+            prices.add(layer, grid)
+            losses = [point.loss for row in grid for point in row]
+            self.say(
+                f"priced {len(prices.grids)} of {len(layers)}: {layer}, loss {min(losses):.2g} to {max(losses):.2g}"
+            )
 
-def shares(network: Network, points: Points, wish: Wish) -> dict[str, Price]:
-    """What each layer takes of the wish's budgets.  Raises InputError if they cannot be kept."""
-    budget = wish.reconstruction.budget
-    assert budget is not None
-    try:
-        return chosen(network, points, JointRegularizer(network.graph, {"default": wish.tile}), budget)
-    except ValueError as error:
-        flags = (("--ratio", budget.ratio), ("--cost-reduction", budget.cost_reduction))
-        asked = ", ".join(f"{flag} {value:g}" for flag, value in flags if value != NO_BUDGET)
-        raise InputError(f"{network.graph.name}: {asked} cannot be kept: {error}; expected less") from None
+        calibration = Calibration(self.pictures.fit, self.pictures.apart)
+        settings = self.wish.reconstruction
+        try:
+            return measure(self.network, calibration, self._regularizer, settings, dict(prices.grids), note)
+        except np.linalg.LinAlgError:
+            raise self._unknown_layer() from None
 
+    def shares(self, points: Points, cost: Cost | None = None) -> dict[str, Price]:
+        """What each layer takes of the wish's budgets, or with a cost of that instead of multiplies.
 
-def _reconstructed(
-    network: Network,
-    pictures: Pictures,
-    regularizer: JointRegularizer,
-    wish: Wish,
-    taken: Mapping[str, Price],
-    work: Path,
-    say: Watch,
-) -> tuple[dict[str, Array], list[LayerReport]]:
-    """The arrays with their zeros, from the work folder if they were found before."""
-    budget = wish.reconstruction.budget
-    assert budget is not None
-    folder = work / f"ratio-{budget.ratio:g}-cost-{budget.cost_reduction:g}"
-    reports: list[LayerReport] = []
-    if (folder / "state.safetensors").exists():
-        arrays, notes = load_state(folder)
-        if notes.get("wish") == wish.model_dump(mode="json"):
-            return arrays, [LayerReport(**entry) for entry in notes["layers"]]
+        Raises InputError if they cannot be kept.
+        """
+        budget = self.wish.reconstruction.budget
+        assert budget is not None
+        try:
+            return chosen(self.network, points, self._regularizer, budget, cost)
+        except ValueError as error:
+            flags = (("--ratio", budget.ratio), ("--cost-reduction", budget.cost_reduction))
+            asked = ", ".join(f"{flag} {value:g}" for flag, value in flags if value != NO_BUDGET)
+            raise InputError(f"{self.network.graph.name}: {asked} cannot be kept: {error}; expected less") from None
 
-    def note(report: LayerReport) -> None:
-        reports.append(report)
-        say(f"made sparse {len(reports)} of {len(taken)}: {report.name}, error {100 * report.error:.2f} %")
+    def with_shares(self, taken: Mapping[str, Price]) -> Sparse:
+        """The network with such zeros and cells in each layer.  Raises InputError if the pictures say too little."""
+        network = self.network
+        try:
+            arrays, reports = self._reconstructed(taken)
+        except np.linalg.LinAlgError:
+            raise self._unknown_layer() from None
+        content = _rounded(Network(network.graph, arrays), network, self.pictures, self.wish, taken, self.provenance)
+        figures = compare(network, decode_dual(content, "the new file"), self.pictures)
+        content = with_accuracy(content, figures)
+        losses = [
+            LayerLoss(
+                name=report.name,
+                zeros_sd=report.zeros_sd,
+                zeros_wd=report.zeros_wd,
+                error=report.error,
+                predicted=taken[report.name].loss,
+                bits=taken[report.name].bits / network.arrays[f"{report.name}.weight"].size,
+                multiplies=taken[report.name].multiplies,
+            )
+            for report in reports
+            if report.name in taken
+        ]
+        return Sparse(content, decode_dual(content, "the new file"), losses, figures)
 
-    goals = {name: (price.zeros_sd, price.zeros_wd) for name, price in taken.items()}
-    found = reconstruct(network, pictures.fit, regularizer, goals, wish.reconstruction, note)
-    entries = [report.__dict__ for report in reports]
-    save_state(folder, found, {"wish": wish.model_dump(mode="json"), "layers": entries})
-    return found, reports
+    @cached_property
+    def _regularizer(self) -> JointRegularizer:
+        return JointRegularizer(self.network.graph, {"default": self.wish.tile})
+
+    def _unknown_layer(self) -> InputError:
+        name = self.network.graph.name
+        return InputError(f"{name}: the pictures say too little of a layer, expected more of them, or others")
+
+    def _reconstructed(self, taken: Mapping[str, Price]) -> tuple[dict[str, Array], list[LayerReport]]:
+        """The arrays with their zeros, from the work folder if they were found before."""
+        goals = {name: (price.zeros_sd, price.zeros_wd) for name, price in taken.items()}
+        known = {"wish": self.wish.model_dump(mode="json"), "goals": [[name, *goals[name]] for name in goals]}
+        folder = self.work / f"shares-{hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]}"
+        reports: list[LayerReport] = []
+        if (folder / "state.safetensors").exists():
+            arrays, notes = load_state(folder)
+            if {key: notes.get(key) for key in known} == known:
+                return arrays, [LayerReport(**entry) for entry in notes["layers"]]
+
+        def note(report: LayerReport) -> None:
+            reports.append(report)
+            self.say(f"made sparse {len(reports)} of {len(taken)}: {report.name}, error {100 * report.error:.2f} %")
+
+        settings = self.wish.reconstruction
+        found = reconstruct(self.network, self.pictures.fit, self._regularizer, goals, settings, note)
+        save_state(folder, found, {**known, "layers": [report.__dict__ for report in reports]})
+        return found, reports
 
 
 def _rounded(
@@ -304,11 +321,9 @@ def moved_statistics(dense: Network, sparse: Network, images: Array) -> dict[str
             found[names[0]] = (dense.arrays[names[0]] + mean - old_mean).astype(np.float32)
             found[names[1]] = (dense.arrays[names[1]] * ratio).astype(np.float32)
             arrays |= {name: found[name] for name in names}
-        advance(node, arrays, values)
-        advance(node, dense.arrays, truth)
-        for source in set(node.inputs):
-            if last[source] == i:
-                del values[source], truth[source]
+        done = {source for source in node.inputs if last[source] == i}
+        advance(node, arrays, values, done)
+        advance(node, dense.arrays, truth, done)
     return found
 
 
@@ -354,16 +369,6 @@ def compare(dense: Network, model: DualModel, pictures: Pictures) -> dict[str, f
 def _outputs(network: Network, x: Array, convolution: Callable[..., Array] | None = None) -> Array:
     parts = [forward(network, x[i : i + CHUNK], convolution=convolution) for i in range(0, len(x), CHUNK)]
     return np.concatenate(parts)
-
-
-def reached(network: Network, sparse: Sparse) -> tuple[float, float]:
-    """(ratio of sizes, dense MACs over multiplies in the Winograd domain) of a sparse network, as found in the file."""
-    ratio = 4 * sparse.model.parameters / max(1, len(sparse.content))
-    used = sum(layer.multiplies for layer in sparse.layers)
-    priced = {layer.name for layer in sparse.layers}
-    macs = dense_macs(network.graph)
-    used += sum(count for name, count in macs.items() if name not in priced)
-    return ratio, sum(macs.values()) / max(used, 1.0)
 
 
 def _digest(arrays: Mapping[str, Array]) -> str:

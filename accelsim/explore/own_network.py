@@ -12,7 +12,7 @@ from pathlib import Path
 
 from accelsim.compression.importing import Wishes, eight_bit_file
 from accelsim.compression.sparsified import Asked, network_of, read_pictures
-from accelsim.compression.sparsify import Pictures, compare, make_wish, sparsify
+from accelsim.compression.sparsify import Pictures, Sparsifier, compare, make_wish
 from accelsim.dual.file import read_dual
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
@@ -87,7 +87,7 @@ def _made_of(network: Network, pictures: Pictures, source: Path, folder: Path, a
         def make(ratio: float = ratio, cost_reduction: float = cost_reduction) -> bytes:
             wish = make_wish(network, pictures, ratio, cost_reduction, asked.tile)
             notes = {"source": source.name[:1000], "made": f"sparsified with {len(pictures.fit)} pictures"}
-            return sparsify(network, pictures, wish, folder / "work", notes, say).content
+            return Sparsifier(network, pictures, wish, folder / "work", notes, say).to_budgets().content
 
         try:
             model = _file(folder, name, asked, make)

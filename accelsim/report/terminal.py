@@ -380,12 +380,12 @@ def show_sparsified(out: Console, summary: Mapping[str, Any]) -> None:
     """What ``accelsim sparsify`` made: the file, its layers, and the curve if there is one."""
     line(out, f"{summary['file']}: {summary['parameters']:,} parameters, {summary['file_bytes']:,} bytes")
     line(out, f"{summary['ratio']:.1f}x smaller than float32, {summary['cost_reduction']:.1f}x fewer multiplies")
-    if "machine" in summary:
-        line(
-            out,
-            f"{summary['machine']}: {summary['latency_ms']:.4g} ms an image, asked {summary['latency_asked_ms']:.4g}; "
-            f"dense, at 8 bits, {summary['latency_dense_ms']:.4g}",
-        )
+    for name, unit, size in (("latency", "ms", 1.0), ("energy", "pj", 1e-6)):
+        if f"{name}_{unit}" in summary:
+            had, asked, dense = (size * summary[f"{name}{what}_{unit}"] for what in ("", "_asked", "_dense"))
+            shown = "ms" if name == "latency" else "uJ"
+            said = f"{had:.4g} {shown} an image, asked {asked:.4g}; dense, at 8 bits, {dense:.4g}"
+            line(out, f"{summary['machine']}: {said}")
     table = _table("layer", "zeros, %", "in Winograd domain, %", "error, %", "bits a weight", "loss if alone")
     for layer in summary["layers"]:
         table.add_row(

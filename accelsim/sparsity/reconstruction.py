@@ -23,7 +23,7 @@ Layers with groups are left as they are.  H is summed over some random positions
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,7 +142,8 @@ def refit(
     dense: dict[str, list[Array]] = {INPUT: chunks}
     sparse: dict[str, list[Array]] = {INPUT: chunks}
     for i, node in enumerate(graph.nodes):
-        advance(node, network.arrays, dense)
+        done = {source for source in node.inputs if last[source] == i}
+        advance(node, network.arrays, dense, done)
         if node.name in layers and is_refitted(node):
             target = _target(graph, node, dense, sparse)
             moments = moments_of(node, sparse[node.inputs[0]], target, sample)
@@ -151,10 +152,7 @@ def refit(
             arrays[f"{node.name}.weight"] = np.ascontiguousarray(found.transpose(2, 1, 0)).reshape(w.shape)
             if f"{node.name}.bias" in arrays:
                 arrays[f"{node.name}.bias"] = bias_of(moments, found)
-        advance(node, arrays, sparse)
-        for source in set(node.inputs):
-            if last[source] == i:
-                del dense[source], sparse[source]
+        advance(node, arrays, sparse, done)
     return arrays
 
 
@@ -327,11 +325,23 @@ def is_refitted(node: Node) -> bool:
     return plain or isinstance(layer, Linear)
 
 
-def advance(node: Node, arrays: Any, values: dict[str, list[Array]]) -> None:
-    """Add the node's output of every chunk."""
+def advance(node: Node, arrays: Any, values: dict[str, list[Array]], last: Collection[str] = ()) -> None:
+    """Add the node's output of every chunk.
+
+    last: sources that no later node reads; their chunks are given up one by one, so that a map and what a rectifier
+    makes of it are never both there.
+    """
     parameters = {key: arrays[f"{node.name}.{key}"] for key in node.layer.parameters()}
-    parts = zip(*(values[source] for source in node.inputs), strict=True)
-    values[node.name] = [apply_layer(node, inputs, parameters) for inputs in parts]
+    count = len(values[node.inputs[0]])
+    sources: dict[str, list[Any]] = {
+        source: list(values.pop(source) if source in last else values[source]) for source in set(node.inputs)
+    }
+    found = []
+    for i in range(count):
+        found.append(apply_layer(node, [sources[source][i] for source in node.inputs], parameters))
+        for source in last:
+            sources[source][i] = None
+    values[node.name] = found
 
 
 def _target(graph: Graph, node: Node, dense: dict[str, list[Array]], sparse: dict[str, list[Array]]) -> list[Array]:

@@ -67,6 +67,7 @@ class Price:
     loss: float  # what it costs the network
     bits: float  # in the file
     multiplies: float  # an image
+    cost: float = 0.0  # what ``Cost`` says of it, if anything
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,17 @@ class Point:
 
 Grid = list[list[Point]]  # one layer's, by offset and share
 Points = Mapping[str, Grid]  # of each layer
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What is to be kept low in the place of multiplies, such as the time that a machine takes.
+
+    of_layer: (offsets, shares) of each layer, at its points.  most: the budget, of all these layers.
+    """
+
+    of_layer: Mapping[str, Floats]
+    most: float
 
 
 @dataclass(frozen=True)
@@ -130,7 +142,8 @@ def measure(
     points: dict[str, Grid] = {}
     for i, node in enumerate(graph.nodes):
         before = dict(apart)
-        advance(node, arrays, dense)
+        done = {source for source in node.inputs if last[source] == i}
+        advance(node, arrays, dense, () if node.name in wanted else done)
         advance(node, arrays, apart)
         if node.name in known:
             points[node.name] = known[node.name]
@@ -148,22 +161,31 @@ def measure(
             )
             points[node.name] = _grid(layer, settings)
             watch(node.name, points[node.name])
-        for source in set(node.inputs):
-            if last[source] == i:
-                del dense[source], apart[source]
+        for source in done:
+            dense.pop(source, None)
+            del apart[source]
     return points
 
 
-def chosen(network: Network, points: Points, regularizer: JointRegularizer, budget: Budget) -> dict[str, Price]:
+def chosen(
+    network: Network, points: Points, regularizer: JointRegularizer, budget: Budget, cost: Cost | None = None
+) -> dict[str, Price]:
     """What each layer takes, for the whole file and all multiplies to keep to the budgets.
 
-    network: the unmodified one.  Raises ValueError as ``choose``.
+    network: the unmodified one.  cost: in the place of multiplies, if given.
+    Raises ValueError as ``choose``.
     """
     macs = dense_macs(network.graph)
     dense = sum(macs.values())
     fixed = sum(count for name, count in macs.items() if name not in points)  # of layers that stay as they are
     prices = {
-        name: between(grid, network.arrays[f"{name}.weight"], regularizer.kron.get(name), budget)
+        name: between(
+            grid,
+            network.arrays[f"{name}.weight"],
+            regularizer.kron.get(name),
+            budget,
+            None if cost is None else cost.of_layer[name],
+        )
         for name, grid in points.items()
     }
     weights = {f"{name}.weight" for name in prices}
@@ -173,19 +195,21 @@ def chosen(network: Network, points: Points, regularizer: JointRegularizer, budg
         Options(
             loss=np.array([price.loss for price in some]),
             bits=np.array([price.bits for price in some]),
-            multiplies=np.array([price.multiplies for price in some]),
+            multiplies=np.array([price.multiplies if cost is None else price.cost for price in some]),
         )
         for some in prices.values()
     ]
-    taken = choose(options, (1 - RESERVE) * bits, (1 - RESERVE) * dense / budget.cost_reduction - fixed)
+    most = (1 - RESERVE) * dense / budget.cost_reduction - fixed if cost is None else cost.most
+    taken = choose(options, (1 - RESERVE) * bits, most)
     return {name: some[i] for (name, some), i in zip(prices.items(), taken, strict=True)}
 
 
-def between(grid: Grid, w: Array, kron: Array | None, budget: Budget) -> list[Price]:
+def between(grid: Grid, w: Array, kron: Array | None, budget: Budget, cost: Floats | None = None) -> list[Price]:
     """One layer's prices: of the points measured, and of shares between theirs.
 
-    w: its weights.  kron: (n n, taps), or None where Winograd does not serve.
+    w: its weights.  kron: (n n, taps), or None where Winograd does not serve.  cost: as ``Cost``.
     """
+    cost = np.zeros((len(grid), len(budget.zeros))) if cost is None else cost
     prices = []
     for low, high, a in _steps(len(grid)):
         for at, after, b in _steps(len(budget.zeros)):
@@ -198,7 +222,8 @@ def between(grid: Grid, w: Array, kron: Array | None, budget: Budget) -> list[Pr
             loss, error, *noise = (float(value) for value in np.exp(part @ logs))
             bits = part @ np.array([corner.bits for corner in corners])
             multiplies = part @ np.array([corner.multiplies for corner in corners])
-            zeros_sd, zeros_wd = _goals(w, kron, share, offset)
+            own_cost = float(part @ cost[[low, low, high, high], [at, after, at, after]])
+            zeros_sd, zeros_wd = goals_at(w, kron, share, offset)
             for i, cell in enumerate(budget.cells):
                 prices.append(
                     Price(
@@ -208,6 +233,7 @@ def between(grid: Grid, w: Array, kron: Array | None, budget: Budget) -> list[Pr
                         loss=loss * (1 + noise[i] / error),
                         bits=float(bits[i]),
                         multiplies=float(multiplies[i]),
+                        cost=own_cost,
                     )
                 )
     return prices
@@ -278,7 +304,7 @@ def _grid(layer: _Layer, settings: Reconstruction) -> Grid:
     for offset in OFFSETS if kron is not None else (0.0,):
         row = []
         for share in budget.zeros:
-            goals = _goals(w, kron, share, offset)
+            goals = goals_at(w, kron, share, offset)
             found, _ = sparse_solution(problem, *goals, settings, exact=True)
             moved = (found - start).reshape(-1, some)
             error = every * float(np.sum(moved * (layer.apart @ moved)))
@@ -296,7 +322,7 @@ def _grid(layer: _Layer, settings: Reconstruction) -> Grid:
     return grid
 
 
-def _goals(w: Array, kron: Array | None, share: float, offset: float) -> tuple[int, int]:
+def goals_at(w: Array, kron: Array | None, share: float, offset: float) -> tuple[int, int]:
     """How many entries of w and of W are zero at a share,
     and with this offset from it in the Winograd domain.
     """

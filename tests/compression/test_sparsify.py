@@ -15,6 +15,7 @@ from accelsim.dual.file import read_dual
 from accelsim.network import INPUT, Graph, Network, Node, forward
 from accelsim.network.images import LabelledImages, write_images
 from accelsim.network.layers import BatchNorm, Conv, Flatten, GlobalAveragePool, Linear, Relu
+from accelsim.training import prices
 from tests.explore.small import write_small
 
 onnx = pytest.importorskip("onnx")
@@ -125,11 +126,20 @@ def test_as_sparse_as_a_time_on_a_machine_asks_for(folder, tmp_path, capsys, mac
         (["--input-shape", "3,-1,4"], "expected whole numbers"),
         (["--name", "a b"], "--name 'a b'"),
         (["--tile", "9"], "--tile 9: expected 1 to 6"),
-        (["--latency", "5ms"], "--latency and --machine: expected both"),
-        (["--machine", "winograd-16x16"], "--latency and --machine: expected both"),
-        (["--machine", "winograd-16x16", "--latency", "5 min"], "--latency 5 min: expected a time above 0"),
+        (["--latency", "5ms"], "--machine, --latency and --energy: expected a machine and one"),
+        (["--machine", "winograd-16x16"], "--machine, --latency and --energy: expected a machine and one"),
+        (
+            ["--machine", "winograd-16x16", "--latency", "5 min"],
+            "--latency 5 min: expected a time above 0 in us, ms or s",
+        ),
         (["--machine", "winograd-16x16", "--latency", "5ms", "--curve"], "nor --curve"),
-        (["--machine", "winograd-16x16", "--latency", "0.2us", "--images", "P"], "--latency 0.0002ms cannot be kept"),
+        (["--machine", "winograd-16x16", "--latency", "0.2us", "--images", "P"], "--latency 0.2us cannot be kept"),
+        (
+            ["--machine", "winograd-16x16", "--energy", "5ms"],
+            "--energy 5ms: expected an energy above 0 in nJ, uJ or mJ",
+        ),
+        (["--machine", "winograd-16x16", "--energy", "5uJ", "--latency", "5ms"], "expected a machine and one"),
+        (["--machine", "winograd-16x16", "--energy", "1nJ", "--images", "P"], "--energy 1nJ cannot be kept"),
     ],
 )
 def test_what_cannot_be_is_one_line(folder, tmp_path, capsys, arguments, message):
@@ -190,3 +200,26 @@ def test_a_budget_that_leaves_no_bits_says_so_and_names_what_was_asked(tmp_path,
     said = refused(tmp_path, capsys, pixels, 20)
     assert "--ratio 20 cannot be kept: no choice has at most 0 bits of weights" in said
     assert "--cost-reduction" not in said
+
+
+def test_a_file_that_misses_a_budget_is_made_again_sparser(folder, tmp_path, capsys, monkeypatch):
+    """Prices that promise too much: a file of fewer multiplies is asked for, and what is told is the file's own."""
+    monkeypatch.setattr(prices, "RESERVE", -0.3)
+    out = tmp_path / "mine.dual"
+    arguments = ["sparsify", str(folder / "mine.onnx"), "--images", str(folder / "pictures"), "-o", str(out)]
+    assert main([*arguments, "--cost-reduction", "4", "--json"]) == 0
+    said = capsys.readouterr()
+    told = json.loads(said.out)
+    assert "again with less" in said.err
+    assert told["cost_reduction"] >= 4
+    # By hand: 3 x 3 layers at 12 x 12 and 6 x 6 pixels in tiles of 2 x 2, the others by their weights.
+    model = read_dual(out)
+    w = {name: model.network.arrays[f"{name}.weight"] for name in ("first", "depth", "second", "classes")}
+    G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+    used = 36 * np.count_nonzero(w["depth"]) + np.count_nonzero(w["classes"])
+    for name, tiles in (("first", 36), ("second", 9)):
+        W = np.einsum("ai,kcij,bj->kcab", G, w[name].astype(float), G)
+        used += tiles * np.count_nonzero(np.abs(W) > model.winograd_threshold)
+    macs = 144 * 12 * 3 * 9 + 36 * 12 * 9 + 36 * 16 * 12 * 9 + 16 * 6
+    assert told["cost_reduction"] == pytest.approx(macs / used, abs=1e-3)
+    assert told["ratio"] == pytest.approx(4 * model.parameters / out.stat().st_size, abs=1e-3)

@@ -456,6 +456,7 @@ def test_sums_of_maps_are_rounded_once(terms):
     assert added([np.array([x], np.float32) for _, x in terms], changes).tolist() == [exact]
 
 
+@pytest.mark.slow
 def test_resnet20_in_two_bit_weights_is_refused_with_layer_and_bits():
     """Real photographs: F(4, 3) in 2-bit weights and 4-bit transformed inputs answers at chance, and it says why."""
     model = read_dual(MODELS / "resnet20-cifar10.dual")

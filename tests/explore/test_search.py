@@ -24,6 +24,7 @@ def volume(sweep: Sweep, reference: np.ndarray | None = None) -> tuple[float, np
     return hypervolume(costs, at), at
 
 
+@pytest.mark.slow
 def test_a_search_finds_nearly_the_whole_front_and_retraces_its_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

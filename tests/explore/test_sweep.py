@@ -194,7 +194,7 @@ def wait_for(folder: Path, points: int) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in /proc")
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL] if ALL else [signal.SIGINT])
 def test_workers_end_with_their_sweep_and_a_lost_worker_is_replaced(tmp_path: Path, how: signal.Signals) -> None:
     path, folder = some_points(tmp_path), tmp_path / "out"
     process = sweep_process(path, folder, 2)

@@ -1,5 +1,7 @@
 """A sweep's report is the same bytes each time, shows what the sweep found, and needs nothing from anywhere."""
 
+import contextlib
+import io
 import json
 from pathlib import Path
 
@@ -8,8 +10,9 @@ import pytest
 from PIL import Image
 
 from accelsim import cli
+from accelsim.explore import local
 from accelsim.explore.pareto import costs_of, front
-from accelsim.explore.sweep import read_sweep, run_sweep
+from accelsim.explore.sweep import read_sweep
 from accelsim.report.sweep_report import sweep_report
 from tests.explore.small import write_small, write_sweep
 
@@ -33,11 +36,22 @@ def codesign(folder: Path) -> Path:
     )
 
 
-def test_the_report_is_whole_and_the_same_each_time(tmp_path: Path) -> None:
-    path, folder = codesign(tmp_path), tmp_path / "out"
-    files = sweep_report(run_sweep(path, folder, workers=1))
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of that sweep, run by the command, and what it printed as JSON."""
+    folder = tmp_path_factory.mktemp("swept")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        line = ["sweep", str(codesign(folder)), "-o", str(folder / "out"), "--workers", "1", "--json"]
+        assert cli.main(line) == 0
+    return folder, printed.getvalue()
+
+
+def test_the_report_is_whole_and_the_same_each_time(swept: tuple[Path, str], tmp_path: Path) -> None:
+    folder = swept[0] / "out"
+    files = sweep_report(read_sweep(folder))
     assert {f"{name}.{kind}" for name in PLOTS for kind in ("png", "svg")} <= files.keys()
-    assert sweep_report(read_sweep(folder)) == files
+    assert {name: (folder / name).read_bytes() for name in files} == files
     page = files["report.html"].decode()
     assert page.count('<figure class="drawn"') == len(PLOTS)
     assert page.index('class="verdict"') < page.index("<table")
@@ -50,10 +64,11 @@ def test_the_report_is_whole_and_the_same_each_time(tmp_path: Path) -> None:
             assert min(image.size) > 200
 
 
-def test_the_command_says_what_the_files_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path, folder = codesign(tmp_path), tmp_path / "out"
-    assert cli.main(["sweep", str(path), "-o", str(folder), "--workers", "1", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
+def test_the_command_says_what_the_files_say(
+    swept: tuple[Path, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = swept[0] / "out"
+    said = json.loads(swept[1])
     table = pd.read_csv(folder / "points.csv")
     assert said["counts"] == {"done": 4 + 2 * 2 * 2 * 2, "failed": 8, "crashed": 0, "missing": 0}
     accurate = table[~(table["top1"] < table["top1"].max() - 2)]  # failed points have none
@@ -63,6 +78,8 @@ def test_the_command_says_what_the_files_say(tmp_path: Path, capsys: pytest.Capt
     assert said["cheapest"][1]["value"] == accurate["cycles"].min()
     even = pd.read_csv(folder / "break_even.csv")
     assert set(even["layer"]) == {"c1", "c2"}
+    monkeypatch.setattr(local, "evaluate", None)  # every point is stored
+    path = next(swept[0].glob("*.yaml"))
     assert cli.main(["sweep", str(path), "-o", str(folder), "--workers", "1"]) == 0
     assert "Pareto front over cycles, energy_pj, area_mm2" in capsys.readouterr().out
 

@@ -7,6 +7,7 @@ from accelsim.simulator.verdict import CHIPS as BAND
 from experiments.comparisons import chips
 
 
+@pytest.mark.slow
 def test_the_stated_band_is_that_of_the_chips() -> None:
     ratios = [
         published / chips.power_mw(i)[name]

@@ -95,6 +95,7 @@ NOT_DRAWN = {
 }
 
 
+@pytest.mark.slow
 def test_every_key_of_the_description_is_drawn() -> None:
     """Each with more than one value, so that no law leaves a key out."""
     drawn: dict[str, set[str]] = {}
@@ -488,6 +489,7 @@ def test_the_score_is_close_to_the_timed_cycles(work: LayerWork, machine: AnyMac
     assert pipeline_cycles(d) <= 2 * score + rounding
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "least"),
     [

@@ -11,7 +11,7 @@ from accelsim.compression.pipeline import compress_checkpoint
 from accelsim.compression.recipe import CompressionRecipe
 from accelsim.dual.deploy import winograd_model
 from accelsim.errors import InputError
-from accelsim.network.graph import Network
+from accelsim.network.graph import Graph, Network
 from accelsim.network.weights import load_network, save_network
 from accelsim.network.zoo import named_graph
 from accelsim.sparsity.initial_zeros import initial_patterns, projected
@@ -24,6 +24,7 @@ from accelsim.training.pricelist import PriceList
 from accelsim.training.prices import Point, _rounded, between
 from accelsim.training.recipe import Recipe
 from accelsim.training.run import train_recipe
+from tests.laws import ALL
 
 SETTINGS = {"images": 48, "positions": 16, "iterations": 8, "polish": 8, "spatial_pull": 4, "winograd_pull": 4}
 BUDGET = {"ratio": 9, "cost_reduction": 4, "images": 12, "zeros": [0.2, 0.6, 0.85], "cells": [0.2, 0.6]}
@@ -31,14 +32,14 @@ BUDGET |= {"iterations": 6, "polish": 4}
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
-    """ResNet-20 with random weights reconstructed to a budget on smooth random pictures: (its folder, the recipe)."""
+def run(tmp_path_factory: pytest.TempPathFactory, resnet8: Graph) -> tuple[Path, dict]:
+    """A ResNet with random weights reconstructed to a budget on smooth random pictures: (its folder, the recipe)."""
     folder = tmp_path_factory.mktemp("budget")
     rng = np.random.default_rng(0)
     pixels = rng.normal(0, 12, (70, 32, 32, 3)).cumsum(axis=1).cumsum(axis=2) + 128
     images = {"images": pixels.clip(0, 255).astype(np.uint8), "labels": np.arange(70) % 10}
     np.savez(folder / "data.npz", **{f"{split}_{key}": a for split in ("train", "test") for key, a in images.items()})
-    graph = named_graph("resnet20-cifar10")
+    graph = named_graph("resnet20-cifar10") if ALL else resnet8
     save_network(Network(graph, initial_arrays(graph, 1)), folder / "start.safetensors")
     recipe = {
         "network": graph.name,
@@ -55,6 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     return folder, recipe
 
 
+@pytest.mark.slow
 def test_a_file_reconstructed_to_a_budget_keeps_to_it(run: tuple[Path, dict], tmp_path: Path) -> None:
     folder, recipe = run
     budget = recipe["reconstruction"]["budget"]

@@ -5,7 +5,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import given, reject, settings
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from accelsim.simulator.network import planning
@@ -19,6 +19,7 @@ from accelsim.simulator.time.event import event_times
 from accelsim.simulator.time.program import Program, Waits, program_of
 from accelsim.simulator.time.recurrence import program_times
 from accelsim.workload import LayerWork
+from tests.laws import law
 
 from ..random_layers import AnyMachine, changed, spatial, where_it_fits, winograd
 from ..test_recount import recount
@@ -56,7 +57,7 @@ def in_stripes(works: tuple[LayerWork, ...], machine: AnyMachine, data: st.DataO
         return where_it_fits(lambda: plan_network(works, machine, "depth-first"))
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(networks(pooled_fans=True), machines(), st.data())
 def test_engines_agree_on_stripes(works: tuple[LayerWork, ...], machine: AnyMachine, data: st.DataObject) -> None:
     planned = in_stripes(works, machine, data)
@@ -68,7 +69,7 @@ def test_engines_agree_on_stripes(works: tuple[LayerWork, ...], machine: AnyMach
     assert [row.cycles for row in by_fast] == [row.cycles for row in by_event]
 
 
-@settings(max_examples=40, deadline=None)
+@law(40)
 @given(networks(), machines(), st.data())
 def test_no_two_maps_or_line_buffers_overlap(
     works: tuple[LayerWork, ...], machine: AnyMachine, data: st.DataObject
@@ -93,7 +94,7 @@ def rows_needed(work: LayerWork, rows: range) -> range:
     return range(min(found), work.height if rows[-1] == work.out_height - 1 else max(found) + 1)
 
 
-@settings(max_examples=40, deadline=None)
+@law(40)
 @given(networks(most=3), machines(), st.data())
 def test_every_byte_of_a_stack_is_the_one_counted_by_hand(
     works: tuple[LayerWork, ...], machine: AnyMachine, data: st.DataObject
@@ -146,7 +147,7 @@ def _in_dram(planned: Planned, name: str) -> bool:
     return planned.placement.places[planned.by_name[name]] == 0
 
 
-@settings(max_examples=40, deadline=None)
+@law(40)
 @given(networks(), machines(), st.data())
 def test_what_is_kept_is_multiplied_once(
     works: tuple[LayerWork, ...], machine: AnyMachine, data: st.DataObject
@@ -162,7 +163,7 @@ def test_what_is_kept_is_multiplied_once(
             assert one.schedule.effectual_macs >= other.schedule.effectual_macs
 
 
-@settings(max_examples=60, deadline=None)
+@law(60)
 @given(networks(), machines())
 def test_depth_first_is_never_worse_than_resident(works: tuple[LayerWork, ...], machine: AnyMachine) -> None:
     stripes, wholes = (
