@@ -338,7 +338,8 @@ def advance(node: Node, arrays: Any, values: dict[str, list[Array]], last: Colle
     }
     found = []
     for i in range(count):
-        found.append(apply_layer(node, [sources[source][i] for source in node.inputs], parameters))
+        inputs = tuple(sources[source][i] for source in node.inputs)
+        found.append(apply_layer(node, inputs, parameters))
         for source in last:
             sources[source][i] = None
     values[node.name] = found
