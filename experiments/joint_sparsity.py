@@ -146,10 +146,10 @@ small price on bits: KL .1105 +- .0045, the dense network's answer for 88.3 % of
 one standard error is 0.9 points.
 
 Training the last layers, 76 % of the weights, once the others are rounded (recipe keys `head` and `rounded`; four
-passes of distillation over 1,504 images) was tried on this file and on one reconstructed from 1,024 images. That one had 76.00
-(KL .1176) before and 76.67 or 75.56 after, in .84 or .89 times the cells (KL .1022, .1063); this one 76.11 before and
-75.11 after, in .89 times. The divergence falls a little, top-1 moves by chance, as far as the next file of the same
-quality; so the file is the one that is not trained.
+passes of distillation over 1,504 images) was tried on this file and on one reconstructed from 1,024 images. That one
+had 76.00 (KL .1176) before and 76.67 or 75.56 after, in .84 or .89 times the cells (KL .1022, .1063); this one 76.11
+before and 75.11 after, in .89 times. The divergence falls a little, top-1 moves by chance, as far as the next file of
+the same quality; so the file is the one that is not trained.
 
 What training brings, from the run by LAMP. Rounded so that each weight makes up in its layer's output for those before
 it (`fit` of the compression recipe), its cells cost nothing that {images} images show. On {count} of the calibration
