@@ -273,6 +273,7 @@ def machines() -> Iterator[Machine]:
     yield Machine("winograd", 2, 2, True, 2, 16, in_lanes=True)
     yield Machine("winograd", 4, 4, True, 2, window=16, banks=4, streamed=True)
     yield Machine("winograd", 2, 2, True, 2, 16, window=16, banks=2, streamed=True, in_lanes=True)
+    yield Machine("winograd", 2, 2, True, 4, window=16, banks=4, streamed=True, in_lanes=True)
     yield Machine("os", 4, 4, True, filters_each=2, outputs_each=3)
     yield Machine("os", 4, 4, False, filters_each=3, outputs_each=2)
     yield Machine("winograd", 4, 4, True, 2, filters_each=2, outputs_each=2)
