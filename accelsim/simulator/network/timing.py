@@ -70,10 +70,12 @@ def time_network(planned: Planned, machine: Machine, level: Level, engine: str) 
 def _both(one: Timed, other: Timed) -> Timed:
     """Two parts of a layer that rides, as one row."""
     first, second = one.schedule, other.schedule
+    loaded = np.zeros(len(first), np.int64)  # in stripes a part has several steps
+    loaded[0] = first.inputs.n_bytes.sum() + second.inputs.n_bytes.sum()
     schedule = replace(
         first,
         mode=f"{first.mode}, {second.mode.removeprefix('on ')}",
-        inputs=Transfer.contiguous([first.inputs.n_bytes.sum() + second.inputs.n_bytes.sum()]),
+        inputs=Transfer.contiguous(loaded),
         counts={name: count + second.counts.get(name, 0.0) for name, count in first.counts.items()},
     )
     out = {place["output_place"] for place in (one.places, other.places)}

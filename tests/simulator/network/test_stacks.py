@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
+from accelsim.dual.file import read_dual
+from accelsim.loading import load_hardware
 from accelsim.simulator.network import planning
 from accelsim.simulator.network.planning import Planned, plan_network
 from accelsim.simulator.network.stacks import Stack, StackPlans, _intervals
@@ -18,8 +20,9 @@ from accelsim.simulator.tiles.search import choose_tiling
 from accelsim.simulator.time.event import event_times
 from accelsim.simulator.time.program import Program, Waits, program_of
 from accelsim.simulator.time.recurrence import program_times
-from accelsim.workload import LayerWork
+from accelsim.workload import LayerWork, layer_works
 from tests.laws import law
+from tests.small_dual import ROOT
 
 from ..random_layers import AnyMachine, changed, spatial, where_it_fits, winograd
 from ..test_recount import recount
@@ -67,6 +70,8 @@ def test_engines_agree_on_stripes(works: tuple[LayerWork, ...], machine: AnyMach
     assert fast.end == event.end
     by_fast, by_event = (time_network(planned, machine, "depth-first", engine) for engine in ("fast", "event"))
     assert [row.cycles for row in by_fast] == [row.cycles for row in by_event]
+    for row in by_fast:  # of a pooling in parts, too, that rides on several groups in stripes
+        assert {len(moved.n_bytes) for moved in row.schedule.transfers} == {len(row.schedule)}
 
 
 @law(40)
@@ -233,3 +238,17 @@ def test_what_is_read_on_chip_is_waited_for_beside_what_is_loaded() -> None:
         assert times.computed.tolist() == [115, 185]
         assert times.finished.tolist() == [165, 185]
         assert times.end == 192
+
+
+def test_a_pooling_in_parts_rides_on_layers_in_stripes() -> None:
+    """SqueezeNet pools the concatenation of two layers, which run in stripes on this machine."""
+    works = layer_works(read_dual(ROOT / "models" / "squeezenet11-imagenet.dual"))
+    machine = load_hardware("winograd-tuned-16x16")
+    stripes, wholes = (run(works, machine, engine="fast", level=level) for level in ("depth-first", "resident"))
+    pooled = stripes.layers.set_index("name").loc["pool3"]
+    assert pooled["mode"] == "on fire3/expand1x1, fire3/expand3x3"
+    assert pooled["energy_sram_pj"] > 0
+    assert stripes.total["energy_pj"] == pytest.approx(stripes.layers["energy_pj"].sum())
+    edp = [result.total["energy_pj"] * result.total["cycles"] for result in (stripes, wholes)]
+    assert machine.objective == "edp"
+    assert edp[0] <= edp[1]
