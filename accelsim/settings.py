@@ -29,6 +29,9 @@ Count = Annotated[int, Field(ge=1, le=10_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 63)]  # of random numbers
 Threads = Annotated[int, Field(ge=1, le=256)]
 
+# A decimal number as a file or a flag may write it: not as Python may, with underscores or the digits of all scripts.
+PLAIN_NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
+
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NUMBERS = {
     "tag:yaml.org,2002:int": re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0o[0-7]+)"),

@@ -168,6 +168,33 @@ def test_a_topology_keeps_strides_and_batch_as_a_network_csv(tmp_path):
         ),
         pytest.param(f"{NETWORK},groups", "p,other,4,4,8,8,1,1,1,0,4", "'4' means nothing for other", id="groups"),
         pytest.param(NETWORK, "a,add,4,4,8,8,3,3,1,1", "'3' means nothing for add", id="kernel-of-an-add"),
+        pytest.param(NETWORK, "l,linear,16,16,1,1,1,1,1,1", "'1' means nothing for linear", id="padding-of-a-linear"),
+        pytest.param(NETWORK, "l,linear,16,16,1,1,1,1,2,0", "'2' means nothing for linear", id="stride-of-a-linear"),
+        pytest.param(
+            f"{NETWORK},dilation", "l,linear,16,16,1,1,1,1,1,0,3", "'3' means nothing for linear", id="dilated-linear"
+        ),
+        pytest.param(
+            f"{NETWORK},padding_w",
+            "a,add,4,4,8,8,1,1,1,0,3",
+            "'3' means nothing for add",
+            id="padding-across",
+        ),
+        pytest.param(f"{NETWORK},dilation", "a,add,4,4,8,8,1,1,1,0,3", "'3' means nothing for add", id="dilated-add"),
+        pytest.param(f"{NETWORK},weight_density", "c,conv,3,4,8,8,3,3,1,1,0_1", "a number of 0 to 1", id="underscore"),
+        pytest.param(f"{NETWORK},weight_density", "c,conv,3,4,8,8,3,3,1,1,\uff15e-1", "a number of 0 to 1", id="wide"),
+        pytest.param(NETWORK, "input,conv,3,4,8,8,3,3,1,1", "'input' is the network's input", id="called-input"),
+        pytest.param(
+            f"{NETWORK},inputs",
+            "a,conv,3,32,8,8,3,3,1,1,input\nb,conv,64,32,8,8,3,3,1,1,a",
+            "64 channels are read, these layers make 32",
+            id="more-than-is-made",
+        ),
+        pytest.param(
+            f"{NETWORK},inputs",
+            "a,conv,3,32,8,8,3,3,1,1,input\nb,conv,32,64,8,8,3,3,1,1,a\nc,add,64,64,8,8,1,1,1,0,a;b",
+            "64 channels are read, these layers make 32",
+            id="sum-of-unequal-maps",
+        ),
         pytest.param(
             NETWORK,
             'a,conv,4,4,8,8,3,3,1,1\n"b,conv,4,4,8,8,3,3,1,1\nc,conv,4,4,8,8,3,3,1,1',

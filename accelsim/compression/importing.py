@@ -29,6 +29,7 @@ from accelsim.network.tables import read_table, table_text
 from accelsim.network.tabulate import tabulate
 from accelsim.network.weights import read_weights, save_network
 from accelsim.network.zoo import NETWORKS, named_graph
+from accelsim.settings import PLAIN_NUMBER
 
 SOURCES = {".csv": (".csv",), ".onnx": (".dual", ".csv"), ".safetensors": (".dual", ".csv", ".safetensors")}
 SOURCES |= dict.fromkeys((".npz", ".pt", ".pth"), SOURCES[".safetensors"])
@@ -254,10 +255,10 @@ def numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
     """Numbers with commas between them, of a flag.  Raises InputError if they are none."""
     if text is None:
         return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"{flag} {text!r}: expected numbers with commas between them") from None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(PLAIN_NUMBER.fullmatch(part) for part in parts):
+        raise InputError(f"{flag} {text!r}: expected numbers with commas between them")
+    return tuple(float(part) for part in parts)
 
 
 def sizes(flag: str, text: str | None) -> tuple[int, ...] | None:

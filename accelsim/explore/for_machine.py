@@ -38,6 +38,7 @@ from accelsim.compression.sparsified import (
 from accelsim.compression.sparsify import Sparsifier, make_wish
 from accelsim.dual.file import decode_dual
 from accelsim.errors import InputError
+from accelsim.settings import PLAIN_NUMBER
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.result import Result
 from accelsim.simulator.run import run
@@ -68,10 +69,8 @@ class Quantity:
         """A value such as ``5ms``, in the column's unit.  Raises InputError if it is none."""
         number = text.strip().rstrip("".join(set("".join(self.units))))
         unit = text.strip()[len(number) :]
-        try:
-            found = float(number) * self.units[unit]
-        except (ValueError, KeyError):
-            found = 0.0
+        known = unit in self.units and PLAIN_NUMBER.fullmatch(number)
+        found = float(number) * self.units[unit] if known else 0.0
         if not 0 < found < 1e21:
             *some, last = self.units
             kind = {"latency_ms": "a time", "energy_pj": "an energy"}[self.column]

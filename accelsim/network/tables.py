@@ -20,7 +20,7 @@ import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from math import isqrt
+from math import isqrt, prod
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -29,6 +29,7 @@ from accelsim.errors import InputError
 from accelsim.files import LAYER_TABLE, read_text
 from accelsim.names import cell, from_cell
 from accelsim.network.graph import INPUT
+from accelsim.settings import PLAIN_NUMBER
 
 Kind = Literal["conv", "linear", "pool", "add", "other"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -148,6 +149,7 @@ def read_table(path: Path) -> tuple[TableLayer, ...]:
         read, faults = _network, _column_faults(header)
     layers: list[TableLayer] = []
     names: set[str] = set()
+    known: dict[str, TableLayer] = {}
     for number, cells in rows[1:] if not faults else []:
         row = _Row(number, header, cells)
         layer = read(row)
@@ -155,15 +157,20 @@ def read_table(path: Path) -> tuple[TableLayer, ...]:
             _check(layer, row)
         if layer.name in names and not scale_sim:
             row.fault("name", f"{layer.name[:60]!r} is used twice")
+        if layer.name == INPUT and read is _network:
+            row.fault("name", f"{INPUT!r} is the network's input, expected another name")
         for source in layer.inputs or ():
             if source not in names and source != INPUT:
                 row.fault("inputs", f"{source[:60]!r} is no layer above, expected one, or {INPUT!r}")
+        if not row.faults:
+            _check_reads(layer, [known[name] for name in layer.inputs or () if name in known], row)
         faults += row.faults
         if scale_sim and "DP" in layer.name and layer.in_channels > MAX_LAYERS - len(layers):
             raise InputError(f"{path}: row {number}: over {MAX_LAYERS} layers, depthwise ones a channel each")
         for part in _depthwise(layer) if scale_sim and "DP" in layer.name else [layer]:
             layers.append(replace(part, name=_free_name(part.name, names)))
             names.add(layers[-1].name)
+            known[layers[-1].name] = layers[-1]
         if len(layers) > MAX_LAYERS:
             raise InputError(f"{path}: row {number}: over {MAX_LAYERS} layers, depthwise ones a channel each")
     if not faults and not layers:
@@ -314,10 +321,7 @@ class _Row:
     def share(self, column: str) -> float:
         """The cell as a number of 0..1."""
         value = self.text(column)
-        try:
-            number = float(value)
-        except ValueError:
-            number = -1.0
+        number = float(value) if PLAIN_NUMBER.fullmatch(value) else -1.0
         if not 0 <= number <= 1:
             self.fault(column, f"{value[:40]!r}, expected a number of 0 to 1")
             return 1.0
@@ -441,13 +445,41 @@ def _check(layer: TableLayer, row: _Row) -> None:
             row.fault(column, f"{row.cells[column][:40]!r} means nothing for {layer.kind}, expected an empty cell")
 
 
+def _check_reads(layer: TableLayer, sources: Sequence[TableLayer], row: _Row) -> None:
+    """That the layers which a row reads make what it reads.
+
+    A reshaping between them, which a table has no row for, makes channels of pixels, an enlargement more pixels;
+    neither makes more of both.
+    """
+    if not sources or len(sources) < len(layer.inputs or ()):
+        return
+    each = [source.out_channels for source in sources]
+    channels = min(each) if layer.kind == "add" else sum(each)
+    made = [source.batch * source.out_channels * prod(source.output_size) for source in sources]
+    read = layer.batch * layer.in_channels * layer.height * layer.width
+    if layer.in_channels > channels and read > (min(made) if layer.kind == "add" else sum(made)):
+        row.fault("inputs", f"{layer.in_channels} channels are read, these layers make {channels}")
+
+
 def _without_meaning(layer: TableLayer) -> dict[str, bool]:
     """Columns that a layer of its kind does not have, and whether its cell says more than their default."""
-    if layer.kind in ("conv", "linear"):
+    if layer.kind == "conv":
         return {}
+    if layer.kind == "linear":
+        return _of_windows(layer)
     columns = {"weight_density": layer.weight_density != 1, "groups": layer.groups != 1}
     if layer.kind == "add":
         columns |= {"kernel_h": layer.kernel[0] != 1, "kernel_w": layer.kernel[1] != 1}
-        columns |= {"stride": layer.stride != 1, "padding": layer.padding != 0}
-        columns |= {"stride_w": layer.strides[1] != 1}
+        columns |= _of_windows(layer)
     return columns
+
+
+def _of_windows(layer: TableLayer) -> dict[str, bool]:
+    """Columns that say how windows lie, and whether they say more than their default."""
+    return {
+        "stride": layer.stride != 1,
+        "stride_w": layer.strides[1] != 1,
+        "padding": layer.padding != 0,
+        "padding_w": layer.paddings[1] != 0,
+        "dilation": layer.dilation != 1,
+    }

@@ -12,7 +12,6 @@ unrollings that a ZigZag file states are not taken, which the machine's descript
 ours, and our search chooses the loops.  What else such a file says is refused by name.
 """
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from configparser import ConfigParser, Error
 from math import prod
@@ -20,6 +19,7 @@ from typing import Any
 
 from accelsim.errors import InputError
 from accelsim.faults import nearest
+from accelsim.settings import PLAIN_NUMBER
 
 DATAFLOWS = {"os": "output_stationary", "ws": "weight_stationary", "is": "input_stationary"}
 BUFFERS = {"FilterSramSzkB": "weight_kb", "IfmapSramSzkB": "input_kb", "OfmapSramSzkB": "output_kb"}
@@ -29,7 +29,6 @@ WITHOUT_MEANING = {
 }  # fmt: skip
 SECTIONS = {"general", "architecture_presets", "run_presets", "network_presets", "sparsity", "layout"}
 RUN_PRESETS = {"interfacebandwidth", "useramulatortrace"}
-NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
 MOST = 1e18  # beyond which no key of such a file can be meant
 OPERANDS = {"I2": "weight_kb", "I1": "input_kb", "O": "output_kb"}
 OF_A_MEMORY = {
@@ -224,7 +223,7 @@ def _count(section: str, key: str, value: Any) -> int:
 def _number(section: str, key: str, value: Any) -> float:
     """A number; InputError names the key and what stands there."""
     text = str(value).strip()
-    number = float(text) if NUMBER.fullmatch(text) else None
+    number = float(text) if PLAIN_NUMBER.fullmatch(text) else None
     if number is None or abs(number) > MOST:
         found = "missing" if value is None else repr(text[:40])
         raise InputError(
