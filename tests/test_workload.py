@@ -10,7 +10,6 @@ import accelsim
 from accelsim.errors import InputError
 from accelsim.network.tables import TableLayer
 from accelsim.workload import MAX_WEIGHTS, LayerTable, LayerWork, layer_works
-from tests.laws import ALL
 
 from .simulator.random_layers import random_model
 
@@ -106,6 +105,7 @@ def test_the_shipped_tables_are_all_sound() -> None:
         assert isinstance(accelsim.load_workload(name), LayerTable)
 
 
+@pytest.mark.slow
 def test_huge_layers_of_a_table_are_held_one_at_a_time(tmp_path):
     """The weights of all six alone would take 428 MB."""
     header = "name,kind,in_channels,out_channels,height,width,kernel_h,kernel_w,stride,padding,groups,weight_density"
@@ -113,7 +113,7 @@ def test_huge_layers_of_a_table_are_held_one_at_a_time(tmp_path):
     (tmp_path / "t.csv").write_text(f"{header}\n{rows}\n")
     table = accelsim.load_workload(tmp_path / "t.csv")
     machine = accelsim.load_hardware("spatial-16x16")
-    for level in ("layers", "resident") if ALL else ("resident",):
+    for level in ("layers", "resident"):
         tracemalloc.start()
         try:
             result = accelsim.simulate(table, machine, engine="fast", level=level)

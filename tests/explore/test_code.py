@@ -29,6 +29,7 @@ print(json.dumps(loaded))
 """
 
 
+@pytest.mark.slow
 def test_every_module_that_a_point_runs_is_in_the_digest() -> None:
     machines = ["spatial-16x16", "winograd-16x16", "hybrid-16x16"]
     program = PROGRAM.format(machines=[*machines, "eyeriss", "scnn-like", "eie-like", "nvdla-full"])

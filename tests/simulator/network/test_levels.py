@@ -186,6 +186,7 @@ def test_where_everything_fits_only_weights_input_and_output_move(works: tuple[L
     assert total["dram_read_bytes"] - weights == readers * first.height * first.width * first.in_channels
 
 
+@pytest.mark.slow
 @law(25)
 @given(st.sampled_from([2, 3, 4]).flatmap(lambda n: networks(most=2, batch=n)), any_machines())
 def test_a_batch_takes_the_better_of_images_inside_layers_and_layers_inside_images(
