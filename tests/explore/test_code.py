@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from accelsim.explore.code import ROOT, source_files
 from accelsim.explore.evaluate import MODULE
 
