@@ -107,7 +107,7 @@ def test_the_shipped_tables_are_all_sound() -> None:
 
 @pytest.mark.slow
 def test_huge_layers_of_a_table_are_held_one_at_a_time(tmp_path):
-    """The weights of all six alone would take 428 MB."""
+    """At every level; the weights of all six alone would take 428 MB."""
     header = "name,kind,in_channels,out_channels,height,width,kernel_h,kernel_w,stride,padding,groups,weight_density"
     rows = "\n".join(f"l{i},linear,4096,4352,1,1,1,1,1,0,1,0.5" for i in range(6))
     (tmp_path / "t.csv").write_text(f"{header}\n{rows}\n")
