@@ -13,7 +13,7 @@ from accelsim.arrays import Ints
 from accelsim.errors import InputError
 from accelsim.hardware.energy import power_mw, prices
 from accelsim.simulator.machines import FAMILIES
-from accelsim.simulator.machines.cartesian import CartesianMachine
+from accelsim.simulator.machines.cartesian.machine import CartesianMachine
 from accelsim.simulator.machines.cells import CellsMachine
 from accelsim.simulator.machines.matrix_vector import MatrixVectorMachine
 from accelsim.simulator.machines.row_stationary.machine import RowStationaryMachine
