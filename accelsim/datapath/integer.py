@@ -77,8 +77,11 @@ def _keep_mask(w: NDArray[Any], exponents: Ints | np.int64) -> NDArray[np.int32]
 
 def convolve(x: NDArray[Any], w: NDArray[Any], layer: Conv) -> Ints:
     """Exact integer correlation.  x: (N, H, W, C) integer, w: (K, C / groups, R, S) integer -> (N, P, Q, K) int64."""
-    (R, S), (stride_h, stride_w), (dil_h, dil_w) = layer.kernel, layer.stride, layer.dilation
-    (pad_h, pad_w), G = layer.padding, layer.groups
+    R, S = layer.kernel
+    stride_h, stride_w = layer.stride
+    dil_h, dil_w = layer.dilation
+    pad_h, pad_w = layer.padding
+    G = layer.groups
     # Sums of integers below 2^53 are exact in float64, and BLAS is fast there.
     padded = np.pad(x.astype(np.float64), ((0, 0), (pad_h, pad_h), (pad_w, pad_w), (0, 0)))
     weight = w.astype(np.float64)
@@ -117,7 +120,8 @@ def convolve_winograd(
     """
     A_h, A_w, V = *(integer_transforms(filters.m, r)[0] for r in kernel), transform_tiles(x, filters.m, kernel, padding)
     M = accumulate_taps(V, filters)
-    m, (N, T_h, T_w, K) = filters.m, M.shape[2:]
+    m = filters.m
+    N, T_h, T_w, K = M.shape[2:]
     y = np.einsum("ai,ijntuk,bj->ntaubk", A_h, M << filters.shifts[:, :, None, None, None, None], A_w, optimize=True)
     P, Q = (x.shape[1 + axis] + 2 * padding[axis] - kernel[axis] + 1 for axis in (0, 1))
     return np.ascontiguousarray(y.reshape(N, T_h * m, T_w * m, K)[:, :P, :Q])
@@ -126,7 +130,8 @@ def convolve_winograd(
 def transform_tiles(x: NDArray[Any], m: int, kernel: tuple[int, int], padding: tuple[int, int]) -> Ints:
     """B^T d B of each tile.  x: (N, H, W, C) integer -> (n_h, n_w, N, T_h, T_w, C) int64."""
     N, H, W, C = x.shape
-    (R, S), (pad_h, pad_w) = kernel, padding
+    R, S = kernel
+    pad_h, pad_w = padding
     B_h = integer_transforms(m, R)[1]
     B_w = integer_transforms(m, S)[1]
     T_h = -(-(H + 2 * pad_h - R + 1) // m)

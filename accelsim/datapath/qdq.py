@@ -89,7 +89,8 @@ def _quantize(
     onnx: Any, graph: Any, rounded: dict[str, float], whole: dict[str, tuple[NDArray[np.int8], Array]]
 ) -> None:
     """Put pairs of nodes behind the feature maps that are rounded, and int8 weights in place of float ones."""
-    helper, from_array = onnx.helper, onnx.numpy_helper.from_array
+    helper = onnx.helper
+    from_array = onnx.numpy_helper.from_array
     before: dict[str, list[Any]] = {}  # nodes to put in front of those that read a tensor, by that tensor
     renamed = {name: f"{name}/real" for name in rounded if name != INPUT}
     zero = "int8/zero"

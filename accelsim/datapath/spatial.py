@@ -46,7 +46,9 @@ def _streams(weight: Array, groups: int) -> list[csr_array]:
 
 def _convolve(x: Array, streams: list[csr_array], layer: Conv) -> Array:
     """x: (N, H, W, C) -> (N, P, Q, K), an image and some rows of outputs at a time."""
-    (pad_h, pad_w), (s_h, s_w), (d_h, d_w) = layer.padding, layer.stride, layer.dilation
+    pad_h, pad_w = layer.padding
+    s_h, s_w = layer.stride
+    d_h, d_w = layer.dilation
     P, Q, K = layer.output_shape((x.shape[1:],))
     R, S = layer.kernel
     K_g = K // layer.groups

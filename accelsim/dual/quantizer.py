@@ -56,7 +56,8 @@ class Quantizer:
 
         Raises ValueError if an index is beyond the codebook.
         """
-        D, L = self.cells[name], len(self.codebook) // 2
+        D = self.cells[name]
+        L = len(self.codebook) // 2
         if L and n.size and np.abs(n).max() > L:
             raise ValueError(f"{name}: index {n.flat[np.abs(n).argmax()]} is beyond the codebook of {-L}..{L}")
         if self.seed is None:

@@ -39,7 +39,8 @@ def winograd_multiplies(graph: Graph, tiles: Mapping[str, int]) -> dict[str, int
         if not isinstance(layer, Conv) or layer.stride != (1, 1) or layer.dilation != (1, 1):
             raise ValueError(f"node {name}: Winograd needs a convolution at stride 1 without dilation")
         P, Q, K = graph.shapes[name]
-        (R, S), C = layer.kernel, layer.in_channels // layer.groups
+        R, S = layer.kernel
+        C = layer.in_channels // layer.groups
         counts[name] = -(-P // m) * -(-Q // m) * (m + R - 1) * (m + S - 1) * K * C
     return counts
 
@@ -51,7 +52,8 @@ def peak_bytes(graph: Graph) -> int:
     transformed).
     """
     last_use = {source: i for i, node in enumerate(graph.nodes) for source in node.inputs}
-    live, peak = {INPUT: prod(graph.input_shape)}, 0
+    live = {INPUT: prod(graph.input_shape)}
+    peak = 0
     for i, node in enumerate(graph.nodes):
         live[node.name] = prod(graph.shapes[node.name])
         padding = getattr(node.layer, "padding", (0, 0))

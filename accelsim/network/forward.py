@@ -151,11 +151,15 @@ def convolve(x: Array, weight: Array, layer: Conv, bias: Array | None = None) ->
     The image is unfolded along its width only, a block of rows at a time, and each row of the kernel is one matrix
     multiply on rows of it (Cho & Brand, MEC: Memory-efficient Convolution, ICML 2017).
     """
-    (R, S), (stride_h, stride_w), (dil_h, dil_w) = layer.kernel, layer.stride, layer.dilation
-    G, (K, C_g) = layer.groups, weight.shape[:2]
+    R, S = layer.kernel
+    stride_h, stride_w = layer.stride
+    dil_h, dil_w = layer.dilation
+    G = layer.groups
+    K, C_g = weight.shape[:2]
     padded = _pad(x, layer.padding)
     N, H, W, C = padded.shape
-    P, Q = (H - dil_h * (R - 1) - 1) // stride_h + 1, (W - dil_w * (S - 1) - 1) // stride_w + 1
+    P = (H - dil_h * (R - 1) - 1) // stride_h + 1
+    Q = (W - dil_w * (S - 1) - 1) // stride_w + 1
     if C_g == 1 and K == G:
         return _depthwise(padded, weight, layer, (P, Q), bias)
     if (R, S) == (1, 1) and G == 1:
@@ -209,7 +213,8 @@ def _depthwise(padded: Array, weight: Array, layer: Conv, size: tuple[int, int],
 
 def _pad(x: Array, padding: tuple[int, int]) -> Array:
     """Zeros around each image."""
-    (h, w), (N, H, W, C) = padding, x.shape
+    h, w = padding
+    N, H, W, C = x.shape
     if not h and not w:
         return np.ascontiguousarray(x)
     padded = np.zeros((N, H + 2 * h, W + 2 * w, C), np.float32)
@@ -219,7 +224,8 @@ def _pad(x: Array, padding: tuple[int, int]) -> Array:
 
 def _shifted(padded: Array, i: int, j: int, stride: tuple[int, int], size: tuple[int, int]) -> Array:
     """The element (i, j) of each of the P x Q windows: (N, P, Q, C), a view."""
-    (s_h, s_w), (P, Q) = stride, size
+    s_h, s_w = stride
+    P, Q = size
     return padded[:, i : i + (P - 1) * s_h + 1 : s_h, j : j + (Q - 1) * s_w + 1 : s_w]
 
 
@@ -253,7 +259,8 @@ def _average_pool(x: Array, layer: AveragePool) -> Array:
 
 
 def _local_response_norm(x: Array, layer: LocalResponseNorm) -> Array:
-    half, C = layer.size // 2, x.shape[3]
+    half = layer.size // 2
+    C = x.shape[3]
     squares = np.pad(x * x, ((0, 0), (0, 0), (0, 0), (half, layer.size - 1 - half)))
     total = squares[..., :C].copy()
     for shift in range(1, layer.size):

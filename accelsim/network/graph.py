@@ -33,7 +33,8 @@ class Preprocessing(BaseModel):
     def apply(self, pixels: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
         """pixels: (N, H, W, C) uint8, or float32 on the same scale, RGB -> the same shape, float32."""
         x = pixels[..., ::-1] if self.order == "bgr" else pixels
-        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        mean = np.array(self.mean, np.float32)
+        std = np.array(self.std, np.float32)
         return np.asarray((x.astype(np.float32) / np.float32(self.scale) - mean) / std)
 
 

@@ -102,5 +102,6 @@ def _of_size(file: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
         if size[0] * size[1] > MAX_PIXELS:
             raise InputError(f"{file}: {image.height} x {image.width} pixels, too long and narrow for {H} x {W}")
         image = image.resize(size, Image.Resampling.BILINEAR)
-    left, top = (image.width - W) // 2, (image.height - H) // 2
+    left = (image.width - W) // 2
+    top = (image.height - H) // 2
     return np.asarray(image.crop((left, top, left + W, top + H))).reshape(shape)

@@ -28,7 +28,8 @@ from accelsim.report.parts import (
 from accelsim.report.tables import Comparison, gather
 from accelsim.report.write import report_files, write_comparison
 
-PAGE, POINTS = "report.html", "points.csv"
+PAGE = "report.html"
+POINTS = "points.csv"
 ACROSS = (
     ("ratio", "times smaller than float32"),
     ("cycles", "cycles"),

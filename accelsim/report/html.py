@@ -191,7 +191,8 @@ def layer_table(comparison: Comparison) -> str:
     """Cycles, energy, bound and mode of each layer, the machines side by side, with the ratio of two."""
     machines = comparison.machines
     ratio = ["ratio"] if len(machines) == 2 else []
-    numbers, words = [*machines, *ratio], list(machines)
+    numbers = [*machines, *ratio]
+    words = list(machines)
     groups = [""] + ["cycles"] * len(numbers) + ["energy, nJ"] * len(numbers)
     groups += ["bound by"] * len(words) + ["mode"] * len(words) + [""]
     runs = zip(*(comparison.layers[machine].to_dict(orient="records") for machine in machines), strict=True)

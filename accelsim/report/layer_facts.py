@@ -24,7 +24,8 @@ def layer_facts(model: DualModel | LayerTable) -> pd.DataFrame:
         spatial = {layer.name: layer.weight_density for layer in model.layers if layer.weights}
         winograd = {}
     else:
-        spatial, winograd = spatial_densities(model), winograd_densities(model)
+        spatial = spatial_densities(model)
+        winograd = winograd_densities(model)
     rows = []
     for work in without_weights(layer_works(model)):
         densities = (spatial.get(work.name, np.nan), winograd.get(work.name, np.nan), float(work.input_density.mean()))

@@ -58,7 +58,9 @@ ROOFLINES = {
 }  # what each panel shows
 DPI = 150
 KINDS = ("png", "svg", "pdf")  # for a page, for a screen, for a paper
-BAR_INCHES, THIN_BAR_INCHES = 0.13, 0.09  # height of one bar of a group; where the group has many
+# height of one bar of a group; where the group has many
+BAR_INCHES = 0.13
+THIN_BAR_INCHES = 0.09
 MAX_INCHES = 200.0
 
 
@@ -279,7 +281,8 @@ def _intensity(table: pd.DataFrame, column: str) -> tuple[Floats, Floats]:
 
 def _roofs(totals: pd.DataFrame) -> list[tuple[int, float]]:
     """Lanes and DRAM bytes a cycle of each roof that there is."""
-    lanes, rates = totals["lanes"].to_numpy(int), totals["dram_bytes_per_cycle"].to_numpy(float)
+    lanes = totals["lanes"].to_numpy(int)
+    rates = totals["dram_bytes_per_cycle"].to_numpy(float)
     return list(dict.fromkeys(zip(lanes.tolist(), rates.tolist(), strict=True)))
 
 

@@ -131,13 +131,15 @@ def _pareto_panel(axes: Axes, sweep: Sweep, model: str, pair: tuple[str, str]) -
     floor = sweep.answers.floors.get(model)
     worthy = done if floor is None else done[~(done["top1"] < floor)]
     for i, family in enumerate(families(sweep)):
-        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+        colour = COLOURS[i % len(COLOURS)]
+        marker = MARKERS[i % len(MARKERS)]
         cloud = done[done["family"] == family]
         axes.scatter(
             cloud[across], cloud[up], 9, color=colour, marker=marker, alpha=0.25, linewidths=0, rasterized=True
         )
         rows = worthy[worthy["family"] == family]
-        x, y = rows[across].to_numpy(float), rows[up].to_numpy(float)
+        x = rows[across].to_numpy(float)
+        y = rows[up].to_numpy(float)
         best = front(np.stack([signs[0] * x, signs[1] * y], axis=1))
         order = np.argsort(x[best], kind="stable")
         axes.plot(x[best][order], y[best][order], color=colour, marker=marker, markersize=4, linewidth=1.2)
@@ -324,7 +326,8 @@ def _roofline(sweep: Sweep) -> Figure | None:
     x = (done["effectual_macs"] / done["lanes"] / done["dma_cycles"]).to_numpy(float)
     for i, family in enumerate(families(sweep)):
         mine = (done["family"] == family).to_numpy()
-        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+        colour = COLOURS[i % len(COLOURS)]
+        marker = MARKERS[i % len(MARKERS)]
         y = done["utilization"].to_numpy(float)[mine]
         axes.scatter(x[mine], y, 12, color=colour, marker=marker, alpha=0.35, linewidths=0, rasterized=True)
     ends = np.array([min(x.min(), 0.5) / 1.5, 1.0, max(x.max(), 2.0) * 1.5])

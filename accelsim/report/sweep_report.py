@@ -26,7 +26,8 @@ from accelsim.report.sweep_plots import break_even_table, families, label, sweep
 from accelsim.report.sweep_verdict import sweep_sentences
 from accelsim.report.write import write_files
 
-FRONT_ROWS, FAULT_ROWS = 40, 10
+FRONT_ROWS = 40
+FAULT_ROWS = 10
 CLOUD_POINTS = 3000  # beside those on a front
 CLOUD_COLUMNS = (
     "latency_ms",
@@ -104,7 +105,8 @@ def fronts_of_all(sweep: Sweep) -> pd.DataFrame:
 
 def _answers(sweep: Sweep) -> list[str]:
     """Knees and cheapest machines, as one table of machines."""
-    answers, table = sweep.answers, sweep.table
+    answers = sweep.answers
+    table = sweep.table
     rows = [(f"knee of {name}", table.iloc[index]) for name, index in answers.knees.items()]
     for found in answers.cheapest:
         question = found.question

@@ -83,7 +83,8 @@ def show_answers(out: Console, answers: Answers, counts: dict[str, int], paramet
     for model in answers.models:
         _show_front(out, answers, model, parameters)
     for found in answers.cheapest:
-        question, row = found.question, found.row
+        question = found.question
+        row = found.row
         limits = ", ".join(f"{column} <= {limit:g}" for column, limit in question.limits.items())
         text = "none"
         if row is not None:

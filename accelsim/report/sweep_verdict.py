@@ -53,6 +53,7 @@ def _with_unit(column: str, value: float) -> str:
     """``latency 0.05 ms`` of a label such as ``latency, ms``; large energies in microjoules."""
     word, _, unit = label(column).partition(", ")
     if unit == "pJ" and abs(value) >= PJ_A_UJ:
-        value, unit = value / PJ_A_UJ, "\N{MICRO SIGN}J"
+        value = value / PJ_A_UJ
+        unit = "\N{MICRO SIGN}J"
     figure = f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
     return " ".join(filter(None, (word, figure, unit)))

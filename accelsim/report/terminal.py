@@ -381,7 +381,8 @@ def _chunks(results: Sequence[Result], widths: Sequence[int], room: int) -> Iter
     for result, width in zip(results, widths, strict=True):
         if group and taken + width > room:
             yield group
-            group, taken = [], 0
+            group = []
+            taken = 0
         group.append(result)
         taken += width
     yield group

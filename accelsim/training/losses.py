@@ -58,7 +58,8 @@ def distillation(logits: Array, teacher: Array, temperature: float, xp: Any = np
 
     logits, teacher: (N, K) float32.
     """
-    N, T = len(logits), np.float32(temperature)
+    N = len(logits)
+    T = np.float32(temperature)
     log_p = log_softmax(logits / T, xp)
     log_q = log_softmax(teacher / T, xp)
     p = xp.exp(log_p)

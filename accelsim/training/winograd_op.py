@@ -43,7 +43,8 @@ class PrunedWinogradOp(Op):
         m = self.m
         layer = self.layer
         T_h, T_w = self.tiles
-        n_h, n_w = len(self.B[0]), len(self.B[1])
+        n_h = len(self.B[0])
+        n_w = len(self.B[1])
         C, H, width, N = self.xs[0][b].shape
         padded = xp.zeros((C, (T_h - 1) * m + n_h, (T_w - 1) * m + n_w, N), np.float32)
         (pad_h, pad_w) = layer.padding

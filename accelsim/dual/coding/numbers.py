@@ -46,11 +46,13 @@ class NumberCoder:
     def pieces(self, kind: int, count: int, known: Ints | None, first: int) -> Ints:
         """One array in pieces of first, 2 first, 4 first, ... numbers, each with the statistics of those before."""
         pieces: list[Ints] = [np.zeros(0, np.int64)]
-        start, size = 0, first
+        start = 0
+        size = first
         while start < count:
             part = slice(start, min(count, start + size))
             pieces.append(self.code(kind, part.stop - start, None if known is None else known[part]))
-            start, size = part.stop, 2 * size
+            start = part.stop
+            size = 2 * size
         return np.concatenate(pieces)
 
     def _widths(self, kind: int, count: int, known: Ints | None) -> Ints:

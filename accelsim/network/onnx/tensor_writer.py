@@ -168,7 +168,8 @@ def _fake_quantize(sheet: Sheet, layer: FakeQuantize) -> None:
         sheet.step("DequantizeLinear", levels, scale, zero, last=True)
         return
     levels = sheet.step("Round", sheet.step("Div", sheet.node.inputs[0], scale))
-    low, high = sheet.constant("low", layer.low), sheet.constant("high", layer.high)
+    low = sheet.constant("low", layer.low)
+    high = sheet.constant("high", layer.high)
     sheet.step("Mul", sheet.step("Clip", levels, low, high), scale, last=True)
 
 
@@ -254,7 +255,8 @@ def _reduce(sheet: Sheet, layer: Reduce) -> None:
     alike = layer.keep
     x = sheet.node.inputs[0] if alike else _stored(sheet, 0)
     axes = [in_file(axis, rank) if alike else axis + 1 for axis in layer.axes]
-    inputs, attributes = [x], {"keepdims": int(layer.keep)}
+    inputs = [x]
+    attributes = {"keepdims": int(layer.keep)}
     if layer.function == "sum":
         operator = "ReduceSum"
         inputs.append(sheet.constant("axes", axes, np.int64))

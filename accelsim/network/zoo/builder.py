@@ -19,7 +19,9 @@ class Builder:
     """Collects nodes; every method adds one and returns its name, and reads the last node unless told otherwise."""
 
     def __init__(self, name: str, input_shape: tuple[int, int, int], preprocessing: Preprocessing = IMAGENET) -> None:
-        self.name, self.input_shape, self.preprocessing = name, input_shape, preprocessing
+        self.name = name
+        self.input_shape = input_shape
+        self.preprocessing = preprocessing
         self.nodes: list[Node] = []
         self.channels = {INPUT: input_shape[2]}
 

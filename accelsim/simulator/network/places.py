@@ -114,7 +114,8 @@ def assign(problem: Problem, score: Score, compute: Compute) -> Placement:
             (m for m, at in places.items() if at != DRAM), key=lambda m: (-problem.sizes[m] * _life(problem, m), m)
         )
         if len(seen) > MAX_BRANCHES:
-            waiting, on_chip = [], on_chip[:1]
+            waiting = []
+            on_chip = on_chip[:1]
         for m in on_chip:
             further = pinned | {m}
             if further not in seen:

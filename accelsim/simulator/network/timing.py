@@ -69,7 +69,8 @@ def time_network(planned: Planned, machine: Machine, level: Level, engine: str) 
 
 def _both(one: Timed, other: Timed) -> Timed:
     """Two parts of a layer that rides, as one row."""
-    first, second = one.schedule, other.schedule
+    first = one.schedule
+    second = other.schedule
     loaded = np.zeros(len(first), np.int64)  # in stripes a part has several steps
     loaded[0] = first.inputs.n_bytes.sum() + second.inputs.n_bytes.sum()
     schedule = replace(
@@ -148,7 +149,8 @@ def _timed(planned: Planned, t: int, run: _Run, machine: Machine) -> Timed:
 def _places_of(planned: Planned, t: int) -> dict[str, str | int]:
     """Where a group's input, output and weights lie, in words."""
     piece = planned.of_group[t][0]
-    around, plan = piece.around, piece.plan
+    around = piece.around
+    plan = piece.plan
     inputs = "dram" if around.input_share == 1 else "chip" if around.input_share == 0 else "both"
     if piece.lines is not None and inputs != "dram":
         made_by = [planned.by_name.get(name) for name in planned.groups[t].reads]

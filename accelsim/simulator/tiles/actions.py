@@ -128,9 +128,12 @@ def _count_lanes(mode: Mode, sums: LayerSums) -> ActionCounts:
             "index": _indices(mode, sums, macs) if mode.widths.weight_format != "dense" else 0,
         }
     products = mode.products
-    held, met = products.weights, products.inputs  # a lane that holds a weight of zero stays still
+    # a lane that holds a weight of zero stays still
+    held = products.weights
+    met = products.inputs
     if mode.lanes.stationary == "output":
-        held, met = 1.0, products.weights * products.inputs
+        held = 1.0
+        met = products.weights * products.inputs
     prefix = mode.mac_action
     if prefix in {"mac", "mac_direct"}:
         prefix = "signed" if products.signed else "mac"
