@@ -1,5 +1,7 @@
-"""Files of other tools as ours:
-an ONNX network or a zoo network's weights as a ``.dual`` file or a table of layers, a topology as NETWORK.csv.
+"""Files of other tools as ours.
+
+An ONNX network or a zoo network's weights as a ``.dual`` file or a table of layers, a topology as
+NETWORK.csv.
 
 Into a ``.dual`` file the network goes as it is, to be simulated at once: weights to 8 bits, each
 filter by its own largest (``eightbit``), zeros stay zeros, and nothing is pruned in either domain.

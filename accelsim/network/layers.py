@@ -126,8 +126,9 @@ class MaxPool(_Pool):
 
 
 class AveragePool(_Pool):
-    """Mean of each window, padding counted as zeros unless ``count_padding`` is false; ``ceil_mode`` overhang is not
-    counted.
+    """Mean of each window, padding counted as zeros unless ``count_padding`` is false.
+
+    The overhang of ``ceil_mode`` is not counted.
     """
 
     op: Literal["average_pool"] = "average_pool"

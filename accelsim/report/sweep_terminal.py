@@ -25,8 +25,10 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[int, int, int], None]]:
-    """A bar with points, points/s and time left; call it as (finished, failed, total).  Silent where stderr is no
-    terminal, but for a line at each tenth."""
+    """A bar with points, points/s and time left; call it as (finished, failed, total).
+
+    Silent where stderr is no terminal, but for a line at each tenth.
+    """
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _each_tenth(console)

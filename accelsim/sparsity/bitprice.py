@@ -1,5 +1,6 @@
-"""What a whole number costs in bits, as far as one can know while the numbers are being chosen:
-running counts.
+"""What a whole number costs in bits, by running counts.
+
+So far as one can know it while the numbers are being chosen.
 
 A coder that adapts gives a number -log2 of the share that its like had so far, among those in the
 same context, and one bit for a sign.  Here the context is how much a weight's input matters in its

@@ -12,8 +12,9 @@ from accelsim.transforms.winograd import matrices
 
 
 class PrunedWinogradOp(Op):
-    """y = A^T [ sum_c W * (B^T d B) ] A on each m x m output
-    tile (groups of channels one after the other).
+    """The convolution y = A^T [ sum_c W * (B^T d B) ] A on each m x m output tile.
+
+    Groups of channels come one after the other.
     """
 
     def __init__(self, m: int, W: Array, layer: Conv, *args: Any):

@@ -1,5 +1,6 @@
-"""Lossless coding of the few numbers beside the weights:
-biases, scales and shifts, codebook, input densities.
+"""Lossless coding of the few numbers beside the weights.
+
+Biases, scales and shifts, codebook, input densities.
 
 A number is the width of its magnitude in bits (unary), its sign, its highest bits below the leading
 one, and the rest plain.  All but the rest are predicted from the statistics of numbers of the same

@@ -1,5 +1,6 @@
-"""A stream of bits with a predicted probability each, as bytes:
-range coding by the library ``constriction``.
+"""A stream of bits with a predicted probability each, as bytes.
+
+Range coding by the library ``constriction``.
 """
 
 import math
