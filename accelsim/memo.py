@@ -37,7 +37,7 @@ class Memo(Generic[V]):
             held -= self._answers.pop(next(iter(self._answers)))[1]
 
     def clear(self) -> None:
-        """Forget all answers."""
+        """Forget all answers that are remembered."""
         self._answers.clear()
 
     def __len__(self) -> int:

@@ -210,7 +210,7 @@ class Tuner:
         return Quantized(Network(self.graph, self.arrays | statistics), self.indices, self.quantizer)
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads; the tuner is of no use after."""
         self.compiled.close()
         if self.teacher is not None:
             self.teacher.close()

@@ -33,7 +33,7 @@ class Group:
 
     @property
     def name(self) -> str:
-        """The layer's name."""
+        """Name of the layer that the group begins with."""
         return self.node.name
 
     @property

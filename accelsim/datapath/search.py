@@ -35,7 +35,7 @@ def search(
 def _of_answers(
     model: DualModel, datapaths: Sequence[Datapath], images: LabelledImages, tolerance: float
 ) -> list[FoundWidths]:
-    """Of a classifier."""
+    """The search of a classifier, judged by its answers."""
     check(model, datapaths, images)
     pixels = images.pixels[:IMAGES]
     score = partial(top1, images.labels[:IMAGES])

@@ -88,7 +88,7 @@ class ProductStep(Step):
     weights_saturated: int
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
-        """See ``Step``."""
+        """What the step makes of its inputs, as ``Step.run`` says."""
         return self.word.store(self.rescaling.apply(self.sums(inputs[0], counts)), counts)
 
     def sums(self, x: Array, counts: Counts) -> Floats | Array:
@@ -124,7 +124,7 @@ class WinogradStep(Step):
     weights_saturated: int
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
-        """See ``Step``."""
+        """What the step makes of its inputs, as ``Step.run`` says."""
         return self.word.store(self.rescaling.apply(self.sums(inputs[0], counts)), counts)
 
     def sums(self, x: Array, counts: Counts) -> Floats | Array:
@@ -179,7 +179,7 @@ class SumStep(Step):
     changes: tuple[Change, ...]  # of one shift
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
-        """See ``Step``."""
+        """What the step makes of its inputs, as ``Step.run`` says."""
         return self.word.store(added(inputs, self.changes), counts)
 
 
@@ -190,7 +190,7 @@ class ScaleStep(Step):
     rescaling: Rescaling
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
-        """See ``Step``."""
+        """What the step makes of its inputs, as ``Step.run`` says."""
         return self.word.store(self.rescaling.change.apply(inputs[0]) + self.rescaling.bias, counts)
 
 
@@ -202,7 +202,7 @@ class AverageStep(Step):
     change: Change  # from a sum to the mean in the output's unit, one for all windows or (P, Q, 1)
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
-        """See ``Step``."""
+        """What the step makes of its inputs, as ``Step.run`` says."""
         x = inputs[0]
         if self.layer is None:
             sums = x.sum(axis=(1, 2), keepdims=True, dtype=np.float64)
@@ -221,7 +221,7 @@ class ConcatStep(Step):
     changes: tuple[Change, ...]
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
-        """See ``Step``."""
+        """What the step makes of its inputs, as ``Step.run`` says."""
         parts: list[NDArray[Any]] = [change.apply(x) for x, change in zip(inputs, self.changes, strict=True)]
         joined: NDArray[Any] = np.concatenate(parts, axis=-1)
         return self.word.store(joined, counts)
@@ -236,7 +236,7 @@ class FloatStep(Step):
     parameters: Mapping[str, Array]  # by short name
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
-        """See ``Step``."""
+        """What the step makes of its inputs, as ``Step.run`` says."""
         real = tuple(x * np.float32(unit) for x, unit in zip(inputs, self.input_units, strict=True))
         y = apply_layer(self.node, real, self.parameters)
         return self.word.store(np.floor(y.astype(np.float64) / self.word.unit + 0.5), counts)
@@ -249,7 +249,7 @@ class SameStep(Step):
     node: Node
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
-        """See ``Step``."""
+        """What the step makes of its inputs, as ``Step.run`` says."""
         if self.mode == "bounds":
             return np.asarray(np.clip(inputs[0], self.word.low, self.word.high))
         return apply_layer(self.node, tuple(inputs), {})

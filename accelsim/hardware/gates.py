@@ -248,7 +248,7 @@ def array_costs(kind: ArrayKind) -> ArrayCosts:
 
 
 def _parts(kind: ArrayKind) -> Callable[[Row], tuple[float, ...]]:
-    """Streams, arrays, lanes.
+    """The measured streams, arrays and lanes.
 
     Lanes of streams are known by themselves, arrays that hold weights have no streams.
     """

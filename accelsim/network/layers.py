@@ -41,7 +41,7 @@ class Conv(LayerRecord):
 
 
 class Linear(LayerRecord):
-    """Fully connected."""
+    """A fully connected layer."""
 
     op: Literal["linear"] = "linear"
     in_features: Size
@@ -87,7 +87,7 @@ class Affine(LayerRecord):
 
 
 class Relu(LayerRecord):
-    """max(x, 0)."""
+    """The rectifier, max(x, 0)."""
 
     op: Literal["relu"] = "relu"
 

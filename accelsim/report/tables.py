@@ -60,7 +60,7 @@ class Comparison:
 
     @property
     def machines(self) -> list[str]:
-        """Names, in order."""
+        """Names of the machines, in order."""
         return [str(name) for name in self.totals["machine"]]
 
 

@@ -68,7 +68,7 @@ def _show_pictures(out: Console, model: DualModel, validation: PictureValidation
 
 
 def _show_answers(out: Console, model: DualModel, validation: Validation) -> None:
-    """Of a classifier."""
+    """Show the validation of a classifier, by its answers."""
     reference = validation.reference_top1
     stated = "not known" if reference is None else f"{reference:.2f} %"
     line(out, model_line(model, model.network.graph.name))

@@ -22,7 +22,7 @@ FIRST = 8.0  # numbers that the first guess counts for: half zeros, a quarter on
 
 
 class RunningCounts:
-    """Of one layer."""
+    """Counts of one layer's numbers, as they are chosen."""
 
     def __init__(self) -> None:
         self.counts = np.tile(FIRST * 0.5 ** np.arange(1, LARGEST + 2), (CONTEXTS, 1))
@@ -34,7 +34,7 @@ class RunningCounts:
         return np.asarray((z != 0) - np.log2(share))
 
     def add(self, z: Reals, context: Ints) -> None:
-        """Count these numbers."""
+        """Count these numbers, too."""
         np.add.at(self.counts, (context, np.minimum(np.abs(z), LARGEST).astype(np.int64)), 1)
 
     def cheapest(self, wanted: Reals, stiffness: Reals, context: Ints, price: float) -> Reals:

@@ -23,7 +23,7 @@ class Rows(NamedTuple):
 
     @property
     def height(self) -> int:
-        """How many."""
+        """How many rows these are."""
         return self.end - self.first
 
 

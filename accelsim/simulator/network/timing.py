@@ -130,7 +130,7 @@ def _without_dram(p: Program) -> Program:
 
 
 def _timed(planned: Planned, t: int, run: _Run, machine: Machine) -> Timed:
-    """A group's head."""
+    """The head of a group, timed."""
     schedule = all_passes([piece.schedule for piece in planned.of_group[t]], planned.passes, planned.weights_stay)
     compute = int(schedule.compute_cycles.sum())
     cycles, without_dram, dma, output = run.of_parts(np.array([piece.group == t for piece in planned.pieces]))

@@ -237,7 +237,7 @@ def _register_bits(mode: Mode, sums: LayerSums, macs: Number) -> Number:
 
 
 def _indices(mode: Mode, sums: LayerSums, macs: Number) -> Number:
-    """Addresses of operands.
+    """Addresses of operands that are computed.
 
     Of every multiply, or, from operand windows, of every weight that a stream gives.
     """

@@ -175,12 +175,10 @@ def weight_gradient(rows: Array, dy: Array, g: Geometry, out: Array, scratch: Ar
                 xp.matmul(_cut(tap, n), _cut(d[group], n).transpose(0, 2, 1)).sum(axis=0, out=out[i, group])
 
 
-def input_gradient(dy: Array, packed: Array, g: Geometry, rows: Array, dx: Array, scratch: Array, xp: Any = np) -> None:
-    """dx (C, H, W, N) = the gradient of the input, for any stride.
+def row_gradient(dy: Array, packed: Array, g: Geometry, rows: Array, scratch: Array, xp: Any = np) -> None:
+    """Fill rows (``g.rows_shape``) with the gradient of the tap rows: the transpose of ``convolve``.
 
-    rows: temporary of ``g.rows_shape``; scratch: (S C / G, P Q N).
-    The transpose of ``gather_rows`` and ``convolve``; where ``g.reversible``, the reversed
-    convolution is faster.
+    scratch: (S C / G, P Q N).  Where ``g.reversible``, the reversed convolution is faster.
     """
     d = dy.reshape(g.G, g.K // g.G, -1)
     n = _pieces(d.shape[2], packed[0, 0].size, 32)
@@ -189,6 +187,13 @@ def input_gradient(dy: Array, packed: Array, g: Geometry, rows: Array, dx: Array
         for i in range(g.R):
             xp.matmul(packed[i, group].T, _cut(d[group], n), out=_cut(scratch, n))
             _tap(rows, g, i, group)[...] += scratch
+
+
+def scatter_rows(rows: Array, g: Geometry, dx: Array) -> None:
+    """dx (C, H, W, N) = the gradient of the input from that of its tap rows.
+
+    The transpose of ``gather_rows``, for any stride.
+    """
     image = dx.reshape(g.G, g.C // g.G, g.H, g.W, g.N)
     image[...] = 0
     for phase in range(g.stride[0]):

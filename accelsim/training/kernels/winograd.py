@@ -1,6 +1,6 @@
 """Convolution on one block of images by Winograd's minimal filtering.
 
-the convolution and its weights' gradient.
+The convolution and its weights' gradient.
 
 Of F(m, r), nested in two dimensions (``transforms.winograd``), with V = B^T x B, U = G g G^T and M
 = U V at each tap,

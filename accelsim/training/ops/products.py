@@ -123,7 +123,8 @@ class ConvOp(ConvolutionOp):
             back = by_rows.gather_rows(dy, self.g.reversed, rows)
             by_rows.convolve(back, self.packed_back, self.g.reversed, dx, product, self.xp)
         else:
-            by_rows.input_gradient(dy, self.packed, self.g, rows, dx, product, self.xp)
+            by_rows.row_gradient(dy, self.packed, self.g, rows, product, self.xp)
+            by_rows.scatter_rows(rows, self.g, dx)
 
 
 class WinogradConvOp(ConvolutionOp):
