@@ -19,7 +19,10 @@ from accelsim.simulator.time.schedule import ActionCounts
 
 
 def lane_bits(mode: Mode, actions: ActionCounts, buffers: TiledBuffers) -> dict[str, float]:
-    """Bits that the lanes move through each memory's ports, the whole layer.  actions: of ``count_actions``."""
+    """Bits that the lanes move through each memory's ports, the whole layer.
+
+    actions: of ``count_actions``.
+    """
     finished = mode.work.outputs * mode.widths.activation_bits
     operands = "transformed" if mode.transforms else "input"
     read_back = float(actions["output_read"]) - finished
