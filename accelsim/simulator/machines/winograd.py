@@ -96,8 +96,11 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
             faults.append("decoder expects weight_transform on_chip: the file holds spatial weights")
         faults += self.lane_faults(output_stationary=True)
         streamed = self.input_transform == "streamed"
-        if self.buffers.transformed_kb == 0 and not streamed:
-            faults.append("buffers.transformed_kb 0 expects cells, or input_transform streamed, which need no room")
+        if self.buffers.transformed_kb == 0 and not streamed and not self.buffers.one_memory:
+            faults.append(
+                "buffers.transformed_kb 0 expects cells, or input_transform streamed, which need no room, or "
+                "buffers.activations one"
+            )
         if streamed and self.buffers.transformed_kb > 0:
             faults.append("input_transform streamed expects buffers.transformed_kb 0")
         if streamed and self.operand_window is None:
