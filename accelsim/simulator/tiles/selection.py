@@ -220,7 +220,9 @@ def _serve(modes: Sequence[Mode]) -> list[Served]:
     ends = np.cumsum([prod(part.shape) for part in parts])
     found: list[Served] = []
     for i, mode in enumerate(modes):
-        mine = [(part, slice(end - prod(part.shape), end)) for part, end in zip(parts, ends, strict=True) if part.mode == i]
+        mine = [
+            (part, slice(end - prod(part.shape), end)) for part, end in zip(parts, ends, strict=True) if part.mode == i
+        ]
         found.append(
             _of_mode(
                 mode,
