@@ -22,6 +22,7 @@ Kind = Literal["conv", "linear", "pool", "add", "other"]
 
 MAX_WEIGHTS = 1 << 28  # of a layer that is not a file's: a gigabyte
 CHANNEL_BLOCK = 16  # input channels are counted, stored and tiled in blocks of this many
+PACKED = 2  # masks of a layer, a bit a flag
 REMEMBERED = 16  # counts of a layer, each of the size of its masks
 
 
@@ -86,6 +87,9 @@ class LayerWork:
     coded_bits: int | None = None  # that the file's own entropy code spends on the weights; None without a file
     sources: tuple[str, ...] | None = None  # layers, or ``input``, whose outputs are read; None: a table does not say
     around: Surroundings = ALONE
+    masks: Memo[tuple[NDArray[np.uint8], tuple[int, ...]]] = field(
+        default_factory=lambda: Memo(PACKED), init=False, repr=False
+    )
     block_counts: Memo[Ints] = field(default_factory=lambda: Memo(REMEMBERED), init=False, repr=False)
     derived: Memo[Any] = field(default_factory=lambda: Memo(REMEMBERED), init=False, repr=False)  # by machines
 
@@ -154,7 +158,10 @@ class LayerWork:
         Raises ValueError if the layer has no weights, or m > 1 and Winograd does not apply.
         """
         if m == 1 and self.weights is not None and self.kernel != (1, 1):
-            return np.asarray(np.count_nonzero(self.filters(), axis=(2, 3))[None], np.int32)
+            flags = self.filters() != 0
+            if prod(self.kernel) < 1 << 8:  # a kernel's sum fits a byte, and bytes add up many at a time
+                return np.einsum("kcrs->kc", flags.view(np.uint8))[None].astype(np.int32)
+            return np.asarray(np.count_nonzero(flags, axis=(2, 3))[None], np.int32)
         return self.mask(m).astype(np.int32)
 
     def channel_nonzeros(self) -> Ints:
@@ -175,6 +182,11 @@ class LayerWork:
             return np.asarray(self.filters()[None, :, :, 0, 0] != 0)
         if self.weights is None or (not parts and self.winograd_threshold is None):
             raise ValueError(f"layer {self.name}: no weights for F({m}, r)")
+        packed, shape = self.masks.get((m, parts), lambda: self._pack(m, parts))
+        return np.unpackbits(packed, count=prod(shape)).view(np.bool_).reshape(shape)
+
+    def _pack(self, m: int, parts: tuple[Piece, ...]) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
+        """``mask`` of transformed filters, eight flags a byte, and its shape."""
         weights = self.filters()
         filters: list[NDArray[Any]]
         if parts:
@@ -186,7 +198,8 @@ class LayerWork:
             rank = round((1 - self.winograd_density) * W.size)
             filters = [W > (np.partition(W.ravel(), rank - 1)[rank - 1] if rank else -1)]
         K, C = weights.shape[:2]
-        return np.concatenate([(W != 0).transpose(2, 3, 0, 1).reshape(-1, K, C) for W in filters])
+        taps = np.concatenate([(W != 0).transpose(2, 3, 0, 1).reshape(-1, K, C) for W in filters])
+        return np.packbits(taps), taps.shape
 
     def block_nonzeros(self, m: int = 1, parts: tuple[Piece, ...] = ()) -> NDArray[np.int64]:
         """``nonzeros(m)`` summed over blocks of CHANNEL_BLOCK input channels: (taps, K, blocks) int64.  Kept.

@@ -115,7 +115,7 @@ class _Code:
         return np.min_scalar_type(self.rows * self.banks)
 
     def of_positions(self, positions: int, times: int) -> NDArray[Any]:
-        """Codes of the multiplies at each position of a window, one behind the other, and the end: (positions + 1, times)."""
+        """Of so many multiplies at each position of a window, and behind it the end: (positions + 1, times)."""
         at = np.arange(positions)
         codes = np.full((positions + 1, times), self.again, self.number)
         codes[:-1, 0] = at % self.banks * self.rows + at // self.banks
@@ -218,19 +218,14 @@ def _serve(modes: Sequence[Mode]) -> list[Served]:
     parts = [part for i, mode in enumerate(modes) for part in _parts(i, mode, code)]
     of_windows, reads = _walk(_Streams.of_all([part.streams for part in parts]), code)
     ends = np.cumsum([prod(part.shape) for part in parts])
+    windows = [slice(end - prod(part.shape), end) for part, end in zip(parts, ends.tolist(), strict=True)]
     found: list[Served] = []
     for i, mode in enumerate(modes):
-        mine = [
-            (part, slice(end - prod(part.shape), end)) for part, end in zip(parts, ends, strict=True) if part.mode == i
-        ]
-        found.append(
-            _of_mode(
-                mode,
-                [(part.groups, of_windows[at].reshape(part.shape)) for part, at in mine],
-                fetches=sum(int(reads[at].sum()) for _, at in mine),
-                loads=sum(part.streams.loads for part, _ in mine),
-            )
-        )
+        mine = [(part, at) for part, at in zip(parts, windows, strict=True) if part.mode == i]
+        cycles = [(part.groups, of_windows[at].reshape(part.shape)) for part, at in mine]
+        fetches = sum(int(reads[at].sum()) for _, at in mine)
+        loads = sum(part.streams.loads for part, _ in mine)
+        found.append(_of_mode(mode, cycles, fetches, loads))
     return found
 
 
