@@ -160,7 +160,7 @@ class LayerWork:
         if m == 1 and self.weights is not None and self.kernel != (1, 1):
             flags = self.filters() != 0
             if prod(self.kernel) < 1 << 8:  # a kernel's sum fits a byte, and bytes add up many at a time
-                return np.einsum("kcrs->kc", flags.view(np.uint8))[None].astype(np.int32)
+                return np.asarray(np.einsum("kcrs->kc", flags.view(np.uint8))[None], np.int32)
             return np.asarray(np.count_nonzero(flags, axis=(2, 3))[None], np.int32)
         return self.mask(m).astype(np.int32)
 
