@@ -1,16 +1,18 @@
 """Operand windows: what it takes that lanes side by side, each on zeros of its own, ask for different operands.
 
-The positions of a filter (input channel by input channel, of each its kernel positions row by row; in the Winograd
-domain the channels of a tap) are cut into windows; none spans two blocks of 16 channels, unless it holds several whole
-ones.  An operand vector of a position, one operand for each row of lanes, lies in bank ``position mod banks`` of its
-window.  Each column walks through the non-zeros of its filters in order and asks for the vector of the next one; a bank
-gives one vector a cycle, the first in order of those asked for, to all columns that ask for it, and the others wait.  A
-column that sums up several filters (``filters_each``) asks once for a position and spends a cycle on each of its
-non-zeros there.  Taps side by side have windows of their own.  The lanes go on to the next window when all are done,
-a cycle a window at least (an empty one is handed over), and it has been filled behind the present one.
+The positions of a filter (input channel by input channel, of each its kernel positions row by row;
+in the Winograd domain the channels of a tap) are cut into windows; none spans two blocks of 16
+channels, unless it holds several whole ones.  An operand vector of a position, one operand for each
+row of lanes, lies in bank ``position mod banks`` of its window.  Each column walks through the
+non-zeros of its filters in order and asks for the vector of the next one; a bank gives one vector a
+cycle, the first in order of those asked for, to all columns that ask for it, and the others wait.
+A column that sums up several filters (``filters_each``) asks once for a position and spends a cycle
+on each of its non-zeros there.  Taps side by side have windows of their own.  The lanes go on to
+the next window when all are done, a cycle a window at least (an empty one is handed over), and it
+has been filled behind the present one.
 
-With one bank a window takes as many cycles as there are positions that any filter uses; with as many banks as
-positions, as many as the fullest column has non-zeros.
+With one bank a window takes as many cycles as there are positions that any filter uses; with as
+many banks as positions, as many as the fullest column has non-zeros.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -32,14 +34,18 @@ STREAMS = 1 << 14  # that walk side by side: what they read of their multiplies 
 
 
 def served(mode: Mode) -> Served:
-    """Cycles and reads of a layer's windows; remembered with the layer.  The mode's lanes must have windows."""
+    """Cycles and reads of a layer's windows; remembered with the layer.
+
+    The mode's lanes must have windows.
+    """
     return mode.sums.served.get(_key(mode), lambda: _serve([mode])[0])
 
 
 def serve_together(modes: Iterable[Mode]) -> None:
-    """Have ``served`` remember its answers for several layers, found in one go: many windows take little longer.
+    """Have ``served`` remember its answers for several layers.
 
-    Modes whose lanes have no windows are left out.
+    They are found in one go, as many windows take little longer than a few.  Modes whose lanes have
+    no windows are left out.
     """
     waiting: list[Mode] = []
     positions = 0
@@ -69,7 +75,9 @@ def _key(mode: Mode) -> tuple[Hashable, ...]:
 
 
 def serve(asked: NDArray[np.uint8], banks: int) -> tuple[Ints, int]:
-    """Columns side by side walk through their windows: (cycles of each window, vectors read from all).
+    """Columns side by side walk through their windows.
+
+    (cycles of each window, vectors read from all).
 
     asked: (windows, columns, positions), how many multiplies each column does at each position.
     """
@@ -115,7 +123,10 @@ class _Code:
         return np.min_scalar_type(self.rows * self.banks)
 
     def of_positions(self, positions: int, times: int) -> NDArray[Any]:
-        """Of so many multiplies at each position of a window, and behind it the end: (positions + 1, times)."""
+        """Of so many multiplies at each position of a window, and behind it the end.
+
+        (positions + 1, times).
+        """
         at = np.arange(positions)
         codes = np.full((positions + 1, times), self.again, self.number)
         codes[:-1, 0] = at % self.banks * self.rows + at // self.banks
@@ -172,7 +183,8 @@ def _walk(streams: _Streams, code: _Code) -> tuple[Ints, Ints]:
     columns, windows = streams.starts.shape
     cycles = np.zeros(windows, np.int64)
     reads = np.zeros(windows, np.int64)
-    by_length = np.argsort(streams.most, kind="stable")  # so that windows side by side end at about the same time
+    # so that windows side by side end at about the same time
+    by_length = np.argsort(streams.most, kind="stable")
     at_once = max(1, STREAMS // columns)
     for first in range(0, windows, at_once):
         some = by_length[first : first + at_once]
@@ -181,7 +193,10 @@ def _walk(streams: _Streams, code: _Code) -> tuple[Ints, Ints]:
 
 
 def _side_by_side(heads: NDArray[Any], at: Ints, code: _Code) -> tuple[Ints, Ints]:
-    """``_walk`` of windows together, cycle by cycle.  at: of each column's first multiply, (columns, windows)."""
+    """``_walk`` of windows together, cycle by cycle.
+
+    at: of each column's first multiply, (columns, windows).
+    """
     cycles = np.zeros(at.shape[1], np.int64)
     reads = np.zeros(at.shape[1], np.int64)
     least = (np.arange(code.banks) * code.rows).astype(code.number)[:, None, None]
@@ -190,7 +205,8 @@ def _side_by_side(heads: NDArray[Any], at: Ints, code: _Code) -> tuple[Ints, Int
         busy = (head != code.end).any(axis=0)
         if not busy.any():
             return cycles, reads
-        row = head - least  # below ``positions`` in the bank that is asked: else it is more, or wraps to more
+        # below ``positions`` in the bank that is asked: else it is more, or wraps to more
+        row = head - least
         first = row.min(axis=1)
         gives = first < code.positions
         done = ((row == first[:, None]) & gives[:, None]).any(axis=0)
@@ -247,7 +263,10 @@ def _parts(number: int, mode: Mode, code: _Code) -> Iterator[_Part]:
 
 
 def _of_mode(mode: Mode, parts: Sequence[tuple[slice, Ints]], fetches: int, loads: int) -> Served:
-    """What a layer's windows come to.  parts: some groups of filters, and their cycles: (taps, groups, windows)."""
+    """What a layer's windows come to.
+
+    parts: some groups of filters, and their cycles: (taps, groups, windows).
+    """
     lanes = mode.lanes
     _, blocks = _window_positions(mode, mode.group_channels * mode.positions_each)
     first_windows = np.flatnonzero(np.diff(blocks, prepend=-1))
@@ -266,7 +285,10 @@ def _of_mode(mode: Mode, parts: Sequence[tuple[slice, Ints]], fetches: int, load
 
 
 def _window_positions(mode: Mode, positions: int) -> tuple[Ints, Ints]:
-    """The positions of each window, -1 where it has fewer: (windows, size); and its first block of channels."""
+    """The positions of each window, -1 where it has fewer: (windows, size).
+
+    And its first block of channels.
+    """
     assert mode.lanes.operands is not None
     of_granule = mode.channel_granule * mode.positions_each
     size = min(mode.lanes.operands.positions, of_granule)
@@ -279,7 +301,10 @@ def _window_positions(mode: Mode, positions: int) -> tuple[Ints, Ints]:
 
 
 def _asked(mask: Flags, edges: Ints, columns: int, each: int, at: Ints) -> NDArray[np.uint8]:
-    """Multiplies of each column at each position: (taps, groups, windows, columns, size of a window)."""
+    """Multiplies of each column at each position.
+
+    (taps, groups, windows, columns, size of a window).
+    """
     member = edges[:-1, None] + np.arange(columns * each)
     real = member < edges[1:, None]
     filters = mask[:, np.where(real, member, 0)] & real[:, :, None]
