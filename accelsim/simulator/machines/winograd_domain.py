@@ -53,7 +53,8 @@ class WinogradBuffers(TiledBuffers):
     """Global buffers, with one of transformed inputs."""
 
     transformed_kb: KilobytesOrNone
-    """Transformed inputs, 1024 bytes; 0 only where cells transform them on the fly."""
+    """Transformed inputs, 1024 bytes; 0 only where they need no room of their own (cells, input_transform streamed,
+    activations one)."""
 
 
 class WinogradDescription(TiledDescription):

@@ -83,7 +83,7 @@ class StackPlans:
         self.plans = plans
         self.placement = placement
         buffers = context.machine.buffers
-        self.capacity = int(buffers.capacity_bytes("input") + buffers.capacity_bytes("output"))
+        self.capacity = buffers.map_bytes
         self.weight_capacity = int(buffers.capacity_bytes("weight"))
 
     @cached_property
