@@ -45,7 +45,8 @@ class Trial:
     threshold: float  # theta_SD
     tiles: Mapping[str, int]  # m of each layer that Winograd serves, by node name
     winograd_sparsity: float  # share of the Winograd-domain weights that are pruned
-    correct: bool = False  # biases will be corrected on such images: what moves the means is no distortion
+    # biases will be corrected on such images: what moves the means is no distortion
+    correct: bool = False
 
 
 def entropy_bits(indices: Levels) -> float:

@@ -24,7 +24,8 @@ from accelsim.sparsity.reconstruction import refit
 from accelsim.sparsity.whole_filters import whole_bases, whole_with_zeros
 from accelsim.sparsity.whole_weights import whole_weights
 
-# Of a cell: exact zeros of W are sums of float32 numbers; the least W of F(2, 5) or F(4, 3) is 1/576.
+# Of a cell: exact zeros of W are sums of float32 numbers; the least W of F(2, 5) or F(4, 3) is
+# 1/576.
 EXACT = 1e-3
 POSITIONS = 300  # of each image
 # Of each layer that Winograd serves: where W is zero, and kron (vec(W) = kron vec(w)).

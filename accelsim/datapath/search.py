@@ -1,4 +1,7 @@
-"""The search for cheap words on images of a file: answers of a classifier, or PSNR of a network that gives pictures."""
+"""The search for cheap words on images of a file.
+
+Answers of a classifier, or PSNR of a network that gives pictures.
+"""
 
 from collections.abc import Sequence
 from functools import partial

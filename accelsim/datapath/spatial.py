@@ -1,4 +1,6 @@
-"""The spatial machine's arithmetic in float32: every convolution multiplies its non-zero weights only.
+"""The spatial machine's arithmetic in float32.
+
+Every convolution multiplies its non-zero weights only.
 
 A filter is what the array streams: the values and positions of its non-zero weights (compressed
 sparse rows).  Zeros are never touched, so the result shows that the compressed stream alone is the
@@ -20,7 +22,10 @@ BLOCK_BYTES = 1 << 20
 
 
 def run_spatial(model: DualModel, x: Array) -> Array:
-    """Run the decoded network on x: (N, H, W, C) float32, preprocessed -> (N, ...) the last node's output."""
+    """Run the decoded network on x.
+
+    (N, H, W, C) float32, preprocessed -> (N, ...) the last node's output.
+    """
     return forward(model.network, x, convolution=sparse_convolution(model.network))
 
 

@@ -1,4 +1,6 @@
-"""What an integer machine does to feature maps, a group of layers at a time: whole numbers in, whole numbers out.
+"""What an integer machine does to feature maps, a group of layers at a time.
+
+Whole numbers in, whole numbers out.
 
 Feature maps are float32 arrays of whole numbers, as BLAS is fast on them and every number and sum
 is exact: below 2^24 in float32, below 2^53 in float64, whichever the layer's largest possible sum
@@ -81,7 +83,8 @@ class ProductStep(Step):
     """A convolution or a fully connected layer as direct sums."""
 
     layer: Conv | Linear
-    weights: Array  # whole numbers, (K, C / groups, R, S) or (K, C), float32 or float64 as the sums need
+    # whole numbers, (K, C / groups, R, S) or (K, C), float32 or float64 as the sums need
+    weights: Array
     integers: Integers
     sum_shift: int  # bits of the products that are not summed
     rescaling: Rescaling
@@ -113,7 +116,8 @@ class WinogradStep(Step):
     layer: Conv
     m: int
     transforms: tuple[WholeTransforms, WholeTransforms]  # of the height and of the width
-    taps: Array  # (groups, n_h n_w, C / groups, K / groups), whole numbers, float32 or float64 as the sums need
+    # (groups, n_h n_w, C / groups, K / groups), whole numbers, float32 or float64 as the sums need
+    taps: Array
     input_shifts: Ints  # (n_h, n_w), bits that transformed inputs lose
     input_bits: int  # of a transformed input
     sum_shift: int  # bits of the products that are not summed
@@ -244,7 +248,10 @@ class FloatStep(Step):
 
 @dataclass(frozen=True, eq=False)
 class SameStep(Step):
-    """A layer that moves numbers or compares them: pooling by maximum, ReLU, padding, reordering."""
+    """A layer that moves numbers or compares them.
+
+    Pooling by maximum, ReLU, padding, reordering.
+    """
 
     node: Node
 

@@ -1,8 +1,9 @@
 """How much a network asks for: parameters, dense MACs, and multiplies under Winograd.
 
-A dense MAC is one multiply-accumulate of the spatial, unpruned layer.  Only convolutions and fully-connected layers are
-counted; biases, normalisation, pooling and the Winograd transforms' additions are not.  Winograd multiplies are the
-element-wise ones of F(m x m, R x S), edge tiles padded to whole ones.
+A dense MAC is one multiply-accumulate of the spatial, unpruned layer.  Only convolutions and
+fully-connected layers are counted; biases, normalisation, pooling and the Winograd transforms'
+additions are not.  Winograd multiplies are the element-wise ones of F(m x m, R x S), edge tiles
+padded to whole ones.
 """
 
 from collections.abc import Mapping
@@ -48,8 +49,8 @@ def winograd_multiplies(graph: Graph, tiles: Mapping[str, int]) -> dict[str, int
 def peak_bytes(graph: Graph) -> int:
     """Bytes that the float32 values of one image take at once in a forward pass, on the safe side.
 
-    All values that later nodes still read, the node's output, and ``WORKING_COPIES`` of its inputs (padded, unfolded,
-    transformed).
+    All values that later nodes still read, the node's output, and ``WORKING_COPIES`` of its inputs
+    (padded, unfolded, transformed).
     """
     last_use = {source: i for i, node in enumerate(graph.nodes) for source in node.inputs}
     live = {INPUT: prod(graph.input_shape)}

@@ -29,7 +29,8 @@ from accelsim.network.layers import (
 from accelsim.network.tensor_forward import apply_tensor_layer
 from accelsim.network.tensors import Expand, Reshape, Slice, Transpose
 
-VIEWS = (Flatten, Reshape, Transpose, Slice, Expand)  # what they give may lie in their input's memory
+# what they give may lie in their input's memory
+VIEWS = (Flatten, Reshape, Transpose, Slice, Expand)
 Parameters = Mapping[str, Array]  # of one node: weight, bias, ...
 Convolution = Callable[[Node, Array, Array], Array]  # (node, x, weight) -> y, bias not added
 
@@ -44,7 +45,9 @@ def forward(
     convolution: Convolution | None = None,
     observe: Callable[[Node, tuple[Array, ...], Array], None] | None = None,
 ) -> Array:
-    """Run the network on x: (N, H, W, C) float32, already preprocessed -> (N, ...) the last node's output.
+    """Run the network on x.
+
+    (N, H, W, C) float32, already preprocessed -> (N, ...) the last node's output.
 
     convolution: replaces the direct convolution of conv layers (another machine's arithmetic); the array it returns may
         be overwritten.
@@ -148,8 +151,9 @@ def fold_statistics(layer: BatchNorm, parameters: Parameters) -> tuple[Array, Ar
 def convolve(x: Array, weight: Array, layer: Conv, bias: Array | None = None) -> Array:
     """Direct convolution.  x: (N, H, W, C), weight: (K, C / groups, R, S), bias: (K,) -> (N, P, Q, K).
 
-    The image is unfolded along its width only, a block of rows at a time, and each row of the kernel is one matrix
-    multiply on rows of it (Cho & Brand, MEC: Memory-efficient Convolution, ICML 2017).
+    The image is unfolded along its width only, a block of rows at a time, and each row of the
+    kernel is one matrix multiply on rows of it (Cho & Brand, MEC: Memory-efficient Convolution,
+    ICML 2017).
     """
     R, S = layer.kernel
     stride_h, stride_w = layer.stride
@@ -168,7 +172,8 @@ def convolve(x: Array, weight: Array, layer: Conv, bias: Array | None = None) ->
     matrix = np.ascontiguousarray(weight.reshape(G, K // G, C_g, R, S).transpose(0, 3, 4, 2, 1))
     matrix = matrix.reshape(G, R, S * C_g, K // G)
     image, row, pixel, channel = padded.strides
-    unfolded = np.lib.stride_tricks.as_strided(  # [image, row, output column, kernel column, channel]
+    # [image, row, output column, kernel column, channel]
+    unfolded = np.lib.stride_tricks.as_strided(
         padded, (N, H, Q, S, C), (image, row, stride_w * pixel, dil_w * pixel, channel), writeable=False
     )
     out = np.empty((N, P, Q, K), np.float32)
@@ -230,7 +235,10 @@ def _shifted(padded: Array, i: int, j: int, stride: tuple[int, int], size: tuple
 
 
 def pool_windows(x: Array, layer: MaxPool | AveragePool, fill: float) -> Iterator[Array]:
-    """For each element of the window, its value in all windows: (N, P, Q, C); beyond the image it is ``fill``."""
+    """For each element of the window, its value in all windows: (N, P, Q, C).
+
+    Beyond the image it is ``fill``.
+    """
     P, Q, _ = layer.output_shape((x.shape[1:],))
     spans = [(out - 1) * s + k for out, s, k in zip((P, Q), layer.stride, layer.kernel, strict=True)]
     pads = [(p, max(0, span - size - p)) for p, span, size in zip(layer.padding, spans, x.shape[1:3], strict=True)]

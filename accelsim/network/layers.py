@@ -1,8 +1,10 @@
-"""What a layer of a CNN can be: one frozen, validated record a kind, each with its shape rule and its parameters.
+"""What a layer of a CNN can be.
 
-Shapes are without the batch: (H, W, C) for images, (F,) for vectors.  Parameters follow PyTorch's names and layouts:
-a convolution's weight is (K, C / groups, R, S), a linear layer's (K, C).  Layers without weights that act on tensors
-of any shape are in ``tensors``.
+One frozen, validated record a kind, each with its shape rule and its parameters.
+
+Shapes are without the batch: (H, W, C) for images, (F,) for vectors.  Parameters follow PyTorch's
+names and layouts: a convolution's weight is (K, C / groups, R, S), a linear layer's (K, C).  Layers
+without weights that act on tensors of any shape are in ``tensors``.
 """
 
 from typing import Annotated, Literal
@@ -74,7 +76,10 @@ class BatchNorm(LayerRecord):
 
 
 class Affine(LayerRecord):
-    """A scale and a shift for each channel: what batch normalisation becomes once its statistics are fixed."""
+    """A scale and a shift for each channel.
+
+    What batch normalisation becomes once its statistics are fixed.
+    """
 
     op: Literal["affine"] = "affine"
     channels: Size

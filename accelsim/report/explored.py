@@ -1,4 +1,6 @@
-"""The page of ``accelsim explore``: which machine, at which sparsity, why; and a comparison's page for each file.
+"""The page of ``accelsim explore``: which machine, at which sparsity, why.
+
+And a comparison's page for each file.
 
 ``points.csv`` beside it has a row a file and machine, with every figure of the run.
 """
@@ -49,7 +51,8 @@ UP = (
 def write_exploration(folder: Path, title: str, found: Sequence[Made], again: str = "") -> None:
     """Write ``report.html``, ``points.csv`` and, of each file, a folder with its comparison on all machines.
 
-    again: the command that does it again, for the page.  Raises InputError if the folder cannot be written.
+    again: the command that does it again, for the page.  Raises InputError if the folder cannot be
+    written.
     """
     all_of = machines()
     comparisons = {}
@@ -65,8 +68,8 @@ def write_exploration(folder: Path, title: str, found: Sequence[Made], again: st
 def point_rows(found: Sequence[Made]) -> list[dict[str, Any]]:
     """One row a file and machine: what the file keeps, and every figure of the run.
 
-    ``file, machine, chosen, ratio`` (float32 size over the file's), ``kept`` (agreement in %, or PSNR in dB, with the
-    dense network in the worse domain), and the columns of a result's total.
+    ``file, machine, chosen, ratio`` (float32 size over the file's), ``kept`` (agreement in %, or
+    PSNR in dB, with the dense network in the worse domain), and the columns of a result's total.
     """
     best = chosen(found)
     rows = []
@@ -79,7 +82,10 @@ def point_rows(found: Sequence[Made]) -> list[dict[str, Any]]:
 
 
 def page(title: str, found: Sequence[Made], pair: Comparison, again: str = "") -> str:
-    """The whole page.  pair: the chosen file on the first pair of machines, whose layers are shown."""
+    """The whole page.
+
+    pair: the chosen file on the first pair of machines, whose layers are shown.
+    """
     best = escape(chosen(found).name)
     note = "Every file on every machine; outlined: the file of the verdict.  A click on a point shows its command."
     parts = [
@@ -150,7 +156,10 @@ def _files(found: Sequence[Made]) -> str:
 
 
 def _pairs(found: Sequence[Made]) -> str:
-    """Each file on each pair: cycles and energy of both, and the second machine's over the first one's."""
+    """Each file on each pair.
+
+    Cycles and energy of both, and the second machine's over the first one's.
+    """
     rows = []
     for made in found:
         for pair in PAIRS:

@@ -1,4 +1,7 @@
-"""What each layer of a model is, beside what machines make of it: its shape, and what of it is not zero."""
+"""What each layer of a model is, beside what machines make of it.
+
+Its shape, and what of it is not zero.
+"""
 
 from collections.abc import Mapping
 
@@ -14,7 +17,9 @@ COLUMNS = ("shape", *DENSITIES)
 
 
 def layer_facts(model: DualModel | LayerTable) -> pd.DataFrame:
-    """One row a layer with ``COLUMNS``; densities are 0 to 1, and NaN where there are no such weights.
+    """One row a layer with ``COLUMNS``.
+
+    Densities are 0 to 1, and NaN where there are no such weights.
 
     The Winograd density of a table's layer is not known before its weights are drawn: NaN.
     """

@@ -1,4 +1,7 @@
-"""The folder of a sweep as a report: plots, the front as CSV, and one HTML page that needs nothing else."""
+"""The folder of a sweep as a report.
+
+Plots, the front as CSV, and one HTML page that needs nothing else.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,7 +99,10 @@ def page(sweep: Sweep, plots: dict[str, bytes]) -> str:
 
 
 def fronts_of_all(sweep: Sweep) -> pd.DataFrame:
-    """The front of all families together, model after model; no rows where no point is accurate enough."""
+    """The front of all families together, model after model.
+
+    No rows where no point is accurate enough.
+    """
     answers = sweep.answers
     names = [answers.scope(model) for model in answers.models]
     found = [answers.fronts[name] for name in names if name in answers.fronts]
@@ -133,7 +139,10 @@ def _fronts(sweep: Sweep) -> list[str]:
 
 
 def _cloud(sweep: Sweep) -> dict[str, Any]:
-    """The points that the page's chart shows: all on a front, and of the others as many as a page carries."""
+    """The points that the page's chart shows.
+
+    All on a front, and of the others as many as a page carries.
+    """
     done = sweep.table[sweep.table["status"] == "done"]
     best = fronts_of_all(sweep)
     others = done.drop(best.index)
@@ -180,7 +189,10 @@ def _chart(sweep: Sweep, cloud: dict[str, Any]) -> list[str]:
 
 
 def _machines(sweep: Sweep, head: str, rows: Sequence[tuple[str, pd.Series]]) -> str:
-    """Points as a table: what each is called, its parameters, its figures, and the command that gives it again."""
+    """Points as a table.
+
+    What each is called, its parameters, its figures, and the command that gives it again.
+    """
     done = sweep.table[sweep.table["status"] == "done"]
     objectives = [objective.removeprefix("-") for objective in sweep.description.report.objectives]
     asked = [column for q in sweep.description.report.cheapest for column in (q.minimize, *q.limits)]

@@ -78,7 +78,10 @@ def show_estimate(out: Console, e: Estimate) -> None:
 
 
 def show_answers(out: Console, answers: Answers, counts: dict[str, int], parameters: list[str]) -> None:
-    """Counts; for each model the front of all machines with its knee; the answers to the questions."""
+    """Counts; for each model the front of all machines with its knee.
+
+    The answers to the questions.
+    """
     out.print(", ".join(f"{count} {status}" for status, count in counts.items() if count), highlight=False)
     for model, floor in answers.floors.items():
         line(out, f"{model}: points below {floor:.2f} % top-1 answer nothing")

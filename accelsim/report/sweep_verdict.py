@@ -1,4 +1,7 @@
-"""What a sweep found, in sentences whose every figure is in its tables: the knee, the front, what matters."""
+"""What a sweep found, in sentences whose every figure is in its tables.
+
+The knee, the front, what matters.
+"""
 
 from accelsim.explore.naming import named
 from accelsim.explore.sweep import Sweep
@@ -9,7 +12,10 @@ LEAST_SHARE = 0.02  # of the variance, below which an axis is not worth a word
 
 
 def sweep_sentences(sweep: Sweep) -> list[str]:
-    """The sentences, the most important first: each model's knee and front, then what moves the first objective."""
+    """The sentences, the most important first.
+
+    Each model's knee and front, then what moves the first objective.
+    """
     found = [sentence for model in sweep.answers.models for sentence in _of_model(sweep, model)]
     return [*found, *_what_matters(sweep)]
 

@@ -39,7 +39,8 @@ TENSOR_LAYERS = frozenset(layer.model_fields["op"].default for layer in WRITERS)
 def write_onnx(network: Network, path: Path) -> None:
     """Write the network as an ONNX file, atomically; the same network gives the same bytes.
 
-    Raises InputError if the network holds what ONNX writes otherwise (an even-sized response normalisation).
+    Raises InputError if the network holds what ONNX writes otherwise (an even-sized response
+    normalisation).
     """
     onnx = package(path)
     write_bytes(path, onnx_model(onnx, network).SerializeToString(deterministic=True))

@@ -59,7 +59,10 @@ class Builder:
         groups: int = 1,
         bias: bool = False,
     ) -> str:
-        """A square convolution; padded to keep the image's size at stride 1 unless told otherwise."""
+        """A square convolution.
+
+        Padded to keep the image's size at stride 1 unless told otherwise.
+        """
         pad = kernel // 2 if padding is None else padding
         source = source or self.last
         layer = Conv(

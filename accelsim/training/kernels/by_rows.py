@@ -176,7 +176,9 @@ def weight_gradient(rows: Array, dy: Array, g: Geometry, out: Array, scratch: Ar
 
 
 def row_gradient(dy: Array, packed: Array, g: Geometry, rows: Array, scratch: Array, xp: Any = np) -> None:
-    """Fill rows (``g.rows_shape``) with the gradient of the tap rows: the transpose of ``convolve``.
+    """Fill rows (``g.rows_shape``) with the gradient of the tap rows.
+
+    The transpose of ``convolve``.
 
     scratch: (S C / G, P Q N).  Where ``g.reversible``, the reversed convolution is faster.
     """
