@@ -61,13 +61,17 @@ from accelsim.transforms.adders import (
     tile_additions,
 )
 from accelsim.transforms.decomposition import Piece, pieces
-from accelsim.transforms.winograd import POINTS
+from accelsim.transforms.points import StatedPoints, completed
+from accelsim.transforms.winograd import POINTS, Points
 from accelsim.workload import LayerWork
 
 MAX_POINTS = len(POINTS)
 LANE_INVERSE_CYCLES = 2  # a finished tap into its row of outputs, the row into the m x m
 STREAM_CYCLES = 2  # the two passes of a transform
 KilobytesOrNone = Annotated[float, Field(ge=0, le=1 << 20)]
+
+
+TileSize = Annotated[int, Field(ge=2, le=6)]  # m of F(m x m, r x r)
 
 
 class WinogradArray(PeArray):
@@ -98,7 +102,7 @@ class WinogradDescription(TiledDescription):
 
     kind: Literal["winograd"]
     """Always ``winograd``."""
-    tile: Annotated[int, Field(ge=2, le=6)] = 2
+    tile: TileSize = 2
     """m of F(m x m, r x r), outputs a tile and dimension.  Default: 2."""
     pe_array: WinogradArray
     """Lanes."""
@@ -110,8 +114,24 @@ class WinogradDescription(TiledDescription):
     """Tile-channels that the input transform unit takes a cycle."""
     inverse_rate: Count
     """Tile-filters that the inverse transform unit gives a cycle."""
+    points: StatedPoints = ()
+    """Interpolation points by m, the m + 1 of 3 x 3 kernels or more, such as ``{4: ["0", "1", "-1", "1/2", "-2"]}``;
+    larger kernels take the default ones behind them.  Default: the first of 0, 1, -1, 2, -2, 1/2, -1/2, 4, ..."""
     hybrid: bool = False
     """Whether any layer may run as a plain matrix product where that scores lower.  Default: no."""
+
+    @model_validator(mode="after")
+    def _check_points(self) -> "WinogradDescription":
+        own = self.tile_sizes
+        others = [str(m) for m, _ in self.points if m not in own]
+        if others:
+            raise ValueError(f"points: of tile size {others[0]}, expected {' or '.join(map(str, own))}")
+        return self
+
+    def points_of(self, m: int) -> Points | None:
+        """Interpolation points of F(m x m, r x r) for any r, the stated ones first; None: the default ones."""
+        stated = dict(self.points).get(m)
+        return None if stated is None else completed(stated)
 
     @property
     def tile_sizes(self) -> tuple[int, ...]:
@@ -126,7 +146,9 @@ class WinogradDescription(TiledDescription):
     def tap_bits(self, m: int, kernel: tuple[int, int] = (3, 3)) -> int:
         """Bits of a transformed input of F(m x m, R x S): one width for all kernels, as stated or exact for 3 x 3."""
         stated = self.arithmetic.transformed_bits
-        return exact_bits(m, (3, 3), self.arithmetic.activation_bits) if stated is None else stated
+        if stated is not None:
+            return stated
+        return exact_bits(m, (3, 3), self.arithmetic.activation_bits, self.points_of(m))
 
     @property
     def operand_bits(self) -> int:
@@ -142,7 +164,8 @@ class WinogradDescription(TiledDescription):
         """At one tile size, transformed inputs of so many bits: as stated, or None: as each layer needs."""
         plain = super().datapath
         integers = replace(plain.integers, transformed_bits=self.arithmetic.transformed_bits or bits)
-        return replace(plain, kind="winograd", m=m, integers=integers)
+        points = tuple((size, completed(own)) for size, own in self.points)
+        return replace(plain, kind="winograd", m=m, integers=integers, points=points)
 
     @property
     def streams(self) -> int:
@@ -152,7 +175,11 @@ class WinogradDescription(TiledDescription):
     def _units(self, m: int) -> tuple[UnitBits, UnitBits]:
         """What an input and an inverse transform of F(m x m, 3 x 3) are made of."""
         a = self.arithmetic
-        return input_unit(m, a.activation_bits, self.operand_bits), inverse_unit(m, a.accumulator_bits)
+        points = self.points_of(m)
+        return (
+            input_unit(m, a.activation_bits, self.operand_bits, points),
+            inverse_unit(m, a.accumulator_bits, points),
+        )
 
     @property
     def unit_register_bits(self) -> int:
@@ -207,7 +234,7 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
     """Where filters are transformed.  Default: off_line."""
     weight_transform_rate: Count = 4
     """Filter-channels that an on-chip filter transform takes a cycle.  Default: 4."""
-    tiles: tuple[Annotated[int, Field(ge=2, le=6)], ...] | None = None
+    tiles: tuple[TileSize, ...] | None = None
     """Tile sizes m that the machine has, the best for each layer is taken.  Default: ``tile`` alone, at 10 bits."""
     input_transform: Literal["stored", "streamed"] = "stored"
     """Where transformed inputs go: into a buffer, or to the lanes for each group of filters.  Default: stored."""
@@ -259,7 +286,7 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
         """
         if self.tiles is None:
             return super().tap_bits(m)
-        exact = exact_bits(m, kernel, self.arithmetic.activation_bits)
+        exact = exact_bits(m, kernel, self.arithmetic.activation_bits, self.points_of(m))
         return min(exact, self.arithmetic.transformed_bits or exact)
 
     @property
@@ -332,7 +359,7 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
                 registers = sums * (m + m * m) + (sums if sums > 1 else 0)
                 of_lane = registers_um2(registers, m + m * m, bits, self.node_nm)
             else:  # an adder tree behind the taps side by side
-                tree = inverse_unit(m, bits)
+                tree = inverse_unit(m, bits, self.points_of(m))
                 of_lane = transform_um2(tree.adder_bits, tree.twin_bits, sums * m * m * bits, self.node_nm)
             mm2 = array.rows * array.cols * of_lane / 1e6
             found["lane_inverse"] = Area(mm2, LOGIC_AREA_SOURCE)
@@ -394,7 +421,7 @@ def winograd_mode(
         work=work.without_weights(),
         operand_bits=bits,
         lanes=_lanes(work, machine, mode),
-        products=winograd_products(work, machine, m, mode.executed, parts),
+        products=winograd_products(work, machine, m, mode.executed, parts, machine.points_of(m)),
         units=_units(work, machine, mode),
         weight_reuse=machine.outputs_per_lane,
         mac_action="mac" if machine.tiles is None else f"mac_f{m}",
@@ -450,7 +477,8 @@ def _units(work: LayerWork, machine: WinogradMachine, mode: Mode) -> TransformUn
 
 def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, ...], m: int) -> Mode:
     """The layer on a single lane, whatever the array and the rates of its units."""
-    blocks = work.block_nonzeros(m, parts)
+    points = machine.points_of(m)
+    blocks = work.block_nonzeros(m, parts, points)
     order = filter_order(work, machine, blocks)
     dense = dense_slots(work, blocks, 1)
     nonzeros = int(blocks.sum())
@@ -477,7 +505,7 @@ def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, 
         dram_bits=dram_bits,
         widths=operand_widths(work, machine),
         operand_bits=machine.operand_bits,
-        units=_additions([piece.size for piece in parts] or [work.kernel], m, on_chip),
+        units=_additions([piece.size for piece in parts] or [work.kernel], m, points, on_chip),
         decoder_rate=0.0 if machine.decoder is None else machine.decoder.symbols_per_cycle,
         slots_are_dense=machine.zero_handling != "skip_weights",
     )
@@ -485,15 +513,17 @@ def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, 
 
 def _mask(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, ...], m: int) -> Flags:
     """Channels of each tap and filter that lanes spend a slot on: (taps, K, C / groups)."""
-    mask = work.mask(m, parts)
+    points = machine.points_of(m)
+    mask = work.mask(m, parts, points)
     if machine.zero_handling != "skip_weights":
         return np.ones_like(mask)
-    return mask[:, filter_order(work, machine, work.block_nonzeros(m, parts))]
+    return mask[:, filter_order(work, machine, work.block_nonzeros(m, parts, points))]
 
 
-def _additions(kernels: list[tuple[int, int]], m: int, on_chip: bool) -> TransformUnits:
+def _additions(kernels: list[tuple[int, int]], m: int, points: Points | None, on_chip: bool) -> TransformUnits:
     """Additions of the transforms of a layer, or of its pieces, on units of rate 1."""
-    weight_adds, input_adds, inverse_adds = np.sum([tile_additions(m, kernel) for kernel in kernels], axis=0).tolist()
+    additions = [tile_additions(m, kernel, points) for kernel in kernels]
+    weight_adds, input_adds, inverse_adds = np.sum(additions, axis=0).tolist()
     return TransformUnits(
         input_rate=1,
         inverse_rate=1,
@@ -501,5 +531,5 @@ def _additions(kernels: list[tuple[int, int]], m: int, on_chip: bool) -> Transfo
         inverse_adds=inverse_adds + (len(kernels) - 1) * m * m,  # the pieces' outputs are added up
         weight_adds=weight_adds if on_chip else 0,
         phases=len(kernels),
-        serial_more_adds=sum(serial_inverse_additions(m, kernel) for kernel in kernels) - inverse_adds,
+        serial_more_adds=sum(serial_inverse_additions(m, kernel, points) for kernel in kernels) - inverse_adds,
     )
