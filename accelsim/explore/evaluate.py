@@ -153,8 +153,10 @@ def datapath_from(words: Mapping[str, Any]) -> Datapath:
     """A machine's arithmetic from the plain values that a task carries."""
     own = tuple((str(name), float(threshold)) for name, threshold in words["layer_thresholds"])
     points = tuple((int(m), tuple(map(Fraction, listed))) for m, listed in words.get("points", {}).items())
+    bits = tuple((str(name), int(width)) for name, width in words["layer_weight_bits"])
     integers = Integers(**words["integers"])
-    return Datapath(**{**words, "layer_thresholds": own, "integers": integers, "points": points})
+    known = {"layer_thresholds": own, "layer_weight_bits": bits, "integers": integers, "points": points}
+    return Datapath(**{**words, **known})
 
 
 def _accuracy(variant: Variant, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
