@@ -1,4 +1,6 @@
-"""The parts of a machine's description that many machines have: arrays, buffers, arithmetic, DRAM, replaced figures.
+"""The parts of a machine's description that many machines have.
+
+Arrays, buffers, arithmetic, DRAM, replaced figures.
 
 A part is a group of keys of the machine's YAML file.  Its own docstring says what it is of the
 hardware, the docstring under each key what the key means, in which unit, and what stands for it
@@ -19,7 +21,8 @@ from accelsim.settings import Section
 
 Count = Annotated[int, Field(ge=1, le=1 << 16)]
 Bits = Annotated[int, Field(ge=1, le=64)]
-# Physical ranges: what lies outside is a slip of the units, and may be beyond what cycles can be counted in.
+# Physical ranges: what lies outside is a slip of the units, and may be beyond what cycles can be
+# counted in.
 Kilobytes = Annotated[float, Field(ge=1 / 1024, le=1 << 20)]  # a byte to a gigabyte
 GigabytesPerSecond = Annotated[float, Field(ge=1e-3, le=1e6)]
 PerCycle = Annotated[float, Field(ge=1e-3, le=1 << 16)]
@@ -191,7 +194,9 @@ class Dram(KeyGroup):
 
 
 class EnergyOverrides(KeyGroup):
-    """Figures that replace the tables', each in the unit of its name; ``accelsim inspect MACHINE`` lists them.
+    """Figures that replace the tables', each in the unit of its name.
+
+    ``accelsim inspect MACHINE`` lists them.
 
     Energies are 0 to 1e6 pJ, powers 0 to 1e6 mW.
     """
@@ -269,7 +274,10 @@ class EnergyOverrides(KeyGroup):
 
 
 class AreaOverrides(KeyGroup):
-    """Areas of parts that replace the tables', 0 to 1e6 mm2; ``accelsim inspect MACHINE`` lists the parts."""
+    """Areas of parts that replace the tables', 0 to 1e6 mm2.
+
+    ``accelsim inspect MACHINE`` lists the parts.
+    """
 
     lanes_mm2: SquareMillimetres | None = None
     """All lanes."""

@@ -1,7 +1,7 @@
 """Layer-wise reconstruction: a trained network made sparse in both domains from a few images, without gradients.
 
-Layer by layer, from first to last, weights are sought that give what the dense network gives there (Y), although
-their inputs X are those of the layers already made sparse:
+Layer by layer, from first to last, weights are sought that give what the dense network gives there
+(Y), although their inputs X are those of the layers already made sparse:
 
     minimise  || X w - Y ||^2 + damping |w - w_0|^2     with s_SD of w zero and s_WD of W = G w G^T small.
 
@@ -39,8 +39,8 @@ from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.recipe import Reconstruction
 from accelsim.sparsity.zero_patterns import zero_pattern
 
-# Over all layers together (s_SD, s_WD), to be small in the Winograd domain; or of each layer how many entries of w and
-# of W = G w G^T are zero, exactly in both.
+# Over all layers together (s_SD, s_WD), to be small in the Winograd domain; or of each layer how
+# many entries of w and of W = G w G^T are zero, exactly in both.
 Goals = tuple[float, float] | Mapping[str, tuple[int, int]]
 
 SOLVED = 1e-5  # of a filter's right-hand side: what is left of it is rounding
@@ -55,7 +55,8 @@ class LayerReport:
     zeros_sd: float  # share aimed at in the spatial domain
     zeros_wd: float  # share aimed at in the Winograd domain
     error: float  # |X w - Y|^2 / |Y - mean|^2 with the zeros
-    small_wd: float  # share of the energy of W that its small entries have (what pruning there loses)
+    # share of the energy of W that its small entries have (what pruning there loses)
+    small_wd: float
     seconds: float
 
 
@@ -69,7 +70,10 @@ class Sample:
 
 @dataclass
 class Moments:
-    """Sums over positions: rows of X are (taps x channels), of Y output channels.  All as means, less the means."""
+    """Sums over positions: rows of X are (taps x channels), of Y output channels.
+
+    All as means, less the means.
+    """
 
     H: Array  # (n, n) X^T X
     B: Array  # (n, K) X^T Y
@@ -133,8 +137,9 @@ def refit(
 ) -> dict[str, Array]:
     """``start`` with the weights of these layers found anew, one layer after another, biases with them.
 
-    find: the weights (taps, C, K) of a layer, by its name and the moments of X, its inputs from the layers found before
-    it, and Y, what it should make of them for the network to give what it did.  images: as ``reconstruct``.
+    find: the weights (taps, C, K) of a layer, by its name and the moments of X, its inputs from the
+    layers found before it, and Y, what it should make of them for the network to give what it did.
+    images: as ``reconstruct``.
     """
     graph, arrays = network.graph, {name: array.copy() for name, array in start.items()}
     last = {source: i for i, node in enumerate(graph.nodes) for source in node.inputs}
@@ -164,7 +169,8 @@ def bias_of(moments: Moments, found: Array) -> Array:
 def zeros_by_layer(weights: Mapping[str, Array], sparsity: float) -> dict[str, int]:
     """How many weights of each layer are zeroed by one threshold on all LAMP scores that zeros this share of all.
 
-    The score of a weight: its square over the sum of the squares of its layer's weights that are not smaller.
+    The score of a weight: its square over the sum of the squares of its layer's weights that are
+    not smaller.
     """
     if not weights:
         return {}
@@ -180,7 +186,10 @@ def zeros_by_layer(weights: Mapping[str, Array], sparsity: float) -> dict[str, i
 
 @dataclass(frozen=True)
 class LeastSquares:
-    """One layer's problem, in units of its input channels' root mean squares: what ``sparse_solution`` solves."""
+    """One layer's problem, in units of its input channels' root mean squares.
+
+    What ``sparse_solution`` solves.
+    """
 
     A: Array  # (taps C, taps C) damped
     target: Array  # (taps C, K)
@@ -193,11 +202,13 @@ class LeastSquares:
 def least_squares(moments: Moments, start: Array, kron: Array | None, settings: Reconstruction) -> LeastSquares:
     """A layer's problem, its matrix inverted: one serves several numbers of zeros.
 
-    start: (taps, C, K) the dense weights.  kron: (n n, taps), or None where Winograd does not serve.
+    start: (taps, C, K) the dense weights.  kron: (n n, taps), or None where Winograd does not
+    serve.
     """
     H = moments.H
     taps, C, K = start.shape
-    # Of each input channel; of one that never changes, float32 may leave less than nothing once its mean is off.
+    # Of each input channel; of one that never changes, float32 may leave less than nothing once its
+    # mean is off.
     scale = np.sqrt(np.maximum(np.diagonal(H).reshape(taps, C).mean(axis=0), 0)) + np.float32(1e-6)
     scale = np.maximum(scale, 1e-3 * scale.max())
     each = np.tile(scale, taps)
@@ -328,8 +339,8 @@ def is_refitted(node: Node) -> bool:
 def advance(node: Node, arrays: Any, values: dict[str, list[Array]], last: Collection[str] = ()) -> None:
     """Add the node's output of every chunk.
 
-    last: sources that no later node reads; their chunks are given up one by one, so that a map and what a rectifier
-    makes of it are never both there.
+    last: sources that no later node reads; their chunks are given up one by one, so that a map and
+    what a rectifier makes of it are never both there.
     """
     parameters = {key: arrays[f"{node.name}.{key}"] for key in node.layer.parameters()}
     count = len(values[node.inputs[0]])
@@ -346,8 +357,10 @@ def advance(node: Node, arrays: Any, values: dict[str, list[Array]], last: Colle
 
 
 def _target(graph: Graph, node: Node, dense: dict[str, list[Array]], sparse: dict[str, list[Array]]) -> list[Array]:
-    """What the node should give in the sparse network: the dense one's outputs; if these only go into a sum whose other
-    parts are there already, so that the sum is the dense one's.
+    """What the node should give in the sparse network: the dense one's outputs.
+
+    If these only go into a sum whose other parts are there already, so that the sum is the dense
+    one's.
     """
     readers = [reader for reader in graph.nodes if node.name in reader.inputs]
     target = dense[node.name]

@@ -1,6 +1,9 @@
-"""What one layer asks of any machine: its shape, its real weights, and how dense its inputs and outputs are.
+"""What one layer asks of any machine.
 
-Weights are counted in both domains, and summed over the blocks of input channels in which they are stored and tiled.
+Its shape, its real weights, and how dense its inputs and outputs are.
+
+Weights are counted in both domains, and summed over the blocks of input channels in which they are
+stored and tiled.
 """
 
 import copy
@@ -26,16 +29,20 @@ REMEMBERED = 16  # counts of a layer, each of the size of its masks
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a layer finds around it where a network runs as one: where its maps are, and what rides on its outputs.
+    """What a layer finds around it where a network runs as one.
 
-    As it stands, a layer alone: all inputs come from DRAM, all outputs go there, tiles have the buffers to themselves.
+    Where its maps are, and what rides on its outputs.
+
+    As it stands, a layer alone: all inputs come from DRAM, all outputs go there, tiles have the
+    buffers to themselves.
     """
 
     input_share: float = 1.0  # of the inputs' bytes that come from DRAM; the rest is on chip
     stores: bool = True  # whether the outputs go to DRAM
     output_share: float = 1.0  # of the outputs that are left to store, less than 1 behind a pooling
     operands: int = 0  # values that riding additions load from DRAM for each output
-    post_slots: int = 0  # operands that what rides takes, of the whole layer, on the machine's vector lanes
+    # operands that what rides takes, of the whole layer, on the machine's vector lanes
+    post_slots: int = 0
     line_bytes: int = 0  # that riding poolings hold in the output buffer
     room: tuple[int, int] | None = None  # bytes for tiles of inputs, of outputs; None: the buffers
     shared: bool = False  # whether both rooms are one, of as many bytes as the first says
@@ -64,16 +71,23 @@ class LayerWork:
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     weights: Array | None = None  # (K, C / groups, R, S) of a conv or linear layer
-    winograd_threshold: float | None = None  # Winograd-domain entries up to it are zero; None: Winograd does not apply
-    input_density: Array = field(default_factory=lambda: np.ones(1, np.float32))  # (C,) share of non-zero inputs
+    # Winograd-domain entries up to it are zero; None: Winograd does not apply
+    winograd_threshold: float | None = None
+    # (C,) share of non-zero inputs
+    input_density: Array = field(default_factory=lambda: np.ones(1, np.float32))
     inputs: int = 1  # tensors of the input's shape that are read, 2 for an addition
-    output_density: float = 1.0  # share of non-zero outputs, as the next layer with weights finds them
-    winograd_density: float | None = None  # of a synthetic layer: this share of its W is kept, the largest
-    coded_bits: int | None = None  # that the file's own entropy code spends on the weights; None without a file
-    sources: tuple[str, ...] | None = None  # layers, or ``input``, whose outputs are read; None: a table does not say
+    # share of non-zero outputs, as the next layer with weights finds them
+    output_density: float = 1.0
+    # of a synthetic layer: this share of its W is kept, the largest
+    winograd_density: float | None = None
+    # that the file's own entropy code spends on the weights; None without a file
+    coded_bits: int | None = None
+    # layers, or ``input``, whose outputs are read; None: a table does not say
+    sources: tuple[str, ...] | None = None
     around: Surroundings = ALONE
     block_counts: Memo[Ints] = field(default_factory=lambda: Memo(REMEMBERED), init=False, repr=False)
-    derived: Memo[Any] = field(default_factory=lambda: Memo(REMEMBERED), init=False, repr=False)  # by machines
+    # by machines
+    derived: Memo[Any] = field(default_factory=lambda: Memo(REMEMBERED), init=False, repr=False)
 
     @property
     def outputs(self) -> int:
@@ -111,13 +125,19 @@ class LayerWork:
         return other
 
     def reading(self, sources: tuple[str, ...]) -> "LayerWork":
-        """The same layer, its inputs under other names; what was counted of its weights is shared."""
+        """The same layer, its inputs under other names.
+
+        What was counted of its weights is shared.
+        """
         other = copy.copy(self)
         object.__setattr__(other, "sources", sources)
         return other
 
     def without_weights(self) -> "LayerWork":
-        """The layer's shape and densities alone, for what is remembered with the layer: it must not hold the layer."""
+        """The layer's shape and densities alone, for what is remembered with the layer.
+
+        It must not hold the layer.
+        """
         return replace(self, weights=None)
 
     def nonzeros(self, m: int = 1) -> NDArray[np.int32]:
@@ -132,7 +152,10 @@ class LayerWork:
         return self.mask(m).astype(np.int32)
 
     def channel_nonzeros(self) -> Ints:
-        """Non-zero weights of each group's input channels, over its filters: (groups, C / groups) int64."""
+        """Non-zero weights of each group's input channels, over its filters.
+
+        (groups, C / groups) int64.
+        """
         if self.weights is None:
             raise ValueError(f"layer {self.name}: no weights")
         K, C = self.weights.shape[:2]
@@ -140,7 +163,9 @@ class LayerWork:
         return np.stack([np.count_nonzero(filters, axis=(0, 2)) for filters in grouped]).astype(np.int64)
 
     def mask(self, m: int, parts: tuple[Piece, ...] = (), points: Points | None = None) -> NDArray[np.bool_]:
-        """Which Winograd-domain entries, or 1 x 1 weights, are not zero, tap after tap: (taps, K, C / groups) bool.
+        """Which Winograd-domain entries, or 1 x 1 weights, are not zero, tap after tap.
+
+        (taps, K, C / groups) bool.
 
         parts: of a layer cut into pieces at stride 1, each run by F(m x m, its size); of these
         nothing is pruned.  points: of interpolation, where not the default ones.  Raises ValueError
@@ -165,10 +190,12 @@ class LayerWork:
     def block_nonzeros(
         self, m: int = 1, parts: tuple[Piece, ...] = (), points: Points | None = None
     ) -> NDArray[np.int64]:
-        """``nonzeros(m)`` summed over blocks of CHANNEL_BLOCK input channels: (taps, K, blocks) int64.  Kept.
+        """``nonzeros(m)`` summed over blocks of CHANNEL_BLOCK input channels.
 
-        parts: of the layer cut into these pieces instead, each run by F(m x m, its size), not pruned.  points: as
-        for ``mask``.
+        (taps, K, blocks) int64.  Kept.
+
+        parts: of the layer cut into these pieces instead, each run by F(m x m, its size), not
+        pruned.  points: as for ``mask``.
         """
 
         def count() -> Ints:
@@ -189,7 +216,10 @@ def block_sizes(channels: int) -> Ints:
 
 
 def sum_blocks(values: NDArray[Any]) -> NDArray[Any]:
-    """Sums over blocks of CHANNEL_BLOCK channels: (..., C) -> (..., blocks), flags and integers as int64."""
+    """Sums over blocks of CHANNEL_BLOCK channels.
+
+    (..., C) -> (..., blocks), flags and integers as int64.
+    """
     if values.dtype == np.bool_:  # a block's sum fits a byte, and bytes add up many at a time
         padded = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, -values.shape[-1] % CHANNEL_BLOCK)])
         blocks = padded.view(np.uint8).reshape(*values.shape[:-1], -1, CHANNEL_BLOCK)

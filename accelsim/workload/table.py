@@ -1,4 +1,6 @@
-"""Tables of layers without weights (``accelsim.network.tables``): weights and zeros are drawn from a seed.
+"""Tables of layers without weights (``accelsim.network.tables``).
+
+Weights and zeros are drawn from a seed.
 
 Results of them are synthetic, and say so.  A layer's weights are drawn when it is asked for, so
 that a large table never lies in memory as a whole.
@@ -24,7 +26,10 @@ DRAWN_AT_ONCE = 1 << 22  # random numbers
 
 
 def load_table(path: Path, seed: int = 0) -> "LayerTable":
-    """The table of layers in a file, its zeros to be drawn from the seed.  Raises InputError as ``read_table``."""
+    """The table of layers in a file, its zeros to be drawn from the seed.
+
+    Raises InputError as ``read_table``.
+    """
     layers = read_table(path)
     content = read_bytes(path, LAYER_TABLE)
     return LayerTable(path.stem, layers, seed, len(content), hashlib.sha256(content).hexdigest())
@@ -38,7 +43,9 @@ def find_table(name: str | Path) -> Path | None:
 
 @dataclass(frozen=True)
 class LayerTable:
-    """A network without weights: rows of a table, whose zeros are drawn from a seed.  Its results are synthetic.
+    """A network without weights: rows of a table, whose zeros are drawn from a seed.
+
+    Its results are synthetic.
 
     file_bytes, sha256: of the table's file.
     """
@@ -81,7 +88,10 @@ class TableWorks(Sequence[LayerWork]):
 
 
 def made_once(works: Sequence[LayerWork]) -> Sequence[LayerWork]:
-    """The layer works, made once for many runs; those of a table of over HELD_WEIGHTS weights anew each time."""
+    """The layer works, made once for many runs.
+
+    Those of a table of over HELD_WEIGHTS weights anew each time.
+    """
     if isinstance(works, TableWorks) and works.table.parameters > HELD_WEIGHTS:
         return works
     return tuple(works)
@@ -95,7 +105,10 @@ def without_weights(works: Sequence[LayerWork]) -> Iterable[LayerWork]:
 
 
 def table_works(table: LayerTable, batch: int) -> TableWorks:
-    """What each layer of a table asks, in order.  Raises InputError if a layer has over MAX_WEIGHTS weights."""
+    """What each layer of a table asks, in order.
+
+    Raises InputError if a layer has over MAX_WEIGHTS weights.
+    """
     for layer in table.layers:
         if layer.weights > MAX_WEIGHTS:
             raise InputError(
@@ -105,7 +118,10 @@ def table_works(table: LayerTable, batch: int) -> TableWorks:
 
 
 def works_of_kind(table: LayerTable, kind: Kind, batch: int = 1) -> tuple[LayerWork, ...]:
-    """The layer works of one kind; the weights of other layers, which may be the most, are not drawn."""
+    """The layer works of one kind.
+
+    The weights of other layers, which may be the most, are not drawn.
+    """
     works = table_works(table, batch)
     return tuple(works[i] for i, layer in enumerate(table.layers) if layer.kind == kind)
 

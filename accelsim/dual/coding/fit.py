@@ -1,7 +1,8 @@
 """The statistics that ``static`` stores, fitted to the weights by Newton's method on the coding cost.
 
-Each kind of number is moved in turn with the others held, towards 0 where the weights say little (a quadratic
-prior).  What comes out are whole numbers; only the encoder runs this, so it need not be the same everywhere.
+Each kind of number is moved in turn with the others held, towards 0 where the weights say little (a
+quadratic prior).  What comes out are whole numbers; only the encoder runs this, so it need not be
+the same everywhere.
 """
 
 import itertools
@@ -121,9 +122,11 @@ class _Parts:
 
     def __init__(self, group: Group, tensors: Sequence[Levels]) -> None:
         self.group = group
-        self.values = np.concatenate([kernels_of(tensor) for tensor in tensors]).T.copy()  # (positions, kernels)
+        # (positions, kernels)
+        self.values = np.concatenate([kernels_of(tensor) for tensor in tensors]).T.copy()
         self.flags: Bytes = (self.values != 0).astype(np.uint8)
-        self.sizes = [kernel_axes(tensor.shape)[:2] for tensor in tensors]  # filters and channels of each layer
+        # filters and channels of each layer
+        self.sizes = [kernel_axes(tensor.shape)[:2] for tensor in tensors]
         self.filters = sum(K for K, _ in self.sizes)
         self.channels = sum(C for _, C in self.sizes)
         firsts = itertools.pairwise(itertools.accumulate((K * C for K, C in self.sizes), initial=0))
@@ -286,7 +289,10 @@ def _alike(tensors: Sequence[Levels]) -> Ints:
 
 
 def _merged(demands: list[_Demand]) -> list[list[int]]:
-    """Sets of layers, each worth weights of its own: the two that lose least are merged, as long as that pays."""
+    """Sets of layers, each worth weights of its own.
+
+    The two that lose least are merged, as long as that pays.
+    """
     sets = [[i] for i in range(len(demands))]
     gains = [demand.gain() for demand in demands]
     losses: dict[tuple[int, int], float] = {}
@@ -394,7 +400,8 @@ def _grow(
             continue
         top = len(slot) + 1
         key = case[chosen] * (top + 1) + size[chosen]
-        seen = np.bincount(key, minlength=cases * (top + 1)).reshape(cases, top + 1)[:, 1:]  # magnitudes 1..top
+        # magnitudes 1..top
+        seen = np.bincount(key, minlength=cases * (top + 1)).reshape(cases, top + 1)[:, 1:]
         at_least = np.cumsum(seen[:, ::-1], axis=1)[:, ::-1]
         more, reached = at_least[:, 1:], at_least[:, :-1]
         by_first = np.zeros((FIRSTS + 1, max(FIRSTS, len(growth))))

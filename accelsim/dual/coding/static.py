@@ -1,18 +1,20 @@
-"""Lossless coding of quantized weights that decodes fast: contexts as in ``context``, but with statistics that are
-fitted once by the encoder (``fit``), stored in front and the same to the end.
+"""Lossless coding of quantized weights that decodes fast.
 
-So nothing has to be learned between one weight and the next, and the weights of many layers decode at
-once as arrays.  A non-zero index is a flag, a magnitude and a sign.  Each is predicted by a logit, a
-sum of a few whole numbers:
+Contexts as in ``context``, but with statistics that are fitted once by the encoder (``fit``),
+stored in front and the same to the end.
+
+So nothing has to be learned between one weight and the next, and the weights of many layers decode
+at once as arrays.  A non-zero index is a flag, a magnitude and a sign.  Each is predicted by a
+logit, a sum of a few whole numbers:
 
     flag:       what its layer, its filter, its input channel, and the signs before it in its 2-D kernel say;
     magnitude:  what its layer, filter, channel, the number of non-zeros in its kernel and the first of them say;
     sign:       what its layer and the signs before it in its kernel say.
 
 Order: layers of one kernel shape that the encoder finds alike are one ``Group``; a group's 2-D
-kernels are cut into chunks.  In a chunk come, kernel position after position, the flags and the signs,
-then the magnitudes: of each kernel's first non-zero, then of the others.  Among symbols that come
-together, those of the smallest logit come first (``rangecoder.ClassCoder``).
+kernels are cut into chunks.  In a chunk come, kernel position after position, the flags and the
+signs, then the magnitudes: of each kernel's first non-zero, then of the others.  Among symbols that
+come together, those of the smallest logit come first (``rangecoder.ClassCoder``).
 """
 
 import functools
@@ -46,11 +48,13 @@ PIECE = 32  # numbers of the first piece of an array of statistics
 LINK = 4  # steps of a link
 ESCAPED_BITS = 16
 MEANS = 64  # logits of a magnitude that are told apart
-FIRSTS = 4  # magnitudes of a kernel's first non-zero that the others tell apart, and steps of theirs that it decides
+# magnitudes of a kernel's first non-zero that the others tell apart, and steps of theirs that it
+# decides
+FIRSTS = 4
 COUNTS = 10  # numbers of non-zeros in a kernel that are told apart
 
-# Of each number of neighbours: a constant, a weight for each neighbour that is not zero, and for each pair of such two:
-# one, and one that counts against them if their signs differ.
+# Of each number of neighbours: a constant, a weight for each neighbour that is not zero, and for
+# each pair of such two: one, and one that counts against them if their signs differ.
 FLAG_WEIGHTS = [1 + j + j * (j - 1) for j in range(NEIGHBOURS + 1)]
 # Of each logit: the probability of a one.
 _ONE = (
@@ -80,15 +84,19 @@ class Statistics:
     density: Ints  # (layers,) of a flag
     sign: Ints  # (layers,) of a positive sign
     filters: Ints  # (filters of all layers,) of a flag, in steps of ``COARSE``
-    links: Ints  # (layers,) how much of its filters' number the next layer's channels have, in 1 / ``LINK``
+    # (layers,) how much of its filters' number the next layer's channels have, in 1 / ``LINK``
+    links: Ints
     channels: Ints  # (channels of all layers,) what they have beyond that
     filter_means: Ints  # (filters of all layers,) of a magnitude's growth, in steps of ``COARSE``
     channel_means: Ints  # (channels of all layers,) the same
     flags: list[Ints]  # of each group: the weights of ``FLAG_WEIGHTS``, one row after the other
-    counts: list[Ints]  # of each group: (COUNTS,) of a magnitude's growth, in a kernel of so many non-zeros
-    firsts: list[Ints]  # of each group: (FIRSTS, FIRSTS) of growth, by the first non-zero and the step
+    # of each group: (COUNTS,) of a magnitude's growth, in a kernel of so many non-zeros
+    counts: list[Ints]
+    # of each group: (FIRSTS, FIRSTS) of growth, by the first non-zero and the step
+    firsts: list[Ints]
     signs: list[Ints]  # of each group: a weight for each neighbour, one row after the other
-    growth: list[Ints]  # of each layer: of the magnitude u being larger than u, by ``step_slots``, in steps of 2
+    # of each layer: of the magnitude u being larger than u, by ``step_slots``, in steps of 2
+    growth: list[Ints]
 
 
 def groups_of(shapes: Sequence[Shape], alike: Ints) -> list[Group]:
@@ -121,7 +129,10 @@ def neighbours(position: int, S: int) -> list[int]:
 
 
 def history(signs: NDArray[np.int8], places: Sequence[int]) -> NDArray[np.int16]:
-    """One number for the signs at some places: (n,), below 3^places.  signs: (positions, n) of -1, 0, 1."""
+    """One number for the signs at some places: (n,), below 3^places.
+
+    signs: (positions, n) of -1, 0, 1.
+    """
     code = np.zeros(signs.shape[1], np.int16)
     for j, q in enumerate(places):
         code += 3**j * (signs[q].astype(np.int16) + 1)
@@ -135,7 +146,10 @@ def _binary_models(keys: Sequence[int]) -> list[Floats]:
 
 @functools.cache
 def flag_features(j: int) -> Array:
-    """What the weights of a flag with j neighbours count, of each history: (3^j, FLAG_WEIGHTS[j])."""
+    """What the weights of a flag with j neighbours count, of each history.
+
+    (3^j, FLAG_WEIGHTS[j]).
+    """
     signs = (np.arange(3**j)[:, None] // 3 ** np.arange(j) % 3 - 1).astype(np.float32)
     pairs = [signs[:, a] * signs[:, b] for a in range(j) for b in range(a)]
     columns = [np.ones(3**j, np.float32), *np.abs(signs).T, *map(np.abs, pairs), *pairs]
@@ -173,7 +187,10 @@ class _Network:
         self.bits = np.zeros(len(shapes))
 
     def group(self, group: Group, number: int, values: Levels, known: bool) -> None:
-        """Code the kernels of group ``number``: values (kernels, positions), filled in unless known."""
+        """Code the kernels of group ``number``.
+
+        Values (kernels, positions), filled in unless known.
+        """
         s = self._statistics
         self._group_of.update(dict.fromkeys(group.layers, number))
         density = self._offsets(group, s.filters, self._channels, s.density)
@@ -212,7 +229,10 @@ class _Network:
         return values
 
     def _flags(self, chunk: "_Chunk", seen: NDArray[np.int16], j: int, known: Levels | None) -> Bytes:
-        """Code which indices of a position with j neighbours are not zero: (kernels,).  seen: what those were."""
+        """Code which indices of a position with j neighbours are not zero: (kernels,).
+
+        seen: what those were.
+        """
         weights = row_of(self._statistics.flags[chunk.number], FLAG_WEIGHTS, j)
         sums = (flag_features(j) @ weights.astype(np.float32)).astype(np.int64)  # exact: below 2^24
         table = (WEIGHT * sums).astype(np.int16)
@@ -221,7 +241,10 @@ class _Network:
     def _signs(
         self, chunk: "_Chunk", signs: NDArray[np.int8], places: Sequence[int], where: Ints, known: Levels | None
     ) -> Bytes:
-        """Code which of a position's indices that are not zero are positive: (n,).  where: their kernels."""
+        """Code which of a position's indices that are not zero are positive: (n,).
+
+        where: their kernels.
+        """
         weights = row_of(self._statistics.signs[chunk.number], range(NEIGHBOURS + 1), len(places))
         logit = self._statistics.sign.take(chunk.layer.take(where)).astype(np.int16)
         for weight, q in zip(weights.tolist(), places, strict=True):
@@ -247,7 +270,10 @@ class _Network:
             self.bits[chunk.layer.take(chunk.starts)] += self._coder.costs(starts)
 
     def _magnitudes(self, chunk: "_Chunk", kernel: Ints, known: Levels | None) -> Levels:
-        """Code how large the indices that are not zero are, kernel after kernel: (n,).  kernel: of each."""
+        """Code how large the indices that are not zero are, kernel after kernel: (n,).
+
+        kernel: of each.
+        """
         count = np.minimum(np.bincount(kernel, minlength=len(chunk.layer)), COUNTS) - 1
         logit = (chunk.means + self._statistics.counts[chunk.number].take(count, mode="clip")).take(kernel)
         mean = np.minimum(np.maximum(logit // 2 + MEANS // 2, 0), MEANS - 1)
@@ -311,7 +337,9 @@ def _narrow(keys: Ints) -> NDArray[np.integer]:
 
 
 def channel_numbers(links: Ints, filters: Ints, channels: Ints, axes: Sequence[Shape]) -> Ints:
-    """What all channels' logits add, in steps of ``COARSE``: what is stored, and part of what their filters add.
+    """What all channels' logits add, in steps of ``COARSE``.
+
+    What is stored, and part of what their filters add.
 
     A layer's channels are taken for the filters of the layer before it, if those are as many.
     """
@@ -446,7 +474,8 @@ def _code(
     """Code all groups; the bits of each tensor."""
     network = _Network(ClassCoder(coder), shapes, statistics)
     stored = np.array([sum(kernel_axes(shape)[:2]) for shape in shapes], np.float64)
-    network.bits += stored * (coder.spent() / 65536 / max(1.0, stored.sum()))  # of the statistics, about
+    # of the statistics, about
+    network.bits += stored * (coder.spent() / 65536 / max(1.0, stored.sum()))
     for number, group in enumerate(groups_of(shapes, statistics.alike)):
         whole = kernels[group.layers[0]]
         if len(group.layers) > 1:

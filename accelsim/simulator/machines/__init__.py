@@ -1,4 +1,6 @@
-"""The machine families, a file each: what a machine's YAML may say, and how a layer becomes a schedule on it.
+"""The machine families, a file each.
+
+What a machine's YAML may say, and how a layer becomes a schedule on it.
 
 A new family is one file with a class (``machine.Machine``) and one line in ``FAMILIES``; a family
 of a user's own is given to ``load_hardware`` by hand (README, "Your own machine").

@@ -1,29 +1,35 @@
-"""Cartesian products of sparse operands: planar tiles of the input stay, weights are broadcast, as SCNN does.
+"""Cartesian products of sparse operands.
 
-Each of rows x cols processing elements (PEs) holds a tile of the input plane, all channels, compressed.  Filters come
-in groups of as many as its accumulators hold; for each channel of a group a PE multiplies ``inputs`` of its non-zero
-inputs by ``weights`` non-zero weights a cycle, all with all, and scatters the products into accumulator banks:
+Planar tiles of the input stay, weights are broadcast, as SCNN does.
+
+Each of rows x cols processing elements (PEs) holds a tile of the input plane, all channels,
+compressed.  Filters come in groups of as many as its accumulators hold; for each channel of a group
+a PE multiplies ``inputs`` of its non-zero inputs by ``weights`` non-zero weights a cycle, all with
+all, and scatters the products into accumulator banks:
 
     cycles of a PE and group = sum over channels c of ceil(nnz_A[c] / inputs) * ceil(nnz_W[c] / weights)
 
-PEs wait for the slowest after every group (a barrier), where they exchange the sums of their halos.  Weight masks are
-the real ones; inputs are random with each channel's density, so nnz_A is binomial and the slowest PE the expected
-maximum of those with the largest tile (normal approximation, at most all pixels).  The zeros that run-length coding
-stores in long runs take a multiplier as any value.  At a stride s only operands of the same phase meet: s^2 phases take
-the place of a channel, as many of them as some weight meets.
+PEs wait for the slowest after every group (a barrier), where they exchange the sums of their halos.
+Weight masks are the real ones; inputs are random with each channel's density, so nnz_A is binomial
+and the slowest PE the expected maximum of those with the largest tile (normal approximation, at
+most all pixels).  The zeros that run-length coding stores in long runs take a multiplier as any
+value.  At a stride s only operands of the same phase meet: s^2 phases take the place of a channel,
+as many of them as some weight meets.
 
-A layer too large for the input RAMs or the accumulators is cut into regions of the output plane, each loaded with its
-halo; weights come again for each region unless they all fit.  Where a region's channels do not all fit, they come in
-parts, again for every group of filters.  Of all cuts by powers of two the one is taken whose slower one of lanes and
-DMA, or DRAM bytes, energy or energy x cycles, is lowest, as the machine's objective says (of a large layer: of those
-with the fewest steps, ``tiles.few_steps``).
+A layer too large for the input RAMs or the accumulators is cut into regions of the output plane,
+each loaded with its halo; weights come again for each region unless they all fit.  Where a region's
+channels do not all fit, they come in parts, again for every group of filters.  Of all cuts by
+powers of two the one is taken whose slower one of lanes and DMA, or DRAM bytes, energy or
+energy x cycles, is lowest, as the machine's objective says (of a large layer: of those with the
+fewest steps, ``tiles.few_steps``).
 
-``zero_handling: none`` is the dense twin, with dot products of weights x inputs operands over channels and kernel:
-outputs of the PE's tile * K * ceil(C R S / (weights * inputs)).
+``zero_handling: none`` is the dense twin, with dot products of weights x inputs operands over
+channels and kernel: outputs of the PE's tile * K * ceil(C R S / (weights * inputs)).
 
-Source: Parashar et al., SCNN, ISCA 2017; parts of the channels are ours.  Left out: contention of accumulator banks
-(the paper: rare with two banks a multiplier), the exchange of halos itself, inputs left on chip by the layer before
-(each layer loads its inputs).  Products at the image's edge that no output takes count as work, as there.
+Source: Parashar et al., SCNN, ISCA 2017; parts of the channels are ours.  Left out: contention of
+accumulator banks (the paper: rare with two banks a multiplier), the exchange of halos itself,
+inputs left on chip by the layer before (each layer loads its inputs).  Products at the image's edge
+that no output takes count as work, as there.
 """
 
 from dataclasses import dataclass, replace
@@ -87,7 +93,8 @@ class CartesianMachine(Machine):
     def schedule(self, work: LayerWork) -> Schedule:
         """The steps of a conv or linear layer by its best cut.
 
-        Raises InputError if the input RAMs hold no part of the layer, or every cut has too many steps (``few_steps``).
+        Raises InputError if the input RAMs hold no part of the layer, or every cut has too many
+        steps (``few_steps``).
         """
         cuts = _cuts(work, self)
         layer = _DenseLayer(work, self) if self.zero_handling == "none" else _SparseLayer(work, self)
@@ -109,7 +116,8 @@ class _Cut:
     in_widths: Ints  # inputs that each column of regions reads
     filters: int  # of a group
     channels: Ints  # of each part of a convolution group's channels
-    stay: bool  # all channels of a region come once, else its parts come again for every group of filters
+    # all channels of a region come once, else its parts come again for every group of filters
+    stay: bool
 
     def first_filters(self, work: LayerWork) -> Ints:
         """First filter of each group; none spans two convolution groups."""
@@ -125,7 +133,10 @@ class _Cut:
 
 @dataclass(frozen=True)
 class _Regions:
-    """Regions of the output plane: heights and widths of what each gives and of what it reads, (regions,) each."""
+    """Regions of the output plane.
+
+    Heights and widths of what each gives and of what it reads, (regions,) each.
+    """
 
     high: Ints
     wide: Ints
@@ -135,7 +146,10 @@ class _Regions:
 
 @dataclass(frozen=True)
 class _StepCycles:
-    """Cycles of each step, and the mean over all elements: (regions, groups of filters, parts of the channels)."""
+    """Cycles of each step, and the mean over all elements.
+
+    (regions, groups of filters, parts of the channels).
+    """
 
     slowest: Floats
     mean: Floats
@@ -162,7 +176,8 @@ def _cuts(work: LayerWork, machine: CartesianMachine) -> list[_Cut]:
         sums = _accumulators(work, 0, pe_high, high) * _accumulators(work, 1, pe_wide, wide)
         if fitting < 1 or sums > machine.cartesian.accumulators:
             continue
-        # Parts of powers of two nest, so that a larger RAM never splits channels that a smaller one kept together.
+        # Parts of powers of two nest, so that a larger RAM never splits channels that a smaller one
+        # kept together.
         channels = group_channels if fitting >= group_channels else 1 << fitting.bit_length() - 1
         found.append(
             _Cut(
@@ -198,7 +213,8 @@ def _accumulators(work: LayerWork, axis: int, inputs: int, outputs: int) -> int:
 class _Phases:
     """Phases of the input, at a stride, that some tap of the kernel meets.
 
-    number: of each, counted along rows of the input, the ones that meet nothing too.  taps: of the kernel in each.
+    number: of each, counted along rows of the input, the ones that meet nothing too.  taps: of the
+    kernel in each.
     """
 
     number: Ints
@@ -256,8 +272,8 @@ class _DenseLayer:
 class _SparseLayer:
     """A layer whose elements multiply non-zeros, all with all.
 
-    phases: of the input.  nonzeros: weights by phase, (K, C / groups, phases).  density: of the inputs, (groups,
-    C / groups).
+    phases: of the input.  nonzeros: weights by phase, (K, C / groups, phases).  density: of the
+    inputs, (groups, C / groups).
     """
 
     mode = "cartesian"
@@ -282,15 +298,19 @@ class _SparseLayer:
         tiles, tile = np.unique(np.stack([pe_high, pe_wide]), axis=1, return_inverse=True)
         of_tiles = [self._of_tile(h, w, weight_vectors, cut) for h, w in tiles.T.tolist()]
         mean, deviation, most = (np.stack(values)[tile] for values in zip(*of_tiles, strict=True))
-        # Of each region: elements with the largest tile, and how much above its mean the slowest is.
+        # Of each region: elements with the largest tile, and how much above its mean the slowest
+        # is.
         largest, places = np.unique(np.maximum(1, (high // pe_high) * (wide // pe_wide)), return_inverse=True)
         deviations = np.array([max(0.0, expected_maximum(int(elements))) for elements in largest])[places]
         worst = np.minimum(most, round_up(mean + deviations[:, None, None] * deviation, SUM_ERROR))
-        share = high * wide / (pe_high * pe_wide * rows * cols)  # of the elements' pixels that exist
+        # of the elements' pixels that exist
+        share = high * wide / (pe_high * pe_wide * rows * cols)
         return _StepCycles(worst, mean * share[:, None, None])
 
     def _of_tile(self, high: int, wide: int, weight_vectors: Floats, cut: _Cut) -> tuple[Floats, Floats, Floats]:
-        """Cycles of one element: mean, standard deviation, most; of each group of filters and part of the channels.
+        """Cycles of one element: mean, standard deviation, most.
+
+        Of each group of filters and part of the channels.
 
         high, wide: of its tile of the input.
         """
@@ -329,12 +349,16 @@ class _SparseLayer:
     def _pixels(self, high: int, wide: int) -> list[tuple[int, Flags]]:
         """Pixels of a phase in an element's largest tile, every s-th row and column, and which phases have them."""
         stride_h, stride_w = self.work.stride
-        if high * wide < stride_h * stride_w:  # an element then holds some phases only; the fullest holds these
+        if high * wide < stride_h * stride_w:
+            # an element then holds some phases only; the fullest holds these
             return [(1, self.phases.number < high * wide)]
         return [(-(-high // stride_h) * -(-wide // stride_w), np.ones(len(self.phases.number), np.bool_))]
 
     def _vectors(self, pixels: int) -> tuple[Floats, Floats]:
-        """Mean and variance of the cycles' worth of non-zero inputs among so many pixels: (groups, C / groups)."""
+        """Mean and variance of the cycles' worth of non-zero inputs among so many pixels.
+
+        (groups, C / groups).
+        """
         width = self.machine.cartesian.inputs
         fmt = self.machine.activation_format
 
@@ -356,7 +380,10 @@ class _SparseLayer:
 
 
 def _with_padding(fmt: Format, positions: ArrayLike, nonzeros: ArrayLike) -> Floats:
-    """Values that take a multiplier: the zeros that run-length coding puts into long runs among them."""
+    """Values that take a multiplier.
+
+    The zeros that run-length coding puts into long runs among them.
+    """
     if fmt not in RUN_BITS:
         return np.asarray(nonzeros, np.float64)
     values = round_up(stored_values(fmt, positions, nonzeros), SUM_ERROR)

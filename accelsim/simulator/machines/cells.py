@@ -139,7 +139,10 @@ def _direct_mode(work: LayerWork, machine: CellsMachine) -> Mode:
 
 
 def _winograd_mode(work: LayerWork, machine: CellsMachine) -> Mode:
-    """F(m x m, r x r) on blocks of tiles; transformed inputs are rarely zero, so gating counts zero weights."""
+    """F(m x m, r x r) on blocks of tiles.
+
+    Transformed inputs are rarely zero, so gating counts zero weights.
+    """
     array = machine.pe_array
     cells = machine.cells
     m = machine.tile

@@ -1,4 +1,7 @@
-"""A machine: a description that can turn a layer into a schedule.  What every family, ours or a user's, must do."""
+"""A machine: a description that can turn a layer into a schedule.
+
+What every family, ours or a user's, must do.
+"""
 
 from abc import abstractmethod
 
@@ -50,7 +53,10 @@ class Machine(MachineDescription):
         )
 
     def check(self, work: LayerWork) -> None:
-        """Raise InputError if the layer needs more steps than can be scheduled; before anything large is computed.
+        """Raise InputError if the layer needs more steps than can be scheduled.
 
-        A run asks this of its large layers before it simulates the first.  Default: nothing is refused.
+        Before anything large is computed.
+
+        A run asks this of its large layers before it simulates the first.  Default: nothing is
+        refused.
         """

@@ -76,7 +76,8 @@ class MatrixVectorMachine(Machine):
     def schedule(self, work: LayerWork) -> Schedule:
         """The steps of a conv or linear layer by its best rows and order.
 
-        Raises InputError if its rows do not fit the input buffer, or need too many steps (``few_steps``).
+        Raises InputError if its rows do not fit the input buffer, or need too many steps
+        (``few_steps``).
         """
         first_filters = _first_filters(work, self)
         fitting = _fitting_rows(work, self, len(first_filters))
@@ -112,7 +113,8 @@ def queue_cycles(stored: Ints, inputs: Ints, places: int) -> Ints:
     work = np.maximum(stored, 1)
     done = np.zeros((draws, lanes), np.int64)
     sent = np.full(draws, -1)
-    freed = np.zeros((broadcasts + 1, draws), np.int64)  # when each input has left all queues; the last: never
+    # when each input has left all queues; the last: never
+    freed = np.zeros((broadcasts + 1, draws), np.int64)
     for j in range(broadcasts):
         sent = np.maximum(sent + 1, freed[j - places]) if j >= places else sent + 1
         np.maximum(done, sent[:, None], out=done)
@@ -124,7 +126,8 @@ def queue_cycles(stored: Ints, inputs: Ints, places: int) -> Ints:
 def product_cycles(stored: Ints, active: Flags, filters: int, machine: MatrixVectorMachine) -> Ints:
     """Cycles of one matrix-vector product, batch after batch: (draws,) int64.
 
-    stored: (columns, lanes) weights of each column and lane.  active: (draws, columns) the non-zero inputs.
+    stored: (columns, lanes) weights of each column and lane.  active: (draws, columns) the non-zero
+    inputs.
     """
     columns, lanes = stored.shape
     batch = columns if machine.vector_registers is None else lanes * machine.vector_registers
@@ -140,7 +143,9 @@ def product_cycles(stored: Ints, active: Flags, filters: int, machine: MatrixVec
 
 
 def stored_weights(mask: Flags, lanes: int, fmt: str) -> tuple[Ints, Ints]:
-    """Non-zero weights, and those stored with padding zeros, of each column and lane: (columns, lanes) both.
+    """Non-zero weights, and those stored with padding zeros, of each column and lane.
+
+    (columns, lanes) both.
 
     mask: (filters, columns) of non-zero weights.
     """

@@ -3,9 +3,11 @@
 ``output_stationary``: each row computes one output position, each column one filter; a lane
 accumulates one output.  ``weight_stationary``: each column holds weights of one filter, ``rows`` at
 a time; positions stream past, one a cycle, and the column's products are summed on the way.
-``input_stationary``: each column holds inputs of one position, ``rows`` at a time; filters stream past, one a cycle.
+``input_stationary``: each column holds inputs of one position, ``rows`` at a time; filters stream
+past, one a cycle.
 
-What lanes do about zeros: ``tiles.gemm``; what a step takes beyond its multiplies: ``tiles.overhead``.
+What lanes do about zeros: ``tiles.gemm``; what a step takes beyond its multiplies:
+``tiles.overhead``.
 """
 
 from typing import Literal

@@ -1,4 +1,6 @@
-"""Layers without weights: pooling, residual addition and other element-wise passes, on ``vector_lanes`` simple lanes.
+"""Layers without weights.
+
+Pooling, residual addition and other element-wise passes, on ``vector_lanes`` simple lanes.
 
 A lane reads one operand a cycle: an addition of two tensors takes two operands an output, a pool
 its whole window.  Tiles are shares of the tensors in storage order (planes of 16 channels, row by
@@ -22,8 +24,10 @@ MAX_PARTS = 1 << 22  # of a layer: some 400 MB of schedule
 
 
 def vector_schedule(work: LayerWork, machine: MachineDescription) -> Schedule:
-    """The schedule of a pool, add or other layer.  Raises InputError if the input buffer cannot hold a pool's rows,
-    or there are over MAX_PARTS parts.
+    """The schedule of a pool, add or other layer.
+
+    Raises InputError if the input buffer cannot hold a pool's rows, or there are over MAX_PARTS
+    parts.
     """
     bits = machine.arithmetic.activation_bits
     in_total, out_total = _tensor_bytes(work, machine)
@@ -65,8 +69,9 @@ def vector_schedule(work: LayerWork, machine: MachineDescription) -> Schedule:
 
 
 def vector_plan(work: LayerWork, machine: MachineDescription) -> LayerPlan:
-    """The plan of a pool, add or other layer in its surroundings.  Raises InputError as ``vector_schedule``, or if its
-    parts do not fit the room.
+    """The plan of a pool, add or other layer in its surroundings.
+
+    Raises InputError as ``vector_schedule``, or if its parts do not fit the room.
     """
     around = work.around
     whole = vector_schedule(work, machine)

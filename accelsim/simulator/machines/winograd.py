@@ -15,8 +15,8 @@ beyond ``largest_kernel`` can be split into smaller ones (``transforms.decomposi
 of pieces are not pruned in the Winograd domain, so the result is exact.  The mapping runs a split
 layer as a plain matrix multiplication where that scores lower.
 
-Layers that Winograd cannot serve run on the same lanes as a sparse matrix multiplication in the spatial domain:
-taps x rows positions by cols filters.
+Layers that Winograd cannot serve run on the same lanes as a sparse matrix multiplication in the
+spatial domain: taps x rows positions by cols filters.
 """
 
 from dataclasses import replace
@@ -144,7 +144,10 @@ class WinogradDescription(TiledDescription):
         return False
 
     def tap_bits(self, m: int, kernel: tuple[int, int] = (3, 3)) -> int:
-        """Bits of a transformed input of F(m x m, R x S): one width for all kernels, as stated or exact for 3 x 3."""
+        """Bits of a transformed input of F(m x m, R x S).
+
+        One width for all kernels, as stated or exact for 3 x 3.
+        """
         stated = self.arithmetic.transformed_bits
         if stated is not None:
             return stated
@@ -161,7 +164,10 @@ class WinogradDescription(TiledDescription):
         return self._winograd_datapath(self.tile, None if self.lists_tiles else self.tap_bits(self.tile))
 
     def _winograd_datapath(self, m: int, bits: int | None) -> Datapath:
-        """At one tile size, transformed inputs of so many bits: as stated, or None: as each layer needs."""
+        """At one tile size, transformed inputs of so many bits.
+
+        bits: as stated; None: as each layer needs.
+        """
         plain = super().datapath
         integers = replace(plain.integers, transformed_bits=self.arithmetic.transformed_bits or bits)
         points = tuple((size, completed(own)) for size, own in self.points)
@@ -282,7 +288,8 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
     def tap_bits(self, m: int, kernel: tuple[int, int] = (3, 3)) -> int:
         """Bits of a transformed input of F(m x m, R x S).
 
-        One width for all kernels; with a list of tile sizes those that are exact, or as stated where that is less.
+        One width for all kernels; with a list of tile sizes those that are exact, or as stated
+        where that is less.
         """
         if self.tiles is None:
             return super().tap_bits(m)
@@ -355,7 +362,8 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
             sums = self.filters_per_lane * self.outputs_per_lane
             m = self.tile_sizes[-1]
             bits = self.arithmetic.accumulator_bits
-            if array.taps == 1:  # a row of outputs and the m x m, each with its adder; sums wait while others are added
+            if array.taps == 1:
+                # A row of outputs and the m x m, each with its adder; sums wait while others add.
                 registers = sums * (m + m * m) + (sums if sums > 1 else 0)
                 of_lane = registers_um2(registers, m + m * m, bits, self.node_nm)
             else:  # an adder tree behind the taps side by side
@@ -406,9 +414,12 @@ def _has_points(m: int, kernel: tuple[int, int]) -> bool:
 def winograd_mode(
     work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, ...] = (), m: int | None = None
 ) -> Mode:
-    """F(m x m, R x S), by default of the machine's ``tile``; or of each of the pieces that the layer is split into.
+    """F(m x m, R x S), by default of the machine's ``tile``.
 
-    Gating counts zero weights only: Winograd-domain inputs are dense whatever the density of the pixels.
+    Or of each of the pieces that the layer is split into.
+
+    Gating counts zero weights only: Winograd-domain inputs are dense whatever the density of the
+    pixels.
     """
     if m is None:
         m = machine.tile

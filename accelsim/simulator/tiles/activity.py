@@ -1,4 +1,6 @@
-"""How busy the lanes of a layer are: which share of their products is zero, and of what sign their operands are.
+"""How busy the lanes of a layer are.
+
+Which share of their products is zero, and of what sign their operands are.
 
 In the spatial domain the operands are zero where their map is, channel by channel, against the
 weights at their real places; that no value is zero is taken for a map that no ReLU cut, so of
@@ -49,7 +51,10 @@ def winograd_products(
     parts: tuple[Piece, ...],
     points: Points | None = None,
 ) -> Products | None:
-    """Of a layer in the Winograd domain, or of its parts.  executed: multiplies of a tile of all filters."""
+    """Of a layer in the Winograd domain, or of its parts.
+
+    executed: multiplies of a tile of all filters.
+    """
     if machine.energy_table != "gates":
         return None
     inputs: float = work.derived.get(

@@ -34,7 +34,9 @@ Modes = tuple[Mode, ...]
 
 
 def of_fitting_modes(work: LayerWork, machine: TiledDescription, choose: Callable[[Modes], Chosen]) -> Chosen:
-    """What ``choose`` makes of the machine's modes for the layer; where none fits the buffers, of further cuts of it.
+    """What ``choose`` makes of the machine's modes for the layer.
+
+    Where none fits the buffers, of further cuts of it.
 
     choose: raises InputError where no mode fits, NoTile where that is for want of room.  Raises
     what it raises of the uncut layer, if no cut fits either, or the layer by itself would fit.
@@ -53,7 +55,9 @@ def of_fitting_modes(work: LayerWork, machine: TiledDescription, choose: Callabl
 
 
 def in_pieces(work: LayerWork, rows: int, cols: int) -> LayerWork:
-    """The layer with its kernel in pieces of rows x cols taps, which must divide it: pieces are further channels.
+    """The layer with its kernel in pieces of rows x cols taps, which must divide it.
+
+    Pieces are further channels.
 
     Channels of a group are ordered piece by piece, top to bottom and left to right.
     """
@@ -133,7 +137,10 @@ def _half_windows(mode: Mode) -> Mode:
 
 
 def _piece_sizes(kernel: tuple[int, int]) -> list[tuple[int, int]]:
-    """Sizes of equal pieces of a kernel, itself first: the most taps first, of equal ones the widest."""
+    """Sizes of equal pieces of a kernel, itself first.
+
+    The most taps first, of equal ones the widest.
+    """
     rows, cols = ([taps for taps in range(1, size + 1) if size % taps == 0] for size in kernel)
     sizes = [(r, s) for r in rows for s in cols]
     return sorted(sizes, key=lambda size: (-size[0] * size[1], -size[1]))

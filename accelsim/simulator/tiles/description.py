@@ -25,7 +25,8 @@ from accelsim.hardware.selection import (
 from accelsim.simulator.tiles.mode import Mode, Window
 from accelsim.workload import LayerWork
 
-AROUND_LANES = {"operand_windows", "operand_selection", "lane_sums", "lane_inverse"}  # areas of parts
+# areas of parts
+AROUND_LANES = {"operand_windows", "operand_selection", "lane_sums", "lane_inverse"}
 RunAhead = Annotated[int, Field(ge=1, le=1 << 10)]
 SumsOfLane = Annotated[int, Field(ge=1, le=64)]
 
@@ -115,7 +116,10 @@ class SkippingDescription(TiledDescription):
         }
 
     def lane_faults(self, output_stationary: bool) -> list[str]:
-        """What does not go together among the keys of choice and reuse.  output_stationary: and fed by broadcast."""
+        """What does not go together among the keys of choice and reuse.
+
+        output_stationary: and fed by broadcast.
+        """
         faults = []
         many = {
             "operand_window": self.operand_window is not None,
@@ -156,13 +160,19 @@ class SkippingDescription(TiledDescription):
 
     @cached_property
     def mask_settings(self) -> str:
-        """All of the description that the counts of a layer's masks depend on; pairs depend on the columns, too."""
+        """All of the description that the counts of a layer's masks depend on.
+
+        Pairs depend on the columns, too.
+        """
         free = MASK_FREE - {"pe_array"} if self.balance == "paired" else MASK_FREE
         return self.model_dump_json(exclude=free)
 
     @property
     def chunk_size(self) -> int | None:
-        """Positions of a bitmask that an inner join takes at once, a cycle at least; None: no such bound."""
+        """Positions of a bitmask that an inner join takes at once, a cycle at least; None.
+
+        No such bound.
+        """
         return None
 
     def own_prices(self) -> dict[str, Price]:

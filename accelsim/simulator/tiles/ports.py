@@ -6,8 +6,9 @@ these, has to pass in the cycles of the lanes; what the transform unit reads and
 Accesses are taken as spread evenly over a layer, so that each step takes longer by the factor by
 which the layer's accesses exceed its cycles.  The wait counts as ``edge``.
 
-The DMA and the inverse transform work on the other half of each double buffer, which has ports of its own.
-Left out: conflicts of accesses that meet in one bank while another is idle; the mapping does not know of ports.
+The DMA and the inverse transform work on the other half of each double buffer, which has ports of
+its own.  Left out: conflicts of accesses that meet in one bank while another is idle; the mapping
+does not know of ports.
 """
 
 from accelsim.arrays import Ints, round_up
@@ -17,7 +18,10 @@ from accelsim.simulator.time.schedule import ActionCounts
 
 
 def lane_bits(mode: Mode, actions: ActionCounts) -> dict[str, float]:
-    """Bits that the lanes move through each buffer's ports, the whole layer.  actions: of ``count_actions``."""
+    """Bits that the lanes move through each buffer's ports, the whole layer.
+
+    actions: of ``count_actions``.
+    """
     finished = mode.work.outputs * mode.widths.activation_bits
     operands = "transformed" if mode.transforms else "input"
     read_back = float(actions["output_read"]) - finished
@@ -30,7 +34,10 @@ def lane_bits(mode: Mode, actions: ActionCounts) -> dict[str, float]:
 
 
 def through_ports(cycles: Ints, bits: float, buffers: TiledBuffers) -> Ints:
-    """Cycles of each step where all of them move so many bits through one buffer: (steps,) int64, never fewer."""
+    """Cycles of each step where all of them move so many bits through one buffer.
+
+    (steps,) int64, never fewer.
+    """
     total = int(cycles.sum())
     if buffers.banks is None or not total:
         return cycles

@@ -126,7 +126,10 @@ class Rooms:
         return {name: int(needed.min()) for name, needed in self.needs.items()}
 
     def shortage(self, needs: dict[str, int], steps: int | None) -> InputError:
-        """What is too small for the layer, or what it needs too much of.  needs, steps: the least of all candidates."""
+        """What is too small for the layer, or what it needs too much of.
+
+        needs, steps: the least of all candidates.
+        """
         machine = self.machine.name
         layer = self.mode.work.name
         if steps is not None:
@@ -142,9 +145,12 @@ class Rooms:
 
 
 def worth_scoring(mode: Mode, machine: TiledDescription) -> Rooms:
-    """The candidates of a layer: all of them, or of a large layer those cuts of the positions with which any fits.
+    """The candidates of a layer.
 
-    Raises NoTile if no candidate fits the buffers, InputError if none of those has few steps, or there are too many.
+    All of them, or of a large layer those cuts of the positions with which any fits.
+
+    Raises NoTile if no candidate fits the buffers, InputError if none of those has few steps, or
+    there are too many.
     """
     shape, row_bytes = mode.shape, machine.dram.timing.row_bytes
     positions, others = count_positions(shape), count_others(shape)
@@ -178,7 +184,10 @@ def worth_scoring(mode: Mode, machine: TiledDescription) -> Rooms:
 
 
 def _weight_bytes(mode: Mode, all_of: Candidates) -> tuple[Ints, Ints]:
-    """Bytes of the largest weight tile, and of all tiles, of each cut of filters and channels: (1, cuts, cuts, 1)."""
+    """Bytes of the largest weight tile, and of all tiles, of each cut of filters and channels.
+
+    (1, cuts, cuts, 1).
+    """
     filter_cuts, channel_cuts = all_of.filter_cuts, all_of.channel_cuts
 
     def count() -> tuple[Ints, Ints]:

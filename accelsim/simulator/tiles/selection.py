@@ -1,16 +1,18 @@
 """Operand windows: what it takes that lanes side by side, each on zeros of its own, ask for different operands.
 
-The positions of a filter (input channel by input channel, of each its kernel positions row by row; in the Winograd
-domain the channels of a tap) are cut into windows; none spans two blocks of 16 channels, unless it holds several whole
-ones.  An operand vector of a position, one operand for each row of lanes, lies in bank ``position mod banks`` of its
-window.  Each column walks through the non-zeros of its filters in order and asks for the vector of the next one; a bank
-gives one vector a cycle, the first in order of those asked for, to all columns that ask for it, and the others wait.  A
-column that sums up several filters (``filters_each``) asks once for a position and spends a cycle on each of its
-non-zeros there.  Taps side by side have windows of their own.  The lanes go on to the next window when all are done,
-a cycle a window at least (an empty one is handed over), and it has been filled behind the present one.
+The positions of a filter (input channel by input channel, of each its kernel positions row by row;
+in the Winograd domain the channels of a tap) are cut into windows; none spans two blocks of 16
+channels, unless it holds several whole ones.  An operand vector of a position, one operand for each
+row of lanes, lies in bank ``position mod banks`` of its window.  Each column walks through the
+non-zeros of its filters in order and asks for the vector of the next one; a bank gives one vector a
+cycle, the first in order of those asked for, to all columns that ask for it, and the others wait.
+A column that sums up several filters (``filters_each``) asks once for a position and spends a cycle
+on each of its non-zeros there.  Taps side by side have windows of their own.  The lanes go on to
+the next window when all are done, a cycle a window at least (an empty one is handed over), and it
+has been filled behind the present one.
 
-With one bank a window takes as many cycles as there are positions that any filter uses; with as many banks as
-positions, as many as the fullest column has non-zeros.
+With one bank a window takes as many cycles as there are positions that any filter uses; with as
+many banks as positions, as many as the fullest column has non-zeros.
 """
 
 import numpy as np
@@ -26,14 +28,19 @@ LAST = np.int32(1 << 30)
 
 
 def served(mode: Mode) -> Served:
-    """Cycles and reads of a layer's windows; remembered with the layer.  The mode's lanes must have windows."""
+    """Cycles and reads of a layer's windows; remembered with the layer.
+
+    The mode's lanes must have windows.
+    """
     lanes = mode.lanes
     key = (lanes.filters, lanes.filters_each, lanes.taps, lanes.operands, lanes.window_cycles)
     return mode.sums.served.get(key, lambda: _serve(mode))
 
 
 def serve(asked: NDArray[np.uint8], banks: int) -> tuple[Ints, int]:
-    """Columns side by side walk through their windows: (cycles of each window, vectors read from all).
+    """Columns side by side walk through their windows.
+
+    (cycles of each window, vectors read from all).
 
     asked: (windows, columns, positions), how many multiplies each column does at each position.
     """
@@ -41,8 +48,10 @@ def serve(asked: NDArray[np.uint8], banks: int) -> tuple[Ints, int]:
     windows, columns, length = heads.shape
     heads = heads.ravel()
     bank_of = np.arange(asked.shape[2]) % banks
-    first_bank = np.repeat(np.arange(windows) * banks, columns)  # of each column's window, among those of all windows
-    at = length * np.arange(windows * columns).reshape(windows, columns)  # of each column's next multiply, in ``heads``
+    # of each column's window, among those of all windows
+    first_bank = np.repeat(np.arange(windows) * banks, columns)
+    # of each column's next multiply, in ``heads``
+    at = length * np.arange(windows * columns).reshape(windows, columns)
     held = np.full((windows, columns), NONE)
     live = np.arange(windows)
     cycles = np.zeros(windows, np.int64)
@@ -69,7 +78,10 @@ def serve(asked: NDArray[np.uint8], banks: int) -> tuple[Ints, int]:
 
 
 def _streams(asked: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Positions in the order in which each column multiplies, an end mark behind them: (windows, columns, most + 1)."""
+    """Positions in the order in which each column multiplies, an end mark behind them.
+
+    (windows, columns, most + 1).
+    """
     windows, columns, positions = asked.shape
     flat = asked.reshape(windows * columns, positions)
     stream, position = np.nonzero(flat)
@@ -114,7 +126,10 @@ def _serve(mode: Mode) -> Served:
 
 
 def _window_positions(mode: Mode, positions: int) -> tuple[Ints, Ints]:
-    """The positions of each window, -1 where it has fewer: (windows, size); and its first block of channels."""
+    """The positions of each window, -1 where it has fewer: (windows, size).
+
+    And its first block of channels.
+    """
     assert mode.lanes.operands is not None
     of_granule = mode.channel_granule * mode.positions_each
     size = min(mode.lanes.operands.positions, of_granule)
@@ -127,7 +142,10 @@ def _window_positions(mode: Mode, positions: int) -> tuple[Ints, Ints]:
 
 
 def _asked(mask: Flags, edges: Ints, columns: int, each: int, at: Ints) -> NDArray[np.uint8]:
-    """Multiplies of each column at each position: (taps, groups, windows, columns, size of a window)."""
+    """Multiplies of each column at each position.
+
+    (taps, groups, windows, columns, size of a window).
+    """
     member = edges[:-1, None] + np.arange(columns * each)
     real = member < edges[1:, None]
     filters = mask[:, np.where(real, member, 0)] & real[:, :, None]

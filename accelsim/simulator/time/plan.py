@@ -1,4 +1,6 @@
-"""A layer's plan in its surroundings: the schedule without what no longer moves, what it scores, and the room it needs.
+"""A layer's plan in its surroundings.
+
+The schedule without what no longer moves, what it scores, and the room it needs.
 
 A schedule is made as if all maps lay in DRAM.  Where they do not, its loads and stores fall away,
 and with them the accesses of the buffers that they made: a map on chip is read where it lies, and
@@ -62,7 +64,9 @@ def amid(schedule: Schedule, work: LayerWork, machine: MachineDescription) -> Sc
 
 
 def spread(transfer: Transfer, share: float) -> Transfer:
-    """A share of requests that follow one another: of all bytes exactly, rounded up once; none is split further.
+    """A share of requests that follow one another: of all bytes exactly, rounded up once.
+
+    None is split further.
 
     transfer: (steps,).
     """

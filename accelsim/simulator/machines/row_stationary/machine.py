@@ -1,4 +1,7 @@
-"""The row-stationary array: its keys in ``description``, a pass in ``passes``, the mapping in ``search``."""
+"""The row-stationary array.
+
+Its keys in ``description``, a pass in ``passes``, the mapping in ``search``.
+"""
 
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.machines.row_stationary.description import RowStationaryDescription
@@ -13,7 +16,10 @@ class RowStationaryMachine(RowStationaryDescription, Machine):
     """An array whose elements slide filter rows over input rows, with scratch-pads of their own."""
 
     def schedule(self, work: LayerWork) -> Schedule:
-        """The steps of a conv or linear layer by its best mapping.  Raises InputError if none fits the machine."""
+        """The steps of a conv or linear layer by its best mapping.
+
+        Raises InputError if none fits the machine.
+        """
         return best((schedule_passes(work, self, mapping) for mapping in choose_mappings(work, self)), self)
 
     def check(self, work: LayerWork) -> None:

@@ -54,7 +54,10 @@ Words = Ints | Floats  # of whole passes, or of shares of them
 
 @dataclass(frozen=True)
 class PassMapping:
-    """Sizes of a pass and of what stays in the buffer; the letters are those of the published mapping."""
+    """Sizes of a pass and of what stays in the buffer.
+
+    The letters are those of the published mapping.
+    """
 
     m: int  # filters whose partial sums the buffer holds
     n: int  # images of a pass
@@ -109,13 +112,19 @@ def kernel_part(work: LayerWork, machine: RowStationaryDescription) -> KernelPar
 
 
 def mac_register_bits(machine: RowStationaryDescription) -> int:
-    """Bits that a multiply-accumulate reads and writes in its lane's registers: operands, and the sum twice."""
+    """Bits that a multiply-accumulate reads and writes in its lane's registers.
+
+    Operands, and the sum twice.
+    """
     a = machine.arithmetic
     return a.weight_bits + a.activation_bits + 2 * a.accumulator_bits
 
 
 def received_bits(machine: RowStationaryDescription, filter_words: Bits, input_words: Bits) -> Bits:
-    """Bits that lanes take from the buses of filters and inputs: of one layer, or of many candidates for it."""
+    """Bits that lanes take from the buses of filters and inputs.
+
+    Of one layer, or of many candidates for it.
+    """
     return filter_words * machine.arithmetic.weight_bits + input_words * machine.arithmetic.activation_bits
 
 
@@ -149,7 +158,8 @@ def pass_times(
 ) -> PassTimes:
     """How long a pass takes (module docstring).
 
-    bus: cycles that so many words of so many bits take on a bus of so many: ``whole_cycles``, or ``mean_cycles``.
+    bus: cycles that so many words of so many bits take on a bus of so many: ``whole_cycles``, or
+    ``mean_cycles``.
     """
     a = machine.arithmetic
     buses = machine.row_stationary
@@ -177,7 +187,10 @@ def mean_cycles(words: Words, word_bits: int, bus_bits: int) -> Words:
 
 
 def sets_of(kernel_rows: int, e: int, rows: int, cols: int) -> tuple[int, int]:
-    """How many sets of kernel_rows x e PEs lie on rows x cols of them: below and beside each other; wide ones fold."""
+    """How many sets of kernel_rows x e PEs lie on rows x cols of them: below and beside each other.
+
+    Wide ones fold.
+    """
     folds = -(-e // cols)
     return rows // kernel_rows // folds, cols // e if folds == 1 else 1
 
@@ -221,13 +234,19 @@ def bank_count(machine: RowStationaryDescription) -> int:
 
 
 def fresh_extents(work: LayerWork, axis: int, tile: int) -> Ints:
-    """Input rows (axis 0) or columns (axis 1) that each output tile is the first to read: (tiles,) int64."""
+    """Input rows (axis 0) or columns (axis 1) that each output tile is the first to read.
+
+    (tiles,) int64.
+    """
     last = first_inputs(Axis.of(work, axis), tile) + input_extents(work, axis, tile)
     return np.asarray(np.maximum(last - fresh_inputs(work, axis, tile), 0))
 
 
 def fresh_inputs(work: LayerWork, axis: int, tile: int) -> Ints:
-    """The first input row (axis 0) or column (axis 1) that each output tile is the first to read: (tiles,) int64."""
+    """The first input row (axis 0) or column (axis 1) that each output tile is the first to read.
+
+    (tiles,) int64.
+    """
     first = first_inputs(Axis.of(work, axis), tile)
     last = first + input_extents(work, axis, tile)
     return np.asarray(np.maximum(first, np.append(0, last[:-1])))
@@ -236,7 +255,8 @@ def fresh_inputs(work: LayerWork, axis: int, tile: int) -> Ints:
 def schedule_passes(work: LayerWork, machine: RowStationaryDescription, mapping: PassMapping) -> Schedule:
     """The steps of the layer, one a (filter tile, images, columns, strip, channels of a pass), for one mapping.
 
-    The mapping must fit the machine (``search``); a given one may be worse than the one searched for.
+    The mapping must fit the machine (``search``); a given one may be worse than the one searched
+    for.
     """
     steps = _Steps(work, machine, mapping)
     weights = steps.weights()
@@ -262,7 +282,8 @@ def schedule_passes(work: LayerWork, machine: RowStationaryDescription, mapping:
 class _Steps:
     """The steps of one layer under one mapping; an array holds one entry a step.
 
-    m, n, f, e, c: filters, images, output columns, output rows and channels.  pass_filters: of a full pass.
+    m, n, f, e, c: filters, images, output columns, output rows and channels.  pass_filters: of a
+    full pass.
     high, wide: input rows and columns under the outputs of a pass, padding included; inputs: the
     words there.  loads_filters: whether the passes load theirs into the scratch-pads.  new_inputs:
     whether inputs come from DRAM, ``rows`` x ``cols`` of them.
@@ -353,7 +374,10 @@ class _Steps:
         return np.asarray(times.steady + self.loads_filters * times.first_weights + times.ramp)
 
     def weights(self) -> Transfer:
-        """Filters from DRAM: those of a tile come once where the buffer holds them or nothing takes their place."""
+        """Filters from DRAM.
+
+        Those of a tile come once where the buffer holds them or nothing takes their place.
+        """
         once = bool(filters_stay(self.work, self.machine, self.mapping.m)) or len(self.channel_tiles) == 1
         new = self.first_position if once else np.ones_like(self.first_position)
         groups = np.arange(0, self.work.out_channels, self.work.out_channels // self.work.groups)
@@ -384,7 +408,10 @@ class _Steps:
         return outputs.transfer(extent, corner, whole_width=whole_width, when=done)
 
     def actions(self, macs: int, idle: int) -> dict[str, float]:
-        """What moves between buffers, buses and PEs, of all passes.  macs, idle: multiplies executed and gated."""
+        """What moves between buffers, buses and PEs, of all passes.
+
+        macs, idle: multiplies executed and gated.
+        """
         a = self.machine.arithmetic
         part = self.part
         mapping = self.mapping
