@@ -123,7 +123,8 @@ def sparse_solution(
         mask = (Z != 0).astype(np.float32)
 
         def apply(p: Array) -> Array:
-            return mask * (A @ p + pull_wd * back(outside * transformed(p)))
+            outer: Array = mask * (A @ p + pull_wd * back(outside * transformed(p)))
+            return outer
 
         Z = _polish(apply, mask * target, Z, settings.polish)
     W = transformed(Z) / scale[:, None]
