@@ -123,8 +123,8 @@ def sparse_solution(
         mask = (Z != 0).astype(np.float32)
 
         def apply(p: Array) -> Array:
-            outer: Array = mask * (A @ p + pull_wd * back(outside * transformed(p)))
-            return outer
+            applied: Array = mask * (A @ p + pull_wd * back(outside * transformed(p)))
+            return applied
 
         Z = _polish(apply, mask * target, Z, settings.polish)
     W = transformed(Z) / scale[:, None]

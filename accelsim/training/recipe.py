@@ -116,7 +116,7 @@ class Teacher(Section):
 
 
 class Recipe(Section):
-    """One training run."""
+    """The recipe of one training run."""
 
     network: str
     """The network to train: a name of the zoo, or an .onnx or .dual file.  Its path starts at the recipe's folder."""

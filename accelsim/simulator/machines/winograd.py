@@ -117,7 +117,7 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
 
     @property
     def lanes(self) -> int:
-        """Multipliers."""
+        """Multipliers of the whole array."""
         return self.pe_array.taps * self.pe_array.rows * self.pe_array.cols
 
     @property

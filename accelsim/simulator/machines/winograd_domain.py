@@ -182,7 +182,8 @@ class WinogradDescription(TiledDescription):
             one_um2 = gates.transform_um2("input", m, forward.adder_bits) * scale
             other_um2 = gates.transform_um2("inverse", m, inverse.adder_bits) * scale
         else:
-            one_um2, other_um2 = transform_um2(*forward, node), transform_um2(*inverse, node)
+            one_um2 = transform_um2(*forward, node)
+            other_um2 = transform_um2(*inverse, node)
         units = {
             "input_transform": self.transform_rate * one_um2 / 1e6,
             "inverse_transform": self.inverse_rate * other_um2 / 1e6,
