@@ -199,7 +199,7 @@ class Recipe(Section):
         starts = self.start is not None or is_file(self.network)
         if self.joint is not None and self.joint.hold and (self.reconstruction is not None or not starts):
             raise ValueError(
-                "joint.hold: expected first weights that are sparse (key start, or a file as network; no reconstruction)"
+                "joint.hold: expected first weights that are sparse (key start or a file as network, no reconstruction)"
             )
         if self.train_from is not None and (self.data.kind == "super_resolution" or self.reconstruction is not None):
             raise ValueError("train_from: expected images with labels and no reconstruction")
