@@ -21,6 +21,7 @@ from accelsim.transforms.decomposition import Piece
 WeightsCome = Literal["loaded", "kept", "there"]
 Kind = Literal["conv", "linear", "pool", "add", "other"]
 
+MAX_BATCH = 4096  # images of a run
 MAX_WEIGHTS = 1 << 28  # of a layer that is not a file's: a gigabyte
 CHANNEL_BLOCK = 16  # input channels are counted, stored and tiled in blocks of this many
 REMEMBERED = 16  # counts of a layer, each of the size of its masks

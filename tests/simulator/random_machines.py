@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from accelsim.hardware.dram import dram_types
 from accelsim.hardware.parts import AreaOverrides, EnergyOverrides
-from accelsim.simulator.machines.cartesian import CartesianMachine
+from accelsim.simulator.machines.cartesian.machine import CartesianMachine
 from accelsim.simulator.machines.cells import CellsMachine
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.machines.matrix_vector import MatrixVectorMachine

@@ -13,13 +13,14 @@ from accelsim.arrays import Ints
 from accelsim.errors import InputError
 from accelsim.hardware.energy import power_mw, prices
 from accelsim.simulator.machines import FAMILIES
-from accelsim.simulator.machines.cartesian import CartesianMachine
+from accelsim.simulator.machines.cartesian.machine import CartesianMachine
 from accelsim.simulator.machines.cells import CellsMachine
 from accelsim.simulator.machines.matrix_vector import MatrixVectorMachine
 from accelsim.simulator.machines.row_stationary.machine import RowStationaryMachine
 from accelsim.simulator.machines.row_stationary.search import choose_mapping
 from accelsim.simulator.machines.stationary import StationaryMachine
-from accelsim.simulator.machines.winograd import WinogradDescription, WinogradMachine
+from accelsim.simulator.machines.winograd import WinogradMachine
+from accelsim.simulator.machines.winograd_domain import WinogradDescription
 from accelsim.simulator.result import DRAM_COLUMNS
 from accelsim.simulator.run import run, schedule_layer
 from accelsim.simulator.storage.feature_map import activation_bits

@@ -26,7 +26,8 @@ from accelsim.simulator.network.places import Placement
 from accelsim.simulator.network.placing import NetworkMaps, place
 from accelsim.simulator.network.plans import GroupPlans, part_of
 from accelsim.simulator.network.split import split_poolings
-from accelsim.simulator.network.stacks import Lines, Stack, StackPlans, StripePlan, find_stacks
+from accelsim.simulator.network.stack_search import find_stacks
+from accelsim.simulator.network.stacks import Lines, Stack, StackPlans, StripePlan
 from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.program import Part
 from accelsim.simulator.time.schedule import Schedule

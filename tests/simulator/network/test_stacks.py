@@ -12,7 +12,8 @@ from accelsim.dual.file import read_dual
 from accelsim.loading import load_hardware
 from accelsim.simulator.network import planning
 from accelsim.simulator.network.planning import Planned, plan_network
-from accelsim.simulator.network.stacks import Stack, StackPlans, _intervals
+from accelsim.simulator.network.stack_search import _intervals
+from accelsim.simulator.network.stacks import Stack, StackPlans
 from accelsim.simulator.network.timing import time_network
 from accelsim.simulator.run import run
 from accelsim.simulator.tiles.schedule import tiled_schedule
