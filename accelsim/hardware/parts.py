@@ -136,7 +136,7 @@ class Buffers(KeyGroup):
 
     def capacity_bytes(self, name: str) -> float:
         """Bytes of a buffer, both halves of its double buffer together."""
-        return 1024 * self.sizes_kb[name]
+        return 1024 * float(getattr(self, f"{name}_kb"))
 
     def half_bytes(self, name: str) -> float:
         """Bytes of one half of a double buffer: what one tile may fill."""

@@ -19,6 +19,7 @@ Layers that Winograd cannot serve run on the same lanes as a sparse matrix multi
 spatial domain: taps x rows positions by cols filters.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Literal
@@ -50,6 +51,7 @@ from accelsim.simulator.tiles.description import SkippingDescription
 from accelsim.simulator.tiles.gemm import filter_order, gemm_mode
 from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, TransformUnits, operand_widths
 from accelsim.simulator.tiles.schedule import best_plan, best_schedule, check_steps
+from accelsim.simulator.tiles.selection import serve_together
 from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.schedule import Schedule
 from accelsim.transforms.adders import (
@@ -223,6 +225,11 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
     def plan(self, work: LayerWork) -> LayerPlan:
         """The best mode's plan in the layer's surroundings."""
         return best_plan(work, self)
+
+    def prepare(self, works: Sequence[LayerWork]) -> None:
+        """Serve the operand windows of all layers side by side, where lanes have them."""
+        if self.operand_window is not None:
+            serve_together(mode for work in works if work.weights is not None for mode in self.modes(work))
 
     def check(self, work: LayerWork) -> None:
         """Refuse a layer none of whose tilings fits in MAX_STEPS steps."""

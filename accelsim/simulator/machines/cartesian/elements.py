@@ -68,8 +68,7 @@ def _phases(work: LayerWork) -> _Phases:
 
 def _by_phase(work: LayerWork) -> Ints:
     """Non-zero weights that meet each phase: (K, C / groups, phases) int64."""
-    assert work.weights is not None
-    counts = work.weights != 0
+    counts = work.filters() != 0
     for axis, (k, dilation, stride) in enumerate(zip(work.kernel, work.dilation, work.stride, strict=True), start=2):
         phase = np.arange(k) * dilation % stride
         order = np.argsort(phase, kind="stable")

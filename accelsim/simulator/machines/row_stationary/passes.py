@@ -205,7 +205,7 @@ def padded(work: LayerWork, axis: int, outputs: ArrayLike, kernel: int) -> Ints:
 def filters_stay(work: LayerWork, machine: RowStationaryDescription, m: ArrayLike) -> Flags:
     """Whether the filter buffer holds all filters of a tile, so that they come from DRAM once."""
     assert work.weights is not None
-    bits = np.asarray(m) * (work.weights[0].size * machine.arithmetic.weight_bits)
+    bits = np.asarray(m) * (work.weights.size // work.weights.shape[0] * machine.arithmetic.weight_bits)
     return np.asarray(bits <= 8 * machine.buffers.capacity_bytes("weight"))
 
 
