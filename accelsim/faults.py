@@ -67,8 +67,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def check_whole(what: str, value: object, least: int, most: int | None = None) -> None:
     """Raise InputError unless a value that Python was given is a whole number within bounds; true is none."""
-    whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if not whole or value < least or (most is not None and value > most):
+    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+    if number is None or number < least or (most is not None and number > most):
         expected = f"at least {least}" if most is None else f"{least} to {most}"
         raise InputError(f"{what} {shown(value)}, expected {expected}")
 
