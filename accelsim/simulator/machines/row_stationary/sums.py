@@ -27,7 +27,7 @@ from accelsim.simulator.machines.row_stationary.passes import (
     pass_times,
     received_bits,
 )
-from accelsim.simulator.machines.row_stationary.rooms import Counts, Rooms, of_each
+from accelsim.simulator.machines.row_stationary.rooms import PassCounts, Rooms, of_each
 from accelsim.simulator.storage.weights import filter_bits
 from accelsim.simulator.tiles.tiling import input_extents, tile_sizes
 from accelsim.simulator.time.objective import Dma
@@ -105,7 +105,7 @@ def _loads(work: LayerWork, machine: RowStationaryDescription, c: Candidates, ro
 
 
 def _on_chip(
-    work: LayerWork, machine: RowStationaryDescription, c: Candidates, counts: Counts, loads: _Loads
+    work: LayerWork, machine: RowStationaryDescription, c: Candidates, counts: PassCounts, loads: _Loads
 ) -> ActionCounts:
     """Bits that move between buffers, buses and PEs."""
     a = machine.arithmetic
@@ -134,7 +134,7 @@ def _on_chip(
     }
 
 
-def _compute_cycles(work: LayerWork, machine: RowStationaryDescription, c: Candidates, counts: Counts) -> Floats:
+def _compute_cycles(work: LayerWork, machine: RowStationaryDescription, c: Candidates, counts: PassCounts) -> Floats:
     """Cycles of all passes: those of all whole strips, and of the last one where it is smaller."""
     cycles = np.zeros(())
     last_strip = work.out_height % c.e
