@@ -3,7 +3,8 @@ one canonical byte string for given members, so that no byte goes unchecked.
 
 Members are stored, except those packed with bzip2 (ZIP method 12; libbz2 is one implementation, so
 the bytes are the same everywhere, unlike deflate's).  Dates, attributes and comments are fixed.
-The reader rebuilds every header from what it parsed and refuses an archive that differs from it in one
+The reader rebuilds every header from what it parsed and refuses an archive that differs from it in
+one
 bit: what any ZIP tool can list and extract is read, what another tool has rewritten is not.
 """
 

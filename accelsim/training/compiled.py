@@ -27,7 +27,8 @@ from accelsim.training.ops import OPS, BatchNormOp, Buffers, Context, Op, Phase
 
 FEWEST = 8  # images in a block
 MOST = 32  # images in a block
-BLOCK_FLOATS = 1 << 19  # of a block's largest activation, unless that takes fewer than ``FEWEST`` images
+# of a block's largest activation, unless that takes fewer than ``FEWEST`` images
+BLOCK_FLOATS = 1 << 19
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ class CompiledNetwork:
         self.blocks = batch // self.images
         H, W, C = graph.input_shape
         self.input: Array = xp.zeros((self.blocks, C, H, W, self.images), np.float32)
-        self.pools = [ThreadPoolExecutor(1) for _ in range(workers - 1)]  # beside the calling thread
+        # beside the calling thread
+        self.pools = [ThreadPoolExecutor(1) for _ in range(workers - 1)]
         self._build_forward(arrays, gradients or {}, operations or {}, learning.hint)
         if gradients is not None:
             self._build_backward(learning.hint)

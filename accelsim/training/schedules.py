@@ -10,7 +10,8 @@ from accelsim.training.recipe import OptimizerSettings
 def learning_rate(progress: float, settings: OptimizerSettings) -> float:
     """The rate at ``progress``.
 
-    While it warms up the rate climbs linearly, for ``one_cycle`` by a cosine from 1/25 of the largest.
+    While it warms up the rate climbs linearly, for ``one_cycle`` by a cosine from 1/25 of the
+    largest.
     """
     peak = settings.rate
     warmup = settings.warmup

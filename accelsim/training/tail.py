@@ -92,7 +92,8 @@ def features(
         guide = np.empty((views, count, *_output(teacher.graph)), np.float32)
         hints = None if hint is None else np.empty((views, count, *teacher.graph.shapes[hint]), np.float16)
     for first in range(0, count, BATCH):
-        index = np.arange(first, first + BATCH).clip(max=count - 1)  # the last batch is filled up with its last image
+        # the last batch is filled up with its last image
+        index = np.arange(first, first + BATCH).clip(max=count - 1)
         some = slice(first, min(first + BATCH, count))
         pixels = images.take(index)
         for view in range(views):

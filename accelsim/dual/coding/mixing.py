@@ -64,7 +64,8 @@ class BitModel:
         self._columns = [columns for _, columns in tables]
         self._wide = next((i for i, columns in enumerate(self._columns) if columns > NARROW), None)
         narrow = [0 if columns > NARROW else columns for columns in self._columns]
-        self._offsets = [0, *itertools.accumulate(narrow)]  # of the rows of a batch, one after the other
+        # of the rows of a batch, one after the other
+        self._offsets = [0, *itertools.accumulate(narrow)]
         self._counts = np.zeros(self._starts[-1], np.int64)  # of each entry: zeros + ONE ones
         self._windows: dict[tuple[int, ...], Ints] = {}
         self._weights = [np.array([FIRST_WEIGHT] * len(tables) + [bias]) for _ in range(sets)]

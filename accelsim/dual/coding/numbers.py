@@ -33,7 +33,8 @@ class NumberCoder:
     def code(self, kind: int, count: int, known: Ints | None) -> Ints:
         """One array of numbers of a kind, (count,)."""
         size = None if known is None else np.abs(known)
-        known_width = None if size is None else np.frexp(size.astype(np.float64))[1].astype(np.int64)  # 0 for 0
+        # 0 for 0
+        known_width = None if size is None else np.frexp(size.astype(np.float64))[1].astype(np.int64)
         width = self._widths(kind, count, known_width)
         where = np.flatnonzero(width)
         sign = self._coder.modelled(self._sign, [(kind, 0)], where.shape, None if known is None else known[where] < 0)
@@ -85,7 +86,8 @@ class NumberCoder:
 def encode_numbers(arrays: Sequence[Levels], kinds: Sequence[int], *, joined: bool = False) -> bytes:
     """The arrays (n,) of int32, each of a kind 0..``KINDS`` - 1, as one byte string.
 
-    joined: those of a kind are coded as one array, in pieces, which decodes faster than many short ones.
+    joined: those of a kind are coded as one array, in pieces, which decodes faster than many short
+    ones.
     """
     coder = BitCoder(None)
     numbers = NumberCoder(coder)

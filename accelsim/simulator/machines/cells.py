@@ -29,7 +29,7 @@ from pydantic import Field, model_validator
 from accelsim.arrays import Ints
 from accelsim.hardware.parts import Count, KeyGroup
 from accelsim.simulator.machines.machine import Machine
-from accelsim.simulator.machines.winograd import WinogradDescription
+from accelsim.simulator.machines.winograd_domain import WinogradDescription
 from accelsim.simulator.storage.weights import dense_slots, weight_bits
 from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, TransformUnits, operand_widths
 from accelsim.simulator.tiles.schedule import best_plan, best_schedule, check_steps
@@ -139,7 +139,10 @@ def _direct_mode(work: LayerWork, machine: CellsMachine) -> Mode:
 
 
 def _winograd_mode(work: LayerWork, machine: CellsMachine) -> Mode:
-    """F(m x m, r x r) on blocks of tiles; transformed inputs are rarely zero, so gating counts zero weights."""
+    """F(m x m, r x r) on blocks of tiles.
+
+    Transformed inputs are rarely zero, so gating counts zero weights.
+    """
     array = machine.pe_array
     cells = machine.cells
     m = machine.tile

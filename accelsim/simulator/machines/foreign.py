@@ -1,4 +1,6 @@
-"""Machine files of other simulators, as far as they say what ours say: array, buffers, bandwidth, dataflow.
+"""Machine files of other simulators, as far as they say what ours say.
+
+Array, buffers, bandwidth, dataflow.
 
 SCALE-Sim's ``.cfg``: a systolic array; buffers in KB, each double-buffered there as here;
 ``Bandwidth`` in words of one byte a cycle where ``InterfaceBandwidth`` is USER, else memory that
@@ -190,7 +192,10 @@ def _memory(name: str, memory: Any, extents: Mapping[str, int]) -> dict[str, Any
 
 
 def _kilobytes(operand: str, memories: Sequence[tuple[str, Mapping[str, Any]]], extents: Mapping[str, int]) -> float:
-    """KB that an operand has on the chip: its part of each memory, times how many of it there are."""
+    """KB that an operand has on the chip.
+
+    Its part of each memory, times how many of it there are.
+    """
     bits = 0.0
     for name, memory in memories:
         users = memory["operands"]
@@ -203,7 +208,10 @@ def _kilobytes(operand: str, memories: Sequence[tuple[str, Mapping[str, Any]]], 
 
 
 def _bandwidth(name: str, memory: Mapping[str, Any]) -> float:
-    """Bits that a memory gives a cycle: of the old files' ``r_bw``, or of the widest port of the new ones."""
+    """Bits that a memory gives a cycle.
+
+    Of the old files' ``r_bw``, or of the widest port of the new ones.
+    """
     if "r_bw" in memory:
         return _number(f"memories.{name}", "r_bw", memory["r_bw"])
     ports = memory.get("ports")

@@ -1,4 +1,6 @@
-"""A layer's inputs or outputs as they lie in DRAM: how many bytes and pieces a tile of them is, and where.
+"""A layer's inputs or outputs as they lie in DRAM.
+
+How many bytes and pieces a tile of them is, and where.
 
 Feature maps lie in DRAM as planes of 16 channels, each plane row by row, 16 channels a pixel, in
 the machine's format; images one behind the other.  A tile of several images counts as if these were

@@ -1,4 +1,6 @@
-"""How busy the lanes of a layer are: which share of their products is zero, and of what sign their operands are.
+"""How busy the lanes of a layer are.
+
+Which share of their products is zero, and of what sign their operands are.
 
 In the spatial domain the operands are zero where their map is, channel by channel, against the
 weights at their real places; that no value is zero is taken for a map that no ReLU cut, so of
@@ -44,7 +46,10 @@ def _weighted(work: LayerWork, machine: MachineDescription, signed: bool) -> Pro
 def winograd_products(
     work: LayerWork, machine: MachineDescription, m: int, executed: int, parts: tuple[Piece, ...]
 ) -> Products | None:
-    """Of a layer in the Winograd domain, or of its parts.  executed: multiplies of a tile of all filters."""
+    """Of a layer in the Winograd domain, or of its parts.
+
+    executed: multiplies of a tile of all filters.
+    """
     if machine.energy_table != "gates":
         return None
     inputs: float = work.derived.get(

@@ -117,8 +117,8 @@ class Candidates:
         outputs = at.outputs * self.k
         finished = _bytes(outputs, shape.activation_bits) * copies
         if shape.inverts:
-            # The inverse transform starts when the lanes are done with the whole tile (``pipeline``): so all of its
-            # sums are held, and those of the tile before.
+            # The inverse transform starts when the lanes are done with the whole tile
+            # (``pipeline``): so all of its sums are held, and those of the tile before.
             sums = _bytes(at.tiles * self.k * copies * shape.taps, shape.accumulator_bits)
             self.output_room = sums + finished
             self.sums_room = sums

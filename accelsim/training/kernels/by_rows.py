@@ -30,7 +30,8 @@ import numpy as np
 from accelsim.arrays import Array
 from accelsim.training.kernels.geometry import Geometry
 
-UNPACKED = 1_000_000  # multiplications of the largest product that OpenBLAS computes without packing
+# multiplications of the largest product that OpenBLAS computes without packing
+UNPACKED = 1_000_000
 
 
 def pack_weights(weight: Array, g: Geometry, xp: Any = np) -> Array:

@@ -76,7 +76,8 @@ class WinogradKernel:
         self._place_down()
         self._place_across()
         rows = max(max(band.A.shape[1] * g.K, band.B.shape[1] * g.C) for band in self.bands)
-        self.half_size = rows * self.n_w * self.T_w * g.N  # floats of a band transformed across only
+        # floats of a band transformed across only
+        self.half_size = rows * self.n_w * self.T_w * g.N
         tallest = max(len(band.A) for band in self.bands)
         self.size = max(g.C, g.K) * self.n_w * tallest * self.T_w * g.N  # floats of a band's V or M
 

@@ -162,7 +162,8 @@ class SubsampleOp(Op):
         self.taken = (..., slice(0, H, layer.stride[0]), slice(0, W, layer.stride[1]), slice(None))
 
     def allocate_gradients(self, wanted: list[bool]) -> None:
-        self.dxs = [self.xp.zeros_like(self.xs[0])]  # its own: the pixels that are not taken stay zero
+        # its own: the pixels that are not taken stay zero
+        self.dxs = [self.xp.zeros_like(self.xs[0])]
 
     def forward(self) -> list[Phase]:
         def run(b: int, _t: int) -> None:
