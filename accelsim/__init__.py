@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from accelsim.dual.calibration import Calibration
     from accelsim.dual.model import DualModel
     from accelsim.explore.sweep import Sweep
+    from accelsim.hardware.datapath import Datapath
     from accelsim.simulator.machines.machine import Machine
     from accelsim.simulator.result import Result
     from accelsim.simulator.verdict import Verdict
@@ -269,7 +270,7 @@ def validate(
     from accelsim.network.images import read_images, read_pairs
 
     known, where = _with_images(model, images)
-    datapaths = [_machine(machine).datapath for machine in machines]
+    datapaths = [_datapath(known, machine) for machine in machines]
     if arithmetic not in ("integers", "float"):
         raise InputError(f"arithmetic {arithmetic!r}, expected integers or float")
     _check_tolerance(tolerance_points)
@@ -308,7 +309,18 @@ def search_widths(
 
     known, where = _with_images(model, images)
     _check_tolerance(tolerance_points)
-    return search(known, [_machine(machine).datapath for machine in machines], where, tolerance_points)
+    return search(known, [_datapath(known, machine) for machine in machines], where, tolerance_points)
+
+
+def _datapath(model: "DualModel", machine: "Machine | str | Path") -> "Datapath":
+    """The machine's arithmetic, each layer at the tile size that the machine takes for it where it has several."""
+    from dataclasses import replace
+
+    from accelsim.simulator.layer_tiles import layer_tiles
+    from accelsim.workload import layer_works
+
+    description = _machine(machine)
+    return replace(description.datapath, layer_m=layer_tiles(layer_works(model, 1), description))
 
 
 def _with_images(model: "DualModel | str | Path", images: str | Path | None) -> "tuple[DualModel, Path]":
@@ -340,7 +352,7 @@ def calibrate(
     from accelsim.network.images import read_images
 
     loaded = load_model(model)
-    datapath = _machine(machine).datapath
+    datapath = _datapath(loaded, machine)
     if datapath.number != "int":
         raise InputError(f"{datapath.machine}: arithmetic.number {datapath.number}, expected int")
     if count < 1:
