@@ -128,20 +128,32 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     if _special(path):
         descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO that nobody reads: ENXIO
         os.set_blocking(descriptor, True)
-        with os.fdopen(descriptor, "wb") as stream:
+        with _named(path), os.fdopen(descriptor, "wb") as stream:
             yield stream
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep_left_over(path)
-    temporary, descriptor = _new_file(path)
+    with _named(path):
+        temporary, descriptor = _new_file(path)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(descriptor)
+                os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors of writing name the file that is to be written: those of a full disk name none, others the neighbour."""
     try:
-        with os.fdopen(descriptor, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(descriptor)
-            os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.errno is not None and (error.filename is None or str(error.filename).endswith(_PARTIAL)):
+            raise type(error)(error.errno, error.strerror, str(path)) from None
         raise
 
 

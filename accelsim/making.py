@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from accelsim import shipped
-from accelsim.loading import Say, load_hardware, load_model, silent
+from accelsim.loading import Say, machine_of, model_of, silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,7 +116,7 @@ def sparsify(
         curve=curve,
         resume=resume,
     )
-    named = load_hardware(machine) if isinstance(machine, str | Path) else machine
+    named = None if machine is None else machine_of(machine)
     return make_sparse(Path(source), Path(output), _wishes(said), asked, Demand(named, latency, energy), say)
 
 
@@ -218,5 +218,5 @@ def export(model: "DualModel | str | Path", output: str | Path) -> Path:
     """
     from accelsim.dual.export import export_model
 
-    export_model(load_model(model) if isinstance(model, str | Path) else model, Path(output))
+    export_model(model_of(model), Path(output))
     return Path(output)

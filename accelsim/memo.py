@@ -31,6 +31,15 @@ class Memo(Generic[V]):
         self._answers[key] = found
         return found[0]
 
+    def put(self, key: Hashable, answer: V, size: int = 1) -> None:
+        """Remember an answer that was found in another way."""
+        self._answers.pop(key, None)
+        self._make_room(size)
+        self._answers[key] = (answer, size)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._answers
+
     def _make_room(self, size: int) -> None:
         held = sum(other for _, other in self._answers.values())
         while self._answers and held + size > self._capacity:

@@ -5,6 +5,7 @@ is shown as the characters that it is made of; all else stays.
 """
 
 import unicodedata
+from collections.abc import Iterable
 
 MAX_MESSAGE = 2000
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode's control, format, surrogate, unassigned, line ends
@@ -39,3 +40,16 @@ def in_plot(text: str) -> str:
     """The text as Matplotlib draws it letter for letter: no mathematics, and no label that is left out of a legend."""
     shown = visible(text).replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown
+
+
+def told_apart(names: Iterable[str]) -> list[str]:
+    """The names, the second and later ones of a name as ``NAME (2)``, ``NAME (3)``, ..., so that no two are equal."""
+    given = list(names)
+    found: list[str] = []
+    for name in given:
+        shown, number = name, 1
+        while shown in found or (number > 1 and shown in given):
+            number += 1
+            shown = f"{name} ({number})"
+        found.append(shown)
+    return found

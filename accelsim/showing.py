@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from accelsim import shipped
 from accelsim.errors import InputError
-from accelsim.loading import Say, load_hardware, load_model, load_workload, silent
+from accelsim.loading import Say, load_hardware, load_model, machine_of, machines_of, silent, workload_of
+from accelsim.names import told_apart
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,16 +45,21 @@ def inspect(
     256
     """
     from accelsim.dual.model import DualModel
-    from accelsim.report.describe import describe_machine, describe_model
+    from accelsim.faults import check_whole
+    from accelsim.report.describe import MAX_TILE, describe_machine, describe_model
 
     loaded: DualModel | Machine
-    if not isinstance(what, str | Path):
+    if isinstance(what, DualModel):
         loaded = what
+    elif not isinstance(what, str | Path):
+        loaded = machine_of(what)
     elif str(what).endswith(".dual") or (shipped.find("models", what) and not shipped.find("hwconfigs", what)):
         loaded = load_model(what)
     else:
         loaded = load_hardware(what)
     if isinstance(loaded, DualModel):
+        if tile is not None:
+            check_whole("tile", tile, 1, MAX_TILE)
         try:
             return describe_model(loaded, m=tile, threshold=threshold, sparsity=sparsity)
         except ValueError as error:
@@ -113,15 +119,21 @@ def write_table(what: "Result | Sequence[Result] | pd.DataFrame", path: str | Pa
     >>> accelsim.write_table(result, "layers.csv").stat().st_size > 1000
     True
     """
+    import pandas as pd
+
     from accelsim.report import table_file
     from accelsim.simulator.result import Result
 
-    if isinstance(what, Result):
-        table_file.write_results([what], Path(path))
-    elif isinstance(what, Sequence):
-        table_file.write_results(what, Path(path))
-    else:
-        table_file.write_table(what, Path(path))
+    results = [what] if isinstance(what, Result) else what
+    try:
+        if isinstance(results, pd.DataFrame):
+            table_file.write_table(results, Path(path))
+        elif isinstance(results, Sequence) and results and all(isinstance(r, Result) for r in results):
+            table_file.write_results(results, Path(path))
+        else:
+            raise InputError(f"table of {what!r:.100}, expected results of simulate or compare, or a table of pandas")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}, expected a file to write") from None
     return Path(path)
 
 
@@ -161,7 +173,11 @@ def _gathered(
 ) -> "Comparison":
     from accelsim.report.tables import gather
 
-    loaded = [load_hardware(machine) if isinstance(machine, str | Path) else machine for machine in machines]
-    if len(loaded) != len(results):
+    loaded = machines_of(machines)
+    if len(loaded) != len(results) or not loaded:
         raise InputError(f"{len(results)} results of {len(loaded)} machines, expected one of each")
-    return gather(load_workload(model) if isinstance(model, str | Path) else model, loaded, results, batch)
+    names = told_apart(machine.name for machine in loaded)
+    for result, name in zip(results, names, strict=True):
+        if result.machine != name:
+            raise InputError(f"results of {result.machine!r} beside machine {name!r}, expected those of one comparison")
+    return gather(workload_of(model), loaded, results, batch)

@@ -19,7 +19,8 @@ from accelsim.compression.quantize import Quantized, winograd_threshold
 from accelsim.dual.quantizer import Quantizer, plain_codebook
 from accelsim.network.graph import Network
 from accelsim.sparsity.joint import JointRegularizer
-from accelsim.sparsity.reconstruction import Moments, Sample, bias_of, refit
+from accelsim.sparsity.moments import Moments, Sample, bias_of
+from accelsim.sparsity.reconstruction import refit
 from accelsim.sparsity.whole_filters import whole_bases, whole_with_zeros
 from accelsim.sparsity.whole_weights import whole_weights
 

@@ -14,7 +14,7 @@ from accelsim.arrays import Array
 from accelsim.errors import InputError
 from accelsim.network.graph import Graph, Network, Node
 from accelsim.network.layers import Add, AveragePool, Conv, GlobalAveragePool, Linear, LocalResponseNorm, MaxPool
-from accelsim.network.tables import Kind, TableLayer
+from accelsim.network.table_layer import Kind, TableLayer
 from accelsim.network.tensors import Combine, MatrixProduct, Opaque, Reduce, Resize, Softmax, Standardize
 
 

@@ -19,6 +19,8 @@ from accelsim.hardware.energy import (
 )
 from accelsim.simulator.machines.machine import Machine
 
+MAX_TILE = 16  # as in a .dual file
+
 
 def describe_model(
     model: DualModel, *, m: int | None = None, threshold: float | None = None, sparsity: float | None = None

@@ -24,6 +24,7 @@ import pandas as pd
 
 from accelsim.hardware.description import EnergyTable
 from accelsim.hardware.energy import dram_refresh_mw, dram_standby_mw, prices
+from accelsim.names import told_apart
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.run import run
 from accelsim.workload import LayerWork
@@ -101,18 +102,17 @@ def band(works: Sequence[LayerWork], machines: Sequence[Machine], level: str = "
     """Energies and times of all machines under each assumption, ``as described`` first.
 
     One row a case and machine: ``assumption, case, machine, energy_pj, latency_ms, energy_ratio,
-    latency_ratio``, the ratios over the first machine's.  Raises InputError if a layer does not fit
-    a machine.
+    latency_ratio``, the ratios over the first machine's, NaN where that is zero.  Machines of one name
+    are told apart.  Raises InputError if a layer does not fit a machine.
     """
+    names = told_apart(machine.name for machine in machines)
     described = Assumption("none", "as described", _as_described)
     rows = []
     for assumption in (described, *assumptions(machines)):
         totals = [_total(works, assumption, machine, level) for machine in machines]
-        for machine, total in zip(machines, totals, strict=True):
-            ratios = {f"{name}_ratio": total[column] / totals[0][column] for name, column in COLUMNS.items()}
-            rows.append(
-                {"assumption": assumption.name, "case": assumption.case, "machine": machine.name, **total, **ratios}
-            )
+        for name, total in zip(names, totals, strict=True):
+            ratios = {f"{what}_ratio": _over(total[column], totals[0][column]) for what, column in COLUMNS.items()}
+            rows.append({"assumption": assumption.name, "case": assumption.case, "machine": name, **total, **ratios})
     return pd.DataFrame(rows)
 
 
@@ -140,6 +140,10 @@ def verdicts(cases: pd.DataFrame, quantity: Quantity = "energy") -> list[Verdict
             )
         )
     return found
+
+
+def _over(value: float, first: float) -> float:
+    return value / first if first else float("nan")
 
 
 def _total(works: Sequence[LayerWork], assumption: Assumption, machine: Machine, level: str) -> dict[str, float]:

@@ -16,7 +16,7 @@ import numpy as np
 from accelsim.arrays import Array, Floats, Ints, Levels
 from accelsim.sparsity.bitprice import Reals, RunningCounts
 from accelsim.sparsity.lattice import factored, nearest
-from accelsim.sparsity.reconstruction import Moments
+from accelsim.sparsity.moments import Moments
 
 DAMPING = 1e-3  # times the mean square of the inputs
 # the same, times inputs over rows: what few images say of the least directions is chance

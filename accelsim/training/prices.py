@@ -27,17 +27,10 @@ from accelsim.network.graph import INPUT, Network
 from accelsim.sparsity.budget import Options, choose
 from accelsim.sparsity.initial_zeros import EXACT
 from accelsim.sparsity.joint import JointRegularizer
+from accelsim.sparsity.moments import Moments, Sample, moments_of
 from accelsim.sparsity.recipe import Budget, Reconstruction
-from accelsim.sparsity.reconstruction import (
-    CHUNK,
-    Moments,
-    Sample,
-    advance,
-    is_refitted,
-    least_squares,
-    moments_of,
-    sparse_solution,
-)
+from accelsim.sparsity.reconstruction import CHUNK, advance, is_refitted
+from accelsim.sparsity.sparse_least_squares import least_squares, sparse_solution
 from accelsim.sparsity.whole_filters import whole_bases
 from accelsim.sparsity.whole_weights import whole_by_cell
 from accelsim.sparsity.zero_patterns import whole_rows

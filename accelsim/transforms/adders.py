@@ -13,7 +13,7 @@ need none).
 from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import combinations
 from math import lcm
 from typing import NamedTuple
@@ -106,6 +106,7 @@ def tile_additions(m: int, r: tuple[int, int], points: Points | None = None) -> 
     )
 
 
+@cache
 def exact_bits(m: int, r: tuple[int, int], bits: int, points: Points | None = None) -> int:
     """Bits that hold any transformed input of F(m x m, R x S), of inputs of ``bits`` bits.
 

@@ -29,7 +29,7 @@ from pydantic import Field, model_validator
 from accelsim.arrays import Ints
 from accelsim.hardware.parts import Count, KeyGroup
 from accelsim.simulator.machines.machine import Machine
-from accelsim.simulator.machines.winograd import WinogradDescription
+from accelsim.simulator.machines.winograd_domain import WinogradDescription
 from accelsim.simulator.storage.weights import dense_slots, weight_bits
 from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, TransformUnits, operand_widths
 from accelsim.simulator.tiles.schedule import best_plan, best_schedule, check_steps

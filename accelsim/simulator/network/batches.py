@@ -33,8 +33,8 @@ def of_one_pass(works: Sequence[LayerWork], passes: int) -> Sequence[LayerWork]:
     if passes == 1:
         return works
     if isinstance(works, TableWorks):
-        return TableWorks(works.table, works.batch // passes)
-    return tuple(replace(work, batch=work.batch // passes) for work in works)
+        return works.in_batch(works.batch // passes)
+    return tuple(work.in_batch(work.batch // passes) for work in works)
 
 
 def in_passes(parts: Sequence[Part], passes: int, weights_stay: bool) -> list[Part]:

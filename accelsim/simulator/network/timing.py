@@ -53,9 +53,12 @@ class _Run:
 
 def time_network(planned: Planned, machine: Machine, level: Level, engine: str) -> list[Timed]:
     """What each layer took, in the layers' order."""
-    timer = TIMERS[engine]
-    whole = overlapped(planned, machine, level)
-    run = _together(whole, timer) if whole is not None else _one_by_one(planned, machine, timer)
+    together = _overlapped(planned, machine, level)
+    if together is None:
+        run = _one_by_one(planned, machine, TIMERS[engine])
+    else:
+        whole, times = together
+        run = _together(whole, times if engine == "fast" else TIMERS[engine](whole))
     rows: dict[int, Timed] = {}
     for t, group in enumerate(planned.groups):
         rows[group.head] = _timed(planned, t, run, machine)
@@ -84,22 +87,37 @@ def _both(one: Timed, other: Timed) -> Timed:
 
 
 def overlapped(planned: Planned, machine: Machine, level: Level) -> Program | None:
-    """The one program of all parts; None where they run one by one, as the level says or because that is faster."""
+    """The one program of all parts; None where they run one by one.
+
+    That is as the level says, or because it is faster.
+    """
+    found = _overlapped(planned, machine, level)
+    return None if found is None else found[0]
+
+
+def _overlapped(planned: Planned, machine: Machine, level: Level) -> tuple[Program, Times] | None:
+    """``overlapped``, and when things are done in that program."""
     if level == "fused":
         return None
     parts = planned.all_parts
     whole = program_of(parts, machine)
-    end = program_times(whole).end
+    times = program_times(whole)
     lanes = np.add.reduceat(whole.compute, whole.first)
-    if end <= int(np.maximum(lanes, whole.dma_cycles).sum()):  # which one by one they cannot undercut
-        return whole
-    one_by_one = sum(program_times(one_part(part, machine)).end for part in parts)
-    return whole if end <= one_by_one else None
+    if times.end <= int(np.maximum(lanes, whole.dma_cycles).sum()):  # which one by one they cannot undercut
+        return whole, times
+    programs = [one_part(part, machine) for part in parts]
+    least = [max(int(p.compute.sum()), int(p.dma_cycles.sum())) for p in programs]
+    one_by_one = sum(least)
+    for program, of_part in zip(programs, least, strict=True):  # only as many as decide it
+        if times.end <= one_by_one:
+            break
+        one_by_one += program_times(program).end - of_part
+    return (whole, times) if times.end <= one_by_one else None
 
 
-def _together(whole: Program, timer: Callable[[Program], Times]) -> _Run:
+def _together(whole: Program, times: Times) -> _Run:
     return _Run(
-        cycles=timer(whole).spans,
+        cycles=times.spans,
         without_dram=program_times(_without_dram(whole)).spans,
         dma=whole.dma_cycles,
         output=np.add.reduceat(whole.output, whole.first),
