@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from accelsim.dual.calibration import Calibration
     from accelsim.dual.model import DualModel
     from accelsim.explore.sweep import Sweep
-    from accelsim.hardware.datapath import Datapath
     from accelsim.simulator.machines.machine import Machine
     from accelsim.simulator.result import Result
     from accelsim.simulator.verdict import Verdict
@@ -270,9 +269,10 @@ def validate(
     from accelsim.datapath.runs import image_runs
     from accelsim.datapath.validate import validate as run
     from accelsim.network.images import read_images, read_pairs
+    from accelsim.simulator.layer_tiles import datapath_on
 
     known, where = _with_images(model, images)
-    datapaths = [_datapath(known, machine) for machine in machines_of(machines)]
+    datapaths = [datapath_on(known, machine) for machine in machines_of(machines)]
     if arithmetic not in ("integers", "float"):
         raise InputError(f"arithmetic {arithmetic!r}, expected integers or float")
     _check_tolerance(tolerance_points)
@@ -308,21 +308,11 @@ def search_widths(
     InputError as it does.
     """
     from accelsim.datapath.search import search
+    from accelsim.simulator.layer_tiles import datapath_on
 
     known, where = _with_images(model, images)
     _check_tolerance(tolerance_points)
-    return search(known, [_datapath(known, machine) for machine in machines_of(machines)], where, tolerance_points)
-
-
-def _datapath(model: "DualModel", machine: "Machine | str | Path") -> "Datapath":
-    """The machine's arithmetic, each layer at the tile size that the machine takes for it where it has several."""
-    from dataclasses import replace
-
-    from accelsim.simulator.layer_tiles import layer_tiles
-    from accelsim.workload import layer_works
-
-    description = machine_of(machine)
-    return replace(description.datapath, layer_m=layer_tiles(layer_works(model, 1), description))
+    return search(known, [datapath_on(known, machine) for machine in machines_of(machines)], where, tolerance_points)
 
 
 def _with_images(model: "DualModel | str | Path", images: str | Path | None) -> "tuple[DualModel, Path]":
@@ -353,9 +343,10 @@ def calibrate(
     from accelsim.faults import check_whole
     from accelsim.files import DUAL, read_bytes, write_bytes
     from accelsim.network.images import read_images
+    from accelsim.simulator.layer_tiles import datapath_on
 
     loaded = load_model(model)
-    datapath = _datapath(loaded, machine)
+    datapath = datapath_on(loaded, machine_of(machine))
     if datapath.number != "int":
         raise InputError(f"{datapath.machine}: arithmetic.number {datapath.number}, expected int")
     check_whole("count", count, 1)

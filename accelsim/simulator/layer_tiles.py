@@ -2,12 +2,20 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
+from accelsim.dual.model import DualModel
+from accelsim.hardware.datapath import Datapath
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.run import run_rows
-from accelsim.workload import LayerWork
+from accelsim.workload import LayerWork, layer_works
 
 MODE = re.compile(r"winograd-f([0-9]+)")
+
+
+def datapath_on(model: DualModel, machine: Machine) -> Datapath:
+    """The machine's arithmetic on a model, each layer as the machine runs it where it chooses (``layer_tiles``)."""
+    return replace(machine.datapath, layer_m=layer_tiles(layer_works(model, 1), machine))
 
 
 def layer_tiles(works: Sequence[LayerWork], machine: Machine, level: str = "resident") -> tuple[tuple[str, int], ...]:

@@ -10,6 +10,7 @@ import accelsim
 from accelsim.datapath.calibrate import calibrate
 from accelsim.datapath.plan import build
 from accelsim.datapath.runs import float_outputs, integer_outputs
+from accelsim.simulator.layer_tiles import datapath_on
 from accelsim.training.datasets import load_split
 from accelsim.training.recipe import Data
 
@@ -47,7 +48,7 @@ def test_its_integers_lose_less_than_a_point_on_all_test_images():
     data = Data(kind="cifar10", path="cifar10")
     train, test = (load_split(data, split, (32, 32), 10) for split in ("train", "test"))
     pixels = test.take(np.arange(len(test)))
-    datapath = accelsim._datapath(model, MIXED)
+    datapath = datapath_on(model, accelsim.load_hardware(MIXED))
     assert {m for _, m in datapath.layer_m} == {0, 2, 4}
     program = build(model, datapath, calibrate(model, datapath, train.take(np.arange(256))))
     exact = float_outputs(model.network, pixels, None).argmax(axis=1) == test.labels

@@ -8,7 +8,7 @@ from accelsim.dual.model import DualModel
 from accelsim.network import INPUT, Graph, Network, Node
 from accelsim.network.images import LabelledImages, write_images
 from accelsim.network.layers import Conv, Flatten, GlobalAveragePool, Linear, Relu
-from accelsim.simulator.layer_tiles import layer_tiles
+from accelsim.simulator.layer_tiles import datapath_on, layer_tiles
 from accelsim.workload import layer_works
 
 
@@ -54,5 +54,5 @@ def test_one_tile_size_is_that_of_all_layers_and_a_hybrid_machine_may_take_none(
     found = dict(layer_tiles(works, hybrid))
     modes = dict(accelsim.simulate(model, hybrid).layers[["name", "mode"]].to_numpy().tolist())
     assert found == {name: 6 if modes[name] == "winograd-f6" else 0 for name in ("large", "down", "small")}
-    datapath = accelsim._datapath(model, hybrid)
+    datapath = datapath_on(model, hybrid)
     assert machine_tiles(model, datapath) == {name: m for name, m in found.items() if m}
