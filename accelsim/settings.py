@@ -198,7 +198,7 @@ def _unmeant(section: type[Section]) -> dict[str, Unmeant]:
 class _Unmeant:
     """Stands for a boolean or a text where none is meant: pydantic would take true and "1" for the number 1."""
 
-    def __init__(self, value: bool | str):
+    def __init__(self, value: object):
         self.value = value
 
     def __repr__(self) -> str:

@@ -7,7 +7,9 @@ stored and tiled.
 """
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +19,7 @@ from accelsim.arrays import Array, Floats, Ints
 from accelsim.dual.deploy import winograd_filters
 from accelsim.memo import Memo
 from accelsim.transforms.decomposition import Piece
+from accelsim.transforms.winograd import Points
 
 WeightsCome = Literal["loaded", "kept", "there"]
 Kind = Literal["conv", "linear", "pool", "add", "other"]
@@ -24,6 +27,7 @@ Kind = Literal["conv", "linear", "pool", "add", "other"]
 MAX_BATCH = 4096  # images of a run
 MAX_WEIGHTS = 1 << 28  # of a layer that is not a file's: a gigabyte
 CHANNEL_BLOCK = 16  # input channels are counted, stored and tiled in blocks of this many
+PACKED = 2  # masks of a layer, a bit a flag
 REMEMBERED = 16  # counts of a layer, each of the size of its masks
 
 
@@ -53,6 +57,19 @@ ALONE = Surroundings()
 
 
 @dataclass(frozen=True, eq=False)
+class Drawn:
+    """Weights that are made when they are asked for.  shape: (K, C / groups, R, S)."""
+
+    shape: tuple[int, ...]
+    make: Callable[[], Array]
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
 class LayerWork:
     """One layer, with its real weights."""
 
@@ -70,7 +87,7 @@ class LayerWork:
     padding: tuple[int, int] = (0, 0)
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
-    weights: Array | None = None  # (K, C / groups, R, S) of a conv or linear layer
+    weights: Array | Drawn | None = None  # (K, C / groups, R, S) of a conv or linear layer
     # Winograd-domain entries up to it are zero; None: Winograd does not apply
     winograd_threshold: float | None = None
     # (C,) share of non-zero inputs
@@ -85,6 +102,9 @@ class LayerWork:
     # layers, or ``input``, whose outputs are read; None: a table does not say
     sources: tuple[str, ...] | None = None
     around: Surroundings = ALONE
+    masks: Memo[tuple[NDArray[np.uint8], tuple[int, ...]]] = field(
+        default_factory=lambda: Memo(PACKED), init=False, repr=False
+    )
     block_counts: Memo[Ints] = field(default_factory=lambda: Memo(REMEMBERED), init=False, repr=False)
     # by machines
     derived: Memo[Any] = field(default_factory=lambda: Memo(REMEMBERED), init=False, repr=False)
@@ -100,6 +120,18 @@ class LayerWork:
         if self.weights is None:
             return 0
         return self.batch * self.out_height * self.out_width * self.weights.size
+
+    def filters(self) -> Array:
+        """The weights themselves: (K, C / groups, R, S).  Raises ValueError if the layer has none."""
+        if self.weights is None:
+            raise ValueError(f"layer {self.name}: no weights")
+        return self.weights.make() if isinstance(self.weights, Drawn) else self.weights
+
+    def in_batch(self, batch: int) -> "LayerWork":
+        """The same layer on so many images; what was counted of its weights is shared."""
+        other = copy.copy(self)
+        object.__setattr__(other, "batch", batch)
+        return other
 
     def amid(self, around: Surroundings) -> "LayerWork":
         """The same layer in other surroundings; what was counted of its weights is shared."""
@@ -148,7 +180,10 @@ class LayerWork:
         Raises ValueError if the layer has no weights, or m > 1 and Winograd does not apply.
         """
         if m == 1 and self.weights is not None and self.kernel != (1, 1):
-            return np.asarray(np.count_nonzero(self.weights, axis=(2, 3))[None], np.int32)
+            flags = self.filters() != 0
+            if prod(self.kernel) < 1 << 8:  # a kernel's sum fits a byte, and bytes add up many at a time
+                return np.asarray(np.einsum("kcrs->kc", flags.view(np.uint8))[None], np.int32)
+            return np.asarray(np.count_nonzero(flags, axis=(2, 3))[None], np.int32)
         return self.mask(m).astype(np.int32)
 
     def channel_nonzeros(self) -> Ints:
@@ -156,51 +191,61 @@ class LayerWork:
 
         (groups, C / groups) int64.
         """
-        if self.weights is None:
-            raise ValueError(f"layer {self.name}: no weights")
-        K, C = self.weights.shape[:2]
-        grouped = self.weights.reshape(self.groups, K // self.groups, C, -1)
+        weights = self.filters()
+        K, C = weights.shape[:2]
+        grouped = weights.reshape(self.groups, K // self.groups, C, -1)
         return np.stack([np.count_nonzero(filters, axis=(0, 2)) for filters in grouped]).astype(np.int64)
 
-    def mask(self, m: int, parts: tuple[Piece, ...] = ()) -> NDArray[np.bool_]:
+    def mask(self, m: int, parts: tuple[Piece, ...] = (), points: Points | None = None) -> NDArray[np.bool_]:
         """Which Winograd-domain entries, or 1 x 1 weights, are not zero, tap after tap.
 
         (taps, K, C / groups) bool.
 
         parts: of a layer cut into pieces at stride 1, each run by F(m x m, its size); of these
-        nothing is pruned.  Raises ValueError if the layer has no weights, or Winograd does not
-        apply.
+        nothing is pruned.  points: of interpolation, where not the default ones.  Raises ValueError
+        if the layer has no weights, or Winograd does not apply.
         """
         if m == 1 and self.kernel == (1, 1) and self.weights is not None:
-            return np.asarray(self.weights[None, :, :, 0, 0] != 0)
+            return np.asarray(self.filters()[None, :, :, 0, 0] != 0)
         if self.weights is None or (not parts and self.winograd_threshold is None):
             raise ValueError(f"layer {self.name}: no weights for F({m}, r)")
+        packed, shape = self.masks.get((m, parts, points), lambda: self._pack(m, parts, points))
+        return np.unpackbits(packed, count=prod(shape)).view(np.bool_).reshape(shape)
+
+    def _pack(
+        self, m: int, parts: tuple[Piece, ...], points: Points | None
+    ) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
+        """``mask`` of transformed filters, eight flags a byte, and its shape."""
+        weights = self.filters()
         filters: list[NDArray[Any]]
         if parts:
-            filters = [winograd_filters(self.weights[:, :, *piece.window], m, 0.0) for piece in parts]
+            filters = [winograd_filters(weights[:, :, *piece.window], m, 0.0, points) for piece in parts]
         elif self.winograd_density is None:
-            filters = [winograd_filters(self.weights, m, self.winograd_threshold or 0.0)]
+            filters = [winograd_filters(weights, m, self.winograd_threshold or 0.0, points)]
         else:
-            W = np.abs(winograd_filters(self.weights, m, 0.0))
+            W = np.abs(winograd_filters(weights, m, 0.0, points))
             rank = round((1 - self.winograd_density) * W.size)
             filters = [W > (np.partition(W.ravel(), rank - 1)[rank - 1] if rank else -1)]
-        K, C = self.weights.shape[:2]
-        return np.concatenate([(W != 0).transpose(2, 3, 0, 1).reshape(-1, K, C) for W in filters])
+        K, C = weights.shape[:2]
+        taps = np.concatenate([(W != 0).transpose(2, 3, 0, 1).reshape(-1, K, C) for W in filters])
+        return np.packbits(taps), taps.shape
 
-    def block_nonzeros(self, m: int = 1, parts: tuple[Piece, ...] = ()) -> NDArray[np.int64]:
+    def block_nonzeros(
+        self, m: int = 1, parts: tuple[Piece, ...] = (), points: Points | None = None
+    ) -> NDArray[np.int64]:
         """``nonzeros(m)`` summed over blocks of CHANNEL_BLOCK input channels.
 
         (taps, K, blocks) int64.  Kept.
 
         parts: of the layer cut into these pieces instead, each run by F(m x m, its size), not
-        pruned.
+        pruned.  points: as for ``mask``.
         """
 
         def count() -> Ints:
             whole_kernels = m == 1 and self.kernel != (1, 1)
-            return sum_blocks(self.nonzeros() if whole_kernels else self.mask(m, parts))
+            return sum_blocks(self.nonzeros() if whole_kernels else self.mask(m, parts, points))
 
-        return self.block_counts.get((m, parts), count)
+        return self.block_counts.get((m, parts, points), count)
 
     def group_density(self) -> Floats:
         """Density of the inputs of each convolution group: (groups, C / groups)."""

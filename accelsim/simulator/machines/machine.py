@@ -4,6 +4,7 @@ What every family, ours or a user's, must do.
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 from accelsim.hardware.description import MachineDescription
 from accelsim.simulator.time.objective import predicted
@@ -51,6 +52,12 @@ class Machine(MachineDescription):
             weight_bytes=0,
             make=lambda: whole,
         )
+
+    def prepare(self, works: Sequence[LayerWork]) -> None:
+        """Count what the schedules of some layers will ask for, where that is quicker for all of them together.
+
+        A run asks this of its layers before it schedules the first.  Default: nothing is.
+        """
 
     def check(self, work: LayerWork) -> None:
         """Raise InputError if the layer needs more steps than can be scheduled.

@@ -70,7 +70,7 @@ class MatrixVectorMachine(Machine):
 
     @property
     def lanes(self) -> int:
-        """Multipliers."""
+        """Multipliers of the whole array."""
         return self.pe_array.rows * self.pe_array.cols
 
     def schedule(self, work: LayerWork) -> Schedule:
@@ -196,7 +196,7 @@ def _fitting_rows(work: LayerWork, machine: MatrixVectorMachine, filter_tiles: i
 
 def _tile_products(work: LayerWork, machine: MatrixVectorMachine, starts: Ints) -> _TileProducts:
     """Draw inputs, and count one output position of each tile of filters."""
-    assert work.weights is not None
+    filters = work.filters()
     per_group = work.out_channels // work.groups
     window = work.kernel[0] * work.kernel[1]
     densities = work.group_density()
@@ -206,7 +206,7 @@ def _tile_products(work: LayerWork, machine: MatrixVectorMachine, starts: Ints) 
     for start, end in zip(starts, ends, strict=True):
         density = np.repeat(densities[start // per_group], window)
         active = np.random.default_rng(0).random((draws, len(density))) < density
-        mask = (work.weights[start:end] != 0).reshape(end - start, -1)
+        mask = (filters[start:end] != 0).reshape(end - start, -1)
         nonzeros, stored = stored_weights(mask, machine.lanes, machine.weight_format)
         cycles = ceil(product_cycles(stored, active, int(end - start), machine).mean())
         reads, products = (float((active @ of_column.sum(axis=1)).mean()) for of_column in (stored, nonzeros))

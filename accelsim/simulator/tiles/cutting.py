@@ -61,10 +61,10 @@ def in_pieces(work: LayerWork, rows: int, cols: int) -> LayerWork:
 
     Channels of a group are ordered piece by piece, top to bottom and left to right.
     """
-    assert work.weights is not None
-    (K, C), (R, S) = work.weights.shape[:2], work.kernel
+    weights = work.filters()
+    (K, C), (R, S) = weights.shape[:2], work.kernel
     parts = R // rows, S // cols
-    weights = work.weights.reshape(K, C, parts[0], rows, parts[1], cols).transpose(0, 2, 4, 1, 3, 5)
+    weights = weights.reshape(K, C, parts[0], rows, parts[1], cols).transpose(0, 2, 4, 1, 3, 5)
     n_pieces = parts[0] * parts[1]
     height, width = (
         (outputs - 1) * stride + dilation * (taps - 1) + 1
@@ -96,7 +96,7 @@ def _further_cuts(work: LayerWork, machine: TiledDescription) -> Iterator[Modes]
 
     def modes(i: int) -> Modes:
         """The machine's modes of the layer in pieces of one size."""
-        key = (in_pieces, sizes[i], work.height, work.width, work.padding, work.out_height)
+        key = (in_pieces, sizes[i], work.batch, work.height, work.width, work.padding, work.out_height)
         pieces: LayerWork = work.derived.get(key, lambda: in_pieces(work, *sizes[i]))
         return tuple(
             replace(mode, name=f"{mode.name}-cut") if sizes[i] != work.kernel else mode

@@ -102,11 +102,10 @@ def _mask(work: LayerWork, machine: SkippingDescription) -> Flags:
 
     (1, K, C / groups R S).
     """
-    assert work.weights is not None
-    filters = work.weights.reshape(1, work.out_channels, -1)
+    filters = work.filters().reshape(1, work.out_channels, -1)
     if machine.zero_handling == "skip_weights":
         order = filter_order(work, machine, work.block_nonzeros())
-        return np.asarray(filters[:, order] != 0)
+        return np.asarray((filters != 0)[:, order])
     return np.ones(filters.shape, np.bool_)
 
 
@@ -150,7 +149,7 @@ def _empty_chunks(work: LayerWork, size: int) -> tuple[int, Floats]:
     A chunk is ``size`` positions of a filter laid out kernel position by kernel position, channels
     innermost.
     """
-    assert work.weights is not None
+    weights = work.filters()
     R, S = work.kernel
     per_group = work.out_channels // work.groups
     # Logarithm of the probability that an input is zero; of inputs that are all there, as good as
@@ -161,7 +160,7 @@ def _empty_chunks(work: LayerWork, size: int) -> tuple[int, Floats]:
     empty = []
     for g in range(work.groups):
         # a group at a time: the whole layer's would take eight times its weights
-        filters = work.weights[g * per_group : (g + 1) * per_group]
+        filters = weights[g * per_group : (g + 1) * per_group]
         mask = (filters != 0).transpose(0, 2, 3, 1).reshape(per_group, -1)
         chunks = np.pad(mask, [(0, 0), (0, pad)]).reshape(per_group, -1, size)
         empty.append(np.exp(np.einsum("kns,ns->kn", chunks, misses[g])).sum(axis=1))

@@ -33,6 +33,11 @@ class LayerPlan:
     weight_bytes: int  # of all weights, on chip or off, where they are fewer; 0: not known
     make: Callable[[], Schedule]  # the steps, were all maps in DRAM
 
+    @property
+    def tile_bytes(self) -> int:
+        """Bytes that its tiles take of the memories in which maps lie."""
+        return sum(self.needs.get(name, 0) for name in self.machine.buffers.map_buffers)
+
     @cached_property
     def whole(self) -> Schedule:
         """The steps, were all maps in DRAM: one with outputs to store finishes an output tile."""
@@ -59,7 +64,8 @@ def amid(schedule: Schedule, work: LayerWork, machine: MachineDescription) -> Sc
     if not around.stores or around.output_share < 1:  # the DMA does not read them
         unread = work.outputs * machine.arithmetic.activation_bits
         actions["output_read"] = max(0.0, actions["output_read"] - unread)
-    actions |= {name: float(count) for name, count in dram_actions(read, int(outputs.n_bytes.sum())).items()}
+    off_chip = dram_actions(read, int(outputs.n_bytes.sum()))
+    actions |= {name: float(count) for name, count in off_chip.items()}
     return replace(schedule, inputs=inputs, outputs=outputs, counts=actions)
 
 
@@ -83,11 +89,11 @@ def check_room(machine: MachineDescription, work: LayerWork, needs: dict[str, in
     """Raise InputError if a layer needs more than the room that its surroundings leave to tiles."""
     around = work.around
     assert around.room is not None
-    taken = needs["input"], needs["output"]
-    short = (
-        sum(taken) > around.room[0]
-        if around.shared
-        else any(need > room for need, room in zip(taken, around.room, strict=True))
-    )
+    if around.shared:
+        short = sum(needs.get(name, 0) for name in machine.buffers.map_buffers) > around.room[0]
+    else:
+        taken = needs["input"], needs["output"]
+        short = any(need > room for need, room in zip(taken, around.room, strict=True))
     if short:
-        raise InputError(f"{machine.name}: layer {work.name}: no room for its tiles beside the maps on chip")
+        where = f"{machine.name}: layer {work.name}"
+        raise InputError(f"{where}: no room for its tiles beside the maps on chip")
