@@ -35,11 +35,12 @@ def machine_tiles(model: DualModel, datapath: Datapath) -> dict[str, int]:
     if datapath.kind == "spatial":
         return {}
     largest = datapath.largest_kernel
+    own = dict(datapath.layer_m)
     layers = {node.name: node.layer for node in model.network.graph.nodes}
     found = {}
     for name, m in tile_sizes(model, datapath.m).items():
         layer = layers[name]
         assert isinstance(layer, Conv)
         if largest is None or max(layer.kernel) <= largest:
-            found[name] = m
-    return found
+            found[name] = own.get(name, m)
+    return {name: m for name, m in found.items() if m}

@@ -146,6 +146,7 @@ def _plain(datapath: Datapath) -> dict[str, Any]:
     """A machine's arithmetic as plain values; its name does not matter."""
     words = asdict(replace(datapath, machine="machine"))
     points = words.pop("points")
+    del words["layer_m"]  # a point's accuracy is that of the machine's largest tile size
     return words | ({"points": write_points(points)} if points else {})
 
 
