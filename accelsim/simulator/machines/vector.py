@@ -118,7 +118,10 @@ def count_parts(work: LayerWork, machine: MachineDescription) -> int:
 
 
 def _parts_held(work: LayerWork, machine: MachineDescription, in_bytes: int, out_bytes: int) -> int:
-    """Into how many parts tensors are cut for the buffers to hold two.  Raises InputError if they cannot hold any."""
+    """Into how many parts tensors are cut for the buffers to hold two.
+
+    Raises InputError if they cannot hold any.
+    """
     buffers = machine.buffers
     shared = _shared_bytes(work, machine.arithmetic.activation_bits)
     names = buffers.map_buffers if buffers.one_memory else ("input",)

@@ -1,8 +1,8 @@
 """Keys, prices and areas of machines that compute in the Winograd domain.
 
-What the families ``winograd`` and ``cells`` share: a tile size, transformed inputs in words of their own, an input and
-an inverse transform unit.  Prices and areas of the units are of F(m x m, 3 x 3), by measured gates or by published
-adders.
+What the families ``winograd`` and ``cells`` share: a tile size, transformed inputs in words of
+their own, an input and an inverse transform unit.  Prices and areas of the units are of F(m x m,
+3 x 3), by measured gates or by published adders.
 """
 
 from dataclasses import replace
@@ -92,7 +92,10 @@ class WinogradDescription(TiledDescription):
         return self
 
     def points_of(self, m: int) -> Points | None:
-        """Interpolation points of F(m x m, r x r) for any r, the stated ones first; None: the default ones."""
+        """Interpolation points of F(m x m, r x r) for any r, the stated ones first; None.
+
+        The default ones.
+        """
         stated = dict(self.points).get(m)
         return None if stated is None else completed(stated)
 

@@ -117,7 +117,10 @@ class Rooms:
             self.needs["input"] = self.needs["input"] + around.operands * self.candidates.finished_room
 
     def _capacity(self, name: str) -> int:
-        """Bytes of a buffer; weights and inputs, or all but weights, have theirs together where the machine says so."""
+        """Bytes of a buffer.
+
+        Weights and inputs, or all but weights, have theirs together where the machine says so.
+        """
         buffers = self.machine.buffers
         room = self.mode.work.around.room
         if room is not None and name in buffers.map_buffers:
@@ -176,8 +179,10 @@ def worth_scoring(mode: Mode, machine: TiledDescription) -> Rooms:
     Raises NoTile if no candidate fits the buffers, InputError if none of those has few steps, or
     there are too many.
     """
-    shape, row_bytes = mode.shape, machine.dram.timing.row_bytes
-    positions, others = count_positions(shape), count_others(shape)
+    shape = mode.shape
+    row_bytes = machine.dram.timing.row_bytes
+    positions = count_positions(shape)
+    others = count_others(shape)
     if positions * others <= REMEMBERED_CANDIDATES:
         rooms = Rooms(mode, machine, remembered_candidates(shape, row_bytes))
         if not rooms.fits.any():
@@ -212,7 +217,8 @@ def _weight_bytes(mode: Mode, all_of: Candidates) -> tuple[Ints, Ints]:
 
     (1, cuts, cuts, 1).
     """
-    filter_cuts, channel_cuts = all_of.filter_cuts, all_of.channel_cuts
+    filter_cuts = all_of.filter_cuts
+    channel_cuts = all_of.channel_cuts
 
     def count() -> tuple[Ints, Ints]:
         bits = np.zeros((mode.work.out_channels + 1, mode.stored_bits.shape[1] + 1))
