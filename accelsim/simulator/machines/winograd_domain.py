@@ -157,7 +157,8 @@ class WinogradDescription(TiledDescription):
     def unit_register_bits(self) -> int:
         """Flip-flops between the passes of all transform units."""
         forward, inverse = self._units(self.tile_sizes[-1])
-        return self.transform_rate * forward.register_bits + self.inverse_rate * inverse.register_bits
+        into = self.transform_rate * forward.register_bits
+        return into + self.inverse_rate * inverse.register_bits
 
     def own_prices(self) -> dict[str, Price]:
         """A tile through either transform unit, where it was measured."""
@@ -191,4 +192,5 @@ class WinogradDescription(TiledDescription):
             "input_transform": self.transform_rate * one_um2 / 1e6,
             "inverse_transform": self.inverse_rate * other_um2 / 1e6,
         }
-        return {name: Area(mm2, LOGIC_AREA_SOURCE) for name, mm2 in units.items()} | super().own_areas()
+        own = {name: Area(mm2, LOGIC_AREA_SOURCE) for name, mm2 in units.items()}
+        return own | super().own_areas()

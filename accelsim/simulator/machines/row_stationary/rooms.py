@@ -98,7 +98,8 @@ def measure_rooms(work: LayerWork, machine: RowStationaryDescription, c: Candida
     banks = np.ceil(sums / bank) + np.ceil(step_bytes / bank)
     filter_bytes = c.p * c.t * c.q * c.r * part.pass_weights * machine.arithmetic.weight_bits / 8
     held = _in_pads(machine, part, c) & _in_array(machine, part, c)
-    held = held & (filter_bytes <= machine.buffers.capacity_bytes("weight")) & (banks <= bank_count(machine))
+    filters_fit = filter_bytes <= machine.buffers.capacity_bytes("weight")
+    held = held & filters_fit & (banks <= bank_count(machine))
     return Rooms(
         counts=counts,
         inputs_stay=inputs_stay(work, machine, sums),

@@ -58,7 +58,8 @@ class LayerSums:
             return np.asarray(cycles)
         table = prices(machine)
         mac_pj = table["mac"].pj + mac_register_bits(machine) * table["register_bit"].pj
-        energy = np.asarray(work.dense_macs * mac_pj + power_mw(machine) * cycles * machine.ns_per_cycle)
+        static_pj = power_mw(machine) * cycles * machine.ns_per_cycle
+        energy = np.asarray(work.dense_macs * mac_pj + static_pj)
         for name, bits in self.actions.items():
             energy = np.asarray(energy + bits * table[name].pj)
         return np.asarray(energy * cycles if machine.objective == "edp" else energy, np.float64)
@@ -119,7 +120,8 @@ def _on_chip(
     fetched = np.where(counts.in_pads, 1, counts.positions)
     rows = np.where(counts.in_pads, c.e, work.out_height * counts.spans)
     input_rows = part.rows * work.out_height * wide * images
-    received = received_bits(machine, filters * rows, input_rows * -(-(work.out_channels // work.groups) // c.p))
+    turns = -(-(work.out_channels // work.groups) // c.p)
+    received = received_bits(machine, filters * rows, input_rows * turns)
     psums = work.outputs * counts.channel_steps * part.parts
     stacked = np.minimum(c.r, -(-channels // c.q))
     return {
