@@ -208,7 +208,7 @@ def _read(path: Path, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFra
     """A table with these columns, the numbers finite except for an unlimited bandwidth."""
     content = read_text(path, RESULTS)
     try:
-        table = pd.read_csv(
+        table: pd.DataFrame = pd.read_csv(
             io.StringIO(content), dtype=dict.fromkeys(text, str), keep_default_na=False, **_every_digit()
         )
     except (ValueError, pd.errors.ParserError) as error:
