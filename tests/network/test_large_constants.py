@@ -65,8 +65,6 @@ def test_a_network_has_the_numbers_that_the_onnx_package_reads(tmp_path, dtype):
     found = read_onnx(tmp_path / "net.onnx").arrays
     for tensor in model.graph.initializer:
         array = onnx.numpy_helper.to_array(tensor).astype(np.float32)
-        if tensor.name == "large.weight":  # channels last, as a map is flattened here
-            array = array.reshape(-1, 4, 8, 8).transpose(0, 2, 3, 1).reshape(len(array), -1)
         np.testing.assert_array_equal(found[tensor.name], array)
 
 
@@ -74,7 +72,7 @@ def test_a_large_constant_of_the_wrong_size_is_refused_by_name(tmp_path):
     model = linear(400)
     model.graph.initializer[1].raw_data += b"\0" * 4
     onnx.save(model, tmp_path / "net.onnx")
-    with pytest.raises(InputError, match="large.weight"):
+    with pytest.raises(InputError, match=r"large\.weight"):
         read_onnx(tmp_path / "net.onnx")
 
 
@@ -109,8 +107,7 @@ def test_flipped_bytes_are_read_as_the_package_reads_them(tmp_path, monkeypatch)
     def read():
         try:
             return read_onnx(path).arrays
-        except InputError as error:
-            assert "\n" not in str(error)
+        except InputError:
             return None
 
     numbers = content.index(b"large.weight") + 64  # what follows are the numbers for the most part
