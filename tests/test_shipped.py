@@ -1,6 +1,7 @@
 """What comes with the package is found by its bare name from any folder, and listed."""
 
 import json
+import re
 from importlib.metadata import version
 from pathlib import Path
 
@@ -84,6 +85,19 @@ def test_machines_are_listed_with_what_their_files_say(elsewhere, capsys):
     row = next(row for row in rows if row["name"] == MACHINE)
     assert (row["lanes"], row["sram_bytes"], row["bandwidth_gbs"]) == (256, 192 * 1024, 12.8)
     assert all(row["source"] for row in rows)
+    row = next(row for row in rows if row["name"] == "eyeriss")
+    assert row["origin"] == "Chen et al., Eyeriss, JSSC 52(1), 2017"
+    assert all(row["origin"] for row in rows)
+
+
+def test_every_source_is_one_that_the_file_s_own_comment_speaks_of():
+    for path in (ROOT / "hwconfigs").glob("*.yaml"):
+        comment = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+        (source,) = (line.removeprefix("# Source: ") for line in comment if line.startswith("# Source: "))
+        others = " ".join(line for line in comment if "Source: " not in line)
+        if not source.startswith(("own", "NVDLA")):
+            assert source.split()[0] in others.replace(",", ""), path.name
+            assert re.search(r"\d{4}$", source)[0] in others, path.name
 
 
 def test_models_are_listed_with_what_their_cards_say(elsewhere, capsys):
@@ -92,17 +106,44 @@ def test_models_are_listed_with_what_their_cards_say(elsewhere, capsys):
     path = ROOT / "models" / f"{MODEL}.dual"
     card = path.with_suffix(".md").read_text(encoding="utf-8")
     assert row["file_bytes"] == path.stat().st_size
+    for row_of_model in listed["models"]:
+        card_of_it = (ROOT / "models" / f"{row_of_model['name']}.md").read_text(encoding="utf-8")
+        origin, licence = row_of_model["weights"].split(",")[0], row_of_model["licence"].split(",")[0]
+        assert origin.split()[0] in card_of_it.partition("| | |")[0]
+        assert licence in (ROOT / "models" / "README.md").read_text(encoding="utf-8")
     assert f"{row['accuracy']['top1_reference']:.2f} %" in card
     assert {table["name"] for table in listed["tables"]} == {p.stem for p in (ROOT / "workloads").glob("*.csv")}
+    assert all(re.search(r"\d{4}|alone", table["source"]) for table in listed["tables"])
 
 
 @pytest.mark.parametrize("command", ["machines", "models"])
 def test_lists_keep_to_eighty_columns_and_break_no_name(command, elsewhere, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     text = said(capsys, command).out
-    assert max(len(line.rstrip()) for line in text.splitlines() if ":" not in line) <= 80
+    lines = text.splitlines()
+    assert [line for line in lines if len(line) > 80 and " " in line.strip()] == []
+    assert [line for line in lines if line != line.rstrip()] == []
     for name in shipped.known("hwconfigs" if command == "machines" else "models"):
         assert name in text
+
+
+def test_lists_show_sources_and_licences(elsewhere, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    machines, models = (" ".join(said(capsys, command).out.split()) for command in ("machines", "models"))
+    assert "[Chen et al., Eyeriss, JSSC 52(1), 2017]" in machines
+    files = [path.read_text(encoding="utf-8") for path in (ROOT / "hwconfigs").glob("*.yaml")]
+    assert machines.count("[own design point]") == sum("# Source: own design point\n" in text for text in files) > 0
+    assert "licence: BSD-2-Clause, LICENSE-resnet-cifar10.txt]" in models
+    assert "Howard et al., arXiv:1704.04861" in models
+
+
+def test_a_model_of_ones_own_without_a_card_is_listed_without_source(elsewhere, capsys):
+    own = elsewhere / "models"
+    own.mkdir()
+    (own / "mine.dual").write_bytes((ROOT / "models" / f"{MODEL}.dual").read_bytes())
+    rows = {row["name"]: row for row in json.loads(said(capsys, "models", "--json").out)["models"]}
+    assert (rows["mine"]["weights"], rows["mine"]["licence"]) == ("", "")
+    assert rows[MODEL]["licence"].startswith("BSD-2-Clause")
 
 
 def test_an_override_of_one_machine_leaves_the_others(elsewhere, capsys):

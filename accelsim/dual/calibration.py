@@ -14,7 +14,10 @@ MOST = 16  # calibrations that a file holds
 
 
 class Calibration(Section):
-    """What was found for one arithmetic; names are those of feature maps and layers of the graph."""
+    """What was found for one arithmetic.
+
+    Names are those of feature maps and layers of the graph.
+    """
 
     arithmetic: Annotated[dict[Text, str | int | float | None], Field(max_length=32)]
     """All of a machine that decides what it computes, by key."""

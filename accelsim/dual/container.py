@@ -1,9 +1,11 @@
-"""The ZIP archive around a ``.dual`` file:
-one canonical byte string for given members, so that no byte goes unchecked.
+"""The ZIP archive around a ``.dual`` file.
+
+One canonical byte string for given members, so that no byte goes unchecked.
 
 Members are stored, except those packed with bzip2 (ZIP method 12; libbz2 is one implementation, so
 the bytes are the same everywhere, unlike deflate's).  Dates, attributes and comments are fixed.
-The reader rebuilds every header from what it parsed and refuses an archive that differs from it in one
+The reader rebuilds every header from what it parsed and refuses an archive that differs from it in
+one
 bit: what any ZIP tool can list and extract is read, what another tool has rewritten is not.
 """
 
@@ -46,8 +48,9 @@ class _Member:
 
 
 def pack(members: Mapping[str, bytes], compressed: frozenset[str] = frozenset()) -> bytes:
-    """The archive of the members in their order;
-    those named in ``compressed`` are packed with bzip2.
+    """The archive of the members in their order.
+
+    Those named in ``compressed`` are packed with bzip2.
     """
     records = []
     for name, content in members.items():

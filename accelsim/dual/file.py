@@ -54,7 +54,8 @@ FREE_STEPS = 1 << 13
 # Of version 1, which has no digest, only what is decoded in less than a second.
 UNDIGESTED_WEIGHTS = 1 << 16
 UNDIGESTED_STEPS = 1 << 8
-# What a writer chooses where no coder is named: `static` decodes about ten times as fast, and may take so much more.
+# What a writer chooses where no coder is named: `static` decodes about ten times as fast, and may
+# take so much more.
 SMALL = 1 << 16  # fewer weights are decoded at once by any coder, and `context` takes no room for statistics
 TOLERATED = 1.005  # bytes of the indices by `static`, to those by `context`
 
@@ -64,7 +65,8 @@ class CompressedNetwork:
     """What a ``.dual`` file is made of.  Fields without a remark are those of ``DualModel``."""
 
     graph: Graph  # the inference graph (no batch-norm)
-    indices: Mapping[str, Levels]  # of each conv's and linear node's weight, by array name, in order
+    # of each conv's and linear node's weight, by array name, in order
+    indices: Mapping[str, Levels]
     quantizer: Quantizer  # how indices become weights
     values: Mapping[str, Array]  # every other array (biases, scales, shifts), by array name
     winograd_m: Mapping[str, int]
@@ -79,8 +81,8 @@ class CompressedNetwork:
 def write_dual(path: Path, compressed: CompressedNetwork, coder: Coder | None = None) -> DualModel:
     """Write the file atomically and return what a reader gets from it.
 
-    The same content gives the same bytes.  Without a coder: of ``context`` and ``static`` the one that decodes
-    faster, unless it takes 0.5 % more bytes.
+    The same content gives the same bytes.  Without a coder: of ``context`` and ``static`` the one
+    that decodes faster, unless it takes 0.5 % more bytes.
 
     Raises InputError if a reader would refuse the file, ValueError if the content does not fit
     together.
@@ -303,7 +305,8 @@ def _decode(manifest: Manifest, weights: bytes, values: bytes) -> DualModel:
     weights_of = list(indices)
     for name, shape in graph.parameters.items():
         if name in indices:
-            arrays[name] = _weights(quantizer, name, indices.pop(name))  # which go as the weights come
+            # which go as the weights come
+            arrays[name] = _weights(quantizer, name, indices.pop(name))
         else:
             q = numbers[value_names.index(name)].reshape(shape)
             arrays[name] = (q * 2.0 ** manifest.values.exponents[name]).astype(np.float32)

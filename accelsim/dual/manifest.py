@@ -1,5 +1,6 @@
-"""What a ``.dual`` file says about itself: the JSON member ``manifest.json``,
-validated before anything is believed.
+"""What a ``.dual`` file says about itself: the JSON member ``manifest.json``.
+
+It is validated before anything is believed.
 """
 
 import json
@@ -16,7 +17,8 @@ from accelsim.network import INPUT, Graph
 from accelsim.settings import NonNegative, Positive, Section, Seed
 
 FORMAT: Final = "accelsim-dual"
-VERSIONS: Final = (1, 2, 3, 4)  # 1: without a digest of the whole file; 3: with calibrations; 4: coder static
+# 1: without a digest of the whole file; 3: with calibrations; 4: coder static
+VERSIONS: Final = (1, 2, 3, 4)
 MAX_MANIFEST_BYTES = 1 << 20
 
 Text = Annotated[str, Field(max_length=1000)]

@@ -284,7 +284,7 @@ def _thinned(work: LayerWork, taken: Mapping[str, Price], tile: int) -> LayerWor
     taps = np.prod([tile + r - 1 for r in work.kernel])
     return replace(
         work,
-        weights=_without_smallest(work.weights, price.zeros_sd),
+        weights=_without_smallest(work.filters(), price.zeros_sd),
         winograd_density=None if work.winograd_threshold is None else 1 - price.zeros_wd / (K * C * float(taps)),
         coded_bits=None if work.coded_bits is None else round(price.bits),
     )

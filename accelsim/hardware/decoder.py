@@ -1,4 +1,6 @@
-"""An on-chip decoder of the ``.dual`` file's own entropy code: what a decoded weight costs in energy, and its area.
+"""An on-chip decoder of the ``.dual`` file's own entropy code.
+
+What a decoded weight costs in energy, and its area.
 
 Weights travel in the file's code and are decoded as they arrive, before they are transformed (if at
 all) and written to the weight buffer in its own format; the bits of each layer are those measured

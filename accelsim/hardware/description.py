@@ -97,16 +97,22 @@ class MachineDescription(KeyGroup, ABC):
     @property
     @abstractmethod
     def lanes(self) -> int:
-        """Multipliers."""
+        """Multipliers of the whole machine."""
 
     @property
     def published_table(self) -> str:
-        """The table of what gates were not measured for: multiplexers, floating-point multiplies."""
+        """The table of what gates were not measured for.
+
+        Multiplexers, floating-point multiplies.
+        """
         return "horowitz" if self.energy_table == "gates" else self.energy_table
 
     @property
     def streams(self) -> int:
-        """Streams of weights, each with a pointer of its own: one a lane, unless a family says otherwise."""
+        """Streams of weights, each with a pointer of its own.
+
+        One a lane, unless a family says otherwise.
+        """
         return self.lanes
 
     @property
@@ -136,7 +142,7 @@ class MachineDescription(KeyGroup, ABC):
 
     @property
     def ns_per_cycle(self) -> float:
-        """Clock period."""
+        """Length of a clock cycle in ns."""
         return 1000.0 / self.clock_mhz
 
     @property
@@ -151,7 +157,10 @@ class MachineDescription(KeyGroup, ABC):
 
     @property
     def datapath(self) -> Datapath:
-        """The arithmetic that the machine computes in: direct convolution, unless a family says otherwise."""
+        """The arithmetic that the machine computes in.
+
+        Direct convolution, unless a family says otherwise.
+        """
         return Datapath(self.name, "spatial", number=self.arithmetic.number, integers=self.arithmetic.integers)
 
     @cached_property

@@ -138,7 +138,10 @@ class Transfer:
 
     @staticmethod
     def contiguous(n_bytes: ArrayLike, address: ArrayLike | None = None) -> "Transfer":
-        """Requests of one piece each; without addresses each begins where the one before it ends."""
+        """Requests of one piece each.
+
+        Without addresses each begins where the one before it ends.
+        """
         size = np.asarray(n_bytes, np.int64)
         some = (size > 0).astype(np.int64)
         start = behind(size) if address is None else np.asarray(address, np.int64) * some
@@ -170,7 +173,10 @@ class Transfer:
         return np.where(self.n_bytes > 0, self.pieces - (-self.pieces * behind_first // burst_bytes), 0)
 
     def part(self, share: float) -> "Transfer":
-        """This share of each request, at least a byte and a plane of it; of a share of 0 nothing is left."""
+        """This share of each request, at least a byte and a plane of it.
+
+        Of a share of 0 nothing is left.
+        """
         if share == 1:
             return self
         n_bytes, planes = (np.ceil(share * values).astype(np.int64) for values in (self.n_bytes, self.planes))
@@ -183,9 +189,13 @@ def behind(sizes: Ints) -> Ints:
 
 
 def rows_may_bound(dram: DramType, requests: Transfer, bursts: Ints) -> bool:
-    """Whether opening rows may take longer than the data of any request.  bursts: of each request."""
+    """Whether opening rows may take longer than the data of any request.
+
+    bursts: of each request.
+    """
     stripe_bytes = dram.row_bytes * dram.interleaved_groups
-    whole, spans = requests.line_bytes - requests.piece_bytes < stripe_bytes, requests.lines
+    whole = requests.line_bytes - requests.piece_bytes < stripe_bytes
+    spans = requests.lines
     span_bytes = np.where(whole, spans * requests.line_bytes + requests.piece_bytes, requests.piece_bytes)
     stripes = requests.planes * np.where(whole, 1, spans) * (span_bytes // stripe_bytes + 2)
     rows = np.minimum(stripes * dram.interleaved_groups, bursts)
@@ -202,7 +212,9 @@ class Requests:
 
 
 def request_ns(dram: DramType, channels: int, requests: Requests) -> Floats:
-    """Time of each request: data or rows, whichever takes longer, a turn of the bus, and what the first one waits for.
+    """Time of each request.
+
+    Data or rows, whichever takes longer, a turn of the bus, and what the first one waits for.
 
     channels: DRAMs side by side.
     """
@@ -237,21 +249,26 @@ def opened_rows(dram: DramType, channels: int, tensors: Sequence[Transfer], orde
         banks = np.concatenate([banks, touched.bank])
         rows = np.concatenate([rows, touched.row])
         by_bank = np.argsort(banks, kind="stable")
-        banks, rows = banks[by_bank], rows[by_bank]
+        banks = banks[by_bank]
+        rows = rows[by_bank]
         same_bank = banks[1:] == banks[:-1]
         new = np.append(True, ~same_bank | (rows[1:] != rows[:-1]))[: len(banks)]
         opens = np.zeros(len(banks))
         opens[by_bank] = new
         opened += np.bincount(touched.request, opens[held:], len(order)).astype(np.int64)
         last = np.append(~same_bank, True)[: len(banks)]
-        banks, rows = banks[last], rows[last]
+        banks = banks[last]
+        rows = rows[last]
     found = np.zeros((len(tensors), len(tensors[0].n_bytes)), np.int64)
     found.reshape(-1)[order] = opened
     return found
 
 
 def _chunks(running_total: Ints) -> Iterator[slice]:
-    """Requests some at a time, TOUCHES_AT_ONCE or one request.  running_total: of what they touch at most."""
+    """Requests some at a time, TOUCHES_AT_ONCE or one request.
+
+    running_total: of what they touch at most.
+    """
     first = 0
     while first < len(running_total):
         before = int(running_total[first - 1]) if first else 0

@@ -1,6 +1,9 @@
-"""The price list and the area of a machine: what each action costs, what each part covers, and where figures come from.
+"""The price list and the area of a machine.
 
-Energy is the dot product of a layer's action counts and the prices, plus power (static, and the DRAM's) x time.
+What each action costs, what each part covers, and where figures come from.
+
+Energy is the dot product of a layer's action counts and the prices, plus power (static, and the
+DRAM's) x time.
 """
 
 from dataclasses import replace
@@ -29,9 +32,11 @@ from accelsim.hardware.technology import (
 BUFFERS = ("weight", "input", "transformed", "output")
 OWN = "machine file"  # the source of a figure that the machine's YAML replaces
 
-# 30 mW for the 168 lanes of Eyeriss at 65 nm (calibration published with its energy model); scales with area.
+# 30 mW for the 168 lanes of Eyeriss at 65 nm (calibration published with its energy model); scales
+# with area.
 STATIC_MW_PER_LANE_45NM = 30 / 168 / AREA_FACTORS[65]
-# The same over the 12.25 mm2 of that chip's core, for what stands around the lanes beyond their plain form.
+# The same over the 12.25 mm2 of that chip's core, for what stands around the lanes beyond their
+# plain form.
 STATIC_MW_PER_MM2 = 30 / 12.25
 STATIC_SOURCE = f"Eyeriss, 30 mW for 168 lanes at 65 nm, scaled with area; {NODE_SOURCE}"
 
@@ -47,15 +52,22 @@ _KEYS = {
 
 
 def memories(machine: MachineDescription) -> dict[str, Sram]:
-    """The machine's global buffers by name, each one half of its double buffer as one bank."""
+    """The machine's memories by name, each one half of its double buffer as one bank.
+
+    These are its global buffers, or that of the weights and one memory of all others.
+    """
     buffers = machine.buffers
-    present = [name for name in BUFFERS if buffers.sizes_kb.get(name)]
-    half_bytes = {name: max(1, int(buffers.half_bytes(name))) for name in present}
-    return {name: sram(machine.node_nm, size, buffers.port_bits) for name, size in half_bytes.items()}
+    half_bytes: dict[str, float] = {}
+    for name in (name for name in BUFFERS if buffers.sizes_kb.get(name)):
+        memory = buffers.memory_of(name)
+        half_bytes[memory] = half_bytes.get(memory, 0.0) + buffers.half_bytes(name)
+    return {name: sram(machine.node_nm, max(1, int(size)), buffers.port_bits) for name, size in half_bytes.items()}
 
 
 def prices(machine: MachineDescription) -> dict[str, Price]:
-    """Price of each action by name, overrides applied; which actions of lanes there are is the energy table's matter.
+    """Price of each action by name, overrides applied.
+
+    Which actions of lanes there are is the energy table's matter.
 
     mac, gated_mac: a multiply-accumulate, active and gated.  transform_add: an addition of a
     transform unit.  register_bit: a bit read from or written to an operand register.  index: the
@@ -69,7 +81,9 @@ def prices(machine: MachineDescription) -> dict[str, Price]:
     input_tile, inverse_tile: through a transform unit.  wire: a bit between buffers and array.
     """
     table = _gate_prices(machine) if machine.energy_table == "gates" else _logic_prices(machine)
-    for name, memory in memories(machine).items():
+    all_memories = memories(machine)
+    for name in (name for name in BUFFERS if machine.buffers.memory_of(name) in all_memories):
+        memory = all_memories[machine.buffers.memory_of(name)]
         table[f"{name}_read"] = Price(memory.read_pj_per_bit, "pJ/bit", "sram", SRAM_SOURCE)
         table[f"{name}_write"] = Price(memory.write_pj_per_bit, "pJ/bit", "sram", SRAM_SOURCE)
     table |= machine.own_prices()
@@ -197,7 +211,10 @@ def flip_flops(machine: MachineDescription) -> float:
 
 
 def clock_pj(machine: MachineDescription) -> float:
-    """Energy of a clock cycle, whatever is done in it: the clock of every flip-flop, and the array's control."""
+    """Energy of a clock cycle, whatever is done in it.
+
+    The clock of every flip-flop, and the array's control.
+    """
     array = gates.array_costs("stationary" if machine.holds_weights else "streams")
     scale = node_factor(ENERGY_FACTORS, machine.node_nm)
     return (flip_flops(machine) * gates.clock_bit_pj() + array.cycle_pj) * scale
@@ -225,7 +242,10 @@ def static_source(machine: MachineDescription) -> str:
 
 
 def areas(machine: MachineDescription) -> dict[str, Area]:
-    """Area of each part by name, overrides applied: lanes, buffers, and what the machine's family adds."""
+    """Area of each part by name, overrides applied.
+
+    Lanes, buffers, and what the machine's family adds.
+    """
     parts = _gate_areas(machine) if machine.energy_table == "gates" else _lane_areas(machine)
     for name, memory in memories(machine).items():
         parts[f"{name}_buffer"] = Area(2 * memory.area_mm2, SRAM_SOURCE)

@@ -1,4 +1,6 @@
-"""How a sparse tensor is stored, on chip and off: bits for values and for the index that says where they go.
+"""How a sparse tensor is stored, on chip and off.
+
+Bits for values and for the index that says where they go.
 
 dense: every position.  bitmask: one bit a position, then the non-zeros.  csr: an index within its
 row for each non-zero, and one pointer a row.  run_length: each value with a count of the zeros
@@ -16,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Format = Literal["dense", "bitmask", "csr", "run_length", "packed_run_length"]
 
-RUN_BITS = {"run_length": 4, "packed_run_length": 5}  # the count in front of each run-length coded value
+# the count in front of each run-length coded value
+RUN_BITS = {"run_length": 4, "packed_run_length": 5}
 FLAG_BITS = {"run_length": 0.0, "packed_run_length": 1 / 3}  # of each, its share of a word's flag
 
 
@@ -53,6 +56,9 @@ def index_bits(fmt: Format, positions: ArrayLike, nonzeros: ArrayLike, row: int)
 def stored_bytes(
     fmt: Format, positions: ArrayLike, nonzeros: ArrayLike, value_bits: int, row: int
 ) -> NDArray[np.int64]:
-    """Whole bytes of tensors in the format, index included; never below one byte unless there are no positions."""
+    """Whole bytes of tensors in the format, index included.
+
+    Never below one byte unless there are no positions.
+    """
     bits = stored_values(fmt, positions, nonzeros) * value_bits + index_bits(fmt, positions, nonzeros, row)
     return np.ceil(bits / 8).astype(np.int64)

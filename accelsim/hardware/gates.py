@@ -1,24 +1,28 @@
 """Energy and area of logic measured in gates: Nangate 45 nm cells, real operands, glitches included.
 
-``tables/logic_45nm.csv`` holds single units, ``tables/arrays_45nm.csv`` whole arrays on tiles of real layers;
-``make rtl-energy`` writes both from the RTL in ``tests/rtl``.  A row with ``use`` = fit is what this file reads; the
-others are what it is judged by (``tests/hardware/test_gates.py``).  All energies here are at 45 nm and 0.9 V: the
-tables' times (0.9 / 1.1)^2.
+``tables/logic_45nm.csv`` holds single units, ``tables/arrays_45nm.csv`` whole arrays on tiles of
+real layers; ``make rtl-energy`` writes both from the RTL in ``tests/rtl``.  A row with
+``use`` = fit is what this file reads; the others are what it is judged by
+(``tests/hardware/test_gates.py``).  All energies here are at 45 nm and 0.9 V: the tables' times
+(0.9 / 1.1)^2.
 
-A lane's energy depends on what it multiplied the cycle before.  With a share d of products that are not zero it is
+A lane's energy depends on what it multiplied the cycle before.  With a share d of products that are
+not zero it is
 
     d^2 busy + 2 d (1 - d) turning + (1 - d)^2 still,
 
-each measured; between the measured widths a least-squares fit of the product and the sum of the widths and the bits of
-the sum, bent so that it meets what was measured.  Who waits keeps its operands and pays its clock alone.  Beside the
-lanes an array has streams (a pointer, a length, an index and a weight each) and a control; they cost energy when a
-stream hands out a weight, when it starts, and every cycle.  The clock goes to every flip-flop in every cycle, by their
-bits; leakage goes by area.
+each measured; between the measured widths a least-squares fit of the product and the sum of the
+widths and the bits of the sum, bent so that it meets what was measured.  Who waits keeps its
+operands and pays its clock alone.  Beside the lanes an array has streams (a pointer, a length, an
+index and a weight each) and a control; they cost energy when a stream hands out a weight, when it
+starts, and every cycle.  The clock goes to every flip-flop in every cycle, by their bits; leakage
+goes by area.
 
-Bits between buffers and array pay for a wire as long as the side of all logic as a square, at the library's capacitance
-of a micrometre, half of them toggling.
+Bits between buffers and array pay for a wire as long as the side of all logic as a square, at the
+library's capacitance of a micrometre, half of them toggling.
 
-Left out: the clock's tree and gates on it, layout, what a faster clock costs (reports/rtl-energy.md).
+Left out: the clock's tree and gates on it, layout, what a faster clock costs
+(reports/rtl-energy.md).
 """
 
 import csv
@@ -86,7 +90,10 @@ def widths(row: Row) -> tuple[int, int, int]:
 
 
 def _terms(w: int, x: int, acc: int) -> tuple[float, ...]:
-    """What a lane's energy and area are made of: array of the multiplier, its edges, accumulator."""
+    """What a lane's energy and area are made of.
+
+    Array of the multiplier, its edges, accumulator.
+    """
     return float(w * x), float(w + x), float(acc)
 
 
@@ -110,7 +117,8 @@ class LaneFit:
 def lane_fit(units: tuple[str, ...], stimulus: str, column: str) -> LaneFit:
     """Least squares, no factor negative, in relative error, over the lanes of these units that were measured for it.
 
-    What is left at the measured widths is taken over in between, by the inverse square of the distance.
+    What is left at the measured widths is taken over in between, by the inverse square of the
+    distance.
     """
     measured = [r for r in read("logic") if (r["stimulus"], r["use"]) == (stimulus, "fit")]
     rows = [r for r in measured if r["unit"] in units]
@@ -121,7 +129,10 @@ def lane_fit(units: tuple[str, ...], stimulus: str, column: str) -> LaneFit:
 
 
 def lane_energy(weight_bits: int, operand_bits: int, accumulator_bits: int, signed: bool) -> LaneEnergy:
-    """A lane's energy without its clock.  signed: operands of either sign, as in the Winograd domain."""
+    """A lane's energy without its clock.
+
+    signed: operands of either sign, as in the Winograd domain.
+    """
     units = ("lane signed",) if signed else ("lane",)
     bits = (weight_bits, operand_bits, accumulator_bits)
     busy, turning, still = (AT_09_VOLTS * lane_fit(units, state, "pj")(bits) for state in STATES)
@@ -139,7 +150,10 @@ def _one(wanted: Callable[[Row], bool]) -> Row:
 
 @lru_cache(maxsize=256)
 def adder_pj(bits: int) -> float:
-    """An addition of uniform operands: linear in the width between the measured ones, in proportion beyond."""
+    """An addition of uniform operands.
+
+    Linear in the width between the measured ones, in proportion beyond.
+    """
     rows = [row for row in read("logic") if row["unit"] == "adder"]
     sizes = np.array([float(row["a_bits"]) for row in rows])
     energies = np.array([float(row["pj"]) for row in rows])
@@ -161,9 +175,13 @@ def clock_bit_pj() -> float:
 
 @lru_cache(maxsize=2)
 def leakage_mw_per_mm2() -> float:
-    """Leakage of logic at 1.1 V, which 0.9 V is taken to share: of the arrays' cells, by their area."""
+    """Leakage of logic at 1.1 V, which 0.9 V is taken to share.
+
+    Of the arrays' cells, by their area.
+    """
     rows = [row for row in read("arrays") if row["use"] == "fit"]
-    return float(np.mean([float(row["leakage_nw"]) / float(row["um2"]) for row in rows]))  # nW/um2 = mW/mm2
+    # nW/um2 = mW/mm2
+    return float(np.mean([float(row["leakage_nw"]) / float(row["um2"]) for row in rows]))
 
 
 def transform_pj(unit: Transform, m: int, adder_bits: int) -> float:
@@ -201,7 +219,9 @@ def lane_flip_flops(operand_bits: int, accumulator_bits: int) -> int:
 def array_costs(kind: ArrayKind) -> ArrayCosts:
     """Fitted on the arrays of this kind that the table marks for it."""
     rows = [row for row in read("arrays") if row["use"] == "fit" and (row["kind"] == "ws") == (kind == "stationary")]
-    factor, step_pj, start_pj = 1.0, 0.0, 0.0
+    factor = 1.0
+    step_pj = 0.0
+    start_pj = 0.0
     if kind == "streams":
         step_pj, start_pj, cycle_pj = _least_squares(
             rows,
@@ -228,7 +248,10 @@ def array_costs(kind: ArrayKind) -> ArrayCosts:
 
 
 def _parts(kind: ArrayKind) -> Callable[[Row], tuple[float, ...]]:
-    """Streams, arrays, lanes: lanes of streams are known by themselves, arrays that hold weights have no streams."""
+    """The measured streams, arrays and lanes.
+
+    Lanes of streams are known by themselves, arrays that hold weights have no streams.
+    """
     if kind == "streams":
         return lambda r: (float(r["cols"]) * float(r["taps"]), 1.0, 0.0)
     return lambda r: (0.0, 1.0, _lanes_of(r))
@@ -261,7 +284,9 @@ def _own_bits(row: Row) -> int:
 def lanes_pj(row: Row) -> float:
     """What the lanes alone spend in a row of the arrays' table, at 1.1 V."""
     lane = lane_energy(8, _x_bits(row), 24, signed=row["m"] != "1")
-    inputs, weights = float(row["input_density"]), float(row["weight_density"])
-    held = weights * lane.at(inputs) + (1 - weights) * lane.still  # a lane that holds a weight of zero stays still
+    inputs = float(row["input_density"])
+    weights = float(row["weight_density"])
+    # a lane that holds a weight of zero stays still
+    held = weights * lane.at(inputs) + (1 - weights) * lane.still
     each = held if row["kind"] == "ws" else lane.at(inputs * weights)
     return float(row["macs"]) * each / AT_09_VOLTS

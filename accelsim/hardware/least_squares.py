@@ -1,7 +1,8 @@
 """Least squares with no factor below zero, remembered.
 
-``tables/fits_45nm.csv`` has what ``scipy.optimize.nnls`` gave for the fits of ``gates``, by a digest of each problem:
-its import takes as long as many a command.  A problem that is not there is solved anew.
+``tables/fits_45nm.csv`` has what ``scipy.optimize.nnls`` gave for the fits of ``gates``, by a
+digest of each problem: its import takes as long as many a command.  A problem that is not there is
+solved anew.
 """
 
 import csv
@@ -40,6 +41,9 @@ def solved() -> dict[str, Floats]:
 
 
 def digest(terms: Floats, values: Floats) -> str:
-    """Of the numbers to ten digits: logarithms differ in the last ones from one processor to another."""
+    """Of the numbers to ten digits.
+
+    Logarithms differ in the last ones from one processor to another.
+    """
     numbers = [f"{x:.9e}" for x in np.column_stack([terms, values]).ravel().tolist()]
     return hashlib.sha256(f"{terms.shape} {' '.join(numbers)}".encode()).hexdigest()[:16]

@@ -1,4 +1,6 @@
-"""What it costs that lanes choose their operands and hold several sums: operand windows, multiplexers, registers.
+"""What it costs that lanes choose their operands and hold several sums.
+
+Operand windows, multiplexers, registers.
 
 An operand window holds ``positions`` operand vectors, one operand for each row of lanes, in
 ``banks`` banks that give one vector a cycle each; a column of lanes chooses among the banks.  Every

@@ -1,11 +1,12 @@
 """Energy, area and leakage of an on-chip SRAM, by log-log interpolation of a CACTI 7 table.
 
-``data/sram_cacti.csv`` holds our own CACTI 7 runs (one bank, one read-write port).  Between its capacities and port
-widths every figure is interpolated linearly in logarithms, beyond the largest capacity or port the nearest entry's
-slope is continued; between its nodes 65, 45, 32 and 22 nm it is interpolated linearly in nm.  Below 22 nm, down to
-7 nm, energy scales from the 22 nm entry with the square root of the feature size (wires shrink, their capacitance a
-length hardly does), leakage with the feature size and area with its square.  Left out: the cell type, which moves
-energy about 2x and leakage 1000x or more; leakage is therefore also an explicit parameter of the machine.
+``data/sram_cacti.csv`` holds our own CACTI 7 runs (one bank, one read-write port).  Between its
+capacities and port widths every figure is interpolated linearly in logarithms, beyond the largest
+capacity or port the nearest entry's slope is continued; between its nodes 65, 45, 32 and 22 nm it
+is interpolated linearly in nm.  Below 22 nm, down to 7 nm, energy scales from the 22 nm entry with
+the square root of the feature size (wires shrink, their capacitance a length hardly does), leakage
+with the feature size and area with its square.  Left out: the cell type, which moves energy about
+2x and leakage 1000x or more; leakage is therefore also an explicit parameter of the machine.
 """
 
 from dataclasses import dataclass
@@ -46,14 +47,18 @@ class Sram:
 
 @lru_cache(maxsize=1)
 def _table() -> tuple[list[Floats], Floats]:
-    """Logs of the nodes in nm, capacities in KB and port bits; there, log (read pJ, write pJ, area mm2, leakage mW)."""
+    """Logs of the nodes in nm, capacities in KB and port bits.
+
+    There, log (read pJ, write pJ, area mm2, leakage mW).
+    """
     path = resources.files("accelsim.hardware") / "data" / "sram_cacti.csv"
     with path.open() as stream:
         rows = np.log(np.loadtxt(stream, delimiter=",", skiprows=1))
     axes: list[Floats] = [np.unique(rows[:, column]) for column in range(3)]
     values = np.full((*(len(axis) for axis in axes), 4), np.nan)
     values[tuple(np.searchsorted(axis, rows[:, i]) for i, axis in enumerate(axes))] = rows[:, 3:7]
-    # The smallest memories were not run with the widest ports: continue the slope of their two widest.
+    # The smallest memories were not run with the widest ports: continue the slope of their two
+    # widest.
     for port in range(2, len(axes[2])):
         slope = (values[:, :, port - 1] - values[:, :, port - 2]) / (axes[2][port - 1] - axes[2][port - 2])
         continued = values[:, :, port - 1] + slope * (axes[2][port] - axes[2][port - 1])
@@ -62,7 +67,9 @@ def _table() -> tuple[list[Floats], Floats]:
 
 
 def _interpolated(query: Floats) -> Floats:
-    """The table's values at some points, linear along each axis and beyond its ends: (n, 3) -> (n, 4).
+    """The table's values at some points, linear along each axis and beyond its ends.
+
+    (n, 3) -> (n, 4).
 
     ``scipy.interpolate.RegularGridInterpolator`` gives the same to the bit, but is slow to import.
     """

@@ -40,7 +40,10 @@ PADS_AREA_SOURCE = f"register file of Aladdin; {NODE_SOURCE}"
 
 @dataclass(frozen=True)
 class ArithmeticTable:
-    """Energies at 45 nm in pJ: of a multiplier a bit product, of an adder and an accumulator register a bit."""
+    """Energies at 45 nm in pJ.
+
+    Of a multiplier a bit product, of an adder and an accumulator register a bit.
+    """
 
     multiply_pj_per_bit2: float
     add_pj_per_bit: float
@@ -104,7 +107,10 @@ def mac_um2(weight_bits: int, activation_bits: int, accumulator_bits: int, node_
 
 
 def transform_um2(adder_bits: int, twin_bits: int, register_bits: int, node_nm: int) -> float:
-    """Area of adders and registers.  twin_bits: of adders that share each bit's exclusive or with another adder."""
+    """Area of adders and registers.
+
+    twin_bits: of adders that share each bit's exclusive or with another adder.
+    """
     area = adder_bits * FULL_ADDER_UM2 - twin_bits * XOR_UM2 + register_bits * FLIP_FLOP_UM2
     return area * node_factor(AREA_FACTORS, node_nm)
 

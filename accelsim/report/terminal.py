@@ -1,7 +1,7 @@
 """Results as tables on a terminal or in a pipe, in human units that the row or column names state.
 
-Plain ASCII besides rich's rules; no wider than the console: machines that do not fit beside each other go into a
-further table below.
+Plain ASCII besides rich's rules; no wider than the console: machines that do not fit beside each
+other go into a further table below.
 """
 
 import math
@@ -217,7 +217,10 @@ def show_favours(out: Console, machines: Sequence[Machine]) -> None:
 
 
 def show_band(out: Console, cases: pd.DataFrame) -> None:
-    """Ratios under each assumption, and each verdict in words.  cases: of ``simulator.verdict.band``."""
+    """Ratios under each assumption, and each verdict in words.
+
+    cases: of ``simulator.verdict.band``.
+    """
     first = str(cases["machine"].iloc[0])
     each = len(cases) // cases["case"].nunique()
     others = [f"{quantity}, {name}" for name in cases["machine"].iloc[1:each] for quantity in ("energy", "latency")]
@@ -305,48 +308,65 @@ def show_machine(out: Console, description: Mapping[str, Any]) -> None:
 
 
 def show_machines(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
-    """The rows of ``machine_rows``: figures in columns, and below them what each machine is."""
+    """The rows of ``machine_rows``.
+
+    Figures in columns, and below them what each machine is and follows.
+    """
     width = max(len("machine"), *(len(visible(row["name"])) for row in rows))
     line(out, f"{'machine':{width}}  {'lanes':>7}  {'SRAM KiB':>8}  {'GB/s':>6}  {'area mm2':>8}")
     for row in rows:
         sram = f"{row['sram_bytes'] / 1024:,.0f}"
         figures = f"{row['lanes']:>7,}  {sram:>8}  {row['bandwidth_gbs']:>6g}  {row['area_mm2']:>8.2f}"
         line(out, f"{visible(row['name']):{width}}  {figures}")
-        words = textwrap.wrap(visible(row["description"]), out.width - 4, break_long_words=False)
-        for words_line in words:
-            line(out, f"    {words_line}")
-    line(out, "area: without DRAM, by the model; prices, areas and their sources: accelsim inspect MACHINE")
-    line(
-        out,
-        "for a machine of your own, copy one of "
-        + " or ".join(dict.fromkeys(str(Path(row["file"]).parent) for row in rows)),
-    )
+        _words(out, row["description"], f"[{row['origin']}]" if row["origin"] else "", indent=4)
+    folders = dict.fromkeys(str(Path(row["file"]).parent) for row in rows)
+    _words(out, "[source]; own: of ours, no published chip; more in the comment that opens a machine's file")
+    _words(out, "area: without DRAM, by the model; prices, areas and their sources: accelsim inspect MACHINE")
+    _words(out, f"for a machine of your own, copy one of {' or '.join(folders)}")
 
 
 def show_models(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
-    """The rows of ``model_rows`` as a table."""
-    shown = _table("model", "parameters", "bytes", "smaller", "accuracy")
-    shown.columns[0].no_wrap = True
+    """The rows of ``model_rows``.
+
+    Sizes in columns, and below them accuracy, source and licence of the weights.
+    """
+    width = max(len("model"), *(len(visible(row["name"])) for row in rows))
+    line(out, f"{'model':{width}}  {'parameters':>11}  {'bytes':>9}  {'smaller':>7}")
     for row in rows:
-        accuracy = ", ".join(f"{name} {value:.2f}" for name, value in row["accuracy"].items())
-        shown.add_row(
-            escape(row["name"]),
-            f"{row['parameters']:,}",
-            f"{row['file_bytes']:,}",
-            f"{row['compression_ratio']:.1f}x",
-            escape(accuracy),
-        )
-    put(out, shown)
+        smaller = f"{row['compression_ratio']:.1f}x"
+        figures = f"{row['parameters']:>11,}  {row['file_bytes']:>9,}  {smaller:>7}"
+        line(out, f"{visible(row['name']):{width}}  {figures}")
+        _words(out, ", ".join(f"{name} {value:.2f}" for name, value in row["accuracy"].items()), indent=4)
+        if row["weights"]:
+            _words(out, f"[weights: {row['weights']}; licence: {row['licence']}]", indent=4)
 
 
 def show_tables(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     """The rows of ``table_rows`` as a table."""
-    shown = _table("table of layers", "layers", "weights")
-    shown.columns[-1].justify = "right"
+    shown = _table("table of layers", "layers", "weights", "source")
+    shown.columns[0].no_wrap = True
+    shown.columns[2].justify = "right"
     for row in rows:
-        shown.add_row(escape(row["name"]), str(row["layers"]), f"{row['weights']:,}")
+        shown.add_row(escape(row["name"]), str(row["layers"]), f"{row['weights']:,}", escape(row["source"]))
     put(out, shown)
-    line(out, "tables have shapes and no weights: their zeros are drawn from a seed; validate needs a model")
+    _words(out, "tables have shapes and no weights: their zeros are drawn from a seed; validate needs a model")
+
+
+def _words(out: Console, *texts: str, indent: int = 0) -> None:
+    """Words broken at the console's width, in a pipe, too; a path that is longer stays whole.
+
+    A text goes on in the line of the one before it only if it fits there as a whole.
+    """
+    room = out.width - indent
+    lines = [""]
+    for text in texts:
+        broken = textwrap.wrap(visible(text), room, break_long_words=False, break_on_hyphens=False)
+        if len(broken) == 1 and len(lines[-1]) + 1 + len(broken[0]) <= room:
+            lines[-1] = f"{lines[-1]} {broken[0]}".strip()
+        else:
+            lines += broken
+    for words in filter(None, lines):
+        line(out, " " * indent + words)
 
 
 def line(out: Console, text: str) -> None:
@@ -364,13 +384,17 @@ def _table(first: str, *columns: str) -> Table:
 
 
 def _chunks(results: Sequence[Result], widths: Sequence[int], room: int) -> Iterator[Sequence[Result]]:
-    """Results in groups that fit beside each other in ``room`` characters; one that does not fit stands alone."""
+    """Results in groups that fit beside each other in ``room`` characters.
+
+    One that does not fit stands alone.
+    """
     group: list[Result] = []
     taken = 0
     for result, width in zip(results, widths, strict=True):
         if group and taken + width > room:
             yield group
-            group, taken = [], 0
+            group = []
+            taken = 0
         group.append(result)
         taken += width
     yield group

@@ -79,6 +79,7 @@ def run_rows(
     """``run`` as plain values, for sweeps: one row a layer, and the total."""
     works = works if isinstance(works, Sequence) else tuple(works)
     _check_large_layers(works, machine)
+    machine.prepare(works)
     pricing = _Pricing(machine, prices(machine), static_mw(machine), dram_powers(machine))
     if level == "layers":
         timed = ((work, _by_itself(work, machine, engine)) for work in works)

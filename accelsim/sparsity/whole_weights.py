@@ -1,7 +1,7 @@
 """A layer's weights in whole multiples of its cell, with given zeros, so that its output changes least.
 
-Filters with given zeros are w = D M z: a whole basis M (``whole_filters.whole_bases``), whole numbers
-z.  For one output channel,
+Filters with given zeros are w = D M z: a whole basis M (``whole_filters.whole_bases``), whole
+numbers z.  For one output channel,
 
     minimise  || X w - Y ||^2 + damping |w - w_0|^2  =  z^T A z - 2 b^T z + ...
 
@@ -16,10 +16,11 @@ import numpy as np
 from accelsim.arrays import Array, Floats, Ints, Levels
 from accelsim.sparsity.bitprice import Reals, RunningCounts
 from accelsim.sparsity.lattice import factored, nearest
-from accelsim.sparsity.reconstruction import Moments
+from accelsim.sparsity.moments import Moments
 
 DAMPING = 1e-3  # times the mean square of the inputs
-SCATTER = 0.15  # the same, times inputs over rows: what few images say of the least directions is chance
+# the same, times inputs over rows: what few images say of the least directions is chance
+SCATTER = 0.15
 LOST = 1e-5  # of the squares of means: what float32 loses as they are taken off
 CHANNELS = 32  # solved at a time, at most
 MATRICES = 1 << 26  # entries of the matrices of those, at most
@@ -105,7 +106,7 @@ class _Vectors:
         return whole
 
     def products(self, b: Array) -> Array:
-        """M^T b: (d,)."""
+        """The product M^T b: (d,)."""
         return np.asarray((self.value * b[self.weight]).sum(axis=1))
 
     def combined(self, z: Reals, count: int) -> Floats:

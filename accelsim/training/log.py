@@ -41,7 +41,10 @@ class TrainingLog:
         self._rows: list[dict[str, str]] = []
 
     def resume(self, steps: int) -> None:
-        """Go on with the file's rows of the first so many steps.  Raises InputError if it is no log."""
+        """Go on with the file's rows of the first so many steps.
+
+        Raises InputError if it is no log.
+        """
         if self._path.exists():
             try:
                 rows = csv.DictReader(io.StringIO(read_text(self._path, LOG), newline=""))

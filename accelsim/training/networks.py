@@ -1,6 +1,7 @@
 """The networks that recipes name: one of the zoo, or a file of the user's own beside the recipe.
 
-An ONNX file brings its graph and its weights, a ``.dual`` file the decoded ones, with batch-norm folded.
+An ONNX file brings its graph and its weights, a ``.dual`` file the decoded ones, with batch-norm
+folded.
 """
 
 from pathlib import Path
@@ -24,7 +25,10 @@ def is_file(name: str) -> bool:
 
 
 def beside(recipe: Path, name: str) -> str:
-    """The name of a network as a recipe has it; of a file, its path: a relative one starts at the recipe's folder."""
+    """The name of a network as a recipe has it.
+
+    Of a file, its path: a relative one starts at the recipe's folder.
+    """
     return str(recipe.parent / name) if is_file(name) else name
 
 
@@ -35,7 +39,10 @@ def beside_in(settings: Settings, recipe: Path) -> Settings:
 
 
 def own_network(name: str) -> Network | None:
-    """The network of a file; None for a name of the zoo.  Raises InputError if the file is not sound."""
+    """The network of a file; None for a name of the zoo.
+
+    Raises InputError if the file is not sound.
+    """
     if not is_file(name):
         return None
     path = Path(name)
@@ -43,7 +50,10 @@ def own_network(name: str) -> Network | None:
 
 
 def find_network(name: str, source: str) -> Graph:
-    """The graph of a zoo network or of a file.  Raises InputError that begins with the source of the name."""
+    """The graph of a zoo network or of a file.
+
+    Raises InputError that begins with the source of the name.
+    """
     try:
         own = own_network(name)
         return named_graph(name) if own is None else own.graph

@@ -1,6 +1,4 @@
-"""Learning rates and sparsity targets as functions of
-the progress through the training, from 0 to 1.
-"""
+"""Learning rates and sparsity targets as functions of the progress, from 0 to 1."""
 
 import math
 
@@ -10,7 +8,8 @@ from accelsim.training.recipe import OptimizerSettings
 def learning_rate(progress: float, settings: OptimizerSettings) -> float:
     """The rate at ``progress``.
 
-    While it warms up the rate climbs linearly, for ``one_cycle`` by a cosine from 1/25 of the largest.
+    While it warms up the rate climbs linearly, for ``one_cycle`` by a cosine from 1/25 of the
+    largest.
     """
     peak = settings.rate
     warmup = settings.warmup
@@ -33,8 +32,9 @@ def _cosine(t: float, start: float, end: float) -> float:
 
 
 def growing(progress: float, start: float, end: float, until: float) -> float:
-    """A sparsity that grows from start to end by the cubic law of Zhu & Gupta (2017),
-    and is ``end`` from ``until``.
+    """A sparsity that grows from start to end by the cubic law of Zhu & Gupta (2017).
+
+    It is ``end`` from ``until``.
     """
     if progress >= until:
         return end

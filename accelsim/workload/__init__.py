@@ -7,7 +7,9 @@ from accelsim.workload.graph import model_works
 from accelsim.workload.layer import (
     ALONE,
     CHANNEL_BLOCK,
+    MAX_BATCH,
     MAX_WEIGHTS,
+    Drawn,
     LayerWork,
     Surroundings,
     block_sizes,
@@ -25,7 +27,9 @@ from accelsim.workload.table import (
 __all__ = [
     "ALONE",
     "CHANNEL_BLOCK",
+    "MAX_BATCH",
     "MAX_WEIGHTS",
+    "Drawn",
     "LayerTable",
     "LayerWork",
     "Surroundings",

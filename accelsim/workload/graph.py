@@ -63,7 +63,8 @@ from accelsim.workload.layer import MAX_WEIGHTS, LayerWork
 COMPUTE = (Conv, Linear, Add, Combine, MatrixProduct, AveragePool, GlobalAveragePool)
 RIDE = (Relu, Clip, Affine, BatchNorm, Pointwise, FakeQuantize, Operand)
 MOVE = (Concat, Flatten, PadChannels, PadImage, Reshape, Transpose, Expand, Slice, Take, Pad, Join)
-KEEP_ZEROS = (Relu, Clip, Affine, BatchNorm, Flatten, Reshape, Transpose)  # as many in as out, or taken to be
+# as many in as out, or taken to be
+KEEP_ZEROS = (Relu, Clip, Affine, BatchNorm, Flatten, Reshape, Transpose)
 
 
 def model_works(model: DualModel, batch: int) -> tuple[LayerWork, ...]:
@@ -138,7 +139,8 @@ def _work_of_shape(model: DualModel, node: Node, density: Mapping[str, float], b
 def _vector_work(graph: Graph, node: Node) -> dict[str, Any] | None:
     """How a layer without weights passes through the vector lanes; None if it is no such layer.
 
-    A normalisation over other axes than the last one reads its tensor twice, first for the statistics.
+    A normalisation over other axes than the last one reads its tensor twice, first for the
+    statistics.
     """
     layer = node.layer
     shapes = [graph.shapes[source] for source in node.inputs]
@@ -169,7 +171,9 @@ def _product_work(model: DualModel, node: Node, density: Mapping[str, float], ba
     graph = model.network.graph
     a, b = (graph.shapes[source] for source in node.inputs)
     stack = batch * prod(graph.shapes[node.name][:-2])
-    M, K, N = a[-2], a[-1], b[-1]
+    M = a[-2]
+    K = a[-1]
+    N = b[-1]
     if stack * K * N > MAX_WEIGHTS:
         raise InputError(
             f"{graph.name}: layer {node.name} multiplies by {stack * K * N} numbers in a batch of {batch}, "
@@ -224,7 +228,10 @@ def _image(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def _densities(model: DualModel) -> dict[str, float]:
-    """Density of the input's and each node's tensor, as a layer with weights finds it there; 1 where none does."""
+    """Density of the input's and each node's tensor, as a layer with weights finds it there.
+
+    1 where none does.
+    """
     graph = model.network.graph
     density = dict.fromkeys([INPUT, *graph.shapes], 1.0)
     for node in reversed(graph.nodes):

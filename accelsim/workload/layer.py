@@ -1,10 +1,15 @@
-"""What one layer asks of any machine: its shape, its real weights, and how dense its inputs and outputs are.
+"""What one layer asks of any machine.
 
-Weights are counted in both domains, and summed over the blocks of input channels in which they are stored and tiled.
+Its shape, its real weights, and how dense its inputs and outputs are.
+
+Weights are counted in both domains, and summed over the blocks of input channels in which they are
+stored and tiled.
 """
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -14,27 +19,34 @@ from accelsim.arrays import Array, Floats, Ints
 from accelsim.dual.deploy import winograd_filters
 from accelsim.memo import Memo
 from accelsim.transforms.decomposition import Piece
+from accelsim.transforms.winograd import Points
 
 WeightsCome = Literal["loaded", "kept", "there"]
 Kind = Literal["conv", "linear", "pool", "add", "other"]
 
+MAX_BATCH = 4096  # images of a run
 MAX_WEIGHTS = 1 << 28  # of a layer that is not a file's: a gigabyte
 CHANNEL_BLOCK = 16  # input channels are counted, stored and tiled in blocks of this many
+PACKED = 2  # masks of a layer, a bit a flag
 REMEMBERED = 16  # counts of a layer, each of the size of its masks
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a layer finds around it where a network runs as one: where its maps are, and what rides on its outputs.
+    """What a layer finds around it where a network runs as one.
 
-    As it stands, a layer alone: all inputs come from DRAM, all outputs go there, tiles have the buffers to themselves.
+    Where its maps are, and what rides on its outputs.
+
+    As it stands, a layer alone: all inputs come from DRAM, all outputs go there, tiles have the
+    buffers to themselves.
     """
 
     input_share: float = 1.0  # of the inputs' bytes that come from DRAM; the rest is on chip
     stores: bool = True  # whether the outputs go to DRAM
     output_share: float = 1.0  # of the outputs that are left to store, less than 1 behind a pooling
     operands: int = 0  # values that riding additions load from DRAM for each output
-    post_slots: int = 0  # operands that what rides takes, of the whole layer, on the machine's vector lanes
+    # operands that what rides takes, of the whole layer, on the machine's vector lanes
+    post_slots: int = 0
     line_bytes: int = 0  # that riding poolings hold in the output buffer
     room: tuple[int, int] | None = None  # bytes for tiles of inputs, of outputs; None: the buffers
     shared: bool = False  # whether both rooms are one, of as many bytes as the first says
@@ -42,6 +54,19 @@ class Surroundings:
 
 
 ALONE = Surroundings()
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Weights that are made when they are asked for.  shape: (K, C / groups, R, S)."""
+
+    shape: tuple[int, ...]
+    make: Callable[[], Array]
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return prod(self.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,17 +87,27 @@ class LayerWork:
     padding: tuple[int, int] = (0, 0)
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
-    weights: Array | None = None  # (K, C / groups, R, S) of a conv or linear layer
-    winograd_threshold: float | None = None  # Winograd-domain entries up to it are zero; None: Winograd does not apply
-    input_density: Array = field(default_factory=lambda: np.ones(1, np.float32))  # (C,) share of non-zero inputs
+    weights: Array | Drawn | None = None  # (K, C / groups, R, S) of a conv or linear layer
+    # Winograd-domain entries up to it are zero; None: Winograd does not apply
+    winograd_threshold: float | None = None
+    # (C,) share of non-zero inputs
+    input_density: Array = field(default_factory=lambda: np.ones(1, np.float32))
     inputs: int = 1  # tensors of the input's shape that are read, 2 for an addition
-    output_density: float = 1.0  # share of non-zero outputs, as the next layer with weights finds them
-    winograd_density: float | None = None  # of a synthetic layer: this share of its W is kept, the largest
-    coded_bits: int | None = None  # that the file's own entropy code spends on the weights; None without a file
-    sources: tuple[str, ...] | None = None  # layers, or ``input``, whose outputs are read; None: a table does not say
+    # share of non-zero outputs, as the next layer with weights finds them
+    output_density: float = 1.0
+    # of a synthetic layer: this share of its W is kept, the largest
+    winograd_density: float | None = None
+    # that the file's own entropy code spends on the weights; None without a file
+    coded_bits: int | None = None
+    # layers, or ``input``, whose outputs are read; None: a table does not say
+    sources: tuple[str, ...] | None = None
     around: Surroundings = ALONE
+    masks: Memo[tuple[NDArray[np.uint8], tuple[int, ...]]] = field(
+        default_factory=lambda: Memo(PACKED), init=False, repr=False
+    )
     block_counts: Memo[Ints] = field(default_factory=lambda: Memo(REMEMBERED), init=False, repr=False)
-    derived: Memo[Any] = field(default_factory=lambda: Memo(REMEMBERED), init=False, repr=False)  # by machines
+    # by machines
+    derived: Memo[Any] = field(default_factory=lambda: Memo(REMEMBERED), init=False, repr=False)
 
     @property
     def outputs(self) -> int:
@@ -85,6 +120,18 @@ class LayerWork:
         if self.weights is None:
             return 0
         return self.batch * self.out_height * self.out_width * self.weights.size
+
+    def filters(self) -> Array:
+        """The weights themselves: (K, C / groups, R, S).  Raises ValueError if the layer has none."""
+        if self.weights is None:
+            raise ValueError(f"layer {self.name}: no weights")
+        return self.weights.make() if isinstance(self.weights, Drawn) else self.weights
+
+    def in_batch(self, batch: int) -> "LayerWork":
+        """The same layer on so many images; what was counted of its weights is shared."""
+        other = copy.copy(self)
+        object.__setattr__(other, "batch", batch)
+        return other
 
     def amid(self, around: Surroundings) -> "LayerWork":
         """The same layer in other surroundings; what was counted of its weights is shared."""
@@ -110,13 +157,19 @@ class LayerWork:
         return other
 
     def reading(self, sources: tuple[str, ...]) -> "LayerWork":
-        """The same layer, its inputs under other names; what was counted of its weights is shared."""
+        """The same layer, its inputs under other names.
+
+        What was counted of its weights is shared.
+        """
         other = copy.copy(self)
         object.__setattr__(other, "sources", sources)
         return other
 
     def without_weights(self) -> "LayerWork":
-        """The layer's shape and densities alone, for what is remembered with the layer: it must not hold the layer."""
+        """The layer's shape and densities alone, for what is remembered with the layer.
+
+        It must not hold the layer.
+        """
         return replace(self, weights=None)
 
     def nonzeros(self, m: int = 1) -> NDArray[np.int32]:
@@ -127,51 +180,72 @@ class LayerWork:
         Raises ValueError if the layer has no weights, or m > 1 and Winograd does not apply.
         """
         if m == 1 and self.weights is not None and self.kernel != (1, 1):
-            return np.asarray(np.count_nonzero(self.weights, axis=(2, 3))[None], np.int32)
+            flags = self.filters() != 0
+            if prod(self.kernel) < 1 << 8:  # a kernel's sum fits a byte, and bytes add up many at a time
+                return np.asarray(np.einsum("kcrs->kc", flags.view(np.uint8))[None], np.int32)
+            return np.asarray(np.count_nonzero(flags, axis=(2, 3))[None], np.int32)
         return self.mask(m).astype(np.int32)
 
     def channel_nonzeros(self) -> Ints:
-        """Non-zero weights of each group's input channels, over its filters: (groups, C / groups) int64."""
-        if self.weights is None:
-            raise ValueError(f"layer {self.name}: no weights")
-        K, C = self.weights.shape[:2]
-        grouped = self.weights.reshape(self.groups, K // self.groups, C, -1)
+        """Non-zero weights of each group's input channels, over its filters.
+
+        (groups, C / groups) int64.
+        """
+        weights = self.filters()
+        K, C = weights.shape[:2]
+        grouped = weights.reshape(self.groups, K // self.groups, C, -1)
         return np.stack([np.count_nonzero(filters, axis=(0, 2)) for filters in grouped]).astype(np.int64)
 
-    def mask(self, m: int, parts: tuple[Piece, ...] = ()) -> NDArray[np.bool_]:
-        """Which Winograd-domain entries, or 1 x 1 weights, are not zero, tap after tap: (taps, K, C / groups) bool.
+    def mask(self, m: int, parts: tuple[Piece, ...] = (), points: Points | None = None) -> NDArray[np.bool_]:
+        """Which Winograd-domain entries, or 1 x 1 weights, are not zero, tap after tap.
+
+        (taps, K, C / groups) bool.
 
         parts: of a layer cut into pieces at stride 1, each run by F(m x m, its size); of these
-        nothing is pruned.  Raises ValueError if the layer has no weights, or Winograd does not
-        apply.
+        nothing is pruned.  points: of interpolation, where not the default ones.  Raises ValueError
+        if the layer has no weights, or Winograd does not apply.
         """
         if m == 1 and self.kernel == (1, 1) and self.weights is not None:
-            return np.asarray(self.weights[None, :, :, 0, 0] != 0)
+            return np.asarray(self.filters()[None, :, :, 0, 0] != 0)
         if self.weights is None or (not parts and self.winograd_threshold is None):
             raise ValueError(f"layer {self.name}: no weights for F({m}, r)")
+        packed, shape = self.masks.get((m, parts, points), lambda: self._pack(m, parts, points))
+        return np.unpackbits(packed, count=prod(shape)).view(np.bool_).reshape(shape)
+
+    def _pack(
+        self, m: int, parts: tuple[Piece, ...], points: Points | None
+    ) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
+        """``mask`` of transformed filters, eight flags a byte, and its shape."""
+        weights = self.filters()
         filters: list[NDArray[Any]]
         if parts:
-            filters = [winograd_filters(self.weights[:, :, *piece.window], m, 0.0) for piece in parts]
+            filters = [winograd_filters(weights[:, :, *piece.window], m, 0.0, points) for piece in parts]
         elif self.winograd_density is None:
-            filters = [winograd_filters(self.weights, m, self.winograd_threshold or 0.0)]
+            filters = [winograd_filters(weights, m, self.winograd_threshold or 0.0, points)]
         else:
-            W = np.abs(winograd_filters(self.weights, m, 0.0))
+            W = np.abs(winograd_filters(weights, m, 0.0, points))
             rank = round((1 - self.winograd_density) * W.size)
             filters = [W > (np.partition(W.ravel(), rank - 1)[rank - 1] if rank else -1)]
-        K, C = self.weights.shape[:2]
-        return np.concatenate([(W != 0).transpose(2, 3, 0, 1).reshape(-1, K, C) for W in filters])
+        K, C = weights.shape[:2]
+        taps = np.concatenate([(W != 0).transpose(2, 3, 0, 1).reshape(-1, K, C) for W in filters])
+        return np.packbits(taps), taps.shape
 
-    def block_nonzeros(self, m: int = 1, parts: tuple[Piece, ...] = ()) -> NDArray[np.int64]:
-        """``nonzeros(m)`` summed over blocks of CHANNEL_BLOCK input channels: (taps, K, blocks) int64.  Kept.
+    def block_nonzeros(
+        self, m: int = 1, parts: tuple[Piece, ...] = (), points: Points | None = None
+    ) -> NDArray[np.int64]:
+        """``nonzeros(m)`` summed over blocks of CHANNEL_BLOCK input channels.
 
-        parts: of the layer cut into these pieces instead, each run by F(m x m, its size), not pruned.
+        (taps, K, blocks) int64.  Kept.
+
+        parts: of the layer cut into these pieces instead, each run by F(m x m, its size), not
+        pruned.  points: as for ``mask``.
         """
 
         def count() -> Ints:
             whole_kernels = m == 1 and self.kernel != (1, 1)
-            return sum_blocks(self.nonzeros() if whole_kernels else self.mask(m, parts))
+            return sum_blocks(self.nonzeros() if whole_kernels else self.mask(m, parts, points))
 
-        return self.block_counts.get((m, parts), count)
+        return self.block_counts.get((m, parts, points), count)
 
     def group_density(self) -> Floats:
         """Density of the inputs of each convolution group: (groups, C / groups)."""
@@ -185,7 +259,10 @@ def block_sizes(channels: int) -> Ints:
 
 
 def sum_blocks(values: NDArray[Any]) -> NDArray[Any]:
-    """Sums over blocks of CHANNEL_BLOCK channels: (..., C) -> (..., blocks), flags and integers as int64."""
+    """Sums over blocks of CHANNEL_BLOCK channels.
+
+    (..., C) -> (..., blocks), flags and integers as int64.
+    """
     if values.dtype == np.bool_:  # a block's sum fits a byte, and bytes add up many at a time
         padded = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, -values.shape[-1] % CHANNEL_BLOCK)])
         blocks = padded.view(np.uint8).reshape(*values.shape[:-1], -1, CHANNEL_BLOCK)

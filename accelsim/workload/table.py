@@ -1,12 +1,15 @@
-"""Tables of layers without weights (``accelsim.network.tables``): weights and zeros are drawn from a seed.
+"""Tables of layers without weights (``accelsim.network.tables``).
 
-Results of them are synthetic, and say so.  A layer's weights are drawn when it is asked for, so
-that a large table never lies in memory as a whole.
+Weights and zeros are drawn from a seed.
+
+Results of them are synthetic, and say so.  A layer's weights are drawn when they are asked for, so
+that a large table never lies in memory as a whole; what was counted of them stays, so that they are
+seldom asked for twice.
 """
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import overload
@@ -14,17 +17,25 @@ from typing import overload
 import numpy as np
 
 from accelsim import shipped
+from accelsim.arrays import Array
 from accelsim.errors import InputError
 from accelsim.files import LAYER_TABLE, read_bytes
-from accelsim.network.tables import TableLayer, as_product, read_table
-from accelsim.workload.layer import MAX_WEIGHTS, Kind, LayerWork
+from accelsim.memo import Memo
+from accelsim.network.table_layer import TableLayer, as_product
+from accelsim.network.tables import read_table
+from accelsim.workload.layer import MAX_WEIGHTS, Drawn, Kind, LayerWork
 
 HELD_WEIGHTS = 150_000_000  # of a table whose layers are made once: 600 MB, enough for VGG-16
+DRAWN_WEIGHTS = 1 << 25  # of layers of another one; or one layer's
+COUNTED_WEIGHTS = 150_000_000  # whose counts are kept: three bytes for each
 DRAWN_AT_ONCE = 1 << 22  # random numbers
 
 
 def load_table(path: Path, seed: int = 0) -> "LayerTable":
-    """The table of layers in a file, its zeros to be drawn from the seed.  Raises InputError as ``read_table``."""
+    """The table of layers in a file, its zeros to be drawn from the seed.
+
+    Raises InputError as ``read_table``.
+    """
     layers = read_table(path)
     content = read_bytes(path, LAYER_TABLE)
     return LayerTable(path.stem, layers, seed, len(content), hashlib.sha256(content).hexdigest())
@@ -38,7 +49,9 @@ def find_table(name: str | Path) -> Path | None:
 
 @dataclass(frozen=True)
 class LayerTable:
-    """A network without weights: rows of a table, whose zeros are drawn from a seed.  Its results are synthetic.
+    """A network without weights: rows of a table, whose zeros are drawn from a seed.
+
+    Its results are synthetic.
 
     file_bytes, sha256: of the table's file.
     """
@@ -62,10 +75,16 @@ class LayerTable:
 
 @dataclass(frozen=True)
 class TableWorks(Sequence[LayerWork]):
-    """The layer works of a table, each made when it is asked for, so that one layer's weights are held at a time."""
+    """The layer works of a table, whose weights are drawn when they are asked for.
+
+    held: weights that were drawn.  made: layers for a batch of one, with what was counted of their
+    weights.
+    """
 
     table: LayerTable
     batch: int
+    held: Memo[Array] = field(default_factory=lambda: Memo(DRAWN_WEIGHTS), compare=False, repr=False)
+    made: Memo[LayerWork] = field(default_factory=lambda: Memo(COUNTED_WEIGHTS), compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.table.layers)
@@ -77,25 +96,40 @@ class TableWorks(Sequence[LayerWork]):
     def __getitem__(self, index: int | slice) -> LayerWork | tuple[LayerWork, ...]:
         if isinstance(index, slice):
             return tuple(self[i] for i in range(*index.indices(len(self))))
-        return _table_work(self.table, range(len(self))[index], self.batch)
+        i = range(len(self))[index]
+        size = 1 + self.table.layers[i].weights
+        work = self.made.get(i, lambda: _table_work(self.table, i, self.held), size)
+        return work.in_batch(self.batch * work.batch)
+
+    def in_batch(self, batch: int) -> "TableWorks":
+        """The same layers on so many images; what was drawn and counted of their weights is shared."""
+        return replace(self, batch=batch)
 
 
 def made_once(works: Sequence[LayerWork]) -> Sequence[LayerWork]:
-    """The layer works, made once for many runs; those of a table of over HELD_WEIGHTS weights anew each time."""
-    if isinstance(works, TableWorks) and works.table.parameters > HELD_WEIGHTS:
+    """The layer works, made once for many runs, with all weights that are drawn.
+
+    Those of a table of over HELD_WEIGHTS weights are left as they are.
+    """
+    if not isinstance(works, TableWorks):
+        return tuple(works)
+    if works.table.parameters > HELD_WEIGHTS:
         return works
-    return tuple(works)
+    return tuple(replace(works, held=Memo(HELD_WEIGHTS)))
 
 
 def without_weights(works: Sequence[LayerWork]) -> Iterable[LayerWork]:
     """The layer works with their shapes alone, where that saves to make the weights."""
     if isinstance(works, TableWorks):
-        return (_table_work(works.table, i, works.batch, draw=False) for i in range(len(works)))
+        return (work.without_weights() for work in works)
     return works
 
 
 def table_works(table: LayerTable, batch: int) -> TableWorks:
-    """What each layer of a table asks, in order.  Raises InputError if a layer has over MAX_WEIGHTS weights."""
+    """What each layer of a table asks, in order.
+
+    Raises InputError if a layer has over MAX_WEIGHTS weights.
+    """
     for layer in table.layers:
         if layer.weights > MAX_WEIGHTS:
             raise InputError(
@@ -105,17 +139,19 @@ def table_works(table: LayerTable, batch: int) -> TableWorks:
 
 
 def works_of_kind(table: LayerTable, kind: Kind, batch: int = 1) -> tuple[LayerWork, ...]:
-    """The layer works of one kind; the weights of other layers, which may be the most, are not drawn."""
+    """The layer works of one kind.
+
+    The weights of other layers, which may be the most, are not drawn.
+    """
     works = table_works(table, batch)
     return tuple(works[i] for i, layer in enumerate(table.layers) if layer.kind == kind)
 
 
-def _table_work(table: LayerTable, i: int, batch: int, draw: bool = True) -> LayerWork:
-    """Layer i of a table, with random weights of its density, unless they are not to be drawn.
+def _table_work(table: LayerTable, i: int, held: Memo[Array]) -> LayerWork:
+    """Layer i of a table for a batch of one, with random weights of its density.  held: what was drawn.
 
-    Every layer draws from (seed, i) alone.  In the Winograd domain the layer is taken to be as
-    sparse as in the spatial one, as joint training makes it: the largest entries of the transformed
-    filters are kept.
+    In the Winograd domain the layer is taken to be as sparse as in the spatial one, as joint
+    training makes it: the largest entries of the transformed filters are kept.
     """
     layer = as_product(table.layers[i])
     next_layer = table.layers[min(i + 1, len(table.layers) - 1)]
@@ -124,7 +160,7 @@ def _table_work(table: LayerTable, i: int, batch: int, draw: bool = True) -> Lay
         LayerWork,
         layer.name,
         layer.kind,
-        batch=batch * layer.batch,
+        batch=layer.batch,
         in_channels=layer.in_channels,
         height=layer.height,
         width=layer.width,
@@ -142,17 +178,25 @@ def _table_work(table: LayerTable, i: int, batch: int, draw: bool = True) -> Lay
     )
     if layer.kind not in ("conv", "linear"):
         return make(inputs=2 if layer.kind == "add" else 1)
-    if not draw:
-        return make()
-    rng = np.random.default_rng((table.seed, i))
-    shape = (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel)
-    weights = rng.standard_normal(shape, np.float32)
-    parts = min(len(weights), 1 + weights.size // DRAWN_AT_ONCE) if layer.weight_density < 1 else 0
-    for filters in np.array_split(weights, parts) if parts else ():
-        filters[rng.random(filters.shape, np.float32) >= layer.weight_density] = 0
+    draw = partial(_draw, table.seed, i, layer)
     winograd = layer.kind == "conv" and layer.strides == (1, 1) and layer.dilation == 1 and min(layer.kernel) >= 2
     return make(
-        weights=weights,
+        weights=Drawn(_weights_shape(layer), partial(held.get, i, draw, layer.weights)),
         winograd_threshold=0.0 if winograd else None,
         winograd_density=layer.weight_density if winograd else None,
     )
+
+
+def _weights_shape(layer: TableLayer) -> tuple[int, ...]:
+    """(K, C / groups, R, S)."""
+    return (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel)
+
+
+def _draw(seed: int, i: int, layer: TableLayer) -> Array:
+    """Random weights of layer i, by its density; every layer draws from (seed, i) alone."""
+    rng = np.random.default_rng((seed, i))
+    weights = rng.standard_normal(_weights_shape(layer), np.float32)
+    parts = min(len(weights), 1 + weights.size // DRAWN_AT_ONCE) if layer.weight_density < 1 else 0
+    for filters in np.array_split(weights, parts) if parts else ():
+        filters[rng.random(filters.shape, np.float32) >= layer.weight_density] = 0
+    return weights

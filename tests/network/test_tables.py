@@ -5,7 +5,9 @@ import pytest
 from accelsim.errors import InputError
 from accelsim.network.count import dense_macs
 from accelsim.network.layers import Conv, Linear
-from accelsim.network.tables import COLUMNS, TableLayer, as_product, read_table
+from accelsim.network.table_layer import TableLayer, as_product
+from accelsim.network.table_rows import COLUMNS
+from accelsim.network.tables import read_table
 from accelsim.network.zoo import NETWORKS
 
 HEADER = ",".join(COLUMNS)
@@ -155,6 +157,15 @@ def test_a_slip_in_a_topology_is_read_by_place(tmp_path):
     (tmp_path / "b.csv").write_text(header.replace("IFMAP Width, IFMAP Width", "IFMAP Width, IFMAP Height") + rows)
     with pytest.raises(InputError, match="column 2 is 'ifmap width', expected 'ifmap height'"):
         read_table(tmp_path / "b.csv")
+
+
+def test_a_name_alone_is_a_heading_in_a_topology_and_nothing_else_is(tmp_path):
+    layers = read_table(table(tmp_path, "Encoder,\nc, 9, 9, 3, 3, 8, 4, 1,\nDecoder", header=SCALE_SIM))
+    assert [layer.name for layer in layers] == ["c"]
+    with pytest.raises(InputError, match="row 2, column 'channels': empty"):
+        read_table(table(tmp_path, "Encoder, 9,", header=SCALE_SIM))
+    with pytest.raises(InputError, match="no layers"):
+        read_table(table(tmp_path, "Encoder,", header=SCALE_SIM))
 
 
 def test_a_product_of_many_rows_becomes_an_image_of_as_many(tmp_path):

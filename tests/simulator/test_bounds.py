@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import accelsim
 from accelsim.errors import InputError
-from accelsim.network.tables import TableLayer
+from accelsim.network.table_layer import TableLayer
 from accelsim.simulator.machines.row_stationary import search as row_search
 from accelsim.simulator.run import run_rows
 from accelsim.simulator.tiles import few_steps, rooms, search
@@ -162,7 +162,7 @@ def test_weights_of_a_table_are_those_of_one_draw():
     rng = np.random.default_rng((0, 0))
     expected = rng.standard_normal((1200, 1000, 3, 2), np.float32)
     expected[rng.random(expected.shape, np.float32) >= 0.3] = 0
-    np.testing.assert_array_equal(work.weights, expected)
+    np.testing.assert_array_equal(work.filters(), expected)
 
 
 @pytest.mark.slow
@@ -184,7 +184,7 @@ def test_weights_go_with_their_layer(name):
     gc.disable()  # what refers to itself in a circle stays
     try:
         work = layer_works(table(row | {"kernel": (3, 3), "weight_density": 0.5}))[0]
-        weights = weakref.ref(work.weights)
+        weights = weakref.ref(work.filters())
         run_rows([work], machine, "fast")
         del work
         assert weights() is None

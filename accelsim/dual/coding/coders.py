@@ -1,7 +1,7 @@
 """Lossless coding of integer arrays whose shapes the reader knows, by one of four coders.
 
-``context`` and ``static`` are ours (the second decodes about ten times as fast), ``bz2`` is the paper's, ``deflate``
-the quickest.
+``context`` and ``static`` are ours (the second decodes about ten times as fast), ``bz2`` is the
+paper's, ``deflate`` the quickest.
 """
 
 from collections.abc import Callable, Sequence

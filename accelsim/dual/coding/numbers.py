@@ -1,5 +1,6 @@
-"""Lossless coding of the few numbers beside the weights:
-biases, scales and shifts, codebook, input densities.
+"""Lossless coding of the few numbers beside the weights.
+
+Biases, scales and shifts, codebook, input densities.
 
 A number is the width of its magnitude in bits (unary), its sign, its highest bits below the leading
 one, and the rest plain.  All but the rest are predicted from the statistics of numbers of the same
@@ -33,7 +34,8 @@ class NumberCoder:
     def code(self, kind: int, count: int, known: Ints | None) -> Ints:
         """One array of numbers of a kind, (count,)."""
         size = None if known is None else np.abs(known)
-        known_width = None if size is None else np.frexp(size.astype(np.float64))[1].astype(np.int64)  # 0 for 0
+        # 0 for 0
+        known_width = None if size is None else np.frexp(size.astype(np.float64))[1].astype(np.int64)
         width = self._widths(kind, count, known_width)
         where = np.flatnonzero(width)
         sign = self._coder.modelled(self._sign, [(kind, 0)], where.shape, None if known is None else known[where] < 0)
@@ -45,11 +47,13 @@ class NumberCoder:
     def pieces(self, kind: int, count: int, known: Ints | None, first: int) -> Ints:
         """One array in pieces of first, 2 first, 4 first, ... numbers, each with the statistics of those before."""
         pieces: list[Ints] = [np.zeros(0, np.int64)]
-        start, size = 0, first
+        start = 0
+        size = first
         while start < count:
             part = slice(start, min(count, start + size))
             pieces.append(self.code(kind, part.stop - start, None if known is None else known[part]))
-            start, size = part.stop, 2 * size
+            start = part.stop
+            size = 2 * size
         return np.concatenate(pieces)
 
     def _widths(self, kind: int, count: int, known: Ints | None) -> Ints:
@@ -85,7 +89,8 @@ class NumberCoder:
 def encode_numbers(arrays: Sequence[Levels], kinds: Sequence[int], *, joined: bool = False) -> bytes:
     """The arrays (n,) of int32, each of a kind 0..``KINDS`` - 1, as one byte string.
 
-    joined: those of a kind are coded as one array, in pieces, which decodes faster than many short ones.
+    joined: those of a kind are coded as one array, in pieces, which decodes faster than many short
+    ones.
     """
     coder = BitCoder(None)
     numbers = NumberCoder(coder)

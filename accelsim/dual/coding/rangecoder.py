@@ -1,5 +1,6 @@
-"""A stream of bits with a predicted probability each, as bytes:
-range coding by the library ``constriction``.
+"""A stream of bits with a predicted probability each, as bytes.
+
+Range coding by the library ``constriction``.
 """
 
 import math
@@ -43,7 +44,8 @@ class BitCoder:
             self._decoder = constriction.stream.queue.RangeDecoder(words)
         self._beyond = 0  # bits after the decoder has read the last word
         self._spent = 0
-        self._coded: list[Ints] = []  # cases (prediction and bit) that ``_spent`` does not count yet
+        # cases (prediction and bit) that ``_spent`` does not count yet
+        self._coded: list[Ints] = []
 
     def bits(self, prediction: Ints, known: Flags | None) -> Flags:
         """Write the known bits or read unknown ones.
@@ -134,7 +136,7 @@ class BitCoder:
         return number
 
     def finish(self) -> bytes:
-        """What was written."""
+        """All that was written, as bytes."""
         return bytes(self._encoder.get_compressed().astype("<u4").tobytes())
 
 
@@ -146,7 +148,8 @@ class ClassCoder:
 
     def __init__(self, coder: BitCoder) -> None:
         self._coder = coder
-        self._models: dict[Chances, dict[int, tuple[Any, Floats]]] = {}  # and the cost in bits of each symbol
+        # and the cost in bits of each symbol
+        self._models: dict[Chances, dict[int, tuple[Any, Floats]]] = {}
         self._costs: list[Floats] = []  # of the last symbols, class by class
         self._found: list[Bytes] = []  # the last symbols, class by class
         self._order = np.zeros(0, np.int64)  # and where each belongs
@@ -154,8 +157,8 @@ class ClassCoder:
     def symbols(self, classes: NDArray[Any], chances: Chances, known: NDArray[Any] | None) -> Bytes:
         """Write the known symbols or read unknown ones: (n,) uint8.
 
-        classes: (n,) of an unsigned type, or not below zero.  chances: the probabilities of the symbols of each of
-        some classes.
+        classes: (n,) of an unsigned type, or not below zero.  chances: the probabilities of the
+        symbols of each of some classes.
 
         Raises DamagedFile as ``BitCoder.bits``.
         """
@@ -193,7 +196,10 @@ class ClassCoder:
         return sum((_cost(run, cost) for run, cost in runs), start=0.0)
 
     def costs(self, starts: Ints) -> Floats:
-        """Bits of the symbols last coded, of each stretch of them: (stretches,).  starts: where each begins."""
+        """Bits of the symbols last coded, of each stretch of them: (stretches,).
+
+        starts: where each begins.
+        """
         runs = [cost.take(run) for run, cost in zip(self._found, self._costs, strict=True)]
         each = np.empty(len(self._order) + 1)
         each[self._order] = np.concatenate([np.zeros(0), *runs])
@@ -203,7 +209,7 @@ class ClassCoder:
         return np.asarray(sums)
 
     def plain(self, count: int, width: int, known: Ints | None) -> Ints:
-        """As ``BitCoder.plain``."""
+        """Code numbers of so many bits as they are, as ``BitCoder.plain`` does."""
         return self._coder.plain(count, width, known)
 
 

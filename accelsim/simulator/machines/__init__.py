@@ -1,10 +1,12 @@
-"""The machine families, a file each: what a machine's YAML may say, and how a layer becomes a schedule on it.
+"""The machine families, a file each.
+
+What a machine's YAML may say, and how a layer becomes a schedule on it.
 
 A new family is one file with a class (``machine.Machine``) and one line in ``FAMILIES``; a family
 of a user's own is given to ``load_hardware`` by hand (README, "Your own machine").
 """
 
-from accelsim.simulator.machines.cartesian import CartesianMachine
+from accelsim.simulator.machines.cartesian.machine import CartesianMachine
 from accelsim.simulator.machines.cells import CellsMachine
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.machines.matrix_vector import MatrixVectorMachine

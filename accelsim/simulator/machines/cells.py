@@ -29,7 +29,7 @@ from pydantic import Field, model_validator
 from accelsim.arrays import Ints
 from accelsim.hardware.parts import Count, KeyGroup
 from accelsim.simulator.machines.machine import Machine
-from accelsim.simulator.machines.winograd import WinogradDescription
+from accelsim.simulator.machines.winograd_domain import WinogradDescription
 from accelsim.simulator.storage.weights import dense_slots, weight_bits
 from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, TransformUnits, operand_widths
 from accelsim.simulator.tiles.schedule import best_plan, best_schedule, check_steps
@@ -82,7 +82,7 @@ class CellsMachine(WinogradDescription, Machine):
 
     @property
     def lanes(self) -> int:
-        """Multipliers."""
+        """Multipliers of the whole array."""
         array = self.pe_array
         return array.taps * self.cells.channels * array.rows * array.cols
 
@@ -139,19 +139,23 @@ def _direct_mode(work: LayerWork, machine: CellsMachine) -> Mode:
 
 
 def _winograd_mode(work: LayerWork, machine: CellsMachine) -> Mode:
-    """F(m x m, r x r) on blocks of tiles; transformed inputs are rarely zero, so gating counts zero weights."""
+    """F(m x m, r x r) on blocks of tiles.
+
+    Transformed inputs are rarely zero, so gating counts zero weights.
+    """
     array = machine.pe_array
     cells = machine.cells
     m = machine.tile
     tiles = cells.block**2
-    blocks = work.block_nonzeros(m)
+    points = machine.points_of(m)
+    blocks = work.block_nonzeros(m, points=points)
     taps, K, channel_blocks = blocks.shape
     stored = weight_bits(work, machine, blocks.sum(axis=0), taps)
     dense = int(dense_slots(work, blocks, 1).sum())
     gates = machine.zero_handling == "gate"
     nonzeros = int(blocks.sum())
     slots = np.broadcast_to(_in_atoms(work, cells.channel_atom), (tiles * taps, K, channel_blocks))
-    _, input_adds, inverse_adds = tile_additions(m, work.kernel)
+    _, input_adds, inverse_adds = tile_additions(m, work.kernel, points)
     return Mode(
         name=f"winograd-f{m}",
         work=work.without_weights(),

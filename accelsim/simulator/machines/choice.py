@@ -32,7 +32,10 @@ def machine_from(data: Mapping[str, Any], families: Families = FAMILIES) -> Mach
 
 
 def family_of(data: Mapping[str, Any], families: Families = FAMILIES) -> type[Machine]:
-    """The family that a description belongs to.  Raises InputError if its kind or dataflow is none."""
+    """The family that a description belongs to.
+
+    Raises InputError if its kind or dataflow is none.
+    """
     kind = data.get("kind")
     of_kind = [family for family in families if kind in _values(family, "kind")]
     if not of_kind:
@@ -73,7 +76,10 @@ def _elsewhere(family: type[Machine], families: Families) -> dict[str, str]:
 
 
 def _contradictions(data: Mapping[str, Any], family: type[Machine], error: ValidationError) -> list[str]:
-    """What else does not go together, were it not for wrong keys and values: these hide it from the checks."""
+    """What else does not go together, were it not for wrong keys and values.
+
+    These hide it from the checks.
+    """
     rest = copy.deepcopy(dict(data))
     for fault in error.errors():
         *parents, last = list(fault["loc"]) or [""]

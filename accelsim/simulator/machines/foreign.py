@@ -1,4 +1,6 @@
-"""Machine files of other simulators, as far as they say what ours say: array, buffers, bandwidth, dataflow.
+"""Machine files of other simulators, as far as they say what ours say.
+
+Array, buffers, bandwidth, dataflow.
 
 SCALE-Sim's ``.cfg``: a systolic array; buffers in KB, each double-buffered there as here;
 ``Bandwidth`` in words of one byte a cycle where ``InterfaceBandwidth`` is USER, else memory that
@@ -25,20 +27,22 @@ DATAFLOWS = {"os": "output_stationary", "ws": "weight_stationary", "is": "input_
 BUFFERS = {"FilterSramSzkB": "weight_kb", "IfmapSramSzkB": "input_kb", "OfmapSramSzkB": "output_kb"}
 # Of SCALE-Sim: addresses, queues and bank counts, which change nothing that this simulator has.
 WITHOUT_MEANING = {
-    "ifmapoffset", "filteroffset", "ofmapoffset", "memorybanks", "readrequestbuffer", "writerequestbuffer",
-}  # fmt: skip
+    *("ifmapoffset", "filteroffset", "ofmapoffset"),
+    *("memorybanks", "readrequestbuffer", "writerequestbuffer"),
+}
 SECTIONS = {"general", "architecture_presets", "run_presets", "network_presets", "sparsity", "layout"}
 RUN_PRESETS = {"interfacebandwidth", "useramulatortrace"}
 MOST = 1e18  # beyond which no key of such a file can be meant
 OPERANDS = {"I2": "weight_kb", "I1": "input_kb", "O": "output_kb"}
 OF_A_MEMORY = {
-    "size", "r_bw", "w_bw", "r_cost", "w_cost", "area", "r_port", "w_port", "rw_port", "latency", "operands", "ports",
-    "served_dimensions", "min_r_granularity", "min_w_granularity", "auto_cost_extraction", "mem_type",
-    "double_buffering",
-}  # fmt: skip
+    *("size", "r_bw", "w_bw", "r_cost", "w_cost", "area", "latency", "mem_type"),
+    *("r_port", "w_port", "rw_port", "ports", "operands", "served_dimensions"),
+    *("min_r_granularity", "min_w_granularity", "auto_cost_extraction", "double_buffering"),
+}
 OF_THE_ARRAY = {
-    "dimensions", "sizes", "unit_energy", "unit_area", "multiplier_energy", "multiplier_area", "input_precision",
-}  # fmt: skip
+    *("dimensions", "sizes", "input_precision"),
+    *("unit_energy", "unit_area", "multiplier_energy", "multiplier_area"),
+}
 COMMON: Mapping[str, Any] = {
     "kind": "spatial",
     "clock_mhz": 1000,
@@ -190,7 +194,10 @@ def _memory(name: str, memory: Any, extents: Mapping[str, int]) -> dict[str, Any
 
 
 def _kilobytes(operand: str, memories: Sequence[tuple[str, Mapping[str, Any]]], extents: Mapping[str, int]) -> float:
-    """KB that an operand has on the chip: its part of each memory, times how many of it there are."""
+    """KB that an operand has on the chip.
+
+    Its part of each memory, times how many of it there are.
+    """
     bits = 0.0
     for name, memory in memories:
         users = memory["operands"]
@@ -203,7 +210,10 @@ def _kilobytes(operand: str, memories: Sequence[tuple[str, Mapping[str, Any]]], 
 
 
 def _bandwidth(name: str, memory: Mapping[str, Any]) -> float:
-    """Bits that a memory gives a cycle: of the old files' ``r_bw``, or of the widest port of the new ones."""
+    """Bits that a memory gives a cycle.
+
+    Of the old files' ``r_bw``, or of the widest port of the new ones.
+    """
     if "r_bw" in memory:
         return _number(f"memories.{name}", "r_bw", memory["r_bw"])
     ports = memory.get("ports")

@@ -1,6 +1,10 @@
-"""A machine: a description that can turn a layer into a schedule.  What every family, ours or a user's, must do."""
+"""A machine: a description that can turn a layer into a schedule.
+
+What every family, ours or a user's, must do.
+"""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 from accelsim.hardware.description import MachineDescription
 from accelsim.simulator.time.objective import predicted
@@ -49,8 +53,17 @@ class Machine(MachineDescription):
             make=lambda: whole,
         )
 
-    def check(self, work: LayerWork) -> None:
-        """Raise InputError if the layer needs more steps than can be scheduled; before anything large is computed.
+    def prepare(self, works: Sequence[LayerWork]) -> None:
+        """Count what the schedules of some layers will ask for, where that is quicker for all of them together.
 
-        A run asks this of its large layers before it simulates the first.  Default: nothing is refused.
+        A run asks this of its layers before it schedules the first.  Default: nothing is.
+        """
+
+    def check(self, work: LayerWork) -> None:
+        """Raise InputError if the layer needs more steps than can be scheduled.
+
+        Before anything large is computed.
+
+        A run asks this of its large layers before it simulates the first.  Default: nothing is
+        refused.
         """

@@ -70,13 +70,14 @@ class MatrixVectorMachine(Machine):
 
     @property
     def lanes(self) -> int:
-        """Multipliers."""
+        """Multipliers of the whole array."""
         return self.pe_array.rows * self.pe_array.cols
 
     def schedule(self, work: LayerWork) -> Schedule:
         """The steps of a conv or linear layer by its best rows and order.
 
-        Raises InputError if its rows do not fit the input buffer, or need too many steps (``few_steps``).
+        Raises InputError if its rows do not fit the input buffer, or need too many steps
+        (``few_steps``).
         """
         first_filters = _first_filters(work, self)
         fitting = _fitting_rows(work, self, len(first_filters))
@@ -112,7 +113,8 @@ def queue_cycles(stored: Ints, inputs: Ints, places: int) -> Ints:
     work = np.maximum(stored, 1)
     done = np.zeros((draws, lanes), np.int64)
     sent = np.full(draws, -1)
-    freed = np.zeros((broadcasts + 1, draws), np.int64)  # when each input has left all queues; the last: never
+    # when each input has left all queues; the last: never
+    freed = np.zeros((broadcasts + 1, draws), np.int64)
     for j in range(broadcasts):
         sent = np.maximum(sent + 1, freed[j - places]) if j >= places else sent + 1
         np.maximum(done, sent[:, None], out=done)
@@ -124,7 +126,8 @@ def queue_cycles(stored: Ints, inputs: Ints, places: int) -> Ints:
 def product_cycles(stored: Ints, active: Flags, filters: int, machine: MatrixVectorMachine) -> Ints:
     """Cycles of one matrix-vector product, batch after batch: (draws,) int64.
 
-    stored: (columns, lanes) weights of each column and lane.  active: (draws, columns) the non-zero inputs.
+    stored: (columns, lanes) weights of each column and lane.  active: (draws, columns) the non-zero
+    inputs.
     """
     columns, lanes = stored.shape
     batch = columns if machine.vector_registers is None else lanes * machine.vector_registers
@@ -140,7 +143,9 @@ def product_cycles(stored: Ints, active: Flags, filters: int, machine: MatrixVec
 
 
 def stored_weights(mask: Flags, lanes: int, fmt: str) -> tuple[Ints, Ints]:
-    """Non-zero weights, and those stored with padding zeros, of each column and lane: (columns, lanes) both.
+    """Non-zero weights, and those stored with padding zeros, of each column and lane.
+
+    (columns, lanes) both.
 
     mask: (filters, columns) of non-zero weights.
     """
@@ -191,7 +196,7 @@ def _fitting_rows(work: LayerWork, machine: MatrixVectorMachine, filter_tiles: i
 
 def _tile_products(work: LayerWork, machine: MatrixVectorMachine, starts: Ints) -> _TileProducts:
     """Draw inputs, and count one output position of each tile of filters."""
-    assert work.weights is not None
+    filters = work.filters()
     per_group = work.out_channels // work.groups
     window = work.kernel[0] * work.kernel[1]
     densities = work.group_density()
@@ -201,7 +206,7 @@ def _tile_products(work: LayerWork, machine: MatrixVectorMachine, starts: Ints) 
     for start, end in zip(starts, ends, strict=True):
         density = np.repeat(densities[start // per_group], window)
         active = np.random.default_rng(0).random((draws, len(density))) < density
-        mask = (work.weights[start:end] != 0).reshape(end - start, -1)
+        mask = (filters[start:end] != 0).reshape(end - start, -1)
         nonzeros, stored = stored_weights(mask, machine.lanes, machine.weight_format)
         cycles = ceil(product_cycles(stored, active, int(end - start), machine).mean())
         reads, products = (float((active @ of_column.sum(axis=1)).mean()) for of_column in (stored, nonzeros))

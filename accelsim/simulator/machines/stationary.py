@@ -3,11 +3,14 @@
 ``output_stationary``: each row computes one output position, each column one filter; a lane
 accumulates one output.  ``weight_stationary``: each column holds weights of one filter, ``rows`` at
 a time; positions stream past, one a cycle, and the column's products are summed on the way.
-``input_stationary``: each column holds inputs of one position, ``rows`` at a time; filters stream past, one a cycle.
+``input_stationary``: each column holds inputs of one position, ``rows`` at a time; filters stream
+past, one a cycle.
 
-What lanes do about zeros: ``tiles.gemm``; what a step takes beyond its multiplies: ``tiles.overhead``.
+What lanes do about zeros: ``tiles.gemm``; what a step takes beyond its multiplies:
+``tiles.overhead``.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import model_validator
@@ -18,6 +21,7 @@ from accelsim.simulator.tiles.description import SkippingDescription
 from accelsim.simulator.tiles.gemm import gemm_mode
 from accelsim.simulator.tiles.mode import Feed, LaneArray, Mode
 from accelsim.simulator.tiles.schedule import best_plan, best_schedule, check_steps
+from accelsim.simulator.tiles.selection import serve_together
 from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.schedule import Schedule
 from accelsim.workload import LayerWork
@@ -70,7 +74,7 @@ class StationaryMachine(SkippingDescription, Machine):
 
     @property
     def lanes(self) -> int:
-        """Multipliers."""
+        """Multipliers of the whole array."""
         return self.pe_array.rows * self.pe_array.cols
 
     @property
@@ -80,7 +84,7 @@ class StationaryMachine(SkippingDescription, Machine):
 
     @property
     def chunk_size(self) -> int | None:
-        """``chunk``."""
+        """Input channels that a lane looks at together, the key ``chunk``."""
         return self.chunk
 
     def schedule(self, work: LayerWork) -> Schedule:
@@ -90,6 +94,11 @@ class StationaryMachine(SkippingDescription, Machine):
     def plan(self, work: LayerWork) -> LayerPlan:
         """The best mode's plan in the layer's surroundings."""
         return best_plan(work, self)
+
+    def prepare(self, works: Sequence[LayerWork]) -> None:
+        """Serve the operand windows of all layers side by side, where lanes have them."""
+        if self.operand_window is not None:
+            serve_together(mode for work in works if work.weights is not None for mode in self.modes(work))
 
     def check(self, work: LayerWork) -> None:
         """Refuse a layer none of whose tilings fits in MAX_STEPS steps."""

@@ -8,16 +8,14 @@ import numpy as np
 from accelsim.arrays import Ints, round_up
 from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer
-from accelsim.memo import Memo
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.machines.vector import vector_plan
 from accelsim.simulator.network.groups import Group
 from accelsim.simulator.network.places import DRAM, Setting
 from accelsim.simulator.time.plan import LayerPlan
-from accelsim.workload import LayerWork, Surroundings, TableWorks
+from accelsim.workload import LayerWork, Surroundings
 from accelsim.workload.layer import WeightsCome
 
-HELD_WEIGHTS = 1 << 25  # of layers of a table, whose weights are drawn anew where they are not held; or one layer's
 INFINITE = float("inf")
 
 
@@ -28,7 +26,6 @@ class GroupPlans:
         self.works = works
         self.heads = heads
         self.machine = machine
-        self._heads: Memo[LayerWork] = Memo(HELD_WEIGHTS)
         self.dense_macs: dict[int, int] = {}  # of each group, known when it was planned
         self._plans: dict[tuple[int, Surroundings], LayerPlan | InputError] = {}
         self._of_rows: dict[tuple[object, ...], LayerPlan | InputError] = {}
@@ -36,10 +33,7 @@ class GroupPlans:
 
     def head(self, t: int) -> LayerWork:
         """The layer whose outputs the others of a group take, with its weights."""
-        number = self.heads[t]
-        if not isinstance(self.works, TableWorks):
-            return self.works[number]
-        return self._heads.get(t, lambda: self.works[number], 1 + self.works.table.layers[number].weights)
+        return self.works[self.heads[t]]
 
     def plan(self, t: int, around: Surroundings) -> LayerPlan:
         """The plan of a group in some surroundings.  Raises InputError if it does not fit them."""
@@ -120,7 +114,7 @@ def _fits(plan: LayerPlan, around: Surroundings) -> bool:
     """Whether a plan needs no more than the room that there is."""
     assert around.room is not None
     if around.shared:
-        return plan.needs["input"] + plan.needs["output"] <= around.room[0]
+        return plan.tile_bytes <= around.room[0]
     return plan.needs["input"] <= around.room[0] and plan.needs["output"] <= around.room[1]
 
 

@@ -1,1 +1,4 @@
-"""What lies in buffers and DRAM, and how many bytes it takes: weights in their format, feature maps, buffers."""
+"""What lies in buffers and DRAM, and how many bytes it takes.
+
+Weights in their format, feature maps, buffers.
+"""

@@ -1,4 +1,6 @@
-"""A layer's inputs or outputs as they lie in DRAM: how many bytes and pieces a tile of them is, and where.
+"""A layer's inputs or outputs as they lie in DRAM.
+
+How many bytes and pieces a tile of them is, and where.
 
 Feature maps lie in DRAM as planes of 16 channels, each plane row by row, 16 channels a pixel, in
 the machine's format; images one behind the other.  A tile of several images counts as if these were
@@ -126,12 +128,12 @@ class FeatureMap:
 
 
 def input_map(work: LayerWork, machine: MachineDescription) -> FeatureMap:
-    """The layer's inputs."""
+    """A layer's inputs as they lie in DRAM."""
     bits = activation_bits(machine, work.input_density)
     return FeatureMap(height=work.height, width=work.width, channels=work.in_channels, bits=bits)
 
 
 def output_map(work: LayerWork, machine: MachineDescription) -> FeatureMap:
-    """The layer's outputs."""
+    """A layer's outputs as they lie in DRAM."""
     bits = activation_bits(machine, work.output_density)
     return FeatureMap(height=work.out_height, width=work.out_width, channels=work.out_channels, bits=bits)

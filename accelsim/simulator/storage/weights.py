@@ -1,7 +1,10 @@
-"""A layer's weights as they are stored: bits of each filter and block of channels, in the machine's format.
+"""A layer's weights as they are stored.
 
-Bits count the index that says where non-zeros go (``hardware.formats``).  On chip and off the format is the machine's,
-unless a decoder of the file's own entropy code stands between: then weights travel in that code.
+Bits of each filter and block of channels, in the machine's format.
+
+Bits count the index that says where non-zeros go (``hardware.formats``).  On chip and off the
+format is the machine's, unless a decoder of the file's own entropy code stands between: then
+weights travel in that code.
 """
 
 import numpy as np
@@ -26,7 +29,10 @@ def weight_bits(work: LayerWork, machine: MachineDescription, nonzeros: Ints, wi
 
 
 def filter_bits(work: LayerWork, machine: MachineDescription) -> Floats:
-    """Stored bits, index included, of each filter in the spatial domain: (K,).  Remembered with the layer."""
+    """Stored bits, index included, of each filter in the spatial domain: (K,).
+
+    Remembered with the layer.
+    """
 
     def count() -> Floats:
         R, S = work.kernel
@@ -40,8 +46,8 @@ def filter_bits(work: LayerWork, machine: MachineDescription) -> Floats:
 def weight_tile_bytes(work: LayerWork, machine: MachineDescription, starts: Ints, channels: Ints) -> Ints:
     """Stored bytes of each tile of filters and channels: (filter tiles, channel tiles).
 
-    starts: first filter of each tile.  channels: of each channel tile.  A tile of filters is stored in one piece; its
-    channels share it evenly.
+    starts: first filter of each tile.  channels: of each channel tile.  A tile of filters is stored
+    in one piece; its channels share it evenly.
     """
     tile_bytes = round_up(np.add.reduceat(filter_bits(work, machine), starts) / 8, SUM_ERROR)
     share = np.append(0, channels.cumsum()) / channels.sum()
@@ -49,10 +55,13 @@ def weight_tile_bytes(work: LayerWork, machine: MachineDescription, starts: Ints
 
 
 def coded_bits(work: LayerWork, machine: MachineDescription) -> Floats:
-    """Bits of each filter and block of input channels in the file's own code: (K, blocks), in all as measured there.
+    """Bits of each filter and block of input channels in the file's own code.
 
-    A filter's share is not stored: the zero map is spread as the entropy of each block's density, the rest evenly over
-    the non-zeros.  Raises InputError if the layer has no coded bits (it is of a table).
+    (K, blocks), in all as measured there.
+
+    A filter's share is not stored: the zero map is spread as the entropy of each block's density,
+    the rest evenly over the non-zeros.  Raises InputError if the layer has no coded bits (it is of
+    a table).
     """
     if work.coded_bits is None:
         raise InputError(
@@ -73,7 +82,8 @@ def coded_bits(work: LayerWork, machine: MachineDescription) -> Floats:
 def dense_slots(work: LayerWork, blocks: Ints, positions: int) -> Ints:
     """Slots of a machine that multiplies everything, as many for each block as it has channels x positions.
 
-    blocks: an array of the wanted shape, (..., blocks).  positions: stored positions of one tap, filter and channel.
+    blocks: an array of the wanted shape, (..., blocks).  positions: stored positions of one tap,
+    filter and channel.
     """
     sizes = block_sizes(work.in_channels // work.groups)
     return np.broadcast_to(sizes.astype(np.int64) * positions, blocks.shape)

@@ -1,1 +1,4 @@
-"""Layers as tiles of a matrix product: how they are cut, which cut is best, and the steps that follow from it."""
+"""Layers as tiles of a matrix product.
+
+How they are cut, which cut is best, and the steps that follow from it.
+"""

@@ -21,7 +21,8 @@ Memory accesses, each of whole operands at the width they are stored with:
   taps; lanes that transform results (``in_lanes``) add each finished tap into a row of outputs,
   each finished row into the m x m, and these leave as outputs do.
 
-Under the energy table ``gates``, also what streams and transform units do, and the bits between buffers and array.
+Under the energy table ``gates``, also what streams and transform units do, and the bits between
+buffers and array.
 
 Left out: network-on-chip wires, the post-processing unit's own energy.
 """
@@ -39,7 +40,10 @@ from accelsim.simulator.time.schedule import ActionCounts, Number, dram_actions
 
 @dataclass(frozen=True)
 class LayerSums:
-    """What the actions of a layer are counted from: numbers, or arrays over tilings that broadcast."""
+    """What the actions of a layer are counted from.
+
+    Numbers, or arrays over tilings that broadcast.
+    """
 
     tiles: Number  # of m x m outputs
     rounds: Number  # of position lanes
@@ -110,7 +114,10 @@ def count_actions(mode: Mode, sums: LayerSums) -> ActionCounts:
 
 
 def _count_lanes(mode: Mode, sums: LayerSums) -> ActionCounts:
-    """Multiplies and what brings their operands: as published energies tell them apart, or as gates do."""
+    """Multiplies and what brings their operands.
+
+    As published energies tell them apart, or as gates do.
+    """
     macs = mode.executed * sums.tiles
     gated = mode.gated * sums.tiles
     if mode.products is None:
@@ -121,9 +128,12 @@ def _count_lanes(mode: Mode, sums: LayerSums) -> ActionCounts:
             "index": _indices(mode, sums, macs) if mode.widths.weight_format != "dense" else 0,
         }
     products = mode.products
-    held, met = products.weights, products.inputs  # a lane that holds a weight of zero stays still
+    # a lane that holds a weight of zero stays still
+    held = products.weights
+    met = products.inputs
     if mode.lanes.stationary == "output":
-        held, met = 1.0, products.weights * products.inputs
+        held = 1.0
+        met = products.weights * products.inputs
     prefix = mode.mac_action
     if prefix in {"mac", "mac_direct"}:
         prefix = "signed" if products.signed else "mac"
@@ -139,9 +149,12 @@ def _count_lanes(mode: Mode, sums: LayerSums) -> ActionCounts:
 
 
 def _count_streams(mode: Mode, sums: LayerSums) -> tuple[Number, Number]:
-    """Weights that streams hand to their lanes, and streams begun: each of a filter group, tap group and channel tile.
+    """Weights that streams hand to their lanes, and streams begun.
 
-    Lanes that hold weights or inputs instead take a set of operands a position or filter, and each is filled anew.
+    Each of a filter group, tap group and channel tile.
+
+    Lanes that hold weights or inputs instead take a set of operands a position or filter, and each
+    is filled anew.
     """
     lanes = mode.lanes
     if lanes.stationary == "output":
@@ -156,7 +169,10 @@ def _count_streams(mode: Mode, sums: LayerSums) -> tuple[Number, Number]:
 
 
 def _input_streams(mode: Mode, sums: LayerSums) -> Number:
-    """How often the inputs of a fold are read: lanes that hold inputs read those of each filter tile and its groups."""
+    """How often the inputs of a fold are read.
+
+    Lanes that hold inputs read those of each filter tile and its groups.
+    """
     if mode.lanes.stationary == "weight":
         return 1
     return np.maximum(sums.filter_tiles, mode.work.groups)
@@ -170,7 +186,10 @@ def _weight_reads(mode: Mode, sums: LayerSums) -> Number:
 
 
 def _count_transforms(mode: Mode, sums: LayerSums, actions: ActionCounts) -> Number:
-    """Add what transform units do; gives the values that are written to the output buffer and read back."""
+    """Add what transform units do.
+
+    Gives the values that are written to the output buffer and read back.
+    """
     units = mode.units
     K = mode.work.out_channels
     transforms = sums.tile_channels * units.input_adds + sums.tiles * K * units.inverse_adds
@@ -194,14 +213,20 @@ def _count_stored_inputs(mode: Mode, sums: LayerSums, actions: ActionCounts) -> 
 
 
 def _leaves(mode: Mode, sums: LayerSums) -> Number:
-    """How often the sum of a tap leaves its lane; where all taps are worked on at once, between channel tiles alone."""
+    """How often the sum of a tap leaves its lane.
+
+    Where all taps are worked on at once, between channel tiles alone.
+    """
     if mode.lanes.taps < mode.taps:
         return sums.channel_tiles
     return np.where(np.asarray(sums.channel_tiles) > 1, sums.channel_tiles, 0)
 
 
 def _register_bits(mode: Mode, sums: LayerSums, macs: Number) -> Number:
-    """Bits of operand registers.  A weight is kept for all outputs of its lane, an operand for all of its filters."""
+    """Bits of operand registers.
+
+    A weight is kept for all outputs of its lane, an operand for all of its filters.
+    """
     lanes = mode.lanes
     operands = macs
     if lanes.operands is not None:
@@ -212,7 +237,10 @@ def _register_bits(mode: Mode, sums: LayerSums, macs: Number) -> Number:
 
 
 def _indices(mode: Mode, sums: LayerSums, macs: Number) -> Number:
-    """Addresses of operands: of every multiply, or, from operand windows, of every weight that a stream gives."""
+    """Addresses of operands that are computed.
+
+    Of every multiply, or, from operand windows, of every weight that a stream gives.
+    """
     if mode.lanes.operands is None:
         return macs
     return mode.executed * -(-sums.rounds // mode.weight_reuse)
@@ -234,7 +262,9 @@ def _count_selection(mode: Mode, sums: LayerSums, macs: Number, actions: ActionC
 
 
 def _count_lane_transforms(mode: Mode, sums: LayerSums, actions: ActionCounts) -> Number:
-    """Add transforms between buffer and lanes, or in the lanes, beside those of units; gives the values that leave.
+    """Add transforms between buffer and lanes, or in the lanes, beside those of units.
+
+    Gives the values that leave.
 
     Results that are already transformed leave as m x m partial sums, the others tap by tap.
     """
@@ -265,7 +295,10 @@ def _count_lane_transforms(mode: Mode, sums: LayerSums, actions: ActionCounts) -
 
 
 def _pixels_per_tile(mode: Mode, sums: LayerSums) -> Floats:
-    """Distinct pixels under the m x m tiles of a full round of position lanes, for each tile; at most its own."""
+    """Distinct pixels under the m x m tiles of a full round of position lanes, for each tile.
+
+    At most its own.
+    """
     R, S = mode.work.kernel
     m = mode.m
     wide = np.minimum(mode.lanes.positions, -(-np.asarray(sums.cols) // m))
@@ -274,7 +307,10 @@ def _pixels_per_tile(mode: Mode, sums: LayerSums) -> Floats:
 
 
 def _count_transforms_on_the_fly(mode: Mode, sums: LayerSums, actions: ActionCounts) -> Number:
-    """Add transforms of inputs at every read and of results at every fold of the channels; gives partial sums."""
+    """Add transforms of inputs at every read and of results at every fold of the channels.
+
+    Gives partial sums.
+    """
     units = mode.units
     reads = sums.tiles * (mode.group_channels * len(mode.group_starts))
     folds = -(-mode.group_channels // mode.lanes.reduction)
@@ -285,7 +321,9 @@ def _count_transforms_on_the_fly(mode: Mode, sums: LayerSums, actions: ActionCou
 
 
 def _pixels_per_output(mode: Mode, sums: LayerSums) -> Floats:
-    """Distinct pixels that a full round of position lanes reads, for each of its outputs; at most R S.
+    """Distinct pixels that a full round of position lanes reads, for each of its outputs.
+
+    At most R S.
 
     A systolic feed injects the operands of each row by themselves: R S.
     """

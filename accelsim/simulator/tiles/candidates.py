@@ -117,8 +117,8 @@ class Candidates:
         outputs = at.outputs * self.k
         finished = _bytes(outputs, shape.activation_bits) * copies
         if shape.inverts:
-            # The inverse transform starts when the lanes are done with the whole tile (``pipeline``): so all of its
-            # sums are held, and those of the tile before.
+            # The inverse transform starts when the lanes are done with the whole tile
+            # (``pipeline``): so all of its sums are held, and those of the tile before.
             sums = _bytes(at.tiles * self.k * copies * shape.taps, shape.accumulator_bits)
             self.output_room = sums + finished
             self.sums_room = sums
@@ -145,7 +145,8 @@ class Candidates:
         out_touched = -(-rows * out_line // row_bytes)
         in_rows = in_planes * np.where(wide, in_touched, np.minimum(at.in_high, in_touched))
         out_rows = out_planes * np.where(wide, out_touched, np.minimum(rows, out_touched))
-        loads, stores = self.in_loads, self.out_loads
+        loads = self.in_loads
+        stores = self.out_loads
         self.inputs = Traffic.of(in_bytes, in_planes * in_lines * loads, in_rows * loads)
         self.outputs = Traffic.of(out_bytes, out_planes * out_lines * stores, out_rows * stores)
 

@@ -34,7 +34,9 @@ Modes = tuple[Mode, ...]
 
 
 def of_fitting_modes(work: LayerWork, machine: TiledDescription, choose: Callable[[Modes], Chosen]) -> Chosen:
-    """What ``choose`` makes of the machine's modes for the layer; where none fits the buffers, of further cuts of it.
+    """What ``choose`` makes of the machine's modes for the layer.
+
+    Where none fits the buffers, of further cuts of it.
 
     choose: raises InputError where no mode fits, NoTile where that is for want of room.  Raises
     what it raises of the uncut layer, if no cut fits either, or the layer by itself would fit.
@@ -53,14 +55,16 @@ def of_fitting_modes(work: LayerWork, machine: TiledDescription, choose: Callabl
 
 
 def in_pieces(work: LayerWork, rows: int, cols: int) -> LayerWork:
-    """The layer with its kernel in pieces of rows x cols taps, which must divide it: pieces are further channels.
+    """The layer with its kernel in pieces of rows x cols taps, which must divide it.
+
+    Pieces are further channels.
 
     Channels of a group are ordered piece by piece, top to bottom and left to right.
     """
-    assert work.weights is not None
-    (K, C), (R, S) = work.weights.shape[:2], work.kernel
+    weights = work.filters()
+    (K, C), (R, S) = weights.shape[:2], work.kernel
     parts = R // rows, S // cols
-    weights = work.weights.reshape(K, C, parts[0], rows, parts[1], cols).transpose(0, 2, 4, 1, 3, 5)
+    weights = weights.reshape(K, C, parts[0], rows, parts[1], cols).transpose(0, 2, 4, 1, 3, 5)
     n_pieces = parts[0] * parts[1]
     height, width = (
         (outputs - 1) * stride + dilation * (taps - 1) + 1
@@ -92,7 +96,7 @@ def _further_cuts(work: LayerWork, machine: TiledDescription) -> Iterator[Modes]
 
     def modes(i: int) -> Modes:
         """The machine's modes of the layer in pieces of one size."""
-        key = (in_pieces, sizes[i], work.height, work.width, work.padding, work.out_height)
+        key = (in_pieces, sizes[i], work.batch, work.height, work.width, work.padding, work.out_height)
         pieces: LayerWork = work.derived.get(key, lambda: in_pieces(work, *sizes[i]))
         return tuple(
             replace(mode, name=f"{mode.name}-cut") if sizes[i] != work.kernel else mode
@@ -133,7 +137,10 @@ def _half_windows(mode: Mode) -> Mode:
 
 
 def _piece_sizes(kernel: tuple[int, int]) -> list[tuple[int, int]]:
-    """Sizes of equal pieces of a kernel, itself first: the most taps first, of equal ones the widest."""
+    """Sizes of equal pieces of a kernel, itself first.
+
+    The most taps first, of equal ones the widest.
+    """
     rows, cols = ([taps for taps in range(1, size + 1) if size % taps == 0] for size in kernel)
     sizes = [(r, s) for r in rows for s in cols]
     return sorted(sizes, key=lambda size: (-size[0] * size[1], -size[1]))

@@ -4,12 +4,12 @@ from abc import abstractmethod
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from accelsim.hardware.decoder import SOURCE as DECODER_SOURCE
 from accelsim.hardware.decoder import decoder_mm2, symbol_pj
 from accelsim.hardware.description import MASK_FREE, MachineDescription
-from accelsim.hardware.parts import Activations, Buffers, Count, KeyGroup, Kilobytes, PeArray, PerCycle
+from accelsim.hardware.parts import Buffers, Count, Keeps, KeyGroup, Kilobytes, PeArray, PerCycle
 from accelsim.hardware.price import Area, Price
 from accelsim.hardware.selection import AREA_SOURCE as SELECTION_AREA_SOURCE
 from accelsim.hardware.selection import (
@@ -25,7 +25,8 @@ from accelsim.hardware.selection import (
 from accelsim.simulator.tiles.mode import Mode, Window
 from accelsim.workload import LayerWork
 
-AROUND_LANES = {"operand_windows", "operand_selection", "lane_sums", "lane_inverse"}  # areas of parts
+# areas of parts
+AROUND_LANES = {"operand_windows", "operand_selection", "lane_sums", "lane_inverse"}
 RunAhead = Annotated[int, Field(ge=1, le=1 << 10)]
 SumsOfLane = Annotated[int, Field(ge=1, le=64)]
 
@@ -48,10 +49,16 @@ class TiledBuffers(Buffers):
     """Whether weights and inputs share weight_kb + input_kb, divided for each layer as it suits; no map stays then.
     Default: no."""
 
+    @model_validator(mode="after")
+    def _check(self) -> "TiledBuffers":
+        if self.shared and self.one_memory:
+            raise ValueError("activations one, expected separate, swap or shared beside shared yes")
+        return self
+
     @property
-    def keeps(self) -> Activations:
+    def keeps(self) -> Keeps:
         """What becomes of maps: nothing stays where weights take of the inputs' room."""
-        return "separate" if self.shared else self.activations
+        return "separate" if self.shared else super().keeps
 
 
 class TiledDescription(MachineDescription):
@@ -115,7 +122,10 @@ class SkippingDescription(TiledDescription):
         }
 
     def lane_faults(self, output_stationary: bool) -> list[str]:
-        """What does not go together among the keys of choice and reuse.  output_stationary: and fed by broadcast."""
+        """What does not go together among the keys of choice and reuse.
+
+        output_stationary: and fed by broadcast.
+        """
         faults = []
         many = {
             "operand_window": self.operand_window is not None,
@@ -156,13 +166,19 @@ class SkippingDescription(TiledDescription):
 
     @cached_property
     def mask_settings(self) -> str:
-        """All of the description that the counts of a layer's masks depend on; pairs depend on the columns, too."""
+        """All of the description that the counts of a layer's masks depend on.
+
+        Pairs depend on the columns, too.
+        """
         free = MASK_FREE - {"pe_array"} if self.balance == "paired" else MASK_FREE
         return self.model_dump_json(exclude=free)
 
     @property
     def chunk_size(self) -> int | None:
-        """Positions of a bitmask that an inner join takes at once, a cycle at least; None: no such bound."""
+        """Positions of a bitmask that an inner join takes at once, a cycle at least; None.
+
+        No such bound.
+        """
         return None
 
     def own_prices(self) -> dict[str, Price]:

@@ -1,4 +1,6 @@
-"""Which cuts of a large layer are looked at, where every cut means a schedule: those of the fewest steps.
+"""Which cuts of a large layer are looked at, where every cut means a schedule.
+
+Those of the fewest steps.
 
 A schedule holds some two hundred bytes a step, and a cut of more steps moves more small tiles.  So
 a layer is refused that needs over ``MAX_STEPS`` steps, and of a large layer those cuts alone are
@@ -21,7 +23,8 @@ Cut = TypeVar("Cut")
 def few_steps(cuts: Sequence[Cut], steps: Sequence[int], layer: str, machine: MachineDescription) -> list[Cut]:
     """The cuts, in their order, that have MAX_STEPS steps together at most, and the one with the fewest in any case.
 
-    steps: of each cut.  Raises InputError that names the layer if every cut has over MAX_STEPS steps.
+    steps: of each cut.  Raises InputError that names the layer if every cut has over MAX_STEPS
+    steps.
     """
     least = min(steps)
     if least > MAX_STEPS:

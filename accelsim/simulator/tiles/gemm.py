@@ -44,7 +44,10 @@ def gemm_mode(work: LayerWork, machine: SkippingDescription, name: str, lanes: L
 
 
 def filter_order(work: LayerWork, machine: SkippingDescription, blocks: Ints) -> Ints | slice:
-    """Filters in the order in which they occupy the lanes, as an index.  blocks: (taps, K, blocks) non-zeros."""
+    """Filters in the order in which they occupy the lanes, as an index.
+
+    blocks: (taps, K, blocks) non-zeros.
+    """
     if machine.balance == "none" or machine.zero_handling not in {"skip_weights", "skip_both"}:
         return slice(None)
     fullness = blocks.sum(axis=(0, 2))
@@ -95,12 +98,14 @@ def _on_one_lane(work: LayerWork, machine: SkippingDescription) -> Mode:
 
 
 def _mask(work: LayerWork, machine: SkippingDescription) -> Flags:
-    """Positions of each filter that lanes spend a slot on, channel by channel: (1, K, C / groups R S)."""
-    assert work.weights is not None
-    filters = work.weights.reshape(1, work.out_channels, -1)
+    """Positions of each filter that lanes spend a slot on, channel by channel.
+
+    (1, K, C / groups R S).
+    """
+    filters = work.filters().reshape(1, work.out_channels, -1)
     if machine.zero_handling == "skip_weights":
         order = filter_order(work, machine, work.block_nonzeros())
-        return np.asarray(filters[:, order] != 0)
+        return np.asarray((filters != 0)[:, order])
     return np.ones(filters.shape, np.bool_)
 
 
@@ -122,7 +127,9 @@ def _slots(work: LayerWork, machine: SkippingDescription, blocks: Ints, position
 
 
 def _weighted_blocks(work: LayerWork, weight: Floats) -> Floats:
-    """Non-zeros of each filter and block of channels, each channel's times a figure: (1, K, blocks).
+    """Non-zeros of each filter and block of channels, each channel's times a figure.
+
+    (1, K, blocks).
 
     weight: the figure of each channel, (groups, C / groups).
     """
@@ -139,18 +146,21 @@ def _weighted_blocks(work: LayerWork, weight: Floats) -> Floats:
 def _empty_chunks(work: LayerWork, size: int) -> tuple[int, Floats]:
     """Chunks of a filter, and of each filter those expected to have no match: (K,).
 
-    A chunk is ``size`` positions of a filter laid out kernel position by kernel position, channels innermost.
+    A chunk is ``size`` positions of a filter laid out kernel position by kernel position, channels
+    innermost.
     """
-    assert work.weights is not None
+    weights = work.filters()
     R, S = work.kernel
     per_group = work.out_channels // work.groups
-    # Logarithm of the probability that an input is zero; of inputs that are all there, as good as none.
+    # Logarithm of the probability that an input is zero; of inputs that are all there, as good as
+    # none.
     misses = np.tile(np.log1p(-np.minimum(work.group_density(), 1 - 1e-15)), R * S)
     pad = -misses.shape[1] % size
     misses = np.pad(misses, [(0, 0), (0, pad)]).reshape(work.groups, -1, size)
     empty = []
-    for g in range(work.groups):  # a group at a time: the whole layer's would take eight times its weights
-        filters = work.weights[g * per_group : (g + 1) * per_group]
+    for g in range(work.groups):
+        # a group at a time: the whole layer's would take eight times its weights
+        filters = weights[g * per_group : (g + 1) * per_group]
         mask = (filters != 0).transpose(0, 2, 3, 1).reshape(per_group, -1)
         chunks = np.pad(mask, [(0, 0), (0, pad)]).reshape(per_group, -1, size)
         empty.append(np.exp(np.einsum("kns,ns->kn", chunks, misses[g])).sum(axis=1))

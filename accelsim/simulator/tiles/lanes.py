@@ -42,8 +42,8 @@ SHORT_WINDOW = 8  # pairs of filter group and tap group
 def lane_cycles(mode: Mode, filters: int, block_edges: Ints) -> Ints:
     """Cycles for one round of position lanes of each barrier: (barriers, channel tiles) int64.
 
-    filters: of a filter tile.  block_edges: first channel block of each channel tile, and the number of blocks.
-    With ``first_barriers`` they sum up to filter tiles.
+    filters: of a filter tile.  block_edges: first channel block of each channel tile, and the
+    number of blocks.  With ``first_barriers`` they sum up to filter tiles.
     """
 
     if mode.lanes.operands is not None:
@@ -60,7 +60,10 @@ def lane_cycles(mode: Mode, filters: int, block_edges: Ints) -> Ints:
 
 
 def least_cycles(mode: Mode) -> Ints:
-    """What ``lane_cycles`` sums up to at least, however filters and channels are cut: (barriers, 1) int64."""
+    """What ``lane_cycles`` sums up to at least, however filters and channels are cut.
+
+    (barriers, 1) int64.
+    """
     K = mode.work.out_channels
     uncut = np.array([0, mode.slots.counts.shape[2]])
     if mode.lanes.window == 1 and mode.slots.variance is None:
@@ -133,12 +136,15 @@ def _tap_starts(mode: Mode) -> Ints:
 
 
 def _tap_rounds(mode: Mode) -> int:
-    """Groups of taps."""
+    """Groups of taps that are worked on one after the other."""
     return -(-mode.taps // mode.lanes.taps)
 
 
 def _fullest(mode: Mode, counts: NDArray[Any]) -> NDArray[Any]:
-    """(taps, K, channel tiles) -> (tap groups, filter groups, channel tiles): slots of the fullest lane of each."""
+    """(taps, K, channel tiles) -> (tap groups, filter groups, channel tiles).
+
+    Slots of the fullest lane of each.
+    """
     if mode.lanes.filters_each > 1:
         of_filters = _of_columns(mode, counts).max(axis=2)
     else:
@@ -147,7 +153,10 @@ def _fullest(mode: Mode, counts: NDArray[Any]) -> NDArray[Any]:
 
 
 def _of_columns(mode: Mode, counts: NDArray[Any]) -> NDArray[Any]:
-    """(taps, K, channel tiles) -> (taps, filter groups, columns, channel tiles): slots of all filters of a column."""
+    """(taps, K, channel tiles) -> (taps, filter groups, columns, channel tiles).
+
+    Slots of all filters of a column.
+    """
     columns = mode.lanes.filters
     ends = np.append(mode.group_starts[1:], mode.work.out_channels)
     member = mode.group_starts[:, None] + np.arange(mode.lanes.filter_group)
@@ -169,7 +178,10 @@ def _running_sums(mode: Mode) -> tuple[NDArray[Any], ...]:
 
 
 def _summed(values: NDArray[Any]) -> NDArray[Any]:
-    """(taps, K, blocks) -> (taps, K, blocks + 1): sums before each block.  Counts as int32: 2^28 weights at most."""
+    """(taps, K, blocks) -> (taps, K, blocks + 1): sums before each block.
+
+    Counts as int32: 2^28 weights at most.
+    """
     dtype = np.float64 if values.dtype.kind == "f" else np.int32
     sums = np.zeros((*values.shape[:2], values.shape[2] + 1), dtype)
     values.cumsum(axis=2, dtype=dtype, out=sums[..., 1:])
@@ -208,7 +220,8 @@ def _sequences(mode: Mode, block_edges: Ints) -> tuple[NDArray[Any], ...]:
 def _by_lane(mode: Mode, sums: NDArray[Any]) -> NDArray[Any]:
     """What each lane does, one pair of filter group and tap group after the other.
 
-    (taps, K, channel tiles) -> (pairs, lanes, channel tiles), zero for a lane without a filter or a tap.
+    (taps, K, channel tiles) -> (pairs, lanes, channel tiles), zero for a lane without a filter or a
+    tap.
     """
     taps, _, tiles = sums.shape
     tap_lanes = mode.lanes.taps
@@ -225,14 +238,17 @@ def _by_lane(mode: Mode, sums: NDArray[Any]) -> NDArray[Any]:
 
 
 def _window_sums(sequence: NDArray[Any], starts: Ints) -> NDArray[Any]:
-    """Sums over what a lane does between barriers: (pairs, lanes, channel tiles) -> (windows, lanes, channel tiles).
+    """Sums over what a lane does between barriers.
+
+    (pairs, lanes, channel tiles) -> (windows, lanes, channel tiles).
 
     starts: first pair of each window, ascending from 0.
     """
     lengths = np.diff(np.append(starts, len(sequence)))
     if lengths.max() > SHORT_WINDOW:
         return np.asarray(np.add.reduceat(sequence, starts, axis=0))
-    # The i-th pairs of all windows at once, which is many times as fast; in the order in which NumPy adds so few.
+    # The i-th pairs of all windows at once, which is many times as fast; in the order in which
+    # NumPy adds so few.
     dtype = np.int64 if sequence.dtype.kind == "i" else np.float64
     first = sequence[starts].astype(dtype)
     rest = np.zeros_like(first)

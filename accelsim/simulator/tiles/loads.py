@@ -18,7 +18,10 @@ from accelsim.simulator.time.objective import Dma
 
 @dataclass(frozen=True)
 class Loads:
-    """How often each candidate loads all weights and all inputs; arrays over the candidates (``candidates``)."""
+    """How often each candidate loads all weights and all inputs.
+
+    Arrays over the candidates (``candidates``).
+    """
 
     of_weights: Ints
     of_inputs: Ints

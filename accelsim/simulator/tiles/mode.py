@@ -1,4 +1,6 @@
-"""One way of a machine to run one convolution as a matrix product on lanes: what spatial and Winograd machines share.
+"""One way of a machine to run one convolution as a matrix product on lanes.
+
+What spatial and Winograd machines share.
 
 Both kinds do the same thing in different domains.  The filters are (taps, K, C) matrices of slots,
 one slot a multiply that a lane must spend: in the spatial domain there is one tap and up to R S
@@ -75,14 +77,17 @@ class LaneArray:
     positions: int = 1  # tiles of outputs
     filters: int = 1
     taps: int = 1
-    reduction: int = 1  # channels whose products are summed on the way: rows that hold weights or inputs
+    # channels whose products are summed on the way: rows that hold weights or inputs
+    reduction: int = 1
     stationary: Stationary = "output"
     feed: Feed = "broadcast"  # how operands reach the lanes (``overhead``)
-    window: int = 1  # pairs of filter and tap group that a lane may do before it waits for the others
+    # pairs of filter and tap group that a lane may do before it waits for the others
+    window: int = 1
     filters_each: int = 1  # filters that a lane sums up at a time, for each operand that it reads
     outputs_each: int = 1  # positions that a lane sums up at a time, for each weight that it reads
     operands: Window | None = None  # that the lanes choose from; None: every operand is at hand
-    window_cycles: int = 1  # that a window (or, without windows, a group of filters and taps) takes at least
+    # that a window (or, without windows, a group of filters and taps) takes at least
+    window_cycles: int = 1
     start_cycles: int = 0  # of a step, beyond what all arrays take (``overhead``)
 
     @property
@@ -98,7 +103,10 @@ class LaneArray:
 
 @dataclass(frozen=True)
 class TransformUnits:
-    """Transforms of inputs, results and weights: rates of units (0: there is none), and additions."""
+    """Transforms of inputs, results and weights.
+
+    Rates of units (0: there is none), and additions.
+    """
 
     input_rate: int = 0  # tile-channels a cycle
     inverse_rate: int = 0  # tile-filters a cycle
@@ -107,8 +115,10 @@ class TransformUnits:
     inverse_adds: int = 0  # of one tile-filter
     weight_adds: int = 0  # of one filter-channel
     serial_more_adds: int = 0  # of one tile-filter, where taps come one after the other
-    phases: int = 1  # transforms of each tile-channel and tile-filter: 4 of a stride-2 layer in four pieces
-    streamed: bool = False  # inputs are transformed between buffer and lanes, anew for each group of filters and taps
+    # transforms of each tile-channel and tile-filter: 4 of a stride-2 layer in four pieces
+    phases: int = 1
+    # inputs are transformed between buffer and lanes, anew for each group of filters and taps
+    streamed: bool = False
     in_lanes: bool = False  # the lanes add finished taps into their outputs
 
 
@@ -126,7 +136,10 @@ class Slots:
 
 @dataclass(frozen=True)
 class SlotSums:
-    """Sums over a mode's filters at the groupings asked for so far; modes of the same slots and bits share them."""
+    """Sums over a mode's filters at the groupings asked for so far.
+
+    Modes of the same slots and bits share them.
+    """
 
     running: Memo[tuple[NDArray[Any], ...]] = field(default_factory=lambda: Memo(1))
     by_lane: Memo[tuple[NDArray[Any], ...]] = field(default_factory=lambda: Memo(1))
@@ -161,7 +174,8 @@ class Mode:
     work: LayerWork  # without its weights
     m: int  # outputs a tile and dimension
     slots: Slots
-    executed: int  # multiplies a tile of outputs of all filters; fewer than the slots where lanes are gated
+    # multiplies a tile of outputs of all filters; fewer than the slots where lanes are gated
+    executed: int
     gated: int  # slots a tile of outputs in which a lane is held still
     stored_bits: Floats  # (K, blocks) bits of the weights on chip, index included
     dram_bits: Floats  # (K, blocks) bits of the weights off chip
@@ -169,22 +183,32 @@ class Mode:
     operand_bits: int  # of what a lane multiplies a weight by
     lanes: LaneArray = LaneArray()
     units: TransformUnits = TransformUnits()
-    decoder_rate: float = 0.0  # weights that a decoder of the file's entropy code gives a cycle, 0 without one
+    # weights that a decoder of the file's entropy code gives a cycle, 0 without one
+    decoder_rate: float = 0.0
     products: Products | None = None  # None: the energy table does not ask (``activity``)
-    weight_reuse: int = 1  # rounds of position lanes for which a lane (or a cell) holds the weights that it read
+    # rounds of position lanes for which a lane (or a cell) holds the weights that it read
+    weight_reuse: int = 1
     slots_are_dense: bool = False  # whether lanes spend a slot on every position, zero or not
-    mask: Callable[[], Flags] | None = None  # (taps, K, positions): non-zeros of each filter, in the slots' order
-    mac_action: str = "mac"  # what a multiply-accumulate of these widths is called in the price list
+    # (taps, K, positions): non-zeros of each filter, in the slots' order
+    mask: Callable[[], Flags] | None = None
+    # what a multiply-accumulate of these widths is called in the price list
+    mac_action: str = "mac"
     sums: SlotSums = field(default_factory=SlotSums, repr=False)
 
     @property
     def of_tile_size(self) -> str:
-        """What the names of actions end in that cost by the tile size; nothing where the machine has but one."""
+        """What the names of actions end in that cost by the tile size.
+
+        Nothing where the machine has but one.
+        """
         return self.mac_action.removeprefix("mac")
 
     @property
     def transforms(self) -> bool:
-        """Whether the layer passes through transform units; cells transform on the fly (additions alone)."""
+        """Whether the layer passes through transform units.
+
+        Cells transform on the fly (additions alone).
+        """
         return self.units.input_rate > 0
 
     @property
@@ -206,7 +230,7 @@ class Mode:
 
     @property
     def kernel_size(self) -> int:
-        """R S."""
+        """Taps of the kernel, R S."""
         return self.work.kernel[0] * self.work.kernel[1]
 
     @property
@@ -221,7 +245,10 @@ class Mode:
 
     @property
     def channel_granule(self) -> int:
-        """Channels in multiples of which a layer is cut: whole operand windows, where these hold several blocks."""
+        """Channels in multiples of which a layer is cut.
+
+        Whole operand windows, where these hold several blocks.
+        """
         window = self.lanes.operands
         if window is None:
             return CHANNEL_BLOCK
@@ -234,7 +261,10 @@ class Mode:
 
     @property
     def group_starts(self) -> Ints:
-        """First filter of each group of filters that work side by side; none spans two convolution groups."""
+        """First filter of each group of filters that work side by side.
+
+        None spans two convolution groups.
+        """
         return group_starts(self.work.out_channels, self.work.groups, self.lanes.filter_group)
 
     @cached_property

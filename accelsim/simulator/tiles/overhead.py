@@ -38,7 +38,10 @@ EMPTY_GROUP_CYCLES = 1
 
 @dataclass(frozen=True)
 class FoldSizes:
-    """What overheads are counted from: of single steps, as arrays, or, of sums, of a whole layer."""
+    """What overheads are counted from.
+
+    Of single steps, as arrays, or, of sums, of a whole layer.
+    """
 
     steps: IntOrInts  # how many
     position_tiles: IntOrInts  # parts that the outputs stream past in

@@ -1,4 +1,6 @@
-"""Every way to cut the output positions of a layer into tiles: sizes, and what their tiles read and hold.
+"""Every way to cut the output positions of a layer into tiles.
+
+Sizes, and what their tiles read and hold.
 
 These depend on the layer's shape alone, so layers of equal shape share them, on all machines.
 """
@@ -14,7 +16,10 @@ from accelsim.simulator.tiles.tiling import Axis, balanced_cuts, extents
 
 @dataclass(frozen=True, eq=False)
 class PositionCuts:
-    """Combinations of tile sizes of images, rows and columns, the columns' size changing fastest: (cuts,) int64."""
+    """Combinations of tile sizes of images, rows and columns, the columns' size changing fastest.
+
+    (cuts,) int64.
+    """
 
     m: int  # outputs of an m x m tile, a dimension
     batch: int  # images of the layer
@@ -90,7 +95,10 @@ def position_cuts(batch: int, m: int, vertical: Axis, horizontal: Axis) -> Posit
 
 @lru_cache(maxsize=1 << 12)
 def rounds(cuts: PositionCuts, lanes: int) -> Ints:
-    """Rounds of ``lanes`` position lanes over all tiles of the layer, remainders included: (cuts,) int64."""
+    """Rounds of ``lanes`` position lanes over all tiles of the layer, remainders included.
+
+    (cuts,) int64.
+    """
     images, rows, cols = (
         _whole_and_rest(size, tile, granule)
         for size, tile, granule in zip(

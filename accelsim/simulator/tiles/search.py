@@ -57,7 +57,9 @@ def choose_tiling(mode: Mode, machine: TiledDescription) -> tuple[Tiling, float]
 
 
 def choose_tilings(mode: Mode, machine: TiledDescription) -> list[Tiling]:
-    """The tilings that are worth timing: for cycles the best ones of many rates of a DMA, else the best one.
+    """The tilings that are worth timing.
+
+    For cycles the best ones of many rates of a DMA, else the best one.
 
     Raises InputError as ``choose_tiling``.
     """
@@ -91,7 +93,10 @@ def choose_with_needs(mode: Mode, machine: TiledDescription) -> tuple[Tiling, fl
 
 @dataclass(frozen=True)
 class _Block:
-    """A part of the candidates that is scored at once: of the cuts of the filters, and of the channels."""
+    """A part of the candidates that is scored at once.
+
+    Of the cuts of the filters, and of the channels.
+    """
 
     filters: slice
     channels: slice
@@ -118,16 +123,18 @@ class _Search:
 
     @property
     def candidates(self) -> Candidates:
-        """The tilings."""
+        """The tilings that are looked at."""
         return self.rooms.candidates
 
     def best(self) -> tuple[Tiling, float, Where]:
         """The tiling with the lowest score, the score, and which candidate it is."""
-        # Of each cut of filters and channels: the channels' cuts are gone through, from the lowest bound on.
+        # Of each cut of filters and channels: the channels' cuts are gone through, from the lowest
+        # bound on.
         bounds = self.lower_bounds()
         of_channels = bounds.min(axis=0)
         best: tuple[float, Where] | None = None
-        for cut in np.lexsort((-np.arange(len(of_channels)), of_channels)):  # of equal ones the least cut
+        for cut in np.lexsort((-np.arange(len(of_channels)), of_channels)):
+            # of equal ones the least cut
             if not np.isfinite(of_channels[cut]) or (best is not None and of_channels[cut] >= best[0]):
                 break
             found = self.best_of_cut(int(cut), bounds[:, cut], np.inf if best is None else best[0])
@@ -152,7 +159,9 @@ class _Search:
         )
 
     def lower_bounds(self) -> Floats:
-        """What no candidate with one cut of the filters and one of the channels can undercut: (cuts, cuts).
+        """What no candidate with one cut of the filters and one of the channels can undercut.
+
+        (cuts, cuts).
 
         Infinite where none fits.  The lanes count as if cutting cost them nothing.
         """
@@ -162,9 +171,12 @@ class _Search:
         return np.broadcast_to(least, shape)
 
     def best_of_cut(self, cut: int, bounds: Floats, limit: float) -> tuple[float, Where] | None:
-        """Score of the best tiling with one cut of the channels, and where it is; of equal ones the smallest tile.
+        """Score of the best tiling with one cut of the channels, and where it is.
 
-        bounds: below the scores of each cut of the filters.  None where all scores are above the limit.
+        Of equal ones the smallest tile.
+
+        bounds: below the scores of each cut of the filters.  None where all scores are above the
+        limit.
         """
         channels = slice(cut, cut + 1)
         blocks = [_Block(ALL, channels)]
@@ -200,11 +212,17 @@ class _Search:
         return found[0] < best[0]
 
     def ranks(self, at: Any) -> tuple[Any, Any]:
-        """What decides between candidates of equal score: DRAM bytes, then steps.  at: one, or arrays of indices."""
+        """What decides between candidates of equal score: DRAM bytes, then steps.
+
+        at: one, or arrays of indices.
+        """
         return _at(self.loads.dram_bytes, at), _at(self.candidates.steps, at)
 
     def _score(self, lanes: Floats | Ints, block: _Block) -> Floats:
-        """Scores, infinite where a tile does not fit.  lanes: cycles of the lanes over the whole layer."""
+        """Scores, infinite where a tile does not fit.
+
+        lanes: cycles of the lanes over the whole layer.
+        """
         if self.machine.objective == "dram":
             score = block.of(self.loads.dram_bytes).astype(float)
         else:
@@ -288,7 +306,10 @@ class _Search:
         return actions
 
     def _edges(self, block: _Block) -> Ints:
-        """Edges of the channel tiles of a block of one cut of the channels; of all cuts, those of the uncut layer."""
+        """Edges of the channel tiles of a block of one cut of the channels.
+
+        Of all cuts, those of the uncut layer.
+        """
         channels = self.mode.group_channels
         if block.channels != ALL:
             channels = self.candidates.channel_cuts[block.channels.start]
@@ -302,7 +323,10 @@ class _Search:
         return self._lanes(lane_cycles(self.mode, filters, self._edges(block)), block)
 
     def _lanes(self, barriers: Ints, block: _Block) -> Ints:
-        """Cycles of the lanes over the whole layer.  barriers: of ``lane_cycles``, for one round."""
+        """Cycles of the lanes over the whole layer.
+
+        barriers: of ``lane_cycles``, for one round.
+        """
         mode = self.mode
         candidates = self.candidates
         lane_rounds = rounds(candidates.positions, mode.lanes.positions)

@@ -1,120 +1,295 @@
 """Operand windows: what it takes that lanes side by side, each on zeros of its own, ask for different operands.
 
-The positions of a filter (input channel by input channel, of each its kernel positions row by row; in the Winograd
-domain the channels of a tap) are cut into windows; none spans two blocks of 16 channels, unless it holds several whole
-ones.  An operand vector of a position, one operand for each row of lanes, lies in bank ``position mod banks`` of its
-window.  Each column walks through the non-zeros of its filters in order and asks for the vector of the next one; a bank
-gives one vector a cycle, the first in order of those asked for, to all columns that ask for it, and the others wait.  A
-column that sums up several filters (``filters_each``) asks once for a position and spends a cycle on each of its
-non-zeros there.  Taps side by side have windows of their own.  The lanes go on to the next window when all are done,
-a cycle a window at least (an empty one is handed over), and it has been filled behind the present one.
+The positions of a filter (input channel by input channel, of each its kernel positions row by row;
+in the Winograd domain the channels of a tap) are cut into windows; none spans two blocks of 16
+channels, unless it holds several whole ones.  An operand vector of a position, one operand for each
+row of lanes, lies in bank ``position mod banks`` of its window.  Each column walks through the
+non-zeros of its filters in order and asks for the vector of the next one; a bank gives one vector a
+cycle, the first in order of those asked for, to all columns that ask for it, and the others wait.
+A column that sums up several filters (``filters_each``) asks once for a position and spends a cycle
+on each of its non-zeros there.  Taps side by side have windows of their own.  The lanes go on to
+the next window when all are done, a cycle a window at least (an empty one is handed over), and it
+has been filled behind the present one.
 
-With one bank a window takes as many cycles as there are positions that any filter uses; with as many banks as
-positions, as many as the fullest column has non-zeros.
+With one bank a window takes as many cycles as there are positions that any filter uses; with as
+many banks as positions, as many as the fullest column has non-zeros.
 """
+
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.arrays import Flags, Ints
-from accelsim.simulator.tiles.mode import Mode, Served
+from accelsim.hardware.dram import behind
+from accelsim.simulator.tiles.mode import Mode, Served, Window
 from accelsim.workload import CHANNEL_BLOCK
 
 AT_ONCE = 1 << 22  # positions of filters that are looked at together
-NONE = np.int32(-1)
-LAST = np.int32(1 << 30)
+TOGETHER = 1 << 24  # positions of filters of layers that are served together
+# that walk side by side: what they read of their multiplies stays in a core's cache
+STREAMS = 1 << 14
 
 
 def served(mode: Mode) -> Served:
-    """Cycles and reads of a layer's windows; remembered with the layer.  The mode's lanes must have windows."""
+    """Cycles and reads of a layer's windows; remembered with the layer.
+
+    The mode's lanes must have windows.
+    """
+    return mode.sums.served.get(_key(mode), lambda: _serve([mode])[0])
+
+
+def serve_together(modes: Iterable[Mode]) -> None:
+    """Have ``served`` remember its answers for several layers.
+
+    They are found in one go, as many windows take little longer than a few.  Modes whose lanes have
+    no windows are left out.
+    """
+    waiting: list[Mode] = []
+    positions = 0
+    for mode in modes:
+        if mode.lanes.operands is None or _key(mode) in mode.sums.served:
+            continue
+        size = mode.taps * mode.work.out_channels * mode.group_channels * mode.positions_each
+        if waiting and (positions + size > TOGETHER or _key(mode) != _key(waiting[0])):
+            _remember(waiting)
+            waiting, positions = [], 0
+        waiting.append(mode)
+        positions += size
+    _remember(waiting)
+
+
+def _remember(modes: Sequence[Mode]) -> None:
+    """Put what ``served`` will be asked for where it looks for it."""
+    if modes:
+        for mode, found in zip(modes, _serve(modes), strict=True):
+            mode.sums.served.put(_key(mode), found)
+
+
+def _key(mode: Mode) -> tuple[Hashable, ...]:
+    """All that decides what operand windows make of a mode's masks."""
     lanes = mode.lanes
-    key = (lanes.filters, lanes.filters_each, lanes.taps, lanes.operands, lanes.window_cycles)
-    return mode.sums.served.get(key, lambda: _serve(mode))
+    return lanes.filters, lanes.filters_each, lanes.taps, lanes.operands, lanes.window_cycles
 
 
 def serve(asked: NDArray[np.uint8], banks: int) -> tuple[Ints, int]:
-    """Columns side by side walk through their windows: (cycles of each window, vectors read from all).
+    """Columns side by side walk through their windows.
+
+    (cycles of each window, vectors read from all).
 
     asked: (windows, columns, positions), how many multiplies each column does at each position.
     """
-    heads = _streams(asked)
-    windows, columns, length = heads.shape
-    heads = heads.ravel()
-    bank_of = np.arange(asked.shape[2]) % banks
-    first_bank = np.repeat(np.arange(windows) * banks, columns)  # of each column's window, among those of all windows
-    at = length * np.arange(windows * columns).reshape(windows, columns)  # of each column's next multiply, in ``heads``
-    held = np.full((windows, columns), NONE)
-    live = np.arange(windows)
+    code = _Code.of(Window(asked.shape[2], banks))
+    cycles, reads = _walk(_Streams.of(asked, code), code)
+    return cycles, int(reads.sum())
+
+
+@dataclass(frozen=True)
+class _Code:
+    """How a column's multiplies are written down, as numbers of as few bytes as will do.
+
+    A multiply that asks for a position is bank x ``rows`` + the position's row in its bank: the
+    least code of a bank is the first in order.
+    """
+
+    banks: int
+    positions: int  # of a bank, at most
+
+    @staticmethod
+    def of(window: Window) -> "_Code":
+        """For windows of up to so many positions."""
+        return _Code(banks=window.banks, positions=-(-window.positions // window.banks))
+
+    @property
+    def end(self) -> int:
+        """Behind a column's last multiply."""
+        return self.positions
+
+    @property
+    def again(self) -> int:
+        """A further multiply at the position of the one before."""
+        return self.positions + 1
+
+    @property
+    def rows(self) -> int:
+        """Codes of a bank; the two of no bank are among those of the first."""
+        return self.positions + 2
+
+    @property
+    def number(self) -> Any:
+        """The type of a code."""
+        return np.min_scalar_type(self.rows * self.banks)
+
+    def of_positions(self, positions: int, times: int) -> NDArray[Any]:
+        """Of so many multiplies at each position of a window, and behind it the end.
+
+        (positions + 1, times).
+        """
+        at = np.arange(positions)
+        codes = np.full((positions + 1, times), self.again, self.number)
+        codes[:-1, 0] = at % self.banks * self.rows + at // self.banks
+        codes[-1] = self.end
+        return codes
+
+
+@dataclass(frozen=True)
+class _Streams:
+    """What the columns of some windows do, multiply by multiply.
+
+    heads: codes, column by column, an end behind each column's last multiply.  starts: of each
+    column in ``heads``, (columns, windows).  most: multiplies of each window's fullest column,
+    (windows,).  loads: positions at which columns multiply.
+    """
+
+    heads: NDArray[Any]
+    starts: Ints
+    most: Ints
+    loads: int
+
+    @staticmethod
+    def of(asked: NDArray[np.uint8], code: _Code) -> "_Streams":
+        """The streams of ``serve``'s windows."""
+        windows, columns, positions = asked.shape
+        times = max(1, int(asked.max(initial=0)))
+        multiplies = np.zeros((windows, columns, positions + 1, times), np.bool_)
+        for i in range(times):
+            np.greater(asked, i, out=multiplies[:, :, :-1, i])
+        multiplies[:, :, -1, 0] = True
+        codes = np.broadcast_to(code.of_positions(positions, times), multiplies.shape)
+        lengths = multiplies.reshape(windows, columns, -1).sum(axis=2)
+        return _Streams(
+            heads=codes[multiplies],
+            starts=behind(lengths.ravel()).reshape(windows, columns).T,
+            most=lengths.max(axis=1, initial=1) - 1,
+            loads=int(np.count_nonzero(asked)),
+        )
+
+    @staticmethod
+    def of_all(streams: "Sequence[_Streams]") -> "_Streams":
+        """Streams one behind the other, of as many columns each."""
+        first = behind(np.array([len(some.heads) for some in streams]))
+        return _Streams(
+            heads=np.concatenate([some.heads for some in streams]),
+            starts=np.concatenate([some.starts + at for some, at in zip(streams, first, strict=True)], axis=1),
+            most=np.concatenate([some.most for some in streams]),
+            loads=sum(some.loads for some in streams),
+        )
+
+
+def _walk(streams: _Streams, code: _Code) -> tuple[Ints, Ints]:
+    """Cycles of each window, and vectors read from it: (windows,) each."""
+    columns, windows = streams.starts.shape
     cycles = np.zeros(windows, np.int64)
-    fetches = 0
+    reads = np.zeros(windows, np.int64)
+    # so that windows side by side end at about the same time
+    by_length = np.argsort(streams.most, kind="stable")
+    at_once = max(1, STREAMS // columns)
+    for first in range(0, windows, at_once):
+        some = by_length[first : first + at_once]
+        cycles[some], reads[some] = _side_by_side(streams.heads, streams.starts[:, some], code)
+    return cycles, reads
+
+
+def _side_by_side(heads: NDArray[Any], at: Ints, code: _Code) -> tuple[Ints, Ints]:
+    """``_walk`` of windows together, cycle by cycle.
+
+    at: of each column's first multiply, (columns, windows).
+    """
+    cycles = np.zeros(at.shape[1], np.int64)
+    reads = np.zeros(at.shape[1], np.int64)
+    least = (np.arange(code.banks) * code.rows).astype(code.number)[:, None, None]
     while True:
         head = heads.take(at)
-        active = head != NONE
-        busy = active.any(axis=1)
-        if not busy.all():
-            at, held, live, head, active = (part[busy] for part in (at, held, live, head, active))
-        if not len(live):
-            return cycles, fetches
-        done = active & (head == held)
-        waiting = np.flatnonzero(active & ~done)
-        wanted = head.ravel().take(waiting)
-        bank = first_bank.take(waiting) + bank_of.take(wanted)
-        first = np.full(len(live) * banks, LAST)
-        np.minimum.at(first, bank, wanted)
-        fetches += int(np.count_nonzero(first != LAST))
-        done.ravel()[waiting] = wanted == first.take(bank)
-        held = np.where(done, head, held)
-        at += done
-        cycles[live] += 1
+        busy = (head != code.end).any(axis=0)
+        if not busy.any():
+            return cycles, reads
+        # below ``positions`` in the bank that is asked: else it is more, or wraps to more
+        row = head - least
+        first = row.min(axis=1)
+        gives = first < code.positions
+        done = ((row == first[:, None]) & gives[:, None]).any(axis=0)
+        done |= head == code.again
+        at = at + done
+        cycles += busy
+        reads += gives.sum(axis=0, dtype=np.int32)
 
 
-def _streams(asked: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Positions in the order in which each column multiplies, an end mark behind them: (windows, columns, most + 1)."""
-    windows, columns, positions = asked.shape
-    flat = asked.reshape(windows * columns, positions)
-    stream, position = np.nonzero(flat)
-    times = flat[stream, position]
-    stream = np.repeat(stream, times)
-    position = np.repeat(position, times)
-    lengths = np.bincount(stream, minlength=windows * columns)
-    first = np.cumsum(lengths) - lengths
-    heads = np.full((windows * columns, int(lengths.max(initial=0)) + 1), NONE)
-    heads[stream, np.arange(len(stream)) - first[stream]] = position
-    return heads.reshape(windows, columns, -1)
+@dataclass(frozen=True)
+class _Part:
+    """Some groups of filters of a mode, and their streams; shape: taps, groups, windows."""
+
+    mode: int
+    groups: slice
+    shape: tuple[int, int, int]
+    streams: _Streams
 
 
-def _serve(mode: Mode) -> Served:
-    """All windows of a layer, some groups of filters at a time."""
+def _serve(modes: Sequence[Mode]) -> list[Served]:
+    """All windows of some layers, of the same lanes."""
+    window = modes[0].lanes.operands
+    assert window is not None
+    code = _Code.of(window)
+    parts = [part for i, mode in enumerate(modes) for part in _parts(i, mode, code)]
+    of_windows, reads = _walk(_Streams.of_all([part.streams for part in parts]), code)
+    ends = np.cumsum([prod(part.shape) for part in parts])
+    windows = [slice(end - prod(part.shape), end) for part, end in zip(parts, ends.tolist(), strict=True)]
+    found: list[Served] = []
+    for i, mode in enumerate(modes):
+        mine = [(part, at) for part, at in zip(parts, windows, strict=True) if part.mode == i]
+        cycles = [(part.groups, of_windows[at].reshape(part.shape)) for part, at in mine]
+        fetches = sum(int(reads[at].sum()) for _, at in mine)
+        loads = sum(part.streams.loads for part, _ in mine)
+        found.append(_of_mode(mode, cycles, fetches, loads))
+    return found
+
+
+def _parts(number: int, mode: Mode, code: _Code) -> Iterator[_Part]:
+    """A mode's streams, some groups of filters at a time.  number: of the mode."""
     lanes = mode.lanes
-    assert lanes.operands is not None
     assert mode.mask is not None
     mask = mode.mask()
     taps, K, positions = mask.shape
-    at, blocks = _window_positions(mode, positions)
-    first_windows = np.flatnonzero(np.diff(blocks, prepend=-1))
+    at, _ = _window_positions(mode, positions)
     edges = np.append(mode.group_starts, K)
     groups = len(edges) - 1
-    tap_starts = np.arange(0, taps, lanes.taps)
-    taps_of_group = np.diff(np.append(tap_starts, taps))
-    used = np.minimum(np.diff(edges), lanes.filters)
-    cycles = np.zeros((groups, int(blocks[-1]) + 1), np.int64)
-    slots = fetches = loads = 0
     at_once = max(1, AT_ONCE // (taps * lanes.filter_group * positions))
     for first in range(0, groups, at_once):
         some = slice(first, min(first + at_once, groups))
         asked = _asked(mask, edges[some.start : some.stop + 1], lanes.filters, lanes.filters_each, at)
-        of_windows, read = serve(asked.reshape(-1, *asked.shape[-2:]), lanes.operands.banks)
-        slowest = np.maximum.reduceat(of_windows.reshape(asked.shape[:3]), tap_starts, axis=0)
+        streams = _Streams.of(asked.reshape(-1, *asked.shape[-2:]), code)
+        yield _Part(mode=number, groups=some, shape=asked.shape[:3], streams=streams)
+
+
+def _of_mode(mode: Mode, parts: Sequence[tuple[slice, Ints]], fetches: int, loads: int) -> Served:
+    """What a layer's windows come to.
+
+    parts: some groups of filters, and their cycles: (taps, groups, windows).
+    """
+    lanes = mode.lanes
+    _, blocks = _window_positions(mode, mode.group_channels * mode.positions_each)
+    first_windows = np.flatnonzero(np.diff(blocks, prepend=-1))
+    edges = np.append(mode.group_starts, mode.work.out_channels)
+    tap_starts = np.arange(0, mode.taps, lanes.taps)
+    taps_of_group = np.diff(np.append(tap_starts, mode.taps))
+    used = np.minimum(np.diff(edges), lanes.filters)
+    cycles = np.zeros((len(edges) - 1, int(blocks[-1]) + 1), np.int64)
+    slots = 0
+    for groups, of_windows in parts:
+        slowest = np.maximum.reduceat(of_windows, tap_starts, axis=0)
         slowest = np.maximum(slowest, lanes.window_cycles)
-        cycles[some, blocks[first_windows]] = np.add.reduceat(slowest.sum(axis=0), first_windows, axis=1)
-        slots += int(np.einsum("tgw,t,g->", slowest, taps_of_group, used[some]))
-        fetches += read
-        loads += int(np.count_nonzero(asked))
+        cycles[groups, blocks[first_windows]] = np.add.reduceat(slowest.sum(axis=0), first_windows, axis=1)
+        slots += int(np.einsum("tgw,t,g->", slowest, taps_of_group, used[groups]))
     return Served(cycles=cycles, slots=slots, fetches=fetches, loads=loads)
 
 
 def _window_positions(mode: Mode, positions: int) -> tuple[Ints, Ints]:
-    """The positions of each window, -1 where it has fewer: (windows, size); and its first block of channels."""
+    """The positions of each window, -1 where it has fewer: (windows, size).
+
+    And its first block of channels.
+    """
     assert mode.lanes.operands is not None
     of_granule = mode.channel_granule * mode.positions_each
     size = min(mode.lanes.operands.positions, of_granule)
@@ -127,7 +302,10 @@ def _window_positions(mode: Mode, positions: int) -> tuple[Ints, Ints]:
 
 
 def _asked(mask: Flags, edges: Ints, columns: int, each: int, at: Ints) -> NDArray[np.uint8]:
-    """Multiplies of each column at each position: (taps, groups, windows, columns, size of a window)."""
+    """Multiplies of each column at each position.
+
+    (taps, groups, windows, columns, size of a window).
+    """
     member = edges[:-1, None] + np.arange(columns * each)
     real = member < edges[1:, None]
     filters = mask[:, np.where(real, member, 0)] & real[:, :, None]

@@ -1,4 +1,6 @@
-"""The steps of one tiling of a layer, in order: which tiles each works on and what it moves, whatever the weights.
+"""The steps of one tiling of a layer, in order.
+
+Which tiles each works on and what it moves, whatever the weights.
 
 They depend on the layer's shape and the tiling alone, so layers of equal shape share them, on all
 machines of a sweep that choose the same tiling.
@@ -158,7 +160,10 @@ class Steps:
         return outputs.transfer(extent, corner, whole_width=self._whole_width, when=self.last)
 
     def _corners(self, rows: Ints, cols: Ints) -> tuple[Ints, Ints, Ints]:
-        """First image, row and column of each position tile.  rows, cols: the first of each tile of them."""
+        """First image, row and column of each position tile.
+
+        rows, cols: the first of each tile of them.
+        """
         images = np.arange(0, self._shape.batch, self._tiling.images)
         return (
             np.repeat(images, len(rows) * len(cols)),

@@ -26,7 +26,8 @@ class Tiling:
     filters: int
     channels: int  # input channels of a convolution group
     weights_first: bool  # outer order: filters, then positions
-    weights_stay: bool = False  # the buffer holds all weight tiles of the layer, so each is loaded once
+    # the buffer holds all weight tiles of the layer, so each is loaded once
+    weights_stay: bool = False
     inputs_stay: bool = False  # the buffer holds all input tiles of the layer
 
     @property
@@ -101,7 +102,9 @@ class LayerShape(NamedTuple):
 
 
 def input_extents(work: LayerWork, axis: int, tile: int) -> Ints:
-    """Input rows (axis 0) or columns (axis 1) that each output tile reads, padding left out.  (tiles,) int64.
+    """Input rows (axis 0) or columns (axis 1) that each output tile reads, padding left out.
+
+    (tiles,) int64.
 
     The last tile reads to the image's edge, also where a stride leaves the last rows unused.
     """
@@ -128,7 +131,10 @@ def extents(axis: Axis, tile: int) -> Ints:
 
 @lru_cache(maxsize=1 << 12)
 def group_starts(filters: int, groups: int, lanes: int) -> Ints:
-    """First filter of each group of filters that work side by side; none spans two convolution groups."""
+    """First filter of each group of filters that work side by side.
+
+    None spans two convolution groups.
+    """
     per_group = filters // groups
     starts = np.add.outer(np.arange(0, filters, per_group), np.arange(0, per_group, lanes)).ravel()
     starts.flags.writeable = False

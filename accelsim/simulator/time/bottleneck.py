@@ -1,4 +1,6 @@
-"""Where the cycles of a layer go, and so what bounds it: parts that sum to the layer's cycles exactly.
+"""Where the cycles of a layer go, and so what bounds it.
+
+Parts that sum to the layer's cycles exactly.
 
     useful      lanes multiply for real outputs (gated multiplies too): slots / lanes;
     imbalance   lanes wait for a fuller filter (or tap) beside them;
@@ -8,7 +10,8 @@
                 units, weights that are decoded or transformed as they arrive;
     dram        the rest: waiting for loads and stores.
 
-Lane-cycles become cycles by division by the number of lanes, rounded down; the remainder counts as edge.
+Lane-cycles become cycles by division by the number of lanes, rounded down; the remainder counts as
+edge.
 """
 
 from dataclasses import replace
@@ -23,7 +26,10 @@ NAMES = {"useful": "compute"}  # how ``bound`` calls a part, where not by its na
 
 
 def breakdown(schedule: Schedule, d: Durations, cycles: int, lanes: int) -> dict[str, int | str]:
-    """The parts as ``PART_cycles``, and ``bound``: the largest of them.  cycles: of the layer as timed from ``d``."""
+    """The parts as ``PART_cycles``, and ``bound``: the largest of them.
+
+    cycles: of the layer as timed from ``d``.
+    """
     compute = int(schedule.compute_cycles.sum())
     without_dram = compute
     if schedule.transforms or schedule.weight_transform_cycles.any():

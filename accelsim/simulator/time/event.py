@@ -1,4 +1,6 @@
-"""The reference engine: the units of ``pipeline`` and ``program`` as SimPy processes that share slots and the DMA.
+"""The reference engine.
+
+The units of ``pipeline`` and ``program`` as SimPy processes that share slots and the DMA.
 
 In the real machine: a DMA engine in front of one DRAM, an input transform unit, the lanes, behind
 them an inverse transform unit or the vector lanes, and between them double buffers.  The slot of a
@@ -16,7 +18,8 @@ from accelsim.simulator.time.pipeline import SLOTS, Durations
 from accelsim.simulator.time.program import LOADS, STORE, WEIGHT, Program, Times, alone, tile_numbers
 
 UNITS = ("dma", "transform", "lanes", "inverse")
-WORDS = {"input": "inputs", "weight": "weights", "operand": "operands"}  # what the DMA loads, for a timeline
+# what the DMA loads, for a timeline
+WORDS = {"input": "inputs", "weight": "weights", "operand": "operands"}
 Generator = simpy.events.ProcessGenerator
 
 
@@ -32,7 +35,10 @@ class Span:
 
 
 class _Slots:
-    """When the slot of each tile of one kind is free: events, those of the first two tiles at once."""
+    """When the slot of each tile of one kind is free.
+
+    Events, those of the first two tiles at once.
+    """
 
     def __init__(self, env: simpy.Environment, tiles: int) -> None:
         self.freed = [env.event() for _ in range(tiles + SLOTS)]
@@ -149,9 +155,11 @@ class _Run:
                 if p.loaded[kind][i]:
                     yield self.load_done[kind][i]
             if output_starts[i]:
-                slots, tile = self.output_slots, self.output_tile
+                slots = self.output_slots
+                tile = self.output_tile
                 if inverts[i]:
-                    slots, tile = self.sums_slots, self.sums_tile
+                    slots = self.sums_slots
+                    tile = self.sums_tile
                 yield slots.free_for(tile[i])
             yield from self.busy("lanes", "compute", i, int(p.compute[i]))
             if transforms and transformed_ends[i]:
@@ -164,7 +172,10 @@ class _Run:
             self.computed[i].succeed()
 
     def output(self) -> Generator:
-        """The inverse transform unit or the vector lanes; without either a finished tile is an output as it is."""
+        """The inverse transform unit or the vector lanes.
+
+        Without either a finished tile is an output as it is.
+        """
         p = self.p
         unit = p.has_output_unit.tolist()
         for i, inverts in enumerate(p.inverts.tolist()):
@@ -186,7 +197,9 @@ class _Run:
 
 
 def event_times(p: Program, record: Callable[[Span], None] | None = None) -> Times:
-    """When things are done in a program, by discrete-event simulation; the same as ``program_times``.
+    """When things are done in a program, by discrete-event simulation.
+
+    The same as ``program_times``.
 
     record: called with each span of each unit's work, in order of its start, for a timeline.
     """

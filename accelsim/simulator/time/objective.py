@@ -1,4 +1,6 @@
-"""What the mapping and the choice between modes minimise: cycles, DRAM bytes, energy, or energy x delay.
+"""What the mapping and the choice between modes minimise.
+
+Cycles, DRAM bytes, energy, or energy x delay.
 
 The search (``mapping``) scores every tiling by sums over the layer: predicted cycles, and for the
 energy the counts of ``actions`` for all tilings at once, the price list, and power x predicted
@@ -32,9 +34,12 @@ class Dma(NamedTuple):
 
 
 TURN_BYTES = (
-    512  # that a DMA could move while the bus turns to a store and back: 370 to 1,000 of the types in the table
+    # that a DMA could move while the bus turns to a store and back: 370 to 1,000 of the types in
+    # the table
+    512
 )
-LARGE_BYTES = 1 << 24  # of DRAM traffic: it takes seconds to count the rows that such a schedule opens
+# of DRAM traffic: it takes seconds to count the rows that such a schedule opens
+LARGE_BYTES = 1 << 24
 DMAS = tuple(Dma(rate, TURN_BYTES / rate) for rate in (1.0, 4.0, 16.0, 64.0, 256.0))
 
 
@@ -50,7 +55,9 @@ def own_dma(machine: MachineDescription) -> Dma:
 
 
 def best(schedules: Iterable[Schedule], machine: MachineDescription) -> Schedule:
-    """The schedule that scores least as timed; of equal ones that of least DRAM bytes, then of fewest steps.
+    """The schedule that scores least as timed.
+
+    Of equal ones that of least DRAM bytes, then of fewest steps.
 
     Only those are timed whose bound (``predicted``) is not above the best so far, and of those that
     move more than ``LARGE_BYTES`` only the one with the least of a simpler bound.  Raises

@@ -1,4 +1,6 @@
-"""A layer's plan in its surroundings: the schedule without what no longer moves, what it scores, and the room it needs.
+"""A layer's plan in its surroundings.
+
+The schedule without what no longer moves, what it scores, and the room it needs.
 
 A schedule is made as if all maps lay in DRAM.  Where they do not, its loads and stores fall away,
 and with them the accesses of the buffers that they made: a map on chip is read where it lies, and
@@ -31,6 +33,11 @@ class LayerPlan:
     weight_bytes: int  # of all weights, on chip or off, where they are fewer; 0: not known
     make: Callable[[], Schedule]  # the steps, were all maps in DRAM
 
+    @property
+    def tile_bytes(self) -> int:
+        """Bytes that its tiles take of the memories in which maps lie."""
+        return sum(self.needs.get(name, 0) for name in self.machine.buffers.map_buffers)
+
     @cached_property
     def whole(self) -> Schedule:
         """The steps, were all maps in DRAM: one with outputs to store finishes an output tile."""
@@ -62,7 +69,9 @@ def amid(schedule: Schedule, work: LayerWork, machine: MachineDescription) -> Sc
 
 
 def spread(transfer: Transfer, share: float) -> Transfer:
-    """A share of requests that follow one another: of all bytes exactly, rounded up once; none is split further.
+    """A share of requests that follow one another: of all bytes exactly, rounded up once.
+
+    None is split further.
 
     transfer: (steps,).
     """
@@ -79,11 +88,10 @@ def check_room(machine: MachineDescription, work: LayerWork, needs: dict[str, in
     """Raise InputError if a layer needs more than the room that its surroundings leave to tiles."""
     around = work.around
     assert around.room is not None
-    taken = needs["input"], needs["output"]
-    short = (
-        sum(taken) > around.room[0]
-        if around.shared
-        else any(need > room for need, room in zip(taken, around.room, strict=True))
-    )
+    if around.shared:
+        short = sum(needs.get(name, 0) for name in machine.buffers.map_buffers) > around.room[0]
+    else:
+        taken = needs["input"], needs["output"]
+        short = any(need > room for need, room in zip(taken, around.room, strict=True))
     if short:
         raise InputError(f"{machine.name}: layer {work.name}: no room for its tiles beside the maps on chip")

@@ -1,4 +1,6 @@
-"""Timing a whole network as one program: the units of ``pipeline``, and no stop at the border of two layers.
+"""Timing a whole network as one program.
+
+The units of ``pipeline``, and no stop at the border of two layers.
 
 A part is a layer and what rides on its outputs.  Its steps follow those of the part before.  What
 is new beside ``pipeline``, where a part stands alone:
@@ -59,21 +61,25 @@ class Waits:
     """What the parts of a program wait for: numbers of steps, -1 for none."""
 
     weights: Ints  # whose lanes must be done before this step's weights are loaded, (steps,)
-    inputs: Ints  # that must have finished before this step's inputs and operands are loaded, (steps,)
+    # that must have finished before this step's inputs and operands are loaded, (steps,)
+    inputs: Ints
     finished: tuple[tuple[int, ...], ...]  # of each part: that must have finished before it starts
-    stored: Ints  # of each part: up to which all outputs must be where they belong before it starts, (parts,)
+    # of each part: up to which all outputs must be where they belong before it starts, (parts,)
+    stored: Ints
 
 
 @dataclass(frozen=True)
 class Program:
     """The steps of all parts, in cycles.  Arrays: (steps,) int64; flags (steps,) bool.
 
-    order: the DMA's requests, each as the number of its kind (of ``LOADS``, or ``STORE``) x steps + its step.
+    order: the DMA's requests, each as the number of its kind (of ``LOADS``, or
+    ``STORE``) x steps + its step.
     """
 
     loads: Ints  # of each kind of ``LOADS``, (3, steps)
     loaded: Flags  # which of them there are, (3, steps)
-    arrival: Ints  # of the weights loaded, decoded and transformed as they arrive: part of their load
+    # of the weights loaded, decoded and transformed as they arrive: part of their load
+    arrival: Ints
     store: Ints
     stores: Flags  # whether the step stores its output tile
     transform: Ints  # of the new input tile
@@ -192,7 +198,10 @@ def alone(d: Durations) -> Program:
 
 
 def _requests(parts: Sequence[Part]) -> tuple[Transfer, ...]:
-    """All requests of all steps: of each of ``LOADS`` and ``STORE``, (steps,); parts have tensors of their own."""
+    """All requests of all steps: of each of ``LOADS`` and ``STORE``, (steps,).
+
+    Parts have tensors of their own.
+    """
     kinds: list[list[Transfer]] = [[], [], [], []]
     for p, part in enumerate(parts):
         of_part = (part.schedule.inputs, part.schedule.weights, part.operands, part.schedule.outputs)
@@ -222,7 +231,9 @@ def _waits(parts: Sequence[Part], first: Ints, lengths: Ints) -> Waits:
 
 
 def _dma_order(exists: Flags, waits: Waits) -> Ints:
-    """The DMA's program: loads of step i + 2 in front of the store of step i, or where what they wait for is done.
+    """The DMA's program.
+
+    Loads of step i + 2 in front of the store of step i, or where what they wait for is done.
 
     exists: which requests there are, (4, steps).  What weights wait for is the lanes: they come in
     front of that step's store; what inputs and operands wait for are stores: they come behind.
@@ -254,7 +265,10 @@ def _dma_cycles(requests: Sequence[Transfer], order: Ints, machine: MachineDescr
 
 @dataclass(frozen=True)
 class Times:
-    """When things are done, in cycles.  Of each part: computed, when its lanes are; finished, its last output."""
+    """When things are done, in cycles.
+
+    Of each part: computed, when its lanes are; finished, its last output.
+    """
 
     computed: Ints  # (parts,)
     finished: Ints  # (parts,)

@@ -1,7 +1,7 @@
 """When things are done in a program, by recurrence over its steps.
 
-Each step takes the units in their order: what the DMA must have done before, the transform, the lanes, the inverse
-transform or the vector lanes.  What each unit waits for, ``program`` says.
+Each step takes the units in their order: what the DMA must have done before, the transform, the
+lanes, the inverse transform or the vector lanes.  What each unit waits for, ``program`` says.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,9 @@ def program_times(p: Program) -> Times:
 
 
 class _Recurrence:
-    """The state of ``program_times``: when each unit is free, and when the slot of each tile was freed.
+    """The state of ``program_times``.
+
+    When each unit is free, and when the slot of each tile was freed.
 
     Plain lists: a loop over them is several times as fast as over arrays.  A list of freed slots
     begins with those of the two tiles that never were, so that its entry t is what tile t waits
@@ -152,7 +154,10 @@ class _Recurrence:
         return self.transformed
 
     def _free_slot(self, step: int, inverts: bool) -> int:
-        """When the lanes may begin the step's output tile: of sums for an inverse transform, or of outputs."""
+        """When the lanes may begin the step's output tile.
+
+        Of sums for an inverse transform, or of outputs.
+        """
         if not inverts:
             return self.freed_outputs[self.output_tile[step]]
         self.sums_tiles += 1
@@ -174,16 +179,22 @@ class _Recurrence:
         return self.put_out
 
     def _may_start(self, part: int) -> int:
-        """When a part's units may start: earlier parts have finished, or all that they left is where it belongs."""
+        """When a part's units may start.
+
+        Earlier parts have finished, or all that they left is where it belongs.
+        """
         start = max((self.finished[i] for i in self.p.waits.finished[part]), default=0)
         stored = int(self.p.waits.stored[part])
-        if stored != NEVER:  # ``_needed_positions`` has let the DMA come so far, but no further than to loads
+        if stored != NEVER:
+            # ``_needed_positions`` has let the DMA come so far, but no further than to loads
             start = max(start, self.finished[stored], self.last_store)
         return start
 
 
 def _needed_positions(p: Program, output_tile: list[int]) -> Ints:
-    """Where the DMA must have come in its program before each step: its loads, and the store that frees its slot.
+    """Where the DMA must have come in its program before each step.
+
+    Its loads, and the store that frees its slot.
 
     (steps,), never falling; -1 for nowhere.
     """

@@ -1,4 +1,6 @@
-"""What a machine plans for one layer: its steps in order, in bytes and cycles, without any notion of time.
+"""What a machine plans for one layer.
+
+Its steps in order, in bytes and cycles, without any notion of time.
 
 A step is one tile of outputs x one tile of filters x one tile of input channels.  A step that
 starts a new input or weight tile loads it; a step that finishes an output tile (its last channel
@@ -20,11 +22,15 @@ from accelsim.hardware.parts import Dram
 AHEAD = 2  # steps whose tiles are loaded before a step is done
 
 Number = int | float | NDArray[Any]
-ActionCounts = dict[str, Number]  # how often each thing happens that costs energy, by the names of ``hardware.energy``
+# how often each thing happens that costs energy, by the names of ``hardware.energy``
+ActionCounts = dict[str, Number]
 
 
 def dram_actions(read_bytes: Number, written_bytes: Number) -> ActionCounts:
-    """What bytes from and to DRAM cost, rows apart: bits read and written on its chips and driven over the line."""
+    """What bytes from and to DRAM cost, rows apart.
+
+    Bits read and written on its chips and driven over the line.
+    """
     return {
         "dram_read_bit": 8 * read_bytes,
         "dram_write_bit": 8 * written_bytes,
@@ -35,7 +41,9 @@ def dram_actions(read_bytes: Number, written_bytes: Number) -> ActionCounts:
 
 @lru_cache(maxsize=256)
 def request_order(steps: int) -> Ints:
-    """The DMA's order: loads of steps 0 and 1, then loads of i + 2, store of i; inputs before weights.
+    """The DMA's order: loads of steps 0 and 1, then loads of i + 2, store of i.
+
+    Inputs before weights.
 
     As an index into all loads of inputs, all loads of weights, all stores, laid end to end.
     """
@@ -47,7 +55,10 @@ def request_order(steps: int) -> Ints:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps of one layer on one machine.  Arrays: (steps,) int64, zero where a step does not do the thing."""
+    """Steps of one layer on one machine.
+
+    Arrays: (steps,) int64, zero where a step does not do the thing.
+    """
 
     mode: str  # how the machine runs the layer
     inputs: Transfer  # loaded before the step may compute
@@ -57,15 +68,19 @@ class Schedule:
     inverse_cycles: Ints  # inverse transform of the finished output tile
     outputs: Transfer  # stored when the step finishes an output tile
     dram: Dram  # that serves these loads and stores
-    weight_transform_cycles: Ints  # of the new weight tile, decoded and transformed as it arrives; else zero
+    # of the new weight tile, decoded and transformed as it arrives; else zero
+    weight_transform_cycles: Ints
     transforms: bool  # whether inputs pass through a transform unit, into a buffer of their own
     inverts: bool  # whether the sums of the lanes pass through an inverse transform unit
     effectual_macs: int  # multiplies executed
     useful_slots: float  # cycles x lanes spent on multiplies of real outputs
     waiting_slots: float  # cycles x lanes spent waiting for fuller lanes
-    counts: dict[str, float]  # how often the layer does each thing that costs energy, but for DRAM rows opened
-    tiling: str = ""  # sizes of a tile, ``n=1 p=16 q=32 k=16 c=16``: images, output rows, columns, filters, channels
-    loop_order: str = ""  # of the tiles, the outermost loop first, by the same letters; what stays on the chip
+    # how often the layer does each thing that costs energy, but for DRAM rows opened
+    counts: dict[str, float]
+    # sizes of a tile, ``n=1 p=16 q=32 k=16 c=16``: images, output rows, columns, filters, channels
+    tiling: str = ""
+    # of the tiles, the outermost loop first, by the same letters; what stays on the chip
+    loop_order: str = ""
 
     @cached_property
     def rows(self) -> Ints:
@@ -109,9 +124,13 @@ def untransformed(
     waiting_slots: float,
     actions: dict[str, float],
 ) -> Schedule:
-    """Steps of a machine without transform units.  actions: on the chip; what the DRAM does is added to them."""
+    """Steps of a machine without transform units.
+
+    actions: on the chip; what the DRAM does is added to them.
+    """
     none = np.zeros_like(compute_cycles)
-    read, written = int(inputs.n_bytes.sum() + weights.n_bytes.sum()), int(outputs.n_bytes.sum())
+    read = int(inputs.n_bytes.sum() + weights.n_bytes.sum())
+    written = int(outputs.n_bytes.sum())
     off_chip = {name: float(count) for name, count in dram_actions(read, written).items()}
     return Schedule(
         mode=mode,
@@ -135,7 +154,8 @@ def untransformed(
 def without_weights(schedule: Schedule) -> Schedule:
     """A layer's steps when its weights are there already."""
     none = np.zeros_like(schedule.compute_cycles)
-    read, written = int(schedule.inputs.n_bytes.sum()), int(schedule.outputs.n_bytes.sum())
+    read = int(schedule.inputs.n_bytes.sum())
+    written = int(schedule.outputs.n_bytes.sum())
     off_chip = {name: float(count) for name, count in dram_actions(read, written).items()}
     return replace(
         schedule,
@@ -146,5 +166,8 @@ def without_weights(schedule: Schedule) -> Schedule:
 
 
 def changes(index: Ints) -> Ints:
-    """1 where a step works on another tile than the step before, else 0.  index: of each step's tile."""
+    """1 where a step works on another tile than the step before, else 0.
+
+    index: of each step's tile.
+    """
     return np.append(1, (np.diff(index) != 0).astype(np.int64))

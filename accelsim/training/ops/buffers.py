@@ -1,4 +1,7 @@
-"""The memory that the operations of one compiled network share: temporaries, and gradients of activations."""
+"""The memory that the operations of one compiled network share.
+
+Temporaries, and gradients of activations.
+"""
 
 from collections import defaultdict
 from typing import Any

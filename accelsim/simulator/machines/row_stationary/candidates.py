@@ -17,8 +17,10 @@ from accelsim.simulator.tiles.tiling import balanced_cuts
 from accelsim.workload import LayerWork
 
 LARGEST_CUTS = 8  # cuts of filters and channels that are tried, the largest ones
-FILTER_TILES = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128, 256, 1 << 20)  # how many tiles of filters are tried
-COLUMN_PARTS = (1, 2, 3, 4, 5, 6, 8, 16, 64, 1 << 20)  # how many parts of the columns are tried; last: single columns
+# how many tiles of filters are tried
+FILTER_TILES = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128, 256, 1 << 20)
+# how many parts of the columns are tried; last: single columns
+COLUMN_PARTS = (1, 2, 3, 4, 5, 6, 8, 16, 64, 1 << 20)
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Candidates:
 
     @staticmethod
     def of(mapping: PassMapping) -> "Candidates":
-        """A single candidate."""
+        """The candidates that are this one alone."""
         letters = {letter: np.full((1, 1, 1), getattr(mapping, letter), np.int64) for letter in "epqrtmnf"}
         return Candidates(**letters)
 

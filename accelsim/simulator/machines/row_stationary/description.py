@@ -13,7 +13,8 @@ from accelsim.hardware.technology import (
     register_file_um2,
 )
 
-# A word to the next processing element: 4 pJ for 16 bits at 65 nm (calibration published with Eyeriss' energy model).
+# A word to the next processing element: 4 pJ for 16 bits at 65 nm (calibration published with
+# Eyeriss' energy model).
 HOP_PJ_PER_BIT_45NM = 4 / 16 / ENERGY_FACTORS[65]
 
 
@@ -52,7 +53,7 @@ class RowStationaryDescription(MachineDescription):
 
     @property
     def lanes(self) -> int:
-        """Multipliers."""
+        """Multipliers of the whole array."""
         return self.pe_array.rows * self.pe_array.cols
 
     def own_prices(self) -> dict[str, Price]:

@@ -1,9 +1,13 @@
-"""The row-stationary array: its keys in ``description``, a pass in ``passes``, the mapping in ``search``."""
+"""The row-stationary array.
+
+Its keys in ``description``, a pass in ``passes``, the mapping in ``search``, the steps in
+``steps``.
+"""
 
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.machines.row_stationary.description import RowStationaryDescription
-from accelsim.simulator.machines.row_stationary.passes import schedule_passes
 from accelsim.simulator.machines.row_stationary.search import choose_mappings, worth_scoring
+from accelsim.simulator.machines.row_stationary.steps import schedule_passes
 from accelsim.simulator.time.objective import best
 from accelsim.simulator.time.schedule import Schedule
 from accelsim.workload import LayerWork
@@ -13,7 +17,10 @@ class RowStationaryMachine(RowStationaryDescription, Machine):
     """An array whose elements slide filter rows over input rows, with scratch-pads of their own."""
 
     def schedule(self, work: LayerWork) -> Schedule:
-        """The steps of a conv or linear layer by its best mapping.  Raises InputError if none fits the machine."""
+        """The steps of a conv or linear layer by its best mapping.
+
+        Raises InputError if none fits the machine.
+        """
         return best((schedule_passes(work, self, mapping) for mapping in choose_mappings(work, self)), self)
 
     def check(self, work: LayerWork) -> None:

@@ -1,6 +1,9 @@
-"""Which mappings fit a row-stationary array: its lanes, scratch-pads, banks and buffers, and in how many steps.
+"""Which mappings fit a row-stationary array.
 
-The partial sums of n m e f outputs and the q r input channels of a step share the buffer, each in whole banks.
+Its lanes, scratch-pads, banks and buffers, and in how many steps.
+
+The partial sums of n m e f outputs and the q r input channels of a step share the buffer, each in
+whole banks.
 """
 
 from collections.abc import Callable
@@ -61,7 +64,10 @@ def _count(work: LayerWork, part: KernelPart, c: Candidates) -> Counts:
 
 
 class Shortage(NamedTuple):
-    """Why no candidate fits.  Those of least rank, and of these of least need, tell what the layer needs at least."""
+    """Why no candidate fits.
+
+    Those of least rank, and of these of least need, tell what the layer needs at least.
+    """
 
     rank: int
     least: int

@@ -25,15 +25,20 @@ AT_ONCE = 1 << 18  # of them: some ten MB
 
 
 def choose_mapping(work: LayerWork, machine: RowStationaryDescription) -> tuple[PassMapping, float]:
-    """The mapping with the lowest score, and the score: cycles, bytes or pJ by the machine's objective.
+    """The mapping with the lowest score, and the score.
 
-    Raises InputError if none fits the scratch-pads, the array and the buffers and has no more steps than MAX_STEPS.
+    Cycles, bytes or pJ by the machine's objective.
+
+    Raises InputError if none fits the scratch-pads, the array and the buffers and has no more steps
+    than MAX_STEPS.
     """
     return _choose(work, machine, (own_dma(machine),))[0]
 
 
 def choose_mappings(work: LayerWork, machine: RowStationaryDescription) -> list[PassMapping]:
-    """The mappings that are worth timing: for cycles the best ones of many rates of a DMA, else the best one.
+    """The mappings that are worth timing.
+
+    For cycles the best ones of many rates of a DMA, else the best one.
 
     Raises InputError as ``choose_mapping``.
     """
@@ -59,7 +64,9 @@ def _best(candidates: Candidates, sums: LayerSums, score: Floats) -> tuple[PassM
 
 
 def worth_scoring(work: LayerWork, machine: RowStationaryDescription) -> Candidates:
-    """The mappings of a layer: all of them, or of a large layer those passes and image tiles with which any fits.
+    """The mappings of a layer.
+
+    All of them, or of a large layer those passes and image tiles with which any fits.
 
     Raises InputError if no mapping fits and has few steps, or there are too many mappings.
     """

@@ -148,7 +148,10 @@ def _compute_cycles(work: LayerWork, machine: RowStationaryDescription, c: Candi
 
 
 def _column_times(work: LayerWork, machine: RowStationaryDescription, c: Candidates, rows: Ints) -> PassTimes:
-    """Times of a pass over a strip of so many rows: steady of each output column, and the ramp-up of all."""
+    """Times of a pass over a strip of so many rows.
+
+    Steady of each output column, and the ramp-up of all.
+    """
     part = kernel_part(work, machine)
     channels = np.minimum(c.q * c.r, work.in_channels // work.groups)
     high = padded(work, 0, np.maximum(rows, 1), part.rows)
