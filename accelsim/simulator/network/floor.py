@@ -2,9 +2,9 @@
 
 Through DRAM, one group behind the other, a group costs at least what it scores with nothing but its
 own loads and stores and all memory for its tiles; with what rides on it, or as layers by
-themselves.  That takes a search of its own for each group.  So groups first count with the least
-that they scored in any surroundings, as more of their maps on chip never make a score worse; and
-only as many are searched as it takes to be sure.
+themselves.  That takes a search of its own for each group.  So groups on which nothing rides first
+count with the least that they scored in any surroundings, as more of their maps on chip never make a
+score worse; and only as many are searched as it takes to be sure.
 """
 
 from dataclasses import replace
@@ -18,7 +18,10 @@ def may_undercut(planned: Planned, cost: float) -> bool:
     """Whether the network may cost less than this, by the machine's objective, through DRAM."""
     edp = planned.machine.objective == "edp"
     groups = range(len(planned.groups))
-    known = [planned.group_plans.least(t) if planned.placement is not None else 0.0 for t in groups]
+    known = [
+        0.0 if group.riders or planned.placement is None else planned.group_plans.least(t)
+        for t, group in enumerate(planned.groups)
+    ]
     # Energy x cycles of a whole is at least the square of the sum of its parts' roots.
     limit = sqrt(cost) if edp else cost
     least = [sqrt(score) if edp else score for score in known]
