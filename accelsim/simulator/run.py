@@ -110,9 +110,11 @@ def run_network(works: Sequence[LayerWork], machine: Machine, engine: str, level
     best = _as_network(pricing, engine, planned)
     for other in _ways(works, planned):
         best = _cheaper(best, _as_network(pricing, engine, other))
-    if may_undercut(planned, _cost(machine, best.total)):
-        for other in _plainer(works, planned):
-            best = _cheaper(best, _as_network(pricing, engine, other))
+    for rides in (True, False):
+        differs = planned.placement is not None if rides else any(group.riders for group in planned.groups)
+        if differs and may_undercut(planned, _cost(machine, best.total), rides):
+            with suppress(InputError):  # what fits only with its maps on chip, or what rides on outputs
+                best = _cheaper(best, _as_network(pricing, engine, _through_dram(works, planned, rides)))
     return best
 
 
@@ -145,17 +147,10 @@ def _too_long(planned: Planned) -> bool:
     return planned.passes > 1 and steps * planned.passes > MAX_STEPS
 
 
-def _plainer(works: Sequence[LayerWork], planned: Planned) -> Iterator[Planned]:
-    """The network with all maps in DRAM, and with nothing that rides, either.
-
-    Each where that is something else, and where all layers fit so.
-    """
+def _through_dram(works: Sequence[LayerWork], planned: Planned, rides: bool) -> Planned:
+    """The network with all maps in DRAM; rides: and with what rides on outputs, else nothing does."""
     level: Level = "fused" if planned.level == "fused" else "resident"
-    ways = [(True, planned.placement is not None), (False, any(group.riders for group in planned.groups))]
-    for rides, differs in ways:
-        if differs:
-            with suppress(InputError):  # what fits only with its maps on chip
-                yield plan_network(works, planned.machine, level, rides=rides, stays=False)
+    return plan_network(works, planned.machine, level, rides=rides, stays=False)
 
 
 def dram_powers(machine: Machine) -> dict[str, float]:
