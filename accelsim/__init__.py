@@ -9,14 +9,23 @@
 Each function imports what it needs when it is called, so that importing the package costs nothing.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from accelsim.errors import InputError
-from accelsim.loading import load_hardware, load_model, load_workload, model_path, sample_images
+from accelsim.loading import (
+    load_hardware,
+    load_model,
+    load_workload,
+    machine_of,
+    machines_of,
+    model_of,
+    model_path,
+    sample_images,
+    workload_of,
+)
 from accelsim.making import compress, explore_network, export, from_torch, import_file, sparsify, train
 from accelsim.showing import inspect, plots, redraw_report, write_report, write_table
 
@@ -78,7 +87,6 @@ RATIO_COLUMNS = (
     *("cycles", "latency_ms", "energy_pj", "dram_read_bytes", "dram_write_bytes", "effectual_macs"),
     *("area_mm2", "power_mw"),
 )
-MAX_BATCH = 4096
 _CLASSES = {
     "DualModel": "accelsim.dual.model",
     "LayerTable": "accelsim.workload",
@@ -97,16 +105,18 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_CLASSES[name]), name)
 
 
-def _machine(machine: "Machine | str | Path") -> "Machine":
-    return load_hardware(machine) if isinstance(machine, str | Path) else machine
+def _check_run(batch: int, level: str, engine: str = "fast") -> None:
+    """Raise InputError where a run cannot be so."""
+    from accelsim.faults import check_whole, nearest
+    from accelsim.simulator.network.planning import LEVELS
+    from accelsim.simulator.run import ENGINES
+    from accelsim.workload import MAX_BATCH
 
-
-def _model(model: "DualModel | str | Path") -> "DualModel":
-    return load_model(model) if isinstance(model, str | Path) else model
-
-
-def _workload(model: "DualModel | LayerTable | str | Path") -> "DualModel | LayerTable":
-    return load_workload(model) if isinstance(model, str | Path) else model
+    if engine not in tuple(ENGINES):
+        raise InputError(f"engine {engine!r}, expected {' or '.join(ENGINES)}")
+    check_whole("batch", batch, 1, MAX_BATCH)
+    if level not in LEVELS:
+        raise InputError(f"level {level!r}{nearest(str(level), LEVELS)}")
 
 
 def simulate(
@@ -129,19 +139,12 @@ def simulate(
     >>> accelsim.simulate("resnet20-cifar10", "spatial-16x16", engine="fast", level="layers")  # doctest: +ELLIPSIS
     Result(resnet20-cifar10 on spatial-16x16, level layers: ... cycles, ... uJ)
     """
-    from accelsim.faults import nearest
-    from accelsim.simulator.network.planning import LEVELS
-    from accelsim.simulator.run import ENGINES, run
+    from accelsim.simulator.run import run
     from accelsim.workload import LayerTable, layer_works
 
-    if engine not in ENGINES:
-        raise InputError(f"engine {engine!r}, expected {' or '.join(ENGINES)}")
-    if not 1 <= batch <= MAX_BATCH:
-        raise InputError(f"batch {batch}, expected 1 to {MAX_BATCH}")
-    if level not in LEVELS:
-        raise InputError(f"level {level!r}{nearest(level, LEVELS)}")
-    description = _machine(machine)
-    model = _workload(model)
+    _check_run(batch, level, engine)
+    description = machine_of(machine)
+    model = workload_of(model)
     synthetic = isinstance(model, LayerTable)
     known = model.name if isinstance(model, LayerTable) else model.network.graph.name
     return run(layer_works(model, batch), description, name or known, engine, synthetic, level)
@@ -166,21 +169,20 @@ def compare(
     """
     from dataclasses import replace
 
-    model = _workload(model)
-    results: list[Result] = []
-    names: Counter[str] = Counter()
-    for machine in machines:
-        result = simulate(model, machine, engine=engine, batch=batch, level=level)
-        names[result.machine] += 1
-        again = names[result.machine]
-        results.append(result if again == 1 else replace(result, machine=f"{result.machine} ({again})"))
-    return results
+    from accelsim.names import told_apart
+
+    _check_run(batch, level, engine)
+    model = workload_of(model)
+    loaded = machines_of(machines)
+    names = told_apart(machine.name for machine in loaded)
+    results = [simulate(model, machine, engine=engine, batch=batch, level=level) for machine in loaded]
+    return [replace(result, machine=name) for result, name in zip(results, names, strict=True)]
 
 
 def ratios(results: "Sequence[Result]") -> "pd.DataFrame":
     """Totals of each result over the first one's: one row a machine, below 1 is less than the first machine.
 
-    A ratio to zero is NaN.
+    A ratio to zero is NaN.  Raises InputError if there are no results.
 
     >>> results = accelsim.compare("resnet20-cifar10", ["spatial-16x16"] * 2, engine="fast", level="layers")
     >>> accelsim.ratios(results).loc["spatial-16x16 (2)", "cycles"]
@@ -188,6 +190,8 @@ def ratios(results: "Sequence[Result]") -> "pd.DataFrame":
     """
     import pandas as pd
 
+    if not results:
+        raise InputError("no results, expected those of one machine at least")
     first = results[0].total
     rows = {r.machine: {c: r.total[c] / first[c] if first[c] else float("nan") for c in RATIO_COLUMNS} for r in results}
     return pd.DataFrame.from_dict(rows, orient="index")
@@ -208,10 +212,9 @@ def sensitivity(
     from accelsim.simulator.sensitivity import sensitivity as run
     from accelsim.workload import layer_works, made_once
 
-    if not 1 <= batch <= MAX_BATCH:
-        raise InputError(f"batch {batch}, expected 1 to {MAX_BATCH}")
-    loaded = [_machine(machine) for machine in machines]
-    return run(made_once(layer_works(_workload(model), batch)), loaded, level)
+    _check_run(batch, level)
+    loaded = machines_of(machines)
+    return run(made_once(layer_works(workload_of(model), batch)), loaded, level)
 
 
 def band(
@@ -219,7 +222,7 @@ def band(
     machines: "Iterable[Machine | str | Path]",
     *,
     batch: int = 1,
-    level: str = "layers",
+    level: str = "resident",
 ) -> "pd.DataFrame":
     """Energies and times of the machines under each assumption that is not measured (``simulator.verdict``).
 
@@ -228,12 +231,11 @@ def band(
     from accelsim.simulator.verdict import band as run
     from accelsim.workload import layer_works, made_once
 
-    if not 1 <= batch <= MAX_BATCH:
-        raise InputError(f"batch {batch}, expected 1 to {MAX_BATCH}")
-    loaded = [_machine(machine) for machine in machines]
+    _check_run(batch, level)
+    loaded = machines_of(machines)
     if len(loaded) < 2:
         raise InputError(f"{len(loaded)} machine, expected at least two for a verdict")
-    return run(made_once(layer_works(_workload(model), batch)), loaded, level)
+    return run(made_once(layer_works(workload_of(model), batch)), loaded, level)
 
 
 def verdicts(cases: "pd.DataFrame") -> "list[Verdict]":
@@ -269,7 +271,7 @@ def validate(
     from accelsim.network.images import read_images, read_pairs
 
     known, where = _with_images(model, images)
-    datapaths = [_machine(machine).datapath for machine in machines]
+    datapaths = [machine.datapath for machine in machines_of(machines)]
     if arithmetic not in ("integers", "float"):
         raise InputError(f"arithmetic {arithmetic!r}, expected integers or float")
     _check_tolerance(tolerance_points)
@@ -308,12 +310,12 @@ def search_widths(
 
     known, where = _with_images(model, images)
     _check_tolerance(tolerance_points)
-    return search(known, [_machine(machine).datapath for machine in machines], where, tolerance_points)
+    return search(known, [machine.datapath for machine in machines_of(machines)], where, tolerance_points)
 
 
 def _with_images(model: "DualModel | str | Path", images: str | Path | None) -> "tuple[DualModel, Path]":
     """The model, and the file or folder of its images."""
-    known = _model(model)
+    known = model_of(model)
     if images is None and not isinstance(model, str | Path):
         raise InputError("no images, expected a file or a folder, or the model by its file or name")
     return known, Path(images) if images is not None else sample_images(known, str(model))
@@ -336,15 +338,15 @@ def calibrate(
     from accelsim.datapath.plan import build
     from accelsim.datapath.stored import to_store
     from accelsim.dual.file import with_calibration
+    from accelsim.faults import check_whole
     from accelsim.files import DUAL, read_bytes, write_bytes
     from accelsim.network.images import read_images
 
     loaded = load_model(model)
-    datapath = _machine(machine).datapath
+    datapath = machine_of(machine).datapath
     if datapath.number != "int":
         raise InputError(f"{datapath.machine}: arithmetic.number {datapath.number}, expected int")
-    if count < 1:
-        raise InputError(f"count {count}, expected at least 1 image")
+    check_whole("count", count, 1)
     graph = loaded.network.graph
     pixels = read_images(Path(images), graph.input_shape[:2]).pixels[:count]
     if pixels.shape[1:] != graph.input_shape:
@@ -371,8 +373,8 @@ def export_int8(
     from accelsim.datapath.stored import stored
     from accelsim.network.images import read_images
 
-    datapath = _machine(machine).datapath
-    known = _model(model)
+    datapath = machine_of(machine).datapath
+    known = model_of(model)
     kept = stored(known, datapath) if images is None else None
     if kept is not None:
         write_qdq(known, datapath, kept[0], Path(output))
@@ -397,10 +399,13 @@ def sweep(
 ) -> "Sweep":
     """Compute the points of a sweep file that ``folder`` does not hold yet, and return all (``table``, ``answers``).
 
+    description: the file, or the bare name of one that comes with the package.
     workers: processes on this computer, all its cores by default.  scheduler: address of a Dask cluster instead.
     search: visit at most so many points, guided by the results, instead of all.
     Raises InputError if the file is not sound, the folder cannot be written, or the cluster is not to be had.
     """
+    from accelsim import shipped
     from accelsim.explore.sweep import run_sweep
 
-    return run_sweep(Path(description), Path(folder), workers=workers, scheduler=scheduler, search=search)
+    path = shipped.required("sweeps", description)
+    return run_sweep(path, Path(folder), workers=workers, scheduler=scheduler, search=search)

@@ -40,14 +40,17 @@ def load_model(name: str | Path) -> "DualModel":
 def load_workload(name: str | Path, seed: int = 0) -> "DualModel | LayerTable":
     """Read a ``.dual`` file, or a table of layers without weights (``.csv``) whose zeros are drawn from the seed.
 
-    A table is a NETWORK.csv or a SCALE-Sim topology.  Both may be the bare name of one that comes with the package
-    (``models/``, ``workloads/``).  Raises InputError if it is missing or not a sound one.
+    A table is a NETWORK.csv or a SCALE-Sim topology.  Both may be the bare name of one that comes
+    with the package (``models/``, ``workloads/``).  Raises InputError if it is missing or not a
+    sound one, or the seed is negative.
 
     >>> accelsim.load_workload("alexnet")
     LayerTable('alexnet', layers: 13, 60,954,656 weights, seed 0)
     """
+    from accelsim.faults import check_whole
     from accelsim.workload import find_table, load_table
 
+    check_whole("seed", seed, 0)
     model = Path(name).is_file() or shipped.find("models", name)
     table = None if model and Path(name).suffix != ".csv" else find_table(name)
     return load_model(name) if table is None else load_table(table, seed)
@@ -57,7 +60,8 @@ def load_hardware(name: str | Path, overrides: Iterable[str] = (), own_families:
     """Read a machine from a YAML path, or by the bare name of a file in ``hwconfigs/``.
 
     overrides: ``KEY=VALUE`` with dotted keys (``pe_array.rows=32``), applied in order.
-    own_families: classes of machines (``accelsim.Machine``) that the file may describe beside the package's own.
+    own_families: classes of machines (``accelsim.Machine``) that the file may describe beside the
+    package's own.
     Raises InputError naming the file and every fault in it.
 
     >>> accelsim.load_hardware("spatial-16x16", ["pe_array.rows=32"])  # doctest: +ELLIPSIS
@@ -66,11 +70,17 @@ def load_hardware(name: str | Path, overrides: Iterable[str] = (), own_families:
     from accelsim.simulator.machines import FAMILIES
     from accelsim.simulator.machines.load import load_hardware as load
 
-    return load(name, overrides, (*FAMILIES, *own_families))
+    changes = list(overrides)
+    if isinstance(overrides, str) or not all(isinstance(change, str) for change in changes):
+        raise InputError(f"overrides {overrides!r:.100}, expected a list of KEY=VALUE")
+    return load(name, changes, (*FAMILIES, *own_families))
 
 
 def model_path(name: str | Path) -> Path:
-    """Where a model is.  Raises InputError with the nearest name if a bare name is none of the package's."""
+    """Where a model is.
+
+    Raises InputError with the nearest name if a bare name is none of the package's.
+    """
     from accelsim.faults import nearest
 
     path = shipped.found_or_given("models", name)
@@ -79,6 +89,50 @@ def model_path(name: str | Path) -> Path:
     raise InputError(
         f"{name}: no such model{nearest(str(name), (*shipped.known('models'), *shipped.known('workloads')))}"
     )
+
+
+def machine_of(machine: "Machine | str | Path") -> "Machine":
+    """A machine, read if it is not there yet.  Raises InputError if it is none."""
+    from accelsim.simulator.machines.machine import Machine
+
+    if isinstance(machine, str | Path):
+        return load_hardware(machine)
+    if not isinstance(machine, Machine):
+        raise InputError(f"machine {machine!r:.100}, expected a file, a bare name, or what load_hardware returned")
+    return machine
+
+
+def machines_of(machines: "Iterable[Machine | str | Path]") -> "list[Machine]":
+    """Machines, each read if it is not there yet.
+
+    Raises InputError if they are none, or no list.
+    """
+    if isinstance(machines, str | bytes | Path) or not isinstance(machines, Iterable):
+        raise InputError(f"machines {machines!r:.100}, expected a list of them")
+    return [machine_of(machine) for machine in machines]
+
+
+def model_of(model: "DualModel | str | Path") -> "DualModel":
+    """A model, read if it is not there yet.  Raises InputError if it is none."""
+    from accelsim.dual.model import DualModel
+
+    if isinstance(model, str | Path):
+        return load_model(model)
+    if not isinstance(model, DualModel):
+        raise InputError(f"model {model!r:.100}, expected a .dual file, a bare name, or what load_model returned")
+    return model
+
+
+def workload_of(model: "DualModel | LayerTable | str | Path") -> "DualModel | LayerTable":
+    """A model or a table of layers, read if it is not there yet.
+
+    Raises InputError if it is neither.
+    """
+    from accelsim.workload import LayerTable
+
+    if isinstance(model, str | Path):
+        return load_workload(model)
+    return model if isinstance(model, LayerTable) else model_of(model)
 
 
 def sample_images(model: "DualModel", path: str | Path) -> Path:

@@ -1,15 +1,17 @@
 """Reading a user's YAML file of settings: a machine, a sweep, a recipe.  Bounded in size; nothing in it is executed.
 
 YAML is read as its version 1.2 means it where 1.1 would turn one thing into another in silence: ``1:30`` is no 90,
-``2024-05-01`` no date, ``010`` no 8; all are text, which a number's key refuses.  A key stands in a mapping once,
-aliases are few, and nesting is shallow.  A record of settings takes a boolean for no number (``Section``).
+``2024-05-01`` no date, ``010`` no 8, ``1_0`` no 10; all are text, which a number's key refuses, as it does ``"10"``.  A
+key stands in a mapping once, aliases are few, and nesting is shallow.  A record of settings takes neither a boolean nor
+a text for a number (``Section``).
 """
 
 import re
 from collections.abc import Hashable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -34,9 +36,9 @@ PLAIN_NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NUMBERS = {
-    "tag:yaml.org,2002:int": re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0o[0-7]+)"),
+    "tag:yaml.org,2002:int": re.compile(r"[-+]?(?:0|[1-9][0-9]*|0x[0-9a-fA-F]+|0o[0-7]+)"),
     "tag:yaml.org,2002:float": re.compile(
-        r"[-+]?(?:(?:[0-9][0-9_]*)?\.[0-9_]+|[0-9][0-9_]*\.)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+        r"[-+]?(?:[0-9]*\.[0-9]+|[0-9]+\.)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
         r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
     ),
 }
@@ -163,42 +165,51 @@ def _events(text: str) -> Iterator[Any]:
 
 
 class Section(BaseModel):
-    """A group of keys in a file of settings: others are refused, values do not change, true is not 1."""
+    """A group of keys in a file of settings: others are refused, values do not change, neither true nor "1" is 1."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @model_validator(mode="before")
     @classmethod
-    def _booleans_are_no_numbers(cls, data: Any) -> Any:
+    def _numbers_are_numbers(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        fields = _without_booleans(cls)
-        return {key: _marked(value) if key in fields else value for key, value in data.items()}
+        unmeant = _unmeant(cls)
+        return {key: _marked(value, unmeant[key]) if key in unmeant else value for key, value in data.items()}
 
 
 @cache
-def _without_booleans(section: type[Section]) -> frozenset[str]:
-    """Keys of a section that take no boolean; looked for once, as machines of a sweep are read by the thousand."""
-    return frozenset(name for name, field in section.model_fields.items() if not _takes(field.annotation, bool))
+def _unmeant(section: type[Section]) -> dict[str, tuple[type, ...]]:
+    """What pydantic would turn into a number, by the keys that take none of it: booleans, and texts.
+
+    Looked for once, as machines of a sweep are read by the thousand.
+    """
+    found = {}
+    for name, field in section.model_fields.items():
+        texts = (str,) if _leaves(field.annotation) <= {int, float, NoneType} else ()
+        kinds = texts if _takes(field.annotation, bool) else (bool, *texts)
+        if kinds:
+            found[name] = kinds
+    return found
 
 
-class _Boolean:
-    """Stands for a boolean where none is meant: pydantic would take true for the number 1."""
+class _Unmeant:
+    """Stands for a boolean or a text where none is meant: pydantic would take true and "1" for the number 1."""
 
-    def __init__(self, value: bool):
+    def __init__(self, value: object):
         self.value = value
 
     def __repr__(self) -> str:
-        return str(self.value).lower()
+        return str(self.value).lower() if isinstance(self.value, bool) else repr(self.value)
 
 
-def _marked(value: Any) -> Any:
-    if isinstance(value, bool):
-        return _Boolean(value)
+def _marked(value: Any, kinds: tuple[type, ...]) -> Any:
+    if isinstance(value, kinds):
+        return _Unmeant(value)
     if isinstance(value, list | tuple):
-        return [_marked(part) for part in value] if any(isinstance(part, bool) for part in value) else value
+        return [_marked(part, kinds) for part in value] if any(isinstance(part, kinds) for part in value) else value
     if isinstance(value, dict):
-        return {key: _Boolean(part) if isinstance(part, bool) else part for key, part in value.items()}
+        return {key: _Unmeant(part) if isinstance(part, kinds) else part for key, part in value.items()}
     return value
 
 
@@ -209,3 +220,11 @@ def _takes(annotation: Any, wanted: type) -> bool:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return True
     return any(_takes(part, wanted) for part in get_args(annotation))
+
+
+def _leaves(annotation: Any) -> set[Any]:
+    """The types of single values that an annotation names."""
+    parts = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        return _leaves(parts[0])
+    return set().union(*(_leaves(part) for part in parts if part is not ...)) if parts else {annotation}

@@ -1,4 +1,6 @@
-"""Models, machines and results in Python as the commands show them: what they are made of, plots, pages.
+"""Models, machines and results in Python as the commands show them.
+
+What they are made of, plots, pages.
 
 All are found in ``accelsim`` itself.
 """
@@ -9,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from accelsim import shipped
 from accelsim.errors import InputError
-from accelsim.loading import Say, load_hardware, load_model, load_workload, silent
+from accelsim.loading import Say, load_hardware, load_model, machine_of, machines_of, silent, workload_of
+from accelsim.names import told_apart
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,12 +33,14 @@ def inspect(
 ) -> dict[str, Any]:
     """What a model or a machine is made of, as ``accelsim inspect --json``.
 
-    what: a model or a machine, loaded, or its file or bare name (a ``.dual`` file or a model's name is a model).
-    Of a model, how a Winograd machine would deploy it instead of how the file says: tile, m of F(m, r); threshold, up
-    to which entries are zero; sparsity, the share of zeros instead, 0 to 1.
-    Returns of a model ``parameters, file_bytes, compression_ratio, accuracy, winograd`` and ``layers``, a record each
-    with ``name, shape, spatial_density, winograd_density, bits_per_weight``; of a machine ``lanes, sram_bytes,
-    clock_mhz, area_mm2, areas_mm2, prices`` (in pJ, each with its source), ``static_mw, dram, parameters``.
+    what: a model or a machine, loaded, or its file or bare name (a ``.dual`` file or a model's name
+    is a model).  Of a model, how a Winograd machine would deploy it instead of how the file says:
+    tile, m of F(m, r); threshold, up to which entries are zero; sparsity, the share of zeros
+    instead, 0 to 1.
+    Returns of a model ``parameters, file_bytes, compression_ratio, accuracy, winograd`` and
+    ``layers``, a record each with ``name, shape, spatial_density, winograd_density,
+    bits_per_weight``; of a machine ``lanes, sram_bytes, clock_mhz, area_mm2, areas_mm2, prices``
+    (in pJ, each with its source), ``static_mw, dram, parameters``.
     Raises InputError if it is neither, or a figure is out of range.
 
     >>> accelsim.inspect("resnet20-cifar10")["layers"][0]["shape"]
@@ -44,16 +49,21 @@ def inspect(
     256
     """
     from accelsim.dual.model import DualModel
-    from accelsim.report.describe import describe_machine, describe_model
+    from accelsim.faults import check_whole
+    from accelsim.report.describe import MAX_TILE, describe_machine, describe_model
 
     loaded: DualModel | Machine
-    if not isinstance(what, str | Path):
+    if isinstance(what, DualModel):
         loaded = what
+    elif not isinstance(what, str | Path):
+        loaded = machine_of(what)
     elif str(what).endswith(".dual") or (shipped.find("models", what) and not shipped.find("hwconfigs", what)):
         loaded = load_model(what)
     else:
         loaded = load_hardware(what)
     if isinstance(loaded, DualModel):
+        if tile is not None:
+            check_whole("tile", tile, 1, MAX_TILE)
         try:
             return describe_model(loaded, m=tile, threshold=threshold, sparsity=sparsity)
         except ValueError as error:
@@ -72,7 +82,8 @@ def plots(
 ) -> dict[str, bytes]:
     """The plots of a comparison by file name: each as PNG, SVG and PDF.
 
-    model, machines, batch: those of ``accelsim.compare``.  results: what it returned, a result a machine.
+    model, machines, batch: those of ``accelsim.compare``.  results: what it returned, a result a
+    machine.
     Raises InputError if they are not as many.
 
     >>> machines = ["spatial-16x16", "winograd-16x16"]
@@ -95,8 +106,10 @@ def write_report(
 ) -> Path:
     """Write what ``accelsim compare -o`` writes: the page, the plots, a CSV table a machine.
 
-    model, machines, batch: those of ``accelsim.compare``.  results: what it returned, a result a machine.
-    Returns the path of the page.  Raises InputError if they are not as many, or the folder cannot be written.
+    model, machines, batch: those of ``accelsim.compare``.  results: what it returned, a result a
+    machine.
+    Returns the path of the page.  Raises InputError if they are not as many, or the folder cannot
+    be written.
     """
     from accelsim.report.write import report_files, write_comparison
 
@@ -107,29 +120,37 @@ def write_report(
 def write_table(what: "Result | Sequence[Result] | pd.DataFrame", path: str | Path) -> Path:
     """Write results, a row a layer, or a table, in the format that the ending says: .csv, .parquet or .arrow.
 
-    Returns the path.  Raises InputError if the ending is another, pyarrow is missing, or the file cannot be written.
+    Returns the path.  Raises InputError if the ending is another, pyarrow is missing, or the file
+    cannot be written.
 
     >>> result = accelsim.simulate("resnet20-cifar10", "spatial-16x16", engine="fast", level="layers")
     >>> accelsim.write_table(result, "layers.csv").stat().st_size > 1000
     True
     """
+    import pandas as pd
+
     from accelsim.report import table_file
     from accelsim.simulator.result import Result
 
-    if isinstance(what, Result):
-        table_file.write_results([what], Path(path))
-    elif isinstance(what, Sequence):
-        table_file.write_results(what, Path(path))
-    else:
-        table_file.write_table(what, Path(path))
+    results = [what] if isinstance(what, Result) else what
+    try:
+        if isinstance(results, pd.DataFrame):
+            table_file.write_table(results, Path(path))
+        elif isinstance(results, Sequence) and results and all(isinstance(r, Result) for r in results):
+            table_file.write_results(results, Path(path))
+        else:
+            raise InputError(f"table of {what!r:.100}, expected results of simulate or compare, or a table of pandas")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}, expected a file to write") from None
     return Path(path)
 
 
 def redraw_report(folder: str | Path, output: str | Path | None = None, *, say: Say = silent) -> Path:
     """Draw plots and page of a comparison or a sweep again from the files in a folder, as ``accelsim report``.
 
-    output: where to write, by default the same folder.  say: called with a line on what a sweep lacks.  Returns the
-    path of the page.  Raises InputError if the folder holds neither, or something is not sound.
+    output: where to write, by default the same folder.  say: called with a line on what a sweep
+    lacks.  Returns the path of the page.  Raises InputError if the folder holds neither, or
+    something is not sound.
     """
     from accelsim.explore.own_network import NOTES
     from accelsim.explore.store import FILE_NAME
@@ -161,7 +182,11 @@ def _gathered(
 ) -> "Comparison":
     from accelsim.report.tables import gather
 
-    loaded = [load_hardware(machine) if isinstance(machine, str | Path) else machine for machine in machines]
-    if len(loaded) != len(results):
+    loaded = machines_of(machines)
+    if len(loaded) != len(results) or not loaded:
         raise InputError(f"{len(results)} results of {len(loaded)} machines, expected one of each")
-    return gather(load_workload(model) if isinstance(model, str | Path) else model, loaded, results, batch)
+    names = told_apart(machine.name for machine in loaded)
+    for result, name in zip(results, names, strict=True):
+        if result.machine != name:
+            raise InputError(f"results of {result.machine!r} beside machine {name!r}, expected those of one comparison")
+    return gather(workload_of(model), loaded, results, batch)

@@ -20,10 +20,12 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
+from accelsim.compression.accuracy import measure
 from accelsim.compression.budget import multiplies_left
-from accelsim.compression.pipeline import compress_checkpoint, load_checkpoint, measure
+from accelsim.compression.pipeline import compress_checkpoint
 from accelsim.compression.quantize import compressed_network, quantize, spatial_threshold, winograd_threshold
 from accelsim.compression.recipe import load_compression_recipe
+from accelsim.compression.start import load_checkpoint
 from accelsim.dual.deploy import density, spatial_densities, tile_sizes, winograd_model
 from accelsim.dual.file import decode_dual, encode_dual, read_dual
 from accelsim.dual.model import DualModel

@@ -18,7 +18,7 @@ from typing import Any
 from accelsim.dual.file import read_dual
 from accelsim.errors import InputError
 from accelsim.files import write_text
-from accelsim.network.tables import TableLayer
+from accelsim.network.table_layer import TableLayer
 from accelsim.simulator.machines.choice import machine_from
 from accelsim.simulator.run import run
 from accelsim.workload import LayerTable, LayerWork, layer_works

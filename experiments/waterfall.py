@@ -23,7 +23,7 @@ import matplotlib.pyplot as plt
 from accelsim.dual.file import read_dual
 from accelsim.errors import InputError
 from accelsim.files import write_text
-from accelsim.network.tables import TableLayer
+from accelsim.network.table_layer import TableLayer
 from accelsim.simulator.machines.load import load_hardware
 from accelsim.simulator.run import run
 from accelsim.workload import LayerTable, LayerWork, layer_works, load_table

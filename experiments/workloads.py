@@ -12,7 +12,8 @@ import numpy as np
 from accelsim.dual.model import DualModel
 from accelsim.files import write_text
 from accelsim.network import Network
-from accelsim.network.tables import TableLayer, table_text
+from accelsim.network.table_layer import TableLayer
+from accelsim.network.tables import table_text
 from accelsim.network.zoo import named_graph
 from accelsim.workload import layer_works
 from experiments.paths import WORKLOADS

@@ -169,6 +169,10 @@ def test_unknown_machine_names_the_nearest(fail, model):
         ("pe_aray.rows=3", "did you mean 'pe_array'"),
         ("clock_mhz.fast=3", "clock_mhz"),
         ("clock_mhz=.inf", "clock_mhz"),
+        ("clock_mhz=4_00", "clock_mhz"),
+        ("clock_mhz='400'", "clock_mhz"),
+        ("clock_mhz=0400", "clock_mhz"),
+        ("pe_array.rows=1_6", "pe_array.rows"),
         ("pe_array.rows=99999999999", "pe_array.rows"),
     ],
 )
@@ -183,7 +187,7 @@ def test_engine_typo(fail, model, tmp_path):
     fail(*arguments, words=["--trace", "event"])
 
 
-@pytest.mark.parametrize("batch", ["0", "-1", "many", "1.5", "100000000000"])
+@pytest.mark.parametrize("batch", ["0", "-1", "many", "1.5", "100000000000", "1_0", "2.0", "1e1", "\uff12", " 2", ""])
 def test_bad_batch(fail, model, batch):
     fail("compare", model, "spatial-16x16", "--batch", batch, words=["batch"])
 
@@ -319,6 +323,8 @@ def test_every_number_of_every_file_has_bounds():
         (("sweep", "SWEEP", "-o", "out", "--workers", "-1"), "--workers -1, expected 1 to"),
         (("sweep", "SWEEP", "-o", "out", "--dry-run", "--search", "5"), "--search with --dry-run"),
         (("sweep", "SWEEP", "-o", "out", "--dry-run", "--scheduler", "tcp://a:1"), "--scheduler with --dry-run"),
+        (("sweep", "SWEEP", "-o", "out", "--dry-run", "--table", "t.csv"), "--table with --dry-run"),
+        (("sweep", "SWEEP", "-o", "out", "--dry-run", "--band"), "--band with --dry-run"),
         (("sweep", "SWEEP", "-o", "out", "--workers", "2", "--scheduler", "tcp://a:1"), "expected one of them"),
         (("export", "MODEL", "-o", "x.onnx", "--machine", "spatial-16x16"), "--machine without --int8"),
         (("export", "MODEL", "-o", "x.onnx", "--images", "i.npz"), "--images without --int8"),

@@ -8,7 +8,7 @@ import pytest
 
 import accelsim
 from accelsim.errors import InputError
-from accelsim.network.tables import TableLayer
+from accelsim.network.table_layer import TableLayer
 from accelsim.workload import MAX_WEIGHTS, LayerTable, LayerWork, layer_works
 
 from .simulator.random_layers import random_model

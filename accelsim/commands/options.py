@@ -6,12 +6,14 @@ gathers their values again for the call.
 """
 
 import inspect
+import re
 from collections.abc import Callable
+from copy import copy
 from dataclasses import MISSING, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -91,7 +93,8 @@ def with_records(command: Callable[..., None]) -> Callable[..., None]:
         if name in records:
             shown += _parameters(records[name])
         else:
-            shown.append(Parameter(name, Parameter.KEYWORD_ONLY, annotation=hints[name], default=names[name].default))
+            plain = _plain(hints[name])
+            shown.append(Parameter(name, Parameter.KEYWORD_ONLY, annotation=plain, default=names[name].default))
 
     @wraps(command)
     def run(**values: Any) -> None:
@@ -111,8 +114,35 @@ def _parameters(record: type[Any]) -> list[Parameter]:
         Parameter(
             field.name,
             Parameter.KEYWORD_ONLY,
-            annotation=hints[field.name],
+            annotation=_plain(hints[field.name]),
             default=Parameter.empty if field.default is MISSING else field.default,
         )
         for field in fields(record)
     ]
+
+
+def _plain(annotation: Any) -> Any:
+    """The annotation of an option, whose number is read as people write it.
+
+    Python, which the parser would ask, takes ``1_0`` for 10, and the digits of all scripts.
+    """
+    kinds = [kind for kind in (int, float) if get_args(annotation)[:1] in ((kind,), (kind | None,))]
+    if not kinds:
+        return annotation
+    info = copy(get_args(annotation)[1])
+    info.parser = _whole if kinds[0] is int else _decimal
+    return Annotated[get_args(annotation)[0], info]
+
+
+def _whole(text: str | int) -> int:
+    if not re.fullmatch(r"[-+]?[0-9]{1,30}", str(text)):
+        raise typer.BadParameter(f"{str(text)[:60]!r}, expected a whole number")
+    return int(text)
+
+
+def _decimal(text: str | float) -> float:
+    from accelsim.settings import PLAIN_NUMBER  # with pydantic, which a command's help has no need of
+
+    if not PLAIN_NUMBER.fullmatch(str(text)):
+        raise typer.BadParameter(f"{str(text)[:60]!r}, expected a number")
+    return float(text)

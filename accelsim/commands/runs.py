@@ -90,15 +90,17 @@ def compare(
     from accelsim.report.terminal import console, show_band, show_comparison, show_favours, show_sensitivity
 
     _check_table(show.table)
+    if show.band and len(machines) < 2:
+        raise InputError(f"--band with {len(machines)} machine, expected at least two for a verdict")
     loaded = accelsim.load_workload(model)
     descriptions = several(context, machines, how.overrides)
     changes = how.overrides or ()
     results = accelsim.compare(loaded, descriptions, engine=how.engine, batch=how.batch, level=how.level)
     ratios = accelsim.ratios(results)
-    if show.table is not None:
-        accelsim.write_table(results, show.table)
     energies = _energies(loaded, descriptions, how) if show.sensitivity else None
     cases = accelsim.band(loaded, descriptions, batch=how.batch, level=how.level) if show.band else None
+    if show.table is not None:
+        accelsim.write_table(results, show.table)
     if output is not None:
         from accelsim.report.band import band_files
         from accelsim.report.tables import gather
@@ -135,14 +137,14 @@ def simulate(
     if show.trace is not None and how.engine != "event":
         raise InputError(f"--trace with engine {how.engine!r}, expected engine 'event'")
     result = accelsim.simulate(loaded, description, engine=how.engine, batch=how.batch, level=how.level)
-    if show.table is not None:
-        accelsim.write_table(result, show.table)
     energies = _energies(loaded, [description], how) if show.sensitivity else None
     if show.trace is not None:
         from accelsim.report.plain import to_json
         from accelsim.report.trace import trace as timeline
 
         write_text(show.trace, to_json(timeline(loaded, description, how.batch, how.level)))
+    if show.table is not None:
+        accelsim.write_table(result, show.table)
     if show.json:
         print_json(result.to_json() | _sensitivity_table(energies))
     else:

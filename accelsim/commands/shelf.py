@@ -11,8 +11,6 @@ from accelsim.commands.options import Json
 from accelsim.commands.words import print_json
 from accelsim.errors import InputError
 
-MAX_TILE = 16  # as in a .dual file
-
 
 def inspect(
     context: typer.Context,
@@ -27,7 +25,7 @@ def inspect(
     json: Json = False,
 ) -> None:
     """What a model or a machine is made of: densities and bits, or prices, areas and their sources."""
-    from accelsim.report.describe import describe_machine, describe_model
+    from accelsim.report.describe import MAX_TILE, describe_machine, describe_model
     from accelsim.report.terminal import console, show_machine, show_model
 
     if file.endswith(".dual") or (shipped.find("models", file) and not shipped.find("hwconfigs", file)):

@@ -59,10 +59,8 @@ def sweep(
     if how.resume and not (output / FILE_NAME).is_file():
         raise InputError(f"{output}: holds no sweep, expected a folder with {FILE_NAME} for --resume")
     if how.dry_run:
-        for flag, value in (("--search", how.search), ("--scheduler", how.scheduler)):
-            if value is not None:
-                raise InputError(f"{flag} with --dry-run, which is of all points on this computer")
-        found = estimate(description, output, how.workers)
+        _check_dry_run(how)
+        found = estimate(description, output, how.workers, replace=how.resume)
         if json:
             print_json(asdict(found))
         else:
@@ -95,6 +93,16 @@ def sweep(
         show_answers(console(), done.answers, done.counts, done.parameters)
         show_bands(console(), found_bands)
     say(f"report: {output / 'report.html'}")
+
+
+def _check_dry_run(how: SweepOptions) -> None:
+    """Raise InputError for an option that a dry run would not use."""
+    for flag, value in (("--search", how.search), ("--scheduler", how.scheduler)):
+        if value is not None:
+            raise InputError(f"{flag} with --dry-run, which is of all points on this computer")
+    for flag, asked in (("--table", how.table is not None), ("--band", how.band)):
+        if asked:
+            raise InputError(f"{flag} with --dry-run, which has no results, expected one of them")
 
 
 def report(

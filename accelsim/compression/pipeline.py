@@ -1,12 +1,10 @@
-"""``accelsim compress``: from a checkpoint to a ``.dual`` file by a recipe,
-measured on the test images.
+"""``accelsim compress``: from a checkpoint to a ``.dual`` file by a recipe.
 
-Prune and quantize, fine-tune codebook and batch-norm, fold, calibrate, code, write, measure in both
-domains.
+Prune and quantize, fine-tune codebook and batch-norm, fold, calibrate, code, write, measure on the
+test images in both domains.
 """
 
 import hashlib
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,10 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Array, Ints, Levels
+from accelsim.arrays import Array, Levels
+from accelsim.compression.accuracy import measure
 from accelsim.compression.budget import budget_lines
 from accelsim.compression.codebook import Tuner, Tuning, fine_tune
 from accelsim.compression.correct import corrected_biases
+from accelsim.compression.images import RecipeImages
 from accelsim.compression.loss import card_images, say_accuracy, say_errors, weight_errors
 from accelsim.compression.quantize import (
     Quantized,
@@ -27,33 +27,24 @@ from accelsim.compression.quantize import (
     quantize,
     spatial_threshold,
     winograd_threshold,
-    winograd_tiles,
 )
 from accelsim.compression.ratedistortion import Trial, search_cells
 from accelsim.compression.recipe import CompressionRecipe
 from accelsim.compression.rounding import EXACT, Rounded, Zeros, fitted, with_zeros, zeros_of_filters
 from accelsim.compression.stage import Stage
-from accelsim.dual.deploy import winograd_model
-from accelsim.dual.file import CompressedNetwork, decode_dual, encode_dual, read_dual, read_manifest, with_accuracy
+from accelsim.compression.start import aimed_share, held_cells, layer_tiles, load_checkpoint
+from accelsim.dual.file import CompressedNetwork, decode_dual, encode_dual, with_accuracy
 from accelsim.dual.manifest import weight_names
 from accelsim.dual.model import DualModel
-from accelsim.dual.quantizer import Quantizer
 from accelsim.errors import InputError
 from accelsim.faults import nearest
-from accelsim.files import CARD as CARD_FILE
-from accelsim.files import SAFETENSORS, read_bytes, read_text, write_bytes
-from accelsim.network.graph import Graph, Network
-from accelsim.network.onnx import read_onnx
-from accelsim.network.weights import load_network
+from accelsim.files import write_bytes
+from accelsim.network.graph import Network
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.reconstruction import is_refitted
-from accelsim.training.checkpoint import CARD, MODEL, STATE, relative_cells
-from accelsim.training.datasets import Source, load_split, resolve
-from accelsim.training.evaluate import top1
-from accelsim.training.networks import find_network, is_file, with_weights
-from accelsim.training.psnr import psnr_by_set
-from accelsim.training.superresolution import Photographs, photographs, training_patches
-from accelsim.training.winograd_op import winograd_operations
+from accelsim.training.checkpoint import STATE, relative_cells
+from accelsim.training.datasets import resolve
+from accelsim.training.networks import find_network, with_weights
 
 # Of 2,000 CIFAR-10 images the ResNet-20 of checkpoints/resnet20-joint answers 87.95 % rightly, and
 # 87.50, 87.40 and 87.65 % with cells of 0.15, 0.1 and 0.07: finer ones only make larger files.
@@ -72,7 +63,7 @@ class _Task:
     spatial: float  # share of zeros in the spatial domain
     winograd: float  # share of zeros in the Winograd domain
     tiles: dict[str, int]  # m of each Winograd layer
-    images: "_Images"
+    images: RecipeImages
     reference: Network | None  # the dense network
     held: dict[str, float]  # cells of the arrays that are rounded already, by name
     tuning: Stage
@@ -86,9 +77,9 @@ def compress_checkpoint(
     """Compress a checkpoint into the ``.dual`` file ``out``; return what that decodes to.
 
     checkpoint: a folder of ``accelsim train``, or a safetensors, .npz or ONNX file.
-    log: called with a line of progress.  resume: go on with the fine-tuning or the rounding that was
-    interrupted on its way to ``out`` (its state is in ``out``.tuning or ``out``.rounding until the
-    file is written).
+    log: called with a line of progress.  resume: go on with the fine-tuning or the rounding that
+    was interrupted on its way to ``out`` (its state is in ``out``.tuning or ``out``.rounding until
+    the file is written).
     Raises InputError if the checkpoint, the recipe, the data or the state do not fit together.
     """
     task = _task(checkpoint, out, recipe, log or (lambda _: None))
@@ -126,8 +117,8 @@ def _task(checkpoint: Path, out: Path, recipe: CompressionRecipe, say: Say) -> _
     Raises InputError if something is missing or does not fit.
     """
     network, notes = load_checkpoint(checkpoint, recipe)
-    spatial = _target(recipe.spatial, notes, "sparsity_sd", checkpoint)
-    winograd = _target(recipe.winograd, notes, "sparsity_wd", checkpoint)
+    spatial = aimed_share(recipe.spatial, notes, "sparsity_sd", checkpoint)
+    winograd = aimed_share(recipe.winograd, notes, "sparsity_wd", checkpoint)
     reference: Network | None = None
     if recipe.reference is not None:
         named = recipe.reference
@@ -141,10 +132,10 @@ def _task(checkpoint: Path, out: Path, recipe: CompressionRecipe, say: Say) -> _
         notes=notes,
         spatial=spatial,
         winograd=winograd,
-        tiles=_tiles(network.graph, recipe, notes),
-        images=_Images(recipe, network.graph),
+        tiles=layer_tiles(network.graph, recipe, notes),
+        images=RecipeImages(recipe, network.graph),
         reference=reference,
-        held={} if recipe.rounded is None else _held(network, resolve(recipe.rounded)),
+        held={} if recipe.rounded is None else held_cells(network, resolve(recipe.rounded)),
         tuning=Stage(out, "tuning", whole, network.arrays),
         rounding=Stage(out, "rounding", whole, network.arrays),
         say=say,
@@ -164,8 +155,9 @@ def _quantized(task: _Task) -> Quantized:
 
 
 def _rounded(task: _Task, quantized: Quantized, resume: bool) -> CompressedNetwork:
-    """The quantized network rounded anew, and its biases corrected,
-    if the recipe says so; as a file takes it.
+    """The quantized network as a file takes it.
+
+    Rounded anew, and its biases corrected, if the recipe says so.
     """
     recipe = task.recipe
     images = task.images
@@ -195,8 +187,9 @@ def _rounded(task: _Task, quantized: Quantized, resume: bool) -> CompressedNetwo
 
 
 def _fitted(task: _Task, quantized: Quantized, zeros: Zeros, resume: bool) -> Quantized:
-    """``quantized`` rounded by its layers' outputs;
-    stopped in any way it goes on after the last layer that the state beside ``out`` has, if resume.
+    """The network rounded by its layers' outputs.
+
+    Stopped in any way it goes on after the last layer that the state beside ``out`` has, if resume.
     """
     recipe = task.recipe
     assert recipe.fit is not None
@@ -228,105 +221,8 @@ def _fitted(task: _Task, quantized: Quantized, zeros: Zeros, resume: bool) -> Qu
     return fitted(quantized, task.network, zeros, images, recipe.bit_price, rounded)
 
 
-def _held(network: Network, path: Path) -> dict[str, float]:
-    """The cells of the arrays that a file holds, in whole cells, just as the network does.
-
-    Raises InputError if there are none.
-    """
-    arrays = read_dual(path).network.arrays
-    stated = read_manifest(path)[0].quantization
-    found = {}
-    for name in weight_names(network.graph):
-        w = network.arrays[name]
-        cell = stated.cells.get(name, stated.cell)
-        if name in arrays and np.array_equal(arrays[name], w) and np.array_equal(_whole(w, cell), w):
-            found[name] = cell
-    if not found:
-        raise InputError(f"{path}: no layer has the checkpoint's weights, expected a file that some of them are from")
-    return found
-
-
-def _whole(w: Array, cell: float) -> Array:
-    quantizer = Quantizer({"w": cell}, np.zeros(0))
-    return quantizer.decode("w", np.rint(w / cell).astype(np.int32))
-
-
 def _is_fitted(task: _Task, layer: str) -> bool:
     return is_refitted(task.network.graph.node(layer))
-
-
-class _Images:
-    """The images that a recipe names, if any:
-    training images as the network takes them, test images to measure on.
-    """
-
-    def __init__(self, recipe: CompressionRecipe, graph: Graph):
-        self.train: Source | None = None  # with labels
-        self.test: Source | Photographs | None = None
-        self._preprocess = graph.preprocessing.apply
-        self._count = 0
-        data = recipe.data
-        if data is None:
-            return
-        if data.kind == "super_resolution":
-            folder = resolve(data.path)
-            patches = training_patches(data, folder)
-            self.test = photographs(data, folder)
-            self._count = len(patches)
-            self._take: Callable[[Ints], NDArray[Any]] = lambda index: patches.pairs(index)[0]
-        else:
-            size = graph.input_shape[:2]
-            classes = graph.shapes[graph.nodes[-1].name][-1]
-            self.train, self.test = (load_split(data, split, size, classes) for split in ("train", "test"))
-            self._count = len(self.train.labels)
-            self._take = self.train.take
-
-    def first(self, number: int) -> Array:
-        """The first training images."""
-        return self._preprocess(self._take(np.arange(min(number, self._count))))
-
-    def drawn(self, number: int) -> Array:
-        """Training images drawn by a fixed seed."""
-        return self._preprocess(self._take(np.random.default_rng(0).permutation(self._count)[:number]))
-
-
-def load_checkpoint(checkpoint: Path, recipe: CompressionRecipe) -> tuple[Network, dict[str, Any]]:
-    """The network of a checkpoint,
-    and what its card says (empty for a bare weight file and for ONNX).
-    """
-    if checkpoint.suffix == ".onnx":
-        return read_onnx(checkpoint), {}
-    weights = checkpoint / MODEL if checkpoint.is_dir() else checkpoint
-    card = weights.with_name(CARD)
-    notes: dict[str, Any] = {}
-    if weights.name == MODEL and card.exists():
-        try:
-            notes = json.loads(read_text(card, CARD_FILE))
-            trained = str(notes.get("recipe", {}).get("network", ""))
-            name = recipe.network or (trained if is_file(trained) else str(notes["network"]))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{card}: not a checkpoint's card ({error})") from None
-    elif recipe.network is None:
-        raise InputError(f"{weights}: a bare weight file, expected a recipe with the key network")
-    else:
-        name = recipe.network
-    network = load_network(find_network(name, str(weights)), weights)
-    stated = notes.get("sha256")
-    if stated is not None and stated != hashlib.sha256(read_bytes(weights, SAFETENSORS)).hexdigest():
-        raise InputError(f"{weights}: not the weights that {card} is about (sha256), expected a checkpoint of one run")
-    return network, notes
-
-
-def _tiles(graph: Graph, recipe: CompressionRecipe, notes: dict[str, Any]) -> dict[str, int]:
-    """m of each Winograd layer: those of the checkpoint, if it names them."""
-    named = notes.get("winograd_m")
-    return {
-        name: m
-        for name, m in winograd_tiles(graph, recipe.tile).items()
-        if not isinstance(named, dict) or name in named
-    }
 
 
 def _cells(task: _Task, theta: float) -> tuple[float, dict[str, float]]:
@@ -382,46 +278,10 @@ def _relative_cells(task: _Task, theta: float) -> dict[str, float]:
     return {name: found[name] for name in names if name in found}
 
 
-def measure(model: DualModel, test: Source | Photographs, reference: Network | None, workers: int) -> dict[str, float]:
-    """The dense network, and the decoded file in each domain, on the test images.
-
-    Top-1 in percent (``top1_spatial`` ...), or of photographs PSNR by set in dB
-    (``psnr_set5_spatial`` ...).
-    """
-    graph = model.network.graph
-    arrays = model.network.arrays
-    if isinstance(test, Photographs):
-        filters: dict[str, Any] = {"filters": winograd_model(model), "tiles": model.winograd_m}
-        figures = {} if reference is None else {"reference": psnr_by_set(reference.graph, reference.arrays, test)}
-        figures["spatial"] = psnr_by_set(graph, arrays, test)
-        figures["winograd"] = psnr_by_set(graph, arrays, test, **filters)
-        return {
-            f"psnr_{name}_{domain}": round(value, 4)
-            for domain, by_set in figures.items()
-            for name, value in by_set.items()
-        }
-    operations = winograd_operations(winograd_model(model), dict(model.winograd_m))
-    accuracy = {}
-    if reference is not None:
-        accuracy["top1_reference"] = top1(reference.graph, reference.arrays, test, workers=workers)
-    accuracy["top1_spatial"] = top1(graph, arrays, test, workers=workers)
-    accuracy["top1_winograd"] = top1(graph, arrays, test, workers=workers, operations=operations)
-    return {name: round(value, 4) for name, value in accuracy.items()}
-
-
-def _target(asked: float | None, notes: dict[str, Any], key: str, checkpoint: Path) -> float:
-    if asked is not None:
-        return asked
-    found = notes.get(key)
-    if isinstance(found, int | float) and 0 <= found < 1:
-        return float(found)
-    name = {"sparsity_sd": "spatial", "sparsity_wd": "winograd"}[key]
-    raise InputError(f"{checkpoint}: states no {key}, expected a recipe with the key {name}")
-
-
 def _tuned(task: _Task, quantized: Quantized, resume: bool) -> Quantized:
-    """``quantized`` fine-tuned;
-    stopped in any way it goes on from the state beside ``out``, if resume.
+    """The network fine-tuned.
+
+    Stopped in any way it goes on from the state beside ``out``, if resume.
     """
     recipe = task.recipe
     settings = recipe.tune

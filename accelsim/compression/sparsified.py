@@ -214,8 +214,12 @@ def read_pictures(network: Network, asked: Asked, say: Say) -> Pictures:
         pixels, labels = read_labelled(asked.images, network.graph.input_shape, MOST, asked.labels)
         if len(pixels) < LEAST:
             raise InputError(f"{asked.images}: {len(pixels)} pictures, expected at least {LEAST}, better 50 or more")
-        if (pixels == pixels[0]).all():
-            raise InputError(f"{asked.images}: {len(pixels)} pictures that are all the same, expected different ones")
+        different = len({picture.tobytes() for picture in pixels})
+        if different < LEAST:
+            raise InputError(
+                f"{asked.images}: {len(pixels)} pictures of which {different} differ, expected at least {LEAST} "
+                "different ones"
+            )
     order = np.random.default_rng(0).permutation(len(pixels))
     apart, rest = order[: max(4, len(pixels) // APART)], order[max(4, len(pixels) // APART) :]
     return Pictures(

@@ -32,6 +32,7 @@ from accelsim.files import SWEEP
 from accelsim.settings import Section, read_settings
 from accelsim.simulator.network.planning import LEVELS, Level
 from accelsim.simulator.result import COUNT_COLUMNS, DRAM_COLUMNS, ENERGY_COLUMNS
+from accelsim.workload import MAX_BATCH
 
 LEVEL = "level"  # the axis that sets no key of a machine, but how far its layers run as one network
 MAX_SAMPLES = 1_000_000  # combinations of values, before constraints
@@ -258,8 +259,8 @@ class SweepDescription(_Part):
     """Which points of the space are visited.  Default: all."""
     engine: Literal["fast", "event"] = "fast"
     """What counts the cycles; both count the same.  Default: fast."""
-    batch: Annotated[int, Field(ge=1, le=1 << 16)] = 1
-    """Images that a run works on.  Default: 1."""
+    batch: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 1
+    """Images that a run works on, 1 to 4,096.  Default: 1."""
     level: Level = "resident"
     """How far layers run as one network (``simulator.network.planning``), unless an axis of this name says."""
     accuracy: Accuracy | None = None

@@ -23,6 +23,7 @@ from accelsim.explore.search import check_search, search_points
 from accelsim.explore.space import Point, points
 from accelsim.explore.store import FILE_NAME, Store
 from accelsim.explore.table import layer_table, make_table, write_table
+from accelsim.faults import check_whole
 from accelsim.files import SWEEP, alone_in, read_bytes, write_bytes
 
 Executor = Callable[[Iterable[Task]], Generator[Outcome, None, None]]
@@ -326,17 +327,18 @@ def executor(workers: int | None, scheduler: str | None) -> Executor:
 def _processes(workers: int | None) -> int:
     """How many processes there are to be.  Raises InputError if there can be none."""
     count = default_workers() if workers is None else workers
-    if not 1 <= count <= MAX_WORKERS:
-        raise InputError(f"--workers {count}, expected 1 to {MAX_WORKERS}")
+    check_whole("--workers", count, 1, MAX_WORKERS)
     return count
 
 
-def estimate(path: Path, folder: Path, workers: int | None = None) -> Estimate:
+def estimate(path: Path, folder: Path, workers: int | None = None, *, replace: bool = False) -> Estimate:
     """How many points a sweep has and how long those not stored yet would take, by timing a few of them here.
 
-    Writes nothing.  Raises InputError as ``run_sweep``.
+    Computes nothing that is kept.  replace, and InputError, as of ``run_sweep``.
     """
     count = _processes(workers)
+    if not replace:
+        _check_same(path, folder)
     sweep_tasks = read_tasks(path)
     pending = list(sweep_tasks.unique.values())
     if (folder / FILE_NAME).is_file():

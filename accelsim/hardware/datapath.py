@@ -1,6 +1,7 @@
 """What of a machine decides the numbers that it computes."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 Domain = Literal["spatial", "winograd"]
@@ -55,3 +56,8 @@ class Datapath:
     layer_weight_bits: tuple[tuple[str, int], ...] = ()
     number: Literal["int", "fp16", "fp32"] = "int"  # what a lane multiplies
     integers: Integers = Integers()  # of a machine of whole numbers
+    points: tuple[tuple[int, tuple[Fraction, ...]], ...] = ()  # of interpolation by m, where not the default ones
+
+    def points_of(self, m: int) -> tuple[Fraction, ...] | None:
+        """Interpolation points of F(m x m, r x r); None: the default ones."""
+        return dict(self.points).get(m)

@@ -194,7 +194,8 @@ def rows_may_bound(dram: DramType, requests: Transfer, bursts: Ints) -> bool:
     bursts: of each request.
     """
     stripe_bytes = dram.row_bytes * dram.interleaved_groups
-    whole, spans = requests.line_bytes - requests.piece_bytes < stripe_bytes, requests.lines
+    whole = requests.line_bytes - requests.piece_bytes < stripe_bytes
+    spans = requests.lines
     span_bytes = np.where(whole, spans * requests.line_bytes + requests.piece_bytes, requests.piece_bytes)
     stripes = requests.planes * np.where(whole, 1, spans) * (span_bytes // stripe_bytes + 2)
     rows = np.minimum(stripes * dram.interleaved_groups, bursts)
@@ -248,14 +249,16 @@ def opened_rows(dram: DramType, channels: int, tensors: Sequence[Transfer], orde
         banks = np.concatenate([banks, touched.bank])
         rows = np.concatenate([rows, touched.row])
         by_bank = np.argsort(banks, kind="stable")
-        banks, rows = banks[by_bank], rows[by_bank]
+        banks = banks[by_bank]
+        rows = rows[by_bank]
         same_bank = banks[1:] == banks[:-1]
         new = np.append(True, ~same_bank | (rows[1:] != rows[:-1]))[: len(banks)]
         opens = np.zeros(len(banks))
         opens[by_bank] = new
         opened += np.bincount(touched.request, opens[held:], len(order)).astype(np.int64)
         last = np.append(~same_bank, True)[: len(banks)]
-        banks, rows = banks[last], rows[last]
+        banks = banks[last]
+        rows = rows[last]
     found = np.zeros((len(tensors), len(tensors[0].n_bytes)), np.int64)
     found.reshape(-1)[order] = opened
     return found

@@ -52,11 +52,16 @@ _KEYS = {
 
 
 def memories(machine: MachineDescription) -> dict[str, Sram]:
-    """The machine's global buffers by name, each one half of its double buffer as one bank."""
+    """The machine's memories by name, each one half of its double buffer as one bank.
+
+    These are its global buffers, or that of the weights and one memory of all others.
+    """
     buffers = machine.buffers
-    present = [name for name in BUFFERS if buffers.sizes_kb.get(name)]
-    half_bytes = {name: max(1, int(buffers.half_bytes(name))) for name in present}
-    return {name: sram(machine.node_nm, size, buffers.port_bits) for name, size in half_bytes.items()}
+    half_bytes: dict[str, float] = {}
+    for name in (name for name in BUFFERS if buffers.sizes_kb.get(name)):
+        memory = buffers.memory_of(name)
+        half_bytes[memory] = half_bytes.get(memory, 0.0) + buffers.half_bytes(name)
+    return {name: sram(machine.node_nm, max(1, int(size)), buffers.port_bits) for name, size in half_bytes.items()}
 
 
 def prices(machine: MachineDescription) -> dict[str, Price]:
@@ -76,7 +81,9 @@ def prices(machine: MachineDescription) -> dict[str, Price]:
     input_tile, inverse_tile: through a transform unit.  wire: a bit between buffers and array.
     """
     table = _gate_prices(machine) if machine.energy_table == "gates" else _logic_prices(machine)
-    for name, memory in memories(machine).items():
+    all_memories = memories(machine)
+    for name in (name for name in BUFFERS if machine.buffers.memory_of(name) in all_memories):
+        memory = all_memories[machine.buffers.memory_of(name)]
         table[f"{name}_read"] = Price(memory.read_pj_per_bit, "pJ/bit", "sram", SRAM_SOURCE)
         table[f"{name}_write"] = Price(memory.write_pj_per_bit, "pJ/bit", "sram", SRAM_SOURCE)
     table |= machine.own_prices()

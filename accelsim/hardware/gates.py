@@ -219,7 +219,9 @@ def lane_flip_flops(operand_bits: int, accumulator_bits: int) -> int:
 def array_costs(kind: ArrayKind) -> ArrayCosts:
     """Fitted on the arrays of this kind that the table marks for it."""
     rows = [row for row in read("arrays") if row["use"] == "fit" and (row["kind"] == "ws") == (kind == "stationary")]
-    factor, step_pj, start_pj = 1.0, 0.0, 0.0
+    factor = 1.0
+    step_pj = 0.0
+    start_pj = 0.0
     if kind == "streams":
         step_pj, start_pj, cycle_pj = _least_squares(
             rows,
@@ -246,7 +248,7 @@ def array_costs(kind: ArrayKind) -> ArrayCosts:
 
 
 def _parts(kind: ArrayKind) -> Callable[[Row], tuple[float, ...]]:
-    """Streams, arrays, lanes.
+    """The measured streams, arrays and lanes.
 
     Lanes of streams are known by themselves, arrays that hold weights have no streams.
     """
@@ -282,7 +284,8 @@ def _own_bits(row: Row) -> int:
 def lanes_pj(row: Row) -> float:
     """What the lanes alone spend in a row of the arrays' table, at 1.1 V."""
     lane = lane_energy(8, _x_bits(row), 24, signed=row["m"] != "1")
-    inputs, weights = float(row["input_density"]), float(row["weight_density"])
+    inputs = float(row["input_density"])
+    weights = float(row["weight_density"])
     # a lane that holds a weight of zero stays still
     held = weights * lane.at(inputs) + (1 - weights) * lane.still
     each = held if row["kind"] == "ws" else lane.at(inputs * weights)

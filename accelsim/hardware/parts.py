@@ -32,7 +32,9 @@ Milliwatts = Annotated[float, Field(ge=0, le=1e6)]  # up to a kilowatt
 SquareMillimetres = Annotated[float, Field(ge=0, le=1e6)]
 
 
-Activations = Literal["separate", "swap", "shared"]  # what becomes of feature maps on chip
+Activations = Literal["separate", "swap", "shared", "one"]  # the memories of feature maps, tiles and sums
+Keeps = Literal["separate", "swap", "shared"]  # what becomes of feature maps on chip
+ONE_MEMORY = "activation"  # the name of the memory of ``activations: one``
 
 
 class KeyGroup(Section):
@@ -99,12 +101,33 @@ class Buffers(KeyGroup):
     activations: Activations = "separate"
     """What becomes of a feature map on chip (``simulator.network``): ``separate``, nothing stays from layer to layer;
     ``swap``, the output buffer of a layer may be the input buffer of the next; ``shared``, both are one memory of
-    input_kb + output_kb, divided for each layer as it suits.  Default: separate."""
+    input_kb + output_kb, divided for each layer as it suits; ``one``, transformed inputs and sums lie there, too: all
+    sizes but weight_kb make one memory, of a layer by itself as well, and are priced as one.  Default: separate."""
 
     @property
-    def keeps(self) -> Activations:
+    def one_memory(self) -> bool:
+        """Whether one memory holds maps, tiles, transformed inputs and sums."""
+        return self.activations == "one"
+
+    @property
+    def keeps(self) -> Keeps:
         """What becomes of feature maps on chip."""
-        return self.activations
+        return "shared" if self.activations == "one" else self.activations
+
+    @property
+    def map_buffers(self) -> tuple[str, ...]:
+        """Names of the buffers in whose bytes maps and tiles lie together, where they do."""
+        names = ("input", "transformed", "output") if self.one_memory else ("input", "output")
+        return tuple(name for name in names if name in self.sizes_kb)
+
+    @property
+    def map_bytes(self) -> int:
+        """Bytes of those buffers."""
+        return sum(int(self.capacity_bytes(name)) for name in self.map_buffers)
+
+    def memory_of(self, name: str) -> str:
+        """The memory that a buffer lies in: itself, or the one of all but weights."""
+        return ONE_MEMORY if self.one_memory and name != "weight" else name
 
     @property
     def sizes_kb(self) -> dict[str, float]:
@@ -293,6 +316,8 @@ class AreaOverrides(KeyGroup):
     """Both halves of the buffer of transformed inputs."""
     output_buffer_mm2: SquareMillimetres | None = None
     """Both halves of the output buffer."""
+    activation_buffer_mm2: SquareMillimetres | None = None
+    """Both halves of the one memory of ``buffers.activations: one``, in place of the three before."""
     scratch_pads_mm2: SquareMillimetres | None = None
     """The scratch-pads of all lanes."""
     input_transform_mm2: SquareMillimetres | None = None

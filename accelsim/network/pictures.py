@@ -55,7 +55,8 @@ def decode(stream: BinaryIO, where: str, size: tuple[int, int] | None = None) ->
 
 def _check(image: Image.Image, where: str, size: tuple[int, int] | None) -> None:
     """What the header alone says."""
-    H, W = image.height, image.width
+    H = image.height
+    W = image.width
     if size is not None and (H, W) != size:
         raise InputError(f"{where}: {H} x {W} pixels, expected {size[0]} x {size[1]}")
     if H * W > MAX_PIXELS or not H * W:

@@ -50,7 +50,7 @@ GLOSSARY = {
     "chip_input_bytes": "bytes of the maps on chip that the layer reads",
     "chip_output_bytes": "bytes of the map that it writes, where that stays on chip",
     "chip_waiting_bytes": "bytes of the maps on chip that wait for a later layer meanwhile",
-    "tile_bytes": "bytes that its tiles of inputs, outputs and sums take beside the maps",
+    "tile_bytes": "bytes that its tiles of inputs, outputs, sums (of one memory: all) take beside the maps",
     "passes": "parts of the batch that go through the network one after the other",
     "stacks": "runs of layers that run depth-first, in stripes of rows",
     "maps": "feature maps of the network, but for what rides on outputs",

@@ -12,6 +12,7 @@ from typing import get_args
 import pandas as pd
 
 from accelsim.hardware.description import EnergyTable
+from accelsim.names import told_apart
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.run import run
 from accelsim.workload import LayerWork
@@ -20,23 +21,25 @@ from accelsim.workload import LayerWork
 def sensitivity(works: Sequence[LayerWork], machines: Sequence[Machine], level: str = "resident") -> pd.DataFrame:
     """One row a table and machine: ``table, machine, energy_pj, energy_mac_pj, ratio`` (energy over the first's).
 
+    Machines of one name are told apart, and a ratio to zero is NaN.
     Raises InputError if a layer does not fit a machine.
     """
     rows = []
-    names = [_nth(machine.name, [m.name for m in machines[:i]]) for i, machine in enumerate(machines)]
+    names = told_apart(machine.name for machine in machines)
     for table in get_args(EnergyTable):
-        first = None
+        first: float | None = None
         for name, machine in zip(names, machines, strict=True):
             priced = machine.model_copy(update={"energy_table": table})
             total = run(works, priced, engine="fast", level=level).total
-            first = first or float(total["energy_pj"])
+            energy = float(total["energy_pj"])
+            first = energy if first is None else first
             rows.append(
                 {
                     "table": table,
                     "machine": name,
-                    "energy_pj": float(total["energy_pj"]),
+                    "energy_pj": energy,
                     "energy_mac_pj": float(total["energy_mac_pj"]),
-                    "ratio": float(total["energy_pj"]) / first,
+                    "ratio": energy / first if first else float("nan"),
                 }
             )
     return pd.DataFrame(rows)
@@ -46,9 +49,3 @@ def least(energies: pd.DataFrame) -> dict[str, str]:
     """The machine with the least energy under each table.  energies: of ``sensitivity``."""
     lowest = energies.sort_values("energy_pj", kind="stable").drop_duplicates("table").sort_index()
     return {str(row.table): str(row.machine) for row in lowest.itertuples()}
-
-
-def _nth(name: str, before: Sequence[str]) -> str:
-    """``NAME``, ``NAME (2)``, ... as ``compare`` tells machines of one name apart."""
-    again = before.count(name)
-    return f"{name} ({again + 1})" if again else name

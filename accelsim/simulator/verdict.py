@@ -1,4 +1,6 @@
-"""Would a verdict stand if what nobody measured were otherwise?  A ratio between machines, and its band.
+"""Would a verdict stand if what nobody measured were otherwise?
+
+A ratio between machines, and its band.
 
 The assumptions, each moved by itself while the others stay:
 
@@ -24,6 +26,7 @@ import pandas as pd
 
 from accelsim.hardware.description import EnergyTable
 from accelsim.hardware.energy import dram_refresh_mw, dram_standby_mw, prices
+from accelsim.names import told_apart
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.run import run
 from accelsim.workload import LayerWork
@@ -31,8 +34,9 @@ from accelsim.workload import LayerWork
 Quantity = Literal["energy", "latency"]
 COLUMNS: dict[Quantity, str] = {"energy": "energy_pj", "latency": "latency_ms"}
 WIRE_PJ_PER_BIT_MM = 0.2 * 0.9**2 / 2
-# Published power of Eyeriss, NVDLA (two sizes), EIE, Cambricon-X and the chip of Moons and Verhelst over the model's,
-# without DRAM: least and most.  Measured by experiments/comparisons/chips.py, rows of reports/validation.md.
+# Published power of Eyeriss, NVDLA (two sizes), EIE, Cambricon-X and the chip of Moons and Verhelst
+# over the model's, without DRAM: least and most.  Measured by experiments/comparisons/chips.py,
+# rows of reports/validation.md.
 CHIPS = (0.54, 1.6)
 DRAM_KEYS = {
     "dram_activate": "dram_activate_pj",
@@ -101,18 +105,17 @@ def band(works: Sequence[LayerWork], machines: Sequence[Machine], level: str = "
     """Energies and times of all machines under each assumption, ``as described`` first.
 
     One row a case and machine: ``assumption, case, machine, energy_pj, latency_ms, energy_ratio,
-    latency_ratio``, the ratios over the first machine's.  Raises InputError if a layer does not fit
-    a machine.
+    latency_ratio``, the ratios over the first machine's, NaN where that is zero.  Machines of one
+    name are told apart.  Raises InputError if a layer does not fit a machine.
     """
+    names = told_apart(machine.name for machine in machines)
     described = Assumption("none", "as described", _as_described)
     rows = []
     for assumption in (described, *assumptions(machines)):
         totals = [_total(works, assumption, machine, level) for machine in machines]
-        for machine, total in zip(machines, totals, strict=True):
-            ratios = {f"{name}_ratio": total[column] / totals[0][column] for name, column in COLUMNS.items()}
-            rows.append(
-                {"assumption": assumption.name, "case": assumption.case, "machine": machine.name, **total, **ratios}
-            )
+        for name, total in zip(names, totals, strict=True):
+            ratios = {f"{what}_ratio": _over(total[column], totals[0][column]) for what, column in COLUMNS.items()}
+            rows.append({"assumption": assumption.name, "case": assumption.case, "machine": name, **total, **ratios})
     return pd.DataFrame(rows)
 
 
@@ -140,6 +143,10 @@ def verdicts(cases: pd.DataFrame, quantity: Quantity = "energy") -> list[Verdict
             )
         )
     return found
+
+
+def _over(value: float, first: float) -> float:
+    return value / first if first else float("nan")
 
 
 def _total(works: Sequence[LayerWork], assumption: Assumption, machine: Machine, level: str) -> dict[str, float]:

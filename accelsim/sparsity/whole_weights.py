@@ -16,7 +16,7 @@ import numpy as np
 from accelsim.arrays import Array, Floats, Ints, Levels
 from accelsim.sparsity.bitprice import Reals, RunningCounts
 from accelsim.sparsity.lattice import factored, nearest
-from accelsim.sparsity.reconstruction import Moments
+from accelsim.sparsity.moments import Moments
 
 DAMPING = 1e-3  # times the mean square of the inputs
 # the same, times inputs over rows: what few images say of the least directions is chance
@@ -106,7 +106,7 @@ class _Vectors:
         return whole
 
     def products(self, b: Array) -> Array:
-        """M^T b: (d,)."""
+        """The product M^T b: (d,)."""
         return np.asarray((self.value * b[self.weight]).sum(axis=1))
 
     def combined(self, z: Reals, count: int) -> Floats:

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, lru_cache
 from itertools import combinations
+from math import lcm
 from typing import NamedTuple
 
-from accelsim.transforms.winograd import cook_toom
+from accelsim.transforms.winograd import Points, cook_toom
 
 Matrix = tuple[tuple[Fraction, ...], ...]
 
@@ -90,14 +91,14 @@ def additions(matrix: Matrix) -> int:
 
 
 @lru_cache(maxsize=256)
-def tile_additions(m: int, r: tuple[int, int]) -> tuple[int, int, int]:
+def tile_additions(m: int, r: tuple[int, int], points: Points | None = None) -> tuple[int, int, int]:
     """Adders of one 2-D tile of F(m x m, R x S):
     (filter transform, input transform, inverse transform).
 
     The first matrix acts on every column, the second on every row of the result.
     """
-    h = cook_toom(m, r[0])
-    w = cook_toom(m, r[1])
+    h = cook_toom(m, r[0], points)
+    w = cook_toom(m, r[1], points)
     return (
         r[1] * additions(h.G) + h.n * additions(w.G),
         w.n * additions(h.B_T) + h.n * additions(w.B_T),
@@ -106,24 +107,30 @@ def tile_additions(m: int, r: tuple[int, int]) -> tuple[int, int, int]:
 
 
 @cache
-def exact_bits(m: int, r: tuple[int, int], bits: int) -> int:
+def exact_bits(m: int, r: tuple[int, int], bits: int, points: Points | None = None) -> int:
     """Bits that hold any transformed input of F(m x m, R x S), of inputs of ``bits`` bits.
 
-    10 for F(2, 3) of 8 bits, 15 for F(4, 3).
+    Rows with fractions are taken times their common denominator, as whole numbers.  10 for F(2, 3)
+    of 8 bits, 15 for F(4, 3), 20 for F(6, 3).
     """
-    gains = (max(sum(map(abs, row), start=Fraction(0)) for row in cook_toom(m, size).B_T) for size in r)
-    vertical, horizontal = gains
-    return bits + _log2_ceiling(max(Fraction(1), vertical * horizontal))
+    vertical, horizontal = (max(map(_whole_gain, cook_toom(m, size, points).B_T)) for size in r)
+    return bits + _log2_ceiling(Fraction(vertical * horizontal))
 
 
-def serial_inverse_additions(m: int, r: tuple[int, int]) -> int:
+def _whole_gain(row: tuple[Fraction, ...]) -> int:
+    """How many times the largest input a row's result can be, once its entries are whole."""
+    denominator = lcm(*(entry.denominator for entry in row))
+    return int(sum(map(abs, row), start=Fraction(0)) * denominator)
+
+
+def serial_inverse_additions(m: int, r: tuple[int, int], points: Points | None = None) -> int:
     """Additions of one inverse transform whose taps come one after the other, row by row.
 
     Each tap is added into m sums of its row, where the matrix is not zero, and each finished row into the m x m
     outputs; what begins a sum is no addition.  24 for F(2, 3), 140 for F(4, 3).
     """
-    h = cook_toom(m, r[0])
-    w = cook_toom(m, r[1])
+    h = cook_toom(m, r[0], points)
+    w = cook_toom(m, r[1], points)
     entries_h, entries_w = (sum(1 for row in t.A_T for entry in row if entry) for t in (h, w))
     return h.n * (entries_w - m) + m * (entries_h - m)
 
@@ -153,16 +160,16 @@ def unit_bits(matrix: Matrix, bits: int, most_bits: int) -> UnitBits:
     )
 
 
-def input_unit(m: int, bits: int, most_bits: int) -> UnitBits:
+def input_unit(m: int, bits: int, most_bits: int, points: Points | None = None) -> UnitBits:
     """The input-transform unit of F(m x m, 3 x 3); ``bits``, ``most_bits`` as for ``unit_bits``."""
-    return unit_bits(cook_toom(m, 3).B_T, bits, most_bits)
+    return unit_bits(cook_toom(m, 3, points).B_T, bits, most_bits)
 
 
-def inverse_unit(m: int, bits: int) -> UnitBits:
+def inverse_unit(m: int, bits: int, points: Points | None = None) -> UnitBits:
     """The inverse-transform unit of F(m x m, 3 x 3) on sums of ``bits`` bits,
     which it does not exceed.
     """
-    return unit_bits(cook_toom(m, 3).A_T, bits, bits)
+    return unit_bits(cook_toom(m, 3, points).A_T, bits, bits)
 
 
 def _log2_ceiling(value: Fraction) -> int:

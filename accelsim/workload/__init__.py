@@ -7,6 +7,7 @@ from accelsim.workload.graph import model_works
 from accelsim.workload.layer import (
     ALONE,
     CHANNEL_BLOCK,
+    MAX_BATCH,
     MAX_WEIGHTS,
     Drawn,
     LayerWork,
@@ -26,6 +27,7 @@ from accelsim.workload.table import (
 __all__ = [
     "ALONE",
     "CHANNEL_BLOCK",
+    "MAX_BATCH",
     "MAX_WEIGHTS",
     "Drawn",
     "LayerTable",

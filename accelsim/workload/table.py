@@ -21,7 +21,8 @@ from accelsim.arrays import Array
 from accelsim.errors import InputError
 from accelsim.files import LAYER_TABLE, read_bytes
 from accelsim.memo import Memo
-from accelsim.network.tables import TableLayer, as_product, read_table
+from accelsim.network.table_layer import TableLayer, as_product
+from accelsim.network.tables import read_table
 from accelsim.workload.layer import MAX_WEIGHTS, Drawn, Kind, LayerWork
 
 HELD_WEIGHTS = 150_000_000  # of a table whose layers are made once: 600 MB, enough for VGG-16

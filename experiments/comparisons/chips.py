@@ -19,7 +19,7 @@ from functools import cache
 
 import accelsim
 from accelsim.hardware.energy import area_mm2
-from accelsim.network.tables import TableLayer
+from accelsim.network.table_layer import TableLayer
 from accelsim.simulator.machines.choice import machine_from
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.run import run

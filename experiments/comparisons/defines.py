@@ -10,7 +10,7 @@ bytes a cycle) as its Meta-prototype-like machine; like DeFiNES there, it looks 
 from collections.abc import Sequence
 
 import accelsim
-from accelsim.network.tables import TableLayer
+from accelsim.network.table_layer import TableLayer
 from accelsim.workload import LayerTable
 from experiments.comparisons.row import Row, compared
 

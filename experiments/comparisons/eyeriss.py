@@ -17,8 +17,9 @@ from functools import cache
 import accelsim
 from accelsim.hardware.energy import prices, static_mw
 from accelsim.simulator.machines.row_stationary.machine import RowStationaryMachine
-from accelsim.simulator.machines.row_stationary.passes import PassMapping, active_pes, schedule_passes
+from accelsim.simulator.machines.row_stationary.passes import PassMapping, active_pes
 from accelsim.simulator.machines.row_stationary.search import choose_mapping, score_mapping
+from accelsim.simulator.machines.row_stationary.steps import schedule_passes
 from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork, layer_works
 from experiments.comparisons.row import Row, compared, errors

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 import accelsim
-from accelsim.network.tables import TableLayer
+from accelsim.network.table_layer import TableLayer
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.run import run
 from accelsim.workload import LayerTable, LayerWork, layer_works, load_table

@@ -7,9 +7,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from accelsim.compression.codebook import Tuner, Tuning, fine_tune
-from accelsim.compression.pipeline import _tiles, compress_checkpoint, summary
+from accelsim.compression.pipeline import compress_checkpoint, summary
 from accelsim.compression.quantize import compressed_network, quantize, winograd_threshold
 from accelsim.compression.recipe import CompressionRecipe, load_compression_recipe
+from accelsim.compression.start import layer_tiles
 from accelsim.dual.deploy import spatial_densities, winograd_densities, winograd_model
 from accelsim.dual.file import decode_dual, encode_dual, read_dual
 from accelsim.errors import InputError
@@ -292,9 +293,9 @@ def test_layers_that_the_checkpoint_keeps_out_of_the_winograd_domain_stay_out():
     regularizer = JointRegularizer(network.graph, {"default": 2})
     first, *rest = regularizer.winograd
     card = {"network": "resnet20-cifar10", "sparsity_sd": 0.2, "sparsity_wd": 0.3, "winograd_m": dict.fromkeys(rest, 2)}
-    tiles = _tiles(network.graph, CompressionRecipe(tile=4), card)
+    tiles = layer_tiles(network.graph, CompressionRecipe(tile=4), card)
     assert tiles == dict.fromkeys(rest, 4)
-    assert _tiles(network.graph, CompressionRecipe(), {}) == {first: 2} | dict.fromkeys(rest, 2)
+    assert layer_tiles(network.graph, CompressionRecipe(), {}) == {first: 2} | dict.fromkeys(rest, 2)
     theta = winograd_threshold(network, tiles, 0.5)
     compressed = compressed_network(quantize(network, 0.1, 0.1), winograd_m=tiles, winograd_threshold=theta)
     model = decode_dual(encode_dual(compressed), "m.dual")

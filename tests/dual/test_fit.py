@@ -6,7 +6,7 @@ import pytest
 from accelsim.dual.coding.fit import encode_static, fit
 from accelsim.dual.coding.numbers import NumberCoder
 from accelsim.dual.coding.rangecoder import BitCoder
-from accelsim.dual.coding.static import COARSE, UNIT, code_statistics
+from accelsim.dual.coding.statistics import COARSE, UNIT, code_statistics
 
 
 def entropy(p):

@@ -5,7 +5,9 @@ import pytest
 from accelsim.errors import InputError
 from accelsim.network.count import dense_macs
 from accelsim.network.layers import Conv, Linear
-from accelsim.network.tables import COLUMNS, TableLayer, as_product, read_table
+from accelsim.network.table_layer import TableLayer, as_product
+from accelsim.network.table_rows import COLUMNS
+from accelsim.network.tables import read_table
 from accelsim.network.zoo import NETWORKS
 
 HEADER = ",".join(COLUMNS)

@@ -4,8 +4,9 @@ from functools import cache
 
 import pytest
 
-from accelsim.simulator.machines.row_stationary.passes import PassMapping, schedule_passes
+from accelsim.simulator.machines.row_stationary.passes import PassMapping
 from accelsim.simulator.machines.row_stationary.search import choose_mapping, score_mapping
+from accelsim.simulator.machines.row_stationary.steps import schedule_passes
 from accelsim.simulator.time.event import event_cycles
 from accelsim.simulator.time.pipeline import durations, pipeline_cycles
 from accelsim.workload import LayerWork

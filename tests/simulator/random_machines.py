@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from accelsim.hardware.dram import dram_types
 from accelsim.hardware.parts import AreaOverrides, EnergyOverrides
-from accelsim.simulator.machines.cartesian import CartesianMachine
+from accelsim.simulator.machines.cartesian.machine import CartesianMachine
 from accelsim.simulator.machines.cells import CellsMachine
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.machines.matrix_vector import MatrixVectorMachine
@@ -18,7 +18,7 @@ from accelsim.simulator.machines.row_stationary.machine import RowStationaryMach
 from accelsim.simulator.machines.stationary import StationaryMachine
 from accelsim.simulator.machines.winograd import WinogradMachine
 
-from .random_layers import AnyMachine, spatial, winograd
+from .random_layers import AnyMachine, changed, spatial, winograd
 
 IDEAL = {"type": "ideal"}
 BUFFERS = ("weight", "input", "transformed", "output")
@@ -303,3 +303,9 @@ def machines(**fixed: Any) -> st.SearchStrategy[AnyMachine]:
         cartesian_machines(**_known(CartesianMachine, fixed)),
         matrix_vector_machines(**_known(MatrixVectorMachine, fixed)),
     )
+
+
+def with_one_memory(machine: Machine) -> AnyMachine:
+    """The machine with maps, tiles, transformed inputs and sums in one memory as large as its buffers together."""
+    apart = {"buffers__shared": False} if hasattr(machine.buffers, "shared") else {}
+    return changed(machine, buffers__activations="one", **apart)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import accelsim
 from accelsim.errors import InputError
-from accelsim.network.tables import TableLayer
+from accelsim.network.table_layer import TableLayer
 from accelsim.simulator.machines.row_stationary import search as row_search
 from accelsim.simulator.run import run_rows
 from accelsim.simulator.tiles import few_steps, rooms, search

@@ -13,13 +13,14 @@ from accelsim.arrays import Ints
 from accelsim.errors import InputError
 from accelsim.hardware.energy import power_mw, prices
 from accelsim.simulator.machines import FAMILIES
-from accelsim.simulator.machines.cartesian import CartesianMachine
+from accelsim.simulator.machines.cartesian.machine import CartesianMachine
 from accelsim.simulator.machines.cells import CellsMachine
 from accelsim.simulator.machines.matrix_vector import MatrixVectorMachine
 from accelsim.simulator.machines.row_stationary.machine import RowStationaryMachine
 from accelsim.simulator.machines.row_stationary.search import choose_mapping
 from accelsim.simulator.machines.stationary import StationaryMachine
-from accelsim.simulator.machines.winograd import WinogradDescription, WinogradMachine
+from accelsim.simulator.machines.winograd import WinogradMachine
+from accelsim.simulator.machines.winograd_domain import WinogradDescription
 from accelsim.simulator.result import DRAM_COLUMNS
 from accelsim.simulator.run import run, schedule_layer
 from accelsim.simulator.storage.feature_map import activation_bits
@@ -45,6 +46,7 @@ from .random_machines import (
     tiled_machines,
     tiled_spatial_machines,
     winograd_machines,
+    with_one_memory,
 )
 
 LAW = law(60)
@@ -212,15 +214,17 @@ def test_more_bandwidth_at_a_fixed_mapping_never_costs_cycles(
     st.one_of(machines(), small(tiled_spatial_machines), small(winograd_machines, buffers__transformed_kb=10)),
     st.sampled_from(["weight", "input", "transformed", "output"]),
     st.floats(1, 16),
+    st.booleans(),
 )
 def test_a_larger_buffer_never_worsens_the_objective(
-    work: LayerWork, machine: AnyMachine, buffer: str, more: float
+    work: LayerWork, machine: AnyMachine, buffer: str, more: float, one: bool
 ) -> None:
     """The objective is the mapping's score; the timed cycles may differ from it by fill and drain.
 
     At the same energies: a larger memory's accesses cost more.  The filters of a tile of interleaved rows are as many
-    as the weight buffer holds, which is no choice.
+    as the weight buffer holds, which is no choice.  one: inputs, transformed inputs and outputs in one memory.
     """
+    machine = with_one_memory(machine) if one else machine
     assume(hasattr(machine.buffers, f"{buffer}_kb"))
     assume(not (isinstance(machine, MatrixVectorMachine) and buffer == "weight"))
     accesses = [f"energy__{name}_{way}_pj_per_bit" for name in BUFFERS for way in ("read", "write")]
@@ -363,9 +367,10 @@ def test_an_operand_that_does_not_fit_whole_comes_tile_by_tile(operand: str, ker
 
 
 @law(120)
-@given(layers(), small(tiled_spatial_machines))
-def test_buffers_hold_what_the_pipeline_holds(work: LayerWork, machine: StationaryMachine) -> None:
-    """Outputs as partial sums where these leave the lanes."""
+@given(layers(), small(tiled_spatial_machines), st.booleans())
+def test_buffers_hold_what_the_pipeline_holds(work: LayerWork, machine: StationaryMachine, one: bool) -> None:
+    """Outputs as partial sums where these leave the lanes.  one: inputs and outputs in one memory."""
+    machine = with_one_memory(machine) if one else machine
     mode = only_mode(work, machine)
     tiling, _ = where_it_fits(lambda: choose_tiling(mode, machine))
     steps, rooms = tiled_schedule(mode, tiling, machine), machine.buffers
@@ -374,12 +379,15 @@ def test_buffers_hold_what_the_pipeline_holds(work: LayerWork, machine: Stationa
         assert weights + inputs <= 1024 * (rooms.weight_kb + rooms.input_kb)
     else:
         assert weights <= 1024 * rooms.weight_kb
-        assert inputs <= 1024 * rooms.input_kb
     cut = tiling.channels < work.in_channels // work.groups
     a = machine.arithmetic
     bits = a.accumulator_bits if cut or machine.dataflow != "output_stationary" else a.activation_bits
     outputs = held(steps.outputs.n_bytes * 8 // a.activation_bits)  # elements, two more of odd tiles of 4 bits
-    assert (outputs - 2) * bits <= 8 * 1024 * rooms.output_kb
+    if one:
+        assert 8 * inputs + (outputs - 2) * bits <= 8 * 1024 * (rooms.input_kb + rooms.output_kb)
+    else:
+        assert inputs <= 1024 * rooms.input_kb or rooms.shared
+        assert (outputs - 2) * bits <= 8 * 1024 * rooms.output_kb
 
 
 @law(120)
@@ -392,9 +400,16 @@ def test_buffers_hold_what_the_pipeline_holds(work: LayerWork, machine: Stationa
         hybrid=False,
         largest_kernel=None,
     ),
+    st.booleans(),
 )
-def test_buffers_hold_what_the_pipeline_holds_in_both_domains(work: LayerWork, machine: WinogradMachine) -> None:
-    """Inputs that stay do so transformed; sums of a whole tile until the inverse transform has taken them."""
+def test_buffers_hold_what_the_pipeline_holds_in_both_domains(
+    work: LayerWork, machine: WinogradMachine, one: bool
+) -> None:
+    """Inputs that stay do so transformed; sums of a whole tile until the inverse transform has taken them.
+
+    one: all of them in one memory.
+    """
+    machine = with_one_memory(machine) if one else machine
     mode = only_mode(work, machine)
     assume(mode.transforms)
     tiling, _ = where_it_fits(lambda: choose_tiling(mode, machine))
@@ -404,18 +419,24 @@ def test_buffers_hold_what_the_pipeline_holds_in_both_domains(work: LayerWork, m
         assert weights + inputs <= 1024 * (rooms.weight_kb + rooms.input_kb)
     else:
         assert weights <= 1024 * rooms.weight_kb
-        assert inputs <= 1024 * rooms.input_kb
     of_tile = tiling.images * -(-tiling.rows // m) * -(-tiling.cols // m)
     tiles = work.batch * -(-work.out_height // m) * -(-work.out_width // m)
     channels = tiling.channels * max(1, tiling.filters * work.groups // work.out_channels)
     transformed = of_tile * channels * (1 if np.count_nonzero(steps.inputs.n_bytes) == 1 else 2)
     if tiling.inputs_stay:
         transformed = tiles * work.in_channels
-    assert transformed * mode.taps * machine.operand_bits <= 8 * 1024 * rooms.transformed_kb
+    transformed_bytes = -(-transformed * mode.taps * machine.operand_bits // 8)
     slots = 1 if np.count_nonzero(steps.outputs.n_bytes) == 1 else 2
     sums = of_tile * tiling.filters * mode.taps * a.accumulator_bits
     outputs = tiling.images * tiling.rows * tiling.cols * tiling.filters * a.activation_bits
-    assert slots * (sums + outputs) // 8 <= 1024 * rooms.output_kb
+    output_bytes = slots * (sums + outputs) // 8
+    if one:
+        all_kb = rooms.input_kb + rooms.transformed_kb + rooms.output_kb
+        assert inputs + transformed_bytes + output_bytes <= 1024 * all_kb
+    else:
+        assert inputs <= 1024 * rooms.input_kb or rooms.shared
+        assert transformed_bytes <= 1024 * rooms.transformed_kb
+        assert output_bytes <= 1024 * rooms.output_kb
 
 
 @LAW

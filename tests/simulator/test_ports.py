@@ -29,7 +29,7 @@ def test_accesses_pass_through_the_ports_and_more_banks_never_cost_cycles(
     tiling, _ = choose_tiling(mode, machine)
     few, more, free = (changed(machine, buffers__banks=n, buffers__port_bits=32) for n in (banks, 2 * banks, None))
     plans = [tiled_schedule(mode, tiling, m) for m in (few, more, free)]
-    bits = max(lane_bits(mode, plans[0].actions).values())
+    bits = max(lane_bits(mode, plans[0].actions, machine.buffers).values())
     needed = max(bits / (32 * banks), int(plans[2].compute_cycles.sum()))
     assert needed - 1 <= plans[0].compute_cycles.sum() <= needed + len(plans[0])  # in whole cycles of each step
     for fewer, better in ((plans[0], plans[1]), (plans[1], plans[2])):

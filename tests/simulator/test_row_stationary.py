@@ -12,8 +12,9 @@ from accelsim.errors import InputError
 from accelsim.hardware.energy import power_mw, prices
 from accelsim.simulator.machines.load import load_hardware
 from accelsim.simulator.machines.row_stationary.machine import RowStationaryMachine
-from accelsim.simulator.machines.row_stationary.passes import PassMapping, kernel_part, schedule_passes
+from accelsim.simulator.machines.row_stationary.passes import PassMapping, kernel_part
 from accelsim.simulator.machines.row_stationary.search import choose_mapping
+from accelsim.simulator.machines.row_stationary.steps import schedule_passes
 from accelsim.simulator.run import run, schedule_layer
 from accelsim.workload import LayerWork
 from tests.laws import law

@@ -9,15 +9,10 @@ from accelsim.network.graph import Network
 from accelsim.network.layers import Add, Flatten, GlobalAveragePool, Linear
 from accelsim.network.zoo.builder import Builder
 from accelsim.sparsity.joint import JointRegularizer
+from accelsim.sparsity.moments import Moments
 from accelsim.sparsity.recipe import Reconstruction
-from accelsim.sparsity.reconstruction import (
-    LayerReport,
-    Moments,
-    least_squares,
-    reconstruct,
-    sparse_solution,
-    zeros_by_layer,
-)
+from accelsim.sparsity.reconstruction import LayerReport, reconstruct, zeros_by_layer
+from accelsim.sparsity.sparse_least_squares import least_squares, sparse_solution
 from accelsim.training.first_weights import initial_arrays
 from accelsim.training.recipe import load_recipe
 from accelsim.transforms.winograd import convolve_transformed, matrices

@@ -16,8 +16,8 @@ from accelsim.network.weights import load_network, save_network
 from accelsim.network.zoo import named_graph
 from accelsim.sparsity.initial_zeros import initial_patterns, projected
 from accelsim.sparsity.joint import JointRegularizer
+from accelsim.sparsity.moments import Moments
 from accelsim.sparsity.recipe import Budget, Joint
-from accelsim.sparsity.reconstruction import Moments
 from accelsim.training import checkpoint
 from accelsim.training.first_weights import initial_arrays
 from accelsim.training.pricelist import PriceList

@@ -15,20 +15,19 @@ array work, small enough to learn from.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.arrays import Flags, Ints, Levels
 from accelsim.dual.coding.damaged import DamagedFile
+from accelsim.dual.coding.kernels import kernel_axes
 from accelsim.dual.coding.mixing import BitModel, Context
+from accelsim.dual.coding.neighbourhood import NEAR, POSITIONS, Filters, Kernels, Near, Neighbours, Picked
 from accelsim.dual.coding.rangecoder import BitCoder, checksum
 
-NEAR = 6  # magnitudes up to it are coded position by position, and contexts see no larger ones
 UNARY = 14  # magnitudes up to it have a flag of their own for each step
 MAX_EXPONENT = 16  # of the exponential Golomb code
-POSITIONS = 32  # kernel positions that contexts tell apart
 BLOCK_SHARE = 64  # batches that a tensor is coded in, about
 SMALLEST_BLOCK = 128  # bits of a batch
 LARGEST_BLOCK = 8192  # bits of a batch
@@ -37,122 +36,7 @@ LARGEST_BLOCK = 8192  # bits of a batch
 # Slots of a mean magnitude or of a share, on a logarithmic scale.
 SLOTS = 16
 _SHARE = np.array([0] + [min(15, max(1, int(8.5 + 1.4 * math.log(s / 64)))) for s in range(1, 257)], np.int64)
-_V = np.arange(-NEAR, NEAR + 1)
-_TABLES = (np.minimum(np.abs(_V), 3), np.sign(_V) + 1, np.clip(_V, -2, 2) + 2, np.clip(_V, -3, 3) + 3)
 _MEAN = np.array([min(15, int(3.3 * math.log(1 + t / 8))) for t in range(1024)], np.int64)
-
-
-@dataclass
-class _Filters:
-    """What has been coded of each filter of one tensor."""
-
-    nonzeros: Ints  # (K,)
-    magnitude: Ints  # (K,) their sum
-    weights: int = 0  # of each filter
-
-    def add(self, nonzero: Flags, size: Ints) -> None:
-        """Take in one kernel position of a block.  nonzero, size: (a, K)."""
-        self.nonzeros += nonzero.sum(axis=0)
-        self.magnitude += size.sum(axis=0)
-        self.weights += len(nonzero)
-
-
-class _Kernels:
-    """What has been coded of each 2-D kernel and each input
-    channel of one block of a channels and K filters.
-    """
-
-    def __init__(self, a: int, K: int) -> None:
-        self.nonzeros = np.zeros((a, K), np.int64)
-        self.magnitude = np.zeros((a, K), np.int64)
-        self.channel_nonzeros = np.zeros((a, 1), np.int64)
-        self.channel_magnitude = np.zeros((a, 1), np.int64)
-        self.prefix = np.zeros((a, K), np.uint64)  # a hash of all weights so far
-
-    def add(self, nonzero: Flags, size: Ints) -> None:
-        """Take in one kernel position.  nonzero, size: (a, K)."""
-        self.nonzeros += nonzero
-        self.magnitude += size
-        self.channel_nonzeros += nonzero.sum(axis=1, keepdims=True)
-        self.channel_magnitude += size.sum(axis=1, keepdims=True)
-
-    def extend_prefix(self, v: Ints) -> None:
-        """Take one kernel position's weights into the hash.  v: (a, K), clipped to +-NEAR."""
-        self.prefix = self.prefix * np.uint64(0x100000001B3) + v.astype(np.uint64) + np.uint64(1)
-
-
-@dataclass(frozen=True)
-class _Near:
-    """What contexts see of the indices v at one kernel position:
-    (a, K) each, or (1, 1) outside the kernel.
-    """
-
-    size: Ints  # min(|v|, 3)
-    sign: Ints  # 0..2
-    clip2: Ints  # v clipped to +-2, from 0
-    clip3: Ints  # v clipped to +-3, from 0
-
-    @staticmethod
-    def view(v: Ints) -> "_Near":
-        """v: indices clipped to +-NEAR."""
-        v = v + NEAR
-        return _Near(*(table.take(v) for table in _TABLES))
-
-
-@dataclass(frozen=True)
-class _Neighbours:
-    """The positions of a 2-D kernel around one that is being coded,
-    as far as they are coded already.
-    """
-
-    position: int  # the one that is being coded, in raster order
-    slot: int  # the same, up to the last that contexts tell apart
-    left: _Near
-    left2: _Near
-    up: _Near
-    up2: _Near
-    up_left: _Near
-    up_right: _Near
-
-    @staticmethod
-    def around(position: int, S: int, coded: list[_Near], outside: _Near) -> "_Neighbours":
-        """coded: the positions before this one, in raster order.  S: columns of the kernel."""
-        r, s = divmod(position, S)
-
-        def at(row: int, column: int) -> _Near:
-            return coded[row * S + column] if 0 <= row and 0 <= column < S else outside
-
-        return _Neighbours(
-            position=position,
-            slot=min(position, POSITIONS - 1),
-            left=at(r, s - 1),
-            left2=at(r, s - 2),
-            up=at(r - 1, s),
-            up2=at(r - 2, s),
-            up_left=at(r - 1, s - 1),
-            up_right=at(r - 1, s + 1),
-        )
-
-
-class _Picked:
-    """The weights of a position that are not zero,
-    and how contexts of all its weights are cut down to them.
-    """
-
-    def __init__(self, flags: Flags, a: int, K: int) -> None:
-        self.where = np.flatnonzero(flags)
-        self.channel, self.filter = np.divmod(self.where, K)
-        self._shape = (a, K)
-
-    def pick(self, context: Ints) -> Ints | int:
-        """A context (a, K), (a, 1), (1, K) or (1, 1) of these weights."""
-        if context.shape == self._shape:
-            return np.asarray(context.ravel().take(self.where))
-        if context.shape == (1, 1):
-            return int(context[0, 0])
-        if context.shape[1] == 1:
-            return np.asarray(context[:, 0].take(self.channel))
-        return np.asarray(context[0].take(self.filter))
 
 
 class _Weights:
@@ -164,7 +48,8 @@ class _Weights:
         # bounds.
         self._hash_bits = max(12, min(20, int(total).bit_length()))
         prefix = 1 << self._hash_bits
-        P, S = POSITIONS, SLOTS
+        P = POSITIONS
+        S = SLOTS
         self._zero = BitModel(
             ((P, 1), (P, 144), (2, S * S), (P, 10 * S), (1, prefix), (1, S * 3), (P, 625)), sets=2, bias=-1.5
         )
@@ -184,28 +69,28 @@ class _Weights:
             values[:] = known.reshape(K, C, R * S).swapaxes(0, 1)
         for model, i in ((self._zero, 0), (self._zero, 5), (self._magnitude, 0)):
             model.forget(i)
-        filters = _Filters(np.zeros(K, np.int64), np.zeros(K, np.int64))
+        filters = Filters(np.zeros(K, np.int64), np.zeros(K, np.int64))
         step = _block_channels(shape)
         for first in range(0, C, step):
             self._block(values[first : first + step], filters, S, known is not None)
         return values.swapaxes(0, 1).astype(np.int32).reshape(shape)
 
-    def _block(self, whole: Ints, filters: _Filters, S: int, encoding: bool) -> None:
+    def _block(self, whole: Ints, filters: Filters, S: int, encoding: bool) -> None:
         """Code a block (channels, K, R S), which is filled in if it is not known.
 
         S: columns of the kernel.
         """
         a, K, positions = whole.shape
         values = np.minimum(np.maximum(whole, -NEAR), NEAR)
-        kernels = _Kernels(a, K)
-        outside = _Near.view(np.zeros((1, 1), np.int64))
-        coded: list[_Near] = []
+        kernels = Kernels(a, K)
+        outside = Near.view(np.zeros((1, 1), np.int64))
+        coded: list[Near] = []
         for position in range(positions):
-            near = _Neighbours.around(position, S, coded, outside)
+            near = Neighbours.around(position, S, coded, outside)
             v = values[:, :, position]
             hashed = _hash(kernels.prefix, position, self._hash_bits)
             flags = self._zeros(near, hashed, kernels, filters, v if encoding else None)
-            picked = _Picked(flags, a, K)
+            picked = Picked(flags, a, K)
             known = v.ravel().take(picked.where) if encoding else None
             positive = self._signs(near, hashed, picked, known)
             sizes = self._sizes(near, kernels, filters, picked, positive, known)
@@ -219,7 +104,7 @@ class _Weights:
             kernels.add(nonzero, size.reshape(a, K))
             filters.add(nonzero, size.reshape(a, K))
             if position + 1 < positions:
-                coded.append(_Near.view(v))
+                coded.append(Near.view(v))
                 kernels.extend_prefix(v)
         large = self._far(values, kernels, filters, whole if encoding else None)
         if not encoding:
@@ -229,10 +114,10 @@ class _Weights:
 
     def _zeros(
         self,
-        near: _Neighbours,
+        near: Neighbours,
         hashed: Ints,
-        kernels: _Kernels,
-        filters: _Filters,
+        kernels: Kernels,
+        filters: Filters,
         known: Ints | None,
     ) -> Flags:
         """Code which indices of a kernel position are not zero: (a K,).  known: (a, K)."""
@@ -257,7 +142,7 @@ class _Weights:
         flags = None if known is None else (known != 0).ravel()
         return self._coder.modelled(self._zero, contexts, kernels.nonzeros.shape, flags, int(near.position > 0))
 
-    def _signs(self, near: _Neighbours, hashed: Ints, picked: _Picked, known: Ints | None) -> Flags:
+    def _signs(self, near: Neighbours, hashed: Ints, picked: Picked, known: Ints | None) -> Flags:
         """Code which of the indices that are not zero are positive, (n,)."""
         p = near.slot
         contexts: list[Context] = [
@@ -271,10 +156,10 @@ class _Weights:
 
     def _sizes(
         self,
-        near: _Neighbours,
-        kernels: _Kernels,
-        filters: _Filters,
-        picked: _Picked,
+        near: Neighbours,
+        kernels: Kernels,
+        filters: Filters,
+        picked: Picked,
         positive: Flags,
         known: Ints | None,
     ) -> Ints:
@@ -291,7 +176,7 @@ class _Weights:
         prefix = kernels.prefix.ravel().take(picked.where) * np.uint64(2) + positive.astype(np.uint64)
         return self._magnitudes(contexts, prefix, None if known is None else np.abs(known))
 
-    def _far(self, values: Ints, kernels: _Kernels, filters: _Filters, known: Ints | None) -> Ints:
+    def _far(self, values: Ints, kernels: Kernels, filters: Filters, known: Ints | None) -> Ints:
         """Code the magnitudes of the block's indices that are at least ``NEAR``, (n,).
 
         values: clipped to it.
@@ -368,15 +253,6 @@ def _hash(prefix: NDArray[np.uint64], salt: int, bits: int) -> Ints:
     mixed = (prefix + np.uint64(salt)) * np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(29)
     return ((mixed * np.uint64(0xBF58476D1CE4E5B9)) >> np.uint64(64 - bits)).astype(np.int64)
-
-
-def kernel_axes(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Filters, channels, height and width of the kernel;
-    what lies beyond two axes of it is one row.
-    """
-    K, C = (*shape[:2], 1, 1)[:2]
-    R, S = shape[2:] if len(shape) == 4 else (1, math.prod(shape[2:]))
-    return K, C, R, S
 
 
 def _block_channels(shape: tuple[int, ...]) -> int:

@@ -6,7 +6,7 @@ A new family is one file with a class (``machine.Machine``) and one line in ``FA
 of a user's own is given to ``load_hardware`` by hand (README, "Your own machine").
 """
 
-from accelsim.simulator.machines.cartesian import CartesianMachine
+from accelsim.simulator.machines.cartesian.machine import CartesianMachine
 from accelsim.simulator.machines.cells import CellsMachine
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.machines.matrix_vector import MatrixVectorMachine

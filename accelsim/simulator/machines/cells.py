@@ -29,7 +29,7 @@ from pydantic import Field, model_validator
 from accelsim.arrays import Ints
 from accelsim.hardware.parts import Count, KeyGroup
 from accelsim.simulator.machines.machine import Machine
-from accelsim.simulator.machines.winograd import WinogradDescription
+from accelsim.simulator.machines.winograd_domain import WinogradDescription
 from accelsim.simulator.storage.weights import dense_slots, weight_bits
 from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, TransformUnits, operand_widths
 from accelsim.simulator.tiles.schedule import best_plan, best_schedule, check_steps
@@ -82,7 +82,7 @@ class CellsMachine(WinogradDescription, Machine):
 
     @property
     def lanes(self) -> int:
-        """Multipliers."""
+        """Multipliers of the whole array."""
         array = self.pe_array
         return array.taps * self.cells.channels * array.rows * array.cols
 
@@ -147,14 +147,15 @@ def _winograd_mode(work: LayerWork, machine: CellsMachine) -> Mode:
     cells = machine.cells
     m = machine.tile
     tiles = cells.block**2
-    blocks = work.block_nonzeros(m)
+    points = machine.points_of(m)
+    blocks = work.block_nonzeros(m, points=points)
     taps, K, channel_blocks = blocks.shape
     stored = weight_bits(work, machine, blocks.sum(axis=0), taps)
     dense = int(dense_slots(work, blocks, 1).sum())
     gates = machine.zero_handling == "gate"
     nonzeros = int(blocks.sum())
     slots = np.broadcast_to(_in_atoms(work, cells.channel_atom), (tiles * taps, K, channel_blocks))
-    _, input_adds, inverse_adds = tile_additions(m, work.kernel)
+    _, input_adds, inverse_adds = tile_additions(m, work.kernel, points)
     return Mode(
         name=f"winograd-f{m}",
         work=work.without_weights(),

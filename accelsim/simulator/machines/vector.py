@@ -107,22 +107,33 @@ def count_parts(work: LayerWork, machine: MachineDescription) -> int:
     better, and parts below a row would open it twice.
     """
     in_bytes, out_bytes = _tensor_bytes(work, machine)
-    shared = _shared_bytes(work, machine.arithmetic.activation_bits)
-    in_room = machine.buffers.half_bytes("input") - shared
-    out_room = machine.buffers.half_bytes("output")
-    if in_room < 1:
-        raise InputError(
-            f"{machine.name}: buffers.input_kb is {machine.buffers.input_kb:g}, too small for the rows shared by the "
-            f"windows of layer {work.name}, expected at least {-(-2 * (shared + 1) // 1024)}"
-        )
     streamed = -(-in_bytes // (work.inputs * machine.dram.timing.row_bytes))
-    parts = max(streamed, int(np.ceil(in_bytes / in_room)), int(np.ceil(out_bytes / out_room)))
+    parts = max(streamed, _parts_held(work, machine, in_bytes, out_bytes))
     if parts > MAX_PARTS:
         raise InputError(
             f"{machine.name}: layer {work.name} passes {in_bytes} bytes in {parts} parts (DRAM rows, or what a buffer "
             f"holds), expected at most {MAX_PARTS}"
         )
     return parts
+
+
+def _parts_held(work: LayerWork, machine: MachineDescription, in_bytes: int, out_bytes: int) -> int:
+    """Into how many parts tensors are cut for the buffers to hold two.  Raises InputError if they cannot hold any."""
+    buffers = machine.buffers
+    shared = _shared_bytes(work, machine.arithmetic.activation_bits)
+    names = buffers.map_buffers if buffers.one_memory else ("input",)
+    room = sum(buffers.half_bytes(name) for name in names) - shared
+    if buffers.one_memory:
+        room = int(room) - 1  # bytes of both parts are rounded up
+    if room < 1:
+        keys = " + ".join(f"{name}_kb" for name in names)
+        raise InputError(
+            f"{machine.name}: buffers.{keys} is {sum(buffers.sizes_kb[name] for name in names):g}, too small for the "
+            f"rows shared by the windows of layer {work.name}, expected at least {-(-2 * (shared + 1) // 1024)}"
+        )
+    if buffers.one_memory:
+        return int(np.ceil((in_bytes + out_bytes) / room))
+    return max(int(np.ceil(in_bytes / room)), int(np.ceil(out_bytes / buffers.half_bytes("output"))))
 
 
 def _shared_bytes(work: LayerWork, bits: int) -> int:

@@ -29,12 +29,11 @@ from pydantic import Field, model_validator
 
 from accelsim.arrays import Flags
 from accelsim.hardware import gates
-from accelsim.hardware.datapath import Datapath, TapScales
-from accelsim.hardware.parts import Arithmetic, Bits, Count, PeArray
+from accelsim.hardware.datapath import Datapath
+from accelsim.hardware.parts import Count
 from accelsim.hardware.price import Area, Price
 from accelsim.hardware.selection import SUM_SOURCE, accumulate_pj, registers_um2
 from accelsim.hardware.technology import (
-    AREA_FACTORS,
     ARITHMETIC_TABLES,
     ENERGY_FACTORS,
     LOGIC_AREA_SOURCE,
@@ -45,9 +44,10 @@ from accelsim.hardware.technology import (
     transform_um2,
 )
 from accelsim.simulator.machines.machine import Machine
+from accelsim.simulator.machines.winograd_domain import TileSize, WinogradDescription
 from accelsim.simulator.storage.weights import coded_bits, dense_slots, weight_bits
 from accelsim.simulator.tiles.activity import winograd_products
-from accelsim.simulator.tiles.description import SkippingDescription, TiledBuffers, TiledDescription
+from accelsim.simulator.tiles.description import SkippingDescription
 from accelsim.simulator.tiles.gemm import filter_order, gemm_mode
 from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, TransformUnits, operand_widths
 from accelsim.simulator.tiles.schedule import best_plan, best_schedule, check_steps
@@ -55,151 +55,18 @@ from accelsim.simulator.tiles.selection import serve_together
 from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.schedule import Schedule
 from accelsim.transforms.adders import (
-    UnitBits,
     exact_bits,
-    input_unit,
     inverse_unit,
     serial_inverse_additions,
     tile_additions,
 )
 from accelsim.transforms.decomposition import Piece, pieces
-from accelsim.transforms.winograd import POINTS
+from accelsim.transforms.winograd import POINTS, Points
 from accelsim.workload import LayerWork
 
 MAX_POINTS = len(POINTS)
 LANE_INVERSE_CYCLES = 2  # a finished tap into its row of outputs, the row into the m x m
 STREAM_CYCLES = 2  # the two passes of a transform
-KilobytesOrNone = Annotated[float, Field(ge=0, le=1 << 20)]
-
-
-class WinogradArray(PeArray):
-    """Lanes of a Winograd array: a row works on one tile, a column on one filter."""
-
-    taps: Count = 1
-    """Taps worked on at a time, 1: tap-serial, n^2: tap-parallel.  Default: 1."""
-
-
-class WinogradArithmetic(Arithmetic):
-    """Word widths, with that of transformed inputs."""
-
-    transformed_bits: Bits | None = None
-    """Bits of a transformed input.  Default: exact for 3 x 3 kernels; of 8-bit inputs 10 in F(2, 3), 15 in F(4, 3)."""
-    tap_scales: TapScales = "per_tap"
-    """One scale for all taps of transformed filters and inputs (``one``), or ``per_tap``.  Default: per_tap."""
-
-
-class WinogradBuffers(TiledBuffers):
-    """Global buffers, with one of transformed inputs."""
-
-    transformed_kb: KilobytesOrNone
-    """Transformed inputs, 1024 bytes; 0 only where cells transform them on the fly."""
-
-
-class WinogradDescription(TiledDescription):
-    """Keys of machines that compute in the Winograd domain."""
-
-    kind: Literal["winograd"]
-    """Always ``winograd``."""
-    tile: Annotated[int, Field(ge=2, le=6)] = 2
-    """m of F(m x m, r x r), outputs a tile and dimension.  Default: 2."""
-    pe_array: WinogradArray
-    """Lanes."""
-    arithmetic: WinogradArithmetic = WinogradArithmetic()
-    """Word widths.  Default: 8-bit integers, 10 bits transformed, 24-bit sums."""
-    buffers: WinogradBuffers
-    """Global buffers."""
-    transform_rate: Count
-    """Tile-channels that the input transform unit takes a cycle."""
-    inverse_rate: Count
-    """Tile-filters that the inverse transform unit gives a cycle."""
-    hybrid: bool = False
-    """Whether any layer may run as a plain matrix product where that scores lower.  Default: no."""
-
-    @property
-    def tile_sizes(self) -> tuple[int, ...]:
-        """Tile sizes m, the smallest first."""
-        return (self.tile,)
-
-    @property
-    def lists_tiles(self) -> bool:
-        """Whether the machine has a list of tile sizes, each with prices of its own."""
-        return False
-
-    def tap_bits(self, m: int, kernel: tuple[int, int] = (3, 3)) -> int:
-        """Bits of a transformed input of F(m x m, R x S).
-
-        One width for all kernels, as stated or exact for 3 x 3.
-        """
-        stated = self.arithmetic.transformed_bits
-        return exact_bits(m, (3, 3), self.arithmetic.activation_bits) if stated is None else stated
-
-    @property
-    def operand_bits(self) -> int:
-        """Bits of a transformed input."""
-        return self.tap_bits(self.tile)
-
-    @property
-    def datapath(self) -> Datapath:
-        """Winograd convolution with the machine's tile size."""
-        return self._winograd_datapath(self.tile, None if self.lists_tiles else self.tap_bits(self.tile))
-
-    def _winograd_datapath(self, m: int, bits: int | None) -> Datapath:
-        """At one tile size, transformed inputs of so many bits.
-
-        bits: as stated; None: as each layer needs.
-        """
-        plain = super().datapath
-        integers = replace(plain.integers, transformed_bits=self.arithmetic.transformed_bits or bits)
-        return replace(plain, kind="winograd", m=m, integers=integers)
-
-    @property
-    def streams(self) -> int:
-        """Streams of weights: one a tap and column."""
-        return self.pe_array.taps * self.pe_array.cols
-
-    def _units(self, m: int) -> tuple[UnitBits, UnitBits]:
-        """What an input and an inverse transform of F(m x m, 3 x 3) are made of."""
-        a = self.arithmetic
-        return input_unit(m, a.activation_bits, self.operand_bits), inverse_unit(m, a.accumulator_bits)
-
-    @property
-    def unit_register_bits(self) -> int:
-        """Flip-flops between the passes of all transform units."""
-        forward, inverse = self._units(self.tile_sizes[-1])
-        return self.transform_rate * forward.register_bits + self.inverse_rate * inverse.register_bits
-
-    def own_prices(self) -> dict[str, Price]:
-        """A tile through either transform unit, where it was measured."""
-        if self.energy_table != "gates":
-            return super().own_prices()
-        scale = node_factor(ENERGY_FACTORS, self.node_nm)
-        source = f"{gates.SOURCE}; {NODE_SOURCE}"
-        found = super().own_prices()
-        for m in self.tile_sizes:
-            forward, inverse = self._units(m)
-            into = gates.transform_pj("input", m, forward.adder_bits) * scale
-            out = gates.transform_pj("inverse", m, inverse.adder_bits) * scale
-            size = f"_f{m}" if self.lists_tiles else ""
-            found[f"input_tile{size}"] = Price(into, "pJ/tile", "transform", source)
-            found[f"inverse_tile{size}"] = Price(out, "pJ/tile", "transform", source)
-        return found
-
-    def own_areas(self) -> dict[str, Area]:
-        """Transform units as F(m x m, 3 x 3) needs them."""
-        m = self.tile_sizes[-1]
-        node = self.node_nm
-        forward, inverse = self._units(m)
-        if self.energy_table == "gates":
-            scale = node_factor(AREA_FACTORS, node)
-            one_um2 = gates.transform_um2("input", m, forward.adder_bits) * scale
-            other_um2 = gates.transform_um2("inverse", m, inverse.adder_bits) * scale
-        else:
-            one_um2, other_um2 = transform_um2(*forward, node), transform_um2(*inverse, node)
-        units = {
-            "input_transform": self.transform_rate * one_um2 / 1e6,
-            "inverse_transform": self.inverse_rate * other_um2 / 1e6,
-        }
-        return {name: Area(mm2, LOGIC_AREA_SOURCE) for name, mm2 in units.items()} | super().own_areas()
 
 
 class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
@@ -215,7 +82,7 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
     """Where filters are transformed.  Default: off_line."""
     weight_transform_rate: Count = 4
     """Filter-channels that an on-chip filter transform takes a cycle.  Default: 4."""
-    tiles: tuple[Annotated[int, Field(ge=2, le=6)], ...] | None = None
+    tiles: tuple[TileSize, ...] | None = None
     """Tile sizes m that the machine has, the best for each layer is taken.  Default: ``tile`` alone, at 10 bits."""
     input_transform: Literal["stored", "streamed"] = "stored"
     """Where transformed inputs go: into a buffer, or to the lanes for each group of filters.  Default: stored."""
@@ -231,8 +98,11 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
             faults.append("decoder expects weight_transform on_chip: the file holds spatial weights")
         faults += self.lane_faults(output_stationary=True)
         streamed = self.input_transform == "streamed"
-        if self.buffers.transformed_kb == 0 and not streamed:
-            faults.append("buffers.transformed_kb 0 expects cells, or input_transform streamed, which need no room")
+        if self.buffers.transformed_kb == 0 and not streamed and not self.buffers.one_memory:
+            faults.append(
+                "buffers.transformed_kb 0 expects cells, or input_transform streamed, which need no room, or "
+                "buffers.activations one"
+            )
         if streamed and self.buffers.transformed_kb > 0:
             faults.append("input_transform streamed expects buffers.transformed_kb 0")
         if streamed and self.operand_window is None:
@@ -247,7 +117,7 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
 
     @property
     def lanes(self) -> int:
-        """Multipliers."""
+        """Multipliers of the whole array."""
         return self.pe_array.taps * self.pe_array.rows * self.pe_array.cols
 
     @property
@@ -268,7 +138,7 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
         """
         if self.tiles is None:
             return super().tap_bits(m)
-        exact = exact_bits(m, kernel, self.arithmetic.activation_bits)
+        exact = exact_bits(m, kernel, self.arithmetic.activation_bits, self.points_of(m))
         return min(exact, self.arithmetic.transformed_bits or exact)
 
     @property
@@ -342,7 +212,7 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
                 registers = sums * (m + m * m) + (sums if sums > 1 else 0)
                 of_lane = registers_um2(registers, m + m * m, bits, self.node_nm)
             else:  # an adder tree behind the taps side by side
-                tree = inverse_unit(m, bits)
+                tree = inverse_unit(m, bits, self.points_of(m))
                 of_lane = transform_um2(tree.adder_bits, tree.twin_bits, sums * m * m * bits, self.node_nm)
             mm2 = array.rows * array.cols * of_lane / 1e6
             found["lane_inverse"] = Area(mm2, LOGIC_AREA_SOURCE)
@@ -412,7 +282,7 @@ def winograd_mode(
         work=work.without_weights(),
         operand_bits=bits,
         lanes=_lanes(work, machine, mode),
-        products=winograd_products(work, machine, m, mode.executed, parts),
+        products=winograd_products(work, machine, m, mode.executed, parts, machine.points_of(m)),
         units=_units(work, machine, mode),
         weight_reuse=machine.outputs_per_lane,
         mac_action="mac" if machine.tiles is None else f"mac_f{m}",
@@ -468,7 +338,8 @@ def _units(work: LayerWork, machine: WinogradMachine, mode: Mode) -> TransformUn
 
 def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, ...], m: int) -> Mode:
     """The layer on a single lane, whatever the array and the rates of its units."""
-    blocks = work.block_nonzeros(m, parts)
+    points = machine.points_of(m)
+    blocks = work.block_nonzeros(m, parts, points)
     order = filter_order(work, machine, blocks)
     dense = dense_slots(work, blocks, 1)
     nonzeros = int(blocks.sum())
@@ -495,7 +366,7 @@ def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, 
         dram_bits=dram_bits,
         widths=operand_widths(work, machine),
         operand_bits=machine.operand_bits,
-        units=_additions([piece.size for piece in parts] or [work.kernel], m, on_chip),
+        units=_additions([piece.size for piece in parts] or [work.kernel], m, points, on_chip),
         decoder_rate=0.0 if machine.decoder is None else machine.decoder.symbols_per_cycle,
         slots_are_dense=machine.zero_handling != "skip_weights",
     )
@@ -503,15 +374,17 @@ def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, 
 
 def _mask(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, ...], m: int) -> Flags:
     """Channels of each tap and filter that lanes spend a slot on: (taps, K, C / groups)."""
-    mask = work.mask(m, parts)
+    points = machine.points_of(m)
+    mask = work.mask(m, parts, points)
     if machine.zero_handling != "skip_weights":
         return np.ones_like(mask)
-    return mask[:, filter_order(work, machine, work.block_nonzeros(m, parts))]
+    return mask[:, filter_order(work, machine, work.block_nonzeros(m, parts, points))]
 
 
-def _additions(kernels: list[tuple[int, int]], m: int, on_chip: bool) -> TransformUnits:
+def _additions(kernels: list[tuple[int, int]], m: int, points: Points | None, on_chip: bool) -> TransformUnits:
     """Additions of the transforms of a layer, or of its pieces, on units of rate 1."""
-    weight_adds, input_adds, inverse_adds = np.sum([tile_additions(m, kernel) for kernel in kernels], axis=0).tolist()
+    additions = [tile_additions(m, kernel, points) for kernel in kernels]
+    weight_adds, input_adds, inverse_adds = np.sum(additions, axis=0).tolist()
     return TransformUnits(
         input_rate=1,
         inverse_rate=1,
@@ -519,5 +392,5 @@ def _additions(kernels: list[tuple[int, int]], m: int, on_chip: bool) -> Transfo
         inverse_adds=inverse_adds + (len(kernels) - 1) * m * m,  # the pieces' outputs are added up
         weight_adds=weight_adds if on_chip else 0,
         phases=len(kernels),
-        serial_more_adds=sum(serial_inverse_additions(m, kernel) for kernel in kernels) - inverse_adds,
+        serial_more_adds=sum(serial_inverse_additions(m, kernel, points) for kernel in kernels) - inverse_adds,
     )

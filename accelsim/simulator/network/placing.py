@@ -68,7 +68,7 @@ def place(context: NetworkMaps, plans: GroupPlans) -> Placement:
     buffers = context.machine.buffers
     capacities = tuple(int(buffers.capacity_bytes(name)) for name in ("input", "output"))
     if buffers.keeps == "shared":
-        capacities = (sum(capacities),)
+        capacities = (buffers.map_bytes,)
     problem = Problem(uses, (*context.sizes, 0), pinned, capacities)
     roomy = _RoomyScores(context, plans, problem)
     try:

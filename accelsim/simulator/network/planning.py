@@ -31,7 +31,8 @@ from accelsim.simulator.network.places import Placement
 from accelsim.simulator.network.placing import NetworkMaps, place
 from accelsim.simulator.network.plans import GroupPlans, part_of
 from accelsim.simulator.network.split import split_poolings
-from accelsim.simulator.network.stacks import Lines, Stack, StackPlans, StripePlan, find_stacks
+from accelsim.simulator.network.stack_search import find_stacks
+from accelsim.simulator.network.stacks import Lines, Stack, StackPlans, StripePlan
 from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.program import Part
 from accelsim.simulator.time.schedule import Schedule
@@ -320,9 +321,12 @@ def _beside(context: NetworkMaps, placement: Placement | None, one: Piece, other
     before, after = one.plan.needs, other.plan.needs
     buffers = context.machine.buffers
     both = {name: before.get(name, 0) + after.get(name, 0) for name in {*before, *after} - {"weight"}}
-    if "transformed" in both and both["transformed"] > buffers.capacity_bytes("transformed"):
+    room_of_its_own = "transformed" in both and not buffers.one_memory
+    if room_of_its_own and both["transformed"] > buffers.capacity_bytes("transformed"):
         return False
-    if placement is None or len(placement.settings[other.group].rooms) > 1:
+    if (placement is None and not buffers.one_memory) or (
+        placement is not None and len(placement.settings[other.group].rooms) > 1
+    ):
         rooms = _rooms_of_two(placement, one.group, other.group)
         capacity = {name: int(buffers.capacity_bytes(name)) for name in ("input", "output")}
         if rooms is not None:  # the memories may have changed roles: all tiles must find room in either
@@ -334,11 +338,11 @@ def _beside(context: NetworkMaps, placement: Placement | None, one: Piece, other
         and one.around.operands < len(context.groups[one.group].operands)
     ):
         return False  # its additions may still read lines that the next stripe writes over
-    capacity_bytes = int(buffers.capacity_bytes("input") + buffers.capacity_bytes("output"))
     held = {m: max(one.held.get(m, 0), other.held.get(m, 0)) for m in {*one.held, *other.held}}
     pools = [piece.lines.pools for piece in (one, other) if piece.lines is not None]
     of_pools = max((sum(lines.values()) for lines in pools), default=0)
-    return both["input"] + both["output"] + sum(held.values()) + of_pools <= capacity_bytes
+    of_tiles = one.plan.tile_bytes + other.plan.tile_bytes
+    return of_tiles + sum(held.values()) + of_pools <= buffers.map_bytes
 
 
 def _rooms_of_two(placement: Placement | None, one: int, other: int) -> tuple[int, ...] | None:
@@ -359,7 +363,7 @@ def _occupancy(context: NetworkMaps, piece: Piece) -> dict[str, str | int]:
         "chip_input_bytes": sum(held[m] for m in read),
         "chip_output_bytes": sum(held[m] for m in written),
         "chip_waiting_bytes": sum(held[m] for m in set(held) - read - written),
-        "tile_bytes": piece.plan.needs["input"] + piece.plan.needs["output"],
+        "tile_bytes": piece.plan.tile_bytes,
     }
 
 

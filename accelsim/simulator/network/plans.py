@@ -119,7 +119,7 @@ def _fits(plan: LayerPlan, around: Surroundings) -> bool:
     """Whether a plan needs no more than the room that there is."""
     assert around.room is not None
     if around.shared:
-        return plan.needs["input"] + plan.needs["output"] <= around.room[0]
+        return plan.tile_bytes <= around.room[0]
     return plan.needs["input"] <= around.room[0] and plan.needs["output"] <= around.room[1]
 
 

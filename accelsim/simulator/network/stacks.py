@@ -1,4 +1,4 @@
-"""Stacks of groups that run depth-first, in stripes of rows (``stripes``): which, how high, and what they keep.
+"""Stacks of groups that run depth-first, in stripes of rows (``stripes``): what they keep and score.
 
 Inside a stack a map lies on chip as a line buffer: the rows that a stripe adds, and those that the
 next one needs again, which are kept for as long as the stack runs, or else computed again (then a
@@ -6,15 +6,10 @@ buffer lives as a whole map does, but only within each stripe).  What the stack 
 and what it leaves behind have the places that whole maps have (``places``), for all its time.  Its
 weights come once, if those of all its groups fit the weight buffer together, or in every stripe.
 
-The search takes the placement of whole maps as it is and divides the groups, in order, into single
-ones and stacks, so that the sum of scores is least: a dynamic program over the borders.  A stack's
-score is the sum of its stripes' plans in the room that buffers leave.  It is computed where the
-best division counts on it; until then a bound stands for it, what its groups score with all maps on
-chip and all memory for their tiles, times the rows computed again.  Heuristic are: the heights
-(halves, quarters, ... of the last map, of which the ``HEIGHTS`` highest whose buffers leave an
-eighth of the room to tiles), that only what may save ``WORTH`` of the network's score is looked at,
-and that the search ends after ``EVALUATED`` stacks, or where no division can be better by
-``TOLERANCE``.
+A stack's score is the sum of its stripes' plans in the room that buffers leave.  A bound stands for
+it until it is computed: what its groups score with all maps on chip and all memory for their tiles,
+times the rows computed again.  Which groups become stacks, and how high stripes are:
+``stack_search``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,12 +31,6 @@ from accelsim.simulator.time.schedule import dram_actions
 from accelsim.workload import LayerWork, Surroundings
 from accelsim.workload.layer import WeightsCome
 
-LONGEST = 8  # groups of a stack
-HEIGHTS = 3
-MOST_STRIPES = 1 << 10
-EVALUATED = 24
-TOLERANCE = 0.005
-WORTH = 1e-3
 CHIP = 1
 
 
@@ -94,7 +83,7 @@ class StackPlans:
         self.plans = plans
         self.placement = placement
         buffers = context.machine.buffers
-        self.capacity = int(buffers.capacity_bytes("input") + buffers.capacity_bytes("output"))
+        self.capacity = buffers.map_bytes
         self.weight_capacity = int(buffers.capacity_bytes("weight"))
 
     @cached_property
@@ -307,109 +296,3 @@ def _stage(work: LayerWork, reads: tuple[int, ...], granule: int) -> Stage:
         padding=work.padding[0],
         granule=granule,
     )
-
-
-def find_stacks(plans: StackPlans, single: Sequence[float]) -> list[Stack]:
-    """The stacks of the best division that was found; none where none is better than the groups by themselves.
-
-    single: each group's score by itself.
-    """
-    bounds = dict(_worth_scoring(plans, single))
-    exact: dict[Stack, float] = {}
-    while True:
-        best, found = _division(single, exact)
-        bound, hoped = _division(single, bounds | exact)
-        asked = [stack for stack in hoped if stack not in exact]
-        if best > bound * (1 + TOLERANCE) and asked and len(exact) < EVALUATED:
-            exact |= {stack: plans.score(stack) for stack in asked}
-        elif not found or plans.addresses(found) is not None:
-            return found
-        else:
-            exact[max(found, key=lambda stack: stack.last - stack.first)] = inf
-
-
-def _division(single: Sequence[float], stacks: Mapping[Stack, float]) -> tuple[float, list[Stack]]:
-    """The least score of all divisions into single groups and stacks, and its stacks."""
-    ending: dict[int, list[Stack]] = {}
-    for stack in stacks:
-        ending.setdefault(stack.last, []).append(stack)
-    best: list[tuple[float, Stack | None]] = [(0.0, None)]
-    for t, alone in enumerate(single):
-        options: list[tuple[float, Stack | None]] = [(best[t][0] + alone, None)]
-        options += [(best[stack.first][0] + stacks[stack], stack) for stack in ending.get(t, ())]
-        best.append(min(options, key=lambda option: option[0]))
-    found: list[Stack] = []
-    t = len(single)
-    while t:
-        chosen = best[t][1]
-        found += [] if chosen is None else [chosen]
-        t = t - 1 if chosen is None else chosen.first
-    return best[-1][0], found[::-1]
-
-
-def _worth_scoring(plans: StackPlans, single: Sequence[float]) -> Iterator[tuple[Stack, float]]:
-    """Stacks that may be better than their groups by themselves, and what each scores at least."""
-    enough = WORTH * sum(single)
-    for first, last in _intervals(plans.context):
-        if all(plans.placement.places[m] != DRAM for m in range(first, last)):
-            continue
-        any_height = Stack(first, last, 1, keeps=True, weights_stay=False)
-        alone = sum(single[t] for t in any_height.groups)
-        whole = {t: plan for t in any_height.groups if (plan := plans.whole(any_height, t)) is not None}
-        if len(whole) < len(any_height.groups) or alone - sum(plan.score for plan in whole.values()) <= enough:
-            continue
-        for keeps in (True, False):
-            for lines in _heights(plans, first, last, keeps):
-                yield from (pair for pair in plans.bounds(lines, whole) if alone - pair[1] > enough)
-
-
-def _intervals(context: NetworkMaps) -> Iterator[tuple[int, int]]:
-    """The first and last groups of all stacks that there could be."""
-    for first in range(len(context.groups)):
-        for last in range(first, min(first + LONGEST, len(context.groups))):
-            if not _can_be_cut(context, first, last):
-                break
-            inside = range(first, last)
-            read = all(context.last_reader.get(m, last + 1) <= last for m in inside)
-            if last > first and read and context.shapes[context.groups[last].last].out_height > 1:
-                yield first, last
-
-
-def _can_be_cut(context: NetworkMaps, first: int, last: int) -> bool:
-    """Whether the last group of a stack is a convolution that reads rows as those before it give them."""
-    group = context.groups[last]
-    if context.shapes[group.head].kind != "conv":
-        return False
-    for layer in (group.head, *group.riders):
-        work = context.shapes[layer]
-        for m in (context.by_name[source] for source in work.sources or () if source in context.by_name):
-            made = context.shapes[context.groups[m].last]
-            size = (made.batch, made.out_height, made.out_width)
-            if first <= m < last and size != (work.batch, work.height, work.width):
-                return False
-    return True
-
-
-def _leaves_room(plans: StackPlans, lines: Lines) -> bool:
-    """Whether line buffers leave to tiles an eighth of what whole maps leave."""
-    free = plans.capacity - sum(plans.around_stack(lines.stack).values())
-    return all(8 * plans.room(lines, t) >= free for t in lines.stack.groups)
-
-
-def _heights(plans: StackPlans, first: int, last: int, keeps: bool) -> Iterator[Lines]:
-    """The stripes of the greatest heights whose buffers leave room on chip."""
-    rows = plans.context.shapes[plans.context.groups[last].last].out_height
-    granule = plans.granule(last)
-    found = 0
-    parts = 2
-    seen = {rows}
-    while found < HEIGHTS and parts <= 2 * rows and parts <= MOST_STRIPES:
-        height = -(-rows // (parts * granule)) * granule
-        parts *= 2
-        if height in seen:
-            continue
-        seen.add(height)
-        lines = plans.lines(Stack(first, last, height, keeps, weights_stay=False))
-        if lines is not None and _leaves_room(plans, lines):
-            found += 1
-            yield lines

@@ -4,12 +4,12 @@ from abc import abstractmethod
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from accelsim.hardware.decoder import SOURCE as DECODER_SOURCE
 from accelsim.hardware.decoder import decoder_mm2, symbol_pj
 from accelsim.hardware.description import MASK_FREE, MachineDescription
-from accelsim.hardware.parts import Activations, Buffers, Count, KeyGroup, Kilobytes, PeArray, PerCycle
+from accelsim.hardware.parts import Buffers, Count, Keeps, KeyGroup, Kilobytes, PeArray, PerCycle
 from accelsim.hardware.price import Area, Price
 from accelsim.hardware.selection import AREA_SOURCE as SELECTION_AREA_SOURCE
 from accelsim.hardware.selection import (
@@ -49,10 +49,16 @@ class TiledBuffers(Buffers):
     """Whether weights and inputs share weight_kb + input_kb, divided for each layer as it suits; no map stays then.
     Default: no."""
 
+    @model_validator(mode="after")
+    def _check(self) -> "TiledBuffers":
+        if self.shared and self.one_memory:
+            raise ValueError("activations one, expected separate, swap or shared beside shared yes")
+        return self
+
     @property
-    def keeps(self) -> Activations:
+    def keeps(self) -> Keeps:
         """What becomes of maps: nothing stays where weights take of the inputs' room."""
-        return "separate" if self.shared else self.activations
+        return "separate" if self.shared else super().keeps
 
 
 class TiledDescription(MachineDescription):

@@ -6,9 +6,10 @@ these, has to pass in the cycles of the lanes; what the transform unit reads and
 Accesses are taken as spread evenly over a layer, so that each step takes longer by the factor by
 which the layer's accesses exceed its cycles.  The wait counts as ``edge``.
 
-The DMA and the inverse transform work on the other half of each double buffer, which has ports of
-its own.  Left out: conflicts of accesses that meet in one bank while another is idle; the mapping
-does not know of ports.
+The DMA and the inverse transform work on the other half of each double buffer, which has ports of its own.
+Of ``activations: one`` all but weights pass through the ports of one memory: what the lanes move there adds up, as does
+what the transform unit does, but not either to the other.
+Left out: conflicts of accesses that meet in one bank while another is idle; the mapping does not know of ports.
 """
 
 from accelsim.arrays import Ints, round_up
@@ -17,8 +18,8 @@ from accelsim.simulator.tiles.mode import Mode
 from accelsim.simulator.time.schedule import ActionCounts
 
 
-def lane_bits(mode: Mode, actions: ActionCounts) -> dict[str, float]:
-    """Bits that the lanes move through each buffer's ports, the whole layer.
+def lane_bits(mode: Mode, actions: ActionCounts, buffers: TiledBuffers) -> dict[str, float]:
+    """Bits that the lanes move through each memory's ports, the whole layer.
 
     actions: of ``count_actions``.
     """
@@ -26,18 +27,21 @@ def lane_bits(mode: Mode, actions: ActionCounts) -> dict[str, float]:
     operands = "transformed" if mode.transforms else "input"
     read_back = float(actions["output_read"]) - finished
     written = float(actions["output_write"]) - finished
-    return {
-        "weight": float(actions["weight_read"]),
-        operands: float(actions[f"{operands}_read"]),
-        "output": read_back + written,
-    }
+    found = {"weight": float(actions["weight_read"])}
+    for buffer, bits in ((operands, float(actions[f"{operands}_read"])), ("output", read_back + written)):
+        memory = buffers.memory_of(buffer)
+        found[memory] = found.get(memory, 0.0) + bits
+    return found
+
+
+def transform_bits(actions: ActionCounts, buffers: TiledBuffers) -> float:
+    """Bits that the input transform unit moves through the ports of one memory, the whole layer."""
+    read, written = float(actions["input_read"]), float(actions["transformed_write"])
+    return read + written if buffers.one_memory else max(read, written)
 
 
 def through_ports(cycles: Ints, bits: float, buffers: TiledBuffers) -> Ints:
-    """Cycles of each step where all of them move so many bits through one buffer.
-
-    (steps,) int64, never fewer.
-    """
+    """Cycles of each step where all of them move so many bits through one buffer: (steps,) int64, never fewer."""
     total = int(cycles.sum())
     if buffers.banks is None or not total:
         return cycles

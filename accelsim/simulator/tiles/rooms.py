@@ -10,6 +10,7 @@ import numpy as np
 
 from accelsim.arrays import SUM_ERROR, Ints, round_up
 from accelsim.errors import InputError
+from accelsim.hardware.parts import ONE_MEMORY
 from accelsim.simulator.tiles.candidates import (
     MAX_STEPS,
     POSITIONS,
@@ -51,8 +52,8 @@ class Rooms:
         weight_tile, all_weights = _weight_bytes(self.mode, all_of)
         self.weights_stay = all_weights <= self._capacity("weight")
         if self.mode.transforms:
-            self.inputs_stay = all_of.all_inputs <= self._capacity("transformed")
-            transformed = all_of.all_inputs if self.inputs_stay.all() else all_of.transformed_tile
+            self.inputs_stay = all_of.all_inputs <= self._capacity("transformed") - self._taken_by_tiles()
+            transformed = np.where(self.inputs_stay, all_of.all_inputs, all_of.transformed_tile)
             self.needs = {"input": all_of.input_tile, "transformed": transformed}
         else:
             self.inputs_stay = all_of.all_inputs <= self._capacity("input") - self._taken_by_outputs()
@@ -72,11 +73,21 @@ class Rooms:
             self.held = self.held & (needed <= self._capacity(name))
         if self.machine.buffers.shared:
             self.held = self.held & (self.needs["weight"] + self.needs["input"] <= self._capacity("input"))
-        if self.mode.work.around.shared:
-            self.held = self.held & (self.needs["input"] + self.needs["output"] <= self._capacity("input"))
+        if self.together:
+            self.held = self.held & (self.needed_together <= self._capacity("input"))
         if self.mode.work.around.weights != "loaded":
             self.held = self.held & self.weights_stay
         self.fits = all_of.few & self.held
+
+    @property
+    def together(self) -> bool:
+        """Whether tiles of inputs, of outputs and sums lie in one room."""
+        return self.mode.work.around.shared or self.machine.buffers.one_memory
+
+    @property
+    def needed_together(self) -> Ints:
+        """Bytes that a candidate needs of that room."""
+        return np.asarray(sum(self.needs[name] for name in self.machine.buffers.map_buffers if name in self.needs))
 
     def _output_need(self) -> Ints:
         """Bytes that outputs and sums need, and the lines of what rides on them."""
@@ -86,10 +97,16 @@ class Rooms:
 
     def _taken_by_outputs(self) -> Ints | int:
         """Bytes of the room for inputs that outputs, and operands of what rides on them, take where both have one."""
-        around = self.mode.work.around
-        if not around.shared:
+        if not self.together:
             return 0
-        return self._output_need() + around.operands * self.candidates.finished_room
+        return self._output_need() + self.mode.work.around.operands * self.candidates.finished_room
+
+    def _taken_by_tiles(self) -> Ints | int:
+        """Bytes of the room for transformed inputs that all other tiles take, where one memory holds everything."""
+        if not self.machine.buffers.one_memory:
+            return 0
+        pixels = self.candidates.input_tile if self.mode.work.around.input_share else 0
+        return self._taken_by_outputs() + pixels
 
     def _look_around(self) -> None:
         """What inputs need where they have a place of their own, and with the operands of what rides on the outputs."""
@@ -100,11 +117,13 @@ class Rooms:
             self.needs["input"] = self.needs["input"] + around.operands * self.candidates.finished_room
 
     def _capacity(self, name: str) -> int:
-        """Bytes of a buffer; weights and inputs have theirs together where the machine says so."""
+        """Bytes of a buffer; weights and inputs, or all but weights, have theirs together where the machine says so."""
         buffers = self.machine.buffers
         room = self.mode.work.around.room
-        if room is not None and name in {"input", "output"}:
+        if room is not None and name in buffers.map_buffers:
             return room[name == "output"]
+        if buffers.one_memory and name != "weight":
+            return buffers.map_bytes
         if buffers.shared and name in {"weight", "input"}:
             return int(buffers.capacity_bytes("weight") + buffers.capacity_bytes("input"))
         return int(buffers.capacity_bytes(name))
@@ -122,8 +141,11 @@ class Rooms:
         return int(steps.min()) if steps.size else None
 
     def least_needs(self) -> dict[str, int]:
-        """The least bytes that any candidate needs of each buffer."""
-        return {name: int(needed.min()) for name, needed in self.needs.items()}
+        """The least bytes that any candidate needs of each buffer, or memory."""
+        needs = self.needs
+        if self.machine.buffers.one_memory:
+            needs = {"weight": needs["weight"], ONE_MEMORY: self.needed_together}
+        return {name: int(needed.min()) for name, needed in needs.items()}
 
     def shortage(self, needs: dict[str, int], steps: int | None) -> InputError:
         """What is too small for the layer, or what it needs too much of.
@@ -137,8 +159,10 @@ class Rooms:
         for name, needed in needs.items():
             capacity = self._capacity(name)
             if needed > capacity:
+                keys = self.machine.buffers.map_buffers if name == ONE_MEMORY else (name,)
+                key = " + ".join(f"{key}_kb" for key in keys)
                 return NoTile(
-                    f"{machine}: buffers.{name}_kb is {capacity / 1024:g}, too small for one tile of layer {layer}, "
+                    f"{machine}: buffers.{key} is {capacity / 1024:g}, too small for one tile of layer {layer}, "
                     f"expected at least {-(-needed // 1024)}"
                 )
         return NoTile(f"{machine}: no tile of layer {layer} fits all buffers at once, expected larger buffers")

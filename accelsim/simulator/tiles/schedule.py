@@ -14,7 +14,7 @@ from accelsim.simulator.tiles.description import TiledDescription
 from accelsim.simulator.tiles.lanes import first_barriers, lane_cycles, waiting_slots
 from accelsim.simulator.tiles.mode import Mode
 from accelsim.simulator.tiles.overhead import TRANSFORM_STEP_CYCLES, FoldSizes, fill_cycles
-from accelsim.simulator.tiles.ports import lane_bits, through_ports
+from accelsim.simulator.tiles.ports import lane_bits, through_ports, transform_bits
 from accelsim.simulator.tiles.rooms import worth_scoring
 from accelsim.simulator.tiles.search import choices_with_needs, choose_tilings, choose_with_needs
 from accelsim.simulator.tiles.steps import Steps, steps_of
@@ -126,10 +126,10 @@ def tiled_schedule(mode: Mode, tiling: Tiling, machine: TiledDescription) -> Sch
     units = _unit_cycles(mode, steps)
     transform_cycles = units.transform
     if mode.transforms:
-        transform_bits = float(max(actions["input_read"], actions["transformed_write"]))
-        transform_cycles = through_ports(transform_cycles, transform_bits, machine.buffers)
+        moved = transform_bits(actions, machine.buffers)
+        transform_cycles = through_ports(transform_cycles, moved, machine.buffers)
     compute_cycles = _compute_cycles(mode, tiling, steps, barriers)
-    lanes_bits = max(lane_bits(mode, actions).values())
+    lanes_bits = max(lane_bits(mode, actions, machine.buffers).values())
     work = mode.work
     outputs_of_tile = mode.m * mode.m * work.out_channels
     return Schedule(

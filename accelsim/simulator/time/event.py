@@ -155,9 +155,11 @@ class _Run:
                 if p.loaded[kind][i]:
                     yield self.load_done[kind][i]
             if output_starts[i]:
-                slots, tile = self.output_slots, self.output_tile
+                slots = self.output_slots
+                tile = self.output_tile
                 if inverts[i]:
-                    slots, tile = self.sums_slots, self.sums_tile
+                    slots = self.sums_slots
+                    tile = self.sums_tile
                 yield slots.free_for(tile[i])
             yield from self.busy("lanes", "compute", i, int(p.compute[i]))
             if transforms and transformed_ends[i]:

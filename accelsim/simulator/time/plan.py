@@ -33,6 +33,11 @@ class LayerPlan:
     weight_bytes: int  # of all weights, on chip or off, where they are fewer; 0: not known
     make: Callable[[], Schedule]  # the steps, were all maps in DRAM
 
+    @property
+    def tile_bytes(self) -> int:
+        """Bytes that its tiles take of the memories in which maps lie."""
+        return sum(self.needs.get(name, 0) for name in self.machine.buffers.map_buffers)
+
     @cached_property
     def whole(self) -> Schedule:
         """The steps, were all maps in DRAM: one with outputs to store finishes an output tile."""
@@ -83,11 +88,10 @@ def check_room(machine: MachineDescription, work: LayerWork, needs: dict[str, in
     """Raise InputError if a layer needs more than the room that its surroundings leave to tiles."""
     around = work.around
     assert around.room is not None
-    taken = needs["input"], needs["output"]
-    short = (
-        sum(taken) > around.room[0]
-        if around.shared
-        else any(need > room for need, room in zip(taken, around.room, strict=True))
-    )
+    if around.shared:
+        short = sum(needs.get(name, 0) for name in machine.buffers.map_buffers) > around.room[0]
+    else:
+        taken = needs["input"], needs["output"]
+        short = any(need > room for need, room in zip(taken, around.room, strict=True))
     if short:
         raise InputError(f"{machine.name}: layer {work.name}: no room for its tiles beside the maps on chip")

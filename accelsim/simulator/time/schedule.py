@@ -129,7 +129,8 @@ def untransformed(
     actions: on the chip; what the DRAM does is added to them.
     """
     none = np.zeros_like(compute_cycles)
-    read, written = int(inputs.n_bytes.sum() + weights.n_bytes.sum()), int(outputs.n_bytes.sum())
+    read = int(inputs.n_bytes.sum() + weights.n_bytes.sum())
+    written = int(outputs.n_bytes.sum())
     off_chip = {name: float(count) for name, count in dram_actions(read, written).items()}
     return Schedule(
         mode=mode,
@@ -153,7 +154,8 @@ def untransformed(
 def without_weights(schedule: Schedule) -> Schedule:
     """A layer's steps when its weights are there already."""
     none = np.zeros_like(schedule.compute_cycles)
-    read, written = int(schedule.inputs.n_bytes.sum()), int(schedule.outputs.n_bytes.sum())
+    read = int(schedule.inputs.n_bytes.sum())
+    written = int(schedule.outputs.n_bytes.sum())
     off_chip = {name: float(count) for name, count in dram_actions(read, written).items()}
     return replace(
         schedule,

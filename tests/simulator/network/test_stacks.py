@@ -12,7 +12,8 @@ from accelsim.dual.file import read_dual
 from accelsim.loading import load_hardware
 from accelsim.simulator.network import planning
 from accelsim.simulator.network.planning import Planned, plan_network
-from accelsim.simulator.network.stacks import Stack, StackPlans, _intervals
+from accelsim.simulator.network.stack_search import _intervals
+from accelsim.simulator.network.stacks import Stack, StackPlans
 from accelsim.simulator.network.timing import time_network
 from accelsim.simulator.run import run
 from accelsim.simulator.tiles.schedule import tiled_schedule
@@ -36,9 +37,12 @@ def machines(draw: st.DrawFn) -> AnyMachine:
     """A small machine of either kind, whose memory holds few maps."""
     kb = draw(st.sampled_from([1.0, 2.0, 3.0, 6.0]))
     post = {"add": draw(st.booleans()), "pool": draw(st.booleans())}
-    rooms = {"buffers__input_kb": kb, "buffers__output_kb": kb, "buffers__activations": "shared"}
+    rooms = {"buffers__input_kb": kb, "buffers__output_kb": kb}
+    rooms["buffers__activations"] = draw(st.sampled_from(["shared", "one"]))
     rooms["buffers__weight_kb"] = draw(st.sampled_from([4.0, 64.0]))
     make = draw(st.sampled_from([spatial, winograd]))
+    if make is winograd and rooms["buffers__activations"] == "one":
+        rooms["buffers__transformed_kb"] = kb
     return make(**rooms, post=post, objective=draw(st.sampled_from(["cycles", "dram", "energy", "edp"])))
 
 
@@ -81,9 +85,12 @@ def test_no_two_maps_or_line_buffers_overlap(
 ) -> None:
     """In any piece the bytes at all addresses of what is held there are apart, and tiles find room beside them."""
     planned = in_stripes(works, machine, data)
-    capacity = machine.buffers.capacity_bytes("input") + machine.buffers.capacity_bytes("output")
+    one = machine.buffers.activations == "one"
+    sizes = machine.buffers.sizes_kb
+    together = ["input", "output"] + (["transformed"] if one and "transformed" in sizes else [])
+    capacity = sum(1024 * sizes[name] for name in together)
     for piece in planned.pieces:
-        tiles = piece.plan.needs["input"] + piece.plan.needs["output"]
+        tiles = sum(piece.plan.needs.get(name, 0) for name in together)
         assert sum(piece.held.values()) + tiles <= capacity
 
 

@@ -1,12 +1,13 @@
 """The row-stationary array.
 
-Its keys in ``description``, a pass in ``passes``, the mapping in ``search``.
+Its keys in ``description``, a pass in ``passes``, the mapping in ``search``, the steps in
+``steps``.
 """
 
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.machines.row_stationary.description import RowStationaryDescription
-from accelsim.simulator.machines.row_stationary.passes import schedule_passes
 from accelsim.simulator.machines.row_stationary.search import choose_mappings, worth_scoring
+from accelsim.simulator.machines.row_stationary.steps import schedule_passes
 from accelsim.simulator.time.objective import best
 from accelsim.simulator.time.schedule import Schedule
 from accelsim.workload import LayerWork

@@ -1,0 +1,94 @@
+"""Moments of a layer's inputs X and of what it should give, Y.
+
+They are all that a least-squares fit of its weights needs, summed over some random positions of
+each image.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from accelsim.arrays import Array
+from accelsim.network.graph import Node
+from accelsim.network.layers import Conv
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Which output positions of a convolution its moments are taken from."""
+
+    positions: int  # of each image
+    seed: int = 0  # that draws them
+
+
+@dataclass
+class Moments:
+    """Sums over positions: rows of X are (taps x channels), of Y output channels.
+
+    All as means, less the means.
+    """
+
+    H: Array  # (n, n) X^T X
+    B: Array  # (n, K) X^T Y
+    energy: float  # of Y
+    x: Array  # (n,) mean of X
+    y: Array  # (K,) mean of Y
+    rows: int  # of X and Y
+
+
+def bias_of(moments: Moments, found: Array) -> Array:
+    """The bias that takes up a layer's mean error.  found: its weights, (taps, C, K)."""
+    return moments.y - found.reshape(-1, found.shape[2]).T @ moments.x
+
+
+def moments_of(node: Node, inputs: list[Array], target: list[Array], sample: Sample) -> Moments:
+    """Of X, the inputs of the sparse network, and Y, what the layer should make of them."""
+    rng = np.random.default_rng(sample.seed)
+    layer = node.layer
+    H = B = x_sum = y_sum = None
+    energy = 0.0
+    rows = 0
+    for x, y in zip(inputs, target, strict=True):
+        if isinstance(layer, Conv):
+            X, Y = _windows(x, y, layer, sample.positions, rng)
+        else:
+            X = x
+            Y = y
+        parts = X.T @ X, X.T @ Y, X.sum(axis=0), Y.sum(axis=0)
+        if H is None:
+            H, B, x_sum, y_sum = parts
+        else:
+            for total, part in zip((H, B, x_sum, y_sum), parts, strict=True):
+                total += part
+        energy += float(np.vdot(Y, Y))
+        rows += len(X)
+    if H is None or B is None or x_sum is None or y_sum is None:
+        raise ValueError("no images")
+    n = np.float32(rows)
+    H = H / n
+    B = B / n
+    x_mean = x_sum / n
+    y_mean = y_sum / n
+    energy = energy / rows
+    if getattr(layer, "bias", False):
+        H -= np.outer(x_mean, x_mean)
+        B -= np.outer(x_mean, y_mean)
+        energy -= float(np.vdot(y_mean, y_mean))
+    return Moments(H=H, B=B, energy=energy, x=x_mean, y=y_mean, rows=rows)
+
+
+def _windows(x: Array, y: Array, layer: Conv, positions: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """The inputs (rows, taps C) and outputs (rows, K) at some random positions of each image."""
+    R, S = layer.kernel
+    pad_h, pad_w = layer.padding
+    N, P, Q, _ = y.shape
+    count = min(positions, P * Q)
+    where = np.argsort(rng.random((N, P * Q)), axis=1)[:, :count]
+    image = np.arange(N)[:, None]
+    top = where // Q
+    left = where % Q
+    padded = np.pad(x, ((0, 0), (pad_h, pad_h), (pad_w, pad_w), (0, 0)))
+    row = top * layer.stride[0]
+    column = left * layer.stride[1]
+    taps = [padded[image, row + i, column + j].reshape(N * count, -1) for i, j in np.ndindex(R, S)]
+    return np.concatenate(taps, axis=1), y[image, top, left].reshape(N * count, -1)
