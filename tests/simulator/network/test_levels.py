@@ -137,7 +137,7 @@ def test_no_level_is_worse_than_the_one_below(works: tuple[LayerWork, ...], mach
         where_it_fits(lambda level=level: run(works, tight, engine="fast", level=level).total) for level in LEVELS
     ]
     for below, above in pairwise(totals):
-        assert cost(above) <= cost(below) * (1 + 1e-9)  # energies are rounded
+        assert cost(above) <= cost(below) * (1 + 1e-6), machine.objective  # energies are rounded
 
 
 @law(60)
