@@ -21,6 +21,7 @@ import shutil
 import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -73,7 +74,7 @@ _HERE = -100
 
 
 @contextmanager
-def opened(path: Path, kind: Kind) -> Iterator[BinaryIO]:
+def opened(path: Path, kind: Kind) -> Iterator[BufferedReader]:
     """The file, open for reading, for readers that seek.
 
     They bound what they read of it themselves.
