@@ -185,12 +185,18 @@ def _csv(table: pd.DataFrame) -> bytes:
     return shown.to_csv(index=False, lineterminator="\n").encode()
 
 
+def _every_digit() -> dict[str, Any]:
+    """What pandas is told so that floats are read to their last digit: before 3.1 they are not by default."""
+    version = tuple(int(part) for part in pd.__version__.split(".")[:2])
+    return {} if version >= (3, 1) else {"float_precision": "round_trip"}
+
+
 def _read(path: Path, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
     """A table with these columns, the numbers finite except for an unlimited bandwidth."""
     content = read_text(path, RESULTS)
     try:
-        table = pd.read_csv(
-            io.StringIO(content), dtype=dict.fromkeys(text, str), keep_default_na=False, float_precision="round_trip"
+        table: pd.DataFrame = pd.read_csv(
+            io.StringIO(content), dtype=dict.fromkeys(text, str), keep_default_na=False, **_every_digit()
         )
     except (ValueError, pd.errors.ParserError) as error:
         raise InputError(f"{path}: not a CSV table ({' '.join(str(error).split())[:200]})") from None
