@@ -87,7 +87,8 @@ def _made_of(network: Network, pictures: Pictures, source: Path, folder: Path, a
     for ratio, cost_reduction in BUDGETS:
         name = _name(ratio)
 
-        def make(ratio: float = ratio, cost_reduction: float = cost_reduction) -> bytes:
+        def make(name: str = name, ratio: float = ratio, cost_reduction: float = cost_reduction) -> bytes:
+            say(f"{name}: {ratio:g} times smaller, {cost_reduction:g} times fewer multiplies, at least")
             return sparse_point(sparsifier, ratio, cost_reduction).sparse.content
 
         try:
