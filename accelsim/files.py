@@ -67,7 +67,9 @@ _TYPES = {
 }
 _CHUNK = 1 << 20
 _PARTIAL = ".partial"
-_EXCHANGE, _HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of renameat2(2)
+# RENAME_EXCHANGE and AT_FDCWD of renameat2(2)
+_EXCHANGE = 2
+_HERE = -100
 
 
 @contextmanager

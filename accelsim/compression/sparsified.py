@@ -177,7 +177,7 @@ def _check(out: Path, asked: Asked) -> None:
         raise InputError(f"{out}: ending {out.suffix!r}, expected .dual")
     for flag, value in (("--ratio", asked.ratio), ("--cost-reduction", asked.cost_reduction)):
         if value is not None and not 1 < value < 1e6:
-            raise InputError(f"{flag} {value:g}: expected a number above 1")
+            raise InputError(f"{flag} {value:g}: expected a number above 1 and below 1e6")
     if not 1 <= asked.tile <= 6:
         raise InputError(f"--tile {asked.tile}: expected 1 to 6")
     if asked.labels is not None and asked.images is None:
