@@ -32,6 +32,7 @@ from accelsim.compression.sparsified import (
     point_of,
     sparsify_file,
     summary,
+    work_folder,
     write_sparse,
 )
 from accelsim.compression.sparsify import Sparsifier
