@@ -269,9 +269,10 @@ def validate(
     from accelsim.datapath.runs import image_runs
     from accelsim.datapath.validate import validate as run
     from accelsim.network.images import read_images, read_pairs
+    from accelsim.simulator.layer_tiles import datapath_on
 
     known, where = _with_images(model, images)
-    datapaths = [machine.datapath for machine in machines_of(machines)]
+    datapaths = [datapath_on(known, machine) for machine in machines_of(machines)]
     if arithmetic not in ("integers", "float"):
         raise InputError(f"arithmetic {arithmetic!r}, expected integers or float")
     _check_tolerance(tolerance_points)
@@ -307,10 +308,11 @@ def search_widths(
     InputError as it does.
     """
     from accelsim.datapath.search import search
+    from accelsim.simulator.layer_tiles import datapath_on
 
     known, where = _with_images(model, images)
     _check_tolerance(tolerance_points)
-    return search(known, [machine.datapath for machine in machines_of(machines)], where, tolerance_points)
+    return search(known, [datapath_on(known, machine) for machine in machines_of(machines)], where, tolerance_points)
 
 
 def _with_images(model: "DualModel | str | Path", images: str | Path | None) -> "tuple[DualModel, Path]":
@@ -341,9 +343,10 @@ def calibrate(
     from accelsim.faults import check_whole
     from accelsim.files import DUAL, read_bytes, write_bytes
     from accelsim.network.images import read_images
+    from accelsim.simulator.layer_tiles import datapath_on
 
     loaded = load_model(model)
-    datapath = machine_of(machine).datapath
+    datapath = datapath_on(loaded, machine_of(machine))
     if datapath.number != "int":
         raise InputError(f"{datapath.machine}: arithmetic.number {datapath.number}, expected int")
     check_whole("count", count, 1)

@@ -182,7 +182,7 @@ def _check(out: Path, asked: Asked) -> None:
         raise InputError(f"{out}: ending {out.suffix!r}, expected .dual")
     for flag, value in (("--ratio", asked.ratio), ("--cost-reduction", asked.cost_reduction)):
         if value is not None and not 1 < value < 1e6:
-            raise InputError(f"{flag} {value:g}: expected a number above 1")
+            raise InputError(f"{flag} {value:g}: expected a number above 1 and below 1e6")
     if not 1 <= asked.tile <= 6:
         raise InputError(f"--tile {asked.tile}: expected 1 to 6")
     if asked.labels is not None and asked.images is None:
@@ -214,8 +214,12 @@ def read_pictures(network: Network, asked: Asked, say: Say) -> Pictures:
         pixels, labels = read_labelled(asked.images, network.graph.input_shape, MOST, asked.labels)
         if len(pixels) < LEAST:
             raise InputError(f"{asked.images}: {len(pixels)} pictures, expected at least {LEAST}, better 50 or more")
-        if (pixels == pixels[0]).all():
-            raise InputError(f"{asked.images}: {len(pixels)} pictures that are all the same, expected different ones")
+        different = len({picture.tobytes() for picture in pixels})
+        if different < LEAST:
+            raise InputError(
+                f"{asked.images}: {len(pixels)} pictures of which {different} differ, expected at least {LEAST} "
+                "different ones"
+            )
     order = np.random.default_rng(0).permutation(len(pixels))
     apart, rest = order[: max(4, len(pixels) // APART)], order[max(4, len(pixels) // APART) :]
     return Pictures(

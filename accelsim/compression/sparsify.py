@@ -186,10 +186,7 @@ class Sparsifier:
 
         calibration = Calibration(self.pictures.fit, self.pictures.apart)
         settings = self.wish.reconstruction
-        try:
-            return measure(self.network, calibration, self._regularizer, settings, dict(prices.grids), note)
-        except np.linalg.LinAlgError:
-            raise self._unknown_layer() from None
+        return measure(self.network, calibration, self._regularizer, settings, dict(prices.grids), note)
 
     def shares(self, points: Points, cost: Cost | None = None) -> dict[str, Price]:
         """What each layer takes of the wish's budgets, or with a cost of that instead of multiplies.
@@ -206,12 +203,9 @@ class Sparsifier:
             raise InputError(f"{self.network.graph.name}: {asked} cannot be kept: {error}; expected less") from None
 
     def with_shares(self, taken: Mapping[str, Price]) -> Sparse:
-        """The network with such zeros and cells in each layer.  Raises InputError if the pictures say too little."""
+        """The network with such zeros and cells in each layer."""
         network = self.network
-        try:
-            arrays, reports = self._reconstructed(taken)
-        except np.linalg.LinAlgError:
-            raise self._unknown_layer() from None
+        arrays, reports = self._reconstructed(taken)
         content = _rounded(Network(network.graph, arrays), network, self.pictures, self.wish, taken, self.provenance)
         figures = compare(network, decode_dual(content, "the new file"), self.pictures)
         content = with_accuracy(content, figures)
@@ -233,10 +227,6 @@ class Sparsifier:
     @cached_property
     def _regularizer(self) -> JointRegularizer:
         return JointRegularizer(self.network.graph, {"default": self.wish.tile})
-
-    def _unknown_layer(self) -> InputError:
-        name = self.network.graph.name
-        return InputError(f"{name}: the pictures say too little of a layer, expected more of them, or others")
 
     def _reconstructed(self, taken: Mapping[str, Price]) -> tuple[dict[str, Array], list[LayerReport]]:
         """The arrays with their zeros, from the work folder if they were found before."""

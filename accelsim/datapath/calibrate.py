@@ -25,7 +25,7 @@ from accelsim.dual.model import DualModel
 from accelsim.hardware.datapath import Datapath, Integers
 from accelsim.network import INPUT, Graph, Node, forward
 from accelsim.network.layers import Conv
-from accelsim.transforms.winograd import transform_inputs, transformed_bits, whole_transforms
+from accelsim.transforms.winograd import Points, transform_inputs, transformed_bits, whole_transforms
 
 IMAGES = 256  # that scales are calibrated from where nothing else is said
 BATCH = 32
@@ -73,7 +73,8 @@ def measure_ranges(model: DualModel, datapath: Datapath, pixels: NDArray[Any], *
                 found.maps[node.name].add(output)
             if node.name in narrowed:
                 assert isinstance(node.layer, Conv)
-                V = transform_inputs(inputs[0], tiles[node.name], node.layer.kernel, node.layer.padding)
+                m = tiles[node.name]
+                V = transform_inputs(inputs[0], m, node.layer.kernel, node.layer.padding, datapath.points_of(m))
                 found.taps[node.name] = [[_histogram(values, detailed) for values in row] for row in V]
 
         forward(model.network, x, convolution=convolution, observe=observe)
@@ -103,7 +104,8 @@ def scales_of(model: DualModel, datapath: Datapath, ranges: Ranges, pixels: NDAr
             node = graph.node(name)
             assert isinstance(node.layer, Conv)
             x_unit = _unit_of_map(graph, units, node.inputs[0])
-            shifts[name] = _input_shifts(ranges.taps[name], m, node.layer.kernel, x_unit, integers)
+            transform = (m, node.layer.kernel, datapath.points_of(m))
+            shifts[name] = _input_shifts(ranges.taps[name], transform, x_unit, integers)
     found = Calibrated(units, shifts)
     if integers.products == "truncated":
         found = replace(found, sum_shifts=_sum_shifts(model, datapath, found, pixels))
@@ -116,7 +118,8 @@ def _narrowed(model: DualModel, datapath: Datapath, name: str) -> bool:
     layer = model.network.graph.node(name).layer
     assert isinstance(layer, Conv)
     m = machine_tiles(model, datapath)[name]
-    return bits is not None and bits < transformed_bits(m, layer.kernel, datapath.integers.activation_bits).max()
+    exact = transformed_bits(m, layer.kernel, datapath.integers.activation_bits, datapath.points_of(m))
+    return bits is not None and bits < exact.max()
 
 
 def _unit_of_map(graph: Graph, units: dict[str, float], name: str) -> float:
@@ -128,13 +131,17 @@ def _unit_of_map(graph: Graph, units: dict[str, float], name: str) -> float:
 
 
 def _input_shifts(
-    taps: list[list[Histogram]], m: int, kernel: tuple[int, int], x_unit: float, integers: Integers
+    taps: list[list[Histogram]],
+    transform: tuple[int, tuple[int, int], Points | None],
+    x_unit: float,
+    integers: Integers,
 ) -> Ints:
-    """Bits that transformed inputs lose, tap by tap or all alike: (n_h, n_w)."""
+    """Bits that transformed inputs lose, tap by tap or all alike: (n_h, n_w).  transform: m, kernel, points."""
+    m, kernel, points = transform
     assert integers.transformed_bits is not None
     bits = integers.transformed_bits
-    h, w = (whole_transforms(m, r).input_exponents for r in kernel)
-    exact = transformed_bits(m, kernel, integers.activation_bits)
+    h, w = (whole_transforms(m, r, points).input_exponents for r in kernel)
+    exact = transformed_bits(m, kernel, integers.activation_bits, points)
     shifts = np.zeros(exact.shape, np.int64)
     for i, j in np.ndindex(*exact.shape):
         size = taps[i][j].range(replace(integers, scales="power_of_two"), bits) * 2.0 ** int(h[i] + w[j]) / x_unit

@@ -176,8 +176,9 @@ class _Planner:
         layer = group.node.layer
         assert isinstance(layer, Conv)
         m = self.tiles[group.name]
+        points = self.datapath.points_of(m)
         try:
-            transforms = tuple(whole_transforms(m, r) for r in layer.kernel)
+            transforms = tuple(whole_transforms(m, r, points) for r in layer.kernel)
         except ValueError as error:
             raise InputError(f"{self.datapath.machine}: layer {group.name}: {error}") from None
         W = machine_filters(self.model, self.datapath, group.name, m)
@@ -190,7 +191,7 @@ class _Planner:
         used = np.abs(whole.values).sum(axis=(0, 1)).reshape(n_h, n_w) > 0
         least = int(exponents[used].min()) if used.any() else 0
         shifts = np.where(used, exponents - least, 0)
-        exact = transformed_bits(m, layer.kernel, self.integers.activation_bits)
+        exact = transformed_bits(m, layer.kernel, self.integers.activation_bits, points)
         input_bits = int(exact.max()) if self.integers.transformed_bits is None else self.integers.transformed_bits
         taps = self._largest_taps(whole.values, np.minimum(exact, input_bits).ravel())
         sum_shift = self.calibrated.sum_shifts.get(group.name, 0)

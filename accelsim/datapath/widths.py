@@ -139,7 +139,9 @@ class _Search:
             return integers.activation_bits
         layer = self.probe.model.network.graph.node(name).layer
         assert isinstance(layer, Conv)
-        exact = int(transformed_bits(self.tiles[name], layer.kernel, integers.activation_bits).max())
+        m = self.tiles[name]
+        points = self.probe.datapath.points_of(m)
+        exact = int(transformed_bits(m, layer.kernel, integers.activation_bits, points).max())
         return min(exact, integers.transformed_bits or exact)
 
     def uniform(self, datapath: Datapath) -> Datapath:

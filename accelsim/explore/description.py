@@ -27,7 +27,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from accelsim.errors import InputError
 from accelsim.explore import expressions
 from accelsim.explore.machines import MACHINE_FACTS, base_machine, machine_keys
-from accelsim.faults import nearest, validated
+from accelsim.faults import nearest, shown, validated
 from accelsim.files import SWEEP
 from accelsim.settings import Section, read_settings
 from accelsim.simulator.network.planning import LEVELS, Level
@@ -117,11 +117,17 @@ def _listed(value: Any) -> Any:
 
 
 def _finite(value: Any) -> Any:
-    """Neither NaN nor infinity among listed values: unlimited memory is a DRAM type, ``ideal``."""
+    """Listed values, each once, neither NaN nor infinity among them: unlimited memory is a DRAM type, ``ideal``."""
     listed = _listed(value)
-    for number in listed if isinstance(listed, list) else ():
-        if isinstance(number, float) and not math.isfinite(number):
-            raise ValueError(f"{number}, expected finite numbers (unlimited bandwidth is dram.type: ideal)")
+    seen: set[tuple[bool, Scalar]] = set()
+    for each in listed if isinstance(listed, list) else ():
+        if isinstance(each, float) and not math.isfinite(each):
+            raise ValueError(f"{each}, expected finite numbers (unlimited bandwidth is dram.type: ideal)")
+        if isinstance(each, bool | int | float | str):
+            same = (isinstance(each, bool), each)  # true is not 1
+            if same in seen:
+                raise ValueError(f"{shown(each)} is there twice, expected each value once")
+            seen.add(same)
     return listed
 
 
@@ -209,9 +215,14 @@ class Question(_Part):
     """``cheapest`` machine: the least of a column among those within the limits (column -> largest value)."""
 
     minimize: str
-    """The column of the table that is to be least."""
+    """The column of the table that is to be least (``-column``: to be largest)."""
     limits: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
     """Column -> largest value."""
+
+    @property
+    def column(self) -> str:
+        """What is to be least, or largest."""
+        return self.minimize.removeprefix("-")
 
 
 class ReportOptions(_Part):
@@ -300,7 +311,17 @@ def _family_faults(sweep: SweepDescription, entry: MachineEntry) -> list[str]:
     keys = machine_keys(type(base))
     faults = [f"set: {base.kind} machines have no key {k!r}{nearest(k, keys)}" for k in entry.set if k not in keys]
     axes = {**sweep.axes, **entry.axes}
+    named = {*axes, *sweep.derived_of(entry)}
+    faults += [
+        f"set.{k}: is set by the axis or parameter of its name, too, expected one" for k in entry.set if k in named
+    ]
     faults += [f"axes: {n!r} is an axis of the sweep already" for n in entry.axes if n in sweep.axes]
+    faults += [
+        f"axes.{n}: {shown(value)} is a text, expected a number"
+        for n, axis in axes.items()
+        for value in (axis if isinstance(axis, tuple) and not keys.get(n, True) else ())
+        if isinstance(value, str)
+    ]
     if sweep.sampling.method == "grid":
         faults += [
             f"axes.{n}: a range without step or count needs sampling random or latin_hypercube"
@@ -347,7 +368,7 @@ def _report_faults(sweep: SweepDescription) -> list[str]:
         known |= {"top1", "images", "file_bytes", "spatial_density", "winograd_density"}
     report = sweep.report
     asked = [("objectives", objective.removeprefix("-")) for objective in report.objectives]
-    asked += [("cheapest", column) for q in report.cheapest for column in (q.minimize.removeprefix("-"), *q.limits)]
+    asked += [("cheapest", column) for q in report.cheapest for column in (q.column, *q.limits)]
     asked += [("heat_map", column) for column in report.heat_map or ()]
     asked += [("break_even", report.break_even)]
     return [

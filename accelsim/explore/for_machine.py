@@ -13,7 +13,8 @@ Left out: that zeros of a reconstruction lie elsewhere than the smallest weights
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -144,9 +145,10 @@ def make_sparse(source: Path, out: Path, wishes: Wishes, asked: Asked, demand: D
     Raises InputError as ``sparsify_file`` and ``sparsify_for``.
     """
     target = demand.target()
-    if target is None:
-        return summary(sparsify_file(source, out, wishes, asked, say), out)
-    kept = sparsify_for(target, source, out, wishes, asked, say)
+    with _saying_what_is_kept(out):
+        if target is None:
+            return summary(sparsify_file(source, out, wishes, asked, say), out)
+        kept = sparsify_for(target, source, out, wishes, asked, say)
     name, unit = target.quantity.column.rsplit("_", 1)
     return {
         **summary([kept.point], out),
@@ -155,6 +157,19 @@ def make_sparse(source: Path, out: Path, wishes: Wishes, asked: Asked, demand: D
         f"{name}_asked_{unit}": target.most,
         f"{name}_dense_{unit}": kept.dense,
     }
+
+
+@contextmanager
+def _saying_what_is_kept(out: Path) -> Iterator[None]:
+    """Where bad input ends a run behind its first prices, which are the same for all budgets, the message says so."""
+    work = work_folder(out)
+    before = work.exists()
+    try:
+        yield
+    except InputError as error:
+        if before or not work.exists():
+            raise
+        raise InputError(f"{error} (what was found on the way is kept in {work}, for a run with --resume)") from None
 
 
 def sparsify_for(target: Target, source: Path, out: Path, wishes: Wishes, asked: Asked, say: Say) -> Kept:

@@ -29,9 +29,10 @@ def plain(value: object) -> str:
 
 
 def command(description: SweepDescription, row: pd.Series) -> str:
-    """The ``accelsim simulate`` that gives a point's figures again; empty where a sweep alone makes such a model.
+    """The ``accelsim simulate`` that gives a point's figures again.
 
-    That is one whose spatial weights were pruned further, or with a threshold a layer.  row: of the sweep's table.
+    Empty where a sweep alone makes such a model: with spatial weights pruned further, or with a threshold a layer.
+    row: of the sweep's table.
     """
     zeros = _zeros(description, row)
     if zeros is None:

@@ -292,8 +292,14 @@ def variants_for(variants: Sequence[Variant], kind: str) -> dict[int, Variant]:
 
 
 def all_variants(description: SweepDescription, root: Path) -> list[Variant]:
-    """The variants of all models, in order."""
-    return [variant for entry in description.models for variant in model_variants(entry, root)]
+    """The variants of all models, in order.  Raises InputError if two files are called the same."""
+    variants = [variant for entry in description.models for variant in model_variants(entry, root)]
+    paths: dict[str, str] = {}
+    for variant in variants:
+        name = Path(variant.path).stem
+        if (other := paths.setdefault(name, variant.path)) != variant.path:
+            raise InputError(f"models: {other} and {variant.path} are both called {name}, expected names that differ")
+    return variants
 
 
 def point_of(

@@ -74,10 +74,15 @@ def read_tasks(path: Path) -> PointTasks:
 
 
 def tasks_of(description: SweepDescription, some: Sequence[Point], root: Path) -> PointTasks:
-    """The tasks of some points.  Raises InputError if the images to measure accuracy on are missing."""
+    """The tasks of some points.
+
+    Raises InputError if accuracy is to be measured of no model that has weights, or images are missing.
+    """
     tasks = [_simulation(point, description) for point in some]
     accuracy: list[Task | None] = [None] * len(some)
     if description.accuracy is not None:
+        if all(point.variant.is_table for point in some):
+            raise InputError("accuracy: the models are tables, without weights to measure, expected a .dual file")
         accuracy = [_accuracy(point, description.accuracy, root) for point in some]
     return PointTasks(description, some, tasks, accuracy)
 
@@ -187,7 +192,9 @@ def run_sweep(
 
 
 def _check_same(path: Path, folder: Path) -> None:
-    """Raises InputError if a folder holds another sweep than a file's."""
+    """Raises InputError if a folder is none, or holds another sweep than a file's."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: no folder, expected one to keep results in")
     held = folder / "sweep.yaml"
     given = read_description(path)
     if held.is_file() and read_description(held).model_copy(update={"name": given.name}) != given:
@@ -341,7 +348,7 @@ def estimate(path: Path, folder: Path, workers: int | None = None, *, replace: b
         _check_same(path, folder)
     sweep_tasks = read_tasks(path)
     pending = list(sweep_tasks.unique.values())
-    if (folder / FILE_NAME).is_file():
+    if (folder / FILE_NAME).exists():
         with Store(folder / FILE_NAME) as store:
             pending = sweep_tasks.pending(store)
     stored = len(sweep_tasks.unique) - len(pending)

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from accelsim.faults import nearest
 from accelsim.hardware.datapath import Calibration, Integers, Overflow, Products, Scales, WeightScales
-from accelsim.hardware.dram import DramType, dram_types
+from accelsim.hardware.dram_types import DramType, dram_types
 from accelsim.hardware.technology import Number
 from accelsim.settings import Section
 

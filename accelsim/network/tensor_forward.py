@@ -179,11 +179,15 @@ def _of_one_rank(a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def resize(layer: Resize, x: Array) -> Array:
-    """x: (N, H, W, C) -> (N, *layer.size, C), one axis after the other."""
+    """x: (N, H, W, C) -> (N, *layer.size, C), one axis after the other.
+
+    Which pixel is nearest is told in float32, as runtimes do: where two are as near, the last bit decides.
+    """
+    dtype = np.float32 if layer.mode == "nearest" else np.float64
     for axis, out in enumerate(layer.size, start=1):
         before = x.shape[axis]
         scale = out / before if layer.scale is None else layer.scale[axis - 1]
-        at = _coordinates(layer.coordinates, np.arange(out, dtype=np.float64), before, out, scale)
+        at = _coordinates(layer.coordinates, np.arange(out, dtype=dtype), before, out, dtype(scale))
         if layer.mode == "nearest":
             x = np.take(x, _nearest(layer.rounding, at).clip(0, before - 1).astype(np.int64), axis=axis)
         elif before != out or not np.array_equal(at, np.arange(out)):
@@ -192,9 +196,11 @@ def resize(layer: Resize, x: Array) -> Array:
     return x
 
 
-def _coordinates(rule: str, i: Floats, before: int, after: int, scale: float) -> Floats:
+def _coordinates(rule: str, i: Floats, before: int, after: int, scale: np.floating[Any]) -> Floats:
     """Where output pixels lie in the input, in pixels."""
     match rule:
+        case "align_corners" if i.dtype == np.float32:
+            return i * np.float32(before - 1) / np.float32(max(after - 1, 1))
         case "align_corners":
             return i * ((before - 1) / max(after - 1, 1))
         case "asymmetric":

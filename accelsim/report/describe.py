@@ -27,11 +27,12 @@ def describe_model(
 ) -> dict[str, Any]:
     """The object that ``accelsim inspect MODEL.dual --json`` prints.
 
-    m, threshold, sparsity: how a Winograd machine would deploy the file, instead of how the file says: F(m, r), and the
-    threshold or the share of zeros over all Winograd layers together.  Raises ValueError if they are out of range.
+    m, threshold, sparsity: how a Winograd machine would deploy the file, instead of how the file
+    says: F(m, r), and the threshold or the share of zeros over all Winograd layers together.
+    Raises ValueError if they are out of range.
 
-    compression_ratio: 4 bytes x parameters of the original network / bytes of the whole file.  layers: convolutions and
-    linear layers; winograd_density is null where Winograd does not apply.
+    compression_ratio: 4 bytes x parameters of the original network / bytes of the whole file.
+    layers: convolutions and linear layers; winograd_density is null where Winograd does not apply.
     """
     filters = winograd_model(model, m=m, threshold=threshold, sparsity=sparsity)
     if m is not None and not filters and model.winograd_m:
@@ -69,9 +70,12 @@ def describe_model(
 
 
 def describe_machine(machine: Machine) -> dict[str, Any]:
-    """The object that ``accelsim inspect MACHINE --json`` prints.  Infinite figures of ideal memory become null there.
+    """The object that ``accelsim inspect MACHINE --json`` prints.
 
-    prices: of each action, by name.  areas_mm2: by part.  parameters: the whole description, defaults included.
+    Infinite figures of ideal memory become null there.
+
+    prices: of each action, by name.  areas_mm2: by part.  parameters: the whole description,
+    defaults included.
     """
     dram = machine.dram
     return {

@@ -60,7 +60,7 @@ class Comparison:
 
     @property
     def machines(self) -> list[str]:
-        """Names, in order."""
+        """Names of the machines, in order."""
         return [str(name) for name in self.totals["machine"]]
 
 
@@ -107,7 +107,8 @@ def gather(
 def _file_name(machine: str, taken: set[str]) -> str:
     """A file name for the machine's layers that no other machine has."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", machine).strip("._") or "machine"
-    name, number = f"{stem}.csv", 1
+    name = f"{stem}.csv"
+    number = 1
     while name in taken or name == TOTALS:
         number += 1
         name = f"{stem}_{number}.csv"
@@ -133,7 +134,8 @@ def read_csv(folder: Path) -> Comparison:
     totals = _read(folder / TOTALS, TEXT, (*FACTS, *FIGURES, *WHOLE))
     layers: dict[str, pd.DataFrame] = {}
     for row in totals.itertuples():
-        name, machine = str(row.layers_csv), str(row.machine)
+        name = str(row.layers_csv)
+        machine = str(row.machine)
         if Path(name).name != name or name in {"", ".", ".."}:
             raise InputError(f"{folder / TOTALS}: layers_csv is {name!r}, expected the name of a file beside it")
         if machine in layers:
@@ -183,12 +185,18 @@ def _csv(table: pd.DataFrame) -> bytes:
     return shown.to_csv(index=False, lineterminator="\n").encode()
 
 
+def _every_digit() -> dict[str, Any]:
+    """What pandas is told so that floats are read to their last digit: before 3.1 they are not by default."""
+    version = tuple(int(part) for part in pd.__version__.split(".")[:2])
+    return {} if version >= (3, 1) else {"float_precision": "round_trip"}
+
+
 def _read(path: Path, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
     """A table with these columns, the numbers finite except for an unlimited bandwidth."""
     content = read_text(path, RESULTS)
     try:
-        table = pd.read_csv(
-            io.StringIO(content), dtype=dict.fromkeys(text, str), keep_default_na=False, float_precision="round_trip"
+        table: pd.DataFrame = pd.read_csv(
+            io.StringIO(content), dtype=dict.fromkeys(text, str), keep_default_na=False, **_every_digit()
         )
     except (ValueError, pd.errors.ParserError) as error:
         raise InputError(f"{path}: not a CSV table ({' '.join(str(error).split())[:200]})") from None

@@ -1,7 +1,7 @@
 """Results as tables on a terminal or in a pipe, in human units that the row or column names state.
 
-Plain ASCII besides rich's rules; no wider than the console: machines that do not fit beside each other go into a
-further table below.
+Plain ASCII besides rich's rules; no wider than the console: machines that do not fit beside each
+other go into a further table below.
 """
 
 import math
@@ -217,7 +217,10 @@ def show_favours(out: Console, machines: Sequence[Machine]) -> None:
 
 
 def show_band(out: Console, cases: pd.DataFrame) -> None:
-    """Ratios under each assumption, and each verdict in words.  cases: of ``simulator.verdict.band``."""
+    """Ratios under each assumption, and each verdict in words.
+
+    cases: of ``simulator.verdict.band``.
+    """
     first = str(cases["machine"].iloc[0])
     each = len(cases) // cases["case"].nunique()
     others = [f"{quantity}, {name}" for name in cases["machine"].iloc[1:each] for quantity in ("energy", "latency")]
@@ -305,7 +308,10 @@ def show_machine(out: Console, description: Mapping[str, Any]) -> None:
 
 
 def show_machines(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
-    """The rows of ``machine_rows``: figures in columns, and below them what each machine is and follows."""
+    """The rows of ``machine_rows``.
+
+    Figures in columns, and below them what each machine is and follows.
+    """
     width = max(len("machine"), *(len(visible(row["name"])) for row in rows))
     line(out, f"{'machine':{width}}  {'lanes':>7}  {'SRAM KiB':>8}  {'GB/s':>6}  {'area mm2':>8}")
     for row in rows:
@@ -320,7 +326,10 @@ def show_machines(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def show_models(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
-    """The rows of ``model_rows``: sizes in columns, and below them accuracy, source and licence of the weights."""
+    """The rows of ``model_rows``.
+
+    Sizes in columns, and below them accuracy, source and licence of the weights.
+    """
     width = max(len("model"), *(len(visible(row["name"])) for row in rows))
     line(out, f"{'model':{width}}  {'parameters':>11}  {'bytes':>9}  {'smaller':>7}")
     for row in rows:
@@ -375,13 +384,17 @@ def _table(first: str, *columns: str) -> Table:
 
 
 def _chunks(results: Sequence[Result], widths: Sequence[int], room: int) -> Iterator[Sequence[Result]]:
-    """Results in groups that fit beside each other in ``room`` characters; one that does not fit stands alone."""
+    """Results in groups that fit beside each other in ``room`` characters.
+
+    One that does not fit stands alone.
+    """
     group: list[Result] = []
     taken = 0
     for result, width in zip(results, widths, strict=True):
         if group and taken + width > room:
             yield group
-            group, taken = [], 0
+            group = []
+            taken = 0
         group.append(result)
         taken += width
     yield group

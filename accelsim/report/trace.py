@@ -67,7 +67,8 @@ def _network(
         cycles = event_times(whole, lambda span: found[span.part].append(span)).spans.tolist()
         starts = [sum(cycles[:t]) for t in range(len(cycles))]
     else:
-        starts, cycles = [], []
+        starts = []
+        cycles = []
         for t, part in enumerate(planned.all_parts):
             starts.append(sum(cycles))
             own: list[Span] = []

@@ -1,4 +1,7 @@
-"""What ``validate`` found, on the terminal: accuracy of each machine, its layers in whole numbers, the verdict."""
+"""What ``validate`` found, on the terminal.
+
+Accuracy of each machine, its layers in whole numbers, the verdict.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +22,10 @@ LAYER_COLUMNS = ("mode", "SQNR, dB", "own", "sum bits", "V bits", "cut %")
 
 @contextmanager
 def image_bar() -> Iterator[Callable[[int, int], None]]:
-    """A bar of images on stderr and the time left; call it as (done, total).  Silent where stderr is no terminal."""
+    """A bar of images on stderr and the time left; call it as (done, total).
+
+    Silent where stderr is no terminal.
+    """
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda done, total: None
@@ -68,7 +74,7 @@ def _show_pictures(out: Console, model: DualModel, validation: PictureValidation
 
 
 def _show_answers(out: Console, model: DualModel, validation: Validation) -> None:
-    """Of a classifier."""
+    """Show the validation of a classifier, by its answers."""
     reference = validation.reference_top1
     stated = "not known" if reference is None else f"{reference:.2f} %"
     line(out, model_line(model, model.network.graph.name))

@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from accelsim.arrays import Array, Flags
+from accelsim.errors import NumericalError
 from accelsim.sparsity.moments import Moments
 from accelsim.sparsity.recipe import Reconstruction
 from accelsim.sparsity.zero_patterns import zero_pattern
 
+RIDGES = (0.0, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # of the mean diagonal, tried in turn
 SOLVED = 1e-5  # of a filter's right-hand side: what is left of it is rounding
 
 
@@ -123,7 +125,8 @@ def sparse_solution(
         mask = (Z != 0).astype(np.float32)
 
         def apply(p: Array) -> Array:
-            return mask * (A @ p + pull_wd * back(outside * transformed(p)))
+            applied: Array = mask * (A @ p + pull_wd * back(outside * transformed(p)))
+            return applied
 
         Z = _polish(apply, mask * target, Z, settings.polish)
     W = transformed(Z) / scale[:, None]
@@ -175,11 +178,21 @@ def _polish(apply: Callable[[Array], Array], target: Array, w: Array, steps: int
 
 
 def _inverse(A: NDArray[Any]) -> Array:
-    """Of a positive definite matrix."""
-    factor = linalg.cholesky(A.astype(np.float32), lower=True, overwrite_a=True, check_finite=False)
-    inverse: Array = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)[0]
-    lower = np.tril(inverse)
-    return lower + np.tril(inverse, -1).T
+    """Of a positive definite matrix.
+
+    Float32 may leave the moments of inputs that hardly change short of that: such a matrix gets more on its diagonal,
+    ten times more each time, until it is.  Raises NumericalError if it never is.
+    """
+    mean = float(np.diagonal(A).mean())
+    for ridge in RIDGES:
+        damped = A.astype(np.float32)
+        damped[np.diag_indices_from(damped)] += np.float32(ridge * mean)
+        factor, failed = linalg.lapack.spotrf(damped, lower=1, overwrite_a=1)
+        if not failed:
+            inverse: Array = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)[0]
+            lower = np.tril(inverse)
+            return lower + np.tril(inverse, -1).T
+    raise NumericalError("the inputs of a layer have moments that no damping makes a least-squares problem of")
 
 
 def _large(magnitudes: NDArray[Any], zeros: int) -> Flags:

@@ -44,6 +44,8 @@ POINTS = (
     *(Fraction(p) for p in ("3/2", "-2/3", "-3/2", "2/3")),
 )
 
+Points = tuple[Fraction, ...]
+
 # Winograd-domain values of a block of tiles stay in a core's cache.
 BLOCK_BYTES = 1 << 20
 
@@ -67,7 +69,7 @@ class Transforms:
 
 
 @lru_cache(maxsize=256)
-def cook_toom(m: int, r: int, points: tuple[Fraction, ...] | None = None) -> Transforms:
+def cook_toom(m: int, r: int, points: Points | None = None) -> Transforms:
     """Return the exact matrices of F(m, r).
 
     points: the n - 1 finite interpolation points, distinct; by default the first of ``POINTS``.
@@ -101,22 +103,24 @@ def _polynomial(roots: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
 
 
 @lru_cache(maxsize=256)
-def matrices(m: int, r: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def matrices(
+    m: int, r: int, dtype: np.dtype[Any], points: Points | None = None
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return (A_T (m, n), G (n, r), B_T (n, n)) of F(m, r), rounded to dtype and read-only."""
-    t = cook_toom(m, r)
+    t = cook_toom(m, r, points)
     rounded = tuple(np.array(rows, dtype=np.float64).astype(dtype) for rows in (t.A_T, t.G, t.B_T))
     for matrix in rounded:
         matrix.flags.writeable = False
     return rounded[0], rounded[1], rounded[2]
 
 
-def transformed_bits(m: int, kernel: tuple[int, int], bits: int) -> NDArray[np.int64]:
+def transformed_bits(m: int, kernel: tuple[int, int], bits: int, points: Points | None = None) -> NDArray[np.int64]:
     """Bits that no transformed input of F(m x m, R x S) is beyond, scaled so that all are whole: (n_h, n_w).
 
     bits: of an input.  They grow by log2 of the sum of a row's magnitudes, for rows and for columns.  Raises
     ValueError as ``whole_transforms``.
     """
-    gains = np.multiply.outer(*(whole_transforms(m, r).gains for r in kernel))
+    gains = np.multiply.outer(*(whole_transforms(m, r, points).gains for r in kernel))
     return np.asarray([[bits + (int(gain) - 1).bit_length() for gain in row] for row in gains])
 
 
@@ -129,13 +133,15 @@ def transform_filters(w: NDArray[Any], m: int) -> NDArray[Any]:
     return _filters(w, G_h, G_w)
 
 
-def transform_inputs(x: NDArray[Any], m: int, r: tuple[int, int], padding: tuple[int, int]) -> NDArray[Any]:
+def transform_inputs(
+    x: NDArray[Any], m: int, r: tuple[int, int], padding: tuple[int, int], points: Points | None = None
+) -> NDArray[Any]:
     """B^T d B of each tile.  x: (N, H, W, C) float -> (n_h, n_w, N, T_h, T_w, C), same dtype.
 
     The T_h x T_w = ceil(P / m) x ceil(Q / m) tiles step by m and overlap by r - 1; beyond the image
     they read zeros.
     """
-    B_h, B_w = (matrices(m, taps, x.dtype)[2] for taps in r)
+    B_h, B_w = (matrices(m, taps, x.dtype, points)[2] for taps in r)
     return _transform_tiles(_pad_to_tiles(x, m, r, padding), m, B_h, B_w)
 
 
@@ -159,14 +165,19 @@ def convolve(x: NDArray[Any], w: NDArray[Any], m: int, padding: tuple[int, int] 
 
 
 def convolve_transformed(
-    x: NDArray[Any], W: NDArray[Any], m: int, r: tuple[int, int], padding: tuple[int, int] = (0, 0)
+    x: NDArray[Any],
+    W: NDArray[Any],
+    m: int,
+    r: tuple[int, int],
+    padding: tuple[int, int] = (0, 0),
+    points: Points | None = None,
 ) -> NDArray[Any]:
     """``convolve`` with r = (R, S) filters that are transformed already,
     and perhaps pruned: W (K, C, n_h, n_w) float.
 
     Raises ValueError as ``convolve`` does.
     """
-    A, B = ([matrices(m, taps, _float(x).dtype)[i] for taps in r] for i in (0, 2))
+    A, B = ([matrices(m, taps, _float(x).dtype, points)[i] for taps in r] for i in (0, 2))
     return _convolve(x, _float(W), m, padding, (A[0], A[1]), (B[0], B[1]))
 
 
@@ -199,7 +210,7 @@ def error_bound(x: NDArray[Any], w: NDArray[Any], m: int, padding: tuple[int, in
     return np.asarray(magnitude * (ku / (1 - ku)))
 
 
-def amplification(m: int, r: int, points: tuple[Fraction, ...] | None = None) -> Fraction:
+def amplification(m: int, r: int, points: Points | None = None) -> Fraction:
     """max over outputs of |A^T| (|G| 1 * |B^T| 1):
     how much F(m, r) can enlarge the rounding error of data up to 1.
 
@@ -310,7 +321,7 @@ class WholeTransforms:
 
 
 @lru_cache(maxsize=256)
-def whole_transforms(m: int, r: int, points: tuple[Fraction, ...] | None = None) -> WholeTransforms:
+def whole_transforms(m: int, r: int, points: Points | None = None) -> WholeTransforms:
     """A^T and B^T of F(m, r) with each tap scaled by the least power of two that makes both whole.
 
     Raises ValueError if a denominator is no power of two: no shift makes up for it.

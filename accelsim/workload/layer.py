@@ -19,6 +19,7 @@ from accelsim.arrays import Array, Floats, Ints
 from accelsim.dual.deploy import winograd_filters
 from accelsim.memo import Memo
 from accelsim.transforms.decomposition import Piece
+from accelsim.transforms.winograd import Points
 
 WeightsCome = Literal["loaded", "kept", "there"]
 Kind = Literal["conv", "linear", "pool", "add", "other"]
@@ -195,52 +196,56 @@ class LayerWork:
         grouped = weights.reshape(self.groups, K // self.groups, C, -1)
         return np.stack([np.count_nonzero(filters, axis=(0, 2)) for filters in grouped]).astype(np.int64)
 
-    def mask(self, m: int, parts: tuple[Piece, ...] = ()) -> NDArray[np.bool_]:
+    def mask(self, m: int, parts: tuple[Piece, ...] = (), points: Points | None = None) -> NDArray[np.bool_]:
         """Which Winograd-domain entries, or 1 x 1 weights, are not zero, tap after tap.
 
         (taps, K, C / groups) bool.
 
         parts: of a layer cut into pieces at stride 1, each run by F(m x m, its size); of these
-        nothing is pruned.  Raises ValueError if the layer has no weights, or Winograd does not
-        apply.
+        nothing is pruned.  points: of interpolation, where not the default ones.  Raises ValueError
+        if the layer has no weights, or Winograd does not apply.
         """
         if m == 1 and self.kernel == (1, 1) and self.weights is not None:
             return np.asarray(self.filters()[None, :, :, 0, 0] != 0)
         if self.weights is None or (not parts and self.winograd_threshold is None):
             raise ValueError(f"layer {self.name}: no weights for F({m}, r)")
-        packed, shape = self.masks.get((m, parts), lambda: self._pack(m, parts))
+        packed, shape = self.masks.get((m, parts, points), lambda: self._pack(m, parts, points))
         return np.unpackbits(packed, count=prod(shape)).view(np.bool_).reshape(shape)
 
-    def _pack(self, m: int, parts: tuple[Piece, ...]) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
+    def _pack(
+        self, m: int, parts: tuple[Piece, ...], points: Points | None
+    ) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
         """``mask`` of transformed filters, eight flags a byte, and its shape."""
         weights = self.filters()
         filters: list[NDArray[Any]]
         if parts:
-            filters = [winograd_filters(weights[:, :, *piece.window], m, 0.0) for piece in parts]
+            filters = [winograd_filters(weights[:, :, *piece.window], m, 0.0, points) for piece in parts]
         elif self.winograd_density is None:
-            filters = [winograd_filters(weights, m, self.winograd_threshold or 0.0)]
+            filters = [winograd_filters(weights, m, self.winograd_threshold or 0.0, points)]
         else:
-            W = np.abs(winograd_filters(weights, m, 0.0))
+            W = np.abs(winograd_filters(weights, m, 0.0, points))
             rank = round((1 - self.winograd_density) * W.size)
             filters = [W > (np.partition(W.ravel(), rank - 1)[rank - 1] if rank else -1)]
         K, C = weights.shape[:2]
         taps = np.concatenate([(W != 0).transpose(2, 3, 0, 1).reshape(-1, K, C) for W in filters])
         return np.packbits(taps), taps.shape
 
-    def block_nonzeros(self, m: int = 1, parts: tuple[Piece, ...] = ()) -> NDArray[np.int64]:
+    def block_nonzeros(
+        self, m: int = 1, parts: tuple[Piece, ...] = (), points: Points | None = None
+    ) -> NDArray[np.int64]:
         """``nonzeros(m)`` summed over blocks of CHANNEL_BLOCK input channels.
 
         (taps, K, blocks) int64.  Kept.
 
         parts: of the layer cut into these pieces instead, each run by F(m x m, its size), not
-        pruned.
+        pruned.  points: as for ``mask``.
         """
 
         def count() -> Ints:
             whole_kernels = m == 1 and self.kernel != (1, 1)
-            return sum_blocks(self.nonzeros() if whole_kernels else self.mask(m, parts))
+            return sum_blocks(self.nonzeros() if whole_kernels else self.mask(m, parts, points))
 
-        return self.block_counts.get((m, parts), count)
+        return self.block_counts.get((m, parts, points), count)
 
     def group_density(self) -> Floats:
         """Density of the inputs of each convolution group: (groups, C / groups)."""

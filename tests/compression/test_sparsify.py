@@ -188,11 +188,20 @@ def refused(tmp_path, capsys, pixels, ratio):
 
 
 def test_pictures_that_say_nothing_are_refused_in_one_line(tmp_path, capsys):
-    """All alike: nothing to fit.  All but one pixel alike: a layer's equations have no solution of their own."""
+    """All alike, or all but one: they are counted as the two that they are."""
     pixels = np.zeros((40, 8, 8, 3), np.uint8)
-    assert "40 pictures that are all the same" in refused(tmp_path, capsys, pixels, 3)
+    assert "40 pictures of which 1 differ, expected at least" in refused(tmp_path, capsys, pixels, 3)
     pixels[3, 2, 2, 0] = 255
-    assert "the pictures say too little of a layer" in refused(tmp_path, capsys, pixels, 3)
+    assert "40 pictures of which 2 differ, expected at least" in refused(tmp_path, capsys, pixels, 3)
+
+
+def test_pictures_of_one_colour_each_are_enough(tmp_path, capsys):
+    """A layer's equations have many solutions there, of which the one nearest to the dense weights is taken."""
+    pixels = np.repeat(np.random.default_rng(0).integers(0, 256, (40, 1, 1, 3)), 8, axis=1).repeat(8, axis=2)
+    write_images(tmp_path / "pictures.npz", LabelledImages(pixels.astype(np.uint8), np.zeros(40, np.int64)))
+    line = ["sparsify", str(write_small(tmp_path)), "--images", str(tmp_path / "pictures.npz")]
+    assert main([*line, "--cost-reduction", "1.5", "-o", str(tmp_path / "out.dual")]) == 0
+    assert (tmp_path / "out.dual").exists()
 
 
 def test_a_budget_that_leaves_no_bits_says_so_and_names_what_was_asked(tmp_path, capsys):

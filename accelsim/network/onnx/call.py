@@ -66,6 +66,13 @@ class Call:
         """An attribute, or its default."""
         return self.attributes.pop(name, default)
 
+    def flag(self, name: str, default: bool) -> bool:
+        """An attribute that is 0 or 1.  Raises Unfit if it is another number."""
+        value = self.attributes.pop(name, int(default))
+        if value not in (0, 1):
+            raise Unfit(f"{name} is {value!r}, expected 0 or 1")
+        return bool(value)
+
     def number(self, name: str, default: float) -> float:
         """An attribute: the shortest decimal that gives the float32 which ONNX stores, 1e-4, not 9.99999974e-05."""
         return shortest(self.attributes.pop(name, default))

@@ -33,13 +33,25 @@ class Unfit(ValueError):
 
 
 @dataclass(frozen=True)
+class Grid:
+    """What a tensor's integers stand for: scale (q - zero)."""
+
+    scale: float
+    zero: int
+
+
+@dataclass(frozen=True)
 class Tensor:
-    """An ONNX tensor, as one of our nodes holds it."""
+    """An ONNX tensor, as one of our nodes holds it.
+
+    One of integers is held in the real numbers that these stand for by its grid.
+    """
 
     source: str  # our node
     shape: Shape  # of one image, in ONNX's order
     axes: tuple[int, ...]  # stored axis i holds axis axes[i] of ``shape``
     batched: bool = True  # whether the ONNX tensor has one axis more in front: the images
+    grid: Grid | None = None  # where the file has integers
 
     @property
     def dims(self) -> Shape:
@@ -53,12 +65,23 @@ class Tensor:
 
     def axis(self, number: int) -> int:
         """The axis of ``shape`` that ONNX counts so.  Raises Unfit if there is none, or it is the images'."""
+        found = self.position(number) - self.batched
+        if found < 0:
+            raise Unfit(f"axis {number} is that of the images, expected another")
+        return found
+
+    def position(self, number: int) -> int:
+        """The same axis of ``dims`` counted from the front.  Raises Unfit if there is none."""
         rank = len(self.dims)
         if not -rank <= number < rank:
             raise Unfit(f"axis {number}, expected one of {rank}")
-        found = number % rank - self.batched
-        if found < 0:
-            raise Unfit(f"axis {number} is that of the images, expected another")
+        return number % rank
+
+    def positions(self, numbers: Sequence[int]) -> list[int]:
+        """Axes of ``dims`` counted from the front.  Raises Unfit as ``position``, or if one is there twice."""
+        found = [self.position(number) for number in numbers]
+        if len(set(found)) < len(found):
+            raise Unfit(f"axes {list(numbers)[:16]}, expected each once")
         return found
 
     def stored_axis(self, number: int) -> int:
@@ -139,9 +162,11 @@ class Draft:
         return replace(result, source=self.add(f"{name}.reshape", Reshape(shape=result.stored), [tensor.source], {}))
 
     def unbatched(self, name: str, tensor: Tensor) -> Tensor:
-        """The tensor with the images' axis among its own."""
+        """The tensor with the images' axis among its own.  Raises Unfit if the file is written for several images."""
         if not tensor.batched:
             return tensor
+        if self.batch > 1:
+            raise Unfit(f"moves the axis of {self.batch} images, expected a file for one image, or for any number")
         return replace(self.ranked(name, tensor, len(tensor.shape) + 1), batched=False)
 
     def settled(self, name: str, tensor: Tensor) -> Tensor:
@@ -190,7 +215,9 @@ class Draft:
 
 
 def _stored(key: str, array: NDArray[Any]) -> Array:
-    """A layer's array as it is stored.  Raises Unfit if float32 has no finite numbers for it."""
+    """A layer's array as it is stored.  Raises Unfit if it holds integers, or float32 has no finite numbers for it."""
+    if array.dtype.kind != "f":
+        raise Unfit(f"its {key} holds {array.dtype}, expected floating-point numbers")
     with np.errstate(over="ignore"):
         found = np.asarray(array, np.float32)
     if not np.isfinite(found).all():

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from accelsim.network.graph import INPUT
-from accelsim.network.onnx.draft import IMAGE, Draft, Tensor, Unfit
+from accelsim.network.onnx.draft import IMAGE, Draft, Grid, Tensor, Unfit
 from accelsim.network.tensors import Reshape
 
+WHOLE = {2, 3, 4, 5, 6, 7, 9, 12, 13}  # ONNX's numbers of the types of integers, and of true and false
 COLOURS = (1, 3, 4)  # channels of pictures: where the last size is one of them, and the second is not, it is theirs
 
 
@@ -54,6 +55,11 @@ def sizes_of(value: Any, given: Sequence[int] | None) -> tuple[int, list[int]]:
 
 def _channels_last(sizes: Sequence[int]) -> bool:
     return sizes[-1] in COLOURS and sizes[0] not in COLOURS
+
+
+def whole_numbers(value: Any) -> Grid | None:
+    """The grid of an input of integers: they stand for themselves.  None of one in floating point."""
+    return Grid(scale=1.0, zero=0) if value.type.tensor_type.elem_type in WHOLE else None
 
 
 def _text(sizes: Sequence[int]) -> str:

@@ -70,7 +70,7 @@ class MatrixVectorMachine(Machine):
 
     @property
     def lanes(self) -> int:
-        """Multipliers."""
+        """Multipliers of the whole array."""
         return self.pe_array.rows * self.pe_array.cols
 
     def schedule(self, work: LayerWork) -> Schedule:

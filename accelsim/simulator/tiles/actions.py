@@ -128,9 +128,12 @@ def _count_lanes(mode: Mode, sums: LayerSums) -> ActionCounts:
             "index": _indices(mode, sums, macs) if mode.widths.weight_format != "dense" else 0,
         }
     products = mode.products
-    held, met = products.weights, products.inputs  # a lane that holds a weight of zero stays still
+    # a lane that holds a weight of zero stays still
+    held = products.weights
+    met = products.inputs
     if mode.lanes.stationary == "output":
-        held, met = 1.0, products.weights * products.inputs
+        held = 1.0
+        met = products.weights * products.inputs
     prefix = mode.mac_action
     if prefix in {"mac", "mac_direct"}:
         prefix = "signed" if products.signed else "mac"
@@ -234,7 +237,7 @@ def _register_bits(mode: Mode, sums: LayerSums, macs: Number) -> Number:
 
 
 def _indices(mode: Mode, sums: LayerSums, macs: Number) -> Number:
-    """Addresses of operands.
+    """Addresses of operands that are computed.
 
     Of every multiply, or, from operand windows, of every weight that a stream gives.
     """

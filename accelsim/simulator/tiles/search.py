@@ -123,7 +123,7 @@ class _Search:
 
     @property
     def candidates(self) -> Candidates:
-        """The tilings."""
+        """The tilings that are looked at."""
         return self.rooms.candidates
 
     def best(self) -> tuple[Tiling, float, Where]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from accelsim.network.layers import Add, Affine, Clip, Layer, Relu
 from accelsim.network.onnx.call import Call, shortest
-from accelsim.network.onnx.draft import Draft, Tensor, Unfit, Value
+from accelsim.network.onnx.draft import Draft, Grid, Tensor, Unfit, Value
 from accelsim.network.tensors import Combine, Function, Operand, Pointwise, stretched
 
 Reader = Callable[[Call], list[Value]]
@@ -29,7 +29,11 @@ def clip(call: Call) -> list[Value]:
         if value is not None and np.size(value) != 1:
             raise Unfit(f"{name} has {np.size(value)} values, expected one")
         bounds.append(None if value is None else float(np.asarray(value, np.float32).item()))
-    low, high = (x if x is None or abs(x) < np.finfo(np.float32).max else None for x in bounds)
+    low, high = bounds
+    largest = float(np.finfo(np.float32).max)
+    if (low is not None and low >= largest) or (high is not None and high <= -largest):
+        raise Unfit(f"from {low} to {high}, expected bounds that leave some numbers")
+    low, high = (x if x is None or abs(x) < largest else None for x in bounds)
     return [call.apply(Clip(low=low, high=high), call.tensor())]
 
 
@@ -48,7 +52,8 @@ def _function(name: str, alpha: float | None = None, beta: float | None = None) 
 
 
 def gelu(call: Call) -> list[Value]:
-    name = {b"none": "gelu", b"tanh": "gelu_tanh"}[call.take("approximate", b"none")]
+    name = "gelu_tanh" if call.attributes.get("approximate") == b"tanh" else "gelu"
+    call.expect("approximate", b"none", b"tanh")
     return _function(name)(call)
 
 
@@ -58,26 +63,28 @@ def swish(call: Call) -> list[Value]:
 
 
 def negative(call: Call) -> list[Value]:
-    return [_linear(call, call.tensor(), -1.0, 0.0)]
+    return [linear_function(call, call.tensor(), -1.0, 0.0)]
 
 
 def prelu(call: Call) -> list[Value]:
     x = call.tensor()
     slope = call.array(1)
+    if slope.ndim > len(x.dims):
+        raise Unfit(f"slopes of {list(slope.shape)[:16]}, expected some that fit {list(x.dims)}")
     if slope.size == 1:
         return [call.apply(Pointwise(function="leaky_relu", alpha=float(slope.reshape(-1)[0])), x)]
     return [_with_constant(call, "prelu", x, slope)]
 
 
 def power(call: Call) -> list[Value]:
-    exponent = call.array(1)
-    if exponent.size != 1:
+    x, exponent = call.tensor(), call.array(1)
+    if exponent.size != 1 or exponent.ndim > len(x.dims):
         raise Unfit(f"{list(exponent.shape)} exponents, expected one number")
-    return [call.apply(Pointwise(function="power", alpha=float(exponent.reshape(-1)[0])), call.tensor())]
+    return [call.apply(Pointwise(function="power", alpha=float(exponent.reshape(-1)[0])), x)]
 
 
 def identity(call: Call) -> list[Value]:
-    """Identity, Dropout, and casts from one floating-point type to another."""
+    """Identity and Dropout."""
     mode = call.constant(2)
     if call.operator == "Dropout":
         call.attributes.clear()
@@ -87,11 +94,21 @@ def identity(call: Call) -> list[Value]:
 
 
 def cast_(call: Call) -> list[Value]:
-    to = call.take("to", 1)
+    """From one floating-point type to another, or from integers to what they are as numbers."""
+    x, to = call.tensor(), call.take("to", 1)
     call.attributes.pop("saturate", None)
     if to not in (1, 10, 11, 16):  # FLOAT, FLOAT16, DOUBLE, BFLOAT16
         raise Unfit(f"to type {to}, expected floating point")
-    return [call.tensor()]
+    return [on_grid(call, x, Grid(scale=1.0, zero=0)) if x.grid else x]
+
+
+def on_grid(call: Call, x: Tensor, grid: Grid) -> Tensor:
+    """The real numbers that a tensor's integers stand for by this grid, be it its own or another."""
+    assert x.grid is not None
+    own, real = x.grid, replace(x, grid=None)
+    if own == grid:
+        return real
+    return linear_function(call, real, grid.scale / own.scale, grid.scale * (own.zero - grid.zero))
 
 
 def sum_(call: Call) -> list[Value]:
@@ -129,7 +146,7 @@ def _of_two(call: Call, function: str, a: Value, b: Value) -> Value:
     constant = np.asarray(a, np.float32)
     match function:
         case "sub":  # c - x
-            return _with_constant(call, "add", _linear(call, b, -1.0, 0.0), constant)
+            return _with_constant(call, "add", linear_function(call, b, -1.0, 0.0), constant)
         case "div":  # c / x
             return _with_constant(call, "mul", call.apply(Pointwise(function="reciprocal"), b), constant)
         case "pow":
@@ -155,14 +172,16 @@ def _with_constant(call: Call, function: str, x: Tensor, constant: NDArray[Any])
         number = shortest(constant.reshape(-1)[0])
         match function:
             case "add":
-                return _linear(call, x, 1.0, number)
+                return linear_function(call, x, 1.0, number)
             case "mul":
-                return _linear(call, x, number, 0.0)
+                return linear_function(call, x, number, 0.0)
             case "max":
                 return call.apply(Clip(low=number), x)
             case "min":
                 return call.apply(Clip(high=number), x)
     dims = stretched(x.dims, constant.shape)
+    if draft.batch > 1 and x.batched and len(dims) == constant.ndim and constant.shape[0] != 1:
+        raise Unfit(f"a constant of {list(constant.shape)[:16]} for {draft.batch} images, expected one for all")
     while constant.ndim > len(x.shape) and constant.shape[0] == 1:
         constant = constant[0]
     rank = max(len(x.shape), constant.ndim)
@@ -176,10 +195,11 @@ def _with_constant(call: Call, function: str, x: Tensor, constant: NDArray[Any])
         flat, ones = operand.reshape(-1), np.ones(channels, np.float32)
         arrays = {"weight": ones, "bias": flat} if function == "add" else {"weight": flat, "bias": 0 * ones}
     y = draft.apply(call.name, layer, x, **arrays)
-    return draft.settled(call.name, replace(y, batched=len(dims) > rank))
+    y = draft.settled(call.name, replace(y, batched=len(dims) > rank))
+    return y if y.dims == dims else draft.reshaped(call.name, y, dims)
 
 
-def _linear(call: Call, x: Tensor, alpha: float, beta: float) -> Tensor:
+def linear_function(call: Call, x: Tensor, alpha: float, beta: float) -> Tensor:
     """alpha x + beta, together with what of that kind is right before it."""
     before = call.draft.nodes.get(x.source)
     if before is not None and isinstance(before.layer, Pointwise) and before.layer.function == "linear":
@@ -223,7 +243,7 @@ def _fused(call: Call, x: Tensor, gate: Tensor) -> Tensor | None:
         return None
     function, factor = whole
     y = call.apply(Pointwise(function=cast(Function, function)), replace(x, source=x_source))
-    return _linear(call, y, factor * scale, 0.0)
+    return linear_function(call, y, factor * scale, 0.0)
 
 
 def _scaled(draft: Draft, source: str) -> tuple[float, str]:

@@ -228,7 +228,7 @@ def gemm(call: Call) -> list[Value]:
     weight = call.array(1, 2)
     for name, value in (("alpha", 1.0), ("beta", 1.0), ("transA", 0)):
         call.expect(name, value)
-    if not call.take("transB", 0):
+    if not call.flag("transB", False):
         weight = weight.T
     K = len(weight)
     bias = call.constant(2)
@@ -265,9 +265,11 @@ def linear(call: Call, x: Tensor, weight: NDArray[Any], bias: dict[str, NDArray[
 def matrix_product(call: Call) -> list[Value]:
     a, b = call.inputs[:2]
     if isinstance(a, Tensor) and isinstance(b, np.ndarray):
-        if b.ndim != 2:
-            b = b.reshape(b.shape[-2:]) if b.ndim > 2 and b.size == b.shape[-1] * b.shape[-2] else call.array(1, 2)
-        return [linear(call, a, b.T, {})]
+        if b.ndim < 2 or b.size != b.shape[-1] * b.shape[-2]:
+            raise Unfit(f"of a constant of {list(b.shape)[:16]}, expected one matrix")
+        y = linear(call, a, b.reshape(b.shape[-2:]).T, {})
+        dims = (*(1,) * (b.ndim - len(y.dims)), *y.dims)
+        return [y if dims == y.dims else call.reshaped(y, dims)]
     if not isinstance(a, Tensor) or not isinstance(b, Tensor):
         raise Unfit("expected constant weights behind the tensor")
     return [product_of_two(call, a, b)]

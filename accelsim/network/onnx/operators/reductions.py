@@ -10,7 +10,7 @@ from accelsim.network.forward import fold_statistics
 from accelsim.network.layers import Affine, BatchNorm, GlobalAveragePool, Layer
 from accelsim.network.onnx.call import Call
 from accelsim.network.onnx.draft import IMAGE, Tensor, Unfit, Value
-from accelsim.network.tensors import Operand, Reduce, Softmax, Standardize
+from accelsim.network.tensors import Operand, Pointwise, Reduce, Softmax, Standardize
 
 Reader = Callable[[Call], list[Value]]
 
@@ -19,11 +19,13 @@ def _reduce(function: Literal["mean", "sum", "max", "min", "l1", "l2"]) -> Reade
     def read(call: Call) -> list[Value]:
         x = call.tensor()
         axes = call.integers(1, "axes")
-        kept = bool(call.take("keepdims", 1))
-        idle = call.take("noop_with_empty_axes", 0)
-        if not axes and idle:
-            return [x]
-        numbers = sorted({axis % len(x.dims) for axis in axes or range(x.batched, len(x.dims))})
+        kept = call.flag("keepdims", True)
+        idle = call.flag("noop_with_empty_axes", False)
+        if not axes and idle:  # of each number by itself
+            return [call.apply(Pointwise(function="abs"), x) if function in ("l1", "l2") else x]
+        if not axes and call.draft.batch > 1:
+            raise Unfit(f"over all axes of {call.draft.batch} images together, expected each by itself")
+        numbers = sorted(set(map(x.position, axes or range(x.batched, len(x.dims)))))
         y = _over_image(call, x, numbers) if function == "mean" else None
         if y is None:
             where = tuple(sorted(x.stored_axis(axis) for axis in numbers))
@@ -48,7 +50,7 @@ def _softmax(log: bool) -> Reader:
         if call.opset >= 13:
             axis = call.take("axis", -1)
             return [call.apply(Softmax(axis=x.stored_axis(axis), log=log), x)]
-        axis = call.take("axis", 1) % len(x.dims)  # before, all axes from this one on together
+        axis = x.position(call.take("axis", 1))  # before, all axes from this one on together
         if axis == len(x.dims) - 1 or all(size == 1 for size in x.dims[axis + 1 :]):
             return [call.apply(Softmax(axis=x.stored_axis(axis), log=log), x)]
         flat = call.draft.plain(call.name, call.reshaped(x, (*x.dims[:axis], int(np.prod(x.dims[axis:])))))
@@ -86,7 +88,7 @@ def _channels_last(call: Call, x: Tensor, channels: int) -> Tensor:
 
 def layer_norm(call: Call) -> list[Value]:
     x = call.tensor()
-    first = call.take("axis", -1) % len(x.dims)
+    first = x.position(call.take("axis", -1))
     eps = call.number("epsilon", 1e-5)
     call.attributes.pop("stash_type", None)
     axes = tuple(sorted(x.stored_axis(axis) for axis in range(first, len(x.dims))))

@@ -33,5 +33,5 @@ class CartesianDescription(MachineDescription):
 
     @property
     def lanes(self) -> int:
-        """Multipliers."""
+        """Multipliers of the whole array."""
         return self.pe_array.rows * self.pe_array.cols * (self.cartesian.weights * self.cartesian.inputs)

@@ -53,7 +53,7 @@ class RowStationaryDescription(MachineDescription):
 
     @property
     def lanes(self) -> int:
-        """Multipliers."""
+        """Multipliers of the whole array."""
         return self.pe_array.rows * self.pe_array.cols
 
     def own_prices(self) -> dict[str, Price]:

@@ -1,6 +1,7 @@
 """The row-stationary array.
 
-Its keys in ``description``, a pass in ``passes``, the mapping in ``search``, the steps in ``steps``.
+Its keys in ``description``, a pass in ``passes``, the mapping in ``search``, the steps in
+``steps``.
 """
 
 from accelsim.simulator.machines.machine import Machine

@@ -156,7 +156,7 @@ class _Steps:
         return np.asarray(times.steady + self.loads_filters * times.first_weights + times.ramp)
 
     def weights(self) -> Transfer:
-        """Filters from DRAM.
+        """Filters that each step loads from DRAM.
 
         Those of a tile come once where the buffer holds them or nothing takes their place.
         """
@@ -169,7 +169,7 @@ class _Steps:
         return Transfer.contiguous(tiles[tile] * new, behind(tiles.ravel()).reshape(tiles.shape)[tile])
 
     def loads(self) -> Transfer:
-        """Inputs from DRAM."""
+        """Inputs that each step loads from DRAM."""
         inputs = input_map(self.work, self.machine)
         whole_width = self.shape[3] == 1
         channel = self.group * (self.work.in_channels // self.work.groups) + behind(self.channel_tiles)[self.i_c]
