@@ -111,8 +111,8 @@ def scales_of(model: DualModel, datapath: Datapath, ranges: Ranges, pixels: NDAr
     """
     integers = datapath.integers
     bits = integers.activation_bits
-    sizes = {name: histogram.range(integers, bits) for name, histogram in ranges.maps.items()}
-    units = {name: unit_of(largest, integers, bits) for name, largest in sizes.items()}
+    of_maps = {name: histogram.range(integers, bits) for name, histogram in ranges.maps.items()}
+    units = {name: unit_of(largest, integers, bits) for name, largest in of_maps.items()}
     graph = model.network.graph
     shifts = {}
     for name, m in machine_tiles(model, datapath).items():
