@@ -167,8 +167,9 @@ def _polish(apply: Callable[[Array], Array], target: Array, w: Array, steps: int
     done = np.float32(solved**2) * (target * target).sum(axis=0)
     for _ in range(steps):
         Ap = apply(p)
-        length = old / np.maximum((p * Ap).sum(axis=0), np.float32(1e-30))
-        length = np.where(old > done, length, np.float32(0))
+        with np.errstate(over="ignore"):  # where p is next to nothing a step is none
+            length = old / np.maximum((p * Ap).sum(axis=0), np.float32(1e-30))
+        length = np.where((old > done) & np.isfinite(length), length, np.float32(0))
         w = w + p * length
         r = r - Ap * length
         new = (r * r).sum(axis=0)
