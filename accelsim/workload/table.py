@@ -10,7 +10,7 @@ seldom asked for twice.
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import overload
 
@@ -61,6 +61,21 @@ class LayerTable:
     seed: int = 0
     file_bytes: int = 0
     sha256: str = ""
+
+    @cached_property
+    def output_densities(self) -> tuple[float, ...]:
+        """Share of each layer's outputs that are not zero: as the first one says that reads it.
+
+        That is the next row where the table does not say who does.
+        """
+        first: dict[str, float] = {}
+        for layer in self.layers:
+            for name in layer.inputs or ():
+                first.setdefault(name, layer.activation_density)
+        following = (*self.layers[1:], *self.layers[-1:])
+        return tuple(
+            first.get(layer.name, after.activation_density) for layer, after in zip(self.layers, following, strict=True)
+        )
 
     @property
     def parameters(self) -> int:
@@ -154,7 +169,6 @@ def _table_work(table: LayerTable, i: int, held: Memo[Array]) -> LayerWork:
     training makes it: the largest entries of the transformed filters are kept.
     """
     layer = as_product(table.layers[i])
-    next_layer = table.layers[min(i + 1, len(table.layers) - 1)]
     out_height, out_width = layer.output_size
     make = partial(
         LayerWork,
@@ -173,11 +187,11 @@ def _table_work(table: LayerTable, i: int, held: Memo[Array]) -> LayerWork:
         dilation=(layer.dilation, layer.dilation),
         groups=layer.groups,
         input_density=np.full(layer.in_channels, layer.activation_density, np.float32),
-        output_density=next_layer.activation_density,
+        output_density=table.output_densities[i],
         sources=layer.inputs,
     )
     if layer.kind not in ("conv", "linear"):
-        return make(inputs=2 if layer.kind == "add" else 1)
+        return make(inputs=max(2, len(layer.inputs or ())) if layer.kind == "add" else 1)
     draw = partial(_draw, table.seed, i, layer)
     winograd = layer.kind == "conv" and layer.strides == (1, 1) and layer.dilation == 1 and min(layer.kernel) >= 2
     return make(
