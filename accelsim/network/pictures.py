@@ -99,7 +99,9 @@ def _deep(image: Image.Image) -> bool:
     bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, ())
     if any(number > 8 for number in (bits if isinstance(bits, tuple) else (bits,))):
         return True
-    for _, _, _, settings in image.tile:  # of the decoder: how a pixel is stored, or a PPM's largest number
+    for _, _, _, settings in getattr(
+        image, "tile", ()
+    ):  # of the decoder: how a pixel is stored, or a PPM's largest number
         for setting in settings if isinstance(settings, tuple) else (settings,):
             if ";16" in str(setting) or (image.format == "PPM" and isinstance(setting, int) and setting > 255):
                 return True

@@ -33,7 +33,7 @@ def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
     """
     content = read_bytes(path, SAFETENSORS)
     try:
-        tensors = deserialize(content)
+        tensors = deserialize(content)  # type: ignore[no-untyped-call]
         _check_header(path, content)
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         if isinstance(error, InputError):

@@ -103,7 +103,8 @@ def _divide(a: Constant, b: Constant) -> Constant:
 
 
 def _cast(inputs: list[Constant | None], attributes: Attributes) -> Constant:
-    x, to = _given(inputs[0]).astype(DTYPES[attributes["to"]]), attributes["to"]
+    to = attributes["to"]
+    x: Constant = np.asarray(_given(inputs[0]).astype(DTYPES[to]))
     return _as_bfloat16(x) if to == 16 else x
 
 
@@ -252,7 +253,7 @@ def _quantized(inputs: list[Constant | None], attributes: Attributes) -> Constan
     point = np.zeros(()) if zero is None else spread(zero.astype(np.float64), x, axis, block)
     q = np.rint(x / spread(scale, x, axis, block)) + point
     bounds = np.iinfo(dtype)
-    return np.clip(q, bounds.min, bounds.max).astype(dtype)
+    return np.asarray(np.clip(q, bounds.min, bounds.max).astype(dtype))
 
 
 def _scattered(inputs: list[Constant | None], attributes: Attributes) -> Constant:

@@ -34,9 +34,9 @@ LAYOUT = {
 WITHOUT_MEANING = LAYOUT | {
     "ifmapoffset", "filteroffset", "ofmapoffset", "memorybanks", "readrequestbuffer", "writerequestbuffer",
 }  # fmt: skip
-SECTIONS = {  # and the keys of each but the array's, which are told apart one by one
+SECTIONS: dict[str, set[str]] = {  # and the keys of each but the array's, which are told apart one by one
     "general": {"run_name"},
-    "architecture_presets": None,
+    "architecture_presets": set(),
     "run_presets": {"interfacebandwidth", "useramulatortrace"},
     "network_presets": {"topologycsvloc"},
     "sparsity": {"sparsitysupport", "sparserep", "optimizedmapping", "blocksize", "randomnumbergeneratorseed"},
@@ -108,7 +108,7 @@ def _refuse_unknown_sections(parser: ConfigParser) -> None:
         if name not in SECTIONS:
             raise InputError(f"[{name[:60]}]: unknown section{nearest(name, SECTIONS)}")
         known = SECTIONS[name]
-        for key in parser[name] if known is not None else ():
+        for key in parser[name] if known else ():
             if key not in known:
                 raise InputError(f"[{name}] {key[:60]}: unknown key{nearest(key, known)}")
 

@@ -21,7 +21,17 @@ OPERATORS: dict[str, Callable[[Call], list[Value]]] = {
 FOREIGN = {("com.microsoft", name) for name in ("QLinearAdd", "QLinearGlobalAveragePool", "QuantizeLinear", "Gelu")}
 FOREIGN |= {("com.microsoft", "DequantizeLinear")}
 # What moves integers as it moves other numbers, and what takes them for what they stand for.
-MOVING = ("MaxPool", "GlobalMaxPool", "Identity", "Dropout", "Concat", "Expand", "Tile", "DepthToSpace", "SpaceToDepth")
+MOVING: tuple[str, ...] = (
+    "MaxPool",
+    "GlobalMaxPool",
+    "Identity",
+    "Dropout",
+    "Concat",
+    "Expand",
+    "Tile",
+    "DepthToSpace",
+    "SpaceToDepth",
+)
 MOVING += ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Gather", "Pad", "Resize")
 OF_INTEGERS = ("Cast", *quantized.READING)
 RECURRENT = ("LSTM", "GRU", "RNN", "Scan", "Loop")
