@@ -1,9 +1,10 @@
 """reports/datapath.md: what the whole numbers of each machine cost, for many widths and ways to scale.
 
-    python -m experiments.datapath [--images N] [--model NAME]
+    python -m experiments.datapath [--model NAME] [--images N] [--cases N]
 
-Scales are found on the first 256 training images, accuracy is measured on the test images.  Each figure is kept in
-reports/datapath.json as soon as it is there; figures that are there on as many images are not measured again.
+Networks: ``experiments.datapath_networks``.  Scales are found on training images, accuracy is measured on the
+test images.  Each figure is kept in reports/datapath.json as soon as it is there; figures that are there on as
+many images or more are not measured again.
 """
 
 import argparse
@@ -17,24 +18,20 @@ from typing import Any
 import numpy as np
 
 import accelsim
-from accelsim.arrays import Flags
+from accelsim.arrays import Floats
 from accelsim.datapath.batches import in_batches
-from accelsim.datapath.calibrate import IMAGES as CALIBRATION_IMAGES
 from accelsim.datapath.calibrate import calibrate
 from accelsim.datapath.floating import machine_tiles, winograd_part
 from accelsim.datapath.plan import build
 from accelsim.datapath.runs import integer_outputs
-from accelsim.dual.model import DualModel
 from accelsim.files import atomic_write
 from accelsim.hardware.datapath import Datapath
 from accelsim.network import forward
-from accelsim.training.datasets import Source, load_split
-from accelsim.training.recipe import Data
-from experiments.paths import MODELS, REPORTS
+from experiments.datapath_networks import Problem, known, problem
+from experiments.paths import REPORTS
 
 STORED = REPORTS / "datapath.json"
 REPORT = REPORTS / "datapath.md"
-DATA = {"cifar10": Data(kind="cifar10", path="cifar10"), "imagenet": Data(kind="archives", path="imagenet")}
 SCHEMES = {
     "multiply, filter": ["scales=multiply_shift", "weight_scales=channel"],
     "shift, filter": ["scales=power_of_two", "weight_scales=channel"],
@@ -42,8 +39,9 @@ SCHEMES = {
     "shift, layer": ["scales=power_of_two", "weight_scales=tensor"],
 }
 FIRST = "multiply, filter"
+POINTS = {"": "", "1/2, -2": "points.4=[0, 1, -1, 1/2, -2]"}
 COLUMNS = (
-    *("domain", "taps", "V bits", "scheme", "ranges", "images", "top-1, %", "loss, points"),
+    *("domain", "points", "taps", "V bits", "scheme", "ranges", "images", "result", "loss"),
     *("largest sum, bits", "overflows"),
 )
 
@@ -53,16 +51,18 @@ class Case:
     """One arithmetic: a tile size (0: spatial), a scheme of SCHEMES, scales of taps, bits of transformed inputs."""
 
     tile: int
-    scheme: str
-    calibration: str
-    taps: str  # one, per_tap; empty in the spatial domain
-    bits: int  # of transformed inputs, 0 in the spatial domain
+    taps: str = ""  # one, per_tap; empty in the spatial domain
+    bits: int = 0  # of transformed inputs, 0 in the spatial domain
+    scheme: str = FIRST
+    calibration: str = "least_error"
+    points: str = ""  # of POINTS, behind 0, 1, -1; empty: the default ones
 
     @property
     def name(self) -> str:
         """The key of its figures."""
         where = "spatial" if not self.tile else f"F({self.tile}, 3) | {self.taps} | {self.bits}"
-        return f"{where} | {self.scheme} | {self.calibration}"
+        named = [where, self.scheme, self.calibration, *([self.points] if self.points else [])]
+        return " | ".join(named)
 
     @property
     def datapath(self) -> Datapath:
@@ -71,41 +71,43 @@ class Case:
         if not self.tile:
             return accelsim.load_hardware("spatial-16x16", keys).datapath
         keys += [f"tile={self.tile}", f"arithmetic.tap_scales={self.taps}", f"arithmetic.transformed_bits={self.bits}"]
+        keys += [POINTS[self.points]] if self.points else []
         return accelsim.load_hardware("winograd-16x16", keys).datapath
 
 
 def cases() -> list[Case]:
-    """All that are compared: first the machines as they ship and with mere shifts, then one thing at a time."""
+    """All that are compared: first each domain as machines ship, then one thing at a time."""
     domains = [(0, "", 0), (2, "per_tap", 10), (4, "per_tap", 10)]
-    found = [Case(m, scheme, "least_error", taps, bits) for scheme in SCHEMES for m, taps, bits in domains]
-    found += [Case(4, FIRST, "least_error", taps, bits) for bits in (15, 8, 10, 12) for taps in ("per_tap", "one")]
-    found += [Case(6, FIRST, "least_error", taps, bits) for bits in (10, 12, 16, 20) for taps in ("per_tap", "one")]
-    found += [Case(m, FIRST, how, taps, bits) for how in ("max", "percentile") for m, taps, bits in domains]
-    found += [Case(2, FIRST, "least_error", taps, 8) for taps in ("one", "per_tap")]
+    found = [Case(*domain) for domain in [*domains, (6, "per_tap", 12), (4, "one", 10)]]
+    found += [Case(4, "per_tap", bits, points="1/2, -2") for bits in (10, 16)]
+    found += [Case(4, "per_tap", 15), Case(6, "per_tap", 20), Case(2, "per_tap", 8), Case(4, "per_tap", 8)]
+    found += [Case(*domain, scheme=scheme) for scheme in SCHEMES for domain in domains]
+    found += [Case(m, "per_tap", bits) for m, bits in ((4, 12), (6, 10), (6, 16))]
+    found += [Case(m, "one", bits) for m, bits in ((2, 8), (2, 10), (4, 12), (4, 15), (6, 12), (6, 16), (6, 20))]
+    found += [Case(*domain, calibration=how) for how in ("max", "percentile") for domain in domains]
     return list(dict.fromkeys(found))
 
 
-def float_right(model: DualModel, datapath: Datapath, images: Source) -> Flags:
-    """Which test images the decoded network answers right in float32, in the machine's domain: (N,)."""
+def float_scores(given: Problem, datapath: Datapath) -> Floats:
+    """What the decoded network is worth in float32, in the machine's domain, picture by picture: (N,)."""
+    model = given.model
     convolution = winograd_part(model, datapath) if machine_tiles(model, datapath) else None
-    pixels = images.take(np.arange(len(images)))
-    run = partial(forward, model.network, convolution=convolution)
-    parts = in_batches(model.network.graph, pixels, lambda x: run(x).argmax(axis=1))
-    return np.asarray(np.concatenate(parts) == images.labels)
+    parts = in_batches(model.network.graph, given.pixels, partial(forward, model.network, convolution=convolution))
+    return given.score(np.concatenate(parts))
 
 
-def measure(model: DualModel, case: Case, train: Source, test: Source, exact: Flags) -> dict[str, Any]:
-    """Top-1 of whole numbers, what they lose against float32 on the same images, and what did not fit."""
+def measure(given: Problem, case: Case, exact: Floats) -> dict[str, Any]:
+    """What whole numbers are worth, what they lose against float32 on the same images, and what did not fit."""
     datapath = case.datapath
-    found = calibrate(model, datapath, train.take(np.arange(CALIBRATION_IMAGES)))
-    program = build(model, datapath, found)
-    y, totals = integer_outputs(program, model.network, test.take(np.arange(len(test))))
-    lost = exact.astype(np.float64) - (y.argmax(axis=1) == test.labels)
+    program = build(given.model, datapath, calibrate(given.model, datapath, given.training))
+    y, totals = integer_outputs(program, given.model.network, given.pixels)
+    scores = given.score(y)
+    lost = exact - scores
     return {
-        "images": len(test),
-        "top1": 100 * float((y.argmax(axis=1) == test.labels).mean()),
-        "loss": 100 * float(lost.mean()),
-        "error": 100 * float(lost.std() / np.sqrt(len(lost))),
+        "images": len(scores),
+        "result": float(scores.mean()),
+        "loss": float(lost.mean()),
+        "error": float(lost.std() / np.sqrt(len(lost))),
         "largest_sum": max(count.largest_sum for count in totals),
         "overflowed": sum(count.overflowed for count in totals),
     }
@@ -116,55 +118,62 @@ def page(stored: dict[str, Any]) -> str:
     lines = [
         "# What whole numbers cost",
         "",
-        "Top-1 of the decoded network in the whole numbers of a machine (8-bit weights and activations, 24-bit",
-        "sums), and its loss against float32 in the same domain, on the same test images, with one standard error.",
-        "Scales from 256 training images. Written by `python -m experiments.datapath`, figures in `datapath.json`.",
+        "Top-1 (PSNR of super-resolution) of the network in the whole numbers of a machine (8-bit weights and",
+        "activations, 24-bit sums), and its loss against float32 in the same domain, on the same test images, with one",
+        "standard error.  Scales from 256 training images of CIFAR-10, 64 of ImageNet, 32 pictures.  Written by",
+        "`python -m experiments.datapath`, figures in `datapath.json`.",
         "",
-        "scheme: outputs are shifted, or multiplied and shifted; one scale for a layer's weights, or one a filter.",
-        "taps: one scale for all Winograd taps, or one each. V bits: of a transformed input (exact: 10 in F(2, 3), 15",
-        "in F(4, 3), 20 in F(6, 3)). Sums beyond 24 bits wrap around.",
+        "points: of interpolation behind 0, 1, -1 (default: 2, -2, then 1/2, -1/2). taps: one scale for all",
+        "Winograd taps, or one each. V bits: of a transformed input (exact: 10 in F(2, 3), 15 in F(4, 3), 16 with the",
+        "points 1/2, -2, 20 in F(6, 3)). scheme: outputs are shifted, or multiplied and shifted; one scale for a",
+        "layer's weights, or one a filter. Sums beyond 24 bits wrap around.",
+        "",
+        "`*-dense` are networks of the data folder, nothing pruned; VDSR runs the middles of 96 x 96 pixels of Set5's",
+        "and Set14's pictures, enlarged threefold.",
     ]
     for name, rows in stored.items():
-        lines += ["", f"## {name}", ""]
-        known = rows["float"]
-        lines += [f"Float32, spatial: {known['spatial']:.2f} % on {known['images']:,} test images.", ""]
+        lines += ["", f"## {name}", "", f"Result: {rows['unit']}. Float32, spatial: {_of_float(rows['float'])}.", ""]
         lines += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
-        for case in cases():
-            row = rows["cases"].get(case.name)
-            if row is None:
-                continue
-            domain = f"F({case.tile}, 3)" if case.tile else "spatial"
-            taps = case.taps.replace("_", " ") or "-"
-            cells = [domain, taps, str(case.bits or "-"), case.scheme, case.calibration.replace("_", " ")]
-            cells += [f"{row['images']:,}", f"{row['top1']:.2f}", f"{row['loss']:.2f} +- {row['error']:.2f}"]
-            cells += [str(1 + int(row["largest_sum"]).bit_length()), f"{row['overflowed']:,}"]
-            lines.append(f"| {' | '.join(cells)} |")
+        lines += [_line(case, rows["cases"][case.name]) for case in cases() if case.name in rows["cases"]]
     return "\n".join(lines) + "\n"
+
+
+def _of_float(known: dict[str, float]) -> str:
+    """Results in float32 by the number of images."""
+    return ", ".join(f"{result:.2f} on {int(images):,} images" for images, result in known.items())
+
+
+def _line(case: Case, row: dict[str, Any]) -> str:
+    """One case in the table."""
+    domain = f"F({case.tile}, 3)" if case.tile else "spatial"
+    taps = case.taps.replace("_", " ") or "-"
+    cells = [domain, case.points or "-", taps, str(case.bits or "-"), case.scheme, case.calibration.replace("_", " ")]
+    cells += [f"{row['images']:,}", f"{row['result']:.2f}", f"{row['loss']:.2f} +- {row['error']:.2f}"]
+    cells += [str(1 + int(row["largest_sum"]).bit_length()), f"{row['overflowed']:,}"]
+    return f"| {' | '.join(cells)} |"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is missing, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="resnet20-cifar10")
+    parser.add_argument("--model", default="resnet20-cifar10", choices=known())
     parser.add_argument("--images", type=int, help="only the first N test images; default: all")
+    parser.add_argument("--cases", type=int, help="only the first N arithmetics; default: all")
     options = parser.parse_args(arguments)
-    model = accelsim.load_model(MODELS / f"{options.model}.dual")
-    graph = model.network.graph
-    data = DATA["cifar10" if graph.input_shape[0] == 32 else "imagenet"]
-    classes = graph.shapes[graph.nodes[-1].name][-1]
-    train, test = (load_split(data, split, graph.input_shape[:2], classes) for split in ("train", "test"))
-    if options.images is not None:
-        test = test.first(options.images)
+    given = problem(options.model).first(options.images)
     stored: dict[str, Any] = json.loads(STORED.read_text()) if STORED.exists() else {}
-    exact = {0: float_right(model, Case(0, FIRST, "max", "", 0).datapath, test)}
-    rows = stored.setdefault(options.model, {"cases": {}})
-    rows["float"] = {"images": len(test), "spatial": 100 * float(exact[0].mean())}
-    for case in cases():
-        if rows["cases"].get(case.name, {}).get("images") == len(test):
+    rows = stored.setdefault(options.model, {"unit": given.unit, "float": {}, "cases": {}})
+    images = len(given.pixels)
+    exact: dict[tuple[int, str], Floats] = {}  # by what float32 computes
+    for case in cases()[: options.cases]:
+        if rows["cases"].get(case.name, {}).get("images", 0) >= images:
             continue
-        if case.tile not in exact:
-            exact[case.tile] = float_right(model, case.datapath, test)
-        rows["cases"][case.name] = measure(model, case, train, test, exact[case.tile])
+        for tile, points in dict.fromkeys([(0, ""), (case.tile, case.points)]):
+            if (tile, points) not in exact:
+                plain = Case(tile, "per_tap" if tile else "", 10, points=points)
+                exact[tile, points] = float_scores(given, plain.datapath)
+        rows["float"][str(images)] = float(exact[0, ""].mean())
+        rows["cases"][case.name] = measure(given, case, exact[case.tile, case.points])
         _write(STORED, json.dumps(stored, indent=1) + "\n")
         _write(REPORT, page(stored))
 

@@ -73,6 +73,26 @@ def test_a_table_draws_its_zeros_from_the_seed() -> None:
     assert works[1].winograd_threshold is None  # stride 2
 
 
+def test_outputs_are_as_dense_as_the_layer_that_reads_them_finds_them(tmp_path):
+    """Not as what stands in the next row: a row that another branch is in between makes no difference."""
+    head = "name,kind,in_channels,out_channels,height,width,kernel_h,kernel_w,weight_density,activation_density,inputs"
+    first, own = "a,conv,8,8,8,8,1,1,1,1,input", "b,conv,8,8,8,8,1,1,1,0.5,input"
+    reader = "c,conv,8,8,8,8,1,1,1,0.25,a"
+    machine = accelsim.load_hardware("spatial-16x16", ["activation_format=bitmask"])
+    found = []
+    for name, rows in (("near", (first, reader, own)), ("far", (first, own, reader))):
+        path = tmp_path / f"{name}.csv"
+        path.write_text("\n".join((head, *rows)))
+        works = layer_works(accelsim.load_workload(path))
+        assert works[0].output_density == 0.25
+        result = accelsim.simulate(path, machine, engine="fast", level="layers")
+        found.append(result.layers.set_index("name")["dram_output_bytes"])
+    # 512 outputs of 8 bits of which a quarter is not zero, and a bit for each
+    assert found[0]["a"] == found[1]["a"] == 512 // 4 + 512 // 8
+    (tmp_path / "list.csv").write_text("\n".join((head.removesuffix(",inputs"), *(r[: r.rindex(",")] for r in rows))))
+    assert [w.output_density for w in layer_works(accelsim.load_workload(tmp_path / "list.csv"))] == [0.5, 0.25, 0.25]
+
+
 def test_results_of_tables_are_marked_synthetic() -> None:
     result = accelsim.simulate(TABLE, "spatial-16x16", engine="fast")
     assert result.synthetic
@@ -130,18 +150,6 @@ def test_nonzeros_of_channels_are_those_of_all_filters_of_their_group():
     work = LayerWork("c", "conv", 1, 8, 9, 9, 6, 7, 8, kernel=(3, 2), groups=2, weights=weights)
     expected = [[sum(weights[3 * g : 3 * g + 3, c].ravel() != 0) for c in range(4)] for g in range(2)]
     assert work.channel_nonzeros().tolist() == expected
-
-
-def test_a_map_of_a_table_is_as_dense_as_the_layer_finds_it_that_reads_it() -> None:
-    rows = (
-        TableLayer("a", "conv", 3, 16, 8, 8, (3, 3), padding=1, inputs=("input",)),
-        TableLayer("b", "conv", 3, 16, 8, 8, (3, 3), padding=1, activation_density=0.25, inputs=("input",)),
-        TableLayer("c", "conv", 16, 16, 8, 8, (3, 3), padding=1, activation_density=0.5, inputs=("a",)),
-        TableLayer("d", "add", 16, 16, 8, 8, activation_density=0.75, inputs=("a", "b", "c")),
-    )
-    works = layer_works(LayerTable("t", rows))
-    assert [work.output_density for work in works] == [0.5, 0.75, 0.75, 0.75]  # a: as c finds it, which comes first
-    assert works[3].inputs == 3  # maps that the addition reads
 
 
 def test_an_addition_of_three_maps_reads_three(tmp_path) -> None:

@@ -1,4 +1,6 @@
-"""From some images to the scales of an integer machine: ranges of the float network's feature maps, and what follows.
+"""From some images to the scales of an integer machine.
+
+Ranges of the float network's feature maps, and what follows.
 
 The float network runs in the machine's domain.  The ranges of feature maps give their units; those
 of transformed inputs how many bits they lose where words are narrower than the transform; and where
@@ -25,7 +27,7 @@ from accelsim.dual.model import DualModel
 from accelsim.hardware.datapath import Datapath, Integers
 from accelsim.network import INPUT, Graph, Node, forward
 from accelsim.network.layers import Conv
-from accelsim.transforms.winograd import transform_inputs, transformed_bits, whole_transforms
+from accelsim.transforms.winograd import Points, transform_inputs, transformed_bits, whole_transforms
 
 IMAGES = 256  # that scales are calibrated from where nothing else is said
 BATCH = 32
@@ -34,10 +36,14 @@ WIDE_SUM = 48  # bits of sums while their size is being found
 
 @dataclass
 class Ranges:
-    """Magnitudes of a float network: of the input and of each group's output, and of transformed inputs, tap by tap."""
+    """Magnitudes of a float network.
+
+    Of the input and of each group's output, and of transformed inputs, tap by tap.
+    """
 
     maps: dict[str, Histogram] = field(default_factory=dict)
-    taps: dict[str, list[list[Histogram]]] = field(default_factory=dict)  # [n_h][n_w], where they were asked for
+    # [n_h][n_w], where they were asked for
+    taps: dict[str, list[list[Histogram]]] = field(default_factory=dict)
 
     def merge(self, other: "Ranges") -> None:
         """Take in those of other images."""
@@ -50,13 +56,19 @@ class Ranges:
 
 
 def calibrate(model: DualModel, datapath: Datapath, pixels: NDArray[Any]) -> Calibrated:
-    """The scales of the model on the machine.  pixels: (N, H, W, C) uint8 (or float32 on that scale), N >= 1."""
+    """The scales of the model on the machine.
+
+    pixels: (N, H, W, C) uint8 (or float32 on that scale), N >= 1.
+    """
     ranges = measure_ranges(model, datapath, pixels)
     return scales_of(model, datapath, ranges, pixels)
 
 
 def measure_ranges(model: DualModel, datapath: Datapath, pixels: NDArray[Any], *, taps: bool | None = None) -> Ranges:
-    """Run the float network.  taps: whether transformed inputs are looked at; by default, if they are narrowed."""
+    """Run the float network.
+
+    taps: whether transformed inputs are looked at; by default, if they are narrowed.
+    """
     graph = model.network.graph
     tiles = machine_tiles(model, datapath)
     narrowed = set(tiles) if taps else {name for name in tiles if taps is None and _narrowed(model, datapath, name)}
@@ -73,7 +85,8 @@ def measure_ranges(model: DualModel, datapath: Datapath, pixels: NDArray[Any], *
                 found.maps[node.name].add(output)
             if node.name in narrowed:
                 assert isinstance(node.layer, Conv)
-                V = transform_inputs(inputs[0], tiles[node.name], node.layer.kernel, node.layer.padding)
+                m = tiles[node.name]
+                V = transform_inputs(inputs[0], m, node.layer.kernel, node.layer.padding, datapath.points_of(m))
                 found.taps[node.name] = [[_histogram(values, detailed) for values in row] for row in V]
 
         forward(model.network, x, convolution=convolution, observe=observe)
@@ -92,7 +105,10 @@ def _histogram(values: Array, detailed: bool) -> Histogram:
 
 
 def scales_of(model: DualModel, datapath: Datapath, ranges: Ranges, pixels: NDArray[Any]) -> Calibrated:
-    """The scales that follow from ranges; of pixels only the sums are looked at, where products are truncated."""
+    """The scales that follow from ranges.
+
+    Of pixels only the sums are looked at, where products are truncated.
+    """
     integers = datapath.integers
     bits = integers.activation_bits
     units = {name: unit_of(histogram.range(integers, bits), integers, bits) for name, histogram in ranges.maps.items()}
@@ -103,7 +119,8 @@ def scales_of(model: DualModel, datapath: Datapath, ranges: Ranges, pixels: NDAr
             node = graph.node(name)
             assert isinstance(node.layer, Conv)
             x_unit = _unit_of_map(graph, units, node.inputs[0])
-            shifts[name] = _input_shifts(ranges.taps[name], m, node.layer.kernel, x_unit, integers)
+            transform = (m, node.layer.kernel, datapath.points_of(m))
+            shifts[name] = _input_shifts(ranges.taps[name], transform, x_unit, integers)
     found = Calibrated(units, shifts)
     if integers.products == "truncated":
         found = replace(found, sum_shifts=_sum_shifts(model, datapath, found, pixels))
@@ -116,7 +133,8 @@ def _narrowed(model: DualModel, datapath: Datapath, name: str) -> bool:
     layer = model.network.graph.node(name).layer
     assert isinstance(layer, Conv)
     m = machine_tiles(model, datapath)[name]
-    return bits is not None and bits < transformed_bits(m, layer.kernel, datapath.integers.activation_bits).max()
+    exact = transformed_bits(m, layer.kernel, datapath.integers.activation_bits, datapath.points_of(m))
+    return bits is not None and bits < exact.max()
 
 
 def _unit_of_map(graph: Graph, units: dict[str, float], name: str) -> float:
@@ -128,13 +146,20 @@ def _unit_of_map(graph: Graph, units: dict[str, float], name: str) -> float:
 
 
 def _input_shifts(
-    taps: list[list[Histogram]], m: int, kernel: tuple[int, int], x_unit: float, integers: Integers
+    taps: list[list[Histogram]],
+    transform: tuple[int, tuple[int, int], Points | None],
+    x_unit: float,
+    integers: Integers,
 ) -> Ints:
-    """Bits that transformed inputs lose, tap by tap or all alike: (n_h, n_w)."""
+    """Bits that transformed inputs lose, tap by tap or all alike: (n_h, n_w).
+
+    transform: m, kernel, points.
+    """
+    m, kernel, points = transform
     assert integers.transformed_bits is not None
     bits = integers.transformed_bits
-    h, w = (whole_transforms(m, r).input_exponents for r in kernel)
-    exact = transformed_bits(m, kernel, integers.activation_bits)
+    h, w = (whole_transforms(m, r, points).input_exponents for r in kernel)
+    exact = transformed_bits(m, kernel, integers.activation_bits, points)
     shifts = np.zeros(exact.shape, np.int64)
     for i, j in np.ndindex(*exact.shape):
         size = taps[i][j].range(replace(integers, scales="power_of_two"), bits) * 2.0 ** int(h[i] + w[j]) / x_unit

@@ -1,4 +1,6 @@
-"""Why a machine's integers lose too much: whose words are too narrow, where it hurts most, how wide they must be.
+"""Why a machine's integers lose too much.
+
+Whose words are too narrow, where it hurts most, how wide they must be.
 
 One unit at a time keeps the width that the machine states while all others have wide words: a unit
 whose words alone cost more (answers, or dB of pictures) than the tolerance is named, with the layer
@@ -23,6 +25,7 @@ IMAGES = 200  # that are looked at, at most
 WIDE_SUM = 48
 MOST = 14  # bits that are tried
 MOST_SUM = 40  # of sums
+MOST_TRANSFORMED = 21  # of transformed inputs: those of F(4, 3) and of WIDE activations
 
 UNITS = {
     "weights": "weight_bits",
@@ -93,7 +96,7 @@ def shortfalls(
                 unit=unit,
                 layer=probe.noisiest(_narrow(_others(unit, wide, stated), stated, key)),
                 bits=bits,
-                needed=_fewest(holds, bits, MOST_SUM if unit == "sums" else MOST),
+                needed=_fewest(holds, bits, {"sums": MOST_SUM, "transformed inputs": MOST_TRANSFORMED}.get(unit, MOST)),
                 lost_points=lost[unit],
             )
         )
@@ -101,7 +104,10 @@ def shortfalls(
 
 
 def _others(unit: str, wide: Integers, stated: Integers) -> Integers:
-    """The words of all other units: wide, but around sums as stated, since wide operands make wide sums."""
+    """The words of all other units.
+
+    Wide, but around sums as stated, since wide operands make wide sums.
+    """
     return replace(stated, accumulator_bits=WIDE_SUM, products="full") if unit == "sums" else wide
 
 

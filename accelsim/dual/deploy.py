@@ -18,19 +18,20 @@ from accelsim.dual.model import DualModel, winograd_eligible
 from accelsim.network import Node
 from accelsim.network.forward import Convolution, convolve
 from accelsim.network.layers import Conv
-from accelsim.transforms.winograd import POINTS, convolve_transformed, matrices
+from accelsim.transforms.winograd import POINTS, Points, convolve_transformed, matrices
 
 BLOCK_FILTERS = 1 << 13  # transformed at a time: what their taps take stays in a core's cache
 
 
-def winograd_filters(weights: Array, m: int, threshold: float) -> Array:
+def winograd_filters(weights: Array, m: int, threshold: float, points: Points | None = None) -> Array:
     """The pruned Winograd-domain filters of F(m x m, R x S).
 
     weights: (K, C / groups, R, S) float32 -> (K, C / groups, m + R - 1, m + S - 1) float32, 0 where
-    |W| <= threshold. In memory it lies tap by tap.
+    |W| <= threshold. In memory it lies tap by tap.  points: interpolation points instead of the
+    default ones, with the scaling of G that belongs to them.
     """
     K, C, R, S = weights.shape
-    G_h, G_w = (matrices(m, r, np.dtype(np.float64))[1] for r in (R, S))
+    G_h, G_w = (matrices(m, r, np.dtype(np.float64), points)[1] for r in (R, S))
     filters = weights.reshape(K * C, R, S).transpose(1, 2, 0)
     W = np.empty((len(G_h), len(G_w), K * C), np.float32)
     for first in range(0, K * C, BLOCK_FILTERS):
@@ -143,10 +144,13 @@ def winograd_convolution(model: DualModel, *, m: int | None = None, threshold: f
     return transformed_convolution(winograd_model(model, m=m, threshold=threshold), tile_sizes(model, m))
 
 
-def transformed_convolution(filters: Mapping[str, Array], sizes: Mapping[str, int]) -> Convolution:
+def transformed_convolution(
+    filters: Mapping[str, Array], sizes: Mapping[str, int], points: Mapping[int, Points] | None = None
+) -> Convolution:
     """A convolution that runs some layers on given Winograd-domain filters, the others directly.
 
-    filters: W of each layer, (K, C / groups, n, n).  sizes: m of each, by node name.
+    filters: W of each layer, (K, C / groups, n, n).  sizes: m of each, by node name.  points: by m,
+    where they are not the default ones.
     """
 
     def run(node: Node, x: Array, weight: Array) -> Array:
@@ -157,7 +161,8 @@ def transformed_convolution(filters: Mapping[str, Array], sizes: Mapping[str, in
         m = sizes[node.name]
         inputs = np.split(x, layer.groups, axis=3)
         groups = zip(inputs, np.split(filters[node.name], layer.groups), strict=True)
-        parts = [convolve_transformed(x_g, W_g, m, layer.kernel, layer.padding) for x_g, W_g in groups]
+        own = (points or {}).get(m)
+        parts = [convolve_transformed(x_g, W_g, m, layer.kernel, layer.padding, own) for x_g, W_g in groups]
         return parts[0] if layer.groups == 1 else np.concatenate(parts, axis=3)
 
     return run

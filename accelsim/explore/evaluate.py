@@ -1,13 +1,14 @@
 """One task of a sweep, from plain data to plain data, so that any process on any computer can do it.
 
-A task is identified by the content of all that decides its result: model, machine, engine and code.  Results hold no
-time of day, so that equal tasks have equal bytes wherever they ran.
+A task is identified by the content of all that decides its result: model, machine, engine and code.
+Results hold no time of day, so that equal tasks have equal bytes wherever they ran.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from accelsim.explore.variants import variant_densities, variant_works
 from accelsim.files import IMAGES, read_bytes
 from accelsim.hardware.datapath import Datapath, Integers
 from accelsim.simulator.run import run_rows
+from accelsim.transforms.points import write_points
 
 MODULE = "accelsim.explore.evaluate"  # this one: what it imports decides what a result is
 LAYER_COLUMNS = ("name", "kind", "mode", "cycles", "effectual_macs", "energy_pj", "dram_read_bytes", "dram_write_bytes")
@@ -53,7 +55,8 @@ class Task:
 class Outcome:
     """What came of a task.
 
-    status: ``done``; ``failed``, the input is at fault and will be again; ``crashed``, to be tried again another time.
+    status: ``done``; ``failed``, the input is at fault and will be again; ``crashed``, to be tried
+    again another time.
     """
 
     key: str  # of the task
@@ -93,7 +96,7 @@ def accuracy_task(
     Raises InputError without the images.
     """
     sha256 = _file_hash(images)
-    words = None if datapath is None else asdict(replace(datapath, machine="machine"))
+    words = None if datapath is None else _plain(datapath)
     variant = variant.seen_by(kind)
     key = content_key("accuracy", code_version(MODULE), variant.identity, kind, m, sha256, count, words)
     options = {"kind": kind, "m": m, "images": str(images), "count": count, "datapath": words}
@@ -140,12 +143,27 @@ def _simulate(variant: Variant, options: Mapping[str, Any]) -> tuple[dict[str, A
     return total, layers
 
 
+def _plain(datapath: Datapath) -> dict[str, Any]:
+    """A machine's arithmetic as plain values; its name does not matter."""
+    words = asdict(replace(datapath, machine="machine"))
+    points = words.pop("points")
+    del words["layer_m"]  # a point's accuracy is that of the machine's largest tile size
+    return words | ({"points": write_points(points)} if points else {})
+
+
+def datapath_from(words: Mapping[str, Any]) -> Datapath:
+    """A machine's arithmetic from the plain values that a task carries."""
+    own = tuple((str(name), float(threshold)) for name, threshold in words["layer_thresholds"])
+    points = tuple((int(m), tuple(map(Fraction, listed))) for m, listed in words.get("points", {}).items())
+    bits = tuple((str(name), int(width)) for name, width in words["layer_weight_bits"])
+    integers = Integers(**words["integers"])
+    known = {"layer_thresholds": own, "layer_weight_bits": bits, "integers": integers, "points": points}
+    return Datapath(**{**words, **known})
+
+
 def _accuracy(variant: Variant, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     words = options["datapath"]
-    datapath = None
-    if words is not None:
-        own = tuple((str(name), float(threshold)) for name, threshold in words["layer_thresholds"])
-        datapath = Datapath(**{**words, "layer_thresholds": own, "integers": Integers(**words["integers"])})
+    datapath = None if words is None else datapath_from(words)
     return measure(variant, options["kind"], options["m"], Path(options["images"]), options["count"], datapath)
 
 

@@ -1,7 +1,9 @@
-"""A comparison as CSV files: one a machine with its layers, and ``totals.csv`` with one row a machine.
+"""A comparison as CSV files.
 
-``totals.csv`` also holds what plots need to know of the model and the machines, so that a report can be made again
-from the CSV files alone.
+One a machine with its layers, and ``totals.csv`` with one row a machine.
+
+``totals.csv`` also holds what plots need to know of the model and the machines, so that a report
+can be made again from the CSV files alone.
 """
 
 import json
@@ -32,7 +34,8 @@ MACHINES = "machines.json"
 TEXT = ("machine", "layers_csv", "model", "engine", "settings", "sha256")
 FACTS = ("batch", "parameters", "file_bytes", "lanes", "sram_bytes", "clock_mhz", "dram_bytes_per_cycle")
 WHOLE = ("latency_ms", "area_mm2", "power_mw")
-PLACES = ("input_place", "output_place", "weight_place")  # columns that layers have where they ran as a network
+# columns that layers have where they ran as a network
+PLACES = ("input_place", "output_place", "weight_place")
 LAYER_TEXT = ("name", "kind", "mode", "bound")
 FIGURES = (  # those that a report shows; the tables hold all that the simulator says
     *("cycles", "compute_cycles", "stall_cycles", "dense_macs", "effectual_macs", "utilization"),
@@ -45,9 +48,12 @@ FIGURES = (  # those that a report shows; the tables hold all that the simulator
 class Comparison:
     """Several results of one model.
 
-    totals: one row a machine with the columns ``TEXT``, ``FACTS``, ``FIGURES`` and ``WHOLE`` (and others).
-    layers: by machine, one row a layer with ``LAYER_TEXT`` and ``FIGURES`` (and others, as ``layer_facts.COLUMNS``).
-    settings: by machine, its whole description, defaults included; empty where a folder does not hold them.
+    totals: one row a machine with the columns ``TEXT``, ``FACTS``, ``FIGURES`` and ``WHOLE`` (and
+    others).
+    layers: by machine, one row a layer with ``LAYER_TEXT`` and ``FIGURES`` (and others, as
+    ``layer_facts.COLUMNS``).
+    settings: by machine, its whole description, defaults included; empty where a folder does not
+    hold them.
     """
 
     totals: pd.DataFrame
@@ -61,7 +67,7 @@ class Comparison:
 
     @property
     def machines(self) -> list[str]:
-        """Names, in order."""
+        """Names of the machines, in order."""
         return [str(name) for name in self.totals["machine"]]
 
 
@@ -108,7 +114,8 @@ def gather(
 def _file_name(machine: str, taken: set[str]) -> str:
     """A file name for the machine's layers that no other machine has."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", machine).strip("._") or "machine"
-    name, number = f"{stem}.csv", 1
+    name = f"{stem}.csv"
+    number = 1
     while name in taken or name == TOTALS:
         number += 1
         name = f"{stem}_{number}.csv"
@@ -129,12 +136,14 @@ def to_csv(comparison: Comparison) -> dict[str, bytes]:
 def read_csv(folder: Path) -> Comparison:
     """The comparison in a folder that ``accelsim compare -o`` wrote.
 
-    Raises InputError naming the file and the column if one is missing or holds something else than it should.
+    Raises InputError naming the file and the column if one is missing or holds something else than
+    it should.
     """
     totals = _read(folder / TOTALS, TEXT, (*FACTS, *FIGURES, *WHOLE))
     layers: dict[str, pd.DataFrame] = {}
     for row in totals.itertuples():
-        name, machine = str(row.layers_csv), str(row.machine)
+        name = str(row.layers_csv)
+        machine = str(row.machine)
         if Path(name).name != name or name in {"", ".", ".."}:
             raise InputError(f"{folder / TOTALS}: layers_csv is {name!r}, expected the name of a file beside it")
         if machine in layers:
@@ -147,7 +156,10 @@ def read_csv(folder: Path) -> Comparison:
 
 
 def _read_settings(path: Path, machines: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The machines' descriptions, none if the file is missing.  Raises InputError if it holds something else."""
+    """The machines' descriptions, none if the file is missing.
+
+    Raises InputError if it holds something else.
+    """
     if not path.exists():
         return {}
     try:

@@ -1,5 +1,6 @@
-"""Labelled images from disk, as uint8 arrays;
-relative paths start at the folder named by ACCELSIM_DATA.
+"""Labelled images from disk, as uint8 arrays.
+
+Relative paths start at the folder named by ACCELSIM_DATA.
 """
 
 import io
@@ -87,8 +88,9 @@ Source = Images | Folder
 
 
 def _central(have: tuple[int, int], size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Box (left, top, right, bottom) of size's shape whose
-    scaled-up 8/7 just fits into an image of have = (W, H).
+    """A box of size's shape that, scaled up 8/7, just fits into an image.
+
+    (left, top, right, bottom).  have: (W, H) of the image.
     """
     scale = min(have[0] / size[1], have[1] / size[0]) * 7 / 8
     width = scale * size[1]
@@ -152,8 +154,9 @@ def folder(path: Path, size: tuple[int, int]) -> Folder:
 
 
 def archives(path: Path, split: str, size: tuple[int, int]) -> Images:
-    """Zip archives of images, listed in labels.csv by archive,
-    file, label and split; their centres of ``size``.
+    """Zip archives of images, listed in labels.csv by archive, file, label and split.
+
+    Their centres of ``size`` are read.
     """
     listing = path / "labels.csv"
     pixels = []
@@ -196,8 +199,8 @@ def archives(path: Path, split: str, size: tuple[int, int]) -> Images:
 def _archive_rows(listing: Path) -> list[tuple[dict[str, str], int]]:
     """The rows of a table of archives by column, each with its label.
 
-    Raises InputError that names the row, unless it has the columns of ``LISTED``, none but these and ``CREDITS``, a
-    whole number as its label and a known split.
+    Raises InputError that names the row, unless it has the columns of ``LISTED``, none but these
+    and ``CREDITS``, a whole number as its label and a known split.
     """
     (_, header), *numbered = csv_rows(listing, read_text(listing, LABELS)) or [(1, [])]
     if set(header) - set(CREDITS) != set(LISTED) or len(set(header)) < len(header):
@@ -219,8 +222,9 @@ def _archive_rows(listing: Path) -> list[tuple[dict[str, str], int]]:
 
 
 def resolve(path: str) -> Path:
-    """The path, from the data folder if it is relative,
-    from the working directory if it begins with ``./``.
+    """The path, from the data folder if it is relative.
+
+    From the working directory if it begins with ``./``.
 
     Raises InputError if the data folder is not known.
     """

@@ -5,9 +5,11 @@ and shifts.  Sums of two terms that several rows of the matrix hold are computed
 grow as they are added: a value whose terms are at most g times an input of b bits has b + ceil(log2
 g) bits.  An adder has a full adder for each bit of its wider operand.  An adder and a subtractor of
 the same two operands are twins (x + y and x - y): of each bit they compute the exclusive or of the
-two operands once.  Left out: bits below the point of fractional coefficients, and the
-multiplications by constants that no sum of shifts shares (3 x 3 kernels with the points 0, +-1, +-2
-need none).
+two operands once.  A multiplication by a constant that is no power of two is a sum of shifts: one
+adder for each signed digit but the first, unless one of its two digits is in a sum that is there
+already (5 x = 4 x + x beside y - x), as all of F(4, 3) with the points 0, +-1, +-2 are.  A factor
+of a whole row is part of the data.  Units have these adders; the published counts of additions, and
+energies by them, do not.
 """
 
 from collections import Counter
@@ -15,9 +17,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, lru_cache
 from itertools import combinations
+from math import gcd, lcm
 from typing import NamedTuple
 
-from accelsim.transforms.winograd import cook_toom
+from accelsim.transforms.winograd import Points, cook_toom
 
 Matrix = tuple[tuple[Fraction, ...], ...]
 
@@ -47,10 +50,22 @@ def adders(matrix: Matrix) -> list[Adder]:
     repeats (greedy sharing of subexpressions). Then those that differ in the sign of c alone are
     put side by side.
     """
+    return _found(matrix)[0]
+
+
+def constants(matrix: Matrix) -> list[Adder]:
+    """The adders of its multiplications by constants that are no powers of two."""
+    return _found(matrix)[1]
+
+
+def _found(matrix: Matrix) -> tuple[list[Adder], list[Adder]]:
+    """``adders`` and ``constants``."""
     rows = [{j: entry for j, entry in enumerate(row) if entry} for row in matrix]
     gains = {j: Fraction(1) for j in range(max(len(row) for row in matrix))}
     found: list[Adder] = []
     pairs: set[tuple[int, int, Fraction]] = set()
+    multiples: list[Adder] = []
+    sums: set[tuple[int, int, Fraction]] = set()  # x_i + c x_j, by i, j and c
 
     def add(i: int, j: int, ratio: Fraction) -> int:
         """A new value x_i + ratio x_j, scaled so that the smaller of its two terms is not."""
@@ -58,6 +73,8 @@ def adders(matrix: Matrix) -> list[Adder]:
         terms = gains[i] * scale, gains[j] * abs(ratio) * scale
         found.append(Adder(max(terms), (i, j, abs(ratio)) in pairs))
         pairs.add((i, j, abs(ratio)))
+        sums.add((i, j, ratio))
+        multiples.extend([Adder(max(terms), False)] * (_digits(ratio.numerator) + _digits(ratio.denominator) - 2))
         gains[len(gains)] = sum(terms, start=Fraction(0))
         return len(gains) - 1
 
@@ -81,7 +98,33 @@ def adders(matrix: Matrix) -> list[Adder]:
     for row in rows:
         terms = sorted(abs(entry) / min(map(abs, row.values())) * gains[j] for j, entry in row.items())
         found += [Adder(max(sum(terms[:k], start=Fraction(0)), terms[k]), False) for k in range(1, len(terms))]
-    return found
+        for j, more in _multiplied(row, sums).items():
+            multiples += [Adder(abs(row[j]) / min(map(abs, row.values())) * gains[j], False)] * more
+    return found, multiples
+
+
+def _multiplied(row: dict[int, Fraction], sums: set[tuple[int, int, Fraction]]) -> dict[int, int]:
+    """Adders of each constant of a row.  sums: what is there already, x_i + c x_j by i, j and c."""
+    scale = Fraction(gcd(*(entry.numerator for entry in row.values())), lcm(*(e.denominator for e in row.values())))
+    whole = {j: entry / scale for j, entry in row.items()}
+    more = {}
+    for j, entry in whole.items():
+        more[j] = _digits(entry.numerator) - 1
+        beside = [other / c for i, k, c in sums if i == j and (other := whole.get(k)) is not None]
+        beside += [c * other for i, k, c in sums if k == j and (other := whole.get(i)) is not None]
+        if more[j] == 1 and any((entry - part).denominator == 1 and _is_shift(entry - part) for part in beside):
+            more[j] = 0
+    return more
+
+
+def _is_shift(value: Fraction) -> bool:
+    """Whether a whole number is a power of two, of either sign."""
+    return value != 0 and _digits(value.numerator) == 1
+
+
+def _digits(value: int) -> int:
+    """Signed binary digits, the fewest that sum up to the value (its non-adjacent form)."""
+    return (abs(value) ^ (3 * abs(value))).bit_count()
 
 
 def additions(matrix: Matrix) -> int:
@@ -90,14 +133,14 @@ def additions(matrix: Matrix) -> int:
 
 
 @lru_cache(maxsize=256)
-def tile_additions(m: int, r: tuple[int, int]) -> tuple[int, int, int]:
+def tile_additions(m: int, r: tuple[int, int], points: Points | None = None) -> tuple[int, int, int]:
     """Adders of one 2-D tile of F(m x m, R x S):
     (filter transform, input transform, inverse transform).
 
     The first matrix acts on every column, the second on every row of the result.
     """
-    h = cook_toom(m, r[0])
-    w = cook_toom(m, r[1])
+    h = cook_toom(m, r[0], points)
+    w = cook_toom(m, r[1], points)
     return (
         r[1] * additions(h.G) + h.n * additions(w.G),
         w.n * additions(h.B_T) + h.n * additions(w.B_T),
@@ -106,24 +149,30 @@ def tile_additions(m: int, r: tuple[int, int]) -> tuple[int, int, int]:
 
 
 @cache
-def exact_bits(m: int, r: tuple[int, int], bits: int) -> int:
+def exact_bits(m: int, r: tuple[int, int], bits: int, points: Points | None = None) -> int:
     """Bits that hold any transformed input of F(m x m, R x S), of inputs of ``bits`` bits.
 
-    10 for F(2, 3) of 8 bits, 15 for F(4, 3).
+    Rows with fractions are taken times their common denominator, as whole numbers.  10 for F(2, 3)
+    of 8 bits, 15 for F(4, 3), 20 for F(6, 3).
     """
-    gains = (max(sum(map(abs, row), start=Fraction(0)) for row in cook_toom(m, size).B_T) for size in r)
-    vertical, horizontal = gains
-    return bits + _log2_ceiling(max(Fraction(1), vertical * horizontal))
+    vertical, horizontal = (max(map(_whole_gain, cook_toom(m, size, points).B_T)) for size in r)
+    return bits + _log2_ceiling(Fraction(vertical * horizontal))
 
 
-def serial_inverse_additions(m: int, r: tuple[int, int]) -> int:
+def _whole_gain(row: tuple[Fraction, ...]) -> int:
+    """How many times the largest input a row's result can be, once its entries are whole."""
+    denominator = lcm(*(entry.denominator for entry in row))
+    return int(sum(map(abs, row), start=Fraction(0)) * denominator)
+
+
+def serial_inverse_additions(m: int, r: tuple[int, int], points: Points | None = None) -> int:
     """Additions of one inverse transform whose taps come one after the other, row by row.
 
-    Each tap is added into m sums of its row, where the matrix is not zero, and each finished row into the m x m
-    outputs; what begins a sum is no addition.  24 for F(2, 3), 140 for F(4, 3).
+    Each tap is added into m sums of its row, where the matrix is not zero, and each finished row
+    into the m x m outputs; what begins a sum is no addition.  24 for F(2, 3), 140 for F(4, 3).
     """
-    h = cook_toom(m, r[0])
-    w = cook_toom(m, r[1])
+    h = cook_toom(m, r[0], points)
+    w = cook_toom(m, r[1], points)
     entries_h, entries_w = (sum(1 for row in t.A_T for entry in row if entry) for t in (h, w))
     return h.n * (entries_w - m) + m * (entries_h - m)
 
@@ -142,7 +191,7 @@ def unit_bits(matrix: Matrix, bits: int, most_bits: int) -> UnitBits:
 
     rows = [sum(map(abs, row), start=Fraction(0)) for row in matrix]  # ranges after the first pass
     columns = len(matrix[0])
-    made = adders(matrix)
+    made = [*adders(matrix), *constants(matrix)]
     # The first pass has an equal set of adders for each column, the second one for each row, on
     # what came out of it.
     widths = [(adder, width(adder.gain * before)) for before in (*[Fraction(1)] * columns, *rows) for adder in made]
@@ -153,16 +202,16 @@ def unit_bits(matrix: Matrix, bits: int, most_bits: int) -> UnitBits:
     )
 
 
-def input_unit(m: int, bits: int, most_bits: int) -> UnitBits:
+def input_unit(m: int, bits: int, most_bits: int, points: Points | None = None) -> UnitBits:
     """The input-transform unit of F(m x m, 3 x 3); ``bits``, ``most_bits`` as for ``unit_bits``."""
-    return unit_bits(cook_toom(m, 3).B_T, bits, most_bits)
+    return unit_bits(cook_toom(m, 3, points).B_T, bits, most_bits)
 
 
-def inverse_unit(m: int, bits: int) -> UnitBits:
+def inverse_unit(m: int, bits: int, points: Points | None = None) -> UnitBits:
     """The inverse-transform unit of F(m x m, 3 x 3) on sums of ``bits`` bits,
     which it does not exceed.
     """
-    return unit_bits(cook_toom(m, 3).A_T, bits, bits)
+    return unit_bits(cook_toom(m, 3, points).A_T, bits, bits)
 
 
 def _log2_ceiling(value: Fraction) -> int:

@@ -44,6 +44,8 @@ POINTS = (
     *(Fraction(p) for p in ("3/2", "-2/3", "-3/2", "2/3")),
 )
 
+Points = tuple[Fraction, ...]
+
 # Winograd-domain values of a block of tiles stay in a core's cache.
 BLOCK_BYTES = 1 << 20
 
@@ -67,7 +69,7 @@ class Transforms:
 
 
 @lru_cache(maxsize=256)
-def cook_toom(m: int, r: int, points: tuple[Fraction, ...] | None = None) -> Transforms:
+def cook_toom(m: int, r: int, points: Points | None = None) -> Transforms:
     """Return the exact matrices of F(m, r).
 
     points: the n - 1 finite interpolation points, distinct; by default the first of ``POINTS``.
@@ -101,22 +103,26 @@ def _polynomial(roots: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
 
 
 @lru_cache(maxsize=256)
-def matrices(m: int, r: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def matrices(
+    m: int, r: int, dtype: np.dtype[Any], points: Points | None = None
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return (A_T (m, n), G (n, r), B_T (n, n)) of F(m, r), rounded to dtype and read-only."""
-    t = cook_toom(m, r)
+    t = cook_toom(m, r, points)
     rounded = tuple(np.array(rows, dtype=np.float64).astype(dtype) for rows in (t.A_T, t.G, t.B_T))
     for matrix in rounded:
         matrix.flags.writeable = False
     return rounded[0], rounded[1], rounded[2]
 
 
-def transformed_bits(m: int, kernel: tuple[int, int], bits: int) -> NDArray[np.int64]:
-    """Bits that no transformed input of F(m x m, R x S) is beyond, scaled so that all are whole: (n_h, n_w).
+def transformed_bits(m: int, kernel: tuple[int, int], bits: int, points: Points | None = None) -> NDArray[np.int64]:
+    """Bits that no transformed input of F(m x m, R x S) is beyond, scaled so that all are whole.
 
-    bits: of an input.  They grow by log2 of the sum of a row's magnitudes, for rows and for columns.  Raises
-    ValueError as ``whole_transforms``.
+    (n_h, n_w).
+
+    bits: of an input.  They grow by log2 of the sum of a row's magnitudes, for rows and for
+    columns.  Raises ValueError as ``whole_transforms``.
     """
-    gains = np.multiply.outer(*(whole_transforms(m, r).gains for r in kernel))
+    gains = np.multiply.outer(*(whole_transforms(m, r, points).gains for r in kernel))
     return np.asarray([[bits + (int(gain) - 1).bit_length() for gain in row] for row in gains])
 
 
@@ -129,13 +135,15 @@ def transform_filters(w: NDArray[Any], m: int) -> NDArray[Any]:
     return _filters(w, G_h, G_w)
 
 
-def transform_inputs(x: NDArray[Any], m: int, r: tuple[int, int], padding: tuple[int, int]) -> NDArray[Any]:
+def transform_inputs(
+    x: NDArray[Any], m: int, r: tuple[int, int], padding: tuple[int, int], points: Points | None = None
+) -> NDArray[Any]:
     """B^T d B of each tile.  x: (N, H, W, C) float -> (n_h, n_w, N, T_h, T_w, C), same dtype.
 
     The T_h x T_w = ceil(P / m) x ceil(Q / m) tiles step by m and overlap by r - 1; beyond the image
     they read zeros.
     """
-    B_h, B_w = (matrices(m, taps, x.dtype)[2] for taps in r)
+    B_h, B_w = (matrices(m, taps, x.dtype, points)[2] for taps in r)
     return _transform_tiles(_pad_to_tiles(x, m, r, padding), m, B_h, B_w)
 
 
@@ -159,14 +167,19 @@ def convolve(x: NDArray[Any], w: NDArray[Any], m: int, padding: tuple[int, int] 
 
 
 def convolve_transformed(
-    x: NDArray[Any], W: NDArray[Any], m: int, r: tuple[int, int], padding: tuple[int, int] = (0, 0)
+    x: NDArray[Any],
+    W: NDArray[Any],
+    m: int,
+    r: tuple[int, int],
+    padding: tuple[int, int] = (0, 0),
+    points: Points | None = None,
 ) -> NDArray[Any]:
     """``convolve`` with r = (R, S) filters that are transformed already,
     and perhaps pruned: W (K, C, n_h, n_w) float.
 
     Raises ValueError as ``convolve`` does.
     """
-    A, B = ([matrices(m, taps, _float(x).dtype)[i] for taps in r] for i in (0, 2))
+    A, B = ([matrices(m, taps, _float(x).dtype, points)[i] for taps in r] for i in (0, 2))
     return _convolve(x, _float(W), m, padding, (A[0], A[1]), (B[0], B[1]))
 
 
@@ -199,7 +212,7 @@ def error_bound(x: NDArray[Any], w: NDArray[Any], m: int, padding: tuple[int, in
     return np.asarray(magnitude * (ku / (1 - ku)))
 
 
-def amplification(m: int, r: int, points: tuple[Fraction, ...] | None = None) -> Fraction:
+def amplification(m: int, r: int, points: Points | None = None) -> Fraction:
     """max over outputs of |A^T| (|G| 1 * |B^T| 1):
     how much F(m, r) can enlarge the rounding error of data up to 1.
 
@@ -249,7 +262,10 @@ def _convolve(
 
 
 def output_size(shape: tuple[int, ...], r: tuple[int, int], padding: tuple[int, int]) -> tuple[int, int]:
-    """(P, Q) of a correlation at stride 1 of images (N, H, W, C).  Raises ValueError if it would be empty."""
+    """(P, Q) of a correlation at stride 1 of images (N, H, W, C).
+
+    Raises ValueError if it would be empty.
+    """
     P, Q = (size + 2 * pad - taps + 1 for size, pad, taps in zip(shape[1:3], padding, r, strict=True))
     if min(P, Q) < 1:
         size = f"{shape[1]} x {shape[2]}"
@@ -268,16 +284,20 @@ def convolve_tiles(
 ) -> NDArray[Any]:
     """A correlation whose taps are multiplied by ``multiply``, block by block of images and rows of tiles, into out.
 
-    x: (N, H, W, C).  matrices_2d: ((A_T of the height, of the width), (B_T of the height, of the width)).
-    multiply: transformed inputs (n_h, n_w, N, T_h, T_w, C) -> taps' sums (n_h, n_w, N, T_h, T_w, K).
+    x: (N, H, W, C).  matrices_2d: ((A_T of the height, of the width), (B_T of the height, of the
+    width)).
+    multiply: transformed inputs (n_h, n_w, N, T_h, T_w, C) -> taps' sums (n_h, n_w, N, T_h, T_w,
+    K).
     out: (N, P, Q, K), which is filled and returned.
     """
     A, B = matrices_2d
-    n_h, n_w = len(B[0]), len(B[1])
+    n_h = len(B[0])
+    n_w = len(B[1])
     r = (n_h - m + 1, n_w - m + 1)
     padded = _pad_to_tiles(x, m, r, padding)
     P, Q, K = out.shape[1:]
-    T_h, T_w = -(-P // m), -(-Q // m)
+    T_h = -(-P // m)
+    T_w = -(-Q // m)
     row_bytes = n_h * n_w * T_w * max(x.shape[3], K) * out.itemsize
     rows = max(1, min(T_h, BLOCK_BYTES // row_bytes))
     images = max(1, BLOCK_BYTES // (row_bytes * rows)) if rows == T_h else 1
@@ -293,9 +313,12 @@ def convolve_tiles(
 
 @dataclass(frozen=True, eq=False)
 class WholeTransforms:
-    """The matrices of F(m, r) that act on data, as whole numbers: what a machine of shifts and adders computes.
+    """The matrices of F(m, r) that act on data, as whole numbers.
 
-    Row i of B^T is 2^input_exponents[i] times cook_toom's, column i of A^T 2^output_exponents[i] times.
+    What a machine of shifts and adders computes.
+
+    Row i of B^T is 2^input_exponents[i] times cook_toom's, column i of A^T 2^output_exponents[i]
+    times.
     """
 
     A_T: NDArray[np.int64]  # (m, n)
@@ -310,7 +333,7 @@ class WholeTransforms:
 
 
 @lru_cache(maxsize=256)
-def whole_transforms(m: int, r: int, points: tuple[Fraction, ...] | None = None) -> WholeTransforms:
+def whole_transforms(m: int, r: int, points: Points | None = None) -> WholeTransforms:
     """A^T and B^T of F(m, r) with each tap scaled by the least power of two that makes both whole.
 
     Raises ValueError if a denominator is no power of two: no shift makes up for it.
@@ -335,7 +358,8 @@ def _pad_to_tiles(x: NDArray[Any], m: int, r: tuple[int, int], padding: tuple[in
     N, H, W, C = x.shape
     pad_h, pad_w = padding
     R, S = r
-    T_h, T_w = -(-(H + 2 * pad_h - R + 1) // m), -(-(W + 2 * pad_w - S + 1) // m)
+    T_h = -(-(H + 2 * pad_h - R + 1) // m)
+    T_w = -(-(W + 2 * pad_w - S + 1) // m)
     padded = np.zeros((N, T_h * m + R - 1, T_w * m + S - 1, C), x.dtype)
     padded[:, pad_h : pad_h + H, pad_w : pad_w + W] = x
     return padded
@@ -345,7 +369,8 @@ def _transform_tiles(padded: NDArray[Any], m: int, B_h: NDArray[Any], B_w: NDArr
     """B_h d B_w^T of the tiles of padded:
     (N, T_h m + R - 1, T_w m + S - 1, C) -> (n_h, n_w, N, T_h, T_w, C).
     """
-    n_h, n_w = len(B_h), len(B_w)
+    n_h = len(B_h)
+    n_w = len(B_w)
     tiles = np.lib.stride_tricks.sliding_window_view(padded, (n_h, n_w), axis=(1, 2))[:, ::m, ::m]
     d = np.ascontiguousarray(tiles.transpose(4, 5, 0, 1, 2, 3))
     columns = B_h @ d.reshape(n_h, -1)

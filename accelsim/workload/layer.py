@@ -19,6 +19,7 @@ from accelsim.arrays import Array, Floats, Ints
 from accelsim.dual.deploy import winograd_filters
 from accelsim.memo import Memo
 from accelsim.transforms.decomposition import Piece
+from accelsim.transforms.winograd import Points
 
 WeightsCome = Literal["loaded", "kept", "there"]
 Kind = Literal["conv", "linear", "pool", "add", "other"]
@@ -121,7 +122,10 @@ class LayerWork:
         return self.batch * self.out_height * self.out_width * self.weights.size
 
     def filters(self) -> Array:
-        """The weights themselves: (K, C / groups, R, S).  Raises ValueError if the layer has none."""
+        """The weights themselves: (K, C / groups, R, S).
+
+        Raises ValueError if the layer has none.
+        """
         if self.weights is None:
             raise ValueError(f"layer {self.name}: no weights")
         return self.weights.make() if isinstance(self.weights, Drawn) else self.weights
@@ -145,7 +149,8 @@ class LayerWork:
 
         What was counted of its weights is shared.
         """
-        stride, padding = self.stride[0], self.padding[0]
+        stride = self.stride[0]
+        padding = self.padding[0]
         reach = self.dilation[0] * (self.kernel[0] - 1) + 1
         above = first * stride - padding
         below = min((end - 1) * stride - padding + reach, self.height) if end < self.out_height else self.height
@@ -180,7 +185,8 @@ class LayerWork:
         """
         if m == 1 and self.weights is not None and self.kernel != (1, 1):
             flags = self.filters() != 0
-            if prod(self.kernel) < 1 << 8:  # a kernel's sum fits a byte, and bytes add up many at a time
+            if prod(self.kernel) < 1 << 8:
+                # a kernel's sum fits a byte, and bytes add up many at a time
                 return np.asarray(np.einsum("kcrs->kc", flags.view(np.uint8))[None], np.int32)
             return np.asarray(np.count_nonzero(flags, axis=(2, 3))[None], np.int32)
         return self.mask(m).astype(np.int32)
@@ -195,52 +201,56 @@ class LayerWork:
         grouped = weights.reshape(self.groups, K // self.groups, C, -1)
         return np.stack([np.count_nonzero(filters, axis=(0, 2)) for filters in grouped]).astype(np.int64)
 
-    def mask(self, m: int, parts: tuple[Piece, ...] = ()) -> NDArray[np.bool_]:
+    def mask(self, m: int, parts: tuple[Piece, ...] = (), points: Points | None = None) -> NDArray[np.bool_]:
         """Which Winograd-domain entries, or 1 x 1 weights, are not zero, tap after tap.
 
         (taps, K, C / groups) bool.
 
         parts: of a layer cut into pieces at stride 1, each run by F(m x m, its size); of these
-        nothing is pruned.  Raises ValueError if the layer has no weights, or Winograd does not
-        apply.
+        nothing is pruned.  points: of interpolation, where not the default ones.  Raises ValueError
+        if the layer has no weights, or Winograd does not apply.
         """
         if m == 1 and self.kernel == (1, 1) and self.weights is not None:
             return np.asarray(self.filters()[None, :, :, 0, 0] != 0)
         if self.weights is None or (not parts and self.winograd_threshold is None):
             raise ValueError(f"layer {self.name}: no weights for F({m}, r)")
-        packed, shape = self.masks.get((m, parts), lambda: self._pack(m, parts))
+        packed, shape = self.masks.get((m, parts, points), lambda: self._pack(m, parts, points))
         return np.unpackbits(packed, count=prod(shape)).view(np.bool_).reshape(shape)
 
-    def _pack(self, m: int, parts: tuple[Piece, ...]) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
+    def _pack(
+        self, m: int, parts: tuple[Piece, ...], points: Points | None
+    ) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
         """``mask`` of transformed filters, eight flags a byte, and its shape."""
         weights = self.filters()
         filters: list[NDArray[Any]]
         if parts:
-            filters = [winograd_filters(weights[:, :, *piece.window], m, 0.0) for piece in parts]
+            filters = [winograd_filters(weights[:, :, *piece.window], m, 0.0, points) for piece in parts]
         elif self.winograd_density is None:
-            filters = [winograd_filters(weights, m, self.winograd_threshold or 0.0)]
+            filters = [winograd_filters(weights, m, self.winograd_threshold or 0.0, points)]
         else:
-            W = np.abs(winograd_filters(weights, m, 0.0))
+            W = np.abs(winograd_filters(weights, m, 0.0, points))
             rank = round((1 - self.winograd_density) * W.size)
             filters = [W > (np.partition(W.ravel(), rank - 1)[rank - 1] if rank else -1)]
         K, C = weights.shape[:2]
         taps = np.concatenate([(W != 0).transpose(2, 3, 0, 1).reshape(-1, K, C) for W in filters])
         return np.packbits(taps), taps.shape
 
-    def block_nonzeros(self, m: int = 1, parts: tuple[Piece, ...] = ()) -> NDArray[np.int64]:
+    def block_nonzeros(
+        self, m: int = 1, parts: tuple[Piece, ...] = (), points: Points | None = None
+    ) -> NDArray[np.int64]:
         """``nonzeros(m)`` summed over blocks of CHANNEL_BLOCK input channels.
 
         (taps, K, blocks) int64.  Kept.
 
         parts: of the layer cut into these pieces instead, each run by F(m x m, its size), not
-        pruned.
+        pruned.  points: as for ``mask``.
         """
 
         def count() -> Ints:
             whole_kernels = m == 1 and self.kernel != (1, 1)
-            return sum_blocks(self.nonzeros() if whole_kernels else self.mask(m, parts))
+            return sum_blocks(self.nonzeros() if whole_kernels else self.mask(m, parts, points))
 
-        return self.block_counts.get((m, parts), count)
+        return self.block_counts.get((m, parts, points), count)
 
     def group_density(self) -> Floats:
         """Density of the inputs of each convolution group: (groups, C / groups)."""

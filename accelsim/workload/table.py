@@ -62,25 +62,19 @@ class LayerTable:
     file_bytes: int = 0
     sha256: str = ""
 
-    @cached_property
-    def output_densities(self) -> tuple[float, ...]:
-        """Share of each layer's outputs that are not zero: as the first one says that reads it.
-
-        That is the next row where the table does not say who does.
-        """
-        first: dict[str, float] = {}
-        for layer in self.layers:
-            for name in layer.inputs or ():
-                first.setdefault(name, layer.activation_density)
-        following = (*self.layers[1:], *self.layers[-1:])
-        return tuple(
-            first.get(layer.name, after.activation_density) for layer, after in zip(self.layers, following, strict=True)
-        )
-
     @property
     def parameters(self) -> int:
         """Weights of all layers."""
         return sum(layer.weights for layer in self.layers)
+
+    @cached_property
+    def readers(self) -> dict[str, TableLayer]:
+        """The first layer that reads each layer's output, by that one's name: the next row where a row does not say."""
+        found: dict[str, TableLayer] = {}
+        for before, layer in zip(("", *(layer.name for layer in self.layers)), self.layers, strict=False):
+            for source in (before,) if layer.inputs is None else layer.inputs:
+                found.setdefault(source, layer)
+        return found
 
     def __repr__(self) -> str:
         """One line: the network and its sizes."""
@@ -169,6 +163,7 @@ def _table_work(table: LayerTable, i: int, held: Memo[Array]) -> LayerWork:
     training makes it: the largest entries of the transformed filters are kept.
     """
     layer = as_product(table.layers[i])
+    reader = table.readers.get(layer.name, layer)
     out_height, out_width = layer.output_size
     make = partial(
         LayerWork,
@@ -187,7 +182,7 @@ def _table_work(table: LayerTable, i: int, held: Memo[Array]) -> LayerWork:
         dilation=(layer.dilation, layer.dilation),
         groups=layer.groups,
         input_density=np.full(layer.in_channels, layer.activation_density, np.float32),
-        output_density=table.output_densities[i],
+        output_density=reader.activation_density,
         sources=layer.inputs,
     )
     if layer.kind not in ("conv", "linear"):

@@ -82,7 +82,7 @@ class CellsMachine(WinogradDescription, Machine):
 
     @property
     def lanes(self) -> int:
-        """Multipliers."""
+        """Multipliers of the whole array."""
         array = self.pe_array
         return array.taps * self.cells.channels * array.rows * array.cols
 
@@ -147,14 +147,15 @@ def _winograd_mode(work: LayerWork, machine: CellsMachine) -> Mode:
     cells = machine.cells
     m = machine.tile
     tiles = cells.block**2
-    blocks = work.block_nonzeros(m)
+    points = machine.points_of(m)
+    blocks = work.block_nonzeros(m, points=points)
     taps, K, channel_blocks = blocks.shape
     stored = weight_bits(work, machine, blocks.sum(axis=0), taps)
     dense = int(dense_slots(work, blocks, 1).sum())
     gates = machine.zero_handling == "gate"
     nonzeros = int(blocks.sum())
     slots = np.broadcast_to(_in_atoms(work, cells.channel_atom), (tiles * taps, K, channel_blocks))
-    _, input_adds, inverse_adds = tile_additions(m, work.kernel)
+    _, input_adds, inverse_adds = tile_additions(m, work.kernel, points)
     return Mode(
         name=f"winograd-f{m}",
         work=work.without_weights(),

@@ -44,7 +44,7 @@ from accelsim.hardware.technology import (
     transform_um2,
 )
 from accelsim.simulator.machines.machine import Machine
-from accelsim.simulator.machines.winograd_domain import WinogradDescription
+from accelsim.simulator.machines.winograd_domain import TileSize, WinogradDescription
 from accelsim.simulator.storage.weights import coded_bits, dense_slots, weight_bits
 from accelsim.simulator.tiles.activity import winograd_products
 from accelsim.simulator.tiles.description import SkippingDescription
@@ -61,7 +61,7 @@ from accelsim.transforms.adders import (
     tile_additions,
 )
 from accelsim.transforms.decomposition import Piece, pieces
-from accelsim.transforms.winograd import POINTS
+from accelsim.transforms.winograd import POINTS, Points
 from accelsim.workload import LayerWork
 
 MAX_POINTS = len(POINTS)
@@ -82,7 +82,7 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
     """Where filters are transformed.  Default: off_line."""
     weight_transform_rate: Count = 4
     """Filter-channels that an on-chip filter transform takes a cycle.  Default: 4."""
-    tiles: tuple[Annotated[int, Field(ge=2, le=6)], ...] | None = None
+    tiles: tuple[TileSize, ...] | None = None
     """Tile sizes m that the machine has, the best for each layer is taken.  Default: ``tile`` alone, at 10 bits."""
     input_transform: Literal["stored", "streamed"] = "stored"
     """Where transformed inputs go: into a buffer, or to the lanes for each group of filters.  Default: stored."""
@@ -117,7 +117,7 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
 
     @property
     def lanes(self) -> int:
-        """Multipliers."""
+        """Multipliers of the whole array."""
         return self.pe_array.taps * self.pe_array.rows * self.pe_array.cols
 
     @property
@@ -138,7 +138,7 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
         """
         if self.tiles is None:
             return super().tap_bits(m)
-        exact = exact_bits(m, kernel, self.arithmetic.activation_bits)
+        exact = exact_bits(m, kernel, self.arithmetic.activation_bits, self.points_of(m))
         return min(exact, self.arithmetic.transformed_bits or exact)
 
     @property
@@ -171,7 +171,8 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
         if self.energy_table == "gates":
             return found | self._gate_prices()
         if self.tiles is not None:
-            widths = {f"mac_f{m}": self.tap_bits(m) for m in self.tile_sizes} | {"mac_direct": a.activation_bits}
+            widths = {f"mac_f{m}": self.tap_bits(m) for m in self.tile_sizes}
+            widths["mac_direct"] = a.activation_bits
             for name, bits in widths.items():
                 pj = mac_pj(self.published_table, a.number, a.weight_bits, bits, a.accumulator_bits, node)
                 found[name] = Price(pj, "pJ", "mac", source)
@@ -212,7 +213,7 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
                 registers = sums * (m + m * m) + (sums if sums > 1 else 0)
                 of_lane = registers_um2(registers, m + m * m, bits, self.node_nm)
             else:  # an adder tree behind the taps side by side
-                tree = inverse_unit(m, bits)
+                tree = inverse_unit(m, bits, self.points_of(m))
                 of_lane = transform_um2(tree.adder_bits, tree.twin_bits, sums * m * m * bits, self.node_nm)
             mm2 = array.rows * array.cols * of_lane / 1e6
             found["lane_inverse"] = Area(mm2, LOGIC_AREA_SOURCE)
@@ -282,7 +283,7 @@ def winograd_mode(
         work=work.without_weights(),
         operand_bits=bits,
         lanes=_lanes(work, machine, mode),
-        products=winograd_products(work, machine, m, mode.executed, parts),
+        products=winograd_products(work, machine, m, mode.executed, parts, machine.points_of(m)),
         units=_units(work, machine, mode),
         weight_reuse=machine.outputs_per_lane,
         mac_action="mac" if machine.tiles is None else f"mac_f{m}",
@@ -338,14 +339,16 @@ def _units(work: LayerWork, machine: WinogradMachine, mode: Mode) -> TransformUn
 
 def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, ...], m: int) -> Mode:
     """The layer on a single lane, whatever the array and the rates of its units."""
-    blocks = work.block_nonzeros(m, parts)
+    points = machine.points_of(m)
+    blocks = work.block_nonzeros(m, parts, points)
     order = filter_order(work, machine, blocks)
     dense = dense_slots(work, blocks, 1)
     nonzeros = int(blocks.sum())
     counts = blocks if machine.zero_handling == "skip_weights" else dense
     # In CSR each tap of a filter is a row of its own, so that its lane finds it.
     rows = blocks if machine.weight_format == "csr" else blocks.sum(axis=0, keepdims=True)
-    stored = np.sum([weight_bits(work, machine, row, len(blocks) // len(rows)) for row in rows], axis=0)[order]
+    window = len(blocks) // len(rows)
+    stored = np.sum([weight_bits(work, machine, row, window) for row in rows], axis=0)[order]
     dram_bits = stored
     on_chip = machine.weight_transform == "on_chip"
     if on_chip:  # weights travel in the file's spatial form
@@ -365,7 +368,7 @@ def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, 
         dram_bits=dram_bits,
         widths=operand_widths(work, machine),
         operand_bits=machine.operand_bits,
-        units=_additions([piece.size for piece in parts] or [work.kernel], m, on_chip),
+        units=_additions([piece.size for piece in parts] or [work.kernel], m, points, on_chip),
         decoder_rate=0.0 if machine.decoder is None else machine.decoder.symbols_per_cycle,
         slots_are_dense=machine.zero_handling != "skip_weights",
     )
@@ -373,15 +376,17 @@ def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, 
 
 def _mask(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, ...], m: int) -> Flags:
     """Channels of each tap and filter that lanes spend a slot on: (taps, K, C / groups)."""
-    mask = work.mask(m, parts)
+    points = machine.points_of(m)
+    mask = work.mask(m, parts, points)
     if machine.zero_handling != "skip_weights":
         return np.ones_like(mask)
-    return mask[:, filter_order(work, machine, work.block_nonzeros(m, parts))]
+    return mask[:, filter_order(work, machine, work.block_nonzeros(m, parts, points))]
 
 
-def _additions(kernels: list[tuple[int, int]], m: int, on_chip: bool) -> TransformUnits:
+def _additions(kernels: list[tuple[int, int]], m: int, points: Points | None, on_chip: bool) -> TransformUnits:
     """Additions of the transforms of a layer, or of its pieces, on units of rate 1."""
-    weight_adds, input_adds, inverse_adds = np.sum([tile_additions(m, kernel) for kernel in kernels], axis=0).tolist()
+    additions = [tile_additions(m, kernel, points) for kernel in kernels]
+    weight_adds, input_adds, inverse_adds = np.sum(additions, axis=0).tolist()
     return TransformUnits(
         input_rate=1,
         inverse_rate=1,
@@ -389,5 +394,5 @@ def _additions(kernels: list[tuple[int, int]], m: int, on_chip: bool) -> Transfo
         inverse_adds=inverse_adds + (len(kernels) - 1) * m * m,  # the pieces' outputs are added up
         weight_adds=weight_adds if on_chip else 0,
         phases=len(kernels),
-        serial_more_adds=sum(serial_inverse_additions(m, kernel) for kernel in kernels) - inverse_adds,
+        serial_more_adds=sum(serial_inverse_additions(m, kernel, points) for kernel in kernels) - inverse_adds,
     )

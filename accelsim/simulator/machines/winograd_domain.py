@@ -1,14 +1,14 @@
 """Keys, prices and areas of machines that compute in the Winograd domain.
 
-What the families ``winograd`` and ``cells`` share: a tile size, transformed inputs in words of their own, an input and
-an inverse transform unit.  Prices and areas of the units are of F(m x m, 3 x 3), by measured gates or by published
-adders.
+What the families ``winograd`` and ``cells`` share: a tile size, transformed inputs in words of
+their own, an input and an inverse transform unit.  Prices and areas of the units are of F(m x m,
+3 x 3), by measured gates or by published adders.
 """
 
 from dataclasses import replace
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from accelsim.hardware import gates
 from accelsim.hardware.datapath import Datapath, TapScales
@@ -29,8 +29,11 @@ from accelsim.transforms.adders import (
     input_unit,
     inverse_unit,
 )
+from accelsim.transforms.points import StatedPoints, completed
+from accelsim.transforms.winograd import Points
 
 KilobytesOrNone = Annotated[float, Field(ge=0, le=1 << 20)]
+TileSize = Annotated[int, Field(ge=2, le=6)]  # m of F(m x m, r x r)
 
 
 class WinogradArray(PeArray):
@@ -62,7 +65,7 @@ class WinogradDescription(TiledDescription):
 
     kind: Literal["winograd"]
     """Always ``winograd``."""
-    tile: Annotated[int, Field(ge=2, le=6)] = 2
+    tile: TileSize = 2
     """m of F(m x m, r x r), outputs a tile and dimension.  Default: 2."""
     pe_array: WinogradArray
     """Lanes."""
@@ -74,8 +77,27 @@ class WinogradDescription(TiledDescription):
     """Tile-channels that the input transform unit takes a cycle."""
     inverse_rate: Count
     """Tile-filters that the inverse transform unit gives a cycle."""
+    points: StatedPoints = ()
+    """Interpolation points by m, the m + 1 of 3 x 3 kernels or more, such as ``{4: ["0", "1", "-1", "1/2", "-2"]}``;
+    larger kernels take the default ones behind them.  Default: the first of 0, 1, -1, 2, -2, 1/2, -1/2, 4, ..."""
     hybrid: bool = False
     """Whether any layer may run as a plain matrix product where that scores lower.  Default: no."""
+
+    @model_validator(mode="after")
+    def _check_points(self) -> "WinogradDescription":
+        own = self.tile_sizes
+        others = [str(m) for m, _ in self.points if m not in own]
+        if others:
+            raise ValueError(f"points: of tile size {others[0]}, expected {' or '.join(map(str, own))}")
+        return self
+
+    def points_of(self, m: int) -> Points | None:
+        """Interpolation points of F(m x m, r x r) for any r, the stated ones first; None.
+
+        The default ones.
+        """
+        stated = dict(self.points).get(m)
+        return None if stated is None else completed(stated)
 
     @property
     def tile_sizes(self) -> tuple[int, ...]:
@@ -93,7 +115,9 @@ class WinogradDescription(TiledDescription):
         One width for all kernels, as stated or exact for 3 x 3.
         """
         stated = self.arithmetic.transformed_bits
-        return exact_bits(m, (3, 3), self.arithmetic.activation_bits) if stated is None else stated
+        if stated is not None:
+            return stated
+        return exact_bits(m, (3, 3), self.arithmetic.activation_bits, self.points_of(m))
 
     @property
     def operand_bits(self) -> int:
@@ -112,7 +136,8 @@ class WinogradDescription(TiledDescription):
         """
         plain = super().datapath
         integers = replace(plain.integers, transformed_bits=self.arithmetic.transformed_bits or bits)
-        return replace(plain, kind="winograd", m=m, integers=integers)
+        points = tuple((size, completed(own)) for size, own in self.points)
+        return replace(plain, kind="winograd", m=m, integers=integers, points=points)
 
     @property
     def streams(self) -> int:
@@ -122,13 +147,18 @@ class WinogradDescription(TiledDescription):
     def _units(self, m: int) -> tuple[UnitBits, UnitBits]:
         """What an input and an inverse transform of F(m x m, 3 x 3) are made of."""
         a = self.arithmetic
-        return input_unit(m, a.activation_bits, self.operand_bits), inverse_unit(m, a.accumulator_bits)
+        points = self.points_of(m)
+        return (
+            input_unit(m, a.activation_bits, self.operand_bits, points),
+            inverse_unit(m, a.accumulator_bits, points),
+        )
 
     @property
     def unit_register_bits(self) -> int:
         """Flip-flops between the passes of all transform units."""
         forward, inverse = self._units(self.tile_sizes[-1])
-        return self.transform_rate * forward.register_bits + self.inverse_rate * inverse.register_bits
+        into = self.transform_rate * forward.register_bits
+        return into + self.inverse_rate * inverse.register_bits
 
     def own_prices(self) -> dict[str, Price]:
         """A tile through either transform unit, where it was measured."""
@@ -156,9 +186,11 @@ class WinogradDescription(TiledDescription):
             one_um2 = gates.transform_um2("input", m, forward.adder_bits) * scale
             other_um2 = gates.transform_um2("inverse", m, inverse.adder_bits) * scale
         else:
-            one_um2, other_um2 = transform_um2(*forward, node), transform_um2(*inverse, node)
+            one_um2 = transform_um2(*forward, node)
+            other_um2 = transform_um2(*inverse, node)
         units = {
             "input_transform": self.transform_rate * one_um2 / 1e6,
             "inverse_transform": self.inverse_rate * other_um2 / 1e6,
         }
-        return {name: Area(mm2, LOGIC_AREA_SOURCE) for name, mm2 in units.items()} | super().own_areas()
+        own = {name: Area(mm2, LOGIC_AREA_SOURCE) for name, mm2 in units.items()}
+        return own | super().own_areas()

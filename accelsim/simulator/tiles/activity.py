@@ -16,7 +16,7 @@ from accelsim.arrays import Floats
 from accelsim.hardware.description import MachineDescription
 from accelsim.simulator.tiles.mode import Products
 from accelsim.transforms.decomposition import Piece
-from accelsim.transforms.winograd import cook_toom
+from accelsim.transforms.winograd import Points, cook_toom
 from accelsim.workload import LayerWork
 
 SIGNED_FROM = 0.98  # density from which a map counts as never rectified
@@ -44,7 +44,12 @@ def _weighted(work: LayerWork, machine: MachineDescription, signed: bool) -> Pro
 
 
 def winograd_products(
-    work: LayerWork, machine: MachineDescription, m: int, executed: int, parts: tuple[Piece, ...]
+    work: LayerWork,
+    machine: MachineDescription,
+    m: int,
+    executed: int,
+    parts: tuple[Piece, ...],
+    points: Points | None = None,
 ) -> Products | None:
     """Of a layer in the Winograd domain, or of its parts.
 
@@ -53,16 +58,17 @@ def winograd_products(
     if machine.energy_table != "gates":
         return None
     inputs: float = work.derived.get(
-        (winograd_products, m), lambda: transformed_density(m, work.kernel, work.input_density.astype(np.float64))
+        (winograd_products, m, points),
+        lambda: transformed_density(m, work.kernel, work.input_density.astype(np.float64), points),
     )
     if machine.zero_handling != "none":
         return Products(inputs, 1.0, True)
-    kept = int(work.block_nonzeros(m, parts).sum()) / max(executed, 1)
+    kept = int(work.block_nonzeros(m, parts, points).sum()) / max(executed, 1)
     return Products(inputs, min(kept, 1.0), True)
 
 
-def transformed_density(m: int, kernel: tuple[int, int], density: Floats) -> float:
+def transformed_density(m: int, kernel: tuple[int, int], density: Floats, points: Points | None = None) -> float:
     """Share of transformed inputs that are not zero.  density: of each channel's pixels, (C,)."""
-    h, w = ([sum(entry != 0 for entry in row) for row in cook_toom(m, min(size, 3)).B_T] for size in kernel)
+    h, w = ([sum(entry != 0 for entry in row) for row in cook_toom(m, min(size, 3), points).B_T] for size in kernel)
     pixels = np.outer(h, w).reshape(-1) ** TOGETHER
     return float(1 - np.power(1 - density[:, None], pixels).mean())
