@@ -6,13 +6,14 @@ takes those that are there.
 
 import json
 import shlex
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from accelsim.compression.importing import Wishes, eight_bit_file
-from accelsim.compression.sparsified import Asked, network_of, read_pictures
-from accelsim.compression.sparsify import Pictures, Sparsifier, compare, make_wish
+from accelsim.compression.sparsified import Asked, network_of, read_pictures, sparse_point, sparsifier_of
+from accelsim.compression.sparsify import Pictures, compare
 from accelsim.dual.file import read_dual
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
@@ -81,13 +82,14 @@ def _made_of(network: Network, pictures: Pictures, source: Path, folder: Path, a
     dense = _dense(network, folder, asked)
     figures = compare(network, dense, pictures)
     found = [_made("dense", dense, figures, say)]
+    work = folder / "work"
+    sparsifier = sparsifier_of(network, pictures, source, asked.tile, work, say)
     for ratio, cost_reduction in BUDGETS:
         name = _name(ratio)
 
-        def make(ratio: float = ratio, cost_reduction: float = cost_reduction) -> bytes:
-            wish = make_wish(network, pictures, ratio, cost_reduction, asked.tile)
-            notes = {"source": source.name[:1000], "made": f"sparsified with {len(pictures.fit)} pictures"}
-            return Sparsifier(network, pictures, wish, folder / "work", notes, say).to_budgets().content
+        def make(name: str = name, ratio: float = ratio, cost_reduction: float = cost_reduction) -> bytes:
+            say(f"{name}: {ratio:g} times smaller, {cost_reduction:g} times fewer multiplies, at least")
+            return sparse_point(sparsifier, ratio, cost_reduction).sparse.content
 
         try:
             model = _file(folder, name, asked, make)
@@ -96,6 +98,8 @@ def _made_of(network: Network, pictures: Pictures, source: Path, folder: Path, a
             continue
         found.append(_made(name, model, dict(model.accuracy), say))
     write_text(folder / NOTES, json.dumps({made.name: made.figures for made in found}, indent=1))
+    if len(found) > len(BUDGETS):  # else --resume tries again those that were left out
+        shutil.rmtree(work, ignore_errors=True)
     return found
 
 
@@ -165,7 +169,8 @@ def sentences(found: Sequence[Made]) -> list[str]:
     ]
     for pair in PAIRS:
         lines.append(_of_pair(best, pair))
-    lines.append(_band(found))
+    lines.append(_band(found, "cycles", "cycles", "which one is faster"))
+    lines.append(_band(found, "energy_pj", "energy", "which one takes less energy"))
     lines.append(_why(best, PAIRS[0]))
     return lines
 
@@ -187,17 +192,15 @@ def _of_pair(made: Made, pair: tuple[str, str]) -> str:
     return f"{winners}: {figures}."
 
 
-def _band(found: Sequence[Made]) -> str:
-    """The smallest and the largest ratio over all sparsities and sizes, and where the verdict turns."""
-    ratios = [(made.name, pair, _ratio(made, pair, "cycles")) for made in found for pair in PAIRS]
+def _band(found: Sequence[Made], column: str, what: str, verdict: str) -> str:
+    """The smallest and the largest ratio of a column over all sparsities and sizes, and whether the verdict turns."""
+    ratios = [(made.name, pair, _ratio(made, pair, column)) for made in found for pair in PAIRS]
     low, high = min(ratios, key=lambda entry: entry[2]), max(ratios, key=lambda entry: entry[2])
-    text = (
+    turns = "sparsity or size turns" if low[2] < 1 < high[2] else "neither sparsity nor size turns"
+    return (
         f"Over all sparsities and sizes a Winograd machine takes {low[2]:.2f} ({low[0]}, {low[1][1]}) to {high[2]:.2f} "
-        f"({high[0]}, {high[1][1]}) times the cycles of its partner"
+        f"({high[0]}, {high[1][1]}) times the {what} of its partner: {turns} {verdict}."
     )
-    if low[2] < 1 < high[2]:
-        return f"{text}: sparsity or size turns the verdict."
-    return f"{text}: neither sparsity nor size turns the verdict."
 
 
 def _why(made: Made, pair: tuple[str, str]) -> str:
