@@ -127,9 +127,9 @@ def alternating(name: str, read: int, write: int, requests: int) -> Pattern:
     return Pattern(name, tensors, [False, True], np.arange(2 * requests).reshape(2, requests).T.ravel())
 
 
-def at_random(size: int, requests: int) -> Transfer:
+def at_random(size: int, requests: int, seed: int = 0) -> Transfer:
     """Requests anywhere in 64 MiB."""
-    places = np.random.default_rng(0).integers(0, APART // size, requests)
+    places = np.random.default_rng(seed).integers(0, APART // size, requests)
     return Transfer.contiguous(np.full(requests, size), places * size)
 
 
@@ -163,4 +163,23 @@ OTHERS = (
     alternating("read 1 KB, write 1 KB", 1024, 1024, 64),
     layer_like("tiles of inputs, filters and outputs of a layer"),
     reads("512 B at random in 64 MB", at_random(512, 512)),
+)
+
+HALF_A_STACK = {"inner_channels": 4, "bandwidth_gbs": 128.0}
+# Of several channels: type, how many times its channels, what is replaced of it, and the pattern.
+SEVERAL: tuple[tuple[str, int, dict[str, float], Pattern], ...] = (
+    ("HBM2", 1, {}, reads("256 B at random, seed 7", at_random(256, 768, 7))),
+    ("HBM2", 1, {}, reads("1,536 B at random, seed 8", at_random(1536, 192, 8))),
+    ("HBM2", 1, {"row_bytes": 2048}, reads("640 B at random, seed 12", at_random(640, 300, 12))),
+    (
+        "HBM2",
+        1,
+        {"inner_channels": 4, "bandwidth_gbs": 128.0},
+        reads("7 rows x 14 of 28x28x128", tiles(28, 128, 7, 14, 1)),
+    ),
+    ("LPDDR4-3200", 2, {}, reads("2 KB at random, seed 9", at_random(2048, 64, 9))),
+    ("LPDDR4-3200", 4, {}, reads("1 KB at random, seed 10", at_random(1024, 128, 10))),
+    ("LPDDR4-3200", 2, {}, reads("14 rows x 14 of 56x56x32", tiles(56, 32, 14, 14, 1))),
+    ("DDR4-2400", 4, {}, reads("4 KB at random, seed 11", at_random(4096, 32, 11))),
+    ("GDDR6", 2, {}, reads("768 B at random, seed 13", at_random(768, 256, 13))),
 )
