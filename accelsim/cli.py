@@ -1,8 +1,10 @@
-"""The command line: parses, runs one command, and makes a message and an exit status of what went wrong.
+"""The command line.
 
-Names and flags are a contract.  Exit status: 0 done, 1 a check failed, 2 bad input (one line ``error: ...`` on stderr,
-nothing half-written), 130 Ctrl-C.
-Results go to stdout, everything else to stderr; ``--json`` puts one JSON object there and nothing else.
+Parses, runs one command, and makes a message and an exit status of what went wrong.
+
+Names and flags are a contract.  Exit status: 0 done, 1 a check failed, 2 bad input (one line
+``error: ...`` on stderr, nothing half-written), 130 Ctrl-C.  Results go to stdout, everything else
+to stderr; ``--json`` puts one JSON object there and nothing else.
 
 A new command is a function in ``accelsim.commands`` and a line in ``COMMANDS``.
 """
@@ -107,8 +109,8 @@ for _name, _function, _examples in COMMANDS:
 def main(arguments: Sequence[str] | None = None, own_families: "Families" = ()) -> int:
     """Run one command and return its exit status.  The one place where errors become messages.
 
-    own_families: classes of machines that ``compare``, ``simulate``, ``validate`` and ``inspect`` know beside the
-    package's own.
+    own_families: classes of machines that ``compare``, ``simulate``, ``validate`` and ``inspect``
+    know beside the package's own.
     """
     if sys.stderr is None:  # closed by whoever called us
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
@@ -116,7 +118,8 @@ def main(arguments: Sequence[str] | None = None, own_families: "Families" = ()) 
         return _fail("standard output is closed, expected somewhere to write to", 2)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a name that the terminal's encoding lacks is no reason to stop
+            # a name that the terminal's encoding lacks is no reason to stop
+            stream.reconfigure(errors="replace")
     try:
         status = app(arguments, prog_name="accelsim", standalone_mode=False, obj=own_families)
         sys.stdout.flush()
@@ -130,7 +133,8 @@ def main(arguments: Sequence[str] | None = None, own_families: "Families" = ()) 
         _drop_output()
         return 141
     except OSError as error:
-        if error.filename is None:  # our own output: what is left of it must not be tried again at exit
+        if error.filename is None:
+            # our own output: what is left of it must not be tried again at exit
             _drop_output()
         return _fail(f"{error.filename or 'output'}: {error.strerror or error}", 2)
     except (MemoryError, OverflowError, RecursionError) as error:

@@ -10,7 +10,8 @@ from accelsim.errors import InputError
 def csv_rows(path: Path, text: str) -> list[tuple[int, list[str]]]:
     """Number (the first is 1) and cells of every row that is not blank.
 
-    path: of the file, for messages.  text: its content.  Raises InputError that names the file and the row.
+    path: of the file, for messages.  text: its content.  Raises InputError that names the file and
+    the row.
     """
     rows = []
     number = 0

@@ -1,11 +1,15 @@
-"""The one gate for files: what comes in is a regular file of bounded size, what goes out is whole or not there.
+"""The one gate for files.
 
-Reading.  A file from outside is opened by ``opened`` or read by ``read_bytes`` or ``read_text``, and nowhere else.  A
-FIFO, a device, a socket or a folder is refused before it is opened, and a read ends one byte beyond the bound of the
-file's kind, whatever ``stat`` says of its size.  The kinds and their bounds are the constants below.
+What comes in is a regular file of bounded size, what goes out is whole or not there.
 
-Writing.  A reader never sees half a file (temporary file, fsync, rename) nor half a folder of results (temporary
-folder, exchange of names).  What a killed process has left over is swept when the same file or folder is next written.
+Reading.  A file from outside is opened by ``opened`` or read by ``read_bytes`` or ``read_text``,
+and nowhere else.  A FIFO, a device, a socket or a folder is refused before it is opened, and a read
+ends one byte beyond the bound of the file's kind, whatever ``stat`` says of its size.  The kinds
+and their bounds are the constants below.
+
+Writing.  A reader never sees half a file (temporary file, fsync, rename) nor half a folder of
+results (temporary folder, exchange of names).  What a killed process has left over is swept when
+the same file or folder is next written.
 """
 
 import ctypes
@@ -17,6 +21,7 @@ import shutil
 import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -63,17 +68,23 @@ _TYPES = {
 }
 _CHUNK = 1 << 20
 _PARTIAL = ".partial"
-_EXCHANGE, _HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of renameat2(2)
+# RENAME_EXCHANGE and AT_FDCWD of renameat2(2)
+_EXCHANGE = 2
+_HERE = -100
 
 
 @contextmanager
-def opened(path: Path, kind: Kind) -> Iterator[BinaryIO]:
-    """The file, open for reading, for readers that seek; they bound what they read of it themselves.
+def opened(path: Path, kind: Kind) -> Iterator[BufferedReader]:
+    """The file, open for reading, for readers that seek.
 
-    Raises InputError if it cannot be opened, is no regular file, or states a size beyond the kind's bound.
+    They bound what they read of it themselves.
+
+    Raises InputError if it cannot be opened, is no regular file, or states a size beyond the kind's
+    bound.
     """
     try:
-        _regular(path, os.stat(path), kind)  # before opening: to open a device may already do something
+        # before opening: to open a device may already do something
+        _regular(path, os.stat(path), kind)
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as stream:
             found = os.fstat(descriptor)
@@ -90,10 +101,14 @@ def opened(path: Path, kind: Kind) -> Iterator[BinaryIO]:
 
 
 def read_bytes(path: Path, kind: Kind) -> bytes:
-    """All bytes of a file.  Raises InputError as ``opened``, or if more can be read than the kind's bound."""
+    """All bytes of a file.
+
+    Raises InputError as ``opened``, or if more can be read than the kind's bound.
+    """
     with opened(path, kind) as stream:
         content = stream.read(os.fstat(stream.fileno()).st_size + 1)
-        while (more := stream.read(_CHUNK)) and len(content) <= kind.most_bytes:  # stat need not be right
+        while (more := stream.read(_CHUNK)) and len(content) <= kind.most_bytes:
+            # stat need not be right
             content += more
     if len(content) > kind.most_bytes:
         raise InputError(f"{path}: over {kind.most_bytes} bytes, expected {kind.name} of at most that")
@@ -101,7 +116,10 @@ def read_bytes(path: Path, kind: Kind) -> bytes:
 
 
 def read_text(path: Path, kind: Kind) -> str:
-    """A file's text: UTF-8, a byte order mark left out.  Raises InputError as ``read_bytes``, or if it is none."""
+    """A file's text: UTF-8, a byte order mark left out.
+
+    Raises InputError as ``read_bytes``, or if it is none.
+    """
     content = read_bytes(path, kind)
     try:
         return content.decode("utf-8-sig")
@@ -117,16 +135,20 @@ def _regular(path: Path, found: os.stat_result, kind: Kind) -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary neighbour of ``path`` for writing; on success it replaces ``path``, on error it vanishes.
+    """Open a temporary neighbour of ``path`` for writing.
 
-    A link is followed.  What is there and is no regular file (/dev/null, /dev/stdout) is written to as it is.
-    Permissions are those of any new file (umask).  Raises OSError if the folder cannot be written.
+    On success it replaces ``path``, on error it vanishes.
+
+    A link is followed.  What is there and is no regular file (/dev/null, /dev/stdout) is written to
+    as it is.  Permissions are those of any new file (umask).  Raises OSError if the folder cannot
+    be written.
     """
     path = path.resolve() if path.is_symlink() else path
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if _special(path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO that nobody reads: ENXIO
+        # a FIFO that nobody reads: ENXIO
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         os.set_blocking(descriptor, True)
         with _named(path), os.fdopen(descriptor, "wb") as stream:
             yield stream
@@ -148,7 +170,10 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Errors of writing name the file that is to be written: those of a full disk name none, others the neighbour."""
+    """Errors of writing name the file that is to be written.
+
+    Those of a full disk name none, others the neighbour.
+    """
     try:
         yield
     except OSError as error:
@@ -169,10 +194,13 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes], replaced: Collection[str] = ()) -> None:
-    """Make ``folder`` hold the files by name, all at once: whenever it is looked at, it holds the old or the new.
+    """Make ``folder`` hold the files by name, all at once.
 
-    replaced: names of older files that go.  What else lies in the folder stays.  Where names cannot be exchanged (the
-    working directory, a mount, a file system without it) the files are written one after the other.
+    Whenever it is looked at, it holds the old or the new.
+
+    replaced: names of older files that go.  What else lies in the folder stays.  Where names cannot
+    be exchanged (the working directory, a mount, a file system without it) the files are written
+    one after the other.
     Raises OSError if the folder cannot be written.
     """
     folder = folder.resolve()
@@ -211,8 +239,9 @@ def write_folder(folder: Path, files: Mapping[str, bytes], replaced: Collection[
 def alone_in(folder: Path, doing: str) -> Iterator[None]:
     """Hold a folder, made if it is not there, so that no other process does the same in it meanwhile.
 
-    doing: what a message calls it.  Whatever ends the process lets go of the folder, and where the file system knows no
-    locks nobody is held off.  Raises InputError if another process holds the folder, OSError if it cannot be made.
+    doing: what a message calls it.  Whatever ends the process lets go of the folder, and where the
+    file system knows no locks nobody is held off.  Raises InputError if another process holds the
+    folder, OSError if it cannot be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -229,7 +258,10 @@ def alone_in(folder: Path, doing: str) -> Iterator[None]:
 
 
 def sweep_left_over(path: Path) -> None:
-    """Remove what killed processes have left of writing ``path``: temporary neighbours that nobody holds locked."""
+    """Remove what killed processes have left of writing ``path``.
+
+    Temporary neighbours that nobody holds locked.
+    """
     for left in path.parent.glob(f".{_pattern(path.name)}.*{_PARTIAL}"):
         try:
             descriptor = os.open(left, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -40,8 +40,9 @@ def load_model(name: str | Path) -> "DualModel":
 def load_workload(name: str | Path, seed: int = 0) -> "DualModel | LayerTable":
     """Read a ``.dual`` file, or a table of layers without weights (``.csv``) whose zeros are drawn from the seed.
 
-    A table is a NETWORK.csv or a SCALE-Sim topology.  Both may be the bare name of one that comes with the package
-    (``models/``, ``workloads/``).  Raises InputError if it is missing or not a sound one, or the seed is negative.
+    A table is a NETWORK.csv or a SCALE-Sim topology.  Both may be the bare name of one that comes
+    with the package (``models/``, ``workloads/``).  Raises InputError if it is missing or not a
+    sound one, or the seed is negative.
 
     >>> accelsim.load_workload("alexnet")
     LayerTable('alexnet', layers: 13, 60,954,656 weights, seed 0)
@@ -59,7 +60,8 @@ def load_hardware(name: str | Path, overrides: Iterable[str] = (), own_families:
     """Read a machine from a YAML path, or by the bare name of a file in ``hwconfigs/``.
 
     overrides: ``KEY=VALUE`` with dotted keys (``pe_array.rows=32``), applied in order.
-    own_families: classes of machines (``accelsim.Machine``) that the file may describe beside the package's own.
+    own_families: classes of machines (``accelsim.Machine``) that the file may describe beside the
+    package's own.
     Raises InputError naming the file and every fault in it.
 
     >>> accelsim.load_hardware("spatial-16x16", ["pe_array.rows=32"])  # doctest: +ELLIPSIS
@@ -75,7 +77,10 @@ def load_hardware(name: str | Path, overrides: Iterable[str] = (), own_families:
 
 
 def model_path(name: str | Path) -> Path:
-    """Where a model is.  Raises InputError with the nearest name if a bare name is none of the package's."""
+    """Where a model is.
+
+    Raises InputError with the nearest name if a bare name is none of the package's.
+    """
     from accelsim.faults import nearest
 
     path = shipped.found_or_given("models", name)
@@ -98,7 +103,10 @@ def machine_of(machine: "Machine | str | Path") -> "Machine":
 
 
 def machines_of(machines: "Iterable[Machine | str | Path]") -> "list[Machine]":
-    """Machines, each read if it is not there yet.  Raises InputError if they are none, or no list."""
+    """Machines, each read if it is not there yet.
+
+    Raises InputError if they are none, or no list.
+    """
     if isinstance(machines, str | bytes | Path) or not isinstance(machines, Iterable):
         raise InputError(f"machines {machines!r:.100}, expected a list of them")
     return [machine_of(machine) for machine in machines]
@@ -116,7 +124,10 @@ def model_of(model: "DualModel | str | Path") -> "DualModel":
 
 
 def workload_of(model: "DualModel | LayerTable | str | Path") -> "DualModel | LayerTable":
-    """A model or a table of layers, read if it is not there yet.  Raises InputError if it is neither."""
+    """A model or a table of layers, read if it is not there yet.
+
+    Raises InputError if it is neither.
+    """
     from accelsim.workload import LayerTable
 
     if isinstance(model, str | Path):

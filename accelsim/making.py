@@ -1,7 +1,10 @@
-"""Models in Python as the commands make them: taken over, made sparse, trained, compressed, explored, written out.
+"""Models in Python as the commands make them.
 
-Each function is the command of its name (``import_file`` is ``accelsim import``, ``explore_network`` is
-``accelsim explore``) with the same words; it writes the same files.  All are found in ``accelsim`` itself.
+Taken over, made sparse, trained, compressed, explored, written out.
+
+Each function is the command of its name (``import_file`` is ``accelsim import``,
+``explore_network`` is ``accelsim explore``) with the same words; it writes the same files.  All are
+found in ``accelsim`` itself.
 """
 
 from pathlib import Path
@@ -55,10 +58,10 @@ def import_file(
 ) -> Path:
     """Take over another tool's file, as ``accelsim import``: 8-bit weights, nothing pruned.
 
-    source: ``.onnx``, ``.safetensors``, ``.npz``, ``.pt``, or a SCALE-Sim topology (``.csv``).  output: the file to
-    write, whose ending says what it becomes: ``.dual``, ``.csv`` (a table of layers) or ``.safetensors``.  images:
-    pictures, a folder or an ``.npz`` file, on which activation densities are measured; without them activations count
-    as dense.
+    source: ``.onnx``, ``.safetensors``, ``.npz``, ``.pt``, or a SCALE-Sim topology (``.csv``).
+    output: the file to write, whose ending says what it becomes: ``.dual``, ``.csv`` (a table of
+    layers) or ``.safetensors``.  images: pictures, a folder or an ``.npz`` file, on which
+    activation densities are measured; without them activations count as dense.
     say: called with a line on what was found.  said: of ``Said``.  Returns the path written.
     Raises InputError if a file cannot be read, is not sound, or cannot become what is asked for.
 
@@ -94,14 +97,16 @@ def sparsify(
 ) -> dict[str, Any]:
     """Make a trained network small and sparse in both domains without training, as ``accelsim sparsify``.
 
-    source: ``.onnx``, ``.safetensors``, ``.npz``, ``.pt`` or ``.dual``.  output: the ``.dual`` file to write.
+    source: ``.onnx``, ``.safetensors``, ``.npz``, ``.pt`` or ``.dual``.  output: the ``.dual`` file
+    to write.
     images: 50 to a few hundred pictures.  labels: a CSV file (``file,label``), to state top-1, too.
-    ratio: float32 size over the file's, at least.  cost_reduction: dense MACs over multiplies in the Winograd domain,
-    at least; instead of it latency: ``5ms``, or energy: ``200uJ``, at most, of an image on the machine, one of
-    ``load_hardware`` or its name.
+    ratio: float32 size over the file's, at least.  cost_reduction: dense MACs over multiplies in
+    the Winograd domain, at least; instead of it latency: ``5ms``, or energy: ``200uJ``, at most, of
+    an image on the machine, one of ``load_hardware`` or its name.
     tile: m of F(m, r).  curve: other budgets, too.  resume: go on with an interrupted run.
     say: called with a line of progress.  said: of ``Said``.
-    Returns what ``--json`` prints: ``file, file_bytes, ratio, cost_reduction, layers`` (a record a layer), accuracy.
+    Returns what ``--json`` prints: ``file, file_bytes, ratio, cost_reduction, layers`` (a record a
+    layer), accuracy.
     Raises InputError if a file cannot be read, or what is asked for cannot be had.
     """
     from accelsim.compression.sparsified import Asked
@@ -132,11 +137,13 @@ def explore_network(
 ) -> "pd.DataFrame":
     """Which machine for a network, at which sparsity, and why, as ``accelsim explore``.
 
-    source: ``.onnx``, ``.safetensors``, ``.npz``, ``.pt`` or ``.dual``.  output: a folder for the page ``report.html``,
-    ``points.csv`` and the files made.  images, labels, say, said: of ``sparsify``.  resume: take what the folder holds.
-    Returns a row a file and machine: ``file, machine, chosen, ratio, kept``, the columns of a result's total
-    (``cycles``, ``energy_pj``, ...) and the ``command`` that gives them again.
-    Raises InputError if the network or the pictures cannot be read, or the folder cannot be written.
+    source: ``.onnx``, ``.safetensors``, ``.npz``, ``.pt`` or ``.dual``.  output: a folder for the
+    page ``report.html``, ``points.csv`` and the files made.  images, labels, say, said: of
+    ``sparsify``.  resume: take what the folder holds.
+    Returns a row a file and machine: ``file, machine, chosen, ratio, kept``, the columns of a
+    result's total (``cycles``, ``energy_pj``, ...) and the ``command`` that gives them again.
+    Raises InputError if the network or the pictures cannot be read, or the folder cannot be
+    written.
     """
     import pandas as pd
 
@@ -158,8 +165,8 @@ def from_torch(
     """A PyTorch module as a model with 8-bit weights, to simulate and to validate at once.
 
     module: a ``torch.nn.Module``.  example: an input of the size to read it for, (1, C, H, W).
-    images: pictures, a folder or an .npz file, on which activation densities are measured; without them activations
-    count as dense.  name: what the model is called.
+    images: pictures, a folder or an .npz file, on which activation densities are measured; without
+    them activations count as dense.  name: what the model is called.
     Raises InputError if torch or onnx is not installed, or the network holds what is not known.
     """
     from accelsim.compression.importing import as_model
@@ -173,9 +180,11 @@ def from_torch(
 def train(recipe: str | Path, output: str | Path, *, resume: bool = False) -> dict[str, Any]:
     """Train a network, jointly sparse in both domains if the recipe says so, as ``accelsim train``.
 
-    recipe: a YAML file, or the bare name of one that comes with the package.  output: a folder for log, state and
-    checkpoint.  resume: go on from the state in it.  Returns the finished checkpoint's card (``checkpoint.json``).
-    Raises InputError for a bad recipe, missing data or another run's state, NumericalError if the loss is not finite.
+    recipe: a YAML file, or the bare name of one that comes with the package.  output: a folder for
+    log, state and checkpoint.  resume: go on from the state in it.  Returns the finished
+    checkpoint's card (``checkpoint.json``).
+    Raises InputError for a bad recipe, missing data or another run's state, NumericalError if the
+    loss is not finite.
     """
     from accelsim.training.run import train_recipe
 
@@ -192,10 +201,12 @@ def compress(
 ) -> "DualModel":
     """Prune, quantize and code a trained network into one file for both kinds of machine, as ``accelsim compress``.
 
-    checkpoint: a run's folder, an ``.onnx`` file, or weights (``.safetensors``, ``.npz``) whose ``network`` the recipe
-    names.  output: the ``.dual`` file to write.
-    recipe: a YAML file, or the bare name of one that comes with the package; without it the defaults.
-    resume: go on with an interrupted run.  say: called with a line of progress.  Returns what the file decodes to.
+    checkpoint: a run's folder, an ``.onnx`` file, or weights (``.safetensors``, ``.npz``) whose
+    ``network`` the recipe names.  output: the ``.dual`` file to write.
+    recipe: a YAML file, or the bare name of one that comes with the package; without it the
+    defaults.
+    resume: go on with an interrupted run.  say: called with a line of progress.  Returns what the
+    file decodes to.
     Raises InputError if the checkpoint, the recipe or the data do not fit together.
     """
     from accelsim.compression.pipeline import compress_checkpoint
@@ -209,8 +220,8 @@ def compress(
 def export(model: "DualModel | str | Path", output: str | Path) -> Path:
     """Write a model's decoded weights for other tools, as ``accelsim export``.
 
-    model: a loaded one, a ``.dual`` file, or a bare name.  output: ``.safetensors`` (weights) or ``.onnx`` (the
-    network).  Whole numbers: ``accelsim.export_int8``.  Returns the path written.
+    model: a loaded one, a ``.dual`` file, or a bare name.  output: ``.safetensors`` (weights) or
+    ``.onnx`` (the network).  Whole numbers: ``accelsim.export_int8``.  Returns the path written.
     Raises InputError if the ending is another one, or the onnx package is not installed.
 
     >>> accelsim.export("resnet20-cifar10", "weights.safetensors").stat().st_size > 1e6

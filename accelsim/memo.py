@@ -1,7 +1,7 @@
 """Results that are worth keeping for as long as what they were computed from: a bounded memory of answers by key.
 
-``functools.lru_cache`` keeps answers for as long as the program runs; a ``Memo`` is a field of the object that the
-answers belong to, and goes with it.
+``functools.lru_cache`` keeps answers for as long as the program runs; a ``Memo`` is a field of the
+object that the answers belong to, and goes with it.
 """
 
 from collections.abc import Callable, Hashable
@@ -11,14 +11,19 @@ V = TypeVar("V")
 
 
 class Memo(Generic[V]):
-    """Answers by key, up to ``capacity`` of them, or of their sizes; those longest not asked for go first."""
+    """Answers by key, up to ``capacity`` of them, or of their sizes.
+
+    Those longest not asked for go first.
+    """
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._answers: dict[Hashable, tuple[V, int]] = {}
 
     def get(self, key: Hashable, make: Callable[[], V], size: int = 1) -> V:
-        """The answer to ``key``: the one remembered, else what ``make`` gives, for which room is made before.
+        """The answer to ``key``.
+
+        The one remembered, else what ``make`` gives, for which room is made before.
 
         size: of the answer; one beyond the capacity is remembered alone.
         """
@@ -46,7 +51,7 @@ class Memo(Generic[V]):
             held -= self._answers.pop(next(iter(self._answers)))[1]
 
     def clear(self) -> None:
-        """Forget all answers."""
+        """Forget all answers that are remembered."""
         self._answers.clear()
 
     def __len__(self) -> int:

@@ -1,14 +1,15 @@
 """Names from a user's file as they are shown: on a terminal, in a CSV file, in a plot.
 
-A layer may be called anything.  What would move the cursor, start a formula in a spreadsheet or be set as mathematics
-is shown as the characters that it is made of; all else stays.
+A layer may be called anything.  What would move the cursor, start a formula in a spreadsheet or be
+set as mathematics is shown as the characters that it is made of; all else stays.
 """
 
 import unicodedata
 from collections.abc import Iterable
 
 MAX_MESSAGE = 2000
-_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode's control, format, surrogate, unassigned, line ends
+# Unicode's control, format, surrogate, unassigned, line ends
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -26,7 +27,10 @@ def one_line(message: str) -> str:
 
 
 def cell(text: str) -> str:
-    """The text as a CSV cell that no spreadsheet takes for a formula: an apostrophe before what begins like one."""
+    """The text as a CSV cell that no spreadsheet takes for a formula.
+
+    An apostrophe before what begins like one.
+    """
     shown = visible(text)
     return f"'{shown}" if shown.startswith((*_FORMULA, "'")) else shown
 
@@ -37,7 +41,10 @@ def from_cell(text: str) -> str:
 
 
 def in_plot(text: str) -> str:
-    """The text as Matplotlib draws it letter for letter: no mathematics, and no label that is left out of a legend."""
+    """The text as Matplotlib draws it letter for letter.
+
+    No mathematics, and no label that is left out of a legend.
+    """
     shown = visible(text).replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown
 
@@ -47,7 +54,8 @@ def told_apart(names: Iterable[str]) -> list[str]:
     given = list(names)
     found: list[str] = []
     for name in given:
-        shown, number = name, 1
+        shown = name
+        number = 1
         while shown in found or (number > 1 and shown in given):
             number += 1
             shown = f"{name} ({number})"

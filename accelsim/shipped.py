@@ -1,6 +1,9 @@
-"""The files that come with the package, found by bare name: machines, models, tables of layers, sweeps, recipes.
+"""The files that come with the package, found by bare name.
 
-A folder of the same name where the command runs comes first, so that a user's own ``hwconfigs/`` is looked at, too.
+Machines, models, tables of layers, sweeps, recipes.
+
+A folder of the same name where the command runs comes first, so that a user's own ``hwconfigs/`` is
+looked at, too.
 """
 
 from pathlib import Path
@@ -19,7 +22,10 @@ SUFFIXES: dict[Room, str] = {
 
 
 def folders(room: Room) -> tuple[Path, ...]:
-    """Where the bare names of a room are looked up: the working folder, the source tree, the installed package."""
+    """Where the bare names of a room are looked up.
+
+    The working folder, the source tree, the installed package.
+    """
     package = Path(__file__).resolve().parent
     return Path(room), package.parent / room, package / room
 
@@ -52,7 +58,10 @@ def required(room: Room, name: str | Path) -> Path:
 
 
 def known(room: Room) -> dict[str, Path]:
-    """Every file of a room by its bare name, in alphabetical order; of equal names the one that ``find`` finds."""
+    """Every file of a room by its bare name, in alphabetical order.
+
+    Of equal names the one that ``find`` finds.
+    """
     paths: dict[str, Path] = {}
     for folder in folders(room):
         for path in folder.glob(f"*{SUFFIXES[room]}"):

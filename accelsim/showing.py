@@ -1,4 +1,6 @@
-"""Models, machines and results in Python as the commands show them: what they are made of, plots, pages.
+"""Models, machines and results in Python as the commands show them.
+
+What they are made of, plots, pages.
 
 All are found in ``accelsim`` itself.
 """
@@ -31,12 +33,14 @@ def inspect(
 ) -> dict[str, Any]:
     """What a model or a machine is made of, as ``accelsim inspect --json``.
 
-    what: a model or a machine, loaded, or its file or bare name (a ``.dual`` file or a model's name is a model).
-    Of a model, how a Winograd machine would deploy it instead of how the file says: tile, m of F(m, r); threshold, up
-    to which entries are zero; sparsity, the share of zeros instead, 0 to 1.
-    Returns of a model ``parameters, file_bytes, compression_ratio, accuracy, winograd`` and ``layers``, a record each
-    with ``name, shape, spatial_density, winograd_density, bits_per_weight``; of a machine ``lanes, sram_bytes,
-    clock_mhz, area_mm2, areas_mm2, prices`` (in pJ, each with its source), ``static_mw, dram, parameters``.
+    what: a model or a machine, loaded, or its file or bare name (a ``.dual`` file or a model's name
+    is a model).  Of a model, how a Winograd machine would deploy it instead of how the file says:
+    tile, m of F(m, r); threshold, up to which entries are zero; sparsity, the share of zeros
+    instead, 0 to 1.
+    Returns of a model ``parameters, file_bytes, compression_ratio, accuracy, winograd`` and
+    ``layers``, a record each with ``name, shape, spatial_density, winograd_density,
+    bits_per_weight``; of a machine ``lanes, sram_bytes, clock_mhz, area_mm2, areas_mm2, prices``
+    (in pJ, each with its source), ``static_mw, dram, parameters``.
     Raises InputError if it is neither, or a figure is out of range.
 
     >>> accelsim.inspect("resnet20-cifar10")["layers"][0]["shape"]
@@ -78,7 +82,8 @@ def plots(
 ) -> dict[str, bytes]:
     """The plots of a comparison by file name: each as PNG, SVG and PDF.
 
-    model, machines, batch: those of ``accelsim.compare``.  results: what it returned, a result a machine.
+    model, machines, batch: those of ``accelsim.compare``.  results: what it returned, a result a
+    machine.
     Raises InputError if they are not as many.
 
     >>> machines = ["spatial-16x16", "winograd-16x16"]
@@ -101,8 +106,10 @@ def write_report(
 ) -> Path:
     """Write what ``accelsim compare -o`` writes: the page, the plots, a CSV table a machine.
 
-    model, machines, batch: those of ``accelsim.compare``.  results: what it returned, a result a machine.
-    Returns the path of the page.  Raises InputError if they are not as many, or the folder cannot be written.
+    model, machines, batch: those of ``accelsim.compare``.  results: what it returned, a result a
+    machine.
+    Returns the path of the page.  Raises InputError if they are not as many, or the folder cannot
+    be written.
     """
     from accelsim.report.write import report_files, write_comparison
 
@@ -113,7 +120,8 @@ def write_report(
 def write_table(what: "Result | Sequence[Result] | pd.DataFrame", path: str | Path) -> Path:
     """Write results, a row a layer, or a table, in the format that the ending says: .csv, .parquet or .arrow.
 
-    Returns the path.  Raises InputError if the ending is another, pyarrow is missing, or the file cannot be written.
+    Returns the path.  Raises InputError if the ending is another, pyarrow is missing, or the file
+    cannot be written.
 
     >>> result = accelsim.simulate("resnet20-cifar10", "spatial-16x16", engine="fast", level="layers")
     >>> accelsim.write_table(result, "layers.csv").stat().st_size > 1000
@@ -140,15 +148,17 @@ def write_table(what: "Result | Sequence[Result] | pd.DataFrame", path: str | Pa
 def redraw_report(folder: str | Path, output: str | Path | None = None, *, say: Say = silent) -> Path:
     """Draw plots and page of a comparison or a sweep again from the files in a folder, as ``accelsim report``.
 
-    output: where to write, by default the same folder.  say: called with a line on what a sweep lacks.  Returns the
-    path of the page.  Raises InputError if the folder holds neither, or something is not sound.
+    output: where to write, by default the same folder.  say: called with a line on what a sweep
+    lacks.  Returns the path of the page.  Raises InputError if the folder holds neither, or
+    something is not sound.
     """
     from accelsim.explore.own_network import NOTES
     from accelsim.explore.store import FILE_NAME
     from accelsim.report.tables import TOTALS, read_csv
     from accelsim.report.write import report_files, write_comparison
 
-    source, target = Path(folder), Path(folder if output is None else output)
+    source = Path(folder)
+    target = Path(folder if output is None else output)
     if (source / FILE_NAME).is_file():
         from accelsim.explore.sweep import read_sweep
         from accelsim.report.sweep_report import write_sweep_report

@@ -8,8 +8,9 @@ from accelsim.network.layers import Conv, Linear
 
 
 def input_density(network: Network, x: Array, batch: int = 100) -> dict[str, Array]:
-    """Share of non-zero inputs of each channel of every convolution and linear layer,
-    by node name: (C,) float32.
+    """Share of non-zero inputs of each channel of every convolution and linear layer.
+
+    By node name: (C,) float32.
 
     x: (N, H, W, C) float32, preprocessed.  Padding is not counted.
     """

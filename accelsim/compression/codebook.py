@@ -1,5 +1,6 @@
-"""Fine-tuning after quantization: first what an index stands for,
-then, if asked for, which index a weight has.
+"""Fine-tuning after quantization: the codebook, and if asked for the indices.
+
+First what an index stands for, then which index a weight has.
 
     c_n <- c_n - rate * mean over the weights of index n of dC/dw,   n != 0,
     C = E + exp(z_WD) R_WD - alpha z_WD
@@ -111,8 +112,9 @@ class Tuner:
         self.done = 0
 
     def _patterns(self) -> dict[str, ZeroPattern]:
-        """The zeros of each layer that Winograd serves,
-        which the weights get exactly, by array name.
+        """The zeros of each layer that Winograd serves, by array name.
+
+        The weights get them exactly.
         """
         regularizer = self.regularizer
         _, theta = regularizer.thresholds(self.arrays, 0.0, self.tuning.winograd_sparsity)
@@ -208,7 +210,7 @@ class Tuner:
         return Quantized(Network(self.graph, self.arrays | statistics), self.indices, self.quantizer)
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads; the tuner is of no use after."""
         self.compiled.close()
         if self.teacher is not None:
             self.teacher.close()

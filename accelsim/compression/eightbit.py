@@ -1,8 +1,11 @@
-"""A network at 8 bits a weight, each filter by its own largest, nothing pruned: ready to be simulated.
+"""A network at 8 bits a weight, each filter by its own largest, nothing pruned.
 
-A ``.dual`` file has one cell D for an array.  Filter k, whose own cell is D_k, is stored in units of it, as integers
-times the array's D, and the scale behind the layer makes up for it: f_k = D_k / D.  Where batch normalisation follows,
-it takes the scale up; elsewhere a scale and shift of their own follow, which ride on the layer's output path.
+Ready to be simulated.
+
+A ``.dual`` file has one cell D for an array.  Filter k, whose own cell is D_k, is stored in units
+of it, as integers times the array's D, and the scale behind the layer makes up for it:
+f_k = D_k / D.  Where batch normalisation follows, it takes the scale up; elsewhere a scale and
+shift of their own follow, which ride on the layer's output path.
 """
 
 from collections.abc import Mapping
@@ -44,7 +47,8 @@ def eight_bit(
 ) -> CompressedNetwork:
     """The network as a file takes it.
 
-    provenance: free text by key.  images: (N, H, W, C) float32 preprocessed, on which input densities are measured.
+    provenance: free text by key.  images: (N, H, W, C) float32 preprocessed, on which input
+    densities are measured.
     tile: m of F(m, r) for the layers that Winograd serves.
     """
     folded = fold_batch_norm(network)
@@ -91,7 +95,9 @@ def eight_bit(
 
 
 def _weights(state: _Scaled, node: Node, arrays: Mapping[str, Array], absorbed: str | None) -> None:
-    """A layer's weights as integers, and its filters' scales.  absorbed: the scale and shift that follows, if one does.
+    """A layer's weights as integers, and its filters' scales.
+
+    absorbed: the scale and shift that follows, if one does.
 
     A filter's factor multiplies that scale before it is seen (``state.values``).
     """

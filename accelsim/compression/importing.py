@@ -1,5 +1,7 @@
-"""Files of other tools as ours:
-an ONNX network or a zoo network's weights as a ``.dual`` file or a table of layers, a topology as NETWORK.csv.
+"""Files of other tools as ours.
+
+An ONNX network or a zoo network's weights as a ``.dual`` file or a table of layers, a topology as
+NETWORK.csv.
 
 Into a ``.dual`` file the network goes as it is, to be simulated at once: weights to 8 bits, each
 filter by its own largest (``eightbit``), zeros stay zeros, and nothing is pruned in either domain.
@@ -34,17 +36,22 @@ from accelsim.settings import PLAIN_NUMBER
 SOURCES = {".csv": (".csv",), ".onnx": (".dual", ".csv"), ".safetensors": (".dual", ".csv", ".safetensors")}
 SOURCES |= dict.fromkeys((".npz", ".pt", ".pth"), SOURCES[".safetensors"])
 DENSITY_IMAGES = 64  # pictures that activation densities are measured on
-SCALES = {"0:1": (255.0, 0.0), "0:255": (1.0, 0.0), "-1:1": (127.5, 1.0)}  # what a pixel is divided by, then less
+# what a pixel is divided by, then less
+SCALES = {"0:1": (255.0, 0.0), "0:255": (1.0, 0.0), "-1:1": (127.5, 1.0)}
 
 
 @dataclass(frozen=True)
 class Wishes:
     """What a user says about a network beside its file; None: nothing.
 
-    network: the zoo's name of the network that a weight file belongs to.  input_shape: of an ONNX file's input.
-    keep_unknown: cost operators that are not known as traffic.  name: what the network is called from now on.
-    mean, std: of pixels, a channel each or one for all, in units of ``range``.  bgr: they go in as blue, green, red.
-    range: what 0..255 becomes, a key of ``SCALES``.  images: pictures to measure activation densities on.
+    network: the zoo's name of the network that a weight file belongs to.  input_shape: of an ONNX
+    file's input.
+    keep_unknown: cost operators that are not known as traffic.  name: what the network is called
+    from now on.
+    mean, std: of pixels, a channel each or one for all, in units of ``range``.  bgr: they go in as
+    blue, green, red.
+    range: what 0..255 becomes, a key of ``SCALES``.  images: pictures to measure activation
+    densities on.
     """
 
     network: str | None = None
@@ -66,8 +73,8 @@ class Wishes:
 def import_file(source: Path, out: Path, wishes: Wishes | None = None) -> list[str]:
     """Write ``out``, whose ending says what it becomes, and return lines about it.
 
-    .onnx -> .dual or .csv; .safetensors, .npz, .pt -> .dual, .csv, or .safetensors with the zoo's names, which
-    ``accelsim compress`` and recipes take; a SCALE-Sim topology (.csv) -> NETWORK.csv.
+    .onnx -> .dual or .csv; .safetensors, .npz, .pt -> .dual, .csv, or .safetensors with the zoo's
+    names, which ``accelsim compress`` and recipes take; a SCALE-Sim topology (.csv) -> NETWORK.csv.
     Raises InputError if a file cannot be read, is not sound, or cannot become what is asked for.
     """
     wishes = wishes or Wishes()
@@ -115,7 +122,8 @@ def refuse_unused(source: Path, wishes: Wishes, used: Collection[str]) -> None:
 def as_model(network: Network, name: str, images: Path | None = None) -> DualModel:
     """A network at 8 bits a weight, as a ``.dual`` file of it would give it.
 
-    images: pictures to measure activation densities on.  Raises InputError if they or the name do not fit.
+    images: pictures to measure activation densities on.  Raises InputError if they or the name do
+    not fit.
     """
     renamed = Network(_renamed(network.graph, name), network.arrays)
     return decode_dual(eight_bit_file(renamed, images), name)
@@ -186,7 +194,10 @@ def _about(unknown: Unknown) -> list[str]:
 
 
 def preprocessing(wishes: Wishes, channels: int) -> Preprocessing:
-    """How pixels go in, as the flags say.  Raises InputError that names the flag which does not fit."""
+    """How pixels go in, as the flags say.
+
+    Raises InputError that names the flag which does not fit.
+    """
     asked = wishes.range or "0:1"
     if asked not in SCALES:
         raise InputError(f"--range {asked}: expected one of {', '.join(SCALES)}")
@@ -262,7 +273,10 @@ def numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
 
 
 def sizes(flag: str, text: str | None) -> tuple[int, ...] | None:
-    """Whole numbers above 0 with commas between them, of a flag.  Raises InputError if they are none."""
+    """Whole numbers above 0 with commas between them, of a flag.
+
+    Raises InputError if they are none.
+    """
     found = numbers(flag, text.replace("x", ",") if text else None)
     if found is None:
         return None

@@ -1,4 +1,7 @@
-"""What a compression without images of its own has lost: accuracy on the checkpoint's test images, or weight errors."""
+"""What a compression without images of its own has lost.
+
+Accuracy on the checkpoint's test images, or weight errors.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,7 +21,10 @@ LARGE_LOSS_POINTS = 2.0
 
 
 def card_images(notes: Mapping[str, Any], graph: Graph) -> Source | None:
-    """The first test images of the checkpoint's own recipe; None if its card names none, or they are not here."""
+    """The first test images of the checkpoint's own recipe.
+
+    None if its card names none, or they are not here.
+    """
     recipe = notes.get("recipe")
     if not isinstance(notes.get("accuracy"), dict) or not isinstance(recipe, dict):
         return None

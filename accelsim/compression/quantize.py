@@ -27,8 +27,9 @@ class Quantized:
 
 
 def spatial_threshold(network: Network, sparsity: float) -> float:
-    """theta_SD: the one threshold up to which ``sparsity`` of
-    all convolution and linear weights together lie.
+    """theta_SD, one threshold for all convolution and linear weights.
+
+    ``sparsity`` of them lie up to it.
     """
     names = weight_names(network.graph)
     return percentile({name: np.abs(network.arrays[name]) for name in names}, sparsity)
@@ -42,8 +43,9 @@ def winograd_tiles(graph: Graph, m: int | Mapping[str, int]) -> dict[str, int]:
 
 
 def winograd_threshold(network: Network, m: int | Mapping[str, int], sparsity: float) -> float:
-    """theta_WD: the one threshold up to which ``sparsity`` of
-    all Winograd-domain filter entries together lie.
+    """theta_WD, one threshold for all Winograd-domain filter entries.
+
+    ``sparsity`` of them lie up to it.
     """
     tiles = winograd_tiles(network.graph, m)
     if not tiles:

@@ -1,5 +1,6 @@
-"""One cell size for each layer:
-fewest bits for no more distortion than one cell for all would give.
+"""One cell size for each layer.
+
+Fewest bits for no more distortion than one cell for all would give.
 
 Distortion of a layer at a cell size: how far the network's outputs move (mean square) when that
 layer alone is quantized, summed over the spatial and the Winograd domain (in the latter beyond what
@@ -44,7 +45,8 @@ class Trial:
     threshold: float  # theta_SD
     tiles: Mapping[str, int]  # m of each layer that Winograd serves, by node name
     winograd_sparsity: float  # share of the Winograd-domain weights that are pruned
-    correct: bool = False  # biases will be corrected on such images: what moves the means is no distortion
+    # biases will be corrected on such images: what moves the means is no distortion
+    correct: bool = False
 
 
 def entropy_bits(indices: Levels) -> float:
@@ -82,8 +84,7 @@ def choices(trial: Trial, cells: Mapping[str, Sequence[float]]) -> dict[str, lis
 
 
 def best_cells(table: Mapping[str, Sequence[Choice]], bound: float) -> dict[str, float]:
-    """The cell of each array with the fewest bits in all
-    whose distortions sum to at most ``bound``.
+    """The cells with the fewest bits in all whose distortions sum to at most ``bound``.
 
     Where even the smallest distortions exceed the bound, those are taken.
     """
@@ -108,7 +109,8 @@ def best_cells(table: Mapping[str, Sequence[Choice]], bound: float) -> dict[str,
 def search_cells(
     trial: Trial, cells: Mapping[str, float], factors: Sequence[float] = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
 ) -> dict[str, float]:
-    """A cell for each weight array, together no worse than ``cells``;
+    """A cell for each weight array, together no worse than ``cells``.
+
     ``factors`` of those are tried.
     """
     tried = {name: sorted({cell, *(cell * factor for factor in factors)}) for name, cell in cells.items()}

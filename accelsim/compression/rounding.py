@@ -24,7 +24,8 @@ from accelsim.sparsity.reconstruction import refit
 from accelsim.sparsity.whole_filters import whole_bases, whole_with_zeros
 from accelsim.sparsity.whole_weights import whole_weights
 
-# Of a cell: exact zeros of W are sums of float32 numbers; the least W of F(2, 5) or F(4, 3) is 1/576.
+# Of a cell: exact zeros of W are sums of float32 numbers; the least W of F(2, 5) or F(4, 3) is
+# 1/576.
 EXACT = 1e-3
 POSITIONS = 300  # of each image
 # Of each layer that Winograd serves: where W is zero, and kron (vec(W) = kron vec(w)).
@@ -32,8 +33,9 @@ Zeros = Mapping[str, tuple[Flags, Array]]
 
 
 def zeros_of_filters(network: Network, tiles: Mapping[str, int], sparsity: float, quantizer: Quantizer) -> Zeros:
-    """Which entries of W are zeros: the smallest of all layers together,
-    and those that are nothing beside a cell of their layer.
+    """Which entries of W are zeros: the smallest of all layers together.
+
+    And those that are nothing beside a cell of their layer.
     """
     regularizer = JointRegularizer(network.graph, {"default": 0} | dict(tiles))
     theta = max(winograd_threshold(network, tiles, sparsity), EXACT * min(quantizer.cells.values()))
@@ -43,8 +45,7 @@ def zeros_of_filters(network: Network, tiles: Mapping[str, int], sparsity: float
 
 
 def with_zeros(quantized: Quantized, network: Network, zeros: Zeros) -> Quantized:
-    """``quantized``, but each layer that Winograd serves
-    rounded so that zeros of both domains stay.
+    """The network, each layer that Winograd serves rounded so that zeros of both domains stay.
 
     network: before quantization.
     """
@@ -73,8 +74,9 @@ def fitted(
     price: float = 0.0,
     rounded: Rounded | None = None,
 ) -> Quantized:
-    """``quantized``, but rounded anew so that each layer gives what it gave before;
-    biases take up the mean error.
+    """The network rounded anew so that each layer gives what it gave before.
+
+    Biases take up the mean error.
 
     network: before quantization.  images: (N, H, W, C) float32, preprocessed.  price:
     as for ``accelsim.sparsity.lattice.nearest_point``.  Layers with groups stay as they are.

@@ -1,4 +1,6 @@
-"""Images through a network in small batches, on all cores: what comes out is in the order of the images.
+"""Images through a network in small batches, on all cores.
+
+What comes out is in the order of the images.
 
 NumPy and BLAS work outside the interpreter's lock, so threads share the images and the weights.
 One BLAS thread each: on products this small more only wait for each other.
@@ -18,9 +20,11 @@ from accelsim.network import Graph
 from accelsim.network.count import peak_bytes
 
 BATCH = 50
-WHOLE_BATCH = 10  # of whole numbers, whose sums are exact however many: feature maps stay in a core's cache
+# of whole numbers, whose sums are exact however many: feature maps stay in a core's cache
+WHOLE_BATCH = 10
 MAX_BYTES = 1 << 30  # that the activations of all batches at work may take
-Progress = Callable[[int], None]  # called with the number of images that are done since it was last called
+# called with the number of images that are done since it was last called
+Progress = Callable[[int], None]
 T = TypeVar("T")
 
 
@@ -36,7 +40,9 @@ def in_batches(
     progress: Progress | None = None,
     batch: int = BATCH,
 ) -> list[T]:
-    """``work`` of every batch of preprocessed images, in order.  pixels: (N, H, W, C), as ``Preprocessing`` takes them.
+    """``work`` of every batch of preprocessed images, in order.
+
+    pixels: (N, H, W, C), as ``Preprocessing`` takes them.
 
     Raises InputError if an image needs over MAX_BYTES.
     """

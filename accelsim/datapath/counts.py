@@ -1,4 +1,7 @@
-"""What happened in one layer of an integer run: how large its sums grew, and what did not fit a word."""
+"""What happened in one layer of an integer run.
+
+How large its sums grew, and what did not fit a word.
+"""
 
 from dataclasses import dataclass
 
@@ -33,7 +36,10 @@ class Counts:
         self.largest_transformed = max(self.largest_transformed, other.largest_transformed)
 
     def cut(self, y: Floats | Array, low: float, high: float, bits: int) -> Floats | Array:
-        """Outputs within low and high, whole numbers, in place; what the word itself cuts is counted."""
+        """Outputs within low and high, whole numbers, in place.
+
+        What the word itself cuts is counted.
+        """
         least, most = limits(bits)
         self.outputs += y.size
         if high >= most:
@@ -43,7 +49,10 @@ class Counts:
         return np.clip(y, float(max(low, least)), float(min(high, most)), out=y)
 
     def check_sums(self, sums: Floats | Array, bits: int, overflow: str) -> None:
-        """Sums of products as a register of so many bits holds them, in place; what did not fit is counted."""
+        """Sums of products as a register of so many bits holds them, in place.
+
+        What did not fit is counted.
+        """
         least, most = limits(bits)
         self.sums += sums.size
         largest = max(float(sums.max(initial=0)), -float(sums.min(initial=0)))

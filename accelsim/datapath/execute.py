@@ -1,4 +1,7 @@
-"""Runs a network through the steps of an integer machine: images in, outputs in whole numbers and what did not fit."""
+"""Runs a network through the steps of an integer machine.
+
+Images in, outputs in whole numbers and what did not fit.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -15,7 +18,8 @@ Observer = Callable[[str, Array], None]  # name of a feature map, its real value
 def run_integers(program: Program, x: Array, observe: Observer | None = None) -> tuple[Array, list[Counts]]:
     """The outputs of preprocessed images, and the counts of each step.
 
-    x: (N, H, W, C) float32 -> (N, ...) float32, whole numbers times the unit of the last feature map.
+    x: (N, H, W, C) float32 -> (N, ...) float32, whole numbers times the unit of the last feature
+    map.
     observe: called with the real values of the input and of each step's output.
     """
     values = {INPUT: enter(program, x)}

@@ -33,7 +33,7 @@ class Group:
 
     @property
     def name(self) -> str:
-        """The layer's name."""
+        """Name of the layer that the group begins with."""
         return self.node.name
 
     @property
@@ -95,7 +95,10 @@ def _bounds(node: Node) -> tuple[float, float]:
 
 
 def scale_and_bias(network: Network, group: Group) -> tuple[Floats, Floats]:
-    """What a layer's sums are multiplied by and what is then added, for each output channel: (K,) and (K,)."""
+    """What a layer's sums are multiplied by and what is then added, for each output channel.
+
+    (K,) and (K,).
+    """
     arrays = network.arrays
     layer = group.node.layer
     assert isinstance(layer, Conv | Linear)

@@ -1,6 +1,9 @@
-"""Bit-true integer execution of one convolution: what the registers of an int8 machine hold, in either domain.
+"""Bit-true integer execution of one convolution.
 
-Everything is a whole number times a power of two, so a machine needs shifts where a float datapath has scales:
+What the registers of an int8 machine hold, in either domain.
+
+Everything is a whole number times a power of two, so a machine needs shifts where a float datapath
+has scales:
 
     spatial    y = 2^(e_x + e_w) sum over c, r, s of x[c, p + r, q + s] w[k, c, r, s]
     Winograd   y = 2^(e_x) A^T [ sum over c of 2^e[tap] (B^T x B)[tap, c] W[tap, k, c] ] A
@@ -12,7 +15,8 @@ so V = B^T x B is exact: 10 bits for F(2, 3) and 15 for F(4, 3).  Each tap is ac
 scale; before the inverse transform it is shifted left by
 e[tap] - min e, so that nothing is rounded before the last step, ``requantize``.
 
-Left out: bias and activation function (they follow the array), and transforms with fractions (F(6, 3)).
+Left out: bias and activation function (they follow the array), and transforms with fractions (F(6,
+3)).
 """
 
 from dataclasses import dataclass
@@ -41,14 +45,18 @@ class IntegerFilters:
 
     @property
     def shifts(self) -> Ints:
-        """Left shift of each tap's sum before the inverse transform: (n_h, n_w) int64, the least is 0."""
+        """Left shift of each tap's sum before the inverse transform.
+
+        (n_h, n_w) int64, the least is 0.
+        """
         return np.asarray(self.exponents - self.exponents.min())
 
 
 def quantize_filters(W: NDArray[Any], m: int, bits: int = 8, spread: int = 12) -> IntegerFilters:
     """Pruned Winograd-domain filters as whole numbers, one exponent a tap.
 
-    W: (K, C, n_h, n_w) float.  The mask is kept: zeros stay zero, non-zeros become at least one unit.
+    W: (K, C, n_h, n_w) float.  The mask is kept: zeros stay zero, non-zeros become at least one
+    unit.
     spread: no tap's exponent lies further than this below the largest, which bounds the shifts.
     """
     n_h, n_w = W.shape[2:]
@@ -63,7 +71,10 @@ def quantize_filters(W: NDArray[Any], m: int, bits: int = 8, spread: int = 12) -
 
 
 def quantize_weights(w: NDArray[Any], bits: int = 8) -> tuple[NDArray[np.int32], int]:
-    """Weights as whole numbers and their one exponent; the mask is kept as in ``quantize_filters``."""
+    """Weights as whole numbers and their one exponent.
+
+    The mask is kept as in ``quantize_filters``.
+    """
     exponent = dyadic(w.astype(np.float32), bits)[1]
     return _keep_mask(w, np.int64(exponent)), exponent
 
@@ -76,9 +87,15 @@ def _keep_mask(w: NDArray[Any], exponents: Ints | np.int64) -> NDArray[np.int32]
 
 
 def convolve(x: NDArray[Any], w: NDArray[Any], layer: Conv) -> Ints:
-    """Exact integer correlation.  x: (N, H, W, C) integer, w: (K, C / groups, R, S) integer -> (N, P, Q, K) int64."""
-    (R, S), (stride_h, stride_w), (dil_h, dil_w) = layer.kernel, layer.stride, layer.dilation
-    (pad_h, pad_w), G = layer.padding, layer.groups
+    """Exact integer correlation.
+
+    x: (N, H, W, C) integer, w: (K, C / groups, R, S) integer -> (N, P, Q, K) int64.
+    """
+    R, S = layer.kernel
+    stride_h, stride_w = layer.stride
+    dil_h, dil_w = layer.dilation
+    pad_h, pad_w = layer.padding
+    G = layer.groups
     # Sums of integers below 2^53 are exact in float64, and BLAS is fast there.
     padded = np.pad(x.astype(np.float64), ((0, 0), (pad_h, pad_h), (pad_w, pad_w), (0, 0)))
     weight = w.astype(np.float64)
@@ -100,7 +117,10 @@ def convolve(x: NDArray[Any], w: NDArray[Any], layer: Conv) -> Ints:
 
 
 def integer_transforms(m: int, r: int) -> tuple[Ints, Ints]:
-    """A^T (m, n) and B^T (n, n) of F(m, r) as whole numbers.  Raises ValueError if they hold fractions."""
+    """A^T (m, n) and B^T (n, n) of F(m, r) as whole numbers.
+
+    Raises ValueError if they hold fractions.
+    """
     t = cook_toom(m, r)
     if any(entry.denominator != 1 for matrix in (t.A_T, t.B_T) for row in matrix for entry in row):
         raise ValueError(f"the transforms of F({m}, {r}) hold fractions, so an integer machine cannot compute them")
@@ -117,7 +137,8 @@ def convolve_winograd(
     """
     A_h, A_w, V = *(integer_transforms(filters.m, r)[0] for r in kernel), transform_tiles(x, filters.m, kernel, padding)
     M = accumulate_taps(V, filters)
-    m, (N, T_h, T_w, K) = filters.m, M.shape[2:]
+    m = filters.m
+    N, T_h, T_w, K = M.shape[2:]
     y = np.einsum("ai,ijntuk,bj->ntaubk", A_h, M << filters.shifts[:, :, None, None, None, None], A_w, optimize=True)
     P, Q = (x.shape[1 + axis] + 2 * padding[axis] - kernel[axis] + 1 for axis in (0, 1))
     return np.ascontiguousarray(y.reshape(N, T_h * m, T_w * m, K)[:, :P, :Q])
@@ -126,7 +147,8 @@ def convolve_winograd(
 def transform_tiles(x: NDArray[Any], m: int, kernel: tuple[int, int], padding: tuple[int, int]) -> Ints:
     """B^T d B of each tile.  x: (N, H, W, C) integer -> (n_h, n_w, N, T_h, T_w, C) int64."""
     N, H, W, C = x.shape
-    (R, S), (pad_h, pad_w) = kernel, padding
+    R, S = kernel
+    pad_h, pad_w = padding
     B_h = integer_transforms(m, R)[1]
     B_w = integer_transforms(m, S)[1]
     T_h = -(-(H + 2 * pad_h - R + 1) // m)
@@ -138,7 +160,10 @@ def transform_tiles(x: NDArray[Any], m: int, kernel: tuple[int, int], padding: t
 
 
 def accumulate_taps(V: Ints, filters: IntegerFilters) -> Ints:
-    """Sum over channels, tap by tap.  V: (n_h, n_w, N, T_h, T_w, C) -> (n_h, n_w, N, T_h, T_w, K) int64."""
+    """Sum over channels, tap by tap.
+
+    V: (n_h, n_w, N, T_h, T_w, C) -> (n_h, n_w, N, T_h, T_w, K) int64.
+    """
     taps = filters.values.transpose(2, 3, 1, 0).astype(np.float64)  # exact below 2^53
     return np.asarray((V.astype(np.float64) @ taps[:, :, None, None]).astype(np.int64))
 

@@ -1,4 +1,6 @@
-"""What the integers of a machine do to each layer: noise against float32, values that did not fit, bits in use.
+"""What the integers of a machine do to each layer.
+
+Noise against float32, values that did not fit, bits in use.
 
 The float network runs in the machine's domain (a Winograd machine's filters are pruned there, too),
 so that the difference is that of whole numbers alone.  The signal-to-noise ratio of a feature map
@@ -6,7 +8,8 @@ is
 
     10 log10( sum of y^2 / sum of (y - integers x unit)^2 )     in dB, about 6 dB a bit,
 
-of the whole path up to the layer, and of the layer alone, on the float network's inputs rounded to its words.
+of the whole path up to the layer, and of the layer alone, on the float network's inputs rounded to
+its words.
 """
 
 from collections.abc import Sequence
@@ -46,7 +49,8 @@ class LayerIntegers:
     transformed_saturated_percent: float  # transformed inputs beyond their word
     largest_sum: int  # magnitude of a sum of products; 0 for layers without weights
     sum_bits: int  # that it takes
-    transformed_bits: int  # that the largest transformed input takes before it is narrowed; 0 without a transform
+    # that the largest transformed input takes before it is narrowed; 0 without a transform
+    transformed_bits: int
     weights_saturated: int  # weights cut to the largest number
     worst: bool = False  # of all layers with weights the one with the least own_sqnr_db
 
@@ -54,7 +58,10 @@ class LayerIntegers:
 def layer_integers(
     model: DualModel, datapath: Datapath, program: Program, totals: Sequence[Counts], pixels: NDArray[np.uint8]
 ) -> tuple[LayerIntegers, ...]:
-    """Each step of an integer run.  totals: its counts.  pixels: images to measure the noise on, the first IMAGES."""
+    """Each step of an integer run.  totals: its counts.
+
+    pixels: images to measure the noise on, the first IMAGES.
+    """
     whole, own = noise(model, datapath, program, pixels)
     rows = [
         LayerIntegers(
@@ -93,7 +100,10 @@ def noise(
 def _energies(
     model: DualModel, program: Program, convolution: Convolution | None, x: Array
 ) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """Sums of squares of signal and noise, (2,) by feature map: of the whole path, and of each step alone."""
+    """Sums of squares of signal and noise, (2,) by feature map.
+
+    Of the whole path, and of each step alone.
+    """
     wanted = {step.output for step in program.steps}
     exact: dict[str, Array] = {INPUT: x}
 
@@ -136,5 +146,5 @@ def _decibels(squares: Floats | int) -> float:
     return float(10 * np.log10(signal / error)) if signal else float("-inf")
 
 
-def _percent(part: int, of: int) -> float:
-    return 100 * part / of if of else 0.0
+def _percent(part: int, whole: int) -> float:
+    return 100 * part / whole if whole else 0.0

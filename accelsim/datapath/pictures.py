@@ -1,4 +1,6 @@
-"""Does one compressed file serve both kinds of machine, where the network gives pictures: super-resolution by PSNR.
+"""Does one compressed file serve both kinds of machine, where the network gives pictures.
+
+Super-resolution by PSNR.
 
 Each machine runs the pictures in its own arithmetic, as in ``validate``.  The peak signal-to-noise
 ratio of outputs rounded to 8 bits is 10 log10(255^2 / mean of squared errors) in dB, whole
@@ -6,7 +8,8 @@ pictures, their mean over the pictures.  What a machine loses is counted against
 network's outputs where the file has them, else against those of the decoded network by direct
 convolution in float32: then it is the loss of the machine's arithmetic alone.
 
-A stack of convolutions runs pictures of any size, so the size of the pictures replaces the network's own.
+A stack of convolutions runs pictures of any size, so the size of the pictures replaces the
+network's own.
 """
 
 from collections.abc import Sequence
@@ -42,7 +45,8 @@ class PictureMachine:
     psnr_db: float  # mean of the pictures
     loss_db: float  # how far that is below the network's that is compared with
     loss_standard_error: float  # of the loss, picture by picture
-    max_abs_error: float  # largest difference of an output from the decoded network's by direct convolution
+    # largest difference of an output from the decoded network's by direct convolution
+    max_abs_error: float
     scales: str = ""  # where those of whole numbers come from; empty in float32
     layers: tuple[LayerIntegers, ...] = ()  # of whole numbers
     too_narrow: tuple[Shortfall, ...] = ()  # where whole numbers lose more than the tolerance: why
@@ -50,10 +54,14 @@ class PictureMachine:
 
 @dataclass(frozen=True)
 class PictureValidation:
-    """What the pictures say of all machines together; ``served_by_both`` as in ``Validation``, never None."""
+    """What the pictures say of all machines together.
+
+    ``served_by_both`` as in ``Validation``, never None.
+    """
 
     images: int
-    input_psnr_db: float | None  # of the pictures as they enter, where they have the shape of the targets
+    # of the pictures as they enter, where they have the shape of the targets
+    input_psnr_db: float | None
     reference_psnr_db: float  # of the network that losses are counted from
     reference: str  # which one that is: uncompressed, or decoded
     machines: tuple[PictureMachine, ...]
@@ -127,7 +135,10 @@ def validate_pictures(
 
 
 def psnr(y: NDArray[Any], targets: NDArray[np.uint8]) -> Floats:
-    """Peak signal-to-noise ratio in dB of each picture: (N,), 100 where nothing differs.  y: as targets, 0 to 255."""
+    """Peak signal-to-noise ratio in dB of each picture: (N,), 100 where nothing differs.
+
+    y: as targets, 0 to 255.
+    """
     rounded = np.floor(np.clip(y, 0, 255) + 0.5)
     errors = ((rounded - targets.astype(np.float64)) ** 2).reshape(len(y), -1).mean(axis=1)
     return np.asarray(10 * np.log10(255**2 / np.maximum(errors, 255**2 / 1e10)))

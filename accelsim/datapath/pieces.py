@@ -6,7 +6,8 @@ everything is a whole number, and the outputs divide by the product of the denom
 remainder.  So the result is the direct convolution's, digit for digit, whatever the stride and the
 kernel.
 
-Left out: rounding to a machine's word widths (``accelsim.datapath.integer`` has those for F(2, r) and F(4, 3)).
+Left out: rounding to a machine's word widths (``accelsim.datapath.integer`` has those for F(2, r)
+and F(4, 3)).
 """
 
 from fractions import Fraction
@@ -30,7 +31,9 @@ def convolve_in_pieces(
     padding: tuple[int, int],
     largest: int | None = None,
 ) -> NDArray[np.int64]:
-    """Correlate at a stride by Winograd.  x: (N, H, W, C) integer, w: (K, C, R, S) integer -> (N, P, Q, K) int64.
+    """Correlate at a stride by Winograd.
+
+    x: (N, H, W, C) integer, w: (K, C, R, S) integer -> (N, P, Q, K) int64.
 
     largest: taps a side that a piece has at most.  Python's whole numbers throughout, so slow and
     without overflow.  Raises ValueError if an output would be empty, or F(m, r) of a piece lacks
@@ -60,7 +63,8 @@ def _piece(padded: NDArray[Any], w: NDArray[Any], m: int, piece: Piece, size: tu
     covered = np.zeros((len(image), high, wide, image.shape[3]), object)
     taken = image[:, :high, :wide]
     covered[:, : taken.shape[1], : taken.shape[2]] = taken
-    d = np.lib.stride_tricks.sliding_window_view(covered, (n_h, n_w), axis=(1, 2))[:, ::m, ::m]  # (N, T, U, C, n, n)
+    # (N, T, U, C, n, n)
+    d = np.lib.stride_tricks.sliding_window_view(covered, (n_h, n_w), axis=(1, 2))[:, ::m, ::m]
     V = B_h @ d @ B_w.T
     W = G_h @ w[:, :, *piece.window].astype(object) @ G_w.T
     M = np.stack([(V * filters).sum(axis=3) for filters in W], axis=3)  # (N, T, U, K, n, n)

@@ -1,4 +1,7 @@
-"""One model with words of many widths on the same images: how good the outputs are, and which layer is the noisiest."""
+"""One model with words of many widths on the same images.
+
+How good the outputs are, and which layer is the noisiest.
+"""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -43,7 +46,10 @@ class Probe:
         self.ranges = measure_ranges(model, datapath, pixels[:CALIBRATION_IMAGES], taps=datapath.kind == "winograd")
 
     def program(self, integers: Integers) -> Program:
-        """The steps with these words; where sums would be beyond 2^53, with fewer bits of what was widened."""
+        """The steps with these words.
+
+        Where sums would be beyond 2^53, with fewer bits of what was widened.
+        """
         for bits in range(WIDE, 7, -1):
             own = self.datapath.integers
             narrower = replace(

@@ -29,7 +29,10 @@ from accelsim.network.onnx.writer import onnx_model
 
 
 def write_qdq(model: DualModel, datapath: Datapath, calibrated: Calibrated, path: Path) -> None:
-    """Write the file.  Raises InputError if words are not of 8 bits, or the onnx package is not installed."""
+    """Write the file.
+
+    Raises InputError if words are not of 8 bits, or the onnx package is not installed.
+    """
     integers = datapath.integers
     if datapath.kind != "spatial" or (integers.weight_bits, integers.activation_bits) != (8, 8):
         raise InputError(f"{datapath.machine}: expected a spatial machine of 8-bit weights and activations for --int8")
@@ -58,7 +61,8 @@ def _folded(
     for group, step in zip(found, program.steps, strict=True):
         if not isinstance(step, ProductStep):
             continue
-        units = step.word.unit * np.broadcast_to(step.rescaling.change.factor, (len(step.weights),))  # of the sums
+        # of the sums
+        units = step.word.unit * np.broadcast_to(step.rescaling.change.factor, (len(step.weights),))
         x_unit = program.units[group.node.inputs[0]]
         scale = (units / x_unit).astype(np.float32)
         name = f"{group.name}.weight"
@@ -89,8 +93,10 @@ def _quantize(
     onnx: Any, graph: Any, rounded: dict[str, float], whole: dict[str, tuple[NDArray[np.int8], Array]]
 ) -> None:
     """Put pairs of nodes behind the feature maps that are rounded, and int8 weights in place of float ones."""
-    helper, from_array = onnx.helper, onnx.numpy_helper.from_array
-    before: dict[str, list[Any]] = {}  # nodes to put in front of those that read a tensor, by that tensor
+    helper = onnx.helper
+    from_array = onnx.numpy_helper.from_array
+    # nodes to put in front of those that read a tensor, by that tensor
+    before: dict[str, list[Any]] = {}
     renamed = {name: f"{name}/real" for name in rounded if name != INPUT}
     zero = "int8/zero"
     graph.initializer.append(from_array(np.int8(0), zero))

@@ -1,4 +1,6 @@
-"""Why a machine's integers lose too much: whose words are too narrow, where it hurts most, how wide they must be.
+"""Why a machine's integers lose too much.
+
+Whose words are too narrow, where it hurts most, how wide they must be.
 
 One unit at a time keeps the width that the machine states while all others have wide words: a unit
 whose words alone cost more (answers, or dB of pictures) than the tolerance is named, with the layer
@@ -102,7 +104,10 @@ def shortfalls(
 
 
 def _others(unit: str, wide: Integers, stated: Integers) -> Integers:
-    """The words of all other units: wide, but around sums as stated, since wide operands make wide sums."""
+    """The words of all other units.
+
+    Wide, but around sums as stated, since wide operands make wide sums.
+    """
     return replace(stated, accumulator_bits=WIDE_SUM, products="full") if unit == "sums" else wide
 
 

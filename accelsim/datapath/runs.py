@@ -1,4 +1,7 @@
-"""One machine on images: the outputs of its arithmetic, where its scales came from, what happened in its layers."""
+"""One machine on images.
+
+The outputs of its arithmetic, where its scales came from, what happened in its layers.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +31,10 @@ ArithmeticKind = Literal["integers", "float"]
 
 
 def image_runs(datapaths: Sequence[Datapath], images: int) -> int:
-    """How many images ``validate`` runs in all: each on every arithmetic, and by direct convolution."""
+    """How many images ``validate`` runs in all.
+
+    Each on every arithmetic, and by direct convolution.
+    """
     return images * (1 + len({replace(datapath, machine="") for datapath in datapaths}))
 
 
@@ -83,7 +89,10 @@ def float_outputs(
     machine: str = "",
     progress: Progress | None = None,
 ) -> Array:
-    """The network's outputs in float32: (N, ...).  Raises NumericalError if an output is not finite."""
+    """The network's outputs in float32: (N, ...).
+
+    Raises NumericalError if an output is not finite.
+    """
     y = np.concatenate(in_batches(network.graph, pixels, partial(forward, network, convolution=convolution), progress))
     if not np.isfinite(y).all():
         image = int(np.argmin(np.isfinite(y.reshape(len(y), -1)).all(axis=1)))

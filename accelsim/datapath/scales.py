@@ -1,4 +1,6 @@
-"""The unit of a tensor's whole numbers: how it follows from the range of values, and how a machine changes units.
+"""The unit of a tensor's whole numbers.
+
+How it follows from the range of values, and how a machine changes units.
 
 A value v is stored as the nearest whole number of v / unit, cut to the word's range.  A unit is a
 power of two (``power_of_two``: one scale goes over into another by a shift) or any number
@@ -35,7 +37,10 @@ def limits(bits: int) -> tuple[int, int]:
 
 
 class Histogram:
-    """How often which magnitudes were seen, in bins of equal width; the width doubles where a value is beyond them."""
+    """How often which magnitudes were seen, in bins of equal width.
+
+    The width doubles where a value is beyond them.
+    """
 
     def __init__(self, detailed: bool = True) -> None:
         self.detailed = detailed
@@ -44,7 +49,10 @@ class Histogram:
         self.counts: Ints = np.zeros(BINS, np.int64)
 
     def add(self, values: NDArray[Any]) -> None:
-        """Count the magnitudes of finite values of any shape; all that is kept if not ``detailed`` is the largest."""
+        """Count the magnitudes of finite values of any shape.
+
+        All that is kept if not ``detailed`` is the largest.
+        """
         if not self.detailed:
             self.largest = max(self.largest, float(values.max(initial=0)), -float(values.min(initial=0)))
             return
@@ -77,7 +85,10 @@ class Histogram:
         self.width = width
 
     def range(self, integers: Integers, bits: int) -> float:
-        """The magnitude that the largest whole number of so many bits is to stand for; 0 if only zeros were seen."""
+        """The magnitude that the largest whole number of so many bits is to stand for.
+
+        0 if only zeros were seen.
+        """
         if self.largest == 0 or integers.calibration == "max":
             return self.largest
         if integers.calibration == "percentile":
@@ -104,7 +115,10 @@ def _widened(counts: Ints, width: float, wider: float) -> Ints:
 
 
 def squared_error(values: Floats, unit: float | Floats, most: int) -> Floats:
-    """What rounding to units and cutting at +- most of them costs each value: the shape of both together."""
+    """What rounding to units and cutting at +- most of them costs each value.
+
+    The shape of both together.
+    """
     error = np.asarray(values / unit)
     np.rint(error, out=error)
     np.clip(error, -most, most, out=error)
@@ -115,7 +129,10 @@ def squared_error(values: Floats, unit: float | Floats, most: int) -> Floats:
 
 
 def exponent_of(size: float, bits: int) -> int:
-    """The least e at which a magnitude is at most the largest number of so many bits, times 2^e; 0 for no magnitude."""
+    """The least e at which a magnitude is at most the largest number of so many bits, times 2^e.
+
+    0 for no magnitude.
+    """
     if size <= 0:
         return 0
     most = limits(bits)[1]
@@ -136,11 +153,15 @@ def unit_of(size: float, integers: Integers, bits: int) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """From one unit to another: y = floor(x multiplier / 2^shift + 1/2); each may be one number or one a channel."""
+    """From one unit to another: y = floor(x multiplier / 2^shift + 1/2).
+
+    Each may be one number or one a channel.
+    """
 
     multiplier: Floats  # whole numbers
     shift: Ints
-    wide: bool = False  # whether products may be beyond 2^52; then shift > 0, or >= PART if they may be beyond 2^61
+    # whether products may be beyond 2^52; then shift > 0, or >= PART if they may be beyond 2^61
+    wide: bool = False
     single: bool = False  # whether float32 holds every step
 
     @property
@@ -149,7 +170,10 @@ class Change:
         return np.asarray(self.multiplier * 2.0 ** -self.shift.astype(np.float64))
 
     def apply(self, x: Floats | Array, bias: Floats | float = 0.0) -> Floats | Array:
-        """x + bias in the new unit, whole numbers: same shape; exact where |x + bias| is below 2^53."""
+        """x + bias in the new unit, whole numbers: same shape.
+
+        Exact where |x + bias| is below 2^53.
+        """
         if self.wide:
             return self._wide(np.add(x, bias, dtype=np.float64).astype(np.int64))
         real = np.float32 if self.single else np.float64
@@ -169,18 +193,23 @@ class Change:
         return np.asarray((high + (low >> PART)) >> (self.shift - PART), np.float64)
 
     def holds(self, largest: float) -> bool:
-        """Whether float32 is exact for |x + bias| up to ``largest``: mere shifts, and no more than 24 bits in use."""
+        """Whether float32 is exact for |x + bias| up to ``largest``.
+
+        Mere shifts, and no more than 24 bits in use.
+        """
         if not np.isin(np.abs(self.multiplier), (0, 1)).all():
             return False
         factor = np.abs(self.factor)
-        smallest = np.where(factor > 0, np.minimum(factor, 0.5), 0.5)  # all values are multiples of it
+        # all values are multiples of it
+        smallest = np.where(factor > 0, np.minimum(factor, 0.5), 0.5)
         return bool(((largest * factor + 0.5) / smallest < SINGLE).all()) and largest < SINGLE
 
 
 def change(ratio: float | Floats, multiplier_bits: int) -> Change:
     """The change of units nearest to multiplying by ratios (one, or one a channel), as an output path can make it.
 
-    Powers of two are mere shifts; others are multipliers of so many bits, their first bit set, and a shift.
+    Powers of two are mere shifts; others are multipliers of so many bits, their first bit set, and
+    a shift.
     """
     ratios = np.asarray(ratio, np.float64)
     sizes = np.where(ratios == 0, 1.0, np.abs(ratios))
@@ -207,7 +236,10 @@ def common_changes(ratios: Sequence[float], multiplier_bits: int, largest: float
 
 
 def added(terms: Sequence[Array], changes: Sequence[Change]) -> Floats | Array:
-    """floor(sum of terms, each changed, + 1/2): whole numbers of the terms' shape.  changes: of one shift."""
+    """floor(sum of terms, each changed, + 1/2): whole numbers of the terms' shape.
+
+    changes: of one shift.
+    """
     real = np.float32 if all(change.single for change in changes) else np.float64
     total: NDArray[Any] = np.multiply(terms[0], changes[0].factor, dtype=real)
     for x, change in zip(terms[1:], changes[1:], strict=True):

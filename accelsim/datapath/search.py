@@ -1,4 +1,7 @@
-"""The search for cheap words on images of a file: answers of a classifier, or PSNR of a network that gives pictures."""
+"""The search for cheap words on images of a file.
+
+Answers of a classifier, or PSNR of a network that gives pictures.
+"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -35,7 +38,7 @@ def search(
 def _of_answers(
     model: DualModel, datapaths: Sequence[Datapath], images: LabelledImages, tolerance: float
 ) -> list[FoundWidths]:
-    """Of a classifier."""
+    """The search of a classifier, judged by its answers."""
     check(model, datapaths, images)
     pixels = images.pixels[:IMAGES]
     score = partial(top1, images.labels[:IMAGES])

@@ -1,4 +1,6 @@
-"""The spatial machine's arithmetic in float32: every convolution multiplies its non-zero weights only.
+"""The spatial machine's arithmetic in float32.
+
+Every convolution multiplies its non-zero weights only.
 
 A filter is what the array streams: the values and positions of its non-zero weights (compressed
 sparse rows).  Zeros are never touched, so the result shows that the compressed stream alone is the
@@ -20,7 +22,10 @@ BLOCK_BYTES = 1 << 20
 
 
 def run_spatial(model: DualModel, x: Array) -> Array:
-    """Run the decoded network on x: (N, H, W, C) float32, preprocessed -> (N, ...) the last node's output."""
+    """Run the decoded network on x.
+
+    (N, H, W, C) float32, preprocessed -> (N, ...) the last node's output.
+    """
     return forward(model.network, x, convolution=sparse_convolution(model.network))
 
 
@@ -46,7 +51,9 @@ def _streams(weight: Array, groups: int) -> list[csr_array]:
 
 def _convolve(x: Array, streams: list[csr_array], layer: Conv) -> Array:
     """x: (N, H, W, C) -> (N, P, Q, K), an image and some rows of outputs at a time."""
-    (pad_h, pad_w), (s_h, s_w), (d_h, d_w) = layer.padding, layer.stride, layer.dilation
+    pad_h, pad_w = layer.padding
+    s_h, s_w = layer.stride
+    d_h, d_w = layer.dilation
     P, Q, K = layer.output_shape((x.shape[1:],))
     R, S = layer.kernel
     K_g = K // layer.groups

@@ -1,4 +1,6 @@
-"""What an integer machine does to feature maps, a group of layers at a time: whole numbers in, whole numbers out.
+"""What an integer machine does to feature maps, a group of layers at a time.
+
+Whole numbers in, whole numbers out.
 
 Feature maps are float32 arrays of whole numbers, as BLAS is fast on them and every number and sum
 is exact: below 2^24 in float32, below 2^53 in float64, whichever the layer's largest possible sum
@@ -81,14 +83,15 @@ class ProductStep(Step):
     """A convolution or a fully connected layer as direct sums."""
 
     layer: Conv | Linear
-    weights: Array  # whole numbers, (K, C / groups, R, S) or (K, C), float32 or float64 as the sums need
+    # whole numbers, (K, C / groups, R, S) or (K, C), float32 or float64 as the sums need
+    weights: Array
     integers: Integers
     sum_shift: int  # bits of the products that are not summed
     rescaling: Rescaling
     weights_saturated: int
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
-        """See ``Step``."""
+        """What the step makes of its inputs, as ``Step.run`` says."""
         return self.word.store(self.rescaling.apply(self.sums(inputs[0], counts)), counts)
 
     def sums(self, x: Array, counts: Counts) -> Floats | Array:
@@ -113,7 +116,8 @@ class WinogradStep(Step):
     layer: Conv
     m: int
     transforms: tuple[WholeTransforms, WholeTransforms]  # of the height and of the width
-    taps: Array  # (groups, n_h n_w, C / groups, K / groups), whole numbers, float32 or float64 as the sums need
+    # (groups, n_h n_w, C / groups, K / groups), whole numbers, float32 or float64 as the sums need
+    taps: Array
     input_shifts: Ints  # (n_h, n_w), bits that transformed inputs lose
     input_bits: int  # of a transformed input
     sum_shift: int  # bits of the products that are not summed
@@ -124,7 +128,7 @@ class WinogradStep(Step):
     weights_saturated: int
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
-        """See ``Step``."""
+        """What the step makes of its inputs, as ``Step.run`` says."""
         return self.word.store(self.rescaling.apply(self.sums(inputs[0], counts)), counts)
 
     def sums(self, x: Array, counts: Counts) -> Floats | Array:
@@ -179,7 +183,7 @@ class SumStep(Step):
     changes: tuple[Change, ...]  # of one shift
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
-        """See ``Step``."""
+        """What the step makes of its inputs, as ``Step.run`` says."""
         return self.word.store(added(inputs, self.changes), counts)
 
 
@@ -190,7 +194,7 @@ class ScaleStep(Step):
     rescaling: Rescaling
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
-        """See ``Step``."""
+        """What the step makes of its inputs, as ``Step.run`` says."""
         return self.word.store(self.rescaling.change.apply(inputs[0]) + self.rescaling.bias, counts)
 
 
@@ -202,7 +206,7 @@ class AverageStep(Step):
     change: Change  # from a sum to the mean in the output's unit, one for all windows or (P, Q, 1)
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
-        """See ``Step``."""
+        """What the step makes of its inputs, as ``Step.run`` says."""
         x = inputs[0]
         if self.layer is None:
             sums = x.sum(axis=(1, 2), keepdims=True, dtype=np.float64)
@@ -221,7 +225,7 @@ class ConcatStep(Step):
     changes: tuple[Change, ...]
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
-        """See ``Step``."""
+        """What the step makes of its inputs, as ``Step.run`` says."""
         parts: list[NDArray[Any]] = [change.apply(x) for x, change in zip(inputs, self.changes, strict=True)]
         joined: NDArray[Any] = np.concatenate(parts, axis=-1)
         return self.word.store(joined, counts)
@@ -236,7 +240,7 @@ class FloatStep(Step):
     parameters: Mapping[str, Array]  # by short name
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
-        """See ``Step``."""
+        """What the step makes of its inputs, as ``Step.run`` says."""
         real = tuple(x * np.float32(unit) for x, unit in zip(inputs, self.input_units, strict=True))
         y = apply_layer(self.node, real, self.parameters)
         return self.word.store(np.floor(y.astype(np.float64) / self.word.unit + 0.5), counts)
@@ -244,12 +248,15 @@ class FloatStep(Step):
 
 @dataclass(frozen=True, eq=False)
 class SameStep(Step):
-    """A layer that moves numbers or compares them: pooling by maximum, ReLU, padding, reordering."""
+    """A layer that moves numbers or compares them.
+
+    Pooling by maximum, ReLU, padding, reordering.
+    """
 
     node: Node
 
     def run(self, inputs: Sequence[Array], counts: Counts) -> Array:
-        """See ``Step``."""
+        """What the step makes of its inputs, as ``Step.run`` says."""
         if self.mode == "bounds":
             return np.asarray(np.clip(inputs[0], self.word.low, self.word.high))
         return apply_layer(self.node, tuple(inputs), {})

@@ -1,4 +1,6 @@
-"""Does one compressed file serve both kinds of machine?  Real images through each machine's arithmetic.
+"""Does one compressed file serve both kinds of machine?
+
+Real images through each machine's arithmetic.
 
 Each machine runs the decoded model: in the whole numbers of its description (``execute``), or in
 float32 in the domain it computes in (``floating``).  Its answers are compared with the labels
@@ -44,7 +46,8 @@ class MachineValidation:
     loss_points: float | None  # how far that is below the uncompressed network on the same images
     loss_standard_error: float | None  # of the loss, image by image
     agreement: float | None  # percent of answers that are the uncompressed network's
-    max_abs_error: float  # largest difference of an output from the decoded network's by direct convolution
+    # largest difference of an output from the decoded network's by direct convolution
+    max_abs_error: float
     scales: str = ""  # where those of whole numbers come from; empty in float32
     layers: tuple[LayerIntegers, ...] = ()  # of whole numbers
     too_narrow: tuple[Shortfall, ...] = ()  # where whole numbers lose more than the tolerance: why
@@ -97,7 +100,8 @@ def validate(
 ) -> Validation:
     """Run the model on the images as each machine would.
 
-    reference: the uncompressed network; without it its answers are those stored with the images, if any.
+    reference: the uncompressed network; without it its answers are those stored with the images, if
+    any.
     arithmetic: the whole numbers of each machine, or ``float``.  tolerance_points: of top-1, by
     default 1 in whole numbers and 2 in float32.  progress: called with the number of images as they
     are done; of ``image_runs`` in all.  Raises InputError if the images or labels do not fit the

@@ -1,4 +1,6 @@
-"""Weights as whole numbers of a machine's width: spatial filters, or Winograd-domain ones with a scale for each tap.
+"""Weights as whole numbers of a machine's width.
+
+Spatial filters, or Winograd-domain ones with a scale for each tap.
 
 A weight stands for  q u[k] 2^e[tap]:  u is the unit of the layer (or of filter k), e the exponent
 of a tap (all zero with one scale for all taps), so that taps' sums are brought to one unit by
@@ -72,7 +74,10 @@ def whole_weights(w: Floats, integers: Integers, per_tap: bool) -> WholeWeights:
 
 
 def _refined(w: Floats, units: Floats, exponents: Ints, bits: int) -> Ints:
-    """Exponents of taps with less squared error: each as it is, or one less or more, at most SPREAD apart: (T,)."""
+    """Exponents of taps with less squared error.
+
+    Each as it is, or one less or more, at most SPREAD apart: (T,).
+    """
     most = limits(bits)[1]
     tried = np.stack([exponents, exponents - 1, exponents + 1])
     scales = units[:, None, None]
@@ -85,7 +90,8 @@ def _units(w: Floats, integers: Integers, bits: int) -> Floats:
     """u of each filter: (K,).  w: (K, C, T)."""
     sizes = np.abs(w).max(axis=(1, 2), initial=0)
     sizes = np.where(sizes > 0, sizes, sizes.max(initial=0))
-    one = integers.weight_scales == "tensor" or integers.codebook_bits is not None  # shared values have one unit
+    # shared values have one unit
+    one = integers.weight_scales == "tensor" or integers.codebook_bits is not None
     if one:
         sizes = np.full(len(w), sizes.max(initial=0))
     if integers.calibration != "least_error":

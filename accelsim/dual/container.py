@@ -1,5 +1,6 @@
-"""The ZIP archive around a ``.dual`` file:
-one canonical byte string for given members, so that no byte goes unchecked.
+"""The ZIP archive around a ``.dual`` file.
+
+One canonical byte string for given members, so that no byte goes unchecked.
 
 Members are stored, except those packed with bzip2 (ZIP method 12; libbz2 is one implementation, so
 the bytes are the same everywhere, unlike deflate's).  Dates, attributes and comments are fixed.
@@ -47,8 +48,9 @@ class _Member:
 
 
 def pack(members: Mapping[str, bytes], compressed: frozenset[str] = frozenset()) -> bytes:
-    """The archive of the members in their order;
-    those named in ``compressed`` are packed with bzip2.
+    """The archive of the members in their order.
+
+    Those named in ``compressed`` are packed with bzip2.
     """
     records = []
     for name, content in members.items():

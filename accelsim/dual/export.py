@@ -11,8 +11,9 @@ WRITERS = {".safetensors": save_network, ".onnx": write_onnx}
 
 
 def export_model(model: DualModel, path: Path) -> None:
-    """Write the model's network with its pruned,
-    quantized weights; the ending says which kind of file.
+    """Write the model's network with its pruned, quantized weights.
+
+    The ending says which kind of file.
 
     Raises InputError if the ending is another one, or the onnx package is not installed.
     """

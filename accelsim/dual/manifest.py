@@ -1,5 +1,6 @@
-"""What a ``.dual`` file says about itself: the JSON member ``manifest.json``,
-validated before anything is believed.
+"""What a ``.dual`` file says about itself: the JSON member ``manifest.json``.
+
+It is validated before anything is believed.
 """
 
 import json

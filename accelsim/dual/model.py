@@ -57,8 +57,9 @@ class DualModel:
 
 
 def winograd_eligible(node: Node) -> bool:
-    """Whether Winograd serves the node as it stands:
-    a convolution at stride 1, undilated, kernel at least 2 x 2.
+    """Whether Winograd serves the node as it stands.
+
+    A convolution at stride 1, undilated, kernel at least 2 x 2.
     """
     layer = node.layer
     return isinstance(layer, Conv) and layer.stride == (1, 1) and layer.dilation == (1, 1) and min(layer.kernel) >= 2

@@ -56,7 +56,8 @@ class Quantizer:
 
         Raises ValueError if an index is beyond the codebook.
         """
-        D, L = self.cells[name], len(self.codebook) // 2
+        D = self.cells[name]
+        L = len(self.codebook) // 2
         if L and n.size and np.abs(n).max() > L:
             raise ValueError(f"{name}: index {n.flat[np.abs(n).argmax()]} is beyond the codebook of {-L}..{L}")
         if self.seed is None:
@@ -89,7 +90,8 @@ def rounded_codebook(codebook: Floats) -> Floats:
 
 
 def codebook_slope(quantizer: Quantizer, indices: Mapping[str, Levels], slopes: Mapping[str, Array]) -> Floats:
-    """The mean of dC/dw over the weights of each index, in cells:
+    """The mean of dC/dw over the weights of each index, in cells.
+
     (2 L + 1,) float64, 0 for n = 0 and unused indices.
 
     slopes: dC/dw by array name.
@@ -107,8 +109,9 @@ def codebook_slope(quantizer: Quantizer, indices: Mapping[str, Levels], slopes: 
 
 
 def dyadic(values: Array, bits: int) -> tuple[Levels, int]:
-    """Integers q and the exponent e of q 2^e ~ values,
-    with |q| < 2^(bits - 1) and e as small as that allows.
+    """Integers q and the exponent e of q 2^e ~ values.
+
+    |q| < 2^(bits - 1), and e as small as that allows.
 
     values: any shape, finite.  The largest error is 2^(e - 1).
     """

@@ -1,7 +1,9 @@
-"""What a finished sweep says about its machines: fronts, knees, cheapest machines and the axes that matter.
+"""What a finished sweep says about its machines.
 
-Each model has its own: a machine that is fast on a small network is no answer for a large one.  A point whose accuracy
-is below the floor is on no front and answers nothing.
+Fronts, knees, cheapest machines and the axes that matter.
+
+Each model has its own: a machine that is fast on a small network is no answer for a large one.  A
+point whose accuracy is below the floor is on no front and answers nothing.
 """
 
 from collections.abc import Sequence
@@ -72,7 +74,7 @@ class Answers:
                     "minimize": found.question.minimize,
                     "limits": found.question.limits,
                     "point": None if found.row is None else int(found.row["point"]),
-                    "value": None if found.row is None else float(found.row[found.question.minimize]),
+                    "value": None if found.row is None else float(found.row[found.question.column]),
                 }
                 for found in self.cheapest
             ],
@@ -146,7 +148,8 @@ def answer(description: SweepDescription, table: pd.DataFrame) -> Answers:
 def accuracy_floors(description: SweepDescription, table: pd.DataFrame, models: Sequence[str]) -> dict[str, float]:
     """Top-1 in percent that a point of each model must reach, where the sweep measures it.
 
-    What the sweep file says (``report.least_top1``), else ``FLOOR_POINTS`` below the model's best point.
+    What the sweep file says (``report.least_top1``), else ``FLOOR_POINTS`` below the model's best
+    point.
     """
     if "top1" not in table.columns:
         return {}
@@ -160,7 +163,10 @@ def accuracy_floors(description: SweepDescription, table: pd.DataFrame, models: 
 
 
 def reaching(table: pd.DataFrame, floors: dict[str, float]) -> pd.DataFrame:
-    """The table with the points below their model's floor marked ``inaccurate``; without a measurement none is."""
+    """The table with the points below their model's floor marked ``inaccurate``.
+
+    Without a measurement none is.
+    """
     if not floors:
         return table
     below = table["top1"] < table["model"].map(floors)

@@ -1,8 +1,11 @@
-"""Would a sweep's answer stand if what nobody measured were otherwise?  Bands between its families of machines.
+"""Would a sweep's answer stand if what nobody measured were otherwise?
 
-For each question of the sweep file and each model, the cheapest machine of every family that meets the limits is held
-against that of the first family, as ``simulator.verdict`` does with two machines: simulated anew under each assumption.
-The limits are those of the machines as described; under an assumption they are not asked again.
+Bands between its families of machines.
+
+For each question of the sweep file and each model, the cheapest machine of every family that meets
+the limits is held against that of the first family, as ``simulator.verdict`` does with two
+machines: simulated anew under each assumption.  The limits are those of the machines as described;
+under an assumption they are not asked again.
 """
 
 from collections.abc import Mapping
@@ -58,8 +61,8 @@ class Band:
 def bands(sweep: Sweep, folder: Path) -> list[Band]:
     """The band of each question and model to which at least two families have an answer.
 
-    folder: the sweep's, whose stored points say what the machines are.  Raises InputError if it holds none, or a model
-    is no longer the file that the sweep began with.
+    folder: the sweep's, whose stored points say what the machines are.  Raises InputError if it
+    holds none, or a model is no longer the file that the sweep began with.
     """
     points = {point.index: point for point in read_points(folder)}
     asked = product(sweep.description.report.cheapest, sweep.answers.models)
@@ -81,7 +84,10 @@ def _answers(sweep: Sweep, points: Mapping[int, Point], question: Question, mode
 
 
 def _band(sweep: Sweep, question: Question, model: str, found: Mapping[str, Point]) -> Band:
-    """The band of the points found, a family each.  The variant is the first Winograd machine's, if there is one."""
+    """The band of the points found, a family each.
+
+    The variant is the first Winograd machine's, if there is one.
+    """
     description = sweep.description
     first = next(iter(found.values()))
     machines = [machine_from({**(point.machine or {}), "name": family}) for family, point in found.items()]

@@ -1,7 +1,7 @@
 """Where the Winograd machine stops paying: layer by layer, at which density and which tile size.
 
-Layers run one after the other, so each can be judged on its own; what a change of tile size from layer to layer would
-cost (transform units for several sizes, filters stored for each) is left out.
+Layers run one after the other, so each can be judged on its own; what a change of tile size from
+layer to layer would cost (transform units for several sizes, filters stored for each) is left out.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,13 @@ def break_even(
 ) -> pd.DataFrame:
     """At which Winograd density of a layer the Winograd machine costs as much as the spatial one.
 
-    In a group (points equal in the columns ``groups``) the Winograd machines run variants of many densities.  At each
-    density the best of them is held against the best spatial machine of the group.  own: columns that tell Winograd
-    machines apart beside, such as ``tile``.
-    One row a layer that runs at several densities, a group and a value of ``own``: these columns, ``layer``,
-    ``spatial`` (the metric there), ``lowest`` and ``highest`` density seen, and ``break_even``: below it Winograd pays,
-    linearly between the densities seen; 0 where it pays at none, the highest seen where it pays at all (``always``).
+    In a group (points equal in the columns ``groups``) the Winograd machines run variants of many
+    densities.  At each density the best of them is held against the best spatial machine of the
+    group.  own: columns that tell Winograd machines apart beside, such as ``tile``.  One row a
+    layer that runs at several densities, a group and a value of ``own``: these columns, ``layer``,
+    ``spatial`` (the metric there), ``lowest`` and ``highest`` density seen, and ``break_even``:
+    below it Winograd pays, linearly between the densities seen; 0 where it pays at none, the
+    highest seen where it pays at all (``always``).
     """
     done = table[table["status"] == "done"]
     columns = list(dict.fromkeys((*groups, *own, "family_kind", "point")))
@@ -74,8 +75,8 @@ def best_tiles(
 ) -> pd.DataFrame:
     """The best tile size of each layer among Winograd machines that differ in ``tile`` alone.
 
-    One row a layer and a group: the columns ``groups``, ``layer``, ``tile``, the metric there, and ``gain``: how much
-    the worst tile costs over the best.
+    One row a layer and a group: the columns ``groups``, ``layer``, ``tile``, the metric there, and
+    ``gain``: how much the worst tile costs over the best.
     """
     done = table[(table["status"] == "done") & (table["kind"] == "winograd")]
     rows = layers.merge(done[[*groups, "tile", "point"]], on="point")

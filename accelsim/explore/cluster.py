@@ -1,7 +1,8 @@
 """Tasks on an existing Dask cluster (extra ``cluster``).
 
-The cluster's workers need this version of accelsim and the model files at the same paths; a worker with other code or
-another file refuses its tasks.  A worker that is lost in mid-task loses only that task: Dask gives it to another.
+The cluster's workers need this version of accelsim and the model files at the same paths; a worker
+with other code or another file refuses its tasks.  A worker that is lost in mid-task loses only
+that task: Dask gives it to another.
 """
 
 import os
@@ -17,7 +18,8 @@ from accelsim.explore.evaluate import Outcome, Task, evaluate_text
 
 CONNECT_SECONDS = 30
 ANSWER_SECONDS = 4
-# Tasks that the cluster holds at a time, for each of its threads: enough to keep it busy, few enough to remember.
+# Tasks that the cluster holds at a time, for each of its threads: enough to keep it busy, few
+# enough to remember.
 AHEAD = 8
 
 
@@ -37,7 +39,9 @@ def check_scheduler(scheduler: str) -> None:
 
 
 def run_cluster(tasks: Iterable[Task], scheduler: str) -> Generator[Outcome, None, None]:
-    """Outcomes as they come, in any order.  Closing the iterator takes the waiting tasks off the cluster.
+    """Outcomes as they come, in any order.
+
+    Closing the iterator takes the waiting tasks off the cluster.
 
     scheduler: ``tcp://HOST:PORT``, or a file that ``dask scheduler --scheduler-file`` wrote.
     Raises InputError if Dask is not installed or no cluster answers.

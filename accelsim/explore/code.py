@@ -1,7 +1,7 @@
 """Which source files can change a result, found by walking the imports; and one digest over them.
 
-A sweep's results are kept by this digest, among other things: once the code of a machine, a transform or a table
-changes, what was computed before is not taken for what would be computed now.
+A sweep's results are kept by this digest, among other things: once the code of a machine, a
+transform or a table changes, what was computed before is not taken for what would be computed now.
 """
 
 import ast
@@ -13,17 +13,18 @@ from pathlib import Path
 PACKAGE = "accelsim"
 ROOT = Path(__file__).resolve().parents[1]
 DATA = {".csv"}  # tables that modules read
-FACE = {"loading.py", "making.py", "showing.py"}  # beside the package's ``__init__``: no point runs their functions
+# beside the package's ``__init__``: no point runs their functions
+FACE = {"loading.py", "making.py", "showing.py", "validating.py"}
 
 
 def source_files(module: str, root: Path = ROOT) -> tuple[Path, ...]:
     """All files of the package that a module may execute or read, in order.
 
     module: a dotted name.  root: the package's folder.
-    Followed: every import of the package, also those inside functions, but for those that are for type checkers alone.
-    A package's ``__init__`` counts with what it imports itself, not with what its functions import; so do the modules
-    of the package's face.
-    Tables count that lie in the folder of a module, or in a folder ``data`` or ``tables`` beside it.
+    Followed: every import of the package, also those inside functions, but for those that are for
+    type checkers alone.  A package's ``__init__`` counts with what it imports itself, not with what
+    its functions import; so do the modules of the package's face.  Tables count that lie in the
+    folder of a module, or in a folder ``data`` or ``tables`` beside it.
     """
     seen: set[Path] = set()
     waiting = [(path, True) for path in _files_of(module, root)]
@@ -59,7 +60,9 @@ def _is_data(path: Path) -> bool:
 
 
 def _files_of(name: str, root: Path) -> list[Path]:
-    """The files that importing a dotted name executes: the module's, or the package's, and those of all above it.
+    """The files that importing a dotted name executes.
+
+    The module's, or the package's, and those of all above it.
 
     The last part may be something that the module defines.
     """

@@ -1,7 +1,9 @@
-"""What a model variant is worth: its accuracy as a kind of machine computes it, its file size, its densities.
+"""What a model variant is worth.
 
-Accuracy is that of a machine's whole numbers (``accelsim.datapath``) where it is asked for, else that of float32 in the
-machine's domain.
+Its accuracy as a kind of machine computes it, its file size, its densities.
+
+Accuracy is that of a machine's whole numbers (``accelsim.datapath``) where it is asked for, else
+that of float32 in the machine's domain.
 """
 
 from collections.abc import Callable
@@ -44,11 +46,15 @@ def measure(
     count: int | None,
     datapath: Datapath | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Accuracy of a variant as a kind of machine computes it, its size and densities; and densities layer by layer.
+    """Accuracy of a variant as a kind of machine computes it, its size and densities.
 
-    m: tile size of a Winograd machine.  count: of the first images, None for all.  datapath: of a machine whose whole
-    numbers are run, their scales from the first of the images if the file has none; None for float32.
-    Returns ({top1 in percent, images, file_bytes, spatial_density, winograd_density}, {column: values}).
+    And densities layer by layer.
+
+    m: tile size of a Winograd machine.  count: of the first images, None for all.  datapath: of a
+    machine whose whole numbers are run, their scales from the first of the images if the file has
+    none; None for float32.
+    Returns ({top1 in percent, images, file_bytes, spatial_density, winograd_density}, {column:
+    values}).
     Raises InputError if the images do not fit the model.
     """
     model = variant_model(variant)
@@ -87,7 +93,10 @@ def _winograd_entries(weight: Array, m: int) -> int:
 
 
 def file_bytes(variant: Variant) -> int:
-    """Size of the variant's ``.dual`` file.  Thresholds cost nothing; weights pruned further are coded again."""
+    """Size of the variant's ``.dual`` file.
+
+    Thresholds cost nothing; weights pruned further are coded again.
+    """
     model = variant_model(variant)
     if variant.spatial_sparsity is None:
         return model.file_bytes

@@ -1,8 +1,10 @@
-"""Arithmetic that a user writes in a sweep file: derived parameters (``lanes / rows``) and constraints (``rows >= 4``).
+"""Arithmetic that a user writes in a sweep file.
 
-A formula is parsed into Python's syntax tree and walked; nothing is ever executed as code.  Known: numbers, quoted
-text, names (dotted ones too), ``+ - * / // % **``, comparisons, ``and or not``, ``a if b else c``, and the functions
-of ``FUNCTIONS``.
+Derived parameters (``lanes / rows``) and constraints (``rows >= 4``).
+
+A formula is parsed into Python's syntax tree and walked; nothing is ever executed as code.  Known:
+numbers, quoted text, names (dotted ones too), ``+ - * / // % **``, comparisons, ``and or not``, ``a
+if b else c``, and the functions of ``FUNCTIONS``.
 """
 
 import ast
@@ -20,7 +22,8 @@ Value = int | float | bool | str
 MAX_LENGTH = 500
 MAX_EXPONENT = 64
 MAX_DIGITS = 15  # that ``round`` keeps behind the point, or drops before it
-MAX_NUMBER = 1e100  # of any number on the way: beyond it a formula is a slip, and whole numbers would fill the memory
+# of any number on the way: beyond it a formula is a slip, and whole numbers would fill the memory
+MAX_NUMBER = 1e100
 
 
 def _round(number: float, digits: int = 0) -> float:
@@ -125,7 +128,8 @@ def names(text: str) -> set[str]:
 def evaluate(text: str, values: Mapping[str, Value]) -> Value:
     """The formula's value; a whole number is an int, also where a division gave it.
 
-    Raises InputError if it is no formula, reads an unknown name, or cannot be computed (a division by zero).
+    Raises InputError if it is no formula, reads an unknown name, or cannot be computed (a division
+    by zero).
     """
     try:
         value = _value(_parse(text), values)

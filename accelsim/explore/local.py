@@ -1,7 +1,7 @@
 """Tasks on this computer's cores: worker processes that each do one task after the other.
 
-A worker that dies (out of memory, killed) is replaced and its task tried once more; a task that its second worker does
-not survive either is reported as crashed.
+A worker that dies (out of memory, killed) is replaced and its task tried once more; a task that its
+second worker does not survive either is reported as crashed.
 """
 
 import contextlib

@@ -46,7 +46,10 @@ def make_machine(base: Machine, name: str, settings: Mapping[str, Value]) -> Mac
 
 
 def machine_from(data: Mapping[str, Any]) -> Machine:
-    """The machine that ``model_dump`` described.  Raises InputError naming the keys and values at fault."""
+    """The machine that ``model_dump`` described.
+
+    Raises InputError naming the keys and values at fault.
+    """
     try:
         return choice.machine_from(data)
     except InputError as fault:
@@ -54,7 +57,10 @@ def machine_from(data: Mapping[str, Any]) -> Machine:
 
 
 def facts(machine: Machine) -> dict[str, Value]:
-    """What is known before a run: kind, lanes, SRAM, bandwidth, area.  The names are ``MACHINE_FACTS``."""
+    """What is known before a run: kind, lanes, SRAM, bandwidth, area.
+
+    The names are ``MACHINE_FACTS``.
+    """
     return {
         "kind": machine.kind,
         "lanes": machine.lanes,

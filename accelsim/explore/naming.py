@@ -28,7 +28,9 @@ def plain(value: object) -> str:
 
 
 def command(description: SweepDescription, row: pd.Series) -> str:
-    """The ``accelsim simulate`` that gives a point's figures again; empty where the sweep pruned the model anew.
+    """The ``accelsim simulate`` that gives a point's figures again.
+
+    Empty where the sweep pruned the model anew.
 
     row: of the sweep's table.
     """

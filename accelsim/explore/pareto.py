@@ -1,7 +1,7 @@
 """Which points are worth building: Pareto fronts, their knee and volume, and the cheapest point within limits.
 
-Costs are (points, objectives) float64 arrays, every one to be small.  A point is on the front if no other is at least
-as good in every objective and better in one; equal points are all on it.
+Costs are (points, objectives) float64 arrays, every one to be small.  A point is on the front if no
+other is at least as good in every objective and better in one; equal points are all on it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,8 +37,9 @@ def front(costs: Costs) -> NDArray[np.bool_]:
 def knee(costs: Costs) -> int:
     """The point of a front that lies furthest below the plane through the front's ends.
 
-    Objectives are scaled to 0..1 over the front, in logarithms where all are positive, so that the knee does not depend
-    on their units.  In two objectives this is the largest distance from the chord between the two ends.
+    Objectives are scaled to 0..1 over the front, in logarithms where all are positive, so that the
+    knee does not depend on their units.  In two objectives this is the largest distance from the
+    chord between the two ends.
     """
     scaled = costs.astype(float)
     positive = (scaled > 0).all(axis=0)
@@ -87,7 +88,8 @@ def costs_of(table: pd.DataFrame, objectives: Sequence[str]) -> Costs:
 def cheapest(table: pd.DataFrame, minimize: str, limits: Mapping[str, float]) -> pd.Series | None:
     """The row with the least of a column among those done and within the limits, the first of equals; None if none is.
 
-    limits: column -> largest value.  Raises InputError with the nearest name if there is no such column.
+    limits: column -> largest value.  Raises InputError with the nearest name if there is no such
+    column.
     """
     costs = costs_of(table, [minimize, *limits])
     within = (costs[:, 1:] <= np.array([*limits.values()], float)).all(axis=1) & ~np.isnan(costs[:, 0])
@@ -99,9 +101,10 @@ def cheapest(table: pd.DataFrame, minimize: str, limits: Mapping[str, float]) ->
 def sensitivity(table: pd.DataFrame, axes: Sequence[str], column: str, bins: int = 8) -> pd.DataFrame:
     """How much each axis alone moves a column: one row an axis that varies, the strongest first.
 
-    share: of the variance of the column's logarithm, what the means of the axis's values explain (the correlation
-    ratio, eta squared).  swing: the largest of these (geometric) means over the smallest.  lowest: the value with the
-    smallest mean.  Numbers of more than ``bins`` values are cut into that many bins of equal count.
+    share: of the variance of the column's logarithm, what the means of the axis's values explain
+    (the correlation ratio, eta squared).  swing: the largest of these (geometric) means over the
+    smallest.  lowest: the value with the smallest mean.  Numbers of more than ``bins`` values are
+    cut into that many bins of equal count.
     """
     done = table[table["status"] == "done"]
     logs = np.log(done[column].where(done[column] > 0))

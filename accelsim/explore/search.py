@@ -1,9 +1,10 @@
 """Guided search of a grid of machines: Optuna proposes, and neighbours of the front so far are tried beside.
 
-Each family is searched on its own with its share of the budget, so that the kinds of machine can be compared after.
-A batch is half proposals of Optuna's multi-objective tree-structured Parzen estimator (Ozaki et al., GECCO 2020), half
-points one step along one axis from the front so far.  Proposals and their order depend on the seed and the results
-alone, not on the number of workers, so a search that is run again retraces its steps from the store.
+Each family is searched on its own with its share of the budget, so that the kinds of machine can be
+compared after.  A batch is half proposals of Optuna's multi-objective tree-structured Parzen
+estimator (Ozaki et al., GECCO 2020), half points one step along one axis from the front so far.
+Proposals and their order depend on the seed and the results alone, not on the number of workers, so
+a search that is run again retraces its steps from the store.
 """
 
 import random
@@ -25,7 +26,9 @@ from accelsim.faults import check_whole
 
 BATCH = 16  # at most, and at most 1/12 of a family's budget
 STARTUP = 48  # random points of a family before proposals are guided, and at most 1/4 of its budget
-PATIENCE = 16  # proposals in a row that are known already or no machine: then the rest of a batch is drawn at random
+# proposals in a row that are known already or no machine: then the rest of a batch is drawn at
+# random
+PATIENCE = 16
 
 Position = tuple[int, ...]
 Visit = Callable[[Sequence[Point]], pd.DataFrame]

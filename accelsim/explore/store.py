@@ -1,12 +1,13 @@
 """The results of a sweep: one SQLite file, keyed by what decides a result.
 
-SQLite because it is in Python's standard library, a row is either in the file or not whatever kills the process, any
-tool opens it, and a few thousand small rows a minute are nothing to it.  One process writes (the others send it their
-results); each result is a transaction of its own in write-ahead mode, so a finished point is lost only if the computer
-itself goes down before the system has written its cache, and the file is sound even then.
+SQLite because it is in Python's standard library, a row is either in the file or not whatever kills
+the process, any tool opens it, and a few thousand small rows a minute are nothing to it.  One
+process writes (the others send it their results); each result is a transaction of its own in
+write-ahead mode, so a finished point is lost only if the computer itself goes down before the
+system has written its cache, and the file is sound even then.
 
-SQLite does not notice a bit that flips in a row.  Every row carries a checksum; one that does not fit it is dropped
-when the file is opened (``damaged``), and so computed again.
+SQLite does not notice a bit that flips in a row.  Every row carries a checksum; one that does not
+fit it is dropped when the file is opened (``damaged``), and so computed again.
 """
 
 import hashlib
@@ -36,7 +37,8 @@ CREATE TABLE IF NOT EXISTS results (
     checksum TEXT NOT NULL
 ) WITHOUT ROWID;
 """
-# Many points a row, packed (zlib, a line each): they are much alike, and most of a sweep's bytes otherwise.
+# Many points a row, packed (zlib, a line each): they are much alike, and most of a sweep's bytes
+# otherwise.
 _POINTS = """
 CREATE TABLE IF NOT EXISTS points (first INTEGER PRIMARY KEY, content BLOB NOT NULL, checksum TEXT NOT NULL)
 """
@@ -59,7 +61,9 @@ def _batches(contents: Iterable[str]) -> Iterator[list[str]]:
 
 
 class Store:
-    """Outcomes by key, on disk.  Raises InputError if the file is not such a store, or can no longer be written.
+    """Outcomes by key, on disk.
+
+    Raises InputError if the file is not such a store, or can no longer be written.
 
     damaged: rows that were found so, and dropped.
     """
@@ -112,7 +116,9 @@ class Store:
         self._db.close()
 
     def add(self, outcome: Outcome) -> None:
-        """Keep an outcome.  A finished one stays as it is, one that crashed gives way to a later one.
+        """Keep an outcome.
+
+        A finished one stays as it is, one that crashed gives way to a later one.
 
         Raises InputError if the disk is full; nothing kept before is lost.
         """
@@ -127,7 +133,10 @@ class Store:
             )
 
     def put_points(self, contents: Iterable[str]) -> None:
-        """Keep what the sweep's points are, in order, instead of those kept before.  Raises InputError as ``add``."""
+        """Keep what the sweep's points are, in order, instead of those kept before.
+
+        Raises InputError as ``add``.
+        """
         with self._writing():
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("DELETE FROM points")

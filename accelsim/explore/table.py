@@ -20,10 +20,11 @@ def make_table(
 ) -> pd.DataFrame:
     """One row a point.
 
-    keys, accuracy: of each point's simulation and of the measurement of its model variant; None where there is none.
-    Columns: point, model and its variant, family, the parameters, what is known of the machine, status (done, failed,
-    crashed, missing), error, every column of a result's total, ``edp_pj_ms`` (energy x latency), and of the model
-    variant what its measurement of accuracy says.
+    keys, accuracy: of each point's simulation and of the measurement of its model variant; None
+    where there is none.
+    Columns: point, model and its variant, family, the parameters, what is known of the machine,
+    status (done, failed, crashed, missing), error, every column of a result's total, ``edp_pj_ms``
+    (energy x latency), and of the model variant what its measurement of accuracy says.
     """
     wanted = dict.fromkeys(key for key in (*keys, *accuracy) if key is not None)
     outcomes = {outcome.key: outcome for outcome in store.get(wanted)}
@@ -58,7 +59,10 @@ def layer_table(points: Sequence[Point], keys: Sequence[str | None], store: Stor
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    """A table as CSV: floats with all their digits, texts as no formulas; equal tables give equal text."""
+    """A table as CSV: floats with all their digits, texts as no formulas.
+
+    Equal tables give equal text.
+    """
     text = io.StringIO()
     texts = table.select_dtypes(exclude="number").columns
     shown = {column: table[column].map(lambda v: cell(v) if isinstance(v, str) else v) for column in texts}

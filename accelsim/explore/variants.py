@@ -1,8 +1,9 @@
 """Model variants: one ``.dual`` file, deployed at other thresholds or pruned further, and what that makes of it.
 
-winograd_sparsity: the threshold is chosen so that this share of the Winograd-domain entries is zero, for the tile size
-of the machine at hand, over the network (as the model was trained) or layer by layer.  spatial_sparsity: the smallest
-weights are removed until this share of all convolution and linear weights is zero; nothing is trained again.
+winograd_sparsity: the threshold is chosen so that this share of the Winograd-domain entries is
+zero, for the tile size of the machine at hand, over the network (as the model was trained) or layer
+by layer.  spatial_sparsity: the smallest weights are removed until this share of all convolution
+and linear weights is zero; nothing is trained again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,10 @@ CACHED = 4  # variants kept in memory, each with the counts of its masks
 
 @lru_cache(maxsize=CACHED)
 def _original(path: str, sha256: str) -> DualModel:
-    """The file's model.  Raises InputError if it is not the file that the sweep was planned with."""
+    """The file's model.
+
+    Raises InputError if it is not the file that the sweep was planned with.
+    """
     model = read_dual(Path(path))
     if model.sha256 != sha256:
         raise changed(path, sha256)
@@ -54,7 +58,10 @@ def variant_model(variant: Variant) -> DualModel:
 
 @lru_cache(maxsize=64)
 def thresholds(variant: Variant, m: int | None) -> Mapping[str, float]:
-    """Threshold of each Winograd-eligible convolution at tile size m, by node name; None: of the file's own tiles."""
+    """Threshold of each Winograd-eligible convolution at tile size m, by node name; None.
+
+    Of the file's own tiles.
+    """
     model = variant_model(variant)
     names = list(model.winograd_m)
     if variant.winograd_sparsity is None:
@@ -85,8 +92,8 @@ def _table_works(variant: Variant, batch: int) -> Sequence[LayerWork]:
 def variant_works(variant: Variant, m: int | None, batch: int) -> Sequence[LayerWork]:
     """Layer works of the variant for machines of tile size m; a machine without tiles has None.
 
-    Built once for each process, unless they are those of a very large table: they keep the counts of their masks, which
-    all machines share.
+    Built once for each process, unless they are those of a very large table: they keep the counts
+    of their masks, which all machines share.
     """
     if variant.is_table:
         return _table_works(variant, batch)
@@ -99,7 +106,10 @@ def variant_works(variant: Variant, m: int | None, batch: int) -> Sequence[Layer
 
 @lru_cache(maxsize=64)
 def variant_densities(variant: Variant, m: int | None, batch: int = 1) -> Mapping[str, float]:
-    """Density of each eligible convolution's pruned Winograd-domain filters, by node name; counted with the works."""
+    """Density of each eligible convolution's pruned Winograd-domain filters, by node name.
+
+    Counted with the works.
+    """
     model = variant_model(variant)
     densities = {}
     for work in variant_works(variant, m, batch):

@@ -1,4 +1,6 @@
-"""A worker process of a local sweep: tasks in on standard input, outcomes out on standard output, a line of JSON each.
+"""A worker process of a local sweep.
+
+Tasks in on standard input, outcomes out on standard output, a line of JSON each.
 
 It ends when its input does, so it never outlives the sweep, however that ends.
 """
@@ -12,7 +14,8 @@ from accelsim.explore.evaluate import evaluate_text
 
 def main() -> None:
     """Do tasks until there are no more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the sweep, which then lets go of us
+    # Ctrl-C is for the sweep, which then lets go of us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no answer
     try:
@@ -20,7 +23,8 @@ def main() -> None:
             answers.write(evaluate_text(line) + "\n")
             answers.flush()
     except BrokenPipeError:
-        os._exit(1)  # the sweep is gone; there is nobody to tell, and closing the pipe would fail again
+        # the sweep is gone; there is nobody to tell, and closing the pipe would fail again
+        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ class MachineDescription(KeyGroup, ABC):
     @property
     @abstractmethod
     def lanes(self) -> int:
-        """Multipliers."""
+        """Multipliers of the whole machine."""
 
     @property
     def published_table(self) -> str:
@@ -142,7 +142,7 @@ class MachineDescription(KeyGroup, ABC):
 
     @property
     def ns_per_cycle(self) -> float:
-        """Clock period."""
+        """Length of a clock cycle in ns."""
         return 1000.0 / self.clock_mhz
 
     @property

@@ -1,8 +1,9 @@
 """How much a network asks for: parameters, dense MACs, and multiplies under Winograd.
 
-A dense MAC is one multiply-accumulate of the spatial, unpruned layer.  Only convolutions and fully-connected layers are
-counted; biases, normalisation, pooling and the Winograd transforms' additions are not.  Winograd multiplies are the
-element-wise ones of F(m x m, R x S), edge tiles padded to whole ones.
+A dense MAC is one multiply-accumulate of the spatial, unpruned layer.  Only convolutions and
+fully-connected layers are counted; biases, normalisation, pooling and the Winograd transforms'
+additions are not.  Winograd multiplies are the element-wise ones of F(m x m, R x S), edge tiles
+padded to whole ones.
 """
 
 from collections.abc import Mapping
@@ -39,7 +40,8 @@ def winograd_multiplies(graph: Graph, tiles: Mapping[str, int]) -> dict[str, int
         if not isinstance(layer, Conv) or layer.stride != (1, 1) or layer.dilation != (1, 1):
             raise ValueError(f"node {name}: Winograd needs a convolution at stride 1 without dilation")
         P, Q, K = graph.shapes[name]
-        (R, S), C = layer.kernel, layer.in_channels // layer.groups
+        R, S = layer.kernel
+        C = layer.in_channels // layer.groups
         counts[name] = -(-P // m) * -(-Q // m) * (m + R - 1) * (m + S - 1) * K * C
     return counts
 
@@ -47,11 +49,12 @@ def winograd_multiplies(graph: Graph, tiles: Mapping[str, int]) -> dict[str, int
 def peak_bytes(graph: Graph) -> int:
     """Bytes that the float32 values of one image take at once in a forward pass, on the safe side.
 
-    All values that later nodes still read, the node's output, and ``WORKING_COPIES`` of its inputs (padded, unfolded,
-    transformed).
+    All values that later nodes still read, the node's output, and ``WORKING_COPIES`` of its inputs
+    (padded, unfolded, transformed).
     """
     last_use = {source: i for i, node in enumerate(graph.nodes) for source in node.inputs}
-    live, peak = {INPUT: prod(graph.input_shape)}, 0
+    live = {INPUT: prod(graph.input_shape)}
+    peak = 0
     for i, node in enumerate(graph.nodes):
         live[node.name] = prod(graph.shapes[node.name])
         padding = getattr(node.layer, "padding", (0, 0))

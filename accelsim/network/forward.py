@@ -29,7 +29,8 @@ from accelsim.network.layers import (
 from accelsim.network.tensor_forward import apply_tensor_layer
 from accelsim.network.tensors import Expand, Reshape, Slice, Transpose
 
-VIEWS = (Flatten, Reshape, Transpose, Slice, Expand)  # what they give may lie in their input's memory
+# what they give may lie in their input's memory
+VIEWS = (Flatten, Reshape, Transpose, Slice, Expand)
 Parameters = Mapping[str, Array]  # of one node: weight, bias, ...
 Convolution = Callable[[Node, Array, Array], Array]  # (node, x, weight) -> y, bias not added
 
@@ -44,7 +45,9 @@ def forward(
     convolution: Convolution | None = None,
     observe: Callable[[Node, tuple[Array, ...], Array], None] | None = None,
 ) -> Array:
-    """Run the network on x: (N, H, W, C) float32, already preprocessed -> (N, ...) the last node's output.
+    """Run the network on x.
+
+    (N, H, W, C) float32, already preprocessed -> (N, ...) the last node's output.
 
     convolution: replaces the direct convolution of conv layers (another machine's arithmetic); the array it returns may
         be overwritten.
@@ -148,14 +151,19 @@ def fold_statistics(layer: BatchNorm, parameters: Parameters) -> tuple[Array, Ar
 def convolve(x: Array, weight: Array, layer: Conv, bias: Array | None = None) -> Array:
     """Direct convolution.  x: (N, H, W, C), weight: (K, C / groups, R, S), bias: (K,) -> (N, P, Q, K).
 
-    The image is unfolded along its width only, a block of rows at a time, and each row of the kernel is one matrix
-    multiply on rows of it (Cho & Brand, MEC: Memory-efficient Convolution, ICML 2017).
+    The image is unfolded along its width only, a block of rows at a time, and each row of the
+    kernel is one matrix multiply on rows of it (Cho & Brand, MEC: Memory-efficient Convolution,
+    ICML 2017).
     """
-    (R, S), (stride_h, stride_w), (dil_h, dil_w) = layer.kernel, layer.stride, layer.dilation
-    G, (K, C_g) = layer.groups, weight.shape[:2]
+    R, S = layer.kernel
+    stride_h, stride_w = layer.stride
+    dil_h, dil_w = layer.dilation
+    G = layer.groups
+    K, C_g = weight.shape[:2]
     padded = _pad(x, layer.padding)
     N, H, W, C = padded.shape
-    P, Q = (H - dil_h * (R - 1) - 1) // stride_h + 1, (W - dil_w * (S - 1) - 1) // stride_w + 1
+    P = (H - dil_h * (R - 1) - 1) // stride_h + 1
+    Q = (W - dil_w * (S - 1) - 1) // stride_w + 1
     if C_g == 1 and K == G:
         return _depthwise(padded, weight, layer, (P, Q), bias)
     if (R, S) == (1, 1) and G == 1:
@@ -164,7 +172,8 @@ def convolve(x: Array, weight: Array, layer: Conv, bias: Array | None = None) ->
     matrix = np.ascontiguousarray(weight.reshape(G, K // G, C_g, R, S).transpose(0, 3, 4, 2, 1))
     matrix = matrix.reshape(G, R, S * C_g, K // G)
     image, row, pixel, channel = padded.strides
-    unfolded = np.lib.stride_tricks.as_strided(  # [image, row, output column, kernel column, channel]
+    # [image, row, output column, kernel column, channel]
+    unfolded = np.lib.stride_tricks.as_strided(
         padded, (N, H, Q, S, C), (image, row, stride_w * pixel, dil_w * pixel, channel), writeable=False
     )
     out = np.empty((N, P, Q, K), np.float32)
@@ -209,7 +218,8 @@ def _depthwise(padded: Array, weight: Array, layer: Conv, size: tuple[int, int],
 
 def _pad(x: Array, padding: tuple[int, int]) -> Array:
     """Zeros around each image."""
-    (h, w), (N, H, W, C) = padding, x.shape
+    h, w = padding
+    N, H, W, C = x.shape
     if not h and not w:
         return np.ascontiguousarray(x)
     padded = np.zeros((N, H + 2 * h, W + 2 * w, C), np.float32)
@@ -219,12 +229,16 @@ def _pad(x: Array, padding: tuple[int, int]) -> Array:
 
 def _shifted(padded: Array, i: int, j: int, stride: tuple[int, int], size: tuple[int, int]) -> Array:
     """The element (i, j) of each of the P x Q windows: (N, P, Q, C), a view."""
-    (s_h, s_w), (P, Q) = stride, size
+    s_h, s_w = stride
+    P, Q = size
     return padded[:, i : i + (P - 1) * s_h + 1 : s_h, j : j + (Q - 1) * s_w + 1 : s_w]
 
 
 def pool_windows(x: Array, layer: MaxPool | AveragePool, fill: float) -> Iterator[Array]:
-    """For each element of the window, its value in all windows: (N, P, Q, C); beyond the image it is ``fill``."""
+    """For each element of the window, its value in all windows: (N, P, Q, C).
+
+    Beyond the image it is ``fill``.
+    """
     P, Q, _ = layer.output_shape((x.shape[1:],))
     spans = [(out - 1) * s + k for out, s, k in zip((P, Q), layer.stride, layer.kernel, strict=True)]
     pads = [(p, max(0, span - size - p)) for p, span, size in zip(layer.padding, spans, x.shape[1:3], strict=True)]
@@ -253,7 +267,8 @@ def _average_pool(x: Array, layer: AveragePool) -> Array:
 
 
 def _local_response_norm(x: Array, layer: LocalResponseNorm) -> Array:
-    half, C = layer.size // 2, x.shape[3]
+    half = layer.size // 2
+    C = x.shape[3]
     squares = np.pad(x * x, ((0, 0), (0, 0), (0, 0), (half, layer.size - 1 - half)))
     total = squares[..., :C].copy()
     for shift in range(1, layer.size):

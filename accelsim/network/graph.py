@@ -21,7 +21,10 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Preprocessing(BaseModel):
-    """How uint8 pixels become the network's input: (x / scale - mean) / std, channels in the order given."""
+    """How uint8 pixels become the network's input.
+
+    (x / scale - mean) / std, channels in the order given.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,12 +36,16 @@ class Preprocessing(BaseModel):
     def apply(self, pixels: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
         """pixels: (N, H, W, C) uint8, or float32 on the same scale, RGB -> the same shape, float32."""
         x = pixels[..., ::-1] if self.order == "bgr" else pixels
-        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        mean = np.array(self.mean, np.float32)
+        std = np.array(self.std, np.float32)
         return np.asarray((x.astype(np.float32) / np.float32(self.scale) - mean) / std)
 
 
 class Node(BaseModel):
-    """One layer of the graph: its name, what it does, and the nodes (or ``input``) that it reads."""
+    """One layer of the graph.
+
+    Its name, what it does, and the nodes (or ``input``) that it reads.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,9 +55,12 @@ class Node(BaseModel):
 
 
 class Graph(BaseModel):
-    """The layers of a network in topological order; the last node is its output, or one of its ``outputs``.
+    """The layers of a network in topological order.
 
-    Construction checks names, order and shapes; pydantic's ValidationError says which node is wrong and why.
+    The last node is its output, or one of its ``outputs``.
+
+    Construction checks names, order and shapes; pydantic's ValidationError says which node is wrong
+    and why.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,7 +89,10 @@ class Graph(BaseModel):
 
     @cached_property
     def shapes(self) -> dict[str, Shape]:
-        """Output shape of each node, and of ``input``.  Raises ValueError naming the node that does not fit."""
+        """Output shape of each node, and of ``input``.
+
+        Raises ValueError naming the node that does not fit.
+        """
         shapes: dict[str, Shape] = {INPUT: self.input_shape}
         for node in self.nodes:
             try:
@@ -105,7 +118,10 @@ class Graph(BaseModel):
         return {node.name: node for node in self.nodes}
 
     def with_input_shape(self, shape: tuple[int, int, int]) -> "Graph":
-        """A graph of these layers on images of another size.  Raises pydantic's ValidationError if they do not fit."""
+        """A graph of these layers on images of another size.
+
+        Raises pydantic's ValidationError if they do not fit.
+        """
         return Graph(
             name=self.name,
             input_shape=shape,
@@ -119,7 +135,8 @@ class Graph(BaseModel):
 class Network:
     """A graph and its arrays, float32, by the names of ``graph.parameters``.
 
-    Raises ValueError if an array is missing, superfluous, of the wrong shape, or a variance that is negative.
+    Raises ValueError if an array is missing, superfluous, of the wrong shape, or a variance that is
+    negative.
     """
 
     graph: Graph

@@ -1,13 +1,15 @@
-"""Labelled images to run a network on: from an .npz file, or from a folder of pictures with a labels.csv.
+"""Labelled images to run a network on.
 
-FILE.npz holds ``images`` (N, H, W, 3) uint8 RGB, ``labels`` (N,) integers, and possibly ``reference`` (N,) integers:
-what the uncompressed network answered.  A folder holds ``labels.csv`` with the columns ``file`` and ``label`` (and
-possibly ``reference``) and the pictures it names, all of one size, in a format of ``pictures.FORMATS``.  An array or a
-column of another name is refused.
+From an .npz file, or from a folder of pictures with a labels.csv.
 
-What a network that gives pictures is measured on is another .npz file: ``images`` (N, H, W, C) as they enter, e.g. the
-luminance of enlarged pictures, ``targets`` as they should come out, and possibly ``reference``, what the uncompressed
-network made of them, all uint8.
+FILE.npz holds ``images`` (N, H, W, 3) uint8 RGB, ``labels`` (N,) integers, and possibly
+``reference`` (N,) integers: what the uncompressed network answered.  A folder holds ``labels.csv``
+with the columns ``file`` and ``label`` (and possibly ``reference``) and the pictures it names, all
+of one size, in a format of ``pictures.FORMATS``.  An array or a column of another name is refused.
+
+What a network that gives pictures is measured on is another .npz file: ``images`` (N, H, W, C) as
+they enter, e.g. the luminance of enlarged pictures, ``targets`` as they should come out, and
+possibly ``reference``, what the uncompressed network made of them, all uint8.
 """
 
 import itertools
@@ -37,7 +39,8 @@ _Row = tuple[int, dict[str, str]]  # its number, its cells by column
 class LabelledImages:
     """Pictures and what they show.
 
-    pixels: (N, H, W, 3) uint8 RGB; labels: (N,) int64; reference: (N,) int64, the uncompressed network's answers.
+    pixels: (N, H, W, 3) uint8 RGB; labels: (N,) int64; reference: (N,) int64, the uncompressed
+    network's answers.
     source: the file or folder, for messages.
     """
 
@@ -51,7 +54,8 @@ class LabelledImages:
 class PicturePairs:
     """Pictures and what a network is to make of them.
 
-    pixels: (N, H, W, C) uint8; targets: (N, P, Q, K) uint8; reference: as targets, the uncompressed network's outputs.
+    pixels: (N, H, W, C) uint8; targets: (N, P, Q, K) uint8; reference: as targets, the uncompressed
+    network's outputs.
     source: the file, for messages.
     """
 
@@ -62,7 +66,10 @@ class PicturePairs:
 
 
 def read_pairs(path: Path) -> PicturePairs:
-    """The pictures of an .npz file.  Raises InputError, one line, if anything about them is wrong."""
+    """The pictures of an .npz file.
+
+    Raises InputError, one line, if anything about them is wrong.
+    """
     if path.is_dir():
         raise InputError(f"{path}: a folder, expected an .npz file with images and targets for a network of pictures")
     arrays = read_npz(path, MAX_BYTES, IMAGES)
@@ -80,7 +87,8 @@ def read_pairs(path: Path) -> PicturePairs:
 def read_images(path: Path, size: tuple[int, int] | None = None) -> LabelledImages:
     """The images of an .npz file or of a folder.
 
-    size: the (H, W) that pictures of a folder must have, known before one is decoded; by default the first one's.
+    size: the (H, W) that pictures of a folder must have, known before one is decoded; by default
+    the first one's.
     Raises InputError, one line, if anything about them is wrong.
     """
     return _read_folder(path, size) if path.is_dir() else _read_file(path)
@@ -160,8 +168,8 @@ class Labels:
 def read_labels(table: Path) -> Labels:
     """The rows of a table with the columns file and label, and possibly reference, at least one.
 
-    Raises InputError that names the row, if a column is not known or missing, a picture lies elsewhere or is listed
-    twice, or a label is no whole number from 0.
+    Raises InputError that names the row, if a column is not known or missing, a picture lies
+    elsewhere or is listed twice, or a label is no whole number from 0.
     """
     numbered = csv_rows(table, read_text(table, LABELS))
     found = numbered[0][1] if numbered else []

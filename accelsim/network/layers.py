@@ -1,8 +1,10 @@
-"""What a layer of a CNN can be: one frozen, validated record a kind, each with its shape rule and its parameters.
+"""What a layer of a CNN can be.
 
-Shapes are without the batch: (H, W, C) for images, (F,) for vectors.  Parameters follow PyTorch's names and layouts:
-a convolution's weight is (K, C / groups, R, S), a linear layer's (K, C).  Layers without weights that act on tensors
-of any shape are in ``tensors``.
+One frozen, validated record a kind, each with its shape rule and its parameters.
+
+Shapes are without the batch: (H, W, C) for images, (F,) for vectors.  Parameters follow PyTorch's
+names and layouts: a convolution's weight is (K, C / groups, R, S), a linear layer's (K, C).  Layers
+without weights that act on tensors of any shape are in ``tensors``.
 """
 
 from typing import Annotated, Literal
@@ -41,7 +43,7 @@ class Conv(LayerRecord):
 
 
 class Linear(LayerRecord):
-    """Fully connected."""
+    """A fully connected layer."""
 
     op: Literal["linear"] = "linear"
     in_features: Size
@@ -74,7 +76,10 @@ class BatchNorm(LayerRecord):
 
 
 class Affine(LayerRecord):
-    """A scale and a shift for each channel: what batch normalisation becomes once its statistics are fixed."""
+    """A scale and a shift for each channel.
+
+    What batch normalisation becomes once its statistics are fixed.
+    """
 
     op: Literal["affine"] = "affine"
     channels: Size
@@ -87,7 +92,7 @@ class Affine(LayerRecord):
 
 
 class Relu(LayerRecord):
-    """max(x, 0)."""
+    """The rectifier, max(x, 0)."""
 
     op: Literal["relu"] = "relu"
 
@@ -126,8 +131,9 @@ class MaxPool(_Pool):
 
 
 class AveragePool(_Pool):
-    """Mean of each window, padding counted as zeros unless ``count_padding`` is false; ``ceil_mode`` overhang is not
-    counted.
+    """Mean of each window, padding counted as zeros unless ``count_padding`` is false.
+
+    The overhang of ``ceil_mode`` is not counted.
     """
 
     op: Literal["average_pool"] = "average_pool"

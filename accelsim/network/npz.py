@@ -21,9 +21,11 @@ _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.r
 def read_npz(path: Path, max_bytes: int, kind: Kind = WEIGHTS) -> dict[str, NDArray[Any]]:
     """The file's arrays by name, read-only; dtypes are bool, integer or floating point.
 
-    max_bytes: of the file, and of all arrays together once unpacked; checked before anything is unpacked.
+    max_bytes: of the file, and of all arrays together once unpacked; checked before anything is
+    unpacked.
     kind: what messages call it.
-    Raises InputError if the file cannot be read, is damaged, is larger, or holds anything but plain arrays.
+    Raises InputError if the file cannot be read, is damaged, is larger, or holds anything but plain
+    arrays.
     """
     try:
         with opened(path, kind._replace(most_bytes=max_bytes)) as stream, zipfile.ZipFile(stream) as archive:

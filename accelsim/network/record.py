@@ -1,7 +1,7 @@
 """What every kind of layer has: a frozen, validated record with a shape rule, and what shape rules share.
 
-Shapes are without the batch: (H, W, C) for images, (F,) for vectors, and any other number of sizes for what networks
-reshape in between.
+Shapes are without the batch: (H, W, C) for images, (F,) for vectors, and any other number of sizes
+for what networks reshape in between.
 """
 
 from typing import Annotated

@@ -1,8 +1,11 @@
-"""Pictures without labels, to measure and to reconstruct with: of any size, brought to the network's.
+"""Pictures without labels, to measure and to reconstruct with.
 
-A folder is searched with all folders in it; pictures are taken in the order of their paths, evenly, up to a number.
-Each is reduced or enlarged until it covers the network's image, and cut to its middle.  A network of one channel gets
-luminance.  An .npz file holds ``images`` (N, H, W, C) uint8 of just that size, with any number of channels.
+Of any size, brought to the network's.
+
+A folder is searched with all folders in it; pictures are taken in the order of their paths, evenly,
+up to a number.  Each is reduced or enlarged until it covers the network's image, and cut to its
+middle.  A network of one channel gets luminance.  An .npz file holds ``images`` (N, H, W, C) uint8
+of just that size, with any number of channels.
 """
 
 from collections.abc import Sequence
@@ -36,8 +39,9 @@ def read_labelled(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
     """As ``read_samples``, and what the pictures show: (N,).
 
-    labels: a table with the columns ``file``, a path in the folder, and ``label``, as ``images.read_labels`` reads it;
-    then only its pictures are taken.  Of an .npz file its own array ``labels``, if it has one.
+    labels: a table with the columns ``file``, a path in the folder, and ``label``, as
+    ``images.read_labels`` reads it; then only its pictures are taken.  Of an .npz file its own
+    array ``labels``, if it has one.
     """
     most = min(most, max(1, MAX_BYTES // int(np.prod(shape))))
     if not path.is_dir():
@@ -102,5 +106,6 @@ def _of_size(file: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
         if size[0] * size[1] > MAX_PIXELS:
             raise InputError(f"{file}: {image.height} x {image.width} pixels, too long and narrow for {H} x {W}")
         image = image.resize(size, Image.Resampling.BILINEAR)
-    left, top = (image.width - W) // 2, (image.height - H) // 2
+    left = (image.width - W) // 2
+    top = (image.height - H) // 2
     return np.asarray(image.crop((left, top, left + W, top + H))).reshape(shape)

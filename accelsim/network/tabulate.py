@@ -1,7 +1,7 @@
 """A network as a table of layers, without its weights: shapes are enough for speed and energy.
 
-A row a layer that costs something, as ``accelsim.workload`` finds them in a ``.dual`` file; products of two matrices
-of the image (attention) are convolutions.
+A row a layer that costs something, as ``accelsim.workload`` finds them in a ``.dual`` file;
+products of two matrices of the image (attention) are convolutions.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,8 @@ from accelsim.network.tensors import Combine, MatrixProduct, Opaque, Reduce, Res
 def tabulate(network: Network, density: Mapping[str, Array]) -> list[TableLayer]:
     """The layers of a network, in order.
 
-    density: the share of inputs that are not zero of layers with weights, by name, where it was measured; 1 otherwise.
+    density: the share of inputs that are not zero of layers with weights, by name, where it was
+    measured; 1 otherwise.
     Raises InputError that names the node which a table cannot describe.
     """
     layers = []

@@ -1,7 +1,9 @@
-"""Layers without weights that act on tensors of any shape: element-wise functions, moves of data, reductions.
+"""Layers without weights that act on tensors of any shape.
 
-Axes are those of one image's tensor as it is stored, without the batch, counted from 0: of an image (H, W, C) axis 2
-holds the channels.
+Element-wise functions, moves of data, reductions.
+
+Axes are those of one image's tensor as it is stored, without the batch, counted from 0: of an image
+(H, W, C) axis 2 holds the channels.
 """
 
 from math import prod
@@ -28,8 +30,8 @@ Function = (
 class Pointwise(LayerRecord):
     """One function of each number.
 
-    alpha, beta: of hard_sigmoid max(0, min(1, alpha x + beta)), of linear alpha x + beta; alpha alone: the slope below
-    0 of leaky_relu, what elu tends to, the exponent of power.
+    alpha, beta: of hard_sigmoid max(0, min(1, alpha x + beta)), of linear alpha x + beta; alpha
+    alone: the slope below 0 of leaky_relu, what elu tends to, the exponent of power.
     """
 
     op: Literal["pointwise"] = "pointwise"
@@ -60,7 +62,10 @@ class Combine(LayerRecord):
 
 
 class Operand(LayerRecord):
-    """A tensor with a stored one, element by element; a size of 1 is stretched.  prelu: x below 0 times the operand."""
+    """A tensor with a stored one, element by element; a size of 1 is stretched.
+
+    prelu: x below 0 times the operand.
+    """
 
     op: Literal["operand"] = "operand"
     function: Literal["add", "mul", "max", "min", "prelu"]
@@ -203,7 +208,10 @@ class Softmax(LayerRecord):
 
 
 class Standardize(LayerRecord):
-    """(x - mean) / sqrt(variance + eps) of each image along some axes: layer, group and instance normalisation."""
+    """(x - mean) / sqrt(variance + eps) of each image along some axes.
+
+    Layer, group and instance normalisation.
+    """
 
     op: Literal["standardize"] = "standardize"
     axes: Annotated[tuple[Axis, ...], Field(min_length=1, max_length=16)]
@@ -228,8 +236,9 @@ class MatrixProduct(LayerRecord):
 class Resize(LayerRecord):
     """An image in another size, by the neighbours of each pixel.
 
-    coordinates: where output pixel i lies in the input, by ONNX's names.  scale: output over input size (down,
-    across), where it is not the sizes' own.  rounding: which neighbour ``nearest`` takes.  cubic: ONNX's cubic_coeff_a.
+    coordinates: where output pixel i lies in the input, by ONNX's names.  scale: output over input
+    size (down, across), where it is not the sizes' own.  rounding: which neighbour ``nearest``
+    takes.  cubic: ONNX's cubic_coeff_a.
     """
 
     op: Literal["resize"] = "resize"
@@ -251,7 +260,10 @@ class Resize(LayerRecord):
 
 
 class Opaque(LayerRecord):
-    """An operator that is not known: the shape of what it gives, and nothing of what it computes."""
+    """An operator that is not known.
+
+    The shape of what it gives, and nothing of what it computes.
+    """
 
     op: Literal["opaque"] = "opaque"
     operator: Annotated[str, Field(max_length=100)]
@@ -283,7 +295,10 @@ TensorLayer = (
 
 
 def stretched(one: Shape, other: Shape) -> Shape:
-    """The shape of two tensors element by element.  Raises ValueError if they do not fit, or it is beyond bounds."""
+    """The shape of two tensors element by element.
+
+    Raises ValueError if they do not fit, or it is beyond bounds.
+    """
     try:
         shape = np.broadcast_shapes(one, other)
     except ValueError:

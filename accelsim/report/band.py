@@ -1,7 +1,7 @@
 """A verdict and its band as a plot, and as files beside a report.
 
-The plot has a line for each machine but the first, from the smallest to the largest ratio, with a dot for each
-assumption; the dashed line is where neither machine wins.
+The plot has a line for each machine but the first, from the smallest to the largest ratio, with a
+dot for each assumption; the dashed line is where neither machine wins.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,9 @@ def band_files(cases: pd.DataFrame) -> dict[str, bytes]:
 
 
 def write_bands(bands: Sequence[Band], folder: Path) -> None:
-    """Write the files of each band of a sweep, ``band-1.csv`` and so on; those of more bands than these are removed.
+    """Write the files of each band of a sweep, ``band-1.csv`` and so on.
+
+    Those of more bands than these are removed.
 
     Raises InputError if the folder cannot be written.
     """

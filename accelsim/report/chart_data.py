@@ -1,4 +1,7 @@
-"""What a comparison's page draws, as plain data: machines, totals, each layer's run on each machine, the roofline."""
+"""What a comparison's page draws, as plain data.
+
+Machines, totals, each layer's run on each machine, the roofline.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +14,10 @@ from accelsim.report.tables import Comparison
 
 
 def page_data(comparison: Comparison) -> dict[str, Any]:
-    """What the script draws: machines, their totals, each layer's run on each machine, points of the roofline."""
+    """What the script draws.
+
+    Machines, their totals, each layer's run on each machine, points of the roofline.
+    """
     totals = [row for _, row in comparison.totals.iterrows()]
     tables = [comparison.layers[machine] for machine in comparison.machines]
     layers = [

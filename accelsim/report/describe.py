@@ -27,16 +27,18 @@ def describe_model(
 ) -> dict[str, Any]:
     """The object that ``accelsim inspect MODEL.dual --json`` prints.
 
-    m, threshold, sparsity: how a Winograd machine would deploy the file, instead of how the file says: F(m, r), and the
-    threshold or the share of zeros over all Winograd layers together.  Raises ValueError if they are out of range.
+    m, threshold, sparsity: how a Winograd machine would deploy the file, instead of how the file
+    says: F(m, r), and the threshold or the share of zeros over all Winograd layers together.
+    Raises ValueError if they are out of range.
 
-    compression_ratio: 4 bytes x parameters of the original network / bytes of the whole file.  layers: convolutions and
-    linear layers; winograd_density is null where Winograd does not apply.
+    compression_ratio: 4 bytes x parameters of the original network / bytes of the whole file.
+    layers: convolutions and linear layers; winograd_density is null where Winograd does not apply.
     """
     filters = winograd_model(model, m=m, threshold=threshold, sparsity=sparsity)
     if m is not None and not filters and model.winograd_m:
         raise ValueError(f"no layer's kernel has an F({m}, r), expected a smaller tile")
-    spatial, winograd = spatial_densities(model), {name: density(W) for name, W in filters.items()}
+    spatial = spatial_densities(model)
+    winograd = {name: density(W) for name, W in filters.items()}
     if sparsity is not None:
         threshold = sparsity_threshold(model, sparsity, m)
     float32_bytes = 4 * model.parameters
@@ -69,9 +71,12 @@ def describe_model(
 
 
 def describe_machine(machine: Machine) -> dict[str, Any]:
-    """The object that ``accelsim inspect MACHINE --json`` prints.  Infinite figures of ideal memory become null there.
+    """The object that ``accelsim inspect MACHINE --json`` prints.
 
-    prices: of each action, by name.  areas_mm2: by part.  parameters: the whole description, defaults included.
+    Infinite figures of ideal memory become null there.
+
+    prices: of each action, by name.  areas_mm2: by part.  parameters: the whole description,
+    defaults included.
     """
     dram = machine.dram
     return {

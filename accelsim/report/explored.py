@@ -1,4 +1,6 @@
-"""The page of ``accelsim explore``: which machine, at which sparsity, why; and a comparison's page for each file.
+"""The page of ``accelsim explore``: which machine, at which sparsity, why.
+
+And a comparison's page for each file.
 
 ``points.csv`` beside it has a row a file and machine, with every figure of the run.
 """
@@ -28,7 +30,8 @@ from accelsim.report.parts import (
 from accelsim.report.tables import Comparison, gather
 from accelsim.report.write import report_files, write_comparison
 
-PAGE, POINTS = "report.html", "points.csv"
+PAGE = "report.html"
+POINTS = "points.csv"
 ACROSS = (
     ("ratio", "times smaller than float32"),
     ("cycles", "cycles"),
@@ -48,7 +51,8 @@ UP = (
 def write_exploration(folder: Path, title: str, found: Sequence[Made], again: str = "") -> None:
     """Write ``report.html``, ``points.csv`` and, of each file, a folder with its comparison on all machines.
 
-    again: the command that does it again, for the page.  Raises InputError if the folder cannot be written.
+    again: the command that does it again, for the page.  Raises InputError if the folder cannot be
+    written.
     """
     all_of = machines()
     comparisons = {}
@@ -64,8 +68,8 @@ def write_exploration(folder: Path, title: str, found: Sequence[Made], again: st
 def point_rows(found: Sequence[Made]) -> list[dict[str, Any]]:
     """One row a file and machine: what the file keeps, and every figure of the run.
 
-    ``file, machine, chosen, ratio`` (float32 size over the file's), ``kept`` (agreement in %, or PSNR in dB, with the
-    dense network in the worse domain), and the columns of a result's total.
+    ``file, machine, chosen, ratio`` (float32 size over the file's), ``kept`` (agreement in %, or
+    PSNR in dB, with the dense network in the worse domain), and the columns of a result's total.
     """
     best = chosen(found)
     rows = []
@@ -78,7 +82,10 @@ def point_rows(found: Sequence[Made]) -> list[dict[str, Any]]:
 
 
 def page(title: str, found: Sequence[Made], pair: Comparison, again: str = "") -> str:
-    """The whole page.  pair: the chosen file on the first pair of machines, whose layers are shown."""
+    """The whole page.
+
+    pair: the chosen file on the first pair of machines, whose layers are shown.
+    """
     best = escape(chosen(found).name)
     note = "Every file on every machine; outlined: the file of the verdict.  A click on a point shows its command."
     parts = [
@@ -149,7 +156,10 @@ def _files(found: Sequence[Made]) -> str:
 
 
 def _pairs(found: Sequence[Made]) -> str:
-    """Each file on each pair: cycles and energy of both, and the second machine's over the first one's."""
+    """Each file on each pair.
+
+    Cycles and energy of both, and the second machine's over the first one's.
+    """
     rows = []
     for made in found:
         for pair in PAIRS:

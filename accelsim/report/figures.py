@@ -1,4 +1,6 @@
-"""The figures of a whole run that tables show: of which columns, in which unit, with how many digits.
+"""The figures of a whole run that tables show.
+
+Of which columns, in which unit, with how many digits.
 
 The terminal and the page choose among them and give them names of their own.
 """
@@ -19,7 +21,10 @@ class Figure:
     digits: int = 0  # behind the point
 
     def value(self, total: pd.Series) -> float:
-        """The figure of one run, in the columns' unit.  total: of ``Result``, or a row of a table of totals."""
+        """The figure of one run, in the columns' unit.
+
+        total: of ``Result``, or a row of a table of totals.
+        """
         return float(sum(total[column] for column in self.columns))
 
     def text(self, total: pd.Series) -> str:

@@ -14,7 +14,7 @@ def grid() -> Table:
 
 
 def put(out: Console, table: Table) -> None:
-    """Print the table."""
+    """Print the table on the console."""
     out.print()
     for line in out.render_lines(table, pad=False):
         out.print(Segments([*_trimmed(line), Segment.line()]), end="")

@@ -1,4 +1,7 @@
-"""A comparison's report as one HTML page: verdict, tables and charts, nothing fetched from anywhere."""
+"""A comparison's report as one HTML page.
+
+Verdict, tables and charts, nothing fetched from anywhere.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -118,7 +121,10 @@ def layer_chart() -> str:
 
 
 def _settings(comparison: Comparison) -> list[str]:
-    """Every key of the machines' descriptions side by side, those that differ in bold; nothing where there is none."""
+    """Every key of the machines' descriptions side by side, those that differ in bold.
+
+    Nothing where there is none.
+    """
     if not comparison.settings:
         return []
     flat = [dict(_dotted(settings)) for settings in comparison.settings.values()]
@@ -191,7 +197,8 @@ def layer_table(comparison: Comparison) -> str:
     """Cycles, energy, bound and mode of each layer, the machines side by side, with the ratio of two."""
     machines = comparison.machines
     ratio = ["ratio"] if len(machines) == 2 else []
-    numbers, words = [*machines, *ratio], list(machines)
+    numbers = [*machines, *ratio]
+    words = list(machines)
     groups = [""] + ["cycles"] * len(numbers) + ["energy, nJ"] * len(numbers)
     groups += ["bound by"] * len(words) + ["mode"] * len(words) + [""]
     runs = zip(*(comparison.layers[machine].to_dict(orient="records") for machine in machines), strict=True)
@@ -218,7 +225,10 @@ def _layer_row(runs: Sequence[Mapping[Any, Any]]) -> str:
 
 
 def _ratio_of_two(figures: Sequence[float]) -> list[str]:
-    """The cell of the second figure over the first; none where there are not two, and an empty one over nothing."""
+    """The cell of the second figure over the first.
+
+    None where there are not two, and an empty one over nothing.
+    """
     if len(figures) != 2:
         return []
     return [f"<td>{figures[1] / figures[0]:.3f}</td>" if figures[0] else "<td></td>"]

@@ -1,4 +1,7 @@
-"""What each layer of a model is, beside what machines make of it: its shape, and what of it is not zero."""
+"""What each layer of a model is, beside what machines make of it.
+
+Its shape, and what of it is not zero.
+"""
 
 from collections.abc import Mapping
 
@@ -14,7 +17,9 @@ COLUMNS = ("shape", *DENSITIES)
 
 
 def layer_facts(model: DualModel | LayerTable) -> pd.DataFrame:
-    """One row a layer with ``COLUMNS``; densities are 0 to 1, and NaN where there are no such weights.
+    """One row a layer with ``COLUMNS``.
+
+    Densities are 0 to 1, and NaN where there are no such weights.
 
     The Winograd density of a table's layer is not known before its weights are drawn: NaN.
     """
@@ -24,7 +29,8 @@ def layer_facts(model: DualModel | LayerTable) -> pd.DataFrame:
         spatial = {layer.name: layer.weight_density for layer in model.layers if layer.weights}
         winograd = {}
     else:
-        spatial, winograd = spatial_densities(model), winograd_densities(model)
+        spatial = spatial_densities(model)
+        winograd = winograd_densities(model)
     rows = []
     for work in without_weights(layer_works(model)):
         densities = (spatial.get(work.name, np.nan), winograd.get(work.name, np.nan), float(work.input_density.mean()))

@@ -1,7 +1,7 @@
 """Parts of every report's page as HTML: the document, the verdict, charts, tables, the glossary.
 
-The tables are there as they stand; a small script of our own (``page/page.js``) draws the charts from the page's data
-and lets tables sort, filter and give CSV.  Nothing is fetched from anywhere.
+The tables are there as they stand; a small script of our own (``page/page.js``) draws the charts
+from the page's data and lets tables sort, filter and give CSV.  Nothing is fetched from anywhere.
 """
 
 import json
@@ -34,7 +34,10 @@ def escape(text: str) -> str:
 
 
 def document(title: str, parts: Sequence[str], data: Mapping[str, Any]) -> str:
-    """A whole page of parts that are HTML already.  data: what the page's script draws (``page/page.js``)."""
+    """A whole page of parts that are HTML already.
+
+    data: what the page's script draws (``page/page.js``).
+    """
     body = "\n".join(parts)
     theme = '<button type="button" class="theme" aria-label="light or dark">\N{BLACK CIRCLE}\N{WHITE CIRCLE}</button>'
     return (
@@ -54,7 +57,8 @@ def _script_json(data: Mapping[str, Any]) -> str:
 def cloud_figure(cloud: str, title: str, across: Figures, up: Figures, *, tells_command: bool = False) -> str:
     """A chart of points with a choice of the figure on each axis.
 
-    cloud: the points' name in the page's data.  tells_command: a click on a point shows its command below.
+    cloud: the points' name in the page's data.  tells_command: a click on a point shows its command
+    below.
     """
     told = '<code class="command" aria-live="polite"></code>' if tells_command else ""
     choices = "".join(
@@ -68,7 +72,10 @@ def cloud_figure(cloud: str, title: str, across: Figures, up: Figures, *, tells_
 
 
 def legend(names: str) -> str:
-    """Where the script writes what the colours mean.  names: the list in the page's data that they stand for."""
+    """Where the script writes what the colours mean.
+
+    names: the list in the page's data that they stand for.
+    """
     return f'<div class="legend" data-legend="{escape(names)}"></div>'
 
 
@@ -111,9 +118,9 @@ def table_of(
 ) -> str:
     """A table that sorts, filters and gives CSV.
 
-    head: texts.  rows: the cells of each row as HTML.  groups: a word above each column, of none ""; columns that
-    share one stand below it together, and their names in CSV begin with it.  name: of its CSV file.  layers: each row
-    is a layer of the page's data, which its first cell opens.
+    head: texts.  rows: the cells of each row as HTML.  groups: a word above each column, of none
+    ""; columns that share one stand below it together, and their names in CSV begin with it.  name:
+    of its CSV file.  layers: each row is a layer of the page's data, which its first cell opens.
     """
     kinds = CELL_KIND.findall(rows[0]) if rows else []
     kinds += [""] * (len(head) - len(kinds))

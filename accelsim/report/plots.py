@@ -1,7 +1,8 @@
 """Plots of a comparison: cycles of each layer, energy by part, DRAM traffic by tensor, roofline.
 
-Bars lie on their side so that layer names stay legible.  Colours are those of Okabe & Ito, which colour-blind readers
-can tell apart.  The same comparison gives the same bytes: no dates, fixed identifiers.
+Bars lie on their side so that layer names stay legible.  Colours are those of Okabe & Ito, which
+colour-blind readers can tell apart.  The same comparison gives the same bytes: no dates, fixed
+identifiers.
 """
 
 import io
@@ -58,7 +59,9 @@ ROOFLINES = {
 }  # what each panel shows
 DPI = 150
 KINDS = ("png", "svg", "pdf")  # for a page, for a screen, for a paper
-BAR_INCHES, THIN_BAR_INCHES = 0.13, 0.09  # height of one bar of a group; where the group has many
+# height of one bar of a group; where the group has many
+BAR_INCHES = 0.13
+THIN_BAR_INCHES = 0.09
 MAX_INCHES = 200.0
 
 
@@ -100,7 +103,10 @@ def style() -> Iterator[None]:
 
 
 def render(figure: Figure, kind: str, dpi: int = DPI) -> bytes:
-    """The figure's bytes, the same every time.  dpi: also of clouds of points that are pixels in an SVG file."""
+    """The figure's bytes, the same every time.
+
+    dpi: also of clouds of points that are pixels in an SVG file.
+    """
     metadata = METADATA[kind]
     stream = io.BytesIO()
     figure.savefig(stream, format=kind, dpi=dpi, metadata=metadata)
@@ -187,7 +193,10 @@ def _stacked(comparison: Comparison, parts: dict[str, Floats], label: str, title
 
 
 def _memory(comparison: Comparison) -> Figure:
-    """What lies in the memories of feature maps over time, stacked, one panel a machine; the peak is marked."""
+    """What lies in the memories of feature maps over time, stacked, one panel a machine.
+
+    The peak is marked.
+    """
     machines = comparison.machines
     figure = Figure(figsize=(9, min(MAX_INCHES, 0.8 + 2.2 * len(machines))), layout="constrained")
     panels = figure.subplots(len(machines), 1, squeeze=False)[:, 0]
@@ -217,9 +226,10 @@ def _memory(comparison: Comparison) -> Figure:
 def _roofline(comparison: Comparison) -> Figure:
     """Two rooflines of the layers with weights and of the whole.
 
-    Left: multiplies that the machine executes, under its roof of lanes and DRAM bandwidth.  Right: those of the dense
-    spatial layer, so that skipped zeros and Winograd count as speed; they may pass the lanes.  In a network, a layer's
-    data may come while the layers before it run, so that its point lies above the slope; the network's never does.
+    Left: multiplies that the machine executes, under its roof of lanes and DRAM bandwidth.  Right:
+    those of the dense spatial layer, so that skipped zeros and Winograd count as speed; they may
+    pass the lanes.  In a network, a layer's data may come while the layers before it run, so that
+    its point lies above the slope; the network's never does.
     """
     figure = Figure(figsize=(11, 5.5), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
@@ -279,7 +289,8 @@ def _intensity(table: pd.DataFrame, column: str) -> tuple[Floats, Floats]:
 
 def _roofs(totals: pd.DataFrame) -> list[tuple[int, float]]:
     """Lanes and DRAM bytes a cycle of each roof that there is."""
-    lanes, rates = totals["lanes"].to_numpy(int), totals["dram_bytes_per_cycle"].to_numpy(float)
+    lanes = totals["lanes"].to_numpy(int)
+    rates = totals["dram_bytes_per_cycle"].to_numpy(float)
     return list(dict.fromkeys(zip(lanes.tolist(), rates.tolist(), strict=True)))
 
 

@@ -1,7 +1,10 @@
-"""What comes with the package, listed, with its sources: machines, compressed models, tables of layers.
+"""What comes with the package, listed, with its sources.
 
-A machine's source is the line ``# Source:`` of the comment that opens its file, a model's stands in the card beside it,
-a table's in the ``README.md`` of its folder.  What has none, such as a file of the user's own, is listed without.
+Machines, compressed models, tables of layers.
+
+A machine's source is the line ``# Source:`` of the comment that opens its file, a model's stands in
+the card beside it, a table's in the ``README.md`` of its folder.  What has none, such as a file of
+the user's own, is listed without.
 """
 
 from pathlib import Path
@@ -19,8 +22,8 @@ def machine_rows() -> list[dict[str, Any]]:
     """One row a machine: ``name, kind, lanes, clock_mhz, sram_bytes, bandwidth_gbs, area_mm2, description, file,
     origin, source``.
 
-    file: to copy for a machine of one's own.  origin: the paper or chip that it follows.  source: the whole comment
-    that opens its file, which says where each figure comes from.
+    file: to copy for a machine of one's own.  origin: the paper or chip that it follows.  source:
+    the whole comment that opens its file, which says where each figure comes from.
     """
     rows = []
     for name, path in shipped.known("hwconfigs").items():
@@ -69,7 +72,10 @@ def model_rows() -> list[dict[str, Any]]:
 
 
 def table_rows() -> list[dict[str, Any]]:
-    """One row a table of layers: ``name, layers, weights, source``; source: of its shapes and its zeros."""
+    """One row a table of layers: ``name, layers, weights, source``; source.
+
+    Of its shapes and its zeros.
+    """
     rows = []
     for name, path in shipped.known("workloads").items():
         table = load_table(path)
@@ -101,7 +107,10 @@ def _opening_comment(text: str) -> tuple[str, str]:
 
 
 def _table_cells(path: Path) -> dict[str, list[str]]:
-    """Rows of a page's Markdown tables by their first cell; without the backquotes; nothing if there is no page."""
+    """Rows of a page's Markdown tables by their first cell; without the backquotes.
+
+    Nothing if there is no page.
+    """
     if not path.is_file():
         return {}
     text = read_text(path, MODEL_CARD).replace("`", "")

@@ -1,7 +1,8 @@
 """Plots of a sweep: Pareto scatter, heat maps, parallel coordinates, sensitivity, roofline, break-even maps.
 
-Families of machines keep their colour and marker from plot to plot.  Clouds of points are drawn as pixels, also in SVG
-files, so that a sweep of many thousand points stays a small page.  The same sweep gives the same bytes.
+Families of machines keep their colour and marker from plot to plot.  Clouds of points are drawn as
+pixels, also in SVG files, so that a sweep of many thousand points stays a small page.  The same
+sweep gives the same bytes.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,8 +26,10 @@ from accelsim.report.plots import MARKERS, ROOF_COLOUR, render, style
 
 MAX_LINES = 100  # of parallel coordinates
 MAX_MODELS = 6  # with a row of Pareto panels each
-ALIKE = ("model", "lanes", "clock_mhz", "bandwidth_gbs", "spatial_sparsity")  # of machines that are compared
-LINEAR = {"top1", "utilization", "spatial_density", "winograd_density"}  # shares, which no logarithmic axis suits
+# of machines that are compared
+ALIKE = ("model", "lanes", "clock_mhz", "bandwidth_gbs", "spatial_sparsity")
+# shares, which no logarithmic axis suits
+LINEAR = {"top1", "utilization", "spatial_density", "winograd_density"}
 LEAST_INCHES = 3.2  # of height, so that a colour bar's label fits beside it
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))  # of large numbers
 CLOUD_DPI = 90  # of points drawn as pixels in SVG files
@@ -99,7 +102,10 @@ def _numbers(axes: Axes) -> None:
 
 
 def _pareto(sweep: Sweep) -> Figure | None:
-    """The first objective against each of the others, a row a model; each panel with the fronts of its two."""
+    """The first objective against each of the others, a row a model.
+
+    Each panel with the fronts of its two.
+    """
     objectives = sweep.description.report.objectives
     if len(objectives) < 2:
         return None
@@ -131,13 +137,15 @@ def _pareto_panel(axes: Axes, sweep: Sweep, model: str, pair: tuple[str, str]) -
     floor = sweep.answers.floors.get(model)
     worthy = done if floor is None else done[~(done["top1"] < floor)]
     for i, family in enumerate(families(sweep)):
-        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+        colour = COLOURS[i % len(COLOURS)]
+        marker = MARKERS[i % len(MARKERS)]
         cloud = done[done["family"] == family]
         axes.scatter(
             cloud[across], cloud[up], 9, color=colour, marker=marker, alpha=0.25, linewidths=0, rasterized=True
         )
         rows = worthy[worthy["family"] == family]
-        x, y = rows[across].to_numpy(float), rows[up].to_numpy(float)
+        x = rows[across].to_numpy(float)
+        y = rows[up].to_numpy(float)
         best = front(np.stack([signs[0] * x, signs[1] * y], axis=1))
         order = np.argsort(x[best], kind="stable")
         axes.plot(x[best][order], y[best][order], color=colour, marker=marker, markersize=4, linewidth=1.2)
@@ -160,12 +168,16 @@ def varied(sweep: Sweep, rows: pd.DataFrame) -> list[str]:
 
 
 def _heat_map(sweep: Sweep) -> Figure | None:
-    """The least of the first objective over everything else, for two parameters; one panel a family."""
+    """The least of the first objective over everything else, for two parameters.
+
+    One panel a family.
+    """
     done = _done(sweep)
     chosen = sweep.description.report.heat_map
     if chosen is None:
         numeric = [name for name in varied(sweep, done) if 1 < done[name].nunique() <= 24]
-        numeric.sort(key=lambda name: np.count_nonzero(done[name].isna()))  # those that all families have come first
+        # those that all families have come first
+        numeric.sort(key=lambda name: np.count_nonzero(done[name].isna()))
         if len(numeric) < 2:
             return None
         chosen = (numeric[0], numeric[1])
@@ -228,7 +240,10 @@ def _short(value: object) -> str:
 
 
 def _parallel(sweep: Sweep) -> Figure | None:
-    """One line a point through its parameters and objectives; those on the front of their family in colour."""
+    """One line a point through its parameters and objectives.
+
+    Those on the front of their family in colour.
+    """
     done = _done(sweep)
     objectives = [objective.removeprefix("-") for objective in sweep.description.report.objectives]
     names = [*varied(sweep, done), *objectives]
@@ -312,8 +327,9 @@ def _sensitivity(sweep: Sweep) -> Figure | None:
 def _roofline(sweep: Sweep) -> Figure | None:
     """All points under one roof, each scaled to its own lanes and memory.
 
-    Across: how long the multiplies alone would take over how long the memory transfers alone take; up: multiplies a
-    lane and cycle.  Left of 1 a machine is bound by memory, right of 1 by its lanes.
+    Across: how long the multiplies alone would take over how long the memory transfers alone take;
+    up: multiplies a lane and cycle.  Left of 1 a machine is bound by memory, right of 1 by its
+    lanes.
     """
     done = _done(sweep)
     done = done[(done["dma_cycles"] > 0) & (done["effectual_macs"] > 0)]
@@ -324,7 +340,8 @@ def _roofline(sweep: Sweep) -> Figure | None:
     x = (done["effectual_macs"] / done["lanes"] / done["dma_cycles"]).to_numpy(float)
     for i, family in enumerate(families(sweep)):
         mine = (done["family"] == family).to_numpy()
-        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+        colour = COLOURS[i % len(COLOURS)]
+        marker = MARKERS[i % len(MARKERS)]
         y = done["utilization"].to_numpy(float)[mine]
         axes.scatter(x[mine], y, 12, color=colour, marker=marker, alpha=0.35, linewidths=0, rasterized=True)
     ends = np.array([min(x.min(), 0.5) / 1.5, 1.0, max(x.max(), 2.0) * 1.5])
@@ -341,9 +358,12 @@ def _roofline(sweep: Sweep) -> Figure | None:
 
 
 def break_even_table(sweep: Sweep, metric: str = "cycles") -> pd.DataFrame:
-    """``break_even`` of the sweep by its report's column, and by tile size if that varies; empty without both kinds.
+    """``break_even`` of the sweep by its report's column, and by tile size if that varies.
 
-    Machines are held against each other at equal lanes, clock, bandwidth and spatial sparsity, where these vary.
+    Empty without both kinds.
+
+    Machines are held against each other at equal lanes, clock, bandwidth and spatial sparsity,
+    where these vary.
     """
     column = sweep.description.report.break_even
     done = _done(sweep)
@@ -356,7 +376,10 @@ def break_even_table(sweep: Sweep, metric: str = "cycles") -> pd.DataFrame:
 
 
 def _break_even(sweep: Sweep) -> Figure | None:
-    """Layers down, bandwidth across: the density below which the Winograd machine takes fewer cycles."""
+    """Layers down, bandwidth across.
+
+    The density below which the Winograd machine takes fewer cycles.
+    """
     table = break_even_table(sweep)
     if table.empty:
         return None

@@ -1,4 +1,7 @@
-"""The folder of a sweep as a report: plots, the front as CSV, and one HTML page that needs nothing else."""
+"""The folder of a sweep as a report.
+
+Plots, the front as CSV, and one HTML page that needs nothing else.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +29,8 @@ from accelsim.report.sweep_plots import break_even_table, families, label, sweep
 from accelsim.report.sweep_verdict import sweep_sentences
 from accelsim.report.write import write_files
 
-FRONT_ROWS, FAULT_ROWS = 40, 10
+FRONT_ROWS = 40
+FAULT_ROWS = 10
 CLOUD_POINTS = 3000  # beside those on a front
 CLOUD_COLUMNS = (
     "latency_ms",
@@ -95,7 +99,10 @@ def page(sweep: Sweep, plots: dict[str, bytes]) -> str:
 
 
 def fronts_of_all(sweep: Sweep) -> pd.DataFrame:
-    """The front of all families together, model after model; no rows where no point is accurate enough."""
+    """The front of all families together, model after model.
+
+    No rows where no point is accurate enough.
+    """
     answers = sweep.answers
     names = [answers.scope(model) for model in answers.models]
     found = [answers.fronts[name] for name in names if name in answers.fronts]
@@ -104,7 +111,8 @@ def fronts_of_all(sweep: Sweep) -> pd.DataFrame:
 
 def _answers(sweep: Sweep) -> list[str]:
     """Knees and cheapest machines, as one table of machines."""
-    answers, table = sweep.answers, sweep.table
+    answers = sweep.answers
+    table = sweep.table
     rows = [(f"knee of {name}", table.iloc[index]) for name, index in answers.knees.items()]
     for found in answers.cheapest:
         question = found.question
@@ -131,7 +139,10 @@ def _fronts(sweep: Sweep) -> list[str]:
 
 
 def _cloud(sweep: Sweep) -> dict[str, Any]:
-    """The points that the page's chart shows: all on a front, and of the others as many as a page carries."""
+    """The points that the page's chart shows.
+
+    All on a front, and of the others as many as a page carries.
+    """
     done = sweep.table[sweep.table["status"] == "done"]
     best = fronts_of_all(sweep)
     others = done.drop(best.index)
@@ -178,10 +189,13 @@ def _chart(sweep: Sweep, cloud: dict[str, Any]) -> list[str]:
 
 
 def _machines(sweep: Sweep, head: str, rows: Sequence[tuple[str, pd.Series]]) -> str:
-    """Points as a table: what each is called, its parameters, its figures, and the command that gives it again."""
+    """Points as a table.
+
+    What each is called, its parameters, its figures, and the command that gives it again.
+    """
     done = sweep.table[sweep.table["status"] == "done"]
     objectives = [objective.removeprefix("-") for objective in sweep.description.report.objectives]
-    asked = [column for q in sweep.description.report.cheapest for column in (q.minimize, *q.limits)]
+    asked = [column for q in sweep.description.report.cheapest for column in (q.column, *q.limits)]
     columns = list(dict.fromkeys(("family", *varied(sweep, done), *objectives, *asked)))
     if head == "family":
         columns.remove("family")

@@ -12,8 +12,8 @@ from accelsim.explore.answers import Answers
 from accelsim.explore.bands import Band
 from accelsim.explore.naming import named
 from accelsim.explore.sweep import Estimate
+from accelsim.report.console import escape, line
 from accelsim.report.grid import grid, put
-from accelsim.report.terminal import escape, line
 
 FRONT_ROWS = 12
 
@@ -25,8 +25,10 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[int, int, int], None]]:
-    """A bar with points, points/s and time left; call it as (finished, failed, total).  Silent where stderr is no
-    terminal, but for a line at each tenth."""
+    """A bar with points, points/s and time left; call it as (finished, failed, total).
+
+    Silent where stderr is no terminal, but for a line at each tenth.
+    """
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _each_tenth(console)
@@ -76,18 +78,22 @@ def show_estimate(out: Console, e: Estimate) -> None:
 
 
 def show_answers(out: Console, answers: Answers, counts: dict[str, int], parameters: list[str]) -> None:
-    """Counts; for each model the front of all machines with its knee; the answers to the questions."""
+    """Counts; for each model the front of all machines with its knee.
+
+    The answers to the questions.
+    """
     out.print(", ".join(f"{count} {status}" for status, count in counts.items() if count), highlight=False)
     for model, floor in answers.floors.items():
         line(out, f"{model}: points below {floor:.2f} % top-1 answer nothing")
     for model in answers.models:
         _show_front(out, answers, model, parameters)
     for found in answers.cheapest:
-        question, row = found.question, found.row
+        question = found.question
+        row = found.row
         limits = ", ".join(f"{column} <= {limit:g}" for column, limit in question.limits.items())
         text = "none"
         if row is not None:
-            text = f"{row[question.minimize]:.5g} by {row['family']} {named(row, parameters)} (point {row['point']})"
+            text = f"{row[question.column]:.5g} by {row['family']} {named(row, parameters)} (point {row['point']})"
         of_model = f"{found.model}: " if len(answers.models) > 1 else ""
         asked = f"{of_model}least {question.minimize} with {limits or 'no limits'}: {text}"
         line(out, asked)

@@ -1,4 +1,7 @@
-"""What a sweep found, in sentences whose every figure is in its tables: the knee, the front, what matters."""
+"""What a sweep found, in sentences whose every figure is in its tables.
+
+The knee, the front, what matters.
+"""
 
 from accelsim.explore.naming import named
 from accelsim.explore.sweep import Sweep
@@ -9,7 +12,10 @@ LEAST_SHARE = 0.02  # of the variance, below which an axis is not worth a word
 
 
 def sweep_sentences(sweep: Sweep) -> list[str]:
-    """The sentences, the most important first: each model's knee and front, then what moves the first objective."""
+    """The sentences, the most important first.
+
+    Each model's knee and front, then what moves the first objective.
+    """
     found = [sentence for model in sweep.answers.models for sentence in _of_model(sweep, model)]
     return [*found, *_what_matters(sweep)]
 
@@ -53,6 +59,7 @@ def _with_unit(column: str, value: float) -> str:
     """``latency 0.05 ms`` of a label such as ``latency, ms``; large energies in microjoules."""
     word, _, unit = label(column).partition(", ")
     if unit == "pJ" and abs(value) >= PJ_A_UJ:
-        value, unit = value / PJ_A_UJ, "\N{MICRO SIGN}J"
+        value = value / PJ_A_UJ
+        unit = "\N{MICRO SIGN}J"
     figure = f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
     return " ".join(filter(None, (word, figure, unit)))

@@ -1,7 +1,7 @@
 """A table in the format that its file's ending says: CSV, or Parquet and Arrow, which keep types and are read at once.
 
-Parquet and Arrow files are written by pyarrow (extra ``tables``).  A result's model, machine, engine, level and total
-go into their metadata, as JSON under the key ``accelsim``.
+Parquet and Arrow files are written by pyarrow (extra ``tables``).  A result's model, machine,
+engine, level and total go into their metadata, as JSON under the key ``accelsim``.
 """
 
 import io
@@ -43,7 +43,10 @@ def write_results(results: Sequence[Result], path: Path) -> None:
 
 
 def write_table(table: pd.DataFrame, path: Path, facts: Mapping[str, Any] | None = None) -> None:
-    """Write a table, atomically.  facts: for the metadata of Parquet and Arrow.  Raises as ``write_results``."""
+    """Write a table, atomically.  facts: for the metadata of Parquet and Arrow.
+
+    Raises as ``write_results``.
+    """
     check_ending(path)
     if path.suffix == ".csv":
         write_bytes(path, to_csv(table).encode())

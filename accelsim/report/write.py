@@ -25,7 +25,10 @@ def write_comparison(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def write_files(folder: Path, files: Mapping[str, bytes], replaced: Collection[str] = ()) -> None:
-    """Write the files all at once; ``replaced`` go.  Raises InputError if the folder cannot be written."""
+    """Write the files all at once; ``replaced`` go.
+
+    Raises InputError if the folder cannot be written.
+    """
     try:
         write_folder(folder, files, replaced)
     except OSError as error:

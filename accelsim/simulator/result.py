@@ -52,7 +52,9 @@ DRAM_COLUMNS = (*DRAM_ACTIONS, *DRAM_POWERS)
 
 @dataclass(frozen=True)
 class Result:
-    """One model on one machine.  layers: one row a layer; total: sums, and the figures of the whole run.
+    """One model on one machine.
+
+    layers: one row a layer; total: sums, and the figures of the whole run.
 
     synthetic: the zeros of the weights were drawn from a seed, not trained.  level: how far the
     layers ran as one network (``simulator.network.planning``).

@@ -1,4 +1,6 @@
-"""Would a verdict stand if what nobody measured were otherwise?  A ratio between machines, and its band.
+"""Would a verdict stand if what nobody measured were otherwise?
+
+A ratio between machines, and its band.
 
 The assumptions, each moved by itself while the others stay:
 
@@ -32,8 +34,9 @@ from accelsim.workload import LayerWork
 Quantity = Literal["energy", "latency"]
 COLUMNS: dict[Quantity, str] = {"energy": "energy_pj", "latency": "latency_ms"}
 WIRE_PJ_PER_BIT_MM = 0.2 * 0.9**2 / 2
-# Published power of Eyeriss, NVDLA (two sizes), EIE, Cambricon-X and the chip of Moons and Verhelst over the model's,
-# without DRAM: least and most.  Measured by experiments/comparisons/chips.py, rows of reports/validation.md.
+# Published power of Eyeriss, NVDLA (two sizes), EIE, Cambricon-X and the chip of Moons and Verhelst
+# over the model's, without DRAM: least and most.  Measured by experiments/comparisons/chips.py,
+# rows of reports/validation.md.
 CHIPS = (0.54, 1.6)
 DRAM_KEYS = {
     "dram_activate": "dram_activate_pj",
@@ -102,8 +105,8 @@ def band(works: Sequence[LayerWork], machines: Sequence[Machine], level: str = "
     """Energies and times of all machines under each assumption, ``as described`` first.
 
     One row a case and machine: ``assumption, case, machine, energy_pj, latency_ms, energy_ratio,
-    latency_ratio``, the ratios over the first machine's, NaN where that is zero.  Machines of one name
-    are told apart.  Raises InputError if a layer does not fit a machine.
+    latency_ratio``, the ratios over the first machine's, NaN where that is zero.  Machines of one
+    name are told apart.  Raises InputError if a layer does not fit a machine.
     """
     names = told_apart(machine.name for machine in machines)
     described = Assumption("none", "as described", _as_described)

@@ -1,5 +1,6 @@
-"""What a whole number costs in bits, as far as one can know while the numbers are being chosen:
-running counts.
+"""What a whole number costs in bits, by running counts.
+
+So far as one can know it while the numbers are being chosen.
 
 A coder that adapts gives a number -log2 of the share that its like had so far, among those in the
 same context, and one bit for a sign.  Here the context is how much a weight's input matters in its
@@ -21,7 +22,7 @@ FIRST = 8.0  # numbers that the first guess counts for: half zeros, a quarter on
 
 
 class RunningCounts:
-    """Of one layer."""
+    """Counts of one layer's numbers, as they are chosen."""
 
     def __init__(self) -> None:
         self.counts = np.tile(FIRST * 0.5 ** np.arange(1, LARGEST + 2), (CONTEXTS, 1))
@@ -33,7 +34,7 @@ class RunningCounts:
         return np.asarray((z != 0) - np.log2(share))
 
     def add(self, z: Reals, context: Ints) -> None:
-        """Count these numbers."""
+        """Count these numbers, too."""
         np.add.at(self.counts, (context, np.minimum(np.abs(z), LARGEST).astype(np.int64)), 1)
 
     def cheapest(self, wanted: Reals, stiffness: Reals, context: Ints, price: float) -> Reals:

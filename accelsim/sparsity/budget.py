@@ -1,5 +1,6 @@
-"""Shares by price: how sparse and how coarse each layer is to be,
-so that a whole network keeps to budgets.
+"""Shares by price: how sparse and how coarse each layer is to be.
+
+So that a whole network keeps to budgets.
 
 Every layer has some options, each with what it costs: loss, bits in the file, multiplies an image.
 Of all ways to take one option a layer that keep to both budgets, wanted is the one of least total

@@ -1,5 +1,6 @@
-"""Sparse first weights whose zeros in both domains are made exact,
-and stay so while the weights move (``joint.hold``).
+"""Sparse first weights whose zeros in both domains are exact.
+
+They stay so while the weights move (``joint.hold``).
 
 In the spatial domain the zeros are those that the weights have.  In the Winograd domain they are
 the smallest entries, shared out among the layers by LAMP scores (``reconstruction``).  With
@@ -56,8 +57,9 @@ def projected(arrays: Mapping[str, Array], patterns: Mapping[str, ZeroPattern]) 
 
 
 def exact_shares(regularizer: JointRegularizer, arrays: Mapping[str, Array]) -> tuple[float, float]:
-    """(s_SD, s_WD): the shares of all weights that are zero,
-    in the Winograd domain but for float32 sums.
+    """(s_SD, s_WD), the shares of all weights that are zero.
+
+    In the Winograd domain but for float32 sums.
     """
     weights = [arrays[f"{name}.weight"] for name in regularizer.spatial]
     filters = list(regularizer.pruned_winograd(arrays, -1.0).values())

@@ -1,5 +1,6 @@
-"""The joint-sparsity regularizer:
-one set of spatial weights pulled towards zeros in both domains at once.
+"""The joint-sparsity regularizer.
+
+One set of spatial weights pulled towards zeros in both domains at once.
 
     R_SD = 1/N_SD  sum_l || w_l * [|w_l| <= theta_SD] ||^2     over all conv and linear layers,
     R_WD = 1/N_WD  sum_l || W_l * [|W_l| <= theta_WD] ||^2     over the Winograd-eligible ones,
@@ -40,7 +41,8 @@ def spatial_layers(graph: Graph, exclude: Collection[str] = ()) -> tuple[str, ..
 
 
 def winograd_layers(graph: Graph, tiles: Mapping[str, int], exclude: Collection[str] = ()) -> dict[str, int]:
-    """Output tile size m of each Winograd-eligible layer:
+    """Output tile size m of each Winograd-eligible layer.
+
     ``tiles`` by name, or by ``"default"``; none of m = 0.
     """
     return {
@@ -51,8 +53,9 @@ def winograd_layers(graph: Graph, tiles: Mapping[str, int], exclude: Collection[
 
 
 class Percentile:
-    """The s-th percentile of |values|, exactly,
-    cheaply when the values change little from call to call.
+    """The s-th percentile of |values|, exactly.
+
+    It is cheap where the values change little from call to call.
 
     It keeps the last threshold and selects among the values near it, as near as the threshold's
     last change lets expect; if the rank falls outside, it selects among all.
@@ -159,8 +162,9 @@ class JointRegularizer:
     def winograd_penalty(
         self, weights: Mapping[str, Array], sparsity: float, gradients: Mapping[str, Array], z: float
     ) -> Penalty:
-        """R_WD at this sparsity;
-        adds exp(z) dR_WD/dw = exp(z) 2/N G^T (W * [...]) G to the gradients.
+        """R_WD at this sparsity.
+
+        Adds exp(z) dR_WD/dw = exp(z) 2/N G^T (W * [...]) G to the gradients.
         """
         values = self.transform(weights)
         penalty = self._penalty(values, self.percentile_wd, sparsity)
@@ -178,8 +182,9 @@ class JointRegularizer:
         return theta_sd, theta_wd
 
     def pruned_spatial(self, weights: Mapping[str, Array], theta: float) -> dict[str, Array]:
-        """The weights, by name,
-        with zeros where |w| <= theta in the regularized layers; the others as they are.
+        """The weights, by name, with zeros where |w| <= theta in the regularized layers.
+
+        The others are as they are.
         """
         pruned = dict(weights)
         for name in self.spatial:
@@ -188,8 +193,9 @@ class JointRegularizer:
         return pruned
 
     def pruned_winograd(self, weights: Mapping[str, Array], theta: float) -> dict[str, Array]:
-        """By layer name, the Winograd-domain filters (K, C,
-        n_h, n_w) with zeros where |W| <= theta.
+        """The Winograd-domain filters with zeros where |W| <= theta, by layer name.
+
+        (K, C, n_h, n_w) each.
         """
         pruned = {}
         for name in self.winograd:

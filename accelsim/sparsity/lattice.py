@@ -77,7 +77,7 @@ def nearest(lattice: Lattice, b: Reals, price: float, counts: RunningCounts) -> 
 
 @dataclass(frozen=True)
 class _Bits:
-    """What bits cost."""
+    """What the bits of a number cost in error."""
 
     cost: float  # of one, or 0
     counts: RunningCounts

@@ -10,8 +10,9 @@ BelowOne = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Joint(Section):
-    """Zeros in both domains at once (``accelsim.sparsity.joint``),
-    pulled for by a regularizer or there from the start.
+    """Zeros in both domains at once (``accelsim.sparsity.joint``).
+
+    A regularizer pulls for them, or they are there from the start.
 
     C = E + exp(z_SD) R_SD + exp(z_WD) R_WD - alpha (z_SD + z_WD), with z learned.
     """
@@ -67,8 +68,9 @@ class Joint(Section):
 
 
 class Budget(Section):
-    """What a reconstructed network may cost;
-    how sparse each layer gets follows (``accelsim.training.prices``).
+    """What a reconstructed network may cost.
+
+    How sparse each layer gets follows (``accelsim.training.prices``).
     """
 
     ratio: Annotated[float, Field(gt=1, allow_inf_nan=False)]
@@ -102,8 +104,9 @@ class Budget(Section):
 
 
 class Reconstruction(Section):
-    """Zeros made layer by layer before the first epoch,
-    as many as ``joint`` says, or ``budget`` (``reconstruction``).
+    """Zeros made layer by layer before the first epoch (``reconstruction``).
+
+    As many as ``joint`` says, or ``budget``.
     """
 
     images: Count = 512

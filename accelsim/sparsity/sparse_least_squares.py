@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from accelsim.arrays import Array, Flags
+from accelsim.errors import NumericalError
 from accelsim.sparsity.moments import Moments
 from accelsim.sparsity.recipe import Reconstruction
 from accelsim.sparsity.zero_patterns import zero_pattern
 
+RIDGES = (0.0, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # of the mean diagonal, tried in turn
 SOLVED = 1e-5  # of a filter's right-hand side: what is left of it is rounding
 
 
@@ -123,7 +125,8 @@ def sparse_solution(
         mask = (Z != 0).astype(np.float32)
 
         def apply(p: Array) -> Array:
-            return mask * (A @ p + pull_wd * back(outside * transformed(p)))
+            applied: Array = mask * (A @ p + pull_wd * back(outside * transformed(p)))
+            return applied
 
         Z = _polish(apply, mask * target, Z, settings.polish)
     W = transformed(Z) / scale[:, None]
@@ -156,7 +159,8 @@ def _space(zero: Flags, zero_wd: Flags, kron: Array) -> Callable[[Array], Array]
 def _polish(apply: Callable[[Array], Array], target: Array, w: Array, steps: int, solved: float = 0.0) -> Array:
     """Conjugate gradients on apply(w) = target, each filter (column) for itself.
 
-    solved: a filter stays as it is once this share of its right-hand side is left.
+    solved: a filter stays as it is once this share of its right-hand side is left, or where rounding has made its
+    matrix indefinite in the direction to go.
     """
     r = target - apply(w)
     p = r
@@ -164,8 +168,9 @@ def _polish(apply: Callable[[Array], Array], target: Array, w: Array, steps: int
     done = np.float32(solved**2) * (target * target).sum(axis=0)
     for _ in range(steps):
         Ap = apply(p)
-        length = old / np.maximum((p * Ap).sum(axis=0), np.float32(1e-30))
-        length = np.where(old > done, length, np.float32(0))
+        curvature = (p * Ap).sum(axis=0)
+        length = old / np.maximum(curvature, np.float32(1e-30))
+        length = np.where((old > done) & (curvature > 0), length, np.float32(0))
         w = w + p * length
         r = r - Ap * length
         new = (r * r).sum(axis=0)
@@ -175,11 +180,21 @@ def _polish(apply: Callable[[Array], Array], target: Array, w: Array, steps: int
 
 
 def _inverse(A: NDArray[Any]) -> Array:
-    """Of a positive definite matrix."""
-    factor = linalg.cholesky(A.astype(np.float32), lower=True, overwrite_a=True, check_finite=False)
-    inverse: Array = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)[0]
-    lower = np.tril(inverse)
-    return lower + np.tril(inverse, -1).T
+    """Of a positive definite matrix.
+
+    Float32 may leave the moments of inputs that hardly change short of that: such a matrix gets more on its diagonal,
+    ten times more each time, until it is.  Raises NumericalError if it never is.
+    """
+    mean = float(np.diagonal(A).mean())
+    for ridge in RIDGES:
+        damped = A.astype(np.float32)
+        damped[np.diag_indices_from(damped)] += np.float32(ridge * mean)
+        factor, failed = linalg.lapack.spotrf(damped, lower=1, overwrite_a=1)
+        if not failed:
+            inverse: Array = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)[0]
+            lower = np.tril(inverse)
+            return lower + np.tril(inverse, -1).T
+    raise NumericalError("the inputs of a layer have moments that no damping makes a least-squares problem of")
 
 
 def _large(magnitudes: NDArray[Any], zeros: int) -> Flags:

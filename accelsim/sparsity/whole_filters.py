@@ -46,8 +46,9 @@ def whole_bases(zero: Flags, zero_wd: Flags | None = None, kron: Array | None = 
 
 
 def _bound_bases(zero: Flags, zero_wd: Flags, kron: Array) -> Iterator[tuple[Ints, Floats]]:
-    """(which, bases (F, taps, taps)) of the filters whose zeros
-    of W need weights that cancel, block by block.
+    """(which, bases (F, taps, taps)), of filters whose zeros of W need weights that cancel.
+
+    Block by block.
     """
     zero_w = zero.reshape(-1, kron.shape[1])
     zero_W = zero_wd.reshape(-1, len(kron))

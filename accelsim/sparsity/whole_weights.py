@@ -106,7 +106,7 @@ class _Vectors:
         return whole
 
     def products(self, b: Array) -> Array:
-        """M^T b: (d,)."""
+        """The product M^T b: (d,)."""
         return np.asarray((self.value * b[self.weight]).sum(axis=1))
 
     def combined(self, z: Reals, count: int) -> Floats:

@@ -24,8 +24,9 @@ class ZeroPattern:
     projectors: Array  # (F, R S, R S) float32, onto the space of each of these
 
     def project(self, weights: Array) -> None:
-        """Move the weights, (K, C, R, S) and contiguous,
-        to the nearest ones with the zeros; in place.
+        """Move the weights to the nearest ones with the zeros, in place.
+
+        weights: (K, C, R, S), contiguous.
         """
         weights *= self.mask
         if len(self.bound):

@@ -1,5 +1,4 @@
-"""What a training run leaves on disk: the model for others,
-and the state that a resumed run goes on from.
+"""What a training run leaves on disk: the model, and the state to go on from.
 
 ``checkpoint.safetensors``: every array of ``graph.parameters`` by its name, float32, nothing else.
 ``checkpoint.json``: ``format`` (1), ``network``, ``theta_sd``, ``theta_wd``, ``sparsity_sd``,
@@ -65,8 +64,9 @@ def save_model(folder: Path, arrays: Mapping[str, Array], card: Mapping[str, Any
 
 
 def relative_cells(notes: Mapping[str, Any]) -> dict[str, float]:
-    """The cells that a card or a state gives single weight arrays, relative to their root mean
-    square; empty if it gives none.
+    """The cells that a card or a state gives single weight arrays.
+
+    Relative to their root mean square; empty if it gives none.
 
     Raises ValueError if one is no positive number.
     """

@@ -1,5 +1,6 @@
-"""A network compiled for one batch size: buffers made once,
-then forward and backward as a short list of phases.
+"""A network compiled for one batch size.
+
+Buffers are made once; then forward and backward are a short list of phases.
 
 Consecutive block phases run block by block, so that a block passes through several layers while it
 is in the cache; phases that need the whole batch are barriers.  A thread takes the next block when
@@ -196,8 +197,9 @@ class CompiledNetwork:
         self._each(self.blocks, work)
 
     def forward(self, x: NDArray[Any]) -> Array:
-        """x: (batch, H, W, C) float32, preprocessed -> the output:
-        (batch, F) or (batch, H, W, C) float32.
+        """The output, (batch, F) or (batch, H, W, C) float32.
+
+        x: (batch, H, W, C) float32, preprocessed.
         """
         self._spread(self.xp.asarray(x), self.input)
         ops = list(self.ops.values())
@@ -211,8 +213,9 @@ class CompiledNetwork:
         return self._joined(self._hint)
 
     def backward(self, dy: Array, d_hint: Array | None = None) -> None:
-        """Fill the gradients, from dy:
-        the loss's gradient with respect to ``forward``'s output (same shape).
+        """Fill the gradients.
+
+        dy: the loss's gradient with respect to ``forward``'s output (same shape).
 
         d_hint: with respect to the hint's output, beside what reaches it by dy.
         """

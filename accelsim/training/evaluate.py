@@ -1,6 +1,4 @@
-"""Accuracy of a network as it stands, pruned in the spatial domain,
-and pruned in the Winograd domain.
-"""
+"""Accuracy of a network as it stands, and pruned in either domain."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -50,8 +48,9 @@ def in_both_domains(
     thresholds: tuple[float, float],
     **options: Any,
 ) -> dict[str, float]:
-    """Top-1 in percent: ``unpruned``; ``spatial``:
-    zeros where |w| <= theta_SD; ``winograd``: where |W| <= theta_WD.
+    """Top-1 in percent, unpruned and pruned in either domain.
+
+    ``unpruned``; ``spatial``: zeros where |w| <= theta_SD; ``winograd``: where |W| <= theta_WD.
 
     thresholds: (theta_SD, theta_WD).  options: as ``top1``.
     """
@@ -68,8 +67,9 @@ def by_domain(
     regularizer: JointRegularizer,
     thresholds: tuple[float, float],
 ) -> dict[str, T]:
-    """``measure`` (of arrays, and of Winograd-domain filters
-    by layer) unpruned and pruned in either domain.
+    """What ``measure`` gives, unpruned and pruned in either domain.
+
+    measure: of arrays, and of Winograd-domain filters by layer.
     """
     unpruned = measure(arrays, {})
     pruned = regularizer.pruned_spatial(arrays, thresholds[0])

@@ -33,8 +33,7 @@ def initial_arrays(graph: Graph, seed: int) -> dict[str, Array]:
 
 
 def identity_arrays(graph: Graph, seed: int) -> dict[str, Array]:
-    """Random first weights,
-    but the first channel of every convolution hands on the first channel of its input.
+    """Random first weights that hand on the first channel of every convolution's input.
 
     The last convolution does only that, so that the network starts as the identity wherever its
     input is not negative. Raises InputError if the network is not one chain of convolutions.

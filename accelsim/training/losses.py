@@ -58,7 +58,8 @@ def distillation(logits: Array, teacher: Array, temperature: float, xp: Any = np
 
     logits, teacher: (N, K) float32.
     """
-    N, T = len(logits), np.float32(temperature)
+    N = len(logits)
+    T = np.float32(temperature)
     log_p = log_softmax(logits / T, xp)
     log_q = log_softmax(teacher / T, xp)
     p = xp.exp(log_p)
@@ -67,8 +68,9 @@ def distillation(logits: Array, teacher: Array, temperature: float, xp: Any = np
 
 
 def blend(hard: tuple[float, Array], soft: tuple[float, Array], share: float) -> tuple[float, Array]:
-    """(1 - share) of a loss on the labels and ``share`` of one
-    on a teacher's outputs, each with its gradient.
+    """A loss on the labels, and one on a teacher's outputs, each with its gradient.
+
+    (1 - share) of the one and ``share`` of the other.
     """
     loss = (1 - share) * hard[0] + share * soft[0]
     return loss, np.float32(1 - share) * hard[1] + np.float32(share) * soft[1]

@@ -1,5 +1,6 @@
-"""SGD with Nesterov momentum and Adam,
-on one flat vector of all parameters; and the moving average of it.
+"""SGD with Nesterov momentum and Adam, on one flat vector of all parameters.
+
+And the moving average of it.
 
 Sources: Sutskever et al. 2013 in PyTorch's formulation; Kingma & Ba 2015.  Weight decay is added to
 the gradient.

@@ -1,5 +1,6 @@
-"""What each layer's zeros and cells cost a network: loss, bits and multiplies,
-for ``accelsim.sparsity.budget`` to choose from.
+"""What each layer's zeros and cells cost a network: loss, bits and multiplies.
+
+For ``accelsim.sparsity.budget`` to choose from.
 
 One layer at a time is reconstructed alone (``accelsim.sparsity.reconstruction``), over a grid of
 shares of zeros in both domains, which are exact, while all others stay dense; the loss is how far
@@ -318,8 +319,9 @@ def _grid(layer: _Layer, settings: Reconstruction) -> Grid:
 
 
 def goals_at(w: Array, kron: Array | None, share: float, offset: float) -> tuple[int, int]:
-    """How many entries of w and of W are zero at a share,
-    and with this offset from it in the Winograd domain.
+    """How many entries of w and of W are zero at a share.
+
+    With this offset from it in the Winograd domain.
     """
     size_wd = 0 if kron is None else len(kron) * w.shape[0] * w.shape[1]
     return round(share * w.size), round(min(max(share + offset, 0.0), 0.99) * size_wd)
@@ -328,7 +330,8 @@ def goals_at(w: Array, kron: Array | None, share: float, offset: float) -> tuple
 def _rounded(
     moments: Moments, apart: Array, found: Array, kron: Array | None, relative: Sequence[float]
 ) -> tuple[list[float], list[Levels]]:
-    """Some filters of a layer rounded with their zeros, for each relative cell:
+    """Some filters of a layer rounded with their zeros, for each relative cell.
+
     (what that adds to a filter's squared error, the filters in cells (some, C, taps)).
 
     moments: to round with.  apart: H of the images kept apart, to measure with.  found: (taps, C,

@@ -1,5 +1,4 @@
-"""PSNR of a super-resolution network as it stands,
-pruned in the spatial, and pruned in the Winograd domain.
+"""PSNR of a super-resolution network as it stands, and pruned in either domain.
 
 An image passes through in strips, so that memory does not grow with it.  Strips overlap by all that
 an output row can depend on and start at whole Winograd tiles, so they give exactly what the whole
@@ -77,8 +76,9 @@ def psnr_in_both_domains(
     thresholds: tuple[float, float],
     **options: Any,
 ) -> dict[str, dict[str, float]]:
-    """PSNR by set in dB: ``unpruned``; ``spatial``:
-    zeros where |w| <= theta_SD; ``winograd``: where |W| <= theta_WD.
+    """PSNR by set in dB, unpruned and pruned in either domain.
+
+    ``unpruned``; ``spatial``: zeros where |w| <= theta_SD; ``winograd``: where |W| <= theta_WD.
 
     thresholds: (theta_SD, theta_WD).  options: as ``psnr_by_set``.
     """
@@ -121,8 +121,9 @@ def enhance(
 
 
 def _reach(graph: Graph, tiles: Mapping[str, int]) -> int:
-    """Rows up or down that an output may depend on, at most:
-    kernels, and the tiles they are computed in, add up.
+    """Rows up or down that an output may depend on, at most.
+
+    Kernels, and the tiles they are computed in, add up.
     """
     return sum(
         node.layer.kernel[0] // 2 + tiles.get(node.name, 1) - 1 for node in graph.nodes if isinstance(node.layer, Conv)

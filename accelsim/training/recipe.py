@@ -11,7 +11,7 @@ from accelsim.faults import validated
 from accelsim.files import TRAINING_RECIPE
 from accelsim.settings import BelowOne, Count, NonNegative, Positive, Section, Seed, Share, Threads, read_settings
 from accelsim.sparsity.recipe import Joint, Reconstruction
-from accelsim.training.networks import beside_in
+from accelsim.training.networks import beside_in, is_file
 
 
 class Data(Section):
@@ -116,7 +116,7 @@ class Teacher(Section):
 
 
 class Recipe(Section):
-    """One training run."""
+    """The recipe of one training run."""
 
     network: str
     """The network to train: a name of the zoo, or an .onnx or .dual file.  Its path starts at the recipe's folder."""
@@ -196,8 +196,11 @@ class Recipe(Section):
     def _has_targets(self) -> "Recipe":
         if self.reconstruction is not None and self.joint is None:
             raise ValueError("reconstruction: expected the key joint to say how sparse")
-        if self.joint is not None and self.joint.hold and (self.reconstruction is not None or self.start is None):
-            raise ValueError("joint.hold: expected first weights that are sparse (key start, no reconstruction)")
+        starts = self.start is not None or is_file(self.network)
+        if self.joint is not None and self.joint.hold and (self.reconstruction is not None or not starts):
+            raise ValueError(
+                "joint.hold: expected first weights that are sparse (key start or a file as network, no reconstruction)"
+            )
         if self.train_from is not None and (self.data.kind == "super_resolution" or self.reconstruction is not None):
             raise ValueError("train_from: expected images with labels and no reconstruction")
         if self.train_from is not None and (self.data.crop or self.data.cutout or self.reestimate):

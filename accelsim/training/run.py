@@ -1,5 +1,6 @@
-"""``accelsim train``: from a recipe file to a folder with a log,
-a resumable state, and a checkpoint to compress.
+"""``accelsim train``: from a recipe file to a folder with a checkpoint to compress.
+
+A log and a state that a stopped run goes on from stand beside it.
 """
 
 import time
@@ -13,35 +14,28 @@ from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
 from accelsim.arrays import Array, Ints
-from accelsim.dual.file import read_dual
 from accelsim.errors import InputError, NumericalError
-from accelsim.faults import nearest
 from accelsim.files import write_text
-from accelsim.network.graph import INPUT, Graph, Network
-from accelsim.sparsity.initial_zeros import exact_shares, initial_patterns, projected
+from accelsim.network.graph import Network
+from accelsim.sparsity.initial_zeros import initial_patterns, projected
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.reconstruction import Goals, LayerReport, reconstruct
 from accelsim.sparsity.zero_patterns import ZeroPattern
 from accelsim.training import checkpoint
-from accelsim.training.datasets import Source, load_split, resolve
-from accelsim.training.evaluate import in_both_domains, top1
-from accelsim.training.first_weights import identity_arrays, initial_arrays, start_arrays
+from accelsim.training.datasets import Source, resolve
 from accelsim.training.log import TrainingLog
-from accelsim.training.networks import find_network, own_network, with_weights
+from accelsim.training.measured import measured
+from accelsim.training.named import RecipeParts
 from accelsim.training.pricelist import PriceList
 from accelsim.training.prices import Calibration, Grid, chosen, measure
 from accelsim.training.progress import Watch, progress_bar, show_layer, show_prices
-from accelsim.training.psnr import bicubic_psnr, psnr_by_set, psnr_in_both_domains
 from accelsim.training.recipe import Recipe, load_recipe
 from accelsim.training.superresolution import (
     TEST,
     Patches,
     Photographs,
-    photographs,
-    super_resolver,
-    training_patches,
 )
-from accelsim.training.tail import Features, features, split
+from accelsim.training.tail import Features, features
 from accelsim.training.trainer import StepReport, Trainer
 
 LOG = "log.csv"
@@ -94,19 +88,6 @@ def _in_db(figures: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.2f} dB" for name, value in figures.items())
 
 
-def check_hint(name: str, graph: Graph, teacher: Graph, path: Path) -> None:
-    """Raise InputError unless both networks have such a node, of one shape."""
-    for network in (graph, teacher):
-        if name not in network.shapes or name == INPUT:
-            close = nearest(name, network.shapes)
-            raise InputError(f"{path}: key teacher.hint: {network.name} has no node {name!r}{close}")
-    if graph.shapes[name] != teacher.shapes[name]:
-        raise InputError(
-            f"{path}: key teacher.hint: node {name!r} is {teacher.shapes[name]} in the teacher, "
-            f"expected {graph.shapes[name]} as in {graph.name}"
-        )
-
-
 class Run:
     """One training run in one folder."""
 
@@ -114,10 +95,12 @@ class Run:
         self.recipe = recipe
         self.path = path
         self.out = out
-        self.graph = self._find(recipe.network, "network")
-        arrays = self._first_arrays()
-        teacher = self._find_teacher()
-        images = self._find_images()
+        parts = RecipeParts(recipe, path)
+        self.graph = parts.graph
+        arrays = parts.first_arrays()
+        teacher = parts.teacher()
+        images: Source | Patches | Features
+        images, self.test = parts.images()
         patterns: dict[str, ZeroPattern] = {}
         if recipe.joint is not None and recipe.joint.hold:
             patterns = initial_patterns(self.graph, arrays, recipe.joint)
@@ -125,8 +108,8 @@ class Run:
         graph = self.graph
         self.fixed: dict[str, Array] = {}  # the arrays of the layers that are not trained
         if recipe.train_from is not None and not isinstance(images, Patches | Features):
-            head, graph = self._split(recipe.train_from)
-            self.fixed = {name: arrays[name] for name in head.parameters} | self._rounded_head(head)
+            head, graph = parts.split(recipe.train_from)
+            self.fixed = {name: arrays[name] for name in head.parameters} | parts.rounded_head(head)
             if recipe.epochs:
                 hint = None if recipe.teacher is None else recipe.teacher.hint
                 fixed = Network(head, self.fixed)
@@ -140,92 +123,6 @@ class Run:
             self.cells = checkpoint.cells_beside(resolve(recipe.start))
         self.log = TrainingLog(out / LOG)
         self.hours = 0.0
-
-    def _find(self, name: str, key: str) -> Graph:
-        """The graph that a key of the recipe names, as it fits the data.
-
-        Raises InputError that names the key.
-        """
-        source = f"{self.path}: key {key}"
-        graph = find_network(name, source)
-        data = self.recipe.data
-        return super_resolver(graph, data.patch, source) if data.kind == "super_resolution" else graph
-
-    def _first_arrays(self) -> dict[str, Array]:
-        """The first weights, as the recipe says.
-
-        Raises InputError if a file does not fit the network.
-        """
-        if self.recipe.start is None:
-            own = own_network(self.recipe.network)
-            return initial_arrays(self.graph, self.recipe.seed) if own is None else dict(own.arrays)
-        if self.recipe.start == "identity":
-            return identity_arrays(self.graph, self.recipe.seed)
-        return start_arrays(self.graph, resolve(self.recipe.start))
-
-    def _find_teacher(self) -> Network | None:
-        """The network to distil from, if the recipe names one.
-
-        Raises InputError if it does not fit.
-        """
-        settings = self.recipe.teacher
-        if settings is None:
-            return None
-        graph = self._find(settings.network, "teacher.network")
-        weights = None if settings.weights is None else resolve(settings.weights)
-        teacher = with_weights(graph, settings.network, weights, f"{self.path}: key teacher.network")
-        if settings.hint is not None:
-            check_hint(settings.hint, self.graph, teacher.graph, self.path)
-        return teacher
-
-    def _find_images(self) -> Source | Patches | Features:
-        """The training images, with the test images in ``test``.
-
-        Raises InputError if there are too few.
-        """
-        data = self.recipe.data
-        images: Source | Patches
-        if data.kind == "super_resolution":
-            self.test: Source | Photographs = photographs(data, resolve(data.path))
-            images = training_patches(data, resolve(data.path))
-        else:
-            size = self.graph.input_shape[:2]
-            classes = self.graph.shapes[self.graph.nodes[-1].name][-1]
-            self.test = load_split(data, "test", size, classes)
-            images = load_split(data, "train", size, classes)
-        batch = self.recipe.batch
-        if len(images) < batch:
-            raise InputError(f"{self.path}: key batch: {batch}, expected at most the {len(images)} images")
-        return images
-
-    def _split(self, node: str) -> tuple[Graph, Graph]:
-        """The layers before the node, and the others.
-
-        Raises InputError if they cannot be parted there.
-        """
-        try:
-            head, tail = split(self.graph, node)
-        except ValueError as error:
-            raise InputError(f"{self.path}: key train_from: {error}") from None
-        hint = None if self.recipe.teacher is None else self.recipe.teacher.hint
-        if hint is not None and hint not in tail.shapes:
-            fault = f"{hint!r} comes before {node!r}, expected a node after"
-            raise InputError(f"{self.path}: key teacher.hint: {fault}")
-        return head, tail
-
-    def _rounded_head(self, head: Graph) -> dict[str, Array]:
-        """The arrays of the layers before, from the file that the recipe names, if any.
-
-        Raises InputError if they do not fit.
-        """
-        if self.recipe.head is None:
-            return {}
-        path = resolve(self.recipe.head)
-        arrays = read_dual(path).network.arrays
-        for name, shape in head.parameters.items():
-            if name not in arrays or arrays[name].shape != shape:
-                raise InputError(f"{self.path}: key head: {path} has no array {name!r} of shape {shape}")
-        return {name: arrays[name] for name in head.parameters}
 
     def resume(self) -> None:
         """Continue from the state in the folder."""
@@ -381,47 +278,10 @@ class Run:
             "hours": round(self.hours, 4),
             "images": len(images),
         }
-        card |= self._measure(arrays, images)
+        card |= measured(recipe, Network(self.graph, arrays), images, self.cells)
         checkpoint.save_model(self.out, arrays, card)
         self._save_state()
         return card
-
-    def _measure(self, arrays: dict[str, Array], images: Source | Photographs) -> dict[str, Any]:
-        """Thresholds and tile sizes, if the network is sparse,
-        and accuracy or PSNR: the card's entries.
-        """
-        joint = self.recipe.joint
-        workers = self.recipe.threads
-        entries: dict[str, Any] = {}
-        regularizer: JointRegularizer | None = None
-        thresholds = (0.0, 0.0)
-        if joint is not None:
-            regularizer = JointRegularizer(self.graph, joint.tiles, joint.exclude)
-            sparsity = (joint.spatial, joint.winograd)
-            reconstruction = self.recipe.reconstruction
-            if joint.hold == "exact" or (reconstruction is not None and reconstruction.budget is not None):
-                sparsity = exact_shares(regularizer, arrays)
-            thresholds = regularizer.thresholds(arrays, *sparsity)
-            entries = {
-                "theta_sd": thresholds[0],
-                "theta_wd": thresholds[1],
-                "winograd_m": regularizer.winograd,
-                "sparsity_sd": sparsity[0],
-                "sparsity_wd": sparsity[1],
-            }
-            if self.cells:
-                entries["relative_cells"] = self.cells
-        if isinstance(images, Photographs):
-            psnr: dict[str, Any] = {"bicubic": bicubic_psnr(images)}
-            if regularizer is None:
-                psnr["unpruned"] = psnr_by_set(self.graph, arrays, images, workers=workers)
-            else:
-                psnr |= psnr_in_both_domains(self.graph, arrays, images, regularizer, thresholds, workers=workers)
-            return entries | {"psnr": psnr}
-        if regularizer is None:
-            return entries | {"accuracy": {"unpruned": top1(self.graph, arrays, images, workers=workers)}}
-        accuracy = in_both_domains(self.graph, arrays, images, regularizer, thresholds, workers=workers)
-        return entries | {"accuracy": accuracy}
 
     def _save_state(self) -> None:
         """Write what a resumed run goes on from."""

@@ -1,6 +1,4 @@
-"""Learning rates and sparsity targets as functions of
-the progress through the training, from 0 to 1.
-"""
+"""Learning rates and sparsity targets as functions of the progress, from 0 to 1."""
 
 import math
 
@@ -34,8 +32,9 @@ def _cosine(t: float, start: float, end: float) -> float:
 
 
 def growing(progress: float, start: float, end: float, until: float) -> float:
-    """A sparsity that grows from start to end by the cubic law of Zhu & Gupta (2017),
-    and is ``end`` from ``until``.
+    """A sparsity that grows from start to end by the cubic law of Zhu & Gupta (2017).
+
+    It is ``end`` from ``until``.
     """
     if progress >= until:
         return end

@@ -1,5 +1,6 @@
-"""Batch-norm's statistics,
-measured anew over batches of training images once the weights stand still.
+"""Batch-norm's statistics, measured anew once the weights stand still.
+
+Over batches of training images.
 
 While a network trains, its running statistics are averages over weights that were still moving.
 """

@@ -1,5 +1,6 @@
-"""Super-resolution data: photographs, their luminance,
-and what is left of it after bicubic reduction and enlargement.
+"""Super-resolution data: photographs, their luminance, and what reduction leaves of it.
+
+It is reduced and enlarged bicubically.
 
 The protocol is the field's own (Dong et al. 2014, Kim et al. 2016): Y of ITU-R BT.601 on its scale
 of 16 to 235, files of one channel as they are; the image cut to a multiple of the scale; reduced,
@@ -46,8 +47,9 @@ class Patches:
         return len(self.corners)
 
     def pairs(self, index: Ints, rng: np.random.Generator | None = None) -> tuple[Plane, Plane]:
-        """(low, high) patches at ``index``, (N, side, side, 1) float32;
-        with an rng in one of 8 orientations each.
+        """The low and high patches at ``index``, (N, side, side, 1) float32.
+
+        With an rng in one of 8 orientations each.
         """
         turns = np.zeros(len(index), np.int64) if rng is None else rng.integers(0, 8, len(index))
         out = np.empty((2, len(index), self.side, self.side, 1), np.float32)
@@ -150,8 +152,9 @@ def luminance(pixels: NDArray[np.uint8]) -> Plane:
 
 
 def degrade(plane: Plane, scale: int) -> Plane:
-    """The plane reduced by the scale and enlarged to its own size again;
-    its sides are multiples of the scale.
+    """The plane reduced by the scale and enlarged to its own size again.
+
+    Its sides are multiples of the scale.
     """
     H, W = plane.shape
     small = resize(plane.astype(np.float64), (H // scale, W // scale))

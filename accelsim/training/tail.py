@@ -33,8 +33,9 @@ class Features:
         return len(self.labels)
 
     def take(self, index: Ints, rng: np.random.Generator) -> tuple[Array, Ints, Guide | None]:
-        """(values (n, H, W, C) float32, labels, guide) of the images at ``index``,
-        each as it is or mirrored.
+        """(values (n, H, W, C) float32, labels, guide) of the images at ``index``.
+
+        Each is as it is, or mirrored.
         """
         view = rng.integers(0, len(self.values), len(index))
         hint = None if self.hint is None else self.hint[view, index].astype(np.float32)
@@ -43,8 +44,9 @@ class Features:
 
 
 def split(graph: Graph, name: str) -> tuple[Graph, Graph]:
-    """(the layers before the node, the node and those after it),
-    joined by the one value that the node reads.
+    """The layers before the node, and the node with those after it.
+
+    They are joined by the one value that the node reads.
 
     Raises ValueError if there is no such node, or if later layers read others of the layers before
     it.
@@ -76,8 +78,9 @@ def split(graph: Graph, name: str) -> tuple[Graph, Graph]:
 def features(
     head: Network, images: Source, flip: bool, teacher: Network | None, workers: int, hint: str | None = None
 ) -> Features:
-    """What the layers before make of the images,
-    and what the teacher says of them, at the node ``hint``, too.
+    """What the layers before make of the images, and what the teacher says of them.
+
+    At the node ``hint``, too.
     """
     count = len(images)
     views = 2 if flip else 1

@@ -1,5 +1,6 @@
-"""The training loop: distillation, joint sparsity,
-checkpoints, and a resume that continues bit for bit.
+"""The training loop: distillation, joint sparsity, checkpoints.
+
+A resumed run continues bit for bit.
 
 Every random choice is drawn from (seed, epoch, step), so a run that stops at any checkpoint and
 resumes repeats exactly what an undisturbed run would have done (on the same kind of processor, with
@@ -230,8 +231,9 @@ class Trainer:
             self.average *= self.mask
 
     def _loss(self, y: Array, target: Any, guide: Guide | None) -> tuple[float, float, Array]:
-        """(loss, accuracy, the loss's gradient with respect to the output y),
-        but for the hint's part.
+        """(loss, accuracy, the loss's gradient with respect to the output y).
+
+        But for the hint's part.
         """
         recipe = self.recipe
         teacher = self.recipe.teacher
@@ -298,8 +300,9 @@ class Trainer:
             self.average[...] = self.values
 
     def model(self) -> dict[str, Array]:
-        """The network's arrays as they would be used:
-        the moving average of the weights, if the recipe keeps one.
+        """The network's arrays as they would be used.
+
+        The moving average of the weights, if the recipe keeps one.
         """
         flat = self.values if self.average is None else self.average
         arrays = {}
@@ -311,9 +314,7 @@ class Trainer:
         return arrays
 
     def reestimated(self, batches: int) -> dict[str, Array]:
-        """``model`` with batch-norm statistics averaged over
-        so many batches of augmented training images.
-        """
+        """The model with batch-norm statistics averaged over so many augmented batches."""
         model = {name: self.xp.asarray(array) for name, array in self.model().items()}
         compiled = CompiledNetwork(
             self.graph, model, self.recipe.batch, learning=Learning(training=True), execution=self._execution

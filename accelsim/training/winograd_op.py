@@ -12,8 +12,9 @@ from accelsim.transforms.winograd import matrices
 
 
 class PrunedWinogradOp(Op):
-    """y = A^T [ sum_c W * (B^T d B) ] A on each m x m output
-    tile (groups of channels one after the other).
+    """The convolution y = A^T [ sum_c W * (B^T d B) ] A on each m x m output tile.
+
+    Groups of channels come one after the other.
     """
 
     def __init__(self, m: int, W: Array, layer: Conv, *args: Any):
@@ -43,7 +44,8 @@ class PrunedWinogradOp(Op):
         m = self.m
         layer = self.layer
         T_h, T_w = self.tiles
-        n_h, n_w = len(self.B[0]), len(self.B[1])
+        n_h = len(self.B[0])
+        n_w = len(self.B[1])
         C, H, width, N = self.xs[0][b].shape
         padded = xp.zeros((C, (T_h - 1) * m + n_h, (T_w - 1) * m + n_w, N), np.float32)
         (pad_h, pad_w) = layer.padding

@@ -1,5 +1,6 @@
-"""A convolution as a sum of smaller ones at stride 1,
-so that Winograd serves strides and large kernels, too.
+"""A convolution as a sum of smaller ones at stride 1.
+
+So Winograd serves strides and large kernels, too.
 
 Two splits of a kernel dimension of R taps, both exact:
 
@@ -50,8 +51,9 @@ def pieces(kernel: tuple[int, int], stride: tuple[int, int], largest: int | None
 
 
 def _runs(taps: int, step: int, largest: int | None) -> list[tuple[int, int]]:
-    """(First tap, number of taps) of each piece of one dimension:
-    phase by phase, parts nearly equal.
+    """(First tap, number of taps) of each piece of one dimension.
+
+    Phase by phase, parts nearly equal.
     """
     runs = []
     for phase in range(min(step, taps)):

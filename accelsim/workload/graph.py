@@ -171,7 +171,9 @@ def _product_work(model: DualModel, node: Node, density: Mapping[str, float], ba
     graph = model.network.graph
     a, b = (graph.shapes[source] for source in node.inputs)
     stack = batch * prod(graph.shapes[node.name][:-2])
-    M, K, N = a[-2], a[-1], b[-1]
+    M = a[-2]
+    K = a[-1]
+    N = b[-1]
     if stack * K * N > MAX_WEIGHTS:
         raise InputError(
             f"{graph.name}: layer {node.name} multiplies by {stack * K * N} numbers in a batch of {batch}, "

@@ -14,7 +14,11 @@ import pytest
 import yaml
 from PIL import Image
 
+from accelsim.compression.pipeline import compress_checkpoint
+from accelsim.compression.recipe import CompressionRecipe
+from accelsim.dual.deploy import winograd_model
 from accelsim.errors import InputError, NumericalError
+from accelsim.network.count import dense_macs, winograd_multiplies
 from accelsim.network.graph import Graph, Network
 from accelsim.network.weights import load_network, save_network
 from accelsim.network.zoo import named_graph
@@ -275,6 +279,32 @@ def test_imagenet_recipes_take_a_step_on_a_stand_in_folder(
     rows = (tmp_path / "out" / "log.csv").read_text().splitlines()
     assert len(rows) == 3
     assert "nan" not in rows[-1]
+
+
+@pytest.mark.slow  # AlexNet's first linear layer has 38 million weights
+def test_the_budget_recipe_of_alexnet_keeps_its_budgets_on_a_stand_in_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recipe as committed, but for the images, the steps and the points that are measured; then one file."""
+    recipe = on_a_stand_in_folder(tmp_path, "alexnet-imagenet-budget", monkeypatch, images=4)
+    shorter = {"images": 6, "iterations": 1, "polish": 1}
+    settings = recipe["reconstruction"]
+    budget = settings["budget"]
+    assert (budget["ratio"], budget["cost_reduction"]) == (47.7, 5.1)
+    budget |= {"images": 2, "iterations": 1, "polish": 1, "zeros": [0.3, 0.94], "cells": [0.7, 1.6]}
+    recipe |= {"reconstruction": settings | shorter | {"budget": budget}, "batch": 2}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
+    train_recipe(tmp_path / "r.yaml", tmp_path / "out")
+    compression = CompressionRecipe(relative_cell="budget", hold=True, value_bits=12, workers=1)
+    model = compress_checkpoint(tmp_path / "out", tmp_path / "x.dual", compression)
+    assert 4 * model.parameters / model.file_bytes >= 47.7
+    graph = model.network.graph
+    filters = winograd_model(model)
+    left = 0.0
+    for layer, count in winograd_multiplies(graph, model.winograd_m).items():
+        w = filters.get(layer, model.network.arrays[f"{layer}.weight"])
+        left += count * np.count_nonzero(w) / w.size
+    assert sum(dense_macs(graph).values()) / left >= 5.1
 
 
 def test_weights_that_lack_more_than_a_projection_are_refused(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
-"""Coding of integer arrays by bzip2, as the paper does it, or by Huffman codes alone (deflate), which takes a tenth of
-the time; and the unpacking of what a stranger may have packed.
+"""Coding of integer arrays by bzip2, as the paper does it, or by Huffman codes alone.
+
+Huffman codes (deflate) take a tenth of the time.  Here, too: the unpacking of what a stranger may
+have packed.
 
 One stream a tensor, little-endian, in the narrowest of 1, 2 or 4 bytes that holds it.
 """

@@ -2,6 +2,7 @@
 
 
 class DamagedFile(ValueError):
-    """The bytes are not those that the writer of such a file writes;
-    the message says what was found where.
+    """The bytes are not those that the writer of such a file writes.
+
+    The message says what was found where.
     """

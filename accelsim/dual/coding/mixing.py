@@ -1,5 +1,6 @@
-"""Adaptive bit prediction: several contexts each keep their own statistics,
-and a learned mixture predicts the bit.
+"""Adaptive bit prediction.
+
+Several contexts each keep their own statistics, and a learned mixture predicts the bit.
 
 For a bit with contexts c_1..c_I, each table entry holds the counts n_0, n_1 of zeros and ones seen
 in that context, and
@@ -51,8 +52,9 @@ _VARIANCE = np.floor(PROBABILITY * (65536 - PROBABILITY) * 2.0**-20)  # in 2^-12
 
 
 class BitModel:
-    """Predicts bits from ``len(tables)`` contexts;
-    context i is a row and a column of a table of tables[i] entries.
+    """Predicts bits from ``len(tables)`` contexts.
+
+    Context i is a row and a column of a table of tables[i] entries.
 
     A batch has one row of each table, and each of its bits a column.  Rows of up to ``NARROW``
     columns are updated as a whole, which costs less than bit by bit; at most one table is wider.
@@ -77,8 +79,9 @@ class BitModel:
         self._counts[self._starts[i] : self._starts[i + 1]] = 0
 
     def predict(self, contexts: Sequence[Context], shape: tuple[int, ...], k: int = 0) -> Ints:
-        """Predictions (places in ``PROBABILITY``) of the bits of a batch of a shape,
-        flat, by the weights of set k.
+        """Predictions (places in ``PROBABILITY``) of the bits of a batch, flat.
+
+        They are weighed by set k.
 
         contexts: I pairs of a row and of columns that broadcast to the shape.
         """
@@ -155,7 +158,8 @@ class BitModel:
 
 
 def _solve(matrix: list[list[float]], right: list[float]) -> list[float]:
-    """x of matrix x = right, for a positive definite matrix:
+    """x of matrix x = right, for a positive definite matrix.
+
     Gaussian elimination, always in the same order.
     """
     n = len(right)

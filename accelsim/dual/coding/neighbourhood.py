@@ -112,7 +112,10 @@ class Neighbours:
 
 
 class Picked:
-    """The weights of a position that are not zero; cuts contexts of all its weights down to them."""
+    """The weights of a position that are not zero.
+
+    Cuts contexts of all its weights down to them.
+    """
 
     def __init__(self, flags: Flags, a: int, K: int) -> None:
         self.where = np.flatnonzero(flags)

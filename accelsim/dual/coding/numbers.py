@@ -1,5 +1,6 @@
-"""Lossless coding of the few numbers beside the weights:
-biases, scales and shifts, codebook, input densities.
+"""Lossless coding of the few numbers beside the weights.
+
+Biases, scales and shifts, codebook, input densities.
 
 A number is the width of its magnitude in bits (unary), its sign, its highest bits below the leading
 one, and the rest plain.  All but the rest are predicted from the statistics of numbers of the same
@@ -46,11 +47,13 @@ class NumberCoder:
     def pieces(self, kind: int, count: int, known: Ints | None, first: int) -> Ints:
         """One array in pieces of first, 2 first, 4 first, ... numbers, each with the statistics of those before."""
         pieces: list[Ints] = [np.zeros(0, np.int64)]
-        start, size = 0, first
+        start = 0
+        size = first
         while start < count:
             part = slice(start, min(count, start + size))
             pieces.append(self.code(kind, part.stop - start, None if known is None else known[part]))
-            start, size = part.stop, 2 * size
+            start = part.stop
+            size = 2 * size
         return np.concatenate(pieces)
 
     def _widths(self, kind: int, count: int, known: Ints | None) -> Ints:

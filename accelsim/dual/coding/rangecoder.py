@@ -1,5 +1,6 @@
-"""A stream of bits with a predicted probability each, as bytes:
-range coding by the library ``constriction``.
+"""A stream of bits with a predicted probability each, as bytes.
+
+Range coding by the library ``constriction``.
 """
 
 import math
@@ -135,7 +136,7 @@ class BitCoder:
         return number
 
     def finish(self) -> bytes:
-        """What was written."""
+        """All that was written, as bytes."""
         return bytes(self._encoder.get_compressed().astype("<u4").tobytes())
 
 
@@ -208,7 +209,7 @@ class ClassCoder:
         return np.asarray(sums)
 
     def plain(self, count: int, width: int, known: Ints | None) -> Ints:
-        """As ``BitCoder.plain``."""
+        """Code numbers of so many bits as they are, as ``BitCoder.plain`` does."""
         return self._coder.plain(count, width, known)
 
 

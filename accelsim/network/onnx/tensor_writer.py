@@ -1,7 +1,8 @@
 """Layers without weights that act on tensors of any shape, as ONNX nodes of opset 13.
 
-In the file an image (H, W, C) is (N, C, H, W), any other tensor (N, ...) in its stored order.  Layers that do not care
-which axis is which go as they are, their axes renamed; the others see images in stored order, between transpositions.
+In the file an image (H, W, C) is (N, C, H, W), any other tensor (N, ...) in its stored order.
+Layers that do not care which axis is which go as they are, their axes renamed; the others see
+images in stored order, between transpositions.
 """
 
 from collections.abc import Callable
@@ -96,7 +97,10 @@ def in_file(axis: int, rank: int) -> int:
 
 
 def write_tensor_layer(sheet: Sheet) -> None:
-    """Fill the sheet with the ONNX nodes of its node.  Raises InputError if ONNX cannot say what the layer does."""
+    """Fill the sheet with the ONNX nodes of its node.
+
+    Raises InputError if ONNX cannot say what the layer does.
+    """
     layer = sheet.node.layer
     found = WRITERS.get(type(layer))
     if found is None:
@@ -168,7 +172,8 @@ def _fake_quantize(sheet: Sheet, layer: FakeQuantize) -> None:
         sheet.step("DequantizeLinear", levels, scale, zero, last=True)
         return
     levels = sheet.step("Round", sheet.step("Div", sheet.node.inputs[0], scale))
-    low, high = sheet.constant("low", layer.low), sheet.constant("high", layer.high)
+    low = sheet.constant("low", layer.low)
+    high = sheet.constant("high", layer.high)
     sheet.step("Mul", sheet.step("Clip", levels, low, high), scale, last=True)
 
 
@@ -194,13 +199,15 @@ def _operand(sheet: Sheet, layer: Operand) -> None:
     if len(sheet.shapes[0]) != rank:
         raise InputError(f"node {sheet.node.name}: an operand of {layer.shape} for {sheet.shapes[0]}")
     if rank == 3:
-        sheet.constants[name] = np.empty(0, np.float32)  # put in by the writer, which has the arrays
+        # put in by the writer, which has the arrays
+        sheet.constants[name] = np.empty(0, np.float32)
     sheet.step(COMBINATIONS[layer.function], sheet.node.inputs[0], name, last=True)
 
 
 def _reshape(sheet: Sheet, layer: Reshape) -> None:
     sizes = sheet.constant("shape", [0, *layer.shape], np.int64)
-    if not sheet.shapes[0]:  # nothing to copy the number of images from where there are no axes behind them
+    if not sheet.shapes[0]:
+        # nothing to copy the number of images from where there are no axes behind them
         sizes = sheet.constant("shape", [-1, *layer.shape], np.int64)
     _back(sheet, "Reshape", _stored(sheet, 0), sizes)
 
@@ -254,7 +261,8 @@ def _reduce(sheet: Sheet, layer: Reduce) -> None:
     alike = layer.keep
     x = sheet.node.inputs[0] if alike else _stored(sheet, 0)
     axes = [in_file(axis, rank) if alike else axis + 1 for axis in layer.axes]
-    inputs, attributes = [x], {"keepdims": int(layer.keep)}
+    inputs = [x]
+    attributes = {"keepdims": int(layer.keep)}
     if layer.function == "sum":
         operator = "ReduceSum"
         inputs.append(sheet.constant("axes", axes, np.int64))

@@ -31,14 +31,16 @@ from accelsim.network.onnx.package import METADATA, package
 from accelsim.network.onnx.tensor_writer import WRITERS, Sheet, write_tensor_layer
 from accelsim.network.record import Shape
 
-OPSET, IR_VERSION = 13, 8
+OPSET = 13
+IR_VERSION = 8
 TENSOR_LAYERS = frozenset(layer.model_fields["op"].default for layer in WRITERS)
 
 
 def write_onnx(network: Network, path: Path) -> None:
     """Write the network as an ONNX file, atomically; the same network gives the same bytes.
 
-    Raises InputError if the network holds what ONNX writes otherwise (an even-sized response normalisation).
+    Raises InputError if the network holds what ONNX writes otherwise (an even-sized response
+    normalisation).
     """
     onnx = package(path)
     write_bytes(path, onnx_model(onnx, network).SerializeToString(deterministic=True))
@@ -46,7 +48,8 @@ def write_onnx(network: Network, path: Path) -> None:
 
 def onnx_model(onnx: Any, network: Network) -> Any:
     """The ONNX model of a network, by the package ``onnx``."""
-    helper, graph = onnx.helper, network.graph
+    helper = onnx.helper
+    graph = network.graph
     tensors = {name: np.ascontiguousarray(network.arrays[name]) for name in graph.parameters}
     nodes = []
     for node in graph.nodes:
@@ -113,7 +116,8 @@ def _operator(node: Node, network: Network) -> tuple[str, list[str], dict[str, A
         case BatchNorm() as layer:
             return "BatchNormalization", names, {"epsilon": layer.eps}, {}
         case Affine() as layer:
-            zeros, ones = np.zeros(layer.channels, np.float32), np.ones(layer.channels, np.float32)
+            zeros = np.zeros(layer.channels, np.float32)
+            ones = np.ones(layer.channels, np.float32)
             statistics = {f"{node.name}.running_mean": zeros, f"{node.name}.running_var": ones}
             return "BatchNormalization", [*names, *statistics], {"epsilon": 0.0}, statistics
         case MaxPool() | AveragePool() as layer:

@@ -40,7 +40,7 @@ NETWORKS: dict[str, Callable[[], Graph]] = {
 
 
 def resnet20() -> Graph:
-    """ResNet-20 for CIFAR-10."""
+    """The ResNet-20 for CIFAR-10, by He et al."""
     return resnet_cifar(20)
 
 

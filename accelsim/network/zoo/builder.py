@@ -19,7 +19,9 @@ class Builder:
     """Collects nodes; every method adds one and returns its name, and reads the last node unless told otherwise."""
 
     def __init__(self, name: str, input_shape: tuple[int, int, int], preprocessing: Preprocessing = IMAGENET) -> None:
-        self.name, self.input_shape, self.preprocessing = name, input_shape, preprocessing
+        self.name = name
+        self.input_shape = input_shape
+        self.preprocessing = preprocessing
         self.nodes: list[Node] = []
         self.channels = {INPUT: input_shape[2]}
 
@@ -57,7 +59,10 @@ class Builder:
         groups: int = 1,
         bias: bool = False,
     ) -> str:
-        """A square convolution; padded to keep the image's size at stride 1 unless told otherwise."""
+        """A square convolution.
+
+        Padded to keep the image's size at stride 1 unless told otherwise.
+        """
         pad = kernel // 2 if padding is None else padding
         source = source or self.last
         layer = Conv(

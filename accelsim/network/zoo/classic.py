@@ -119,7 +119,8 @@ def squeezenet11_torchvision() -> Graph:
     return Graph(name="squeezenet11-torchvision", input_shape=(224, 224, 3), nodes=nodes, preprocessing=IMAGENET)
 
 
-# GoogLeNet's inception modules: 1x1, reduction and 3x3, reduction and 5x5, projection (Szegedy et al., table 1).
+# GoogLeNet's inception modules: 1x1, reduction and 3x3, reduction and 5x5, projection (Szegedy et
+# al., table 1).
 INCEPTION = {
     "3a": (64, 96, 128, 16, 32, 32),
     "3b": (128, 128, 192, 32, 96, 64),

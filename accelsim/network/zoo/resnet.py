@@ -11,7 +11,8 @@ from accelsim.network.zoo.builder import Builder
 def resnet_cifar(depth: int) -> Graph:
     """ResNet for 32 x 32 images (section 4.2): depth = 6 n + 2, shortcuts without parameters.
 
-    ResNet-20 has 40.55 M convolution MACs and 0.27 M parameters.  Raises ValueError if the depth is not 6 n + 2.
+    ResNet-20 has 40.55 M convolution MACs and 0.27 M parameters.  Raises ValueError if the depth is
+    not 6 n + 2.
     """
     blocks, rest = divmod(depth - 2, 6)
     if rest or blocks < 1:

@@ -82,7 +82,7 @@ class CellsMachine(WinogradDescription, Machine):
 
     @property
     def lanes(self) -> int:
-        """Multipliers."""
+        """Multipliers of the whole array."""
         array = self.pe_array
         return array.taps * self.cells.channels * array.rows * array.cols
 

@@ -27,20 +27,22 @@ DATAFLOWS = {"os": "output_stationary", "ws": "weight_stationary", "is": "input_
 BUFFERS = {"FilterSramSzkB": "weight_kb", "IfmapSramSzkB": "input_kb", "OfmapSramSzkB": "output_kb"}
 # Of SCALE-Sim: addresses, queues and bank counts, which change nothing that this simulator has.
 WITHOUT_MEANING = {
-    "ifmapoffset", "filteroffset", "ofmapoffset", "memorybanks", "readrequestbuffer", "writerequestbuffer",
-}  # fmt: skip
+    *("ifmapoffset", "filteroffset", "ofmapoffset"),
+    *("memorybanks", "readrequestbuffer", "writerequestbuffer"),
+}
 SECTIONS = {"general", "architecture_presets", "run_presets", "network_presets", "sparsity", "layout"}
 RUN_PRESETS = {"interfacebandwidth", "useramulatortrace"}
 MOST = 1e18  # beyond which no key of such a file can be meant
 OPERANDS = {"I2": "weight_kb", "I1": "input_kb", "O": "output_kb"}
 OF_A_MEMORY = {
-    "size", "r_bw", "w_bw", "r_cost", "w_cost", "area", "r_port", "w_port", "rw_port", "latency", "operands", "ports",
-    "served_dimensions", "min_r_granularity", "min_w_granularity", "auto_cost_extraction", "mem_type",
-    "double_buffering",
-}  # fmt: skip
+    *("size", "r_bw", "w_bw", "r_cost", "w_cost", "area", "latency", "mem_type"),
+    *("r_port", "w_port", "rw_port", "ports", "operands", "served_dimensions"),
+    *("min_r_granularity", "min_w_granularity", "auto_cost_extraction", "double_buffering"),
+}
 OF_THE_ARRAY = {
-    "dimensions", "sizes", "unit_energy", "unit_area", "multiplier_energy", "multiplier_area", "input_precision",
-}  # fmt: skip
+    *("dimensions", "sizes", "input_precision"),
+    *("unit_energy", "unit_area", "multiplier_energy", "multiplier_area"),
+}
 COMMON: Mapping[str, Any] = {
     "kind": "spatial",
     "clock_mhz": 1000,

@@ -74,7 +74,7 @@ class StationaryMachine(SkippingDescription, Machine):
 
     @property
     def lanes(self) -> int:
-        """Multipliers."""
+        """Multipliers of the whole array."""
         return self.pe_array.rows * self.pe_array.cols
 
     @property
@@ -84,7 +84,7 @@ class StationaryMachine(SkippingDescription, Machine):
 
     @property
     def chunk_size(self) -> int | None:
-        """``chunk``."""
+        """Input channels that a lane looks at together, the key ``chunk``."""
         return self.chunk
 
     def schedule(self, work: LayerWork) -> Schedule:

@@ -38,7 +38,10 @@ def of_one_pass(works: Sequence[LayerWork], passes: int) -> Sequence[LayerWork]:
 
 
 def in_passes(parts: Sequence[Part], passes: int, weights_stay: bool) -> list[Part]:
-    """The parts of one pass, again and again; weights_stay: whether weights come in the first pass alone."""
+    """The parts of one pass, again and again; weights_stay.
+
+    Whether weights come in the first pass alone.
+    """
     found = list(parts)
     for number in range(1, passes):
         shift = number * len(parts)
@@ -55,7 +58,10 @@ def in_passes(parts: Sequence[Part], passes: int, weights_stay: bool) -> list[Pa
 
 
 def all_passes(schedules: Sequence[Schedule], passes: int, weights_stay: bool) -> Schedule:
-    """A layer's steps in all passes, for what they move and do in all.  schedules: of one pass, in order."""
+    """A layer's steps in all passes, for what they move and do in all.
+
+    schedules: of one pass, in order.
+    """
     if passes == 1 and len(schedules) == 1:
         return schedules[0]
     again = [without_weights(schedule) if weights_stay else schedule for schedule in schedules]

@@ -23,7 +23,8 @@ class Group:
 
     head: int  # the layer whose outputs the others take
     riders: tuple[int, ...]  # additions, then poolings, in order
-    reads: tuple[str, ...]  # whose outputs the head reads, by name; empty where a table does not say
+    # whose outputs the head reads, by name; empty where a table does not say
+    reads: tuple[str, ...]
     operands: tuple[str, ...]  # whose outputs riding additions read besides
 
     @property
@@ -33,7 +34,10 @@ class Group:
 
 
 def groups_of(works: Sequence[LayerWork], post: Post) -> list[Group]:
-    """The groups of a network, in the order in which their heads run.  Weights are not looked at."""
+    """The groups of a network, in the order in which their heads run.
+
+    Weights are not looked at.
+    """
     place = {work.name: i for i, work in enumerate(works)}
     readers = Counter(source for work in works for source in work.sources or ())
     rides_on: dict[int, int] = {}

@@ -1,4 +1,6 @@
-"""Where each feature map lies: on chip over its whole life, or in DRAM, so that the sum of the layers' scores is least.
+"""Where each feature map lies.
+
+On chip over its whole life, or in DRAM, so that the sum of the layers' scores is least.
 
 A dynamic program over the groups in their order.  Its state is which of the living maps are on chip
 (and in which of two memories, where these change roles); a group costs what the best tiling scores
@@ -75,7 +77,8 @@ class Problem:
         return found
 
 
-Score = Callable[[int, Setting], tuple[float, bool]]  # group, setting -> score or a bound of it, whether it is exact
+# group, setting -> score or a bound of it, whether it is exact
+Score = Callable[[int, Setting], tuple[float, bool]]
 Compute = Callable[[int, Setting], None]  # makes a score exact
 
 
@@ -114,7 +117,8 @@ def assign(problem: Problem, score: Score, compute: Compute) -> Placement:
             (m for m, at in places.items() if at != DRAM), key=lambda m: (-problem.sizes[m] * _life(problem, m), m)
         )
         if len(seen) > MAX_BRANCHES:
-            waiting, on_chip = [], on_chip[:1]
+            waiting = []
+            on_chip = on_chip[:1]
         for m in on_chip:
             further = pinned | {m}
             if further not in seen:
@@ -142,7 +146,8 @@ def _best_path(
         settings, bound = _shortest(problem, pinned, score)
         for t, setting in enumerate(settings):
             compute(t, setting)
-        total = 0.0  # added up one by one, as ``_shortest`` does: ``sum`` rounds otherwise from Python 3.12 on
+        # added up one by one, as ``_shortest`` does: ``sum`` rounds otherwise from Python 3.12 on
+        total = 0.0
         for t, setting in enumerate(settings):
             total += score(t, setting)[0]
         if best is None or total < best[1]:
@@ -156,7 +161,10 @@ _Path = tuple[float, int, tuple[Setting, ...]]  # score and bytes so far, and ho
 
 
 def _shortest(problem: Problem, pinned: frozenset[int], score: Score) -> tuple[tuple[Setting, ...], float]:
-    """The path of least score, bounds counted as scores; of equal ones that which moves fewest bytes."""
+    """The path of least score, bounds counted as scores.
+
+    Of equal ones that which moves fewest bytes.
+    """
     dies = problem.dies
     layer: dict[State, _Path] = {(): (0.0, 0, ())}
     for t, use in enumerate(problem.uses):
@@ -196,7 +204,10 @@ class NoRoomError(Exception):
 
 
 def _choices(problem: Problem, pinned: frozenset[int], use: Use, state: State) -> list[tuple[Setting, State]]:
-    """Settings of a group for the maps that are on chip before it, and what is on chip then; in DRAM first."""
+    """Settings of a group for the maps that are on chip before it, and what is on chip then.
+
+    In DRAM first.
+    """
     at = dict(state)
     reads = tuple(at.get(m, DRAM) for m in use.reads)
     operands = tuple(at.get(m, DRAM) for m in use.operands)

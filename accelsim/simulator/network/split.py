@@ -1,4 +1,6 @@
-"""A pooling of concatenated maps in parts: each channel is pooled by itself, so each part can ride on its own layer.
+"""A pooling of concatenated maps in parts.
+
+Each channel is pooled by itself, so each part can ride on its own layer.
 
 Only where the machine's poolings ride, every one of the maps comes from a convolution of its own
 that nobody else reads, and only convolutions and linear layers read the result.

@@ -1,4 +1,6 @@
-"""Which rows of each layer of a stack every stripe works on: plain whole numbers, whatever the machine.
+"""Which rows of each layer of a stack every stripe works on.
+
+Plain whole numbers, whatever the machine.
 
 A stack is worked on in stripes of rows of its last layer's output, from the top: for each stripe
 all of its layers in turn, each on the rows that those behind it ask for (``needed_first``,
@@ -23,7 +25,7 @@ class Rows(NamedTuple):
 
     @property
     def height(self) -> int:
-        """How many."""
+        """How many rows these are."""
         return self.end - self.first
 
 
@@ -31,7 +33,8 @@ class Rows(NamedTuple):
 class Stage:
     """A layer of a stack, as far as its rows go; a stage stands behind those that it reads."""
 
-    reads: tuple[int, ...]  # numbers of earlier stages; what comes from outside the stack is left out
+    # numbers of earlier stages; what comes from outside the stack is left out
+    reads: tuple[int, ...]
     size: int  # rows of its input
     outputs: int  # rows of its output
     stride: int
@@ -44,7 +47,10 @@ class Stage:
         return min(max(row * self.stride - self.padding, 0), self.size)
 
     def needed_end(self, end: int) -> int:
-        """How many rows of input the rows of output up to ``end`` read; all of them read to the last, as in a layer."""
+        """How many rows of input the rows of output up to ``end`` read.
+
+        All of them read to the last, as in a layer.
+        """
         if end >= self.outputs:
             return self.size
         return min(max((end - 1) * self.stride - self.padding + self.reach, 0), self.size) if end else 0
@@ -93,7 +99,10 @@ def _of_stripe(stages: Sequence[Stage], asked: Rows, done: Sequence[int] | None)
 
 
 def held(stages: Sequence[Stage], stripes: Sequence[Sequence[Rows]], i: int, keeps: bool) -> int:
-    """Rows of a stage's output that its buffer holds at most: kept ones and new ones, or those of one stripe."""
+    """Rows of a stage's output that its buffer holds at most.
+
+    Kept ones and new ones, or those of one stripe.
+    """
     if not keeps:
         return max(rows[i].height for rows in stripes)
     readers = [j for j, stage in enumerate(stages) if i in stage.reads]

@@ -1,6 +1,9 @@
-"""How long a planned network takes on a machine: one program of all its parts, or one a part, and each layer's share.
+"""How long a planned network takes on a machine.
 
-Beside the cycles themselves each part is timed without a DRAM, so that its stalls have a cause (``time.bottleneck``).
+One program of all its parts, or one a part, and each layer's share.
+
+Beside the cycles themselves each part is timed without a DRAM, so that its stalls have a cause
+(``time.bottleneck``).
 """
 
 from collections.abc import Callable
@@ -32,12 +35,16 @@ class Timed:
     parts: dict[str, int | str]  # of ``bottleneck``
     dma_cycles: int
     roofline_cycles: int
-    places: dict[str, str | int]  # where input, output and weights lie, and the bytes of ``OCCUPANCY``; none by itself
+    # where input, output and weights lie, and the bytes of ``OCCUPANCY``; none by itself
+    places: dict[str, str | int]
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A network in time: of each part its cycles, those without a DRAM, and those of DMA and output unit: (parts,)."""
+    """A network in time.
+
+    Of each part its cycles, those without a DRAM, and those of DMA and output unit: (parts,).
+    """
 
     cycles: Ints
     without_dram: Ints
@@ -72,7 +79,8 @@ def time_network(planned: Planned, machine: Machine, level: Level, engine: str) 
 
 def _both(one: Timed, other: Timed) -> Timed:
     """Two parts of a layer that rides, as one row."""
-    first, second = one.schedule, other.schedule
+    first = one.schedule
+    second = other.schedule
     loaded = np.zeros(len(first), np.int64)  # in stripes a part has several steps
     loaded[0] = first.inputs.n_bytes.sum() + second.inputs.n_bytes.sum()
     schedule = replace(
@@ -103,7 +111,8 @@ def _overlapped(planned: Planned, machine: Machine, level: Level) -> tuple[Progr
     whole = program_of(parts, machine)
     times = program_times(whole)
     lanes = np.add.reduceat(whole.compute, whole.first)
-    if times.end <= int(np.maximum(lanes, whole.dma_cycles).sum()):  # which one by one they cannot undercut
+    if times.end <= int(np.maximum(lanes, whole.dma_cycles).sum()):
+        # which one by one they cannot undercut
         return whole, times
     programs = [one_part(part, machine) for part in parts]
     least = [max(int(p.compute.sum()), int(p.dma_cycles.sum())) for p in programs]
@@ -147,7 +156,7 @@ def _without_dram(p: Program) -> Program:
 
 
 def _timed(planned: Planned, t: int, run: _Run, machine: Machine) -> Timed:
-    """A group's head."""
+    """The head of a group, timed."""
     schedule = all_passes([piece.schedule for piece in planned.of_group[t]], planned.passes, planned.weights_stay)
     compute = int(schedule.compute_cycles.sum())
     cycles, without_dram, dma, output = run.of_parts(np.array([piece.group == t for piece in planned.pieces]))
@@ -166,7 +175,8 @@ def _timed(planned: Planned, t: int, run: _Run, machine: Machine) -> Timed:
 def _places_of(planned: Planned, t: int) -> dict[str, str | int]:
     """Where a group's input, output and weights lie, in words."""
     piece = planned.of_group[t][0]
-    around, plan = piece.around, piece.plan
+    around = piece.around
+    plan = piece.plan
     inputs = "dram" if around.input_share == 1 else "chip" if around.input_share == 0 else "both"
     if piece.lines is not None and inputs != "dram":
         made_by = [planned.by_name.get(name) for name in planned.groups[t].reads]
@@ -182,7 +192,10 @@ def _output_place(piece: Piece) -> str:
 
 
 def _riding(planned: Planned, t: int, rider: int, machine: Machine) -> Timed:
-    """A layer that rides on a group's outputs: what it reads and writes besides, and no cycles of its own."""
+    """A layer that rides on a group's outputs.
+
+    What it reads and writes besides, and no cycles of its own.
+    """
     pieces = planned.of_group[t]
     mode = f"on {planned.shapes[planned.groups[t].head].name}"
     parts = [part for piece, part in zip(planned.pieces, planned.parts, strict=True) if piece.group == t]

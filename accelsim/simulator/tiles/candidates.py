@@ -145,7 +145,8 @@ class Candidates:
         out_touched = -(-rows * out_line // row_bytes)
         in_rows = in_planes * np.where(wide, in_touched, np.minimum(at.in_high, in_touched))
         out_rows = out_planes * np.where(wide, out_touched, np.minimum(rows, out_touched))
-        loads, stores = self.in_loads, self.out_loads
+        loads = self.in_loads
+        stores = self.out_loads
         self.inputs = Traffic.of(in_bytes, in_planes * in_lines * loads, in_rows * loads)
         self.outputs = Traffic.of(out_bytes, out_planes * out_lines * stores, out_rows * stores)
 

@@ -136,7 +136,7 @@ def _tap_starts(mode: Mode) -> Ints:
 
 
 def _tap_rounds(mode: Mode) -> int:
-    """Groups of taps."""
+    """Groups of taps that are worked on one after the other."""
     return -(-mode.taps // mode.lanes.taps)
 
 

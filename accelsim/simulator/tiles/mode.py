@@ -230,7 +230,7 @@ class Mode:
 
     @property
     def kernel_size(self) -> int:
-        """R S."""
+        """Taps of the kernel, R S."""
         return self.work.kernel[0] * self.work.kernel[1]
 
     @property

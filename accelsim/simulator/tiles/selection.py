@@ -30,7 +30,8 @@ from accelsim.workload import CHANNEL_BLOCK
 
 AT_ONCE = 1 << 22  # positions of filters that are looked at together
 TOGETHER = 1 << 24  # positions of filters of layers that are served together
-STREAMS = 1 << 14  # that walk side by side: what they read of their multiplies stays in a core's cache
+# that walk side by side: what they read of their multiplies stays in a core's cache
+STREAMS = 1 << 14
 
 
 def served(mode: Mode) -> Served:
@@ -55,7 +56,8 @@ def serve_together(modes: Iterable[Mode]) -> None:
         size = mode.taps * mode.work.out_channels * mode.group_channels * mode.positions_each
         if waiting and (positions + size > TOGETHER or _key(mode) != _key(waiting[0])):
             _remember(waiting)
-            waiting, positions = [], 0
+            waiting = []
+            positions = 0
         waiting.append(mode)
         positions += size
     _remember(waiting)

@@ -1,5 +1,6 @@
-"""Convolution forward and backward on one block of images,
-as few large matrix products on data that stays in cache.
+"""Convolution forward and backward on one block of images.
+
+It is computed as few large matrix products on data that stays in cache.
 
 A block is (C, H, W, N): channels first, the few images of the block innermost.  Shifting an image
 by one pixel is then a copy of long runs, and shifting it by one row is no copy at all but an
@@ -35,8 +36,9 @@ UNPACKED = 1_000_000
 
 
 def pack_weights(weight: Array, g: Geometry, xp: Any = np) -> Array:
-    """weight: (K, C / G, R, S) -> (R, G, K / G, S C / G),
-    the matrices that ``convolve`` multiplies with.
+    """The matrices that ``convolve`` multiplies with.
+
+    weight: (K, C / G, R, S) -> (R, G, K / G, S C / G).
     """
     w = weight.reshape(g.G, g.K // g.G, g.C // g.G, g.R, g.S).transpose(3, 0, 1, 4, 2)
     packed: Array = xp.ascontiguousarray(w).reshape(g.R, g.G, g.K // g.G, -1)
@@ -57,7 +59,8 @@ def unpack_gradient(packed: Array, g: Geometry) -> Array:
 
 
 def _spans(g: Geometry, phase: int, s: int) -> tuple[slice, slice, slice, slice]:
-    """Where tap column s of a phase reads the image:
+    """Where tap column s of a phase reads the image.
+
     (rows stored, rows read, columns stored, columns read).
     """
     spans = []
@@ -74,8 +77,9 @@ def _spans(g: Geometry, phase: int, s: int) -> tuple[slice, slice, slice, slice]
 
 
 def gather_rows(x: Array, g: Geometry, rows: Array) -> Array:
-    """Fill ``rows`` (``g.rows_shape``), whose padding already is zero,
-    from x: (C, H, W, N); return it.
+    """Fill ``rows``, whose padding already is zero, from x, and return it.
+
+    rows: ``g.rows_shape``.  x: (C, H, W, N).
     """
     if g.is_matrix:
         return x.reshape(g.rows_shape)
@@ -89,16 +93,18 @@ def gather_rows(x: Array, g: Geometry, rows: Array) -> Array:
 
 @cache
 def _pieces(columns: int, multiplications: int, least: int) -> int:
-    """Columns a product: the most that stay ``UNPACKED`` at so
-    many multiplications a column, all if under least.
+    """Columns a product: the most that stay ``UNPACKED``, or all of them if under least.
+
+    At so many multiplications a column.
     """
     most = max(n for n in range(1, columns + 1) if columns % n == 0 and (n == 1 or n * multiplications <= UNPACKED))
     return most if most >= least else columns
 
 
 def _cut(matrix: Array, columns: int) -> Array:
-    """(M, L) as (L / columns, M, columns): a view,
-    on which one ``matmul`` makes many small products.
+    """A view of (M, L) as (L / columns, M, columns).
+
+    One ``matmul`` on it makes many small products.
     """
     return matrix.reshape(len(matrix), -1, columns).transpose(1, 0, 2)
 
@@ -111,8 +117,9 @@ def _tap(rows: Array, g: Geometry, i: int, group: int) -> Array:
 
 
 def _stacked(rows: Array, g: Geometry, group: int, scratch: Array) -> Iterator[tuple[slice, Array]]:
-    """Strip by strip, (its columns, all tap rows one below the
-    other (R S C / G, columns)), copied into scratch.
+    """Strip by strip, its columns, and all tap rows one below the other.
+
+    The latter (R S C / G, columns), copied into scratch.
     """
     taps = [_tap(rows, g, i, group) for i in range(g.R)]
     copy = scratch[: g.R * len(taps[0]) * g.strip].reshape(g.R, -1, g.strip)
@@ -168,12 +175,12 @@ def weight_gradient(rows: Array, dy: Array, g: Geometry, out: Array, scratch: Ar
                 xp.matmul(_cut(tap, n), _cut(d[group], n).transpose(0, 2, 1)).sum(axis=0, out=out[i, group])
 
 
-def input_gradient(dy: Array, packed: Array, g: Geometry, rows: Array, dx: Array, scratch: Array, xp: Any = np) -> None:
-    """dx (C, H, W, N) = the gradient of the input, for any stride.
+def row_gradient(dy: Array, packed: Array, g: Geometry, rows: Array, scratch: Array, xp: Any = np) -> None:
+    """Fill rows (``g.rows_shape``) with the gradient of the tap rows.
 
-    rows: temporary of ``g.rows_shape``; scratch: (S C / G, P Q N).
-    The transpose of ``gather_rows`` and ``convolve``; where ``g.reversible``, the reversed
-    convolution is faster.
+    The transpose of ``convolve``.
+
+    scratch: (S C / G, P Q N).  Where ``g.reversible``, the reversed convolution is faster.
     """
     d = dy.reshape(g.G, g.K // g.G, -1)
     n = _pieces(d.shape[2], packed[0, 0].size, 32)
@@ -182,6 +189,13 @@ def input_gradient(dy: Array, packed: Array, g: Geometry, rows: Array, dx: Array
         for i in range(g.R):
             xp.matmul(packed[i, group].T, _cut(d[group], n), out=_cut(scratch, n))
             _tap(rows, g, i, group)[...] += scratch
+
+
+def scatter_rows(rows: Array, g: Geometry, dx: Array) -> None:
+    """dx (C, H, W, N) = the gradient of the input from that of its tap rows.
+
+    The transpose of ``gather_rows``, for any stride.
+    """
     image = dx.reshape(g.G, g.C // g.G, g.H, g.W, g.N)
     image[...] = 0
     for phase in range(g.stride[0]):

@@ -48,8 +48,9 @@ class Geometry:
 
     @property
     def reversed(self) -> "Geometry":
-        """The stride-1 convolution that maps the output's gradient to the input's:
-        filters flipped and transposed.
+        """The stride-1 convolution that maps the output's gradient to the input's.
+
+        Filters flipped and transposed.
         """
         padding = tuple(d * (k - 1) - p for d, k, p in zip(self.dilation, (self.R, self.S), self.padding, strict=True))
         return replace(
@@ -86,9 +87,7 @@ class Geometry:
 
     @property
     def is_thin(self) -> bool:
-        """Whether the products of single tap rows are so
-        thin that stacking all R of them is faster.
-        """
+        """Whether single tap rows are so thin that stacking all R of them is faster."""
         return self.R > 3 and self.S * self.C // self.G < 64
 
     @property

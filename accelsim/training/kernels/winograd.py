@@ -1,5 +1,6 @@
-"""Convolution on one block of images by Winograd's minimal filtering:
-the convolution and its weights' gradient.
+"""Convolution on one block of images by Winograd's minimal filtering.
+
+The convolution and its weights' gradient.
 
 Of F(m, r), nested in two dimensions (``transforms.winograd``), with V = B^T x B, U = G g G^T and M
 = U V at each tap,
@@ -83,8 +84,11 @@ class WinogradKernel:
 
     @classmethod
     def pays(cls, g: Geometry) -> bool:
-        """Whether it is faster than ``by_rows``, as measured: the transforms need channels that
-        share them and images for long products, the longer weights need tiles that share them."""
+        """Whether it is faster than ``by_rows``, as measured.
+
+        The transforms need channels that share them and images for long products, the longer
+        weights need tiles that share them.
+        """
         plain = g.reversible and g.dilation == (1, 1) and g.G == 1 and (g.R, g.S) == (3, 3)
         return plain and min(g.C, g.K) * g.N >= 256 and -(-g.P // TILE) * -(-g.Q // TILE) * g.N >= 32
 
@@ -102,8 +106,9 @@ class WinogradKernel:
         self.bands = [replace(band, A=copy(band.A), A_T=copy(band.A_T), B=copy(band.B)) for band in found]
 
     def _place_across(self) -> None:
-        """Windows of t tiles each, which read ``width`` columns ``step`` apart,
-        none outside of the image.
+        """Windows of t tiles each, none outside of the image.
+
+        They read ``width`` columns, ``step`` apart.
         """
         g = self.g
         T = self.T_w
@@ -129,16 +134,18 @@ class WinogradKernel:
         self.xp.matmul(self.G, weight.reshape(-1, self.G.shape[1]).T, out=U.reshape(self.taps, -1))
 
     def unpack_gradient(self, dU: Array) -> Array:
-        """The weights' gradient (K, C, R, S), from the blocks' dU:
-        (blocks, taps, K, C), summed in one product.
+        """The weights' gradient (K, C, R, S), summed in one product.
+
+        dU: of the blocks, (blocks, taps, K, C).
         """
         G_T = self.xp.concatenate([self.G.T] * len(dU), axis=1)
         flat: Array = self.xp.matmul(G_T, dU.reshape(G_T.shape[1], -1))
         return flat.T.reshape(self.g.K, self.g.C, self.g.R, self.g.S)
 
     def made_windows(self, images: Array) -> Array:
-        """The windows' columns in images that are made, (B, C, H, W, N):
-        (B, C, H, windows, columns, N), a view.
+        """The windows' columns in images that are made, a view.
+
+        (B, C, H, W, N) -> (B, C, H, windows, columns, N).
         """
         *outer, W, N = images.shape
         return images.reshape(*outer, self.windows, W // self.windows, N)
@@ -152,8 +159,11 @@ class WinogradKernel:
         return view
 
     def _half(self, buffer: Array, C: int, h: int) -> tuple[Array, Array]:
-        """Room for a band transformed across only, as products across make it (C, h,
-        windows, n_w t, N), and as those down the image read it (C, n_w, h, t_w N)."""
+        """Room for a band transformed across only.
+
+        As products across make it (C, h, windows, n_w t, N), and as those down the image read it
+        (C, n_w, h, t_w N).
+        """
         N = self.g.N
         flat = buffer[: C * h * self.n_w * self.T_w * N]
         made = flat.reshape(C, h, -1, self.windows, N).transpose(0, 1, 3, 2, 4)
@@ -172,8 +182,11 @@ class WinogradKernel:
         return V.reshape(C, self.taps, -1).transpose(1, 0, 2)
 
     def convolve(self, x: Array, U: Array, y: Array, scratch: tuple[Array, ...]) -> None:
-        """y = the convolution of x.  x: a block's ``read_windows``, y:
-        ``made_windows``; scratch: half_size, size and size floats."""
+        """y = the convolution of x.
+
+        x: a block's ``read_windows``, y: ``made_windows``; scratch: half_size, size and size
+        floats.
+        """
         half, v, m = scratch
         for band in self.bands:
             V = self._expand(x[:, band.read], band.B, self.across_B, half, v)

@@ -1,5 +1,6 @@
-"""Forward and backward of every layer kind,
-as phases that a ``CompiledNetwork`` strings together (see ``base``).
+"""Forward and backward of every layer kind.
+
+They are phases that a ``CompiledNetwork`` strings together (see ``base``).
 """
 
 from collections.abc import Callable

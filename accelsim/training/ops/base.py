@@ -75,8 +75,10 @@ class Op:
         return block
 
     def allocate_gradients(self, wanted: list[bool]) -> None:
-        """Make ``dxs``; called once ``dy`` is known.  An op may hand on ``dy`` itself:
-        gradients do not change before their last reader is done, and may hold anything after that.
+        """Make ``dxs``; called once ``dy`` is known.
+
+        An op may hand on ``dy`` itself: gradients do not change before their last reader is done,
+        and may hold anything after that.
         """
         self.dxs = [self.gradient(x.shape) if want else None for x, want in zip(self.xs, wanted, strict=True)]
 

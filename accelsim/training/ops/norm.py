@@ -58,7 +58,8 @@ class BatchNormOp(Op):
         self._sum(x, x, b)
 
     def _sum(self, g: Array, x: Array, b: int) -> None:
-        """Each channel's sums of g and of g x over the block,
+        """Each channel's sums of g and of g x over the block.
+
         g, x: (C, L), as products that BLAS computes.
         """
         self.xp.matmul(g, self.ones, out=self.sums[b, 0])
@@ -162,8 +163,9 @@ class AffineOp(Op):
 
 
 class LocalResponseNormOp(Op):
-    """x / (k + alpha / size * sum of squares over neighbouring
-    channels)^beta (Krizhevsky et al. 2012).
+    """Each value over a power of the squares around it (Krizhevsky et al. 2012).
+
+    y = x / (k + alpha / size * sum of squares over neighbouring channels)^beta.
     """
 
     def __init__(self, layer: LocalResponseNorm, *args: Any):

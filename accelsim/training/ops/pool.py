@@ -74,8 +74,9 @@ class MaxPoolOp(Op):
         self.d_columns = self.scratch("max of columns gradient", self.columns[0].shape)
 
     def _phases(self, padded: Array, image: Array) -> list[tuple[Array, Array]]:
-        """For each column modulo stride,
-        the part of ``padded`` that lies inside the image, and the image's.
+        """The part of ``padded`` that lies inside the image, and the image's.
+
+        For each column modulo stride.
         """
         p_h, p_w = self.padding
         s = self.stride[1]
@@ -123,8 +124,9 @@ class MaxPoolOp(Op):
             self._maximum(self._row_taps(self.columns[t]), self.y[b, part])
 
     def _share(self, taps: list[Array], largest: Array, d_taps: list[Array], d_largest: Array) -> None:
-        """Add the gradient of the largest to the first tap that
-        equals it (rows, then columns: as in PyTorch).
+        """Add the gradient of the largest to the first tap that equals it.
+
+        Rows, then columns: as in PyTorch.
         """
         left = self.xp.ones(largest.shape, bool)
         for tap, d_tap in zip(taps, d_taps, strict=True):

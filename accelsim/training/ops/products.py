@@ -1,5 +1,6 @@
-"""Layers that multiply by a matrix of weights:
-convolution by blocks, fully connected by the whole batch.
+"""Layers that multiply by a matrix of weights.
+
+Convolution by blocks, fully connected by the whole batch.
 """
 
 from typing import Any
@@ -15,8 +16,9 @@ from accelsim.training.ops.base import Context, Op, Phase
 
 
 def conv_op(layer: Conv, xs: list[Array], params: Any, grads: Any, relu: bool, context: Context) -> Op:
-    """The faster of two operations, where the network is trained;
-    inference is by the definition of a convolution.
+    """The faster of two operations, where the network is trained.
+
+    Inference is by the definition of a convolution.
     """
     _, _, H, W, N = xs[0].shape
     by_winograd = context.differentiable and WinogradKernel.pays(Geometry.of_layer(layer, H, W, N))
@@ -121,7 +123,8 @@ class ConvOp(ConvolutionOp):
             back = by_rows.gather_rows(dy, self.g.reversed, rows)
             by_rows.convolve(back, self.packed_back, self.g.reversed, dx, product, self.xp)
         else:
-            by_rows.input_gradient(dy, self.packed, self.g, rows, dx, product, self.xp)
+            by_rows.row_gradient(dy, self.packed, self.g, rows, product, self.xp)
+            by_rows.scatter_rows(rows, self.g, dx)
 
 
 class WinogradConvOp(ConvolutionOp):

@@ -33,5 +33,6 @@ class CartesianDescription(MachineDescription):
 
     @property
     def lanes(self) -> int:
-        """Multipliers."""
-        return self.pe_array.rows * self.pe_array.cols * (self.cartesian.weights * self.cartesian.inputs)
+        """Multipliers of the whole array."""
+        elements = self.pe_array.rows * self.pe_array.cols
+        return elements * (self.cartesian.weights * self.cartesian.inputs)

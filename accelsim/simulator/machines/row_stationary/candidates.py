@@ -38,7 +38,7 @@ class Candidates:
 
     @staticmethod
     def of(mapping: PassMapping) -> "Candidates":
-        """A single candidate."""
+        """The candidates that are this one alone."""
         letters = {letter: np.full((1, 1, 1), getattr(mapping, letter), np.int64) for letter in "epqrtmnf"}
         return Candidates(**letters)
 

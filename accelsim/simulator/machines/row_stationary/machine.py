@@ -1,6 +1,7 @@
 """The row-stationary array.
 
-Its keys in ``description``, a pass in ``passes``, the mapping in ``search``, the steps in ``steps``.
+Its keys in ``description``, a pass in ``passes``, the mapping in ``search``, the steps in
+``steps``.
 """
 
 from accelsim.simulator.machines.machine import Machine
@@ -20,7 +21,8 @@ class RowStationaryMachine(RowStationaryDescription, Machine):
 
         Raises InputError if none fits the machine.
         """
-        return best((schedule_passes(work, self, mapping) for mapping in choose_mappings(work, self)), self)
+        mappings = choose_mappings(work, self)
+        return best((schedule_passes(work, self, mapping) for mapping in mappings), self)
 
     def check(self, work: LayerWork) -> None:
         """Refuse a layer none of whose mappings fits in MAX_STEPS steps."""
