@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accelsim.arrays import Flags, Ints
-from accelsim.hardware.dram import Requests, Transfer, opened_rows, request_ns
+from accelsim.hardware.dram import Requests, Transfer, busiest_share, opened_rows, request_ns
 from accelsim.hardware.dram_types import DramType
 from experiments.dram.commands import Burst
 
@@ -56,7 +56,9 @@ def modelled(dram: DramType, pattern: Pattern) -> Modelled:
     """Time and energy of a pattern by ``accelsim.hardware.dram``."""
     rows = opened_rows(dram, 1, pattern.tensors, pattern.order).ravel()[pattern.order]
     bursts = np.concatenate([tensor.bursts(dram.burst_bytes) for tensor in pattern.tensors])[pattern.order]
-    requests = Requests(bursts=bursts, rows=rows, writes=pattern.is_write)
+    run = np.zeros(len(pattern.tensors[0].n_bytes), np.int64)
+    share = busiest_share(dram, 1, pattern.tensors, run).repeat(len(bursts))
+    requests = Requests(bursts=bursts, rows=rows, writes=pattern.is_write, share=share)
     ns = float(request_ns(dram, 1, requests).sum())
     moved = pattern.bits(False) * dram.read_pj_per_bit + pattern.bits(True) * dram.write_pj_per_bit
     opened = int(rows.sum())
