@@ -7,7 +7,7 @@ a text for a number (``Section``).
 """
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from types import NoneType
@@ -178,6 +178,13 @@ class Section(BaseModel):
             return data
         unmeant = _unmeant(cls)
         return {key: _marked(value, unmeant[key]) if key in unmeant else value for key, value in data.items()}
+
+
+def refuse_unused(section: Section, keys: Iterable[str], where: str) -> None:
+    """Raise ValueError for the first of some keys that says more than its default where it means nothing."""
+    for key in keys:
+        if getattr(section, key) != type(section).model_fields[key].get_default(call_default_factory=True):
+            raise ValueError(f"{key}: means nothing {where}")
 
 
 @cache

@@ -296,6 +296,7 @@ FREE = {
     "derived",
     "set",
     "dtype",
+    "points",  # of a machine: by a reader of their own (transforms/points.py)
 }
 
 

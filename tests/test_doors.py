@@ -89,6 +89,13 @@ def test_overrides_are_a_list():
             accelsim.load_hardware(PAIR[0], overrides)
 
 
+@pytest.mark.parametrize("point", ["1_0", "\uff11", "1e0", "0.5", "1/0", " 1", "1//2"])
+def test_points_are_whole_numbers_or_fractions(point):
+    assert accelsim.load_hardware(PAIR[1], ["points={2: ['-1/2', '0', '+1']}"])
+    with pytest.raises(accelsim.InputError, match="expected a whole number, or a fraction"):
+        accelsim.load_hardware(PAIR[1], [f"points={{2: ['0', '-1', '{point}']}}"])
+
+
 def test_tile_and_count_are_whole_numbers(tmp_path):
     for tile in (2.5, "2", True, 0, 17):
         with pytest.raises(accelsim.InputError, match="tile"):

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from accelsim.faults import validated
 from accelsim.files import COMPRESSION_RECIPE
-from accelsim.settings import BelowOne, Positive, Section, Seed, Threads, read_settings
+from accelsim.settings import BelowOne, Positive, Section, Seed, Threads, read_settings, refuse_unused
 from accelsim.training.networks import beside_in
 from accelsim.training.recipe import Data
 
@@ -157,6 +157,8 @@ class CompressionRecipe(Section):
             raise ValueError("rounded: expected the key fit, which rounds the other layers")
         if self.coarser != 1 and self.relative_cell is None:
             raise ValueError("coarser: expected the key relative_cell, whose cells it multiplies")
+        if self.data is None:
+            refuse_unused(self, ("calibration", "reference"), "without data")
         for key in ("search", "fit", "correct", "tune"):
             if getattr(self, key) and self.data is None:
                 raise ValueError(f"{key}: expected the key data to name its images")

@@ -175,6 +175,8 @@ def write_sparse(out: Path, sparse: Sparse) -> None:
 def _check(out: Path, asked: Asked) -> None:
     if out.suffix != ".dual":
         raise InputError(f"{out}: ending {out.suffix!r}, expected .dual")
+    if out.is_dir():
+        raise InputError(f"{out}: a folder, expected a file to write")
     for flag, value in (("--ratio", asked.ratio), ("--cost-reduction", asked.cost_reduction)):
         if value is not None and not 1 < value < 1e6:
             raise InputError(f"{flag} {value:g}: expected a number above 1 and below 1e6")

@@ -33,7 +33,7 @@ from accelsim.network.layers import BatchNorm
 from accelsim.settings import Positive, Section
 from accelsim.sparsity.initial_zeros import exact_shares
 from accelsim.sparsity.joint import JointRegularizer
-from accelsim.sparsity.recipe import Budget, Reconstruction
+from accelsim.sparsity.recipe import NO_BUDGET, Budget, Reconstruction
 from accelsim.sparsity.reconstruction import LayerReport, advance, is_refitted, reconstruct
 from accelsim.training.checkpoint import load_state, save_state
 from accelsim.training.pricelist import PriceList
@@ -43,7 +43,6 @@ PRICES = "prices.json"
 GROUPED_LEVELS = 127  # the largest index of a layer with groups
 CHUNK = 32  # pictures that pass through the network together
 NOISE = 64  # pictures of smooth noise, where there are no others
-NO_BUDGET = 1.000001
 
 Watch = Callable[[str], None]  # takes a line of progress
 
@@ -242,7 +241,10 @@ class Sparsifier:
         if (folder / "state.safetensors").exists():
             arrays, notes = load_state(folder)
             if {key: notes.get(key) for key in known} == known:
-                return arrays, [LayerReport(**entry) for entry in notes["layers"]]
+                try:
+                    return arrays, [LayerReport(**entry) for entry in notes["layers"]]
+                except (KeyError, TypeError) as error:
+                    raise InputError(f"{folder}: {error}, expected the state of this network") from None
 
         def note(report: LayerReport) -> None:
             reports.append(report)

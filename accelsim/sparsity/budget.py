@@ -65,9 +65,10 @@ def choose(layers: Sequence[Options], bits: float, multiplies: float) -> list[in
                 least_loss = float(loss[best])
                 found = taken[:, best]
     if found is None:
+        limits = ((bits, "bits of weights"), (multiplies, "multiplies"))
+        asked = " and ".join(f"{max(most, 0):.4g} {what}" for most, what in limits if np.isfinite(most))
         raise ValueError(
-            f"no choice has at most {max(bits, 0):.4g} bits of weights and {multiplies:.4g} multiplies; "
-            f"the least are {least[0]:.4g} and {least[1]:.4g}, not both at once"
+            f"no choice has at most {asked}; the least are {least[0]:.4g} and {least[1]:.4g}, not both at once"
         )
     return [int(option) for option in found]
 

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from accelsim.arrays import Array
+from accelsim.errors import NumericalError
 from accelsim.network.graph import Node
 from accelsim.network.layers import Conv
+
+LARGEST = 1e9  # of a layer's values: float32 has no room for sums of squares of squares of larger ones
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,19 @@ def bias_of(moments: Moments, found: Array) -> Array:
 
 
 def moments_of(node: Node, inputs: list[Array], target: list[Array], sample: Sample) -> Moments:
-    """Of X, the inputs of the sparse network, and Y, what the layer should make of them."""
+    """Of X, the inputs of the sparse network, and Y, what the layer should make of them.
+
+    Raises NumericalError if their values are beyond LARGEST, in the root mean square of a channel.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        moments = _moments_of(node, inputs, target, sample)
+        squares = [*np.diagonal(moments.H), moments.energy, *moments.x**2, *moments.y**2]
+    if not np.max(squares) <= LARGEST**2:  # NaN is not
+        raise NumericalError(f"layer {node.name}: values of over {LARGEST:g} go in or come out, expected smaller ones")
+    return moments
+
+
+def _moments_of(node: Node, inputs: list[Array], target: list[Array], sample: Sample) -> Moments:
     rng = np.random.default_rng(sample.seed)
     layer = node.layer
     H = B = x_sum = y_sum = None

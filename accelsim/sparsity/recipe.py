@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from accelsim.settings import Count, NonNegative, Positive, Section, Seed, Share
 
+NO_BUDGET = 1.000001  # a ratio or a cost reduction that nobody asked for: it limits nothing
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 
 

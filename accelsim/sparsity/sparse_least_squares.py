@@ -169,8 +169,9 @@ def _polish(apply: Callable[[Array], Array], target: Array, w: Array, steps: int
     for _ in range(steps):
         Ap = apply(p)
         curvature = (p * Ap).sum(axis=0)
-        length = old / np.maximum(curvature, np.float32(1e-30))
-        length = np.where((old > done) & (curvature > 0), length, np.float32(0))
+        with np.errstate(over="ignore"):  # where p is next to nothing a step is none
+            length = old / np.maximum(curvature, np.float32(1e-30))
+        length = np.where((old > done) & (curvature > 0) & np.isfinite(length), length, np.float32(0))
         w = w + p * length
         r = r - Ap * length
         new = (r * r).sum(axis=0)

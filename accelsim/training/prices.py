@@ -29,7 +29,7 @@ from accelsim.sparsity.budget import Options, choose
 from accelsim.sparsity.initial_zeros import EXACT
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.moments import Moments, Sample, moments_of
-from accelsim.sparsity.recipe import Budget, Reconstruction
+from accelsim.sparsity.recipe import NO_BUDGET, Budget, Reconstruction
 from accelsim.sparsity.reconstruction import CHUNK, advance, is_refitted
 from accelsim.sparsity.sparse_least_squares import least_squares, sparse_solution
 from accelsim.sparsity.whole_filters import whole_bases
@@ -186,7 +186,9 @@ def chosen(
     }
     weights = {f"{name}.weight" for name in prices}
     others = sum(array.size for name, array in network.arrays.items() if name not in weights)
-    bits = 32 * parameters(network.graph) / budget.ratio - VALUE_BITS * others - SPARE_BITS
+    bits = np.inf
+    if budget.ratio > NO_BUDGET:
+        bits = 32 * parameters(network.graph) / budget.ratio - VALUE_BITS * others - SPARE_BITS
     options = [
         Options(
             loss=np.array([price.loss for price in some]),
@@ -195,7 +197,11 @@ def chosen(
         )
         for some in prices.values()
     ]
-    most = (1 - RESERVE) * dense / budget.cost_reduction - fixed if cost is None else cost.most
+    most = np.inf
+    if cost is not None:
+        most = cost.most
+    elif budget.cost_reduction > NO_BUDGET:
+        most = (1 - RESERVE) * dense / budget.cost_reduction - fixed
     taken = choose(options, (1 - RESERVE) * bits, most)
     return {name: some[i] for (name, some), i in zip(prices.items(), taken, strict=True)}
 

@@ -9,7 +9,18 @@ from pydantic import Field, model_validator
 
 from accelsim.faults import validated
 from accelsim.files import TRAINING_RECIPE
-from accelsim.settings import BelowOne, Count, NonNegative, Positive, Section, Seed, Share, Threads, read_settings
+from accelsim.settings import (
+    BelowOne,
+    Count,
+    NonNegative,
+    Positive,
+    Section,
+    Seed,
+    Share,
+    Threads,
+    read_settings,
+    refuse_unused,
+)
 from accelsim.sparsity.recipe import Joint, Reconstruction
 from accelsim.training.networks import beside_in, is_file
 
@@ -55,6 +66,14 @@ class Data(Section):
     test_limit: Count | None = None
     """Use only the first so many images of the test split."""
 
+    @model_validator(mode="after")
+    def _all_is_used(self) -> "Data":
+        if self.kind == "super_resolution":
+            refuse_unused(self, ("crop", "flip", "cutout", "test_limit"), "with kind super_resolution")
+        else:
+            refuse_unused(self, ("scale", "patch"), f"with kind {self.kind}")
+        return self
+
 
 class OptimizerSettings(Section):
     """The optimiser of the weights,
@@ -88,6 +107,12 @@ class OptimizerSettings(Section):
     final: Share = 0.0
     """The rate that ``cosine`` and ``one_cycle`` end at, as a share of the largest."""
 
+    @model_validator(mode="after")
+    def _all_is_used(self) -> "OptimizerSettings":
+        unused = {"constant": ("milestones", "gamma", "final"), "step": ("final",)}
+        refuse_unused(self, unused.get(self.schedule, ("milestones", "gamma")), f"with schedule {self.schedule}")
+        return self
+
 
 class Teacher(Section):
     """Distillation: loss = (1 - share) cross-entropy + share T^2 KL(teacher || student).
@@ -113,6 +138,12 @@ class Teacher(Section):
 
     hint_weight: Positive = 20.0
     """How much the hint counts in the loss."""
+
+    @model_validator(mode="after")
+    def _all_is_used(self) -> "Teacher":
+        if self.hint is None:
+            refuse_unused(self, ("hint_weight",), "without hint")
+        return self
 
 
 class Recipe(Section):
@@ -205,6 +236,8 @@ class Recipe(Section):
             raise ValueError("train_from: expected images with labels and no reconstruction")
         if self.train_from is not None and (self.data.crop or self.data.cutout or self.reestimate):
             raise ValueError("train_from: expected no data.crop, data.cutout or reestimate")
+        if self.data.kind == "super_resolution":
+            refuse_unused(self, ("smoothing",), "with data.kind super_resolution")
         if self.head is not None and self.train_from is None:
             raise ValueError("head: expected the key train_from to say which layers it is for")
         return self

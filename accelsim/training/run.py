@@ -15,10 +15,12 @@ from threadpoolctl import threadpool_limits
 
 from accelsim.arrays import Array, Ints
 from accelsim.errors import InputError, NumericalError
+from accelsim.faults import nearest
 from accelsim.files import write_text
-from accelsim.network.graph import Network
+from accelsim.network.graph import Graph, Network
 from accelsim.sparsity.initial_zeros import initial_patterns, projected
-from accelsim.sparsity.joint import JointRegularizer
+from accelsim.sparsity.joint import JointRegularizer, spatial_layers
+from accelsim.sparsity.recipe import Joint
 from accelsim.sparsity.reconstruction import Goals, LayerReport, reconstruct
 from accelsim.sparsity.zero_patterns import ZeroPattern
 from accelsim.training import checkpoint
@@ -88,6 +90,16 @@ def _in_db(figures: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.2f} dB" for name, value in figures.items())
 
 
+def _check_layers(recipe: Recipe, graph: Graph, path: Path) -> None:
+    """Raise InputError if the recipe names a layer that the network does not have."""
+    joint = recipe.joint or Joint()
+    known = spatial_layers(graph)
+    for key, names in (("tiles", joint.tiles.keys() - {"default"}), ("exclude", joint.exclude)):
+        if unknown := sorted(set(names) - set(known)):
+            missing = f"{path}: joint.{key}: {graph.name} has no layer {unknown[0]!r} with weights"
+            raise InputError(f"{missing}{nearest(unknown[0], known)}")
+
+
 class Run:
     """One training run in one folder."""
 
@@ -97,6 +109,7 @@ class Run:
         self.out = out
         parts = RecipeParts(recipe, path)
         self.graph = parts.graph
+        _check_layers(recipe, self.graph, path)
         arrays = parts.first_arrays()
         teacher = parts.teacher()
         images: Source | Patches | Features
@@ -137,9 +150,9 @@ class Run:
         try:
             self.trainer.restore(arrays, notes)
             self.cells = checkpoint.relative_cells(notes)
-        except ValueError as error:
-            raise InputError(f"{where}: {error}") from None
-        self.hours = float(notes["hours"])
+            self.hours = float(notes["hours"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{where}: {error}, expected the state of this run") from None
         self.log.resume(self.trainer.done)
 
     def prepare(self, watch: Callable[[LayerReport], None] | None = None) -> None:

@@ -6,6 +6,7 @@ A machine multiplies by points and their powers with shifts and adders, so a den
 of two.
 """
 
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from accelsim.transforms.winograd import POINTS, Points
 
 LARGEST = 16  # numerator or denominator of a point
 TILES = range(2, 7)  # m that points can be stated for
+_POINT = re.compile(r"[-+]?[0-9]{1,6}(?:/[0-9]{1,6})?")  # as text
 
 PointsByTile = tuple[tuple[int, Points], ...]  # m and its points, by rising m
 
@@ -33,7 +35,7 @@ def read_points(value: Any) -> PointsByTile:
         raise ValueError(f'{shown(value)}, expected points by tile size such as {{4: ["0", "1", "-1", "1/2", "-2"]}}')
     found = {}
     for key, listed in value.items():
-        m = int(key) if isinstance(key, str) and key.isdecimal() else key
+        m = int(key) if isinstance(key, str) and key.isascii() and key.isdecimal() else key
         if isinstance(m, bool) or m not in TILES or m in found:
             raise ValueError(f"{shown(key)}, expected a tile size of {TILES[0]} to {TILES[-1]}, once")
         found[m] = _list_of_points(m, listed)
@@ -71,6 +73,8 @@ def _point(m: int, value: Any) -> Fraction:
     try:
         if isinstance(value, bool) or not isinstance(value, str | int | Fraction):
             raise ValueError
+        if isinstance(value, str) and not _POINT.fullmatch(value):
+            raise ValueError  # Python takes 1_0 and the digits of all scripts, too
         point = Fraction(value)
     except (ValueError, ZeroDivisionError):
         raise ValueError(f"{m}: {shown(value)}, expected a whole number, or a fraction in quotes: '1/2'") from None

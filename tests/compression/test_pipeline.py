@@ -256,6 +256,8 @@ def test_an_interrupted_rounding_goes_on_to_the_same_file(tmp_path, resnet8):
         ("tune: {step: 1}", "tune.step"),
         ("{hold: true, dither: 1}", "hold: expected neither dither nor tune"),
         ("fit: 10", "fit: expected the key data to name its images"),
+        ("calibration: 10", "calibration: means nothing without data"),
+        ("cell: '0.1'", "cell: input should be a valid number, got '0.1'"),
         ("tune: {steps: 1}", "tune: expected the key data"),
         ("correct: true", "correct: expected the key data"),
         ("search: {images: 5}", "search: expected the key data"),

@@ -178,6 +178,26 @@ def test_distillation_needs_a_teacher_of_the_zoo(tmp_path: Path, data: Path) -> 
     [
         ({"epoch": 3}, "epoch: unknown key, did you mean 'epochs'"),
         ({"joint": {"spacial": 0.5}}, "joint.spacial: unknown key, did you mean 'spatial'"),
+        (
+            {"joint": {"exclude": ["convl"]}},
+            "joint.exclude: resnet8-cifar10 has no layer 'convl' with weights, did you mean",
+        ),
+        (
+            {"joint": {"tiles": {"default": 2, "bn1": 4}}},
+            "joint.tiles: resnet8-cifar10 has no layer 'bn1' with weights",
+        ),
+        ({"data": {"kind": "npz", "path": "x", "patch": 32}}, "data: patch: means nothing with kind npz"),
+        (
+            {"data": {"kind": "super_resolution", "path": "x", "crop": 4}},
+            "data: crop: means nothing with kind super_resolution",
+        ),
+        ({"optimizer": {"gamma": 0.5}}, "optimizer: gamma: means nothing with schedule cosine"),
+        ({"optimizer": {"schedule": "step", "final": 0.1}}, "optimizer: final: means nothing with schedule step"),
+        (
+            {"teacher": {"network": "resnet8-cifar10", "hint_weight": 3}},
+            "teacher: hint_weight: means nothing without hint",
+        ),
+        ({"epochs": "2"}, "epochs: input should be a valid integer, got '2'"),
         ({"joint": {"spatial": 1.5}}, "joint.spatial: input should be less than or equal to 1, got 1.5"),
         ({"optimizer": {"kind": "lbfgs"}}, "optimizer.kind: input should be 'sgd' or 'adam', got 'lbfgs'"),
         ({"batch": 97}, "key batch: 97, expected at most the 96 images"),
