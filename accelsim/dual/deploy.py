@@ -1,5 +1,6 @@
-"""From one decoded model to either machine, without data:
-spatial filters as they are, or Winograd-domain filters.
+"""From one decoded model to either machine, without data.
+
+Spatial filters as they are, or Winograd-domain filters.
 
     W = G w G^T per 2-D slice, zero where |W| <= threshold          (Choi et al., arXiv:1902.08192)
 
@@ -57,8 +58,9 @@ def _combination(coefficients: Floats, taps: Floats) -> Floats:
 
 
 def tile_sizes(model: DualModel, m: int | None = None) -> dict[str, int]:
-    """m of each Winograd-eligible convolution, by node name:
-    the model's own, or ``m`` for all of them.
+    """m of each Winograd-eligible convolution, by node name.
+
+    The model's own, or ``m`` for all of them.
 
     Convolutions whose kernel is too large for F(m, r) are left out: they run directly.
     Raises ValueError if m is below 1.
@@ -99,8 +101,7 @@ def winograd_model(
 
 
 def sparsity_threshold(model: DualModel, sparsity: float, m: int | None = None) -> float:
-    """The one threshold that makes at least ``sparsity``
-    of all Winograd-domain filter entries zero.
+    """The one threshold that zeroes at least ``sparsity`` of all Winograd-domain filter entries.
 
     Raises ValueError if the sparsity is not in 0..1.
     """
@@ -130,8 +131,9 @@ def at_other_zeros(
 
 
 def percentile(magnitudes: Mapping[str, Array], share: float) -> float:
-    """The smallest magnitude t such that at least ``share``
-    of all entries are <= t; 0 for a share of 0.
+    """The smallest t such that at least ``share`` of all magnitudes are <= t.
+
+    0 for a share of 0.
     """
     entries = np.concatenate([array.ravel() for array in magnitudes.values()])
     rank = int(np.ceil(share * entries.size))

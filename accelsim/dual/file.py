@@ -1,5 +1,4 @@
-"""The ``.dual`` file: one compressed network that a spatial
-and a Winograd machine both decode and run.
+"""The ``.dual`` file: one compressed network for both kinds of machine.
 
 Members of the archive (``container``): ``manifest.json`` (``manifest``), ``weights`` (the
 entropy-coded indices) and ``values`` (codebook, biases, scales and shifts, input densities), and
@@ -249,8 +248,9 @@ def decode_dual(content: bytes, where: str) -> DualModel:
 
 
 def _open(content: bytes) -> tuple[Manifest, bytes, bytes]:
-    """The manifest and the members ``weights`` and ``values``;
-    what they decode to is plausible in size.
+    """The manifest and the members ``weights`` and ``values``.
+
+    What they decode to is plausible in size.
     """
     members = unpack(content, MAX_MANIFEST_BYTES)
     expected = ["manifest.json", "weights", "values"]
@@ -347,8 +347,9 @@ def _decode_weights(manifest: Manifest, content: bytes) -> tuple[dict[str, Level
 
 
 def _kinds(value_names: list[str], densities: int) -> list[int]:
-    """Which statistics the parts of ``values`` share:
-    codebook, scales, shifts and biases, densities.
+    """Which statistics the parts of ``values`` share.
+
+    Codebook, scales, shifts and biases, densities.
     """
     return [0, *(1 if name.endswith(".weight") else 2 for name in value_names), *[3] * densities]
 

@@ -157,11 +157,13 @@ class ModelEntry(_Part):
     path: str
     """A ``.dual`` file, a table, or the bare name of a table in ``workloads/``."""
     winograd_sparsity: tuple[Share, ...] = ()
-    """Target shares of zeros among the Winograd-domain filter entries, instead of the file's threshold."""
+    """Target shares of zeros among the Winograd-domain filter entries, instead of the file's
+    threshold."""
     winograd_threshold: tuple[Threshold, ...] = ()
     """Thresholds of Winograd-domain filter entries, instead of the file's."""
     spatial_sparsity: tuple[Share, ...] = ()
-    """Shares of zeros that the weights themselves are pruned to further, smallest first, over the whole network."""
+    """Shares of zeros that the weights themselves are pruned to further, smallest first, over the
+    whole network."""
     scope: Literal["network", "layer"] = "network"
     """Whether a target share has one threshold for the network, or one a layer.  Default: network."""
     layer_thresholds: dict[
@@ -249,7 +251,8 @@ class ReportOptions(_Part):
     break_even: str = "bandwidth_gbs"
     """The column along which the break-even density of each layer is shown."""
     least_top1: Annotated[float, Field(ge=0, le=100)] | None = None
-    """Top-1 in percent below which a point is on no front and answers nothing.  Default: 2 below the model's best."""
+    """Top-1 in percent below which a point is on no front and answers nothing.  Default: 2 below
+    the model's best."""
 
     @model_validator(mode="after")
     def _distinct(self) -> "ReportOptions":
@@ -273,11 +276,13 @@ class SweepDescription(_Part):
     machines: Annotated[dict[Name, MachineEntry], Field(min_length=1)]
     """Families of machines, by a name of their own."""
     axes: dict[Name, Axis] = Field(default_factory=dict)
-    """Parameters of all families: a list of values, or a range.  One named like a machine's key sets that key."""
+    """Parameters of all families: a list of values, or a range.  One named like a machine's key
+    sets that key."""
     derived: dict[Name, str | int | float] = Field(default_factory=dict)
     """Parameters that follow from others, by formula."""
     constraints: tuple[str, ...] = ()
-    """Formulas that every machine fulfils, of parameters and of what is known of a machine (lanes, area_mm2, ...)."""
+    """Formulas that every machine fulfils, of parameters and of what is known of a machine (lanes,
+    area_mm2, ...)."""
     sampling: Sampling = Sampling()
     """Which points of the space are visited.  Default: all."""
     engine: Literal["fast", "event"] = "fast"
@@ -285,7 +290,8 @@ class SweepDescription(_Part):
     batch: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 1
     """Images that a run works on, 1 to 4,096.  Default: 1."""
     level: Level = "resident"
-    """How far layers run as one network (``simulator.network.planning``), unless an axis of this name says."""
+    """How far layers run as one network (``simulator.network.planning``), unless an axis of this
+    name says."""
     accuracy: Accuracy | None = None
     """Images on which each model variant is measured.  Default: nothing is measured."""
     report: ReportOptions = ReportOptions()

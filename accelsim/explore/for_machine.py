@@ -1,15 +1,18 @@
 """A network made just as sparse as a machine asks for: ``sparsify --machine M`` with a latency or an energy.
 
-What an image costs on the machine takes the place of a budget of multiplies.  The whole network is simulated at each
-pair of shares that its layers were priced at: the smallest weights left out, in the Winograd domain as many entries
-as priced.  So every layer has its own cost by its own zeros, bound by the lanes, the transforms or the memory as it
-may be, and zeros go where this machine gains by them (``training.prices.Cost``).
+What an image costs on the machine takes the place of a budget of multiplies.  The whole network is
+simulated at each pair of shares that its layers were priced at: the smallest weights left out, in
+the Winograd domain as many entries as priced.  So every layer has its own cost by its own zeros,
+bound by the lanes, the transforms or the memory as it may be, and zeros go where this machine gains
+by them (``training.prices.Cost``).
 
-The costs of a network's layers depend on each other, so each choice of shares is simulated as a whole, and the
-dearest whose estimate keeps to what is asked is found by bisection; then the network is made sparse, the file is
-simulated, and where it takes too much, the estimate is asked for that much less.
+The costs of a network's layers depend on each other, so each choice of shares is simulated as a
+whole, and the dearest whose estimate keeps to what is asked is found by bisection; then the network
+is made sparse, the file is simulated, and where it takes too much, the estimate is asked for that
+much less.
 
-Left out: that zeros of a reconstruction lie elsewhere than the smallest weights, which is what the next try is for.
+Left out: that zeros of a reconstruction lie elsewhere than the smallest weights, which is what the
+next try is for.
 """
 
 import shutil
@@ -55,7 +58,8 @@ SPARE = 0.99  # of what is asked for next, where a file takes too much
 class Quantity:
     """What a machine is to need little of.
 
-    column: of all results.  layers: the column that says it of a layer, in any unit.  units: what each is of column's.
+    column: of all results.  layers: the column that says it of a layer, in any unit.  units: what
+    each is of column's.
     """
 
     flag: str
@@ -114,7 +118,10 @@ class Demand:
     energy: str | None = None
 
     def target(self) -> Target | None:
-        """What is to be kept, None without a machine.  Raises InputError if the wishes do not fit together."""
+        """What is to be kept, None without a machine.
+
+        Raises InputError if the wishes do not fit together.
+        """
         wanted = [(LATENCY, self.latency), (ENERGY, self.energy)]
         named = [(quantity, text) for quantity, text in wanted if text is not None]
         if self.machine is None and not named:
@@ -130,7 +137,10 @@ class Demand:
 
 @dataclass(frozen=True)
 class Kept:
-    """A file that keeps to the target.  needed, dense: what the file and the network at 8 bits take."""
+    """A file that keeps to the target.
+
+    needed, dense: what the file and the network at 8 bits take.
+    """
 
     point: Point
     needed: float
@@ -253,14 +263,18 @@ class _Search:
         return self.known[most]
 
     def dearest(self, aim: float) -> tuple[dict[str, Price], float]:
-        """The dearest shares whose estimate is at most the aim, and it.  Raises InputError if there are none."""
+        """The dearest shares whose estimate is at most the aim, and it.
+
+        Raises InputError if there are none.
+        """
         loosest = sum(float(cost.max()) for cost in self.costs.values())
         tightest = 1.001 * sum(float(cost.min()) for cost in self.costs.values())
         found = self.estimate(loosest)
         if found[1] <= aim:
             return found
         least = found[1]
-        low, high = tightest, loosest
+        low = tightest
+        high = loosest
         most = tightest
         for _ in range(HALVINGS):
             try:

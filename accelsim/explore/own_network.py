@@ -1,7 +1,9 @@
-"""One network of a user's own, at several sparsities, on matched pairs of machines: what ``accelsim explore`` computes.
+"""One network of a user's own, at several sparsities, on matched pairs of machines.
 
-A pair has equal lanes, SRAM, clock and DRAM.  Every file that was made lies in the folder; a run that was interrupted
-takes those that are there.
+What ``accelsim explore`` computes.
+
+A pair has equal lanes, SRAM, clock and DRAM.  Every file that was made lies in the folder; a run
+that was interrupted takes those that are there.
 """
 
 import json
@@ -35,7 +37,8 @@ PAIRS = (
 BUDGETS = ((6.0, 1.8), (12.0, 2.8), (20.0, 4.0))  # ratio of sizes, of multiplies
 NOTES = "points.json"  # what was measured of each file
 LEVEL = "resident"  # how far the layers run as one network
-KEPT_AGREEMENT, KEPT_PSNR = 97.0, 35.0  # what a file must keep of the dense network's answers, %, or outputs, dB
+KEPT_AGREEMENT = 97.0  # %, what a file must keep of the dense network's answers
+KEPT_PSNR = 35.0  # dB, of its outputs where it gives pictures
 
 Say = Callable[[str], None]
 
@@ -44,8 +47,8 @@ Say = Callable[[str], None]
 class Made:
     """One file of the network.
 
-    name: of the file.  ratio: float32 size over its own.  figures: how it compares with the dense network
-    (``compression.sparsify.compare``).  results: of each machine of ``PAIRS``, by its name.
+    name: of the file.  ratio: float32 size over its own.  figures: how it compares with the dense
+    network (``compression.sparsify.compare``).  results: of each machine of ``PAIRS``, by its name.
     """
 
     name: str
@@ -68,8 +71,8 @@ class Made:
 def explore_network(source: Path, folder: Path, wishes: Wishes, asked: Asked, say: Say) -> list[Made]:
     """The network as it is, at 8 bits, and at each of ``BUDGETS`` that can be kept, on all machines of ``PAIRS``.
 
-    Raises InputError if the network or the pictures cannot be read, another process explores into the folder, or it
-    holds the files of another network and ``asked.resume`` is set.
+    Raises InputError if the network or the pictures cannot be read, another process explores into
+    the folder, or it holds the files of another network and ``asked.resume`` is set.
     """
     network = network_of(source, wishes, say)
     pictures = read_pictures(network, asked, say)
@@ -110,8 +113,8 @@ def _name(ratio: float) -> str:
 def _dense(network: Network, folder: Path, asked: Asked) -> DualModel:
     """The network at 8 bits, the first file of an exploration, by which one is known again.
 
-    Without ``asked.resume`` the sparse files of an earlier one go.  Raises InputError if the files to resume with are
-    of another network, or were made with other pictures.
+    Without ``asked.resume`` the sparse files of an earlier one go.  Raises InputError if the files
+    to resume with are of another network, or were made with other pictures.
     """
     path = folder / "dense.dual"
     content = eight_bit_file(network, asked.images)
@@ -160,7 +163,10 @@ def chosen(found: Sequence[Made]) -> Made:
 
 
 def sentences(found: Sequence[Made]) -> list[str]:
-    """Which machine, at which sparsity, why, and what would turn it: every figure is in the tables."""
+    """Which machine, at which sparsity, why, and what would turn it.
+
+    Every figure is in the tables.
+    """
     best = chosen(found)
     unit = "% agreement" if any(key.startswith("agreement") for key in best.figures) else "dB PSNR"
     lines = [
@@ -193,9 +199,13 @@ def _of_pair(made: Made, pair: tuple[str, str]) -> str:
 
 
 def _band(found: Sequence[Made], column: str, what: str, verdict: str) -> str:
-    """The smallest and the largest ratio of a column over all sparsities and sizes, and whether the verdict turns."""
+    """The smallest and the largest ratio of a column over all sparsities and sizes.
+
+    And whether the verdict turns.
+    """
     ratios = [(made.name, pair, _ratio(made, pair, column)) for made in found for pair in PAIRS]
-    low, high = min(ratios, key=lambda entry: entry[2]), max(ratios, key=lambda entry: entry[2])
+    low = min(ratios, key=lambda entry: entry[2])
+    high = max(ratios, key=lambda entry: entry[2])
     turns = "sparsity or size turns" if low[2] < 1 < high[2] else "neither sparsity nor size turns"
     return (
         f"Over all sparsities and sizes a Winograd machine takes {low[2]:.2f} ({low[0]}, {low[1][1]}) to {high[2]:.2f} "

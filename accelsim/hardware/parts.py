@@ -65,21 +65,27 @@ class Arithmetic(KeyGroup):
     accumulator_bits: Bits = 24
     """Bits of a sum.  Default: 24."""
     scales: Scales = "multiply_shift"
-    """``multiply_shift``: outputs are multiplied, then shifted; ``power_of_two``: shifted.  Default: multiply_shift."""
+    """``multiply_shift``: outputs are multiplied, then shifted; ``power_of_two``: shifted.
+    Default: multiply_shift."""
     multiplier_bits: Annotated[int, Field(ge=2, le=24)] = 16
     """Bits of that multiplier, 2 to 24.  Default: 16."""
     weight_scales: WeightScales = "channel"
-    """One scale for the weights of a layer (``tensor``), or one for each filter (``channel``).  Default: channel."""
+    """One scale for the weights of a layer (``tensor``), or one for each filter (``channel``).
+    Default: channel."""
     calibration: Calibration = "least_error"
-    """Range of words: ``max`` of the calibration images, ``percentile``, ``least_error``.  Default: least_error."""
+    """Range of words: ``max`` of the calibration images, ``percentile``, ``least_error``.  Default:
+    least_error."""
     percentile: Annotated[float, Field(ge=50, le=100)] = 99.99
-    """Share of the values within the range of calibration ``percentile``, percent, 50 to 100.  Default: 99.99."""
+    """Share of the values within the range of calibration ``percentile``, percent, 50 to 100.
+    Default: 99.99."""
     overflow: Overflow = "wrap"
     """What becomes of a sum beyond its width: ``wrap`` or ``saturate``.  Default: wrap."""
     products: Products = "full"
-    """Whether sums take ``full`` products, or ``truncated`` ones, cut to the width of the sum.  Default: full."""
+    """Whether sums take ``full`` products, or ``truncated`` ones, cut to the width of the sum.
+    Default: full."""
     codebook_bits: Bits | None = None
-    """Bits of shared values that weights of weight_bits are the indices of.  Default: none, weights are numbers."""
+    """Bits of shared values that weights of weight_bits are the indices of.  Default: none, weights
+    are numbers."""
 
     @property
     def integers(self) -> Integers:
@@ -100,10 +106,11 @@ class Buffers(KeyGroup):
     port_bits: Count = 128
     """Width of a port, which decides what a bit of an access costs.  Default: 128."""
     activations: Activations = "separate"
-    """What becomes of a feature map on chip (``simulator.network``): ``separate``, nothing stays from layer to layer;
-    ``swap``, the output buffer of a layer may be the input buffer of the next; ``shared``, both are one memory of
-    input_kb + output_kb, divided for each layer as it suits; ``one``, transformed inputs and sums lie there, too: all
-    sizes but weight_kb make one memory, of a layer by itself as well, and are priced as one.  Default: separate."""
+    """What becomes of a feature map on chip (``simulator.network``): ``separate``, nothing stays
+    from layer to layer; ``swap``, the output buffer of a layer may be the input buffer of the
+    next; ``shared``, both are one memory of input_kb + output_kb, divided for each layer as it
+    suits; ``one``, transformed inputs and sums lie there, too: all sizes but weight_kb make one
+    memory, of a layer by itself as well, and are priced as one.  Default: separate."""
 
     @property
     def one_memory(self) -> bool:
@@ -161,7 +168,8 @@ class Dram(KeyGroup):
     channels: Count = 1
     """DRAMs side by side.  Default: 1."""
     bandwidth_gbs: GigabytesPerSecond | None = None
-    """Peak rate of a channel, 1e9 bytes/s, 0.001 to 1e6 (unlimited: the type ``ideal``).  Default: the type's."""
+    """Peak rate of a channel, 1e9 bytes/s, 0.001 to 1e6 (unlimited: the type ``ideal``).  Default:
+    the type's."""
     burst_bytes: Count | None = None
     """Bytes of a burst.  Default: the type's."""
     row_bytes: Annotated[int, Field(ge=1, le=1 << 30)] | None = None
@@ -171,7 +179,8 @@ class Dram(KeyGroup):
     banks: Count | None = None
     """Banks of a rank, all bank groups together.  Default: the type's."""
     interleaved_groups: Count | None = None
-    """Bank groups that consecutive bursts alternate over; 1: they stay in one, tCCD_L apart.  Default: the type's."""
+    """Bank groups that consecutive bursts alternate over; 1: they stay in one, tCCD_L apart.
+    Default: the type's."""
     t_rcd_ns: Nanoseconds | None = None
     """From opening a row to its first access, ns, up to 1e6.  Default: the type's."""
     t_rp_ns: Nanoseconds | None = None
@@ -181,9 +190,11 @@ class Dram(KeyGroup):
     t_rrd_ns: Nanoseconds | None = None
     """Between rows opened in two banks of a rank, ns, up to 1e6.  Default: the type's."""
     t_faw_ns: Nanoseconds | None = None
-    """From the first to the last of any five rows opened in a rank, ns, up to 1e6.  Default: the type's."""
+    """From the first to the last of any five rows opened in a rank, ns, up to 1e6.  Default: the
+    type's."""
     t_ccd_l_ns: Nanoseconds | None = None
-    """Between bursts of one bank group, ns, up to 1e6.  Default: the type's, in clocks of the peak rate."""
+    """Between bursts of one bank group, ns, up to 1e6.  Default: the type's, in clocks of the peak
+    rate."""
     t_wtr_ns: Nanoseconds | None = None
     """From written data to the command to read, ns, up to 1e6.  Default: the type's."""
     t_rtw_ns: Nanoseconds | None = None
@@ -228,7 +239,8 @@ class EnergyOverrides(KeyGroup):
     mac_pj: Picojoules | None = None
     """A multiply-accumulate."""
     mac_busy_pj: Picojoules | None = None
-    """A multiply whose product and the one before are not zero (energy_table gates, as all up to wire_pj_per_bit)."""
+    """A multiply whose product and the one before are not zero (energy_table gates, as all up to
+    wire_pj_per_bit)."""
     mac_turning_pj: Picojoules | None = None
     """A multiply into a product of zero, or out of it."""
     mac_still_pj: Picojoules | None = None

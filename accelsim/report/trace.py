@@ -1,7 +1,7 @@
 """A timeline of the event engine in the Trace Event Format of Chrome, which ui.perfetto.dev and chrome://tracing read.
 
-One track a unit (DMA, input transform, lanes, inverse transform) and one for the layers.  ``ts`` and ``dur`` are
-microseconds of simulated time, cycles x the clock period; cycles stand in ``args``.
+One track a unit (DMA, input transform, lanes, inverse transform) and one for the layers.  ``ts``
+and ``dur`` are microseconds of simulated time, cycles x the clock period; cycles stand in ``args``.
 """
 
 from collections.abc import Iterator
@@ -21,8 +21,8 @@ from accelsim.workload import LayerTable, layer_works, made_once
 def trace(model: DualModel | LayerTable, machine: Machine, batch: int = 1, level: str = "resident") -> dict[str, Any]:
     """The timeline of one run, as the object to write as JSON.
 
-    As a network (``level``) layers overlap: the track ``layers`` shows whose turn the lanes are at, and what rides on a
-    layer's outputs is part of it.
+    As a network (``level``) layers overlap: the track ``layers`` shows whose turn the lanes are at,
+    and what rides on a layer's outputs is part of it.
     Raises InputError if a buffer is too small, or a layer has too many steps.
     """
     name = model.name if isinstance(model, LayerTable) else model.network.graph.name
@@ -52,7 +52,10 @@ def trace(model: DualModel | LayerTable, machine: Machine, batch: int = 1, level
 def _network(
     model: DualModel | LayerTable, machine: Machine, batch: int, level: Level
 ) -> Iterator[tuple[int, str, list[Span], int]]:
-    """Of each group: when the lanes turn to it, its layers' names, its spans, and cycles until they leave it."""
+    """Of each group.
+
+    When the lanes turn to it, its layers' names, its spans, and cycles until they leave it.
+    """
     works = made_once(layer_works(model, batch))
     planned = run_network(works, machine, "fast", level).planned
     groups = [planned.groups[piece.group] for piece in planned.pieces]

@@ -31,7 +31,10 @@ ENGINES: dict[str, Engine] = {"event": event_cycles, "fast": pipeline_cycles}
 
 
 def schedule_layer(work: LayerWork, machine: Machine) -> Schedule:
-    """The schedule of one layer.  Raises InputError if the machine's buffers are too small for it."""
+    """The schedule of one layer.
+
+    Raises InputError if the machine's buffers are too small for it.
+    """
     if work.weights is None:
         return vector_schedule(work, machine)
     return machine.schedule(work)
@@ -67,7 +70,10 @@ def _check_large_layers(works: Sequence[LayerWork], machine: Machine) -> None:
 
 
 def check_event_steps(work: LayerWork, schedule: Schedule) -> None:
-    """Raise InputError where a layer has more steps than the event engine takes; the fast one gives the same cycles."""
+    """Raise InputError where a layer has more steps than the event engine takes.
+
+    The fast one gives the same cycles.
+    """
     if len(schedule) > EVENT_STEPS:
         raise InputError(
             f"layer {work.name} takes {len(schedule)} steps, expected at most {EVENT_STEPS} with engine event "
@@ -113,7 +119,8 @@ def run_network(works: Sequence[LayerWork], machine: Machine, engine: str, level
     for rides in (True, False):
         differs = planned.placement is not None if rides else any(group.riders for group in planned.groups)
         if differs and may_undercut(planned, _cost(machine, best.total), rides):
-            with suppress(InputError):  # what fits only with its maps on chip, or what rides on outputs
+            with suppress(InputError):
+                # what fits only with its maps on chip, or what rides on outputs
                 best = _cheaper(best, _as_network(pricing, engine, _through_dram(works, planned, rides)))
     return best
 
@@ -126,7 +133,8 @@ def _cheaper(one: NetworkRun, other: NetworkRun) -> NetworkRun:
 
 def _ways(works: Sequence[LayerWork], planned: Planned) -> Iterator[Planned]:
     """The network in several passes; and without stacks, where there are any."""
-    machine, level = planned.machine, planned.level
+    machine = planned.machine
+    level = planned.level
     counts = [] if level == "fused" else [passes for passes in passes_to_try(works) if passes > 1]
     stacks = bool(planned.stacks)
     for passes in counts:
@@ -148,7 +156,10 @@ def _too_long(planned: Planned) -> bool:
 
 
 def _through_dram(works: Sequence[LayerWork], planned: Planned, rides: bool) -> Planned:
-    """The network with all maps in DRAM; rides: and with what rides on outputs, else nothing does."""
+    """The network with all maps in DRAM; rides.
+
+    And with what rides on outputs, else nothing does.
+    """
     level: Level = "fused" if planned.level == "fused" else "resident"
     return plan_network(works, planned.machine, level, rides=rides, stays=False)
 
@@ -246,14 +257,20 @@ class _Pricing:
         return {action: round_energy(count * self.prices[action].pj) for action, count in schedule.actions.items()}
 
     def dram_energies(self, actions: dict[str, float], cycles: int) -> dict[str, float]:
-        """pJ of each part of a layer's DRAM energy, as columns.  actions: of ``action_energies``."""
+        """pJ of each part of a layer's DRAM energy, as columns.
+
+        actions: of ``action_energies``.
+        """
         ns = cycles * self.machine.ns_per_cycle
         commands = {column: sum(actions[name] for name in names) for column, names in DRAM_ACTIONS.items()}
         powers = {column: round_energy(self.dram_mw[name] * ns) for column, name in DRAM_POWERS.items()}
         return commands | powers
 
     def part_energies(self, actions: dict[str, float], dram_pj: float, cycles: int) -> dict[str, float]:
-        """pJ of each part of a layer's energy.  actions: of ``action_energies``.  dram_pj: of all off-chip parts."""
+        """pJ of each part of a layer's energy.  actions: of ``action_energies``.
+
+        dram_pj: of all off-chip parts.
+        """
         energy: dict[str, float] = dict.fromkeys(ENERGY_PARTS, 0.0)
         for action, pj in actions.items():
             energy[self.prices[action].part] += pj

@@ -42,8 +42,9 @@ class UnitBits(NamedTuple):
 
 
 def adders(matrix: Matrix) -> list[Adder]:
-    """The adders of one matrix-vector product;
-    scaling by a constant costs none (shifts, or part of the data).
+    """The adders of one matrix-vector product.
+
+    Scaling by a constant costs none (shifts, or part of the data).
 
     Row by row that is the non-zero entries less one.  Two-term sums x_i + c x_j that several rows
     hold, up to a factor, are computed once: the most frequent first, until none is left that
@@ -134,7 +135,8 @@ def additions(matrix: Matrix) -> int:
 
 @lru_cache(maxsize=256)
 def tile_additions(m: int, r: tuple[int, int], points: Points | None = None) -> tuple[int, int, int]:
-    """Adders of one 2-D tile of F(m x m, R x S):
+    """Adders of one 2-D tile of F(m x m, R x S).
+
     (filter transform, input transform, inverse transform).
 
     The first matrix acts on every column, the second on every row of the result.
@@ -179,8 +181,9 @@ def serial_inverse_additions(m: int, r: tuple[int, int], points: Points | None =
 
 @lru_cache(maxsize=256)
 def unit_bits(matrix: Matrix, bits: int, most_bits: int) -> UnitBits:
-    """A unit of ``matrix`` x tile x its transpose,
-    one tile a cycle, a register between the two passes.
+    """A unit of ``matrix`` x tile x its transpose.
+
+    It takes one tile a cycle, with a register between the two passes.
 
     bits: of the tile's values.  most_bits: no value has more (of transformed inputs, of
     accumulators).
@@ -208,8 +211,9 @@ def input_unit(m: int, bits: int, most_bits: int, points: Points | None = None) 
 
 
 def inverse_unit(m: int, bits: int, points: Points | None = None) -> UnitBits:
-    """The inverse-transform unit of F(m x m, 3 x 3) on sums of ``bits`` bits,
-    which it does not exceed.
+    """The inverse-transform unit of F(m x m, 3 x 3) on sums of ``bits`` bits.
+
+    It does not exceed them.
     """
     return unit_bits(cook_toom(m, 3, points).A_T, bits, bits)
 

@@ -52,8 +52,9 @@ BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Transforms:
-    """The three matrices of F(m, r): A_T (m, n), G (n, r),
-    B_T (n, n), n = m + r - 1, as rows of Fractions.
+    """The three matrices of F(m, r), as rows of Fractions.
+
+    A_T (m, n), G (n, r), B_T (n, n), n = m + r - 1.
     """
 
     m: int
@@ -174,8 +175,9 @@ def convolve_transformed(
     padding: tuple[int, int] = (0, 0),
     points: Points | None = None,
 ) -> NDArray[Any]:
-    """``convolve`` with r = (R, S) filters that are transformed already,
-    and perhaps pruned: W (K, C, n_h, n_w) float.
+    """The convolution with r = (R, S) filters that are transformed already.
+
+    W: (K, C, n_h, n_w) float, perhaps pruned.
 
     Raises ValueError as ``convolve`` does.
     """
@@ -184,8 +186,9 @@ def convolve_transformed(
 
 
 def error_bound(x: NDArray[Any], w: NDArray[Any], m: int, padding: tuple[int, int] = (0, 0)) -> NDArray[np.float64]:
-    """Largest rounding error of ``convolve(x, w, m, padding)``,
-    for each output, whatever the order of its sums.
+    """Largest rounding error of ``convolve(x, w, m, padding)``, for each output.
+
+    Whatever the order of its sums.
 
     |computed - exact| <= gamma_k sum_c |A^T| ( |G| |g| |G^T| * |B^T| |d| |B| ) |A|,    gamma_k = k
     u / (1 - k u),
@@ -213,8 +216,9 @@ def error_bound(x: NDArray[Any], w: NDArray[Any], m: int, padding: tuple[int, in
 
 
 def amplification(m: int, r: int, points: Points | None = None) -> Fraction:
-    """max over outputs of |A^T| (|G| 1 * |B^T| 1):
-    how much F(m, r) can enlarge the rounding error of data up to 1.
+    """How much F(m, r) can enlarge the rounding error of data up to 1.
+
+    The maximum over outputs of |A^T| (|G| 1 * |B^T| 1).
 
     The direct form has r.  Nested in two dimensions it is the product of both.  ``error_bound`` of
     all ones over gamma_k C equals it.
@@ -366,7 +370,8 @@ def _pad_to_tiles(x: NDArray[Any], m: int, r: tuple[int, int], padding: tuple[in
 
 
 def _transform_tiles(padded: NDArray[Any], m: int, B_h: NDArray[Any], B_w: NDArray[Any]) -> NDArray[Any]:
-    """B_h d B_w^T of the tiles of padded:
+    """The transform B_h d B_w^T of the tiles of padded.
+
     (N, T_h m + R - 1, T_w m + S - 1, C) -> (n_h, n_w, N, T_h, T_w, C).
     """
     n_h = len(B_h)

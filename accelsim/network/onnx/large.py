@@ -1,9 +1,11 @@
 """An ONNX file without its large constants' numbers, which are read from the file one by one when they are wanted.
 
-The onnx package holds a file whole, and its numbers once more, as protobuf parses it: for a network of hundreds of
-megabytes that is most of the memory of an import.  So the outer fields of the file are walked here (protobuf's wire
-format: a key, then a number, or a length and so many bytes), and what the package parses lacks the ``raw_data`` of the
-graph's large constants.  Whatever is not as exporters write it is left to the package as it is.
+The onnx package holds a file whole, and its numbers once more, as protobuf parses it: for a network
+of hundreds of megabytes that is most of the memory of an import.  So the outer fields of the file
+are walked here (protobuf's wire
+format: a key, then a number, or a length and so many bytes), and what the package parses lacks the
+``raw_data`` of the graph's large constants.  Whatever is not as exporters write it is left to the
+package as it is.
 """
 
 import os
@@ -17,7 +19,9 @@ MOST_VARINT = 10  # bytes
 BYTES = 2  # the kind of a field that holds a length and so many bytes
 GRAPH = 7  # of ModelProto
 INITIALIZER = 5  # of GraphProto
-NAME, RAW_DATA = 8, 9  # of TensorProto
+# of TensorProto
+NAME = 8
+RAW_DATA = 9
 
 Span = tuple[int, int]  # first byte and the one behind the last, in the file
 
@@ -38,7 +42,8 @@ class _Field:
 def without_large(stream: BinaryIO) -> tuple[bytes, dict[str, Span]]:
     """(the file without its large constants' numbers, where those lie in the file, by the constants' names).
 
-    What is left is an ONNX file, too.  A file that is none, or an odd one, comes back whole, and nothing by name.
+    What is left is an ONNX file, too.  A file that is none, or an odd one, comes back whole, and
+    nothing by name.
     """
     size = os.fstat(stream.fileno()).st_size
     try:
@@ -138,7 +143,10 @@ class _Walk:
 
 
 def _number(content: bytes, at: int) -> tuple[int, int]:
-    """(a number of seven bits a byte, the lowest first; where it ends).  Raises _Odd if it does not end."""
+    """(a number of seven bits a byte, the lowest first; where it ends).
+
+    Raises _Odd if it does not end.
+    """
     found = 0
     for i, byte in enumerate(content[at : at + MOST_VARINT]):
         found |= (byte & 127) << 7 * i

@@ -1,7 +1,8 @@
 """A network from an ONNX file; nothing in it is executed or trusted.
 
-The graph is walked once, for one image of fixed size: what does not depend on the image is computed on the way
-(``constants``), everything else becomes layers (``operators``, ``draft``).  All that cannot be read is told at once.
+The graph is walked once, for one image of fixed size: what does not depend on the image is computed
+on the way (``constants``), everything else becomes layers (``operators``, ``draft``).  All that
+cannot be read is told at once.
 """
 
 import re
@@ -29,7 +30,8 @@ from accelsim.network.onnx.weights import Weights, without_numbers
 from accelsim.network.tensors import Opaque
 
 MAX_NODES = 20_000
-NO_NAMES = {"", "main", "main_graph", "torch_jit", "torch-jit-export", "tf2onnx"}  # that exporters give all
+# that exporters give all
+NO_NAMES = {"", "main", "main_graph", "torch_jit", "torch-jit-export", "tf2onnx"}
 SHOWN = 6  # nodes of one kind that a message names
 
 
@@ -37,16 +39,19 @@ SHOWN = 6  # nodes of one kind that a message names
 class Unknown:
     """What of a file is not known."""
 
-    kept: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by operator, nodes that are costed as traffic
-    dropped: Mapping[str, Sequence[str]] = field(default_factory=dict)  # nodes left out, for no size is known of them
+    # by operator, nodes that are costed as traffic
+    kept: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    # nodes left out, for no size is known of them
+    dropped: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def read_onnx(path: Path, input_shape: Sequence[int] | None = None) -> Network:
     """The network in an ONNX file, which needs one image input.
 
-    input_shape: its sizes where the file leaves them open, or others than the file's: height and width, or all of one
-    image in the file's order.
-    Raises InputError, one line, if the file cannot be read, is over 2 GiB, or holds anything this module does not know.
+    input_shape: its sizes where the file leaves them open, or others than the file's: height and
+    width, or all of one image in the file's order.
+    Raises InputError, one line, if the file cannot be read, is over 2 GiB, or holds anything this
+    module does not know.
     """
     return read_onnx_in_part(path, input_shape, keep_unknown=False)[0]
 
@@ -56,7 +61,8 @@ def read_onnx_in_part(
 ) -> tuple[Network, Unknown]:
     """As ``read_onnx``; operators that are not known become ``opaque`` layers where their output's size can be told.
 
-    What lies behind the others is left out.  Raises InputError as ``read_onnx`` for what is not an operator's fault.
+    What lies behind the others is left out.  Raises InputError as ``read_onnx`` for what is not an
+    operator's fault.
     """
     onnx = package(path)
     with opened(path, ONNX) as stream:
@@ -78,7 +84,8 @@ def read_onnx_in_part(
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"{path}: {one_line(first['msg'])} ({first['loc']})") from None
-    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:  # fields of a wrong type
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        # fields of a wrong type
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: {one_line(error)}") from None
@@ -192,7 +199,8 @@ class _Reader:
             return
         try:
             outputs = self._read(node, name)
-        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:  # of a wrong type
+        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
+            # of a wrong type
             if isinstance(error, InputError):
                 raise
             if not self._opaque(node, name):
@@ -247,7 +255,8 @@ class _Reader:
         if call.attributes:
             raise Unfit(f"attribute {next(iter(call.attributes))!r} is not known or not of this value")
         if any(node.output[len(outputs) :]) and node.op_type not in ("Dropout", "MaxPool", "BatchNormalization"):
-            raise Unfit("expected one output")  # masks, indices or statistics are of no use to any node here
+            # masks, indices or statistics are of no use to any node here
+            raise Unfit("expected one output")
         return outputs
 
     def _folded(self, node: Any, inputs: Sequence[Any], attributes: dict[str, Any]) -> Sequence[Value] | None:
@@ -380,7 +389,8 @@ class _Reader:
 
     def _needed(self, outputs: Sequence[str]) -> list[Node]:
         """Our nodes that these depend on; the last one is one of them."""
-        wanted, kept = set(outputs), []
+        wanted = set(outputs)
+        kept = []
         for node in reversed(self.draft.nodes.values()):
             if node.name in wanted:
                 kept.append(node)
@@ -401,7 +411,8 @@ def _read_names(node: Any) -> list[str]:
 def _shared_grid(operator: str, inputs: Sequence[Any]) -> Grid | None:
     """What the integers that a node reads stand for, None where it reads none.
 
-    Raises Unfit if the operator computes with them as they are, or if they are moved together with others.
+    Raises Unfit if the operator computes with them as they are, or if they are moved together with
+    others.
     """
     grids = {x.grid for x in inputs if isinstance(x, Tensor)}
     if not any(grids):

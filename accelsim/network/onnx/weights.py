@@ -1,4 +1,6 @@
-"""The constants of an ONNX file: in the file, or in a file beside it that the ONNX file names (PyTorch's default).
+"""The constants of an ONNX file.
+
+In the file, or in a file beside it that the ONNX file names (PyTorch's default).
 
 The file's large ones are read by the place where their numbers lie (``large``).
 
@@ -20,8 +22,10 @@ from accelsim.network.onnx.draft import Unfit
 from accelsim.network.onnx.large import Span
 from accelsim.network.onnx.package import one_line
 
-NATIVE = {1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13}  # numbers of the types that NumPy has, as TensorProto counts them
-SMALL = 1 << 10  # numbers of a constant that may say a shape, which the package's own shape inference reads
+# numbers of the types that NumPy has, as TensorProto counts them
+NATIVE = {1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13}
+# numbers of a constant that may say a shape, which the package's own shape inference reads
+SMALL = 1 << 10
 
 
 class Weights:
@@ -40,7 +44,9 @@ class Weights:
         return self.array(tensor, self.large.get(tensor.name))
 
     def array(self, tensor: Any, place: Span | None = None) -> NDArray[Any]:
-        """A tensor's values, bfloat16 as float32.  Raises Unfit if they are damaged, no numbers, or not finite.
+        """A tensor's values, bfloat16 as float32.
+
+        Raises Unfit if they are damaged, no numbers, or not finite.
 
         place: where in the file they lie, if not in the tensor.
         """
@@ -92,7 +98,8 @@ class Weights:
     def _at(self, tensor: Any, place: Span) -> NDArray[Any]:
         """A tensor whose values lie at a place in the ONNX file itself."""
         dtype, shape, wanted = self._kind(tensor)
-        if tensor.data_type not in NATIVE or place[1] - place[0] != wanted:  # the package packs or refuses it
+        if tensor.data_type not in NATIVE or place[1] - place[0] != wanted:
+            # the package packs or refuses it
             with opened(self.path, ONNX) as stream:
                 tensor.raw_data = os.pread(stream.fileno(), place[1] - place[0], place[0])
             found = np.asarray(self.onnx.numpy_helper.to_array(tensor))

@@ -77,17 +77,21 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
     polyphase: bool = False
     """Whether layers at a stride may run by Winograd, as several at stride 1.  Default: no."""
     largest_kernel: Annotated[int, Field(ge=2, le=11)] | None = None
-    """The largest kernel of the transform units; larger ones may run as several.  Default: no limit."""
+    """The largest kernel of the transform units; larger ones may run as several.  Default: no
+    limit."""
     weight_transform: Literal["off_line", "on_chip"] = "off_line"
     """Where filters are transformed.  Default: off_line."""
     weight_transform_rate: Count = 4
     """Filter-channels that an on-chip filter transform takes a cycle.  Default: 4."""
     tiles: tuple[TileSize, ...] | None = None
-    """Tile sizes m that the machine has, the best for each layer is taken.  Default: ``tile`` alone, at 10 bits."""
+    """Tile sizes m that the machine has, the best for each layer is taken.  Default: ``tile``
+    alone, at 10 bits."""
     input_transform: Literal["stored", "streamed"] = "stored"
-    """Where transformed inputs go: into a buffer, or to the lanes for each group of filters.  Default: stored."""
+    """Where transformed inputs go: into a buffer, or to the lanes for each group of filters.
+    Default: stored."""
     inverse: Literal["unit", "lane"] = "unit"
-    """Where sums are transformed back: in a unit behind a buffer, or in registers of the lanes.  Default: unit."""
+    """Where sums are transformed back: in a unit behind a buffer, or in registers of the lanes.
+    Default: unit."""
 
     @model_validator(mode="after")
     def _check(self) -> "WinogradMachine":

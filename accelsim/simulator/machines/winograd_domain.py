@@ -47,17 +47,19 @@ class WinogradArithmetic(Arithmetic):
     """Word widths, with that of transformed inputs."""
 
     transformed_bits: Bits | None = None
-    """Bits of a transformed input.  Default: exact for 3 x 3 kernels; of 8-bit inputs 10 in F(2, 3), 15 in F(4, 3)."""
+    """Bits of a transformed input.  Default: exact for 3 x 3 kernels; of 8-bit inputs 10 in F(2,
+    3), 15 in F(4, 3)."""
     tap_scales: TapScales = "per_tap"
-    """One scale for all taps of transformed filters and inputs (``one``), or ``per_tap``.  Default: per_tap."""
+    """One scale for all taps of transformed filters and inputs (``one``), or ``per_tap``.  Default:
+    per_tap."""
 
 
 class WinogradBuffers(TiledBuffers):
     """Global buffers, with one of transformed inputs."""
 
     transformed_kb: KilobytesOrNone
-    """Transformed inputs, 1024 bytes; 0 only where they need no room of their own (cells, input_transform streamed,
-    activations one)."""
+    """Transformed inputs, 1024 bytes; 0 only where they need no room of their own (cells,
+    input_transform streamed, activations one)."""
 
 
 class WinogradDescription(TiledDescription):
@@ -78,8 +80,9 @@ class WinogradDescription(TiledDescription):
     inverse_rate: Count
     """Tile-filters that the inverse transform unit gives a cycle."""
     points: StatedPoints = ()
-    """Interpolation points by m, the m + 1 of 3 x 3 kernels or more, such as ``{4: ["0", "1", "-1", "1/2", "-2"]}``;
-    larger kernels take the default ones behind them.  Default: the first of 0, 1, -1, 2, -2, 1/2, -1/2, 4, ..."""
+    """Interpolation points by m, the m + 1 of 3 x 3 kernels or more, such as ``{4: ["0", "1", "-1",
+    "1/2", "-2"]}``; larger kernels take the default ones behind them.  Default: the first of 0,
+    1, -1, 2, -2, 1/2, -1/2, 4, ..."""
     hybrid: bool = False
     """Whether any layer may run as a plain matrix product where that scores lower.  Default: no."""
 

@@ -20,7 +20,10 @@ INFINITE = float("inf")
 
 
 class GroupPlans:
-    """Plans of a network's groups on one machine.  heads: the number of each group's head among the works."""
+    """Plans of a network's groups on one machine.
+
+    heads: the number of each group's head among the works.
+    """
 
     def __init__(self, works: Sequence[LayerWork], heads: Sequence[int], machine: Machine) -> None:
         self.works = works
@@ -54,7 +57,10 @@ class GroupPlans:
         return found
 
     def of_rows(self, t: int, rows: tuple[int, int], around: Surroundings) -> LayerPlan:
-        """The plan of some rows of a group's output, first and end.  Raises InputError as ``plan``."""
+        """The plan of some rows of a group's output, first and end.
+
+        Raises InputError as ``plan``.
+        """
         work = self.head(t).on_rows(*rows)
         key = (t, work.height, work.out_height, work.padding, around)
         if key not in self._of_rows:
@@ -75,7 +81,8 @@ class GroupPlans:
     def nearest(self, t: int, around: Surroundings) -> tuple[float, LayerPlan | None]:
         """A bound of a group's score, and its plan where that is known without a search.
 
-        What was planned for more room bounds the score; and is the plan itself if it needs no more than is there.
+        What was planned for more room bounds the score; and is the plan itself if it needs no more
+        than is there.
         """
         bound = 0.0
         for other in self._known.get((t, _roomless(around)), ()):
@@ -164,14 +171,19 @@ def _room(setting: Setting) -> tuple[int, int]:
 
 
 def post_slots(work: LayerWork) -> int:
-    """Operands that a riding layer takes on the vector lanes: of a pooling its windows, of an addition all but one."""
+    """Operands that a riding layer takes on the vector lanes.
+
+    Of a pooling its windows, of an addition all but one.
+    """
     if work.kind == "add":
         return work.outputs * (work.inputs - 1)
     return work.outputs * work.kernel[0] * work.kernel[1]
 
 
 def line_bytes(work: LayerWork, machine: Machine) -> int:
-    """Bytes that a riding pooling holds: lines and columns of its input that windows share; of one image.
+    """Bytes that a riding pooling holds: lines and columns of its input that windows share.
+
+    Of one image.
 
     A window as large as the image needs one sum a channel.
     """
@@ -184,7 +196,10 @@ def line_bytes(work: LayerWork, machine: Machine) -> int:
 
 
 def part_of(plan: LayerPlan, around: Surroundings, machine: Machine) -> tuple[Transfer, Ints]:
-    """The operands that a group loads for riding additions, and the cycles of its vector lanes: (steps,) each."""
+    """The operands that a group loads for riding additions, and the cycles of its vector lanes.
+
+    (steps,) each.
+    """
     whole = plan.whole.outputs
     done = whole.n_bytes.cumsum()
     slots = around.post_slots * done / max(1, int(done[-1]))

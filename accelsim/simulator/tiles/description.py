@@ -44,10 +44,11 @@ class TiledBuffers(Buffers):
     """Global buffers whose ports may be few, and whose halves may be divided anew for each layer."""
 
     banks: Count | None = None
-    """Banks of port_bits each, of every buffer (``tiles.ports``).  Default: as many as the lanes need."""
+    """Banks of port_bits each, of every buffer (``tiles.ports``).  Default: as many as the lanes
+    need."""
     shared: bool = False
-    """Whether weights and inputs share weight_kb + input_kb, divided for each layer as it suits; no map stays then.
-    Default: no."""
+    """Whether weights and inputs share weight_kb + input_kb, divided for each layer as it suits; no
+    map stays then. Default: no."""
 
     @model_validator(mode="after")
     def _check(self) -> "TiledBuffers":
@@ -92,18 +93,23 @@ class SkippingDescription(TiledDescription):
     """Keys of machines whose lanes may skip zeros, so that it matters which filters work side by side."""
 
     balance: Literal["none", "greedy", "paired"] = "none"
-    """Which filters work side by side: as they come, of similar fullness, or a full one with an empty one behind."""
+    """Which filters work side by side: as they come, of similar fullness, or a full one with an
+    empty one behind."""
     window: RunAhead = 1
-    """Filters (and tap groups) that a lane may run ahead before it waits for the others.  Default: 1."""
+    """Filters (and tap groups) that a lane may run ahead before it waits for the others.  Default:
+    1."""
     decoder: Decoder | None = None
-    """A decoder of the file's own entropy code.  Default: none, weights travel in ``weight_format``."""
+    """A decoder of the file's own entropy code.  Default: none, weights travel in
+    ``weight_format``."""
 
     operand_window: OperandWindow | None = None
-    """Windows that lanes choose their operands from.  Default: none, each finds any operand at no cost."""
+    """Windows that lanes choose their operands from.  Default: none, each finds any operand at no
+    cost."""
     filters_per_lane: SumsOfLane = 1
     """Filters that a lane sums up at a time, for each operand that it reads.  Default: 1."""
     outputs_per_lane: SumsOfLane = 1
-    """Outputs (or m x m tiles) that a lane sums up at a time, for each weight that it reads.  Default: 1."""
+    """Outputs (or m x m tiles) that a lane sums up at a time, for each weight that it reads.
+    Default: 1."""
 
     @property
     def chooses_freely(self) -> bool:
