@@ -9,7 +9,8 @@ layer is computed once, or computed again in each stripe: two of the modes of de
 of DeFiNES (HPCA 2023), which cuts columns, too.  Where a layer computes tiles of m x m outputs its
 stripes are multiples of m rows: it runs ahead by up to m - 1 rows.
 
-What a stack reads from outside is loaded stripe by stripe with the rows that overlap.
+What a stack reads from outside comes stripe by stripe: with the rows that overlap, or, where rows
+are kept, without.
 """
 
 from collections.abc import Sequence

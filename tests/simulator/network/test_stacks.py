@@ -121,6 +121,7 @@ def test_every_byte_of_a_stack_is_the_one_counted_by_hand(
         group = planned.groups[t]
         work = works[group.head]
         loaded = weights = read = written = 0
+        there: set[int] = set()  # rows of the input that stripes above have read
         for number, piece in enumerate(planned.of_group[t]):
             assert not (set(work.sources or ()) & inside and piece.around.input_share == 1)
             first = piece.lines.rows[piece.stripe][group.head].first
@@ -137,7 +138,9 @@ def test_every_byte_of_a_stack_is_the_one_counted_by_hand(
                 for source in work.sources
                 for _ in range(by_name[source].out_channels if source in by_name else work.in_channels)
             ]
-            loaded += -(-every * sum(from_dram) // len(from_dram))
+            new = len(needed) if not stack.keeps else len(set(needed) - there)
+            there |= set(needed)
+            loaded += -(-every * sum(from_dram) * new // (len(from_dram) * len(needed)))
             weights += 0 if stack.weights_stay and number else sum(w for w, _, _, _ in steps)
             plain = tiled_schedule(mode, tiling, machine).actions
             read += plain["input_read"]
