@@ -25,7 +25,7 @@ from accelsim.simulator.network.addresses import Resident, place
 from accelsim.simulator.network.places import DRAM, Placement, Setting
 from accelsim.simulator.network.placing import NetworkMaps
 from accelsim.simulator.network.plans import GroupPlans, surroundings
-from accelsim.simulator.network.stripes import Rows, Stage, cut, held
+from accelsim.simulator.network.stripes import Rows, Stage, cut, cut_with_lead, held
 from accelsim.simulator.time.objective import own_dma, score
 from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.schedule import dram_actions
@@ -104,6 +104,11 @@ class StackPlans:
         layers, stages, last_of = self._stages(stack)
         stripes = cut(stages, stack.height, stack.keeps)
         rows = [dict(zip(layers, of_stripe, strict=True)) for of_stripe in stripes]
+        if stack.keeps:
+            lead = cut_with_lead(stages, stack.height)
+            with_lead = [dict(zip(layers, of_stripe, strict=True)) for of_stripe in lead]
+            if self._together(stack, with_lead):
+                stripes, rows = lead, with_lead
         for t in stack.groups:
             group = self.context.groups[t]
             if any(r[group.head].height == 0 < r[rider].height for r in rows for rider in group.riders):
@@ -120,6 +125,16 @@ class StackPlans:
             buffers=buffers,
             pools={t: self._pool_bytes(t) for t in stack.groups if stack.keeps},
             loaded={t: self._loaded_bytes(stack, t, rows) for t in stack.groups if stack.keeps},
+        )
+
+    def _together(self, stack: Stack, rows: Sequence[Mapping[int, Rows]]) -> bool:
+        """Whether what rides on a layer has rows in just the stripes in which the layer has."""
+        groups = [self.context.groups[t] for t in stack.groups]
+        return all(
+            (r[group.head].height > 0) == (r[rider].height > 0)
+            for r in rows
+            for group in groups
+            for rider in group.riders
         )
 
     def _loaded_bytes(self, stack: Stack, t: int, rows: Sequence[Mapping[int, Rows]]) -> int:
