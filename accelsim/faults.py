@@ -1,6 +1,7 @@
 """Every fault that pydantic finds in a user's file, as one line that quotes the keys and values and suggests names."""
 
 import difflib
+import re
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from numbers import Integral
@@ -15,8 +16,12 @@ from accelsim.errors import InputError
 Record = TypeVar("Record", bound=BaseModel)
 
 SHOWN_FAULTS = 12
+# which of several forms it tried, in a key's path
+_PYDANTIC = re.compile(r"(?:tuple|list|union|function-\w+)\[.*\]$")
 _SHORT = reprlib.Repr()
-_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 60, 60
+_SHORT.maxlevel = 2
+_SHORT.maxstring = 60
+_SHORT.maxother = 60
 
 
 def shown(value: object) -> str:
@@ -25,7 +30,10 @@ def shown(value: object) -> str:
 
 
 def validated(path: Path, schema: type[Record], data: Mapping[str, Any]) -> Record:
-    """The record that a file's content describes.  Raises InputError that names the file and every fault."""
+    """The record that a file's content describes.
+
+    Raises InputError that names the file and every fault.
+    """
     try:
         return schema.model_validate(data)
     except ValidationError as error:
@@ -33,14 +41,17 @@ def validated(path: Path, schema: type[Record], data: Mapping[str, Any]) -> Reco
 
 
 def explain(error: ValidationError, model: type[BaseModel] | None, elsewhere: Mapping[str, str] | None = None) -> str:
-    """All faults, separated by semicolons: the key's path, what is wrong, what was expected, the nearest valid name.
+    """All faults, separated by semicolons.
 
-    model: the record that was validated, for suggestions.  elsewhere: what to say of keys that are unknown here only.
+    The key's path, what is wrong, what was expected, the nearest valid name.
+
+    model: the record that was validated, for suggestions.  elsewhere: what to say of keys that are
+    unknown here only.
     """
     faults = []
     found = error.errors(include_url=False)
     for fault in found[:SHOWN_FAULTS]:
-        path = [str(part)[:60] for part in fault["loc"]]
+        path = [str(part)[:60] for part in fault["loc"] if not _PYDANTIC.match(str(part))]
         key = ".".join(path)
         if fault["type"] == "extra_forbidden" and key in (elsewhere or {}):
             faults.append(f"{key}: {(elsewhere or {})[key]}")
@@ -51,7 +62,8 @@ def explain(error: ValidationError, model: type[BaseModel] | None, elsewhere: Ma
         elif fault["type"] == "value_error":
             faults.append(f"{key}: {fault['ctx']['error']}" if key else str(fault["ctx"]["error"]))
         else:
-            faults.append(f"{key}: {fault['msg'][:1].lower()}{fault['msg'][1:]}, got {shown(fault['input'])}")
+            said = fault["msg"].replace("Tuple", "List").replace("tuple", "list")
+            faults.append(f"{key}: {said[:1].lower()}{said[1:]}, got {shown(fault['input'])}")
     more = f"; and {len(found) - SHOWN_FAULTS} more faults" if len(found) > SHOWN_FAULTS else ""
     return "; ".join(faults) + more
 
@@ -66,7 +78,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def check_whole(what: str, value: object, least: int, most: int | None = None) -> None:
-    """Raise InputError unless a value that Python was given is a whole number within bounds; true is none."""
+    """Raise InputError unless a value that Python was given is a whole number within bounds.
+
+    True is none.
+    """
     number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
     if number is None or number < least or (most is not None and number > most):
         expected = f"at least {least}" if most is None else f"{least} to {most}"

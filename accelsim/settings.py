@@ -34,6 +34,8 @@ Threads = Annotated[int, Field(ge=1, le=256)]
 # A decimal number as a file or a flag may write it: not as Python may, with underscores or the digits of all scripts.
 PLAIN_NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
 
+Unmeant = tuple[type[bool] | type[str], ...]  # what a key takes no number from
+
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NUMBERS = {
     "tag:yaml.org,2002:int": re.compile(r"[-+]?(?:0|[1-9][0-9]*|0x[0-9a-fA-F]+|0o[0-7]+)"),
@@ -179,17 +181,17 @@ class Section(BaseModel):
 
 
 @cache
-def _unmeant(section: type[Section]) -> dict[str, tuple[type, ...]]:
+def _unmeant(section: type[Section]) -> dict[str, Unmeant]:
     """What pydantic would turn into a number, by the keys that take none of it: booleans, and texts.
 
     Looked for once, as machines of a sweep are read by the thousand.
     """
-    found = {}
+    found: dict[str, Unmeant] = {}
     for name, field in section.model_fields.items():
-        texts = (str,) if _leaves(field.annotation) <= {int, float, NoneType} else ()
-        kinds = texts if _takes(field.annotation, bool) else (bool, *texts)
+        texts: Unmeant = (str,) if _leaves(field.annotation) <= {int, float, NoneType} else ()
+        kinds: Unmeant = texts if _takes(field.annotation, bool) else (bool, *texts)
         if kinds:
-            found[name] = kinds
+            found |= {key: kinds for key in (name, field.alias) if key is not None}
     return found
 
 
@@ -203,7 +205,7 @@ class _Unmeant:
         return str(self.value).lower() if isinstance(self.value, bool) else repr(self.value)
 
 
-def _marked(value: Any, kinds: tuple[type, ...]) -> Any:
+def _marked(value: Any, kinds: Unmeant) -> Any:
     if isinstance(value, kinds):
         return _Unmeant(value)
     if isinstance(value, list | tuple):
@@ -227,4 +229,6 @@ def _leaves(annotation: Any) -> set[Any]:
     parts = get_args(annotation)
     if get_origin(annotation) is Annotated:
         return _leaves(parts[0])
+    if get_origin(annotation) is dict:
+        return _leaves(parts[1])
     return set().union(*(_leaves(part) for part in parts if part is not ...)) if parts else {annotation}

@@ -17,7 +17,7 @@ from experiments.paths import REPORTS, ROOT
 WORST = 8
 ROWS = re.compile(r"<!-- worst rows -->.*?<!-- end -->", re.DOTALL)
 LINK = re.compile(r"\]\((\w+\.md)\)")  # of a page beside the validation report
-BLOCK = re.compile(r"<!-- run(?:, (\d+) lines)?: (.*?) -->\n```text\n.*?```", re.DOTALL)
+BLOCK = re.compile(r"<!-- run(?:, (\d+) lines)?: (.*?) -->\n```console\n.*?```", re.DOTALL)
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
@@ -35,7 +35,7 @@ def block(match: re.Match[str]) -> str:
     if count is not None and len(shown) > int(count):
         shown = [*shown[: int(count)], "..."]
     mark = match[0].partition("\n")[0]
-    return f"{mark}\n```text\n$ {command}\n" + "\n".join(shown) + "\n```"
+    return f"{mark}\n```console\n$ {command}\n" + "\n".join(shown) + "\n```"
 
 
 def worst_rows() -> str:

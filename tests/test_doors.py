@@ -154,6 +154,56 @@ def test_a_dry_run_is_of_the_sweep_that_would_run(tmp_path, sweep_file, table, c
     assert (found["points"], found["stored"], found["pending"]) == (2, 1, 1)
 
 
+def test_results_are_kept_in_a_folder(sweep_file, table, capsys):
+    for more in ([], ["--dry-run"]):
+        assert main(["sweep", str(sweep_file), "-o", str(table), *more]) == 2
+        assert "no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("400, 800", "400, 800, 400.0", "400.0 is there twice"),
+        ("clock_mhz: [400, 800]", "level: [fused, fused]", "'fused' is there twice"),
+        ("net.csv", "net.csv, FOLDER/more/net.csv", "both called net"),
+        ("400, 800", "400, 8_00", "8_00"),
+        ("axes:", "accuracy: {images: images.npz}\naxes:", "accuracy: the models are tables"),
+        ("400, 800", "400, '800'", "clock_mhz: '800' is a text"),
+        (
+            "[400, 800]",
+            "{from: true, to: 800, count: 2}",
+            "axes.clock_mhz.from: input should be a valid number, got true",
+        ),
+        (
+            "[400, 800]",
+            "{from: '4', to: 800, count: 2}",
+            "axes.clock_mhz.from: input should be a valid number, got '4'",
+        ),
+        ("}}", ", set: {clock_mhz: 100}}}", "set.clock_mhz: is set by the axis"),
+        ("axes:", "report: {cheapest: [{minimize: cycles, limits: {cycles: '5'}}]}\naxes:", "got '5'"),
+        ("[400, 800]", "[]", "axes.clock_mhz: list should have at least 1 item"),
+    ],
+)
+def test_what_would_mix_points_is_refused_before_the_first(tmp_path, sweep_file, table, capsys, old, new, words):
+    """Of two files of one name the report would make one model, of a value given twice two points."""
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "net.csv").write_text(table.read_text().replace("32", "16"))
+    sweep_file.write_text(sweep_file.read_text().replace(old, new.replace("FOLDER", str(tmp_path))))
+    assert main(["sweep", str(sweep_file), "-o", str(tmp_path / "out"), "--workers", "1"]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_question_may_ask_for_the_most(tmp_path, sweep_file, capsys):
+    sweep_file.write_text(sweep_file.read_text() + "report: {cheapest: [{minimize: -clock_mhz}]}\n")
+    for more in (["--json"], []):
+        assert main(["sweep", str(sweep_file), "-o", str(tmp_path / "out"), "--workers", "1", *more]) == 0
+        said = capsys.readouterr().out
+        if more:
+            (found,) = json.loads(said)["cheapest"]
+            assert (found["minimize"], found["value"]) == ("-clock_mhz", 800)
+    assert "least -clock_mhz with no limits: 800 by s" in said
+
+
 def test_a_sweep_runs_what_simulate_runs(tmp_path, sweep_file):
     with pytest.raises(accelsim.InputError, match=r"no such sweep, .*resnet20-machines"):
         accelsim.sweep("resnet20-machine", tmp_path / "out")  # Python looks up bare names, too

@@ -53,7 +53,17 @@ def test_modules_that_texts_run_are_there() -> None:
 def test_links_between_pages_lead_somewhere() -> None:
     links = [(path, link) for path, text in texts() if path.suffix == ".md" for link in LINK.findall(text)]
     assert len(links) > 5
-    assert [(str(path), link) for path, link in links if not (path.parent / link).exists()] == []
+    assert [(str(path), link) for path, link in links if not leads(path, link)] == []
+
+
+def leads(page: Path, link: str) -> bool:
+    """Whether there is such a file and, where the link names one behind ``#``, such a heading in it."""
+    name, _, anchor = link.partition("#")
+    target = page.parent / name
+    if not anchor or not target.is_file():
+        return target.exists()
+    headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+    return anchor in {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -73,6 +73,26 @@ def test_a_table_draws_its_zeros_from_the_seed() -> None:
     assert works[1].winograd_threshold is None  # stride 2
 
 
+def test_outputs_are_as_dense_as_the_layer_that_reads_them_finds_them(tmp_path):
+    """Not as what stands in the next row: a row that another branch is in between makes no difference."""
+    head = "name,kind,in_channels,out_channels,height,width,kernel_h,kernel_w,weight_density,activation_density,inputs"
+    first, own = "a,conv,8,8,8,8,1,1,1,1,input", "b,conv,8,8,8,8,1,1,1,0.5,input"
+    reader = "c,conv,8,8,8,8,1,1,1,0.25,a"
+    machine = accelsim.load_hardware("spatial-16x16", ["activation_format=bitmask"])
+    found = []
+    for name, rows in (("near", (first, reader, own)), ("far", (first, own, reader))):
+        path = tmp_path / f"{name}.csv"
+        path.write_text("\n".join((head, *rows)))
+        works = layer_works(accelsim.load_workload(path))
+        assert works[0].output_density == 0.25
+        result = accelsim.simulate(path, machine, engine="fast", level="layers")
+        found.append(result.layers.set_index("name")["dram_output_bytes"])
+    # 512 outputs of 8 bits of which a quarter is not zero, and a bit for each
+    assert found[0]["a"] == found[1]["a"] == 512 // 4 + 512 // 8
+    (tmp_path / "list.csv").write_text("\n".join((head.removesuffix(",inputs"), *(r[: r.rindex(",")] for r in rows))))
+    assert [w.output_density for w in layer_works(accelsim.load_workload(tmp_path / "list.csv"))] == [0.5, 0.25, 0.25]
+
+
 def test_results_of_tables_are_marked_synthetic() -> None:
     result = accelsim.simulate(TABLE, "spatial-16x16", engine="fast")
     assert result.synthetic

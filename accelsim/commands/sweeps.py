@@ -48,10 +48,10 @@ def sweep(
     from accelsim.explore.store import FILE_NAME
     from accelsim.explore.sweep import estimate, run_sweep
     from accelsim.report.band import write_bands
+    from accelsim.report.console import console
     from accelsim.report.sweep_report import write_sweep_report
     from accelsim.report.sweep_terminal import missing_lines, progress_bar, show_answers, show_bands, show_estimate
     from accelsim.report.table_file import check_ending, write_table
-    from accelsim.report.terminal import console
 
     if how.table is not None:
         check_ending(how.table)

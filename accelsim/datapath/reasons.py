@@ -25,6 +25,7 @@ IMAGES = 200  # that are looked at, at most
 WIDE_SUM = 48
 MOST = 14  # bits that are tried
 MOST_SUM = 40  # of sums
+MOST_TRANSFORMED = 21  # of transformed inputs: those of F(4, 3) and of WIDE activations
 
 UNITS = {
     "weights": "weight_bits",
@@ -95,7 +96,7 @@ def shortfalls(
                 unit=unit,
                 layer=probe.noisiest(_narrow(_others(unit, wide, stated), stated, key)),
                 bits=bits,
-                needed=_fewest(holds, bits, MOST_SUM if unit == "sums" else MOST),
+                needed=_fewest(holds, bits, {"sums": MOST_SUM, "transformed inputs": MOST_TRANSFORMED}.get(unit, MOST)),
                 lost_points=lost[unit],
             )
         )

@@ -1,6 +1,10 @@
-"""Scales of whole numbers in a ``.dual`` file: which of them belong to a machine, and how they get there."""
+"""Scales of whole numbers in a ``.dual`` file.
+
+Which of them belong to a machine, and how they get there.
+"""
 
 from dataclasses import asdict
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -21,14 +25,20 @@ def arithmetic_of(datapath: Datapath) -> dict[str, Any]:
     """All that decides what a machine computes, by key, as a file keeps it."""
     whole = asdict(datapath)
     del whole["machine"], whole["layer_thresholds"], whole["layer_weight_bits"]
+    tiles = whole.pop("layer_m")
     points = whole.pop("points")
+    if tiles:
+        whole["layer_m"] = sha256(repr(tiles).encode()).hexdigest()
     if points:  # files that know of none go on to fit
         whole["points"] = "; ".join(f"{m}: {' '.join(map(str, own[:MOST_POINTS]))}" for m, own in points)
     return {**whole.pop("integers"), **whole}
 
 
 def stored(model: DualModel, datapath: Datapath) -> tuple[Calibrated, int] | None:
-    """The model's scales for a machine, and the images they were found on; None if it has none that fit."""
+    """The model's scales for a machine, and the images they were found on.
+
+    None if it has none that fit.
+    """
     if datapath.layer_thresholds:  # a file knows one threshold
         return None
     wanted = arithmetic_of(datapath)

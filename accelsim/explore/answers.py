@@ -74,7 +74,7 @@ class Answers:
                     "minimize": found.question.minimize,
                     "limits": found.question.limits,
                     "point": None if found.row is None else int(found.row["point"]),
-                    "value": None if found.row is None else float(found.row[found.question.minimize]),
+                    "value": None if found.row is None else float(found.row[found.question.column]),
                 }
                 for found in self.cheapest
             ],

@@ -1,4 +1,6 @@
-"""What a sweep file says: models, axes, derived parameters, constraints, machines, and what to report.
+"""What a sweep file says.
+
+Models, axes, derived parameters, constraints, machines, and what to report.
 
     models: [models/resnet20-cifar10.dual]
     axes:
@@ -10,9 +12,10 @@
     machines:
       spatial: {base: spatial-16x16, set: {pe_array.rows: rows, pe_array.cols: cols}}
 
-A key of a machine is set by a formula under ``set``, or by an axis or derived parameter of the key's own name.
-Every name is checked when the file is read, before the first point: a machine key against the machine's own record, a
-name in a formula against the axes, the derived parameters and what is known of a machine before it runs.
+A key of a machine is set by a formula under ``set``, or by an axis or derived parameter of the
+key's own name.  Every name is checked when the file is read, before the first point: a machine key
+against the machine's own record, a name in a formula against the axes, the derived parameters and
+what is known of a machine before it runs.
 """
 
 import math
@@ -27,7 +30,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from accelsim.errors import InputError
 from accelsim.explore import expressions
 from accelsim.explore.machines import MACHINE_FACTS, base_machine, machine_keys
-from accelsim.faults import nearest, validated
+from accelsim.faults import nearest, shown, validated
 from accelsim.files import SWEEP
 from accelsim.settings import Section, read_settings
 from accelsim.simulator.network.planning import LEVELS, Level
@@ -51,7 +54,10 @@ class _Part(Section):
 
 
 class Range(_Part):
-    """Numbers between two ends, both included; without step or count any number between, for sampling only."""
+    """Numbers between two ends, both included.
+
+    Without step or count any number between, for sampling only.
+    """
 
     start: float = Field(alias="from", allow_inf_nan=False)
     """The smallest number (key ``from``)."""
@@ -117,11 +123,20 @@ def _listed(value: Any) -> Any:
 
 
 def _finite(value: Any) -> Any:
-    """Neither NaN nor infinity among listed values: unlimited memory is a DRAM type, ``ideal``."""
+    """Listed values, each once, neither NaN nor infinity among them.
+
+    Unlimited memory is a DRAM type, ``ideal``.
+    """
     listed = _listed(value)
-    for number in listed if isinstance(listed, list) else ():
-        if isinstance(number, float) and not math.isfinite(number):
-            raise ValueError(f"{number}, expected finite numbers (unlimited bandwidth is dram.type: ideal)")
+    seen: set[tuple[bool, Scalar]] = set()
+    for each in listed if isinstance(listed, list) else ():
+        if isinstance(each, float) and not math.isfinite(each):
+            raise ValueError(f"{each}, expected finite numbers (unlimited bandwidth is dram.type: ideal)")
+        if isinstance(each, bool | int | float | str):
+            same = (isinstance(each, bool), each)  # true is not 1
+            if same in seen:
+                raise ValueError(f"{shown(each)} is there twice, expected each value once")
+            seen.add(same)
     return listed
 
 
@@ -134,7 +149,10 @@ Threshold = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class ModelEntry(_Part):
-    """One model, or several made from it; lists multiply.  A table of layers (``.csv``) is one model, as it is."""
+    """One model, or several made from it; lists multiply.
+
+    A table of layers (``.csv``) is one model, as it is.
+    """
 
     path: str
     """A ``.dual`` file, a table, or the bare name of a table in ``workloads/``."""
@@ -209,9 +227,14 @@ class Question(_Part):
     """``cheapest`` machine: the least of a column among those within the limits (column -> largest value)."""
 
     minimize: str
-    """The column of the table that is to be least."""
+    """The column of the table that is to be least (``-column``: to be largest)."""
     limits: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
     """Column -> largest value."""
+
+    @property
+    def column(self) -> str:
+        """What is to be least, or largest."""
+        return self.minimize.removeprefix("-")
 
 
 class ReportOptions(_Part):
@@ -279,7 +302,10 @@ class SweepDescription(_Part):
         return self
 
     def level_of(self, parameters: Mapping[str, Any]) -> str:
-        """How far the layers of a point run as one network: what its axis ``level`` says, or the sweep's own."""
+        """How far the layers of a point run as one network.
+
+        What its axis ``level`` says, or the sweep's own.
+        """
         return str(parameters.get(LEVEL, self.level))
 
     def derived_of(self, entry: MachineEntry) -> dict[str, str | int | float]:
@@ -300,7 +326,17 @@ def _family_faults(sweep: SweepDescription, entry: MachineEntry) -> list[str]:
     keys = machine_keys(type(base))
     faults = [f"set: {base.kind} machines have no key {k!r}{nearest(k, keys)}" for k in entry.set if k not in keys]
     axes = {**sweep.axes, **entry.axes}
+    named = {*axes, *sweep.derived_of(entry)}
+    faults += [
+        f"set.{k}: is set by the axis or parameter of its name, too, expected one" for k in entry.set if k in named
+    ]
     faults += [f"axes: {n!r} is an axis of the sweep already" for n in entry.axes if n in sweep.axes]
+    faults += [
+        f"axes.{n}: {shown(value)} is a text, expected a number"
+        for n, axis in axes.items()
+        for value in (axis if isinstance(axis, tuple) and not keys.get(n, True) else ())
+        if isinstance(value, str)
+    ]
     if sweep.sampling.method == "grid":
         faults += [
             f"axes.{n}: a range without step or count needs sampling random or latin_hypercube"
@@ -347,7 +383,7 @@ def _report_faults(sweep: SweepDescription) -> list[str]:
         known |= {"top1", "images", "file_bytes", "spatial_density", "winograd_density"}
     report = sweep.report
     asked = [("objectives", objective.removeprefix("-")) for objective in report.objectives]
-    asked += [("cheapest", column) for q in report.cheapest for column in (q.minimize.removeprefix("-"), *q.limits)]
+    asked += [("cheapest", column) for q in report.cheapest for column in (q.column, *q.limits)]
     asked += [("heat_map", column) for column in report.heat_map or ()]
     asked += [("break_even", report.break_even)]
     return [
@@ -372,7 +408,10 @@ def _formula_faults(text: str, known: set[str]) -> list[str]:
 
 
 def read_description(path: Path) -> SweepDescription:
-    """Read a sweep file.  Raises InputError naming the file and every fault in it, with the nearest valid names."""
+    """Read a sweep file.
+
+    Raises InputError naming the file and every fault in it, with the nearest valid names.
+    """
     data = read_settings(path, SWEEP)
     data.setdefault("name", path.stem)
     return validated(path, SweepDescription, data)

@@ -1,7 +1,7 @@
 """One task of a sweep, from plain data to plain data, so that any process on any computer can do it.
 
-A task is identified by the content of all that decides its result: model, machine, engine and code.  Results hold no
-time of day, so that equal tasks have equal bytes wherever they ran.
+A task is identified by the content of all that decides its result: model, machine, engine and code.
+Results hold no time of day, so that equal tasks have equal bytes wherever they ran.
 """
 
 import hashlib
@@ -55,7 +55,8 @@ class Task:
 class Outcome:
     """What came of a task.
 
-    status: ``done``; ``failed``, the input is at fault and will be again; ``crashed``, to be tried again another time.
+    status: ``done``; ``failed``, the input is at fault and will be again; ``crashed``, to be tried
+    again another time.
     """
 
     key: str  # of the task
@@ -146,6 +147,7 @@ def _plain(datapath: Datapath) -> dict[str, Any]:
     """A machine's arithmetic as plain values; its name does not matter."""
     words = asdict(replace(datapath, machine="machine"))
     points = words.pop("points")
+    del words["layer_m"]  # a point's accuracy is that of the machine's largest tile size
     return words | ({"points": write_points(points)} if points else {})
 
 

@@ -52,11 +52,14 @@ class Datapath:
     largest_kernel: int | None = None
     # of single layers by name, instead of ``threshold``
     layer_thresholds: tuple[tuple[str, float], ...] = ()
+    # m of single layers by name, instead of ``m``; 0: direct sums
+    layer_m: tuple[tuple[str, int], ...] = ()
     # of single layers by name, instead of ``weight_bits``
     layer_weight_bits: tuple[tuple[str, int], ...] = ()
     number: Literal["int", "fp16", "fp32"] = "int"  # what a lane multiplies
     integers: Integers = Integers()  # of a machine of whole numbers
-    points: tuple[tuple[int, tuple[Fraction, ...]], ...] = ()  # of interpolation by m, where not the default ones
+    # of interpolation by m, where not the default ones
+    points: tuple[tuple[int, tuple[Fraction, ...]], ...] = ()
 
     def points_of(self, m: int) -> tuple[Fraction, ...] | None:
         """Interpolation points of F(m x m, r x r); None: the default ones."""

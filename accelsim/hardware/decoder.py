@@ -45,5 +45,7 @@ def symbol_pj(table: str, node_nm: int, table_kb: float) -> float:
 def decoder_mm2(node_nm: int, symbols_per_cycle: float, table_kb: float) -> float:
     """Area of tables and of the arithmetic for the rate."""
     decisions = DECISIONS_PER_SYMBOL * symbols_per_cycle
-    arithmetic_um2 = decisions * MACS_PER_DECISION * mac_um2(WORD_BITS, WORD_BITS, SUM_BITS, node_nm)
-    return sram(node_nm, int(1024 * table_kb), TABLE_BITS_PER_DECISION).area_mm2 + arithmetic_um2 / 1e6
+    one_um2 = mac_um2(WORD_BITS, WORD_BITS, SUM_BITS, node_nm)
+    arithmetic_um2 = decisions * MACS_PER_DECISION * one_um2
+    tables = sram(node_nm, int(1024 * table_kb), TABLE_BITS_PER_DECISION)
+    return tables.area_mm2 + arithmetic_um2 / 1e6

@@ -1,10 +1,10 @@
-"""Off-chip memory: how long requests take, which rows they open, and what they cost.
+"""Off-chip memory: how long requests take, and which rows they open.
 
 One DRAM serves one DMA engine, open page, requests in order, two in its queue: while the data of
 one flow, the rows of the next are opened in other banks.  So a run of requests takes
 
-    ns = (max(bursts at the peak rate, rows newly opened x max(tRRD, tFAW / 4)) + turns of the bus + tRP + tRCD once)
-         / (1 - tRFC / tREFI)
+    ns = (max(bursts at the peak rate, rows newly opened x max(tRRD, tFAW / 4))
+          + turns of the bus + tRP + tRCD once) / (1 - tRFC / tREFI)
 
 where the bus turns from reading to writing in tRTW and back in tWTR + CL, and channels share
 bursts, rows and turns.  The larger of data and rows is taken request by request.  A row is opened
@@ -14,112 +14,19 @@ tensor from the first bank on.  Where bursts stay in one group each takes tCCD_L
 
 Left out: that a bank has to wait for tRC between two of its rows, rows opened again after a refresh
 (under 1 % of the energy), a power-down while nothing is asked.
-
-Every figure of every type, timings one by one, stands with its source in ``data/dram.csv``.
-Energies: opening a row, reading or writing a bit on the DRAM's chips, driving it over the line
-(I/O), from the currents of datasheets; standby with open rows and refresh are powers of a rank,
-over the whole run.  Of LPDDR5 and GDDR6 only published averages in pJ/bit are known: they are split
-over opening and moving, standby and refresh among them.
 """
 
-import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
-from importlib import resources
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from accelsim.arrays import Flags, Floats, Ints
+from accelsim.hardware.dram_types import DramType
 
-COUNTS = ("burst_bytes", "row_bytes", "inner_channels", "ranks", "banks", "interleaved_groups")
 TOUCHES_AT_ONCE = 1 << 20  # rows that requests touch, looked at together: some ten MB
-
-
-@dataclass(frozen=True)
-class DramType:
-    """One DRAM, as a machine may have several side by side (``channels``)."""
-
-    bandwidth_gbs: float  # peak of all inner channels, 1e9 bytes/s
-    burst_bytes: int  # of one access
-    row_bytes: int  # that a bank holds open, all chips of its rank together
-    inner_channels: int  # of its own, with banks each
-    ranks: int  # of each inner channel
-    banks: int  # of each rank
-    interleaved_groups: int  # bank groups that consecutive bursts alternate over
-    t_rcd_ns: float  # from opening a row to its first access
-    t_rp_ns: float  # to close a row
-    t_cl_ns: float  # from the command to read to the data
-    t_rrd_ns: float  # between rows opened in two banks
-    t_faw_ns: float  # of any five rows opened, from the first to the last
-    t_ccd_l_ns: float  # between bursts of one bank group, 0 without groups
-    t_wtr_ns: float  # from written data to the command to read
-    t_rtw_ns: float  # from read data to written data
-    t_rfc_ns: float  # of a refresh
-    t_refi_ns: float  # from one refresh to the next
-    activate_pj: float  # energy to open a row
-    read_pj_per_bit: float  # energy to read a bit, to the edge of the chip
-    write_pj_per_bit: float  # energy to write a bit, from the edge of the chip
-    read_io_pj_per_bit: float  # energy to drive a bit that is read over the line
-    write_io_pj_per_bit: float  # the same of a bit that is written
-    standby_mw: float  # power of a rank, rows open; all inner channels together
-    refresh_mw: float  # power of refreshing a rank, on average; all inner channels together
-
-    @property
-    def burst_ns(self) -> float:
-        """Time of a burst of one inner channel."""
-        peak_ns = self.burst_bytes * self.inner_channels / self.bandwidth_gbs
-        return peak_ns if self.interleaved_groups > 1 else max(peak_ns, self.t_ccd_l_ns)
-
-    @property
-    def first_row_ns(self) -> float:
-        """Time before the first data: closing a row and opening another."""
-        return self.t_rp_ns + self.t_rcd_ns
-
-    @property
-    def activate_gap_ns(self) -> float:
-        """Time between rows opened in the banks of an inner channel."""
-        return max(self.t_rrd_ns, self.t_faw_ns / 4) / self.ranks
-
-    @property
-    def write_to_read_ns(self) -> float:
-        """Idle time of the data bus where a read follows a write."""
-        return self.t_wtr_ns + self.t_cl_ns
-
-    @property
-    def refresh(self) -> float:
-        """Share of all time that is lost to refresh."""
-        return self.t_rfc_ns / self.t_refi_ns
-
-
-TIMINGS = tuple(name for name in DramType.__dataclass_fields__ if name.startswith("t_"))
-
-
-@cache
-def dram_types() -> Mapping[str, DramType]:
-    """Every type of DRAM by its name, as ``data/dram.csv`` describes it."""
-    return {name: _type(figures) for name, figures in _table().items()}
-
-
-@cache
-def dram_sources() -> Mapping[str, Mapping[str, str]]:
-    """Where each figure of each type comes from."""
-    return {name: {key: source for key, (_, source) in figures.items()} for name, figures in _table().items()}
-
-
-def _table() -> dict[str, dict[str, tuple[float, str]]]:
-    """Value and source of each quantity of each type."""
-    found: dict[str, dict[str, tuple[float, str]]] = {}
-    with (resources.files("accelsim.hardware") / "data" / "dram.csv").open(encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            found.setdefault(row["type"], {})[row["quantity"]] = float(row["value"]), row["source"]
-    return found
-
-
-def _type(figures: Mapping[str, tuple[float, str]]) -> DramType:
-    values = {name: int(value) if name in COUNTS else value for name, (value, _) in figures.items()}
-    return DramType(**values)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -146,13 +53,23 @@ class Transfer:
         some = (size > 0).astype(np.int64)
         start = behind(size) if address is None else np.asarray(address, np.int64) * some
         none = np.zeros_like(size)
-        return Transfer(n_bytes=size, address=start, planes=some, plane_bytes=none, lines=some, line_bytes=none)
+        return Transfer(
+            n_bytes=size,
+            address=start,
+            planes=some,
+            plane_bytes=none,
+            lines=some,
+            line_bytes=none,
+        )
 
     @staticmethod
     def of_all(transfers: "Sequence[Transfer]") -> "Transfer":
         """The requests of several tensors laid end to end, as flat arrays."""
-        names = Transfer.__dataclass_fields__
-        return Transfer(**{name: np.concatenate([getattr(t, name) for t in transfers]) for name in names})
+
+        def joined(name: str) -> Ints:
+            return np.concatenate([getattr(transfer, name) for transfer in transfers])
+
+        return Transfer(**{name: joined(name) for name in Transfer.__dataclass_fields__})
 
     @cached_property
     def pieces(self) -> Ints:
@@ -165,12 +82,17 @@ class Transfer:
         return np.asarray(-(-self.n_bytes // np.maximum(self.pieces, 1)))
 
     def bursts(self, burst_bytes: int) -> Ints:
-        """Bursts that hold a byte of each request, (of many pieces that lie differently: on average) rounded up."""
+        """Bursts that hold a byte of each request, rounded up.
+
+        Of many pieces that lie differently: on average.
+        """
         # Pieces begin at their request's address and any number of these steps behind it.
-        steps = np.gcd(np.where(self.planes > 1, self.plane_bytes, 0), np.where(self.lines > 1, self.line_bytes, 0))
-        steps = np.gcd(steps, burst_bytes)
+        between_planes = np.where(self.planes > 1, self.plane_bytes, 0)
+        between_lines = np.where(self.lines > 1, self.line_bytes, 0)
+        steps = np.gcd(np.gcd(between_planes, between_lines), burst_bytes)
         behind_first = (self.address % steps + self.piece_bytes - 1) // steps * steps  # on average
-        return np.where(self.n_bytes > 0, self.pieces - (-self.pieces * behind_first // burst_bytes), 0)
+        bursts = self.pieces - (-self.pieces * behind_first // burst_bytes)
+        return np.where(self.n_bytes > 0, bursts, 0)
 
     def part(self, share: float) -> "Transfer":
         """This share of each request, at least a byte and a plane of it.
@@ -179,7 +101,8 @@ class Transfer:
         """
         if share == 1:
             return self
-        n_bytes, planes = (np.ceil(share * values).astype(np.int64) for values in (self.n_bytes, self.planes))
+        n_bytes = np.ceil(share * self.n_bytes).astype(np.int64)
+        planes = np.ceil(share * self.planes).astype(np.int64)
         return replace(self, n_bytes=n_bytes, planes=planes)
 
 
@@ -196,7 +119,8 @@ def rows_may_bound(dram: DramType, requests: Transfer, bursts: Ints) -> bool:
     stripe_bytes = dram.row_bytes * dram.interleaved_groups
     whole = requests.line_bytes - requests.piece_bytes < stripe_bytes
     spans = requests.lines
-    span_bytes = np.where(whole, spans * requests.line_bytes + requests.piece_bytes, requests.piece_bytes)
+    plane_bytes = spans * requests.line_bytes + requests.piece_bytes
+    span_bytes = np.where(whole, plane_bytes, requests.piece_bytes)
     stripes = requests.planes * np.where(whole, 1, spans) * (span_bytes // stripe_bytes + 2)
     rows = np.minimum(stripes * dram.interleaved_groups, bursts)
     return bool((rows * dram.activate_gap_ns > bursts * dram.burst_ns).any())
@@ -238,11 +162,13 @@ def opened_rows(dram: DramType, channels: int, tensors: Sequence[Transfer], orde
     those that it leaves out are none.
     """
     spans = _Spans.of(dram, tensors, order)
-    at_once = np.cumsum(spans.count * (spans.n_bytes // spans.stripe_bytes + 2) * dram.interleaved_groups)
+    touched_stripes = spans.count * (spans.n_bytes // spans.stripe_bytes + 2)
+    at_once = np.cumsum(touched_stripes * dram.interleaved_groups)
     opened = np.zeros(len(order), np.int64)
     banks = np.zeros(0, np.int64)  # that were used, and the row that each holds open
     rows = np.zeros(0, np.int64)
-    stripes = max(1, dram.banks * dram.ranks * dram.inner_channels * channels // dram.interleaved_groups)
+    all_banks = dram.banks * dram.ranks * dram.inner_channels * channels
+    stripes = max(1, all_banks // dram.interleaved_groups)
     for requests in _chunks(at_once):
         touched = spans.touched(requests, stripes)
         held = len(banks)
@@ -331,7 +257,8 @@ class _Spans:
         of_request, nth = _repeated(self.count[requests])
         request = of_request + requests.start
         plane, line = np.divmod(nth, self.in_plane[request])
-        first = self.address[request] + plane * self.plane_bytes[request] + line * self.line_bytes[request]
+        in_tensor = plane * self.plane_bytes[request] + line * self.line_bytes[request]
+        first = self.address[request] + in_tensor
         last = first + self.n_bytes[request] - 1
         span, nth = _repeated(last // self.stripe_bytes - first // self.stripe_bytes + 1)
         stripe = first[span] // self.stripe_bytes + nth
@@ -348,6 +275,9 @@ class _Spans:
 
 
 def _repeated(counts: Ints) -> tuple[Ints, Ints]:
-    """0 as often as the first count says, 1 as the second, ...; and how many of the same came before each."""
+    """0 as often as the first count says, 1 as the second, and so on.
+
+    And how many of the same came before each.
+    """
     index = np.repeat(np.arange(len(counts)), counts)
     return index, np.arange(len(index)) - behind(counts)[index]

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from accelsim.hardware import gates
 from accelsim.hardware.description import MachineDescription
-from accelsim.hardware.dram import dram_sources
+from accelsim.hardware.dram_types import dram_sources
 from accelsim.hardware.price import Area, Price
 from accelsim.hardware.sram import SOURCE as SRAM_SOURCE
 from accelsim.hardware.sram import Sram, sram

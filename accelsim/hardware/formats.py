@@ -24,7 +24,10 @@ FLAG_BITS = {"run_length": 0.0, "packed_run_length": 1 / 3}  # of each, its shar
 
 
 def stored_values(fmt: Format, positions: ArrayLike, nonzeros: ArrayLike) -> NDArray[np.float64]:
-    """Values stored, padding zeros included, for tensors of ``positions`` entries, ``nonzeros`` of them non-zero."""
+    """Values stored, padding zeros included.
+
+    For tensors of ``positions`` entries, ``nonzeros`` of them non-zero.
+    """
     p = np.asarray(positions, np.float64)
     nz = np.asarray(nonzeros, np.float64)
     if fmt == "dense":
@@ -34,7 +37,8 @@ def stored_values(fmt: Format, positions: ArrayLike, nonzeros: ArrayLike) -> NDA
         zeros_run = (1 - nz / np.maximum(p, 1)) ** longest
         with np.errstate(divide="ignore", invalid="ignore"):
             values = nz * (1 + zeros_run / (1 - zeros_run))
-        return np.asarray(np.where(nz > 0, np.minimum(values, p), np.minimum(p, np.ceil(p / longest))))
+        of_zeros = np.minimum(p, np.ceil(p / longest))
+        return np.asarray(np.where(nz > 0, np.minimum(values, p), of_zeros))
     return np.asarray(nz + 0 * p)
 
 
@@ -60,5 +64,6 @@ def stored_bytes(
 
     Never below one byte unless there are no positions.
     """
-    bits = stored_values(fmt, positions, nonzeros) * value_bits + index_bits(fmt, positions, nonzeros, row)
+    values = stored_values(fmt, positions, nonzeros)
+    bits = values * value_bits + index_bits(fmt, positions, nonzeros, row)
     return np.ceil(bits / 8).astype(np.int64)

@@ -115,17 +115,20 @@ class LaneFit:
 
 @lru_cache(maxsize=64)
 def lane_fit(units: tuple[str, ...], stimulus: str, column: str) -> LaneFit:
-    """Least squares, no factor negative, in relative error, over the lanes of these units that were measured for it.
+    """Least squares in relative error, no factor negative, over measured lanes of these units.
 
     What is left at the measured widths is taken over in between, by the inverse square of the
     distance.
     """
     measured = [r for r in read("logic") if (r["stimulus"], r["use"]) == (stimulus, "fit")]
     rows = [r for r in measured if r["unit"] in units]
-    values = np.array([float(r[column]) - (float(r["clock_pj"]) if column == "pj" else 0) for r in rows])
+    values = np.array([float(r[column]) for r in rows])
+    if column == "pj":
+        values = values - np.array([float(r["clock_pj"]) for r in rows])
     terms = np.array([_terms(*widths(r)) for r in rows])
     factors = not_negative(terms / values[:, None], np.ones(len(rows)))
-    return LaneFit(factors, np.log2([widths(r) for r in rows]), np.log(values / (terms @ factors)))
+    left = np.log(values / (terms @ factors))
+    return LaneFit(factors, np.log2([widths(r) for r in rows]), left)
 
 
 def lane_energy(weight_bits: int, operand_bits: int, accumulator_bits: int, signed: bool) -> LaneEnergy:
@@ -141,7 +144,8 @@ def lane_energy(weight_bits: int, operand_bits: int, accumulator_bits: int, sign
 
 def lane_um2(weight_bits: int, operand_bits: int, accumulator_bits: int) -> float:
     """A lane with its operand's register."""
-    return lane_fit(("lane", "lane signed"), "busy", "um2")((weight_bits, operand_bits, accumulator_bits))
+    bits = (weight_bits, operand_bits, accumulator_bits)
+    return lane_fit(("lane", "lane signed"), "busy", "um2")(bits)
 
 
 def _one(wanted: Callable[[Row], bool]) -> Row:
@@ -199,7 +203,8 @@ def transform_um2(unit: Transform, m: int, adder_bits: int) -> float:
 
 def _a_bit(unit: Transform, m: int, figure: Callable[[Row], float]) -> float:
     """A figure of measured transform units, a bit of their adders."""
-    found = {row["unit"]: row for row in read("logic") if row["unit"].startswith(f"{unit} transform f")}
+    units = {row["unit"]: row for row in read("logic")}
+    found = {name: row for name, row in units.items() if name.startswith(f"{unit} transform f")}
     own = found.get(f"{unit} transform f{m}")
     rows = found.values() if own is None else [own]
     return float(np.mean([figure(row) / float(row["adder_bits"]) for row in rows]))
@@ -218,7 +223,8 @@ def lane_flip_flops(operand_bits: int, accumulator_bits: int) -> int:
 @lru_cache(maxsize=4)
 def array_costs(kind: ArrayKind) -> ArrayCosts:
     """Fitted on the arrays of this kind that the table marks for it."""
-    rows = [row for row in read("arrays") if row["use"] == "fit" and (row["kind"] == "ws") == (kind == "stationary")]
+    fitted = [row for row in read("arrays") if row["use"] == "fit"]
+    rows = [row for row in fitted if (row["kind"] == "ws") == (kind == "stationary")]
     factor = 1.0
     step_pj = 0.0
     start_pj = 0.0
@@ -229,10 +235,21 @@ def array_costs(kind: ArrayKind) -> ArrayCosts:
             lambda r: _without_clock(r) - lanes_pj(r),
         )
     else:
-        factor, cycle_pj = _least_squares(rows, lambda r: (lanes_pj(r), float(r["cycles"])), _without_clock)
+        factor, cycle_pj = _least_squares(
+            rows,
+            lambda r: (lanes_pj(r), float(r["cycles"])),
+            _without_clock,
+        )
     built = list({(r["kind"], r["rows"], r["cols"], r["taps"], r["m"]): r for r in rows}.values())
-    bits = _least_squares(built, _parts(kind), lambda r: float(r["flip_flops"]) - _lanes_of(r) * _own_bits(r))
-    um2 = _least_squares(built, _parts(kind), lambda r: float(r["um2"]) - _lanes_of(r) * lane_um2(8, _x_bits(r), 24))
+
+    def bits_around(r: Row) -> float:
+        return float(r["flip_flops"]) - _lanes_of(r) * _own_bits(r)
+
+    def um2_around(r: Row) -> float:
+        return float(r["um2"]) - _lanes_of(r) * lane_um2(8, _x_bits(r), 24)
+
+    bits = _least_squares(built, _parts(kind), bits_around)
+    um2 = _least_squares(built, _parts(kind), um2_around)
     return ArrayCosts(
         lane_factor=factor,
         step_pj=AT_09_VOLTS * step_pj,

@@ -77,7 +77,8 @@ def select_pj(table: str, node_nm: int) -> float:
 def accumulate_pj(table: str, bits: int, node_nm: int) -> float:
     """Energy of adding a value to a sum register of so many bits."""
     t = ARITHMETIC_TABLES[table]
-    return bits * (t.add_pj_per_bit + t.register_write_pj_per_bit) * node_factor(ENERGY_FACTORS, node_nm)
+    a_bit = t.add_pj_per_bit + t.register_write_pj_per_bit
+    return bits * a_bit * node_factor(ENERGY_FACTORS, node_nm)
 
 
 def window_um2(size: WindowSize, node_nm: int) -> float:
@@ -92,4 +93,5 @@ def select_um2(choices: int, bits: int, node_nm: int) -> float:
 
 def registers_um2(registers: int, adders: int, bits: int, node_nm: int) -> float:
     """Area of sum registers and of adders in front of them, all of ``bits`` bits."""
-    return bits * (registers * FLIP_FLOP_UM2 + adders * FULL_ADDER_UM2) * node_factor(AREA_FACTORS, node_nm)
+    a_bit = registers * FLIP_FLOP_UM2 + adders * FULL_ADDER_UM2
+    return bits * a_bit * node_factor(AREA_FACTORS, node_nm)

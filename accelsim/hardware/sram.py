@@ -60,7 +60,8 @@ def _table() -> tuple[list[Floats], Floats]:
     # The smallest memories were not run with the widest ports: continue the slope of their two
     # widest.
     for port in range(2, len(axes[2])):
-        slope = (values[:, :, port - 1] - values[:, :, port - 2]) / (axes[2][port - 1] - axes[2][port - 2])
+        rise = values[:, :, port - 1] - values[:, :, port - 2]
+        slope = rise / (axes[2][port - 1] - axes[2][port - 2])
         continued = values[:, :, port - 1] + slope * (axes[2][port] - axes[2][port - 1])
         values[:, :, port] = np.where(np.isnan(values[:, :, port]), continued, values[:, :, port])
     return axes, values
@@ -95,7 +96,8 @@ def sram(node_nm: int, capacity_bytes: int, port_bits: int) -> Sram:
     if not 7 <= node_nm <= 65:
         raise ValueError(f"no SRAM figures for {node_nm} nm, expected 7 to 65")
     if capacity_bytes < 1 or port_bits < 1:
-        raise ValueError(f"an SRAM needs a positive capacity and port, got {capacity_bytes} bytes, {port_bits} bits")
+        got = f"{capacity_bytes} bytes, {port_bits} bits"
+        raise ValueError(f"an SRAM needs a positive capacity and port, got {got}")
     kb = max(capacity_bytes / 1024, SMALLEST_KB)
     query = np.log([[node, kb, port_bits] for node in NODES_NM])
     at_nodes = np.exp(_interpolated(query))

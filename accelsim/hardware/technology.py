@@ -1,15 +1,15 @@
 """Energy and area of arithmetic and registers, by width and node.
 
-Energies at 45 nm, 0.9 V: Horowitz, ISSCC 2014 (int add 8/16/32 b: 0.03/0.05/0.1 pJ; int multiply 8 b: 0.2, 32 b:
-3.1 pJ; fp16 add/multiply 0.4/1.1, fp32 0.9/3.7).  An integer multiplier grows with the product of
-its widths, an adder and a register with their width; that reproduces the derived
-multiply-accumulates int8 -> 24 b 0.31,
-int8 x 10 b 0.37, int16 -> 40 b 1.0 pJ.  The second table, Aladdin's (as used by the Accelergy
-family), puts the int8 multiplier at 0.91 pJ.  Areas at 45 nm: counted in cells of the Nangate Open
-Cell Library (FreePDK45), a full adder for each bit of an adder and each but the first row of an
-array multiplier; that gives 34 um2 for an 8 b add and 306 for an 8 b multiply (36 and 282:
-Horowitz, quoted from memory).  A register file: 6 um2 a bit at 40 nm (Aladdin).  Left out:
-look-ahead, wires, sizing for speed.  Node factors: Stillmaker & Baas, Integration 2017.
+Energies at 45 nm, 0.9 V: Horowitz, ISSCC 2014 (int add 8/16/32 b: 0.03/0.05/0.1 pJ; int multiply
+8 b: 0.2, 32 b: 3.1 pJ; fp16 add/multiply 0.4/1.1, fp32 0.9/3.7).  An integer multiplier grows with
+the product of its widths, an adder and a register with their width; that reproduces the derived
+multiply-accumulates int8 -> 24 b 0.31, int8 x 10 b 0.37, int16 -> 40 b 1.0 pJ.  The second table,
+Aladdin's (as used by the Accelergy family), puts the int8 multiplier at 0.91 pJ.  Areas at 45 nm:
+counted in cells of the Nangate Open Cell Library (FreePDK45), a full adder for each bit of an adder
+and each but the first row of an array multiplier; that gives 34 um2 for an 8 b add and 306 for an
+8 b multiply (36 and 282: Horowitz, quoted from memory).  A register file: 6 um2 a bit at 40 nm
+(Aladdin).  Left out: look-ahead, wires, sizing for speed.  Node factors: Stillmaker & Baas,
+Integration 2017.
 """
 
 from dataclasses import dataclass
@@ -40,24 +40,29 @@ PADS_AREA_SOURCE = f"register file of Aladdin; {NODE_SOURCE}"
 
 @dataclass(frozen=True)
 class ArithmeticTable:
-    """Energies at 45 nm in pJ.
+    """Energies of arithmetic at 45 nm."""
 
-    Of a multiplier a bit product, of an adder and an accumulator register a bit.
-    """
-
-    multiply_pj_per_bit2: float
-    add_pj_per_bit: float
-    register_write_pj_per_bit: float
-    floating_mac_pj: dict[str, float]
+    multiply_pj_per_bit2: float  # pJ of a multiplier, a product of two bits
+    add_pj_per_bit: float  # pJ of an adder, a bit
+    register_write_pj_per_bit: float  # pJ of an accumulator register, a bit
+    floating_mac_pj: dict[str, float]  # pJ of a multiply-accumulate, by number format
     source: str
 
 
 ARITHMETIC_TABLES = {
     "horowitz": ArithmeticTable(
-        0.2 / 64, 0.1 / 32, 0.035 / 24, {"fp16": 2.1, "fp32": 4.7}, "Horowitz, ISSCC 2014, 45 nm"
+        multiply_pj_per_bit2=0.2 / 64,
+        add_pj_per_bit=0.1 / 32,
+        register_write_pj_per_bit=0.035 / 24,
+        floating_mac_pj={"fp16": 2.1, "fp32": 4.7},
+        source="Horowitz, ISSCC 2014, 45 nm",
     ),
     "aladdin": ArithmeticTable(
-        0.91 / 64, 0.1 / 32, 0.035 / 24, {"fp16": 2.1, "fp32": 4.7}, "Aladdin's int8 multiplier, the rest Horowitz"
+        multiply_pj_per_bit2=0.91 / 64,
+        add_pj_per_bit=0.1 / 32,
+        register_write_pj_per_bit=0.035 / 24,
+        floating_mac_pj={"fp16": 2.1, "fp32": 4.7},
+        source="Aladdin's int8 multiplier, the rest Horowitz",
     ),
 }
 
@@ -74,7 +79,10 @@ REGISTER_FILE_UM2_PER_BIT = 6 / 0.792
 
 
 def node_factor(factors: dict[int, float], node_nm: int) -> float:
-    """Factor against 45 nm at a node, log-log between the published ones and constant in slope beyond them."""
+    """Factor against 45 nm at a node.
+
+    Log-log between the published ones, constant in slope beyond them.
+    """
     nodes = np.array(sorted(factors), float)
     values = np.log([factors[int(n)] for n in nodes])
     return float(np.exp(np.interp(np.log(node_nm), np.log(nodes), values)))
@@ -99,8 +107,12 @@ def add_pj(table: str, bits: int, node_nm: int) -> float:
 
 
 def mac_um2(weight_bits: int, activation_bits: int, accumulator_bits: int, node_nm: int) -> float:
-    """Area of one integer multiply-accumulate with its accumulator register, cleared and held by gates before it."""
-    products = weight_bits * activation_bits * AND_UM2 + (weight_bits - 1) * activation_bits * FULL_ADDER_UM2
+    """Area of one integer multiply-accumulate with its accumulator register.
+
+    Gates before the register clear and hold it.
+    """
+    ands = weight_bits * activation_bits * AND_UM2
+    products = ands + (weight_bits - 1) * activation_bits * FULL_ADDER_UM2
     sums = accumulator_bits * (FULL_ADDER_UM2 + FLIP_FLOP_UM2)
     gates = (accumulator_bits + weight_bits + activation_bits) * AND_UM2
     return (products + sums + gates) * node_factor(AREA_FACTORS, node_nm)

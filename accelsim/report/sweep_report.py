@@ -195,7 +195,7 @@ def _machines(sweep: Sweep, head: str, rows: Sequence[tuple[str, pd.Series]]) ->
     """
     done = sweep.table[sweep.table["status"] == "done"]
     objectives = [objective.removeprefix("-") for objective in sweep.description.report.objectives]
-    asked = [column for q in sweep.description.report.cheapest for column in (q.minimize, *q.limits)]
+    asked = [column for q in sweep.description.report.cheapest for column in (q.column, *q.limits)]
     columns = list(dict.fromkeys(("family", *varied(sweep, done), *objectives, *asked)))
     if head == "family":
         columns.remove("family")

@@ -12,8 +12,8 @@ from accelsim.explore.answers import Answers
 from accelsim.explore.bands import Band
 from accelsim.explore.naming import named
 from accelsim.explore.sweep import Estimate
+from accelsim.report.console import escape, line
 from accelsim.report.grid import grid, put
-from accelsim.report.terminal import escape, line
 
 FRONT_ROWS = 12
 
@@ -93,7 +93,7 @@ def show_answers(out: Console, answers: Answers, counts: dict[str, int], paramet
         limits = ", ".join(f"{column} <= {limit:g}" for column, limit in question.limits.items())
         text = "none"
         if row is not None:
-            text = f"{row[question.minimize]:.5g} by {row['family']} {named(row, parameters)} (point {row['point']})"
+            text = f"{row[question.column]:.5g} by {row['family']} {named(row, parameters)} (point {row['point']})"
         of_model = f"{found.model}: " if len(answers.models) > 1 else ""
         asked = f"{of_model}least {question.minimize} with {limits or 'no limits'}: {text}"
         line(out, asked)

@@ -21,12 +21,16 @@ from accelsim.arrays import Ints
 from accelsim.csv_rows import csv_rows
 from accelsim.errors import InputError
 from accelsim.files import ARCHIVE, DATA, LABELS, PICTURE, opened, read_text
+from accelsim.network.images import MAX_LABEL, checked_labels
 from accelsim.network.npz import read_npz
 from accelsim.network.pictures import decode, read_picture
+from accelsim.network.samples import ENDINGS
 from accelsim.training.augment import Pixels
 from accelsim.training.recipe import Data
 
-SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
+LISTED = ("archive", "file", "label", "split")  # columns of the table of archives
+CREDITS = ("licence_url", "author", "landing_url")  # columns that say whose an image is
+SPLITS = ("calibration", "test")
 DECODERS = 4  # threads that decode image files
 
 
@@ -140,11 +144,11 @@ def folder(path: Path, size: tuple[int, int]) -> Folder:
     labels = []
     for label, name in enumerate(sorted(entry.name for entry in path.iterdir() if entry.is_dir())):
         for file in sorted((path / name).iterdir()):
-            if file.suffix.lower() in SUFFIXES:
+            if file.suffix.lower() in ENDINGS:
                 paths.append(file)
                 labels.append(label)
     if not paths:
-        expected = "one folder a class with .jpeg, .jpg, .png or .webp files"
+        expected = f"one folder a class with files ending in {', '.join(sorted(ENDINGS))}"
         raise InputError(f"{path}: holds no images, expected {expected}")
     return Folder(tuple(paths), np.array(labels, np.int64), size)
 
@@ -157,12 +161,11 @@ def archives(path: Path, split: str, size: tuple[int, int]) -> Images:
     listing = path / "labels.csv"
     pixels = []
     labels = []
-    (_, header), *numbered = csv_rows(listing, read_text(listing, LABELS)) or [(1, [])]
-    rows = (dict(zip(header, cells, strict=False)) for _, cells in numbered)
+    rows = _archive_rows(listing)
     try:
         with ExitStack() as stack:
             zips: dict[str, zipfile.ZipFile] = {}
-            for row in rows:
+            for row, label in rows:
                 if row["split"] != split:
                     continue
                 name = row["archive"]
@@ -181,7 +184,7 @@ def archives(path: Path, split: str, size: tuple[int, int]) -> Images:
                         f"{path / row['archive']}: {row['file']} is {whole.shape}, expected at least {size}"
                     )
                 pixels.append(whole[top : top + size[0], left : left + size[1]])
-                labels.append(int(row["label"]))
+                labels.append(label)
     except OSError as error:
         raise InputError(f"{error.filename or listing}: {error.strerror or error}, expected images' archives") from None
     except (KeyError, ValueError, TypeError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
@@ -191,6 +194,31 @@ def archives(path: Path, split: str, size: tuple[int, int]) -> Images:
     if not pixels:
         raise InputError(f"{listing}: no row with split={split}")
     return Images(np.stack(pixels), np.array(labels, np.int64))
+
+
+def _archive_rows(listing: Path) -> list[tuple[dict[str, str], int]]:
+    """The rows of a table of archives by column, each with its label.
+
+    Raises InputError that names the row, unless it has the columns of ``LISTED``, none but these
+    and ``CREDITS``, a whole number as its label and a known split.
+    """
+    (_, header), *numbered = csv_rows(listing, read_text(listing, LABELS)) or [(1, [])]
+    if set(header) - set(CREDITS) != set(LISTED) or len(set(header)) < len(header):
+        raise InputError(f"{listing}: columns {', '.join(header)[:200]}, expected {', '.join(LISTED)}")
+    rows = []
+    for number, cells in numbered:
+        row = dict(zip(header, cells, strict=False))
+        if len(cells) != len(header):
+            raise InputError(f"{listing}: row {number}: {len(cells)} cells, expected {len(header)}")
+        text = row["label"]
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= MAX_LABEL):
+            raise InputError(f"{listing}: row {number}, column 'label': {text[:40]!r}, expected 0 to {MAX_LABEL}")
+        if row["split"] not in SPLITS:
+            raise InputError(
+                f"{listing}: row {number}, column 'split': {row['split'][:40]!r}, expected {' or '.join(SPLITS)}"
+            )
+        rows.append((row, int(text)))
+    return rows
 
 
 def resolve(path: str) -> Path:
@@ -238,7 +266,9 @@ def from_npz(path: Path, split: str) -> Images:
         labels: NDArray[Any] = arrays[f"{split}_labels"]
     except KeyError as error:
         raise InputError(f"{path}: no array {error}, expected {split}_images and {split}_labels") from None
-    if pixels.dtype != np.uint8 or pixels.ndim != 4 or labels.shape != pixels.shape[:1]:
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or not pixels.size or labels.shape != pixels.shape[:1]:
         found = f"{split}_images is {pixels.dtype} {pixels.shape}"
         raise InputError(f"{path}: {found}, expected (N, H, W, C) uint8 and N labels")
-    return Images(pixels, labels.astype(np.int64))
+    checked = checked_labels(path, f"{split}_labels", labels, len(pixels))
+    assert checked is not None
+    return Images(pixels, checked)

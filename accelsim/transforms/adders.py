@@ -5,9 +5,11 @@ and shifts.  Sums of two terms that several rows of the matrix hold are computed
 grow as they are added: a value whose terms are at most g times an input of b bits has b + ceil(log2
 g) bits.  An adder has a full adder for each bit of its wider operand.  An adder and a subtractor of
 the same two operands are twins (x + y and x - y): of each bit they compute the exclusive or of the
-two operands once.  Left out: bits below the point of fractional coefficients, and the
-multiplications by constants that no sum of shifts shares (3 x 3 kernels with the points 0, +-1, +-2
-need none).
+two operands once.  A multiplication by a constant that is no power of two is a sum of shifts: one
+adder for each signed digit but the first, unless one of its two digits is in a sum that is there
+already (5 x = 4 x + x beside y - x), as all of F(4, 3) with the points 0, +-1, +-2 are.  A factor
+of a whole row is part of the data.  Units have these adders; the published counts of additions, and
+energies by them, do not.
 """
 
 from collections import Counter
@@ -15,7 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, lru_cache
 from itertools import combinations
-from math import lcm
+from math import gcd, lcm
 from typing import NamedTuple
 
 from accelsim.transforms.winograd import Points, cook_toom
@@ -48,10 +50,22 @@ def adders(matrix: Matrix) -> list[Adder]:
     repeats (greedy sharing of subexpressions). Then those that differ in the sign of c alone are
     put side by side.
     """
+    return _found(matrix)[0]
+
+
+def constants(matrix: Matrix) -> list[Adder]:
+    """The adders of its multiplications by constants that are no powers of two."""
+    return _found(matrix)[1]
+
+
+def _found(matrix: Matrix) -> tuple[list[Adder], list[Adder]]:
+    """``adders`` and ``constants``."""
     rows = [{j: entry for j, entry in enumerate(row) if entry} for row in matrix]
     gains = {j: Fraction(1) for j in range(max(len(row) for row in matrix))}
     found: list[Adder] = []
     pairs: set[tuple[int, int, Fraction]] = set()
+    multiples: list[Adder] = []
+    sums: set[tuple[int, int, Fraction]] = set()  # x_i + c x_j, by i, j and c
 
     def add(i: int, j: int, ratio: Fraction) -> int:
         """A new value x_i + ratio x_j, scaled so that the smaller of its two terms is not."""
@@ -59,6 +73,8 @@ def adders(matrix: Matrix) -> list[Adder]:
         terms = gains[i] * scale, gains[j] * abs(ratio) * scale
         found.append(Adder(max(terms), (i, j, abs(ratio)) in pairs))
         pairs.add((i, j, abs(ratio)))
+        sums.add((i, j, ratio))
+        multiples.extend([Adder(max(terms), False)] * (_digits(ratio.numerator) + _digits(ratio.denominator) - 2))
         gains[len(gains)] = sum(terms, start=Fraction(0))
         return len(gains) - 1
 
@@ -82,7 +98,33 @@ def adders(matrix: Matrix) -> list[Adder]:
     for row in rows:
         terms = sorted(abs(entry) / min(map(abs, row.values())) * gains[j] for j, entry in row.items())
         found += [Adder(max(sum(terms[:k], start=Fraction(0)), terms[k]), False) for k in range(1, len(terms))]
-    return found
+        for j, more in _multiplied(row, sums).items():
+            multiples += [Adder(abs(row[j]) / min(map(abs, row.values())) * gains[j], False)] * more
+    return found, multiples
+
+
+def _multiplied(row: dict[int, Fraction], sums: set[tuple[int, int, Fraction]]) -> dict[int, int]:
+    """Adders of each constant of a row.  sums: what is there already, x_i + c x_j by i, j and c."""
+    scale = Fraction(gcd(*(entry.numerator for entry in row.values())), lcm(*(e.denominator for e in row.values())))
+    whole = {j: entry / scale for j, entry in row.items()}
+    more = {}
+    for j, entry in whole.items():
+        more[j] = _digits(entry.numerator) - 1
+        beside = [other / c for i, k, c in sums if i == j and (other := whole.get(k)) is not None]
+        beside += [c * other for i, k, c in sums if k == j and (other := whole.get(i)) is not None]
+        if more[j] == 1 and any((entry - part).denominator == 1 and _is_shift(entry - part) for part in beside):
+            more[j] = 0
+    return more
+
+
+def _is_shift(value: Fraction) -> bool:
+    """Whether a whole number is a power of two, of either sign."""
+    return value != 0 and _digits(value.numerator) == 1
+
+
+def _digits(value: int) -> int:
+    """Signed binary digits, the fewest that sum up to the value (its non-adjacent form)."""
+    return (abs(value) ^ (3 * abs(value))).bit_count()
 
 
 def additions(matrix: Matrix) -> int:
@@ -126,8 +168,8 @@ def _whole_gain(row: tuple[Fraction, ...]) -> int:
 def serial_inverse_additions(m: int, r: tuple[int, int], points: Points | None = None) -> int:
     """Additions of one inverse transform whose taps come one after the other, row by row.
 
-    Each tap is added into m sums of its row, where the matrix is not zero, and each finished row into the m x m
-    outputs; what begins a sum is no addition.  24 for F(2, 3), 140 for F(4, 3).
+    Each tap is added into m sums of its row, where the matrix is not zero, and each finished row
+    into the m x m outputs; what begins a sum is no addition.  24 for F(2, 3), 140 for F(4, 3).
     """
     h = cook_toom(m, r[0], points)
     w = cook_toom(m, r[1], points)
@@ -149,7 +191,7 @@ def unit_bits(matrix: Matrix, bits: int, most_bits: int) -> UnitBits:
 
     rows = [sum(map(abs, row), start=Fraction(0)) for row in matrix]  # ranges after the first pass
     columns = len(matrix[0])
-    made = adders(matrix)
+    made = [*adders(matrix), *constants(matrix)]
     # The first pass has an equal set of adders for each column, the second one for each row, on
     # what came out of it.
     widths = [(adder, width(adder.gain * before)) for before in (*[Fraction(1)] * columns, *rows) for adder in made]

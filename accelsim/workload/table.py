@@ -10,7 +10,7 @@ seldom asked for twice.
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import overload
 
@@ -66,6 +66,15 @@ class LayerTable:
     def parameters(self) -> int:
         """Weights of all layers."""
         return sum(layer.weights for layer in self.layers)
+
+    @cached_property
+    def readers(self) -> dict[str, TableLayer]:
+        """The first layer that reads each layer's output, by that one's name: the next row where a row does not say."""
+        found: dict[str, TableLayer] = {}
+        for before, layer in zip(("", *(layer.name for layer in self.layers)), self.layers, strict=False):
+            for source in (before,) if layer.inputs is None else layer.inputs:
+                found.setdefault(source, layer)
+        return found
 
     def __repr__(self) -> str:
         """One line: the network and its sizes."""
@@ -154,7 +163,7 @@ def _table_work(table: LayerTable, i: int, held: Memo[Array]) -> LayerWork:
     training makes it: the largest entries of the transformed filters are kept.
     """
     layer = as_product(table.layers[i])
-    next_layer = table.layers[min(i + 1, len(table.layers) - 1)]
+    reader = table.readers.get(layer.name, layer)
     out_height, out_width = layer.output_size
     make = partial(
         LayerWork,
@@ -173,7 +182,7 @@ def _table_work(table: LayerTable, i: int, held: Memo[Array]) -> LayerWork:
         dilation=(layer.dilation, layer.dilation),
         groups=layer.groups,
         input_density=np.full(layer.in_channels, layer.activation_density, np.float32),
-        output_density=next_layer.activation_density,
+        output_density=reader.activation_density,
         sources=layer.inputs,
     )
     if layer.kind not in ("conv", "linear"):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import inf
 
-from accelsim.hardware.dram import DramType
+from accelsim.hardware.dram_types import DramType
 
 NEVER = -1e9
 

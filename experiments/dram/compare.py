@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from accelsim.hardware.dram import DramType, dram_types
+from accelsim.hardware.dram_types import DramType, dram_types
 from experiments.dram.commands import DEVICES, Run, simulate
 from experiments.dram.patterns import OTHERS, REFERENCE, Modelled, Pattern, bursts_of, modelled
 

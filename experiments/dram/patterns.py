@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from accelsim.arrays import Flags, Ints
-from accelsim.hardware.dram import DramType, Requests, Transfer, opened_rows, request_ns
+from accelsim.hardware.dram import Requests, Transfer, opened_rows, request_ns
+from accelsim.hardware.dram_types import DramType
 from experiments.dram.commands import Burst
 
 MB = 1 << 20

@@ -116,8 +116,8 @@ def test_a_grown_sweep_computes_what_is_new_alone(tmp_path: Path) -> None:
     run_sweep(write_sweep(tmp_path), tmp_path / "out", workers=1)
     axes = {"lanes": [64, 256], "rows": [4, 8, 16], "bandwidth": [3.2, 12.8, 25.6]}
     grown = write_sweep(tmp_path, axes=axes)
-    assert estimate(grown, tmp_path / "out").pending == 12
-    assert estimate(grown, tmp_path / "out").points == 36
+    assert estimate(grown, tmp_path / "out", replace=True).pending == 12
+    assert estimate(grown, tmp_path / "out", replace=True).points == 36
 
 
 def test_workers_change_no_byte(tmp_path: Path) -> None:

@@ -9,17 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.hardware.dram import (
-    TIMINGS,
-    DramType,
-    Requests,
-    Transfer,
-    dram_sources,
-    dram_types,
-    opened_rows,
-    request_ns,
-    rows_may_bound,
-)
+from accelsim.hardware.dram import Requests, Transfer, opened_rows, request_ns, rows_may_bound
+from accelsim.hardware.dram_types import TIMINGS, DramType, dram_sources, dram_types
 from accelsim.hardware.parts import Dram
 
 DDR4 = dram_types()["DDR4-2400"]

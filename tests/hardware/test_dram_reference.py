@@ -3,7 +3,7 @@ beside single commands."""
 
 import pytest
 
-from accelsim.hardware.dram import dram_types
+from accelsim.hardware.dram_types import dram_types
 from experiments.comparisons.row import errors
 from experiments.dram.commands import DEVICES, Burst, simulate
 from experiments.dram.compare import UNDER_WAY, published

@@ -11,6 +11,7 @@ from PIL import Image
 
 from accelsim.errors import InputError
 from accelsim.network.images import LabelledImages, read_images, write_images
+from accelsim.network.pictures import read_picture
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), dtype=np.uint8)
 LABELS = np.array([0, 7, 300])
@@ -139,3 +140,78 @@ def test_pictures_in_any_format_count(tmp_path):
     (tmp_path / "x.webp").write_bytes(stream.getvalue())
     (tmp_path / "labels.csv").write_text("file,label\nx.webp,1\n")
     assert (read_images(tmp_path).pixels[0] == PIXELS[1]).all()
+
+
+def chunk(kind, body):
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def deep_png(colours, channels):
+    """A PNG of 2 x 2 pixels with 16 bits a colour."""
+    header = struct.pack(">IIBBBBB", 2, 2, 16, colours, 0, 0, 0)
+    rows = 2 * (b"\0" + b"\xff\x80" * 2 * channels)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+def deep_tiff():
+    """A TIFF of 1 x 1 pixel with 3 times 16 bits."""
+    sizes = {256: 1, 257: 1, 259: 1, 262: 2, 273: 8, 277: 3, 278: 1, 279: 6}
+    entries = [struct.pack("<HHIHxx", tag, 3, 1, value) for tag, value in sizes.items()]
+    entries.insert(2, struct.pack("<HHII", 258, 3, 3, 14 + 2 + 12 * 9 + 4))  # three numbers behind the table
+    return (
+        b"II*\0"
+        + struct.pack("<I", 14)
+        + b"\xff\x80" * 3
+        + struct.pack("<H", 9)
+        + b"".join(entries)
+        + (struct.pack("<IHHH", 0, 16, 16, 16))
+    )
+
+
+DEEP = {
+    "rgb.png": deep_png(2, 3),
+    "grey_alpha.png": deep_png(4, 2),
+    "rgba.png": deep_png(6, 4),
+    "rgb.ppm": b"P6 1 1 65535\n" + b"\xff\x80" * 3,
+    "ten_bits.ppm": b"P6 1 1 1023\n" + b"\x03\x80" * 3,
+    "rgb.tif": deep_tiff(),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_colours_of_over_8_bits_are_refused_and_not_rounded(tmp_path, name):
+    (tmp_path / name).write_bytes(DEEP[name])
+    with pytest.raises(InputError, match="over 8 bits a colour, expected 8"):
+        read_picture(tmp_path / name)
+
+
+def test_a_ppm_of_few_steps_is_scaled_to_its_largest_number(tmp_path):
+    (tmp_path / "a.ppm").write_bytes(b"P6 1 1 5\n\x00\x01\x05")
+    assert read_picture(tmp_path / "a.ppm").tolist() == [[[0, 51, 255]]]  # 255 / 5
+
+
+def test_colours_of_another_space_are_refused(tmp_path):
+    Image.new("LAB", (4, 4)).save(tmp_path / "lab.tif")
+    with pytest.raises(InputError, match="colours as LAB"):
+        read_picture(tmp_path / "lab.tif")
+
+
+def test_a_damaged_picture_is_told_in_one_line_and_nothing_beside_it(tmp_path, capfd, recwarn):
+    Image.fromarray(PIXELS[0]).save(tmp_path / "a.tif")
+    whole = (tmp_path / "a.tif").read_bytes()
+    for end in range(20, 140, 7):
+        (tmp_path / "b.tif").write_bytes(whole[:end])
+        with pytest.raises(InputError) as error:
+            read_picture(tmp_path / "b.tif")
+        assert "\n" not in str(error.value)
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(PIXELS[0]).save(tmp_path / "a.jpg", exif=exif)
+    whole = (tmp_path / "a.jpg").read_bytes()
+    right = np.asarray(Image.open(tmp_path / "a.jpg"))
+    at = whole.index(b"Exif") + 20
+    (tmp_path / "b.jpg").write_bytes(whole[:at] + b"\xff" * 4 + whole[at + 4 :])  # a note of 4 GiB
+    assert (read_picture(tmp_path / "b.jpg") == right).all()  # as it is stored, whatever the note says
+    assert capfd.readouterr().err == ""
+    assert not recwarn.list

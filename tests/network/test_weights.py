@@ -190,3 +190,40 @@ def test_no_damage_escapes_the_readers(tmp_path):
             except InputError as error:
                 refused += "\n" not in str(error)
     assert refused > 800  # the rest: a flipped weight in safetensors, which has no checksum
+
+
+def entry(kind, size, first=0):
+    return {"dtype": kind, "shape": [2], "data_offsets": [first, first + size]}
+
+
+def test_bfloat16_is_read_as_the_float32_that_it_begins(tmp_path):
+    (tmp_path / "a.safetensors").write_bytes(safetensors({"a": entry("BF16", 4)}, struct.pack("<2H", 0x3FC0, 0xC000)))
+    assert read_safetensors(tmp_path / "a.safetensors")["a"].tolist() == [1.5, -2.0]
+
+
+@pytest.mark.parametrize("kind", ["F8_E4M3", "C64"])
+def test_types_without_a_float32_are_named(tmp_path, kind):
+    size = {"F8_E4M3": 2, "C64": 16}[kind]
+    (tmp_path / "a.safetensors").write_bytes(safetensors({"a": entry(kind, size)}, bytes(size)))
+    with pytest.raises(InputError, match=f"tensor 'a' holds {kind}, expected one of F64"):
+        read_safetensors(tmp_path / "a.safetensors")
+
+
+def test_a_tensor_that_is_there_twice_is_refused(tmp_path):
+    one = json.dumps(entry("F32", 8))
+    text = f'{{"a": {one}, "a": {one}}}'.encode()
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(8))
+    with pytest.raises(InputError, match="there twice"):
+        read_safetensors(tmp_path / "a.safetensors")
+    np.savez(tmp_path / "a.npz", **{"conv": np.zeros(2), "conv.weight": np.ones(2)})
+    with pytest.raises(InputError, match=r"arrays 'conv' and 'conv\.weight', expected one"):
+        read_weights(tmp_path / "a.npz")
+
+
+def test_a_message_is_short_whatever_the_tensors_name(tmp_path):
+    (tmp_path / "a.safetensors").write_bytes(
+        safetensors({100_000 * "a": entry("F32", 8)}, struct.pack("<2f", np.nan, 1))
+    )
+    with pytest.raises(InputError, match="holds NaN") as error:
+        read_safetensors(tmp_path / "a.safetensors")
+    assert len(str(error.value)) < 1000

@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from accelsim.hardware.dram import dram_types
+from accelsim.hardware.dram_types import dram_types
 from accelsim.hardware.parts import AreaOverrides, EnergyOverrides
 from accelsim.simulator.machines.cartesian.machine import CartesianMachine
 from accelsim.simulator.machines.cells import CellsMachine

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import accelsim
-from accelsim.hardware.dram import dram_types
+from accelsim.hardware.dram_types import dram_types
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.run import run
 from accelsim.workload import LayerWork, layer_works

@@ -18,7 +18,7 @@ from accelsim.errors import InputError
 from accelsim.explore.evaluate import accuracy_task, datapath_from
 from accelsim.explore.space import Variant
 from accelsim.network import INPUT
-from accelsim.transforms.adders import adders, exact_bits, serial_inverse_additions, tile_additions
+from accelsim.transforms.adders import adders, constants, exact_bits, serial_inverse_additions, tile_additions
 from accelsim.transforms.points import completed, read_points, write_points
 from accelsim.transforms.winograd import POINTS, convolve, cook_toom, transformed_bits, whole_transforms
 from tests.datapath.test_integer import direct
@@ -141,6 +141,31 @@ def test_other_points_have_their_own_prices():
     assert tile_additions(4, (3, 3), machine.points_of(4))[1:] == (192, 120)
     assert machine.own_prices()["input_tile"].pj > plain.own_prices()["input_tile"].pj
     assert machine.own_areas()["input_transform"].mm2 > plain.own_areas()["input_transform"].mm2
+
+
+@pytest.mark.parametrize(
+    ("rows", "adders_of_constants"),
+    [
+        ([[1, 1]], 0),
+        ([[1, 3]], 1),  # 3 = 4 - 1
+        ([[1, 7]], 1),  # 8 - 1
+        ([[1, 21]], 2),  # 16 + 4 + 1
+        ([[3, -3]], 0),  # the factor of a row
+        ([["3/2", 1]], 1),  # 3 x + 2 y
+        ([[-5, 1], [-1, 1], [-1, 1]], 0),  # y - x is there: -5 x + y = -4 x + (y - x)
+    ],
+)
+def test_constants_are_sums_of_shifts(rows, adders_of_constants):
+    assert len(constants(tuple(tuple(Fraction(entry) for entry in row) for row in rows))) == adders_of_constants
+
+
+def test_the_usual_matrices_have_no_constants_and_half_and_minus_two_have():
+    """Lavin & Gray's F(4, 3) shares its fives: 4 x0 - 5 x2 + x4 = 4 (x0 - x2) + (x4 - x2), likewise x1, x3, x5."""
+    for m in (2, 4):
+        assert not constants(cook_toom(m, 3).B_T)
+        assert not constants(cook_toom(m, 3).A_T)
+    assert constants(cook_toom(4, 3, read(4, HALF)).B_T)
+    assert constants(cook_toom(6, 3).B_T)
 
 
 def test_a_calibration_and_a_task_of_a_sweep_know_the_points(tmp_path):

@@ -1,9 +1,11 @@
-"""Operators on constants, done while a file is read: mostly the arithmetic of shapes that exporters write out.
+"""Operators on constants, done while a file is read.
+
+Mostly the arithmetic of shapes that exporters write out.
 
 Nothing of the image is involved.  What could be large is checked before memory is taken.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -12,28 +14,51 @@ from numpy.typing import NDArray
 from scipy import special
 
 from accelsim.network.onnx.draft import Unfit
-from accelsim.network.onnx.operators.quantized import real
+from accelsim.network.onnx.operators.quantized import integers, real, spread
 
 MAX_MADE = 1 << 24  # numbers of one constant, beside four times those that it is made of
 MAX_MADE_IN_ALL = 1 << 26  # of all that are made, beside four times those of the file
 Constant = NDArray[Any]
-Attributes = dict[str, Any]
+
+
+class Attributes(dict[str, Any]):
+    """Attributes by name, which remember for which ones somebody asked."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        super().__init__(given)
+        self.asked: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.asked.add(name)
+        return super().get(name, default)
+
+    def __getitem__(self, name: str) -> Any:
+        self.asked.add(name)
+        return super().__getitem__(name)
+
+
 Fold = Callable[[list[Constant | None], Attributes], Constant | list[Constant]]
 
 DTYPES = {1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_}
 DTYPES |= {10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64, 16: np.float32}
 
 
-def fold(operator: str, inputs: Sequence[Constant | None], attributes: Attributes) -> list[Constant] | None:
-    """The outputs of an operator on constants; None if it is not known here.  Raises Unfit if they do not fit it."""
+def fold(operator: str, inputs: Sequence[Constant | None], attributes: Mapping[str, Any]) -> list[Constant] | None:
+    """The outputs of an operator on constants; None if it is not known here.
+
+    Raises Unfit if they do not fit it, or if it has an attribute that is not known.
+    """
     found = FOLDS.get(operator)
     if found is None:
         return None
+    given = Attributes(attributes)
     try:
         with np.errstate(all="ignore"):
-            result = found(list(inputs), dict(attributes))
+            result = found(list(inputs), given)
     except (IndexError, KeyError, TypeError, AttributeError, OverflowError, ZeroDivisionError) as error:
         raise Unfit(f"of constants: {' '.join(str(error).split())[:100]}") from None
+    if unknown := sorted(given.keys() - given.asked - MEANINGLESS.get(operator, set())):
+        raise Unfit(f"attribute {unknown[0]!r} is not known of constants")
     return [np.asarray(x) for x in result] if isinstance(result, list) else [np.asarray(result)]
 
 
@@ -80,7 +105,16 @@ def _divide(a: Constant, b: Constant) -> Constant:
 
 
 def _cast(inputs: list[Constant | None], attributes: Attributes) -> Constant:
-    return _given(inputs[0]).astype(DTYPES[attributes["to"]])
+    to = attributes["to"]
+    x: Constant = _given(inputs[0]).astype(DTYPES[to])
+    return _as_bfloat16(x) if to == 16 else x
+
+
+def _as_bfloat16(x: Constant) -> Constant:
+    """float32 numbers, each with its first 8 bits of mantissa, ties to even."""
+    bits = x.view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
+    return np.where(np.isfinite(x), rounded.view(np.float32), x)
 
 
 def _filled(inputs: list[Constant | None], attributes: Attributes) -> Constant:
@@ -90,7 +124,8 @@ def _filled(inputs: list[Constant | None], attributes: Attributes) -> Constant:
 
 
 def _gather(inputs: list[Constant | None], attributes: Attributes) -> Constant:
-    x, indices = _given(inputs[0]), _given(inputs[1])
+    x = _given(inputs[0])
+    indices = _given(inputs[1])
     bounded((x.size // max(x.shape[attributes.get("axis", 0)], 1), indices.size), x)
     return np.asarray(np.take(x, indices.astype(np.int64), axis=attributes.get("axis", 0)))
 
@@ -101,6 +136,8 @@ def _slice(inputs: list[Constant | None], attributes: Attributes) -> Constant:
     starts, stops = (_integers(more[i], attributes.get(name)) or [] for i, name in ((1, "starts"), (2, "ends")))
     axes = _integers(more[3], attributes.get("axes")) or list(range(len(starts)))
     steps = _integers(more[4]) or [1] * len(starts)
+    if len({axis % max(x.ndim, 1) for axis in axes}) < len(axes):
+        raise Unfit(f"axes {axes[:16]}, expected each once")
     for axis, start, stop, step in zip(axes, starts, stops, steps, strict=True):
         where = [slice(None)] * x.ndim
         where[axis] = slice(start, None if step < 0 and stop < -x.shape[axis] else stop, step)
@@ -109,7 +146,8 @@ def _slice(inputs: list[Constant | None], attributes: Attributes) -> Constant:
 
 
 def _reshape(inputs: list[Constant | None], attributes: Attributes) -> Constant:
-    x, target = _given(inputs[0]), _integers(inputs[1], attributes.get("shape")) or []
+    x = _given(inputs[0])
+    target = _integers(inputs[1], attributes.get("shape")) or []
     if attributes.get("allowzero"):
         return x.reshape(target)
     return x.reshape([x.shape[i] if size == 0 else size for i, size in enumerate(target)])
@@ -117,6 +155,8 @@ def _reshape(inputs: list[Constant | None], attributes: Attributes) -> Constant:
 
 def _squeeze(inputs: list[Constant | None], attributes: Attributes) -> Constant:
     axes = _integers(inputs[1] if len(inputs) > 1 else None, attributes.get("axes"))
+    if axes == []:
+        raise Unfit("axes [], expected some, or no axes at all")
     return np.squeeze(_given(inputs[0]), None if axes is None else tuple(axes))
 
 
@@ -138,7 +178,8 @@ def _expand(inputs: list[Constant | None], attributes: Attributes) -> Constant:
 
 
 def _tile(inputs: list[Constant | None], attributes: Attributes) -> Constant:
-    x, repeats = _given(inputs[0]), _integers(inputs[1]) or []
+    x = _given(inputs[0])
+    repeats = _integers(inputs[1]) or []
     bounded((x.size, prod(max(0, times) for times in repeats)), x)
     return np.tile(x, repeats)
 
@@ -158,12 +199,15 @@ def _transpose(inputs: list[Constant | None], attributes: Attributes) -> Constan
 
 
 def _split(inputs: list[Constant | None], attributes: Attributes) -> list[Constant]:
-    x, axis = _given(inputs[0]), attributes.get("axis", 0)
+    x = _given(inputs[0])
+    axis = attributes.get("axis", 0)
     sizes = _integers(inputs[1] if len(inputs) > 1 else None, attributes.get("split"))
+    parts = attributes["num_outputs"]
     if sizes is None:
-        parts = attributes["num_outputs"]
         each = -(-x.shape[axis] // parts)
         sizes = [each] * (parts - 1) + [x.shape[axis] - each * (parts - 1)]
+    if sum(sizes) != x.shape[axis] or min(sizes) < 0 or len(sizes) != parts:
+        raise Unfit(f"into {sizes[:8]}, expected {parts} parts of {x.shape[axis]}")
     return np.split(x, np.cumsum(sizes)[:-1], axis)
 
 
@@ -171,48 +215,71 @@ def _reduced(function: Callable[..., Any]) -> Fold:
     def run(inputs: list[Constant | None], attributes: Attributes) -> Constant:
         axes = _integers(inputs[1] if len(inputs) > 1 else None, attributes.get("axes"))
         kept = bool(attributes.get("keepdims", 1))
-        return np.asarray(function(_given(inputs[0]), axis=None if axes is None else tuple(axes), keepdims=kept))
+        if attributes.get("noop_with_empty_axes", 0) and not axes:
+            return _given(inputs[0])
+        x = _given(inputs[0])
+        return np.asarray(function(x, axis=tuple(axes) if axes else None, keepdims=kept)).astype(x.dtype)
 
     return run
 
 
 def _pad(inputs: list[Constant | None], attributes: Attributes) -> Constant:
-    x, pads = _given(inputs[0]), _integers(inputs[1], attributes.get("pads")) or []
-    widths = list(zip(pads[: x.ndim], pads[x.ndim :], strict=True))
+    more = [*inputs, *[None] * 3]
+    x = _given(more[0])
+    pads = _integers(more[1], attributes.get("pads")) or []
+    axes = _integers(more[3]) or list(range(x.ndim))
+    if (mode := attributes.get("mode", b"constant")) != b"constant" or len(set(axes)) < len(axes):
+        raise Unfit(f"mode {mode!r}, axes {axes[:16]}, expected constant, and each axis once")
+    widths = [(0, 0)] * x.ndim
+    for axis, low, high in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True):
+        widths[axis] = (low, high)
     bounded([size + low + high for size, (low, high) in zip(x.shape, widths, strict=True)], x)
-    value = inputs[2] if len(inputs) > 2 and inputs[2] is not None else np.zeros(1)
+    value = np.asarray(attributes.get("value", 0.0)) if more[2] is None else more[2]
     return np.pad(x, widths, constant_values=value.reshape(-1)[0])
 
 
 def _dequantized(inputs: list[Constant | None], attributes: Attributes) -> Constant:
     zero = inputs[2] if len(inputs) > 2 else None
-    return real(_given(inputs[0]), _given(inputs[1]), zero, attributes.get("axis", 1))
+    x, scale, axis, block = _given(inputs[0]), _given(inputs[1]), *_along(inputs[0], attributes)
+    if attributes.get("output_dtype", 0) not in (0, 1):
+        raise Unfit("output_dtype, expected float32")
+    return real(x, scale, zero, axis, block)
+
+
+def _along(x: Constant | None, attributes: Attributes) -> tuple[int, int]:
+    """The axis of a constant's scales, and how many numbers along it share one."""
+    return attributes.get("axis", 1 if _given(x).ndim > 1 else 0), attributes.get("block_size", 0)
 
 
 def _quantized(inputs: list[Constant | None], attributes: Attributes) -> Constant:
     """Integers; only what is dequantized again has a meaning here."""
-    x, scale = _given(inputs[0]), _given(inputs[1])
+    x = _given(inputs[0])
+    scale = _given(inputs[1])
     zero = inputs[2] if len(inputs) > 2 else None
-    dtype = np.dtype(np.uint8) if zero is None else zero.dtype
-    shape = [1] * x.ndim
-    if scale.size > 1:
-        shape[attributes.get("axis", 1)] = scale.size
-    point = np.zeros(1) if zero is None else zero.astype(np.float64)
-    q = np.rint(x / scale.reshape(shape)) + point.reshape(shape if point.size > 1 else [1] * x.ndim)
+    dtype = integers(attributes.get("output_dtype", 0), zero)
+    axis, block = _along(x, attributes)
+    point = np.zeros(()) if zero is None else spread(zero.astype(np.float64), x, axis, block)
+    q = np.rint(x / spread(scale, x, axis, block)) + point
     bounds = np.iinfo(dtype)
-    return np.clip(q, bounds.min, bounds.max).astype(dtype)
+    clipped: Constant = np.clip(q, bounds.min, bounds.max).astype(dtype)
+    return clipped
 
 
 def _scattered(inputs: list[Constant | None], attributes: Attributes) -> Constant:
     """ScatterND."""
-    x, indices, updates = _given(inputs[0]).copy(), _given(inputs[1]), _given(inputs[2])
+    x = _given(inputs[0]).copy()
+    indices = _given(inputs[1])
+    updates = _given(inputs[2])
+    if attributes.get("reduction", b"none") != b"none":
+        raise Unfit("reduction, expected none")
     x[tuple(np.moveaxis(indices, -1, 0))] = updates
     return x
 
 
 def _gathered(inputs: list[Constant | None], attributes: Attributes) -> Constant:
     """GatherND."""
-    x, indices = _given(inputs[0]), _given(inputs[1]).astype(np.int64)
+    x = _given(inputs[0])
+    indices = _given(inputs[1]).astype(np.int64)
     if attributes.get("batch_dims"):
         raise Unfit("batch_dims, expected none")
     bounded((*indices.shape[:-1], *x.shape[indices.shape[-1] :]), x)
@@ -229,6 +296,10 @@ def _product(a: Constant, b: Constant) -> Constant:
     return np.asarray(np.matmul(a, b))
 
 
+# Attributes that change nothing for constants: rounding to 8-bit floating point, what is left out
+# while training.
+MEANINGLESS = {"Cast": {"saturate"}, "CastLike": {"saturate"}, "QuantizeLinear": {"saturate"}}
+MEANINGLESS |= {"Dropout": {"ratio", "seed"}}
 FOLDS: dict[str, Fold] = {
     "Identity": _each(lambda x: x),
     "Dropout": lambda inputs, attributes: _given(inputs[0]),
@@ -264,7 +335,7 @@ FOLDS: dict[str, Fold] = {
     "Sub": _each(np.subtract),
     "Mul": _each(np.multiply),
     "Div": _each(_divide),
-    "Mod": _each(np.mod),
+    "Mod": lambda inputs, attributes: _each(np.fmod if attributes.get("fmod") else np.mod)(inputs, attributes),
     "Pow": _each(np.power),
     "Max": _each(lambda *x: np.max(np.broadcast_arrays(*x), axis=0)),
     "Min": _each(lambda *x: np.min(np.broadcast_arrays(*x), axis=0)),

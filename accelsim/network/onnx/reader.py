@@ -7,7 +7,7 @@ The graph is walked once, for one image of fixed size: what does not depend on t
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ import numpy as np
 from pydantic import ValidationError
 
 from accelsim.errors import InputError
-from accelsim.files import ONNX, read_bytes
+from accelsim.files import ONNX, opened
 from accelsim.network.graph import Graph, Network, Node, Preprocessing
 from accelsim.network.onnx.call import Call
 from accelsim.network.onnx.constants import MAX_MADE_IN_ALL, fold, made
-from accelsim.network.onnx.draft import IMAGE, Tensor, Unfit, Value
-from accelsim.network.onnx.inputs import image_input, sizes_of, started
-from accelsim.network.onnx.operators import FOREIGN, OPERATORS, RECURRENT
+from accelsim.network.onnx.draft import IMAGE, Grid, Tensor, Unfit, Value
+from accelsim.network.onnx.inputs import image_input, sizes_of, started, whole_numbers
+from accelsim.network.onnx.large import without_large
+from accelsim.network.onnx.operators import FOREIGN, MOVING, OF_INTEGERS, OPERATORS, RECURRENT
 from accelsim.network.onnx.package import METADATA, one_line, package
 from accelsim.network.onnx.soundness import attributes_of, check_names, opset
 from accelsim.network.onnx.weights import Weights, without_numbers
@@ -58,7 +59,8 @@ def read_onnx_in_part(
     What lies behind the others is left out.  Raises InputError as ``read_onnx`` for what is not an operator's fault.
     """
     onnx = package(path)
-    content = read_bytes(path, ONNX)
+    with opened(path, ONNX) as stream:
+        content, large = without_large(stream)
     try:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's own class of error differs from version to version
@@ -67,7 +69,7 @@ def read_onnx_in_part(
     if not model.HasField("graph"):
         raise InputError(f"{path}: not an ONNX file (it holds no graph)")
     try:
-        reader = _Reader(onnx, _inlined(onnx, model), path, keep_unknown)
+        reader = _Reader(onnx, _inlined(onnx, model), Weights(onnx, path, large), keep_unknown)
         preprocessing = _preprocessing(model)
         del model  # the reader lets go of it, and of the numbers that it holds, once these are read
         return reader.network(preprocessing, input_shape), reader.left
@@ -76,7 +78,7 @@ def read_onnx_in_part(
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"{path}: {one_line(first['msg'])} ({first['loc']})") from None
-    except (ValueError, TypeError, IndexError, AttributeError, ArithmeticError) as error:  # fields of a wrong type
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:  # fields of a wrong type
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: {one_line(error)}") from None
@@ -108,11 +110,11 @@ class _Missing:
 class _Reader:
     """An ONNX graph on its way to becoming ours."""
 
-    def __init__(self, onnx: Any, model: Any, path: Path, keep_unknown: bool) -> None:
+    def __init__(self, onnx: Any, model: Any, weights: Weights, keep_unknown: bool) -> None:
         self.onnx = onnx
         self.model = model
         self.graph = model.graph
-        self.weights = Weights(onnx, path)
+        self.weights = weights
         self.keep_unknown = keep_unknown
         self.opset = opset(model)
         self.values: dict[str, Value | _Missing] = {}
@@ -152,7 +154,7 @@ class _Reader:
     def _read_constants(self, used: set[str]) -> None:
         for tensor in self.graph.initializer:
             if tensor.name in used:
-                self.values[tensor.name] = self.weights.array(tensor)
+                self.values[tensor.name] = self.weights.constant(tensor)
 
     def _needed_nodes(self) -> list[Any]:
         """The nodes that the outputs depend on, in their order."""
@@ -172,7 +174,7 @@ class _Reader:
         self.input = (value.name, sizes)
         self.draft, tensor = started(sizes)
         self.draft.batch = self.batch
-        self.values[value.name] = tensor
+        self.values[value.name] = replace(tensor, grid=whole_numbers(value))
         for other in inputs:
             self.values.setdefault(other.name, _Missing())
 
@@ -190,7 +192,7 @@ class _Reader:
             return
         try:
             outputs = self._read(node, name)
-        except (ValueError, TypeError, IndexError, ArithmeticError, AttributeError) as error:  # of a wrong type
+        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:  # of a wrong type
             if isinstance(error, InputError):
                 raise
             if not self._opaque(node, name):
@@ -207,7 +209,7 @@ class _Reader:
 
     def _read(self, node: Any, name: str) -> Sequence[Value] | None:
         """The outputs of one node; None if its operator is not known."""
-        attributes = attributes_of(self.onnx, node)
+        attributes = attributes_of(self.onnx, node, self.opset)
         if missing := [source for source in node.input if source and source not in self.values]:
             raise Unfit(f"reads {missing[0]!r}, which no earlier node gives")
         inputs = [self.values[source] if source else None for source in node.input]
@@ -238,7 +240,10 @@ class _Reader:
             outputs=len(node.output),
             opset=self.opset,
         )
+        grid = _shared_grid(node.op_type, inputs)
         outputs = OPERATORS[node.op_type](call)
+        if grid is not None and node.op_type in MOVING:
+            outputs = [replace(y, grid=grid) if isinstance(y, Tensor) else y for y in outputs]
         if call.attributes:
             raise Unfit(f"attribute {next(iter(call.attributes))!r} is not known or not of this value")
         if any(node.output[len(outputs) :]) and node.op_type not in ("Dropout", "MaxPool", "BatchNormalization"):
@@ -260,7 +265,9 @@ class _Reader:
         for key, value in attributes.items():
             found[key] = self.weights.array(value) if isinstance(value, self.onnx.TensorProto) else value
         if node.op_type == "Split":
-            found.setdefault("num_outputs", len(node.output))
+            parts = found.setdefault("num_outputs", len(node.output))
+            if parts != len(node.output):
+                raise Unfit(f"num_outputs is {parts}, expected {len(node.output)}")
         return found
 
     def _constant(self, attributes: dict[str, Any]) -> Value:
@@ -389,6 +396,21 @@ def _read_names(node: Any) -> list[str]:
             names += [name for inner in graph.node for name in _read_names(inner)]
             names += [output.name for output in graph.output]
     return names
+
+
+def _shared_grid(operator: str, inputs: Sequence[Any]) -> Grid | None:
+    """What the integers that a node reads stand for, None where it reads none.
+
+    Raises Unfit if the operator computes with them as they are, or if they are moved together with others.
+    """
+    grids = {x.grid for x in inputs if isinstance(x, Tensor)}
+    if not any(grids):
+        return None
+    if operator not in (*MOVING, *OF_INTEGERS):
+        raise Unfit("computes with integers, expected DequantizeLinear or Cast before it")
+    if operator == "Concat" and (len(grids) > 1 or any(isinstance(x, np.ndarray) for x in inputs)):
+        raise Unfit("joins integers of other scales or constants, expected DequantizeLinear before it")
+    return next(iter(grids))
 
 
 def _weight_name(node: Any, name: str) -> str:

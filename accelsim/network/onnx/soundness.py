@@ -1,6 +1,6 @@
 """What an ONNX file must keep to as a whole, before any of its nodes is read: a version, and every name given once."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from accelsim.network.onnx.draft import Unfit
@@ -9,7 +9,10 @@ NEWEST_OPSET = 28  # what a later version means by its operators is not known
 
 
 def opset(model: Any) -> int:
-    """The version of the operators.  Raises Unfit if the file states none, several, or one that is not known."""
+    """The version of the operators.
+
+    Raises Unfit if the file states none, several, or one that is not known.
+    """
     versions = {entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")}
     if len(versions) != 1:
         stated = ", ".join(map(str, sorted(versions))) or "none"
@@ -43,7 +46,29 @@ def _once(what: str, names: Iterable[str], taken: Collection[str]) -> None:
         seen.add(name)
 
 
-def attributes_of(onnx: Any, node: Any) -> dict[str, Any]:
-    """A node's attributes by name.  Raises Unfit if one is there twice."""
+def attributes_of(onnx: Any, node: Any, version: int) -> dict[str, Any]:
+    """A node's attributes by name.
+
+    Raises Unfit if one is there twice, or of another type than the operator's.
+
+    version: of the operators.
+    """
     _once("attribute", [attribute.name for attribute in node.attribute], ())
+    known = _known_attributes(onnx, node, version)
+    for attribute in node.attribute:
+        expected = known.get(attribute.name)
+        if expected is not None and attribute.type != expected.type.value:
+            found = onnx.AttributeProto.AttributeType.Name(attribute.type)
+            raise Unfit(f"attribute {attribute.name!r} is of type {found}, expected {expected.type.name}")
     return {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+def _known_attributes(onnx: Any, node: Any, version: int) -> Mapping[str, Any]:
+    """The attributes that the package knows of an operator.
+
+    None of an operator that it does not know.
+    """
+    try:
+        return dict(onnx.defs.get_schema(node.op_type, version, node.domain).attributes)
+    except Exception:  # of the package's own kind
+        return {}

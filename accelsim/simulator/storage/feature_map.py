@@ -130,10 +130,20 @@ class FeatureMap:
 def input_map(work: LayerWork, machine: MachineDescription) -> FeatureMap:
     """A layer's inputs as they lie in DRAM."""
     bits = activation_bits(machine, work.input_density)
-    return FeatureMap(height=work.height, width=work.width, channels=work.in_channels, bits=bits)
+    return FeatureMap(
+        height=work.height,
+        width=work.width,
+        channels=work.in_channels,
+        bits=bits,
+    )
 
 
 def output_map(work: LayerWork, machine: MachineDescription) -> FeatureMap:
     """A layer's outputs as they lie in DRAM."""
     bits = activation_bits(machine, work.output_density)
-    return FeatureMap(height=work.out_height, width=work.out_width, channels=work.out_channels, bits=bits)
+    return FeatureMap(
+        height=work.out_height,
+        width=work.out_width,
+        channels=work.out_channels,
+        bits=bits,
+    )

@@ -1,6 +1,4 @@
-"""A layer's weights as they are stored.
-
-Bits of each filter and block of channels, in the machine's format.
+"""A layer's weights as they are stored: bits of each filter and block of channels.
 
 Bits count the index that says where non-zeros go (``hardware.formats``).  On chip and off the
 format is the machine's, unless a decoder of the file's own entropy code stands between: then
@@ -55,18 +53,15 @@ def weight_tile_bytes(work: LayerWork, machine: MachineDescription, starts: Ints
 
 
 def coded_bits(work: LayerWork, machine: MachineDescription) -> Floats:
-    """Bits of each filter and block of input channels in the file's own code.
+    """Bits of each filter and block of input channels in the file's own code: (K, blocks).
 
-    (K, blocks), in all as measured there.
-
-    A filter's share is not stored: the zero map is spread as the entropy of each block's density,
-    the rest evenly over the non-zeros.  Raises InputError if the layer has no coded bits (it is of
-    a table).
+    In all they are as measured there.  A filter's share is not stored: the zero map is spread as
+    the entropy of each block's density, the rest evenly over the non-zeros.
+    Raises InputError if the layer has no coded bits (it is of a table).
     """
     if work.coded_bits is None:
-        raise InputError(
-            f"{machine.name}: decoder: layer {work.name} has no entropy-coded weights, expected a .dual file"
-        )
+        missing = f"layer {work.name} has no entropy-coded weights"
+        raise InputError(f"{machine.name}: decoder: {missing}, expected a .dual file")
     from scipy.special import xlogy  # only this needs it, and its import is slow
 
     R, S = work.kernel
@@ -80,7 +75,9 @@ def coded_bits(work: LayerWork, machine: MachineDescription) -> Floats:
 
 
 def dense_slots(work: LayerWork, blocks: Ints, positions: int) -> Ints:
-    """Slots of a machine that multiplies everything, as many for each block as it has channels x positions.
+    """Slots of a machine that multiplies everything.
+
+    Each block takes as many as it has channels x positions.
 
     blocks: an array of the wanted shape, (..., blocks).  positions: stored positions of one tap,
     filter and channel.
@@ -90,7 +87,10 @@ def dense_slots(work: LayerWork, blocks: Ints, positions: int) -> Ints:
 
 
 def executed_macs(work: LayerWork, machine: MachineDescription) -> tuple[int, int]:
-    """Multiplies executed, and gated, for one output position of all filters, in the spatial domain."""
+    """Multiplies executed, and gated, in the spatial domain.
+
+    They are those for one output position of all filters.
+    """
     blocks = work.block_nonzeros()
     if machine.zero_handling == "skip_weights":
         return int(blocks.sum()), 0

@@ -1,1 +1,4 @@
-"""Where cycles are counted: a schedule's steps, timed by recurrence or by discrete events, and what bounds them."""
+"""Where cycles are counted.
+
+A schedule's steps, timed by recurrence or by discrete events, and what bounds them.
+"""

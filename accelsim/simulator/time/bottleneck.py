@@ -4,10 +4,11 @@ Parts that sum to the layer's cycles exactly.
 
     useful      lanes multiply for real outputs (gated multiplies too): slots / lanes;
     imbalance   lanes wait for a fuller filter (or tap) beside them;
-    edge        the rest of the lanes' cycles: no output, filter or tap for a lane, outputs of padded tiles that are cut
-                off, remainders of a fold, filling and draining of a systolic array;
-    transform   what the layer would still take beyond the lanes' cycles with a DRAM that needs no time: transform
-                units, weights that are decoded or transformed as they arrive;
+    edge        the rest of the lanes' cycles: no output, filter or tap for a lane, outputs of
+                padded tiles that are cut off, remainders of a fold, filling and draining of a
+                systolic array;
+    transform   what the layer would still take beyond the lanes' cycles with a DRAM that needs
+                no time: transform units, weights that are decoded or transformed as they arrive;
     dram        the rest: waiting for loads and stores.
 
 Lane-cycles become cycles by division by the number of lanes, rounded down; the remainder counts as
@@ -34,13 +35,17 @@ def breakdown(schedule: Schedule, d: Durations, cycles: int, lanes: int) -> dict
     without_dram = compute
     if schedule.transforms or schedule.weight_transform_cycles.any():
         none = np.zeros_like(d.store)
-        no_dram = replace(d, input_load=none, weight_load=schedule.weight_transform_cycles, store=none)
+        on_arrival = schedule.weight_transform_cycles
+        no_dram = replace(d, input_load=none, weight_load=on_arrival, store=none)
         without_dram = pipeline_cycles(no_dram)
     return shares(schedule, without_dram, cycles, lanes)
 
 
 def shares(schedule: Schedule, without_dram: int, cycles: int, lanes: int) -> dict[str, int | str]:
-    """The same from the cycles that the layer takes of all, and would take with a DRAM that needs no time."""
+    """The parts of the layer's cycles, and ``bound``.
+
+    without_dram: cycles that it would take with a DRAM that needs no time.
+    """
     compute = int(schedule.compute_cycles.sum())
     useful = min(compute, int(schedule.useful_slots / lanes))
     imbalance = min(compute - useful, int(schedule.waiting_slots / lanes))

@@ -126,9 +126,10 @@ class _Run:
     def transform(self) -> Generator:
         """The input transform unit: raw inputs in, transformed inputs out."""
         p = self.p
-        for i, (transforms, new) in enumerate(zip(p.transforms.tolist(), p.input_starts.tolist(), strict=True)):
+        new_tile = (p.transforms & p.input_starts).tolist()
+        for i, new in enumerate(new_tile):
             yield from self.may_start(i)
-            if not (transforms and new):
+            if not new:
                 continue
             loaded = bool(p.loaded[0][i])
             if loaded:
@@ -185,7 +186,8 @@ class _Run:
                     yield self.output_slots.free_for(self.output_tile[i])
                 if p.loaded[2][i]:
                     yield self.load_done[2][i]
-                yield from self.busy("inverse", "inverse" if inverts else "post", i, int(p.output[i]))
+                work = "inverse" if inverts else "post"
+                yield from self.busy("inverse", work, i, int(p.output[i]))
                 if p.loaded[2][i]:
                     self.load_slots[2].free(self.load_tile[2][i])
                 if inverts:

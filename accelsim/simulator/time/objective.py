@@ -77,7 +77,7 @@ def best(schedules: Iterable[Schedule], machine: MachineDescription) -> Schedule
 
 
 def _worth_timing(schedules: Iterable[Schedule], machine: MachineDescription) -> Iterator[Schedule]:
-    """All schedules, but of large ones that with the least of what lanes and bytes at the peak rate take."""
+    """All schedules, but of large ones only the one with the least of what lanes and bytes take."""
     rate = own_dma(machine).bytes_per_cycle
     least: tuple[float, Schedule] | None = None
     for schedule in schedules:
@@ -118,15 +118,21 @@ def _predicted(schedule: Schedule, machine: MachineDescription, d: Durations) ->
 
 def _score(schedule: Schedule, machine: MachineDescription, cycles: int) -> float:
     """Of a schedule; for cycles alone its rows and actions are not counted."""
-    return float(cycles if machine.objective == "cycles" else score(machine, np.float64(cycles), schedule.actions))
+    if machine.objective == "cycles":
+        return float(cycles)
+    return float(score(machine, np.float64(cycles), schedule.actions))
 
 
 def score(machine: MachineDescription, cycles: Floats | np.float64, actions: Mapping[str, Number]) -> Floats:
-    """Cycles, pJ or pJ x cycles, as the machine's objective says, of candidates with these cycles and action counts."""
+    """Cycles, pJ or pJ x cycles of candidates, as the machine's objective says.
+
+    cycles, actions: of each candidate.
+    """
     if machine.objective not in {"energy", "edp"}:
         return np.asarray(cycles)
     table, power = _table(machine)
-    dynamic = sum((np.asarray(count) * table[name].pj for name, count in actions.items()), start=np.zeros(()))
+    each = (np.asarray(count) * table[name].pj for name, count in actions.items())
+    dynamic = sum(each, start=np.zeros(()))
     energy_pj = dynamic + power * cycles * machine.ns_per_cycle
     return np.asarray(energy_pj * cycles if machine.objective == "edp" else energy_pj)
 

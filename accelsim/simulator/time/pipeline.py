@@ -1,4 +1,6 @@
-"""Timing a schedule: DMA in, input transform, lanes, inverse transform, DMA out, double-buffered, one DRAM.
+"""Timing a schedule: DMA in, input transform, lanes, inverse transform, DMA out.
+
+All are double-buffered, on one DRAM.
 
 What both engines mean, in cycles:
 
@@ -32,7 +34,10 @@ SLOTS = 2  # double-buffering
 
 @dataclass(frozen=True)
 class Durations:
-    """Cycles of each thing that a step does, (steps,) int64, and which steps do it, (steps,) bool."""
+    """Cycles of each thing that a step does, and which steps do it.
+
+    (steps,) int64, and (steps,) bool.
+    """
 
     input_load: Ints
     weight_load: Ints
@@ -76,7 +81,9 @@ def durations(schedule: Schedule, machine: MachineDescription) -> Durations:
     order = request_order(steps)
     asked = Transfer.of_all(schedule.transfers)
     bursts = asked.bursts(dram.timing.burst_bytes)
-    rows = schedule.rows.ravel() if rows_may_bound(dram.timing, asked, bursts) else np.zeros_like(bursts)
+    rows = np.zeros_like(bursts)
+    if rows_may_bound(dram.timing, asked, bursts):
+        rows = schedule.rows.ravel()
     requests = Requests(bursts=bursts[order], rows=rows[order], writes=order >= 2 * steps)
     ns = np.empty(3 * steps)
     ns[order] = request_ns(dram.timing, dram.channels, requests)
@@ -98,7 +105,10 @@ def durations(schedule: Schedule, machine: MachineDescription) -> Durations:
 
 
 def pipeline_cycles(d: Durations) -> int:
-    """Cycles of one layer by recurrence over its steps, from the first request to the last byte stored."""
+    """Cycles of one layer by recurrence over its steps.
+
+    They count from the first request to the last byte stored.
+    """
     steps = len(d.compute)
     # Plain lists: a loop over them is several times as fast as over arrays.
     input_load = d.input_load.tolist()

@@ -64,7 +64,8 @@ def amid(schedule: Schedule, work: LayerWork, machine: MachineDescription) -> Sc
     if not around.stores or around.output_share < 1:  # the DMA does not read them
         unread = work.outputs * machine.arithmetic.activation_bits
         actions["output_read"] = max(0.0, actions["output_read"] - unread)
-    actions |= {name: float(count) for name, count in dram_actions(read, int(outputs.n_bytes.sum())).items()}
+    off_chip = dram_actions(read, int(outputs.n_bytes.sum()))
+    actions |= {name: float(count) for name, count in off_chip.items()}
     return replace(schedule, inputs=inputs, outputs=outputs, counts=actions)
 
 
@@ -94,4 +95,5 @@ def check_room(machine: MachineDescription, work: LayerWork, needs: dict[str, in
         taken = needs["input"], needs["output"]
         short = any(need > room for need, room in zip(taken, around.room, strict=True))
     if short:
-        raise InputError(f"{machine.name}: layer {work.name}: no room for its tiles beside the maps on chip")
+        where = f"{machine.name}: layer {work.name}"
+        raise InputError(f"{where}: no room for its tiles beside the maps on chip")

@@ -177,7 +177,12 @@ def alone(d: Durations) -> Program:
     steps = len(d.compute)
     none = np.zeros(steps, np.int64)
     loaded = np.array([d.input_starts, d.weight_starts, none > 0])
-    waits = Waits(weights=np.full(steps, NEVER), inputs=np.full(steps, NEVER), finished=((),), stored=np.array([NEVER]))
+    waits = Waits(
+        weights=np.full(steps, NEVER),
+        inputs=np.full(steps, NEVER),
+        finished=((),),
+        stored=np.array([NEVER]),
+    )
     return Program(
         loads=np.array([d.input_load, d.weight_load, none]),
         loaded=loaded,
@@ -204,7 +209,8 @@ def _requests(parts: Sequence[Part]) -> tuple[Transfer, ...]:
     """
     kinds: list[list[Transfer]] = [[], [], [], []]
     for p, part in enumerate(parts):
-        of_part = (part.schedule.inputs, part.schedule.weights, part.operands, part.schedule.outputs)
+        schedule = part.schedule
+        of_part = (schedule.inputs, schedule.weights, part.operands, schedule.outputs)
         for kind, transfer in zip(kinds, of_part, strict=True):
             kind.append(replace(transfer, address=transfer.address + p * APART))
     return tuple(Transfer.of_all(kind) for kind in kinds)
@@ -220,7 +226,8 @@ def _waits(parts: Sequence[Part], first: Ints, lengths: Ints) -> Waits:
         before = last[p - 1] if p > 0 else NEVER
         further = last[p - 2] if p > 1 else NEVER
         weights.append(further if part.weights_beside else before)
-        inputs.append(max(further if part.beside else before, *(last[source] for source in part.in_dram), NEVER))
+        makers = [last[source] for source in part.in_dram]
+        inputs.append(max(further if part.beside else before, *makers, NEVER))
         stored.append(NEVER if part.beside else before)
     return Waits(
         weights=np.repeat(weights, lengths),
@@ -276,7 +283,10 @@ class Times:
 
     @property
     def spans(self) -> Ints:
-        """Cycles from one part's last multiply to the next one's, of the last part to the end: (parts,)."""
+        """Cycles from one part's last multiply to the next one's, (parts,).
+
+        Of the last to the end.
+        """
         borders = self.computed.copy()
         borders[-1] = self.end
         return np.diff(borders, prepend=0)

@@ -18,6 +18,12 @@ def program_times(p: Program) -> Times:
     return _Recurrence(p).run()
 
 
+# Of a step: how far the DMA must have come; then whether it begins a part, loads inputs, loads
+# weights, transforms, begins an output tile; passes the inverse transform, is the last to use its
+# transformed inputs, its raw inputs, its weights, hands its output on, keeps it on the chip.
+_Step = tuple[int, bool, bool, bool, bool, bool, bool, bool, bool, bool, bool, bool]
+
+
 class _Recurrence:
     """The state of ``program_times``.
 
@@ -71,7 +77,8 @@ class _Recurrence:
             start = max(self.dma, self.freed[kind][self.taken[kind]])
             self.taken[kind] += 1
             if waits != NEVER:
-                start = max(start, self.lanes_done[waits] if kind == WEIGHT else self.finished[waits])
+                done = self.lanes_done if kind == WEIGHT else self.finished
+                start = max(start, done[waits])
             self.dma = start + self.loads[kind][step]
             self.ready[kind][step] = self.dma
 
@@ -123,8 +130,8 @@ class _Recurrence:
             end=max(self.dma, finished),
         )
 
-    def _steps(self) -> Iterator[tuple[int, bool, bool, bool, bool, bool, bool, bool, bool, bool, bool, bool]]:
-        """What ``run`` asks of each step, in its order."""
+    def _steps(self) -> Iterator[_Step]:
+        """What ``run`` asks of each step, one after the other."""
         p = self.p
         columns = (
             _needed_positions(p, self.output_tile),

@@ -1,6 +1,6 @@
-"""What a machine plans for one layer.
+"""What a machine plans for one layer: its steps in order, in bytes and cycles.
 
-Its steps in order, in bytes and cycles, without any notion of time.
+There is no notion of time in it.
 
 A step is one tile of outputs x one tile of filters x one tile of input channels.  A step that
 starts a new input or weight tile loads it; a step that finishes an output tile (its last channel
@@ -43,9 +43,8 @@ def dram_actions(read_bytes: Number, written_bytes: Number) -> ActionCounts:
 def request_order(steps: int) -> Ints:
     """The DMA's order: loads of steps 0 and 1, then loads of i + 2, store of i.
 
-    Inputs before weights.
-
-    As an index into all loads of inputs, all loads of weights, all stores, laid end to end.
+    Inputs come before weights.  As an index into all loads of inputs, all loads of weights, all
+    stores, laid end to end.
     """
     step = np.arange(steps)
     loads = np.where(step < AHEAD, step, 2 * step - AHEAD)
@@ -85,7 +84,8 @@ class Schedule:
     @cached_property
     def rows(self) -> Ints:
         """DRAM rows that each request newly opens: (3, steps), inputs, weights, outputs."""
-        return opened_rows(self.dram.timing, self.dram.channels, self.transfers, request_order(len(self)))
+        order = request_order(len(self))
+        return opened_rows(self.dram.timing, self.dram.channels, self.transfers, order)
 
     @cached_property
     def actions(self) -> dict[str, float]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from accelsim.network.layers import Add, Affine, Clip, Layer, Relu
 from accelsim.network.onnx.call import Call, shortest
-from accelsim.network.onnx.draft import Draft, Tensor, Unfit, Value
+from accelsim.network.onnx.draft import Draft, Grid, Tensor, Unfit, Value
 from accelsim.network.tensors import Combine, Function, Operand, Pointwise, stretched
 
 Reader = Callable[[Call], list[Value]]
@@ -23,18 +23,26 @@ def clip(call: Call) -> list[Value]:
     bounds: list[float | None] = []
     if len(call.inputs) > 3:
         raise Unfit(f"{len(call.inputs)} inputs, expected x, min and max")
-    for number, name in enumerate(("min", "max"), start=1):  # attributes up to version 6, then inputs
+    for number, name in enumerate(("min", "max"), start=1):
+        # attributes up to version 6, then inputs
         given = call.constant(number)
         value = call.take(name, None) if given is None else given
         if value is not None and np.size(value) != 1:
             raise Unfit(f"{name} has {np.size(value)} values, expected one")
         bounds.append(None if value is None else float(np.asarray(value, np.float32).item()))
-    low, high = (x if x is None or abs(x) < np.finfo(np.float32).max else None for x in bounds)
+    low, high = bounds
+    largest = float(np.finfo(np.float32).max)
+    if (low is not None and low >= largest) or (high is not None and high <= -largest):
+        raise Unfit(f"from {low} to {high}, expected bounds that leave some numbers")
+    low, high = (x if x is None or abs(x) < largest else None for x in bounds)
     return [call.apply(Clip(low=low, high=high), call.tensor())]
 
 
 def _function(name: str, alpha: float | None = None, beta: float | None = None) -> Reader:
-    """A function of each number; alpha, beta: what ONNX's attributes are by default, None where it has none."""
+    """A function of each number; alpha, beta.
+
+    What ONNX's attributes are by default, None where it has none.
+    """
 
     def read(call: Call) -> list[Value]:
         numbers = {}
@@ -48,7 +56,8 @@ def _function(name: str, alpha: float | None = None, beta: float | None = None) 
 
 
 def gelu(call: Call) -> list[Value]:
-    name = {b"none": "gelu", b"tanh": "gelu_tanh"}[call.take("approximate", b"none")]
+    name = "gelu_tanh" if call.attributes.get("approximate") == b"tanh" else "gelu"
+    call.expect("approximate", b"none", b"tanh")
     return _function(name)(call)
 
 
@@ -58,26 +67,29 @@ def swish(call: Call) -> list[Value]:
 
 
 def negative(call: Call) -> list[Value]:
-    return [_linear(call, call.tensor(), -1.0, 0.0)]
+    return [linear_function(call, call.tensor(), -1.0, 0.0)]
 
 
 def prelu(call: Call) -> list[Value]:
     x = call.tensor()
     slope = call.array(1)
+    if slope.ndim > len(x.dims):
+        raise Unfit(f"slopes of {list(slope.shape)[:16]}, expected some that fit {list(x.dims)}")
     if slope.size == 1:
         return [call.apply(Pointwise(function="leaky_relu", alpha=float(slope.reshape(-1)[0])), x)]
     return [_with_constant(call, "prelu", x, slope)]
 
 
 def power(call: Call) -> list[Value]:
+    x = call.tensor()
     exponent = call.array(1)
-    if exponent.size != 1:
+    if exponent.size != 1 or exponent.ndim > len(x.dims):
         raise Unfit(f"{list(exponent.shape)} exponents, expected one number")
-    return [call.apply(Pointwise(function="power", alpha=float(exponent.reshape(-1)[0])), call.tensor())]
+    return [call.apply(Pointwise(function="power", alpha=float(exponent.reshape(-1)[0])), x)]
 
 
 def identity(call: Call) -> list[Value]:
-    """Identity, Dropout, and casts from one floating-point type to another."""
+    """Identity and Dropout."""
     mode = call.constant(2)
     if call.operator == "Dropout":
         call.attributes.clear()
@@ -87,11 +99,23 @@ def identity(call: Call) -> list[Value]:
 
 
 def cast_(call: Call) -> list[Value]:
+    """From one floating-point type to another, or from integers to what they are as numbers."""
+    x = call.tensor()
     to = call.take("to", 1)
     call.attributes.pop("saturate", None)
     if to not in (1, 10, 11, 16):  # FLOAT, FLOAT16, DOUBLE, BFLOAT16
         raise Unfit(f"to type {to}, expected floating point")
-    return [call.tensor()]
+    return [on_grid(call, x, Grid(scale=1.0, zero=0)) if x.grid else x]
+
+
+def on_grid(call: Call, x: Tensor, grid: Grid) -> Tensor:
+    """The real numbers that a tensor's integers stand for by this grid, be it its own or another."""
+    assert x.grid is not None
+    own = x.grid
+    real = replace(x, grid=None)
+    if own == grid:
+        return real
+    return linear_function(call, real, grid.scale / own.scale, grid.scale * (own.zero - grid.zero))
 
 
 def sum_(call: Call) -> list[Value]:
@@ -129,7 +153,7 @@ def _of_two(call: Call, function: str, a: Value, b: Value) -> Value:
     constant = np.asarray(a, np.float32)
     match function:
         case "sub":  # c - x
-            return _with_constant(call, "add", _linear(call, b, -1.0, 0.0), constant)
+            return _with_constant(call, "add", linear_function(call, b, -1.0, 0.0), constant)
         case "div":  # c / x
             return _with_constant(call, "mul", call.apply(Pointwise(function="reciprocal"), b), constant)
         case "pow":
@@ -155,14 +179,16 @@ def _with_constant(call: Call, function: str, x: Tensor, constant: NDArray[Any])
         number = shortest(constant.reshape(-1)[0])
         match function:
             case "add":
-                return _linear(call, x, 1.0, number)
+                return linear_function(call, x, 1.0, number)
             case "mul":
-                return _linear(call, x, number, 0.0)
+                return linear_function(call, x, number, 0.0)
             case "max":
                 return call.apply(Clip(low=number), x)
             case "min":
                 return call.apply(Clip(high=number), x)
     dims = stretched(x.dims, constant.shape)
+    if draft.batch > 1 and x.batched and len(dims) == constant.ndim and constant.shape[0] != 1:
+        raise Unfit(f"a constant of {list(constant.shape)[:16]} for {draft.batch} images, expected one for all")
     while constant.ndim > len(x.shape) and constant.shape[0] == 1:
         constant = constant[0]
     rank = max(len(x.shape), constant.ndim)
@@ -173,13 +199,15 @@ def _with_constant(call: Call, function: str, x: Tensor, constant: NDArray[Any])
     channels = x.stored[-1] if x.stored else 1
     if function in ("add", "mul") and operand.size == operand.shape[-1] == channels:
         layer = Affine(channels=channels)
-        flat, ones = operand.reshape(-1), np.ones(channels, np.float32)
+        flat = operand.reshape(-1)
+        ones = np.ones(channels, np.float32)
         arrays = {"weight": ones, "bias": flat} if function == "add" else {"weight": flat, "bias": 0 * ones}
     y = draft.apply(call.name, layer, x, **arrays)
-    return draft.settled(call.name, replace(y, batched=len(dims) > rank))
+    y = draft.settled(call.name, replace(y, batched=len(dims) > rank))
+    return y if y.dims == dims else draft.reshaped(call.name, y, dims)
 
 
-def _linear(call: Call, x: Tensor, alpha: float, beta: float) -> Tensor:
+def linear_function(call: Call, x: Tensor, alpha: float, beta: float) -> Tensor:
     """alpha x + beta, together with what of that kind is right before it."""
     before = call.draft.nodes.get(x.source)
     if before is not None and isinstance(before.layer, Pointwise) and before.layer.function == "linear":
@@ -207,7 +235,10 @@ def of_tensors(call: Call, function: str, a: Tensor, b: Tensor) -> Tensor:
 
 
 def _fused(call: Call, x: Tensor, gate: Tensor) -> Tensor | None:
-    """x times a function of x, as one function: SiLU, hard swish, Mish, GELU; None if it is no such product."""
+    """x times a function of x, as one function: SiLU, hard swish, Mish, GELU.
+
+    None if it is no such product.
+    """
     if x.axes != gate.axes or x.shape != gate.shape:
         return None
     draft = call.draft
@@ -223,7 +254,7 @@ def _fused(call: Call, x: Tensor, gate: Tensor) -> Tensor | None:
         return None
     function, factor = whole
     y = call.apply(Pointwise(function=cast(Function, function)), replace(x, source=x_source))
-    return _linear(call, y, factor * scale, 0.0)
+    return linear_function(call, y, factor * scale, 0.0)
 
 
 def _scaled(draft: Draft, source: str) -> tuple[float, str]:
@@ -242,7 +273,8 @@ def _functions(draft: Draft, source: str) -> tuple[tuple[str, ...], str]:
         node = draft.nodes.get(source)
         if node is None or not isinstance(node.layer, Pointwise):
             break
-        layer, name = node.layer, node.layer.function
+        layer = node.layer
+        name = node.layer.function
         if name == "hard_sigmoid" and abs(layer.alpha - 1 / 6) < 1e-6 and layer.beta == 0.5:
             names.append("hard_swish_gate")
         elif name == "linear" and (layer.alpha, layer.beta) == (1.0, 1.0):

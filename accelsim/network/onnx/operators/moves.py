@@ -17,6 +17,8 @@ def flatten(call: Call) -> list[Value]:
     if not -rank <= axis <= rank:
         raise Unfit(f"axis {axis}, expected one of {rank}")
     axis += rank if axis < 0 else 0
+    if axis == 0 and call.draft.batch > 1:
+        raise Unfit(f"of {call.draft.batch} images together, expected each by itself")
     return [call.reshaped(x, (int(np.prod(x.dims[:axis])), int(np.prod(x.dims[axis:]))))]
 
 
@@ -25,7 +27,7 @@ def reshape(call: Call) -> list[Value]:
     target = call.integers(1, "shape")
     if target is None:
         raise Unfit("the shape is not constant")
-    literal = call.take("allowzero", 0)
+    literal = call.flag("allowzero", False)
     if target and call.draft.batch > 1 and target[0] == call.draft.batch:
         target[0] = 1  # we read for one image
     if not literal and any(size == 0 and i >= len(x.dims) for i, size in enumerate(target)):
@@ -42,11 +44,12 @@ def reshape(call: Call) -> list[Value]:
 def squeeze(call: Call) -> list[Value]:
     x = call.tensor()
     axes = call.integers(1, "axes")
-    rank = len(x.dims)
     if axes is None:
         axes = [axis for axis, size in enumerate(x.dims) if size == 1 and (axis or not x.batched)]
-    gone = {axis % rank for axis in axes if -rank <= axis < rank}
-    if len(gone) < len(axes) or any(x.dims[axis] != 1 for axis in gone):
+    elif not axes:
+        raise Unfit("axes [], expected some, or no axes at all")
+    gone = set(x.positions(axes))
+    if any(x.dims[axis] != 1 for axis in gone):
         raise Unfit(f"axes {axes} of {list(x.dims)}, expected some of size 1")
     return [call.reshaped(x, [size for axis, size in enumerate(x.dims) if axis not in gone])]
 
@@ -99,16 +102,14 @@ def tile(call: Call) -> list[Value]:
 def cut(call: Call) -> list[Value]:
     """Slice."""
     x = call.tensor()
-    starts, stops = call.integers(1, "starts"), call.integers(2, "ends")
+    starts = call.integers(1, "starts")
+    stops = call.integers(2, "ends")
     if starts is None or stops is None or len(starts) != len(stops):
         raise Unfit("starts or ends are not constant")
     axes = call.integers(3, "axes") or list(range(len(starts)))
     steps = call.integers(4, "steps") or [1] * len(starts)
-    for axis, start, stop, step in zip(axes, starts, stops, steps, strict=True):
-        rank = len(x.dims)
-        if not -rank <= axis < rank:
-            raise Unfit(f"axis {axis}, expected one of {rank}")
-        size = x.dims[axis % rank]
+    for axis, start, stop, step in zip(x.positions(axes), starts, stops, steps, strict=True):
+        size = x.dims[axis]
         found = range(size)[start:stop:step]
         if found == range(size):
             continue
@@ -134,11 +135,13 @@ def split(call: Call) -> list[Value]:
     axis = call.take("axis", 0)
     sizes = call.integers(1, "split")
     parts = call.take("num_outputs", call.outputs)
-    length = x.dims[axis]
+    length = x.dims[x.position(axis)]
     if sizes is None:
         each = -(-length // parts)
         sizes = [min(each, length - start) for start in range(0, length, each)]
-    if sum(sizes) != length or min(sizes) < 1 or len(sizes) != call.outputs:
+        if call.opset < 18 and length % parts:
+            raise Unfit(f"{length} into {parts} parts, expected as many in each")
+    if sum(sizes) != length or min(sizes) < 1 or not len(sizes) == parts == call.outputs:
         raise Unfit(f"into {sizes[:8]}, expected {call.outputs} parts of {length}")
     ends = np.cumsum(sizes).tolist()
     return [_taken(call, x, axis, range(end - size, end)) for size, end in zip(sizes, ends, strict=True)]
@@ -148,7 +151,7 @@ def gather(call: Call) -> list[Value]:
     x = call.tensor()
     axis = call.take("axis", 0)
     given = call.array(1)
-    size = x.dims[axis]
+    size = x.dims[x.position(axis)]
     indices = [int(i) for i in given.reshape(-1)]
     if len(indices) > 1 << 16 or not indices or min(indices) < -size or max(indices) >= size:
         raise Unfit(f"indices beyond {size}, expected some along axis {axis} of {list(x.dims)}")
@@ -163,10 +166,11 @@ def concat(call: Call) -> list[Value]:
     tensors = [value for value in values if isinstance(value, Tensor)]
     if axis is None:
         raise Unfit("no axis")
-    draft, rank = call.draft, len(tensors[0].dims)
-    if not all(x.batched for x in tensors) or axis % rank == 0:
+    draft = call.draft
+    if not all(x.batched for x in tensors) or tensors[0].position(axis) == 0:
         values = [draft.unbatched(call.name, x) if isinstance(x, Tensor) else x for x in values]
     lead = next(x for x in values if isinstance(x, Tensor))
+    _check_parts(lead.position(axis), values)
     joined = [_stored_part(call, lead, x) for x in values]
     stored = lead.stored_axis(axis)
     first = next(x for x in joined if isinstance(x, Tensor))
@@ -178,6 +182,14 @@ def concat(call: Call) -> list[Value]:
     return [draft.settled(call.name, y)]
 
 
+def _check_parts(axis: int, values: Sequence[Value]) -> None:
+    """Raise Unfit unless the parts differ along that axis alone."""
+    shapes = [x.dims if isinstance(x, Tensor) else x.shape for x in values]
+    rest = {(*shape[:axis], *shape[axis + 1 :], len(shape)) for shape in shapes}
+    if len(rest) > 1:
+        raise Unfit(f"of {', '.join(map(str, map(list, shapes[:4])))}, expected tensors that differ along axis {axis}")
+
+
 def _stored_part(call: Call, lead: Tensor, part: Value) -> Value:
     """One part of a joined tensor, stored as the leading one is."""
     if isinstance(part, Tensor):
@@ -186,7 +198,10 @@ def _stored_part(call: Call, lead: Tensor, part: Value) -> Value:
 
 
 def _with_constant_parts(call: Call, parts: Sequence[Value], first: Tensor, axis: int) -> Tensor:
-    """Joined parts some of which are constant: the others with zeros between them, plus the constant ones."""
+    """Joined parts some of which are constant.
+
+    The others with zeros between them, plus the constant ones.
+    """
     sizes = [part.stored[axis] if isinstance(part, Tensor) else part.shape[axis] for part in parts]
     rank = len(first.stored)
     shape = list(first.stored)
@@ -214,13 +229,18 @@ def pad(call: Call) -> list[Value]:
     pads = call.integers(1, "pads") or []
     given = call.constant(2)
     value = call.take("value", 0.0) if given is None or not given.size else float(given.reshape(-1)[0])
+    if x.grid is not None:
+        value = x.grid.scale * (value - x.grid.zero)
     axes = call.integers(3, "axes") or list(range(len(x.dims)))
-    n, rank = len(axes), len(x.dims)
-    if len(pads) != 2 * n or max((abs(axis) for axis in axes), default=0) > rank:
+    n = len(axes)
+    rank = len(x.dims)
+    if len(pads) != 2 * n:
         raise Unfit(f"pads {pads[:16]}, expected two for each of {n} axes")
-    before, after = [0] * rank, [0] * rank
-    for i, axis in enumerate(axes):
-        before[axis], after[axis] = pads[i], pads[n + i]
+    before = [0] * rank
+    after = [0] * rank
+    for i, axis in enumerate(x.positions(axes)):
+        before[axis] = pads[i]
+        after[axis] = pads[n + i]
     if x.batched and (before[0] or after[0]):
         raise Unfit(f"pads {pads[:16]}, expected none of the images' axis")
     x = _cropped(call, x, before, after)
@@ -260,13 +280,16 @@ def depth_to_space(call: Call) -> list[Value]:
     x = call.tensor()
     b = call.take("blocksize", 0)
     C, H, W = _sizes(x)
-    mode = call.take("mode", b"DCR")
+    mode = call.attributes.get("mode", b"DCR")
+    call.expect("mode", b"DCR", b"CRD")
     if b < 1 or C % (b * b):
         raise Unfit(f"blocks of {b} x {b}, expected some that divide {C} channels")
     if mode == b"CRD":
-        split, order = (1, C // (b * b), b, b, H, W), (0, 1, 4, 2, 5, 3)
+        split = 1, C // (b * b), b, b, H, W
+        order = 0, 1, 4, 2, 5, 3
     else:
-        split, order = (1, b, b, C // (b * b), H, W), (0, 3, 4, 1, 5, 2)
+        split = 1, b, b, C // (b * b), H, W
+        order = 0, 3, 4, 1, 5, 2
     y = call.draft.transposed(call.name, call.reshaped(x, split), order)
     return [call.reshaped(y, (1, C // (b * b), H * b, W * b))]
 

@@ -17,7 +17,7 @@ def _pooled(call: Call) -> tuple[Tensor, bool, Window, bool]:
     """The image, whether it was a sequence, the window, and whether one may hang over the image's end."""
     kernel = tuple(call.take("kernel_shape", ()))
     call.expect("dilations", [1] * len(kernel))
-    over = bool(call.take("ceil_mode", 0))
+    over = call.flag("ceil_mode", False)
     image, sequence = as_rows(call, call.tensor())
     moving = window(call, kernel, image.shape[1:])
     if over and moving.uneven:
@@ -47,7 +47,7 @@ def _positive(draft: Draft, source: str) -> bool:
 
 
 def average_pool(call: Call) -> list[Value]:
-    counted = bool(call.take("count_include_pad", 0))
+    counted = call.flag("count_include_pad", False)
     image, sequence, moving, over = _pooled(call)
     padding = any((*moving.before, *moving.after))
     if moving.uneven and not counted:
@@ -84,6 +84,8 @@ def resize(call: Call) -> list[Value]:
     image = call.image()
     mode = call.take("mode", b"nearest").decode()
     old = call.operator == "Upsample" or call.opset < 11
+    if image.grid is not None and mode != "nearest":
+        raise Unfit(f"{mode} of integers, expected nearest")
     coordinates = "asymmetric" if old else call.take("coordinate_transformation_mode", b"half_pixel").decode()
     rounding = "floor" if old else call.take("nearest_mode", b"round_prefer_floor").decode()
     cubic = call.number("cubic_coeff_a", -0.75)
@@ -91,7 +93,7 @@ def resize(call: Call) -> list[Value]:
     call.expect("exclude_outside", 0)
     call.expect("keep_aspect_ratio_policy", b"stretch")
     call.attributes.pop("extrapolation_value", None)
-    axes = [axis % 4 for axis in call.take("axes", [0, 1, 2, 3])]
+    axes = image.positions(call.take("axes", [0, 1, 2, 3]))
     scales = call.attributes.pop("scales", None) if old else None
     given = call.constant(1 if old else 2)
     if scales is None and given is not None and given.size:
@@ -108,6 +110,8 @@ def resize(call: Call) -> list[Value]:
         scale = (factors.get(2, 1.0), factors.get(3, 1.0))
     else:
         raise Unfit("neither scales nor sizes are constant, expected either")
+    if call.operator == "Resize" and old and mode == "nearest" and scale and any(s < 1 and 1 / s % 1 for s in scale):
+        raise Unfit(f"nearest by {scale} in version 10, which leaves open what lies between two pixels")
     if tuple(sizes[:2]) != before[:2] or mode not in ("nearest", "linear", "cubic"):
         raise Unfit(f"{mode} to {sizes}, expected another height and width of {list(before)}")
     own = scale is None or all(s == b / a for s, b, a in zip(scale, sizes[2:], before[2:], strict=True))

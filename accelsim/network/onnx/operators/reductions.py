@@ -10,7 +10,7 @@ from accelsim.network.forward import fold_statistics
 from accelsim.network.layers import Affine, BatchNorm, GlobalAveragePool, Layer
 from accelsim.network.onnx.call import Call
 from accelsim.network.onnx.draft import IMAGE, Tensor, Unfit, Value
-from accelsim.network.tensors import Operand, Reduce, Softmax, Standardize
+from accelsim.network.tensors import Operand, Pointwise, Reduce, Softmax, Standardize
 
 Reader = Callable[[Call], list[Value]]
 
@@ -19,11 +19,13 @@ def _reduce(function: Literal["mean", "sum", "max", "min", "l1", "l2"]) -> Reade
     def read(call: Call) -> list[Value]:
         x = call.tensor()
         axes = call.integers(1, "axes")
-        kept = bool(call.take("keepdims", 1))
-        idle = call.take("noop_with_empty_axes", 0)
-        if not axes and idle:
-            return [x]
-        numbers = sorted({axis % len(x.dims) for axis in axes or range(x.batched, len(x.dims))})
+        kept = call.flag("keepdims", True)
+        idle = call.flag("noop_with_empty_axes", False)
+        if not axes and idle:  # of each number by itself
+            return [call.apply(Pointwise(function="abs"), x) if function in ("l1", "l2") else x]
+        if not axes and call.draft.batch > 1:
+            raise Unfit(f"over all axes of {call.draft.batch} images together, expected each by itself")
+        numbers = sorted(set(map(x.position, axes or range(x.batched, len(x.dims)))))
         y = _over_image(call, x, numbers) if function == "mean" else None
         if y is None:
             where = tuple(sorted(x.stored_axis(axis) for axis in numbers))
@@ -48,7 +50,7 @@ def _softmax(log: bool) -> Reader:
         if call.opset >= 13:
             axis = call.take("axis", -1)
             return [call.apply(Softmax(axis=x.stored_axis(axis), log=log), x)]
-        axis = call.take("axis", 1) % len(x.dims)  # before, all axes from this one on together
+        axis = x.position(call.take("axis", 1))  # before, all axes from this one on together
         if axis == len(x.dims) - 1 or all(size == 1 for size in x.dims[axis + 1 :]):
             return [call.apply(Softmax(axis=x.stored_axis(axis), log=log), x)]
         flat = call.draft.plain(call.name, call.reshaped(x, (*x.dims[:axis], int(np.prod(x.dims[axis:])))))
@@ -68,7 +70,9 @@ def batch_norm(call: Call) -> list[Value]:
         raise Unfit("expected variances above 0")
     x = _channels_last(call, call.tensor(), len(weight))
     arrays = {"weight": weight, "bias": bias, "running_mean": mean, "running_var": var}
-    if eps == 0:  # no room for rounding errors in our batch normalisation; without statistics it is an affine layer
+    if eps == 0:
+        # no room for rounding errors in our batch normalisation; without statistics it is an affine
+        # layer
         scale, shift = fold_statistics(BatchNorm.model_construct(channels=len(weight), eps=0.0), arrays)
         return [call.apply(Affine(channels=len(weight)), x, weight=scale, bias=shift)]
     return [call.apply(BatchNorm(channels=len(weight), eps=eps), x, **arrays)]
@@ -86,7 +90,7 @@ def _channels_last(call: Call, x: Tensor, channels: int) -> Tensor:
 
 def layer_norm(call: Call) -> list[Value]:
     x = call.tensor()
-    first = call.take("axis", -1) % len(x.dims)
+    first = x.position(call.take("axis", -1))
     eps = call.number("epsilon", 1e-5)
     call.attributes.pop("stash_type", None)
     axes = tuple(sorted(x.stored_axis(axis) for axis in range(first, len(x.dims))))
@@ -110,23 +114,29 @@ def _scaled(call: Call, x: Tensor, scale: NDArray[Any], bias: NDArray[Any] | Non
 def group_norm(call: Call) -> list[Value]:
     x = call.tensor()
     groups = call.take("num_groups", 1)
-    scale, bias = call.array(1, 1), call.array(2, 1)
+    scale = call.array(1, 1)
+    bias = call.array(2, 1)
     return [_by_groups(call, x, groups, scale, bias)]
 
 
 def instance_norm(call: Call) -> list[Value]:
     x = call.tensor()
-    scale, bias = call.array(1, 1), call.array(2, 1)
+    scale = call.array(1, 1)
+    bias = call.array(2, 1)
     return [_by_groups(call, x, len(scale), scale, bias)]
 
 
 def _by_groups(call: Call, x: Tensor, groups: int, scale: NDArray[Any], bias: NDArray[Any]) -> Tensor:
-    """Group normalisation, and instance normalisation with a group for each channel.  scale, bias: a channel each."""
+    """Group normalisation, and instance normalisation with a group for each channel.
+
+    scale, bias: a channel each.
+    """
     eps = call.number("epsilon", 1e-5)
     call.attributes.pop("stash_type", None)
     if len(x.dims) < 3 or not x.batched or x.dims[1] % groups:
         raise Unfit(f"of {list(x.dims)} in {groups} groups, expected an image or a sequence of channels")
-    C, rest = x.shape[0], x.shape[1:]
+    C = x.shape[0]
+    rest = x.shape[1:]
     if groups == C:
         y = call.apply(Standardize(axes=tuple(sorted(map(x.axes.index, range(1, len(x.shape))))), eps=eps), x)
     else:
@@ -134,7 +144,8 @@ def _by_groups(call: Call, x: Tensor, groups: int, scale: NDArray[Any], bias: ND
         axes = tuple(sorted(split.axes.index(axis) for axis in range(1, len(split.shape))))
         y = call.reshaped(call.apply(Standardize(axes=axes, eps=eps), split), x.dims)
     if len(scale) == groups != C:  # opset 18 had one number a group
-        scale, bias = np.repeat(scale, C // groups), np.repeat(bias, C // groups)
+        scale = np.repeat(scale, C // groups)
+        bias = np.repeat(bias, C // groups)
     y = _channels_last(call, y, len(scale))
     return call.apply(Affine(channels=C), y, weight=scale, bias=bias)
 
