@@ -251,7 +251,7 @@ def _stripes(stack: Stack, plans: StackPlans) -> list[Piece]:
 def _in_whole_maps(stripe: StripePlan, context: NetworkMaps, t: int) -> Schedule:
     """A stripe's schedule, its requests at the addresses that they have in the whole maps."""
     head = context.shapes[context.groups[t].head]
-    first_input = max(0, stripe.rows.first * head.stride[0] - head.padding[0])
+    first_input = max(0, stripe.rows.first * head.stride[0] - head.padding[0]) + stripe.kept
     schedule = stripe.plan.schedule
     return replace(
         schedule,

@@ -16,7 +16,7 @@ from accelsim.simulator.network.places import DRAM
 from accelsim.simulator.network.placing import NetworkMaps
 from accelsim.simulator.network.stacks import Lines, Stack, StackPlans
 
-LONGEST = 8  # groups of a stack
+LONGEST = 10  # groups of a stack
 HEIGHTS = 3  # of a stack's stripes that are looked at
 MOST_STRIPES = 1 << 10  # of a stack
 EVALUATED = 24  # stacks whose score is computed

@@ -5,7 +5,8 @@ What they keep and score.
 Inside a stack a map lies on chip as a line buffer: the rows that a stripe adds, and those that the
 next one needs again, which are kept for as long as the stack runs, or else computed again (then a
 buffer lives as a whole map does, but only within each stripe).  What the stack reads from outside
-and what it leaves behind have the places that whole maps have (``places``), for all its time.  Its
+and what it leaves behind have the places that whole maps have (``places``), for all its time; where
+rows are kept, so are those of a map in DRAM that two stripes read, and it is loaded once.  Its
 weights come once, if those of all its groups fit the weight buffer together, or in every stripe.
 
 A stack's score is the sum of its stripes' plans in the room that buffers leave.  A bound stands for
@@ -26,7 +27,7 @@ from accelsim.simulator.network.addresses import Resident, place
 from accelsim.simulator.network.places import DRAM, Placement, Setting
 from accelsim.simulator.network.placing import NetworkMaps
 from accelsim.simulator.network.plans import GroupPlans, surroundings
-from accelsim.simulator.network.stripes import Rows, Stage, cut, held
+from accelsim.simulator.network.stripes import Rows, Stage, cut, cut_with_lead, held
 from accelsim.simulator.time.objective import own_dma, score
 from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.schedule import dram_actions
@@ -58,6 +59,7 @@ class StripePlan:
 
     works: Mapping[int, LayerWork]  # its layers on their rows, by number
     rows: Rows  # of its head's output
+    kept: int  # rows of its head's inputs from DRAM that lie on chip since the stripe above
     around: Surroundings
     plan: LayerPlan
 
@@ -68,13 +70,14 @@ class Lines:
 
     rows: of each layer, by number, in each stripe.  buffers: bytes of the line buffer of each map
     inside.  pools: bytes of the rows that poolings on each group's output keep from stripe to
-    stripe.
+    stripe; loaded: of those that each group keeps of what it reads from DRAM.
     """
 
     stack: Stack
     rows: list[dict[int, Rows]]
     buffers: dict[int, int]
     pools: dict[int, int]
+    loaded: dict[int, int]
 
 
 class StackPlans:
@@ -106,6 +109,11 @@ class StackPlans:
         layers, stages, last_of = self._stages(stack)
         stripes = cut(stages, stack.height, stack.keeps)
         rows = [dict(zip(layers, of_stripe, strict=True)) for of_stripe in stripes]
+        if stack.keeps:
+            lead = cut_with_lead(stages, stack.height)
+            with_lead = [dict(zip(layers, of_stripe, strict=True)) for of_stripe in lead]
+            if self._together(stack, with_lead):
+                stripes, rows = lead, with_lead
         for t in stack.groups:
             group = self.context.groups[t]
             if any(r[group.head].height == 0 < r[rider].height for r in rows for rider in group.riders):
@@ -116,7 +124,38 @@ class StackPlans:
             count = held(stages, stripes, last_of[t], stack.keeps)
             bits = work.outputs // work.out_height * count * self.context.machine.arithmetic.activation_bits
             buffers[t] = -(-bits // 8)
-        return Lines(stack, rows, buffers, {t: self._pool_bytes(t) for t in stack.groups if stack.keeps})
+        return Lines(
+            stack=stack,
+            rows=rows,
+            buffers=buffers,
+            pools={t: self._pool_bytes(t) for t in stack.groups if stack.keeps},
+            loaded={t: self._loaded_bytes(stack, t, rows) for t in stack.groups if stack.keeps},
+        )
+
+    def _together(self, stack: Stack, rows: Sequence[Mapping[int, Rows]]) -> bool:
+        """Whether what rides on a layer has rows in just the stripes in which the layer has."""
+        groups = [self.context.groups[t] for t in stack.groups]
+        return all(
+            (r[group.head].height > 0) == (r[rider].height > 0)
+            for r in rows
+            for group in groups
+            for rider in group.riders
+        )
+
+    def _loaded_bytes(self, stack: Stack, t: int, rows: Sequence[Mapping[int, Rows]]) -> int:
+        """Bytes of the rows that neighbouring stripes share, of what a group's head reads from DRAM."""
+        head = self.context.groups[t].head
+        reads = zip(self.context.read_bytes(t), self._setting(stack, t, 0).reads, strict=True)
+        from_dram = sum(size for size, at in reads if at == DRAM)
+        most = max(self._kept(stack, t, of_stripe[head]) for of_stripe in rows)
+        return -(-from_dram * most // self.context.shapes[head].height)
+
+    def _kept(self, stack: Stack, t: int, rows: Rows) -> int:
+        """Rows of its inputs that a group's head finds on chip in a stripe, as the one above read them, too."""
+        if not stack.keeps or not rows.first or not rows.height:
+            return 0
+        stage = _stage(self.context.shapes[self.context.groups[t].head], (), 1)
+        return max(0, stage.needed_end(rows.first) - stage.needed_first(rows.first))
 
     def _pool_bytes(self, t: int) -> int:
         """Bytes of the rows that windows of neighbouring stripes share, of poolings on a group's output."""
@@ -165,11 +204,19 @@ class StackPlans:
         return self.capacity - sum(self.held(lines, t).values()) - of_others
 
     def held(self, lines: Lines, t: int) -> dict[int, int]:
-        """Bytes of each map on chip while one of a stack's groups runs, whole or as lines."""
+        """Bytes of each map on chip while one of a stack's groups runs, whole or as lines.
+
+        Rows kept of what comes from DRAM stand beside them (``_loaded_number``).
+        """
         stack = lines.stack
         last = self.context.last_reader
         alive = {m: size for m, size in lines.buffers.items() if stack.keeps or m <= t <= last[m]}
-        return self.around_stack(stack) | alive
+        loaded = {self._loaded_number(of): size for of, size in lines.loaded.items() if size}
+        return self.around_stack(stack) | alive | loaded
+
+    def _loaded_number(self, t: int) -> int:
+        """What stands for the rows that a group keeps of what it reads from DRAM, among the numbers of maps."""
+        return ~(len(self.context.groups) + t)
 
     def stripes(self, lines: Lines) -> Iterator[tuple[int, int, StripePlan]]:
         """Stripe by stripe, the plan of each group that has rows in it: stripe, group, plan.
@@ -192,7 +239,10 @@ class StackPlans:
         setting = self._setting(lines.stack, t, max(0, self.room(lines, t)))
         around = surroundings(group, works, context.machine, setting, context.read_bytes(t), weights)
         own = rows[group.head]
-        return StripePlan(works, own, around, self.plans.of_rows(t, own, around))
+        kept = self._kept(lines.stack, t, own)
+        share = 1 - kept / max(1, works[group.head].height)
+        around = replace(around, input_share=around.input_share * share)
+        return StripePlan(works=works, rows=own, kept=kept, around=around, plan=self.plans.of_rows(t, own, around))
 
     def _setting(self, stack: Stack, t: int, room: int) -> Setting:
         """Where the maps of one of a stack's groups lie.  room: bytes for its tiles."""
@@ -271,7 +321,7 @@ class StackPlans:
     def addresses(self, stacks: Sequence[Stack]) -> dict[int, int] | None:
         """First bytes of all maps, whole or as lines, with these stacks; None if they find no room.
 
-        ~t stands for the lines of poolings on group t.
+        ~t stands for the lines of poolings on group t, other negative numbers as in ``held``.
         """
         born, dies = self._lives(stacks)
         inside = {m for stack in stacks for m in range(stack.first, stack.last)}
@@ -283,7 +333,9 @@ class StackPlans:
             for m, size in lines.buffers.items():
                 first, last = (stack.first, stack.last) if stack.keeps else (m, self.context.last_reader[m])
                 maps.append(Resident(str(m), size, first, last))
-            maps += [Resident(str(~t), size, stack.first, stack.last) for t, size in lines.pools.items() if size]
+            more = {~t: size for t, size in lines.pools.items()}
+            more |= {self._loaded_number(t): size for t, size in lines.loaded.items()}
+            maps += [Resident(str(m), size, stack.first, stack.last) for m, size in more.items() if size]
         found = place(maps, self.capacity)
         return None if found is None else {int(name): address for name, address in found.items()}
 

@@ -9,7 +9,8 @@ layer is computed once, or computed again in each stripe: two of the modes of de
 of DeFiNES (HPCA 2023), which cuts columns, too.  Where a layer computes tiles of m x m outputs its
 stripes are multiples of m rows: it runs ahead by up to m - 1 rows.
 
-What a stack reads from outside is loaded stripe by stripe with the rows that overlap.
+What a stack reads from outside comes stripe by stripe: with the rows that overlap, or, where rows
+are kept, without.
 """
 
 from collections.abc import Sequence
@@ -55,6 +56,15 @@ class Stage:
             return self.size
         return min(max((end - 1) * self.stride - self.padding + self.reach, 0), self.size) if end else 0
 
+    def asked_end(self, end: int) -> int:
+        """``needed_end``, below 1 where rows further down are what is asked for.
+
+        end: of rows of output, that may still be below 1 itself.
+        """
+        if end >= self.outputs:
+            return self.size
+        return min((end - 1) * self.stride - self.padding + self.reach, self.size)
+
     def up(self, rows: int) -> int:
         """So many rows in whole granules."""
         return min(-(-rows // self.granule) * self.granule, self.outputs)
@@ -77,6 +87,37 @@ def cut(stages: Sequence[Stage], height: int, keeps: bool) -> list[list[Rows]]:
         done = [of_stage.end for of_stage in rows]
         found.append(rows)
     return found
+
+
+def cut_with_lead(stages: Sequence[Stage], height: int) -> list[list[Rows]]:
+    """``cut`` where rows are kept, with stripes in front in which the first stages alone get ahead.
+
+    So no stage computes more rows in the first stripes than in any other, and buffers need not hold
+    them.
+    """
+    start = height
+    while max(_ends(stages, start - height)) > 0:
+        start -= height
+    done = [0] * len(stages)
+    found = []
+    for end in range(start, stages[-1].outputs + height, height):
+        asked = _ends(stages, min(end, stages[-1].outputs))
+        rows = [Rows(before, max(before, to)) for before, to in zip(done, asked, strict=True)]
+        done = [of_stage.end for of_stage in rows]
+        found.append(rows)
+    return found
+
+
+def _ends(stages: Sequence[Stage], end: int) -> list[int]:
+    """How many rows each stage has where the last one has come to ``end``; below 1 for how far it is away."""
+    ends = [end] * len(stages)
+    asked: list[list[int]] = [[] for _ in stages]
+    for i in reversed(range(len(stages))):
+        if asked[i]:
+            ends[i] = stages[i].up(max(asked[i]))
+        for source in stages[i].reads:
+            asked[source].append(stages[i].asked_end(ends[i]))
+    return ends
 
 
 def _of_stripe(stages: Sequence[Stage], asked: Rows, done: Sequence[int] | None) -> list[Rows]:

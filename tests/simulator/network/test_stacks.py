@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from accelsim.dual.file import read_dual
 from accelsim.loading import load_hardware
+from accelsim.network.graph import Network
+from accelsim.network.tabulate import tabulate
+from accelsim.network.zoo import named_graph
 from accelsim.simulator.network import planning
 from accelsim.simulator.network.planning import Planned, plan_network
 from accelsim.simulator.network.stack_search import _intervals
@@ -21,7 +24,7 @@ from accelsim.simulator.tiles.search import choose_tiling
 from accelsim.simulator.time.event import event_times
 from accelsim.simulator.time.program import Program, Waits, program_of
 from accelsim.simulator.time.recurrence import program_times
-from accelsim.workload import LayerWork, layer_works
+from accelsim.workload import LayerTable, LayerWork, layer_works
 from tests.laws import law
 from tests.small_dual import ROOT
 
@@ -121,6 +124,7 @@ def test_every_byte_of_a_stack_is_the_one_counted_by_hand(
         group = planned.groups[t]
         work = works[group.head]
         loaded = weights = read = written = 0
+        there: set[int] = set()  # rows of the input that stripes above have read
         for number, piece in enumerate(planned.of_group[t]):
             assert not (set(work.sources or ()) & inside and piece.around.input_share == 1)
             first = piece.lines.rows[piece.stripe][group.head].first
@@ -137,7 +141,9 @@ def test_every_byte_of_a_stack_is_the_one_counted_by_hand(
                 for source in work.sources
                 for _ in range(by_name[source].out_channels if source in by_name else work.in_channels)
             ]
-            loaded += -(-every * sum(from_dram) // len(from_dram))
+            new = len(needed) if not stack.keeps else len(set(needed) - there)
+            there |= set(needed)
+            loaded += -(-every * sum(from_dram) * new // (len(from_dram) * len(needed)))
             weights += 0 if stack.weights_stay and number else sum(w for w, _, _, _ in steps)
             plain = tiled_schedule(mode, tiling, machine).actions
             read += plain["input_read"]
@@ -207,6 +213,21 @@ def test_maps_that_do_not_fit_stay_on_chip_as_lines(make) -> None:  # type: igno
     assert layers["dram_weight_bytes"].sum() == 2 * 16 * 16 * taps
     resident = run(works, machine, engine="fast", level="resident").total
     assert resident["dram_write_bytes"] == 2 * 48 * 48 * 16
+
+
+@pytest.mark.slow
+def test_super_resolution_of_a_whole_picture_moves_input_output_and_weights_once() -> None:
+    """By hand: 1920 x 1080 bytes in and out, 112,480 weights of 8 bits with a bit each of a mask; maps have 66 MB."""
+    graph = named_graph("ct-srcnn9")
+    rows = tabulate(Network(graph, {name: np.ones(shape, np.float32) for name, shape in graph.parameters.items()}), {})
+    names = ["input", *(row.name for row in rows)]
+    chain = tuple(replace(row, inputs=(before,)) for row, before in zip(rows, names, strict=False))
+    rooms = ["buffers.input_kb=1536", "buffers.output_kb=1536", "buffers.activations=shared", "objective=dram"]
+    machine = load_hardware("spatial-64x64", rooms)
+    result = run(layer_works(LayerTable("ct-srcnn9", chain)), machine, engine="fast", level="depth-first")
+    assert result.total["stacks"] == 1
+    assert result.layers["dram_input_bytes"].sum() == result.total["dram_write_bytes"] == 1920 * 1080
+    assert result.layers["dram_weight_bytes"].sum() == 112_480 * 9 // 8
 
 
 def test_a_list_of_layers_has_no_stacks() -> None:

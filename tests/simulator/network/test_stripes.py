@@ -5,7 +5,7 @@ they must be; all by sets of rows, one by one.
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.simulator.network.stripes import Rows, Stage, cut, held
+from accelsim.simulator.network.stripes import Rows, Stage, cut, cut_with_lead, held
 
 
 @st.composite
@@ -28,6 +28,14 @@ def stacks(draw: st.DrawFn) -> list[Stage]:
     return stages
 
 
+MODES = st.sampled_from(["again", "kept", "kept with a lead"])
+
+
+def stripes_of(stages: list[Stage], height: int, mode: str) -> list[list[Rows]]:
+    """The stripes of a stack whose shared rows are computed again, or kept."""
+    return cut_with_lead(stages, height) if "lead" in mode else cut(stages, height, keeps=mode == "kept")
+
+
 def window(stage: Stage, row: int) -> set[int]:
     """Rows of input that a row of output reads, each by itself."""
     top = row * stage.stride - stage.padding
@@ -40,9 +48,10 @@ def read(stage: Stage, rows: Rows) -> set[int]:
 
 
 @settings(max_examples=300, deadline=None)
-@given(stacks(), st.integers(1, 12), st.booleans())
-def test_every_row_is_there_when_it_is_read(stages: list[Stage], height: int, keeps: bool) -> None:
-    stripes = cut(stages, height, keeps)
+@given(stacks(), st.integers(1, 12), MODES)
+def test_every_row_is_there_when_it_is_read(stages: list[Stage], height: int, mode: str) -> None:
+    stripes = stripes_of(stages, height, mode)
+    keeps = mode != "again"
     there: list[set[int]] = [set() for _ in stages]
     for rows in stripes:
         for i, stage in enumerate(stages):
@@ -60,10 +69,11 @@ def test_every_row_is_there_when_it_is_read(stages: list[Stage], height: int, ke
 
 
 @settings(max_examples=300, deadline=None)
-@given(stacks(), st.integers(1, 12), st.booleans())
-def test_a_buffer_holds_what_is_read_later_and_no_more(stages: list[Stage], height: int, keeps: bool) -> None:
+@given(stacks(), st.integers(1, 12), MODES)
+def test_a_buffer_holds_what_is_read_later_and_no_more(stages: list[Stage], height: int, mode: str) -> None:
     """Of each stage: the rows that any later row still reads, when a stripe's new ones are there."""
-    stripes = cut(stages, height, keeps)
+    stripes = stripes_of(stages, height, mode)
+    keeps = mode != "again"
     for i in range(len(stages) - 1):
         readers = [j for j, stage in enumerate(stages) if i in stage.reads]
         most = 0
@@ -87,9 +97,9 @@ def _exact(stages: list[Stage], readers: list[int]) -> bool:
 
 
 @settings(max_examples=200, deadline=None)
-@given(stacks(), st.integers(1, 12))
-def test_kept_stripes_are_whole_granules(stages: list[Stage], height: int) -> None:
-    for rows in cut(stages, height, keeps=True):
+@given(stacks(), st.integers(1, 12), st.booleans())
+def test_kept_stripes_are_whole_granules(stages: list[Stage], height: int, leads: bool) -> None:
+    for rows in cut_with_lead(stages, height) if leads else cut(stages, height, keeps=True):
         for stage, mine in zip(stages[:-1], rows[:-1], strict=True):
             assert mine.end % stage.granule == 0 or mine.end == stage.outputs
             assert mine.first % stage.granule == 0 or mine.height == 0
@@ -104,3 +114,17 @@ def test_two_3x3_layers_in_stripes_of_four_rows() -> None:
     again = cut(stages, 4, keeps=False)
     assert [rows[0] for rows in again] == [(0, 5), (3, 9), (7, 12)]
     assert held(stages, again, 0, keeps=False) == 6
+
+
+def test_five_3x3_layers_get_ahead_row_by_row() -> None:
+    """By hand: without padding and a row a stripe, each layer is two rows ahead of the one behind it.
+
+    So four stripes of one row each of the first two layers, and so on, come in front; no buffer holds more than three
+    rows, where the first stripe would else compute nine rows of the first layer at once.
+    """
+    stages = [Stage((i - 1,) if i else (), 20 - 2 * i, 18 - 2 * i, 1, 3, 0) for i in range(5)]
+    lead = cut_with_lead(stages, 1)
+    assert [rows[0] for rows in lead] == [(row, row + 1) for row in range(18)]
+    assert [rows[4] for rows in lead] == [(0, 0)] * 8 + [(row, row + 1) for row in range(10)]
+    assert [held(stages, lead, i, keeps=True) for i in range(4)] == [3, 3, 3, 3]
+    assert held(stages, cut(stages, 1, keeps=True), 0, keeps=True) == 9
