@@ -16,9 +16,12 @@ from accelsim.errors import InputError
 Record = TypeVar("Record", bound=BaseModel)
 
 SHOWN_FAULTS = 12
-_PYDANTIC = re.compile(r"(?:tuple|list|union|function-\w+)\[.*\]$")  # which of several forms it tried, in a key's path
+# which of several forms it tried, in a key's path
+_PYDANTIC = re.compile(r"(?:tuple|list|union|function-\w+)\[.*\]$")
 _SHORT = reprlib.Repr()
-_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 60, 60
+_SHORT.maxlevel = 2
+_SHORT.maxstring = 60
+_SHORT.maxother = 60
 
 
 def shown(value: object) -> str:
@@ -27,7 +30,10 @@ def shown(value: object) -> str:
 
 
 def validated(path: Path, schema: type[Record], data: Mapping[str, Any]) -> Record:
-    """The record that a file's content describes.  Raises InputError that names the file and every fault."""
+    """The record that a file's content describes.
+
+    Raises InputError that names the file and every fault.
+    """
     try:
         return schema.model_validate(data)
     except ValidationError as error:
@@ -35,9 +41,12 @@ def validated(path: Path, schema: type[Record], data: Mapping[str, Any]) -> Reco
 
 
 def explain(error: ValidationError, model: type[BaseModel] | None, elsewhere: Mapping[str, str] | None = None) -> str:
-    """All faults, separated by semicolons: the key's path, what is wrong, what was expected, the nearest valid name.
+    """All faults, separated by semicolons.
 
-    model: the record that was validated, for suggestions.  elsewhere: what to say of keys that are unknown here only.
+    The key's path, what is wrong, what was expected, the nearest valid name.
+
+    model: the record that was validated, for suggestions.  elsewhere: what to say of keys that are
+    unknown here only.
     """
     faults = []
     found = error.errors(include_url=False)
@@ -69,7 +78,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def check_whole(what: str, value: object, least: int, most: int | None = None) -> None:
-    """Raise InputError unless a value that Python was given is a whole number within bounds; true is none."""
+    """Raise InputError unless a value that Python was given is a whole number within bounds.
+
+    True is none.
+    """
     number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
     if number is None or number < least or (most is not None and number > most):
         expected = f"at least {least}" if most is None else f"{least} to {most}"

@@ -21,6 +21,7 @@ import shutil
 import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -67,11 +68,13 @@ _TYPES = {
 }
 _CHUNK = 1 << 20
 _PARTIAL = ".partial"
-_EXCHANGE, _HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of renameat2(2)
+# RENAME_EXCHANGE and AT_FDCWD of renameat2(2)
+_EXCHANGE = 2
+_HERE = -100
 
 
 @contextmanager
-def opened(path: Path, kind: Kind) -> Iterator[BinaryIO]:
+def opened(path: Path, kind: Kind) -> Iterator[BufferedReader]:
     """The file, open for reading, for readers that seek.
 
     They bound what they read of it themselves.

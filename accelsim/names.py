@@ -54,7 +54,8 @@ def told_apart(names: Iterable[str]) -> list[str]:
     given = list(names)
     found: list[str] = []
     for name in given:
-        shown, number = name, 1
+        shown = name
+        number = 1
         while shown in found or (number > 1 and shown in given):
             number += 1
             shown = f"{name} ({number})"

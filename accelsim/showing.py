@@ -157,7 +157,8 @@ def redraw_report(folder: str | Path, output: str | Path | None = None, *, say: 
     from accelsim.report.tables import TOTALS, read_csv
     from accelsim.report.write import report_files, write_comparison
 
-    source, target = Path(folder), Path(folder if output is None else output)
+    source = Path(folder)
+    target = Path(folder if output is None else output)
     if (source / FILE_NAME).is_file():
         from accelsim.explore.sweep import read_sweep
         from accelsim.report.sweep_report import write_sweep_report

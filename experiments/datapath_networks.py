@@ -68,7 +68,8 @@ def _classifier(model: DualModel) -> Problem:
     training, test = (load_split(data, split, graph.input_shape[:2], classes) for split in ("train", "test"))
 
     def score(y: NDArray[Any]) -> Floats:
-        return 100.0 * (y.argmax(axis=1) == test.labels[: len(y)])
+        right: Floats = 100.0 * (y.argmax(axis=1) == test.labels[: len(y)])
+        return right
 
     few = training.take(np.arange(CALIBRATION_IMAGES if data.kind == "cifar10" else LARGE))
     return Problem(model, few, test.take(np.arange(len(test))), score, "top-1, %")

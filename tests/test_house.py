@@ -33,7 +33,7 @@ FLOORS = (
     ("explore",),
     ("report",),
     ("loading",),
-    ("making", "showing"),
+    ("making", "showing", "validating"),
     ("",),  # the face, accelsim/__init__.py
     ("commands",),
     ("cli",),

@@ -108,7 +108,8 @@ def sparsify(
     """Make a trained network small and sparse in both domains, from some pictures, without training."""
     from accelsim.compression.sparsified import Asked
     from accelsim.explore.for_machine import Demand, make_sparse
-    from accelsim.report.terminal import console, show_sparsified
+    from accelsim.report.console import console
+    from accelsim.report.sparsified_tables import show_sparsified
 
     machine = None if on.machine is None else hardware(context, on.machine)
     demand = Demand(machine, on.latency, on.energy)

@@ -124,7 +124,8 @@ def compare(
     show: ComparisonOptions,
 ) -> None:
     """Run one model on several machines and set the results side by side."""
-    from accelsim.report.terminal import console, show_band, show_comparison, show_favours, show_sensitivity
+    from accelsim.report.console import console
+    from accelsim.report.terminal import show_band, show_comparison, show_favours, show_sensitivity
 
     _check_table(show.table)
     if show.band and len(machines) < 2:
@@ -171,7 +172,8 @@ def simulate(
     show: SimulationOptions,
 ) -> None:
     """Run one model on one machine, layer by layer."""
-    from accelsim.report.terminal import console, show_favours, show_result, show_sensitivity
+    from accelsim.report.console import console
+    from accelsim.report.terminal import show_favours, show_result, show_sensitivity
 
     _check_table(show.table)
     (description,) = several(context, [machine], how.overrides)

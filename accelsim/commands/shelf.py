@@ -25,8 +25,9 @@ def inspect(
     json: Json = False,
 ) -> None:
     """What a model or a machine is made of: densities and bits, or prices, areas and their sources."""
+    from accelsim.report.console import console
     from accelsim.report.describe import MAX_TILE, describe_machine, describe_model
-    from accelsim.report.terminal import console, show_machine, show_model
+    from accelsim.report.shelf_tables import show_machine, show_model
 
     if file.endswith(".dual") or (shipped.find("models", file) and not shipped.find("hwconfigs", file)):
         model = accelsim.load_model(file)
@@ -52,8 +53,9 @@ def inspect(
 
 def list_machines(json: Json = False) -> None:
     """The machines that come with the package, with lanes, memories, bandwidth, area and source."""
+    from accelsim.report.console import console
     from accelsim.report.shelf import machine_rows
-    from accelsim.report.terminal import console, show_machines
+    from accelsim.report.shelf_tables import show_machines
 
     rows = machine_rows()
     if json:
@@ -64,8 +66,9 @@ def list_machines(json: Json = False) -> None:
 
 def list_models(json: Json = False) -> None:
     """The models and the tables of layers that come with the package, with size and measured accuracy."""
+    from accelsim.report.console import console
     from accelsim.report.shelf import model_rows, table_rows
-    from accelsim.report.terminal import console, show_models, show_tables
+    from accelsim.report.shelf_tables import show_models, show_tables
 
     models = model_rows()
     tables = table_rows()

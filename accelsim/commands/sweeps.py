@@ -46,9 +46,9 @@ def sweep(
     """Run models on thousands of machines and find the few worth building.  What DIR holds is not computed again."""
     from accelsim.explore.store import FILE_NAME
     from accelsim.explore.sweep import estimate, run_sweep
+    from accelsim.report.console import console
     from accelsim.report.sweep_terminal import missing_lines, progress_bar, show_answers, show_bands, show_estimate
     from accelsim.report.table_file import check_ending, write_table
-    from accelsim.report.terminal import console
 
     if how.table is not None:
         check_ending(how.table)

@@ -43,7 +43,7 @@ def validate(
     context: typer.Context, model: Model, machines: Machines, how: ValidationOptions, json: Json = False
 ) -> None:
     """Run the file on real images as each machine computes it; exit status 1 unless all hold the accuracy."""
-    from accelsim.report.terminal import console
+    from accelsim.report.console import console
     from accelsim.report.validation import image_bar, show_validation
 
     loaded = accelsim.load_model(model)
@@ -70,7 +70,7 @@ def _search_widths(
     model: "DualModel", machines: "Sequence[Machine]", images: Path, how: ValidationOptions, json: bool
 ) -> NoReturn:
     """Print each machine's cheapest words; exit status 1 where those of one lose too much as they are."""
-    from accelsim.report.terminal import console
+    from accelsim.report.console import console
     from accelsim.report.validation import show_widths
 
     if not how.integers:

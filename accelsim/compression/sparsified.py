@@ -74,17 +74,15 @@ def sparsify_file(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Sa
 
     Raises InputError if a file cannot be read, or what is asked for cannot be had.
     """
-    network, pictures = opened(source, out, wishes, asked, say)
-    work = work_folder(out)
+    sparsifier = opened(source, out, wishes, asked, say)
     ratio, cost_reduction = asked.ratio, asked.cost_reduction
     if ratio is None and cost_reduction is None:
         ratio, cost_reduction = RATIO, COST_REDUCTION
     points = []
     for part in (1.0, *(CURVE if asked.curve else ())):
         wanted = [None if x is None else max(1 + (x - 1) * part, 1.001) for x in (ratio, cost_reduction)]
-        made = _Made(network, pictures, asked.tile, work, notes_of(source, pictures), say)
         try:
-            point = made.to_budgets(wanted[0], wanted[1])
+            point = sparse_point(sparsifier, wanted[0], wanted[1])
         except InputError as error:
             if part == 1:
                 raise
@@ -96,49 +94,36 @@ def sparsify_file(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Sa
     if asked.curve:
         rows = [curve_row(point) for point in sorted(points, key=lambda point: point.ratio)]
         write_text(out.with_suffix(".curve.csv"), _csv(list(rows[0]), rows))
-    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(sparsifier.work, ignore_errors=True)
     return points
 
 
-@dataclass(frozen=True)
-class _Made:
-    """A network, and all that its sparse files have in common."""
+def sparse_point(sparsifier: Sparsifier, ratio: float | None, cost_reduction: float | None) -> Point:
+    """A network made sparse to budgets, None: no such budget.
 
-    network: Network
-    pictures: Pictures
-    tile: int
-    work: Path
-    notes: dict[str, str]
-    say: Say
+    What a file comes to is known once its weights are rounded: where one misses a budget, the next is asked for
+    so much more, and the last is taken as it is, with a warning.  Raises InputError as ``Sparsifier.to_budgets``.
+    """
 
-    def to_budgets(self, ratio: float | None, cost_reduction: float | None) -> Point:
-        """The sparse network of these budgets.
+    def at(aims: Floats) -> Point:
+        return point_of(sparsifier.with_budgets(float(aims[0]) or None, float(aims[1]) or None).to_budgets())
 
-        What a file comes to is known once its weights are rounded: where one misses a budget, the next is asked for
-        so much more, and the last is taken as it is, with a warning.  Raises InputError as ``Sparsifier``.
-        """
-        asked = np.array([ratio or 0.0, cost_reduction or 0.0])
-        aims = asked
-        point = self._at(aims)
-        for _ in range(TRIES - 1):
-            had = np.array([point.ratio, point.cost_reduction])
-            if (had >= asked).all():
-                return point
-            self.say(f"the file came to {_budgets(point)}: again with less")
-            aims = np.where(had < asked, aims * asked / (SPARE * had), aims)
-            try:
-                point = self._at(aims)
-            except InputError:  # no layer can give more
-                break
-        if point.ratio < asked[0] or point.cost_reduction < asked[1]:
-            self.say(f"warning: the file came to {_budgets(point)}, less than asked for")
-        return point
-
-    def _at(self, aims: Floats) -> Point:
-        """The sparse network of budgets, (ratio, cost reduction), 0: none.  Raises InputError as ``Sparsifier``."""
-        wish = make_wish(self.network, self.pictures, float(aims[0]) or None, float(aims[1]) or None, self.tile)
-        made = Sparsifier(self.network, self.pictures, wish, self.work, self.notes, self.say)
-        return point_of(made.to_budgets())
+    asked = np.array([ratio or 0.0, cost_reduction or 0.0])
+    aims = asked
+    point = at(aims)
+    for _ in range(TRIES - 1):
+        had = np.array([point.ratio, point.cost_reduction])
+        if (had >= asked).all():
+            return point
+        sparsifier.say(f"the file came to {_budgets(point)}: again with less")
+        aims = np.where(had < asked, aims * asked / (SPARE * had), aims)
+        try:
+            point = at(aims)
+        except InputError:  # no layer can give more
+            break
+    if point.ratio < asked[0] or point.cost_reduction < asked[1]:
+        sparsifier.say(f"warning: the file came to {_budgets(point)}, less than asked for")
+    return point
 
 
 def _budgets(point: Point) -> str:
@@ -156,19 +141,29 @@ def work_folder(out: Path) -> Path:
     return out.with_name(f"{out.name}.work")
 
 
-def opened(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Say) -> tuple[Network, Pictures]:
-    """The network and the pictures.  Raises InputError as ``sparsify_file``."""
+def opened(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Say) -> Sparsifier:
+    """What the sparse file ``out`` of a network is made by.  Raises InputError as ``sparsify_file``."""
     _check(out, asked)
     work = work_folder(out)
     if work.exists() and not asked.resume:
         raise InputError(f"{work}: holds an interrupted run, expected --resume or no such folder")
     network = network_of(source, wishes, say)
-    return network, read_pictures(network, asked, say)
+    return sparsifier_of(network, read_pictures(network, asked, say), source, asked.tile, work, say)
 
 
-def notes_of(source: Path, pictures: Pictures) -> dict[str, str]:
-    """Where a sparse file comes from."""
-    return {"source": source.name[:1000], "made": f"sparsified with {len(pictures.fit)} pictures"}
+def sparsifier_of(network: Network, pictures: Pictures, source: Path, tile: int, work: Path, say: Say) -> Sparsifier:
+    """What the sparse files of a network are made by, as yet without budgets.
+
+    source: the file that it comes from.  tile: m of F(m, r).  work, say: as ``Sparsifier``.
+    """
+    return Sparsifier(
+        network=network,
+        pictures=pictures,
+        wish=make_wish(network, pictures, tile),
+        work=work,
+        provenance={"source": source.name[:1000], "made": f"sparsified with {len(pictures.fit)} pictures"},
+        say=say,
+    )
 
 
 def write_sparse(out: Path, sparse: Sparse) -> None:

@@ -107,16 +107,11 @@ class Sparse:
     figures: Mapping[str, float]
 
 
-def make_wish(
-    network: Network, pictures: Pictures, ratio: float | None, cost_reduction: float | None, tile: int
-) -> Wish:
-    """The settings, for as many pictures as there are.
-
-    ratio, cost_reduction: as in ``Budget``; None: no such budget.
-    """
+def make_wish(network: Network, pictures: Pictures, tile: int) -> Wish:
+    """The settings, for as many pictures as there are, without budgets.  tile: m of F(m, r)."""
     budget = Budget(
-        ratio=ratio or NO_BUDGET,
-        cost_reduction=cost_reduction or NO_BUDGET,
+        ratio=NO_BUDGET,
+        cost_reduction=NO_BUDGET,
         images=len(pictures.apart),
         zeros=(0.3, 0.6, 0.85),
         iterations=10,
@@ -158,6 +153,15 @@ class Sparsifier:
     provenance: Mapping[str, str]
     say: Watch
 
+    def with_budgets(self, ratio: float | None, cost_reduction: float | None) -> "Sparsifier":
+        """The same, to other budgets.  ratio, cost_reduction: as in ``Budget``; None: no such budget."""
+        settings = self.wish.reconstruction
+        assert settings.budget is not None
+        wanted = {"ratio": ratio or NO_BUDGET, "cost_reduction": cost_reduction or NO_BUDGET}
+        budget = settings.budget.model_copy(update=wanted)
+        settings = settings.model_copy(update={"budget": budget})
+        return replace(self, wish=self.wish.model_copy(update={"reconstruction": settings}))
+
     def to_budgets(self) -> Sparse:
         """The network made sparse to the wish's budgets.
 
@@ -171,7 +175,7 @@ class Sparsifier:
         No layer is priced again whose price is in the work folder.
         Raises InputError if the network has no layer that could be made sparse.
         """
-        layers = [name for name in self._regularizer.spatial if is_refitted(self.network.graph.node(name))]
+        layers = [name for name in self.regularizer.spatial if is_refitted(self.network.graph.node(name))]
         if not layers:
             name = self.network.graph.name
             raise InputError(f"{name}: no convolution without groups and no linear layer to make sparse")
@@ -186,7 +190,7 @@ class Sparsifier:
 
         calibration = Calibration(self.pictures.fit, self.pictures.apart)
         settings = self.wish.reconstruction
-        return measure(self.network, calibration, self._regularizer, settings, dict(prices.grids), note)
+        return measure(self.network, calibration, self.regularizer, settings, dict(prices.grids), note)
 
     def shares(self, points: Points, cost: Cost | None = None) -> dict[str, Price]:
         """What each layer takes of the wish's budgets, or with a cost of that instead of multiplies.
@@ -196,7 +200,7 @@ class Sparsifier:
         budget = self.wish.reconstruction.budget
         assert budget is not None
         try:
-            return chosen(self.network, points, self._regularizer, budget, cost)
+            return chosen(self.network, points, self.regularizer, budget, cost)
         except ValueError as error:
             flags = (("--ratio", budget.ratio), ("--cost-reduction", budget.cost_reduction))
             asked = ", ".join(f"{flag} {value:g}" for flag, value in flags if value != NO_BUDGET)
@@ -225,7 +229,8 @@ class Sparsifier:
         return Sparse(content, decode_dual(content, "the new file"), losses, figures)
 
     @cached_property
-    def _regularizer(self) -> JointRegularizer:
+    def regularizer(self) -> JointRegularizer:
+        """The layers that can be sparse, and m of F(m, r) of each."""
         return JointRegularizer(self.network.graph, {"default": self.wish.tile})
 
     def _reconstructed(self, taken: Mapping[str, Price]) -> tuple[dict[str, Array], list[LayerReport]]:
@@ -244,7 +249,7 @@ class Sparsifier:
             self.say(f"made sparse {len(reports)} of {len(taken)}: {report.name}, error {100 * report.error:.2f} %")
 
         settings = self.wish.reconstruction
-        found = reconstruct(self.network, self.pictures.fit, self._regularizer, goals, settings, note)
+        found = reconstruct(self.network, self.pictures.fit, self.regularizer, goals, settings, note)
         save_state(folder, found, {**known, "layers": [report.__dict__ for report in reports]})
         return found, reports
 

@@ -1,4 +1,6 @@
-"""From some images to the scales of an integer machine: ranges of the float network's feature maps, and what follows.
+"""From some images to the scales of an integer machine.
+
+Ranges of the float network's feature maps, and what follows.
 
 The float network runs in the machine's domain.  The ranges of feature maps give their units; those
 of transformed inputs how many bits they lose where words are narrower than the transform; and where
@@ -34,10 +36,14 @@ WIDE_SUM = 48  # bits of sums while their size is being found
 
 @dataclass
 class Ranges:
-    """Magnitudes of a float network: of the input and of each group's output, and of transformed inputs, tap by tap."""
+    """Magnitudes of a float network.
+
+    Of the input and of each group's output, and of transformed inputs, tap by tap.
+    """
 
     maps: dict[str, Histogram] = field(default_factory=dict)
-    taps: dict[str, list[list[Histogram]]] = field(default_factory=dict)  # [n_h][n_w], where they were asked for
+    # [n_h][n_w], where they were asked for
+    taps: dict[str, list[list[Histogram]]] = field(default_factory=dict)
 
     def merge(self, other: "Ranges") -> None:
         """Take in those of other images."""
@@ -50,13 +56,19 @@ class Ranges:
 
 
 def calibrate(model: DualModel, datapath: Datapath, pixels: NDArray[Any]) -> Calibrated:
-    """The scales of the model on the machine.  pixels: (N, H, W, C) uint8 (or float32 on that scale), N >= 1."""
+    """The scales of the model on the machine.
+
+    pixels: (N, H, W, C) uint8 (or float32 on that scale), N >= 1.
+    """
     ranges = measure_ranges(model, datapath, pixels)
     return scales_of(model, datapath, ranges, pixels)
 
 
 def measure_ranges(model: DualModel, datapath: Datapath, pixels: NDArray[Any], *, taps: bool | None = None) -> Ranges:
-    """Run the float network.  taps: whether transformed inputs are looked at; by default, if they are narrowed."""
+    """Run the float network.
+
+    taps: whether transformed inputs are looked at; by default, if they are narrowed.
+    """
     graph = model.network.graph
     tiles = machine_tiles(model, datapath)
     narrowed = set(tiles) if taps else {name for name in tiles if taps is None and _narrowed(model, datapath, name)}
@@ -93,7 +105,10 @@ def _histogram(values: Array, detailed: bool) -> Histogram:
 
 
 def scales_of(model: DualModel, datapath: Datapath, ranges: Ranges, pixels: NDArray[Any]) -> Calibrated:
-    """The scales that follow from ranges; of pixels only the sums are looked at, where products are truncated."""
+    """The scales that follow from ranges.
+
+    Of pixels only the sums are looked at, where products are truncated.
+    """
     integers = datapath.integers
     bits = integers.activation_bits
     units = {name: unit_of(histogram.range(integers, bits), integers, bits) for name, histogram in ranges.maps.items()}
@@ -136,7 +151,10 @@ def _input_shifts(
     x_unit: float,
     integers: Integers,
 ) -> Ints:
-    """Bits that transformed inputs lose, tap by tap or all alike: (n_h, n_w).  transform: m, kernel, points."""
+    """Bits that transformed inputs lose, tap by tap or all alike: (n_h, n_w).
+
+    transform: m, kernel, points.
+    """
     m, kernel, points = transform
     assert integers.transformed_bits is not None
     bits = integers.transformed_bits

@@ -1,4 +1,7 @@
-"""A machine's convolutions in float32: in the domain it computes in, zeros skipped or pruned, widths left out."""
+"""A machine's convolutions in float32.
+
+In the domain it computes in, zeros skipped or pruned, widths left out.
+"""
 
 from accelsim.arrays import Array
 from accelsim.datapath.spatial import sparse_convolution
@@ -24,7 +27,10 @@ def winograd_part(model: DualModel, datapath: Datapath) -> Convolution:
 
 
 def machine_filters(model: DualModel, datapath: Datapath, name: str, m: int) -> Array:
-    """Pruned Winograd-domain filters of a layer, at the threshold that holds for it: (K, C / groups, n_h, n_w)."""
+    """Pruned Winograd-domain filters of a layer, at the threshold that holds for it.
+
+    (K, C / groups, n_h, n_w).
+    """
     threshold = model.winograd_threshold if datapath.threshold is None else datapath.threshold
     own = dict(datapath.layer_thresholds).get(name, threshold)
     return winograd_filters(model.network.arrays[f"{name}.weight"], m, own, datapath.points_of(m))

@@ -146,5 +146,5 @@ def _decibels(squares: Floats | int) -> float:
     return float(10 * np.log10(signal / error)) if signal else float("-inf")
 
 
-def _percent(part: int, of: int) -> float:
-    return 100 * part / of if of else 0.0
+def _percent(part: int, whole: int) -> float:
+    return 100 * part / whole if whole else 0.0

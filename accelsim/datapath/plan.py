@@ -1,4 +1,6 @@
-"""From a model and a machine's arithmetic to the steps of an integer machine: whole weights, biases, shifts.
+"""From a model and a machine's arithmetic to the steps of an integer machine.
+
+Whole weights, biases, shifts.
 
 What depends on the images alone is calibrated beforehand (``Calibrated``): the unit of each feature
 map, how many bits transformed inputs lose where they are narrower than the transform, and products
@@ -59,8 +61,10 @@ from accelsim.transforms.winograd import WholeTransforms, transformed_bits, whol
 class Calibrated:
     """What was found on calibration images, by the name of a feature map or of a layer."""
 
-    units: Mapping[str, float]  # what one stands for, of the input and of every group's output that has its own
-    input_shifts: Mapping[str, Ints] = field(default_factory=dict)  # (n_h, n_w), where not all are zero
+    # what one stands for, of the input and of every group's output that has its own
+    units: Mapping[str, float]
+    # (n_h, n_w), where not all are zero
+    input_shifts: Mapping[str, Ints] = field(default_factory=dict)
     sum_shifts: Mapping[str, int] = field(default_factory=dict)  # where not zero
 
 
@@ -267,7 +271,10 @@ def _scaled_by(transforms: tuple[WholeTransforms, ...]) -> Ints:
 
 
 def _largest_inverse(transforms: tuple[WholeTransforms, ...], taps: Floats, shifts: Ints) -> float:
-    """The largest output that the inverse transform can have.  taps: (n_h n_w,), shifts: (n_h, n_w)."""
+    """The largest output that the inverse transform can have.
+
+    taps: (n_h n_w,), shifts: (n_h, n_w).
+    """
     A_h, A_w = (np.abs(t.A_T).astype(np.float64) for t in transforms)
     aligned = taps.reshape(shifts.shape) * 2.0**shifts
     return float((A_h @ aligned @ A_w.T).max())

@@ -1,4 +1,7 @@
-"""Scales of whole numbers in a ``.dual`` file: which of them belong to a machine, and how they get there."""
+"""Scales of whole numbers in a ``.dual`` file.
+
+Which of them belong to a machine, and how they get there.
+"""
 
 from dataclasses import asdict
 from hashlib import sha256
@@ -32,7 +35,10 @@ def arithmetic_of(datapath: Datapath) -> dict[str, Any]:
 
 
 def stored(model: DualModel, datapath: Datapath) -> tuple[Calibrated, int] | None:
-    """The model's scales for a machine, and the images they were found on; None if it has none that fit."""
+    """The model's scales for a machine, and the images they were found on.
+
+    None if it has none that fit.
+    """
     if datapath.layer_thresholds:  # a file knows one threshold
         return None
     wanted = arithmetic_of(datapath)

@@ -1,4 +1,6 @@
-"""The cheapest words that keep a network's accuracy on a machine: one width for all layers, then weights by layer.
+"""The cheapest words that keep a network's accuracy on a machine.
+
+One width for all layers, then weights by layer.
 
 What a width costs is the energy of the multiplies that are left, by the measured gates of a lane
 (``hardware.gates.lane_energy``, both operands not zero): of every layer its non-zero weights in the
@@ -68,7 +70,8 @@ def search_widths(
 ) -> FoundWidths:
     """Narrow a machine's words on images (N, H, W, C) until ``score`` would fall below reference - tolerance.
 
-    score: how good outputs (N, ...) are.  Raises InputError if the machine does not compute in whole numbers.
+    score: how good outputs (N, ...) are.  Raises InputError if the machine does not compute in
+    whole numbers.
     """
     if datapath.number != "int" or datapath.integers.codebook_bits is not None:
         raise InputError(f"{datapath.machine}: expected whole-number weights, not codebooks, for --search-widths")

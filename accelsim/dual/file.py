@@ -359,7 +359,7 @@ def _weights(quantizer: Quantizer, name: str, n: Levels) -> Array:
             weights = quantizer.decode(name, n)
     except ValueError as error:
         raise DamagedFile(f"weights: {error}") from None
-    if not np.isfinite(weights).all():
+    if not np.isfinite([weights.min(initial=0), weights.max(initial=0)]).all():  # NaN is either
         raise DamagedFile(f"weights: {name} is not finite at cell size {quantizer.cells[name]}")
     return weights
 

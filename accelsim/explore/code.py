@@ -15,7 +15,7 @@ STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)  # and what holds som
 ROOT = Path(__file__).resolve().parents[1]
 DATA = {".csv"}  # tables that modules read
 # beside the package's ``__init__``: no point runs their functions
-FACE = {"loading.py", "making.py", "showing.py"}
+FACE = {"loading.py", "making.py", "showing.py", "validating.py"}
 
 
 def source_files(module: str, root: Path = ROOT) -> tuple[Path, ...]:

@@ -1,4 +1,6 @@
-"""What a sweep file says: models, axes, derived parameters, constraints, machines, and what to report.
+"""What a sweep file says.
+
+Models, axes, derived parameters, constraints, machines, and what to report.
 
     models: [models/resnet20-cifar10.dual]
     axes:
@@ -10,9 +12,10 @@
     machines:
       spatial: {base: spatial-16x16, set: {pe_array.rows: rows, pe_array.cols: cols}}
 
-A key of a machine is set by a formula under ``set``, or by an axis or derived parameter of the key's own name.
-Every name is checked when the file is read, before the first point: a machine key against the machine's own record, a
-name in a formula against the axes, the derived parameters and what is known of a machine before it runs.
+A key of a machine is set by a formula under ``set``, or by an axis or derived parameter of the
+key's own name.  Every name is checked when the file is read, before the first point: a machine key
+against the machine's own record, a name in a formula against the axes, the derived parameters and
+what is known of a machine before it runs.
 """
 
 import math
@@ -51,7 +54,10 @@ class _Part(Section):
 
 
 class Range(_Part):
-    """Numbers between two ends, both included; without step or count any number between, for sampling only."""
+    """Numbers between two ends, both included.
+
+    Without step or count any number between, for sampling only.
+    """
 
     start: float = Field(alias="from", allow_inf_nan=False)
     """The smallest number (key ``from``)."""
@@ -117,7 +123,10 @@ def _listed(value: Any) -> Any:
 
 
 def _finite(value: Any) -> Any:
-    """Listed values, each once, neither NaN nor infinity among them: unlimited memory is a DRAM type, ``ideal``."""
+    """Listed values, each once, neither NaN nor infinity among them.
+
+    Unlimited memory is a DRAM type, ``ideal``.
+    """
     listed = _listed(value)
     seen: set[tuple[bool, Scalar]] = set()
     for each in listed if isinstance(listed, list) else ():
@@ -140,7 +149,10 @@ Threshold = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class ModelEntry(_Part):
-    """One model, or several made from it; lists multiply.  A table of layers (``.csv``) is one model, as it is."""
+    """One model, or several made from it; lists multiply.
+
+    A table of layers (``.csv``) is one model, as it is.
+    """
 
     path: str
     """A ``.dual`` file, a table, or the bare name of a table in ``workloads/``."""
@@ -290,7 +302,10 @@ class SweepDescription(_Part):
         return self
 
     def level_of(self, parameters: Mapping[str, Any]) -> str:
-        """How far the layers of a point run as one network: what its axis ``level`` says, or the sweep's own."""
+        """How far the layers of a point run as one network.
+
+        What its axis ``level`` says, or the sweep's own.
+        """
         return str(parameters.get(LEVEL, self.level))
 
     def derived_of(self, entry: MachineEntry) -> dict[str, str | int | float]:
@@ -393,7 +408,10 @@ def _formula_faults(text: str, known: set[str]) -> list[str]:
 
 
 def read_description(path: Path) -> SweepDescription:
-    """Read a sweep file.  Raises InputError naming the file and every fault in it, with the nearest valid names."""
+    """Read a sweep file.
+
+    Raises InputError naming the file and every fault in it, with the nearest valid names.
+    """
     data = read_settings(path, SWEEP)
     data.setdefault("name", path.stem)
     return validated(path, SweepDescription, data)

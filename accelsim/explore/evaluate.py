@@ -1,7 +1,7 @@
 """One task of a sweep, from plain data to plain data, so that any process on any computer can do it.
 
-A task is identified by the content of all that decides its result: model, machine, engine and code.  Results hold no
-time of day, so that equal tasks have equal bytes wherever they ran.
+A task is identified by the content of all that decides its result: model, machine, engine and code.
+Results hold no time of day, so that equal tasks have equal bytes wherever they ran.
 """
 
 import hashlib
@@ -55,7 +55,8 @@ class Task:
 class Outcome:
     """What came of a task.
 
-    status: ``done``; ``failed``, the input is at fault and will be again; ``crashed``, to be tried again another time.
+    status: ``done``; ``failed``, the input is at fault and will be again; ``crashed``, to be tried
+    again another time.
     """
 
     key: str  # of the task

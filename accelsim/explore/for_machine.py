@@ -28,7 +28,6 @@ from accelsim.compression.sparsified import (
     Asked,
     Point,
     Say,
-    notes_of,
     opened,
     point_of,
     sparsify_file,
@@ -36,14 +35,13 @@ from accelsim.compression.sparsified import (
     work_folder,
     write_sparse,
 )
-from accelsim.compression.sparsify import Sparsifier, make_wish
+from accelsim.compression.sparsify import Sparsifier
 from accelsim.dual.file import decode_dual
 from accelsim.errors import InputError
 from accelsim.settings import PLAIN_NUMBER
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.result import Result
 from accelsim.simulator.run import run
-from accelsim.sparsity.joint import JointRegularizer
 from accelsim.training.prices import OFFSETS, Cost, Points, Price, goals_at
 from accelsim.workload import LayerWork, layer_works
 
@@ -180,10 +178,9 @@ def sparsify_for(target: Target, source: Path, out: Path, wishes: Wishes, asked:
     if asked.cost_reduction is not None or asked.curve:
         flag = target.quantity.flag
         raise InputError(f"{flag}: expected neither --cost-reduction, which it takes the place of, nor --curve")
-    network, pictures = opened(source, out, wishes, asked, say)
-    wish = make_wish(network, pictures, asked.ratio, None, asked.tile)
-    sparsifier = Sparsifier(network, pictures, wish, work_folder(out), notes_of(source, pictures), say)
-    dense = tuple(layer_works(decode_dual(eight_bit_file(network, asked.images), "the network at 8 bits")))
+    sparsifier = opened(source, out, wishes, asked, say).with_budgets(asked.ratio, None)
+    at_8_bits = eight_bit_file(sparsifier.network, asked.images)
+    dense = tuple(layer_works(decode_dual(at_8_bits, "the network at 8 bits")))
     search = _Search(sparsifier, sparsifier.price_layers(), target, dense)
     aim = target.most
     for _ in range(TRIES):
@@ -193,7 +190,7 @@ def sparsify_for(target: Target, source: Path, out: Path, wishes: Wishes, asked:
         needed = target.needed(layer_works(sparse.model))
         if needed <= target.most:
             write_sparse(out, sparse)
-            shutil.rmtree(work_folder(out), ignore_errors=True)
+            shutil.rmtree(sparsifier.work, ignore_errors=True)
             return Kept(point_of(sparse), needed, search.dense_needs)
         say(f"the file takes {target.quantity.shown(needed)}, sparser then")
         aim *= SPARE * target.most / needed
@@ -231,16 +228,15 @@ class _Search:
 
     def _at(self, offset: int, share: int) -> list[LayerWork]:
         """The network with every layer at one of the pairs of shares that it was priced at."""
-        network = self.sparsifier.network
         wish = self.sparsifier.wish
         budget = wish.reconstruction.budget
         assert budget is not None
-        kron = JointRegularizer(network.graph, {"default": wish.tile}).kron
+        kron = self.sparsifier.regularizer.kron
         middle = len(budget.cells) // 2
         taken = {}
         for name, grid in self.points.items():
             point = grid[min(offset, len(grid) - 1)][share]
-            w = network.arrays[f"{name}.weight"]
+            w = self.sparsifier.network.arrays[f"{name}.weight"]
             zeros = goals_at(w, kron.get(name), budget.zeros[share], OFFSETS[offset] if name in kron else 0.0)
             taken[name] = Price(*zeros, budget.cells[middle], point.loss, point.bits[middle], point.multiplies[middle])
         return [_thinned(work, taken, wish.tile) for work in self.dense]

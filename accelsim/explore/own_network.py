@@ -6,13 +6,14 @@ takes those that are there.
 
 import json
 import shlex
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from accelsim.compression.importing import Wishes, eight_bit_file
-from accelsim.compression.sparsified import Asked, network_of, read_pictures
-from accelsim.compression.sparsify import Pictures, Sparsifier, compare, make_wish
+from accelsim.compression.sparsified import Asked, network_of, read_pictures, sparse_point, sparsifier_of
+from accelsim.compression.sparsify import Pictures, compare
 from accelsim.dual.file import read_dual
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
@@ -81,13 +82,13 @@ def _made_of(network: Network, pictures: Pictures, source: Path, folder: Path, a
     dense = _dense(network, folder, asked)
     figures = compare(network, dense, pictures)
     found = [_made("dense", dense, figures, say)]
+    work = folder / "work"
+    sparsifier = sparsifier_of(network, pictures, source, asked.tile, work, say)
     for ratio, cost_reduction in BUDGETS:
         name = _name(ratio)
 
         def make(ratio: float = ratio, cost_reduction: float = cost_reduction) -> bytes:
-            wish = make_wish(network, pictures, ratio, cost_reduction, asked.tile)
-            notes = {"source": source.name[:1000], "made": f"sparsified with {len(pictures.fit)} pictures"}
-            return Sparsifier(network, pictures, wish, folder / "work", notes, say).to_budgets().content
+            return sparse_point(sparsifier, ratio, cost_reduction).sparse.content
 
         try:
             model = _file(folder, name, asked, make)
@@ -96,6 +97,8 @@ def _made_of(network: Network, pictures: Pictures, source: Path, folder: Path, a
             continue
         found.append(_made(name, model, dict(model.accuracy), say))
     write_text(folder / NOTES, json.dumps({made.name: made.figures for made in found}, indent=1))
+    if len(found) > len(BUDGETS):  # else --resume tries again those that were left out
+        shutil.rmtree(work, ignore_errors=True)
     return found
 
 

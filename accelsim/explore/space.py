@@ -1,7 +1,7 @@
 """From a sweep's description to its points, always the same and in the same order.
 
-A point is one model variant on one machine.  Points that a constraint excludes do not exist; a machine whose values
-its own record refuses is a point that fails.
+A point is one model variant on one machine.  Points that a constraint excludes do not exist; a
+machine whose values its own record refuses is a point that fails.
 """
 
 import hashlib
@@ -64,7 +64,10 @@ class Variant:
 
     @property
     def is_table(self) -> bool:
-        """Whether it is a table of layers, whose weights are drawn from a seed: its results are synthetic."""
+        """Whether it is a table of layers, whose weights are drawn from a seed.
+
+        Its results are synthetic.
+        """
         return Path(self.path).suffix == ".csv"
 
     @property
@@ -89,7 +92,8 @@ class Point:
     variant: Variant
     family: str  # its name in the sweep file
     parameters: Mapping[str, Value]  # axes and derived
-    machine: Mapping[str, Any] | None  # ``model_dump`` of the description, None where ``error`` says why not
+    # ``model_dump`` of the description, None where ``error`` says why not
+    machine: Mapping[str, Any] | None
     facts: Mapping[str, Value]  # what is known of the machine before a run
     error: str = ""
 
@@ -108,7 +112,8 @@ def model_variants(entry: ModelEntry, root: Path) -> list[Variant]:
     """
     given = Path(entry.path)
     by_name = shipped.find("models", entry.path) or find_table(entry.path) or given
-    places = (given, root / given, root.parent / given, by_name)  # the parent: of sweeps that come with the package
+    # the parent: of sweeps that come with the package
+    places = (given, root / given, root.parent / given, by_name)
     path = next((p for p in places if p.is_file()), given)
     sha256 = hashlib.sha256(read_bytes(path, MODEL)).hexdigest()
     pruning = {"spatial_sparsity", "winograd_sparsity", "winograd_threshold", "layer_thresholds"}
@@ -138,8 +143,8 @@ def axis_values(axis: Axis) -> tuple[Scalar, ...]:
 def samples(description: SweepDescription, entry: MachineEntry) -> Iterator[dict[str, Value]]:
     """Values of the axes of one family, sample by sample.
 
-    Sampled axes of the whole sweep take the same values in each family, sample by sample, so that the kinds of machine
-    are compared at equal lanes, memory and bandwidth.
+    Sampled axes of the whole sweep take the same values in each family, sample by sample, so that
+    the kinds of machine are compared at equal lanes, memory and bandwidth.
     """
     sampling = description.sampling
     if sampling.method == "grid":
@@ -161,7 +166,8 @@ def samples(description: SweepDescription, entry: MachineEntry) -> Iterator[dict
 def _shares(dimensions: int, points: int, method: str, entropy: list[int]) -> NDArray[np.float64]:
     """Points in the unit cube: (points, dimensions).
 
-    A Latin hypercube cuts each dimension into as many slices as there are points and draws once from each slice.
+    A Latin hypercube cuts each dimension into as many slices as there are points and draws once
+    from each slice.
     """
     rng = np.random.default_rng(entropy)
     shares = rng.random((points, dimensions))
@@ -195,7 +201,10 @@ def size(description: SweepDescription) -> int:
 
 
 def machine_points(description: SweepDescription) -> Iterator[tuple[str, dict[str, Value], dict[str, Any] | None, Any]]:
-    """Every machine that no constraint excludes: family, parameters, ``model_dump`` (or None), facts (or the error)."""
+    """Every machine that no constraint excludes.
+
+    Family, parameters, ``model_dump`` (or None), facts (or the error).
+    """
     for family, entry in description.machines.items():
         for sample in samples(description, entry):
             made = make(description, family, sample)
@@ -206,7 +215,10 @@ def machine_points(description: SweepDescription) -> Iterator[tuple[str, dict[st
 def make(
     description: SweepDescription, family: str, sample: Mapping[str, Value]
 ) -> tuple[dict[str, Value], dict[str, Any] | None, Any] | None:
-    """The machine of one sample: parameters, ``model_dump`` (or None), facts (or the error); None if it is excluded."""
+    """The machine of one sample: parameters, ``model_dump`` (or None), facts (or the error).
+
+    None if it is excluded.
+    """
     entry = description.machines[family]
     base = base_machine(entry.base)
     parameters: dict[str, Value] = {name: expressions.whole(value) for name, value in sample.items()}
@@ -233,7 +245,10 @@ def make(
 
 
 def _holds(constraint: str, values: Mapping[str, Value]) -> bool:
-    """Whether a constraint holds.  Raises InputError if it has no value, or one that is neither yes nor no."""
+    """Whether a constraint holds.
+
+    Raises InputError if it has no value, or one that is neither yes nor no.
+    """
     found = expressions.evaluate(constraint, values)
     if not isinstance(found, bool):
         raise InputError(f"constraints: {constraint!r} gives {found!r}, expected a comparison")
@@ -241,7 +256,10 @@ def _holds(constraint: str, values: Mapping[str, Value]) -> bool:
 
 
 def settings_of(entry: MachineEntry, parameters: Mapping[str, Value]) -> dict[str, Value]:
-    """What a point sets of its base machine, by dotted key.  Raises InputError if a formula has no value."""
+    """What a point sets of its base machine, by dotted key.
+
+    Raises InputError if a formula has no value.
+    """
     base = base_machine(entry.base)
     keys = machine_keys(type(base))
     values = {**parameters, "kind": base.kind}
@@ -255,7 +273,8 @@ def settings_of(entry: MachineEntry, parameters: Mapping[str, Value]) -> dict[st
 def points(description: SweepDescription, root: Path) -> list[Point]:
     """All points in order: model by model, family by family.
 
-    Raises InputError if there are none or too many, a model is missing, or not one machine is sound.
+    Raises InputError if there are none or too many, a model is missing, or not one machine is
+    sound.
     """
     if (count := size(description)) > MAX_SAMPLES:
         raise InputError(f"{description.name}: {count} samples, expected at most {MAX_SAMPLES}")

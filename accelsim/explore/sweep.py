@@ -1,6 +1,9 @@
-"""A sweep from its file to its results: lay out the points, compute those that are not stored yet, read all back.
+"""A sweep from its file to its results.
 
-The folder of a sweep holds ``sweep.yaml`` (a copy of its description), ``results.sqlite`` and ``points.csv``.
+Lay out the points, compute those that are not stored yet, read all back.
+
+The folder of a sweep holds ``sweep.yaml`` (a copy of its description), ``results.sqlite`` and
+``points.csv``.
 """
 
 import json
@@ -68,7 +71,10 @@ class Estimate:
 
 
 def read_tasks(path: Path) -> PointTasks:
-    """Read a sweep file and lay out its points.  Raises InputError as ``read_description`` and ``points``."""
+    """Read a sweep file and lay out its points.
+
+    Raises InputError as ``read_description`` and ``points``.
+    """
     description = read_description(path)
     return tasks_of(description, points(description, path.parent), path.parent)
 
@@ -76,7 +82,8 @@ def read_tasks(path: Path) -> PointTasks:
 def tasks_of(description: SweepDescription, some: Sequence[Point], root: Path) -> PointTasks:
     """The tasks of some points.
 
-    Raises InputError if accuracy is to be measured of no model that has weights, or images are missing.
+    Raises InputError if accuracy is to be measured of no model that has weights, or images are
+    missing.
     """
     tasks = [_simulation(point, description) for point in some]
     accuracy: list[Task | None] = [None] * len(some)
@@ -112,8 +119,10 @@ def _accuracy(point: Point, accuracy: Accuracy, root: Path) -> Task | None:
 class Sweep:
     """A finished sweep.
 
-    table: one row a point (``make_table``).  layers: one row a layer of each finished point (``layer_table``).
-    damaged: stored rows that did not fit their checksum; they were dropped and, in a run, computed again.
+    table: one row a point (``make_table``).  layers: one row a layer of each finished point
+    (``layer_table``).
+    damaged: stored rows that did not fit their checksum; they were dropped and, in a run, computed
+    again.
     """
 
     description: SweepDescription
@@ -162,11 +171,13 @@ def run_sweep(
 ) -> Sweep:
     """Compute the points of a sweep that ``folder`` does not hold yet, and return all.
 
-    workers: processes on this computer, all its cores by default.  scheduler: address of a Dask cluster instead.
+    workers: processes on this computer, all its cores by default.  scheduler: address of a Dask
+    cluster instead.
     search: visit at most so many points, guided by the results, instead of all.
-    replace: the folder may hold another sweep, whose place this one takes; results of the same points are used.
-    Raises InputError if the sweep file is not sound, the folder holds another sweep, is in use by one or cannot be
-    written, the cluster is not to be had, or not one point can be simulated.
+    replace: the folder may hold another sweep, whose place this one takes; results of the same
+    points are used.
+    Raises InputError if the sweep file is not sound, the folder holds another sweep, is in use by
+    one or cannot be written, the cluster is not to be had, or not one point can be simulated.
     """
     execute = executor(workers, scheduler)
     if not replace:
@@ -212,7 +223,9 @@ def _store_of(folder: Path) -> Path:
 
 
 def read_sweep(folder: Path) -> Sweep:
-    """The sweep that a folder holds, as its last run left it; nothing is computed, no model is read.
+    """The sweep that a folder holds, as its last run left it.
+
+    Nothing is computed, no model is read.
 
     Points that have no result yet are ``missing``.  Raises InputError if the folder holds none.
     """
@@ -249,7 +262,10 @@ def read_back(sweep_tasks: PointTasks, store: Store) -> Sweep:
 
 
 def _remember(sweep_tasks: PointTasks, store: Store) -> None:
-    """Tell the store what the points are.  Their facts may be infinite (unlimited memory), which our JSON can hold."""
+    """Tell the store what the points are.
+
+    Their facts may be infinite (unlimited memory), which our JSON can hold.
+    """
     rows = zip(sweep_tasks.points, _keys(sweep_tasks.tasks), _keys(sweep_tasks.accuracy), strict=True)
     store.put_points(
         json.dumps({"point": asdict(point), "key": key, "accuracy": measured}, separators=(",", ":"))

@@ -32,7 +32,8 @@ Milliwatts = Annotated[float, Field(ge=0, le=1e6)]  # up to a kilowatt
 SquareMillimetres = Annotated[float, Field(ge=0, le=1e6)]
 
 
-Activations = Literal["separate", "swap", "shared", "one"]  # the memories of feature maps, tiles and sums
+# the memories of feature maps, tiles and sums
+Activations = Literal["separate", "swap", "shared", "one"]
 Keeps = Literal["separate", "swap", "shared"]  # what becomes of feature maps on chip
 ONE_MEMORY = "activation"  # the name of the memory of ``activations: one``
 

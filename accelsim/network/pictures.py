@@ -1,9 +1,12 @@
-"""One picture from a stranger's file: of a known format, its size looked at before its pixels are decoded.
+"""One picture from a stranger's file.
 
-Pillow knows dozens of formats, some of which start other programs (EPS runs Ghostscript); only those of ``FORMATS`` are
-read, whatever the file's name ends in.  What 8 bits a colour and channel cannot say is refused and not rounded away.
-Pixels lie as they are stored: a camera's note that a JPEG should be turned (EXIF) is left alone, as networks are
-trained (torchvision's ImageFolder, Keras).
+Of a known format, its size looked at before its pixels are decoded.
+
+Pillow knows dozens of formats, some of which start other programs (EPS runs Ghostscript); only
+those of ``FORMATS`` are read, whatever the file's name ends in.  What 8 bits a colour and channel
+cannot say is refused and not rounded away.  Pixels lie as they are stored: a camera's note that a
+JPEG should be turned (EXIF) is left alone, as networks are trained (torchvision's ImageFolder,
+Keras).
 """
 
 import logging
@@ -21,7 +24,8 @@ from accelsim.files import PICTURE, opened
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs is told in our one line
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "PPM", "TIFF")
-MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")  # Pillow's names of what becomes RGB
+# Pillow's names of what becomes RGB
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 MAX_PIXELS = 1 << 26
 BITS_PER_SAMPLE = 258  # a TIFF file's tag
 
@@ -29,17 +33,22 @@ BITS_PER_SAMPLE = 258  # a TIFF file's tag
 def read_picture(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """The picture (H, W, 3) uint8, RGB.
 
-    size: the (H, W) that it must have.  Raises InputError if the file cannot be read or is no such picture.
+    size: the (H, W) that it must have.  Raises InputError if the file cannot be read or is no such
+    picture.
     """
     with opened(path, PICTURE) as stream:
         return decode(stream, str(path), size)
 
 
 def decode(stream: BinaryIO, where: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-    """The picture (H, W, 3) uint8, RGB, in a stream.  Raises InputError that begins with ``where``."""
+    """The picture (H, W, 3) uint8, RGB, in a stream.
+
+    Raises InputError that begins with ``where``.
+    """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged notes beside the pixels, which nobody reads here
+            # of damaged notes beside the pixels, which nobody reads here
+            warnings.simplefilter("ignore")
             image = Image.open(stream, formats=FORMATS)
             with image:
                 if image.format == "TIFF":  # where the pixels' own sizes are such notes

@@ -6,7 +6,7 @@ position, and behind them by name: a second stride (down, then across), a sparsi
 weights kept), a batch size.  Its images carry their padding already, so padding is 0.  As in
 SCALE-Sim a row with ``DP`` in its name is depthwise: it becomes a layer of one channel for each of
 its channels.  Where the header names one of the first columns twice, the one at the wrong place is
-taken for a slip, as SCALE-Sim goes by the place alone.
+taken for a slip, as SCALE-Sim goes by the place alone.  A row of a name alone is a heading.
 """
 
 from dataclasses import replace

@@ -1,9 +1,10 @@
 """State dicts as ``torch.save`` writes them (.pt, .pth), read where PyTorch is installed.
 
-Such a file is a ZIP archive with a pickle in it, and a pickle can run code.  So it is never unpickled here, and by
-PyTorch only with ``weights_only=True``, which builds tensors and plain containers and calls nothing else; a PyTorch
-before 2.6, whose ``weights_only`` could be got round (CVE-2025-32434), is refused.  All sizes are bounded before memory
-is taken: of the file, of its members, of all tensors as they unfold.  Safetensors hold the same without a pickle.
+Such a file is a ZIP archive with a pickle in it, and a pickle can run code.  So it is never
+unpickled here, and by PyTorch only with ``weights_only=True``, which builds tensors and plain
+containers and calls nothing else; a PyTorch before 2.6, whose ``weights_only`` could be got round
+(CVE-2025-32434), is refused.  All sizes are bounded before memory is taken: of the file, of its
+members, of all tensors as they unfold.  Safetensors hold the same without a pickle.
 """
 
 import io
@@ -21,14 +22,16 @@ from accelsim.files import STATE_DICT, read_bytes
 ENDINGS = (".pt", ".pth")
 OLDEST = (2, 6)  # of PyTorch
 MOST_TENSORS = 100_000
-MOST_VIEWS = 4  # tensors that may show the same bytes: a file of few could be stretched to gigabytes
+# tensors that may show the same bytes: a file of few could be stretched to gigabytes
+MOST_VIEWS = 4
 WRAPPERS = ("state_dict", "model")  # keys under which training scripts keep a state dict
 
 
 def read_state_dict(path: Path) -> dict[str, NDArray[Any]]:
     """The file's floating-point tensors by name.
 
-    Raises InputError if PyTorch is missing or too old, or the file is over 2 GiB or holds anything but a state dict.
+    Raises InputError if PyTorch is missing or too old, or the file is over 2 GiB or holds anything
+    but a state dict.
     """
     torch = _torch(path)
     content = read_bytes(path, STATE_DICT)
@@ -62,7 +65,8 @@ def _check_archive(path: Path, content: bytes) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError):  # of a version that nobody writes
+    except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError):
+        # of a version that nobody writes
         raise InputError(f"{path}: not a file of torch.save, expected one of PyTorch 1.6 or newer") from None
     packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
     if packed or sum(member.file_size for member in members) > len(content):

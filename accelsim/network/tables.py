@@ -53,6 +53,8 @@ def read_table(path: Path) -> tuple[TableLayer, ...]:
     known: dict[str, TableLayer] = {}
     for number, cells in rows[1:] if not faults else []:
         row = Row(number, header, cells)
+        if scale_sim and not any(cells[1:]):  # a heading above some layers
+            continue
         layer = read(row)
         if not row.faults:
             _check(layer, row)

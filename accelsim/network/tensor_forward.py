@@ -33,7 +33,10 @@ from accelsim.network.tensors import (
 
 
 def _special(name: str) -> Callable[[Array], Any]:
-    """A function of ``scipy.special``, imported when it is first called: few networks need it, and it is slow."""
+    """A function of ``scipy.special``, imported when it is first called.
+
+    Few networks need it, and it is slow.
+    """
 
     def call(x: Array) -> Any:
         from scipy import special
@@ -91,7 +94,9 @@ FUNCTIONS: dict[str, Callable[[Array], Any]] = {
 def apply_tensor_layer(
     name: str, layer: LayerRecord, inputs: tuple[Array, ...], parameters: Mapping[str, Array]
 ) -> Array:
-    """The output of one node.  inputs: its input arrays, each (N, ...); parameters: its own arrays by short name.
+    """The output of one node.
+
+    inputs: its input arrays, each (N, ...); parameters: its own arrays by short name.
 
     Raises InputError if the layer's operator is not known, TypeError if it is of another module.
     """
@@ -156,7 +161,8 @@ def _moved(name: str, layer: LayerRecord, inputs: tuple[Array, ...]) -> Array:
 
 def pointwise(layer: Pointwise, x: Array) -> Array:
     """The function of each number."""
-    alpha, beta = np.float32(layer.alpha), np.float32(layer.beta)
+    alpha = np.float32(layer.alpha)
+    beta = np.float32(layer.beta)
     match layer.function:
         case "linear":
             return np.asarray(alpha * x + beta)
@@ -181,7 +187,8 @@ def _of_one_rank(a: Array, b: Array) -> tuple[Array, Array]:
 def resize(layer: Resize, x: Array) -> Array:
     """x: (N, H, W, C) -> (N, *layer.size, C), one axis after the other.
 
-    Which pixel is nearest is told in float32, as runtimes do: where two are as near, the last bit decides.
+    Which pixel is nearest is told in float32, as runtimes do: where two are as near, the last bit
+    decides.
     """
     dtype = np.float32 if layer.mode == "nearest" else np.float64
     for axis, out in enumerate(layer.size, start=1):

@@ -19,8 +19,8 @@ from accelsim.network.graph import Graph, Network
 from accelsim.network.npz import read_npz
 
 MOST_TENSORS = 100_000
-# NumPy's types of what a safetensors file may hold; None of bfloat16, the first half of a float32.  Complex numbers and
-# those of less than 16 bits have no place in a network of ours.
+# NumPy's types of what a safetensors file may hold; None of bfloat16, the first half of a float32.
+# Complex numbers and those of less than 16 bits have no place in a network of ours.
 TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": None, "BOOL": "?"}
 TYPES |= {f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)}
 
@@ -28,8 +28,8 @@ TYPES |= {f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for siz
 def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
     """The file's floating-point tensors as float32, by name.
 
-    Raises InputError if the file cannot be read, is over 2 GiB, is no safetensors file, names a tensor twice, or holds
-    numbers of another type than ``TYPES`` or one that is not finite.
+    Raises InputError if the file cannot be read, is over 2 GiB, is no safetensors file, names a
+    tensor twice, or holds numbers of another type than ``TYPES`` or one that is not finite.
     """
     content = read_bytes(path, SAFETENSORS)
     try:
@@ -86,7 +86,10 @@ def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def load_network(graph: Graph, path: Path) -> Network:
-    """The graph with the weights of a file (``read_weights``).  Raises InputError if they do not fit the graph."""
+    """The graph with the weights of a file (``read_weights``).
+
+    Raises InputError if they do not fit the graph.
+    """
     try:
         return Network(graph, read_weights(path))
     except ValueError as error:

@@ -37,7 +37,8 @@ def describe_model(
     filters = winograd_model(model, m=m, threshold=threshold, sparsity=sparsity)
     if m is not None and not filters and model.winograd_m:
         raise ValueError(f"no layer's kernel has an F({m}, r), expected a smaller tile")
-    spatial, winograd = spatial_densities(model), {name: density(W) for name, W in filters.items()}
+    spatial = spatial_densities(model)
+    winograd = {name: density(W) for name, W in filters.items()}
     if sparsity is not None:
         threshold = sparsity_threshold(model, sparsity, m)
     float32_bytes = 4 * model.parameters

@@ -1,4 +1,7 @@
-"""What each column of a result means, in a sentence with its unit: the page's glossary and the documentation's."""
+"""What each column of a result means, in a sentence with its unit.
+
+The page's glossary and the documentation's.
+"""
 
 GLOSSARY = {
     "name": "the layer, by its name in the model or table",

@@ -12,8 +12,8 @@ from accelsim.explore.answers import Answers
 from accelsim.explore.bands import Band
 from accelsim.explore.naming import named
 from accelsim.explore.sweep import Estimate
+from accelsim.report.console import escape, line
 from accelsim.report.grid import grid, put
-from accelsim.report.terminal import escape, line
 
 FRONT_ROWS = 12
 

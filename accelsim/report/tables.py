@@ -1,7 +1,9 @@
-"""A comparison as CSV files: one a machine with its layers, and ``totals.csv`` with one row a machine.
+"""A comparison as CSV files.
 
-``totals.csv`` also holds what plots need to know of the model and the machines, so that a report can be made again
-from the CSV files alone.
+One a machine with its layers, and ``totals.csv`` with one row a machine.
+
+``totals.csv`` also holds what plots need to know of the model and the machines, so that a report
+can be made again from the CSV files alone.
 """
 
 import io
@@ -31,7 +33,8 @@ MACHINES = "machines.json"
 TEXT = ("machine", "layers_csv", "model", "engine", "settings", "sha256")
 FACTS = ("batch", "parameters", "file_bytes", "lanes", "sram_bytes", "clock_mhz", "dram_bytes_per_cycle")
 WHOLE = ("latency_ms", "area_mm2", "power_mw")
-PLACES = ("input_place", "output_place", "weight_place")  # columns that layers have where they ran as a network
+# columns that layers have where they ran as a network
+PLACES = ("input_place", "output_place", "weight_place")
 LAYER_TEXT = ("name", "kind", "mode", "bound")
 FIGURES = (  # those that a report shows; the tables hold all that the simulator says
     *("cycles", "compute_cycles", "stall_cycles", "dense_macs", "effectual_macs", "utilization"),
@@ -44,9 +47,12 @@ FIGURES = (  # those that a report shows; the tables hold all that the simulator
 class Comparison:
     """Several results of one model.
 
-    totals: one row a machine with the columns ``TEXT``, ``FACTS``, ``FIGURES`` and ``WHOLE`` (and others).
-    layers: by machine, one row a layer with ``LAYER_TEXT`` and ``FIGURES`` (and others, as ``layer_facts.COLUMNS``).
-    settings: by machine, its whole description, defaults included; empty where a folder does not hold them.
+    totals: one row a machine with the columns ``TEXT``, ``FACTS``, ``FIGURES`` and ``WHOLE`` (and
+    others).
+    layers: by machine, one row a layer with ``LAYER_TEXT`` and ``FIGURES`` (and others, as
+    ``layer_facts.COLUMNS``).
+    settings: by machine, its whole description, defaults included; empty where a folder does not
+    hold them.
     """
 
     totals: pd.DataFrame
@@ -129,7 +135,8 @@ def to_csv(comparison: Comparison) -> dict[str, bytes]:
 def read_csv(folder: Path) -> Comparison:
     """The comparison in a folder that ``accelsim compare -o`` wrote.
 
-    Raises InputError naming the file and the column if one is missing or holds something else than it should.
+    Raises InputError naming the file and the column if one is missing or holds something else than
+    it should.
     """
     totals = _read(folder / TOTALS, TEXT, (*FACTS, *FIGURES, *WHOLE))
     layers: dict[str, pd.DataFrame] = {}
@@ -148,7 +155,10 @@ def read_csv(folder: Path) -> Comparison:
 
 
 def _read_settings(path: Path, machines: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The machines' descriptions, none if the file is missing.  Raises InputError if it holds something else."""
+    """The machines' descriptions, none if the file is missing.
+
+    Raises InputError if it holds something else.
+    """
     if not path.exists():
         return {}
     try:
@@ -186,7 +196,10 @@ def _csv(table: pd.DataFrame) -> bytes:
 
 
 def _every_digit() -> dict[str, Any]:
-    """What pandas is told so that floats are read to their last digit: before 3.1 they are not by default."""
+    """What pandas is told so that floats are read to their last digit.
+
+    Before 3.1 they are not by default.
+    """
     version = tuple(int(part) for part in pd.__version__.split(".")[:2])
     return {} if version >= (3, 1) else {"float_precision": "round_trip"}
 
@@ -214,6 +227,7 @@ def _read(path: Path, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFra
         table[column] = values
     for column in (*text, *(["shape"] if "shape" in table else [])):
         table[column] = table[column].map(from_cell)
-    for column in (name for name in DENSITIES if name in table):  # empty where there are no such weights
+    for column in (name for name in DENSITIES if name in table):
+        # empty where there are no such weights
         table[column] = pd.to_numeric(table[column], errors="coerce")
     return table

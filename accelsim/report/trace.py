@@ -10,9 +10,9 @@ from typing import Any
 
 from accelsim.dual.model import DualModel
 from accelsim.simulator.machines.machine import Machine
-from accelsim.simulator.network.planning import Level, plan_network
+from accelsim.simulator.network.planning import Level
 from accelsim.simulator.network.timing import one_part, overlapped
-from accelsim.simulator.run import check_event_steps, level_of, run_rows, schedule_layer
+from accelsim.simulator.run import check_event_steps, level_of, run_network, schedule_layer
 from accelsim.simulator.time.event import UNITS, Span, event_cycles, event_times
 from accelsim.simulator.time.pipeline import durations
 from accelsim.workload import LayerTable, layer_works, made_once
@@ -54,14 +54,11 @@ def _network(
 ) -> Iterator[tuple[int, str, list[Span], int]]:
     """Of each group: when the lanes turn to it, its layers' names, its spans, and cycles until they leave it."""
     works = made_once(layer_works(model, batch))
-    _, total = run_rows(works, machine, "fast", level)
-    if level == "depth-first" and not total["stacks"]:
-        level = "resident"
-    planned = plan_network(works, machine, level, total["passes"])
+    planned = run_network(works, machine, "fast", level).planned
     groups = [planned.groups[piece.group] for piece in planned.pieces]
     layers = [" + ".join(planned.shapes[i].name for i in (group.head, *group.riders)) for group in groups]
     names = layers * planned.passes
-    whole = overlapped(planned, machine, level)
+    whole = overlapped(planned, machine, planned.level)
     found: list[list[Span]] = [[] for _ in names]
     if whole is not None:
         cycles = event_times(whole, lambda span: found[span.part].append(span)).spans.tolist()

@@ -14,8 +14,9 @@ from accelsim.datapath.pictures import PictureMachine, PictureValidation
 from accelsim.datapath.validate import MachineValidation, Validation
 from accelsim.datapath.widths import FoundWidths
 from accelsim.dual.model import DualModel
+from accelsim.report.console import escape, line
 from accelsim.report.grid import grid, put
-from accelsim.report.terminal import escape, line, model_line
+from accelsim.report.shelf_tables import model_line
 
 LAYER_COLUMNS = ("mode", "SQNR, dB", "own", "sum bits", "V bits", "cut %")
 
@@ -58,7 +59,7 @@ def _show_pictures(out: Console, model: DualModel, validation: PictureValidation
         f"{validation.images} pictures; PSNR of the {validation.reference} network: "
         f"{validation.reference_psnr_db:.2f} dB{known}",
     )
-    table = _table("machine", "PSNR, dB", "loss, dB", "largest difference")
+    table = named_table("machine", "PSNR, dB", "loss, dB", "largest difference")
     for row in validation.machines:
         loss = f"{row.loss_db:.3f} +- {row.loss_standard_error:.3f}"
         table.add_row(escape(row.machine), f"{row.psnr_db:.2f}", loss, f"{row.max_abs_error:.3g}")
@@ -103,21 +104,21 @@ def _show_layers(out: Console, machines: Sequence[MachineValidation | PictureMac
         _explain(out, shown)
 
 
-def _show_reasons(out: Console, machines: Sequence[MachineValidation | PictureMachine], of: str) -> None:
-    """Words that are too narrow, one a line.  of: what they cost."""
+def _show_reasons(out: Console, machines: Sequence[MachineValidation | PictureMachine], unit: str) -> None:
+    """Words that are too narrow, one a line.  unit: of what they cost."""
     for machine in machines:
         for why in machine.too_narrow:
             enough = "more than were tried" if why.needed is None else str(why.needed)
             line(
                 out,
-                f"{machine.machine}: {why.unit} of {why.bits} bits cost {why.lost_points:.1f} {of}, most in layer "
+                f"{machine.machine}: {why.unit} of {why.bits} bits cost {why.lost_points:.1f} {unit}, most in layer "
                 f"{why.layer}; bits needed: {enough}",
             )
 
 
 def show_widths(out: Console, found: Sequence[FoundWidths]) -> None:
     """The cheapest words of each machine, and what their multiplies take."""
-    table = _table("machine", "words", "score", "uJ an image", "less")
+    table = named_table("machine", "words", "score", "uJ an image", "less")
     for one in found:
         name = escape(one.machine)
         table.add_row(name, _words(one.stated), f"{one.stated_score:.2f}", f"{one.stated_pj / 1e6:.2f}", "")
@@ -149,7 +150,7 @@ def _words(widths: dict[str, int]) -> str:
 
 def _accuracies(machines: Sequence[MachineValidation]) -> Table:
     """One row a machine."""
-    table = _table("machine", "top-1 %", "loss, points", "agreement %", "largest difference")
+    table = named_table("machine", "top-1 %", "loss, points", "agreement %", "largest difference")
     for machine in machines:
         agreement = "-" if machine.agreement is None else f"{machine.agreement:.2f}"
         loss = "-"
@@ -161,7 +162,7 @@ def _accuracies(machines: Sequence[MachineValidation]) -> Table:
 
 def _layers(machine: MachineValidation | PictureMachine) -> Table:
     """One row a layer of an integer run; those that only move numbers are left out."""
-    table = _table(machine.machine, *LAYER_COLUMNS)
+    table = named_table(machine.machine, *LAYER_COLUMNS)
     for layer in machine.layers:
         if layer.mode in ("bounds", "max_pool", "flatten", "pad_channels", "pad_image"):
             continue
@@ -192,7 +193,7 @@ def _small(percent: float) -> str:
     return "0" if percent == 0 else f"{percent:.2g}"
 
 
-def _table(first: str, *columns: str) -> Table:
+def named_table(first: str, *columns: str) -> Table:
     table = grid()
     table.add_column(escape(first), overflow="fold")
     for column in columns:

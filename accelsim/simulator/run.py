@@ -1,6 +1,7 @@
 """From layer works and a machine to a result: schedule each layer, time it, price it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from accelsim.hardware.price import ENERGY_PARTS, Price
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.machines.vector import count_parts, vector_schedule
 from accelsim.simulator.network.batches import MAX_STEPS, passes_to_try
+from accelsim.simulator.network.floor import may_undercut
 from accelsim.simulator.network.planning import LEVELS, Level, Planned, plan_network
 from accelsim.simulator.network.timing import Timed, time_network
 from accelsim.simulator.result import DRAM_ACTIONS, DRAM_POWERS, Result, round_energy, totals
@@ -80,16 +82,75 @@ def run_rows(
     works = works if isinstance(works, Sequence) else tuple(works)
     _check_large_layers(works, machine)
     machine.prepare(works)
-    pricing = _Pricing(machine, prices(machine), static_mw(machine), dram_powers(machine))
     if level == "layers":
+        pricing = _Pricing(machine, prices(machine), static_mw(machine), dram_powers(machine))
         timed = ((work, _by_itself(work, machine, engine)) for work in works)
         return _priced(timed, pricing, {})
-    wanted = level_of(level)
-    counts = [1] if wanted == "fused" else passes_to_try(works)
-    tries = [_as_network(works, pricing, engine, wanted, passes) for passes in counts]
-    if wanted == "depth-first" and any(found is not None and found[1]["stacks"] for found in tries):
-        tries += [_as_network(works, pricing, engine, "resident", passes) for passes in counts]
-    return min((found for found in tries if found is not None), key=lambda found: _cost(machine, found[1]))
+    found = run_network(works, machine, engine, level_of(level))
+    return found.rows, found.total
+
+
+@dataclass(frozen=True)
+class NetworkRun:
+    """A network as it ran: a row a layer, and the total."""
+
+    planned: Planned
+    rows: list[dict[str, Any]]
+    total: dict[str, Any]
+
+
+def run_network(works: Sequence[LayerWork], machine: Machine, engine: str, level: Level) -> NetworkRun:
+    """The layers as a network, in the way that costs least by the machine's objective.
+
+    It costs no more than at a level below.  level: any but ``layers``.  Raises InputError as
+    ``run``.
+    """
+    pricing = _Pricing(machine, prices(machine), static_mw(machine), dram_powers(machine))
+    planned = plan_network(works, machine, level)
+    best = _as_network(pricing, engine, planned)
+    for other in _ways(works, planned):
+        best = _cheaper(best, _as_network(pricing, engine, other))
+    for rides in (True, False):
+        differs = planned.placement is not None if rides else any(group.riders for group in planned.groups)
+        if differs and may_undercut(planned, _cost(machine, best.total), rides):
+            with suppress(InputError):  # what fits only with its maps on chip, or what rides on outputs
+                best = _cheaper(best, _as_network(pricing, engine, _through_dram(works, planned, rides)))
+    return best
+
+
+def _cheaper(one: NetworkRun, other: NetworkRun) -> NetworkRun:
+    """The run that costs less by the machine's objective; of equal ones the first."""
+    machine = one.planned.machine
+    return other if _cost(machine, other.total) < _cost(machine, one.total) else one
+
+
+def _ways(works: Sequence[LayerWork], planned: Planned) -> Iterator[Planned]:
+    """The network in several passes; and without stacks, where there are any."""
+    machine, level = planned.machine, planned.level
+    counts = [] if level == "fused" else [passes for passes in passes_to_try(works) if passes > 1]
+    stacks = bool(planned.stacks)
+    for passes in counts:
+        other = plan_network(works, machine, level, passes)
+        if not _too_long(other):
+            stacks = stacks or bool(other.stacks)
+            yield other
+    if stacks:
+        for passes in (1, *counts):
+            other = plan_network(works, machine, "resident", passes)
+            if not _too_long(other):
+                yield other
+
+
+def _too_long(planned: Planned) -> bool:
+    """Whether several passes take too many steps."""
+    steps = sum(len(piece.schedule) for piece in planned.pieces)
+    return planned.passes > 1 and steps * planned.passes > MAX_STEPS
+
+
+def _through_dram(works: Sequence[LayerWork], planned: Planned, rides: bool) -> Planned:
+    """The network with all maps in DRAM; rides: and with what rides on outputs, else nothing does."""
+    level: Level = "fused" if planned.level == "fused" else "resident"
+    return plan_network(works, planned.machine, level, rides=rides, stays=False)
 
 
 def dram_powers(machine: Machine) -> dict[str, float]:
@@ -97,20 +158,14 @@ def dram_powers(machine: Machine) -> dict[str, float]:
     return {"standby": dram_standby_mw(machine), "refresh": dram_refresh_mw(machine)}
 
 
-def _as_network(
-    works: Sequence[LayerWork], pricing: "_Pricing", engine: str, level: Level, passes: int
-) -> tuple[list[dict[str, Any]], dict[str, Any]] | None:
-    """Rows and total of a network in so many passes; None where these would take too many steps."""
-    machine = pricing.machine
-    planned = plan_network(works, machine, level, passes)
-    steps = sum(len(piece.schedule) for piece in planned.pieces)
-    if passes > 1 and steps * passes > MAX_STEPS:
-        return None
+def _as_network(pricing: "_Pricing", engine: str, planned: Planned) -> NetworkRun:
+    """A network in time, as it was planned."""
     if engine == "event":
         for piece in planned.pieces:
             check_event_steps(planned.shapes[planned.groups[piece.group].head], piece.schedule)
-    timed = zip(planned.layers, time_network(planned, machine, level, engine), strict=True)
-    return _priced(timed, pricing, _on_chip(planned))
+    timed = time_network(planned, pricing.machine, planned.level, engine)
+    rows, total = _priced(zip(planned.layers, timed, strict=True), pricing, _on_chip(planned))
+    return NetworkRun(planned, rows, total)
 
 
 def _cost(machine: Machine, total: Mapping[str, Any]) -> float:

@@ -159,7 +159,8 @@ def _space(zero: Flags, zero_wd: Flags, kron: Array) -> Callable[[Array], Array]
 def _polish(apply: Callable[[Array], Array], target: Array, w: Array, steps: int, solved: float = 0.0) -> Array:
     """Conjugate gradients on apply(w) = target, each filter (column) for itself.
 
-    solved: a filter stays as it is once this share of its right-hand side is left.
+    solved: a filter stays as it is once this share of its right-hand side is left, or where rounding has made its
+    matrix indefinite in the direction to go.
     """
     r = target - apply(w)
     p = r
@@ -167,8 +168,9 @@ def _polish(apply: Callable[[Array], Array], target: Array, w: Array, steps: int
     done = np.float32(solved**2) * (target * target).sum(axis=0)
     for _ in range(steps):
         Ap = apply(p)
-        length = old / np.maximum((p * Ap).sum(axis=0), np.float32(1e-30))
-        length = np.where(old > done, length, np.float32(0))
+        curvature = (p * Ap).sum(axis=0)
+        length = old / np.maximum(curvature, np.float32(1e-30))
+        length = np.where((old > done) & (curvature > 0), length, np.float32(0))
         w = w + p * length
         r = r - Ap * length
         new = (r * r).sum(axis=0)

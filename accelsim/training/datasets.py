@@ -199,8 +199,8 @@ def archives(path: Path, split: str, size: tuple[int, int]) -> Images:
 def _archive_rows(listing: Path) -> list[tuple[dict[str, str], int]]:
     """The rows of a table of archives by column, each with its label.
 
-    Raises InputError that names the row, unless it has the columns of ``LISTED``, none but these and ``CREDITS``, a
-    whole number as its label and a known split.
+    Raises InputError that names the row, unless it has the columns of ``LISTED``, none but these
+    and ``CREDITS``, a whole number as its label and a known split.
     """
     (_, header), *numbered = csv_rows(listing, read_text(listing, LABELS)) or [(1, [])]
     if set(header) - set(CREDITS) != set(LISTED) or len(set(header)) < len(header):

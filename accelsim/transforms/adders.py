@@ -7,8 +7,8 @@ g) bits.  An adder has a full adder for each bit of its wider operand.  An adder
 the same two operands are twins (x + y and x - y): of each bit they compute the exclusive or of the
 two operands once.  A multiplication by a constant that is no power of two is a sum of shifts: one
 adder for each signed digit but the first, unless one of its two digits is in a sum that is there
-already (5 x = 4 x + x beside y - x), as all of F(4, 3) with the points 0, +-1, +-2 are.  A factor of
-a whole row is part of the data.  Units have these adders; the published counts of additions, and
+already (5 x = 4 x + x beside y - x), as all of F(4, 3) with the points 0, +-1, +-2 are.  A factor
+of a whole row is part of the data.  Units have these adders; the published counts of additions, and
 energies by them, do not.
 """
 
@@ -168,8 +168,8 @@ def _whole_gain(row: tuple[Fraction, ...]) -> int:
 def serial_inverse_additions(m: int, r: tuple[int, int], points: Points | None = None) -> int:
     """Additions of one inverse transform whose taps come one after the other, row by row.
 
-    Each tap is added into m sums of its row, where the matrix is not zero, and each finished row into the m x m
-    outputs; what begins a sum is no addition.  24 for F(2, 3), 140 for F(4, 3).
+    Each tap is added into m sums of its row, where the matrix is not zero, and each finished row
+    into the m x m outputs; what begins a sum is no addition.  24 for F(2, 3), 140 for F(4, 3).
     """
     h = cook_toom(m, r[0], points)
     w = cook_toom(m, r[1], points)

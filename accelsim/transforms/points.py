@@ -2,7 +2,8 @@
 
     points: {4: ["0", "1", "-1", "1/2", "-2"]}
 
-A machine multiplies by points and their powers with shifts and adders, so a denominator is a power of two.
+A machine multiplies by points and their powers with shifts and adders, so a denominator is a power
+of two.
 """
 
 from collections.abc import Mapping
@@ -23,8 +24,8 @@ PointsByTile = tuple[tuple[int, Points], ...]  # m and its points, by rising m
 def read_points(value: Any) -> PointsByTile:
     """Points by m, from a mapping of m to a list of whole numbers or texts such as ``1/2``.
 
-    Raises ValueError that quotes what is no such mapping, no such point, there twice, or less than the m + 1 points
-    of F(m, 3).
+    Raises ValueError that quotes what is no such mapping, no such point, there twice, or less than
+    the m + 1 points of F(m, 3).
     """
     if isinstance(value, tuple):  # read before
         value = dict(value)
@@ -45,7 +46,10 @@ def write_points(points: PointsByTile) -> dict[int, list[str]]:
 
 
 def completed(points: Points) -> Points:
-    """The points, then those of ``POINTS`` that are not among them: enough for any kernel that the defaults serve."""
+    """The points, then those of ``POINTS`` that are not among them.
+
+    Enough for any kernel that the defaults serve.
+    """
     return (*points, *(point for point in POINTS if point not in points))
 
 

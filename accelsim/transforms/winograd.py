@@ -115,10 +115,12 @@ def matrices(
 
 
 def transformed_bits(m: int, kernel: tuple[int, int], bits: int, points: Points | None = None) -> NDArray[np.int64]:
-    """Bits that no transformed input of F(m x m, R x S) is beyond, scaled so that all are whole: (n_h, n_w).
+    """Bits that no transformed input of F(m x m, R x S) is beyond, scaled so that all are whole.
 
-    bits: of an input.  They grow by log2 of the sum of a row's magnitudes, for rows and for columns.  Raises
-    ValueError as ``whole_transforms``.
+    (n_h, n_w).
+
+    bits: of an input.  They grow by log2 of the sum of a row's magnitudes, for rows and for
+    columns.  Raises ValueError as ``whole_transforms``.
     """
     gains = np.multiply.outer(*(whole_transforms(m, r, points).gains for r in kernel))
     return np.asarray([[bits + (int(gain) - 1).bit_length() for gain in row] for row in gains])
@@ -260,7 +262,10 @@ def _convolve(
 
 
 def output_size(shape: tuple[int, ...], r: tuple[int, int], padding: tuple[int, int]) -> tuple[int, int]:
-    """(P, Q) of a correlation at stride 1 of images (N, H, W, C).  Raises ValueError if it would be empty."""
+    """(P, Q) of a correlation at stride 1 of images (N, H, W, C).
+
+    Raises ValueError if it would be empty.
+    """
     P, Q = (size + 2 * pad - taps + 1 for size, pad, taps in zip(shape[1:3], padding, r, strict=True))
     if min(P, Q) < 1:
         size = f"{shape[1]} x {shape[2]}"
@@ -279,16 +284,20 @@ def convolve_tiles(
 ) -> NDArray[Any]:
     """A correlation whose taps are multiplied by ``multiply``, block by block of images and rows of tiles, into out.
 
-    x: (N, H, W, C).  matrices_2d: ((A_T of the height, of the width), (B_T of the height, of the width)).
-    multiply: transformed inputs (n_h, n_w, N, T_h, T_w, C) -> taps' sums (n_h, n_w, N, T_h, T_w, K).
+    x: (N, H, W, C).  matrices_2d: ((A_T of the height, of the width), (B_T of the height, of the
+    width)).
+    multiply: transformed inputs (n_h, n_w, N, T_h, T_w, C) -> taps' sums (n_h, n_w, N, T_h, T_w,
+    K).
     out: (N, P, Q, K), which is filled and returned.
     """
     A, B = matrices_2d
-    n_h, n_w = len(B[0]), len(B[1])
+    n_h = len(B[0])
+    n_w = len(B[1])
     r = (n_h - m + 1, n_w - m + 1)
     padded = _pad_to_tiles(x, m, r, padding)
     P, Q, K = out.shape[1:]
-    T_h, T_w = -(-P // m), -(-Q // m)
+    T_h = -(-P // m)
+    T_w = -(-Q // m)
     row_bytes = n_h * n_w * T_w * max(x.shape[3], K) * out.itemsize
     rows = max(1, min(T_h, BLOCK_BYTES // row_bytes))
     images = max(1, BLOCK_BYTES // (row_bytes * rows)) if rows == T_h else 1
@@ -304,9 +313,12 @@ def convolve_tiles(
 
 @dataclass(frozen=True, eq=False)
 class WholeTransforms:
-    """The matrices of F(m, r) that act on data, as whole numbers: what a machine of shifts and adders computes.
+    """The matrices of F(m, r) that act on data, as whole numbers.
 
-    Row i of B^T is 2^input_exponents[i] times cook_toom's, column i of A^T 2^output_exponents[i] times.
+    What a machine of shifts and adders computes.
+
+    Row i of B^T is 2^input_exponents[i] times cook_toom's, column i of A^T 2^output_exponents[i]
+    times.
     """
 
     A_T: NDArray[np.int64]  # (m, n)
@@ -346,7 +358,8 @@ def _pad_to_tiles(x: NDArray[Any], m: int, r: tuple[int, int], padding: tuple[in
     N, H, W, C = x.shape
     pad_h, pad_w = padding
     R, S = r
-    T_h, T_w = -(-(H + 2 * pad_h - R + 1) // m), -(-(W + 2 * pad_w - S + 1) // m)
+    T_h = -(-(H + 2 * pad_h - R + 1) // m)
+    T_w = -(-(W + 2 * pad_w - S + 1) // m)
     padded = np.zeros((N, T_h * m + R - 1, T_w * m + S - 1, C), x.dtype)
     padded[:, pad_h : pad_h + H, pad_w : pad_w + W] = x
     return padded
@@ -356,7 +369,8 @@ def _transform_tiles(padded: NDArray[Any], m: int, B_h: NDArray[Any], B_w: NDArr
     """B_h d B_w^T of the tiles of padded:
     (N, T_h m + R - 1, T_w m + S - 1, C) -> (n_h, n_w, N, T_h, T_w, C).
     """
-    n_h, n_w = len(B_h), len(B_w)
+    n_h = len(B_h)
+    n_w = len(B_w)
     tiles = np.lib.stride_tricks.sliding_window_view(padded, (n_h, n_w), axis=(1, 2))[:, ::m, ::m]
     d = np.ascontiguousarray(tiles.transpose(4, 5, 0, 1, 2, 3))
     columns = B_h @ d.reshape(n_h, -1)

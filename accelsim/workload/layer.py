@@ -122,7 +122,10 @@ class LayerWork:
         return self.batch * self.out_height * self.out_width * self.weights.size
 
     def filters(self) -> Array:
-        """The weights themselves: (K, C / groups, R, S).  Raises ValueError if the layer has none."""
+        """The weights themselves: (K, C / groups, R, S).
+
+        Raises ValueError if the layer has none.
+        """
         if self.weights is None:
             raise ValueError(f"layer {self.name}: no weights")
         return self.weights.make() if isinstance(self.weights, Drawn) else self.weights
@@ -146,7 +149,8 @@ class LayerWork:
 
         What was counted of its weights is shared.
         """
-        stride, padding = self.stride[0], self.padding[0]
+        stride = self.stride[0]
+        padding = self.padding[0]
         reach = self.dilation[0] * (self.kernel[0] - 1) + 1
         above = first * stride - padding
         below = min((end - 1) * stride - padding + reach, self.height) if end < self.out_height else self.height
@@ -181,7 +185,8 @@ class LayerWork:
         """
         if m == 1 and self.weights is not None and self.kernel != (1, 1):
             flags = self.filters() != 0
-            if prod(self.kernel) < 1 << 8:  # a kernel's sum fits a byte, and bytes add up many at a time
+            if prod(self.kernel) < 1 << 8:
+                # a kernel's sum fits a byte, and bytes add up many at a time
                 return np.asarray(np.einsum("kcrs->kc", flags.view(np.uint8))[None], np.int32)
             return np.asarray(np.count_nonzero(flags, axis=(2, 3))[None], np.int32)
         return self.mask(m).astype(np.int32)

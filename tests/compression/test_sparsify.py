@@ -90,24 +90,34 @@ def test_from_onnx_and_pictures_to_a_sparse_file(folder, capsys):
     assert out.read_bytes() == before
 
 
-@pytest.mark.parametrize(("machine", "shares"), [("winograd-16x16", (0.9, 0.8)), ("spatial-16x16", (0.8,))])
-def test_as_sparse_as_a_time_on_a_machine_asks_for(folder, tmp_path, capsys, machine, shares):
-    """The file keeps to the time by ``simulate``; less time asks for fewer multiplies."""
+@pytest.mark.parametrize(
+    ("machine", "flag", "column", "unit", "shares"),
+    [
+        ("winograd-16x16", "--latency", "latency_ms", ("us", 1e3), (0.9, 0.8)),
+        ("spatial-16x16", "--latency", "latency_ms", ("us", 1e3), (0.8,)),
+        ("winograd-16x16", "--energy", "energy_pj", ("nJ", 1e-3), (0.9,)),
+        ("spatial-16x16", "--energy", "energy_pj", ("uJ", 1e-6), (0.9,)),
+    ],
+)
+def test_as_sparse_as_a_machine_asks_for(folder, tmp_path, capsys, machine, flag, column, unit, shares):
+    """The file keeps to the time or the energy by ``simulate``; less of it asks for fewer multiplies."""
     slow = accelsim.load_hardware(machine, ["pe_array.rows=1", "pe_array.cols=1"])
     path = tmp_path / "slow.yaml"
     path.write_text(slow.model_dump_json(exclude_unset=True))
     accelsim.import_file(folder / "mine.onnx", tmp_path / "dense.dual", images=folder / "pictures")
-    dense_ms = accelsim.simulate(tmp_path / "dense.dual", path, engine="fast").total["latency_ms"]
+    dense = accelsim.simulate(tmp_path / "dense.dual", path, engine="fast").total[column]
     capsys.readouterr()
     reductions = [1.0]
     for share in shares:
         out = tmp_path / f"{share}.dual"
         arguments = ["sparsify", str(folder / "mine.onnx"), "--images", str(folder / "pictures"), "-o", str(out)]
-        assert main([*arguments, "--machine", str(path), "--latency", f"{1e3 * share * dense_ms}us", "--json"]) == 0
+        most = f"{unit[1] * share * dense}{unit[0]}"
+        assert main([*arguments, "--machine", str(path), flag, most, "--json"]) == 0
         told = json.loads(capsys.readouterr().out)
-        found = accelsim.simulate(out, path, engine="fast").total["latency_ms"]
-        assert found == told["latency_ms"] <= share * dense_ms
-        assert told["latency_dense_ms"] == dense_ms
+        found = accelsim.simulate(out, path, engine="fast").total[column]
+        assert found == told[column] <= share * dense * (1 + 1e-12)
+        what, of = column.rsplit("_", 1)
+        assert told[f"{what}_dense_{of}"] == dense
         assert out.with_suffix(".layers.csv").is_file()
         reductions.append(told["cost_reduction"])
     assert reductions == sorted(reductions)

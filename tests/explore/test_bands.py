@@ -8,8 +8,8 @@ import pytest
 from accelsim import cli, load_hardware, load_model
 from accelsim.explore.bands import bands
 from accelsim.explore.sweep import read_sweep, run_sweep
+from accelsim.report.console import console
 from accelsim.report.sweep_terminal import show_bands
-from accelsim.report.terminal import console
 from accelsim.simulator.run import run
 from accelsim.workload import layer_works
 from tests.explore.small import write_sweep

@@ -55,7 +55,7 @@ def quick(monkeypatch, budgets=()):
 
     monkeypatch.setattr(own_network, "PAIRS", PAIRS[1:2])
     monkeypatch.setattr(own_network, "BUDGETS", budgets)
-    monkeypatch.setattr(own_network.Sparsifier, "to_budgets", none)
+    monkeypatch.setattr(own_network, "sparse_point", none)
 
 
 def explored(model: Path, folder: Path, *, resume: bool = False) -> list[str]:

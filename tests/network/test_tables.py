@@ -159,6 +159,15 @@ def test_a_slip_in_a_topology_is_read_by_place(tmp_path):
         read_table(tmp_path / "b.csv")
 
 
+def test_a_name_alone_is_a_heading_in_a_topology_and_nothing_else_is(tmp_path):
+    layers = read_table(table(tmp_path, "Encoder,\nc, 9, 9, 3, 3, 8, 4, 1,\nDecoder", header=SCALE_SIM))
+    assert [layer.name for layer in layers] == ["c"]
+    with pytest.raises(InputError, match="row 2, column 'channels': empty"):
+        read_table(table(tmp_path, "Encoder, 9,", header=SCALE_SIM))
+    with pytest.raises(InputError, match="no layers"):
+        read_table(table(tmp_path, "Encoder,", header=SCALE_SIM))
+
+
 def test_a_product_of_many_rows_becomes_an_image_of_as_many(tmp_path):
     (tmp_path / "a.csv").write_text("Layer,M,N,K\none,4186116,64,9\n")  # 2046 x 2046
     (layer,) = read_table(tmp_path / "a.csv")

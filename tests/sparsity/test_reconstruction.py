@@ -197,3 +197,14 @@ def test_an_input_that_never_changes_does_not_matter() -> None:
     assert np.isfinite(found).all()
     assert np.count_nonzero(found == 0) >= 3
     assert np.mean((X @ (found[0] - w)) ** 2) < 0.2 * np.mean((X @ w) ** 2)
+
+
+def test_moments_that_rounding_has_made_indefinite_give_weights_of_their_size() -> None:
+    """Two inputs that go together more than any do: conjugate gradients stop where the error would fall without end."""
+    H = np.array([[1.0, 1.5], [1.5, 1.0]], np.float32)
+    w = np.array([[[1.0], [-0.9]]], np.float32)  # (taps, C, K): against the direction in which H is negative
+    moments = Moments(H=H, B=H @ w[0], energy=1.0, x=np.zeros(2, np.float32), y=np.zeros(1, np.float32), rows=100)
+    settings = Reconstruction(images=1, polish=30)
+    found, _ = sparse_solution(least_squares(moments, w, None, settings), 0, 0, settings, exact=True)
+    assert np.isfinite(found).all()
+    assert np.abs(found).max() < 100

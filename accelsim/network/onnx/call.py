@@ -13,10 +13,12 @@ from accelsim.network.onnx.draft import Draft, Tensor, Unfit, Value
 
 @dataclass
 class Call:
-    """What an operator's reader is given.  It takes the attributes that it understands; what is left over is refused.
+    """What an operator's reader is given.
 
-    name, weight_name: of layers without and with arrays.  inputs: None where one is left out.  outputs: how many are
-    there.  opset: the version of the operators.
+    It takes the attributes that it understands; what is left over is refused.
+
+    name, weight_name: of layers without and with arrays.  inputs: None where one is left out.
+    outputs: how many are there.  opset: the version of the operators.
     """
 
     draft: Draft
@@ -29,7 +31,10 @@ class Call:
     opset: int = 13
 
     def tensor(self, number: int = 0) -> Tensor:
-        """An input that is computed from the image.  Raises Unfit if it is constant or not there."""
+        """An input that is computed from the image.
+
+        Raises Unfit if it is constant or not there.
+        """
         value = self.inputs[number] if number < len(self.inputs) else None
         if not isinstance(value, Tensor):
             raise Unfit(f"input {number} is {'missing' if value is None else 'constant'}, expected one of the image")
@@ -40,7 +45,10 @@ class Call:
         return self.draft.image(self.name, self.tensor(number))
 
     def constant(self, number: int) -> NDArray[Any] | None:
-        """A constant input, None where it is left out.  Raises Unfit if it is computed from the image."""
+        """A constant input, None where it is left out.
+
+        Raises Unfit if it is computed from the image.
+        """
         value = self.inputs[number] if number < len(self.inputs) else None
         if isinstance(value, Tensor):
             raise Unfit(f"input {number} is computed from the image, expected a constant")
@@ -56,7 +64,10 @@ class Call:
         return found
 
     def integers(self, number: int, name: str) -> list[int] | None:
-        """What newer versions have as a constant input and older ones as an attribute; None if neither is there."""
+        """What newer versions have as a constant input and older ones as an attribute.
+
+        None if neither is there.
+        """
         attribute = self.attributes.pop(name, None)
         found = self.constant(number)
         given = attribute if found is None else found
@@ -84,7 +95,10 @@ class Call:
             raise Unfit(f"{name} is {value!r}, expected {expected[0]!r}")
 
     def apply(self, layer: Layer, *tensors: Tensor, **arrays: NDArray[Any]) -> Tensor:
-        """The output of a layer on these tensors, which are stored in one order of axes; the output keeps it."""
+        """The output of a layer on these tensors, which are stored in one order of axes.
+
+        The output keeps it.
+        """
         return self.draft.apply(self.weight_name if arrays else self.name, layer, *tensors, **arrays)
 
     def reshaped(self, tensor: Tensor, dims: Sequence[int]) -> Tensor:

@@ -1,4 +1,6 @@
-"""Operators on constants, done while a file is read: mostly the arithmetic of shapes that exporters write out.
+"""Operators on constants, done while a file is read.
+
+Mostly the arithmetic of shapes that exporters write out.
 
 Nothing of the image is involved.  What could be large is checked before memory is taken.
 """
@@ -122,7 +124,8 @@ def _filled(inputs: list[Constant | None], attributes: Attributes) -> Constant:
 
 
 def _gather(inputs: list[Constant | None], attributes: Attributes) -> Constant:
-    x, indices = _given(inputs[0]), _given(inputs[1])
+    x = _given(inputs[0])
+    indices = _given(inputs[1])
     bounded((x.size // max(x.shape[attributes.get("axis", 0)], 1), indices.size), x)
     return np.asarray(np.take(x, indices.astype(np.int64), axis=attributes.get("axis", 0)))
 
@@ -143,7 +146,8 @@ def _slice(inputs: list[Constant | None], attributes: Attributes) -> Constant:
 
 
 def _reshape(inputs: list[Constant | None], attributes: Attributes) -> Constant:
-    x, target = _given(inputs[0]), _integers(inputs[1], attributes.get("shape")) or []
+    x = _given(inputs[0])
+    target = _integers(inputs[1], attributes.get("shape")) or []
     if attributes.get("allowzero"):
         return x.reshape(target)
     return x.reshape([x.shape[i] if size == 0 else size for i, size in enumerate(target)])
@@ -174,7 +178,8 @@ def _expand(inputs: list[Constant | None], attributes: Attributes) -> Constant:
 
 
 def _tile(inputs: list[Constant | None], attributes: Attributes) -> Constant:
-    x, repeats = _given(inputs[0]), _integers(inputs[1]) or []
+    x = _given(inputs[0])
+    repeats = _integers(inputs[1]) or []
     bounded((x.size, prod(max(0, times) for times in repeats)), x)
     return np.tile(x, repeats)
 
@@ -194,7 +199,8 @@ def _transpose(inputs: list[Constant | None], attributes: Attributes) -> Constan
 
 
 def _split(inputs: list[Constant | None], attributes: Attributes) -> list[Constant]:
-    x, axis = _given(inputs[0]), attributes.get("axis", 0)
+    x = _given(inputs[0])
+    axis = attributes.get("axis", 0)
     sizes = _integers(inputs[1] if len(inputs) > 1 else None, attributes.get("split"))
     parts = attributes["num_outputs"]
     if sizes is None:
@@ -219,7 +225,8 @@ def _reduced(function: Callable[..., Any]) -> Fold:
 
 def _pad(inputs: list[Constant | None], attributes: Attributes) -> Constant:
     more = [*inputs, *[None] * 3]
-    x, pads = _given(more[0]), _integers(more[1], attributes.get("pads")) or []
+    x = _given(more[0])
+    pads = _integers(more[1], attributes.get("pads")) or []
     axes = _integers(more[3]) or list(range(x.ndim))
     if (mode := attributes.get("mode", b"constant")) != b"constant" or len(set(axes)) < len(axes):
         raise Unfit(f"mode {mode!r}, axes {axes[:16]}, expected constant, and each axis once")
@@ -246,7 +253,8 @@ def _along(x: Constant | None, attributes: Attributes) -> tuple[int, int]:
 
 def _quantized(inputs: list[Constant | None], attributes: Attributes) -> Constant:
     """Integers; only what is dequantized again has a meaning here."""
-    x, scale = _given(inputs[0]), _given(inputs[1])
+    x = _given(inputs[0])
+    scale = _given(inputs[1])
     zero = inputs[2] if len(inputs) > 2 else None
     dtype = integers(attributes.get("output_dtype", 0), zero)
     axis, block = _along(x, attributes)
@@ -259,7 +267,9 @@ def _quantized(inputs: list[Constant | None], attributes: Attributes) -> Constan
 
 def _scattered(inputs: list[Constant | None], attributes: Attributes) -> Constant:
     """ScatterND."""
-    x, indices, updates = _given(inputs[0]).copy(), _given(inputs[1]), _given(inputs[2])
+    x = _given(inputs[0]).copy()
+    indices = _given(inputs[1])
+    updates = _given(inputs[2])
     if attributes.get("reduction", b"none") != b"none":
         raise Unfit("reduction, expected none")
     x[tuple(np.moveaxis(indices, -1, 0))] = updates
@@ -268,7 +278,8 @@ def _scattered(inputs: list[Constant | None], attributes: Attributes) -> Constan
 
 def _gathered(inputs: list[Constant | None], attributes: Attributes) -> Constant:
     """GatherND."""
-    x, indices = _given(inputs[0]), _given(inputs[1]).astype(np.int64)
+    x = _given(inputs[0])
+    indices = _given(inputs[1]).astype(np.int64)
     if attributes.get("batch_dims"):
         raise Unfit("batch_dims, expected none")
     bounded((*indices.shape[:-1], *x.shape[indices.shape[-1] :]), x)
@@ -285,7 +296,8 @@ def _product(a: Constant, b: Constant) -> Constant:
     return np.asarray(np.matmul(a, b))
 
 
-# Attributes that change nothing for constants: rounding to 8-bit floating point, what is left out while training.
+# Attributes that change nothing for constants: rounding to 8-bit floating point, what is left out
+# while training.
 MEANINGLESS = {"Cast": {"saturate"}, "CastLike": {"saturate"}, "QuantizeLinear": {"saturate"}}
 MEANINGLESS |= {"Dropout": {"ratio", "seed"}}
 FOLDS: dict[str, Fold] = {

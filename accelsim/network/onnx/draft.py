@@ -1,12 +1,15 @@
-"""A network being drawn up from ONNX nodes: which of our nodes holds which ONNX tensor, and in what order of axes.
+"""A network being drawn up from ONNX nodes.
 
-ONNX tensors carry the batch, mostly in front, and images are (N, C, H, W).  Our nodes hold one image's numbers, images
-as (H, W, C).  A network is read for one image, N = 1, whatever batch the file names: a tensor whose first size is then
-1 is *batched*, and what our node holds lacks that axis.  Where the batch has moved elsewhere (attention does that) the
-tensor is held with all its axes; each image is still computed by itself.
+Which of our nodes holds which ONNX tensor, and in what order of axes.
 
-A transposition is no node: it only changes which stored axis holds which ONNX axis.  Numbers are moved where a layer
-asks for an order.
+ONNX tensors carry the batch, mostly in front, and images are (N, C, H, W).  Our nodes hold one
+image's numbers, images as (H, W, C).  A network is read for one image, N = 1, whatever batch the
+file names: a tensor whose first size is then 1 is *batched*, and what our node holds lacks that
+axis.  Where the batch has moved elsewhere (attention does that) the tensor is held with all its
+axes; each image is still computed by itself.
+
+A transposition is no node: it only changes which stored axis holds which ONNX axis.  Numbers are
+moved where a layer asks for an order.
 """
 
 import re
@@ -64,7 +67,10 @@ class Tensor:
         return tuple(self.shape[axis] for axis in self.axes)
 
     def axis(self, number: int) -> int:
-        """The axis of ``shape`` that ONNX counts so.  Raises Unfit if there is none, or it is the images'."""
+        """The axis of ``shape`` that ONNX counts so.
+
+        Raises Unfit if there is none, or it is the images'.
+        """
         found = self.position(number) - self.batched
         if found < 0:
             raise Unfit(f"axis {number} is that of the images, expected another")
@@ -78,7 +84,10 @@ class Tensor:
         return number % rank
 
     def positions(self, numbers: Sequence[int]) -> list[int]:
-        """Axes of ``dims`` counted from the front.  Raises Unfit as ``position``, or if one is there twice."""
+        """Axes of ``dims`` counted from the front.
+
+        Raises Unfit as ``position``, or if one is there twice.
+        """
         found = [self.position(number) for number in numbers]
         if len(set(found)) < len(found):
             raise Unfit(f"axes {list(numbers)[:16]}, expected each once")
@@ -102,7 +111,10 @@ class Draft:
         self.batch = 0  # images that the file is written for, 0 for any number
 
     def add(self, name: str, layer: Layer, sources: Sequence[str], arrays: Mapping[str, NDArray[Any]]) -> str:
-        """A node; its name, made fit and unique.  Raises ValueError if the layer does not fit its inputs."""
+        """A node; its name, made fit and unique.
+
+        Raises ValueError if the layer does not fit its inputs.
+        """
         name = self._free(name)
         shape = layer.output_shape(tuple(self.shapes[source] for source in sources))
         if prod(shape) > MAX_ELEMENTS:
@@ -115,7 +127,8 @@ class Draft:
     def apply(self, name: str, layer: Layer, *tensors: Tensor, **arrays: NDArray[Any]) -> Tensor:
         """A layer on tensors of one order of axes, which its output keeps."""
         source = self.add(name, layer, [tensor.source for tensor in tensors], arrays)
-        stored, axes = self.shapes[source], tensors[0].axes
+        stored = self.shapes[source]
+        axes = tensors[0].axes
         if len(stored) != len(axes):
             return Tensor(source, stored, tuple(range(len(stored))), tensors[0].batched)
         return Tensor(source, _in_onnx_order(stored, axes), axes, tensors[0].batched)
@@ -162,7 +175,10 @@ class Draft:
         return replace(result, source=self.add(f"{name}.reshape", Reshape(shape=result.stored), [tensor.source], {}))
 
     def unbatched(self, name: str, tensor: Tensor) -> Tensor:
-        """The tensor with the images' axis among its own.  Raises Unfit if the file is written for several images."""
+        """The tensor with the images' axis among its own.
+
+        Raises Unfit if the file is written for several images.
+        """
         if not tensor.batched:
             return tensor
         if self.batch > 1:
@@ -215,7 +231,10 @@ class Draft:
 
 
 def _stored(key: str, array: NDArray[Any]) -> Array:
-    """A layer's array as it is stored.  Raises Unfit if it holds integers, or float32 has no finite numbers for it."""
+    """A layer's array as it is stored.
+
+    Raises Unfit if it holds integers, or float32 has no finite numbers for it.
+    """
     if array.dtype.kind != "f":
         raise Unfit(f"its {key} holds {array.dtype}, expected floating-point numbers")
     with np.errstate(over="ignore"):
@@ -230,9 +249,12 @@ def _in_onnx_order(stored: Shape, axes: tuple[int, ...]) -> Shape:
 
 
 def _regrouped(tensor: Tensor, shape: Shape) -> tuple[int, ...] | None:
-    """The order of the axes of ``shape`` in which the stored numbers already lie; None if they have to be moved.
+    """The order of the axes of ``shape`` in which the stored numbers already lie.
 
-    Axes that are split give theirs in their place; axes that are joined must lie one behind the other.
+    None if they have to be moved.
+
+    Axes that are split give theirs in their place; axes that are joined must lie one behind the
+    other.
     """
     groups = _groups(tensor.shape, shape)
     stored = [axis for axis in tensor.axes if tensor.shape[axis] > 1]
@@ -245,14 +267,17 @@ def _regrouped(tensor: Tensor, shape: Shape) -> tuple[int, ...] | None:
         axes += found[1]
         at += len(found[0])
     ones = [axis for axis, size in enumerate(shape) if size == 1]
-    for axis in ones:  # wherever they go, no number moves: in front of the next one, so that (1, 2) stays in order
+    for axis in ones:
+        # wherever they go, no number moves: in front of the next one, so that (1, 2) stays in order
         behind = [i for i, other in enumerate(axes) if other > axis]
         axes.insert(behind[0] if behind else len(axes), axis)
     return tuple(axes)
 
 
 def _groups(before: Shape, after: Shape) -> list[tuple[list[int], list[int]]]:
-    """The finest parts of two shapes of as many numbers that hold the same: axes of one, axes of the other.
+    """The finest parts of two shapes of as many numbers that hold the same.
+
+    Axes of one, axes of the other.
 
     Sizes of 1 are in none.
     """

@@ -7,8 +7,10 @@ from accelsim.network.graph import INPUT
 from accelsim.network.onnx.draft import IMAGE, Draft, Grid, Tensor, Unfit
 from accelsim.network.tensors import Reshape
 
-WHOLE = {2, 3, 4, 5, 6, 7, 9, 12, 13}  # ONNX's numbers of the types of integers, and of true and false
-COLOURS = (1, 3, 4)  # channels of pictures: where the last size is one of them, and the second is not, it is theirs
+# ONNX's numbers of the types of integers, and of true and false
+WHOLE = {2, 3, 4, 5, 6, 7, 9, 12, 13}
+# channels of pictures: where the last size is one of them, and the second is not, it is theirs
+COLOURS = (1, 3, 4)
 
 
 def image_input(values: Sequence[Any]) -> Any:
@@ -58,7 +60,10 @@ def _channels_last(sizes: Sequence[int]) -> bool:
 
 
 def whole_numbers(value: Any) -> Grid | None:
-    """The grid of an input of integers: they stand for themselves.  None of one in floating point."""
+    """The grid of an input of integers: they stand for themselves.
+
+    None of one in floating point.
+    """
     return Grid(scale=1.0, zero=0) if value.type.tensor_type.elem_type in WHOLE else None
 
 
@@ -69,8 +74,8 @@ def _text(sizes: Sequence[int]) -> str:
 def started(sizes: Sequence[int]) -> tuple[Draft, Tensor]:
     """A network with an input of these sizes, and the tensor that its images are.
 
-    Images become (H, W, C) whichever way the file has them; a sequence (C, L) is an image of one row, a vector one of
-    one pixel.
+    Images become (H, W, C) whichever way the file has them; a sequence (C, L) is an image of one
+    row, a vector one of one pixel.
     """
     if len(sizes) == 3 and _channels_last(sizes):
         H, W, C = sizes

@@ -15,12 +15,13 @@ import numpy as np
 from pydantic import ValidationError
 
 from accelsim.errors import InputError
-from accelsim.files import ONNX, read_bytes
+from accelsim.files import ONNX, opened
 from accelsim.network.graph import Graph, Network, Node, Preprocessing
 from accelsim.network.onnx.call import Call
 from accelsim.network.onnx.constants import MAX_MADE_IN_ALL, fold, made
 from accelsim.network.onnx.draft import IMAGE, Grid, Tensor, Unfit, Value
 from accelsim.network.onnx.inputs import image_input, sizes_of, started, whole_numbers
+from accelsim.network.onnx.large import without_large
 from accelsim.network.onnx.operators import FOREIGN, MOVING, OF_INTEGERS, OPERATORS, RECURRENT
 from accelsim.network.onnx.package import METADATA, one_line, package
 from accelsim.network.onnx.soundness import attributes_of, check_names, opset
@@ -58,7 +59,8 @@ def read_onnx_in_part(
     What lies behind the others is left out.  Raises InputError as ``read_onnx`` for what is not an operator's fault.
     """
     onnx = package(path)
-    content = read_bytes(path, ONNX)
+    with opened(path, ONNX) as stream:
+        content, large = without_large(stream)
     try:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's own class of error differs from version to version
@@ -67,7 +69,7 @@ def read_onnx_in_part(
     if not model.HasField("graph"):
         raise InputError(f"{path}: not an ONNX file (it holds no graph)")
     try:
-        reader = _Reader(onnx, _inlined(onnx, model), path, keep_unknown)
+        reader = _Reader(onnx, _inlined(onnx, model), Weights(onnx, path, large), keep_unknown)
         preprocessing = _preprocessing(model)
         del model  # the reader lets go of it, and of the numbers that it holds, once these are read
         return reader.network(preprocessing, input_shape), reader.left
@@ -108,11 +110,11 @@ class _Missing:
 class _Reader:
     """An ONNX graph on its way to becoming ours."""
 
-    def __init__(self, onnx: Any, model: Any, path: Path, keep_unknown: bool) -> None:
+    def __init__(self, onnx: Any, model: Any, weights: Weights, keep_unknown: bool) -> None:
         self.onnx = onnx
         self.model = model
         self.graph = model.graph
-        self.weights = Weights(onnx, path)
+        self.weights = weights
         self.keep_unknown = keep_unknown
         self.opset = opset(model)
         self.values: dict[str, Value | _Missing] = {}
@@ -152,7 +154,7 @@ class _Reader:
     def _read_constants(self, used: set[str]) -> None:
         for tensor in self.graph.initializer:
             if tensor.name in used:
-                self.values[tensor.name] = self.weights.array(tensor)
+                self.values[tensor.name] = self.weights.constant(tensor)
 
     def _needed_nodes(self) -> list[Any]:
         """The nodes that the outputs depend on, in their order."""

@@ -9,7 +9,10 @@ NEWEST_OPSET = 28  # what a later version means by its operators is not known
 
 
 def opset(model: Any) -> int:
-    """The version of the operators.  Raises Unfit if the file states none, several, or one that is not known."""
+    """The version of the operators.
+
+    Raises Unfit if the file states none, several, or one that is not known.
+    """
     versions = {entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")}
     if len(versions) != 1:
         stated = ", ".join(map(str, sorted(versions))) or "none"
@@ -44,7 +47,9 @@ def _once(what: str, names: Iterable[str], taken: Collection[str]) -> None:
 
 
 def attributes_of(onnx: Any, node: Any, version: int) -> dict[str, Any]:
-    """A node's attributes by name.  Raises Unfit if one is there twice, or of another type than the operator's.
+    """A node's attributes by name.
+
+    Raises Unfit if one is there twice, or of another type than the operator's.
 
     version: of the operators.
     """
@@ -59,7 +64,10 @@ def attributes_of(onnx: Any, node: Any, version: int) -> dict[str, Any]:
 
 
 def _known_attributes(onnx: Any, node: Any, version: int) -> Mapping[str, Any]:
-    """The attributes that the package knows of an operator; none of an operator that it does not know."""
+    """The attributes that the package knows of an operator.
+
+    None of an operator that it does not know.
+    """
     try:
         return dict(onnx.defs.get_schema(node.op_type, version, node.domain).attributes)
     except Exception:  # of the package's own kind

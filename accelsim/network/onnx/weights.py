@@ -1,9 +1,12 @@
 """The constants of an ONNX file: in the file, or in a file beside it that the ONNX file names (PyTorch's default).
 
+The file's large ones are read by the place where their numbers lie (``large``).
+
 No path leads elsewhere, and all that is read of such files is bounded.
 """
 
 import os
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -12,29 +15,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.errors import InputError
-from accelsim.files import ONNX_DATA, opened
+from accelsim.files import ONNX, ONNX_DATA, opened
 from accelsim.network.onnx.draft import Unfit
+from accelsim.network.onnx.large import Span
 from accelsim.network.onnx.package import one_line
 
+NATIVE = {1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13}  # numbers of the types that NumPy has, as TensorProto counts them
 SMALL = 1 << 10  # numbers of a constant that may say a shape, which the package's own shape inference reads
 
 
 class Weights:
     """Reads tensors, and remembers how much of other files it has read."""
 
-    def __init__(self, onnx: Any, path: Path) -> None:
+    def __init__(self, onnx: Any, path: Path, large: Mapping[str, Span]) -> None:
+        """large: where in the file the numbers of the graph's constants lie that are not in its parsed form."""
         self.onnx = onnx
         self.path = path
+        self.large = large
         self.read_bytes = 0  # of other files
         self.read = 0  # numbers
 
-    def array(self, tensor: Any) -> NDArray[Any]:
-        """A tensor's values, bfloat16 as float32.  Raises Unfit if they are damaged, no numbers, or not finite."""
+    def constant(self, tensor: Any) -> NDArray[Any]:
+        """The values of one of the graph's constants, as ``array``."""
+        return self.array(tensor, self.large.get(tensor.name))
+
+    def array(self, tensor: Any, place: Span | None = None) -> NDArray[Any]:
+        """A tensor's values, bfloat16 as float32.  Raises Unfit if they are damaged, no numbers, or not finite.
+
+        place: where in the file they lie, if not in the tensor.
+        """
         if min(tensor.dims, default=0) < 0:
             raise Unfit(f"tensor {tensor.name!r} is {list(tensor.dims)[:16]}, expected sizes from 0")
         try:
             if tensor.data_location == self.onnx.TensorProto.EXTERNAL or tensor.external_data:
                 array = self._beside(tensor)
+            elif place is not None:
+                array = self._at(tensor, place)
             else:
                 array = np.asarray(self.onnx.numpy_helper.to_array(tensor))
         except (ValueError, TypeError, KeyError) as error:
@@ -57,9 +73,7 @@ class Weights:
         file = self.path.parent / name
         if not name or Path(name).name != name or "\\" in name or name in {".", ".."} or file.is_symlink():
             raise Unfit(f"tensor {tensor.name!r} lies in {name[:100]!r}, expected a file beside this one")
-        dtype = np.dtype(self.onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
-        shape = tuple(tensor.dims)
-        wanted = prod(shape) * dtype.itemsize
+        dtype, shape, wanted = self._kind(tensor)
         offset, length = (_size(tensor, keys.get(key, usual)) for key, usual in (("offset", 0), ("length", wanted)))
         if min(shape, default=0) < 0 or length != wanted:
             raise Unfit(
@@ -74,6 +88,28 @@ class Weights:
             stream.seek(offset)
             content = stream.read(wanted)
         return np.frombuffer(content, dtype.newbyteorder("<")).reshape(shape)
+
+    def _at(self, tensor: Any, place: Span) -> NDArray[Any]:
+        """A tensor whose values lie at a place in the ONNX file itself."""
+        dtype, shape, wanted = self._kind(tensor)
+        if tensor.data_type not in NATIVE or place[1] - place[0] != wanted:  # the package packs or refuses it
+            with opened(self.path, ONNX) as stream:
+                tensor.raw_data = os.pread(stream.fileno(), place[1] - place[0], place[0])
+            found = np.asarray(self.onnx.numpy_helper.to_array(tensor))
+            tensor.ClearField("raw_data")
+            return found
+        array = np.empty(shape, dtype.newbyteorder("<"))
+        with opened(self.path, ONNX) as stream:
+            stream.seek(place[0])
+            if stream.readinto(array.reshape(-1).view(np.uint8).data) != wanted:
+                raise Unfit(f"tensor {tensor.name!r} is cut off, expected {wanted} bytes")
+        return array
+
+    def _kind(self, tensor: Any) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+        """(what a tensor's numbers are, its shape, its bytes)."""
+        dtype = np.dtype(self.onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
+        shape = tuple(tensor.dims)
+        return dtype, shape, prod(shape) * dtype.itemsize
 
 
 def without_numbers(onnx: Any, model: Any) -> Any:

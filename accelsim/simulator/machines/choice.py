@@ -27,8 +27,8 @@ def machine_from(data: Mapping[str, Any], families: Families = FAMILIES) -> Mach
     try:
         return family.model_validate(data)
     except ValidationError as error:
-        faults = [explain(error, family, elsewhere=_elsewhere(family, families)), *_contradictions(data, family, error)]
-        raise InputError("; ".join(faults)) from None
+        wrong = explain(error, family, elsewhere=_elsewhere(family, families))
+        raise InputError("; ".join([wrong, *_contradictions(data, family, error)])) from None
 
 
 def family_of(data: Mapping[str, Any], families: Families = FAMILIES) -> type[Machine]:
@@ -41,11 +41,13 @@ def family_of(data: Mapping[str, Any], families: Families = FAMILIES) -> type[Ma
     if not of_kind:
         known = sorted({value for family in families for value in _values(family, "kind")})
         raise InputError(f"kind: {shown(kind)}, expected one of {', '.join(known)}")
-    celled = [family for family in of_kind if ("cells" in family.model_fields) == (data.get("cells") is not None)]
+    has_cells = data.get("cells") is not None
+    celled = [family for family in of_kind if ("cells" in family.model_fields) == has_cells]
     for family in celled or of_kind:
         if "dataflow" not in family.model_fields:
             return family
-        if data.get("dataflow", family.model_fields["dataflow"].default) in _values(family, "dataflow"):
+        dataflow = data.get("dataflow", family.model_fields["dataflow"].default)
+        if dataflow in _values(family, "dataflow"):
             return family
     known = sorted({value for family in of_kind for value in _values(family, "dataflow")})
     raise InputError(f"dataflow: {shown(data.get('dataflow'))}{nearest(str(data.get('dataflow')), known)}")

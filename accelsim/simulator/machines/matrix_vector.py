@@ -175,7 +175,8 @@ def _first_filters(work: LayerWork, machine: MatrixVectorMachine) -> Ints:
     room = machine.buffers.half_bytes("weight")
     fitting = (k for k in balanced_cuts(per_group, machine.lanes) if k * largest_bytes <= room)
     filters = max(fitting, default=min(machine.lanes, per_group))
-    return np.add.outer(np.arange(0, work.out_channels, per_group), np.arange(0, per_group, filters)).ravel()
+    conv_groups = np.arange(0, work.out_channels, per_group)
+    return np.add.outer(conv_groups, np.arange(0, per_group, filters)).ravel()
 
 
 def _fitting_rows(work: LayerWork, machine: MatrixVectorMachine, filter_tiles: int) -> list[int]:
@@ -209,7 +210,8 @@ def _tile_products(work: LayerWork, machine: MatrixVectorMachine, starts: Ints) 
         mask = (filters[start:end] != 0).reshape(end - start, -1)
         nonzeros, stored = stored_weights(mask, machine.lanes, machine.weight_format)
         cycles = ceil(product_cycles(stored, active, int(end - start), machine).mean())
-        reads, products = (float((active @ of_column.sum(axis=1)).mean()) for of_column in (stored, nonzeros))
+        reads = float((active @ stored.sum(axis=1)).mean())
+        products = float((active @ nonzeros.sum(axis=1)).mean())
         found.append((cycles, min(reads, cycles * machine.lanes), products))
     return _TileProducts(starts, *np.array(found, np.float64).T)
 

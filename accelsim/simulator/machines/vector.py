@@ -118,7 +118,10 @@ def count_parts(work: LayerWork, machine: MachineDescription) -> int:
 
 
 def _parts_held(work: LayerWork, machine: MachineDescription, in_bytes: int, out_bytes: int) -> int:
-    """Into how many parts tensors are cut for the buffers to hold two.  Raises InputError if they cannot hold any."""
+    """Into how many parts tensors are cut for the buffers to hold two.
+
+    Raises InputError if they cannot hold any.
+    """
     buffers = machine.buffers
     shared = _shared_bytes(work, machine.arithmetic.activation_bits)
     names = buffers.map_buffers if buffers.one_memory else ("input",)
@@ -133,7 +136,9 @@ def _parts_held(work: LayerWork, machine: MachineDescription, in_bytes: int, out
         )
     if buffers.one_memory:
         return int(np.ceil((in_bytes + out_bytes) / room))
-    return max(int(np.ceil(in_bytes / room)), int(np.ceil(out_bytes / buffers.half_bytes("output"))))
+    parts_in = int(np.ceil(in_bytes / room))
+    parts_out = int(np.ceil(out_bytes / buffers.half_bytes("output")))
+    return max(parts_in, parts_out)
 
 
 def _shared_bytes(work: LayerWork, bits: int) -> int:

@@ -171,7 +171,8 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
         if self.energy_table == "gates":
             return found | self._gate_prices()
         if self.tiles is not None:
-            widths = {f"mac_f{m}": self.tap_bits(m) for m in self.tile_sizes} | {"mac_direct": a.activation_bits}
+            widths = {f"mac_f{m}": self.tap_bits(m) for m in self.tile_sizes}
+            widths["mac_direct"] = a.activation_bits
             for name, bits in widths.items():
                 pj = mac_pj(self.published_table, a.number, a.weight_bits, bits, a.accumulator_bits, node)
                 found[name] = Price(pj, "pJ", "mac", source)
@@ -346,7 +347,8 @@ def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, 
     counts = blocks if machine.zero_handling == "skip_weights" else dense
     # In CSR each tap of a filter is a row of its own, so that its lane finds it.
     rows = blocks if machine.weight_format == "csr" else blocks.sum(axis=0, keepdims=True)
-    stored = np.sum([weight_bits(work, machine, row, len(blocks) // len(rows)) for row in rows], axis=0)[order]
+    window = len(blocks) // len(rows)
+    stored = np.sum([weight_bits(work, machine, row, window) for row in rows], axis=0)[order]
     dram_bits = stored
     on_chip = machine.weight_transform == "on_chip"
     if on_chip:  # weights travel in the file's spatial form

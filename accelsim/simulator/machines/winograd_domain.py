@@ -1,8 +1,8 @@
 """Keys, prices and areas of machines that compute in the Winograd domain.
 
-What the families ``winograd`` and ``cells`` share: a tile size, transformed inputs in words of their own, an input and
-an inverse transform unit.  Prices and areas of the units are of F(m x m, 3 x 3), by measured gates or by published
-adders.
+What the families ``winograd`` and ``cells`` share: a tile size, transformed inputs in words of
+their own, an input and an inverse transform unit.  Prices and areas of the units are of F(m x m,
+3 x 3), by measured gates or by published adders.
 """
 
 from dataclasses import replace
@@ -92,7 +92,10 @@ class WinogradDescription(TiledDescription):
         return self
 
     def points_of(self, m: int) -> Points | None:
-        """Interpolation points of F(m x m, r x r) for any r, the stated ones first; None: the default ones."""
+        """Interpolation points of F(m x m, r x r) for any r, the stated ones first; None.
+
+        The default ones.
+        """
         stated = dict(self.points).get(m)
         return None if stated is None else completed(stated)
 
@@ -154,7 +157,8 @@ class WinogradDescription(TiledDescription):
     def unit_register_bits(self) -> int:
         """Flip-flops between the passes of all transform units."""
         forward, inverse = self._units(self.tile_sizes[-1])
-        return self.transform_rate * forward.register_bits + self.inverse_rate * inverse.register_bits
+        into = self.transform_rate * forward.register_bits
+        return into + self.inverse_rate * inverse.register_bits
 
     def own_prices(self) -> dict[str, Price]:
         """A tile through either transform unit, where it was measured."""
@@ -188,4 +192,5 @@ class WinogradDescription(TiledDescription):
             "input_transform": self.transform_rate * one_um2 / 1e6,
             "inverse_transform": self.inverse_rate * other_um2 / 1e6,
         }
-        return {name: Area(mm2, LOGIC_AREA_SOURCE) for name, mm2 in units.items()} | super().own_areas()
+        own = {name: Area(mm2, LOGIC_AREA_SOURCE) for name, mm2 in units.items()}
+        return own | super().own_areas()

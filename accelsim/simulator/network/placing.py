@@ -1,4 +1,6 @@
-"""Where each feature map of a network lies on a machine: the problem of ``places``, in scores of the network's groups.
+"""Where each feature map of a network lies on a machine.
+
+The problem of ``places``, in scores of the network's groups.
 
 A group is scored in a setting only where the search asks for it (``plans``); until then by a bound,
 the score with all maps on chip that may be there and the whole memory for its tiles.
@@ -17,7 +19,10 @@ from accelsim.workload import LayerWork, Surroundings
 
 @dataclass(frozen=True)
 class NetworkMaps:
-    """What the groups of a network and their maps are.  by_name: the group that gives a layer's outputs."""
+    """What the groups of a network and their maps are.
+
+    by_name: the group that gives a layer's outputs.
+    """
 
     shapes: tuple[LayerWork, ...]
     groups: list[Group]
@@ -104,7 +109,8 @@ class _RoomyScores:
     def least(self, t: int) -> float:
         """What a group scores with all maps on chip that may be there, and the whole memory for its tiles."""
         if t not in self._least:
-            use, pinned = self.problem.uses[t], self.problem.pinned
+            use = self.problem.uses[t]
+            pinned = self.problem.pinned
             most = max(self.problem.capacities)
             best = Setting(
                 reads=tuple(self._best(m) for m in use.reads),

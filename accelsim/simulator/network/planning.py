@@ -8,6 +8,10 @@ Levels, each with all of those before it:
                 groups are one program (``time.program``).  Of that program and the one without overlap the faster runs;
     depth-first consecutive layers run in stripes of rows, where that scores lower yet (``stacks``).
 
+None is worse by the machine's objective than the one before it, and ``fused`` not worse than layers by themselves:
+where it would be (which ``floor`` rules out for most networks without timing them), the network runs with all maps in
+DRAM, or with nothing that rides, either.
+
 A piece of the plan is a group, or a group's rows in one stripe; each piece is a part of the program.
 
 How long it takes is for ``timing`` to say.
@@ -19,6 +23,7 @@ from functools import cached_property
 from typing import Literal
 
 from accelsim.hardware.dram import Transfer
+from accelsim.hardware.parts import Post
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.network.batches import in_passes, of_one_pass
 from accelsim.simulator.network.groups import Group, groups_of
@@ -77,7 +82,8 @@ class Planned:
     one each.  placement: of whole maps; None where all lie in DRAM.  sizes: bytes of each group's
     output.  occupancy: of each group the bytes of ``OCCUPANCY``, at its first piece.  passes: how
     often all of this is done, each time on a part of the batch (``batches``); weights_stay: whether
-    weights stay over all passes.
+    weights stay over all passes.  level: whose time it takes.  context, group_plans: what it was
+    chosen from.
     """
 
     layers: tuple[LayerWork, ...]
@@ -91,8 +97,16 @@ class Planned:
     occupancy: list[dict[str, str | int]]
     dense_macs: list[int]
     stacks: list[Stack]
+    level: Level
+    context: NetworkMaps
+    group_plans: GroupPlans
     passes: int = 1
     weights_stay: bool = False
+
+    @property
+    def machine(self) -> Machine:
+        """The machine that it was planned for."""
+        return self.context.machine
 
     @property
     def all_parts(self) -> list[Part]:
@@ -123,19 +137,31 @@ class Planned:
         return [pieces[0].plan for pieces in self.of_group]
 
 
-def plan_network(works: Sequence[LayerWork], machine: Machine, level: Level, passes: int = 1) -> Planned:
-    """Groups, places and plans, in so many passes.  Raises InputError if a layer does not fit the machine."""
+def plan_network(
+    works: Sequence[LayerWork],
+    machine: Machine,
+    level: Level,
+    passes: int = 1,
+    rides: bool = True,
+    stays: bool = True,
+) -> Planned:
+    """Groups, places and plans, in so many passes.
+
+    rides, stays: whether layers may ride on others, and maps stay on chip, as far as machine and
+    level let them.  Raises InputError if a layer does not fit the machine.
+    """
     works = of_one_pass(works, passes)
     layers = tuple(without_weights(works))
-    shapes, origin = split_poolings(layers, machine.post)
-    groups = groups_of(shapes, machine.post)
+    post = machine.post if rides else Post()
+    shapes, origin = split_poolings(layers, post)
+    groups = groups_of(shapes, post)
     plans = GroupPlans(works, [origin[group.head] for group in groups], machine)
     sizes = [_map_bytes(shapes[group.last], machine) for group in groups]
     by_name = {shapes[group.last].name: t for t, group in enumerate(groups)}
     context = NetworkMaps(shapes, groups, machine, sizes, by_name)
     placement = None
     stacks: list[Stack] = []
-    if level in ("resident", "depth-first") and machine.buffers.keeps != "separate":
+    if stays and level in ("resident", "depth-first") and machine.buffers.keeps != "separate":
         placement = place(context, plans)
     settings = [None] * len(groups) if placement is None else placement.settings
     arounds = [context.around(t, setting) for t, setting in enumerate(settings)]
@@ -159,6 +185,9 @@ def plan_network(works: Sequence[LayerWork], machine: Machine, level: Level, pas
         placement=placement,
         sizes=sizes,
         stacks=stacks,
+        level=level,
+        context=context,
+        group_plans=plans,
         passes=passes,
         weights_stay=passes > 1 and _all_weights_fit(pieces, machine),
         dense_macs=[plans.dense_macs[t] for t in range(len(groups))],

@@ -67,6 +67,11 @@ class GroupPlans:
             raise found
         return found
 
+    def least(self, t: int) -> float:
+        """The least that a group scored in any surroundings so far; 0 if it was not planned."""
+        scores = [found.score for (u, _), found in self._plans.items() if u == t and isinstance(found, LayerPlan)]
+        return min(scores, default=0.0)
+
     def nearest(self, t: int, around: Surroundings) -> tuple[float, LayerPlan | None]:
         """A bound of a group's score, and its plan where that is known without a search.
 

@@ -1,4 +1,6 @@
-"""Stacks of groups that run depth-first, in stripes of rows (``stripes``): what they keep and score.
+"""Stacks of groups that run depth-first, in stripes of rows (``stripes``).
+
+What they keep and score.
 
 Inside a stack a map lies on chip as a line buffer: the rows that a stripe adds, and those that the
 next one needs again, which are kept for as long as the stack runs, or else computed again (then a
@@ -97,7 +99,10 @@ class StackPlans:
         return {m: self.context.sizes[m] for t in stack.groups for m in self.living[t] if m not in inside}
 
     def lines(self, stack: Stack) -> Lines | None:
-        """The rows and buffers of a stack; None if what rides on a layer would have rows where the layer has none."""
+        """The rows and buffers of a stack.
+
+        None if what rides on a layer would have rows where the layer has none.
+        """
         layers, stages, last_of = self._stages(stack)
         stripes = cut(stages, stack.height, stack.keeps)
         rows = [dict(zip(layers, of_stripe, strict=True)) for of_stripe in stripes]
@@ -141,7 +146,10 @@ class StackPlans:
         return layers, stages, last_of
 
     def granule(self, t: int) -> int:
-        """Rows in multiples of which a group's output comes: whole tiles of a layer that may run by Winograd."""
+        """Rows in multiples of which a group's output comes.
+
+        Whole tiles of a layer that may run by Winograd.
+        """
         group = self.context.groups[t]
         head = self.context.shapes[group.head]
         if min(head.kernel) < 2 or max(head.stride) > 1 or max(head.dilation) > 1:
@@ -158,7 +166,8 @@ class StackPlans:
 
     def held(self, lines: Lines, t: int) -> dict[int, int]:
         """Bytes of each map on chip while one of a stack's groups runs, whole or as lines."""
-        stack, last = lines.stack, self.context.last_reader
+        stack = lines.stack
+        last = self.context.last_reader
         alive = {m: size for m, size in lines.buffers.items() if stack.keeps or m <= t <= last[m]}
         return self.around_stack(stack) | alive
 
@@ -202,7 +211,10 @@ class StackPlans:
         )
 
     def whole(self, stack: Stack, t: int) -> LayerPlan | None:
-        """One of a stack's groups as a whole, with no map in DRAM that lies inside the stack; None if it fits not."""
+        """One of a stack's groups as a whole, with no map in DRAM that lies inside the stack.
+
+        None if it fits not.
+        """
         around = self.context.around(t, self._setting(stack, t, self.capacity))
         try:
             return self.plans.settled(t, around)
@@ -276,7 +288,10 @@ class StackPlans:
         return None if found is None else {int(name): address for name, address in found.items()}
 
     def _lives(self, stacks: Sequence[Stack]) -> tuple[list[int], list[int]]:
-        """The first and the last group during which each whole map lies on chip: all of a stack that it meets."""
+        """The first and the last group during which each whole map lies on chip.
+
+        All of a stack that it meets.
+        """
         count = len(self.context.groups)
         born = list(range(count))
         dies = [self.context.last_reader.get(m, m) for m in range(count)]

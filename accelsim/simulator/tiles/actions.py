@@ -96,20 +96,23 @@ def count_actions(mode: Mode, sums: LayerSums) -> ActionCounts:
         partial_sums = _count_transforms_on_the_fly(mode, sums, actions)
     elif mode.lanes.stationary == "output":
         read: Number = sums.tiles * _pixels_per_output(mode, sums)
-        actions["input_read"] = read * (mode.group_channels * len(mode.group_starts) * widths.activation_bits)
+        channels = mode.group_channels * len(mode.group_starts)
+        actions["input_read"] = read * (channels * widths.activation_bits)
         partial_sums = mode.work.outputs * (sums.channel_tiles - 1)
     else:
         read_folds, left_folds = sums.folds
         read = sums.tiles * read_folds * _input_streams(mode, sums)
         actions["input_read"] = read * (mode.lanes.reduction * widths.activation_bits)
         partial_sums = sums.tiles * (left_folds - mode.work.out_channels)
-    output_bits = mode.work.outputs * widths.activation_bits + partial_sums * widths.accumulator_bits
+    finished_bits = mode.work.outputs * widths.activation_bits
+    output_bits = finished_bits + partial_sums * widths.accumulator_bits
     actions["output_write"] = output_bits
     actions["output_read"] = output_bits
     if mode.products is not None:
         to_lanes = ("weight_read", "input_read", "transformed_write", "transformed_read")
         from_lanes = output_bits + partial_sums * widths.accumulator_bits  # written, and read back
-        actions["wire"] = sum((actions[name] for name in to_lanes if name in actions), start=from_lanes)
+        there = [actions[name] for name in to_lanes if name in actions]
+        actions["wire"] = sum(there, start=from_lanes)
     return actions
 
 
@@ -250,7 +253,8 @@ def _count_selection(mode: Mode, sums: LayerSums, macs: Number, actions: ActionC
     """Add what operand windows, and the choice among a lane's sums, cost."""
     lanes = mode.lanes
     if lanes.sums_each > 1:
-        actions["sum_select_bit"] = macs * (mode.widths.accumulator_bits * ceil(log2(lanes.sums_each)))
+        levels = ceil(log2(lanes.sums_each))
+        actions["sum_select_bit"] = macs * (mode.widths.accumulator_bits * levels)
     if lanes.operands is None:
         return
     counted = served(mode)
@@ -258,7 +262,8 @@ def _count_selection(mode: Mode, sums: LayerSums, macs: Number, actions: ActionC
     filled = mode.taps * mode.group_channels * mode.positions_each * len(mode.group_starts)
     actions["window_fill_bit"] = sums.tiles * (filled * mode.operand_bits)
     actions["window_fetch_bit"] = sums.tiles * (counted.fetches * mode.operand_bits)
-    actions["select_bit"] = sums.tiles * (counted.loads * mode.operand_bits * (ceil(log2(banks)) if banks > 1 else 0))
+    levels = ceil(log2(banks)) if banks > 1 else 0
+    actions["select_bit"] = sums.tiles * (counted.loads * mode.operand_bits * levels)
 
 
 def _count_lane_transforms(mode: Mode, sums: LayerSums, actions: ActionCounts) -> Number:
@@ -274,7 +279,8 @@ def _count_lane_transforms(mode: Mode, sums: LayerSums, actions: ActionCounts) -
     if units.streamed:
         passes = mode.group_channels * len(mode.group_starts) * mode.tap_groups
         actions["stream_add"] = sums.tiles * (passes * units.input_adds)
-        actions["input_read"] = sums.tiles * _pixels_per_tile(mode, sums) * (passes * mode.widths.activation_bits)
+        pixels = sums.tiles * _pixels_per_tile(mode, sums)
+        actions["input_read"] = pixels * (passes * mode.widths.activation_bits)
     else:
         if mode.products is None:
             by_units = by_units + sums.tile_channels * units.input_adds

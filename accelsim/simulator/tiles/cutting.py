@@ -62,7 +62,8 @@ def in_pieces(work: LayerWork, rows: int, cols: int) -> LayerWork:
     Channels of a group are ordered piece by piece, top to bottom and left to right.
     """
     weights = work.filters()
-    (K, C), (R, S) = weights.shape[:2], work.kernel
+    K, C = weights.shape[:2]
+    R, S = work.kernel
     parts = R // rows, S // cols
     weights = weights.reshape(K, C, parts[0], rows, parts[1], cols).transpose(0, 2, 4, 1, 3, 5)
     n_pieces = parts[0] * parts[1]
@@ -103,7 +104,9 @@ def _further_cuts(work: LayerWork, machine: TiledDescription) -> Iterator[Modes]
             for mode in machine.modes(pieces.amid(work.around))
         )
 
-    low, high = 0, len(sizes) - 1  # smaller pieces fit where larger ones do
+    # smaller pieces fit where larger ones do
+    low = 0
+    high = len(sizes) - 1
     while low < high:
         middle = (low + high) // 2
         if _fits(modes(middle), machine):

@@ -108,7 +108,8 @@ class SkippingDescription(TiledDescription):
     @property
     def chooses_freely(self) -> bool:
         """Whether each column of lanes skips zeros of its own and has no ``operand_window`` to choose from."""
-        return self.zero_handling == "skip_weights" and not self.holds_weights and self.operand_window is None
+        streams = self.zero_handling == "skip_weights" and not self.holds_weights
+        return streams and self.operand_window is None
 
     @property
     def lanes_by_zeros(self) -> dict[str, Any]:
@@ -207,8 +208,10 @@ class SkippingDescription(TiledDescription):
             found["decoder"] = Area(mm2, DECODER_SOURCE)
         size = self.window_size
         if size is not None:
-            choices = self.lanes * self.outputs_per_lane * select_um2(size.banks, self.operand_bits, node)
-            found["operand_windows"] = Area(self.window_count * window_um2(size, node) / 1e6, SELECTION_AREA_SOURCE)
+            one_choice = select_um2(size.banks, self.operand_bits, node)
+            choices = self.lanes * self.outputs_per_lane * one_choice
+            windows_mm2 = self.window_count * window_um2(size, node) / 1e6
+            found["operand_windows"] = Area(windows_mm2, SELECTION_AREA_SOURCE)
             found["operand_selection"] = Area(choices / 1e6, SELECTION_AREA_SOURCE)
         sums = self.filters_per_lane * self.outputs_per_lane
         if sums > 1:

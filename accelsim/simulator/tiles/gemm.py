@@ -31,7 +31,8 @@ from accelsim.workload import CHANNEL_BLOCK, LayerWork
 def gemm_mode(work: LayerWork, machine: SkippingDescription, name: str, lanes: LaneArray) -> Mode:
     """Plain (sparse) matrix multiplication of the layer in the spatial domain."""
     # Counted once for all arrays and buffers.
-    mode: Mode = work.derived.get((gemm_mode, machine.mask_settings), lambda: _on_one_lane(work, machine))
+    key = (gemm_mode, machine.mask_settings)
+    mode: Mode = work.derived.get(key, lambda: _on_one_lane(work, machine))
     return replace(
         mode,
         name=name,
@@ -55,7 +56,8 @@ def filter_order(work: LayerWork, machine: SkippingDescription, blocks: Ints) ->
     order = np.lexsort((-fullness, np.arange(work.out_channels) // per_group))
     if machine.balance == "paired":
         lanes = machine.pe_array.cols
-        return np.concatenate([_paired(order[g : g + per_group], lanes) for g in range(0, len(order), per_group)])
+        starts = range(0, len(order), per_group)
+        return np.concatenate([_paired(order[g : g + per_group], lanes) for g in starts])
     return order
 
 
@@ -140,7 +142,8 @@ def _weighted_blocks(work: LayerWork, weight: Floats) -> Floats:
         nonzeros = np.pad(nonzeros, padding)
     nonzeros = nonzeros.reshape(groups, work.out_channels // groups, -1, CHANNEL_BLOCK)
     weights = np.pad(weight, padding).reshape(groups, -1, CHANNEL_BLOCK)
-    return np.asarray(np.einsum("gkbc,gbc->gkb", nonzeros, weights).reshape(1, work.out_channels, -1))
+    sums = np.einsum("gkbc,gbc->gkb", nonzeros, weights)
+    return np.asarray(sums.reshape(1, work.out_channels, -1))
 
 
 def _empty_chunks(work: LayerWork, size: int) -> tuple[int, Floats]:

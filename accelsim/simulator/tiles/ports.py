@@ -6,10 +6,11 @@ these, has to pass in the cycles of the lanes; what the transform unit reads and
 Accesses are taken as spread evenly over a layer, so that each step takes longer by the factor by
 which the layer's accesses exceed its cycles.  The wait counts as ``edge``.
 
-The DMA and the inverse transform work on the other half of each double buffer, which has ports of its own.
-Of ``activations: one`` all but weights pass through the ports of one memory: what the lanes move there adds up, as does
-what the transform unit does, but not either to the other.
-Left out: conflicts of accesses that meet in one bank while another is idle; the mapping does not know of ports.
+The DMA and the inverse transform work on the other half of each double buffer, which has ports of
+its own.  Of ``activations: one`` all but weights pass through the ports of one memory: what the
+lanes move there adds up, as does what the transform unit does, but not either to the other.  Left
+out: conflicts of accesses that meet in one bank while another is idle; the mapping does not know of
+ports.
 """
 
 from accelsim.arrays import Ints, round_up
@@ -36,12 +37,16 @@ def lane_bits(mode: Mode, actions: ActionCounts, buffers: TiledBuffers) -> dict[
 
 def transform_bits(actions: ActionCounts, buffers: TiledBuffers) -> float:
     """Bits that the input transform unit moves through the ports of one memory, the whole layer."""
-    read, written = float(actions["input_read"]), float(actions["transformed_write"])
+    read = float(actions["input_read"])
+    written = float(actions["transformed_write"])
     return read + written if buffers.one_memory else max(read, written)
 
 
 def through_ports(cycles: Ints, bits: float, buffers: TiledBuffers) -> Ints:
-    """Cycles of each step where all of them move so many bits through one buffer: (steps,) int64, never fewer."""
+    """Cycles of each step where all of them move so many bits through one buffer.
+
+    (steps,) int64, never fewer.
+    """
     total = int(cycles.sum())
     if buffers.banks is None or not total:
         return cycles

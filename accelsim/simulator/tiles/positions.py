@@ -34,7 +34,9 @@ class PositionCuts:
     def count(self) -> Ints:
         """Tiles of the layer."""
         images, rows, cols = self.sizes
-        return np.asarray(-(-self.batch // images) * -(-self.height // rows) * -(-self.width // cols))
+        down = -(-self.height // rows)
+        across = -(-self.width // cols)
+        return np.asarray(-(-self.batch // images) * down * across)
 
     @cached_property
     def outputs(self) -> Ints:

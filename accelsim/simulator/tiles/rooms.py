@@ -72,7 +72,8 @@ class Rooms:
         for name, needed in self.needs.items():
             self.held = self.held & (needed <= self._capacity(name))
         if self.machine.buffers.shared:
-            self.held = self.held & (self.needs["weight"] + self.needs["input"] <= self._capacity("input"))
+            together = self.needs["weight"] + self.needs["input"]
+            self.held = self.held & (together <= self._capacity("input"))
         if self.together:
             self.held = self.held & (self.needed_together <= self._capacity("input"))
         if self.mode.work.around.weights != "loaded":
@@ -87,7 +88,8 @@ class Rooms:
     @property
     def needed_together(self) -> Ints:
         """Bytes that a candidate needs of that room."""
-        return np.asarray(sum(self.needs[name] for name in self.machine.buffers.map_buffers if name in self.needs))
+        names = [name for name in self.machine.buffers.map_buffers if name in self.needs]
+        return np.asarray(sum(self.needs[name] for name in names))
 
     def _output_need(self) -> Ints:
         """Bytes that outputs and sums need, and the lines of what rides on them."""
@@ -114,10 +116,14 @@ class Rooms:
         if around.input_share == 0:
             self.needs["input"] = np.zeros((1,) * 4, np.int64)
         if around.operands:
-            self.needs["input"] = self.needs["input"] + around.operands * self.candidates.finished_room
+            operands = around.operands * self.candidates.finished_room
+            self.needs["input"] = self.needs["input"] + operands
 
     def _capacity(self, name: str) -> int:
-        """Bytes of a buffer; weights and inputs, or all but weights, have theirs together where the machine says so."""
+        """Bytes of a buffer.
+
+        Weights and inputs, or all but weights, have theirs together where the machine says so.
+        """
         buffers = self.machine.buffers
         room = self.mode.work.around.room
         if room is not None and name in buffers.map_buffers:
@@ -137,7 +143,8 @@ class Rooms:
 
     def least_steps(self) -> int | None:
         """Of the candidates that the buffers hold; None if they hold none."""
-        steps = np.broadcast_to(self.candidates.steps, self.fits.shape)[np.broadcast_to(self.held, self.fits.shape)]
+        held = np.broadcast_to(self.held, self.fits.shape)
+        steps = np.broadcast_to(self.candidates.steps, self.fits.shape)[held]
         return int(steps.min()) if steps.size else None
 
     def least_needs(self) -> dict[str, int]:
@@ -176,8 +183,10 @@ def worth_scoring(mode: Mode, machine: TiledDescription) -> Rooms:
     Raises NoTile if no candidate fits the buffers, InputError if none of those has few steps, or
     there are too many.
     """
-    shape, row_bytes = mode.shape, machine.dram.timing.row_bytes
-    positions, others = count_positions(shape), count_others(shape)
+    shape = mode.shape
+    row_bytes = machine.dram.timing.row_bytes
+    positions = count_positions(shape)
+    others = count_others(shape)
     if positions * others <= REMEMBERED_CANDIDATES:
         rooms = Rooms(mode, machine, remembered_candidates(shape, row_bytes))
         if not rooms.fits.any():
@@ -194,13 +203,16 @@ def worth_scoring(mode: Mode, machine: TiledDescription) -> Rooms:
     needs: dict[str, int] = {}
     steps: int | None = None
     for first in range(0, positions, at_once):
-        rooms = Rooms(mode, machine, Candidates(shape, row_bytes, cuts.some(slice(first, first + at_once))))
+        some = cuts.some(slice(first, first + at_once))
+        rooms = Rooms(mode, machine, Candidates(shape, row_bytes, some))
         of_positions = np.broadcast_to(
             rooms.fits, (*rooms.fits.shape[:POSITIONS], len(rooms.candidates.positions.count))
         )
         kept.append(first + np.flatnonzero(of_positions.any(axis=(0, 1, 2))))
-        needs = {name: min(needed, needs.get(name, needed)) for name, needed in rooms.least_needs().items()}
-        steps = min((least for least in (steps, rooms.least_steps()) if least is not None), default=None)
+        found = rooms.least_needs()
+        needs = {name: min(needed, needs.get(name, needed)) for name, needed in found.items()}
+        known = [least for least in (steps, rooms.least_steps()) if least is not None]
+        steps = min(known, default=None)
     found = np.concatenate(kept)
     if not len(found):
         raise rooms.shortage(needs, steps)
@@ -212,7 +224,8 @@ def _weight_bytes(mode: Mode, all_of: Candidates) -> tuple[Ints, Ints]:
 
     (1, cuts, cuts, 1).
     """
-    filter_cuts, channel_cuts = all_of.filter_cuts, all_of.channel_cuts
+    filter_cuts = all_of.filter_cuts
+    channel_cuts = all_of.channel_cuts
 
     def count() -> tuple[Ints, Ints]:
         bits = np.zeros((mode.work.out_channels + 1, mode.stored_bits.shape[1] + 1))

@@ -202,7 +202,8 @@ def _unit_cycles(mode: Mode, steps: Steps) -> _UnitCycles:
         inverse = -(-steps.tiles * steps.filters * units.phases // units.inverse_rate)
         inverse = (inverse + TRANSFORM_STEP_CYCLES) * steps.last
     if mode.arrival_cycles:
-        arrival = round_up(steps.weight_channels * mode.arrival_cycles, SUM_ERROR) * steps.new_weights
+        tile_cycles = round_up(steps.weight_channels * mode.arrival_cycles, SUM_ERROR)
+        arrival = tile_cycles * steps.new_weights
     return _UnitCycles(transform, inverse, arrival)
 
 

@@ -181,7 +181,8 @@ class _Search:
         channels = slice(cut, cut + 1)
         blocks = [_Block(ALL, channels)]
         if self.mode.lanes.window > 1:  # barriers depend on the cut of the filters, too
-            blocks = [_Block(slice(i, i + 1), channels) for i in np.argsort(bounds, kind="stable").tolist()]
+            best_first = np.argsort(bounds, kind="stable").tolist()
+            blocks = [_Block(slice(i, i + 1), channels) for i in best_first]
         lowest = limit
         places: list[tuple[Ints, Ints, Ints]] = []
         for block in blocks:
@@ -299,10 +300,12 @@ class _Search:
         )
         actions = count_actions(mode, sums)
         # Every request as if no row that it touches were open.
-        actions["dram_activate"] = input_rows + weight_rows + block.of(loads.outputs.rows + loads.operands.rows)
+        output_rows = block.of(loads.outputs.rows + loads.operands.rows)
+        actions["dram_activate"] = input_rows + weight_rows + output_rows
         around = work.around
         if not around.stores or around.output_share < 1:  # the DMA does not read them
-            actions["output_read"] = actions["output_read"] - work.outputs * mode.widths.activation_bits
+            unread = work.outputs * mode.widths.activation_bits
+            actions["output_read"] = actions["output_read"] - unread
         return actions
 
     def _edges(self, block: _Block) -> Ints:

@@ -56,7 +56,8 @@ def serve_together(modes: Iterable[Mode]) -> None:
         size = mode.taps * mode.work.out_channels * mode.group_channels * mode.positions_each
         if waiting and (positions + size > TOGETHER or _key(mode) != _key(waiting[0])):
             _remember(waiting)
-            waiting, positions = [], 0
+            waiting = []
+            positions = 0
         waiting.append(mode)
         positions += size
     _remember(waiting)

@@ -98,12 +98,14 @@ class Steps:
         if not self._tiling.weights_first:
             outer = outer[::-1]
         first, second, channel = (index.ravel() for index in np.indices((*outer, self.channel_tiles)))
-        self.filter, self.position = (first, second) if self._tiling.weights_first else (second, first)
+        self.filter = first if self._tiling.weights_first else second
+        self.position = second if self._tiling.weights_first else first
         self.channel = channel
 
         weight_tile = self.filter * self.channel_tiles + channel
         input_group = self._input_group[self.filter]
-        input_tile = (self.position * self.filter_tiles + input_group) * self.channel_tiles + channel
+        position_and_group = self.position * self.filter_tiles + input_group
+        input_tile = position_and_group * self.channel_tiles + channel
         self.new_weights = changes(weight_tile)
         self.new_inputs = changes(input_tile)
         if self._tiling.weights_stay:
@@ -129,8 +131,14 @@ class Steps:
         )
         group_channels = shape.in_channels // shape.groups
         first_group = self.first_filters // (shape.out_channels // shape.groups)
-        channel = (first_group * group_channels)[self.filter] + behind(self._channel_sizes)[self.channel]
-        inputs = FeatureMap(shape.vertical.size, shape.horizontal.size, shape.in_channels, shape.input_bits)
+        first_channel = (first_group * group_channels)[self.filter]
+        channel = first_channel + behind(self._channel_sizes)[self.channel]
+        inputs = FeatureMap(
+            height=shape.vertical.size,
+            width=shape.horizontal.size,
+            channels=shape.in_channels,
+            bits=shape.input_bits,
+        )
         at = self.position
         corner = Corner(image=image[at], channel=channel, row=row[at], col=col[at])
         extent = Extent(
@@ -148,7 +156,12 @@ class Steps:
         image, row, col = self._corners(
             np.arange(0, shape.vertical.outputs, tiling.rows), np.arange(0, shape.horizontal.outputs, tiling.cols)
         )
-        outputs = FeatureMap(shape.vertical.outputs, shape.horizontal.outputs, shape.out_channels, shape.output_bits)
+        outputs = FeatureMap(
+            height=shape.vertical.outputs,
+            width=shape.horizontal.outputs,
+            channels=shape.out_channels,
+            bits=shape.output_bits,
+        )
         at = self.position
         corner = Corner(image=image[at], channel=self.first_filters[self.filter], row=row[at], col=col[at])
         extent = Extent(

@@ -39,7 +39,8 @@ class Tiling:
     def order(self) -> str:
         """The loops over tiles, the outermost first, and which operands the buffers keep for the whole layer."""
         loops = "k npq c" if self.weights_first else "npq k c"
-        stays = [name for name, stay in (("weights", self.weights_stay), ("inputs", self.inputs_stay)) if stay]
+        asked = (("weights", self.weights_stay), ("inputs", self.inputs_stay))
+        stays = [name for name, stay in asked if stay]
         return f"{loops}; {' and '.join(stays)} stay" if stays else loops
 
 
@@ -122,7 +123,8 @@ def extents(axis: Axis, tile: int) -> Ints:
     start = np.arange(0, axis.outputs, tile)
     length = np.minimum(tile, axis.outputs - start)
     first = first_inputs(axis, tile)
-    last = np.minimum(start * axis.stride - axis.padding + (length - 1) * axis.stride + axis.reach, axis.size)
+    last = start * axis.stride - axis.padding + (length - 1) * axis.stride + axis.reach
+    last = np.minimum(last, axis.size)
     last[-1] = axis.size
     sizes = np.maximum(last - first, 0)
     sizes.flags.writeable = False

@@ -283,7 +283,10 @@ class Times:
 
     @property
     def spans(self) -> Ints:
-        """Cycles from one part's last multiply to the next one's, (parts,); of the last to the end."""
+        """Cycles from one part's last multiply to the next one's, (parts,).
+
+        Of the last to the end.
+        """
         borders = self.computed.copy()
         borders[-1] = self.end
         return np.diff(borders, prepend=0)

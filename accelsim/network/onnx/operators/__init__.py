@@ -17,7 +17,8 @@ OPERATORS: dict[str, Callable[[Call], list[Value]]] = {
     **moves.OPERATORS,
     **quantized.OPERATORS,
 }
-# Beside ONNX's own: (domain, operator) of other domains that mean what the operator of that name does.
+# Beside ONNX's own: (domain, operator) of other domains that mean what the operator of that name
+# does.
 FOREIGN = {("com.microsoft", name) for name in ("QLinearAdd", "QLinearGlobalAveragePool", "QuantizeLinear", "Gelu")}
 FOREIGN |= {("com.microsoft", "DequantizeLinear")}
 # What moves integers as it moves other numbers, and what takes them for what they stand for.

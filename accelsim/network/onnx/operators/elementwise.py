@@ -23,7 +23,8 @@ def clip(call: Call) -> list[Value]:
     bounds: list[float | None] = []
     if len(call.inputs) > 3:
         raise Unfit(f"{len(call.inputs)} inputs, expected x, min and max")
-    for number, name in enumerate(("min", "max"), start=1):  # attributes up to version 6, then inputs
+    for number, name in enumerate(("min", "max"), start=1):
+        # attributes up to version 6, then inputs
         given = call.constant(number)
         value = call.take(name, None) if given is None else given
         if value is not None and np.size(value) != 1:
@@ -38,7 +39,10 @@ def clip(call: Call) -> list[Value]:
 
 
 def _function(name: str, alpha: float | None = None, beta: float | None = None) -> Reader:
-    """A function of each number; alpha, beta: what ONNX's attributes are by default, None where it has none."""
+    """A function of each number; alpha, beta.
+
+    What ONNX's attributes are by default, None where it has none.
+    """
 
     def read(call: Call) -> list[Value]:
         numbers = {}
@@ -77,7 +81,8 @@ def prelu(call: Call) -> list[Value]:
 
 
 def power(call: Call) -> list[Value]:
-    x, exponent = call.tensor(), call.array(1)
+    x = call.tensor()
+    exponent = call.array(1)
     if exponent.size != 1 or exponent.ndim > len(x.dims):
         raise Unfit(f"{list(exponent.shape)} exponents, expected one number")
     return [call.apply(Pointwise(function="power", alpha=float(exponent.reshape(-1)[0])), x)]
@@ -95,7 +100,8 @@ def identity(call: Call) -> list[Value]:
 
 def cast_(call: Call) -> list[Value]:
     """From one floating-point type to another, or from integers to what they are as numbers."""
-    x, to = call.tensor(), call.take("to", 1)
+    x = call.tensor()
+    to = call.take("to", 1)
     call.attributes.pop("saturate", None)
     if to not in (1, 10, 11, 16):  # FLOAT, FLOAT16, DOUBLE, BFLOAT16
         raise Unfit(f"to type {to}, expected floating point")
@@ -105,7 +111,8 @@ def cast_(call: Call) -> list[Value]:
 def on_grid(call: Call, x: Tensor, grid: Grid) -> Tensor:
     """The real numbers that a tensor's integers stand for by this grid, be it its own or another."""
     assert x.grid is not None
-    own, real = x.grid, replace(x, grid=None)
+    own = x.grid
+    real = replace(x, grid=None)
     if own == grid:
         return real
     return linear_function(call, real, grid.scale / own.scale, grid.scale * (own.zero - grid.zero))
@@ -192,7 +199,8 @@ def _with_constant(call: Call, function: str, x: Tensor, constant: NDArray[Any])
     channels = x.stored[-1] if x.stored else 1
     if function in ("add", "mul") and operand.size == operand.shape[-1] == channels:
         layer = Affine(channels=channels)
-        flat, ones = operand.reshape(-1), np.ones(channels, np.float32)
+        flat = operand.reshape(-1)
+        ones = np.ones(channels, np.float32)
         arrays = {"weight": ones, "bias": flat} if function == "add" else {"weight": flat, "bias": 0 * ones}
     y = draft.apply(call.name, layer, x, **arrays)
     y = draft.settled(call.name, replace(y, batched=len(dims) > rank))
@@ -227,7 +235,10 @@ def of_tensors(call: Call, function: str, a: Tensor, b: Tensor) -> Tensor:
 
 
 def _fused(call: Call, x: Tensor, gate: Tensor) -> Tensor | None:
-    """x times a function of x, as one function: SiLU, hard swish, Mish, GELU; None if it is no such product."""
+    """x times a function of x, as one function: SiLU, hard swish, Mish, GELU.
+
+    None if it is no such product.
+    """
     if x.axes != gate.axes or x.shape != gate.shape:
         return None
     draft = call.draft
@@ -262,7 +273,8 @@ def _functions(draft: Draft, source: str) -> tuple[tuple[str, ...], str]:
         node = draft.nodes.get(source)
         if node is None or not isinstance(node.layer, Pointwise):
             break
-        layer, name = node.layer, node.layer.function
+        layer = node.layer
+        name = node.layer.function
         if name == "hard_sigmoid" and abs(layer.alpha - 1 / 6) < 1e-6 and layer.beta == 0.5:
             names.append("hard_swish_gate")
         elif name == "linear" and (layer.alpha, layer.beta) == (1.0, 1.0):

@@ -102,7 +102,8 @@ def tile(call: Call) -> list[Value]:
 def cut(call: Call) -> list[Value]:
     """Slice."""
     x = call.tensor()
-    starts, stops = call.integers(1, "starts"), call.integers(2, "ends")
+    starts = call.integers(1, "starts")
+    stops = call.integers(2, "ends")
     if starts is None or stops is None or len(starts) != len(stops):
         raise Unfit("starts or ends are not constant")
     axes = call.integers(3, "axes") or list(range(len(starts)))
@@ -197,7 +198,10 @@ def _stored_part(call: Call, lead: Tensor, part: Value) -> Value:
 
 
 def _with_constant_parts(call: Call, parts: Sequence[Value], first: Tensor, axis: int) -> Tensor:
-    """Joined parts some of which are constant: the others with zeros between them, plus the constant ones."""
+    """Joined parts some of which are constant.
+
+    The others with zeros between them, plus the constant ones.
+    """
     sizes = [part.stored[axis] if isinstance(part, Tensor) else part.shape[axis] for part in parts]
     rank = len(first.stored)
     shape = list(first.stored)
@@ -228,12 +232,15 @@ def pad(call: Call) -> list[Value]:
     if x.grid is not None:
         value = x.grid.scale * (value - x.grid.zero)
     axes = call.integers(3, "axes") or list(range(len(x.dims)))
-    n, rank = len(axes), len(x.dims)
+    n = len(axes)
+    rank = len(x.dims)
     if len(pads) != 2 * n:
         raise Unfit(f"pads {pads[:16]}, expected two for each of {n} axes")
-    before, after = [0] * rank, [0] * rank
+    before = [0] * rank
+    after = [0] * rank
     for i, axis in enumerate(x.positions(axes)):
-        before[axis], after[axis] = pads[i], pads[n + i]
+        before[axis] = pads[i]
+        after[axis] = pads[n + i]
     if x.batched and (before[0] or after[0]):
         raise Unfit(f"pads {pads[:16]}, expected none of the images' axis")
     x = _cropped(call, x, before, after)
@@ -278,9 +285,11 @@ def depth_to_space(call: Call) -> list[Value]:
     if b < 1 or C % (b * b):
         raise Unfit(f"blocks of {b} x {b}, expected some that divide {C} channels")
     if mode == b"CRD":
-        split, order = (1, C // (b * b), b, b, H, W), (0, 1, 4, 2, 5, 3)
+        split = 1, C // (b * b), b, b, H, W
+        order = 0, 1, 4, 2, 5, 3
     else:
-        split, order = (1, b, b, C // (b * b), H, W), (0, 3, 4, 1, 5, 2)
+        split = 1, b, b, C // (b * b), H, W
+        order = 0, 3, 4, 1, 5, 2
     y = call.draft.transposed(call.name, call.reshaped(x, split), order)
     return [call.reshaped(y, (1, C // (b * b), H * b, W * b))]
 

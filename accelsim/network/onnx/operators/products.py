@@ -67,13 +67,15 @@ def window(call: Call, kernel: Sequence[int], size: Shape) -> Window:
             raise Unfit("auto_pad and pads, expected one of them")
         sizes = zip(size[-n:], kernel, strides, dilations, strict=True)
         total = [max(0, (-(-x // s) - 1) * s + (k - 1) * d + 1 - x) for x, k, s, d in sizes]
-        less, more = [t // 2 for t in total], [t - t // 2 for t in total]
+        less = [t // 2 for t in total]
+        more = [t - t // 2 for t in total]
         pads = less + more if automatic == b"SAME_UPPER" else more + less
     elif automatic == b"VALID" and any(pads):
         raise Unfit("auto_pad VALID and pads, expected one of them")
     elif automatic not in (b"NOTSET", b"VALID"):
         raise Unfit(f"auto_pad {automatic!r} is not known")
-    ones, zeros = [1] * (2 - n), [0] * (2 - n)
+    ones = [1] * (2 - n)
+    zeros = [0] * (2 - n)
     return Window(
         kernel=_pair([*ones, *kernel]),
         stride=_pair([*ones, *strides]),
@@ -102,7 +104,10 @@ def without_row(call: Call, image: Tensor, was_sequence: bool) -> Tensor:
 
 
 def _filters(weight: NDArray[Any], sequence: bool) -> NDArray[Any]:
-    """A convolution's weight in four dimensions, of a sequence with kernels of one row.  Raises Unfit if not."""
+    """A convolution's weight in four dimensions, of a sequence with kernels of one row.
+
+    Raises Unfit if not.
+    """
     if weight.ndim != (3 if sequence else 4):
         raise Unfit(f"weights of {weight.ndim} dimensions, expected {3 if sequence else 4}")
     return weight[:, :, None] if sequence else weight
@@ -139,11 +144,12 @@ def conv(call: Call) -> list[Value]:
 def conv_transpose(call: Call) -> list[Value]:
     """The transposed convolution, as a convolution at stride 1.
 
-    Output pixel s p + a of stride s sees the kernel's rows (columns) a, a + s, ... only: of each phase a a small
-    convolution.  All phases are one convolution with s_h s_w times the filters, whose outputs then interleave
-    (Shi et al., arXiv:1609.07009).
+    Output pixel s p + a of stride s sees the kernel's rows (columns) a, a + s, ... only: of each
+    phase a a small convolution.  All phases are one convolution with s_h s_w times the filters,
+    whose outputs then interleave (Shi et al., arXiv:1609.07009).
     """
-    weight, bias = call.array(1), _bias(call, 2)
+    weight = call.array(1)
+    bias = _bias(call, 2)
     groups = call.take("group", 1)
     image, sequence = as_rows(call, call.tensor())
     n = 1 if sequence else 2
@@ -188,7 +194,9 @@ def _dilated(weight: NDArray[Any], dilation: tuple[int, int]) -> NDArray[Any]:
 
 
 def _by_phase(weight: NDArray[Any], groups: int, stride: tuple[int, int]) -> NDArray[Any]:
-    """(C, K / groups, R, S) as filters at stride 1: (K s_h s_w, C / groups, ceil(R / s_h), ceil(S / s_w)).
+    """(C, K / groups, R, S) as filters at stride 1.
+
+    (K s_h s_w, C / groups, ceil(R / s_h), ceil(S / s_w)).
 
     A filter's phases follow one another.  Each kernel is turned round, as a correlation needs it.
     """
@@ -203,7 +211,8 @@ def _by_phase(weight: NDArray[Any], groups: int, stride: tuple[int, int]) -> NDA
 
 def _interleaved(call: Call, image: Tensor, filters: NDArray[Any], groups: int, stride: tuple[int, int]) -> Tensor:
     """The phases of all pixels, side by side: (H + taps - 1) s_h rows."""
-    (s_h, s_w), taps = stride, filters.shape[2:]
+    s_h, s_w = stride
+    taps = filters.shape[2:]
     K = len(filters) // (s_h * s_w)
     layer = Conv(
         in_channels=filters.shape[1] * groups,
@@ -241,13 +250,17 @@ def gemm(call: Call) -> list[Value]:
 
 
 def linear(call: Call, x: Tensor, weight: NDArray[Any], bias: dict[str, NDArray[Any]]) -> Tensor:
-    """weight (K, C) times the last axis: of a vector a fully connected layer, of more a 1 x 1 convolution."""
+    """weight (K, C) times the last axis.
+
+    Of a vector a fully connected layer, of more a 1 x 1 convolution.
+    """
     K, C = weight.shape
     if not x.shape or x.shape[-1] != C:
         raise ValueError(f"expected {[*x.dims[:-1], C]}, got {list(x.dims)}")
     if len(x.shape) == 1:
         return call.apply(Linear(in_features=C, out_features=K, bias=bool(bias)), x, weight=weight, **bias)
-    draft, last = call.draft, len(x.shape) - 1
+    draft = call.draft
+    last = len(x.shape) - 1
     if x.axes[-1] != last:
         x = draft.plain(call.name, x)
     rows = x.stored if len(x.stored) == 3 else (int(np.prod(x.stored[:-1])), 1, C)
@@ -292,7 +305,8 @@ def einsum(call: Call) -> list[Value]:
     equation = call.take("equation", b"").decode().replace(" ", "")
     terms, _, result = equation.partition("->")
     ours, _, theirs = terms.partition(",")
-    a, b = call.tensor(0), call.tensor(1)
+    a = call.tensor(0)
+    b = call.tensor(1)
     plain = all(len(set(term)) == len(term) and term.isalpha() for term in (ours, theirs, result))
     if not plain or (len(ours), len(theirs)) != (len(a.dims), len(b.dims)) or not set(result) <= set(ours + theirs):
         raise Unfit(f"{equation!r}, expected two terms of as many letters as their tensors have axes, and a result")

@@ -1,9 +1,10 @@
 """Quantized networks: pairs of QuantizeLinear and DequantizeLinear, and QLinear operators, in real numbers.
 
-Weights become what their integers stand for.  Activations are rounded to their grid by a layer of its own
-(``FakeQuantize``): real = scale (q - zero point), q of 8 bits.  Their tensor remembers that grid, for whoever reads it
-may take the integers by another.  A QLinear operator computes with real numbers and rounds its output to its own grid,
-as the integer operator does but where a value lies between two steps of it.
+Weights become what their integers stand for.  Activations are rounded to their grid by a layer of
+its own (``FakeQuantize``): real = scale (q - zero point), q of 8 bits.  Their tensor remembers that
+grid, for whoever reads it may take the integers by another.  A QLinear operator computes with real
+numbers and rounds its output to its own grid, as the integer operator does but where a value lies
+between two steps of it.
 """
 
 from dataclasses import replace
@@ -22,7 +23,8 @@ from accelsim.network.tensors import FakeQuantize
 
 
 def quantize(call: Call) -> list[Value]:
-    x, zero = call.tensor(), call.constant(2)
+    x = call.tensor()
+    zero = call.constant(2)
     _for_channels_alone(call)
     dtype = integers(call.take("output_dtype", 0), zero)
     return [_rounded(call, x, call.array(1), zero, dtype)]
@@ -44,7 +46,10 @@ def _for_channels_alone(call: Call) -> None:
 
 
 def integers(output: int, zero: NDArray[Any] | None) -> np.dtype[Any]:
-    """The type of what QuantizeLinear gives.  output: ONNX's number of it, 0: the zero point's, unsigned bytes else."""
+    """The type of what QuantizeLinear gives.
+
+    output: ONNX's number of it, 0: the zero point's, unsigned bytes else.
+    """
     known = {0: np.uint8, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16}
     dtype = zero.dtype if zero is not None else np.dtype(known.get(output, np.float32))
     if dtype.kind not in "iu" or dtype.itemsize > 2 or (output and known.get(output) != dtype):
@@ -61,7 +66,8 @@ def _grid(scale: NDArray[Any], zero: NDArray[Any] | None) -> Grid:
 
 def _real_input(call: Call, number: int) -> Tensor:
     """An input of integers, followed by a scale and a zero point, as the real numbers that they stand for by these."""
-    x, grid = call.tensor(number), _grid(call.array(number + 1), call.constant(number + 2))
+    x = call.tensor(number)
+    grid = _grid(call.array(number + 1), call.constant(number + 2))
     if x.grid is None:
         raise Unfit("its input is not quantized, expected QuantizeLinear before it")
     return on_grid(call, x, grid)
@@ -70,7 +76,10 @@ def _real_input(call: Call, number: int) -> Tensor:
 def _rounded(
     call: Call, x: Tensor, scale: NDArray[Any], zero: NDArray[Any] | None, dtype: np.dtype[Any] | None = None
 ) -> Tensor:
-    """x on the grid of a scale and a zero point.  dtype: of the integers, the zero point's by default."""
+    """x on the grid of a scale and a zero point.
+
+    dtype: of the integers, the zero point's by default.
+    """
     grid = _grid(scale, zero)
     bounds = np.iinfo(integers(0, zero) if dtype is None else dtype)
     layer = FakeQuantize(scale=grid.scale, low=int(bounds.min) - grid.zero, high=int(bounds.max) - grid.zero)
@@ -78,9 +87,12 @@ def _rounded(
 
 
 def spread(scale: NDArray[Any], values: NDArray[Any], axis: int, block: int) -> NDArray[Any]:
-    """Scales or zero points in a shape that goes with the values: one, one for each index of an axis, or a block's.
+    """Scales or zero points in a shape that goes with the values.
 
-    block: numbers along the axis that share one, 0 where there are no blocks.  Raises Unfit if they do not fit.
+    One, one for each index of an axis, or a block's.
+
+    block: numbers along the axis that share one, 0 where there are no blocks.  Raises Unfit if they
+    do not fit.
     """
     if not -values.ndim <= axis < max(values.ndim, 1):
         raise Unfit(f"axis {axis}, expected one of {values.ndim}")
@@ -106,7 +118,8 @@ def real(
 
 def qlinear_conv(call: Call) -> list[Value]:
     """QLinearConv: x, its scale and zero point, w with its own, those of y, and a bias in units of both scales."""
-    scale_x, scale_w = call.array(1), call.array(4)
+    scale_x = call.array(1)
+    scale_w = call.array(4)
     weight = real(call.array(3), scale_w, call.constant(5), 0)
     found = call.constant(8)
     bias = {}
@@ -122,7 +135,8 @@ def qlinear_matmul(call: Call) -> list[Value]:
 
 
 def qlinear_add(call: Call) -> list[Value]:
-    a, b = _real_input(call, 0), _real_input(call, 3)
+    a = _real_input(call, 0)
+    b = _real_input(call, 3)
     alike = (a.dims, a.axes) == (b.dims, b.axes)
     y = call.apply(Add(), a, b) if alike else of_tensors(call, "add", a, b)
     return [_rounded(call, y, call.array(6), call.constant(7))]

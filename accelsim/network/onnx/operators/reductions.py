@@ -70,7 +70,9 @@ def batch_norm(call: Call) -> list[Value]:
         raise Unfit("expected variances above 0")
     x = _channels_last(call, call.tensor(), len(weight))
     arrays = {"weight": weight, "bias": bias, "running_mean": mean, "running_var": var}
-    if eps == 0:  # no room for rounding errors in our batch normalisation; without statistics it is an affine layer
+    if eps == 0:
+        # no room for rounding errors in our batch normalisation; without statistics it is an affine
+        # layer
         scale, shift = fold_statistics(BatchNorm.model_construct(channels=len(weight), eps=0.0), arrays)
         return [call.apply(Affine(channels=len(weight)), x, weight=scale, bias=shift)]
     return [call.apply(BatchNorm(channels=len(weight), eps=eps), x, **arrays)]
@@ -112,23 +114,29 @@ def _scaled(call: Call, x: Tensor, scale: NDArray[Any], bias: NDArray[Any] | Non
 def group_norm(call: Call) -> list[Value]:
     x = call.tensor()
     groups = call.take("num_groups", 1)
-    scale, bias = call.array(1, 1), call.array(2, 1)
+    scale = call.array(1, 1)
+    bias = call.array(2, 1)
     return [_by_groups(call, x, groups, scale, bias)]
 
 
 def instance_norm(call: Call) -> list[Value]:
     x = call.tensor()
-    scale, bias = call.array(1, 1), call.array(2, 1)
+    scale = call.array(1, 1)
+    bias = call.array(2, 1)
     return [_by_groups(call, x, len(scale), scale, bias)]
 
 
 def _by_groups(call: Call, x: Tensor, groups: int, scale: NDArray[Any], bias: NDArray[Any]) -> Tensor:
-    """Group normalisation, and instance normalisation with a group for each channel.  scale, bias: a channel each."""
+    """Group normalisation, and instance normalisation with a group for each channel.
+
+    scale, bias: a channel each.
+    """
     eps = call.number("epsilon", 1e-5)
     call.attributes.pop("stash_type", None)
     if len(x.dims) < 3 or not x.batched or x.dims[1] % groups:
         raise Unfit(f"of {list(x.dims)} in {groups} groups, expected an image or a sequence of channels")
-    C, rest = x.shape[0], x.shape[1:]
+    C = x.shape[0]
+    rest = x.shape[1:]
     if groups == C:
         y = call.apply(Standardize(axes=tuple(sorted(map(x.axes.index, range(1, len(x.shape))))), eps=eps), x)
     else:
@@ -136,7 +144,8 @@ def _by_groups(call: Call, x: Tensor, groups: int, scale: NDArray[Any], bias: ND
         axes = tuple(sorted(split.axes.index(axis) for axis in range(1, len(split.shape))))
         y = call.reshaped(call.apply(Standardize(axes=axes, eps=eps), split), x.dims)
     if len(scale) == groups != C:  # opset 18 had one number a group
-        scale, bias = np.repeat(scale, C // groups), np.repeat(bias, C // groups)
+        scale = np.repeat(scale, C // groups)
+        bias = np.repeat(bias, C // groups)
     y = _channels_last(call, y, len(scale))
     return call.apply(Affine(channels=C), y, weight=scale, bias=bias)
 

@@ -42,7 +42,8 @@ class Cut:
     def steps(self, work: LayerWork) -> int:
         """Steps of the layer."""
         groups_of_filters = work.groups * -(-(work.out_channels // work.groups) // self.filters)
-        return work.batch * len(self.heights) * len(self.widths) * groups_of_filters * len(self.channels)
+        regions = work.batch * len(self.heights) * len(self.widths)
+        return regions * groups_of_filters * len(self.channels)
 
 
 @dataclass(frozen=True)

@@ -34,4 +34,5 @@ class CartesianDescription(MachineDescription):
     @property
     def lanes(self) -> int:
         """Multipliers of the whole array."""
-        return self.pe_array.rows * self.pe_array.cols * (self.cartesian.weights * self.cartesian.inputs)
+        elements = self.pe_array.rows * self.pe_array.cols
+        return elements * (self.cartesian.weights * self.cartesian.inputs)

@@ -93,7 +93,8 @@ class DenseLayer:
         first = cut.first_filters(self.work)
         filters = np.diff(np.append(first, self.work.out_channels))
         window = self.work.kernel[0] * self.work.kernel[1]
-        operands = np.ceil(cut.channels * window / (self.machine.cartesian.weights * self.machine.cartesian.inputs))
+        multipliers = self.machine.cartesian.weights * self.machine.cartesian.inputs
+        operands = np.ceil(cut.channels * window / multipliers)
         each = np.multiply.outer(filters, operands)
         pe_outputs = -(-regions.high // array.rows) * -(-regions.wide // array.cols)
         share = regions.high * regions.wide / (array.rows * array.cols)
@@ -136,8 +137,10 @@ class SparseLayer:
         mean, deviation, most = (np.stack(values)[tile] for values in zip(*of_tiles, strict=True))
         # Of each region: elements with the largest tile, and how much above its mean the slowest
         # is.
-        largest, places = np.unique(np.maximum(1, (high // pe_high) * (wide // pe_wide)), return_inverse=True)
-        deviations = np.array([max(0.0, expected_maximum(int(elements))) for elements in largest])[places]
+        full = np.maximum(1, (high // pe_high) * (wide // pe_wide))
+        largest, places = np.unique(full, return_inverse=True)
+        each = [max(0.0, expected_maximum(int(elements))) for elements in largest]
+        deviations = np.array(each)[places]
         worst = np.minimum(most, round_up(mean + deviations[:, None, None] * deviation, SUM_ERROR))
         # of the elements' pixels that exist
         share = high * wide / (pe_high * pe_wide * rows * cols)
@@ -188,7 +191,8 @@ class SparseLayer:
         if high * wide < stride_h * stride_w:
             # an element then holds some phases only; the fullest holds these
             return [(1, self.phases.number < high * wide)]
-        return [(-(-high // stride_h) * -(-wide // stride_w), np.ones(len(self.phases.number), np.bool_))]
+        pixels = -(-high // stride_h) * -(-wide // stride_w)
+        return [(pixels, np.ones(len(self.phases.number), np.bool_))]
 
     def _vectors(self, pixels: int) -> tuple[Floats, Floats]:
         """Mean and variance of the cycles' worth of non-zero inputs among so many pixels.

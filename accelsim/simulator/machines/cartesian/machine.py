@@ -64,8 +64,10 @@ def _region_cycles(layer: DenseLayer | SparseLayer, cut: Cut) -> StepCycles:
 
     Regions of one size share them.
     """
-    heights, of_row = np.unique(np.stack([cut.heights, cut.in_heights]), axis=1, return_inverse=True)
-    widths, of_col = np.unique(np.stack([cut.widths, cut.in_widths]), axis=1, return_inverse=True)
+    both_heights = np.stack([cut.heights, cut.in_heights])
+    both_widths = np.stack([cut.widths, cut.in_widths])
+    heights, of_row = np.unique(both_heights, axis=1, return_inverse=True)
+    widths, of_col = np.unique(both_widths, axis=1, return_inverse=True)
     high, in_high = np.repeat(heights, widths.shape[1], axis=1)
     wide, in_wide = np.tile(widths, heights.shape[1])
     cycles = layer.step_cycles(Regions(high=high, wide=wide, in_high=in_high, in_wide=in_wide), cut)
@@ -90,7 +92,8 @@ def _schedule(layer: DenseLayer | SparseLayer, cut: Cut) -> Schedule:
     work = layer.work
     machine = layer.machine
     cycles = _region_cycles(layer, cut)
-    image, region, group, channel = (index.ravel() for index in np.indices((work.batch, *cycles.slowest.shape)))
+    indices = np.indices((work.batch, *cycles.slowest.shape))
+    image, region, group, channel = (index.ravel() for index in indices)
     row, col = np.divmod(region, len(cut.widths))
     at = _Places(image=image, region=region, row=row, col=col, group=group, channel=channel)
     inputs = _inputs(layer, cut, at)
@@ -150,7 +153,8 @@ def _inputs(layer: DenseLayer | SparseLayer, cut: Cut, at: _Places) -> Transfer:
         col=first_col[at.col],
     )
     whole_width = len(cut.widths) == 1
-    return input_map(work, layer.machine).transfer(extent, corner, whole_width=whole_width, when=new)
+    inputs = input_map(work, layer.machine)
+    return inputs.transfer(extent, corner, whole_width=whole_width, when=new)
 
 
 def _outputs(layer: DenseLayer | SparseLayer, cut: Cut, at: _Places) -> Transfer:
@@ -170,7 +174,8 @@ def _outputs(layer: DenseLayer | SparseLayer, cut: Cut, at: _Places) -> Transfer
         col=behind(cut.widths)[at.col],
     )
     whole_width = len(cut.widths) == 1
-    return output_map(work, layer.machine).transfer(extent, corner, whole_width=whole_width, when=last)
+    outputs = output_map(work, layer.machine)
+    return outputs.transfer(extent, corner, whole_width=whole_width, when=last)
 
 
 def _weights(layer: DenseLayer | SparseLayer, cut: Cut, at: _Places) -> tuple[Transfer, bool]:

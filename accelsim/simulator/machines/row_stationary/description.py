@@ -59,7 +59,8 @@ class RowStationaryDescription(MachineDescription):
     def own_prices(self) -> dict[str, Price]:
         """A bit handed to the next lane or taken from a bus, counted with the registers."""
         pj = HOP_PJ_PER_BIT_45NM * node_factor(ENERGY_FACTORS, self.node_nm)
-        return {"hop_bit": Price(pj, "pJ/bit", "register", f"Eyeriss, 4 pJ for 16 bits; {NODE_SOURCE}")}
+        source = f"Eyeriss, 4 pJ for 16 bits; {NODE_SOURCE}"
+        return {"hop_bit": Price(pj, "pJ/bit", "register", source)}
 
     def own_areas(self) -> dict[str, Area]:
         """The scratch-pads of all lanes."""
@@ -68,4 +69,5 @@ class RowStationaryDescription(MachineDescription):
         bits = pads.filter_words * a.weight_bits
         bits += pads.input_words * a.activation_bits
         bits += pads.psum_words * a.accumulator_bits
-        return {"scratch_pads": Area(self.lanes * register_file_um2(bits, self.node_nm) / 1e6, PADS_AREA_SOURCE)}
+        mm2 = self.lanes * register_file_um2(bits, self.node_nm) / 1e6
+        return {"scratch_pads": Area(mm2, PADS_AREA_SOURCE)}

@@ -21,7 +21,8 @@ class RowStationaryMachine(RowStationaryDescription, Machine):
 
         Raises InputError if none fits the machine.
         """
-        return best((schedule_passes(work, self, mapping) for mapping in choose_mappings(work, self)), self)
+        mappings = choose_mappings(work, self)
+        return best((schedule_passes(work, self, mapping) for mapping in mappings), self)
 
     def check(self, work: LayerWork) -> None:
         """Refuse a layer none of whose mappings fits in MAX_STEPS steps."""

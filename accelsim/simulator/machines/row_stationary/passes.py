@@ -121,7 +121,8 @@ def received_bits(machine: RowStationaryDescription, filter_words: Bits, input_w
 
     Of one layer, or of many candidates for it.
     """
-    return filter_words * machine.arithmetic.weight_bits + input_words * machine.arithmetic.activation_bits
+    a = machine.arithmetic
+    return filter_words * a.weight_bits + input_words * a.activation_bits
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,8 @@ def pass_times(
     sums = bus(size.filters * size.rows * size.columns, a.accumulator_bits, buses.psum_bus_bits)
     inputs = bus(size.inputs, a.activation_bits, buses.input_bus_bits)
     weights = size.filters * size.channels * part.pass_weights
-    first_windows = bus(size.high * part.span * size.channels, a.activation_bits, buses.input_bus_bits)
+    windows = size.high * part.span * size.channels
+    first_windows = bus(windows, a.activation_bits, buses.input_bus_bits)
     last_sums = bus(size.filters * size.rows, a.accumulator_bits, buses.psum_bus_bits)
     return PassTimes(
         steady=np.maximum(np.maximum(multiplies, sums), inputs),
@@ -226,7 +228,8 @@ def inputs_stay(work: LayerWork, machine: RowStationaryDescription, held_bytes: 
 
 def bank_count(machine: RowStationaryDescription) -> int:
     """Banks that inputs and partial sums share."""
-    return int((machine.buffers.input_kb + machine.buffers.output_kb) / machine.row_stationary.bank_kb)
+    shared_kb = machine.buffers.input_kb + machine.buffers.output_kb
+    return int(shared_kb / machine.row_stationary.bank_kb)
 
 
 def fresh_extents(work: LayerWork, axis: int, tile: int) -> Ints:

@@ -30,7 +30,7 @@ MAX_STEPS = 1 << 17  # of a layer
 
 
 @dataclass(frozen=True)
-class Counts:
+class PassCounts:
     """How many tiles, steps and passes a layer is; arrays that broadcast over the candidates."""
 
     filter_tiles: Ints
@@ -43,7 +43,7 @@ class Counts:
     in_pads: Flags  # whether the scratch-pads hold the filters of all passes of a tile
 
 
-def _count(work: LayerWork, part: KernelPart, c: Candidates) -> Counts:
+def _count(work: LayerWork, part: KernelPart, c: Candidates) -> PassCounts:
     """The counts of all candidates."""
     filters = work.out_channels // work.groups
     filter_tiles = -(-filters // c.m)
@@ -51,7 +51,7 @@ def _count(work: LayerWork, part: KernelPart, c: Candidates) -> Counts:
     spans = -(-work.batch // c.n) * -(-work.out_width // c.f)
     positions = spans * -(-work.out_height // c.e)
     filter_passes = -(-filters // (c.p * c.t))
-    return Counts(
+    return PassCounts(
         filter_tiles=filter_tiles,
         channel_steps=channel_steps,
         spans=spans,
@@ -78,7 +78,7 @@ class Shortage(NamedTuple):
 class Rooms:
     """What candidates need of the machine; arrays that broadcast over the candidates."""
 
-    counts: Counts
+    counts: PassCounts
     inputs_stay: Flags  # whether all inputs of a group stay in the buffer
     banks: Floats
     filter_bytes: Floats
@@ -98,7 +98,8 @@ def measure_rooms(work: LayerWork, machine: RowStationaryDescription, c: Candida
     banks = np.ceil(sums / bank) + np.ceil(step_bytes / bank)
     filter_bytes = c.p * c.t * c.q * c.r * part.pass_weights * machine.arithmetic.weight_bits / 8
     held = _in_pads(machine, part, c) & _in_array(machine, part, c)
-    held = held & (filter_bytes <= machine.buffers.capacity_bytes("weight")) & (banks <= bank_count(machine))
+    filters_fit = filter_bytes <= machine.buffers.capacity_bytes("weight")
+    held = held & filters_fit & (banks <= bank_count(machine))
     return Rooms(
         counts=counts,
         inputs_stay=inputs_stay(work, machine, sums),

@@ -58,7 +58,8 @@ def _choose(work: LayerWork, machine: RowStationaryDescription, dmas: Sequence[D
 def _best(candidates: Candidates, sums: LayerSums, score: Floats) -> tuple[PassMapping, float]:
     # Of equal ones that with the fewest bytes, then steps.
     ties = np.flatnonzero(score == score.min())
-    steps, dram_bytes = (np.broadcast_to(x, score.shape).ravel()[ties] for x in (sums.steps, sums.dram_bytes))
+    steps = np.broadcast_to(sums.steps, score.shape).ravel()[ties]
+    dram_bytes = np.broadcast_to(sums.dram_bytes, score.shape).ravel()[ties]
     best = int(ties[np.lexsort((steps, dram_bytes))[0]])
     return candidates.mapping(np.unravel_index(best, score.shape)), float(score.flat[best])
 
@@ -100,4 +101,5 @@ def score_mapping(work: LayerWork, machine: RowStationaryDescription, mapping: P
     rooms = measure_rooms(work, machine, candidates)
     if not rooms.fits.all():
         return float("inf")
-    return float(sum_up(work, machine, candidates, rooms).score(machine, work, own_dma(machine)).item())
+    sums = sum_up(work, machine, candidates, rooms)
+    return float(sums.score(machine, work, own_dma(machine)).item())

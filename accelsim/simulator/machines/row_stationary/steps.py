@@ -123,7 +123,8 @@ class _Steps:
         extents = input_extents
         first_row = first_inputs(Axis.of(work, 0), mapping.e)
         first_col = first_inputs(Axis.of(work, 1), mapping.f)
-        if inputs_stay(work, machine, psum_bytes(machine, mapping.n, mapping.m, mapping.e, mapping.f)):
+        sums_bytes = psum_bytes(machine, mapping.n, mapping.m, mapping.e, mapping.f)
+        if inputs_stay(work, machine, sums_bytes):
             extents = fresh_extents
             first_row = fresh_inputs(work, 0, mapping.e)
             first_col = fresh_inputs(work, 1, mapping.f)
@@ -160,19 +161,22 @@ class _Steps:
 
         Those of a tile come once where the buffer holds them or nothing takes their place.
         """
-        once = bool(filters_stay(self.work, self.machine, self.mapping.m)) or len(self.channel_tiles) == 1
+        stay = bool(filters_stay(self.work, self.machine, self.mapping.m))
+        once = stay or len(self.channel_tiles) == 1
         new = self.first_position if once else np.ones_like(self.first_position)
         groups = np.arange(0, self.work.out_channels, self.work.out_channels // self.work.groups)
         starts = np.add.outer(groups, np.append(0, self.filter_tiles.cumsum()[:-1])).ravel()
         tiles = weight_tile_bytes(self.work, self.machine, starts, self.channel_tiles)
         tile = self.group * len(self.filter_tiles) + self.i_m, self.i_c
-        return Transfer.contiguous(tiles[tile] * new, behind(tiles.ravel()).reshape(tiles.shape)[tile])
+        addresses = behind(tiles.ravel()).reshape(tiles.shape)
+        return Transfer.contiguous(tiles[tile] * new, addresses[tile])
 
     def loads(self) -> Transfer:
         """Inputs that each step loads from DRAM."""
         inputs = input_map(self.work, self.machine)
         whole_width = self.shape[3] == 1
-        channel = self.group * (self.work.in_channels // self.work.groups) + behind(self.channel_tiles)[self.i_c]
+        first_channel = self.group * (self.work.in_channels // self.work.groups)
+        channel = first_channel + behind(self.channel_tiles)[self.i_c]
         image = self.i_n * self.mapping.n
         corner = Corner(image=image, channel=channel, row=self.first_row, col=self.first_col)
         extent = Extent(images=self.n, rows=self.rows, cols=self.cols, channels=self.c)
@@ -185,7 +189,12 @@ class _Steps:
         done = (self.i_c == len(self.channel_tiles) - 1).astype(np.int64)
         mapping = self.mapping
         channel = self.group * (self.work.out_channels // self.work.groups) + self.i_m * mapping.m
-        corner = Corner(image=self.i_n * mapping.n, channel=channel, row=self.i_e * mapping.e, col=self.i_f * mapping.f)
+        corner = Corner(
+            image=self.i_n * mapping.n,
+            channel=channel,
+            row=self.i_e * mapping.e,
+            col=self.i_f * mapping.f,
+        )
         extent = Extent(images=self.n, rows=self.e, cols=self.f, channels=self.m)
         return outputs.transfer(extent, corner, whole_width=whole_width, when=done)
 

@@ -27,7 +27,7 @@ from accelsim.simulator.machines.row_stationary.passes import (
     pass_times,
     received_bits,
 )
-from accelsim.simulator.machines.row_stationary.rooms import Counts, Rooms, of_each
+from accelsim.simulator.machines.row_stationary.rooms import PassCounts, Rooms, of_each
 from accelsim.simulator.storage.weights import filter_bits
 from accelsim.simulator.tiles.tiling import input_extents, tile_sizes
 from accelsim.simulator.time.objective import Dma
@@ -58,7 +58,8 @@ class LayerSums:
             return np.asarray(cycles)
         table = prices(machine)
         mac_pj = table["mac"].pj + mac_register_bits(machine) * table["register_bit"].pj
-        energy = np.asarray(work.dense_macs * mac_pj + power_mw(machine) * cycles * machine.ns_per_cycle)
+        static_pj = power_mw(machine) * cycles * machine.ns_per_cycle
+        energy = np.asarray(work.dense_macs * mac_pj + static_pj)
         for name, bits in self.actions.items():
             energy = np.asarray(energy + bits * table[name].pj)
         return np.asarray(energy * cycles if machine.objective == "edp" else energy, np.float64)
@@ -105,7 +106,7 @@ def _loads(work: LayerWork, machine: RowStationaryDescription, c: Candidates, ro
 
 
 def _on_chip(
-    work: LayerWork, machine: RowStationaryDescription, c: Candidates, counts: Counts, loads: _Loads
+    work: LayerWork, machine: RowStationaryDescription, c: Candidates, counts: PassCounts, loads: _Loads
 ) -> ActionCounts:
     """Bits that move between buffers, buses and PEs."""
     a = machine.arithmetic
@@ -119,7 +120,8 @@ def _on_chip(
     fetched = np.where(counts.in_pads, 1, counts.positions)
     rows = np.where(counts.in_pads, c.e, work.out_height * counts.spans)
     input_rows = part.rows * work.out_height * wide * images
-    received = received_bits(machine, filters * rows, input_rows * -(-(work.out_channels // work.groups) // c.p))
+    turns = -(-(work.out_channels // work.groups) // c.p)
+    received = received_bits(machine, filters * rows, input_rows * turns)
     psums = work.outputs * counts.channel_steps * part.parts
     stacked = np.minimum(c.r, -(-channels // c.q))
     return {
@@ -134,7 +136,7 @@ def _on_chip(
     }
 
 
-def _compute_cycles(work: LayerWork, machine: RowStationaryDescription, c: Candidates, counts: Counts) -> Floats:
+def _compute_cycles(work: LayerWork, machine: RowStationaryDescription, c: Candidates, counts: PassCounts) -> Floats:
     """Cycles of all passes: those of all whole strips, and of the last one where it is smaller."""
     cycles = np.zeros(())
     last_strip = work.out_height % c.e

@@ -1,0 +1,171 @@
+"""The functions of the face that run real images through a machine's arithmetic, or prepare it.
+
+``validate``, ``search_widths``, ``calibrate`` and ``export_int8``; each imports what it needs when
+it is called.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from accelsim.errors import InputError
+from accelsim.loading import load_model, machine_of, machines_of, model_of, model_path, sample_images
+
+if TYPE_CHECKING:
+    from accelsim.datapath.pictures import PictureValidation
+    from accelsim.datapath.validate import Validation
+    from accelsim.datapath.widths import FoundWidths
+    from accelsim.dual.calibration import Calibration
+    from accelsim.dual.model import DualModel
+    from accelsim.simulator.machines.machine import Machine
+
+
+def validate(
+    model: "DualModel | str | Path",
+    machines: "Sequence[Machine | str | Path]",
+    images: str | Path | None = None,
+    *,
+    arithmetic: str = "integers",
+    tolerance_points: float | None = None,
+    progress: "Callable[[int, int], None] | None" = None,
+) -> "Validation | PictureValidation":
+    """Run the model on real images as each machine would compute it.
+
+    model, machines: loaded, files, or bare names.
+    images: an ``.npz`` file or a folder with ``labels.csv`` (see ``accelsim.network.images``), or,
+    where the network gives pictures, an ``.npz`` file with targets, and PSNR is measured; by
+    default the sample of a model that is given by file or name.
+    arithmetic: ``integers`` of each machine's description, or ``float``.  tolerance_points: loss of
+    top-1 that is allowed, by default 1 in integers, 2 in float32, or of PSNR in dB, by default 0.2.
+    progress: called with the images done and those in all.
+    Raises InputError if a machine or the images are unsound or do not fit the model.
+    """
+    from accelsim.datapath.pictures import TOLERANCE_DB, gives_pictures, validate_pictures
+    from accelsim.datapath.runs import image_runs
+    from accelsim.datapath.validate import validate as run
+    from accelsim.network.images import read_images, read_pairs
+    from accelsim.simulator.layer_tiles import datapath_on
+
+    known, where = _with_images(model, images)
+    datapaths = [datapath_on(known, machine) for machine in machines_of(machines)]
+    if arithmetic not in ("integers", "float"):
+        raise InputError(f"arithmetic {arithmetic!r}, expected integers or float")
+    _check_tolerance(tolerance_points)
+    total = done = 0
+
+    def count(images: int) -> None:
+        nonlocal done
+        done += images
+        if progress is not None:
+            progress(done, total)
+
+    whole: Literal["integers", "float"] = "integers" if arithmetic == "integers" else "float"
+    if gives_pictures(known):
+        pairs = read_pairs(where)
+        total = image_runs(datapaths, len(pairs.pixels))
+        allowed = TOLERANCE_DB if tolerance_points is None else tolerance_points
+        return validate_pictures(known, datapaths, pairs, arithmetic=whole, tolerance_db=allowed, progress=count)
+    pictures = read_images(where, known.network.graph.input_shape[:2])
+    total = image_runs(datapaths, len(pictures.labels))
+    return run(known, datapaths, pictures, arithmetic=whole, tolerance_points=tolerance_points, progress=count)
+
+
+def search_widths(
+    model: "DualModel | str | Path",
+    machines: "Sequence[Machine | str | Path]",
+    images: str | Path | None = None,
+    *,
+    tolerance_points: float | None = None,
+) -> "list[FoundWidths]":
+    """The cheapest words of each machine that keep the accuracy on real images.
+
+    For all layers, then layer by layer.
+
+    model, machines, images, tolerance_points: as for ``validate``; the first images alone are
+    looked at.  Raises InputError as it does.
+    """
+    from accelsim.datapath.search import search
+    from accelsim.simulator.layer_tiles import datapath_on
+
+    known, where = _with_images(model, images)
+    _check_tolerance(tolerance_points)
+    datapaths = [datapath_on(known, machine) for machine in machines_of(machines)]
+    return search(known, datapaths, where, tolerance_points)
+
+
+def _with_images(model: "DualModel | str | Path", images: str | Path | None) -> "tuple[DualModel, Path]":
+    """The model, and the file or folder of its images."""
+    known = model_of(model)
+    if images is None and not isinstance(model, str | Path):
+        raise InputError("no images, expected a file or a folder, or the model by its file or name")
+    return known, Path(images) if images is not None else sample_images(known, str(model))
+
+
+def _check_tolerance(tolerance_points: float | None) -> None:
+    if tolerance_points is not None and not 0 <= tolerance_points <= 100:
+        raise InputError(f"tolerance {tolerance_points}, expected 0 to 100 points")
+
+
+def calibrate(
+    model: str | Path, machine: "Machine | str | Path", images: str | Path, output: str | Path, *, count: int = 256
+) -> "Calibration":
+    """Find the scales of a machine's whole numbers on the first ``count`` images, and write the model with them.
+
+    The same images give the same file.  Labels are not looked at.  Returns what was stored.
+    Raises InputError if an input is unsound, the images do not fit the model, or the machine's
+    numbers are not whole.
+    """
+    from accelsim.datapath.calibrate import calibrate as run
+    from accelsim.datapath.plan import build
+    from accelsim.datapath.stored import to_store
+    from accelsim.dual.file import with_calibration
+    from accelsim.faults import check_whole
+    from accelsim.files import DUAL, read_bytes, write_bytes
+    from accelsim.network.images import read_images
+    from accelsim.simulator.layer_tiles import datapath_on
+
+    loaded = load_model(model)
+    datapath = datapath_on(loaded, machine_of(machine))
+    if datapath.number != "int":
+        raise InputError(f"{datapath.machine}: arithmetic.number {datapath.number}, expected int")
+    check_whole("count", count, 1)
+    graph = loaded.network.graph
+    pixels = read_images(Path(images), graph.input_shape[:2]).pixels[:count]
+    if pixels.shape[1:] != graph.input_shape:
+        raise InputError(f"{images}: images of {pixels.shape[1:]}, {graph.name} expects {graph.input_shape}")
+    found = run(loaded, datapath, pixels)
+    build(loaded, datapath, found)  # refused here rather than when it is used
+    calibration = to_store(datapath, found, len(pixels))
+    write_bytes(Path(output), with_calibration(read_bytes(model_path(model), DUAL), calibration))
+    return calibration
+
+
+def export_int8(
+    model: "DualModel | str | Path", machine: "Machine | str | Path", images: str | Path | None, output: str | Path
+) -> None:
+    """Write the model as an ONNX file of quantize and dequantize nodes, as a spatial machine of 8-bit words runs it.
+
+    images: the scales are found on the first of these; None: they are those that the file holds for
+    the machine, else found on the sample of a model that is given by file or name.
+    Raises InputError if the machine's words are others, or the images do not fit the model.
+    """
+    from accelsim.datapath.calibrate import IMAGES
+    from accelsim.datapath.calibrate import calibrate as run
+    from accelsim.datapath.qdq import write_qdq
+    from accelsim.datapath.stored import stored
+    from accelsim.network.images import read_images
+
+    datapath = machine_of(machine).datapath
+    known = model_of(model)
+    kept = stored(known, datapath) if images is None else None
+    if kept is not None:
+        write_qdq(known, datapath, kept[0], Path(output))
+        return
+    if images is None and not isinstance(model, str | Path):
+        raise InputError("no images, expected a file or a folder, or the model by its file or name")
+    where = Path(images) if images is not None else sample_images(known, str(model))
+    graph = known.network.graph
+    pixels = read_images(where, graph.input_shape[:2]).pixels[:IMAGES]
+    if pixels.shape[1:] != graph.input_shape:
+        raise InputError(f"{where}: images of {pixels.shape[1:]}, {graph.name} expects {graph.input_shape}")
+    write_qdq(known, datapath, run(known, datapath, pixels), Path(output))
