@@ -44,12 +44,9 @@ def sweep(
     json: Json = False,
 ) -> None:
     """Run models on thousands of machines and find the few worth building.  What DIR holds is not computed again."""
-    from accelsim.explore.bands import bands
     from accelsim.explore.store import FILE_NAME
     from accelsim.explore.sweep import estimate, run_sweep
-    from accelsim.report.band import write_bands
     from accelsim.report.console import console
-    from accelsim.report.sweep_report import write_sweep_report
     from accelsim.report.sweep_terminal import missing_lines, progress_bar, show_answers, show_bands, show_estimate
     from accelsim.report.table_file import check_ending, write_table
 
@@ -66,6 +63,11 @@ def sweep(
         else:
             show_estimate(console(), found)
         return
+
+    from accelsim.explore.bands import bands  # with Matplotlib, which a dry run does not wait for
+    from accelsim.report.band import write_bands
+    from accelsim.report.sweep_report import write_sweep_report
+
     with progress_bar() as progress:
         done = run_sweep(
             description,

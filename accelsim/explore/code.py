@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = "accelsim"
+STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)  # and what holds some; expressions hold no import
 ROOT = Path(__file__).resolve().parents[1]
 DATA = {".csv"}  # tables that modules read
 # beside the package's ``__init__``: no point runs their functions
@@ -84,6 +85,8 @@ def _files_of(name: str, root: Path) -> list[Path]:
 def _imports(tree: ast.AST, whole: bool) -> Iterator[str]:
     """Dotted names that the statements import.  whole: also inside functions and classes."""
     for node in ast.iter_child_nodes(tree):
+        if not isinstance(node, STATEMENTS):
+            continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
