@@ -107,3 +107,34 @@ def test_layers_say_their_shapes_and_what_of_them_is_not_zero(tmp_path):
     weights = resnet.network.arrays["conv1.weight"]
     assert first["shape"] == "3x32x32 to 16x32x32, 3x3, padding 1"
     assert first["weight_density"] == pytest.approx((weights != 0).sum() / weights.size)
+
+
+def altered(row, column, value):
+    """A change of one cell of a table's text."""
+
+    def change(text):
+        header, *rows = [line.split(",") for line in text.splitlines()]
+        rows[row][header.index(column)] = value
+        return "".join(",".join(cells) + "\n" for cells in (header, *rows))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (altered(1, "tile_bytes", "many"), "row 3, column 'tile_bytes': 'many', expected a number of 0 or more"),
+        (altered(0, "cycles", "inf"), "row 2, column 'cycles': 'inf'"),
+        (altered(0, "cycles", "1_0"), "row 2, column 'cycles': '1_0'"),
+        (altered(0, "energy_pj", "-1"), "row 2, column 'energy_pj': '-1'"),
+        (lambda text: text.rsplit(",", 1)[0] + "\n", "cells, the header has"),
+        (lambda text: text.replace("dma_cycles", "cycles", 1), "column 'cycles' is there twice"),
+    ],
+)
+def test_a_table_that_was_altered_is_refused_by_row_and_column(model, results, tmp_path, change, message):
+    files = to_csv(gathered(model, results))
+    files["a.csv"] = change(files["a.csv"].decode()).encode()
+    write_files(tmp_path, files)
+    with pytest.raises(accelsim.InputError, match=message) as error:
+        read_csv(tmp_path)
+    assert "\n" not in str(error.value)
