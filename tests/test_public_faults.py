@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save
 
 import accelsim
 from accelsim.cli import main
@@ -29,7 +30,7 @@ from accelsim.files import DUAL, read_bytes, write_bytes, write_folder
 from accelsim.network import Graph, Node
 from accelsim.network.layers import Affine, Conv, Flatten, GlobalAveragePool, Linear, MaxPool, PadChannels
 from accelsim.network.tables import read_table, table_text
-from accelsim.training.checkpoint import load_state, save_state
+from accelsim.training.checkpoint import MODEL, STATE, cells_beside, load_state, save_model, save_state
 from tests.small_dual import ROOT, write_images, write_small
 
 SCALE_SIM = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter,"
@@ -793,3 +794,21 @@ def test_a_state_of_nan_is_not_resumed(tmp_path):
     save_state(tmp_path, {"values": np.array([1, np.nan], np.float32)}, {"step": 1})
     with pytest.raises(accelsim.InputError, match="'values' holds NaN or infinity"):
         load_state(tmp_path)
+
+
+@pytest.mark.parametrize("notes", ["[1, 2]", "7", "null", "{", 100_000 * "["])
+def test_a_state_whose_notes_are_no_record_is_not_resumed(tmp_path, notes):
+    (tmp_path / STATE).write_bytes(save({"values": np.ones(2, np.float32)}, {"state": notes}))
+    with pytest.raises(accelsim.InputError, match="the state of a") as error:
+        load_state(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_cells_are_those_of_the_weights_that_the_card_is_about(tmp_path):
+    arrays = {"a.weight": np.ones(2, np.float32)}
+    save_model(tmp_path, arrays, {"relative_cells": {"a.weight": 0.25}})
+    weights = tmp_path / MODEL
+    assert cells_beside(weights) == {"a.weight": 0.25}
+    weights.write_bytes(save({"a.weight": np.zeros(2, np.float32)}))
+    with pytest.raises(accelsim.InputError, match=r"not the weights that .*json is about"):
+        cells_beside(weights)

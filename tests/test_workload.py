@@ -150,3 +150,13 @@ def test_nonzeros_of_channels_are_those_of_all_filters_of_their_group():
     work = LayerWork("c", "conv", 1, 8, 9, 9, 6, 7, 8, kernel=(3, 2), groups=2, weights=weights)
     expected = [[sum(weights[3 * g : 3 * g + 3, c].ravel() != 0) for c in range(4)] for g in range(2)]
     assert work.channel_nonzeros().tolist() == expected
+
+
+def test_an_addition_of_three_maps_reads_three(tmp_path) -> None:
+    header = "name,kind,in_channels,out_channels,height,width,kernel_h,kernel_w,padding,inputs\n"
+    maps = "".join(f"{name},conv,3,16,8,8,3,3,1,input\n" for name in "abc")
+    for names, count in (("a;b", 2), ("a;b;c", 3), ("", 2)):
+        (tmp_path / "t.csv").write_text(f"{header}{maps}d,add,16,16,8,8,1,1,0,{names}\n")
+        found = accelsim.simulate(tmp_path / "t.csv", "spatial-16x16", engine="fast", level="layers")
+        read = found.layers.set_index("name").dram_input_bytes["d"]
+        assert read == count * 16 * 8 * 8  # bytes of dense maps of 8 bits

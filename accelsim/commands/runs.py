@@ -41,6 +41,15 @@ Trace = Annotated[
     Path | None, typer.Option(metavar="FILE.json", help="Write a timeline of the event engine for ui.perfetto.dev.")
 ]
 
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        metavar="T", help="On a Winograd machine: its filters' entries up to T are zero, not as the file says."
+    ),
+]
+Sparsity = Annotated[
+    float | None, typer.Option(metavar="S", help="Instead of a threshold, this share of zeros, 0 to 1.")
+]
 Table = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Write a row a layer, as the ending says: .csv, .parquet or .arrow."),
@@ -75,6 +84,34 @@ class SimulationOptions:
     table: Table = None
     sensitivity: Sensitivity = False
     json: Json = False
+
+
+@dataclass(frozen=True)
+class Zeros:
+    """How sparse a model is deployed in the Winograd domain."""
+
+    threshold: Threshold = None
+    sparsity: Sparsity = None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What of it is asked for, as it is said."""
+        given = (("threshold", self.threshold), ("sparsity", self.sparsity))
+        return tuple(f"{name} {value:g}" for name, value in given if value is not None)
+
+    def of(self, model: "DualModel | LayerTable", machine: "Machine") -> "DualModel | LayerTable":
+        """The model as the machine deploys it.  Raises InputError if either knows no such zeros."""
+        from accelsim.dual.deploy import at_other_zeros
+        from accelsim.workload import LayerTable
+
+        if not self.words:
+            return model
+        if isinstance(model, LayerTable) or machine.kind != "winograd":
+            raise InputError(f"--{self.words[0]}: is of a .dual file on a Winograd machine, not of {machine.name}")
+        try:
+            return at_other_zeros(model, machine.datapath.m, threshold=self.threshold, sparsity=self.sparsity)
+        except ValueError as error:
+            raise InputError(f"--{self.words[0]}: {error}") from None
 
 
 def compare(
@@ -127,15 +164,20 @@ def compare(
 
 
 def simulate(
-    context: typer.Context, model: Workload, machine: OneMachine, how: RunOptions, show: SimulationOptions
+    context: typer.Context,
+    model: Workload,
+    machine: OneMachine,
+    how: RunOptions,
+    zeros: Zeros,
+    show: SimulationOptions,
 ) -> None:
     """Run one model on one machine, layer by layer."""
     from accelsim.report.console import console
     from accelsim.report.terminal import show_favours, show_result, show_sensitivity
 
     _check_table(show.table)
-    loaded = accelsim.load_workload(model)
     (description,) = several(context, [machine], how.overrides)
+    loaded = zeros.of(accelsim.load_workload(model), description)
     if show.trace is not None and how.engine != "event":
         raise InputError(f"--trace with engine {how.engine!r}, expected engine 'event'")
     result = accelsim.simulate(loaded, description, engine=how.engine, batch=how.batch, level=how.level)
@@ -150,7 +192,7 @@ def simulate(
     if show.json:
         print_json(result.to_json() | _sensitivity_table(energies))
     else:
-        show_result(console(), loaded, result, how.batch, how.overrides or ())
+        show_result(console(), loaded, result, how.batch, (*(how.overrides or ()), *zeros.words))
         show_favours(console(), [description])
         if energies is not None:
             show_sensitivity(console(), energies)

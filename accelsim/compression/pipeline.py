@@ -195,7 +195,7 @@ def _fitted(task: _Task, quantized: Quantized, zeros: Zeros, resume: bool) -> Qu
     assert recipe.fit is not None
     state = task.rounding.begin(resume)
     arrays: dict[str, NDArray[Any]] = {} if state is None else dict(state[0])
-    done = len(task.held) if state is None else int(state[1]["layers"])
+    done = len(task.held) if state is None else _layers_done(task, state[1])
     started = time.perf_counter()
     if state is not None:
         task.say(f"going on after {done} of {len(quantized.indices)} layers")
@@ -301,8 +301,8 @@ def _tuned(task: _Task, quantized: Quantized, resume: bool) -> Quantized:
     if state is not None:
         try:
             tuner.restore(*state)
-        except ValueError as error:
-            raise InputError(f"{task.tuning.folder / STATE}: {error}") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{task.tuning.folder / STATE}: {error}, expected the state of this recipe") from None
 
     def watch(step: int, loss: float) -> None:
         if step % 20 == 0 or step == tuning.steps:
@@ -311,6 +311,14 @@ def _tuned(task: _Task, quantized: Quantized, resume: bool) -> Quantized:
             task.tuning.save(*tuner.state())
 
     return fine_tune(tuner, watch)
+
+
+def _layers_done(task: _Task, notes: dict[str, Any]) -> int:
+    """How many layers a state has rounded.  Raises InputError if it does not say so."""
+    done = notes.get("layers")
+    if not isinstance(done, int) or isinstance(done, bool):
+        raise InputError(f"{task.rounding.folder / STATE}: layers {done!r}, expected a number of layers")
+    return done
 
 
 def _provenance(recipe: CompressionRecipe, notes: dict[str, Any]) -> dict[str, str]:

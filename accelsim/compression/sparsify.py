@@ -241,7 +241,10 @@ class Sparsifier:
         if (folder / "state.safetensors").exists():
             arrays, notes = load_state(folder)
             if {key: notes.get(key) for key in known} == known:
-                return arrays, [LayerReport(**entry) for entry in notes["layers"]]
+                try:
+                    return arrays, [LayerReport(**entry) for entry in notes["layers"]]
+                except (KeyError, TypeError) as error:
+                    raise InputError(f"{folder}: {error}, expected the state of this network") from None
 
         def note(report: LayerReport) -> None:
             reports.append(report)

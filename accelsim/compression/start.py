@@ -4,7 +4,6 @@ The card says which shares of zeros it was trained for, and which tiles; a file 
 are rounded already.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,11 @@ from accelsim.dual.manifest import weight_names
 from accelsim.dual.quantizer import Quantizer
 from accelsim.errors import InputError
 from accelsim.files import CARD as CARD_FILE
-from accelsim.files import SAFETENSORS, read_bytes, read_text
+from accelsim.files import read_text
 from accelsim.network.graph import Graph, Network
 from accelsim.network.onnx import read_onnx
 from accelsim.network.weights import load_network
-from accelsim.training.checkpoint import CARD, MODEL
+from accelsim.training.checkpoint import CARD, MODEL, check_card
 from accelsim.training.networks import find_network, is_file
 
 
@@ -75,9 +74,7 @@ def load_checkpoint(checkpoint: Path, recipe: CompressionRecipe) -> tuple[Networ
     else:
         name = recipe.network
     network = load_network(find_network(name, str(weights)), weights)
-    stated = notes.get("sha256")
-    if stated is not None and stated != hashlib.sha256(read_bytes(weights, SAFETENSORS)).hexdigest():
-        raise InputError(f"{weights}: not the weights that {card} is about (sha256), expected a checkpoint of one run")
+    check_card(weights, notes)
     return network, notes
 
 

@@ -111,7 +111,8 @@ def scales_of(model: DualModel, datapath: Datapath, ranges: Ranges, pixels: NDAr
     """
     integers = datapath.integers
     bits = integers.activation_bits
-    units = {name: unit_of(histogram.range(integers, bits), integers, bits) for name, histogram in ranges.maps.items()}
+    of_maps = {name: histogram.range(integers, bits) for name, histogram in ranges.maps.items()}
+    units = {name: unit_of(largest, integers, bits) for name, largest in of_maps.items()}
     graph = model.network.graph
     shifts = {}
     for name, m in machine_tiles(model, datapath).items():
@@ -162,7 +163,8 @@ def _input_shifts(
     exact = transformed_bits(m, kernel, integers.activation_bits, points)
     shifts = np.zeros(exact.shape, np.int64)
     for i, j in np.ndindex(*exact.shape):
-        size = taps[i][j].range(replace(integers, scales="power_of_two"), bits) * 2.0 ** int(h[i] + w[j]) / x_unit
+        largest = taps[i][j].range(replace(integers, scales="power_of_two"), bits)
+        size = largest * 2.0 ** int(h[i] + w[j]) / x_unit
         shifts[i, j] = min(max(0, exponent_of(size, bits)), max(0, int(exact[i, j]) - bits))
     return np.full_like(shifts, shifts.max()) if integers.tap_scales == "one" else shifts
 
@@ -176,5 +178,6 @@ def _sum_shifts(model: DualModel, datapath: Datapath, found: Calibrated, pixels:
     for first in range(0, len(pixels), BATCH):
         add_counts(totals, run_integers(program, prepare(pixels[first : first + BATCH]))[1])
     bits = datapath.integers.accumulator_bits
-    lost = {step.name: bits_for(total.largest_sum) - bits for step, total in zip(program.steps, totals, strict=True)}
+    pairs = zip(program.steps, totals, strict=True)
+    lost = {step.name: bits_for(total.largest_sum) - bits for step, total in pairs}
     return {name: shift for name, shift in lost.items() if shift > 0}

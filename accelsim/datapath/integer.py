@@ -135,11 +135,13 @@ def convolve_winograd(
     x: (N, H, W, C) integer -> (N, P, Q, K) int64; one unit is 2^(e_x + min exponent).
     Raises ValueError if the transforms of F(m, kernel) hold fractions.
     """
-    A_h, A_w, V = *(integer_transforms(filters.m, r)[0] for r in kernel), transform_tiles(x, filters.m, kernel, padding)
+    A_h, A_w = (integer_transforms(filters.m, r)[0] for r in kernel)
+    V = transform_tiles(x, filters.m, kernel, padding)
     M = accumulate_taps(V, filters)
     m = filters.m
     N, T_h, T_w, K = M.shape[2:]
-    y = np.einsum("ai,ijntuk,bj->ntaubk", A_h, M << filters.shifts[:, :, None, None, None, None], A_w, optimize=True)
+    shifted = M << filters.shifts[:, :, None, None, None, None]
+    y = np.einsum("ai,ijntuk,bj->ntaubk", A_h, shifted, A_w, optimize=True)
     P, Q = (x.shape[1 + axis] + 2 * padding[axis] - kernel[axis] + 1 for axis in (0, 1))
     return np.ascontiguousarray(y.reshape(N, T_h * m, T_w * m, K)[:, :P, :Q])
 
@@ -155,7 +157,8 @@ def transform_tiles(x: NDArray[Any], m: int, kernel: tuple[int, int], padding: t
     T_w = -(-(W + 2 * pad_w - S + 1) // m)
     padded = np.zeros((N, T_h * m + R - 1, T_w * m + S - 1, C), np.int64)
     padded[:, pad_h : pad_h + H, pad_w : pad_w + W] = x
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (m + R - 1, m + S - 1), axis=(1, 2))[:, ::m, ::m]
+    size = (m + R - 1, m + S - 1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, size, axis=(1, 2))[:, ::m, ::m]
     return np.asarray(np.einsum("ir,ntucrs,js->ijntuc", B_h, windows, B_w, optimize=True))
 
 

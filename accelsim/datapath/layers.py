@@ -80,7 +80,8 @@ def layer_integers(
         for step, count in zip(program.steps, totals, strict=True)
     ]
     weighted = {step.name for step in program.steps if isinstance(step, ProductStep | WinogradStep)}
-    worst = min((row for row in rows if row.name in weighted), key=lambda row: row.own_sqnr_db, default=None)
+    with_weights = [row for row in rows if row.name in weighted]
+    worst = min(with_weights, key=lambda row: row.own_sqnr_db, default=None)
     return tuple(LayerIntegers(**(vars(row) | {"worst": row is worst})) for row in rows)
 
 
@@ -92,7 +93,8 @@ def noise(
     values = sum(prod(shape) for shape in graph.shapes.values())
     some = pixels[: max(1, min(IMAGES, MAX_VALUES // values))]
     convolution = winograd_part(model, datapath) if machine_tiles(model, datapath) else None
-    parts = in_batches(graph, some, partial(_energies, model, program, convolution), batch=WHOLE_BATCH)
+    energies = partial(_energies, model, program, convolution)
+    parts = in_batches(graph, some, energies, batch=WHOLE_BATCH)
     whole, own = ({name: _decibels(sum(part[i][name] for part in parts)) for name in parts[0][i]} for i in (0, 1))
     return whole, own
 
@@ -120,7 +122,8 @@ def _energies(
     run_integers(program, x, observe=compare)
     own = {}
     for step in program.steps:
-        inputs = [_words(exact[source], program.units[source], program.input.bits) for source in step.inputs]
+        bits = program.input.bits
+        inputs = [_words(exact[source], program.units[source], bits) for source in step.inputs]
         found = step.run(inputs, Counts()) * np.float32(step.word.unit)
         own[step.output] = _squares(exact[step.output], found)
     return whole, own

@@ -175,7 +175,8 @@ def _reasons(
     height, width = pairs.pixels.shape[1:3]
     few = max(1, MAX_REASON_PIXELS // (height * width))
     score = partial(mean_psnr, pairs.targets[:few], model.network.graph.preprocessing.scale)
-    fit = datapath.integers.products == "full" and not any(layer.overflowed_percent for layer in run.layers)
+    overflowed = any(layer.overflowed_percent for layer in run.layers)
+    fit = datapath.integers.products == "full" and not overflowed
     return shortfalls(model, datapath, pairs.pixels[:few], score, tolerance_db, sums_fit=fit)
 
 

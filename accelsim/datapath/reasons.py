@@ -79,7 +79,8 @@ def shortfalls(
             if unit == "sums":
                 best[unit] = probe.score(_others(unit, wide, stated))
             lost[unit] = best[unit] - probe.score(_narrow(_others(unit, wide, stated), stated, key))
-    alone = [unit for unit, points in sorted(lost.items(), key=lambda item: -item[1]) if points > tolerance]
+    worst_first = sorted(lost.items(), key=lambda item: -item[1])
+    alone = [unit for unit, points in worst_first if points > tolerance]
     named = []
     for unit in alone or [max(lost, key=lambda unit: lost[unit])]:
         key = UNITS[unit]

@@ -68,7 +68,8 @@ def machine_run(
     """The images on one machine."""
     if arithmetic == "float" or datapath.number != "int":
         convolution = float_convolution(model, datapath)
-        return MachineRun(float_outputs(model.network, pixels, convolution, datapath.machine, progress))
+        outputs = float_outputs(model.network, pixels, convolution, datapath.machine, progress)
+        return MachineRun(outputs)
     known = stored(model, datapath)
     if known is None:
         some = pixels[:CALIBRATION_IMAGES]
@@ -93,7 +94,8 @@ def float_outputs(
 
     Raises NumericalError if an output is not finite.
     """
-    y = np.concatenate(in_batches(network.graph, pixels, partial(forward, network, convolution=convolution), progress))
+    run = partial(forward, network, convolution=convolution)
+    y = np.concatenate(in_batches(network.graph, pixels, run, progress))
     if not np.isfinite(y).all():
         image = int(np.argmin(np.isfinite(y.reshape(len(y), -1)).all(axis=1)))
         where = f" on {machine}" if machine else ""

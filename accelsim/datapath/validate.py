@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Floats
 from accelsim.datapath.batches import Progress
 from accelsim.datapath.layers import LayerIntegers
 from accelsim.datapath.reasons import IMAGES as REASON_IMAGES
@@ -128,16 +128,18 @@ def validate(
             machine=datapath.machine,
             top1=_percent(hits),
             loss_points=None if lost is None else float(100 * lost.mean()),
-            loss_standard_error=None if lost is None else float(100 * lost.std() / np.sqrt(len(lost))),
+            loss_standard_error=None if lost is None else _standard_error(lost),
             agreement=None if expected is None else _percent(y.argmax(axis=1) == expected),
             max_abs_error=float(np.abs(y - plain).max()),
             scales=run.scales,
             layers=run.layers,
         )
         if arithmetic == "integers" and datapath.number == "int" and _held(result, tolerance_points) is False:
-            fit = datapath.integers.products == "full" and not any(layer.overflowed_percent for layer in run.layers)
+            overflowed = any(layer.overflowed_percent for layer in run.layers)
+            fit = datapath.integers.products == "full" and not overflowed
             some = images.pixels[:REASON_IMAGES]
-            why = shortfalls(model, datapath, some, partial(top1, images.labels[: len(some)]), tolerance_points, fit)
+            score = partial(top1, images.labels[: len(some)])
+            why = shortfalls(model, datapath, some, score, tolerance_points, fit)
             result = replace(result, too_narrow=why)
         results.append(result)
     stated = model.accuracy.get("top1_reference")
@@ -145,6 +147,11 @@ def validate(
     both = {datapath.kind for datapath in datapaths} == {"spatial", "winograd"}
     served = _served(results, tolerance_points) if both else False
     return Validation(len(images.labels), reference_top1, tuple(results), served, arithmetic, tolerance_points)
+
+
+def _standard_error(lost: Floats) -> float:
+    """Standard error of a loss in points.  lost: of each image."""
+    return float(100 * lost.std() / np.sqrt(len(lost)))
 
 
 def _served(results: Sequence[MachineValidation], tolerance_points: float) -> bool | None:

@@ -10,6 +10,7 @@ so that values and masks are the same on every machine (a BLAS is free to sum in
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -109,6 +110,23 @@ def sparsity_threshold(model: DualModel, sparsity: float, m: int | None = None) 
     if not filters:
         return 0.0
     return percentile({name: np.abs(W) for name, W in filters.items()}, sparsity)
+
+
+def at_other_zeros(
+    model: DualModel, m: int | None, *, threshold: float | None = None, sparsity: float | None = None
+) -> DualModel:
+    """The model with another Winograd-domain threshold, or the one that makes a share of the entries zero.
+
+    m: tile size of the machine that is to have this share; None: the file's own.  Raises ValueError if a value is out
+    of range.
+    """
+    if sparsity is not None:
+        threshold = sparsity_threshold(model, sparsity, m)
+    if threshold is None:
+        return model
+    if not 0 <= threshold < float("inf"):
+        raise ValueError(f"the threshold must be a number from 0, got {threshold:g}")
+    return replace(model, winograd_threshold=threshold)
 
 
 def percentile(magnitudes: Mapping[str, Array], share: float) -> float:

@@ -75,7 +75,8 @@ class Manifest(Section):
     """What kind of file it is."""
 
     version: Literal[1, 2, 3, 4] = 2
-    """Version of the format; 2 has a digest of the whole file, 3 calibrations, too; 4 is coded by ``static``."""
+    """Version of the format; 2 has a digest of the whole file, 3 calibrations, too; 4 is coded by
+    ``static``."""
 
     graph: Graph
     """The inference graph."""

@@ -43,7 +43,8 @@ class Answers:
     """Models of which a point is done."""
 
     floors: dict[str, float]
-    """Top-1 in percent below which a point answers nothing, by model; empty where accuracy is not measured."""
+    """Top-1 in percent below which a point answers nothing, by model; empty where accuracy is not
+    measured."""
 
     fronts: dict[str, pd.DataFrame]
     """Rows of the table on the Pareto front, by ``scope``."""

@@ -12,6 +12,7 @@ from accelsim.explore.description import MachineEntry, SweepDescription
 from accelsim.explore.expressions import Value
 from accelsim.explore.space import settings_of
 
+FLAGS = {"winograd_sparsity": "--sparsity", "winograd_threshold": "--threshold"}  # of a variant's columns
 WORDS = {True: "true", False: "false"}
 
 
@@ -30,11 +31,11 @@ def plain(value: object) -> str:
 def command(description: SweepDescription, row: pd.Series) -> str:
     """The ``accelsim simulate`` that gives a point's figures again.
 
-    Empty where the sweep pruned the model anew.
-
+    Empty where a sweep alone makes such a model: with spatial weights pruned further, or with a threshold a layer.
     row: of the sweep's table.
     """
-    if any(not pd.isna(row[name]) for name in variant_axes(row.to_frame().T)):
+    zeros = _zeros(description, row)
+    if zeros is None:
         return ""
     entry = description.machines[str(row["family"])]
     parameters = _parameters(description, entry, row)
@@ -42,10 +43,20 @@ def command(description: SweepDescription, row: pd.Series) -> str:
     words = ["accelsim", "simulate", _model(description, str(row["model"])), entry.base]
     for key, value in settings.items():
         words += ["--set", f"{key}={plain(value)}"]
+    words += zeros
     words += ["--engine", description.engine, "--level", description.level_of(parameters)]
     if description.batch > 1:
         words += ["--batch", str(description.batch)]
     return shlex.join(words)
+
+
+def _zeros(description: SweepDescription, row: pd.Series) -> list[str] | None:
+    """The flags that say how sparse the point's model is deployed; None where no flags do."""
+    given = {name: row[name] for name in variant_axes(row.to_frame().T) if not pd.isna(row[name])}
+    per_layer = any(entry.scope == "layer" for entry in description.models if Path(entry.path).stem == row["model"])
+    if given.keys() - FLAGS.keys() or ("winograd_sparsity" in given and per_layer):
+        return None
+    return [word for name, value in given.items() for word in (FLAGS[name], repr(float(value)))]
 
 
 def _parameters(description: SweepDescription, entry: MachineEntry, row: pd.Series) -> dict[str, Value]:

@@ -87,7 +87,8 @@ def _made_of(network: Network, pictures: Pictures, source: Path, folder: Path, a
     for ratio, cost_reduction in BUDGETS:
         name = _name(ratio)
 
-        def make(ratio: float = ratio, cost_reduction: float = cost_reduction) -> bytes:
+        def make(name: str = name, ratio: float = ratio, cost_reduction: float = cost_reduction) -> bytes:
+            say(f"{name}: {ratio:g} times smaller, {cost_reduction:g} times fewer multiplies, at least")
             return sparse_point(sparsifier, ratio, cost_reduction).sparse.content
 
         try:
@@ -168,7 +169,8 @@ def sentences(found: Sequence[Made]) -> list[str]:
     ]
     for pair in PAIRS:
         lines.append(_of_pair(best, pair))
-    lines.append(_band(found))
+    lines.append(_band(found, "cycles", "cycles", "which one is faster"))
+    lines.append(_band(found, "energy_pj", "energy", "which one takes less energy"))
     lines.append(_why(best, PAIRS[0]))
     return lines
 
@@ -190,17 +192,15 @@ def _of_pair(made: Made, pair: tuple[str, str]) -> str:
     return f"{winners}: {figures}."
 
 
-def _band(found: Sequence[Made]) -> str:
-    """The smallest and the largest ratio over all sparsities and sizes, and where the verdict turns."""
-    ratios = [(made.name, pair, _ratio(made, pair, "cycles")) for made in found for pair in PAIRS]
+def _band(found: Sequence[Made], column: str, what: str, verdict: str) -> str:
+    """The smallest and the largest ratio of a column over all sparsities and sizes, and whether the verdict turns."""
+    ratios = [(made.name, pair, _ratio(made, pair, column)) for made in found for pair in PAIRS]
     low, high = min(ratios, key=lambda entry: entry[2]), max(ratios, key=lambda entry: entry[2])
-    text = (
+    turns = "sparsity or size turns" if low[2] < 1 < high[2] else "neither sparsity nor size turns"
+    return (
         f"Over all sparsities and sizes a Winograd machine takes {low[2]:.2f} ({low[0]}, {low[1][1]}) to {high[2]:.2f} "
-        f"({high[0]}, {high[1][1]}) times the cycles of its partner"
+        f"({high[0]}, {high[1][1]}) times the {what} of its partner: {turns} {verdict}."
     )
-    if low[2] < 1 < high[2]:
-        return f"{text}: sparsity or size turns the verdict."
-    return f"{text}: neither sparsity nor size turns the verdict."
 
 
 def _why(made: Made, pair: tuple[str, str]) -> str:

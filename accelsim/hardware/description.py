@@ -71,7 +71,8 @@ class MachineDescription(KeyGroup, ABC):
     arithmetic: Arithmetic = Arithmetic()
     """Word widths.  Default: 8-bit integers, 24-bit sums."""
     zero_handling: ZeroHandling
-    """What lanes do about zeros: multiply, hold still, or skip those of the weights or of both operands."""
+    """What lanes do about zeros: multiply, hold still, or skip those of the weights or of both
+    operands."""
     weight_format: Format = "bitmask"
     """How weights are stored, on chip and off (``hardware.formats``).  Default: bitmask."""
     activation_format: Literal["dense", "bitmask", "run_length", "packed_run_length"] = "dense"
@@ -85,14 +86,16 @@ class MachineDescription(KeyGroup, ABC):
     dram: Dram
     """Off-chip memory."""
     energy_table: EnergyTable = "gates"
-    """What logic costs: ``gates``, measured (``hardware.gates``), or published, ``horowitz`` or ``aladdin``
-    (``hardware.technology``).  Floating-point multiplies are published ones in any case.  Default: gates."""
+    """What logic costs: ``gates``, measured (``hardware.gates``), or published, ``horowitz`` or
+    ``aladdin`` (``hardware.technology``).  Floating-point multiplies are published ones in any
+    case.  Default: gates."""
     energy: EnergyOverrides = EnergyOverrides()
     """Energies that replace the tables'.  Default: none."""
     area: AreaOverrides = AreaOverrides()
     """Areas that replace the tables'.  Default: none."""
     objective: Literal["cycles", "dram", "energy", "edp"] = "cycles"
-    """What the choice of a tiling minimises: cycles, DRAM bytes, energy, or energy x delay.  Default: cycles."""
+    """What the choice of a tiling minimises: cycles, DRAM bytes, energy, or energy x delay.
+    Default: cycles."""
 
     @property
     @abstractmethod

@@ -6,8 +6,10 @@ one flow, the rows of the next are opened in other banks.  So a run of requests 
     ns = (max(bursts at the peak rate, rows newly opened x max(tRRD, tFAW / 4))
           + turns of the bus + tRP + tRCD once) / (1 - tRFC / tREFI)
 
-where the bus turns from reading to writing in tRTW and back in tWTR + CL, and channels share
-bursts, rows and turns.  The larger of data and rows is taken request by request.  A row is opened
+where the bus turns from reading to writing in tRTW and back in tWTR + CL.  The larger of data and
+rows is taken request by request.  Channels work side by side, but a run of requests takes as long
+as the busiest of them: its share of the run's bursts, counted from the addresses, is that of data
+and rows; turns are shared evenly.  A row is opened
 where it is not the one that its bank holds open.  Consecutive bursts alternate over bank groups
 (``interleaved_groups``); stripes of one row in each group go around channels, ranks and banks, each
 tensor from the first bank on.  Where bursts stay in one group each takes tCCD_L at least.
@@ -133,6 +135,7 @@ class Requests:
     bursts: Ints
     rows: Ints  # newly opened
     writes: Flags  # from the chip to the DRAM
+    share: Floats  # of all bursts of its run that the run's busiest channel moves, 1 / channels to 1
 
 
 def request_ns(dram: DramType, channels: int, requests: Requests) -> Floats:
@@ -143,8 +146,8 @@ def request_ns(dram: DramType, channels: int, requests: Requests) -> Floats:
     channels: DRAMs side by side.
     """
     side_by_side = channels * dram.inner_channels
-    data_ns = requests.bursts * (dram.burst_ns / side_by_side)
-    rows_ns = requests.rows * (dram.activate_gap_ns / side_by_side)
+    data_ns = requests.bursts * (dram.burst_ns * requests.share)
+    rows_ns = requests.rows * (dram.activate_gap_ns * requests.share)
     some = np.flatnonzero(requests.bursts)
     ns = np.zeros(len(requests.bursts))
     writes = requests.writes[some]
@@ -153,6 +156,50 @@ def request_ns(dram: DramType, channels: int, requests: Requests) -> Floats:
     ns[some] = np.maximum(data_ns, rows_ns)[some] + turns * turn_ns
     ns[some[:1]] += dram.first_row_ns
     return ns / (1 - dram.refresh)
+
+
+def busiest_share(dram: DramType, channels: int, tensors: Sequence[Transfer], run: Ints) -> Floats:
+    """Share of the bursts of each run that its busiest channel moves: (runs,).
+
+    1 where nothing is moved.  It never grows where channels become a multiple of what they were.
+
+    run: to which each request of a tensor belongs, from 0; the same for every tensor.
+    """
+    side_by_side = channels * dram.inner_channels
+    runs = int(run.max(initial=-1)) + 1
+    if side_by_side == 1:
+        return np.ones(runs)
+    asked = Transfer.of_all(tensors)
+    run_of = np.tile(run, len(tensors))
+    stripe = max(1, dram.row_bytes * dram.interleaved_groups // dram.burst_bytes)  # in bursts
+    parts = asked.pieces * np.minimum(side_by_side + 1, asked.piece_bytes // (stripe * dram.burst_bytes) + 2)
+    even = np.zeros(runs)  # bursts of each channel alike
+    further = np.zeros(runs * side_by_side)
+    for requests in _chunks(np.cumsum(parts)):
+        request, first, bursts = _pieces(asked, requests, dram.burst_bytes)
+        rounds, rest = np.divmod(bursts, stripe * side_by_side)
+        even += np.bincount(run_of[request], rounds * stripe, runs)
+        piece, nth = _repeated(np.where(rest > 0, (first + rest - 1) // stripe - first // stripe + 1, 0))
+        at = first[piece] // stripe + nth
+        count = np.minimum(first[piece] + rest[piece], (at + 1) * stripe) - np.maximum(first[piece], at * stripe)
+        channel = run_of[request[piece]] * side_by_side + at % side_by_side
+        further += np.bincount(channel, count, len(further))
+    moved = even[:, None] + further.reshape(runs, side_by_side)
+    total = moved.sum(axis=1)
+    return np.where(total > 0, moved.max(axis=1) / np.maximum(total, 1), 1.0)
+
+
+def _pieces(asked: Transfer, requests: slice, burst_bytes: int) -> tuple[Ints, Ints, Ints]:
+    """Runs of consecutive addresses of some requests: whose, the first burst, and how many bursts."""
+    joined = asked.line_bytes[requests] == asked.piece_bytes[requests]
+    lines = np.where(joined, np.minimum(asked.lines[requests], 1), asked.lines[requests])
+    of_request, nth = _repeated(asked.planes[requests] * lines * (asked.n_bytes[requests] > 0))
+    request = of_request + requests.start
+    plane, line = np.divmod(nth, lines[of_request])
+    address = asked.address[request] + plane * asked.plane_bytes[request] + line * asked.line_bytes[request]
+    n_bytes = asked.piece_bytes[request] * np.where(joined, asked.lines[requests], 1)[of_request]
+    first = address // burst_bytes
+    return request, first, (address + n_bytes - 1) // burst_bytes - first + 1
 
 
 def opened_rows(dram: DramType, channels: int, tensors: Sequence[Transfer], order: Ints) -> Ints:

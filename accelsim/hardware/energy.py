@@ -76,8 +76,8 @@ def prices(machine: MachineDescription) -> dict[str, Price]:
     chip.  And what the machine's family adds (``own_prices``).
 
     Of ``gates``: mac_busy, mac_turning, mac_still: multiplies by their product and the one before;
-    signed_...: the same of operands of either sign; mac: of families that tell no densities, which
-    multiply what is not zero.  stream_step, stream_start: a weight handed out, a stream begun.
+    signed_...: the same of operands of either sign.  stream_step, stream_start: a weight handed
+    out, a stream begun.
     input_tile, inverse_tile: through a transform unit.  wire: a bit between buffers and array.
     """
     table = _gate_prices(machine) if machine.energy_table == "gates" else _logic_prices(machine)

@@ -82,6 +82,8 @@ def _slip(header: list[str], expected: tuple[str, ...], column: str) -> bool:
 def topology_layer(row: Row) -> TableLayer:
     """The layer of a row of sizes."""
     name, height, width, kernel_h, kernel_w, channels, filters, stride = row.header[:8]
+    if not row.cells.get(stride):  # which has a default in tables of ours
+        row.fault(stride, "empty")
     across = next(iter(row.header[8:9]), "")
     return TableLayer(
         name=row.text(name),

@@ -31,6 +31,7 @@ DEFAULTS = {
     "inputs": "",
 }
 MAX_LAYERS = 10_000  # of a table
+MAX_NAME = 200  # characters of a layer's name
 MAX_SIZE = 1 << 20  # of any number of a row
 
 
@@ -89,4 +90,4 @@ class Row:
         if not 0 <= number <= 1:
             self.fault(column, f"{value[:40]!r}, expected a number of 0 to 1")
             return 1.0
-        return number
+        return number + 0.0  # of -0, 0

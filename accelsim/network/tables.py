@@ -22,7 +22,7 @@ from accelsim.names import cell, from_cell
 from accelsim.network.graph import INPUT
 from accelsim.network.scale_sim import GEMM, TOPOLOGY, depthwise, gemm_layer, header_faults, topology_layer
 from accelsim.network.table_layer import KINDS, TableLayer
-from accelsim.network.table_rows import COLUMNS, DEFAULTS, MAX_LAYERS, MORE_COLUMNS, USUAL, Row, table_rows
+from accelsim.network.table_rows import COLUMNS, DEFAULTS, MAX_LAYERS, MAX_NAME, MORE_COLUMNS, USUAL, Row, table_rows
 
 MAX_ELEMENTS = 1 << 36  # of an input or an output, a batch together: 64 GB of 8-bit values
 SHOWN_FAULTS = 5
@@ -58,6 +58,8 @@ def read_table(path: Path) -> tuple[TableLayer, ...]:
         layer = read(row)
         if not row.faults:
             _check(layer, row)
+        if len(layer.name) > MAX_NAME:
+            row.fault("name", f"{layer.name[:60]!r}... is of {len(layer.name)} characters, expected {MAX_NAME} at most")
         if layer.name in names and not scale_sim:
             row.fault("name", f"{layer.name[:60]!r} is used twice")
         if layer.name == INPUT and read is _network:
@@ -207,6 +209,11 @@ def _check_reads(layer: TableLayer, sources: Sequence[TableLayer], row: Row) -> 
     read = layer.batch * layer.in_channels * layer.height * layer.width
     if layer.in_channels > channels and read > (min(made) if layer.kind == "add" else sum(made)):
         row.fault("inputs", f"{layer.in_channels} channels are read, these layers make {channels}")
+    if layer.kind == "add" and len(sources) == 1:
+        row.fault("inputs", f"{row.cells['inputs'][:60]!r} alone, expected two layers or more to add")
+    twice = len(set(layer.inputs or ())) < len(sources)
+    if twice and layer.kind != "add" and layer.in_channels != channels and read != sum(made):
+        row.fault("inputs", f"a layer named twice is read twice, {channels} channels, expected {layer.in_channels}")
 
 
 def _without_meaning(layer: TableLayer) -> dict[str, bool]:

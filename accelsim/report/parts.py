@@ -86,7 +86,12 @@ def options(figures: Figures) -> str:
 
 def sentences_box(sentences: Sequence[str]) -> str:
     """The verdict, the most important sentence first."""
-    return f'<div class="verdict">{"".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)}</div>'
+    return f'<div class="verdict">{"".join(f"<p>{_kept_together(sentence)}</p>" for sentence in sentences)}</div>'
+
+
+def _kept_together(sentence: str) -> str:
+    """A sentence in which no number is parted from the sign or unit behind it at the end of a line."""
+    return re.sub(r"(?<=\d) (?=[%\N{MICRO SIGN}]|ms\b)", "\N{NO-BREAK SPACE}", escape(sentence))
 
 
 def stack_figure(title: str, parts: Figures, unit: str) -> str:
@@ -122,7 +127,7 @@ def table_of(
     ""; columns that share one stand below it together, and their names in CSV begin with it.  name:
     of its CSV file.  layers: each row is a layer of the page's data, which its first cell opens.
     """
-    kinds = CELL_KIND.findall(rows[0]) if rows else []
+    kinds = ["text" if "text" in column else "" for column in zip(*map(CELL_KIND.findall, rows), strict=True)]
     kinds += [""] * (len(head) - len(kinds))
     header = "".join(
         f'<th scope="col"{TEXT_CELL if kind == "text" else ""}{_full_name(group, text)}>{escape(text)}</th>'

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context
+from matplotlib import rc_context, rcParams
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
@@ -97,7 +97,7 @@ def _numbers(axes: Axes) -> None:
             few = high < 20 * low
             axis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
             axis.set_minor_formatter(FuncFormatter(lambda value, _: _short(value)) if few else NullFormatter())
-            axis.set_tick_params(which="minor", labelsize=7)
+            axis.set_tick_params(which="minor", labelsize=rcParams["xtick.labelsize"])
     axes.grid(which="major")
 
 
@@ -211,8 +211,8 @@ def _heat_map(sweep: Sweep) -> Figure | None:
         if grid.size <= 80:
             for (i, j), value in np.ndenumerate(values):
                 if np.isfinite(value):
-                    axes.text(j, i, _short(value), ha="center", va="center", fontsize=7, color="white")
-                    axes.texts[-1].set_bbox({"facecolor": "#00000055", "edgecolor": "none", "pad": 1})
+                    ink = _ink(image.to_rgba(value))
+                    axes.text(j, i, _short(value), ha="center", va="center", fontsize=7, color=ink)
     bar = figure.colorbar(image, ax=list(panels), shrink=0.85)
     bar.set_label(label(objective))
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
@@ -227,6 +227,17 @@ def _least(parts: Sequence[np.ndarray]) -> float:
 
 def _most(parts: Sequence[np.ndarray]) -> float:
     return float(max(part.max() for part in parts))
+
+
+def _ink(paper: Sequence[float]) -> str:
+    """Black or white, whichever stands out more from a colour (contrast as WCAG 2 defines it).
+
+    paper: red, green, blue and opacity, 0 to 1.
+    """
+    channels = np.asarray(paper[:3])
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    luminance = float(linear @ (0.2126, 0.7152, 0.0722))
+    return "black" if luminance > 0.179 else "white"
 
 
 def _short(value: object) -> str:
@@ -261,7 +272,7 @@ def _parallel(sweep: Sweep) -> Figure | None:
             lines = scaled.loc[[i for index in best for i in index]].iloc[:MAX_LINES]
             axes.plot(*_joined(lines), color=COLOURS[i % len(COLOURS)], alpha=0.6, linewidth=0.9)
     for x, name in enumerate(names):
-        axes.axvline(x, color=ROOF_COLOUR, linewidth=0.8)
+        axes.vlines(x, 0, 1, color=ROOF_COLOUR, linewidth=0.8)
         numeric = pd.api.types.is_numeric_dtype(done[name])
         ends = (
             (done[name].min(), done[name].max())
@@ -270,9 +281,9 @@ def _parallel(sweep: Sweep) -> Figure | None:
         )
         for y, end in zip((-0.03, 1.03), ends, strict=True):
             axes.text(x, y, _short(end), ha="center", va="top" if y < 0 else "bottom", fontsize=7)
-            axes.texts[-1].set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
-    axes.set_xticks(range(len(names)), [label(name).replace(", ", ",\n") for name in names], fontsize=8)
-    axes.tick_params(axis="x", length=0, pad=12)
+    words = [label(name).partition(", ") for name in names]
+    axes.set_xticks(range(len(names)), [f"{word}{',' if unit else ''}\n{unit}" for word, _, unit in words], fontsize=8)
+    axes.tick_params(axis="x", length=0, pad=4)
     axes.set_ylim(-0.1, 1.1)
     axes.yaxis.set_visible(False)
     for spine in axes.spines.values():
@@ -398,7 +409,8 @@ def _break_even(sweep: Sweep) -> Figure | None:
             if np.isfinite(value):
                 mark = ">" if bool(always.iloc[i, j]) else ""
                 text = "never" if value == 0 else f"{mark}{value:.2f}"
-                axes.text(j, i, text, ha="center", va="center", fontsize=7, color="white" if value < 0.55 else "black")
+                ink = _ink(image.to_rgba(value))
+                axes.text(j, i, text, ha="center", va="center", fontsize=7, color=ink)
         axes.set_xticks(range(grid.shape[1]), [_short(v) for v in grid.columns])
         axes.set_xlabel(label(column))
         names = key if isinstance(key, tuple) else (key,)

@@ -6,7 +6,6 @@ One a machine with its layers, and ``totals.csv`` with one row a machine.
 can be made again from the CSV files alone.
 """
 
-import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -16,12 +15,14 @@ from typing import Any
 
 import pandas as pd
 
+from accelsim.csv_rows import csv_rows
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
 from accelsim.files import RESULTS, read_text
 from accelsim.names import cell, from_cell
 from accelsim.report.layer_facts import DENSITIES, layer_facts
 from accelsim.report.plain import to_json
+from accelsim.settings import PLAIN_NUMBER
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.network.planning import OCCUPANCY
 from accelsim.simulator.result import ENERGY_COLUMNS, Result
@@ -195,39 +196,43 @@ def _csv(table: pd.DataFrame) -> bytes:
     return shown.to_csv(index=False, lineterminator="\n").encode()
 
 
-def _every_digit() -> dict[str, Any]:
-    """What pandas is told so that floats are read to their last digit.
-
-    Before 3.1 they are not by default.
-    """
-    version = tuple(int(part) for part in pd.__version__.split(".")[:2])
-    return {} if version >= (3, 1) else {"float_precision": "round_trip"}
-
-
 def _read(path: Path, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
     """A table with these columns, the numbers finite except for an unlimited bandwidth."""
-    content = read_text(path, RESULTS)
-    try:
-        table: pd.DataFrame = pd.read_csv(
-            io.StringIO(content), dtype=dict.fromkeys(text, str), keep_default_na=False, **_every_digit()
-        )
-    except (ValueError, pd.errors.ParserError) as error:
-        raise InputError(f"{path}: not a CSV table ({' '.join(str(error).split())[:200]})") from None
-    if missing := [column for column in (*text, *numbers) if column not in table.columns]:
+    (_, header), *rows = csv_rows(path, read_text(path, RESULTS)) or [(1, [])]
+    if missing := [column for column in (*text, *numbers) if column not in header]:
         raise InputError(f"{path}: no column {missing[0]!r} ({len(missing)} missing in all)")
-    if table.empty:
+    if twice := [column for column in dict.fromkeys(header) if header.count(column) > 1]:
+        raise InputError(f"{path}: column {twice[0][:60]!r} is there twice, expected once")
+    if not rows:
         raise InputError(f"{path}: no rows, expected at least one")
-    for column in numbers:
-        values = pd.to_numeric(table[column], errors="coerce")
-        wrong = values.isna() | (values < 0)
-        if wrong.any():
-            row = int(wrong.to_numpy().argmax())
-            found = str(table[column].iloc[row])[:40]
-            raise InputError(f"{path}: row {row + 2}, column {column!r}: {found!r}, expected a number of 0 or more")
-        table[column] = values
-    for column in (*text, *(["shape"] if "shape" in table else [])):
-        table[column] = table[column].map(from_cell)
-    for column in (name for name in DENSITIES if name in table):
-        # empty where there are no such weights
-        table[column] = pd.to_numeric(table[column], errors="coerce")
-    return table
+    for number, cells in rows:
+        if len(cells) != len(header):
+            raise InputError(f"{path}: row {number}: {len(cells)} cells, the header has {len(header)}")
+    columns: dict[str, Sequence[Any]] = {}
+    for i, column in enumerate(header):
+        found = [cells[i] for _, cells in rows]
+        if column in numbers or (column in OCCUPANCY and numbers):
+            columns[column] = [_number(path, number, column, cells[i]) for number, cells in rows]
+        elif column in DENSITIES:  # empty where there are no such weights
+            columns[column] = [float(value) if PLAIN_NUMBER.fullmatch(value) else float("nan") for value in found]
+        elif column in text or column == "shape":
+            columns[column] = [from_cell(value) for value in found]
+        else:
+            columns[column] = _as_numbers(found)
+    return pd.DataFrame(columns)
+
+
+def _number(path: Path, row: int, column: str, value: str) -> int | float:
+    """A cell as a number of 0 or more, infinite for an unlimited bandwidth alone.  Raises InputError if it is none."""
+    unlimited = column == "dram_bytes_per_cycle" and value == "inf"
+    if not unlimited and not (PLAIN_NUMBER.fullmatch(value) and 0 <= float(value) < float("inf")):
+        raise InputError(f"{path}: row {row}, column {column!r}: {value[:40]!r}, expected a number of 0 or more")
+    return int(value) if value.isdigit() and len(value) < 19 else float(value)
+
+
+def _as_numbers(cells: Sequence[str]) -> Sequence[Any]:
+    """Cells as numbers if all of them are, else as they are."""
+    if not all(PLAIN_NUMBER.fullmatch(value) for value in cells):
+        return cells
+    whole = all(value.isdigit() and len(value) < 19 for value in cells)
+    return [int(value) if whole else float(value) for value in cells]

@@ -26,8 +26,8 @@ from safetensors.numpy import save
 from accelsim.arrays import Array
 from accelsim.errors import InputError
 from accelsim.files import CARD as CARD_FILE
+from accelsim.files import SAFETENSORS, opened, read_bytes, read_text, write_bytes, write_text
 from accelsim.files import STATE as STATE_FILE
-from accelsim.files import opened, read_text, write_bytes, write_text
 
 STATE = "state.safetensors"
 MODEL = "checkpoint.safetensors"
@@ -47,8 +47,12 @@ def load_state(folder: Path) -> tuple[dict[str, Array], dict[str, Any]]:
         with opened(path, STATE_FILE), safe_open(path, framework="np") as content:
             notes = json.loads((content.metadata() or {})["state"])
             arrays = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not the state of a training run ({error})") from None
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not the state of a training run ({' '.join(str(error).split())[:200]})") from None
+    if not isinstance(notes, dict):
+        raise InputError(f"{path}: not the state of a training run (its notes are no record)")
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise InputError(f"{path}: array {name!r} holds NaN or infinity, expected the state of a sound run")
@@ -79,16 +83,27 @@ def relative_cells(notes: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(cell) for name, cell in found.items()}
 
 
+def check_card(weights: Path, notes: Mapping[str, Any]) -> None:
+    """Raise InputError if what a card says is about other weights than those beside it."""
+    stated = notes.get("sha256")
+    if stated is not None and stated != hashlib.sha256(read_bytes(weights, SAFETENSORS)).hexdigest():
+        card = weights.with_name(CARD)
+        raise InputError(f"{weights}: not the weights that {card} is about (sha256), expected a checkpoint of one run")
+
+
 def cells_beside(weights: Path) -> dict[str, float]:
     """The relative cells of the run that left these weights, from the card beside them.
 
-    Raises InputError if the card cannot be read.
+    Raises InputError if the card cannot be read, or is about other weights.
     """
     card = weights.with_name(CARD)
     if weights.name != MODEL or not card.exists():
         return {}
     try:
-        return relative_cells(json.loads(read_text(card, CARD_FILE)))
+        notes = json.loads(read_text(card, CARD_FILE))
+        cells = relative_cells(notes)
+        check_card(weights, notes)
+        return cells
     except (ValueError, AttributeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise

@@ -39,8 +39,8 @@ class Execution:
     workers: int = 1
     """Threads, the calling one among them."""
     block: int | None = None
-    """Images that pass through the layers together, cut to the largest divisor of the batch.  Default: as many as suit
-    the kernels."""
+    """Images that pass through the layers together, cut to the largest divisor of the batch.
+    Default: as many as suit the kernels."""
     xp: Any = np
     """The array module."""
 

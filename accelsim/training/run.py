@@ -150,9 +150,9 @@ class Run:
         try:
             self.trainer.restore(arrays, notes)
             self.cells = checkpoint.relative_cells(notes)
-        except ValueError as error:
-            raise InputError(f"{where}: {error}") from None
-        self.hours = float(notes["hours"])
+            self.hours = float(notes["hours"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{where}: {error}, expected the state of this run") from None
         self.log.resume(self.trainer.done)
 
     def prepare(self, watch: Callable[[LayerReport], None] | None = None) -> None:

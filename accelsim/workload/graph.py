@@ -157,7 +157,8 @@ def _vector_work(graph: Graph, node: Node) -> dict[str, Any] | None:
             taps = {"nearest": 1, "linear": 2, "cubic": 4}[layer.mode]
             return {"inputs": 1, "kernel": (taps, taps), "stride": (taps, taps)}
         case Reduce():
-            return {"inputs": 1, "kernel": (max(1, prod(shapes[0]) // prod(graph.shapes[node.name])), 1)}
+            window = max(1, prod(shapes[0]) // prod(graph.shapes[node.name]))
+            return {"inputs": 1, "kernel": (window, 1)}
         case Opaque():
             return {"inputs": len(shapes)}
     return None

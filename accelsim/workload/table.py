@@ -186,7 +186,7 @@ def _table_work(table: LayerTable, i: int, held: Memo[Array]) -> LayerWork:
         sources=layer.inputs,
     )
     if layer.kind not in ("conv", "linear"):
-        return make(inputs=2 if layer.kind == "add" else 1)
+        return make(inputs=max(2, len(layer.inputs or ())) if layer.kind == "add" else 1)
     draw = partial(_draw, table.seed, i, layer)
     winograd = layer.kind == "conv" and layer.strides == (1, 1) and layer.dilation == 1 and min(layer.kernel) >= 2
     return make(

@@ -10,6 +10,8 @@ memories by the CACTI table; DRAM is left out on both sides.  Sources, mW and mm
 - Cambricon-X: Zhang et al., MICRO 2016, 16 PEs of 16 multipliers of 16 bits, 1 GHz, 65 nm;
 - Moons and Verhelst, VLSI 2016: 16 x 16 multipliers at their full 16 bits, 204 MHz, 40 nm.
 
+Eyeriss v2 is not here: no family of machines describes it (docs/modelling.md, Chips).
+
 The last two are described here (``CAMBRICON_X``, ``MOONS``) in what their papers state: array, words, memories, clock.
 """
 

@@ -1,7 +1,7 @@
 """The DRAM model beside DRAMsim3, Ramulator 2.1 and single commands: rows of the validation report."""
 
 from experiments.comparisons.row import Row, compared
-from experiments.dram.compare import judged, published
+from experiments.dram.compare import judged, published, several
 
 COMMAND = "python -m experiments.dram"
 
@@ -24,8 +24,14 @@ def rows() -> list[Row]:
             reference="every command simulated",
             pairs=others,
             command=COMMAND,
-            remark="worst 512 B at random on HBM2, whose channels are not equally busy then; apart: requests of 1 KB "
-            "by turns, which controllers gather, up to 30 %",
+            remark="apart: requests of 1 KB by turns, which controllers gather; [dram.md](dram.md)",
+        ),
+        compared(
+            what="time of requests to DRAM, several channels",
+            reference="every command simulated",
+            pairs=[(case.model.ns, case.commands.ns) for case in several()],
+            command=COMMAND,
+            remark="patterns that the busiest channel's share was not made after",
         ),
         compared(
             what="energy of DRAM commands, DDR4",

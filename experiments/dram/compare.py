@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accelsim.hardware.dram_types import DramType, dram_types
-from experiments.dram.commands import DEVICES, Run, simulate
-from experiments.dram.patterns import OTHERS, REFERENCE, Modelled, Pattern, bursts_of, modelled
+from experiments.dram.commands import DEVICES, Device, Run, simulate
+from experiments.dram.patterns import OTHERS, REFERENCE, SEVERAL, Modelled, Pattern, bursts_of, modelled
 
 TABLE = Path(__file__).with_name("reference.csv")
 UNDER_WAY = 64  # bursts of a channel, as in the reference
@@ -76,8 +76,25 @@ def judged() -> Iterator[Judged]:
     for type_name, device in DEVICES.items():
         dram = dram_types()[type_name]
         for pattern in OTHERS:
-            run = simulate(dram, device, bursts_of(dram, pattern), UNDER_WAY * dram.inner_channels)
-            yield Judged(type_name, pattern.name, run, modelled(dram, pattern))
+            yield _judged(type_name, dram, device, pattern)
+
+
+def several() -> Iterator[Judged]:
+    """Patterns on several channels, more of them than a type has and fewer."""
+    for type_name, times, own, pattern in SEVERAL:
+        plain = dram_types()[type_name]
+        wide = replace(plain, inner_channels=times * plain.inner_channels, bandwidth_gbs=times * plain.bandwidth_gbs)
+        dram = replace(wide, **own)  # type: ignore[arg-type]
+        said = "".join(f", {key} {value:g}" for key, value in own.items() if key != "bandwidth_gbs")
+        name = f"{type_name}{said}" if times == 1 else f"{times} x {type_name}"
+        yield _judged(name, dram, DEVICES[type_name], pattern)
+
+
+def _judged(name: str, dram: DramType, device: Device, pattern: Pattern) -> Judged:
+    """What ends before the first refresh is modelled without."""
+    run = simulate(dram, device, bursts_of(dram, pattern), UNDER_WAY * dram.inner_channels)
+    undisturbed = run.ns < dram.t_refi_ns / dram.ranks
+    return Judged(name, pattern.name, run, modelled(replace(dram, t_rfc_ns=0.0) if undisturbed else dram, pattern))
 
 
 def commands_of(case: Published) -> Run:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accelsim.arrays import Flags, Ints
-from accelsim.hardware.dram import Requests, Transfer, opened_rows, request_ns
+from accelsim.hardware.dram import Requests, Transfer, busiest_share, opened_rows, request_ns
 from accelsim.hardware.dram_types import DramType
 from experiments.dram.commands import Burst
 
@@ -56,7 +56,9 @@ def modelled(dram: DramType, pattern: Pattern) -> Modelled:
     """Time and energy of a pattern by ``accelsim.hardware.dram``."""
     rows = opened_rows(dram, 1, pattern.tensors, pattern.order).ravel()[pattern.order]
     bursts = np.concatenate([tensor.bursts(dram.burst_bytes) for tensor in pattern.tensors])[pattern.order]
-    requests = Requests(bursts=bursts, rows=rows, writes=pattern.is_write)
+    run = np.zeros(len(pattern.tensors[0].n_bytes), np.int64)
+    share = busiest_share(dram, 1, pattern.tensors, run).repeat(len(bursts))
+    requests = Requests(bursts=bursts, rows=rows, writes=pattern.is_write, share=share)
     ns = float(request_ns(dram, 1, requests).sum())
     moved = pattern.bits(False) * dram.read_pj_per_bit + pattern.bits(True) * dram.write_pj_per_bit
     opened = int(rows.sum())
@@ -125,9 +127,9 @@ def alternating(name: str, read: int, write: int, requests: int) -> Pattern:
     return Pattern(name, tensors, [False, True], np.arange(2 * requests).reshape(2, requests).T.ravel())
 
 
-def at_random(size: int, requests: int) -> Transfer:
+def at_random(size: int, requests: int, seed: int = 0) -> Transfer:
     """Requests anywhere in 64 MiB."""
-    places = np.random.default_rng(0).integers(0, APART // size, requests)
+    places = np.random.default_rng(seed).integers(0, APART // size, requests)
     return Transfer.contiguous(np.full(requests, size), places * size)
 
 
@@ -161,4 +163,23 @@ OTHERS = (
     alternating("read 1 KB, write 1 KB", 1024, 1024, 64),
     layer_like("tiles of inputs, filters and outputs of a layer"),
     reads("512 B at random in 64 MB", at_random(512, 512)),
+)
+
+HALF_A_STACK = {"inner_channels": 4, "bandwidth_gbs": 128.0}
+# Of several channels: type, how many times its channels, what is replaced of it, and the pattern.
+SEVERAL: tuple[tuple[str, int, dict[str, float], Pattern], ...] = (
+    ("HBM2", 1, {}, reads("256 B at random, seed 7", at_random(256, 768, 7))),
+    ("HBM2", 1, {}, reads("1,536 B at random, seed 8", at_random(1536, 192, 8))),
+    ("HBM2", 1, {"row_bytes": 2048}, reads("640 B at random, seed 12", at_random(640, 300, 12))),
+    (
+        "HBM2",
+        1,
+        {"inner_channels": 4, "bandwidth_gbs": 128.0},
+        reads("7 rows x 14 of 28x28x128", tiles(28, 128, 7, 14, 1)),
+    ),
+    ("LPDDR4-3200", 2, {}, reads("2 KB at random, seed 9", at_random(2048, 64, 9))),
+    ("LPDDR4-3200", 4, {}, reads("1 KB at random, seed 10", at_random(1024, 128, 10))),
+    ("LPDDR4-3200", 2, {}, reads("14 rows x 14 of 56x56x32", tiles(56, 32, 14, 14, 1))),
+    ("DDR4-2400", 4, {}, reads("4 KB at random, seed 11", at_random(4096, 32, 11))),
+    ("GDDR6", 2, {}, reads("768 B at random, seed 13", at_random(768, 256, 13))),
 )

@@ -6,7 +6,8 @@ Each case is a command in a process of its own, on one thread; what counts are i
 ``peer`` is what they are wanted to take on two cores: there is no tool beside which they could be measured.
 
 Weights are random, and pictures smooth noise at 224 x 224: neither changes what is computed.  VGG-16 and ResNet-18 are
-the zoo's, written as ONNX; MobileNetV2 is torchvision's by PyTorch's exporter (``pip install .[peers] torchvision``).
+the zoo's, written as ONNX; MobileNetV2 is torchvision's by PyTorch's exporter (``pip install .[peers]``), its
+normalisation by the statistics of the pictures.
 """
 
 import argparse
@@ -41,6 +42,23 @@ def write_zoo_network(name: str, path: Path) -> None:
     write_onnx(Network(graph, initial_arrays(graph, 0)), path)
 
 
+def write_mobilenet(path: Path) -> None:
+    """MobileNetV2 with random weights, as PyTorch's older exporter writes it."""
+    from accelsim.compression.sparsify import smooth_noise
+    from tests.peers.test_own_networks import peers
+
+    torch, models = peers()
+    torch.manual_seed(0)
+    network = models.mobilenet_v2(weights=None)
+    for part in network.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.momentum = None  # the mean over all that passes
+    pictures = torch.from_numpy(smooth_noise((224, 224, 3))[:16]).permute(0, 3, 1, 2) / 255
+    with torch.no_grad():
+        network.train()(pictures)
+    torch.onnx.export(network.eval(), (pictures[:1],), str(path), dynamo=False)
+
+
 def write_pictures(folder: Path) -> None:
     """Smooth noise as PNG files."""
     from PIL import Image
@@ -61,9 +79,7 @@ def command(case: str, folder: Path) -> list[str]:
     if case == "resnet18":
         write_zoo_network("resnet18", source)
     else:
-        from tests.peers.test_own_networks import exported
-
-        source = exported("mobilenet_v2.ts")
+        write_mobilenet(source)
     if not (folder / "pictures").exists():
         write_pictures(folder / "pictures")
     return [
@@ -91,7 +107,7 @@ def measure(arguments: list[str]) -> tuple[float, float]:
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     environment = {**os.environ, **threads, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], check=True, capture_output=True, text=True, env=environment
+        [sys.executable, "-c", script, *arguments], check=True, stdout=subprocess.PIPE, text=True, env=environment
     )
     _, seconds, megabytes = done.stdout.strip().splitlines()[-1].split()
     return float(seconds), float(megabytes)

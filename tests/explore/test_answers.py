@@ -74,6 +74,49 @@ def test_each_point_s_command_gives_its_figures_again(
             assert total[column] == row[column], column
 
 
+@pytest.mark.parametrize("zeros", [{"winograd_sparsity": [0.5, 0.9]}, {"winograd_threshold": [0.01, 0.2]}])
+def test_a_variant_s_command_gives_its_figures_again(
+    zeros: dict[str, list[float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    axes = {"lanes": [64], "rows": [4], "bandwidth": [12.8]}
+    done = run_sweep(
+        write_sweep(tmp_path, models=[{"path": "small.dual", **zeros}], axes=axes), tmp_path / "o", workers=1
+    )
+    monkeypatch.chdir(tmp_path)
+    rows = done.table[done.table["family"] == "winograd"]
+    assert rows["effectual_macs"].nunique() == 2
+    for _, row in rows.iterrows():
+        words = shlex.split(command(done.description, row))
+        assert cli.main([*words[1:], "--json"]) == 0
+        total = json.loads(capsys.readouterr().out)["total"]
+        for column in ("cycles", "energy_pj", "effectual_macs"):
+            assert total[column] == row[column], column
+
+
+def test_what_only_a_sweep_makes_has_no_command(tmp_path: Path) -> None:
+    axes = {"lanes": [64], "rows": [4], "bandwidth": [12.8]}
+    for zeros in ({"spatial_sparsity": [0.95]}, {"winograd_sparsity": [0.9], "scope": "layer"}):
+        models = [{"path": "small.dual", **zeros}]
+        done = run_sweep(write_sweep(tmp_path, models=models, axes=axes), tmp_path / str(len(zeros)), workers=1)
+        (row,) = (row for _, row in done.table.iterrows() if row["family"] == "winograd")
+        assert command(done.description, row) == ""
+
+
+def test_zeros_that_a_machine_does_not_know_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    model, spatial, winograd = "resnet20-cifar10", "spatial-16x16", "winograd-16x16"
+    for line, words in (
+        (
+            [model, spatial, "--sparsity", "0.5"],
+            "--sparsity 0.5: is of a .dual file on a Winograd machine, not of spatial",
+        ),
+        (["alexnet", winograd, "--threshold", "0.5"], "--threshold 0.5: is of a .dual file"),
+        ([model, winograd, "--sparsity", "1.5"], "--sparsity 1.5: the target sparsity must be in 0..1, got 1.5"),
+        ([model, winograd, "--threshold", "-1"], "--threshold -1: the threshold must be a number from 0, got -1"),
+    ):
+        assert cli.main(["simulate", *line]) == 2
+        assert words in capsys.readouterr().err
+
+
 def test_a_point_is_named_by_its_parameters() -> None:
     row = pd.Series({"rows": 16, "tile": float("nan"), "bandwidth": 12.8, "on": True})
     assert named(row, ["rows", "tile", "bandwidth", "on", "absent"]) == "rows=16 bandwidth=12.8 on=true"

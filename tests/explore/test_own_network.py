@@ -37,6 +37,16 @@ def test_a_page_says_which_machine_and_why(tmp_path, capsys):
     asked = Asked(images=tmp_path / "pictures", resume=True)
     found = explore_network(tmp_path / "mine.onnx", tmp_path / "out", Wishes(), asked, lambda line: None)
     assert sentences(found) == told.strip().splitlines()
+    for column, what in (("cycles", "cycles"), ("energy_pj", "energy")):
+        (line,) = [line for line in told.splitlines() if line.startswith("Over all") and f"times the {what} of" in line]
+        ratios = []
+        for made in found:
+            for pair in PAIRS:
+                spatial, winograd = (float(made.results[name].layers[column].sum()) for name in pair)
+                ratios.append(winograd / spatial)
+        stated = [float(number) for number in re.findall(r"(?:takes|to) ([0-9.]+) \(", line)]
+        np.testing.assert_allclose(stated, [min(ratios), max(ratios)], atol=0.006)
+        assert ("neither" in line) == (not min(ratios) < 1 < max(ratios))
     for pair in PAIRS:
         (line,) = [line for line in told.splitlines() if f"energy of {pair[0]}." in line]
         ratio = float(re.search(r"takes ([0-9.]+) times the cycles", line).group(1))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.hardware.dram import Requests, Transfer, opened_rows, request_ns, rows_may_bound
+from accelsim.hardware.dram import Requests, Transfer, busiest_share, opened_rows, request_ns, rows_may_bound
 from accelsim.hardware.dram_types import TIMINGS, DramType, dram_sources, dram_types
 from accelsim.hardware.parts import Dram
 
@@ -18,12 +18,13 @@ LPDDR4 = dram_types()["LPDDR4-3200"]
 REAL = sorted(set(dram_types()) - {"ideal"})
 
 
-def reads(*bursts: int, rows: int = 0, writes: tuple[bool, ...] = ()) -> Requests:
+def reads(*bursts: int, rows: int = 0, writes: tuple[bool, ...] = (), share: float = 1.0) -> Requests:
     """Requests of so many bursts each."""
     return Requests(
         bursts=np.array(bursts, np.int64),
         rows=np.full(len(bursts), rows),
         writes=np.array(writes or (False,) * len(bursts), bool),
+        share=np.full(len(bursts), share),
     )
 
 
@@ -149,7 +150,9 @@ def test_the_bus_turns_where_writes_follow_reads_and_back() -> None:
     ns = request_ns(DDR4, 1, reads(1, 1, 0, 1, 1, 1, writes=writes)) * (1 - DDR4.refresh)
     burst = 64 / 19.2
     assert ns == pytest.approx([28.32 + burst, 1.67 + burst, 0, burst, burst, 7.5 + 14.16 + burst])
-    shared = request_ns(dram_types()["HBM2"], 2, reads(0, 1, 1, writes=(True, True, False))) * (1 - 260 / 3900)
+    shared = request_ns(dram_types()["HBM2"], 2, reads(0, 1, 1, writes=(True, True, False), share=1 / 16)) * (
+        1 - 260 / 3900
+    )
     assert shared == pytest.approx([0, 28 + 2 / 16, (8 + 14 + 2) / 16])
     assert request_ns(dram_types()["ideal"], 1, reads(1, 1, writes=(True, False))).sum() == 0
     assert request_ns(DDR4, 1, reads(0, 0)).tolist() == [0, 0]
@@ -249,6 +252,56 @@ def test_rows_opened_are_those_of_a_walk_through_all_bursts(data: st.DataObject)
         assert (opened.ravel() * dram.activate_gap_ns <= bursts * dram.burst_ns).all()
 
 
+@settings(deadline=None)
+@given(st.data())
+def test_the_busiest_channel_is_that_of_a_count_burst_by_burst(data: st.DataObject) -> None:
+    """Requests of lines and planes that meet or miss each other, of two runs; then of channels that divide these."""
+    groups, inner = data.draw(st.sampled_from([(1, 1), (2, 1), (1, 4), (4, 2)]))
+    dram = replace(DDR4, row_bytes=256, interleaved_groups=groups, inner_channels=inner)
+    channels = data.draw(st.integers(1, 4))
+    steps = data.draw(st.integers(1, 4))
+    tensors = []
+    for _ in range(2):
+        sizes = [st.integers(0, 3), st.integers(0, 4000), st.integers(1, 3), st.integers(0, 3000), st.integers(1, 900)]
+        drawn = np.array([data.draw(st.tuples(*sizes, st.integers(0, 9000))) for _ in range(steps)], np.int64).T
+        planes, plane, lines, gap, piece, address = drawn
+        line = piece + gap * data.draw(st.integers(0, 1))
+        tensors.append(Transfer(piece * planes * lines, address, planes, plane, lines, line))
+    run = np.array(data.draw(st.lists(st.integers(0, 1), min_size=steps, max_size=steps)))
+    counted = np.zeros((int(run.max()) + 1, channels * inner))
+    for t in tensors:
+        for i in range(steps):
+            for plane in range(int(t.planes[i])):
+                for line in range(int(t.lines[i])):
+                    first = int(t.address[i] + plane * t.plane_bytes[i] + line * t.line_bytes[i])
+                    piece = int(t.n_bytes[i] // (t.planes[i] * t.lines[i]))
+                    if t.lines[i] > 1 and t.line_bytes[i] == piece:  # one piece
+                        if line:
+                            continue
+                        piece *= int(t.lines[i])
+                    for burst in range(first // 64, (first + piece - 1) // 64 + 1):
+                        counted[run[i], burst * 64 // (256 * groups) % (channels * inner)] += 1
+    total = counted.sum(axis=1)
+    expected = np.where(total > 0, counted.max(axis=1) / np.maximum(total, 1), 1)
+    found = busiest_share(dram, channels, tensors, run)
+    assert found == pytest.approx(expected)
+    assert (busiest_share(dram, 3 * channels, tensors, run) <= found + 1e-12).all()
+
+
+def test_a_run_takes_as_long_as_its_busiest_channel() -> None:
+    """HBM2's stripes of 1 KB: of requests of 1 KB all 8 KB apart one channel moves all, of 17 in a row three of 17."""
+    hbm2 = dram_types()["HBM2"]
+    apart = Transfer.contiguous(np.full(4, 1024), 8192 * np.arange(4))
+    in_a_row = Transfer.contiguous(np.full(17, 1024))
+    for tensor, share in ((apart, 1.0), (in_a_row, 3 / 17)):
+        run = np.zeros(len(tensor.n_bytes), np.int64)
+        assert busiest_share(hbm2, 1, [tensor], run).tolist() == [share]
+    assert busiest_share(hbm2, 2, [apart], np.zeros(4, np.int64)).tolist() == [0.5]
+    # 64 bursts of 2 ns each, one after the other.
+    ns = request_ns(hbm2, 1, reads(16, 16, 16, 16, share=1.0)).sum()
+    assert ns * (1 - hbm2.refresh) == pytest.approx(128 + 28)
+
+
 def test_many_requests_are_looked_at_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     places = np.random.default_rng(0).integers(0, 1 << 20, 3000) * 64
     scattered = Transfer.contiguous(np.full(3000, 640), places)
@@ -268,19 +321,26 @@ def test_no_request_of_a_faster_dram_takes_longer(
     name: str, asked: list[tuple[int, int, bool]], what: str, times: float
 ) -> None:
     bursts, rows, writes = (np.array(column) for column in zip(*asked, strict=True))
-    requests = Requests(bursts=bursts.astype(np.int64), rows=np.minimum(rows, bursts), writes=writes.astype(bool))
     dram = dram_types()[name]
+    requests = Requests(
+        bursts=bursts.astype(np.int64),
+        rows=np.minimum(rows, bursts),
+        writes=writes.astype(bool),
+        share=np.full(len(bursts), 1 / dram.inner_channels),
+    )
+    better = requests
     channels = 1
     faster = dram
     if what == "channels":
         channels = 2
+        better = replace(requests, share=requests.share / min(times, 2))
     elif what == "ranks":
         faster = replace(dram, ranks=2 * dram.ranks)
     elif what in ("bandwidth_gbs", "t_refi_ns"):
         faster = replace(dram, **{what: getattr(dram, what) * times})
     else:
         faster = replace(dram, **{what: getattr(dram, what) / times})
-    slow, fast = request_ns(dram, 1, requests), request_ns(faster, channels, requests)
+    slow, fast = request_ns(dram, 1, requests), request_ns(faster, channels, better)
     assert (fast <= slow * (1 + 1e-12)).all()
     assert (request_ns(dram_types()["ideal"], 1, requests) <= fast).all()
     assert ((slow > 0) == (requests.bursts > 0)).all()

@@ -40,6 +40,9 @@ operational_array:
   dimensions: [D1, D2]
   sizes: [8, 4]
 """
+DRAM_RATES = "r_bw: 64, w_bw: 64, operands: [I1, I2, O]"
+ONE_WAY = "r_bw: 64, w_bw: 8, operands: [I1, I2, O]"
+PORTS = "ports: [{bandwidth_max: 8}, {bandwidth_max: 64}], operands: [I1, I2, O]"
 
 
 def loaded(tmp_path: Path, name: str, text: str, *overrides: str) -> StationaryMachine:
@@ -110,6 +113,14 @@ def test_overrides_apply_to_them_too(tmp_path: Path) -> None:
         ("q.cfg", CFG.replace("FilterSramSzkB: 32", "FilterSramSzkB: 1e400"), ["FilterSramSzkB: '1e400'"]),
         ("r.cfg", CFG + "[nonsense]\nx: 1\n", ["[nonsense]: unknown section"]),
         ("s.cfg", CFG + "Colour: 3\n", ["[run_presets] colour: unknown key"]),
+        ("t2.cfg", CFG + "[sparsity]\nSparsitySuport: true\n", ["[sparsity] sparsitysuport: unknown key"]),
+        ("t3.cfg", CFG + "[layout]\nIfmapCustomLayuot: true\n", ["[layout] ifmapcustomlayuot: unknown key"]),
+        ("t4.cfg", CFG + "[network_presets]\nBatch: 8\n", ["[network_presets] batch: unknown key"]),
+        ("t5.cfg", CFG.replace("MemoryBanks: 1", "MyLayout: True"), ["[architecture_presets] mylayout: unknown key"]),
+        ("t6.yaml", ZIGZAG.replace(DRAM_RATES, ONE_WAY), ["dram.w_bw: 8", "one rate both ways"]),
+        ("t7.yaml", ZIGZAG.replace(DRAM_RATES, PORTS), ["memories.dram.ports: bandwidth_max 8, 64"]),
+        ("t8.yaml", ZIGZAG.replace("size: 16,", "size: 16, latency: 100,"), ["rf_w.latency: 100", "expected 1"]),
+        ("t9.yaml", ZIGZAG.replace("name: theirs", "name: null"), ["name: None, expected a text"]),
         ("t.cfg", "[DEFAULT]\nArrayHeight: 4\n" + CFG.replace("ArrayHeight: 16\n", ""), ["[DEFAULT]: unknown section"]),
         (
             "u.yaml",

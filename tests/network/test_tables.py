@@ -191,3 +191,30 @@ def test_a_kernel_of_thousands_of_taps_is_a_matrix_product(kernel, image, channe
     assert layer.output_size[0] * layer.output_size[1] == positions
     small = TableLayer("two", "conv", 16, 8, 7, 7, kernel=(7, 7))
     assert as_product(small) is small
+
+
+READING = "a,conv,3,16,8,8,3,3,1,1,1,1,1,input"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("b,conv,16,4,8,8,1,1,1,0,1,1,1,a;a", "a layer named twice is read twice, 32 channels, expected 16"),
+        ("b,add,16,16,8,8,1,1,1,0,1,1,1,a", "'a' alone, expected two layers or more to add"),
+        (200 * "b" + "c,conv,16,4,8,8,1,1,1,0,1,1,1,a", "is of 201 characters, expected 200 at most"),
+    ],
+)
+def test_what_a_row_reads_is_what_it_names(tmp_path, row, message):
+    with pytest.raises(InputError, match=message):
+        read_table(table(tmp_path, READING, row, header=f"{HEADER},inputs"))
+
+
+def test_a_layer_behind_itself_is_read_twice(tmp_path):
+    row = "b,conv,32,4,8,8,1,1,1,0,1,1,1,a;a"
+    assert read_table(table(tmp_path, READING, row, header=f"{HEADER},inputs"))[1].inputs == ("a", "a")
+
+
+def test_a_topology_without_its_stride_is_refused(tmp_path):
+    header = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,"
+    with pytest.raises(InputError, match="row 2, column 'stride': empty"):
+        read_table(table(tmp_path, "c, 10, 10, 3, 3, 3, 8,", header=header))

@@ -82,10 +82,11 @@ def peers() -> tuple[Any, Any]:
     found = importlib.util.find_spec("torchvision")
     if found is None:
         pytest.skip("could not import 'torchvision'")
-    (wanted,) = (line for line in importlib.metadata.requires("torchvision") or () if re.match(r"torch\b", line))
+    wanted = re.search(r"^torch *\(?==([\d.]+)", "\n".join(importlib.metadata.requires("torchvision") or ()), re.M)
     release = torch.__version__.split("+")[0]
-    if wanted.split("==")[-1] != release:
-        pytest.fail(f"torchvision {importlib.metadata.version('torchvision')} wants {wanted}, here is torch {release}")
+    if wanted and wanted[1] != release:
+        own = importlib.metadata.version("torchvision")
+        pytest.fail(f"torchvision {own} goes with torch {wanted[1]}, here is torch {release}")
     try:
         torch.ops.load_library(str(Path(found.origin).with_name("_C.so")))
     except OSError:

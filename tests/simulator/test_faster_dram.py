@@ -78,12 +78,19 @@ def test_more_bandwidth_never_costs_cycles_on_any_shipped_machine(name: str) -> 
 
 
 @law(60)
-@given(layers(), machines(objective="cycles"), st.floats(1, 8), st.sampled_from(["bandwidth", "banks", "ideal"]))
+@given(
+    layers(),
+    machines(objective="cycles"),
+    st.floats(1, 8),
+    st.sampled_from(["bandwidth", "banks", "channels", "ideal"]),
+)
 def test_the_mapping_of_a_faster_dram_is_never_slower(
     work: LayerWork, machine: AnyMachine, times: float, what: str
 ) -> None:
     if what == "bandwidth":
         faster = changed(machine, dram__bandwidth_gbs=min(machine.dram.timing.bandwidth_gbs * times, 1e6))
+    elif what == "channels":
+        faster = changed(machine, dram__channels=machine.dram.channels * round(times))  # those of before, divided
     elif what == "banks":
         faster = changed(machine, dram__banks=2 * machine.dram.timing.banks)
     else:

@@ -16,6 +16,7 @@ from accelsim.simulator.machines.row_stationary.passes import PassMapping, kerne
 from accelsim.simulator.machines.row_stationary.search import choose_mapping
 from accelsim.simulator.machines.row_stationary.steps import schedule_passes
 from accelsim.simulator.run import run, schedule_layer
+from accelsim.simulator.time.schedule import Schedule
 from accelsim.workload import LayerWork
 from tests.laws import law
 
@@ -40,6 +41,11 @@ def row_machine(**changes: Any) -> RowStationaryMachine:
         **{f"buffers__{name}_kb": 8 for name in ("weight", "input", "output")},
     }  # fmt: skip
     return spatial(**{**base, **changes})
+
+
+def multiplied(schedule: Schedule) -> float:
+    """Multiplies that are not gated, whatever the energy table tells apart."""
+    return sum(count for name, count in schedule.actions.items() if name.startswith(("mac", "signed_")))
 
 
 @LAW
@@ -84,12 +90,13 @@ def test_gating_saves_energy_and_no_time(work: LayerWork, machine: RowStationary
     assert choose_mapping(sparse, machine)[0] == mapping  # chosen before the data are known
     gated, plain = (schedule_passes(sparse, m, mapping) for m in (machine, changed(machine, zero_handling="none")))  # type: ignore[arg-type]
     assert (gated.compute_cycles == plain.compute_cycles).all()
-    assert gated.actions["mac"] + gated.actions["gated_mac"] == plain.actions["mac"] == work.dense_macs
+    assert multiplied(plain) == pytest.approx(work.dense_macs)
+    assert multiplied(gated) + gated.actions["gated_mac"] == pytest.approx(work.dense_macs)
     weights = work.weights
     assert weights is not None
     positions = work.outputs // work.out_channels
     kept = float(np.float32(density)) * np.count_nonzero(weights) * positions  # weight and input are not zero
-    assert gated.actions["mac"] == pytest.approx(kept, abs=positions)
+    assert multiplied(gated) == pytest.approx(kept, abs=positions)
     # A held multiplier reads its input and nothing else: neither the weight nor, twice, the partial sum.
     a = machine.arithmetic
     saved = gated.actions["gated_mac"] * (a.weight_bits + 2 * a.accumulator_bits)

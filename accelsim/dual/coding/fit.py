@@ -97,8 +97,11 @@ def _links(axes: Sequence[tuple[int, ...]], filters: Ints, channels: Floats) -> 
         own = channels[c + before_C : c + before_C + C]
         k += K
         c += before_C
-        rests = [np.log2(1 + np.abs(own - x * made / LINK)).sum() for x in range(2 * LINK)] if K == C else [0]
-        links.append(int(np.argmin(rests)))
+        link = 0
+        if K == C:
+            rests = [np.log2(1 + np.abs(own - x * made / LINK)).sum() for x in range(2 * LINK)]
+            link = int(np.argmin(rests))
+        links.append(link)
     return links
 
 
@@ -113,7 +116,8 @@ def _fit_signs(parts: Parts, found: Statistics) -> None:
     weights = []
     for j in range(min(parts.group.positions, NEIGHBOURS + 1)):
         chosen = [p for p, places in enumerate(parts.places) if len(places) == j]
-        weights.append(_sign_weights(parts, [(p, parts.places[p]) for p in chosen], j, signs, positive, offset))
+        positions = [(p, parts.places[p]) for p in chosen]
+        weights.append(_sign_weights(parts, positions, j, signs, positive, offset))
     found.signs.append(stored(weights))
 
 
@@ -135,7 +139,8 @@ def _sign_weights(
         for p, places in positions:
             where = np.flatnonzero(parts.flags[p])
             x = np.stack([signs[q].take(where) for q in places]).astype(np.float32)
-            chance = chance_of(offset.take(where).astype(np.float32) + weights.astype(np.float32) @ x)
+            logit = offset.take(where).astype(np.float32) + weights.astype(np.float32) @ x
+            chance = chance_of(logit)
             matrix += (x * (chance * (1 - chance))) @ x.T
             slope += x @ (positive[p].take(where) - chance)
         weights += np.clip(np.linalg.solve(matrix, slope), -1, 1)

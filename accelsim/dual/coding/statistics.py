@@ -170,10 +170,13 @@ def code_statistics(coder: NumberCoder, shapes: Sequence[Shape], known: Statisti
     of_channels = code(2, [channels], None if k is None else [k.channels])[0]
     filter_means = code(3, [filters], None if k is None else [k.filter_means])[0]
     channel_means = code(4, [channels], None if k is None else [k.channel_means])[0]
-    flags = code(5, [sum(_rows(FLAG_WEIGHTS, group)) for group in groups], None if k is None else k.flags)
-    counts = code(6, [min(group.positions, COUNTS) for group in groups], None if k is None else k.counts)
+    flag_sizes = [sum(_rows(FLAG_WEIGHTS, group)) for group in groups]
+    sign_sizes = [sum(_rows(range(NEIGHBOURS + 1), group)) for group in groups]
+    count_sizes = [min(group.positions, COUNTS) for group in groups]
+    flags = code(5, flag_sizes, None if k is None else k.flags)
+    counts = code(6, count_sizes, None if k is None else k.counts)
     firsts = code(6, [FIRSTS * FIRSTS] * len(groups), None if k is None else k.firsts)
-    signs = code(5, [sum(_rows(range(NEIGHBOURS + 1), group)) for group in groups], None if k is None else k.signs)
+    signs = code(5, sign_sizes, None if k is None else k.signs)
     growth = _from_changes(code(7, slots, None if k is None else _changes(k.growth)))
     return Statistics(
         alike=alike,

@@ -101,7 +101,7 @@ class Weights:
         array = np.empty(shape, dtype.newbyteorder("<"))
         with opened(self.path, ONNX) as stream:
             stream.seek(place[0])
-            if stream.readinto(array.reshape(-1).view(np.uint8)) != wanted:
+            if stream.readinto(array.reshape(-1).view(np.uint8).data) != wanted:
                 raise Unfit(f"tensor {tensor.name!r} is cut off, expected {wanted} bytes")
         return array
 

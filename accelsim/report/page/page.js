@@ -145,7 +145,7 @@ function stackedBars(figure) {
   const parts = JSON.parse(figure.dataset.parts);
   const unit = figure.dataset.unit;
   return () => {
-    const d = new Drawing(figure, 26 + 40 * data.machines.length);
+    const d = new Drawing(figure, 4 + 40 * data.machines.length);
     const sums = data.totals.map((total) => parts.reduce((sum, [column]) => sum + total[column], 0));
     const most = Math.max(1e-12, ...sums);
     const scale = (value) => (value / most) * (d.width - 80);

@@ -31,6 +31,7 @@ from accelsim.hardware.parts import Count, KeyGroup
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.machines.winograd_domain import WinogradDescription
 from accelsim.simulator.storage.weights import dense_slots, weight_bits
+from accelsim.simulator.tiles.activity import spatial_products, winograd_products
 from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, TransformUnits, operand_widths
 from accelsim.simulator.tiles.schedule import best_plan, best_schedule, check_steps
 from accelsim.simulator.time.plan import LayerPlan
@@ -134,6 +135,7 @@ def _direct_mode(work: LayerWork, machine: CellsMachine) -> Mode:
         widths=operand_widths(work, machine),
         operand_bits=machine.arithmetic.activation_bits,
         lanes=LaneArray(positions=array.rows, filters=array.cols, reduction=cells.channels * array.taps),
+        cell_products=spatial_products(work, machine),
         weight_reuse=cells.stripe,
     )
 
@@ -169,6 +171,7 @@ def _winograd_mode(work: LayerWork, machine: CellsMachine) -> Mode:
         operand_bits=machine.arithmetic.activation_bits,
         lanes=LaneArray(positions=array.rows, filters=array.cols, taps=array.taps, reduction=cells.channels),
         units=TransformUnits(input_adds=tiles * input_adds, inverse_adds=tiles * inverse_adds),
+        cell_products=winograd_products(work, machine, m, dense, (), points),
         weight_reuse=cells.stripe,
     )
 

@@ -26,12 +26,23 @@ from accelsim.settings import PLAIN_NUMBER
 DATAFLOWS = {"os": "output_stationary", "ws": "weight_stationary", "is": "input_stationary"}
 BUFFERS = {"FilterSramSzkB": "weight_kb", "IfmapSramSzkB": "input_kb", "OfmapSramSzkB": "output_kb"}
 # Of SCALE-Sim: addresses, queues and bank counts, which change nothing that this simulator has.
-WITHOUT_MEANING = {
+LAYOUT = {
+    f"{operand}{key}"
+    for operand in ("ifmap", "filter")
+    for key in ("customlayout", "srambankbandwidth", "srambanknum", "srambankport")
+}
+WITHOUT_MEANING = LAYOUT | {
     *("ifmapoffset", "filteroffset", "ofmapoffset"),
     *("memorybanks", "readrequestbuffer", "writerequestbuffer"),
 }
-SECTIONS = {"general", "architecture_presets", "run_presets", "network_presets", "sparsity", "layout"}
-RUN_PRESETS = {"interfacebandwidth", "useramulatortrace"}
+SECTIONS: dict[str, set[str]] = {  # and the keys of each but the array's, which are told apart one by one
+    "general": {"run_name"},
+    "architecture_presets": set(),
+    "run_presets": {"interfacebandwidth", "useramulatortrace"},
+    "network_presets": {"topologycsvloc"},
+    "sparsity": {"sparsitysupport", "sparserep", "optimizedmapping", "blocksize", "randomnumbergeneratorseed"},
+    "layout": LAYOUT,
+}
 MOST = 1e18  # beyond which no key of such a file can be meant
 OPERANDS = {"I2": "weight_kb", "I1": "input_kb", "O": "output_kb"}
 OF_A_MEMORY = {
@@ -74,7 +85,7 @@ def scale_sim_keys(text: str) -> dict[str, Any]:
     if dataflow not in DATAFLOWS:
         raise InputError(f"[{section}] Dataflow: {dataflow!r}, expected one of {', '.join(DATAFLOWS)}")
     bandwidth = found.pop("bandwidth", None)
-    unknown = [key for key in found if key not in WITHOUT_MEANING and "layout" not in key and "srambank" not in key]
+    unknown = [key for key in found if key not in WITHOUT_MEANING]
     if unknown:
         raise InputError(f"[{section}] {unknown[0]}: unknown key{nearest(unknown[0], [*map(str.lower, BUFFERS)])}")
     stated = parser.get("run_presets", "InterfaceBandwidth", fallback="CALC").strip().upper()
@@ -92,15 +103,16 @@ def scale_sim_keys(text: str) -> dict[str, Any]:
 
 
 def _refuse_unknown_sections(parser: ConfigParser) -> None:
-    """Raises InputError naming a section or a key of the run that nobody here reads."""
+    """Raises InputError naming a section, or a key of one, that nobody here reads."""
     if parser.defaults():
         raise InputError("[DEFAULT]: unknown section, expected keys in the sections that they belong to")
     for name in parser.sections():
         if name not in SECTIONS:
             raise InputError(f"[{name[:60]}]: unknown section{nearest(name, SECTIONS)}")
-    for key in parser["run_presets"] if parser.has_section("run_presets") else ():
-        if key not in RUN_PRESETS:
-            raise InputError(f"[run_presets] {key[:60]}: unknown key{nearest(key, RUN_PRESETS)}")
+        known = SECTIONS[name]
+        for key in parser[name] if known else ():
+            if key not in known:
+                raise InputError(f"[{name}] {key[:60]}: unknown key{nearest(key, known)}")
 
 
 def _refuse_sparsity_and_layout(parser: ConfigParser) -> None:
@@ -131,6 +143,8 @@ def zigzag_keys(data: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError("memories, operational_array: expected an array and at least two memories, the last the DRAM")
     extents = _extents(array)
     rows, cols = extents.values()
+    if not isinstance(data.get("name", ""), str):
+        raise InputError(f"name: {str(data['name'])[:60]}, expected a text")
     *on_chip, (outermost, dram) = (
         (str(name), _memory(str(name), memory, extents)) for name, memory in memories.items()
     )
@@ -148,7 +162,7 @@ def zigzag_keys(data: Mapping[str, Any]) -> dict[str, Any]:
         "pe_array": {"rows": rows, "cols": cols},
         "buffers": buffers,
         "dram": {"type": "ideal", "bandwidth_gbs": _bandwidth(outermost, dram) / 8},
-        **({"name": str(data["name"])} if "name" in data else {}),
+        **({"name": data["name"]} if "name" in data else {}),
     }
 
 
@@ -186,6 +200,8 @@ def _memory(name: str, memory: Any, extents: Mapping[str, int]) -> dict[str, Any
         raise InputError(f"memories.{name}: {str(memory)[:60]!r}, expected keys of a memory")
     if unknown := [key for key in memory if key not in OF_A_MEMORY]:
         raise InputError(f"memories.{name}.{str(unknown[0])[:60]}: unknown key{nearest(str(unknown[0]), OF_A_MEMORY)}")
+    if (latency := memory.get("latency", 1)) != 1:
+        raise InputError(f"memories.{name}.latency: {str(latency)[:40]}, expected 1 cycle, which memories here take")
     served = _names(f"memories.{name}.served_dimensions", memory.get("served_dimensions"), extents)
     operands = _names(f"memories.{name}.operands", memory.get("operands"), sorted(OPERANDS))
     if not operands:
@@ -210,16 +226,23 @@ def _kilobytes(operand: str, memories: Sequence[tuple[str, Mapping[str, Any]]], 
 
 
 def _bandwidth(name: str, memory: Mapping[str, Any]) -> float:
-    """Bits that a memory gives a cycle.
+    """Bits that a memory gives or takes a cycle.
 
-    Of the old files' ``r_bw``, or of the widest port of the new ones.
+    Of the old files' ``r_bw``, or of the ports of the new ones.  Raises InputError if it has several rates.
     """
     if "r_bw" in memory:
-        return _number(f"memories.{name}", "r_bw", memory["r_bw"])
+        rates = [_number(f"memories.{name}", key, memory[key]) for key in ("r_bw", "w_bw") if key in memory]
+        if min(rates) < max(rates):
+            raise InputError(f"memories.{name}.w_bw: {rates[1]:g}, expected r_bw's {rates[0]:g}: one rate both ways")
+        return rates[0]
     ports = memory.get("ports")
     if not isinstance(ports, list) or not ports or not all(isinstance(port, Mapping) for port in ports):
         raise InputError(f"memories.{name}.ports: {str(ports)[:60]}, expected ports with a bandwidth_max")
-    return max(_number(f"memories.{name}", "ports.bandwidth_max", port.get("bandwidth_max")) for port in ports)
+    rates = [_number(f"memories.{name}", "ports.bandwidth_max", port.get("bandwidth_max")) for port in ports]
+    if min(rates) < max(rates):
+        listed = ", ".join(f"{rate:g}" for rate in rates[:8])
+        raise InputError(f"memories.{name}.ports: bandwidth_max {listed}, expected one rate of all")
+    return rates[0]
 
 
 def _count(section: str, key: str, value: Any) -> int:
@@ -231,7 +254,7 @@ def _count(section: str, key: str, value: Any) -> int:
 
 
 def _number(section: str, key: str, value: Any) -> float:
-    """A number; InputError names the key and what stands there."""
+    """A number, or a text that is one; InputError names the key and what stands there."""
     text = str(value).strip()
     number = float(text) if PLAIN_NUMBER.fullmatch(text) else None
     if number is None or abs(number) > MOST:

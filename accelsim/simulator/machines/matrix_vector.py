@@ -42,6 +42,7 @@ from accelsim.hardware.parts import Count, PeArray
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.storage.feature_map import Corner, Extent, activation_bits, input_map, output_map
 from accelsim.simulator.storage.weights import filter_bits, weight_tile_bytes
+from accelsim.simulator.tiles.activity import multiplies, spatial_products
 from accelsim.simulator.tiles.description import RunAhead
 from accelsim.simulator.tiles.few_steps import few_steps
 from accelsim.simulator.tiles.tiling import Axis, balanced_cuts, first_inputs, input_extents, tile_sizes
@@ -291,8 +292,7 @@ def _actions(
     a = machine.arithmetic
     window = work.kernel[0] * work.kernel[1]
     channels = work.in_channels // work.groups
-    return {
-        "mac": macs,
+    return multiplies(macs, spatial_products(work, machine)) | {
         "register_bit": macs * 2 * a.accumulator_bits,
         "index": macs,
         "weight_read": read * (a.weight_bits + RUN_BITS.get(machine.weight_format, 0)),

@@ -31,7 +31,8 @@ class FedArray(PeArray):
     """Lanes in rows and columns, and how operands reach them."""
 
     feed: Feed = "broadcast"
-    """To all lanes at once, from neighbour to neighbour, or over a mesh (``tiles.overhead``).  Default: broadcast."""
+    """To all lanes at once, from neighbour to neighbour, or over a mesh (``tiles.overhead``).
+    Default: broadcast."""
 
 
 class StationaryMachine(SkippingDescription, Machine):
@@ -46,7 +47,8 @@ class StationaryMachine(SkippingDescription, Machine):
     pe_array: FedArray
     """Lanes in rows and columns."""
     chunk: Count | None = None
-    """Positions of a bitmask that an inner join takes at once, each chunk a cycle at least.  Default: no such bound."""
+    """Positions of a bitmask that an inner join takes at once, each chunk a cycle at least.
+    Default: no such bound."""
 
     @model_validator(mode="after")
     def _check(self) -> "StationaryMachine":

@@ -33,6 +33,7 @@ from math import ceil, log2
 import numpy as np
 
 from accelsim.arrays import Floats, Ints
+from accelsim.simulator.tiles.activity import multiplies
 from accelsim.simulator.tiles.mode import Mode
 from accelsim.simulator.tiles.selection import served
 from accelsim.simulator.time.schedule import ActionCounts, Number, dram_actions
@@ -124,27 +125,13 @@ def _count_lanes(mode: Mode, sums: LayerSums) -> ActionCounts:
     macs = mode.executed * sums.tiles
     gated = mode.gated * sums.tiles
     if mode.products is None:
-        return {
-            mode.mac_action: macs,
+        return multiplies(macs, mode.cell_products, mode.mac_action) | {
             "gated_mac": gated,
             "register_bit": _register_bits(mode, sums, macs),
             "index": _indices(mode, sums, macs) if mode.widths.weight_format != "dense" else 0,
         }
-    products = mode.products
-    # a lane that holds a weight of zero stays still
-    held = products.weights
-    met = products.inputs
-    if mode.lanes.stationary == "output":
-        held = 1.0
-        met = products.weights * products.inputs
-    prefix = mode.mac_action
-    if prefix in {"mac", "mac_direct"}:
-        prefix = "signed" if products.signed else "mac"
     steps, starts = _count_streams(mode, sums)
-    return {
-        f"{prefix}_busy": macs * (held * met**2),
-        f"{prefix}_turning": macs * (held * 2 * met * (1 - met)),
-        f"{prefix}_still": macs * (1 - held + held * (1 - met) ** 2),
+    return multiplies(macs, mode.products, mode.mac_action, mode.lanes.stationary != "output") | {
         "gated_mac": gated,
         "stream_step": steps,
         "stream_start": starts,

@@ -10,11 +10,14 @@ together, so that so many pixels are worth (k_i k_j)^0.6 independent ones: fitte
 ResNet-20 (layer2.0.conv2, F(2, 3): 0.62, F(4, 3): 0.67); others came to 0.46 to 0.8.
 """
 
+from typing import Any
+
 import numpy as np
 
 from accelsim.arrays import Floats
 from accelsim.hardware.description import MachineDescription
 from accelsim.simulator.tiles.mode import Products
+from accelsim.simulator.time.schedule import Number
 from accelsim.transforms.decomposition import Piece
 from accelsim.transforms.winograd import Points, cook_toom
 from accelsim.workload import LayerWork
@@ -34,6 +37,29 @@ def spatial_products(work: LayerWork, machine: MachineDescription) -> Products |
         (spatial_products, machine.zero_handling), lambda: _weighted(work, machine, signed)
     )
     return found
+
+
+def multiplies(
+    macs: Number, products: Products | None, action: str = "mac", holds_weights: bool = False
+) -> dict[str, Any]:
+    """Multiplies by what their energy depends on: whether the product, and the one before, is zero.
+
+    Products follow one another independently.  All are one action where ``products`` is None.
+
+    action: theirs, ``mac`` or that of a tile size (``mac_f4``).  holds_weights: whether a lane keeps
+    its weight, so that one of zero stays still.
+    """
+    if products is None:
+        return {action: macs}
+    held = products.weights if holds_weights else 1.0
+    met = products.inputs if holds_weights else products.weights * products.inputs
+    if action in {"mac", "mac_direct"}:
+        action = "signed" if products.signed else "mac"
+    return {
+        f"{action}_busy": macs * (held * met**2),
+        f"{action}_turning": macs * (held * 2 * met * (1 - met)),
+        f"{action}_still": macs * (1 - held + held * (1 - met) ** 2),
+    }
 
 
 def _weighted(work: LayerWork, machine: MachineDescription, signed: bool) -> Products:

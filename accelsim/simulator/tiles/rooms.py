@@ -209,8 +209,8 @@ def worth_scoring(mode: Mode, machine: TiledDescription) -> Rooms:
             rooms.fits, (*rooms.fits.shape[:POSITIONS], len(rooms.candidates.positions.count))
         )
         kept.append(first + np.flatnonzero(of_positions.any(axis=(0, 1, 2))))
-        found = rooms.least_needs()
-        needs = {name: min(needed, needs.get(name, needed)) for name, needed in found.items()}
+        asked = rooms.least_needs().items()
+        needs = {name: min(needed, needs.get(name, needed)) for name, needed in asked}
         known = [least for least in (steps, rooms.least_steps()) if least is not None]
         steps = min(known, default=None)
     found = np.concatenate(kept)

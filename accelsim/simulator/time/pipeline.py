@@ -84,7 +84,12 @@ def durations(schedule: Schedule, machine: MachineDescription) -> Durations:
     rows = np.zeros_like(bursts)
     if rows_may_bound(dram.timing, asked, bursts):
         rows = schedule.rows.ravel()
-    requests = Requests(bursts=bursts[order], rows=rows[order], writes=order >= 2 * steps)
+    requests = Requests(
+        bursts=bursts[order],
+        rows=rows[order],
+        writes=order >= 2 * steps,
+        share=np.full(len(order), schedule.busiest_share),
+    )
     ns = np.empty(3 * steps)
     ns[order] = request_ns(dram.timing, dram.channels, requests)
     input_load, weight_load, store = round_up(ns / machine.ns_per_cycle).reshape(3, steps)

@@ -31,7 +31,7 @@ import numpy as np
 
 from accelsim.arrays import Flags, Ints, round_up
 from accelsim.hardware.description import MachineDescription
-from accelsim.hardware.dram import Requests, Transfer, opened_rows, request_ns, rows_may_bound
+from accelsim.hardware.dram import Requests, Transfer, busiest_share, opened_rows, request_ns, rows_may_bound
 from accelsim.simulator.time.pipeline import Durations
 from accelsim.simulator.time.schedule import AHEAD, Schedule
 
@@ -147,7 +147,7 @@ def program_of(parts: Sequence[Part], machine: MachineDescription) -> Program:
     exists = np.array([kind.n_bytes > 0 for kind in requests])
     waits = _waits(parts, first, lengths)
     order = _dma_order(exists, waits)
-    cycles = _dma_cycles(requests, order, machine)
+    cycles = _dma_cycles(requests, order, lengths, machine)
     arrival = np.concatenate([schedule.weight_transform_cycles for schedule in schedules])
     cycles[1] = np.maximum(cycles[1], arrival)
     transform = np.concatenate([schedule.transform_cycles for schedule in schedules])
@@ -255,8 +255,11 @@ def _dma_order(exists: Flags, waits: Waits) -> Ints:
     return there[np.lexsort((kind, step, places.ravel()[there]))]
 
 
-def _dma_cycles(requests: Sequence[Transfer], order: Ints, machine: MachineDescription) -> Ints:
-    """Cycles of each request: its own, and before it those in which the bus turns; (4, steps)."""
+def _dma_cycles(requests: Sequence[Transfer], order: Ints, lengths: Ints, machine: MachineDescription) -> Ints:
+    """Cycles of each request: its own, and before it those in which the bus turns; (4, steps).
+
+    lengths: steps of each part.
+    """
     dram = machine.dram
     asked = Transfer.of_all(requests)
     bursts = asked.bursts(dram.timing.burst_bytes)
@@ -265,7 +268,14 @@ def _dma_cycles(requests: Sequence[Transfer], order: Ints, machine: MachineDescr
         rows = opened_rows(dram.timing, dram.channels, requests, order).ravel()
     steps = len(requests[0].n_bytes)
     ns = np.zeros(len(bursts))
-    in_order = Requests(bursts=bursts[order], rows=rows[order], writes=order >= STORE * steps)
+    part = np.repeat(np.arange(len(lengths)), lengths)
+    share = busiest_share(dram.timing, dram.channels, requests, part)[part]
+    in_order = Requests(
+        bursts=bursts[order],
+        rows=rows[order],
+        writes=order >= STORE * steps,
+        share=share[order % steps],
+    )
     ns[order] = request_ns(dram.timing, dram.channels, in_order)
     return round_up(ns.reshape(STORE + 1, steps) / machine.ns_per_cycle)
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.arrays import Ints
-from accelsim.hardware.dram import Transfer, opened_rows
+from accelsim.hardware.dram import Transfer, busiest_share, opened_rows
 from accelsim.hardware.parts import Dram
 
 AHEAD = 2  # steps whose tiles are loaded before a step is done
@@ -86,6 +86,12 @@ class Schedule:
         """DRAM rows that each request newly opens: (3, steps), inputs, weights, outputs."""
         order = request_order(len(self))
         return opened_rows(self.dram.timing, self.dram.channels, self.transfers, order)
+
+    @cached_property
+    def busiest_share(self) -> float:
+        """Share of the layer's DRAM bursts that the busiest channel moves."""
+        run = np.zeros(len(self), np.int64)
+        return float(busiest_share(self.dram.timing, self.dram.channels, self.transfers, run)[0])
 
     @cached_property
     def actions(self) -> dict[str, float]:

@@ -32,6 +32,7 @@ from accelsim.simulator.machines.cartesian.elements import DenseLayer, SparseLay
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.storage.feature_map import Corner, Extent, input_map, output_map
 from accelsim.simulator.storage.weights import filter_bits, weight_tile_bytes
+from accelsim.simulator.tiles.activity import multiplies, spatial_products
 from accelsim.simulator.tiles.tiling import Axis, first_inputs
 from accelsim.simulator.time.objective import best
 from accelsim.simulator.time.schedule import Schedule, untransformed
@@ -206,8 +207,7 @@ def _actions(
     operand_bits = (a.weight_bits + a.activation_bits) / sqrt(products)
     regions = len(cut.heights) * len(cut.widths)
     filter_groups = len(cut.first_filters(work)) // work.groups
-    return {
-        "mac": macs,
+    return multiplies(macs, spatial_products(work, machine)) | {
         "register_bit": macs * (2 * a.accumulator_bits + operand_bits),
         "index": macs if layer.indexed else 0,
         "weight_read": work.batch * regions * float(filter_bits(work, machine).sum()),

@@ -29,6 +29,7 @@ from accelsim.simulator.machines.row_stationary.passes import (
 )
 from accelsim.simulator.storage.feature_map import Corner, Extent, input_map, output_map
 from accelsim.simulator.storage.weights import executed_macs, weight_tile_bytes
+from accelsim.simulator.tiles.activity import multiplies, spatial_products
 from accelsim.simulator.tiles.tiling import Axis, first_inputs, input_extents, tile_sizes
 from accelsim.simulator.time.schedule import Schedule, changes, untransformed
 from accelsim.workload import LayerWork
@@ -221,8 +222,7 @@ class _Steps:
 
         input_words = float((self.inputs * part.parts * -(-self.m // self.pass_filters)).sum())
         loaded_words = float((self.n * self.rows * self.cols * self.c * self.new_inputs).sum())
-        return {
-            "mac": macs,
+        return multiplies(macs, spatial_products(self.work, self.machine)) | {
             "gated_mac": idle,
             "register_bit": macs * mac_register_bits(self.machine) + idle * a.activation_bits + received,
             "hop_bit": received + (handed_on + psums_in + psums_out) * a.accumulator_bits,
