@@ -186,6 +186,11 @@ def test_results_are_kept_in_a_folder(sweep_file, table, capsys):
             "{from: '4', to: 800, count: 2}",
             "axes.clock_mhz.from: input should be a valid number, got '4'",
         ),
+        (
+            "clock_mhz: [400, 800]",
+            "status: [8, 16]}\nderived: {vector_lanes: status",
+            "axes.status: is a column of the results",
+        ),
         ("}}", ", set: {clock_mhz: 100}}}", "set.clock_mhz: is set by the axis"),
         ("axes:", "report: {cheapest: [{minimize: cycles, limits: {cycles: '5'}}]}\naxes:", "got '5'"),
         ("[400, 800]", "[]", "axes.clock_mhz: list should have at least 1 item"),

@@ -41,6 +41,8 @@ LEVEL = "level"  # the axis that sets no key of a machine, but how far its layer
 MAX_SAMPLES = 1_000_000  # combinations of values, before constraints
 MAX_POINTS = 100_000  # that constraints leave: each takes some kilobytes
 MAX_VALUES = 100_000
+# Columns that say what a point is and what became of it: no parameter can be called so.
+POINT_COLUMNS = ("point", "model", "synthetic", "family", "status", "error")
 # Columns of a result besides counts and energies.
 RESULT_COLUMNS = ("edp_pj_ms", "latency_ms", "power_mw", "utilization")
 
@@ -337,6 +339,8 @@ def _family_faults(sweep: SweepDescription, entry: MachineEntry) -> list[str]:
         f"set.{k}: is set by the axis or parameter of its name, too, expected one" for k in entry.set if k in named
     ]
     faults += [f"axes: {n!r} is an axis of the sweep already" for n in entry.axes if n in sweep.axes]
+    taken = {*POINT_COLUMNS, *COUNT_COLUMNS, *ENERGY_COLUMNS, *DRAM_COLUMNS, *RESULT_COLUMNS}
+    faults += [f"axes.{n}: is a column of the results, expected another name" for n in sorted(named & taken)]
     faults += [
         f"axes.{n}: {shown(value)} is a text, expected a number"
         for n, axis in axes.items()
