@@ -1,9 +1,12 @@
-"""Reading a user's YAML file of settings: a machine, a sweep, a recipe.  Bounded in size; nothing in it is executed.
+"""Reading a user's YAML file of settings: a machine, a sweep, a recipe.
 
-YAML is read as its version 1.2 means it where 1.1 would turn one thing into another in silence: ``1:30`` is no 90,
-``2024-05-01`` no date, ``010`` no 8, ``1_0`` no 10; all are text, which a number's key refuses, as it does ``"10"``.  A
-key stands in a mapping once, aliases are few, and nesting is shallow.  A record of settings takes neither a boolean nor
-a text for a number (``Section``).
+Bounded in size; nothing in it is executed.
+
+YAML is read as its version 1.2 means it where 1.1 would turn one thing into another in silence:
+``1:30`` is no 90, ``2024-05-01`` no date, ``010`` no 8, ``1_0`` no 10; all are text, which a
+number's key refuses, as it does ``"10"``.  A key stands in a mapping once, aliases are few, and
+nesting is shallow.  A record of settings takes neither a boolean nor a text for a number
+(``Section``).
 """
 
 import re
@@ -19,7 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from accelsim.errors import InputError
 from accelsim.files import Kind, read_text
 
-MAX_ALIASES, MAX_DEPTH = 32, 32
+MAX_ALIASES = 32
+MAX_DEPTH = 32
 MAX_NODES = 1 << 19  # with every alias written out: what a megabyte of text can hold
 MAX_VALUE_LENGTH = 1 << 16  # of the text of one value that is given on the command line
 
@@ -31,7 +35,8 @@ Count = Annotated[int, Field(ge=1, le=10_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 63)]  # of random numbers
 Threads = Annotated[int, Field(ge=1, le=256)]
 
-# A decimal number as a file or a flag may write it: not as Python may, with underscores or the digits of all scripts.
+# A decimal number as a file or a flag may write it: not as Python may, with underscores or the
+# digits of all scripts.
 PLAIN_NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
 
 Unmeant = tuple[type[bool] | type[str], ...]  # what a key takes no number from
@@ -79,7 +84,8 @@ class _Loader(_Base):  # type: ignore[misc]  # yaml's own types say nothing of a
 def read_settings(path: Path, kind: Kind) -> dict[str, Any]:
     """The mapping that the file holds.
 
-    Raises InputError if the file cannot be read, is over its kind's bound, or is no YAML mapping as described above.
+    Raises InputError if the file cannot be read, is over its kind's bound, or is no YAML mapping as
+    described above.
     """
     try:
         data = _parsed(read_text(path, kind))
@@ -126,7 +132,8 @@ def _parsed(text: str) -> Any:
 def _check_size(text: str) -> None:
     """Aliases, depth, and the values there are once aliases are written out, before anything is built."""
     sizes: dict[str, int] = {}  # of what each anchor names, once it is complete
-    open_: list[tuple[str | None, int]] = [(None, 0)]  # anchor and size so far of each collection around
+    # anchor and size so far of each collection around
+    open_: list[tuple[str | None, int]] = [(None, 0)]
     aliases = 0
 
     def add(size: int) -> None:
@@ -167,7 +174,10 @@ def _events(text: str) -> Iterator[Any]:
 
 
 class Section(BaseModel):
-    """A group of keys in a file of settings: others are refused, values do not change, neither true nor "1" is 1."""
+    """A group of keys in a file of settings.
+
+    Others are refused, values do not change, neither true nor "1" is 1.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -189,7 +199,9 @@ def refuse_unused(section: Section, keys: Iterable[str], where: str) -> None:
 
 @cache
 def _unmeant(section: type[Section]) -> dict[str, Unmeant]:
-    """What pydantic would turn into a number, by the keys that take none of it: booleans, and texts.
+    """What pydantic would turn into a number, by the keys that take none of it.
+
+    Booleans, and texts.
 
     Looked for once, as machines of a sweep are read by the thousand.
     """
@@ -203,7 +215,10 @@ def _unmeant(section: type[Section]) -> dict[str, Unmeant]:
 
 
 class _Unmeant:
-    """Stands for a boolean or a text where none is meant: pydantic would take true and "1" for the number 1."""
+    """Stands for a boolean or a text where none is meant.
+
+    Pydantic would take true and "1" for the number 1.
+    """
 
     def __init__(self, value: object):
         self.value = value

@@ -1,8 +1,10 @@
-"""Files around ``accelsim sparsify``: what it reads, the file that it writes, and what it tells of every layer.
+"""Files around ``accelsim sparsify``.
+
+What it reads, the file that it writes, and what it tells of every layer.
 
 Beside ``MODEL.dual`` lies ``MODEL.layers.csv``, a row a layer made sparse, and with ``--curve``
-``MODEL.curve.csv``, a row a budget.  Until all is written ``MODEL.dual.work`` holds what an interrupted run goes on
-from.
+``MODEL.curve.csv``, a row a budget.  Until all is written ``MODEL.dual.work`` holds what an
+interrupted run goes on from.
 """
 
 import csv
@@ -32,7 +34,9 @@ from accelsim.files import write_bytes, write_text
 from accelsim.network import Network
 from accelsim.network.samples import read_labelled
 
-RATIO, COST_REDUCTION = 15.0, 3.0  # where nothing is asked for
+# What is asked for where nothing is.
+RATIO = 15.0
+COST_REDUCTION = 3.0
 MOST = 320  # pictures, of which the layers are fitted to at most MOST_FITTED
 MOST_FITTED = 200
 LEAST = 8
@@ -70,14 +74,18 @@ class Point:
 
 
 def sparsify_file(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Say) -> list[Point]:
-    """Write the sparse file ``out`` and the tables beside it; the points of the curve, the one asked for first.
+    """Write the sparse file ``out`` and the tables beside it.
+
+    The points of the curve, the one asked for first.
 
     Raises InputError if a file cannot be read, or what is asked for cannot be had.
     """
     sparsifier = opened(source, out, wishes, asked, say)
-    ratio, cost_reduction = asked.ratio, asked.cost_reduction
+    ratio = asked.ratio
+    cost_reduction = asked.cost_reduction
     if ratio is None and cost_reduction is None:
-        ratio, cost_reduction = RATIO, COST_REDUCTION
+        ratio = RATIO
+        cost_reduction = COST_REDUCTION
     points = []
     for part in (1.0, *(CURVE if asked.curve else ())):
         wanted = [None if x is None else max(1 + (x - 1) * part, 1.001) for x in (ratio, cost_reduction)]
@@ -101,8 +109,9 @@ def sparsify_file(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Sa
 def sparse_point(sparsifier: Sparsifier, ratio: float | None, cost_reduction: float | None) -> Point:
     """A network made sparse to budgets, None: no such budget.
 
-    What a file comes to is known once its weights are rounded: where one misses a budget, the next is asked for
-    so much more, and the last is taken as it is, with a warning.  Raises InputError as ``Sparsifier.to_budgets``.
+    What a file comes to is known once its weights are rounded: where one misses a budget, the next
+    is asked for so much more, and the last is taken as it is, with a warning.  Raises InputError as
+    ``Sparsifier.to_budgets``.
     """
 
     def at(aims: Floats) -> Point:
@@ -142,7 +151,10 @@ def work_folder(out: Path) -> Path:
 
 
 def opened(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Say) -> Sparsifier:
-    """What the sparse file ``out`` of a network is made by.  Raises InputError as ``sparsify_file``."""
+    """What the sparse file ``out`` of a network is made by.
+
+    Raises InputError as ``sparsify_file``.
+    """
     _check(out, asked)
     work = work_folder(out)
     if work.exists() and not asked.resume:
@@ -187,7 +199,10 @@ def _check(out: Path, asked: Asked) -> None:
 
 
 def network_of(source: Path, wishes: Wishes, say: Say) -> Network:
-    """The network of any file that has one; says what it does not know of it.  Raises InputError if it is not sound."""
+    """The network of any file that has one; says what it does not know of it.
+
+    Raises InputError if it is not sound.
+    """
     if source.suffix == ".dual":
         refuse_unused(source, wishes, ())  # the file says it all
         return read_dual(source).network
@@ -200,13 +215,17 @@ def network_of(source: Path, wishes: Wishes, say: Say) -> Network:
 
 
 def read_pictures(network: Network, asked: Asked, say: Say) -> Pictures:
-    """The pictures as the network takes them, some of them apart.  Raises InputError if there are too few."""
+    """The pictures as the network takes them, some of them apart.
+
+    Raises InputError if there are too few.
+    """
     apply = network.graph.preprocessing.apply
     if asked.images is None:
         say(
             "warning: no --images, layers are fitted to smooth noise; with 50 pictures or more the file knows much more"
         )
-        pixels, labels = smooth_noise(network.graph.input_shape), None
+        pixels = smooth_noise(network.graph.input_shape)
+        labels = None
     else:
         pixels, labels = read_labelled(asked.images, network.graph.input_shape, MOST, asked.labels)
         if len(pixels) < LEAST:
@@ -218,7 +237,8 @@ def read_pictures(network: Network, asked: Asked, say: Say) -> Pictures:
                 "different ones"
             )
     order = np.random.default_rng(0).permutation(len(pixels))
-    apart, rest = order[: max(4, len(pixels) // APART)], order[max(4, len(pixels) // APART) :]
+    apart = order[: max(4, len(pixels) // APART)]
+    rest = order[max(4, len(pixels) // APART) :]
     return Pictures(
         fit=apply(pixels[rest[:MOST_FITTED]]),
         apart=apply(pixels[apart]),

@@ -1,12 +1,14 @@
 """``accelsim sparsify``: a trained network made small and jointly sparse from some pictures, without labels.
 
-What a file and its multiplies may cost is shared out among the layers by price (``training.prices``); each layer then
-is reconstructed with its zeros, exact in both domains (``sparsity.reconstruction``), and rounded at a price on bits
-(``compression.rounding``).  Batch normalisation gets the statistics of the sparse network: of the pictures it is only
-asked how much means and variances have moved, so that a few hundred of them do.
+What a file and its multiplies may cost is shared out among the layers by price
+(``training.prices``); each layer then is reconstructed with its zeros, exact in both domains
+(``sparsity.reconstruction``), and rounded at a price on bits (``compression.rounding``).  Batch
+normalisation gets the statistics of the sparse network: of the pictures it is only asked how much
+means and variances have moved, so that a few hundred of them do.
 
-Layers with groups keep their weights, at 8 bits.  Without pictures smooth noise stands for them, which keeps less of
-what the network knows.  The same network, pictures and settings give the same bytes.
+Layers with groups keep their weights, at 8 bits.  Without pictures smooth noise stands for them,
+which keeps less of what the network knows.  The same network, pictures and settings give the same
+bytes.
 """
 
 import hashlib
@@ -48,7 +50,10 @@ Watch = Callable[[str], None]  # takes a line of progress
 
 
 class Wish(Section):
-    """What a sparse network is to be, and from what: all that its prices depend on but the network itself."""
+    """What a sparse network is to be, and from what.
+
+    All that its prices depend on but the network itself.
+    """
 
     network: str
     """SHA-256 of the network's arrays."""
@@ -73,8 +78,8 @@ class Wish(Section):
 class Pictures:
     """What a network is made sparse with.
 
-    fit: (N, H, W, C) float32, preprocessed, to reconstruct from.  apart: others, to measure on.  labels: of those
-    apart, if known.  real: whether they are pictures, not noise.
+    fit: (N, H, W, C) float32, preprocessed, to reconstruct from.  apart: others, to measure on.
+    labels: of those apart, if known.  real: whether they are pictures, not noise.
     """
 
     fit: Array
@@ -98,7 +103,10 @@ class LayerLoss:
 
 @dataclass(frozen=True)
 class Sparse:
-    """A sparse network: the file's content and model, its layers, and how it compares with the dense one."""
+    """A sparse network.
+
+    The file's content and model, its layers, and how it compares with the dense one.
+    """
 
     content: bytes
     model: DualModel
@@ -125,7 +133,10 @@ def make_wish(network: Network, pictures: Pictures, tile: int) -> Wish:
 
 
 def smooth_noise(shape: tuple[int, int, int]) -> np.ndarray:
-    """Pictures of no meaning, with as much detail at every scale as photographs have: (NOISE, H, W, C) uint8."""
+    """Pictures of no meaning, with as much detail at every scale as photographs have.
+
+    (NOISE, H, W, C) uint8.
+    """
     rng = np.random.default_rng(0)
     H, W, C = shape
     down = np.minimum(np.arange(H), H - np.arange(H))[:, None]
@@ -141,8 +152,9 @@ def smooth_noise(shape: tuple[int, int, int]) -> np.ndarray:
 class Sparsifier:
     """A network to be made small and sparse, and from what.
 
-    work: the folder where prices are kept, and each choice of shares' weights once they are found; a run that was
-    interrupted goes on from there.  provenance: notes for the file.  say: told of each layer.
+    work: the folder where prices are kept, and each choice of shares' weights once they are found;
+    a run that was interrupted goes on from there.  provenance: notes for the file.  say: told of
+    each layer.
     """
 
     network: Network
@@ -153,7 +165,10 @@ class Sparsifier:
     say: Watch
 
     def with_budgets(self, ratio: float | None, cost_reduction: float | None) -> "Sparsifier":
-        """The same, to other budgets.  ratio, cost_reduction: as in ``Budget``; None: no such budget."""
+        """The same, to other budgets.
+
+        ratio, cost_reduction: as in ``Budget``; None: no such budget.
+        """
         settings = self.wish.reconstruction
         assert settings.budget is not None
         wanted = {"ratio": ratio or NO_BUDGET, "cost_reduction": cost_reduction or NO_BUDGET}
@@ -164,7 +179,8 @@ class Sparsifier:
     def to_budgets(self) -> Sparse:
         """The network made sparse to the wish's budgets.
 
-        Raises InputError if they cannot be kept, or the network has no layer that could be made sparse.
+        Raises InputError if they cannot be kept, or the network has no layer that could be made
+        sparse.
         """
         return self.with_shares(self.shares(self.price_layers()))
 
@@ -300,8 +316,8 @@ def _rounded(
 def moved_statistics(dense: Network, sparse: Network, images: Array) -> dict[str, Array]:
     """Running means and variances of batch normalisation, by array name, as the sparse network needs them.
 
-    By how much the pictures' means differ in both networks, and by what factor their variances do, the running ones
-    of the dense network are changed; layer after layer.
+    By how much the pictures' means differ in both networks, and by what factor their variances do,
+    the running ones of the dense network are changed; layer after layer.
     """
     arrays = dict(sparse.arrays)
     found: dict[str, Array] = {}
@@ -337,8 +353,9 @@ def _statistics(chunks: list[Array]) -> tuple[Array, Array]:
 def compare(dense: Network, model: DualModel, pictures: Pictures) -> dict[str, float]:
     """How the file compares with the dense network on the pictures apart, in each domain.
 
-    Of a classifier: ``agreement_...``, percent of pictures that get the same answer, and with labels ``top1_...``;
-    of any other network ``psnr_...`` of its outputs, in dB, where their range is the peak.
+    Of a classifier: ``agreement_...``, percent of pictures that get the same answer, and with
+    labels ``top1_...``; of any other network ``psnr_...`` of its outputs, in dB, where their range
+    is the peak.
     """
     x = pictures.apart
     truth = _outputs(dense, x)

@@ -118,8 +118,8 @@ def at_other_zeros(
 ) -> DualModel:
     """The model with another Winograd-domain threshold, or the one that makes a share of the entries zero.
 
-    m: tile size of the machine that is to have this share; None: the file's own.  Raises ValueError if a value is out
-    of range.
+    m: tile size of the machine that is to have this share; None: the file's own.  Raises ValueError
+    if a value is out of range.
     """
     if sparsity is not None:
         threshold = sparsity_threshold(model, sparsity, m)

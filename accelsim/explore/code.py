@@ -11,7 +11,8 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = "accelsim"
-STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)  # and what holds some; expressions hold no import
+# and what holds some; expressions hold no import
+STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
 ROOT = Path(__file__).resolve().parents[1]
 DATA = {".csv"}  # tables that modules read
 # beside the package's ``__init__``: no point runs their functions

@@ -12,7 +12,8 @@ from accelsim.explore.description import MachineEntry, SweepDescription
 from accelsim.explore.expressions import Value
 from accelsim.explore.space import settings_of
 
-FLAGS = {"winograd_sparsity": "--sparsity", "winograd_threshold": "--threshold"}  # of a variant's columns
+# of a variant's columns
+FLAGS = {"winograd_sparsity": "--sparsity", "winograd_threshold": "--threshold"}
 WORDS = {True: "true", False: "false"}
 
 
@@ -31,7 +32,8 @@ def plain(value: object) -> str:
 def command(description: SweepDescription, row: pd.Series) -> str:
     """The ``accelsim simulate`` that gives a point's figures again.
 
-    Empty where a sweep alone makes such a model: with spatial weights pruned further, or with a threshold a layer.
+    Empty where a sweep alone makes such a model: with spatial weights pruned further, or with a
+    threshold a layer.
     row: of the sweep's table.
     """
     zeros = _zeros(description, row)

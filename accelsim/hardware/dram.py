@@ -135,7 +135,8 @@ class Requests:
     bursts: Ints
     rows: Ints  # newly opened
     writes: Flags  # from the chip to the DRAM
-    share: Floats  # of all bursts of its run that the run's busiest channel moves, 1 / channels to 1
+    # of all bursts of its run that the run's busiest channel moves, 1 / channels to 1
+    share: Floats
 
 
 def request_ns(dram: DramType, channels: int, requests: Requests) -> Floats:
@@ -190,7 +191,10 @@ def busiest_share(dram: DramType, channels: int, tensors: Sequence[Transfer], ru
 
 
 def _pieces(asked: Transfer, requests: slice, burst_bytes: int) -> tuple[Ints, Ints, Ints]:
-    """Runs of consecutive addresses of some requests: whose, the first burst, and how many bursts."""
+    """Runs of consecutive addresses of some requests.
+
+    Whose, the first burst, and how many bursts.
+    """
     joined = asked.line_bytes[requests] == asked.piece_bytes[requests]
     lines = np.where(joined, np.minimum(asked.lines[requests], 1), asked.lines[requests])
     of_request, nth = _repeated(asked.planes[requests] * lines * (asked.n_bytes[requests] > 0))

@@ -223,7 +223,10 @@ def _read(path: Path, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFra
 
 
 def _number(path: Path, row: int, column: str, value: str) -> int | float:
-    """A cell as a number of 0 or more, infinite for an unlimited bandwidth alone.  Raises InputError if it is none."""
+    """A cell as a number of 0 or more, infinite for an unlimited bandwidth alone.
+
+    Raises InputError if it is none.
+    """
     unlimited = column == "dram_bytes_per_cycle" and value == "inf"
     if not unlimited and not (PLAIN_NUMBER.fullmatch(value) and 0 <= float(value) < float("inf")):
         raise InputError(f"{path}: row {row}, column {column!r}: {value[:40]!r}, expected a number of 0 or more")

@@ -13,7 +13,8 @@ from accelsim.errors import NumericalError
 from accelsim.network.graph import Node
 from accelsim.network.layers import Conv
 
-LARGEST = 1e9  # of a layer's values: float32 has no room for sums of squares of squares of larger ones
+# of a layer's values: float32 has no room for sums of squares of squares of larger ones
+LARGEST = 1e9
 
 
 @dataclass(frozen=True)

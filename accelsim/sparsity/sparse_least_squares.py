@@ -159,8 +159,8 @@ def _space(zero: Flags, zero_wd: Flags, kron: Array) -> Callable[[Array], Array]
 def _polish(apply: Callable[[Array], Array], target: Array, w: Array, steps: int, solved: float = 0.0) -> Array:
     """Conjugate gradients on apply(w) = target, each filter (column) for itself.
 
-    solved: a filter stays as it is once this share of its right-hand side is left, or where rounding has made its
-    matrix indefinite in the direction to go.
+    solved: a filter stays as it is once this share of its right-hand side is left, or where
+    rounding has made its matrix indefinite in the direction to go.
     """
     r = target - apply(w)
     p = r
@@ -183,8 +183,9 @@ def _polish(apply: Callable[[Array], Array], target: Array, w: Array, steps: int
 def _inverse(A: NDArray[Any]) -> Array:
     """Of a positive definite matrix.
 
-    Float32 may leave the moments of inputs that hardly change short of that: such a matrix gets more on its diagonal,
-    ten times more each time, until it is.  Raises NumericalError if it never is.
+    Float32 may leave the moments of inputs that hardly change short of that: such a matrix gets
+    more on its diagonal, ten times more each time, until it is.  Raises NumericalError if it never
+    is.
     """
     mean = float(np.diagonal(A).mean())
     for ridge in RIDGES:

@@ -69,7 +69,10 @@ class LayerTable:
 
     @cached_property
     def readers(self) -> dict[str, TableLayer]:
-        """The first layer that reads each layer's output, by that one's name: the next row where a row does not say."""
+        """The first layer that reads each layer's output, by that one's name.
+
+        The next row where a row does not say.
+        """
         found: dict[str, TableLayer] = {}
         for before, layer in zip(("", *(layer.name for layer in self.layers)), self.layers, strict=False):
             for source in (before,) if layer.inputs is None else layer.inputs:
@@ -111,7 +114,10 @@ class TableWorks(Sequence[LayerWork]):
         return work.in_batch(self.batch * work.batch)
 
     def in_batch(self, batch: int) -> "TableWorks":
-        """The same layers on so many images; what was drawn and counted of their weights is shared."""
+        """The same layers on so many images.
+
+        What was drawn and counted of their weights is shared.
+        """
         return replace(self, batch=batch)
 
 
@@ -157,7 +163,9 @@ def works_of_kind(table: LayerTable, kind: Kind, batch: int = 1) -> tuple[LayerW
 
 
 def _table_work(table: LayerTable, i: int, held: Memo[Array]) -> LayerWork:
-    """Layer i of a table for a batch of one, with random weights of its density.  held: what was drawn.
+    """Layer i of a table for a batch of one, with random weights of its density.
+
+    held: what was drawn.
 
     In the Winograd domain the layer is taken to be as sparse as in the spatial one, as joint
     training makes it: the largest entries of the transformed filters are kept.

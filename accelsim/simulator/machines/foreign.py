@@ -35,7 +35,8 @@ WITHOUT_MEANING = LAYOUT | {
     *("ifmapoffset", "filteroffset", "ofmapoffset"),
     *("memorybanks", "readrequestbuffer", "writerequestbuffer"),
 }
-SECTIONS: dict[str, set[str]] = {  # and the keys of each but the array's, which are told apart one by one
+# and the keys of each but the array's, which are told apart one by one
+SECTIONS: dict[str, set[str]] = {
     "general": {"run_name"},
     "architecture_presets": set(),
     "run_presets": {"interfacebandwidth", "useramulatortrace"},
@@ -228,7 +229,8 @@ def _kilobytes(operand: str, memories: Sequence[tuple[str, Mapping[str, Any]]], 
 def _bandwidth(name: str, memory: Mapping[str, Any]) -> float:
     """Bits that a memory gives or takes a cycle.
 
-    Of the old files' ``r_bw``, or of the ports of the new ones.  Raises InputError if it has several rates.
+    Of the old files' ``r_bw``, or of the ports of the new ones.  Raises InputError if it has
+    several rates.
     """
     if "r_bw" in memory:
         rates = [_number(f"memories.{name}", key, memory[key]) for key in ("r_bw", "w_bw") if key in memory]

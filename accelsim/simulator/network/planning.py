@@ -1,4 +1,6 @@
-"""A network as a machine will run it: groups, places of maps, a plan of each group, and the parts of one program.
+"""A network as a machine will run it.
+
+Groups, places of maps, a plan of each group, and the parts of one program.
 
 Levels, each with all of those before it:
 
@@ -8,11 +10,12 @@ Levels, each with all of those before it:
                 groups are one program (``time.program``).  Of that program and the one without overlap the faster runs;
     depth-first consecutive layers run in stripes of rows, where that scores lower yet (``stacks``).
 
-None is worse by the machine's objective than the one before it, and ``fused`` not worse than layers by themselves:
-where it would be (which ``floor`` rules out for most networks without timing them), the network runs with all maps in
-DRAM, or with nothing that rides, either.
+None is worse by the machine's objective than the one before it, and ``fused`` not worse than layers
+by themselves: where it would be (which ``floor`` rules out for most networks without timing them),
+the network runs with all maps in DRAM, or with nothing that rides, either.
 
-A piece of the plan is a group, or a group's rows in one stripe; each piece is a part of the program.
+A piece of the plan is a group, or a group's rows in one stripe; each piece is a part of the
+program.
 
 How long it takes is for ``timing`` to say.
 """
@@ -40,7 +43,9 @@ from accelsim.workload import LayerWork, Surroundings, without_weights
 
 Level = Literal["layers", "fused", "resident", "depth-first"]
 LEVELS: tuple[Level, ...] = ("layers", "fused", "resident", "depth-first")
-OCCUPANCY = {  # columns of what lies in the memories of feature maps while a layer runs, and their names for people
+# columns of what lies in the memories of feature maps while a layer runs, and their names for
+# people
+OCCUPANCY = {
     "chip_input_bytes": "maps read",
     "chip_output_bytes": "map written",
     "chip_waiting_bytes": "maps that wait",
@@ -318,7 +323,8 @@ def _parts(context: NetworkMaps, placement: Placement | None, pieces: Sequence[P
 
 def _beside(context: NetworkMaps, placement: Placement | None, one: Piece, other: Piece) -> bool:
     """Whether a piece's tiles find room beside those of the piece before it, and all that either has on chip."""
-    before, after = one.plan.needs, other.plan.needs
+    before = one.plan.needs
+    after = other.plan.needs
     buffers = context.machine.buffers
     both = {name: before.get(name, 0) + after.get(name, 0) for name in {*before, *after} - {"weight"}}
     room_of_its_own = "transformed" in both and not buffers.one_memory
@@ -329,7 +335,8 @@ def _beside(context: NetworkMaps, placement: Placement | None, one: Piece, other
     ):
         rooms = _rooms_of_two(placement, one.group, other.group)
         capacity = {name: int(buffers.capacity_bytes(name)) for name in ("input", "output")}
-        if rooms is not None:  # the memories may have changed roles: all tiles must find room in either
+        if rooms is not None:
+            # the memories may have changed roles: all tiles must find room in either
             return sum(both.values()) <= min(rooms)
         return all(both[name] <= capacity[name] for name in capacity)
     if (
@@ -346,7 +353,10 @@ def _beside(context: NetworkMaps, placement: Placement | None, one: Piece, other
 
 
 def _rooms_of_two(placement: Placement | None, one: int, other: int) -> tuple[int, ...] | None:
-    """The smaller free bytes of each of two memories during two groups; None where nothing is placed."""
+    """The smaller free bytes of each of two memories during two groups.
+
+    None where nothing is placed.
+    """
     if placement is None:
         return None
     pairs = zip(placement.settings[one].rooms, placement.settings[other].rooms, strict=True)

@@ -113,7 +113,8 @@ class StackPlans:
             lead = cut_with_lead(stages, stack.height)
             with_lead = [dict(zip(layers, of_stripe, strict=True)) for of_stripe in lead]
             if self._together(stack, with_lead):
-                stripes, rows = lead, with_lead
+                stripes = lead
+                rows = with_lead
         for t in stack.groups:
             group = self.context.groups[t]
             if any(r[group.head].height == 0 < r[rider].height for r in rows for rider in group.riders):

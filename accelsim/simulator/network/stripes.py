@@ -109,7 +109,10 @@ def cut_with_lead(stages: Sequence[Stage], height: int) -> list[list[Rows]]:
 
 
 def _ends(stages: Sequence[Stage], end: int) -> list[int]:
-    """How many rows each stage has where the last one has come to ``end``; below 1 for how far it is away."""
+    """How many rows each stage has where the last one has come to ``end``.
+
+    Below 1 for how far it is away.
+    """
     ends = [end] * len(stages)
     asked: list[list[int]] = [[] for _ in stages]
     for i in reversed(range(len(stages))):

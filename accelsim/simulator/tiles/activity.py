@@ -46,8 +46,8 @@ def multiplies(
 
     Products follow one another independently.  All are one action where ``products`` is None.
 
-    action: theirs, ``mac`` or that of a tile size (``mac_f4``).  holds_weights: whether a lane keeps
-    its weight, so that one of zero stays still.
+    action: theirs, ``mac`` or that of a tile size (``mac_f4``).  holds_weights: whether a lane
+    keeps its weight, so that one of zero stays still.
     """
     if products is None:
         return {action: macs}

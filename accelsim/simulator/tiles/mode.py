@@ -185,7 +185,8 @@ class Mode:
     units: TransformUnits = TransformUnits()
     # weights that a decoder of the file's entropy code gives a cycle, 0 without one
     decoder_rate: float = 0.0
-    products: Products | None = None  # None: the energy table does not ask (``activity``), or lanes are cells'
+    # None: the energy table does not ask (``activity``), or lanes are cells'
+    products: Products | None = None
     cell_products: Products | None = None  # the same of cells, which have no streams of weights
     # rounds of position lanes for which a lane (or a cell) holds the weights that it read
     weight_reuse: int = 1
