@@ -76,7 +76,8 @@ def prices(machine: MachineDescription) -> dict[str, Price]:
     chip.  And what the machine's family adds (``own_prices``).
 
     Of ``gates``: mac_busy, mac_turning, mac_still: multiplies by their product and the one before;
-    signed_...: the same of operands of either sign.  stream_step, stream_start: a weight handed
+    signed_...: the same of operands of either sign, as wide as transformed inputs; direct_...: of
+    pixels of either sign, where these are narrower.  stream_step, stream_start: a weight handed
     out, a stream begun.
     input_tile, inverse_tile: through a transform unit.  wire: a bit between buffers and array.
     """
@@ -126,7 +127,10 @@ def _gate_prices(machine: MachineDescription) -> dict[str, Price]:
     table: dict[str, Price] = {}
     array = gates.array_costs("stationary" if machine.holds_weights else "streams")
     quoted = mac_pj("horowitz", a.number, a.weight_bits, a.activation_bits, a.accumulator_bits, machine.node_nm)
-    for prefix, bits, signed in (("mac", a.activation_bits, False), ("signed", machine.operand_bits, True)):
+    multiplies = [("mac", a.activation_bits, False), ("signed", machine.operand_bits, True)]
+    if machine.operand_bits != a.activation_bits:
+        multiplies.append(("direct", a.activation_bits, True))
+    for prefix, bits, signed in multiplies:
         lane = gates.lane_energy(a.weight_bits, bits, a.accumulator_bits, signed)
         for state, pj in (("busy", lane.busy), ("turning", lane.turning), ("still", lane.still)):
             table[f"{prefix}_{state}"] = Price(pj * array.lane_factor * scale, "pJ", "mac", source)

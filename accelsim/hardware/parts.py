@@ -251,6 +251,12 @@ class EnergyOverrides(KeyGroup):
     """``mac_turning_pj`` of operands of either sign."""
     signed_still_pj: Picojoules | None = None
     """``mac_still_pj`` of operands of either sign."""
+    direct_busy_pj: Picojoules | None = None
+    """``signed_busy_pj`` of pixels, where transformed inputs are wider."""
+    direct_turning_pj: Picojoules | None = None
+    """``signed_turning_pj`` of pixels, where transformed inputs are wider."""
+    direct_still_pj: Picojoules | None = None
+    """``signed_still_pj`` of pixels, where transformed inputs are wider."""
     stream_step_pj: Picojoules | None = None
     """A weight that a stream hands to its lanes."""
     stream_start_pj: Picojoules | None = None

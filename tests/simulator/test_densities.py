@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from accelsim.hardware import gates
 from accelsim.hardware.energy import prices
 from accelsim.simulator.run import schedule_layer
 from accelsim.simulator.tiles.activity import multiplies
@@ -70,19 +71,36 @@ def test_dense_machines_pay_for_zeros_what_zeros_cost(machine: AnyMachine) -> No
     assert table["mac_busy"].pj > table["mac_turning"].pj > table["mac_still"].pj > 0
 
 
+def either(machine: AnyMachine) -> str:
+    """Multiplies of pixels of either sign: their own price where transformed inputs are wider."""
+    return "direct" if machine.kind == "winograd" else "signed"
+
+
+def test_pixels_of_either_sign_cost_by_their_own_width() -> None:
+    """On lanes for transformed inputs of 10 bits: what 8 bits cost on a spatial array of the same lanes."""
+    table = prices(cells("none"))
+    assert table["signed_busy"].pj > table["direct_busy"].pj > table["mac_busy"].pj
+    plain = gates.lane_energy(8, 8, cells("none").arithmetic.accumulator_bits, signed=True).busy
+    wide = gates.lane_energy(8, 10, cells("none").arithmetic.accumulator_bits, signed=True).busy
+    assert table["direct_busy"].pj / table["signed_busy"].pj == pytest.approx(plain / wide)
+
+
 @pytest.mark.parametrize("machine", [row_stationary("none"), cartesian("none"), cells("none")])
 def test_inputs_without_zeros_are_of_either_sign(machine: AnyMachine) -> None:
     """No ReLU cut them: one product in four is not zero."""
     actions = schedule_layer(quarter_dense(1.0), machine).actions
-    assert [actions[f"signed_{state}"] for state in STATES] == pytest.approx([36 * 8 * n / 16 for n in (1, 6, 9)])
+    assert [actions[f"{either(machine)}_{state}"] for state in STATES] == pytest.approx(
+        [36 * 8 * n / 16 for n in (1, 6, 9)]
+    )
     assert not {f"mac_{state}" for state in STATES} & set(actions)
 
 
 @pytest.mark.parametrize("machine", [row_stationary("gate"), cartesian("skip_both"), matrix_vector(), cells("gate")])
-@pytest.mark.parametrize(("input_density", "sign"), [(0.5, "mac"), (1.0, "signed")])
-def test_machines_without_zeros_multiply_what_is_not_zero(machine: AnyMachine, input_density: float, sign: str) -> None:
+@pytest.mark.parametrize("input_density", [0.5, 1.0])
+def test_machines_without_zeros_multiply_what_is_not_zero(machine: AnyMachine, input_density: float) -> None:
     """2 weights at 36 positions, half or all of whose inputs are there: nothing turns or stays zero."""
     schedule = schedule_layer(quarter_dense(input_density), machine)
+    sign = "mac" if input_density < 1 else either(machine)
     found = [schedule.actions[f"{sign}_{state}"] for state in STATES]
     assert found == [schedule.effectual_macs, 0, 0]
     # matrix-vector machines draw their inputs
@@ -91,7 +109,7 @@ def test_machines_without_zeros_multiply_what_is_not_zero(machine: AnyMachine, i
 
 def test_states_are_those_of_pairs_of_products() -> None:
     """One weight in two held still, or met anew: each pair of products counted."""
-    products = Products(inputs=0.5, weights=0.5, signed=False)
+    products = Products(inputs=0.5, weights=0.5, action="mac")
     anew = [Fraction(1, 16), Fraction(6, 16), Fraction(9, 16)]
     held = [Fraction(1, 8), Fraction(2, 8), Fraction(5, 8)]
     assert list(multiplies(1, products).values()) == anew

@@ -287,7 +287,10 @@ def test_without_zeros_skipping_machines_equal_dense_ones(work: LayerWork, machi
 
 
 # Multiplies by their product and the one before, which one key prices alike; what published tables know is the first.
-MULTIPLIES = {"mac", *(f"{sign}_{state}" for sign in ("mac", "signed") for state in ("busy", "turning", "still"))}
+MULTIPLIES = {
+    "mac",
+    *(f"{sign}_{state}" for sign in ("mac", "signed", "direct") for state in ("busy", "turning", "still")),
+}
 
 
 @LAW

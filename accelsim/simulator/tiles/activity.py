@@ -32,7 +32,7 @@ def spatial_products(work: LayerWork, machine: MachineDescription) -> Products |
         return None
     signed = float(np.mean(work.input_density)) >= SIGNED_FROM
     if machine.zero_handling in {"gate", "skip_both"}:  # only what is not zero is multiplied
-        return Products(1.0, 1.0, signed)
+        return Products(1.0, 1.0, _spatial_action(machine, signed))
     found: Products = work.derived.get(
         (spatial_products, machine.zero_handling), lambda: _weighted(work, machine, signed)
     )
@@ -54,7 +54,7 @@ def multiplies(
     held = products.weights if holds_weights else 1.0
     met = products.inputs if holds_weights else products.weights * products.inputs
     if action in {"mac", "mac_direct"}:
-        action = "signed" if products.signed else "mac"
+        action = products.action
     return {
         f"{action}_busy": macs * (held * met**2),
         f"{action}_turning": macs * (held * 2 * met * (1 - met)),
@@ -62,11 +62,19 @@ def multiplies(
     }
 
 
+def _spatial_action(machine: MachineDescription, signed: bool) -> str:
+    """The multiply of a pixel: of either sign, ``signed`` where transformed inputs are no wider, else ``direct``."""
+    if not signed:
+        return "mac"
+    return "signed" if machine.operand_bits == machine.arithmetic.activation_bits else "direct"
+
+
 def _weighted(work: LayerWork, machine: MachineDescription, signed: bool) -> Products:
     nonzeros = work.channel_nonzeros()
     kept = int(nonzeros.sum())
     weights = kept / (work.weights.size if work.weights is not None else 1) if machine.zero_handling == "none" else 1.0
-    return Products(float((nonzeros * work.group_density()).sum()) / max(kept, 1), weights, signed)
+    inputs = float((nonzeros * work.group_density()).sum()) / max(kept, 1)
+    return Products(inputs, weights, _spatial_action(machine, signed))
 
 
 def winograd_products(
@@ -88,9 +96,9 @@ def winograd_products(
         lambda: transformed_density(m, work.kernel, work.input_density.astype(np.float64), points),
     )
     if machine.zero_handling != "none":
-        return Products(inputs, 1.0, True)
+        return Products(inputs, 1.0, "signed")
     kept = int(work.block_nonzeros(m, parts, points).sum()) / max(executed, 1)
-    return Products(inputs, min(kept, 1.0), True)
+    return Products(inputs, min(kept, 1.0), "signed")
 
 
 def transformed_density(m: int, kernel: tuple[int, int], density: Floats, points: Points | None = None) -> float:

@@ -59,7 +59,7 @@ class Products:
 
     inputs: float  # share of operands that are not zero, against weights that are not zero
     weights: float  # share of executed multiplies whose weight is not zero
-    signed: bool  # operands of either sign; else what a ReLU left
+    action: str  # ``mac`` of what a ReLU left; of either sign ``signed``, or ``direct`` where pixels are narrower
 
 
 @dataclass(frozen=True)
