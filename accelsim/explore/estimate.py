@@ -13,7 +13,8 @@ from accelsim.explore.store import FILE_NAME, Store
 from accelsim.explore.tasks import check_same, read_tasks
 
 TIMED_POINTS = 12  # at most
-TIMED_SECONDS = 0.2  # after which no other point is timed
+TIMED_SECONDS = 0.3  # after which no other point is timed; nor after this
+TIMED_SHARE = 0.01  # of the time that is foretold
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,15 @@ def estimate(path: Path, folder: Path, workers: int | None = None, *, replace: b
     evaluate(pending[0])  # loads the model and everything else that is done once
     some = pending[:: max(1, len(pending) // TIMED_POINTS)]
     middle = len(some) // 2
-    times = []
-    begin = time.perf_counter()
+    taken = 0.0
+    timed = 0
+    each = 0.0
     for task in (*some[middle:], *some[:middle]):  # the first ones are all at one end of the axes
         start = time.perf_counter()
         evaluate(task)
-        times.append(time.perf_counter() - start)
-        if time.perf_counter() - begin > TIMED_SECONDS:
+        taken += time.perf_counter() - start
+        timed += 1
+        each = taken / timed
+        if taken > min(TIMED_SECONDS, TIMED_SHARE * each * len(pending)):
             break
-    each = sum(times) / len(times)
     return Estimate(len(sweep_tasks.points), stored, len(pending), count, each, each * len(pending) / count)
