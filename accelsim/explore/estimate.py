@@ -13,8 +13,9 @@ from accelsim.explore.store import FILE_NAME, Store
 from accelsim.explore.tasks import check_same, read_tasks
 
 TIMED_POINTS = 12  # at most
-TIMED_SECONDS = 0.3  # after which no other point is timed; nor after this
-TIMED_SHARE = 0.01  # of the time that is foretold
+# No other point is timed after so long, or after this share of the time that is foretold.
+TIMED_SECONDS = 0.3
+TIMED_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,12 @@ def estimate(path: Path, folder: Path, workers: int | None = None, *, replace: b
     some = pending[:: max(1, len(pending) // TIMED_POINTS)]
     middle = len(some) // 2
     taken = 0.0
-    timed = 0
     each = 0.0
-    for task in (*some[middle:], *some[:middle]):  # the first ones are all at one end of the axes
+    # from the middle on: the first ones are all at one end of the axes
+    for timed, task in enumerate((*some[middle:], *some[:middle]), 1):
         start = time.perf_counter()
         evaluate(task)
         taken += time.perf_counter() - start
-        timed += 1
         each = taken / timed
         if taken > min(TIMED_SECONDS, TIMED_SHARE * each * len(pending)):
             break
