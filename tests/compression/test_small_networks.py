@@ -12,6 +12,9 @@ from accelsim.network.layers import Conv, Flatten, GlobalAveragePool, Linear, Re
 from accelsim.network.onnx import write_onnx
 
 
+pytest.importorskip("onnx")
+
+
 def small_network(folder: Path, scale: float) -> tuple[Path, Path]:
     """An ONNX file of a convolution and a classifier, 344 parameters, and pictures for it."""
     rng = np.random.default_rng(0)
