@@ -11,7 +11,6 @@ from accelsim.network import Graph, Network, Node
 from accelsim.network.layers import Conv, Flatten, GlobalAveragePool, Linear, Relu
 from accelsim.network.onnx import write_onnx
 
-
 pytest.importorskip("onnx")
 
 
