@@ -11,6 +11,7 @@ from accelsim import shipped
 from accelsim.commands.options import Json
 from accelsim.commands.words import print_json, say
 from accelsim.errors import InputError
+from accelsim.files import check_output
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def sweep(
 
     if how.table is not None:
         check_ending(how.table)
+        check_output(how.table, description)
     description = shipped.required("sweeps", description)
     if how.resume and not (output / FILE_NAME).is_file():
         raise InputError(f"{output}: holds no sweep, expected a folder with {FILE_NAME} for --resume")

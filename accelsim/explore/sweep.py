@@ -24,9 +24,9 @@ from accelsim.explore.local import default_workers, run_local
 from accelsim.explore.machines import machine_from
 from accelsim.explore.search import check_search, search_points
 from accelsim.explore.space import Point, points
-from accelsim.explore.store import FILE_NAME, Store
+from accelsim.explore.store import FILE_NAME, Store, has_results
 from accelsim.explore.table import layer_table, make_table, write_table
-from accelsim.faults import check_whole
+from accelsim.faults import check_whole, shown
 from accelsim.files import SWEEP, alone_in, read_bytes, write_bytes
 
 Executor = Callable[[Iterable[Task]], Generator[Outcome, None, None]]
@@ -339,6 +339,8 @@ def executor(workers: int | None, scheduler: str | None) -> Executor:
     if scheduler is not None:
         from accelsim.explore.cluster import check_scheduler, run_cluster
 
+        if not isinstance(scheduler, str):
+            raise InputError(f"scheduler {shown(scheduler)}, expected the address of a Dask cluster")
         if workers is not None:
             raise InputError(f"--workers {workers} with --scheduler, whose workers it has, expected one of them")
         check_scheduler(scheduler)
@@ -364,7 +366,7 @@ def estimate(path: Path, folder: Path, workers: int | None = None, *, replace: b
         _check_same(path, folder)
     sweep_tasks = read_tasks(path)
     pending = list(sweep_tasks.unique.values())
-    if (folder / FILE_NAME).exists():
+    if has_results(folder / FILE_NAME):
         with Store(folder / FILE_NAME) as store:
             pending = sweep_tasks.pending(store)
     stored = len(sweep_tasks.unique) - len(pending)
