@@ -21,6 +21,7 @@ from accelsim.loading import (
     load_workload,
     machine_of,
     machines_of,
+    path_of,
     sample_images,
     workload_of,
 )
@@ -274,5 +275,5 @@ def sweep(
     from accelsim import shipped
     from accelsim.explore.sweep import run_sweep
 
-    path = shipped.required("sweeps", description)
-    return run_sweep(path, Path(folder), workers=workers, scheduler=scheduler, search=search)
+    path = shipped.required("sweeps", path_of("description", description))
+    return run_sweep(path, path_of("folder", folder), workers=workers, scheduler=scheduler, search=search)

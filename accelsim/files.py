@@ -133,6 +133,20 @@ def _regular(path: Path, found: os.stat_result, kind: Kind) -> None:
         raise InputError(f"{path}: {what}, expected {kind.name}")
 
 
+def check_output(path: Path, *read: str | Path | None) -> None:
+    """Raise InputError, before time goes into what it would hold, if no file can be written there.
+
+    Or none should: read are the files that it is made from, which it would replace.
+    """
+    if path.name == "-":
+        raise InputError(f"{path}: expected the name of a file to write (/dev/stdout is standard output)")
+    if path.is_dir():
+        raise InputError(f"{path}: a folder, expected a file to write")
+    for source in read:
+        if source is not None and path.is_file() and Path(source).is_file() and path.samefile(source):
+            raise InputError(f"{path}: is read for what would be written there, expected another file")
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary neighbour of ``path`` for writing.

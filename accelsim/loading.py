@@ -24,6 +24,18 @@ def silent(line: str) -> None:
     """Say nothing."""
 
 
+def path_of(what: str, value: object) -> Path:
+    """A path that Python was given.  Raises InputError if it is none."""
+    if not isinstance(value, str | Path) or "\0" in str(value):
+        raise InputError(f"{what} {value!r:.100}, expected a path")
+    return Path(value)
+
+
+def path_or_none(what: str, value: object) -> Path | None:
+    """As ``path_of``, of what need not be given."""
+    return None if value is None else path_of(what, value)
+
+
 def load_model(name: str | Path) -> "DualModel":
     """Read a ``.dual`` file, by its path or by the bare name of one that comes with the package.
 
@@ -34,6 +46,7 @@ def load_model(name: str | Path) -> "DualModel":
     """
     from accelsim.dual.file import read_dual
 
+    path_of("model", name)
     return read_dual(model_path(name))
 
 
@@ -51,6 +64,7 @@ def load_workload(name: str | Path, seed: int = 0) -> "DualModel | LayerTable":
     from accelsim.workload import find_table, load_table
 
     check_whole("seed", seed, 0)
+    path_of("model", name)
     model = Path(name).is_file() or shipped.find("models", name)
     table = None if model and Path(name).suffix != ".csv" else find_table(name)
     return load_model(name) if table is None else load_table(table, seed)
@@ -70,6 +84,7 @@ def load_hardware(name: str | Path, overrides: Iterable[str] = (), own_families:
     from accelsim.simulator.machines import FAMILIES
     from accelsim.simulator.machines.load import load_hardware as load
 
+    path_of("machine", name)
     changes = list(overrides)
     if isinstance(overrides, str) or not all(isinstance(change, str) for change in changes):
         raise InputError(f"overrides {overrides!r:.100}, expected a list of KEY=VALUE")
@@ -86,9 +101,10 @@ def model_path(name: str | Path) -> Path:
     path = shipped.found_or_given("models", name)
     if path.suffix or path.name != str(name) or path.exists():
         return path
-    raise InputError(
-        f"{name}: no such model{nearest(str(name), (*shipped.known('models'), *shipped.known('workloads')))}"
-    )
+    if shipped.find("workloads", name):
+        raise InputError(f"{name}: a table of layers, without weights, expected a .dual file")
+    known = (*shipped.known("models"), *shipped.known("workloads"))
+    raise InputError(f"{name}: no such model{nearest(str(name), known)}")
 
 
 def machine_of(machine: "Machine | str | Path") -> "Machine":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from accelsim import shipped
-from accelsim.loading import Say, machine_of, model_of, silent
+from accelsim.loading import Say, machine_of, model_of, path_of, path_or_none, silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,7 @@ class Said(TypedDict, total=False):
 def _wishes(said: Said, images: "str | Path | None" = None) -> "Wishes":
     from accelsim.compression.importing import Wishes
 
-    return Wishes(**said, images=None if images is None else Path(images))
+    return Wishes(**said, images=path_or_none("images", images))
 
 
 def import_file(
@@ -73,9 +73,9 @@ def import_file(
     """
     from accelsim.compression.importing import import_file as run
 
-    for line in run(Path(source), Path(output), _wishes(said, images)):
+    for line in run(path_of("source", source), path_of("output", output), _wishes(said, images)):
         say(line)
-    return Path(output)
+    return path_of("output", output)
 
 
 def sparsify(
@@ -116,13 +116,15 @@ def sparsify(
         ratio=ratio,
         cost_reduction=cost_reduction,
         tile=tile,
-        images=None if images is None else Path(images),
-        labels=None if labels is None else Path(labels),
+        images=path_or_none("images", images),
+        labels=path_or_none("labels", labels),
         curve=curve,
         resume=resume,
     )
     named = None if machine is None else machine_of(machine)
-    return make_sparse(Path(source), Path(output), _wishes(said), asked, Demand(named, latency, energy), say)
+    return make_sparse(
+        path_of("source", source), path_of("output", output), _wishes(said), asked, Demand(named, latency, energy), say
+    )
 
 
 def explore_network(
@@ -152,10 +154,12 @@ def explore_network(
     from accelsim.report.explored import point_rows, write_exploration
 
     asked = Asked(
-        images=None if images is None else Path(images), labels=None if labels is None else Path(labels), resume=resume
+        images=path_or_none("images", images),
+        labels=path_or_none("labels", labels),
+        resume=resume,
     )
-    found = run(Path(source), Path(output), _wishes(said), asked, say)
-    write_exploration(Path(output), found[0].model.network.graph.name, found)
+    found = run(path_of("source", source), path_of("output", output), _wishes(said), asked, say)
+    write_exploration(path_of("output", output), found[0].model.network.graph.name, found)
     return pd.DataFrame(point_rows(found))
 
 
@@ -173,7 +177,9 @@ def from_torch(
     from accelsim.network.from_torch import torch_network
 
     return as_model(
-        torch_network(module, example), name or type(module).__name__, None if images is None else Path(images)
+        torch_network(module, example),
+        name or type(module).__name__,
+        path_or_none("images", images),
     )
 
 
@@ -188,7 +194,7 @@ def train(recipe: str | Path, output: str | Path, *, resume: bool = False) -> di
     """
     from accelsim.training.run import train_recipe
 
-    return train_recipe(shipped.required("recipes", recipe), Path(output), resume)
+    return train_recipe(shipped.required("recipes", path_of("recipe", recipe)), path_of("output", output), resume)
 
 
 def compress(
@@ -212,9 +218,9 @@ def compress(
     from accelsim.compression.pipeline import compress_checkpoint
     from accelsim.compression.recipe import CompressionRecipe, load_compression_recipe
 
-    path = None if recipe is None else shipped.required("recipes", recipe)
+    path = None if recipe is None else shipped.required("recipes", path_of("recipe", recipe))
     settings = CompressionRecipe() if path is None else load_compression_recipe(path)
-    return compress_checkpoint(Path(checkpoint), Path(output), settings, say, resume)
+    return compress_checkpoint(path_of("checkpoint", checkpoint), path_of("output", output), settings, say, resume)
 
 
 def export(model: "DualModel | str | Path", output: str | Path) -> Path:
@@ -229,5 +235,5 @@ def export(model: "DualModel | str | Path", output: str | Path) -> Path:
     """
     from accelsim.dual.export import export_model
 
-    export_model(model_of(model), Path(output))
-    return Path(output)
+    export_model(model_of(model), path_of("output", output))
+    return path_of("output", output)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from accelsim import shipped
 from accelsim.errors import InputError
-from accelsim.loading import Say, load_hardware, load_model, machine_of, machines_of, silent, workload_of
+from accelsim.loading import Say, load_hardware, load_model, machine_of, machines_of, path_of, silent, workload_of
 from accelsim.names import told_apart
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def write_report(
     """
     from accelsim.report.write import report_files, write_comparison
 
-    write_comparison(Path(folder), report_files(_gathered(model, machines, results, batch)))
+    write_comparison(path_of("folder", folder), report_files(_gathered(model, machines, results, batch)))
     return Path(folder) / "report.html"
 
 
@@ -133,16 +133,17 @@ def write_table(what: "Result | Sequence[Result] | pd.DataFrame", path: str | Pa
     from accelsim.simulator.result import Result
 
     results = [what] if isinstance(what, Result) else what
+    out = path_of("path", path)
     try:
         if isinstance(results, pd.DataFrame):
-            table_file.write_table(results, Path(path))
+            table_file.write_table(results, out)
         elif isinstance(results, Sequence) and results and all(isinstance(r, Result) for r in results):
-            table_file.write_results(results, Path(path))
+            table_file.write_results(results, out)
         else:
             raise InputError(f"table of {what!r:.100}, expected results of simulate or compare, or a table of pandas")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}, expected a file to write") from None
-    return Path(path)
+    return out
 
 
 def redraw_report(folder: str | Path, output: str | Path | None = None, *, say: Say = silent) -> Path:
@@ -157,8 +158,8 @@ def redraw_report(folder: str | Path, output: str | Path | None = None, *, say: 
     from accelsim.report.tables import TOTALS, read_csv
     from accelsim.report.write import report_files, write_comparison
 
-    source = Path(folder)
-    target = Path(folder if output is None else output)
+    source = path_of("folder", folder)
+    target = source if output is None else path_of("output", output)
     if (source / FILE_NAME).is_file():
         from accelsim.explore.sweep import read_sweep
         from accelsim.report.sweep_report import write_sweep_report

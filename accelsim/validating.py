@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from accelsim.errors import InputError
-from accelsim.loading import load_model, machine_of, machines_of, model_of, model_path, sample_images
+from accelsim.loading import load_model, machine_of, machines_of, model_of, model_path, path_of, sample_images
 
 if TYPE_CHECKING:
     from accelsim.datapath.pictures import PictureValidation
@@ -98,7 +98,7 @@ def _with_images(model: "DualModel | str | Path", images: str | Path | None) -> 
     known = model_of(model)
     if images is None and not isinstance(model, str | Path):
         raise InputError("no images, expected a file or a folder, or the model by its file or name")
-    return known, Path(images) if images is not None else sample_images(known, str(model))
+    return known, path_of("images", images) if images is not None else sample_images(known, str(model))
 
 
 def _check_tolerance(tolerance_points: float | None) -> None:
@@ -112,18 +112,22 @@ def calibrate(
     """Find the scales of a machine's whole numbers on the first ``count`` images, and write the model with them.
 
     The same images give the same file.  Labels are not looked at.  Returns what was stored.
-    Raises InputError if an input is unsound, the images do not fit the model, or the machine's
-    numbers are not whole.
+    Raises InputError if an input is unsound, the images do not fit the model, the machine's numbers
+    are not whole, or the output is no .dual file.
     """
     from accelsim.datapath.calibrate import calibrate as run
     from accelsim.datapath.plan import build
     from accelsim.datapath.stored import to_store
     from accelsim.dual.file import with_calibration
     from accelsim.faults import check_whole
-    from accelsim.files import DUAL, read_bytes, write_bytes
+    from accelsim.files import DUAL, check_output, read_bytes, write_bytes
     from accelsim.network.images import read_images
     from accelsim.simulator.layer_tiles import datapath_on
 
+    out = path_of("output", output)
+    if out.suffix != ".dual":
+        raise InputError(f"{output}: ending {out.suffix!r}, expected .dual")
+    check_output(out, path_of("images", images))
     loaded = load_model(model)
     datapath = datapath_on(loaded, machine_of(machine))
     if datapath.number != "int":
@@ -136,7 +140,7 @@ def calibrate(
     found = run(loaded, datapath, pixels)
     build(loaded, datapath, found)  # refused here rather than when it is used
     calibration = to_store(datapath, found, len(pixels))
-    write_bytes(Path(output), with_calibration(read_bytes(model_path(model), DUAL), calibration))
+    write_bytes(out, with_calibration(read_bytes(model_path(model), DUAL), calibration))
     return calibration
 
 
@@ -155,17 +159,18 @@ def export_int8(
     from accelsim.datapath.stored import stored
     from accelsim.network.images import read_images
 
+    out = path_of("output", output)
     datapath = machine_of(machine).datapath
     known = model_of(model)
     kept = stored(known, datapath) if images is None else None
     if kept is not None:
-        write_qdq(known, datapath, kept[0], Path(output))
+        write_qdq(known, datapath, kept[0], out)
         return
     if images is None and not isinstance(model, str | Path):
         raise InputError("no images, expected a file or a folder, or the model by its file or name")
-    where = Path(images) if images is not None else sample_images(known, str(model))
+    where = path_of("images", images) if images is not None else sample_images(known, str(model))
     graph = known.network.graph
     pixels = read_images(where, graph.input_shape[:2]).pixels[:IMAGES]
     if pixels.shape[1:] != graph.input_shape:
         raise InputError(f"{where}: images of {pixels.shape[1:]}, {graph.name} expects {graph.input_shape}")
-    write_qdq(known, datapath, run(known, datapath, pixels), Path(output))
+    write_qdq(known, datapath, run(known, datapath, pixels), out)

@@ -80,7 +80,7 @@ def measure(name: str, runs: Path) -> list[dict[str, Any]]:
     rows = []
     graph = named_graph(study.network)
     classes = graph.shapes[graph.nodes[-1].name][-1]
-    images = load_split(study.data, "test", graph.input_shape[:2], classes)
+    images = load_split(study.data, "test", graph.input_shape, classes)
     for percent in SPARSITIES:
         if not all((runs / f"{name}-{mode}-{percent}" / "checkpoint.json").exists() for mode in list(MODES)[1:]):
             continue

@@ -137,7 +137,7 @@ def curves(checkpoint: Path, images: int, measured: dict[str, Any]) -> None:
     network, notes = load_checkpoint(checkpoint, SHIPPED)
     assert SHIPPED.data is not None
     data = SHIPPED.data.model_copy(update={"test_limit": images})
-    test = load_split(data, "test", network.graph.input_shape[:2], 10)
+    test = load_split(data, "test", network.graph.input_shape, 10)
     theta = spatial_threshold(network, notes["sparsity_sd"])
     of = {"images": len(test.labels), "checkpoint": notes["sha256"]}
     content = measured.get("curve", {})

@@ -65,7 +65,7 @@ def _classifier(model: DualModel) -> Problem:
     graph = model.network.graph
     data = DATA["cifar10" if graph.input_shape[0] == 32 else "imagenet"]
     classes = graph.shapes[graph.nodes[-1].name][-1]
-    training, test = (load_split(data, split, graph.input_shape[:2], classes) for split in ("train", "test"))
+    training, test = (load_split(data, split, graph.input_shape, classes) for split in ("train", "test"))
 
     def score(y: NDArray[Any]) -> Floats:
         right: Floats = 100.0 * (y.argmax(axis=1) == test.labels[: len(y)])

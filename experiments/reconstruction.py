@@ -40,7 +40,7 @@ def dense_network(recipe: Recipe) -> Network:
 
 def split_of(recipe: Recipe, graph: Graph, split: str) -> Source:
     """The images of a run, ``train`` or ``test``."""
-    return load_split(recipe.data, split, graph.input_shape[:2], graph.shapes[graph.nodes[-1].name][-1])
+    return load_split(recipe.data, split, graph.input_shape, graph.shapes[graph.nodes[-1].name][-1])
 
 
 def seen_top1(recipe: Recipe, networks: dict[str, Network]) -> dict[str, float]:

@@ -13,7 +13,7 @@ from accelsim.commands.machines import several
 from accelsim.commands.options import Json, Machines, OneMachine, Overrides, Workload
 from accelsim.commands.words import print_json, say, typed
 from accelsim.errors import InputError
-from accelsim.files import write_text
+from accelsim.files import check_output, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +112,7 @@ class Zeros:
         if not self.words:
             return model
         if isinstance(model, LayerTable):
-            raise InputError(f"--{self.words[0]}: is of a .dual file, not of a table of layers")
+            raise InputError(f"--{self.words[0]}: {model.name} is a table of layers, expected a .dual file")
         if self.prune is not None:
             try:
                 model = pruned_further(model, self.prune)
@@ -122,7 +122,7 @@ class Zeros:
             return model
         word = self.words[-1]
         if machine.kind != "winograd":
-            raise InputError(f"--{word}: is of a .dual file on a Winograd machine, not of {machine.name}")
+            raise InputError(f"--{word}: {machine.name} is no machine with Winograd transforms")
         try:
             return at_other_zeros(model, machine.datapath.m, threshold=self.threshold, sparsity=self.sparsity)
         except ValueError as error:
@@ -142,7 +142,7 @@ def compare(
     from accelsim.report.console import console
     from accelsim.report.terminal import show_band, show_comparison, show_favours, show_sensitivity
 
-    _check_table(show.table)
+    _check_table(show.table, model, *machines)
     if show.band and len(machines) < 2:
         raise InputError(f"--band with {len(machines)} machine, expected at least two for a verdict")
     loaded = accelsim.load_workload(model)
@@ -190,7 +190,9 @@ def simulate(
     from accelsim.report.console import console
     from accelsim.report.terminal import show_favours, show_result, show_sensitivity
 
-    _check_table(show.table)
+    _check_table(show.table, model, machine)
+    if show.trace is not None:
+        check_output(show.trace, model, machine)
     (description,) = several(context, [machine], how.overrides)
     loaded = zeros.of(accelsim.load_workload(model), description)
     if show.trace is not None and how.engine != "event":
@@ -213,12 +215,16 @@ def simulate(
             show_sensitivity(console(), energies)
 
 
-def _check_table(path: Path | None) -> None:
-    """Raise InputError if no table can be written there, before time goes into what would be in it."""
+def _check_table(path: Path | None, *read: str | Path) -> None:
+    """Raise InputError if no table can be written there, before time goes into what would be in it.
+
+    read: the files that it is made from.
+    """
     if path is not None:
         from accelsim.report.table_file import check_ending
 
         check_ending(path)
+        check_output(path, *read)
 
 
 def _energies(model: "DualModel | LayerTable", machines: "Sequence[Machine]", how: RunOptions) -> "pd.DataFrame":

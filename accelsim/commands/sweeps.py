@@ -11,6 +11,7 @@ from accelsim import shipped
 from accelsim.commands.options import Json
 from accelsim.commands.words import print_json, say
 from accelsim.errors import InputError
+from accelsim.files import check_output
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def sweep(
 
     if how.table is not None:
         check_ending(how.table)
+        check_output(how.table, description)
     with progress_bar() as progress:
         done = run_sweep(
             description,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 import accelsim
-from accelsim.commands.machines import hardware, several
+from accelsim.commands.machines import several
 from accelsim.commands.options import Json, Machines, Model, OneMachine, Overrides
 from accelsim.commands.words import print_json, say
 from accelsim.errors import InputError
@@ -97,9 +97,8 @@ def calibrate(
     context: typer.Context, model: Model, machine: OneMachine, how: CalibrationOptions, json: Json = False
 ) -> None:
     """Find the scales of a machine's whole numbers on some images, and keep them with the model."""
-    calibration = accelsim.calibrate(
-        model, hardware(context, machine, how.overrides), how.images, how.output, count=how.count
-    )
+    (description,) = several(context, [machine], how.overrides)
+    calibration = accelsim.calibrate(model, description, how.images, how.output, count=how.count)
     if json:
         print_json(calibration.model_dump())
     else:

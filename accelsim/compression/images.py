@@ -34,10 +34,10 @@ class RecipeImages:
             self._count = len(patches)
             self._take: Callable[[Ints], NDArray[Any]] = lambda index: patches.pairs(index)[0]
         else:
-            size = graph.input_shape[:2]
+            shape = graph.input_shape
             classes = graph.shapes[graph.nodes[-1].name][-1]
-            self.train = load_split(data, "train", size, classes)
-            self.test = load_split(data, "test", size, classes)
+            self.train = load_split(data, "train", shape, classes)
+            self.test = load_split(data, "test", shape, classes)
             self._count = len(self.train.labels)
             self._take = self.train.take
 

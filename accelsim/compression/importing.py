@@ -21,7 +21,7 @@ from accelsim.compression.fold import fold_batch_norm
 from accelsim.dual.file import decode_dual, encode_dual, write_dual
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
-from accelsim.files import write_text
+from accelsim.files import check_output, write_text
 from accelsim.network import Graph, Network
 from accelsim.network.graph import Preprocessing
 from accelsim.network.onnx import read_onnx_in_part
@@ -83,6 +83,7 @@ def import_file(source: Path, out: Path, wishes: Wishes | None = None) -> list[s
     if out.suffix not in SOURCES[source.suffix]:
         endings = " or ".join(SOURCES[source.suffix])
         raise InputError(f"{out}: ending {out.suffix!r}, expected {endings} from a {source.suffix} file")
+    check_output(out, source, wishes.images)
     if source.suffix == ".csv":
         refuse_unused(source, wishes, ())
         layers = read_table(source)

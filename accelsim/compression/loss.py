@@ -33,7 +33,7 @@ def card_images(notes: Mapping[str, Any], graph: Graph) -> Source | None:
         if data.kind == "super_resolution":
             return None
         data = data.model_copy(update={"test_limit": min(data.test_limit or MOST_IMAGES, MOST_IMAGES)})
-        return load_split(data, "test", graph.input_shape[:2], graph.shapes[graph.nodes[-1].name][-1])
+        return load_split(data, "test", graph.input_shape, graph.shapes[graph.nodes[-1].name][-1])
     except (InputError, ValidationError):
         return None
 

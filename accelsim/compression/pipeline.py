@@ -38,7 +38,7 @@ from accelsim.dual.manifest import weight_names
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
 from accelsim.faults import nearest
-from accelsim.files import write_bytes
+from accelsim.files import check_output, write_bytes
 from accelsim.network.graph import Network
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.reconstruction import is_refitted
@@ -82,6 +82,9 @@ def compress_checkpoint(
     the file is written).
     Raises InputError if the checkpoint, the recipe, the data or the state do not fit together.
     """
+    if out.suffix != ".dual":
+        raise InputError(f"{out}: ending {out.suffix!r}, expected .dual")
+    check_output(out)
     task = _task(checkpoint, out, recipe, log or (lambda _: None))
     try:
         quantized = _quantized(task)

@@ -30,7 +30,7 @@ from accelsim.compression.sparsify import (
 )
 from accelsim.dual.file import read_dual
 from accelsim.errors import InputError
-from accelsim.files import write_bytes, write_text
+from accelsim.files import check_output, write_bytes, write_text
 from accelsim.network import Network
 from accelsim.network.samples import read_labelled
 
@@ -187,8 +187,7 @@ def write_sparse(out: Path, sparse: Sparse) -> None:
 def _check(out: Path, asked: Asked) -> None:
     if out.suffix != ".dual":
         raise InputError(f"{out}: ending {out.suffix!r}, expected .dual")
-    if out.is_dir():
-        raise InputError(f"{out}: a folder, expected a file to write")
+    check_output(out)
     for flag, value in (("--ratio", asked.ratio), ("--cost-reduction", asked.cost_reduction)):
         if value is not None and not 1 < value < 1e6:
             raise InputError(f"{flag} {value:g}: expected a number above 1 and below 1e6")

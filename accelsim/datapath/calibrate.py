@@ -21,7 +21,7 @@ from accelsim.datapath.counts import Counts, bits_for
 from accelsim.datapath.execute import add_counts, run_integers
 from accelsim.datapath.floating import machine_tiles, winograd_part
 from accelsim.datapath.groups import groups
-from accelsim.datapath.plan import Calibrated, build
+from accelsim.datapath.plan import Calibrated, build, check_words
 from accelsim.datapath.scales import Histogram, exponent_of, unit_of
 from accelsim.dual.model import DualModel
 from accelsim.hardware.datapath import Datapath, Integers
@@ -58,7 +58,8 @@ class Ranges:
 def calibrate(model: DualModel, datapath: Datapath, pixels: NDArray[Any]) -> Calibrated:
     """The scales of the model on the machine.
 
-    pixels: (N, H, W, C) uint8 (or float32 on that scale), N >= 1.
+    pixels: (N, H, W, C) uint8 (or float32 on that scale), N >= 1.  Raises InputError if a word is
+    too short.
     """
     ranges = measure_ranges(model, datapath, pixels)
     return scales_of(model, datapath, ranges, pixels)
@@ -107,8 +108,10 @@ def _histogram(values: Array, detailed: bool) -> Histogram:
 def scales_of(model: DualModel, datapath: Datapath, ranges: Ranges, pixels: NDArray[Any]) -> Calibrated:
     """The scales that follow from ranges.
 
-    Of pixels only the sums are looked at, where products are truncated.
+    Of pixels only the sums are looked at, where products are truncated.  Raises InputError if a
+    word is too short.
     """
+    check_words(datapath)
     integers = datapath.integers
     bits = integers.activation_bits
     of_maps = {name: histogram.range(integers, bits) for name, histogram in ranges.maps.items()}

@@ -56,6 +56,8 @@ from accelsim.network.layers import (
 )
 from accelsim.transforms.winograd import WholeTransforms, transformed_bits, whole_transforms
 
+LEAST_BITS = 2  # of a word that computes: a sign, and what it is of
+
 
 @dataclass(frozen=True)
 class Calibrated:
@@ -77,6 +79,24 @@ class Program:
     units: Mapping[str, float]  # of every feature map
 
 
+def check_words(datapath: Datapath) -> None:
+    """Raise InputError if a word of the machine's whole numbers is too short to hold more than zero.
+
+    One bit is the sign.
+    """
+    integers = datapath.integers
+    words = {
+        "activation_bits": integers.activation_bits,
+        "transformed_bits": integers.transformed_bits,
+        "codebook_bits": integers.codebook_bits,
+    }
+    if integers.codebook_bits is None:
+        words["weight_bits"] = min([integers.weight_bits, *(bits for _, bits in datapath.layer_weight_bits)])
+    for key, bits in words.items():
+        if bits is not None and bits < LEAST_BITS:
+            raise InputError(f"{datapath.machine}: arithmetic.{key} {bits}, expected at least {LEAST_BITS} to compute")
+
+
 def build(
     model: DualModel, datapath: Datapath, calibrated: Calibrated, rounded: Memo[WholeWeights] | None = None
 ) -> Program:
@@ -86,6 +106,7 @@ def build(
     round none twice.  Raises InputError if words are so wide that sums are beyond 2^53, or a tile
     size has transforms beyond shifts.
     """
+    check_words(datapath)
     planner = _Planner(model, datapath, calibrated, Memo(0) if rounded is None else rounded)
     steps = tuple(planner.step(group) for group in groups(model.network.graph))
     word = planner.word(INPUT, -np.inf, np.inf)

@@ -184,8 +184,9 @@ def check(model: DualModel, datapaths: Sequence[Datapath], images: LabelledImage
     shape = graph.shapes[graph.nodes[-1].name]
     if len(shape) != 1:
         raise InputError(f"{graph.name} gives {shape}, expected a classifier with one output a class")
-    if (largest := int(images.labels.max())) >= shape[0]:
-        raise InputError(f"{images.source}: label {largest}, {graph.name} has the classes 0 to {shape[0] - 1}")
+    for what, classes in (("label", images.labels), ("reference", images.reference)):
+        if classes is not None and (largest := int(classes.max())) >= shape[0]:
+            raise InputError(f"{images.source}: {what} {largest}, {graph.name} has the classes 0 to {shape[0] - 1}")
 
 
 def top1(labels: NDArray[np.int64], outputs: Array) -> float:

@@ -23,6 +23,7 @@ from accelsim.network.forward import Convolution, convolve
 from accelsim.network.layers import Conv
 from accelsim.transforms.winograd import POINTS, Points, convolve_transformed, matrices
 
+LARGEST_THRESHOLD = float(np.finfo(np.float32).max)  # entries are float32
 BLOCK_FILTERS = 1 << 13  # transformed at a time: what their taps take stays in a core's cache
 
 
@@ -93,12 +94,17 @@ def winograd_model(
             raise ValueError("give a Winograd threshold or a target sparsity, not both")
         threshold = sparsity_threshold(model, sparsity, m)
     threshold = model.winograd_threshold if threshold is None else threshold
-    if not threshold >= 0:
-        raise ValueError(f"the Winograd threshold must be 0 or more, got {threshold}")
+    _check_threshold(threshold)
     arrays = model.network.arrays
     return {
         name: winograd_filters(arrays[f"{name}.weight"], size, threshold) for name, size in tile_sizes(model, m).items()
     }
+
+
+def _check_threshold(threshold: float) -> None:
+    """Raise ValueError unless a threshold is a float32 from 0."""
+    if not 0 <= threshold <= LARGEST_THRESHOLD:
+        raise ValueError(f"the Winograd threshold must be 0 to {LARGEST_THRESHOLD:.3g}, got {threshold:g}")
 
 
 def sparsity_threshold(model: DualModel, sparsity: float, m: int | None = None) -> float:
@@ -120,14 +126,15 @@ def at_other_zeros(
     """The model with another Winograd-domain threshold, or the one that makes a share of the entries zero.
 
     m: tile size of the machine that is to have this share; None: the file's own.  Raises ValueError
-    if a value is out of range.
+    if both are given or one is out of range.
     """
+    if sparsity is not None and threshold is not None:
+        raise ValueError("give a Winograd threshold or a target sparsity, not both")
     if sparsity is not None:
         threshold = sparsity_threshold(model, sparsity, m)
     if threshold is None:
         return model
-    if not 0 <= threshold < float("inf"):
-        raise ValueError(f"the threshold must be a number from 0, got {threshold:g}")
+    _check_threshold(threshold)
     return replace(model, winograd_threshold=threshold)
 
 

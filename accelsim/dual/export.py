@@ -4,6 +4,7 @@ from pathlib import Path
 
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
+from accelsim.files import check_output
 from accelsim.network.onnx import write_onnx
 from accelsim.network.weights import save_network
 
@@ -19,4 +20,5 @@ def export_model(model: DualModel, path: Path) -> None:
     """
     if path.suffix not in WRITERS:
         raise InputError(f"{path}: ending {path.suffix!r}, expected one of {', '.join(WRITERS)}")
+    check_output(path)
     WRITERS[path.suffix](model.network, path)

@@ -147,7 +147,7 @@ Axis = Annotated[
 ]
 
 
-Threshold = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Threshold = Annotated[float, Field(ge=0, le=3e38)]  # of float32
 
 
 class ModelEntry(_Part):

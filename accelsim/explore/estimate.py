@@ -9,7 +9,7 @@ from pathlib import Path
 
 from accelsim.explore.evaluate import evaluate
 from accelsim.explore.local import processes
-from accelsim.explore.store import FILE_NAME, Store
+from accelsim.explore.store import FILE_NAME, Store, has_results
 from accelsim.explore.tasks import check_same, read_tasks
 
 TIMED_POINTS = 12  # at most
@@ -40,7 +40,7 @@ def estimate(path: Path, folder: Path, workers: int | None = None, *, replace: b
         check_same(path, folder)
     sweep_tasks = read_tasks(path)
     pending = list(sweep_tasks.unique.values())
-    if (folder / FILE_NAME).exists():
+    if has_results(folder / FILE_NAME):
         with Store(folder / FILE_NAME) as store:
             pending = sweep_tasks.pending(store)
     stored = len(sweep_tasks.unique) - len(pending)

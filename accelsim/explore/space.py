@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim import shipped
+from accelsim.dual.file import read_dual
 from accelsim.errors import InputError
 from accelsim.explore import expressions
 from accelsim.explore.description import (
@@ -32,6 +33,7 @@ from accelsim.explore.description import (
 )
 from accelsim.explore.expressions import Value
 from accelsim.explore.machines import base_machine, facts, machine_keys, make_machine
+from accelsim.faults import nearest, shown
 from accelsim.files import MODEL, read_bytes
 from accelsim.workload import find_table
 
@@ -119,6 +121,7 @@ def model_variants(entry: ModelEntry, root: Path) -> list[Variant]:
     pruning = {"spatial_sparsity", "winograd_sparsity", "winograd_threshold", "layer_thresholds"}
     if path.suffix == ".csv" and (asked := sorted(name for name in pruning if getattr(entry, name))):
         raise InputError(f"models: {entry.path}: {asked[0]} of a table, which has no weights, expected a .dual file")
+    _check_layers(entry, path)
     original = Variant(str(path), sha256, scope=entry.scope)
     # `scope` says nothing where no target sparsity is given; one meaning, one key.
     if not entry.winograd_sparsity:
@@ -133,6 +136,17 @@ def model_variants(entry: ModelEntry, root: Path) -> list[Variant]:
         for t in entry.winograd_threshold or (None,)
         for own in layers
     ]
+
+
+def _check_layers(entry: ModelEntry, path: Path) -> None:
+    """Raise InputError, before a point is computed, if the model has not a layer that the entry names."""
+    if not entry.layer_thresholds:
+        return
+    known = read_dual(path).winograd_m
+    if unknown := [name for name in entry.layer_thresholds if name not in known]:
+        close = nearest(unknown[0], known)
+        fault = f"{shown(unknown[0])} is no convolution that Winograd can serve{close}"
+        raise InputError(f"models: {entry.path}: layer_thresholds: {fault}")
 
 
 def axis_values(axis: Axis) -> tuple[Scalar, ...]:

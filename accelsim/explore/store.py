@@ -60,6 +60,11 @@ def _batches(contents: Iterable[str]) -> Iterator[list[str]]:
         yield some
 
 
+def has_results(path: Path) -> bool:
+    """Whether a sweep has begun to keep results there: an empty file is none's."""
+    return path.exists() and not (path.is_file() and path.stat().st_size == 0)
+
+
 class Store:
     """Outcomes by key, on disk.
 

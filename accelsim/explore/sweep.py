@@ -25,6 +25,7 @@ from accelsim.explore.space import Point
 from accelsim.explore.store import FILE_NAME, Store
 from accelsim.explore.table import layer_table, make_table, write_table
 from accelsim.explore.tasks import PointTasks, check_same, read_tasks, tasks_of
+from accelsim.faults import shown
 from accelsim.files import SWEEP, alone_in, read_bytes, write_bytes
 
 Executor = Callable[[Iterable[Task]], Generator[Outcome, None, None]]
@@ -243,6 +244,8 @@ def executor(workers: int | None, scheduler: str | None) -> Executor:
     if scheduler is not None:
         from accelsim.explore.cluster import check_scheduler, run_cluster
 
+        if not isinstance(scheduler, str):
+            raise InputError(f"scheduler {shown(scheduler)}, expected the address of a Dask cluster")
         if workers is not None:
             raise InputError(f"--workers {workers} with --scheduler, whose workers it has, expected one of them")
         check_scheduler(scheduler)

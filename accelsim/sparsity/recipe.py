@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from accelsim.settings import Count, NonNegative, Positive, Section, Seed, Share
+from accelsim.settings import Count, Positive, Section, Seed, Share
 
 NO_BUDGET = 1.000001  # a ratio or a cost reduction that nobody asked for: it limits nothing
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
@@ -37,11 +37,11 @@ class Joint(Section):
     grow_until: Share = 0.0
     """The share of the training after which the targets have grown to themselves."""
 
-    alpha: Positive = 0.1
-    """What exp(z) R tends to."""
+    alpha: Annotated[float, Field(gt=0, le=1e6)] = 0.1
+    """What exp(z) R tends to, up to 1e6."""
 
-    z_rate: NonNegative = 1e-4
-    """Adam's learning rate for z."""
+    z_rate: Annotated[float, Field(ge=0, le=100)] = 1e-4
+    """Adam's learning rate for z, 0 to 100."""
 
     z_start: Annotated[float, Field(ge=-100, le=100)] | Literal["balanced"] = 10.0
     """The first z; "balanced" is log(alpha / R) of the first step."""

@@ -8,7 +8,7 @@
     they were measured on), ``sha256`` of the safetensors.
 ``state.safetensors``: flat vectors of parameters and optimiser, batch-norm statistics; its header's
 metadata carries
-    the step, the network and the recipe.
+    the step, the network and the recipe, and ``sha256`` of all.
 
 Every file is replaced in one rename, and ``state`` alone decides where a resumed run starts.
 """
@@ -37,7 +37,17 @@ CARD = "checkpoint.json"
 def save_state(folder: Path, arrays: Mapping[str, Array], notes: Mapping[str, Any]) -> None:
     """Write the state of a run.  notes: anything JSON can hold."""
     content = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_bytes(folder / STATE, save(content, {"state": json.dumps(notes, sort_keys=True)}))
+    text = json.dumps(notes, sort_keys=True)
+    write_bytes(folder / STATE, save(content, {"state": text, "sha256": _digest(content, text)}))
+
+
+def _digest(arrays: Mapping[str, Array], notes: str) -> str:
+    """SHA-256 of all that a state holds: a bit that flips on disk would only make other weights."""
+    digest = hashlib.sha256(notes.encode())
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()
 
 
 def load_state(folder: Path) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -45,12 +55,16 @@ def load_state(folder: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     path = folder / STATE
     try:
         with opened(path, STATE_FILE), safe_open(path, framework="np") as content:
-            notes = json.loads((content.metadata() or {})["state"])
+            metadata = content.metadata() or {}
+            notes = json.loads(metadata["state"])
             arrays = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: not the state of a training run ({' '.join(str(error).split())[:200]})") from None
+    # older states have no sum
+    if metadata.get("sha256") not in (None, _digest(arrays, metadata["state"])):
+        raise InputError(f"{path}: damaged (sha256), expected the state as it was written")
     if not isinstance(notes, dict):
         raise InputError(f"{path}: not the state of a training run (its notes are no record)")
     for name, array in arrays.items():

@@ -57,6 +57,11 @@ class Learning:
     """A node whose output a loss reads, too (``hinted``, ``backward``)."""
 
 
+def _without_warnings() -> None:
+    """Let a thread's arithmetic leave the finite numbers without a word; ``check_finite`` finds them."""
+    np.seterr(all="ignore")
+
+
 class CompiledNetwork:
     """Forward and backward of ``graph`` on batches of ``batch`` images, block by block.
 
@@ -95,8 +100,8 @@ class CompiledNetwork:
         self.blocks = batch // self.images
         H, W, C = graph.input_shape
         self.input: Array = xp.zeros((self.blocks, C, H, W, self.images), np.float32)
-        # beside the calling thread
-        self.pools = [ThreadPoolExecutor(1) for _ in range(workers - 1)]
+        # beside the calling thread, whose warnings are the caller's to want
+        self.pools = [ThreadPoolExecutor(1, initializer=_without_warnings) for _ in range(workers - 1)]
         self._build_forward(arrays, gradients or {}, operations or {}, learning.hint)
         if gradients is not None:
             self._build_backward(learning.hint)

@@ -31,6 +31,7 @@ from accelsim.training.recipe import Data
 LISTED = ("archive", "file", "label", "split")  # columns of the table of archives
 CREDITS = ("licence_url", "author", "landing_url")  # columns that say whose an image is
 SPLITS = ("calibration", "test")
+NPZ_KEYS = ("train_images", "train_labels", "test_images", "test_labels")
 DECODERS = 4  # threads that decode image files
 
 
@@ -111,12 +112,13 @@ def _part(have: tuple[int, int], rng: np.random.Generator) -> tuple[float, float
     return left, top, left + width, top + height
 
 
-def load_split(data: Data, split: str, size: tuple[int, int], classes: int) -> Source:
+def load_split(data: Data, split: str, shape: tuple[int, int, int], classes: int) -> Source:
     """The images of one split, ``train`` or ``test``.
 
-    size: the network's (H, W); classes: its outputs.  Raises InputError if a file is missing or
+    shape: the network's (H, W, C); classes: its outputs.  Raises InputError if a file is missing or
     does not fit them.
     """
+    size = shape[:2]
     path = resolve(data.path)
     source: Source
     if data.kind == "cifar10":
@@ -127,11 +129,11 @@ def load_split(data: Data, split: str, size: tuple[int, int], classes: int) -> S
         source = archives(path, {"train": "calibration", "test": "test"}[split], size)
     else:
         source = folder(path / {"train": "train", "test": "val"}[split], size)
-    if isinstance(source, Images) and source.pixels.shape[1:3] != size:
-        raise InputError(f"{path}: images of {source.pixels.shape[1:3]} pixels, expected {size} for the network")
+    found = source.pixels.shape[1:] if isinstance(source, Images) else (*size, 3)
+    if found != shape:
+        raise InputError(f"{path}: images of {found}, expected {shape} for the network")
     if source.labels.min() < 0 or source.labels.max() >= classes:
-        found = f"labels up to {source.labels.max()}"
-        raise InputError(f"{path}: {found}, expected 0 to {classes - 1} for the network")
+        raise InputError(f"{path}: labels up to {source.labels.max()}, expected 0 to {classes - 1} for the network")
     limit = data.limit if split == "train" or data.test_limit is None else data.test_limit
     return source if limit is None else source.first(limit)
 
@@ -261,6 +263,8 @@ def open_image(path: Path) -> Pixels:
 def from_npz(path: Path, split: str) -> Images:
     """Arrays SPLIT_images (N, H, W, C) uint8 and SPLIT_labels (N,) of an .npz file."""
     arrays = read_npz(path, DATA.most_bytes, DATA)
+    if unknown := [key for key in arrays if key not in NPZ_KEYS]:
+        raise InputError(f"{path}: array {unknown[0][:60]!r} is not known, expected {', '.join(NPZ_KEYS)}")
     try:
         pixels: NDArray[Any] = arrays[f"{split}_images"]
         labels: NDArray[Any] = arrays[f"{split}_labels"]

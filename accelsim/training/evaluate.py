@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from accelsim.arrays import Array
+from accelsim.errors import NumericalError
 from accelsim.network.graph import Graph
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.training.compiled import CompiledNetwork, Execution
@@ -25,7 +26,10 @@ def top1(
     workers: int = 1,
     operations: Mapping[str, Callable[..., Op]] | None = None,
 ) -> float:
-    """Percent of the images whose largest output is the label."""
+    """Percent of the images whose largest output is the label.
+
+    Raises NumericalError if an output is not finite: none of them is the largest.
+    """
     batch = min(batch, len(images.labels))
     compiled = CompiledNetwork(graph, arrays, batch, execution=Execution(workers=workers), operations=operations)
     hits = 0
@@ -35,6 +39,8 @@ def top1(
         if len(pixels) < batch:  # the last batch is filled up with zeros that do not count
             pixels = np.concatenate([pixels, np.zeros((batch - len(pixels), *pixels.shape[1:]), np.uint8)])
         logits = compiled.forward(graph.preprocessing.apply(pixels))
+        if not np.isfinite(logits).all():
+            raise NumericalError(f"{graph.name}: an output is not finite on test images")
         hits += int((logits[: len(labels)].argmax(axis=1) == labels).sum())
     compiled.close()
     return 100 * hits / len(images.labels)

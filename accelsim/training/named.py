@@ -85,10 +85,10 @@ class RecipeParts:
             test = photographs(data, resolve(data.path))
             images = training_patches(data, resolve(data.path))
         else:
-            size = self.graph.input_shape[:2]
+            shape = self.graph.input_shape
             classes = self.graph.shapes[self.graph.nodes[-1].name][-1]
-            test = load_split(data, "test", size, classes)
-            images = load_split(data, "train", size, classes)
+            test = load_split(data, "test", shape, classes)
+            images = load_split(data, "train", shape, classes)
         batch = self.recipe.batch
         if len(images) < batch:
             raise InputError(f"{self.path}: key batch: {batch}, expected at most the {len(images)} images")

@@ -12,7 +12,6 @@ from accelsim.files import TRAINING_RECIPE
 from accelsim.settings import (
     BelowOne,
     Count,
-    NonNegative,
     Positive,
     Section,
     Seed,
@@ -89,7 +88,7 @@ class OptimizerSettings(Section):
     momentum: BelowOne = 0.9
     """Momentum of SGD; Adam's first beta."""
 
-    weight_decay: NonNegative = 0.0
+    weight_decay: Share = 0.0
     """This share of the weights is added to their gradient."""
 
     schedule: Literal["constant", "step", "cosine", "one_cycle"] = "cosine"
@@ -126,8 +125,8 @@ class Teacher(Section):
     weights: str | None = None
     """The weights of that network, a path as in ``Data``; by default those of its own file."""
 
-    temperature: Positive = 4.0
-    """T, which outputs are divided by before the softmax."""
+    temperature: Annotated[float, Field(ge=0.01, le=1000)] = 4.0
+    """T, 0.01 to 1,000, which outputs are divided by before the softmax."""
 
     share: Share = 0.7
     """How much the teacher counts beside the labels."""
@@ -136,7 +135,7 @@ class Teacher(Section):
     """A node, in both networks of one shape, whose output follows the teacher's: the loss has, too,
     hint_weight |student's - teacher's|^2 / |teacher's|^2 (Romero et al. 2015)."""
 
-    hint_weight: Positive = 20.0
+    hint_weight: Annotated[float, Field(gt=0, le=1e9)] = 20.0
     """How much the hint counts in the loss."""
 
     @model_validator(mode="after")
@@ -238,6 +237,8 @@ class Recipe(Section):
             raise ValueError("train_from: expected no data.crop, data.cutout or reestimate")
         if self.data.kind == "super_resolution":
             refuse_unused(self, ("smoothing",), "with data.kind super_resolution")
+        if self.stop_after is not None and self.stop_after > self.epochs:
+            raise ValueError(f"stop_after: {self.stop_after}, expected at most the {self.epochs} of epochs")
         if self.head is not None and self.train_from is None:
             raise ValueError("head: expected the key train_from to say which layers it is for")
         return self

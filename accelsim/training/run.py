@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from accelsim.arrays import Array, Ints
 from accelsim.errors import InputError, NumericalError
 from accelsim.faults import nearest
-from accelsim.files import write_text
+from accelsim.files import alone_in, write_text
 from accelsim.network.graph import Graph, Network
 from accelsim.sparsity.initial_zeros import initial_patterns, projected
 from accelsim.sparsity.joint import JointRegularizer, spatial_layers
@@ -54,17 +54,21 @@ def train_recipe(path: Path, out: Path, resume: bool = False) -> dict[str, Any]:
     Raises InputError for a bad recipe, missing data or another run's state; NumericalError if the
     loss is not finite.
     """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: no folder, expected one for log, state and checkpoint")
     recipe = load_recipe(path)
     run = Run(recipe, path, out)
-    if resume and ((out / checkpoint.STATE).exists() or not (out / PRICES).exists()):
+    goes_on = resume and ((out / checkpoint.STATE).exists() or not (out / PRICES).exists())
+    if goes_on:
         run.resume()
     elif (out / checkpoint.STATE).exists():
         raise InputError(f"{out}: already holds a run, expected --resume or another folder")
-    else:
-        run.prepare(show_layer)
-    unit = "dB" if isinstance(run.test, Photographs) else "%"
-    with progress_bar(run.trainer.end, run.trainer.done, unit) as watch:
-        return run.train(watch)
+    with alone_in(out, "another training"):
+        if not goes_on:
+            run.prepare(show_layer)
+        unit = "dB" if isinstance(run.test, Photographs) else "%"
+        with progress_bar(run.trainer.end, run.trainer.done, unit) as watch:
+            return run.train(watch)
 
 
 def summary(card: dict[str, Any], out: Path) -> str:
@@ -237,7 +241,8 @@ class Run:
 
         watch: called with each report and images/s.
         """
-        with threadpool_limits(1, user_api="blas"):  # the recipe's threads multiply, each alone
+        # the recipe's threads multiply, each alone; numbers that are not finite are looked for in every step
+        with threadpool_limits(1, user_api="blas"), np.errstate(all="ignore"):
             return self._train(watch)
 
     def _train(self, watch: Watch | None) -> dict[str, Any]:
@@ -250,7 +255,7 @@ class Run:
         every = recipe.checkpoint_steps or trainer.steps_per_epoch
         while trainer.done < trainer.end:
             try:
-                report = trainer.step()
+                report = self._step(every)
             except NumericalError as error:
                 last = self.out / checkpoint.STATE
                 good = f"the last good checkpoint is {last}" if last.exists() else "there is no checkpoint yet"
@@ -267,6 +272,14 @@ class Run:
             elif trainer.done % every == 0:
                 self._save_state()
         return card or self._save(final=True)
+
+    def _step(self, every: int) -> StepReport:
+        """One step; what it leaves is finite where it is to be kept.  every: steps between states."""
+        trainer = self.trainer
+        report = trainer.step()
+        if not all(trainer.done % steps for steps in (every, trainer.steps_per_epoch)) or trainer.done == trainer.end:
+            trainer.check_weights()
+        return report
 
     def _write_log(self, report: StepReport, images_per_s: float) -> None:
         epoch = (report.step - 1) // self.trainer.steps_per_epoch
@@ -291,7 +304,11 @@ class Run:
             "hours": round(self.hours, 4),
             "images": len(images),
         }
-        card |= measured(recipe, Network(self.graph, arrays), images, self.cells)
+        try:
+            network = Network(self.graph, arrays)
+        except ValueError as error:  # statistics that are not finite
+            raise NumericalError(f"{self.path}: step {trainer.done}: {error}") from None
+        card |= measured(recipe, network, images, self.cells)
         checkpoint.save_model(self.out, arrays, card)
         self._save_state()
         return card

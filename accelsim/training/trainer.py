@@ -214,6 +214,12 @@ class Trainer:
             raise NumericalError(f"step {self.done}: the loss is {loss}; {error}") from None
         raise NumericalError(f"step {self.done}: the loss is {loss}, every layer's output is finite")
 
+    def check_weights(self) -> None:
+        """Raise NumericalError, naming the step and the array, if what has been learned is not finite."""
+        for name, array in self.arrays.items():
+            if not bool(self.xp.isfinite(array).all()):
+                raise NumericalError(f"step {self.done}: array {name!r} is not finite")
+
     def _rate(self) -> float:
         """The learning rate of the step under way; steps in the rate come after their milestone."""
         settings = self.recipe.optimizer

@@ -74,7 +74,7 @@ def test_resnet20_agrees_on_all_test_images(tmp_path: Path) -> None:
         pytest.skip("ACCELSIM_DATA names no data folder")
     model = read_dual(ROOT / "models" / "resnet20-cifar10.dual")
     data = Data(kind="cifar10", path="cifar10")
-    train, test = (load_split(data, split, (32, 32), 10) for split in ("train", "test"))
+    train, test = (load_split(data, split, (32, 32, 3), 10) for split in ("train", "test"))
     datapath = Datapath("array", "spatial")
     found = calibrate(model, datapath, train.take(np.arange(256)))
     write_qdq(model, datapath, found, tmp_path / "resnet20.onnx")

@@ -46,7 +46,7 @@ def test_its_integers_lose_less_than_a_point_on_all_test_images():
         pytest.skip("ACCELSIM_DATA names no data folder")
     model = accelsim.load_model(MODEL)
     data = Data(kind="cifar10", path="cifar10")
-    train, test = (load_split(data, split, (32, 32), 10) for split in ("train", "test"))
+    train, test = (load_split(data, split, (32, 32, 3), 10) for split in ("train", "test"))
     pixels = test.take(np.arange(len(test)))
     datapath = datapath_on(model, accelsim.load_hardware(MIXED))
     assert {m for _, m in datapath.layer_m} == {0, 2, 4}
