@@ -179,7 +179,8 @@ class Section(BaseModel):
     Others are refused, values do not change, neither true nor "1" is 1.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # a record is built when its first values are read, not for every file that imports it
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

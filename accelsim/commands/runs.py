@@ -50,6 +50,10 @@ Threshold = Annotated[
 Sparsity = Annotated[
     float | None, typer.Option(metavar="S", help="Instead of a threshold, this share of zeros, 0 to 1.")
 ]
+Prune = Annotated[
+    float | None,
+    typer.Option(metavar="S", help="Set the smallest weights to zero until this share of all is; nothing is trained."),
+]
 Table = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Write a row a layer, as the ending says: .csv, .parquet or .arrow."),
@@ -88,32 +92,41 @@ class SimulationOptions:
 
 @dataclass(frozen=True)
 class Zeros:
-    """How sparse a model is deployed in the Winograd domain."""
+    """How sparse a model is deployed, in the Winograd domain and before."""
 
     threshold: Threshold = None
     sparsity: Sparsity = None
+    prune: Prune = None
 
     @property
     def words(self) -> tuple[str, ...]:
         """What of it is asked for, as it is said."""
-        given = (("threshold", self.threshold), ("sparsity", self.sparsity))
+        given = (("prune", self.prune), ("threshold", self.threshold), ("sparsity", self.sparsity))
         return tuple(f"{name} {value:g}" for name, value in given if value is not None)
 
     def of(self, model: "DualModel | LayerTable", machine: "Machine") -> "DualModel | LayerTable":
         """The model as the machine deploys it.  Raises InputError if either knows no such zeros."""
-        from accelsim.dual.deploy import at_other_zeros
+        from accelsim.dual.deploy import at_other_zeros, pruned_further
         from accelsim.workload import LayerTable
 
         if not self.words:
             return model
         if isinstance(model, LayerTable):
-            raise InputError(f"--{self.words[0]}: {model.name} is a table of layers, expected a .dual file")
+            raise InputError(f"--{self.words[0]}: is of a .dual file, not of a table of layers")
+        if self.prune is not None:
+            try:
+                model = pruned_further(model, self.prune)
+            except ValueError as error:
+                raise InputError(f"--prune {self.prune:g}: {error}") from None
+        if self.threshold is None and self.sparsity is None:
+            return model
+        word = self.words[-1]
         if machine.kind != "winograd":
-            raise InputError(f"--{self.words[0]}: {machine.name} is no machine with Winograd transforms")
+            raise InputError(f"--{word}: is of a .dual file on a Winograd machine, not of {machine.name}")
         try:
             return at_other_zeros(model, machine.datapath.m, threshold=self.threshold, sparsity=self.sparsity)
         except ValueError as error:
-            raise InputError(f"--{self.words[0]}: {error}") from None
+            raise InputError(f"--{word}: {error}") from None
 
 
 def compare(

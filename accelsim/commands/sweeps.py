@@ -46,30 +46,27 @@ def sweep(
 ) -> None:
     """Run models on thousands of machines and find the few worth building.  What DIR holds is not computed again."""
     from accelsim.explore.store import FILE_NAME
-    from accelsim.explore.sweep import estimate, run_sweep
-    from accelsim.report.console import console
-    from accelsim.report.sweep_terminal import missing_lines, progress_bar, show_answers, show_bands, show_estimate
-    from accelsim.report.table_file import check_ending, write_table
 
-    if how.table is not None:
-        check_ending(how.table)
-        check_output(how.table, description)
     description = shipped.required("sweeps", description)
     if how.resume and not (output / FILE_NAME).is_file():
         raise InputError(f"{output}: holds no sweep, expected a folder with {FILE_NAME} for --resume")
     if how.dry_run:
         _check_dry_run(how)
-        found = estimate(description, output, how.workers, replace=how.resume)
-        if json:
-            print_json(asdict(found))
-        else:
-            show_estimate(console(), found)
+        _dry_run(description, output, how, json)
         return
 
-    from accelsim.explore.bands import bands  # with Matplotlib, which a dry run does not wait for
+    # with pandas and Matplotlib, which a dry run does not wait for
+    from accelsim.explore.bands import bands
+    from accelsim.explore.sweep import run_sweep
     from accelsim.report.band import write_bands
+    from accelsim.report.console import console
     from accelsim.report.sweep_report import write_sweep_report
+    from accelsim.report.sweep_terminal import missing_lines, progress_bar, show_answers, show_bands
+    from accelsim.report.table_file import check_ending, write_table
 
+    if how.table is not None:
+        check_ending(how.table)
+        check_output(how.table, description)
     with progress_bar() as progress:
         done = run_sweep(
             description,
@@ -97,6 +94,19 @@ def sweep(
         show_answers(console(), done.answers, done.counts, done.parameters)
         show_bands(console(), found_bands)
     say(f"report: {output / 'report.html'}")
+
+
+def _dry_run(description: Path, output: Path, how: SweepOptions, json: bool) -> None:
+    """Say how many points there are, and how long they would take."""
+    from accelsim.explore.estimate import estimate
+    from accelsim.report.console import console
+    from accelsim.report.dry_run import show_estimate
+
+    found = estimate(description, output, how.workers, replace=how.resume)
+    if json:
+        print_json(asdict(found))
+    else:
+        show_estimate(console(), found)
 
 
 def _check_dry_run(how: SweepOptions) -> None:

@@ -16,8 +16,9 @@ from dataclasses import replace
 import numpy as np
 
 from accelsim.arrays import Array, Floats
+from accelsim.dual.manifest import weight_names
 from accelsim.dual.model import DualModel, winograd_eligible
-from accelsim.network import Node
+from accelsim.network import Network, Node
 from accelsim.network.forward import Convolution, convolve
 from accelsim.network.layers import Conv
 from accelsim.transforms.winograd import POINTS, Points, convolve_transformed, matrices
@@ -135,6 +136,22 @@ def at_other_zeros(
         return model
     _check_threshold(threshold)
     return replace(model, winograd_threshold=threshold)
+
+
+def pruned_further(model: DualModel, share: float) -> DualModel:
+    """The model with its smallest weights set to zero until this share of all is, over the network.
+
+    Nothing is trained again; what was zero stays so.  Raises ValueError if the share is out of range.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"the share of zeros must be in 0..1, got {share:g}")
+    graph = model.network.graph
+    arrays = dict(model.network.arrays)
+    magnitudes = {name: np.abs(arrays[name]) for name in weight_names(graph)}
+    threshold = np.float32(percentile(magnitudes, share))
+    for name, magnitude in magnitudes.items():
+        arrays[name] = np.where(magnitude <= threshold, np.float32(0), arrays[name])
+    return replace(model, network=Network(graph, arrays))
 
 
 def percentile(magnitudes: Mapping[str, Array], share: float) -> float:

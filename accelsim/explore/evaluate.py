@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 from accelsim.errors import InputError
 from accelsim.explore.code import code_version
-from accelsim.explore.codesign import measure
 from accelsim.explore.machines import machine_from
 from accelsim.explore.space import Variant, content_key
 from accelsim.explore.variants import variant_densities, variant_works
@@ -162,6 +161,8 @@ def datapath_from(words: Mapping[str, Any]) -> Datapath:
 
 
 def _accuracy(variant: Variant, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    from accelsim.explore.codesign import measure  # with the machines' arithmetic, which a simulation does not need
+
     words = options["datapath"]
     datapath = None if words is None else datapath_from(words)
     return measure(variant, options["kind"], options["m"], Path(options["images"]), options["count"], datapath)

@@ -13,7 +13,8 @@ from accelsim.explore.expressions import Value
 from accelsim.explore.space import settings_of
 
 # of a variant's columns
-FLAGS = {"winograd_sparsity": "--sparsity", "winograd_threshold": "--threshold"}
+FLAGS = {"spatial_sparsity": "--prune", "winograd_sparsity": "--sparsity", "winograd_threshold": "--threshold"}
+NO_COMMAND = "none: simulate has one threshold for all layers, this point one a layer"
 WORDS = {True: "true", False: "false"}
 
 
@@ -32,13 +33,12 @@ def plain(value: object) -> str:
 def command(description: SweepDescription, row: pd.Series) -> str:
     """The ``accelsim simulate`` that gives a point's figures again.
 
-    Empty where a sweep alone makes such a model: with spatial weights pruned further, or with a
-    threshold a layer.
+    ``NO_COMMAND`` where a sweep alone makes such a model: with a threshold a layer.
     row: of the sweep's table.
     """
     zeros = _zeros(description, row)
     if zeros is None:
-        return ""
+        return NO_COMMAND
     entry = description.machines[str(row["family"])]
     parameters = _parameters(description, entry, row)
     settings = settings_of(entry, parameters)

@@ -7,7 +7,6 @@ The folder of a sweep holds ``sweep.yaml`` (a copy of its description), ``result
 """
 
 import json
-import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -18,101 +17,19 @@ import pandas as pd
 
 from accelsim.errors import InputError
 from accelsim.explore.answers import Answers, answer, parameters_of
-from accelsim.explore.description import Accuracy, SweepDescription, read_description
-from accelsim.explore.evaluate import Outcome, Task, accuracy_task, evaluate, simulate_task
-from accelsim.explore.local import default_workers, run_local
-from accelsim.explore.machines import machine_from
+from accelsim.explore.description import SweepDescription, read_description
+from accelsim.explore.evaluate import Outcome, Task
+from accelsim.explore.local import processes, run_local
 from accelsim.explore.search import check_search, search_points
-from accelsim.explore.space import Point, points
-from accelsim.explore.store import FILE_NAME, Store, has_results
+from accelsim.explore.space import Point
+from accelsim.explore.store import FILE_NAME, Store
 from accelsim.explore.table import layer_table, make_table, write_table
-from accelsim.faults import check_whole, shown
+from accelsim.explore.tasks import PointTasks, check_same, read_tasks, tasks_of
+from accelsim.faults import shown
 from accelsim.files import SWEEP, alone_in, read_bytes, write_bytes
 
 Executor = Callable[[Iterable[Task]], Generator[Outcome, None, None]]
 Progress = Callable[[int, int, int], None]  # finished and failed so far, of how many
-
-MAX_WORKERS = 4096
-DRY_RUN_POINTS = 12
-DRY_RUN_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class PointTasks:
-    """A sweep's points, and the tasks that they need."""
-
-    description: SweepDescription
-    points: Sequence[Point]
-    tasks: Sequence[Task | None]  # by point, the simulation
-    accuracy: Sequence[Task | None]  # by point, the measurement of its model variant, or None
-
-    @property
-    def unique(self) -> dict[str, Task]:
-        """Every task once, by key; measurements of accuracy first, as they take longest."""
-        tasks = (*self.accuracy, *self.tasks)
-        return {task.key: task for task in tasks if task is not None}
-
-    def pending(self, store: Store) -> list[Task]:
-        """The tasks without a result."""
-        finished = store.finished()
-        return [task for key, task in self.unique.items() if key not in finished]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a dry run says."""
-
-    points: int
-    stored: int  # tasks that have a result
-    pending: int  # tasks that have none
-    workers: int
-    point_seconds: float | None  # None if there is nothing to do
-    seconds: float | None  # of all pending tasks
-
-
-def read_tasks(path: Path) -> PointTasks:
-    """Read a sweep file and lay out its points.
-
-    Raises InputError as ``read_description`` and ``points``.
-    """
-    description = read_description(path)
-    return tasks_of(description, points(description, path.parent), path.parent)
-
-
-def tasks_of(description: SweepDescription, some: Sequence[Point], root: Path) -> PointTasks:
-    """The tasks of some points.
-
-    Raises InputError if accuracy is to be measured of no model that has weights, or images are
-    missing.
-    """
-    tasks = [_simulation(point, description) for point in some]
-    accuracy: list[Task | None] = [None] * len(some)
-    if description.accuracy is not None:
-        if all(point.variant.is_table for point in some):
-            raise InputError("accuracy: the models are tables, without weights to measure, expected a .dual file")
-        accuracy = [_accuracy(point, description.accuracy, root) for point in some]
-    return PointTasks(description, some, tasks, accuracy)
-
-
-def _simulation(point: Point, description: SweepDescription) -> Task | None:
-    """The run of a point; None if its machine is none."""
-    if point.machine is None:
-        return None
-    level = description.level_of(point.parameters)
-    return simulate_task(point.variant, point.machine, description.engine, description.batch, level)
-
-
-def _accuracy(point: Point, accuracy: Accuracy, root: Path) -> Task | None:
-    if point.machine is None or point.variant.is_table:
-        return None
-    images = next(
-        (p for p in (Path(accuracy.images), root / accuracy.images, root.parent / accuracy.images) if p.exists()),
-        Path(accuracy.images),
-    )
-    kind = str(point.machine["kind"])
-    m = point.machine.get("tile")
-    datapath = machine_from(point.machine).datapath if accuracy.word_widths else None
-    return accuracy_task(point.variant, kind, m if isinstance(m, int) else None, images, accuracy.count, datapath)
 
 
 @dataclass(frozen=True)
@@ -181,7 +98,7 @@ def run_sweep(
     """
     execute = executor(workers, scheduler)
     if not replace:
-        _check_same(path, folder)
+        check_same(path, folder)
     if search is None:
         sweep_tasks = read_tasks(path)
     else:
@@ -189,7 +106,7 @@ def run_sweep(
         check_search(description, search)
     with alone_in(folder, "another sweep"), Store(folder / FILE_NAME) as store:
         if not replace:
-            _check_same(path, folder)  # another one may have ended there since
+            check_same(path, folder)  # another one may have ended there since
         if path.resolve() != (folder / "sweep.yaml").resolve():
             write_bytes(folder / "sweep.yaml", read_bytes(path, SWEEP))
         if search is None:
@@ -200,18 +117,6 @@ def run_sweep(
         sweep = read_back(sweep_tasks, store)
     write_table(sweep.table, folder / "points.csv")
     return sweep
-
-
-def _check_same(path: Path, folder: Path) -> None:
-    """Raises InputError if a folder is none, or holds another sweep than a file's."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: no folder, expected one to keep results in")
-    held = folder / "sweep.yaml"
-    given = read_description(path)
-    if held.is_file() and read_description(held).model_copy(update={"name": given.name}) != given:
-        raise InputError(
-            f"{folder}: holds another sweep than {path}, expected a new folder, or --resume to go on in it"
-        )
 
 
 def _store_of(folder: Path) -> Path:
@@ -345,42 +250,5 @@ def executor(workers: int | None, scheduler: str | None) -> Executor:
             raise InputError(f"--workers {workers} with --scheduler, whose workers it has, expected one of them")
         check_scheduler(scheduler)
         return lambda tasks: run_cluster(tasks, scheduler)
-    count = _processes(workers)
+    count = processes(workers)
     return lambda tasks: run_local(tasks, count)
-
-
-def _processes(workers: int | None) -> int:
-    """How many processes there are to be.  Raises InputError if there can be none."""
-    count = default_workers() if workers is None else workers
-    check_whole("--workers", count, 1, MAX_WORKERS)
-    return count
-
-
-def estimate(path: Path, folder: Path, workers: int | None = None, *, replace: bool = False) -> Estimate:
-    """How many points a sweep has and how long those not stored yet would take, by timing a few of them here.
-
-    Computes nothing that is kept.  replace, and InputError, as of ``run_sweep``.
-    """
-    count = _processes(workers)
-    if not replace:
-        _check_same(path, folder)
-    sweep_tasks = read_tasks(path)
-    pending = list(sweep_tasks.unique.values())
-    if has_results(folder / FILE_NAME):
-        with Store(folder / FILE_NAME) as store:
-            pending = sweep_tasks.pending(store)
-    stored = len(sweep_tasks.unique) - len(pending)
-    if not pending:
-        return Estimate(len(sweep_tasks.points), stored, 0, count, None, None)
-    evaluate(pending[0])  # loads the model and everything else that is done once
-    step = max(1, len(pending) // DRY_RUN_POINTS)
-    times = []
-    begin = time.perf_counter()
-    for task in pending[::step]:
-        start = time.perf_counter()
-        evaluate(task)
-        times.append(time.perf_counter() - start)
-        if time.perf_counter() - begin > DRY_RUN_SECONDS:
-            break
-    each = sum(times) / len(times)
-    return Estimate(len(sweep_tasks.points), stored, len(pending), count, each, each * len(pending) / count)

@@ -13,13 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from accelsim.dual.deploy import percentile, sparsity_threshold, winograd_filters
+from accelsim.dual.deploy import percentile, pruned_further, sparsity_threshold, winograd_filters
 from accelsim.dual.file import read_dual
-from accelsim.dual.manifest import weight_names
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
 from accelsim.explore.space import Variant
-from accelsim.network import Network
 from accelsim.workload import LayerWork, layer_works, load_table, made_once
 
 CACHED = 4  # variants kept in memory, each with the counts of its masks
@@ -48,12 +46,7 @@ def variant_model(variant: Variant) -> DualModel:
     model = _original(variant.path, variant.sha256)
     if variant.spatial_sparsity is None:
         return model
-    arrays = dict(model.network.arrays)
-    magnitudes = {name: np.abs(arrays[name]) for name in weight_names(model.network.graph)}
-    threshold = np.float32(percentile(magnitudes, variant.spatial_sparsity))
-    for name, magnitude in magnitudes.items():
-        arrays[name] = np.where(magnitude <= threshold, np.float32(0), arrays[name])
-    return replace(model, network=Network(model.network.graph, arrays))
+    return pruned_further(model, variant.spatial_sparsity)
 
 
 @lru_cache(maxsize=64)

@@ -11,7 +11,7 @@ from dataclasses import fields, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from accelsim.faults import nearest
 from accelsim.hardware.datapath import Calibration, Integers, Overflow, Products, Scales, WeightScales
@@ -40,8 +40,6 @@ ONE_MEMORY = "activation"  # the name of the memory of ``activations: one``
 
 class KeyGroup(Section):
     """A group of keys of a machine's file."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 class PeArray(KeyGroup):

@@ -149,7 +149,7 @@ def _files(found: Sequence[Made]) -> str:
         link = f'<a href="{name}/report.html">{name}</a>'
         texts = [f"{made.model.file_bytes:,}", f"{made.ratio:.1f}"]
         texts += [f"{made.figures[key]:.2f}" if key in made.figures else "" for key in figures]
-        file = f'<td><a href="{name}.dual">{name}.dual</a></td>'
+        file = f'<td class="text"><a href="{name}.dual">{name}.dual</a></td>'
         rows.append(f"<td>{f'<b>{link}</b>' if made is best else link}</td>{cells(texts)}{file}")
     head = ["page", "bytes", "smaller by", *(key.replace("_", ", ") for key in figures), "file"]
     return table_of(head, rows, name="files")

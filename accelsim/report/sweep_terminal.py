@@ -11,7 +11,6 @@ from rich.text import Text
 from accelsim.explore.answers import Answers
 from accelsim.explore.bands import Band
 from accelsim.explore.naming import named
-from accelsim.explore.sweep import Estimate
 from accelsim.report.console import escape, line
 from accelsim.report.grid import grid, put
 
@@ -65,16 +64,6 @@ def missing_lines(counts: dict[str, int], damaged: int) -> list[str]:
     if left := counts["missing"] + counts["crashed"]:
         lines.append(f"{total - left} of {total} points have a result; run the sweep again for the others")
     return lines
-
-
-def show_estimate(out: Console, e: Estimate) -> None:
-    """What a dry run found."""
-    out.print(f"{e.points} points; results stored {e.stored}, to compute {e.pending}", highlight=False)
-    if e.seconds is not None and e.point_seconds is not None:
-        out.print(
-            f"about {1000 * e.point_seconds:.0f} ms a point, {_time(e.seconds)} with {e.workers} worker(s)",
-            highlight=False,
-        )
 
 
 def show_answers(out: Console, answers: Answers, counts: dict[str, int], parameters: list[str]) -> None:
@@ -137,9 +126,3 @@ def _show_front(out: Console, answers: Answers, model: str, parameters: list[str
         table.add_row(f"{mark}{row['point']}", escape(str(row["family"])), *numbers, escape(named(row, parameters)))
     put(out, table)
     out.print("*: the front's knee", highlight=False)
-
-
-def _time(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

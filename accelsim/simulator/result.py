@@ -8,12 +8,13 @@ so that their sums are exact in double precision.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from accelsim.hardware.price import ENERGY_PARTS
 from accelsim.simulator.time.bottleneck import BOUNDS, bound
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ENERGY_STEP_PJ = 2.0**-10
 
@@ -63,8 +64,8 @@ class Result:
     model: str
     machine: str
     engine: str
-    layers: pd.DataFrame
-    total: pd.Series
+    layers: "pd.DataFrame"
+    total: "pd.Series"
     synthetic: bool = False
     level: str = "layers"
 
@@ -76,6 +77,8 @@ class Result:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the total, and a row a layer."""
+        import pandas as pd
+
         shown = ["cycles", "utilization", "dram_read_bytes", "dram_write_bytes", "energy_pj", "latency_ms", "area_mm2"]
         total = pd.DataFrame([self.total])[[column for column in shown if column in self.total]]
         head = escape(f"{self.model} on {self.machine}" + (", synthetic" if self.synthetic else ""))
@@ -96,7 +99,7 @@ class Result:
         }
 
 
-def _plain(row: pd.Series) -> dict[str, object]:
+def _plain(row: "pd.Series") -> dict[str, object]:
     """A row as plain Python values."""
     return {str(key): value.item() if hasattr(value, "item") else value for key, value in row.items()}
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from accelsim.errors import InputError
 from accelsim.hardware.energy import area_mm2, dram_refresh_mw, dram_standby_mw, prices, static_mw
@@ -54,6 +53,8 @@ def run(
     InputError if a layer does not fit the machine, or with too many steps for the event engine,
     KeyError if there is no such engine, ValueError if there is no such level.
     """
+    import pandas as pd  # a sweep's points need no tables, and its import is slow
+
     rows, total = run_rows(works, machine, engine, level)
     return Result(model, machine.name, engine, pd.DataFrame(rows), pd.Series(total, dtype=object), synthetic, level)
 

@@ -24,7 +24,8 @@ from accelsim.explore.description import Sampling
 from accelsim.explore.evaluate import Outcome
 from accelsim.explore.pareto import costs_of, front, hypervolume
 from accelsim.explore.store import FILE_NAME, Store
-from accelsim.explore.sweep import PointTasks, Sweep, guided, read_back, read_tasks, run_sweep
+from accelsim.explore.sweep import Sweep, guided, read_back, run_sweep
+from accelsim.explore.tasks import PointTasks, read_tasks
 from accelsim.files import write_text
 
 

@@ -32,7 +32,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # where it is run by its pat
 
 from accelsim.explore.local import default_workers
 from accelsim.explore.store import FILE_NAME, Store
-from accelsim.explore.sweep import Sweep, executor, read_back, read_tasks, run_tasks
+from accelsim.explore.sweep import Sweep, executor, read_back, run_tasks
+from accelsim.explore.tasks import read_tasks
 from tests.benchmarks.resnet18 import write_model
 
 PEERS = {"SCALE-Sim 3.0.0": 507.0, "ZigZag 3.9.1": 87.0, "AccelForge 1.0.467": 600.0, "STONNE": 3700.0}

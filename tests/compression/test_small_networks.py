@@ -11,6 +11,8 @@ from accelsim.network import Graph, Network, Node
 from accelsim.network.layers import Conv, Flatten, GlobalAveragePool, Linear, Relu
 from accelsim.network.onnx import write_onnx
 
+pytest.importorskip("onnx")
+
 
 def small_network(folder: Path, scale: float) -> tuple[Path, Path]:
     """An ONNX file of a convolution and a classifier, 344 parameters, and pictures for it."""

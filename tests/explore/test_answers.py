@@ -10,7 +10,7 @@ import pytest
 from accelsim import InputError, cli
 from accelsim.explore.answers import answer
 from accelsim.explore.description import read_description
-from accelsim.explore.naming import command, named
+from accelsim.explore.naming import NO_COMMAND, command, named
 from accelsim.explore.sweep import run_sweep
 from accelsim.report.sweep_report import sweep_report
 from tests.explore.small import write_small, write_sweep
@@ -74,7 +74,14 @@ def test_each_point_s_command_gives_its_figures_again(
             assert total[column] == row[column], column
 
 
-@pytest.mark.parametrize("zeros", [{"winograd_sparsity": [0.5, 0.9]}, {"winograd_threshold": [0.01, 0.2]}])
+@pytest.mark.parametrize(
+    "zeros",
+    [
+        {"winograd_sparsity": [0.5, 0.9]},
+        {"winograd_threshold": [0.01, 0.2]},
+        {"spatial_sparsity": [0.9, 0.95], "winograd_sparsity": [0.5]},
+    ],
+)
 def test_a_variant_s_command_gives_its_figures_again(
     zeros: dict[str, list[float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -83,9 +90,10 @@ def test_a_variant_s_command_gives_its_figures_again(
         write_sweep(tmp_path, models=[{"path": "small.dual", **zeros}], axes=axes), tmp_path / "o", workers=1
     )
     monkeypatch.chdir(tmp_path)
-    rows = done.table[done.table["family"] == "winograd"]
-    assert rows["effectual_macs"].nunique() == 2
-    for _, row in rows.iterrows():
+    of_winograd = done.table["family"] == "winograd"
+    assert done.table[of_winograd]["effectual_macs"].nunique() == 2
+    pruned = "spatial_sparsity" in zeros
+    for _, row in (done.table if pruned else done.table[of_winograd]).iterrows():
         words = shlex.split(command(done.description, row))
         assert cli.main([*words[1:], "--json"]) == 0
         total = json.loads(capsys.readouterr().out)["total"]
@@ -95,11 +103,10 @@ def test_a_variant_s_command_gives_its_figures_again(
 
 def test_what_only_a_sweep_makes_has_no_command(tmp_path: Path) -> None:
     axes = {"lanes": [64], "rows": [4], "bandwidth": [12.8]}
-    for zeros in ({"spatial_sparsity": [0.95]}, {"winograd_sparsity": [0.9], "scope": "layer"}):
-        models = [{"path": "small.dual", **zeros}]
-        done = run_sweep(write_sweep(tmp_path, models=models, axes=axes), tmp_path / str(len(zeros)), workers=1)
-        (row,) = (row for _, row in done.table.iterrows() if row["family"] == "winograd")
-        assert command(done.description, row) == ""
+    models = [{"path": "small.dual", "winograd_sparsity": [0.9], "scope": "layer"}]
+    done = run_sweep(write_sweep(tmp_path, models=models, axes=axes), tmp_path / "out", workers=1)
+    (row,) = (row for _, row in done.table.iterrows() if row["family"] == "winograd")
+    assert command(done.description, row) == NO_COMMAND
 
 
 def test_zeros_that_a_machine_does_not_know_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,10 +114,12 @@ def test_zeros_that_a_machine_does_not_know_are_refused(capsys: pytest.CaptureFi
     for line, words in (
         (
             [model, spatial, "--sparsity", "0.5"],
-            "--sparsity 0.5: spatial-16x16 is no machine with Winograd transforms",
+            "--sparsity 0.5: is of a .dual file on a Winograd machine, not of spatial",
         ),
-        (["alexnet", winograd, "--threshold", "0.5"], "--threshold 0.5: alexnet is a table of layers"),
+        (["alexnet", winograd, "--threshold", "0.5"], "--threshold 0.5: is of a .dual file"),
         ([model, winograd, "--sparsity", "1.5"], "--sparsity 1.5: the target sparsity must be in 0..1, got 1.5"),
+        ([model, spatial, "--prune", "1.5"], "--prune 1.5: the share of zeros must be in 0..1, got 1.5"),
+        (["alexnet", spatial, "--prune", "0.5"], "--prune 0.5: is of a .dual file, not of a table of layers"),
         ([model, winograd, "--threshold", "-1"], "--threshold -1: the Winograd threshold must be 0 to 3.4e+38, got -1"),
     ):
         assert cli.main(["simulate", *line]) == 2

@@ -1,14 +1,16 @@
 """The digest by which a sweep keeps its results covers all code that computes them."""
 
+import ast
 import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from accelsim.explore.code import ROOT, source_files
+from accelsim.explore.code import ROOT, imports_of, source_files
 from accelsim.explore.evaluate import MODULE
 
 # A worker's whole work, and what of the package it has then loaded.
@@ -29,6 +31,66 @@ assert evaluate(accuracy_task(variant, "winograd", 2, images, 2, datapath)).stat
 loaded = [m.__file__ for name, m in sys.modules.items() if name.split(".")[0] == "accelsim" and m.__file__]
 print(json.dumps(loaded))
 """
+
+
+# Forms that the package may have, and such as only look like one.
+FORMS = '''
+"""Text says from accelsim import nothing.
+
+>>> from accelsim import nothing
+"""
+import os, accelsim_other
+import accelsim.one as one  # here
+from accelsim import two as second, three
+from accelsim.four import (
+    five,  # a, comment
+    six as sixth,
+)
+if TYPE_CHECKING:
+    import pandas
+
+    from accelsim.seven import eight
+if os.name:
+    from accelsim.nine import ten
+def function():
+    if TYPE_CHECKING:
+        from accelsim.eleven import twelve
+    from accelsim.thirteen import fourteen
+class Some:
+    try:
+        import accelsim.fifteen
+    except ImportError:
+        from accelsim import sixteen
+'''
+STATEMENTS = (ast.stmt, ast.excepthandler)
+
+
+def parsed(tree: ast.AST, whole: bool) -> Iterator[str]:
+    """What ``imports_of`` is to find, by Python's own parser."""
+    for node in ast.iter_child_nodes(tree):
+        if not isinstance(node, STATEMENTS):
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            yield from (name for other in node.orelse for name in parsed(other, whole))
+        elif whole or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield from parsed(node, whole)
+
+
+def of_package(names: Iterator[str]) -> list[str]:
+    return sorted(name for name in names if name.split(".")[0] == "accelsim")
+
+
+def test_all_imports_are_found() -> None:
+    assert sorted(imports_of(FORMS, True)) == of_package(parsed(ast.parse(FORMS), True))
+    for path in ROOT.rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        tree = ast.parse(source)
+        for whole in (True, False):
+            assert sorted(imports_of(source, whole)) == of_package(parsed(tree, whole)), path
 
 
 @pytest.mark.slow

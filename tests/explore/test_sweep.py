@@ -16,9 +16,11 @@ import pytest
 import accelsim
 from accelsim.errors import InputError
 from accelsim.explore import local, sweep
+from accelsim.explore.estimate import estimate
 from accelsim.explore.evaluate import Outcome, Task, evaluate
 from accelsim.explore.store import FILE_NAME, Store, checksum
-from accelsim.explore.sweep import estimate, read_sweep, read_tasks, run_sweep
+from accelsim.explore.sweep import read_sweep, run_sweep
+from accelsim.explore.tasks import read_tasks
 from accelsim.files import alone_in
 from tests.explore.small import write_small, write_sweep
 from tests.laws import ALL

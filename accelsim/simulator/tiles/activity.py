@@ -31,12 +31,13 @@ def spatial_products(work: LayerWork, machine: MachineDescription) -> Products |
     if machine.energy_table != "gates":
         return None
     signed = float(np.mean(work.input_density)) >= SIGNED_FROM
+    action = _spatial_action(machine, signed)
     if machine.zero_handling in {"gate", "skip_both"}:  # only what is not zero is multiplied
-        return Products(1.0, 1.0, _spatial_action(machine, signed))
-    found: Products = work.derived.get(
-        (spatial_products, machine.zero_handling), lambda: _weighted(work, machine, signed)
+        return Products(1.0, 1.0, action)
+    inputs, weights = work.derived.get(
+        (spatial_products, machine.zero_handling), lambda: _spatial_densities(work, machine)
     )
-    return found
+    return Products(inputs, weights, action)
 
 
 def multiplies(
@@ -69,12 +70,12 @@ def _spatial_action(machine: MachineDescription, signed: bool) -> str:
     return "signed" if machine.operand_bits == machine.arithmetic.activation_bits else "direct"
 
 
-def _weighted(work: LayerWork, machine: MachineDescription, signed: bool) -> Products:
+def _spatial_densities(work: LayerWork, machine: MachineDescription) -> tuple[float, float]:
+    """Shares of inputs, against weights that are not zero, and of multiplied weights that are not zero."""
     nonzeros = work.channel_nonzeros()
     kept = int(nonzeros.sum())
     weights = kept / (work.weights.size if work.weights is not None else 1) if machine.zero_handling == "none" else 1.0
-    inputs = float((nonzeros * work.group_density()).sum()) / max(kept, 1)
-    return Products(inputs, weights, _spatial_action(machine, signed))
+    return float((nonzeros * work.group_density()).sum()) / max(kept, 1), weights
 
 
 def winograd_products(
