@@ -104,7 +104,7 @@ def winograd_model(
 def _check_threshold(threshold: float) -> None:
     """Raise ValueError unless a threshold is a float32 from 0."""
     if not 0 <= threshold <= LARGEST_THRESHOLD:
-        raise ValueError(f"the Winograd threshold must be 0 to {LARGEST_THRESHOLD:.3g}, got {threshold:g}")
+        raise ValueError(f"the Winograd threshold must be 0 or more, up to {LARGEST_THRESHOLD:.3g}, got {threshold:g}")
 
 
 def sparsity_threshold(model: DualModel, sparsity: float, m: int | None = None) -> float:

@@ -120,7 +120,10 @@ def test_zeros_that_a_machine_does_not_know_are_refused(capsys: pytest.CaptureFi
         ([model, winograd, "--sparsity", "1.5"], "--sparsity 1.5: the target sparsity must be in 0..1, got 1.5"),
         ([model, spatial, "--prune", "1.5"], "--prune 1.5: the share of zeros must be in 0..1, got 1.5"),
         (["alexnet", spatial, "--prune", "0.5"], "--prune 0.5: alexnet is a table of layers, expected a .dual file"),
-        ([model, winograd, "--threshold", "-1"], "--threshold -1: the Winograd threshold must be 0 to 3.4e+38, got -1"),
+        (
+            [model, winograd, "--threshold", "-1"],
+            "--threshold -1: the Winograd threshold must be 0 or more, up to 3.4e+38, got -1",
+        ),
     ):
         assert cli.main(["simulate", *line]) == 2
         assert words in capsys.readouterr().err
