@@ -2,9 +2,9 @@
 
 There all maps lie in DRAM and one group follows the other.  So the network costs at least the sum
 of its groups' scores with their maps in DRAM, each with nothing but its own loads and stores.  That
-takes a search for each group, so groups first count with the least that they scored in any
-surroundings (more of their maps on chip never make a score worse), then with their scores through
-DRAM, then as they are timed by themselves; and only as many are looked at as it takes to be sure.
+takes a search for each group, so groups first count with the least that they scored where they had
+all the room (more of their maps on chip never make a score worse, less room does), then with their
+scores through DRAM, then as they are timed by themselves; and only as many are looked at as it takes to be sure.
 Of energy x cycles a whole is at least the square of the sum of its parts' roots.
 """
 
@@ -46,17 +46,22 @@ def _known(planned: Planned, t: int, rides: bool) -> float:
     """A bound of a group's score from what was planned already."""
     if planned.placement is None or (planned.groups[t].riders and not rides):
         return 0.0
-    return planned.group_plans.least(t)
+    return planned.group_plans.least(t, _rooms(planned))
 
 
 def _scored(planned: Planned, t: int, rides: bool) -> float:
     """A group's score through DRAM; infinite if it does not fit the machine."""
-    buffers = planned.machine.buffers
-    rooms = int(buffers.capacity_bytes("input")), int(buffers.capacity_bytes("output"))
+    around = replace(_through_dram(planned, t, rides), room=_rooms(planned))
     try:
-        return planned.group_plans.plan(t, replace(_through_dram(planned, t, rides), room=rooms)).score
+        return planned.group_plans.plan(t, around).score
     except InputError:
         return inf
+
+
+def _rooms(planned: Planned) -> tuple[int, int]:
+    """Bytes for a group's input and output tiles where no map stays on the chip."""
+    buffers = planned.machine.buffers
+    return int(buffers.capacity_bytes("input")), int(buffers.capacity_bytes("output"))
 
 
 def _timed(planned: Planned, t: int, rides: bool) -> float:

@@ -73,9 +73,16 @@ class GroupPlans:
             raise found
         return found
 
-    def least(self, t: int) -> float:
-        """The least that a group scored in any surroundings so far; 0 if it was not planned."""
-        scores = [found.score for (u, _), found in self._plans.items() if u == t and isinstance(found, LayerPlan)]
+    def least(self, t: int, rooms: tuple[int, int]) -> float:
+        """The least that a group scored so far where it had this room at least; 0 if it never had.
+
+        rooms: bytes for inputs and for outputs.
+        """
+        scores = [
+            found.score
+            for (u, around), found in self._plans.items()
+            if u == t and isinstance(found, LayerPlan) and _leaves(around, rooms)
+        ]
         return min(scores, default=0.0)
 
     def nearest(self, t: int, around: Surroundings) -> tuple[float, LayerPlan | None]:
@@ -120,6 +127,15 @@ class GroupPlans:
 def _roomless(around: Surroundings) -> Surroundings:
     """Surroundings without the room that they leave."""
     return replace(around, room=None)
+
+
+def _leaves(around: Surroundings, rooms: tuple[int, int]) -> bool:
+    """Whether surroundings leave a group's tiles this room at least."""
+    if around.room is None:
+        return True
+    if around.shared:
+        return around.room[0] >= sum(rooms)
+    return all(there >= wanted for there, wanted in zip(around.room, rooms, strict=True))
 
 
 def _fits(plan: LayerPlan, around: Surroundings) -> bool:

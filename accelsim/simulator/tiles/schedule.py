@@ -1,7 +1,7 @@
 """From a mode and a tiling to the steps of a layer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from accelsim.simulator.tiles.rooms import worth_scoring
 from accelsim.simulator.tiles.search import choices_with_needs, choose_tilings, choose_with_needs
 from accelsim.simulator.tiles.steps import Steps, steps_of
 from accelsim.simulator.tiles.tiling import Tiling
-from accelsim.simulator.time.objective import best, measured
+from accelsim.simulator.time.objective import best, measured_as
+from accelsim.simulator.time.pipeline import durations
 from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.schedule import ActionCounts, Schedule
 from accelsim.workload import LayerWork
@@ -75,9 +76,17 @@ def _best_plan(modes: Sequence[Mode], machine: TiledDescription) -> LayerPlan:
     if len(plans) == 1:
         return plans[0]
     if modes[0].work.around.room:
-        return min(plans, key=lambda plan: measured(plan.schedule, machine))
+        return min(plans, key=lambda plan: _timed(plan, machine))
     chosen = best([plan.schedule for plan in plans], machine)
     return next(plan for plan in plans if plan.schedule is chosen)
+
+
+def _timed(plan: LayerPlan, machine: TiledDescription) -> float:
+    """What a plan scores as timed: a map on chip comes and goes tile by tile, too, in no time."""
+    d = durations(plan.schedule, machine)
+    starts = plan.whole.inputs.n_bytes > 0
+    ends = plan.whole.outputs.n_bytes > 0
+    return measured_as(plan.schedule, machine, replace(d, input_starts=starts, output_ends=ends))
 
 
 def _plan(mode: Mode, machine: TiledDescription, tiling: Tiling, score: float, needs: dict[str, int]) -> LayerPlan:

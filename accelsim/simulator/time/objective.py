@@ -68,7 +68,7 @@ def best(schedules: Iterable[Schedule], machine: MachineDescription) -> Schedule
         d = durations(schedule, machine)
         if found is not None and _predicted(schedule, machine, d) > found[0][0]:
             continue
-        rank = _measured(schedule, machine, d), schedule.dram_bytes, len(schedule)
+        rank = measured_as(schedule, machine, d), schedule.dram_bytes, len(schedule)
         if found is None or rank < found[0]:
             found = rank, schedule
     if found is None:
@@ -93,10 +93,11 @@ def _worth_timing(schedules: Iterable[Schedule], machine: MachineDescription) ->
 
 def measured(schedule: Schedule, machine: MachineDescription) -> float:
     """What a schedule scores by the machine's objective: cycles, DRAM bytes, pJ, or pJ x cycles."""
-    return _measured(schedule, machine, durations(schedule, machine))
+    return measured_as(schedule, machine, durations(schedule, machine))
 
 
-def _measured(schedule: Schedule, machine: MachineDescription, d: Durations) -> float:
+def measured_as(schedule: Schedule, machine: MachineDescription, d: Durations) -> float:
+    """``measured`` of a schedule whose steps take what ``d`` says."""
     if machine.objective == "dram":
         return float(schedule.dram_bytes)
     return _score(schedule, machine, pipeline_cycles(d))

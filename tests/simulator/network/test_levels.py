@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import accelsim
 from accelsim.hardware.energy import prices, static_mw
 from accelsim.network.graph import Graph
 from accelsim.simulator.machines.load import load_hardware
@@ -303,3 +304,12 @@ def test_engines_agree_on_the_shipped_machines(path: Path, works: tuple[LayerWor
         # little.
         assert by_fast.total["cycles"] <= 1.02 * by_layers["cycles"]
         assert by_fast.total["energy_pj"] <= 1.02 * by_layers["energy_pj"]
+
+
+def test_a_machine_with_a_choice_takes_the_quicker_way_where_maps_stay_on_chip() -> None:
+    """One that may run any layer directly, too, is no slower than one of the same lanes that may not."""
+    works = layer_works(accelsim.load_model("resnet20-cifar10"))
+    hybrid = load_hardware("winograd-16x16", ["hybrid=true"])
+    plain = load_hardware("winograd-16x16")
+    cycles = [run(works, machine, engine="fast", level="resident").total["cycles"] for machine in (hybrid, plain)]
+    assert cycles[0] <= cycles[1]
