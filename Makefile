@@ -26,7 +26,7 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.made
 # The release of PyTorch that the peer tests were run with, and the torchvision that goes with it: a newer one would
 # bring gigabytes of CUDA along.
 $(VENV)/.all: $(VENV)/.dev
-	$(PIP) torch==2.13.0 torchvision==0.28.0 onnxscript
+	$(PIP) torch==2.13.0 torchvision==0.28.0
 	$(PIP) --editable '.[dev,peers,cluster,search,tables]'
 	touch $@
 
