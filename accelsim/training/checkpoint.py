@@ -38,7 +38,8 @@ def save_state(folder: Path, arrays: Mapping[str, Array], notes: Mapping[str, An
     """Write the state of a run.  notes: anything JSON can hold."""
     content = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     text = json.dumps(notes, sort_keys=True)
-    write_bytes(folder / STATE, save(content, {"state": text, "sha256": _digest(content, text)}))
+    # One value: the format does not say in which order several are written.
+    write_bytes(folder / STATE, save(content, {"state": f"{_digest(content, text)} {text}"}))
 
 
 def _digest(arrays: Mapping[str, Array], notes: str) -> str:
@@ -55,15 +56,16 @@ def load_state(folder: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     path = folder / STATE
     try:
         with opened(path, STATE_FILE), safe_open(path, framework="np") as content:
-            metadata = content.metadata() or {}
-            notes = json.loads(metadata["state"])
+            stated, _, text = (content.metadata() or {})["state"].partition(" ")
+            if stated.startswith("{"):  # older states have no sum
+                stated, text = "", f"{stated} {text}"
+            notes = json.loads(text)
             arrays = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: not the state of a training run ({' '.join(str(error).split())[:200]})") from None
-    # older states have no sum
-    if metadata.get("sha256") not in (None, _digest(arrays, metadata["state"])):
+    if stated not in ("", _digest(arrays, text)):
         raise InputError(f"{path}: damaged (sha256), expected the state as it was written")
     if not isinstance(notes, dict):
         raise InputError(f"{path}: not the state of a training run (its notes are no record)")
