@@ -18,6 +18,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 
 from accelsim import shipped
+from accelsim.files import check_output
 
 
 def _starts(begin: str, *rooms: shipped.Room) -> list[str]:
@@ -146,3 +147,15 @@ def _decimal(text: str | float) -> float:
     if not PLAIN_NUMBER.fullmatch(str(text)):
         raise typer.BadParameter(f"{str(text)[:60]!r}, expected a number")
     return float(text)
+
+
+def check_table(path: Path | None, *read: str | Path) -> None:
+    """Raise InputError if no table can be written there, before time goes into what would be in it.
+
+    read: the files that it is made from.
+    """
+    if path is not None:
+        from accelsim.report.table_file import check_ending
+
+        check_ending(path)
+        check_output(path, *read)

@@ -10,7 +10,7 @@ import typer
 
 import accelsim
 from accelsim.commands.machines import several
-from accelsim.commands.options import Json, Machines, OneMachine, Overrides, Workload
+from accelsim.commands.options import Json, Machines, OneMachine, Overrides, Workload, check_table
 from accelsim.commands.words import print_json, say, typed
 from accelsim.errors import InputError
 from accelsim.files import check_output, write_text
@@ -142,7 +142,7 @@ def compare(
     from accelsim.report.console import console
     from accelsim.report.terminal import show_band, show_comparison, show_favours, show_sensitivity
 
-    _check_table(show.table, model, *machines)
+    check_table(show.table, model, *machines)
     if show.band and len(machines) < 2:
         raise InputError(f"--band with {len(machines)} machine, expected at least two for a verdict")
     loaded = accelsim.load_workload(model)
@@ -190,7 +190,7 @@ def simulate(
     from accelsim.report.console import console
     from accelsim.report.terminal import show_favours, show_result, show_sensitivity
 
-    _check_table(show.table, model, machine)
+    check_table(show.table, model, machine)
     if show.trace is not None:
         check_output(show.trace, model, machine)
     (description,) = several(context, [machine], how.overrides)
@@ -213,18 +213,6 @@ def simulate(
         show_favours(console(), [description])
         if energies is not None:
             show_sensitivity(console(), energies)
-
-
-def _check_table(path: Path | None, *read: str | Path) -> None:
-    """Raise InputError if no table can be written there, before time goes into what would be in it.
-
-    read: the files that it is made from.
-    """
-    if path is not None:
-        from accelsim.report.table_file import check_ending
-
-        check_ending(path)
-        check_output(path, *read)
 
 
 def _energies(model: "DualModel | LayerTable", machines: "Sequence[Machine]", how: RunOptions) -> "pd.DataFrame":

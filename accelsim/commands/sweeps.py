@@ -8,10 +8,9 @@ import typer
 
 import accelsim
 from accelsim import shipped
-from accelsim.commands.options import Json
+from accelsim.commands.options import Json, check_table
 from accelsim.commands.words import print_json, say
 from accelsim.errors import InputError
-from accelsim.files import check_output
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,9 @@ def sweep(
     from accelsim.report.console import console
     from accelsim.report.sweep_report import write_sweep_report
     from accelsim.report.sweep_terminal import missing_lines, progress_bar, show_answers, show_bands
-    from accelsim.report.table_file import check_ending, write_table
+    from accelsim.report.table_file import write_table
 
-    if how.table is not None:
-        check_ending(how.table)
-        check_output(how.table, description)
+    check_table(how.table, description)
     with progress_bar() as progress:
         done = run_sweep(
             description,
