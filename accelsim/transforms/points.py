@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from accelsim.faults import shown
 from accelsim.transforms.winograd import POINTS, Points
@@ -36,7 +36,7 @@ def read_points(value: Any) -> PointsByTile:
     found = {}
     for key, listed in value.items():
         m = int(key) if isinstance(key, str) and key.isascii() and key.isdecimal() else key
-        if isinstance(m, bool) or m not in TILES or m in found:
+        if type(m) is not int or m not in TILES or m in found:
             raise ValueError(f"{shown(key)}, expected a tile size of {TILES[0]} to {TILES[-1]}, once")
         found[m] = _list_of_points(m, listed)
     return tuple(sorted(found.items()))
@@ -87,5 +87,5 @@ def _point(m: int, value: Any) -> Fraction:
 
 _SCHEMA = {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}}
 StatedPoints = Annotated[
-    PointsByTile, BeforeValidator(read_points), PlainSerializer(write_points), WithJsonSchema(_SCHEMA)
+    PointsByTile, PlainValidator(read_points), PlainSerializer(write_points), WithJsonSchema(_SCHEMA)
 ]
