@@ -54,12 +54,7 @@ from accelsim.simulator.tiles.schedule import best_plan, best_schedule, check_st
 from accelsim.simulator.tiles.selection import serve_together
 from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.schedule import Schedule
-from accelsim.transforms.adders import (
-    exact_bits,
-    inverse_unit,
-    serial_inverse_additions,
-    tile_additions,
-)
+from accelsim.transforms.adders import exact_bits, inverse_unit, serial_inverse_additions, tile_additions
 from accelsim.transforms.decomposition import KernelPiece, pieces
 from accelsim.transforms.winograd import POINTS, Points
 from accelsim.workload import LayerWork
