@@ -26,7 +26,7 @@ def two_models(folder: Path) -> Path:
     return write_sweep(folder, models=["small.dual", "tiny.csv"], report=QUESTION)
 
 
-def test_two_networks_do_not_share_a_front(tmp_path: Path) -> None:
+def test_two_networks_do_not_share_a_front(tmp_path: Path, undrawn: None) -> None:
     done = run_sweep(two_models(tmp_path), tmp_path / "out", workers=1)
     answers = done.answers
     assert answers.models == ("small", "tiny")

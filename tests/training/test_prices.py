@@ -29,6 +29,8 @@ from tests.laws import ALL
 SETTINGS = {"images": 48, "positions": 16, "iterations": 8, "polish": 8, "spatial_pull": 4, "winograd_pull": 4}
 BUDGET = {"ratio": 9, "cost_reduction": 4, "images": 12, "zeros": [0.2, 0.6, 0.85], "cells": [0.2, 0.6]}
 BUDGET |= {"iterations": 6, "polish": 4}
+if not ALL:
+    BUDGET |= {"zeros": [0.3, 0.85]}
 
 
 @pytest.fixture(scope="module")
