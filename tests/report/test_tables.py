@@ -70,7 +70,7 @@ def test_names_cannot_write_html(model, results):
 
 def test_names_are_no_markup_on_the_terminal(model, results, capsys):
     named = [replace(result, machine=name) for result, name in zip(results, ("[red]x", "[/]"), strict=True)]
-    show_comparison(Console(width=100, highlight=False), model, named, accelsim.ratios(named), 1)
+    show_comparison(Console(width=100, highlight=False), model, named, 1)
     printed = capsys.readouterr().out
     assert "[red]x" in printed
     assert "times [red]x:" in printed
@@ -79,7 +79,7 @@ def test_names_are_no_markup_on_the_terminal(model, results, capsys):
 def test_every_machine_is_shown_at_any_width(model, results, capsys):
     many = [replace(results[0], machine=f"machine-{i}") for i in range(9)]
     for width in (40, 80, 200):
-        show_comparison(Console(width=width, highlight=False), model, many, accelsim.ratios(many), 1)
+        show_comparison(Console(width=width, highlight=False), model, many, 1)
         lines = capsys.readouterr().out.splitlines()
         heads = [line for line in lines if "machine-" in line]
         assert max(map(len, heads)) <= width
