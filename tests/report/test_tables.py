@@ -46,6 +46,15 @@ def test_what_is_written_is_read_back(model, results, tmp_path):
         pd.testing.assert_frame_equal(again.layers[name], comparison.layers[name], check_dtype=False)
 
 
+def test_json_says_what_the_tables_of_pandas_say(results):
+    for result in results:
+        content = result.to_json()
+        assert content["layers"] == result.layers.to_dict(orient="records")
+        assert content["total"] == result.total.to_dict()
+    ratios = accelsim.ratios(results)
+    assert float(ratios.loc["winograd-16x16", "cycles"]) == results[1].sums["cycles"] / results[0].sums["cycles"]
+
+
 @law(25)
 @given(st.lists(st.text(min_size=1, max_size=30), min_size=2, max_size=2, unique=True))
 def test_any_two_names_get_two_plain_file_names(model, results, names):
