@@ -8,7 +8,7 @@ from accelsim.errors import InputError
 from accelsim.explore.description import Accuracy, SweepDescription, read_description
 from accelsim.explore.evaluate import Task, accuracy_task, simulate_task
 from accelsim.explore.machines import machine_from
-from accelsim.explore.space import Point, points
+from accelsim.explore.space import Point, Variant, points
 from accelsim.explore.store import Store
 
 
@@ -48,16 +48,21 @@ def tasks_of(description: SweepDescription, some: Sequence[Point], root: Path) -
     Raises InputError if accuracy is to be measured of no model that has weights, or images are
     missing.
     """
-    tasks = [_simulation(point, description) for point in some]
+    check_measurable(description, [point.variant for point in some])
+    tasks = [simulation_of(point, description) for point in some]
     accuracy: list[Task | None] = [None] * len(some)
     if description.accuracy is not None:
-        if all(point.variant.is_table for point in some):
-            raise InputError("accuracy: the models are tables, without weights to measure, expected a .dual file")
-        accuracy = [_accuracy(point, description.accuracy, root) for point in some]
+        accuracy = [measurement_of(point, description.accuracy, root) for point in some]
     return PointTasks(description, some, tasks, accuracy)
 
 
-def _simulation(point: Point, description: SweepDescription) -> Task | None:
+def check_measurable(description: SweepDescription, variants: Sequence[Variant]) -> None:
+    """Raise InputError if accuracy is to be measured of tables alone."""
+    if description.accuracy is not None and all(variant.is_table for variant in variants):
+        raise InputError("accuracy: the models are tables, without weights to measure, expected a .dual file")
+
+
+def simulation_of(point: Point, description: SweepDescription) -> Task | None:
     """The run of a point; None if its machine is none."""
     if point.machine is None:
         return None
@@ -65,7 +70,8 @@ def _simulation(point: Point, description: SweepDescription) -> Task | None:
     return simulate_task(point.variant, point.machine, description.engine, description.batch, level)
 
 
-def _accuracy(point: Point, accuracy: Accuracy, root: Path) -> Task | None:
+def measurement_of(point: Point, accuracy: Accuracy, root: Path) -> Task | None:
+    """The measurement of a point's model variant on its machine; None if there is none."""
     if point.machine is None or point.variant.is_table:
         return None
     images = next(
