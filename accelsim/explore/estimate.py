@@ -1,7 +1,7 @@
 """What a dry run says of a sweep: how many points it has, and how long they would take here.
 
-One point is timed; what a measurement of accuracy takes is a stated cost of a multiply.  It needs
-no tables, so it does not wait for pandas.
+The first layers of one point are timed; what a measurement of accuracy takes is a stated cost of a
+multiply.  It needs no tables, so it does not wait for pandas.
 """
 
 import json
@@ -9,20 +9,22 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from accelsim.explore.description import read_description
-from accelsim.explore.evaluate import Task, evaluate, load
+from accelsim.explore.description import Accuracy, SweepDescription, read_description
+from accelsim.explore.evaluate import works_on
 from accelsim.explore.local import processes
+from accelsim.explore.machines import machine_from
 from accelsim.explore.outline import Outline, outline, whole_outline
-from accelsim.explore.space import size
+from accelsim.explore.space import Point
 from accelsim.explore.store import FILE_NAME, Store, has_results
-from accelsim.explore.tasks import PointTasks, check_same, read_tasks
+from accelsim.explore.tasks import check_same, images_of, measurement_of, read_tasks, simulation_of
 from accelsim.explore.variants import variant_model
 from accelsim.network.count import dense_macs
 from accelsim.network.npz import first_axis
+from accelsim.simulator.run import run_rows
 
-LAID_OUT = 64  # samples, at most, of a sweep all of whose points are laid out
-# Of a dense MAC of a network that runs in whole numbers, on one core of a 2.x GHz Xeon that others used, too: ResNet-20
-# took 0.19 ns on 600 images as the spatial machine computes it, 0.27 in tiles of 2 and 0.29 in tiles of 4.
+TIMED_LAYERS = 10  # at most
+# Of a dense MAC of a network that runs in whole numbers, on one core of a Xeon that others used, too: ResNet-20 took
+# 0.19 ns on 600 images as the spatial machine computes it, 0.27 in tiles of 2 and 0.29 in tiles of 4.
 MAC_SECONDS = 0.25e-9
 
 
@@ -43,9 +45,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Left:
-    """What there is and what is still to be done."""
+    """What is stored and what is still to be done."""
 
-    points: int
     stored: int
     simulations: int
     measurements: int
@@ -59,20 +60,18 @@ def estimate(path: Path, folder: Path, workers: int | None = None, *, replace: b
     count = processes(workers)
     if not replace:
         check_same(path, folder)
-    store = folder / FILE_NAME
     description = read_description(path)
-    found = outline(description, path.parent) if size(description) > LAID_OUT else None
-    left = None if found is None else _left(found, store)
-    if found is None or left is None:
-        laid = read_tasks(path)
-        found = whole_outline(laid)
-        left = _left_of(laid, store)
-    point = _point_seconds(found.some[len(found.some) // 2]) if left.simulations else None
-    measurement = _measurement_seconds(found.measured[0]) if left.measurements else None
+    found, left = _counted(description, path, folder / FILE_NAME)
+    point = None
+    if left.simulations:
+        point = _point_seconds(found.some[len(found.some) // 2], description)
+    measurement = None
+    if left.measurements and description.accuracy is not None:
+        measurement = _measurement_seconds(found.measured[0], description.accuracy, path.parent)
     pending = left.simulations + left.measurements
     seconds = (left.simulations * (point or 0) + left.measurements * (measurement or 0)) / count
     return Estimate(
-        points=left.points,
+        points=found.points,
         stored=left.stored,
         pending=pending,
         measurements=left.measurements,
@@ -84,10 +83,25 @@ def estimate(path: Path, folder: Path, workers: int | None = None, *, replace: b
     )
 
 
-def _left(found: Outline, path: Path) -> _Left | None:
-    """What is left by what the store remembers of its points; None if those are not the sweep's, or old code's."""
-    if not has_results(path):
-        return _Left(found.points, 0, found.simulations, found.measurements)
+def _counted(description: SweepDescription, path: Path, results: Path) -> tuple[Outline, _Left]:
+    """The sweep's points and what is left of them, laid out one by one only where nothing less tells."""
+    found = outline(description, path.parent)
+    if found is not None and not has_results(results):
+        return found, _Left(0, found.simulations, found.measurements)
+    if found is not None and (left := _remembered(found, description, path.parent, results)):
+        return found, left
+    laid = read_tasks(path)
+    pending = list(laid.unique.values())
+    if has_results(results):
+        with Store(results) as store:
+            pending = laid.pending(store)
+    simulations = sum(task.kind == "simulate" for task in pending)
+    left = _Left(len(laid.unique) - len(pending), simulations, len(pending) - simulations)
+    return whole_outline(laid), left
+
+
+def _remembered(found: Outline, description: SweepDescription, root: Path, path: Path) -> _Left | None:
+    """What is left, by the points that the store remembers; None if those are others, or older code computed them."""
     with Store(path) as store:
         finished = store.finished()
         try:
@@ -96,40 +110,27 @@ def _left(found: Outline, path: Path) -> _Left | None:
             measurements = {entry["accuracy"] for entry in remembered} - {None}
         except (ValueError, KeyError, TypeError):
             return None
+    tasks = [simulation_of(point, description) for point in found.some]
+    if description.accuracy is not None:
+        tasks += [measurement_of(point, description.accuracy, root) for point in found.measured]
     known = simulations | measurements
-    if any(task.key not in known for task in (*found.some, *found.measured)):
+    if found.about or len(remembered) != found.points or any(task and task.key not in known for task in tasks):
         return None
-    if len(remembered) != found.points and not found.about:  # a guided search's
-        return None
-    return _Left(
-        points=len(remembered),
-        stored=len(known & finished),
-        simulations=len(simulations - finished),
-        measurements=len(measurements - finished),
-    )
+    return _Left(len(known & finished), len(simulations - finished), len(measurements - finished))
 
 
-def _left_of(laid: PointTasks, path: Path) -> _Left:
-    """What is left of a sweep all of whose points are laid out."""
-    unique = laid.unique
-    pending = list(unique.values())
-    if has_results(path):
-        with Store(path) as store:
-            pending = laid.pending(store)
-    simulations = sum(task.kind == "simulate" for task in pending)
-    return _Left(len(laid.points), len(unique) - len(pending), simulations, len(pending) - simulations)
+def _point_seconds(point: Point, description: SweepDescription) -> float:
+    """How long a simulation takes a core that does nothing else, its model being in memory: by its first layers."""
+    machine = machine_from({**(point.machine or {}), "name": "machine"})
+    works = works_on(point.variant, machine, description.batch)
+    some = works[:TIMED_LAYERS]
+    start = time.process_time()
+    run_rows(some, machine, description.engine, description.level_of(point.parameters))
+    return (time.process_time() - start) * len(works) / len(some)
 
 
-def _point_seconds(task: Task) -> float:
-    """How long a simulation takes, its model being in memory."""
-    load(task)
-    start = time.perf_counter()
-    evaluate(task)
-    return time.perf_counter() - start
-
-
-def _measurement_seconds(task: Task) -> float:
+def _measurement_seconds(point: Point, accuracy: Accuracy, root: Path) -> float:
     """How long a measurement of accuracy takes, by the multiplies of its images."""
-    images = first_axis(Path(task.options["images"]), "labels")
-    macs = sum(dense_macs(variant_model(task.variant).network.graph).values())
-    return MAC_SECONDS * macs * min(images, task.options["count"] or images)
+    images = first_axis(images_of(accuracy, root), "labels")
+    macs = sum(dense_macs(variant_model(point.variant).network.graph).values())
+    return MAC_SECONDS * macs * min(images, accuracy.count or images)

@@ -133,7 +133,8 @@ def to_text(content: Mapping[str, Any]) -> str:
 
 
 def _simulate(variant: Variant, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    machine, works = _loaded(variant, options)
+    machine = machine_from(options["machine"])
+    works = works_on(variant, machine, options["batch"])
     m = machine.datapath.m
     rows, total = run_rows(works, machine, options["engine"], options["level"])
     total = {key: value for key, value in total.items() if key not in {"name", "kind", "mode"}}
@@ -143,18 +144,9 @@ def _simulate(variant: Variant, options: Mapping[str, Any]) -> tuple[dict[str, A
     return total, layers
 
 
-def load(task: Task) -> Sequence[LayerWork]:
-    """What is done once for many simulations: the layer works of a task's model.
-
-    Raises InputError as they are not to be had.
-    """
-    _, works = _loaded(task.variant, task.options)
-    return works
-
-
-def _loaded(variant: Variant, options: Mapping[str, Any]) -> tuple[Machine, Sequence[LayerWork]]:
-    machine = machine_from(options["machine"])
-    return machine, variant_works(variant, machine.datapath.m, options["batch"])
+def works_on(variant: Variant, machine: Machine, batch: int) -> Sequence[LayerWork]:
+    """What a model variant asks of a machine, layer by layer.  Raises InputError if it is not to be had."""
+    return variant_works(variant, machine.datapath.m, batch)
 
 
 def _plain(datapath: Datapath) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 What excludes a sample before its machine is made are formulas of parameters.  The grid of the axes
 that they read is walked, and each of its samples stands for as many as the other axes have values.
-Whether a sample is a sound machine, and meets what is asked of its area, is tried on a few, drawn
-evenly from a seed.
+Whether a sample is a sound machine, and meets what is asked of its area, is tried on a few that are
+drawn evenly from a seed, or on all of a small family.
 """
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ import numpy as np
 from accelsim.errors import InputError
 from accelsim.explore import expressions
 from accelsim.explore.description import MAX_POINTS, Axis, MachineEntry, SweepDescription
-from accelsim.explore.evaluate import Task
 from accelsim.explore.expressions import Value
 from accelsim.explore.space import (
     Point,
@@ -34,10 +33,12 @@ from accelsim.explore.space import (
     too_many,
     variants_for,
 )
-from accelsim.explore.tasks import PointTasks, check_measurable, measurement_of, simulation_of
+from accelsim.explore.tasks import Arithmetic, PointTasks, check_measurable
 
-TRIED = 32  # samples of a family whose machines are made, at most
-DRAWN = 1024  # samples of a family that are drawn to find those
+ALL = 64  # samples of a family, at most, all of whose machines are made
+TRIED = 12  # of a larger one, if all of those are sound and meet the constraints, else ``ALL``
+DRAWN = 1024  # samples of a grid that are drawn to find them
+_Made = tuple[dict[str, Value], Mapping[str, Any], Any]  # a sound machine, as of ``make``
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Outline:
     points: int
     simulations: int  # that they need
     measurements: int  # of accuracy, that they need
-    some: Sequence[Task]  # of the simulations
-    measured: Sequence[Task]  # of the measurements, some
+    some: Sequence[Point]  # of the sound ones, variant after variant in turn
+    measured: Sequence[Point]  # some that need a measurement each
     about: bool = False  # the counts are scaled from what came of the machines that were tried
 
 
@@ -60,22 +61,26 @@ class _Family:
     kept: int  # samples that no formula of parameters excludes
     tried: int  # of those, the ones whose machine was made
     met: int  # of the tried ones, those that meet every constraint
-    sound: Sequence[tuple[dict[str, Value], Mapping[str, Any], Any]]  # of those, the machines, as of ``make``
+    sound: Sequence[_Made]  # of those, the sound machines, each once
 
 
 def whole_outline(laid: PointTasks) -> Outline:
     """What a sweep amounts to all of whose points are laid out."""
-    tasks = laid.unique.values()
-    some = [task for task in tasks if task.kind == "simulate"]
-    measured = [task for task in tasks if task.kind != "simulate"]
-    return Outline(len(laid.points), len(some), len(measured), some, measured)
+    simulations = {task.key: point for point, task in zip(laid.points, laid.tasks, strict=True) if task is not None}
+    measured = {task.key: point for point, task in zip(laid.points, laid.accuracy, strict=True) if task is not None}
+    return Outline(
+        points=len(laid.points),
+        simulations=len(simulations),
+        measurements=len(measured),
+        some=list(simulations.values()),
+        measured=list(measured.values()),
+    )
 
 
 def outline(description: SweepDescription, root: Path) -> Outline | None:
     """What a sweep amounts to; None where only laying out all of it tells.
 
     So it is where not one of the tried machines of a family is sound and meets the constraints.
-    Points that turn out to be the same run are counted as several.
     root: the folder of the sweep's file.  Raises InputError as ``points`` and ``tasks_of``.
     """
     check_size(description)
@@ -89,28 +94,38 @@ def outline(description: SweepDescription, root: Path) -> Outline | None:
     points = 0.0
     simulations = 0.0
     measurements = 0
-    some: list[Task] = []
-    measured: dict[str, Task] = {}
+    some: list[Point] = []
+    measured: list[Point] = []
     for family in families:
         seen = list(variants_for(variants, kind_of(description, family.name)).values())
         each = family.kept * len(seen) / family.tried
         points += each * family.met
         simulations += each * len(family.sound)
-        some += _simulations(description, family, seen)
-        found = _measurements(description, family, seen, root)
+        some += _points(itertools.cycle(seen), family)
+        found = _measured(description, family, seen)
         measurements += len(found) * sum(not variant.is_table for variant in seen)
-        measured |= found
-    about = any(len(family.sound) < family.tried for family in families)
-    return Outline(round(points), round(simulations), measurements, some, list(measured.values()), about)
+        measured += found
+    about = any(len(family.sound) < family.tried < family.kept for family in families)
+    return Outline(round(points), round(simulations), measurements, some, measured, about)
 
 
 def _tried(description: SweepDescription, family: str) -> _Family:
-    """Make a few of a family's machines."""
+    """Make some of a family's machines."""
+    kept = _kept(description, family)
     drafted = (sample for sample in _drawn(description, family) if draft(description, family, sample) is not None)
-    made = [make(description, family, sample) for sample in itertools.islice(drafted, TRIED)]
-    met = [machine for machine in made if machine is not None]
-    sound = [(parameters, machine, known) for parameters, machine, known in met if machine is not None]
-    return _Family(family, _kept(description, family), len(made), len(met), sound)
+    tried = 0
+    met = 0
+    sound: dict[str, _Made] = {}
+    for sample in itertools.islice(drafted, ALL):
+        made = make(description, family, sample)
+        tried += 1
+        met += made is not None
+        if made is not None and made[1] is not None:
+            parameters, machine, known = made
+            sound.setdefault(repr((machine, description.level_of(parameters))), (parameters, machine, known))
+        if tried == len(sound) == TRIED and kept > ALL:
+            break
+    return _Family(family, kept, tried, met, list(sound.values()))
 
 
 def _kept(description: SweepDescription, family: str) -> int:
@@ -168,24 +183,18 @@ def _drawn(description: SweepDescription, family: str) -> Iterator[dict[str, Val
         yield sample
 
 
-def _simulations(description: SweepDescription, family: _Family, seen: Sequence[Variant]) -> list[Task]:
-    """The runs of the tried machines, variant after variant in turn."""
-    points = [_point(variant, family, made) for variant, made in zip(itertools.cycle(seen), family.sound, strict=False)]
-    return [task for point in points if (task := simulation_of(point, description)) is not None]
+def _points(variants: Iterable[Variant], family: _Family) -> list[Point]:
+    """The sound machines, with variant after variant."""
+    return [Point(0, variant, family.name, *made) for variant, made in zip(variants, family.sound, strict=False)]
 
 
-def _measurements(
-    description: SweepDescription, family: _Family, seen: Sequence[Variant], root: Path
-) -> dict[str, Task]:
-    """The measurements of one variant's accuracy that the tried machines need, by key."""
+def _measured(description: SweepDescription, family: _Family, seen: Sequence[Variant]) -> list[Point]:
+    """One point of each arithmetic, in which the accuracy of each variant is measured."""
     variant = next((variant for variant in seen if not variant.is_table), None)
     if description.accuracy is None or variant is None:
-        return {}
-    points = [_point(variant, family, made) for made in family.sound]
-    found = [measurement_of(point, description.accuracy, root) for point in points]
-    return {task.key: task for task in found if task is not None}
-
-
-def _point(variant: Variant, family: _Family, made: tuple[dict[str, Value], Mapping[str, Any], Any]) -> Point:
-    parameters, machine, known = made
-    return Point(0, variant, family.name, parameters, machine, known)
+        return []
+    found = {}
+    for point in _points(itertools.repeat(variant), family):
+        if point.machine is not None:
+            found[repr(Arithmetic.of(point.machine, description.accuracy))] = point
+    return list(found.values())

@@ -1,8 +1,9 @@
 """A sweep's points and the tasks that they need, before any is done."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from accelsim.errors import InputError
 from accelsim.explore.description import Accuracy, SweepDescription, read_description
@@ -10,6 +11,7 @@ from accelsim.explore.evaluate import Task, accuracy_task, simulate_task
 from accelsim.explore.machines import machine_from
 from accelsim.explore.space import Point, Variant, points
 from accelsim.explore.store import Store
+from accelsim.hardware.datapath import Datapath
 
 
 @dataclass(frozen=True)
@@ -74,14 +76,31 @@ def measurement_of(point: Point, accuracy: Accuracy, root: Path) -> Task | None:
     """The measurement of a point's model variant on its machine; None if there is none."""
     if point.machine is None or point.variant.is_table:
         return None
-    images = next(
-        (p for p in (Path(accuracy.images), root / accuracy.images, root.parent / accuracy.images) if p.exists()),
-        Path(accuracy.images),
-    )
-    kind = str(point.machine["kind"])
-    m = point.machine.get("tile")
-    datapath = machine_from(point.machine).datapath if accuracy.word_widths else None
-    return accuracy_task(point.variant, kind, m if isinstance(m, int) else None, images, accuracy.count, datapath)
+    arithmetic = Arithmetic.of(point.machine, accuracy)
+    images = images_of(accuracy, root)
+    return accuracy_task(point.variant, arithmetic.kind, arithmetic.m, images, accuracy.count, arithmetic.datapath)
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """What of a machine decides the accuracy of a model on it."""
+
+    kind: str
+    m: int | None  # tile size, if it has one
+    datapath: Datapath | None  # its whole numbers; None for float32
+
+    @staticmethod
+    def of(machine: Mapping[str, Any], accuracy: Accuracy) -> "Arithmetic":
+        """That of a machine's ``model_dump``."""
+        m = machine.get("tile")
+        datapath = machine_from(machine).datapath if accuracy.word_widths else None
+        return Arithmetic(str(machine["kind"]), m if isinstance(m, int) else None, datapath)
+
+
+def images_of(accuracy: Accuracy, root: Path) -> Path:
+    """The file of images: from the working folder, or beside the sweep's file."""
+    given = Path(accuracy.images)
+    return next((p for p in (given, root / given, root.parent / given) if p.exists()), given)
 
 
 def check_same(path: Path, folder: Path) -> None:
