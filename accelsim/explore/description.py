@@ -266,7 +266,8 @@ def _family_faults(sweep: SweepDescription, entry: MachineEntry) -> list[str]:
     for constraint in constraints:
         faults += [f"constraints: {fault}" for fault in _formula_faults(constraint, known | MACHINE_FACTS)]
     texts = [*entry.set.values(), *derived.values(), *constraints]
-    used = set(keys).union(*(expressions.names(str(text)) for text in texts if not is_word(str(text), known)))
+    read = known | MACHINE_FACTS
+    used = set(keys).union(*(expressions.names(str(text)) for text in texts if not is_word(str(text), read)))
     faults += _level_faults(axes.get(LEVEL))
     for n in sorted({*axes, *derived} - used - {LEVEL}):
         faults.append(f"axes.{n}: sets no key and no formula uses it{nearest(n, {*keys, *known} - {n})}")

@@ -3,16 +3,18 @@
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.errors import InputError
-from accelsim.files import WEIGHTS, Kind, opened
+from accelsim.files import IMAGES, WEIGHTS, Kind, opened
 
 MAX_MEMBERS = 10_000
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -27,11 +29,31 @@ def read_npz(path: Path, max_bytes: int, kind: Kind = WEIGHTS) -> dict[str, NDAr
     Raises InputError if the file cannot be read, is damaged, is larger, or holds anything but plain
     arrays.
     """
+    with _archive(path, max_bytes, kind) as archive:
+        members = archive.infolist()
+        return {m.filename.removesuffix(".npy"): _array(path, m.filename, archive.read(m)) for m in members}
+
+
+def first_axis(path: Path, name: str, max_bytes: int = IMAGES.most_bytes) -> int:
+    """How many entries an array of the file has along its first axis, by its header alone.
+
+    Raises InputError as ``read_npz``, or if the file has no such array.
+    """
+    with _archive(path, max_bytes, IMAGES) as archive:
+        if f"{name}.npy" not in archive.namelist():
+            raise InputError(f"{path}: no array {name!r}")
+        with archive.open(f"{name}.npy") as stream:
+            shape, _, _ = _header(path, name, stream)
+    return int(shape[0]) if shape else 0
+
+
+@contextmanager
+def _archive(path: Path, max_bytes: int, kind: Kind) -> Iterator[zipfile.ZipFile]:
+    """An .npz file whose members are what they may be; raises InputError as ``read_npz``."""
     try:
         with opened(path, kind._replace(most_bytes=max_bytes)) as stream, zipfile.ZipFile(stream) as archive:
-            members = archive.infolist()
-            _check_members(path, members, max_bytes)
-            return {m.filename.removesuffix(".npy"): _array(path, m.filename, archive.read(m)) for m in members}
+            _check_members(path, archive.infolist(), max_bytes)
+            yield archive
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}, expected {kind.name}") from None
     except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError, IndexError, struct.error) as error:
@@ -58,6 +80,15 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo], max_bytes: int) -
 def _array(path: Path, name: str, content: bytes) -> NDArray[Any]:
     """The array of one .npy member, whose bytes must be exactly those that its header announces."""
     stream = BytesIO(content)
+    shape, fortran_order, dtype = _header(path, name, stream)
+    here = len(content) - stream.tell()
+    if min(shape, default=0) < 0 or prod(shape) * dtype.itemsize != here:
+        raise InputError(f"{path}: member {name!r} announces {shape} {dtype}, but holds {here} bytes")
+    return np.frombuffer(content, dtype, offset=stream.tell()).reshape(shape, order="F" if fortran_order else "C")
+
+
+def _header(path: Path, name: str, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type that a .npy member announces."""
     try:
         version = np.lib.format.read_magic(stream)
         if version not in _HEADERS:
@@ -67,10 +98,7 @@ def _array(path: Path, name: str, content: bytes) -> NDArray[Any]:
         raise InputError(f"{path}: member {name!r} is no .npy array ({_one_line(error)})") from None
     if dtype.kind not in "biuf":
         raise InputError(f"{path}: member {name!r} holds {dtype}, expected numbers")
-    here = len(content) - stream.tell()
-    if min(shape, default=0) < 0 or prod(shape) * dtype.itemsize != here:
-        raise InputError(f"{path}: member {name!r} announces {shape} {dtype}, but holds {here} bytes")
-    return np.frombuffer(content, dtype, offset=stream.tell()).reshape(shape, order="F" if fortran_order else "C")
+    return shape, fortran_order, dtype
 
 
 def _one_line(error: Exception) -> str:
