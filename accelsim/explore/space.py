@@ -20,14 +20,12 @@ from accelsim import shipped
 from accelsim.dual.file import read_dual
 from accelsim.errors import InputError
 from accelsim.explore import expressions
+from accelsim.explore.axes import Axis, Range, Scalar
 from accelsim.explore.description import (
     MAX_POINTS,
     MAX_SAMPLES,
-    Axis,
     MachineEntry,
     ModelEntry,
-    Range,
-    Scalar,
     SweepDescription,
     is_word,
 )

@@ -23,6 +23,7 @@ Chances = Callable[[Sequence[int]], Sequence[Floats]]
 # Of each prediction: the probabilities of a zero and of a one (as one complex number).
 _PAIR = (1 - PROBABILITY / 65536) + 1j * (PROBABILITY / 65536)
 PENDING = 64  # batches whose cost is summed at once
+ALIKE = 1 << 18  # bits whose sums are exact whatever they are
 TAIL = 64  # bits that a decoder holds after it has read the last word
 
 
@@ -132,6 +133,14 @@ class BitCoder:
         flags = None if known is None else ((known[:, None] >> shifts) & 1).astype(bool).ravel()
         bits = self.bits(np.full(count * width, EVEN), flags).reshape(count, width)
         return np.asarray((bits.astype(np.int64) << shifts).sum(axis=1))
+
+    def alike(self, model: BitModel, rows: Sequence[int], count: int, known: Flags | None) -> Flags:
+        """``modelled`` of ``count`` bits that all have the same contexts, rows of tables of one column."""
+        if not 0 < count < ALIKE:
+            return self.modelled(model, [(row, 0) for row in rows], (count,), known)
+        bits = self.bits(np.full(count, model.predict_alike(rows)), known)
+        model.learn_alike(count, int(np.count_nonzero(bits)))
+        return bits
 
     def tails(self, width: Ints, known: Ints | None) -> Ints:
         """Numbers whose highest bit is bit ``width``, (n,): lower bits, all equally likely."""
