@@ -13,6 +13,8 @@ from accelsim.hardware.description import MachineDescription
 from accelsim.hardware.formats import index_bits, stored_values
 from accelsim.workload import LayerWork, block_sizes
 
+MANY = 4  # blocks for each count that there may be, from which on bits are looked up
+
 
 def weight_bits(work: LayerWork, machine: MachineDescription, nonzeros: Ints, window: int) -> Floats:
     """Stored bits, index included, of each filter and block of input channels: (K, blocks).
@@ -20,10 +22,21 @@ def weight_bits(work: LayerWork, machine: MachineDescription, nonzeros: Ints, wi
     nonzeros: (K, blocks) int64.  window: stored positions of each filter and input channel.
     """
     channels = work.in_channels // work.groups
-    positions = np.broadcast_to(block_sizes(channels) * window, nonzeros.shape)
-    values = stored_values(machine.weight_format, positions, nonzeros)
-    index = index_bits(machine.weight_format, positions, nonzeros, window * channels)
-    return np.asarray(values * machine.arithmetic.weight_bits + index)
+    sizes = block_sizes(channels) * window
+
+    def bits(positions: Ints, nonzeros: Ints) -> Floats:
+        values = stored_values(machine.weight_format, positions, nonzeros)
+        index = index_bits(machine.weight_format, positions, nonzeros, window * channels)
+        return np.asarray(values * machine.arithmetic.weight_bits + index)
+
+    if nonzeros.size <= MANY * int(sizes.max(initial=0)):
+        return bits(np.broadcast_to(sizes, nonzeros.shape), nonzeros)
+    found = np.empty(nonzeros.shape)
+    for blocks in (slice(0, -1), slice(-1, None)):  # the last one may be smaller
+        for size in set(sizes[blocks].tolist()):
+            of_counts = bits(np.full(size + 1, size), np.arange(size + 1))
+            of_counts.take(nonzeros[:, blocks], out=found[:, blocks])
+    return found
 
 
 def filter_bits(work: LayerWork, machine: MachineDescription) -> Floats:
