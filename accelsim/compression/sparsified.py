@@ -42,6 +42,8 @@ MOST_FITTED = 200
 LEAST = 8
 APART = 4  # of so many pictures one is kept apart, to measure on
 CURVE = (0.35, 0.6, 1.6)  # of the budgets asked for, where those are further points of the curve
+LAYERS = ".layers.csv"
+CURVE_TABLE = ".curve.csv"
 TRIES = 3  # files that are made until one keeps to the budgets
 SPARE = 0.98  # of a budget that was missed, for the next of them
 
@@ -101,7 +103,7 @@ def sparsify_file(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Sa
             write_sparse(out, point.sparse)
     if asked.curve:
         rows = [curve_row(point) for point in sorted(points, key=lambda point: point.ratio)]
-        write_text(out.with_suffix(".curve.csv"), _csv(list(rows[0]), rows))
+        write_text(out.with_suffix(CURVE_TABLE), _csv(list(rows[0]), rows))
     shutil.rmtree(sparsifier.work, ignore_errors=True)
     return points
 
@@ -155,7 +157,7 @@ def opened(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Say) -> S
 
     Raises InputError as ``sparsify_file``.
     """
-    _check(out, asked)
+    _check(source, out, asked)
     work = work_folder(out)
     if work.exists() and not asked.resume:
         raise InputError(f"{work}: holds an interrupted run, expected --resume or no such folder")
@@ -181,13 +183,14 @@ def sparsifier_of(network: Network, pictures: Pictures, source: Path, tile: int,
 def write_sparse(out: Path, sparse: Sparse) -> None:
     """Write a sparse network, and beside it what each of its layers lost."""
     write_bytes(out, sparse.content)
-    write_text(out.with_suffix(".layers.csv"), _table([asdict(layer) for layer in sparse.layers], LayerLoss))
+    write_text(out.with_suffix(LAYERS), _table([asdict(layer) for layer in sparse.layers], LayerLoss))
 
 
-def _check(out: Path, asked: Asked) -> None:
+def _check(source: Path, out: Path, asked: Asked) -> None:
     if out.suffix != ".dual":
         raise InputError(f"{out}: ending {out.suffix!r}, expected .dual")
-    check_output(out)
+    for written in (out, out.with_suffix(LAYERS), *([out.with_suffix(CURVE_TABLE)] if asked.curve else [])):
+        check_output(written, source, asked.images, asked.labels)
     for flag, value in (("--ratio", asked.ratio), ("--cost-reduction", asked.cost_reduction)):
         if value is not None and not 1 < value < 1e6:
             raise InputError(f"{flag} {value:g}: expected a number above 1 and below 1e6")
