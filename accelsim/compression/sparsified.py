@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.arrays import Floats
+from accelsim.arrays import Floats, Ints
 from accelsim.compression import budget
 from accelsim.compression.importing import Wishes, read_network, refuse_unused
 from accelsim.compression.sparsify import (
@@ -196,8 +196,6 @@ def _check(source: Path, out: Path, asked: Asked) -> None:
             raise InputError(f"{flag} {value:g}: expected a number above 1 and below 1e6")
     if not 1 <= asked.tile <= 6:
         raise InputError(f"--tile {asked.tile}: expected 1 to 6")
-    if asked.labels is not None and asked.images is None:
-        raise InputError(f"--labels {asked.labels}: expected --images with the pictures that it names")
 
 
 def network_of(source: Path, wishes: Wishes, say: Say) -> Network:
@@ -219,8 +217,10 @@ def network_of(source: Path, wishes: Wishes, say: Say) -> Network:
 def read_pictures(network: Network, asked: Asked, say: Say) -> Pictures:
     """The pictures as the network takes them, some of them apart.
 
-    Raises InputError if there are too few.
+    Raises InputError if there are too few, or labels are none that the network can give.
     """
+    if asked.labels is not None and asked.images is None:
+        raise InputError(f"--labels {asked.labels}: expected --images with the pictures that it names")
     apply = network.graph.preprocessing.apply
     if asked.images is None:
         say(
@@ -238,6 +238,7 @@ def read_pictures(network: Network, asked: Asked, say: Say) -> Pictures:
                 f"{asked.images}: {len(pixels)} pictures of which {different} differ, expected at least {LEAST} "
                 "different ones"
             )
+    _check_labels(network, asked, labels)
     order = np.random.default_rng(0).permutation(len(pixels))
     apart = order[: max(4, len(pixels) // APART)]
     rest = order[max(4, len(pixels) // APART) :]
@@ -247,6 +248,19 @@ def read_pictures(network: Network, asked: Asked, say: Say) -> Pictures:
         labels=None if labels is None else labels[apart],
         real=asked.images is not None,
     )
+
+
+def _check_labels(network: Network, asked: Asked, labels: Ints | None) -> None:
+    """Raise InputError if labels are beyond the network's classes, or it has none."""
+    if labels is None:
+        return
+    where = asked.labels or asked.images
+    graph = network.graph
+    shape = graph.shapes[graph.nodes[-1].name]
+    if len(shape) != 1:
+        raise InputError(f"{where}: labels, but {graph.name} gives {shape}, expected a classifier")
+    if (largest := int(labels.max())) >= shape[0]:
+        raise InputError(f"{where}: label {largest}, {graph.name} has the classes 0 to {shape[0] - 1}")
 
 
 def curve_row(point: Point) -> dict[str, Any]:
