@@ -81,10 +81,6 @@ __all__ = [
     "write_table",
 ]
 
-RATIO_COLUMNS = (
-    *("cycles", "latency_ms", "energy_pj", "dram_read_bytes", "dram_write_bytes", "effectual_macs"),
-    *("area_mm2", "power_mw"),
-)
 _CLASSES = {
     "DualModel": "accelsim.dual.model",
     "LayerTable": "accelsim.workload",
@@ -195,10 +191,12 @@ def ratios(results: "Sequence[Result]") -> "pd.DataFrame":
     """
     import pandas as pd
 
-    if not results:
-        raise InputError("no results, expected those of one machine at least")
-    first = results[0].total
-    rows = {r.machine: {c: r.total[c] / first[c] if first[c] else float("nan") for c in RATIO_COLUMNS} for r in results}
+    from accelsim.simulator.result import ratios_of
+
+    try:
+        rows = ratios_of(results)
+    except ValueError as error:
+        raise InputError(str(error)) from None
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from accelsim.explore.store import FILE_NAME
 from accelsim.explore.sweep import Sweep, run_sweep
 from accelsim.files import write_bytes, write_text
-from accelsim.report.sweep_plots import break_even_table
+from accelsim.report.sweep_maps import break_even_table
 from accelsim.report.sweep_report import sweep_report
 from accelsim.report.write import write_files
 from experiments.paths import REPORTS, ROOT, SWEEPS

@@ -15,6 +15,7 @@ from accelsim.dual.model import DualModel
 from accelsim.network.graph import Graph
 from accelsim.network.zoo import NETWORKS, resnet_cifar
 from tests.small_dual import ROOT
+from tests.undrawn import without_pictures
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -30,6 +31,13 @@ def _shipped_models_are_decoded_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(file, "decode_dual", decode_once)
+        yield
+
+
+@pytest.fixture
+def undrawn() -> Iterator[None]:
+    """Pictures of commands are not drawn, see ``tests.undrawn``."""
+    with without_pictures():
         yield
 
 

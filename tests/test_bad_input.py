@@ -13,6 +13,7 @@ from pydantic import BaseModel
 import accelsim
 from accelsim.cli import main
 from tests.small_dual import ROOT, write_images, write_small
+from tests.undrawn import without_pictures
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +204,7 @@ def test_mistyped_command_names_the_nearest(fail):
     fail("simulat", words=["simulate"])
 
 
-def test_output_that_cannot_be_written(fail, model, tmp_path):
+def test_output_that_cannot_be_written(fail, model, tmp_path, undrawn):
     (tmp_path / "file").write_text("in the way")
     for output in (tmp_path / "file", tmp_path / "file" / "below"):
         fail("compare", model, "spatial-16x16", "-o", output, words=[str(output), "expected a folder to write to"])
@@ -239,7 +240,8 @@ def test_model_that_names_no_sample_or_one_elsewhere(fail, tmp_path):
 @pytest.fixture(scope="module")
 def report(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    assert main(["compare", str(model), "spatial-16x16", "-o", str(folder), "--json"]) == 0
+    with without_pictures():
+        assert main(["compare", str(model), "spatial-16x16", "-o", str(folder), "--json"]) == 0
     return {name: (folder / name).read_text() for name in ("totals.csv", "spatial-16x16.csv")}
 
 

@@ -410,6 +410,14 @@ def test_help_and_the_package_import_no_numpy():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_a_comparison_is_printed_without_pandas(model):
+    code = "import sys; from accelsim.cli import main; sys.exit(main(sys.argv[1:]) or 'pandas' in sys.modules)"
+    command = [sys.executable, "-c", code, "compare", str(model), "spatial-16x16", "winograd-16x16"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "fewest cycles" in done.stdout
+
+
 def test_reader_that_goes_away_is_no_error(model):
     command = [sys.executable, "-m", "accelsim.cli", "simulate", str(model), "spatial-16x16", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:

@@ -205,7 +205,7 @@ def test_what_would_mix_points_is_refused_before_the_first(tmp_path, sweep_file,
     assert words in capsys.readouterr().err
 
 
-def test_a_question_may_ask_for_the_most(tmp_path, sweep_file, capsys):
+def test_a_question_may_ask_for_the_most(tmp_path, sweep_file, capsys, undrawn):
     sweep_file.write_text(sweep_file.read_text() + "report: {cheapest: [{minimize: -clock_mhz}]}\n")
     for more in (["--json"], []):
         assert main(["sweep", str(sweep_file), "-o", str(tmp_path / "out"), "--workers", "1", *more]) == 0

@@ -31,6 +31,7 @@ from accelsim.network import Graph, Node
 from accelsim.network.layers import Affine, Conv, Flatten, GlobalAveragePool, Linear, MaxPool, PadChannels
 from accelsim.network.tables import read_table, table_text
 from accelsim.training.checkpoint import MODEL, STATE, cells_beside, load_state, save_model, save_state
+from tests.laws import ALL
 from tests.small_dual import ROOT, write_images, write_small
 
 SCALE_SIM = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter,"
@@ -216,7 +217,7 @@ def test_a_table_that_cannot_be_meant_is_refused(tmp_path, header, row, words):
     ("row", "dense_macs"),
     [
         pytest.param("c,conv,3,4,8,8,3,3,1000,1", 9 * 3 * 4, id="stride-of-1000"),
-        pytest.param("c,conv,1,2,300,300,3,3,1,200", 698 * 698 * 9 * 2, id="padding-of-200"),
+        pytest.param("c,conv,1,2,300,300,3,3,1,200", 698 * 698 * 9 * 2, id="padding-of-200", marks=pytest.mark.slow),
         pytest.param("c,conv,8,8,262144,1,1,1,1,0", (1 << 18) * 64, id="many-rows"),
         pytest.param("c,conv,4,4,150,150,149,149,1,100", 202 * 202 * 149 * 149 * 16, id="kernel-of-149"),
         pytest.param("c,conv,1,1,4000,4000,3,3,1,0", 3998 * 3998 * 9, id="image-of-4000"),
@@ -539,7 +540,7 @@ NAMES = [
 ]
 
 
-def test_names_are_shown_as_they_are(tmp_path):
+def test_names_are_shown_as_they_are(tmp_path, undrawn):
     rows = "\n".join(f'"{name}",34,34,3,3,16,32,1,' for name in NAMES)
     path = file(tmp_path, "t.csv", f"{SCALE_SIM} Strides,\n{rows}\n")
     status, out, err = run("compare", path, "spatial-16x16", "winograd-16x16", "-o", tmp_path / "out")
@@ -575,7 +576,7 @@ def test_output_that_cannot_be_written_is_one_line(tmp_path, to):
 # --- what is written
 
 
-def test_permissions_are_those_of_any_new_file(tmp_path):
+def test_permissions_are_those_of_any_new_file(tmp_path, undrawn):
     path = file(tmp_path, "t.csv", f"{NETWORK}\nc,conv,3,4,8,8,3,3,1,1\n")
     before = os.umask(0o077)
     try:
@@ -615,7 +616,7 @@ def test_a_folder_is_the_old_or_the_new_whenever_the_writer_dies(tmp_path):
     folder = tmp_path / "out"
     old = {f"{i}": b"old" for i in range(12)}
     rng = np.random.default_rng(0)
-    for _ in range(12):
+    for _ in range(12 if ALL else 6):
         write_folder(folder, {**old, "mine.txt": b"mine"})
         assert [p.name for p in tmp_path.iterdir()] == ["out"]  # what the last one left is swept
         line = [sys.executable, "-c", WRITER, str(folder), "new"]
@@ -630,7 +631,7 @@ def test_a_folder_is_the_old_or_the_new_whenever_the_writer_dies(tmp_path):
         assert all(len(content) in (3, 600_000) for content in found.values())
 
 
-def test_tables_of_an_older_comparison_go_and_other_files_stay(tmp_path):
+def test_tables_of_an_older_comparison_go_and_other_files_stay(tmp_path, undrawn):
     path = file(tmp_path, "t.csv", f"{NETWORK}\nc,conv,3,4,8,8,3,3,1,1\n")
     folder = tmp_path / "out"
     assert run("compare", path, "spatial-16x16", "-o", folder)[0] == 0
@@ -706,7 +707,7 @@ def test_a_wrong_scheduler_is_said_at_once(tmp_path, sweep_file, scheduler):
     assert time.monotonic() - begin < 10
 
 
-def test_unlimited_memory_beside_real_is_reported(tmp_path, sweep_file):
+def test_unlimited_memory_beside_real_is_reported(tmp_path, sweep_file, undrawn):
     path = sweep_file(
         "  bound: {base: spatial-16x16, set: {pe_array.rows: rows, pe_array.cols: cols, dram.type: ideal}}\n"
     )
@@ -717,7 +718,7 @@ def test_unlimited_memory_beside_real_is_reported(tmp_path, sweep_file):
     assert run("report", tmp_path / "out")[0] == 0
 
 
-def test_an_interrupted_sweep_is_reported_with_how_much_is_there(tmp_path, sweep_file):
+def test_an_interrupted_sweep_is_reported_with_how_much_is_there(tmp_path, sweep_file, undrawn):
     import sqlite3
 
     assert run("sweep", sweep_file(), "-o", tmp_path / "out", "--workers", 1)[0] == 0
@@ -728,7 +729,7 @@ def test_an_interrupted_sweep_is_reported_with_how_much_is_there(tmp_path, sweep
     assert (status, "3 of 4 points have a result" in err) == (0, True)
 
 
-def test_a_flipped_bit_in_a_stored_row_is_found_and_computed_again(tmp_path, sweep_file):
+def test_a_flipped_bit_in_a_stored_row_is_found_and_computed_again(tmp_path, sweep_file, undrawn):
     path, folder = sweep_file(), tmp_path / "out"
     assert run("sweep", path, "-o", folder, "--workers", 1)[0] == 0
     good = (folder / "points.csv").read_bytes()

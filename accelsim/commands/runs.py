@@ -142,6 +142,7 @@ def compare(
     """Run one model on several machines and set the results side by side."""
     from accelsim.report.console import console
     from accelsim.report.terminal import show_band, show_comparison, show_favours, show_sensitivity
+    from accelsim.simulator.result import ratios_of
 
     check_table(show.table, model, *machines)
     if output is not None:
@@ -152,7 +153,6 @@ def compare(
     descriptions = several(context, machines, how.overrides)
     changes = how.overrides or ()
     results = accelsim.compare(loaded, descriptions, engine=how.engine, batch=how.batch, level=how.level)
-    ratios = accelsim.ratios(results)
     energies = _energies(loaded, descriptions, how) if show.sensitivity else None
     cases = accelsim.band(loaded, descriptions, batch=how.batch, level=how.level) if show.band else None
     files: dict[str, bytes] = {}
@@ -173,9 +173,9 @@ def compare(
         if cases is not None:
             tables["band"] = cases.to_dict(orient="records")
             tables["verdicts"] = [verdict.to_dict() for verdict in accelsim.verdicts(cases)]
-        print_json({"results": [r.to_json() for r in results], "ratios": ratios.to_dict(orient="index"), **tables})
+        print_json({"results": [r.to_json() for r in results], "ratios": ratios_of(results), **tables})
     else:
-        show_comparison(console(), loaded, results, ratios, how.batch, changes)
+        show_comparison(console(), loaded, results, how.batch, changes)
         show_favours(console(), descriptions)
         if energies is not None:
             show_sensitivity(console(), energies)

@@ -25,7 +25,7 @@ from accelsim.files import check_output, write_text
 from accelsim.network import Graph, Network
 from accelsim.network.graph import MOST_PIXEL, Preprocessing
 from accelsim.network.onnx import read_onnx_in_part
-from accelsim.network.onnx.reader import Unknown
+from accelsim.network.onnx.unknown import Unknown
 from accelsim.network.samples import read_samples
 from accelsim.network.tables import read_table, table_text
 from accelsim.network.tabulate import tabulate

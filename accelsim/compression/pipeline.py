@@ -31,7 +31,7 @@ from accelsim.compression.quantize import (
 from accelsim.compression.ratedistortion import Trial, search_cells
 from accelsim.compression.recipe import CompressionRecipe
 from accelsim.compression.rounding import EXACT, Rounded, Zeros, fitted, with_zeros, zeros_of_filters
-from accelsim.compression.stage import Stage
+from accelsim.compression.stage import CompressionStage
 from accelsim.compression.start import aimed_share, held_cells, layer_tiles, load_checkpoint
 from accelsim.dual.file import CompressedNetwork, decode_dual, encode_dual, with_accuracy
 from accelsim.dual.manifest import weight_names
@@ -66,8 +66,8 @@ class _Task:
     images: RecipeImages
     reference: Network | None  # the dense network
     held: dict[str, float]  # cells of the arrays that are rounded already, by name
-    tuning: Stage
-    rounding: Stage
+    tuning: CompressionStage
+    rounding: CompressionStage
     say: Say
 
 
@@ -140,8 +140,8 @@ def _task(checkpoint: Path, out: Path, recipe: CompressionRecipe, say: Say) -> _
         images=RecipeImages(recipe, network.graph),
         reference=reference,
         held={} if recipe.rounded is None else held_cells(network, resolve(recipe.rounded)),
-        tuning=Stage(out, "tuning", whole, network.arrays),
-        rounding=Stage(out, "rounding", whole, network.arrays),
+        tuning=CompressionStage(out, "tuning", whole, network.arrays),
+        rounding=CompressionStage(out, "rounding", whole, network.arrays),
         say=say,
     )
 

@@ -67,7 +67,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Point:
+class CurvePoint:
     """One sparse network."""
 
     ratio: float  # float32 size over the file's
@@ -75,7 +75,7 @@ class Point:
     sparse: Sparse
 
 
-def sparsify_file(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Say) -> list[Point]:
+def sparsify_file(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Say) -> list[CurvePoint]:
     """Write the sparse file ``out`` and the tables beside it.
 
     The points of the curve, the one asked for first.
@@ -108,7 +108,7 @@ def sparsify_file(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Sa
     return points
 
 
-def sparse_point(sparsifier: Sparsifier, ratio: float | None, cost_reduction: float | None) -> Point:
+def sparse_point(sparsifier: Sparsifier, ratio: float | None, cost_reduction: float | None) -> CurvePoint:
     """A network made sparse to budgets, None: no such budget.
 
     What a file comes to is known once its weights are rounded: where one misses a budget, the next
@@ -116,7 +116,7 @@ def sparse_point(sparsifier: Sparsifier, ratio: float | None, cost_reduction: fl
     ``Sparsifier.to_budgets``.
     """
 
-    def at(aims: Floats) -> Point:
+    def at(aims: Floats) -> CurvePoint:
         return point_of(sparsifier.with_budgets(float(aims[0]) or None, float(aims[1]) or None).to_budgets())
 
     asked = np.array([ratio or 0.0, cost_reduction or 0.0])
@@ -137,14 +137,14 @@ def sparse_point(sparsifier: Sparsifier, ratio: float | None, cost_reduction: fl
     return point
 
 
-def _budgets(point: Point) -> str:
+def _budgets(point: CurvePoint) -> str:
     return f"{point.ratio:.2f} times smaller, {point.cost_reduction:.2f} times fewer multiplies"
 
 
-def point_of(sparse: Sparse) -> Point:
+def point_of(sparse: Sparse) -> CurvePoint:
     """A sparse network with what its file came to."""
     ratio = 4 * sparse.model.parameters / max(1, len(sparse.content))
-    return Point(ratio, budget.cost_reduction(sparse.model), sparse)
+    return CurvePoint(ratio, budget.cost_reduction(sparse.model), sparse)
 
 
 def work_folder(out: Path) -> Path:
@@ -263,7 +263,7 @@ def _check_labels(network: Network, asked: Asked, labels: Ints | None) -> None:
         raise InputError(f"{where}: label {largest}, {graph.name} has the classes 0 to {shape[0] - 1}")
 
 
-def curve_row(point: Point) -> dict[str, Any]:
+def curve_row(point: CurvePoint) -> dict[str, Any]:
     """A point of the curve as a table has it."""
     return {
         "ratio": round(point.ratio, 4),
@@ -273,7 +273,7 @@ def curve_row(point: Point) -> dict[str, Any]:
     }
 
 
-def summary(points: Sequence[Point], out: Path) -> dict[str, Any]:
+def summary(points: Sequence[CurvePoint], out: Path) -> dict[str, Any]:
     """What ``accelsim sparsify --json`` prints."""
     first = points[0]
     return {

@@ -39,7 +39,7 @@ from accelsim.sparsity.recipe import NO_BUDGET, Budget, Reconstruction
 from accelsim.sparsity.reconstruction import LayerReport, advance, is_refitted, reconstruct
 from accelsim.training.checkpoint import load_state, save_state
 from accelsim.training.pricelist import PriceList
-from accelsim.training.prices import Calibration, Cost, Grid, Points, Price, chosen, measure
+from accelsim.training.prices import Cost, Grid, LayerPrice, Points, PricingImages, chosen, measure
 
 PRICES = "prices.json"
 GROUPED_LEVELS = 127  # the largest index of a layer with groups
@@ -203,11 +203,11 @@ class Sparsifier:
                 f"priced {len(prices.grids)} of {len(layers)}: {layer}, loss {min(losses):.2g} to {max(losses):.2g}"
             )
 
-        calibration = Calibration(self.pictures.fit, self.pictures.apart)
+        calibration = PricingImages(self.pictures.fit, self.pictures.apart)
         settings = self.wish.reconstruction
         return measure(self.network, calibration, self.regularizer, settings, dict(prices.grids), note)
 
-    def shares(self, points: Points, cost: Cost | None = None) -> dict[str, Price]:
+    def shares(self, points: Points, cost: Cost | None = None) -> dict[str, LayerPrice]:
         """What each layer takes of the wish's budgets, or with a cost of that instead of multiplies.
 
         Raises InputError if they cannot be kept.
@@ -221,7 +221,7 @@ class Sparsifier:
             asked = ", ".join(f"{flag} {value:g}" for flag, value in flags if value != NO_BUDGET)
             raise InputError(f"{self.network.graph.name}: {asked} cannot be kept: {error}; expected less") from None
 
-    def with_shares(self, taken: Mapping[str, Price]) -> Sparse:
+    def with_shares(self, taken: Mapping[str, LayerPrice]) -> Sparse:
         """The network with such zeros and cells in each layer."""
         network = self.network
         arrays, reports = self._reconstructed(taken)
@@ -248,7 +248,7 @@ class Sparsifier:
         """The layers that can be sparse, and m of F(m, r) of each."""
         return JointRegularizer(self.network.graph, {"default": self.wish.tile})
 
-    def _reconstructed(self, taken: Mapping[str, Price]) -> tuple[dict[str, Array], list[LayerReport]]:
+    def _reconstructed(self, taken: Mapping[str, LayerPrice]) -> tuple[dict[str, Array], list[LayerReport]]:
         """The arrays with their zeros, from the work folder if they were found before."""
         goals = {name: (price.zeros_sd, price.zeros_wd) for name, price in taken.items()}
         known = {"wish": self.wish.model_dump(mode="json"), "goals": [[name, *goals[name]] for name in goals]}
@@ -277,7 +277,7 @@ def _rounded(
     dense: Network,
     pictures: Pictures,
     wish: Wish,
-    taken: Mapping[str, Price],
+    taken: Mapping[str, LayerPrice],
     provenance: Mapping[str, str],
 ) -> bytes:
     """The file of a sparse network: rounded with its zeros, means and variances set right."""

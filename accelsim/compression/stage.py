@@ -15,7 +15,7 @@ from accelsim.errors import InputError
 from accelsim.training.checkpoint import STATE, load_state, save_state
 
 
-class Stage:
+class CompressionStage:
     """One stage of the compression to one file."""
 
     def __init__(self, out: Path, name: str, recipe: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:

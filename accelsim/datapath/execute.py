@@ -9,13 +9,13 @@ import numpy as np
 
 from accelsim.arrays import Array
 from accelsim.datapath.counts import Counts
-from accelsim.datapath.plan import Program
+from accelsim.datapath.plan import IntegerProgram
 from accelsim.network import INPUT
 
 Observer = Callable[[str, Array], None]  # name of a feature map, its real values
 
 
-def run_integers(program: Program, x: Array, observe: Observer | None = None) -> tuple[Array, list[Counts]]:
+def run_integers(program: IntegerProgram, x: Array, observe: Observer | None = None) -> tuple[Array, list[Counts]]:
     """The outputs of preprocessed images, and the counts of each step.
 
     x: (N, H, W, C) float32 -> (N, ...) float32, whole numbers times the unit of the last feature
@@ -40,12 +40,12 @@ def run_integers(program: Program, x: Array, observe: Observer | None = None) ->
     return _real(program, name, values[name]), counts
 
 
-def enter(program: Program, x: Array) -> Array:
+def enter(program: IntegerProgram, x: Array) -> Array:
     """Preprocessed images as the machine's words: same shape."""
     return program.input.store(np.floor(x / np.float64(program.input.unit) + 0.5), Counts())
 
 
-def _real(program: Program, name: str, values: Array) -> Array:
+def _real(program: IntegerProgram, name: str, values: Array) -> Array:
     return np.asarray(values * np.float32(program.units[name]))
 
 

@@ -21,7 +21,7 @@ MOVING = (MaxPool, PadChannels, PadImage, Flatten, Relu, Clip)
 
 
 @dataclass(frozen=True)
-class Group:
+class FusedLayer:
     """A layer with what rides on its output path."""
 
     node: Node  # the layer
@@ -42,7 +42,7 @@ class Group:
         return not isinstance(self.node.layer, MOVING)
 
 
-def groups(graph: Graph) -> tuple[Group, ...]:
+def groups(graph: Graph) -> tuple[FusedLayer, ...]:
     """The groups of a graph, in order; every node is in one."""
     readers: dict[str, list[Node]] = {node.name: [] for node in graph.nodes}
     for node in graph.nodes:
@@ -64,7 +64,7 @@ def groups(graph: Graph) -> tuple[Group, ...]:
     return tuple(found)
 
 
-def _grown(node: Node, readers: dict[str, list[Node]]) -> Group:
+def _grown(node: Node, readers: dict[str, list[Node]]) -> FusedLayer:
     """The node with all that rides along."""
     norms: list[str] = []
     low, high = _bounds(node)
@@ -81,7 +81,7 @@ def _grown(node: Node, readers: dict[str, list[Node]]) -> Group:
         else:
             break
         at = following.name
-    return Group(node, tuple(norms), low, high, at, before)
+    return FusedLayer(node, tuple(norms), low, high, at, before)
 
 
 def _bounds(node: Node) -> tuple[float, float]:
@@ -94,7 +94,7 @@ def _bounds(node: Node) -> tuple[float, float]:
     return -inf, inf
 
 
-def scale_and_bias(network: Network, group: Group) -> tuple[Floats, Floats]:
+def scale_and_bias(network: Network, group: FusedLayer) -> tuple[Floats, Floats]:
     """What a layer's sums are multiplied by and what is then added, for each output channel.
 
     (K,) and (K,).

@@ -25,7 +25,7 @@ from accelsim.datapath.batches import WHOLE_BATCH, in_batches
 from accelsim.datapath.counts import Counts, bits_for
 from accelsim.datapath.execute import run_integers
 from accelsim.datapath.floating import machine_tiles, winograd_part
-from accelsim.datapath.plan import Program
+from accelsim.datapath.plan import IntegerProgram
 from accelsim.datapath.steps import ProductStep, WinogradStep
 from accelsim.dual.model import DualModel
 from accelsim.hardware.datapath import Datapath
@@ -56,7 +56,7 @@ class LayerIntegers:
 
 
 def layer_integers(
-    model: DualModel, datapath: Datapath, program: Program, totals: Sequence[Counts], pixels: NDArray[np.uint8]
+    model: DualModel, datapath: Datapath, program: IntegerProgram, totals: Sequence[Counts], pixels: NDArray[np.uint8]
 ) -> tuple[LayerIntegers, ...]:
     """Each step of an integer run.  totals: its counts.
 
@@ -86,7 +86,7 @@ def layer_integers(
 
 
 def noise(
-    model: DualModel, datapath: Datapath, program: Program, pixels: NDArray[np.uint8]
+    model: DualModel, datapath: Datapath, program: IntegerProgram, pixels: NDArray[np.uint8]
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Signal-to-noise ratios in dB by feature map: of the whole path, and of each step alone."""
     graph = model.network.graph
@@ -100,7 +100,7 @@ def noise(
 
 
 def _energies(
-    model: DualModel, program: Program, convolution: Convolution | None, x: Array
+    model: DualModel, program: IntegerProgram, convolution: Convolution | None, x: Array
 ) -> tuple[dict[str, Floats], dict[str, Floats]]:
     """Sums of squares of signal and noise, (2,) by feature map.
 

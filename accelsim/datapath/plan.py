@@ -16,7 +16,7 @@ import numpy as np
 
 from accelsim.arrays import Floats, Ints
 from accelsim.datapath.floating import machine_filters, machine_tiles
-from accelsim.datapath.groups import Group, groups, norm_factors, scale_and_bias
+from accelsim.datapath.groups import FusedLayer, groups, norm_factors, scale_and_bias
 from accelsim.datapath.scales import DOUBLE, PART, SINGLE, change, common_changes
 from accelsim.datapath.steps import (
     AverageStep,
@@ -71,7 +71,7 @@ class Calibrated:
 
 
 @dataclass(frozen=True, eq=False)
-class Program:
+class IntegerProgram:
     """All that an integer machine needs to run a network."""
 
     input: Output  # the word of the network's input
@@ -99,7 +99,7 @@ def check_words(datapath: Datapath) -> None:
 
 def build(
     model: DualModel, datapath: Datapath, calibrated: Calibrated, rounded: Memo[WholeWeights] | None = None
-) -> Program:
+) -> IntegerProgram:
     """The steps of the model on the machine.
 
     rounded: weights that were rounded before, of this model and this domain (and tile size), to
@@ -110,7 +110,7 @@ def build(
     planner = _Planner(model, datapath, calibrated, Memo(0) if rounded is None else rounded)
     steps = tuple(planner.step(group) for group in groups(model.network.graph))
     word = planner.word(INPUT, -np.inf, np.inf)
-    return Program(word, steps, planner.units)
+    return IntegerProgram(word, steps, planner.units)
 
 
 class _Planner:
@@ -131,7 +131,7 @@ class _Planner:
         least, most = (np.floor(bound / unit + 0.5) if isfinite(bound) else bound for bound in (low, high))
         return Output(unit=unit, low=least, high=most, bits=self.integers.activation_bits)
 
-    def step(self, group: Group) -> Step:
+    def step(self, group: FusedLayer) -> Step:
         """One group's step."""
         inputs = group.node.inputs
         own = self.calibrated.units[group.output] if group.rounds else self.units[inputs[0]]
@@ -169,13 +169,13 @@ class _Planner:
                 parameters = {key: arrays[f"{group.name}.{key}"] for key in layer.parameters()}
                 return FloatStep(*common, node=group.node, input_units=tuple(units), parameters=parameters)
 
-    def _mode(self, group: Group) -> str:
+    def _mode(self, group: FusedLayer) -> str:
         layer = group.node.layer
         if isinstance(layer, Relu | Clip):
             return "bounds"
         return f"winograd-f{self.tiles[group.name]}" if group.name in self.tiles else layer.op
 
-    def _product(self, group: Group, make: "partial[ProductStep]", x_unit: float, y_unit: float) -> Step:
+    def _product(self, group: FusedLayer, make: "partial[ProductStep]", x_unit: float, y_unit: float) -> Step:
         """A layer with weights as direct sums."""
         layer = group.node.layer
         assert isinstance(layer, Conv | Linear)
@@ -196,7 +196,7 @@ class _Planner:
             weights_saturated=whole.saturated,
         )
 
-    def _winograd(self, group: Group, make: "partial[WinogradStep]", x_unit: float, y_unit: float) -> Step:
+    def _winograd(self, group: FusedLayer, make: "partial[WinogradStep]", x_unit: float, y_unit: float) -> Step:
         """A convolution in the Winograd domain."""
         layer = group.node.layer
         assert isinstance(layer, Conv)
@@ -244,7 +244,7 @@ class _Planner:
         """No sum that a register holds is beyond it."""
         return float(2.0 ** (self.integers.accumulator_bits - 1))
 
-    def _whole(self, group: Group, w: Floats, per_tap: bool) -> WholeWeights:
+    def _whole(self, group: FusedLayer, w: Floats, per_tap: bool) -> WholeWeights:
         """One layer's weights (K, C, taps), rounded to its words."""
         bits = dict(self.datapath.layer_weight_bits).get(group.name, self.integers.weight_bits)
         words = replace(self.integers, weight_bits=bits)
@@ -255,7 +255,7 @@ class _Planner:
         """The largest sum that each tap can have: (taps,).  values: (K, C, taps)."""
         return np.asarray(np.abs(values).sum(axis=1).max(axis=0) * 2.0 ** (bits - 1))
 
-    def _real(self, group: Group, largest: float) -> type:
+    def _real(self, group: FusedLayer, largest: float) -> type:
         """The NumPy type whose whole numbers up to ``largest`` are exact, with room for a sum that wraps around."""
         room = 2.0 ** (self.integers.accumulator_bits - 1)
         needed = largest + (room if largest >= room else 0)
@@ -263,7 +263,7 @@ class _Planner:
             raise self._too_wide(group)
         return np.float32 if needed < SINGLE else np.float64
 
-    def _rescaling(self, group: Group, bias: Floats, unit: Floats, y_unit: float, largest: float) -> Rescaling:
+    def _rescaling(self, group: FusedLayer, bias: Floats, unit: Floats, y_unit: float, largest: float) -> Rescaling:
         """From sums of these units (K,), up to ``largest``, to outputs.  bias: real, (K,)."""
         found = change(unit / y_unit, self.integers.multiplier_bits)
         whole = np.rint(bias / unit)
@@ -277,7 +277,7 @@ class _Planner:
             found = replace(found, wide=True)
         return Rescaling(whole, found)
 
-    def _too_wide(self, group: Group) -> InputError:
+    def _too_wide(self, group: FusedLayer) -> InputError:
         widths = f"{self.integers.weight_bits}-bit weights and {self.integers.activation_bits}-bit activations"
         return InputError(
             f"{self.datapath.machine}: arithmetic: layer {group.name} sums {widths} to over 2^53, expected less; "

@@ -18,7 +18,7 @@ from accelsim.datapath.calibrate import measure_ranges, scales_of
 from accelsim.datapath.counts import Counts
 from accelsim.datapath.execute import add_counts, run_integers
 from accelsim.datapath.layers import noise
-from accelsim.datapath.plan import Program, build
+from accelsim.datapath.plan import IntegerProgram, build
 from accelsim.datapath.steps import ProductStep, WinogradStep
 from accelsim.datapath.weights import WholeWeights
 from accelsim.dual.model import DualModel
@@ -45,7 +45,7 @@ class Probe:
         self.scores: Memo[float] = Memo(SCORES)
         self.ranges = measure_ranges(model, datapath, pixels[:CALIBRATION_IMAGES], taps=datapath.kind == "winograd")
 
-    def program(self, integers: Integers) -> Program:
+    def program(self, integers: Integers) -> IntegerProgram:
         """The steps with these words.
 
         Where sums would be beyond 2^53, with fewer bits of what was widened.
@@ -61,7 +61,7 @@ class Probe:
                 return self.build(replace(self.datapath, integers=narrower))
         return self.build(replace(self.datapath, integers=integers))
 
-    def build(self, datapath: Datapath) -> Program:
+    def build(self, datapath: Datapath) -> IntegerProgram:
         """The steps with the words of ``datapath``, whose domain and tile size are those of the probe's."""
         found = scales_of(self.model, datapath, self.ranges, self.pixels[:CALIBRATION_IMAGES])
         return build(self.model, datapath, found, self.rounded)
@@ -70,7 +70,7 @@ class Probe:
         """How good the outputs are."""
         return self.scores.get(integers, lambda: self.run(self.program(integers))[0])
 
-    def run(self, program: Program) -> tuple[float, list[Counts]]:
+    def run(self, program: IntegerProgram) -> tuple[float, list[Counts]]:
         """How good a program's outputs are, and what happened in its steps."""
         run = partial(run_integers, program)
         parts = in_batches(self.model.network.graph, self.pixels, run, batch=WHOLE_BATCH)

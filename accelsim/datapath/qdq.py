@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.arrays import Array
-from accelsim.datapath.groups import Group, groups
-from accelsim.datapath.plan import Calibrated, Program, build
+from accelsim.datapath.groups import FusedLayer, groups
+from accelsim.datapath.plan import Calibrated, IntegerProgram, build
 from accelsim.datapath.steps import ProductStep
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
@@ -51,7 +51,7 @@ def write_qdq(model: DualModel, datapath: Datapath, calibrated: Calibrated, path
 
 
 def _folded(
-    network: Network, found: tuple[Group, ...], program: Program
+    network: Network, found: tuple[FusedLayer, ...], program: IntegerProgram
 ) -> tuple[Network, dict[str, tuple[NDArray[np.int8], Array]]]:
     """The network with batch-norm in its weights, and the int8 weights with the unit of each filter, by array name."""
     arrays = dict(network.arrays)

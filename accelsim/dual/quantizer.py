@@ -69,13 +69,15 @@ class Quantizer:
     def _undithered(self, n: Levels, D: float) -> Array:
         """``decode`` without dither, a block at a time."""
         L = len(self.codebook) // 2
+        if L:
+            values = self.codebook * D
+            values[L] = 0
+            return values.astype(np.float32).take(n + L)
         flat = n.reshape(-1)
         weights = np.empty(flat.size, np.float32)
         for first in range(0, flat.size, DECODED_AT_ONCE):
             block = flat[first : first + DECODED_AT_ONCE]
-            values = (self.codebook[block + L] if L else block.astype(np.float64)) * D
-            values[block == 0] = 0
-            weights[first : first + DECODED_AT_ONCE] = values
+            weights[first : first + DECODED_AT_ONCE] = block.astype(np.float64) * D
         return weights.reshape(n.shape)
 
 

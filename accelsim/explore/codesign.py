@@ -20,7 +20,7 @@ from accelsim.datapath.calibrate import IMAGES as CALIBRATION_IMAGES
 from accelsim.datapath.calibrate import calibrate
 from accelsim.datapath.execute import run_integers
 from accelsim.datapath.floating import winograd_part
-from accelsim.datapath.plan import Program, build
+from accelsim.datapath.plan import IntegerProgram, build
 from accelsim.datapath.stored import stored
 from accelsim.dual.coding.coders import decode, encode
 from accelsim.dual.container import unpack
@@ -141,5 +141,5 @@ def _right(
     return hits
 
 
-def _whole(program: Program, x: Array) -> Array:
+def _whole(program: IntegerProgram, x: Array) -> Array:
     return run_integers(program, x)[0]

@@ -18,21 +18,19 @@ against the machine's own record, a name in a formula against the axes, the deri
 what is known of a machine before it runs.
 """
 
-import math
 from collections.abc import Iterable, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from accelsim.errors import InputError
 from accelsim.explore import expressions
+from accelsim.explore.axes import MAX_VALUES, Axis, Name, Range, Scalar, SweepPart, listed
 from accelsim.explore.machines import MACHINE_FACTS, base_machine, machine_keys
 from accelsim.faults import nearest, shown, validated
 from accelsim.files import SWEEP
-from accelsim.settings import Section, read_settings
+from accelsim.settings import read_settings
 from accelsim.simulator.network.planning import LEVELS, Level
 from accelsim.simulator.result import COUNT_COLUMNS, DRAM_COLUMNS, ENERGY_COLUMNS
 from accelsim.workload import MAX_BATCH
@@ -40,117 +38,18 @@ from accelsim.workload import MAX_BATCH
 LEVEL = "level"  # the axis that sets no key of a machine, but how far its layers run as one network
 MAX_SAMPLES = 1_000_000  # combinations of values, before constraints
 MAX_POINTS = 100_000  # that constraints leave: each takes some kilobytes
-MAX_VALUES = 100_000
 # Columns that say what a point is and what became of it: no parameter can be called so.
 POINT_COLUMNS = ("point", "model", "synthetic", "family", "status", "error")
 # Columns of a result besides counts and energies.
 RESULT_COLUMNS = ("edp_pj_ms", "latency_ms", "power_mw", "utilization")
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$", max_length=60)]
-Scalar = bool | int | float | str
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class _Part(Section):
-    model_config = ConfigDict(populate_by_name=True)
-
-
-class Range(_Part):
-    """Numbers between two ends, both included.
-
-    Without step or count any number between, for sampling only.
-    """
-
-    start: float = Field(alias="from", allow_inf_nan=False)
-    """The smallest number (key ``from``)."""
-    stop: float = Field(alias="to", allow_inf_nan=False)
-    """The largest number (key ``to``)."""
-    step: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """How far apart they are."""
-    count: Annotated[int, Field(ge=2, le=MAX_VALUES)] | None = None
-    """How many there are, instead of a step."""
-    scale: Literal["linear", "log"] = "linear"
-    """Whether they are spaced by equal differences or by equal factors.  Default: linear."""
-    integer: bool = False
-    """Whether they are rounded, each number once.  Default: no."""
-
-    @model_validator(mode="after")
-    def _check(self) -> "Range":
-        if self.stop <= self.start:
-            raise ValueError(f"from {self.start:g} to {self.stop:g}, expected the larger number last")
-        most = expressions.MAX_NUMBER
-        if max(abs(self.start), abs(self.stop)) > most:
-            raise ValueError(f"from {self.start:g} to {self.stop:g}, expected numbers of at most {most:g}")
-        if self.step is not None and self.count is not None:
-            raise ValueError("has both step and count, expected one of them")
-        if self.scale == "log" and self.start < 1 / expressions.MAX_NUMBER:
-            raise ValueError(f"from {self.start:g} with scale log, expected a number above 0")
-        if self.step is not None:
-            if self.scale == "log":
-                raise ValueError("has a step with scale log, expected count")
-            if (self.stop - self.start) / self.step >= MAX_VALUES:
-                raise ValueError(f"step {self.step:g} gives over {MAX_VALUES} values, expected a larger one")
-        return self
-
-    @property
-    def continuous(self) -> bool:
-        """Whether any number between the ends may be drawn."""
-        return self.step is None and self.count is None
-
-    def at(self, share: float) -> Scalar:
-        """The number that lies ``share`` (0..1) of the way; for continuous ranges."""
-        if self.scale == "log":
-            value = math.exp(math.log(self.start) + share * math.log(self.stop / self.start))
-        else:
-            value = self.start + share * (self.stop - self.start)
-        value = min(max(value, self.start), self.stop)
-        return round(value) if self.integer else value
-
-    @cached_property
-    def values(self) -> tuple[Scalar, ...]:
-        """All numbers of a range with step or count."""
-        if self.step is not None:
-            steps = math.floor((self.stop - self.start) / self.step * (1 + 1e-12))
-            numbers = [self.start + i * self.step for i in range(steps + 1)]
-        else:
-            numbers = [float(self.at(share)) for share in np.linspace(0, 1, self.count or 2)]
-        # 12 digits: 0.1 + 2 * 0.1 is meant to be 0.3.
-        rounded = (round(x) if self.integer else float(f"{x:.12g}") for x in numbers)
-        return tuple(dict.fromkeys(expressions.whole(x) for x in rounded))
-
-
-def _listed(value: Any) -> Any:
-    """A single value is a list of one."""
-    return value if isinstance(value, list | dict | Range) else [value]
-
-
-def _finite(value: Any) -> Any:
-    """Listed values, each once, neither NaN nor infinity among them.
-
-    Unlimited memory is a DRAM type, ``ideal``.
-    """
-    listed = _listed(value)
-    seen: set[tuple[bool, Scalar]] = set()
-    for each in listed if isinstance(listed, list) else ():
-        if isinstance(each, float) and not math.isfinite(each):
-            raise ValueError(f"{each}, expected finite numbers (unlimited bandwidth is dram.type: ideal)")
-        if isinstance(each, bool | int | float | str):
-            same = (isinstance(each, bool), each)  # true is not 1
-            if same in seen:
-                raise ValueError(f"{shown(each)} is there twice, expected each value once")
-            seen.add(same)
-    return listed
-
-
-Axis = Annotated[
-    Annotated[tuple[Scalar, ...], Field(min_length=1, max_length=MAX_VALUES)] | Range, BeforeValidator(_finite)
-]
 
 
 Threshold = Annotated[float, Field(ge=0, le=3e38)]  # of float32
 
 
-class ModelEntry(_Part):
+class ModelEntry(SweepPart):
     """One model, or several made from it; lists multiply.
 
     A table of layers (``.csv``) is one model, as it is.
@@ -169,7 +68,7 @@ class ModelEntry(_Part):
     scope: Literal["network", "layer"] = "network"
     """Whether a target share has one threshold for the network, or one a layer.  Default: network."""
     layer_thresholds: dict[
-        str, Annotated[tuple[Threshold, ...], Field(min_length=1, max_length=MAX_VALUES), BeforeValidator(_listed)]
+        str, Annotated[tuple[Threshold, ...], Field(min_length=1, max_length=MAX_VALUES), BeforeValidator(listed)]
     ] = Field(default_factory=dict)
     """Thresholds of single layers, by node name, on top of the others; one or several each."""
 
@@ -184,7 +83,7 @@ def _model_entry(value: Any) -> Any:
     return {"path": value} if isinstance(value, str) else value
 
 
-class MachineEntry(_Part):
+class MachineEntry(SweepPart):
     """A family of machines: a machine file, and formulas for the keys that vary."""
 
     base: str
@@ -199,7 +98,7 @@ class MachineEntry(_Part):
     """Dotted machine key -> value or formula."""
 
 
-class Sampling(_Part):
+class Sampling(SweepPart):
     """Which combinations of the axes' values there are."""
 
     method: Literal["grid", "random", "latin_hypercube"] = "grid"
@@ -216,7 +115,7 @@ class Sampling(_Part):
         return self
 
 
-class Accuracy(_Part):
+class Accuracy(SweepPart):
     """Measure each model variant's accuracy on real images, as each kind of machine computes it."""
 
     images: str
@@ -227,7 +126,7 @@ class Accuracy(_Part):
     """Whether in the whole numbers of each machine's ``arithmetic``, or in float32.  Default: yes."""
 
 
-class Question(_Part):
+class Question(SweepPart):
     """``cheapest`` machine: the least of a column among those within the limits (column -> largest value)."""
 
     minimize: str
@@ -241,7 +140,7 @@ class Question(_Part):
         return self.minimize.removeprefix("-")
 
 
-class ReportOptions(_Part):
+class ReportOptions(SweepPart):
     """What the report shows."""
 
     objectives: Annotated[tuple[str, ...], Field(min_length=1)] = ("cycles", "energy_pj", "area_mm2")
@@ -266,7 +165,7 @@ class ReportOptions(_Part):
         return self
 
 
-class SweepDescription(_Part):
+class SweepDescription(SweepPart):
     """A whole sweep file."""
 
     name: str = "sweep"
@@ -367,7 +266,8 @@ def _family_faults(sweep: SweepDescription, entry: MachineEntry) -> list[str]:
     for constraint in constraints:
         faults += [f"constraints: {fault}" for fault in _formula_faults(constraint, known | MACHINE_FACTS)]
     texts = [*entry.set.values(), *derived.values(), *constraints]
-    used = set(keys).union(*(expressions.names(str(text)) for text in texts if not is_word(str(text), known)))
+    read = known | MACHINE_FACTS
+    used = set(keys).union(*(expressions.names(str(text)) for text in texts if not is_word(str(text), read)))
     faults += _level_faults(axes.get(LEVEL))
     for n in sorted({*axes, *derived} - used - {LEVEL}):
         faults.append(f"axes.{n}: sets no key and no formula uses it{nearest(n, {*keys, *known} - {n})}")

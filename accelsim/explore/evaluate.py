@@ -6,7 +6,7 @@ Results hold no time of day, so that equal tasks have equal bytes wherever they 
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import cache
@@ -20,8 +20,10 @@ from accelsim.explore.space import Variant, content_key
 from accelsim.explore.variants import variant_densities, variant_works
 from accelsim.files import IMAGES, read_bytes
 from accelsim.hardware.datapath import Datapath, Integers
+from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.run import run_rows
 from accelsim.transforms.points import write_points
+from accelsim.workload import LayerWork
 
 MODULE = "accelsim.explore.evaluate"  # this one: what it imports decides what a result is
 LAYER_COLUMNS = ("name", "kind", "mode", "cycles", "effectual_macs", "energy_pj", "dram_read_bytes", "dram_write_bytes")
@@ -132,14 +134,19 @@ def to_text(content: Mapping[str, Any]) -> str:
 
 def _simulate(variant: Variant, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     machine = machine_from(options["machine"])
+    works = works_on(variant, machine, options["batch"])
     m = machine.datapath.m
-    works = variant_works(variant, m, options["batch"])
     rows, total = run_rows(works, machine, options["engine"], options["level"])
     total = {key: value for key, value in total.items() if key not in {"name", "kind", "mode"}}
     layers: dict[str, Any] = {column: [row[column] for row in rows] for column in LAYER_COLUMNS}
     densities = {} if m is None or variant.is_table else variant_densities(variant, m, options["batch"])
     layers["winograd_density"] = [densities.get(name) for name in layers["name"]]
     return total, layers
+
+
+def works_on(variant: Variant, machine: Machine, batch: int) -> Sequence[LayerWork]:
+    """What a model variant asks of a machine, layer by layer.  Raises InputError if it is not to be had."""
+    return variant_works(variant, machine.datapath.m, batch)
 
 
 def _plain(datapath: Datapath) -> dict[str, Any]:

@@ -110,7 +110,8 @@ def _check(node: ast.AST, text: str) -> None:
     raise InputError(f"{text!r} is not a formula of numbers, names, + - * / // % **, comparisons and functions")
 
 
-def names(text: str) -> set[str]:
+@lru_cache(maxsize=1024)
+def names(text: str) -> frozenset[str]:
     """The names that a formula reads.  Raises InputError if it is not one."""
     found: set[str] = set()
     nodes: list[ast.AST] = [_parse(text)]
@@ -122,7 +123,7 @@ def names(text: str) -> set[str]:
             nodes += node.args
         else:
             nodes += ast.iter_child_nodes(node)
-    return found
+    return frozenset(found)
 
 
 def evaluate(text: str, values: Mapping[str, Value]) -> Value:

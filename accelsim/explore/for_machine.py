@@ -29,7 +29,7 @@ from accelsim.arrays import Array, Floats
 from accelsim.compression.importing import Wishes, eight_bit_file
 from accelsim.compression.sparsified import (
     Asked,
-    Point,
+    CurvePoint,
     Say,
     opened,
     point_of,
@@ -45,7 +45,7 @@ from accelsim.settings import PLAIN_NUMBER
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.result import Result
 from accelsim.simulator.run import run
-from accelsim.training.prices import OFFSETS, Cost, Points, Price, goals_at
+from accelsim.training.prices import OFFSETS, Cost, LayerPrice, Points, goals_at
 from accelsim.workload import LayerWork, layer_works
 
 LEVEL = "resident"
@@ -142,7 +142,7 @@ class Kept:
     needed, dense: what the file and the network at 8 bits take.
     """
 
-    point: Point
+    point: CurvePoint
     needed: float
     dense: float
 
@@ -215,7 +215,7 @@ class _Search:
     points: Points
     target: Target
     dense: tuple[LayerWork, ...]
-    known: dict[float, tuple[dict[str, Price], float]] = field(default_factory=dict)
+    known: dict[float, tuple[dict[str, LayerPrice], float]] = field(default_factory=dict)
 
     @cached_property
     def dense_needs(self) -> float:
@@ -248,10 +248,12 @@ class _Search:
             point = grid[min(offset, len(grid) - 1)][share]
             w = self.sparsifier.network.arrays[f"{name}.weight"]
             zeros = goals_at(w, kron.get(name), budget.zeros[share], OFFSETS[offset] if name in kron else 0.0)
-            taken[name] = Price(*zeros, budget.cells[middle], point.loss, point.bits[middle], point.multiplies[middle])
+            taken[name] = LayerPrice(
+                *zeros, budget.cells[middle], point.loss, point.bits[middle], point.multiplies[middle]
+            )
         return [_thinned(work, taken, wish.tile) for work in self.dense]
 
-    def estimate(self, most: float) -> tuple[dict[str, Price], float]:
+    def estimate(self, most: float) -> tuple[dict[str, LayerPrice], float]:
         """(shares, what the machine would need) where the layers may take so much.
 
         Raises InputError if they cannot.
@@ -262,7 +264,7 @@ class _Search:
             self.known[most] = taken, self.target.needed(works)
         return self.known[most]
 
-    def dearest(self, aim: float) -> tuple[dict[str, Price], float]:
+    def dearest(self, aim: float) -> tuple[dict[str, LayerPrice], float]:
         """The dearest shares whose estimate is at most the aim, and it.
 
         Raises InputError if there are none.
@@ -305,7 +307,7 @@ class _Search:
         )
 
 
-def _thinned(work: LayerWork, taken: Mapping[str, Price], tile: int) -> LayerWork:
+def _thinned(work: LayerWork, taken: Mapping[str, LayerPrice], tile: int) -> LayerWork:
     """A layer with as many zeros as it would take: its smallest entries, in each domain."""
     price = taken.get(work.name)
     if price is None or work.weights is None:

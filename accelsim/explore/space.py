@@ -20,14 +20,12 @@ from accelsim import shipped
 from accelsim.dual.file import read_dual
 from accelsim.errors import InputError
 from accelsim.explore import expressions
+from accelsim.explore.axes import Axis, Range, Scalar
 from accelsim.explore.description import (
     MAX_POINTS,
     MAX_SAMPLES,
-    Axis,
     MachineEntry,
     ModelEntry,
-    Range,
-    Scalar,
     SweepDescription,
     is_word,
 )
@@ -233,29 +231,63 @@ def make(
 
     None if it is excluded.
     """
+    drafted = draft(description, family, sample)
+    if drafted is None:
+        return None
+    if drafted.error:
+        return drafted.parameters, None, drafted.error
     entry = description.machines[family]
     base = base_machine(entry.base)
+    values = {**drafted.parameters, "kind": base.kind}
+    try:
+        machine = make_machine(base, family, drafted.settings)
+        known = facts(machine)
+        _, late = split_constraints(description, entry)
+        if not all(_holds(c, {**known, **values}) for c in late):
+            return None
+    except InputError as error:
+        return drafted.parameters, None, str(error)
+    return drafted.parameters, machine.model_dump(mode="json"), known
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A sample before its machine is made."""
+
+    parameters: dict[str, Value]
+    settings: Mapping[str, Value]  # of its base machine, by dotted key
+    error: str = ""  # why it is no machine, if a formula says so
+
+
+def draft(description: SweepDescription, family: str, sample: Mapping[str, Value]) -> Draft | None:
+    """A sample as its formulas have it; None if a constraint that reads parameters alone excludes it."""
+    entry = description.machines[family]
     parameters: dict[str, Value] = {name: expressions.whole(value) for name, value in sample.items()}
-    values = {**parameters, "kind": base.kind}
+    values = {**parameters, "kind": base_machine(entry.base).kind}
     try:
         for name, formula in description.derived_of(entry).items():
             values[name] = parameters[name] = expressions.evaluate(str(formula), values)
         settings = settings_of(entry, parameters)
     except InputError as error:
-        return parameters, None, f"{family}: {error}"
-    constraints = description.constraints_of(entry)
-    # What needs no machine first: many samples are no machine at all (16 lanes in 32 rows).
-    early = [c for c in constraints if expressions.names(c) <= values.keys()]
+        return Draft(parameters, {}, f"{family}: {error}")
+    early, _ = split_constraints(description, entry)
     try:
         if not all(_holds(c, values) for c in early):
             return None
-        machine = make_machine(base, family, settings)
-        known = facts(machine)
-        if not all(_holds(c, {**known, **values}) for c in constraints if c not in early):
-            return None
     except InputError as error:
-        return parameters, None, str(error)
-    return parameters, machine.model_dump(mode="json"), known
+        return Draft(parameters, {}, str(error))
+    return Draft(parameters, settings)
+
+
+def split_constraints(description: SweepDescription, entry: MachineEntry) -> tuple[list[str], list[str]]:
+    """The constraints on a family that need no machine, and those that do.
+
+    The former come first: many samples are no machine at all (16 lanes in 32 rows).
+    """
+    known = {*description.axes, *entry.axes, *description.derived_of(entry), "kind"}
+    constraints = description.constraints_of(entry)
+    early = [c for c in constraints if expressions.names(c) <= known]
+    return early, [c for c in constraints if c not in early]
 
 
 def _holds(constraint: str, values: Mapping[str, Value]) -> bool:
@@ -290,15 +322,12 @@ def points(description: SweepDescription, root: Path) -> list[Point]:
     Raises InputError if there are none or too many, a model is missing, or not one machine is
     sound.
     """
-    if (count := size(description)) > MAX_SAMPLES:
-        raise InputError(f"{description.name}: {count} samples, expected at most {MAX_SAMPLES}")
-    if count > MAX_POINTS and not any(map(description.constraints_of, description.machines.values())):
-        raise InputError(f"{description.name}: {count} points, expected at most {MAX_POINTS}")
+    check_size(description)
     variants = all_variants(description, root)
     most = MAX_POINTS // max(1, len(variants))
     machines = list(itertools.islice(machine_points(description), most + 1))
     if len(machines) > most:
-        raise InputError(f"{description.name}: over {MAX_POINTS} points, expected fewer: constraints leave out others")
+        raise too_many(description)
     if not machines:
         raise InputError(f"{description.name}: no point meets the constraints")
     for family in description.machines:
@@ -309,6 +338,19 @@ def points(description: SweepDescription, root: Path) -> list[Point]:
     made = itertools.product(range(len(variants)), machines)
     chosen = [(seen_as, *machine) for i, machine in made if (seen_as := seen[machine[0]].get(i)) is not None]
     return [point_of(i, *parts) for i, parts in enumerate(chosen)]
+
+
+def check_size(description: SweepDescription) -> None:
+    """Raise InputError if there are too many samples, or points that no constraint could make fewer."""
+    if (count := size(description)) > MAX_SAMPLES:
+        raise InputError(f"{description.name}: {count} samples, expected at most {MAX_SAMPLES}")
+    if count > MAX_POINTS and not any(map(description.constraints_of, description.machines.values())):
+        raise InputError(f"{description.name}: {count} points, expected at most {MAX_POINTS}")
+
+
+def too_many(description: SweepDescription) -> InputError:
+    """What to raise where constraints leave too many points."""
+    return InputError(f"{description.name}: over {MAX_POINTS} points, expected fewer: constraints leave out others")
 
 
 def kind_of(description: SweepDescription, family: str) -> str:

@@ -1,15 +1,17 @@
 """A sweep's points and the tasks that they need, before any is done."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from accelsim.errors import InputError
 from accelsim.explore.description import Accuracy, SweepDescription, read_description
 from accelsim.explore.evaluate import Task, accuracy_task, simulate_task
 from accelsim.explore.machines import machine_from
-from accelsim.explore.space import Point, points
+from accelsim.explore.space import Point, Variant, points
 from accelsim.explore.store import Store
+from accelsim.hardware.datapath import Datapath
 
 
 @dataclass(frozen=True)
@@ -48,16 +50,21 @@ def tasks_of(description: SweepDescription, some: Sequence[Point], root: Path) -
     Raises InputError if accuracy is to be measured of no model that has weights, or images are
     missing.
     """
-    tasks = [_simulation(point, description) for point in some]
+    check_measurable(description, [point.variant for point in some])
+    tasks = [simulation_of(point, description) for point in some]
     accuracy: list[Task | None] = [None] * len(some)
     if description.accuracy is not None:
-        if all(point.variant.is_table for point in some):
-            raise InputError("accuracy: the models are tables, without weights to measure, expected a .dual file")
-        accuracy = [_accuracy(point, description.accuracy, root) for point in some]
+        accuracy = [measurement_of(point, description.accuracy, root) for point in some]
     return PointTasks(description, some, tasks, accuracy)
 
 
-def _simulation(point: Point, description: SweepDescription) -> Task | None:
+def check_measurable(description: SweepDescription, variants: Sequence[Variant]) -> None:
+    """Raise InputError if accuracy is to be measured of tables alone."""
+    if description.accuracy is not None and all(variant.is_table for variant in variants):
+        raise InputError("accuracy: the models are tables, without weights to measure, expected a .dual file")
+
+
+def simulation_of(point: Point, description: SweepDescription) -> Task | None:
     """The run of a point; None if its machine is none."""
     if point.machine is None:
         return None
@@ -65,17 +72,35 @@ def _simulation(point: Point, description: SweepDescription) -> Task | None:
     return simulate_task(point.variant, point.machine, description.engine, description.batch, level)
 
 
-def _accuracy(point: Point, accuracy: Accuracy, root: Path) -> Task | None:
+def measurement_of(point: Point, accuracy: Accuracy, root: Path) -> Task | None:
+    """The measurement of a point's model variant on its machine; None if there is none."""
     if point.machine is None or point.variant.is_table:
         return None
-    images = next(
-        (p for p in (Path(accuracy.images), root / accuracy.images, root.parent / accuracy.images) if p.exists()),
-        Path(accuracy.images),
-    )
-    kind = str(point.machine["kind"])
-    m = point.machine.get("tile")
-    datapath = machine_from(point.machine).datapath if accuracy.word_widths else None
-    return accuracy_task(point.variant, kind, m if isinstance(m, int) else None, images, accuracy.count, datapath)
+    arithmetic = Arithmetic.of(point.machine, accuracy)
+    images = images_of(accuracy, root)
+    return accuracy_task(point.variant, arithmetic.kind, arithmetic.m, images, accuracy.count, arithmetic.datapath)
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """What of a machine decides the accuracy of a model on it."""
+
+    kind: str
+    m: int | None  # tile size, if it has one
+    datapath: Datapath | None  # its whole numbers; None for float32
+
+    @staticmethod
+    def of(machine: Mapping[str, Any], accuracy: Accuracy) -> "Arithmetic":
+        """That of a machine's ``model_dump``."""
+        m = machine.get("tile")
+        datapath = machine_from(machine).datapath if accuracy.word_widths else None
+        return Arithmetic(str(machine["kind"]), m if isinstance(m, int) else None, datapath)
+
+
+def images_of(accuracy: Accuracy, root: Path) -> Path:
+    """The file of images: from the working folder, or beside the sweep's file."""
+    given = Path(accuracy.images)
+    return next((p for p in (given, root / given, root.parent / given) if p.exists()), given)
 
 
 def check_same(path: Path, folder: Path) -> None:

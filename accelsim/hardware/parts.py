@@ -124,7 +124,7 @@ class Buffers(KeyGroup):
     def map_buffers(self) -> tuple[str, ...]:
         """Names of the buffers in whose bytes maps and tiles lie together, where they do."""
         names = ("input", "transformed", "output") if self.one_memory else ("input", "output")
-        return tuple(name for name in names if name in self.sizes_kb)
+        return tuple(name for name in names if f"{name}_kb" in type(self).model_fields)
 
     @property
     def map_bytes(self) -> int:

@@ -30,7 +30,7 @@ class Preprocessing(BaseModel):
     most ``MOST_PIXEL``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 255.0
     mean: tuple[Finite, ...] = (0.0,)
@@ -60,7 +60,7 @@ class Node(BaseModel):
     Its name, what it does, and the nodes (or ``input``) that it reads.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     name: Name
     layer: Layer
@@ -76,7 +76,7 @@ class Graph(BaseModel):
     and why.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     name: Name
     input_shape: tuple[Size, Size, Size]

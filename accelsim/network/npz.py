@@ -3,15 +3,17 @@
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.errors import InputError
-from accelsim.files import WEIGHTS, Kind, opened
+from accelsim.files import IMAGES, WEIGHTS, Kind, opened
 
 MAX_MEMBERS = 10_000
 _CHUNK = 1 << 20  # bytes that are unpacked at a time
@@ -27,11 +29,31 @@ def read_npz(path: Path, max_bytes: int, kind: Kind = WEIGHTS) -> dict[str, NDAr
     Raises InputError if the file cannot be read, is damaged, is larger, or holds anything but plain
     arrays.
     """
+    with _archive(path, max_bytes, kind) as archive:
+        members = archive.infolist()
+        return {m.filename.removesuffix(".npy"): _array(path, archive, m) for m in members}
+
+
+def first_axis(path: Path, name: str, max_bytes: int = IMAGES.most_bytes) -> int:
+    """How many entries an array of the file has along its first axis, by its header alone.
+
+    Raises InputError as ``read_npz``, or if the file has no such array.
+    """
+    with _archive(path, max_bytes, IMAGES) as archive:
+        if f"{name}.npy" not in archive.namelist():
+            raise InputError(f"{path}: no array {name!r}")
+        with archive.open(f"{name}.npy") as stream:
+            shape, _, _ = _header(path, name, stream)
+    return int(shape[0]) if shape else 0
+
+
+@contextmanager
+def _archive(path: Path, max_bytes: int, kind: Kind) -> Iterator[zipfile.ZipFile]:
+    """An .npz file whose members are what they may be; raises InputError as ``read_npz``."""
     try:
         with opened(path, kind._replace(most_bytes=max_bytes)) as stream, zipfile.ZipFile(stream) as archive:
-            members = archive.infolist()
-            _check_members(path, members, max_bytes)
-            return {m.filename.removesuffix(".npy"): _array(path, archive, m) for m in members}
+            _check_members(path, archive.infolist(), max_bytes)
+            yield archive
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}, expected {kind.name}") from None
     except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError, IndexError, struct.error) as error:
@@ -62,17 +84,7 @@ def _array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDA
     """
     name = member.filename
     with archive.open(member) as stream:
-        try:
-            version = np.lib.format.read_magic(stream)
-            if version not in _HEADERS:
-                raise ValueError(f"format version {version} is not known")
-            shape, fortran_order, dtype = _HEADERS[version](stream)
-            if any(type(size) is not int for size in shape):
-                raise ValueError(f"shape is not valid: {shape}")
-        except (ValueError, SyntaxError, TypeError, EOFError) as error:
-            raise InputError(f"{path}: member {name!r} is no .npy array ({_one_line(error)})") from None
-        if dtype.kind not in "biuf":
-            raise InputError(f"{path}: member {name!r} holds {dtype}, expected numbers")
+        shape, fortran_order, dtype = _header(path, name, stream)
         here = member.file_size - stream.tell()
         if min(shape, default=0) < 0 or prod(shape) * dtype.itemsize != here:
             raise InputError(f"{path}: member {name!r} announces {shape} {dtype}, but holds {here} bytes")
@@ -86,6 +98,22 @@ def _array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDA
         raise InputError(f"{path}: member {name!r} announces {here} bytes, but holds {filled}")
     array.setflags(write=False)
     return array.reshape(shape, order="F" if fortran_order else "C")
+
+
+def _header(path: Path, name: str, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type that a .npy member announces."""
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version not in _HEADERS:
+            raise ValueError(f"format version {version} is not known")
+        shape, fortran_order, dtype = _HEADERS[version](stream)
+        if any(type(size) is not int for size in shape):
+            raise ValueError(f"shape is not valid: {shape}")
+    except (ValueError, SyntaxError, TypeError, EOFError) as error:
+        raise InputError(f"{path}: member {name!r} is no .npy array ({_one_line(error)})") from None
+    if dtype.kind not in "biuf":
+        raise InputError(f"{path}: member {name!r} holds {dtype}, expected numbers")
+    return shape, fortran_order, dtype
 
 
 def _one_line(error: Exception) -> str:

@@ -16,7 +16,7 @@ Padding = Annotated[int, Field(ge=0, le=1 << 16)]
 class LayerRecord(BaseModel):
     """One layer's settings.  Frozen; unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         """Shape of the output.  Raises ValueError if the inputs do not fit."""

@@ -5,11 +5,14 @@ Of which columns, in which unit, with how many digits.
 The terminal and the page choose among them and give them names of their own.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from accelsim.hardware.price import ENERGY_PARTS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -20,14 +23,14 @@ class Figure:
     unit: float = 1  # of the columns' own
     digits: int = 0  # behind the point
 
-    def value(self, total: pd.Series) -> float:
+    def value(self, total: "Mapping[str, Any] | pd.Series") -> float:
         """The figure of one run, in the columns' unit.
 
-        total: of ``Result``, or a row of a table of totals.
+        total: the sums of a ``Result``, or a row of a table of totals.
         """
         return float(sum(total[column] for column in self.columns))
 
-    def text(self, total: pd.Series) -> str:
+    def text(self, total: "Mapping[str, Any] | pd.Series") -> str:
         """The figure of one run as tables show it."""
         return f"{self.value(total) / self.unit:,.{self.digits}f}"
 

@@ -25,7 +25,9 @@ from accelsim.report.parts import (
     sentences_box,
     table_of,
 )
-from accelsim.report.sweep_plots import break_even_table, families, label, sweep_plots, varied
+from accelsim.report.sweep_drawing import families, label, varied
+from accelsim.report.sweep_maps import break_even_table
+from accelsim.report.sweep_plots import sweep_plots
 from accelsim.report.sweep_verdict import sweep_sentences
 from accelsim.report.write import write_files
 from accelsim.results_folder import SWEEP, check_kind

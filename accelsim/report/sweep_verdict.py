@@ -5,7 +5,7 @@ The knee, the front, what matters.
 
 from accelsim.explore.naming import named
 from accelsim.explore.sweep import Sweep
-from accelsim.report.sweep_plots import label, varied
+from accelsim.report.sweep_drawing import label, varied
 
 PJ_A_UJ = 1e6
 LEAST_SHARE = 0.02  # of the variance, below which an axis is not worth a word

@@ -4,9 +4,10 @@ Plain ASCII besides rich's rules; no wider than the console: machines that do no
 other go into a further table below.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+import numpy as np
 from rich.console import Console
 
 from accelsim.dual.model import DualModel
@@ -16,10 +17,13 @@ from accelsim.report.figures import FIGURES
 from accelsim.report.grid import put
 from accelsim.report.shelf_tables import model_line
 from accelsim.simulator.machines.machine import Machine
-from accelsim.simulator.result import Result
+from accelsim.simulator.result import Result, ratios_of
 from accelsim.simulator.sensitivity import least
 from accelsim.simulator.verdict import CHIPS, COLUMNS, verdicts
 from accelsim.workload import LayerTable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def settings_line(result: Result, batch: int, overrides: Sequence[str]) -> str:
@@ -59,30 +63,30 @@ def show_comparison(
     out: Console,
     model: DualModel | LayerTable,
     results: Sequence[Result],
-    ratios: pd.DataFrame,
     batch: int,
     overrides: Sequence[str] = (),
 ) -> None:
     """A head line, the totals side by side with their ratios to the first machine, and cycles layer by layer."""
     line(out, model_line(model, results[0].model))
     line(out, settings_line(results[0], batch, overrides))
+    ratios = ratios_of(results)
     left = max(len(f"times {results[0].machine}:"), *(len(name) for name, _ in SUMMARY))
     widths = [2 + max(12, len(result.machine)) for result in results]
     for some in _chunks(results, widths, out.width - left):
         table = named_table("whole network", *(r.machine for r in some))
         for name, figure in SUMMARY:
-            table.add_row(name, *(FIGURES[figure].text(r.total) for r in some))
+            table.add_row(name, *(FIGURES[figure].text(r.sums) for r in some))
         if some[0].level != "layers":
-            table.add_row("maps on chip", *(f"{r.total['maps_on_chip']} of {r.total['maps']}" for r in some))
-            if any(r.total.get("stacks") for r in some):
-                table.add_row("stacks in stripes", *(str(r.total.get("stacks", 0)) for r in some))
-            if any(r.total["passes"] > 1 for r in some):
-                table.add_row("passes over the batch", *(str(r.total["passes"]) for r in some))
-            table.add_row("  most at once, kB", *(f"{r.total['peak_bytes'] / 1e3:,.1f}" for r in some))
+            table.add_row("maps on chip", *(f"{r.sums['maps_on_chip']} of {r.sums['maps']}" for r in some))
+            if any(r.sums.get("stacks") for r in some):
+                table.add_row("stacks in stripes", *(str(r.sums.get("stacks", 0)) for r in some))
+            if any(r.sums["passes"] > 1 for r in some):
+                table.add_row("passes over the batch", *(str(r.sums["passes"]) for r in some))
+            table.add_row("  most at once, kB", *(f"{r.sums['peak_bytes'] / 1e3:,.1f}" for r in some))
         table.add_section()
         table.add_row(escape(f"times {results[0].machine}:"), *("" for _ in some), style="bold")
         for name, column in RATIOS:
-            table.add_row(f"  {name}", *(f"{float(ratios[column][r.machine]):.3f}" for r in some))
+            table.add_row(f"  {name}", *(f"{ratios[r.machine][column]:.3f}" for r in some))
         put(out, table)
     _show_cycles(out, results)
 
@@ -92,32 +96,32 @@ def _show_cycles(out: Console, results: Sequence[Result]) -> None:
 
     Layers that take no cycles on any machine, since they ride on others, have no mark and no bound.
     """
-    cycles = pd.DataFrame({r.machine: r.layers["cycles"].to_numpy() for r in results})
-    fewest = cycles.eq(cycles.min(axis=1), axis=0)
-    fewest.loc[cycles.max(axis=1) == 0] = False
-    names = [escape(str(name)) for name in results[0].layers["name"]]
-    bounds = {r.machine: [bound_of(row) for _, row in r.layers.iterrows()] for r in results}
+    cycles = np.array([[row["cycles"] for row in r.rows] for r in results])  # (machines, layers)
+    fewest = (cycles == cycles.min(axis=0)) & (cycles.max(axis=0) > 0)
+    marks = {r.machine: of_machine for r, of_machine in zip(results, fewest.tolist(), strict=True)}
+    names = [escape(str(row["name"])) for row in results[0].rows]
+    bounds = {r.machine: [bound_of(row) for row in r.rows] for r in results}
     widths = [4 + max(12, len(r.machine)) + max(map(len, ("bound by", *bounds[r.machine]))) for r in results]
     for some in _chunks(results, widths, out.width - max(map(len, ("cycles of", *names)))):
         table = named_table("cycles of", *(column for r in some for column in (r.machine, "bound by")))
         for i, name in enumerate(names):
             cells = []
             for r in some:
-                mark = "* " if fewest[r.machine][i] else ""
-                cells += [f"{mark}{cycles[r.machine][i]:,}", bounds[r.machine][i]]
+                mark = "* " if marks[r.machine][i] else ""
+                cells += [f"{mark}{r.rows[i]['cycles']:,}", bounds[r.machine][i]]
             table.add_row(name, *cells)
         put(out, table)
     if len(results) > 1:
-        alone = fewest[fewest.sum(axis=1) == 1].sum()
-        counts = [f"{r.machine} in {alone[r.machine]}" for r in results if alone[r.machine]]
-        taking = int((cycles.max(axis=1) > 0).sum())
+        alone = fewest[:, fewest.sum(axis=0) == 1].sum(axis=1)
+        counts = [f"{r.machine} in {count}" for r, count in zip(results, alone.tolist(), strict=True) if count]
+        taking = int((cycles.max(axis=0) > 0).sum())
         shared = taking - int(alone.sum())
         line(out, f"*: fewest cycles; alone: {', '.join(counts) or 'none'}; shared: {shared} of {taking} layers")
     line(out, "bound by: where most cycles go: compute, imbalance or edge of the lanes, transform, dram")
     line(out, f"energy: published chips take {CHIPS[0]} to {CHIPS[1]} times the model's, DRAM apart; --band")
 
 
-def bound_of(row: pd.Series) -> str:
+def bound_of(row: Mapping[str, Any]) -> str:
     """What bounds a layer; nothing for one that takes no cycles."""
     return str(row["bound"]) if row["cycles"] else ""
 
@@ -131,8 +135,8 @@ def show_result(
     placed = result.level != "layers"
     where = ("input", "output", "weights") if placed else ()
     table = named_table("layer", "mode", "cycles", "bound by", "util %", "DRAM kB", "energy uJ", *where)
-    for index, row in [*result.layers.iterrows(), ("total", result.total)]:
-        if index == "total":
+    for row in [*result.rows, result.sums]:
+        if row is result.sums:
             table.add_section()
         table.add_row(
             escape(str(row["name"])),
@@ -145,7 +149,7 @@ def show_result(
             *(str(row.get(f"{what}_place", "")) for what in ("input", "output", "weight") if placed),
         )
     put(out, table)
-    t = result.total
+    t = result.sums
     if placed:
         lines = "lines (in stripes), " if t.get("stacks") else ""
         line(out, f"{t['maps_on_chip']} of {t['maps']} maps stay on chip, at most {t['peak_bytes']:,} bytes with tiles")
@@ -160,7 +164,7 @@ def show_result(
     line(out, f"energy {t['energy_pj'] / 1e6:.2f} uJ: {energy}")
 
 
-def show_sensitivity(out: Console, energies: pd.DataFrame) -> None:
+def show_sensitivity(out: Console, energies: "pd.DataFrame") -> None:
     """Energies under each energy table, and whether the conclusion is the same under all."""
     tables = list(energies["table"].unique())
     show = named_table("machine", "priced by", "energy, uJ", "ratio")
@@ -185,7 +189,7 @@ def show_favours(out: Console, machines: Sequence[Machine]) -> None:
         line(out, f"any lane finds any operand at no cost (no operand_window): {', '.join(free)}")
 
 
-def show_band(out: Console, cases: pd.DataFrame) -> None:
+def show_band(out: Console, cases: "pd.DataFrame") -> None:
     """Ratios under each assumption, and each verdict in words.
 
     cases: of ``simulator.verdict.band``.

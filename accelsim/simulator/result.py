@@ -7,7 +7,7 @@ so that their sums are exact in double precision.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from accelsim.hardware.price import ENERGY_PARTS
@@ -49,13 +49,19 @@ DRAM_ACTIONS = {
 }
 DRAM_POWERS = {"dram_standby_pj": "standby", "dram_refresh_pj": "refresh"}
 DRAM_COLUMNS = (*DRAM_ACTIONS, *DRAM_POWERS)
+RATIO_COLUMNS = (
+    *("cycles", "latency_ms", "energy_pj", "dram_read_bytes", "dram_write_bytes", "effectual_macs"),
+    *("area_mm2", "power_mw"),
+)
 
 
 @dataclass(frozen=True)
 class Result:
     """One model on one machine.
 
-    layers: one row a layer; total: sums, and the figures of the whole run.
+    rows: column by name of each layer, all of the same columns; sums: the total of a column, and the
+    figures of the whole run.  ``layers`` and ``total`` are the same as tables of pandas, which is
+    imported when they are first asked for.
 
     synthetic: the zeros of the weights were drawn from a seed, not trained.  level: how far the
     layers ran as one network (``simulator.network.planning``).
@@ -64,19 +70,35 @@ class Result:
     model: str
     machine: str
     engine: str
-    layers: "pd.DataFrame"
-    total: "pd.Series"
+    rows: Sequence[Mapping[str, Any]]
+    sums: Mapping[str, Any]
     synthetic: bool = False
     level: str = "layers"
 
+    @cached_property
+    def layers(self) -> "pd.DataFrame":
+        """One row a layer."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.rows))
+
+    @cached_property
+    def total(self) -> "pd.Series":
+        """Sums, and the figures of the whole run."""
+        import pandas as pd
+
+        return pd.Series(dict(self.sums), dtype=object)
+
     def __repr__(self) -> str:
         """One line: what ran where, cycles and energy."""
-        figures = f"{int(self.total['cycles']):,} cycles, {self.total['energy_pj'] / 1e6:,.2f} uJ"
+        figures = f"{int(self.sums['cycles']):,} cycles, {self.sums['energy_pj'] / 1e6:,.2f} uJ"
         synthetic = ", synthetic" if self.synthetic else ""
         return f"Result({self.model} on {self.machine}, level {self.level}{synthetic}: {figures})"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the total, and a row a layer."""
+        from html import escape
+
         import pandas as pd
 
         shown = ["cycles", "utilization", "dram_read_bytes", "dram_write_bytes", "energy_pj", "latency_ms", "area_mm2"]
@@ -94,14 +116,29 @@ class Result:
             "engine": self.engine,
             **({"synthetic": True} if self.synthetic else {}),
             "level": self.level,
-            "total": _plain(self.total),
-            "layers": [_plain(row) for _, row in self.layers.iterrows()],
+            "total": _plain(self.sums),
+            "layers": [_plain(row) for row in self.rows],
         }
 
 
-def _plain(row: "pd.Series") -> dict[str, object]:
+def _plain(row: Mapping[str, Any]) -> dict[str, object]:
     """A row as plain Python values."""
-    return {str(key): value.item() if hasattr(value, "item") else value for key, value in row.items()}
+    return {key: value.item() if hasattr(value, "item") else value for key, value in row.items()}
+
+
+def ratios_of(results: Sequence[Result]) -> dict[str, dict[str, float]]:
+    """Totals of each result over the first one's, by machine and column of ``RATIO_COLUMNS``.
+
+    A ratio to zero is NaN.  Raises ValueError if there are no results.
+    """
+    if not results:
+        raise ValueError("no results, expected those of one machine at least")
+    first = results[0].sums
+    return {r.machine: {name: _over(r.sums[name], first[name]) for name in RATIO_COLUMNS} for r in results}
+
+
+def _over(value: float, first: float) -> float:
+    return float(value / first) if first else float("nan")
 
 
 def round_energy(pj: float) -> float:

@@ -53,10 +53,8 @@ def run(
     InputError if a layer does not fit the machine, or with too many steps for the event engine,
     KeyError if there is no such engine, ValueError if there is no such level.
     """
-    import pandas as pd  # a sweep's points need no tables, and its import is slow
-
     rows, total = run_rows(works, machine, engine, level)
-    return Result(model, machine.name, engine, pd.DataFrame(rows), pd.Series(total, dtype=object), synthetic, level)
+    return Result(model, machine.name, engine, rows, total, synthetic, level)
 
 
 def _check_large_layers(works: Sequence[LayerWork], machine: Machine) -> None:

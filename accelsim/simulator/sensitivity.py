@@ -7,9 +7,7 @@ energy.
 """
 
 from collections.abc import Sequence
-from typing import get_args
-
-import pandas as pd
+from typing import TYPE_CHECKING, get_args
 
 from accelsim.hardware.description import EnergyTable
 from accelsim.names import told_apart
@@ -17,20 +15,25 @@ from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.run import run
 from accelsim.workload import LayerWork
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def sensitivity(works: Sequence[LayerWork], machines: Sequence[Machine], level: str = "resident") -> pd.DataFrame:
+
+def sensitivity(works: Sequence[LayerWork], machines: Sequence[Machine], level: str = "resident") -> "pd.DataFrame":
     """One row a table and machine: ``table, machine, energy_pj, energy_mac_pj, ratio`` (energy over the first's).
 
     Machines of one name are told apart, and a ratio to zero is NaN.
     Raises InputError if a layer does not fit a machine.
     """
+    import pandas as pd
+
     rows = []
     names = told_apart(machine.name for machine in machines)
     for table in get_args(EnergyTable):
         first: float | None = None
         for name, machine in zip(names, machines, strict=True):
             priced = machine.model_copy(update={"energy_table": table})
-            total = run(works, priced, engine="fast", level=level).total
+            total = run(works, priced, engine="fast", level=level).sums
             energy = float(total["energy_pj"])
             first = energy if first is None else first
             rows.append(
@@ -45,7 +48,7 @@ def sensitivity(works: Sequence[LayerWork], machines: Sequence[Machine], level: 
     return pd.DataFrame(rows)
 
 
-def least(energies: pd.DataFrame) -> dict[str, str]:
+def least(energies: "pd.DataFrame") -> dict[str, str]:
     """The machine with the least energy under each table.  energies: of ``sensitivity``."""
     lowest = energies.sort_values("energy_pj", kind="stable").drop_duplicates("table").sort_index()
     return {str(row.table): str(row.machine) for row in lowest.itertuples()}

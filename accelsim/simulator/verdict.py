@@ -20,9 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from math import sqrt
-from typing import Any, Literal, get_args
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from accelsim.hardware.description import EnergyTable
 from accelsim.hardware.energy import dram_refresh_mw, dram_standby_mw, prices
@@ -30,6 +28,9 @@ from accelsim.names import told_apart
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.run import run
 from accelsim.workload import LayerWork
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Quantity = Literal["energy", "latency"]
 COLUMNS: dict[Quantity, str] = {"energy": "energy_pj", "latency": "latency_ms"}
@@ -101,13 +102,15 @@ def assumptions(machines: Sequence[Machine]) -> list[Assumption]:
     return cases
 
 
-def band(works: Sequence[LayerWork], machines: Sequence[Machine], level: str = "layers") -> pd.DataFrame:
+def band(works: Sequence[LayerWork], machines: Sequence[Machine], level: str = "layers") -> "pd.DataFrame":
     """Energies and times of all machines under each assumption, ``as described`` first.
 
     One row a case and machine: ``assumption, case, machine, energy_pj, latency_ms, energy_ratio,
     latency_ratio``, the ratios over the first machine's, NaN where that is zero.  Machines of one
     name are told apart.  Raises InputError if a layer does not fit a machine.
     """
+    import pandas as pd
+
     names = told_apart(machine.name for machine in machines)
     described = Assumption("none", "as described", _as_described)
     rows = []
@@ -119,7 +122,7 @@ def band(works: Sequence[LayerWork], machines: Sequence[Machine], level: str = "
     return pd.DataFrame(rows)
 
 
-def verdicts(cases: pd.DataFrame, quantity: Quantity = "energy") -> list[Verdict]:
+def verdicts(cases: "pd.DataFrame", quantity: Quantity = "energy") -> list[Verdict]:
     """Each machine but the first against it.  cases: of ``band``."""
     first_case = cases["case"].iloc[0]
     count = cases["case"].nunique()
@@ -151,7 +154,7 @@ def _over(value: float, first: float) -> float:
 
 def _total(works: Sequence[LayerWork], assumption: Assumption, machine: Machine, level: str) -> dict[str, float]:
     """Energy and time of one machine under an assumption."""
-    total = run(works, assumption.change(machine), engine="fast", level=level).total
+    total = run(works, assumption.change(machine), engine="fast", level=level).sums
     bits = 8 * (float(total["sram_read_bytes"]) + float(total["sram_write_bytes"]))
     wires = bits * assumption.wires_pj_per_bit_mm * sqrt(float(total["area_mm2"])) / 2
     on_chip = float(total["energy_pj"]) - float(total["energy_dram_pj"])

@@ -1,6 +1,6 @@
 """A network compiled for one batch size.
 
-Buffers are made once; then forward and backward are a short list of phases.
+Arrays are made once; then forward and backward are a short list of phases.
 
 Consecutive block phases run block by block, so that a block passes through several layers while it
 is in the cache; phases that need the whole batch are barriers.  A thread takes the next block when
@@ -24,7 +24,7 @@ from accelsim.arrays import Array
 from accelsim.errors import InputError, NumericalError
 from accelsim.network.graph import INPUT, Graph
 from accelsim.network.layers import Add, BatchNorm, Relu
-from accelsim.training.ops import OPS, BatchNormOp, Buffers, Context, Op, Phase
+from accelsim.training.ops import OPS, BatchNormOp, Context, Op, Phase, ScratchArrays
 
 FEWEST = 8  # images in a block
 MOST = 32  # images in a block
@@ -87,7 +87,7 @@ class CompiledNetwork:
         gradients = learning.gradients
         self.graph = graph
         self.xp = xp
-        self._buffers = Buffers(xp, workers)
+        self._buffers = ScratchArrays(xp, workers)
         self._context = Context(
             xp=xp,
             workers=workers,

@@ -14,10 +14,10 @@ from pydantic import TypeAdapter
 from accelsim.errors import InputError
 from accelsim.files import PRICES, read_text, write_text
 from accelsim.settings import Section
-from accelsim.training.prices import Grid, Point
+from accelsim.training.prices import Grid, SharesTried
 
 KEYS = {"of", "layers", "sha256"}  # older lists have no sum
-_GRIDS = TypeAdapter(dict[str, list[list[Point]]])
+_GRIDS = TypeAdapter(dict[str, list[list[SharesTried]]])
 
 
 class PriceList:

@@ -52,7 +52,7 @@ Values = dict[str, list[Array]]  # chunks of images, by node
 
 
 @dataclass(frozen=True)
-class Price:
+class LayerPrice:
     """One way for one layer."""
 
     zeros_sd: int  # entries of w that are zero
@@ -65,7 +65,7 @@ class Price:
 
 
 @dataclass(frozen=True)
-class Point:
+class SharesTried:
     """A layer measured at one pair of shares of zeros."""
 
     loss: float  # of the network
@@ -75,7 +75,7 @@ class Point:
     multiplies: list[float]  # an image, for each relative cell
 
 
-Grid = list[list[Point]]  # one layer's, by offset and share
+Grid = list[list[SharesTried]]  # one layer's, by offset and share
 Points = Mapping[str, Grid]  # of each layer
 
 
@@ -92,7 +92,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class PricingImages:
     """The images that prices are measured with, (N, H, W, C) float32, preprocessed."""
 
     images: Array  # to reconstruct from
@@ -113,7 +113,7 @@ class _Layer:
 
 def measure(
     network: Network,
-    calibration: Calibration,
+    calibration: PricingImages,
     regularizer: JointRegularizer,
     settings: Reconstruction,
     known: Points,
@@ -164,7 +164,7 @@ def measure(
 
 def chosen(
     network: Network, points: Points, regularizer: JointRegularizer, budget: Budget, cost: Cost | None = None
-) -> dict[str, Price]:
+) -> dict[str, LayerPrice]:
     """What each layer takes, for the whole file and all multiplies to keep to the budgets.
 
     network: the unmodified one.  cost: in the place of multiplies, if given.
@@ -206,7 +206,7 @@ def chosen(
     return {name: some[i] for (name, some), i in zip(prices.items(), taken, strict=True)}
 
 
-def between(grid: Grid, w: Array, kron: Array | None, budget: Budget, cost: Floats | None = None) -> list[Price]:
+def between(grid: Grid, w: Array, kron: Array | None, budget: Budget, cost: Floats | None = None) -> list[LayerPrice]:
     """One layer's prices: of the points measured, and of shares between theirs.
 
     w: its weights.  kron: (n n, taps), or None where Winograd does not serve.  cost: as ``Cost``.
@@ -228,7 +228,7 @@ def between(grid: Grid, w: Array, kron: Array | None, budget: Budget, cost: Floa
             zeros_sd, zeros_wd = goals_at(w, kron, share, offset)
             for i, cell in enumerate(budget.cells):
                 prices.append(
-                    Price(
+                    LayerPrice(
                         zeros_sd=zeros_sd,
                         zeros_wd=zeros_wd,
                         cell=cell,
@@ -312,7 +312,7 @@ def _grid(layer: _Layer, settings: Reconstruction) -> Grid:
             error = every * float(np.sum(moved * (layer.apart @ moved)))
             noise, levels = _rounded(layer.moments, layer.apart, found, kron, budget.cells)
             row.append(
-                Point(
+                SharesTried(
                     loss=max(layer.loss(found, every), 1e-9),
                     error=max(error, 1e-20),
                     noise=[max(K * each, 1e-20) for each in noise],

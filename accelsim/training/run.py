@@ -29,7 +29,7 @@ from accelsim.training.log import TrainingLog
 from accelsim.training.measured import measured
 from accelsim.training.named import RecipeParts
 from accelsim.training.pricelist import PriceList
-from accelsim.training.prices import Calibration, Grid, chosen, measure
+from accelsim.training.prices import Grid, PricingImages, chosen, measure
 from accelsim.training.progress import Watch, progress_bar, show_layer, show_prices
 from accelsim.training.recipe import Recipe, load_recipe
 from accelsim.training.superresolution import (
@@ -204,13 +204,13 @@ class Run:
                     f"{self.path}: key reconstruction.budget.images: {settings.budget.images} beside the "
                     f"{settings.images} of reconstruction.images, expected at most {len(index)} together"
                 )
-            goals = self._shares(network, Calibration(images, take(apart)), regularizer)
+            goals = self._shares(network, PricingImages(images, take(apart)), regularizer)
         self.trainer.replace(reconstruct(network, images, regularizer, goals, settings, note))
         self.hours = (time.perf_counter() - started) / 3600
         self._save_state()
 
     def _shares(
-        self, network: Network, calibration: Calibration, regularizer: JointRegularizer
+        self, network: Network, calibration: PricingImages, regularizer: JointRegularizer
     ) -> dict[str, tuple[int, int]]:
         """How many zeros of either domain each layer gets by the budgets; its cell is noted.
 

@@ -21,7 +21,7 @@ from itertools import pairwise, product
 
 
 @dataclass(frozen=True)
-class Piece:
+class KernelPiece:
     """Part of a kernel: taps at equal steps.  All fields are (vertical, horizontal)."""
 
     start: tuple[int, int]  # the first tap
@@ -39,7 +39,7 @@ class Piece:
 
 
 @lru_cache(maxsize=1024)
-def pieces(kernel: tuple[int, int], stride: tuple[int, int], largest: int | None = None) -> tuple[Piece, ...]:
+def pieces(kernel: tuple[int, int], stride: tuple[int, int], largest: int | None = None) -> tuple[KernelPiece, ...]:
     """The pieces of a kernel (R, S) at a stride, none over ``largest`` taps a side.
 
     Every weight is in one piece.  Raises ValueError unless all sizes are positive.
@@ -47,7 +47,7 @@ def pieces(kernel: tuple[int, int], stride: tuple[int, int], largest: int | None
     if min(*kernel, *stride, largest or 1) < 1:
         raise ValueError(f"a kernel {kernel} at stride {stride} in pieces of {largest}: expected positive sizes")
     rows, cols = (_runs(taps, step, largest) for taps, step in zip(kernel, stride, strict=True))
-    return tuple(Piece((a, b), stride, (r, s)) for (a, r), (b, s) in product(rows, cols))
+    return tuple(KernelPiece((a, b), stride, (r, s)) for (a, r), (b, s) in product(rows, cols))
 
 
 def _runs(taps: int, step: int, largest: int | None) -> list[tuple[int, int]]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from accelsim.arrays import Array, Floats, Ints
 from accelsim.dual.deploy import winograd_filters
 from accelsim.memo import Memo
-from accelsim.transforms.decomposition import Piece
+from accelsim.transforms.decomposition import KernelPiece
 from accelsim.transforms.winograd import Points
 
 WeightsCome = Literal["loaded", "kept", "there"]
@@ -201,7 +201,7 @@ class LayerWork:
         grouped = weights.reshape(self.groups, K // self.groups, C, -1)
         return np.stack([np.count_nonzero(filters, axis=(0, 2)) for filters in grouped]).astype(np.int64)
 
-    def mask(self, m: int, parts: tuple[Piece, ...] = (), points: Points | None = None) -> NDArray[np.bool_]:
+    def mask(self, m: int, parts: tuple[KernelPiece, ...] = (), points: Points | None = None) -> NDArray[np.bool_]:
         """Which Winograd-domain entries, or 1 x 1 weights, are not zero, tap after tap.
 
         (taps, K, C / groups) bool.
@@ -218,7 +218,7 @@ class LayerWork:
         return np.unpackbits(packed, count=prod(shape)).view(np.bool_).reshape(shape)
 
     def _pack(
-        self, m: int, parts: tuple[Piece, ...], points: Points | None
+        self, m: int, parts: tuple[KernelPiece, ...], points: Points | None
     ) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
         """``mask`` of transformed filters, eight flags a byte, and its shape."""
         weights = self.filters()
@@ -236,7 +236,7 @@ class LayerWork:
         return np.packbits(taps), taps.shape
 
     def block_nonzeros(
-        self, m: int = 1, parts: tuple[Piece, ...] = (), points: Points | None = None
+        self, m: int = 1, parts: tuple[KernelPiece, ...] = (), points: Points | None = None
     ) -> NDArray[np.int64]:
         """``nonzeros(m)`` summed over blocks of CHANNEL_BLOCK input channels.
 

@@ -207,6 +207,7 @@ def test_coarser_cells_make_a_smaller_file(tmp_path, resnet8):
         CompressionRecipe(cell=0.1, coarser=1.1)
 
 
+@pytest.mark.slow  # three files; that of a fine-tuning is interrupted above
 def test_an_interrupted_rounding_goes_on_to_the_same_file(tmp_path, resnet8):
     pixels = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), np.uint8)
     labels = np.arange(12) % 10

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from accelsim.dual.coding.coders import decode, encode
 from accelsim.dual.coding.damaged import DamagedFile
+from accelsim.dual.coding.mixing import BitModel
 from accelsim.dual.coding.numbers import decode_numbers, encode_numbers
 from tests.laws import law
 
@@ -116,3 +117,17 @@ def test_numbers_round_trip(joined, arrays, kinds):
     decoded = decode_numbers(content, [len(array) for array in arrays], kinds[: len(integers)], joined=joined)
     for array, again in zip(integers, decoded, strict=True):
         np.testing.assert_array_equal(again, array)
+
+
+@law(30)
+@given(st.integers(0, 2**32 - 1))
+def test_bits_of_one_context_are_learned_from_alike_one_by_one_or_as_counts(seed):
+    rng = np.random.default_rng(seed)
+    as_arrays, as_counts = (BitModel(((6, 1), (3, 1))) for _ in range(2))
+    for _ in range(60):  # some rows are beyond the limit at which counts are halved
+        rows = [int(rng.integers(6)), int(rng.integers(3))]
+        bits = rng.random(int(rng.integers(1, 500))) < rng.random()
+        one_by_one = as_arrays.predict([(row, 0) for row in rows], bits.shape)
+        assert set(one_by_one.tolist()) == {as_counts.predict_alike(rows)}
+        as_arrays.learn(bits)
+        as_counts.learn_alike(len(bits), int(bits.sum()))

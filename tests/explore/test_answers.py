@@ -26,7 +26,7 @@ def two_models(folder: Path) -> Path:
     return write_sweep(folder, models=["small.dual", "tiny.csv"], report=QUESTION)
 
 
-def test_two_networks_do_not_share_a_front(tmp_path: Path) -> None:
+def test_two_networks_do_not_share_a_front(tmp_path: Path, undrawn: None) -> None:
     done = run_sweep(two_models(tmp_path), tmp_path / "out", workers=1)
     answers = done.answers
     assert answers.models == ("small", "tiny")
@@ -147,7 +147,7 @@ def test_a_folder_with_another_sweep_is_refused_unless_asked_for(tmp_path: Path)
 
 def test_break_even_holds_machines_of_equal_lanes_against_each_other(tmp_path: Path) -> None:
     """Of 64 and 256 lanes the larger spatial machine must not set the limit of the smaller Winograd one."""
-    from accelsim.report.sweep_plots import break_even_table
+    from accelsim.report.sweep_maps import break_even_table
 
     models = [{"path": "small.dual", "winograd_sparsity": [0.1, 0.9]}]
     done = run_sweep(write_sweep(tmp_path, models=models), tmp_path / "out", workers=1)

@@ -61,7 +61,7 @@ def test_one_family_alone_has_no_band(tmp_path: Path) -> None:
     assert bands(done, tmp_path / "out") == []
 
 
-def test_the_command_states_and_draws_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_states_and_draws_them(tmp_path: Path, capsys: pytest.CaptureFixture[str], undrawn: None) -> None:
     path = write_sweep(tmp_path, axes=AXES, report=QUESTIONS)
     assert cli.main(["sweep", str(path), "-o", str(tmp_path / "out"), "--workers", "1", "--band", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["bands"]

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from accelsim.errors import InputError
-from accelsim.explore.description import Range, read_description
+from accelsim.explore.axes import Range
+from accelsim.explore.description import read_description
 from accelsim.explore.space import content_key, points, size
 from tests.explore.small import write_sweep
 

@@ -31,7 +31,7 @@ MANY: dict[str, list[float]] = {
     "bandwidth": [1.6, 3.2, 6.4, 12.8],
     "clock_mhz": [200, 400, 600, 800],
 }
-KILLS = 20 if ALL else 5
+KILLS = 20 if ALL else 3
 FORK = multiprocessing.get_context("fork")
 
 
@@ -77,7 +77,7 @@ def finished(folder: Path) -> set[str]:
 
 
 def test_a_sweep_killed_many_times_loses_and_repeats_no_finished_point(tmp_path: Path) -> None:
-    path, folder, log = some_points(tmp_path, 4 if ALL else 2), tmp_path / "out", tmp_path / "log"
+    path, folder, log = some_points(tmp_path, 4 if ALL else 1), tmp_path / "out", tmp_path / "log"
     rng = random.Random(7)
     read_tasks(path)  # what is cached once is cached for all children
     kills = 0
@@ -195,8 +195,9 @@ def wait_for(folder: Path, points: int) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow  # four interpreters
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in /proc")
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL] if ALL else [signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_workers_end_with_their_sweep_and_a_lost_worker_is_replaced(tmp_path: Path, how: signal.Signals) -> None:
     path, folder = some_points(tmp_path), tmp_path / "out"
     process = sweep_process(path, folder, 2)

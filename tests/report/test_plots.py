@@ -54,7 +54,7 @@ def overlap(boxes):
 
 
 @pytest.mark.parametrize("function", [plots._cycles, plots._energy, plots._dram, plots._roofline])
-@pytest.mark.parametrize(("machines", "repeat"), [(1, 1), (2, 5), (8, 1), (3, 20)])
+@pytest.mark.parametrize(("machines", "repeat"), [(1, 1), (2, 5), (8, 1), pytest.param(3, 20, marks=pytest.mark.slow)])
 def test_labels_neither_overlap_nor_leave_the_figure(comparison, function, machines, repeat):
     figure, renderer = drawn(function, some(comparison, machines, repeat))
     for axes in figure.axes:

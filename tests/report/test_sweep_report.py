@@ -65,7 +65,7 @@ def test_the_report_is_whole_and_the_same_each_time(swept: tuple[Path, str], tmp
 
 
 def test_the_command_says_what_the_files_say(
-    swept: tuple[Path, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    swept: tuple[Path, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, undrawn: None
 ) -> None:
     folder = swept[0] / "out"
     said = json.loads(swept[1])

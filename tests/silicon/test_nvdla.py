@@ -23,6 +23,7 @@ def test_winograd_mode_gains_what_the_primer_says() -> None:
             assert gain == pytest.approx(2.25, rel=0.02)
 
 
+@pytest.mark.slow
 def test_resnet50_keeps_the_order_of_sizes_and_the_large_ones_close() -> None:
     """269 and 46 images a second within 15 %.  The smallest machine is too fast: see below."""
     (large, published_large), (middle, published_middle), (small, _) = nvdla.resnet50_fps()

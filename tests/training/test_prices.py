@@ -21,7 +21,7 @@ from accelsim.sparsity.recipe import Budget, Joint
 from accelsim.training import checkpoint
 from accelsim.training.first_weights import initial_arrays
 from accelsim.training.pricelist import PriceList
-from accelsim.training.prices import Point, _rounded, between
+from accelsim.training.prices import SharesTried, _rounded, between
 from accelsim.training.recipe import Recipe
 from accelsim.training.run import train_recipe
 from tests.laws import ALL
@@ -29,6 +29,8 @@ from tests.laws import ALL
 SETTINGS = {"images": 48, "positions": 16, "iterations": 8, "polish": 8, "spatial_pull": 4, "winograd_pull": 4}
 BUDGET = {"ratio": 9, "cost_reduction": 4, "images": 12, "zeros": [0.2, 0.6, 0.85], "cells": [0.2, 0.6]}
 BUDGET |= {"iterations": 6, "polish": 4}
+if not ALL:
+    BUDGET |= {"zeros": [0.3, 0.85]}
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +131,8 @@ def test_bad_budgets_are_refused_in_one_line(run: tuple[Path, dict]) -> None:
 
 def test_a_layer_that_loses_nothing_at_one_share_has_prices_at_all() -> None:
     """A loss of zero has no logarithm; what lies between it and the next is next to nothing, and never NaN."""
-    nothing = Point(loss=0.0, error=2.0, noise=[1.0], bits=[8.0], multiplies=[6.0])
-    something = Point(loss=4.0, error=2.0, noise=[1.0], bits=[4.0], multiplies=[2.0])
+    nothing = SharesTried(loss=0.0, error=2.0, noise=[1.0], bits=[8.0], multiplies=[6.0])
+    something = SharesTried(loss=4.0, error=2.0, noise=[1.0], bits=[4.0], multiplies=[2.0])
     budget = Budget(ratio=2, cost_reduction=2, zeros=(0.0, 0.5), cells=(1.0,))
     prices = between([[nothing, something]], np.ones((8, 8), np.float32), None, budget)
     losses = [price.loss for price in prices]
@@ -151,7 +153,7 @@ def test_a_file_of_other_or_broken_prices_is_not_taken_over(tmp_path: Path) -> N
     )
     path = tmp_path / "prices.json"
     prices = PriceList(path, recipe)
-    prices.add("a", [[Point(loss=0.5, error=2.0, noise=[3.0, 4.0], bits=[8.0, 7.0], multiplies=[6.0, 5.0])]])
+    prices.add("a", [[SharesTried(loss=0.5, error=2.0, noise=[3.0, 4.0], bits=[8.0, 7.0], multiplies=[6.0, 5.0])]])
     assert PriceList(path, recipe).grids == prices.grids
     assert PriceList(path, recipe.model_copy(update={"seed": 1})).grids == {}
     whole = path.read_text()

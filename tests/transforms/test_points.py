@@ -199,6 +199,7 @@ def test_a_calibration_and_a_task_of_a_sweep_know_the_points(tmp_path):
         (["points.4=[0, 1, -1, 2/2, 2]"], "points: 4: 1 is there twice, expected different points"),
         (["points.2=[0, 1, -1]"], "points: of tile size 2, expected 4"),
         (["points.9=[0, 1, -1]"], "points: '9', expected a tile size of 2 to 6, once"),
+        (["points={2.0: [0, 1, -1]}"], "points: 2.0, expected a tile size of 2 to 6, once"),
     ],
 )
 def test_bad_points_are_refused_in_one_line(keys, said):

@@ -14,7 +14,7 @@ from accelsim.dual.coding.statistics import (
     LIMIT,
     UNIT,
     WEIGHT,
-    Group,
+    KernelGroup,
     neighbours,
 )
 
@@ -27,7 +27,7 @@ LONGEST = 1.0  # logits that a number moves at a time
 class Parts:
     """The kernels of a group, and what they belong to."""
 
-    def __init__(self, group: Group, tensors: Sequence[Levels]) -> None:
+    def __init__(self, group: KernelGroup, tensors: Sequence[Levels]) -> None:
         self.group = group
         # (positions, kernels)
         self.values = np.concatenate([kernels_of(tensor) for tensor in tensors]).T.copy()

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from accelsim.arrays import Flags, Floats, Ints
+from accelsim.arrays import Flags, Ints
 
 Context = tuple[int, Ints | int]
 
@@ -40,6 +40,7 @@ FIRST_WEIGHT = 0.3
 DECAY = 0.998  # of the remembered curvature, a batch
 DAMPING = 40.0
 LARGEST_STEP = 0.3  # of a weight, a batch
+CURVATURE_UNIT = 1 / (UNIT * UNIT * 4096)
 
 _LOG = np.array([round(UNIT * math.log(n + COUNT_OFFSET)) for n in range(1 << COUNT_BITS)], np.float64)
 # Of each prediction, the logits -LOGIT_RANGE..LOGIT_RANGE in order.
@@ -70,9 +71,9 @@ class BitModel:
         self._offsets = [0, *itertools.accumulate(narrow)]
         self._counts = np.zeros(self._starts[-1], np.int64)  # of each entry: zeros + ONE ones
         self._windows: dict[tuple[int, ...], Ints] = {}
-        self._weights = [np.array([FIRST_WEIGHT] * len(tables) + [bias]) for _ in range(sets)]
-        self._curvature = [np.zeros((len(tables) + 1, len(tables) + 1)) for _ in range(sets)]
-        self._damping = DAMPING * np.eye(len(tables) + 1)
+        size = len(tables) + 1
+        self._weights = [[FIRST_WEIGHT] * len(tables) + [bias] for _ in range(sets)]
+        self._curvature = [[[0.0] * size for _ in range(size)] for _ in range(sets)]
 
     def forget(self, i: int) -> None:
         """Clear the statistics of context i."""
@@ -106,13 +107,45 @@ class BitModel:
         x = np.empty((inputs + 1, slots.shape[1]))
         (_LOG.take(ones) - _LOG.take(zeros)).take(slots, out=x[:-1], mode="clip")
         x[-1] = UNIT
-        logit = (np.rint(self._weights[k] * WEIGHT_UNIT) / WEIGHT_UNIT) @ x
+        logit = np.array(_in_steps(self._weights[k])) @ x
         prediction: Ints = np.rint(logit, out=logit).astype(np.int64)
         prediction += LOGIT_RANGE
         np.maximum(prediction, 0, out=prediction)
         np.minimum(prediction, 2 * LOGIT_RANGE, out=prediction)
         self._batch = (entries, seen, slots, x, prediction, k)
         return prediction
+
+    def predict_alike(self, rows: Sequence[int], k: int = 0) -> int:
+        """``predict`` of bits that all have the same contexts, rows of tables of one column: one for all of them."""
+        entries = [start + row for start, row in zip(self._starts, rows, strict=False)]
+        seen = []
+        x = []
+        for entry in entries:
+            counts = int(self._counts[entry])
+            zeros = counts & (ONE - 1)
+            ones = counts >> ONE_BITS
+            shift = max(0, (zeros + ones).bit_length() - COUNT_BITS)  # as ``_halve``
+            zeros >>= shift
+            ones >>= shift
+            seen.append(zeros + (ones << ONE_BITS))
+            x.append(float(_LOG[ones] - _LOG[zeros]))
+        x.append(float(UNIT))
+        logit = sum(w * value for w, value in zip(_in_steps(self._weights[k]), x, strict=True))
+        prediction = min(2 * LOGIT_RANGE, max(0, round(logit) + LOGIT_RANGE))
+        self._alike = (entries, seen, x, prediction, k)
+        return prediction
+
+    def learn_alike(self, count: int, ones: int) -> None:
+        """Take in ``count`` bits, of which so many ones, that ``predict_alike`` was last asked about.
+
+        Sums over them are exact, as in ``learn``: both come to the same.
+        """
+        entries, seen, x, prediction, k = self._alike
+        for entry, counts in zip(entries, seen, strict=True):
+            self._counts[entry] = counts + count - ones + (ones << ONE_BITS)
+        error = 65536.0 * ones - float(PROBABILITY[prediction]) * count
+        variance = float(_VARIANCE[prediction]) * count
+        self._step([[a * variance * b for b in x] for a in x], [a * error for a in x], k)
 
     def _window(self, rows: tuple[int, ...]) -> Ints:
         """The entries of these rows of the narrow tables, one after the other."""
@@ -137,7 +170,8 @@ class BitModel:
         """Take in the bits of the batch that ``predict`` was last asked about."""
         entries, seen, slots, x, prediction, k = self._batch
         narrow = self._offsets[-1]
-        self._step(x, bits * 65536.0 - PROBABILITY.take(prediction), _VARIANCE.take(prediction), k)
+        error = bits * 65536.0 - PROBABILITY.take(prediction)
+        self._step(((x * _VARIANCE.take(prediction)) @ x.T).tolist(), (x @ error).tolist(), k)
         slots += slots
         slots += bits
         counted = np.bincount(slots.ravel(), minlength=2 * narrow)
@@ -147,14 +181,26 @@ class BitModel:
         if self._wide is not None:
             np.add.at(self._counts, entries[narrow:], np.where(bits, ONE, 1))
 
-    def _step(self, x: Floats, error: Floats, variance: Floats, k: int) -> None:
-        """One damped Newton step of the weights of set k on the cost of the batch."""
-        curvature = self._curvature[k]
-        curvature *= DECAY
-        curvature += (x * variance) @ x.T
-        matrix = (curvature * (1 / (UNIT * UNIT * 4096)) + self._damping).tolist()
-        step = _solve(matrix, ((x @ error) / (UNIT * 65536)).tolist())
-        self._weights[k] += [min(LARGEST_STEP, max(-LARGEST_STEP, s)) for s in step]
+    def _step(self, of_batch: Sequence[Sequence[float]], slope: Sequence[float], k: int) -> None:
+        """One damped Newton step of the weights of set k on the cost of the batch.
+
+        of_batch: its curvature, (I + 1, I + 1).  slope: of its cost, (I + 1,).
+        """
+        known = self._curvature[k]
+        self._curvature[k] = [
+            [a * DECAY + b for a, b in zip(row, more, strict=True)] for row, more in zip(known, of_batch, strict=True)
+        ]
+        matrix = [[a * CURVATURE_UNIT for a in row] for row in self._curvature[k]]
+        for i, row in enumerate(matrix):
+            row[i] += DAMPING
+        step = _solve(matrix, [a / (UNIT * 65536) for a in slope])
+        steps = [min(LARGEST_STEP, max(-LARGEST_STEP, s)) for s in step]
+        self._weights[k] = [w + s for w, s in zip(self._weights[k], steps, strict=True)]
+
+
+def _in_steps(weights: Sequence[float]) -> list[float]:
+    """The weights as whole multiples of 1 / ``WEIGHT_UNIT``."""
+    return [round(weight * WEIGHT_UNIT) / WEIGHT_UNIT for weight in weights]
 
 
 def _solve(matrix: list[list[float]], right: list[float]) -> list[float]:

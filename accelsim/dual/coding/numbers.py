@@ -38,7 +38,7 @@ class NumberCoder:
         known_width = None if size is None else np.frexp(size.astype(np.float64))[1].astype(np.int64)
         width = self._widths(kind, count, known_width)
         where = np.flatnonzero(width)
-        sign = self._coder.modelled(self._sign, [(kind, 0)], where.shape, None if known is None else known[where] < 0)
+        sign = self._coder.alike(self._sign, [kind], len(where), None if known is None else known[where] < 0)
         magnitude = np.zeros(count, np.int64)
         magnitude[where] = self._magnitudes(kind, width[where] - 1, None if size is None else size[where])
         magnitude[where[sign]] *= -1
@@ -60,9 +60,8 @@ class NumberCoder:
         width = np.zeros(count, np.int64)
         alive = np.arange(count)
         for w in range(WIDTHS - 1):
-            flags = self._coder.modelled(
-                self._width, [(kind * WIDTHS + w, 0), (w, 0)], alive.shape, None if known is None else known[alive] > w
-            )
+            longer = None if known is None else known[alive] > w
+            flags = self._coder.alike(self._width, [kind * WIDTHS + w, w], len(alive), longer)
             alive = alive[flags]
             width[alive] += 1
         if alive.size:

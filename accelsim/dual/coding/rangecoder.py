@@ -6,6 +6,7 @@ Range coding by the library ``constriction``.
 import math
 import zlib
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import constriction
@@ -19,12 +20,19 @@ from accelsim.dual.coding.mixing import EVEN, PROBABILITY, BitModel, Context
 Bytes = NDArray[np.uint8]
 Chances = Callable[[Sequence[int]], Sequence[Floats]]
 
-# Of each prediction: the probabilities of a zero and of a one (as one complex number); of each
-# prediction and bit: the cost in 2^-16 bits.
+# Of each prediction: the probabilities of a zero and of a one (as one complex number).
 _PAIR = (1 - PROBABILITY / 65536) + 1j * (PROBABILITY / 65536)
-_COST = np.array([[round(-math.log2(p / 65536) * 65536) for p in (65536 - one, one)] for one in PROBABILITY]).ravel()
 PENDING = 64  # batches whose cost is summed at once
+ALIKE = 1 << 18  # bits whose sums are exact whatever they are
 TAIL = 64  # bits that a decoder holds after it has read the last word
+
+
+@cache
+def _bit_costs() -> Ints:
+    """Of each prediction and bit: the cost in 2^-16 bits.  Made when the first bits are counted."""
+    ones = [int(one) for one in PROBABILITY.tolist()]
+    pairs = [[round(-math.log2(p / 65536) * 65536) for p in (65536 - one, one)] for one in ones]
+    return np.array(pairs, np.int64).ravel()
 
 
 class BitCoder:
@@ -67,7 +75,7 @@ class BitCoder:
                 raise DamagedFile(f"damaged: {str(error)[:100]}") from None
         self._coded.append(2 * prediction + bits)
         if exhausted:
-            self._beyond += int(_COST.take(self._coded[-1]).sum())
+            self._beyond += int(_bit_costs().take(self._coded[-1]).sum())
             if self._beyond > TAIL << 16:
                 raise DamagedFile("damaged: the numbers need more bits than the file has")
         if len(self._coded) == PENDING:
@@ -100,7 +108,7 @@ class BitCoder:
 
     def spent(self) -> int:
         """The cost of all bits so far, in 2^-16 bits."""
-        self._spent += int(_COST.take(np.concatenate(self._coded)).sum()) if self._coded else 0
+        self._spent += int(_bit_costs().take(np.concatenate(self._coded)).sum()) if self._coded else 0
         self._coded.clear()
         return self._spent
 
@@ -125,6 +133,14 @@ class BitCoder:
         flags = None if known is None else ((known[:, None] >> shifts) & 1).astype(bool).ravel()
         bits = self.bits(np.full(count * width, EVEN), flags).reshape(count, width)
         return np.asarray((bits.astype(np.int64) << shifts).sum(axis=1))
+
+    def alike(self, model: BitModel, rows: Sequence[int], count: int, known: Flags | None) -> Flags:
+        """``modelled`` of ``count`` bits that all have the same contexts, rows of tables of one column."""
+        if not 0 < count < ALIKE:
+            return self.modelled(model, [(row, 0) for row in rows], (count,), known)
+        bits = self.bits(np.full(count, model.predict_alike(rows)), known)
+        model.learn_alike(count, int(np.count_nonzero(bits)))
+        return bits
 
     def tails(self, width: Ints, known: Ints | None) -> Ints:
         """Numbers whose highest bit is bit ``width``, (n,): lower bits, all equally likely."""

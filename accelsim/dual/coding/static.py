@@ -11,7 +11,7 @@ logit, a sum of a few whole numbers:
     magnitude:  what its layer, filter, channel, the number of non-zeros in its kernel and the first of them say;
     sign:       what its layer and the signs before it in its kernel say.
 
-Order: layers of one kernel shape that the encoder finds alike are one ``Group``; a group's 2-D
+Order: layers of one kernel shape that the encoder finds alike are one ``KernelGroup``; a group's 2-D
 kernels are cut into chunks.  In a chunk come, kernel position after position, the flags and the
 signs, then the magnitudes: of each kernel's first non-zero, then of the others.  Among symbols that
 come together, those of the smallest logit come first (``rangecoder.ClassCoder``).
@@ -41,7 +41,7 @@ from accelsim.dual.coding.statistics import (
     NEIGHBOURS,
     UNIT,
     WEIGHT,
-    Group,
+    KernelGroup,
     Shape,
     Statistics,
     channel_numbers,
@@ -97,7 +97,7 @@ class _Network:
         self._group_of: dict[int, int] = {}
         self.bits = np.zeros(len(shapes))
 
-    def group(self, group: Group, number: int, values: Levels, known: bool) -> None:
+    def group(self, group: KernelGroup, number: int, values: Levels, known: bool) -> None:
         """Code the kernels of group ``number``.
 
         Values (kernels, positions), filled in unless known.
@@ -114,7 +114,7 @@ class _Network:
             chunk = _Chunk(group, number, density[part], means[part], layer[part], starts)
             values[part] = self._chunk(chunk, values[part] if known else None)
 
-    def _offsets(self, group: Group, filters: Ints, channels: Ints, layers: Ints) -> NDArray[np.int16]:
+    def _offsets(self, group: KernelGroup, filters: Ints, channels: Ints, layers: Ints) -> NDArray[np.int16]:
         """What layer, filter and channel add to the logits of each kernel: (kernels,)."""
         parts = []
         for i in group.layers:
@@ -229,7 +229,7 @@ class _Network:
 class _Chunk:
     """Kernels that are coded together: (n,) each."""
 
-    group: Group
+    group: KernelGroup
     number: int  # of the group
     density: NDArray[np.int16]  # what layer, filter and channel add to a flag's logit
     means: NDArray[np.int16]  # and to a magnitude's

@@ -34,7 +34,7 @@ FLAG_WEIGHTS = [1 + j + j * (j - 1) for j in range(NEIGHBOURS + 1)]
 
 
 @dataclass(frozen=True)
-class Group:
+class KernelGroup:
     """Layers that are coded together."""
 
     layers: tuple[int, ...]  # their places in the network
@@ -70,14 +70,14 @@ class Statistics:
     growth: list[Ints]
 
 
-def groups_of(shapes: Sequence[Shape], alike: Ints) -> list[Group]:
+def groups_of(shapes: Sequence[Shape], alike: Ints) -> list[KernelGroup]:
     """The groups of a network's weight arrays (K, C / groups, ...), in the order of their first layers."""
     found: dict[tuple[int, ...], list[int]] = {}
     for i, shape in enumerate(shapes):
         R, S = kernel_axes(shape)[2:]
         if math.prod(shape):
             found.setdefault((R, S, int(alike[i])), []).append(i)
-    return [Group(tuple(layers), (key[0], key[1])) for key, layers in found.items()]
+    return [KernelGroup(tuple(layers), (key[0], key[1])) for key, layers in found.items()]
 
 
 def neighbours(position: int, S: int) -> list[int]:
@@ -222,6 +222,6 @@ def _from_changes(changes: Sequence[Ints]) -> list[Ints]:
     return growth
 
 
-def _rows(sizes: Sequence[int], group: Group) -> Sequence[int]:
+def _rows(sizes: Sequence[int], group: KernelGroup) -> Sequence[int]:
     """Those of the sizes, one for each number of neighbours, that a group's kernels have use for."""
     return sizes[: min(group.positions, NEIGHBOURS + 1)]

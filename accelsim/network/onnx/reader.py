@@ -7,8 +7,8 @@ cannot be read is told at once.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +23,16 @@ from accelsim.network.onnx.constants import MAX_MADE_IN_ALL, fold, made
 from accelsim.network.onnx.draft import IMAGE, Grid, Tensor, Unfit, Value
 from accelsim.network.onnx.inputs import image_input, sizes_of, started, whole_numbers
 from accelsim.network.onnx.large import without_large
-from accelsim.network.onnx.operators import FOREIGN, MOVING, OF_INTEGERS, OPERATORS, RECURRENT
-from accelsim.network.onnx.package import METADATA, one_line, package
+from accelsim.network.onnx.operators import FOREIGN, MOVING, OF_INTEGERS, OPERATORS
+from accelsim.network.onnx.package import inlined, one_line, package, preprocessing_of
 from accelsim.network.onnx.soundness import attributes_of, check_names, opset
+from accelsim.network.onnx.unknown import Unknown, inferred_shapes, refused
 from accelsim.network.onnx.weights import Weights, without_numbers
 from accelsim.network.tensors import Opaque
 
 MAX_NODES = 20_000
 # that exporters give all
 NO_NAMES = {"", "main", "main_graph", "torch_jit", "torch-jit-export", "tf2onnx"}
-SHOWN = 6  # nodes of one kind that a message names
-
-
-@dataclass(frozen=True)
-class Unknown:
-    """What of a file is not known."""
-
-    # by operator, nodes that are costed as traffic
-    kept: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    # nodes left out, for no size is known of them
-    dropped: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def read_onnx(path: Path, input_shape: Sequence[int] | None = None) -> Network:
@@ -75,8 +65,8 @@ def read_onnx_in_part(
     if not model.HasField("graph"):
         raise InputError(f"{path}: not an ONNX file (it holds no graph)")
     try:
-        reader = _Reader(onnx, _inlined(onnx, model), Weights(onnx, path, large), keep_unknown)
-        preprocessing = _preprocessing(model)
+        reader = _Reader(onnx, inlined(onnx, model), Weights(onnx, path, large), keep_unknown)
+        preprocessing = preprocessing_of(model)
         del model  # the reader lets go of it, and of the numbers that it holds, once these are read
         return reader.network(preprocessing, input_shape), reader.left
     except Unfit as error:
@@ -89,25 +79,6 @@ def read_onnx_in_part(
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: {one_line(error)}") from None
-
-
-def _inlined(onnx: Any, model: Any) -> Any:
-    """The model without functions of its own."""
-    if not model.functions:
-        return model
-    try:
-        from onnx.inliner import inline_local_functions
-
-        return inline_local_functions(model)
-    except Exception as error:  # of the package's own kind
-        raise Unfit(f"its functions cannot be inlined ({one_line(error)})") from None
-
-
-def _preprocessing(model: Any) -> Preprocessing:
-    for entry in model.metadata_props:
-        if entry.key == METADATA:
-            return Preprocessing.model_validate_json(entry.value)
-    return Preprocessing()
 
 
 class _Missing:
@@ -331,7 +302,7 @@ class _Reader:
     def _inferred_shape(self, output: str) -> list[int] | None:
         """All sizes of a tensor for one image, by the onnx package; None if they are not fixed."""
         if self.inferred is None:
-            self.inferred = _inferred_shapes(self.onnx, self.model, *self.input)
+            self.inferred = inferred_shapes(self.onnx, self.model, *self.input)
         return self.inferred.get(output)
 
     def _drop(self, node: Any, name: str) -> None:
@@ -347,16 +318,8 @@ class _Reader:
         """Raise Unfit with all that is not known, unless that is to be kept."""
         if self.keep_unknown:
             return
-        faults = list(self.faults)
-        if len(self.unknown) == 1 and not faults:
-            ((operator, names),) = self.unknown.items()
-            faults = [f"{_nodes(names)} ({operator}): not known{_why([operator])}"]
-        elif self.unknown:
-            listed = ", ".join(f"{operator} ({_nodes(names)})" for operator, names in self.unknown.items())
-            faults.append(f"{len(self.unknown)} operators are not known: {listed}{_why(self.unknown)}")
-        if faults:
-            more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-            raise Unfit("; ".join(faults[:SHOWN]) + more)
+        if refusal := refused(self.faults, self.unknown):
+            raise Unfit(refusal)
 
     # ---- the end
 
@@ -435,41 +398,3 @@ def _message(error: Exception) -> str:
         first = error.errors()[0]
         return f"{first['msg']} ({'.'.join(map(str, first['loc']))})"
     return str(error)
-
-
-def _nodes(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:SHOWN])
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"node{'s' if len(names) > 1 else ''} {shown}{more}"
-
-
-def _why(operators: Iterable[str]) -> str:
-    recurrent = [operator for operator in operators if operator in RECURRENT]
-    if recurrent:
-        return f"; {', '.join(recurrent)}: recurrent, no part of a convolutional network"
-    return "; --keep-unknown costs what is not known as traffic"
-
-
-def _inferred_shapes(onnx: Any, model: Any, name: str, sizes: Sequence[int]) -> dict[str, list[int]]:
-    """Sizes of all tensors that the onnx package can tell, for one image of these sizes."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    for value in copy.graph.input:
-        if value.name == name:
-            for dim, size in zip(value.type.tensor_type.shape.dim, (1, *sizes), strict=False):
-                dim.Clear()
-                dim.dim_value = size
-    del copy.graph.value_info[:]
-    for value in copy.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    try:
-        inferred = onnx.shape_inference.infer_shapes(copy, data_prop=True)
-    except Exception:  # of the package's own kind, or protobuf's
-        return {}
-    found = {}
-    for value in (*inferred.graph.value_info, *inferred.graph.output):
-        dims = value.type.tensor_type.shape.dim
-        stated = value.type.tensor_type.HasField("shape")
-        if stated and all(dim.dim_value > 0 for dim in dims):
-            found[value.name] = [int(dim.dim_value) for dim in dims]
-    return found

@@ -54,13 +54,8 @@ from accelsim.simulator.tiles.schedule import best_plan, best_schedule, check_st
 from accelsim.simulator.tiles.selection import serve_together
 from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.schedule import Schedule
-from accelsim.transforms.adders import (
-    exact_bits,
-    inverse_unit,
-    serial_inverse_additions,
-    tile_additions,
-)
-from accelsim.transforms.decomposition import Piece, pieces
+from accelsim.transforms.adders import exact_bits, inverse_unit, serial_inverse_additions, tile_additions
+from accelsim.transforms.decomposition import KernelPiece, pieces
 from accelsim.transforms.winograd import POINTS, Points
 from accelsim.workload import LayerWork
 
@@ -267,7 +262,7 @@ def _has_points(m: int, kernel: tuple[int, int]) -> bool:
 
 
 def winograd_mode(
-    work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, ...] = (), m: int | None = None
+    work: LayerWork, machine: WinogradMachine, parts: tuple[KernelPiece, ...] = (), m: int | None = None
 ) -> Mode:
     """F(m x m, R x S), by default of the machine's ``tile``.
 
@@ -341,7 +336,7 @@ def _units(work: LayerWork, machine: WinogradMachine, mode: Mode) -> TransformUn
     )
 
 
-def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, ...], m: int) -> Mode:
+def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[KernelPiece, ...], m: int) -> Mode:
     """The layer on a single lane, whatever the array and the rates of its units."""
     points = machine.points_of(m)
     blocks = work.block_nonzeros(m, parts, points)
@@ -378,7 +373,7 @@ def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, 
     )
 
 
-def _mask(work: LayerWork, machine: WinogradMachine, parts: tuple[Piece, ...], m: int) -> Flags:
+def _mask(work: LayerWork, machine: WinogradMachine, parts: tuple[KernelPiece, ...], m: int) -> Flags:
     """Channels of each tap and filter that lanes spend a slot on: (taps, K, C / groups)."""
     points = machine.points_of(m)
     mask = work.mask(m, parts, points)

@@ -115,13 +115,24 @@ def _overlapped(planned: Planned, machine: Machine, level: Level) -> tuple[Progr
         # which one by one they cannot undercut
         return whole, times
     programs = [one_part(part, machine) for part in parts]
-    least = [max(int(p.compute.sum()), int(p.dma_cycles.sum())) for p in programs]
+    least = [_least_cycles(p) for p in programs]
     one_by_one = sum(least)
     for program, of_part in zip(programs, least, strict=True):  # only as many as decide it
         if times.end <= one_by_one:
             break
         one_by_one += program_times(program).end - of_part
     return (whole, times) if times.end <= one_by_one else None
+
+
+def _least_cycles(p: Program) -> int:
+    """What a program of one part takes at least.
+
+    The DMA's cycles; or the lanes', behind the loads of the first step and in front of the last
+    output's way out.
+    """
+    first = int(p.loads[: WEIGHT + 1, 0].sum())
+    last = int(p.output[-1] * p.has_output_unit[-1] + p.store[-1])
+    return max(first + int(p.compute.sum()) + last, int(p.dma_cycles.sum()))
 
 
 def _together(whole: Program, times: Times) -> _Run:

@@ -18,7 +18,7 @@ from accelsim.arrays import Floats
 from accelsim.hardware.description import MachineDescription
 from accelsim.simulator.tiles.mode import Products
 from accelsim.simulator.time.schedule import Number
-from accelsim.transforms.decomposition import Piece
+from accelsim.transforms.decomposition import KernelPiece
 from accelsim.transforms.winograd import Points, cook_toom
 from accelsim.workload import LayerWork
 
@@ -83,7 +83,7 @@ def winograd_products(
     machine: MachineDescription,
     m: int,
     executed: int,
-    parts: tuple[Piece, ...],
+    parts: tuple[KernelPiece, ...],
     points: Points | None = None,
 ) -> Products | None:
     """Of a layer in the Winograd domain, or of its parts.

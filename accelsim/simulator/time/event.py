@@ -10,17 +10,21 @@ fill it, and the unit that empties it frees it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import simpy
 
 from accelsim.simulator.time.pipeline import SLOTS, Durations
 from accelsim.simulator.time.program import LOADS, STORE, WEIGHT, Program, Times, alone, tile_numbers
 
+if TYPE_CHECKING:
+    import simpy
+
+    Generator = simpy.events.ProcessGenerator
+
 UNITS = ("dma", "transform", "lanes", "inverse")
 # what the DMA loads, for a timeline
 WORDS = {"input": "inputs", "weight": "weights", "operand": "operands"}
-Generator = simpy.events.ProcessGenerator
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,12 @@ class _Slots:
     Events, those of the first two tiles at once.
     """
 
-    def __init__(self, env: simpy.Environment, tiles: int) -> None:
+    def __init__(self, env: "simpy.Environment", tiles: int) -> None:
         self.freed = [env.event() for _ in range(tiles + SLOTS)]
         for first in self.freed[:SLOTS]:
             first.succeed()
 
-    def free_for(self, tile: int) -> simpy.Event:
+    def free_for(self, tile: int) -> "simpy.Event":
         """The event that a tile waits for."""
         return self.freed[tile]
 
@@ -57,7 +61,7 @@ class _Slots:
 class _Run:
     """State of a program's run: slots, and for each step the events that others wait for."""
 
-    def __init__(self, p: Program, env: simpy.Environment, record: Callable[[Span], None] | None) -> None:
+    def __init__(self, p: Program, env: "simpy.Environment", record: Callable[[Span], None] | None) -> None:
         self.p = p
         self.env = env
         self.record = record
@@ -79,7 +83,7 @@ class _Run:
         self.computed_at = np.zeros(steps, np.int64)
         self.finished_at = np.zeros(steps, np.int64)
 
-    def busy(self, unit: str, task: str, step: int, cycles: int) -> Generator:
+    def busy(self, unit: str, task: str, step: int, cycles: int) -> "Generator":
         """Occupy a unit for some cycles."""
         if self.record is not None and cycles:
             part = self.part[step]
@@ -87,13 +91,13 @@ class _Run:
             self.record(Span(unit, name, int(self.env.now), cycles, part))
         yield self.env.timeout(cycles)
 
-    def dma(self) -> Generator:
+    def dma(self) -> "Generator":
         """The requests in the program's order."""
         for number in self.p.order.tolist():
             kind, step = divmod(number, len(self.p.compute))
             yield from self.store(step) if kind == STORE else self.load(kind, step)
 
-    def load(self, kind: int, step: int) -> Generator:
+    def load(self, kind: int, step: int) -> "Generator":
         """One load, when its slot is free and what it waits for is done."""
         p = self.p
         yield self.load_slots[kind].free_for(self.load_tile[kind][step])
@@ -103,7 +107,7 @@ class _Run:
         yield from self.busy("dma", f"load {WORDS[LOADS[kind]]}", step, int(p.loads[kind][step]))
         self.load_done[kind][step].succeed()
 
-    def store(self, step: int) -> Generator:
+    def store(self, step: int) -> "Generator":
         """One store, when its tile is finished."""
         yield self.finished[step]
         yield from self.busy("dma", "store", step, int(self.p.store[step]))
@@ -112,7 +116,7 @@ class _Run:
         assert stored is not None
         stored.succeed()
 
-    def may_start(self, step: int) -> Generator:
+    def may_start(self, step: int) -> "Generator":
         """What a part's first step waits for."""
         if not self.p.part_starts[step]:
             return
@@ -123,7 +127,7 @@ class _Run:
             yield self.finished[last]
             yield from (stored for stored in self.stored[: last + 1] if stored is not None)
 
-    def transform(self) -> Generator:
+    def transform(self) -> "Generator":
         """The input transform unit: raw inputs in, transformed inputs out."""
         p = self.p
         new_tile = (p.transforms & p.input_starts).tolist()
@@ -140,7 +144,7 @@ class _Run:
                 self.load_slots[0].free(self.load_tile[0][i])
             self.transformed[i].succeed()
 
-    def lanes(self) -> Generator:
+    def lanes(self) -> "Generator":
         """The multiply-accumulate lanes; those of a layer without weights are the vector lanes."""
         p = self.p
         input_ends = p.last_uses(p.loaded[0]).tolist()
@@ -172,7 +176,7 @@ class _Run:
             self.computed_at[i] = self.env.now
             self.computed[i].succeed()
 
-    def output(self) -> Generator:
+    def output(self) -> "Generator":
         """The inverse transform unit or the vector lanes.
 
         Without either a finished tile is an output as it is.
@@ -205,6 +209,8 @@ def event_times(p: Program, record: Callable[[Span], None] | None = None) -> Tim
 
     record: called with each span of each unit's work, in order of its start, for a timeline.
     """
+    import simpy  # the fast engine has no need of it
+
     env = simpy.Environment()
     run = _Run(p, env, record)
     units = [env.process(unit) for unit in (run.dma(), run.lanes(), run.output())]

@@ -132,7 +132,7 @@ def score(machine: MachineDescription, cycles: Floats | np.float64, actions: Map
     if machine.objective not in {"energy", "edp"}:
         return np.asarray(cycles)
     table, power = _table(machine)
-    each = (np.asarray(count) * table[name].pj for name, count in actions.items())
+    each = (count * table[name].pj for name, count in actions.items())
     dynamic = sum(each, start=np.zeros(()))
     energy_pj = dynamic + power * cycles * machine.ns_per_cycle
     return np.asarray(energy_pj * cycles if machine.objective == "edp" else energy_pj)

@@ -94,7 +94,8 @@ class _Recurrence:
         for i, step in enumerate(self._steps()):
             needed, part_starts, loads_input, loads_weight, transform_starts, output_starts = step[:6]
             inverts, transformed_ends, input_ends, weight_ends, put_out, stays = step[6:]
-            self.advance(needed)
+            if self.position <= needed:
+                self.advance(needed)
             if part_starts:
                 part += 1
                 may_start = self._may_start(part)

@@ -21,13 +21,13 @@ from accelsim.network.layers import (
     Relu,
 )
 from accelsim.training.ops.base import Context, Op, Phase
-from accelsim.training.ops.buffers import Buffers
+from accelsim.training.ops.buffers import ScratchArrays
 from accelsim.training.ops.norm import AffineOp, BatchNormOp, LocalResponseNormOp
 from accelsim.training.ops.pointwise import AddOp, ConcatOp, FlattenOp, PadChannelsOp, ReluOp
 from accelsim.training.ops.pool import AveragePoolOp, GlobalAveragePoolOp, max_pool_op
 from accelsim.training.ops.products import LinearOp, conv_op
 
-__all__ = ["OPS", "BatchNormOp", "Buffers", "Context", "Op", "Phase"]
+__all__ = ["OPS", "BatchNormOp", "Context", "Op", "Phase", "ScratchArrays"]
 
 OPS: dict[type, Callable[..., Op]] = {
     Conv: conv_op,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from accelsim.arrays import Array
-from accelsim.training.ops.buffers import Buffers
+from accelsim.training.ops.buffers import ScratchArrays
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Context:
     workers: int  # threads
     training: bool  # whether batch-norm uses the batch's statistics
     differentiable: bool  # whether gradients are wanted
-    buffers: Buffers
+    buffers: ScratchArrays
 
 
 class Op:

@@ -11,7 +11,7 @@ import numpy as np
 from accelsim.arrays import Array
 
 
-class Buffers:
+class ScratchArrays:
     """Arrays made once, each handed out to all who may use it in turn.
 
     xp: the array module.  workers: threads, each with temporaries of its own.

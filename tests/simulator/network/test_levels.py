@@ -24,7 +24,7 @@ from accelsim.simulator.time.event import event_times
 from accelsim.simulator.time.program import Part, program_of
 from accelsim.simulator.time.recurrence import program_times
 from accelsim.workload import LayerWork, layer_works
-from tests.laws import ALL, law
+from tests.laws import ALL, LEAST, law
 
 from ..random_layers import AnyMachine, changed, random_model, spatial, where_it_fits, winograd
 from ..random_machines import machines
@@ -129,7 +129,7 @@ COSTS = {  # by objective
 }
 
 
-@law(100)
+@law(100, quick=LEAST)
 @given(networks(pooled_fans=True), any_machines(), st.sampled_from([1.0, 2.0, 4.0, 16.0]))
 def test_no_level_is_worse_than_the_one_below(works: tuple[LayerWork, ...], machine: AnyMachine, kb: float) -> None:
     """By the machine's objective, in large buffers and where maps take the room that tiles would like to have."""

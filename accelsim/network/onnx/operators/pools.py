@@ -6,14 +6,14 @@ from accelsim.network.graph import INPUT
 from accelsim.network.layers import AveragePool, Clip, GlobalAveragePool, LocalResponseNorm, MaxPool, PadImage, Relu
 from accelsim.network.onnx.call import Call
 from accelsim.network.onnx.draft import Draft, Tensor, Unfit, Value
-from accelsim.network.onnx.operators.products import Window, as_rows, window, without_row
+from accelsim.network.onnx.operators.products import SlidingWindow, as_rows, window, without_row
 from accelsim.network.tensors import Reduce, Resize
 
 LOWEST = float(np.finfo(np.float32).min)
 AFTER_WHICH_POSITIVE = (MaxPool, AveragePool, PadImage)
 
 
-def _pooled(call: Call) -> tuple[Tensor, bool, Window, bool]:
+def _pooled(call: Call) -> tuple[Tensor, bool, SlidingWindow, bool]:
     """The image, whether it was a sequence, the window, and whether one may hang over the image's end."""
     kernel = tuple(call.take("kernel_shape", ()))
     call.expect("dilations", [1] * len(kernel))

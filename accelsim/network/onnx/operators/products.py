@@ -15,7 +15,7 @@ from accelsim.network.tensors import MatrixProduct, Pad, Reshape, Slice, Transpo
 
 
 @dataclass(frozen=True)
-class Window:
+class SlidingWindow:
     """A sliding window; before and after: the padding (down, across) on either side."""
 
     kernel: tuple[int, int]
@@ -49,7 +49,7 @@ class Window:
         return call.apply(PadImage(before=before, after=after), image)
 
 
-def window(call: Call, kernel: Sequence[int], size: Shape) -> Window:
+def window(call: Call, kernel: Sequence[int], size: Shape) -> SlidingWindow:
     """Kernel, stride, dilation and padding of a window over an image of that (height, width).
 
     Of one dimension it becomes one across an image of one row.
@@ -76,7 +76,7 @@ def window(call: Call, kernel: Sequence[int], size: Shape) -> Window:
         raise Unfit(f"auto_pad {automatic!r} is not known")
     ones = [1] * (2 - n)
     zeros = [0] * (2 - n)
-    return Window(
+    return SlidingWindow(
         kernel=_pair([*ones, *kernel]),
         stride=_pair([*ones, *strides]),
         before=_pair([*zeros, *pads[:n]]),

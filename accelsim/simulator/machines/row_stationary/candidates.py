@@ -24,7 +24,7 @@ COLUMN_PARTS = (1, 2, 3, 4, 5, 6, 8, 16, 64, 1 << 20)
 
 
 @dataclass(frozen=True)
-class Candidates:
+class PassCandidates:
     """Letters of ``PassMapping`` as int64 arrays that broadcast over (passes, image tiles, column tiles)."""
 
     e: Ints
@@ -37,10 +37,10 @@ class Candidates:
     f: Ints
 
     @staticmethod
-    def of(mapping: PassMapping) -> "Candidates":
+    def of(mapping: PassMapping) -> "PassCandidates":
         """The candidates that are this one alone."""
         letters = {letter: np.full((1, 1, 1), getattr(mapping, letter), np.int64) for letter in "epqrtmnf"}
-        return Candidates(**letters)
+        return PassCandidates(**letters)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -53,17 +53,17 @@ class Candidates:
         letters = {letter: int(np.broadcast_to(getattr(self, letter), shape)[index]) for letter in "epqrtmnf"}
         return PassMapping(**letters)
 
-    def image_tiles(self, some: slice) -> "Candidates":
+    def image_tiles(self, some: slice) -> "PassCandidates":
         """Those with some of the image tiles."""
-        return Candidates(e=self.e, p=self.p, q=self.q, r=self.r, t=self.t, m=self.m, n=self.n[some], f=self.f)
+        return PassCandidates(e=self.e, p=self.p, q=self.q, r=self.r, t=self.t, m=self.m, n=self.n[some], f=self.f)
 
-    def some(self, passes: Flags, image_tiles: Flags) -> "Candidates":
+    def some(self, passes: Flags, image_tiles: Flags) -> "PassCandidates":
         """Those with some of the passes and some of the image tiles."""
         of_passes = {letter: getattr(self, letter)[passes] for letter in "epqrtm"}
-        return Candidates(**of_passes, n=self.n[image_tiles], f=self.f)
+        return PassCandidates(**of_passes, n=self.n[image_tiles], f=self.f)
 
 
-def all_candidates(work: LayerWork, machine: RowStationaryDescription) -> Candidates:
+def all_candidates(work: LayerWork, machine: RowStationaryDescription) -> PassCandidates:
     """All combinations (module docstring)."""
     filters = work.out_channels // work.groups
     passes = _passes(work, machine)
@@ -75,7 +75,7 @@ def all_candidates(work: LayerWork, machine: RowStationaryDescription) -> Candid
     e, p, q, r, t, m = passes.T[:, :, None, None]
     n = np.array(balanced_cuts(work.batch, 1), np.int64)[:, None]
     f = np.unique(-(-work.out_width // np.array(COLUMN_PARTS)))
-    return Candidates(e=e, p=p, q=q, r=r, t=t, m=m, n=n, f=f)
+    return PassCandidates(e=e, p=p, q=q, r=r, t=t, m=m, n=n, f=f)
 
 
 def _passes(work: LayerWork, machine: RowStationaryDescription) -> Ints:

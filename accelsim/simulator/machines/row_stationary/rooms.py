@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from accelsim.arrays import Flags, Floats, Ints
-from accelsim.simulator.machines.row_stationary.candidates import Candidates
+from accelsim.simulator.machines.row_stationary.candidates import PassCandidates
 from accelsim.simulator.machines.row_stationary.description import RowStationaryDescription
 from accelsim.simulator.machines.row_stationary.passes import (
     KernelPart,
@@ -43,7 +43,7 @@ class PassCounts:
     in_pads: Flags  # whether the scratch-pads hold the filters of all passes of a tile
 
 
-def _count(work: LayerWork, part: KernelPart, c: Candidates) -> PassCounts:
+def _count(work: LayerWork, part: KernelPart, c: PassCandidates) -> PassCounts:
     """The counts of all candidates."""
     filters = work.out_channels // work.groups
     filter_tiles = -(-filters // c.m)
@@ -75,7 +75,7 @@ class Shortage(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rooms:
+class PassNeeds:
     """What candidates need of the machine; arrays that broadcast over the candidates."""
 
     counts: PassCounts
@@ -86,7 +86,7 @@ class Rooms:
     fits: Flags  # and the steps are few
 
 
-def measure_rooms(work: LayerWork, machine: RowStationaryDescription, c: Candidates) -> Rooms:
+def measure_rooms(work: LayerWork, machine: RowStationaryDescription, c: PassCandidates) -> PassNeeds:
     """The rooms of all candidates."""
     bits = machine.arithmetic.activation_bits
     part = kernel_part(work, machine)
@@ -100,7 +100,7 @@ def measure_rooms(work: LayerWork, machine: RowStationaryDescription, c: Candida
     held = _in_pads(machine, part, c) & _in_array(machine, part, c)
     filters_fit = filter_bytes <= machine.buffers.capacity_bytes("weight")
     held = held & filters_fit & (banks <= bank_count(machine))
-    return Rooms(
+    return PassNeeds(
         counts=counts,
         inputs_stay=inputs_stay(work, machine, sums),
         banks=banks,
@@ -110,7 +110,7 @@ def measure_rooms(work: LayerWork, machine: RowStationaryDescription, c: Candida
     )
 
 
-def _in_pads(machine: RowStationaryDescription, part: KernelPart, c: Candidates) -> Flags:
+def _in_pads(machine: RowStationaryDescription, part: KernelPart, c: PassCandidates) -> Flags:
     """Whether a PE's scratch-pads hold its filters, inputs and sums."""
     pads = machine.row_stationary
     sums = c.p <= pads.psum_words
@@ -119,7 +119,7 @@ def _in_pads(machine: RowStationaryDescription, part: KernelPart, c: Candidates)
     return np.asarray(sums & inputs & filters)
 
 
-def _in_array(machine: RowStationaryDescription, part: KernelPart, c: Candidates) -> Flags:
+def _in_array(machine: RowStationaryDescription, part: KernelPart, c: PassCandidates) -> Flags:
     """Whether the array has lanes for all sets."""
     array = machine.pe_array
     below = of_each(c.e, lambda e: sets_of(part.rows, e, array.rows, array.cols)[0])
@@ -133,7 +133,7 @@ def of_each(sizes: Ints, value: Callable[[int], int]) -> Ints:
     return np.array([value(int(size)) for size in distinct], np.int64)[index.reshape(sizes.shape)]
 
 
-def shortage(work: LayerWork, machine: RowStationaryDescription, rooms: Rooms) -> Shortage:
+def shortage(work: LayerWork, machine: RowStationaryDescription, rooms: PassNeeds) -> Shortage:
     """What is too small for the layer, or what it needs too much of."""
     layer = work.name
     weight_bytes = machine.buffers.capacity_bytes("weight")

@@ -12,11 +12,11 @@ import numpy as np
 
 from accelsim.arrays import Floats
 from accelsim.errors import InputError
-from accelsim.simulator.machines.row_stationary.candidates import Candidates, all_candidates
+from accelsim.simulator.machines.row_stationary.candidates import PassCandidates, all_candidates
 from accelsim.simulator.machines.row_stationary.description import RowStationaryDescription
 from accelsim.simulator.machines.row_stationary.passes import PassMapping
 from accelsim.simulator.machines.row_stationary.rooms import measure_rooms, shortage
-from accelsim.simulator.machines.row_stationary.sums import LayerSums, sum_up
+from accelsim.simulator.machines.row_stationary.sums import PassSums, sum_up
 from accelsim.simulator.time.objective import DMAS, Dma, own_dma
 from accelsim.workload import LayerWork
 
@@ -55,7 +55,7 @@ def _choose(work: LayerWork, machine: RowStationaryDescription, dmas: Sequence[D
     return [_best(candidates, sums, score) for score in scores]
 
 
-def _best(candidates: Candidates, sums: LayerSums, score: Floats) -> tuple[PassMapping, float]:
+def _best(candidates: PassCandidates, sums: PassSums, score: Floats) -> tuple[PassMapping, float]:
     # Of equal ones that with the fewest bytes, then steps.
     ties = np.flatnonzero(score == score.min())
     steps = np.broadcast_to(sums.steps, score.shape).ravel()[ties]
@@ -64,7 +64,7 @@ def _best(candidates: Candidates, sums: LayerSums, score: Floats) -> tuple[PassM
     return candidates.mapping(np.unravel_index(best, score.shape)), float(score.flat[best])
 
 
-def worth_scoring(work: LayerWork, machine: RowStationaryDescription) -> Candidates:
+def worth_scoring(work: LayerWork, machine: RowStationaryDescription) -> PassCandidates:
     """The mappings of a layer.
 
     All of them, or of a large layer those passes and image tiles with which any fits.
@@ -97,7 +97,7 @@ def worth_scoring(work: LayerWork, machine: RowStationaryDescription) -> Candida
 
 def score_mapping(work: LayerWork, machine: RowStationaryDescription, mapping: PassMapping) -> float:
     """The score of a given mapping, infinite where it does not fit the machine."""
-    candidates = Candidates.of(mapping)
+    candidates = PassCandidates.of(mapping)
     rooms = measure_rooms(work, machine, candidates)
     if not rooms.fits.all():
         return float("inf")

@@ -13,7 +13,7 @@ import numpy as np
 
 from accelsim.arrays import Floats, Ints
 from accelsim.hardware.energy import power_mw, prices
-from accelsim.simulator.machines.row_stationary.candidates import Candidates
+from accelsim.simulator.machines.row_stationary.candidates import PassCandidates
 from accelsim.simulator.machines.row_stationary.description import RowStationaryDescription
 from accelsim.simulator.machines.row_stationary.passes import (
     PassSize,
@@ -27,7 +27,7 @@ from accelsim.simulator.machines.row_stationary.passes import (
     pass_times,
     received_bits,
 )
-from accelsim.simulator.machines.row_stationary.rooms import PassCounts, Rooms, of_each
+from accelsim.simulator.machines.row_stationary.rooms import PassCounts, PassNeeds, of_each
 from accelsim.simulator.storage.weights import filter_bits
 from accelsim.simulator.tiles.tiling import input_extents, tile_sizes
 from accelsim.simulator.time.objective import Dma
@@ -36,7 +36,7 @@ from accelsim.workload import LayerWork
 
 
 @dataclass(frozen=True)
-class LayerSums:
+class PassSums:
     """What candidates cost over a whole layer; arrays that broadcast over the candidates."""
 
     steps: Ints
@@ -65,14 +65,14 @@ class LayerSums:
         return np.asarray(energy * cycles if machine.objective == "edp" else energy, np.float64)
 
 
-def sum_up(work: LayerWork, machine: RowStationaryDescription, c: Candidates, rooms: Rooms) -> LayerSums:
+def sum_up(work: LayerWork, machine: RowStationaryDescription, c: PassCandidates, rooms: PassNeeds) -> PassSums:
     """The costs of all candidates."""
     counts = rooms.counts
     loads = _loads(work, machine, c, rooms)
     bits = machine.arithmetic.activation_bits
     read_bytes = (loads.inputs * bits + loads.weight_bits) / 8
     written_bytes = work.outputs * bits / 8
-    return LayerSums(
+    return PassSums(
         steps=counts.steps,
         dram_bytes=read_bytes + written_bytes,
         actions=_on_chip(work, machine, c, counts, loads) | dram_actions(read_bytes, written_bytes),
@@ -88,7 +88,7 @@ class _Loads:
     weight_bits: Floats
 
 
-def _loads(work: LayerWork, machine: RowStationaryDescription, c: Candidates, rooms: Rooms) -> _Loads:
+def _loads(work: LayerWork, machine: RowStationaryDescription, c: PassCandidates, rooms: PassNeeds) -> _Loads:
     """The loads of all candidates: inputs that stay come once, also the rows that strips share."""
     counts = rooms.counts
     real_high = of_each(c.e, lambda e: int(input_extents(work, 0, e).sum()))
@@ -106,7 +106,7 @@ def _loads(work: LayerWork, machine: RowStationaryDescription, c: Candidates, ro
 
 
 def _on_chip(
-    work: LayerWork, machine: RowStationaryDescription, c: Candidates, counts: PassCounts, loads: _Loads
+    work: LayerWork, machine: RowStationaryDescription, c: PassCandidates, counts: PassCounts, loads: _Loads
 ) -> ActionCounts:
     """Bits that move between buffers, buses and PEs."""
     a = machine.arithmetic
@@ -136,7 +136,9 @@ def _on_chip(
     }
 
 
-def _compute_cycles(work: LayerWork, machine: RowStationaryDescription, c: Candidates, counts: PassCounts) -> Floats:
+def _compute_cycles(
+    work: LayerWork, machine: RowStationaryDescription, c: PassCandidates, counts: PassCounts
+) -> Floats:
     """Cycles of all passes: those of all whole strips, and of the last one where it is smaller."""
     cycles = np.zeros(())
     last_strip = work.out_height % c.e
@@ -149,7 +151,7 @@ def _compute_cycles(work: LayerWork, machine: RowStationaryDescription, c: Candi
     return np.asarray(counts.passes * cycles + loaded_once)
 
 
-def _column_times(work: LayerWork, machine: RowStationaryDescription, c: Candidates, rows: Ints) -> PassTimes:
+def _column_times(work: LayerWork, machine: RowStationaryDescription, c: PassCandidates, rows: Ints) -> PassTimes:
     """Times of a pass over a strip of so many rows.
 
     Steady of each output column, and the ramp-up of all.
