@@ -125,6 +125,7 @@ GOOD = npy(np.arange(6.0).reshape(2, 3))
     [
         (zipped([("a.npy", npy(np.array([{}], object)))]), "holds object, expected numbers"),
         (zipped([("a.npy", npy(header=LIE))]), "announces .* but holds 16 bytes"),
+        (zipped([("a.npy", npy(header=LIE | {"shape": (True, 4)}))]), r"shape is not valid: \(True, 4\)"),
         (zipped([("a.npy", b"\x93NUMPY\x01\x00\x08\x00not a d\n")]), "no .npy array"),
         (zipped([("a.txt", b"hello")]), "'a.txt' is no .npy array"),
         (zipped([("a.npy", b"hello")]), "no .npy array"),
@@ -148,6 +149,17 @@ def test_a_zip_bomb_takes_no_memory(tmp_path):
     tracemalloc.start()
     with pytest.raises(InputError, match="67108864 bytes once unpacked, expected at most 1048576"):
         read_npz(path, 1 << 20)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_a_header_is_held_against_what_is_there_before_that_is_unpacked(tmp_path):
+    path = tmp_path / "bomb.npz"
+    path.write_bytes(zipped([("a.npy", npy(header=LIE) + bytes(64 << 20))]))
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"announces \(1099511627776,\) float32, but holds 67108880 bytes"):
+        read_npz(path, 1 << 30)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1 << 20
