@@ -15,7 +15,11 @@ from accelsim.network import INPUT
 Observer = Callable[[str, Array], None]  # name of a feature map, its real values
 
 
-def run_integers(program: IntegerProgram, x: Array, observe: Observer | None = None) -> tuple[Array, list[Counts]]:
+def run_integers(
+    program: IntegerProgram,
+    x: Array,
+    observe: Observer | None = None,
+) -> tuple[Array, list[Counts]]:
     """The outputs of preprocessed images, and the counts of each step.
 
     x: (N, H, W, C) float32 -> (N, ...) float32, whole numbers times the unit of the last feature

@@ -56,7 +56,11 @@ class LayerIntegers:
 
 
 def layer_integers(
-    model: DualModel, datapath: Datapath, program: IntegerProgram, totals: Sequence[Counts], pixels: NDArray[np.uint8]
+    model: DualModel,
+    datapath: Datapath,
+    program: IntegerProgram,
+    totals: Sequence[Counts],
+    pixels: NDArray[np.uint8],
 ) -> tuple[LayerIntegers, ...]:
     """Each step of an integer run.  totals: its counts.
 

@@ -35,7 +35,11 @@ class Probe:
     """Runs of one model with various words, on the same images."""
 
     def __init__(
-        self, model: DualModel, datapath: Datapath, pixels: NDArray[np.uint8], score: Callable[[Array], float]
+        self,
+        model: DualModel,
+        datapath: Datapath,
+        pixels: NDArray[np.uint8],
+        score: Callable[[Array], float],
     ):
         self.model = model
         self.datapath = datapath

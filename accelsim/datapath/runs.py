@@ -39,7 +39,10 @@ def image_runs(datapaths: Sequence[Datapath], images: int) -> int:
 
 
 def integer_outputs(
-    program: IntegerProgram, network: Network, pixels: NDArray[Any], progress: Progress | None = None
+    program: IntegerProgram,
+    network: Network,
+    pixels: NDArray[Any],
+    progress: Progress | None = None,
 ) -> tuple[Array, list[Counts]]:
     """Outputs of an integer machine on images, and what happened in each of its steps."""
     parts = in_batches(network.graph, pixels, partial(run_integers, program), progress, WHOLE_BATCH)

@@ -134,7 +134,11 @@ def additions(matrix: Matrix) -> int:
 
 
 @lru_cache(maxsize=256)
-def tile_additions(m: int, r: tuple[int, int], points: Points | None = None) -> tuple[int, int, int]:
+def tile_additions(
+    m: int,
+    r: tuple[int, int],
+    points: Points | None = None,
+) -> tuple[int, int, int]:
     """Adders of one 2-D tile of F(m x m, R x S).
 
     (filter transform, input transform, inverse transform).

@@ -43,7 +43,11 @@ DTYPES = {1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: 
 DTYPES |= {10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64, 16: np.float32}
 
 
-def fold(operator: str, inputs: Sequence[Constant | None], attributes: Mapping[str, Any]) -> list[Constant] | None:
+def fold(
+    operator: str,
+    inputs: Sequence[Constant | None],
+    attributes: Mapping[str, Any],
+) -> list[Constant] | None:
     """The outputs of an operator on constants; None if it is not known here.
 
     Raises Unfit if they do not fit it, or if it has an attribute that is not known.

@@ -134,7 +134,12 @@ def product_cycles(stored: Ints, active: Flags, filters: int, machine: MatrixVec
     return _cycles_of_tiles(stored[None], active[None], np.array([filters]), machine)[0]
 
 
-def _cycles_of_tiles(stored: Ints, active: Flags, filters: Ints, machine: MatrixVectorMachine) -> Ints:
+def _cycles_of_tiles(
+    stored: Ints,
+    active: Flags,
+    filters: Ints,
+    machine: MatrixVectorMachine,
+) -> Ints:
     """``product_cycles`` of several matrices: (tiles, draws) int64.
 
     stored: (tiles, columns, lanes).  active: (tiles, draws, columns).  filters: (tiles,).

@@ -243,7 +243,13 @@ class StackPlans:
         kept = self._kept(lines.stack, t, own)
         share = 1 - kept / max(1, works[group.head].height)
         around = replace(around, input_share=around.input_share * share)
-        return StripePlan(works=works, rows=own, kept=kept, around=around, plan=self.plans.of_rows(t, own, around))
+        return StripePlan(
+            works=works,
+            rows=own,
+            kept=kept,
+            around=around,
+            plan=self.plans.of_rows(t, own, around),
+        )
 
     def _setting(self, stack: Stack, t: int, room: int) -> Setting:
         """Where the maps of one of a stack's groups lie.  room: bytes for its tiles."""

@@ -255,7 +255,12 @@ def _dma_order(exists: Flags, waits: Waits) -> Ints:
     return there[np.lexsort((kind, step, places.ravel()[there]))]
 
 
-def _dma_cycles(requests: Sequence[Transfer], order: Ints, lengths: Ints, machine: MachineDescription) -> Ints:
+def _dma_cycles(
+    requests: Sequence[Transfer],
+    order: Ints,
+    lengths: Ints,
+    machine: MachineDescription,
+) -> Ints:
     """Cycles of each request: its own, and before it those in which the bus turns; (4, steps).
 
     lengths: steps of each part.
