@@ -124,7 +124,7 @@ def calibrate(
     are not whole, or the output is no .dual file.
     """
     from accelsim.datapath.calibrate import calibrate as run
-    from accelsim.datapath.plan import build
+    from accelsim.datapath.program import build
     from accelsim.datapath.stored import to_store
     from accelsim.dual.file import with_calibration
     from accelsim.faults import check_whole

@@ -21,7 +21,7 @@ from accelsim.datapath.counts import Counts, bits_for
 from accelsim.datapath.execute import add_counts, run_integers
 from accelsim.datapath.floating import machine_tiles, winograd_part
 from accelsim.datapath.groups import groups
-from accelsim.datapath.plan import Calibrated, build, check_words
+from accelsim.datapath.program import Calibrated, build, check_words
 from accelsim.datapath.scales import Histogram, exponent_of, unit_of
 from accelsim.dual.model import DualModel
 from accelsim.errors import NumericalError

@@ -9,7 +9,7 @@ import numpy as np
 
 from accelsim.arrays import Array
 from accelsim.datapath.counts import Counts
-from accelsim.datapath.plan import IntegerProgram
+from accelsim.datapath.program import IntegerProgram
 from accelsim.network import INPUT
 
 Observer = Callable[[str, Array], None]  # name of a feature map, its real values

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from accelsim.arrays import Array
 from accelsim.datapath.groups import FusedLayer, groups
-from accelsim.datapath.plan import Calibrated, IntegerProgram, build
+from accelsim.datapath.program import Calibrated, IntegerProgram, build
 from accelsim.datapath.steps import ProductStep
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError

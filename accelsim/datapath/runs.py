@@ -19,7 +19,7 @@ from accelsim.datapath.counts import Counts
 from accelsim.datapath.execute import add_counts, run_integers
 from accelsim.datapath.floating import float_convolution
 from accelsim.datapath.layers import LayerIntegers, layer_integers
-from accelsim.datapath.plan import IntegerProgram, build
+from accelsim.datapath.program import IntegerProgram, build
 from accelsim.datapath.stored import stored
 from accelsim.dual.model import DualModel
 from accelsim.errors import NumericalError

@@ -27,7 +27,7 @@ from accelsim.simulator.network.addresses import Resident, place
 from accelsim.simulator.network.places import DRAM, Placement, Setting
 from accelsim.simulator.network.placing import NetworkMaps
 from accelsim.simulator.network.plans import GroupPlans, surroundings
-from accelsim.simulator.network.stripes import Rows, Stage, cut, cut_with_lead, held
+from accelsim.simulator.network.stripes import Rows, Stage, buffered_rows, cut, cut_with_lead
 from accelsim.simulator.time.objective import own_dma, score
 from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.schedule import dram_actions
@@ -122,7 +122,7 @@ class StackPlans:
         buffers = {}
         for t in range(stack.first, stack.last):
             work = self.context.shapes[self.context.groups[t].last]
-            count = held(stages, stripes, last_of[t], stack.keeps)
+            count = buffered_rows(stages, stripes, last_of[t], stack.keeps)
             bits = work.outputs // work.out_height * count * self.context.machine.arithmetic.activation_bits
             buffers[t] = -(-bits // 8)
         return Lines(
