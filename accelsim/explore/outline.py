@@ -17,7 +17,8 @@ import numpy as np
 
 from accelsim.errors import InputError
 from accelsim.explore import expressions
-from accelsim.explore.description import MAX_POINTS, Axis, MachineEntry, SweepDescription
+from accelsim.explore.axes import Axis
+from accelsim.explore.description import MAX_POINTS, MachineEntry, SweepDescription
 from accelsim.explore.expressions import Value
 from accelsim.explore.space import (
     Point,

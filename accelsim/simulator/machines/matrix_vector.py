@@ -131,7 +131,8 @@ def product_cycles(stored: Ints, active: Flags, filters: int, machine: MatrixVec
     stored: (columns, lanes) weights of each column and lane.  active: (draws, columns) the non-zero
     inputs.
     """
-    return _cycles_of_tiles(stored[None], active[None], np.array([filters]), machine)[0]
+    cycles: Ints = _cycles_of_tiles(stored[None], active[None], np.array([filters]), machine)[0]
+    return cycles
 
 
 def _cycles_of_tiles(
