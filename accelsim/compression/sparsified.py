@@ -68,7 +68,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """One sparse network."""
+    """A sparse network of the curve, with how small and how cheap it became."""
 
     ratio: float  # float32 size over the file's
     cost_reduction: float  # dense MACs over the multiplies that the file has left

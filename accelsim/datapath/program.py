@@ -141,7 +141,7 @@ class _Planner:
         return Output(unit=unit, low=least, high=most, bits=self.integers.activation_bits)
 
     def step(self, group: FusedLayer) -> Step:
-        """One group's step."""
+        """The step of an integer machine that runs a layer with what rides on it."""
         inputs = group.node.inputs
         own = self.calibrated.units[group.output] if group.rounds else self.units[inputs[0]]
         self.units[group.output] = own

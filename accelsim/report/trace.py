@@ -52,7 +52,7 @@ def trace(model: DualModel | LayerTable, machine: Machine, batch: int = 1, level
 def _network(
     model: DualModel | LayerTable, machine: Machine, batch: int, level: Level
 ) -> Iterator[tuple[int, str, list[Span], int]]:
-    """Of each group.
+    """The timeline of each group of layers, one after the other.
 
     When the lanes turn to it, its layers' names, its spans, and cycles until they leave it.
     """

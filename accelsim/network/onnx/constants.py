@@ -244,7 +244,9 @@ def _pad(inputs: list[Constant | None], attributes: Attributes) -> Constant:
 
 def _dequantized(inputs: list[Constant | None], attributes: Attributes) -> Constant:
     zero = inputs[2] if len(inputs) > 2 else None
-    x, scale, axis, block = _given(inputs[0]), _given(inputs[1]), *_along(inputs[0], attributes)
+    x = _given(inputs[0])
+    scale = _given(inputs[1])
+    axis, block = _along(inputs[0], attributes)
     if attributes.get("output_dtype", 0) not in (0, 1):
         raise Unfit("output_dtype, expected float32")
     return real(x, scale, zero, axis, block)

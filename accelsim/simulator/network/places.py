@@ -84,7 +84,7 @@ Compute = Callable[[int, Setting], None]  # makes a score exact
 
 @dataclass(frozen=True)
 class Placement:
-    """The places found.
+    """Where each feature map lies, and what that costs the network.
 
     settings: of each group.  addresses: first byte of each map on chip.  score: of all groups.
     gap: share of the score above the least that is possible; 0 if nothing can be better.

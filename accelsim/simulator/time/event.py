@@ -1,4 +1,4 @@
-"""The reference engine.
+"""The event engine, which says what the fast one must count.
 
 The units of ``pipeline`` and ``program`` as SimPy processes that share slots and the DMA.
 

@@ -238,7 +238,7 @@ def _waits(parts: Sequence[Part], first: Ints, lengths: Ints) -> Waits:
 
 
 def _dma_order(exists: Flags, waits: Waits) -> Ints:
-    """The DMA's program.
+    """The order in which the DMA serves all requests.
 
     Loads of step i + 2 in front of the store of step i, or where what they wait for is done.
 
