@@ -116,7 +116,12 @@ def _images(path: str) -> LabelledImages:
 
 
 def _right(
-    variant: Variant, model: DualModel, kind: str, m: int | None, images: LabelledImages, datapath: Datapath | None
+    variant: Variant,
+    model: DualModel,
+    kind: str,
+    m: int | None,
+    images: LabelledImages,
+    datapath: Datapath | None,
 ) -> int:
     """How many images are answered right, in float32 or in whole numbers."""
     own = thresholds(variant, m)
