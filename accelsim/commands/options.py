@@ -143,11 +143,16 @@ def _whole(text: str | int) -> int:
 
 
 def _decimal(text: str | float) -> float:
-    from accelsim.settings import PLAIN_NUMBER  # with pydantic, which a command's help has no need of
-
-    if not PLAIN_NUMBER.fullmatch(str(text)):
+    if not is_decimal(str(text)):
         raise typer.BadParameter(f"{str(text)[:60]!r}, expected a number")
     return float(text)
+
+
+def is_decimal(text: str) -> bool:
+    """Whether a text is a number as people write it."""
+    from accelsim.settings import PLAIN_NUMBER  # with pydantic, which a command's help has no need of
+
+    return PLAIN_NUMBER.fullmatch(text) is not None
 
 
 def check_apart(path: Path | None, folder: Path, names: Collection[str]) -> None:

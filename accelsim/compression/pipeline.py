@@ -72,7 +72,11 @@ class _Task:
 
 
 def compress_checkpoint(
-    checkpoint: Path, out: Path, recipe: CompressionRecipe, log: Say | None = None, resume: bool = False
+    checkpoint: Path,
+    out: Path,
+    recipe: CompressionRecipe,
+    log: Say | None = None,
+    resume: bool = False,
 ) -> DualModel:
     """Compress a checkpoint into the ``.dual`` file ``out``; return what that decodes to.
 

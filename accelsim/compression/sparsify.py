@@ -248,7 +248,10 @@ class Sparsifier:
         """The layers that can be sparse, and m of F(m, r) of each."""
         return JointRegularizer(self.network.graph, {"default": self.wish.tile})
 
-    def _reconstructed(self, taken: Mapping[str, LayerPrice]) -> tuple[dict[str, Array], list[LayerReport]]:
+    def _reconstructed(
+        self,
+        taken: Mapping[str, LayerPrice],
+    ) -> tuple[dict[str, Array], list[LayerReport]]:
         """The arrays with their zeros, from the work folder if they were found before."""
         goals = {name: (price.zeros_sd, price.zeros_wd) for name, price in taken.items()}
         known = {"wish": self.wish.model_dump(mode="json"), "goals": [[name, *goals[name]] for name in goals]}

@@ -251,7 +251,7 @@ def guided(
 
 
 def executor(workers: int | None, scheduler: str | None) -> Executor:
-    """Where tasks run."""
+    """What runs the tasks: worker processes of this computer, or a Dask cluster."""
     if scheduler is not None:
         from accelsim.explore.cluster import check_scheduler, run_cluster
 

@@ -14,6 +14,7 @@ from accelsim.network import INPUT, Graph, Network, Node
 from accelsim.network.layers import Conv
 from accelsim.network.npz import read_npz
 from accelsim.network.weights import load_network, read_safetensors, read_weights, save_network
+from tests.laws import ALL
 
 CONV = Conv(in_channels=2, out_channels=3, kernel=(3, 3), bias=True)
 GRAPH = Graph(name="g", input_shape=(4, 4, 2), nodes=(Node(name="conv", layer=CONV, inputs=(INPUT,)),))
@@ -187,7 +188,7 @@ def test_no_damage_escapes_the_readers(tmp_path):
     refused = 0
     for suffix in (".safetensors", ".npz"):
         content = (tmp_path / f"good{suffix}").read_bytes()
-        for kind in range(600):
+        for kind in range(600 if ALL else 150):
             changed, position = bytearray(content), int(rng.integers(len(content)))
             match kind % 3:
                 case 0:
@@ -201,7 +202,7 @@ def test_no_damage_escapes_the_readers(tmp_path):
                 read_weights(tmp_path / f"bad{suffix}")
             except InputError as error:
                 refused += "\n" not in str(error)
-    assert refused > 800  # the rest: a flipped weight in safetensors, which has no checksum
+    assert refused > (800 if ALL else 200)  # the rest: a flipped weight in safetensors, which has no checksum
 
 
 def entry(kind, size, first=0):
