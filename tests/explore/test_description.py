@@ -52,7 +52,7 @@ def test_a_list_whose_entry_is_faulty_is_not_called_too_short(tmp_path: Path) ->
     with pytest.raises(InputError, match=r"models\.0\.accuracy: unknown key") as error:
         read_description(path)
     assert "at least 1 item" not in str(error.value)
-    with pytest.raises(InputError, match="models: .*at least 1 item"):
+    with pytest.raises(InputError, match=r"models: .*at least 1 item"):
         read_description(write_sweep(tmp_path, models=[]))
 
 
