@@ -40,7 +40,11 @@ def validated(path: Path, schema: type[Record], data: Mapping[str, Any]) -> Reco
         raise InputError(f"{path}: {explain(error, schema)}") from None
 
 
-def explain(error: ValidationError, model: type[BaseModel] | None, elsewhere: Mapping[str, str] | None = None) -> str:
+def explain(
+    error: ValidationError,
+    model: type[BaseModel] | None,
+    elsewhere: Mapping[str, str] | None = None,
+) -> str:
     """All faults, separated by semicolons.
 
     The key's path, what is wrong, what was expected, the nearest valid name.

@@ -10,10 +10,20 @@ import typer
 
 import accelsim
 from accelsim.commands.machines import several
-from accelsim.commands.options import Json, Machines, OneMachine, Overrides, Workload, check_table, is_decimal
+from accelsim.commands.options import (
+    Json,
+    Machines,
+    OneMachine,
+    Overrides,
+    Workload,
+    check_apart,
+    check_table,
+    is_decimal,
+)
 from accelsim.commands.words import print_json, say, typed
 from accelsim.errors import InputError
 from accelsim.files import check_output, write_text
+from accelsim.results_folder import COMPARISON, check_kind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -194,6 +204,8 @@ def compare(
     from accelsim.simulator.result import ratios_of
 
     check_table(show.table, model, *machines)
+    if output is not None:
+        check_kind(output, COMPARISON)
     if show.band and len(machines) < 2:
         raise InputError(f"--band with {len(machines)} machine, expected at least two for a verdict")
     loaded = accelsim.load_workload(model)
@@ -202,15 +214,19 @@ def compare(
     results = accelsim.compare(loaded, descriptions, engine=how.engine, batch=how.batch, level=how.level)
     energies = _energies(loaded, descriptions, how) if show.sensitivity else None
     cases = accelsim.band(loaded, descriptions, batch=how.batch, level=how.level) if show.band else None
-    if show.table is not None:
-        accelsim.write_table(results, show.table)
+    files: dict[str, bytes] = {}
     if output is not None:
-        from accelsim.report.band import band_files
+        from accelsim.report.band import CSV_NAME, band_files
         from accelsim.report.tables import gather
         from accelsim.report.write import report_files, write_comparison
 
-        files = report_files(gather(loaded, descriptions, results, how.batch, changes, typed(sys.argv)))
-        write_comparison(output, files | ({} if cases is None else band_files(cases)))
+        gathered = gather(loaded, descriptions, results, how.batch, changes, typed(sys.argv))
+        check_apart(show.table, output, [COMPARISON.file, CSV_NAME, *gathered.totals["layers_csv"]])
+        files = report_files(gathered) | ({} if cases is None else band_files(cases))
+    if show.table is not None:
+        accelsim.write_table(results, show.table)
+    if output is not None:
+        write_comparison(output, files)
     if show.json:
         tables = _sensitivity_table(energies)
         if cases is not None:
@@ -243,6 +259,8 @@ def simulate(
     check_table(show.table, model, machine)
     if show.trace is not None:
         check_output(show.trace, model, machine)
+        if show.table is not None and show.table.resolve() == show.trace.resolve():
+            raise InputError(f"--table and --trace are both {show.trace}, expected two files")
     (description,) = several(context, [machine], how.overrides)
     loaded = zeros.of(accelsim.load_workload(model), description)
     if show.trace is not None and how.engine != "event":
@@ -265,7 +283,11 @@ def simulate(
             show_sensitivity(console(), energies)
 
 
-def _energies(model: "DualModel | LayerTable", machines: "Sequence[Machine]", how: RunOptions) -> "pd.DataFrame":
+def _energies(
+    model: "DualModel | LayerTable",
+    machines: "Sequence[Machine]",
+    how: RunOptions,
+) -> "pd.DataFrame":
     """Energies of the machines under each energy table."""
     return accelsim.sensitivity(model, machines, batch=how.batch, level=how.level)
 

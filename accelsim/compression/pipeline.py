@@ -72,7 +72,11 @@ class _Task:
 
 
 def compress_checkpoint(
-    checkpoint: Path, out: Path, recipe: CompressionRecipe, log: Say | None = None, resume: bool = False
+    checkpoint: Path,
+    out: Path,
+    recipe: CompressionRecipe,
+    log: Say | None = None,
+    resume: bool = False,
 ) -> DualModel:
     """Compress a checkpoint into the ``.dual`` file ``out``; return what that decodes to.
 
@@ -84,7 +88,8 @@ def compress_checkpoint(
     """
     if out.suffix != ".dual":
         raise InputError(f"{out}: ending {out.suffix!r}, expected .dual")
-    check_output(out)
+    rounded = None if recipe.rounded is None else resolve(recipe.rounded)
+    check_output(out, rounded, None if recipe.reference is None else recipe.reference.network)
     task = _task(checkpoint, out, recipe, log or (lambda _: None))
     try:
         quantized = _quantized(task)

@@ -21,9 +21,10 @@ from accelsim.datapath.counts import Counts, bits_for
 from accelsim.datapath.execute import add_counts, run_integers
 from accelsim.datapath.floating import machine_tiles, winograd_part
 from accelsim.datapath.groups import groups
-from accelsim.datapath.plan import Calibrated, build, check_words
+from accelsim.datapath.program import Calibrated, build, check_words
 from accelsim.datapath.scales import Histogram, exponent_of, unit_of
 from accelsim.dual.model import DualModel
+from accelsim.errors import NumericalError
 from accelsim.hardware.datapath import Datapath, Integers
 from accelsim.network import INPUT, Graph, Node, forward
 from accelsim.network.layers import Conv
@@ -65,10 +66,17 @@ def calibrate(model: DualModel, datapath: Datapath, pixels: NDArray[Any]) -> Cal
     return scales_of(model, datapath, ranges, pixels)
 
 
-def measure_ranges(model: DualModel, datapath: Datapath, pixels: NDArray[Any], *, taps: bool | None = None) -> Ranges:
+def measure_ranges(
+    model: DualModel,
+    datapath: Datapath,
+    pixels: NDArray[Any],
+    *,
+    taps: bool | None = None,
+) -> Ranges:
     """Run the float network.
 
-    taps: whether transformed inputs are looked at; by default, if they are narrowed.
+    taps: whether transformed inputs are looked at; by default, if they are narrowed.  Raises
+    NumericalError if a map is not of finite numbers.
     """
     graph = model.network.graph
     tiles = machine_tiles(model, datapath)
@@ -79,10 +87,12 @@ def measure_ranges(model: DualModel, datapath: Datapath, pixels: NDArray[Any], *
 
     def look(x: Array) -> Ranges:
         found = Ranges({name: Histogram(detailed) for name in (INPUT, *wanted)})
+        _check_finite(graph, INPUT, x)
         found.maps[INPUT].add(x)
 
         def observe(node: Node, inputs: tuple[Array, ...], output: Array) -> None:
             if node.name in wanted:
+                _check_finite(graph, node.name, output)
                 found.maps[node.name].add(output)
             if node.name in narrowed:
                 assert isinstance(node.layer, Conv)
@@ -99,13 +109,26 @@ def measure_ranges(model: DualModel, datapath: Datapath, pixels: NDArray[Any], *
     return first
 
 
+def _check_finite(graph: Graph, name: str, values: Array) -> None:
+    if not np.isfinite(values.sum(dtype=np.float64)):
+        raise NumericalError(
+            f"{graph.name}: map {name} on the images is no finite numbers, so that it has no scale; expected weights "
+            "and pixels that float32 can multiply"
+        )
+
+
 def _histogram(values: Array, detailed: bool) -> Histogram:
     found = Histogram(detailed)
     found.add(values)
     return found
 
 
-def scales_of(model: DualModel, datapath: Datapath, ranges: Ranges, pixels: NDArray[Any]) -> Calibrated:
+def scales_of(
+    model: DualModel,
+    datapath: Datapath,
+    ranges: Ranges,
+    pixels: NDArray[Any],
+) -> Calibrated:
     """The scales that follow from ranges.
 
     Of pixels only the sums are looked at, where products are truncated.  Raises InputError if a
@@ -172,7 +195,12 @@ def _input_shifts(
     return np.full_like(shifts, shifts.max()) if integers.tap_scales == "one" else shifts
 
 
-def _sum_shifts(model: DualModel, datapath: Datapath, found: Calibrated, pixels: NDArray[Any]) -> dict[str, int]:
+def _sum_shifts(
+    model: DualModel,
+    datapath: Datapath,
+    found: Calibrated,
+    pixels: NDArray[Any],
+) -> dict[str, int]:
     """Bits that sums of products lose so that those of the images fit, by layer."""
     wide = replace(datapath, integers=replace(datapath.integers, accumulator_bits=WIDE_SUM))
     program = build(model, wide, found)

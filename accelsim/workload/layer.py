@@ -270,7 +270,7 @@ def sum_blocks(values: NDArray[Any]) -> NDArray[Any]:
     """
     if values.dtype == np.bool_:  # a block's sum fits a byte, and bytes add up many at a time
         missing = -values.shape[-1] % CHANNEL_BLOCK
-        padded = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)])
+        padded = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)]) if missing else values
         blocks = padded.view(np.uint8).reshape(*values.shape[:-1], -1, CHANNEL_BLOCK)
         return np.asarray(np.einsum("...i->...", blocks), np.int64)
     starts = np.arange(0, values.shape[-1], CHANNEL_BLOCK)

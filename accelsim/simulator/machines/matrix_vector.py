@@ -51,6 +51,7 @@ from accelsim.simulator.time.schedule import Schedule, changes, untransformed
 from accelsim.workload import LayerWork
 
 DRAWS = 4
+AT_ONCE = 1 << 24  # weights of drawn columns and lanes that are looked at together, at most
 
 
 class MatrixVectorMachine(Machine):
@@ -111,7 +112,7 @@ def queue_cycles(stored: Ints, inputs: Ints, places: int) -> Ints:
     these there are, the rest stands for nothing.  places: of a queue.
     """
     draws, broadcasts, lanes = stored.shape
-    work = np.maximum(stored, 1)
+    work = np.maximum(stored.transpose(1, 0, 2), 1)
     done = np.zeros((draws, lanes), np.int64)
     sent = np.full(draws, -1)
     # when each input has left all queues; the last: never
@@ -119,7 +120,7 @@ def queue_cycles(stored: Ints, inputs: Ints, places: int) -> Ints:
     for j in range(broadcasts):
         sent = np.maximum(sent + 1, freed[j - places]) if j >= places else sent + 1
         np.maximum(done, sent[:, None], out=done)
-        done += work[:, j]
+        done += work[j]
         done.max(axis=1, out=freed[j])
     return np.asarray(np.where(inputs > 0, freed[inputs - 1, np.arange(draws)], 0))
 
@@ -130,17 +131,35 @@ def product_cycles(stored: Ints, active: Flags, filters: int, machine: MatrixVec
     stored: (columns, lanes) weights of each column and lane.  active: (draws, columns) the non-zero
     inputs.
     """
-    columns, lanes = stored.shape
-    batch = columns if machine.vector_registers is None else lanes * machine.vector_registers
-    cycles = np.zeros(len(active), np.int64)
-    for first in range(0, columns, batch):
-        part = active[:, first : first + batch]
-        inputs = part.sum(axis=1)
-        order = np.argsort(~part, axis=1, kind="stable")[:, : int(inputs.max())]
-        cycles += queue_cycles(stored[first : first + batch][order], inputs, machine.window)
-        if columns > batch:
-            cycles += -(-part.shape[1] // lanes) - (-filters // lanes)
+    cycles: Ints = _cycles_of_tiles(stored[None], active[None], np.array([filters]), machine)[0]
     return cycles
+
+
+def _cycles_of_tiles(
+    stored: Ints,
+    active: Flags,
+    filters: Ints,
+    machine: MatrixVectorMachine,
+) -> Ints:
+    """``product_cycles`` of several matrices: (tiles, draws) int64.
+
+    stored: (tiles, columns, lanes).  active: (tiles, draws, columns).  filters: (tiles,).
+    """
+    tiles, columns, lanes = stored.shape
+    draws = active.shape[1]
+    batch = columns if machine.vector_registers is None else min(columns, lanes * machine.vector_registers)
+    sizes = tile_sizes(columns, batch)
+    padded = np.zeros((tiles, draws, len(sizes), batch), bool)
+    padded.reshape(tiles, draws, -1)[:, :, :columns] = active
+    inputs = padded.sum(axis=3)
+    order = np.argsort(~padded, axis=3, kind="stable")[..., : int(inputs.max())]
+    column = np.minimum(order + (np.arange(len(sizes)) * batch)[:, None], columns - 1)
+    of_inputs = stored[np.arange(tiles)[:, None, None, None], column]
+    of_inputs = of_inputs.reshape(inputs.size, order.shape[3], lanes)
+    cycles = queue_cycles(of_inputs, inputs.ravel(), machine.window).reshape(inputs.shape).sum(axis=2)
+    if len(sizes) > 1:  # each batch is brought to the lanes, and its sums are taken away
+        cycles += (-(-sizes // lanes)).sum() - len(sizes) * (-filters // lanes)[:, None]
+    return np.asarray(cycles)
 
 
 def stored_weights(mask: Flags, lanes: int, fmt: str) -> tuple[Ints, Ints]:
@@ -152,21 +171,22 @@ def stored_weights(mask: Flags, lanes: int, fmt: str) -> tuple[Ints, Ints]:
     """
     filters, columns = mask.shape
     rows = -(-filters // lanes)
-    padded = np.zeros((rows * lanes, columns), bool)
-    padded[:filters] = mask
-    by_row = padded.reshape(rows, lanes, columns)
-    nonzeros = np.zeros((lanes, columns), np.int64)
+    if filters < rows * lanes:
+        mask = np.concatenate([mask, np.zeros((rows * lanes - filters, columns), bool)])
+    by_row = mask.reshape(rows, lanes, columns)
+    number = np.int16 if rows < 1 << 15 else np.int64  # no count is beyond the rows
+    nonzeros = np.zeros((lanes, columns), number)
     for row in by_row:
         nonzeros += row
     stored = nonzeros
     if fmt in RUN_BITS and rows > 1 << RUN_BITS[fmt]:
         stored = nonzeros.copy()
-        last = np.full((lanes, columns), -1, np.int16 if rows < 1 << 15 else np.int32)
-        for i, row in enumerate(by_row):
-            zeros = i - last - 1  # in front of each non-zero
-            stored += (zeros >> RUN_BITS[fmt]) * (row & (i > 0))
-            last[row] = i
-    return nonzeros.T, stored.T
+        last = np.where(by_row[0], number(0), number(-1))
+        for i, row in enumerate(by_row[1:], start=1):
+            zeros = (i - 1) - last  # in front of each non-zero
+            stored += (zeros >> RUN_BITS[fmt]) * row
+            np.copyto(last, i, where=row)
+    return np.ascontiguousarray(nonzeros.T), np.ascontiguousarray(stored.T)
 
 
 def _first_filters(work: LayerWork, machine: MatrixVectorMachine) -> Ints:
@@ -204,16 +224,24 @@ def _tile_products(work: LayerWork, machine: MatrixVectorMachine, starts: Ints) 
     densities = work.group_density()
     draws = min(DRAWS, work.batch * work.out_height * work.out_width)
     ends = np.append(starts[1:], work.out_channels)
+    chances = np.random.default_rng(0).random((draws, densities.shape[1] * window))
+    at_once = max(1, AT_ONCE // max(1, chances.size * machine.lanes))
     found = []
-    for start, end in zip(starts, ends, strict=True):
-        density = np.repeat(densities[start // per_group], window)
-        active = np.random.default_rng(0).random((draws, len(density))) < density
-        mask = (filters[start:end] != 0).reshape(end - start, -1)
-        nonzeros, stored = stored_weights(mask, machine.lanes, machine.weight_format)
-        cycles = ceil(product_cycles(stored, active, int(end - start), machine).mean())
-        reads = float((active @ stored.sum(axis=1)).mean())
-        products = float((active @ nonzeros.sum(axis=1)).mean())
-        found.append((cycles, min(reads, cycles * machine.lanes), products))
+    for first in range(0, len(starts), at_once):
+        some = slice(first, first + at_once)
+        active = chances < np.repeat(densities[starts[some] // per_group], window, axis=1)[:, None]
+        masks = [
+            (filters[start:end] != 0).reshape(end - start, -1)
+            for start, end in zip(starts[some], ends[some], strict=True)
+        ]
+        counts = [stored_weights(mask, machine.lanes, machine.weight_format) for mask in masks]
+        stored = np.stack([of_tile for _, of_tile in counts])
+        cycles = _cycles_of_tiles(stored, active, (ends - starts)[some], machine)
+        for drawn, inputs, (nonzeros, weights) in zip(cycles, active, counts, strict=True):
+            mean = ceil(drawn.mean())
+            reads = float((inputs @ weights.sum(axis=1)).mean())
+            products = float((inputs @ nonzeros.sum(axis=1)).mean())
+            found.append((mean, min(reads, mean * machine.lanes), products))
     return _TileProducts(starts, *np.array(found, np.float64).T)
 
 

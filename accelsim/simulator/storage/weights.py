@@ -13,17 +13,35 @@ from accelsim.hardware.description import MachineDescription
 from accelsim.hardware.formats import index_bits, stored_values
 from accelsim.workload import LayerWork, block_sizes
 
+MANY = 4  # blocks for each count that there may be, from which on bits are looked up
 
-def weight_bits(work: LayerWork, machine: MachineDescription, nonzeros: Ints, window: int) -> Floats:
+
+def weight_bits(
+    work: LayerWork,
+    machine: MachineDescription,
+    nonzeros: Ints,
+    window: int,
+) -> Floats:
     """Stored bits, index included, of each filter and block of input channels: (K, blocks).
 
     nonzeros: (K, blocks) int64.  window: stored positions of each filter and input channel.
     """
     channels = work.in_channels // work.groups
-    positions = np.broadcast_to(block_sizes(channels) * window, nonzeros.shape)
-    values = stored_values(machine.weight_format, positions, nonzeros)
-    index = index_bits(machine.weight_format, positions, nonzeros, window * channels)
-    return np.asarray(values * machine.arithmetic.weight_bits + index)
+    sizes = block_sizes(channels) * window
+
+    def bits(positions: Ints, nonzeros: Ints) -> Floats:
+        values = stored_values(machine.weight_format, positions, nonzeros)
+        index = index_bits(machine.weight_format, positions, nonzeros, window * channels)
+        return np.asarray(values * machine.arithmetic.weight_bits + index)
+
+    if nonzeros.size <= MANY * int(sizes.max(initial=0)):
+        return bits(np.broadcast_to(sizes, nonzeros.shape), nonzeros)
+    found = np.empty(nonzeros.shape)
+    for blocks in (slice(0, -1), slice(-1, None)):  # the last one may be smaller
+        for size in set(sizes[blocks].tolist()):
+            of_counts = bits(np.full(size + 1, size), np.arange(size + 1))
+            of_counts.take(nonzeros[:, blocks], out=found[:, blocks])
+    return found
 
 
 def filter_bits(work: LayerWork, machine: MachineDescription) -> Floats:
@@ -41,7 +59,12 @@ def filter_bits(work: LayerWork, machine: MachineDescription) -> Floats:
     return bits
 
 
-def weight_tile_bytes(work: LayerWork, machine: MachineDescription, starts: Ints, channels: Ints) -> Ints:
+def weight_tile_bytes(
+    work: LayerWork,
+    machine: MachineDescription,
+    starts: Ints,
+    channels: Ints,
+) -> Ints:
     """Stored bytes of each tile of filters and channels: (filter tiles, channel tiles).
 
     starts: first filter of each tile.  channels: of each channel tile.  A tile of filters is stored

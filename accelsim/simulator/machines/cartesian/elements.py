@@ -15,10 +15,13 @@ The dense twin takes dot products of weights x inputs operands over channels and
 outputs of the PE's tile * K * ceil(C R S / (weights * inputs)).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from accelsim.arrays import SUM_ERROR, Flags, Floats, Ints, round_up
 from accelsim.hardware.formats import RUN_BITS, Format, stored_values
@@ -66,15 +69,33 @@ def _phases(work: LayerWork) -> _Phases:
     )
 
 
-def _by_phase(work: LayerWork) -> Ints:
-    """Non-zero weights that meet each phase: (K, C / groups, phases) int64."""
-    counts = work.filters() != 0
+def _by_phase(work: LayerWork) -> NDArray[np.integer[Any]]:
+    """Non-zero weights that meet each phase: (K, C / groups, phases), a byte each if that will do."""
+    number = np.uint8 if prod(work.kernel) < 1 << 8 else np.int32
+    counts: NDArray[np.integer[Any]] = (work.filters() != 0).astype(number)
     for axis, (k, dilation, stride) in enumerate(zip(work.kernel, work.dilation, work.stride, strict=True), start=2):
+        if k == 1:
+            continue
         phase = np.arange(k) * dilation % stride
         order = np.argsort(phase, kind="stable")
         starts = np.flatnonzero(np.diff(phase[order], prepend=-1))
-        counts = np.add.reduceat(counts.take(order, axis), starts, axis=axis, dtype=np.int32)
-    return np.asarray(counts.reshape(*counts.shape[:2], -1), np.int64)
+        if len(starts) < k:
+            counts = np.stack([_sum(counts, taps.tolist(), axis) for taps in np.split(order, starts[1:])], axis)
+        else:
+            counts = counts.take(order, axis)
+    return counts.reshape(*counts.shape[:2], -1)
+
+
+def _sum(
+    counts: NDArray[np.integer[Any]],
+    taps: Sequence[int],
+    axis: int,
+) -> NDArray[np.integer[Any]]:
+    """The sum of an array at some places of an axis; of a few, one after the other is fastest."""
+    total = counts.take(taps[0], axis)
+    for tap in taps[1:]:
+        total += counts.take(tap, axis)
+    return np.asarray(total)
 
 
 class DenseLayer:
@@ -146,7 +167,13 @@ class SparseLayer:
         share = high * wide / (pe_high * pe_wide * rows * cols)
         return StepCycles(worst, mean * share[:, None, None])
 
-    def _of_tile(self, high: int, wide: int, weight_vectors: Floats, cut: Cut) -> tuple[Floats, Floats, Floats]:
+    def _of_tile(
+        self,
+        high: int,
+        wide: int,
+        weight_vectors: Floats,
+        cut: Cut,
+    ) -> tuple[Floats, Floats, Floats]:
         """Cycles of one element: mean, standard deviation, most.
 
         Of each group of filters and part of the channels.
@@ -171,15 +198,20 @@ class SparseLayer:
         work = self.work
         per_group = work.out_channels // work.groups
         first_filters = np.arange(0, work.out_channels, per_group)
-        channel_nonzeros = np.add.reduceat(self.nonzeros.sum(axis=2), first_filters, axis=0)
+        channel_nonzeros = self._of_filters(first_filters).sum(axis=2)
         pixels = int(cut.in_heights.sum() * cut.in_widths.sum()) / (work.stride[0] * work.stride[1])
         products = round(work.batch * pixels * float((channel_nonzeros * self.density).sum()))
         return min(products, cycles * self.machine.lanes)
 
+    def _of_filters(self, first: Ints) -> Ints:
+        """Non-zero weights of groups of filters: (groups, C / groups, phases) int64.  first: filter of each group."""
+        groups = np.split(self.nonzeros, first[1:])
+        return np.stack([of_group.sum(axis=0, dtype=np.int64) for of_group in groups])
+
     def _weight_vectors(self, cut: Cut) -> Floats:
         """Cycles' worth of non-zero weights: (groups of filters, C / groups, phases)."""
         first = cut.first_filters(self.work)
-        nonzeros = np.add.reduceat(self.nonzeros, first, axis=0)
+        nonzeros = self._of_filters(first)
         filters = np.append(first[1:], self.work.out_channels) - first
         positions = filters[:, None, None] * self.phases.taps
         values = _with_padding(self.machine.weight_format, positions, nonzeros)
