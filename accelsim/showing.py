@@ -153,25 +153,27 @@ def redraw_report(folder: str | Path, output: str | Path | None = None, *, say: 
     lacks.  Returns the path of the page.  Raises InputError if the folder holds neither, or
     something is not sound.
     """
-    from accelsim.explore.own_network import NOTES
-    from accelsim.explore.store import FILE_NAME
-    from accelsim.report.tables import TOTALS, read_csv
+    from accelsim.report.tables import read_csv
     from accelsim.report.write import report_files, write_comparison
+    from accelsim.results_folder import COMPARISON, EXPLORATION, SWEEP, check_kind
 
     source = path_of("folder", folder)
     target = source if output is None else path_of("output", output)
-    if (source / FILE_NAME).is_file():
+    if (source / SWEEP.file).is_file():
         from accelsim.explore.sweep import read_sweep
         from accelsim.report.sweep_report import write_sweep_report
         from accelsim.report.sweep_terminal import missing_lines
 
+        if target.resolve() != source.resolve() and (target / SWEEP.file).is_file():
+            raise InputError(f"{target}: holds a sweep of its own, expected another folder for the page of {source}")
         stored = read_sweep(source)
         for line in missing_lines(stored.counts, stored.damaged):
             say(line)
         write_sweep_report(stored, target)
-    elif (source / NOTES).is_file() and not (source / TOTALS).is_file():
+    elif (source / EXPLORATION.file).is_file() and not (source / COMPARISON.file).is_file():
         raise InputError(f"{folder}: holds an exploration, which `accelsim explore` draws again with --resume")
     else:
+        check_kind(target, COMPARISON)
         write_comparison(target, report_files(read_csv(source), with_tables=output is not None))
     return target / "report.html"
 

@@ -1,6 +1,6 @@
 """The table of faults that people met: each input, what comes out of it today, and whether that is right.
 
-    python -m experiments.faults FOLDER [--only WORD]
+    python -m experiments.faults FOLDER [--only WORD] [--rows 1,4-30]
 
 FOLDER holds the inputs (csv/, crude/, images/, onnx/, sweep/, validate/, yaml/).  Every command runs in a process of
 its own, bounded in time and memory.  Right values come from outside the code: by hand from a layer's shape, another
@@ -475,15 +475,22 @@ ROWS: dict[str, Callable[[Path, Path], str]] = {
 }
 
 
-def table(folder: Path, only: str) -> Iterator[tuple[str, bool, str, float]]:
+def rows_of(text: str) -> set[int]:
+    """Numbers of rows, counted from 1, of a text such as ``1,4-30``."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return found
+
+
+def table(folder: Path, rows: list[str]) -> Iterator[tuple[str, bool, str, float]]:
     """Name, whether it is right, what was found and seconds of each row."""
     with tempfile.TemporaryDirectory() as work:
-        for name, row in ROWS.items():
-            if only not in name:
-                continue
+        for name in rows:
             begin = time.monotonic()
             try:
-                found, right = row(folder, Path(work)), True
+                found, right = ROWS[name](folder, Path(work)), True
             except (WrongError, OSError, ValueError, KeyError) as error:
                 found, right = f"{type(error).__name__}: {error}", False
             yield name, right, " ".join(found.split())[:200], time.monotonic() - begin
@@ -494,13 +501,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="of the inputs")
     parser.add_argument("--only", default="", metavar="WORD", help="rows whose name has this word")
+    parser.add_argument(
+        "--rows", type=rows_of, default=rows_of(f"1-{len(ROWS)}"), metavar="N,N-N", help="by number, from 1"
+    )
     arguments = parser.parse_args()
-    wrong = rows = 0
-    for name, right, found, seconds in table(arguments.folder.resolve(), arguments.only):
-        rows += 1
+    numbered = enumerate(ROWS, 1)
+    chosen = {name: number for number, name in numbered if number in arguments.rows and arguments.only in name}
+    wrong = 0
+    for name, right, found, seconds in table(arguments.folder.resolve(), list(chosen)):
         wrong += not right
-        print(f"{'right' if right else 'WRONG'}  {name}: {found} ({seconds:.0f} s)", flush=True)
-    print(f"{rows} rows, {wrong} wrong")
+        print(f"{chosen[name]:2} {'right' if right else 'WRONG'}  {name}: {found} ({seconds:.0f} s)", flush=True)
+    print(f"{len(chosen)} rows, {wrong} wrong")
     raise SystemExit(1 if wrong else 0)
 
 

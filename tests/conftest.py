@@ -5,12 +5,14 @@ Decoding takes a second and more, many times what most tests do with the model; 
 
 import copy
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache, partial
 
 import pytest
 
+from accelsim.arrays import Levels
 from accelsim.dual import file
+from accelsim.dual.coding.coders import Coder, encode
 from accelsim.dual.model import DualModel
 from accelsim.network.graph import Graph
 from accelsim.network.zoo import NETWORKS, resnet_cifar
@@ -39,6 +41,16 @@ def undrawn() -> Iterator[None]:
     """Pictures of commands are not drawn, see ``tests.undrawn``."""
     with without_pictures():
         yield
+
+
+@pytest.fixture
+def bz2_coder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are written by bz2, which fits no statistics: a tenth of the time, where their size does not matter."""
+
+    def coded(tensors: Sequence[Levels], _: Coder | None) -> tuple[Coder, bytes]:
+        return "bz2", encode(tensors, "bz2")[0]
+
+    monkeypatch.setattr(file, "_coded", coded)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ def examples() -> list[doctest.DocTest]:
 
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)
 def test_an_example_prints_what_it_says(
-    example: doctest.DocTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    example: doctest.DocTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None
 ) -> None:
     monkeypatch.chdir(tmp_path)
     told: list[str] = []

@@ -17,7 +17,7 @@ ROOT = Path(accelsim.__file__).parent
 # Rooms from the ground floor up: a room may import from rooms of lower floors, and from its own.
 FLOORS = (
     ("arrays", "errors", "memo", "names"),
-    ("csv_rows", "faults", "files", "settings", "shipped"),
+    ("csv_rows", "faults", "files", "results_folder", "settings", "shipped"),
     ("hardware", "transforms"),
     ("network",),
     ("dual.coding",),

@@ -7,7 +7,7 @@ gathers their values again for the call.
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from copy import copy
 from dataclasses import MISSING, fields, is_dataclass
 from functools import wraps
@@ -18,6 +18,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 
 from accelsim import shipped
+from accelsim.errors import InputError
 from accelsim.files import check_output
 
 
@@ -142,11 +143,25 @@ def _whole(text: str | int) -> int:
 
 
 def _decimal(text: str | float) -> float:
-    from accelsim.settings import PLAIN_NUMBER  # with pydantic, which a command's help has no need of
-
-    if not PLAIN_NUMBER.fullmatch(str(text)):
+    if not is_decimal(str(text)):
         raise typer.BadParameter(f"{str(text)[:60]!r}, expected a number")
     return float(text)
+
+
+def is_decimal(text: str) -> bool:
+    """Whether a text is a number as people write it."""
+    from accelsim.settings import PLAIN_NUMBER  # with pydantic, which a command's help has no need of
+
+    return PLAIN_NUMBER.fullmatch(text) is not None
+
+
+def check_apart(path: Path | None, folder: Path, names: Collection[str]) -> None:
+    """Raise InputError if a table would go where a file of a folder of results does.
+
+    names: of the files.
+    """
+    if path is not None and path.name in names and path.parent.resolve() == folder.resolve():
+        raise InputError(f"--table {path}: a file of -o {folder}, expected another name")
 
 
 def check_table(path: Path | None, *read: str | Path) -> None:

@@ -10,10 +10,20 @@ import typer
 
 import accelsim
 from accelsim.commands.machines import several
-from accelsim.commands.options import Json, Machines, OneMachine, Overrides, Workload, check_table
+from accelsim.commands.options import (
+    Json,
+    Machines,
+    OneMachine,
+    Overrides,
+    Workload,
+    check_apart,
+    check_table,
+    is_decimal,
+)
 from accelsim.commands.words import print_json, say, typed
 from accelsim.errors import InputError
 from accelsim.files import check_output, write_text
+from accelsim.results_folder import COMPARISON, check_kind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +59,16 @@ Threshold = Annotated[
 ]
 Sparsity = Annotated[
     float | None, typer.Option(metavar="S", help="Instead of a threshold, this share of zeros, 0 to 1.")
+]
+Scope = Annotated[
+    str,
+    typer.Option(
+        metavar="network|layer", help="Whether --sparsity is reached by one threshold for the network, or one a layer."
+    ),
+]
+LayerThreshold = Annotated[
+    list[str] | None,
+    typer.Option(metavar="LAYER=T", help="The threshold of one layer, instead of what the others say.  Repeatable."),
 ]
 Prune = Annotated[
     float | None,
@@ -96,17 +116,26 @@ class Zeros:
 
     threshold: Threshold = None
     sparsity: Sparsity = None
+    scope: Scope = "network"
+    layer_threshold: LayerThreshold = None
     prune: Prune = None
 
     @property
     def words(self) -> tuple[str, ...]:
         """What of it is asked for, as it is said."""
-        given = (("prune", self.prune), ("threshold", self.threshold), ("sparsity", self.sparsity))
-        return tuple(f"{name} {value:g}" for name, value in given if value is not None)
+        pruned = () if self.prune is None else (f"prune {self.prune:g}",)
+        return (*pruned, *self._in_the_winograd_domain)
+
+    @property
+    def _in_the_winograd_domain(self) -> tuple[str, ...]:
+        given = (("threshold", self.threshold), ("sparsity", self.sparsity))
+        shares = [f"{name} {value:g}" for name, value in given if value is not None]
+        scope = [f"scope {self.scope}"] if self.scope != "network" else []
+        return (*shares, *scope, *(f"layer-threshold {text}" for text in self.layer_threshold or ()))
 
     def of(self, model: "DualModel | LayerTable", machine: "Machine") -> "DualModel | LayerTable":
         """The model as the machine deploys it.  Raises InputError if either knows no such zeros."""
-        from accelsim.dual.deploy import at_other_zeros, pruned_further
+        from accelsim.dual.deploy import pruned_further
         from accelsim.workload import LayerTable
 
         if not self.words:
@@ -118,15 +147,46 @@ class Zeros:
                 model = pruned_further(model, self.prune)
             except ValueError as error:
                 raise InputError(f"--prune {self.prune:g}: {error}") from None
-        if self.threshold is None and self.sparsity is None:
+        if not self._in_the_winograd_domain:
             return model
-        word = self.words[-1]
         if machine.kind != "winograd":
+            word = self._in_the_winograd_domain[0]
             raise InputError(f"--{word}: {machine.name} is no machine with Winograd transforms")
+        return self._deployed(model, machine.datapath.m)
+
+    def _deployed(self, model: "DualModel", m: int | None) -> "DualModel":
+        """The model with these zeros at a tile size."""
+        from accelsim.dual.deploy import at_other_zeros
+
+        if self.scope not in ("network", "layer"):
+            raise InputError(f"--scope {self.scope!r}, expected network or layer")
+        if self.scope == "layer" and self.sparsity is None:
+            raise InputError("--scope layer without --sparsity, whose thresholds it is of")
+        layers = _layer_thresholds(self.layer_threshold or ())
         try:
-            return at_other_zeros(model, machine.datapath.m, threshold=self.threshold, sparsity=self.sparsity)
+            return at_other_zeros(
+                model,
+                m,
+                threshold=self.threshold,
+                sparsity=self.sparsity,
+                scope="layer" if self.scope == "layer" else "network",
+                layers=layers,
+            )
         except ValueError as error:
-            raise InputError(f"--{word}: {error}") from None
+            raise InputError(f"--{self._in_the_winograd_domain[-1]}: {error}") from None
+
+
+def _layer_thresholds(texts: Sequence[str]) -> dict[str, float]:
+    """Thresholds by layer.  Raises InputError for a text that is not LAYER=T, or a layer that is there twice."""
+    found: dict[str, float] = {}
+    for text in texts:
+        name, _, value = text.rpartition("=")
+        if not name or not is_decimal(value):
+            raise InputError(f"--layer-threshold {text[:80]!r}, expected LAYER=T, such as layer1.0.conv1=0.05")
+        if name in found:
+            raise InputError(f"--layer-threshold {text}: the layer is there twice, expected each once")
+        found[name] = float(value)
+    return found
 
 
 def compare(
@@ -144,6 +204,8 @@ def compare(
     from accelsim.simulator.result import ratios_of
 
     check_table(show.table, model, *machines)
+    if output is not None:
+        check_kind(output, COMPARISON)
     if show.band and len(machines) < 2:
         raise InputError(f"--band with {len(machines)} machine, expected at least two for a verdict")
     loaded = accelsim.load_workload(model)
@@ -152,15 +214,19 @@ def compare(
     results = accelsim.compare(loaded, descriptions, engine=how.engine, batch=how.batch, level=how.level)
     energies = _energies(loaded, descriptions, how) if show.sensitivity else None
     cases = accelsim.band(loaded, descriptions, batch=how.batch, level=how.level) if show.band else None
-    if show.table is not None:
-        accelsim.write_table(results, show.table)
+    files: dict[str, bytes] = {}
     if output is not None:
-        from accelsim.report.band import band_files
+        from accelsim.report.band import CSV_NAME, band_files
         from accelsim.report.tables import gather
         from accelsim.report.write import report_files, write_comparison
 
-        files = report_files(gather(loaded, descriptions, results, how.batch, changes, typed(sys.argv)))
-        write_comparison(output, files | ({} if cases is None else band_files(cases)))
+        gathered = gather(loaded, descriptions, results, how.batch, changes, typed(sys.argv))
+        check_apart(show.table, output, [COMPARISON.file, CSV_NAME, *gathered.totals["layers_csv"]])
+        files = report_files(gathered) | ({} if cases is None else band_files(cases))
+    if show.table is not None:
+        accelsim.write_table(results, show.table)
+    if output is not None:
+        write_comparison(output, files)
     if show.json:
         tables = _sensitivity_table(energies)
         if cases is not None:
@@ -193,6 +259,8 @@ def simulate(
     check_table(show.table, model, machine)
     if show.trace is not None:
         check_output(show.trace, model, machine)
+        if show.table is not None and show.table.resolve() == show.trace.resolve():
+            raise InputError(f"--table and --trace are both {show.trace}, expected two files")
     (description,) = several(context, [machine], how.overrides)
     loaded = zeros.of(accelsim.load_workload(model), description)
     if show.trace is not None and how.engine != "event":

@@ -8,7 +8,7 @@ import typer
 
 import accelsim
 from accelsim import shipped
-from accelsim.commands.options import Json, check_table
+from accelsim.commands.options import Json, check_apart, check_table
 from accelsim.commands.words import print_json, say
 from accelsim.errors import InputError
 
@@ -59,11 +59,12 @@ def sweep(
     from accelsim.explore.sweep import run_sweep
     from accelsim.report.band import write_bands
     from accelsim.report.console import console
-    from accelsim.report.sweep_report import write_sweep_report
+    from accelsim.report.sweep_report import TABLES, write_sweep_report
     from accelsim.report.sweep_terminal import missing_lines, progress_bar, show_answers, show_bands
     from accelsim.report.table_file import write_table
 
     check_table(how.table, description)
+    check_apart(how.table, output, TABLES)
     with progress_bar() as progress:
         done = run_sweep(
             description,

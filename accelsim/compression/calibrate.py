@@ -3,6 +3,7 @@
 import numpy as np
 
 from accelsim.arrays import Array, Ints
+from accelsim.errors import NumericalError
 from accelsim.network import Network, Node, forward
 from accelsim.network.layers import Conv, Linear
 
@@ -12,7 +13,8 @@ def input_density(network: Network, x: Array, batch: int = 100) -> dict[str, Arr
 
     By node name: (C,) float32.
 
-    x: (N, H, W, C) float32, preprocessed.  Padding is not counted.
+    x: (N, H, W, C) float32, preprocessed.  Padding is not counted.  Raises NumericalError if an input
+    is not a finite number.
     """
     counts: dict[str, Ints] = {}
     sizes: dict[str, int] = {}
@@ -20,6 +22,11 @@ def input_density(network: Network, x: Array, batch: int = 100) -> dict[str, Arr
     def observe(node: Node, inputs: tuple[Array, ...], _: Array) -> None:
         if isinstance(node.layer, Conv | Linear):
             pixels = inputs[0].reshape(-1, inputs[0].shape[-1])
+            if not np.isfinite(pixels.sum(dtype=np.float64)):
+                raise NumericalError(
+                    f"{network.graph.name}: layer {node.name}: inputs on the images are no finite numbers, expected "
+                    "weights and pixels that float32 can multiply"
+                )
             counts[node.name] = counts.get(node.name, 0) + np.count_nonzero(pixels, axis=0)
             sizes[node.name] = sizes.get(node.name, 0) + len(pixels)
 

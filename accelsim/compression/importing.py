@@ -23,7 +23,7 @@ from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
 from accelsim.files import check_output, write_text
 from accelsim.network import Graph, Network
-from accelsim.network.graph import Preprocessing
+from accelsim.network.graph import MOST_PIXEL, Preprocessing
 from accelsim.network.onnx import read_onnx_in_part
 from accelsim.network.onnx.unknown import Unknown
 from accelsim.network.samples import read_samples
@@ -210,7 +210,10 @@ def preprocessing(wishes: Wishes, channels: int) -> Preprocessing:
     if min(std) <= 0 or not np.isfinite([*std, *(wishes.mean or ())]).all():
         raise InputError(f"--std {','.join(f'{x:g}' for x in std)}: expected finite numbers above 0")
     mean = tuple(less + x for x in wishes.mean or (0.0,))
-    return Preprocessing(scale=scale, mean=mean, std=std, order="bgr" if wishes.bgr else "rgb")
+    try:
+        return Preprocessing(scale=scale, mean=mean, std=std, order="bgr" if wishes.bgr else "rgb")
+    except ValueError:
+        raise InputError(f"--mean, --std: pixels become numbers beyond {MOST_PIXEL:g}, expected less") from None
 
 
 def _pictures(network: Network, wishes: Wishes) -> Array | None:

@@ -84,7 +84,8 @@ def compress_checkpoint(
     """
     if out.suffix != ".dual":
         raise InputError(f"{out}: ending {out.suffix!r}, expected .dual")
-    check_output(out)
+    rounded = None if recipe.rounded is None else resolve(recipe.rounded)
+    check_output(out, rounded, None if recipe.reference is None else recipe.reference.network)
     task = _task(checkpoint, out, recipe, log or (lambda _: None))
     try:
         quantized = _quantized(task)

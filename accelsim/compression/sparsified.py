@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.arrays import Floats
+from accelsim.arrays import Floats, Ints
 from accelsim.compression import budget
 from accelsim.compression.importing import Wishes, read_network, refuse_unused
 from accelsim.compression.sparsify import (
@@ -42,6 +42,8 @@ MOST_FITTED = 200
 LEAST = 8
 APART = 4  # of so many pictures one is kept apart, to measure on
 CURVE = (0.35, 0.6, 1.6)  # of the budgets asked for, where those are further points of the curve
+LAYERS = ".layers.csv"
+CURVE_TABLE = ".curve.csv"
 TRIES = 3  # files that are made until one keeps to the budgets
 SPARE = 0.98  # of a budget that was missed, for the next of them
 
@@ -101,7 +103,7 @@ def sparsify_file(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Sa
             write_sparse(out, point.sparse)
     if asked.curve:
         rows = [curve_row(point) for point in sorted(points, key=lambda point: point.ratio)]
-        write_text(out.with_suffix(".curve.csv"), _csv(list(rows[0]), rows))
+        write_text(out.with_suffix(CURVE_TABLE), _csv(list(rows[0]), rows))
     shutil.rmtree(sparsifier.work, ignore_errors=True)
     return points
 
@@ -155,7 +157,7 @@ def opened(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Say) -> S
 
     Raises InputError as ``sparsify_file``.
     """
-    _check(out, asked)
+    _check(source, out, asked)
     work = work_folder(out)
     if work.exists() and not asked.resume:
         raise InputError(f"{work}: holds an interrupted run, expected --resume or no such folder")
@@ -181,20 +183,19 @@ def sparsifier_of(network: Network, pictures: Pictures, source: Path, tile: int,
 def write_sparse(out: Path, sparse: Sparse) -> None:
     """Write a sparse network, and beside it what each of its layers lost."""
     write_bytes(out, sparse.content)
-    write_text(out.with_suffix(".layers.csv"), _table([asdict(layer) for layer in sparse.layers], LayerLoss))
+    write_text(out.with_suffix(LAYERS), _table([asdict(layer) for layer in sparse.layers], LayerLoss))
 
 
-def _check(out: Path, asked: Asked) -> None:
+def _check(source: Path, out: Path, asked: Asked) -> None:
     if out.suffix != ".dual":
         raise InputError(f"{out}: ending {out.suffix!r}, expected .dual")
-    check_output(out)
+    for written in (out, out.with_suffix(LAYERS), *([out.with_suffix(CURVE_TABLE)] if asked.curve else [])):
+        check_output(written, source, asked.images, asked.labels)
     for flag, value in (("--ratio", asked.ratio), ("--cost-reduction", asked.cost_reduction)):
         if value is not None and not 1 < value < 1e6:
             raise InputError(f"{flag} {value:g}: expected a number above 1 and below 1e6")
     if not 1 <= asked.tile <= 6:
         raise InputError(f"--tile {asked.tile}: expected 1 to 6")
-    if asked.labels is not None and asked.images is None:
-        raise InputError(f"--labels {asked.labels}: expected --images with the pictures that it names")
 
 
 def network_of(source: Path, wishes: Wishes, say: Say) -> Network:
@@ -216,8 +217,10 @@ def network_of(source: Path, wishes: Wishes, say: Say) -> Network:
 def read_pictures(network: Network, asked: Asked, say: Say) -> Pictures:
     """The pictures as the network takes them, some of them apart.
 
-    Raises InputError if there are too few.
+    Raises InputError if there are too few, or labels are none that the network can give.
     """
+    if asked.labels is not None and asked.images is None:
+        raise InputError(f"--labels {asked.labels}: expected --images with the pictures that it names")
     apply = network.graph.preprocessing.apply
     if asked.images is None:
         say(
@@ -235,6 +238,7 @@ def read_pictures(network: Network, asked: Asked, say: Say) -> Pictures:
                 f"{asked.images}: {len(pixels)} pictures of which {different} differ, expected at least {LEAST} "
                 "different ones"
             )
+    _check_labels(network, asked, labels)
     order = np.random.default_rng(0).permutation(len(pixels))
     apart = order[: max(4, len(pixels) // APART)]
     rest = order[max(4, len(pixels) // APART) :]
@@ -244,6 +248,19 @@ def read_pictures(network: Network, asked: Asked, say: Say) -> Pictures:
         labels=None if labels is None else labels[apart],
         real=asked.images is not None,
     )
+
+
+def _check_labels(network: Network, asked: Asked, labels: Ints | None) -> None:
+    """Raise InputError if labels are beyond the network's classes, or it has none."""
+    if labels is None:
+        return
+    where = asked.labels or asked.images
+    graph = network.graph
+    shape = graph.shapes[graph.nodes[-1].name]
+    if len(shape) != 1:
+        raise InputError(f"{where}: labels, but {graph.name} gives {shape}, expected a classifier")
+    if (largest := int(labels.max())) >= shape[0]:
+        raise InputError(f"{where}: label {largest}, {graph.name} has the classes 0 to {shape[0] - 1}")
 
 
 def curve_row(point: CurvePoint) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from accelsim.compression.rounding import EXACT, fitted, with_zeros, zeros_of_fi
 from accelsim.dual.deploy import winograd_convolution
 from accelsim.dual.file import decode_dual, encode_dual, with_accuracy
 from accelsim.dual.model import DualModel
-from accelsim.errors import InputError
+from accelsim.errors import InputError, NumericalError
 from accelsim.network import INPUT, Network, forward
 from accelsim.network.layers import BatchNorm
 from accelsim.settings import Positive, Section
@@ -355,7 +355,7 @@ def compare(dense: Network, model: DualModel, pictures: Pictures) -> dict[str, f
 
     Of a classifier: ``agreement_...``, percent of pictures that get the same answer, and with
     labels ``top1_...``; of any other network ``psnr_...`` of its outputs, in dB, where their range
-    is the peak.
+    is the peak.  Raises NumericalError if an output is not a finite number.
     """
     x = pictures.apart
     truth = _outputs(dense, x)
@@ -382,7 +382,12 @@ def compare(dense: Network, model: DualModel, pictures: Pictures) -> dict[str, f
 
 def _outputs(network: Network, x: Array, convolution: Callable[..., Array] | None = None) -> Array:
     parts = [forward(network, x[i : i + CHUNK], convolution=convolution) for i in range(0, len(x), CHUNK)]
-    return np.concatenate(parts)
+    y = np.concatenate(parts)
+    if not np.isfinite(y).all():
+        raise NumericalError(
+            f"{network.graph.name}: outputs on the images are no finite numbers, so that none compares"
+        )
+    return y
 
 
 def _digest(arrays: Mapping[str, Array]) -> str:

@@ -24,6 +24,7 @@ from accelsim.datapath.groups import groups
 from accelsim.datapath.plan import Calibrated, build, check_words
 from accelsim.datapath.scales import Histogram, exponent_of, unit_of
 from accelsim.dual.model import DualModel
+from accelsim.errors import NumericalError
 from accelsim.hardware.datapath import Datapath, Integers
 from accelsim.network import INPUT, Graph, Node, forward
 from accelsim.network.layers import Conv
@@ -68,7 +69,8 @@ def calibrate(model: DualModel, datapath: Datapath, pixels: NDArray[Any]) -> Cal
 def measure_ranges(model: DualModel, datapath: Datapath, pixels: NDArray[Any], *, taps: bool | None = None) -> Ranges:
     """Run the float network.
 
-    taps: whether transformed inputs are looked at; by default, if they are narrowed.
+    taps: whether transformed inputs are looked at; by default, if they are narrowed.  Raises
+    NumericalError if a map is not of finite numbers.
     """
     graph = model.network.graph
     tiles = machine_tiles(model, datapath)
@@ -79,10 +81,12 @@ def measure_ranges(model: DualModel, datapath: Datapath, pixels: NDArray[Any], *
 
     def look(x: Array) -> Ranges:
         found = Ranges({name: Histogram(detailed) for name in (INPUT, *wanted)})
+        _check_finite(graph, INPUT, x)
         found.maps[INPUT].add(x)
 
         def observe(node: Node, inputs: tuple[Array, ...], output: Array) -> None:
             if node.name in wanted:
+                _check_finite(graph, node.name, output)
                 found.maps[node.name].add(output)
             if node.name in narrowed:
                 assert isinstance(node.layer, Conv)
@@ -97,6 +101,14 @@ def measure_ranges(model: DualModel, datapath: Datapath, pixels: NDArray[Any], *
     for other in others:
         first.merge(other)
     return first
+
+
+def _check_finite(graph: Graph, name: str, values: Array) -> None:
+    if not np.isfinite(values.sum(dtype=np.float64)):
+        raise NumericalError(
+            f"{graph.name}: map {name} on the images is no finite numbers, so that it has no scale; expected weights "
+            "and pixels that float32 can multiply"
+        )
 
 
 def _histogram(values: Array, detailed: bool) -> Histogram:

@@ -31,7 +31,7 @@ def machine_filters(model: DualModel, datapath: Datapath, name: str, m: int) -> 
 
     (K, C / groups, n_h, n_w).
     """
-    threshold = model.winograd_threshold if datapath.threshold is None else datapath.threshold
+    threshold = model.threshold_of(name) if datapath.threshold is None else datapath.threshold
     own = dict(datapath.layer_thresholds).get(name, threshold)
     return winograd_filters(model.network.arrays[f"{name}.weight"], m, own, datapath.points_of(m))
 

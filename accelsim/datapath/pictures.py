@@ -6,7 +6,8 @@ Each machine runs the pictures in its own arithmetic, as in ``validate``.  The p
 ratio of outputs rounded to 8 bits is 10 log10(255^2 / mean of squared errors) in dB, whole
 pictures, their mean over the pictures.  What a machine loses is counted against the uncompressed
 network's outputs where the file has them, else against those of the decoded network by direct
-convolution in float32: then it is the loss of the machine's arithmetic alone.
+convolution in float32: then it is the loss of the machine's arithmetic alone, which can show that a
+machine does not serve the file, but not that it does.
 
 A stack of convolutions runs pictures of any size, so the size of the pictures replaces the
 network's own.
@@ -23,6 +24,7 @@ from pydantic import ValidationError
 
 from accelsim.arrays import Floats
 from accelsim.datapath.batches import Progress
+from accelsim.datapath.certainty import CONFIDENCE, standard_error
 from accelsim.datapath.layers import LayerIntegers
 from accelsim.datapath.reasons import Shortfall, shortfalls
 from accelsim.datapath.runs import ArithmeticKind, MachineRun, float_outputs, machine_run
@@ -33,7 +35,6 @@ from accelsim.network import Network
 from accelsim.network.images import PicturePairs
 
 TOLERANCE_DB = 0.2
-CONFIDENCE = 1.645  # standard errors: 95 %, one-sided
 MAX_REASON_PIXELS = 1 << 18  # of pictures that reasons are sought on
 
 
@@ -44,7 +45,7 @@ class PictureMachine:
     machine: str  # its name
     psnr_db: float  # mean of the pictures
     loss_db: float  # how far that is below the network's that is compared with
-    loss_standard_error: float  # of the loss, picture by picture
+    loss_standard_error: float | None  # of the loss, picture by picture; None of one picture
     # largest difference of an output from the decoded network's by direct convolution
     max_abs_error: float
     scales: str = ""  # where those of whole numbers come from; empty in float32
@@ -56,7 +57,8 @@ class PictureMachine:
 class PictureValidation:
     """What the pictures say of all machines together.
 
-    ``served_by_both`` as in ``Validation``, never None.
+    ``served_by_both`` as in ``Validation``; False also where a machine's arithmetic alone loses too
+    much.
     """
 
     images: int
@@ -65,7 +67,7 @@ class PictureValidation:
     reference_psnr_db: float  # of the network that losses are counted from
     reference: str  # which one that is: uncompressed, or decoded
     machines: tuple[PictureMachine, ...]
-    served_by_both: bool
+    served_by_both: bool | None
     arithmetic: ArithmeticKind
     tolerance_db: float
 
@@ -112,12 +114,12 @@ def validate_pictures(
             machine=datapath.machine,
             psnr_db=float(found.mean()),
             loss_db=float(lost.mean()),
-            loss_standard_error=float(lost.std() / np.sqrt(len(lost))),
+            loss_standard_error=standard_error(lost),
             max_abs_error=float(np.abs(run.outputs - plain).max()),
             scales=run.scales,
             layers=run.layers,
         )
-        if run.layers and not _held(result, tolerance_db):
+        if run.layers and _held(result, tolerance_db) is False:
             result = replace(result, too_narrow=_reasons(model, datapath, pairs, run, tolerance_db))
         results.append(result)
     same = pairs.pixels.shape == pairs.targets.shape
@@ -127,8 +129,7 @@ def validate_pictures(
         reference_psnr_db=float(compared.mean()),
         reference="decoded" if pairs.reference is None else "uncompressed",
         machines=tuple(results),
-        served_by_both={datapath.kind for datapath in datapaths} == {"spatial", "winograd"}
-        and all(_held(result, tolerance_db) for result in results),
+        served_by_both=_served(datapaths, results, pairs.reference is not None, tolerance_db),
         arithmetic=arithmetic,
         tolerance_db=tolerance_db,
     )
@@ -163,8 +164,26 @@ def of_size(model: DualModel, datapaths: Sequence[Datapath], pairs: PicturePairs
     return replace(model, network=Network(fitting, model.network.arrays))
 
 
-def _held(result: PictureMachine, tolerance_db: float) -> bool:
-    """Whether the pictures show no loss above the tolerance."""
+def _served(
+    datapaths: Sequence[Datapath], results: Sequence[PictureMachine], compressed: bool, tolerance_db: float
+) -> bool | None:
+    """Whether machines of both kinds ran the file and none shows a loss above the tolerance.
+
+    compressed: whether losses count from the uncompressed network; else that of the compression is
+    not known, and there is no yes.
+    """
+    if {datapath.kind for datapath in datapaths} != {"spatial", "winograd"}:
+        return False
+    held = {_held(result, tolerance_db) for result in results}
+    if False in held:
+        return False
+    return True if compressed and None not in held else None
+
+
+def _held(result: PictureMachine, tolerance_db: float) -> bool | None:
+    """Whether the pictures show no loss above the tolerance; None where one picture cannot say."""
+    if result.loss_standard_error is None:
+        return None
     return result.loss_db - CONFIDENCE * result.loss_standard_error <= tolerance_db
 
 

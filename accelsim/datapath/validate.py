@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Array, Floats
+from accelsim.arrays import Array
 from accelsim.datapath.batches import Progress
+from accelsim.datapath.certainty import CONFIDENCE, standard_error
 from accelsim.datapath.layers import LayerIntegers
 from accelsim.datapath.reasons import IMAGES as REASON_IMAGES
 from accelsim.datapath.reasons import Shortfall, shortfalls
@@ -34,12 +35,14 @@ from accelsim.network.images import LabelledImages
 
 FLOAT_TOLERANCE_POINTS = 2.0
 INTEGER_TOLERANCE_POINTS = 1.0
-CONFIDENCE = 1.645  # standard errors: 95 %, one-sided
 
 
 @dataclass(frozen=True)
 class MachineValidation:
-    """What the images say of one machine; a loss is None where the uncompressed network's answers are not known."""
+    """What the images say of one machine; a loss is None where the uncompressed network's answers are not known.
+
+    Its standard error is None of one image, too.
+    """
 
     machine: str  # its name
     top1: float  # percent of answers that are the label
@@ -61,7 +64,8 @@ class Validation:
     if its answers are known, else as the model states it, else None.  served_by_both: machines of
     both kinds ran the file, and for none of them do these images show, at 95 % confidence, a loss
     above the tolerance: the more images, the stricter.  None where machines of both kinds ran it,
-    but what the uncompressed network answers is not known, and so neither a loss.
+    but what the uncompressed network answers is not known, and so neither a loss, or there is but one
+    image, which does not say how sure its loss is.
     """
 
     images: int
@@ -128,7 +132,7 @@ def validate(
             machine=datapath.machine,
             top1=_percent(hits),
             loss_points=None if lost is None else float(100 * lost.mean()),
-            loss_standard_error=None if lost is None else _standard_error(lost),
+            loss_standard_error=None if lost is None else standard_error(100 * lost),
             agreement=None if expected is None else _percent(y.argmax(axis=1) == expected),
             max_abs_error=float(np.abs(y - plain).max()),
             scales=run.scales,
@@ -147,11 +151,6 @@ def validate(
     both = {datapath.kind for datapath in datapaths} == {"spatial", "winograd"}
     served = _served(results, tolerance_points) if both else False
     return Validation(len(images.labels), reference_top1, tuple(results), served, arithmetic, tolerance_points)
-
-
-def _standard_error(lost: Floats) -> float:
-    """Standard error of a loss in points.  lost: of each image."""
-    return float(100 * lost.std() / np.sqrt(len(lost)))
 
 
 def _served(results: Sequence[MachineValidation], tolerance_points: float) -> bool | None:

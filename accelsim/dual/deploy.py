@@ -12,17 +12,20 @@ so that values and masks are the same on every machine (a BLAS is free to sum in
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
 from accelsim.arrays import Array, Flags, Floats
 from accelsim.dual.manifest import weight_names
 from accelsim.dual.model import DualModel, winograd_eligible
+from accelsim.faults import nearest, shown
 from accelsim.network import Network, Node
 from accelsim.network.forward import Convolution, convolve
 from accelsim.network.layers import Conv
 from accelsim.transforms.winograd import POINTS, Points, convolve_transformed, matrices
 
+Scope = Literal["network", "layer"]
 LARGEST_THRESHOLD = float(np.finfo(np.float32).max)  # entries are float32
 BLOCK_FILTERS = 1 << 13  # transformed at a time: what their taps take stays in a core's cache
 
@@ -100,7 +103,7 @@ def winograd_model(
 ) -> dict[str, Array]:
     """Pruned Winograd-domain filters of every eligible convolution, by node name.
 
-    m: overrides every layer's tile size.  threshold: overrides the stored one.  sparsity: instead
+    m: overrides every layer's tile size.  threshold: overrides the model's.  sparsity: instead
     of a threshold, the share of zeros over all these layers together, 0..1.
     Raises ValueError if both are given or one is out of range.
     """
@@ -108,12 +111,12 @@ def winograd_model(
         if threshold is not None:
             raise ValueError("give a Winograd threshold or a target sparsity, not both")
         threshold = sparsity_threshold(model, sparsity, m)
-    threshold = model.winograd_threshold if threshold is None else threshold
-    _check_threshold(threshold)
+    sizes = tile_sizes(model, m)
+    own = {name: model.threshold_of(name) if threshold is None else threshold for name in sizes}
+    for each in own.values():
+        _check_threshold(each)
     arrays = model.network.arrays
-    return {
-        name: winograd_filters(arrays[f"{name}.weight"], size, threshold) for name, size in tile_sizes(model, m).items()
-    }
+    return {name: winograd_filters(arrays[f"{name}.weight"], size, own[name]) for name, size in sizes.items()}
 
 
 def _check_threshold(threshold: float) -> None:
@@ -122,13 +125,18 @@ def _check_threshold(threshold: float) -> None:
         raise ValueError(f"the Winograd threshold must be 0 or more, up to {LARGEST_THRESHOLD:.3g}, got {threshold:g}")
 
 
+def _check_sparsity(sparsity: float) -> None:
+    """Raise ValueError unless a share is in 0..1."""
+    if not 0 <= sparsity <= 1:
+        raise ValueError(f"the target sparsity must be in 0..1, got {sparsity}")
+
+
 def sparsity_threshold(model: DualModel, sparsity: float, m: int | None = None) -> float:
     """The one threshold that zeroes at least ``sparsity`` of all Winograd-domain filter entries.
 
     Raises ValueError if the sparsity is not in 0..1.
     """
-    if not 0 <= sparsity <= 1:
-        raise ValueError(f"the target sparsity must be in 0..1, got {sparsity}")
+    _check_sparsity(sparsity)
     filters = winograd_model(model, m=m, threshold=0.0)
     if not filters:
         return 0.0
@@ -136,21 +144,43 @@ def sparsity_threshold(model: DualModel, sparsity: float, m: int | None = None) 
 
 
 def at_other_zeros(
-    model: DualModel, m: int | None, *, threshold: float | None = None, sparsity: float | None = None
+    model: DualModel,
+    m: int | None,
+    *,
+    threshold: float | None = None,
+    sparsity: float | None = None,
+    scope: Scope = "network",
+    layers: Mapping[str, float] | None = None,
 ) -> DualModel:
     """The model with another Winograd-domain threshold, or the one that makes a share of the entries zero.
 
-    m: tile size of the machine that is to have this share; None: the file's own.  Raises ValueError
-    if both are given or one is out of range.
+    m: tile size of the machine that is to have this share; None: the file's own.  scope: whether
+    the share has one threshold for the network, or one a layer.  layers: thresholds of single
+    layers, by node name, on top.
+    Raises ValueError if both a threshold and a sparsity are given, one is out of range, or a layer
+    is none that Winograd serves.
     """
     if sparsity is not None and threshold is not None:
         raise ValueError("give a Winograd threshold or a target sparsity, not both")
-    if sparsity is not None:
+    own = dict(layers or {})
+    if unknown := [name for name in own if name not in model.winograd_m]:
+        close = nearest(unknown[0], model.winograd_m)
+        raise ValueError(f"{shown(unknown[0])} is no convolution that Winograd can serve{close}")
+    if sparsity is not None and scope == "layer":
+        own = _layer_thresholds(model, sparsity, m) | own
+    elif sparsity is not None:
         threshold = sparsity_threshold(model, sparsity, m)
-    if threshold is None:
-        return model
-    _check_threshold(threshold)
-    return replace(model, winograd_threshold=threshold)
+    threshold = model.winograd_threshold if threshold is None else threshold
+    for each in (threshold, *own.values()):
+        _check_threshold(each)
+    return replace(model, winograd_threshold=threshold, layer_thresholds=own)
+
+
+def _layer_thresholds(model: DualModel, sparsity: float, m: int | None) -> dict[str, float]:
+    """The threshold of each convolution that zeroes at least a share of its own Winograd-domain entries."""
+    _check_sparsity(sparsity)
+    filters = winograd_model(model, m=m, threshold=0.0)
+    return {name: percentile({name: np.abs(W)}, sparsity) for name, W in filters.items()}
 
 
 def pruned_further(model: DualModel, share: float) -> DualModel:

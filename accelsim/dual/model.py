@@ -24,6 +24,10 @@ class DualModel:
     winograd_threshold: float
     """Winograd-domain filter entries with an absolute value up to it are zero."""
 
+    layer_thresholds: Mapping[str, float] = field(default_factory=dict)
+    """Thresholds of single convolutions instead, by node name; of a file that is deployed so, not of
+    the file itself."""
+
     input_density: Mapping[str, Array] = field(default_factory=dict)
     """For each conv and linear node, the share of non-zero inputs of each channel (C,),
     measured on calibration images; empty if not measured."""
@@ -50,6 +54,10 @@ class DualModel:
 
     calibrations: tuple[Calibration, ...] = ()
     """Scales of whole numbers, each for one machine's arithmetic."""
+
+    def threshold_of(self, name: str) -> float:
+        """The Winograd-domain threshold of a convolution."""
+        return self.layer_thresholds.get(name, self.winograd_threshold)
 
     def __repr__(self) -> str:
         """One line: the network and its sizes."""

@@ -16,11 +16,11 @@ import pandas as pd
 from accelsim.errors import InputError
 from accelsim.explore.description import Question, SweepDescription
 from accelsim.explore.pareto import cheapest, costs_of, front, knee, sensitivity
-from accelsim.explore.space import LAYER_THRESHOLD, Variant
+from accelsim.explore.space import LAYER_THRESHOLD, SCOPE, Variant
 
 ALL = "all"  # families together
 FLOOR_POINTS = 2.0  # below a model's best top-1, where the sweep file does not say
-VARIANT_AXES = tuple(name for name in Variant.__dataclass_fields__ if name.endswith(("sparsity", "threshold")))
+VARIANT_AXES = (*(name for name in Variant.__dataclass_fields__ if name.endswith(("sparsity", "threshold"))), SCOPE)
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,15 @@ import pandas as pd
 from accelsim.explore.answers import variant_axes
 from accelsim.explore.description import MachineEntry, SweepDescription
 from accelsim.explore.expressions import Value
-from accelsim.explore.space import settings_of
+from accelsim.explore.space import LAYER_THRESHOLD, SCOPE, settings_of
 
 # of a variant's columns
-FLAGS = {"spatial_sparsity": "--prune", "winograd_sparsity": "--sparsity", "winograd_threshold": "--threshold"}
-NO_COMMAND = "none: simulate has one threshold for all layers, this point one a layer"
+FLAGS = {
+    "spatial_sparsity": "--prune",
+    "winograd_sparsity": "--sparsity",
+    "winograd_threshold": "--threshold",
+    SCOPE: "--scope",
+}
 WORDS = {True: "true", False: "false"}
 
 
@@ -31,34 +35,31 @@ def plain(value: object) -> str:
 
 
 def command(description: SweepDescription, row: pd.Series) -> str:
-    """The ``accelsim simulate`` that gives a point's figures again.
-
-    ``NO_COMMAND`` where a sweep alone makes such a model: with a threshold a layer.
-    row: of the sweep's table.
-    """
-    zeros = _zeros(description, row)
-    if zeros is None:
-        return NO_COMMAND
+    """The ``accelsim simulate`` that gives a point's figures again.  row: of the sweep's table."""
     entry = description.machines[str(row["family"])]
     parameters = _parameters(description, entry, row)
     settings = settings_of(entry, parameters)
     words = ["accelsim", "simulate", _model(description, str(row["model"])), entry.base]
     for key, value in settings.items():
         words += ["--set", f"{key}={plain(value)}"]
-    words += zeros
+    words += _zeros(row)
     words += ["--engine", description.engine, "--level", description.level_of(parameters)]
     if description.batch > 1:
         words += ["--batch", str(description.batch)]
     return shlex.join(words)
 
 
-def _zeros(description: SweepDescription, row: pd.Series) -> list[str] | None:
-    """The flags that say how sparse the point's model is deployed; None where no flags do."""
+def _zeros(row: pd.Series) -> list[str]:
+    """The flags that say how sparse the point's model is deployed."""
     given = {name: row[name] for name in variant_axes(row.to_frame().T) if not pd.isna(row[name])}
-    per_layer = any(entry.scope == "layer" for entry in description.models if Path(entry.path).stem == row["model"])
-    if given.keys() - FLAGS.keys() or ("winograd_sparsity" in given and per_layer):
-        return None
-    return [word for name, value in given.items() for word in (FLAGS[name], repr(float(value)))]
+    words = []
+    for name, value in given.items():
+        text = value if isinstance(value, str) else repr(float(value))
+        if name.startswith(LAYER_THRESHOLD):
+            words += ["--layer-threshold", f"{name.removeprefix(LAYER_THRESHOLD)}={text}"]
+        else:
+            words += [FLAGS[name], text]
+    return words
 
 
 def _parameters(description: SweepDescription, entry: MachineEntry, row: pd.Series) -> dict[str, Value]:

@@ -120,8 +120,9 @@ def _tried(description: SweepDescription, family: str) -> _Family:
         made = make(description, family, sample)
         tried += 1
         met += made is not None
-        if made is not None and made[1] is not None:
-            parameters, machine, known = made
+        machine = None if made is None else made[1]
+        if made is not None and machine is not None:
+            parameters, _, known = made
             sound.setdefault(repr((machine, description.level_of(parameters))), (parameters, machine, known))
         if tried == len(sound) == TRIED and kept > ALL:
             break

@@ -19,8 +19,9 @@ from accelsim.compression.sparsify import Pictures, compare
 from accelsim.dual.file import read_dual
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
-from accelsim.files import DUAL, alone_in, read_bytes, write_bytes, write_text
+from accelsim.files import DUAL, alone_in, check_output, read_bytes, write_bytes, write_text
 from accelsim.network import Network
+from accelsim.results_folder import EXPLORATION, check_kind
 from accelsim.simulator.machines import FAMILIES
 from accelsim.simulator.machines.load import load_hardware
 from accelsim.simulator.machines.machine import Machine
@@ -35,7 +36,7 @@ PAIRS = (
     ("spatial-64x64", "winograd-64x64"),
 )
 BUDGETS = ((6.0, 1.8), (12.0, 2.8), (20.0, 4.0))  # ratio of sizes, of multiplies
-NOTES = "points.json"  # what was measured of each file
+DENSE = "dense"  # what the first file is called
 LEVEL = "resident"  # how far the layers run as one network
 KEPT_AGREEMENT = 97.0  # %, what a file must keep of the dense network's answers
 KEPT_PSNR = 35.0  # dB, of its outputs where it gives pictures
@@ -72,8 +73,12 @@ def explore_network(source: Path, folder: Path, wishes: Wishes, asked: Asked, sa
     """The network as it is, at 8 bits, and at each of ``BUDGETS`` that can be kept, on all machines of ``PAIRS``.
 
     Raises InputError if the network or the pictures cannot be read, another process explores into
-    the folder, or it holds the files of another network and ``asked.resume`` is set.
+    the folder, it holds other results, or the files of another network and ``asked.resume`` is set,
+    or a file that is read lies where one would be written.
     """
+    check_kind(folder, EXPLORATION)
+    for name in (DENSE, *(_name(ratio) for ratio, _ in BUDGETS)):
+        check_output(folder / f"{name}.dual", source, asked.images, asked.labels)
     network = network_of(source, wishes, say)
     pictures = read_pictures(network, asked, say)
     with alone_in(folder, "another exploration"):
@@ -84,7 +89,7 @@ def _made_of(network: Network, pictures: Pictures, source: Path, folder: Path, a
     """The files of a network in a folder, each on all machines."""
     dense = _dense(network, folder, asked)
     figures = compare(network, dense, pictures)
-    found = [_made("dense", dense, figures, say)]
+    found = [_made(DENSE, dense, figures, say)]
     work = folder / "work"
     sparsifier = sparsifier_of(network, pictures, source, asked.tile, work, say)
     for ratio, cost_reduction in BUDGETS:
@@ -95,12 +100,12 @@ def _made_of(network: Network, pictures: Pictures, source: Path, folder: Path, a
             return sparse_point(sparsifier, ratio, cost_reduction).sparse.content
 
         try:
-            model = _file(folder, name, asked, make)
+            model = _file(folder, name, network, asked, make)
         except InputError as error:
             say(f"{name} is left out: {error}")
             continue
         found.append(_made(name, model, dict(model.accuracy), say))
-    write_text(folder / NOTES, json.dumps({made.name: made.figures for made in found}, indent=1))
+    write_text(folder / EXPLORATION.file, json.dumps({made.name: made.figures for made in found}, indent=1))
     if len(found) > len(BUDGETS):  # else --resume tries again those that were left out
         shutil.rmtree(work, ignore_errors=True)
     return found
@@ -116,7 +121,7 @@ def _dense(network: Network, folder: Path, asked: Asked) -> DualModel:
     Without ``asked.resume`` the sparse files of an earlier one go.  Raises InputError if the files
     to resume with are of another network, or were made with other pictures.
     """
-    path = folder / "dense.dual"
+    path = folder / f"{DENSE}.dual"
     content = eight_bit_file(network, asked.images)
     if asked.resume and path.is_file() and read_bytes(path, DUAL) != content:
         raise InputError(
@@ -129,11 +134,17 @@ def _dense(network: Network, folder: Path, asked: Asked) -> DualModel:
     return read_dual(path)
 
 
-def _file(folder: Path, name: str, asked: Asked, make: Callable[[], bytes]) -> DualModel:
-    """The file of that name in the folder, made if it is not there or nothing is to be resumed."""
+def _file(folder: Path, name: str, network: Network, asked: Asked, make: Callable[[], bytes]) -> DualModel:
+    """The file of that name in the folder, made if it is not there, or is not of this network.
+
+    Or nothing is to be resumed.
+    """
     path = folder / f"{name}.dual"
-    if not (asked.resume and path.is_file()):
-        write_bytes(path, make())
+    if asked.resume and path.is_file():
+        model = read_dual(path)
+        if model.network.graph == network.graph:
+            return model
+    write_bytes(path, make())
     return read_dual(path)
 
 

@@ -35,6 +35,7 @@ from accelsim.faults import nearest, shown
 from accelsim.files import MODEL, read_bytes
 from accelsim.workload import find_table
 
+SCOPE = "winograd_scope"  # the column of it, where a share has a threshold a layer
 LAYER_THRESHOLD = "threshold."  # and the layer's name: the column of a threshold of its own
 
 
@@ -79,7 +80,9 @@ class Variant:
     def columns(self) -> dict[str, Scalar]:
         """The variant as columns of a table."""
         shares = ("spatial_sparsity", "winograd_sparsity", "winograd_threshold")
-        given = {key: value for key in shares if (value := getattr(self, key)) is not None}
+        given: dict[str, Scalar] = {key: value for key in shares if (value := getattr(self, key)) is not None}
+        if self.scope == "layer":
+            given[SCOPE] = self.scope
         own = {f"{LAYER_THRESHOLD}{name}": threshold for name, threshold in self.layer_thresholds}
         return {"model": Path(self.path).stem, **({"synthetic": True} if self.is_table else {}), **given, **own}
 

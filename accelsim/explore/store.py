@@ -20,8 +20,9 @@ from pathlib import Path
 
 from accelsim.errors import InputError
 from accelsim.explore.evaluate import Outcome
+from accelsim.results_folder import SWEEP
 
-FILE_NAME = "results.sqlite"
+FILE_NAME = SWEEP.file
 APPLICATION_ID = 0x61736964  # "asid": a database of ours and not somebody's bookmarks
 SCHEMA_VERSION = 3
 BATCH = 500

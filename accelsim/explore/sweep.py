@@ -27,6 +27,8 @@ from accelsim.explore.table import layer_table, make_table, write_table
 from accelsim.explore.tasks import PointTasks, check_same, read_tasks, tasks_of
 from accelsim.faults import shown
 from accelsim.files import SWEEP, alone_in, read_bytes, write_bytes
+from accelsim.results_folder import SWEEP as SWEEP_RESULTS
+from accelsim.results_folder import check_kind
 
 Executor = Callable[[Iterable[Task]], Generator[Outcome, None, None]]
 Progress = Callable[[int, int, int], None]  # finished and failed so far, of how many
@@ -93,10 +95,12 @@ def run_sweep(
     search: visit at most so many points, guided by the results, instead of all.
     replace: the folder may hold another sweep, whose place this one takes; results of the same
     points are used.
-    Raises InputError if the sweep file is not sound, the folder holds another sweep, is in use by
-    one or cannot be written, the cluster is not to be had, or not one point can be simulated.
+    Raises InputError if the sweep file is not sound, the folder holds another sweep or other
+    results, is in use by one or cannot be written, the cluster is not to be had, or not one point
+    can be simulated.
     """
     execute = executor(workers, scheduler)
+    check_kind(folder, SWEEP_RESULTS)
     if not replace:
         check_same(path, folder)
     if search is None:

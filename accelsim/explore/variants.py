@@ -7,13 +7,10 @@ and linear weights is zero; nothing is trained again.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
-from accelsim.dual.deploy import percentile, pruned_further, sparsity_threshold, winograd_filters
+from accelsim.dual.deploy import at_other_zeros, pruned_further
 from accelsim.dual.file import read_dual
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
@@ -50,27 +47,30 @@ def variant_model(variant: Variant) -> DualModel:
 
 
 @lru_cache(maxsize=64)
-def thresholds(variant: Variant, m: int | None) -> Mapping[str, float]:
-    """Threshold of each Winograd-eligible convolution at tile size m, by node name; None.
+def deployed(variant: Variant, m: int | None) -> DualModel:
+    """The model as machines of tile size m have it; None: of the file's own tiles.
 
-    Of the file's own tiles.
+    Raises InputError if it has not a layer that the variant names.
     """
-    model = variant_model(variant)
-    names = list(model.winograd_m)
-    if variant.winograd_sparsity is None:
-        given = variant.winograd_threshold
-        result = dict.fromkeys(names, model.winograd_threshold if given is None else given)
-    elif variant.scope == "network":
-        result = dict.fromkeys(names, sparsity_threshold(model, variant.winograd_sparsity, m))
-    else:
-        result = {}
-        for name in names:
-            W = winograd_filters(model.network.arrays[f"{name}.weight"], m or model.winograd_m[name], 0.0)
-            result[name] = percentile({name: np.abs(W)}, variant.winograd_sparsity)
-    unknown = [name for name, _ in variant.layer_thresholds if name not in result]
-    if unknown:
-        raise InputError(f"{variant.path}: layer_thresholds: {unknown[0]!r} is no convolution that Winograd can serve")
-    return result | dict(variant.layer_thresholds)
+    try:
+        return at_other_zeros(
+            variant_model(variant),
+            m,
+            threshold=variant.winograd_threshold,
+            sparsity=variant.winograd_sparsity,
+            scope="layer" if variant.scope == "layer" else "network",
+            layers=dict(variant.layer_thresholds),
+        )
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{variant.path}: layer_thresholds: {error}") from None
+
+
+def thresholds(variant: Variant, m: int | None) -> Mapping[str, float]:
+    """Threshold of each Winograd-eligible convolution at tile size m (``deployed``), by node name."""
+    model = deployed(variant, m)
+    return {name: model.threshold_of(name) for name in model.winograd_m}
 
 
 @lru_cache(maxsize=CACHED)
@@ -90,11 +90,7 @@ def variant_works(variant: Variant, m: int | None, batch: int) -> Sequence[Layer
     """
     if variant.is_table:
         return _table_works(variant, batch)
-    works = layer_works(variant_model(variant), batch)
-    own = thresholds(variant, m)
-    return tuple(
-        work if work.winograd_threshold is None else replace(work, winograd_threshold=own[work.name]) for work in works
-    )
+    return layer_works(deployed(variant, m), batch)
 
 
 @lru_cache(maxsize=64)

@@ -38,6 +38,11 @@ Convolution = Callable[[Node, Array, Array], Array]  # (node, x, weight) -> y, b
 BLOCK_BYTES = 1 << 20
 
 
+# Callers look at what comes out: an overflow is said in one line, not as a warning for each operation.
+QUIET = np.errstate(over="ignore", invalid="ignore")
+
+
+@QUIET
 def forward(
     network: Network,
     x: Array,
@@ -93,6 +98,7 @@ def forward_outputs(network: Network, x: Array) -> dict[str, Array]:
     return {name: found[name] for name in wanted}
 
 
+@QUIET
 def apply_layer(node: Node, inputs: tuple[Array, ...], parameters: Parameters, out: Array | None = None) -> Array:
     """The output of one node.  inputs: its input arrays; parameters: its own arrays by short name.
 

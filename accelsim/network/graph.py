@@ -20,10 +20,14 @@ Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
+MOST_PIXEL = 1e9  # that a pixel may become: what a layer makes of more leaves float32
+
+
 class Preprocessing(BaseModel):
     """How uint8 pixels become the network's input.
 
-    (x / scale - mean) / std, channels in the order given.
+    (x / scale - mean) / std, channels in the order given.  Black and white become numbers of at
+    most ``MOST_PIXEL``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
@@ -32,6 +36,15 @@ class Preprocessing(BaseModel):
     mean: tuple[Finite, ...] = (0.0,)
     std: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = (1.0,)
     order: Literal["rgb", "bgr"] = "rgb"
+
+    @model_validator(mode="after")
+    def _within_float32(self) -> "Preprocessing":
+        with np.errstate(all="ignore"):
+            ends = np.array([[0.0], [255.0]]) / self.scale - np.array(self.mean)
+            whole = ends[:, :, None] / np.array(self.std)  # each mean with each std
+        if not (np.float32(self.scale) > 0 and np.abs(whole).max() <= MOST_PIXEL):  # NaN is not
+            raise ValueError(f"scale, mean and std make pixels numbers beyond {MOST_PIXEL:g}, expected less")
+        return self
 
     def apply(self, pixels: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
         """pixels: (N, H, W, C) uint8, or float32 on the same scale, RGB -> the same shape, float32."""

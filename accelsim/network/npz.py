@@ -5,7 +5,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +16,7 @@ from accelsim.errors import InputError
 from accelsim.files import IMAGES, WEIGHTS, Kind, opened
 
 MAX_MEMBERS = 10_000
+_CHUNK = 1 << 20  # bytes that are unpacked at a time
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -31,7 +31,7 @@ def read_npz(path: Path, max_bytes: int, kind: Kind = WEIGHTS) -> dict[str, NDAr
     """
     with _archive(path, max_bytes, kind) as archive:
         members = archive.infolist()
-        return {m.filename.removesuffix(".npy"): _array(path, m.filename, archive.read(m)) for m in members}
+        return {m.filename.removesuffix(".npy"): _array(path, archive, m) for m in members}
 
 
 def first_axis(path: Path, name: str, max_bytes: int = IMAGES.most_bytes) -> int:
@@ -77,14 +77,27 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo], max_bytes: int) -
             raise InputError(f"{path}: member {member.filename!r} is neither stored nor deflated")
 
 
-def _array(path: Path, name: str, content: bytes) -> NDArray[Any]:
-    """The array of one .npy member, whose bytes must be exactly those that its header announces."""
-    stream = BytesIO(content)
-    shape, fortran_order, dtype = _header(path, name, stream)
-    here = len(content) - stream.tell()
-    if min(shape, default=0) < 0 or prod(shape) * dtype.itemsize != here:
-        raise InputError(f"{path}: member {name!r} announces {shape} {dtype}, but holds {here} bytes")
-    return np.frombuffer(content, dtype, offset=stream.tell()).reshape(shape, order="F" if fortran_order else "C")
+def _array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
+    """The array of one .npy member, whose bytes must be exactly those that its header announces.
+
+    That is checked before they are unpacked, and they are there once.
+    """
+    name = member.filename
+    with archive.open(member) as stream:
+        shape, fortran_order, dtype = _header(path, name, stream)
+        here = member.file_size - stream.tell()
+        if min(shape, default=0) < 0 or prod(shape) * dtype.itemsize != here:
+            raise InputError(f"{path}: member {name!r} announces {shape} {dtype}, but holds {here} bytes")
+        array = np.empty(prod(shape), dtype)
+        content = array.view(np.uint8)
+        filled = 0
+        while chunk := stream.read(_CHUNK):
+            content[filled : filled + len(chunk)] = np.frombuffer(chunk, np.uint8)
+            filled += len(chunk)
+    if filled != here:
+        raise InputError(f"{path}: member {name!r} announces {here} bytes, but holds {filled}")
+    array.setflags(write=False)
+    return array.reshape(shape, order="F" if fortran_order else "C")
 
 
 def _header(path: Path, name: str, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -94,6 +107,8 @@ def _header(path: Path, name: str, stream: IO[bytes]) -> tuple[tuple[int, ...], 
         if version not in _HEADERS:
             raise ValueError(f"format version {version} is not known")
         shape, fortran_order, dtype = _HEADERS[version](stream)
+        if any(type(size) is not int for size in shape):
+            raise ValueError(f"shape is not valid: {shape}")
     except (ValueError, SyntaxError, TypeError, EOFError) as error:
         raise InputError(f"{path}: member {name!r} is no .npy array ({_one_line(error)})") from None
     if dtype.kind not in "biuf":

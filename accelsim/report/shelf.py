@@ -79,14 +79,14 @@ def table_rows() -> list[dict[str, Any]]:
     rows = []
     for name, path in shipped.known("workloads").items():
         table = load_table(path)
-        shapes, *zeros = _table_cells(path.with_name("README.md")).get(name, ("",))
-        published = [f"zeros {cell}" for cell in zeros if cell != "none"]
+        cells = _table_cells(path.with_name("README.md")).get(name, [])
+        published = [f"zeros {cell}" for cell in cells[1:] if cell != "none"]
         rows.append(
             {
                 "name": name,
                 "layers": len(table.layers),
                 "weights": table.parameters,
-                "source": "; ".join([shapes, *published]),
+                "source": "; ".join([*cells[:1], *published]),
             }
         )
     return rows

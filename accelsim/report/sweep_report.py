@@ -30,7 +30,9 @@ from accelsim.report.sweep_maps import break_even_table
 from accelsim.report.sweep_plots import sweep_plots
 from accelsim.report.sweep_verdict import sweep_sentences
 from accelsim.report.write import write_files
+from accelsim.results_folder import SWEEP, check_kind
 
+TABLES = ("points.csv", "front.csv", "break_even.csv")
 FRONT_ROWS = 40
 FAULT_ROWS = 10
 CLOUD_POINTS = 3000  # beside those on a front
@@ -57,8 +59,9 @@ HEADINGS = {
 def write_sweep_report(sweep: Sweep, folder: Path) -> None:
     """Write ``report.html``, ``front.csv``, the plots and, with densities to compare, ``break_even.csv``.
 
-    Raises InputError if no point is done or the folder cannot be written.
+    Raises InputError if no point is done, or the folder holds other results or cannot be written.
     """
+    check_kind(folder, SWEEP)
     plots = {f"{name}.{kind}" for name in HEADINGS for kind in ("png", "svg")}
     write_files(folder, sweep_report(sweep), replaced={*plots, "break_even.csv"})
 

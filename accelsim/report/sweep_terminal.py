@@ -82,7 +82,7 @@ def show_answers(out: Console, answers: Answers, counts: dict[str, int], paramet
         limits = ", ".join(f"{column} <= {limit:g}" for column, limit in question.limits.items())
         text = "none"
         if row is not None:
-            text = f"{row[question.column]:.5g} by {row['family']} {named(row, parameters)} (point {row['point']})"
+            text = f"{_figure(row[question.column])} by {row['family']} {named(row, parameters)} (point {row['point']})"
         of_model = f"{found.model}: " if len(answers.models) > 1 else ""
         asked = f"{of_model}least {question.minimize} with {limits or 'no limits'}: {text}"
         line(out, asked)
@@ -122,7 +122,12 @@ def _show_front(out: Console, answers: Answers, model: str, parameters: list[str
         shown = pd.concat([shown, rows.loc[[knee]]])
     for index, row in shown.iterrows():
         mark = "*" if index == knee else ""
-        numbers = (f"{row[column]:.5g}" for column in objectives)
+        numbers = (_figure(row[column]) for column in objectives)
         table.add_row(f"{mark}{row['point']}", escape(str(row["family"])), *numbers, escape(named(row, parameters)))
     put(out, table)
     out.print("*: the front's knee", highlight=False)
+
+
+def _figure(value: float) -> str:
+    """A figure of a point, without powers of ten."""
+    return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 1e5 else f"{value:.5g}"

@@ -22,13 +22,14 @@ from accelsim.files import RESULTS, read_text
 from accelsim.names import cell, from_cell
 from accelsim.report.layer_facts import DENSITIES, layer_facts
 from accelsim.report.plain import to_json
+from accelsim.results_folder import COMPARISON
 from accelsim.settings import PLAIN_NUMBER
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.network.planning import OCCUPANCY
 from accelsim.simulator.result import ENERGY_COLUMNS, Result
 from accelsim.workload import LayerTable
 
-TOTALS = "totals.csv"
+TOTALS = COMPARISON.file
 MACHINES = "machines.json"
 
 TEXT = ("machine", "layers_csv", "model", "engine", "settings", "sha256")

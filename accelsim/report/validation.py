@@ -18,6 +18,8 @@ from accelsim.report.console import escape, line
 from accelsim.report.grid import grid, put
 from accelsim.report.shelf_tables import model_line
 
+NO_REFERENCE = "no reference with the images: what the uncompressed network gives"
+ONE_IMAGE = "one image does not say how sure its loss is"
 LAYER_COLUMNS = ("mode", "SQNR, dB", "own", "sum bits", "V bits", "cut %")
 
 
@@ -61,12 +63,13 @@ def _show_pictures(out: Console, model: DualModel, validation: PictureValidation
     )
     table = named_table("machine", "PSNR, dB", "loss, dB", "largest difference")
     for row in validation.machines:
-        loss = f"{row.loss_db:.3f} +- {row.loss_standard_error:.3f}"
+        loss = _plus_minus(row.loss_db, row.loss_standard_error, 3)
         table.add_row(escape(row.machine), f"{row.psnr_db:.2f}", loss, f"{row.max_abs_error:.3g}")
     put(out, table)
     line(out, f"loss: below the {validation.reference} network, +- one standard error, picture by picture")
     _show_layers(out, validation.machines)
-    line(out, f"served by both kinds of machine: {'yes' if validation.served_by_both else 'no'}")
+    reason = NO_REFERENCE if validation.reference == "decoded" else ONE_IMAGE
+    line(out, f"served by both kinds of machine: {_verdict(validation.served_by_both, reason)}")
     _show_reasons(out, validation.machines, "dB")
     line(
         out,
@@ -84,15 +87,22 @@ def _show_answers(out: Console, model: DualModel, validation: Validation) -> Non
     line(out, "loss: below the uncompressed network, +- one standard error; agreement: same answer as it gives")
     line(out, "largest difference: of an output, against direct convolution with the decoded weights")
     _show_layers(out, validation.machines)
-    verdict = {
-        True: "yes",
-        False: "no",
-        None: "not known (no reference with the images: what the uncompressed network answers)",
-    }
-    line(out, f"served by both kinds of machine: {verdict[validation.served_by_both]}")
+    reason = NO_REFERENCE if any(row.loss_points is None for row in validation.machines) else ONE_IMAGE
+    line(out, f"served by both kinds of machine: {_verdict(validation.served_by_both, reason)}")
     _show_reasons(out, validation.machines, "points")
     tolerance = validation.tolerance_points
     line(out, f"yes: machines of both kinds, and no loss above {tolerance:g} points shown (95 % confidence)")
+
+
+def _verdict(served: bool | None, reason: str) -> str:
+    """The verdict in a word.  reason: why it is not known, where it is not."""
+    return {True: "yes", False: "no", None: f"not known ({reason})"}[served]
+
+
+def _plus_minus(loss: float, standard_error: float | None, digits: int) -> str:
+    """A loss and how sure it is; of one image nobody knows."""
+    error = "?" if standard_error is None else f"{standard_error:.{digits}f}"
+    return f"{loss:.{digits}f} +- {error}"
 
 
 def _show_layers(out: Console, machines: Sequence[MachineValidation | PictureMachine]) -> None:
@@ -154,8 +164,8 @@ def _accuracies(machines: Sequence[MachineValidation]) -> Table:
     for machine in machines:
         agreement = "-" if machine.agreement is None else f"{machine.agreement:.2f}"
         loss = "-"
-        if machine.loss_points is not None and machine.loss_standard_error is not None:
-            loss = f"{machine.loss_points:.2f} +- {machine.loss_standard_error:.2f}"
+        if machine.loss_points is not None:
+            loss = _plus_minus(machine.loss_points, machine.loss_standard_error, 2)
         table.add_row(escape(machine.machine), f"{machine.top1:.2f}", loss, agreement, f"{machine.max_abs_error:.3g}")
     return table
 

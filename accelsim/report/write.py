@@ -8,6 +8,7 @@ from accelsim.files import write_folder
 from accelsim.report.html import page
 from accelsim.report.plots import plots
 from accelsim.report.tables import TOTALS, Comparison, older_files, to_csv
+from accelsim.results_folder import COMPARISON, check_kind
 
 
 def report_files(comparison: Comparison, *, with_tables: bool = True) -> dict[str, bytes]:
@@ -19,8 +20,9 @@ def report_files(comparison: Comparison, *, with_tables: bool = True) -> dict[st
 def write_comparison(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write a report's files, all at once, in the place of those of an older report.
 
-    Raises InputError if the folder cannot be written.
+    Raises InputError if the folder holds other results, or cannot be written.
     """
+    check_kind(folder, COMPARISON)
     write_files(folder, files, older_files(folder) if TOTALS in files else ())
 
 

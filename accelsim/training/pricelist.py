@@ -3,6 +3,7 @@
 An interrupted run goes on from it, and so does one with other budgets in the same folder.
 """
 
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,7 @@ from accelsim.files import PRICES, read_text, write_text
 from accelsim.settings import Section
 from accelsim.training.prices import Grid, SharesTried
 
+KEYS = {"of", "layers", "sha256"}  # older lists have no sum
 _GRIDS = TypeAdapter(dict[str, list[list[SharesTried]]])
 
 
@@ -33,9 +35,11 @@ class PriceList:
             return
         try:
             content = json.loads(read_text(path, PRICES))
+            if content.get("sha256", _digest(content)) != _digest(content) or not content.keys() <= KEYS:
+                raise InputError(f"{path}: damaged (sha256), expected the prices as they were written")
             if content["of"] == self._of:
                 self.grids = _GRIDS.validate_python(content["layers"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, InputError):
                 raise
             fault = " ".join(str(error).split())[:300]
@@ -47,7 +51,13 @@ class PriceList:
         layers = {}
         for name, own in self.grids.items():
             layers[name] = [[asdict(point) for point in row] for row in own]
-        write_text(self._path, json.dumps({"of": self._of, "layers": layers}))
+        content = {"of": self._of, "layers": layers}
+        write_text(self._path, json.dumps({**content, "sha256": _digest(content)}))
+
+
+def _digest(content: dict[str, Any]) -> str:
+    """SHA-256 of what the file holds: a digit that changes on disk would only be another price."""
+    return hashlib.sha256(json.dumps({key: content[key] for key in ("of", "layers")}).encode()).hexdigest()
 
 
 def _without_budgets(recipe: Section) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def _node_work(model: DualModel, node: Node, density: Mapping[str, float], batch
                 dilation=layer.dilation,
                 groups=layer.groups,
                 weights=model.network.arrays[f"{node.name}.weight"],
-                winograd_threshold=model.winograd_threshold if winograd_eligible(node) else None,
+                winograd_threshold=model.threshold_of(node.name) if winograd_eligible(node) else None,
             )
         case Linear():
             return make("linear", weights=model.network.arrays[f"{node.name}.weight"][:, :, None, None])

@@ -105,7 +105,7 @@ def test_a_checkpoint_becomes_a_file_of_the_sparsities_it_states(checkpoint, tmp
     assert model.accuracy == {}
 
 
-def test_exact_zeros_of_the_winograd_domain_are_zeros_of_the_file(tmp_path, resnet8):
+def test_exact_zeros_of_the_winograd_domain_are_zeros_of_the_file(tmp_path, resnet8, bz2_coder):
     """Rounded one by one, weights that cancel no longer do; together, the file has the checkpoint's zeros."""
     arrays = initial_arrays(resnet8, 0)
     for w in arrays.values():
@@ -131,7 +131,7 @@ def test_exact_zeros_of_the_winograd_domain_are_zeros_of_the_file(tmp_path, resn
     assert zeros[False] < 1.0
 
 
-def test_a_recipe_measures_on_the_test_images(tmp_path, resnet8):
+def test_a_recipe_measures_on_the_test_images(tmp_path, resnet8, bz2_coder):
     images = image_set(40)
     content = {
         f"{split}_{key}": value
@@ -156,7 +156,7 @@ def test_a_recipe_measures_on_the_test_images(tmp_path, resnet8):
     assert any("fine-tuning" in line for line in lines)
 
 
-def test_an_interrupted_fine_tuning_goes_on_to_the_same_file(tmp_path, resnet8):
+def test_an_interrupted_fine_tuning_goes_on_to_the_same_file(tmp_path, resnet8, bz2_coder):
     images = image_set(40)
     pixels = np.repeat(np.repeat(images.pixels, 4, 1), 4, 2)
     content = {f"{split}_images": pixels for split in ("train", "test")}
@@ -194,7 +194,7 @@ def test_an_interrupted_fine_tuning_goes_on_to_the_same_file(tmp_path, resnet8):
         compress_checkpoint(weights, out, recipe, resume=True)
 
 
-def test_coarser_cells_make_a_smaller_file(tmp_path, resnet8):
+def test_coarser_cells_make_a_smaller_file(tmp_path, resnet8, bz2_coder):
     weights = tmp_path / "w.safetensors"
     save_file(initial_arrays(resnet8, 1), weights)
     recipe = CompressionRecipe(network=resnet8.name, relative_cell=0.5, spatial=0.5, winograd=0.4)
@@ -207,8 +207,7 @@ def test_coarser_cells_make_a_smaller_file(tmp_path, resnet8):
         CompressionRecipe(cell=0.1, coarser=1.1)
 
 
-@pytest.mark.slow  # three files; that of a fine-tuning is interrupted above
-def test_an_interrupted_rounding_goes_on_to_the_same_file(tmp_path, resnet8):
+def test_an_interrupted_rounding_goes_on_to_the_same_file(tmp_path, resnet8, bz2_coder):
     pixels = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), np.uint8)
     labels = np.arange(12) % 10
     np.savez(tmp_path / "data.npz", train_images=pixels, test_images=pixels, train_labels=labels, test_labels=labels)

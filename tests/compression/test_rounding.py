@@ -121,7 +121,7 @@ def test_fitting_goes_without_dither() -> None:
         CompressionRecipe(fit=8, dither=1)
 
 
-def test_the_file_prunes_no_entry_of_a_5_x_5_filter_that_is_not_zero(tmp_path) -> None:
+def test_the_file_prunes_no_entry_of_a_5_x_5_filter_that_is_not_zero(tmp_path, bz2_coder) -> None:
     """The least W of whole weights in F(2, 5) is 1/576 of a cell."""
     graph = named_graph("ct-srcnn9")
     arrays = initial_arrays(graph, 0)

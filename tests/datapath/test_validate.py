@@ -188,6 +188,18 @@ def test_a_loss_counts_against_the_file_once_the_images_are_enough_to_show_it():
     assert verdicts == [True, False]
 
 
+def test_one_image_gives_no_verdict():
+    """A mean of one has no standard error: neither a yes nor a no is shown."""
+    model = model_of(classifier())
+    image = pictures(images=1)
+    right = forward(model.network, model.network.graph.preprocessing.apply(image.pixels)).argmax(1)
+    for labels in (right, (right + 1) % 4):
+        validation = validate(model, [SPATIAL, WINOGRAD], LabelledImages(image.pixels, labels, right))
+        assert validation.served_by_both is None
+        assert [machine.loss_standard_error for machine in validation.machines] == [None, None]
+        assert not validate(model, [SPATIAL], LabelledImages(image.pixels, labels, right)).served_by_both
+
+
 def test_an_unknown_reference_is_not_made_up():
     model = model_of(classifier(), accuracy={"top1_reference": 91.5})
     validation = validate(model, [SPATIAL], pictures())

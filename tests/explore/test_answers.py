@@ -3,6 +3,7 @@
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from accelsim import InputError, cli
 from accelsim.explore.answers import answer
 from accelsim.explore.description import read_description
-from accelsim.explore.naming import NO_COMMAND, command, named
+from accelsim.explore.naming import command, named
 from accelsim.explore.sweep import run_sweep
 from accelsim.report.sweep_report import sweep_report
 from tests.explore.small import write_small, write_sweep
@@ -80,10 +81,13 @@ def test_each_point_s_command_gives_its_figures_again(
         {"winograd_sparsity": [0.5, 0.9]},
         {"winograd_threshold": [0.01, 0.2]},
         {"spatial_sparsity": [0.9, 0.95], "winograd_sparsity": [0.5]},
+        {"winograd_sparsity": [0.5, 0.9], "scope": "layer"},
+        {"layer_thresholds": {"c1": [0.05, 0.3], "c2": 0.1}},
+        {"winograd_sparsity": [0.5, 0.9], "scope": "layer", "layer_thresholds": {"c2": 0.3}, "spatial_sparsity": [0.6]},
     ],
 )
 def test_a_variant_s_command_gives_its_figures_again(
-    zeros: dict[str, list[float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    zeros: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     axes = {"lanes": [64], "rows": [4], "bandwidth": [12.8]}
     done = run_sweep(
@@ -101,12 +105,15 @@ def test_a_variant_s_command_gives_its_figures_again(
             assert total[column] == row[column], column
 
 
-def test_what_only_a_sweep_makes_has_no_command(tmp_path: Path) -> None:
+def test_two_scopes_of_one_share_are_two_points_with_two_commands(tmp_path: Path) -> None:
     axes = {"lanes": [64], "rows": [4], "bandwidth": [12.8]}
-    models = [{"path": "small.dual", "winograd_sparsity": [0.9], "scope": "layer"}]
+    models = [{"path": "small.dual", "winograd_sparsity": [0.9], "scope": scope} for scope in ("network", "layer")]
     done = run_sweep(write_sweep(tmp_path, models=models, axes=axes), tmp_path / "out", workers=1)
-    (row,) = (row for _, row in done.table.iterrows() if row["family"] == "winograd")
-    assert command(done.description, row) == NO_COMMAND
+    one, other = (row for _, row in done.table.iterrows() if row["family"] == "winograd")
+    assert "--scope" not in command(done.description, one)
+    assert "--sparsity 0.9 --scope layer" in command(done.description, other)
+    assert named(one, done.parameters) == "winograd_sparsity=0.9 lanes=64 rows=4 bandwidth=12.8"
+    assert named(other, done.parameters).startswith("winograd_sparsity=0.9 winograd_scope=layer lanes=64")
 
 
 def test_zeros_that_a_machine_does_not_know_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,6 +125,22 @@ def test_zeros_that_a_machine_does_not_know_are_refused(capsys: pytest.CaptureFi
         ),
         (["alexnet", winograd, "--threshold", "0.5"], "--threshold 0.5: alexnet is a table of layers"),
         ([model, winograd, "--sparsity", "1.5"], "--sparsity 1.5: the target sparsity must be in 0..1, got 1.5"),
+        (
+            [model, spatial, "--layer-threshold", "conv1=0.1"],
+            "--layer-threshold conv1=0.1: spatial-16x16 is no machine with Winograd transforms",
+        ),
+        ([model, winograd, "--layer-threshold", "conv1"], "--layer-threshold 'conv1', expected LAYER=T"),
+        ([model, winograd, "--layer-threshold", "conv1=1_0"], "--layer-threshold 'conv1=1_0', expected LAYER=T"),
+        (
+            [model, winograd, "--layer-threshold", "conv1=1", "--layer-threshold", "conv1=2"],
+            "--layer-threshold conv1=2: the layer is there twice",
+        ),
+        (
+            [model, winograd, "--layer-threshold", "conv2=1"],
+            "--layer-threshold conv2=1: 'conv2' is no convolution that Winograd can serve, did you mean 'conv1'?",
+        ),
+        ([model, winograd, "--scope", "layer"], "--scope layer without --sparsity"),
+        ([model, winograd, "--scope", "layers", "--sparsity", "0.5"], "--scope 'layers', expected network or layer"),
         ([model, spatial, "--prune", "1.5"], "--prune 1.5: the share of zeros must be in 0..1, got 1.5"),
         (["alexnet", spatial, "--prune", "0.5"], "--prune 0.5: alexnet is a table of layers, expected a .dual file"),
         (

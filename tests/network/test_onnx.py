@@ -1,5 +1,6 @@
 """Networks survive ONNX, other runtimes agree on what they compute, and foreign or broken files get one clear line."""
 
+import hashlib
 import os
 import tracemalloc
 from itertools import pairwise
@@ -440,6 +441,29 @@ def test_weights_beside_the_file_are_not_looked_for_elsewhere(tmp_path, key, val
     change(path, key, value)
     with pytest.raises(InputError, match=message):
         read_onnx(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("checksum", hashlib.sha1(b"other").hexdigest(), "checksum '[0-9a-f]{40}', that of 'w.data' is another"),
+        ("offset", "0", "external data with a key twice, expected each once"),
+        ("colour", "red", "external data with 'colour', expected location, offset, length, checksum"),
+        ("basepath", "/etc", "external data with 'basepath', expected location"),
+    ],
+)
+def test_what_is_said_of_weights_beside_the_file_is_used_or_refused(tmp_path, key, value, message):
+    path = outside(tmp_path)
+    model = onnx.load(path, load_external_data=False)
+    model.graph.initializer[0].external_data.add(key=key, value=value)
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match=message):
+        read_onnx(path)
+    model.graph.initializer[0].external_data[-1].CopyFrom(
+        onnx.StringStringEntryProto(key="checksum", value=hashlib.sha1((tmp_path / "w.data").read_bytes()).hexdigest())
+    )
+    path.write_bytes(model.SerializeToString())
+    assert (read_onnx(path).arrays["n.weight"] == SIX).all()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from accelsim.network import INPUT, Graph, Network, Node
 from accelsim.network.layers import Conv
 from accelsim.network.npz import read_npz
 from accelsim.network.weights import load_network, read_safetensors, read_weights, save_network
+from tests.laws import ALL
 
 CONV = Conv(in_channels=2, out_channels=3, kernel=(3, 3), bias=True)
 GRAPH = Graph(name="g", input_shape=(4, 4, 2), nodes=(Node(name="conv", layer=CONV, inputs=(INPUT,)),))
@@ -124,6 +125,7 @@ GOOD = npy(np.arange(6.0).reshape(2, 3))
     [
         (zipped([("a.npy", npy(np.array([{}], object)))]), "holds object, expected numbers"),
         (zipped([("a.npy", npy(header=LIE))]), "announces .* but holds 16 bytes"),
+        (zipped([("a.npy", npy(header=LIE | {"shape": (True, 4)}))]), r"shape is not valid: \(True, 4\)"),
         (zipped([("a.npy", b"\x93NUMPY\x01\x00\x08\x00not a d\n")]), "no .npy array"),
         (zipped([("a.txt", b"hello")]), "'a.txt' is no .npy array"),
         (zipped([("a.npy", b"hello")]), "no .npy array"),
@@ -152,6 +154,17 @@ def test_a_zip_bomb_takes_no_memory(tmp_path):
     assert peak < 1 << 20
 
 
+def test_a_header_is_held_against_what_is_there_before_that_is_unpacked(tmp_path):
+    path = tmp_path / "bomb.npz"
+    path.write_bytes(zipped([("a.npy", npy(header=LIE) + bytes(64 << 20))]))
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"announces \(1099511627776,\) float32, but holds 67108880 bytes"):
+        read_npz(path, 1 << 30)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
 def test_npz_keeps_dtypes_shapes_and_order(tmp_path):
     arrays = {
         "i": np.arange(6, dtype=np.uint8).reshape(2, 3),
@@ -175,7 +188,7 @@ def test_no_damage_escapes_the_readers(tmp_path):
     refused = 0
     for suffix in (".safetensors", ".npz"):
         content = (tmp_path / f"good{suffix}").read_bytes()
-        for kind in range(600):
+        for kind in range(600 if ALL else 150):
             changed, position = bytearray(content), int(rng.integers(len(content)))
             match kind % 3:
                 case 0:
@@ -189,7 +202,7 @@ def test_no_damage_escapes_the_readers(tmp_path):
                 read_weights(tmp_path / f"bad{suffix}")
             except InputError as error:
                 refused += "\n" not in str(error)
-    assert refused > 800  # the rest: a flipped weight in safetensors, which has no checksum
+    assert refused > (800 if ALL else 200)  # the rest: a flipped weight in safetensors, which has no checksum
 
 
 def entry(kind, size, first=0):

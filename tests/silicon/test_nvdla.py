@@ -32,6 +32,7 @@ def test_resnet50_keeps_the_order_of_sizes_and_the_large_ones_close() -> None:
     assert large > middle > small
 
 
+@pytest.mark.slow
 def test_the_smallest_machine_s_figure_is_what_transfers_without_overlap_give() -> None:
     """7.3 published: compute and DRAM one after the other; overlapped as in the simulator, it would be about 11."""
     _, _, (simulated, published) = nvdla.resnet50_fps()

@@ -99,9 +99,10 @@ def test_measured_layers_stay_and_a_run_gives_the_same_bytes_again(run: tuple[Pa
     first = (folder / "run" / checkpoint.MODEL).read_bytes()
     prices = (folder / "run" / "prices.json").read_text()
     content = json.loads(prices)
+    del content["sha256"]  # as a list of an earlier version has none
     again = folder / "again"
     again.mkdir()
-    content["layers"] = dict(list(content["layers"].items())[:9])
+    content["layers"] = dict(list(content["layers"].items())[:-1])
     (again / "prices.json").write_text(json.dumps(content))
     train_recipe(folder / "recipe.yaml", again, resume=True)
     assert (again / "prices.json").read_text() == prices
@@ -155,7 +156,15 @@ def test_a_file_of_other_or_broken_prices_is_not_taken_over(tmp_path: Path) -> N
     prices.add("a", [[SharesTried(loss=0.5, error=2.0, noise=[3.0, 4.0], bits=[8.0, 7.0], multiplies=[6.0, 5.0])]])
     assert PriceList(path, recipe).grids == prices.grids
     assert PriceList(path, recipe.model_copy(update={"seed": 1})).grids == {}
-    for change in ('{"of": {}', "[]", "{}", path.read_text().replace('"loss": 0.5', '"loss": "much"')):
+    whole = path.read_text()
+    for before, after in (('"error": 2.0', '"error": 3.0'), ('"seed": 0', '"seed": 8'), ('"sha256"', '"sha255"')):
+        assert whole.count(before) >= 1
+        path.write_text(whole.replace(before, after, 1))
+        with pytest.raises(InputError, match=r"prices\.json: damaged \(sha256\), expected the prices as they were"):
+            PriceList(path, recipe)
+    content = json.loads(whole.replace('"loss": 0.5', '"loss": "much"'))
+    del content["sha256"]
+    for change in ('{"of": {}', "[]", "{}", json.dumps(content)):
         path.write_text(change)
         with pytest.raises(InputError, match=r"prices\.json: .*expected the prices of this run's layers") as refused:
             PriceList(path, recipe)

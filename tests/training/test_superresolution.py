@@ -215,7 +215,9 @@ def test_planes_are_degraded_and_keep_their_size() -> None:
     assert low.std() < 0.3 * plane.std()
 
 
-def test_a_super_resolution_network_is_compressed_and_measured_in_db(tmp_path: Path, archives: Path) -> None:
+def test_a_super_resolution_network_is_compressed_and_measured_in_db(
+    tmp_path: Path, archives: Path, bz2_coder: None
+) -> None:
     graph = named_graph("ct-srcnn9")
     arrays = identity_arrays(graph, 1)
     save_network(Network(graph, arrays), tmp_path / "w.safetensors")

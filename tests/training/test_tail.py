@@ -143,6 +143,7 @@ def test_a_run_that_holds_zeros_resumes_bit_for_bit(
 
 def test_the_last_layers_follow_rounded_ones_which_stay_to_the_bit(
     tmp_path: Path,
+    bz2_coder: None,
     data: Path,  # noqa: F811
 ) -> None:
     """A file's first layers, the last ones trained behind them and rounded: the first ones' numbers are the file's."""

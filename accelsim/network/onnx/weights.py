@@ -7,11 +7,12 @@ The file's large ones are read by the place where their numbers lie (``large``).
 No path leads elsewhere, and all that is read of such files is bounded.
 """
 
+import hashlib
 import os
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from accelsim.network.onnx.package import one_line
 
 # numbers of the types that NumPy has, as TensorProto counts them
 NATIVE = {1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13}
+EXTERNAL_KEYS = ("location", "offset", "length", "checksum")
 # numbers of a constant that may say a shape, which the package's own shape inference reads
 SMALL = 1 << 10
 
@@ -37,6 +39,7 @@ class Weights:
         self.path = path
         self.large = large
         self.read_bytes = 0  # of other files
+        self.sums: dict[Path, str] = {}  # SHA-1 of those whose sum a tensor states
         self.read = 0  # numbers
 
     def constant(self, tensor: Any) -> NDArray[Any]:
@@ -74,11 +77,13 @@ class Weights:
 
     def _beside(self, tensor: Any) -> NDArray[Any]:
         """A tensor whose values lie in a file beside the ONNX file."""
-        keys = {entry.key: entry.value for entry in tensor.external_data}
+        keys = _external(tensor)
         name = keys.get("location", "")
         file = self.path.parent / name
         if not name or Path(name).name != name or "\\" in name or name in {".", ".."} or file.is_symlink():
             raise Unfit(f"tensor {tensor.name!r} lies in {name[:100]!r}, expected a file beside this one")
+        if tensor.raw_data:
+            raise Unfit(f"tensor {tensor.name!r} holds values and lies in another file, too, expected one of both")
         dtype, shape, wanted = self._kind(tensor)
         offset, length = (_size(tensor, keys.get(key, usual)) for key, usual in (("offset", 0), ("length", wanted)))
         if min(shape, default=0) < 0 or length != wanted:
@@ -91,9 +96,19 @@ class Weights:
         with opened(file, ONNX_DATA) as stream:
             if offset + wanted > os.fstat(stream.fileno()).st_size:
                 raise Unfit(f"tensor {tensor.name!r} ends at byte {offset + wanted}, beyond the end of {name[:100]!r}")
+            self._check_sum(tensor, file, stream, keys.get("checksum", ""))
             stream.seek(offset)
             content = stream.read(wanted)
         return np.frombuffer(content, dtype.newbyteorder("<")).reshape(shape)
+
+    def _check_sum(self, tensor: Any, file: Path, stream: BinaryIO, stated: str) -> None:
+        """Raise Unfit if the file beside has another SHA-1 than the tensor states; most state none."""
+        if not stated:
+            return
+        if file not in self.sums:
+            self.sums[file] = hashlib.file_digest(stream, "sha1").hexdigest()
+        if stated.lower() != self.sums[file]:
+            raise Unfit(f"tensor {tensor.name!r}: checksum {stated[:40]!r}, that of {file.name[:100]!r} is another")
 
     def _at(self, tensor: Any, place: Span) -> NDArray[Any]:
         """A tensor whose values lie at a place in the ONNX file itself."""
@@ -147,6 +162,20 @@ def _copy(message: Any, name: str, value: Any) -> None:
         getattr(message, name).CopyFrom(value)
     else:
         setattr(message, name, value)
+
+
+def _external(tensor: Any) -> dict[str, str]:
+    """Where a tensor's values lie in another file, by key.
+
+    Raises Unfit if a key is not known or there twice.
+    """
+    keys = {entry.key: entry.value for entry in tensor.external_data}
+    if unknown := [key for key in keys if key not in EXTERNAL_KEYS]:
+        known = ", ".join(EXTERNAL_KEYS)
+        raise Unfit(f"tensor {tensor.name!r}: external data with {unknown[0][:40]!r}, expected {known}")
+    if len(keys) < len(tensor.external_data):
+        raise Unfit(f"tensor {tensor.name!r}: external data with a key twice, expected each once")
+    return keys
 
 
 def _size(tensor: Any, value: str | int) -> int:

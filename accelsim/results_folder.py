@@ -1,0 +1,26 @@
+"""What a folder of results holds, by the one file that each kind of results has: no folder holds two kinds."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from accelsim.errors import InputError
+
+
+class Results(NamedTuple):
+    """A kind of results: what messages call it, and the file by which it is known."""
+
+    name: str
+    file: str
+
+
+COMPARISON = Results("a comparison", "totals.csv")
+SWEEP = Results("a sweep", "results.sqlite")
+EXPLORATION = Results("an exploration", "points.json")
+KINDS = (COMPARISON, SWEEP, EXPLORATION)
+
+
+def check_kind(folder: Path, kind: Results) -> None:
+    """Raise InputError if a folder that such results are to go into holds others, whose page they would replace."""
+    for other in KINDS:
+        if other != kind and (folder / other.file).is_file():
+            raise InputError(f"{folder}: holds {other.name} ({other.file}), expected another folder for {kind.name}")
