@@ -85,7 +85,12 @@ def _version(asked: bool) -> None:
 def options(
     version: Annotated[
         bool,
-        typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_version),
+        typer.Option(
+            "--version",
+            help="Print the version and stop.",
+            is_eager=True,
+            callback=_version,
+        ),
     ] = False,
 ) -> None:
     """One compressed CNN on simulated spatial-domain and Winograd-domain accelerators."""

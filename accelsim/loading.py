@@ -70,7 +70,11 @@ def load_workload(name: str | Path, seed: int = 0) -> "DualModel | LayerTable":
     return load_model(name) if table is None else load_table(table, seed)
 
 
-def load_hardware(name: str | Path, overrides: Iterable[str] = (), own_families: "Families" = ()) -> "Machine":
+def load_hardware(
+    name: str | Path,
+    overrides: Iterable[str] = (),
+    own_families: "Families" = (),
+) -> "Machine":
     """Read a machine from a YAML path, or by the bare name of a file in ``hwconfigs/``.
 
     overrides: ``KEY=VALUE`` with dotted keys (``pe_array.rows=32``), applied in order.

@@ -146,7 +146,12 @@ def write_table(what: "Result | Sequence[Result] | pd.DataFrame", path: str | Pa
     return out
 
 
-def redraw_report(folder: str | Path, output: str | Path | None = None, *, say: Say = silent) -> Path:
+def redraw_report(
+    folder: str | Path,
+    output: str | Path | None = None,
+    *,
+    say: Say = silent,
+) -> Path:
     """Draw plots and page of a comparison or a sweep again from the files in a folder, as ``accelsim report``.
 
     output: where to write, by default the same folder.  say: called with a line on what a sweep

@@ -93,7 +93,10 @@ def search_widths(
     return search(known, datapaths, where, tolerance_points)
 
 
-def _with_images(model: "DualModel | str | Path", images: str | Path | None) -> "tuple[DualModel, Path]":
+def _with_images(
+    model: "DualModel | str | Path",
+    images: str | Path | None,
+) -> "tuple[DualModel, Path]":
     """The model, and the file or folder of its images."""
     known = model_of(model)
     if images is None and not isinstance(model, str | Path):
@@ -107,7 +110,12 @@ def _check_tolerance(tolerance_points: float | None) -> None:
 
 
 def calibrate(
-    model: str | Path, machine: "Machine | str | Path", images: str | Path, output: str | Path, *, count: int = 256
+    model: str | Path,
+    machine: "Machine | str | Path",
+    images: str | Path,
+    output: str | Path,
+    *,
+    count: int = 256,
 ) -> "Calibration":
     """Find the scales of a machine's whole numbers on the first ``count`` images, and write the model with them.
 
@@ -116,7 +124,7 @@ def calibrate(
     are not whole, or the output is no .dual file.
     """
     from accelsim.datapath.calibrate import calibrate as run
-    from accelsim.datapath.plan import build
+    from accelsim.datapath.program import build
     from accelsim.datapath.stored import to_store
     from accelsim.dual.file import with_calibration
     from accelsim.faults import check_whole
@@ -145,7 +153,10 @@ def calibrate(
 
 
 def export_int8(
-    model: "DualModel | str | Path", machine: "Machine | str | Path", images: str | Path | None, output: str | Path
+    model: "DualModel | str | Path",
+    machine: "Machine | str | Path",
+    images: str | Path | None,
+    output: str | Path,
 ) -> None:
     """Write the model as an ONNX file of quantize and dequantize nodes, as a spatial machine of 8-bit words runs it.
 

@@ -22,7 +22,7 @@ from accelsim.arrays import Floats
 from accelsim.datapath.batches import in_batches
 from accelsim.datapath.calibrate import calibrate
 from accelsim.datapath.floating import machine_tiles, winograd_part
-from accelsim.datapath.plan import build
+from accelsim.datapath.program import build
 from accelsim.datapath.runs import integer_outputs
 from accelsim.files import atomic_write
 from accelsim.hardware.datapath import Datapath

@@ -70,7 +70,7 @@ STEPS = (
     Step(
         "operand windows paid for",
         spatial=("operand_window={positions: 144, banks: 16}",),
-        winograd=("operand_window={positions: 144, banks: 16}",),
+        winograd=("operand_window={positions: 32, banks: 8}",),
     ),
     Step(
         "several sums a lane",
@@ -84,13 +84,12 @@ STEPS = (
         ),
         winograd=("transform_rate=16", "balance=greedy"),
     ),
-    Step("beside it: tile sizes 2 and 4", winograd=("tiles=[2, 4]", "filters_per_lane=1"), beside=True),
+    Step("beside it: tile sizes 2 and 4", winograd=("tiles=[2, 4]", "transform_rate=8"), beside=True),
     Step(
         "beside it: inputs transformed on the way to the lanes",
         winograd=(
             "input_transform=streamed", "buffers.input_kb=96", "buffers.transformed_kb=0",
             "pe_array={taps: 16, rows: 4, cols: 4}", "filters_per_lane=4", "outputs_per_lane=1",
-            "operand_window={positions: 64, banks: 8}",
         ),
         beside=True,
     ),

@@ -12,12 +12,20 @@ if TYPE_CHECKING:
     from accelsim.simulator.machines.machine import Machine
 
 
-def hardware(context: typer.Context, name: str, overrides: Sequence[str] | None = None) -> "Machine":
+def hardware(
+    context: typer.Context,
+    name: str,
+    overrides: Sequence[str] | None = None,
+) -> "Machine":
     """A machine of the package's families, or of those that ``cli.main`` was given."""
     return accelsim.load_hardware(name, overrides or (), context.obj or ())
 
 
-def several(context: typer.Context, names: Sequence[str], overrides: Sequence[str] | None) -> "list[Machine]":
+def several(
+    context: typer.Context,
+    names: Sequence[str],
+    overrides: Sequence[str] | None,
+) -> "list[Machine]":
     """Machines, each with its overrides: ``KEY=VALUE`` is every machine's, ``NAME:KEY=VALUE`` that of the name's.
 
     Raises InputError if an override names none of the machines, or as ``hardware``.

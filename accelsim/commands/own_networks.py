@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 
 Source = Annotated[
-    Path, typer.Argument(metavar="MODEL", help=".onnx, .safetensors, .npz, .pt or .dual", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help=".onnx, .safetensors, .npz, .pt or .dual",
+        show_default=False,
+    ),
 ]
 Images = Annotated[
     Path | None, typer.Option(metavar="FILE|DIR", help="Pictures, from 50 to a few hundred; no labels are needed.")
@@ -147,7 +152,11 @@ def explore(
 def import_(
     source: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help=".onnx, .safetensors, .npz, .pt, or a topology.csv", show_default=False),
+        typer.Argument(
+            metavar="FILE",
+            help=".onnx, .safetensors, .npz, .pt, or a topology.csv",
+            show_default=False,
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help=".dual, .safetensors or .csv")],
     which: NetworkOptions,

@@ -283,7 +283,11 @@ def simulate(
             show_sensitivity(console(), energies)
 
 
-def _energies(model: "DualModel | LayerTable", machines: "Sequence[Machine]", how: RunOptions) -> "pd.DataFrame":
+def _energies(
+    model: "DualModel | LayerTable",
+    machines: "Sequence[Machine]",
+    how: RunOptions,
+) -> "pd.DataFrame":
     """Energies of the machines under each energy table."""
     return accelsim.sensitivity(model, machines, batch=how.batch, level=how.level)
 

@@ -40,7 +40,11 @@ class ValidationOptions:
 
 
 def validate(
-    context: typer.Context, model: Model, machines: Machines, how: ValidationOptions, json: Json = False
+    context: typer.Context,
+    model: Model,
+    machines: Machines,
+    how: ValidationOptions,
+    json: Json = False,
 ) -> None:
     """Run the file on real images as each machine computes it; exit status 1 unless all hold the accuracy."""
     from accelsim.report.console import console
@@ -67,7 +71,11 @@ def validate(
 
 
 def _search_widths(
-    model: "DualModel", machines: "Sequence[Machine]", images: Path, how: ValidationOptions, json: bool
+    model: "DualModel",
+    machines: "Sequence[Machine]",
+    images: Path,
+    how: ValidationOptions,
+    json: bool,
 ) -> NoReturn:
     """Print each machine's cheapest words; exit status 1 where those of one lose too much as they are."""
     from accelsim.report.console import console
@@ -94,7 +102,11 @@ class CalibrationOptions:
 
 
 def calibrate(
-    context: typer.Context, model: Model, machine: OneMachine, how: CalibrationOptions, json: Json = False
+    context: typer.Context,
+    model: Model,
+    machine: OneMachine,
+    how: CalibrationOptions,
+    json: Json = False,
 ) -> None:
     """Find the scales of a machine's whole numbers on some images, and keep them with the model."""
     (description,) = several(context, [machine], how.overrides)

@@ -15,7 +15,12 @@ from accelsim.training.superresolution import Photographs
 from accelsim.training.winograd_op import winograd_operations
 
 
-def measure(model: DualModel, test: Source | Photographs, reference: Network | None, workers: int) -> dict[str, float]:
+def measure(
+    model: DualModel,
+    test: Source | Photographs,
+    reference: Network | None,
+    workers: int,
+) -> dict[str, float]:
     """The dense network, and the decoded file in each domain, on the test images.
 
     Top-1 in percent (``top1_spatial`` ...), or of photographs PSNR by set in dB

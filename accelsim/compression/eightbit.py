@@ -43,7 +43,10 @@ class _Scaled:
 
 
 def eight_bit(
-    network: Network, provenance: Mapping[str, str], images: Array | None = None, tile: int = WINOGRAD_M
+    network: Network,
+    provenance: Mapping[str, str],
+    images: Array | None = None,
+    tile: int = WINOGRAD_M,
 ) -> CompressedNetwork:
     """The network as a file takes it.
 
@@ -121,7 +124,13 @@ def _weights(state: _Scaled, node: Node, arrays: Mapping[str, Array], absorbed: 
             state.values[f"{absorbed}.weight"] = factor
         state.nodes.append(node)
         return
-    state.nodes.append(Node(name=node.name, layer=layer.model_copy(update={"bias": False}), inputs=node.inputs))
+    state.nodes.append(
+        Node(
+            name=node.name,
+            layer=layer.model_copy(update={"bias": False}),
+            inputs=node.inputs,
+        )
+    )
     scale = f"{node.name}.scale"[-200:]
     state.nodes.append(Node(name=scale, layer=Affine(channels=len(weight)), inputs=(node.name,)))
     state.values[f"{scale}.weight"] = factor

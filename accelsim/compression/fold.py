@@ -24,7 +24,13 @@ def fold_batch_norm(network: Network) -> Network:
         if source is not None and isinstance(source.layer, Conv) and not source.layer.bias:
             scale = scale * network.arrays[f"{source.name}.weight"].any(axis=(1, 2, 3))
         arrays[f"{node.name}.weight"] = scale
-        nodes.append(Node(name=node.name, layer=Affine(channels=node.layer.channels), inputs=node.inputs))
+        nodes.append(
+            Node(
+                name=node.name,
+                layer=Affine(channels=node.layer.channels),
+                inputs=node.inputs,
+            )
+        )
     graph = network.graph
     folded = Graph(
         name=graph.name,

@@ -72,7 +72,11 @@ class _Task:
 
 
 def compress_checkpoint(
-    checkpoint: Path, out: Path, recipe: CompressionRecipe, log: Say | None = None, resume: bool = False
+    checkpoint: Path,
+    out: Path,
+    recipe: CompressionRecipe,
+    log: Say | None = None,
+    resume: bool = False,
 ) -> DualModel:
     """Compress a checkpoint into the ``.dual`` file ``out``; return what that decodes to.
 
@@ -326,7 +330,7 @@ def _layers_done(task: _Task, notes: dict[str, Any]) -> int:
 
 
 def _provenance(recipe: CompressionRecipe, notes: dict[str, Any]) -> dict[str, str]:
-    provenance: dict[str, str] = {key: str(notes[key]) for key in ("seed", "epochs", "hours") if key in notes}
+    provenance: dict[str, str] = {key: str(notes[key])[:1000] for key in ("seed", "epochs", "hours") if key in notes}
     if recipe.images is not None:
         provenance["images"] = recipe.images
     return provenance | recipe.provenance

@@ -107,7 +107,9 @@ def best_cells(table: Mapping[str, Sequence[Choice]], bound: float) -> dict[str,
 
 
 def search_cells(
-    trial: Trial, cells: Mapping[str, float], factors: Sequence[float] = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
+    trial: Trial,
+    cells: Mapping[str, float],
+    factors: Sequence[float] = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8),
 ) -> dict[str, float]:
     """A cell for each weight array, together no worse than ``cells``.
 

@@ -32,7 +32,12 @@ POSITIONS = 300  # of each image
 Zeros = Mapping[str, tuple[Flags, Array]]
 
 
-def zeros_of_filters(network: Network, tiles: Mapping[str, int], sparsity: float, quantizer: Quantizer) -> Zeros:
+def zeros_of_filters(
+    network: Network,
+    tiles: Mapping[str, int],
+    sparsity: float,
+    quantizer: Quantizer,
+) -> Zeros:
     """Which entries of W are zeros: the smallest of all layers together.
 
     And those that are nothing beside a cell of their layer.

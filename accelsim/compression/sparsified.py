@@ -68,14 +68,20 @@ class Asked:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """One sparse network."""
+    """A sparse network of the curve, with how small and how cheap it became."""
 
     ratio: float  # float32 size over the file's
     cost_reduction: float  # dense MACs over the multiplies that the file has left
     sparse: Sparse
 
 
-def sparsify_file(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Say) -> list[CurvePoint]:
+def sparsify_file(
+    source: Path,
+    out: Path,
+    wishes: Wishes,
+    asked: Asked,
+    say: Say,
+) -> list[CurvePoint]:
     """Write the sparse file ``out`` and the tables beside it.
 
     The points of the curve, the one asked for first.
@@ -108,7 +114,11 @@ def sparsify_file(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Sa
     return points
 
 
-def sparse_point(sparsifier: Sparsifier, ratio: float | None, cost_reduction: float | None) -> CurvePoint:
+def sparse_point(
+    sparsifier: Sparsifier,
+    ratio: float | None,
+    cost_reduction: float | None,
+) -> CurvePoint:
     """A network made sparse to budgets, None: no such budget.
 
     What a file comes to is known once its weights are rounded: where one misses a budget, the next
@@ -165,7 +175,14 @@ def opened(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Say) -> S
     return sparsifier_of(network, read_pictures(network, asked, say), source, asked.tile, work, say)
 
 
-def sparsifier_of(network: Network, pictures: Pictures, source: Path, tile: int, work: Path, say: Say) -> Sparsifier:
+def sparsifier_of(
+    network: Network,
+    pictures: Pictures,
+    source: Path,
+    tile: int,
+    work: Path,
+    say: Say,
+) -> Sparsifier:
     """What the sparse files of a network are made by, as yet without budgets.
 
     source: the file that it comes from.  tile: m of F(m, r).  work, say: as ``Sparsifier``.

@@ -27,7 +27,7 @@ from accelsim.compression.correct import corrected_biases
 from accelsim.compression.quantize import compressed_network, quantize, winograd_threshold, winograd_tiles
 from accelsim.compression.rounding import EXACT, fitted, with_zeros, zeros_of_filters
 from accelsim.dual.deploy import winograd_convolution
-from accelsim.dual.file import decode_dual, encode_dual, with_accuracy
+from accelsim.dual.file import CompressedNetwork, decode_dual, encode_dual, with_accuracy
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError, NumericalError
 from accelsim.network import INPUT, Network, forward
@@ -225,7 +225,10 @@ class Sparsifier:
         """The network with such zeros and cells in each layer."""
         network = self.network
         arrays, reports = self._reconstructed(taken)
-        content = _rounded(Network(network.graph, arrays), network, self.pictures, self.wish, taken, self.provenance)
+        self.say("rounding the weights")
+        whole = _rounded(Network(network.graph, arrays), network, self.pictures, self.wish, taken, self.provenance)
+        self.say("coding the weights")
+        content = encode_dual(whole)
         figures = compare(network, decode_dual(content, "the new file"), self.pictures)
         content = with_accuracy(content, figures)
         losses = [
@@ -248,7 +251,10 @@ class Sparsifier:
         """The layers that can be sparse, and m of F(m, r) of each."""
         return JointRegularizer(self.network.graph, {"default": self.wish.tile})
 
-    def _reconstructed(self, taken: Mapping[str, LayerPrice]) -> tuple[dict[str, Array], list[LayerReport]]:
+    def _reconstructed(
+        self,
+        taken: Mapping[str, LayerPrice],
+    ) -> tuple[dict[str, Array], list[LayerReport]]:
         """The arrays with their zeros, from the work folder if they were found before."""
         goals = {name: (price.zeros_sd, price.zeros_wd) for name, price in taken.items()}
         known = {"wish": self.wish.model_dump(mode="json"), "goals": [[name, *goals[name]] for name in goals]}
@@ -279,8 +285,8 @@ def _rounded(
     wish: Wish,
     taken: Mapping[str, LayerPrice],
     provenance: Mapping[str, str],
-) -> bytes:
-    """The file of a sparse network: rounded with its zeros, means and variances set right."""
+) -> CompressedNetwork:
+    """A sparse network rounded with its zeros, means and variances set right."""
     tiles = winograd_tiles(sparse.graph, wish.tile)
     regularizer = JointRegularizer(sparse.graph, {"default": wish.tile})
     share_wd = exact_shares(regularizer, sparse.arrays)[1]
@@ -302,7 +308,7 @@ def _rounded(
         arrays |= moved_statistics(dense, Network(sparse.graph, arrays), pictures.fit)
         arrays |= corrected_biases(dense, Network(sparse.graph, arrays), pictures.fit[: 4 * CHUNK])
     quantized = replace(quantized, network=Network(sparse.graph, arrays))
-    whole = compressed_network(
+    return compressed_network(
         quantized,
         winograd_m=tiles,
         winograd_threshold=theta,
@@ -310,7 +316,6 @@ def _rounded(
         value_bits=wish.value_bits,
         provenance=provenance,
     )
-    return encode_dual(whole)
 
 
 def moved_statistics(dense: Network, sparse: Network, images: Array) -> dict[str, Array]:

@@ -18,7 +18,13 @@ from accelsim.training.checkpoint import STATE, load_state, save_state
 class CompressionStage:
     """One stage of the compression to one file."""
 
-    def __init__(self, out: Path, name: str, recipe: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+    def __init__(
+        self,
+        out: Path,
+        name: str,
+        recipe: Mapping[str, Any],
+        arrays: Mapping[str, Array],
+    ) -> None:
         """out: the file.  name: such as "rounding".  arrays: the weights that are compressed."""
         self._name = name
         self._of = dict(recipe) | {"arrays": _digest(arrays)}

@@ -21,7 +21,7 @@ from accelsim.datapath.counts import Counts, bits_for
 from accelsim.datapath.execute import add_counts, run_integers
 from accelsim.datapath.floating import machine_tiles, winograd_part
 from accelsim.datapath.groups import groups
-from accelsim.datapath.plan import Calibrated, build, check_words
+from accelsim.datapath.program import Calibrated, build, check_words
 from accelsim.datapath.scales import Histogram, exponent_of, unit_of
 from accelsim.dual.model import DualModel
 from accelsim.errors import NumericalError
@@ -66,7 +66,13 @@ def calibrate(model: DualModel, datapath: Datapath, pixels: NDArray[Any]) -> Cal
     return scales_of(model, datapath, ranges, pixels)
 
 
-def measure_ranges(model: DualModel, datapath: Datapath, pixels: NDArray[Any], *, taps: bool | None = None) -> Ranges:
+def measure_ranges(
+    model: DualModel,
+    datapath: Datapath,
+    pixels: NDArray[Any],
+    *,
+    taps: bool | None = None,
+) -> Ranges:
     """Run the float network.
 
     taps: whether transformed inputs are looked at; by default, if they are narrowed.  Raises
@@ -117,7 +123,12 @@ def _histogram(values: Array, detailed: bool) -> Histogram:
     return found
 
 
-def scales_of(model: DualModel, datapath: Datapath, ranges: Ranges, pixels: NDArray[Any]) -> Calibrated:
+def scales_of(
+    model: DualModel,
+    datapath: Datapath,
+    ranges: Ranges,
+    pixels: NDArray[Any],
+) -> Calibrated:
     """The scales that follow from ranges.
 
     Of pixels only the sums are looked at, where products are truncated.  Raises InputError if a
@@ -184,7 +195,12 @@ def _input_shifts(
     return np.full_like(shifts, shifts.max()) if integers.tap_scales == "one" else shifts
 
 
-def _sum_shifts(model: DualModel, datapath: Datapath, found: Calibrated, pixels: NDArray[Any]) -> dict[str, int]:
+def _sum_shifts(
+    model: DualModel,
+    datapath: Datapath,
+    found: Calibrated,
+    pixels: NDArray[Any],
+) -> dict[str, int]:
     """Bits that sums of products lose so that those of the images fit, by layer."""
     wide = replace(datapath, integers=replace(datapath.integers, accumulator_bits=WIDE_SUM))
     program = build(model, wide, found)

@@ -9,13 +9,17 @@ import numpy as np
 
 from accelsim.arrays import Array
 from accelsim.datapath.counts import Counts
-from accelsim.datapath.plan import IntegerProgram
+from accelsim.datapath.program import IntegerProgram
 from accelsim.network import INPUT
 
 Observer = Callable[[str, Array], None]  # name of a feature map, its real values
 
 
-def run_integers(program: IntegerProgram, x: Array, observe: Observer | None = None) -> tuple[Array, list[Counts]]:
+def run_integers(
+    program: IntegerProgram,
+    x: Array,
+    observe: Observer | None = None,
+) -> tuple[Array, list[Counts]]:
     """The outputs of preprocessed images, and the counts of each step.
 
     x: (N, H, W, C) float32 -> (N, ...) float32, whole numbers times the unit of the last feature

@@ -146,7 +146,12 @@ def convolve_winograd(
     return np.ascontiguousarray(y.reshape(N, T_h * m, T_w * m, K)[:, :P, :Q])
 
 
-def transform_tiles(x: NDArray[Any], m: int, kernel: tuple[int, int], padding: tuple[int, int]) -> Ints:
+def transform_tiles(
+    x: NDArray[Any],
+    m: int,
+    kernel: tuple[int, int],
+    padding: tuple[int, int],
+) -> Ints:
     """B^T d B of each tile.  x: (N, H, W, C) integer -> (n_h, n_w, N, T_h, T_w, C) int64."""
     N, H, W, C = x.shape
     R, S = kernel

@@ -25,7 +25,7 @@ from accelsim.datapath.batches import WHOLE_BATCH, in_batches
 from accelsim.datapath.counts import Counts, bits_for
 from accelsim.datapath.execute import run_integers
 from accelsim.datapath.floating import machine_tiles, winograd_part
-from accelsim.datapath.plan import IntegerProgram
+from accelsim.datapath.program import IntegerProgram
 from accelsim.datapath.steps import ProductStep, WinogradStep
 from accelsim.dual.model import DualModel
 from accelsim.hardware.datapath import Datapath
@@ -56,7 +56,11 @@ class LayerIntegers:
 
 
 def layer_integers(
-    model: DualModel, datapath: Datapath, program: IntegerProgram, totals: Sequence[Counts], pixels: NDArray[np.uint8]
+    model: DualModel,
+    datapath: Datapath,
+    program: IntegerProgram,
+    totals: Sequence[Counts],
+    pixels: NDArray[np.uint8],
 ) -> tuple[LayerIntegers, ...]:
     """Each step of an integer run.  totals: its counts.
 

@@ -165,7 +165,10 @@ def of_size(model: DualModel, datapaths: Sequence[Datapath], pairs: PicturePairs
 
 
 def _served(
-    datapaths: Sequence[Datapath], results: Sequence[PictureMachine], compressed: bool, tolerance_db: float
+    datapaths: Sequence[Datapath],
+    results: Sequence[PictureMachine],
+    compressed: bool,
+    tolerance_db: float,
 ) -> bool | None:
     """Whether machines of both kinds ran the file and none shows a loss above the tolerance.
 

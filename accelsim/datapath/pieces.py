@@ -50,7 +50,13 @@ def convolve_in_pieces(
     return total.astype(np.int64)
 
 
-def _piece(padded: NDArray[Any], w: NDArray[Any], m: int, piece: KernelPiece, size: tuple[int, int]) -> Whole:
+def _piece(
+    padded: NDArray[Any],
+    w: NDArray[Any],
+    m: int,
+    piece: KernelPiece,
+    size: tuple[int, int],
+) -> Whole:
     """One piece's share of the outputs: (N, P, Q, K)."""
     (A_h, G_h, B_h), scale_h = _whole(m, piece.size[0])
     (A_w, G_w, B_w), scale_w = _whole(m, piece.size[1])

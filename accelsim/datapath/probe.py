@@ -18,7 +18,7 @@ from accelsim.datapath.calibrate import measure_ranges, scales_of
 from accelsim.datapath.counts import Counts
 from accelsim.datapath.execute import add_counts, run_integers
 from accelsim.datapath.layers import noise
-from accelsim.datapath.plan import IntegerProgram, build
+from accelsim.datapath.program import IntegerProgram, build
 from accelsim.datapath.steps import ProductStep, WinogradStep
 from accelsim.datapath.weights import WholeWeights
 from accelsim.dual.model import DualModel
@@ -35,7 +35,11 @@ class Probe:
     """Runs of one model with various words, on the same images."""
 
     def __init__(
-        self, model: DualModel, datapath: Datapath, pixels: NDArray[np.uint8], score: Callable[[Array], float]
+        self,
+        model: DualModel,
+        datapath: Datapath,
+        pixels: NDArray[np.uint8],
+        score: Callable[[Array], float],
     ):
         self.model = model
         self.datapath = datapath

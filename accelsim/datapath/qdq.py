@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from accelsim.arrays import Array
 from accelsim.datapath.groups import FusedLayer, groups
-from accelsim.datapath.plan import Calibrated, IntegerProgram, build
+from accelsim.datapath.program import Calibrated, IntegerProgram, build
 from accelsim.datapath.steps import ProductStep
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
@@ -85,12 +85,20 @@ def _folded(
         if node.name not in absorbed
     )
     graph = network.graph
-    folded = Graph(name=graph.name, input_shape=graph.input_shape, nodes=nodes, preprocessing=graph.preprocessing)
+    folded = Graph(
+        name=graph.name,
+        input_shape=graph.input_shape,
+        nodes=nodes,
+        preprocessing=graph.preprocessing,
+    )
     return Network(folded, arrays), whole
 
 
 def _quantize(
-    onnx: Any, graph: Any, rounded: dict[str, float], whole: dict[str, tuple[NDArray[np.int8], Array]]
+    onnx: Any,
+    graph: Any,
+    rounded: dict[str, float],
+    whole: dict[str, tuple[NDArray[np.int8], Array]],
 ) -> None:
     """Put pairs of nodes behind the feature maps that are rounded, and int8 weights in place of float ones."""
     helper = onnx.helper

@@ -19,7 +19,7 @@ from accelsim.datapath.counts import Counts
 from accelsim.datapath.execute import add_counts, run_integers
 from accelsim.datapath.floating import float_convolution
 from accelsim.datapath.layers import LayerIntegers, layer_integers
-from accelsim.datapath.plan import IntegerProgram, build
+from accelsim.datapath.program import IntegerProgram, build
 from accelsim.datapath.stored import stored
 from accelsim.dual.model import DualModel
 from accelsim.errors import NumericalError
@@ -39,7 +39,10 @@ def image_runs(datapaths: Sequence[Datapath], images: int) -> int:
 
 
 def integer_outputs(
-    program: IntegerProgram, network: Network, pixels: NDArray[Any], progress: Progress | None = None
+    program: IntegerProgram,
+    network: Network,
+    pixels: NDArray[Any],
+    progress: Progress | None = None,
 ) -> tuple[Array, list[Counts]]:
     """Outputs of an integer machine on images, and what happened in each of its steps."""
     parts = in_batches(network.graph, pixels, partial(run_integers, program), progress, WHOLE_BATCH)

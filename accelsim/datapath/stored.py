@@ -11,7 +11,7 @@ import numpy as np
 
 from accelsim.datapath.floating import machine_tiles
 from accelsim.datapath.groups import groups
-from accelsim.datapath.plan import Calibrated
+from accelsim.datapath.program import Calibrated
 from accelsim.dual.calibration import Calibration
 from accelsim.dual.model import DualModel
 from accelsim.hardware.datapath import Datapath

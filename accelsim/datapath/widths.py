@@ -108,7 +108,7 @@ def search_widths(
 
 
 class _Search:
-    """One machine's search."""
+    """The search for the narrowest words of one machine whose score still holds."""
 
     def __init__(self, probe: Probe, least: float):
         self.probe = probe
@@ -117,7 +117,7 @@ class _Search:
         self.tiles = machine_tiles(probe.model, probe.datapath)
 
     def score(self, datapath: Datapath) -> float:
-        """Of the images."""
+        """How well the images are answered with these words: right answers or dB, as the probe counts."""
         return self.probe.run(self.probe.build(datapath))[0]
 
     def holds(self, datapath: Datapath) -> bool:
@@ -195,7 +195,7 @@ def left_multiplies(model: DualModel, datapath: Datapath) -> dict[str, float]:
 
 
 def _narrowed(datapath: Datapath, key: str) -> Datapath:
-    """One bit less."""
+    """The arithmetic with one word a bit narrower."""
     integers = datapath.integers
     word: dict[str, Any] = {key: getattr(integers, key) - 1}
     return replace(datapath, integers=replace(integers, **word))

@@ -13,7 +13,13 @@ from accelsim.dual.model import DualModel
 from accelsim.network import forward
 
 
-def run_winograd(model: DualModel, x: Array, *, m: int | None = None, threshold: float | None = None) -> Array:
+def run_winograd(
+    model: DualModel,
+    x: Array,
+    *,
+    m: int | None = None,
+    threshold: float | None = None,
+) -> Array:
     """Run the decoded network on x.
 
     (N, H, W, C) float32, preprocessed -> (N, ...) the last node's output.

@@ -91,7 +91,11 @@ def rounded_codebook(codebook: Floats) -> Floats:
     return np.asarray(np.rint(codebook / CODEBOOK_UNIT) * CODEBOOK_UNIT)
 
 
-def codebook_slope(quantizer: Quantizer, indices: Mapping[str, Levels], slopes: Mapping[str, Array]) -> Floats:
+def codebook_slope(
+    quantizer: Quantizer,
+    indices: Mapping[str, Levels],
+    slopes: Mapping[str, Array],
+) -> Floats:
     """The mean of dC/dw over the weights of each index, in cells.
 
     (2 L + 1,) float64, 0 for n = 0 and unused indices.

@@ -146,7 +146,11 @@ def answer(description: SweepDescription, table: pd.DataFrame) -> Answers:
     return answers
 
 
-def accuracy_floors(description: SweepDescription, table: pd.DataFrame, models: Sequence[str]) -> dict[str, float]:
+def accuracy_floors(
+    description: SweepDescription,
+    table: pd.DataFrame,
+    models: Sequence[str],
+) -> dict[str, float]:
     """Top-1 in percent that a point of each model must reach, where the sweep measures it.
 
     What the sweep file says (``report.least_top1``), else ``FLOOR_POINTS`` below the model's best
@@ -174,7 +178,11 @@ def reaching(table: pd.DataFrame, floors: dict[str, float]) -> pd.DataFrame:
     return table.assign(status=table["status"].where(~below, "inaccurate"))
 
 
-def _cheapest(description: SweepDescription, worthy: pd.DataFrame, models: Sequence[str]) -> list[Answered]:
+def _cheapest(
+    description: SweepDescription,
+    worthy: pd.DataFrame,
+    models: Sequence[str],
+) -> list[Answered]:
     """The cheapest machine of each question, for each model."""
     return [
         Answered(q, model, cheapest(worthy[worthy["model"] == model], q.minimize, q.limits))
@@ -183,7 +191,10 @@ def _cheapest(description: SweepDescription, worthy: pd.DataFrame, models: Seque
     ]
 
 
-def _sensitivity(description: SweepDescription, table: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
+def _sensitivity(
+    description: SweepDescription,
+    table: pd.DataFrame,
+) -> dict[str, dict[str, pd.DataFrame]]:
     """How much each axis moves each objective, family by family."""
     ranked: dict[str, dict[str, pd.DataFrame]] = {}
     axes = parameters_of(description, table)

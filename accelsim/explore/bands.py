@@ -70,7 +70,12 @@ def bands(sweep: Sweep, folder: Path) -> list[Band]:
     return [_band(sweep, question, model, found) for question, model, found in answered if len(found) > 1]
 
 
-def _answers(sweep: Sweep, points: Mapping[int, Point], question: Question, model: str) -> dict[str, Point]:
+def _answers(
+    sweep: Sweep,
+    points: Mapping[int, Point],
+    question: Question,
+    model: str,
+) -> dict[str, Point]:
     """The point of each family that has one: its cheapest for the model."""
     worthy = reaching(sweep.table, sweep.answers.floors)
     of_model = worthy[worthy["model"] == model]

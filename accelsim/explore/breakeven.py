@@ -55,7 +55,11 @@ def break_even(
     return pd.DataFrame(found)
 
 
-def crossing(density: NDArray[np.float64], cost: NDArray[np.float64], limit: float) -> tuple[float, bool]:
+def crossing(
+    density: NDArray[np.float64],
+    cost: NDArray[np.float64],
+    limit: float,
+) -> tuple[float, bool]:
     """The density up to which a cost stays at or below a limit, and whether it does throughout.
 
     density: ascending.  0 where even the lowest density costs more.

@@ -20,7 +20,7 @@ from accelsim.datapath.calibrate import IMAGES as CALIBRATION_IMAGES
 from accelsim.datapath.calibrate import calibrate
 from accelsim.datapath.execute import run_integers
 from accelsim.datapath.floating import winograd_part
-from accelsim.datapath.plan import IntegerProgram, build
+from accelsim.datapath.program import IntegerProgram, build
 from accelsim.datapath.stored import stored
 from accelsim.dual.coding.coders import decode, encode
 from accelsim.dual.container import unpack
@@ -116,7 +116,12 @@ def _images(path: str) -> LabelledImages:
 
 
 def _right(
-    variant: Variant, model: DualModel, kind: str, m: int | None, images: LabelledImages, datapath: Datapath | None
+    variant: Variant,
+    model: DualModel,
+    kind: str,
+    m: int | None,
+    images: LabelledImages,
+    datapath: Datapath | None,
 ) -> int:
     """How many images are answered right, in float32 or in whole numbers."""
     own = thresholds(variant, m)

@@ -52,7 +52,13 @@ class _Left:
     measurements: int
 
 
-def estimate(path: Path, folder: Path, workers: int | None = None, *, replace: bool = False) -> Estimate:
+def estimate(
+    path: Path,
+    folder: Path,
+    workers: int | None = None,
+    *,
+    replace: bool = False,
+) -> Estimate:
     """How many points a sweep has and how long those not stored yet would take.
 
     Computes nothing that is kept.  replace, and InputError, as of ``run_sweep``.
@@ -100,7 +106,12 @@ def _counted(description: SweepDescription, path: Path, results: Path) -> tuple[
     return whole_outline(laid), left
 
 
-def _remembered(found: Outline, description: SweepDescription, root: Path, path: Path) -> _Left | None:
+def _remembered(
+    found: Outline,
+    description: SweepDescription,
+    root: Path,
+    path: Path,
+) -> _Left | None:
     """What is left, by the points that the store remembers; None if those are others, or older code computed them."""
     with Store(path) as store:
         finished = store.finished()

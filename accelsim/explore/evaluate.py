@@ -89,7 +89,12 @@ def simulate_task(
 
 
 def accuracy_task(
-    variant: Variant, kind: str, m: int | None, images: Path, count: int | None, datapath: Datapath | None
+    variant: Variant,
+    kind: str,
+    m: int | None,
+    images: Path,
+    count: int | None,
+    datapath: Datapath | None,
 ) -> Task:
     """Measure top-1 of a model variant as a kind of machine computes it (``codesign.measure``).
 
@@ -132,7 +137,10 @@ def to_text(content: Mapping[str, Any]) -> str:
     return json.dumps(content, separators=(",", ":"), allow_nan=False, default=lambda number: number.item())
 
 
-def _simulate(variant: Variant, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _simulate(
+    variant: Variant,
+    options: Mapping[str, Any],
+) -> tuple[dict[str, Any], dict[str, Any]]:
     machine = machine_from(options["machine"])
     works = works_on(variant, machine, options["batch"])
     m = machine.datapath.m
@@ -167,7 +175,10 @@ def datapath_from(words: Mapping[str, Any]) -> Datapath:
     return Datapath(**{**words, **known})
 
 
-def _accuracy(variant: Variant, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _accuracy(
+    variant: Variant,
+    options: Mapping[str, Any],
+) -> tuple[dict[str, Any], dict[str, Any]]:
     from accelsim.explore.codesign import measure  # with the machines' arithmetic, which a simulation does not need
 
     words = options["datapath"]

@@ -147,7 +147,14 @@ class Kept:
     dense: float
 
 
-def make_sparse(source: Path, out: Path, wishes: Wishes, asked: Asked, demand: Demand, say: Say) -> dict[str, Any]:
+def make_sparse(
+    source: Path,
+    out: Path,
+    wishes: Wishes,
+    asked: Asked,
+    demand: Demand,
+    say: Say,
+) -> dict[str, Any]:
     """Write a sparse file, to budgets or to what a machine may take; what `sparsify --json` prints.
 
     Raises InputError as ``sparsify_file`` and ``sparsify_for``.
@@ -180,7 +187,14 @@ def _saying_what_is_kept(out: Path) -> Iterator[None]:
         raise InputError(f"{error} (what was found on the way is kept in {work}, for a run with --resume)") from None
 
 
-def sparsify_for(target: Target, source: Path, out: Path, wishes: Wishes, asked: Asked, say: Say) -> Kept:
+def sparsify_for(
+    target: Target,
+    source: Path,
+    out: Path,
+    wishes: Wishes,
+    asked: Asked,
+    say: Say,
+) -> Kept:
     """Write the sparse file ``out`` that keeps to the target, and the table of its layers beside it.
 
     Raises InputError if a file cannot be read, or the target cannot be kept.

@@ -67,7 +67,11 @@ def run_local(tasks: Iterable[Task], workers: int) -> Generator[Outcome, None, N
 class _Worker(threading.Thread):
     """Feeds one worker process, task by task, and replaces it when it dies."""
 
-    def __init__(self, todo: "queue.SimpleQueue[Task | None]", done: "queue.SimpleQueue[Outcome | None]") -> None:
+    def __init__(
+        self,
+        todo: "queue.SimpleQueue[Task | None]",
+        done: "queue.SimpleQueue[Outcome | None]",
+    ) -> None:
         super().__init__(daemon=True)
         self._todo = todo
         self._done = done

@@ -62,7 +62,11 @@ def _zeros(row: pd.Series) -> list[str]:
     return words
 
 
-def _parameters(description: SweepDescription, entry: MachineEntry, row: pd.Series) -> dict[str, Value]:
+def _parameters(
+    description: SweepDescription,
+    entry: MachineEntry,
+    row: pd.Series,
+) -> dict[str, Value]:
     """The row's values of the axes and derived parameters that its family has."""
     names = (*description.axes, *entry.axes, *description.derived_of(entry))
     return {name: _number(row[name]) for name in names}

@@ -17,7 +17,8 @@ import numpy as np
 
 from accelsim.errors import InputError
 from accelsim.explore import expressions
-from accelsim.explore.description import MAX_POINTS, Axis, MachineEntry, SweepDescription
+from accelsim.explore.axes import Axis
+from accelsim.explore.description import MAX_POINTS, MachineEntry, SweepDescription
 from accelsim.explore.expressions import Value
 from accelsim.explore.space import (
     Point,
@@ -189,7 +190,11 @@ def _points(variants: Iterable[Variant], family: _Family) -> list[Point]:
     return [Point(0, variant, family.name, *made) for variant, made in zip(variants, family.sound, strict=False)]
 
 
-def _measured(description: SweepDescription, family: _Family, seen: Sequence[Variant]) -> list[Point]:
+def _measured(
+    description: SweepDescription,
+    family: _Family,
+    seen: Sequence[Variant],
+) -> list[Point]:
     """One point of each arithmetic, in which the accuracy of each variant is measured."""
     variant = next((variant for variant in seen if not variant.is_table), None)
     if description.accuracy is None or variant is None:

@@ -69,7 +69,13 @@ class Made:
         return self.kept >= (KEPT_AGREEMENT if any(k.startswith("agreement") for k in self.figures) else KEPT_PSNR)
 
 
-def explore_network(source: Path, folder: Path, wishes: Wishes, asked: Asked, say: Say) -> list[Made]:
+def explore_network(
+    source: Path,
+    folder: Path,
+    wishes: Wishes,
+    asked: Asked,
+    say: Say,
+) -> list[Made]:
     """The network as it is, at 8 bits, and at each of ``BUDGETS`` that can be kept, on all machines of ``PAIRS``.
 
     Raises InputError if the network or the pictures cannot be read, another process explores into
@@ -85,7 +91,14 @@ def explore_network(source: Path, folder: Path, wishes: Wishes, asked: Asked, sa
         return _made_of(network, pictures, source, folder, asked, say)
 
 
-def _made_of(network: Network, pictures: Pictures, source: Path, folder: Path, asked: Asked, say: Say) -> list[Made]:
+def _made_of(
+    network: Network,
+    pictures: Pictures,
+    source: Path,
+    folder: Path,
+    asked: Asked,
+    say: Say,
+) -> list[Made]:
     """The files of a network in a folder, each on all machines."""
     dense = _dense(network, folder, asked)
     figures = compare(network, dense, pictures)
@@ -95,7 +108,11 @@ def _made_of(network: Network, pictures: Pictures, source: Path, folder: Path, a
     for ratio, cost_reduction in BUDGETS:
         name = _name(ratio)
 
-        def make(name: str = name, ratio: float = ratio, cost_reduction: float = cost_reduction) -> bytes:
+        def make(
+            name: str = name,
+            ratio: float = ratio,
+            cost_reduction: float = cost_reduction,
+        ) -> bytes:
             say(f"{name}: {ratio:g} times smaller, {cost_reduction:g} times fewer multiplies, at least")
             return sparse_point(sparsifier, ratio, cost_reduction).sparse.content
 
@@ -134,7 +151,13 @@ def _dense(network: Network, folder: Path, asked: Asked) -> DualModel:
     return read_dual(path)
 
 
-def _file(folder: Path, name: str, network: Network, asked: Asked, make: Callable[[], bytes]) -> DualModel:
+def _file(
+    folder: Path,
+    name: str,
+    network: Network,
+    asked: Asked,
+    make: Callable[[], bytes],
+) -> DualModel:
     """The file of that name in the folder, made if it is not there, or is not of this network.
 
     Or nothing is to be resumed.

@@ -98,7 +98,12 @@ def cheapest(table: pd.DataFrame, minimize: str, limits: Mapping[str, float]) ->
     return table.iloc[int(np.where(within, costs[:, 0], np.inf).argmin())]
 
 
-def sensitivity(table: pd.DataFrame, axes: Sequence[str], column: str, bins: int = 8) -> pd.DataFrame:
+def sensitivity(
+    table: pd.DataFrame,
+    axes: Sequence[str],
+    column: str,
+    bins: int = 8,
+) -> pd.DataFrame:
     """How much each axis alone moves a column: one row an axis that varies, the strongest first.
 
     share: of the variance of the column's logarithm, what the means of the axis's values explain

@@ -66,7 +66,10 @@ def search_points(description: SweepDescription, root: Path, budget: int, visit:
 
 
 def _machine(
-    description: SweepDescription, family: str, values: Sequence[tuple[str, tuple[Any, ...]]], at: Position
+    description: SweepDescription,
+    family: str,
+    values: Sequence[tuple[str, tuple[Any, ...]]],
+    at: Position,
 ) -> tuple[dict[str, Any], dict[str, Any] | None, Any] | None:
     sample = {name: v[i] for (name, v), i in zip(values[1:], at[1:], strict=True)}
     return make(description, family, sample)

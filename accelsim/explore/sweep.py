@@ -146,12 +146,18 @@ def read_sweep(folder: Path) -> Sweep:
             some = [Point.from_plain(content["point"]) for content in kept]
             keys = [content["key"] for content in kept]
             accuracy = [content["accuracy"] for content in kept]
+            files = {content.get("of", description.digest) for content in kept}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{folder / FILE_NAME}: {error}, expected the points of a sweep; run it again") from None
         if not kept:
             raise InputError(f"{folder}: holds no points yet, expected a sweep that was begun; run it again")
+        if files != {description.digest}:
+            raise InputError(
+                f"{folder / 'sweep.yaml'}: another sweep than that of the points in {FILE_NAME}, expected it as it was "
+                "but for its report; run it again"
+            )
         return _tables(description, some, keys, accuracy, store)
 
 
@@ -171,13 +177,14 @@ def read_back(sweep_tasks: PointTasks, store: Store) -> Sweep:
 
 
 def _remember(sweep_tasks: PointTasks, store: Store) -> None:
-    """Tell the store what the points are.
+    """Tell the store what the points are, and of which sweep (older stores do not say).
 
     Their facts may be infinite (unlimited memory), which our JSON can hold.
     """
+    digest = sweep_tasks.description.digest
     rows = zip(sweep_tasks.points, _keys(sweep_tasks.tasks), _keys(sweep_tasks.accuracy), strict=True)
     store.put_points(
-        json.dumps({"point": asdict(point), "key": key, "accuracy": measured}, separators=(",", ":"))
+        json.dumps({"point": asdict(point), "key": key, "accuracy": measured, "of": digest}, separators=(",", ":"))
         for point, key, measured in rows
     )
 
@@ -244,7 +251,7 @@ def guided(
 
 
 def executor(workers: int | None, scheduler: str | None) -> Executor:
-    """Where tasks run."""
+    """What runs the tasks: worker processes of this computer, or a Dask cluster."""
     if scheduler is not None:
         from accelsim.explore.cluster import check_scheduler, run_cluster
 

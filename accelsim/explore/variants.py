@@ -22,7 +22,7 @@ CACHED = 4  # variants kept in memory, each with the counts of its masks
 
 @lru_cache(maxsize=CACHED)
 def _original(path: str, sha256: str) -> DualModel:
-    """The file's model.
+    """The model of a sweep's file as it is, not pruned further.
 
     Raises InputError if it is not the file that the sweep was planned with.
     """

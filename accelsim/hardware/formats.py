@@ -42,7 +42,12 @@ def stored_values(fmt: Format, positions: ArrayLike, nonzeros: ArrayLike) -> NDA
     return np.asarray(nz + 0 * p)
 
 
-def index_bits(fmt: Format, positions: ArrayLike, nonzeros: ArrayLike, row: int) -> NDArray[np.float64]:
+def index_bits(
+    fmt: Format,
+    positions: ArrayLike,
+    nonzeros: ArrayLike,
+    row: int,
+) -> NDArray[np.float64]:
     """Bits that say where the stored values go; ``row``: positions in one row of a CSR matrix."""
     p = np.asarray(positions, np.float64)
     nz = np.asarray(nonzeros, np.float64)

@@ -131,7 +131,12 @@ def lane_fit(units: tuple[str, ...], stimulus: str, column: str) -> LaneFit:
     return LaneFit(factors, np.log2([widths(r) for r in rows]), left)
 
 
-def lane_energy(weight_bits: int, operand_bits: int, accumulator_bits: int, signed: bool) -> LaneEnergy:
+def lane_energy(
+    weight_bits: int,
+    operand_bits: int,
+    accumulator_bits: int,
+    signed: bool,
+) -> LaneEnergy:
     """A lane's energy without its clock.
 
     signed: operands of either sign, as in the Winograd domain.

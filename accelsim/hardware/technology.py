@@ -89,7 +89,12 @@ def node_factor(factors: dict[int, float], node_nm: int) -> float:
 
 
 def mac_pj(
-    table: str, number: Number, weight_bits: int, activation_bits: int, accumulator_bits: int, node_nm: int
+    table: str,
+    number: Number,
+    weight_bits: int,
+    activation_bits: int,
+    accumulator_bits: int,
+    node_nm: int,
 ) -> float:
     """Energy of one multiply-accumulate, its accumulator register included."""
     t = ARITHMETIC_TABLES[table]

@@ -99,7 +99,12 @@ def forward_outputs(network: Network, x: Array) -> dict[str, Array]:
 
 
 @QUIET
-def apply_layer(node: Node, inputs: tuple[Array, ...], parameters: Parameters, out: Array | None = None) -> Array:
+def apply_layer(
+    node: Node,
+    inputs: tuple[Array, ...],
+    parameters: Parameters,
+    out: Array | None = None,
+) -> Array:
     """The output of one node.  inputs: its input arrays; parameters: its own arrays by short name.
 
     out: an array of the first input's shape that element-wise layers may write their result to.
@@ -214,7 +219,13 @@ def convolve(x: Array, weight: Array, layer: Conv, bias: Array | None = None) ->
     return out
 
 
-def _depthwise(padded: Array, weight: Array, layer: Conv, size: tuple[int, int], bias: Array | None) -> Array:
+def _depthwise(
+    padded: Array,
+    weight: Array,
+    layer: Conv,
+    size: tuple[int, int],
+    bias: Array | None,
+) -> Array:
     """One filter a channel: weight (C, 1, R, S), padded (N, H, W, C) -> (N, P, Q, C)."""
     out = np.zeros((len(padded), *size, len(weight)), np.float32)
     for i, j in np.ndindex(*layer.kernel):
@@ -233,7 +244,13 @@ def _pad(x: Array, padding: tuple[int, int]) -> Array:
     return padded
 
 
-def _shifted(padded: Array, i: int, j: int, stride: tuple[int, int], size: tuple[int, int]) -> Array:
+def _shifted(
+    padded: Array,
+    i: int,
+    j: int,
+    stride: tuple[int, int],
+    size: tuple[int, int],
+) -> Array:
     """The element (i, j) of each of the P x Q windows: (N, P, Q, C), a view."""
     s_h, s_w = stride
     P, Q = size

@@ -122,7 +122,12 @@ def _read_file(path: Path) -> LabelledImages:
     return LabelledImages(pixels, labels, reference, str(path))
 
 
-def checked_labels(path: Path, key: str, array: NDArray[Any] | None, images: int) -> NDArray[np.int64] | None:
+def checked_labels(
+    path: Path,
+    key: str,
+    array: NDArray[Any] | None,
+    images: int,
+) -> NDArray[np.int64] | None:
     """An array of an .npz file as labels (N,).  Raises InputError if it is none."""
     if array is None:
         return None

@@ -100,7 +100,11 @@ def _array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDA
     return array.reshape(shape, order="F" if fortran_order else "C")
 
 
-def _header(path: Path, name: str, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _header(
+    path: Path,
+    name: str,
+    stream: IO[bytes],
+) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, order and type that a .npy member announces."""
     try:
         version = np.lib.format.read_magic(stream)

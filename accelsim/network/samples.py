@@ -80,7 +80,11 @@ def evenly(files: Sequence[Path], most: int) -> list[Path]:
     return [files[index] for index in np.linspace(0, len(files) - 1, most).round().astype(int)]
 
 
-def _of_file(path: Path, shape: tuple[int, int, int], most: int) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
+def _of_file(
+    path: Path,
+    shape: tuple[int, int, int],
+    most: int,
+) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
     arrays = read_npz(path, IMAGES.most_bytes, IMAGES)
     images = arrays.get("images")
     if images is None:

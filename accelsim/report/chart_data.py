@@ -44,7 +44,10 @@ def _run(row: Mapping[Any, Any]) -> dict[str, Any]:
     return shown | {"dram_bytes": row["dram_read_bytes"] + row["dram_write_bytes"]}
 
 
-def _roofline_points(comparison: Comparison, layers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _roofline_points(
+    comparison: Comparison,
+    layers: Sequence[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
     """Points of the layers that multiply, and of the whole networks."""
     points = []
     for group, machine in enumerate(comparison.machines):

@@ -23,7 +23,11 @@ MAX_TILE = 16  # as in a .dual file
 
 
 def describe_model(
-    model: DualModel, *, m: int | None = None, threshold: float | None = None, sparsity: float | None = None
+    model: DualModel,
+    *,
+    m: int | None = None,
+    threshold: float | None = None,
+    sparsity: float | None = None,
 ) -> dict[str, Any]:
     """The object that ``accelsim inspect MODEL.dual --json`` prints.
 

@@ -82,7 +82,7 @@ def point_rows(found: Sequence[Made]) -> list[dict[str, Any]]:
 
 
 def page(title: str, found: Sequence[Made], pair: Comparison, again: str = "") -> str:
-    """The whole page.
+    """The page of an exploration, as HTML.
 
     pair: the chosen file on the first pair of machines, whose layers are shown.
     """

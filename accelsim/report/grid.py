@@ -10,7 +10,13 @@ from rich.table import Table
 
 def grid() -> Table:
     """A table without columns yet."""
-    return Table(box=SIMPLE, show_edge=False, pad_edge=False, collapse_padding=True, header_style="bold")
+    return Table(
+        box=SIMPLE,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+        header_style="bold",
+    )
 
 
 def put(out: Console, table: Table) -> None:

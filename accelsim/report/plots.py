@@ -245,7 +245,13 @@ def _roofline(comparison: Comparison) -> Figure:
         for i, name in enumerate(comparison.machines)
     ]
     handles += [
-        Line2D([], [], color=ROOF_COLOUR, linestyle=LINES[i % len(LINES)], label=_roof_name(lanes, rate))
+        Line2D(
+            [],
+            [],
+            color=ROOF_COLOUR,
+            linestyle=LINES[i % len(LINES)],
+            label=_roof_name(lanes, rate),
+        )
         for i, (lanes, rate) in enumerate(roofs)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3))

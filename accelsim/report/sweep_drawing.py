@@ -44,7 +44,14 @@ def done_points(sweep: Sweep) -> pd.DataFrame:
 
 def family_handles(sweep: Sweep) -> list[Line2D]:
     return [
-        Line2D([], [], color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)], linestyle="", label=family)
+        Line2D(
+            [],
+            [],
+            color=COLOURS[i % len(COLOURS)],
+            marker=MARKERS[i % len(MARKERS)],
+            linestyle="",
+            label=family,
+        )
         for i, family in enumerate(families(sweep))
     ]
 

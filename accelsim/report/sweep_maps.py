@@ -42,7 +42,12 @@ def heat_map(sweep: Sweep) -> Figure | None:
     if not shown:
         return None
     grids = {
-        family: done[done["family"] == family].pivot_table(index=down, columns=across, values=objective, aggfunc="min")
+        family: done[done["family"] == family].pivot_table(
+            index=down,
+            columns=across,
+            values=objective,
+            aggfunc="min",
+        )
         for family in shown
     }
     low, high = (f([g.to_numpy(float)[~np.isnan(g.to_numpy(float))] for g in grids.values()]) for f in (_least, _most))
@@ -112,8 +117,18 @@ def break_even_map(sweep: Sweep) -> Figure | None:
     figure = Figure(figsize=size, layout="constrained")
     drawn = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, (key, rows) in zip(drawn, panels, strict=True):
-        grid = rows.pivot_table(index="layer", columns=column, values="break_even", aggfunc="median").reindex(layers)
-        always = rows.pivot_table(index="layer", columns=column, values="always", aggfunc="min").reindex(layers)
+        grid = rows.pivot_table(
+            index="layer",
+            columns=column,
+            values="break_even",
+            aggfunc="median",
+        ).reindex(layers)
+        always = rows.pivot_table(
+            index="layer",
+            columns=column,
+            values="always",
+            aggfunc="min",
+        ).reindex(layers)
         image = axes.imshow(grid.to_numpy(float), aspect="auto", cmap="cividis", vmin=0, vmax=1)
         for (i, j), value in np.ndenumerate(grid.to_numpy(float)):
             if np.isfinite(value):

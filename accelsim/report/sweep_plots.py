@@ -74,7 +74,15 @@ def _pareto(sweep: Sweep) -> Figure | None:
         f" ({len(models)} of {len(sweep.answers.models)} models)" if len(sweep.answers.models) > MAX_MODELS else ""
     )
     figure.suptitle(f"All points, and the front of each family in each pair of objectives{left_out}", fontweight="bold")
-    knee_handle = Line2D([], [], color="none", marker="o", markeredgecolor="black", markersize=11, label="knee of all")
+    knee_handle = Line2D(
+        [],
+        [],
+        color="none",
+        marker="o",
+        markeredgecolor="black",
+        markersize=11,
+        label="knee of all",
+    )
     figure.legend(handles=[*family_handles(sweep), knee_handle], loc="outside lower center", ncols=5)
     return figure
 

@@ -93,7 +93,7 @@ def page(sweep: Sweep, plots: dict[str, bytes]) -> str:
     parts += ["<h2>Answers</h2>", *_answers(sweep), *_chart(sweep, cloud)]
     for name, heading in HEADINGS.items():
         if f"{name}.svg" in plots:
-            parts += [f"<h2>{heading}</h2>", inline(plots[f"{name}.svg"])]
+            parts += [f"<h2>{heading}</h2>", inline(plots[f"{name}.svg"], heading)]
         if name == "pareto":
             parts += _fronts(sweep)
         elif name == "break_even":

@@ -66,7 +66,12 @@ def missing_lines(counts: dict[str, int], damaged: int) -> list[str]:
     return lines
 
 
-def show_answers(out: Console, answers: Answers, counts: dict[str, int], parameters: list[str]) -> None:
+def show_answers(
+    out: Console,
+    answers: Answers,
+    counts: dict[str, int],
+    parameters: list[str],
+) -> None:
     """Counts; for each model the front of all machines with its knee.
 
     The answers to the questions.

@@ -127,7 +127,11 @@ def bound_of(row: Mapping[str, Any]) -> str:
 
 
 def show_result(
-    out: Console, model: DualModel | LayerTable, result: Result, batch: int, overrides: Sequence[str] = ()
+    out: Console,
+    model: DualModel | LayerTable,
+    result: Result,
+    batch: int,
+    overrides: Sequence[str] = (),
 ) -> None:
     """One row a layer and the total."""
     line(out, model_line(model, result.model))
@@ -208,7 +212,11 @@ def show_band(out: Console, cases: "pd.DataFrame") -> None:
             line(out, verdict.sentence)
 
 
-def _chunks(results: Sequence[Result], widths: Sequence[int], room: int) -> Iterator[Sequence[Result]]:
+def _chunks(
+    results: Sequence[Result],
+    widths: Sequence[int],
+    room: int,
+) -> Iterator[Sequence[Result]]:
     """Results in groups that fit beside each other in ``room`` characters.
 
     One that does not fit stands alone.

@@ -18,7 +18,12 @@ from accelsim.simulator.time.pipeline import durations
 from accelsim.workload import LayerTable, layer_works, made_once
 
 
-def trace(model: DualModel | LayerTable, machine: Machine, batch: int = 1, level: str = "resident") -> dict[str, Any]:
+def trace(
+    model: DualModel | LayerTable,
+    machine: Machine,
+    batch: int = 1,
+    level: str = "resident",
+) -> dict[str, Any]:
     """The timeline of one run, as the object to write as JSON.
 
     As a network (``level``) layers overlap: the track ``layers`` shows whose turn the lanes are at,
@@ -52,7 +57,7 @@ def trace(model: DualModel | LayerTable, machine: Machine, batch: int = 1, level
 def _network(
     model: DualModel | LayerTable, machine: Machine, batch: int, level: Level
 ) -> Iterator[tuple[int, str, list[Span], int]]:
-    """Of each group.
+    """The timeline of each group of layers, one after the other.
 
     When the lanes turn to it, its layers' names, its spans, and cycles until they leave it.
     """
@@ -81,7 +86,14 @@ def _name(kind: str, track: int, name: str) -> dict[str, Any]:
     return {"ph": "M", "name": kind, "pid": 0, "tid": track, "args": {"name": name}}
 
 
-def _span(unit: str, name: str, start: int, cycles: int, tracks: tuple[str, ...], us: float) -> dict[str, Any]:
+def _span(
+    unit: str,
+    name: str,
+    start: int,
+    cycles: int,
+    tracks: tuple[str, ...],
+    us: float,
+) -> dict[str, Any]:
     return {
         "ph": "X",
         "name": name,

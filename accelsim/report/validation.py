@@ -43,7 +43,11 @@ def image_bar() -> Iterator[Callable[[int, int], None]]:
         yield show
 
 
-def show_validation(out: Console, model: DualModel, validation: Validation | PictureValidation) -> None:
+def show_validation(
+    out: Console,
+    model: DualModel,
+    validation: Validation | PictureValidation,
+) -> None:
     """Each machine's accuracy, its layers in whole numbers, and the verdict with its tolerance in points or dB."""
     if isinstance(validation, PictureValidation):
         _show_pictures(out, model, validation)
@@ -114,7 +118,11 @@ def _show_layers(out: Console, machines: Sequence[MachineValidation | PictureMac
         _explain(out, shown)
 
 
-def _show_reasons(out: Console, machines: Sequence[MachineValidation | PictureMachine], unit: str) -> None:
+def _show_reasons(
+    out: Console,
+    machines: Sequence[MachineValidation | PictureMachine],
+    unit: str,
+) -> None:
     """Words that are too narrow, one a line.  unit: of what they cost."""
     for machine in machines:
         for why in machine.too_narrow:

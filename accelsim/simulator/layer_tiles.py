@@ -18,7 +18,11 @@ def datapath_on(model: DualModel, machine: Machine) -> Datapath:
     return replace(machine.datapath, layer_m=layer_tiles(layer_works(model, 1), machine))
 
 
-def layer_tiles(works: Sequence[LayerWork], machine: Machine, level: str = "resident") -> tuple[tuple[str, int], ...]:
+def layer_tiles(
+    works: Sequence[LayerWork],
+    machine: Machine,
+    level: str = "resident",
+) -> tuple[tuple[str, int], ...]:
     """m of F(m x m, R x S) by layer, in order, of a machine that chooses; 0: direct sums.
 
     Empty where nothing is chosen: one tile size for all layers, or none, and no layer as a plain

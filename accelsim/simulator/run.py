@@ -104,7 +104,12 @@ class NetworkRun:
     total: dict[str, Any]
 
 
-def run_network(works: Sequence[LayerWork], machine: Machine, engine: str, level: Level) -> NetworkRun:
+def run_network(
+    works: Sequence[LayerWork],
+    machine: Machine,
+    engine: str,
+    level: Level,
+) -> NetworkRun:
     """The layers as a network, in the way that costs least by the machine's objective.
 
     It costs no more than at a level below.  level: any but ``layers``.  Raises InputError as
@@ -265,7 +270,12 @@ class _Pricing:
         powers = {column: round_energy(self.dram_mw[name] * ns) for column, name in DRAM_POWERS.items()}
         return commands | powers
 
-    def part_energies(self, actions: dict[str, float], dram_pj: float, cycles: int) -> dict[str, float]:
+    def part_energies(
+        self,
+        actions: dict[str, float],
+        dram_pj: float,
+        cycles: int,
+    ) -> dict[str, float]:
         """pJ of each part of a layer's energy.  actions: of ``action_energies``.
 
         dram_pj: of all off-chip parts.

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def sensitivity(works: Sequence[LayerWork], machines: Sequence[Machine], level: str = "resident") -> "pd.DataFrame":
+def sensitivity(
+    works: Sequence[LayerWork],
+    machines: Sequence[Machine],
+    level: str = "resident",
+) -> "pd.DataFrame":
     """One row a table and machine: ``table, machine, energy_pj, energy_mac_pj, ratio`` (energy over the first's).
 
     Machines of one name are told apart, and a ratio to zero is NaN.

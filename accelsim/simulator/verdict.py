@@ -102,7 +102,11 @@ def assumptions(machines: Sequence[Machine]) -> list[Assumption]:
     return cases
 
 
-def band(works: Sequence[LayerWork], machines: Sequence[Machine], level: str = "layers") -> "pd.DataFrame":
+def band(
+    works: Sequence[LayerWork],
+    machines: Sequence[Machine],
+    level: str = "layers",
+) -> "pd.DataFrame":
     """Energies and times of all machines under each assumption, ``as described`` first.
 
     One row a case and machine: ``assumption, case, machine, energy_pj, latency_ms, energy_ratio,
@@ -152,7 +156,12 @@ def _over(value: float, first: float) -> float:
     return value / first if first else float("nan")
 
 
-def _total(works: Sequence[LayerWork], assumption: Assumption, machine: Machine, level: str) -> dict[str, float]:
+def _total(
+    works: Sequence[LayerWork],
+    assumption: Assumption,
+    machine: Machine,
+    level: str,
+) -> dict[str, float]:
     """Energy and time of one machine under an assumption."""
     total = run(works, assumption.change(machine), engine="fast", level=level).sums
     bits = 8 * (float(total["sram_read_bytes"]) + float(total["sram_write_bytes"]))

@@ -25,7 +25,11 @@ from accelsim.sparsity.zero_patterns import ZeroPattern, zero_pattern
 EXACT = 1e-4
 
 
-def initial_patterns(graph: Graph, arrays: Mapping[str, Array], joint: Joint) -> dict[str, ZeroPattern]:
+def initial_patterns(
+    graph: Graph,
+    arrays: Mapping[str, Array],
+    joint: Joint,
+) -> dict[str, ZeroPattern]:
     """The zeros of each weight array, by its name; ``joint.mode`` says of which domains."""
     regularizer = JointRegularizer(graph, joint.tiles, joint.exclude)
     filters = regularizer.pruned_winograd(arrays, -1.0) if joint.mode != "sd" else {}

@@ -40,7 +40,11 @@ def spatial_layers(graph: Graph, exclude: Collection[str] = ()) -> tuple[str, ..
     return tuple(n.name for n in graph.nodes if isinstance(n.layer, Conv | Linear) and n.name not in exclude)
 
 
-def winograd_layers(graph: Graph, tiles: Mapping[str, int], exclude: Collection[str] = ()) -> dict[str, int]:
+def winograd_layers(
+    graph: Graph,
+    tiles: Mapping[str, int],
+    exclude: Collection[str] = (),
+) -> dict[str, int]:
     """Output tile size m of each Winograd-eligible layer.
 
     ``tiles`` by name, or by ``"default"``; none of m = 0.
@@ -100,7 +104,13 @@ class JointRegularizer:
     xp: the array module.
     """
 
-    def __init__(self, graph: Graph, tiles: Mapping[str, int], exclude: Collection[str] = (), xp: Any = np):
+    def __init__(
+        self,
+        graph: Graph,
+        tiles: Mapping[str, int],
+        exclude: Collection[str] = (),
+        xp: Any = np,
+    ):
         self.xp = xp
         self.spatial = spatial_layers(graph, exclude)
         self.winograd = winograd_layers(graph, tiles, exclude)
@@ -148,7 +158,11 @@ class JointRegularizer:
         return Penalty(pulled, theta, share)
 
     def spatial_penalty(
-        self, weights: Mapping[str, Array], sparsity: float, gradients: Mapping[str, Array], z: float
+        self,
+        weights: Mapping[str, Array],
+        sparsity: float,
+        gradients: Mapping[str, Array],
+        z: float,
     ) -> Penalty:
         """R_SD at this sparsity; adds exp(z) dR_SD/dw to the gradients (by ``NAME.weight``)."""
         values = self.collect(weights)
@@ -160,7 +174,11 @@ class JointRegularizer:
         return penalty
 
     def winograd_penalty(
-        self, weights: Mapping[str, Array], sparsity: float, gradients: Mapping[str, Array], z: float
+        self,
+        weights: Mapping[str, Array],
+        sparsity: float,
+        gradients: Mapping[str, Array],
+        z: float,
     ) -> Penalty:
         """R_WD at this sparsity.
 
@@ -175,7 +193,12 @@ class JointRegularizer:
             gradient += (part.reshape(-1, kron.shape[0]) @ kron).reshape(gradient.shape)
         return penalty
 
-    def thresholds(self, weights: Mapping[str, Array], sparsity_sd: float, sparsity_wd: float) -> tuple[float, float]:
+    def thresholds(
+        self,
+        weights: Mapping[str, Array],
+        sparsity_sd: float,
+        sparsity_wd: float,
+    ) -> tuple[float, float]:
         """(theta_SD, theta_WD) of the weights at these sparsities."""
         theta_sd = Percentile(self.xp).threshold(self.xp.abs(self.collect(weights)), sparsity_sd)
         theta_wd = Percentile(self.xp).threshold(self.xp.abs(self.transform(weights)), sparsity_wd)

@@ -24,7 +24,11 @@ SPAN = 64
 
 
 def nearest_point(
-    A: Reals, b: Reals, price: float = 0.0, counts: RunningCounts | None = None, real: Flags | None = None
+    A: Reals,
+    b: Reals,
+    price: float = 0.0,
+    counts: RunningCounts | None = None,
+    real: Flags | None = None,
 ) -> Reals:
     """Whole z, each (d,), for which z^T A z - 2 b^T z is small.
 

@@ -93,7 +93,13 @@ def _moments_of(node: Node, inputs: list[Array], target: list[Array], sample: Sa
     return Moments(H=H, B=B, energy=energy, x=x_mean, y=y_mean, rows=rows)
 
 
-def _windows(x: Array, y: Array, layer: Conv, positions: int, rng: np.random.Generator) -> tuple[Array, Array]:
+def _windows(
+    x: Array,
+    y: Array,
+    layer: Conv,
+    positions: int,
+    rng: np.random.Generator,
+) -> tuple[Array, Array]:
     """The inputs (rows, taps C) and outputs (rows, K) at some random positions of each image."""
     R, S = layer.kernel
     pad_h, pad_w = layer.padding

@@ -157,7 +157,12 @@ def is_refitted(node: Node) -> bool:
     return plain or isinstance(layer, Linear)
 
 
-def advance(node: Node, arrays: Any, values: dict[str, list[Array]], last: Collection[str] = ()) -> None:
+def advance(
+    node: Node,
+    arrays: Any,
+    values: dict[str, list[Array]],
+    last: Collection[str] = (),
+) -> None:
     """Add the node's output of every chunk.
 
     last: sources that no later node reads; their chunks are given up one by one, so that a map and
@@ -177,7 +182,12 @@ def advance(node: Node, arrays: Any, values: dict[str, list[Array]], last: Colle
     values[node.name] = found
 
 
-def _target(graph: Graph, node: Node, dense: dict[str, list[Array]], sparse: dict[str, list[Array]]) -> list[Array]:
+def _target(
+    graph: Graph,
+    node: Node,
+    dense: dict[str, list[Array]],
+    sparse: dict[str, list[Array]],
+) -> list[Array]:
     """What the node should give in the sparse network: the dense one's outputs.
 
     Where these only go into a sum whose other parts are there already: what makes that sum the

@@ -45,7 +45,12 @@ class LeastSquares:
     kron: Array  # (n n, taps), vec(W) = kron vec(w); of no rows where Winograd does not serve
 
 
-def least_squares(moments: Moments, start: Array, kron: Array | None, settings: Reconstruction) -> LeastSquares:
+def least_squares(
+    moments: Moments,
+    start: Array,
+    kron: Array | None,
+    settings: Reconstruction,
+) -> LeastSquares:
     """A layer's problem, its matrix inverted: one serves several numbers of zeros.
 
     start: (taps, C, K) the dense weights.  kron: (n n, taps), or None where Winograd does not
@@ -156,7 +161,13 @@ def _space(zero: Flags, zero_wd: Flags, kron: Array) -> Callable[[Array], Array]
     return project
 
 
-def _polish(apply: Callable[[Array], Array], target: Array, w: Array, steps: int, solved: float = 0.0) -> Array:
+def _polish(
+    apply: Callable[[Array], Array],
+    target: Array,
+    w: Array,
+    steps: int,
+    solved: float = 0.0,
+) -> Array:
     """Conjugate gradients on apply(w) = target, each filter (column) for itself.
 
     solved: a filter stays as it is once this share of its right-hand side is left, or where

@@ -26,7 +26,13 @@ CHANNELS = 32  # solved at a time, at most
 MATRICES = 1 << 26  # entries of the matrices of those, at most
 
 
-def whole_weights(moments: Moments, w: Array, cell: float, bases: Floats, price: float = 0.0) -> Levels:
+def whole_weights(
+    moments: Moments,
+    w: Array,
+    cell: float,
+    bases: Floats,
+    price: float = 0.0,
+) -> Levels:
     """Indices of a layer's weights: (K, C, taps) int32.
 
     moments: rows of X are (taps x channels).  w: (K, C, taps) before.  bases: (K, C, taps, taps) of

@@ -34,7 +34,11 @@ class ZeroPattern:
             filters[self.bound] = np.einsum("fij,fj->fi", self.projectors, filters[self.bound])
 
 
-def zero_pattern(zero: Flags, zero_wd: Flags | None = None, kron: Array | None = None) -> ZeroPattern:
+def zero_pattern(
+    zero: Flags,
+    zero_wd: Flags | None = None,
+    kron: Array | None = None,
+) -> ZeroPattern:
     """The zeros of one layer.
 
     zero: (K, C, R, S) where w is zero.  zero_wd: (K, C, n_h, n_w) where W is.  kron: (n_h n_w, R

@@ -6,7 +6,14 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 
 
-def augment(images: Pixels, rng: np.random.Generator, *, crop: int = 0, flip: bool = False, cutout: int = 0) -> Pixels:
+def augment(
+    images: Pixels,
+    rng: np.random.Generator,
+    *,
+    crop: int = 0,
+    flip: bool = False,
+    cutout: int = 0,
+) -> Pixels:
     """A changed copy of the images, (N, H, W, C) uint8.
 
     crop: each image is moved by up to so many pixels each way, zeros beyond its edge.  flip: half

@@ -58,7 +58,8 @@ def load_state(folder: Path) -> tuple[dict[str, Array], dict[str, Any]]:
         with opened(path, STATE_FILE), safe_open(path, framework="np") as content:
             stated, _, text = (content.metadata() or {})["state"].partition(" ")
             if stated.startswith("{"):  # older states have no sum
-                stated, text = "", f"{stated} {text}"
+                text = f"{stated} {text}"
+                stated = ""
             notes = json.loads(text)
             arrays = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:

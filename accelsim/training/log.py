@@ -55,7 +55,12 @@ class TrainingLog:
                 raise InputError(f"{self._path}: {error}, expected the log of this run") from None
 
     def add(
-        self, report: StepReport, epoch: int, seconds: float, targets: tuple[float, float], images_per_s: float
+        self,
+        report: StepReport,
+        epoch: int,
+        seconds: float,
+        targets: tuple[float, float],
+        images_per_s: float,
     ) -> None:
         """Add a row and write the file.
 

@@ -28,7 +28,12 @@ def log_softmax(logits: Array, xp: Any = np) -> Array:
     return log_p
 
 
-def cross_entropy(logits: Array, labels: NDArray[Any], smoothing: float = 0.0, xp: Any = np) -> tuple[float, Array]:
+def cross_entropy(
+    logits: Array,
+    labels: NDArray[Any],
+    smoothing: float = 0.0,
+    xp: Any = np,
+) -> tuple[float, Array]:
     """(loss, its gradient (N, K)).
 
     logits: (N, K) float32, labels: (N,) int; smoothing in [0, 1).
@@ -53,7 +58,12 @@ def relative_squared_error(y: Array, target: Array) -> tuple[float, Array]:
     return float((difference * difference).sum()) * scale, difference * np.float32(2 * scale)
 
 
-def distillation(logits: Array, teacher: Array, temperature: float, xp: Any = np) -> tuple[float, Array]:
+def distillation(
+    logits: Array,
+    teacher: Array,
+    temperature: float,
+    xp: Any = np,
+) -> tuple[float, Array]:
     """(T^2 KL(teacher || student), its gradient (N, K)) at temperature T.
 
     logits, teacher: (N, K) float32.
@@ -67,7 +77,11 @@ def distillation(logits: Array, teacher: Array, temperature: float, xp: Any = np
     return float((q * (log_q - log_p)).sum()) * float(T * T) / N, (p - q) * (T / np.float32(N))
 
 
-def blend(hard: tuple[float, Array], soft: tuple[float, Array], share: float) -> tuple[float, Array]:
+def blend(
+    hard: tuple[float, Array],
+    soft: tuple[float, Array],
+    share: float,
+) -> tuple[float, Array]:
     """A loss on the labels, and one on a teacher's outputs, each with its gradient.
 
     (1 - share) of the one and ``share`` of the other.

@@ -61,7 +61,13 @@ class Adam(Optimizer):
 
     epsilon = np.float32(1e-8)
 
-    def __init__(self, size: int, weight_decay: float = 0.0, betas: tuple[float, float] = (0.9, 0.999), xp: Any = np):
+    def __init__(
+        self,
+        size: int,
+        weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.999),
+        xp: Any = np,
+    ):
         super().__init__(size, weight_decay, xp)
         self.betas = betas
         self.state["first"] = xp.zeros(size, np.float32)

@@ -71,12 +71,22 @@ def split(graph: Graph, name: str) -> tuple[Graph, Graph]:
     head = Graph(
         name=graph.name, input_shape=graph.input_shape, nodes=graph.nodes[:at], preprocessing=graph.preprocessing
     )
-    after = Graph(name=graph.name, input_shape=shape, nodes=tuple(tail), preprocessing=Preprocessing(scale=1.0))
+    after = Graph(
+        name=graph.name,
+        input_shape=shape,
+        nodes=tuple(tail),
+        preprocessing=Preprocessing(scale=1.0),
+    )
     return head, after
 
 
 def features(
-    head: Network, images: Source, flip: bool, teacher: Network | None, workers: int, hint: str | None = None
+    head: Network,
+    images: Source,
+    flip: bool,
+    teacher: Network | None,
+    workers: int,
+    hint: str | None = None,
 ) -> Features:
     """What the layers before make of the images, and what the teacher says of them.
 

@@ -168,7 +168,7 @@ class Trainer:
         return preprocess(pixels), self.xp.asarray(self.images.labels[index]), None
 
     def step(self) -> StepReport:
-        """One step.
+        """Train on one batch: forward, backward, and the optimiser's step.
 
         Raises NumericalError, naming the step and the layer, if the loss is not finite.
         """

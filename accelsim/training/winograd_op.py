@@ -73,7 +73,10 @@ class PrunedWinogradOp(Op):
             self.y[b] += self.params["bias"][:, None, None, None]
 
 
-def winograd_operations(filters: dict[str, Array], tiles: dict[str, int]) -> dict[str, Callable[..., Op]]:
+def winograd_operations(
+    filters: dict[str, Array],
+    tiles: dict[str, int],
+) -> dict[str, Callable[..., Op]]:
     """``operations`` of a ``CompiledNetwork`` that run the named convolutions by F(m, r).
 
     filters: (K, C, n_h, n_w) of each.  tiles: m of each.

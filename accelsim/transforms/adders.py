@@ -60,7 +60,7 @@ def constants(matrix: Matrix) -> list[Adder]:
 
 
 def _found(matrix: Matrix) -> tuple[list[Adder], list[Adder]]:
-    """``adders`` and ``constants``."""
+    """The adders of a transform, and those of its multiplications by constants."""
     rows = [{j: entry for j, entry in enumerate(row) if entry} for row in matrix]
     gains = {j: Fraction(1) for j in range(max(len(row) for row in matrix))}
     found: list[Adder] = []
@@ -134,7 +134,11 @@ def additions(matrix: Matrix) -> int:
 
 
 @lru_cache(maxsize=256)
-def tile_additions(m: int, r: tuple[int, int], points: Points | None = None) -> tuple[int, int, int]:
+def tile_additions(
+    m: int,
+    r: tuple[int, int],
+    points: Points | None = None,
+) -> tuple[int, int, int]:
     """Adders of one 2-D tile of F(m x m, R x S).
 
     (filter transform, input transform, inverse transform).

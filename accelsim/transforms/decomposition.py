@@ -39,7 +39,11 @@ class KernelPiece:
 
 
 @lru_cache(maxsize=1024)
-def pieces(kernel: tuple[int, int], stride: tuple[int, int], largest: int | None = None) -> tuple[KernelPiece, ...]:
+def pieces(
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    largest: int | None = None,
+) -> tuple[KernelPiece, ...]:
     """The pieces of a kernel (R, S) at a stride, none over ``largest`` taps a side.
 
     Every weight is in one piece.  Raises ValueError unless all sizes are positive.

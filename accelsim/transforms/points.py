@@ -43,7 +43,7 @@ def read_points(value: Any) -> PointsByTile:
 
 
 def write_points(points: PointsByTile) -> dict[int, list[str]]:
-    """What ``read_points`` reads."""
+    """Interpolation points as a machine file states them; ``read_points`` reads them back."""
     return {m: list(map(str, own)) for m, own in points}
 
 
@@ -69,7 +69,7 @@ def _list_of_points(m: int, listed: Any) -> Points:
 
 
 def _point(m: int, value: Any) -> Fraction:
-    """One point."""
+    """One interpolation point, from a whole number or a fraction's text."""
     try:
         if isinstance(value, bool) or not isinstance(value, str | int | Fraction):
             raise ValueError

@@ -74,7 +74,12 @@ def model_works(model: DualModel, batch: int) -> tuple[LayerWork, ...]:
     return tuple(work for work in works if work is not None)
 
 
-def _node_work(model: DualModel, node: Node, density: Mapping[str, float], batch: int) -> LayerWork | None:
+def _node_work(
+    model: DualModel,
+    node: Node,
+    density: Mapping[str, float],
+    batch: int,
+) -> LayerWork | None:
     """What one node of the graph asks; None if it costs nothing.  density: of ``_densities``."""
     graph = model.network.graph
     layer = node.layer
@@ -111,7 +116,12 @@ def _node_work(model: DualModel, node: Node, density: Mapping[str, float], batch
     raise TypeError(f"node {node.name}: no layer work for {type(layer).__name__}")
 
 
-def _work_of_shape(model: DualModel, node: Node, density: Mapping[str, float], batch: int) -> Callable[..., LayerWork]:
+def _work_of_shape(
+    model: DualModel,
+    node: Node,
+    density: Mapping[str, float],
+    batch: int,
+) -> Callable[..., LayerWork]:
     """A layer work with the node's name, sizes and densities, of the kind and with the rest that is given to it."""
     shapes = model.network.graph.shapes
     height, width, in_channels = _image(shapes[node.inputs[0]])
@@ -164,7 +174,12 @@ def _vector_work(graph: Graph, node: Node) -> dict[str, Any] | None:
     return None
 
 
-def _product_work(model: DualModel, node: Node, density: Mapping[str, float], batch: int) -> LayerWork:
+def _product_work(
+    model: DualModel,
+    node: Node,
+    density: Mapping[str, float],
+    batch: int,
+) -> LayerWork:
     """A product of two tensors of an image: a 1 x 1 convolution whose weights are the second tensor, of no zeros.
 
     Every image and every matrix of a stack is a group of its own.

@@ -8,7 +8,7 @@ import pytest
 
 from accelsim.datapath.calibrate import calibrate
 from accelsim.datapath.execute import run_integers
-from accelsim.datapath.plan import build
+from accelsim.datapath.program import build
 from accelsim.datapath.qdq import write_qdq
 from accelsim.datapath.runs import integer_outputs
 from accelsim.dual.file import read_dual

@@ -8,7 +8,7 @@ import pytest
 
 import accelsim
 from accelsim.datapath.calibrate import calibrate
-from accelsim.datapath.plan import build
+from accelsim.datapath.program import build
 from accelsim.datapath.runs import float_outputs, integer_outputs
 from accelsim.simulator.layer_tiles import datapath_on
 from accelsim.training.datasets import load_split

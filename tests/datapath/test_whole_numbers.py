@@ -15,7 +15,7 @@ from accelsim.datapath import integer, validate
 from accelsim.datapath.calibrate import calibrate
 from accelsim.datapath.counts import Counts
 from accelsim.datapath.execute import run_integers
-from accelsim.datapath.plan import Calibrated, build
+from accelsim.datapath.program import Calibrated, build
 from accelsim.datapath.scales import Histogram, added, change, common_changes, exponent_of, limits
 from accelsim.datapath.steps import ProductStep, WinogradStep
 from accelsim.datapath.stored import stored

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from accelsim.cli import app
 from accelsim.datapath.calibrate import calibrate
 from accelsim.datapath.execute import run_integers
-from accelsim.datapath.plan import build
+from accelsim.datapath.program import build
 from accelsim.datapath.validate import top1
 from accelsim.datapath.widths import left_multiplies, search_widths
 from accelsim.errors import InputError

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import accelsim
 from accelsim.datapath.counts import Counts
-from accelsim.datapath.plan import Calibrated, build
+from accelsim.datapath.program import Calibrated, build
 from accelsim.datapath.stored import arithmetic_of
 from accelsim.dual.deploy import winograd_filters
 from accelsim.errors import InputError

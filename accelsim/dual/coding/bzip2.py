@@ -34,7 +34,10 @@ def _huffman(content: bytes) -> bytes:
     return compressor.compress(content) + compressor.flush()
 
 
-def _encoded(tensors: Sequence[Levels], compress: Callable[[bytes], bytes]) -> tuple[bytes, list[int]]:
+def _encoded(
+    tensors: Sequence[Levels],
+    compress: Callable[[bytes], bytes],
+) -> tuple[bytes, list[int]]:
     pieces = []
     bits = []
     for tensor in tensors:
@@ -54,7 +57,10 @@ def decode_bz2(content: bytes, shapes: Sequence[tuple[int, ...]]) -> tuple[list[
     return _decoded(content, shapes, bunzip)
 
 
-def decode_deflate(content: bytes, shapes: Sequence[tuple[int, ...]]) -> tuple[list[Levels], list[int]]:
+def decode_deflate(
+    content: bytes,
+    shapes: Sequence[tuple[int, ...]],
+) -> tuple[list[Levels], list[int]]:
     """What ``encode_deflate`` was given, and the bits of each.
 
     Raises DamagedFile if the content does not fit.

@@ -36,7 +36,11 @@ def encode(tensors: Sequence[Levels], coder: Coder) -> tuple[bytes, list[int]]:
     return ENCODERS[coder](tensors)
 
 
-def decode(content: bytes, shapes: Sequence[tuple[int, ...]], coder: Coder) -> tuple[list[Levels], list[int]]:
+def decode(
+    content: bytes,
+    shapes: Sequence[tuple[int, ...]],
+    coder: Coder,
+) -> tuple[list[Levels], list[int]]:
     """What ``encode`` was given, and the bits of each.
 
     Raises DamagedFile if the content does not fit.

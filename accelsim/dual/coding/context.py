@@ -189,7 +189,12 @@ class _Weights:
         magnitudes = None if known is None else np.abs(known[where])
         return self._large(position, filter_mean * SLOTS + channel_mean, magnitudes)
 
-    def _magnitudes(self, contexts: list[Ints | int], prefix: NDArray[np.uint64], known: Ints | None) -> Ints:
+    def _magnitudes(
+        self,
+        contexts: list[Ints | int],
+        prefix: NDArray[np.uint64],
+        known: Ints | None,
+    ) -> Ints:
         """Code the absolute values of non-zero indices as far as ``NEAR``, (n,)."""
         magnitude = np.ones(prefix.size, np.int64)
         alive = np.arange(prefix.size)
@@ -281,7 +286,10 @@ def encode_context(tensors: Sequence[Levels]) -> tuple[bytes, list[int]]:
     return checksum(tensors) + coder.finish(), bits
 
 
-def decode_context(content: bytes, shapes: Sequence[tuple[int, ...]]) -> tuple[list[Levels], list[int]]:
+def decode_context(
+    content: bytes,
+    shapes: Sequence[tuple[int, ...]],
+) -> tuple[list[Levels], list[int]]:
     """What ``encode_context`` was given, and the bits of each.
 
     Raises DamagedFile if the content does not fit.

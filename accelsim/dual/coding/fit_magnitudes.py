@@ -39,7 +39,12 @@ class _Means:
     channels: Floats
 
 
-def fit_magnitudes(parts: Parts, found: Statistics, first_filter: Ints, first_channel: Ints) -> None:
+def fit_magnitudes(
+    parts: Parts,
+    found: Statistics,
+    first_filter: Ints,
+    first_channel: Ints,
+) -> None:
     """Fit what predicts the magnitudes of a group, and put it among the statistics, rounded.
 
     first_filter, first_channel: of each layer, among those of the network.

@@ -85,7 +85,12 @@ class NumberCoder:
         return number
 
 
-def encode_numbers(arrays: Sequence[Levels], kinds: Sequence[int], *, joined: bool = False) -> bytes:
+def encode_numbers(
+    arrays: Sequence[Levels],
+    kinds: Sequence[int],
+    *,
+    joined: bool = False,
+) -> bytes:
     """The arrays (n,) of int32, each of a kind 0..``KINDS`` - 1, as one byte string.
 
     joined: those of a kind are coded as one array, in pieces, which decodes faster than many short
@@ -103,7 +108,13 @@ def encode_numbers(arrays: Sequence[Levels], kinds: Sequence[int], *, joined: bo
     return checksum(arrays) + coder.finish()
 
 
-def decode_numbers(content: bytes, sizes: Sequence[int], kinds: Sequence[int], *, joined: bool = False) -> list[Levels]:
+def decode_numbers(
+    content: bytes,
+    sizes: Sequence[int],
+    kinds: Sequence[int],
+    *,
+    joined: bool = False,
+) -> list[Levels]:
     """What ``encode_numbers`` was given.  Raises DamagedFile if the content does not fit."""
     numbers = NumberCoder(BitCoder(content[4:]))
     if joined:

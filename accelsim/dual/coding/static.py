@@ -114,7 +114,13 @@ class _Network:
             chunk = _Chunk(group, number, density[part], means[part], layer[part], starts)
             values[part] = self._chunk(chunk, values[part] if known else None)
 
-    def _offsets(self, group: KernelGroup, filters: Ints, channels: Ints, layers: Ints) -> NDArray[np.int16]:
+    def _offsets(
+        self,
+        group: KernelGroup,
+        filters: Ints,
+        channels: Ints,
+        layers: Ints,
+    ) -> NDArray[np.int16]:
         """What layer, filter and channel add to the logits of each kernel: (kernels,)."""
         parts = []
         for i in group.layers:
@@ -139,7 +145,13 @@ class _Network:
         values.ravel()[where] *= self._magnitudes(chunk, where // chunk.group.positions, sizes)
         return values
 
-    def _flags(self, chunk: "_Chunk", seen: NDArray[np.int16], j: int, known: Levels | None) -> Bytes:
+    def _flags(
+        self,
+        chunk: "_Chunk",
+        seen: NDArray[np.int16],
+        j: int,
+        known: Levels | None,
+    ) -> Bytes:
         """Code which indices of a position with j neighbours are not zero: (kernels,).
 
         seen: what those were.
@@ -150,7 +162,12 @@ class _Network:
         return self._binary(chunk, chunk.density + table.take(seen), None if known is None else known != 0)
 
     def _signs(
-        self, chunk: "_Chunk", signs: NDArray[np.int8], places: Sequence[int], where: Ints, known: Levels | None
+        self,
+        chunk: "_Chunk",
+        signs: NDArray[np.int8],
+        places: Sequence[int],
+        where: Ints,
+        known: Levels | None,
     ) -> Bytes:
         """Code which of a position's indices that are not zero are positive: (n,).
 
@@ -164,7 +181,11 @@ class _Network:
         return self._binary(chunk, logit, None if known is None else known.take(where) > 0, where)
 
     def _binary(
-        self, chunk: "_Chunk", logit: NDArray[np.int16], known: Flags | None, where: Ints | None = None
+        self,
+        chunk: "_Chunk",
+        logit: NDArray[np.int16],
+        known: Flags | None,
+        where: Ints | None = None,
     ) -> Bytes:
         """Code bits of the chunk's kernels, or of those at ``where``, by their logits: (n,)."""
         classes = (np.minimum(np.maximum(logit, -LIMIT), LIMIT) + LIMIT).astype(np.uint8)
@@ -275,7 +296,12 @@ def decode_static(content: bytes, shapes: Sequence[Shape]) -> tuple[list[Levels]
 
 
 def _code(
-    coder: BitCoder, shapes: Sequence[Shape], statistics: Statistics, kernels: list[Levels], *, known: bool
+    coder: BitCoder,
+    shapes: Sequence[Shape],
+    statistics: Statistics,
+    kernels: list[Levels],
+    *,
+    known: bool,
 ) -> list[int]:
     """Code all groups; the bits of each tensor."""
     network = _Network(ClassCoder(coder), shapes, statistics)

@@ -141,7 +141,11 @@ def channel_numbers(links: Ints, filters: Ints, channels: Ints, axes: Sequence[S
     return whole
 
 
-def code_statistics(coder: NumberCoder, shapes: Sequence[Shape], known: Statistics | None) -> Statistics:
+def code_statistics(
+    coder: NumberCoder,
+    shapes: Sequence[Shape],
+    known: Statistics | None,
+) -> Statistics:
     """Write the statistics, or read them.
 
     Raises DamagedFile if they are beyond what a writer gives.

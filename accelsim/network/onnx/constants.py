@@ -43,7 +43,11 @@ DTYPES = {1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: 
 DTYPES |= {10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64, 16: np.float32}
 
 
-def fold(operator: str, inputs: Sequence[Constant | None], attributes: Mapping[str, Any]) -> list[Constant] | None:
+def fold(
+    operator: str,
+    inputs: Sequence[Constant | None],
+    attributes: Mapping[str, Any],
+) -> list[Constant] | None:
     """The outputs of an operator on constants; None if it is not known here.
 
     Raises Unfit if they do not fit it, or if it has an attribute that is not known.
@@ -240,7 +244,9 @@ def _pad(inputs: list[Constant | None], attributes: Attributes) -> Constant:
 
 def _dequantized(inputs: list[Constant | None], attributes: Attributes) -> Constant:
     zero = inputs[2] if len(inputs) > 2 else None
-    x, scale, axis, block = _given(inputs[0]), _given(inputs[1]), *_along(inputs[0], attributes)
+    x = _given(inputs[0])
+    scale = _given(inputs[1])
+    axis, block = _along(inputs[0], attributes)
     if attributes.get("output_dtype", 0) not in (0, 1):
         raise Unfit("output_dtype, expected float32")
     return real(x, scale, zero, axis, block)

@@ -110,7 +110,13 @@ class Draft:
         self.shapes: dict[str, Shape] = {INPUT: input_shape}
         self.batch = 0  # images that the file is written for, 0 for any number
 
-    def add(self, name: str, layer: Layer, sources: Sequence[str], arrays: Mapping[str, NDArray[Any]]) -> str:
+    def add(
+        self,
+        name: str,
+        layer: Layer,
+        sources: Sequence[str],
+        arrays: Mapping[str, NDArray[Any]],
+    ) -> str:
         """A node; its name, made fit and unique.
 
         Raises ValueError if the layer does not fit its inputs.

@@ -104,7 +104,10 @@ def _in_file(network: Network, name: str, value: NDArray[Any]) -> NDArray[Any]:
     return value if found is None else np.ascontiguousarray(found.transpose(2, 0, 1))
 
 
-def _operator(node: Node, network: Network) -> tuple[str, list[str], dict[str, Any], dict[str, NDArray[Any]]]:
+def _operator(
+    node: Node,
+    network: Network,
+) -> tuple[str, list[str], dict[str, Any], dict[str, NDArray[Any]]]:
     """Operator, names of its constant inputs, attributes, and constants that are no arrays of the network."""
     names = [f"{node.name}.{key}" for key in node.layer.parameters()]
     match node.layer:

@@ -18,7 +18,12 @@ IMAGENET = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 class Builder:
     """Collects nodes; every method adds one and returns its name, and reads the last node unless told otherwise."""
 
-    def __init__(self, name: str, input_shape: tuple[int, int, int], preprocessing: Preprocessing = IMAGENET) -> None:
+    def __init__(
+        self,
+        name: str,
+        input_shape: tuple[int, int, int],
+        preprocessing: Preprocessing = IMAGENET,
+    ) -> None:
         self.name = name
         self.input_shape = input_shape
         self.preprocessing = preprocessing

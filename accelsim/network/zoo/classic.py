@@ -8,7 +8,15 @@ from accelsim.network.zoo.builder import IMAGENET, Builder
 CAFFE = Preprocessing(scale=1.0, mean=(103.939, 116.779, 123.68), order="bgr")
 
 
-def _pool(b: Builder, name: str, *, kernel: int = 3, stride: int = 2, padding: int = 0, ceil: bool = False) -> str:
+def _pool(
+    b: Builder,
+    name: str,
+    *,
+    kernel: int = 3,
+    stride: int = 2,
+    padding: int = 0,
+    ceil: bool = False,
+) -> str:
     pads = (padding, padding)
     layer = MaxPool(kernel=(kernel, kernel), stride=(stride, stride), padding=pads, ceil_mode=ceil)
     return b.add(name, layer)
@@ -113,10 +121,19 @@ def squeezenet11_torchvision() -> Graph:
         names[f"fire{fire}/squeeze1x1"] = f"features.{index}.squeeze"
         names |= {f"fire{fire}/expand{k}": f"features.{index}.expand{k}" for k in ("1x1", "3x3")}
     nodes = tuple(
-        Node(name=names.get(node.name, node.name), layer=node.layer, inputs=tuple(names.get(i, i) for i in node.inputs))
+        Node(
+            name=names.get(node.name, node.name),
+            layer=node.layer,
+            inputs=tuple(names.get(i, i) for i in node.inputs),
+        )
         for node in squeezenet11().nodes
     )
-    return Graph(name="squeezenet11-torchvision", input_shape=(224, 224, 3), nodes=nodes, preprocessing=IMAGENET)
+    return Graph(
+        name="squeezenet11-torchvision",
+        input_shape=(224, 224, 3),
+        nodes=nodes,
+        preprocessing=IMAGENET,
+    )
 
 
 # GoogLeNet's inception modules: 1x1, reduction and 3x3, reduction and 5x5, projection (Szegedy et

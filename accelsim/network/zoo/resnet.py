@@ -100,7 +100,14 @@ class _Torchvisions(Builder):
         self.add("maxpool", MaxPool(kernel=(3, 3), stride=(2, 2), padding=(1, 1)))
 
     def conv_norm(
-        self, conv: str, norm: str, out_channels: int, kernel: int, source: str | None = None, *, stride: int = 1
+        self,
+        conv: str,
+        norm: str,
+        out_channels: int,
+        kernel: int,
+        source: str | None = None,
+        *,
+        stride: int = 1,
     ) -> str:
         """A convolution and its batch normalisation, or one convolution with a bias."""
         self.conv(conv, out_channels, kernel, source, stride=stride, bias=self.folded)

@@ -3,7 +3,7 @@
 What a machine's YAML may say, and how a layer becomes a schedule on it.
 
 A new family is one file with a class (``machine.Machine``) and one line in ``FAMILIES``; a family
-of a user's own is given to ``load_hardware`` by hand (README, "Your own machine").
+of a user's own is given to ``load_hardware`` by hand (``docs/own-machine.md``).
 """
 
 from accelsim.simulator.machines.cartesian.machine import CartesianMachine

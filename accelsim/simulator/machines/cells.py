@@ -134,7 +134,11 @@ def _direct_mode(work: LayerWork, machine: CellsMachine) -> Mode:
         dram_bits=stored,
         widths=operand_widths(work, machine),
         operand_bits=machine.arithmetic.activation_bits,
-        lanes=LaneArray(positions=array.rows, filters=array.cols, reduction=cells.channels * array.taps),
+        lanes=LaneArray(
+            positions=array.rows,
+            filters=array.cols,
+            reduction=cells.channels * array.taps,
+        ),
         cell_products=spatial_products(work, machine),
         weight_reuse=cells.stripe,
     )
@@ -169,7 +173,12 @@ def _winograd_mode(work: LayerWork, machine: CellsMachine) -> Mode:
         dram_bits=stored,
         widths=operand_widths(work, machine),
         operand_bits=machine.arithmetic.activation_bits,
-        lanes=LaneArray(positions=array.rows, filters=array.cols, taps=array.taps, reduction=cells.channels),
+        lanes=LaneArray(
+            positions=array.rows,
+            filters=array.cols,
+            taps=array.taps,
+            reduction=cells.channels,
+        ),
         units=TransformUnits(input_adds=tiles * input_adds, inverse_adds=tiles * inverse_adds),
         cell_products=winograd_products(work, machine, m, dense, (), points),
         weight_reuse=cells.stripe,

@@ -77,7 +77,11 @@ def _elsewhere(family: type[Machine], families: Families) -> dict[str, str]:
     return said
 
 
-def _contradictions(data: Mapping[str, Any], family: type[Machine], error: ValidationError) -> list[str]:
+def _contradictions(
+    data: Mapping[str, Any],
+    family: type[Machine],
+    error: ValidationError,
+) -> list[str]:
     """What else does not go together, were it not for wrong keys and values.
 
     These hide it from the checks.

@@ -210,7 +210,11 @@ def _memory(name: str, memory: Any, extents: Mapping[str, int]) -> dict[str, Any
     return {**memory, "served_dimensions": served, "operands": operands}
 
 
-def _kilobytes(operand: str, memories: Sequence[tuple[str, Mapping[str, Any]]], extents: Mapping[str, int]) -> float:
+def _kilobytes(
+    operand: str,
+    memories: Sequence[tuple[str, Mapping[str, Any]]],
+    extents: Mapping[str, int],
+) -> float:
     """KB that an operand has on the chip.
 
     Its part of each memory, times how many of it there are.

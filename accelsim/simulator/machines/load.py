@@ -18,7 +18,11 @@ from accelsim.simulator.machines.machine import Machine
 TIMELOOP = re.compile(r"^(architecture|arch):", re.MULTILINE)
 
 
-def load_hardware(name: str | Path, overrides: Iterable[str] = (), families: Families = FAMILIES) -> Machine:
+def load_hardware(
+    name: str | Path,
+    overrides: Iterable[str] = (),
+    families: Families = FAMILIES,
+) -> Machine:
     """Read a machine from a YAML path, or by the bare name of a file in ``hwconfigs/``.
 
     SCALE-Sim's ``.cfg`` and ZigZag's hardware YAML are read, too (``foreign``).

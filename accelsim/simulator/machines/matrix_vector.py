@@ -131,10 +131,16 @@ def product_cycles(stored: Ints, active: Flags, filters: int, machine: MatrixVec
     stored: (columns, lanes) weights of each column and lane.  active: (draws, columns) the non-zero
     inputs.
     """
-    return _cycles_of_tiles(stored[None], active[None], np.array([filters]), machine)[0]
+    cycles: Ints = _cycles_of_tiles(stored[None], active[None], np.array([filters]), machine)[0]
+    return cycles
 
 
-def _cycles_of_tiles(stored: Ints, active: Flags, filters: Ints, machine: MatrixVectorMachine) -> Ints:
+def _cycles_of_tiles(
+    stored: Ints,
+    active: Flags,
+    filters: Ints,
+    machine: MatrixVectorMachine,
+) -> Ints:
     """``product_cycles`` of several matrices: (tiles, draws) int64.
 
     stored: (tiles, columns, lanes).  active: (tiles, draws, columns).  filters: (tiles,).

@@ -113,11 +113,26 @@ class StationaryMachine(SkippingDescription, Machine):
         match self.dataflow:
             case "output_stationary":
                 name = "gemm-os"
-                lanes = LaneArray(positions=rows, filters=cols, feed=self.pe_array.feed, **self.lanes_by_zeros)
+                lanes = LaneArray(
+                    positions=rows,
+                    filters=cols,
+                    feed=self.pe_array.feed,
+                    **self.lanes_by_zeros,
+                )
             case "weight_stationary":
                 name = "gemm-ws"
-                lanes = LaneArray(filters=cols, reduction=rows, stationary="weight", feed=self.pe_array.feed)
+                lanes = LaneArray(
+                    filters=cols,
+                    reduction=rows,
+                    stationary="weight",
+                    feed=self.pe_array.feed,
+                )
             case "input_stationary":
                 name = "gemm-is"
-                lanes = LaneArray(positions=cols, reduction=rows, stationary="input", feed=self.pe_array.feed)
+                lanes = LaneArray(
+                    positions=cols,
+                    reduction=rows,
+                    stationary="input",
+                    feed=self.pe_array.feed,
+                )
         return (gemm_mode(work, self, name, lanes),)

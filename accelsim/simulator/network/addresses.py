@@ -64,7 +64,10 @@ def _any_order(maps: Sequence[Resident], capacity: int) -> dict[str, int] | None
     """First fit in every order, until one fits or TRIES are used up."""
     tries = 0
 
-    def extend(placed: list[tuple[Resident, int]], left: list[Resident]) -> list[tuple[Resident, int]] | None:
+    def extend(
+        placed: list[tuple[Resident, int]],
+        left: list[Resident],
+    ) -> list[tuple[Resident, int]] | None:
         nonlocal tries
         if not left:
             return placed

@@ -48,7 +48,12 @@ def groups_of(works: Sequence[LayerWork], post: Post) -> list[Group]:
     return [_group(works, i, rides_on) for i in range(len(works)) if i not in rides_on]
 
 
-def _carrier(work: LayerWork, place: dict[str, int], readers: Counter[str], post: Post) -> int | None:
+def _carrier(
+    work: LayerWork,
+    place: dict[str, int],
+    readers: Counter[str],
+    post: Post,
+) -> int | None:
     """The layer on whose outputs this one could ride; None if there is none."""
     kinds = {"add": post.add, "pool": post.pool}
     if not kinds.get(work.kind, False) or not work.sources:
@@ -61,7 +66,12 @@ def _carrier(work: LayerWork, place: dict[str, int], readers: Counter[str], post
     return place[latest]
 
 
-def _may_follow(work: LayerWork, works: Sequence[LayerWork], carrier: int, rides_on: dict[int, int]) -> bool:
+def _may_follow(
+    work: LayerWork,
+    works: Sequence[LayerWork],
+    carrier: int,
+    rides_on: dict[int, int],
+) -> bool:
     """Whether a layer may ride behind another one, which may ride itself."""
     before = works[carrier]
     if carrier in rides_on:

@@ -84,7 +84,7 @@ Compute = Callable[[int, Setting], None]  # makes a score exact
 
 @dataclass(frozen=True)
 class Placement:
-    """The places found.
+    """Where each feature map lies, and what that costs the network.
 
     settings: of each group.  addresses: first byte of each map on chip.  score: of all groups.
     gap: share of the score above the least that is possible; 0 if nothing can be better.
@@ -160,7 +160,11 @@ State = tuple[tuple[int, int], ...]  # (map, place) of the living maps that are 
 _Path = tuple[float, int, tuple[Setting, ...]]  # score and bytes so far, and how
 
 
-def _shortest(problem: Problem, pinned: frozenset[int], score: Score) -> tuple[tuple[Setting, ...], float]:
+def _shortest(
+    problem: Problem,
+    pinned: frozenset[int],
+    score: Score,
+) -> tuple[tuple[Setting, ...], float]:
     """The path of least score, bounds counted as scores.
 
     Of equal ones that which moves fewest bytes.
@@ -203,7 +207,12 @@ class NoRoomError(Exception):
         self.setting = setting
 
 
-def _choices(problem: Problem, pinned: frozenset[int], use: Use, state: State) -> list[tuple[Setting, State]]:
+def _choices(
+    problem: Problem,
+    pinned: frozenset[int],
+    use: Use,
+    state: State,
+) -> list[tuple[Setting, State]]:
     """Settings of a group for the maps that are on chip before it, and what is on chip then.
 
     In DRAM first.

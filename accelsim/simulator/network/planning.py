@@ -200,7 +200,13 @@ def plan_network(
     )
 
 
-def _piece(context: NetworkMaps, placement: Placement | None, around: Surroundings, plan: LayerPlan, t: int) -> Piece:
+def _piece(
+    context: NetworkMaps,
+    placement: Placement | None,
+    around: Surroundings,
+    plan: LayerPlan,
+    t: int,
+) -> Piece:
     """A group that runs as a whole."""
     group = context.groups[t]
     living = set() if placement is None else context.living(placement, t)
@@ -295,7 +301,11 @@ def _map_bytes(work: LayerWork, machine: Machine) -> int:
     return -(-work.outputs * machine.arithmetic.activation_bits // 8)
 
 
-def _parts(context: NetworkMaps, placement: Placement | None, pieces: Sequence[Piece]) -> list[Part]:
+def _parts(
+    context: NetworkMaps,
+    placement: Placement | None,
+    pieces: Sequence[Piece],
+) -> list[Part]:
     """The pieces as parts of one program."""
     parts: list[Part] = []
     latest: dict[int, int] = {}  # of each group, the number of its latest piece

@@ -16,7 +16,10 @@ from accelsim.workload import LayerWork
 COMPUTE = ("conv", "linear")
 
 
-def split_poolings(works: Sequence[LayerWork], post: Post) -> tuple[tuple[LayerWork, ...], tuple[int, ...]]:
+def split_poolings(
+    works: Sequence[LayerWork],
+    post: Post,
+) -> tuple[tuple[LayerWork, ...], tuple[int, ...]]:
     """The layers with such poolings in parts, and the number of the layer that each one is, or is a part of."""
     by_name = {work.name: work for work in works}
     readers = Counter(source for work in works for source in work.sources or ())

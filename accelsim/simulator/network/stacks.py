@@ -27,7 +27,7 @@ from accelsim.simulator.network.addresses import Resident, place
 from accelsim.simulator.network.places import DRAM, Placement, Setting
 from accelsim.simulator.network.placing import NetworkMaps
 from accelsim.simulator.network.plans import GroupPlans, surroundings
-from accelsim.simulator.network.stripes import Rows, Stage, cut, cut_with_lead, held
+from accelsim.simulator.network.stripes import Rows, Stage, buffered_rows, cut, cut_with_lead
 from accelsim.simulator.time.objective import own_dma, score
 from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.schedule import dram_actions
@@ -122,7 +122,7 @@ class StackPlans:
         buffers = {}
         for t in range(stack.first, stack.last):
             work = self.context.shapes[self.context.groups[t].last]
-            count = held(stages, stripes, last_of[t], stack.keeps)
+            count = buffered_rows(stages, stripes, last_of[t], stack.keeps)
             bits = work.outputs // work.out_height * count * self.context.machine.arithmetic.activation_bits
             buffers[t] = -(-bits // 8)
         return Lines(
@@ -243,7 +243,13 @@ class StackPlans:
         kept = self._kept(lines.stack, t, own)
         share = 1 - kept / max(1, works[group.head].height)
         around = replace(around, input_share=around.input_share * share)
-        return StripePlan(works=works, rows=own, kept=kept, around=around, plan=self.plans.of_rows(t, own, around))
+        return StripePlan(
+            works=works,
+            rows=own,
+            kept=kept,
+            around=around,
+            plan=self.plans.of_rows(t, own, around),
+        )
 
     def _setting(self, stack: Stack, t: int, room: int) -> Setting:
         """Where the maps of one of a stack's groups lie.  room: bytes for its tiles."""

@@ -142,7 +142,12 @@ def _of_stripe(stages: Sequence[Stage], asked: Rows, done: Sequence[int] | None)
     return [Rows(first, end) for first, end in zip(firsts, ends, strict=True)]
 
 
-def held(stages: Sequence[Stage], stripes: Sequence[Sequence[Rows]], i: int, keeps: bool) -> int:
+def buffered_rows(
+    stages: Sequence[Stage],
+    stripes: Sequence[Sequence[Rows]],
+    i: int,
+    keeps: bool,
+) -> int:
     """Rows of a stage's output that its buffer holds at most.
 
     Kept ones and new ones, or those of one stripe.

@@ -16,7 +16,12 @@ from accelsim.workload import LayerWork, block_sizes
 MANY = 4  # blocks for each count that there may be, from which on bits are looked up
 
 
-def weight_bits(work: LayerWork, machine: MachineDescription, nonzeros: Ints, window: int) -> Floats:
+def weight_bits(
+    work: LayerWork,
+    machine: MachineDescription,
+    nonzeros: Ints,
+    window: int,
+) -> Floats:
     """Stored bits, index included, of each filter and block of input channels: (K, blocks).
 
     nonzeros: (K, blocks) int64.  window: stored positions of each filter and input channel.
@@ -54,7 +59,12 @@ def filter_bits(work: LayerWork, machine: MachineDescription) -> Floats:
     return bits
 
 
-def weight_tile_bytes(work: LayerWork, machine: MachineDescription, starts: Ints, channels: Ints) -> Ints:
+def weight_tile_bytes(
+    work: LayerWork,
+    machine: MachineDescription,
+    starts: Ints,
+    channels: Ints,
+) -> Ints:
     """Stored bytes of each tile of filters and channels: (filter tiles, channel tiles).
 
     starts: first filter of each tile.  channels: of each channel tile.  A tile of filters is stored

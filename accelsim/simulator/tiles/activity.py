@@ -102,7 +102,12 @@ def winograd_products(
     return Products(inputs, min(kept, 1.0), "signed")
 
 
-def transformed_density(m: int, kernel: tuple[int, int], density: Floats, points: Points | None = None) -> float:
+def transformed_density(
+    m: int,
+    kernel: tuple[int, int],
+    density: Floats,
+    points: Points | None = None,
+) -> float:
     """Share of transformed inputs that are not zero.  density: of each channel's pixels, (C,)."""
     h, w = ([sum(entry != 0 for entry in row) for row in cook_toom(m, min(size, 3), points).B_T] for size in kernel)
     pixels = np.outer(h, w).reshape(-1) ** TOGETHER

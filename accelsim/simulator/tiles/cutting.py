@@ -33,7 +33,11 @@ Chosen = TypeVar("Chosen")
 Modes = tuple[Mode, ...]
 
 
-def of_fitting_modes(work: LayerWork, machine: TiledDescription, choose: Callable[[Modes], Chosen]) -> Chosen:
+def of_fitting_modes(
+    work: LayerWork,
+    machine: TiledDescription,
+    choose: Callable[[Modes], Chosen],
+) -> Chosen:
     """What ``choose`` makes of the machine's modes for the layer.
 
     Where none fits the buffers, of further cuts of it.

@@ -20,7 +20,12 @@ MAX_STEPS = 1 << 22  # of a layer: some gigabyte of schedule
 Cut = TypeVar("Cut")
 
 
-def few_steps(cuts: Sequence[Cut], steps: Sequence[int], layer: str, machine: MachineDescription) -> list[Cut]:
+def few_steps(
+    cuts: Sequence[Cut],
+    steps: Sequence[int],
+    layer: str,
+    machine: MachineDescription,
+) -> list[Cut]:
     """The cuts, in their order, that have MAX_STEPS steps together at most, and the one with the fewest in any case.
 
     steps: of each cut.  Raises InputError that names the layer if every cut has over MAX_STEPS

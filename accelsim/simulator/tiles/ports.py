@@ -7,10 +7,10 @@ Accesses are taken as spread evenly over a layer, so that each step takes longer
 which the layer's accesses exceed its cycles.  The wait counts as ``edge``.
 
 The DMA and the inverse transform work on the other half of each double buffer, which has ports of
-its own.  Of ``activations: one`` all but weights pass through the ports of one memory: what the
-lanes move there adds up, as does what the transform unit does, but not either to the other.  Left
-out: conflicts of accesses that meet in one bank while another is idle; the mapping does not know of
-ports.
+its own.  Of ``activations: one`` all but weights pass through the ports of one memory: the transform
+unit takes as long as what it moves there, and the lanes, beside which it works on the next tiles, as
+long as what both do.  Left out: conflicts of accesses that meet in one bank while another is idle;
+the mapping does not know of ports.
 """
 
 from accelsim.arrays import Ints, round_up
@@ -20,9 +20,10 @@ from accelsim.simulator.time.schedule import ActionCounts
 
 
 def lane_bits(mode: Mode, actions: ActionCounts, buffers: TiledBuffers) -> dict[str, float]:
-    """Bits that the lanes move through each memory's ports, the whole layer.
+    """Bits that pass each memory's ports while the lanes work, the whole layer.
 
-    actions: of ``count_actions``.
+    They are the lanes' own, and in one memory those of the input transform, too.  actions: of
+    ``count_actions``.
     """
     finished = mode.work.outputs * mode.widths.activation_bits
     operands = "transformed" if mode.transforms else "input"
@@ -32,6 +33,8 @@ def lane_bits(mode: Mode, actions: ActionCounts, buffers: TiledBuffers) -> dict[
     for buffer, bits in ((operands, float(actions[f"{operands}_read"])), ("output", read_back + written)):
         memory = buffers.memory_of(buffer)
         found[memory] = found.get(memory, 0.0) + bits
+    if buffers.one_memory and mode.transforms:
+        found[buffers.memory_of(operands)] += transform_bits(actions, buffers)
     return found
 
 

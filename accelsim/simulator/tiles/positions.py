@@ -116,7 +116,11 @@ def rounds(cuts: PositionCuts, lanes: int) -> Ints:
     return total
 
 
-def _whole_and_rest(size: int, tile: Ints, granule: int) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
+def _whole_and_rest(
+    size: int,
+    tile: Ints,
+    granule: int,
+) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
     """How many whole tiles, and of the one that remains (0 or 1), each with its size in granules."""
     rest = size % tile
     return (size // tile, -(-tile // granule)), ((rest > 0).astype(np.int64), -(-rest // granule))

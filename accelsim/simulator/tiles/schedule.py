@@ -89,7 +89,13 @@ def _timed(plan: LayerPlan, machine: TiledDescription) -> float:
     return measured_as(plan.schedule, machine, replace(d, input_starts=starts, output_ends=ends))
 
 
-def _plan(mode: Mode, machine: TiledDescription, tiling: Tiling, score: float, needs: dict[str, int]) -> LayerPlan:
+def _plan(
+    mode: Mode,
+    machine: TiledDescription,
+    tiling: Tiling,
+    score: float,
+    needs: dict[str, int],
+) -> LayerPlan:
     """One mode's plan at a tiling."""
     return LayerPlan(
         work=mode.work,
@@ -216,7 +222,13 @@ def _unit_cycles(mode: Mode, steps: Steps) -> _UnitCycles:
     return _UnitCycles(transform, inverse, arrival)
 
 
-def _actions(mode: Mode, tiling: Tiling, steps: Steps, weights: Transfer, barriers: Ints) -> ActionCounts:
+def _actions(
+    mode: Mode,
+    tiling: Tiling,
+    steps: Steps,
+    weights: Transfer,
+    barriers: Ints,
+) -> ActionCounts:
     """What the layer does that costs energy, but for opening DRAM rows."""
     sums = LayerSums(
         tiles=steps.all_tiles,

@@ -66,7 +66,10 @@ def choose_tilings(mode: Mode, machine: TiledDescription) -> list[Tiling]:
     return [tiling for tiling, _, _ in choices_with_needs(mode, machine)]
 
 
-def choices_with_needs(mode: Mode, machine: TiledDescription) -> list[tuple[Tiling, float, dict[str, int]]]:
+def choices_with_needs(
+    mode: Mode,
+    machine: TiledDescription,
+) -> list[tuple[Tiling, float, dict[str, int]]]:
     """``choose_tilings``, each with its score and the bytes that it needs of each buffer."""
     rooms = worth_scoring(mode, machine)
     loads = count_loads(mode, machine, rooms)
@@ -79,7 +82,10 @@ def choices_with_needs(mode: Mode, machine: TiledDescription) -> list[tuple[Tili
     return [(tiling, score, needs) for tiling, (score, needs) in found.items()]
 
 
-def choose_with_needs(mode: Mode, machine: TiledDescription) -> tuple[Tiling, float, dict[str, int]]:
+def choose_with_needs(
+    mode: Mode,
+    machine: TiledDescription,
+) -> tuple[Tiling, float, dict[str, int]]:
     """``choose_tiling``, and the bytes that the tiling needs of each buffer.
 
     In any smaller room that holds these bytes the choice is the same.

@@ -163,7 +163,12 @@ class Steps:
             bits=shape.output_bits,
         )
         at = self.position
-        corner = Corner(image=image[at], channel=self.first_filters[self.filter], row=row[at], col=col[at])
+        corner = Corner(
+            image=image[at],
+            channel=self.first_filters[self.filter],
+            row=row[at],
+            col=col[at],
+        )
         extent = Extent(
             images=self._images[at],
             rows=self._rows[at],

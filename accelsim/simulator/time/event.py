@@ -1,4 +1,4 @@
-"""The reference engine.
+"""The event engine, which says what the fast one must count.
 
 The units of ``pipeline`` and ``program`` as SimPy processes that share slots and the DMA.
 
@@ -61,7 +61,12 @@ class _Slots:
 class _Run:
     """State of a program's run: slots, and for each step the events that others wait for."""
 
-    def __init__(self, p: Program, env: "simpy.Environment", record: Callable[[Span], None] | None) -> None:
+    def __init__(
+        self,
+        p: Program,
+        env: "simpy.Environment",
+        record: Callable[[Span], None] | None,
+    ) -> None:
         self.p = p
         self.env = env
         self.record = record

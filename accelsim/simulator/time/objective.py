@@ -124,7 +124,11 @@ def _score(schedule: Schedule, machine: MachineDescription, cycles: int) -> floa
     return float(score(machine, np.float64(cycles), schedule.actions))
 
 
-def score(machine: MachineDescription, cycles: Floats | np.float64, actions: Mapping[str, Number]) -> Floats:
+def score(
+    machine: MachineDescription,
+    cycles: Floats | np.float64,
+    actions: Mapping[str, Number],
+) -> Floats:
     """Cycles, pJ or pJ x cycles of candidates, as the machine's objective says.
 
     cycles, actions: of each candidate.

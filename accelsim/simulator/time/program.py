@@ -238,7 +238,7 @@ def _waits(parts: Sequence[Part], first: Ints, lengths: Ints) -> Waits:
 
 
 def _dma_order(exists: Flags, waits: Waits) -> Ints:
-    """The DMA's program.
+    """The order in which the DMA serves all requests.
 
     Loads of step i + 2 in front of the store of step i, or where what they wait for is done.
 
@@ -255,7 +255,12 @@ def _dma_order(exists: Flags, waits: Waits) -> Ints:
     return there[np.lexsort((kind, step, places.ravel()[there]))]
 
 
-def _dma_cycles(requests: Sequence[Transfer], order: Ints, lengths: Ints, machine: MachineDescription) -> Ints:
+def _dma_cycles(
+    requests: Sequence[Transfer],
+    order: Ints,
+    lengths: Ints,
+    machine: MachineDescription,
+) -> Ints:
     """Cycles of each request: its own, and before it those in which the bus turns; (4, steps).
 
     lengths: steps of each part.

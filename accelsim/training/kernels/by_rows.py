@@ -130,7 +130,14 @@ def _stacked(rows: Array, g: Geometry, group: int, scratch: Array) -> Iterator[t
         yield columns, copy.reshape(-1, g.strip)
 
 
-def convolve(rows: Array, packed: Array, g: Geometry, out: Array, scratch: Array, xp: Any = np) -> None:
+def convolve(
+    rows: Array,
+    packed: Array,
+    g: Geometry,
+    out: Array,
+    scratch: Array,
+    xp: Any = np,
+) -> None:
     """out (K, P, Q, N) = the convolution of gathered rows.
 
     packed: ``pack_weights``; scratch: (g.scratch_size,).
@@ -151,7 +158,14 @@ def convolve(rows: Array, packed: Array, g: Geometry, out: Array, scratch: Array
             y[group] += product
 
 
-def weight_gradient(rows: Array, dy: Array, g: Geometry, out: Array, scratch: Array, xp: Any = np) -> None:
+def weight_gradient(
+    rows: Array,
+    dy: Array,
+    g: Geometry,
+    out: Array,
+    scratch: Array,
+    xp: Any = np,
+) -> None:
     """out (R, G, S C / G, K / G) = the gradient of the weights.
 
     dy: (K, P, Q, N); scratch: (g.scratch_size,).
@@ -175,7 +189,14 @@ def weight_gradient(rows: Array, dy: Array, g: Geometry, out: Array, scratch: Ar
                 xp.matmul(_cut(tap, n), _cut(d[group], n).transpose(0, 2, 1)).sum(axis=0, out=out[i, group])
 
 
-def row_gradient(dy: Array, packed: Array, g: Geometry, rows: Array, scratch: Array, xp: Any = np) -> None:
+def row_gradient(
+    dy: Array,
+    packed: Array,
+    g: Geometry,
+    rows: Array,
+    scratch: Array,
+    xp: Any = np,
+) -> None:
     """Fill rows (``g.rows_shape``) with the gradient of the tap rows.
 
     The transpose of ``convolve``.

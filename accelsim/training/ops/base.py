@@ -45,7 +45,12 @@ class Op:
     """
 
     def __init__(
-        self, xs: list[Array], params: dict[str, Array], grads: dict[str, Array], relu: bool, context: Context
+        self,
+        xs: list[Array],
+        params: dict[str, Array],
+        grads: dict[str, Array],
+        relu: bool,
+        context: Context,
     ):
         self.xs = xs
         self.params = params

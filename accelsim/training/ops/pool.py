@@ -123,7 +123,13 @@ class MaxPoolOp(Op):
             self._fill(self.xs[0][b, part], t)
             self._maximum(self._row_taps(self.columns[t]), self.y[b, part])
 
-    def _share(self, taps: list[Array], largest: Array, d_taps: list[Array], d_largest: Array) -> None:
+    def _share(
+        self,
+        taps: list[Array],
+        largest: Array,
+        d_taps: list[Array],
+        d_largest: Array,
+    ) -> None:
         """Add the gradient of the largest to the first tap that equals it.
 
         Rows, then columns: as in PyTorch.

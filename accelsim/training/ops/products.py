@@ -15,7 +15,14 @@ from accelsim.training.kernels.winograd import WinogradKernel
 from accelsim.training.ops.base import Context, Op, Phase
 
 
-def conv_op(layer: Conv, xs: list[Array], params: Any, grads: Any, relu: bool, context: Context) -> Op:
+def conv_op(
+    layer: Conv,
+    xs: list[Array],
+    params: Any,
+    grads: Any,
+    relu: bool,
+    context: Context,
+) -> Op:
     """The faster of two operations, where the network is trained.
 
     Inference is by the definition of a convolution.

@@ -293,7 +293,12 @@ def works(resnet8: Graph) -> tuple[LayerWork, ...]:
     return layer_works(random_model("resnet20-cifar10" if ALL else resnet8.name))
 
 
-@pytest.mark.parametrize("path", HWCONFIGS, ids=lambda path: path.stem)
+def dear(path: Path) -> tuple[pytest.MarkDecorator, ...]:
+    """The machines whose schedules take seconds are left to ``make test-all``."""
+    return (pytest.mark.slow,) if path.stem.startswith("scnn") else ()
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, marks=dear(path), id=path.stem) for path in HWCONFIGS])
 def test_engines_agree_on_the_shipped_machines(path: Path, works: tuple[LayerWork, ...]) -> None:
     machine = load_hardware(path)
     by_layers = run(works, machine, engine="fast").total

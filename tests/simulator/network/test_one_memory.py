@@ -148,7 +148,7 @@ def test_weights_have_no_part_of_it() -> None:
 
 
 def test_few_ports_serve_all_of_it() -> None:
-    """Lanes that read V and write sums through 2 banks of 32 bits wait for both together."""
+    """Through 2 banks of 32 bits pass V and sums of the lanes, pixels and V of the transform unit: nothing meets."""
     work = layer(8, 16, 8)
     apart = winograd(buffers__banks=2, buffers__port_bits=32, dram__type="ideal")
     one = with_one_memory(apart)
@@ -156,8 +156,10 @@ def test_few_ports_serve_all_of_it() -> None:
     assert few.tiling == together.tiling
     actions = together.counts
     sums = actions["output_read"] + actions["output_write"] - 2 * 8 * work.outputs
-    bits = actions["transformed_read"] + sums
+    of_transform = actions["input_read"] + actions["transformed_write"]
+    bits = actions["transformed_read"] + sums + of_transform
     assert together.compute_cycles.sum() >= bits / 64 > few.compute_cycles.sum()
+    assert together.transform_cycles.sum() >= of_transform / 64 > few.transform_cycles.sum()
 
 
 def test_a_pooling_by_itself_shares_it() -> None:

@@ -5,7 +5,7 @@ they must be; all by sets of rows, one by one.
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.simulator.network.stripes import Rows, Stage, cut, cut_with_lead, held
+from accelsim.simulator.network.stripes import Rows, Stage, buffered_rows, cut, cut_with_lead
 
 
 @st.composite
@@ -88,7 +88,7 @@ def test_a_buffer_holds_what_is_read_later_and_no_more(stages: list[Stage], heig
             most = max(most, len(there))
         # Rows below the last window of a stride are nobody's, and may lie there.
         loose = max(stages[j].stride + stages[j].size for j in readers)
-        assert most <= held(stages, stripes, i, keeps) <= most + loose * (not _exact(stages, readers))
+        assert most <= buffered_rows(stages, stripes, i, keeps) <= most + loose * (not _exact(stages, readers))
 
 
 def _exact(stages: list[Stage], readers: list[int]) -> bool:
@@ -110,10 +110,10 @@ def test_two_3x3_layers_in_stripes_of_four_rows() -> None:
     stages = [Stage((), 12, 12, 1, 3, 1), Stage((0,), 12, 12, 1, 3, 1)]
     kept = cut(stages, 4, keeps=True)
     assert [rows[0] for rows in kept] == [(0, 5), (5, 9), (9, 12)]
-    assert held(stages, kept, 0, keeps=True) == 6
+    assert buffered_rows(stages, kept, 0, keeps=True) == 6
     again = cut(stages, 4, keeps=False)
     assert [rows[0] for rows in again] == [(0, 5), (3, 9), (7, 12)]
-    assert held(stages, again, 0, keeps=False) == 6
+    assert buffered_rows(stages, again, 0, keeps=False) == 6
 
 
 def test_five_3x3_layers_get_ahead_row_by_row() -> None:
@@ -126,5 +126,5 @@ def test_five_3x3_layers_get_ahead_row_by_row() -> None:
     lead = cut_with_lead(stages, 1)
     assert [rows[0] for rows in lead] == [(row, row + 1) for row in range(18)]
     assert [rows[4] for rows in lead] == [(0, 0)] * 8 + [(row, row + 1) for row in range(10)]
-    assert [held(stages, lead, i, keeps=True) for i in range(4)] == [3, 3, 3, 3]
-    assert held(stages, cut(stages, 1, keeps=True), 0, keeps=True) == 9
+    assert [buffered_rows(stages, lead, i, keeps=True) for i in range(4)] == [3, 3, 3, 3]
+    assert buffered_rows(stages, cut(stages, 1, keeps=True), 0, keeps=True) == 9

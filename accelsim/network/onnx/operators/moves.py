@@ -259,7 +259,14 @@ def _cropped(call: Call, x: Tensor, before: list[int], after: list[int]) -> Tens
     return x
 
 
-def _padded(call: Call, x: Tensor, before: list[int], after: list[int], mode: str, value: float) -> Tensor:
+def _padded(
+    call: Call,
+    x: Tensor,
+    before: list[int],
+    after: list[int],
+    mode: str,
+    value: float,
+) -> Tensor:
     """Padding of one image's axes, in ONNX's order."""
     if not any((*before, *after)):
         return x

@@ -118,7 +118,12 @@ def _bias(call: Call, number: int) -> dict[str, NDArray[Any]]:
     return {} if given is None else {"bias": given}
 
 
-def convolution(call: Call, x: Tensor, weight: NDArray[Any], bias: dict[str, NDArray[Any]]) -> Tensor:
+def convolution(
+    call: Call,
+    x: Tensor,
+    weight: NDArray[Any],
+    bias: dict[str, NDArray[Any]],
+) -> Tensor:
     """Conv with these weights (K, C / groups, R, S), of a sequence (K, C / groups, S)."""
     groups = call.take("group", 1)
     call.expect("kernel_shape", list(weight.shape[2:]))
@@ -209,7 +214,13 @@ def _by_phase(weight: NDArray[Any], groups: int, stride: tuple[int, int]) -> NDA
     return turned.transpose(0, 2, 4, 6, 1, 3, 5).reshape(-1, C // groups, *taps)
 
 
-def _interleaved(call: Call, image: Tensor, filters: NDArray[Any], groups: int, stride: tuple[int, int]) -> Tensor:
+def _interleaved(
+    call: Call,
+    image: Tensor,
+    filters: NDArray[Any],
+    groups: int,
+    stride: tuple[int, int],
+) -> Tensor:
     """The phases of all pixels, side by side: (H + taps - 1) s_h rows."""
     s_h, s_w = stride
     taps = filters.shape[2:]
@@ -258,7 +269,16 @@ def linear(call: Call, x: Tensor, weight: NDArray[Any], bias: dict[str, NDArray[
     if not x.shape or x.shape[-1] != C:
         raise ValueError(f"expected {[*x.dims[:-1], C]}, got {list(x.dims)}")
     if len(x.shape) == 1:
-        return call.apply(Linear(in_features=C, out_features=K, bias=bool(bias)), x, weight=weight, **bias)
+        return call.apply(
+            Linear(
+                in_features=C,
+                out_features=K,
+                bias=bool(bias),
+            ),
+            x,
+            weight=weight,
+            **bias,
+        )
     draft = call.draft
     last = len(x.shape) - 1
     if x.axes[-1] != last:

@@ -74,7 +74,11 @@ def _real_input(call: Call, number: int) -> Tensor:
 
 
 def _rounded(
-    call: Call, x: Tensor, scale: NDArray[Any], zero: NDArray[Any] | None, dtype: np.dtype[Any] | None = None
+    call: Call,
+    x: Tensor,
+    scale: NDArray[Any],
+    zero: NDArray[Any] | None,
+    dtype: np.dtype[Any] | None = None,
 ) -> Tensor:
     """x on the grid of a scale and a zero point.
 
@@ -82,7 +86,11 @@ def _rounded(
     """
     grid = _grid(scale, zero)
     bounds = np.iinfo(integers(0, zero) if dtype is None else dtype)
-    layer = FakeQuantize(scale=grid.scale, low=int(bounds.min) - grid.zero, high=int(bounds.max) - grid.zero)
+    layer = FakeQuantize(
+        scale=grid.scale,
+        low=int(bounds.min) - grid.zero,
+        high=int(bounds.max) - grid.zero,
+    )
     return replace(call.apply(layer, x), grid=grid)
 
 

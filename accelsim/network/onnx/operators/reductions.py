@@ -126,7 +126,13 @@ def instance_norm(call: Call) -> list[Value]:
     return [_by_groups(call, x, len(scale), scale, bias)]
 
 
-def _by_groups(call: Call, x: Tensor, groups: int, scale: NDArray[Any], bias: NDArray[Any]) -> Tensor:
+def _by_groups(
+    call: Call,
+    x: Tensor,
+    groups: int,
+    scale: NDArray[Any],
+    bias: NDArray[Any],
+) -> Tensor:
     """Group normalisation, and instance normalisation with a group for each channel.
 
     scale, bias: a channel each.

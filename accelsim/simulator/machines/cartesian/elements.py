@@ -86,7 +86,11 @@ def _by_phase(work: LayerWork) -> NDArray[np.integer[Any]]:
     return counts.reshape(*counts.shape[:2], -1)
 
 
-def _sum(counts: NDArray[np.integer[Any]], taps: Sequence[int], axis: int) -> NDArray[np.integer[Any]]:
+def _sum(
+    counts: NDArray[np.integer[Any]],
+    taps: Sequence[int],
+    axis: int,
+) -> NDArray[np.integer[Any]]:
     """The sum of an array at some places of an axis; of a few, one after the other is fastest."""
     total = counts.take(taps[0], axis)
     for tap in taps[1:]:
@@ -163,7 +167,13 @@ class SparseLayer:
         share = high * wide / (pe_high * pe_wide * rows * cols)
         return StepCycles(worst, mean * share[:, None, None])
 
-    def _of_tile(self, high: int, wide: int, weight_vectors: Floats, cut: Cut) -> tuple[Floats, Floats, Floats]:
+    def _of_tile(
+        self,
+        high: int,
+        wide: int,
+        weight_vectors: Floats,
+        cut: Cut,
+    ) -> tuple[Floats, Floats, Floats]:
         """Cycles of one element: mean, standard deviation, most.
 
         Of each group of filters and part of the channels.

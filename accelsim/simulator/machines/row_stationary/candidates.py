@@ -55,7 +55,16 @@ class PassCandidates:
 
     def image_tiles(self, some: slice) -> "PassCandidates":
         """Those with some of the image tiles."""
-        return PassCandidates(e=self.e, p=self.p, q=self.q, r=self.r, t=self.t, m=self.m, n=self.n[some], f=self.f)
+        return PassCandidates(
+            e=self.e,
+            p=self.p,
+            q=self.q,
+            r=self.r,
+            t=self.t,
+            m=self.m,
+            n=self.n[some],
+            f=self.f,
+        )
 
     def some(self, passes: Flags, image_tiles: Flags) -> "PassCandidates":
         """Those with some of the passes and some of the image tiles."""

@@ -211,7 +211,13 @@ def filters_stay(work: LayerWork, machine: RowStationaryDescription, m: ArrayLik
     return np.asarray(bits <= 8 * machine.buffers.capacity_bytes("weight"))
 
 
-def psum_bytes(machine: RowStationaryDescription, n: ArrayLike, m: ArrayLike, e: ArrayLike, f: ArrayLike) -> Floats:
+def psum_bytes(
+    machine: RowStationaryDescription,
+    n: ArrayLike,
+    m: ArrayLike,
+    e: ArrayLike,
+    f: ArrayLike,
+) -> Floats:
     """Bytes of the partial sums that stay in the buffer."""
     words = np.asarray(n) * np.asarray(m) * np.asarray(e) * np.asarray(f)
     return np.asarray(words * machine.arithmetic.accumulator_bits / 8)

@@ -86,7 +86,11 @@ class PassNeeds:
     fits: Flags  # and the steps are few
 
 
-def measure_rooms(work: LayerWork, machine: RowStationaryDescription, c: PassCandidates) -> PassNeeds:
+def measure_rooms(
+    work: LayerWork,
+    machine: RowStationaryDescription,
+    c: PassCandidates,
+) -> PassNeeds:
     """The rooms of all candidates."""
     bits = machine.arithmetic.activation_bits
     part = kernel_part(work, machine)

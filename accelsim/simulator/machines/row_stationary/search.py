@@ -46,7 +46,11 @@ def choose_mappings(work: LayerWork, machine: RowStationaryDescription) -> list[
     return list({mapping: None for mapping, _ in _choose(work, machine, dmas)})
 
 
-def _choose(work: LayerWork, machine: RowStationaryDescription, dmas: Sequence[Dma]) -> list[tuple[PassMapping, float]]:
+def _choose(
+    work: LayerWork,
+    machine: RowStationaryDescription,
+    dmas: Sequence[Dma],
+) -> list[tuple[PassMapping, float]]:
     """The best mapping with each DMA, and its score."""
     candidates = worth_scoring(work, machine)
     rooms = measure_rooms(work, machine, candidates)
@@ -95,7 +99,11 @@ def worth_scoring(work: LayerWork, machine: RowStationaryDescription) -> PassCan
     return found.some(passes=np.asarray(fits.any(axis=1)), image_tiles=np.asarray(fits.any(axis=0)))
 
 
-def score_mapping(work: LayerWork, machine: RowStationaryDescription, mapping: PassMapping) -> float:
+def score_mapping(
+    work: LayerWork,
+    machine: RowStationaryDescription,
+    mapping: PassMapping,
+) -> float:
     """The score of a given mapping, infinite where it does not fit the machine."""
     candidates = PassCandidates.of(mapping)
     rooms = measure_rooms(work, machine, candidates)

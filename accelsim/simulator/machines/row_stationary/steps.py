@@ -35,7 +35,11 @@ from accelsim.simulator.time.schedule import Schedule, changes, untransformed
 from accelsim.workload import LayerWork
 
 
-def schedule_passes(work: LayerWork, machine: RowStationaryDescription, mapping: PassMapping) -> Schedule:
+def schedule_passes(
+    work: LayerWork,
+    machine: RowStationaryDescription,
+    mapping: PassMapping,
+) -> Schedule:
     """The steps of the layer for one mapping.
 
     The mapping must fit the machine (``search``); a given one may be worse than the one searched
@@ -72,7 +76,12 @@ class _Steps:
     whether inputs come from DRAM, ``rows`` x ``cols`` of them.
     """
 
-    def __init__(self, work: LayerWork, machine: RowStationaryDescription, mapping: PassMapping) -> None:
+    def __init__(
+        self,
+        work: LayerWork,
+        machine: RowStationaryDescription,
+        mapping: PassMapping,
+    ) -> None:
         self.work = work
         self.machine = machine
         self.mapping = mapping

@@ -65,7 +65,12 @@ class PassSums:
         return np.asarray(energy * cycles if machine.objective == "edp" else energy, np.float64)
 
 
-def sum_up(work: LayerWork, machine: RowStationaryDescription, c: PassCandidates, rooms: PassNeeds) -> PassSums:
+def sum_up(
+    work: LayerWork,
+    machine: RowStationaryDescription,
+    c: PassCandidates,
+    rooms: PassNeeds,
+) -> PassSums:
     """The costs of all candidates."""
     counts = rooms.counts
     loads = _loads(work, machine, c, rooms)
@@ -88,7 +93,12 @@ class _Loads:
     weight_bits: Floats
 
 
-def _loads(work: LayerWork, machine: RowStationaryDescription, c: PassCandidates, rooms: PassNeeds) -> _Loads:
+def _loads(
+    work: LayerWork,
+    machine: RowStationaryDescription,
+    c: PassCandidates,
+    rooms: PassNeeds,
+) -> _Loads:
     """The loads of all candidates: inputs that stay come once, also the rows that strips share."""
     counts = rooms.counts
     real_high = of_each(c.e, lambda e: int(input_extents(work, 0, e).sum()))
@@ -106,7 +116,11 @@ def _loads(work: LayerWork, machine: RowStationaryDescription, c: PassCandidates
 
 
 def _on_chip(
-    work: LayerWork, machine: RowStationaryDescription, c: PassCandidates, counts: PassCounts, loads: _Loads
+    work: LayerWork,
+    machine: RowStationaryDescription,
+    c: PassCandidates,
+    counts: PassCounts,
+    loads: _Loads,
 ) -> ActionCounts:
     """Bits that move between buffers, buses and PEs."""
     a = machine.arithmetic
@@ -151,7 +165,12 @@ def _compute_cycles(
     return np.asarray(counts.passes * cycles + loaded_once)
 
 
-def _column_times(work: LayerWork, machine: RowStationaryDescription, c: PassCandidates, rows: Ints) -> PassTimes:
+def _column_times(
+    work: LayerWork,
+    machine: RowStationaryDescription,
+    c: PassCandidates,
+    rows: Ints,
+) -> PassTimes:
     """Times of a pass over a strip of so many rows.
 
     Steady of each output column, and the ramp-up of all.

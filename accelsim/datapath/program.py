@@ -98,7 +98,10 @@ def check_words(datapath: Datapath) -> None:
 
 
 def build(
-    model: DualModel, datapath: Datapath, calibrated: Calibrated, rounded: Memo[WholeWeights] | None = None
+    model: DualModel,
+    datapath: Datapath,
+    calibrated: Calibrated,
+    rounded: Memo[WholeWeights] | None = None,
 ) -> IntegerProgram:
     """The steps of the model on the machine.
 
@@ -116,7 +119,13 @@ def build(
 class _Planner:
     """What is known while the steps are built, one after the other."""
 
-    def __init__(self, model: DualModel, datapath: Datapath, calibrated: Calibrated, rounded: Memo[WholeWeights]):
+    def __init__(
+        self,
+        model: DualModel,
+        datapath: Datapath,
+        calibrated: Calibrated,
+        rounded: Memo[WholeWeights],
+    ):
         self.model = model
         self.rounded = rounded
         self.datapath = datapath
@@ -132,7 +141,7 @@ class _Planner:
         return Output(unit=unit, low=least, high=most, bits=self.integers.activation_bits)
 
     def step(self, group: FusedLayer) -> Step:
-        """One group's step."""
+        """The step of an integer machine that runs a layer with what rides on it."""
         inputs = group.node.inputs
         own = self.calibrated.units[group.output] if group.rounds else self.units[inputs[0]]
         self.units[group.output] = own
@@ -167,7 +176,12 @@ class _Planner:
             case layer:
                 arrays = self.model.network.arrays
                 parameters = {key: arrays[f"{group.name}.{key}"] for key in layer.parameters()}
-                return FloatStep(*common, node=group.node, input_units=tuple(units), parameters=parameters)
+                return FloatStep(
+                    *common,
+                    node=group.node,
+                    input_units=tuple(units),
+                    parameters=parameters,
+                )
 
     def _mode(self, group: FusedLayer) -> str:
         layer = group.node.layer
@@ -175,7 +189,13 @@ class _Planner:
             return "bounds"
         return f"winograd-f{self.tiles[group.name]}" if group.name in self.tiles else layer.op
 
-    def _product(self, group: FusedLayer, make: "partial[ProductStep]", x_unit: float, y_unit: float) -> Step:
+    def _product(
+        self,
+        group: FusedLayer,
+        make: "partial[ProductStep]",
+        x_unit: float,
+        y_unit: float,
+    ) -> Step:
         """A layer with weights as direct sums."""
         layer = group.node.layer
         assert isinstance(layer, Conv | Linear)
@@ -196,7 +216,13 @@ class _Planner:
             weights_saturated=whole.saturated,
         )
 
-    def _winograd(self, group: FusedLayer, make: "partial[WinogradStep]", x_unit: float, y_unit: float) -> Step:
+    def _winograd(
+        self,
+        group: FusedLayer,
+        make: "partial[WinogradStep]",
+        x_unit: float,
+        y_unit: float,
+    ) -> Step:
         """A convolution in the Winograd domain."""
         layer = group.node.layer
         assert isinstance(layer, Conv)
@@ -263,7 +289,14 @@ class _Planner:
             raise self._too_wide(group)
         return np.float32 if needed < SINGLE else np.float64
 
-    def _rescaling(self, group: FusedLayer, bias: Floats, unit: Floats, y_unit: float, largest: float) -> Rescaling:
+    def _rescaling(
+        self,
+        group: FusedLayer,
+        bias: Floats,
+        unit: Floats,
+        y_unit: float,
+        largest: float,
+    ) -> Rescaling:
         """From sums of these units (K,), up to ``largest``, to outputs.  bias: real, (K,)."""
         found = change(unit / y_unit, self.integers.multiplier_bits)
         whole = np.rint(bias / unit)
