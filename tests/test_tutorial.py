@@ -10,7 +10,7 @@ def text(output):
     return "".join(output["text"] if output["output_type"] == "stream" else output["data"]["text/plain"])
 
 
-def test_every_cell_runs_and_shows_what_it_showed(tmp_path, monkeypatch):
+def test_every_cell_runs_and_shows_what_it_showed(tmp_path, monkeypatch, undrawn):
     """Tables are drawn by pandas, whose versions draw them differently; results are said by us, to the digit."""
     monkeypatch.chdir(tmp_path)
     notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
