@@ -793,8 +793,18 @@ def test_a_page_is_of_the_sweep_file_that_the_points_are_of(tmp_path, swept, und
 # --- compression
 
 
+CHECKPOINTS = sorted(path.name for path in (ROOT / "models" / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("name", [name for name in CHECKPOINTS if "dense" in name])
+def test_a_dense_checkpoint_is_not_made_sparse_by_a_guess(tmp_path, name):
+    message = one_line(*run("compress", ROOT / "models" / "checkpoints" / name, "-o", tmp_path / "x.dual"))
+    assert "states no sparsity_sd, expected a recipe with the key spatial" in message
+    assert not (tmp_path / "x.dual").exists()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["resnet20-joint", "resnet20-joint-even", "resnet20-joint-refined"])
+@pytest.mark.parametrize("name", [name for name in CHECKPOINTS if "dense" not in name])
 def test_compress_without_a_recipe_keeps_the_accuracy(tmp_path, monkeypatch, name):
     """Of the 600 sample images the file answers as many rightly as the checkpoint, but for two points."""
     monkeypatch.delenv("ACCELSIM_DATA", raising=False)
