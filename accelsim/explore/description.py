@@ -57,7 +57,7 @@ class ModelEntry(SweepPart):
     """
 
     path: str
-    """A ``.dual`` file, a table, or the bare name of a table in ``workloads/``."""
+    """A ``.dual`` file, a table, or the bare name of one of either in ``models/`` or ``workloads/``."""
     winograd_sparsity: tuple[Share, ...] = ()
     """Target shares of zeros among the Winograd-domain filter entries, instead of the file's
     threshold."""

@@ -8,8 +8,8 @@ The folder of a sweep holds ``sweep.yaml`` (a copy of its description), ``result
 
 import json
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -42,12 +42,14 @@ class Sweep:
     (``layer_table``).
     damaged: stored rows that did not fit their checksum; they were dropped and, in a run, computed
     again.
+    paths: of the models' files, where they were found, by the table's word for them.
     """
 
     description: SweepDescription
     table: pd.DataFrame
     layers: pd.DataFrame
     damaged: int = 0
+    paths: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """One line: how many points, and what became of them."""
@@ -202,7 +204,8 @@ def _tables(
 ) -> Sweep:
     table = make_table(some, keys, accuracy, store)
     layers = layer_table(some, keys, store)
-    return Sweep(description, table, layers, store.damaged)
+    paths = {Path(point.variant.path).stem: point.variant.path for point in some}
+    return Sweep(description, table, layers, store.damaged, paths)
 
 
 def run_tasks(tasks: Sequence[Task], store: Store, execute: Executor, progress: Progress | None = None) -> None:
