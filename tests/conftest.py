@@ -5,8 +5,11 @@ Decoding takes a second and more, many times what most tests do with the model; 
 
 import copy
 import hashlib
+import os
+import secrets
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
+from typing import Any
 
 import pytest
 
@@ -18,6 +21,18 @@ from accelsim.network.graph import Graph
 from accelsim.network.zoo import NETWORKS, resnet_cifar
 from tests.small_dual import ROOT
 from tests.undrawn import without_pictures
+
+
+def pytest_configure() -> None:
+    """One seed of ``test_fuzz.py`` for this process and the workers that it starts."""
+    os.environ.setdefault("FUZZ_SEED", str(secrets.randbelow(1 << 32)))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say which seed a run that fuzzed had, also where nothing failed."""
+    reports = (report for some in terminalreporter.stats.values() for report in some)
+    if any("test_fuzz.py" in getattr(report, "nodeid", "") for report in reports):
+        terminalreporter.write_line(f"fuzzed with FUZZ_SEED={os.environ['FUZZ_SEED']}")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -10,7 +10,6 @@ import json
 import math
 import os
 import resource
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,7 +43,7 @@ from .simulator.random_machines import machines
 from .small_dual import ROOT, write_images, write_small
 
 T = TypeVar("T")
-SEED = int(os.environ.get("FUZZ_SEED", secrets.randbelow(1 << 32)))
+SEED = int(os.environ["FUZZ_SEED"])  # set by conftest.py where it is not given
 MOST_SECONDS = 5.0
 MOST_BYTES = 1 << 30  # beyond what the process has
 MEMBER_BYTES = 1 << 24
@@ -55,14 +54,6 @@ FUZZ = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module", autouse=True)
-def printed_seed(request: pytest.FixtureRequest) -> None:
-    """Say which seed this run has, also where nothing fails."""
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None:
-        reporter.write_line(f"fuzzing with FUZZ_SEED={SEED}")
 
 
 @contextlib.contextmanager
