@@ -17,7 +17,7 @@ Record = TypeVar("Record", bound=BaseModel)
 
 SHOWN_FAULTS = 12
 # which of several forms it tried, in a key's path
-_PYDANTIC = re.compile(r"(?:tuple|list|union|function-\w+)\[.*\]$")
+_PYDANTIC = re.compile(r"(?:tuple|list|union|literal|function-\w+)\[.*\]$|constrained-\w+$")
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel = 2
 _SHORT.maxstring = 60
@@ -53,7 +53,10 @@ def explain(
     unknown here only.
     """
     faults = []
-    found = error.errors(include_url=False)
+    every = error.errors(include_url=False)
+    # A list whose entries are faulty is called too short, too.
+    inner = {fault["loc"][:length] for fault in every for length in range(len(fault["loc"]))}
+    found = [fault for fault in every if fault["type"] != "too_short" or fault["loc"] not in inner]
     for fault in found[:SHOWN_FAULTS]:
         path = [str(part)[:60] for part in fault["loc"] if not _PYDANTIC.match(str(part))]
         key = ".".join(path)

@@ -33,6 +33,8 @@ SAMPLE = MODELS / "cifar10-sample.npz"
 CHECKPOINT = MODELS / "checkpoints" / "resnet20-joint"
 MOST_SECONDS = 1800
 MOST_BYTES = 6 << 30
+SOME = 200  # images, of those of a sample, in float32
+FEW = 60  # images in whole numbers
 WARM_SECONDS = 300  # that a refusal may take on a busy machine, its start included
 
 
@@ -118,6 +120,15 @@ def verdict(*arguments: object) -> tuple[int, dict[str, object]]:
     return done.status, done.json()
 
 
+def first(number: int, source: Path, work: Path) -> Path:
+    """A file of the first images of another: whole numbers take minutes on all."""
+    with np.load(source) as arrays:
+        some = {name: array[:number] for name, array in arrays.items()}
+    path = work / f"{source.stem}-{number}.npz"
+    np.savez(path, **some)
+    return path
+
+
 def losses(found: dict[str, object]) -> list[float | None]:
     """Points that each machine loses."""
     machines = found["machines"]
@@ -131,21 +142,23 @@ def losses(found: dict[str, object]) -> list[float | None]:
 def compress_without_recipe(folder: Path, work: Path) -> str:
     done = accelsim("compress", CHECKPOINT, "-o", work / "x.dual")
     must(done.status == 0, done.said)
-    _, found = verdict(work / "x.dual", *PAIR, "--images", SAMPLE, "--float")
+    _, found = verdict(work / "x.dual", *PAIR, "--images", first(SOME, SAMPLE, work), "--float")
     machines = found["machines"]
     assert isinstance(machines, list)
     top1 = [machine["top1"] for machine in machines]
     must(min(top1) > 88, top1)
-    return f"{(work / 'x.dual').stat().st_size} bytes, top-1 {top1} of 600 images"
+    return f"{(work / 'x.dual').stat().st_size} bytes, top-1 {top1} of {SOME} images"
 
 
 def no_reference(folder: Path, work: Path) -> str:
     crude = folder / "crude"
     said = []
-    for flags in ((), ("--float",)):
-        status, found = verdict(crude / "crude.dual", *PAIR, "--images", crude / "noref.npz", *flags)
+    for flags, number in (((), FEW), (("--float",), 300)):
+        images = first(FEW, crude / "noref.npz", work)
+        status, found = verdict(crude / "crude.dual", *PAIR, "--images", images, *flags)
         must(status == 1 and found["served_by_both"] is None and losses(found) == [None, None], found)
-        status, found = verdict(crude / "crude.dual", *PAIR, "--images", crude / "ref.npz", *flags)
+        images = first(number, crude / "ref.npz", work)
+        status, found = verdict(crude / "crude.dual", *PAIR, "--images", images, *flags)
         must(status == 1 and found["served_by_both"] is False, found)
         said.append(f"{losses(found)} points")
     must("80.0" in said[1], said)
@@ -153,10 +166,12 @@ def no_reference(folder: Path, work: Path) -> str:
 
 
 def integers(folder: Path, work: Path) -> str:
-    status, found = verdict(RESNET, *reversed(PAIR), "--set", "winograd-16x16:tile=4")
-    narrow, two = verdict(RESNET, *PAIR, "--set", "arithmetic.weight_bits=2", "--set", "arithmetic.activation_bits=2")
+    images = ("--images", first(FEW, SAMPLE, work))
+    status, found = verdict(RESNET, *reversed(PAIR), "--set", "winograd-16x16:tile=4", *images)
+    words = ("--set", "arithmetic.weight_bits=2", "--set", "arithmetic.activation_bits=2")
+    narrow, two = verdict(RESNET, *PAIR, *words, *images)
     must(narrow == 1 and two["served_by_both"] is False, two)
-    return f"tile 4: {losses(found)} points, status {status}; 2 bits: {losses(two)} points, no"
+    return f"tile 4: {losses(found)} points, status {status}; 2 bits: {losses(two)} points, no; {FEW} images"
 
 
 def as_another_runtime(folder: Path, work: Path, *names: str) -> str:

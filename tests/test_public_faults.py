@@ -8,6 +8,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -26,6 +27,8 @@ from accelsim.cli import main
 from accelsim.dual.file import CompressedNetwork, write_dual
 from accelsim.dual.manifest import weight_names
 from accelsim.dual.quantizer import Quantizer
+from accelsim.explore.store import checksum
+from accelsim.explore.sweep import run_sweep
 from accelsim.files import DUAL, read_bytes, write_bytes, write_folder
 from accelsim.network import Graph, Node
 from accelsim.network.layers import Affine, Conv, Flatten, GlobalAveragePool, Linear, MaxPool, PadChannels
@@ -663,6 +666,16 @@ def sweep_file(tmp_path):
     return make
 
 
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A finished sweep of two points; to be copied, not changed."""
+    folder = tmp_path_factory.mktemp("swept")
+    table = file(folder, "net.csv", f"{NETWORK}\nc1,conv,16,32,32,32,3,3,1,1\n")
+    text = f"models: [{table}]\naxes: {{clock_mhz: [100, 200]}}\nmachines: {{s: {{base: spatial-16x16}}}}\n"
+    run_sweep(file(folder, "sweep.yaml", text), folder / "out", workers=1)
+    return folder / "out"
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -743,11 +756,55 @@ def test_a_flipped_bit_in_a_stored_row_is_found_and_computed_again(tmp_path, swe
     assert (folder / "points.csv").read_bytes() == good
 
 
+@pytest.mark.parametrize(
+    ("column", "text", "words"),
+    [
+        ("total", '{"cycles": NaN, "energy_pj": 1, "latency_ms": 1}', "a result without cycles, energy_pj, latency_ms"),
+        ("total", '{"cycles": -1, "energy_pj": 1, "latency_ms": 1}', "a result without cycles, energy_pj, latency_ms"),
+        ("total", "[]", "a result that is no record"),
+        ("total", "{", "expected the results of a sweep"),
+        ("layers", '{"name": ["a"], "cycles": [1, 2]}', "layers: "),
+        ("layers", "[1, 2]", "a result that is no record"),
+    ],
+)
+def test_stored_rows_with_a_checksum_of_their_own_are_read_as_carefully(tmp_path, swept, column, text, words):
+    import sqlite3
+
+    folder = shutil.copytree(swept, tmp_path / "out")
+    with contextlib.closing(sqlite3.connect(folder / "results.sqlite")) as db:
+        db.execute(f"UPDATE results SET {column} = ?", (text,))
+        for row in db.execute("SELECT * FROM results").fetchall():
+            db.execute("UPDATE results SET checksum = ? WHERE key = ?", (checksum(*row[:-1]), row[0]))
+        db.commit()
+    assert words in one_line(*run("report", folder))
+
+
+def test_a_page_is_of_the_sweep_file_that_the_points_are_of(tmp_path, swept, undrawn):
+    """Its commands name machines and keys of the file; of what is asked of the points another page may be drawn."""
+    folder = shutil.copytree(swept, tmp_path / "out")
+    text = (folder / "sweep.yaml").read_text()
+    (folder / "sweep.yaml").write_text(text + "report: {objectives: [cycles]}\n")
+    assert run("report", folder)[0] == 0
+    assert "100" in text
+    (folder / "sweep.yaml").write_text(text.replace("100", "101", 1))
+    assert "sweep.yaml: another sweep than that of the points" in one_line(*run("report", folder))
+
+
 # --- compression
 
 
+CHECKPOINTS = sorted(path.name for path in (ROOT / "models" / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("name", [name for name in CHECKPOINTS if "dense" in name])
+def test_a_dense_checkpoint_is_not_made_sparse_by_a_guess(tmp_path, name):
+    message = one_line(*run("compress", ROOT / "models" / "checkpoints" / name, "-o", tmp_path / "x.dual"))
+    assert "states no sparsity_sd, expected a recipe with the key spatial" in message
+    assert not (tmp_path / "x.dual").exists()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["resnet20-joint", "resnet20-joint-even", "resnet20-joint-refined"])
+@pytest.mark.parametrize("name", [name for name in CHECKPOINTS if "dense" not in name])
 def test_compress_without_a_recipe_keeps_the_accuracy(tmp_path, monkeypatch, name):
     """Of the 600 sample images the file answers as many rightly as the checkpoint, but for two points."""
     monkeypatch.delenv("ACCELSIM_DATA", raising=False)

@@ -12,7 +12,7 @@ from .small_dual import write_images, write_small
 from .test_public_faults import one_line, run
 
 SWEEP_FILE = """
-models: {net: small.dual}
+models: [small.dual]
 machines:
   spatial: {base: spatial-16x16, axes: {clock_mhz: [100, 200]}}
 """

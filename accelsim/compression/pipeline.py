@@ -330,7 +330,7 @@ def _layers_done(task: _Task, notes: dict[str, Any]) -> int:
 
 
 def _provenance(recipe: CompressionRecipe, notes: dict[str, Any]) -> dict[str, str]:
-    provenance: dict[str, str] = {key: str(notes[key]) for key in ("seed", "epochs", "hours") if key in notes}
+    provenance: dict[str, str] = {key: str(notes[key])[:1000] for key in ("seed", "epochs", "hours") if key in notes}
     if recipe.images is not None:
         provenance["images"] = recipe.images
     return provenance | recipe.provenance

@@ -12,6 +12,7 @@ from accelsim.training.networks import beside_in
 from accelsim.training.recipe import Data
 
 ImageCount = Annotated[int, Field(ge=1, le=100_000)]
+Key = Annotated[str, Field(min_length=1, max_length=200)]
 Steps = Annotated[int, Field(ge=1, le=1_000_000)]
 Text = Annotated[str, Field(max_length=1000)]
 
@@ -65,6 +66,11 @@ class SearchSettings(Section):
 
     factors: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=16)] = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
     """Multiples of the common cell that are tried."""
+
+
+def is_file_name(text: str) -> bool:
+    """Whether a text names a file, and no folder on the way to it."""
+    return text not in ("", ".", "..") and Path(text).name == text and "\0" not in text
 
 
 class CompressionRecipe(Section):
@@ -142,7 +148,7 @@ class CompressionRecipe(Section):
     images: Text | None = None
     """Sample images beside the model, for its provenance."""
 
-    provenance: dict[str, Text] = Field(default_factory=dict)
+    provenance: dict[Key, Text] = Field(default_factory=dict)
     """Free text that the file carries, by key."""
 
     @model_validator(mode="after")
@@ -155,6 +161,12 @@ class CompressionRecipe(Section):
             raise ValueError("bit_price: expected the key fit, which rounds at a price")
         if self.rounded is not None and self.fit is None:
             raise ValueError("rounded: expected the key fit, which rounds the other layers")
+        if self.cell is not None and self.relative_cell is not None:
+            raise ValueError("cell: expected no relative_cell beside it, which takes its place")
+        if self.images is not None and not is_file_name(self.images):
+            raise ValueError(f"images: {self.images[:60]!r}, expected the name of a file beside the model")
+        if self.images is not None and "images" in self.provenance:
+            raise ValueError("provenance.images: is the key images, expected it there alone")
         if self.coarser != 1 and self.relative_cell is None:
             raise ValueError("coarser: expected the key relative_cell, whose cells it multiplies")
         if self.data is None:

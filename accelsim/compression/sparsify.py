@@ -24,26 +24,25 @@ from pydantic import Field
 
 from accelsim.arrays import Array, Ints
 from accelsim.compression.correct import corrected_biases
+from accelsim.compression.moved_statistics import CHUNK, moved_statistics
 from accelsim.compression.quantize import compressed_network, quantize, winograd_threshold, winograd_tiles
 from accelsim.compression.rounding import EXACT, fitted, with_zeros, zeros_of_filters
 from accelsim.dual.deploy import winograd_convolution
-from accelsim.dual.file import decode_dual, encode_dual, with_accuracy
+from accelsim.dual.file import CompressedNetwork, decode_dual, encode_dual, with_accuracy
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError, NumericalError
-from accelsim.network import INPUT, Network, forward
-from accelsim.network.layers import BatchNorm
+from accelsim.network import Network, forward
 from accelsim.settings import Positive, Section
 from accelsim.sparsity.initial_zeros import exact_shares
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.recipe import NO_BUDGET, Budget, Reconstruction
-from accelsim.sparsity.reconstruction import LayerReport, advance, is_refitted, reconstruct
+from accelsim.sparsity.reconstruction import LayerReport, is_refitted, reconstruct
 from accelsim.training.checkpoint import load_state, save_state
 from accelsim.training.pricelist import PriceList
 from accelsim.training.prices import Cost, Grid, LayerPrice, Points, PricingImages, chosen, measure
 
 PRICES = "prices.json"
 GROUPED_LEVELS = 127  # the largest index of a layer with groups
-CHUNK = 32  # pictures that pass through the network together
 NOISE = 64  # pictures of smooth noise, where there are no others
 
 Watch = Callable[[str], None]  # takes a line of progress
@@ -225,7 +224,10 @@ class Sparsifier:
         """The network with such zeros and cells in each layer."""
         network = self.network
         arrays, reports = self._reconstructed(taken)
-        content = _rounded(Network(network.graph, arrays), network, self.pictures, self.wish, taken, self.provenance)
+        self.say("rounding the weights")
+        whole = _rounded(Network(network.graph, arrays), network, self.pictures, self.wish, taken, self.provenance)
+        self.say("coding the weights")
+        content = encode_dual(whole)
         figures = compare(network, decode_dual(content, "the new file"), self.pictures)
         content = with_accuracy(content, figures)
         losses = [
@@ -282,8 +284,8 @@ def _rounded(
     wish: Wish,
     taken: Mapping[str, LayerPrice],
     provenance: Mapping[str, str],
-) -> bytes:
-    """The file of a sparse network: rounded with its zeros, means and variances set right."""
+) -> CompressedNetwork:
+    """A sparse network rounded with its zeros, means and variances set right."""
     tiles = winograd_tiles(sparse.graph, wish.tile)
     regularizer = JointRegularizer(sparse.graph, {"default": wish.tile})
     share_wd = exact_shares(regularizer, sparse.arrays)[1]
@@ -305,7 +307,7 @@ def _rounded(
         arrays |= moved_statistics(dense, Network(sparse.graph, arrays), pictures.fit)
         arrays |= corrected_biases(dense, Network(sparse.graph, arrays), pictures.fit[: 4 * CHUNK])
     quantized = replace(quantized, network=Network(sparse.graph, arrays))
-    whole = compressed_network(
+    return compressed_network(
         quantized,
         winograd_m=tiles,
         winograd_threshold=theta,
@@ -313,44 +315,6 @@ def _rounded(
         value_bits=wish.value_bits,
         provenance=provenance,
     )
-    return encode_dual(whole)
-
-
-def moved_statistics(dense: Network, sparse: Network, images: Array) -> dict[str, Array]:
-    """Running means and variances of batch normalisation, by array name, as the sparse network needs them.
-
-    By how much the pictures' means differ in both networks, and by what factor their variances do,
-    the running ones of the dense network are changed; layer after layer.
-    """
-    arrays = dict(sparse.arrays)
-    found: dict[str, Array] = {}
-    chunks = [images[first : first + CHUNK] for first in range(0, len(images), CHUNK)]
-    values: dict[str, list[Array]] = {INPUT: list(chunks)}
-    truth: dict[str, list[Array]] = {INPUT: list(chunks)}
-    last = {source: i for i, node in enumerate(sparse.graph.nodes) for source in node.inputs}
-    for i, node in enumerate(sparse.graph.nodes):
-        if isinstance(node.layer, BatchNorm):
-            mean, var = _statistics(values[node.inputs[0]])
-            old_mean, old_var = _statistics(truth[node.inputs[0]])
-            names = f"{node.name}.running_mean", f"{node.name}.running_var"
-            ratio = np.where(old_var > 0, var / np.maximum(old_var, 1e-30), 1.0)
-            found[names[0]] = (dense.arrays[names[0]] + mean - old_mean).astype(np.float32)
-            found[names[1]] = (dense.arrays[names[1]] * ratio).astype(np.float32)
-            arrays |= {name: found[name] for name in names}
-        done = {source for source in node.inputs if last[source] == i}
-        advance(node, arrays, values, done)
-        advance(node, dense.arrays, truth, done)
-    return found
-
-
-def _statistics(chunks: list[Array]) -> tuple[Array, Array]:
-    """Mean and variance of each channel, (C,) float64."""
-    rows = sum(chunk.size // chunk.shape[-1] for chunk in chunks)
-    axes = tuple(range(chunks[0].ndim - 1))
-    total = sum(chunk.sum(axis=axes, dtype=np.float64) for chunk in chunks)
-    mean = np.asarray(total) / rows
-    square = sum(((chunk - mean.astype(np.float32)) ** 2).sum(axis=axes, dtype=np.float64) for chunk in chunks)
-    return mean, np.asarray(square) / rows
 
 
 def compare(dense: Network, model: DualModel, pictures: Pictures) -> dict[str, float]:

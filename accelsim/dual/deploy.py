@@ -10,13 +10,13 @@ caller's to look at.  The transform is summed in one order in float64 and rounde
 so that values and masks are the same on every machine (a BLAS is free to sum in another).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
-from accelsim.arrays import Array, Floats
+from accelsim.arrays import Array, Flags, Floats
 from accelsim.dual.manifest import weight_names
 from accelsim.dual.model import DualModel, winograd_eligible
 from accelsim.faults import nearest, shown
@@ -38,19 +38,34 @@ def winograd_filters(weights: Array, m: int, threshold: float, points: Points | 
     default ones, with the scaling of G that belongs to them.
     """
     K, C, R, S = weights.shape
+    W = np.empty((m + R - 1, m + S - 1, K * C), np.float32)
+    for at, block, tap in _taps(weights, m, points):
+        tap[np.abs(tap) <= np.float32(threshold)] = 0
+        W[at][block] = tap
+    return W.reshape(*W.shape[:2], K, C).transpose(2, 3, 0, 1)
+
+
+def winograd_mask(weights: Array, m: int, threshold: float, points: Points | None = None) -> Flags:
+    """Where ``winograd_filters`` is not zero, tap by tap: (taps, K, C / groups) bool."""
+    K, C, R, S = weights.shape
+    mask = np.empty((m + R - 1, m + S - 1, K * C), bool)
+    for at, block, tap in _taps(weights, m, points):
+        np.greater(np.abs(tap, out=tap), np.float32(threshold), out=mask[at][block])
+    return mask.reshape(-1, K, C)
+
+
+def _taps(weights: Array, m: int, points: Points | None) -> Iterator[tuple[tuple[int, int], slice, Array]]:
+    """Each tap of the transformed filters, some filters at a time: which tap, which filters, and their entries."""
+    K, C, R, S = weights.shape
     G_h, G_w = (matrices(m, r, np.dtype(np.float64), points)[1] for r in (R, S))
     filters = weights.reshape(K * C, R, S).transpose(1, 2, 0)
-    W = np.empty((len(G_h), len(G_w), K * C), np.float32)
     for first in range(0, K * C, BLOCK_FILTERS):
         block = slice(first, first + BLOCK_FILTERS)
         w = filters[:, :, block].astype(np.float64, order="C")
         for i, coefficients in enumerate(G_h):
             rows = _combination(coefficients, w)
             for j, coefficients in enumerate(G_w):
-                tap = W[i, j, block]
-                tap[...] = _combination(coefficients, rows)
-                tap[np.abs(tap) <= np.float32(threshold)] = 0
-    return W.reshape(*W.shape[:2], K, C).transpose(2, 3, 0, 1)
+                yield (i, j), block, _combination(coefficients, rows).astype(np.float32)
 
 
 def _combination(coefficients: Floats, taps: Floats) -> Floats:

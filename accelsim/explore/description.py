@@ -18,6 +18,7 @@ against the machine's own record, a name in a formula against the axes, the deri
 what is known of a machine before it runs.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -56,7 +57,7 @@ class ModelEntry(SweepPart):
     """
 
     path: str
-    """A ``.dual`` file, a table, or the bare name of a table in ``workloads/``."""
+    """A ``.dual`` file, a table, or the bare name of one of either in ``models/`` or ``workloads/``."""
     winograd_sparsity: tuple[Share, ...] = ()
     """Target shares of zeros among the Winograd-domain filter entries, instead of the file's
     threshold."""
@@ -207,6 +208,12 @@ class SweepDescription(SweepPart):
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    @property
+    def digest(self) -> str:
+        """Of all that the file says and that decides the points: not of names, and not of the report."""
+        said = self.model_dump_json(exclude={"name", "description", "report"}, exclude_unset=True)
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
 
     def level_of(self, parameters: Mapping[str, Any]) -> str:
         """How far the layers of a point run as one network.

@@ -11,6 +11,7 @@ from accelsim.explore.answers import variant_axes
 from accelsim.explore.description import MachineEntry, SweepDescription
 from accelsim.explore.expressions import Value
 from accelsim.explore.space import LAYER_THRESHOLD, SCOPE, settings_of
+from accelsim.explore.sweep import Sweep
 
 # of a variant's columns
 FLAGS = {
@@ -34,12 +35,16 @@ def plain(value: object) -> str:
     return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
-def command(description: SweepDescription, row: pd.Series) -> str:
-    """The ``accelsim simulate`` that gives a point's figures again.  row: of the sweep's table."""
+def command(sweep: Sweep, row: pd.Series) -> str:
+    """The ``accelsim simulate`` that gives a point's figures again, from the folder that the sweep was run from.
+
+    row: of the sweep's table.
+    """
+    description = sweep.description
     entry = description.machines[str(row["family"])]
     parameters = _parameters(description, entry, row)
     settings = settings_of(entry, parameters)
-    words = ["accelsim", "simulate", _model(description, str(row["model"])), entry.base]
+    words = ["accelsim", "simulate", _model(sweep, str(row["model"])), entry.base]
     for key, value in settings.items():
         words += ["--set", f"{key}={plain(value)}"]
     words += _zeros(row)
@@ -78,6 +83,7 @@ def _number(value: Any) -> Value:
     return int(found) if isinstance(found, float) and found.is_integer() else found
 
 
-def _model(description: SweepDescription, name: str) -> str:
-    """A model as the sweep file names it, by the table's word for it."""
-    return next((entry.path for entry in description.models if Path(entry.path).stem == name), name)
+def _model(sweep: Sweep, name: str) -> str:
+    """A model's file as it was found, or its bare name, by the table's word for it."""
+    given = next((entry.path for entry in sweep.description.models if Path(entry.path).stem == name), name)
+    return sweep.paths.get(name, given) if Path(given).suffix else given

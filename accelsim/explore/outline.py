@@ -34,7 +34,7 @@ from accelsim.explore.space import (
     too_many,
     variants_for,
 )
-from accelsim.explore.tasks import Arithmetic, PointTasks, check_measurable
+from accelsim.explore.tasks import MeasuredArithmetic, PointTasks, check_measurable
 
 ALL = 64  # samples of a family, at most, all of whose machines are made
 TRIED = 12  # of a larger one, if all of those are sound and meet the constraints, else ``ALL``
@@ -202,5 +202,5 @@ def _measured(
     found = {}
     for point in _points(itertools.repeat(variant), family):
         if point.machine is not None:
-            found[repr(Arithmetic.of(point.machine, description.accuracy))] = point
+            found[repr(MeasuredArithmetic.of(point.machine, description.accuracy))] = point
     return list(found.values())

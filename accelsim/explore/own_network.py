@@ -253,11 +253,16 @@ def _why(made: Made, pair: tuple[str, str]) -> str:
     gaps = winograd["cycles"].to_numpy(float) - spatial["cycles"].to_numpy(float)
     order = sorted(range(len(gaps)), key=lambda i: -abs(gaps[i]))[:3]
     parts = [
-        f"{spatial['name'].iloc[i]} ({gaps[i]:+,.0f} cycles; bound by {spatial['bound'].iloc[i]} and "
-        f"{winograd['bound'].iloc[i]})"
+        f"{spatial['name'].iloc[i]} ({gaps[i]:+,.0f} cycles; bound by "
+        f"{_both(spatial['bound'].iloc[i], winograd['bound'].iloc[i])})"
         for i in order
         if gaps[i]
     ]
     if not parts:
         return f"No layer takes other cycles on {pair[1]} than on {pair[0]}."
     return f"Between {pair[0]} and {pair[1]} decide {', '.join(parts)}."
+
+
+def _both(one: str, other: str) -> str:
+    """What is said of two machines, once where it is the same."""
+    return f"{one} on both" if one == other else f"{one} and {other}"

@@ -254,7 +254,7 @@ def make(
 
 
 @dataclass(frozen=True)
-class Draft:
+class PointDraft:
     """A sample before its machine is made."""
 
     parameters: dict[str, Value]
@@ -262,7 +262,7 @@ class Draft:
     error: str = ""  # why it is no machine, if a formula says so
 
 
-def draft(description: SweepDescription, family: str, sample: Mapping[str, Value]) -> Draft | None:
+def draft(description: SweepDescription, family: str, sample: Mapping[str, Value]) -> PointDraft | None:
     """A sample as its formulas have it; None if a constraint that reads parameters alone excludes it."""
     entry = description.machines[family]
     parameters: dict[str, Value] = {name: expressions.whole(value) for name, value in sample.items()}
@@ -272,14 +272,14 @@ def draft(description: SweepDescription, family: str, sample: Mapping[str, Value
             values[name] = parameters[name] = expressions.evaluate(str(formula), values)
         settings = settings_of(entry, parameters)
     except InputError as error:
-        return Draft(parameters, {}, f"{family}: {error}")
+        return PointDraft(parameters, {}, f"{family}: {error}")
     early, _ = split_constraints(description, entry)
     try:
         if not all(_holds(c, values) for c in early):
             return None
     except InputError as error:
-        return Draft(parameters, {}, str(error))
-    return Draft(parameters, settings)
+        return PointDraft(parameters, {}, str(error))
+    return PointDraft(parameters, settings)
 
 
 def split_constraints(description: SweepDescription, entry: MachineEntry) -> tuple[list[str], list[str]]:

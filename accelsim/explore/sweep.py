@@ -8,8 +8,8 @@ The folder of a sweep holds ``sweep.yaml`` (a copy of its description), ``result
 
 import json
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -42,12 +42,14 @@ class Sweep:
     (``layer_table``).
     damaged: stored rows that did not fit their checksum; they were dropped and, in a run, computed
     again.
+    paths: of the models' files, where they were found, by the table's word for them.
     """
 
     description: SweepDescription
     table: pd.DataFrame
     layers: pd.DataFrame
     damaged: int = 0
+    paths: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """One line: how many points, and what became of them."""
@@ -146,12 +148,18 @@ def read_sweep(folder: Path) -> Sweep:
             some = [Point.from_plain(content["point"]) for content in kept]
             keys = [content["key"] for content in kept]
             accuracy = [content["accuracy"] for content in kept]
+            files = {content.get("of", description.digest) for content in kept}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{folder / FILE_NAME}: {error}, expected the points of a sweep; run it again") from None
         if not kept:
             raise InputError(f"{folder}: holds no points yet, expected a sweep that was begun; run it again")
+        if files != {description.digest}:
+            raise InputError(
+                f"{folder / 'sweep.yaml'}: another sweep than that of the points in {FILE_NAME}, expected it as it was "
+                "but for its report; run it again"
+            )
         return _tables(description, some, keys, accuracy, store)
 
 
@@ -171,13 +179,14 @@ def read_back(sweep_tasks: PointTasks, store: Store) -> Sweep:
 
 
 def _remember(sweep_tasks: PointTasks, store: Store) -> None:
-    """Tell the store what the points are.
+    """Tell the store what the points are, and of which sweep (older stores do not say).
 
     Their facts may be infinite (unlimited memory), which our JSON can hold.
     """
+    digest = sweep_tasks.description.digest
     rows = zip(sweep_tasks.points, _keys(sweep_tasks.tasks), _keys(sweep_tasks.accuracy), strict=True)
     store.put_points(
-        json.dumps({"point": asdict(point), "key": key, "accuracy": measured}, separators=(",", ":"))
+        json.dumps({"point": asdict(point), "key": key, "accuracy": measured, "of": digest}, separators=(",", ":"))
         for point, key, measured in rows
     )
 
@@ -195,7 +204,8 @@ def _tables(
 ) -> Sweep:
     table = make_table(some, keys, accuracy, store)
     layers = layer_table(some, keys, store)
-    return Sweep(description, table, layers, store.damaged)
+    paths = {Path(point.variant.path).stem: point.variant.path for point in some}
+    return Sweep(description, table, layers, store.damaged, paths)
 
 
 def run_tasks(tasks: Sequence[Task], store: Store, execute: Executor, progress: Progress | None = None) -> None:

@@ -76,13 +76,13 @@ def measurement_of(point: Point, accuracy: Accuracy, root: Path) -> Task | None:
     """The measurement of a point's model variant on its machine; None if there is none."""
     if point.machine is None or point.variant.is_table:
         return None
-    arithmetic = Arithmetic.of(point.machine, accuracy)
+    arithmetic = MeasuredArithmetic.of(point.machine, accuracy)
     images = images_of(accuracy, root)
     return accuracy_task(point.variant, arithmetic.kind, arithmetic.m, images, accuracy.count, arithmetic.datapath)
 
 
 @dataclass(frozen=True)
-class Arithmetic:
+class MeasuredArithmetic:
     """What of a machine decides the accuracy of a model on it."""
 
     kind: str
@@ -90,11 +90,11 @@ class Arithmetic:
     datapath: Datapath | None  # its whole numbers; None for float32
 
     @staticmethod
-    def of(machine: Mapping[str, Any], accuracy: Accuracy) -> "Arithmetic":
+    def of(machine: Mapping[str, Any], accuracy: Accuracy) -> "MeasuredArithmetic":
         """That of a machine's ``model_dump``."""
         m = machine.get("tile")
         datapath = machine_from(machine).datapath if accuracy.word_widths else None
-        return Arithmetic(str(machine["kind"]), m if isinstance(m, int) else None, datapath)
+        return MeasuredArithmetic(str(machine["kind"]), m if isinstance(m, int) else None, datapath)
 
 
 def images_of(accuracy: Accuracy, root: Path) -> Path:

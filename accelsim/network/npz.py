@@ -1,5 +1,6 @@
 """Reading .npz files from strangers: no pickle, no unknown types, and never more memory than was agreed to."""
 
+import lzma
 import struct
 import zipfile
 import zlib
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from accelsim.errors import InputError
 from accelsim.files import IMAGES, WEIGHTS, Kind, opened
 
+# what reading a damaged ZIP archive ends in
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, EOFError, ValueError, IndexError, struct.error)
 MAX_MEMBERS = 10_000
 _CHUNK = 1 << 20  # bytes that are unpacked at a time
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -56,7 +59,7 @@ def _archive(path: Path, max_bytes: int, kind: Kind) -> Iterator[zipfile.ZipFile
             yield archive
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}, expected {kind.name}") from None
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError, IndexError, struct.error) as error:
+    except DAMAGED as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: not a whole .npz file ({_one_line(error)})") from None

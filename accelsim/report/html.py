@@ -176,7 +176,7 @@ def _facts(row: pd.Series) -> str:
 
 def _totals(totals: pd.DataFrame) -> str:
     """The figures of each machine; beside each, how many times the first machine's it is."""
-    head = [""]
+    head = ["figure"]
     for i, machine in enumerate(totals["machine"]):
         head += [str(machine)] + ([f"times {totals['machine'].iloc[0]}"] if i else [])
     rows = []

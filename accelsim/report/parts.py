@@ -168,7 +168,8 @@ def command_note(command: str) -> str:
     return f'<p class="note">Again: <code class="command">{escape(command)}</code></p>' if command else ""
 
 
-def inline(svg: bytes) -> str:
-    """The <svg> element without the XML declaration and document type."""
+def inline(svg: bytes, title: str) -> str:
+    """The <svg> element without the XML declaration and document type, and with a name for who cannot see it."""
     text = svg.decode()
-    return f'<figure class="drawn">{text[text.index("<svg") :]}</figure>'
+    drawn = text[text.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1)
+    return f'<figure class="drawn">{drawn}</figure>'

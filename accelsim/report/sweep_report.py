@@ -93,7 +93,7 @@ def page(sweep: Sweep, plots: dict[str, bytes]) -> str:
     parts += ["<h2>Answers</h2>", *_answers(sweep), *_chart(sweep, cloud)]
     for name, heading in HEADINGS.items():
         if f"{name}.svg" in plots:
-            parts += [f"<h2>{heading}</h2>", inline(plots[f"{name}.svg"])]
+            parts += [f"<h2>{heading}</h2>", inline(plots[f"{name}.svg"], heading)]
         if name == "pareto":
             parts += _fronts(sweep)
         elif name == "break_even":
@@ -163,7 +163,7 @@ def _cloud(sweep: Sweep) -> dict[str, Any]:
             "text": visible(
                 " ".join([*([str(row["model"])] if several else []), str(row["family"]), named(row, names)])
             ),
-            "command": visible(command(sweep.description, row)),
+            "command": visible(command(sweep, row)),
             **{column: row[column] for column in columns},
         }
         for index, row in shown.iterrows()
@@ -185,7 +185,8 @@ def _chart(sweep: Sweep, cloud: dict[str, Any]) -> list[str]:
     axes = _axes_of(sweep)
     second = [*axes[1:], axes[0]] if len(axes) > 1 else axes
     sampled = f" ({cloud['shown']:,} of {cloud['of']:,} shown)" if cloud["shown"] < cloud["of"] else ""
-    note = f"Every point{sampled}; outlined: the fronts.  A click on a point shows the command that gives it again."
+    click = "A click on a point shows the command that gives it again where the sweep was run."
+    note = f"Every point{sampled}; outlined: the fronts.  {click}"
     return [
         "<h2>All points</h2>",
         f'<p class="note">{note}  Wheel: zoom; double click: back.</p>',
@@ -205,7 +206,7 @@ def _machines(sweep: Sweep, head: str, rows: Sequence[tuple[str, pd.Series]]) ->
     if head == "family":
         columns.remove("family")
     texts = [
-        [name, *(_text(row.get(column)) for column in columns), command(sweep.description, row) if len(row) else ""]
+        [name, *(_text(row.get(column)) for column in columns), command(sweep, row) if len(row) else ""]
         for name, row in rows
     ]
     return table_of([head, *(label(column) for column in columns), "command"], [cells(row) for row in texts])

@@ -6,7 +6,6 @@ Relative paths start at the folder named by ACCELSIM_DATA.
 import io
 import os
 import zipfile
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from accelsim.csv_rows import csv_rows
 from accelsim.errors import InputError
 from accelsim.files import ARCHIVE, DATA, LABELS, PICTURE, opened, read_text
 from accelsim.network.images import MAX_LABEL, checked_labels
-from accelsim.network.npz import read_npz
+from accelsim.network.npz import DAMAGED, read_npz
 from accelsim.network.pictures import decode, read_picture
 from accelsim.network.samples import ENDINGS
 from accelsim.training.augment import Pixels
@@ -189,7 +188,7 @@ def archives(path: Path, split: str, size: tuple[int, int]) -> Images:
                 labels.append(label)
     except OSError as error:
         raise InputError(f"{error.filename or listing}: {error.strerror or error}, expected images' archives") from None
-    except (KeyError, ValueError, TypeError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
+    except (KeyError, TypeError, *DAMAGED) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{listing}: {error}, expected columns archive, file, label and split") from None

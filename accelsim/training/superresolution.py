@@ -13,7 +13,6 @@ counts as a file of one channel, and as they are equal otherwise, it is ``bridge
 
 import io
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +24,12 @@ from accelsim.arrays import Array, Floats, Ints
 from accelsim.errors import InputError
 from accelsim.files import ARCHIVE, PICTURE, opened
 from accelsim.network.graph import Graph
+from accelsim.network.npz import DAMAGED
 from accelsim.network.pictures import decode
 from accelsim.training.recipe import Data
 
 Plane = Array  # (H, W), 0 to 255
+MOST_PIXELS = 1 << 28  # of an archive's images together
 TRAINING = "train91"
 TEST = ("set5", "set14")
 ONE_CHANNEL = ("bridge",)  # file names without suffix
@@ -125,20 +126,32 @@ def photographs(data: Data, path: Path, names: tuple[str, ...] = TEST) -> Photog
 def read_planes(path: Path, scale: int) -> dict[str, Plane]:
     """Luminance by file name of a zip archive's images, cut to a multiple of the scale.
 
-    Raises InputError.
+    Raises InputError, also for an image of which nothing is left without a border as wide as the
+    scale, and for more than ``MOST_PIXELS`` together.
     """
-    planes = {}
+    planes: dict[str, Plane] = {}
+    pixels_left = MOST_PIXELS
     try:
         with opened(path, ARCHIVE) as stream, zipfile.ZipFile(stream) as archive:
             for name in sorted(archive.namelist()):
+                if name in planes:
+                    raise InputError(f"{path}: two images are called {name[:100]!r}, expected one")
                 if archive.getinfo(name).file_size > PICTURE.most_bytes:
                     raise InputError(f"{path}: {name[:100]!r} is over {PICTURE.most_bytes} bytes")
                 pixels = decode(io.BytesIO(archive.read(name)), f"{path}: {name}")
+                pixels_left -= pixels.shape[0] * pixels.shape[1]
+                if pixels_left < 0:
+                    raise InputError(f"{path}: images of over {MOST_PIXELS} pixels together, expected fewer")
+                if min(pixels.shape[:2]) < 3 * scale:
+                    size = f"{pixels.shape[0]} x {pixels.shape[1]}"
+                    raise InputError(f"{path}: {name[:100]!r} is {size} pixels, expected at least {3 * scale} each way")
                 y = pixels[..., 0].astype(np.float32) if Path(name).stem in ONE_CHANNEL else luminance(pixels)
                 planes[name] = y[: y.shape[0] // scale * scale, : y.shape[1] // scale * scale]
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}, expected a zip archive of images") from None
-    except (zipfile.BadZipFile, RuntimeError, zlib.error) as error:
+    except DAMAGED as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{path}: {error}, expected a zip archive of images") from None
     if not planes:
         raise InputError(f"{path}: holds no images")

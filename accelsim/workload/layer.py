@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.arrays import Array, Floats, Ints
-from accelsim.dual.deploy import winograd_filters
+from accelsim.dual.deploy import winograd_filters, winograd_mask
 from accelsim.memo import Memo
 from accelsim.transforms.decomposition import KernelPiece
 from accelsim.transforms.winograd import Points
@@ -222,17 +222,17 @@ class LayerWork:
     ) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
         """``mask`` of transformed filters, eight flags a byte, and its shape."""
         weights = self.filters()
-        filters: list[NDArray[Any]]
         if parts:
-            filters = [winograd_filters(weights[:, :, *piece.window], m, 0.0, points) for piece in parts]
+            taps = np.concatenate([winograd_mask(weights[:, :, *piece.window], m, 0.0, points) for piece in parts])
         elif self.winograd_density is None:
-            filters = [winograd_filters(weights, m, self.winograd_threshold or 0.0, points)]
+            taps = winograd_mask(weights, m, self.winograd_threshold or 0.0, points)
         else:
-            W = np.abs(winograd_filters(weights, m, 0.0, points))
-            rank = round((1 - self.winograd_density) * W.size)
-            filters = [W > (np.partition(W.ravel(), rank - 1)[rank - 1] if rank else -1)]
-        K, C = weights.shape[:2]
-        taps = np.concatenate([(W != 0).transpose(2, 3, 0, 1).reshape(-1, K, C) for W in filters])
+            K, C, R, S = weights.shape
+            taps = np.ones(((m + R - 1) * (m + S - 1), K, C), bool)
+            rank = round((1 - self.winograd_density) * taps.size)
+            if rank:
+                W = np.abs(winograd_filters(weights, m, 0.0, points)).transpose(2, 3, 0, 1).reshape(taps.shape)
+                taps = W > np.partition(W.ravel(), rank - 1)[rank - 1]
         return np.packbits(taps), taps.shape
 
     def block_nonzeros(

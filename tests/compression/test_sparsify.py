@@ -9,7 +9,8 @@ from PIL import Image
 
 import accelsim
 from accelsim.cli import main
-from accelsim.compression.sparsify import moved_statistics, smooth_noise
+from accelsim.compression.moved_statistics import moved_statistics
+from accelsim.compression.sparsify import smooth_noise
 from accelsim.dual.deploy import spatial_densities, winograd_densities
 from accelsim.dual.file import read_dual
 from accelsim.network import INPUT, Graph, Network, Node, forward

@@ -68,11 +68,26 @@ def test_each_point_s_command_gives_its_figures_again(
     done = run_sweep(write_sweep(tmp_path), tmp_path / "out", workers=1)
     monkeypatch.chdir(tmp_path)
     for _, row in done.table.iloc[[0, 7, 23]].iterrows():
-        words = shlex.split(command(done.description, row))
+        words = shlex.split(command(done, row))
         assert cli.main([*words[1:], "--json"]) == 0
         total = json.loads(capsys.readouterr().out)["total"]
         for column in ("cycles", "energy_pj", "dram_read_bytes", "area_mm2"):
             assert total[column] == row[column], column
+
+
+def test_a_command_finds_its_model_where_the_sweep_found_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A sweep in another folder than the one it is run from, beside its model; and a model by its bare name."""
+    axes = {"lanes": [64], "rows": [4], "bandwidth": [12.8]}
+    path = write_sweep(tmp_path / "mine", models=["small.dual", "resnet20-cifar10"], axes=axes)
+    monkeypatch.chdir(tmp_path)
+    done = run_sweep(path.relative_to(tmp_path), Path("out"), workers=1)
+    for _, row in done.table[done.table["family"] == "spatial"].iterrows():
+        words = shlex.split(command(done, row))
+        assert words[2] == ("mine/small.dual" if row["model"] == "small" else "resnet20-cifar10")
+        assert cli.main([*words[1:], "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["total"]["cycles"] == row["cycles"]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +113,7 @@ def test_a_variant_s_command_gives_its_figures_again(
     assert done.table[of_winograd]["effectual_macs"].nunique() == 2
     pruned = "spatial_sparsity" in zeros
     for _, row in (done.table if pruned else done.table[of_winograd]).iterrows():
-        words = shlex.split(command(done.description, row))
+        words = shlex.split(command(done, row))
         assert cli.main([*words[1:], "--json"]) == 0
         total = json.loads(capsys.readouterr().out)["total"]
         for column in ("cycles", "energy_pj", "effectual_macs"):
@@ -110,8 +125,8 @@ def test_two_scopes_of_one_share_are_two_points_with_two_commands(tmp_path: Path
     models = [{"path": "small.dual", "winograd_sparsity": [0.9], "scope": scope} for scope in ("network", "layer")]
     done = run_sweep(write_sweep(tmp_path, models=models, axes=axes), tmp_path / "out", workers=1)
     one, other = (row for _, row in done.table.iterrows() if row["family"] == "winograd")
-    assert "--scope" not in command(done.description, one)
-    assert "--sparsity 0.9 --scope layer" in command(done.description, other)
+    assert "--scope" not in command(done, one)
+    assert "--sparsity 0.9 --scope layer" in command(done, other)
     assert named(one, done.parameters) == "winograd_sparsity=0.9 lanes=64 rows=4 bandwidth=12.8"
     assert named(other, done.parameters).startswith("winograd_sparsity=0.9 winograd_scope=layer lanes=64")
 

@@ -47,6 +47,15 @@ def test_every_fault_is_said_at_once(tmp_path: Path) -> None:
     assert "did you mean 'area_mm2'?" in str(error.value)
 
 
+def test_a_list_whose_entry_is_faulty_is_not_called_too_short(tmp_path: Path) -> None:
+    path = write_sweep(tmp_path, models=[{"path": "x.dual", "accuracy": 1}])
+    with pytest.raises(InputError, match=r"models\.0\.accuracy: unknown key") as error:
+        read_description(path)
+    assert "at least 1 item" not in str(error.value)
+    with pytest.raises(InputError, match=r"models: .*at least 1 item"):
+        read_description(write_sweep(tmp_path, models=[]))
+
+
 @pytest.mark.xfail(strict=True, reason="values of a wrong type hide what does not go together, as formulas and names")
 def test_faults_of_formulas_are_said_beside_those_of_values(tmp_path: Path) -> None:
     path = write_sweep(tmp_path, engine="fats", constraints=["aera_mm2 < 3"])

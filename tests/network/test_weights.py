@@ -218,7 +218,9 @@ def test_bfloat16_is_read_as_the_float32_that_it_begins(tmp_path):
 def test_types_without_a_float32_are_named(tmp_path, kind):
     size = {"F8_E4M3": 2, "C64": 16}[kind]
     (tmp_path / "a.safetensors").write_bytes(safetensors({"a": entry(kind, size)}, bytes(size)))
-    with pytest.raises(InputError, match=f"tensor 'a' holds {kind}, expected one of F64"):
+    # the lowest release of the package does not know complex numbers
+    unknown = "|not a safetensors file .*InvalidHeader" if kind == "C64" else ""
+    with pytest.raises(InputError, match=f"tensor 'a' holds {kind}, expected one of F64{unknown}"):
         read_safetensors(tmp_path / "a.safetensors")
 
 

@@ -99,12 +99,32 @@ def test_every_page_runs_without_a_word_of_complaint_and_opens_with_the_verdict(
       f.first = order[0].className;
       f.tables = document.querySelectorAll("table.sortable").length;
       f.tools = document.querySelectorAll(".tools button").length;
+      f.fetched = performance.getEntriesByType("resource").map((entry) => entry.name);
     }"""
     found = tried(any_page, script, tmp_path)
     assert found["faults"] == []
+    assert found["fetched"] == []
     assert found["marks"] >= 8
     assert found["first"] == "verdict"
     assert found["tools"] >= found["tables"] > 1  # each gives CSV
+
+
+def test_whoever_cannot_see_the_page_is_told_what_is_on_it(any_page, tmp_path):
+    """Each control and picture has a name, each head of a column says that it is one, tables are reached by keys."""
+    script = """(f) => {
+      const named = (e) => e.getAttribute("aria-label") || (e.tagName !== "svg" && e.textContent.trim());
+      const all = (what) => [...document.querySelectorAll(what)];
+      f.unnamed = all("input, select, button, svg, img").filter((e) => !named(e)).map((e) => e.outerHTML.slice(0, 90));
+      f.pictures = all("svg").filter((e) => e.getAttribute("role") !== "img").length;
+      f.heads = all("th").filter((e) => !e.getAttribute("scope")).length;
+      f.unreached = all(".wide").filter((e) => e.tabIndex !== 0).length;
+      f.language = document.documentElement.lang;
+      f.headings = all("h1").length;
+    }"""
+    found = tried(any_page, script, tmp_path)
+    assert found["unnamed"] == []
+    assert (found["pictures"], found["heads"], found["unreached"]) == (0, 0, 0)
+    assert (found["language"], found["headings"]) == ("en", 1)
 
 
 def test_a_click_on_a_file_s_point_says_the_command_that_gives_its_figures(explored, tmp_path, monkeypatch, capsys):

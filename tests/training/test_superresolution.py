@@ -190,6 +190,18 @@ def test_bad_data_and_networks_are_refused_in_one_line(tmp_path: Path, archives:
         train_recipe(recipe(tmp_path, archives, network="resnet20-cifar10", start=None), tmp_path / "out")
     with pytest.raises(InputError, match=r"train91.zip: no image holds a patch of 100 pixels"):
         training_patches(settings(archives, patch=100), archives)
+    with pytest.raises(InputError, match=r"set5.zip: '0.png' is 36 x 36 pixels, expected at least 39 each way"):
+        read_planes(archives / "set5.zip", 13)  # 26 x 26 of them, less a border of 13, is nothing: its PSNR was NaN
+    with pytest.raises(InputError, match=r"set5.zip: '0.png' is 36 x 36 pixels, expected at least 111 each way"):
+        read_planes(archives / "set5.zip", 37)  # ended in a division by zero
+    whole = (archives / "set14.zip").read_bytes()
+    (archives / "set14.zip").write_bytes(whole.replace(b"\x89PNG", b"\x00PNG", 1))
+    with pytest.raises(InputError, match=r"set14.zip: .*CRC.*expected a zip archive of images"):
+        photographs(settings(archives), archives)
+    with zipfile.ZipFile(archives / "train91.zip", "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("0.png", archive.read("1.png"))
+    with pytest.raises(InputError, match=r"train91.zip: two images are called '0.png', expected one"):
+        training_patches(settings(archives), archives)
     (archives / "set5.zip").write_bytes(b"no archive")
     with pytest.raises(InputError, match=r"set5.zip: .*expected a zip archive of images"):
         photographs(settings(archives), archives)

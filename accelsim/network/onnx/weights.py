@@ -10,9 +10,10 @@ No path leads elsewhere, and all that is read of such files is bounded.
 import hashlib
 import os
 from collections.abc import Mapping
+from io import BufferedReader
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +102,7 @@ class Weights:
             content = stream.read(wanted)
         return np.frombuffer(content, dtype.newbyteorder("<")).reshape(shape)
 
-    def _check_sum(self, tensor: Any, file: Path, stream: BinaryIO, stated: str) -> None:
+    def _check_sum(self, tensor: Any, file: Path, stream: BufferedReader, stated: str) -> None:
         """Raise Unfit if the file beside has another SHA-1 than the tensor states; most state none."""
         if not stated:
             return

@@ -254,7 +254,7 @@ const plain = (cell) => (cell.dataset.value ?? cell.textContent).trim();
 function sortable(table) {
   const heads = table.querySelectorAll("thead tr:last-child th");
   heads.forEach((head, column) => {
-    const button = element("button", { type: "button" }, head.textContent || "\u00a0");
+    const button = element("button", { type: "button" }, head.textContent);
     head.replaceChildren(button);
     button.addEventListener("click", () => {
       const up = head.getAttribute("aria-sort") !== "ascending";

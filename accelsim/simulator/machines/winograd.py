@@ -237,23 +237,26 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
 
     def modes(self, work: LayerWork) -> tuple[Mode, ...]:
         """The ways in which the machine executes a layer: Winograd, or GEMM where that does not apply."""
-        array = self.pe_array
-        lanes = LaneArray(positions=array.taps * array.rows, filters=array.cols, **self.lanes_by_zeros)
-        gemm = gemm_mode(work, self, "gemm-os", lanes)
-        if self.tiles is not None:
-            gemm = replace(gemm, mac_action="mac_direct")
         largest = self.largest_kernel
         whole = largest is None or max(work.kernel) <= largest
         if work.winograd_threshold is not None and whole:
             served = tuple(winograd_mode(work, self, m=m) for m in self.tile_sizes if _has_points(m, work.kernel))
             if served:
-                return (*served, gemm) if self.hybrid else served
+                return (*served, self._gemm(work)) if self.hybrid else served
+        gemm = self._gemm(work)
         split = self.polyphase if max(work.stride) > 1 else not whole
         if split and work.kind == "conv" and work.dilation == (1, 1) and min(work.kernel) >= 2:
             parts = pieces(work.kernel, work.stride, largest)
             sizes = [m for m in self.tile_sizes if all(_has_points(m, piece.size) for piece in parts)]
             return (gemm, *(winograd_mode(work, self, parts, m=m) for m in sizes))
         return (gemm,)
+
+    def _gemm(self, work: LayerWork) -> Mode:
+        """The layer in the spatial domain, on the same lanes."""
+        array = self.pe_array
+        lanes = LaneArray(positions=array.taps * array.rows, filters=array.cols, **self.lanes_by_zeros)
+        gemm = gemm_mode(work, self, "gemm-os", lanes)
+        return gemm if self.tiles is None else replace(gemm, mac_action="mac_direct")
 
 
 def _has_points(m: int, kernel: tuple[int, int]) -> bool:

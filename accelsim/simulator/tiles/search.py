@@ -235,7 +235,7 @@ class _Search:
         else:
             score = self._cycles(lanes, block)
             if self.machine.objective != "cycles":
-                score = objective.score(self.machine, score, self._actions(block))
+                score = objective.score_of_energy(self.machine, score, self._actions_pj(block))
         return np.where(block.of(self.rooms.fits), score, np.inf)
 
     def _cycles(self, lanes: Floats | Ints, block: _Block) -> Floats:
@@ -272,6 +272,18 @@ class _Search:
             inverse = all_tiles * work.out_channels * units.phases / units.inverse_rate
             cycles.append(np.asarray(inverse + TRANSFORM_STEP_CYCLES * candidates.out_loads))
         return tuple(cycles)
+
+    def _actions_pj(self, block: _Block) -> Floats:
+        """pJ of what costs energy, but for time."""
+        if self.mode.lanes.stationary == "output":
+            return block.of(self.all_actions_pj)
+        return objective.actions_pj(self.machine, self._actions(block))
+
+    @cached_property
+    def all_actions_pj(self) -> Floats:
+        """pJ of all candidates; lanes that hold outputs do the same whatever is scored beside it: (4 dimensions)."""
+        found = objective.actions_pj(self.machine, self._actions(EVERYTHING))
+        return found.reshape((1,) * (4 - found.ndim) + found.shape)
 
     def _actions(self, block: _Block) -> ActionCounts:
         """What costs energy; of all cuts of the channels together at least that."""

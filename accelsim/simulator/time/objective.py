@@ -135,9 +135,22 @@ def score(
     """
     if machine.objective not in {"energy", "edp"}:
         return np.asarray(cycles)
-    table, power = _table(machine)
+    return score_of_energy(machine, cycles, actions_pj(machine, actions))
+
+
+def actions_pj(machine: MachineDescription, actions: Mapping[str, Number]) -> Floats:
+    """pJ of the actions of each candidate."""
+    table, _ = _table(machine)
     each = (count * table[name].pj for name, count in actions.items())
-    dynamic = sum(each, start=np.zeros(()))
+    return np.asarray(sum(each, start=np.zeros(())))
+
+
+def score_of_energy(machine: MachineDescription, cycles: Floats | np.float64, dynamic: Floats) -> Floats:
+    """``score`` where energy decides.
+
+    dynamic: of ``actions_pj``.
+    """
+    _, power = _table(machine)
     energy_pj = dynamic + power * cycles * machine.ns_per_cycle
     return np.asarray(energy_pj * cycles if machine.objective == "edp" else energy_pj)
 
