@@ -277,6 +277,9 @@ def machines() -> Iterator[Machine]:
     yield Machine("os", 4, 4, True, filters_each=2, outputs_each=3)
     yield Machine("os", 4, 4, False, filters_each=3, outputs_each=2)
     yield Machine("winograd", 4, 4, True, 2, filters_each=2, outputs_each=2)
+    # The lanes of the reference pair, on fewer of them.
+    yield Machine("os", 4, 4, True, window=144, banks=16, filters_each=4)
+    yield Machine("winograd", 4, 4, True, 2, window=32, banks=8, in_lanes=True, filters_each=2)
 
 
 def resnet18_machines() -> Iterator[Machine]:

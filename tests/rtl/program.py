@@ -491,11 +491,12 @@ def windowed_image(
     """``weight_image`` of streams that are cut into operand windows, channels outermost."""
     taps, K, C, R, S = w.shape
     lengths, records = [], []
-    for k0 in range(0, K, array.cols):
+    group = array.cols * array.filters_each
+    for k0 in range(0, K, group):
         for t0 in range(0, taps, array.tap_lanes):
             for window in windows(C, R * S, array.window):
                 for tap in range(t0, min(t0 + array.tap_lanes, taps)):
-                    for k in range(k0, min(k0 + array.cols, K)):
+                    for k in range(k0, min(k0 + group, K)):
                         stream = w[tap, k].reshape(-1)
                         kept = np.array([p for p in window if stream[p]], np.int64)
                         c, r, s = np.unravel_index(kept, (C, R, S))

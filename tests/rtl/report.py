@@ -35,7 +35,10 @@ stored (int8; maps on chip as stored): {wrong} differ. Errors are |simulator - R
 - `tile_control.sv`: double-buffered tile control; a DMA engine of {bandwidth} bytes a cycle that works through its
   program in order. `output_path.sv`: shift, round, saturate to int8.
 - `-filtersF`, `-outputsO`: a lane sums up F filters, whose streams are merged by index, so that an operand is read once
-  for all of them, and O outputs, for which a weight is read once; their sums lie in registers of the lane.
+  for all of them (and asked of its bank once, where there are windows), and O outputs, for which a weight is read once;
+  their sums lie in registers of the lane.  The lanes of the reference pair are `-window144x16-filters4` of the spatial
+  machine and `-window32x8-lanes-filters2` of the Winograd machine; what these add up in the lanes they add for all of
+  their filters at once, the simulator's one filter a cycle, which shows only where a tap takes fewer cycles than that.
 - `-chain`: several layers as one program of the DMA and of the units.  Feature maps lie in a memory of their own, at
   the simulator's addresses; a layer reads its inputs there, and its finished sums pass the output path (shift, round,
   saturate, ReLU) into its map.  Additions: spatial machines have 16 vector lanes behind the lanes, which take finished
@@ -43,9 +46,9 @@ stored (int8; maps on chip as stored): {wrong} differ. Errors are |simulator - R
 - Buffers are behavioural arrays with as many ports as the lanes use (the simulator assumes the same): banks, bank
   conflicts and wires are in neither. Nor are DRAM rows and bursts: the DMA has bandwidth only.
 - Not in the RTL, so not proved by it: bias, activation functions but for the ReLU of chains, poolings and other layers
-  without weights, additions of operands in DRAM, grouped convolutions, lane queues (`window` > 1), several filters or
-  outputs a lane together with operand windows or with results transformed in the lanes, `skip_both`, gating, systolic
-  feeds, input-stationary arrays, buffer capacities; stripes (`depth-first`) and batches.
+  without weights, additions of operands in DRAM, grouped convolutions, lane queues (`window` > 1), several outputs a
+  lane together with operand windows or with results transformed in the lanes, `skip_both`, gating, systolic feeds,
+  input-stationary arrays, buffer capacities; stripes (`depth-first`) and batches.
 - Tilings and tile order are the simulator's; the loops over tiles, the DMA program and the bytes of every tile are
   built on their own (`tests/rtl/program.py`).
 

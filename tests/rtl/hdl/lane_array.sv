@@ -11,8 +11,9 @@
 // others wait.  The next window is begun when ``window_ready`` says that it has been filled.
 //
 // FILTERS_EACH > 1: a lane sums up that many filters, every COLS-th one of the group.  Their streams are merged by index,
-// so that an operand serves all filters that have a weight for it; each weight takes a cycle.  OUTPUTS_EACH > 1: a lane
-// sums up that many outputs, those of as many rounds, and uses each weight in as many cycles.  Neither with BANKS > 0.
+// so that an operand serves all filters that have a weight for it; each weight takes a cycle.  A stream asks a bank once
+// for an operand and keeps it in the lanes' registers.  OUTPUTS_EACH > 1: a lane sums up that many outputs, those of as
+// many rounds, and uses each weight in as many cycles; not with BANKS > 0.
 //
 // Time of a step: 3 cycles (take the step, fetch the lengths of the first group, hand them to the streams), one cycle for
 // each weight of the longest stream of each group in each round, 3 cycles (operand, multiply, write) for the last weight.
@@ -174,14 +175,14 @@ module lane_array
     always_ff @(posedge clk) output_turn <= start || take_next || output_turn == last_output ? 0 : output_turn + 1;
   end
 
-  // Which streams get their operand in this cycle.
-  logic served[STREAMS];
+  // Which streams get their operand in this cycle, and which have it from their weight before.
+  logic served[STREAMS], again[STREAMS];
   if (BANKS > 0) begin : banked
     logic [15:0] asked[STREAMS];
     logic [31:0] bank[STREAMS];
     always_comb begin
       for (int v = 0; v < STREAMS; v++) begin
-        asked[v] = 16'((record_word[v] & ((1 << settings[RECORD_BITS]) - 1)) >> 8);
+        asked[v] = 16'((chosen_word[v] & ((1 << settings[RECORD_BITS]) - 1)) >> 8);
         bank[v] = ((32'(asked[v]) >> (settings[R_BITS] + settings[S_BITS])) * settings[KERNEL_R]
             + ((32'(asked[v]) >> settings[S_BITS]) & ((1 << settings[R_BITS]) - 1))) * settings[KERNEL_S]
             + (32'(asked[v]) & ((1 << settings[S_BITS]) - 1));
@@ -192,12 +193,35 @@ module lane_array
       for (int v = 0; v < STREAMS; v++) begin
         served[v] = 1;
         for (int u = 0; u < STREAMS; u++) begin
-          if (u / COLS == v / COLS && left[u] != 0 && bank[u] == bank[v] && asked[u] < asked[v]) served[v] = 0;
+          if (u / COLS == v / COLS && left_of[u] != 0 && !again[u] && bank[u] == bank[v] && asked[u] < asked[v]
+              && !again[v])
+            served[v] = 0;
+        end
+      end
+    end
+    if (FILTERS_EACH == 1) begin : asked_once
+      always_comb for (int v = 0; v < STREAMS; v++) again[v] = 0;
+    end else begin : kept
+      logic holds[STREAMS];
+      logic [15:0] held[STREAMS];
+      always_comb for (int v = 0; v < STREAMS; v++) again[v] = holds[v] && held[v] == asked[v];
+      always_ff @(posedge clk) begin
+        for (int v = 0; v < STREAMS; v++) begin
+          if (rst || start || take_next) holds[v] <= 0;
+          else if (left_of[v] != 0 && served[v]) begin
+            holds[v] <= 1;
+            held[v] <= asked[v];
+          end
         end
       end
     end
   end else begin : unbanked
-    always_comb for (int v = 0; v < STREAMS; v++) served[v] = 1;
+    always_comb begin
+      for (int v = 0; v < STREAMS; v++) begin
+        served[v] = 1;
+        again[v] = 0;
+      end
+    end
   end
 
   logic weights_done;  // but for further outputs
@@ -293,7 +317,7 @@ module lane_array
   logic [15:0] operand_output, product_output, sum_output;  // among those that share a weight
   logic operand_group, product_group, sum_group;            // the group ends with it
   logic [7:0] operand_filter[STREAMS], product_filter[STREAMS];
-  logic operand_valid[STREAMS], product_valid[STREAMS];
+  logic operand_valid[STREAMS], operand_new[STREAMS], product_valid[STREAMS];
   logic signed [7:0] weight[STREAMS], product_weight[STREAMS];
   logic signed [X_BITS-1:0] x[STREAMS][ROWS];
 
@@ -306,6 +330,7 @@ module lane_array
     operand_filter <= chosen;
     for (int v = 0; v < STREAMS; v++) begin
       operand_valid[v] <= (SKIP != 0 ? left_of[v] != 0 : left_of_chosen[v] != 0) && served[v];
+      operand_new[v] <= !again[v];
       weight[v] <= chosen_word[v][7:0];
       if (SKIP != 0) index[v] <= 16'((chosen_word[v] & ((1 << settings[RECORD_BITS]) - 1)) >> 8);
       else index[v] <= (channel << (settings[R_BITS] + settings[S_BITS])) | (r << settings[S_BITS]) | s;
@@ -332,7 +357,7 @@ module lane_array
     for (int v = 0; v < STREAMS; v++) begin
       if (operand_valid[v]) begin  // a waiting lane's multiplier keeps its operands, so that nothing in it toggles
         product_weight[v] <= weight[v];
-        x[v] <= operand[v];
+        if (operand_new[v]) x[v] <= operand[v];
       end
     end
     if (rst) of_product.valid <= 0;

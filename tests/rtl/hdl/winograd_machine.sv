@@ -23,8 +23,8 @@ module winograd_machine
     parameter int SKIP = 1,
     parameter int BANKS = 0,
     parameter int WINDOW = 16,
-    parameter int FILTERS_EACH = 1,  // over 1: neither windows nor IN_LANES
-    parameter int OUTPUTS_EACH = 1,
+    parameter int FILTERS_EACH = 1,
+    parameter int OUTPUTS_EACH = 1,  // over 1: neither windows nor IN_LANES
     parameter int STREAMED = 0,
     parameter int IN_LANES = 0,
     parameter int LAYERS = 1,
@@ -466,14 +466,15 @@ module winograd_machine
     );
   end
   end else begin : in_lanes
-    // What comes of each column's filter and each row's tile.
-    logic signed [RAW_BITS-1:0] result[COLS][ROWS][M*M];
+    // What comes of each filter side by side and each row's tile; of column v the filters v * FILTERS_EACH and following.
+    localparam int ASIDE = COLS * FILTERS_EACH;
+    logic signed [RAW_BITS-1:0] result[ASIDE][ROWS][M*M];
     logic result_valid, done1, done2;
     logic [15:0] result_round, result_filter;
     assign inverse_done = 0;
 
     if (TAP_LANES == 1) begin : serial
-      logic signed [RAW_BITS-1:0] value[COLS][ROWS], row[COLS][ROWS][M];
+      logic signed [RAW_BITS-1:0] value[ASIDE][ROWS], row[ASIDE][ROWS][M];
       logic row_ends, tile_ends;
       logic [15:0] tap_row, round1, filter1;
       // A^T[b][j] x.
@@ -485,7 +486,7 @@ module winograd_machine
         return j == 4 && b % 2 == 1 ? -(x <<< b) : x <<< b;
       endfunction
       always_comb begin
-        for (int v = 0; v < COLS; v++)
+        for (int v = 0; v < ASIDE; v++)
           for (int i = 0; i < ROWS; i++)
             value[v][i] = RAW_BITS'(sum[v][i]) <<< settings[TAP_SHIFT+32'(write_tap)][4:0];
       end
@@ -497,7 +498,7 @@ module winograd_machine
         result_round <= round1;
         result_filter <= filter1;
         tile_ends <= row_ends && 32'(tap_row) == N - 1;
-        for (int v = 0; v < COLS; v++) begin
+        for (int v = 0; v < ASIDE; v++) begin
           for (int i = 0; i < ROWS; i++) begin
             for (int b = 0; b < M; b++) begin
               if (write) row[v][i][b] <= (32'(write_tap) % N == 0 ? '0 : row[v][i][b])
@@ -514,15 +515,15 @@ module winograd_machine
     end else begin : tree
       logic valid1;
       logic [15:0] round1, filter1;
-      logic [TAPS-1:0][RAW_BITS-1:0] aligned[COLS][ROWS];
-      logic [M*M-1:0][RAW_BITS-1:0] transformed_back[COLS][ROWS];
+      logic [TAPS-1:0][RAW_BITS-1:0] aligned[ASIDE][ROWS];
+      logic [M*M-1:0][RAW_BITS-1:0] transformed_back[ASIDE][ROWS];
       always_comb begin
-        for (int v = 0; v < COLS; v++)
+        for (int v = 0; v < ASIDE; v++)
           for (int i = 0; i < ROWS; i++)
             for (int tap = 0; tap < TAPS; tap++)
-              aligned[v][i][tap] = RAW_BITS'(sum[tap*COLS+v][i]) <<< settings[TAP_SHIFT+tap][4:0];
+              aligned[v][i][tap] = RAW_BITS'(sum[tap*ASIDE+v][i]) <<< settings[TAP_SHIFT+tap][4:0];
       end
-      for (genvar v = 0; v < COLS; v++) begin : column
+      for (genvar v = 0; v < ASIDE; v++) begin : column
         for (genvar i = 0; i < ROWS; i++) begin : lane
           inverse_transform #(
               .M(M),
@@ -541,33 +542,34 @@ module winograd_machine
         result_valid <= valid1;
         result_round <= round1;
         result_filter <= filter1;
-        for (int v = 0; v < COLS; v++)
+        for (int v = 0; v < ASIDE; v++)
           for (int i = 0; i < ROWS; i++)
             for (int o = 0; o < M * M; o++) result[v][i][o] <= transformed_back[v][i][o];
       end
     end
 
-    logic [31:0] tile_at[ROWS], out_h[ROWS], out_w[ROWS];
+    logic [31:0] tile_at[ROWS], out_h[ROWS], out_w[ROWS], result_of[ASIDE];
     always_comb begin
       for (int i = 0; i < ROWS; i++) begin
         tile_at[i] = 32'(result_round) * ROWS + i;
         out_h[i] = tile_at[i] / step[TILES_W] * M;
         out_w[i] = tile_at[i] % step[TILES_W] * M;
       end
+      for (int v = 0; v < ASIDE; v++) result_of[v] = 32'(result_filter) + v % FILTERS_EACH * COLS + v / FILTERS_EACH;
     end
     always_ff @(posedge clk) begin
       done1 <= lanes_done && !rst;
       done2 <= done1 && !rst;
       if (result_valid) begin
-        for (int v = 0; v < COLS; v++) begin
+        for (int v = 0; v < ASIDE; v++) begin
           for (int i = 0; i < ROWS; i++) begin
             for (int o = 0; o < M * M; o++) begin
-              if (32'(result_filter) + v < step[FILTERS] && tile_at[i] < step[POSITIONS]
+              if (result_of[v] < step[FILTERS] && tile_at[i] < step[POSITIONS]
                   && out_h[i] + o / M < step[OUT_H] && out_w[i] + o % M < step[OUT_W])
                 outputs[(step[OUT_INDEX][0] ? OUTPUTS : 0)
-                    + ((out_h[i]+o/M)*step[OUT_W]+out_w[i]+o%M)*step[FILTERS]+32'(result_filter)+v] <=
+                    + ((out_h[i]+o/M)*step[OUT_W]+out_w[i]+o%M)*step[FILTERS]+result_of[v]] <=
                     (step[FLAGS][0] ? '0 : outputs[(step[OUT_INDEX][0] ? OUTPUTS : 0)
-                    + ((out_h[i]+o/M)*step[OUT_W]+out_w[i]+o%M)*step[FILTERS]+32'(result_filter)+v])
+                    + ((out_h[i]+o/M)*step[OUT_W]+out_w[i]+o%M)*step[FILTERS]+result_of[v]])
                     + result[v][i][o];
             end
           end
