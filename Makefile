@@ -61,7 +61,7 @@ test-all: $(VENV)/.all
 FAST_TESTS := tests/test_cli.py tests/test_bad_input.py tests/test_workload.py tests/dual tests/hardware \
 	tests/simulator/test_engines.py tests/simulator/test_worked_examples.py tests/test_public_faults.py \
 	tests/test_commands.py tests/test_results_folders.py tests/network/test_weights.py tests/report/test_tables.py
-RUN_FAST_TESTS := -m pytest -p no:cacheprovider -m 'not big_data and not slow and not peers' $(FAST_TESTS)
+RUN_FAST_TESTS := -m pytest --numprocesses logical -p no:cacheprovider -m 'not big_data and not slow and not peers' $(FAST_TESTS)
 
 # The lowest versions that pyproject.toml allows, on the lowest Python: a newer one has no wheels of them.
 FLOOR_PYTHON ?= python3.11

@@ -28,6 +28,11 @@ def pytest_configure() -> None:
     os.environ.setdefault("FUZZ_SEED", str(secrets.randbelow(1 << 32)))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that take minutes are begun first, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Say which seed a run that fuzzed had, also where nothing failed."""
     reports = (report for some in terminalreporter.stats.values() for report in some)

@@ -300,6 +300,7 @@ def test_imagenet_recipes_take_a_step_on_a_stand_in_folder(
     assert "nan" not in rows[-1]
 
 
+@pytest.mark.long
 @pytest.mark.slow  # AlexNet's first linear layer has 38 million weights
 def test_the_budget_recipe_of_alexnet_keeps_its_budgets_on_a_stand_in_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
