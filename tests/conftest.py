@@ -28,6 +28,11 @@ def pytest_configure() -> None:
     os.environ.setdefault("FUZZ_SEED", str(secrets.randbelow(1 << 32)))
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes do not become part of a test's name: archives hold the time, and workers must collect the same names."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that take minutes are begun first, so that no worker is left alone with one at the end."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
