@@ -133,6 +133,14 @@ def _regular(path: Path, found: os.stat_result, kind: Kind) -> None:
         raise InputError(f"{path}: {what}, expected {kind.name}")
 
 
+def check_regular(path: Path, kind: Kind) -> None:
+    """Raise InputError unless a regular file, or a link to one, is there."""
+    try:
+        _regular(path, os.stat(path), kind)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}, expected {kind.name}") from None
+
+
 def check_output(path: Path, *read: str | Path | None) -> None:
     """Raise InputError, before time goes into what it would hold, if no file can be written there.
 

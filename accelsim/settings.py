@@ -5,8 +5,8 @@ Bounded in size; nothing in it is executed.
 YAML is read as its version 1.2 means it where 1.1 would turn one thing into another in silence:
 ``1:30`` is no 90, ``2024-05-01`` no date, ``010`` no 8, ``1_0`` no 10; all are text, which a
 number's key refuses, as it does ``"10"``.  A key stands in a mapping once, aliases are few, and
-nesting is shallow.  A record of settings takes neither a boolean nor a text for a number
-(``Section``).
+nesting is shallow.  A record of settings takes neither a boolean nor a text for a number, and no
+``2.0`` where a whole number is meant (``Section``).
 """
 
 import re
@@ -39,7 +39,7 @@ Threads = Annotated[int, Field(ge=1, le=256)]
 # digits of all scripts.
 PLAIN_NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
 
-Unmeant = tuple[type[bool] | type[str], ...]  # what a key takes no number from
+Unmeant = tuple[type[bool] | type[str] | type[float], ...]  # what a key takes no number from
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NUMBERS = {
@@ -176,7 +176,7 @@ def _events(text: str) -> Iterator[Any]:
 class Section(BaseModel):
     """A group of keys in a file of settings.
 
-    Others are refused, values do not change, neither true nor "1" is 1.
+    Others are refused, values do not change, neither true nor "1" nor 1.0 is 1.
     """
 
     # a record is built when its first values are read, not for every file that imports it
@@ -202,23 +202,23 @@ def refuse_unused(section: Section, keys: Iterable[str], where: str) -> None:
 def _unmeant(section: type[Section]) -> dict[str, Unmeant]:
     """What pydantic would turn into a number, by the keys that take none of it.
 
-    Booleans, and texts.
+    Booleans, texts, and fractions, though they be whole.
 
     Looked for once, as machines of a sweep are read by the thousand.
     """
     found: dict[str, Unmeant] = {}
     for name, field in section.model_fields.items():
         texts: Unmeant = (str,) if _leaves(field.annotation) <= {int, float, NoneType} else ()
-        kinds: Unmeant = texts if _takes(field.annotation, bool) else (bool, *texts)
+        kinds: Unmeant = (*(kind for kind in (bool, float) if not _takes(field.annotation, kind)), *texts)
         if kinds:
             found |= {key: kinds for key in (name, field.alias) if key is not None}
     return found
 
 
 class _Unmeant:
-    """Stands for a boolean or a text where none is meant.
+    """Stands for a boolean, a text or a fraction where none is meant.
 
-    Pydantic would take true and "1" for the number 1.
+    Pydantic would take true, "1" and 1.0 for the number 1.
     """
 
     def __init__(self, value: object):
@@ -228,13 +228,14 @@ class _Unmeant:
         return str(self.value).lower() if isinstance(self.value, bool) else repr(self.value)
 
 
-def _marked(value: Any, kinds: Unmeant) -> Any:
+def _marked(value: Any, kinds: Unmeant, deep: int = 3) -> Any:
+    """The value, or a list or mapping of values, with what is unmeant in it marked; no key nests deeper."""
     if isinstance(value, kinds):
         return _Unmeant(value)
-    if isinstance(value, list | tuple):
-        return [_marked(part, kinds) for part in value] if any(isinstance(part, kinds) for part in value) else value
-    if isinstance(value, dict):
-        return {key: _Unmeant(part) if isinstance(part, kinds) else part for key, part in value.items()}
+    if isinstance(value, list | tuple) and deep:
+        return type(value)(_marked(part, kinds, deep - 1) for part in value)
+    if isinstance(value, dict) and deep:
+        return {key: _marked(part, kinds, deep - 1) for key, part in value.items()}
     return value
 
 

@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from accelsim.network.layers import Layer
 from accelsim.network.record import Shape, Size
+from accelsim.settings import Section
 
 INPUT = "input"  # the name by which nodes refer to the network's input
 MAX_ELEMENTS = 1 << 36  # of one image's map, as in a table of layers: no memory of today holds more
@@ -23,14 +24,12 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 MOST_PIXEL = 1e9  # that a pixel may become: what a layer makes of more leaves float32
 
 
-class Preprocessing(BaseModel):
+class Preprocessing(Section):
     """How uint8 pixels become the network's input.
 
     (x / scale - mean) / std, channels in the order given.  Black and white become numbers of at
     most ``MOST_PIXEL``.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 255.0
     mean: tuple[Finite, ...] = (0.0,)
@@ -54,20 +53,18 @@ class Preprocessing(BaseModel):
         return np.asarray((x.astype(np.float32) / np.float32(self.scale) - mean) / std)
 
 
-class Node(BaseModel):
+class Node(Section):
     """One layer of the graph.
 
     Its name, what it does, and the nodes (or ``input``) that it reads.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     name: Name
     layer: Layer
     inputs: Annotated[tuple[Name, ...], Field(min_length=1, max_length=64)]
 
 
-class Graph(BaseModel):
+class Graph(Section):
     """The layers of a network in topological order.
 
     The last node is its output, or one of its ``outputs``.
@@ -75,8 +72,6 @@ class Graph(BaseModel):
     Construction checks names, order and shapes; pydantic's ValidationError says which node is wrong
     and why.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     name: Name
     input_shape: tuple[Size, Size, Size]

@@ -6,17 +6,17 @@ for what networks reshape in between.
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from accelsim.settings import Section
 
 Shape = tuple[int, ...]
 Size = Annotated[int, Field(ge=1, le=1 << 20)]
 Padding = Annotated[int, Field(ge=0, le=1 << 16)]
 
 
-class LayerRecord(BaseModel):
-    """One layer's settings.  Frozen; unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+class LayerRecord(Section):
+    """One layer's settings.  Frozen; unknown keys are refused, and so is what only looks like a number."""
 
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         """Shape of the output.  Raises ValueError if the inputs do not fit."""

@@ -2,12 +2,14 @@
 
 Of any size, brought to the network's.
 
-A folder is searched with all folders in it; pictures are taken in the order of their paths, evenly,
-up to a number.  Each is reduced or enlarged until it covers the network's image, and cut to its
+A folder is searched with all folders in it, links to folders among them; what is called as a picture
+and is no file is refused, not left out.  Pictures are taken in the order of their paths, evenly, up to
+a number.  Each is reduced or enlarged until it covers the network's image, and cut to its
 middle.  A network of one channel gets luminance.  An .npz file holds ``images`` (N, H, W, C) uint8
 of just that size, with any number of channels.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from accelsim.errors import InputError
-from accelsim.files import IMAGES
+from accelsim.files import IMAGES, PICTURE, check_regular
 from accelsim.network.images import KEYS, checked_labels, read_labels
 from accelsim.network.npz import read_npz
 from accelsim.network.pictures import MAX_PIXELS, read_picture
@@ -61,16 +63,38 @@ def read_labelled(
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """All pictures in a folder, by their paths.  Raises InputError if there are none."""
+    """All pictures in a folder, by their paths.
+
+    Raises InputError if there are none, or a folder in it cannot be read or is met twice, by links.
+    """
     files = []
-    for number, file in enumerate(folder.rglob("*")):
+    seen = {os.path.realpath(folder)}
+    number = 0
+    for place, folders, names in os.walk(folder, onerror=_unread, followlinks=True):
+        number += len(names)
         if number > MAX_FILES:
             raise InputError(f"{folder}: over {MAX_FILES} files, expected fewer")
-        if file.suffix.lower() in ENDINGS and file.is_file():
-            files.append(file)
+        for inner in folders:
+            real = os.path.realpath(os.path.join(place, inner))
+            if real in seen:
+                raise InputError(f"{Path(place, inner)}: leads to a folder that is searched anyway, expected it once")
+            seen.add(real)
+        files += [path for name in names if is_picture(path := Path(place, name))]
     if not files:
         raise InputError(f"{folder}: no pictures, expected some ending in {', '.join(sorted(ENDINGS))}")
     return sorted(files)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is called as pictures are.  Raises InputError if it is, and is no regular file."""
+    if path.suffix.lower() not in ENDINGS:
+        return False
+    check_regular(path, PICTURE)
+    return True
+
+
+def _unread(error: OSError) -> None:
+    raise InputError(f"{error.filename}: {error.strerror}, expected a folder of pictures")
 
 
 def evenly(files: Sequence[Path], most: int) -> list[Path]:

@@ -170,6 +170,8 @@ def _factor(A: Reals) -> Reals:
 
 def _solved(L: Reals, b: Reals) -> Reals:
     """x of L x = b."""
+    if not b.size:  # which older releases of SciPy hand on to LAPACK, which refuses it
+        return b
     return np.asarray(linalg.solve_triangular(L, b, lower=True, check_finite=False))
 
 

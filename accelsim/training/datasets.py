@@ -23,7 +23,7 @@ from accelsim.files import ARCHIVE, DATA, LABELS, PICTURE, opened, read_text
 from accelsim.network.images import MAX_LABEL, checked_labels
 from accelsim.network.npz import DAMAGED, read_npz
 from accelsim.network.pictures import decode, read_picture
-from accelsim.network.samples import ENDINGS
+from accelsim.network.samples import ENDINGS, is_picture
 from accelsim.training.augment import Pixels
 from accelsim.training.recipe import Data
 
@@ -138,20 +138,35 @@ def load_split(data: Data, split: str, shape: tuple[int, int, int], classes: int
 
 
 def folder(path: Path, size: tuple[int, int]) -> Folder:
-    """ImageNet's layout: one folder a class, in alphabetical order, each with its images."""
+    """ImageNet's layout: one folder a class, in alphabetical order, each with its images.
+
+    Raises InputError if a class has none, or something that is no folder is called as a picture
+    beside them or is a link to nothing: labels are the folders' numbers.
+    """
     if not path.is_dir():
         raise InputError(f"{path}: no such folder, expected one folder a class with its images")
     paths = []
     labels = []
-    for label, name in enumerate(sorted(entry.name for entry in path.iterdir() if entry.is_dir())):
-        for file in sorted((path / name).iterdir()):
-            if file.suffix.lower() in ENDINGS:
-                paths.append(file)
-                labels.append(label)
+    expected = f"files ending in {', '.join(sorted(ENDINGS))}"
+    classes = sorted(entry.name for entry in path.iterdir() if _is_class(entry))
+    for label, name in enumerate(classes):
+        images = sorted(file for file in (path / name).iterdir() if is_picture(file))
+        if not images:
+            raise InputError(f"{path / name}: a class without images, expected {expected}")
+        paths += images
+        labels += [label] * len(images)
     if not paths:
-        expected = f"one folder a class with files ending in {', '.join(sorted(ENDINGS))}"
-        raise InputError(f"{path}: holds no images, expected {expected}")
+        raise InputError(f"{path}: holds no images, expected one folder a class with {expected}")
     return Folder(tuple(paths), np.array(labels, np.int64), size)
+
+
+def _is_class(entry: Path) -> bool:
+    """Whether it is a folder.  Raises InputError if it is a picture, or leads nowhere."""
+    if entry.is_dir():
+        return True
+    if entry.suffix.lower() in ENDINGS or not entry.exists():
+        raise InputError(f"{entry}: beside the folders of the classes, expected folders only")
+    return False
 
 
 def archives(path: Path, split: str, size: tuple[int, int]) -> Images:

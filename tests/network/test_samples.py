@@ -1,8 +1,12 @@
 """Pictures of any size become the network's, and what could be meant in two ways is refused."""
 
+import errno
 import io
+import os
+import socket
 import time
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +43,44 @@ def test_labels_go_with_their_pictures(folder):
     labels = table(folder, "file,label,reference\nb/c.png,7,1\na.png,5,1\n")
     pixels, found = read_labelled(folder, SHAPE, 10, labels)
     assert dict(zip(pixels[:, 0, 0, 0].tolist(), found.tolist(), strict=True)) == {1: 5, 4: 7}
+
+
+def test_folders_are_searched_through_links(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    Image.new("RGB", (8, 8), (7, 8, 9)).save(elsewhere / "z.png")
+    (folder / "c").symlink_to(elsewhere)
+    (folder / "d.png").symlink_to(elsewhere / "z.png")
+    assert read_samples(folder, SHAPE, 10)[:, 0, 0, 0].tolist() == [1, 4, 7, 7]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (os.mkfifo, "b/x.PNG: a FIFO, expected a picture"),
+        (lambda path: socket.socket(socket.AF_UNIX).bind(str(path)), "b/x.PNG: a socket, expected a picture"),
+        (lambda path: path.symlink_to("nowhere.png"), "b/x.PNG: No such file or directory, expected a picture"),
+        (lambda path: path.symlink_to(".."), "b/x.PNG: leads to a folder that is searched anyway"),
+    ],
+    ids=["fifo", "socket", "dangling", "loop"],
+)
+def test_what_is_called_as_a_picture_and_is_none_is_not_left_out(folder, monkeypatch, make, message):
+    monkeypatch.chdir(folder / "b")  # a socket's path is short
+    make(Path("x.PNG"))
+    with pytest.raises(InputError, match=message):
+        read_samples(folder, SHAPE, 10)
+
+
+def test_a_folder_that_cannot_be_read_is_not_left_out(folder, monkeypatch):
+    scan = os.scandir
+
+    def refuse(path):
+        if os.fspath(path).endswith("/b"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match="b: Permission denied, expected a folder of pictures"):
+        read_samples(folder, SHAPE, 10)
 
 
 @pytest.mark.parametrize(

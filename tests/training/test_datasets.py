@@ -1,6 +1,7 @@
 """Images to train on: tables and arrays are read as they are written, or refused by row or name."""
 
 import io
+import os
 import zipfile
 
 import numpy as np
@@ -61,3 +62,24 @@ def test_a_folder_of_classes_takes_every_kind_of_picture(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(PIXELS[i % 2]).save(tmp_path / name)
     assert folder(tmp_path, (4, 4)).labels.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: (path / ".ipynb_checkpoints").mkdir(), "ipynb_checkpoints: a class without images"),
+        (lambda path: (path / "aa").symlink_to("nowhere"), "aa: beside the folders of the classes"),
+        (lambda path: (path / "c.png").write_bytes(b""), "c.png: beside the folders of the classes"),
+        (lambda path: os.mkfifo(path / "a" / "1.png"), "a/1.png: a FIFO, expected a picture"),
+    ],
+    ids=["empty", "dangling", "picture", "fifo"],
+)
+def test_nothing_among_the_classes_moves_their_numbers(tmp_path, make, message):
+    for name in ("a/0.png", "b/0.png"):
+        (tmp_path / name).parent.mkdir()
+        Image.fromarray(PIXELS[0]).save(tmp_path / name)
+    (tmp_path / "README.txt").write_text("two classes")
+    assert folder(tmp_path, (4, 4)).labels.tolist() == [0, 1]
+    make(tmp_path)
+    with pytest.raises(InputError, match=message):
+        folder(tmp_path, (4, 4))
