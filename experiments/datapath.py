@@ -1,10 +1,10 @@
 """reports/datapath.md: what the whole numbers of each machine cost, for many widths and ways to scale.
 
-    python -m experiments.datapath [--model NAME] [--images N] [--cases N]
+    python -m experiments.datapath [--model NAME|FILE.dual] [--images N] [--cases N]
 
 Networks: ``experiments.datapath_networks``.  Scales are found on training images, accuracy is measured on the
 test images.  Each figure is kept in reports/datapath.json as soon as it is there; figures that are there on as
-many images or more are not measured again.
+many images or more are not measured again.  ``--cases 0`` only writes the page again.
 """
 
 import argparse
@@ -131,8 +131,9 @@ def page(stored: dict[str, Any]) -> str:
         "float32: in the same domain, pruned by the file's threshold, which was trained at m = 2: at m = 6 entries of",
         "G are smaller, and too much of ResNet-20 falls below it (91.0 for 79.5 of 200 images without a threshold).",
         "",
-        "`*-dense` are networks of the data folder, nothing pruned; VDSR runs the middles of 96 x 96 pixels of Set5's",
-        "and Set14's pictures, enlarged threefold.",
+        "`*-dense` are networks of the data folder, nothing pruned.  Super-resolution runs the middles of 96 x 96",
+        "pixels of Set5's and Set14's pictures, enlarged threefold.  Networks that are not in `models/` are files of",
+        "`recipes/NAME-compress.yaml`, whose heads say how they are made.",
     ]
     for name, rows in stored.items():
         lines += ["", f"## {name}", "", f"Result: {rows['unit']}. Float32, spatial: {_of_float(rows['float'])}.", ""]
@@ -164,13 +165,21 @@ def _line(case: Case, row: dict[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is missing, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="resnet20-cifar10", choices=known())
+    names = f"one of {', '.join(known())}, or a file of another model"
+    parser.add_argument("--model", default="resnet20-cifar10", help=names, metavar="NAME|FILE.dual")
     parser.add_argument("--images", type=int, help="only the first N test images; default: all")
     parser.add_argument("--cases", type=int, help="only the first N arithmetics; default: all")
     options = parser.parse_args(arguments)
-    given = problem(options.model).first(options.images)
     stored: dict[str, Any] = json.loads(STORED.read_text()) if STORED.exists() else {}
-    rows = stored.setdefault(options.model, {"unit": given.unit, "float": {}, "cases": {}})
+    if options.cases != 0:
+        _measure_missing(options, stored)
+    _write(REPORT, page(stored))
+
+
+def _measure_missing(options: argparse.Namespace, stored: dict[str, Any]) -> None:
+    """Measure the cases of one model that are not stored on as many images, and store each at once."""
+    given = problem(options.model).first(options.images)
+    rows = stored.setdefault(Path(options.model).stem, {"unit": given.unit, "float": {}, "cases": {}})
     images = len(given.pixels)
     exact: dict[tuple[int, str], Floats] = {}  # by what float32 computes
     for case in cases()[: options.cases]:
@@ -183,7 +192,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows["float"][str(images)] = float(exact[0, ""].mean())
         rows["cases"][case.name] = measure(given, case, exact[case.tile, case.points])
         _write(STORED, json.dumps(stored, indent=1) + "\n")
-        _write(REPORT, page(stored))
 
 
 def _write(path: Path, text: str) -> None:

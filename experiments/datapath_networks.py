@@ -1,7 +1,7 @@
 """The networks of reports/datapath.md, each with images to find scales on, images to measure, and what is measured.
 
-Files of ``models/`` as they ship, and dense networks of the data folder, nothing pruned: ResNet-18, and VDSR for
-super-resolution, of which no compressed file ships.
+Files of ``models/`` as they ship, files that recipes make and nobody ships, by their paths (ResNet-18, CT-SRCNN), and
+dense networks of the data folder, nothing pruned: ResNet-18, and VDSR for super-resolution.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import accelsim
 from accelsim.arrays import Floats
 from accelsim.datapath.calibrate import IMAGES as CALIBRATION_IMAGES
-from accelsim.datapath.pictures import psnr
+from accelsim.datapath.pictures import gives_pictures, psnr
 from accelsim.dual.model import DualModel, winograd_eligible
 from accelsim.network import Graph, Network
 from accelsim.network.weights import load_network
@@ -51,13 +51,17 @@ class Problem:
 
 
 def problem(name: str) -> Problem:
-    """A network of ``DENSE``, or a file of ``models/``."""
-    if name not in DENSE:
-        return _classifier(accelsim.load_model(MODELS / f"{name}.dual"))
-    graph, file = DENSE[name]
-    network = load_network(named_graph(graph), resolve("weights") / file)
-    model = DualModel(network, {node.name: 2 for node in network.graph.nodes if winograd_eligible(node)}, 0.0)
-    return _super_resolver(model) if name.startswith("vdsr") else _classifier(model)
+    """A network of ``DENSE``, a file of ``models/``, or one by its path.
+
+    Raises InputError if it is none of them.
+    """
+    if name in DENSE:
+        graph, file = DENSE[name]
+        network = load_network(named_graph(graph), resolve("weights") / file)
+        model = DualModel(network, {node.name: 2 for node in network.graph.nodes if winograd_eligible(node)}, 0.0)
+    else:
+        model = accelsim.load_model(name if name.endswith(".dual") else MODELS / f"{name}.dual")
+    return _super_resolver(model) if gives_pictures(model) else _classifier(model)
 
 
 def _classifier(model: DualModel) -> Problem:
@@ -108,5 +112,5 @@ def _middles(pictures: Photographs, side: int) -> tuple[NDArray[np.float32], NDA
 
 
 def known() -> list[str]:
-    """Names of all networks."""
+    """Names of all networks that need no path."""
     return [*(path.stem for path in sorted(Path(MODELS).glob("*.dual"))), *DENSE]

@@ -23,6 +23,9 @@ BATCH = 50
 # of whole numbers, whose sums are exact however many: feature maps stay in a core's cache
 WHOLE_BATCH = 10
 MAX_BYTES = 1 << 30  # that the activations of all batches at work may take
+# that those of one batch may take, if it has more than one image: memory for larger maps comes from the system anew
+# for every layer, which takes as long as the layer
+BATCH_BYTES = 1 << 26
 # called with the number of images that are done since it was last called
 Progress = Callable[[int], None]
 T = TypeVar("T")
@@ -42,7 +45,8 @@ def in_batches(
 ) -> list[T]:
     """``work`` of every batch of preprocessed images, in order.
 
-    pixels: (N, H, W, C), as ``Preprocessing`` takes them.
+    pixels: (N, H, W, C), as ``Preprocessing`` takes them.  batch: images at once, of large networks
+    fewer.
 
     Raises InputError if an image needs over MAX_BYTES.
     """
@@ -51,7 +55,7 @@ def in_batches(
         raise InputError(f"{graph.name}: an image needs {each} bytes of activations, expected at most {MAX_BYTES}")
     at_once = MAX_BYTES // each
     workers = min(cores(), at_once)
-    size = max(1, min(batch, at_once // workers))
+    size = max(1, min(batch, at_once // workers, BATCH_BYTES // each))
 
     def one(first: int) -> T:
         part = pixels[first : first + size]
