@@ -37,6 +37,7 @@ from accelsim.sparsity.initial_zeros import exact_shares
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.recipe import NO_BUDGET, Budget, Reconstruction
 from accelsim.sparsity.reconstruction import LayerReport, is_refitted, reconstruct
+from accelsim.threads import on_one_thread
 from accelsim.training.checkpoint import load_state, save_state
 from accelsim.training.pricelist import PriceList
 from accelsim.training.prices import Cost, Grid, LayerPrice, Points, PricingImages, chosen, measure
@@ -220,6 +221,7 @@ class Sparsifier:
             asked = ", ".join(f"{flag} {value:g}" for flag, value in flags if value != NO_BUDGET)
             raise InputError(f"{self.network.graph.name}: {asked} cannot be kept: {error}; expected less") from None
 
+    @on_one_thread
     def with_shares(self, taken: Mapping[str, LayerPrice]) -> Sparse:
         """The network with such zeros and cells in each layer."""
         network = self.network

@@ -6,7 +6,6 @@ NumPy and BLAS work outside the interpreter's lock, so threads share the images 
 One BLAS thread each: on products this small more only wait for each other.
 """
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from accelsim.errors import InputError
 from accelsim.network import Graph
 from accelsim.network.count import peak_bytes
+from accelsim.threads import cores
 
 BATCH = 50
 # of whole numbers, whose sums are exact however many: feature maps stay in a core's cache
@@ -29,11 +29,6 @@ BATCH_BYTES = 1 << 26
 # called with the number of images that are done since it was last called
 Progress = Callable[[int], None]
 T = TypeVar("T")
-
-
-def cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_batches(

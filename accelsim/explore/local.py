@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterable
 
 from accelsim.explore.evaluate import Outcome, Task, evaluate
 from accelsim.faults import check_whole
+from accelsim.threads import cores
 
 ATTEMPTS = 2
 MAX_WORKERS = 4096
@@ -21,14 +22,9 @@ MAX_WORKERS = 4096
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
-def default_workers() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def processes(workers: int | None) -> int:
     """How many processes there are to be.  Raises InputError if there can be none."""
-    count = default_workers() if workers is None else workers
+    count = cores() if workers is None else workers
     check_whole("--workers", count, 1, MAX_WORKERS)
     return count
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Ints
+from accelsim.arrays import Floats, Ints
 
 Reals = NDArray[np.floating[Any]]
 CONTEXTS = 8
@@ -25,23 +25,42 @@ class RunningCounts:
     """Counts of one layer's numbers, as they are chosen."""
 
     def __init__(self) -> None:
-        self.counts = np.tile(FIRST * 0.5 ** np.arange(1, LARGEST + 2), (CONTEXTS, 1))
+        self._counts = np.tile(FIRST * 0.5 ** np.arange(1, LARGEST + 2), (CONTEXTS, 1))
+        self._bits = np.zeros(0)  # (CONTEXTS x magnitudes,) of each, or none since the last count
 
-    def bits(self, z: Reals, context: Ints) -> Reals:
+    def bits(self, z: Reals, context: Ints) -> Floats:
         """Of each whole number in its context; the same shape."""
-        magnitude = np.minimum(np.abs(z), LARGEST).astype(np.int64)
-        share = self.counts[context, magnitude] / self.counts.sum(axis=1)[context]
-        return np.asarray((z != 0) - np.log2(share))
+        if not self._bits.size:
+            bits = -np.log2(self._counts / self._counts.sum(axis=1, keepdims=True))
+            bits[:, 1:] += 1  # a sign
+            self._bits = bits.ravel()
+        return self._bits.take(_places(z, context))
 
     def add(self, z: Reals, context: Ints) -> None:
         """Count these numbers, too."""
-        np.add.at(self.counts, (context, np.minimum(np.abs(z), LARGEST).astype(np.int64)), 1)
+        np.add.at(self._counts.reshape(-1), _places(z, context), 1)
+        self._bits = self._bits[:0]
 
     def cheapest(self, wanted: Reals, stiffness: Reals, context: Ints, price: float) -> Reals:
         """Of floor, ceil and zero the one of least stiffness (z - wanted)^2 + price bits.
 
-        All (n,).
+        All of one shape.
         """
-        candidates = np.stack([np.floor(wanted), np.ceil(wanted), np.zeros_like(wanted)])
-        costs = stiffness * (candidates - wanted) ** 2 + price * self.bits(candidates, context[None])
-        return np.asarray(np.take_along_axis(candidates, costs.argmin(axis=0)[None], axis=0)[0])
+        candidates = np.zeros((3, *wanted.shape), wanted.dtype)
+        np.floor(wanted, out=candidates[0])
+        np.ceil(wanted, out=candidates[1])
+        errors = candidates - wanted
+        errors *= errors
+        errors *= stiffness
+        costs = self.bits(candidates, context)
+        costs *= price
+        costs += errors
+        best = costs.reshape(3, -1).argmin(axis=0)
+        return np.asarray(candidates.reshape(3, -1)[best, np.arange(len(best))].reshape(wanted.shape))
+
+
+def _places(z: Reals, context: Ints) -> Ints:
+    """Where each number's count is: context after context."""
+    places = np.minimum(np.abs(z), LARGEST).astype(np.int64)
+    places += context * (LARGEST + 1)
+    return places

@@ -8,10 +8,12 @@ be zero, too, where that saves more than it spoils; zeros of a whole basis's coo
 of the filters.
 
 Coordinates go by spans: within one each hears of those before it at once, the others of the whole
-span together, so that most of the work is products of matrices.
+span together, so that most of the work is products of matrices.  Lattices of fewer dimensions than
+others have their coordinates behind, so that the last ones of all go together.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import linalg
@@ -23,133 +25,176 @@ SWEEPS = 5
 SPAN = 64
 
 
-def nearest_point(
-    A: Reals,
-    b: Reals,
-    price: float = 0.0,
-    counts: RunningCounts | None = None,
-    real: Flags | None = None,
-) -> Reals:
+def nearest_point(A: Reals, b: Reals, price: float = 0.0) -> Reals:
     """Whole z, each (d,), for which z^T A z - 2 b^T z is small.
 
     A: (K, d, d) positive definite, b: (K, d), float32 or float64.  price: of a bit of z, where the
     error of a whole step of one coordinate, as they are on average, costs 1; then each is floor,
-    ceil or zero of its best value.  counts: to go on with.  real: (K, d) which coordinates there
-    are; by default all.
+    ceil or zero of its best value.
     """
     each = np.arange(len(b))[:, None]
     order = np.argsort(np.diagonal(A, axis1=1, axis2=2), axis=1, kind="stable")
-    real = np.ones(b.shape, np.bool_) if real is None else real[each, order]
     A = A[each[:, :, None], order[:, :, None], order[:, None, :]]
     found = np.empty_like(b)
-    found[each, order] = nearest(factored(A, real), b[each, order], price, counts or RunningCounts())
+    found[each, order] = nearest(factored(list(A)), b[each, order], price, RunningCounts())
     return found
 
 
 @dataclass(frozen=True)
-class Lattice:
-    """The matrices of some filters, coordinates in the order of a growing diagonal."""
+class BitPrice:
+    """What the bits of a number cost in error."""
 
-    A: Reals  # (K, d, d)
-    L: Reals  # (K, d, d), lower triangles, A = L L^T; above them anything
+    cost: float = 0.0  # of one
+    counts: RunningCounts = field(default_factory=RunningCounts)
+
+    def best(self, wanted: Reals, stiffness: Reals, context: Ints) -> Reals:
+        """The whole number to take in the place of each wanted one."""
+        if self.cost:
+            return self.counts.cheapest(wanted, stiffness, context, self.cost)
+        return np.rint(wanted)
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """The matrices of some filters, coordinates in the order of a growing diagonal.
+
+    Filter k has d_k of them, the last ones of d = max d_k.
+    """
+
+    A: Sequence[Reals]  # (d_k, d_k) each
+    L: Sequence[Reals]  # (d_k, d_k) each, lower triangles, A = L L^T; above them anything
+    first: Sequence[int]  # d - d_k
     counted: Flags  # (K, d) which coordinates there are
     context: Ints  # (K, d)
+    stiffness: Reals  # (K, d) the diagonals of L squared; where there is none 1
+    curvature: Reals  # (K, d) the diagonals of A; where there is none 1
+
+    def block(self, k: int, here: slice) -> tuple[slice, slice]:
+        """Which of these coordinates filter k has: (among the d, among its own)."""
+        start = max(here.start, self.first[k])
+        return slice(start, here.stop), slice(start - self.first[k], max(0, here.stop - self.first[k]))
 
 
-def factored(A: Reals, real: Flags) -> Lattice:
-    """The lattices of these matrices, (K, d, d), coordinates in the order of a growing diagonal.
+def factored(matrices: Sequence[Reals]) -> Lattice:
+    """The lattices of these matrices, coordinates in the order of a growing diagonal.
 
-    real: as for ``nearest_point``.
+    Raises ValueError if a matrix is not positive definite.
     """
-    L = np.empty_like(A)
-    for own, factor in zip(A, L, strict=True):
-        factor[...] = _factor(own)
-    return Lattice(A, L, real, _contexts(real))
+    factors = [_factor(A) for A in matrices]
+    d = max(len(A) for A in matrices)
+    first = [d - len(A) for A in matrices]
+    counted = np.arange(d) >= np.array(first)[:, None]
+    stiffness = np.ones(counted.shape, matrices[0].dtype)
+    curvature = np.ones(counted.shape, matrices[0].dtype)
+    for k, (A, L) in enumerate(zip(matrices, factors, strict=True)):
+        stiffness[k, first[k] :] = np.diagonal(L) ** 2
+        curvature[k, first[k] :] = np.diagonal(A)
+    return Lattice(matrices, factors, first, counted, _contexts(counted), stiffness, curvature)
 
 
 def nearest(lattice: Lattice, b: Reals, price: float, counts: RunningCounts) -> Reals:
-    """As ``nearest_point``, of lattices that are factored."""
-    stiffness = np.diagonal(lattice.L, axis1=1, axis2=2) ** 2
+    """As ``nearest_point``, of lattices that are factored: (K, d).
+
+    b: (K, d), zero where a filter has no coordinate.  counts: to go on with.
+    """
     real = lattice.counted
-    bits = _Bits(price * float(stiffness[real].mean()) if real.any() else 0.0, counts)
+    bits = BitPrice(price * float(lattice.stiffness[real].mean()) if real.any() else 0.0, counts)
     z = _nearest_plane(lattice, bits, b)
     for _ in range(SWEEPS):
-        if not _improve(lattice, bits, b, z):
+        if not improve(lattice, b, z, bits):
             break
     return z
 
 
-@dataclass(frozen=True)
-class _Bits:
-    """What the bits of a number cost in error."""
-
-    cost: float  # of one, or 0
-    counts: RunningCounts
-
-
-def _nearest_plane(lattice: Lattice, bits: _Bits, b: Reals) -> Reals:
+def _nearest_plane(lattice: Lattice, bits: BitPrice, b: Reals) -> Reals:
     """Coordinates rounded one after another, from the last to the first: (K, d)."""
-    L = lattice.L
-    counted = lattice.counted
-    context = lattice.context
-    rest = np.stack([_solved(own, of) for own, of in zip(L, b, strict=True)])
+    rest = np.zeros_like(b)
+    for k, L in enumerate(lattice.L):
+        own = slice(lattice.first[k], None)
+        rest[k, own] = _solved(L, b[k, own])
     z = np.zeros_like(b)
     for last in range(b.shape[1], 0, -SPAN):
-        first = max(0, last - SPAN)
-        near = L[:, first:last, first:last].copy()
-        there = rest[:, first:last].copy()
-        for i in reversed(range(last - first)):
-            at = first + i
-            wanted = there[:, i] / near[:, i, i]
-            if bits.cost:
-                value = bits.counts.cheapest(wanted, near[:, i, i] ** 2, context[:, at], bits.cost)
-                bits.counts.add(value[counted[:, at]], context[counted[:, at], at])
-            else:
-                value = np.rint(wanted)
-            z[:, at] = value
-            there[:, :i] -= near[:, i, :i] * value[:, None]
-        rest[:, :first] -= (z[:, None, first:last] @ L[:, first:last, :first])[:, 0]
+        here = slice(max(0, last - SPAN), last)
+        near = np.zeros((len(b), last - here.start, last - here.start), b.dtype)
+        near[:] = np.eye(last - here.start, dtype=b.dtype)
+        for k, L in enumerate(lattice.L):
+            there, own = lattice.block(k, here)
+            inside = slice(there.start - here.start, None)
+            near[k, inside, inside] = L[own, own]
+        _round_span(lattice, bits, near, rest[:, here], z, here)
+        for k, L in enumerate(lattice.L):
+            there, own = lattice.block(k, here)
+            before = slice(lattice.first[k], there.start)
+            rest[k, before] -= z[k, there] @ L[own, : own.start]
     return z
 
 
-def _improve(lattice: Lattice, bits: _Bits, b: Reals, z: Reals) -> bool:
+def _round_span(lattice: Lattice, bits: BitPrice, near: Reals, rest: Reals, z: Reals, here: slice) -> None:
+    """Round the coordinates of a span, the last first, into ``z``.
+
+    near: (K, span, span) of L.  rest: (K, span) of L z, what those behind leave; it is used up.
+    """
+    pivots = np.ascontiguousarray(np.diagonal(near, axis1=1, axis2=2).T)
+    for i in reversed(range(rest.shape[1])):
+        at = here.start + i
+        context = lattice.context[:, at]
+        value = bits.best(rest[:, i] / pivots[i], pivots[i] ** 2, context)
+        if bits.cost:
+            counted = lattice.counted[:, at]
+            bits.counts.add(value[counted], context[counted])
+        z[:, at] = value
+        rest[:, :i] -= near[:, i, :i] * value[:, None]
+
+
+def improve(lattice: Lattice, b: Reals, z: Reals, bits: BitPrice) -> bool:
     """Move each coordinate in turn to where it is best, the others as they are; in place.
 
     Whether one moved.
     """
-    A = lattice.A
-    diagonal = np.diagonal(A, axis1=1, axis2=2)
-    slope = b - (A @ z[:, :, None])[:, :, 0]
+    slope = b.copy()
+    for k, A in enumerate(lattice.A):
+        own = slice(lattice.first[k], None)
+        slope[k, own] -= A @ z[k, own]
     moved = False
     for first in range(0, b.shape[1], SPAN):
-        here = slice(first, first + SPAN)
-        if not bits.cost and (np.abs(slope[:, here]) <= 0.5 * diagonal[:, here]).all():
-            continue
-        moves = _moves(lattice, bits, slope, z, here)
-        for k in np.flatnonzero(moves.any(axis=1)):
+        here = slice(first, min(first + SPAN, b.shape[1]))
+        moves = _moves(lattice, bits, slope[:, here], z[:, here], here)
+        for k in np.flatnonzero(moves.any(axis=1)).tolist():
             moved = True
             some = np.flatnonzero(moves[k])
-            slope[k] -= moves[k, some] @ A[k, first + some]
+            own = slice(lattice.first[k], None)
+            slope[k, own] -= moves[k, some] @ lattice.A[k][first + some - lattice.first[k]]
         z[:, here] += moves
     return moved
 
 
-def _moves(lattice: Lattice, bits: _Bits, slope: Reals, z: Reals, here: slice) -> Reals:
-    """How far each coordinate of a span moves, one after another: (K, span)."""
-    near = lattice.A[:, here, here].copy()
-    there = slope[:, here].copy()
-    at = z[:, here]
-    moves = np.zeros_like(there)
-    for i in range(there.shape[1]):
-        move = there[:, i] / near[:, i, i]
-        if bits.cost:
-            context = lattice.context[:, here.start + i]
-            move = bits.counts.cheapest(at[:, i] + move, near[:, i, i], context, bits.cost) - at[:, i]
-        else:
-            move = np.rint(move)
-        if move.any():
-            moves[:, i] = move
-            there -= near[:, i] * move[:, None]
+def _moves(lattice: Lattice, bits: BitPrice, slope: Reals, z: Reals, here: slice) -> Reals:
+    """How far each coordinate of a span moves, one after another: (K, span).
+
+    Filters know nothing of each other, and most coordinates stay: all are tried at once, and those
+    behind the first one of a filter that moves again.
+    """
+    moves = np.zeros_like(slope)
+    alive = np.arange(len(z))  # filters of which a coordinate may still move
+    done = np.zeros(len(z), np.int64)  # coordinates of theirs that had their turn
+    there = slope.copy()
+    while alive.size:
+        at = z[alive]
+        curvature = lattice.curvature[alive, here]
+        step = there / curvature
+        step = bits.best(at + step, curvature, lattice.context[alive, here]) - at if bits.cost else np.rint(step)
+        step[np.arange(z.shape[1]) < done[:, None]] = 0
+        found = step.any(axis=1)
+        alive = alive[found]
+        step = step[found]
+        there = there[found]
+        place = (step != 0).argmax(axis=1)
+        size = step[np.arange(len(step)), place]
+        moves[alive, place] = size
+        done = place + 1
+        for row, k, i, move in zip(there, alive.tolist(), place.tolist(), size, strict=True):
+            inside, own = lattice.block(k, here)
+            row[inside.start - here.start :] -= lattice.A[k][here.start + i - lattice.first[k], own] * move
     return moves
 
 
@@ -178,7 +223,7 @@ def _solved(L: Reals, b: Reals) -> Reals:
 def _contexts(counted: Flags) -> Ints:
     """The context of each coordinate: how far it comes in its filter's order.
 
-    counted: (K, d) which coordinates there are, in the order of a growing diagonal.
+    counted: (K, d) which coordinates there are.
     """
     rank: Ints = np.cumsum(counted, axis=1, dtype=np.int64) - counted
     length = np.maximum(counted.sum(axis=1, keepdims=True, dtype=np.int64), 1)

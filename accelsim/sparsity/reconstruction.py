@@ -31,6 +31,7 @@ from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.moments import Moments, Sample, bias_of, moments_of
 from accelsim.sparsity.recipe import Reconstruction
 from accelsim.sparsity.sparse_least_squares import least_squares, sparse_solution
+from accelsim.threads import on_one_thread
 
 # Over all layers together (s_SD, s_WD), to be small in the Winograd domain; or of each layer how
 # many entries of w and of W = G w G^T are zero, exactly in both.
@@ -97,6 +98,7 @@ def reconstruct(
     return refit(network, arrays, images, regularizer.spatial, find, sample)
 
 
+@on_one_thread
 def refit(
     network: Network,
     start: Mapping[str, Array],

@@ -57,16 +57,10 @@ def whole_by_cell(
     vectors = [_vectors(own, H) for own in bases]
     for block in _blocks([len(own.weight) for own in vectors]):
         free = max(len(vectors[k].weight) for k in block)
-        A = np.zeros((len(block), free, free), np.float32)
-        A[:, np.arange(free), np.arange(free)] = 1
+        lattice = factored([vectors[k].between(H) for k in block])
         b = np.zeros((len(block), free), np.float32)
-        real = np.zeros(b.shape, np.bool_)
         for i, k in enumerate(block):
-            own = slice(free - len(vectors[k].weight), free)
-            A[i, own, own] = vectors[k].between(H)
-            b[i, own] = vectors[k].products(B[:, k])
-            real[i, own] = True
-        lattice = factored(A, real)
+            b[i, free - len(vectors[k].weight) :] = vectors[k].products(B[:, k])
         for cell, counted, rounded in zip(cells, counts, n, strict=True):
             found = nearest(lattice, b / np.float32(cell), price, counted)
             for k, z in zip(block, found, strict=True):
@@ -99,13 +93,16 @@ class _Vectors:
 
     def between(self, H: Array) -> Array:
         """M^T H M, M the vectors as columns: (d, d)."""
-        half = H[self.weight[:, 0]]
-        half *= self.value[:, :1]
+        half = H.take(self.weight[:, 0], axis=0)
+        plain = bool((self.value[:, 0] == 1).all())  # most layers' vectors are weights themselves
+        if not plain:
+            half *= self.value[:, :1]
         for e in range(1, self.weight.shape[1]):
             some = np.flatnonzero(self.value[:, e])
             half[some] += H[self.weight[some, e]] * self.value[some, e, None]
         whole = half.take(self.weight[:, 0], axis=1)
-        whole *= self.value[:, 0]
+        if not plain:
+            whole *= self.value[:, 0]
         for e in range(1, self.weight.shape[1]):
             some = np.flatnonzero(self.value[:, e])
             whole[:, some] += half.take(self.weight[some, e], axis=1) * self.value[some, e]

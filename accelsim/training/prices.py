@@ -35,6 +35,7 @@ from accelsim.sparsity.sparse_least_squares import least_squares, sparse_solutio
 from accelsim.sparsity.whole_filters import whole_bases
 from accelsim.sparsity.whole_weights import whole_by_cell
 from accelsim.sparsity.zero_patterns import whole_rows
+from accelsim.threads import on_one_thread
 from accelsim.training.losses import distillation, relative_squared_error
 
 OFFSETS = (-0.08, 0.04)  # of the share of zeros in the Winograd domain from that in the spatial one
@@ -111,6 +112,7 @@ class _Layer:
     loss: Callable[[Array, int], float]  # with weights (taps, C, filters) in every so many filters
 
 
+@on_one_thread
 def measure(
     network: Network,
     calibration: PricingImages,

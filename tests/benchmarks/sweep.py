@@ -30,10 +30,10 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # where it is run by its path
 
-from accelsim.explore.local import default_workers
 from accelsim.explore.store import FILE_NAME, Store
 from accelsim.explore.sweep import Sweep, executor, read_back, run_tasks
 from accelsim.explore.tasks import read_tasks
+from accelsim.threads import cores
 from tests.benchmarks.resnet18 import write_model
 
 PEERS = {"SCALE-Sim 3.0.0": 507.0, "ZigZag 3.9.1": 87.0, "AccelForge 1.0.467": 600.0, "STONNE": 3700.0}
@@ -135,7 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--points", type=int, default=400)
-    parser.add_argument("--workers", type=int, default=min(2, default_workers()))
+    parser.add_argument("--workers", type=int, default=min(2, cores()))
     options = parser.parse_args()
     found = measure(options.points, options.workers)
     if options.json:

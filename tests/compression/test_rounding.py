@@ -15,9 +15,10 @@ from accelsim.network.graph import Network
 from accelsim.network.zoo import named_graph
 from accelsim.network.zoo.builder import Builder
 from accelsim.sparsity import whole_weights
+from accelsim.sparsity.bitprice import RunningCounts
 from accelsim.sparsity.initial_zeros import initial_patterns, projected
 from accelsim.sparsity.joint import JointRegularizer
-from accelsim.sparsity.lattice import nearest_point
+from accelsim.sparsity.lattice import BitPrice, factored, improve, nearest, nearest_point
 from accelsim.sparsity.recipe import Joint
 from accelsim.training.first_weights import initial_arrays
 
@@ -82,6 +83,38 @@ def smooth_images() -> tuple[np.ndarray, np.ndarray]:
     smooth = np.random.default_rng(2).standard_normal((32, 24, 24, 1)).cumsum(axis=1).cumsum(axis=2) / 20
     images, others = np.split((smooth + 0.5).astype(np.float32), [24])
     return images, others
+
+
+@given(seed=st.integers(0, 10_000), sizes=st.lists(st.integers(0, 80), min_size=1, max_size=3))
+def test_filters_of_different_sizes_are_rounded_together_as_each_alone(seed: int, sizes: list[int]) -> None:
+    rng = np.random.default_rng(seed)
+    lattices = [positive_definite(seed, 1, d)[0] for d in sizes]
+    ordered = [A[np.ix_(o, o)] for A in lattices for o in [np.argsort(np.diagonal(A), kind="stable")]]
+    b = np.zeros((len(sizes), max(sizes)))
+    for row, A in zip(b, ordered, strict=True):
+        row[len(row) - len(A) :] = A @ rng.uniform(-9, 9, len(A))
+    together = nearest(factored(ordered), b, 0.0, RunningCounts())
+    for row, found, A in zip(b, together, ordered, strict=True):
+        first = len(row) - len(A)
+        alone = nearest(factored([A]), row[None, first:], 0.0, RunningCounts())
+        np.testing.assert_array_equal(found[first:], alone[0])
+        assert not found[:first].any()
+
+
+def test_moves_are_those_of_one_coordinate_after_another() -> None:
+    """From a point that is far off, by the definition: each coordinate at its best, the others as they are."""
+    A = positive_definite(3, 2, 90)
+    rng = np.random.default_rng(3)
+    order = [np.argsort(np.diagonal(own), kind="stable") for own in A]
+    lattice = factored([own[np.ix_(o, o)] for own, o in zip(A, order, strict=True)])
+    b = np.stack([own @ rng.uniform(-9, 9, 90) for own in lattice.A])
+    z = rng.integers(-9, 10, b.shape).astype(float)
+    expected = z.copy()
+    for own, at, target in zip(lattice.A, expected, b, strict=True):
+        for i in range(len(at)):
+            at[i] = np.rint(at[i] + (target[i] - own[i] @ at) / own[i, i])
+    assert improve(lattice, b, z, BitPrice())
+    np.testing.assert_array_equal(z, expected)
 
 
 def test_outputs_move_less_than_by_rounding_each_weight_and_the_zeros_stay() -> None:

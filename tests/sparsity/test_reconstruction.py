@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from accelsim.errors import InputError
 from accelsim.network.forward import convolve, forward
@@ -208,3 +209,19 @@ def test_moments_that_rounding_has_made_indefinite_give_weights_of_their_size() 
     found, _ = sparse_solution(least_squares(moments, w, None, settings), 0, 0, settings, exact=True)
     assert np.isfinite(found).all()
     assert np.abs(found).max() < 100
+
+
+def test_one_thread_and_several_give_the_same_bytes() -> None:
+    """Two threads factor a matrix of this size in other blocks than one, and multiply thin ones in other parts."""
+    build = Builder("small", (8, 8, 80))
+    build.conv("thin", 6, 3)
+    graph = build.graph()
+    network = Network(graph, initial_arrays(graph, 0))
+    images = np.random.default_rng(0).standard_normal((24, 8, 8, 80)).astype(np.float32)
+    regularizer = JointRegularizer(graph, {"default": 2})
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            found.append(reconstruct(network, images, regularizer, (0.7, 0.7), SETTINGS))
+    for name, array in found[0].items():
+        np.testing.assert_array_equal(array, found[1][name])
