@@ -192,9 +192,11 @@ def train(recipe: str | Path, output: str | Path, *, resume: bool = False) -> di
     Raises InputError for a bad recipe, missing data or another run's state, NumericalError if the
     loss is not finite.
     """
+    from accelsim.explore.recipe_machine import machine_budgets
     from accelsim.training.run import train_recipe
 
-    return train_recipe(shipped.required("recipes", path_of("recipe", recipe)), path_of("output", output), resume)
+    path = shipped.required("recipes", path_of("recipe", recipe))
+    return train_recipe(path, path_of("output", output), resume, machine_budgets)
 
 
 def compress(
@@ -217,10 +219,12 @@ def compress(
     """
     from accelsim.compression.pipeline import compress_checkpoint
     from accelsim.compression.recipe import CompressionRecipe, load_compression_recipe
+    from accelsim.explore.recipe_machine import of_machine
 
     path = None if recipe is None else shipped.required("recipes", path_of("recipe", recipe))
     settings = CompressionRecipe() if path is None else load_compression_recipe(path)
-    return compress_checkpoint(path_of("checkpoint", checkpoint), path_of("output", output), settings, say, resume)
+    source = path_of("checkpoint", checkpoint)
+    return compress_checkpoint(source, path_of("output", output), settings, say, resume, of_machine)
 
 
 def export(model: "DualModel | str | Path", output: str | Path) -> Path:

@@ -22,9 +22,10 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a network, jointly sparse in both domains if the recipe says so."""
+    from accelsim.explore.recipe_machine import machine_budgets
     from accelsim.training.run import summary, train_recipe
 
-    card = train_recipe(shipped.required("recipes", recipe), output, resume)
+    card = train_recipe(shipped.required("recipes", recipe), output, resume, machine_budgets)
     if json:
         print_json(card)
     else:
@@ -44,9 +45,10 @@ def compress(
     """Prune, quantize and code a trained network into one file for both kinds of machine."""
     from accelsim.compression.pipeline import compress_checkpoint, summary
     from accelsim.compression.recipe import CompressionRecipe, load_compression_recipe
+    from accelsim.explore.recipe_machine import of_machine
 
     path = None if recipe is None else shipped.required("recipes", recipe)
     settings = CompressionRecipe() if path is None else load_compression_recipe(path)
-    model = compress_checkpoint(checkpoint, output, settings, say, resume)
+    model = compress_checkpoint(checkpoint, output, settings, say, resume, of_machine)
     if json:
         print_json(summary(model, output))

@@ -6,7 +6,6 @@ test images in both domains.
 
 import hashlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Array, Levels
+from accelsim.arrays import Array, Floats, Levels
 from accelsim.compression.accuracy import measure
-from accelsim.compression.budget import budget_lines
+from accelsim.compression.budget import OfMachine
 from accelsim.compression.codebook import Tuner, Tuning, fine_tune
 from accelsim.compression.correct import corrected_biases
-from accelsim.compression.images import RecipeImages
 from accelsim.compression.loss import card_images, say_accuracy, say_errors, weight_errors
 from accelsim.compression.quantize import (
     Quantized,
@@ -31,8 +29,7 @@ from accelsim.compression.quantize import (
 from accelsim.compression.ratedistortion import Trial, search_cells
 from accelsim.compression.recipe import CompressionRecipe
 from accelsim.compression.rounding import EXACT, Rounded, Zeros, fitted, with_zeros, zeros_of_filters
-from accelsim.compression.stage import CompressionStage
-from accelsim.compression.start import aimed_share, held_cells, layer_tiles, load_checkpoint
+from accelsim.compression.task import CompressionTask, Say, in_coarser_cells, read_task
 from accelsim.dual.file import CompressedNetwork, decode_dual, encode_dual, with_accuracy
 from accelsim.dual.manifest import weight_names
 from accelsim.dual.model import DualModel
@@ -41,34 +38,27 @@ from accelsim.faults import nearest
 from accelsim.files import check_output, write_bytes
 from accelsim.network.graph import Network
 from accelsim.sparsity.joint import JointRegularizer
+from accelsim.sparsity.keeping import Made, keeping
 from accelsim.sparsity.reconstruction import is_refitted
 from accelsim.training.checkpoint import STATE, relative_cells
 from accelsim.training.datasets import resolve
-from accelsim.training.networks import find_network, with_weights
 
 # Of 2,000 CIFAR-10 images the ResNet-20 of checkpoints/resnet20-joint answers 87.95 % rightly, and
 # 87.50, 87.40 and 87.65 % with cells of 0.15, 0.1 and 0.07: finer ones only make larger files.
 RELATIVE_CELL = 0.15
-
-Say = Callable[[str], None]  # takes a line of progress
+# Where a file misses a budget by some percent, cells are made coarser by so many times that: of a
+# tenth of a cell some four percent of the bits depend, and far fewer multiplies.
+COARSER = 4
+FIGURES_BYTES = 100  # of the accuracy in a file, which is measured last
 
 
 @dataclass(frozen=True)
-class _Task:
-    """One compression: what it starts from, and what it aims at."""
+class _Coded:
+    """A file as it is coded, nothing measured."""
 
-    recipe: CompressionRecipe
-    network: Network  # before compression
-    notes: dict[str, Any]  # what the checkpoint's card says
-    spatial: float  # share of zeros in the spatial domain
-    winograd: float  # share of zeros in the Winograd domain
-    tiles: dict[str, int]  # m of each Winograd layer
-    images: RecipeImages
-    reference: Network | None  # the dense network
-    held: dict[str, float]  # cells of the arrays that are rounded already, by name
-    tuning: CompressionStage
-    rounding: CompressionStage
-    say: Say
+    content: bytes
+    model: DualModel
+    quantized: Quantized
 
 
 def compress_checkpoint(
@@ -77,32 +67,34 @@ def compress_checkpoint(
     recipe: CompressionRecipe,
     log: Say | None = None,
     resume: bool = False,
+    of_machine: OfMachine | None = None,
 ) -> DualModel:
     """Compress a checkpoint into the ``.dual`` file ``out``; return what that decodes to.
 
     checkpoint: a folder of ``accelsim train``, or a safetensors, .npz or ONNX file.
     log: called with a line of progress.  resume: go on with the fine-tuning or the rounding that
     was interrupted on its way to ``out`` (its state is in ``out``.tuning or ``out``.rounding until
-    the file is written).
+    the file is written).  of_machine: what a machine's budget is told by, where the checkpoint was
+    reconstructed to one.
+    In cells by budget, a file that misses one is made again in coarser cells.
     Raises InputError if the checkpoint, the recipe, the data or the state do not fit together.
     """
     if out.suffix != ".dual":
         raise InputError(f"{out}: ending {out.suffix!r}, expected .dual")
     rounded = None if recipe.rounded is None else resolve(recipe.rounded)
     check_output(out, rounded, None if recipe.reference is None else recipe.reference.network)
-    task = _task(checkpoint, out, recipe, log or (lambda _: None))
-    try:
-        quantized = _quantized(task)
-    except ValueError as error:
-        raise error if isinstance(error, InputError) else InputError(f"{checkpoint}: {error}") from None
-    if recipe.tune is not None:
-        quantized = _tuned(task, quantized, resume)
-    content = encode_dual(_rounded(task, quantized, resume))
-    model = decode_dual(content, str(out))
-    task.say(f"{out}: {model.file_bytes} bytes, {4 * model.parameters / model.file_bytes:.2f}x")
-    if recipe.relative_cell == "budget":
-        for line in budget_lines(model, task.notes):
-            task.say(line)
+    task = read_task(checkpoint, out, recipe, log or (lambda _: None), of_machine)
+    tries = [task]
+
+    def at(strain: Floats) -> Made[_Coded]:
+        if strain.max(initial=1) > 1:
+            tries.append(in_coarser_cells(task, out, float(strain.max()) ** COARSER, len(tries) + 1))
+        return _made(tries[-1], checkpoint, out, resume)
+
+    coded = keeping(at, task.budgets.count, task.say)
+    coded.warn(task.say)
+    model = coded.thing.model
+    content = coded.thing.content
     if task.images.test is not None:
         accuracy = measure(model, task.images.test, task.reference, recipe.workers)
         task.say(", ".join(f"{name} {value:.2f}" for name, value in accuracy.items()))
@@ -112,45 +104,34 @@ def compress_checkpoint(
     elif (own := card_images(task.notes, task.network.graph)) is not None:
         say_accuracy(measure(model, own, task.network, recipe.workers), len(own), task.say)
     else:
-        say_errors(weight_errors(task.network, quantized.network), task.say)
+        say_errors(weight_errors(task.network, coded.thing.quantized.network), task.say)
     write_bytes(out, content)
-    for stage in (task.tuning, task.rounding):
-        stage.remove()
+    for tried in tries:
+        tried.tuning.remove()
+        tried.rounding.remove()
     return model
 
 
-def _task(checkpoint: Path, out: Path, recipe: CompressionRecipe, say: Say) -> _Task:
-    """Read all that the recipe names.
+def _made(task: CompressionTask, checkpoint: Path, out: Path, resume: bool) -> Made[_Coded]:
+    """The file, and what it has of its budgets.
 
-    Raises InputError if something is missing or does not fit.
+    Raises InputError if a cell is too small, or the state is of something else.
     """
-    network, notes = load_checkpoint(checkpoint, recipe)
-    spatial = aimed_share(recipe.spatial, notes, "sparsity_sd", checkpoint)
-    winograd = aimed_share(recipe.winograd, notes, "sparsity_wd", checkpoint)
-    reference: Network | None = None
-    if recipe.reference is not None:
-        named = recipe.reference
-        dense = find_network(named.network, "reference.network")
-        weights = None if named.weights is None else resolve(named.weights)
-        reference = with_weights(dense, named.network, weights, "reference.network")
-    whole = recipe.model_dump(mode="json")
-    return _Task(
-        recipe=recipe,
-        network=network,
-        notes=notes,
-        spatial=spatial,
-        winograd=winograd,
-        tiles=layer_tiles(network.graph, recipe, notes),
-        images=RecipeImages(recipe, network.graph),
-        reference=reference,
-        held={} if recipe.rounded is None else held_cells(network, resolve(recipe.rounded)),
-        tuning=CompressionStage(out, "tuning", whole, network.arrays),
-        rounding=CompressionStage(out, "rounding", whole, network.arrays),
-        say=say,
-    )
+    try:
+        quantized = _quantized(task)
+    except ValueError as error:
+        raise error if isinstance(error, InputError) else InputError(f"{checkpoint}: {error}") from None
+    if task.recipe.tune is not None:
+        quantized = _tuned(task, quantized, resume)
+    content = encode_dual(_rounded(task, quantized, resume))
+    model = decode_dual(content, str(out))
+    task.say(f"{out}: {model.file_bytes} bytes, {4 * model.parameters / model.file_bytes:.2f}x")
+    measured = 0 if task.images.test is None else FIGURES_BYTES
+    whole = replace(model, file_bytes=model.file_bytes + measured)
+    return Made(_Coded(content, model, quantized), task.budgets.shares(whole))
 
 
-def _quantized(task: _Task) -> Quantized:
+def _quantized(task: CompressionTask) -> Quantized:
     """The network pruned in the spatial domain and quantized.
 
     Raises ValueError if a cell is too small.
@@ -162,7 +143,7 @@ def _quantized(task: _Task) -> Quantized:
     return quantize(task.network, cell, theta, cells=cells, seed=task.recipe.dither)
 
 
-def _rounded(task: _Task, quantized: Quantized, resume: bool) -> CompressedNetwork:
+def _rounded(task: CompressionTask, quantized: Quantized, resume: bool) -> CompressedNetwork:
     """The quantized network as a file takes it.
 
     Rounded anew, and its biases corrected, if the recipe says so.
@@ -194,7 +175,7 @@ def _rounded(task: _Task, quantized: Quantized, resume: bool) -> CompressedNetwo
     )
 
 
-def _fitted(task: _Task, quantized: Quantized, zeros: Zeros, resume: bool) -> Quantized:
+def _fitted(task: CompressionTask, quantized: Quantized, zeros: Zeros, resume: bool) -> Quantized:
     """The network rounded by its layers' outputs.
 
     Stopped in any way it goes on after the last layer that the state beside ``out`` has, if resume.
@@ -229,11 +210,11 @@ def _fitted(task: _Task, quantized: Quantized, zeros: Zeros, resume: bool) -> Qu
     return fitted(quantized, task.network, zeros, images, recipe.bit_price, rounded)
 
 
-def _is_fitted(task: _Task, layer: str) -> bool:
+def _is_fitted(task: CompressionTask, layer: str) -> bool:
     return is_refitted(task.network.graph.node(layer))
 
 
-def _cells(task: _Task, theta: float) -> tuple[float, dict[str, float]]:
+def _cells(task: CompressionTask, theta: float) -> tuple[float, dict[str, float]]:
     """D, and D of the arrays that have their own.  theta: theta_SD.
 
     Where the recipe says nothing, D follows from the weights; that of an array without weights
@@ -265,7 +246,7 @@ def _cells(task: _Task, theta: float) -> tuple[float, dict[str, float]]:
     return cell, cells | task.held
 
 
-def _relative_cells(task: _Task, theta: float) -> dict[str, float]:
+def _relative_cells(task: CompressionTask, theta: float) -> dict[str, float]:
     """D of some arrays, as a multiple of the root mean square of their weights that are not zero.
 
     theta: theta_SD.  Raises ValueError if a budget should give them and the checkpoint knows none.
@@ -286,7 +267,7 @@ def _relative_cells(task: _Task, theta: float) -> dict[str, float]:
     return {name: found[name] for name in names if name in found}
 
 
-def _tuned(task: _Task, quantized: Quantized, resume: bool) -> Quantized:
+def _tuned(task: CompressionTask, quantized: Quantized, resume: bool) -> Quantized:
     """The network fine-tuned.
 
     Stopped in any way it goes on from the state beside ``out``, if resume.
@@ -321,7 +302,7 @@ def _tuned(task: _Task, quantized: Quantized, resume: bool) -> Quantized:
     return fine_tune(tuner, watch)
 
 
-def _layers_done(task: _Task, notes: dict[str, Any]) -> int:
+def _layers_done(task: CompressionTask, notes: dict[str, Any]) -> int:
     """How many layers a state has rounded.  Raises InputError if it does not say so."""
     done = notes.get("layers")
     if not isinstance(done, int) or isinstance(done, bool):

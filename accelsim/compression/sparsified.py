@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 
 from accelsim.arrays import Floats, Ints
-from accelsim.compression import budget
+from accelsim.compression.budget import FileBudgets
+from accelsim.compression.budget import cost_reduction as cost_reduction_of
+from accelsim.compression.budget import ratio as ratio_of
 from accelsim.compression.importing import Wishes, read_network, refuse_unused
 from accelsim.compression.sparsify import (
     LayerLoss,
@@ -33,6 +35,7 @@ from accelsim.errors import InputError
 from accelsim.files import check_output, write_bytes, write_text
 from accelsim.network import Network
 from accelsim.network.samples import read_labelled
+from accelsim.sparsity.keeping import Made, keeping
 
 # What is asked for where nothing is.
 RATIO = 15.0
@@ -44,8 +47,6 @@ APART = 4  # of so many pictures one is kept apart, to measure on
 CURVE = (0.35, 0.6, 1.6)  # of the budgets asked for, where those are further points of the curve
 LAYERS = ".layers.csv"
 CURVE_TABLE = ".curve.csv"
-TRIES = 3  # files that are made until one keeps to the budgets
-SPARE = 0.98  # of a budget that was missed, for the next of them
 
 Say = Callable[[str], None]
 
@@ -121,40 +122,30 @@ def sparse_point(
 ) -> CurvePoint:
     """A network made sparse to budgets, None: no such budget.
 
-    What a file comes to is known once its weights are rounded: where one misses a budget, the next
-    is asked for so much more, and the last is taken as it is, with a warning.  Raises InputError as
-    ``Sparsifier.to_budgets``.
+    Where a file misses one, the next is asked for so much more, and the last is taken as it is,
+    with a warning.  Raises InputError as ``Sparsifier.to_budgets``.
     """
+    budgets = FileBudgets(ratio, cost_reduction)
 
-    def at(aims: Floats) -> CurvePoint:
-        return point_of(sparsifier.with_budgets(float(aims[0]) or None, float(aims[1]) or None).to_budgets())
-
-    asked = np.array([ratio or 0.0, cost_reduction or 0.0])
-    aims = asked
-    point = at(aims)
-    for _ in range(TRIES - 1):
-        had = np.array([point.ratio, point.cost_reduction])
-        if (had >= asked).all():
-            return point
-        sparsifier.say(f"the file came to {_budgets(point)}: again with less")
-        aims = np.where(had < asked, aims * asked / (SPARE * had), aims)
+    def at(strain: Floats) -> Made[Sparse] | None:
+        strains = iter(strain.tolist())
+        aims = [None if asked is None else asked * next(strains) for asked in (ratio, cost_reduction)]
         try:
-            point = at(aims)
-        except InputError:  # no layer can give more
-            break
-    if point.ratio < asked[0] or point.cost_reduction < asked[1]:
-        sparsifier.say(f"warning: the file came to {_budgets(point)}, less than asked for")
-    return point
+            sparse = sparsifier.with_budgets(aims[0], aims[1]).to_budgets()
+        except InputError:
+            if (strain == 1).all():
+                raise
+            return None  # no layer can give more
+        return Made(sparse, budgets.shares(sparse.model))
 
-
-def _budgets(point: CurvePoint) -> str:
-    return f"{point.ratio:.2f} times smaller, {point.cost_reduction:.2f} times fewer multiplies"
+    found = keeping(at, budgets.count, sparsifier.say)
+    found.warn(sparsifier.say)
+    return point_of(found.thing)
 
 
 def point_of(sparse: Sparse) -> CurvePoint:
     """A sparse network with what its file came to."""
-    ratio = 4 * sparse.model.parameters / max(1, len(sparse.content))
-    return CurvePoint(ratio, budget.cost_reduction(sparse.model), sparse)
+    return CurvePoint(ratio_of(sparse.model), cost_reduction_of(sparse.model), sparse)
 
 
 def work_folder(out: Path) -> Path:

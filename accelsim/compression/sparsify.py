@@ -170,9 +170,8 @@ class Sparsifier:
         ratio, cost_reduction: as in ``Budget``; None: no such budget.
         """
         settings = self.wish.reconstruction
-        assert settings.budget is not None
         wanted = {"ratio": ratio or NO_BUDGET, "cost_reduction": cost_reduction or NO_BUDGET}
-        budget = settings.budget.model_copy(update=wanted)
+        budget = self.budget.model_copy(update=wanted)
         settings = settings.model_copy(update={"budget": budget})
         return replace(self, wish=self.wish.model_copy(update={"reconstruction": settings}))
 
@@ -212,8 +211,7 @@ class Sparsifier:
 
         Raises InputError if they cannot be kept.
         """
-        budget = self.wish.reconstruction.budget
-        assert budget is not None
+        budget = self.budget
         try:
             return chosen(self.network, points, self.regularizer, budget, cost)
         except ValueError as error:
@@ -246,6 +244,13 @@ class Sparsifier:
             if report.name in taken
         ]
         return Sparse(content, decode_dual(content, "the new file"), losses, figures)
+
+    @property
+    def budget(self) -> Budget:
+        """The wish's budgets, and what prices are measured at."""
+        found = self.wish.reconstruction.budget
+        assert found is not None
+        return found
 
     @cached_property
     def regularizer(self) -> JointRegularizer:

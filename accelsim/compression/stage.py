@@ -24,9 +24,13 @@ class CompressionStage:
         name: str,
         recipe: Mapping[str, Any],
         arrays: Mapping[str, Array],
+        later: bool = False,
     ) -> None:
-        """out: the file.  name: such as "rounding".  arrays: the weights that are compressed."""
-        self._name = name
+        """out: the file.  name: such as "rounding".  arrays: the weights that are compressed.
+
+        later: of a file made again, which an interrupted run may not have come to.
+        """
+        self._later = later
         self._of = dict(recipe) | {"arrays": _digest(arrays)}
         self.folder = out.with_name(f"{out.name}.{name}")
 
@@ -42,6 +46,8 @@ class CompressionStage:
                 raise InputError(
                     f"{self.folder}: holds an interrupted compression, expected --resume or no such folder"
                 )
+            return None
+        if self._later and not where.exists():
             return None
         arrays, notes = load_state(self.folder)
         if notes.get("recipe") != self._of:

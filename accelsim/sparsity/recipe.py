@@ -74,11 +74,24 @@ class Budget(Section):
     How sparse each layer gets follows (``accelsim.training.prices``).
     """
 
-    ratio: Annotated[float, Field(gt=1, allow_inf_nan=False)]
-    """Of the file, at least: bytes of all parameters in float32 over those of the file."""
+    ratio: Annotated[float, Field(gt=1, allow_inf_nan=False)] = NO_BUDGET
+    """Of the file, at least: bytes of all parameters in float32 over those of the file; by default as it comes."""
 
-    cost_reduction: Annotated[float, Field(gt=1, allow_inf_nan=False)]
-    """Dense MACs of the unmodified network over multiplies in the Winograd domain, at least."""
+    cost_reduction: Annotated[float, Field(gt=1, allow_inf_nan=False)] = NO_BUDGET
+    """Dense MACs of the unmodified network over multiplies in the Winograd domain, at least; by default as it comes."""
+
+    machine: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+    """A machine, a bare name as ``accelsim machines`` lists them, or a file, whose path starts at the recipe's
+    folder: with ``cycles``, ``latency`` or ``energy`` of an image on it in the place of ``cost_reduction``."""
+
+    cycles: Annotated[int, Field(ge=1, le=10**15)] | None = None
+    """The cycles that an image may take on the machine."""
+
+    latency: Annotated[str, Field(max_length=100)] | None = None
+    """The time that an image may take on the machine, such as ``5ms``."""
+
+    energy: Annotated[str, Field(max_length=100)] | None = None
+    """The energy that an image may take on the machine, such as ``200uJ``."""
 
     images: Count = 48
     """Training images, apart from those that layers are fitted to, on which losses are measured."""
@@ -101,6 +114,17 @@ class Budget(Section):
     def _increases(self) -> "Budget":
         if list(self.zeros) != sorted(set(self.zeros)):
             raise ValueError(f"zeros: {list(self.zeros)}, expected increasing shares")
+        return self
+
+    @model_validator(mode="after")
+    def _asks_a_machine_for_one_thing(self) -> "Budget":
+        wanted = [key for key in ("cycles", "latency", "energy") if getattr(self, key) is not None]
+        if self.machine is None and wanted:
+            raise ValueError(f"{wanted[0]}: expected the key machine, which an image takes it on")
+        if self.machine is not None and len(wanted) != 1:
+            raise ValueError("machine: expected one of cycles, latency and energy beside it, such as latency: 5ms")
+        if self.machine is not None and self.cost_reduction > NO_BUDGET:
+            raise ValueError(f"{wanted[0]}: expected no cost_reduction, whose place it takes")
         return self
 
 

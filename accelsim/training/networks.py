@@ -16,6 +16,7 @@ from accelsim.network.zoo import named_graph
 from accelsim.settings import Section
 
 FILES = (".onnx", ".dual")
+MACHINE_FILES = (".yaml", ".yml", ".cfg")
 Settings = TypeVar("Settings", bound=Section)
 
 
@@ -30,6 +31,11 @@ def beside(recipe: Path, name: str) -> str:
     Of a file, its path: a relative one starts at the recipe's folder.
     """
     return str(recipe.parent / name) if is_file(name) else name
+
+
+def machine_beside(recipe: Path, name: str) -> str:
+    """What a recipe calls a machine: a bare name as it is, the path of a file from the recipe's folder."""
+    return str(recipe.parent / name) if Path(name).suffix in MACHINE_FILES else name
 
 
 def beside_in(settings: Settings, recipe: Path) -> Settings:

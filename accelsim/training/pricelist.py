@@ -63,6 +63,6 @@ def _digest(content: dict[str, Any]) -> str:
 def _without_budgets(recipe: Section) -> dict[str, Any]:
     """What the prices depend on."""
     content = recipe.model_dump(mode="json")
-    for key in ("ratio", "cost_reduction"):
+    for key in ("ratio", "cost_reduction", "machine", "cycles", "latency", "energy"):
         del content["reconstruction"]["budget"][key]
     return content

@@ -16,7 +16,7 @@ these filters; multiplies those of the paper: of weights that are not zero once 
 Winograd domain where it serves.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -186,11 +186,9 @@ def chosen(
         )
         for name, grid in points.items()
     }
-    weights = {f"{name}.weight" for name in prices}
-    others = sum(array.size for name, array in network.arrays.items() if name not in weights)
     bits = np.inf
     if budget.ratio > NO_BUDGET:
-        bits = 32 * parameters(network.graph) / budget.ratio - VALUE_BITS * others - SPARE_BITS
+        bits = 32 * parameters(network.graph) / budget.ratio - other_bits(network, points)
     options = [
         Options(
             loss=np.array([price.loss for price in some]),
@@ -206,6 +204,13 @@ def chosen(
         most = (1 - RESERVE) * dense / budget.cost_reduction - fixed
     taken = choose(options, (1 - RESERVE) * bits, most)
     return {name: some[i] for (name, some), i in zip(prices.items(), taken, strict=True)}
+
+
+def other_bits(network: Network, priced: Collection[str]) -> int:
+    """What a file holds beside the weights of the layers that are priced, by their names."""
+    weights = {f"{name}.weight" for name in priced}
+    others = sum(array.size for name, array in network.arrays.items() if name not in weights)
+    return VALUE_BITS * others + SPARE_BITS
 
 
 def between(grid: Grid, w: Array, kron: Array | None, budget: Budget, cost: Floats | None = None) -> list[LayerPrice]:
@@ -319,7 +324,7 @@ def _grid(layer: _Layer, settings: Reconstruction) -> Grid:
                     error=max(error, 1e-20),
                     noise=[max(K * each, 1e-20) for each in noise],
                     bits=[encode_context([n])[1][0] * layer.w.size / n.size for n in levels],
-                    multiplies=[layer.multiplies * _used(n, kron) for n in levels],
+                    multiplies=[layer.multiplies * used(n, kron) for n in levels],
                 )
             )
         grid.append(row)
@@ -385,7 +390,7 @@ def _mixed(a: float, b: float, share: float) -> float:
     return (1 - share) * a + share * b
 
 
-def _used(n: Levels, kron: Array | None) -> float:
+def used(n: Levels, kron: Array | None) -> float:
     """The share of these weights, or of their Winograd-domain entries, that are not zero.
 
     n: (K, C, taps).

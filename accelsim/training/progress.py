@@ -48,12 +48,17 @@ def progress_bar(total_steps: int, done_steps: int, unit: str = "%") -> Iterator
         yield watch
 
 
+def show_line(line: str) -> None:
+    """A line of progress on stderr."""
+    Console(stderr=True).print(line, highlight=False, soft_wrap=True)
+
+
 def show_layer(report: LayerReport) -> None:
     """One line on stderr for a reconstructed layer."""
     winograd = f", {100 * report.zeros_wd:.0f} % small in the Winograd domain" if report.zeros_wd else ""
     line = f"{report.name}: {100 * report.zeros_sd:.0f} % zeros{winograd}"
     line += f", error {100 * report.error:.2f} %, {report.seconds:.1f} s"
-    Console(stderr=True).print(line, highlight=False, soft_wrap=True)
+    show_line(line)
 
 
 def show_prices(name: str, grid: Grid) -> None:
@@ -63,4 +68,4 @@ def show_prices(name: str, grid: Grid) -> None:
     bits = [bits for point in points for bits in point.bits]
     line = f"{name}: {len(points)} shares of zeros, loss {min(losses):.2g} to {max(losses):.2g}"
     line += f", {min(bits) / 8192:.1f} to {max(bits) / 8192:.1f} KiB"
-    Console(stderr=True).print(line, highlight=False, soft_wrap=True)
+    show_line(line)

@@ -20,8 +20,8 @@ from accelsim.settings import (
     read_settings,
     refuse_unused,
 )
-from accelsim.sparsity.recipe import Joint, Reconstruction
-from accelsim.training.networks import beside_in, is_file
+from accelsim.sparsity.recipe import NO_BUDGET, Joint, Reconstruction
+from accelsim.training.networks import beside_in, is_file, machine_beside
 
 
 class Data(Section):
@@ -226,6 +226,9 @@ class Recipe(Section):
     def _has_targets(self) -> "Recipe":
         if self.reconstruction is not None and self.joint is None:
             raise ValueError("reconstruction: expected the key joint to say how sparse")
+        budget = None if self.reconstruction is None else self.reconstruction.budget
+        if budget is not None and budget.machine is None and max(budget.ratio, budget.cost_reduction) <= NO_BUDGET:
+            raise ValueError("reconstruction.budget: expected a ratio, a cost_reduction or a machine's budget")
         starts = self.start is not None or is_file(self.network)
         if self.joint is not None and self.joint.hold and (self.reconstruction is not None or not starts):
             raise ValueError(
@@ -247,6 +250,10 @@ class Recipe(Section):
 def load_recipe(path: Path) -> Recipe:
     """The recipe in a YAML file.  Raises InputError that names every fault."""
     recipe = beside_in(validated(path, Recipe, read_settings(path, TRAINING_RECIPE)), path)
-    if recipe.teacher is None:
+    if recipe.teacher is not None:
+        recipe = recipe.model_copy(update={"teacher": beside_in(recipe.teacher, path)})
+    settings = recipe.reconstruction
+    if settings is None or settings.budget is None or settings.budget.machine is None:
         return recipe
-    return recipe.model_copy(update={"teacher": beside_in(recipe.teacher, path)})
+    budget = settings.budget.model_copy(update={"machine": machine_beside(path, settings.budget.machine)})
+    return recipe.model_copy(update={"reconstruction": settings.model_copy(update={"budget": budget})})

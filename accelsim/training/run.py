@@ -29,8 +29,8 @@ from accelsim.training.log import TrainingLog
 from accelsim.training.measured import measured
 from accelsim.training.named import RecipeParts
 from accelsim.training.pricelist import PriceList
-from accelsim.training.prices import Grid, PricingImages, chosen, measure
-from accelsim.training.progress import Watch, progress_bar, show_layer, show_prices
+from accelsim.training.prices import Grid, PricingImages, measure
+from accelsim.training.progress import Watch, progress_bar, show_layer, show_line, show_prices
 from accelsim.training.recipe import Recipe, load_recipe
 from accelsim.training.superresolution import (
     TEST,
@@ -38,6 +38,7 @@ from accelsim.training.superresolution import (
     Photographs,
 )
 from accelsim.training.tail import Features, features
+from accelsim.training.to_budget import BudgetTask, MachineBudgets
 from accelsim.training.trainer import StepReport, Trainer
 
 LOG = "log.csv"
@@ -46,18 +47,18 @@ PRICES = "prices.json"
 LAYER_COLUMNS = tuple(field.name for field in fields(LayerReport))
 
 
-def train_recipe(path: Path, out: Path, resume: bool = False) -> dict[str, Any]:
+def train_recipe(path: Path, out: Path, resume: bool = False, machines: MachineBudgets | None = None) -> dict[str, Any]:
     """Train as the recipe says; return the finished checkpoint's card (``checkpoint.json``).
 
     out: the run's folder.  resume: go on from the state in it, or from the prices of its layers
-    measured so far.
+    measured so far.  machines: what a machine's budget is told by, where the recipe has one.
     Raises InputError for a bad recipe, missing data or another run's state; NumericalError if the
     loss is not finite.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: no folder, expected one for log, state and checkpoint")
     recipe = load_recipe(path)
-    run = Run(recipe, path, out)
+    run = Run(recipe, path, out, machines)
     goes_on = resume and ((out / checkpoint.STATE).exists() or not (out / PRICES).exists())
     if goes_on:
         run.resume()
@@ -107,8 +108,9 @@ def _check_layers(recipe: Recipe, graph: Graph, path: Path) -> None:
 class Run:
     """One training run in one folder."""
 
-    def __init__(self, recipe: Recipe, path: Path, out: Path):
+    def __init__(self, recipe: Recipe, path: Path, out: Path, machines: MachineBudgets | None = None):
         self.recipe = recipe
+        self.machines = machines
         self.path = path
         self.out = out
         parts = RecipeParts(recipe, path)
@@ -177,11 +179,12 @@ class Run:
         assert settings is not None
         assert joint is not None
         started = time.perf_counter()
-        rows = [LAYER_COLUMNS]
+        rows = {"name": LAYER_COLUMNS}
 
         def note(report: LayerReport) -> None:
-            rows.append(tuple(f"{value:.5g}" if isinstance(value, float) else value for value in astuple(report)))
-            write_text(self.out / LAYERS, "".join(",".join(row) + "\n" for row in rows))
+            row = tuple(f"{value:.5g}" if isinstance(value, float) else value for value in astuple(report))
+            rows[report.name] = row
+            write_text(self.out / LAYERS, "".join(",".join(row) + "\n" for row in rows.values()))
             if watch is not None:
                 watch(report)
 
@@ -204,15 +207,21 @@ class Run:
                     f"{self.path}: key reconstruction.budget.images: {settings.budget.images} beside the "
                     f"{settings.images} of reconstruction.images, expected at most {len(index)} together"
                 )
-            goals = self._shares(network, PricingImages(images, take(apart)), regularizer)
-        self.trainer.replace(reconstruct(network, images, regularizer, goals, settings, note))
+            found = self._to_budgets(network, PricingImages(images, take(apart)), regularizer, note)
+        else:
+            found = reconstruct(network, images, regularizer, goals, settings, note)
+        self.trainer.replace(found)
         self.hours = (time.perf_counter() - started) / 3600
         self._save_state()
 
-    def _shares(
-        self, network: Network, calibration: PricingImages, regularizer: JointRegularizer
-    ) -> dict[str, tuple[int, int]]:
-        """How many zeros of either domain each layer gets by the budgets; its cell is noted.
+    def _to_budgets(
+        self,
+        network: Network,
+        calibration: PricingImages,
+        regularizer: JointRegularizer,
+        watch: Callable[[LayerReport], None],
+    ) -> dict[str, Array]:
+        """The arrays reconstructed to the budgets; the layers' cells are noted.
 
         Layers that the folder has prices of are not measured again.  Raises InputError if the
         budgets cannot be kept.
@@ -220,6 +229,14 @@ class Run:
         settings = self.recipe.reconstruction
         assert settings is not None
         assert settings.budget is not None
+        machine = None
+        if settings.budget.machine is not None:
+            if self.machines is None:
+                raise InputError(f"{self.path}: key reconstruction.budget.machine: expected `accelsim train`")
+            try:
+                machine = self.machines(network, regularizer, settings, calibration.images)
+            except InputError as error:
+                raise InputError(f"{self.path}: key reconstruction.budget: {error}") from None
         prices = PriceList(self.out / PRICES, self.recipe)
 
         def note(layer: str, grid: Grid) -> None:
@@ -227,12 +244,13 @@ class Run:
             show_prices(layer, grid)
 
         points = measure(network, calibration, regularizer, settings, dict(prices.grids), note)
+        task = BudgetTask(network, calibration.images, points, regularizer, settings, machine)
         try:
-            taken = chosen(network, points, regularizer, settings.budget)
+            found = task.reconstructed(watch, show_line)
         except ValueError as error:
             raise InputError(f"{self.path}: key reconstruction.budget: {error}") from None
-        self.cells = {f"{name}.weight": price.cell for name, price in taken.items()}
-        return {name: (price.zeros_sd, price.zeros_wd) for name, price in taken.items()}
+        self.cells = found.cells
+        return found.arrays
 
     def train(self, watch: Watch | None = None) -> dict[str, Any]:
         """Train to the end.
