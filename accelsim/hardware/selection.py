@@ -95,3 +95,12 @@ def registers_um2(registers: int, adders: int, bits: int, node_nm: int) -> float
     """Area of sum registers and of adders in front of them, all of ``bits`` bits."""
     a_bit = registers * FLIP_FLOP_UM2 + adders * FULL_ADDER_UM2
     return bits * a_bit * node_factor(AREA_FACTORS, node_nm)
+
+
+def lane_inverse_um2(m: int, sums: int, bits: int, node_nm: int) -> float:
+    """Area of the inverse transform in a lane that adds up tap after tap.
+
+    For each sum a row of outputs and the m x m; adders for one of them, for which the others wait.
+    """
+    waiting = sums if sums > 1 else 0
+    return registers_um2(sums * (m + m * m) + waiting, m + m * m, bits, node_nm)

@@ -280,6 +280,10 @@ def machines() -> Iterator[Machine]:
     # The lanes of the reference pair, on fewer of them.
     yield Machine("os", 4, 4, True, window=144, banks=16, filters_each=4)
     yield Machine("winograd", 4, 4, True, 2, window=32, banks=8, in_lanes=True, filters_each=2)
+    yield Machine("winograd", 2, 4, True, 4, window=32, banks=8, in_lanes=True, filters_each=2)
+    yield Machine("winograd", 2, 2, True, 2, 16, window=16, banks=4, in_lanes=True, filters_each=3)
+    # Taps side by side that choose from windows.
+    yield Machine("winograd", 1, 2, True, 4, 36, window=16, banks=4)
 
 
 def resnet18_machines() -> Iterator[Machine]:

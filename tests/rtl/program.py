@@ -364,7 +364,7 @@ class _Builder:
             len(self.finishing), 0, 0,
             bottom - top, right - left, depth, filters, height, width,
             top - (p * layer.stride - layer.padding), left - (q * layer.stride - layer.padding),
-            tiles_h * tiles_w, cut.rounds(t), array.rows // width, array.rows % width,
+            tiles_h * tiles_w, cut.rounds(t), array.rows // tiles_w, array.rows % tiles_w,
             depth * R * S, header, tiles_w, len(cut.windows(depth)) if array.window else 1,
             number, after, *source, at[1], at[2],
             (place.target or 0) + in_map, cut.Q, cut.K, (place.operand or 0) + in_map,

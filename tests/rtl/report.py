@@ -27,9 +27,9 @@ stored (int8; maps on chip as stored): {wrong} differ. Errors are |simulator - R
   output-stationary array, and the tap-serial or tap-parallel Winograd array (machine names: taps x rows x columns).
 - Operand windows (machine names: window, positions x banks): streams cut into windows, a length for each; a bank gives
   one vector a cycle to all streams that ask for it, the others wait; a barrier behind every window.
-- `-streamed`: the input transform between buffer and windows, filling the next window behind the lanes.  `-lanes`: each
-  lane adds its finished taps into a row of outputs and finished rows into the M x M; taps side by side go through an
-  adder tree.
+- `-streamed` (`streamed_transform.sv`): the input transform between buffer and windows, filling the next window behind
+  the lanes.  `-lanes` (`lane_inverse.sv`): each lane adds its finished taps into a row of outputs and finished rows
+  into the M x M; taps side by side go through an adder tree.
 - `weight_stationary.sv`: dense weight-stationary array with shadow weights, loaded a row a cycle.
 - `winograd_transforms.sv`: input and inverse transforms of F(2 x 2, 3 x 3) and F(4 x 4, 3 x 3), adders and shifts only.
 - `tile_control.sv`: double-buffered tile control; a DMA engine of {bandwidth} bytes a cycle that works through its
@@ -37,8 +37,9 @@ stored (int8; maps on chip as stored): {wrong} differ. Errors are |simulator - R
 - `-filtersF`, `-outputsO`: a lane sums up F filters, whose streams are merged by index, so that an operand is read once
   for all of them (and asked of its bank once, where there are windows), and O outputs, for which a weight is read once;
   their sums lie in registers of the lane.  The lanes of the reference pair are `-window144x16-filters4` of the spatial
-  machine and `-window32x8-lanes-filters2` of the Winograd machine; what these add up in the lanes they add for all of
-  their filters at once, the simulator's one filter a cycle, which shows only where a tap takes fewer cycles than that.
+  machine and `-window32x8-lanes-filters2` of the Winograd machines with one and with two tile sizes.  Lanes that
+  transform results have one set of adders: the F sums of a finished tap are added one a cycle, behind the multiplies of
+  the next tap or the start of the next step.
 - `-chain`: several layers as one program of the DMA and of the units.  Feature maps lie in a memory of their own, at
   the simulator's addresses; a layer reads its inputs there, and its finished sums pass the output path (shift, round,
   saturate, ReLU) into its map.  Additions: spatial machines have 16 vector lanes behind the lanes, which take finished
@@ -62,11 +63,14 @@ stored (int8; maps on chip as stored): {wrong} differ. Errors are |simulator - R
   pass. On a fully connected layer that is up to `rows` times the cycles assumed before.
 - Windows hand over in a cycle of their own where no lane has a weight in them, and a streamed step waits for its first
   window: the cycles of filling it, and two for the passes of the transform.
+- A lane that adds the taps of F filters into their outputs, one a cycle, holds its next tap back only where that takes
+  fewer than F cycles with all its windows; before, each window took F.
 - Compressed Winograd weights need the length of each tap of each filter, so in CSR each tap is a row of its own:
   shorter indices, more row lengths.
 
 Where cycles with the DMA still differ, the reason is bytes: the simulator counts CSR row lengths by blocks of 16
-channels, the RTL's table has one length a stream.
+channels, the RTL's table has one length a stream.  And the last outputs of a tile stand F - 1 cycles later where lanes
+transform the results of F filters, which the simulator leaves out: a cycle or two a layer.
 
 ## Chains
 

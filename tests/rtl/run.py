@@ -44,7 +44,7 @@ from tests.rtl.report import write_report
 HDL = HERE / "hdl"
 SOURCES = (
     "machine_pkg", "tile_control", "lane_array", "weight_stationary", "output_path", "winograd_transforms",
-    "spatial_machine", "winograd_machine",
+    "streamed_transform", "lane_inverse", "spatial_machine", "winograd_machine",
 )  # fmt: skip
 TOLERANCE = 0.02
 # Loops over lanes are unrolled: Verilator 5.006 takes no delayed assignment to an array in a loop that is not.

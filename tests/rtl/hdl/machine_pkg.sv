@@ -19,11 +19,11 @@ package machine_pkg;
   localparam int PAD_LEFT = 13;
   localparam int POSITIONS = 14;  // outputs, or m x m tiles, of the tile
   localparam int ROUNDS = 15;     // ceil(positions / rows)
-  localparam int STEP_H = 16;     // rows / OUT_W and rows % OUT_W: how a row of lanes moves on to its next position
+  localparam int STEP_H = 16;     // rows / TILES_W and rows % TILES_W: how a row of lanes moves on to its next position
   localparam int STEP_W = 17;
   localparam int LENGTH = 18;     // dense: weights of one filter and tap
   localparam int HEADER_BITS = 19;  // skipping: bits of the table of stream lengths in front of the streams
-  localparam int TILES_W = 20;    // Winograd: m x m tiles side by side
+  localparam int TILES_W = 20;    // m x m tiles side by side; OUT_W in the spatial domain
   localparam int WINDOWS = 21;    // operand windows of the tile's channels; 1 without windows
   localparam int LAYER = 22;      // whose settings hold
   localparam int AFTER = 23;      // output tiles that must be finished before any unit starts the step

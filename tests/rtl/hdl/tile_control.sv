@@ -14,7 +14,8 @@ module tile_control
     parameter int MAX_STEPS = 1024,
     parameter int LAYERS = 1,
     parameter int TRANSFORMS = 0,        // inputs pass through a transform unit
-    parameter int OUTPUT_UNIT = TRANSFORMS  // 1: results pass through an inverse transform unit, 2: vector lanes
+    parameter int OUTPUT_UNIT = TRANSFORMS,  // 1: results pass through an inverse transform unit, 2: vector lanes
+    parameter int OUTPUT_CYCLES = 0      // 0 of these: that an output tile stands behind its last step
 ) (
     input logic clk,
     input logic rst,
@@ -140,10 +141,23 @@ module tile_control
 
   // A tile that has been computed; the next one is finished, and may not be stored.
   logic computed, passes, out_finishes, stays;
+  logic stands, stands_stays;  // OUTPUT_UNIT = 0: OUTPUT_CYCLES behind the step
   assign computed = compute_done && compute_step[FLAGS][1];
   assign passes = OUTPUT_UNIT == 2 && !inverse_step[FLAGS][5] && !i_busy && (out_done < acc_done || computed);
-  assign out_finishes = OUTPUT_UNIT == 0 ? computed : inverse_done || passes;
-  assign stays = !(OUTPUT_UNIT == 0 ? compute_step[FLAGS][4] : inverse_step[FLAGS][4]);
+  assign out_finishes = OUTPUT_UNIT == 0 ? stands : inverse_done || passes;
+  assign stays = OUTPUT_UNIT == 0 ? stands_stays : !inverse_step[FLAGS][4];
+  if (OUTPUT_CYCLES == 0) begin : at_once
+    assign stands = computed;
+    assign stands_stays = !compute_step[FLAGS][4];
+  end else begin : later
+    logic [OUTPUT_CYCLES-1:0] tile, of_chip;  // the newest in the lowest bit
+    assign stands = tile[OUTPUT_CYCLES-1];
+    assign stands_stays = of_chip[OUTPUT_CYCLES-1];
+    always_ff @(posedge clk) begin
+      tile <= rst ? 0 : OUTPUT_CYCLES'({tile, computed});
+      of_chip <= OUTPUT_CYCLES'({of_chip, !compute_step[FLAGS][4]});
+    end
+  end
 
   always_ff @(posedge clk) begin
     if (rst) begin

@@ -5,10 +5,10 @@
 // Each takes 1 cycle to start and 2 to drain.
 //
 // BANKS > 0: operand windows of WINDOW channels (lane_array).  STREAMED: the input transform stands between the input
-// buffer and these windows; it fills the next one behind the one that the lanes work on, anew for each group of filters
-// and taps, and a step waits for its first.  IN_LANES: instead of an inverse transform unit the lanes add each finished
-// tap into a row of outputs and each finished row into the M x M (TAP_LANES = 1), or the taps side by side go through an
-// adder tree (TAP_LANES = N * N); the outputs of a step stand in the output buffer 2 cycles behind its last sum.
+// buffer and these windows (streamed_transform), and a step waits for its first.  IN_LANES: instead of an inverse
+// transform unit the lanes add each finished tap into their outputs, or the taps side by side go through an adder tree
+// (TAP_LANES = N * N), one filter of a lane a cycle (lane_inverse).  A step is done 2 cycles behind its last sums; what
+// is left to add then is added behind the next step's start, and a finished output tile stands as many cycles later.
 //
 // The buffers are behavioural arrays with as many ports as the units use.
 //
@@ -83,7 +83,8 @@ module winograd_machine
       .BANDWIDTH(BANDWIDTH),
       .LAYERS(LAYERS),
       .TRANSFORMS(STREAMED == 0),
-      .OUTPUT_UNIT(IN_LANES == 0)
+      .OUTPUT_UNIT(IN_LANES == 0),
+      .OUTPUT_CYCLES(IN_LANES != 0 ? FILTERS_EACH - 1 : 0)
   ) control (
       .clk, .rst, .go, .host_we, .host_space, .host_index, .host_word, .host_data,
       .settings, .inverse_settings(i_settings), .store_settings, .steps_computed, .tiles_finished, .finished,
@@ -214,73 +215,43 @@ module winograd_machine
     assign lanes_start = compute_start;
     assign window_ready = 1;
   end else begin : streamed
-    // Tile-channels of a window in order, rows innermost, in FILL cycles and two passes.  The first window of a step is
-    // filled before the lanes start, the next ones from the first cycle of the window before.
-    logic filling, f_first, f_slot;
-    logic f_valid[TRANSFORM_RATE], f_valid1[TRANSFORM_RATE], f_valid2[TRANSFORM_RATE];
-    logic [31:0] f_cycle, f_round, f_window;
-    logic [31:0] f_item[TRANSFORM_RATE], f_tile[TRANSFORM_RATE], f_channel[TRANSFORM_RATE];
-    logic [31:0] f_to[TRANSFORM_RATE], f_to1[TRANSFORM_RATE], f_to2[TRANSFORM_RATE];
+    logic [TRANSFORM_RATE-1:0] fetch, fills;
+    logic signed [15:0] corner_h[TRANSFORM_RATE], corner_w[TRANSFORM_RATE];
+    logic [TRANSFORM_RATE-1:0][15:0] channel, fills_row, fills_position;
     logic [TAPS-1:0][7:0] pixels[TRANSFORM_RATE];
-    logic [TAPS-1:0][X_BITS-1:0] f_result[TRANSFORM_RATE];
-    int f_h[TRANSFORM_RATE][TAPS], f_w[TRANSFORM_RATE][TAPS];
-
+    logic [TAPS-1:0][X_BITS-1:0] result[TRANSFORM_RATE];
+    int h[TRANSFORM_RATE][TAPS], w[TRANSFORM_RATE][TAPS];
     assign transform_done = 0;
-    assign window_ready = !window_starts && (!filling || f_cycle >= settings[FILL]);
-    always_ff @(posedge clk) begin
-      lanes_start <= !rst && filling && f_first && f_cycle >= settings[FILL];
-      if (rst) begin
-        filling <= 0;
-      end else if (compute_start || window_starts) begin
-        filling <= 1;
-        f_first <= compute_start;
-        f_cycle <= 0;
-        f_round <= compute_start ? 0 : 32'(next_round);
-        f_window <= compute_start ? 0 : 32'(next_window);
-        f_slot <= compute_start ? 0 : !f_slot;
-      end else if (filling) begin
-        f_cycle <= f_cycle + 1;
-        if (f_cycle >= settings[FILL]) filling <= 0;
-      end
-    end
+    streamed_transform #(
+        .M(M),
+        .ROWS(ROWS),
+        .RATE(TRANSFORM_RATE),
+        .WINDOW(WINDOW),
+        .X_BITS(X_BITS)
+    ) units (
+        .clk, .rst, .start(compute_start), .step, .settings, .lanes_start,
+        .window_starts, .next_round, .next_window, .window_ready,
+        .fetch, .corner_h, .corner_w, .channel, .pixels,
+        .fills, .fills_row, .fills_position, .result
+    );
     always_comb begin
       for (int u = 0; u < TRANSFORM_RATE; u++) begin
-        f_item[u] = f_cycle * TRANSFORM_RATE + u;
-        f_tile[u] = f_round * ROWS + f_item[u] % ROWS;
-        f_channel[u] = f_window * WINDOW + f_item[u] / ROWS;
-        f_valid[u] = filling && f_item[u] < WINDOW * ROWS && f_channel[u] < step[CHANNELS] && f_tile[u] < step[POSITIONS];
-        f_to[u] = (f_slot ? WINDOW * TAPS * ROWS : 0) + f_item[u] / ROWS * TAPS * ROWS + f_item[u] % ROWS;
         for (int tap = 0; tap < TAPS; tap++) begin
-          f_h[u][tap] = f_tile[u] / step[TILES_W] * M + tap / N - step[PAD_TOP];
-          f_w[u][tap] = f_tile[u] % step[TILES_W] * M + tap % N - step[PAD_LEFT];
+          h[u][tap] = 32'(corner_h[u]) + tap / N;
+          w[u][tap] = 32'(corner_w[u]) + tap % N;
         end
       end
     end
     always_ff @(posedge clk) begin
       for (int u = 0; u < TRANSFORM_RATE; u++) begin
         for (int tap = 0; tap < TAPS; tap++) begin
-          if (f_valid[u] && f_h[u][tap] >= 0 && f_h[u][tap] < step[TILE_H] && f_w[u][tap] >= 0
-              && f_w[u][tap] < step[TILE_W])
-            pixels[u][tap] <= inputs[step[IN_AT]
-                + (f_h[u][tap]*step[IN_PITCH]+f_w[u][tap])*step[IN_DEPTH]+f_channel[u]];
+          if (fetch[u] && h[u][tap] >= 0 && h[u][tap] < step[TILE_H] && w[u][tap] >= 0 && w[u][tap] < step[TILE_W])
+            pixels[u][tap] <= inputs[step[IN_AT]+(h[u][tap]*step[IN_PITCH]+w[u][tap])*step[IN_DEPTH]+32'(channel[u])];
           else pixels[u][tap] <= 0;
-          if (f_valid2[u]) transformed[f_to2[u]+tap*ROWS] <= f_result[u][tap];
+          if (fills[u])
+            transformed[(32'(fills_position[u])*TAPS+tap)*ROWS+32'(fills_row[u])] <= result[u][tap];
         end
       end
-      f_valid1 <= f_valid;
-      f_valid2 <= f_valid1;
-      f_to1 <= f_to;
-      f_to2 <= f_to1;
-    end
-    for (genvar u = 0; u < TRANSFORM_RATE; u++) begin : transform
-      input_transform #(
-          .M(M),
-          .BITS(X_BITS)
-      ) unit (
-          .clk,
-          .tile(pixels[u]),
-          .result(f_result[u])
-      );
     end
   end
 
@@ -307,7 +278,8 @@ module winograd_machine
       .SKIP(SKIP),
       .BANKS(BANKS),
       .FILTERS_EACH(FILTERS_EACH),
-      .OUTPUTS_EACH(OUTPUTS_EACH)
+      .OUTPUTS_EACH(OUTPUTS_EACH),
+      .TAP_CYCLES(IN_LANES != 0 ? FILTERS_EACH : 1)
   ) lanes (
       .clk, .rst, .start(lanes_start), .step, .settings, .done(lanes_done),
       .count_at, .count_word, .record_at, .record_word,
@@ -466,111 +438,48 @@ module winograd_machine
     );
   end
   end else begin : in_lanes
-    // What comes of each filter side by side and each row's tile; of column v the filters v * FILTERS_EACH and following.
-    localparam int ASIDE = COLS * FILTERS_EACH;
-    logic signed [RAW_BITS-1:0] result[ASIDE][ROWS][M*M];
+    logic signed [RAW_BITS-1:0] result[COLS][ROWS][M*M];
     logic result_valid, done1, done2;
     logic [15:0] result_round, result_filter;
+    logic [STEP_WORDS-1:0][31:0] result_step;
     assign inverse_done = 0;
+    inverse_in_lanes #(
+        .M(M),
+        .TAP_LANES(TAP_LANES),
+        .FILTERS_EACH(FILTERS_EACH),
+        .ROWS(ROWS),
+        .COLS(COLS),
+        .ACC_BITS(ACC_BITS),
+        .BITS(RAW_BITS)
+    ) transforms (
+        .clk, .rst, .settings, .step, .write, .write_round, .write_filter, .write_tap, .sum,
+        .result_valid, .result_step, .result_round, .result_filter, .result
+    );
 
-    if (TAP_LANES == 1) begin : serial
-      logic signed [RAW_BITS-1:0] value[ASIDE][ROWS], row[ASIDE][ROWS][M];
-      logic row_ends, tile_ends;
-      logic [15:0] tap_row, round1, filter1;
-      // A^T[b][j] x.
-      function automatic logic signed [RAW_BITS-1:0] scaled(
-          input int b, input int j, input logic signed [RAW_BITS-1:0] x);
-        if (j == 0) return b == 0 ? x : 0;
-        if (j == N - 1) return b == M - 1 ? x : 0;
-        if (j <= 2) return j == 2 && b % 2 == 1 ? -x : x;
-        return j == 4 && b % 2 == 1 ? -(x <<< b) : x <<< b;
-      endfunction
-      always_comb begin
-        for (int v = 0; v < ASIDE; v++)
-          for (int i = 0; i < ROWS; i++)
-            value[v][i] = RAW_BITS'(sum[v][i]) <<< settings[TAP_SHIFT+32'(write_tap)][4:0];
-      end
-      always_ff @(posedge clk) begin
-        row_ends <= write && 32'(write_tap) % N == N - 1;
-        tap_row <= write_tap / N;
-        round1 <= write_round;
-        filter1 <= write_filter;
-        result_round <= round1;
-        result_filter <= filter1;
-        tile_ends <= row_ends && 32'(tap_row) == N - 1;
-        for (int v = 0; v < ASIDE; v++) begin
-          for (int i = 0; i < ROWS; i++) begin
-            for (int b = 0; b < M; b++) begin
-              if (write) row[v][i][b] <= (32'(write_tap) % N == 0 ? '0 : row[v][i][b])
-                  + scaled(b, 32'(write_tap) % N, value[v][i]);
-              for (int a = 0; a < M; a++) begin
-                if (row_ends) result[v][i][a*M+b] <= (tap_row == 0 ? '0 : result[v][i][a*M+b])
-                    + scaled(a, 32'(tap_row), row[v][i][b]);
-              end
-            end
-          end
-        end
-      end
-      assign result_valid = tile_ends;
-    end else begin : tree
-      logic valid1;
-      logic [15:0] round1, filter1;
-      logic [TAPS-1:0][RAW_BITS-1:0] aligned[ASIDE][ROWS];
-      logic [M*M-1:0][RAW_BITS-1:0] transformed_back[ASIDE][ROWS];
-      always_comb begin
-        for (int v = 0; v < ASIDE; v++)
-          for (int i = 0; i < ROWS; i++)
-            for (int tap = 0; tap < TAPS; tap++)
-              aligned[v][i][tap] = RAW_BITS'(sum[tap*ASIDE+v][i]) <<< settings[TAP_SHIFT+tap][4:0];
-      end
-      for (genvar v = 0; v < ASIDE; v++) begin : column
-        for (genvar i = 0; i < ROWS; i++) begin : lane
-          inverse_transform #(
-              .M(M),
-              .BITS(RAW_BITS)
-          ) unit (
-              .clk,
-              .tile(aligned[v][i]),
-              .result(transformed_back[v][i])
-          );
-        end
-      end
-      always_ff @(posedge clk) begin
-        valid1 <= write;
-        round1 <= write_round;
-        filter1 <= write_filter;
-        result_valid <= valid1;
-        result_round <= round1;
-        result_filter <= filter1;
-        for (int v = 0; v < ASIDE; v++)
-          for (int i = 0; i < ROWS; i++)
-            for (int o = 0; o < M * M; o++) result[v][i][o] <= transformed_back[v][i][o];
-      end
-    end
-
-    logic [31:0] tile_at[ROWS], out_h[ROWS], out_w[ROWS], result_of[ASIDE];
+    int place[ROWS][M*M], result_base;
+    logic in_tile[ROWS][M*M];
     always_comb begin
+      result_base = result_step[OUT_INDEX][0] ? OUTPUTS : 0;
       for (int i = 0; i < ROWS; i++) begin
-        tile_at[i] = 32'(result_round) * ROWS + i;
-        out_h[i] = tile_at[i] / step[TILES_W] * M;
-        out_w[i] = tile_at[i] % step[TILES_W] * M;
+        for (int o = 0; o < M * M; o++) begin
+          place[i][o] = ((32'(result_round) * ROWS + i) / result_step[TILES_W] * M + o / M) * result_step[OUT_W]
+              + (32'(result_round) * ROWS + i) % result_step[TILES_W] * M + o % M;
+          in_tile[i][o] = 32'(result_round) * ROWS + i < result_step[POSITIONS]
+              && (32'(result_round) * ROWS + i) / result_step[TILES_W] * M + o / M < result_step[OUT_H]
+              && (32'(result_round) * ROWS + i) % result_step[TILES_W] * M + o % M < result_step[OUT_W];
+        end
       end
-      for (int v = 0; v < ASIDE; v++) result_of[v] = 32'(result_filter) + v % FILTERS_EACH * COLS + v / FILTERS_EACH;
     end
     always_ff @(posedge clk) begin
       done1 <= lanes_done && !rst;
       done2 <= done1 && !rst;
       if (result_valid) begin
-        for (int v = 0; v < ASIDE; v++) begin
+        for (int v = 0; v < COLS; v++) begin
           for (int i = 0; i < ROWS; i++) begin
             for (int o = 0; o < M * M; o++) begin
-              if (result_of[v] < step[FILTERS] && tile_at[i] < step[POSITIONS]
-                  && out_h[i] + o / M < step[OUT_H] && out_w[i] + o % M < step[OUT_W])
-                outputs[(step[OUT_INDEX][0] ? OUTPUTS : 0)
-                    + ((out_h[i]+o/M)*step[OUT_W]+out_w[i]+o%M)*step[FILTERS]+result_of[v]] <=
-                    (step[FLAGS][0] ? '0 : outputs[(step[OUT_INDEX][0] ? OUTPUTS : 0)
-                    + ((out_h[i]+o/M)*step[OUT_W]+out_w[i]+o%M)*step[FILTERS]+result_of[v]])
-                    + result[v][i][o];
+              if (32'(result_filter) + v < result_step[FILTERS] && in_tile[i][o])
+                outputs[result_base+place[i][o]*result_step[FILTERS]+32'(result_filter)+v] <= (result_step[FLAGS][0] ? '0
+                    : outputs[result_base+place[i][o]*result_step[FILTERS]+32'(result_filter)+v]) + result[v][i][o];
             end
           end
         end
