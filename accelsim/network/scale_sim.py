@@ -7,8 +7,12 @@ weights kept), a batch size.  Its images carry their padding already, so padding
 SCALE-Sim a row with ``DP`` in its name is depthwise: it becomes a layer of one channel for each of
 its channels.  Where the header names one of the first columns twice, the one at the wrong place is
 taken for a slip, as SCALE-Sim goes by the place alone.  A row of a name alone is a heading.
+
+SCALE-Sim reads nothing behind a row's last comma, and of the header nothing at all: a remark there
+(``#dw``), a stride across that is the one down once more, and a column without cells are left out.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import isqrt
 
@@ -38,6 +42,23 @@ def depthwise(layer: TableLayer) -> list[TableLayer]:
     return [
         replace(layer, name=f"{layer.name}Channel_{channel}", in_channels=1) for channel in range(layer.in_channels)
     ]
+
+
+def tidied(rows: Sequence[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+    """Row numbers and cells, the header first, less remarks at a row's end and columns without cells."""
+    (number, header), *others = rows
+    expected = len(GEMM if tuple(name.lower() for name in header[1:4]) == GEMM[1:] else TOPOLOGY)
+    tidy = [(place, _without_remark(cells, len(header))) for place, cells in others]
+    widest = max((len(cells) for _, cells in tidy), default=len(header))
+    return [(number, header[: max(expected, widest)]), *tidy]
+
+
+def _without_remark(cells: list[str], columns: int) -> list[str]:
+    """A row's cells, less what SCALE-Sim does not read.  columns: of the header."""
+    if len(cells) != columns + 1:
+        return cells
+    stride, last = cells[-2:]
+    return cells[:-1] if last.startswith("#") or (columns == len(TOPOLOGY) and last == stride) else cells
 
 
 def header_faults(header: list[str], expected: tuple[str, ...], strides: bool) -> list[str]:

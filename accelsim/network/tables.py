@@ -20,7 +20,7 @@ from pathlib import Path
 from accelsim.errors import InputError
 from accelsim.names import cell, from_cell
 from accelsim.network.graph import INPUT
-from accelsim.network.scale_sim import GEMM, TOPOLOGY, depthwise, gemm_layer, header_faults, topology_layer
+from accelsim.network.scale_sim import GEMM, TOPOLOGY, depthwise, gemm_layer, header_faults, tidied, topology_layer
 from accelsim.network.table_layer import KINDS, TableLayer
 from accelsim.network.table_rows import COLUMNS, DEFAULTS, MAX_LAYERS, MAX_NAME, MORE_COLUMNS, USUAL, Row, table_rows
 
@@ -35,8 +35,10 @@ def read_table(path: Path) -> tuple[TableLayer, ...]:
     column.
     """
     rows = table_rows(path)
+    scale_sim = rows[0][1][0].lower().startswith("layer")
+    if scale_sim:
+        rows = tidied(rows)
     header = [column.lower() for column in rows[0][1]]
-    scale_sim = bool(header) and header[0].startswith("layer")
     read = _network
     if scale_sim and tuple(header[1:4]) == GEMM[1:]:
         read = gemm_layer

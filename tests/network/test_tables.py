@@ -145,6 +145,20 @@ def test_scale_sim_sparsity_and_matrix_products(tmp_path):
         read_table(table(tmp_path, "c, 9, 9, 3, 3, 8, 4, 1", header="Layer, width, height, a, b, c, d, e"))
 
 
+def test_what_scale_sim_does_not_read_is_left_out_of_a_topology(tmp_path):
+    """Rows as in its mobilnet_paper.csv and vww.csv, and the header of its bagel/layer_example.csv."""
+    plain = read_table(table(tmp_path, "c, 9, 9, 3, 3, 8, 4, 2,", header=SCALE_SIM))
+    for row in ("c, 9, 9, 3, 3, 8, 4, 2,#dw", "c, 9, 9, 3, 3, 8, 4, 2, 2"):
+        assert read_table(table(tmp_path, row, header=SCALE_SIM)) == plain
+    for row in ("c, 9, 9, 3, 3, 8, 4, 2, 1", "c, 9, 9, 3, 3, 8, 4, 2, 2, #dw"):
+        with pytest.raises(InputError, match="cells, the header has 8"):
+            read_table(table(tmp_path, row, header=SCALE_SIM))
+    product = read_table(table(tmp_path, "g,128,64,256,", header="Layer,M,N,K,"))
+    assert read_table(table(tmp_path, "g,128,64,256,", header="Layer,M,N,K,FFN_up,")) == product
+    with pytest.raises(InputError, match="column 'ffn_up' is not known behind 'k'"):
+        read_table(table(tmp_path, "g,128,64,256,7,", header="Layer,M,N,K,FFN_up,"))
+
+
 def test_a_slip_in_a_topology_is_read_by_place(tmp_path):
     """SCALE-Sim goes by the place alone; a name that stands twice is a slip, two that changed places are not."""
     rows = ",,,,,,,\none, 9, 7, 3, 3, 16, 32, 1,\none, 9, 7, 3, 3, 16, 32, 2,\n"
