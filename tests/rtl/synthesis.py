@@ -74,22 +74,6 @@ def whole_units(lane_gates: float) -> list[str]:
     return lines
 
 
-def streamed_transforms(rows: list[tuple[str, str, float, float]]) -> list[str]:
-    """Lines of the table of streamed transforms: gates, those of the units in it, how many times they are.
-
-    rows: of ``units``, with the transform units.
-    """
-    unit_gates = {key: measured for key, _, measured, _ in rows}
-    lines = []
-    for m, bits, rate in ((2, 10, 4), (2, 10, 16), (4, 15, 4)):
-        parameters = {"M": m, "ROWS": 4, "RATE": rate, "WINDOW": 16, "X_BITS": bits}
-        measured = gates("streamed_transform", "streamed_transform", parameters, "winograd_transforms")
-        units_in_it = rate * unit_gates[f"in {m}"]
-        title = f"F({m}, 3), {rate} tile-channels a cycle, 4 rows of lanes"
-        lines.append(f"| {title} | {measured:.0f} | {units_in_it:.0f} | {measured / units_in_it:.2f} |")
-    return lines
-
-
 def units() -> list[tuple[str, str, float, float]]:
     """Key into OTHER, title, gate equivalents and the area model's um2 of each unit; the int8 lane first."""
     found = []
@@ -110,12 +94,18 @@ def units() -> list[tuple[str, str, float, float]]:
         measured = gates("operand_select", "operand_select", {"COLS": columns, "BANKS": BANKS, "WIDTH": X_BITS})
         title = f"choice of {columns} columns among {BANKS} banks, {X_BITS} bits"
         found.append((f"select {columns}", title, measured, columns * select_um2(BANKS, X_BITS, NODE_NM)))
-    return found + lane_inverses()
+    return found + transforms_at_lanes()
 
 
-def lane_inverses() -> list[tuple[str, str, float, float]]:
-    """The same of the inverse transform in one lane of a tap-serial array, without the lane."""
+def transforms_at_lanes() -> list[tuple[str, str, float, float]]:
+    """The same of transforms between buffer and windows, and in one lane of a tap-serial array, without the lane."""
     found = []
+    for m, bits, rate in ((2, 10, 4), (2, 10, 16), (4, 15, 4)):
+        parameters = {"M": m, "ROWS": 4, "RATE": rate, "WINDOW": 16, "X_BITS": bits}
+        measured = gates("streamed_transform", "streamed_transform", parameters, "winograd_transforms")
+        title = f"streamed input transform F({m}, 3), {rate} tile-channels a cycle"
+        um2 = rate * transform_um2(*input_unit(m, X_BITS, bits), NODE_NM)
+        found.append((f"stream {m}x{rate}", title, measured, um2))
     for m, filters in ((2, 1), (2, 2), (4, 1), (4, 2)):
         parameters = {"M": m, "FILTERS": filters, "SUM_BITS": ACC_BITS, "BITS": ACC_BITS}
         measured = gates("lane_inverse", "lane_inverse", parameters)
@@ -146,7 +136,8 @@ def main() -> int:
         "wide as the result; an adder and a subtractor of the same operands share a gate a bit; a flip-flop has the",
         "area of a flip-flop, not of a register file's bit. All areas come from four cells of one published library.",
         "Not corrected: of the inverse transform in a lane the model has registers and adders, the RTL also gates that",
-        "turn signs, drop terms and let registers keep their values.",
+        "turn signs, drop terms and let registers keep their values; of a streamed input transform the model has the",
+        "units, the RTL also what fetches pixels and fills the windows.",
         "",
         "| unit | gate equivalents | RTL ratio | model ratio | model / RTL | another synthesis |",
         "|---|---|---|---|---|---|",
@@ -164,13 +155,6 @@ def main() -> int:
         "| unit | gate equivalents | lanes | times |",
         "|---|---|---|---|",
         *whole_units(lane_gates),
-        "",
-        "The input transform between buffer and windows: its units, and what fetches pixels and fills the windows",
-        "(tiles of the rows of lanes, channels, delays). The model has the units.",
-        "",
-        "| streamed transform | gate equivalents | its units | times |",
-        "|---|---|---|---|",
-        *streamed_transforms(rows),
     ]
     write_bytes(REPORT, ("\n".join(lines) + "\n").encode())
     print("\n".join(lines))
