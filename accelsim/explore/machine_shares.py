@@ -22,6 +22,7 @@ from accelsim.arrays import Array, Floats
 from accelsim.errors import InputError
 from accelsim.explore.machine_target import Target
 from accelsim.network import Network
+from accelsim.network.count import winograd_multiplies
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.recipe import Budget
 from accelsim.training.prices import OFFSETS, Cost, LayerPrice, Points, goals_at
@@ -129,20 +130,38 @@ class MachineShares:
 
     def _thinned(self, taken: Mapping[str, LayerPrice]) -> list[LayerWork]:
         """The network with as many zeros in each layer as it would take."""
-        return [_thinned(work, taken.get(work.name), self.regularizer.kron.get(work.name)) for work in self.dense]
+        found = []
+        for work in self.dense:
+            price = taken.get(work.name)
+            if price is not None:
+                kron = self.regularizer.kron.get(work.name)
+                work = _thinned(work, price, kron, price.multiplies / self.multiplies[work.name])
+            found.append(work)
+        return found
+
+    @cached_property
+    def multiplies(self) -> Mapping[str, int]:
+        """Of each layer without zeros, an image, in the Winograd domain where that serves it."""
+        return winograd_multiplies(self.network.graph, self.regularizer.winograd)
 
 
-def _thinned(work: LayerWork, price: LayerPrice | None, kron: Array | None) -> LayerWork:
-    """A layer with as many zeros as it would take: its smallest entries, in each domain."""
-    if price is None or work.weights is None:
+def _thinned(work: LayerWork, price: LayerPrice, kron: Array | None, used: float) -> LayerWork:
+    """A layer with as many zeros as it would take once it is rounded: its smallest entries, in each domain.
+
+    used: the share of its weights that are then left, in the Winograd domain if that serves it.
+    """
+    if work.weights is None:
         return work
+    left = used
     density = work.winograd_density
     if work.winograd_threshold is not None and kron is not None:
         K, C = work.weights.shape[:2]
-        density = 1 - price.zeros_wd / (K * C * len(kron))
+        density = used
+        before = max(1 - price.zeros_wd / (K * C * len(kron)), 1e-9)  # rounding is taken to do as much in either domain
+        left = (1 - price.zeros_sd / work.weights.size) * min(used / before, 1.0)
     return replace(
         work,
-        weights=_without_smallest(work.filters(), price.zeros_sd),
+        weights=_without_smallest(work.filters(), round((1 - left) * work.weights.size)),
         winograd_density=density,
         coded_bits=None if work.coded_bits is None else round(price.bits),
     )
