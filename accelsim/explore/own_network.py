@@ -40,6 +40,7 @@ DENSE = "dense"  # what the first file is called
 LEVEL = "resident"  # how far the layers run as one network
 KEPT_AGREEMENT = 97.0  # %, what a file must keep of the dense network's answers
 KEPT_PSNR = 35.0  # dB, of its outputs where it gives pictures
+EVEN = 0.005  # relative difference below which neither machine of a pair is ahead
 
 Say = Callable[[str], None]
 
@@ -192,8 +193,12 @@ def machines() -> list[Machine]:
 
 
 def chosen(found: Sequence[Made]) -> Made:
-    """The smallest file that still does what the dense network does."""
-    return max((made for made in found if made.holds), key=lambda made: made.ratio, default=found[0])
+    """The smallest file that still does what the dense network does, or of none that does the one that keeps most."""
+    return max((made for made in found if made.holds), key=lambda made: made.ratio, default=_closest(found))
+
+
+def _closest(found: Sequence[Made]) -> Made:
+    return max(found, key=lambda made: made.kept)
 
 
 def sentences(found: Sequence[Made]) -> list[str]:
@@ -202,17 +207,27 @@ def sentences(found: Sequence[Made]) -> list[str]:
     Every figure is in the tables.
     """
     best = chosen(found)
-    unit = "% agreement" if any(key.startswith("agreement") for key in best.figures) else "dB PSNR"
-    lines = [
-        f"The smallest file that keeps what the network knows is {best.name}: {best.ratio:.1f} times smaller than "
-        f"float32, {best.kept:.1f} {unit} with the dense network in the worse domain."
-    ]
+    lines = [_of_choice(best)]
     for pair in PAIRS:
         lines.append(_of_pair(best, pair))
     lines.append(_band(found, "cycles", "cycles", "which one is faster"))
     lines.append(_band(found, "energy_pj", "energy", "which one takes less energy"))
     lines.append(_why(best, PAIRS[0]))
     return lines
+
+
+def _of_choice(best: Made) -> str:
+    """Which file the other sentences are about, and what it keeps."""
+    answers = any(key.startswith("agreement") for key in best.figures)
+    unit = "% agreement" if answers else "dB PSNR"
+    least = f"{KEPT_AGREEMENT:g} % of the dense network's answers" if answers else f"{KEPT_PSNR:g} dB PSNR"
+    first = f"The smallest file that keeps at least {least} in both domains is {best.name}"
+    if not best.holds:
+        first = f"No file keeps {least} in both domains; the one that keeps most is {best.name}"
+    return (
+        f"{first}: {best.ratio:.1f} times smaller than float32, {best.kept:.1f} {unit} with the dense network in the "
+        "worse domain."
+    )
 
 
 def _ratio(made: Made, pair: tuple[str, str], column: str) -> float:
@@ -223,13 +238,13 @@ def _ratio(made: Made, pair: tuple[str, str], column: str) -> float:
 
 def _of_pair(made: Made, pair: tuple[str, str]) -> str:
     time, energy = (_ratio(made, pair, column) for column in ("cycles", "energy_pj"))
-    fast = "even" if abs(time - 1) < 0.005 else pair[0] if time > 1 else pair[1]
-    thrift = "even" if abs(energy - 1) < 0.005 else pair[0] if energy > 1 else pair[1]
+    fast = "even" if abs(time - 1) < EVEN else pair[0] if time > 1 else pair[1]
+    thrift = "even" if abs(energy - 1) < EVEN else pair[0] if energy > 1 else pair[1]
     first = "both take as long" if fast == "even" else f"{fast} is faster"
     second = "both take as much energy" if thrift == "even" else f"{thrift} takes less energy"
     winners = f"{fast} is faster and takes less energy" if fast == thrift != "even" else f"{first}, {second}"
     figures = f"{pair[1]} takes {time:.2f} times the cycles and {energy:.2f} times the energy of {pair[0]}"
-    return f"{winners}: {figures}."
+    return f"With {made.name}, {winners}: {figures}."
 
 
 def _band(found: Sequence[Made], column: str, what: str, verdict: str) -> str:
@@ -240,7 +255,9 @@ def _band(found: Sequence[Made], column: str, what: str, verdict: str) -> str:
     ratios = [(made.name, pair, _ratio(made, pair, column)) for made in found for pair in PAIRS]
     low = min(ratios, key=lambda entry: entry[2])
     high = max(ratios, key=lambda entry: entry[2])
-    turns = "sparsity or size turns" if low[2] < 1 < high[2] else "neither sparsity nor size turns"
+    turns = (
+        "sparsity or size turns" if low[2] <= 1 - EVEN and high[2] >= 1 + EVEN else "neither sparsity nor size turns"
+    )
     return (
         f"Over all sparsities and sizes a Winograd machine takes {low[2]:.2f} ({low[0]}, {low[1][1]}) to {high[2]:.2f} "
         f"({high[0]}, {high[1][1]}) times the {what} of its partner: {turns} {verdict}."

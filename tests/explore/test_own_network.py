@@ -1,6 +1,7 @@
 """From a network of one's own and pictures to a page whose sentences are true of the tables."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def test_a_page_says_which_machine_and_why(tmp_path, capsys):
                 ratios.append(winograd / spatial)
         stated = [float(number) for number in re.findall(r"(?:takes|to) ([0-9.]+) \(", line)]
         np.testing.assert_allclose(stated, [min(ratios), max(ratios)], atol=0.006)
-        assert ("neither" in line) == (not min(ratios) < 1 < max(ratios))
+        assert ("neither" in line) == (not min(ratios) <= 0.995 <= 1.005 <= max(ratios))
     for pair in PAIRS:
         (line,) = [line for line in told.splitlines() if f"energy of {pair[0]}." in line]
         ratio = float(re.search(r"takes ([0-9.]+) times the cycles", line).group(1))
@@ -55,6 +56,11 @@ def test_a_page_says_which_machine_and_why(tmp_path, capsys):
         np.testing.assert_allclose(ratio, cycles[1] / cycles[0], atol=0.005)
         assert pair[0] in page
         assert pair[1] in page
+    kept = "97 % of the dense network's answers in both domains"
+    assert told.startswith(f"The smallest file that keeps at least {kept} is")
+    worse = ({"agreement_spatial": 90.0 + i, "agreement_winograd": 95.0} for i in range(len(found)))
+    poor = [replace(made, figures=figures) for made, figures in zip(found, worse, strict=True)]
+    assert sentences(poor)[0].startswith(f"No file keeps {kept}; the one that keeps most is {found[-1].name}: ")
 
 
 def quick(monkeypatch, budgets=()):
