@@ -15,8 +15,8 @@ from experiments.paths import REPORTS
 HEAD = """# What was compared with what
 
 Written by `python -m experiments.validation`. Errors are |simulator - reference| / reference, worst case shown. Each
-row is made again by its command, from a clean clone; the 22 cases of ResNet-18 among the RTL's 200 need the data folder
-(`ACCELSIM_DATA`), without it 178 run.
+row is made again by its command, from a clean clone; the 22 cases of ResNet-18 among the RTL's 212 need the data folder
+(`ACCELSIM_DATA`), without it 190 run.
 
 | compared | reference | cases | mean error | worst error | command | remark |
 |---|---|---|---|---|---|---|
