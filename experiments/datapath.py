@@ -1,6 +1,6 @@
 """reports/datapath.md: what the whole numbers of each machine cost, for many widths and ways to scale.
 
-    python -m experiments.datapath [--model NAME|FILE.dual] [--images N] [--cases N]
+    python -m experiments.datapath [--model NAME|FILE.dual] [--images N] [--cases N] [--case KEY]
 
 Networks: ``experiments.datapath_networks``.  Scales are found on training images, accuracy is measured on the
 test images.  Each figure is kept in reports/datapath.json as soon as it is there; figures that are there on as
@@ -169,29 +169,42 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default="resnet20-cifar10", help=names, metavar="NAME|FILE.dual")
     parser.add_argument("--images", type=int, help="only the first N test images; default: all")
     parser.add_argument("--cases", type=int, help="only the first N arithmetics; default: all")
+    parser.add_argument("--case", default="", help="of them only those whose key in datapath.json begins so")
     options = parser.parse_args(arguments)
-    stored: dict[str, Any] = json.loads(STORED.read_text()) if STORED.exists() else {}
     if options.cases != 0:
-        _measure_missing(options, stored)
-    _write(REPORT, page(stored))
+        _measure_missing(options)
+    _write(REPORT, page(_stored()))
 
 
-def _measure_missing(options: argparse.Namespace, stored: dict[str, Any]) -> None:
-    """Measure the cases of one model that are not stored on as many images, and store each at once."""
+def _measure_missing(options: argparse.Namespace) -> None:
+    """Measure the cases of one model that are not stored on as many images, and store each at once.
+
+    Beside other runs of other models: what they stored meanwhile stays.
+    """
     given = problem(options.model).first(options.images)
-    rows = stored.setdefault(Path(options.model).stem, {"unit": given.unit, "float": {}, "cases": {}})
+    model = Path(options.model).stem
     images = len(given.pixels)
     exact: dict[tuple[int, str], Floats] = {}  # by what float32 computes
     for case in cases()[: options.cases]:
-        if rows["cases"].get(case.name, {}).get("images", 0) >= images:
+        before = _stored().get(model, {}).get("cases", {}).get(case.name, {})
+        if not case.name.startswith(options.case) or before.get("images", 0) >= images:
             continue
         for tile, points in dict.fromkeys([(0, ""), (case.tile, case.points)]):
             if (tile, points) not in exact:
                 plain = Case(tile, "per_tap" if tile else "", 10, points=points)
                 exact[tile, points] = float_scores(given, plain.datapath)
+        found = measure(given, case, exact[case.tile, case.points])
+        stored = _stored()
+        rows = stored.setdefault(model, {"unit": given.unit, "float": {}, "cases": {}})
         rows["float"][str(images)] = float(exact[0, ""].mean())
-        rows["cases"][case.name] = measure(given, case, exact[case.tile, case.points])
+        rows["cases"][case.name] = found
         _write(STORED, json.dumps(stored, indent=1) + "\n")
+
+
+def _stored() -> dict[str, Any]:
+    """What was measured so far, by model."""
+    stored: dict[str, Any] = json.loads(STORED.read_text()) if STORED.exists() else {}
+    return stored
 
 
 def _write(path: Path, text: str) -> None:

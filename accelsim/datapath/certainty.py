@@ -7,6 +7,13 @@ from accelsim.arrays import Floats
 CONFIDENCE = 1.645  # standard errors: 95 %, one-sided
 
 
+def held(loss: float | None, error: float | None, tolerance: float) -> bool | None:
+    """Whether images show no loss above the tolerance; None where the loss or its standard error is not known."""
+    if loss is None or error is None:
+        return None
+    return loss - CONFIDENCE * error <= tolerance
+
+
 def standard_error(lost: Floats) -> float | None:
     """Standard error of the mean of what is lost of each image, (N,).
 

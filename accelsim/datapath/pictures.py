@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from accelsim.arrays import Floats
 from accelsim.datapath.batches import Progress
-from accelsim.datapath.certainty import CONFIDENCE, standard_error
+from accelsim.datapath.certainty import held, standard_error
 from accelsim.datapath.layers import LayerIntegers
 from accelsim.datapath.reasons import Shortfall, shortfalls
 from accelsim.datapath.runs import ArithmeticKind, MachineRun, float_outputs, machine_run
@@ -177,17 +177,15 @@ def _served(
     """
     if {datapath.kind for datapath in datapaths} != {"spatial", "winograd"}:
         return False
-    held = {_held(result, tolerance_db) for result in results}
-    if False in held:
+    verdicts = {_held(result, tolerance_db) for result in results}
+    if False in verdicts:
         return False
-    return True if compressed and None not in held else None
+    return True if compressed and None not in verdicts else None
 
 
 def _held(result: PictureMachine, tolerance_db: float) -> bool | None:
     """Whether the pictures show no loss above the tolerance; None where one picture cannot say."""
-    if result.loss_standard_error is None:
-        return None
-    return result.loss_db - CONFIDENCE * result.loss_standard_error <= tolerance_db
+    return held(result.loss_db, result.loss_standard_error, tolerance_db)
 
 
 def _reasons(
@@ -196,12 +194,12 @@ def _reasons(
     """Which words are too narrow, on the first few pictures."""
     height, width = pairs.pixels.shape[1:3]
     few = max(1, MAX_REASON_PIXELS // (height * width))
-    score = partial(mean_psnr, pairs.targets[:few], model.network.graph.preprocessing.scale)
+    score = partial(psnr_of_outputs, pairs.targets[:few], model.network.graph.preprocessing.scale)
     overflowed = any(layer.overflowed_percent for layer in run.layers)
     fit = datapath.integers.products == "full" and not overflowed
     return shortfalls(model, datapath, pairs.pixels[:few], score, tolerance_db, sums_fit=fit)
 
 
-def mean_psnr(targets: NDArray[np.uint8], scale: float, outputs: NDArray[Any]) -> float:
-    """Mean PSNR in dB of outputs times a scale."""
-    return float(psnr(outputs * scale, targets).mean())
+def psnr_of_outputs(targets: NDArray[np.uint8], scale: float, outputs: NDArray[Any]) -> Floats:
+    """PSNR in dB of each of the outputs times a scale: (N,)."""
+    return psnr(outputs * scale, targets)

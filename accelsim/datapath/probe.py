@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Floats
 from accelsim.datapath.batches import WHOLE_BATCH, in_batches
 from accelsim.datapath.calibrate import IMAGES as CALIBRATION_IMAGES
 from accelsim.datapath.calibrate import measure_ranges, scales_of
@@ -39,7 +39,7 @@ class Probe:
         model: DualModel,
         datapath: Datapath,
         pixels: NDArray[np.uint8],
-        score: Callable[[Array], float],
+        score: Callable[[Array], Floats],
     ):
         self.model = model
         self.datapath = datapath
@@ -71,11 +71,11 @@ class Probe:
         return build(self.model, datapath, found, self.rounded)
 
     def score(self, integers: Integers) -> float:
-        """How good the outputs are."""
-        return self.scores.get(integers, lambda: self.run(self.program(integers))[0])
+        """How good the outputs are, the mean of all images."""
+        return self.scores.get(integers, lambda: float(self.run(self.program(integers))[0].mean()))
 
-    def run(self, program: IntegerProgram) -> tuple[float, list[Counts]]:
-        """How good a program's outputs are, and what happened in its steps."""
+    def run(self, program: IntegerProgram) -> tuple[Floats, list[Counts]]:
+        """How good a program's outputs are, image by image (N,), and what happened in its steps."""
         run = partial(run_integers, program)
         parts = in_batches(self.model.network.graph, self.pixels, run, batch=WHOLE_BATCH)
         totals = [Counts() for _ in program.steps]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Floats
 from accelsim.datapath.probe import WIDE, Probe
 from accelsim.dual.model import DualModel
 from accelsim.hardware.datapath import Datapath, Integers
@@ -50,14 +50,14 @@ def shortfalls(
     model: DualModel,
     datapath: Datapath,
     pixels: NDArray[np.uint8],
-    score: Callable[[Array], float],
+    score: Callable[[Array], Floats],
     tolerance: float,
     sums_fit: bool,
 ) -> tuple[Shortfall, ...]:
     """The units whose words are too narrow, the most expensive first; at least one.
 
     pixels: (N, H, W, C), IMAGES are enough.  score: how good their outputs (N, ...) are, in points
-    of top-1 or dB, and tolerance: how much of it may be lost.  sums_fit: whether no sum was beyond
+    of top-1 or dB, image by image (N,), and tolerance: how much of it may be lost.  sums_fit: whether no sum was beyond
     its register in a run with the words as stated, and none is cut.
     """
     probe = Probe(model, datapath, pixels, score)

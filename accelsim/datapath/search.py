@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from accelsim.datapath.pictures import TOLERANCE_DB, gives_pictures, mean_psnr, of_size
+from accelsim.datapath.pictures import TOLERANCE_DB, gives_pictures, of_size, psnr_of_outputs
 from accelsim.datapath.runs import float_outputs
-from accelsim.datapath.validate import INTEGER_TOLERANCE_POINTS, check, top1
+from accelsim.datapath.validate import INTEGER_TOLERANCE_POINTS, check, right_answers
 from accelsim.datapath.widths import IMAGES, FoundWidths, search_widths
 from accelsim.dual.model import DualModel
 from accelsim.hardware.datapath import Datapath
@@ -41,11 +39,11 @@ def _of_answers(
     """The search of a classifier, judged by its answers."""
     check(model, datapaths, images)
     pixels = images.pixels[:IMAGES]
-    score = partial(top1, images.labels[:IMAGES])
+    score = partial(right_answers, images.labels[:IMAGES])
     if images.reference is None:
         reference = score(float_outputs(model.network, pixels, None))
     else:
-        reference = 100 * float(np.mean(images.reference[:IMAGES] == images.labels[:IMAGES]))
+        reference = 100.0 * (images.reference[:IMAGES] == images.labels[:IMAGES])
     return [search_widths(model, datapath, pixels, score, reference, tolerance) for datapath in datapaths]
 
 
@@ -56,9 +54,9 @@ def _of_pictures(
     model = of_size(model, datapaths, pairs)
     scale = model.network.graph.preprocessing.scale
     pixels = pairs.pixels[:IMAGES]
-    score = partial(mean_psnr, pairs.targets[:IMAGES], scale)
+    score = partial(psnr_of_outputs, pairs.targets[:IMAGES], scale)
     if pairs.reference is None:
         reference = score(float_outputs(model.network, pixels, None))
     else:
-        reference = mean_psnr(pairs.targets[:IMAGES], 1.0, pairs.reference[:IMAGES])
+        reference = psnr_of_outputs(pairs.targets[:IMAGES], 1.0, pairs.reference[:IMAGES])
     return [search_widths(model, datapath, pixels, score, reference, tolerance) for datapath in datapaths]

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Floats
 from accelsim.datapath.batches import Progress
-from accelsim.datapath.certainty import CONFIDENCE, standard_error
+from accelsim.datapath.certainty import held, standard_error
 from accelsim.datapath.layers import LayerIntegers
 from accelsim.datapath.reasons import IMAGES as REASON_IMAGES
 from accelsim.datapath.reasons import Shortfall, shortfalls
@@ -142,7 +142,7 @@ def validate(
             overflowed = any(layer.overflowed_percent for layer in run.layers)
             fit = datapath.integers.products == "full" and not overflowed
             some = images.pixels[:REASON_IMAGES]
-            score = partial(top1, images.labels[: len(some)])
+            score = partial(right_answers, images.labels[: len(some)])
             why = shortfalls(model, datapath, some, score, tolerance_points, fit)
             result = replace(result, too_narrow=why)
         results.append(result)
@@ -155,15 +155,13 @@ def validate(
 
 def _served(results: Sequence[MachineValidation], tolerance_points: float) -> bool | None:
     """Whether no machine shows a loss above the tolerance; None where a loss is not known."""
-    held = [_held(result, tolerance_points) for result in results]
-    return None if None in held else all(held)
+    verdicts = [_held(result, tolerance_points) for result in results]
+    return None if None in verdicts else all(verdicts)
 
 
 def _held(result: MachineValidation, tolerance_points: float) -> bool | None:
     """Whether the images show no loss above the tolerance."""
-    if result.loss_points is None or result.loss_standard_error is None:
-        return None
-    return result.loss_points - CONFIDENCE * result.loss_standard_error <= tolerance_points
+    return held(result.loss_points, result.loss_standard_error, tolerance_points)
 
 
 def answers(network: Network, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -188,9 +186,10 @@ def check(model: DualModel, datapaths: Sequence[Datapath], images: LabelledImage
             raise InputError(f"{images.source}: {what} {largest}, {graph.name} has the classes 0 to {shape[0] - 1}")
 
 
-def top1(labels: NDArray[np.int64], outputs: Array) -> float:
-    """Percent of outputs (N, classes) that are right."""
-    return _percent(outputs.argmax(axis=1) == labels)
+def right_answers(labels: NDArray[np.int64], outputs: Array) -> Floats:
+    """100 for each of the outputs (N, classes) that is right, else 0: (N,), whose mean is top-1 in percent."""
+    right: Floats = 100.0 * (outputs.argmax(axis=1) == labels)
+    return right
 
 
 def _percent(hits: NDArray[np.bool_]) -> float:

@@ -8,10 +8,11 @@ machine's domain times the outputs or tiles that each serves.  Buffers, DRAM and
 are left out.
 
 The search narrows one unit by one bit as long as the images lose no more than the tolerance, always
-the one that then costs least.  Sums get the bits that the largest one on the images takes, and one
-to spare.  Then the weights of each layer are narrowed on their own, the most expensive layer first.
-So it ends at words none of which can lose a bit alone; that no other words are cheaper is not
-shown.
+the one that then costs least.  Where the words as stated lose more, but so little that ``validate``
+lets them pass (its verdict allows for how few the images are), none may lose more than these.  Sums
+get the bits that the largest one on the images takes, and one to spare.  Then the weights of each
+layer are narrowed on their own, the most expensive layer first.  So it ends at words none of which
+can lose a bit alone; that no other words are cheaper is not shown.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Floats
+from accelsim.datapath.certainty import held, standard_error
 from accelsim.datapath.counts import bits_for
 from accelsim.datapath.floating import machine_filters, machine_tiles
 from accelsim.datapath.probe import Probe
@@ -64,23 +66,29 @@ def search_widths(
     model: DualModel,
     datapath: Datapath,
     pixels: NDArray[np.uint8],
-    score: Callable[[Array], float],
-    reference: float,
+    score: Callable[[Array], Floats],
+    reference: Floats,
     tolerance: float,
 ) -> FoundWidths:
-    """Narrow a machine's words on images (N, H, W, C) until ``score`` would fall below reference - tolerance.
+    """Narrow a machine's words on images (N, H, W, C) until they would lose more than the tolerance.
 
-    score: how good outputs (N, ...) are.  Raises InputError if the machine does not compute in
-    whole numbers.
+    score: how good outputs (N, ...) are, image by image: (N,).  reference: the same of the network
+    that losses are counted from.  Raises InputError if the machine does not compute in whole
+    numbers.
     """
     if datapath.number != "int" or datapath.integers.codebook_bits is not None:
         raise InputError(f"{datapath.machine}: expected whole-number weights, not codebooks, for --search-widths")
-    search = _Search(Probe(model, datapath, pixels, score), reference - tolerance)
+    probe = Probe(model, datapath, pixels, score)
     stated = datapath
-    stated_score = search.score(stated)
+    scores = probe.run(probe.build(stated))[0]
+    stated_score = float(scores.mean())
+    wanted = float(reference.mean()) - tolerance
+    lost = reference - scores
+    passes = held(float(lost.mean()), standard_error(lost), tolerance)
+    search = _Search(probe, min(wanted, stated_score) if passes else wanted)
     found = FoundWidths(
         machine=datapath.machine,
-        reference=reference,
+        reference=float(reference.mean()),
         images=len(pixels),
         stated=_widths(stated),
         stated_score=stated_score,
@@ -118,7 +126,7 @@ class _Search:
 
     def score(self, datapath: Datapath) -> float:
         """How well the images are answered with these words: right answers or dB, as the probe counts."""
-        return self.probe.run(self.probe.build(datapath))[0]
+        return float(self.probe.run(self.probe.build(datapath))[0].mean())
 
     def holds(self, datapath: Datapath) -> bool:
         """Whether the images lose no more than the tolerance."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from accelsim.arrays import Array, Floats, Ints, Levels
 from accelsim.sparsity.bitprice import Reals, RunningCounts
-from accelsim.sparsity.lattice import factored, nearest
+from accelsim.sparsity.lattice import Lattice, factored, nearest
 from accelsim.sparsity.moments import Moments
 
 DAMPING = 1e-3  # times the mean square of the inputs
@@ -56,13 +56,14 @@ def whole_by_cell(
     counts = [RunningCounts() for _ in cells]
     vectors = [_vectors(own, H) for own in bases]
     for block in _blocks([len(own.weight) for own in vectors]):
-        free = max(len(vectors[k].weight) for k in block)
-        lattice = factored([vectors[k].between(H) for k in block])
-        b = np.zeros((len(block), free), np.float32)
-        for i, k in enumerate(block):
-            b[i, free - len(vectors[k].weight) :] = vectors[k].products(B[:, k])
+        some = [vectors[k] for k in block]
+        try:
+            lattice, b = _lattice(some, H, B[:, block])
+        except ValueError:  # vectors so long that float32 loses the smallest pivots
+            lattice, b = _lattice(some, H.astype(np.float64), B[:, block].astype(np.float64))
+        free = b.shape[1]
         for cell, counted, rounded in zip(cells, counts, n, strict=True):
-            found = nearest(lattice, b / np.float32(cell), price, counted)
+            found = nearest(lattice, b / b.dtype.type(cell), price, counted)
             for k, z in zip(block, found, strict=True):
                 rounded[k] = vectors[k].combined(z[free - len(vectors[k].weight) :], C * taps)
     return list(np.rint(n).reshape(len(cells), *w.shape).astype(np.int32))
@@ -91,7 +92,7 @@ class _Vectors:
     weight: Ints  # (d, e) which weights enter
     value: Array  # (d, e) how much, 0 where fewer than e do
 
-    def between(self, H: Array) -> Array:
+    def between(self, H: Reals) -> Reals:
         """M^T H M, M the vectors as columns: (d, d)."""
         half = H.take(self.weight[:, 0], axis=0)
         plain = bool((self.value[:, 0] == 1).all())  # most layers' vectors are weights themselves
@@ -108,13 +109,26 @@ class _Vectors:
             whole[:, some] += half.take(self.weight[some, e], axis=1) * self.value[some, e]
         return whole
 
-    def products(self, b: Array) -> Array:
+    def products(self, b: Reals) -> Reals:
         """The product M^T b: (d,)."""
         return np.asarray((self.value * b[self.weight]).sum(axis=1))
 
     def combined(self, z: Reals, count: int) -> Floats:
         """M z, of so many weights."""
         return np.asarray(np.bincount(self.weight.ravel(), (self.value * z[:, None]).ravel(), count), np.float64)
+
+
+def _lattice(vectors: Sequence[_Vectors], H: Reals, B: Reals) -> tuple[Lattice, Reals]:
+    """The lattices of some output channels, and M^T B of each: (K, d), d of the channel with the most vectors.
+
+    H: (n, n), B: (n, K), both float32 or float64.  Raises ValueError if a M^T H M is not positive
+    definite in these numbers.
+    """
+    lattice = factored([own.between(H) for own in vectors])
+    b = np.zeros(lattice.counted.shape, H.dtype)
+    for i, own in enumerate(vectors):
+        b[i, lattice.first[i] :] = own.products(B[:, i])
+    return lattice, b
 
 
 def _vectors(bases: Floats, H: Array) -> _Vectors:

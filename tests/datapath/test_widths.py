@@ -13,7 +13,7 @@ from accelsim.cli import app
 from accelsim.datapath.calibrate import calibrate
 from accelsim.datapath.execute import run_integers
 from accelsim.datapath.program import build
-from accelsim.datapath.validate import top1
+from accelsim.datapath.validate import right_answers
 from accelsim.datapath.widths import left_multiplies, search_widths
 from accelsim.errors import InputError
 from accelsim.hardware import gates
@@ -27,6 +27,7 @@ MACHINES = [
     Datapath("wino", "winograd", m=2, integers=Integers(transformed_bits=10)),
 ]
 TOLERANCE = 10.0
+ALL_RIGHT = np.full(len(answered_right()[1].labels), 100.0)  # of the uncompressed network
 
 
 def score_with(model, images, datapath, **words):
@@ -34,14 +35,14 @@ def score_with(model, images, datapath, **words):
     narrow = replace(datapath, integers=replace(datapath.integers, **words))
     program = build(model, narrow, calibrate(model, narrow, images.pixels))
     y, _ = run_integers(program, model.network.graph.preprocessing.apply(images.pixels))
-    return top1(images.labels, y)
+    return right_answers(images.labels, y).mean()
 
 
 @pytest.mark.parametrize("datapath", MACHINES, ids=lambda d: d.kind)
 def test_what_is_found_holds_and_nothing_can_lose_a_bit(datapath):
     model, images = answered_right()
-    score = partial(top1, images.labels)
-    found = search_widths(model, datapath, images.pixels, score, 100.0, TOLERANCE)
+    score = partial(right_answers, images.labels)
+    found = search_widths(model, datapath, images.pixels, score, ALL_RIGHT, TOLERANCE)
     assert found.uniform is not None
     assert found.layers is not None
     assert found.uniform_score is not None
@@ -61,7 +62,8 @@ def test_what_is_found_holds_and_nothing_can_lose_a_bit(datapath):
 def test_the_cost_is_that_of_the_multiplies_that_are_left():
     """By hand: non-zero weights times the outputs that each serves, at the energy of a lane of these widths."""
     model, images = answered_right()
-    found = search_widths(model, MACHINES[0], images.pixels, partial(top1, images.labels), 100.0, TOLERANCE)
+    score = partial(right_answers, images.labels)
+    found = search_widths(model, MACHINES[0], images.pixels, score, ALL_RIGHT, TOLERANCE)
     graph = model.network.graph
     total = 0
     for name in ("c1", "c2", "c3", "c4", "fc"):
@@ -74,17 +76,33 @@ def test_the_cost_is_that_of_the_multiplies_that_are_left():
 def test_words_that_lose_too_much_already_are_not_narrowed():
     model, images = answered_right()
     narrow = replace(MACHINES[0], integers=Integers(weight_bits=2))
-    found = search_widths(model, narrow, images.pixels, partial(top1, images.labels), 100.0, 0.0)
+    found = search_widths(model, narrow, images.pixels, partial(right_answers, images.labels), ALL_RIGHT, 0.0)
     assert found.stated_score < 100
     assert found.uniform is None
     assert found.layers is None
+
+
+def test_words_that_few_images_do_not_speak_against_are_narrowed_but_lose_no_more():
+    """What ``validate`` lets pass, the search does not refuse: 1.645 standard errors are what it allows for."""
+    model, images = answered_right()
+    narrow = replace(MACHINES[0], integers=Integers(weight_bits=3))
+    score = partial(right_answers, images.labels)
+    stated = score_with(model, images, narrow) / 100
+    error = 100 * np.sqrt(stated * (1 - stated) / len(ALL_RIGHT))  # of a share
+    assert error > 0
+    passing, failing = (100 * (1 - stated) - share * error for share in (1.6, 1.7))
+    found = search_widths(model, narrow, images.pixels, score, ALL_RIGHT, passing)
+    assert found.uniform is not None
+    assert found.uniform_score >= found.stated_score == pytest.approx(100 * stated)
+    assert found.uniform_pj < found.stated_pj
+    assert search_widths(model, narrow, images.pixels, score, ALL_RIGHT, failing).uniform is None
 
 
 def test_machines_without_whole_numbers_are_refused():
     model, images = answered_right()
     for datapath in (replace(MACHINES[0], number="fp16"), replace(MACHINES[0], integers=Integers(codebook_bits=16))):
         with pytest.raises(InputError, match="search-widths"):
-            search_widths(model, datapath, images.pixels, partial(top1, images.labels), 100.0, 1.0)
+            search_widths(model, datapath, images.pixels, partial(right_answers, images.labels), ALL_RIGHT, 1.0)
 
 
 def test_the_command_prints_words_and_one_object(tmp_path: Path):
