@@ -21,6 +21,7 @@ from accelsim.arrays import Array
 from accelsim.errors import InputError
 from accelsim.files import LAYER_TABLE, read_bytes
 from accelsim.memo import Memo
+from accelsim.names import of_file
 from accelsim.network.table_layer import TableLayer, as_product
 from accelsim.network.tables import read_table
 from accelsim.workload.layer import MAX_WEIGHTS, Drawn, Kind, LayerWork
@@ -38,7 +39,7 @@ def load_table(path: Path, seed: int = 0) -> "LayerTable":
     """
     layers = read_table(path)
     content = read_bytes(path, LAYER_TABLE)
-    return LayerTable(path.stem, layers, seed, len(content), hashlib.sha256(content).hexdigest())
+    return LayerTable(of_file(path), layers, seed, len(content), hashlib.sha256(content).hexdigest())
 
 
 def find_table(name: str | Path) -> Path | None:
