@@ -1,4 +1,4 @@
-"""Files may be called anything: a name that is no text, or a very long one, ends up in tables and plots all the same."""
+"""Files may be called anything: a name that is no text, or very long, ends up in tables and plots all the same."""
 
 import os
 import warnings
