@@ -421,6 +421,14 @@ def test_a_calibrated_file_gives_the_same_bytes_and_its_scales_are_used(tmp_path
     assert calibrated.units[INPUT] == found.units[INPUT]
     assert {name: shifts.tolist() for name, shifts in calibrated.input_shifts.items()} == found.input_shifts
     assert stored(model, accelsim.load_hardware("winograd-16x16").datapath) is None
+    for wrong in (
+        {"units": {**found.units, "flat": 1.0}},  # a map that has the scale of another
+        {"units": {name: unit for name, unit in found.units.items() if name != INPUT}},
+        {"sum_shifts": {"pool": 1}},
+        {"input_shifts": {"conv1": [[1]]}},
+    ):
+        foreign = replace(model, calibrations=(found.model_copy(update=wrong),))
+        assert stored(foreign, machine.datapath) is None
     bright = LabelledImages(np.full((4, *shape), 255, np.uint8), np.zeros(4, np.int64))
     said = validate(model, [machine.datapath], bright, arithmetic="integers")
     assert said.machines[0].scales == "the file, found on 10 images"
