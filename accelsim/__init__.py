@@ -183,20 +183,19 @@ def ratios(results: "Sequence[Result]") -> "pd.DataFrame":
 
     One row a machine, below 1 is less than the first machine.
 
-    A ratio to zero is NaN.  Raises InputError if there are no results.
+    A ratio to zero is NaN.  Raises InputError if there are no results, or something else among them.
 
     >>> results = accelsim.compare("resnet20-cifar10", ["spatial-16x16"] * 2, engine="fast", level="layers")
-    >>> accelsim.ratios(results).loc["spatial-16x16 (2)", "cycles"]
-    np.float64(1.0)
+    >>> float(accelsim.ratios(results).loc["spatial-16x16 (2)", "cycles"])
+    1.0
     """
     import pandas as pd
 
-    from accelsim.simulator.result import ratios_of
+    from accelsim.simulator.result import Result, ratios_of
 
-    try:
-        rows = ratios_of(results)
-    except ValueError as error:
-        raise InputError(str(error)) from None
+    if not isinstance(results, Sequence) or not results or not all(isinstance(result, Result) for result in results):
+        raise InputError(f"results {results!r:.100}, expected those of one machine at least")
+    rows = ratios_of(results)
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -246,9 +245,14 @@ def band(
 def verdicts(cases: "pd.DataFrame") -> "list[Verdict]":
     """Each machine's energy, then each one's time, over the first's, with its band.
 
-    cases: of ``band``.
+    cases: of ``band``.  Raises InputError if they are not.
     """
+    import pandas as pd
+
     from accelsim.simulator.verdict import verdicts as of_quantity
+
+    if not isinstance(cases, pd.DataFrame) or not {"case", "machine"} <= set(cases.columns):
+        raise InputError(f"cases {type(cases).__name__}, expected what band returned")
 
     return [*of_quantity(cases, "energy"), *of_quantity(cases, "latency")]
 

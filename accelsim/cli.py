@@ -135,7 +135,9 @@ def main(arguments: Sequence[str] | None = None, own_families: "Families" = ()) 
         return _fail(str(error), 1)
     except typer.TyperException as error:  # a wrong flag or argument
         return _fail(error.format_message(), 2)
-    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+    except (BrokenPipeError, SystemExit) as error:  # the reader of our output has gone, as `head` does
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):  # the parser's
+            raise
         _drop_output()
         return 141
     except OSError as error:

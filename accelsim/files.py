@@ -333,7 +333,11 @@ def _new_folder(path: Path) -> tuple[Path, int]:
     while True:
         temporary = _neighbour(path)
         temporary.mkdir()
-        descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # too many open files
+            temporary.rmdir()
+            raise
         if _locked(descriptor):
             return temporary, descriptor
         os.close(descriptor)

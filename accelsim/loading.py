@@ -3,6 +3,7 @@
 Each function imports what it needs when it is called.  All are found in ``accelsim`` itself.
 """
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 
 Say = Callable[[str], None]
+MAX_PATH = 4095  # bytes, of Linux
+MAX_NAME = 255
 
 
 def silent(line: str) -> None:
@@ -25,10 +28,17 @@ def silent(line: str) -> None:
 
 
 def path_of(what: str, value: object) -> Path:
-    """A path that Python was given.  Raises InputError if it is none."""
+    """A path that Python was given.  Raises InputError if it is none, or longer than a system takes."""
     if not isinstance(value, str | Path) or "\0" in str(value):
         raise InputError(f"{what} {value!r:.100}, expected a path")
-    return Path(value)
+    path = Path(value)
+    try:
+        names = [os.fsencode(part) for part in path.parts]
+    except UnicodeEncodeError:
+        raise InputError(f"{what} {value!r:.100}, expected a path of characters that a file's name may have") from None
+    if sum(map(len, names)) + len(names) > MAX_PATH or any(len(name) > MAX_NAME for name in names):
+        raise InputError(f"{what} {str(value)[:100]!r}: File name too long, expected at most {MAX_NAME} bytes a name")
+    return path
 
 
 def path_or_none(what: str, value: object) -> Path | None:
@@ -87,12 +97,16 @@ def load_hardware(
     """
     from accelsim.simulator.machines import FAMILIES
     from accelsim.simulator.machines.load import load_hardware as load
+    from accelsim.simulator.machines.machine import Machine
 
     path_of("machine", name)
-    changes = list(overrides)
+    changes = list(overrides) if isinstance(overrides, Iterable) else [overrides]
     if isinstance(overrides, str) or not all(isinstance(change, str) for change in changes):
         raise InputError(f"overrides {overrides!r:.100}, expected a list of KEY=VALUE")
-    return load(name, changes, (*FAMILIES, *own_families))
+    own = list(own_families) if isinstance(own_families, Iterable) else [own_families]
+    if not all(isinstance(family, type) and issubclass(family, Machine) for family in own):
+        raise InputError(f"own_families {own_families!r:.100}, expected classes of accelsim.Machine")
+    return load(name, changes, (*FAMILIES, *own))
 
 
 def model_path(name: str | Path) -> Path:
@@ -160,7 +174,7 @@ def sample_images(model: "DualModel", path: str | Path) -> Path:
 
     Raises InputError if it names none, or nothing beside it.
     """
-    name = model.provenance.get("images", "")
+    name = model_of(model).provenance.get("images", "")
     if not name:
         raise InputError(f"{path}: names no sample of images, expected --images FILE or DIR")
     if name in {".", ".."} or Path(name).name != name:

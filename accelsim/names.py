@@ -6,8 +6,10 @@ set as mathematics is shown as the characters that it is made of; all else stays
 
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 
 MAX_MESSAGE = 2000
+MAX_IN_PLOT = 100
 # Unicode's control, format, surrogate, unassigned, line ends
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -18,6 +20,14 @@ def visible(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in _HIDDEN else c for c in text)
+
+
+def of_file(path: Path) -> str:
+    """What a file that says no name of its own is called: its file's, without ending.
+
+    A byte that is no text, which neither YAML nor Parquet takes, as a backslash code.
+    """
+    return path.stem.encode(errors="backslashreplace").decode()
 
 
 def one_line(message: str) -> str:
@@ -43,9 +53,12 @@ def from_cell(text: str) -> str:
 def in_plot(text: str) -> str:
     """The text as Matplotlib draws it letter for letter.
 
-    No mathematics, and no label that is left out of a legend.
+    No mathematics, no label that is left out of a legend, and none that leaves no room for the plot:
+    of a longer one its beginning and its end.
     """
-    shown = visible(text).replace("$", r"\$")
+    whole = visible(text)
+    short = whole if len(whole) <= MAX_IN_PLOT else f"{whole[: MAX_IN_PLOT - 31]}\N{HORIZONTAL ELLIPSIS}{whole[-30:]}"
+    shown = short.replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown
 
 

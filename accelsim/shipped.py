@@ -12,6 +12,7 @@ from typing import Literal
 from accelsim.errors import InputError
 
 Room = Literal["hwconfigs", "models", "recipes", "sweeps", "workloads"]
+MAX_NAME = 240  # bytes, of 255
 SUFFIXES: dict[Room, str] = {
     "hwconfigs": ".yaml",
     "models": ".dual",
@@ -31,8 +32,11 @@ def folders(room: Room) -> tuple[Path, ...]:
 
 
 def find(room: Room, name: str | Path) -> Path | None:
-    """The file that a bare name such as ``resnet20-cifar10`` means, or None; a path with folders means none."""
-    if Path(name).name != str(name):
+    """The file that a bare name such as ``resnet20-cifar10`` means, or None.
+
+    A path with folders means none, nor does what is longer than a file's name can be with an ending.
+    """
+    if Path(name).name != str(name) or len(str(name).encode(errors="replace")) > MAX_NAME:
         return None
     candidates = (folder / f"{name}{SUFFIXES[room]}" for folder in folders(room))
     return next((path for path in candidates if path.is_file()), None)

@@ -5,6 +5,7 @@ it is called.
 """
 
 from collections.abc import Callable, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -105,8 +106,9 @@ def _with_images(
 
 
 def _check_tolerance(tolerance_points: float | None) -> None:
-    if tolerance_points is not None and not 0 <= tolerance_points <= 100:
-        raise InputError(f"tolerance {tolerance_points}, expected 0 to 100 points")
+    known = isinstance(tolerance_points, Real) and not isinstance(tolerance_points, bool)
+    if tolerance_points is not None and not (known and 0 <= tolerance_points <= 100):
+        raise InputError(f"tolerance {tolerance_points!r:.100}, expected 0 to 100 points")
 
 
 def calibrate(

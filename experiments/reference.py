@@ -125,8 +125,13 @@ def _words(part: Mapping[str, Any], defined: Mapping[str, Any]) -> str:
     if kind == "object":
         inner = part.get("additionalProperties")
         return f"name: {_words(inner, defined)}" if isinstance(inner, Mapping) else "keys below"
-    bounds = [text.format(part[bound]) for bound, text in BOUNDS.items() if bound in part]
+    bounds = [text.format(_bound(part[bound])) for bound, text in BOUNDS.items() if bound in part]
     return " ".join([{"null": "nothing", "string": "text", "boolean": "true, false"}.get(kind, kind), *bounds])
+
+
+def _bound(value: float) -> float:
+    """A whole number as one: whether a schema has 1 or 1.0 is its library's affair."""
+    return int(value) if abs(value) < 1e15 and float(value).is_integer() else value
 
 
 def default(field: FieldInfo) -> str:

@@ -12,6 +12,7 @@ from functools import cache, partial
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from accelsim.arrays import Levels
 from accelsim.dual import file
@@ -24,7 +25,12 @@ from tests.undrawn import without_pictures
 
 
 def pytest_configure() -> None:
-    """One seed of ``test_fuzz.py`` for this process and the workers that it starts."""
+    """One seed of ``test_fuzz.py`` for this process and the workers that it starts; laws on a busy machine.
+
+    A deadline says of a law only how much else the machine had to do.
+    """
+    settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("busy")
     os.environ.setdefault("FUZZ_SEED", str(secrets.randbelow(1 << 32)))
 
 

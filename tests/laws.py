@@ -5,22 +5,17 @@ law is the same.  Tests of whole networks ask ``ALL``, too, and take a small one
 """
 
 import os
-from collections.abc import Iterable
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 ALL = os.environ.get("ACCELSIM_EXAMPLES") == "all"
 LEAST = 6  # random examples of a law, unless it has fewer of its own
 
 
-def law(examples: int, suppress: Iterable[HealthCheck] = (), quick: int | None = None) -> settings:
-    """Settings of a law that is tried on so many random examples, without a deadline.
+def law(examples: int, quick: int | None = None) -> settings:
+    """Settings of a law that is tried on so many random examples, else those of ``conftest.py``.
 
     quick: as many in ``make test``, where an example takes a second and more.
     """
     few = quick or min(examples, max(LEAST, examples // 6))
-    return settings(
-        max_examples=examples if ALL else few,
-        deadline=None,
-        suppress_health_check=tuple(suppress),
-    )
+    return settings(max_examples=examples if ALL else few)

@@ -24,7 +24,7 @@ def test_an_example_prints_what_it_says(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     told: list[str] = []
-    doctest.DocTestRunner().run(example, out=told.append)
+    doctest.DocTestRunner(verbose=False).run(example, out=told.append)
     assert not told, "".join(told)
 
 

@@ -8,6 +8,7 @@ filter by its own largest (``eightbit``), zeros stay zeros, and nothing is prune
 ``accelsim compress`` and ``accelsim sparsify`` make the small, sparse file.
 """
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -277,13 +278,13 @@ def numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
 
 
 def sizes(flag: str, text: str | None) -> tuple[int, ...] | None:
-    """Whole numbers above 0 with commas between them, of a flag.
+    """Whole numbers above 0 with commas or x between them, of a flag.
 
     Raises InputError if they are none.
     """
-    found = numbers(flag, text.replace("x", ",") if text else None)
-    if found is None:
+    if text is None:
         return None
-    if not all(x.is_integer() and 1 <= x <= 1 << 20 for x in found):
+    found = [part.strip() for part in text.replace("x", ",").split(",")]
+    if not all(re.fullmatch("[0-9]{1,7}", part) and 1 <= int(part) <= 1 << 20 for part in found):
         raise InputError(f"{flag} {text!r}: expected whole numbers of 1 to {1 << 20}, such as 3,224,224")
     return tuple(int(x) for x in found)

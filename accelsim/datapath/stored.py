@@ -5,6 +5,7 @@ Which of them belong to a machine, and how they get there.
 
 from dataclasses import asdict
 from hashlib import sha256
+from math import frexp
 from typing import Any
 
 import numpy as np
@@ -61,8 +62,16 @@ def to_store(datapath: Datapath, found: Calibrated, images: int) -> Calibration:
 
 
 def _complete(model: DualModel, datapath: Datapath, calibration: Calibration) -> bool:
-    """Whether every feature map that has a unit of its own has one here, and shifts have the shape of their tiles."""
+    """Whether it is all that ``to_store`` writes, and no more.
+
+    A unit for every feature map that has one of its own, a power of two where the machine shifts;
+    shifts of layers that compute, in the shape of their tiles.
+    """
     graph = model.network.graph
+    if datapath.integers.scales == "power_of_two" and any(frexp(unit)[0] != 0.5 for unit in calibration.units.values()):
+        return False
+    if any(graph.node(name).layer.op not in ("conv", "linear") for name in calibration.sum_shifts):
+        return False
     tiles = machine_tiles(model, datapath)
     for name, rows in calibration.input_shifts.items():
         layer = graph.node(name).layer
@@ -72,4 +81,4 @@ def _complete(model: DualModel, datapath: Datapath, calibration: Calibration) ->
         if len(rows) != n_h or {len(row) for row in rows} != {n_w}:
             return False
     wanted = {INPUT, *(group.output for group in groups(graph) if group.rounds)}
-    return wanted <= calibration.units.keys()
+    return wanted == calibration.units.keys()

@@ -31,6 +31,7 @@ from accelsim.explore.axes import MAX_VALUES, Axis, Name, Range, Scalar, SweepPa
 from accelsim.explore.machines import MACHINE_FACTS, base_machine, machine_keys
 from accelsim.faults import nearest, shown, validated
 from accelsim.files import SWEEP
+from accelsim.names import of_file
 from accelsim.settings import read_settings
 from accelsim.simulator.network.planning import LEVELS, Level
 from accelsim.simulator.result import COUNT_COLUMNS, DRAM_COLUMNS, ENERGY_COLUMNS
@@ -330,5 +331,5 @@ def read_description(path: Path) -> SweepDescription:
     Raises InputError naming the file and every fault in it, with the nearest valid names.
     """
     data = read_settings(path, SWEEP)
-    data.setdefault("name", path.stem)
+    data.setdefault("name", of_file(path))
     return validated(path, SweepDescription, data)

@@ -13,10 +13,18 @@ from rich.table import Table
 from accelsim.names import visible
 from accelsim.report.grid import grid
 
+LEAST_WIDTH = 40  # columns, however narrow the terminal says it is: some say 0
 WORDS = {  # columns of words, flush left
     *("mode", "bound by", "per", "part", "source", "shape", "accuracy"),
     *("input", "output", "weights", "priced by"),
 }
+
+
+class Output(Console):
+    """Standard output, whose reader may have gone: that is said by the command's status, and rich's would be 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 def escape(text: str) -> str:
@@ -26,7 +34,9 @@ def escape(text: str) -> str:
 
 def console() -> Console:
     """Standard output: colours on a terminal, 80 plain columns in a pipe."""
-    return Console(highlight=False, soft_wrap=False)
+    out = Output(highlight=False, soft_wrap=False)
+    out.width = max(out.width, LEAST_WIDTH)
+    return out
 
 
 def line(out: Console, text: str) -> None:

@@ -129,10 +129,8 @@ def _plain(row: Mapping[str, Any]) -> dict[str, object]:
 def ratios_of(results: Sequence[Result]) -> dict[str, dict[str, float]]:
     """Totals of each result over the first one's, by machine and column of ``RATIO_COLUMNS``.
 
-    A ratio to zero is NaN.  Raises ValueError if there are no results.
+    results: one at least.  A ratio to zero is NaN.
     """
-    if not results:
-        raise ValueError("no results, expected those of one machine at least")
     first = results[0].sums
     return {r.machine: {name: _over(r.sums[name], first[name]) for name in RATIO_COLUMNS} for r in results}
 

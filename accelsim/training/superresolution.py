@@ -29,7 +29,8 @@ from accelsim.network.pictures import decode
 from accelsim.training.recipe import Data
 
 Plane = Array  # (H, W), 0 to 255
-MOST_PIXELS = 1 << 28  # of an archive's images together
+MOST_PIXELS = 1 << 26  # of an archive's images together
+MOST_SIDE = 4096  # pixels of an image, each way: what resizes it has their square
 TRAINING = "train91"
 TEST = ("set5", "set14")
 ONE_CHANNEL = ("bridge",)  # file names without suffix
@@ -127,13 +128,14 @@ def read_planes(path: Path, scale: int) -> dict[str, Plane]:
     """Luminance by file name of a zip archive's images, cut to a multiple of the scale.
 
     Raises InputError, also for an image of which nothing is left without a border as wide as the
-    scale, and for more than ``MOST_PIXELS`` together.
+    scale, for one of over ``MOST_SIDE`` pixels, and for more than ``MOST_PIXELS`` together.  Folders
+    among them are passed over.
     """
     planes: dict[str, Plane] = {}
     pixels_left = MOST_PIXELS
     try:
         with opened(path, ARCHIVE) as stream, zipfile.ZipFile(stream) as archive:
-            for name in sorted(archive.namelist()):
+            for name in sorted(name for name in archive.namelist() if not name.endswith("/")):
                 if name in planes:
                     raise InputError(f"{path}: two images are called {name[:100]!r}, expected one")
                 if archive.getinfo(name).file_size > PICTURE.most_bytes:
@@ -142,9 +144,10 @@ def read_planes(path: Path, scale: int) -> dict[str, Plane]:
                 pixels_left -= pixels.shape[0] * pixels.shape[1]
                 if pixels_left < 0:
                     raise InputError(f"{path}: images of over {MOST_PIXELS} pixels together, expected fewer")
-                if min(pixels.shape[:2]) < 3 * scale:
+                if not 3 * scale <= min(pixels.shape[:2]) <= max(pixels.shape[:2]) <= MOST_SIDE:
                     size = f"{pixels.shape[0]} x {pixels.shape[1]}"
-                    raise InputError(f"{path}: {name[:100]!r} is {size} pixels, expected at least {3 * scale} each way")
+                    expected = f"{3 * scale} to {MOST_SIDE} each way"
+                    raise InputError(f"{path}: {name[:100]!r} is {size} pixels, expected {expected}")
                 y = pixels[..., 0].astype(np.float32) if Path(name).stem in ONE_CHANNEL else luminance(pixels)
                 planes[name] = y[: y.shape[0] // scale * scale, : y.shape[1] // scale * scale]
     except OSError as error:

@@ -21,6 +21,7 @@ from accelsim.arrays import Array
 from accelsim.errors import InputError
 from accelsim.files import LAYER_TABLE, read_bytes
 from accelsim.memo import Memo
+from accelsim.names import of_file
 from accelsim.network.table_layer import TableLayer, as_product
 from accelsim.network.tables import read_table
 from accelsim.workload.layer import MAX_WEIGHTS, Drawn, Kind, LayerWork
@@ -28,6 +29,7 @@ from accelsim.workload.layer import MAX_WEIGHTS, Drawn, Kind, LayerWork
 HELD_WEIGHTS = 150_000_000  # of a table whose layers are made once: 600 MB, enough for VGG-16
 DRAWN_WEIGHTS = 1 << 25  # of layers of another one; or one layer's
 COUNTED_WEIGHTS = 150_000_000  # whose counts are kept: three bytes for each
+COUNTED_OF_LARGE = 1 << 26  # of a table of more, where the next walk through all layers would find none again
 DRAWN_AT_ONCE = 1 << 22  # random numbers
 
 
@@ -38,7 +40,7 @@ def load_table(path: Path, seed: int = 0) -> "LayerTable":
     """
     layers = read_table(path)
     content = read_bytes(path, LAYER_TABLE)
-    return LayerTable(path.stem, layers, seed, len(content), hashlib.sha256(content).hexdigest())
+    return LayerTable(of_file(path), layers, seed, len(content), hashlib.sha256(content).hexdigest())
 
 
 def find_table(name: str | Path) -> Path | None:
@@ -150,7 +152,9 @@ def table_works(table: LayerTable, batch: int) -> TableWorks:
             raise InputError(
                 f"{table.name}: layer {layer.name} has {layer.weights} weights, expected at most {MAX_WEIGHTS}"
             )
-    return TableWorks(table, batch)
+    if table.parameters <= COUNTED_WEIGHTS:
+        return TableWorks(table, batch)
+    return TableWorks(table, batch, made=Memo(COUNTED_OF_LARGE))
 
 
 def works_of_kind(table: LayerTable, kind: Kind, batch: int = 1) -> tuple[LayerWork, ...]:

@@ -8,7 +8,7 @@ import pytest
 import accelsim
 from accelsim.cli import main
 from accelsim.compression.fold import fold_batch_norm
-from accelsim.compression.importing import Wishes, import_file, preprocessing, zoo_network
+from accelsim.compression.importing import Wishes, import_file, preprocessing, sizes, zoo_network
 from accelsim.dual.file import read_dual
 from accelsim.errors import InputError
 from accelsim.network import Network, forward
@@ -290,3 +290,10 @@ def test_parts_of_a_module_that_were_frozen_stay_so():
     assert [part.training for part in module] == [True, False, True]
     with pytest.raises(InputError, match=r"expected a torch\.nn\.Module"):
         accelsim.from_torch("resnet", torch.randn(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("text", ["", "3,8,8.0", "3,,8", "3,8,1048577", "3,1e1,8", "-3,8,8", "3,8,8,", "٣,8,8"])
+def test_an_input_shape_is_whole_numbers(text):
+    assert sizes("--input-shape", "3,8x 8") == (3, 8, 8)
+    with pytest.raises(InputError, match="expected whole numbers of 1 to 1048576"):
+        sizes("--input-shape", text)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import accelsim
@@ -182,7 +182,7 @@ def test_a_change_of_units_is_a_whole_multiplication_a_shift_and_one_rounding(va
     assert found.apply(np.array(values, np.float64)).tolist() == exact
 
 
-@law(100, [HealthCheck.too_slow])
+@law(100)
 @given(st.lists(st.integers(-(1 << 52), 1 << 52), min_size=1, max_size=4), st.floats(2.0**-44, 2.0**-11), st.booleans())
 def test_wide_products_are_exact(values, ratio, negative):
     """Up to 2^52 times 16 bits, beyond int64."""
@@ -421,12 +421,20 @@ def test_a_calibrated_file_gives_the_same_bytes_and_its_scales_are_used(tmp_path
     assert calibrated.units[INPUT] == found.units[INPUT]
     assert {name: shifts.tolist() for name, shifts in calibrated.input_shifts.items()} == found.input_shifts
     assert stored(model, accelsim.load_hardware("winograd-16x16").datapath) is None
+    for wrong in (
+        {"units": {**found.units, "flat": 1.0}},  # a map that has the scale of another
+        {"units": {name: unit for name, unit in found.units.items() if name != INPUT}},
+        {"sum_shifts": {"pool": 1}},
+        {"input_shifts": {"conv1": [[1]]}},
+    ):
+        foreign = replace(model, calibrations=(found.model_copy(update=wrong),))
+        assert stored(foreign, machine.datapath) is None
     bright = LabelledImages(np.full((4, *shape), 255, np.uint8), np.zeros(4, np.int64))
     said = validate(model, [machine.datapath], bright, arithmetic="integers")
     assert said.machines[0].scales == "the file, found on 10 images"
 
 
-@law(100, [HealthCheck.too_slow])
+@law(100)
 @given(st.lists(st.integers(-(1 << 22), 1 << 22), min_size=1, max_size=6), st.integers(0, 20), st.integers(-999, 999))
 def test_shifts_in_float32_are_those_of_rationals(values, shift, bias):
     """``holds`` says where float32 is exact; there both precisions give floor((x + bias) / 2^shift + 1/2)."""
@@ -447,7 +455,7 @@ def test_float32_is_left_where_it_would_round():
     assert not change(np.array([0.5, 2.0**-24]), 16).holds(2.0**23 + 1)  # half of 2^24 is added
 
 
-@law(100, [HealthCheck.too_slow])
+@law(100)
 @given(st.lists(st.tuples(st.integers(-6, 6), st.integers(-128, 127)), min_size=2, max_size=4))
 def test_sums_of_maps_are_rounded_once(terms):
     changes = common_changes([2.0**e for e, _ in terms], 16, 128)
@@ -480,7 +488,7 @@ def test_resnet20_in_two_bit_weights_is_refused_with_layer_and_bits():
         assert why.bits < why.needed <= 14
 
 
-@law(100, [HealthCheck.too_slow])
+@law(100)
 @given(st.lists(st.lists(st.floats(-1e3, 1e3, width=32), max_size=5), min_size=1, max_size=4))
 @example([[2.396220373995437e-43]])
 def test_histograms_of_parts_add_up_to_that_of_all(parts):

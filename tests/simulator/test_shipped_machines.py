@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 
 from accelsim.simulator.machines.load import load_hardware
 from accelsim.simulator.run import schedule_layer
@@ -35,7 +35,7 @@ def test_each_kind_of_layer_runs_with_both_engines(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MACHINES)
-@law(8, suppress=[HealthCheck.too_slow])
+@law(8)
 @given(work=layers())
 def test_random_layers_run_with_both_engines(name: str, work: LayerWork) -> None:
     machine = load_hardware(name)

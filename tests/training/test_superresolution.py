@@ -185,15 +185,28 @@ def test_a_run_gains_on_bicubic_and_is_measured_in_both_domains(tmp_path: Path, 
     assert card["winograd_m"]["conv2"] == 2
 
 
+def test_folders_in_an_archive_are_passed_over(archives: Path) -> None:
+    found = read_planes(archives / "set5.zip", 3)
+    with zipfile.ZipFile(archives / "set5.zip", "a") as archive:
+        archive.writestr("pictures/", b"")
+    assert list(read_planes(archives / "set5.zip", 3)) == list(found)
+
+
 def test_bad_data_and_networks_are_refused_in_one_line(tmp_path: Path, archives: Path) -> None:
     with pytest.raises(InputError, match=r"key network: resnet20-cifar10, expected a super-resolution network"):
         train_recipe(recipe(tmp_path, archives, network="resnet20-cifar10", start=None), tmp_path / "out")
     with pytest.raises(InputError, match=r"train91.zip: no image holds a patch of 100 pixels"):
         training_patches(settings(archives, patch=100), archives)
-    with pytest.raises(InputError, match=r"set5.zip: '0.png' is 36 x 36 pixels, expected at least 39 each way"):
+    with pytest.raises(InputError, match=r"set5.zip: '0.png' is 36 x 36 pixels, expected 39 to 4096 each way"):
         read_planes(archives / "set5.zip", 13)  # 26 x 26 of them, less a border of 13, is nothing: its PSNR was NaN
-    with pytest.raises(InputError, match=r"set5.zip: '0.png' is 36 x 36 pixels, expected at least 111 each way"):
+    with pytest.raises(InputError, match=r"set5.zip: '0.png' is 36 x 36 pixels, expected 111 to 4096 each way"):
         read_planes(archives / "set5.zip", 37)  # ended in a division by zero
+    buffer = BytesIO()
+    Image.new("L", (4097, 9)).save(buffer, "PNG")
+    with zipfile.ZipFile(archives / "set14.zip", "a") as archive:
+        archive.writestr("wide.png", buffer.getvalue())
+    with pytest.raises(InputError, match=r"set14.zip: 'wide.png' is 9 x 4097 pixels, expected 9 to 4096 each way"):
+        read_planes(archives / "set14.zip", 3)  # its matrices have the square of its side: 40,000 took 4 GB
     whole = (archives / "set14.zip").read_bytes()
     (archives / "set14.zip").write_bytes(whole.replace(b"\x89PNG", b"\x00PNG", 1))
     with pytest.raises(InputError, match=r"set14.zip: .*CRC.*expected a zip archive of images"):

@@ -9,6 +9,7 @@ from accelsim import shipped
 from accelsim.errors import InputError
 from accelsim.faults import nearest
 from accelsim.files import MACHINE, read_text
+from accelsim.names import of_file
 from accelsim.settings import read_settings, read_value, set_dotted
 from accelsim.simulator.machines import FAMILIES, Families
 from accelsim.simulator.machines.choice import machine_from
@@ -36,7 +37,7 @@ def load_hardware(
     data = _read(path)
     for override in overrides:
         _override(data, override)
-    data.setdefault("name", path.stem)
+    data.setdefault("name", of_file(path))
     try:
         return machine_from(data, families)
     except InputError as fault:

@@ -1,0 +1,33 @@
+"""What a command's surroundings may be: a pipe that nobody reads, a terminal of no width."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.small_dual import ROOT, write_small
+
+
+def _run(*arguments, stdout, env=None):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)} | (env or {})
+    line = [sys.executable, "-m", "accelsim", *map(str, arguments)]
+    return subprocess.run(line, stdout=stdout, stderr=subprocess.PIPE, timeout=60, env=environment, check=False)
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_a_reader_that_has_gone_is_no_failed_check(tmp_path, flags):
+    reads, writes = os.pipe()
+    os.close(reads)
+    try:
+        done = _run("simulate", write_small(tmp_path / "n.dual"), "spatial-16x16", *flags, stdout=writes)
+    finally:
+        os.close(writes)
+    assert (done.returncode, done.stderr) == (128 + 13, b"")  # of SIGPIPE, as a shell says it
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "abc"])
+def test_a_terminal_of_no_width_is_written_to(columns):
+    done = _run("machines", stdout=subprocess.PIPE, env={"COLUMNS": columns})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"spatial-16x16" in done.stdout
