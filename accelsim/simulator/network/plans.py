@@ -1,7 +1,6 @@
 """The plan of each group in the places that its maps may have, each computed once and remembered."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -48,7 +47,7 @@ class GroupPlans:
                 self._plans[key] = self._planner(t)(around)
             except InputError as fault:
                 self._plans[key] = fault
-            self._known.setdefault((t, _roomless(around)), []).append(around)
+            self._known.setdefault((t, around.roomless), []).append(around)
         found = self._plans[key]
         if isinstance(found, InputError):
             raise found
@@ -104,7 +103,7 @@ class GroupPlans:
         than is there.
         """
         bound = 0.0
-        for other in self._known.get((t, _roomless(around)), ()):
+        for other in self._known.get((t, around.roomless), ()):
             found = self._plans[t, other]
             if (
                 other.room is None
@@ -134,11 +133,6 @@ class GroupPlans:
             if found is not None:
                 return found
         return self.plan(t, around)
-
-
-def _roomless(around: Surroundings) -> Surroundings:
-    """Surroundings without the room that they leave."""
-    return replace(around, room=None)
 
 
 def _leaves(around: Surroundings, rooms: tuple[int, int]) -> bool:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from accelsim.arrays import SUM_ERROR, Flags, Floats, Ints, round_up
 from accelsim.hardware.parts import ONE_MEMORY
 from accelsim.memo import Memo
-from accelsim.simulator.tiles.candidates import Candidates, Traffic
+from accelsim.simulator.tiles.candidates import CHANNELS, Candidates, Traffic, along
 from accelsim.simulator.tiles.description import TiledDescription
 from accelsim.simulator.tiles.lanes import lane_cycles, least_cycles
 from accelsim.simulator.tiles.mode import Mode
@@ -29,6 +29,7 @@ from accelsim.simulator.time.schedule import dram_actions
 
 ALL = slice(None)
 REMEMBERED = 64  # cuts whose lanes, or whose energy, were counted
+FEW_CUTS = 16  # of the channels, whose lanes are all counted at once
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,15 @@ class Groundwork:
         """Cycles of the lanes over the whole layer, as if cutting channels or filters cost them nothing."""
         return self._all_rounds(self.least_round, EVERYTHING)
 
+    @cached_property
+    def exact_lanes(self) -> Ints | None:
+        """Cycles of the lanes over the whole layer at every cut; None where these are better counted one by one."""
+        lanes = self.mode.lanes
+        cuts = range(len(self.candidates.channel_cuts))
+        if lanes.stationary != "output" or lanes.window > 1 or len(cuts) > FEW_CUTS:
+            return None
+        return self._all_rounds(along(CHANNELS, [self._round_cycles(Block(None, cut)) for cut in cuts]), EVERYTHING)
+
     def lanes(self, block: Block) -> Ints:
         """Cycles of the lanes over the whole layer, for one cut of the channels (and filters, where these count)."""
         return self._lanes.get(block, lambda: self._all_rounds(self._round_cycles(block), block))
@@ -178,8 +188,11 @@ class Groundwork:
             filters = self.candidates.filter_cuts[block.filter_cut]
         return int(lane_cycles(self.mode, filters, self.edges(block)).sum())
 
-    def _all_rounds(self, round_cycles: int, block: Block) -> Ints:
-        """Cycles of the lanes over the whole layer."""
+    def _all_rounds(self, round_cycles: int | Ints, block: Block) -> Ints:
+        """Cycles of the lanes over the whole layer.
+
+        round_cycles: of all barriers in one round of position lanes.
+        """
         mode = self.mode
         candidates = self.candidates
         lane_rounds = rounds(candidates.positions, mode.lanes.positions)

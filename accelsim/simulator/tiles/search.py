@@ -119,6 +119,42 @@ class _Search:
 
     def best(self) -> tuple[Tiling, float, Where]:
         """The tiling with the lowest score, the score, and which candidate it is."""
+        score, at = self.best_at_once() or self.best_by_bounds()
+        return self.tiling(at), score, at
+
+    def best_at_once(self) -> tuple[float, Where] | None:
+        """The lowest score and which candidate has it.
+
+        None where the lanes are better counted one cut after the other, or the order in which cuts
+        are gone through decides between several.
+        """
+        base = self.rooms.base
+        if base.exact_lanes is None:
+            return None
+        scores = self._score(base.exact_lanes, EVERYTHING)
+        least = scores.min()
+        places = np.nonzero(scores == least)
+        _, _, cuts, _ = places
+        cut = int(cuts.max())
+        if len(cuts) == 1:
+            return float(least), _first(places)
+        if cuts.min() < cut:
+            if not all(base.least_is_exact(Block(None, int(other))) for other in set(cuts.tolist())):
+                return None
+            places = tuple(index[cuts == cut] for index in places)
+        return float(least), self.preferred(places)
+
+    def preferred(self, places: tuple[Ints, ...]) -> Where:
+        """Of candidates of equal score with one cut of the channels the smallest tile."""
+        order, i, _, x = places
+        first = 0
+        if len(x) > 1:
+            traffic, steps = self.ranks(places)
+            first = int(np.lexsort(np.broadcast_arrays(order, i, x, steps, traffic))[0])
+        return _first(tuple(index[first:] for index in places))
+
+    def best_by_bounds(self) -> tuple[float, Where]:
+        """The lowest score and which candidate has it."""
         # Of each cut of filters and channels: the channels' cuts are gone through, from the lowest
         # bound on.
         bounds = self.lower_bounds()
@@ -132,7 +168,7 @@ class _Search:
             if found is not None and (best is None or self.better(found, best)):
                 best = found
         assert best is not None  # the bound of a cut that fits is finite
-        return self.tiling(best[1]), best[0], best[1]
+        return best
 
     def tiling(self, at: Where) -> Tiling:
         """The candidate at a position of the arrays."""
@@ -193,11 +229,7 @@ class _Search:
         if not places:
             return None
         order, i, x = (np.concatenate(index) for index in zip(*places, strict=True))
-        first = 0
-        if len(x) > 1:
-            traffic, steps = self.ranks((order, i, cut, x))
-            first = np.lexsort(np.broadcast_arrays(order, i, x, steps, traffic))[0]
-        return lowest, (int(order[first]), int(i[first]), cut, int(x[first]))
+        return lowest, self.preferred((order, i, np.full_like(x, cut), x))
 
     def better(self, found: tuple[float, Where], best: tuple[float, Where]) -> bool:
         """Whether a candidate's score is below the best one's, or equal and it moves fewer bytes in fewer steps."""
@@ -326,6 +358,12 @@ class _Search:
         actions = count_actions(mode, sums)
         actions["dram_activate"] = block.of(base.weights.rows) * weight_loads
         return actions
+
+
+def _first(places: tuple[Ints, ...]) -> Where:
+    """The first of some candidates."""
+    order, i, cut, x = (int(index[0]) for index in places)
+    return order, i, cut, x
 
 
 def _at(values: NDArray[Any], at: Any) -> Any:
