@@ -40,13 +40,12 @@ from accelsim.hardware.dram import (
     rows_may_bound,
 )
 from accelsim.simulator.time.pipeline import Durations
-from accelsim.simulator.time.schedule import AHEAD, Schedule
+from accelsim.simulator.time.schedule import AHEAD, APART, Schedule
 
 WEIGHT = 1
 LOADS = ("input", "weight", "operand")  # what the DMA loads for a step, in this order
 STORE = 3  # the number of a store among the requests of a step, behind ``LOADS``
 NEVER = -1  # no step, no tile
-APART = 1 << 40  # bytes between the tensors of two parts
 
 
 @dataclass(frozen=True)
