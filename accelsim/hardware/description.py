@@ -167,6 +167,15 @@ class MachineDescription(KeyGroup, ABC):
         return Datapath(self.name, "spatial", number=self.arithmetic.number, integers=self.arithmetic.integers)
 
     @cached_property
+    def _as_text(self) -> str:
+        """All of the description, as one text."""
+        return self.model_dump_json()
+
+    def __hash__(self) -> int:
+        """Of the whole description, written out once: machines are keys of what was computed for them."""
+        return hash(self._as_text)
+
+    @cached_property
     def mask_settings(self) -> str:
         """All of the description but what makes no difference to the counts of a layer's masks, as one text."""
         return self.model_dump_json(exclude=MASK_FREE)

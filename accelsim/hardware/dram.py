@@ -100,6 +100,10 @@ class Transfer:
         bursts = self.pieces - (-self.pieces * behind_first // burst_bytes)
         return np.where(self.n_bytes > 0, bursts, 0)
 
+    def some(self, which: slice) -> "Transfer":
+        """Some of the requests."""
+        return Transfer(**{name: getattr(self, name)[which] for name in Transfer.__dataclass_fields__})
+
     def part(self, share: float) -> "Transfer":
         """This share of each request, at least a byte and a plane of it.
 
@@ -117,8 +121,8 @@ def behind(sizes: Ints) -> Ints:
     return np.asarray(sizes.cumsum() - sizes)
 
 
-def rows_may_bound(dram: DramType, requests: Transfer, bursts: Ints) -> bool:
-    """Whether opening rows may take longer than the data of any request.
+def rows_may_bound(dram: DramType, requests: Transfer, bursts: Ints) -> Flags:
+    """Whether opening rows may take longer than the data of each request.
 
     bursts: of each request.
     """
@@ -129,7 +133,7 @@ def rows_may_bound(dram: DramType, requests: Transfer, bursts: Ints) -> bool:
     span_bytes = np.where(whole, plane_bytes, requests.piece_bytes)
     stripes = requests.planes * np.where(whole, 1, spans) * (span_bytes // stripe_bytes + 2)
     rows = np.minimum(stripes * dram.interleaved_groups, bursts)
-    return bool((rows * dram.activate_gap_ns > bursts * dram.burst_ns).any())
+    return np.asarray(rows * dram.activate_gap_ns > bursts * dram.burst_ns)
 
 
 @dataclass(frozen=True)
@@ -141,12 +145,21 @@ class Requests:
     writes: Flags  # from the chip to the DRAM
     # of all bursts of its run that the run's busiest channel moves, 1 / channels to 1
     share: Floats
+    run: Ints | None = None  # to which each belongs, where several are served apart; None: all are one
+
+    def begins(self, some: Ints) -> Flags:
+        """Which of some requests are the first of their run.  some: in order."""
+        first: Flags = np.arange(len(some)) == 0
+        if self.run is not None:
+            first[1:] = np.diff(self.run[some]) != 0
+        return np.asarray(first)
 
 
 def request_ns(dram: DramType, channels: int, requests: Requests) -> Floats:
     """Time of each request.
 
-    Data or rows, whichever takes longer, a turn of the bus, and what the first one waits for.
+    Data or rows, whichever takes longer, a turn of the bus, and what the first one of a run waits
+    for.
 
     channels: DRAMs side by side.
     """
@@ -156,22 +169,24 @@ def request_ns(dram: DramType, channels: int, requests: Requests) -> Floats:
     some = np.flatnonzero(requests.bursts)
     ns = np.zeros(len(requests.bursts))
     writes = requests.writes[some]
+    begins = requests.begins(some)
+    turns = _turns(dram, writes, requests.bursts[some], begins)
     turn_ns = np.where(writes, dram.t_rtw_ns, dram.write_to_read_ns) / side_by_side
-    ns[some] = np.maximum(data_ns, rows_ns)[some] + _turns(dram, writes, requests.bursts[some]) * turn_ns
-    ns[some[:1]] += dram.first_row_ns
+    ns[some] = np.maximum(data_ns, rows_ns)[some] + turns * turn_ns
+    ns[some[begins]] += dram.first_row_ns
     return ns / (1 - dram.refresh)
 
 
-def _turns(dram: DramType, writes: Flags, bursts: Ints) -> Floats:
+def _turns(dram: DramType, writes: Flags, bursts: Ints, begins: Flags) -> Floats:
     """Turns of the bus in front of each request: 0, 1, or the share of one that few writes have.
 
     Of writes the share goes by those that follow the turn, of reads by those before it.  Both are sums over runs,
     so of two short runs joined it is no more than of both.
 
-    writes, bursts: (requests,), each of at least one burst.
+    writes, bursts: (requests,), each of at least one burst.  begins: which find the bus as they want it.
     """
-    turns = np.append(False, writes[1:] != writes[:-1])[: len(writes)]
-    run = np.cumsum(turns)
+    turns = np.append(False, writes[1:] != writes[:-1])[: len(writes)] & ~begins
+    run = np.cumsum(turns | begins)
     of_run = np.bincount(run, bursts)
     written = np.where(writes, of_run[run], np.append(0, of_run)[run])
     return np.asarray(turns * np.minimum(1, written / dram.write_queue_bursts))

@@ -11,10 +11,11 @@ from typing import Any
 from accelsim.dual.model import DualModel
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.network.planning import Level
-from accelsim.simulator.network.timing import one_part, overlapped
+from accelsim.simulator.network.timing import overlapped
 from accelsim.simulator.run import check_event_steps, level_of, run_network, schedule_layer
 from accelsim.simulator.time.event import UNITS, Span, event_cycles, event_times
 from accelsim.simulator.time.pipeline import durations
+from accelsim.simulator.time.program import programs_apart
 from accelsim.workload import LayerTable, layer_works, made_once
 
 
@@ -74,10 +75,10 @@ def _network(
     else:
         starts = []
         cycles = []
-        for t, part in enumerate(planned.all_parts):
+        for t, program in enumerate(programs_apart(planned.all_parts, machine)):
             starts.append(sum(cycles))
             own: list[Span] = []
-            cycles.append(event_times(one_part(part, machine), own.append).end)
+            cycles.append(event_times(program, own.append).end)
             found[t] = [replace(span, start=span.start + starts[t]) for span in own]
     yield from zip(starts, names, found, cycles, strict=True)
 

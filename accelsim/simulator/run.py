@@ -20,7 +20,7 @@ from accelsim.simulator.result import DRAM_ACTIONS, DRAM_POWERS, Result, round_e
 from accelsim.simulator.time.bottleneck import breakdown
 from accelsim.simulator.time.event import event_cycles
 from accelsim.simulator.time.pipeline import Durations, durations, pipeline_cycles
-from accelsim.simulator.time.schedule import Schedule
+from accelsim.simulator.time.schedule import Schedule, rows_of_all
 from accelsim.workload import LayerWork, without_weights
 
 Engine = Callable[[Durations], int]  # -> cycles from the first request to the last byte stored
@@ -89,8 +89,8 @@ def run_rows(
     machine.prepare(works)
     if level == "layers":
         pricing = _Pricing(machine, prices(machine), static_mw(machine), dram_powers(machine))
-        timed = ((work, _by_itself(work, machine, engine)) for work in works)
-        return _priced(timed, pricing, {})
+        alone = ((work, _by_itself(work, machine, engine)) for work in works)
+        return _priced(((work, took, took.schedule.dram_rows) for work, took in alone), pricing, {})
     found = run_network(works, machine, engine, level_of(level))
     return found.rows, found.total
 
@@ -179,7 +179,8 @@ def _as_network(pricing: "_Pricing", engine: str, planned: Planned) -> NetworkRu
         for piece in planned.pieces:
             check_event_steps(planned.shapes[planned.groups[piece.group].head], piece.schedule)
     timed = time_network(planned, pricing.machine, planned.level, engine)
-    rows, total = _priced(zip(planned.layers, timed, strict=True), pricing, _on_chip(planned))
+    opened = rows_of_all([took.schedule for took in timed])
+    rows, total = _priced(zip(planned.layers, timed, opened, strict=True), pricing, _on_chip(planned))
     return NetworkRun(planned, rows, total)
 
 
@@ -196,11 +197,11 @@ def _cost(machine: Machine, total: Mapping[str, Any]) -> float:
 
 
 def _priced(
-    timed: Iterable[tuple[LayerWork, Timed]], pricing: "_Pricing", more: dict[str, int]
+    timed: Iterable[tuple[LayerWork, Timed, int]], pricing: "_Pricing", more: dict[str, int]
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Rows and total of layers that took what they did.  more: of the total."""
+    """Rows and total of layers, each with what it took and the DRAM rows that it opened.  more: of the total."""
     machine = pricing.machine
-    rows = [_row(work, took, pricing) for work, took in timed]
+    rows = [_row(work, took, opened, pricing) for work, took, opened in timed]
     total = totals(rows, machine.lanes) | more
     ns = total["cycles"] * machine.ns_per_cycle
     total["latency_ms"] = ns / 1e6
@@ -256,9 +257,9 @@ class _Pricing:
     static_mw: float
     dram_mw: dict[str, float]  # standby, refresh
 
-    def action_energies(self, schedule: Schedule) -> dict[str, float]:
+    def action_energies(self, actions: Mapping[str, float]) -> dict[str, float]:
         """pJ of each action of a layer."""
-        return {action: round_energy(count * self.prices[action].pj) for action, count in schedule.actions.items()}
+        return {action: round_energy(count * self.prices[action].pj) for action, count in actions.items()}
 
     def dram_energies(self, actions: dict[str, float], cycles: int) -> dict[str, float]:
         """pJ of each part of a layer's DRAM energy, as columns.
@@ -288,8 +289,8 @@ class _Pricing:
         return {f"energy_{part}_pj": pj for part, pj in energy.items()}
 
 
-def _row(work: LayerWork, took: Timed, pricing: _Pricing) -> dict[str, Any]:
-    """One layer's row of the result."""
+def _row(work: LayerWork, took: Timed, opened: int, pricing: _Pricing) -> dict[str, Any]:
+    """One layer's row of the result.  opened: rows of the DRAM."""
     schedule = took.schedule
     cycles = took.cycles
     lanes = pricing.machine.lanes
@@ -297,7 +298,7 @@ def _row(work: LayerWork, took: Timed, pricing: _Pricing) -> dict[str, Any]:
     weights = int(schedule.weights.n_bytes.sum())
     inputs = int(schedule.inputs.n_bytes.sum())
     outputs = int(schedule.outputs.n_bytes.sum())
-    actions = pricing.action_energies(schedule)
+    actions = pricing.action_energies(schedule.counts | {"dram_activate": float(opened)})
     dram = pricing.dram_energies(actions, cycles)
     parts = pricing.part_energies(actions, sum(dram.values()), cycles)
     return {
@@ -331,4 +332,4 @@ def _row(work: LayerWork, took: Timed, pricing: _Pricing) -> dict[str, Any]:
 
 def _sram_bytes(schedule: Schedule, direction: str) -> int:
     """Bytes read from or written to all global buffers."""
-    return int(np.ceil(sum(bits for name, bits in schedule.actions.items() if name.endswith(direction)) / 8))
+    return int(np.ceil(sum(bits for name, bits in schedule.counts.items() if name.endswith(direction)) / 8))

@@ -9,6 +9,7 @@ stored and tiled.
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import prod
 from typing import Any, Literal
 
@@ -51,6 +52,11 @@ class Surroundings:
     room: tuple[int, int] | None = None  # bytes for tiles of inputs, of outputs; None: the buffers
     shared: bool = False  # whether both rooms are one, of as many bytes as the first says
     weights: WeightsCome = "loaded"  # kept: and all of them stay; there: since an earlier stripe
+
+    @cached_property
+    def roomless(self) -> "Surroundings":
+        """These without the room that they leave."""
+        return replace(self, room=None)
 
 
 ALONE = Surroundings()

@@ -33,8 +33,8 @@ from accelsim.simulator.machines.winograd_domain import WinogradDescription
 from accelsim.simulator.storage.weights import dense_slots, weight_bits
 from accelsim.simulator.tiles.activity import spatial_products, winograd_products
 from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, TransformUnits, operand_widths
-from accelsim.simulator.tiles.schedule import best_plan, best_schedule, check_steps
-from accelsim.simulator.time.plan import LayerPlan
+from accelsim.simulator.tiles.schedule import best_planner, best_schedule, check_steps
+from accelsim.simulator.time.plan import Planner
 from accelsim.simulator.time.schedule import Schedule
 from accelsim.transforms.adders import tile_additions
 from accelsim.workload import LayerWork, block_sizes
@@ -91,9 +91,9 @@ class CellsMachine(WinogradDescription, Machine):
         """The steps of the layer in its best mode, at its best tiling."""
         return best_schedule(work, self)
 
-    def plan(self, work: LayerWork) -> LayerPlan:
-        """The best mode's plan in the layer's surroundings."""
-        return best_plan(work, self)
+    def planner(self, work: LayerWork) -> Planner:
+        """Plans of the layer: the best mode's in each surroundings."""
+        return best_planner(work, self)
 
     def check(self, work: LayerWork) -> None:
         """Refuse a layer none of whose tilings fits in MAX_STEPS steps."""

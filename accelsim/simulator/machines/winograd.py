@@ -50,9 +50,9 @@ from accelsim.simulator.tiles.activity import winograd_products
 from accelsim.simulator.tiles.description import SkippingDescription
 from accelsim.simulator.tiles.gemm import filter_order, gemm_mode
 from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, TransformUnits, operand_widths
-from accelsim.simulator.tiles.schedule import best_plan, best_schedule, check_steps
+from accelsim.simulator.tiles.schedule import best_planner, best_schedule, check_steps
 from accelsim.simulator.tiles.selection import serve_together
-from accelsim.simulator.time.plan import LayerPlan
+from accelsim.simulator.time.plan import Planner
 from accelsim.simulator.time.schedule import Schedule
 from accelsim.transforms.adders import exact_bits, inverse_unit, serial_inverse_additions, tile_additions
 from accelsim.transforms.decomposition import KernelPiece, pieces
@@ -220,9 +220,9 @@ class WinogradMachine(WinogradDescription, SkippingDescription, Machine):
         """The steps of the layer in its best mode, at its best tiling."""
         return best_schedule(work, self)
 
-    def plan(self, work: LayerWork) -> LayerPlan:
-        """The best mode's plan in the layer's surroundings."""
-        return best_plan(work, self)
+    def planner(self, work: LayerWork) -> Planner:
+        """Plans of the layer: the best mode's in each surroundings."""
+        return best_planner(work, self)
 
     def prepare(self, works: Sequence[LayerWork]) -> None:
         """Serve the operand windows of all layers side by side, where lanes have them."""

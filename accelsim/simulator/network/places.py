@@ -142,11 +142,12 @@ def _best_path(
     """The settings of least score under capacity, their exact score, and a bound that no settings undercut."""
     enough = 0.0 if len(problem.uses) <= SMALL else TOLERANCE
     best: tuple[tuple[Setting, ...], float] | None = None
+    paths = _Paths(problem, pinned)
     while True:
-        settings, bound = _shortest(problem, pinned, score)
+        settings, bound = paths.shortest(score)
         for t, setting in enumerate(settings):
             compute(t, setting)
-        # added up one by one, as ``_shortest`` does: ``sum`` rounds otherwise from Python 3.12 on
+        # added up one by one, as ``shortest`` does: ``sum`` rounds otherwise from Python 3.12 on
         total = 0.0
         for t, setting in enumerate(settings):
             total += score(t, setting)[0]
@@ -157,38 +158,71 @@ def _best_path(
 
 
 State = tuple[tuple[int, int], ...]  # (map, place) of the living maps that are on chip
-_Path = tuple[float, int, tuple[Setting, ...]]  # score and bytes so far, and how
+# score and bytes so far, and the last setting behind the path up to it
+_Path = tuple[float, int, "tuple[Setting, _Path] | None"]
+_Step = tuple[Setting, State, int]  # a group's setting, what is on chip behind it, bytes of maps that it moves
 
 
-def _shortest(
-    problem: Problem,
-    pinned: frozenset[int],
-    score: Score,
-) -> tuple[tuple[Setting, ...], float]:
-    """The path of least score, bounds counted as scores.
+class _Paths:
+    """The ways through a network with some maps pinned to DRAM, each step of them laid out once."""
 
-    Of equal ones that which moves fewest bytes.
-    """
-    dies = problem.dies
-    layer: dict[State, _Path] = {(): (0.0, 0, ())}
-    for t, use in enumerate(problem.uses):
-        following: dict[State, _Path] = {}
-        for state, (so_far, moved, path) in layer.items():
-            for setting, reached in _choices(problem, pinned, use, state):
-                total = so_far + score(t, setting)[0]
-                if total == inf:
-                    continue
-                kept = tuple(pair for pair in reached if dies[pair[0]] > t)
-                bytes_so_far = moved + _moved(problem, use, setting)
-                if kept not in following or (total, bytes_so_far) < following[kept][:2]:
-                    following[kept] = total, bytes_so_far, (*path, setting)
-        if len(following) > BEAM:
-            following = dict(sorted(following.items(), key=lambda item: item[1][:2])[:BEAM])
-        layer = following
-        if not layer:  # no setting fits: the group's own error says why
-            raise NoRoomError(t, _choices(problem, pinned, use, ())[0][0])
-    total, _, settings = min(layer.values(), key=lambda value: value[:2])
-    return settings, total
+    def __init__(self, problem: Problem, pinned: frozenset[int]) -> None:
+        self._problem = problem
+        self._pinned = pinned
+        self._steps: list[dict[State, list[_Step]]] = [{} for _ in problem.uses]
+
+    def shortest(self, score: Score) -> tuple[tuple[Setting, ...], float]:
+        """The path of least score, bounds counted as scores.
+
+        Of equal ones that which moves fewest bytes.
+        """
+        layer: dict[State, _Path] = {(): (0.0, 0, None)}
+        for t in range(len(self._steps)):
+            following: dict[State, _Path] = {}
+            scores: dict[Setting, float] = {}
+            for state, path in layer.items():
+                so_far, moved, _ = path
+                for setting, kept, n_bytes in self._from(t, state):
+                    if setting not in scores:
+                        scores[setting] = score(t, setting)[0]
+                    total = so_far + scores[setting]
+                    if total == inf:
+                        continue
+                    before = following.get(kept)
+                    if before is None or (total, moved + n_bytes) < before[:2]:
+                        following[kept] = total, moved + n_bytes, (setting, path)
+            if len(following) > BEAM:
+                following = dict(sorted(following.items(), key=lambda item: item[1][:2])[:BEAM])
+            layer = following
+            if not layer:  # no setting fits: the group's own error says why
+                raise NoRoomError(t, self._from(t, ())[0][0])
+        best = min(layer.values(), key=lambda value: value[:2])
+        return _settings(best), best[0]
+
+    def _from(self, t: int, state: State) -> "list[_Step]":
+        """What a group may do with the maps that are on chip before it."""
+        steps = self._steps[t]
+        if state not in steps:
+            problem = self._problem
+            use = problem.uses[t]
+            steps[state] = [
+                (
+                    setting,
+                    tuple(pair for pair in reached if problem.dies[pair[0]] > t),
+                    _moved(problem, use, setting),
+                )
+                for setting, reached in _choices(problem, self._pinned, use, state)
+            ]
+        return steps[state]
+
+
+def _settings(path: _Path) -> tuple[Setting, ...]:
+    """The settings along a path."""
+    found = []
+    while path[2] is not None:
+        setting, path = path[2]
+        found.append(setting)
+    return tuple(reversed(found))
 
 
 def _moved(problem: Problem, use: Use, setting: Setting) -> int:

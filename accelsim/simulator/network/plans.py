@@ -1,7 +1,6 @@
 """The plan of each group in the places that its maps may have, each computed once and remembered."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.machines.vector import vector_plan
 from accelsim.simulator.network.groups import Group
 from accelsim.simulator.network.places import DRAM, Setting
-from accelsim.simulator.time.plan import LayerPlan
+from accelsim.simulator.time.plan import LayerPlan, Planner
 from accelsim.workload import LayerWork, Surroundings
 from accelsim.workload.layer import WeightsCome
 
@@ -30,7 +29,9 @@ class GroupPlans:
         self.heads = heads
         self.machine = machine
         self.dense_macs: dict[int, int] = {}  # of each group, known when it was planned
+        self._planners: dict[int, Planner] = {}
         self._plans: dict[tuple[int, Surroundings], LayerPlan | InputError] = {}
+        self._row_planners: dict[tuple[object, ...], Planner] = {}
         self._of_rows: dict[tuple[object, ...], LayerPlan | InputError] = {}
         self._known: dict[tuple[int, Surroundings], list[Surroundings]] = {}
 
@@ -42,19 +43,26 @@ class GroupPlans:
         """The plan of a group in some surroundings.  Raises InputError if it does not fit them."""
         key = (t, around)
         if key not in self._plans:
-            work = self.head(t).amid(around)
-            self.dense_macs[t] = work.dense_macs
             try:
-                self._plans[key] = (
-                    self.machine.plan(work) if work.weights is not None else vector_plan(work, self.machine)
-                )
+                self._plans[key] = self._planner(t)(around)
             except InputError as fault:
                 self._plans[key] = fault
-            self._known.setdefault((t, _roomless(around)), []).append(around)
+            self._known.setdefault((t, around.roomless), []).append(around)
         found = self._plans[key]
         if isinstance(found, InputError):
             raise found
         return found
+
+    def _planner(self, t: int) -> Planner:
+        """What plans a group in any surroundings."""
+        if t not in self._planners:
+            work = self.head(t)
+            self.dense_macs[t] = work.dense_macs
+            if work.weights is None:
+                self._planners[t] = lambda around: vector_plan(work.amid(around), self.machine)
+            else:
+                self._planners[t] = self.machine.planner(work)
+        return self._planners[t]
 
     def of_rows(self, t: int, rows: tuple[int, int], around: Surroundings) -> LayerPlan:
         """The plan of some rows of a group's output, first and end.
@@ -62,10 +70,13 @@ class GroupPlans:
         Raises InputError as ``plan``.
         """
         work = self.head(t).on_rows(*rows)
-        key = (t, work.height, work.out_height, work.padding, around)
+        shape = (t, work.height, work.out_height, work.padding)
+        key = (*shape, around)
         if key not in self._of_rows:
             try:
-                self._of_rows[key] = self.machine.plan(work.amid(around))
+                if shape not in self._row_planners:
+                    self._row_planners[shape] = self.machine.planner(work)
+                self._of_rows[key] = self._row_planners[shape](around)
             except InputError as fault:
                 self._of_rows[key] = fault
         found = self._of_rows[key]
@@ -92,7 +103,7 @@ class GroupPlans:
         than is there.
         """
         bound = 0.0
-        for other in self._known.get((t, _roomless(around)), ()):
+        for other in self._known.get((t, around.roomless), ()):
             found = self._plans[t, other]
             if (
                 other.room is None
@@ -122,11 +133,6 @@ class GroupPlans:
             if found is not None:
                 return found
         return self.plan(t, around)
-
-
-def _roomless(around: Surroundings) -> Surroundings:
-    """Surroundings without the room that they leave."""
-    return replace(around, room=None)
 
 
 def _leaves(around: Surroundings, rooms: tuple[int, int]) -> bool:

@@ -18,7 +18,7 @@ from accelsim.simulator.network.batches import all_passes
 from accelsim.simulator.network.planning import Level, Piece, Planned
 from accelsim.simulator.time.bottleneck import shares
 from accelsim.simulator.time.event import event_times
-from accelsim.simulator.time.program import WEIGHT, Part, Program, Times, program_of
+from accelsim.simulator.time.program import STORE, WEIGHT, Part, Program, Times, program_of, programs_apart
 from accelsim.simulator.time.recurrence import program_times
 from accelsim.simulator.time.schedule import Schedule, untransformed
 
@@ -114,7 +114,7 @@ def _overlapped(planned: Planned, machine: Machine, level: Level) -> tuple[Progr
     if times.end <= int(np.maximum(lanes, whole.dma_cycles).sum()):
         # which one by one they cannot undercut
         return whole, times
-    programs = [one_part(part, machine) for part in parts]
+    programs = programs_apart(parts, machine)
     least = [_least_cycles(p) for p in programs]
     one_by_one = sum(least)
     for program, of_part in zip(programs, least, strict=True):  # only as many as decide it
@@ -127,12 +127,23 @@ def _overlapped(planned: Planned, machine: Machine, level: Level) -> tuple[Progr
 def _least_cycles(p: Program) -> int:
     """What a program of one part takes at least.
 
-    The DMA's cycles; or the lanes', behind the loads of the first step and in front of the last
-    output's way out.
+    From when the DMA can have loaded a step's tiles the lanes' cycles of that step and all behind
+    it, and the last output's way out; from when the lanes can have finished a step the DMA's cycles
+    for its store and all behind it; and all of the DMA's.
     """
-    first = int(p.loads[: WEIGHT + 1, 0].sum())
+    kind, step = np.divmod(p.order, len(p.compute))
+    cycles = np.concatenate([p.loads, p.store[None]])[kind, step]
+    done = cycles.cumsum()
+    ready = np.zeros(len(p.compute), np.int64)
+    for load in range(WEIGHT + 1):
+        of_kind = kind == load
+        ready[step[of_kind]] = np.maximum(ready[step[of_kind]], done[of_kind])
     last = int(p.output[-1] * p.has_output_unit[-1] + p.store[-1])
-    return max(first + int(p.compute.sum()) + last, int(p.dma_cycles.sum()))
+    lanes = int((ready + p.compute[::-1].cumsum()[::-1]).max()) + last
+    stores = kind == STORE
+    computed = int(p.loads[: WEIGHT + 1, 0].sum()) + p.compute.cumsum()
+    stored = computed[step[stores]] + done[-1:] - done[stores] + cycles[stores]
+    return max(lanes, int(done[-1:].sum()), int(stored.max(initial=0)))
 
 
 def _together(whole: Program, times: Times) -> _Run:
@@ -145,18 +156,13 @@ def _together(whole: Program, times: Times) -> _Run:
 
 
 def _one_by_one(planned: Planned, machine: Machine, timer: Callable[[Program], Times]) -> _Run:
-    programs = [one_part(part, machine) for part in planned.all_parts]
+    programs = programs_apart(planned.all_parts, machine)
     return _Run(
         cycles=np.array([timer(p).end for p in programs]),
         without_dram=np.array([program_times(_without_dram(p)).end for p in programs]),
         dma=np.array([p.dma_cycles.sum() for p in programs]),
         output=np.array([p.output.sum() for p in programs]),
     )
-
-
-def one_part(part: Part, machine: Machine) -> Program:
-    """One part's program, when everything that it reads is there."""
-    return program_of([replace(part, on_chip=(), in_dram=(), beside=False, weights_beside=False)], machine)
 
 
 def _without_dram(p: Program) -> Program:

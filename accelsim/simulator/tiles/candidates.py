@@ -48,8 +48,13 @@ class Traffic:
         """This share of each request, rounded up."""
         if share == 1:
             return self
+        if share == 0:
+            return NO_TRAFFIC
         values = (self.n_bytes, self.moved_bytes, self.rows)
         return Traffic(*(np.ceil(share * value).astype(np.int64) for value in values))
+
+
+NO_TRAFFIC = Traffic(*(np.zeros((1,) * 4, np.int64) for _ in range(3)))
 
 
 class Candidates:
@@ -138,7 +143,7 @@ class Candidates:
         in_line = line_bytes(shape.horizontal.size, shape.in_channels, shape.input_bits)
         out_line = line_bytes(shape.horizontal.outputs, shape.out_channels, shape.output_bits)
         in_bytes = along(POSITIONS, whole_bytes(at.all_pixels * shape.in_channels, shape.input_bits))
-        out_bytes = whole_bytes(shape.outputs, shape.output_bits)
+        out_bytes = whole_bytes(np.full((1,) * 4, shape.outputs), shape.output_bits)
         in_planes, in_lines = feature_map_pieces(images, at.in_high, self.tile_channels, wide)
         out_planes, out_lines = feature_map_pieces(images, rows, self.k, wide)
         in_touched = -(-at.in_high * in_line // row_bytes)

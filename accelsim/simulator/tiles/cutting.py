@@ -37,22 +37,25 @@ def of_fitting_modes(
     work: LayerWork,
     machine: TiledDescription,
     choose: Callable[[Modes], Chosen],
+    known: Modes = (),
 ) -> Chosen:
     """What ``choose`` makes of the machine's modes for the layer.
 
     Where none fits the buffers, of further cuts of it.
 
+    known: the machine's modes for the layer, where there are any yet.
     choose: raises InputError where no mode fits, NoTile where that is for want of room.  Raises
     what it raises of the uncut layer, if no cut fits either, or the layer by itself would fit.
     """
+    modes = known or machine.modes(work)
     try:
-        return choose(machine.modes(work))
+        return choose(modes)
     except NoTile as fault:
-        if work.around.room is not None and _fits(machine.modes(work.amid(ALONE)), machine):
+        if work.around.room is not None and _fits(tuple(mode.amid(ALONE) for mode in modes), machine):
             raise
-        for modes in _further_cuts(work, machine):
+        for further in _further_cuts(work, machine):
             try:
-                return choose(modes)
+                return choose(further)
             except NoTile:
                 continue
         raise fault

@@ -4,14 +4,13 @@ An operand is loaded when its tile changes from one step to the next; one all of
 buffer stays there and is loaded once.  Every tile counts as the largest.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from accelsim.arrays import Floats, Ints
 from accelsim.simulator.tiles.candidates import WEIGHTS_FIRST, Traffic
-from accelsim.simulator.tiles.description import TiledDescription
-from accelsim.simulator.tiles.mode import Mode
 from accelsim.simulator.tiles.rooms import Rooms
 from accelsim.simulator.time.objective import Dma
 
@@ -29,61 +28,67 @@ class Loads:
     inputs: Traffic  # the request for all inputs once, as far as they come from DRAM
     outputs: Traffic  # all that is stored
     operands: Traffic  # of additions that ride on the outputs
-    dram_bytes: Ints  # weights, inputs and outputs
+
+    @property
+    def dram_bytes(self) -> Ints:
+        """Weights, inputs and outputs."""
+        return self.dram_bytes_at(np.asarray)
+
+    def dram_bytes_at(self, pick: Callable[[Ints], Ints]) -> Ints:
+        """Those of some candidates: what is picked of each array over all of them."""
+        loaded = pick(self.weights.n_bytes) * pick(self.of_weights) + pick(self.inputs.n_bytes) * pick(self.of_inputs)
+        return np.asarray(loaded + pick(self.outputs.n_bytes) + pick(self.operands.n_bytes))
 
 
-def count_loads(mode: Mode, machine: TiledDescription, rooms: Rooms) -> Loads:
+def count_loads(rooms: Rooms) -> Loads:
     """The loads of all candidates."""
+    base = rooms.base
     candidates = rooms.candidates
-    of_weights = np.where(rooms.weights_stay | candidates.weight_once, 1, candidates.count)
-    if mode.work.around.weights == "there":
+    around = rooms.mode.work.around
+    of_weights = base.of_weights
+    if around.weights == "there":
         of_weights = np.zeros_like(of_weights)
-    of_inputs = np.where(rooms.inputs_stay | candidates.input_once, 1, candidates.in_group)
-    n_bytes = np.int64(np.ceil(mode.dram_bits.sum() / 8))
-    pieces = candidates.n_k * candidates.n_c
-    rows_a_piece = -(-n_bytes // (pieces * machine.dram.timing.row_bytes))
-    weights = Traffic.of(np.asarray(n_bytes), pieces, rows_a_piece * pieces)
-    around = mode.work.around
-    inputs = candidates.inputs.part(around.input_share)
-    outputs = candidates.outputs.part(around.output_share * around.stores)
-    operands = candidates.outputs.part(around.operands)
-    loaded = weights.n_bytes * of_weights + inputs.n_bytes * of_inputs
+    elif rooms.weights_stay is not base.weights_stay:
+        of_weights = base.weight_loads(rooms.weights_stay)
     return Loads(
         of_weights=of_weights,
-        of_inputs=of_inputs,
-        weights=weights,
-        inputs=inputs,
-        outputs=outputs,
-        operands=operands,
-        dram_bytes=np.asarray(loaded + outputs.n_bytes + operands.n_bytes),
+        of_inputs=np.where(rooms.inputs_stay | candidates.input_once, 1, candidates.in_group),
+        weights=base.weights,
+        inputs=candidates.inputs.part(around.input_share),
+        outputs=candidates.outputs.part(around.output_share * around.stores),
+        operands=candidates.outputs.part(around.operands),
     )
 
 
 @dataclass(frozen=True)
 class DmaCycles:
-    """Cycles of the DMA over the whole layer, and the part of them that loads what is loaded once."""
+    """Cycles of a DMA over the whole layer."""
 
+    inputs: Floats  # loaded once
+    outputs: Floats
+    weights: Floats  # loaded once
     all: Floats
-    once: Floats
+
+    def once(self, loads: Loads) -> Floats:
+        """The part of them that loads what is loaded once."""
+        inputs_once = np.where(loads.of_inputs == 1, self.inputs, 0)
+        weights_once = np.where(loads.of_weights == 1, self.weights, 0)
+        return np.where(WEIGHTS_FIRST, inputs_once, weights_once)
 
 
-def dma_cycles(mode: Mode, rooms: Rooms, loads: Loads, dma: Dma) -> DmaCycles:
+def dma_cycles(rooms: Rooms, loads: Loads, dma: Dma) -> DmaCycles:
     """A DMA's cycles of all candidates."""
-    candidates = rooms.candidates
-    inputs, weights, outputs = (
-        operand.moved_bytes / dma.bytes_per_cycle for operand in (loads.inputs, loads.weights, loads.outputs)
-    )
-    around = mode.work.around
+    inputs = loads.inputs.moved_bytes / dma.bytes_per_cycle
+    outputs = loads.outputs.moved_bytes / dma.bytes_per_cycle
+    weights = rooms.base.weight_cycles(dma)
+    around = rooms.mode.work.around
     if around.stores:  # every store but the last one stands between loads
-        outputs = outputs + (candidates.out_loads - 1) * dma.turn_cycles
+        outputs = outputs + (rooms.candidates.out_loads - 1) * dma.turn_cycles
     if around.operands:
         outputs = outputs + loads.operands.moved_bytes / dma.bytes_per_cycle
-    if mode.arrival_cycles:
-        arrival = mode.work.out_channels * mode.group_channels * mode.arrival_cycles
-        weights = np.maximum(weights, arrival)
-    inputs_once = np.where(loads.of_inputs == 1, inputs, 0)
-    weights_once = np.where(loads.of_weights == 1, weights, 0)
     return DmaCycles(
+        inputs=inputs,
+        outputs=outputs,
+        weights=weights,
         all=inputs * loads.of_inputs + outputs + weights * loads.of_weights,
-        once=np.where(WEIGHTS_FIRST, inputs_once, weights_once),
     )

@@ -8,6 +8,7 @@ slots an input channel; in the Winograd domain of F(m x m, R x S) there are n^2 
 slot.  How lanes spend their slots: ``lanes``.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,7 +22,7 @@ from accelsim.hardware.formats import Format
 from accelsim.memo import Memo
 from accelsim.simulator.storage.feature_map import activation_bits
 from accelsim.simulator.tiles.tiling import Axis, LayerShape, group_starts
-from accelsim.workload import CHANNEL_BLOCK, LayerWork
+from accelsim.workload import CHANNEL_BLOCK, LayerWork, Surroundings
 
 Stationary = Literal["output", "weight", "input"]
 Feed = Literal["broadcast", "systolic", "mesh"]
@@ -196,6 +197,14 @@ class Mode:
     # what a multiply-accumulate of these widths is called in the price list
     mac_action: str = "mac"
     sums: SlotSums = field(default_factory=SlotSums, repr=False)
+    # of its tilings, whatever its surroundings, by machine
+    groundwork: Memo[Any] = field(default_factory=lambda: Memo(1), init=False, repr=False)
+
+    def amid(self, around: Surroundings) -> "Mode":
+        """The same mode in other surroundings; what was computed of its tilings is shared."""
+        other = copy.copy(self)
+        object.__setattr__(other, "work", self.work.amid(around))
+        return other
 
     @property
     def of_tile_size(self) -> str:

@@ -6,9 +6,12 @@ known before there are large arrays: the tilings of a large layer are looked at 
 only cuts with which any of them fits are scored.
 """
 
+from dataclasses import replace
+from functools import cached_property
+
 import numpy as np
 
-from accelsim.arrays import SUM_ERROR, Ints, round_up
+from accelsim.arrays import Flags, Ints
 from accelsim.errors import InputError
 from accelsim.hardware.parts import ONE_MEMORY
 from accelsim.simulator.tiles.candidates import (
@@ -22,9 +25,10 @@ from accelsim.simulator.tiles.candidates import (
     remembered_candidates,
 )
 from accelsim.simulator.tiles.description import TiledDescription
+from accelsim.simulator.tiles.groundwork import Groundwork
 from accelsim.simulator.tiles.mode import Mode
 from accelsim.simulator.tiles.positions import position_cuts
-from accelsim.simulator.tiles.tiling import block_edges, filter_starts
+from accelsim.workload import ALONE
 
 MAX_CANDIDATES = 1 << 24  # tilings of a layer
 
@@ -34,23 +38,23 @@ class NoTile(InputError):
 
 
 class Rooms:
-    """What candidates need of each buffer.
+    """What candidates need of each buffer, in the layer's surroundings.
 
     weights_stay, inputs_stay: whether all of an operand stays in its buffer.  needs: bytes, by
-    buffer.  held: whether the buffers hold all; fits: and whether the steps are few.
+    buffer.  fits: whether the buffers hold all, and the steps are few.
     """
 
-    def __init__(self, mode: Mode, machine: TiledDescription, candidates: Candidates) -> None:
+    def __init__(self, base: Groundwork, mode: Mode) -> None:
+        self.base = base
         self.mode = mode
-        self.machine = machine
-        self.candidates = candidates
+        self.machine = base.machine
+        self.candidates = base.candidates
         self._measure_rooms()
 
     def _measure_rooms(self) -> None:
         """Bytes that each buffer needs, which operands stay in theirs, and which candidates fit."""
         all_of = self.candidates
-        weight_tile, all_weights = _weight_bytes(self.mode, all_of)
-        self.weights_stay = all_weights <= self._capacity("weight")
+        self.weights_stay = self.base.weights_stay
         if self.mode.transforms:
             self.inputs_stay = all_of.all_inputs <= self._capacity("transformed") - self._taken_by_tiles()
             transformed = np.where(self.inputs_stay, all_of.all_inputs, all_of.transformed_tile)
@@ -58,27 +62,39 @@ class Rooms:
         else:
             self.inputs_stay = all_of.all_inputs <= self._capacity("input") - self._taken_by_outputs()
             if self.machine.buffers.shared:
-                both = all_weights + all_of.all_inputs
-                room = self._capacity("input")
-                weights_and_tile = all_weights + all_of.input_tile
-                inputs_and_tile = all_of.all_inputs + 2 * weight_tile
-                self.weights_stay = (both <= room) | ~WEIGHTS_FIRST & (weights_and_tile <= room)
-                self.inputs_stay = (both <= room) | WEIGHTS_FIRST & (inputs_and_tile <= room)
+                self._divide_one_buffer()
             self.needs = {"input": np.where(self.inputs_stay, all_of.all_inputs, all_of.input_tile)}
-        self.needs["weight"] = np.where(self.weights_stay, all_weights, 2 * weight_tile)
+        self.needs["weight"] = self.base.weight_need
+        if self.machine.buffers.shared:
+            self.needs["weight"] = np.where(self.weights_stay, self.base.all_weights, 2 * self.base.weight_tile)
         self.needs["output"] = self._output_need()
         self._look_around()
-        self.held = np.ones((1,) * 4, bool)
-        for name, needed in self.needs.items():
-            self.held = self.held & (needed <= self._capacity(name))
-        if self.machine.buffers.shared:
-            together = self.needs["weight"] + self.needs["input"]
-            self.held = self.held & (together <= self._capacity("input"))
-        if self.together:
-            self.held = self.held & (self.needed_together <= self._capacity("input"))
-        if self.mode.work.around.weights != "loaded":
-            self.held = self.held & self.weights_stay
         self.fits = all_of.few & self.held
+
+    def _divide_one_buffer(self) -> None:
+        """Which operands stay where weights and inputs have one buffer."""
+        all_inputs = self.candidates.all_inputs
+        both = self.base.all_weights + all_inputs
+        room = self._capacity("input")
+        weights_and_tile = self.base.all_weights + self.candidates.input_tile
+        inputs_and_tile = all_inputs + 2 * self.base.weight_tile
+        self.weights_stay = (both <= room) | ~WEIGHTS_FIRST & (weights_and_tile <= room)
+        self.inputs_stay = (both <= room) | WEIGHTS_FIRST & (inputs_and_tile <= room)
+
+    @cached_property
+    def held(self) -> Flags:
+        """Whether the buffers hold all."""
+        needs = self.needs
+        held = needs["weight"] <= self._capacity("weight")
+        for name in needs.keys() - {"weight"}:
+            held = held & (needs[name] <= self._capacity(name))
+        if self.machine.buffers.shared:
+            held = held & (needs["weight"] + needs["input"] <= self._capacity("input"))
+        if self.together:
+            held = held & (self.needed_together <= self._capacity("input"))
+        if self.mode.work.around.weights != "loaded":
+            held = held & self.weights_stay
+        return np.asarray(held)
 
     @property
     def together(self) -> bool:
@@ -88,8 +104,14 @@ class Rooms:
     @property
     def needed_together(self) -> Ints:
         """Bytes that a candidate needs of that room."""
-        names = [name for name in self.machine.buffers.map_buffers if name in self.needs]
-        return np.asarray(sum(self.needs[name] for name in names))
+        needs = [self.needs[name] for name in self.base.map_buffers if name in self.needs]
+        return np.asarray(sum(needs[1:], start=needs[0]))
+
+    @property
+    def move_with_surroundings(self) -> bool:
+        """Whether surroundings decide how often tiles of weights and transformed inputs come."""
+        buffers = self.machine.buffers
+        return buffers.shared or (buffers.one_memory and self.mode.transforms)
 
     def _output_need(self) -> Ints:
         """Bytes that outputs and sums need, and the lines of what rides on them."""
@@ -101,7 +123,9 @@ class Rooms:
         """Bytes of the room for inputs that outputs, and operands of what rides on them, take where both have one."""
         if not self.together:
             return 0
-        return self._output_need() + self.mode.work.around.operands * self.candidates.finished_room
+        operands = self.mode.work.around.operands
+        need = self._output_need()
+        return need + operands * self.candidates.finished_room if operands else need
 
     def _taken_by_tiles(self) -> Ints | int:
         """Bytes of the room for transformed inputs that all other tiles take, where one memory holds everything."""
@@ -120,19 +144,11 @@ class Rooms:
             self.needs["input"] = self.needs["input"] + operands
 
     def _capacity(self, name: str) -> int:
-        """Bytes of a buffer.
-
-        Weights and inputs, or all but weights, have theirs together where the machine says so.
-        """
-        buffers = self.machine.buffers
+        """Bytes of a buffer, or of the room that surroundings leave in it."""
         room = self.mode.work.around.room
-        if room is not None and name in buffers.map_buffers:
+        if room is not None and name in self.base.map_buffers:
             return room[name == "output"]
-        if buffers.one_memory and name != "weight":
-            return buffers.map_bytes
-        if buffers.shared and name in {"weight", "input"}:
-            return int(buffers.capacity_bytes("weight") + buffers.capacity_bytes("input"))
-        return int(buffers.capacity_bytes(name))
+        return self.base.capacities[name]
 
     def needs_at(self, at: tuple[int, int, int, int]) -> dict[str, int]:
         """The bytes that one candidate needs of each buffer."""
@@ -188,7 +204,7 @@ def worth_scoring(mode: Mode, machine: TiledDescription) -> Rooms:
     positions = count_positions(shape)
     others = count_others(shape)
     if positions * others <= REMEMBERED_CANDIDATES:
-        rooms = Rooms(mode, machine, remembered_candidates(shape, row_bytes))
+        rooms = Rooms(_groundwork(mode, machine), mode)
         if not rooms.fits.any():
             raise rooms.shortage(rooms.least_needs(), rooms.least_steps())
         return rooms
@@ -204,7 +220,7 @@ def worth_scoring(mode: Mode, machine: TiledDescription) -> Rooms:
     steps: int | None = None
     for first in range(0, positions, at_once):
         some = cuts.some(slice(first, first + at_once))
-        rooms = Rooms(mode, machine, Candidates(shape, row_bytes, some))
+        rooms = Rooms(Groundwork(mode, machine, Candidates(shape, row_bytes, some)), mode)
         of_positions = np.broadcast_to(
             rooms.fits, (*rooms.fits.shape[:POSITIONS], len(rooms.candidates.positions.count))
         )
@@ -216,33 +232,15 @@ def worth_scoring(mode: Mode, machine: TiledDescription) -> Rooms:
     found = np.concatenate(kept)
     if not len(found):
         raise rooms.shortage(needs, steps)
-    return Rooms(mode, machine, Candidates(shape, row_bytes, cuts.some(found)))
+    return Rooms(Groundwork(mode, machine, Candidates(shape, row_bytes, cuts.some(found))), mode)
 
 
-def _weight_bytes(mode: Mode, all_of: Candidates) -> tuple[Ints, Ints]:
-    """Bytes of the largest weight tile, and of all tiles, of each cut of filters and channels.
+def _groundwork(mode: Mode, machine: TiledDescription) -> Groundwork:
+    """What is the same in all surroundings of the mode."""
 
-    (1, cuts, cuts, 1).
-    """
-    filter_cuts = all_of.filter_cuts
-    channel_cuts = all_of.channel_cuts
+    def make() -> Groundwork:
+        alone = replace(mode, work=mode.work.amid(ALONE))  # the mode's own would hold itself
+        return Groundwork(alone, machine, remembered_candidates(mode.shape, machine.dram.timing.row_bytes))
 
-    def count() -> tuple[Ints, Ints]:
-        bits = np.zeros((mode.work.out_channels + 1, mode.stored_bits.shape[1] + 1))
-        mode.stored_bits.cumsum(axis=0, out=bits[1:, 1:])
-        bits[1:, 1:].cumsum(axis=1, out=bits[1:, 1:])
-        # The filter tiles of all cuts one behind the other.
-        starts = [filter_starts(mode.work.out_channels, mode.work.groups, filters) for filters in filter_cuts]
-        ends = [np.append(first[1:], mode.work.out_channels) for first in starts]
-        first_of_cut = np.cumsum([0, *(len(first) for first in starts[:-1])])
-        tile_bits = bits[np.concatenate(ends)] - bits[np.concatenate(starts)]
-        largest = np.empty((len(filter_cuts), len(channel_cuts)), np.int64)
-        total = np.empty_like(largest)
-        for j, channels in enumerate(channel_cuts):
-            edges = block_edges(mode.group_channels, channels)
-            tiles = round_up(np.diff(tile_bits[:, edges]) / 8, SUM_ERROR)
-            largest[:, j] = np.maximum.reduceat(tiles.max(axis=1), first_of_cut)
-            total[:, j] = np.add.reduceat(tiles.sum(axis=1), first_of_cut)
-        return largest[None, :, :, None], total[None, :, :, None]
-
-    return mode.sums.largest_tile_bytes.get((filter_cuts, channel_cuts), count)
+    found: Groundwork = mode.groundwork.get(id(machine), make)
+    return found

@@ -21,9 +21,9 @@ from accelsim.simulator.tiles.steps import Steps, steps_of
 from accelsim.simulator.tiles.tiling import Tiling
 from accelsim.simulator.time.objective import best, measured_as
 from accelsim.simulator.time.pipeline import durations
-from accelsim.simulator.time.plan import LayerPlan
+from accelsim.simulator.time.plan import LayerPlan, Planner
 from accelsim.simulator.time.schedule import ActionCounts, Schedule
-from accelsim.workload import LayerWork
+from accelsim.workload import LayerWork, Surroundings
 
 
 def best_schedule(work: LayerWork, machine: TiledDescription) -> Schedule:
@@ -50,18 +50,24 @@ def _best_schedule(modes: Sequence[Mode], machine: TiledDescription) -> Schedule
     return schedules[0] if len(schedules) == 1 else best(schedules, machine)
 
 
-def best_plan(work: LayerWork, machine: TiledDescription) -> LayerPlan:
-    """The best mode's plan in the layer's surroundings, each mode at its best tiling.
+def best_planner(work: LayerWork, machine: TiledDescription) -> Planner:
+    """Plans of a layer in any surroundings: the best mode's, each mode at its best tiling.
 
     Where all room is that of the buffers, tiles are chosen as for a layer by itself, as timed; else
     by their score.  Raises InputError if no mode fits the room, or the layer fits no buffers
     however it is cut.
     """
-    return of_fitting_modes(work, machine, lambda modes: _best_plan(modes, machine))
+    modes = machine.modes(work)
+
+    def plan(around: Surroundings) -> LayerPlan:
+        there = tuple(mode.amid(around) for mode in modes)
+        return of_fitting_modes(work.amid(around), machine, lambda some: _best_plan(some, machine), there)
+
+    return plan
 
 
 def _best_plan(modes: Sequence[Mode], machine: TiledDescription) -> LayerPlan:
-    """``best_plan`` of these modes."""
+    """The best plan of these modes."""
     plans = []
     faults = []
     for mode in modes:

@@ -32,19 +32,18 @@ from accelsim.arrays import Floats, Ints
 from accelsim.simulator.tiles.actions import LayerSums, count_actions, fold_counts
 from accelsim.simulator.tiles.candidates import ORDER, POSITIONS, WEIGHTS_FIRST, Candidates, along
 from accelsim.simulator.tiles.description import TiledDescription
-from accelsim.simulator.tiles.lanes import lane_cycles, least_cycles
+from accelsim.simulator.tiles.groundwork import EVERYTHING, Block
+from accelsim.simulator.tiles.lanes import lane_cycles
 from accelsim.simulator.tiles.loads import DmaCycles, Loads, count_loads, dma_cycles
 from accelsim.simulator.tiles.mode import Mode
-from accelsim.simulator.tiles.overhead import TRANSFORM_STEP_CYCLES, FoldSizes, fill_cycles
 from accelsim.simulator.tiles.positions import rounds
 from accelsim.simulator.tiles.rooms import Rooms, worth_scoring
-from accelsim.simulator.tiles.tiling import Tiling, block_edges
+from accelsim.simulator.tiles.tiling import Tiling
 from accelsim.simulator.time import objective
 from accelsim.simulator.time.objective import DMAS, own_dma
 from accelsim.simulator.time.schedule import ActionCounts
 
 Where = tuple[int, int, int, int]  # a candidate, as an index of the arrays
-ALL = slice(None)
 
 
 def choose_tiling(mode: Mode, machine: TiledDescription) -> tuple[Tiling, float]:
@@ -72,12 +71,11 @@ def choices_with_needs(
 ) -> list[tuple[Tiling, float, dict[str, int]]]:
     """``choose_tilings``, each with its score and the bytes that it needs of each buffer."""
     rooms = worth_scoring(mode, machine)
-    loads = count_loads(mode, machine, rooms)
+    loads = count_loads(rooms)
     dmas = DMAS if machine.objective == "cycles" else (own_dma(machine),)
     found: dict[Tiling, tuple[float, dict[str, int]]] = {}
     for dma in dmas:
-        search = _Search(mode, machine, rooms, loads, dma_cycles(mode, rooms, loads, dma))
-        tiling, score, at = search.best()
+        tiling, score, at = _Search(rooms, loads, dma_cycles(rooms, loads, dma)).best()
         found.setdefault(tiling, (score, rooms.needs_at(at)))
     return [(tiling, score, needs) for tiling, (score, needs) in found.items()]
 
@@ -91,41 +89,28 @@ def choose_with_needs(
     In any smaller room that holds these bytes the choice is the same.
     """
     rooms = worth_scoring(mode, machine)
-    loads = count_loads(mode, machine, rooms)
-    search = _Search(mode, machine, rooms, loads, dma_cycles(mode, rooms, loads, own_dma(machine)))
-    tiling, score, at = search.best()
+    loads = count_loads(rooms)
+    tiling, score, at = _Search(rooms, loads, dma_cycles(rooms, loads, own_dma(machine))).best()
     return tiling, score, rooms.needs_at(at)
-
-
-@dataclass(frozen=True)
-class _Block:
-    """A part of the candidates that is scored at once.
-
-    Of the cuts of the filters, and of the channels.
-    """
-
-    filters: slice
-    channels: slice
-
-    def of(self, values: NDArray[Any]) -> NDArray[Any]:
-        """The part of an array over the candidates."""
-        filters = self.filters if values.shape[1] > 1 else ALL
-        channels = self.channels if values.shape[2] > 1 else ALL
-        return values[:, filters, channels]
-
-
-EVERYTHING = _Block(ALL, ALL)
 
 
 @dataclass(frozen=True)
 class _Search:
     """Some tilings of a layer, on one machine, to be scored."""
 
-    mode: Mode
-    machine: TiledDescription
     rooms: Rooms
     loads: Loads
     dma: DmaCycles
+
+    @property
+    def mode(self) -> Mode:
+        """How the layer runs."""
+        return self.rooms.mode
+
+    @property
+    def machine(self) -> TiledDescription:
+        """What it runs on."""
+        return self.rooms.machine
 
     @property
     def candidates(self) -> Candidates:
@@ -134,6 +119,42 @@ class _Search:
 
     def best(self) -> tuple[Tiling, float, Where]:
         """The tiling with the lowest score, the score, and which candidate it is."""
+        score, at = self.best_at_once() or self.best_by_bounds()
+        return self.tiling(at), score, at
+
+    def best_at_once(self) -> tuple[float, Where] | None:
+        """The lowest score and which candidate has it.
+
+        None where the lanes are better counted one cut after the other, or the order in which cuts
+        are gone through decides between several.
+        """
+        base = self.rooms.base
+        if base.exact_lanes is None:
+            return None
+        scores = self._score(base.exact_lanes, EVERYTHING)
+        least = scores.min()
+        places = np.nonzero(scores == least)
+        _, _, cuts, _ = places
+        cut = int(cuts.max())
+        if len(cuts) == 1:
+            return float(least), _first(places)
+        if cuts.min() < cut:
+            if not all(base.least_is_exact(Block(None, int(other))) for other in set(cuts.tolist())):
+                return None
+            places = tuple(index[cuts == cut] for index in places)
+        return float(least), self.preferred(places)
+
+    def preferred(self, places: tuple[Ints, ...]) -> Where:
+        """Of candidates of equal score with one cut of the channels the smallest tile."""
+        order, i, _, x = places
+        first = 0
+        if len(x) > 1:
+            traffic, steps = self.ranks(places)
+            first = int(np.lexsort(np.broadcast_arrays(order, i, x, steps, traffic))[0])
+        return _first(tuple(index[first:] for index in places))
+
+    def best_by_bounds(self) -> tuple[float, Where]:
+        """The lowest score and which candidate has it."""
         # Of each cut of filters and channels: the channels' cuts are gone through, from the lowest
         # bound on.
         bounds = self.lower_bounds()
@@ -147,7 +168,7 @@ class _Search:
             if found is not None and (best is None or self.better(found, best)):
                 best = found
         assert best is not None  # the bound of a cut that fits is finite
-        return self.tiling(best[1]), best[0], best[1]
+        return best
 
     def tiling(self, at: Where) -> Tiling:
         """The candidate at a position of the arrays."""
@@ -171,10 +192,14 @@ class _Search:
 
         Infinite where none fits.  The lanes count as if cutting cost them nothing.
         """
-        lanes = self._lanes(least_cycles(self.mode), EVERYTHING)
-        least = self._score(lanes, EVERYTHING).min(axis=(ORDER, POSITIONS))
+        least = self.least_scores.min(axis=(ORDER, POSITIONS))
         shape = (len(self.candidates.filter_cuts), len(self.candidates.channel_cuts))
         return np.broadcast_to(least, shape)
+
+    @cached_property
+    def least_scores(self) -> Floats:
+        """Scores as if cutting filters and channels cost the lanes nothing."""
+        return self._score(self.rooms.base.least_lanes, EVERYTHING)
 
     def best_of_cut(self, cut: int, bounds: Floats, limit: float) -> tuple[float, Where] | None:
         """Score of the best tiling with one cut of the channels, and where it is.
@@ -184,33 +209,27 @@ class _Search:
         bounds: below the scores of each cut of the filters.  None where all scores are above the
         limit.
         """
-        channels = slice(cut, cut + 1)
-        blocks = [_Block(ALL, channels)]
+        blocks = [Block(None, cut)]
         if self.mode.lanes.window > 1:  # barriers depend on the cut of the filters, too
-            best_first = np.argsort(bounds, kind="stable").tolist()
-            blocks = [_Block(slice(i, i + 1), channels) for i in best_first]
+            blocks = [Block(i, cut) for i in np.argsort(bounds, kind="stable").tolist()]
         lowest = limit
         places: list[tuple[Ints, Ints, Ints]] = []
         for block in blocks:
-            bound = bounds[block.filters].min()
+            bound = bounds.min() if block.filter_cut is None else bounds[block.filter_cut]
             if bound > lowest or not np.isfinite(bound):
                 break
-            score = self._score(self._exact_lanes(block), block)
+            score = self._exact_scores(block)
             least = float(score.min())
             if least < lowest:
                 lowest = least
                 places.clear()
             if least == lowest:
                 order, i, _, x = np.nonzero(score == least)
-                places.append((order, i + (block.filters.start or 0), x))
+                places.append((order, i + (block.filter_cut or 0), x))
         if not places:
             return None
         order, i, x = (np.concatenate(index) for index in zip(*places, strict=True))
-        first = 0
-        if len(x) > 1:
-            traffic, steps = self.ranks((order, i, cut, x))
-            first = np.lexsort(np.broadcast_arrays(order, i, x, steps, traffic))[0]
-        return lowest, (int(order[first]), int(i[first]), cut, int(x[first]))
+        return lowest, self.preferred((order, i, np.full_like(x, cut), x))
 
     def better(self, found: tuple[float, Where], best: tuple[float, Where]) -> bool:
         """Whether a candidate's score is below the best one's, or equal and it moves fewer bytes in fewer steps."""
@@ -223,9 +242,17 @@ class _Search:
 
         at: one, or arrays of indices.
         """
-        return _at(self.loads.dram_bytes, at), _at(self.candidates.steps, at)
+        n_bytes = self.loads.dram_bytes_at(lambda values: _at(values, at))
+        return n_bytes, _at(self.candidates.steps, at)
 
-    def _score(self, lanes: Floats | Ints, block: _Block) -> Floats:
+    def _exact_scores(self, block: Block) -> Floats:
+        """Scores of one cut of the channels (and filters, where these count)."""
+        base = self.rooms.base
+        if base.least_is_exact(block):
+            return block.of(self.least_scores)
+        return self._score(base.lanes(block), block)
+
+    def _score(self, lanes: Ints, block: Block) -> Floats:
         """Scores, infinite where a tile does not fit.
 
         lanes: cycles of the lanes over the whole layer.
@@ -235,10 +262,11 @@ class _Search:
         else:
             score = self._cycles(lanes, block)
             if self.machine.objective != "cycles":
-                score = objective.score_of_energy(self.machine, score, self._actions_pj(block))
+                pj = self._chip_pj(block) + block.of(self.moved_pj)
+                score = objective.score_of_energy(self.machine, score, pj)
         return np.where(block.of(self.rooms.fits), score, np.inf)
 
-    def _cycles(self, lanes: Floats | Ints, block: _Block) -> Floats:
+    def _cycles(self, lanes: Ints, block: Block) -> Floats:
         """Cycles of the slowest stage, and an average step of each of the others."""
         dma = block.of(self.dma.all)
         total = longest = np.asarray(lanes, np.float64)
@@ -246,7 +274,7 @@ class _Search:
             total = total + cycles
             longest = np.maximum(longest, cycles)
         if self.machine.buffers.shared and not self.mode.transforms:
-            once = block.of(self.dma.once)
+            once = block.of(self.dma.once(self.loads))
             again = dma - once
             # What stays is loaded in the first pass of the outer loop.
             in_group = block.of(self.candidates.in_group)
@@ -258,49 +286,60 @@ class _Search:
     @cached_property
     def unit_cycles(self) -> tuple[Floats, ...]:
         """Cycles of vector lanes, transform and inverse transform over the whole layer, where they do something."""
-        work = self.mode.work
-        slots = work.around.post_slots
+        slots = self.mode.work.around.post_slots
         cycles = [np.full((1,) * 4, slots / self.machine.vector_lanes)] if slots else []
-        units = self.mode.units
-        candidates = self.candidates
-        all_tiles = candidates.positions.all_tiles
         if self.mode.transforms:
-            transform = all_tiles * work.in_channels * units.phases / units.input_rate
-            in_steps = TRANSFORM_STEP_CYCLES * candidates.in_loads
-            cycles.append(np.asarray((transform + in_steps) * self.loads.of_inputs))
+            cycles.append(np.asarray(self.rooms.base.transform_cycles * self.loads.of_inputs))
         if self.mode.inverts:
-            inverse = all_tiles * work.out_channels * units.phases / units.inverse_rate
-            cycles.append(np.asarray(inverse + TRANSFORM_STEP_CYCLES * candidates.out_loads))
+            cycles.append(self.rooms.base.inverse_cycles)
         return tuple(cycles)
 
-    def _actions_pj(self, block: _Block) -> Floats:
-        """pJ of what costs energy, but for time."""
-        if self.mode.lanes.stationary == "output":
-            return block.of(self.all_actions_pj)
-        return objective.actions_pj(self.machine, self._actions(block))
-
     @cached_property
-    def all_actions_pj(self) -> Floats:
-        """pJ of all candidates; lanes that hold outputs do the same whatever is scored beside it: (4 dimensions)."""
-        found = objective.actions_pj(self.machine, self._actions(EVERYTHING))
-        return found.reshape((1,) * (4 - found.ndim) + found.shape)
+    def moved_pj(self) -> Floats:
+        """pJ of what moves of maps between DRAM and chip, every request as if no row that it touches were open."""
+        prices = self.rooms.base.move_prices
+        loads = self.loads
+        once = loads.inputs.n_bytes * prices.loaded_byte + loads.inputs.rows * prices.row
+        stored = loads.outputs.n_bytes * prices.stored_byte + loads.outputs.rows * prices.row
+        moved = once * loads.of_inputs + stored
+        if self.mode.work.around.operands:
+            moved = moved + (loads.operands.n_bytes * prices.loaded_byte + loads.operands.rows * prices.row)
+        return np.asarray(moved, np.float64)
 
-    def _actions(self, block: _Block) -> ActionCounts:
-        """What costs energy; of all cuts of the channels together at least that."""
+    def _chip_pj(self, block: Block) -> Floats:
+        """pJ of what costs energy on chip and on the weights' way there, but for time."""
+        around = self.mode.work.around
+        # lanes that hold outputs do the same however channels are cut
+        counted = EVERYTHING if self.mode.lanes.stationary == "output" else block
+        unread = not around.stores or around.output_share < 1  # the DMA does not read the outputs
+
+        def count() -> Floats:
+            actions = self._actions(counted)
+            if unread:
+                bits = self.mode.work.outputs * self.mode.widths.activation_bits
+                actions["output_read"] = actions["output_read"] - bits
+            found = objective.actions_pj(self.machine, actions)
+            return found.reshape((1,) * (4 - found.ndim) + found.shape)
+
+        if self.rooms.move_with_surroundings:
+            found = count()
+        else:
+            key = (counted, unread, around.weights == "there")
+            found = self.rooms.base.chip_pj.get(key, count)
+        return block.of(found) if counted == EVERYTHING else found
+
+    def _actions(self, block: Block) -> ActionCounts:
+        """What costs energy on chip, and weights; of all cuts of the channels together at least that."""
         mode = self.mode
         work = mode.work
+        base = self.rooms.base
         candidates = self.candidates
         at = candidates.positions
         _, rows, cols = at.sizes
         folds = (0, 0)
         if mode.lanes.stationary != "output":
-            edges = self._edges(block)
-            folds = fold_counts(mode, lane_cycles(mode, work.out_channels, edges))
-        input_loads = block.of(self.loads.of_inputs)
+            folds = fold_counts(mode, lane_cycles(mode, work.out_channels, base.edges(block)))
         weight_loads = block.of(self.loads.of_weights)
-        loads = self.loads
-        input_rows = block.of(loads.inputs.rows) * input_loads
-        weight_rows = block.of(self.loads.weights.rows) * weight_loads
         sums = LayerSums(
             tiles=at.all_tiles,
             rounds=along(POSITIONS, rounds(at, mode.lanes.positions)),
@@ -309,66 +348,22 @@ class _Search:
             channel_tiles=block.of(candidates.n_c),
             rows=along(POSITIONS, rows),
             cols=along(POSITIONS, cols),
-            tile_channels=at.all_tiles * work.in_channels * input_loads,
+            tile_channels=at.all_tiles * work.in_channels * block.of(self.loads.of_inputs),
             filter_channels=work.out_channels * mode.group_channels * weight_loads,
-            weight_bytes=self.loads.weights.n_bytes * weight_loads,
-            input_bytes=block.of(loads.inputs.n_bytes) * input_loads + loads.operands.n_bytes,
-            output_bytes=loads.outputs.n_bytes,
+            weight_bytes=base.weights.n_bytes * weight_loads,
+            input_bytes=0,
+            output_bytes=0,
             folds=folds,
         )
         actions = count_actions(mode, sums)
-        # Every request as if no row that it touches were open.
-        output_rows = block.of(loads.outputs.rows + loads.operands.rows)
-        actions["dram_activate"] = input_rows + weight_rows + output_rows
-        around = work.around
-        if not around.stores or around.output_share < 1:  # the DMA does not read them
-            unread = work.outputs * mode.widths.activation_bits
-            actions["output_read"] = actions["output_read"] - unread
+        actions["dram_activate"] = block.of(base.weights.rows) * weight_loads
         return actions
 
-    def _edges(self, block: _Block) -> Ints:
-        """Edges of the channel tiles of a block of one cut of the channels.
 
-        Of all cuts, those of the uncut layer.
-        """
-        channels = self.mode.group_channels
-        if block.channels != ALL:
-            channels = self.candidates.channel_cuts[block.channels.start]
-        return block_edges(self.mode.group_channels, channels)
-
-    def _exact_lanes(self, block: _Block) -> Ints:
-        """Cycles of the lanes over the whole layer, for one cut of the channels (and filters, where these count)."""
-        filters = self.mode.work.out_channels
-        if block.filters != ALL:
-            filters = self.candidates.filter_cuts[block.filters.start]
-        return self._lanes(lane_cycles(self.mode, filters, self._edges(block)), block)
-
-    def _lanes(self, barriers: Ints, block: _Block) -> Ints:
-        """Cycles of the lanes over the whole layer.
-
-        barriers: of ``lane_cycles``, for one round.
-        """
-        mode = self.mode
-        candidates = self.candidates
-        lane_rounds = rounds(candidates.positions, mode.lanes.positions)
-        channel_tiles = block.of(candidates.n_c)
-        K = mode.work.out_channels
-        k = block.of(candidates.k)
-        total = int(barriers.sum())
-        input_stationary = mode.lanes.stationary == "input"
-        fill = fill_cycles(
-            mode.lanes,
-            FoldSizes(
-                steps=block.of(candidates.steps),
-                position_tiles=candidates.count,
-                tiles=candidates.positions.all_tiles,
-                rounds=lane_rounds,
-                filter_groups=len(mode.group_starts) * channel_tiles,
-                filters=k if input_stationary else K * channel_tiles,
-                cycles=total // K * k * block.of(candidates.n_k) if input_stationary else total,
-            ),
-        )
-        return np.asarray(lane_rounds * total + fill)
+def _first(places: tuple[Ints, ...]) -> Where:
+    """The first of some candidates."""
+    order, i, cut, x = (int(index[0]) for index in places)
+    return order, i, cut, x
 
 
 def _at(values: NDArray[Any], at: Any) -> Any:

@@ -82,7 +82,7 @@ def durations(schedule: Schedule, machine: MachineDescription) -> Durations:
     asked = Transfer.of_all(schedule.transfers)
     bursts = asked.bursts(dram.timing.burst_bytes)
     rows = np.zeros_like(bursts)
-    if rows_may_bound(dram.timing, asked, bursts):
+    if rows_may_bound(dram.timing, asked, bursts).any():
         rows = schedule.rows.ravel()
     requests = Requests(
         bursts=bursts[order],

@@ -18,7 +18,7 @@ from accelsim.errors import InputError
 from accelsim.hardware.description import MachineDescription
 from accelsim.hardware.dram import Transfer
 from accelsim.simulator.time.schedule import Schedule, dram_actions, without_weights
-from accelsim.workload import LayerWork
+from accelsim.workload import LayerWork, Surroundings
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class LayerPlan:
     weight_bytes: int  # of all weights, on chip or off, where they are fewer; 0: not known
     make: Callable[[], Schedule]  # the steps, were all maps in DRAM
 
-    @property
+    @cached_property
     def tile_bytes(self) -> int:
         """Bytes that its tiles take of the memories in which maps lie."""
         return sum(self.needs.get(name, 0) for name in self.machine.buffers.map_buffers)
@@ -47,6 +47,9 @@ class LayerPlan:
     def schedule(self) -> Schedule:
         """The steps in the layer's surroundings."""
         return amid(self.whole, self.work, self.machine)
+
+
+Planner = Callable[[Surroundings], LayerPlan]  # of one layer; raises InputError where it finds no room
 
 
 def amid(schedule: Schedule, work: LayerWork, machine: MachineDescription) -> Schedule:

@@ -31,15 +31,21 @@ import numpy as np
 
 from accelsim.arrays import Flags, Ints, round_up
 from accelsim.hardware.description import MachineDescription
-from accelsim.hardware.dram import Requests, Transfer, busiest_share, opened_rows, request_ns, rows_may_bound
+from accelsim.hardware.dram import (
+    Requests,
+    Transfer,
+    busiest_share,
+    opened_rows,
+    request_ns,
+    rows_may_bound,
+)
 from accelsim.simulator.time.pipeline import Durations
-from accelsim.simulator.time.schedule import AHEAD, Schedule
+from accelsim.simulator.time.schedule import AHEAD, APART, Schedule
 
 WEIGHT = 1
 LOADS = ("input", "weight", "operand")  # what the DMA loads for a step, in this order
 STORE = 3  # the number of a store among the requests of a step, behind ``LOADS``
 NEVER = -1  # no step, no tile
-APART = 1 << 40  # bytes between the tensors of two parts
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,13 @@ class Waits:
     finished: tuple[tuple[int, ...], ...]  # of each part: that must have finished before it starts
     # of each part: up to which all outputs must be where they belong before it starts, (parts,)
     stored: Ints
+
+    @staticmethod
+    def none(part: Ints) -> "Waits":
+        """For nothing.  part: of each step."""
+        parts = int(part[-1]) + 1
+        never = np.full(len(part), NEVER)
+        return Waits(weights=never, inputs=never, finished=((),) * parts, stored=np.full(parts, NEVER))
 
 
 @dataclass(frozen=True)
@@ -140,14 +153,76 @@ def tile_numbers(starts: Flags) -> Ints:
 
 def program_of(parts: Sequence[Part], machine: MachineDescription) -> Program:
     """The parts as one program of the machine's clock and DRAM."""
+    first, lengths = _places(parts)
+    one = np.zeros(lengths.sum(), np.int64)
+    return _program(_requests(parts, APART), parts, machine, _waits(parts, first, lengths), one)
+
+
+def programs_apart(parts: Sequence[Part], machine: MachineDescription) -> list[Program]:
+    """Each part as a program of its own, when everything that it reads is there."""
+    part = np.repeat(np.arange(len(parts)), [len(part.schedule) for part in parts])
+    whole = _program(_requests(parts, 0), parts, machine, Waits.none(part), part)
+    return [_cut(whole, steps, order) for steps, order in _by_run(whole.order, part)]
+
+
+def _by_run(order: Ints, run: Ints) -> list[tuple[slice, Ints]]:
+    """The steps of each program that is served apart, and its requests among its own, in order.
+
+    run: of each step.
+    """
+    steps = np.bincount(run)
+    first = np.cumsum(steps) - steps
+    kind, step = np.divmod(order, len(run))
+    of = run[step]
+    own = kind * steps[of] + step - first[of]
+    requests = np.cumsum(np.bincount(of, minlength=len(steps)))
+    slices = [slice(begin, begin + count) for begin, count in zip(first.tolist(), steps.tolist(), strict=True)]
+    return list(zip(slices, np.split(own, requests[:-1]), strict=True))
+
+
+def _cut(p: Program, steps: slice, order: Ints) -> Program:
+    """Some steps of a program as a program.  order: theirs."""
+    return Program(
+        loads=p.loads[:, steps],
+        loaded=p.loaded[:, steps],
+        arrival=p.arrival[steps],
+        store=p.store[steps],
+        stores=p.stores[steps],
+        transform=p.transform[steps],
+        compute=p.compute[steps],
+        output=p.output[steps],
+        input_starts=p.input_starts[steps],
+        output_ends=p.output_ends[steps],
+        transforms=p.transforms[steps],
+        inverts=p.inverts[steps],
+        order=order,
+        first=np.array([0]),
+        waits=Waits.none(np.zeros(steps.stop - steps.start, np.int64)),
+    )
+
+
+def _places(parts: Sequence[Part]) -> tuple[Ints, Ints]:
+    """First step of each part, and how many it has."""
+    lengths = np.array([len(part.schedule) for part in parts])
+    return np.cumsum(lengths) - lengths, lengths
+
+
+def _program(
+    requests: Sequence[Transfer],
+    parts: Sequence[Part],
+    machine: MachineDescription,
+    waits: Waits,
+    run: Ints,
+) -> Program:
+    """The steps of all parts.
+
+    requests: of ``_requests``.  run: the program that each step belongs to; one behind the other.
+    """
     schedules = [part.schedule for part in parts]
-    lengths = np.array([len(schedule) for schedule in schedules])
-    first = np.cumsum(lengths) - lengths
-    requests = _requests(parts)
+    first, lengths = _places(parts)
     exists = np.array([kind.n_bytes > 0 for kind in requests])
-    waits = _waits(parts, first, lengths)
-    order = _dma_order(exists, waits)
-    cycles = _dma_cycles(requests, order, lengths, machine)
+    order = _dma_order(exists, waits, run)
+    cycles = _dma_cycles(requests, order, np.repeat(np.arange(len(parts)), lengths), run, machine)
     arrival = np.concatenate([schedule.weight_transform_cycles for schedule in schedules])
     cycles[1] = np.maximum(cycles[1], arrival)
     transform = np.concatenate([schedule.transform_cycles for schedule in schedules])
@@ -177,12 +252,7 @@ def alone(d: Durations) -> Program:
     steps = len(d.compute)
     none = np.zeros(steps, np.int64)
     loaded = np.array([d.input_starts, d.weight_starts, none > 0])
-    waits = Waits(
-        weights=np.full(steps, NEVER),
-        inputs=np.full(steps, NEVER),
-        finished=((),),
-        stored=np.array([NEVER]),
-    )
+    waits = Waits.none(none)
     return Program(
         loads=np.array([d.input_load, d.weight_load, none]),
         loaded=loaded,
@@ -196,23 +266,23 @@ def alone(d: Durations) -> Program:
         output_ends=d.output_ends,
         transforms=np.full(steps, d.transforms),
         inverts=np.full(steps, d.inverts),
-        order=_dma_order(np.concatenate([loaded, d.output_ends[None]]), waits),
+        order=_dma_order(np.concatenate([loaded, d.output_ends[None]]), waits, none),
         first=np.array([0]),
         waits=waits,
     )
 
 
-def _requests(parts: Sequence[Part]) -> tuple[Transfer, ...]:
+def _requests(parts: Sequence[Part], apart: int) -> tuple[Transfer, ...]:
     """All requests of all steps: of each of ``LOADS`` and ``STORE``, (steps,).
 
-    Parts have tensors of their own.
+    apart: bytes between the tensors of two parts.
     """
     kinds: list[list[Transfer]] = [[], [], [], []]
     for p, part in enumerate(parts):
         schedule = part.schedule
         of_part = (schedule.inputs, schedule.weights, part.operands, schedule.outputs)
         for kind, transfer in zip(kinds, of_part, strict=True):
-            kind.append(replace(transfer, address=transfer.address + p * APART))
+            kind.append(replace(transfer, address=transfer.address + p * apart))
     return tuple(Transfer.of_all(kind) for kind in kinds)
 
 
@@ -237,13 +307,14 @@ def _waits(parts: Sequence[Part], first: Ints, lengths: Ints) -> Waits:
     )
 
 
-def _dma_order(exists: Flags, waits: Waits) -> Ints:
+def _dma_order(exists: Flags, waits: Waits, run: Ints) -> Ints:
     """The order in which the DMA serves all requests.
 
     Loads of step i + 2 in front of the store of step i, or where what they wait for is done.
 
     exists: which requests there are, (4, steps).  What weights wait for is the lanes: they come in
     front of that step's store; what inputs and operands wait for are stores: they come behind.
+    run: the program of each step.
     """
     steps = np.arange(exists.shape[1])
     usual = 4 * (steps - AHEAD) + 1
@@ -252,34 +323,39 @@ def _dma_order(exists: Flags, waits: Waits) -> Ints:
     places = np.array([inputs, weights, inputs, 4 * steps + 3])
     there = np.flatnonzero(exists.ravel())
     kind, step = np.divmod(there, len(steps))
-    return there[np.lexsort((kind, step, places.ravel()[there]))]
+    return there[np.lexsort((kind, step, places.ravel()[there], run[step]))]
 
 
 def _dma_cycles(
     requests: Sequence[Transfer],
     order: Ints,
-    lengths: Ints,
+    part: Ints,
+    run: Ints,
     machine: MachineDescription,
 ) -> Ints:
     """Cycles of each request: its own, and before it those in which the bus turns; (4, steps).
 
-    lengths: steps of each part.
+    part, run: of each step, the latter served apart.
     """
     dram = machine.dram
     asked = Transfer.of_all(requests)
     bursts = asked.bursts(dram.timing.burst_bytes)
     rows = np.zeros_like(bursts)
-    if rows_may_bound(dram.timing, asked, bursts):
-        rows = opened_rows(dram.timing, dram.channels, requests, order).ravel()
-    steps = len(requests[0].n_bytes)
+    may_bound = rows_may_bound(dram.timing, asked, bursts).reshape(STORE + 1, -1)
+    if may_bound.any():
+        for some, own in _by_run(order, run):
+            if may_bound[:, some].any():
+                cut = [kind.some(some) for kind in requests]
+                rows.reshape(may_bound.shape)[:, some] = opened_rows(dram.timing, dram.channels, cut, own)
+    steps = len(run)
     ns = np.zeros(len(bursts))
-    part = np.repeat(np.arange(len(lengths)), lengths)
     share = busiest_share(dram.timing, dram.channels, requests, part)[part]
     in_order = Requests(
         bursts=bursts[order],
         rows=rows[order],
         writes=order >= STORE * steps,
         share=share[order % steps],
+        run=run[order % steps],
     )
     ns[order] = request_ns(dram.timing, dram.channels, in_order)
     return round_up(ns.reshape(STORE + 1, steps) / machine.ns_per_cycle)

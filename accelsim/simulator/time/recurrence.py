@@ -37,15 +37,11 @@ class _Recurrence:
     def __init__(self, p: Program) -> None:
         self.p = p
         self.steps = len(p.compute)
-        self.loads = p.loads.tolist()
         self.loaded = p.loaded.tolist()
-        self.store = p.store.tolist()
         self.transform = p.transform.tolist()
         self.compute = p.compute.tolist()
         self.output = p.output.tolist()
-        self.order = p.order.tolist()
-        self.wait_weights = p.waits.weights.tolist()
-        self.wait_inputs = p.waits.inputs.tolist()
+        self.requests = list(_requests(p))
         self.output_tile: list[int] = tile_numbers(p.output_starts).tolist()
         self.position = 0  # of the DMA in its program
         self.dma = 0
@@ -65,27 +61,34 @@ class _Recurrence:
 
     def advance(self, position: int) -> None:
         """Let the DMA work off its program up to a position, that one too."""
-        while self.position <= position:
-            kind, step = divmod(self.order[self.position], self.steps)
-            self.position += 1
+        dma = self.dma
+        for kind, step, cycles, waits in self.requests[self.position : position + 1]:
             if kind == STORE:
-                self.dma = max(self.dma, self.finished[step]) + self.store[step]
-                self.last_store = self.dma
-                self.freed_outputs[self.output_tile[step] + SLOTS] = self.dma
+                finished = self.finished[step]
+                dma = (dma if dma > finished else finished) + cycles
+                self.last_store = dma
+                self.freed_outputs[self.output_tile[step] + SLOTS] = dma
                 continue
-            waits = self.wait_weights[step] if kind == WEIGHT else self.wait_inputs[step]
-            start = max(self.dma, self.freed[kind][self.taken[kind]])
+            free = self.freed[kind][self.taken[kind]]
             self.taken[kind] += 1
+            if free > dma:
+                dma = free
             if waits != NEVER:
-                done = self.lanes_done if kind == WEIGHT else self.finished
-                start = max(start, done[waits])
-            self.dma = start + self.loads[kind][step]
-            self.ready[kind][step] = self.dma
+                done = (self.lanes_done if kind == WEIGHT else self.finished)[waits]
+                if done > dma:
+                    dma = done
+            dma += cycles
+            self.ready[kind][step] = dma
+        self.dma = dma
+        self.position = position + 1
 
     def run(self) -> Times:
         """Step by step: what the DMA must have done before, then transform, lanes, output unit."""
         input_ready_at, weight_ready_at, _ = self.ready
         freed_input, freed_weight, _ = self.freed
+        compute = self.compute
+        lanes_done = self.lanes_done
+        all_finished = self.finished
         part = -1
         inputs = 0
         weights = 0
@@ -107,11 +110,16 @@ class _Recurrence:
                 weights = weight_ready_at[i]
             if transform_starts:
                 inputs = self._transform(i)
-            start = max(computed, inputs, weights)
+            if inputs > computed:
+                computed = inputs
+            if weights > computed:
+                computed = weights
             if output_starts:
-                start = max(start, self._free_slot(i, inverts))
-            computed = start + self.compute[i]
-            self.lanes_done[i] = computed
+                free = self._free_slot(i, inverts)
+                if free > computed:
+                    computed = free
+            computed += compute[i]
+            lanes_done[i] = computed
             if transformed_ends:
                 self.freed_transformed.append(computed)
             if input_ends:
@@ -119,11 +127,12 @@ class _Recurrence:
             if weight_ends:
                 freed_weight.append(computed)
             done = self._put_out(i, computed, inverts) if put_out else computed
-            finished = max(finished, done)
-            self.finished[i] = finished
+            if done > finished:
+                finished = done
+            all_finished[i] = finished
             if stays:
                 self.freed_outputs[self.output_tile[i] + SLOTS] = finished
-        self.advance(len(self.order) - 1)
+        self.advance(len(self.requests) - 1)
         last = self.p.last.tolist()
         return Times(
             computed=np.array([self.lanes_done[i] for i in last]),
@@ -173,12 +182,14 @@ class _Recurrence:
 
     def _put_out(self, step: int, computed: int, inverts: bool) -> int:
         """When the step's output tile has passed the inverse transform or the vector lanes."""
-        start = max(self.put_out, computed)
+        start = self.put_out if self.put_out > computed else computed
         if inverts:
-            start = max(start, self.freed_outputs[self.output_tile[step]])
+            free = self.freed_outputs[self.output_tile[step]]
+            if free > start:
+                start = free
         loads_operand = self.loaded[2][step]
-        if loads_operand:
-            start = max(start, self.ready[2][step])
+        if loads_operand and self.ready[2][step] > start:
+            start = self.ready[2][step]
         self.put_out = start + self.output[step]
         if loads_operand:
             self.freed[2].append(self.put_out)
@@ -197,6 +208,15 @@ class _Recurrence:
             # ``_needed_positions`` has let the DMA come so far, but no further than to loads
             start = max(start, self.finished[stored], self.last_store)
         return start
+
+
+def _requests(p: Program) -> Iterator[tuple[int, int, int, int]]:
+    """The DMA's requests in order: kind, step, cycles, and the step whose end a load waits for."""
+    steps = len(p.compute)
+    kind, step = np.divmod(p.order, steps)
+    cycles = np.concatenate([p.loads, p.store[None]]).ravel()[p.order]
+    waits = np.where(kind == WEIGHT, p.waits.weights[step], p.waits.inputs[step])
+    return zip(kind.tolist(), step.tolist(), cycles.tolist(), waits.tolist(), strict=True)
 
 
 def _needed_positions(p: Program, output_tile: list[int]) -> Ints:

@@ -8,6 +8,7 @@ tile) stores it.  The DMA serves these requests in a fixed order, so that the ro
 each opens are known here, too.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -20,6 +21,8 @@ from accelsim.hardware.dram import Transfer, busiest_share, opened_rows
 from accelsim.hardware.parts import Dram
 
 AHEAD = 2  # steps whose tiles are loaded before a step is done
+APART = 1 << 40  # bytes between the tensors of two layers, which share no row
+TOGETHER = 1 << 16  # steps of schedules whose rows are counted together
 
 Number = int | float | NDArray[Any]
 # how often each thing happens that costs energy, by the names of ``hardware.energy``
@@ -115,6 +118,32 @@ class Schedule:
 
     def __len__(self) -> int:
         return len(self.compute_cycles)
+
+
+def rows_of_all(schedules: Sequence[Schedule]) -> list[int]:
+    """DRAM rows that each of some schedules on one DRAM opens, as ``Schedule.dram_rows``; of few steps at once."""
+    timing = schedules[0].dram.timing
+    steps = sum(len(schedule) for schedule in schedules)
+    if steps > TOGETHER or APART % (timing.row_bytes * timing.interleaved_groups) or APART % timing.burst_bytes:
+        return [schedule.dram_rows for schedule in schedules]
+    return _rows_at_once(schedules)
+
+
+def _rows_at_once(schedules: Sequence[Schedule]) -> list[int]:
+    """``rows_of_all``, one behind the other, in banks that the ones before have left open at other rows."""
+    dram = schedules[0].dram
+    lengths = np.array([len(schedule) for schedule in schedules])
+    first = np.cumsum(lengths) - lengths
+    together = [
+        Transfer.of_all([replace(one, address=one.address + i * APART) for i, one in enumerate(kind)])
+        for kind in zip(*(schedule.transfers for schedule in schedules), strict=True)
+    ]
+    orders = []
+    for begin, steps in zip(first.tolist(), lengths.tolist(), strict=True):
+        kind, step = np.divmod(request_order(steps), steps)
+        orders.append(kind * int(lengths.sum()) + begin + step)
+    rows = opened_rows(dram.timing, dram.channels, together, np.concatenate(orders))
+    return np.add.reduceat(rows.sum(axis=0), first).tolist()
 
 
 def untransformed(
