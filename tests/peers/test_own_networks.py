@@ -176,6 +176,7 @@ def check(path: Path, shape: tuple[int, ...] | None, folder: Path) -> None:
 
 @pytest.mark.peers
 @pytest.mark.slow
+@pytest.mark.long
 def test_strangers_networks_are_read_computed_simulated_and_written(tmp_path) -> None:
     pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")  # what the newer of torch's exporters needs
