@@ -143,7 +143,7 @@ def _rows_at_once(schedules: Sequence[Schedule]) -> list[int]:
         kind, step = np.divmod(request_order(steps), steps)
         orders.append(kind * int(lengths.sum()) + begin + step)
     rows = opened_rows(dram.timing, dram.channels, together, np.concatenate(orders))
-    return np.add.reduceat(rows.sum(axis=0), first).tolist()
+    return [int(count) for count in np.add.reduceat(rows.sum(axis=0), first)]
 
 
 def untransformed(
