@@ -29,7 +29,6 @@ from accelsim.workload.layer import MAX_WEIGHTS, Drawn, Kind, LayerWork
 HELD_WEIGHTS = 150_000_000  # of a table whose layers are made once: 600 MB, enough for VGG-16
 DRAWN_WEIGHTS = 1 << 25  # of layers of another one; or one layer's
 COUNTED_WEIGHTS = 150_000_000  # whose counts are kept: three bytes for each
-COUNTED_OF_LARGE = 1 << 26  # of a table of more, where the next walk through all layers would find none again
 DRAWN_AT_ONCE = 1 << 22  # random numbers
 
 
@@ -152,9 +151,7 @@ def table_works(table: LayerTable, batch: int) -> TableWorks:
             raise InputError(
                 f"{table.name}: layer {layer.name} has {layer.weights} weights, expected at most {MAX_WEIGHTS}"
             )
-    if table.parameters <= COUNTED_WEIGHTS:
-        return TableWorks(table, batch)
-    return TableWorks(table, batch, made=Memo(COUNTED_OF_LARGE))
+    return TableWorks(table, batch)
 
 
 def works_of_kind(table: LayerTable, kind: Kind, batch: int = 1) -> tuple[LayerWork, ...]:
