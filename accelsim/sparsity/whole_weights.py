@@ -22,6 +22,7 @@ DAMPING = 1e-3  # times the mean square of the inputs
 # the same, times inputs over rows: what few images say of the least directions is chance
 SCATTER = 0.15
 LOST = 1e-5  # of the squares of means: what float32 loses as they are taken off
+NOTHING = 1e-6  # of a diagonal of float32: a pivot this small is what rounding left of it
 CHANNELS = 32  # solved at a time, at most
 MATRICES = 1 << 26  # entries of the matrices of those, at most
 
@@ -122,9 +123,11 @@ def _lattice(vectors: Sequence[_Vectors], H: Reals, B: Reals) -> tuple[Lattice, 
     """The lattices of some output channels, and M^T B of each: (K, d), d of the channel with the most vectors.
 
     H: (n, n), B: (n, K), both float32 or float64.  Raises ValueError if a M^T H M is not positive
-    definite in these numbers.
+    definite in these numbers, or only by chance.
     """
     lattice = factored([own.between(H) for own in vectors])
+    if H.dtype == np.float32 and (lattice.stiffness < NOTHING * lattice.curvature).any():
+        raise ValueError("float32 loses the smallest pivots")
     b = np.zeros(lattice.counted.shape, H.dtype)
     for i, own in enumerate(vectors):
         b[i, lattice.first[i] :] = own.products(B[:, i])
