@@ -194,7 +194,7 @@ def test_a_calibration_and_a_task_of_a_sweep_know_the_points(tmp_path):
         (["points.4=[0, 1, -1, 17, 2]"], "points: 4: 17, expected a numerator up to 16"),
         (["points.4=[0, 1, -1, one, 2]"], "points: 4: 'one', expected a whole number, or a fraction in quotes: '1/2'"),
         (["points.4=[0, 1, -1, 0.5, 2]"], "points: 4: 0.5, expected a whole number, or a fraction"),
-        (["points.4=[0, 1, -1, true, 2]"], "points: 4: True, expected a whole number"),
+        (["points.4=[0, 1, -1, true, 2]"], "points: 4: true, expected a whole number"),
         (["points.4=[0, 1, -1, 1/0, 2]"], "points: 4: '1/0', expected a whole number"),
         (["points.4=[0, 1, -1, 2/2, 2]"], "points: 4: 1 is there twice, expected different points"),
         (["points.2=[0, 1, -1]"], "points: of tile size 2, expected 4"),
