@@ -1,25 +1,21 @@
 """Off-chip memory: how long requests take, and which rows they open.
 
 One DRAM serves one DMA engine, open page, requests in order, two in its queue: while the data of
-one flow, the rows of the next are opened in other banks.  Writes are posted: the controller gathers
-``write_queue_bursts`` of them before it turns the bus, so shorter ones share a turn.  So a run of
-requests takes
+one flow, the rows of the next are opened in other banks.  So a run of requests takes
 
     ns = (max(bursts at the peak rate, rows newly opened x max(tRRD, tFAW / 4))
           + turns of the bus + tRP + tRCD once) / (1 - tRFC / tREFI)
 
-where the bus turns from reading to writing in tRTW and back in tWTR + CL, and a turn to and from
-fewer bursts than are gathered counts by their share.  The larger of data and rows is taken request
-by request.  Channels work side by side, but a run of requests takes as long as the busiest of them:
-its share of the run's bursts, counted from the addresses, is that of data and rows; turns are
-shared evenly.  A row is opened where it is not the one that its bank holds open.  Consecutive
-bursts alternate over bank groups (``interleaved_groups``); stripes of one row in each group go
-around channels, ranks and banks, each tensor from the first bank on.  Where bursts stay in one
-group each takes tCCD_L at least.
+where the bus turns from reading to writing in tRTW and back in tWTR + CL.  The larger of data and
+rows is taken request by request.  Channels work side by side, but a run of requests takes as long
+as the busiest of them: its share of the run's bursts, counted from the addresses, is that of data
+and rows; turns are shared evenly.  A row is opened
+where it is not the one that its bank holds open.  Consecutive bursts alternate over bank groups
+(``interleaved_groups``); stripes of one row in each group go around channels, ranks and banks, each
+tensor from the first bank on.  Where bursts stay in one group each takes tCCD_L at least.
 
-Left out: that a bank has to wait for tRC between two of its rows, that gathered writes open fewer
-rows, rows opened again after a refresh (under 1 % of the energy), a power-down while nothing is
-asked.
+Left out: that a bank has to wait for tRC between two of its rows, rows opened again after a refresh
+(under 1 % of the energy), a power-down while nothing is asked.
 """
 
 from collections.abc import Iterator, Sequence
@@ -170,26 +166,11 @@ def request_ns(dram: DramType, channels: int, requests: Requests) -> Floats:
     ns = np.zeros(len(requests.bursts))
     writes = requests.writes[some]
     begins = requests.begins(some)
-    turns = _turns(dram, writes, requests.bursts[some], begins)
+    turns = np.append(False, writes[1:] != writes[:-1])[: len(some)] & ~begins
     turn_ns = np.where(writes, dram.t_rtw_ns, dram.write_to_read_ns) / side_by_side
     ns[some] = np.maximum(data_ns, rows_ns)[some] + turns * turn_ns
     ns[some[begins]] += dram.first_row_ns
     return ns / (1 - dram.refresh)
-
-
-def _turns(dram: DramType, writes: Flags, bursts: Ints, begins: Flags) -> Floats:
-    """Turns of the bus in front of each request: 0, 1, or the share of one that few writes have.
-
-    Of writes the share goes by those that follow the turn, of reads by those before it.  Both are sums over runs,
-    so of two short runs joined it is no more than of both.
-
-    writes, bursts: (requests,), each of at least one burst.  begins: which find the bus as they want it.
-    """
-    turns = np.append(False, writes[1:] != writes[:-1])[: len(writes)] & ~begins
-    run = np.cumsum(turns | begins)
-    of_run = np.bincount(run, bursts)
-    written = np.where(writes, of_run[run], np.append(0, of_run)[run])
-    return np.asarray(turns * np.minimum(1, written / dram.write_queue_bursts))
 
 
 def busiest_share(dram: DramType, channels: int, tensors: Sequence[Transfer], run: Ints) -> Floats:

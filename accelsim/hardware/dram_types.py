@@ -13,15 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-COUNTS = (
-    "burst_bytes",
-    "row_bytes",
-    "inner_channels",
-    "ranks",
-    "banks",
-    "interleaved_groups",
-    "write_queue_bursts",
-)
+COUNTS = ("burst_bytes", "row_bytes", "inner_channels", "ranks", "banks", "interleaved_groups")
 
 
 @dataclass(frozen=True)
@@ -35,7 +27,6 @@ class DramType:
     ranks: int  # of each inner channel
     banks: int  # of each rank
     interleaved_groups: int  # bank groups that consecutive bursts alternate over
-    write_queue_bursts: int  # of writes that the controller of a channel gathers before the bus turns
     t_rcd_ns: float  # from opening a row to its first access
     t_rp_ns: float  # to close a row
     t_cl_ns: float  # from the command to read to the data

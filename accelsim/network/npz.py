@@ -2,6 +2,7 @@
 
 import lzma
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,7 +18,18 @@ from accelsim.errors import InputError
 from accelsim.files import IMAGES, WEIGHTS, Kind, opened
 
 # what reading a damaged ZIP archive ends in
-DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, EOFError, ValueError, IndexError, struct.error)
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    IndexError,
+    struct.error,
+    tokenize.TokenError,  # of NumPy, where an array's header is no text that it would write
+    SyntaxError,
+)
 MAX_MEMBERS = 10_000
 _CHUNK = 1 << 20  # bytes that are unpacked at a time
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

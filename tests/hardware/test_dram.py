@@ -145,39 +145,17 @@ def test_a_badly_mapped_stream_waits_for_its_bank_group() -> None:
 
 
 def test_the_bus_turns_where_writes_follow_reads_and_back() -> None:
-    """tRTW before writes, tWTR + CL before the next read; requests of no bytes are none."""
+    """tRTW before a write, tWTR + CL before the next read; requests of no bytes are none."""
     writes = (False, True, False, True, True, False)
-    ns = request_ns(DDR4, 1, reads(1, 20, 0, 30, 14, 1, writes=writes)) * (1 - DDR4.refresh)
+    ns = request_ns(DDR4, 1, reads(1, 1, 0, 1, 1, 1, writes=writes)) * (1 - DDR4.refresh)
     burst = 64 / 19.2
-    assert ns == pytest.approx([28.32 + burst, 1.67 + 20 * burst, 0, 30 * burst, 14 * burst, 7.5 + 14.16 + burst])
-    two_stacks = reads(0, 64, 1, writes=(True, True, False), share=1 / 16)
-    shared = request_ns(dram_types()["HBM2"], 2, two_stacks) * (1 - 260 / 3900)
-    assert shared == pytest.approx([0, 28 + 64 * 2 / 16, (8 + 14 + 2) / 16])
+    assert ns == pytest.approx([28.32 + burst, 1.67 + burst, 0, burst, burst, 7.5 + 14.16 + burst])
+    shared = request_ns(dram_types()["HBM2"], 2, reads(0, 1, 1, writes=(True, True, False), share=1 / 16)) * (
+        1 - 260 / 3900
+    )
+    assert shared == pytest.approx([0, 28 + 2 / 16, (8 + 14 + 2) / 16])
     assert request_ns(dram_types()["ideal"], 1, reads(1, 1, writes=(True, False))).sum() == 0
     assert request_ns(DDR4, 1, reads(0, 0)).tolist() == [0, 0]
-
-
-def test_fewer_writes_than_a_controller_gathers_share_a_turn() -> None:
-    """16 bursts, 1 KB: one turn for four of them; the next run's 128 bursts take a whole one."""
-    ns = request_ns(DDR4, 1, reads(1, 16, 1, 128, 1, writes=(False, True, False, True, False)))
-    turned = ns * (1 - DDR4.refresh) - np.array([1, 16, 1, 128, 1]) * 64 / 19.2
-    there = 1.67
-    back = 7.5 + 14.16
-    assert turned == pytest.approx([28.32, there / 4, back / 4, there, back])
-
-
-@given(st.lists(st.tuples(st.integers(0, 200), st.booleans()), min_size=1, max_size=30), st.data())
-def test_neither_a_longer_queue_of_writes_nor_fewer_loads_cost_time(asked: list[tuple[int, bool]], data) -> None:
-    """Joined runs of writes share a turn that they paid for apart."""
-    bursts, writes = zip(*asked, strict=True)
-    queue = data.draw(st.integers(1, 300))
-    one = replace(DDR4, write_queue_bursts=queue)
-    longer = replace(DDR4, write_queue_bursts=queue + data.draw(st.integers(0, 100)))
-    ns = request_ns(one, 1, reads(*bursts, writes=writes)).sum()
-    assert request_ns(longer, 1, reads(*bursts, writes=writes)).sum() <= ns * (1 + 1e-12)
-    left_out = data.draw(st.integers(0, len(bursts) - 1))
-    fewer = [0 if i == left_out and not writes[i] else n for i, n in enumerate(bursts)]
-    assert request_ns(one, 1, reads(*fewer, writes=writes)).sum() <= ns * (1 + 1e-12)
 
 
 def one(n_bytes: int, address: int = 0, planes: int = 1, pitch: int = 0, lines: int = 1, line: int = 0) -> Transfer:
@@ -386,7 +364,6 @@ def test_more_banks_never_open_more_rows(asked: list[tuple[int, int]]) -> None:
 def test_every_figure_can_be_replaced() -> None:
     own = {
         "bandwidth_gbs": 1.5, "burst_bytes": 16, "row_bytes": 512, "ranks": 3, "banks": 5, "interleaved_groups": 1,
-        "write_queue_bursts": 2,
         "t_rcd_ns": 1.0, "t_rp_ns": 2.0, "t_cl_ns": 3.0, "t_rrd_ns": 4.0, "t_faw_ns": 5.0, "t_ccd_l_ns": 6.0,
         "t_wtr_ns": 7.0, "t_rtw_ns": 8.0, "t_rfc_ns": 9.0, "t_refi_ns": 1000.0,
     }  # fmt: skip

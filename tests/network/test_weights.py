@@ -117,6 +117,7 @@ def zipped(members, compression=zipfile.ZIP_DEFLATED):
 
 
 LIE = {"descr": "<f4", "fortran_order": False, "shape": (1 << 40,)}
+OPEN = npy(header=LIE).replace(b"{'descr'", b"\0'descr'")  # a header that no brace begins
 GOOD = npy(np.arange(6.0).reshape(2, 3))
 
 
@@ -129,6 +130,7 @@ GOOD = npy(np.arange(6.0).reshape(2, 3))
         (zipped([("a.npy", b"\x93NUMPY\x01\x00\x08\x00not a d\n")]), "no .npy array"),
         (zipped([("a.txt", b"hello")]), "'a.txt' is no .npy array"),
         (zipped([("a.npy", b"hello")]), "no .npy array"),
+        (zipped([("a.npy", OPEN)]), "not a whole .npz file"),
         (zipped([("a.npy", GOOD)], zipfile.ZIP_LZMA), "neither stored nor deflated"),
         (zipped([("a.npy", GOOD)])[:-30], "not a whole .npz file"),
         (zipped([("a.npy", GOOD)], zipfile.ZIP_STORED).replace(GOOD, GOOD[:-1] + b"\1"), "CRC"),

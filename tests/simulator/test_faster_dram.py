@@ -46,7 +46,6 @@ def settings_of(machine: Machine) -> dict[str, list[str]]:
         "channels": [f"dram.channels={dram.channels * times}" for times in (2, 4, 8)],
         "banks": [f"dram.banks={timing.banks * times}" for times in (2, 4)],
         "ranks": [f"dram.ranks={timing.ranks * times}" for times in (2, 4)],
-        "queue of writes": [f"dram.write_queue_bursts={timing.write_queue_bursts * times}" for times in (2, 4)],
     }
     for name in ("t_rcd_ns", "t_rp_ns", "t_cl_ns", "t_wtr_ns", "t_rtw_ns", "t_rrd_ns", "t_faw_ns", "t_rfc_ns"):
         faster[name] = [f"dram.{name}={getattr(timing, name) * share!r}" for share in (0.5, 0.0)]

@@ -9,7 +9,7 @@ import pytest
 
 import accelsim
 
-OLD_KEYS = ["energy_table=horowitz", "dram.write_queue_bursts=1"]
+OLD_KEYS = ["energy_table=horowitz"]
 BEFORE_THE_DRAM = ["dram.type=ideal", "objective=dram"]
 COUNTS = ("cycles", "compute_cycles", "dram_read_bytes", "dram_write_bytes", "sram_read_bytes", "sram_write_bytes")
 PARTS = ("mac", "transform", "register", "sram", "dram", "static")
