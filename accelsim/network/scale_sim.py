@@ -9,7 +9,8 @@ its channels.  Where the header names one of the first columns twice, the one at
 taken for a slip, as SCALE-Sim goes by the place alone.  A row of a name alone is a heading.
 
 SCALE-Sim reads nothing behind a row's last comma, and of the header nothing at all: a remark there
-(``#dw``), a stride across that is the one down once more, and a column without cells are left out.
+(``#dw``), a word in a column of another name than those (``NPU`` under ``Target``), a stride across
+that is the one down once more, and a column without cells are left out.
 """
 
 from collections.abc import Sequence
@@ -48,7 +49,7 @@ def tidied(rows: Sequence[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]
     """Row numbers and cells, the header first, less remarks at a row's end and columns without cells."""
     (number, header), *others = rows
     expected = len(GEMM if tuple(name.lower() for name in header[1:4]) == GEMM[1:] else TOPOLOGY)
-    tidy = [(place, _without_remark(cells, len(header))) for place, cells in others]
+    tidy = [(place, _without_word(_without_remark(cells, len(header)), header, expected)) for place, cells in others]
     widest = max((len(cells) for _, cells in tidy), default=len(header))
     return [(number, header[: max(expected, widest)]), *tidy]
 
@@ -61,6 +62,14 @@ def _without_remark(cells: list[str], columns: int) -> list[str]:
     return cells[:-1] if last.startswith("#") or (columns == len(TOPOLOGY) and last == stride) else cells
 
 
+def _without_word(cells: list[str], header: list[str], expected: int) -> list[str]:
+    """A row's cells, less a word behind the expected ones whose column is not one of ``EXTRA``."""
+    if len(cells) <= expected or not cells[-1].isalpha():
+        return cells
+    column = "".join(header[len(cells) - 1 : len(cells)]).lower()
+    return cells if column.startswith((*EXTRA, "stride")) else cells[:-1]
+
+
 def header_faults(header: list[str], expected: tuple[str, ...], strides: bool) -> list[str]:
     """What is wrong with a header: SCALE-Sim reads by position, and would read another one wrongly.
 
@@ -71,6 +80,8 @@ def header_faults(header: list[str], expected: tuple[str, ...], strides: bool) -
         for position, (column, name) in enumerate(zip(header, expected, strict=False))
         if not column.startswith(name.removesuffix("s")) and not _slip(header, expected, column)
     ]
+    if len(header) == 1 and "\t" in header[0]:
+        return ["row 1: tabs between the names, expected commas"]
     if len(header) < len(expected):
         faults.append(f"row 1: {len(header)} columns, expected {', '.join(expected)}")
     behind = header[len(expected) :]

@@ -159,6 +159,24 @@ def test_what_scale_sim_does_not_read_is_left_out_of_a_topology(tmp_path):
         read_table(table(tmp_path, "g,128,64,256,7,", header="Layer,M,N,K,FFN_up,"))
 
 
+def test_a_word_under_a_name_that_is_not_known_is_left_out_of_a_topology(tmp_path):
+    """As in SCALE-Sim's conv_nets/Resnet18.csv, whose parser drops what follows the last comma."""
+    plain = read_table(table(tmp_path, "c, 9, 9, 3, 3, 8, 4, 2,", header=SCALE_SIM))
+    for header in (f"{SCALE_SIM}, Target", f"{SCALE_SIM} Target", SCALE_SIM):
+        assert read_table(table(tmp_path, "c, 9, 9, 3, 3, 8, 4, 2, NPU", header=header)) == plain
+    with pytest.raises(InputError, match="column 'sparsity': 'dense', expected N:M"):
+        read_table(table(tmp_path, "c, 9, 9, 3, 3, 8, 4, 2, dense", header=f"{SCALE_SIM} Sparsity"))
+    with pytest.raises(InputError, match="column 'target' is not known behind 'stride'"):
+        read_table(table(tmp_path, "c, 9, 9, 3, 3, 8, 4, 2, 7", header=f"{SCALE_SIM} Target"))
+
+
+def test_tabs_in_the_place_of_commas_are_named(tmp_path):
+    """As in SCALE-Sim's conv_nets/UNet_maestro.csv."""
+    tabs = "\t".join(name.strip() for name in SCALE_SIM.split(","))
+    with pytest.raises(InputError, match=r"row 1: tabs between the names, expected commas$"):
+        read_table(table(tmp_path, "c\t9\t9\t3\t3\t8\t4\t1", header=tabs))
+
+
 def test_a_slip_in_a_topology_is_read_by_place(tmp_path):
     """SCALE-Sim goes by the place alone; a name that stands twice is a slip, two that changed places are not."""
     rows = ",,,,,,,\none, 9, 7, 3, 3, 16, 32, 1,\none, 9, 7, 3, 3, 16, 32, 2,\n"
