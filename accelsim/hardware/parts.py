@@ -35,6 +35,7 @@ SquareMillimetres = Annotated[float, Field(ge=0, le=1e6)]
 # the memories of feature maps, tiles and sums
 Activations = Literal["separate", "swap", "shared", "one"]
 Keeps = Literal["separate", "swap", "shared"]  # what becomes of feature maps on chip
+Weights = Literal["reload", "stay"]  # what becomes of weights from run to run
 ONE_MEMORY = "activation"  # the name of the memory of ``activations: one``
 
 
@@ -109,6 +110,11 @@ class Buffers(KeyGroup):
     next; ``shared``, both are one memory of input_kb + output_kb, divided for each layer as it
     suits; ``one``, transformed inputs and sums lie there, too: all sizes but weight_kb make one
     memory, of a layer by itself as well, and are priced as one.  Default: separate."""
+
+    weights: Weights = "reload"
+    """What becomes of weights from run to run: ``reload``, each run loads them; ``stay``, where those
+    of all layers fit weight_kb together they are there from the run before, and figures are those
+    of every run but the first (not at level layers or fused).  Default: reload."""
 
     @property
     def one_memory(self) -> bool:

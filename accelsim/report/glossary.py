@@ -49,7 +49,7 @@ GLOSSARY = {
     "dram_io_pj": "of the DRAM's energy, driving bits over the line, pJ",
     "input_place": "where it finds its input: dram, chip, lines (in stripes), both (some of each), path (it rides)",
     "output_place": "where its output goes: dram, chip or lines (in stripes)",
-    "weight_place": "whole: all of its weights lie on chip at once; tiles: they come tile by tile",
+    "weight_place": "whole: all of its weights lie on chip at once; tiles: they come tile by tile; stay: from before",
     "chip_input_bytes": "bytes of the maps on chip that the layer reads",
     "chip_output_bytes": "bytes of the map that it writes, where that stays on chip",
     "chip_waiting_bytes": "bytes of the maps on chip that wait for a later layer meanwhile",

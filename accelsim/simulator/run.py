@@ -136,7 +136,7 @@ def _cheaper(one: NetworkRun, other: NetworkRun) -> NetworkRun:
 
 
 def _ways(works: Sequence[LayerWork], planned: Planned) -> Iterator[Planned]:
-    """The network in several passes; and without stacks, where there are any."""
+    """The network in several passes; without stacks, where there are any; with weights of the run before."""
     machine = planned.machine
     level = planned.level
     counts = [] if level == "fused" else [passes for passes in passes_to_try(works) if passes > 1]
@@ -151,6 +151,17 @@ def _ways(works: Sequence[LayerWork], planned: Planned) -> Iterator[Planned]:
             other = plan_network(works, machine, "resident", passes)
             if not _too_long(other):
                 yield other
+    if level != "fused" and machine.buffers.weights == "stay":
+        for passes in (1, *counts):
+            yield from _with_weights_there(works, machine, passes)
+
+
+def _with_weights_there(works: Sequence[LayerWork], machine: Machine, passes: int) -> Iterator[Planned]:
+    """The network where the run before has left all weights on chip; nothing where they do not fit together."""
+    with suppress(InputError):
+        other = plan_network(works, machine, "resident", passes, weights="there")
+        if other.weights_stay and not _too_long(other):
+            yield other
 
 
 def _too_long(planned: Planned) -> bool:

@@ -12,6 +12,7 @@ from accelsim.workload.layer import (
     Drawn,
     LayerWork,
     Surroundings,
+    WeightsCome,
     block_sizes,
 )
 from accelsim.workload.table import (
@@ -34,6 +35,7 @@ __all__ = [
     "LayerWork",
     "Surroundings",
     "TableWorks",
+    "WeightsCome",
     "block_sizes",
     "find_table",
     "layer_works",

@@ -14,14 +14,14 @@ from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.network.groups import Group
 from accelsim.simulator.network.places import DRAM, NoRoomError, Placement, Problem, Setting, Use, assign
 from accelsim.simulator.network.plans import GroupPlans, surroundings
-from accelsim.workload import LayerWork, Surroundings
+from accelsim.workload import LayerWork, Surroundings, WeightsCome
 
 
 @dataclass(frozen=True)
 class NetworkMaps:
     """What the groups of a network and their maps are.
 
-    by_name: the group that gives a layer's outputs.
+    by_name: the group that gives a layer's outputs.  weights: how those of all groups come.
     """
 
     shapes: tuple[LayerWork, ...]
@@ -29,6 +29,7 @@ class NetworkMaps:
     machine: Machine
     sizes: list[int]
     by_name: dict[str, int]
+    weights: WeightsCome = "loaded"
 
     @cached_property
     def last_reader(self) -> dict[int, int]:
@@ -54,7 +55,8 @@ class NetworkMaps:
 
     def around(self, t: int, setting: Setting | None) -> Surroundings:
         """What a group's head finds around it."""
-        return surroundings(self.groups[t], self.shapes, self.machine, setting, self.read_bytes(t))
+        read_bytes = self.read_bytes(t)
+        return surroundings(self.groups[t], self.shapes, self.machine, setting, read_bytes, self.weights)
 
 
 def place(context: NetworkMaps, plans: GroupPlans) -> Placement:

@@ -15,9 +15,7 @@ by themselves: where it would be (which ``floor`` rules out for most networks wi
 the network runs with all maps in DRAM, or with nothing that rides, either.
 
 A piece of the plan is a group, or a group's rows in one stripe; each piece is a part of the
-program.
-
-How long it takes is for ``timing`` to say.
+program.  How long it takes is for ``timing`` to say.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,7 +37,7 @@ from accelsim.simulator.network.stacks import Lines, Stack, StackPlans, StripePl
 from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.program import Part
 from accelsim.simulator.time.schedule import Schedule
-from accelsim.workload import LayerWork, Surroundings, without_weights
+from accelsim.workload import LayerWork, Surroundings, WeightsCome, without_weights
 
 Level = Literal["layers", "fused", "resident", "depth-first"]
 LEVELS: tuple[Level, ...] = ("layers", "fused", "resident", "depth-first")
@@ -87,8 +85,8 @@ class Planned:
     one each.  placement: of whole maps; None where all lie in DRAM.  sizes: bytes of each group's
     output.  occupancy: of each group the bytes of ``OCCUPANCY``, at its first piece.  passes: how
     often all of this is done, each time on a part of the batch (``batches``); weights_stay: whether
-    weights stay over all passes.  level: whose time it takes.  context, group_plans: what it was
-    chosen from.
+    weights stay over all passes, and to the next run.  level: whose time it takes.  context,
+    group_plans: what it was chosen from.
     """
 
     layers: tuple[LayerWork, ...]
@@ -149,11 +147,13 @@ def plan_network(
     passes: int = 1,
     rides: bool = True,
     stays: bool = True,
+    weights: WeightsCome = "loaded",
 ) -> Planned:
     """Groups, places and plans, in so many passes.
 
     rides, stays: whether layers may ride on others, and maps stay on chip, as far as machine and
-    level let them.  Raises InputError if a layer does not fit the machine.
+    level let them.  weights: how they come; ``there``: from the run before, without stacks.  Raises
+    InputError if a layer does not fit the machine.
     """
     works = of_one_pass(works, passes)
     layers = tuple(without_weights(works))
@@ -163,7 +163,7 @@ def plan_network(
     plans = GroupPlans(works, [origin[group.head] for group in groups], machine)
     sizes = [_map_bytes(shapes[group.last], machine) for group in groups]
     by_name = {shapes[group.last].name: t for t, group in enumerate(groups)}
-    context = NetworkMaps(shapes, groups, machine, sizes, by_name)
+    context = NetworkMaps(shapes, groups, machine, sizes, by_name, weights)
     placement = None
     stacks: list[Stack] = []
     if stays and level in ("resident", "depth-first") and machine.buffers.keeps != "separate":
@@ -194,7 +194,7 @@ def plan_network(
         context=context,
         group_plans=plans,
         passes=passes,
-        weights_stay=passes > 1 and _all_weights_fit(pieces, machine),
+        weights_stay=(passes > 1 or weights == "there") and _all_weights_fit(pieces, machine),
         dense_macs=[plans.dense_macs[t] for t in range(len(groups))],
         occupancy=[_occupancy(context, by_group[t]) for t in range(len(groups))],
     )

@@ -12,8 +12,7 @@ from accelsim.simulator.machines.vector import vector_plan
 from accelsim.simulator.network.groups import Group
 from accelsim.simulator.network.places import DRAM, Setting
 from accelsim.simulator.time.plan import LayerPlan, Planner
-from accelsim.workload import LayerWork, Surroundings
-from accelsim.workload.layer import WeightsCome
+from accelsim.workload import LayerWork, Surroundings, WeightsCome
 
 INFINITE = float("inf")
 

@@ -31,8 +31,7 @@ from accelsim.simulator.network.stripes import Rows, Stage, buffered_rows, cut, 
 from accelsim.simulator.time.objective import own_dma, score
 from accelsim.simulator.time.plan import LayerPlan
 from accelsim.simulator.time.schedule import dram_actions
-from accelsim.workload import LayerWork, Surroundings
-from accelsim.workload.layer import WeightsCome
+from accelsim.workload import LayerWork, Surroundings, WeightsCome
 
 CHIP = 1
 

@@ -198,7 +198,9 @@ def _places_of(planned: Planned, t: int) -> dict[str, str | int]:
     if piece.lines is not None and inputs != "dram":
         made_by = [planned.by_name.get(name) for name in planned.groups[t].reads]
         inputs = "lines" if all(m in piece.lines.buffers for m in made_by) else "both"
-    weights = "" if not plan.schedule.weights.n_bytes.any() else "whole" if plan.weights_whole else "tiles"
+    weights = "" if not plan.whole.weights.n_bytes.any() else "whole" if plan.weights_whole else "tiles"
+    if weights and planned.context.weights == "there":
+        weights = "stay"
     return {"input_place": inputs, "output_place": _output_place(piece), "weight_place": weights}
 
 

@@ -169,9 +169,16 @@ def tiled_schedule(mode: Mode, tiling: Tiling, machine: TiledDescription) -> Sch
         useful_slots=(mode.executed + mode.gated) * work.outputs / outputs_of_tile,
         waiting_slots=waiting_slots(mode, tiling.filters, steps.block_edges) * steps.all_tiles,
         counts={name: float(count) for name, count in actions.items()},
+        on_arrival=_on_arrival(mode, steps, actions),
         tiling=tiling.sizes,
         loop_order=tiling.order,
     )
+
+
+def _on_arrival(mode: Mode, steps: Steps, actions: ActionCounts) -> dict[str, float]:
+    """Of the actions those of weights that are decoded or transformed as they arrive."""
+    found = {"transform_add": float(steps.filter_channels * mode.units.weight_adds)} if mode.units.weight_adds else {}
+    return found | {name: float(actions[name]) for name in ("decode_symbol",) if name in actions}
 
 
 def _compute_cycles(mode: Mode, tiling: Tiling, steps: Steps, barriers: Ints) -> Ints:

@@ -9,7 +9,7 @@ each opens are known here, too.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -79,6 +79,8 @@ class Schedule:
     waiting_slots: float  # cycles x lanes spent waiting for fuller lanes
     # how often the layer does each thing that costs energy, but for DRAM rows opened
     counts: dict[str, float]
+    # of these what weights bring with them as they arrive: decoding, transforms
+    on_arrival: dict[str, float] = field(default_factory=dict)
     # sizes of a tile, ``n=1 p=16 q=32 k=16 c=16``: images, output rows, columns, filters, channels
     tiling: str = ""
     # of the tiles, the outermost loop first, by the same letters; what stays on the chip
@@ -192,11 +194,13 @@ def without_weights(schedule: Schedule) -> Schedule:
     read = int(schedule.inputs.n_bytes.sum())
     written = int(schedule.outputs.n_bytes.sum())
     off_chip = {name: float(count) for name, count in dram_actions(read, written).items()}
+    without = {name: schedule.counts[name] - count for name, count in schedule.on_arrival.items()}
     return replace(
         schedule,
         weights=Transfer.contiguous(none),
         weight_transform_cycles=none,
-        counts=schedule.counts | off_chip | {"weight_write": 0.0},
+        counts=schedule.counts | without | off_chip | {"weight_write": 0.0},
+        on_arrival={},
     )
 
 
