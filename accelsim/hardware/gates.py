@@ -12,8 +12,10 @@ not zero it is
     d^2 busy + 2 d (1 - d) turning + (1 - d)^2 still,
 
 each measured; between the measured widths a least-squares fit of the product and the sum of the
-widths and the bits of the sum, bent so that it meets what was measured.  Who waits keeps its
-operands and pays its clock alone.  Beside the lanes an array has streams (a pointer, a length, an
+widths and the bits of the sum, bent so that it meets what was measured.  Its energy is the fit's at
+sums of 24 bits, as most lanes were measured, times a power of the sum's bits, which meets the lanes
+that were measured at others and is never negative: a wider sum never costs less.  Who waits keeps
+its operands and pays its clock alone.  Beside the lanes an array has streams (a pointer, a length, an
 index and a weight each) and a control; they cost energy when a stream hands out a weight, when it
 starts, and every cycle.  The clock goes to every flip-flop in every cycle, by their bits; leakage
 goes by area.
@@ -42,6 +44,7 @@ AT_09_VOLTS = (0.9 / 1.1) ** 2
 WIRE_FF_PER_UM = 0.1774  # the library's wire_load groups
 State = Literal["busy", "turning", "still"]
 STATES: tuple[State, ...] = ("busy", "turning", "still")
+SUM_BITS = 24  # of most measured lanes
 ArrayKind = Literal["streams", "stationary"]
 Transform = Literal["input", "inverse"]
 Row = dict[str, str]
@@ -106,11 +109,29 @@ class LaneFit:
     left: NDArray[np.float64]  # log of measured over fitted there
 
     def __call__(self, bits: tuple[int, int, int]) -> float:
-        distance = ((np.log2(bits) - self.at) ** 2).sum(axis=1)
-        nearest = int(distance.argmin())
-        met = distance[nearest] == 0
-        left = self.left[nearest] if met else np.average(self.left, weights=1 / distance)
+        left = _between(self.at, self.left, np.log2(bits))
         return float(np.dot(self.factors, _terms(*bits)) * np.exp(left))
+
+
+@dataclass(frozen=True)
+class LanePj:
+    """A lane's energy at 1.1 V over its widths, without its clock."""
+
+    fit: LaneFit  # read at sums of SUM_BITS
+    at: NDArray[np.float64]  # log2 of the operands' widths of lanes with other sums, (lanes, 2)
+    powers: NDArray[np.float64]  # of the sum's bits there, none negative
+
+    def __call__(self, w: int, x: int, acc: int) -> float:
+        power = _between(self.at, self.powers, np.log2((w, x)))
+        return float(self.fit((w, x, SUM_BITS)) * (acc / SUM_BITS) ** power)
+
+
+def _between(at: NDArray[np.float64], values: NDArray[np.float64], point: NDArray[np.float64]) -> float:
+    """The value at a point (k,), or the mean of all at ``at`` (n, k) by the inverse square of the distance."""
+    distance = ((point - at) ** 2).sum(axis=1)
+    nearest = int(distance.argmin())
+    met = distance[nearest] == 0
+    return float(values[nearest] if met else np.average(values, weights=1 / distance))
 
 
 @lru_cache(maxsize=64)
@@ -120,15 +141,32 @@ def lane_fit(units: tuple[str, ...], stimulus: str, column: str) -> LaneFit:
     What is left at the measured widths is taken over in between, by the inverse square of the
     distance.
     """
-    measured = [r for r in read("logic") if (r["stimulus"], r["use"]) == (stimulus, "fit")]
-    rows = [r for r in measured if r["unit"] in units]
-    values = np.array([float(r[column]) for r in rows])
-    if column == "pj":
-        values = values - np.array([float(r["clock_pj"]) for r in rows])
+    rows = _fitted_lanes(units, stimulus)
+    values = np.array([_lane_pj(r) if column == "pj" else float(r[column]) for r in rows])
     terms = np.array([_terms(*widths(r)) for r in rows])
     factors = not_negative(terms / values[:, None], np.ones(len(rows)))
     left = np.log(values / (terms @ factors))
     return LaneFit(factors, np.log2([widths(r) for r in rows]), left)
+
+
+@lru_cache(maxsize=16)
+def lane_pj_fit(unit: str, state: State) -> LanePj:
+    """Of measured lanes, those whose sums are not of SUM_BITS for the power of the sum's bits."""
+    fit = lane_fit((unit,), state, "pj")
+    rows = [r for r in _fitted_lanes((unit,), state) if widths(r)[2] != SUM_BITS]
+    operands = [widths(r)[:2] for r in rows]
+    beyond = [np.log(_lane_pj(r) / fit((*ab, SUM_BITS))) for r, ab in zip(rows, operands, strict=True)]
+    wider = [np.log(widths(r)[2] / SUM_BITS) for r in rows]
+    return LanePj(fit, np.log2(operands), np.maximum(np.divide(beyond, wider), 0))
+
+
+def _fitted_lanes(units: tuple[str, ...], stimulus: str) -> list[Row]:
+    fitted = [r for r in read("logic") if (r["stimulus"], r["use"]) == (stimulus, "fit")]
+    return [r for r in fitted if r["unit"] in units]
+
+
+def _lane_pj(row: Row) -> float:
+    return float(row["pj"]) - float(row["clock_pj"])
 
 
 def lane_energy(
@@ -141,9 +179,9 @@ def lane_energy(
 
     signed: operands of either sign, as in the Winograd domain.
     """
-    units = ("lane signed",) if signed else ("lane",)
+    unit = "lane signed" if signed else "lane"
     bits = (weight_bits, operand_bits, accumulator_bits)
-    busy, turning, still = (AT_09_VOLTS * lane_fit(units, state, "pj")(bits) for state in STATES)
+    busy, turning, still = (AT_09_VOLTS * lane_pj_fit(unit, state)(*bits) for state in STATES)
     return LaneEnergy(busy, turning, still)
 
 

@@ -38,7 +38,7 @@ WIRE_PJ_PER_BIT_MM = 0.2 * 0.9**2 / 2
 # Published power of Eyeriss, NVDLA (two sizes), EIE, Cambricon-X and the chip of Moons and Verhelst
 # over the model's, without DRAM: least and most.  Measured by experiments/comparisons/chips.py,
 # rows of reports/validation.md.
-CHIPS = (0.52, 1.6)
+CHIPS = (0.51, 1.55)
 DRAM_KEYS = {
     "dram_activate": "dram_activate_pj",
     "dram_read_bit": "dram_read_pj_per_bit",

@@ -3,6 +3,8 @@
 Nothing is synthesised here: the tables that ``make rtl-energy`` writes are read.
 """
 
+from itertools import product
+
 import pytest
 
 import accelsim
@@ -15,6 +17,7 @@ from accelsim.workload import layer_works
 from experiments.comparisons.gates import domain_ratio, ratio_layers, unseen_arrays, verdicts
 
 MODEL = "models/resnet20-cifar10.dual"
+UNITS = ("lane", "lane signed")
 PAIR = ("spatial-16x16", "winograd-16x16")
 LAYERS = [layer for layer in ratio_layers() if layer != "layer2.0.conv2"]  # that the fit has not seen
 UNSEEN = [v for v in verdicts() if v.row["use"] == "judge"]
@@ -30,7 +33,7 @@ def test_an_adder_costs_what_spice_gives() -> None:
     assert 0.8 < float(adder["pj"]) / 0.107 < 1.05
 
 
-@pytest.mark.parametrize("unit", ["lane", "lane signed"])
+@pytest.mark.parametrize("unit", UNITS)
 def test_lanes_of_widths_and_layers_that_the_fit_has_not_seen(unit: str) -> None:
     """A lane on a real layer costs what its three states give at the layer's density."""
     for row in _rows(unit, "layer2.0.conv2"):
@@ -66,6 +69,29 @@ def test_narrower_operands_cost_less() -> None:
         assert energies[0] < 0.7 * energies[2]
     assert gates.lane_um2(4, 4, 16) < gates.lane_um2(8, 4, 24) < gates.lane_um2(8, 8, 24)
     assert gates.adder_pj(12) < gates.adder_pj(16)
+
+
+def test_sums_of_widths_that_the_fit_has_not_seen() -> None:
+    """Lanes in gates whose sums are narrower or wider than those of the fit."""
+    sums = [(8, 8, 16), (8, 8, 20), (16, 16, 32), (8, 10, 20), (8, 10, 32)]
+    rows = [row for state in ("busy", "turning") for unit in UNITS for row in _rows(unit, state)]
+    judged = [row for row in rows if gates.widths(row) in sums]
+    assert len(judged) == 2 * len(sums)
+    for row in judged:
+        assert row["use"] == "judge"
+        measured = gates.AT_09_VOLTS * (float(row["pj"]) - float(row["clock_pj"]))
+        model = getattr(gates.lane_energy(*gates.widths(row), row["unit"] == "lane signed"), row["stimulus"])
+        assert model == pytest.approx(measured, rel=0.08), gates.widths(row)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_no_wider_word_costs_less(unit: str) -> None:
+    """Neither a lane's energy nor its area, whichever of its three words has a bit more."""
+    grid = list(product(range(2, 18, 3), range(2, 20, 3), range(8, 48, 5)))
+    figures = [gates.lane_pj_fit(unit, state) for state in gates.STATES] + [gates.lane_um2]
+    for figure, (w, x, acc) in product(figures, grid):
+        own = figure(w, x, acc)
+        assert min(figure(w + 1, x, acc), figure(w, x + 1, acc), figure(w, x, acc + 1)) >= own * (1 - 1e-12)
 
 
 def test_a_multiplier_into_zero_costs_less_than_one_that_stays_busy() -> None:

@@ -28,7 +28,8 @@ from tests.rtl.gates.units import LAYER, Unit, lane_density, units
 TABLES = Path(__file__).parents[3] / "accelsim" / "hardware" / "tables"
 LAYERS = ("layer2.0.conv2", "layer1.0.conv1", "layer3.1.conv1")
 FIT_LAYER = LAYERS[0]
-JUDGED_WIDTHS = {(6, 6), (6, 8)}
+# Of lanes: bits of operands and sum.
+JUDGED_WIDTHS = {(6, 6, 20), (6, 8, 20), (8, 8, 16), (8, 8, 20), (16, 16, 32), (8, 10, 20), (8, 10, 32)}
 LOGIC_COLUMNS = (
     "unit", "a_bits", "b_bits", "acc_bits", "stimulus", "use", "density", "adder_bits", "pj", "clock_pj", "um2", "ns",
     "flip_flops", "leakage_nw",
@@ -101,7 +102,8 @@ def _flat(parts: Iterable[list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 def _logic_row(unit: Unit, stimulus: str, measured: measure.Measured) -> dict[str, Any]:
     lane = unit.source.top == "lane"
-    fitted = not (lane and (unit.widths in JUDGED_WIDTHS or stimulus == LAYER))
+    acc_bits = unit.source.parameters.get("ACC_BITS", 0)
+    fitted = not (lane and ((*unit.widths, acc_bits) in JUDGED_WIDTHS or stimulus == LAYER))
     made: Callable[..., Any] | None = {"input_transform": input_unit, "inverse_transform": inverse_unit}.get(
         unit.source.top
     )
@@ -115,7 +117,7 @@ def _logic_row(unit: Unit, stimulus: str, measured: measure.Measured) -> dict[st
         "unit": unit.name,
         "a_bits": a_bits,
         "b_bits": b_bits,
-        "acc_bits": unit.source.parameters.get("ACC_BITS", 0),
+        "acc_bits": acc_bits,
         "stimulus": stimulus,
         "use": "fit" if fitted else "judge",
         "density": f"{lane_density(*unit.widths, signed='signed' in unit.name):.3f}"

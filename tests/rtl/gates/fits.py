@@ -13,7 +13,7 @@ PATH = Path(gates.__file__).parent / "tables" / least_squares.NAME
 def fitted() -> dict[str, list[float]]:
     """All fits of the model, made anew: factors by the digest of the problem."""
     least_squares.solved().clear()
-    for remembered in (gates.read, gates.lane_fit, gates.array_costs):
+    for remembered in (gates.read, gates.lane_fit, gates.lane_pj_fit, gates.array_costs):
         remembered.cache_clear()
     for signed in (False, True):
         gates.lane_energy(8, 8, 24, signed)

@@ -49,9 +49,13 @@ def units() -> Iterator[Unit]:
     """All of them."""
     for widths in ((8, 8), (4, 4), (8, 4), (16, 16), (6, 6)):
         yield Unit("lane", widths, _lane(*widths))
-    yield Unit("lane", (8, 8), _lane(8, 8, acc_bits=32))
+    for acc_bits in (32, 16, 20):
+        yield Unit("lane", (8, 8), _lane(8, 8, acc_bits))
+    yield Unit("lane", (16, 16), _lane(16, 16, acc_bits=32))
     for widths in ((8, 10), (4, 6), (8, 15), (16, 18), (6, 8)):
         yield Unit("lane signed", widths, _lane(*widths))
+    for acc_bits in (20, 32):
+        yield Unit("lane signed", (8, 10), _lane(8, 10, acc_bits))
     styles: tuple[Style, ...] = ("booth", "adders")
     for style in styles:
         yield Unit(f"lane {style}", (8, 8), replace(_lane(8, 8), style=style))
