@@ -10,7 +10,7 @@ from typing import Any
 
 from accelsim.dual.model import DualModel
 from accelsim.simulator.machines.machine import Machine
-from accelsim.simulator.network.planning import Level
+from accelsim.simulator.network.planning import Level, Planned
 from accelsim.simulator.network.timing import overlapped
 from accelsim.simulator.run import check_event_steps, level_of, run_network, schedule_layer
 from accelsim.simulator.time.event import UNITS, Span, event_cycles, event_times
@@ -63,7 +63,17 @@ def _network(
     When the lanes turn to it, its layers' names, its spans, and cycles until they leave it.
     """
     works = made_once(layer_works(model, batch))
-    planned = run_network(works, machine, "fast", level).planned
+    start = 0
+    for planned in run_network(works, machine, "fast", level).sections:
+        end = start
+        for begins, name, spans, cycles in _section(planned, machine):
+            end = max(end, start + begins + cycles, *(start + span.start + span.cycles for span in spans))
+            yield start + begins, name, [replace(span, start=start + span.start) for span in spans], cycles
+        start = end
+
+
+def _section(planned: Planned, machine: Machine) -> Iterator[tuple[int, str, list[Span], int]]:
+    """The same of one section of the network, from its own first cycle on."""
     groups = [planned.groups[piece.group] for piece in planned.pieces]
     layers = [" + ".join(planned.shapes[i].name for i in (group.head, *group.riders)) for group in groups]
     names = layers * planned.passes

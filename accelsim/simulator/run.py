@@ -5,18 +5,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from accelsim.errors import InputError
-from accelsim.hardware.energy import area_mm2, dram_refresh_mw, dram_standby_mw, prices, static_mw
-from accelsim.hardware.price import ENERGY_PARTS, Price
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.machines.vector import count_parts, vector_schedule
 from accelsim.simulator.network.batches import MAX_STEPS, passes_to_try
 from accelsim.simulator.network.floor import may_undercut
 from accelsim.simulator.network.planning import LEVELS, Level, Planned, plan_network
+from accelsim.simulator.network.sections import cheapest_sections, cuts_of
 from accelsim.simulator.network.timing import Timed, time_network
-from accelsim.simulator.result import DRAM_ACTIONS, DRAM_POWERS, Result, round_energy, totals
+from accelsim.simulator.pricing import Pricing, cost_of, priced, total_of
+from accelsim.simulator.result import Result
 from accelsim.simulator.time.bottleneck import breakdown
 from accelsim.simulator.time.event import event_cycles
 from accelsim.simulator.time.pipeline import Durations, durations, pipeline_cycles
@@ -88,18 +86,18 @@ def run_rows(
     _check_large_layers(works, machine)
     machine.prepare(works)
     if level == "layers":
-        pricing = _Pricing(machine, prices(machine), static_mw(machine), dram_powers(machine))
+        pricing = Pricing.of(machine)
         alone = ((work, _by_itself(work, machine, engine)) for work in works)
-        return _priced(((work, took, took.schedule.dram_rows) for work, took in alone), pricing, {})
+        return priced(((work, took, took.schedule.dram_rows) for work, took in alone), pricing, {})
     found = run_network(works, machine, engine, level_of(level))
     return found.rows, found.total
 
 
 @dataclass(frozen=True)
 class NetworkRun:
-    """A network as it ran: a row a layer, and the total."""
+    """A network as it ran: its sections one after the other, mostly one; a row a layer, and the total."""
 
-    planned: Planned
+    sections: tuple[Planned, ...]
     rows: list[dict[str, Any]]
     total: dict[str, Any]
 
@@ -115,14 +113,19 @@ def run_network(
     It costs no more than at a level below.  level: any but ``layers``.  Raises InputError as
     ``run``.
     """
-    pricing = _Pricing(machine, prices(machine), static_mw(machine), dram_powers(machine))
+    pricing = Pricing.of(machine)
     planned = plan_network(works, machine, level)
     best = _as_network(pricing, engine, planned)
+    by_passes = {1: best}
     for other in _ways(works, planned):
-        best = _cheaper(best, _as_network(pricing, engine, other))
+        run = _as_network(pricing, engine, other)
+        best = _cheaper(best, run)
+        by_passes[other.passes] = _cheaper(by_passes.get(other.passes, run), run)
+    if len(by_passes) > 1:
+        best = _cheaper(best, _in_sections(works, pricing, engine, by_passes))
     for rides in (True, False):
         differs = planned.placement is not None if rides else any(group.riders for group in planned.groups)
-        if differs and may_undercut(planned, _cost(machine, best.total), rides):
+        if differs and may_undercut(planned, cost_of(machine, best.total), rides):
             with suppress(InputError):
                 # what fits only with its maps on chip, or what rides on outputs
                 best = _cheaper(best, _as_network(pricing, engine, _through_dram(works, planned, rides)))
@@ -131,8 +134,8 @@ def run_network(
 
 def _cheaper(one: NetworkRun, other: NetworkRun) -> NetworkRun:
     """The run that costs less by the machine's objective; of equal ones the first."""
-    machine = one.planned.machine
-    return other if _cost(machine, other.total) < _cost(machine, one.total) else one
+    machine = one.sections[0].machine
+    return other if cost_of(machine, other.total) < cost_of(machine, one.total) else one
 
 
 def _ways(works: Sequence[LayerWork], planned: Planned) -> Iterator[Planned]:
@@ -164,6 +167,60 @@ def _with_weights_there(works: Sequence[LayerWork], machine: Machine, passes: in
             yield other
 
 
+def _in_sections(
+    works: Sequence[LayerWork], pricing: Pricing, engine: str, by_passes: Mapping[int, NetworkRun]
+) -> NetworkRun:
+    """The network in sections that take the batch in passes of their own, one of ``by_passes`` where that is best.
+
+    by_passes: the whole network in each number of passes.
+    """
+    cuts = cuts_of(by_passes[1].sections[0])
+    costs = {passes: [_part_cost(pricing.machine, row) for row in ran.rows] for passes, ran in by_passes.items()}
+    crossings = {
+        (cut, before, behind): _through(pricing, works[cut - 1], ran.rows[cut - 1], later.rows[cut])
+        for cut in cuts
+        for before, ran in by_passes.items()
+        for behind, later in by_passes.items()
+    }
+    sections = cheapest_sections(cuts, costs, crossings)
+    if len(sections) == 1:
+        return by_passes[sections[0].passes]
+    runs = []
+    for section in sections:
+        level = by_passes[section.passes].sections[0].level
+        layers = works[section.first : section.end]
+        runs.append(_as_network(pricing, engine, plan_network(layers, pricing.machine, level, section.passes)))
+    rows = [row for ran in runs for row in ran.rows]
+    planned = tuple(planned for ran in runs for planned in ran.sections)
+    return NetworkRun(planned, rows, total_of(rows, pricing, _on_chip(planned)))
+
+
+def _through(pricing: Pricing, work: LayerWork, written: Mapping[str, Any], read: Mapping[str, Any]) -> float:
+    """What it costs about that a map goes through DRAM, where it stayed on chip.
+
+    written, read: rows of the layers in front of the map and behind it.
+    """
+    machine = pricing.machine
+    n_bytes = -(-work.outputs * machine.arithmetic.activation_bits // 8)
+    places = {"write": written["output_place"], "read": read["input_place"]}
+    ways = [way for way, place in places.items() if place != "dram"]
+    pj = sum(pricing.prices[f"dram_{way}{part}_bit"].pj for way in ways for part in ("", "_io"))
+    ns = n_bytes * len(ways) / (machine.dram.timing.bandwidth_gbs * machine.dram.channels)
+    total = {
+        "cycles": ns / machine.ns_per_cycle,
+        "energy_pj": 8 * n_bytes * pj,
+        "dram_read_bytes": n_bytes * len(ways),
+        "dram_write_bytes": 0,
+    }
+    return _part_cost(machine, total)
+
+
+def _part_cost(machine: Machine, row: Mapping[str, Any]) -> float:
+    """What a part adds to a run's cost: of energy x cycles its root, whose sum is at most that of the whole."""
+    cost = cost_of(machine, row)
+    return float(cost**0.5) if machine.objective == "edp" else cost
+
+
 def _too_long(planned: Planned) -> bool:
     """Whether several passes take too many steps."""
     steps = sum(len(piece.schedule) for piece in planned.pieces)
@@ -179,46 +236,15 @@ def _through_dram(works: Sequence[LayerWork], planned: Planned, rides: bool) -> 
     return plan_network(works, planned.machine, level, rides=rides, stays=False)
 
 
-def dram_powers(machine: Machine) -> dict[str, float]:
-    """What the DRAM takes whether it moves something or not, mW: standby and refresh."""
-    return {"standby": dram_standby_mw(machine), "refresh": dram_refresh_mw(machine)}
-
-
-def _as_network(pricing: "_Pricing", engine: str, planned: Planned) -> NetworkRun:
+def _as_network(pricing: Pricing, engine: str, planned: Planned) -> NetworkRun:
     """A network in time, as it was planned."""
     if engine == "event":
         for piece in planned.pieces:
             check_event_steps(planned.shapes[planned.groups[piece.group].head], piece.schedule)
     timed = time_network(planned, pricing.machine, planned.level, engine)
     opened = rows_of_all([took.schedule for took in timed])
-    rows, total = _priced(zip(planned.layers, timed, opened, strict=True), pricing, _on_chip(planned))
-    return NetworkRun(planned, rows, total)
-
-
-def _cost(machine: Machine, total: Mapping[str, Any]) -> float:
-    """What a run costs by the machine's objective."""
-    match machine.objective:
-        case "dram":
-            return float(total["dram_read_bytes"] + total["dram_write_bytes"])
-        case "energy":
-            return float(total["energy_pj"])
-        case "edp":
-            return float(total["energy_pj"] * total["cycles"])
-    return float(total["cycles"])
-
-
-def _priced(
-    timed: Iterable[tuple[LayerWork, Timed, int]], pricing: "_Pricing", more: dict[str, int]
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Rows and total of layers, each with what it took and the DRAM rows that it opened.  more: of the total."""
-    machine = pricing.machine
-    rows = [_row(work, took, opened, pricing) for work, took, opened in timed]
-    total = totals(rows, machine.lanes) | more
-    ns = total["cycles"] * machine.ns_per_cycle
-    total["latency_ms"] = ns / 1e6
-    total["area_mm2"] = area_mm2(machine)
-    total["power_mw"] = total["energy_pj"] / ns if ns else 0.0  # pJ / ns = mW
-    return rows, total
+    rows, total = priced(zip(planned.layers, timed, opened, strict=True), pricing, _on_chip((planned,)))
+    return NetworkRun((planned,), rows, total)
 
 
 def level_of(name: str) -> Level:
@@ -248,99 +274,14 @@ def _by_itself(work: LayerWork, machine: Machine, engine: str) -> Timed:
     )
 
 
-def _on_chip(planned: Planned) -> dict[str, int]:
+def _on_chip(sections: Sequence[Planned]) -> dict[str, int]:
     """In how many passes the batch goes through, how many maps stay on chip, the most bytes of maps and tiles."""
+    occupancy = [of_group for planned in sections for of_group in planned.occupancy]
     return {
-        "passes": planned.passes,
-        "stacks": len(planned.stacks),
-        "maps": len(planned.groups),
-        "maps_on_chip": sum(not around.stores for around in planned.arounds),
-        "peak_bytes": max((sum(map(int, of_group.values())) for of_group in planned.occupancy), default=0),
+        "sections": len(sections),
+        "passes": max(planned.passes for planned in sections),
+        "stacks": sum(len(planned.stacks) for planned in sections),
+        "maps": sum(len(planned.groups) for planned in sections),
+        "maps_on_chip": sum(not around.stores for planned in sections for around in planned.arounds),
+        "peak_bytes": max((sum(map(int, of_group.values())) for of_group in occupancy), default=0),
     }
-
-
-@dataclass(frozen=True)
-class _Pricing:
-    """What a machine's cycles and actions cost."""
-
-    machine: Machine
-    prices: dict[str, Price]
-    static_mw: float
-    dram_mw: dict[str, float]  # standby, refresh
-
-    def action_energies(self, actions: Mapping[str, float]) -> dict[str, float]:
-        """pJ of each action of a layer."""
-        return {action: round_energy(count * self.prices[action].pj) for action, count in actions.items()}
-
-    def dram_energies(self, actions: dict[str, float], cycles: int) -> dict[str, float]:
-        """pJ of each part of a layer's DRAM energy, as columns.
-
-        actions: of ``action_energies``.
-        """
-        ns = cycles * self.machine.ns_per_cycle
-        commands = {column: sum(actions[name] for name in names) for column, names in DRAM_ACTIONS.items()}
-        powers = {column: round_energy(self.dram_mw[name] * ns) for column, name in DRAM_POWERS.items()}
-        return commands | powers
-
-    def part_energies(
-        self,
-        actions: dict[str, float],
-        dram_pj: float,
-        cycles: int,
-    ) -> dict[str, float]:
-        """pJ of each part of a layer's energy.  actions: of ``action_energies``.
-
-        dram_pj: of all off-chip parts.
-        """
-        energy: dict[str, float] = dict.fromkeys(ENERGY_PARTS, 0.0)
-        for action, pj in actions.items():
-            energy[self.prices[action].part] += pj
-        energy["dram"] = dram_pj
-        energy["static"] = round_energy(self.static_mw * cycles * self.machine.ns_per_cycle)
-        return {f"energy_{part}_pj": pj for part, pj in energy.items()}
-
-
-def _row(work: LayerWork, took: Timed, opened: int, pricing: _Pricing) -> dict[str, Any]:
-    """One layer's row of the result.  opened: rows of the DRAM."""
-    schedule = took.schedule
-    cycles = took.cycles
-    lanes = pricing.machine.lanes
-    compute = int(schedule.compute_cycles.sum())
-    weights = int(schedule.weights.n_bytes.sum())
-    inputs = int(schedule.inputs.n_bytes.sum())
-    outputs = int(schedule.outputs.n_bytes.sum())
-    actions = pricing.action_energies(schedule.counts | {"dram_activate": float(opened)})
-    dram = pricing.dram_energies(actions, cycles)
-    parts = pricing.part_energies(actions, sum(dram.values()), cycles)
-    return {
-        "name": work.name,
-        "kind": work.kind,
-        "mode": schedule.mode,
-        "tiling": schedule.tiling,
-        "loop_order": schedule.loop_order,
-        "cycles": cycles,
-        "compute_cycles": compute,
-        "stall_cycles": cycles - compute,
-        **took.parts,
-        "dense_macs": took.dense_macs,
-        "effectual_macs": schedule.effectual_macs,
-        "utilization": schedule.effectual_macs / (lanes * cycles) if cycles else 0.0,
-        "dram_read_bytes": weights + inputs,
-        "dram_write_bytes": outputs,
-        "dram_weight_bytes": weights,
-        "dram_input_bytes": inputs,
-        "dram_output_bytes": outputs,
-        "sram_read_bytes": _sram_bytes(schedule, "_read"),
-        "sram_write_bytes": _sram_bytes(schedule, "_write"),
-        "energy_pj": sum(parts.values()),
-        **parts,
-        **dram,
-        "dma_cycles": took.dma_cycles,
-        "roofline_cycles": took.roofline_cycles,
-        **took.places,
-    }
-
-
-def _sram_bytes(schedule: Schedule, direction: str) -> int:
-    """Bytes read from or written to all global buffers."""
-    return int(np.ceil(sum(bits for name, bits in schedule.counts.items() if name.endswith(direction)) / 8))

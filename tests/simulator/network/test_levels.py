@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import accelsim
-from accelsim.hardware.energy import prices, static_mw
 from accelsim.network.graph import Graph
 from accelsim.simulator.machines.load import load_hardware
 from accelsim.simulator.network.batches import passes_to_try
@@ -18,8 +17,9 @@ from accelsim.simulator.network.groups import groups_of
 from accelsim.simulator.network.places import DRAM
 from accelsim.simulator.network.planning import LEVELS, plan_network
 from accelsim.simulator.network.timing import time_network
+from accelsim.simulator.pricing import Pricing
 from accelsim.simulator.result import COUNT_COLUMNS, ENERGY_COLUMNS
-from accelsim.simulator.run import _as_network, _Pricing, dram_powers, run
+from accelsim.simulator.run import _as_network, run
 from accelsim.simulator.time.event import event_times
 from accelsim.simulator.time.program import Part, program_of
 from accelsim.simulator.time.recurrence import program_times
@@ -224,7 +224,7 @@ def test_a_batch_takes_the_better_of_images_inside_layers_and_layers_inside_imag
     """Never worse than all at once, or one by one; every multiply is there; both engines agree."""
     result = where_it_fits(lambda: run(works, machine, engine="fast", level="resident"))
     objective = {"cycles": lambda t: t["cycles"], "energy": lambda t: t["energy_pj"]}.get(machine.objective)
-    pricing = _Pricing(machine, prices(machine), static_mw(machine), dram_powers(machine))
+    pricing = Pricing.of(machine)
     tries = {
         passes: _as_network(pricing, "fast", plan_network(works, machine, "resident", passes))
         for passes in passes_to_try(works)
