@@ -176,7 +176,8 @@ def _through_dram(works: Sequence[LayerWork], planned: Planned, rides: bool) -> 
     And with what rides on outputs, else nothing does.
     """
     level: Level = "fused" if planned.level == "fused" else "resident"
-    return plan_network(works, planned.machine, level, rides=rides, stays=False)
+    known = planned.group_plans if rides else None
+    return plan_network(works, planned.machine, level, rides=rides, stays=False, known=known)
 
 
 def dram_powers(machine: Machine) -> dict[str, float]:
