@@ -233,7 +233,8 @@ def _through_dram(works: Sequence[LayerWork], planned: Planned, rides: bool) -> 
     And with what rides on outputs, else nothing does.
     """
     level: Level = "fused" if planned.level == "fused" else "resident"
-    return plan_network(works, planned.machine, level, rides=rides, stays=False)
+    known = planned.group_plans if rides else None
+    return plan_network(works, planned.machine, level, rides=rides, stays=False, known=known)
 
 
 def _as_network(pricing: Pricing, engine: str, planned: Planned) -> NetworkRun:

@@ -51,7 +51,7 @@ WINDOWS = st.integers(0, 1 << 32).map(np.random.default_rng)
 
 
 @law(100)
-@given(WINDOWS, st.integers(1, 6), st.integers(1, 20), st.integers(1, 3), st.floats(0, 1), st.data())
+@given(WINDOWS, st.integers(1, 6), st.integers(1, 40), st.integers(1, 3), st.floats(0, 1), st.data())
 def test_windows_are_served_as_cycle_by_cycle(rng, columns, positions, each, density, data):
     banks = data.draw(st.integers(1, positions))
     asked = (rng.random((3, each, columns, positions)) < density).sum(axis=1).astype(np.uint8)

@@ -1,6 +1,4 @@
-"""A network as a machine will run it.
-
-Groups, places of maps, a plan of each group, and the parts of one program.
+"""A network as a machine will run it: groups, places of maps, plans of groups, parts of one program.
 
 Levels, each with all of those before it:
 
@@ -148,19 +146,20 @@ def plan_network(
     rides: bool = True,
     stays: bool = True,
     weights: WeightsCome = "loaded",
+    known: GroupPlans | None = None,
 ) -> Planned:
     """Groups, places and plans, in so many passes.
 
     rides, stays: whether layers may ride on others, and maps stay on chip, as far as machine and
-    level let them.  weights: how they come; ``there``: from the run before, without stacks.  Raises
-    InputError if a layer does not fit the machine.
+    level let them.  weights: how they come; ``there``: from the run before, without stacks.  known:
+    plans of the same groups, if there are any yet.  Raises InputError if a layer does not fit.
     """
     works = of_one_pass(works, passes)
     layers = tuple(without_weights(works))
     post = machine.post if rides else Post()
     shapes, origin = split_poolings(layers, post)
     groups = groups_of(shapes, post)
-    plans = GroupPlans(works, [origin[group.head] for group in groups], machine)
+    plans = known or GroupPlans(works, [origin[group.head] for group in groups], machine)
     sizes = [_map_bytes(shapes[group.last], machine) for group in groups]
     by_name = {shapes[group.last].name: t for t, group in enumerate(groups)}
     context = NetworkMaps(shapes, groups, machine, sizes, by_name, weights)

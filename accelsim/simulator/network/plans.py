@@ -83,17 +83,23 @@ class GroupPlans:
             raise found
         return found
 
-    def least(self, t: int, rooms: tuple[int, int]) -> float:
-        """The least that a group scored so far where it had this room at least; 0 if it never had.
+    def least(self, t: int, around: Surroundings) -> float:
+        """A bound of a group's score without a search: the most that it scored where no less was given to it.
 
-        rooms: bytes for inputs and for outputs.
+        0 if it never had.  around: with its room.
         """
         scores = [
-            found.score
-            for (u, around), found in self._plans.items()
-            if u == t and isinstance(found, LayerPlan) and _leaves(around, rooms)
+            self._without_post(found.score, there.post_slots - around.post_slots)
+            for (u, there), found in self._plans.items()
+            if u == t and isinstance(found, LayerPlan) and _favours(there, around)
         ]
-        return min(scores, default=0.0)
+        return max(scores, default=0.0)
+
+    def _without_post(self, score: float, slots: int) -> float:
+        """What a score is at least without so many slots of the vector lanes: these take that many cycles at most."""
+        if slots <= 0 or self.machine.objective == "dram":
+            return score
+        return score - slots / self.machine.vector_lanes if self.machine.objective == "cycles" else 0.0
 
     def nearest(self, t: int, around: Surroundings) -> tuple[float, LayerPlan | None]:
         """A bound of a group's score, and its plan where that is known without a search.
@@ -134,13 +140,20 @@ class GroupPlans:
         return self.plan(t, around)
 
 
-def _leaves(around: Surroundings, rooms: tuple[int, int]) -> bool:
-    """Whether surroundings leave a group's tiles this room at least."""
-    if around.room is None:
-        return True
-    if around.shared:
-        return around.room[0] >= sum(rooms)
-    return all(there >= wanted for there, wanted in zip(around.room, rooms, strict=True))
+def _favours(there: Surroundings, around: Surroundings) -> bool:
+    """Whether a group has as much room there at least, and moves no more.
+
+    Vector lanes apart.  Scores without a bound on the room are of other DMAs, so they say nothing.
+    """
+    if there.room is None or around.room is None or there.weights != around.weights:
+        return False
+    moves = (there.input_share, there.output_share * there.stores, there.operands, there.line_bytes)
+    most = (around.input_share, around.output_share * around.stores, around.operands, around.line_bytes)
+    if any(ours > theirs for ours, theirs in zip(moves, most, strict=True)):
+        return False
+    if there.shared:
+        return there.room[0] >= sum(around.room)
+    return all(room >= wanted for room, wanted in zip(there.room, around.room, strict=True))
 
 
 def _fits(plan: LayerPlan, around: Surroundings) -> bool:

@@ -26,12 +26,13 @@ from numpy.typing import NDArray
 from accelsim.arrays import Flags, Ints
 from accelsim.hardware.dram import behind
 from accelsim.simulator.tiles.mode import Mode, Served, Window
+from accelsim.simulator.tiles.window_words import WORD, Words, WordStreams, at_least, packed
 from accelsim.workload import CHANNEL_BLOCK
 
 AT_ONCE = 1 << 22  # positions of filters that are looked at together
 TOGETHER = 1 << 24  # positions of filters of layers that are served together
 # that walk side by side: what they read of their multiplies stays in a core's cache
-STREAMS = 1 << 14
+STREAMS = 1 << 13
 
 
 def served(mode: Mode) -> Served:
@@ -83,8 +84,13 @@ def serve(asked: NDArray[np.uint8], banks: int) -> tuple[Ints, int]:
 
     asked: (windows, columns, positions), how many multiplies each column does at each position.
     """
-    code = _Code.of(Window(asked.shape[2], banks))
-    cycles, reads = _walk(_Streams.of(asked, code), code)
+    most = max(1, int(asked.max(initial=0)))
+    if asked.shape[2] * most <= WORD:
+        words = WordStreams.of([packed(asked > i) for i in range(most)])
+        cycles, reads = words.walk(banks, most)
+    else:
+        code = _Code.of(Window(asked.shape[2], banks))
+        cycles, reads = _Streams.of(asked, code).walk(code)
     return cycles, int(reads.sum())
 
 
@@ -142,12 +148,15 @@ class _Streams:
 
     heads: codes, column by column, an end behind each column's last multiply.  starts: of each
     column in ``heads``, (columns, windows).  most: multiplies of each window's fullest column,
-    (windows,).  loads: positions at which columns multiply.
+    (windows,).  alike: windows of which all columns do the same, as dense ones do, (windows,).
+    first: positions of the first column, (windows,).  loads: positions at which columns multiply.
     """
 
     heads: NDArray[Any]
     starts: Ints
     most: Ints
+    alike: Flags
+    first: Ints
     loads: int
 
     @staticmethod
@@ -165,6 +174,8 @@ class _Streams:
             heads=codes[multiplies],
             starts=behind(lengths.ravel()).reshape(windows, columns).T,
             most=lengths.max(axis=1, initial=1) - 1,
+            alike=(asked == asked[:, :1]).all(axis=(1, 2)),
+            first=np.count_nonzero(asked[:, 0], axis=1),
             loads=int(np.count_nonzero(asked)),
         )
 
@@ -176,46 +187,50 @@ class _Streams:
             heads=np.concatenate([some.heads for some in streams]),
             starts=np.concatenate([some.starts + at for some, at in zip(streams, first, strict=True)], axis=1),
             most=np.concatenate([some.most for some in streams]),
+            alike=np.concatenate([some.alike for some in streams]),
+            first=np.concatenate([some.first for some in streams]),
             loads=sum(some.loads for some in streams),
         )
 
-
-def _walk(streams: _Streams, code: _Code) -> tuple[Ints, Ints]:
-    """Cycles of each window, and vectors read from it: (windows,) each."""
-    columns, windows = streams.starts.shape
-    cycles = np.zeros(windows, np.int64)
-    reads = np.zeros(windows, np.int64)
-    # so that windows side by side end at about the same time
-    by_length = np.argsort(streams.most, kind="stable")
-    at_once = max(1, STREAMS // columns)
-    for first in range(0, windows, at_once):
-        some = by_length[first : first + at_once]
-        cycles[some], reads[some] = _side_by_side(streams.heads, streams.starts[:, some], code)
-    return cycles, reads
+    def walk(self, code: _Code) -> tuple[Ints, Ints]:
+        """Cycles of each window, and vectors read from it: (windows,) each."""
+        cycles = self.most.copy()
+        reads = self.first.copy()
+        differ = np.flatnonzero(~self.alike)
+        # so that windows side by side end at about the same time
+        by_length = differ[np.argsort(self.most[differ], kind="stable")]
+        at_once = max(1, STREAMS // len(self.starts))
+        for first in range(0, len(differ), at_once):
+            some = by_length[first : first + at_once]
+            cycles[some], reads[some] = _side_by_side(self.heads, self.starts[:, some], code)
+        return cycles, reads
 
 
 def _side_by_side(heads: NDArray[Any], at: Ints, code: _Code) -> tuple[Ints, Ints]:
-    """``_walk`` of windows together, cycle by cycle.
+    """``_Streams.walk`` of windows together, cycle by cycle.
 
     at: of each column's first multiply, (columns, windows).
     """
-    cycles = np.zeros(at.shape[1], np.int64)
-    reads = np.zeros(at.shape[1], np.int64)
-    least = (np.arange(code.banks) * code.rows).astype(code.number)[:, None, None]
+    columns, windows = at.shape
+    cycles = np.zeros(windows, np.int64)
+    reads = np.zeros(windows, np.int64)
+    row_of = (np.arange(code.rows * code.banks) % code.rows).astype(heads.dtype)
+    earlier = np.tri(columns, k=-1, dtype=np.bool_)[:, :, None]
     while True:
         head = heads.take(at)
-        busy = (head != code.end).any(axis=0)
-        if not busy.any():
+        asks = head != code.end
+        busy = np.logical_or.reduce(asks, axis=0)
+        if not np.logical_or.reduce(busy):
             return cycles, reads
-        # below ``positions`` in the bank that is asked: else it is more, or wraps to more
-        row = head - least
-        first = row.min(axis=1)
-        gives = first < code.positions
-        done = ((row == first[:, None]) & gives[:, None]).any(axis=0)
-        done |= head == code.again
-        at = at + done
+        ahead = head[:, None] - head  # of each other column: 0 for the same vector
+        same = np.logical_or.reduce((ahead == 0) & earlier, axis=1)
+        ahead -= 1  # below the row for one in front in the same bank: else it is more, or wraps to more
+        waits = np.logical_or.reduce(ahead < row_of.take(head)[:, None], axis=1)
+        again = head == code.again
+        done = asks & ~(waits | again)
+        reads += np.add.reduce(done & ~same, axis=0, dtype=np.int64)
+        at = at + (done | again)
         cycles += busy
-        reads += gives.sum(axis=0, dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -225,16 +240,22 @@ class _Part:
     mode: int
     groups: slice
     shape: tuple[int, int, int]
-    streams: _Streams
+    streams: _Streams | WordStreams
 
 
 def _serve(modes: Sequence[Mode]) -> list[Served]:
     """All windows of some layers, of the same lanes."""
     window = modes[0].lanes.operands
     assert window is not None
-    code = _Code.of(window)
-    parts = [part for i, mode in enumerate(modes) for part in _parts(i, mode, code)]
-    of_windows, reads = _walk(_Streams.of_all([part.streams for part in parts]), code)
+    each = modes[0].lanes.filters_each
+    parts = [part for i, mode in enumerate(modes) for part in _parts(i, mode)]
+    streams = [part.streams for part in parts]
+    words = [some for some in streams if isinstance(some, WordStreams)]
+    if words:
+        of_windows, reads = WordStreams.of_all(words).walk(window.banks, each)
+    else:
+        code = _Code.of(window)
+        of_windows, reads = _Streams.of_all([some for some in streams if isinstance(some, _Streams)]).walk(code)
     ends = np.cumsum([prod(part.shape) for part in parts])
     windows = [slice(end - prod(part.shape), end) for part, end in zip(parts, ends.tolist(), strict=True)]
     found: list[Served] = []
@@ -247,21 +268,51 @@ def _serve(modes: Sequence[Mode]) -> list[Served]:
     return found
 
 
-def _parts(number: int, mode: Mode, code: _Code) -> Iterator[_Part]:
+def _parts(number: int, mode: Mode) -> Iterator[_Part]:
     """A mode's streams, some groups of filters at a time.  number: of the mode."""
     lanes = mode.lanes
     assert mode.mask is not None
+    assert lanes.operands is not None
     mask = mode.mask()
     taps, K, positions = mask.shape
     at, _ = _window_positions(mode, positions)
     edges = np.append(mode.group_starts, K)
     groups = len(edges) - 1
+    in_words = lanes.operands.positions * lanes.filters_each <= WORD
+    words = _in_words(mask, at) if in_words else None
     at_once = max(1, AT_ONCE // (taps * lanes.filter_group * positions))
     for first in range(0, groups, at_once):
         some = slice(first, min(first + at_once, groups))
-        asked = _asked(mask, edges[some.start : some.stop + 1], lanes.filters, lanes.filters_each, at)
-        streams = _Streams.of(asked.reshape(-1, *asked.shape[-2:]), code)
-        yield _Part(mode=number, groups=some, shape=asked.shape[:3], streams=streams)
+        here = edges[some.start : some.stop + 1]
+        shape = taps, some.stop - some.start, len(at)
+        streams: _Streams | WordStreams
+        if words is None:
+            asked = _asked(mask, here, lanes.filters, lanes.filters_each, at)
+            streams = _Streams.of(asked.reshape(-1, *asked.shape[-2:]), _Code.of(lanes.operands))
+        else:
+            streams = _word_streams(words, here, lanes.filters, lanes.filters_each)
+        yield _Part(mode=number, groups=some, shape=shape, streams=streams)
+
+
+def _in_words(mask: Flags, at: Ints) -> Words:
+    """The positions of each window as a word: (taps, filters, windows)."""
+    taps, filters, positions = mask.shape
+    windows, size = at.shape
+    if not np.array_equal(at.ravel()[:positions], np.arange(positions)):
+        return packed(mask[:, :, np.where(at < 0, 0, at)] & (at >= 0))
+    missing = windows * size - positions
+    whole = np.pad(mask, [(0, 0), (0, 0), (0, missing)]) if missing else mask
+    return packed(whole.reshape(taps, filters, windows, size))
+
+
+def _word_streams(words: Words, edges: Ints, columns: int, each: int) -> WordStreams:
+    """The streams of some groups of filters.  words: of all filters, (taps, filters, windows)."""
+    member = edges[:-1, None] + np.arange(columns * each)
+    real = member < edges[1:, None]
+    mine = np.where(real[:, :, None], words[:, np.where(real, member, 0)], np.uint64(0))
+    mine = mine.reshape(len(words), len(real), each, columns, -1)
+    planes = at_least([mine[:, :, i] for i in range(each)])
+    return WordStreams.of([plane.transpose(0, 1, 3, 2).reshape(-1, columns) for plane in planes])
 
 
 def _of_mode(mode: Mode, parts: Sequence[tuple[slice, Ints]], fetches: int, loads: int) -> Served:
