@@ -22,8 +22,10 @@ from accelsim.arrays import Floats
 from accelsim.datapath.batches import in_batches
 from accelsim.datapath.calibrate import calibrate
 from accelsim.datapath.floating import machine_tiles, winograd_part
+from accelsim.datapath.pictures import TOLERANCE_DB
 from accelsim.datapath.program import build
 from accelsim.datapath.runs import integer_outputs
+from accelsim.datapath.validate import INTEGER_TOLERANCE_POINTS
 from accelsim.files import atomic_write
 from accelsim.hardware.datapath import Datapath
 from accelsim.network import forward
@@ -40,8 +42,11 @@ SCHEMES = {
 }
 FIRST = "multiply, filter"
 POINTS = {"": "", "1/2, -2": "points.4=[0, 1, -1, 1/2, -2]"}
+WIDE_SUMS = 32  # bits, of words of more than 8
+DOMAINS = {0: "spatial", 2: "F(2, 3)", 4: "F(4, 3)", 6: "F(6, 3)"}
+TOLERANCES = {"top-1, %": INTEGER_TOLERANCE_POINTS, "PSNR, dB": TOLERANCE_DB}  # of ``accelsim validate``
 COLUMNS = (
-    *("domain", "points", "taps", "V bits", "scheme", "ranges", "images", "float32", "result", "loss"),
+    *("words", "domain", "points", "taps", "V bits", "scheme", "ranges", "images", "float32", "result", "loss"),
     *("largest sum, bits", "overflows"),
 )
 
@@ -56,18 +61,22 @@ class Case:
     scheme: str = FIRST
     calibration: str = "least_error"
     points: str = ""  # of POINTS, behind 0, 1, -1; empty: the default ones
+    words: int = 8  # bits of weights and activations
 
     @property
     def name(self) -> str:
         """The key of its figures."""
-        where = "spatial" if not self.tile else f"F({self.tile}, 3) | {self.taps} | {self.bits}"
-        named = [where, self.scheme, self.calibration, *([self.points] if self.points else [])]
-        return " | ".join(named)
+        where = DOMAINS[self.tile] + (f" | {self.taps} | {self.bits}" if self.tile else "")
+        words = f"{self.words}-bit words" if self.words != 8 else ""
+        return " | ".join(part for part in (where, self.scheme, self.calibration, self.points, words) if part)
 
     @property
     def datapath(self) -> Datapath:
         """The 16 x 16 machine of the domain with these words."""
         keys = [f"arithmetic.{key}" for key in (*SCHEMES[self.scheme], f"calibration={self.calibration}")]
+        if self.words != 8:
+            words = {"weight": self.words, "activation": self.words, "accumulator": WIDE_SUMS}
+            keys += [f"arithmetic.{word}_bits={bits}" for word, bits in words.items()]
         if not self.tile:
             return accelsim.load_hardware("spatial-16x16", keys).datapath
         keys += [f"tile={self.tile}", f"arithmetic.tap_scales={self.taps}", f"arithmetic.transformed_bits={self.bits}"]
@@ -85,6 +94,9 @@ def cases() -> list[Case]:
     found += [Case(m, "per_tap", bits) for m, bits in ((4, 12), (6, 10), (6, 16))]
     found += [Case(m, "one", bits) for m, bits in ((2, 8), (2, 10), (4, 12), (4, 15), (6, 12), (6, 16), (6, 20))]
     found += [Case(*domain, calibration=how) for how in ("max", "percentile") for domain in domains]
+    for words in (10, 12):
+        wider = [(0, "", 0), (2, "per_tap", words + 2), (4, "per_tap", words + 2), (6, "per_tap", words + 4)]
+        found += [Case(*domain, words=words) for domain in wider]
     return list(dict.fromkeys(found))
 
 
@@ -115,18 +127,20 @@ def measure(given: Problem, case: Case, exact: Floats) -> dict[str, Any]:
 
 def page(stored: dict[str, Any]) -> str:
     """The report."""
+    points, db = TOLERANCES.values()
     lines = [
         "# What whole numbers cost",
         "",
-        "Top-1 (PSNR of super-resolution) of the network in the whole numbers of a machine (8-bit weights and",
-        "activations, 24-bit sums), and its loss against float32 in the same domain, on the same test images, with one",
-        "standard error.  Scales from 256 training images of CIFAR-10, 64 of ImageNet, 32 pictures.  Written by",
-        "`python -m experiments.datapath`, figures in `datapath.json`.",
+        "Top-1 (PSNR of super-resolution) of the network in the whole numbers of a machine, and its loss against",
+        "float32 in the same domain, on the same test images, with one standard error.  Scales from 256 training",
+        "images of CIFAR-10, 64 of ImageNet, 32 pictures.  Written by `python -m experiments.datapath`, figures in",
+        "`datapath.json`.",
         "",
-        "points: of interpolation behind 0, 1, -1 (default: 2, -2, then 1/2, -1/2). taps: one scale for all",
-        "Winograd taps, or one each. V bits: of a transformed input (exact: 10 in F(2, 3), 15 in F(4, 3), 16 with the",
-        "points 1/2, -2, 20 in F(6, 3)). scheme: outputs are shifted, or multiplied and shifted; one scale for a",
-        "layer's weights, or one a filter. Sums beyond 24 bits wrap around.",
+        "words: bits of weights and activations; sums have 24 bits, those of wider words 32. points: of interpolation",
+        "behind 0, 1, -1 (default: 2, -2, then 1/2, -1/2). taps: one scale for all Winograd taps, or one each. V bits:",
+        "of a transformed input (exact for 8-bit words: 10 in F(2, 3), 15 in F(4, 3), 16 with the points 1/2, -2, 20",
+        "in F(6, 3)). scheme: outputs are shifted, or multiplied and shifted; one scale for a layer's weights, or one",
+        "a filter. Sums beyond their bits wrap around.",
         "",
         "float32: in the same domain, pruned by the file's threshold, which was trained at m = 2: at m = 6 entries of",
         "G are smaller, and too much of ResNet-20 falls below it (91.0 for 79.5 of 200 images without a threshold).",
@@ -134,12 +148,40 @@ def page(stored: dict[str, Any]) -> str:
         "`*-dense` are networks of the data folder, nothing pruned.  Super-resolution runs the middles of 96 x 96",
         "pixels of Set5's and Set14's pictures, enlarged threefold.  Networks that are not in `models/` are files of",
         "`recipes/NAME-compress.yaml`, whose heads say how they are made.",
+        "",
+        "## Which arithmetic serves",
+        "",
+        f"Bits of the narrowest words, then of V, that lose at most {points:g} point or {db:g} dB of float32 in the",
+        "spatial domain, in the mean; of the measured ones with a scale for each tap and filter, multiplied and",
+        "shifted, ranges of least error.  Where none does: the one that loses least.",
+        "",
+        f"| network | {' | '.join(DOMAINS.values())} |",
+        "|---" * (1 + len(DOMAINS)) + "|",
+        *(f"| {name} | {' | '.join(_serving(rows, tile) for tile in DOMAINS)} |" for name, rows in stored.items()),
     ]
     for name, rows in stored.items():
         lines += ["", f"## {name}", "", f"Result: {rows['unit']}. Float32, spatial: {_of_float(rows['float'])}.", ""]
         lines += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
         lines += [_line(case, rows["cases"][case.name]) for case in cases() if case.name in rows["cases"]]
     return "\n".join(lines) + "\n"
+
+
+def _serving(rows: dict[str, Any], tile: int) -> str:
+    """The narrowest arithmetic in a domain that keeps the tolerance, or the nearest to it; - if none was measured."""
+    plain = [case for case in cases() if case == Case(tile, "per_tap" if tile else "", case.bits, words=case.words)]
+    measured = [case for case in plain if case.name in rows["cases"]]
+    if not measured:
+        return "-"
+
+    def loss(case: Case) -> float:
+        row = rows["cases"][case.name]
+        return float(rows["float"][str(row["images"])] - row["result"])
+
+    kept = [case for case in measured if loss(case) <= TOLERANCES[rows["unit"]]]
+    found = min(kept, key=lambda case: (case.words, case.bits)) if kept else min(measured, key=loss)
+    bits = f"{found.words}, V {found.bits}" if tile else f"{found.words}"
+    lost = f"{loss(found):.2f} +- {rows['cases'][found.name]['error']:.2f}"
+    return f"{bits}: {lost}" if kept else f"none ({bits}: {lost})"
 
 
 def _of_float(known: dict[str, float]) -> str:
@@ -149,10 +191,10 @@ def _of_float(known: dict[str, float]) -> str:
 
 def _line(case: Case, row: dict[str, Any]) -> str:
     """One case in the table."""
-    domain = f"F({case.tile}, 3)" if case.tile else "spatial"
     taps = case.taps.replace("_", " ") or "-"
-    cells = [domain, case.points or "-", taps, str(case.bits or "-"), case.scheme, case.calibration.replace("_", " ")]
+    cells = [str(case.words), DOMAINS[case.tile], case.points or "-", taps, str(case.bits or "-"), case.scheme]
     cells += [
+        case.calibration.replace("_", " "),
         f"{row['images']:,}",
         f"{row['result'] + row['loss']:.2f}",
         f"{row['result']:.2f}",
