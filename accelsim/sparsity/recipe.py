@@ -4,16 +4,32 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from accelsim.settings import Count, Positive, Section, Seed, Share
+from accelsim.settings import Count, Positive, Section, Seed, Share, refuse_unused
 
 NO_BUDGET = 1.000001  # a ratio or a cost reduction that nobody asked for: it limits nothing
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 
 
+class Moving(Section):
+    """Zeros that are exact in both domains at every step, their places chosen anew (``accelsim.sparsity.moving``)."""
+
+    every: Count = 50
+    """Steps from one choice of places to the next."""
+
+    pull: Share = 0.02
+    """The share of what a zero takes from its weight that is gone for good, each step: 0 lets such
+    weights gather all their gradients, 1 none."""
+
+    like: str | None = None
+    """Weights, a path as in ``Data``: every layer gets as many zeros as it has there, in either domain,
+    such as a reconstruction to a budget gave it, and the cells of that.
+    By default ``spatial`` and ``winograd`` are shared out by LAMP scores of the first weights."""
+
+
 class Joint(Section):
     """Zeros in both domains at once (``accelsim.sparsity.joint``).
 
-    A regularizer pulls for them, or they are there from the start.
+    A regularizer pulls for them, they are there from the start, or they move.
 
     C = E + exp(z_SD) R_SD + exp(z_WD) R_WD - alpha (z_SD + z_WD), with z learned.
     """
@@ -55,6 +71,10 @@ class Joint(Section):
     domain exact and let them stay (``accelsim.sparsity.initial_zeros``); ``exact``: those of the
     Winograd domain are exact already, as a reconstruction to a budget leaves them."""
 
+    moving: Moving | None = None
+    """Instead of regularizing, put zeros where they cost least, ``grow_from`` of them at first and all
+    at ``grow_until``, and move them until then; from there on they stay."""
+
     tiles: dict[str, Annotated[int, Field(ge=0, le=6)]] = Field(default_factory=lambda: {"default": 2})
     """m of F(m, r) by layer name, ``default`` for the others; 0: not by Winograd."""
 
@@ -65,6 +85,21 @@ class Joint(Section):
     def _has_default(self) -> "Joint":
         if "default" not in self.tiles:
             raise ValueError("tiles: expected a 'default' tile size")
+        return self
+
+    @model_validator(mode="after")
+    def _moves(self) -> "Joint":
+        if self.moving is None:
+            return self
+        if self.hold:
+            raise ValueError("moving: expected no hold, which lets zeros stay where they are")
+        if not 0 < self.grow_until < 1:
+            raise ValueError(
+                f"grow_until: {self.grow_until:g}, expected a share between 0 and 1, until which zeros are moving"
+            )
+        refuse_unused(self, ("alpha", "z_rate", "z_start", "prune_from"), "with moving")
+        if self.moving.like is not None:
+            refuse_unused(self, ("spatial", "winograd"), "with moving.like")
         return self
 
 

@@ -32,7 +32,7 @@ def measured(
     sparsity = (recipe.joint.spatial, recipe.joint.winograd)
     reconstruction = recipe.reconstruction
     budgeted = reconstruction is not None and reconstruction.budget is not None
-    if recipe.joint.hold == "exact" or budgeted:
+    if recipe.joint.hold == "exact" or recipe.joint.moving is not None or budgeted:
         sparsity = exact_shares(regularizer, arrays)
     thresholds = regularizer.thresholds(arrays, *sparsity)
     entries: dict[str, Any] = {

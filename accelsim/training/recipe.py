@@ -234,6 +234,9 @@ class Recipe(Section):
             raise ValueError(
                 "joint.hold: expected first weights that are sparse (key start or a file as network, no reconstruction)"
             )
+        moves = self.joint is not None and self.joint.moving is not None
+        if moves and (self.reconstruction is not None or self.optimizer.kind != "adam"):
+            raise ValueError("joint.moving: expected optimizer.kind adam and no reconstruction")
         if self.train_from is not None and (self.data.kind == "super_resolution" or self.reconstruction is not None):
             raise ValueError("train_from: expected images with labels and no reconstruction")
         if self.train_from is not None and (self.data.crop or self.data.cutout or self.reestimate):

@@ -20,11 +20,13 @@ from accelsim.files import alone_in, write_text
 from accelsim.network.graph import Graph, Network
 from accelsim.sparsity.initial_zeros import initial_patterns, projected
 from accelsim.sparsity.joint import JointRegularizer, spatial_layers
+from accelsim.sparsity.moving import MovingZeros, zeros_by_goal
 from accelsim.sparsity.recipe import Joint
 from accelsim.sparsity.reconstruction import Goals, LayerReport, reconstruct
 from accelsim.sparsity.zero_patterns import ZeroPattern
 from accelsim.training import checkpoint
 from accelsim.training.datasets import Source, resolve
+from accelsim.training.first_weights import start_arrays
 from accelsim.training.log import TrainingLog
 from accelsim.training.measured import measured
 from accelsim.training.named import RecipeParts
@@ -136,12 +138,28 @@ class Run:
             patterns = {name: pattern for name, pattern in patterns.items() if name in graph.parameters}
             teacher = None
         network = Network(graph, {name: arrays[name] for name in graph.parameters})
-        self.trainer = Trainer(recipe, network, images, teacher, patterns)
         self.cells: dict[str, float] = {}  # of weight arrays, as a budget gave them
         if patterns and recipe.start is not None:
             self.cells = checkpoint.cells_beside(resolve(recipe.start))
+        moving = None if recipe.joint is None else self._moving(recipe.joint, network)
+        self.trainer = Trainer(recipe, network, images, teacher, patterns, moving)
         self.log = TrainingLog(out / LOG)
         self.hours = 0.0
+
+    def _moving(self, joint: Joint, network: Network) -> MovingZeros | None:
+        """The zeros that move, if the recipe says so, and how many each layer gets.
+
+        Raises InputError if weights to do so after do not fit.
+        """
+        if joint.moving is None:
+            return None
+        regularizer = JointRegularizer(network.graph, joint.tiles, joint.exclude)
+        like = None
+        if joint.moving.like is not None:
+            path = resolve(joint.moving.like)
+            like = start_arrays(self.graph, path)
+            self.cells = checkpoint.cells_beside(path)
+        return MovingZeros(regularizer, zeros_by_goal(regularizer, network.arrays, joint, like))
 
     def resume(self) -> None:
         """Continue from the state in the folder."""

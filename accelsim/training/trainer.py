@@ -17,6 +17,7 @@ from accelsim.arrays import Array, Ints
 from accelsim.errors import NumericalError
 from accelsim.network.graph import Network
 from accelsim.sparsity.joint import JointRegularizer, Penalty
+from accelsim.sparsity.moving import MovingZeros
 from accelsim.sparsity.zero_patterns import ZeroPattern
 from accelsim.training.augment import augment
 from accelsim.training.compiled import CompiledNetwork, Execution, Learning, to_host
@@ -29,6 +30,7 @@ from accelsim.training.losses import (
     mean_squared_error,
     relative_squared_error,
 )
+from accelsim.training.mover import Mover, project
 from accelsim.training.optimizers import Adam, make_optimizer
 from accelsim.training.recipe import Recipe
 from accelsim.training.schedules import growing, learning_rate
@@ -58,7 +60,7 @@ class Trainer:
 
     network: what to train, with its first weights (copied).  teacher: the network to distil from
     (what features of images do not need: they hold what it says).  patterns: zeros that stay, by
-    array name.  xp: the array module.
+    array name.  moving: zeros that do not yet.  xp: the array module.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Trainer:
         images: Source | Patches | Features,
         teacher: Network | None = None,
         patterns: Mapping[str, ZeroPattern] | None = None,
+        moving: MovingZeros | None = None,
         xp: Any = np,
     ):
         self.recipe = recipe
@@ -84,7 +87,7 @@ class Trainer:
         self.regularizer: JointRegularizer | None = None
         self.z = np.zeros(2, np.float32)  # z_SD, z_WD
         self.z_optimizer = Adam(2)
-        if recipe.joint is not None and not recipe.joint.hold:
+        if recipe.joint is not None and not recipe.joint.hold and moving is None:
             self.regularizer = JointRegularizer(self.graph, recipe.joint.tiles, recipe.joint.exclude, xp)
             if recipe.joint.z_start != "balanced":
                 self.z[:] = recipe.joint.z_start
@@ -92,6 +95,7 @@ class Trainer:
         self.steps_per_epoch = len(images) // recipe.batch
         self.total = self.steps_per_epoch * recipe.epochs
         self.end = min(self.total, self.steps_per_epoch * (recipe.stop_after or recipe.epochs))
+        self.mover = Mover(moving, recipe.joint, self.total) if moving and recipe.joint else None
         self._order: tuple[int, Ints] = (-1, np.empty(0, np.int64))  # of the images in an epoch
 
     def _copy_weights(self, first: Mapping[str, Array]) -> None:
@@ -103,14 +107,12 @@ class Trainer:
         self.spans = {name: slice(end - size, end) for name, size, end in zip(trained, sizes, ends, strict=True)}
         self.values: Array = self.xp.empty(ends[-1], np.float32)
         self.gradient: Array = self.xp.zeros(ends[-1], np.float32)
-        self.arrays: dict[str, Array] = {}
-        self.gradients: dict[str, Array] = {}
-        for name, span in self.spans.items():
-            self.arrays[name] = self.values[span].reshape(shapes[name])
-            self.arrays[name][...] = self.xp.asarray(first[name])
-            self.gradients[name] = self.gradient[span].reshape(shapes[name])
+        self.arrays = self._by_name(self.values)
+        self.gradients = self._by_name(self.gradient)
         for name in shapes:
-            if name not in self.spans:
+            if name in self.spans:
+                self.arrays[name][...] = self.xp.asarray(first[name])
+            else:
                 self.arrays[name] = self.xp.array(first[name], np.float32)
         self.average: Array | None = None if self.recipe.ema is None else self.values.copy()
 
@@ -137,6 +139,8 @@ class Trainer:
         joint = self.recipe.joint
         if joint is None:
             return 0.0, 0.0
+        if self.mover is not None:
+            return self.mover.targets(self.done)
         share = growing(self.done / self.total, joint.grow_from, 1.0, joint.grow_until)
         return share * joint.spatial, share * joint.winograd
 
@@ -174,6 +178,7 @@ class Trainer:
         """
         recipe = self.recipe
         self._prune()
+        taken = self._move_zeros()
         x, target, guide = self.batch(self.done)
         y = self.compiled.forward(x)
         if guide is None and self.teacher is not None:
@@ -189,6 +194,8 @@ class Trainer:
         self.compiled.backward(slope, d_hint)
         spatial, winograd = self._regularize()
         rate = self._rate()
+        if taken is not None:
+            self.values += taken
         self.optimizer.step(self.values, self.gradient, rate)
         self.done += 1
         self._prune()
@@ -259,8 +266,9 @@ class Trainer:
 
     def _prune(self) -> None:
         """Keep zeros; choose those of the spatial domain once the recipe's moment has come."""
-        for name, pattern in self.patterns.items():
-            pattern.project(self.arrays[name])
+        project(self.arrays, self.patterns)
+        if self.mover is not None and self.mover.stay(self.done):
+            project(self.arrays, self.mover.zeros.patterns)
         joint = self.recipe.joint
         if joint is None or self.regularizer is None or joint.prune_from is None:
             return
@@ -272,6 +280,20 @@ class Trainer:
                 self.mask[span] = self.xp.abs(self.values[span]) > theta
         if self.mask is not None:
             self.values *= self.mask
+
+    def _move_zeros(self) -> Array | None:
+        """Put zeros that move into the weights; what is to be given back to these before their step.
+
+        None once the zeros stay, or where none move.
+        """
+        if self.mover is None or self.mover.stay(self.done):
+            return None
+        self.mover.choose(self.done, self.arrays, self._by_name(self.optimizer.state["second"]))
+        return self.mover.apply(self.values, self.arrays)
+
+    def _by_name(self, flat: Array) -> dict[str, Array]:
+        """Views of what is trained, or of what is kept of it: (P,)."""
+        return {name: flat[span].reshape(self.graph.parameters[name]) for name, span in self.spans.items()}
 
     def _regularize(self) -> tuple[Penalty | None, Penalty | None]:
         """Add the regularizer's gradients and move z."""
@@ -310,13 +332,10 @@ class Trainer:
 
         The moving average of the weights, if the recipe keeps one.
         """
-        flat = self.values if self.average is None else self.average
-        arrays = {}
-        for name, shape in self.graph.parameters.items():
-            if name in self.spans:
-                arrays[name] = to_host(flat[self.spans[name]]).reshape(shape)
-            else:
-                arrays[name] = to_host(self.arrays[name])
+        trained = self._by_name(self.values if self.average is None else self.average)
+        arrays = {name: to_host(trained.get(name, self.arrays[name])) for name in self.graph.parameters}
+        if self.mover is not None:
+            project(arrays, self.mover.zeros.patterns)
         return arrays
 
     def reestimated(self, batches: int) -> dict[str, Array]:
@@ -338,6 +357,8 @@ class Trainer:
             arrays["average"] = to_host(self.average)
         if self.mask is not None:
             arrays["kept"] = to_host(self.mask)
+        if self.mover is not None:
+            arrays |= self.mover.zeros.state()
         for name, array in self.optimizer.state.items():
             arrays[f"optimizer.{name}"] = to_host(array)
         for name, array in self.z_optimizer.state.items():
@@ -354,6 +375,8 @@ class Trainer:
         """
         if "kept" in arrays:
             self.mask = self.xp.asarray(arrays["kept"])
+        if self.mover is not None:
+            self.mover.zeros.restore(arrays)
         expected, _ = self.state()
         if notes.get("network") != self.graph.name or arrays.keys() != expected.keys():
             found = f"the state of network {notes.get('network')!r}"
