@@ -226,7 +226,7 @@ def models_section(built: dict[str, dict[str, Any]]) -> list[str]:
         "are measured (ResNet-18 and SqueezeNet: 900 held apart, one standard error 1.4 to 1.7 points). `resnet18` is",
         "distilled on 1,600 calibration images with as many zeros in all as the paper has. `resnet18-budget` and",
         "SqueezeNet are reconstructed from 1,504 and 512 of these images to a budget of bytes and multiplies, and not",
-        "trained (`joint-sparsity.md` says what either loses).",
+        "trained (`joint-sparsity.md` says what either loses). The training images of CT-SRCNN have no known licence.",
         "",
         *densities(models),
         "",

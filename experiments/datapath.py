@@ -79,7 +79,8 @@ class Case:
             keys += [f"arithmetic.{word}_bits={bits}" for word, bits in words.items()]
         if not self.tile:
             return accelsim.load_hardware("spatial-16x16", keys).datapath
-        keys += [f"tile={self.tile}", f"arithmetic.tap_scales={self.taps}", f"arithmetic.transformed_bits={self.bits}"]
+        keys += [f"tile={self.tile}", "largest_kernel=3", f"arithmetic.tap_scales={self.taps}"]
+        keys += [f"arithmetic.transformed_bits={self.bits}"]
         keys += [POINTS[self.points]] if self.points else []
         return accelsim.load_hardware("winograd-16x16", keys).datapath
 
@@ -146,8 +147,10 @@ def page(stored: dict[str, Any]) -> str:
         "G are smaller, and too much of ResNet-20 falls below it (91.0 for 79.5 of 200 images without a threshold).",
         "",
         "`*-dense` are networks of the data folder, nothing pruned.  Super-resolution runs the middles of 96 x 96",
-        "pixels of Set5's and Set14's pictures, enlarged threefold.  Networks that are not in `models/` are files of",
-        "`recipes/NAME-compress.yaml`, whose heads say how they are made.",
+        "pixels of Set5's and Set14's pictures, enlarged threefold; kernels of 5 x 5 and 9 x 9 are summed directly, as",
+        "by transform units of 3 x 3 alone (`largest_kernel: 3`).  Networks that are not in `models/` are files of",
+        "`recipes/NAME-compress.yaml`, whose heads say how they are made; that of CT-SRCNN is not shipped, as its",
+        "training images have no known licence.",
         "",
         "## Which arithmetic serves",
         "",

@@ -97,8 +97,9 @@ def compress_checkpoint(
     content = coded.thing.content
     if task.images.test is not None:
         accuracy = measure(model, task.images.test, task.reference, recipe.workers)
-        task.say(", ".join(f"{name} {value:.2f}" for name, value in accuracy.items()))
         content = with_accuracy(content, accuracy)
+        figures = ", ".join(f"{name} {value:.2f}" for name, value in accuracy.items())
+        task.say(f"{figures}; with these {_size(len(content), model.parameters)}")
         sha256 = hashlib.sha256(content).hexdigest()
         model = replace(model, accuracy=accuracy, file_bytes=len(content), sha256=sha256)
     elif (own := card_images(task.notes, task.network.graph)) is not None:
@@ -110,6 +111,11 @@ def compress_checkpoint(
         tried.tuning.remove()
         tried.rounding.remove()
     return model
+
+
+def _size(file_bytes: int, parameters: int) -> str:
+    """A file's size, and how many times larger its parameters are in float32."""
+    return f"{file_bytes} bytes, {4 * parameters / file_bytes:.2f}x"
 
 
 def _made(task: CompressionTask, checkpoint: Path, out: Path, resume: bool) -> Made[_Coded]:
@@ -125,7 +131,7 @@ def _made(task: CompressionTask, checkpoint: Path, out: Path, resume: bool) -> M
         quantized = _tuned(task, quantized, resume)
     content = encode_dual(_rounded(task, quantized, resume))
     model = decode_dual(content, str(out))
-    task.say(f"{out}: {model.file_bytes} bytes, {4 * model.parameters / model.file_bytes:.2f}x")
+    task.say(f"{out}: {_size(model.file_bytes, model.parameters)}")
     measured = 0 if task.images.test is None else FIGURES_BYTES
     whole = replace(model, file_bytes=model.file_bytes + measured)
     return Made(_Coded(content, model, quantized), task.budgets.shares(whole))

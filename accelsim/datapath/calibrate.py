@@ -21,7 +21,7 @@ from accelsim.datapath.counts import Counts, bits_for
 from accelsim.datapath.execute import add_counts, run_integers
 from accelsim.datapath.floating import machine_tiles, winograd_part
 from accelsim.datapath.groups import groups
-from accelsim.datapath.program import Calibrated, build, check_words
+from accelsim.datapath.program import Calibrated, build, check_words, layer_transforms
 from accelsim.datapath.scales import Histogram, exponent_of, unit_of
 from accelsim.dual.model import DualModel
 from accelsim.errors import NumericalError
@@ -160,6 +160,7 @@ def _narrowed(model: DualModel, datapath: Datapath, name: str) -> bool:
     layer = model.network.graph.node(name).layer
     assert isinstance(layer, Conv)
     m = machine_tiles(model, datapath)[name]
+    layer_transforms(datapath, name, layer.kernel, m)
     exact = transformed_bits(m, layer.kernel, datapath.integers.activation_bits, datapath.points_of(m))
     return bits is not None and bits < exact.max()
 

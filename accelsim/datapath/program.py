@@ -97,6 +97,18 @@ def check_words(datapath: Datapath) -> None:
             raise InputError(f"{datapath.machine}: arithmetic.{key} {bits}, expected at least {LEAST_BITS} to compute")
 
 
+def layer_transforms(datapath: Datapath, name: str, kernel: tuple[int, int], m: int) -> tuple[WholeTransforms, ...]:
+    """A^T and B^T of a layer's tile in whole numbers, of rows and of columns.
+
+    Raises InputError where no shift makes them whole.
+    """
+    try:
+        return tuple(whole_transforms(m, r, datapath.points_of(m)) for r in kernel)
+    except ValueError as error:
+        expected = "expected another tile, other points or a largest_kernel below it"
+        raise InputError(f"{datapath.machine}: layer {name}: {error}; {expected}") from None
+
+
 def build(
     model: DualModel,
     datapath: Datapath,
@@ -228,10 +240,7 @@ class _Planner:
         assert isinstance(layer, Conv)
         m = self.tiles[group.name]
         points = self.datapath.points_of(m)
-        try:
-            transforms = tuple(whole_transforms(m, r, points) for r in layer.kernel)
-        except ValueError as error:
-            raise InputError(f"{self.datapath.machine}: layer {group.name}: {error}") from None
+        transforms = layer_transforms(self.datapath, group.name, layer.kernel, m)
         W = machine_filters(self.model, self.datapath, group.name, m)
         scale, bias = scale_and_bias(self.model.network, group)
         K, C, n_h, n_w = W.shape

@@ -154,6 +154,7 @@ def test_a_recipe_measures_on_the_test_images(tmp_path, resnet8, bz2_coder):
     assert all(0 <= value <= 100 for value in model.accuracy.values())
     assert set(model.input_density) == {f"{name}" for name in spatial_densities(model)}
     assert any("fine-tuning" in line for line in lines)
+    assert any(f"with these {(tmp_path / 'x.dual').stat().st_size} bytes" in line for line in lines)
 
 
 def test_an_interrupted_fine_tuning_goes_on_to_the_same_file(tmp_path, resnet8, bz2_coder):

@@ -38,9 +38,9 @@ MODELS = Path(__file__).parents[2] / "models"
 
 
 def one_layer(w: np.ndarray, size: tuple[int, int], padding: int) -> DualModel:
-    """A model of one 3 x 3 convolution, nothing pruned."""
-    K, C = w.shape[:2]
-    layer = Conv(in_channels=C, out_channels=K, kernel=(3, 3), padding=(padding, padding))
+    """A model of one convolution, nothing pruned."""
+    K, C, R, S = w.shape
+    layer = Conv(in_channels=C, out_channels=K, kernel=(R, S), padding=(padding, padding))
     graph = Graph(name="one", input_shape=(*size, C), nodes=(Node(name="c", layer=layer, inputs=(INPUT,)),))
     return DualModel(Network(graph, {"c.weight": w.astype(np.float32)}), {"c": 2}, 0.0)
 
@@ -502,3 +502,11 @@ def test_histograms_of_parts_add_up_to_that_of_all(parts):
     assert merged.largest == whole.largest
     assert merged.width == whole.width
     assert (merged.counts == whole.counts).all()
+
+
+def test_a_tile_that_no_shift_makes_whole_is_refused_by_its_layer():
+    """F(6, 9) takes points with thirds."""
+    model = one_layer(np.ones((2, 1, 9, 9)), (16, 16), 4)
+    datapath = Datapath("wino", "winograd", m=6, integers=Integers(transformed_bits=12))
+    with pytest.raises(InputError, match=r"wino: layer c: F\(6, 9\) .*; expected another tile"):
+        calibrate(model, datapath, np.ones((1, 16, 16, 1), np.uint8))
