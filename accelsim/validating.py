@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from accelsim.datapath.widths import FoundWidths
     from accelsim.dual.calibration import Calibration
     from accelsim.dual.model import DualModel
+    from accelsim.network import Network
     from accelsim.simulator.machines.machine import Machine
 
 
@@ -26,6 +27,7 @@ def validate(
     machines: "Sequence[Machine | str | Path]",
     images: str | Path | None = None,
     *,
+    reference: str | Path | None = None,
     arithmetic: str = "integers",
     tolerance_points: float | None = None,
     progress: "Callable[[int, int], None] | None" = None,
@@ -36,10 +38,13 @@ def validate(
     images: an ``.npz`` file or a folder with ``labels.csv`` (see ``accelsim.network.images``), or,
     where the network gives pictures, an ``.npz`` file with targets, and PSNR is measured; by
     default the sample of a model that is given by file or name.
+    reference: the file of the uncompressed network, whose answers losses are counted from (``.onnx``,
+    ``.safetensors``, ``.npz``, ``.pt`` or ``.dual``); where it does not say how pixels go in, as into
+    the model.  By default its answers are those that are kept with the images, if any are.
     arithmetic: ``integers`` of each machine's description, or ``float``.  tolerance_points: loss of
     top-1 that is allowed, by default 1 in integers, 2 in float32, or of PSNR in dB, by default 0.2.
     progress: called with the images done and those in all.
-    Raises InputError if a machine or the images are unsound or do not fit the model.
+    Raises InputError if a machine, the images or the reference are unsound or do not fit the model.
     """
     from accelsim.datapath.pictures import TOLERANCE_DB, gives_pictures, validate_pictures
     from accelsim.datapath.runs import image_runs
@@ -62,13 +67,46 @@ def validate(
 
     whole: Literal["integers", "float"] = "integers" if arithmetic == "integers" else "float"
     if gives_pictures(known):
+        if reference is not None:
+            name = known.network.graph.name
+            raise InputError(f"reference {reference}: {name} gives pictures, expected an array 'reference' in {where}")
         pairs = read_pairs(where)
         total = image_runs(datapaths, len(pairs.pixels))
         allowed = TOLERANCE_DB if tolerance_points is None else tolerance_points
         return validate_pictures(known, datapaths, pairs, arithmetic=whole, tolerance_db=allowed, progress=count)
+    uncompressed = None if reference is None else _uncompressed(path_of("reference", reference), known)
     pictures = read_images(where, known.network.graph.input_shape[:2])
-    total = image_runs(datapaths, len(pictures.labels))
-    return run(known, datapaths, pictures, arithmetic=whole, tolerance_points=tolerance_points, progress=count)
+    total = image_runs(datapaths, len(pictures.labels)) + (len(pictures.labels) if uncompressed else 0)
+    return run(
+        known,
+        datapaths,
+        pictures,
+        reference=uncompressed,
+        arithmetic=whole,
+        tolerance_points=tolerance_points,
+        progress=count,
+    )
+
+
+def _uncompressed(path: Path, model: "DualModel") -> "Network":
+    """The network of a file, whose answers a model's are compared with.
+
+    Pixels go in as into the model, where the file does not say.
+    """
+    from accelsim.compression.importing import Wishes
+    from accelsim.compression.sparsified import network_of
+    from accelsim.network import Network
+    from accelsim.network.graph import Preprocessing
+
+    network = network_of(path, Wishes(), lambda line: None)
+    mine = model.network.graph
+    ends = [(graph.input_shape, graph.shapes[graph.nodes[-1].name]) for graph in (network.graph, mine)]
+    if ends[0] != ends[1]:
+        found, wanted = (f"{shape} to {outputs}" for shape, outputs in ends)
+        raise InputError(f"{path}: a network of {found}, expected {wanted} as {mine.name} has it")
+    if network.graph.preprocessing != Preprocessing():
+        return network
+    return Network(network.graph.model_copy(update={"preprocessing": mine.preprocessing}), network.arrays)
 
 
 def search_widths(

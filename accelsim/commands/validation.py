@@ -26,6 +26,12 @@ class ValidationOptions:
         Path | None,
         typer.Option(metavar="FILE|DIR", help="An .npz file or a folder with labels.csv; default: the model's sample."),
     ] = None
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The uncompressed network, to compare with: .onnx, .safetensors, .npz, .pt or .dual."
+        ),
+    ] = None
     overrides: Overrides = None
     integers: Annotated[
         bool, typer.Option("--integers/--float", help="In the whole numbers of each machine, or in float32.")
@@ -59,6 +65,7 @@ def validate(
             loaded,
             descriptions,
             how.images or accelsim.sample_images(loaded, model),
+            reference=how.reference,
             arithmetic="integers" if how.integers else "float",
             tolerance_points=how.tolerance,
             progress=progress,
@@ -83,6 +90,8 @@ def _search_widths(
 
     if not how.integers:
         raise InputError("--search-widths is of whole numbers, expected no --float with it")
+    if how.reference is not None:
+        raise InputError("--search-widths goes by the labels alone, expected no --reference with it")
     found = accelsim.search_widths(model, machines, images, tolerance_points=how.tolerance)
     if json:
         print_json({"machines": [machine.to_dict() for machine in found]})

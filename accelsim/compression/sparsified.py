@@ -237,7 +237,10 @@ def read_pictures(network: Network, asked: Asked, say: Say) -> Pictures:
         pixels = smooth_noise(network.graph.input_shape)
         labels = None
     else:
-        pixels, labels = read_labelled(asked.images, network.graph.input_shape, MOST, asked.labels)
+        listed = asked.labels or _labels_among(network, asked.images)
+        pixels, labels = read_labelled(asked.images, network.graph.input_shape, MOST, listed)
+        if labels is not None and asked.labels is None and listed is not None:
+            say(f"{listed}: labels of {len(pixels)} pictures, used for top-1 alone")
         if len(pixels) < LEAST:
             raise InputError(f"{asked.images}: {len(pixels)} pictures, expected at least {LEAST}, better 50 or more")
         different = len({picture.tobytes() for picture in pixels})
@@ -256,6 +259,13 @@ def read_pictures(network: Network, asked: Asked, say: Say) -> Pictures:
         labels=None if labels is None else labels[apart],
         real=asked.images is not None,
     )
+
+
+def _labels_among(network: Network, images: Path) -> Path | None:
+    """The ``labels.csv`` in a classifier's folder of pictures, as ``validate`` reads it, if there is one."""
+    listed = images / "labels.csv"
+    graph = network.graph
+    return listed if len(graph.shapes[graph.nodes[-1].name]) == 1 and listed.is_file() else None
 
 
 def _check_labels(network: Network, asked: Asked, labels: Ints | None) -> None:

@@ -115,7 +115,7 @@ def validate(
     check(model, datapaths, images)
     if tolerance_points is None:
         tolerance_points = INTEGER_TOLERANCE_POINTS if arithmetic == "integers" else FLOAT_TOLERANCE_POINTS
-    expected = answers(reference, images.pixels) if reference is not None else images.reference
+    expected = answers(reference, images.pixels, progress) if reference is not None else images.reference
     plain = float_outputs(model.network, images.pixels, None, progress=progress)
     right = None if expected is None else expected == images.labels
     runs: dict[Datapath, MachineRun] = {}
@@ -164,9 +164,13 @@ def _held(result: MachineValidation, tolerance_points: float) -> bool | None:
     return held(result.loss_points, result.loss_standard_error, tolerance_points)
 
 
-def answers(network: Network, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+def answers(
+    network: Network,
+    pixels: NDArray[np.uint8],
+    progress: Progress | None = None,
+) -> NDArray[np.int64]:
     """Index of the network's largest output for each image: (N,)."""
-    return np.asarray(float_outputs(network, pixels, None).argmax(axis=1), np.int64)
+    return np.asarray(float_outputs(network, pixels, None, progress=progress).argmax(axis=1), np.int64)
 
 
 def check(model: DualModel, datapaths: Sequence[Datapath], images: LabelledImages) -> None:

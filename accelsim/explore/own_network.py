@@ -101,6 +101,7 @@ def _made_of(
     say: Say,
 ) -> list[Made]:
     """The files of a network in a folder, each on all machines."""
+    say(f"{DENSE}: the network as it is, 8 bits a weight")
     dense = _dense(network, folder, asked)
     figures = compare(network, dense, pictures)
     found = [_made(DENSE, dense, figures, say)]

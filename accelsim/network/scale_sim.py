@@ -95,14 +95,12 @@ def header_faults(header: list[str], expected: tuple[str, ...], strides: bool) -
         behind = behind[1:]
     found = [next((start for start in EXTRA if column.startswith(start)), "") for column in behind]
     what = ", ".join((*(["a second stride"] if strides else []), *EXTRA))
-    faults += [
-        f"row 1: column {column[:60]!r} is not known behind {expected[-1]!r} (expected {what})"
-        for column, start in zip(behind, found, strict=True)
-        if not start
-    ]
+    unknown = list(dict.fromkeys(column[:60] for column, start in zip(behind, found, strict=True) if not start))
+    if unknown:
+        names = f"column {unknown[0]!r} is" if len(unknown) == 1 else f"columns {str(unknown[:5])[1:-1]} are"
+        faults.append(f"row 1: {names} not known behind {expected[-1]!r} (expected {what})")
     twice = [start for start in EXTRA if found.count(start) > 1]
-    twice += [column[:60] for column in dict.fromkeys(behind) if behind.count(column) > 1]
-    return faults + [f"row 1: column {column!r} is there twice" for column in dict.fromkeys(twice)]
+    return faults + [f"row 1: column {column!r} is there twice" for column in twice]
 
 
 def _slip(header: list[str], expected: tuple[str, ...], column: str) -> bool:

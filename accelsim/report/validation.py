@@ -18,7 +18,8 @@ from accelsim.report.console import escape, line
 from accelsim.report.grid import grid, put
 from accelsim.report.shelf_tables import model_line
 
-NO_REFERENCE = "no reference with the images: what the uncompressed network gives"
+NO_REFERENCE = "what the uncompressed network gives is not with the images"
+NO_ANSWERS = f"{NO_REFERENCE}: --reference NET.onnx"
 ONE_IMAGE = "one image does not say how sure its loss is"
 LAYER_COLUMNS = ("mode", "SQNR, dB", "own", "sum bits", "V bits", "cut %")
 
@@ -77,7 +78,7 @@ def _show_pictures(out: Console, model: DualModel, validation: PictureValidation
     _show_reasons(out, validation.machines, "dB")
     line(
         out,
-        f"yes: machines of both kinds, and no loss above {validation.tolerance_db:g} dB shown (95 % confidence)",
+        f"'yes' where machines of both kinds show no loss above {validation.tolerance_db:g} dB (95 % confidence)",
     )
 
 
@@ -91,11 +92,11 @@ def _show_answers(out: Console, model: DualModel, validation: Validation) -> Non
     line(out, "loss: below the uncompressed network, +- one standard error; agreement: same answer as it gives")
     line(out, "largest difference: of an output, against direct convolution with the decoded weights")
     _show_layers(out, validation.machines)
-    reason = NO_REFERENCE if any(row.loss_points is None for row in validation.machines) else ONE_IMAGE
+    reason = NO_ANSWERS if any(row.loss_points is None for row in validation.machines) else ONE_IMAGE
     line(out, f"served by both kinds of machine: {_verdict(validation.served_by_both, reason)}")
     _show_reasons(out, validation.machines, "points")
     tolerance = validation.tolerance_points
-    line(out, f"yes: machines of both kinds, and no loss above {tolerance:g} points shown (95 % confidence)")
+    line(out, f"'yes' where machines of both kinds show no loss above {tolerance:g} points (95 % confidence)")
 
 
 def _verdict(served: bool | None, reason: str) -> str:

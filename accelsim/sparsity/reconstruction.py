@@ -31,7 +31,7 @@ from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.moments import Moments, Sample, bias_of, moments_of
 from accelsim.sparsity.recipe import Reconstruction
 from accelsim.sparsity.sparse_least_squares import least_squares, sparse_solution
-from accelsim.threads import on_one_thread
+from accelsim.threads import on_all_cores, on_one_thread
 
 # Over all layers together (s_SD, s_WD), to be small in the Winograd domain; or of each layer how
 # many entries of w and of W = G w G^T are zero, exactly in both.
@@ -175,13 +175,15 @@ def advance(
     sources: dict[str, list[Any]] = {
         source: list(values.pop(source) if source in last else values[source]) for source in set(node.inputs)
     }
-    found = []
-    for i in range(count):
+
+    def output(i: int) -> Array:
         inputs = tuple(sources[source][i] for source in node.inputs)
-        found.append(apply_layer(node, inputs, parameters))
+        found = apply_layer(node, inputs, parameters)
         for source in last:
             sources[source][i] = None
-    values[node.name] = found
+        return found
+
+    values[node.name] = on_all_cores(output, range(count))
 
 
 def _target(

@@ -35,7 +35,7 @@ from accelsim.sparsity.sparse_least_squares import least_squares, sparse_solutio
 from accelsim.sparsity.whole_filters import whole_bases
 from accelsim.sparsity.whole_weights import whole_by_cell
 from accelsim.sparsity.zero_patterns import whole_rows
-from accelsim.threads import on_one_thread
+from accelsim.threads import on_all_cores, on_one_thread
 from accelsim.training.losses import distillation, relative_squared_error
 
 OFFSETS = (-0.08, 0.04)  # of the share of zeros in the Winograd domain from that in the spatial one
@@ -309,26 +309,25 @@ def _grid(layer: _Layer, settings: Reconstruction) -> Grid:
     settings = settings.model_copy(update={"iterations": budget.iterations, "polish": budget.polish})
     B = np.ascontiguousarray(layer.moments.B[:, ::every])
     problem = least_squares(replace(layer.moments, B=B), start, kron, settings)
-    grid: Grid = []
-    for offset in OFFSETS if kron is not None else (0.0,):
-        row = []
-        for share in budget.zeros:
-            goals = goals_at(w, kron, share, offset)
-            found, _ = sparse_solution(problem, *goals, settings, exact=True)
-            moved = (found - start).reshape(-1, some)
-            error = every * float(np.sum(moved * (layer.apart @ moved)))
-            noise, levels = _rounded(layer.moments, layer.apart, found, kron, budget.cells)
-            row.append(
-                SharesTried(
-                    loss=max(layer.loss(found, every), 1e-9),
-                    error=max(error, 1e-20),
-                    noise=[max(K * each, 1e-20) for each in noise],
-                    bits=[encode_context([n])[1][0] * layer.w.size / n.size for n in levels],
-                    multiplies=[layer.multiplies * used(n, kron) for n in levels],
-                )
-            )
-        grid.append(row)
-    return grid
+    pairs = [(offset, share) for offset in (OFFSETS if kron is not None else (0.0,)) for share in budget.zeros]
+
+    def tried(pair: tuple[float, float]) -> SharesTried:
+        offset, share = pair
+        found, _ = sparse_solution(problem, *goals_at(w, kron, share, offset), settings, exact=True)
+        moved = (found - start).reshape(-1, some)
+        error = every * float(np.sum(moved * (layer.apart @ moved)))
+        noise, levels = _rounded(layer.moments, layer.apart, found, kron, budget.cells)
+        return SharesTried(
+            loss=max(layer.loss(found, every), 1e-9),
+            error=max(error, 1e-20),
+            noise=[max(K * each, 1e-20) for each in noise],
+            bits=[encode_context([n])[1][0] * layer.w.size / n.size for n in levels],
+            multiplies=[layer.multiplies * used(n, kron) for n in levels],
+        )
+
+    points = on_all_cores(tried, pairs)
+    shares = len(budget.zeros)
+    return [points[first : first + shares] for first in range(0, len(points), shares)]
 
 
 def goals_at(w: Array, kron: Array | None, share: float, offset: float) -> tuple[int, int]:

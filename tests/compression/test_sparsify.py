@@ -10,9 +10,11 @@ from PIL import Image
 import accelsim
 from accelsim.cli import main
 from accelsim.compression.moved_statistics import moved_statistics
+from accelsim.compression.sparsified import Asked, read_pictures
 from accelsim.compression.sparsify import smooth_noise
 from accelsim.dual.deploy import spatial_densities, winograd_densities
 from accelsim.dual.file import read_dual
+from accelsim.errors import InputError
 from accelsim.network import INPUT, Graph, Network, Node, forward
 from accelsim.network.images import LabelledImages, write_images
 from accelsim.network.layers import BatchNorm, Conv, Flatten, GlobalAveragePool, Linear, Relu
@@ -204,6 +206,27 @@ def test_pictures_that_say_nothing_are_refused_in_one_line(tmp_path, capsys):
     assert "40 pictures of which 1 differ, expected at least" in refused(tmp_path, capsys, pixels, 3)
     pixels[3, 2, 2, 0] = 255
     assert "40 pictures of which 2 differ, expected at least" in refused(tmp_path, capsys, pixels, 3)
+
+
+def test_labels_that_lie_among_the_pictures_are_used_for_top1(tmp_path):
+    """As ``validate`` does with the same folder: the file's own labels, of the pictures that are kept apart."""
+    pictures = smooth_noise((12, 12, 3))[:40]
+    for i, pixels in enumerate(pictures):
+        Image.fromarray(pixels).save(tmp_path / f"{i:03}.png")
+    told = []
+    without = read_pictures(network(), Asked(images=tmp_path), told.append)
+    assert (without.labels, told) == (None, [])
+    table = tmp_path / "labels.csv"
+    table.write_text("file,label\n" + "".join(f"{i:03}.png,{i % 6}\n" for i in range(40)))
+    found = read_pictures(network(), Asked(images=tmp_path), told.append)
+    assert told == [f"{table}: labels of 40 pictures, used for top-1 alone"]
+    np.testing.assert_array_equal(found.fit, without.fit)
+    for x, label in zip(found.apart, found.labels, strict=True):
+        (i,) = np.flatnonzero((network().graph.preprocessing.apply(pictures) == x).all(axis=(1, 2, 3)))
+        assert label == i % 6
+    table.write_text("file,label\n000.png,6\n" + "".join(f"{i:03}.png,0\n" for i in range(1, 40)))
+    with pytest.raises(InputError, match="label 6, mine has the classes 0 to 5"):
+        read_pictures(network(), Asked(images=tmp_path), told.append)
 
 
 def test_pictures_of_one_colour_each_are_enough(tmp_path, capsys):

@@ -170,6 +170,14 @@ def test_a_word_under_a_name_that_is_not_known_is_left_out_of_a_topology(tmp_pat
         read_table(table(tmp_path, "c, 9, 9, 3, 3, 8, 4, 2, 7", header=f"{SCALE_SIM} Target"))
 
 
+def test_columns_that_are_not_known_are_named_together(tmp_path):
+    """As in SCALE-Sim's conv_nets/Resnet50.csv, whose own parser ends there, too."""
+    with pytest.raises(
+        InputError, match=r"csv: row 1: columns '', 'eh', 'ew' are not known behind 'stride' \(.*batch\)$"
+    ):
+        read_table(table(tmp_path, "c,9,9,3,3,8,4,2,,,7,7", header=SCALE_SIM + ",,Eh,Ew"))
+
+
 def test_tabs_in_the_place_of_commas_are_named(tmp_path):
     """As in SCALE-Sim's conv_nets/UNet_maestro.csv."""
     tabs = "\t".join(name.strip() for name in SCALE_SIM.split(","))

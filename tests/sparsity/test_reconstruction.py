@@ -11,10 +11,11 @@ from accelsim.network.layers import Add, Flatten, GlobalAveragePool, Linear
 from accelsim.network.zoo.builder import Builder
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.moments import Moments
-from accelsim.sparsity.recipe import Reconstruction
+from accelsim.sparsity.recipe import Budget, Reconstruction
 from accelsim.sparsity.reconstruction import LayerReport, reconstruct, zeros_by_layer
 from accelsim.sparsity.sparse_least_squares import least_squares, sparse_solution
 from accelsim.training.first_weights import initial_arrays
+from accelsim.training.prices import PricingImages, measure
 from accelsim.training.recipe import load_recipe
 from accelsim.transforms.winograd import convolve_transformed, matrices
 
@@ -211,17 +212,28 @@ def test_moments_that_rounding_has_made_indefinite_give_weights_of_their_size() 
     assert np.abs(found).max() < 100
 
 
-def test_one_thread_and_several_give_the_same_bytes() -> None:
-    """Two threads factor a matrix of this size in other blocks than one, and multiply thin ones in other parts."""
+def test_one_thread_and_several_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads factor a matrix of this size in other blocks than one, and multiply thin ones in other parts.
+
+    Two cores share the points at which a layer is priced, and the chunks of images.
+    """
     build = Builder("small", (8, 8, 80))
     build.conv("thin", 6, 3)
     graph = build.graph()
     network = Network(graph, initial_arrays(graph, 0))
-    images = np.random.default_rng(0).standard_normal((24, 8, 8, 80)).astype(np.float32)
+    images = np.random.default_rng(0).standard_normal((40, 8, 8, 80)).astype(np.float32)
     regularizer = JointRegularizer(graph, {"default": 2})
+    budget = Budget(ratio=9, cost_reduction=4, images=8, zeros=(0.3, 0.8), cells=(0.4,), iterations=2, polish=1)
+    priced = SETTINGS.model_copy(update={"budget": budget})
+    calibration = PricingImages(images[8:], images[:8])
     found = []
+    points = []
     for threads in (1, 2):
+        monkeypatch.setattr("accelsim.threads.cores", lambda threads=threads: threads)
         with threadpool_limits(threads, user_api="blas"):
             found.append(reconstruct(network, images, regularizer, (0.7, 0.7), SETTINGS))
+            points.append(measure(network, calibration, regularizer, priced, {}, lambda *_: None))
     for name, array in found[0].items():
         np.testing.assert_array_equal(array, found[1][name])
+    assert points[0] == points[1]
+    assert len(points[0]["thin"]) == 2
