@@ -73,13 +73,13 @@ class MovingZeros:
         Zeros of W make more of w, and the other way round: so a share of them may do.
         """
         zeros = cheapest(w, power, wanted, kron)
-        shares = [goal / count for goal, count in zip(wanted, counted(w, zeros, kron), strict=True) if count]
+        shares = [goal / count for goal, count in zip(wanted, counted(zeros, kron), strict=True) if count]
         low = min(max(shares, default=1.0), 1.0)
         high = 1.0
         for _ in range(TRIES if low < high else 0):
             share = (low + high) / 2
             tried = cheapest(w, power, (round(share * wanted[0]), round(share * wanted[1])), kron)
-            if all(count >= goal for count, goal in zip(counted(w, tried, kron), wanted, strict=True)):
+            if all(count >= goal for count, goal in zip(counted(tried, kron), wanted, strict=True)):
                 zeros = tried
                 high = share
             else:
@@ -138,9 +138,9 @@ def cheapest(w: Array, power: Floats, wanted: tuple[int, int], kron: Array | Non
     return Zeros(zero, smallest(winograd_cost(w, zero, kron) * power[..., None], wanted[1]))
 
 
-def counted(w: Array, zeros: Zeros, kron: Array | None) -> tuple[int, int]:
-    """How many entries of w and of W are zero once they have these zeros."""
-    w = w.copy()
+def counted(zeros: Zeros, kron: Array | None) -> tuple[int, int]:
+    """How many entries of w and of W these zeros make zero, whatever the weights are."""
+    w = np.random.default_rng(0).standard_normal(zeros.spatial.shape, np.float32)
     zeros.pattern(kron).project(w)
     zeros_wd = 0 if kron is None else exact_zeros(w.reshape(-1, kron.shape[1]) @ kron.T)
     return w.size - int(np.count_nonzero(w)), zeros_wd

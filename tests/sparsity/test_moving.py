@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from accelsim.sparsity.moving import fisher_of_filters, smallest, winograd_cost
+from accelsim.sparsity.moving import Zeros, cheapest, counted, fisher_of_filters, smallest, winograd_cost
 from accelsim.transforms.winograd import matrices
 
 
@@ -39,3 +39,24 @@ def test_as_many_are_chosen_as_asked_for_and_none_that_costs_more() -> None:
         chosen = smallest(cost, count)
         assert chosen.sum() == count
         assert not chosen.any() or chosen.all() or cost[chosen].max() <= cost[~chosen].min()
+
+
+def test_zeros_are_counted_that_hold_whatever_the_weights_become() -> None:
+    """Weights that happen to be zero are none; three taps of a row, zero at its ends, in F(2, 3) by hand.
+
+    Of W = G w G^T the rows of G w that read none of the filter's one row of weights are zero: for w in row 1 (of 0 to
+    2) the first and the last of four, eight entries.
+    """
+    G = matrices(2, 3, np.dtype(np.float64))[1]
+    kron = np.kron(G, G)
+    none = Zeros(np.zeros((1, 1, 3, 3), np.bool_), np.zeros((1, 1, 16), np.bool_))
+    assert counted(none, kron) == (0, 0)
+    row = np.ones((1, 1, 3, 3), np.bool_)
+    row[0, 0, 1] = False
+    assert counted(Zeros(row, np.zeros((1, 1, 16), np.bool_)), kron) == (6, 8)
+    assert counted(Zeros(np.ones((1, 1, 3, 3), np.bool_), None), None) == (9, 0)
+    w = np.zeros((4, 5, 3, 3), np.float32)
+    zeros = cheapest(w, np.ones((4, 5)), (90, 160), kron)
+    found = counted(zeros, kron)
+    assert found[0] >= 90
+    assert found[1] >= 160
