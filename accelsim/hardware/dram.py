@@ -67,11 +67,14 @@ class Transfer:
     @staticmethod
     def of_all(transfers: "Sequence[Transfer]") -> "Transfer":
         """The requests of several tensors laid end to end, as flat arrays."""
-
-        def joined(name: str) -> Ints:
-            return np.concatenate([getattr(transfer, name) for transfer in transfers])
-
-        return Transfer(**{name: joined(name) for name in Transfer.__dataclass_fields__})
+        return Transfer(
+            n_bytes=np.concatenate([transfer.n_bytes for transfer in transfers]),
+            address=np.concatenate([transfer.address for transfer in transfers]),
+            planes=np.concatenate([transfer.planes for transfer in transfers]),
+            plane_bytes=np.concatenate([transfer.plane_bytes for transfer in transfers]),
+            lines=np.concatenate([transfer.lines for transfer in transfers]),
+            line_bytes=np.concatenate([transfer.line_bytes for transfer in transfers]),
+        )
 
     @cached_property
     def pieces(self) -> Ints:

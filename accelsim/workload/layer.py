@@ -6,9 +6,8 @@ Weights are counted in both domains, and summed over the blocks of input channel
 stored and tiled.
 """
 
-import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from math import prod
 from typing import Any, Literal
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from accelsim.arrays import Array, Floats, Ints
 from accelsim.dual.deploy import winograd_filters, winograd_mask
-from accelsim.memo import Memo
+from accelsim.memo import Memo, shallow
 from accelsim.transforms.decomposition import KernelPiece
 from accelsim.transforms.winograd import Points
 
@@ -52,6 +51,14 @@ class Surroundings:
     room: tuple[int, int] | None = None  # bytes for tiles of inputs, of outputs; None: the buffers
     shared: bool = False  # whether both rooms are one, of as many bytes as the first says
     weights: WeightsCome = "loaded"  # kept: and all of them stay; there: since an earlier stripe
+
+    def __hash__(self) -> int:
+        """Of all of it, computed once: surroundings are keys of what was planned in them."""
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(tuple(getattr(self, each.name) for each in fields(self)))
 
     @cached_property
     def roomless(self) -> "Surroundings":
@@ -138,7 +145,7 @@ class LayerWork:
 
     def in_batch(self, batch: int) -> "LayerWork":
         """The same layer on so many images; what was counted of its weights is shared."""
-        other = copy.copy(self)
+        other = shallow(self)
         object.__setattr__(other, "batch", batch)
         return other
 
@@ -146,7 +153,7 @@ class LayerWork:
         """The same layer in other surroundings; what was counted of its weights is shared."""
         if around == self.around:
             return self
-        other = copy.copy(self)
+        other = shallow(self)
         object.__setattr__(other, "around", around)
         return other
 
@@ -160,7 +167,7 @@ class LayerWork:
         reach = self.dilation[0] * (self.kernel[0] - 1) + 1
         above = first * stride - padding
         below = min((end - 1) * stride - padding + reach, self.height) if end < self.out_height else self.height
-        other = copy.copy(self)
+        other = shallow(self)
         object.__setattr__(other, "height", max(0, below - max(0, above)))
         object.__setattr__(other, "out_height", end - first)
         object.__setattr__(other, "padding", (max(0, -above), self.padding[1]))
@@ -171,7 +178,7 @@ class LayerWork:
 
         What was counted of its weights is shared.
         """
-        other = copy.copy(self)
+        other = shallow(self)
         object.__setattr__(other, "sources", sources)
         return other
 

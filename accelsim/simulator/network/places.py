@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from heapq import heappop, heappush
 from math import inf
+from typing import NamedTuple
 
 from accelsim.simulator.network.addresses import Resident, place
 
@@ -43,8 +44,7 @@ class Use:
     writes: int
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """Where a group's maps are, and what room there is for its tiles."""
 
     reads: tuple[int, ...]  # places of ``Use.reads``

@@ -44,6 +44,8 @@ class Block:
 
     def of(self, values: NDArray[Any]) -> NDArray[Any]:
         """The part of an array over the candidates."""
+        if self.filter_cut is None and self.channel_cut is None:
+            return values
         filters = _only(self.filter_cut) if values.shape[1] > 1 else ALL
         channels = _only(self.channel_cut) if values.shape[2] > 1 else ALL
         return values[:, filters, channels]

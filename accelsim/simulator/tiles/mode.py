@@ -8,7 +8,6 @@ slots an input channel; in the Winograd domain of F(m x m, R x S) there are n^2 
 slot.  How lanes spend their slots: ``lanes``.
 """
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from accelsim.arrays import Flags, Floats, Ints
 from accelsim.hardware.description import MachineDescription
 from accelsim.hardware.formats import Format
-from accelsim.memo import Memo
+from accelsim.memo import Memo, shallow
 from accelsim.simulator.storage.feature_map import activation_bits
 from accelsim.simulator.tiles.tiling import Axis, LayerShape, group_starts
 from accelsim.workload import CHANNEL_BLOCK, LayerWork, Surroundings
@@ -201,8 +200,9 @@ class Mode:
     groundwork: Memo[Any] = field(default_factory=lambda: Memo(1), init=False, repr=False)
 
     def amid(self, around: Surroundings) -> "Mode":
-        """The same mode in other surroundings; what was computed of its tilings is shared."""
-        other = copy.copy(self)
+        """The same mode in other surroundings; its shape and what was computed of its tilings are shared."""
+        assert self.shape is not None  # once for all copies
+        other = shallow(self)
         object.__setattr__(other, "work", self.work.amid(around))
         return other
 

@@ -150,7 +150,8 @@ class _Search:
         first = 0
         if len(x) > 1:
             traffic, steps = self.ranks(places)
-            first = int(np.lexsort(np.broadcast_arrays(order, i, x, steps, traffic))[0])
+            same = np.zeros_like(x)
+            first = int(np.lexsort((order, i, x, same + steps, same + traffic))[0])
         return _first(tuple(index[first:] for index in places))
 
     def best_by_bounds(self) -> tuple[float, Where]:
