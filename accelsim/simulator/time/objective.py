@@ -31,6 +31,11 @@ class Dma(NamedTuple):
 
     bytes_per_cycle: float
     turn_cycles: float  # lost at a store between loads
+    gathered_bytes: float = 1.0  # a store of fewer loses a share of that
+
+    def turned(self, store_bytes: Floats) -> Floats:
+        """Cycles lost at a store of so many bytes between loads."""
+        return np.asarray(self.turn_cycles * np.minimum(1.0, store_bytes / self.gathered_bytes))
 
 
 TURN_BYTES = (
@@ -51,7 +56,7 @@ def own_dma(machine: MachineDescription) -> Dma:
     turn_ns = (dram.t_rtw_ns + dram.write_to_read_ns) / side_by_side
     burst_ns = dram.burst_ns / side_by_side
     rate = dram.burst_bytes / (burst_ns * cycles_per_ns) if burst_ns else np.inf
-    return Dma(rate, turn_ns * cycles_per_ns)
+    return Dma(rate, turn_ns * cycles_per_ns, dram.write_queue_bursts * dram.burst_bytes)
 
 
 def best(schedules: Iterable[Schedule], machine: MachineDescription) -> Schedule:
