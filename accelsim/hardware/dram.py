@@ -158,8 +158,9 @@ def request_ns(dram: DramType, channels: int, requests: Requests) -> Floats:
     """Time of each request.
 
     Data or rows, whichever takes longer, a write's share of turns of the bus, and what the first
-    one of a run waits for.  Without some loads no other request takes longer, but for one that is
-    now the first of its run, and that by less than the first one took.
+    one of a run waits for.  Without some loads, and with rows and shares as they are, no other
+    request takes longer, but for one that is now the first of its run, and that by less than the
+    first one took.
 
     channels: DRAMs side by side.
     """
