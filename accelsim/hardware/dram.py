@@ -1,21 +1,24 @@
 """Off-chip memory: how long requests take, and which rows they open.
 
 One DRAM serves one DMA engine, open page, requests in order, two in its queue: while the data of
-one flow, the rows of the next are opened in other banks.  So a run of requests takes
+one flow, the rows of the next are opened in other banks.  Writes are posted: the controller gathers
+``write_queue_bursts`` of them before it turns the bus, so fewer pay a share of a turn.  So a run of
+requests takes
 
     ns = (max(bursts at the peak rate, rows newly opened x max(tRRD, tFAW / 4))
           + turns of the bus + tRP + tRCD once) / (1 - tRFC / tREFI)
 
-where the bus turns from reading to writing in tRTW and back in tWTR + CL.  The larger of data and
-rows is taken request by request.  Channels work side by side, but a run of requests takes as long
-as the busiest of them: its share of the run's bursts, counted from the addresses, is that of data
-and rows; turns are shared evenly.  A row is opened
+where the bus turns from reading to writing in tRTW and back in tWTR + CL.  Both are paid by the
+writes (``turn_ns``).  The larger of data and rows is taken request by request.  Channels work side
+by side, but a run of requests takes as long as the busiest of them: its share of the run's bursts,
+counted from the addresses, is that of data and rows; turns are shared evenly.  A row is opened
 where it is not the one that its bank holds open.  Consecutive bursts alternate over bank groups
 (``interleaved_groups``); stripes of one row in each group go around channels, ranks and banks, each
 tensor from the first bank on.  Where bursts stay in one group each takes tCCD_L at least.
 
-Left out: that a bank has to wait for tRC between two of its rows, rows opened again after a refresh
-(under 1 % of the energy), a power-down while nothing is asked.
+Left out: that a bank has to wait for tRC between two of its rows, that gathered writes open fewer
+rows, rows opened again after a refresh (under 1 % of the energy), a power-down while nothing is
+asked.
 """
 
 from collections.abc import Iterator, Sequence
@@ -157,23 +160,52 @@ class Requests:
 def request_ns(dram: DramType, channels: int, requests: Requests) -> Floats:
     """Time of each request.
 
-    Data or rows, whichever takes longer, a turn of the bus, and what the first one of a run waits
-    for.
+    Data or rows, whichever takes longer, a write's share of turns of the bus, and what the first
+    one of a run waits for.  Without some loads, and with rows and shares as they are, no other
+    request takes longer, but for one that is now the first of its run, and that by less than the
+    first one took.
 
     channels: DRAMs side by side.
     """
-    side_by_side = channels * dram.inner_channels
     data_ns = requests.bursts * (dram.burst_ns * requests.share)
     rows_ns = requests.rows * (dram.activate_gap_ns * requests.share)
     some = np.flatnonzero(requests.bursts)
     ns = np.zeros(len(requests.bursts))
-    writes = requests.writes[some]
     begins = requests.begins(some)
-    turns = np.append(False, writes[1:] != writes[:-1])[: len(some)] & ~begins
-    turn_ns = np.where(writes, dram.t_rtw_ns, dram.write_to_read_ns) / side_by_side
-    ns[some] = np.maximum(data_ns, rows_ns)[some] + turns * turn_ns
+    turns_ns = turn_ns(dram, requests.bursts[some], requests.writes[some], begins)
+    ns[some] = np.maximum(data_ns, rows_ns)[some] + turns_ns / (channels * dram.inner_channels)
     ns[some[begins]] += dram.first_row_ns
     return ns / (1 - dram.refresh)
+
+
+def turn_ns(dram: DramType, bursts: Ints, writes: Flags, begins: Flags) -> Floats:
+    """Turns of one channel's bus that each request pays for: (requests,) ns; reads pay none.
+
+    The bus turns to writes that something was read before, and back where something is read behind
+    them, in the same run.  Of w bursts written between reads, min(1, w / q) of both turns is paid,
+    q = ``write_queue_bursts``, by each of the writes what it adds to that:
+
+        (min(q, bursts written from the last read up to this write, with it)
+         - min(q, those without it)) / q
+
+    So leaving out reads makes no write dearer: where it joins two sets of writes, those of the
+    second one have more before them, and the increments of min(q, w) fall with w; where nothing is
+    read any more before or behind writes, they pay less.  And leaving out or shortening a write
+    makes the sum of all no larger, for min(q, w) neither falls with w nor grows for two sets
+    that are joined: min(q, v + w) <= min(q, v) + min(q, w).
+
+    bursts, writes, begins: (requests,), at least one burst each; the first of each run begins it.
+    """
+    changes = begins | np.append(True, writes[1:] != writes[:-1])[: len(writes)]
+    of = np.cumsum(changes) - 1
+    first = begins[changes]
+    turns_to = np.where(first, 0, dram.t_rtw_ns)
+    turns_back = np.where(np.append(first[1:], True)[: len(first)], 0, dram.write_to_read_ns)
+    total = np.cumsum(bursts)
+    before = (total - bursts)[changes][of]
+    queue = dram.write_queue_bursts
+    share = (np.minimum(queue, total - before) - np.minimum(queue, total - bursts - before)) / queue
+    return np.asarray(writes * share * (turns_to + turns_back)[of])
 
 
 def busiest_share(dram: DramType, channels: int, tensors: Sequence[Transfer], run: Ints) -> Floats:

@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-COUNTS = ("burst_bytes", "row_bytes", "inner_channels", "ranks", "banks", "interleaved_groups")
+COUNTS = (
+    "burst_bytes",
+    "row_bytes",
+    "inner_channels",
+    "ranks",
+    "banks",
+    "interleaved_groups",
+    "write_queue_bursts",
+)
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,7 @@ class DramType:
     ranks: int  # of each inner channel
     banks: int  # of each rank
     interleaved_groups: int  # bank groups that consecutive bursts alternate over
+    write_queue_bursts: int  # of writes that the controller of a channel gathers before its bus turns
     t_rcd_ns: float  # from opening a row to its first access
     t_rp_ns: float  # to close a row
     t_cl_ns: float  # from the command to read to the data

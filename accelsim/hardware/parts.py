@@ -185,6 +185,9 @@ class Dram(KeyGroup):
     interleaved_groups: Count | None = None
     """Bank groups that consecutive bursts alternate over; 1: they stay in one, tCCD_L apart.
     Default: the type's."""
+    write_queue_bursts: Count | None = None
+    """Bursts of writes that the controller of a channel gathers before it turns the bus, 1 to 65536:
+    fewer between loads pay a share of the turns; 1: any store pays whole ones.  Default: the type's."""
     t_rcd_ns: Nanoseconds | None = None
     """From opening a row to its first access, ns, up to 1e6.  Default: the type's."""
     t_rp_ns: Nanoseconds | None = None

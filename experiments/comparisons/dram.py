@@ -2,6 +2,7 @@
 
 from experiments.comparisons.row import Row, compared
 from experiments.dram.compare import judged, published, several
+from experiments.dram.patterns import OTHERS, TURNS
 
 COMMAND = "python -m experiments.dram"
 
@@ -9,7 +10,8 @@ COMMAND = "python -m experiments.dram"
 def rows() -> list[Row]:
     """Times of requests, and energy of commands where the currents are the same."""
     cases = list(published())
-    others = [(case.model.ns, case.commands.ns) for case in judged() if not case.small]
+    others = [(case.model.ns, case.commands.ns) for case in judged(OTHERS)]
+    turns = [(case.model.ns, case.commands.ns) for case in judged(TURNS)]
     ddr4 = [(c.model.command_pj, c.command_pj) for c in cases if c.command_pj and c.type_name.startswith("DDR4")]
     return [
         compared(
@@ -24,7 +26,14 @@ def rows() -> list[Row]:
             reference="every command simulated",
             pairs=others,
             command=COMMAND,
-            remark="apart: requests of 1 KB by turns, which controllers gather; [dram.md](dram.md)",
+            remark="worst 1 KB by turns on HBM2; [dram.md](dram.md)",
+        ),
+        compared(
+            what="time of requests to DRAM, six types, small ones by turns",
+            reference="every command simulated",
+            pairs=turns,
+            command=COMMAND,
+            remark="worst 512 B by turns on GDDR6, whose rows controllers gather and the model does not",
         ),
         compared(
             what="time of requests to DRAM, several channels",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from accelsim.files import write_text
 from experiments.comparisons.row import errors
 from experiments.dram.compare import Judged, Published, commands_of, judged, published, several
+from experiments.dram.patterns import OTHERS, TURNS
 from experiments.paths import REPORTS
 
 HEAD = """# The DRAM model beside cycle-accurate simulators
@@ -40,9 +41,23 @@ JUDGED = """
 ## Other types and patterns
 
 Patterns that no figure above has, on all types, against the simulation of single commands: 64 bursts a channel under
-way. *read 1 KB, write 1 KB*: its controllers hold 4 requests at once (HBM2's 32) and gather reads and writes, which
-turns the bus less often: after 64 bursts of one direction, four such requests. The model's queue of two does not.
-Runs that end before the first refresh, as HBM2's do, are modelled without; the model spreads refreshes over any run.
+way. Runs that end before the first refresh, as HBM2's do, are modelled without; the model spreads refreshes over any
+run.
+
+| DRAM | pattern | commands, ns | model | error | rows | model |
+|---|---|---|---|---|---|---|
+"""
+
+BY_TURNS = """
+## Small requests by turns
+
+Controllers gather writes, so that small ones share turns of the bus. The model posts writes: fewer than 32 bursts of
+them between reads pay a share of the turns, 32 being the write queue of a channel in DRAMsim3 (`trans_queue_size`) and
+Ramulator 2 (`ReqBuffer`) by default. The single commands know no such queue: of 64 bursts under way, reads and writes,
+they serve what can go out first. Nothing is fitted to them; 64 in place of 32 would have a mean error of 2.4 % and a
+worst of 13.8 % in the table above. What is left on GDDR6: rows, which the model opens for every small request and a
+controller once for all that it has gathered; short reads between long writes are gathered, too, which the model's are
+not.
 
 | DRAM | pattern | commands, ns | model | error | rows | model |
 |---|---|---|---|---|---|---|
@@ -109,14 +124,18 @@ def energy_section(cases: Sequence[Published]) -> str:
 
 def judged_section(cases: Sequence[Judged]) -> str:
     """The third table."""
-    pairs = [(case.model.ns, case.commands.ns) for case in cases]
-    larger = [(case.model.ns, case.commands.ns) for case in cases if not case.small]
-    said = summary("All", pairs) + summary("Without requests of 1 KB by turns", larger)
+    said = summary("All", [(case.model.ns, case.commands.ns) for case in cases])
     return JUDGED + judged_lines(cases) + f"\n{said}"
 
 
-def several_section(cases: Sequence[Judged]) -> str:
+def turns_section(cases: Sequence[Judged]) -> str:
     """The fourth table."""
+    said = summary("By turns", [(case.model.ns, case.commands.ns) for case in cases])
+    return BY_TURNS + judged_lines(cases) + f"\n{said}"
+
+
+def several_section(cases: Sequence[Judged]) -> str:
+    """The fifth table."""
     said = summary("Several channels", [(case.model.ns, case.commands.ns) for case in cases])
     return SEVERAL + judged_lines(cases) + f"\n{said}"
 
@@ -134,8 +153,14 @@ def judged_lines(cases: Sequence[Judged]) -> str:
 def main() -> None:
     """Compare, and write the page."""
     cases = list(published())
-    others = judged_section(list(judged())) + several_section(list(several()))
-    write_text(REPORTS / "dram.md", reference_section(cases) + energy_section(cases) + others)
+    sections = [
+        reference_section(cases),
+        energy_section(cases),
+        judged_section(list(judged(OTHERS))),
+        turns_section(list(judged(TURNS))),
+        several_section(list(several())),
+    ]
+    write_text(REPORTS / "dram.md", "".join(sections))
 
 
 if __name__ == "__main__":

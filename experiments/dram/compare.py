@@ -1,13 +1,13 @@
 """The DRAM model beside the figures of two published simulators, and beside single commands (``commands``)."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accelsim.hardware.dram_types import DramType, dram_types
 from experiments.dram.commands import DEVICES, Device, Run, simulate
-from experiments.dram.patterns import OTHERS, REFERENCE, SEVERAL, Modelled, Pattern, bursts_of, modelled
+from experiments.dram.patterns import REFERENCE, SEVERAL, Modelled, Pattern, bursts_of, modelled
 
 TABLE = Path(__file__).with_name("reference.csv")
 UNDER_WAY = 64  # bursts of a channel, as in the reference
@@ -65,17 +65,12 @@ class Judged:
     commands: Run
     model: Modelled
 
-    @property
-    def small(self) -> bool:
-        """Whether the controller holds so many requests at once that it gathers reads and writes."""
-        return self.label.startswith("read 1 KB")
 
-
-def judged() -> Iterator[Judged]:
+def judged(patterns: Sequence[Pattern]) -> Iterator[Judged]:
     """Patterns that the reference does not have, on all types."""
     for type_name, device in DEVICES.items():
         dram = dram_types()[type_name]
-        for pattern in OTHERS:
+        for pattern in patterns:
             yield _judged(type_name, dram, device, pattern)
 
 

@@ -165,18 +165,22 @@ OTHERS = (
     reads("512 B at random in 64 MB", at_random(512, 512)),
 )
 
-HALF_A_STACK = {"inner_channels": 4, "bandwidth_gbs": 128.0}
+# Small requests by turns, on all types.
+TURNS = (
+    alternating("read 512 B, write 512 B", 512, 512, 128),
+    alternating("read 640 B, write 2,560 B", 640, 2560, 48),
+    alternating("read 1,536 B, write 1,536 B", 1536, 1536, 48),
+    alternating("read 2,560 B, write 1,280 B", 2560, 1280, 40),
+    alternating("read 5 KB, write 320 B", 5120, 320, 40),
+)
+
+HALF_A_STACK: dict[str, float] = {"inner_channels": 4, "bandwidth_gbs": 128.0}
 # Of several channels: type, how many times its channels, what is replaced of it, and the pattern.
 SEVERAL: tuple[tuple[str, int, dict[str, float], Pattern], ...] = (
     ("HBM2", 1, {}, reads("256 B at random, seed 7", at_random(256, 768, 7))),
     ("HBM2", 1, {}, reads("1,536 B at random, seed 8", at_random(1536, 192, 8))),
     ("HBM2", 1, {"row_bytes": 2048}, reads("640 B at random, seed 12", at_random(640, 300, 12))),
-    (
-        "HBM2",
-        1,
-        {"inner_channels": 4, "bandwidth_gbs": 128.0},
-        reads("7 rows x 14 of 28x28x128", tiles(28, 128, 7, 14, 1)),
-    ),
+    ("HBM2", 1, HALF_A_STACK, reads("7 rows x 14 of 28x28x128", tiles(28, 128, 7, 14, 1))),
     ("LPDDR4-3200", 2, {}, reads("2 KB at random, seed 9", at_random(2048, 64, 9))),
     ("LPDDR4-3200", 4, {}, reads("1 KB at random, seed 10", at_random(1024, 128, 10))),
     ("LPDDR4-3200", 2, {}, reads("14 rows x 14 of 56x56x32", tiles(56, 32, 14, 14, 1))),

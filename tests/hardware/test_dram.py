@@ -145,17 +145,73 @@ def test_a_badly_mapped_stream_waits_for_its_bank_group() -> None:
 
 
 def test_the_bus_turns_where_writes_follow_reads_and_back() -> None:
-    """tRTW before a write, tWTR + CL before the next read; requests of no bytes are none."""
+    """tRTW before and tWTR + CL behind the first 32 bursts written; requests of no bytes are none."""
     writes = (False, True, False, True, True, False)
-    ns = request_ns(DDR4, 1, reads(1, 1, 0, 1, 1, 1, writes=writes)) * (1 - DDR4.refresh)
+    ns = request_ns(DDR4, 1, reads(1, 32, 0, 30, 14, 1, writes=writes)) * (1 - DDR4.refresh)
     burst = 64 / 19.2
-    assert ns == pytest.approx([28.32 + burst, 1.67 + burst, 0, burst, burst, 7.5 + 14.16 + burst])
-    shared = request_ns(dram_types()["HBM2"], 2, reads(0, 1, 1, writes=(True, True, False), share=1 / 16)) * (
-        1 - 260 / 3900
-    )
-    assert shared == pytest.approx([0, 28 + 2 / 16, (8 + 14 + 2) / 16])
+    turns = 1.67 + 7.5 + 14.16
+    assert ns == pytest.approx([28.32 + burst, turns + 32 * burst, 0, 30 * burst, 14 * burst, burst])
+    two_stacks = reads(1, 32, 1, writes=(False, True, False), share=1 / 16)
+    shared = request_ns(dram_types()["HBM2"], 2, two_stacks) * (1 - 260 / 3900)
+    assert shared == pytest.approx([28 + 2 / 16, (2 + 8 + 14 + 32 * 2) / 16, 2 / 16])
     assert request_ns(dram_types()["ideal"], 1, reads(1, 1, writes=(True, False))).sum() == 0
     assert request_ns(DDR4, 1, reads(0, 0)).tolist() == [0, 0]
+
+
+def test_fewer_writes_than_a_controller_gathers_share_turns() -> None:
+    """Of 8, 16 and 128 bursts a quarter, a half of turns and whole ones are paid, as they come to 32."""
+    bursts = (16, 1, 8, 1, 8, 8, 1, 128, 8, 1, 8)
+    writes = (True, False, True, False, True, True, False, True, True, False, True)
+    ns = request_ns(DDR4, 1, reads(*bursts, writes=writes)) * (1 - DDR4.refresh)
+    there = 1.67
+    back = 7.5 + 14.16
+    both = there + back
+    turned = ns - np.array(bursts) * 64 / 19.2
+    first = 28.32 + back / 2  # nothing is read before, or behind the last one
+    assert turned == pytest.approx([first, 0, both / 4, 0, both / 4, both / 4, 0, both, 0, 0, there / 4], abs=1e-9)
+    alone = replace(DDR4, write_queue_bursts=1)
+    ns = request_ns(alone, 1, reads(*bursts, writes=writes)) * (1 - DDR4.refresh)
+    turned = ns - np.array(bursts) * 64 / 19.2
+    assert turned == pytest.approx([28.32 + back, 0, both, 0, both, 0, 0, both, 0, 0, there], abs=1e-9)
+
+
+def test_runs_that_are_served_apart_have_no_turn_between_them() -> None:
+    requests = replace(reads(32, 32, 32, 32, writes=(False, True, False, True)), run=np.array([0, 0, 1, 1]))
+    turned = request_ns(DDR4, 1, requests) * (1 - DDR4.refresh) - 32 * 64 / 19.2
+    assert turned == pytest.approx([28.32, 1.67, 28.32, 1.67])
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 100), st.booleans()), min_size=1, max_size=30), st.integers(1, 100), st.data())
+def test_leaving_out_a_load_makes_no_other_request_dearer(
+    asked: list[tuple[int, bool]], queue: int, data: st.DataObject
+) -> None:
+    """Other than the one that is now the first, by less than the one before it took."""
+    dram = replace(DDR4, write_queue_bursts=queue)
+    bursts, writes = (list(column) for column in zip(*asked, strict=True))
+    out = data.draw(st.sets(st.sampled_from([i for i, write in enumerate(writes) if not write] or [0])))
+    fewer = [0 if i in out and not writes[i] else n for i, n in enumerate(bursts)]
+    whole, rest = (request_ns(dram, 1, reads(*n, writes=writes)) for n in (bursts, fewer))
+    there = np.flatnonzero(fewer)
+    assert (rest[there[1:]] <= whole[there[1:]] * (1 + 1e-12)).all()
+    assert rest[: there[0] + 1 if len(there) else 0].sum() <= whole[: there[0] + 1 if len(there) else 0].sum() * (
+        1 + 1e-12
+    )
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 100), st.booleans()), min_size=1, max_size=30), st.integers(1, 100), st.data())
+def test_neither_shorter_requests_nor_a_longer_queue_cost_time(
+    asked: list[tuple[int, bool]], queue: int, data: st.DataObject
+) -> None:
+    """Together.  A shorter write leaves more of a turn to those behind it."""
+    bursts, writes = (list(column) for column in zip(*asked, strict=True))
+    one = replace(DDR4, write_queue_bursts=queue)
+    longer = replace(DDR4, write_queue_bursts=queue + data.draw(st.integers(0, 100)))
+    ns = request_ns(one, 1, reads(*bursts, writes=writes)).sum()
+    assert request_ns(longer, 1, reads(*bursts, writes=writes)).sum() <= ns * (1 + 1e-12)
+    fewer = [data.draw(st.integers(0, n)) for n in bursts]
+    assert request_ns(one, 1, reads(*fewer, writes=writes)).sum() <= ns * (1 + 1e-12)
 
 
 def one(n_bytes: int, address: int = 0, planes: int = 1, pitch: int = 0, lines: int = 1, line: int = 0) -> Transfer:
@@ -364,6 +420,7 @@ def test_more_banks_never_open_more_rows(asked: list[tuple[int, int]]) -> None:
 def test_every_figure_can_be_replaced() -> None:
     own = {
         "bandwidth_gbs": 1.5, "burst_bytes": 16, "row_bytes": 512, "ranks": 3, "banks": 5, "interleaved_groups": 1,
+        "write_queue_bursts": 2,
         "t_rcd_ns": 1.0, "t_rp_ns": 2.0, "t_cl_ns": 3.0, "t_rrd_ns": 4.0, "t_faw_ns": 5.0, "t_ccd_l_ns": 6.0,
         "t_wtr_ns": 7.0, "t_rtw_ns": 8.0, "t_rfc_ns": 9.0, "t_refi_ns": 1000.0,
     }  # fmt: skip

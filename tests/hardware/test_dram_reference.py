@@ -6,7 +6,7 @@ import pytest
 from accelsim.hardware.dram_types import dram_types
 from experiments.comparisons.row import errors
 from experiments.dram.commands import DEVICES, Burst, simulate
-from experiments.dram.compare import UNDER_WAY, published
+from experiments.dram.compare import UNDER_WAY, judged, published
 from experiments.dram.patterns import OTHERS, bursts_of, modelled
 
 CASES = list(published())
@@ -51,6 +51,16 @@ def test_single_commands_keep_to_the_timings() -> None:
     assert (same_group.activations, other_row.activations) == (1, 2)
     turned = simulate(dram, device, [Burst(0, True), Burst(64, False)], 64)
     assert turned.ns >= 14.16 + 10 + burst + 7.5 + 14.16 + burst  # tRCD, CWL, data, tWTR, CL, data
+
+
+def test_small_requests_by_turns_share_turns_of_the_bus() -> None:
+    """1 KB is read, 1 KB is written: single commands gather bursts before they turn."""
+    pattern = next(p for p in OTHERS if p.name == "read 1 KB, write 1 KB")
+    pairs = [(case.model.ns, case.commands.ns) for case in judged([pattern])]
+    assert len(pairs) == 6  # types
+    mean, worst = errors(pairs)
+    assert mean < 5
+    assert worst < 15
 
 
 @pytest.mark.parametrize("name", ["DDR3-1600", "LPDDR4-3200", "GDDR6"])

@@ -83,7 +83,14 @@ def _through_dram(planned: Planned, t: int, rides: bool) -> Surroundings:
 
 
 def _roomed(planned: Planned, t: int, rides: bool) -> Surroundings:
-    """The same with the bytes for input and output tiles where no map stays on the chip."""
+    """The same with the bytes for input and output tiles where no map stays on the chip.
+
+    Those of weights among them where these lie in one buffer with inputs; all of a memory of all.
+    """
     buffers = planned.machine.buffers
-    room = int(buffers.capacity_bytes("input")), int(buffers.capacity_bytes("output"))
-    return replace(_through_dram(planned, t, rides), room=room)
+    around = _through_dram(planned, t, rides)
+    if buffers.one_memory:
+        return replace(around, room=(buffers.map_bytes, buffers.map_bytes), shared=True)
+    with_inputs = ("weight", "input") if getattr(buffers, "shared", False) else ("input",)
+    inputs = sum(int(buffers.capacity_bytes(name)) for name in with_inputs)
+    return replace(around, room=(inputs, int(buffers.capacity_bytes("output"))))

@@ -152,7 +152,7 @@ def _favours(there: Surroundings, around: Surroundings) -> bool:
     if any(ours > theirs for ours, theirs in zip(moves, most, strict=True)):
         return False
     if there.shared:
-        return there.room[0] >= sum(around.room)
+        return there.room[0] >= (around.room[0] if around.shared else sum(around.room))
     return all(room >= wanted for room, wanted in zip(there.room, around.room, strict=True))
 
 

@@ -83,7 +83,8 @@ def dma_cycles(rooms: Rooms, loads: Loads, dma: Dma) -> DmaCycles:
     weights = rooms.base.weight_cycles(dma)
     around = rooms.mode.work.around
     if around.stores:  # every store but the last one stands between loads
-        outputs = outputs + (rooms.candidates.out_loads - 1) * dma.turn_cycles
+        stores = rooms.candidates.out_loads
+        outputs = outputs + (stores - 1) * dma.turned(loads.outputs.n_bytes / stores)
     if around.operands:
         outputs = outputs + loads.operands.moved_bytes / dma.bytes_per_cycle
     return DmaCycles(

@@ -40,7 +40,7 @@ from accelsim.simulator.tiles.positions import rounds
 from accelsim.simulator.tiles.rooms import Rooms, worth_scoring
 from accelsim.simulator.tiles.tiling import Tiling
 from accelsim.simulator.time import objective
-from accelsim.simulator.time.objective import DMAS, own_dma
+from accelsim.simulator.time.objective import dmas_to_try, own_dma
 from accelsim.simulator.time.schedule import ActionCounts
 
 Where = tuple[int, int, int, int]  # a candidate, as an index of the arrays
@@ -72,9 +72,8 @@ def choices_with_needs(
     """``choose_tilings``, each with its score and the bytes that it needs of each buffer."""
     rooms = worth_scoring(mode, machine)
     loads = count_loads(rooms)
-    dmas = DMAS if machine.objective == "cycles" else (own_dma(machine),)
     found: dict[Tiling, tuple[float, dict[str, int]]] = {}
-    for dma in dmas:
+    for dma in dmas_to_try(machine):
         tiling, score, at = _Search(rooms, loads, dma_cycles(rooms, loads, dma)).best()
         found.setdefault(tiling, (score, rooms.needs_at(at)))
     return [(tiling, score, needs) for tiling, (score, needs) in found.items()]

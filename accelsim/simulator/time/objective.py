@@ -31,6 +31,11 @@ class Dma(NamedTuple):
 
     bytes_per_cycle: float
     turn_cycles: float  # lost at a store between loads
+    gathered_bytes: float = 1.0  # a store of fewer loses a share of that
+
+    def turned(self, store_bytes: Floats) -> Floats:
+        """Cycles lost at a store of so many bytes between loads."""
+        return np.asarray(self.turn_cycles * np.minimum(1.0, store_bytes / self.gathered_bytes))
 
 
 TURN_BYTES = (
@@ -41,6 +46,7 @@ TURN_BYTES = (
 # of DRAM traffic: it takes seconds to count the rows that such a schedule opens
 LARGE_BYTES = 1 << 24
 DMAS = tuple(Dma(rate, TURN_BYTES / rate) for rate in (1.0, 4.0, 16.0, 64.0, 256.0))
+UNLIMITED = Dma(np.inf, 0.0)
 
 
 def own_dma(machine: MachineDescription) -> Dma:
@@ -51,7 +57,19 @@ def own_dma(machine: MachineDescription) -> Dma:
     turn_ns = (dram.t_rtw_ns + dram.write_to_read_ns) / side_by_side
     burst_ns = dram.burst_ns / side_by_side
     rate = dram.burst_bytes / (burst_ns * cycles_per_ns) if burst_ns else np.inf
-    return Dma(rate, turn_ns * cycles_per_ns)
+    return Dma(rate, turn_ns * cycles_per_ns, dram.write_queue_bursts * dram.burst_bytes)
+
+
+def dmas_to_try(machine: MachineDescription) -> tuple[Dma, ...]:
+    """The DMAs whose best tilings are worth timing, for cycles; else the machine's own.
+
+    They do not depend on the machine's DRAM, but that one without limit, whose tilings no other one
+    can undercut, has one more.
+    """
+    own = own_dma(machine)
+    if machine.objective != "cycles":
+        return (own,)
+    return (*DMAS, UNLIMITED) if np.isinf(own.bytes_per_cycle) else DMAS
 
 
 def best(schedules: Iterable[Schedule], machine: MachineDescription) -> Schedule:

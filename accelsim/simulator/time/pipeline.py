@@ -6,8 +6,8 @@ What both engines mean, in cycles:
 
 - one DMA engine works through a fixed program, in order: the loads of steps 0 and 1, then for each
   step i the loads of step i + 2 and, if step i finished an output tile, its store.  Each request
-  takes whole cycles, a turn of the DRAM's bus before it among them; the first one also waits for
-  its row;
+  takes whole cycles, a store its share of the turns of the DRAM's bus among them; the first one
+  also waits for its row;
 - there are two slots each for input tiles, weight tiles, transformed inputs, accumulators (where
   there is an inverse transform) and output tiles.  A unit takes a slot before it starts and the
   reader behind it frees it when done;

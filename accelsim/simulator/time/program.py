@@ -333,7 +333,7 @@ def _dma_cycles(
     run: Ints,
     machine: MachineDescription,
 ) -> Ints:
-    """Cycles of each request: its own, and before it those in which the bus turns; (4, steps).
+    """Cycles of each request: its own, and of a store its share of the turns of the bus; (4, steps).
 
     part, run: of each step, the latter served apart.
     """

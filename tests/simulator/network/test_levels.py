@@ -142,6 +142,30 @@ def test_no_level_is_worse_than_the_one_below(works: tuple[LayerWork, ...], mach
         assert cost(above) <= cost(below) * (1 + 1e-6), machine.objective  # energies are rounded
 
 
+def test_a_pooling_passes_by_itself_where_its_layer_is_quicker_without_it_in_a_buffer_with_the_weights() -> None:
+    """Transformed inputs of F(6, 3) need more than the inputs' 2 KB, less than those with the weights' 192."""
+    machine = winograd(
+        tile=6,
+        pe_array={"rows": 2, "cols": 2, "taps": 36},
+        transform_rate=3,
+        inverse_rate=7,
+        window=2,
+        hybrid=True,
+        polyphase=True,
+        vector_lanes=1,
+        weight_format="run_length",
+        balance="greedy",
+        post={"pool": True},
+        dram={"type": "ideal"},
+        arithmetic={"number": "fp16", "accumulator_bits": 16, "transformed_bits": 8},
+        buffers={"weight_kb": 192, "input_kb": 2, "transformed_kb": 192, "output_kb": 512, "shared": True},
+    )
+    works = (conv("0.right", ("input",), 3, 32, 6), conv("1.conv", ("0.right",), 32, 16, 6))
+    works += (pool("1.pool", ("1.conv",), 16, 6, 6, 6), conv("last", ("1.pool",), 16, 5, 1, 1))
+    by_level = [run(works, machine, engine="fast", level=level).total["cycles"] for level in ("layers", "fused")]
+    assert by_level[1] <= by_level[0]
+
+
 @law(60)
 @given(networks(), any_machines())
 def test_without_anything_that_rides_or_stays_fused_is_layers(

@@ -17,7 +17,7 @@ from accelsim.simulator.machines.row_stationary.description import RowStationary
 from accelsim.simulator.machines.row_stationary.passes import PassMapping
 from accelsim.simulator.machines.row_stationary.rooms import measure_rooms, shortage
 from accelsim.simulator.machines.row_stationary.sums import PassSums, sum_up
-from accelsim.simulator.time.objective import DMAS, Dma, own_dma
+from accelsim.simulator.time.objective import Dma, dmas_to_try, own_dma
 from accelsim.workload import LayerWork
 
 MAX_CANDIDATES = 1 << 24  # mappings of a layer that are looked at
@@ -42,8 +42,7 @@ def choose_mappings(work: LayerWork, machine: RowStationaryDescription) -> list[
 
     Raises InputError as ``choose_mapping``.
     """
-    dmas = DMAS if machine.objective == "cycles" else (own_dma(machine),)
-    return list({mapping: None for mapping, _ in _choose(work, machine, dmas)})
+    return list({mapping: None for mapping, _ in _choose(work, machine, dmas_to_try(machine))})
 
 
 def _choose(

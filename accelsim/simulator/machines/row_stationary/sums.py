@@ -41,17 +41,19 @@ class PassSums:
 
     steps: Ints
     dram_bytes: Floats
+    written_bytes: float  # of them
     actions: ActionCounts  # bits that move, by the names of the price list
     compute_cycles: Floats  # of all passes
 
     def score(self, machine: RowStationaryDescription, work: LayerWork, dma: Dma) -> Floats:
         """Cycles, DRAM bytes, energy or energy x cycles of all candidates, as the machine's objective says.
 
-        dma: turns at every step.
+        dma: turns at every step, as if each stored its share.
         """
         if machine.objective == "dram":
             return np.asarray(self.dram_bytes, np.float64)
-        dma_cycles = self.dram_bytes / dma.bytes_per_cycle + self.steps * dma.turn_cycles
+        turns = self.steps * dma.turned(self.written_bytes / self.steps)
+        dma_cycles = self.dram_bytes / dma.bytes_per_cycle + turns
         longest = np.maximum(self.compute_cycles, dma_cycles)
         cycles = longest + np.minimum(self.compute_cycles, dma_cycles) / self.steps
         if machine.objective == "cycles":
@@ -80,6 +82,7 @@ def sum_up(
     return PassSums(
         steps=counts.steps,
         dram_bytes=read_bytes + written_bytes,
+        written_bytes=written_bytes,
         actions=_on_chip(work, machine, c, counts, loads) | dram_actions(read_bytes, written_bytes),
         compute_cycles=_compute_cycles(work, machine, c, counts),
     )
