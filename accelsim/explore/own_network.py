@@ -13,9 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from accelsim.compression.importing import Wishes, eight_bit_file
 from accelsim.compression.sparsified import Asked, network_of, read_pictures, sparse_point, sparsifier_of
 from accelsim.compression.sparsify import Pictures, compare
+from accelsim.dual.deploy import spatial_densities, winograd_model
 from accelsim.dual.file import read_dual
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
@@ -50,13 +53,17 @@ class Made:
     """One file of the network.
 
     name: of the file.  ratio: float32 size over its own.  figures: how it compares with the dense
-    network (``compression.sparsify.compare``).  results: of each machine of ``PAIRS``, by its name.
+    network (``compression.sparsify.compare``), on so many pictures apart.  zeros: percent of its
+    weights, and of the Winograd-domain weights of the layers that Winograd serves.  results: of each
+    machine of ``PAIRS``, by its name.
     """
 
     name: str
     model: DualModel
     ratio: float
     figures: dict[str, float]
+    apart: int
+    zeros: tuple[float, float]
     results: dict[str, Result]
 
     @property
@@ -104,7 +111,8 @@ def _made_of(
     say(f"{DENSE}: the network as it is, 8 bits a weight")
     dense = _dense(network, folder, asked)
     figures = compare(network, dense, pictures)
-    found = [_made(DENSE, dense, figures, say)]
+    apart = len(pictures.apart)
+    found = [_made(DENSE, dense, figures, apart, say)]
     work = folder / "work"
     sparsifier = sparsifier_of(network, pictures, source, asked.tile, work, say)
     for ratio, cost_reduction in BUDGETS:
@@ -123,7 +131,7 @@ def _made_of(
         except InputError as error:
             say(f"{name} is left out: {error}")
             continue
-        found.append(_made(name, model, dict(model.accuracy), say))
+        found.append(_made(name, model, dict(model.accuracy), apart, say))
     write_text(folder / EXPLORATION.file, json.dumps({made.name: made.figures for made in found}, indent=1))
     if len(found) > len(BUDGETS):  # else --resume tries again those that were left out
         shutil.rmtree(work, ignore_errors=True)
@@ -179,13 +187,24 @@ def command(file: str, *machines: str) -> str:
     return shlex.join(["accelsim", what, f"{file}.dual", *machines, "--engine", "fast", "--level", LEVEL])
 
 
-def _made(name: str, model: DualModel, figures: dict[str, float], say: Say) -> Made:
+def _made(name: str, model: DualModel, figures: dict[str, float], apart: int, say: Say) -> Made:
     results = {}
     works = layer_works(model)
     for machine in machines():
         results[machine.name] = run(works, machine, name, "fast", level=LEVEL)
     say(f"{name}: simulated on {len(results)} machines")
-    return Made(name, model, 4 * model.parameters / max(1, model.file_bytes), figures, results)
+    ratio = 4 * model.parameters / max(1, model.file_bytes)
+    return Made(name, model, ratio, figures, apart, _zeros(model), results)
+
+
+def _zeros(model: DualModel) -> tuple[float, float]:
+    """Percent of zeros in each domain; 0 in the Winograd domain where it serves no layer."""
+    weights = [model.network.arrays[f"{name}.weight"] for name in spatial_densities(model)]
+    shares = []
+    for arrays in (weights, list(winograd_model(model).values())):
+        size = sum(array.size for array in arrays)
+        shares.append(100 - 100 * sum(int(np.count_nonzero(array)) for array in arrays) / size if size else 0.0)
+    return shares[0], shares[1]
 
 
 def machines() -> list[Machine]:
@@ -226,8 +245,9 @@ def _of_choice(best: Made) -> str:
     if not best.holds:
         first = f"No file keeps {least} in both domains; the one that keeps most is {best.name}"
     return (
-        f"{first}: {best.ratio:.1f} times smaller than float32, {best.kept:.1f} {unit} with the dense network in the "
-        "worse domain."
+        f"{first}: {best.ratio:.1f} times smaller than float32, {best.zeros[0]:.1f} % of its weights and "
+        f"{best.zeros[1]:.1f} % of its Winograd-domain weights are zero, {best.kept:.1f} {unit} with the dense network "
+        f"in the worse domain, on the {best.apart} pictures that were kept apart."
     )
 
 
