@@ -57,6 +57,13 @@ def test_a_page_says_which_machine_and_why(tmp_path, capsys):
         np.testing.assert_allclose(ratio, cycles[1] / cycles[0], atol=0.005)
         assert pair[0] in page
         assert pair[1] in page
+    doubts = [line for line in told.splitlines() if line.startswith(f"What nobody measured: with {best.name}, ")]
+    for line, column in zip(doubts, ("latency_ms", "energy_pj"), strict=True):
+        spatial, winograd = (float(best.results[name].total[column]) for name in PAIRS[0])
+        stated, least, most = map(float, re.search(r"takes (\S+) of .*, (\S+) to (\S+) over 9", line).groups())
+        assert stated == pytest.approx(winograd / spatial, abs=0.005)
+        assert least <= stated <= most
+        assert ("nothing turns it." in line) == (not least < 1 < most)
     arrays = [array for name, array in best.model.network.arrays.items() if name.endswith("weight") and array.ndim > 1]
     zeros = sum(np.count_nonzero(array == 0) for array in arrays) / sum(array.size for array in arrays)
     assert f" {100 * zeros:.1f} % of its weights and " in told.splitlines()[0]
