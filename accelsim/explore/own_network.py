@@ -10,12 +10,15 @@ import json
 import shlex
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from accelsim.compression.importing import Wishes, eight_bit_file
 from accelsim.compression.sparsified import Asked, network_of, read_pictures, sparse_point, sparsifier_of
 from accelsim.compression.sparsify import Pictures, compare
+from accelsim.dual.deploy import spatial_densities, winograd_model
 from accelsim.dual.file import read_dual
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
@@ -27,7 +30,8 @@ from accelsim.simulator.machines.load import load_hardware
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.result import Result
 from accelsim.simulator.run import run
-from accelsim.workload import layer_works
+from accelsim.simulator.verdict import Quantity, band, verdicts
+from accelsim.workload import layer_works, made_once
 
 PAIRS = (
     ("spatial-tuned-16x16", "winograd-tuned-16x16"),
@@ -50,14 +54,20 @@ class Made:
     """One file of the network.
 
     name: of the file.  ratio: float32 size over its own.  figures: how it compares with the dense
-    network (``compression.sparsify.compare``).  results: of each machine of ``PAIRS``, by its name.
+    network (``compression.sparsify.compare``), on so many pictures apart.  zeros: percent of its
+    weights, and of the Winograd-domain weights of the layers that Winograd serves.  results: of each
+    machine of ``PAIRS``, by its name.  doubts: of the chosen file, how far its ratios on the first
+    pair move with what nobody measured (``simulator.verdict``).
     """
 
     name: str
     model: DualModel
     ratio: float
     figures: dict[str, float]
+    apart: int
+    zeros: tuple[float, float]
     results: dict[str, Result]
+    doubts: tuple[str, ...] = ()
 
     @property
     def kept(self) -> float:
@@ -104,7 +114,8 @@ def _made_of(
     say(f"{DENSE}: the network as it is, 8 bits a weight")
     dense = _dense(network, folder, asked)
     figures = compare(network, dense, pictures)
-    found = [_made(DENSE, dense, figures, say)]
+    apart = len(pictures.apart)
+    found = [_made(DENSE, dense, figures, apart, say)]
     work = folder / "work"
     sparsifier = sparsifier_of(network, pictures, source, asked.tile, work, say)
     for ratio, cost_reduction in BUDGETS:
@@ -123,11 +134,23 @@ def _made_of(
         except InputError as error:
             say(f"{name} is left out: {error}")
             continue
-        found.append(_made(name, model, dict(model.accuracy), say))
+        found.append(_made(name, model, dict(model.accuracy), apart, say))
+    best = chosen(found)
+    say(f"{best.name}: simulated under each assumption that nobody measured")
+    found = [replace(made, doubts=_doubts(made)) if made is best else made for made in found]
     write_text(folder / EXPLORATION.file, json.dumps({made.name: made.figures for made in found}, indent=1))
     if len(found) > len(BUDGETS):  # else --resume tries again those that were left out
         shutil.rmtree(work, ignore_errors=True)
     return found
+
+
+def _doubts(made: Made) -> tuple[str, ...]:
+    """Time, then energy of the second machine of the first pair over the first one's, with their bands."""
+    first = [machine for machine in machines() if machine.name in PAIRS[0]]
+    cases = band(made_once(layer_works(made.model)), first, LEVEL)
+    asked: tuple[Quantity, ...] = ("latency", "energy")
+    found = [verdict for quantity in asked for verdict in verdicts(cases, quantity)]
+    return tuple(f"What nobody measured: with {made.name}, {verdict.sentence}." for verdict in found)
 
 
 def _name(ratio: float) -> str:
@@ -179,13 +202,24 @@ def command(file: str, *machines: str) -> str:
     return shlex.join(["accelsim", what, f"{file}.dual", *machines, "--engine", "fast", "--level", LEVEL])
 
 
-def _made(name: str, model: DualModel, figures: dict[str, float], say: Say) -> Made:
+def _made(name: str, model: DualModel, figures: dict[str, float], apart: int, say: Say) -> Made:
     results = {}
     works = layer_works(model)
     for machine in machines():
         results[machine.name] = run(works, machine, name, "fast", level=LEVEL)
     say(f"{name}: simulated on {len(results)} machines")
-    return Made(name, model, 4 * model.parameters / max(1, model.file_bytes), figures, results)
+    ratio = 4 * model.parameters / max(1, model.file_bytes)
+    return Made(name, model, ratio, figures, apart, _zeros(model), results)
+
+
+def _zeros(model: DualModel) -> tuple[float, float]:
+    """Percent of zeros in each domain; 0 in the Winograd domain where it serves no layer."""
+    weights = [model.network.arrays[f"{name}.weight"] for name in spatial_densities(model)]
+    shares = []
+    for arrays in (weights, list(winograd_model(model).values())):
+        size = sum(array.size for array in arrays)
+        shares.append(100 - 100 * sum(int(np.count_nonzero(array)) for array in arrays) / size if size else 0.0)
+    return shares[0], shares[1]
 
 
 def machines() -> list[Machine]:
@@ -211,6 +245,7 @@ def sentences(found: Sequence[Made]) -> list[str]:
     lines = [_of_choice(best)]
     for pair in PAIRS:
         lines.append(_of_pair(best, pair))
+    lines += best.doubts
     lines.append(_band(found, "cycles", "cycles", "which one is faster"))
     lines.append(_band(found, "energy_pj", "energy", "which one takes less energy"))
     lines.append(_why(best, PAIRS[0]))
@@ -226,8 +261,9 @@ def _of_choice(best: Made) -> str:
     if not best.holds:
         first = f"No file keeps {least} in both domains; the one that keeps most is {best.name}"
     return (
-        f"{first}: {best.ratio:.1f} times smaller than float32, {best.kept:.1f} {unit} with the dense network in the "
-        "worse domain."
+        f"{first}: {best.ratio:.1f} times smaller than float32, {best.zeros[0]:.1f} % of its weights and "
+        f"{best.zeros[1]:.1f} % of its Winograd-domain weights are zero, {best.kept:.1f} {unit} with the dense network "
+        f"in the worse domain, on the {best.apart} pictures that were kept apart."
     )
 
 
@@ -271,14 +307,17 @@ def _why(made: Made, pair: tuple[str, str]) -> str:
     gaps = winograd["cycles"].to_numpy(float) - spatial["cycles"].to_numpy(float)
     order = sorted(range(len(gaps)), key=lambda i: -abs(gaps[i]))[:3]
     parts = [
-        f"{spatial['name'].iloc[i]} ({gaps[i]:+,.0f} cycles; bound by "
+        f"{spatial['name'].iloc[i]} ({gaps[i]:+,.0f}; bound by "
         f"{_both(spatial['bound'].iloc[i], winograd['bound'].iloc[i])})"
         for i in order
         if gaps[i]
     ]
     if not parts:
         return f"No layer takes other cycles on {pair[1]} than on {pair[0]}."
-    return f"Between {pair[0]} and {pair[1]} decide {', '.join(parts)}."
+    return (
+        f"Between {pair[0]} and {pair[1]} these layers decide most, in cycles more or less on the latter: "
+        f"{', '.join(parts)}."
+    )
 
 
 def _both(one: str, other: str) -> str:

@@ -69,12 +69,14 @@ def point_rows(found: Sequence[Made]) -> list[dict[str, Any]]:
     """One row a file and machine: what the file keeps, and every figure of the run.
 
     ``file, machine, chosen, ratio`` (float32 size over the file's), ``kept`` (agreement in %, or
-    PSNR in dB, with the dense network in the worse domain), and the columns of a result's total.
+    PSNR in dB, with the dense network in the worse domain), ``zeros`` and ``zeros_winograd`` (percent
+    of the weights in either domain), and the columns of a result's total.
     """
     best = chosen(found)
     rows = []
     for made in found:
         facts = {"chosen": made is best, "file_bytes": made.model.file_bytes, "ratio": made.ratio, "kept": made.kept}
+        facts |= dict(zip(("zeros", "zeros_winograd"), made.zeros, strict=True))
         for name, result in made.results.items():
             total = {str(key): value for key, value in result.total.items() if key not in ("name", "kind", "mode")}
             rows.append({"file": made.name, "machine": name, **facts, **total, "command": command(made.name, name)})
@@ -147,11 +149,12 @@ def _files(found: Sequence[Made]) -> str:
     for made in found:
         name = escape(made.name)
         link = f'<a href="{name}/report.html">{name}</a>'
-        texts = [f"{made.model.file_bytes:,}", f"{made.ratio:.1f}"]
+        texts = [f"{made.model.file_bytes:,}", f"{made.ratio:.1f}", *(f"{share:.1f}" for share in made.zeros)]
         texts += [f"{made.figures[key]:.2f}" if key in made.figures else "" for key in figures]
         file = f'<td class="text"><a href="{name}.dual">{name}.dual</a></td>'
         rows.append(f"<td>{f'<b>{link}</b>' if made is best else link}</td>{cells(texts)}{file}")
-    head = ["page", "bytes", "smaller by", *(key.replace("_", ", ") for key in figures), "file"]
+    zeros = ["zeros, %", "Winograd-domain zeros, %"]
+    head = ["page", "bytes", "smaller by", *zeros, *(key.replace("_", ", ") for key in figures), "file"]
     return table_of(head, rows, name="files")
 
 

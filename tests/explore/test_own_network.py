@@ -12,6 +12,7 @@ from accelsim.cli import main
 from accelsim.compression.importing import Wishes
 from accelsim.compression.sparsified import Asked
 from accelsim.compression.sparsify import smooth_noise
+from accelsim.dual.deploy import winograd_densities, winograd_model
 from accelsim.errors import InputError
 from accelsim.explore import own_network
 from accelsim.explore.own_network import PAIRS, explore_network, sentences
@@ -56,8 +57,22 @@ def test_a_page_says_which_machine_and_why(tmp_path, capsys):
         np.testing.assert_allclose(ratio, cycles[1] / cycles[0], atol=0.005)
         assert pair[0] in page
         assert pair[1] in page
+    doubts = [line for line in told.splitlines() if line.startswith(f"What nobody measured: with {best.name}, ")]
+    for line, column in zip(doubts, ("latency_ms", "energy_pj"), strict=True):
+        spatial, winograd = (float(best.results[name].total[column]) for name in PAIRS[0])
+        stated, least, most = map(float, re.search(r"takes (\S+) of .*, (\S+) to (\S+) over 9", line).groups())
+        assert stated == pytest.approx(winograd / spatial, abs=0.005)
+        assert least <= stated <= most
+        assert ("nothing turns it." in line) == (not least < 1 < most)
+    arrays = [array for name, array in best.model.network.arrays.items() if name.endswith("weight") and array.ndim > 1]
+    zeros = sum(np.count_nonzero(array == 0) for array in arrays) / sum(array.size for array in arrays)
+    assert f" {100 * zeros:.1f} % of its weights and " in told.splitlines()[0]
+    entries = {name: float(W.size) for name, W in winograd_model(best.model, threshold=0.0).items()}
+    zeros = sum((1 - share) * entries[name] for name, share in winograd_densities(best.model).items())
+    assert f" {100 * zeros / sum(entries.values()):.1f} % of its Winograd-domain weights are" in told.splitlines()[0]
     kept = "97 % of the dense network's answers in both domains"
     assert told.startswith(f"The smallest file that keeps at least {kept} is")
+    assert told.splitlines()[0].endswith(", on the 6 pictures that were kept apart.")  # of 24
     worse = ({"agreement_spatial": 90.0 + i, "agreement_winograd": 95.0} for i in range(len(found)))
     poor = [replace(made, figures=figures) for made, figures in zip(found, worse, strict=True)]
     assert sentences(poor)[0].startswith(f"No file keeps {kept}; the one that keeps most is {found[-1].name}: ")
