@@ -92,7 +92,7 @@ NUMBER_KEYS = (
 )
 NOT_DRAWN = {
     *(f"arithmetic.{key}" for key in NUMBER_KEYS),
-    *("buffers.activations", "post", "post.add", "post.pool"),
+    *("buffers.activations", "buffers.weights", "post", "post.add", "post.pool"),
     *("filters_per_lane", "outputs_per_lane", "operand_window", "input_transform", "inverse", "tiles"),
     "points",  # laws of them: tests/transforms/test_points.py
 }
