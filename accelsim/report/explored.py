@@ -5,6 +5,7 @@ And a comparison's page for each file.
 ``points.csv`` beside it has a row a file and machine, with every figure of the run.
 """
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,7 @@ def page(title: str, found: Sequence[Made], pair: Comparison, again: str = "") -
         command_note(again),
         "<h2>Files</h2>",
         _files(found),
+        _whole_numbers(chosen(found)),
         "<h2>All files on all machines</h2>",
         f'<p class="note">{note}  Wheel: zoom; double click: back.</p>',
         cloud_figure("points", "all files on all machines", ACROSS, UP, tells_command=True),
@@ -156,6 +158,17 @@ def _files(found: Sequence[Made]) -> str:
     zeros = ["zeros, %", "Winograd-domain zeros, %"]
     head = ["page", "bytes", "smaller by", *zeros, *(key.replace("_", ", ") for key in figures), "file"]
     return table_of(head, rows, name="files")
+
+
+def _whole_numbers(best: Made) -> str:
+    """How to see what a file keeps in each machine's whole numbers; nothing of a network that gives pictures."""
+    if not any(key.startswith("agreement") for key in best.figures):
+        return ""
+    command = shlex.join(["accelsim", "validate", f"{best.name}.dual", *PAIRS[0]])
+    return (
+        '<p class="note">What it keeps in the whole numbers of each machine, on pictures of the network\'s size with a '
+        f'labels.csv: <code class="command">{escape(command)} --images DIR --reference NETWORK</code></p>'
+    )
 
 
 def _pairs(found: Sequence[Made]) -> str:

@@ -70,6 +70,7 @@ def test_a_page_says_which_machine_and_why(tmp_path, capsys):
     entries = {name: float(W.size) for name, W in winograd_model(best.model, threshold=0.0).items()}
     zeros = sum((1 - share) * entries[name] for name, share in winograd_densities(best.model).items())
     assert f" {100 * zeros / sum(entries.values()):.1f} % of its Winograd-domain weights are" in told.splitlines()[0]
+    assert f"accelsim validate {best.name}.dual {' '.join(PAIRS[0])} --images DIR --reference NETWORK" in page
     kept = "97 % of the dense network's answers in both domains"
     assert told.startswith(f"The smallest file that keeps at least {kept} is")
     assert told.splitlines()[0].endswith(", on the 6 pictures that were kept apart.")  # of 24
