@@ -67,6 +67,8 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("sweep", sweep, "accelsim sweep resnet20-machines -o sweep-out"),
 )
 
+COMPLETION = "_ACCELSIM_COMPLETE"  # set by a shell that asks how a line may go on
+
 app = typer.Typer(
     name="accelsim",
     help="One compressed CNN on simulated spatial-domain and Winograd-domain accelerators.",
@@ -147,6 +149,10 @@ def main(arguments: Sequence[str] | None = None, own_families: "Families" = ()) 
         return _fail(f"{error.filename or 'output'}: {error.strerror or error}", 2)
     except (MemoryError, OverflowError, RecursionError) as error:
         return _fail(f"too large to compute: {error or 'out of memory'}", 2)
+    except (KeyError, ValueError) as error:
+        if COMPLETION not in os.environ:
+            raise
+        return _fail(f"{COMPLETION}: {error} is not as a shell sets it, expected COMP_WORDS and COMP_CWORD", 2)
     except KeyboardInterrupt:
         return 130
     return status if isinstance(status, int) else 0

@@ -31,3 +31,16 @@ def test_a_terminal_of_no_width_is_written_to(columns):
     done = _run("machines", stdout=subprocess.PIPE, env={"COLUMNS": columns})
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"spatial-16x16" in done.stdout
+
+
+@pytest.mark.parametrize("given", [{}, {"COMP_WORDS": "accelsim "}, {"COMP_WORDS": "accelsim ", "COMP_CWORD": "x"}])
+def test_what_no_shell_asks_for_as_a_completion_is_one_line(given):
+    done = _run(stdout=subprocess.PIPE, env={"_ACCELSIM_COMPLETE": "complete_bash"} | given)
+    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1), done.stderr
+    assert done.stderr.startswith(b"error: _ACCELSIM_COMPLETE: ")
+
+
+def test_a_shell_s_completion_is_answered():
+    given = {"_ACCELSIM_COMPLETE": "complete_bash", "COMP_WORDS": "accelsim mach", "COMP_CWORD": "1"}
+    done = _run(stdout=subprocess.PIPE, env=given)
+    assert (done.returncode, done.stdout.strip()) == (0, b"machines")

@@ -3,7 +3,8 @@
 Of any size, brought to the network's.
 
 A folder is searched with all folders in it, links to folders among them; what is called as a picture
-and is no file is refused, not left out.  Pictures are taken in the order of their paths, evenly, up to
+and is no file is refused, not left out, and so is a picture of another format; files of other kinds
+(tables, notes) are passed over.  Pictures are taken in the order of their paths, evenly, up to
 a number.  Each is reduced or enlarged until it covers the network's image, and cut to its
 middle.  A network of one channel gets luminance.  An .npz file holds ``images`` (N, H, W, C) uint8
 of just that size, with any number of channels.
@@ -23,7 +24,23 @@ from accelsim.network.images import KEYS, checked_labels, read_labels
 from accelsim.network.npz import read_npz
 from accelsim.network.pictures import MAX_PIXELS, read_picture
 
-ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".tif", ".tiff"}
+ENDINGS = {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff"}
+# of pictures that ``pictures.FORMATS`` leaves out
+OTHER_ENDINGS = {
+    ".gif",
+    ".apng",
+    ".heic",
+    ".heif",
+    ".avif",
+    ".jxl",
+    ".jp2",
+    ".j2k",
+    ".jpx",
+    ".svg",
+    ".psd",
+    ".tga",
+    ".ico",
+} | {".eps", ".pcx", ".exr", ".hdr", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".dcm"}
 MAX_FILES = 1_000_000
 MAX_BYTES = 1 << 28  # of all pictures together, which become four times as many in float32
 
@@ -86,8 +103,14 @@ def picture_files(folder: Path) -> list[Path]:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is called as pictures are.  Raises InputError if it is, and is no regular file."""
-    if path.suffix.lower() not in ENDINGS:
+    """Whether a file is called as pictures are.
+
+    Raises InputError if it is, and is no regular file or of a format that is not read.
+    """
+    ending = path.suffix.lower()
+    if ending in OTHER_ENDINGS:
+        raise InputError(f"{path}: a picture ending in {ending}, expected one ending in {', '.join(sorted(ENDINGS))}")
+    if ending not in ENDINGS:
         return False
     check_regular(path, PICTURE)
     return True

@@ -71,10 +71,14 @@ ALONE = Surroundings()
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """Weights that are made when they are asked for.  shape: (K, C / groups, R, S)."""
+    """Weights that are made when they are asked for.
+
+    shape: (K, C / groups, R, S).  dense: whether none of them is zero, so that they need not be made to be counted.
+    """
 
     shape: tuple[int, ...]
     make: Callable[[], Array]
+    dense: bool = False
 
     @property
     def size(self) -> int:
@@ -118,7 +122,8 @@ class LayerWork:
     masks: Memo[tuple[NDArray[np.uint8], tuple[int, ...]]] = field(
         default_factory=lambda: Memo(PACKED), init=False, repr=False
     )
-    block_counts: Memo[Ints] = field(default_factory=lambda: Memo(REMEMBERED), init=False, repr=False)
+    # what was counted that takes a small part of the weights' bytes, and stays when a table's layer is made anew
+    counted: Memo[Any] = field(default_factory=lambda: Memo(REMEMBERED), init=False, repr=False)
     # by machines
     derived: Memo[Any] = field(default_factory=lambda: Memo(REMEMBERED), init=False, repr=False)
 
@@ -143,10 +148,31 @@ class LayerWork:
             raise ValueError(f"layer {self.name}: no weights")
         return self.weights.make() if isinstance(self.weights, Drawn) else self.weights
 
+    @property
+    def all_nonzero(self) -> bool:
+        """Whether it is known without looking that no weight is zero."""
+        return isinstance(self.weights, Drawn) and self.weights.dense
+
+    def flags(self) -> NDArray[np.bool_]:
+        """Which weights are not zero: (K, C / groups, R, S) bool.
+
+        Raises ValueError if the layer has none.
+        """
+        if self.all_nonzero:
+            assert self.weights is not None
+            return np.ones(self.weights.shape, bool)
+        return np.asarray(self.filters() != 0)
+
     def in_batch(self, batch: int) -> "LayerWork":
         """The same layer on so many images; what was counted of its weights is shared."""
         other = shallow(self)
         object.__setattr__(other, "batch", batch)
+        return other
+
+    def with_counts(self, counted: Memo[Any]) -> "LayerWork":
+        """The same layer, with what was counted of its weights."""
+        other = shallow(self)
+        object.__setattr__(other, "counted", counted)
         return other
 
     def amid(self, around: Surroundings) -> "LayerWork":
@@ -197,7 +223,7 @@ class LayerWork:
         Raises ValueError if the layer has no weights, or m > 1 and Winograd does not apply.
         """
         if m == 1 and self.weights is not None and self.kernel != (1, 1):
-            flags = self.filters() != 0
+            flags = self.flags()
             if prod(self.kernel) < 1 << 8:
                 # a kernel's sum fits a byte, and bytes add up many at a time
                 return np.asarray(np.einsum("kcrs->kc", flags.view(np.uint8))[None], np.int32)
@@ -207,12 +233,21 @@ class LayerWork:
     def channel_nonzeros(self) -> Ints:
         """Non-zero weights of each group's input channels, over its filters.
 
-        (groups, C / groups) int64.
+        (groups, C / groups) int64.  Kept.
         """
-        weights = self.filters()
-        K, C = weights.shape[:2]
-        grouped = weights.reshape(self.groups, K // self.groups, C, -1)
-        return np.stack([np.count_nonzero(filters, axis=(0, 2)) for filters in grouped]).astype(np.int64)
+
+        def count() -> Ints:
+            if self.all_nonzero:
+                assert self.weights is not None
+                each = self.weights.size // self.in_channels
+                return np.full((self.groups, self.in_channels // self.groups), each, np.int64)
+            flags = self.flags()
+            K, C = flags.shape[:2]
+            grouped = flags.reshape(self.groups, K // self.groups, C, -1)
+            return np.stack([np.count_nonzero(filters, axis=(0, 2)) for filters in grouped]).astype(np.int64)
+
+        found: Ints = self.counted.get("channels", count)
+        return found
 
     def mask(self, m: int, parts: tuple[KernelPiece, ...] = (), points: Points | None = None) -> NDArray[np.bool_]:
         """Which Winograd-domain entries, or 1 x 1 weights, are not zero, tap after tap.
@@ -224,7 +259,7 @@ class LayerWork:
         if the layer has no weights, or Winograd does not apply.
         """
         if m == 1 and self.kernel == (1, 1) and self.weights is not None:
-            return np.asarray(self.filters()[None, :, :, 0, 0] != 0)
+            return self.flags()[None, :, :, 0, 0]
         if self.weights is None or (not parts and self.winograd_threshold is None):
             raise ValueError(f"layer {self.name}: no weights for F({m}, r)")
         packed, shape = self.masks.get((m, parts, points), lambda: self._pack(m, parts, points))
@@ -234,6 +269,10 @@ class LayerWork:
         self, m: int, parts: tuple[KernelPiece, ...], points: Points | None
     ) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
         """``mask`` of transformed filters, eight flags a byte, and its shape."""
+        if self.winograd_density == 1 and self.weights is not None and not parts:
+            K, C, R, S = self.weights.shape
+            taps = np.ones(((m + R - 1) * (m + S - 1), K, C), bool)
+            return np.packbits(taps), taps.shape
         weights = self.filters()
         if parts:
             taps = np.concatenate([winograd_mask(weights[:, :, *piece.window], m, 0.0, points) for piece in parts])
@@ -259,11 +298,15 @@ class LayerWork:
         pruned.  points: as for ``mask``.
         """
 
-        def count() -> Ints:
+        def count() -> NDArray[np.integer[Any]]:
+            if m == 1 and self.all_nonzero:
+                each = block_sizes(self.in_channels // self.groups) * prod(self.kernel)
+                return np.broadcast_to(each, (1, self.out_channels, len(each)))
             whole_kernels = m == 1 and self.kernel != (1, 1)
-            return sum_blocks(self.nonzeros() if whole_kernels else self.mask(m, parts, points))
+            counts = sum_blocks(self.nonzeros() if whole_kernels else self.mask(m, parts, points))
+            return counts.astype(np.min_scalar_type(int(counts.max(initial=0))))
 
-        return self.block_counts.get((m, parts, points), count)
+        return np.asarray(self.counted.get((m, parts, points), count), np.int64)
 
     def group_density(self) -> Floats:
         """Density of the inputs of each convolution group: (groups, C / groups)."""

@@ -3,8 +3,8 @@
 Weights and zeros are drawn from a seed.
 
 Results of them are synthetic, and say so.  A layer's weights are drawn when they are asked for, so
-that a large table never lies in memory as a whole; what was counted of them stays, so that they are
-seldom asked for twice.
+that a large table never lies in memory as a whole; what was counted of them stays in a small part of
+their bytes, so that they are seldom asked for twice.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -27,8 +27,8 @@ from accelsim.network.tables import read_table
 from accelsim.workload.layer import MAX_WEIGHTS, Drawn, Kind, LayerWork
 
 HELD_WEIGHTS = 150_000_000  # of a table whose layers are made once: 600 MB, enough for VGG-16
-DRAWN_WEIGHTS = 1 << 25  # of layers of another one; or one layer's
-COUNTED_WEIGHTS = 150_000_000  # whose counts are kept: three bytes for each
+DRAWN_WEIGHTS = 1 << 25  # of layers of another one, with all that was made of them; or one layer's
+COUNTED_WEIGHTS = 1 << 33  # whose counts are kept: an eighth of a byte for each, or less
 DRAWN_AT_ONCE = 1 << 22  # random numbers
 
 
@@ -90,14 +90,14 @@ class LayerTable:
 class TableWorks(Sequence[LayerWork]):
     """The layer works of a table, whose weights are drawn when they are asked for.
 
-    held: weights that were drawn.  made: layers for a batch of one, with what was counted of their
-    weights.
+    held: weights that were drawn.  made: layers for a batch of one.  counted: of their weights.
     """
 
     table: LayerTable
     batch: int
     held: Memo[Array] = field(default_factory=lambda: Memo(DRAWN_WEIGHTS), compare=False, repr=False)
-    made: Memo[LayerWork] = field(default_factory=lambda: Memo(COUNTED_WEIGHTS), compare=False, repr=False)
+    made: Memo[LayerWork] = field(default_factory=lambda: Memo(DRAWN_WEIGHTS), compare=False, repr=False)
+    counted: Memo[Memo[Any]] = field(default_factory=lambda: Memo(COUNTED_WEIGHTS), compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.table.layers)
@@ -111,8 +111,20 @@ class TableWorks(Sequence[LayerWork]):
             return tuple(self[i] for i in range(*index.indices(len(self))))
         i = range(len(self))[index]
         size = 1 + self.table.layers[i].weights
-        work = self.made.get(i, lambda: _table_work(self.table, i, self.held), size)
+        work = self.made.get(i, lambda: self._make(i), size)
         return work.in_batch(self.batch * work.batch)
+
+    def _make(self, i: int) -> LayerWork:
+        """Layer i, with what was counted of its weights when it was made before."""
+        work = _table_work(self.table, i, self.held)
+        if work.weights is None:
+            return work
+        return work.with_counts(self.counted.get(i, lambda: work.counted, work.weights.size))
+
+    @property
+    def large(self) -> bool:
+        """Whether the table has too many weights to hold them all, or much that was made of them."""
+        return self.table.parameters > HELD_WEIGHTS
 
     def in_batch(self, batch: int) -> "TableWorks":
         """The same layers on so many images.
@@ -129,9 +141,9 @@ def made_once(works: Sequence[LayerWork]) -> Sequence[LayerWork]:
     """
     if not isinstance(works, TableWorks):
         return tuple(works)
-    if works.table.parameters > HELD_WEIGHTS:
+    if works.large:
         return works
-    return tuple(replace(works, held=Memo(HELD_WEIGHTS)))
+    return tuple(replace(works, held=Memo(HELD_WEIGHTS), made=Memo(HELD_WEIGHTS)))
 
 
 def without_weights(works: Sequence[LayerWork]) -> Iterable[LayerWork]:
@@ -199,7 +211,7 @@ def _table_work(table: LayerTable, i: int, held: Memo[Array]) -> LayerWork:
     draw = partial(_draw, table.seed, i, layer)
     winograd = layer.kind == "conv" and layer.strides == (1, 1) and layer.dilation == 1 and min(layer.kernel) >= 2
     return make(
-        weights=Drawn(_weights_shape(layer), partial(held.get, i, draw, layer.weights)),
+        weights=Drawn(_weights_shape(layer), partial(held.get, i, draw, layer.weights), layer.weight_density == 1),
         winograd_threshold=0.0 if winograd else None,
         winograd_density=layer.weight_density if winograd else None,
     )

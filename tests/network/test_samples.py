@@ -158,3 +158,19 @@ def test_many_pictures_in_one_file_are_refused_at_once(tmp_path):
     with pytest.raises(InputError, match="several pictures in one file"):
         read_picture(tmp_path / "a.tif")
     assert time.process_time() - begin < 1
+
+
+@pytest.mark.parametrize("name", ["a.gif", "b.HEIC", "in/c.avif", "d.jp2"])
+def test_a_picture_of_another_format_is_refused_by_name(tmp_path, name):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / name).write_bytes(b"GIF89a")
+    (tmp_path / "notes.txt").write_text("passed over")
+    with pytest.raises(InputError, match=rf"{name}: a picture ending in .*, expected one ending in .*\.png"):
+        read_samples(tmp_path, (8, 8, 3), 10)
+
+
+@pytest.mark.parametrize("name", ["a.pgm", "a.jfif", "A.PNM"])
+def test_all_endings_of_the_formats_that_are_read_are_taken(tmp_path, name):
+    Image.fromarray(np.full((8, 8), 7, np.uint8)).save(tmp_path / name, format="JPEG" if "jfif" in name else "PPM")
+    assert read_samples(tmp_path, (8, 8, 1), 10).shape == (1, 8, 8, 1)

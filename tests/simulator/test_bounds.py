@@ -7,6 +7,7 @@ import sys
 import weakref
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -15,10 +16,12 @@ import accelsim
 from accelsim.errors import InputError
 from accelsim.network.table_layer import TableLayer
 from accelsim.simulator.machines.row_stationary import search as row_search
+from accelsim.simulator.network import plans
 from accelsim.simulator.run import run_rows
 from accelsim.simulator.tiles import few_steps, rooms, search
 from accelsim.simulator.tiles.search import choose_tiling
 from accelsim.workload import LayerTable, layer_works, made_once
+from accelsim.workload import table as of_tables
 from tests.laws import law
 from tests.small_dual import ROOT
 
@@ -199,11 +202,59 @@ def test_layers_of_a_table_of_a_billion_weights_are_not_held_together():
     assert isinstance(made_once(layer_works(table(row | {"name": "fc", "out_channels": 8}))), tuple)
 
 
+MANY_LAYERS = """
+import resource, sys, accelsim
+from accelsim.network.table_layer import TableLayer
+from accelsim.workload import LayerTable
+row = {"kind": "linear", "in_channels": 4096, "out_channels": 4096, "height": 1, "width": 1, "weight_density": 0.5}
+rows = tuple(TableLayer(name=f"fc{i}", **row) for i in range(int(sys.argv[1])))
+accelsim.simulate(LayerTable("many", rows), "spatial-16x16", engine="fast")
+used = resource.getrusage(resource.RUSAGE_SELF)
+"""
+
+
+@pytest.mark.slow
+def test_a_table_of_many_layers_takes_no_more_memory_and_linear_time():
+    program = f"{MANY_LAYERS}print({PEAK}, used.ru_utime + used.ru_stime)"
+
+    def run(count):
+        line = [sys.executable, "-c", program, str(count)]
+        return map(float, subprocess.run(line, capture_output=True, text=True, check=True).stdout.split())
+
+    few, few_s = run(12)  # 201 million weights
+    many, many_s = run(36)  # 604 million: their counts in 64 bits would take 201 MB more
+    assert many < few + 100 * 1024  # kilobytes
+    assert many_s < 4 * few_s
+
+
+@pytest.mark.parametrize("name", ["spatial-16x16", "winograd-tuned-tiles-16x16", "eyeriss", "scnn-like", "eie-like"])
+@pytest.mark.parametrize("level", ["layers", "depth-first"])
+def test_what_is_given_up_between_layers_changes_no_result(name, level, monkeypatch):
+    row = {"kind": "conv", "in_channels": 24, "out_channels": 24, "height": 12, "width": 12, "kernel": (3, 3)}
+    densities = {"a": 0.5, "b": 1.0, "c": 0.1}
+    rows = [row | {"name": name, "weight_density": density} for name, density in densities.items()]
+    held = accelsim.simulate(table(*rows), name, engine="fast", level=level)
+    for module, bound in [(of_tables, "HELD_WEIGHTS"), (of_tables, "DRAWN_WEIGHTS"), (plans, "PLANNED_WEIGHTS")]:
+        monkeypatch.setattr(module, bound, 1)
+    given_up = accelsim.simulate(table(*rows), name, engine="fast", level=level)
+    pd.testing.assert_frame_equal(given_up.layers, held.layers)
+
+
+def test_weights_of_which_none_is_zero_are_not_drawn_to_be_counted(monkeypatch):
+    monkeypatch.setattr(of_tables, "_draw", lambda *_: pytest.fail("drawn"))
+    row = {"kind": "conv", "in_channels": 24, "out_channels": 24, "height": 9, "width": 8}
+    rows = [row | {"name": "a", "kernel": (3, 3), "padding": 1}, row | {"name": "b", "kernel": (1, 1)}]
+    done = accelsim.simulate(table(*rows), "spatial-16x16", engine="fast").layers
+    assert done.effectual_macs.tolist() == [9 * 8 * 24 * 24 * 9, 9 * 8 * 24 * 24]
+    assert accelsim.simulate(table(*rows), "winograd-tuned-16x16", engine="fast").synthetic
+
+
 def test_a_machine_without_the_memory_says_so_in_one_line(tmp_path):
     # 2^28 weights of 4 bytes, where the process may have 300 MB more.
     path = tmp_path / "large.csv"
     path.write_text(
-        "name,kind,in_channels,out_channels,height,width,kernel_h,kernel_w\nfc,linear,16384,16384,1,1,1,1\n"
+        "name,kind,in_channels,out_channels,height,width,kernel_h,kernel_w,weight_density\n"
+        "fc,linear,16384,16384,1,1,1,1,0.5\n"
     )
     program = (
         "import resource, sys, accelsim.simulator.run; from accelsim.cli import main; "

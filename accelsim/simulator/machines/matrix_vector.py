@@ -218,7 +218,7 @@ def _fitting_rows(work: LayerWork, machine: MatrixVectorMachine, filter_tiles: i
 
 def _tile_products(work: LayerWork, machine: MatrixVectorMachine, starts: Ints) -> _TileProducts:
     """Draw inputs, and count one output position of each tile of filters."""
-    filters = work.filters()
+    flags = work.flags()
     per_group = work.out_channels // work.groups
     window = work.kernel[0] * work.kernel[1]
     densities = work.group_density()
@@ -230,10 +230,7 @@ def _tile_products(work: LayerWork, machine: MatrixVectorMachine, starts: Ints) 
     for first in range(0, len(starts), at_once):
         some = slice(first, first + at_once)
         active = chances < np.repeat(densities[starts[some] // per_group], window, axis=1)[:, None]
-        masks = [
-            (filters[start:end] != 0).reshape(end - start, -1)
-            for start, end in zip(starts[some], ends[some], strict=True)
-        ]
+        masks = [flags[start:end].reshape(end - start, -1) for start, end in zip(starts[some], ends[some], strict=True)]
         counts = [stored_weights(mask, machine.lanes, machine.weight_format) for mask in masks]
         stored = np.stack([of_tile for _, of_tile in counts])
         cycles = _cycles_of_tiles(stored, active, (ends - starts)[some], machine)

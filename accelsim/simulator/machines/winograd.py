@@ -49,7 +49,7 @@ from accelsim.simulator.storage.weights import coded_bits, dense_slots, weight_b
 from accelsim.simulator.tiles.activity import winograd_products
 from accelsim.simulator.tiles.description import SkippingDescription
 from accelsim.simulator.tiles.gemm import filter_order, gemm_mode
-from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, TransformUnits, operand_widths
+from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, SlotSums, TransformUnits, operand_widths
 from accelsim.simulator.tiles.schedule import best_planner, best_schedule, check_steps
 from accelsim.simulator.tiles.selection import serve_together
 from accelsim.simulator.time.plan import Planner
@@ -374,6 +374,7 @@ def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[KernelP
         units=_additions([piece.size for piece in parts] or [work.kernel], m, points, on_chip),
         decoder_rate=0.0 if machine.decoder is None else machine.decoder.symbols_per_cycle,
         slots_are_dense=machine.zero_handling != "skip_weights",
+        sums=SlotSums.of(work, winograd_mode, parts, m, machine.mask_settings),
     )
 
 

@@ -7,14 +7,16 @@ import numpy as np
 from accelsim.arrays import Ints, round_up
 from accelsim.errors import InputError
 from accelsim.hardware.dram import Transfer
+from accelsim.memo import Memo
 from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.machines.vector import vector_plan
 from accelsim.simulator.network.groups import Group
 from accelsim.simulator.network.places import DRAM, Setting
 from accelsim.simulator.time.plan import LayerPlan, Planner
-from accelsim.workload import LayerWork, Surroundings, WeightsCome
+from accelsim.workload import LayerWork, Surroundings, TableWorks, WeightsCome
 
 INFINITE = float("inf")
+PLANNED_WEIGHTS = 1 << 26  # of layers whose planners are kept: two bytes for each
 
 
 class GroupPlans:
@@ -28,9 +30,10 @@ class GroupPlans:
         self.heads = heads
         self.machine = machine
         self.dense_macs: dict[int, int] = {}  # of each group, known when it was planned
-        self._planners: dict[int, Planner] = {}
+        self._planners: Memo[Planner] = Memo(PLANNED_WEIGHTS)
+        self._lean = isinstance(works, TableWorks) and works.large
         self._plans: dict[tuple[int, Surroundings], LayerPlan | InputError] = {}
-        self._row_planners: dict[tuple[object, ...], Planner] = {}
+        self._row_planners: Memo[Planner] = Memo(PLANNED_WEIGHTS)
         self._of_rows: dict[tuple[object, ...], LayerPlan | InputError] = {}
         self._known: dict[tuple[int, Surroundings], list[Surroundings]] = {}
 
@@ -43,7 +46,7 @@ class GroupPlans:
         key = (t, around)
         if key not in self._plans:
             try:
-                self._plans[key] = self._planner(t)(around)
+                self._plans[key] = self._kept(self._planner(t)(around))
             except InputError as fault:
                 self._plans[key] = fault
             self._known.setdefault((t, around.roomless), []).append(around)
@@ -53,15 +56,21 @@ class GroupPlans:
         return found
 
     def _planner(self, t: int) -> Planner:
-        """What plans a group in any surroundings."""
-        if t not in self._planners:
-            work = self.head(t)
-            self.dense_macs[t] = work.dense_macs
+        """What plans a group in any surroundings; made anew where it was given up for others."""
+        work = self.head(t)
+        self.dense_macs[t] = work.dense_macs
+        weights = 0 if work.weights is None else work.weights.size
+
+        def make() -> Planner:
             if work.weights is None:
-                self._planners[t] = lambda around: vector_plan(work.amid(around), self.machine)
-            else:
-                self._planners[t] = self.machine.planner(work)
-        return self._planners[t]
+                return lambda around: vector_plan(work.amid(around), self.machine)
+            return self.machine.planner(work)
+
+        return self._planners.get(t, make, 1 + weights)
+
+    def _kept(self, plan: LayerPlan) -> LayerPlan:
+        """A plan as it is remembered: of a large table with its steps, so that it holds nothing of the weights."""
+        return plan.with_steps() if self._lean else plan
 
     def of_rows(self, t: int, rows: tuple[int, int], around: Surroundings) -> LayerPlan:
         """The plan of some rows of a group's output, first and end.
@@ -73,9 +82,9 @@ class GroupPlans:
         key = (*shape, around)
         if key not in self._of_rows:
             try:
-                if shape not in self._row_planners:
-                    self._row_planners[shape] = self.machine.planner(work)
-                self._of_rows[key] = self._row_planners[shape](around)
+                weights = 0 if work.weights is None else work.weights.size
+                planner = self._row_planners.get(shape, lambda: self.machine.planner(work), 1 + weights)
+                self._of_rows[key] = self._kept(planner(around))
             except InputError as fault:
                 self._of_rows[key] = fault
         found = self._of_rows[key]

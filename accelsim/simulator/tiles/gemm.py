@@ -24,7 +24,7 @@ from accelsim.arrays import Flags, Floats, Ints
 from accelsim.simulator.storage.weights import coded_bits, dense_slots, executed_macs, weight_bits
 from accelsim.simulator.tiles.activity import spatial_products
 from accelsim.simulator.tiles.description import SkippingDescription
-from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, operand_widths
+from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, SlotSums, operand_widths
 from accelsim.workload import CHANNEL_BLOCK, LayerWork
 
 
@@ -96,6 +96,7 @@ def _on_one_lane(work: LayerWork, machine: SkippingDescription) -> Mode:
         operand_bits=machine.arithmetic.activation_bits,
         decoder_rate=0.0 if machine.decoder is None else machine.decoder.symbols_per_cycle,
         slots_are_dense=machine.zero_handling in {"none", "gate"},
+        sums=SlotSums.of(work, gemm_mode, machine.mask_settings),
     )
 
 
@@ -104,11 +105,10 @@ def _mask(work: LayerWork, machine: SkippingDescription) -> Flags:
 
     (1, K, C / groups R S).
     """
-    filters = work.filters().reshape(1, work.out_channels, -1)
+    flags = work.flags().reshape(1, work.out_channels, -1)
     if machine.zero_handling == "skip_weights":
-        order = filter_order(work, machine, work.block_nonzeros())
-        return np.asarray((filters != 0)[:, order])
-    return np.ones(filters.shape, np.bool_)
+        return flags[:, filter_order(work, machine, work.block_nonzeros())]
+    return np.ones(flags.shape, np.bool_)
 
 
 def _slots(work: LayerWork, machine: SkippingDescription, blocks: Ints, positions: int) -> Slots:
@@ -152,7 +152,7 @@ def _empty_chunks(work: LayerWork, size: int) -> tuple[int, Floats]:
     A chunk is ``size`` positions of a filter laid out kernel position by kernel position, channels
     innermost.
     """
-    weights = work.filters()
+    flags = work.flags()
     R, S = work.kernel
     per_group = work.out_channels // work.groups
     # Logarithm of the probability that an input is zero; of inputs that are all there, as good as
@@ -163,8 +163,8 @@ def _empty_chunks(work: LayerWork, size: int) -> tuple[int, Floats]:
     empty = []
     for g in range(work.groups):
         # a group at a time: the whole layer's would take eight times its weights
-        filters = weights[g * per_group : (g + 1) * per_group]
-        mask = (filters != 0).transpose(0, 2, 3, 1).reshape(per_group, -1)
+        filters = flags[g * per_group : (g + 1) * per_group]
+        mask = filters.transpose(0, 2, 3, 1).reshape(per_group, -1)
         chunks = np.pad(mask, [(0, 0), (0, pad)]).reshape(per_group, -1, size)
         empty.append(np.exp(np.einsum("kns,ns->kn", chunks, misses[g])).sum(axis=1))
     return misses.shape[1], np.concatenate(empty)

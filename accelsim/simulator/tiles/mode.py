@@ -8,7 +8,7 @@ slots an input channel; in the Winograd domain of F(m x m, R x S) there are n^2 
 slot.  How lanes spend their slots: ``lanes``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -150,6 +150,11 @@ class SlotSums:
     tile_bytes: Memo[Ints] = field(default_factory=lambda: Memo(REMEMBERED))
     largest_tile_bytes: Memo[tuple[Ints, Ints]] = field(default_factory=lambda: Memo(REMEMBERED))
     served: Memo["Served"] = field(default_factory=lambda: Memo(REMEMBERED))
+
+    @staticmethod
+    def of(work: LayerWork, *key: Hashable) -> "SlotSums":
+        """Of one mode of a layer, which remembers what operand windows make of its masks longer than the mode."""
+        return SlotSums(served=work.counted.get((SlotSums, *key), lambda: Memo(REMEMBERED)))
 
 
 @dataclass(frozen=True)

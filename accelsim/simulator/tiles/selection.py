@@ -16,7 +16,7 @@ many banks as positions, as many as the fullest column has non-zeros.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -40,7 +40,8 @@ def served(mode: Mode) -> Served:
 
     The mode's lanes must have windows.
     """
-    return mode.sums.served.get(_key(mode), lambda: _serve([mode])[0])
+    found = mode.sums.served.get(_key(mode), lambda: _serve([mode])[0])
+    return replace(found, cycles=found.cycles.astype(np.int64))
 
 
 def serve_together(modes: Iterable[Mode]) -> None:
@@ -329,7 +330,7 @@ def _of_mode(mode: Mode, parts: Sequence[tuple[slice, Ints]], fetches: int, load
         slowest = np.maximum.reduceat(of_windows, tap_starts, axis=0)
         slowest = np.maximum(slowest, lanes.window_cycles)
         cycles[:, groups, blocks[first_windows]] = np.add.reduceat(slowest, first_windows, axis=2)
-    return Served(cycles=cycles, fetches=fetches, loads=loads)
+    return Served(cycles=cycles.astype(np.min_scalar_type(int(cycles.max(initial=0)))), fetches=fetches, loads=loads)
 
 
 def _window_positions(mode: Mode, positions: int) -> tuple[Ints, Ints]:

@@ -48,6 +48,11 @@ class LayerPlan:
         """The steps in the layer's surroundings."""
         return amid(self.whole, self.work, self.machine)
 
+    def with_steps(self) -> "LayerPlan":
+        """The same plan with its steps, which holds nothing of the layer's weights."""
+        whole = self.whole
+        return replace(self, work=self.work.without_weights(), make=lambda: whole)
+
 
 Planner = Callable[[Surroundings], LayerPlan]  # of one layer; raises InputError where it finds no room
 

@@ -72,7 +72,7 @@ def _phases(work: LayerWork) -> _Phases:
 def _by_phase(work: LayerWork) -> NDArray[np.integer[Any]]:
     """Non-zero weights that meet each phase: (K, C / groups, phases), a byte each if that will do."""
     number = np.uint8 if prod(work.kernel) < 1 << 8 else np.int32
-    counts: NDArray[np.integer[Any]] = (work.filters() != 0).astype(number)
+    counts: NDArray[np.integer[Any]] = work.flags().astype(number)
     for axis, (k, dilation, stride) in enumerate(zip(work.kernel, work.dilation, work.stride, strict=True), start=2):
         if k == 1:
             continue
