@@ -14,10 +14,13 @@ from accelsim import shipped
 from accelsim.loading import Say, machine_of, model_of, path_of, path_or_none, silent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from accelsim.compression.importing import Wishes
     from accelsim.dual.model import DualModel
+    from accelsim.explore.own_network import Made
     from accelsim.simulator.machines.machine import Machine
 
 
@@ -158,8 +161,12 @@ def explore_network(
         labels=path_or_none("labels", labels),
         resume=resume,
     )
-    found = run(path_of("source", source), path_of("output", output), _wishes(said), asked, say)
-    write_exploration(path_of("output", output), found[0].model.network.graph.name, found)
+    folder = path_of("output", output)
+
+    def show(so_far: "Sequence[Made]", awaited: int) -> None:
+        write_exploration(folder, so_far, awaited=awaited)
+
+    found = run(path_of("source", source), folder, _wishes(said), asked, say, show)
     return pd.DataFrame(point_rows(found))
 
 

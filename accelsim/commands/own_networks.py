@@ -1,6 +1,7 @@
 """``sparsify``, ``explore``, ``import`` and ``export``: a user's own network in, made sparse, and out again."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ from accelsim.names import visible
 
 if TYPE_CHECKING:
     from accelsim.compression.importing import Wishes
+    from accelsim.explore.own_network import Made
 
 
 Source = Annotated[
@@ -138,9 +140,14 @@ def explore(
     from accelsim.explore.own_network import explore_network, sentences
     from accelsim.report.explored import PAGE, point_rows, write_exploration
 
-    found = explore_network(model, output, _wishes(which, pixels), Asked(**asdict(how)), say)
     again = typed(sys.argv)
-    write_exploration(output, found[0].model.network.graph.name, found, f"{again} -o DIR" if again else "")
+
+    def show(so_far: "Sequence[Made]", awaited: int) -> None:
+        write_exploration(output, so_far, f"{again} -o DIR" if again else "", awaited)
+        if awaited:
+            say(f"page so far: {output / PAGE}")
+
+    found = explore_network(model, output, _wishes(which, pixels), Asked(**asdict(how)), say, show)
     if json:
         print_json({"sentences": sentences(found), "points": point_rows(found)})
     else:

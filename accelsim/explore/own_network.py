@@ -47,6 +47,7 @@ KEPT_PSNR = 35.0  # dB, of its outputs where it gives pictures
 EVEN = 0.005  # relative difference below which neither machine of a pair is ahead
 
 Say = Callable[[str], None]
+Show = Callable[["Sequence[Made]", int], None]  # the files so far, and how many are still to be made
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,11 @@ def explore_network(
     wishes: Wishes,
     asked: Asked,
     say: Say,
+    show: Show = lambda found, awaited: None,
 ) -> list[Made]:
     """The network as it is, at 8 bits, and at each of ``BUDGETS`` that can be kept, on all machines of ``PAIRS``.
 
+    show: called after each file, so that there is a page while the others are made.
     Raises InputError if the network or the pictures cannot be read, another process explores into
     the folder, it holds other results, or the files of another network and ``asked.resume`` is set,
     or a file that is read lies where one would be written.
@@ -99,7 +102,7 @@ def explore_network(
     network = network_of(source, wishes, say)
     pictures = read_pictures(network, asked, say)
     with alone_in(folder, "another exploration"):
-        return _made_of(network, pictures, source, folder, asked, say)
+        return _made_of(network, pictures, source, folder, asked, say, show)
 
 
 def _made_of(
@@ -109,6 +112,7 @@ def _made_of(
     folder: Path,
     asked: Asked,
     say: Say,
+    show: Show,
 ) -> list[Made]:
     """The files of a network in a folder, each on all machines."""
     say(f"{DENSE}: the network as it is, 8 bits a weight")
@@ -118,8 +122,9 @@ def _made_of(
     found = [_made(DENSE, dense, figures, apart, say)]
     work = folder / "work"
     sparsifier = sparsifier_of(network, pictures, source, asked.tile, work, say)
-    for ratio, cost_reduction in BUDGETS:
+    for i, (ratio, cost_reduction) in enumerate(BUDGETS):
         name = _name(ratio)
+        show(found, len(BUDGETS) - i)
 
         def make(
             name: str = name,
@@ -138,6 +143,7 @@ def _made_of(
     best = chosen(found)
     say(f"{best.name}: simulated under each assumption that nobody measured")
     found = [replace(made, doubts=_doubts(made)) if made is best else made for made in found]
+    show(found, 0)
     write_text(folder / EXPLORATION.file, json.dumps({made.name: made.figures for made in found}, indent=1))
     if len(found) > len(BUDGETS):  # else --resume tries again those that were left out
         shutil.rmtree(work, ignore_errors=True)

@@ -49,12 +49,13 @@ UP = (
 )
 
 
-def write_exploration(folder: Path, title: str, found: Sequence[Made], again: str = "") -> None:
+def write_exploration(folder: Path, found: Sequence[Made], again: str = "", awaited: int = 0) -> None:
     """Write ``report.html``, ``points.csv`` and, of each file, a folder with its comparison on all machines.
 
-    again: the command that does it again, for the page.  Raises InputError if the folder cannot be
-    written.
+    again: the command that does it again, for the page.  awaited: files that are still to be made.
+    Raises InputError if the folder cannot be written.
     """
+    title = found[0].model.network.graph.name
     all_of = machines()
     comparisons = {}
     for made in found:
@@ -63,7 +64,7 @@ def write_exploration(folder: Path, title: str, found: Sequence[Made], again: st
     rows = point_rows(found)
     write_text(folder / POINTS, to_csv(pd.DataFrame(rows)))
     pair = _of_pair(comparisons[chosen(found).name], PAIRS[0])
-    write_text(folder / PAGE, page(title, found, pair, again))
+    write_text(folder / PAGE, page(title, found, pair, again, awaited))
 
 
 def point_rows(found: Sequence[Made]) -> list[dict[str, Any]]:
@@ -84,16 +85,17 @@ def point_rows(found: Sequence[Made]) -> list[dict[str, Any]]:
     return rows
 
 
-def page(title: str, found: Sequence[Made], pair: Comparison, again: str = "") -> str:
+def page(title: str, found: Sequence[Made], pair: Comparison, again: str = "", awaited: int = 0) -> str:
     """The page of an exploration, as HTML.
 
-    pair: the chosen file on the first pair of machines, whose layers are shown.
+    pair: the chosen file on the first pair of machines, whose layers are shown.  awaited: files that
+    are still to be made.
     """
     best = escape(chosen(found).name)
     note = "Every file on every machine; outlined: the file of the verdict.  A click on a point shows its command."
     parts = [
         f"<h1>{escape(title)}: which machine, at which sparsity</h1>",
-        f'<p class="facts">{_facts(found)}</p>',
+        f'<p class="facts">{_facts(found, awaited)}</p>',
         sentences_box(sentences(found)),
         command_note(again),
         "<h2>Files</h2>",
@@ -117,8 +119,10 @@ def page(title: str, found: Sequence[Made], pair: Comparison, again: str = "") -
     return document(title, parts, _data(found, pair))
 
 
-def _facts(found: Sequence[Made]) -> str:
+def _facts(found: Sequence[Made], awaited: int) -> str:
     files = "1 file" if len(found) == 1 else f"{len(found)} files"
+    if awaited:
+        files += f" so far, {awaited} to be made"
     return (
         f"{files}, {len(found[0].results)} machines, engine fast, level {LEVEL}, batch 1; the machines of a pair have "
         "equal lanes, SRAM, clock and DRAM.  Commands run in this page's folder."

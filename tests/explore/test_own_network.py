@@ -17,6 +17,7 @@ from accelsim.errors import InputError
 from accelsim.explore import own_network
 from accelsim.explore.own_network import PAIRS, explore_network, sentences
 from accelsim.files import alone_in
+from accelsim.report import explored as explored_page
 from tests.dual.small import small_network
 from tests.explore.small import write_small
 
@@ -114,6 +115,26 @@ def test_sparse_files_of_an_earlier_exploration_are_resumed_or_go(tmp_path, monk
     assert explored(one, tmp_path / "out", resume=True) == ["dense", "sparse-6x"]
     assert explored(other, tmp_path / "out") == ["dense"]
     assert not (tmp_path / "out" / "sparse-6x.dual").exists()
+
+
+def test_there_is_a_page_as_soon_as_there_is_a_file(tmp_path, monkeypatch, capsys):
+    """Each file's page stands while the next one is made, and says how many are still to come."""
+    pages = []
+    folder = tmp_path / "out"
+
+    def keep(*_):
+        pages.append((folder / "report.html").read_text())
+        raise InputError("cannot be kept")
+
+    quick(monkeypatch, budgets=((6.0, 1.8), (12.0, 2.8)))
+    monkeypatch.setattr(explored_page, "PAIRS", PAIRS[1:2])
+    monkeypatch.setattr(own_network, "sparse_point", keep)
+    model = write_small(tmp_path)
+    assert main(["explore", str(model), "--images", str(tmp_path / "images.npz"), "-o", str(folder)]) == 0
+    for page, awaited in zip(pages, (2, 1), strict=True):
+        assert f"1 file so far, {awaited} to be made, 2 machines" in page
+    assert "so far" not in (folder / "report.html").read_text()
+    assert capsys.readouterr().err.count(f"page so far: {folder}") == 2
 
 
 def test_two_explorations_do_not_share_a_folder(tmp_path, monkeypatch):

@@ -70,7 +70,7 @@ def explored(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("explored")
     model = write_small(folder)
     found = explore_network(model, folder / "out", Wishes(), Asked(images=folder / "images.npz"), lambda line: None)
-    write_exploration(folder / "out", "small", found, "accelsim explore small.dual -o out")
+    write_exploration(folder / "out", found, "accelsim explore small.dual -o out")
     return folder / "out"
 
 
