@@ -20,7 +20,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -153,6 +153,20 @@ def check_output(path: Path, *read: str | Path | None) -> None:
     for source in read:
         if source is not None and path.is_file() and Path(source).is_file() and path.samefile(source):
             raise InputError(f"{path}: is read for what would be written there, expected another file")
+    if not _special(path):
+        check_folder((path.resolve() if path.is_symlink() else path).parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise InputError, before time goes into what it would hold, if no file can be written in a folder.
+
+    It, or the nearest one that is there to make it in, is no folder or may not be written to.
+    """
+    there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise InputError(f"{folder}: {there} is no folder, expected a folder to write to")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: {there} may not be written to, expected a folder to write to")
 
 
 @contextmanager
@@ -262,20 +276,27 @@ def alone_in(folder: Path, doing: str) -> Iterator[None]:
     """Hold a folder, made if it is not there, so that no other process does the same in it meanwhile.
 
     doing: what a message calls it.  Whatever ends the process lets go of the folder, and where the
-    file system knows no locks nobody is held off.  Raises InputError if another process holds the
-    folder, OSError if it cannot be made.
+    file system knows no locks nobody is held off.  A folder made here that is empty at the end
+    goes.  Raises InputError if another process holds the folder, or it cannot be made.
     """
+    check_folder(folder)
+    made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.fstat(descriptor).st_nlink:  # whoever held it has just removed it
+                raise BlockingIOError
         except BlockingIOError:
             raise InputError(f"{folder}: {doing} is running there, expected a folder of its own, or its end") from None
         except OSError:  # a file system without locks
             pass
         yield
     finally:
+        if made:
+            with suppress(OSError):  # holds something
+                folder.rmdir()
         os.close(descriptor)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from accelsim.errors import InputError
+from accelsim.files import check_folder
 
 
 class Results(NamedTuple):
@@ -20,7 +21,11 @@ KINDS = (COMPARISON, SWEEP, EXPLORATION)
 
 
 def check_kind(folder: Path, kind: Results) -> None:
-    """Raise InputError if a folder that such results are to go into holds others, whose page they would replace."""
+    """Raise InputError if such results cannot go into a folder.
+
+    It cannot be written to, or holds others, whose page they would replace.
+    """
+    check_folder(folder)
     for other in KINDS:
         if other != kind and (folder / other.file).is_file():
             raise InputError(f"{folder}: holds {other.name} ({other.file}), expected another folder for {kind.name}")

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import accelsim
 from accelsim.errors import InputError
+from accelsim.files import alone_in
 from accelsim.results_folder import COMPARISON, EXPLORATION, KINDS, SWEEP, Results
 
-from .small_dual import write_images, write_small
+from .small_dual import ROOT, write_images, write_small
 from .test_public_faults import one_line, run
 
 SWEEP_FILE = """
@@ -87,3 +89,66 @@ def test_a_table_is_none_of_the_files_beside_it(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     both = tmp_path / "x.csv"
     assert "expected two files" in one_line(*run("simulate", model, "spatial-16x16", "--table", both, "--trace", both))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("compare", "none.dual", "spatial-16x16"),
+        ("explore", "none.dual"),
+        ("sweep", "none.yaml"),
+        ("train", "none.yaml"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_read(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        said = one_line(*run(*words, "-o", folder))
+        assert f"{folder}: {tmp_path / 'file'} is no folder, expected a folder to write to" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("sparsify", "none.onnx", "-o", "x.dual"),
+        ("simulate", "none.dual", "spatial-16x16", "--trace", "x.json"),
+        ("simulate", "none.dual", "spatial-16x16", "--table", "x.csv"),
+        ("import", "none.onnx", "-o", "x.dual"),
+    ],
+)
+def test_nor_is_a_file_in_such_a_folder(tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "file").write_text("in the way")
+    *first, name = words
+    said = one_line(*run(*first, tmp_path / "file" / name))
+    assert f"{tmp_path / 'file'} is no folder, expected a folder to write to" in said
+
+
+def test_two_runs_do_not_make_one_file(tmp_path: Path) -> None:
+    """Neither takes the other's work, nor removes it, nor writes its own layers beside the other's file."""
+    model = write_small(tmp_path / "small.dual")
+    images = write_images(tmp_path / "images.npz")
+    work = tmp_path / "out.dual.work"
+    for more in ((), ("--resume",), ("--machine", "winograd-16x16", "--latency", "5ms")):
+        with alone_in(work, "mine"):
+            said = one_line(*run("sparsify", model, "--images", images, *more, "-o", tmp_path / "out.dual"))
+        assert "another run for out.dual is running there" in said
+        assert not work.exists()
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"fit: 8\ncell: 0.1\ndata: {{kind: npz, path: {tmp_path}/pixels.npz}}\n")
+    pixels = np.zeros((8, 32, 32, 3), np.uint8)
+    labels = np.zeros(8, int)
+    np.savez(tmp_path / "pixels.npz", train_images=pixels, train_labels=labels, test_images=pixels, test_labels=labels)
+    checkpoint = ROOT / "models" / "checkpoints" / "resnet20-joint"
+    with alone_in(tmp_path / "out.dual.rounding", "mine"):
+        said = one_line(*run("compress", checkpoint, "--recipe", recipe, "-o", tmp_path / "out.dual"))
+    assert "another compression is running there" in said
+
+
+def test_a_run_that_is_refused_leaves_no_folder_but_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for name in ("new", "mine"):
+        with pytest.raises(InputError, match="refused"), alone_in(tmp_path / name, "another run"):
+            raise InputError("refused")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]

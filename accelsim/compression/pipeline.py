@@ -6,6 +6,7 @@ test images in both domains.
 
 import hashlib
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,13 @@ def compress_checkpoint(
     rounded = None if recipe.rounded is None else resolve(recipe.rounded)
     check_output(out, rounded, None if recipe.reference is None else recipe.reference.network)
     task = read_task(checkpoint, out, recipe, log or (lambda _: None), of_machine)
+    with task.rounding.alone() if recipe.tune is not None or recipe.fit is not None else nullcontext():
+        return _compressed(task, checkpoint, out, resume)
+
+
+def _compressed(task: CompressionTask, checkpoint: Path, out: Path, resume: bool) -> DualModel:
+    """As ``compress_checkpoint``."""
+    recipe = task.recipe
     tries = [task]
 
     def at(strain: Floats) -> Made[_Coded]:

@@ -10,7 +10,8 @@ interrupted run goes on from.
 import csv
 import io
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from accelsim.compression.sparsify import (
 )
 from accelsim.dual.file import read_dual
 from accelsim.errors import InputError
-from accelsim.files import check_output, write_bytes, write_text
+from accelsim.files import alone_in, check_output, write_bytes, write_text
 from accelsim.network import Network
 from accelsim.network.samples import read_labelled
 from accelsim.sparsity.keeping import Made, keeping
@@ -89,7 +90,12 @@ def sparsify_file(
 
     Raises InputError if a file cannot be read, or what is asked for cannot be had.
     """
-    sparsifier = opened(source, out, wishes, asked, say)
+    with opened(source, out, wishes, asked, say) as sparsifier:
+        return _to_budgets(sparsifier, out, asked, say)
+
+
+def _to_budgets(sparsifier: Sparsifier, out: Path, asked: Asked, say: Say) -> list[CurvePoint]:
+    """As ``sparsify_file``."""
     ratio = asked.ratio
     cost_reduction = asked.cost_reduction
     if ratio is None and cost_reduction is None:
@@ -153,17 +159,20 @@ def work_folder(out: Path) -> Path:
     return out.with_name(f"{out.name}.work")
 
 
-def opened(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Say) -> Sparsifier:
-    """What the sparse file ``out`` of a network is made by.
+@contextmanager
+def opened(source: Path, out: Path, wishes: Wishes, asked: Asked, say: Say) -> Iterator[Sparsifier]:
+    """What the sparse file ``out`` of a network is made by, while no other process makes that file.
 
     Raises InputError as ``sparsify_file``.
     """
     _check(source, out, asked)
     work = work_folder(out)
-    if work.exists() and not asked.resume:
-        raise InputError(f"{work}: holds an interrupted run, expected --resume or no such folder")
     network = network_of(source, wishes, say)
-    return sparsifier_of(network, read_pictures(network, asked, say), source, asked.tile, work, say)
+    pictures = read_pictures(network, asked, say)
+    with alone_in(work, f"another run for {out.name}"):
+        if not asked.resume and any(work.iterdir()):
+            raise InputError(f"{work}: holds an interrupted run, expected --resume or no such folder")
+        yield sparsifier_of(network, pictures, source, asked.tile, work, say)
 
 
 def sparsifier_of(

@@ -6,12 +6,14 @@ recipe and weights it is.
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from accelsim.arrays import Array
 from accelsim.errors import InputError
+from accelsim.files import alone_in
 from accelsim.training.checkpoint import STATE, load_state, save_state
 
 
@@ -33,6 +35,12 @@ class CompressionStage:
         self._later = later
         self._of = dict(recipe) | {"arrays": _digest(arrays)}
         self.folder = out.with_name(f"{out.name}.{name}")
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold off other processes that compress to the same file.  Raises InputError if one does already."""
+        with alone_in(self.folder, "another compression"):
+            yield
 
     def begin(self, resume: bool) -> tuple[dict[str, Array], dict[str, Any]] | None:
         """(arrays, notes) to go on from, or None from the start.

@@ -25,7 +25,7 @@ from accelsim.compression.sparsified import (
     work_folder,
     write_sparse,
 )
-from accelsim.compression.sparsify import Sparse
+from accelsim.compression.sparsify import Sparse, Sparsifier
 from accelsim.dual.file import decode_dual
 from accelsim.errors import InputError
 from accelsim.explore.machine_shares import MachineShares
@@ -104,13 +104,17 @@ def make_sparse(
 def _saying_what_is_kept(out: Path) -> Iterator[None]:
     """Where bad input ends a run behind its first prices, which are the same for all budgets, the message says so."""
     work = work_folder(out)
-    before = work.exists()
+    before = _holds_something(work)
     try:
         yield
     except InputError as error:
-        if before or not work.exists():
+        if before or not _holds_something(work):
             raise
         raise InputError(f"{error} (what was found on the way is kept in {work}, for a run with --resume)") from None
+
+
+def _holds_something(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def sparsify_for(
@@ -128,7 +132,12 @@ def sparsify_for(
     if asked.cost_reduction is not None or asked.curve:
         flag = target.quantity.flag
         raise InputError(f"{flag}: expected neither --cost-reduction, which it takes the place of, nor --curve")
-    sparsifier = opened(source, out, wishes, asked, say)
+    with opened(source, out, wishes, asked, say) as sparsifier:
+        return _kept(sparsifier, target, out, asked, say)
+
+
+def _kept(sparsifier: Sparsifier, target: Target, out: Path, asked: Asked, say: Say) -> Kept:
+    """As ``sparsify_for``."""
     at_8_bits = eight_bit_file(sparsifier.network, asked.images)
     dense = tuple(layer_works(decode_dual(at_8_bits, "the network at 8 bits")))
     points = sparsifier.price_layers()

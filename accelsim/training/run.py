@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from accelsim.arrays import Array, Ints
 from accelsim.errors import InputError, NumericalError
 from accelsim.faults import nearest
-from accelsim.files import alone_in, write_text
+from accelsim.files import alone_in, check_folder, write_text
 from accelsim.network.graph import Graph, Network
 from accelsim.sparsity.initial_zeros import initial_patterns, projected
 from accelsim.sparsity.joint import JointRegularizer, spatial_layers
@@ -57,17 +57,16 @@ def train_recipe(path: Path, out: Path, resume: bool = False, machines: MachineB
     Raises InputError for a bad recipe, missing data or another run's state; NumericalError if the
     loss is not finite.
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: no folder, expected one for log, state and checkpoint")
+    check_folder(out)
     recipe = load_recipe(path)
     run = Run(recipe, path, out, machines)
-    goes_on = resume and ((out / checkpoint.STATE).exists() or not (out / PRICES).exists())
-    if goes_on:
-        run.resume()
-    elif (out / checkpoint.STATE).exists():
-        raise InputError(f"{out}: already holds a run, expected --resume or another folder")
     with alone_in(out, "another training"):
-        if not goes_on:
+        goes_on = resume and ((out / checkpoint.STATE).exists() or not (out / PRICES).exists())
+        if goes_on:
+            run.resume()
+        elif (out / checkpoint.STATE).exists():
+            raise InputError(f"{out}: already holds a run, expected --resume or another folder")
+        else:
             run.prepare(show_layer)
         unit = "dB" if isinstance(run.test, Photographs) else "%"
         with progress_bar(run.trainer.end, run.trainer.done, unit) as watch:

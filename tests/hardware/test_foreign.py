@@ -127,6 +127,12 @@ def test_overrides_apply_to_them_too(tmp_path: Path) -> None:
             ZIGZAG.replace("dimensions: [D1, D2]\n  s", "dimensions: [D1, D1]\n  s"),
             ["dimensions", "each once"],
         ),
+        (
+            "ab.yaml",
+            ZIGZAG.replace("dimensions: [D1, D2]\n  s", "dimensions: [D1]\n  s"),
+            ["operational_array.dimensions: ['D1']", "expected two"],
+        ),
+        ("ac.yaml", ZIGZAG.replace("dimensions: [D1, D2]\n  s", "s"), ["operational_array.dimensions: None"]),
         ("v.yaml", ZIGZAG.replace("dimensions: [D1, D2]\n  s", "dimensions: [[1], [2]]\n  s"), ["expected names"]),
         ("w.yaml", ZIGZAG.replace("sizes: [8, 4]", "sizes: [.nan, 4]"), ["sizes: 'nan'", "expected a number"]),
         (

@@ -175,14 +175,15 @@ def _extents(array: Mapping[str, Any]) -> dict[str, int]:
         )
     dimensions = array.get("dimensions")
     sizes = array.get("sizes")
-    if not isinstance(dimensions, list) or not isinstance(sizes, list) or not len(dimensions) == len(sizes) == 2:
-        raise InputError(f"operational_array.sizes: {str(sizes)[:60]}, expected two, of dimensions D1 and D2")
-    if len(_names("operational_array.dimensions", dimensions, None)) != 2:
+    names = _names("operational_array.dimensions", dimensions, None)
+    if len(names) != 2:
         raise InputError(f"operational_array.dimensions: {str(dimensions)[:60]}, expected two, D1 and D2")
+    if not isinstance(sizes, list) or len(sizes) != 2:
+        raise InputError(f"operational_array.sizes: {str(sizes)[:60]}, expected two, of dimensions D1 and D2")
     if array.get("input_precision", [8, 8]) != [8, 8]:
         stated = str(array["input_precision"])[:40]
         raise InputError(f"operational_array.input_precision: {stated}, expected [8, 8], or widths under arithmetic:")
-    return {name: _count("operational_array", "sizes", size) for name, size in zip(dimensions, sizes, strict=True)}
+    return {name: _count("operational_array", "sizes", size) for name, size in zip(names, sizes, strict=True)}
 
 
 def _names(key: str, listed: Any, known: Collection[str] | None) -> list[str]:
