@@ -55,11 +55,11 @@ def test_shares_of_filters_sum_to_the_layer_and_a_slower_decoder_never_saves_cyc
     assert work.weights is not None
     tiling, _ = choose_tiling(slow.modes(work)[0], slow)
     plans = [tiled_schedule(machine.modes(work)[0], tiling, machine) for machine in (quick, slow)]
-    loads = np.count_nonzero(plans[1].weights.n_bytes)
     symbols = plans[1].actions["decode_symbol"]
     times = symbols / work.weights.size
     assert times == int(times) >= 1
     for steps, r in zip(plans, (2 * rate, rate), strict=True):
+        loads = np.count_nonzero(steps.weight_transform_cycles)  # one of zeros alone may have no byte of its own
         assert symbols / r - 1e-3 <= steps.weight_transform_cycles.sum() <= symbols / r + loads
     assert pipeline_cycles(durations(plans[0], quick)) <= pipeline_cycles(durations(plans[1], slow))
 
