@@ -67,8 +67,12 @@ def best_planner(work: LayerWork, machine: TiledDescription) -> Planner:
 
 
 def _best_plan(modes: Sequence[Mode], machine: TiledDescription) -> LayerPlan:
-    """The best plan of these modes."""
-    plans = []
+    """The best plan of these modes.
+
+    Its score is the least that any of them is predicted: so it is a bound, which neither more room nor fewer moves
+    make worse, whichever mode is best as timed.
+    """
+    found = []
     faults = []
     for mode in modes:
         try:
@@ -76,9 +80,11 @@ def _best_plan(modes: Sequence[Mode], machine: TiledDescription) -> LayerPlan:
         except InputError as fault:
             faults.append(fault)
         else:
-            plans += [_plan(mode, machine, *choice) for choice in choices]
-    if not plans:
+            found += [(mode, *choice) for choice in choices]
+    if not found:
         raise faults[0]
+    score = min(score for _, _, score, _ in found)
+    plans = [_plan(mode, machine, tiling, score, needs) for mode, tiling, _, needs in found]
     if len(plans) == 1:
         return plans[0]
     if modes[0].work.around.room:
