@@ -10,7 +10,7 @@ many images or more are not measured again.  ``--cases 0`` only writes the page 
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import numpy as np
 import accelsim
 from accelsim.arrays import Floats
 from accelsim.datapath.batches import in_batches
-from accelsim.datapath.calibrate import calibrate
+from accelsim.datapath.calibrate import Ranges, measure_ranges, scales_of
 from accelsim.datapath.floating import machine_tiles, winograd_part
 from accelsim.datapath.pictures import TOLERANCE_DB
 from accelsim.datapath.program import build
@@ -109,10 +109,16 @@ def float_scores(given: Problem, datapath: Datapath) -> Floats:
     return given.score(np.concatenate(parts))
 
 
-def measure(given: Problem, case: Case, exact: Floats) -> dict[str, Any]:
+def ranges(given: Problem, case: Case) -> Ranges:
+    """What the scales of a case are found from: of float32, whatever the words and the way to scale."""
+    detailed = replace(case, calibration="least_error").datapath
+    return measure_ranges(given.model, detailed, given.training, taps=case.tile > 0)
+
+
+def measure(given: Problem, case: Case, found: Ranges, exact: Floats) -> dict[str, Any]:
     """What whole numbers are worth, what they lose against float32 on the same images, and what did not fit."""
     datapath = case.datapath
-    program = build(given.model, datapath, calibrate(given.model, datapath, given.training))
+    program = build(given.model, datapath, scales_of(given.model, datapath, found, given.training))
     y, totals = integer_outputs(program, given.model.network, given.pixels)
     scores = given.score(y)
     lost = exact - scores
@@ -230,6 +236,7 @@ def _measure_missing(options: argparse.Namespace) -> None:
     model = Path(options.model).stem
     images = len(given.pixels)
     exact: dict[tuple[int, str], Floats] = {}  # by what float32 computes
+    seen: dict[tuple[int, str], Ranges] = {}
     for case in cases()[: options.cases]:
         before = _stored().get(model, {}).get("cases", {}).get(case.name, {})
         if not case.name.startswith(options.case) or before.get("images", 0) >= images:
@@ -238,7 +245,10 @@ def _measure_missing(options: argparse.Namespace) -> None:
             if (tile, points) not in exact:
                 plain = Case(tile, "per_tap" if tile else "", 10, points=points)
                 exact[tile, points] = float_scores(given, plain.datapath)
-        found = measure(given, case, exact[case.tile, case.points])
+        of_float = case.tile, case.points
+        if of_float not in seen:
+            seen[of_float] = ranges(given, case)
+        found = measure(given, case, seen[of_float], exact[of_float])
         stored = _stored()
         rows = stored.setdefault(model, {"unit": given.unit, "float": {}, "cases": {}})
         rows["float"][str(images)] = float(exact[0, ""].mean())

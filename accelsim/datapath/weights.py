@@ -24,6 +24,7 @@ SPREAD = 12  # no tap's exponent lies further below the largest, which bounds th
 REFINEMENTS = 2  # of the taps' exponents, and with them of the units
 ROUNDS = 30  # of k-means
 OCTAVES = 2  # that ``least_error`` looks below the range that cuts nothing
+CACHED = 1 << 14  # weights at a time whose errors stay in a core's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +104,12 @@ def _units(w: Floats, integers: Integers, bits: int) -> Floats:
     else:
         shares = np.arange(CANDIDATES // 2**OCTAVES, CANDIDATES + 1) / CANDIDATES
         tried = np.outer(np.where(sizes > 0, sizes, most), shares) / most
-    errors = np.stack([squared_error(w, u[:, None, None], most).sum(axis=(1, 2)) for u in tried.T], axis=1)
+    errors = np.empty(tried.shape)
+    at_once = max(1, CACHED // max(1, w[:1].size))
+    for first in range(0, len(w), at_once):
+        some = slice(first, first + at_once)
+        costs = (squared_error(w[some], u[:, None, None], most).sum(axis=(1, 2)) for u in tried[some].T)
+        errors[some] = np.stack(list(costs), axis=1)
     if one:
         errors = np.broadcast_to(errors.sum(axis=0), errors.shape)
     return np.asarray(np.take_along_axis(tried, errors.argmin(axis=1)[:, None], axis=1)[:, 0])
