@@ -40,18 +40,22 @@ SHAPES = (  # name, filters, size of the kernel; the last is the upscaling as a 
 )
 
 
-def network() -> LayerTable:
-    """FSRCNN as DeFiNES states it: a chain of convolutions without padding."""
+def network(pixels: tuple[int, int] = PIXELS, *, padded: bool = False) -> LayerTable:
+    """FSRCNN as a chain of convolutions; as DeFiNES states it without padding, so that maps shrink."""
     before = "input"
     channels = 1
-    height, width = PIXELS
+    height, width = pixels
     layers = []
     for name, filters, size in SHAPES:
-        layers.append(TableLayer(name, "conv", channels, filters, height, width, (size, size), inputs=(before,)))
+        padding = size // 2 if padded else 0
+        kernel = (size, size)
+        layers.append(
+            TableLayer(name, "conv", channels, filters, height, width, kernel, padding=padding, inputs=(before,))
+        )
         before = name
         channels = filters
-        height -= size - 1
-        width -= size - 1
+        height -= size - 1 - 2 * padding
+        width -= size - 1 - 2 * padding
     return LayerTable("fsrcnn", tuple(layers))
 
 
@@ -67,12 +71,12 @@ def published_bytes(layers: Sequence[TableLayer]) -> dict[str, int]:
     return {"layers": ends + 2 * sum(maps[1:-1]), "depth-first": ends}
 
 
-def our_bytes() -> dict[str, int]:
+def our_bytes(table: LayerTable) -> dict[str, int]:
     """DRAM bytes by level, as the simulator finds them."""
     machine = accelsim.load_hardware(MACHINE, KEYS)
     found = {}
     for level in LEVELS:
-        total = accelsim.simulate(network(), machine, engine="fast", level=level).total
+        total = accelsim.simulate(table, machine, engine="fast", level=level).total
         found[level] = int(total["dram_read_bytes"]) + int(total["dram_write_bytes"])
     return found
 
@@ -80,7 +84,7 @@ def our_bytes() -> dict[str, int]:
 def rows() -> list[Row]:
     """Bytes layer by layer and depth-first, and what the one saves of the other."""
     theirs = published_bytes(network().layers)
-    ours = our_bytes()
+    ours = our_bytes(network())
     found = [
         compared(
             f"DRAM bytes of FSRCNN, {level}",

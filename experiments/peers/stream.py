@@ -1,0 +1,53 @@
+"""Stream beside us: DRAM bytes of its own FSRCNN on one core, layer by layer and fused, in its own Python.
+
+python -m experiments.peers.stream [--rows N]    # reports/stream.json, all 540 rows by default
+"""
+
+import argparse
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from accelsim.files import write_text
+from experiments.paths import REPORTS
+from experiments.peers.environment import environment
+
+# Stream 0.0.8 is of ZigZag 2; it imports plotly and seaborn without requiring them.
+REQUIREMENTS = ("stream-dse==0.0.8", "zigzag-dse==2.5.4", "plotly", "seaborn")
+WORKER = Path(__file__).with_name("stream_worker.py")
+STORED = REPORTS / "stream.json"
+ROWS = 540
+BUFFER_KB = 1024  # of the memory for maps, and of that for weights
+
+
+def dram_bytes(rows: int = ROWS) -> dict[str, dict[str, Any]]:
+    """Bytes and CPU seconds by level (layers, depth-first), of so many rows of pixels.
+
+    Raises ``environment.Unavailable``; RuntimeError if Stream fails.
+    """
+    python = environment("stream", REQUIREMENTS)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "job.json").write_text(json.dumps({"rows": rows, "buffer_kb": BUFFER_KB}))
+        # -P: the worker's folder holds modules named as the peers are.
+        command = [str(python), "-P", str(WORKER), name]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+        if done.returncode:
+            raise RuntimeError(f"{WORKER.stem}: {done.stderr.strip()[-300:]}")
+        found: dict[str, dict[str, Any]] = json.loads((folder / "result.json").read_text())
+        return found
+
+
+def main() -> None:
+    """Run Stream and keep what it says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=ROWS, help="of pixels")
+    rows = parser.parse_args().rows
+    kept = {"installed": REQUIREMENTS, "rows": rows, "buffer_kb": BUFFER_KB, "levels": dram_bytes(rows)}
+    write_text(STORED, json.dumps(kept, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
