@@ -1,14 +1,11 @@
-"""Write reports/joint-sparsity.md and its plot from finished training runs and the figures of the other reports.
+"""Write reports/joint-sparsity.md from the checkpoints of ResNet-20 and the figures of the other reports.
 
-    accelsim train recipes/resnet20-joint.yaml -o runs/resnet20-joint
-    accelsim train recipes/resnet20-joint-refined.yaml -o runs/resnet20-joint-refined
-    python -m experiments.ablation runs/ablation                               (see there)
-    python -m experiments.reconstruction runs/resnet18-joint-distilled ...     (see there)
-    python -m experiments.joint_sparsity runs/resnet20-joint \\
-        models/checkpoints/resnet20-{joint-refined,joint-winograd,joint-even,dense,dense-refined}
+    python -m experiments.joint_sparsity
+    python -m experiments.joint_sparsity --log runs/resnet20-joint             the plot of its log, too
 
-Nothing is measured here: the runs' accuracies are those of their ``checkpoint.json``, the others those of
-reports/ablation.json, reports/reconstruction.json and reports/compression.json.
+Nothing is measured here: the runs' accuracies are those of their ``checkpoint.json`` below models/checkpoints, the
+others those of the shipped files and of reports/ablation.json (``python -m experiments.ablation``),
+reports/reconstruction.json (``python -m experiments.reconstruction``) and reports/compression.json.
 """
 
 import argparse
@@ -24,8 +21,18 @@ import matplotlib.pyplot as plt
 
 from experiments import ablation, compression, reconstruction
 from experiments.ablation import KEYS, table
-from experiments.paths import REPORTS
+from experiments.paths import MODELS, REPORTS
 from experiments.reconstruction import SEEN, classifiers, standard_error, super_resolvers
+
+REPORT = REPORTS / "joint-sparsity.md"
+RUNS = (
+    "resnet20-joint",
+    "resnet20-joint-refined",
+    "resnet20-joint-winograd",
+    "resnet20-joint-even",
+    "resnet20-dense",
+    "resnet20-dense-refined",
+)
 
 TEXT = """\
 # Joint sparsity
@@ -56,7 +63,7 @@ Commands: `accelsim train recipes/RUN.yaml -o runs/RUN` for each run in turn. Th
 
 ![What is left of the small weights](joint-sparsity.png)
 
-## ResNet-20: ablation by domain
+{files}## ResNet-20: ablation by domain
 
 The same sparsity in both domains, one epoch from the imported network with the same settings but for the mode
 (`recipes/ablation/`). Trained for one domain the weights collapse in the other; trained for both they hold in both.
@@ -116,6 +123,18 @@ Commands: `for r in recipes/ablation-resnet18/*.yaml; do accelsim train $r -o ru
 
 """
 
+
+FILES = """\
+### How small within which loss
+
+One standard error of these shares is {error:.2f} points; {dense:.2f} is the dense network's.
+
+| file | ratio | fewer multiplies | spatial | Winograd | below dense |
+|---|---|---|---|---|---|
+{rows}
+
+"""
+SMALL = "resnet20-"  # what the names of its files start with
 
 DISTILLED = "resnet18-joint-distilled"
 TRAINED = "1,600"  # calibration images of that run
@@ -199,6 +218,17 @@ def loss_rows(others: dict[str, Any], models: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
+def small_files(models: dict[str, Any]) -> str:
+    """The section on ResNet-20's files, smallest last; models: those that ship and the others, by name."""
+    own = [(name, model) for name, model in models.items() if name.startswith(SMALL)]
+    rows = []
+    for name, model in sorted(own, key=lambda item: -item[1]["file_bytes"]):
+        in_file = {domain: model["accuracy"][f"top1_{domain}"] for domain in ("spatial", "winograd")}
+        dense = model["accuracy"]["top1_reference"]
+        rows.append(loss_row(f"`{name}`", in_file, dense, model))
+    return FILES.format(rows="\n".join(rows), dense=dense, error=standard_error(dense, 10_000))
+
+
 def distance(others: dict[str, Any], models: dict[str, Any]) -> str:
     """The section on where ResNet-18 loses, from the figures of the runs and of their files."""
     run = others[DISTILLED]
@@ -242,13 +272,20 @@ def text(
     return TEXT.format(
         dense=dense,
         runs="\n".join(run_row(name, card, dense) for name, card in cards.items()),
-        thetas=", ".join(f"{card['theta_wd']:.1e}" for card in cards.values() if "theta_wd" in card),
+        thetas=", ".join(f"{card['theta_wd']:.1e}" for card in cards.values() if pulled(card)),
+        files=small_files(models),
         ablation=table(rows),
         resnet18=resnet18(ablations["resnet18"]) if "resnet18" in ablations else "",
         super_resolvers=super_resolvers(others),
         classifiers=classifiers(others),
         distance=distance(others, models),
     )
+
+
+def pulled(card: dict[str, Any]) -> bool:
+    """Whether a regularizer made the zeros of a finished run."""
+    joint = card["recipe"]["joint"]
+    return joint is not None and joint.get("moving") is None
 
 
 def run_row(name: str, card: dict[str, Any], dense: float) -> str:
@@ -258,7 +295,7 @@ def run_row(name: str, card: dict[str, Any], dense: float) -> str:
         return f"| {' | '.join([*cells, format(card['accuracy']['unpruned'], '.2f'), '', '', ''])} |"
     accuracy = [card["accuracy"][key] for key in KEYS[:3]]
     cells = [name, f"{card['epochs']:g}", f"{card['hours']:.2f}"]
-    cells += [f"{100 * card[key]:g} %" for key in ("sparsity_sd", "sparsity_wd")]
+    cells += [f"{100 * card[key]:.3g} %" for key in ("sparsity_sd", "sparsity_wd")]
     cells += [f"{value:.2f}" for value in (*accuracy, dense - min(accuracy[1:]))]
     return f"| {' | '.join(cells)} |"
 
@@ -284,17 +321,31 @@ def plot(run: Path, path: Path) -> None:
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
+def page() -> str:
+    """The report, of all that is stored."""
+    checkpoints = {name: MODELS / "checkpoints" / name / "checkpoint.json" for name in RUNS}
+    models = {path.stem: compression.figures(path) for path in sorted(MODELS.glob(f"{SMALL}*.dual"))}
+    return text(
+        {name: _stored(path) for name, path in checkpoints.items()},
+        _stored(ablation.STORED),
+        _stored(reconstruction.STORED),
+        models | _stored(compression.STORED)["built"],
+    )
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
 def main() -> None:
-    """Write reports/joint-sparsity.md and the plot beside it."""
+    """Write reports/joint-sparsity.md and, of a log, the plot beside it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs="+", help="the folders of the finished runs; the plot is the first's")
-    runs = [run.resolve() for run in parser.parse_args().runs]
-    cards = {run.name: json.loads((run / "checkpoint.json").read_text(encoding="utf-8")) for run in runs}
-    ablations = json.loads(ablation.STORED.read_text(encoding="utf-8"))
-    others = json.loads(reconstruction.STORED.read_text(encoding="utf-8"))
-    models = json.loads(compression.STORED.read_text(encoding="utf-8"))["built"]
-    (REPORTS / "joint-sparsity.md").write_text(text(cards, ablations, others, models), encoding="utf-8")
-    plot(runs[0], REPORTS / "joint-sparsity.png")
+    parser.add_argument("--log", type=Path, metavar="RUN", help="a run whose log is drawn anew")
+    arguments = parser.parse_args()
+    REPORT.write_text(page(), encoding="utf-8")
+    if arguments.log is not None:
+        plot(arguments.log, REPORT.with_suffix(".png"))
 
 
 if __name__ == "__main__":
