@@ -16,7 +16,7 @@ import numpy as np
 
 from accelsim.arrays import Floats, Ints
 from accelsim.datapath.floating import machine_filters, machine_tiles
-from accelsim.datapath.groups import FusedLayer, groups, norm_factors, scale_and_bias
+from accelsim.datapath.groups import MOVING, FusedLayer, groups, norm_factors, scale_and_bias
 from accelsim.datapath.scales import DOUBLE, PART, SINGLE, change, common_changes
 from accelsim.datapath.steps import (
     AverageStep,
@@ -57,6 +57,9 @@ from accelsim.network.layers import (
 from accelsim.transforms.winograd import WholeTransforms, transformed_bits, whole_transforms
 
 LEAST_BITS = 2  # of a word that computes: a sign, and what it is of
+
+# Layers whose outputs are no less than zero where no input is.
+KEEP_SIGN = (*MOVING, AveragePool, GlobalAveragePool, Concat, Add)
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,7 @@ class _Planner:
         self.calibrated = calibrated
         self.tiles = machine_tiles(model, datapath)
         self.units = {INPUT: calibrated.units[INPUT]}
+        self.never_negative: set[str] = set()  # feature maps
 
     def word(self, name: str, low: float, high: float) -> Output:
         """The word of a feature map; its range from that of real values."""
@@ -158,6 +162,8 @@ class _Planner:
         own = self.calibrated.units[group.output] if group.rounds else self.units[inputs[0]]
         self.units[group.output] = own
         word = self.word(group.output, group.low, group.high)
+        if word.low >= 0 or (isinstance(group.node.layer, KEEP_SIGN) and self.never_negative.issuperset(inputs)):
+            self.never_negative.add(group.output)
         common = (group.name, self._mode(group), inputs, group.output, word)
         units = [self.units[source] for source in inputs]
         ratios = [unit / own for unit in units]
@@ -215,8 +221,7 @@ class _Planner:
         w = self.model.network.arrays[f"{group.name}.weight"].astype(np.float64)
         w = w * scale.reshape(-1, *[1] * (w.ndim - 1))
         whole = self._whole(group, w.reshape(len(w), -1, 1), per_tap=False)
-        largest = float(np.abs(whole.values).sum(axis=(1, 2)).max(initial=0))
-        largest *= 2.0 ** (self.integers.activation_bits - 1)
+        largest = self._largest_sum(whole.values, group.node.inputs[0] in self.never_negative)
         sum_shift = self.calibrated.sum_shifts.get(group.name, 0)
         unit = whole.units * x_unit * 2.0**sum_shift
         return make(
@@ -285,6 +290,14 @@ class _Planner:
         words = replace(self.integers, weight_bits=bits)
         key = (group.name, per_tap, *weight_words(words))
         return self.rounded.get(key, lambda: whole_weights(w, words, per_tap), size=8 * w.size)
+
+    def _largest_sum(self, values: Floats, never_negative: bool) -> float:
+        """The largest magnitude of a sum of products or of any part of it.  values: (K, C, 1)."""
+        word = 2.0 ** (self.integers.activation_bits - 1)
+        if not never_negative:
+            return float(np.abs(values).sum(axis=(1, 2)).max(initial=0)) * word
+        signs = (np.maximum(sign * values, 0).sum(axis=(1, 2)).max(initial=0) for sign in (1, -1))
+        return float(max(signs)) * (word - 1)
 
     def _largest_taps(self, values: Floats, bits: Ints) -> Floats:
         """The largest sum that each tap can have: (taps,).  values: (K, C, taps)."""

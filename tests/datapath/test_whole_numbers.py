@@ -448,6 +448,23 @@ def test_shifts_in_float32_are_those_of_rationals(values, shift, bias):
         assert y.tolist() == exact
 
 
+@pytest.mark.parametrize("relu", [True, False])
+def test_sums_of_maps_behind_a_relu_are_taken_in_float32_where_either_sign_alone_fits_it(relu):
+    """550 products of 127 x 127 of either sign: below 2^24, but not where inputs have both signs, too."""
+    w = np.resize([127.0, -127.0], (1, 1100, 1, 1)).astype(np.float32)
+    conv = Node(name="c", layer=Conv(in_channels=1100, out_channels=1, kernel=(1, 1)), inputs=("r" if relu else INPUT,))
+    nodes = (*((Node(name="r", layer=Relu(), inputs=(INPUT,)),) if relu else ()), conv)
+    graph = Graph(name="two", input_shape=(1, 1, 1100), nodes=nodes)
+    integers = Integers(accumulator_bits=32, scales="power_of_two", calibration="max")
+    model = DualModel(Network(graph, {"c.weight": w}), {}, 0.0)
+    program = build(model, Datapath("array", "spatial", integers=integers), Calibrated({INPUT: 1.0, "c": 1.0}))
+    step = program.steps[-1]
+    assert isinstance(step, ProductStep)
+    assert step.weights.dtype == (np.float32 if relu else np.float64)
+    x = np.where(w.reshape(1, 1, 1, 1100) > 0, 127, 0 if relu else -128).astype(np.float32)
+    assert int(step.sums(x, Counts()).item()) == 550 * 127 * (127 if relu else 127 + 128)
+
+
 def test_float32_is_left_where_it_would_round():
     assert not change(2.0**-4, 16).holds(2.0**24)  # whole numbers beyond 2^24 are rounded
     assert not change(0.3, 16).holds(100.0)  # a multiplier, not a shift
